@@ -1,0 +1,86 @@
+# Every target sets up what it needs; `make help` explains them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+export SAM_CLI_TELEMETRY = 0
+# SAM looks for python3.13 on PATH; the virtual environment's comes first.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+# The first interpreter that really starts (a version manager's shim may exist and still fail); 3.13 is what
+# Lambda runs and what `make build` needs. Override with `make PYTHON=/path/to/python3.13 ...`.
+PYENV_ROOT ?= $(HOME)/.pyenv
+CANDIDATES = $(foreach v,3.13 3.12 3.11,python$(v) $(wildcard $(PYENV_ROOT)/versions/$(v)*/bin/python$(v))) python3
+PYTHON ?= $(shell for p in $(CANDIDATES); do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v "$$p"; break; }; done)
+
+# What this machine can run, for targets that stay on it; `deploy` leaves the templates' default (arm64).
+HOST_ARCHITECTURE = $(if $(filter arm64 aarch64,$(shell uname -m)),arm64,x86_64)
+
+# Nothing here may reach a real account by accident; `deploy` alone uses your own credentials.
+OFFLINE = AWS_ACCESS_KEY_ID=testing AWS_SECRET_ACCESS_KEY=testing AWS_SESSION_TOKEN=testing \
+	AWS_DEFAULT_REGION=eu-west-1 AWS_EC2_METADATA_DISABLED=true AWS_PROFILE=
+
+.PHONY: help
+help: ## Explain the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: .venv/ready ## Create .venv with everything in it, the `sluice` command included
+
+.venv/ready: pyproject.toml uv.lock
+	@test -n "$(PYTHON)" || { echo "No working Python 3.11 or newer found: install one, or run make PYTHON=/path/to/python3.13"; exit 1; }
+	@test -x .venv/bin/python && .venv/bin/python -c '' 2>/dev/null || "$(PYTHON)" -m venv --clear .venv
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.5'
+	@.venv/bin/uv sync --frozen --all-extras --quiet --python .venv/bin/python
+	@touch $@
+
+.PHONY: demo
+demo: setup ## Watch a group follow its queue 0 -> 1 -> N -> 0 on an embedded AWS
+	@.venv/bin/sluice demo
+
+.PHONY: test
+test: setup ## Run the tests (under five minutes, no AWS account)
+	@$(OFFLINE) .venv/bin/pytest
+
+.PHONY: check
+check: setup lint test ## The gate: lint, types, templates, then the tests
+
+.PHONY: lint
+lint: setup ## ruff, mypy --strict, sam validate --lint on both templates
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@for t in template.yaml workload.yaml; do $(OFFLINE) .venv/bin/sam validate --lint --template $$t; done
+
+.PHONY: format
+format: setup ## Let ruff format the code and mend what it can
+	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .
+
+.PHONY: schema
+schema: setup ## Write docs/workload.schema.json anew from the document's model
+	@.venv/bin/python -c 'import json; from sluice import config; print(json.dumps(config.json_schema(), indent=2))' \
+		> docs/workload.schema.json
+
+.PHONY: lock
+lock: setup ## Lock the newest allowed versions, and pin the layer's requirements to them
+	@.venv/bin/uv lock --upgrade
+	@$(MAKE) layers/sluice/requirements.txt
+
+layers/sluice/requirements.txt: uv.lock
+	@.venv/bin/uv export --frozen --only-group layer --no-hashes --no-header --no-annotate --quiet > $@
+
+.PHONY: build
+build: setup ## sam build for this machine's architecture (ARCHITECTURE=arm64 for what deploy ships)
+	@.venv/bin/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' || { \
+		echo "sam build needs Python 3.13: make clean build PYTHON=/path/to/python3.13"; exit 1; }
+	@$(OFFLINE) .venv/bin/sam build --parameter-overrides Architecture=$(or $(ARCHITECTURE),$(HOST_ARCHITECTURE))
+
+.PHONY: deploy
+deploy: setup ## Deploy the control plane with your own AWS credentials (ENV=transcription: a workload)
+	@$(if $(ENV),.venv/bin/sam deploy --config-env $(ENV),.venv/bin/sam build && .venv/bin/sam deploy)
+
+.PHONY: clean
+clean: ## Remove the virtual environment, build output and caches
+	@rm -rf .venv .aws-sam .mypy_cache .ruff_cache .hypothesis .coverage
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

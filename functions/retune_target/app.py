@@ -1,0 +1,19 @@
+"""Every hour, and after a workload stack changed: recompute the dynamic targets."""
+
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from sluice import wiring
+from sluice.events import parse_retune
+from sluice.retune import retune_targets
+
+logger, metrics = Logger(), Metrics()
+
+
+@logger.inject_lambda_context
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: LambdaContext) -> None:  # noqa: ARG001 - the decorators read it
+    """Invoked by the hourly schedule or by CloudFormation's stack status."""
+    retune_targets(parse_retune(event), wiring.world(), wiring.report(logger, metrics))

@@ -1,0 +1,75 @@
+"""EC2 Auto Scaling groups: what they run, and how many they should run.
+
+Owns DescribeAutoScalingGroups and SetDesiredCapacity. An instance counts as running once it is InService.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from sluice.aws.errors import calling
+from sluice.aws.fanout import batches, each, fan_out, missing
+from sluice.core.model import AutoScalingGroup, Bounds, Capacity, Unknown
+from sluice.ports import RemainingS
+
+if TYPE_CHECKING:
+    from types_boto3_autoscaling import AutoScalingClient
+    from types_boto3_autoscaling.type_defs import AutoScalingGroupTypeDef
+
+GROUPS_PER_CALL = 100
+NEEDED_TO_SCALE_OUT = frozenset({"Launch"})
+# A deployment tool that suspends AlarmNotification wants the group to keep what it has.
+NEEDED_TO_SCALE_IN = frozenset({"Terminate", "AlarmNotification"})
+
+
+class AutoScalingGroups:
+    """Keeps `ports.Fleets` for Auto Scaling groups."""
+
+    def __init__(self, client: Callable[[], AutoScalingClient], pool: ThreadPoolExecutor) -> None:
+        self._client, self._pool = client, pool
+
+    def read(
+        self, fleets: Collection[AutoScalingGroup], remaining_s: RemainingS
+    ) -> Mapping[AutoScalingGroup, Capacity | Unknown]:
+        """One reading per group, a hundred a call."""
+        client = self._client()
+
+        def capacities(batch: tuple[AutoScalingGroup, ...]) -> dict[AutoScalingGroup, Capacity | Unknown]:
+            names = [fleet.name for fleet in batch]
+            pages = client.get_paginator("describe_auto_scaling_groups").paginate(
+                AutoScalingGroupNames=names, PaginationConfig={"PageSize": GROUPS_PER_CALL}
+            )
+            with calling(f"DescribeAutoScalingGroups of {len(names)} groups"):
+                found = {
+                    group["AutoScalingGroupName"]: _capacity(group)
+                    for page in pages
+                    for group in page["AutoScalingGroups"]
+                }
+            return {fleet: found.get(fleet.name, Unknown(why=missing(str(fleet)))) for fleet in batch}
+
+        return each(fan_out(self._pool, capacities, batches(fleets, GROUPS_PER_CALL), remaining_s))
+
+    def set_desired(self, fleet: AutoScalingGroup, instances: int) -> None:
+        """SetDesiredCapacity without waiting for a cooldown: scale-out never waits behind scale-in."""
+        with calling(f"SetDesiredCapacity of {fleet} to {instances}"):
+            self._client().set_desired_capacity(
+                AutoScalingGroupName=fleet.name, DesiredCapacity=instances, HonorCooldown=False
+            )
+
+
+def _capacity(group: AutoScalingGroupTypeDef) -> Capacity:
+    suspended = {process["ProcessName"] for process in group.get("SuspendedProcesses", [])}
+    deletion = (group["Status"],) if group.get("Status") else ()
+    return Capacity(
+        desired=group["DesiredCapacity"],
+        running=sum(instance["LifecycleState"] == "InService" for instance in group["Instances"]),
+        bounds=Bounds(min=group["MinSize"], max=group["MaxSize"]),
+        scale_out_held_by=(*_suspensions(suspended & NEEDED_TO_SCALE_OUT), *deletion),
+        scale_in_held_by=(*_suspensions(suspended & NEEDED_TO_SCALE_IN), *deletion),
+    )
+
+
+def _suspensions(processes: set[str]) -> list[str]:
+    return [f"{process} is suspended" for process in sorted(processes)]

@@ -1,0 +1,111 @@
+"""CloudWatch metrics: publishing data points and reading series back.
+
+Owns PutMetricData and GetMetricData, with their batch limits. Refuses to fill gaps: a period without data is
+absent from a series, and a query CloudWatch could not answer is Unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from sluice.aws.errors import calling
+from sluice.aws.fanout import batches
+from sluice.core.model import DataPoint, Metric, Unknown
+from sluice.errors import SluiceError
+from sluice.ports import Series, SeriesQuery
+
+if TYPE_CHECKING:
+    from types_boto3_cloudwatch import CloudWatchClient
+    from types_boto3_cloudwatch.type_defs import DimensionTypeDef, MetricDataQueryTypeDef, MetricDatumTypeDef
+
+POINTS_PER_CALL = 1000
+QUERIES_PER_CALL = 500
+
+
+class CloudWatchMetrics:
+    """Keeps `ports.Metrics`."""
+
+    def __init__(self, client: Callable[[], CloudWatchClient]) -> None:
+        self._client = client
+
+    def publish(self, points: Mapping[str, DataPoint]) -> Mapping[str, str]:
+        """PutMetricData, a thousand points of one namespace a call; the answer names those refused."""
+        refused: dict[str, str] = {}
+        for namespace in {point.metric.namespace for point in points.values()}:
+            names = [name for name, point in points.items() if point.metric.namespace == namespace]
+            for batch in batches(names, POINTS_PER_CALL):
+                try:
+                    with calling(f"PutMetricData of {len(batch)} points to {namespace}"):
+                        self._client().put_metric_data(
+                            Namespace=namespace, MetricData=[_datum(points[name]) for name in batch]
+                        )
+                except SluiceError as failure:
+                    refused |= dict.fromkeys(batch, str(failure))
+        return refused
+
+    def read(
+        self, queries: Mapping[str, SeriesQuery], start: datetime, end: datetime
+    ) -> Mapping[str, Series | Unknown]:
+        """GetMetricData, five hundred queries a call, every page of it."""
+        series: dict[str, Series | Unknown] = {}
+        for batch in batches(queries, QUERIES_PER_CALL):
+            try:
+                series |= self._read(batch, queries, start, end)
+            except SluiceError as failure:
+                series |= dict.fromkeys(batch, Unknown(why=str(failure)))
+        return series
+
+    def _read(
+        self, names: tuple[str, ...], queries: Mapping[str, SeriesQuery], start: datetime, end: datetime
+    ) -> dict[str, Series | Unknown]:
+        name_of = {f"q{index}": name for index, name in enumerate(names)}
+        pages = (
+            self._client()
+            .get_paginator("get_metric_data")
+            .paginate(
+                MetricDataQueries=[_query(query_id, queries[name]) for query_id, name in name_of.items()],
+                StartTime=start,
+                EndTime=end,
+                ScanBy="TimestampAscending",
+            )
+        )
+        values: dict[str, dict[datetime, float]] = {name: {} for name in names}
+        failed: dict[str, str] = {}
+        with calling(f"GetMetricData of {len(names)} queries"):
+            for result in (result for page in pages for result in page["MetricDataResults"]):
+                name = name_of[result["Id"]]
+                values[name] |= dict(zip(result["Timestamps"], result["Values"], strict=True))
+                if result["StatusCode"] in ("InternalError", "Forbidden"):
+                    failed[name] = f"GetMetricData answered {result['StatusCode']} for {queries[name].metric}"
+        return {name: Unknown(why=failed[name]) if name in failed else values[name] for name in names}
+
+
+def _dimensions(metric: Metric) -> list[DimensionTypeDef]:
+    return [{"Name": name, "Value": value} for name, value in metric.dimensions.items()]
+
+
+def _datum(point: DataPoint) -> MetricDatumTypeDef:
+    return {
+        "MetricName": point.metric.name,
+        "Dimensions": _dimensions(point.metric),
+        "Timestamp": point.at,
+        "Value": point.value,
+        "Unit": "Count",
+    }
+
+
+def _query(query_id: str, query: SeriesQuery) -> MetricDataQueryTypeDef:
+    return {
+        "Id": query_id,
+        "MetricStat": {
+            "Metric": {
+                "Namespace": query.metric.namespace,
+                "MetricName": query.metric.name,
+                "Dimensions": _dimensions(query.metric),
+            },
+            "Period": query.period_s,
+            "Stat": query.statistic,
+        },
+    }

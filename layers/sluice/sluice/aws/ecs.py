@@ -1,0 +1,151 @@
+"""ECS services: what they run, and how many they should run.
+
+Owns DescribeServices, UpdateService, and the scalable target's bounds and suspensions. UpdateService knows no
+bounds, so those of the scalable target are read beside the service.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from sluice.aws.errors import calling
+from sluice.aws.fanout import batches, each, fan_out, missing
+from sluice.core.model import Bounds, Capacity, EcsService, Unknown
+from sluice.ports import RemainingS
+
+if TYPE_CHECKING:
+    from types_boto3_application_autoscaling import ApplicationAutoScalingClient
+    from types_boto3_application_autoscaling.type_defs import ScalableTargetTypeDef
+    from types_boto3_ecs import ECSClient
+    from types_boto3_ecs.type_defs import ServiceTypeDef
+
+SERVICES_PER_CALL = 10
+SCALABLE_TARGETS_PER_CALL = 50
+DIMENSION: Literal["ecs:service:DesiredCount"] = "ecs:service:DesiredCount"
+
+
+class EcsServices:
+    """Keeps `ports.Fleets` for ECS services."""
+
+    def __init__(
+        self,
+        client: Callable[[], ECSClient],
+        scaling_client: Callable[[], ApplicationAutoScalingClient],
+        pool: ThreadPoolExecutor,
+    ) -> None:
+        self._client, self._scaling_client, self._pool = client, scaling_client, pool
+
+    def read(
+        self, fleets: Collection[EcsService], remaining_s: RemainingS
+    ) -> Mapping[EcsService, Capacity | Unknown]:
+        """One reading per service: ten services of one cluster a call, fifty scalable targets a call."""
+        services = each(fan_out(self._pool, self._services, _by_cluster(fleets), remaining_s))
+        targets = each(
+            fan_out(self._pool, self._targets, batches(fleets, SCALABLE_TARGETS_PER_CALL), remaining_s)
+        )
+        return {fleet: _joined(services[fleet], targets[fleet]) for fleet in fleets}
+
+    def set_desired(self, fleet: EcsService, instances: int) -> None:
+        """UpdateService with a desired count alone, which starts no deployment."""
+        with calling(f"UpdateService of {fleet} to {instances}"):
+            self._client().update_service(
+                cluster=fleet.cluster, service=fleet.service, desiredCount=instances
+            )
+
+    def _services(self, batch: tuple[EcsService, ...]) -> dict[EcsService, _Service | Unknown]:
+        cluster = batch[0].cluster
+        with calling(f"DescribeServices of {len(batch)} services in cluster {cluster}"):
+            answer = self._client().describe_services(
+                cluster=cluster, services=[fleet.service for fleet in batch]
+            )
+            found = {
+                service["serviceName"]: _service(service)
+                for service in answer["services"]
+                if service["status"] == "ACTIVE"
+            }
+        return {fleet: found.get(fleet.service, Unknown(why=missing(f"active {fleet}"))) for fleet in batch}
+
+    def _targets(self, batch: tuple[EcsService, ...]) -> dict[EcsService, _ScalableTarget | Unknown]:
+        pages = (
+            self._scaling_client()
+            .get_paginator("describe_scalable_targets")
+            .paginate(
+                ServiceNamespace="ecs",
+                ScalableDimension=DIMENSION,
+                ResourceIds=[resource_id(fleet) for fleet in batch],
+            )
+        )
+        with calling(f"DescribeScalableTargets of {len(batch)} services"):
+            found = {
+                target["ResourceId"]: _scalable_target(target)
+                for page in pages
+                for target in page["ScalableTargets"]
+            }
+        return {fleet: found.get(resource_id(fleet), _ScalableTarget()) for fleet in batch}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Service:
+    desired: int
+    running: int
+    deploying: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ScalableTarget:
+    """Bounds and suspensions; as built here, those of a service that has no scalable target."""
+
+    bounds: Bounds | None = None
+    out_suspended: bool = False
+    in_suspended: bool = False
+
+
+def resource_id(fleet: EcsService) -> str:
+    """How Application Auto Scaling names the service."""
+    return f"service/{fleet.cluster}/{fleet.service}"
+
+
+def _by_cluster(fleets: Iterable[EcsService]) -> Iterator[tuple[EcsService, ...]]:
+    clusters: dict[str, list[EcsService]] = defaultdict(list)
+    for fleet in fleets:
+        clusters[fleet.cluster].append(fleet)
+    for members in clusters.values():
+        yield from batches(members, SERVICES_PER_CALL)
+
+
+def _service(described: ServiceTypeDef) -> _Service:
+    deployments = described["deployments"]
+    rolling = len(deployments) > 1 or any(
+        deployment.get("rolloutState") == "IN_PROGRESS" for deployment in deployments
+    )
+    return _Service(desired=described["desiredCount"], running=described["runningCount"], deploying=rolling)
+
+
+def _scalable_target(described: ScalableTargetTypeDef) -> _ScalableTarget:
+    suspended = described.get("SuspendedState", {})
+    return _ScalableTarget(
+        bounds=Bounds(min=described["MinCapacity"], max=described["MaxCapacity"]),
+        out_suspended=suspended.get("DynamicScalingOutSuspended", False),
+        in_suspended=suspended.get("DynamicScalingInSuspended", False),
+    )
+
+
+def _joined(service: _Service | Unknown, target: _ScalableTarget | Unknown) -> Capacity | Unknown:
+    if isinstance(service, Unknown):
+        return service
+    if isinstance(target, Unknown):
+        return target
+    return Capacity(
+        desired=service.desired,
+        running=service.running,
+        bounds=target.bounds,
+        scale_out_held_by=("DynamicScalingOut is suspended",) if target.out_suspended else (),
+        scale_in_held_by=(
+            *(("DynamicScalingIn is suspended",) if target.in_suspended else ()),
+            *(("a deployment is rolling",) if service.deploying else ()),
+        ),
+    )

@@ -1,0 +1,63 @@
+"""Reads many things at once, and stops waiting when the time for reading is over.
+
+Owns the one place where threads are used. Refuses to let a late or failed read look like a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
+from itertools import islice
+from typing import TypeVar
+
+from sluice.core.model import Unknown
+from sluice.errors import SluiceError
+from sluice.ports import RemainingS
+
+Item = TypeVar("Item", bound=Hashable)
+Reading = TypeVar("Reading")
+
+
+def fan_out(
+    pool: ThreadPoolExecutor,
+    read: Callable[[Item], Reading],
+    items: Iterable[Item],
+    remaining_s: RemainingS,
+) -> dict[Item, Reading | Unknown]:
+    """`read` every item in the pool; a failure or a read not back in time is Unknown for that item alone."""
+    futures = {item: pool.submit(read, item) for item in items}
+    wait(futures.values(), timeout=max(remaining_s(), 0))
+    readings: dict[Item, Reading | Unknown] = {}
+    for item, future in futures.items():
+        if not future.done():
+            future.cancel()
+            readings[item] = Unknown(why="not read before the deadline")
+            continue
+        try:
+            readings[item] = future.result()
+        except SluiceError as failure:
+            readings[item] = Unknown(why=str(failure))
+    return readings
+
+
+def batches(items: Iterable[Item], size: int) -> Iterator[tuple[Item, ...]]:
+    """The items in tuples of at most `size`, in order."""
+    rest = iter(items)
+    while batch := tuple(islice(rest, size)):
+        yield batch
+
+
+def each(
+    by_batch: Mapping[tuple[Item, ...], Mapping[Item, Reading | Unknown] | Unknown],
+) -> dict[Item, Reading | Unknown]:
+    """One reading per item from one per batch: a batch that failed is Unknown for each of its items."""
+    return {
+        item: readings if isinstance(readings, Unknown) else readings[item]
+        for batch, readings in by_batch.items()
+        for item in batch
+    }
+
+
+def missing(what: str) -> str:
+    """How a person is told that AWS does not know something."""
+    return f"AWS knows no {what} in this account and region: check its name, or delete the workload's stack"

@@ -1,0 +1,35 @@
+"""Both kinds of fleet behind one port: each is asked through its own adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from sluice.aws.asg import AutoScalingGroups
+from sluice.aws.ecs import EcsServices
+from sluice.core.model import AutoScalingGroup, Capacity, EcsService, Fleet, Unknown
+from sluice.ports import RemainingS
+
+
+class AwsFleets:
+    """Keeps `ports.Fleets` for every kind of fleet."""
+
+    def __init__(self, groups: AutoScalingGroups, services: EcsServices) -> None:
+        self._groups, self._services = groups, services
+
+    def read(self, fleets: Collection[Fleet], remaining_s: RemainingS) -> Mapping[Fleet, Capacity | Unknown]:
+        """One reading per fleet; a kind without fleets costs no call."""
+        groups = [fleet for fleet in fleets if isinstance(fleet, AutoScalingGroup)]
+        services = [fleet for fleet in fleets if isinstance(fleet, EcsService)]
+        readings: dict[Fleet, Capacity | Unknown] = {}
+        if groups:
+            readings |= dict(self._groups.read(groups, remaining_s).items())
+        if services:
+            readings |= dict(self._services.read(services, remaining_s).items())
+        return readings
+
+    def set_desired(self, fleet: Fleet, instances: int) -> None:
+        """Set the desired count through the fleet's own service."""
+        if isinstance(fleet, AutoScalingGroup):
+            self._groups.set_desired(fleet, instances)
+        else:
+            self._services.set_desired(fleet, instances)

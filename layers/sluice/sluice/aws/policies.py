@@ -1,0 +1,95 @@
+"""Target-tracking policies of EC2 Auto Scaling and of Application Auto Scaling.
+
+Owns the describe and put calls. A put replaces the whole policy, so everything AWS described goes back with
+it and the target alone changes. Refuses to pick "the first" policy: the document's ARN names the one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any, cast
+
+from sluice.aws.ecs import DIMENSION, resource_id
+from sluice.aws.errors import calling
+from sluice.core.model import AutoScalingGroup, EcsService, Workload
+from sluice.errors import ConfigError
+from sluice.ports import Policy
+
+if TYPE_CHECKING:
+    from botocore.client import BaseClient
+    from types_boto3_application_autoscaling import ApplicationAutoScalingClient
+    from types_boto3_autoscaling import AutoScalingClient
+
+ASG_CONFIGURATION = "TargetTrackingConfiguration"
+ECS_CONFIGURATION = "TargetTrackingScalingPolicyConfiguration"
+
+
+class TargetTrackingPolicies:
+    """Keeps `ports.Policies` for every kind of fleet."""
+
+    def __init__(
+        self,
+        asg_client: Callable[[], AutoScalingClient],
+        ecs_client: Callable[[], ApplicationAutoScalingClient],
+    ) -> None:
+        self._asg_client, self._ecs_client = asg_client, ecs_client
+
+    def read(self, workload: Workload) -> Policy:
+        """The policy that the workload's document names by its ARN."""
+        fleet, arn = workload.fleet, workload.policy_arn
+        with calling(f"describing the scaling policies of {fleet}"):
+            if isinstance(fleet, AutoScalingGroup):
+                described, configuration = self._of_group(fleet), ASG_CONFIGURATION
+            else:
+                described, configuration = self._of_service(fleet), ECS_CONFIGURATION
+        for policy in described:
+            if policy["PolicyARN"] == arn:
+                with calling(f"reading the target of {arn}"):
+                    target = float(policy[configuration]["TargetValue"])
+                return Policy(fleet=fleet, target=target, definition=policy)
+        raise ConfigError(
+            f"workload {workload.name}: {fleet} has no scaling policy {arn}: it was deleted by hand; "
+            "update the workload's stack with any change to create it again"
+        )
+
+    def put_target(self, policy: Policy, target: float) -> None:
+        """PutScalingPolicy with every field that was described and the put takes, and the new target."""
+        client: BaseClient
+        if isinstance(policy.fleet, AutoScalingGroup):
+            client, configuration = self._asg_client(), ASG_CONFIGURATION
+        else:
+            client, configuration = self._ecs_client(), ECS_CONFIGURATION
+        request = _as_request(client, policy.definition)
+        request[configuration]["TargetValue"] = target
+        with calling(f"PutScalingPolicy of {policy.fleet}"):
+            cast("Any", client).put_scaling_policy(**request)
+
+    def _of_group(self, fleet: AutoScalingGroup) -> list[Mapping[str, Any]]:
+        pages = (
+            self._asg_client().get_paginator("describe_policies").paginate(AutoScalingGroupName=fleet.name)
+        )
+        return [cast("Mapping[str, Any]", policy) for page in pages for policy in page["ScalingPolicies"]]
+
+    def _of_service(self, fleet: EcsService) -> list[Mapping[str, Any]]:
+        pages = (
+            self._ecs_client()
+            .get_paginator("describe_scaling_policies")
+            .paginate(ServiceNamespace="ecs", ResourceId=resource_id(fleet), ScalableDimension=DIMENSION)
+        )
+        return [cast("Mapping[str, Any]", policy) for page in pages for policy in page["ScalingPolicies"]]
+
+
+def _as_request(client: BaseClient, described: Mapping[str, object]) -> dict[str, Any]:
+    """The described fields that a put accepts.
+
+    The service model knows which those are, so a field AWS adds later is kept too. Empty lists are how AWS
+    describes step adjustments that a target-tracking policy may not have: they stay out.
+    """
+    put = client.meta.service_model.operation_model("PutScalingPolicy").input_shape
+    accepted = put.members if put else {}
+    return {
+        name: deepcopy(value)
+        for name, value in described.items()
+        if name in accepted and value not in ([], None)
+    }

@@ -1,0 +1,125 @@
+"""The registered workloads: SSM parameters under one prefix, one document each.
+
+Owns reading them, the five-minute cache and the last good copy. Refuses to let one bad document, or two that
+claim one fleet, stop the others; refuses to guess when it has never read the registry.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from aws_lambda_powertools.utilities.parameters import SSMProvider
+from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
+
+from sluice import config
+from sluice.aws.errors import calling
+from sluice.core.model import Fleet, Workload
+from sluice.errors import ConfigError, SluiceError
+from sluice.ports import Registered
+
+if TYPE_CHECKING:
+    from types_boto3_ssm import SSMClient
+
+CACHE_S = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Documents:
+    """What stands under the prefix: the documents that parse, and why the others do not."""
+
+    parsed: Mapping[str, Workload] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
+    stale: str | None = None
+
+
+class SsmRegistry:
+    """Keeps `ports.Registry`."""
+
+    def __init__(self, client: Callable[[], SSMClient], prefix: str) -> None:
+        self._client, self._prefix = client, prefix.rstrip("/")
+        self._provider: SSMProvider | None = None
+        self._last_good: _Documents | None = None
+
+    def all(self, *, fresh: bool = False) -> Registered:
+        """Every registered workload; while SSM fails, the last good copy, marked stale."""
+        documents = self._documents(fresh=fresh)
+        refused = dict(documents.refused)
+        for fleet, names in _claims(documents.parsed).items():
+            if len(names) > 1:
+                refused |= dict.fromkeys(names, _shared(fleet, names))
+        served = tuple(workload for name, workload in documents.parsed.items() if name not in refused)
+        return Registered(workloads=served, refused=refused, stale=documents.stale)
+
+    def one(self, name: str) -> Workload:
+        """One workload as it is this moment, uncached, provided that no other claims its fleet."""
+        path = f"{self._prefix}/{name}"
+        with _asking(f"GetParameter of {path}"):
+            workload = _parsed(name, str(self._parameters().get(path, force_fetch=True)))
+        claims = _claims({**self._documents(fresh=False).parsed, name: workload})[workload.fleet]
+        if len(claims) > 1:
+            raise ConfigError(_shared(workload.fleet, claims))
+        return workload
+
+    def _documents(self, *, fresh: bool) -> _Documents:
+        try:
+            with _asking(f"GetParametersByPath of {self._prefix}"):
+                found = self._parameters().get_multiple(self._prefix, max_age=CACHE_S, force_fetch=fresh)
+        except SluiceError as failure:
+            if self._last_good is None:
+                raise
+            return _Documents(
+                parsed=self._last_good.parsed, refused=self._last_good.refused, stale=str(failure)
+            )
+        self._last_good = _sorted({name: str(found[name]) for name in sorted(found)})
+        return self._last_good
+
+    def _parameters(self) -> SSMProvider:
+        if self._provider is None:
+            self._provider = SSMProvider(boto3_client=self._client())
+        return self._provider
+
+
+@contextmanager
+def _asking(what: str) -> Iterator[None]:
+    """As `calling`, for Powertools, which hides the error it met behind one of its own."""
+    with calling(what):
+        try:
+            yield
+        except GetParameterError as hidden:
+            raise hidden.__context__ or hidden from hidden
+
+
+def _parsed(name: str, text: str) -> Workload:
+    workload = config.parse(text, what=f"the document of workload {name}")
+    if workload.name != name:
+        raise ConfigError(
+            f"the document of workload {name} calls itself {workload.name!r}: parameter and name must agree"
+        )
+    return workload
+
+
+def _sorted(texts: Mapping[str, str]) -> _Documents:
+    parsed, refused = {}, {}
+    for name, text in texts.items():
+        try:
+            parsed[name] = _parsed(name, text)
+        except ConfigError as bad:
+            refused[name] = str(bad)
+    return _Documents(parsed=parsed, refused=refused)
+
+
+def _claims(workloads: Mapping[str, Workload]) -> Mapping[Fleet, list[str]]:
+    claims: dict[Fleet, list[str]] = defaultdict(list)
+    for name, workload in workloads.items():
+        claims[workload.fleet].append(name)
+    return claims
+
+
+def _shared(fleet: Fleet, names: list[str]) -> str:
+    return (
+        f"{fleet} is claimed by workloads {' and '.join(names)}: one fleet serves one workload; all are held"
+    )

@@ -1,0 +1,81 @@
+"""SQS queues: how many messages they hold, and sending test messages.
+
+Owns the GetQueueAttributes and SendMessageBatch calls. Refuses to receive: a look must not raise a message's
+receive count.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from sluice.aws.errors import calling
+from sluice.aws.fanout import batches, fan_out
+from sluice.core.model import Backlog, Unknown
+from sluice.errors import TransientError
+from sluice.ports import RemainingS
+
+if TYPE_CHECKING:
+    from types_boto3_sqs import SQSClient
+    from types_boto3_sqs.literals import QueueAttributeNameType
+    from types_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
+
+VISIBLE: QueueAttributeNameType = "ApproximateNumberOfMessages"
+IN_FLIGHT: QueueAttributeNameType = "ApproximateNumberOfMessagesNotVisible"
+DELAYED: QueueAttributeNameType = "ApproximateNumberOfMessagesDelayed"
+MESSAGES_PER_SEND = 10
+
+
+class SqsQueues:
+    """Keeps `ports.Queues`."""
+
+    def __init__(self, client: Callable[[], SQSClient], pool: ThreadPoolExecutor) -> None:
+        self._client, self._pool = client, pool
+
+    def read(self, queue_urls: Collection[str], remaining_s: RemainingS) -> Mapping[str, Backlog | Unknown]:
+        """One live reading per queue, all concurrently over one connection pool."""
+        client = self._client()
+
+        def backlog(queue_url: str) -> Backlog:
+            with calling(f"GetQueueAttributes of {queue_url}"):
+                attributes = client.get_queue_attributes(
+                    QueueUrl=queue_url, AttributeNames=[VISIBLE, IN_FLIGHT, DELAYED]
+                )["Attributes"]
+                return Backlog(
+                    visible=_count(attributes[VISIBLE]),
+                    in_flight=_count(attributes[IN_FLIGHT]),
+                    delayed=_count(attributes[DELAYED]),
+                )
+
+        return fan_out(self._pool, backlog, queue_urls, remaining_s)
+
+    def send(self, queue_url: str, bodies: Sequence[str]) -> None:
+        """Send every body, ten a call; a FIFO queue gets one message group per body."""
+        client, refused = self._client(), []
+        for batch in batches(enumerate(bodies), MESSAGES_PER_SEND):
+            entries = [_entry(index, body, fifo=queue_url.endswith(".fifo")) for index, body in batch]
+            with calling(f"SendMessageBatch to {queue_url}"):
+                answer = client.send_message_batch(QueueUrl=queue_url, Entries=entries)
+                refused += answer.get("Failed", [])
+        if refused:
+            raise TransientError(
+                f"SendMessageBatch to {queue_url}: {len(refused)} of {len(bodies)} messages refused, "
+                f"the first with {refused[0]['Code']}: {refused[0].get('Message', '')}"
+            )
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 0:
+        raise ValueError(f"a queue cannot hold {count} messages")
+    return count
+
+
+def _entry(index: int, body: str, *, fifo: bool) -> SendMessageBatchRequestEntryTypeDef:
+    entry: SendMessageBatchRequestEntryTypeDef = {"Id": str(index), "MessageBody": body}
+    if fifo:
+        entry["MessageGroupId"] = f"group-{index}"
+        entry["MessageDeduplicationId"] = uuid.uuid4().hex
+    return entry

@@ -1,0 +1,254 @@
+"""The workload document: JSON in, `Workload` or every problem at once out.
+
+Owns the one schema that Lambda, the command and the simulator share. Refuses unknown keys, strings where
+numbers belong, and bounds that contradict each other. The JSON Schema beside the documentation is generated
+from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from sluice.core.model import (
+    MSG_PROCESSING_DURATION,
+    AutoScalingGroup,
+    Bounds,
+    DynamicTarget,
+    EcsService,
+    Fleet,
+    Metric,
+    Mode,
+    StaticTarget,
+    Workload,
+)
+from sluice.errors import DocumentError, Problem
+
+MAX_BYTES = 4096  # a standard SSM parameter
+
+Number = TypeVar("Number", int, float)
+
+NAME = r"^[a-zA-Z][a-zA-Z0-9-]{0,63}$"
+Text = Annotated[str, Field(min_length=1, max_length=255)]
+Arn = Annotated[str, Field(pattern=r"^arn:[^:\s]+:[^:\s]+:[^:\s]*:\d{12}:\S+$")]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+# CloudFormation's Sub has no way to leave a string out: what is absent arrives empty.
+EmptyIsAbsent = BeforeValidator(lambda value: None if value == "" else value)
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+def _at_least(other: str, value: Number, info: ValidationInfo) -> Number:
+    floor = info.data.get(other, value)  # absent where it is refused itself
+    if value < floor:
+        raise PydanticCustomError("order", f"must be at least {other} ({floor}): raise this or lower {other}")
+    return value
+
+
+def _at_most(other: str, value: Number, info: ValidationInfo) -> Number:
+    ceiling = info.data.get(other, value)
+    if value > ceiling:
+        raise PydanticCustomError(
+            "order", f"must be at most {other} ({ceiling}): lower this or raise {other}"
+        )
+    return value
+
+
+class AsgFleet(_Section):
+    """An EC2 Auto Scaling group."""
+
+    type: Literal["asg"]
+    name: Text
+
+    def fleet(self) -> Fleet:
+        """The fleet in the core's words."""
+        return AutoScalingGroup(name=self.name)
+
+
+class EcsFleet(_Section):
+    """An ECS service."""
+
+    type: Literal["ecs"]
+    cluster: Text
+    service: Text
+
+    def fleet(self) -> Fleet:
+        """The fleet in the core's words."""
+        return EcsService(cluster=self.cluster, service=self.service)
+
+
+class CapacitySection(_Section):
+    """How many instances are allowed, and how many a bootstrap starts."""
+
+    min: Annotated[int, Field(ge=0)]
+    max: Annotated[int, Field(ge=1)]
+    bootstrap: Annotated[int, Field(ge=1)] | Literal["backlog"] = 1
+
+    @field_validator("max")
+    @classmethod
+    def _above_min(cls, value: int, info: ValidationInfo) -> int:
+        return _at_least("min", value, info)
+
+    @field_validator("bootstrap")
+    @classmethod
+    def _within(cls, value: int | Literal["backlog"], info: ValidationInfo) -> int | Literal["backlog"]:
+        return value if value == "backlog" else _at_most("max", _at_least("min", value, info), info)
+
+
+class StaticSection(_Section):
+    """A fixed target."""
+
+    type: Literal["static"]
+    messages_per_instance: Positive
+
+    def target(self) -> StaticTarget:
+        """The target in the core's words."""
+        return StaticTarget(messages_per_instance=self.messages_per_instance)
+
+
+class DynamicSection(_Section):
+    """A target recomputed hourly from MsgProcessingDuration."""
+
+    type: Literal["dynamic"]
+    acceptable_latency_s: Positive
+    concurrency_per_instance: Positive = 1
+    statistic: Annotated[str, Field(pattern=r"^(Average|p\d{1,2}(\.\d{1,2})?)$")] = "Average"
+    min_messages_per_instance: Positive = 0.1
+    max_messages_per_instance: Positive = 100_000
+    fallback_messages_per_instance: Positive
+    deadband_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    max_factor_per_retune: Annotated[float, Field(gt=1, allow_inf_nan=False)] = 2
+    min_samples: Annotated[int, Field(ge=1)] = 30
+
+    @field_validator("max_messages_per_instance")
+    @classmethod
+    def _above_min(cls, value: float, info: ValidationInfo) -> float:
+        return _at_least("min_messages_per_instance", value, info)
+
+    @field_validator("fallback_messages_per_instance")
+    @classmethod
+    def _within(cls, value: float, info: ValidationInfo) -> float:
+        value = _at_least("min_messages_per_instance", value, info)
+        return _at_most("max_messages_per_instance", value, info)
+
+    def target(self) -> DynamicTarget:
+        """The target in the core's words."""
+        return DynamicTarget(**self.model_dump(exclude={"type"}))
+
+
+class DurationMetricSection(_Section):
+    """Where the workers publish how long a message took."""
+
+    namespace: Text
+    name: Text = MSG_PROCESSING_DURATION
+    dimensions: dict[str, str] | None = None
+    """Exactly the published ones; absent: the fleet's native dimensions."""
+
+
+class AlarmArns(_Section):
+    """The alarms whose actions may name this workload."""
+
+    bootstrap: Arn
+    shutdown: Arn
+
+
+class WorkloadDocument(_Section):
+    """One registered workload, as its stack writes it."""
+
+    name: Annotated[str, Field(pattern=NAME)]
+    stack_id: Arn
+    mode: Mode
+    queue_url: Annotated[str, Field(pattern=r"^https?://[^/\s]+/\d{12}/[A-Za-z0-9_-]{1,80}(\.fifo)?$")]
+    fleet: Annotated[AsgFleet | EcsFleet, Field(discriminator="type")]
+    capacity: CapacitySection
+    count_in_flight: bool = True
+    target: Annotated[StaticSection | DynamicSection, Field(discriminator="type")]
+    duration_metric: DurationMetricSection
+    idle_minutes: Annotated[int, Field(ge=1, le=120)] = 5
+    policy_arn: Annotated[Arn | None, EmptyIsAbsent] = None
+    alarm_arns: AlarmArns
+
+    def workload(self) -> Workload:
+        """The same facts in the core's own words."""
+        fleet, size = self.fleet.fleet(), self.capacity.bootstrap
+        duration = self.duration_metric
+        return Workload(
+            name=self.name,
+            stack_id=self.stack_id,
+            mode=self.mode,
+            queue_url=self.queue_url,
+            fleet=fleet,
+            bounds=Bounds(min=self.capacity.min, max=self.capacity.max),
+            bootstrap_instances=None if size == "backlog" else size,
+            count_in_flight=self.count_in_flight,
+            target=self.target.target(),
+            duration_metric=Metric(
+                namespace=duration.namespace,
+                name=duration.name,
+                dimensions=fleet.dimensions if duration.dimensions is None else duration.dimensions,
+            ),
+            idle_minutes=self.idle_minutes,
+            policy_arn=self.policy_arn,
+            bootstrap_alarm_arn=self.alarm_arns.bootstrap,
+            shutdown_alarm_arn=self.alarm_arns.shutdown,
+        )
+
+
+def parse(text: str, *, what: str = "the workload document") -> Workload:
+    """The workload that a document describes; raises DocumentError with every problem it has."""
+    size = len(text.encode())
+    too_long = [
+        Problem(path="document", value=f"{size} bytes", way_out=f"shorten it to {MAX_BYTES} bytes at most")
+    ]
+    try:
+        document = WorkloadDocument.model_validate_json(text)
+    except ValidationError as invalid:
+        problems = [_problem(error) for error in invalid.errors(include_url=False)]
+        raise DocumentError(what, problems + (too_long if size > MAX_BYTES else [])) from None
+    if size > MAX_BYTES:
+        raise DocumentError(what, too_long)
+    return document.workload()
+
+
+def json_schema() -> dict[str, Any]:
+    """The document's JSON Schema, as kept beside the documentation."""
+    return WorkloadDocument.model_json_schema()
+
+
+_WAYS_OUT = {
+    "missing": "required: add this key",
+    "extra_forbidden": "unknown key: remove it, or check its spelling and place",
+    "json_invalid": "not valid JSON: {message}",
+}
+
+
+def _problem(error: ErrorDetails) -> Problem:
+    message = error["msg"][:1].lower() + error["msg"][1:]
+    way_out = _WAYS_OUT.get(error["type"], "{message}").format(message=message)
+    return Problem(path=".".join(_path(error["loc"])) or "document", value=error["input"], way_out=way_out)
+
+
+def _path(location: tuple[int | str, ...]) -> Iterator[str]:
+    """The document's own path: pydantic also names the chosen member of a union, which is no key."""
+    tags = {"fleet": ("asg", "ecs"), "target": ("static", "dynamic"), "bootstrap": None}
+    previous: int | str = ""
+    for step in location:
+        members = tags.get(str(previous), ())
+        if members is None or step in members:
+            continue
+        yield str(step)
+        previous = step

@@ -1,0 +1,275 @@
+"""The vocabulary: what is promised, what was seen, what was decided.
+
+Owns the value types that every other module speaks. Refuses I/O and any default that would let a missing
+reading pass for a number: a reading that failed is `Unknown`, never 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+BACKLOG_PER_INSTANCE = "BacklogPerInstance"
+MSG_PROCESSING_DURATION = "MsgProcessingDuration"
+
+
+class Mode(StrEnum):
+    """How far Sluice may go for a workload."""
+
+    ACTIVE = "active"
+    OBSERVE = "observe"
+    PAUSED = "paused"
+
+
+class Trigger(StrEnum):
+    """What made us look."""
+
+    TICK = "tick"
+    ALARM = "alarm"
+    SCHEDULE = "schedule"
+    STACK = "stack"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unknown:
+    """A reading that failed, is missing or came too late; nothing ever scales in on it."""
+
+    why: str
+
+
+# --- what is promised -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AutoScalingGroup:
+    """An EC2 Auto Scaling group."""
+
+    name: str
+
+    @property
+    def dimensions(self) -> dict[str, str]:
+        """The dimensions under which AWS itself publishes this fleet's metrics."""
+        return {"AutoScalingGroupName": self.name}
+
+    def __str__(self) -> str:
+        return f"Auto Scaling group {self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EcsService:
+    """An ECS service; its tasks are what the rest of the code calls instances."""
+
+    cluster: str
+    service: str
+
+    @property
+    def dimensions(self) -> dict[str, str]:
+        """The dimensions under which AWS itself publishes this fleet's metrics."""
+        return {"ClusterName": self.cluster, "ServiceName": self.service}
+
+    def __str__(self) -> str:
+        return f"ECS service {self.cluster}/{self.service}"
+
+
+# A later member is the blue/green pair: two of the above and which of them is live.
+Fleet = AutoScalingGroup | EcsService
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """The least and the most instances, both included."""
+
+    min: int
+    max: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StaticTarget:
+    """A target somebody measured by hand, in messages per instance."""
+
+    messages_per_instance: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DynamicTarget:
+    """A target recomputed from how long a message takes.
+
+    target = acceptable_latency_s x concurrency_per_instance / MsgProcessingDuration, in messages per instance
+    (the AWS guidance for target tracking on SQS: acceptable latency over average processing time).
+    """
+
+    acceptable_latency_s: float
+    concurrency_per_instance: float
+    statistic: str
+    min_messages_per_instance: float
+    max_messages_per_instance: float
+    fallback_messages_per_instance: float
+    deadband_ratio: float
+    max_factor_per_retune: float
+    min_samples: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One CloudWatch metric: namespace, name and exactly these dimensions (CloudWatch rolls nothing up)."""
+
+    namespace: str
+    name: str
+    dimensions: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """One queue, one fleet, one promise, as registered by its stack."""
+
+    name: str
+    stack_id: str
+    mode: Mode
+    queue_url: str
+    fleet: Fleet
+    bounds: Bounds
+    bootstrap_instances: int | None
+    """How many instances the bootstrap starts; None: as many as the backlog asks for."""
+    count_in_flight: bool
+    target: StaticTarget | DynamicTarget
+    duration_metric: Metric
+    idle_minutes: int
+    policy_arn: str | None
+    bootstrap_alarm_arn: str
+    shutdown_alarm_arn: str
+
+
+# --- what was seen ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """One live reading of a queue, in messages."""
+
+    visible: int
+    in_flight: int
+    delayed: int
+
+    @property
+    def total(self) -> int:
+        """Every message that is not deleted yet."""
+        return self.visible + self.in_flight + self.delayed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capacity:
+    """One live reading of a fleet, in instances.
+
+    `bounds` are the fleet's own, None where it has none (an ECS service without a scalable target). The two
+    `held_by` name what an operator or a deployment has put in the way of a direction.
+    """
+
+    desired: int
+    running: int
+    bounds: Bounds | None
+    scale_out_held_by: tuple[str, ...] = ()
+    scale_in_held_by: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What one look at a workload saw."""
+
+    backlog: Backlog | Unknown
+    capacity: Capacity | Unknown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Durations:
+    """MsgProcessingDuration over a window: the chosen statistic in seconds and the number of samples.
+
+    `seconds` is NaN where there are no samples.
+    """
+
+    seconds: float
+    samples: float
+    window_s: int
+
+
+# --- what was decided -------------------------------------------------------------------------------------
+
+
+class Kind(StrEnum):
+    """What a decision is about."""
+
+    BOOTSTRAP = "bootstrap"
+    SHUTDOWN = "shutdown"
+    RETUNE = "retune"
+
+
+class Reason(StrEnum):
+    """Why a decision is what it is; the value is the sentence a person reads."""
+
+    WORK_WAITS = "work waits and nothing runs"
+    NO_WORK = "no visible message waits"
+    AWAKE = "the fleet is awake; target tracking has it"
+    PROVEN_EMPTY = "the queue is proven empty"
+    NOT_EMPTY = "the queue still holds messages"
+    NOT_PROVEN = "emptiness is not proven for every idle minute"
+    AT_MINIMUM = "the fleet is at its minimum"
+    HELD = "scaling in this direction is held"
+    UNKNOWN_READING = "a reading is missing, and unknown is not zero"
+    BOUNDS_DISJOINT = "the document's bounds and the fleet's own do not overlap"
+    NO_ROOM = "the bounds allow no instance"
+    PAUSED = "the workload is paused"
+
+    RETUNED = "the target follows the measured processing time"
+    WITHIN_DEADBAND = "the target moved less than the deadband"
+    TOO_FEW_SAMPLES = "too few processing times were published; the present target stays"
+    DURATION_REFUSED = "the measured processing time is not a positive finite number"
+
+
+class Limit(StrEnum):
+    """A clamp that changed a decision, or a difference worth a look."""
+
+    MIN_INSTANCES = "raised to the minimum"
+    MAX_INSTANCES = "cut to the maximum"
+    BOUNDS_DIFFER = "the fleet's own bounds differ from the document's"
+    MIN_TARGET = "target raised to its lower bound"
+    MAX_TARGET = "target cut to its upper bound"
+    MAX_FACTOR = "target moved by at most the allowed factor"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What to do with a fleet's desired count, why, and on which numbers; `desired` None means hold."""
+
+    workload: str
+    kind: Kind
+    trigger: Trigger
+    reason: Reason
+    saw: Observation
+    desired: int | None = None
+    limits: tuple[Limit, ...] = ()
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetDecision:
+    """What to do with a policy's target, in messages per instance; `target` None means leave it alone."""
+
+    workload: str
+    trigger: Trigger
+    reason: Reason
+    durations: Durations | Unknown
+    present: float | None
+    target: float | None = None
+    limits: tuple[Limit, ...] = ()
+    detail: str = ""
+    kind: Kind = Kind.RETUNE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataPoint:
+    """One value of one metric at one scheduled minute."""
+
+    metric: Metric
+    at: datetime
+    value: float

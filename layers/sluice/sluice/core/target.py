@@ -1,0 +1,96 @@
+"""The dynamic target: acceptable latency x concurrency / processing time.
+
+Owns the chain raw -> factor per retune -> bounds -> deadband. Refuses a processing time that is not a
+positive finite number, and leaves the present target alone where too little is known.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import datetime
+
+from sluice.core.model import (
+    Durations,
+    DynamicTarget,
+    Limit,
+    Reason,
+    TargetDecision,
+    Trigger,
+    Unknown,
+)
+
+
+def weighted(
+    statistic: Mapping[datetime, float], sample_counts: Mapping[datetime, float], window_s: int
+) -> Durations:
+    """One statistic over a window from its per-period values, weighted by SampleCount.
+
+    Exact for Average. For a percentile it is the sample-weighted mean of the periods' percentiles, which is
+    an approximation: percentiles do not add up.
+    """
+    periods = [period for period in statistic if sample_counts.get(period, 0) > 0]
+    samples = math.fsum(sample_counts[period] for period in periods)
+    weight = math.fsum(statistic[period] * sample_counts[period] for period in periods)
+    seconds = weight / samples if samples > 0 else math.nan
+    return Durations(seconds=seconds, samples=samples, window_s=window_s)
+
+
+def decide_target(
+    workload: str,
+    settings: DynamicTarget,
+    durations: Durations | Unknown,
+    present: float | None,
+    trigger: Trigger,
+) -> TargetDecision:
+    """The target the policy should hold, in messages per instance.
+
+    `present` is the policy's target now, None where the mode has no policy. After a stack event the present
+    target is only the template's initial value, so the factor per retune does not apply.
+    """
+
+    def leave(reason: Reason, detail: str = "") -> TargetDecision:
+        return TargetDecision(
+            workload=workload,
+            trigger=trigger,
+            reason=reason,
+            durations=durations,
+            present=present,
+            detail=detail,
+        )
+
+    if isinstance(durations, Unknown):
+        return leave(Reason.UNKNOWN_READING, durations.why)
+    if durations.samples < settings.min_samples:
+        return leave(Reason.TOO_FEW_SAMPLES, f"{durations.samples:g} of {settings.min_samples} needed")
+    if not (math.isfinite(durations.seconds) and durations.seconds > 0):
+        return leave(Reason.DURATION_REFUSED, f"{durations.seconds:g} s over {durations.samples:g} samples")
+    raw = settings.acceptable_latency_s * settings.concurrency_per_instance / durations.seconds
+    limited, limits = _limit(raw, settings, None if trigger is Trigger.STACK else present)
+    if present is not None and abs(limited - present) <= settings.deadband_ratio * present:
+        return leave(Reason.WITHIN_DEADBAND, f"{limited:g} against {present:g}")
+    return TargetDecision(
+        workload=workload,
+        trigger=trigger,
+        reason=Reason.RETUNED,
+        durations=durations,
+        present=present,
+        target=limited,
+        limits=limits,
+        detail=f"{settings.acceptable_latency_s:g} s x {settings.concurrency_per_instance:g} "
+        f"/ {durations.seconds:g} s = {raw:g}",
+    )
+
+
+def _limit(raw: float, settings: DynamicTarget, present: float | None) -> tuple[float, tuple[Limit, ...]]:
+    limits: tuple[Limit, ...] = ()
+    target = raw
+    if present is not None:
+        factor = settings.max_factor_per_retune
+        target = min(max(raw, present / factor), present * factor)
+        limits += (Limit.MAX_FACTOR,) if target != raw else ()
+    if target < settings.min_messages_per_instance:
+        return settings.min_messages_per_instance, (*limits, Limit.MIN_TARGET)
+    if target > settings.max_messages_per_instance:
+        return settings.max_messages_per_instance, (*limits, Limit.MAX_TARGET)
+    return target, limits

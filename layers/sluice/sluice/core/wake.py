@@ -1,0 +1,135 @@
+"""Bootstrap (0 -> 1 or more) and shutdown (-> 0 or min).
+
+Owns the two decisions AWS's target tracking does not make. Bootstrap only ever raises; shutdown needs a proof
+and lets anything unknown, in flight or held stop it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from sluice.core.backlog import gap_in_proof
+from sluice.core.model import (
+    Backlog,
+    Capacity,
+    Decision,
+    Kind,
+    Mode,
+    Observation,
+    Reason,
+    Trigger,
+    Unknown,
+    Workload,
+)
+from sluice.core.plan import clamp, effective_bounds, instances_for
+
+
+def decide_bootstrap(
+    workload: Workload, saw: Observation, trigger: Trigger, *, target_per_instance: float
+) -> Decision:
+    """Wake a fleet that sleeps while work waits.
+
+    `target_per_instance` sizes the fleet where the workload asks for as many instances as its backlog needs.
+    """
+
+    def hold(reason: Reason, detail: str = "") -> Decision:
+        return _hold(workload, Kind.BOOTSTRAP, trigger, saw, reason, detail)
+
+    backlog, capacity = saw.backlog, saw.capacity
+    if workload.mode is Mode.PAUSED:
+        return hold(Reason.PAUSED)
+    if isinstance(backlog, Unknown) or isinstance(capacity, Unknown):
+        return hold(Reason.UNKNOWN_READING, _unknowns(backlog, capacity))
+    if capacity.desired > 0:
+        return hold(Reason.AWAKE)
+    if backlog.visible == 0:
+        return hold(Reason.NO_WORK)
+    if capacity.scale_out_held_by:
+        return hold(Reason.HELD, ", ".join(capacity.scale_out_held_by))
+    bounds, differences = effective_bounds(workload, capacity)
+    if bounds is None:
+        return hold(Reason.BOUNDS_DISJOINT, _both_bounds(workload, capacity))
+    size = workload.bootstrap_instances
+    asked = instances_for(backlog.total, target_per_instance) if size is None else size
+    desired, clamps = clamp(asked, bounds)
+    if desired == 0:
+        return hold(Reason.NO_ROOM, _both_bounds(workload, capacity))
+    return Decision(
+        workload=workload.name,
+        kind=Kind.BOOTSTRAP,
+        trigger=trigger,
+        reason=Reason.WORK_WAITS,
+        saw=saw,
+        desired=desired,
+        limits=differences + clamps,
+    )
+
+
+def decide_shutdown(
+    workload: Workload,
+    saw: Observation,
+    published: Mapping[datetime, float] | Unknown,
+    trigger: Trigger,
+    *,
+    now: datetime,
+) -> Decision:
+    """Send a fleet to its minimum once its queue is proven empty.
+
+    `published` is BacklogPerInstance by scheduled minute; with the live read in `saw` it is the whole proof.
+    """
+
+    def hold(reason: Reason, detail: str = "") -> Decision:
+        return _hold(workload, Kind.SHUTDOWN, trigger, saw, reason, detail)
+
+    backlog, capacity = saw.backlog, saw.capacity
+    if workload.mode is Mode.PAUSED:
+        return hold(Reason.PAUSED)
+    if isinstance(backlog, Unknown) or isinstance(capacity, Unknown):
+        return hold(Reason.UNKNOWN_READING, _unknowns(backlog, capacity))
+    bounds, differences = effective_bounds(workload, capacity)
+    if bounds is None:
+        return hold(Reason.BOUNDS_DISJOINT, _both_bounds(workload, capacity))
+    if capacity.desired <= bounds.min:
+        return hold(Reason.AT_MINIMUM)
+    if backlog.total > 0:
+        return hold(Reason.NOT_EMPTY)
+    if capacity.scale_in_held_by:
+        return hold(Reason.HELD, ", ".join(capacity.scale_in_held_by))
+    if isinstance(published, Unknown):
+        return hold(Reason.UNKNOWN_READING, published.why)
+    if gap := gap_in_proof(published, now, workload.idle_minutes):
+        return hold(Reason.NOT_PROVEN, gap)
+    return Decision(
+        workload=workload.name,
+        kind=Kind.SHUTDOWN,
+        trigger=trigger,
+        reason=Reason.PROVEN_EMPTY,
+        saw=saw,
+        desired=bounds.min,
+        limits=differences,
+        detail=f"0 for {workload.idle_minutes} min and now",
+    )
+
+
+def reads_empty_above_min(workload: Workload, saw: Observation) -> bool:
+    """Whether asking for the proof is worth a call: the live reads alone would allow a shutdown."""
+    if isinstance(saw.backlog, Unknown) or isinstance(saw.capacity, Unknown):
+        return False
+    bounds, _ = effective_bounds(workload, saw.capacity)
+    return bounds is not None and saw.backlog.total == 0 and saw.capacity.desired > bounds.min
+
+
+def _hold(
+    workload: Workload, kind: Kind, trigger: Trigger, saw: Observation, reason: Reason, detail: str
+) -> Decision:
+    return Decision(workload=workload.name, kind=kind, trigger=trigger, reason=reason, saw=saw, detail=detail)
+
+
+def _unknowns(backlog: Backlog | Unknown, capacity: Capacity | Unknown) -> str:
+    return "; ".join(reading.why for reading in (backlog, capacity) if isinstance(reading, Unknown))
+
+
+def _both_bounds(workload: Workload, capacity: Capacity) -> str:
+    document, fleet = workload.bounds, capacity.bounds or workload.bounds
+    return f"document {document.min}..{document.max}, fleet {fleet.min}..{fleet.max}"

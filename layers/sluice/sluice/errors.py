@@ -1,0 +1,47 @@
+"""What can go wrong, sorted by what the caller does about it.
+
+Owns the three kinds of failure. Refuses to carry AWS codes: `aws/errors.py` maps those, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class SluiceError(Exception):
+    """Any failure that Sluice understands; the message is written for a person."""
+
+
+class ConfigError(SluiceError):
+    """Somebody has to change something: tell the human, do not retry."""
+
+
+class TransientError(SluiceError):
+    """AWS could not answer this time: hold, and look again at the next tick."""
+
+
+class CapacityError(SluiceError):
+    """AWS has no room for what was asked: go on degraded, and count it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing wrong with a document: where, the offending value, and the way out."""
+
+    path: str
+    value: object
+    way_out: str
+
+    def __str__(self) -> str:
+        shown = repr(self.value)
+        shown = shown if len(shown) <= 80 else shown[:77] + "..."
+        return f"{self.path}: {shown}: {self.way_out}"
+
+
+class DocumentError(ConfigError):
+    """A workload document is refused; `problems` holds everything wrong with it, at once."""
+
+    def __init__(self, what: str, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join([f"{what} is refused", *map(str, self.problems)]))

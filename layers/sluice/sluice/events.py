@@ -1,0 +1,129 @@
+"""What AWS invokes the functions with, parsed.
+
+Owns the shapes of the schedule's input, CloudWatch alarms (direct action and EventBridge) and CloudFormation
+stack events. Refuses what it does not recognise with a sentence that says what is missing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from aws_lambda_powertools.utilities.data_classes import CloudWatchAlarmEvent, EventBridgeEvent
+from aws_lambda_powertools.utilities.data_classes.cloud_watch_alarm_event import CloudWatchAlarmData
+
+from sluice.core.model import Trigger
+from sluice.errors import ConfigError
+
+ALARM_CHANGE = "CloudWatch Alarm State Change"
+STACK_CHANGE = "CloudFormation Stack Status Change"
+DESCRIPTION = re.compile(r"^Sluice workload ([a-zA-Z][a-zA-Z0-9-]{0,63}):")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alarm:
+    """One state change of one workload's alarm."""
+
+    arn: str
+    name: str
+    state: str
+    workload: str
+
+    @property
+    def rings(self) -> bool:
+        """Whether this change asks for anything: only the change to ALARM does."""
+        return self.state == "ALARM"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetuneRequest:
+    """Why targets are to be recomputed; `stack_id` narrows it to one workload's stack."""
+
+    trigger: Trigger
+    stack_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestLoad:
+    """How many test messages to send to whose queue, and how many seconds each asks a worker to take."""
+
+    workload: str
+    messages: int
+    duration_s: float
+
+
+def parse_scheduled_time(event: Mapping[str, Any], *, now: datetime) -> datetime:
+    """When the schedule meant this to run; an event without a scheduled time is a manual one: now."""
+    text = event.get("scheduled_time")
+    if text is None:
+        return now
+    try:
+        moment = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        raise ConfigError(
+            f"scheduled_time {text!r} is no ISO 8601 time: the schedule's input must be "
+            '{"scheduled_time": "<aws.scheduler.scheduled-time>"}'
+        ) from None
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def parse_alarm(event: Mapping[str, Any]) -> Alarm:
+    """A direct Lambda alarm action or an EventBridge alarm state change."""
+    if "alarmData" in event:
+        direct = CloudWatchAlarmEvent(dict(event))
+        return _alarm(_required(event, "alarmArn"), direct.alarm_data)
+    if event.get("detail-type") == ALARM_CHANGE:
+        bus = EventBridgeEvent(dict(event))
+        resources = bus.get("resources") or []
+        if len(resources) != 1:
+            raise ConfigError(f"an alarm event needs its one alarm ARN in `resources`, got {resources!r}")
+        return _alarm(resources[0], CloudWatchAlarmData(bus.detail))
+    raise ConfigError(
+        "this is no CloudWatch alarm event: it has neither `alarmData` (a direct alarm action) nor "
+        f"detail-type {ALARM_CHANGE!r}; its keys are {sorted(event)}"
+    )
+
+
+def parse_retune(event: Mapping[str, Any]) -> RetuneRequest:
+    """A stack's status change, or anything else: the hourly schedule or a person."""
+    if event.get("detail-type") != STACK_CHANGE:
+        return RetuneRequest(trigger=Trigger.SCHEDULE)
+    return RetuneRequest(trigger=Trigger.STACK, stack_id=_required(event.get("detail") or {}, "stack-id"))
+
+
+def parse_test_load(event: Mapping[str, Any]) -> TestLoad:
+    """The schedule's input for test messages; 50 messages of 5 seconds unless told otherwise."""
+    messages, duration_s = event.get("messages", 50), event.get("duration_s", 5)
+    if not isinstance(messages, int) or not 1 <= messages <= 10_000:
+        raise ConfigError(f"messages: {messages!r}: give a whole number from 1 to 10000")
+    if not isinstance(duration_s, int | float) or not 0 <= duration_s <= 43_200:
+        raise ConfigError(f"duration_s: {duration_s!r}: give seconds from 0 to 43200")
+    return TestLoad(workload=_required(event, "workload"), messages=messages, duration_s=duration_s)
+
+
+def _alarm(arn: str, data: CloudWatchAlarmData) -> Alarm:
+    name = _required(data.raw_event, "alarmName")
+    configuration = data.get("configuration") or {}
+    if "alarmRule" in configuration:
+        raise ConfigError(
+            f"alarm {name} is a composite one: point the bootstrap or shutdown alarm itself at this function"
+        )
+    description = configuration.get("description") or ""
+    named = DESCRIPTION.match(description)
+    if named is None:
+        raise ConfigError(
+            f"alarm {name} does not name its workload: its description is {description!r}, "
+            "but must begin with 'Sluice workload NAME:' as workload.yaml writes it"
+        )
+    state = _required(data.get("state") or {}, "value")
+    return Alarm(arn=arn, name=name, state=state, workload=named[1])
+
+
+def _required(event: Mapping[str, Any], key: str) -> str:
+    value = event.get(key)
+    if not isinstance(value, str) or not value:
+        raise ConfigError(f"the event lacks `{key}`: got {value!r}")
+    return value

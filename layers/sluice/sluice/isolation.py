@@ -1,0 +1,25 @@
+"""One workload's failure is its own: the only broad `except` of the layer.
+
+Owns the wall between workloads. Refuses to swallow: what is caught is reported and counted, and the caller
+learns that it happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sluice.errors import SluiceError
+from sluice.ports import Counter, Report
+
+
+def isolated(workload: str, counter: Counter, report: Report, step: Callable[[], None]) -> bool:
+    """Whether `step` went through; if not, its failure is told and the next workload can go on."""
+    try:
+        step()
+    except SluiceError as failure:
+        report.failed(workload, counter, str(failure))
+        return False
+    except Exception as defect:  # noqa: BLE001 - a defect that one workload meets must not stop the others
+        report.failed(workload, counter, f"unexpected {type(defect).__name__}: {defect}", defect=defect)
+        return False
+    return True

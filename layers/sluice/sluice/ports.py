@@ -1,0 +1,179 @@
+"""What the use cases need from the world, and nothing more.
+
+Owns the Protocols that the AWS adapters and the tests' fakes both keep; one contract suite runs over each.
+Reads never raise for one bad item: its reading is `Unknown`, the others are served.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from sluice.core.model import (
+    Backlog,
+    Capacity,
+    DataPoint,
+    Decision,
+    Fleet,
+    Metric,
+    TargetDecision,
+    Unknown,
+    Workload,
+)
+
+RemainingS = Callable[[], float]
+"""Seconds left for reading before the invocation must turn to publishing."""
+
+
+class Queues(Protocol):
+    """SQS: reading never receives (that would raise receive counts)."""
+
+    def read(self, queue_urls: Collection[str], remaining_s: RemainingS) -> Mapping[str, Backlog | Unknown]:
+        """One live reading per queue URL; what is not read in time is Unknown."""
+        ...
+
+    def send(self, queue_url: str, bodies: Sequence[str]) -> None:
+        """Send every body, or raise naming how many were refused."""
+        ...
+
+
+class Fleets(Protocol):
+    """Auto Scaling groups and ECS services alike."""
+
+    def read(self, fleets: Collection[Fleet], remaining_s: RemainingS) -> Mapping[Fleet, Capacity | Unknown]:
+        """One live reading per fleet; a fleet AWS does not know is Unknown."""
+        ...
+
+    def set_desired(self, fleet: Fleet, instances: int) -> None:
+        """Ask for this many instances, whatever any cooldown says."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesQuery:
+    """One statistic of one metric, one value a period; times are aligned to the period."""
+
+    metric: Metric
+    statistic: str
+    period_s: int
+
+
+Series = Mapping[datetime, float]
+
+
+class Metrics(Protocol):
+    """CloudWatch metrics."""
+
+    def publish(self, points: Mapping[str, DataPoint]) -> Mapping[str, str]:
+        """Publish the points, keyed by workload; the answer names those refused, each with why."""
+        ...
+
+    def read(
+        self, queries: Mapping[str, SeriesQuery], start: datetime, end: datetime
+    ) -> Mapping[str, Series | Unknown]:
+        """Each query's values in start <= period < end; a period without data is absent, not 0."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """A target-tracking policy as AWS holds it; `definition` is all that a put needs to keep the rest."""
+
+    fleet: Fleet
+    target: float
+    definition: Mapping[str, object]
+
+
+class Policies(Protocol):
+    """Target-tracking policies of both kinds of fleet."""
+
+    def read(self, workload: Workload) -> Policy:
+        """The workload's policy; ConfigError where AWS has none by that ARN."""
+        ...
+
+    def put_target(self, policy: Policy, target: float) -> None:
+        """Replace the target alone; every other field of the policy stays."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registered:
+    """What the registry holds: the workloads that may be served, and what is wrong with the others."""
+
+    workloads: tuple[Workload, ...]
+    refused: Mapping[str, str]
+    """Name of each workload that is not served -> why."""
+    stale: str | None = None
+    """Why this is the last good copy rather than a fresh one."""
+
+
+class Registry(Protocol):
+    """The registered workload documents."""
+
+    def all(self, *, fresh: bool = False) -> Registered:
+        """Every workload, at most five minutes old; `fresh` asks anew."""
+        ...
+
+    def one(self, name: str) -> Workload:
+        """One workload, uncached; ConfigError where it is absent, refused or shares its fleet."""
+        ...
+
+
+class Outcome(StrEnum):
+    """What became of a decision."""
+
+    ACTED = "acted"
+    HELD = "held"
+    OBSERVED = "observed"
+
+
+class Counter(StrEnum):
+    """The control plane's own health, in occurrences."""
+
+    WORKLOADS_SERVED = "WorkloadsServed"
+    DECISIONS = "Decisions"
+    OBSERVATION_FAILED = "ObservationFailed"
+    PUBLISH_FAILED = "PublishFailed"
+    ACTION_FAILED = "ActionFailed"
+    RETUNE_FAILED = "RetuneFailed"
+    STALE_TICK = "StaleTick"
+    DOCUMENT_INVALID = "DocumentInvalid"
+    REGISTRY_STALE = "RegistryStale"
+    EVENT_IGNORED = "EventIgnored"
+    MESSAGES_SENT = "MessagesSent"
+
+
+class Report(Protocol):
+    """Where decisions and failures are told: one structured line each, and counted."""
+
+    def decided(self, decision: Decision | TargetDecision, outcome: Outcome) -> None:
+        """Tell a decision, everything it saw, and what became of it."""
+        ...
+
+    def observed(self, workload: Workload, backlog: Backlog, capacity: Capacity, value: float) -> None:
+        """Tell what one tick saw of one workload and published for it."""
+        ...
+
+    def failed(self, workload: str, counter: Counter, why: str, *, defect: Exception | None = None) -> None:
+        """Tell a failure that concerns one workload; a defect of ours also shows where it happened."""
+        ...
+
+    def noted(self, counter: Counter, what: str, count: int = 1) -> None:
+        """Tell something that concerns the plane as a whole."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """Everything outside the process."""
+
+    queues: Queues
+    fleets: Fleets
+    metrics: Metrics
+    policies: Policies
+    registry: Registry
+    namespace: str
+    now: Callable[[], datetime]

@@ -1,0 +1,130 @@
+"""The tick: observe every workload, publish BacklogPerInstance, repair what an alarm missed.
+
+Alarms act on transitions only; the tick looks at levels, so whatever an alarm missed is put right within a
+minute. Owns the tick. Refuses to publish a value for anything it could not read, and to stop at the first bad
+workload.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from functools import partial
+
+from sluice.core.backlog import backlog_per_instance, minute_of
+from sluice.core.model import DataPoint, Mode, Observation, Trigger, Unknown, Workload
+from sluice.core.wake import decide_bootstrap, decide_shutdown, reads_empty_above_min
+from sluice.errors import TransientError
+from sluice.isolation import isolated
+from sluice.observe import observe
+from sluice.ports import Counter, Outcome, RemainingS, Report, World
+from sluice.wake import (
+    backlog_metric,
+    initial_target,
+    published_backlog,
+    repair_idling,
+    repair_sleeping,
+)
+
+STALE_AFTER = timedelta(seconds=60)
+
+
+def publish_backlog(scheduled: datetime, world: World, report: Report, remaining_s: RemainingS) -> None:
+    """One tick for the minute that `scheduled` lies in; a tick older than a minute does nothing.
+
+    Raises TransientError where the tick as a whole failed: the registry was never read, or CloudWatch refused
+    data points. One workload's failure is reported and counted, and its own silence alarm rings.
+    """
+    age = world.now() - scheduled
+    if age > STALE_AFTER:
+        report.noted(
+            Counter.STALE_TICK, f"scheduled {age.total_seconds():.0f} s ago: a later tick has the work"
+        )
+        return
+    workloads = _registered(world, report)
+    seen = observe(world, list(workloads.values()), remaining_s)
+    refused = _publish(minute_of(scheduled), workloads, seen, world, report)
+    _repair(workloads, seen, world, report, remaining_s)
+    if refused:
+        raise TransientError(f"CloudWatch refused the data points of {len(refused)} workloads")
+
+
+def _registered(world: World, report: Report) -> dict[str, Workload]:
+    registered = world.registry.all()
+    if registered.stale:
+        report.noted(
+            Counter.REGISTRY_STALE, f"serving the last good copy of the registry: {registered.stale}"
+        )
+    for name, why in registered.refused.items():
+        report.failed(name, Counter.DOCUMENT_INVALID, why)
+    return {workload.name: workload for workload in registered.workloads}
+
+
+def _publish(
+    minute: datetime,
+    workloads: Mapping[str, Workload],
+    seen: Mapping[str, Observation],
+    world: World,
+    report: Report,
+) -> Mapping[str, str]:
+    """Publish one point per workload that was read in full; the answer names those CloudWatch refused."""
+    points: dict[str, DataPoint] = {}
+    for name, workload in workloads.items():
+        backlog, capacity = seen[name].backlog, seen[name].capacity
+        if isinstance(backlog, Unknown) or isinstance(capacity, Unknown):
+            whys = [reading.why for reading in (backlog, capacity) if isinstance(reading, Unknown)]
+            report.failed(name, Counter.OBSERVATION_FAILED, "; ".join(whys))
+            continue
+        value = backlog_per_instance(backlog, capacity, count_in_flight=workload.count_in_flight)
+        points[name] = DataPoint(metric=backlog_metric(world, workload), at=minute, value=value)
+        report.observed(workload, backlog, capacity, value)
+    refused = world.metrics.publish(points)
+    for name, why in refused.items():
+        report.failed(name, Counter.PUBLISH_FAILED, why)
+    report.noted(Counter.WORKLOADS_SERVED, f"tick {minute:%H:%M}", len(points) - len(refused))
+    return refused
+
+
+def _repair(
+    workloads: Mapping[str, Workload],
+    seen: Mapping[str, Observation],
+    world: World,
+    report: Report,
+    remaining_s: RemainingS,
+) -> None:
+    """Do what an alarm should have done; each workload is on its own."""
+    served = {name: workload for name, workload in workloads.items() if workload.mode is not Mode.PAUSED}
+    repairs = [(name, repair_sleeping) for name in _asleep_with_work(served, seen)]
+    repairs += [(name, repair_idling) for name in _proven_empty(served, seen, world, report)]
+    for name, repair in repairs:
+        if remaining_s() <= 0:
+            report.failed(name, Counter.ACTION_FAILED, "no time left in this tick; the next one looks again")
+            continue
+        isolated(name, Counter.ACTION_FAILED, report, partial(repair, name, world, report, remaining_s))
+
+
+def _asleep_with_work(workloads: Mapping[str, Workload], seen: Mapping[str, Observation]) -> list[str]:
+    decisions = (
+        decide_bootstrap(workload, seen[name], Trigger.TICK, target_per_instance=initial_target(workload))
+        for name, workload in workloads.items()
+    )
+    return [decision.workload for decision in decisions if decision.desired is not None]
+
+
+def _proven_empty(
+    workloads: Mapping[str, Workload], seen: Mapping[str, Observation], world: World, report: Report
+) -> list[str]:
+    """Who may be shut down; the proof is asked for only where the live reads alone would allow it."""
+    now = world.now()
+    idle = {
+        name: workload for name, workload in workloads.items() if reads_empty_above_min(workload, seen[name])
+    }
+    published = published_backlog(world, idle, now)
+    proven = []
+    for name, workload in idle.items():
+        decision = decide_shutdown(workload, seen[name], published[name], Trigger.TICK, now=now)
+        if decision.desired is None:
+            report.decided(decision, Outcome.HELD)
+        else:
+            proven.append(name)
+    return proven

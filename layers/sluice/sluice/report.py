@@ -1,0 +1,112 @@
+"""Decisions and failures as log lines, metrics and sentences.
+
+Owns the wording and the field names; logs, the command and the simulator all render through here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+
+from sluice.core.model import (
+    Backlog,
+    Capacity,
+    Decision,
+    Observation,
+    TargetDecision,
+    Unknown,
+    Workload,
+)
+from sluice.ports import Counter, Outcome
+
+
+def sentence(decision: Decision | TargetDecision, outcome: Outcome) -> str:
+    """The decision as a person says it: what, why, and what limited it."""
+    why = decision.reason + (f" ({decision.detail})" if decision.detail else "")
+    limits = f" [{'; '.join(decision.limits)}]" if decision.limits else ""
+    return f"{_verdict(decision, outcome)}: {why}{limits}"
+
+
+def fields(decision: Decision | TargetDecision, outcome: Outcome) -> dict[str, Any]:
+    """The decision as flat log fields; a reading that failed is told as the reason it failed."""
+    told: dict[str, Any] = {
+        "workload": decision.workload,
+        "decision": decision.kind.value,
+        "trigger": decision.trigger.value,
+        "outcome": outcome.value,
+        "reason": decision.reason.name.lower(),
+        "limits": [limit.name.lower() for limit in decision.limits],
+    }
+    if isinstance(decision, Decision):
+        return told | {"desired": decision.desired} | observation_fields(decision.saw)
+    durations = decision.durations
+    measured = {"durations": durations.why} if isinstance(durations, Unknown) else asdict(durations)
+    return told | {"target": decision.target, "present_target": decision.present, "processing": measured}
+
+
+def observation_fields(saw: Observation) -> dict[str, Any]:
+    """What was seen, number by number."""
+    backlog, capacity = saw.backlog, saw.capacity
+    told: dict[str, Any] = {}
+    if isinstance(backlog, Backlog):
+        told |= asdict(backlog)
+    else:
+        told["backlog_unknown"] = backlog.why
+    if isinstance(capacity, Capacity):
+        told |= {"desired_now": capacity.desired, "running": capacity.running}
+        if capacity.bounds:
+            told |= {"fleet_min": capacity.bounds.min, "fleet_max": capacity.bounds.max}
+    else:
+        told["capacity_unknown"] = capacity.why
+    return told
+
+
+def _verdict(decision: Decision | TargetDecision, outcome: Outcome) -> str:
+    would = "would be " if outcome is Outcome.OBSERVED else ""
+    if isinstance(decision, TargetDecision):
+        if decision.target is None:
+            return f"{decision.kind} holds"
+        present = f"{decision.present:g} -> " if decision.present is not None else ""
+        return f"{would}{decision.kind} {present}{decision.target:g} per instance"
+    if decision.desired is None:
+        return f"{decision.kind} holds"
+    now = decision.saw.capacity
+    before = f"{now.desired} -> " if isinstance(now, Capacity) else ""
+    return f"{would}{decision.kind} {before}{decision.desired}"
+
+
+class PowertoolsReport:
+    """Keeps `ports.Report` with structured logs and embedded metrics."""
+
+    def __init__(self, logger: Logger, metrics: Metrics) -> None:
+        self._logger, self._metrics = logger, metrics
+
+    def decided(self, decision: Decision | TargetDecision, outcome: Outcome) -> None:
+        """One line per decision, with everything it saw."""
+        self._logger.info(sentence(decision, outcome), extra=fields(decision, outcome))
+        self._count(Counter.DECISIONS, 1)
+
+    def observed(self, workload: Workload, backlog: Backlog, capacity: Capacity, value: float) -> None:
+        """One line per workload and tick."""
+        seen = observation_fields(Observation(backlog=backlog, capacity=capacity))
+        self._logger.info(
+            f"{workload.name}: {value:g} per instance",
+            extra={"workload": workload.name, "backlog_per_instance": value, "mode": workload.mode.value}
+            | seen,
+        )
+
+    def failed(self, workload: str, counter: Counter, why: str, *, defect: Exception | None = None) -> None:
+        """One error line per failure."""
+        self._logger.error(why, extra={"workload": workload, "failure": counter.value}, exc_info=defect)
+        self._count(counter, 1)
+
+    def noted(self, counter: Counter, what: str, count: int = 1) -> None:
+        """One line about the plane itself."""
+        self._logger.info(f"{counter}: {what}", extra={"count": count})
+        self._count(counter, count)
+
+    def _count(self, counter: Counter, count: int) -> None:
+        self._metrics.add_metric(name=counter.value, unit=MetricUnit.Count, value=count)

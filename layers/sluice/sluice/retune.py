@@ -1,0 +1,127 @@
+"""Retune: recompute each dynamic target from what the workers measured, and write it into the policy.
+
+Owns the hourly round and the one after a stack change. Refuses to touch a static target, a policy inside the
+deadband, and any field of a policy but its target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from functools import partial
+
+from sluice.core.backlog import minute_of
+from sluice.core.model import Durations, DynamicTarget, Mode, Unknown, Workload
+from sluice.core.target import decide_target, weighted
+from sluice.errors import ConfigError, TransientError
+from sluice.events import RetuneRequest
+from sluice.isolation import isolated
+from sluice.ports import Counter, Outcome, Report, SeriesQuery, World
+
+# (window, period): an hour at CloudWatch's finest period, then a day at one that keeps the answer small.
+WINDOWS_S = ((3600, 60), (86_400, 300))
+SAMPLES = "SampleCount"
+
+Dynamic = tuple[Workload, DynamicTarget]
+
+
+def retune_targets(request: RetuneRequest, world: World, report: Report) -> None:
+    """One round over all dynamic targets, or over the workload whose stack just changed.
+
+    Raises TransientError at the end where any workload failed, so that the round is seen to have failed.
+    """
+    registered = world.registry.all(fresh=request.stack_id is not None)
+    chosen = {
+        workload.name: workload
+        for workload in registered.workloads
+        if request.stack_id in (None, workload.stack_id)
+    }
+    if request.stack_id is None:
+        for name, why in registered.refused.items():
+            report.failed(name, Counter.DOCUMENT_INVALID, why)
+    served = {
+        name: (workload, workload.target)
+        for name, workload in chosen.items()
+        if isinstance(workload.target, DynamicTarget) and workload.mode is not Mode.PAUSED
+    }
+    report.noted(Counter.WORKLOADS_SERVED, f"retune by {request.trigger}", len(served))
+    durations = _durations(served, world) if served else {}
+    failed = [
+        name
+        for name in served
+        if not isolated(
+            name,
+            Counter.RETUNE_FAILED,
+            report,
+            partial(_retune, name, durations[name], request, world, report),
+        )
+    ]
+    if failed:
+        raise TransientError(f"retune failed for {', '.join(failed)}; the log line of each says why")
+
+
+def _retune(
+    name: str, durations: Durations | Unknown, request: RetuneRequest, world: World, report: Report
+) -> None:
+    workload = world.registry.one(name)
+    if workload.mode is Mode.PAUSED or not isinstance(workload.target, DynamicTarget):
+        return
+    policy = None
+    if workload.mode is Mode.ACTIVE:
+        if workload.policy_arn is None:
+            raise ConfigError(
+                f"workload {workload.name} is active but its document names no policy: update its stack"
+            )
+        policy = world.policies.read(workload)
+    present = policy.target if policy else None
+    decision = decide_target(workload.name, workload.target, durations, present, request.trigger)
+    outcome = Outcome.HELD
+    if decision.target is not None and policy is None:
+        outcome = Outcome.OBSERVED
+    elif decision.target is not None and policy is not None:
+        world.policies.put_target(policy, decision.target)
+        outcome = Outcome.ACTED
+    report.decided(decision, outcome)
+
+
+def _durations(served: Mapping[str, Dynamic], world: World) -> dict[str, Durations | Unknown]:
+    """Each workload's processing time over the shortest window that holds enough samples."""
+    now = minute_of(world.now())
+    durations: dict[str, Durations | Unknown] = {}
+    waiting = dict(served)
+    for window_s, period_s in WINDOWS_S:
+        # Periods are aligned: the window ends with the last whole one.
+        end = now - timedelta(seconds=now.timestamp() % period_s)
+        durations |= _over(waiting, world, end, window_s, period_s)
+        waiting = {name: dynamic for name, dynamic in waiting.items() if _sparse(dynamic, durations[name])}
+        if not waiting:
+            break
+    return durations
+
+
+def _over(
+    waiting: Mapping[str, Dynamic], world: World, end: datetime, window_s: int, period_s: int
+) -> dict[str, Durations | Unknown]:
+    queries = {
+        f"{name} {statistic}": SeriesQuery(
+            metric=workload.duration_metric, statistic=statistic, period_s=period_s
+        )
+        for name, (workload, target) in waiting.items()
+        for statistic in (target.statistic, SAMPLES)
+    }
+    series = world.metrics.read(queries, end - timedelta(seconds=window_s), end)
+    durations: dict[str, Durations | Unknown] = {}
+    for name, (_, target) in waiting.items():
+        values, counts = series[f"{name} {target.statistic}"], series[f"{name} {SAMPLES}"]
+        if isinstance(values, Unknown):
+            durations[name] = values
+        elif isinstance(counts, Unknown):
+            durations[name] = counts
+        else:
+            durations[name] = weighted(values, counts, window_s)
+    return durations
+
+
+def _sparse(dynamic: Dynamic, reading: Durations | Unknown) -> bool:
+    _, target = dynamic
+    return isinstance(reading, Durations) and reading.samples < target.min_samples

@@ -1,0 +1,16 @@
+"""Test load: messages whose body says how long a worker should take over each."""
+
+from __future__ import annotations
+
+import json
+
+from sluice.events import TestLoad
+from sluice.ports import Counter, Report, World
+
+
+def send_test_messages(load: TestLoad, world: World, report: Report) -> None:
+    """Send the load to its workload's queue, standard or FIFO."""
+    workload = world.registry.one(load.workload)
+    body = json.dumps({"duration_s": load.duration_s})
+    world.queues.send(workload.queue_url, [body] * load.messages)
+    report.noted(Counter.MESSAGES_SENT, f"{load.duration_s:g} s each to {workload.queue_url}", load.messages)

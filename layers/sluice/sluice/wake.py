@@ -1,0 +1,135 @@
+"""Bootstrap and shutdown: observe -> decide -> act -> report, for an alarm and for a tick alike.
+
+Owns the order of the steps. Refuses to act on anything but a document re-read, and a world re-observed, just
+before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from sluice.core.backlog import MINUTE, minutes_to_prove
+from sluice.core.model import (
+    BACKLOG_PER_INSTANCE,
+    Decision,
+    DynamicTarget,
+    Metric,
+    Mode,
+    Trigger,
+    Unknown,
+    Workload,
+)
+from sluice.core.wake import decide_bootstrap, decide_shutdown, reads_empty_above_min
+from sluice.errors import ConfigError
+from sluice.events import Alarm
+from sluice.observe import observe
+from sluice.ports import Counter, Outcome, RemainingS, Report, Series, SeriesQuery, World
+
+
+def on_bootstrap_alarm(alarm: Alarm, world: World, report: Report, remaining_s: RemainingS) -> None:
+    """The bootstrap alarm changed state; only the change to ALARM asks for anything."""
+    if not alarm.rings:
+        report.noted(Counter.EVENT_IGNORED, f"alarm {alarm.name} is {alarm.state}: nothing to do")
+        return
+    workload = world.registry.one(alarm.workload)
+    _check(alarm, workload, workload.bootstrap_alarm_arn)
+    _bootstrap(workload, world, Trigger.ALARM, report, remaining_s)
+
+
+def on_shutdown_alarm(alarm: Alarm, world: World, report: Report, remaining_s: RemainingS) -> None:
+    """The shutdown alarm changed state; only the change to ALARM asks for anything."""
+    if not alarm.rings:
+        report.noted(Counter.EVENT_IGNORED, f"alarm {alarm.name} is {alarm.state}: nothing to do")
+        return
+    workload = world.registry.one(alarm.workload)
+    _check(alarm, workload, workload.shutdown_alarm_arn)
+    _shutdown(workload, world, Trigger.ALARM, report, remaining_s)
+
+
+def repair_sleeping(name: str, world: World, report: Report, remaining_s: RemainingS) -> None:
+    """The tick saw work waiting and nothing running: what the bootstrap alarm would have done."""
+    _bootstrap(world.registry.one(name), world, Trigger.TICK, report, remaining_s)
+
+
+def repair_idling(name: str, world: World, report: Report, remaining_s: RemainingS) -> None:
+    """The tick saw an empty queue above minimum: what the shutdown alarm would have done."""
+    _shutdown(world.registry.one(name), world, Trigger.TICK, report, remaining_s)
+
+
+def published_backlog(
+    world: World, workloads: Mapping[str, Workload], now: datetime
+) -> Mapping[str, Series | Unknown]:
+    """BacklogPerInstance by scheduled minute, as far back as each workload's proof of emptiness asks."""
+    if not workloads:
+        return {}
+    queries = {
+        name: SeriesQuery(metric=backlog_metric(world, workload), statistic="Maximum", period_s=60)
+        for name, workload in workloads.items()
+    }
+    longest = max(workload.idle_minutes for workload in workloads.values())
+    minutes = minutes_to_prove(now, longest)
+    return world.metrics.read(queries, minutes[0], minutes[-1] + MINUTE)
+
+
+def backlog_metric(world: World, workload: Workload) -> Metric:
+    """Where this workload's BacklogPerInstance is published."""
+    return Metric(namespace=world.namespace, name=BACKLOG_PER_INSTANCE, dimensions=workload.fleet.dimensions)
+
+
+def _bootstrap(
+    workload: Workload, world: World, trigger: Trigger, report: Report, remaining_s: RemainingS
+) -> None:
+    saw = observe(world, [workload], remaining_s)[workload.name]
+    decision = decide_bootstrap(workload, saw, trigger, target_per_instance=initial_target(workload))
+    _act(decision, workload, world, report)
+
+
+def _shutdown(
+    workload: Workload, world: World, trigger: Trigger, report: Report, remaining_s: RemainingS
+) -> None:
+    now = world.now()
+    saw = observe(world, [workload], remaining_s)[workload.name]
+    published: Series | Unknown = {}
+    if reads_empty_above_min(workload, saw):
+        published = published_backlog(world, {workload.name: workload}, now)[workload.name]
+    decision = decide_shutdown(workload, saw, published, trigger, now=now)
+    if _act(decision, workload, world, report) is Outcome.ACTED:
+        _wake_again_if_work_came(workload, world, trigger, report, remaining_s)
+
+
+def _wake_again_if_work_came(
+    workload: Workload, world: World, trigger: Trigger, report: Report, remaining_s: RemainingS
+) -> None:
+    """A message may have arrived between the proof and the act; the alarm that fired for it saw us awake."""
+    saw = observe(world, [workload], remaining_s)[workload.name]
+    decision = decide_bootstrap(workload, saw, trigger, target_per_instance=initial_target(workload))
+    if decision.desired is not None:
+        _act(decision, workload, world, report)
+
+
+def _act(decision: Decision, workload: Workload, world: World, report: Report) -> Outcome:
+    outcome = Outcome.HELD
+    if decision.desired is not None and workload.mode is Mode.OBSERVE:
+        outcome = Outcome.OBSERVED
+    elif decision.desired is not None:
+        world.fleets.set_desired(workload.fleet, decision.desired)
+        outcome = Outcome.ACTED
+    report.decided(decision, outcome)
+    return outcome
+
+
+def initial_target(workload: Workload) -> float:
+    """Messages per instance by which a bootstrap is sized: the target its stack started the policy with."""
+    target = workload.target
+    if isinstance(target, DynamicTarget):
+        return target.fallback_messages_per_instance
+    return target.messages_per_instance
+
+
+def _check(alarm: Alarm, workload: Workload, expected_arn: str) -> None:
+    if alarm.arn != expected_arn:
+        raise ConfigError(
+            f"alarm {alarm.arn} says it belongs to workload {workload.name}, whose document names "
+            f"{expected_arn}: update the workload's stack, or delete the stray alarm"
+        )

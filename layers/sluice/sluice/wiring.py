@@ -1,0 +1,99 @@
+"""How a Lambda process is set up: environment -> clients -> adapters.
+
+The only reader of the environment. Nothing here runs at import; a warm process builds its world once, and a
+client only when it is first asked.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
+
+from aws_lambda_powertools import Logger, Metrics
+
+from sluice.aws.asg import AutoScalingGroups
+from sluice.aws.cloudwatch import CloudWatchMetrics
+from sluice.aws.ecs import EcsServices
+from sluice.aws.fleets import AwsFleets
+from sluice.aws.policies import TargetTrackingPolicies
+from sluice.aws.registry import SsmRegistry
+from sluice.aws.sqs import SqsQueues
+from sluice.errors import ConfigError
+from sluice.ports import RemainingS, World
+from sluice.report import PowertoolsReport
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+READERS = 32
+"""Concurrent reads, and so connections: many in flight at once hide the latency of each."""
+RESERVE_S = 15
+"""What an invocation keeps for publishing and acting after it stops reading."""
+
+
+def world(environ: Mapping[str, str] = os.environ) -> World:
+    """The AWS that this process's environment names; built once for the same settings."""
+    needed = ("SLUICE_REGISTRY_PREFIX", "SLUICE_METRIC_NAMESPACE")
+    absent = [name for name in needed if not environ.get(name)]
+    if absent:
+        raise ConfigError(
+            f"environment lacks {', '.join(absent)}: template.yaml sets them for every function"
+        )
+    return _world(*(environ[name] for name in needed))
+
+
+@cache
+def _world(registry_prefix: str, namespace: str) -> World:
+    import boto3
+    from botocore.config import Config
+
+    pool = ThreadPoolExecutor(READERS)
+    session = boto3.Session()
+    settings = Config(
+        connect_timeout=2,
+        read_timeout=5,
+        max_pool_connections=READERS,
+        retries={"mode": "standard", "max_attempts": 3},
+    )
+
+    @cache
+    def client(service: str) -> Any:
+        return session.client(service, config=settings)  # type: ignore[call-overload]
+
+    def clients(service: str) -> Callable[[], Any]:
+        return partial(client, service)
+
+    autoscaling, scaling = clients("autoscaling"), clients("application-autoscaling")
+    return World(
+        queues=SqsQueues(clients("sqs"), pool),
+        fleets=AwsFleets(AutoScalingGroups(autoscaling, pool), EcsServices(clients("ecs"), scaling, pool)),
+        metrics=CloudWatchMetrics(clients("cloudwatch")),
+        policies=TargetTrackingPolicies(autoscaling, scaling),
+        registry=SsmRegistry(clients("ssm"), registry_prefix),
+        namespace=namespace,
+        now=now,
+    )
+
+
+def cold_start() -> None:
+    """Forget the world that was built, as a new process would: for whoever runs many Lambdas in one process."""
+    _world.cache_clear()
+
+
+def now() -> datetime:
+    """The wall clock, in UTC."""
+    return datetime.now(UTC)
+
+
+def report(logger: Logger, metrics: Metrics) -> PowertoolsReport:
+    """Where this function tells what it did."""
+    return PowertoolsReport(logger, metrics)
+
+
+def remaining_s(context: LambdaContext) -> RemainingS:
+    """Seconds left for reading in this invocation."""
+    return lambda: context.get_remaining_time_in_millis() / 1000 - RESERVE_S

@@ -1,0 +1,216 @@
+"""Lambda and what starts it: the functions of a template, run in this process as deployed.
+
+Owns loading `app.handler` from the function's folder, its environment, schedules, asynchronous retries, the
+permissions of alarms and the event rules. What a handler prints is its log, line by line, as CloudWatch Logs
+would hold it. Refuses to run a function the template does not define.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import json
+import os
+import sys
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, TextIO
+from unittest import mock
+
+from sluice_sim.clock import VirtualClock
+from sluice_sim.embedded.account import arn
+
+SCHEDULER_LATENESS_S = 3
+"""EventBridge Scheduler starts its targets some seconds into the minute they stand for."""
+RETRY_DELAYS_S = (60, 120)
+"""Asynchronous invocations that fail are tried again after one and two minutes (documented)."""
+
+Handler = Callable[[dict[str, Any], Any], object]
+
+
+@dataclass(slots=True, kw_only=True)
+class Function:
+    """One deployed function."""
+
+    name: str
+    handler: Handler
+    environment: Mapping[str, str]
+    timeout_s: float
+    retries: int
+    enabled: bool = True
+    invoked_by: list[tuple[str, str]] = field(default_factory=list)
+    """(principal, pattern of source ARNs) that the function's resource policy admits."""
+
+    @property
+    def arn(self) -> str:
+        """The function's ARN."""
+        return arn("lambda", f"function:{self.name}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What a handler may ask of its invocation."""
+
+    function_name: str
+    invoked_function_arn: str
+    timeout_s: float
+    memory_limit_in_mb: int = 512
+    aws_request_id: str = ""
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Virtual time stands still during an invocation."""
+        return int(self.timeout_s * 1000)
+
+
+class Lambda:
+    """The account's functions."""
+
+    def __init__(self, clock: VirtualClock, on_log: Callable[[str, dict[str, Any]], None]) -> None:
+        self._clock, self._on_log = clock, on_log
+        self._by_arn: dict[str, Function] = {}
+        self._rules: list[tuple[Mapping[str, Any], Function]] = []
+
+    def create(self, name: str, properties: Mapping[str, Any], root: Path) -> Function:
+        """A function as an AWS::Serverless::Function's resolved properties define it, with its events."""
+        environment = properties.get("Environment", {}).get("Variables", {})
+        function = Function(
+            name=name,
+            handler=_load(root / properties["CodeUri"], properties["Handler"], environment),
+            environment=environment,
+            timeout_s=float(properties["Timeout"]),
+            retries=int(properties.get("EventInvokeConfig", {}).get("MaximumRetryAttempts", 2)),
+        )
+        self._by_arn[function.arn] = function
+        for event in properties.get("Events", {}).values():
+            self._subscribe(function, event["Type"], event["Properties"])
+        return function
+
+    def named(self, name: str) -> Function:
+        """The function of this name."""
+        return self._by_arn[arn("lambda", f"function:{name}")]
+
+    def permit(self, function_name: str, principal: str, source_arn: str) -> None:
+        """An AWS::Lambda::Permission."""
+        self.named(function_name).invoked_by.append((principal, source_arn))
+
+    def on_alarm_action(self, function_arn: str, alarm_arn: str, payload: dict[str, Any]) -> None:
+        """An alarm's action; without a permission that admits this alarm it goes nowhere, as at AWS."""
+        function = self._by_arn.get(function_arn)
+        admitted = function is not None and any(
+            principal == "lambda.alarms.cloudwatch.amazonaws.com" and fnmatchcase(alarm_arn, pattern)
+            for principal, pattern in function.invoked_by
+        )
+        if function is None or not admitted:
+            self._on_log(function_arn, {"level": "ERROR", "message": f"{alarm_arn} may not invoke this function"})
+            return
+        self.invoke_async(function, payload)
+
+    def on_event(self, event: dict[str, Any]) -> None:
+        """An event on the default bus: every rule whose pattern matches starts its function."""
+        for pattern, function in self._rules:
+            if _matches(pattern, event):
+                self.invoke_async(function, event)
+
+    def invoke_async(self, function: Function, event: dict[str, Any], attempt: int = 0) -> None:
+        """Run now; a failure is tried again later, as often as the function's event configuration says."""
+        if not function.enabled or self.invoke(function, event) is None:
+            return
+        if attempt < min(function.retries, len(RETRY_DELAYS_S)):
+            self._clock.at(
+                self._clock.now + RETRY_DELAYS_S[attempt],
+                lambda: self.invoke_async(function, event, attempt + 1),
+            )
+
+    def invoke(self, function: Function, event: dict[str, Any]) -> Exception | None:
+        """Run the handler once with its own environment; the answer is what it raised, if anything."""
+        printed, failure = io.StringIO(), None
+        context = Context(
+            function_name=function.name,
+            invoked_function_arn=function.arn,
+            timeout_s=function.timeout_s,
+            aws_request_id=str(uuid.uuid4()),
+        )
+        with mock.patch.dict(os.environ, function.environment), contextlib.redirect_stdout(printed):
+            try:
+                function.handler(json.loads(json.dumps(event)), context)
+            except Exception as raised:  # noqa: BLE001 - a function's failure is the runtime's to record
+                failure = raised
+        for line in _log_lines(printed.getvalue()):
+            self._on_log(function.name, line)
+        if failure is not None:
+            self._on_log(function.name, {"level": "ERROR", "message": f"{type(failure).__name__}: {failure}"})
+        return failure
+
+    def _subscribe(self, function: Function, kind: str, properties: Mapping[str, Any]) -> None:
+        if kind == "EventBridgeRule":
+            self._rules.append((properties["Pattern"], function))
+            return
+        if kind != "ScheduleV2":
+            raise ValueError(f"function {function.name}: events of type {kind} are not simulated")
+        if properties.get("State", "ENABLED") == "DISABLED":
+            return
+        period_s = _rate_s(properties["ScheduleExpression"])
+        first = (self._clock.now // period_s + 1) * period_s
+
+        def fire() -> None:
+            scheduled = datetime.fromtimestamp(self._clock.now - SCHEDULER_LATENESS_S, UTC)
+            text = properties["Input"].replace("<aws.scheduler.scheduled-time>", f"{scheduled:%Y-%m-%dT%H:%M:%SZ}")
+            self.invoke_async(function, json.loads(text))
+
+        self._clock.every(period_s, fire, first=first + SCHEDULER_LATENESS_S)
+
+
+class _CurrentStdout(io.TextIOBase):
+    """Writes to whatever stdout is at that moment: a logger keeps the stream it was born with."""
+
+    def write(self, text: str) -> int:
+        return sys.stdout.write(text)
+
+    def flush(self) -> None:
+        sys.stdout.flush()
+
+
+def _load(folder: Path, handler: str, environment: Mapping[str, str]) -> Handler:
+    """Import the function's module under a name of its own, in its own environment."""
+    module_name, function_name = handler.split(".")
+    path = folder / f"{module_name}.py"
+    spec = importlib.util.spec_from_file_location(f"deployed_{folder.name}", path)
+    if spec is None or spec.loader is None:
+        raise FileNotFoundError(f"{path}: the template's CodeUri and Handler name no module")
+    module = importlib.util.module_from_spec(spec)
+    with mock.patch.dict(os.environ, environment):
+        spec.loader.exec_module(module)
+    stdout: TextIO = _CurrentStdout()  # type: ignore[assignment] - a TextIOBase is all a log handler needs
+    for log_handler in module.logger.handlers:
+        log_handler.setStream(stdout)
+    loaded: Handler = getattr(module, function_name)
+    return loaded
+
+
+def _log_lines(printed: str) -> Iterator[dict[str, Any]]:
+    """What was printed, as records; embedded metrics (EMF) are metrics, not log lines."""
+    for text in printed.splitlines():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            line = {"level": "INFO", "message": text}
+        if "_aws" not in line:
+            yield line
+
+
+def _rate_s(expression: str) -> float:
+    number, unit = expression.removeprefix("rate(").removesuffix(")").split()
+    return int(number) * {"minute": 60, "hour": 3600, "day": 86_400}[unit.removesuffix("s")]
+
+
+def _matches(pattern: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
+    """EventBridge's exact matching: every key of the pattern, nested, lists one of the accepted values."""
+    return all(
+        _matches(accepted, event.get(key) or {}) if isinstance(accepted, Mapping) else event.get(key) in accepted
+        for key, accepted in pattern.items()
+    )
