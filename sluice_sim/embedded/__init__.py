@@ -1,1 +1,1 @@
-"""An AWS account inside one process: moto for the API, our own alarms, scaling, Lambda and instances around it."""
+"""An AWS account in one process: moto for the API, with our own alarms, scaling, Lambda and instances."""

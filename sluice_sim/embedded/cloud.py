@@ -6,6 +6,7 @@ clock of the process is the virtual one.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -67,23 +68,28 @@ class EmbeddedAws:
     def create_queue(self, name: str, *, visibility_timeout_s: int) -> str:
         """A standard queue with a dead-letter queue, and its native metrics; the answer is its URL."""
         dead = self.sqs.create_queue(QueueName=f"{name}-dead")["QueueUrl"]
-        dead_arn = self.sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]
+        dead_arn = self.sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"][
+            "QueueArn"
+        ]
         url = self.sqs.create_queue(
             QueueName=name,
             Attributes={
                 "VisibilityTimeout": str(visibility_timeout_s),
-                "RedrivePolicy": f'{{"deadLetterTargetArn": "{dead_arn["QueueArn"]}", "maxReceiveCount": "3"}}',
+                "RedrivePolicy": json.dumps({"deadLetterTargetArn": dead_arn, "maxReceiveCount": "3"}),
             },
         )["QueueUrl"]
 
         def sample() -> Iterable[tuple[MetricQuery, float]]:
             attributes = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
-            for metric, attribute in (
-                ("ApproximateNumberOfMessagesVisible", "ApproximateNumberOfMessages"),
-                ("ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesNotVisible"),
-                ("ApproximateNumberOfMessagesDelayed", "ApproximateNumberOfMessagesDelayed"),
+            for metric, count in (
+                ("ApproximateNumberOfMessagesVisible", attributes["ApproximateNumberOfMessages"]),
+                (
+                    "ApproximateNumberOfMessagesNotVisible",
+                    attributes["ApproximateNumberOfMessagesNotVisible"],
+                ),
+                ("ApproximateNumberOfMessagesDelayed", attributes["ApproximateNumberOfMessagesDelayed"]),
             ):
-                yield _native("AWS/SQS", metric, "QueueName", name), float(attributes[attribute])
+                yield _native("AWS/SQS", metric, "QueueName", name), float(count)
 
         self.monitoring.sample(sample)
         return url
@@ -129,7 +135,9 @@ class EmbeddedAws:
 def embedded_aws(root: Path) -> Iterator[EmbeddedAws]:
     """An empty account at a fixed virtual time; `root` is where the templates and functions lie."""
     with ExitStack() as running:
-        running.enter_context(mock.patch.dict(os.environ, ENVIRONMENT | {"MOTO_EC2_LOAD_DEFAULT_AMIS": "false"}))
+        running.enter_context(
+            mock.patch.dict(os.environ, ENVIRONMENT | {"MOTO_EC2_LOAD_DEFAULT_AMIS": "false"})
+        )
         running.enter_context(mock_aws())
         traveller = running.enter_context(time_machine.travel(START, tick=False))
         clock = VirtualClock(START.timestamp(), on_advance=traveller.move_to)

@@ -126,6 +126,7 @@ class Play:
         self._sent: set[str] = set()
         self._processed: set[str] = set()
         self._events: list[str] = []
+        self._published: float | None = None
         self.summary = Summary(name=self._name, minimum=int(deployed["MinCapacity"]))
         self._queue_url = aws.create_queue(
             deployed["QueueName"], visibility_timeout_s=scenario.visibility_timeout_s
@@ -212,8 +213,6 @@ class Play:
         self.summary.peak_instances = max(self.summary.peak_instances, row.running)
         self.summary.minutes_at_zero += row.desired == 0
         self.summary.final_desired = row.desired
-
-    _published: float | None = None
 
     def _logged(self, line: LogLine) -> None:
         record = line.record

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 from unittest import mock
 
 from sluice_sim.clock import VirtualClock
@@ -106,7 +106,9 @@ class Lambda:
             for principal, pattern in function.invoked_by
         )
         if function is None or not admitted:
-            self._on_log(function_arn, {"level": "ERROR", "message": f"{alarm_arn} may not invoke this function"})
+            self._on_log(
+                function_arn, {"level": "ERROR", "message": f"{alarm_arn} may not invoke this function"}
+            )
             return
         self.invoke_async(function, payload)
 
@@ -159,7 +161,9 @@ class Lambda:
 
         def fire() -> None:
             scheduled = datetime.fromtimestamp(self._clock.now - SCHEDULER_LATENESS_S, UTC)
-            text = properties["Input"].replace("<aws.scheduler.scheduled-time>", f"{scheduled:%Y-%m-%dT%H:%M:%SZ}")
+            text = properties["Input"].replace(
+                "<aws.scheduler.scheduled-time>", f"{scheduled:%Y-%m-%dT%H:%M:%SZ}"
+            )
             self.invoke_async(function, json.loads(text))
 
         self._clock.every(period_s, fire, first=first + SCHEDULER_LATENESS_S)
@@ -185,7 +189,7 @@ def _load(folder: Path, handler: str, environment: Mapping[str, str]) -> Handler
     module = importlib.util.module_from_spec(spec)
     with mock.patch.dict(os.environ, environment):
         spec.loader.exec_module(module)
-    stdout: TextIO = _CurrentStdout()  # type: ignore[assignment] - a TextIOBase is all a log handler needs
+    stdout = _CurrentStdout()
     for log_handler in module.logger.handlers:
         log_handler.setStream(stdout)
     loaded: Handler = getattr(module, function_name)
@@ -211,6 +215,8 @@ def _rate_s(expression: str) -> float:
 def _matches(pattern: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
     """EventBridge's exact matching: every key of the pattern, nested, lists one of the accepted values."""
     return all(
-        _matches(accepted, event.get(key) or {}) if isinstance(accepted, Mapping) else event.get(key) in accepted
+        _matches(accepted, event.get(key) or {})
+        if isinstance(accepted, Mapping)
+        else event.get(key) in accepted
         for key, accepted in pattern.items()
     )

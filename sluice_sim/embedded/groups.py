@@ -1,6 +1,6 @@
 """Auto Scaling groups with a life: instances take time to boot, drain before they go, and bounds are kept.
 
-Owns the lifecycle that moto leaves out (there, instances are InService at once and any desired count is taken).
+Owns the lifecycle that moto leaves out (there, instances are InService at once, whatever the bounds).
 Works on moto's own group objects, so that DescribeAutoScalingGroups shows what happens here.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from unittest import mock
 
 from moto.autoscaling.exceptions import ValidationError
@@ -58,20 +59,21 @@ class Groups:
             yield
 
     def run(self, group_name: str, *, boot_s: float, start: Callable[[], Instance]) -> None:
-        """Give the group's instances a boot delay and something to do once they are in service."""
+        """Give the group's instances, those it was created with too, a boot delay and something to do."""
         self._boot_s[group_name], self._start[group_name] = boot_s, start
+        self._boot(self._group(group_name), self._group(group_name).instance_states)
 
     def set_desired(self, group_name: str, desired: int) -> None:
         """As the API: out of bounds is a ValidationError, and nothing changes."""
-        group = self._group(group_name)
-        if desired < group.min_size:
+        group, (minimum, maximum) = self._group(group_name), self.bounds(group_name)
+        if desired < minimum:
             raise ValidationError(
-                f"New SetDesiredCapacity value {desired} is below min value {group.min_size} "
+                f"New SetDesiredCapacity value {desired} is below min value {minimum} "
                 f"for the AutoScalingGroup {group_name}."
             )
-        if desired > group.max_size:
+        if desired > maximum:
             raise ValidationError(
-                f"New SetDesiredCapacity value {desired} is above max value {group.max_size} "
+                f"New SetDesiredCapacity value {desired} is above max value {maximum} "
                 f"for the AutoScalingGroup {group_name}."
             )
         group.desired_capacity = desired
@@ -89,7 +91,7 @@ class Groups:
     def bounds(self, group_name: str) -> tuple[int, int]:
         """The group's own min and max."""
         group = self._group(group_name)
-        return group.min_size, group.max_size
+        return group.min_size or 0, group.max_size or 0
 
     def warmed(self, group_name: str, warmup_s: float) -> int:
         """Instances in service whose warm-up is over."""
@@ -108,7 +110,9 @@ class Groups:
     def _group(self, group_name: str) -> FakeAutoScalingGroup:
         groups = self._backend().autoscaling_groups
         if group_name not in groups:
-            raise ValidationError(f"AutoScalingGroup name not found - AutoScalingGroup {group_name} not found")
+            raise ValidationError(
+                f"AutoScalingGroup name not found - AutoScalingGroup {group_name} not found"
+            )
         return groups[group_name]
 
     def _reconcile_all(self) -> None:
@@ -117,7 +121,9 @@ class Groups:
 
     def _reconcile(self, group: FakeAutoScalingGroup) -> None:
         """Launch or terminate towards the desired count, unless that process is suspended."""
-        alive = [state for state in group.instance_states if state.lifecycle_state in ("Pending", "InService")]
+        alive = [
+            state for state in group.instance_states if state.lifecycle_state in ("Pending", "InService")
+        ]
         missing = (group.desired_capacity or 0) - len(alive)
         if missing > 0 and not self.suspended(group.name, "Launch"):
             self._launch(group, missing)
@@ -131,11 +137,13 @@ class Groups:
     def _launch(self, group: FakeAutoScalingGroup, count: int) -> None:
         before = len(group.instance_states)
         group.replace_autoscaling_group_instances(count, group.get_propagated_tags())
-        for state in group.instance_states[before:]:
+        self._boot(group, group.instance_states[before:])
+
+    def _boot(self, group: FakeAutoScalingGroup, states: list[InstanceState]) -> None:
+        for state in states:
             state.lifecycle_state = "Pending"
-            self._clock.at(
-                self._clock.now + self._boot_s[group.name], lambda state=state: self._in_service(group, state)
-            )
+            ready = self._clock.now + self._boot_s[group.name]
+            self._clock.at(ready, partial(self._in_service, group, state))
 
     def _in_service(self, group: FakeAutoScalingGroup, state: InstanceState) -> None:
         if state.lifecycle_state != "Pending":

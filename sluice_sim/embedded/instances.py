@@ -1,20 +1,21 @@
 """What runs on an instance: receive, work, delete, until told to drain.
 
-Owns the simulated consumer. It short-polls (on a virtual clock a long poll would never return) and asks for no
-more messages than it can start at once.
+Owns the simulated consumer. It short-polls (on a virtual clock a long poll would never return) and asks
+for no more messages than it can start at once.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sluice_sim.clock import VirtualClock
 
 if TYPE_CHECKING:
-    from types_boto3_sqs import SQSClient
-    from types_boto3_sqs.type_defs import MessageTypeDef
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.type_defs import MessageTypeDef
 
 POLL_S = 5
 
@@ -55,7 +56,7 @@ class Instance:
         for message in answer.get("Messages", []):
             self._busy += 1
             duration_s = float(json.loads(message["Body"])["duration_s"])
-            self._clock.at(self._clock.now + duration_s, lambda message=message: self._finish(message))
+            self._clock.at(self._clock.now + duration_s, partial(self._finish, message))
 
     def _finish(self, message: MessageTypeDef) -> None:
         self._sqs.delete_message(QueueUrl=self._queue_url, ReceiptHandle=message["ReceiptHandle"])

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sluice_sim.alarms import Alarm, MetricQuery, State
@@ -20,8 +21,8 @@ from sluice_sim.metric_math import Series
 from sluice_sim.target_tracking import TargetTracking, scale_in, scale_out
 
 if TYPE_CHECKING:
-    from types_boto3_autoscaling import AutoScalingClient
-    from types_boto3_cloudwatch import CloudWatchClient
+    from mypy_boto3_autoscaling import AutoScalingClient
+    from mypy_boto3_cloudwatch import CloudWatchClient
 
 EVALUATED_AT_S = 30
 """Seconds into the minute at which alarms are evaluated; AWS promises only once a minute."""
@@ -70,7 +71,12 @@ class Monitoring:
         on_action: AlarmAction,
         on_scaled: Callable[[Scaled], None],
     ) -> None:
-        self._clock, self._cloudwatch, self._autoscaling, self._groups = clock, cloudwatch, autoscaling, groups
+        self._clock, self._cloudwatch, self._autoscaling, self._groups = (
+            clock,
+            cloudwatch,
+            autoscaling,
+            groups,
+        )
         self._on_action, self._on_scaled = on_action, on_scaled
         self._watched: dict[str, _Watched] = {}
         self._tracked: list[_Tracked] = []
@@ -101,15 +107,15 @@ class Monitoring:
 
     def target(self, group: str) -> float | None:
         """The target the group's policy holds now, None without a policy."""
-        return next((tracked.policy.target for tracked in self._tracked if tracked.policy.group == group), None)
+        return next(
+            (tracked.policy.target for tracked in self._tracked if tracked.policy.group == group), None
+        )
 
     def _sample(self) -> None:
         minute = datetime.fromtimestamp(self._clock.now - MINUTE_S, UTC)
         for read in self._sampled:
             values = list(read())
-            self._clock.at(
-                self._clock.now + NATIVE_METRIC_DELAY_S, lambda values=values: self._arrive(minute, values)
-            )
+            self._clock.at(self._clock.now + NATIVE_METRIC_DELAY_S, partial(self._arrive, minute, values))
 
     def _arrive(self, minute: datetime, values: list[tuple[MetricQuery, float]]) -> None:
         for namespace in {metric.namespace for metric, _ in values}:

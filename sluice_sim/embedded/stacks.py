@@ -19,8 +19,8 @@ from sluice_sim.embedded.monitoring import Monitoring
 from sluice_sim.target_tracking import TargetTracking
 
 if TYPE_CHECKING:
-    from types_boto3_autoscaling import AutoScalingClient
-    from types_boto3_ssm import SSMClient
+    from mypy_boto3_autoscaling import AutoScalingClient
+    from mypy_boto3_ssm import SSMClient
 
 WITHOUT_EFFECT = frozenset(
     {
@@ -101,13 +101,15 @@ class Stacks:
         policy = TargetTracking.from_properties(logical_id, properties)
         configuration = json.loads(json.dumps(properties["TargetTrackingConfiguration"]))
         configuration["TargetValue"] = policy.target
-        self._autoscaling.put_scaling_policy(
-            AutoScalingGroupName=policy.group,
-            PolicyName=policy_name,
-            PolicyType="TargetTrackingScaling",
-            TargetTrackingConfiguration=configuration,
-            **({} if policy.instance_warmup_s is None else {"EstimatedInstanceWarmup": policy.instance_warmup_s}),
-        )
+        request: dict[str, Any] = {
+            "AutoScalingGroupName": policy.group,
+            "PolicyName": policy_name,
+            "PolicyType": "TargetTrackingScaling",
+            "TargetTrackingConfiguration": configuration,
+        }
+        if policy.instance_warmup_s is not None:
+            request["EstimatedInstanceWarmup"] = policy.instance_warmup_s
+        self._autoscaling.put_scaling_policy(**request)
         self._monitoring.track(policy, policy_name)
 
 
@@ -134,7 +136,9 @@ def _name(stack_name: str, logical_id: str) -> str:
     return f"{stack_name}-{logical_id}"
 
 
-def _identity(stack_name: str, logical_id: str, kind: str, properties: Mapping[str, Any], attribute: str) -> str:
+def _identity(
+    stack_name: str, logical_id: str, kind: str, properties: Mapping[str, Any], attribute: str
+) -> str:
     """What Ref (attribute "Ref") and GetAtt give for a resource of the stack."""
     name = _name(stack_name, logical_id)
     match kind, attribute:

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -41,11 +41,14 @@ Number = TypeVar("Number", int, float)
 
 NAME = r"^[a-zA-Z][a-zA-Z0-9-]{0,63}$"
 Text = Annotated[str, Field(min_length=1, max_length=255)]
-Arn = Annotated[str, Field(pattern=r"^arn:[^:\s]+:[^:\s]+:[^:\s]*:\d{12}:\S+$")]
+ARN = r"arn:[^:\s]+:[^:\s]+:[^:\s]*:\d{12}:\S+"
+Arn = Annotated[str, Field(pattern=f"^{ARN}$")]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 # CloudFormation's Sub has no way to leave a string out: what is absent arrives empty.
-EmptyIsAbsent = BeforeValidator(lambda value: None if value == "" else value)
+OptionalArn = Annotated[
+    Annotated[str, Field(pattern=f"^({ARN})?$")] | None, AfterValidator(lambda value: value or None)
+]
 
 
 class _Section(BaseModel):
@@ -179,7 +182,7 @@ class WorkloadDocument(_Section):
     target: Annotated[StaticSection | DynamicSection, Field(discriminator="type")]
     duration_metric: DurationMetricSection
     idle_minutes: Annotated[int, Field(ge=1, le=120)] = 5
-    policy_arn: Annotated[Arn | None, EmptyIsAbsent] = None
+    policy_arn: OptionalArn = None
     alarm_arns: AlarmArns
 
     def workload(self) -> Workload:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from sluice.core.backlog import backlog_per_instance, minute_of
-from sluice.core.model import DataPoint, Mode, Observation, Trigger, Unknown, Workload
+from sluice.core.model import DataPoint, Mode, Observation, Reason, Trigger, Unknown, Workload
 from sluice.core.wake import decide_bootstrap, decide_shutdown, reads_empty_above_min
 from sluice.errors import TransientError
 from sluice.isolation import isolated
@@ -123,8 +123,10 @@ def _proven_empty(
     proven = []
     for name, workload in idle.items():
         decision = decide_shutdown(workload, seen[name], published[name], Trigger.TICK, now=now)
-        if decision.desired is None:
-            report.decided(decision, Outcome.HELD)
-        else:
+        if decision.desired is not None:
             proven.append(name)
+            continue
+        report.decided(decision, Outcome.HELD)
+        if decision.reason is Reason.UNKNOWN_READING:
+            report.failed(name, Counter.OBSERVATION_FAILED, decision.detail)
     return proven

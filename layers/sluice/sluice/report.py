@@ -5,6 +5,7 @@ Owns the wording and the field names; logs, the command and the simulator all re
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from typing import Any
 
@@ -43,7 +44,9 @@ def fields(decision: Decision | TargetDecision, outcome: Outcome) -> dict[str, A
     if isinstance(decision, Decision):
         return told | {"desired": decision.desired} | observation_fields(decision.saw)
     durations = decision.durations
-    measured = {"durations": durations.why} if isinstance(durations, Unknown) else asdict(durations)
+    measured = {"unknown": durations.why} if isinstance(durations, Unknown) else asdict(durations)
+    if not math.isfinite(measured.get("seconds", 0)):
+        measured["seconds"] = None  # JSON knows no NaN, and a line that is no JSON is lost to Logs Insights
     return told | {"target": decision.target, "present_target": decision.present, "processing": measured}
 
 

@@ -82,6 +82,8 @@ def _retune(
         world.policies.put_target(policy, decision.target)
         outcome = Outcome.ACTED
     report.decided(decision, outcome)
+    if isinstance(durations, Unknown):
+        raise TransientError(f"no processing time of {workload.name}: {durations.why}")
 
 
 def _durations(served: Mapping[str, Dynamic], world: World) -> dict[str, Durations | Unknown]:

@@ -16,12 +16,13 @@ from sluice.core.model import (
     DynamicTarget,
     Metric,
     Mode,
+    Reason,
     Trigger,
     Unknown,
     Workload,
 )
 from sluice.core.wake import decide_bootstrap, decide_shutdown, reads_empty_above_min
-from sluice.errors import ConfigError
+from sluice.errors import ConfigError, TransientError
 from sluice.events import Alarm
 from sluice.observe import observe
 from sluice.ports import Counter, Outcome, RemainingS, Report, Series, SeriesQuery, World
@@ -104,11 +105,12 @@ def _wake_again_if_work_came(
     """A message may have arrived between the proof and the act; the alarm that fired for it saw us awake."""
     saw = observe(world, [workload], remaining_s)[workload.name]
     decision = decide_bootstrap(workload, saw, trigger, target_per_instance=initial_target(workload))
-    if decision.desired is not None:
+    if decision.desired is not None or decision.reason is Reason.UNKNOWN_READING:
         _act(decision, workload, world, report)
 
 
 def _act(decision: Decision, workload: Workload, world: World, report: Report) -> Outcome:
+    """Do and tell; a reading that failed is told and raised, so that Lambda asks again."""
     outcome = Outcome.HELD
     if decision.desired is not None and workload.mode is Mode.OBSERVE:
         outcome = Outcome.OBSERVED
@@ -116,6 +118,8 @@ def _act(decision: Decision, workload: Workload, world: World, report: Report) -
         world.fleets.set_desired(workload.fleet, decision.desired)
         outcome = Outcome.ACTED
     report.decided(decision, outcome)
+    if decision.reason is Reason.UNKNOWN_READING:
+        raise TransientError(f"{decision.kind} of {workload.name} is held: {decision.detail}")
     return outcome
 
 

@@ -80,7 +80,7 @@ def _world(registry_prefix: str, namespace: str) -> World:
 
 
 def cold_start() -> None:
-    """Forget the world that was built, as a new process would: for whoever runs many Lambdas in one process."""
+    """Forget the world that was built, as a new process would have none."""
     _world.cache_clear()
 
 

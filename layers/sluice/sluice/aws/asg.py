@@ -15,8 +15,8 @@ from sluice.core.model import AutoScalingGroup, Bounds, Capacity, Unknown
 from sluice.ports import RemainingS
 
 if TYPE_CHECKING:
-    from types_boto3_autoscaling import AutoScalingClient
-    from types_boto3_autoscaling.type_defs import AutoScalingGroupTypeDef
+    from mypy_boto3_autoscaling import AutoScalingClient
+    from mypy_boto3_autoscaling.type_defs import AutoScalingGroupTypeDef
 
 GROUPS_PER_CALL = 100
 NEEDED_TO_SCALE_OUT = frozenset({"Launch"})

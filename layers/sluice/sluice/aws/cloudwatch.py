@@ -17,8 +17,8 @@ from sluice.errors import SluiceError
 from sluice.ports import Series, SeriesQuery
 
 if TYPE_CHECKING:
-    from types_boto3_cloudwatch import CloudWatchClient
-    from types_boto3_cloudwatch.type_defs import DimensionTypeDef, MetricDataQueryTypeDef, MetricDatumTypeDef
+    from mypy_boto3_cloudwatch import CloudWatchClient
+    from mypy_boto3_cloudwatch.type_defs import DimensionTypeDef, MetricDataQueryTypeDef, MetricDatumTypeDef
 
 POINTS_PER_CALL = 1000
 QUERIES_PER_CALL = 500

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from sluice.aws.errors import calling
@@ -18,10 +19,10 @@ from sluice.core.model import Bounds, Capacity, EcsService, Unknown
 from sluice.ports import RemainingS
 
 if TYPE_CHECKING:
-    from types_boto3_application_autoscaling import ApplicationAutoScalingClient
-    from types_boto3_application_autoscaling.type_defs import ScalableTargetTypeDef
-    from types_boto3_ecs import ECSClient
-    from types_boto3_ecs.type_defs import ServiceTypeDef
+    from mypy_boto3_application_autoscaling import ApplicationAutoScalingClient
+    from mypy_boto3_application_autoscaling.type_defs import ScalableTargetTypeDef
+    from mypy_boto3_ecs import ECSClient
+    from mypy_boto3_ecs.type_defs import ServiceTypeDef
 
 SERVICES_PER_CALL = 10
 SCALABLE_TARGETS_PER_CALL = 50
@@ -43,9 +44,12 @@ class EcsServices:
         self, fleets: Collection[EcsService], remaining_s: RemainingS
     ) -> Mapping[EcsService, Capacity | Unknown]:
         """One reading per service: ten services of one cluster a call, fifty scalable targets a call."""
-        services = each(fan_out(self._pool, self._services, _by_cluster(fleets), remaining_s))
+        # The clients are made here, in one thread: making them is not thread-safe, using them is.
+        services_of = partial(_services, self._client())
+        targets_of = partial(_targets, self._scaling_client())
+        services = each(fan_out(self._pool, services_of, _by_cluster(fleets), remaining_s))
         targets = each(
-            fan_out(self._pool, self._targets, batches(fleets, SCALABLE_TARGETS_PER_CALL), remaining_s)
+            fan_out(self._pool, targets_of, batches(fleets, SCALABLE_TARGETS_PER_CALL), remaining_s)
         )
         return {fleet: _joined(services[fleet], targets[fleet]) for fleet in fleets}
 
@@ -55,37 +59,6 @@ class EcsServices:
             self._client().update_service(
                 cluster=fleet.cluster, service=fleet.service, desiredCount=instances
             )
-
-    def _services(self, batch: tuple[EcsService, ...]) -> dict[EcsService, _Service | Unknown]:
-        cluster = batch[0].cluster
-        with calling(f"DescribeServices of {len(batch)} services in cluster {cluster}"):
-            answer = self._client().describe_services(
-                cluster=cluster, services=[fleet.service for fleet in batch]
-            )
-            found = {
-                service["serviceName"]: _service(service)
-                for service in answer["services"]
-                if service["status"] == "ACTIVE"
-            }
-        return {fleet: found.get(fleet.service, Unknown(why=missing(f"active {fleet}"))) for fleet in batch}
-
-    def _targets(self, batch: tuple[EcsService, ...]) -> dict[EcsService, _ScalableTarget | Unknown]:
-        pages = (
-            self._scaling_client()
-            .get_paginator("describe_scalable_targets")
-            .paginate(
-                ServiceNamespace="ecs",
-                ScalableDimension=DIMENSION,
-                ResourceIds=[resource_id(fleet) for fleet in batch],
-            )
-        )
-        with calling(f"DescribeScalableTargets of {len(batch)} services"):
-            found = {
-                target["ResourceId"]: _scalable_target(target)
-                for page in pages
-                for target in page["ScalableTargets"]
-            }
-        return {fleet: found.get(resource_id(fleet), _ScalableTarget()) for fleet in batch}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +80,35 @@ class _ScalableTarget:
 def resource_id(fleet: EcsService) -> str:
     """How Application Auto Scaling names the service."""
     return f"service/{fleet.cluster}/{fleet.service}"
+
+
+def _services(client: ECSClient, batch: tuple[EcsService, ...]) -> dict[EcsService, _Service | Unknown]:
+    cluster = batch[0].cluster
+    with calling(f"DescribeServices of {len(batch)} services in cluster {cluster}"):
+        answer = client.describe_services(cluster=cluster, services=[fleet.service for fleet in batch])
+        found = {
+            service["serviceName"]: _service(service)
+            for service in answer["services"]
+            if service["status"] == "ACTIVE"
+        }
+    return {fleet: found.get(fleet.service, Unknown(why=missing(f"active {fleet}"))) for fleet in batch}
+
+
+def _targets(
+    client: ApplicationAutoScalingClient, batch: tuple[EcsService, ...]
+) -> dict[EcsService, _ScalableTarget | Unknown]:
+    pages = client.get_paginator("describe_scalable_targets").paginate(
+        ServiceNamespace="ecs",
+        ScalableDimension=DIMENSION,
+        ResourceIds=[resource_id(fleet) for fleet in batch],
+    )
+    with calling(f"DescribeScalableTargets of {len(batch)} services"):
+        found = {
+            target["ResourceId"]: _scalable_target(target)
+            for page in pages
+            for target in page["ScalableTargets"]
+        }
+    return {fleet: found.get(resource_id(fleet), _ScalableTarget()) for fleet in batch}
 
 
 def _by_cluster(fleets: Iterable[EcsService]) -> Iterator[tuple[EcsService, ...]]:

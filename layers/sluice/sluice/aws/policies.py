@@ -18,8 +18,8 @@ from sluice.ports import Policy
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient
-    from types_boto3_application_autoscaling import ApplicationAutoScalingClient
-    from types_boto3_autoscaling import AutoScalingClient
+    from mypy_boto3_application_autoscaling import ApplicationAutoScalingClient
+    from mypy_boto3_autoscaling import AutoScalingClient
 
 ASG_CONFIGURATION = "TargetTrackingConfiguration"
 ECS_CONFIGURATION = "TargetTrackingScalingPolicyConfiguration"
@@ -43,11 +43,11 @@ class TargetTrackingPolicies:
                 described, configuration = self._of_group(fleet), ASG_CONFIGURATION
             else:
                 described, configuration = self._of_service(fleet), ECS_CONFIGURATION
-        for policy in described:
-            if policy["PolicyARN"] == arn:
-                with calling(f"reading the target of {arn}"):
+        with calling(f"reading the scaling policies of {fleet}"):
+            for policy in described:
+                if policy["PolicyARN"] == arn:
                     target = float(policy[configuration]["TargetValue"])
-                return Policy(fleet=fleet, target=target, definition=policy)
+                    return Policy(fleet=fleet, target=target, definition=policy)
         raise ConfigError(
             f"workload {workload.name}: {fleet} has no scaling policy {arn}: it was deleted by hand; "
             "update the workload's stack with any change to create it again"

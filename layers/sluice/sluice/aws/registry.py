@@ -22,7 +22,7 @@ from sluice.errors import ConfigError, SluiceError
 from sluice.ports import Registered
 
 if TYPE_CHECKING:
-    from types_boto3_ssm import SSMClient
+    from mypy_boto3_ssm import SSMClient
 
 CACHE_S = 300
 

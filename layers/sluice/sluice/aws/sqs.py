@@ -18,9 +18,9 @@ from sluice.errors import TransientError
 from sluice.ports import RemainingS
 
 if TYPE_CHECKING:
-    from types_boto3_sqs import SQSClient
-    from types_boto3_sqs.literals import QueueAttributeNameType
-    from types_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.literals import QueueAttributeNameType
+    from mypy_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
 
 VISIBLE: QueueAttributeNameType = "ApproximateNumberOfMessages"
 IN_FLIGHT: QueueAttributeNameType = "ApproximateNumberOfMessagesNotVisible"

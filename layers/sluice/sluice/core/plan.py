@@ -15,8 +15,9 @@ def instances_for(messages: float, target_per_instance: float) -> int:
 
     The same law AWS's target tracking follows: ceil(N x BacklogPerInstance / target).
     """
-    # Rounding first keeps a float's last bit (0.6 / 0.2 = 2.9999999999999996) from deciding over an instance.
-    return math.ceil(round(messages / target_per_instance, 9))
+    # A float's last bit must not decide over an instance (21 / 0.7 = 30.000000000000004). The slack is relative:
+    # one message against a huge target still asks for one.
+    return math.ceil(messages / target_per_instance * (1 - 1e-12))
 
 
 def effective_bounds(workload: Workload, capacity: Capacity) -> tuple[Bounds | None, tuple[Limit, ...]]:

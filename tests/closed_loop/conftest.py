@@ -1,0 +1,77 @@
+"""A stage: one scenario played on the embedded AWS, with everything it did at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from sluice_sim.embedded.cloud import EmbeddedAws, LogLine, embedded_aws
+from sluice_sim.embedded.demo import TRANSCRIPTION, Minute, Part, Play, Scenario, Summary
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Played:
+    """What a play did: its summary, its minutes, and every log line."""
+
+    summary: Summary
+    minutes: list[Minute]
+    log: list[LogLine]
+    start: float
+
+    def decisions(self, kind: str, outcome: str = "acted") -> list[tuple[int, dict]]:
+        """(minute, log record) of each decision of this kind and outcome."""
+        return [
+            (int(line.at - self.start) // 60, line.record)
+            for line in self.log
+            if line.record.get("decision") == kind and line.record["outcome"] == outcome
+        ]
+
+    def first_minute(self, holds: Callable[[Minute], bool]) -> int:
+        """The first minute of which `holds` is true."""
+        return next(minute.minute for minute in self.minutes if holds(minute))
+
+
+def perform(
+    root: Path = ROOT,
+    *,
+    scenario: Scenario = TRANSCRIPTION,
+    without: tuple[Part, ...] = (),
+    parameters: Mapping[str, str] | None = None,
+    before: Callable[[EmbeddedAws], object] = lambda _: None,
+) -> Played:
+    """Play a scenario; `before` may change the deployed account first."""
+    minutes: list[Minute] = []
+    with embedded_aws(root) as aws:
+        start = aws.clock.now
+        performance = Play(aws, root, scenario, parameters=parameters, on_minute=minutes.append)
+        for part in without:
+            performance.without(part)
+        before(aws)
+        return Played(summary=performance.run(), minutes=minutes, log=aws.log, start=start)
+
+
+@pytest.fixture(scope="module")
+def whole() -> Played:
+    """The demo as `sluice demo` plays it."""
+    return perform()
+
+
+@pytest.fixture
+def checkout_with(tmp_path: Path) -> Callable[[str, str, str], Path]:
+    """A copy of the checkout in which one text of one template is replaced."""
+
+    def changed(file: str, old: str, new: str) -> Path:
+        for name in ("functions", "template.yaml", "workload.yaml", "samconfig.toml"):
+            if name != file:
+                (tmp_path / name).symlink_to(ROOT / name)
+        text = (ROOT / file).read_text(encoding="utf-8")
+        assert old in text, f"{file} no longer says {old!r}"
+        (tmp_path / file).write_text(text.replace(old, new), encoding="utf-8")
+        return tmp_path
+
+    return changed

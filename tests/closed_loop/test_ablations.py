@@ -1,0 +1,89 @@
+"""Take a part away, and look at who did its work: each decision names its trigger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from sluice_cli.main import main
+from sluice_sim.embedded.cloud import EmbeddedAws
+from sluice_sim.embedded.demo import TRANSCRIPTION, Part
+from tests.closed_loop.conftest import Played, perform
+
+FIRST_ARRIVAL = min(TRANSCRIPTION.arrivals)
+
+
+def test_without_the_bootstrap_alarm_the_tick_wakes_the_group_within_two_ticks() -> None:
+    played = perform(without=(Part.BOOTSTRAP_ALARM,))
+    ((minute, record),) = played.decisions("bootstrap")
+    assert record["trigger"] == "tick"
+    assert minute - FIRST_ARRIVAL <= 2
+    assert played.summary.ok
+
+
+def test_without_the_publisher_the_alarm_wakes_the_group_and_the_work_is_done() -> None:
+    played = perform(without=(Part.PUBLISHER,))
+    ((_, record),) = played.decisions("bootstrap")
+    assert record["trigger"] == "alarm"
+    assert played.summary.processed == played.summary.sent
+    assert played.decisions("shutdown") == []  # nothing published proves nothing
+
+
+def test_without_both_nothing_is_processed_and_the_demo_ends_with_1() -> None:
+    result = CliRunner().invoke(
+        main, ["demo", "--json", "--without", "publisher", "--without", "bootstrap-alarm"]
+    )
+    assert result.exit_code == 1
+    assert '"processed": 0' in result.stdout
+
+
+def test_without_the_shutdown_alarm_the_tick_sends_the_group_home_before_the_low_alarm_could() -> None:
+    played = perform(without=(Part.SHUTDOWN_ALARM,))
+    ((minute, record),) = played.decisions("shutdown")
+    assert record["trigger"] == "tick"
+    # AlarmLow needs 15 minutes below 0.7 x 8 per instance.
+    low_since = played.first_minute(lambda row: row.minute > 20 and (row.backlog_per_instance or 0) < 5.6)
+    assert minute - low_since < 15
+    assert played.summary.ok
+
+
+def test_without_repairs_the_alarm_sends_the_group_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sluice.publish._repair", lambda *_: None)
+    played = perform()
+    ((_, bootstrap),), ((_, shutdown),) = played.decisions("bootstrap"), played.decisions("shutdown")
+    assert (bootstrap["trigger"], shutdown["trigger"]) == ("alarm", "alarm")
+    assert played.summary.ok
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        (
+            "workload.yaml",
+            "IF(visible > 0 AND desired == 0, 1, 0)",
+            "IF(visible > 1000 AND desired == 0, 1, 0)",
+        ),
+        ("template.yaml", "alarm:sluice-*", "alarm:other-*"),
+        ("workload.yaml", '"Sluice workload ${Name}: messages wait', '"Workload ${Name}: messages wait'),
+    ],
+    ids=["wrong expression", "no permission", "nameless description"],
+)
+def test_a_mistake_in_a_template_leaves_the_group_asleep(
+    checkout_with: Callable[[str, str, str], Path], file: str, old: str, new: str
+) -> None:
+    """What is deployed is what is played: with the publisher away, only the alarm could wake the group."""
+    played = perform(checkout_with(file, old, new), without=(Part.PUBLISHER,))
+    assert played.summary.processed == 0
+
+
+def test_a_group_whose_launches_are_suspended_is_held_and_says_so() -> None:
+    def suspend(aws: EmbeddedAws) -> None:
+        aws.autoscaling.suspend_processes(AutoScalingGroupName="transcription", ScalingProcesses=["Launch"])
+
+    played: Played = perform(before=suspend, without=(Part.PUBLISHER,))
+    assert played.decisions("bootstrap") == []
+    (_, record) = played.decisions("bootstrap", "held")[0]
+    assert record["message"].endswith("(Launch is suspended)")
