@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sluice_sim.embedded.demo import Minute, Part, Summary, play
+from sluice_sim.embedded.story import Minute, Part, Summary
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 BAR_MESSAGES = 3
@@ -39,6 +39,8 @@ def demo(as_json: bool, parts: tuple[str, ...]) -> None:
         raise click.ClickException(
             f"{CHECKOUT} holds no workload.yaml: run the demo from a clone of the project"
         )
+    from sluice_sim.embedded.demo import play  # the cloud takes a second or two to import
+
     timeline = Console(stderr=as_json, highlight=False, soft_wrap=True)
     timeline.print(_legend())
     summary = play(

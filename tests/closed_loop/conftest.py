@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from sluice_sim.embedded.cloud import EmbeddedAws, LogLine, embedded_aws
-from sluice_sim.embedded.demo import TRANSCRIPTION, Minute, Part, Play, Scenario, Summary
+from sluice_sim.embedded.demo import Play
+from sluice_sim.embedded.story import TRANSCRIPTION, Minute, Part, Scenario, Summary
 
 ROOT = Path(__file__).resolve().parents[2]
 

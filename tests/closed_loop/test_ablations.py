@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from sluice_cli.main import main
 from sluice_sim.embedded.cloud import EmbeddedAws
-from sluice_sim.embedded.demo import TRANSCRIPTION, Part
+from sluice_sim.embedded.story import TRANSCRIPTION, Part
 from tests.closed_loop.conftest import Played, perform
 
 FIRST_ARRIVAL = min(TRANSCRIPTION.arrivals)

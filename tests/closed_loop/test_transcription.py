@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sluice_sim.embedded.demo import TRANSCRIPTION
+from sluice_sim.embedded.story import TRANSCRIPTION
 from tests.closed_loop.conftest import Played, perform
 
 
