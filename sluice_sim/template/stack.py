@@ -1,0 +1,117 @@
+"""A template file and the stack it resolves to.
+
+Owns reading the file, the pseudo parameters, and which resources, outputs and exports one stack holds.
+Refuses a file that is no template, and reports the problems of intrinsics and parameters all at once.
+"""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # the package ships no types
+
+from sluice_sim.template.errors import TemplateError
+from sluice_sim.template.intrinsics import NO_VALUE, Identity, Resolver, unsupported
+from sluice_sim.template.parameters import effective
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """One resource whose condition holds, its properties resolved."""
+
+    type: str
+    properties: Mapping[str, Any]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedStack:
+    """What a stack of the template would hold; `exports` by export name, `outputs` by output name."""
+
+    resources: Mapping[str, Resource]
+    outputs: Mapping[str, str]
+    exports: Mapping[str, str]
+    parameters: Mapping[str, str | list[str]]
+
+
+def load(path: str | Path) -> dict[str, Any]:
+    """The template at `path`, short-hand tags as `Fn::` mappings; `TemplateError` if it cannot be read."""
+    try:
+        template = yaml_parse(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise TemplateError(f"{path}: cannot be read ({error.strerror}); give a template file") from error
+    except yaml.YAMLError as error:
+        raise TemplateError(f"{path}: is not valid YAML: {error}") from error
+    if not isinstance(template, dict) or "Resources" not in template:
+        raise TemplateError(f"{path}: has no Resources section; give a CloudFormation or SAM template")
+    return template
+
+
+def stack_id(account_id: str, region: str, stack_name: str) -> str:
+    """The ARN that AWS::StackId has here: CloudFormation's shape, the same for the same stack."""
+    unique = uuid.uuid5(uuid.NAMESPACE_URL, f"{account_id}/{region}/{stack_name}")
+    return f"arn:aws:cloudformation:{region}:{account_id}:stack/{stack_name}/{unique}"
+
+
+def resolve(
+    template: Mapping[str, Any],
+    parameters: Mapping[str, object],
+    *,
+    identity: Identity,
+    imports: Mapping[str, str],
+    account_id: str,
+    region: str,
+    stack_name: str,
+) -> ResolvedStack:
+    """Resolve a loaded template; `imports` holds other stacks' exports by name.
+
+    Unsupported intrinsics and parameter problems are reported all at once, anything else as it is met.
+    """
+    declared = template.get("Parameters") or {}
+    problems = unsupported(template)
+    values, refused = effective(declared, parameters)
+    if problems or refused:
+        raise TemplateError(*problems, *refused)
+    resolver = Resolver(
+        conditions=template.get("Conditions") or {},
+        resources=template["Resources"],
+        names={**values, **_pseudo_parameters(account_id, region, stack_name)},
+        identity=identity,
+        imports=imports,
+    )
+    resources = {
+        logical_id: Resource(
+            type=body["Type"], properties=resolver.properties(logical_id), metadata=body.get("Metadata") or {}
+        )
+        for logical_id, body in template["Resources"].items()
+        if resolver.exists(body, f"Resources.{logical_id}")
+    }
+    outputs, exports = _outputs(template.get("Outputs") or {}, resolver)
+    return ResolvedStack(resources=resources, outputs=outputs, exports=exports, parameters=values)
+
+
+def _pseudo_parameters(account_id: str, region: str, stack_name: str) -> dict[str, object]:
+    return {
+        "AWS::AccountId": account_id,
+        "AWS::NoValue": NO_VALUE,
+        "AWS::Partition": "aws",
+        "AWS::Region": region,
+        "AWS::StackId": stack_id(account_id, region, stack_name),
+        "AWS::StackName": stack_name,
+        "AWS::URLSuffix": "amazonaws.com",
+    }
+
+
+def _outputs(section: Mapping[str, Any], resolver: Resolver) -> tuple[dict[str, str], dict[str, str]]:
+    outputs: dict[str, str] = {}
+    exports: dict[str, str] = {}
+    for name, body in section.items():
+        if not resolver.exists(body, f"Outputs.{name}"):
+            continue
+        outputs[name] = resolver.text(body["Value"], f"Outputs.{name}.Value")
+        if "Export" in body:
+            exports[resolver.text(body["Export"]["Name"], f"Outputs.{name}.Export.Name")] = outputs[name]
+    return outputs, exports
