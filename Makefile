@@ -18,8 +18,8 @@ PYTHON ?= $(shell for p in $(CANDIDATES); do \
 HOST_ARCHITECTURE = $(if $(filter arm64 aarch64,$(shell uname -m)),arm64,x86_64)
 
 # Nothing here may reach a real account by accident; `deploy` alone uses your own credentials.
-OFFLINE = AWS_ACCESS_KEY_ID=testing AWS_SECRET_ACCESS_KEY=testing AWS_SESSION_TOKEN=testing \
-	AWS_DEFAULT_REGION=eu-west-1 AWS_EC2_METADATA_DISABLED=true AWS_PROFILE=
+OFFLINE = env -u AWS_PROFILE AWS_ACCESS_KEY_ID=testing AWS_SECRET_ACCESS_KEY=testing AWS_SESSION_TOKEN=testing \
+	AWS_DEFAULT_REGION=eu-west-1 AWS_EC2_METADATA_DISABLED=true
 
 .PHONY: help
 help: ## Explain the targets
@@ -71,10 +71,11 @@ layers/sluice/requirements.txt: uv.lock
 	@.venv/bin/uv export --frozen --only-group layer --no-hashes --no-header --no-annotate --quiet > $@
 
 .PHONY: build
-build: setup ## sam build for this machine's architecture (ARCHITECTURE=arm64 for what deploy ships)
+build: setup ## sam build for this machine, into .aws-sam/local (deploy makes its own, for arm64)
 	@.venv/bin/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' || { \
 		echo "sam build needs Python 3.13: make clean build PYTHON=/path/to/python3.13"; exit 1; }
-	@$(OFFLINE) .venv/bin/sam build --parameter-overrides Architecture=$(or $(ARCHITECTURE),$(HOST_ARCHITECTURE))
+	@$(OFFLINE) .venv/bin/sam build --build-dir .aws-sam/local \
+		--parameter-overrides Architecture=$(or $(ARCHITECTURE),$(HOST_ARCHITECTURE))
 
 .PHONY: deploy
 deploy: setup ## Deploy the control plane with your own AWS credentials (ENV=transcription: a workload)

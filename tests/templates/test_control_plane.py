@@ -1,0 +1,314 @@
+"""The control plane after the SAM transform: functions, triggers, queue, logs, exports, its own alarms."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import stacks
+from stacks import TOPIC, arn, dimensions, of_type
+
+from sluice_sim.template import ResolvedStack
+
+FUNCTIONS = {
+    "PublishBacklogFunction": "publish_backlog",
+    "RetuneTargetFunction": "retune_target",
+    "BootstrapFunction": "bootstrap",
+    "ShutdownFunction": "shutdown",
+    "SendTestMessagesFunction": "send_test_messages",
+}
+TIMEOUTS_S = {
+    "PublishBacklogFunction": 50,
+    "RetuneTargetFunction": 300,
+    "BootstrapFunction": 60,
+    "ShutdownFunction": 60,
+    "SendTestMessagesFunction": 50,
+}
+# (attempts after the first, seconds an event may be old) of asynchronous invocations
+RETRIES = {
+    "PublishBacklogFunction": (0, 60),
+    "RetuneTargetFunction": (0, 3600),
+    "BootstrapFunction": (2, 900),
+    "ShutdownFunction": (2, 900),
+    "SendTestMessagesFunction": (0, 60),
+}
+SCHEDULED_TIME = {"scheduled_time": "<aws.scheduler.scheduled-time>"}
+
+
+def functions(stack: ResolvedStack) -> dict[str, dict[str, Any]]:
+    return of_type(stack, "AWS::Lambda::Function")
+
+
+def schedule(stack: ResolvedStack, function: str) -> dict[str, Any]:
+    target = arn("lambda", f"function:{function}")
+    schedules = of_type(stack, "AWS::Scheduler::Schedule").values()
+    [found] = [properties for properties in schedules if properties["Target"]["Arn"] == target]
+    return found
+
+
+def test_each_trigger_has_its_function_and_folder(plane: ResolvedStack) -> None:
+    assert set(functions(plane)) == set(FUNCTIONS)
+    raw = stacks.template("template.yaml")["Resources"]
+    assert {name: raw[name]["Properties"]["CodeUri"] for name in FUNCTIONS} == {
+        name: f"functions/{folder}/" for name, folder in FUNCTIONS.items()
+    }
+    assert raw["SluiceLayer"]["Properties"]["ContentUri"] == "layers/sluice"
+
+
+@pytest.mark.parametrize(("function", "folder"), FUNCTIONS.items())
+def test_a_function_is_told_what_it_needs_and_nothing_else(
+    plane: ResolvedStack, function: str, folder: str
+) -> None:
+    properties = functions(plane)[function]
+    assert (properties["Handler"], properties["Runtime"]) == ("app.handler", "python3.13")
+    assert properties["Environment"]["Variables"] == {
+        "SLUICE_REGISTRY_PREFIX": "/sluice/workloads",
+        "SLUICE_METRIC_NAMESPACE": "Sluice",
+        "POWERTOOLS_METRICS_NAMESPACE": "Sluice/ControlPlane",
+        "POWERTOOLS_LOG_LEVEL": "INFO",
+        "POWERTOOLS_SERVICE_NAME": folder,
+    }
+    [layer] = properties["Layers"]
+    assert layer.startswith("SluiceLayer")
+
+
+@pytest.mark.parametrize(("function", "timeout_s"), TIMEOUTS_S.items())
+def test_a_function_ends_in_time(plane: ResolvedStack, function: str, timeout_s: int) -> None:
+    assert functions(plane)[function]["Timeout"] == timeout_s
+
+
+@pytest.mark.parametrize(("function", "retries"), RETRIES.items())
+def test_a_failed_event_is_tried_again_only_where_nothing_else_repairs_it(
+    plane: ResolvedStack, function: str, retries: tuple[int, int]
+) -> None:
+    configs = of_type(plane, "AWS::Lambda::EventInvokeConfig").values()
+    [config] = [properties for properties in configs if properties["FunctionName"] == function]
+    assert (config["MaximumRetryAttempts"], config["MaximumEventAgeInSeconds"]) == retries
+    assert config["DestinationConfig"] == {"OnFailure": {"Destination": arn("sqs", "FailureQueue")}}
+
+
+@pytest.mark.parametrize("architecture", ["arm64", "x86_64"])
+def test_the_architecture_reaches_functions_layer_and_build(architecture: str) -> None:
+    stack = stacks.plane(Architecture=architecture)
+    [layer] = of_type(stack, "AWS::Lambda::LayerVersion").values()
+    assert layer["CompatibleArchitectures"] == [architecture]
+    assert [f["Architectures"] for f in functions(stack).values()] == [[architecture]] * len(FUNCTIONS)
+    # `sam build` reads the raw template and resolves the Ref with its own --parameter-overrides.
+    raw = stacks.template("template.yaml")
+    built = raw["Resources"]["SluiceLayer"]["Metadata"]
+    assert built == {"BuildMethod": "python3.13", "BuildArchitecture": {"Ref": "Architecture"}}
+
+
+def test_graviton_is_the_default(plane: ResolvedStack) -> None:
+    assert plane.parameters["Architecture"] == "arm64"
+
+
+def test_concurrency_is_reserved_only_when_asked_for() -> None:
+    reserved = stacks.plane(ReservedConcurrency="3")
+    assert all("ReservedConcurrentExecutions" not in f for f in functions(stacks.plane()).values())
+    assert {int(f["ReservedConcurrentExecutions"]) for f in functions(reserved).values()} == {3}
+
+
+@pytest.mark.parametrize(
+    ("function", "expression", "retry"),
+    [
+        ("PublishBacklogFunction", "rate(1 minute)", (0, 60)),
+        ("RetuneTargetFunction", "rate(1 hour)", (2, 900)),
+        ("SendTestMessagesFunction", "rate(1 minute)", (0, 60)),
+    ],
+)
+def test_a_schedule_is_punctual_and_tells_its_time(
+    plane: ResolvedStack, function: str, expression: str, retry: tuple[int, int]
+) -> None:
+    properties = schedule(plane, function)
+    assert properties["ScheduleExpression"] == expression
+    assert properties["FlexibleTimeWindow"] == {"Mode": "OFF"}
+    policy = properties["Target"]["RetryPolicy"]
+    assert (policy["MaximumRetryAttempts"], policy["MaximumEventAgeInSeconds"]) == retry
+    assert json.loads(properties["Target"]["Input"]).items() >= SCHEDULED_TIME.items()
+
+
+def test_only_the_test_messages_wait_to_be_switched_on(plane: ResolvedStack) -> None:
+    scheduled = ("PublishBacklogFunction", "RetuneTargetFunction", "SendTestMessagesFunction")
+    states = {name: schedule(plane, name).get("State", "ENABLED") for name in scheduled}
+    assert states == {
+        "PublishBacklogFunction": "ENABLED",
+        "RetuneTargetFunction": "ENABLED",
+        "SendTestMessagesFunction": "DISABLED",
+    }
+
+
+def test_the_test_messages_are_what_the_parameters_say() -> None:
+    stack = stacks.plane(TestWorkload="resize", TestMessages="7", TestDurationSeconds="0.5")
+    sent = json.loads(schedule(stack, "SendTestMessagesFunction")["Target"]["Input"])
+    assert sent == {**SCHEDULED_TIME, "workload": "resize", "messages": 7, "duration_s": 0.5}
+
+
+def test_a_changed_stack_starts_a_retune(plane: ResolvedStack) -> None:
+    [rule] = of_type(plane, "AWS::Events::Rule").values()
+    assert rule["EventPattern"] == {
+        "source": ["aws.cloudformation"],
+        "detail-type": ["CloudFormation Stack Status Change"],
+        "detail": {
+            "status-details": {
+                "status": [
+                    "CREATE_COMPLETE",
+                    "UPDATE_COMPLETE",
+                    "UPDATE_ROLLBACK_COMPLETE",
+                    "IMPORT_COMPLETE",
+                ]
+            }
+        },
+    }
+    assert [target["Arn"] for target in rule["Targets"]] == [arn("lambda", "function:RetuneTargetFunction")]
+
+
+def test_only_sluice_alarms_of_this_account_may_start_the_alarm_functions(plane: ResolvedStack) -> None:
+    permissions = of_type(plane, "AWS::Lambda::Permission").values()
+    by_alarm = [p for p in permissions if p["Principal"] == "lambda.alarms.cloudwatch.amazonaws.com"]
+    assert sorted(p["FunctionName"] for p in by_alarm) == ["BootstrapFunction", "ShutdownFunction"]
+    for permission in by_alarm:
+        assert permission["SourceAccount"] == stacks.ACCOUNT
+        assert permission["SourceArn"] == arn("cloudwatch", "alarm:sluice-*")
+
+
+def test_nothing_is_public(plane: ResolvedStack) -> None:
+    for permission in of_type(plane, "AWS::Lambda::Permission").values():
+        assert permission["Principal"].endswith(".amazonaws.com")
+        assert permission["SourceArn"]  # a service acts for somebody: never for anybody
+    exposed = {"AWS::Lambda::Url", "AWS::SQS::QueuePolicy", "AWS::ApiGateway::RestApi"}
+    assert not exposed & {resource.type for resource in plane.resources.values()}
+    assert not [name for name, properties in functions(plane).items() if "FunctionUrlConfig" in properties]
+
+
+def test_the_failure_queue_is_encrypted_and_keeps_for_14_days(plane: ResolvedStack) -> None:
+    assert of_type(plane, "AWS::SQS::Queue") == {
+        "FailureQueue": {"SqsManagedSseEnabled": True, "MessageRetentionPeriod": 14 * 24 * 3600}
+    }
+
+
+@pytest.mark.parametrize("days", ["7", "30"])
+def test_every_function_logs_to_a_group_of_its_own_that_forgets(days: str) -> None:
+    stack = stacks.plane(LogRetentionDays=days)
+    groups = {
+        properties["LogGroupName"]: int(properties["RetentionInDays"])
+        for properties in of_type(stack, "AWS::Logs::LogGroup").values()
+    }
+    used = {name: properties["LoggingConfig"]["LogGroup"] for name, properties in functions(stack).items()}
+    assert used == {name: f"/aws/lambda/sluice/{folder}" for name, folder in FUNCTIONS.items()}
+    assert groups == dict.fromkeys(used.values(), int(days))
+
+
+def test_two_planes_share_no_name() -> None:
+    naming = {
+        "AlarmName",
+        "FunctionName",
+        "GroupName",
+        "LayerName",
+        "LogGroupName",
+        "ManagedPolicyName",
+        "Name",
+        "QueueName",
+        "RoleName",
+    }
+    refer = {"AWS::Lambda::Permission", "AWS::Lambda::EventInvokeConfig"}  # FunctionName is no name of theirs
+    first, second = (
+        {
+            value
+            for resource in stacks.plane(stack_name=name).resources.values()
+            if resource.type not in refer
+            for key, value in resource.properties.items()
+            if key in naming
+        }
+        for name in ("sluice", "sluice-staging")
+    )
+    assert len(first) == len(second) == 6  # five log groups and the layer; AWS names everything else
+    assert not first & second
+
+
+def test_what_the_workloads_import_is_exported(plane: ResolvedStack) -> None:
+    assert plane.exports == {
+        "sluice-MetricNamespace": "Sluice",
+        "sluice-RegistryPrefix": "/sluice/workloads",
+        "sluice-BootstrapFunctionArn": arn("lambda", "function:BootstrapFunction"),
+        "sluice-ShutdownFunctionArn": arn("lambda", "function:ShutdownFunction"),
+    }
+    assert set(plane.exports) == set(stacks.EXPORTS)
+
+
+@pytest.mark.parametrize("path", ["template.yaml", "workload.yaml", "examples/fleet-asg.yaml"])
+def test_every_parameter_and_output_is_described(path: str) -> None:
+    template = stacks.template(path)
+    described = {**template["Parameters"], **template["Outputs"]}
+    assert [name for name, body in described.items() if not body.get("Description", "").endswith(".")] == []
+
+
+def test_every_parameter_of_the_plane_has_a_default() -> None:
+    parameters = stacks.template("template.yaml")["Parameters"]
+    assert [name for name, body in parameters.items() if "Default" not in body] == []
+
+
+ERRORS_NOW = (300, 1, 1, "GreaterThanThreshold", 0, "notBreaching")
+SERVICE = {"service": "publish_backlog"}
+PLANE_ALARMS: dict[str, tuple[Any, ...]] = {
+    # logical id: namespace, metric, dimensions, statistic, period, N, M, comparison, threshold, missing data
+    "TicksFailAlarm": (
+        *("AWS/Lambda", "Errors", {"FunctionName": "PublishBacklogFunction"}, "Sum"),
+        *(60, 5, 3, "GreaterThanThreshold", 0, "notBreaching"),
+    ),
+    "TicksMissingAlarm": (
+        *("AWS/Lambda", "Invocations", {"FunctionName": "PublishBacklogFunction"}, "Sum"),
+        *(60, 5, 5, "LessThanThreshold", 1, "breaching"),
+    ),
+    "RetuneErrorsAlarm": (
+        *("AWS/Lambda", "Errors", {"FunctionName": "RetuneTargetFunction"}, "Sum"),
+        *ERRORS_NOW,
+    ),
+    "BootstrapErrorsAlarm": (
+        *("AWS/Lambda", "Errors", {"FunctionName": "BootstrapFunction"}, "Sum"),
+        *ERRORS_NOW,
+    ),
+    "ShutdownErrorsAlarm": (
+        *("AWS/Lambda", "Errors", {"FunctionName": "ShutdownFunction"}, "Sum"),
+        *ERRORS_NOW,
+    ),
+    "FailureQueueAlarm": (
+        *("AWS/SQS", "ApproximateNumberOfMessagesVisible", {"QueueName": "FailureQueue"}, "Maximum"),
+        *ERRORS_NOW,
+    ),
+    "RegistryStaleAlarm": (
+        *("Sluice/ControlPlane", "RegistryStale", SERVICE, "Sum"),
+        *(60, 5, 3, "GreaterThanThreshold", 0, "notBreaching"),
+    ),
+    "DocumentInvalidAlarm": ("Sluice/ControlPlane", "DocumentInvalid", SERVICE, "Sum", *ERRORS_NOW),
+}
+
+
+def test_the_planes_own_alarms_read_and_judge_as_listed(plane: ResolvedStack) -> None:
+    assert {
+        name: (
+            properties["Namespace"],
+            properties["MetricName"],
+            dimensions(properties["Dimensions"]),
+            properties["Statistic"],
+            properties["Period"],
+            properties["EvaluationPeriods"],
+            properties["DatapointsToAlarm"],
+            properties["ComparisonOperator"],
+            properties["Threshold"],
+            properties["TreatMissingData"],
+        )
+        for name, properties in of_type(plane, "AWS::CloudWatch::Alarm").items()
+    } == PLANE_ALARMS
+
+
+def test_the_planes_own_alarms_tell_the_topic_of_trouble_and_of_its_end(plane: ResolvedStack) -> None:
+    for properties in of_type(plane, "AWS::CloudWatch::Alarm").values():
+        assert properties["AlarmActions"] == properties["OKActions"] == [TOPIC]
+
+
+def test_the_planes_own_alarms_stand_without_a_topic() -> None:
+    alarms = of_type(stacks.plane(), "AWS::CloudWatch::Alarm")
+    assert set(alarms) == set(PLANE_ALARMS)
+    assert not [name for name, p in alarms.items() if {"AlarmActions", "OKActions"} & set(p)]

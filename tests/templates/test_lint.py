@@ -1,0 +1,18 @@
+"""cfn-lint finds nothing in any template."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from stacks import ROOT
+
+LINT = "import sys; from cfnlint.runner import main; sys.exit(main())"  # the package has no __main__
+
+
+def test_every_template_is_clean_to_cfn_lint() -> None:
+    templates = [ROOT / "template.yaml", ROOT / "workload.yaml", *sorted((ROOT / "examples").glob("*.yaml"))]
+    command = [sys.executable, "-c", LINT, "--regions", "eu-west-1", "--", *map(str, templates)]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert finished.stdout + finished.stderr == ""
+    assert finished.returncode == 0

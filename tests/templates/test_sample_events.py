@@ -1,0 +1,113 @@
+"""events/: the samples say what the templates would make AWS send."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from stacks import ROOT, alarm_arn, dimensions, workload
+
+ALARMS = [(kind, fleet) for kind in ("bootstrap", "shutdown") for fleet in ("asg", "ecs")]
+EXPECTED = {
+    "schedule",
+    "schedule-manual",
+    "schedule-stale",
+    "stack-status",
+    "send-test-messages",
+    "alarm-ok",
+    "alarm-insufficient",
+    "alarm-composite",
+    "alarm-malformed",
+    *(f"{kind}-{fleet}-{path}" for kind, fleet in ALARMS for path in ("direct", "eventbridge")),
+}
+
+
+def event(name: str) -> dict[str, Any]:
+    return json.loads((ROOT / "events" / f"{name}.json").read_text())
+
+
+def as_cloudwatch_tells(query: dict[str, Any]) -> dict[str, Any]:
+    """A metric query of a template in the words of an alarm event."""
+    told = {
+        told_key: query[key]
+        for key, told_key in (("Id", "id"), ("Expression", "expression"), ("Label", "label"))
+        if key in query
+    }
+    if "MetricStat" in query:
+        stat = query["MetricStat"]
+        told["metricStat"] = {
+            "metric": {
+                "namespace": stat["Metric"]["Namespace"],
+                "name": stat["Metric"]["MetricName"],
+                "dimensions": dimensions(stat["Metric"]["Dimensions"]),
+            },
+            "period": stat["Period"],
+            "stat": stat["Stat"],
+        }
+    return {**told, "returnData": query["ReturnData"]}
+
+
+def test_there_is_one_sample_per_trigger_and_variant() -> None:
+    assert {path.stem for path in (ROOT / "events").glob("*.json")} == EXPECTED
+
+
+@pytest.mark.parametrize(("kind", "fleet"), ALARMS)
+def test_an_alarm_sample_carries_what_the_workload_template_defines(kind: str, fleet: str) -> None:
+    alarm = workload(fleet).resources[f"{kind.title()}Alarm"].properties
+    sample = event(f"{kind}-{fleet}-direct")
+    assert sample["alarmArn"] == alarm_arn(alarm["AlarmName"])
+    assert sample["alarmData"]["alarmName"] == alarm["AlarmName"]
+    assert sample["alarmData"]["configuration"] == {
+        "description": alarm["AlarmDescription"],
+        "metrics": [as_cloudwatch_tells(query) for query in alarm["Metrics"]],
+    }
+    state = sample["alarmData"]["state"]
+    reason = json.loads(state["reasonData"])
+    assert (state["value"], reason["threshold"]) == ("ALARM", alarm["Threshold"])
+    assert len(reason["recentDatapoints"]) == int(alarm["EvaluationPeriods"])
+
+
+@pytest.mark.parametrize(("kind", "fleet"), ALARMS)
+def test_the_event_bus_carries_the_same_alarm_in_its_envelope(kind: str, fleet: str) -> None:
+    direct, bus = event(f"{kind}-{fleet}-direct"), event(f"{kind}-{fleet}-eventbridge")
+    assert bus["detail"] == direct["alarmData"]
+    assert bus["resources"] == [direct["alarmArn"]]
+    assert (bus["source"], bus["detail-type"]) == ("aws.cloudwatch", "CloudWatch Alarm State Change")
+    assert (bus["account"], bus["region"]) == (direct["accountId"], direct["region"])
+
+
+@pytest.mark.parametrize(("name", "state"), [("alarm-ok", "OK"), ("alarm-insufficient", "INSUFFICIENT_DATA")])
+def test_the_calm_samples_differ_from_the_ringing_one_in_state_alone(name: str, state: str) -> None:
+    calm, ringing = event(name), event("bootstrap-asg-direct")
+    assert calm["alarmData"]["state"]["value"] == state
+    assert calm["alarmData"]["configuration"] == ringing["alarmData"]["configuration"]
+    assert calm["alarmArn"] == ringing["alarmArn"]
+
+
+def test_the_malformed_sample_lacks_its_description_alone() -> None:
+    malformed, whole = event("alarm-malformed"), event("bootstrap-asg-direct")
+    del whole["alarmData"]["configuration"]["description"]
+    assert malformed == whole
+
+
+def test_the_composite_sample_has_a_rule_and_no_metrics() -> None:
+    configuration = event("alarm-composite")["alarmData"]["configuration"]
+    assert "alarmRule" in configuration
+    assert "metrics" not in configuration
+
+
+def test_the_stack_sample_is_of_a_status_that_starts_a_retune() -> None:
+    sample = event("stack-status")
+    assert sample["detail"]["status-details"]["status"] == "UPDATE_COMPLETE"
+    assert sample["resources"] == [sample["detail"]["stack-id"]]
+    assert (sample["source"], sample["detail-type"]) == (
+        "aws.cloudformation",
+        "CloudFormation Stack Status Change",
+    )
+
+
+def test_the_schedules_samples_have_the_keys_that_the_schedules_send() -> None:
+    assert set(event("schedule")) == set(event("schedule-stale")) == {"scheduled_time"}
+    assert event("schedule-manual") == {}
+    assert set(event("send-test-messages")) == {"scheduled_time", "workload", "messages", "duration_s"}

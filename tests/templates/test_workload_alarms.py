@@ -1,0 +1,134 @@
+"""The three alarms of a workload: what they read, how they judge it, whom they tell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from stacks import DIMENSIONS, EXPORTS, TOPIC, WORKLOADS, dimensions, of_type, workload
+
+
+def alarm(logical_id: str, fleet: str = "asg", **overrides: str) -> dict[str, Any]:
+    return dict(workload(fleet, **overrides).resources[logical_id].properties)
+
+
+def queries(properties: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
+    """Metric id -> namespace, name, dimensions, statistic, period."""
+    return {
+        query["Id"]: (
+            query["MetricStat"]["Metric"]["Namespace"],
+            query["MetricStat"]["Metric"]["MetricName"],
+            dimensions(query["MetricStat"]["Metric"]["Dimensions"]),
+            query["MetricStat"]["Stat"],
+            query["MetricStat"]["Period"],
+        )
+        for query in properties["Metrics"]
+        if "MetricStat" in query
+    }
+
+
+def judged(properties: dict[str, Any]) -> tuple[Any, ...]:
+    """Comparison, threshold, N, M, treatment of missing data."""
+    return (
+        properties["ComparisonOperator"],
+        properties["Threshold"],
+        int(properties["EvaluationPeriods"]),
+        int(properties["DatapointsToAlarm"]),
+        properties["TreatMissingData"],
+    )
+
+
+def result(properties: dict[str, Any]) -> str | None:
+    """The expression (or metric id) whose value is judged; there must be exactly one."""
+    [returned] = [query for query in properties["Metrics"] if query["ReturnData"]]
+    return returned.get("Expression", returned["Id"])
+
+
+def sqs(name: str, queue: str) -> tuple[Any, ...]:
+    return ("AWS/SQS", name, {"QueueName": queue}, "Maximum", 60)
+
+
+def test_an_asg_is_woken_when_messages_wait_and_no_instance_is_asked_for() -> None:
+    properties = alarm("BootstrapAlarm")
+    assert result(properties) == "IF(visible > 0 AND desired == 0, 1, 0)"
+    assert queries(properties) == {
+        "visible": sqs("ApproximateNumberOfMessagesVisible", "transcription"),
+        "desired": ("AWS/AutoScaling", "GroupDesiredCapacity", DIMENSIONS["asg"], "Maximum", 60),
+    }
+
+
+def test_an_ecs_service_is_woken_when_messages_wait() -> None:
+    properties = alarm("BootstrapAlarm", "ecs")
+    assert result(properties) == "visible"
+    assert queries(properties) == {"visible": sqs("ApproximateNumberOfMessagesVisible", "queue-proc")}
+
+
+def test_one_minute_is_enough_to_wake_a_fleet(fleet: str) -> None:
+    assert judged(alarm("BootstrapAlarm", fleet)) == ("GreaterThanThreshold", 0, 1, 1, "notBreaching")
+
+
+def test_a_fleet_is_shut_down_when_nothing_is_visible_in_flight_or_delayed(fleet: str) -> None:
+    properties, queue = alarm("ShutdownAlarm", fleet), WORKLOADS[fleet]["QueueName"]
+    assert result(properties) == "visible + in_flight + delayed"
+    assert queries(properties) == {
+        "visible": sqs("ApproximateNumberOfMessagesVisible", queue),
+        "in_flight": sqs("ApproximateNumberOfMessagesNotVisible", queue),
+        "delayed": sqs("ApproximateNumberOfMessagesDelayed", queue),
+    }
+
+
+@pytest.mark.parametrize("idle_minutes", [1, 5, 30])
+def test_a_shutdown_waits_for_every_idle_minute(fleet: str, idle_minutes: int) -> None:
+    properties = alarm("ShutdownAlarm", fleet, IdleMinutes=str(idle_minutes))
+    expected = ("LessThanOrEqualToThreshold", 0, idle_minutes, idle_minutes, "notBreaching")
+    assert judged(properties) == expected
+
+
+@pytest.mark.parametrize("mode", ["active", "observe", "paused"])
+@pytest.mark.parametrize(
+    ("logical_id", "function"),
+    [("BootstrapAlarm", "BootstrapFunctionArn"), ("ShutdownAlarm", "ShutdownFunctionArn")],
+)
+def test_an_alarm_starts_its_own_function_in_every_mode(
+    fleet: str, mode: str, logical_id: str, function: str
+) -> None:
+    properties = alarm(logical_id, fleet, Mode=mode)
+    assert properties["AlarmActions"] == [EXPORTS[f"sluice-{function}"]]
+    assert not {"OKActions", "InsufficientDataActions", "ActionsEnabled"} & set(properties)
+
+
+def test_an_alarm_is_found_by_its_prefix_and_names_its_workload_first(fleet: str) -> None:
+    name = WORKLOADS[fleet]["Name"]
+    alarms = of_type(workload(fleet), "AWS::CloudWatch::Alarm").values()
+    assert sorted(properties["AlarmName"] for properties in alarms) == [
+        f"sluice-{name}-bootstrap",
+        f"sluice-{name}-shutdown",
+        f"sluice-{name}-silent",
+    ]
+    for logical_id in ("BootstrapAlarm", "ShutdownAlarm"):
+        assert alarm(logical_id, fleet)["AlarmDescription"].startswith(f"Sluice workload {name}: ")
+
+
+def test_silence_is_told_on_the_change_to_missing_data_and_on_nothing_else(fleet: str) -> None:
+    properties = alarm("SilenceAlarm", fleet, NotificationTopicArn=TOPIC)
+    assert properties["InsufficientDataActions"] == [TOPIC]
+    assert not {"AlarmActions", "OKActions"} & set(properties)
+    assert properties["TreatMissingData"] == "missing"
+
+
+def test_silence_is_never_an_alarm_because_no_backlog_is_below_zero(fleet: str) -> None:
+    properties = alarm("SilenceAlarm", fleet)
+    assert (properties["ComparisonOperator"], properties["Threshold"]) == ("LessThanThreshold", 0)
+    assert properties["Statistic"] == "Average"
+
+
+def test_silence_is_five_missing_minutes_of_the_published_metric(fleet: str) -> None:
+    properties = alarm("SilenceAlarm", fleet)
+    assert (properties["Namespace"], properties["MetricName"]) == ("Sluice", "BacklogPerInstance")
+    assert dimensions(properties["Dimensions"]) == DIMENSIONS[fleet]
+    attempted = properties["EvaluationPeriods"] + 2  # what CloudWatch looks at for 3 periods
+    assert properties["Period"] * attempted == 300
+
+
+def test_silence_tells_nobody_where_there_is_no_topic(fleet: str) -> None:
+    assert "InsufficientDataActions" not in alarm("SilenceAlarm", fleet, NotificationTopicArn="")

@@ -1,0 +1,237 @@
+"""The workload document as workload.yaml writes it, and the parameters that may enter it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from stacks import (
+    WORKLOAD_TEMPLATE,
+    WORKLOADS,
+    alarm_arn,
+    document,
+    resolved,
+    template,
+    workload,
+    workload_environments,
+)
+
+from sluice.config import parse
+from sluice_sim.template import TemplateError
+
+ALLOWED_INTRINSICS = {
+    "Ref",
+    "Condition",
+    "Fn::Sub",
+    "Fn::If",
+    "Fn::Equals",
+    "Fn::And",
+    "Fn::Or",
+    "Fn::Not",
+    "Fn::GetAtt",
+    "Fn::ImportValue",
+}
+TEMPLATE = template(WORKLOAD_TEMPLATE)
+PARAMETERS: dict[str, dict[str, Any]] = TEMPLATE["Parameters"]
+PATTERNED = sorted(name for name, parameter in PARAMETERS.items() if "AllowedValues" not in parameter)
+
+
+def intrinsics(node: object) -> Iterator[str]:
+    if isinstance(node, dict):
+        yield from (key for key in node if key in ("Ref", "Condition") or key.startswith("Fn::"))
+        for child in node.values():
+            yield from intrinsics(child)
+    elif isinstance(node, list):
+        for child in node:
+            yield from intrinsics(child)
+
+
+@pytest.mark.parametrize("environment", sorted(workload_environments()))
+def test_every_environments_document_is_accepted_and_fits_a_standard_parameter(environment: str) -> None:
+    stack = resolved(TEMPLATE, workload_environments()[environment], stack_name=f"sluice-{environment}")
+    registration = stack.resources["Registration"].properties
+    assert len(registration["Value"].encode()) < 4096
+    assert parse(registration["Value"]).name == environment
+    assert registration["Name"] == f"/sluice/workloads/{environment}"
+
+
+def test_the_transcription_environment_is_what_its_promise_says() -> None:
+    parsed = parse(json.dumps(document(resolved(TEMPLATE, workload_environments()["transcription"]))))
+    assert parsed.queue_url == "https://sqs.eu-west-1.amazonaws.com/123456789012/transcription"
+    assert parsed.fleet.dimensions == {"AutoScalingGroupName": "transcription"}
+    assert (parsed.bounds.min, parsed.bounds.max, parsed.bootstrap_instances) == (0, 5, 1)
+    assert parsed.target.messages_per_instance == 8
+
+
+@pytest.mark.parametrize("mode", ["active", "observe", "paused"])
+@pytest.mark.parametrize("target_type", ["static", "dynamic"])
+def test_every_kind_of_workload_is_accepted_with_the_defaults(
+    fleet: str, mode: str, target_type: str
+) -> None:
+    stack = workload(fleet, Mode=mode, TargetType=target_type)
+    parsed = parse(stack.resources["Registration"].properties["Value"])
+    assert parsed.name == WORKLOADS[fleet]["Name"]
+    assert parsed.mode.value == mode
+    assert (parsed.policy_arn is not None) == (mode == "active")
+
+
+def test_a_dynamic_target_carries_every_setting_as_a_number() -> None:
+    settings_given = {
+        "AcceptableLatencySeconds": "900",
+        "ConcurrencyPerInstance": "2.5",
+        "DurationStatistic": "p90",
+        "MinMessagesPerInstance": "0.25",
+        "MaxMessagesPerInstance": "64",
+        "MessagesPerInstance": "12",
+        "DeadbandRatio": "0.2",
+        "MaxFactorPerRetune": "1.5",
+        "MinSamples": "50",
+    }
+    assert document(workload(TargetType="dynamic", **settings_given))["target"] == {
+        "type": "dynamic",
+        "acceptable_latency_s": 900,
+        "concurrency_per_instance": 2.5,
+        "statistic": "p90",
+        "min_messages_per_instance": 0.25,
+        "max_messages_per_instance": 64,
+        "fallback_messages_per_instance": 12,
+        "deadband_ratio": 0.2,
+        "max_factor_per_retune": 1.5,
+        "min_samples": 50,
+    }
+
+
+@pytest.mark.parametrize(
+    ("given_capacity", "min_capacity", "expected"),
+    [("", "0", 1), ("", "3", 3), ("2", "0", 2), ("4", "3", 4), ("backlog", "0", "backlog")],
+)
+def test_a_bootstrap_is_one_instance_or_the_minimum_unless_told_otherwise(
+    given_capacity: str, min_capacity: str, expected: int | str
+) -> None:
+    stack = workload(BootstrapCapacity=given_capacity, MinCapacity=min_capacity)
+    assert document(stack)["capacity"] == {"min": int(min_capacity), "max": 5, "bootstrap": expected}
+
+
+def test_durations_are_read_from_the_control_planes_namespace_unless_told_otherwise() -> None:
+    default, own = document(workload()), document(workload(DurationNamespace="Acme/Workers"))
+    assert default["duration_metric"] == {"namespace": "Sluice", "name": "MsgProcessingDuration"}
+    assert own["duration_metric"]["namespace"] == "Acme/Workers"
+
+
+def test_the_document_knows_its_stack_and_its_alarms(fleet: str) -> None:
+    written, name = document(workload(fleet)), WORKLOADS[fleet]["Name"]
+    assert re.fullmatch(r"arn:aws:cloudformation:.*:stack/sluice-workload/.+", written["stack_id"])
+    assert written["alarm_arns"] == {
+        "bootstrap": alarm_arn(f"sluice-{name}-bootstrap"),
+        "shutdown": alarm_arn(f"sluice-{name}-shutdown"),
+    }
+
+
+@pytest.mark.parametrize("value", ["true", "false"])
+def test_in_flight_messages_count_as_the_parameter_says(value: str) -> None:
+    assert document(workload(CountInFlight=value))["count_in_flight"] is (value == "true")
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_whatever_the_patterns_admit_is_valid_json(data: st.DataObject) -> None:
+    fleet = data.draw(st.sampled_from(sorted(WORKLOADS)))
+    drawn = {
+        name: data.draw(st.from_regex(PARAMETERS[name]["AllowedPattern"], fullmatch=True), label=name)
+        for name in PATTERNED
+        if name != "ControlPlaneStack"  # names the exports, which this test does not vary
+    }
+    choices = {name: data.draw(st.sampled_from(["static", "dynamic"])) for name in ("TargetType",)}
+    written = document(workload(fleet, **{**drawn, **choices}))
+    assert written["name"] == drawn["Name"]
+    assert isinstance(written["idle_minutes"], int)
+    numbers = [value for key, value in written["target"].items() if key not in ("type", "statistic")]
+    assert all(isinstance(value, int | float) for value in numbers)
+
+
+@pytest.mark.parametrize("name", PATTERNED)
+@pytest.mark.parametrize("poison", ['"', "\\", "\n", "'", "{", "}"])
+def test_no_parameter_admits_what_could_leave_its_place_in_the_json(name: str, poison: str) -> None:
+    pattern = PARAMETERS[name]["AllowedPattern"]
+    samples = [poison, f"1{poison}", f"a{poison}", f"{poison}1", f"a{poison}a", f"p90{poison}"]
+    assert not [sample for sample in samples if re.fullmatch(pattern, sample)]
+
+
+@pytest.mark.parametrize(
+    ("name", "refused"),
+    [
+        ("MinCapacity", "08"),
+        ("MinCapacity", "-1"),
+        ("MaxCapacity", "0"),
+        ("BootstrapCapacity", "0"),
+        ("MessagesPerInstance", ".5"),
+        ("MessagesPerInstance", "0"),
+        ("MessagesPerInstance", "0.0"),
+        ("DeadbandRatio", "1"),
+        ("MaxFactorPerRetune", "1"),
+        ("MaxFactorPerRetune", "1.0"),
+        ("MinSamples", "0"),
+        ("IdleMinutes", "0"),
+        ("IdleMinutes", "121"),
+        ("DurationStatistic", "Sum"),
+        ("Name", "9lives"),
+        ("Mode", "Active"),
+    ],
+)
+def test_a_value_the_document_would_refuse_is_refused_at_deployment(name: str, refused: str) -> None:
+    with pytest.raises(TemplateError, match=name):
+        workload(**{name: refused})
+
+
+def test_the_longest_names_still_fit_a_standard_parameter() -> None:
+    longest = {
+        "Name": "n" * 64,
+        "QueueName": "q" * 80,
+        "ClusterName": "c" * 255,
+        "ServiceName": "s" * 255,
+        "DurationNamespace": "d" * 255,
+    }
+    stack = workload("ecs", TargetType="dynamic", **longest)
+    value = stack.resources["Registration"].properties["Value"]
+    assert len(value.encode()) < 4096
+    assert parse(value).name == longest["Name"]
+
+
+def test_only_the_intrinsics_that_the_simulator_resolves_are_used() -> None:
+    sections = {key: TEMPLATE.get(key, {}) for key in ("Conditions", "Resources", "Outputs")}
+    assert set(intrinsics(sections)) <= ALLOWED_INTRINSICS
+    assert "Transform" not in TEMPLATE
+
+
+def test_a_fleet_without_its_name_is_refused_by_a_rule() -> None:
+    rules = TEMPLATE["Rules"]
+    needed = {
+        rule["RuleCondition"]["Fn::Equals"][1]: [
+            assertion["Assert"]["Fn::Not"][0]["Fn::Equals"] for assertion in rule["Assertions"]
+        ]
+        for rule in rules.values()
+    }
+    assert all(rule["RuleCondition"]["Fn::Equals"][0] == {"Ref": "FleetType"} for rule in rules.values())
+    assert needed == {
+        "asg": [[{"Ref": "AutoScalingGroupName"}, ""]],
+        "ecs": [[{"Ref": "ClusterName"}, ""], [{"Ref": "ServiceName"}, ""]],
+    }
+
+
+def test_two_workloads_share_no_name() -> None:
+    first, second = (
+        {
+            value
+            for resource in workload(Name=name, QueueName="q").resources.values()
+            for key, value in resource.properties.items()
+            if key in ("AlarmName", "Name", "PolicyName")
+        }
+        for name in ("one", "two")
+    )
+    assert len(first) == len(second) == 4
+    assert not first & second

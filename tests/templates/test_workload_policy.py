@@ -1,0 +1,149 @@
+"""Target tracking of a workload: when there is a policy, what it reads, what it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from stacks import DIMENSIONS, WORKLOADS, dimensions, document, of_type, workload
+
+from sluice_sim.template import ResolvedStack
+
+ASG_POLICY = "AWS::AutoScaling::ScalingPolicy"
+ECS_POLICY = "AWS::ApplicationAutoScaling::ScalingPolicy"
+SCALABLE_TARGET = "AWS::ApplicationAutoScaling::ScalableTarget"
+
+
+def tracking(stack: ResolvedStack) -> dict[str, Any]:
+    """The target-tracking configuration of the stack's one policy."""
+    [policy] = [*of_type(stack, ASG_POLICY).values(), *of_type(stack, ECS_POLICY).values()]
+    assert policy["PolicyType"] == "TargetTrackingScaling"
+    return policy.get("TargetTrackingConfiguration") or policy["TargetTrackingScalingPolicyConfiguration"]
+
+
+def published_statistics(node: object) -> Iterator[str]:
+    """Every statistic with which the control plane's metric is read, however it is nested."""
+    if isinstance(node, dict):
+        if node.get("MetricName") == "BacklogPerInstance":
+            yield node["Statistic"]
+        if node.get("Metric", {}).get("MetricName") == "BacklogPerInstance":
+            yield node["Stat"]
+        for child in node.values():
+            yield from published_statistics(child)
+    elif isinstance(node, list):
+        for child in node:
+            yield from published_statistics(child)
+
+
+def test_only_an_active_workload_has_a_policy(fleet: str) -> None:
+    policies = {
+        mode: [*of_type(stack, ASG_POLICY), *of_type(stack, ECS_POLICY)]
+        for mode in ("active", "observe", "paused")
+        for stack in [workload(fleet, Mode=mode)]
+    }
+    own = {"asg": "AsgTargetTracking", "ecs": "EcsTargetTracking"}[fleet]
+    assert policies == {"active": [own], "observe": [], "paused": []}
+
+
+def test_the_document_carries_the_policy_where_there_is_one(fleet: str) -> None:
+    assert document(workload(fleet))["policy_arn"].startswith("arn:aws:autoscaling:")
+    assert document(workload(fleet, Mode="observe"))["policy_arn"] == ""
+
+
+def test_the_published_metric_is_tracked_under_the_fleets_own_dimensions(fleet: str) -> None:
+    metric = tracking(workload(fleet, MetricSource="published"))["CustomizedMetricSpecification"]
+    assert (metric["Namespace"], metric["MetricName"]) == ("Sluice", "BacklogPerInstance")
+    assert dimensions(metric["Dimensions"]) == DIMENSIONS[fleet]
+    assert metric["Statistic"] == "Average"
+
+
+def test_the_native_metrics_are_divided(fleet: str) -> None:
+    metrics = tracking(workload(fleet, MetricSource="native"))["CustomizedMetricSpecification"]["Metrics"]
+    [returned] = [query for query in metrics if query["ReturnData"]]
+    assert returned["Expression"] == "visible / in_service"
+    read = {query["Id"]: query["MetricStat"] for query in metrics if "MetricStat" in query}
+    instances = {
+        "asg": ("AWS/AutoScaling", "GroupInServiceInstances"),
+        "ecs": ("ECS/ContainerInsights", "RunningTaskCount"),
+    }[fleet]
+    queue = {"QueueName": WORKLOADS[fleet]["QueueName"]}
+    expected = {
+        "visible": ("AWS/SQS", "ApproximateNumberOfMessagesVisible", queue, "Average"),
+        "in_service": (*instances, DIMENSIONS[fleet], "Average"),
+    }
+    assert {
+        query_id: (
+            stat["Metric"]["Namespace"],
+            stat["Metric"]["MetricName"],
+            dimensions(stat["Metric"]["Dimensions"]),
+            stat["Stat"],
+        )
+        for query_id, stat in read.items()
+    } == expected
+
+
+@pytest.mark.parametrize("source", ["published", "native"])
+def test_the_published_metric_is_never_summed(fleet: str, source: str) -> None:
+    stack = workload(fleet, MetricSource=source)
+    read = [
+        statistic
+        for resource in stack.resources.values()
+        for statistic in published_statistics(resource.properties)
+    ]
+    assert read  # the silence alarm reads it whatever the policy does
+    assert set(read) <= {"Average", "Maximum"}
+
+
+@pytest.mark.parametrize("target_type", ["static", "dynamic"])
+@pytest.mark.parametrize("source", ["published", "native"])
+def test_a_policy_begins_at_messages_per_instance(fleet: str, target_type: str, source: str) -> None:
+    stack = workload(fleet, TargetType=target_type, MetricSource=source, MessagesPerInstance="8.5")
+    assert float(tracking(stack)["TargetValue"]) == 8.5
+    target = document(stack)["target"]
+    key = {"static": "messages_per_instance", "dynamic": "fallback_messages_per_instance"}[target_type]
+    assert target[key] == 8.5
+
+
+def test_scale_in_is_never_switched_off(fleet: str) -> None:
+    assert "DisableScaleIn" not in tracking(workload(fleet))
+
+
+def test_an_asg_policy_knows_how_long_an_instance_warms_up() -> None:
+    policy = workload(InstanceWarmupSeconds="180").resources["AsgTargetTracking"].properties
+    assert int(policy["EstimatedInstanceWarmup"]) == 180
+    assert policy["AutoScalingGroupName"] == "transcription"
+
+
+def test_an_ecs_policy_has_both_cooldowns() -> None:
+    configuration = tracking(workload("ecs", ScaleOutCooldownSeconds="45", ScaleInCooldownSeconds="400"))
+    cooldowns = (int(configuration["ScaleOutCooldown"]), int(configuration["ScaleInCooldown"]))
+    assert cooldowns == (45, 400)
+
+
+@pytest.mark.parametrize("mode", ["active", "observe", "paused"])
+def test_the_scalable_target_is_tagged_for_sluice_and_bounded(mode: str) -> None:
+    [target] = of_type(workload("ecs", MinCapacity="1", Mode=mode), SCALABLE_TARGET).values()
+    assert target["Tags"] == [{"Key": "sluice", "Value": "managed"}]
+    assert target["ResourceId"] == "service/workers/queue-proc"
+    assert (target["ServiceNamespace"], target["ScalableDimension"]) == ("ecs", "ecs:service:DesiredCount")
+    assert (int(target["MinCapacity"]), int(target["MaxCapacity"])) == (1, 5)
+
+
+def test_an_ecs_policy_hangs_on_the_scalable_target_of_its_stack() -> None:
+    policy = workload("ecs").resources["EcsTargetTracking"].properties
+    assert policy["ScalingTargetId"] == "service/workers/queue-proc|ecs:service:DesiredCount|ecs"
+    assert not {"ResourceId", "ServiceNamespace", "ScalableDimension"} & set(policy)
+
+
+def test_an_ecs_policy_names_a_scalable_target_of_another_stack() -> None:
+    stack = workload("ecs", CreateScalableTarget="false")
+    assert of_type(stack, SCALABLE_TARGET) == {}
+    policy = stack.resources["EcsTargetTracking"].properties
+    assert "ScalingTargetId" not in policy
+    assert policy["ResourceId"] == "service/workers/queue-proc"
+    assert (policy["ServiceNamespace"], policy["ScalableDimension"]) == ("ecs", "ecs:service:DesiredCount")
+
+
+def test_an_asg_has_no_scalable_target() -> None:
+    assert of_type(workload("asg"), SCALABLE_TARGET) == {}
