@@ -1,11 +1,21 @@
-"""The first step of every use case: what the queues and fleets look like this moment."""
+"""The first step of every use case: which workloads there are, and what they look like this moment."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from sluice.core.model import Observation, Workload
-from sluice.ports import RemainingS, World
+from sluice.ports import Counter, RemainingS, Report, World
+
+
+def registered(world: World, report: Report, *, fresh: bool = False) -> dict[str, Workload]:
+    """Every workload that may be served, by name; what is wrong with the others is told and counted."""
+    registry = world.registry.all(fresh=fresh)
+    if registry.stale:
+        report.noted(Counter.REGISTRY_STALE, f"serving the last good copy of the registry: {registry.stale}")
+    for name, why in registry.refused.items():
+        report.failed(name, Counter.DOCUMENT_INVALID, why)
+    return {workload.name: workload for workload in registry.workloads}
 
 
 def observe(world: World, workloads: Sequence[Workload], remaining_s: RemainingS) -> dict[str, Observation]:

@@ -16,7 +16,7 @@ from sluice.core.model import DataPoint, Mode, Observation, Reason, Trigger, Unk
 from sluice.core.wake import decide_bootstrap, decide_shutdown, reads_empty_above_min
 from sluice.errors import TransientError
 from sluice.isolation import isolated
-from sluice.observe import observe
+from sluice.observe import observe, registered
 from sluice.ports import Counter, Outcome, RemainingS, Report, World
 from sluice.wake import (
     backlog_metric,
@@ -41,23 +41,12 @@ def publish_backlog(scheduled: datetime, world: World, report: Report, remaining
             Counter.STALE_TICK, f"scheduled {age.total_seconds():.0f} s ago: a later tick has the work"
         )
         return
-    workloads = _registered(world, report)
+    workloads = registered(world, report)
     seen = observe(world, list(workloads.values()), remaining_s)
     refused = _publish(minute_of(scheduled), workloads, seen, world, report)
     _repair(workloads, seen, world, report, remaining_s)
     if refused:
         raise TransientError(f"CloudWatch refused the data points of {len(refused)} workloads")
-
-
-def _registered(world: World, report: Report) -> dict[str, Workload]:
-    registered = world.registry.all()
-    if registered.stale:
-        report.noted(
-            Counter.REGISTRY_STALE, f"serving the last good copy of the registry: {registered.stale}"
-        )
-    for name, why in registered.refused.items():
-        report.failed(name, Counter.DOCUMENT_INVALID, why)
-    return {workload.name: workload for workload in registered.workloads}
 
 
 def _publish(

@@ -16,6 +16,7 @@ from sluice.core.model import (
     Backlog,
     Capacity,
     Decision,
+    Durations,
     Observation,
     TargetDecision,
     Unknown,
@@ -43,11 +44,11 @@ def fields(decision: Decision | TargetDecision, outcome: Outcome) -> dict[str, A
     }
     if isinstance(decision, Decision):
         return told | {"desired": decision.desired} | observation_fields(decision.saw)
-    durations = decision.durations
-    measured = {"unknown": durations.why} if isinstance(durations, Unknown) else asdict(durations)
-    if not math.isfinite(measured.get("seconds", 0)):
-        measured["seconds"] = None  # JSON knows no NaN, and a line that is no JSON is lost to Logs Insights
-    return told | {"target": decision.target, "present_target": decision.present, "processing": measured}
+    return told | {
+        "target": decision.target,
+        "present_target": decision.present,
+        "processing": _processing(decision.durations),
+    }
 
 
 def observation_fields(saw: Observation) -> dict[str, Any]:
@@ -65,6 +66,14 @@ def observation_fields(saw: Observation) -> dict[str, Any]:
     else:
         told["capacity_unknown"] = capacity.why
     return told
+
+
+def _processing(durations: Durations | Unknown) -> dict[str, Any]:
+    if isinstance(durations, Unknown):
+        return {"unknown": durations.why}
+    # JSON knows no NaN, and a line that is no JSON is lost to Logs Insights.
+    seconds = durations.seconds if math.isfinite(durations.seconds) else None
+    return asdict(durations) | {"seconds": seconds}
 
 
 def _verdict(decision: Decision | TargetDecision, outcome: Outcome) -> str:

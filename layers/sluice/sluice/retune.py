@@ -16,6 +16,7 @@ from sluice.core.target import decide_target, weighted
 from sluice.errors import ConfigError, TransientError
 from sluice.events import RetuneRequest
 from sluice.isolation import isolated
+from sluice.observe import registered
 from sluice.ports import Counter, Outcome, Report, SeriesQuery, World
 
 # (window, period): an hour at CloudWatch's finest period, then a day at one that keeps the answer small.
@@ -30,19 +31,12 @@ def retune_targets(request: RetuneRequest, world: World, report: Report) -> None
 
     Raises TransientError at the end where any workload failed, so that the round is seen to have failed.
     """
-    registered = world.registry.all(fresh=request.stack_id is not None)
-    chosen = {
-        workload.name: workload
-        for workload in registered.workloads
-        if request.stack_id in (None, workload.stack_id)
-    }
-    if request.stack_id is None:
-        for name, why in registered.refused.items():
-            report.failed(name, Counter.DOCUMENT_INVALID, why)
     served = {
         name: (workload, workload.target)
-        for name, workload in chosen.items()
-        if isinstance(workload.target, DynamicTarget) and workload.mode is not Mode.PAUSED
+        for name, workload in registered(world, report, fresh=request.stack_id is not None).items()
+        if request.stack_id in (None, workload.stack_id)
+        and isinstance(workload.target, DynamicTarget)
+        and workload.mode is not Mode.PAUSED
     }
     report.noted(Counter.WORKLOADS_SERVED, f"retune by {request.trigger}", len(served))
     durations = _durations(served, world) if served else {}

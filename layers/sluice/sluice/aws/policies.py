@@ -83,13 +83,13 @@ class TargetTrackingPolicies:
 def _as_request(client: BaseClient, described: Mapping[str, object]) -> dict[str, Any]:
     """The described fields that a put accepts.
 
-    The service model knows which those are, so a field AWS adds later is kept too. Empty lists are how AWS
-    describes step adjustments that a target-tracking policy may not have: they stay out.
+    The service model knows which those are, so a field AWS adds later is kept too. What is described as
+    empty, like the step adjustments that a target-tracking policy may not have, stays out.
     """
     put = client.meta.service_model.operation_model("PutScalingPolicy").input_shape
     accepted = put.members if put else {}
     return {
         name: deepcopy(value)
         for name, value in described.items()
-        if name in accepted and value not in ([], None)
+        if name in accepted and value not in ([], {}, None)
     }

@@ -15,8 +15,8 @@ def instances_for(messages: float, target_per_instance: float) -> int:
 
     The same law AWS's target tracking follows: ceil(N x BacklogPerInstance / target).
     """
-    # A float's last bit must not decide over an instance (21 / 0.7 = 30.000000000000004). The slack is relative:
-    # one message against a huge target still asks for one.
+    # A float's last bit must not decide over an instance (21 / 0.7 = 30.000000000000004). The slack is
+    # relative: one message against a huge target still asks for one.
     return math.ceil(messages / target_per_instance * (1 - 1e-12))
 
 

@@ -1,0 +1,128 @@
+"""What every implementation of `ports.Fleets` keeps, for both kinds of fleet."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from sluice.aws.asg import AutoScalingGroups
+from sluice.aws.ecs import EcsServices
+from sluice.aws.fleets import AwsFleets
+from sluice.core.model import AutoScalingGroup, Bounds, Capacity, EcsService, Fleet, Unknown
+from sluice.errors import ConfigError, SluiceError
+from sluice.ports import Fleets
+from tests.aws import account
+from tests.fakes import FakeFleets
+
+
+@dataclass
+class Subject:
+    port: Fleets
+    create: Callable[[str, int], Fleet]
+    """A fleet of 0..5 by this name, asked for so many instances, all of which run."""
+    gone: Fleet
+
+
+def group(name: str) -> AutoScalingGroup:
+    return AutoScalingGroup(name=name)
+
+
+def service(name: str) -> EcsService:
+    return EcsService(cluster="workers", service=name)
+
+
+@pytest.fixture(params=["fake groups", "fake services", "groups", "services"])
+def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
+    named: Callable[[str], Fleet] = group if request.param.endswith("groups") else service
+    if request.param.startswith("fake"):
+        fake = FakeFleets()
+
+        def create(name: str, desired: int) -> Fleet:
+            fake.holding[named(name)] = Capacity(
+                desired=desired, running=desired, bounds=Bounds(min=0, max=5)
+            )
+            return named(name)
+
+        yield Subject(port=fake, create=create, gone=named("gone"))
+        return
+    with account.account(), account.threads() as pool:
+        autoscaling, ecs = account.client("autoscaling"), account.client("ecs")
+        scaling = account.client("application-autoscaling")
+        port = AwsFleets(
+            AutoScalingGroups(lambda: autoscaling, pool), EcsServices(lambda: ecs, lambda: scaling, pool)
+        )
+        ecs.create_cluster(clusterName="workers")
+        new: Callable[..., Fleet] = (
+            account.create_group if request.param == "groups" else account.create_service
+        )
+        yield Subject(port=port, create=lambda name, desired: new(name, desired=desired), gone=named("gone"))
+
+
+def plenty() -> float:
+    return 30
+
+
+def read(subject: Subject, *fleets: Fleet) -> list[Capacity | Unknown]:
+    seen = subject.port.read(fleets, plenty)
+    return [seen[fleet] for fleet in fleets]
+
+
+def test_a_fleet_is_read_with_its_desired_count_what_runs_and_its_own_bounds(subject: Subject) -> None:
+    fleet = subject.create("transcription", 2)
+    assert read(subject, fleet) == [Capacity(desired=2, running=2, bounds=Bounds(min=0, max=5))]
+
+
+def test_a_fleet_asleep_reads_as_zero_and_not_as_unknown(subject: Subject) -> None:
+    fleet = subject.create("transcription", 0)
+    assert read(subject, fleet) == [Capacity(desired=0, running=0, bounds=Bounds(min=0, max=5))]
+
+
+def test_what_is_set_is_read_back(subject: Subject) -> None:
+    fleet = subject.create("transcription", 0)
+    for instances in (3, 5, 1, 0):
+        subject.port.set_desired(fleet, instances)
+        [seen] = read(subject, fleet)
+        assert isinstance(seen, Capacity)
+        assert seen.desired == instances
+
+
+def test_setting_the_same_count_again_changes_nothing(subject: Subject) -> None:
+    fleet = subject.create("transcription", 2)
+    subject.port.set_desired(fleet, 2)
+    assert read(subject, fleet) == [Capacity(desired=2, running=2, bounds=Bounds(min=0, max=5))]
+
+
+def test_setting_one_fleet_leaves_the_others(subject: Subject) -> None:
+    one, other = subject.create("one", 1), subject.create("other", 4)
+    subject.port.set_desired(one, 3)
+    [_, seen] = read(subject, one, other)
+    assert isinstance(seen, Capacity)
+    assert seen.desired == 4
+
+
+def test_a_fleet_that_is_not_there_is_unknown_and_the_others_are_read(subject: Subject) -> None:
+    fleet = subject.create("transcription", 1)
+    [seen, gone] = read(subject, fleet, subject.gone)
+    assert isinstance(seen, Capacity)
+    assert isinstance(gone, Unknown)
+    assert "gone" in gone.why
+
+
+def test_setting_a_fleet_that_is_not_there_raises(subject: Subject) -> None:
+    with pytest.raises(SluiceError, match="gone"):
+        subject.port.set_desired(subject.gone, 1)
+
+
+def test_no_fleets_are_no_readings(subject: Subject) -> None:
+    assert subject.port.read([], plenty) == {}
+
+
+@pytest.mark.parametrize("named", [group, service])
+def test_a_fake_fleet_refuses_a_count_out_of_bounds_as_aws_does(named: Callable[[str], Fleet]) -> None:
+    # moto takes any count, so the adapter's half of this is tested on a stubbed answer in tests/aws.
+    fleet, fake = named("transcription"), FakeFleets()
+    fake.holding[fleet] = Capacity(desired=2, running=2, bounds=Bounds(min=1, max=5))
+    for instances in (0, 6):
+        with pytest.raises(ConfigError, match=r"ValidationError: \d is outside 1..5"):
+            fake.set_desired(fleet, instances)
+    assert fake.holding[fleet].desired == 2

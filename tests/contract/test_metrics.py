@@ -1,0 +1,110 @@
+"""What every implementation of `ports.Metrics` keeps."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from sluice.aws.cloudwatch import CloudWatchMetrics
+from sluice.core.model import DataPoint, Metric
+from sluice.ports import Metrics, Series, SeriesQuery
+from tests.aws import account
+from tests.builders import metric
+from tests.fakes import FakeMetrics
+
+BACKLOG = metric()
+OTHER = metric(AutoScalingGroupName="other")
+# On a five-minute boundary of the recent past, as CloudWatch takes nothing older than two weeks.
+START = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=2)
+HOUR = timedelta(hours=1)
+
+
+def at(minutes: int) -> datetime:
+    return START + timedelta(minutes=minutes)
+
+
+@pytest.fixture(params=["fake", "cloudwatch"])
+def metrics(request: pytest.FixtureRequest) -> Iterator[Metrics]:
+    if request.param == "fake":
+        yield FakeMetrics()
+        return
+    with account.account():
+        cloudwatch = account.client("cloudwatch")
+        yield CloudWatchMetrics(lambda: cloudwatch)
+
+
+def point(minutes: int, value: float, of: Metric = BACKLOG) -> DataPoint:
+    return DataPoint(metric=of, at=at(minutes), value=value)
+
+
+def publish(metrics: Metrics, *points: DataPoint) -> None:
+    for one in points:
+        assert metrics.publish({"transcription": one}) == {}
+
+
+def read(
+    metrics: Metrics, statistic: str = "Maximum", *, of: Metric = BACKLOG, period_s: int = 60, end: int = 60
+) -> Mapping[datetime, float]:
+    query = SeriesQuery(metric=of, statistic=statistic, period_s=period_s)
+    series = metrics.read({"one": query}, START, at(end))["one"]
+    assert isinstance(series, Mapping)
+    return series
+
+
+def test_a_point_is_read_back_at_its_own_minute(metrics: Metrics) -> None:
+    publish(metrics, point(5, 8.5))
+    assert read(metrics) == {at(5): 8.5}
+
+
+def test_a_zero_is_a_value_and_a_minute_without_a_point_is_absent(metrics: Metrics) -> None:
+    publish(metrics, point(5, 0), point(7, 0))
+    assert read(metrics) == {at(5): 0, at(7): 0}
+
+
+def test_a_metric_nobody_published_is_an_empty_series(metrics: Metrics) -> None:
+    assert read(metrics) == {}
+
+
+def test_the_start_is_within_and_the_end_is_not(metrics: Metrics) -> None:
+    publish(metrics, point(-1, 1), point(0, 2), point(9, 3), point(10, 4))
+    assert read(metrics, end=10) == {at(0): 2, at(9): 3}
+
+
+def test_two_points_of_one_minute_are_one_value_by_each_statistic(metrics: Metrics) -> None:
+    publish(metrics, point(5, 2), point(5, 4))
+    assert read(metrics, "Maximum") == {at(5): 4}
+    assert read(metrics, "Average") == {at(5): 3}
+    assert read(metrics, "SampleCount") == {at(5): 2}
+
+
+def test_a_longer_period_joins_its_minutes_at_its_start(metrics: Metrics) -> None:
+    publish(metrics, point(5, 2), point(9, 4), point(10, 7))
+    assert read(metrics, "Average", period_s=300) == {at(5): 3, at(10): 7}
+
+
+def test_neither_another_dimension_nor_another_name_is_the_same_metric(metrics: Metrics) -> None:
+    publish(
+        metrics,
+        point(5, 1),
+        point(5, 2, OTHER),
+        point(5, 3, replace(BACKLOG, name="MsgProcessingDuration")),
+    )
+    assert read(metrics) == {at(5): 1}
+    assert read(metrics, of=OTHER) == {at(5): 2}
+    assert read(metrics, of=metric(AutoScalingGroupName="third")) == {}
+
+
+def test_many_points_and_queries_go_together_and_keep_their_names(metrics: Metrics) -> None:
+    points = {"one": point(5, 1), "other": point(6, 2, OTHER)}
+    assert metrics.publish(points) == {}
+    queries = {
+        name: SeriesQuery(metric=one.metric, statistic="Maximum", period_s=60) for name, one in points.items()
+    }
+    expected: dict[str, Series] = {"one": {at(5): 1.0}, "other": {at(6): 2.0}}
+    assert metrics.read(queries, START, START + HOUR) == expected
+
+
+def test_nothing_to_publish_or_to_read_is_no_failure(metrics: Metrics) -> None:
+    assert metrics.publish({}) == {}
+    assert metrics.read({}, START, START + HOUR) == {}

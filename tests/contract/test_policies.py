@@ -1,0 +1,84 @@
+"""What every implementation of `ports.Policies` keeps, for both kinds of fleet."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import pytest
+
+from sluice.aws.policies import TargetTrackingPolicies
+from sluice.core.model import EcsService, Workload
+from sluice.errors import ConfigError
+from sluice.ports import Policies, Policy
+from tests.aws import account
+from tests.builders import ecs_workload, workload
+from tests.fakes import FakePolicies
+
+
+@dataclass
+class Subject:
+    port: Policies
+    create: Callable[[str], Workload]
+    """A workload by this name, and its fleet, with a policy at target 10."""
+    renewed: Callable[[Workload], Workload] = lambda served: served
+    """The workload with its policy's ARN as it is now (on AWS a put keeps it)."""
+
+
+@pytest.fixture(params=["fake group", "fake service", "group", "service"])
+def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
+    build = workload if request.param.endswith("group") else ecs_workload
+    if request.param.startswith("fake"):
+        fake = FakePolicies()
+
+        def create(name: str) -> Workload:
+            served = build(name)
+            assert served.policy_arn is not None
+            fake.holding[served.policy_arn] = Policy(
+                fleet=served.fleet, target=10, definition={"PolicyARN": served.policy_arn}
+            )
+            return served
+
+        yield Subject(port=fake, create=create)
+        return
+
+    def create_in_account(name: str) -> Workload:
+        if request.param == "group":
+            account.create_group(name)
+            return replace(build(name), policy_arn=account.create_group_policy(name))
+        fleet = account.create_service(name)
+        assert isinstance(fleet, EcsService)
+        return replace(build(name), policy_arn=account.create_service_policy(fleet))
+
+    with account.account():
+        autoscaling, scaling = account.client("autoscaling"), account.client("application-autoscaling")
+        port = TargetTrackingPolicies(lambda: autoscaling, lambda: scaling)
+        yield Subject(
+            port=port,
+            create=create_in_account,
+            renewed=lambda served: replace(served, policy_arn=account.policy_arn_of(served.fleet)),
+        )
+
+
+def test_a_policy_is_read_with_its_target_and_fleet(subject: Subject) -> None:
+    served = subject.create("transcription")
+    policy = subject.port.read(served)
+    assert (policy.target, policy.fleet) == (10, served.fleet)
+
+
+@pytest.mark.parametrize("target", [7.5, 0.25, 400])
+def test_the_target_that_is_put_is_read_back_and_may_be_fractional(subject: Subject, target: float) -> None:
+    served = subject.create("transcription")
+    subject.port.put_target(subject.port.read(served), target)
+    assert subject.port.read(subject.renewed(served)).target == target
+
+
+def test_one_workloads_put_leaves_the_others_policy(subject: Subject) -> None:
+    served, other = subject.create("transcription"), subject.create("other")
+    subject.port.put_target(subject.port.read(served), 20)
+    assert subject.port.read(other).target == 10
+
+
+def test_a_policy_that_is_not_there_is_refused_and_named(subject: Subject) -> None:
+    served = subject.create("transcription")
+    gone = replace(served, policy_arn=f"{served.policy_arn}-gone")
+    with pytest.raises(ConfigError, match=r"workload transcription: .* has no scaling policy"):
+        subject.port.read(gone)

@@ -1,0 +1,99 @@
+"""What every implementation of `ports.Queues` keeps."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from sluice.aws.sqs import SqsQueues
+from sluice.core.model import Backlog, Unknown
+from sluice.errors import SluiceError
+from sluice.ports import Queues
+from tests.aws import account
+from tests.builders import backlog, queue_url
+from tests.fakes import FakeQueues
+
+
+@dataclass
+class Subject:
+    port: Queues
+    create: Callable[[str], str]
+    fill: Callable[[str, Backlog], None]
+    """Bring the queue, still empty, to these counts."""
+
+
+@pytest.fixture(params=["fake", "sqs"])
+def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
+    if request.param == "fake":
+        fake = FakeQueues()
+
+        def create(name: str) -> str:
+            fake.holding[queue_url(name)] = backlog()
+            return queue_url(name)
+
+        yield Subject(port=fake, create=create, fill=fake.holding.__setitem__)
+        return
+
+    def fill(url: str, counts: Backlog) -> None:
+        account.send(url, counts.in_flight)
+        account.receive(url, counts.in_flight)
+        account.send(url, counts.visible)
+        account.send(url, counts.delayed, delay_s=600)
+
+    with account.account(), account.threads() as pool:
+        sqs = account.client("sqs")
+        yield Subject(port=SqsQueues(lambda: sqs, pool), create=account.create_queue, fill=fill)
+
+
+def plenty() -> float:
+    return 30
+
+
+def test_all_three_counts_are_read(subject: Subject) -> None:
+    url = subject.create("transcription")
+    subject.fill(url, backlog(visible=3, in_flight=2, delayed=1))
+    assert subject.port.read([url], plenty) == {url: backlog(visible=3, in_flight=2, delayed=1)}
+
+
+def test_reading_changes_nothing(subject: Subject) -> None:
+    url = subject.create("transcription")
+    subject.fill(url, backlog(visible=3))
+    assert subject.port.read([url], plenty) == subject.port.read([url], plenty)
+
+
+def test_an_empty_queue_reads_as_zeros(subject: Subject) -> None:
+    url = subject.create("transcription")
+    assert subject.port.read([url], plenty) == {url: backlog()}
+
+
+def test_a_queue_that_is_not_there_is_unknown_and_the_others_are_read(subject: Subject) -> None:
+    url = subject.create("transcription")
+    seen = subject.port.read([url, queue_url("gone")], plenty)
+    assert seen[url] == backlog()
+    gone = seen[queue_url("gone")]
+    assert isinstance(gone, Unknown)
+    assert "gone" in gone.why
+
+
+def test_when_no_time_is_left_every_queue_is_unknown(subject: Subject) -> None:
+    url = subject.create("transcription")
+    seen = subject.port.read([url], lambda: -1)[url]
+    # Threads may be done before they are waited for: then it is the value, but never anything else.
+    assert seen in (backlog(), Unknown(why="not read before the deadline"))
+
+
+def test_no_queues_are_no_readings(subject: Subject) -> None:
+    assert subject.port.read([], plenty) == {}
+
+
+@pytest.mark.parametrize("name", ["load", "load.fifo"])
+def test_every_body_that_is_sent_waits_in_the_queue(subject: Subject, name: str) -> None:
+    url = subject.create(name)
+    subject.port.send(url, [json.dumps({"duration_s": 5})] * 23)
+    assert subject.port.read([url], plenty) == {url: backlog(visible=23)}
+
+
+def test_sending_to_a_queue_that_is_not_there_raises(subject: Subject) -> None:
+    with pytest.raises(SluiceError, match="gone"):
+        subject.port.send(queue_url("gone"), ["body"])

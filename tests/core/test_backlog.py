@@ -1,0 +1,78 @@
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sluice.core.backlog import backlog_per_instance, gap_in_proof, minute_of, minutes_to_prove
+from tests.builders import NOW, backlog, capacity, minutes_ago, zeros
+
+COUNTS = st.integers(min_value=0, max_value=10_000)
+
+
+@pytest.mark.parametrize(
+    ("visible", "in_flight", "running", "counted", "expected"),
+    [
+        (24, 0, 1, True, 24),
+        (24, 0, 3, True, 8),
+        (24, 0, 6, True, 4),
+        (10, 5, 3, True, 5),
+        (10, 5, 3, False, 10 / 3),
+        (7, 3, 0, True, 10),  # nothing runs: the whole backlog
+        (7, 3, 0, False, 7),
+        (0, 0, 4, True, 0),
+        (0, 0, 0, True, 0),
+        (0, 2, 4, False, 0),
+    ],
+)
+def test_backlog_per_instance_divides_the_counted_messages_by_what_runs(
+    visible: int, in_flight: int, running: int, counted: bool, expected: float
+) -> None:
+    seen = backlog_per_instance(
+        backlog(visible, in_flight, delayed=99), capacity(desired=5, running=running), count_in_flight=counted
+    )
+    assert seen == expected
+
+
+@given(COUNTS, COUNTS, st.integers(0, 100), st.booleans())
+def test_backlog_per_instance_is_zero_exactly_when_nothing_counted_waits(
+    visible: int, in_flight: int, running: int, counted: bool
+) -> None:
+    value = backlog_per_instance(
+        backlog(visible, in_flight), capacity(desired=running), count_in_flight=counted
+    )
+    assert (value == 0) == (visible == 0 and (in_flight == 0 or not counted))
+
+
+def test_a_minute_starts_at_its_full_second() -> None:
+    assert minute_of(datetime(2026, 1, 15, 12, 0, 59, 999_999, tzinfo=UTC)) == datetime(
+        2026, 1, 15, 12, 0, tzinfo=UTC
+    )
+
+
+def test_the_minutes_to_prove_end_one_before_the_present_one() -> None:
+    assert minutes_to_prove(NOW, 3) == [minutes_ago(3), minutes_ago(2), minutes_ago(1)]
+
+
+def test_zeros_in_every_idle_minute_leave_no_gap() -> None:
+    assert gap_in_proof(zeros(), NOW, 5) is None
+
+
+@pytest.mark.parametrize("missing", range(1, 6))
+def test_one_minute_without_a_point_is_a_gap_and_named(missing: int) -> None:
+    published = zeros()
+    del published[minutes_ago(missing)]
+    assert gap_in_proof(published, NOW, 5) == (
+        f"no BacklogPerInstance was published for {minutes_ago(missing):%H:%M}"
+    )
+
+
+@pytest.mark.parametrize("busy", range(1, 6))
+def test_one_minute_above_zero_is_a_gap_and_shown(busy: int) -> None:
+    published = zeros() | {minutes_ago(busy): 0.25}
+    assert gap_in_proof(published, NOW, 5) == f"BacklogPerInstance was 0.25 at {minutes_ago(busy):%H:%M}"
+
+
+def test_neither_the_present_minute_nor_older_ones_are_asked_for() -> None:
+    published = zeros() | {minutes_ago(0): 7.0, minutes_ago(6): 7.0}
+    assert gap_in_proof(published, NOW, 5) is None

@@ -1,0 +1,374 @@
+"""A world in memory that keeps every port as AWS does: live counts, enforced bounds, a settable clock.
+
+Failures are switched on by assigning; `between` runs before and after every call into the world, which is how
+a test lets something else happen between a handler's look and its act.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter as Tally
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from sluice.core.backlog import MINUTE
+from sluice.core.model import (
+    Backlog,
+    Bounds,
+    Capacity,
+    DataPoint,
+    Decision,
+    Fleet,
+    Metric,
+    TargetDecision,
+    Unknown,
+    Workload,
+)
+from sluice.errors import ConfigError, SluiceError
+from sluice.ports import Counter, Outcome, Policy, Registered, RemainingS, Series, SeriesQuery, World
+from tests.builders import NOW
+
+LATE = Unknown(why="not read before the deadline")
+
+
+@dataclass
+class Clock:
+    """The time, as set."""
+
+    at: datetime = NOW
+
+    def __call__(self) -> datetime:
+        return self.at
+
+    def advance(self, *, minutes: float = 0, seconds: float = 0) -> None:
+        self.at += timedelta(minutes=minutes, seconds=seconds)
+
+
+@dataclass
+class Calls:
+    """Every call into the world, in order; `between` runs before and after each."""
+
+    made: list[tuple[str, object]] = field(default_factory=list)
+    between: Callable[[], None] = lambda: None
+
+    def named(self, name: str) -> list[object]:
+        return [told for made, told in self.made if made == name]
+
+    def note(self, name: str, told: object) -> None:
+        self.between()
+        self.made.append((name, told))
+
+
+@dataclass
+class FakeQueues:
+    calls: Calls = field(default_factory=Calls)
+    holding: dict[str, Backlog] = field(default_factory=dict)
+    failing: dict[str, str] = field(default_factory=dict)
+    sent: dict[str, list[str]] = field(default_factory=dict)
+
+    def read(self, queue_urls: Collection[str], remaining_s: RemainingS) -> Mapping[str, Backlog | Unknown]:
+        self.calls.note("queues.read", set(queue_urls))
+        seen = {url: self._one(url, remaining_s) for url in queue_urls}
+        self.calls.between()
+        return seen
+
+    def _one(self, url: str, remaining_s: RemainingS) -> Backlog | Unknown:
+        if remaining_s() <= 0:
+            return LATE
+        if url in self.failing:
+            return Unknown(why=self.failing[url])
+        return self.holding.get(url, Unknown(why=f"no queue {url}"))
+
+    def send(self, queue_url: str, bodies: Sequence[str]) -> None:
+        self.calls.note("queues.send", queue_url)
+        if queue_url not in self.holding:
+            raise ConfigError(f"no queue {queue_url}")
+        self.sent.setdefault(queue_url, []).extend(bodies)
+        self.change(queue_url, visible=len(bodies))
+
+    def change(self, url: str, *, visible: int = 0, in_flight: int = 0, delayed: int = 0) -> None:
+        """Move the counts by these differences."""
+        now = self.holding.get(url, Backlog(visible=0, in_flight=0, delayed=0))
+        self.holding[url] = Backlog(
+            visible=now.visible + visible,
+            in_flight=now.in_flight + in_flight,
+            delayed=now.delayed + delayed,
+        )
+
+
+@dataclass
+class FakeFleets:
+    calls: Calls = field(default_factory=Calls)
+    holding: dict[Fleet, Capacity] = field(default_factory=dict)
+    failing: dict[Fleet, str] = field(default_factory=dict)
+    refusing: SluiceError | None = None
+
+    def read(self, fleets: Collection[Fleet], remaining_s: RemainingS) -> Mapping[Fleet, Capacity | Unknown]:
+        self.calls.note("fleets.read", set(fleets))
+        seen = {fleet: self._one(fleet, remaining_s) for fleet in fleets}
+        self.calls.between()
+        return seen
+
+    def _one(self, fleet: Fleet, remaining_s: RemainingS) -> Capacity | Unknown:
+        if remaining_s() <= 0:
+            return LATE
+        if fleet in self.failing:
+            return Unknown(why=self.failing[fleet])
+        return self.holding.get(fleet, Unknown(why=f"AWS knows no {fleet}"))
+
+    def set_desired(self, fleet: Fleet, instances: int) -> None:
+        self.calls.note("fleets.set_desired", (fleet, instances))
+        if self.refusing:
+            raise self.refusing
+        if fleet not in self.holding:
+            raise ConfigError(f"AWS knows no {fleet}")
+        bounds = self.holding[fleet].bounds
+        if bounds and not bounds.min <= instances <= bounds.max:
+            raise ConfigError(
+                f"ValidationError: {instances} is outside {bounds.min}..{bounds.max} of {fleet}"
+            )
+        self.holding[fleet] = replace(self.holding[fleet], desired=instances)
+        self.calls.between()
+
+    def settle(self) -> None:
+        """Every instance that was asked for runs, and no other."""
+        self.holding = {fleet: replace(has, running=has.desired) for fleet, has in self.holding.items()}
+
+
+MetricId = tuple[str, str, frozenset[tuple[str, str]]]
+
+
+def _metric_id(metric: Metric) -> MetricId:
+    return metric.namespace, metric.name, frozenset(metric.dimensions.items())
+
+
+@dataclass
+class FakeMetrics:
+    calls: Calls = field(default_factory=Calls)
+    samples: dict[MetricId, list[tuple[datetime, float]]] = field(default_factory=dict)
+    refusing: str | None = None
+    unreadable: dict[str, str] = field(default_factory=dict)
+    """Metric name -> why."""
+
+    def publish(self, points: Mapping[str, DataPoint]) -> Mapping[str, str]:
+        self.calls.note("metrics.publish", dict(points))
+        if self.refusing:
+            return dict.fromkeys(points, self.refusing)
+        for point in points.values():
+            self.put(point.metric, point.at, point.value)
+        self.calls.between()
+        return {}
+
+    def put(self, metric: Metric, at: datetime, *values: float) -> None:
+        self.samples.setdefault(_metric_id(metric), []).extend((at, value) for value in values)
+
+    def read(
+        self, queries: Mapping[str, SeriesQuery], start: datetime, end: datetime
+    ) -> Mapping[str, Series | Unknown]:
+        self.calls.note("metrics.read", (dict(queries), start, end))
+        series = {name: self._one(query, start, end) for name, query in queries.items()}
+        self.calls.between()
+        return series
+
+    def _one(self, query: SeriesQuery, start: datetime, end: datetime) -> Series | Unknown:
+        why = self.unreadable.get(query.metric.name)
+        return Unknown(why=why) if why else self.value_of(query, start, end)
+
+    def value_of(self, query: SeriesQuery, start: datetime, end: datetime) -> Series:
+        """One query's answer, without the call."""
+        periods: dict[datetime, list[float]] = {}
+        for at, value in self.samples.get(_metric_id(query.metric), []):
+            if start <= at < end:
+                into = timedelta(seconds=at.timestamp() % query.period_s)
+                periods.setdefault(at - into, []).append(value)
+        return {at: _statistic(query.statistic, values) for at, values in periods.items()}
+
+
+def _statistic(name: str, values: list[float]) -> float:
+    if name == "SampleCount":
+        return len(values)
+    if name == "Maximum":
+        return max(values)
+    if name == "Average":
+        return math.fsum(values) / len(values)
+    if name.startswith("p"):
+        rank = max(math.ceil(float(name[1:]) / 100 * len(values)), 1)
+        return sorted(values)[rank - 1]
+    raise ValueError(f"this fake knows no statistic {name!r}")
+
+
+@dataclass
+class FakePolicies:
+    calls: Calls = field(default_factory=Calls)
+    holding: dict[str, Policy] = field(default_factory=dict)
+    """Policy ARN -> policy."""
+    refusing: SluiceError | None = None
+
+    def read(self, workload: Workload) -> Policy:
+        self.calls.note("policies.read", workload.name)
+        if workload.policy_arn not in self.holding:
+            raise ConfigError(f"workload {workload.name}: {workload.fleet} has no scaling policy")
+        return self.holding[workload.policy_arn]
+
+    def put_target(self, policy: Policy, target: float) -> None:
+        self.calls.note("policies.put_target", target)
+        if self.refusing:
+            raise self.refusing
+        for arn, held in self.holding.items():
+            if held.definition == policy.definition:
+                self.holding[arn] = replace(held, target=target)
+
+
+@dataclass
+class FakeRegistry:
+    calls: Calls = field(default_factory=Calls)
+    clock: Clock = field(default_factory=Clock)
+    registered: dict[str, Workload] = field(default_factory=dict)
+    bad: dict[str, str] = field(default_factory=dict)
+    """Name -> why its document is refused."""
+    failing: SluiceError | None = None
+    _copy: Registered | None = None
+    _copied_at: datetime | None = None
+
+    def all(self, *, fresh: bool = False) -> Registered:
+        self.calls.note("registry.all", fresh)
+        held, at = self._copy, self._copied_at
+        if held and at and not fresh and self.clock() - at < timedelta(minutes=5):
+            return held
+        if self.failing:
+            if held is None:
+                raise self.failing
+            return replace(held, stale=str(self.failing))
+        self._copy, self._copied_at = self._now(), self.clock()
+        return self._copy
+
+    def one(self, name: str) -> Workload:
+        self.calls.note("registry.one", name)
+        if self.failing:
+            raise self.failing
+        refused = self._now().refused
+        if name in refused:
+            raise ConfigError(refused[name])
+        if name not in self.registered:
+            raise ConfigError(f"no workload {name} is registered")
+        return self.registered[name]
+
+    def _now(self) -> Registered:
+        claims = Tally(workload.fleet for workload in self.registered.values())
+        shared = {
+            name: f"{workload.fleet} is claimed by another workload too"
+            for name, workload in self.registered.items()
+            if claims[workload.fleet] > 1
+        }
+        refused = self.bad | shared
+        served = tuple(workload for name, workload in self.registered.items() if name not in refused)
+        return Registered(workloads=served, refused=refused)
+
+
+@dataclass
+class Ledger:
+    """A report that remembers what it was told."""
+
+    decisions: list[tuple[Decision | TargetDecision, Outcome]] = field(default_factory=list)
+    failures: list[tuple[str, Counter, str]] = field(default_factory=list)
+    defects: list[Exception] = field(default_factory=list)
+    seen: dict[str, float] = field(default_factory=dict)
+    counts: Tally[Counter] = field(default_factory=Tally)
+
+    def decided(self, decision: Decision | TargetDecision, outcome: Outcome) -> None:
+        self.decisions.append((decision, outcome))
+        self.counts[Counter.DECISIONS] += 1
+
+    def observed(self, workload: Workload, backlog: Backlog, capacity: Capacity, value: float) -> None:
+        self.seen[workload.name] = value
+
+    def failed(self, workload: str, counter: Counter, why: str, *, defect: Exception | None = None) -> None:
+        self.failures.append((workload, counter, why))
+        self.counts[counter] += 1
+        if defect:
+            self.defects.append(defect)
+
+    def noted(self, counter: Counter, what: str, count: int = 1) -> None:
+        self.counts[counter] += count
+
+
+@dataclass
+class Scene:
+    """A world, its parts within reach, and the ledger of what is told about it."""
+
+    clock: Clock = field(default_factory=Clock)
+    calls: Calls = field(default_factory=Calls)
+    ledger: Ledger = field(default_factory=Ledger)
+    remaining: float = 30
+    queues: FakeQueues = field(init=False)
+    fleets: FakeFleets = field(init=False)
+    metrics: FakeMetrics = field(init=False)
+    policies: FakePolicies = field(init=False)
+    registry: FakeRegistry = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.queues, self.fleets = FakeQueues(self.calls), FakeFleets(self.calls)
+        self.metrics, self.policies = FakeMetrics(self.calls), FakePolicies(self.calls)
+        self.registry = FakeRegistry(self.calls, self.clock)
+
+    @property
+    def world(self) -> World:
+        return World(
+            queues=self.queues,
+            fleets=self.fleets,
+            metrics=self.metrics,
+            policies=self.policies,
+            registry=self.registry,
+            namespace="Sluice",
+            now=self.clock,
+        )
+
+    def remaining_s(self) -> float:
+        return self.remaining
+
+    def serve(
+        self,
+        workload: Workload,
+        *,
+        visible: int = 0,
+        in_flight: int = 0,
+        delayed: int = 0,
+        desired: int = 0,
+        running: int | None = None,
+        bounds: Bounds | None = None,
+    ) -> Workload:
+        """Register a workload whose queue and fleet are as told."""
+        self.registry.registered[workload.name] = workload
+        self.queues.holding[workload.queue_url] = Backlog(
+            visible=visible, in_flight=in_flight, delayed=delayed
+        )
+        self.fleets.holding[workload.fleet] = Capacity(
+            desired=desired,
+            running=desired if running is None else running,
+            bounds=bounds or workload.bounds,
+        )
+        return workload
+
+    def idle(self, workload: Workload, *, minutes: int | None = None, value: float = 0) -> None:
+        """BacklogPerInstance as published over the last minutes."""
+        for back in range(1, (minutes or workload.idle_minutes) + 1):
+            at = self.clock().replace(second=0, microsecond=0) - MINUTE * back
+            self.metrics.put(self.backlog_metric(workload), at, value)
+
+    def backlog_metric(self, workload: Workload) -> Metric:
+        return Metric(namespace="Sluice", name="BacklogPerInstance", dimensions=workload.fleet.dimensions)
+
+    def desired(self, workload: Workload) -> int:
+        return self.fleets.holding[workload.fleet].desired
+
+    def published(self) -> dict[str, DataPoint]:
+        """All points published so far, the newest of each workload."""
+        points: dict[str, DataPoint] = {}
+        for batch in self.calls.named("metrics.publish"):
+            assert isinstance(batch, dict)
+            points |= batch
+        return points
+
+    def acts(self) -> list[object]:
+        return self.calls.named("fleets.set_desired")

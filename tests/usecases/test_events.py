@@ -1,0 +1,131 @@
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from sluice.core.model import Trigger
+from sluice.errors import ConfigError
+from sluice.events import parse_alarm, parse_retune, parse_scheduled_time, parse_test_load
+from tests.builders import NOW, alarm_arn, stack_id
+
+DATA = {
+    "alarmName": "sluice-transcription-bootstrap",
+    "state": {"value": "ALARM"},
+    "configuration": {"description": "Sluice workload transcription: messages wait."},
+}
+ARN = alarm_arn("transcription", "bootstrap")
+
+
+def direct(**changes: Any) -> dict[str, Any]:
+    return {"source": "aws.cloudwatch", "alarmArn": ARN, "alarmData": DATA | changes}
+
+
+def bus(**changes: Any) -> dict[str, Any]:
+    return {"detail-type": "CloudWatch Alarm State Change", "resources": [ARN], "detail": DATA} | changes
+
+
+class TestSchedule:
+    @pytest.mark.parametrize(
+        ("text", "moment"),
+        [
+            ("2026-01-15T12:00:00Z", datetime(2026, 1, 15, 12, tzinfo=UTC)),
+            ("2026-01-15T13:00:00+01:00", datetime(2026, 1, 15, 12, tzinfo=UTC)),
+            ("2026-01-15T12:00:00", datetime(2026, 1, 15, 12, tzinfo=UTC)),
+        ],
+    )
+    def test_the_scheduled_time_is_read_as_utc(self, text: str, moment: datetime) -> None:
+        parsed = parse_scheduled_time({"scheduled_time": text}, now=NOW)
+        assert (parsed, parsed.utcoffset()) == (moment, timedelta(0))
+
+    def test_an_event_without_one_is_a_manual_one_and_means_now(self) -> None:
+        assert parse_scheduled_time({}, now=NOW) == NOW
+
+    @pytest.mark.parametrize("wrong", ["<aws.scheduler.scheduled-time>", "", 7, ["2026"]])
+    def test_anything_else_is_refused_with_the_input_it_should_have(self, wrong: object) -> None:
+        with pytest.raises(ConfigError, match=r"is no ISO 8601 time: the schedule's input must be"):
+            parse_scheduled_time({"scheduled_time": wrong}, now=NOW)
+
+
+class TestAlarm:
+    @pytest.mark.parametrize("event", [direct(), bus()])
+    def test_both_shapes_say_the_same(self, event: dict[str, Any]) -> None:
+        alarm = parse_alarm(event)
+        assert (alarm.arn, alarm.name, alarm.state, alarm.workload, alarm.rings) == (
+            ARN,
+            "sluice-transcription-bootstrap",
+            "ALARM",
+            "transcription",
+            True,
+        )
+
+    @pytest.mark.parametrize("state", ["OK", "INSUFFICIENT_DATA"])
+    def test_only_the_change_to_alarm_rings(self, state: str) -> None:
+        assert not parse_alarm(direct(state={"value": state})).rings
+
+    @pytest.mark.parametrize(
+        ("event", "said"),
+        [
+            ({}, "neither `alarmData`"),
+            ({"detail-type": "Scheduled Event", "detail": {}}, "its keys are ['detail', 'detail-type']"),
+            ({"alarmData": DATA}, "lacks `alarmArn`"),
+            (direct(alarmName=""), "lacks `alarmName`: got ''"),
+            (direct(state={}), "lacks `value`"),
+            (direct(state=None), "lacks `value`"),
+            (direct(configuration={}), "its description is ''"),
+            (direct(configuration=None), "does not name its workload"),
+            (direct(configuration={"description": "CPU of x"}), "must begin with 'Sluice workload NAME:'"),
+            (
+                direct(configuration={"alarmRule": "ALARM(x)", "description": "Sluice workload x: y"}),
+                "is a composite one",
+            ),
+            (bus(resources=[]), "needs its one alarm ARN in `resources`, got []"),
+            (bus(resources=[ARN, ARN]), "needs its one alarm ARN"),
+            (bus(detail={}), "lacks `alarmName`"),
+        ],
+    )
+    def test_what_is_missing_is_said(self, event: dict[str, Any], said: str) -> None:
+        with pytest.raises(ConfigError) as refused:
+            parse_alarm(event)
+        assert said in str(refused.value)
+
+
+class TestRetune:
+    def test_a_stacks_status_change_names_its_stack(self) -> None:
+        request = parse_retune(
+            {"detail-type": "CloudFormation Stack Status Change", "detail": {"stack-id": stack_id("x")}}
+        )
+        assert (request.trigger, request.stack_id) == (Trigger.STACK, stack_id("x"))
+
+    @pytest.mark.parametrize("event", [{}, {"scheduled_time": "2026-01-15T12:00:00Z"}])
+    def test_anything_else_is_the_hourly_round(self, event: dict[str, Any]) -> None:
+        assert parse_retune(event).stack_id is None
+        assert parse_retune(event).trigger is Trigger.SCHEDULE
+
+    def test_a_stack_event_without_a_stack_is_refused(self) -> None:
+        with pytest.raises(ConfigError, match="lacks `stack-id`"):
+            parse_retune({"detail-type": "CloudFormation Stack Status Change"})
+
+
+class TestLoad:
+    def test_fifty_messages_of_five_seconds_unless_told_otherwise(self) -> None:
+        load = parse_test_load({"workload": "transcription"})
+        assert (load.messages, load.duration_s) == (50, 5)
+
+    @pytest.mark.parametrize(
+        ("event", "said"),
+        [
+            ({}, "lacks `workload`"),
+            ({"workload": ""}, "lacks `workload`: got ''"),
+            ({"workload": "x", "messages": 0}, "messages: 0: give a whole number from 1 to 10000"),
+            ({"workload": "x", "messages": 10_001}, "messages: 10001"),
+            ({"workload": "x", "messages": 1.5}, "messages: 1.5"),
+            ({"workload": "x", "messages": "5"}, "messages: '5'"),
+            ({"workload": "x", "duration_s": -1}, "duration_s: -1: give seconds from 0 to 43200"),
+            ({"workload": "x", "duration_s": float("nan")}, "duration_s: nan"),
+            ({"workload": "x", "duration_s": 43_201}, "duration_s: 43201"),
+        ],
+    )
+    def test_a_load_that_makes_no_sense_is_refused(self, event: dict[str, Any], said: str) -> None:
+        with pytest.raises(ConfigError) as refused:
+            parse_test_load(event)
+        assert said in str(refused.value)
