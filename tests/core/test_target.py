@@ -187,8 +187,8 @@ class TestWeighted:
     ) -> None:
         assume(any(count for _, count in periods.values()))
         result = weighted(
-            {at: seconds for at, (seconds, _) in periods.items()},  # type: ignore[misc]
-            {at: float(count) for at, (_, count) in periods.items()},  # type: ignore[misc]
+            {at: seconds for at, (seconds, _) in periods.items()},
+            {at: float(count) for at, (_, count) in periods.items()},
             3600,
         )
         counted = [seconds for seconds, count in periods.values() if count]

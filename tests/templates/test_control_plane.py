@@ -277,6 +277,10 @@ PLANE_ALARMS: dict[str, tuple[Any, ...]] = {
         *("AWS/SQS", "ApproximateNumberOfMessagesVisible", {"QueueName": "FailureQueue"}, "Maximum"),
         *ERRORS_NOW,
     ),
+    "RepairsFailAlarm": (
+        *("Sluice/ControlPlane", "ActionFailed", SERVICE, "Sum"),
+        *(60, 5, 3, "GreaterThanThreshold", 0, "notBreaching"),
+    ),
     "RegistryStaleAlarm": (
         *("Sluice/ControlPlane", "RegistryStale", SERVICE, "Sum"),
         *(60, 5, 3, "GreaterThanThreshold", 0, "notBreaching"),

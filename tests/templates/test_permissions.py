@@ -25,10 +25,8 @@ REGISTRY = {"ssm:GetParametersByPath", "ssm:GetParameter"}
 OBSERVE = {
     "sqs:GetQueueAttributes",
     "autoscaling:DescribeAutoScalingGroups",
-    "autoscaling:DescribePolicies",
     "ecs:DescribeServices",
     "application-autoscaling:DescribeScalableTargets",
-    "application-autoscaling:DescribeScalingPolicies",
 }
 RESIZE = {"autoscaling:SetDesiredCapacity", "ecs:UpdateService"}
 RUN = {"logs:CreateLogStream", "logs:PutLogEvents", "sqs:SendMessage"}

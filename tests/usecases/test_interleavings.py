@@ -119,11 +119,11 @@ class Storm:
             look = self.running[-1].capacity
             self.overwritten += look is not None and look.desired < instances < before
 
-        self.scene.registry.one = registry_one  # type: ignore[method-assign]
-        self.scene.metrics.value_of = metrics_value_of  # type: ignore[method-assign]
-        self.scene.queues.read = queues_read  # type: ignore[method-assign,assignment]
-        self.scene.fleets.read = fleets_read  # type: ignore[method-assign,assignment]
-        self.scene.fleets.set_desired = checked  # type: ignore[method-assign]
+        self.scene.registry.one = registry_one
+        self.scene.metrics.value_of = metrics_value_of
+        self.scene.queues.read = queues_read
+        self.scene.fleets.read = fleets_read
+        self.scene.fleets.set_desired = checked
 
     def _check(self, instances: int) -> None:
         look, bounds = self.running[-1], self.served.bounds

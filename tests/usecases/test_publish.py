@@ -148,6 +148,12 @@ class TestSchedule:
         assert scene.calls.made == []
         assert scene.ledger.counts == {Counter.STALE_TICK: 1}
 
+    def test_a_tick_more_than_a_minute_early_publishes_nothing_in_the_future(self, scene: Scene) -> None:
+        scene.serve(workload(), visible=5)
+        tick(scene, scheduled=scene.clock() + seconds(61))
+        assert scene.calls.made == []
+        assert scene.ledger.counts == {Counter.STALE_TICK: 1}
+
     def test_a_tick_just_a_minute_old_still_counts(self, scene: Scene) -> None:
         scene.serve(workload(), visible=5)
         tick(scene, scheduled=scene.clock() - seconds(60))
@@ -250,7 +256,7 @@ class TestRepairs:
         scene.serve(ecs_workload("asleep"), desired=0)
         scene.serve(ecs_workload("paused", mode=Mode.PAUSED), desired=2)
         tick(scene)
-        [(queries, start, end)] = scene.calls.named("metrics.read")  # type: ignore[misc]
+        [(queries, start, end)] = scene.calls.named("metrics.read")
         assert set(queries) == {idle.name}
         assert queries[idle.name].metric == scene.backlog_metric(idle)
         assert (queries[idle.name].statistic, queries[idle.name].period_s) == ("Maximum", 60)
@@ -280,7 +286,7 @@ class TestRepairs:
         tick(scene)
         assert scene.acts() == []
         [(decision, outcome)] = scene.ledger.decisions
-        assert (decision.desired, outcome) == (0 if desired else 1, Outcome.OBSERVED)  # type: ignore[union-attr]
+        assert (decision.desired, outcome) == (0 if desired else 1, Outcome.OBSERVED)
         assert list(scene.published()) == [served.name]
 
     @pytest.mark.parametrize(("visible", "desired"), [(5, 0), (0, 3)])
@@ -322,7 +328,7 @@ class TestRepairs:
                 raise CapacityError("no room")
             set_desired(healthy.fleet, instances)
 
-        scene.fleets.set_desired = refuse_one  # type: ignore[method-assign]
+        scene.fleets.set_desired = refuse_one
         tick(scene)
         assert scene.desired(healthy) == 1
         assert scene.ledger.failures == [(broken.name, Counter.ACTION_FAILED, "no room")]
@@ -340,7 +346,7 @@ class TestRepairs:
                 raise defect
             return one(name)
 
-        scene.registry.one = trip  # type: ignore[method-assign,assignment]
+        scene.registry.one = trip
         tick(scene)
         assert scene.desired(healthy) == 1
         assert scene.ledger.failures == [
@@ -369,3 +375,22 @@ class TestRepairs:
         scene.idle(served)
         tick(scene)
         assert scene.desired(served) == 2
+
+    @pytest.mark.parametrize(
+        ("bounds", "suspended", "reason"),
+        [
+            (Bounds(min=0, max=5), ("Launch is suspended",), Reason.HELD),
+            (Bounds(min=7, max=9), (), Reason.BOUNDS_DISJOINT),
+            (Bounds(min=0, max=0), (), Reason.NO_ROOM),
+        ],
+    )
+    def test_what_keeps_a_fleet_asleep_over_waiting_work_is_told_every_minute(
+        self, scene: Scene, bounds: Bounds, suspended: tuple[str, ...], reason: Reason
+    ) -> None:
+        served = scene.serve(workload(), visible=5)
+        scene.fleets.holding[served.fleet] = replace(capacity(0, bounds=bounds), scale_out_held_by=suspended)
+        for _ in range(2):
+            tick(scene)
+        told = [(decision.reason, outcome) for decision, outcome in scene.ledger.decisions]
+        assert told == [(reason, Outcome.HELD)] * 2
+        assert scene.acts() == []

@@ -42,7 +42,7 @@ def hold(reason: Reason, detail: str = "", **saw: object) -> Decision:
         kind=Kind.SHUTDOWN,
         trigger=Trigger.ALARM,
         reason=reason,
-        saw=observation(**saw),  # type: ignore[arg-type]
+        saw=observation(**saw),
         detail=detail,
     )
 

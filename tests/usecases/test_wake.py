@@ -33,7 +33,7 @@ class TestEither:
         self, scene: Scene, handle: object, state: str
     ) -> None:
         scene.serve(workload(), visible=5)
-        handle(scene, state=state)  # type: ignore[operator]
+        handle(scene, state=state)
         assert scene.calls.made == []
         assert scene.ledger.counts == {Counter.EVENT_IGNORED: 1}
 
@@ -54,7 +54,7 @@ class TestEither:
     @pytest.mark.parametrize("handle", [bootstrap, shutdown])
     def test_an_unknown_workload_is_refused(self, scene: Scene, handle: object) -> None:
         with pytest.raises(ConfigError, match="no workload transcription is registered"):
-            handle(scene)  # type: ignore[operator]
+            handle(scene)
 
     @pytest.mark.parametrize("handle", [bootstrap, shutdown])
     def test_a_reading_that_failed_is_told_and_fails_the_invocation_so_that_it_is_retried(
@@ -65,7 +65,7 @@ class TestEither:
         with pytest.raises(
             TransientError, match="of transcription is held: GetQueueAttributes was throttled"
         ):
-            handle(scene)  # type: ignore[operator]
+            handle(scene)
         decision, outcome = told(scene)
         assert (decision.reason, outcome) == (Reason.UNKNOWN_READING, Outcome.HELD)
         assert scene.acts() == []

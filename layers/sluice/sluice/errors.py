@@ -1,4 +1,4 @@
-"""What can go wrong, sorted by what the caller does about it.
+"""What can go wrong, sorted by who has to do something about it.
 
 Owns the three kinds of failure. Refuses to carry AWS codes: `aws/errors.py` maps those, once.
 """
@@ -14,15 +14,15 @@ class SluiceError(Exception):
 
 
 class ConfigError(SluiceError):
-    """Somebody has to change something: tell the human, do not retry."""
+    """Somebody has to change something; asking again will not help."""
 
 
 class TransientError(SluiceError):
-    """AWS could not answer this time: hold, and look again at the next tick."""
+    """AWS could not answer this time: nobody but the next tick."""
 
 
 class CapacityError(SluiceError):
-    """AWS has no room for what was asked: go on degraded, and count it."""
+    """AWS has no room for what was asked: whoever owns the quota or chooses the instance types."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

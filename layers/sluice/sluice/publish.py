@@ -30,15 +30,17 @@ STALE_AFTER = timedelta(seconds=60)
 
 
 def publish_backlog(scheduled: datetime, world: World, report: Report, remaining_s: RemainingS) -> None:
-    """One tick for the minute that `scheduled` lies in; a tick older than a minute does nothing.
+    """One tick for the minute that `scheduled` lies in; a tick more than a minute off does nothing.
 
     Raises TransientError where the tick as a whole failed: the registry was never read, or CloudWatch refused
     data points. One workload's failure is reported and counted, and its own silence alarm rings.
     """
     age = world.now() - scheduled
-    if age > STALE_AFTER:
+    if abs(age) > STALE_AFTER:
         report.noted(
-            Counter.STALE_TICK, f"scheduled {age.total_seconds():.0f} s ago: a later tick has the work"
+            Counter.STALE_TICK,
+            f"scheduled {age.total_seconds():.0f} s ago, more than {STALE_AFTER.seconds} s off: "
+            "the tick of this minute has the work",
         )
         return
     workloads = registered(world, report)
@@ -83,7 +85,7 @@ def _repair(
 ) -> None:
     """Do what an alarm should have done; each workload is on its own."""
     served = {name: workload for name, workload in workloads.items() if workload.mode is not Mode.PAUSED}
-    repairs = [(name, repair_sleeping) for name in _asleep_with_work(served, seen)]
+    repairs = [(name, repair_sleeping) for name in _asleep_with_work(served, seen, report)]
     repairs += [(name, repair_idling) for name in _proven_empty(served, seen, world, report)]
     for name, repair in repairs:
         if remaining_s() <= 0:
@@ -92,12 +94,20 @@ def _repair(
         isolated(name, Counter.ACTION_FAILED, report, partial(repair, name, world, report, remaining_s))
 
 
-def _asleep_with_work(workloads: Mapping[str, Workload], seen: Mapping[str, Observation]) -> list[str]:
-    decisions = (
-        decide_bootstrap(workload, seen[name], Trigger.TICK, target_per_instance=initial_target(workload))
-        for name, workload in workloads.items()
-    )
-    return [decision.workload for decision in decisions if decision.desired is not None]
+def _asleep_with_work(
+    workloads: Mapping[str, Workload], seen: Mapping[str, Observation], report: Report
+) -> list[str]:
+    """Whom to wake; what keeps a fleet asleep while work waits is told every minute."""
+    asleep = []
+    for name, workload in workloads.items():
+        decision = decide_bootstrap(
+            workload, seen[name], Trigger.TICK, target_per_instance=initial_target(workload)
+        )
+        if decision.desired is not None:
+            asleep.append(name)
+        elif decision.reason in (Reason.HELD, Reason.BOUNDS_DISJOINT, Reason.NO_ROOM):
+            report.decided(decision, Outcome.HELD)
+    return asleep
 
 
 def _proven_empty(

@@ -117,7 +117,8 @@ def reads_empty_above_min(workload: Workload, saw: Observation) -> bool:
     if isinstance(saw.backlog, Unknown) or isinstance(saw.capacity, Unknown):
         return False
     bounds, _ = effective_bounds(workload, saw.capacity)
-    return bounds is not None and saw.backlog.total == 0 and saw.capacity.desired > bounds.min
+    # Disjoint bounds pass, so that the decision says so.
+    return saw.backlog.total == 0 and (bounds is None or saw.capacity.desired > bounds.min)
 
 
 def _hold(

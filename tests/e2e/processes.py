@@ -1,0 +1,50 @@
+"""Other programs that a test starts, and ends.
+
+Owns their whole life. Refuses to leave one behind: each gets a session of its own, and the whole session ends
+with the context, whatever became of the test.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+@contextmanager
+def running(
+    command: Sequence[str | Path], *, cwd: Path, environment: Mapping[str, str], log: Path
+) -> Iterator[subprocess.Popen[bytes]]:
+    """The program while it runs; what it prints goes to `log`."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        # The emulator gives the runtime a process group of its own, but the session stays the same.
+        process.kill()
+        for pid in _session(process.pid):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.wait(10)
+
+
+def _session(leader: int) -> list[int]:
+    """What is left of the session that `leader` began, the leader aside."""
+    members = []
+    for pid in (int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdecimal()):
+        with suppress(ProcessLookupError, PermissionError):
+            if pid != leader and os.getsid(pid) == leader:
+                members.append(pid)
+    return members
