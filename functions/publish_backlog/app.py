@@ -13,8 +13,8 @@ logger, metrics = Logger(), Metrics()
 
 
 @logger.inject_lambda_context
-@metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
     """Invoked by the schedule, whose input carries the minute it stands for."""
-    scheduled = parse_scheduled_time(event, now=wiring.now())
-    publish_backlog(scheduled, wiring.world(), wiring.report(logger, metrics), wiring.remaining_s(context))
+    with wiring.report(logger, metrics) as report:
+        scheduled = parse_scheduled_time(event, now=wiring.now())
+        publish_backlog(scheduled, wiring.world(), report, wiring.remaining_s(context))

@@ -13,7 +13,7 @@ logger, metrics = Logger(), Metrics()
 
 
 @logger.inject_lambda_context
-@metrics.log_metrics
-def handler(event: dict[str, Any], context: LambdaContext) -> None:  # noqa: ARG001 - the decorators read it
+def handler(event: dict[str, Any], context: LambdaContext) -> None:  # noqa: ARG001 - the decorator reads it
     """Invoked by the hourly schedule or by CloudFormation's stack status."""
-    retune_targets(parse_retune(event), wiring.world(), wiring.report(logger, metrics))
+    with wiring.report(logger, metrics) as report:
+        retune_targets(parse_retune(event), wiring.world(), report)

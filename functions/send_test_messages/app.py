@@ -13,7 +13,7 @@ logger, metrics = Logger(), Metrics()
 
 
 @logger.inject_lambda_context
-@metrics.log_metrics
-def handler(event: dict[str, Any], context: LambdaContext) -> None:  # noqa: ARG001 - the decorators read it
+def handler(event: dict[str, Any], context: LambdaContext) -> None:  # noqa: ARG001 - the decorator reads it
     """Invoked by the schedule, whose input names the workload and the load."""
-    send_test_messages(parse_test_load(event), wiring.world(), wiring.report(logger, metrics))
+    with wiring.report(logger, metrics) as report:
+        send_test_messages(parse_test_load(event), wiring.world(), report)

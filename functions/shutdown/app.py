@@ -13,8 +13,7 @@ logger, metrics = Logger(), Metrics()
 
 
 @logger.inject_lambda_context
-@metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
     """Invoked by the alarm itself, or by EventBridge with the same news."""
-    alarm = parse_alarm(event)
-    on_shutdown_alarm(alarm, wiring.world(), wiring.report(logger, metrics), wiring.remaining_s(context))
+    with wiring.report(logger, metrics) as report:
+        on_shutdown_alarm(parse_alarm(event), wiring.world(), report, wiring.remaining_s(context))

@@ -168,8 +168,18 @@ class TestRefused:
             ),
             ({"count_in_flight": "true"}, "count_in_flight", "true", "valid boolean"),
             ({"target": {"type": "fast"}}, "target", {"type": "fast"}, "'static', 'dynamic'"),
-            ({"target": static_section(0)}, "target.messages_per_instance", 0, "greater than 0"),
-            ({"target": static_section(-8)}, "target.messages_per_instance", -8, "greater than 0"),
+            (
+                {"target": static_section(0)},
+                "target.messages_per_instance",
+                0,
+                "greater than or equal to 1e-06",
+            ),
+            (
+                {"target": static_section(-8)},
+                "target.messages_per_instance",
+                -8,
+                "greater than or equal to 1e-06",
+            ),
             (
                 {"target": dynamic_section(acceptable_latency_s=0)},
                 "target.acceptable_latency_s",

@@ -44,6 +44,7 @@ Text = Annotated[str, Field(min_length=1, max_length=255)]
 ARN = r"arn:[^:\s]+:[^:\s]+:[^:\s]*:\d{12}:\S+"
 Arn = Annotated[str, Field(pattern=f"^{ARN}$")]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+PerInstance = Annotated[float, Field(ge=1e-6, allow_inf_nan=False)]
 
 # CloudFormation's Sub has no way to leave a string out: what is absent arrives empty.
 OptionalArn = Annotated[
@@ -116,7 +117,7 @@ class StaticSection(_Section):
     """A fixed target."""
 
     type: Literal["static"]
-    messages_per_instance: Positive
+    messages_per_instance: PerInstance
 
     def target(self) -> StaticTarget:
         """The target in the core's words."""
@@ -130,9 +131,9 @@ class DynamicSection(_Section):
     acceptable_latency_s: Positive
     concurrency_per_instance: Positive = 1
     statistic: Annotated[str, Field(pattern=r"^(Average|p\d{1,2}(\.\d{1,2})?)$")] = "Average"
-    min_messages_per_instance: Positive = 0.1
-    max_messages_per_instance: Positive = 100_000
-    fallback_messages_per_instance: Positive
+    min_messages_per_instance: PerInstance = 0.1
+    max_messages_per_instance: PerInstance = 100_000
+    fallback_messages_per_instance: PerInstance
     deadband_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.1
     max_factor_per_retune: Annotated[float, Field(gt=1, allow_inf_nan=False)] = 2
     min_samples: Annotated[int, Field(ge=1)] = 30

@@ -47,7 +47,7 @@ class RetuneRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TestLoad:
+class LoadRequest:
     """How many test messages to send to whose queue, and how many seconds each asks a worker to take."""
 
     workload: str
@@ -94,14 +94,14 @@ def parse_retune(event: Mapping[str, Any]) -> RetuneRequest:
     return RetuneRequest(trigger=Trigger.STACK, stack_id=_required(event.get("detail") or {}, "stack-id"))
 
 
-def parse_test_load(event: Mapping[str, Any]) -> TestLoad:
+def parse_test_load(event: Mapping[str, Any]) -> LoadRequest:
     """The schedule's input for test messages; 50 messages of 5 seconds unless told otherwise."""
     messages, duration_s = event.get("messages", 50), event.get("duration_s", 5)
     if not isinstance(messages, int) or not 1 <= messages <= 10_000:
         raise ConfigError(f"messages: {messages!r}: give a whole number from 1 to 10000")
     if not isinstance(duration_s, int | float) or not 0 <= duration_s <= 43_200:
         raise ConfigError(f"duration_s: {duration_s!r}: give seconds from 0 to 43200")
-    return TestLoad(workload=_required(event, "workload"), messages=messages, duration_s=duration_s)
+    return LoadRequest(workload=_required(event, "workload"), messages=messages, duration_s=duration_s)
 
 
 def _alarm(arn: str, data: CloudWatchAlarmData) -> Alarm:

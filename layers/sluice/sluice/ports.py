@@ -142,6 +142,7 @@ class Counter(StrEnum):
     STALE_TICK = "StaleTick"
     DOCUMENT_INVALID = "DocumentInvalid"
     REGISTRY_STALE = "RegistryStale"
+    INVOCATION_FAILED = "InvocationFailed"
     EVENT_IGNORED = "EventIgnored"
     MESSAGES_SENT = "MessagesSent"
 

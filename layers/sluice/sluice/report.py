@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Self
 
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
@@ -22,6 +22,7 @@ from sluice.core.model import (
     Unknown,
     Workload,
 )
+from sluice.errors import SluiceError
 from sluice.ports import Counter, Outcome
 
 
@@ -91,10 +92,28 @@ def _verdict(decision: Decision | TargetDecision, outcome: Outcome) -> str:
 
 
 class PowertoolsReport:
-    """Keeps `ports.Report` with structured logs and embedded metrics."""
+    """Keeps `ports.Report` with structured logs and embedded metrics.
+
+    A context for one invocation: what makes it fail is told and counted before it reaches Lambda, and the
+    metrics are flushed either way.
+    """
 
     def __init__(self, logger: Logger, metrics: Metrics) -> None:
         self._logger, self._metrics = logger, metrics
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, failure: BaseException | None, trace: object) -> None:
+        if failure is not None:
+            understood = isinstance(failure, SluiceError)
+            self._logger.error(
+                str(failure) if understood else f"unexpected {type(failure).__name__}: {failure}",
+                extra={"failure": Counter.INVOCATION_FAILED.value},
+                exc_info=None if understood else failure,
+            )
+            self._count(Counter.INVOCATION_FAILED, 1)
+        self._metrics.flush_metrics()
 
     def decided(self, decision: Decision | TargetDecision, outcome: Outcome) -> None:
         """One line per decision, with everything it saw."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 
-from sluice.events import TestLoad
+from sluice.events import LoadRequest
 from sluice.ports import Counter, Report, World
 
 
-def send_test_messages(load: TestLoad, world: World, report: Report) -> None:
+def send_test_messages(load: LoadRequest, world: World, report: Report) -> None:
     """Send the load to its workload's queue, standard or FIFO."""
     workload = world.registry.one(load.workload)
     body = json.dumps({"duration_s": load.duration_s})

@@ -67,7 +67,7 @@ def decide_target(
         return leave(Reason.DURATION_REFUSED, f"{durations.seconds:g} s over {durations.samples:g} samples")
     raw = settings.acceptable_latency_s * settings.concurrency_per_instance / durations.seconds
     limited, limits = _limit(raw, settings, None if trigger is Trigger.STACK else present)
-    if present is not None and abs(limited - present) <= settings.deadband_ratio * present:
+    if present is not None and _close(limited, present, settings):
         return leave(Reason.WITHIN_DEADBAND, f"{limited:g} against {present:g}")
     return TargetDecision(
         workload=workload,
@@ -80,6 +80,12 @@ def decide_target(
         detail=f"{settings.acceptable_latency_s:g} s x {settings.concurrency_per_instance:g} "
         f"/ {durations.seconds:g} s = {raw:g}",
     )
+
+
+def _close(target: float, present: float, settings: DynamicTarget) -> bool:
+    """Within the deadband of a present target that is itself within the bounds."""
+    allowed = settings.min_messages_per_instance <= present <= settings.max_messages_per_instance
+    return allowed and abs(target - present) <= settings.deadband_ratio * present
 
 
 def _limit(raw: float, settings: DynamicTarget, present: float | None) -> tuple[float, tuple[Limit, ...]]:

@@ -1,0 +1,254 @@
+"""A retune keeps all of a policy but its target: on answers as AWS documents them, as moto drops fields."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from sluice.aws.policies import TargetTrackingPolicies
+from sluice.errors import CapacityError, ConfigError, TransientError
+from sluice.ports import Policy
+from tests.aws.stubs import Call, refusal, stubbed, unchecked
+from tests.builders import ECS_POLICY_ARN, POLICY_ARN, ecs_workload, workload
+
+ALARM = "arn:aws:cloudwatch:eu-west-1:123456789012:alarm:TargetTracking-transcription-{side}-ab12"
+ALARMS = [
+    {"AlarmName": f"TargetTracking-transcription-{side}-ab12", "AlarmARN": ALARM.format(side=side)}
+    for side in ("AlarmHigh", "AlarmLow")
+]
+
+NATIVE = {
+    "Metrics": [
+        {
+            "Id": "visible",
+            "MetricStat": {
+                "Metric": {
+                    "Namespace": "AWS/SQS",
+                    "MetricName": "ApproximateNumberOfMessagesVisible",
+                    "Dimensions": [{"Name": "QueueName", "Value": "transcription"}],
+                },
+                "Stat": "Maximum",
+            },
+            "ReturnData": False,
+        },
+        {
+            "Id": "in_service",
+            "MetricStat": {
+                "Metric": {
+                    "Namespace": "AWS/AutoScaling",
+                    "MetricName": "GroupInServiceInstances",
+                    "Dimensions": [{"Name": "AutoScalingGroupName", "Value": "transcription"}],
+                },
+                "Stat": "Average",
+            },
+            "ReturnData": False,
+        },
+        {
+            "Id": "backlog_per_instance",
+            "Expression": "visible / in_service",
+            "Label": "Messages per instance",
+            "ReturnData": True,
+        },
+    ]
+}
+PUBLISHED = {
+    "MetricName": "BacklogPerInstance",
+    "Namespace": "Sluice",
+    "Dimensions": [{"Name": "AutoScalingGroupName", "Value": "transcription"}],
+    "Statistic": "Average",
+    "Unit": "Count",
+}
+
+
+def group_policy(metric: Mapping[str, Any] = NATIVE, arn: str = POLICY_ARN) -> dict[str, Any]:
+    """One policy as autoscaling DescribePolicies answers it."""
+    return {
+        "AutoScalingGroupName": "transcription",
+        "PolicyName": "sluice-transcription-AsgTargetTracking-1A2B3C",
+        "PolicyARN": arn,
+        "PolicyType": "TargetTrackingScaling",
+        "StepAdjustments": [],
+        "Alarms": ALARMS,
+        "EstimatedInstanceWarmup": 180,
+        "Enabled": True,
+        "TargetTrackingConfiguration": {
+            "CustomizedMetricSpecification": dict(metric),
+            "TargetValue": 8.0,
+            "DisableScaleIn": False,
+        },
+    }
+
+
+def service_policy(arn: str = ECS_POLICY_ARN) -> dict[str, Any]:
+    """One policy as application-autoscaling DescribeScalingPolicies answers it."""
+    return {
+        "PolicyARN": arn,
+        "PolicyName": "sluice-queue-proc-EcsTargetTracking-4D5E6F",
+        "ServiceNamespace": "ecs",
+        "ResourceId": "service/workers/queue-proc",
+        "ScalableDimension": "ecs:service:DesiredCount",
+        "PolicyType": "TargetTrackingScaling",
+        "TargetTrackingScalingPolicyConfiguration": {
+            "TargetValue": 10.0,
+            "CustomizedMetricSpecification": NATIVE,
+            "ScaleOutCooldown": 30,
+            "ScaleInCooldown": 120,
+            "DisableScaleIn": True,
+        },
+        "Alarms": ALARMS,
+        "CreationTime": 1768478400,
+    }
+
+
+def describe_group(*policies: Mapping[str, Any]) -> Call:
+    return (
+        "describe_policies",
+        {"AutoScalingGroupName": "transcription"},
+        {"ScalingPolicies": list(policies)},
+    )
+
+
+def describe_service(*policies: Mapping[str, Any]) -> Call:
+    asked = {
+        "ServiceNamespace": "ecs",
+        "ResourceId": "service/workers/queue-proc",
+        "ScalableDimension": "ecs:service:DesiredCount",
+    }
+    return ("describe_scaling_policies", asked, {"ScalingPolicies": list(policies)})
+
+
+def no_client() -> Any:
+    raise AssertionError("the other kind of fleet's client was asked for")
+
+
+@pytest.mark.parametrize("metric", [NATIVE, PUBLISHED])
+def test_a_groups_policy_keeps_every_field_and_changes_its_target_alone(metric: Mapping[str, Any]) -> None:
+    expected = {
+        "AutoScalingGroupName": "transcription",
+        "PolicyName": "sluice-transcription-AsgTargetTracking-1A2B3C",
+        "PolicyType": "TargetTrackingScaling",
+        "EstimatedInstanceWarmup": 180,
+        "Enabled": True,
+        "TargetTrackingConfiguration": {
+            "CustomizedMetricSpecification": metric,
+            "TargetValue": 12.5,
+            "DisableScaleIn": False,
+        },
+    }
+    answer = {"PolicyARN": POLICY_ARN, "Alarms": ALARMS}
+    calls = [describe_group(group_policy(metric)), ("put_scaling_policy", expected, answer)]
+    with stubbed("autoscaling", *calls) as client:
+        policies = TargetTrackingPolicies(lambda: client, no_client)
+        policy = policies.read(workload())
+        assert policy.target == 8
+        policies.put_target(policy, 12.5)
+
+
+def test_a_services_policy_keeps_every_field_and_changes_its_target_alone() -> None:
+    expected = {
+        "PolicyName": "sluice-queue-proc-EcsTargetTracking-4D5E6F",
+        "ServiceNamespace": "ecs",
+        "ResourceId": "service/workers/queue-proc",
+        "ScalableDimension": "ecs:service:DesiredCount",
+        "PolicyType": "TargetTrackingScaling",
+        "TargetTrackingScalingPolicyConfiguration": {
+            "TargetValue": 0.25,
+            "CustomizedMetricSpecification": NATIVE,
+            "ScaleOutCooldown": 30,
+            "ScaleInCooldown": 120,
+            "DisableScaleIn": True,
+        },
+    }
+    answer = {"PolicyARN": ECS_POLICY_ARN, "Alarms": ALARMS}
+    calls = [describe_service(service_policy()), ("put_scaling_policy", expected, answer)]
+    with stubbed("application-autoscaling", *calls) as client:
+        policies = TargetTrackingPolicies(no_client, lambda: client)
+        policies.put_target(policies.read(ecs_workload()), 0.25)
+
+
+def test_putting_a_target_leaves_the_policy_that_was_read_as_it_was() -> None:
+    before = group_policy()
+    policy = Policy(fleet=workload().fleet, target=8, definition=deepcopy(before))
+    with unchecked("autoscaling", PutScalingPolicy={}) as client:
+        TargetTrackingPolicies(lambda: client, no_client).put_target(policy, 99)
+    assert policy.definition == before
+
+
+def test_the_policy_is_the_one_the_document_names_and_not_the_first() -> None:
+    other = group_policy(arn=POLICY_ARN + "-other")
+    other["TargetTrackingConfiguration"]["TargetValue"] = 99.0
+    with stubbed("autoscaling", describe_group(other, group_policy())) as client:
+        assert TargetTrackingPolicies(lambda: client, no_client).read(workload()).target == 8
+
+
+def test_every_page_is_searched() -> None:
+    method, asked, answer = describe_group(group_policy(arn=POLICY_ARN + "-other"))
+    calls = [
+        (method, asked, {**answer, "NextToken": "more"}),
+        (method, {**asked, "NextToken": "more"}, {"ScalingPolicies": [group_policy()]}),
+    ]
+    with stubbed("autoscaling", *calls) as client:
+        assert TargetTrackingPolicies(lambda: client, no_client).read(workload()).target == 8
+
+
+@pytest.mark.parametrize("found", [[], [group_policy(arn=POLICY_ARN + "-other")]])
+def test_a_missing_policy_is_told_with_the_way_out(found: list[dict[str, Any]]) -> None:
+    with (
+        stubbed("autoscaling", describe_group(*found)) as client,
+        pytest.raises(ConfigError) as missing,
+    ):
+        TargetTrackingPolicies(lambda: client, no_client).read(workload())
+    assert str(missing.value) == (
+        f"workload transcription: Auto Scaling group transcription has no scaling policy {POLICY_ARN}: "
+        "it was deleted by hand; update the workload's stack with any change to create it again"
+    )
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        {"PolicyName": "no ARN"},
+        {"PolicyARN": POLICY_ARN, "PolicyType": "StepScaling"},
+        {"PolicyARN": POLICY_ARN, "TargetTrackingConfiguration": {}},
+        {"PolicyARN": POLICY_ARN, "TargetTrackingConfiguration": {"TargetValue": "high"}},
+        {"PolicyARN": POLICY_ARN, "TargetTrackingConfiguration": None},
+    ],
+)
+def test_a_policy_without_a_target_is_an_answer_that_cannot_be_read(policy: dict[str, Any]) -> None:
+    with (
+        unchecked("autoscaling", DescribePolicies={"ScalingPolicies": [policy]}) as client,
+        pytest.raises(TransientError, match="AWS's answer cannot be read"),
+    ):
+        TargetTrackingPolicies(lambda: client, no_client).read(workload())
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("ScalingActivityInProgress", TransientError),
+        ("LimitExceeded", CapacityError),
+        ("AccessDenied", ConfigError),
+    ],
+)
+def test_a_refused_put_raises_and_names_the_fleet(code: str, kind: type[Exception]) -> None:
+    policy = Policy(fleet=workload().fleet, target=8, definition=group_policy())
+    request = {
+        key: value
+        for key, value in group_policy().items()
+        if key not in ("PolicyARN", "Alarms", "StepAdjustments")
+    }
+    with (
+        stubbed("autoscaling", ("put_scaling_policy", request, refusal(code, "no"))) as client,
+        pytest.raises(kind, match=f"PutScalingPolicy of Auto Scaling group transcription: .*{code}: no"),
+    ):
+        TargetTrackingPolicies(lambda: client, no_client).put_target(policy, 8.0)
+
+
+def test_a_workload_without_a_policy_has_none_in_aws_either() -> None:
+    with (
+        stubbed("autoscaling", describe_group(group_policy())) as client,
+        pytest.raises(ConfigError, match="has no scaling policy"),
+    ):
+        TargetTrackingPolicies(lambda: client, no_client).read(replace(workload(), policy_arn=None))

@@ -1,0 +1,182 @@
+import json
+from collections import Counter as Tally
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import time_machine
+from botocore.exceptions import ClientError, EndpointConnectionError
+
+from sluice.aws.registry import SsmRegistry
+from sluice.errors import ConfigError, TransientError
+from tests.aws import account
+from tests.builders import NOW, document
+
+pytestmark = pytest.mark.usefixtures("in_account")
+
+
+class Ssm:
+    """A client that counts its calls and can be made to fail."""
+
+    def __init__(self) -> None:
+        self.client = account.session().client("ssm")
+        self.calls: Tally[str] = Tally()
+        self.failing: Exception | None = None
+        self._really = self.client._make_api_call
+        self.client._make_api_call = self._call
+
+    def _call(self, operation: str, parameters: Any) -> Any:
+        self.calls[operation] += 1
+        if self.failing:
+            raise self.failing
+        return self._really(operation, parameters)
+
+
+def throttled(operation: str = "GetParametersByPath") -> ClientError:
+    return ClientError({"Error": {"Code": "ThrottlingException", "Message": "slow down"}}, operation)
+
+
+@pytest.fixture
+def ssm() -> Ssm:
+    return Ssm()
+
+
+@pytest.fixture
+def registry(ssm: Ssm) -> SsmRegistry:
+    return SsmRegistry(lambda: ssm.client, account.PREFIX)
+
+
+@pytest.fixture
+def time() -> Iterator[time_machine.Traveller]:
+    with time_machine.travel(NOW, tick=False) as travel:
+        yield travel
+
+
+def test_twenty_five_documents_are_three_pages_of_ten(ssm: Ssm, registry: SsmRegistry) -> None:
+    for index in range(25):
+        account.register(document(f"w{index:02}"))
+    assert [workload.name for workload in registry.all().workloads] == [f"w{index:02}" for index in range(25)]
+    assert ssm.calls == {"GetParametersByPath": 3}
+
+
+def test_the_list_is_asked_for_once_in_five_minutes(
+    ssm: Ssm, registry: SsmRegistry, time: time_machine.Traveller
+) -> None:
+    account.register(document())
+    for _ in range(5):
+        registry.all()
+        time.shift(59)
+    assert ssm.calls["GetParametersByPath"] == 1
+    time.shift(10)
+    registry.all()
+    assert ssm.calls["GetParametersByPath"] == 2
+
+
+@pytest.mark.parametrize(
+    "failure", [throttled(), EndpointConnectionError(endpoint_url="https://ssm.eu-west-1.amazonaws.com")]
+)
+def test_while_ssm_fails_the_last_good_copy_is_served_and_marked(
+    ssm: Ssm, registry: SsmRegistry, time: time_machine.Traveller, failure: Exception
+) -> None:
+    account.register(document())
+    account.register("{}", "broken")
+    before = registry.all()
+    ssm.failing = failure
+    time.shift(3600)
+    stale = registry.all()
+    assert (stale.workloads, stale.refused) == (before.workloads, before.refused)
+    assert stale.stale is not None
+    assert stale.stale.startswith("GetParametersByPath of /sluice/workloads: ")
+    ssm.failing = None
+    assert registry.all().stale is None
+
+
+def test_a_registry_that_was_never_read_raises_what_aws_said(ssm: Ssm, registry: SsmRegistry) -> None:
+    ssm.failing = throttled()
+    with pytest.raises(TransientError, match="AWS answered ThrottlingException: slow down"):
+        registry.all()
+
+
+def test_a_registry_that_may_not_be_read_is_a_persons_business(ssm: Ssm, registry: SsmRegistry) -> None:
+    ssm.failing = ClientError({"Error": {"Code": "AccessDeniedException"}}, "GetParametersByPath")
+    with pytest.raises(ConfigError, match="AWS answered AccessDeniedException"):
+        registry.all()
+
+
+def test_one_bad_document_is_told_with_all_its_problems_and_the_others_are_served(
+    registry: SsmRegistry,
+) -> None:
+    account.register(document())
+    account.register(json.dumps(document("bad", mode="on", idle_minutes=0)))
+    account.register("no json", "worse")
+    registered = registry.all()
+    assert [workload.name for workload in registered.workloads] == ["transcription"]
+    assert registered.refused["bad"].startswith("the document of workload bad is refused; mode: 'on'")
+    assert "idle_minutes: 0" in registered.refused["bad"]
+    assert "not valid JSON" in registered.refused["worse"]
+
+
+def test_a_document_under_another_name_is_refused(registry: SsmRegistry) -> None:
+    account.register(document(), name="elsewhere")
+    assert registry.all().refused == {
+        "elsewhere": "the document of workload elsewhere calls itself 'transcription': "
+        "parameter and name must agree"
+    }
+    with pytest.raises(ConfigError, match="parameter and name must agree"):
+        registry.one("elsewhere")
+
+
+def test_one_workload_is_asked_for_every_time(ssm: Ssm, registry: SsmRegistry) -> None:
+    account.register(document())
+    for _ in range(3):
+        registry.one("transcription")
+    assert ssm.calls["GetParameter"] == 3
+    assert ssm.calls["GetParametersByPath"] == 1
+
+
+def test_one_workload_that_cannot_be_read_now_is_never_served_from_memory(
+    ssm: Ssm, registry: SsmRegistry
+) -> None:
+    account.register(document())
+    registry.one("transcription")
+    ssm.failing = throttled("GetParameter")
+    with pytest.raises(
+        TransientError, match=r"GetParameter of /sluice/workloads/transcription: .*ThrottlingException"
+    ):
+        registry.one("transcription")
+
+
+def test_one_workload_is_refused_while_another_claims_its_fleet(registry: SsmRegistry) -> None:
+    fleet = {"type": "asg", "name": "shared"}
+    account.register(document("one", fleet=fleet))
+    account.register(document("two", fleet=fleet))
+    with pytest.raises(ConfigError) as refused:
+        registry.one("two")
+    assert str(refused.value) == (
+        "Auto Scaling group shared is claimed by workloads one and two: "
+        "one fleet serves one workload; all are held"
+    )
+
+
+def test_a_workload_that_just_moved_off_a_shared_fleet_is_judged_by_its_new_document(
+    registry: SsmRegistry,
+) -> None:
+    account.register(document("one", fleet={"type": "asg", "name": "shared"}))
+    account.register(document("two", fleet={"type": "asg", "name": "shared"}))
+    registry.all()
+    account.register(document("two", fleet={"type": "asg", "name": "own"}))
+    assert registry.one("two").fleet.dimensions == {"AutoScalingGroupName": "own"}
+
+
+def test_a_prefix_with_a_slash_at_its_end_is_the_same_prefix(ssm: Ssm) -> None:
+    account.register(document())
+    registry = SsmRegistry(lambda: ssm.client, account.PREFIX + "/")
+    assert registry.one("transcription").name == "transcription"
+    assert len(registry.all().workloads) == 1
+
+
+def test_parameters_below_a_workloads_own_are_not_documents(registry: SsmRegistry) -> None:
+    account.register(document())
+    account.register("secret", "transcription/token")
+    registered = registry.all()
+    assert (len(registered.workloads), registered.refused) == (1, {})
