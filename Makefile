@@ -44,7 +44,7 @@ test: setup ## Run the tests (under five minutes, no AWS account)
 	@$(OFFLINE) .venv/bin/pytest
 
 .PHONY: check
-check: setup lint test ## The gate: lint, types, templates, then the tests
+check: setup lint coverage test ## The gate: lint, types, templates, the core's coverage, then the tests
 
 .PHONY: lint
 lint: setup ## ruff, mypy --strict, sam validate --lint on both templates
@@ -52,6 +52,11 @@ lint: setup ## ruff, mypy --strict, sam validate --lint on both templates
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@for t in template.yaml workload.yaml; do $(OFFLINE) .venv/bin/sam validate --lint --template $$t; done
+
+.PHONY: coverage
+coverage: setup ## Every branch of the decisions is tested, by the decisions' own tests
+	@$(OFFLINE) .venv/bin/pytest -q tests/core tests/usecases --cov --cov-report=term-missing:skip-covered \
+		--cov-fail-under=100
 
 .PHONY: format
 format: setup ## Let ruff format the code and mend what it can

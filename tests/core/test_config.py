@@ -172,13 +172,13 @@ class TestRefused:
                 {"target": static_section(0)},
                 "target.messages_per_instance",
                 0,
-                "greater than or equal to 1e-06",
+                "greater than or equal to 0.000001",
             ),
             (
                 {"target": static_section(-8)},
                 "target.messages_per_instance",
                 -8,
-                "greater than or equal to 1e-06",
+                "greater than or equal to 0.000001",
             ),
             (
                 {"target": dynamic_section(acceptable_latency_s=0)},
