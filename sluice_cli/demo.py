@@ -1,9 +1,10 @@
-"""`sluice demo`: watch a fleet follow its queue on an embedded AWS."""
+"""`sluice demo`: watch fleets follow their queues on an embedded AWS."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -11,16 +12,41 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sluice_sim.embedded.story import Minute, Part, Summary
+import sluice_report
+from sluice_sim.embedded.scenarios import DEMO, SCENARIOS
+from sluice_sim.embedded.story import EventKind, Minute, Part, Scenario, Story, Summary
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 BAR_MESSAGES = 3
 """Messages that one block of the backlog's bar stands for."""
 BAR_WIDTH = 26
+FLEET_WIDTH = 10
+EVENT_STYLES = {
+    EventKind.ARRIVAL: "cyan",
+    EventKind.DECISION: "bold yellow",
+    EventKind.TARGET_TRACKING: "magenta",
+    EventKind.FAILURE: "bold red",
+    EventKind.NOTE: "dim",
+}
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the summary alone, as one JSON object.")
+@click.option(
+    "--scenario",
+    "names",
+    metavar="NAME",
+    multiple=True,
+    help="Play this example workload; repeatable. Without it: " + " and ".join(s.name for s in DEMO) + ".",
+)
+@click.option(
+    "--report",
+    "directory",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write report.html and a picture of each workload there.",
+)
+@click.option("--list", "as_list", is_flag=True, help="List the scenarios.")
 @click.option(
     "--without",
     "parts",
@@ -28,52 +54,94 @@ BAR_WIDTH = 26
     multiple=True,
     help="Take a part of the control plane away and see what still works; repeatable.",
 )
-def demo(as_json: bool, parts: tuple[str, ...]) -> None:
-    """Play one workload from zero to its maximum and back.
+def demo(
+    as_json: bool, names: tuple[str, ...], directory: Path | None, as_list: bool, parts: tuple[str, ...]
+) -> None:
+    """Play example workloads from their minimum to their peak and back.
 
-    No AWS account is needed: SQS, Auto Scaling, SSM and CloudWatch are embedded, the clock is virtual, and
-    what decides are the very handlers, alarms and policy that `sam deploy` would install. Exits with 1 when a
-    message is left or the fleet is not back at its minimum.
+    No AWS account is needed: SQS, Auto Scaling, ECS, SSM and CloudWatch are embedded, the clock is virtual,
+    and what decides are the very handlers, alarms and policies that `sam deploy` would install. Exits with 1
+    when a message is left or a fleet is not back at its minimum.
     """
+    if as_list:
+        for scenario in SCENARIOS.values():
+            click.echo(f"{scenario.name:24} {scenario.about}")
+        return
     if not (CHECKOUT / "workload.yaml").is_file():
         raise click.ClickException(
             f"{CHECKOUT} holds no workload.yaml: run the demo from a clone of the project"
         )
+    scenarios = _chosen(names)
     from sluice_sim.embedded.demo import play  # the cloud takes a second or two to import
 
-    timeline = Console(stderr=as_json, highlight=False, soft_wrap=True)
-    timeline.print(_legend())
-    summary = play(
-        CHECKOUT,
-        without=tuple(Part(part) for part in parts),
-        on_minute=lambda minute: timeline.print(_row(minute)),
-    )
+    console = Console(stderr=as_json, highlight=False, soft_wrap=True)
+    timeline = _Timeline(console, scenarios)
+    stories = play(CHECKOUT, scenarios, without=[Part(part) for part in parts], on_minute=timeline.show)
+    summaries = [story.summary for story in stories]
+    if directory is not None:
+        _write_report(stories, directory, console)
     if as_json:
-        click.echo(json.dumps({"workloads": [summary.as_json()]}))
+        click.echo(json.dumps({"workloads": [summary.as_json() for summary in summaries]}))
     else:
-        timeline.print(_table(summary))
-    sys.exit(0 if summary.ok else 1)
+        for summary in summaries:
+            console.print(_table(summary))
+    sys.exit(0 if all(summary.ok for summary in summaries) else 1)
 
 
-def _legend() -> Text:
-    return Text.from_markup(
-        f"\n[bold]min  visible  in flight  {'backlog':{BAR_WIDTH}} running/desired  per instance / target"
-        "[/]\n"
-        f"[dim]     one block: {BAR_MESSAGES} messages, [blue]█[/] visible, [cyan]▒[/] in flight; "
-        "[green]●[/] running, ○ asked for[/]"
-    )
+def _chosen(names: Sequence[str]) -> list[Scenario]:
+    unknown = [name for name in names if name not in SCENARIOS]
+    if unknown:
+        raise click.BadParameter(
+            f"{', '.join(unknown)}: there are {', '.join(SCENARIOS)}", param_hint="--scenario"
+        )
+    return [SCENARIOS[name] for name in dict.fromkeys(names)] or list(DEMO)
 
 
-def _row(minute: Minute) -> Text:
-    """One minute: the numbers, the bars, and below it what was decided."""
-    published = "-" if minute.backlog_per_instance is None else f"{minute.backlog_per_instance:.3g}"
-    target = "-" if minute.target is None else f"{minute.target:g}"
-    row = Text(f"{minute.minute:3d}  {minute.visible:7d}  {minute.in_flight:9d}  ")
-    row.append_text(_backlog_bar(minute)).append(f" {minute.running:2d}/{minute.desired:<2d} ")
-    row.append_text(_fleet_bar(minute)).append(f" {published:>5} / {target}")
-    for event in minute.events:
-        row.append(f"\n{'':5}→ {event}", style="bold yellow")
-    return row
+def _write_report(stories: Sequence[Story], directory: Path, console: Console) -> None:
+    try:
+        written = sluice_report.write(stories, directory)
+    except OSError as refused:
+        raise click.ClickException(
+            f"{directory}: no report can be written there: {refused.strerror}"
+        ) from refused
+    console.print(f"report: {', '.join(map(str, written))}", style="dim")
+
+
+class _Timeline:
+    """Rows as they happen: every minute in which something did, and some in between."""
+
+    def __init__(self, console: Console, scenarios: Sequence[Scenario]) -> None:
+        self._console = console
+        self._every = {scenario.name: scenario.row_every_minutes for scenario in scenarios}
+        self._width = max(map(len, self._every))
+        name = "" if len(scenarios) == 1 else f"{'workload':{self._width}}  "
+        self._named = bool(name)
+        console.print(
+            Text.from_markup(
+                f"\n[bold] min  {name}visible  in flight  {'backlog':{BAR_WIDTH}} running/desired  "
+                "per instance / target[/]\n"
+                f"[dim]      one block: {BAR_MESSAGES} messages, [blue]█[/] visible, [cyan]▒[/] in flight; "
+                "[green]●[/] running, ○ asked for[/]"
+            )
+        )
+
+    def show(self, name: str, minute: Minute) -> None:
+        """One minute: the numbers, the bars, and below it what was decided."""
+        if minute.events or minute.minute % self._every[name] == 0:
+            self._console.print(self._row(name, minute))
+
+    def _row(self, name: str, minute: Minute) -> Text:
+        published = "-" if minute.backlog_per_instance is None else f"{minute.backlog_per_instance:.3g}"
+        target = "-" if minute.target is None else f"{minute.target:.3g}"
+        row = Text(f"{minute.minute:4d}  ")
+        if self._named:
+            row.append(f"{name:{self._width}}  ", style="dim")
+        row.append(f"{minute.visible:7d}  {minute.in_flight:9d}  ")
+        row.append_text(_backlog_bar(minute)).append(f" {minute.running:2d}/{minute.desired:<2d} ")
+        row.append_text(_fleet_bar(minute)).append(f" {published:>5} / {target}")
+        for event in minute.events:
+            row.append(f"\n{'':6}→ {event.text}", style=EVENT_STYLES[event.kind])
+        return row
 
 
 def _backlog_bar(minute: Minute) -> Text:
@@ -85,10 +153,8 @@ def _backlog_bar(minute: Minute) -> Text:
 
 
 def _fleet_bar(minute: Minute) -> Text:
-    bar = Text("●" * minute.running, style="green").append(
-        "○" * (minute.desired - minute.running), style="default"
-    )
-    bar.truncate(10, pad=True)
+    bar = Text("●" * minute.running, style="green").append("○" * (minute.desired - minute.running))
+    bar.truncate(FLEET_WIDTH, pad=True, overflow="ellipsis")
     return bar
 
 

@@ -1,6 +1,7 @@
 """The properties of a CloudWatch alarm: typed, and the metrics they make it read.
 
-Owns resolved `AWS::CloudWatch::Alarm` properties, in which CloudFormation lets numbers and flags be text.
+Owns resolved `AWS::CloudWatch::Alarm` properties, in which CloudFormation lets numbers and flags be text;
+scaling policies read theirs with the same reader.
 Refuses, with place, value and way out, every property that would change the outcome and is not simulated
 (units, anomaly bands, several expressions).
 """
@@ -41,13 +42,16 @@ class MetricQuery:
 class PropertyReader:
     """Typed access to resolved properties, `where` naming them in errors; no default means required."""
 
-    def __init__(self, where: str, properties: Mapping[str, Any]) -> None:
+    def __init__(
+        self, where: str, properties: Mapping[str, Any], raises: type[ValueError] = AlarmError
+    ) -> None:
         self.where = where
         self.properties = properties
+        self._raises = raises
 
-    def error(self, key: str, sentence: str) -> AlarmError:
+    def error(self, key: str, sentence: str) -> ValueError:
         """What is wrong with one property, where, and its value."""
-        return AlarmError(f"{self.where}.{key} = {self.properties.get(key)!r}: {sentence}")
+        return self._raises(f"{self.where}.{key} = {self.properties.get(key)!r}: {sentence}")
 
     def only(self, known: set[str]) -> None:
         """Refuse properties outside `known`."""
@@ -57,7 +61,7 @@ class PropertyReader:
     def _value(self, key: str, default: object = _REQUIRED) -> object:
         value = self.properties.get(key, default)
         if value is _REQUIRED:
-            raise AlarmError(f"{self.where}.{key} is missing; the simulated alarm needs it")
+            raise self._raises(f"{self.where}.{key} is missing; it is needed here")
         return value
 
     def text(self, key: str, default: object = _REQUIRED) -> str:
@@ -66,6 +70,13 @@ class PropertyReader:
         if isinstance(value, (dict, list)):
             raise self.error(key, "must be text")
         return str(value)
+
+    def name(self, key: str) -> str:
+        """A text that is not empty, required."""
+        value = self._value(key)
+        if not isinstance(value, str) or not value:
+            raise self.error(key, "must be a name, not empty")
+        return value
 
     def number(self, key: str, default: object = _REQUIRED) -> float:
         """A finite number, or the text of one."""
@@ -78,11 +89,18 @@ class PropertyReader:
             raise self.error(key, "must be a finite number")
         return value
 
-    def integer(self, key: str, default: object = _REQUIRED) -> int:
-        """A whole number from 1 on, or the text of one."""
+    def positive(self, key: str) -> float:
+        """A finite number above 0, or the text of one."""
+        value = self.number(key)
+        if value <= 0:
+            raise self.error(key, "must be a positive number")
+        return value
+
+    def integer(self, key: str, default: object = _REQUIRED, *, least: int = 1) -> int:
+        """A whole number from `least` on, or the text of one."""
         value = self.number(key, default)
-        if value != int(value) or value < 1:
-            raise self.error(key, "must be a whole number from 1 on")
+        if value != int(value) or value < least:
+            raise self.error(key, f"must be a whole number from {least} on")
         return int(value)
 
     def flag(self, key: str, *, default: bool) -> bool:
@@ -113,14 +131,17 @@ class PropertyReader:
         value = self._value(key)
         if not isinstance(value, dict):
             raise self.error(key, "must be a mapping")
-        return PropertyReader(f"{self.where}.{key}", value)
+        return PropertyReader(f"{self.where}.{key}", value, self._raises)
 
     def items(self, key: str) -> "list[PropertyReader]":
         """A list of mappings; none where it is absent."""
         value = self._value(key, [])
         if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
             raise self.error(key, "must be a list of mappings")
-        return [PropertyReader(f"{self.where}.{key}[{index}]", item) for index, item in enumerate(value)]
+        return [
+            PropertyReader(f"{self.where}.{key}[{index}]", item, self._raises)
+            for index, item in enumerate(value)
+        ]
 
 
 def metrics(read: PropertyReader) -> tuple[tuple[MetricQuery, ...], Expression]:

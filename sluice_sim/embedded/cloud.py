@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -24,13 +25,16 @@ from sluice import wiring
 from sluice_sim.alarms import MetricQuery
 from sluice_sim.clock import VirtualClock
 from sluice_sim.embedded.account import ENVIRONMENT, REGION
+from sluice_sim.embedded.fleet import Fleet
 from sluice_sim.embedded.functions import Lambda
 from sluice_sim.embedded.groups import Groups
-from sluice_sim.embedded.instances import Instance
-from sluice_sim.embedded.monitoring import Monitoring, Scaled
-from sluice_sim.embedded.stacks import Stacks
+from sluice_sim.embedded.monitoring import Monitoring
+from sluice_sim.embedded.scaling import Scaled
+from sluice_sim.embedded.services import Services
+from sluice_sim.embedded.stacks import Account, Stacks
+from sluice_sim.embedded.worker import Worker
 
-START = datetime(2026, 1, 15, 12, 0, tzinfo=UTC)
+START = datetime(2026, 1, 15, 12, 20, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,52 +55,40 @@ class EmbeddedAws:
         self.scaled: list[tuple[float, Scaled]] = []
         self.on_log: Callable[[LogLine], None] = lambda _: None
         self.on_scaled: Callable[[Scaled], None] = lambda _: None
-        self.sqs, self.autoscaling = boto3.client("sqs"), boto3.client("autoscaling")
-        self.cloudwatch, self.ssm = boto3.client("cloudwatch"), boto3.client("ssm")
-        self.groups = Groups(clock)
+        self.sqs, self.cloudwatch, self.ecs = _client("sqs"), _client("cloudwatch"), _client("ecs")
+        self.autoscaling, self.scaling = _client("autoscaling"), _client("application-autoscaling")
+        self.groups, self.services = Groups(clock), Services(clock)
         self.functions = Lambda(clock, self._logged)
         self.monitoring = Monitoring(
-            clock,
-            self.cloudwatch,
-            self.autoscaling,
-            self.groups,
-            on_action=self.functions.on_alarm_action,
-            on_scaled=self._scaled,
+            clock, self.cloudwatch, on_action=self.functions.on_alarm_action, on_scaled=self._scaled
         )
-        self.stacks = Stacks(root, self.functions, self.monitoring, self.ssm, self.autoscaling)
+        account = Account(
+            functions=self.functions,
+            monitoring=self.monitoring,
+            groups=self.groups,
+            services=self.services,
+            ssm=_client("ssm"),
+            autoscaling=self.autoscaling,
+            scaling=self.scaling,
+        )
+        self.stacks = Stacks(root, account)
 
     def create_queue(self, name: str, *, visibility_timeout_s: int) -> str:
-        """A standard queue with a dead-letter queue, and its native metrics; the answer is its URL."""
-        dead = self.sqs.create_queue(QueueName=f"{name}-dead")["QueueUrl"]
+        """A queue (FIFO by its name), its dead-letter queue and native metrics; the answer is its URL."""
+        fifo = {"FifoQueue": "true", "ContentBasedDeduplication": "false"} if name.endswith(".fifo") else {}
+        dead = self.sqs.create_queue(QueueName=f"dead-{name}", Attributes=fifo)["QueueUrl"]
         dead_arn = self.sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"][
             "QueueArn"
         ]
-        url = self.sqs.create_queue(
-            QueueName=name,
-            Attributes={
-                "VisibilityTimeout": str(visibility_timeout_s),
-                "RedrivePolicy": json.dumps({"deadLetterTargetArn": dead_arn, "maxReceiveCount": "3"}),
-            },
-        )["QueueUrl"]
-
-        def sample() -> Iterable[tuple[MetricQuery, float]]:
-            attributes = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
-            for metric, count in (
-                ("ApproximateNumberOfMessagesVisible", attributes["ApproximateNumberOfMessages"]),
-                (
-                    "ApproximateNumberOfMessagesNotVisible",
-                    attributes["ApproximateNumberOfMessagesNotVisible"],
-                ),
-                ("ApproximateNumberOfMessagesDelayed", attributes["ApproximateNumberOfMessagesDelayed"]),
-            ):
-                yield _native("AWS/SQS", metric, "QueueName", name), float(count)
-
-        self.monitoring.sample(sample)
+        redrive = json.dumps({"deadLetterTargetArn": dead_arn, "maxReceiveCount": "3"})
+        attributes = {"VisibilityTimeout": str(visibility_timeout_s), "RedrivePolicy": redrive, **fifo}
+        url: str = self.sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
+        self.monitoring.sample(partial(self._queue_metrics, name, url))
         return url
 
     def create_group(
-        self, name: str, *, minimum: int, maximum: int, boot_s: float, start: Callable[[], Instance]
-    ) -> None:
+        self, name: str, *, minimum: int, maximum: int, boot_s: float, start: Callable[[], Worker]
+    ) -> Fleet:
         """An Auto Scaling group at its minimum whose instances run `start`, with group metrics on."""
         self.autoscaling.create_launch_configuration(
             LaunchConfigurationName=name, ImageId="ami-12c6146b", InstanceType="g5.xlarge"
@@ -104,22 +96,52 @@ class EmbeddedAws:
         self.autoscaling.create_auto_scaling_group(
             AutoScalingGroupName=name,
             LaunchConfigurationName=name,
-            MinSize=minimum,
+            MinSize=0,  # its instances are born of the living fleet, not of moto
             MaxSize=maximum,
-            DesiredCapacity=minimum,
+            DesiredCapacity=0,
             AvailabilityZones=[f"{REGION}a"],
         )
-        self.groups.run(name, boot_s=boot_s, start=start)
+        fleet = self.groups.run(name, minimum=minimum, boot_s=boot_s, start=start)
+        self.monitoring.sample(
+            partial(
+                _fleet_metrics,
+                fleet,
+                "AWS/AutoScaling",
+                {"AutoScalingGroupName": name},
+                ("GroupDesiredCapacity", "GroupInServiceInstances"),
+            )
+        )
+        return fleet
 
-        def sample() -> Iterable[tuple[MetricQuery, float]]:
-            size = self.groups.size(name)
-            for metric, value in (
-                ("GroupDesiredCapacity", size.desired),
-                ("GroupInServiceInstances", size.running),
-            ):
-                yield _native("AWS/AutoScaling", metric, "AutoScalingGroupName", name), float(value)
+    def create_service(
+        self, cluster: str, service: str, *, boot_s: float, start: Callable[[], Worker]
+    ) -> Fleet:
+        """An ECS service without a task, whose tasks will run `start`, with Container Insights on."""
+        self.ecs.create_cluster(clusterName=cluster)
+        self.ecs.register_task_definition(
+            family=service, containerDefinitions=[{"name": "worker", "image": "worker", "memory": 512}]
+        )
+        self.ecs.create_service(cluster=cluster, serviceName=service, taskDefinition=service, desiredCount=0)
+        fleet = self.services.run(f"service/{cluster}/{service}", boot_s=boot_s, start=start)
+        self.monitoring.sample(
+            partial(
+                _fleet_metrics,
+                fleet,
+                "ECS/ContainerInsights",
+                {"ClusterName": cluster, "ServiceName": service},
+                ("DesiredTaskCount", "RunningTaskCount"),
+            )
+        )
+        return fleet
 
-        self.monitoring.sample(sample)
+    def _queue_metrics(self, name: str, url: str) -> Iterable[tuple[MetricQuery, float]]:
+        counts = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+        for metric, count in (
+            ("ApproximateNumberOfMessagesVisible", counts["ApproximateNumberOfMessages"]),
+            ("ApproximateNumberOfMessagesNotVisible", counts["ApproximateNumberOfMessagesNotVisible"]),
+            ("ApproximateNumberOfMessagesDelayed", counts["ApproximateNumberOfMessagesDelayed"]),
+        ):
+            yield _native("AWS/SQS", metric, {"QueueName": name}), float(count)
 
     def _logged(self, function: str, record: dict[str, Any]) -> None:
         line = LogLine(at=self.clock.now, function=function, record=record)
@@ -145,10 +167,29 @@ def embedded_aws(root: Path) -> Iterator[EmbeddedAws]:
         running.callback(wiring.cold_start)
         aws = EmbeddedAws(root, clock)
         running.enter_context(aws.groups.installed())
+        running.enter_context(aws.services.installed())
         yield aws
 
 
-def _native(namespace: str, name: str, dimension: str, value: str) -> MetricQuery:
+def _client(service: str) -> Any:
+    return boto3.client(service)  # type: ignore[call-overload]  # the name is a literal at each call
+
+
+def _fleet_metrics(
+    fleet: Fleet, namespace: str, dimensions: Mapping[str, str], names: tuple[str, str]
+) -> Iterable[tuple[MetricQuery, float]]:
+    """A fleet's desired and running counts under the names AWS gives them."""
+    size = fleet.size()
+    for name, value in zip(names, (size.desired, size.running), strict=True):
+        yield _native(namespace, name, dimensions), float(value)
+
+
+def _native(namespace: str, name: str, dimensions: Mapping[str, str]) -> MetricQuery:
     return MetricQuery(
-        id=name, namespace=namespace, name=name, dimensions=((dimension, value),), stat="Average", period_s=60
+        id=name,
+        namespace=namespace,
+        name=name,
+        dimensions=tuple(dimensions.items()),
+        stat="Average",
+        period_s=60,
     )

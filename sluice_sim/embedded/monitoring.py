@@ -1,4 +1,4 @@
-"""CloudWatch's moving parts: native metrics with their delay, alarms evaluated every minute, target tracking.
+"""CloudWatch's moving parts: native metrics with their delay, alarms evaluated every minute.
 
 Owns what moto stores but never does. The alarms and policies are those of the deployed templates; values are
 read back through GetMetricData, whoever published them.
@@ -16,46 +16,27 @@ from typing import TYPE_CHECKING, Any
 from sluice_sim.alarms import Alarm, MetricQuery, State
 from sluice_sim.clock import VirtualClock
 from sluice_sim.embedded.account import ACCOUNT_ID, REGION, arn
-from sluice_sim.embedded.groups import Groups
+from sluice_sim.embedded.scaling import Scaled, Tracker
 from sluice_sim.metric_math import Series
-from sluice_sim.target_tracking import TargetTracking, scale_in, scale_out
 
 if TYPE_CHECKING:
-    from mypy_boto3_autoscaling import AutoScalingClient
     from mypy_boto3_cloudwatch import CloudWatchClient
 
 EVALUATED_AT_S = 30
 """Seconds into the minute at which alarms are evaluated; AWS promises only once a minute."""
 NATIVE_METRIC_DELAY_S = 60
-"""How long after its minute an AWS metric of SQS or Auto Scaling can be read (assumption)."""
-DEFAULT_WARMUP_S = 300
+"""How long after its minute an AWS metric of SQS, Auto Scaling or ECS can be read (assumption)."""
 MINUTE_S = 60
+LOOK_BACK = timedelta(minutes=20)
+"""More than any alarm here evaluates: target tracking's AlarmLow looks back 17 minutes."""
 
 AlarmAction = Callable[[str, str, dict[str, Any]], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scaled:
-    """What AWS's own target tracking did to a group, and why."""
-
-    group: str
-    before: int
-    after: int
-    why: str
 
 
 @dataclass(slots=True, kw_only=True)
 class _Watched:
     alarm: Alarm
     state: State = State.INSUFFICIENT_DATA
-
-
-@dataclass(slots=True, kw_only=True)
-class _Tracked:
-    policy: TargetTracking
-    policy_name: str
-    high: State = State.INSUFFICIENT_DATA
-    low: State = State.INSUFFICIENT_DATA
 
 
 class Monitoring:
@@ -65,21 +46,14 @@ class Monitoring:
         self,
         clock: VirtualClock,
         cloudwatch: CloudWatchClient,
-        autoscaling: AutoScalingClient,
-        groups: Groups,
         *,
         on_action: AlarmAction,
         on_scaled: Callable[[Scaled], None],
     ) -> None:
-        self._clock, self._cloudwatch, self._autoscaling, self._groups = (
-            clock,
-            cloudwatch,
-            autoscaling,
-            groups,
-        )
+        self._clock, self._cloudwatch = clock, cloudwatch
         self._on_action, self._on_scaled = on_action, on_scaled
         self._watched: dict[str, _Watched] = {}
-        self._tracked: list[_Tracked] = []
+        self._trackers: dict[str, Tracker] = {}
         self._sampled: list[Callable[[], Iterable[tuple[MetricQuery, float]]]] = []
         first = (clock.now // MINUTE_S + 1) * MINUTE_S
         clock.every(MINUTE_S, self._sample, first=first)
@@ -93,23 +67,18 @@ class Monitoring:
         """Delete an alarm."""
         del self._watched[alarm_name]
 
-    def track(self, policy: TargetTracking, policy_name: str) -> None:
-        """A target-tracking policy; its target is read back each minute, as a retune may have replaced it."""
-        self._tracked.append(_Tracked(policy=policy, policy_name=policy_name))
+    def track(self, tracker: Tracker) -> None:
+        """A target-tracking policy; a fleet has one."""
+        self._trackers[tracker.fleet] = tracker
+
+    def target(self, fleet: str) -> float | None:
+        """The target the fleet's policy holds now, None without a policy."""
+        tracker = self._trackers.get(fleet)
+        return tracker.target if tracker else None
 
     def sample(self, read: Callable[[], Iterable[tuple[MetricQuery, float]]]) -> None:
         """A source of native metrics, read at the end of every minute."""
         self._sampled.append(read)
-
-    def state(self, alarm_name: str) -> State:
-        """An alarm's present state."""
-        return self._watched[alarm_name].state
-
-    def target(self, group: str) -> float | None:
-        """The target the group's policy holds now, None without a policy."""
-        return next(
-            (tracked.policy.target for tracked in self._tracked if tracked.policy.group == group), None
-        )
 
     def _sample(self) -> None:
         minute = datetime.fromtimestamp(self._clock.now - MINUTE_S, UTC)
@@ -134,26 +103,31 @@ class Monitoring:
             )
 
     def _evaluate(self) -> None:
-        for tracked in self._tracked:
-            self._follow_retune(tracked)
+        for tracker in self._trackers.values():
+            tracker.follow_retune()
         alarms = [watched.alarm for watched in self._watched.values()]
-        for tracked in self._tracked:
-            alarms.append(tracked.policy.high_alarm())
+        alarms += [alarm for tracker in self._trackers.values() for alarm in tracker.alarms()]
         series = self._read({query for alarm in alarms for query in alarm.metric_queries()})
+
+        def points(alarm: Alarm) -> list[float | None]:
+            by_id = {query.id: series.get(query, {}) for query in alarm.metric_queries()}
+            return alarm.datapoints(by_id, self._clock.now)
+
         for watched in list(self._watched.values()):
-            self._judge(watched, series)
-        for tracked in self._tracked:
-            self._steer(tracked, series)
+            self._judge(watched, points(watched.alarm))
+        for tracker in self._trackers.values():
+            if scaled := tracker.steer(self._clock.now, points):
+                self._on_scaled(scaled)
 
     def _read(self, queries: set[MetricQuery]) -> Mapping[MetricQuery, Series]:
-        """Every value of the last half hour, by metric and period start."""
+        """Every recent value, by metric and period start."""
         if not queries:
             return {}
         ids = {f"q{index}": query for index, query in enumerate(sorted(queries, key=repr))}
         end = datetime.fromtimestamp(self._clock.now // MINUTE_S * MINUTE_S, UTC)
         answer = self._cloudwatch.get_metric_data(
             MetricDataQueries=[_data_query(query_id, query) for query_id, query in ids.items()],
-            StartTime=end - timedelta(minutes=30),
+            StartTime=end - LOOK_BACK,
             EndTime=end,
         )
         return {
@@ -164,9 +138,8 @@ class Monitoring:
             for result in answer["MetricDataResults"]
         }
 
-    def _judge(self, watched: _Watched, series: Mapping[MetricQuery, Series]) -> None:
+    def _judge(self, watched: _Watched, points: list[float | None]) -> None:
         alarm, before = watched.alarm, watched.state
-        points = alarm.datapoints(_of(alarm, series), self._clock.now)
         watched.state = alarm.next_state(points, before)
         if watched.state is before or not alarm.actions_enabled:
             return
@@ -202,59 +175,6 @@ class Monitoring:
                 "configuration": {"description": alarm.description, "metrics": []},
             },
         }
-
-    def _follow_retune(self, tracked: _Tracked) -> None:
-        answer = self._autoscaling.describe_policies(
-            AutoScalingGroupName=tracked.policy.group, PolicyNames=[tracked.policy_name]
-        )
-        target = answer["ScalingPolicies"][0]["TargetTrackingConfiguration"]["TargetValue"]
-        if target != tracked.policy.target:
-            # AWS rewrites the policy's alarms when its target changes: they start anew.
-            tracked.policy = tracked.policy.with_target(target)
-            tracked.high = tracked.low = State.INSUFFICIENT_DATA
-
-    def _steer(self, tracked: _Tracked, series: Mapping[MetricQuery, Series]) -> None:
-        """AlarmHigh and AlarmLow act once a minute for as long as they ring."""
-        policy = tracked.policy
-        size, (minimum, maximum) = self._groups.size(policy.group), self._groups.bounds(policy.group)
-        warmup_s = DEFAULT_WARMUP_S if policy.instance_warmup_s is None else policy.instance_warmup_s
-        warmed = self._groups.warmed(policy.group, warmup_s)
-        high, low = policy.high_alarm(), policy.low_alarm(size.desired)
-        tracked.high, metric = self._ring(high, tracked.high, series)
-        wanted = size.desired
-        if tracked.high is State.ALARM and metric is not None:
-            wanted = scale_out(
-                desired=size.desired, warmed=warmed, metric=metric, target=policy.target, maximum=maximum
-            )
-        if low is not None:
-            tracked.low, metric = self._ring(low, tracked.low, series)
-            if tracked.low is State.ALARM and metric is not None:
-                wanted = scale_in(
-                    desired=size.desired,
-                    warming=size.running + size.booting - warmed,
-                    metric=metric,
-                    target=policy.target,
-                    minimum=minimum,
-                )
-        if wanted == size.desired or metric is None:
-            return
-        if self._groups.suspended(policy.group, "AlarmNotification"):
-            return
-        self._groups.set_desired(policy.group, wanted)
-        why = f"{metric:g} per instance against a target of {policy.target:g}"
-        self._on_scaled(Scaled(group=policy.group, before=size.desired, after=wanted, why=why))
-
-    def _ring(
-        self, alarm: Alarm, before: State, series: Mapping[MetricQuery, Series]
-    ) -> tuple[State, float | None]:
-        """The alarm's state, and its newest value."""
-        points = alarm.datapoints(_of(alarm, series), self._clock.now)
-        newest = next((point for point in reversed(points) if point is not None), None)
-        return alarm.next_state(points, before), newest
-
-
-def _of(alarm: Alarm, series: Mapping[MetricQuery, Series]) -> dict[str, Series]:
-    return {query.id: series.get(query, {}) for query in alarm.metric_queries()}
 
 
 def _data_query(query_id: str, query: MetricQuery) -> Any:

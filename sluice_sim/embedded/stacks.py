@@ -6,8 +6,8 @@ template says is passed over in silence.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +15,15 @@ from sluice_sim import template
 from sluice_sim.alarms import Alarm
 from sluice_sim.embedded.account import ACCOUNT_ID, REGION, arn
 from sluice_sim.embedded.functions import Lambda
+from sluice_sim.embedded.groups import Groups
 from sluice_sim.embedded.monitoring import Monitoring
+from sluice_sim.embedded.scaling import GroupTracker, ServiceTracker
+from sluice_sim.embedded.services import DIMENSION, Services, policy_arn
+from sluice_sim.service_tracking import ServiceTracking
 from sluice_sim.target_tracking import TargetTracking
 
 if TYPE_CHECKING:
+    from mypy_boto3_application_autoscaling import ApplicationAutoScalingClient
     from mypy_boto3_autoscaling import AutoScalingClient
     from mypy_boto3_ssm import SSMClient
 
@@ -34,23 +39,28 @@ WITHOUT_EFFECT = frozenset(
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """What a stack's resources become part of."""
+
+    functions: Lambda
+    monitoring: Monitoring
+    groups: Groups
+    services: Services
+    ssm: SSMClient
+    autoscaling: AutoScalingClient
+    scaling: ApplicationAutoScalingClient
+
+
 class Stacks:
     """The account's stacks and their exports."""
 
-    def __init__(
-        self,
-        root: Path,
-        functions: Lambda,
-        monitoring: Monitoring,
-        ssm: SSMClient,
-        autoscaling: AutoScalingClient,
-    ) -> None:
-        self._root, self._functions, self._monitoring = root, functions, monitoring
-        self._ssm, self._autoscaling = ssm, autoscaling
+    def __init__(self, root: Path, account: Account) -> None:
+        self._root, self._account = root, account
         self._exports: dict[str, str] = {}
 
     def deploy(self, template_file: str, stack_name: str, parameters: Mapping[str, str]) -> None:
-        """Create the stack, then tell the event bus that it is complete."""
+        """Create or update the stack, then tell the event bus that it is complete."""
         resolved = template.resolve(
             _with_globals(template.load(self._root / template_file)),
             parameters,
@@ -64,9 +74,9 @@ class Stacks:
         for logical_id, resource in sorted(
             resolved.resources.items(), key=lambda item: item[1].type != "AWS::Serverless::Function"
         ):
-            self._create(stack_name, logical_id, resource.type, resource.properties)
+            self._put(stack_name, logical_id, resource.type, resource.properties)
         self._exports |= resolved.exports
-        self._functions.on_event(
+        self._account.functions.on_event(
             {
                 "source": "aws.cloudformation",
                 "detail-type": "CloudFormation Stack Status Change",
@@ -78,39 +88,75 @@ class Stacks:
             }
         )
 
-    def _create(self, stack_name: str, logical_id: str, kind: str, properties: Mapping[str, Any]) -> None:
+    def _put(self, stack_name: str, logical_id: str, kind: str, properties: Mapping[str, Any]) -> None:
         match kind:
             case "AWS::Serverless::Function":
-                self._functions.create(_name(stack_name, logical_id), properties, self._root)
+                self._account.functions.create(_name(stack_name, logical_id), properties, self._root)
             case "AWS::Lambda::Permission":
-                self._functions.permit(
+                self._account.functions.permit(
                     properties["FunctionName"], properties["Principal"], properties["SourceArn"]
                 )
             case "AWS::SSM::Parameter":
-                self._ssm.put_parameter(
+                self._account.ssm.put_parameter(
                     Name=properties["Name"], Type="String", Value=properties["Value"], Overwrite=True
                 )
             case "AWS::CloudWatch::Alarm":
-                self._monitoring.watch(Alarm.from_properties(logical_id, properties))
+                self._account.monitoring.watch(Alarm.from_properties(logical_id, properties))
             case "AWS::AutoScaling::ScalingPolicy":
-                self._track(_name(stack_name, logical_id), logical_id, properties)
+                self._track_group(_name(stack_name, logical_id), logical_id, properties)
+            case "AWS::ApplicationAutoScaling::ScalableTarget":
+                self._account.scaling.register_scalable_target(
+                    ServiceNamespace="ecs",
+                    ScalableDimension=DIMENSION,
+                    ResourceId=properties["ResourceId"],
+                    MinCapacity=int(properties["MinCapacity"]),
+                    MaxCapacity=int(properties["MaxCapacity"]),
+                )
+            case "AWS::ApplicationAutoScaling::ScalingPolicy":
+                self._track_service(logical_id, properties)
             case _ if kind not in WITHOUT_EFFECT:
                 raise ValueError(f"{logical_id}: resources of type {kind} are not simulated")
 
-    def _track(self, policy_name: str, logical_id: str, properties: Mapping[str, Any]) -> None:
+    def _track_group(self, policy_name: str, logical_id: str, properties: Mapping[str, Any]) -> None:
         policy = TargetTracking.from_properties(logical_id, properties)
-        configuration = json.loads(json.dumps(properties["TargetTrackingConfiguration"]))
-        configuration["TargetValue"] = policy.target
         request: dict[str, Any] = {
             "AutoScalingGroupName": policy.group,
             "PolicyName": policy_name,
             "PolicyType": "TargetTrackingScaling",
-            "TargetTrackingConfiguration": configuration,
+            "TargetTrackingConfiguration": {
+                **properties["TargetTrackingConfiguration"],
+                "TargetValue": policy.target,
+            },
         }
         if policy.instance_warmup_s is not None:
             request["EstimatedInstanceWarmup"] = policy.instance_warmup_s
-        self._autoscaling.put_scaling_policy(**request)
-        self._monitoring.track(policy, policy_name)
+        account = self._account
+        account.autoscaling.put_scaling_policy(**request)
+        account.monitoring.track(GroupTracker(policy, policy_name, account.groups, account.autoscaling))
+
+    def _track_service(self, logical_id: str, properties: Mapping[str, Any]) -> None:
+        policy = ServiceTracking.from_properties(logical_id, properties)
+        resource_id = _resource_id(properties)
+        configuration: Any = dict(properties["TargetTrackingScalingPolicyConfiguration"])
+        configuration["TargetValue"] = policy.target
+        for cooldown in configuration.keys() & {"ScaleOutCooldown", "ScaleInCooldown"}:
+            configuration[cooldown] = int(configuration[cooldown])
+        account, name = self._account, properties["PolicyName"]
+        account.scaling.put_scaling_policy(
+            PolicyName=name,
+            ServiceNamespace="ecs",
+            ResourceId=resource_id,
+            ScalableDimension=DIMENSION,
+            PolicyType="TargetTrackingScaling",
+            TargetTrackingScalingPolicyConfiguration=configuration,
+        )
+        account.monitoring.track(ServiceTracker(policy, name, resource_id, account.services, account.scaling))
+
+
+def _resource_id(properties: Mapping[str, Any]) -> str:
+    """Which service a policy scales: its scalable target's Ref holds the resource id first, as at AWS."""
+    named: str = properties.get("ResourceId") or properties["ScalingTargetId"].split("|")[0]
+    return named
 
 
 def _with_globals(loaded: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,14 +193,18 @@ def _identity(
         case "AWS::Serverless::Function", "Arn":
             return arn("lambda", f"function:{name}")
         case "AWS::AutoScaling::ScalingPolicy", "Ref":
-            return _policy_arn(properties["AutoScalingGroupName"], name)
+            return _group_policy_arn(properties["AutoScalingGroupName"], name)
+        case "AWS::ApplicationAutoScaling::ScalableTarget", "Ref":
+            return f"{properties['ResourceId']}|{properties['ScalableDimension']}|ecs"
+        case "AWS::ApplicationAutoScaling::ScalingPolicy", "Ref":
+            return policy_arn(_resource_id(properties), properties["PolicyName"])
         case _, "Arn":
             return arn(kind.split("::")[1].lower(), name)
         case _:
             return name
 
 
-def _policy_arn(group: str, policy_name: str) -> str:
+def _group_policy_arn(group: str, policy_name: str) -> str:
     """As moto forms it: every policy has the same unique part there."""
     unique = "c322761b-3172-4d56-9a21-0ed9d6161d67"
     return arn("autoscaling", f"scalingPolicy:{unique}:autoScalingGroupName/{group}:policyName/{policy_name}")

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import pairwise
 
 
 class Part(StrEnum):
@@ -17,39 +18,91 @@ class Part(StrEnum):
     PUBLISHER = "publisher"
     BOOTSTRAP_ALARM = "bootstrap-alarm"
     SHUTDOWN_ALARM = "shutdown-alarm"
+    RETUNE = "retune"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steady:
+    """So many messages every minute, from the first minute to the last."""
+
+    first: int
+    last: int
+    per_minute: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """One workload, what its fleet is like, and what arrives: {minute: messages}."""
+    """One example workload (an environment of samconfig.toml), how its workers are, and what arrives."""
 
-    environment: str
+    name: str
+    about: str
     boot_s: float
-    concurrency_per_instance: int
-    duration_s: float
+    durations: tuple[tuple[int, float], ...]
+    """(minute, seconds a message takes then); in between it drifts evenly."""
     visibility_timeout_s: int
-    arrivals: Mapping[int, int]
-    quiet_minutes: int
+    concurrency: int = 1
+    batch: int = 1
+    bursts: Mapping[int, int] = field(default_factory=dict)
+    steady: Steady | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    """What the play sets otherwise than the environment does."""
+    message_groups: int = 1
+    """FIFO queues: how many groups the messages belong to."""
+    row_every_minutes: int = 1
+    """How often the timeline shows a minute in which nothing happened."""
+    quiet_minutes: int = 3
     """How long to look on after the work is done and the fleet is at its minimum."""
-    limit_minutes: int
+    limit_minutes: int = 180
     """When to give up."""
 
+    def arriving(self, minute: int) -> int:
+        """Messages that arrive in this minute."""
+        steady = self.steady
+        flowing = steady.per_minute if steady and steady.first <= minute <= steady.last else 0
+        return self.bursts.get(minute, 0) + flowing
 
-TRANSCRIPTION = Scenario(
-    environment="transcription",
-    boot_s=120,
-    concurrency_per_instance=1,
-    duration_s=60,
-    visibility_timeout_s=300,
-    arrivals={4: 24, 14: 60},
-    quiet_minutes=3,
-    limit_minutes=180,
-)
+    def arrival_sentence(self, minute: int) -> str | None:
+        """What a person is told about this minute's arrivals, if anything is new."""
+        if minute in self.bursts:
+            return f"{self.bursts[minute]} messages arrive"
+        if self.steady and minute == self.steady.first:
+            return f"{self.steady.per_minute} messages a minute arrive until minute {self.steady.last}"
+        return None
+
+    @property
+    def last_arrival(self) -> int:
+        """The minute after which nothing arrives."""
+        return max([*self.bursts, self.steady.last if self.steady else 0], default=0)
+
+    def duration_s(self, minute: float) -> float:
+        """How long a message takes that arrives then, in seconds."""
+        for (before, short), (after, long) in pairwise(self.durations):
+            if before <= minute < after:
+                return short + (long - short) * (minute - before) / (after - before)
+        return self.durations[-1][1] if minute >= self.durations[-1][0] else self.durations[0][1]
+
+
+class EventKind(StrEnum):
+    """Who did something."""
+
+    ARRIVAL = "arrival"
+    DECISION = "decision"
+    TARGET_TRACKING = "target tracking"
+    FAILURE = "failure"
+    NOTE = "note"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened, as a sentence."""
+
+    kind: EventKind
+    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Minute:
-    """One row of the timeline; `events` are the decisions and scalings since the row before."""
+    """One row of the timeline; `events` are what happened since the row before."""
 
     minute: int
     visible: int
@@ -58,12 +111,14 @@ class Minute:
     running: int
     backlog_per_instance: float | None
     target: float | None
-    events: tuple[str, ...]
+    processing_s: float | None
+    """Mean seconds of the messages finished in this minute, None where none was."""
+    events: tuple[Event, ...]
 
 
 @dataclass(slots=True, kw_only=True)
 class Summary:
-    """What the demo came to; message counts are counts of distinct ids."""
+    """What a workload came to; message counts are counts of distinct ids."""
 
     name: str
     minimum: int
@@ -92,3 +147,11 @@ class Summary:
             "decisions": dict(self.decisions),
             "final_desired": self.final_desired,
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """One workload's play from beginning to end."""
+
+    summary: Summary
+    minutes: tuple[Minute, ...]

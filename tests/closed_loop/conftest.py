@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from sluice_sim.embedded.cloud import EmbeddedAws, LogLine, embedded_aws
-from sluice_sim.embedded.demo import Play
-from sluice_sim.embedded.story import TRANSCRIPTION, Minute, Part, Scenario, Summary
+from sluice_sim.embedded.demo import Stage
+from sluice_sim.embedded.scenarios import TRANSCRIPTION
+from sluice_sim.embedded.story import Minute, Part, Scenario, Summary
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -46,14 +47,15 @@ def perform(
     before: Callable[[EmbeddedAws], object] = lambda _: None,
 ) -> Played:
     """Play a scenario; `before` may change the deployed account first."""
-    minutes: list[Minute] = []
     with embedded_aws(root) as aws:
         start = aws.clock.now
-        performance = Play(aws, root, scenario, parameters=parameters, on_minute=minutes.append)
+        stage = Stage(aws, root)
+        stage.enter(scenario, parameters)
         for part in without:
-            performance.without(part)
+            stage.without(part)
         before(aws)
-        return Played(summary=performance.run(), minutes=minutes, log=aws.log, start=start)
+        (story,) = stage.run()
+        return Played(summary=story.summary, minutes=list(story.minutes), log=aws.log, start=start)
 
 
 @pytest.fixture(scope="module")

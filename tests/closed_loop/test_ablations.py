@@ -10,10 +10,11 @@ from click.testing import CliRunner
 
 from sluice_cli.main import main
 from sluice_sim.embedded.cloud import EmbeddedAws
-from sluice_sim.embedded.story import TRANSCRIPTION, Part
+from sluice_sim.embedded.scenarios import TRANSCRIPTION
+from sluice_sim.embedded.story import Part
 from tests.closed_loop.conftest import Played, perform
 
-FIRST_ARRIVAL = min(TRANSCRIPTION.arrivals)
+FIRST_ARRIVAL = min(TRANSCRIPTION.bursts)
 
 
 def test_without_the_bootstrap_alarm_the_tick_wakes_the_group_within_two_ticks() -> None:
@@ -34,7 +35,17 @@ def test_without_the_publisher_the_alarm_wakes_the_group_and_the_work_is_done() 
 
 def test_without_both_nothing_is_processed_and_the_demo_ends_with_1() -> None:
     result = CliRunner().invoke(
-        main, ["demo", "--json", "--without", "publisher", "--without", "bootstrap-alarm"]
+        main,
+        [
+            "demo",
+            "--json",
+            "--scenario",
+            "transcription",
+            "--without",
+            "publisher",
+            "--without",
+            "bootstrap-alarm",
+        ],
     )
     assert result.exit_code == 1
     assert '"processed": 0' in result.stdout

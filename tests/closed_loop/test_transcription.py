@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sluice_sim.embedded.story import TRANSCRIPTION
+from sluice_sim.embedded.scenarios import TRANSCRIPTION
 from tests.closed_loop.conftest import Played, perform
 
 
@@ -21,7 +21,7 @@ def test_work_wakes_the_group_once_and_an_empty_queue_sends_it_home_once(whole: 
 
 
 def test_24_messages_on_one_instance_make_target_tracking_ask_for_three(whole: Played) -> None:
-    events = [event for minute in whole.minutes for event in minute.events]
+    events = [event.text for minute in whole.minutes for event in minute.events]
     assert any(event.startswith("target tracking 1 -> 3: 24 per instance") for event in events)
     assert any(event.startswith("target tracking 3 -> 5") for event in events)
 
@@ -55,7 +55,7 @@ def test_the_same_play_gives_the_same_minutes(whole: Played) -> None:
 
 
 def test_an_idle_group_stays_idle(whole: Played) -> None:
-    idle = perform(scenario=replace(TRANSCRIPTION, arrivals={}, quiet_minutes=10, limit_minutes=20))
+    idle = perform(scenario=replace(TRANSCRIPTION, bursts={}, quiet_minutes=10, limit_minutes=20))
     assert {minute.desired for minute in idle.minutes} == {0}
     assert idle.summary.decisions == {}
     assert idle.summary.ok
@@ -75,7 +75,7 @@ def test_a_message_in_flight_keeps_its_instance_even_where_in_flight_does_not_co
     (For up to a quarter of an hour: then AWS's own AlarmLow believes the published zeros.)
     """
     long = replace(
-        TRANSCRIPTION, arrivals={2: 1}, duration_s=600, visibility_timeout_s=1800, limit_minutes=60
+        TRANSCRIPTION, bursts={2: 1}, durations=((0, 600),), visibility_timeout_s=1800, limit_minutes=60
     )
     played = perform(scenario=long, parameters={"CountInFlight": "false"})
     assert played.summary.ok
@@ -87,7 +87,7 @@ def test_a_message_in_flight_keeps_its_instance_even_where_in_flight_does_not_co
 
 
 def test_observe_logs_what_it_would_do_and_changes_nothing() -> None:
-    few = replace(TRANSCRIPTION, arrivals={2: 3}, limit_minutes=8)
+    few = replace(TRANSCRIPTION, bursts={2: 3}, limit_minutes=8)
     observed = perform(scenario=few, parameters={"Mode": "observe"})
     assert {minute.desired for minute in observed.minutes} == {0}
     assert observed.decisions("bootstrap", "acted") == []
@@ -97,7 +97,7 @@ def test_observe_logs_what_it_would_do_and_changes_nothing() -> None:
 
 
 def test_paused_publishes_and_nothing_else() -> None:
-    few = replace(TRANSCRIPTION, arrivals={2: 3}, limit_minutes=8)
+    few = replace(TRANSCRIPTION, bursts={2: 3}, limit_minutes=8)
     paused = perform(scenario=few, parameters={"Mode": "paused"})
     assert {minute.desired for minute in paused.minutes} == {0}
     assert paused.minutes[-1].backlog_per_instance == 3

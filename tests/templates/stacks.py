@@ -38,6 +38,7 @@ ECS_WORKLOAD = {
     "MaxCapacity": "5",
 }
 WORKLOADS = {"asg": ASG_WORKLOAD, "ecs": ECS_WORKLOAD}
+EXAMPLES = {"asg": "examples/fleet-asg.yaml", "ecs": "examples/fleet-ecs.yaml"}
 DIMENSIONS = {
     "asg": {"AutoScalingGroupName": "transcription"},
     "ecs": {"ClusterName": "workers", "ServiceName": "queue-proc"},
@@ -89,6 +90,7 @@ def _identities(logical_id: str, properties: Mapping[str, Any]) -> dict[str, dic
             "Arn": arn("sqs", logical_id),
             "QueueName": logical_id,
         },
+        "AWS::ECS::Cluster": {"Ref": properties.get("ClusterName", "")},
     }
 
 
@@ -148,13 +150,15 @@ def workload(fleet: str = "asg", **overrides: str) -> ResolvedStack:
     )
 
 
-def example_fleet(**overrides: str) -> ResolvedStack:
-    """The example fleet as deployed; Base64 is left out, which only wraps the user data."""
-    fleet = copy.deepcopy(template("examples/fleet-asg.yaml"))
-    launch = fleet["Resources"]["LaunchTemplate"]["Properties"]["LaunchTemplateData"]
-    launch["UserData"] = launch["UserData"]["Fn::Base64"]
-    network = {"VpcId": "vpc-1", "SubnetIds": "subnet-1,subnet-2", "ImageId": "ami-1"}
-    return resolved(fleet, {**network, **overrides}, stack_name="fleet")
+def example_fleet(fleet: str = "asg", **overrides: str) -> ResolvedStack:
+    """An example fleet as deployed; Base64 is left out, which only wraps a group's user data."""
+    body = copy.deepcopy(template(EXAMPLES[fleet]))
+    given = {"VpcId": "vpc-1", "SubnetIds": "subnet-1,subnet-2"}
+    if fleet == "asg":
+        launch = body["Resources"]["LaunchTemplate"]["Properties"]["LaunchTemplateData"]
+        launch["UserData"] = launch["UserData"]["Fn::Base64"]
+        given["ImageId"] = "ami-1"
+    return resolved(body, {**given, **overrides}, stack_name="fleet")
 
 
 def document(stack: ResolvedStack) -> dict[str, Any]:

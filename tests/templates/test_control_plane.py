@@ -237,7 +237,7 @@ def test_what_the_workloads_import_is_exported(plane: ResolvedStack) -> None:
     assert set(plane.exports) == set(stacks.EXPORTS)
 
 
-@pytest.mark.parametrize("path", ["template.yaml", "workload.yaml", "examples/fleet-asg.yaml"])
+@pytest.mark.parametrize("path", ["template.yaml", "workload.yaml", *stacks.EXAMPLES.values()])
 def test_every_parameter_and_output_is_described(path: str) -> None:
     template = stacks.template(path)
     described = {**template["Parameters"], **template["Outputs"]}

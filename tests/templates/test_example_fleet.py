@@ -30,18 +30,6 @@ def launch(stack: ResolvedStack) -> dict[str, Any]:
     return properties["LaunchTemplateData"]
 
 
-def test_both_queues_are_encrypted_and_poison_ends_in_the_second(fleet: ResolvedStack) -> None:
-    queues = of_type(fleet, "AWS::SQS::Queue")
-    assert {name: queue["SqsManagedSseEnabled"] for name, queue in queues.items()} == {
-        "Queue": True,
-        "DeadLetterQueue": True,
-    }
-    assert queues["Queue"]["RedrivePolicy"] == {
-        "deadLetterTargetArn": stacks.arn("sqs", "DeadLetterQueue"),
-        "maxReceiveCount": 3,
-    }
-
-
 def test_queue_and_group_carry_the_tag_and_the_name_that_the_workload_expects(fleet: ResolvedStack) -> None:
     queue = of_type(fleet, "AWS::SQS::Queue")["Queue"]
     environment = stacks.workload_environments()["transcription"]
@@ -55,6 +43,24 @@ def test_queue_and_group_carry_the_tag_and_the_name_that_the_workload_expects(fl
 def test_a_deploy_leaves_the_size_of_the_group_alone(fleet: ResolvedStack) -> None:
     assert "DesiredCapacity" not in group(fleet)
     assert int(group(fleet)["MinSize"]) == 0
+
+
+@pytest.mark.parametrize("name", ["compiler-aarch64-prod", "compiler-aarch64-staging"])
+def test_the_compilers_get_a_group_of_their_names_and_bounds(name: str) -> None:
+    environment = stacks.workload_environments()[name]
+    stack = stacks.example_fleet(
+        FleetName=name,
+        Fifo="true",
+        MinSize=environment["MinCapacity"],
+        MaxSize=environment["MaxCapacity"],
+        WarmupSeconds=environment["InstanceWarmupSeconds"],
+    )
+    assert of_type(stack, "AWS::SQS::Queue")["Queue"]["QueueName"] == environment["QueueName"]
+    assert group(stack)["AutoScalingGroupName"] == environment["AutoScalingGroupName"]
+    assert (group(stack)["MinSize"], group(stack)["MaxSize"]) == (
+        environment["MinCapacity"],
+        environment["MaxCapacity"],
+    )
 
 
 def test_the_group_is_spot_and_reports_every_group_metric(fleet: ResolvedStack) -> None:

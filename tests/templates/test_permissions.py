@@ -211,28 +211,58 @@ def test_a_schedule_may_start_its_own_function_and_nothing_else(plane: ResolvedS
 
 
 def test_the_templates_name_no_partition(plane: ResolvedStack) -> None:
-    for path in ("template.yaml", "workload.yaml", "examples/fleet-asg.yaml"):
+    for path in ("template.yaml", "workload.yaml", *stacks.EXAMPLES.values()):
         lines = (stacks.ROOT / path).read_text().splitlines()
         assert [line for line in lines if "arn:aws" in line and "AllowedPattern" not in line] == []
 
 
+def by_action(found: list[Grant]) -> list[Grant]:
+    return sorted(found, key=lambda grant: grant.action)
+
+
+OWN_QUEUE_AND_NAMESPACE = [
+    Grant(action="cloudwatch:PutMetricData", resource="*", condition=NAMESPACE),
+    *(
+        Grant(action=f"sqs:{action}", resource=arn("sqs", "Queue"), condition={})
+        for action in (
+            "ChangeMessageVisibility",
+            "DeleteMessage",
+            "GetQueueAttributes",
+            "ReceiveMessage",
+            "SendMessage",
+        )
+    ),
+]
+
+
 def test_a_worker_reaches_its_own_queue_namespace_and_group_only() -> None:
-    stack = stacks.example_fleet()
-    assert sorted(grants(stack, "WorkerRole"), key=lambda grant: grant.action) == [
-        Grant(
-            action="autoscaling:CompleteLifecycleAction",
-            resource=arn("autoscaling", "autoScalingGroup:*:autoScalingGroupName/transcription"),
-            condition={},
-        ),
-        Grant(action="cloudwatch:PutMetricData", resource="*", condition=NAMESPACE),
-        *(
-            Grant(action=f"sqs:{action}", resource=arn("sqs", "Queue"), condition={})
-            for action in (
-                "ChangeMessageVisibility",
-                "DeleteMessage",
-                "GetQueueAttributes",
-                "ReceiveMessage",
-                "SendMessage",
-            )
-        ),
+    group = arn("autoscaling", "autoScalingGroup:*:autoScalingGroupName/transcription")
+    leave = Grant(action="autoscaling:CompleteLifecycleAction", resource=group, condition={})
+    assert by_action(grants(stacks.example_fleet(), "WorkerRole")) == [leave, *OWN_QUEUE_AND_NAMESPACE]
+
+
+def test_a_task_reaches_its_own_queue_namespace_and_clusters_protection_only() -> None:
+    protection = [
+        Grant(action=f"ecs:{action}", resource=arn("ecs", "task/workers/*"), condition={})
+        for action in ("GetTaskProtection", "UpdateTaskProtection")
     ]
+    put, *queue = OWN_QUEUE_AND_NAMESPACE
+    assert by_action(grants(stacks.example_fleet("ecs"), "TaskRole")) == [put, *protection, *queue]
+
+
+@pytest.mark.parametrize("secret", ["", arn("secretsmanager", "secret:worker-AbCdEf")])
+def test_what_starts_a_task_may_write_its_log_and_read_its_secret_only(secret: str) -> None:
+    logs = arn("logs", "log-group:/ecs/workers/queue-proc:*")
+    read = [Grant(action="secretsmanager:GetSecretValue", resource=secret, condition={})] if secret else []
+    assert by_action(grants(stacks.example_fleet("ecs", SecretArn=secret), "ExecutionRole")) == [
+        Grant(action="logs:CreateLogStream", resource=logs, condition={}),
+        Grant(action="logs:PutLogEvents", resource=logs, condition={}),
+        *read,
+    ]
+
+
+def test_only_tasks_of_this_account_take_the_roles_of_a_task() -> None:
+    for role in of_type(stacks.example_fleet("ecs"), "AWS::IAM::Role").values():
+        [trust] = role["AssumeRolePolicyDocument"]["Statement"]
+        assert trust["Principal"] == {"Service": "ecs-tasks.amazonaws.com"}
+        assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": stacks.ACCOUNT}}

@@ -31,7 +31,7 @@ def test_no_two_environments_deploy_one_stack() -> None:
         for environment in config.values()
         if isinstance(environment, dict)
     ]
-    assert len(names) == len(set(names)) == 3
+    assert len(names) == len(set(names)) == 7
 
 
 def test_transcription_is_a_gpu_group_of_up_to_five_with_eight_messages_each() -> None:
@@ -46,6 +46,89 @@ def test_transcription_is_a_gpu_group_of_up_to_five_with_eight_messages_each() -
         "MessagesPerInstance": "8",
         "InstanceWarmupSeconds": "180",
     }
+
+
+COMPILERS = {
+    "FleetType": "asg",
+    "TargetType": "static",
+    "MessagesPerInstance": "3",
+    "InstanceWarmupSeconds": "180",
+}
+
+
+def test_the_compilers_have_fifo_queues_and_three_messages_per_instance() -> None:
+    environments = workload_environments()
+    assert environments["compiler-aarch64-prod"] == COMPILERS | {
+        "Name": "compiler-aarch64-prod",
+        "QueueName": "compiler-aarch64-prod.fifo",
+        "AutoScalingGroupName": "compiler-aarch64-prod",
+        "MinCapacity": "1",
+        "MaxCapacity": "6",
+        "MetricSource": "native",
+    }
+    assert environments["compiler-aarch64-staging"] == COMPILERS | {
+        "Name": "compiler-aarch64-staging",
+        "QueueName": "compiler-aarch64-staging.fifo",
+        "AutoScalingGroupName": "compiler-aarch64-staging",
+        "MinCapacity": "0",
+        "MaxCapacity": "4",
+        "MetricSource": "published",
+    }
+
+
+def test_queue_proc_is_a_service_of_up_to_ten_that_answers_within_a_minute() -> None:
+    assert workload_environments()["queue-proc"] == {
+        "Name": "queue-proc",
+        "QueueName": "queue-proc",
+        "FleetType": "ecs",
+        "ClusterName": "workers",
+        "ServiceName": "queue-proc",
+        "MinCapacity": "0",
+        "MaxCapacity": "10",
+        "TargetType": "dynamic",
+        "AcceptableLatencySeconds": "60",
+        "MessagesPerInstance": "30",
+        "MinMessagesPerInstance": "5",
+        "MaxMessagesPerInstance": "60",
+    }
+
+
+def test_bulk_consumer_is_a_service_of_ten_to_thirty_that_leaves_slower_than_it_comes() -> None:
+    assert workload_environments()["bulk-consumer"] == {
+        "Name": "bulk-consumer",
+        "QueueName": "bulk-consumer",
+        "FleetType": "ecs",
+        "ClusterName": "workers",
+        "ServiceName": "bulk-consumer",
+        "MinCapacity": "10",
+        "MaxCapacity": "30",
+        "TargetType": "static",
+        "MessagesPerInstance": "833",
+        "ScaleOutCooldownSeconds": "60",
+        "ScaleInCooldownSeconds": "300",
+    }
+
+
+def test_bulk_consumers_target_is_one_hours_work_of_a_task() -> None:
+    environment = workload_environments()["bulk-consumer"]
+    seconds_per_message = 24 * 3600 * int(environment["MaxCapacity"]) / 600_000
+    assert int(environment["MessagesPerInstance"]) == int(3600 / seconds_per_message)
+
+
+@pytest.mark.parametrize("seconds", [2, 4, 6])
+def test_queue_procs_target_is_within_its_bounds_at_every_expected_duration(seconds: int) -> None:
+    given = workload_environments()["queue-proc"]
+    target = float(given["AcceptableLatencySeconds"]) / seconds
+    assert float(given["MinMessagesPerInstance"]) < target < float(given["MaxMessagesPerInstance"])
+    assert target <= float(given["MessagesPerInstance"])  # known only later: begin with the fastest
+
+
+@pytest.mark.parametrize("environment", sorted(workload_environments()))
+def test_a_workload_asks_before_it_changes_and_is_named_after_its_environment(environment: str) -> None:
+    deploy = samconfig()[environment]["deploy"]["parameters"]
+    assert deploy["stack_name"] == f"sluice-{environment}"
+    assert deploy["confirm_changeset"] is True
+    assert deploy["fail_on_empty_changeset"] is False
 
 
 @pytest.mark.parametrize("environment", sorted(workload_environments()))

@@ -82,8 +82,8 @@ def _verdict(decision: Decision | TargetDecision, outcome: Outcome) -> str:
     if isinstance(decision, TargetDecision):
         if decision.target is None:
             return f"{decision.kind} holds"
-        present = f"{decision.present:g} -> " if decision.present is not None else ""
-        return f"{would}{decision.kind} {present}{decision.target:g} per instance"
+        present = f"{decision.present:.4g} -> " if decision.present is not None else ""
+        return f"{would}{decision.kind} {present}{decision.target:.4g} per instance"
     if decision.desired is None:
         return f"{decision.kind} holds"
     now = decision.saw.capacity

@@ -68,7 +68,7 @@ def decide_target(
     raw = settings.acceptable_latency_s * settings.concurrency_per_instance / durations.seconds
     limited, limits = _limit(raw, settings, None if trigger is Trigger.STACK else present)
     if present is not None and _close(limited, present, settings):
-        return leave(Reason.WITHIN_DEADBAND, f"{limited:g} against {present:g}")
+        return leave(Reason.WITHIN_DEADBAND, f"{limited:.4g} against {present:.4g}")
     return TargetDecision(
         workload=workload,
         trigger=trigger,
@@ -78,7 +78,7 @@ def decide_target(
         target=limited,
         limits=limits,
         detail=f"{settings.acceptable_latency_s:g} s x {settings.concurrency_per_instance:g} "
-        f"/ {durations.seconds:g} s = {raw:g}",
+        f"/ {durations.seconds:.4g} s = {raw:.4g}",
     )
 
 

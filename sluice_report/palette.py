@@ -1,0 +1,48 @@
+"""The report's colours: one name per role, in a light and a dark variant.
+
+The data's hues are Okabe and Ito's, which stay apart for colour-blind eyes; the marks are black and white, so
+that colour means data. A picture is drawn in the light variant, and no two roles share a light colour: in the
+page each is replaced by its role's CSS variable.
+"""
+
+from __future__ import annotations
+
+LIGHT = {
+    "paper": "#ffffff",
+    "ink": "#1b1f24",
+    "muted": "#5b6570",
+    "grid": "#e3e7eb",
+    "waiting": "#0072b2",
+    "in-work": "#7cc4ee",
+    "in-work-text": "#2580b3",
+    "running": "#8fd3bb",
+    "running-text": "#007a59",
+    "asked": "#00553e",
+    "per-instance": "#9b4f86",
+    "target": "#c85200",
+    "processing": "#8a6100",
+    "failure": "#b3261e",
+}
+DARK = {
+    "paper": "#11161c",
+    "ink": "#e8ebee",
+    "muted": "#a0abb6",
+    "grid": "#2b343d",
+    "waiting": "#3d9fdd",
+    "in-work": "#a9dcf8",
+    "in-work-text": "#a9dcf8",
+    "running": "#1f7f64",
+    "running-text": "#4fcda6",
+    "asked": "#86e5c8",
+    "per-instance": "#dd93c6",
+    "target": "#ff9149",
+    "processing": "#e8b84a",
+    "failure": "#ff7a70",
+}
+
+
+def with_variables(svg: str) -> str:
+    """The drawing with each light colour replaced by its role's CSS variable."""
+    for role, colour in LIGHT.items():
+        svg = svg.replace(colour, f"var(--{role})")
+    return svg

@@ -1,0 +1,96 @@
+"""A story as a file: the PNG that stands alone, and the SVGs that the page holds.
+
+Owns the style and what HTML needs of an SVG. One layout draws both: the page shows a point as a pixel, the
+PNG as two.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+
+from sluice_report.layout import LEFT, POINTS_PER_INCH, RIGHT, figure
+from sluice_report.palette import LIGHT, with_variables
+from sluice_sim.embedded.story import Story
+
+PNG_SCALE = 2
+
+STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "sluice",
+    "text.parse_math": False,
+    "axes.edgecolor": LIGHT["muted"],
+    "axes.facecolor": "none",
+    "figure.facecolor": LIGHT["paper"],
+    "text.color": LIGHT["ink"],
+    "xtick.color": LIGHT["muted"],
+    "ytick.color": LIGHT["muted"],
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawing:
+    """An SVG for the page, and where in its width the first and the last minute stand (0 to 1)."""
+
+    svg: str
+    left: float
+    right: float
+    first: int
+    last: int
+
+
+def png(story: Story, *, width: float = 860) -> bytes:
+    """The picture that stands by itself: title, panels, chronicle."""
+    with _style():
+        drawn = figure(story, width, alone=True)
+        out = io.BytesIO()
+        drawn.savefig(out, format="png", dpi=POINTS_PER_INCH * PNG_SCALE, metadata={"Software": None})
+    return out.getvalue()
+
+
+def drawing(story: Story, *, width: float) -> Drawing:
+    """The panels for the page, in the page's own colours and font."""
+    with _style(**{"svg.hashsalt": f"{story.summary.name} {width}"}):
+        drawn = figure(story, width, alone=False)
+        out = io.StringIO()
+        drawn.savefig(out, format="svg", transparent=True, metadata={"Date": None})
+    height = drawn.get_size_inches()[1] * POINTS_PER_INCH
+    return Drawing(
+        svg=with_variables(_inline(out.getvalue(), width, height)),
+        left=LEFT / width,
+        right=1 - RIGHT / width,
+        first=story.minutes[0].minute,
+        last=story.minutes[-1].minute,
+    )
+
+
+def _inline(svg: str, width: float, height: float) -> str:
+    """What HTML needs of an SVG file: no prologue, metadata, namespaces, styles, size, fonts, unused ids."""
+    body = svg[svg.index("<svg") :]
+    body = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", body, flags=re.DOTALL)
+    body = re.sub(r"font: ([^;\"]*?)([\d.]+px) [^;\"]*", r"font: \1\2 var(--font)", body)
+    body = re.sub(r"font-family: [^;\"]*", "font-family: var(--font)", body)
+    body = re.sub(r'<g id="[^"]*"', "<g", body)
+    return re.sub(
+        r"<svg [^>]*>", f'<svg viewBox="0 0 {width:g} {height:g}" aria-hidden="true">', body, count=1
+    )
+
+
+@contextmanager
+def _style(**more: str) -> Iterator[None]:
+    """The report's own style, whatever the user's matplotlibrc says."""
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        # A name in a script the built-in font lacks is drawn as boxes in the PNG; the page has the reader's.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE | more)
+        yield

@@ -1,0 +1,56 @@
+"""MsgProcessingDuration as a fleet's workers publish it: once a minute, under the fleet's own dimensions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from sluice.core.model import MSG_PROCESSING_DURATION
+from sluice_sim.clock import VirtualClock
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudwatch import CloudWatchClient
+
+MINUTE_S = 60
+VALUES_PER_DATUM = 150
+DECIMALS = 2
+"""Rounding keeps a minute's distinct values within one datum."""
+
+
+class DurationReporter:
+    """Gathers the durations of a minute and puts them as values and counts."""
+
+    def __init__(
+        self, clock: VirtualClock, cloudwatch: CloudWatchClient, namespace: str, dimensions: Mapping[str, str]
+    ) -> None:
+        self._clock, self._cloudwatch = clock, cloudwatch
+        self._namespace, self._dimensions = namespace, dimensions
+        self._counts: Counter[float] = Counter()
+        clock.every(MINUTE_S, self._publish)
+
+    def took(self, duration_s: float) -> None:
+        """A message was finished after so many seconds."""
+        self._counts[round(duration_s, DECIMALS)] += 1
+
+    def _publish(self) -> None:
+        counts, self._counts = self._counts, Counter()
+        values = sorted(counts)
+        for first in range(0, len(values), VALUES_PER_DATUM):
+            some = values[first : first + VALUES_PER_DATUM]
+            self._cloudwatch.put_metric_data(
+                Namespace=self._namespace,
+                MetricData=[
+                    {
+                        "MetricName": MSG_PROCESSING_DURATION,
+                        "Dimensions": [
+                            {"Name": key, "Value": text} for key, text in self._dimensions.items()
+                        ],
+                        "Timestamp": datetime.fromtimestamp(self._clock.now - MINUTE_S, UTC),
+                        "Unit": "Seconds",
+                        "Values": some,
+                        "Counts": [float(counts[value]) for value in some],
+                    }
+                ],
+            )

@@ -1,0 +1,67 @@
+"""The example workloads as plays: what arrives, how long it takes, how fast instances boot.
+
+Owns the stories alone; sizes, targets and alarms come from samconfig.toml and workload.yaml.
+"""
+
+from __future__ import annotations
+
+from sluice_sim.embedded.story import Scenario, Steady
+
+TRANSCRIPTION = Scenario(
+    name="transcription",
+    about="a GPU group at 8 messages per instance, 0..5: idle, 24 messages, a burst of 60, idle again",
+    boot_s=120,
+    durations=((0, 60),),
+    visibility_timeout_s=300,
+    bursts={4: 24, 14: 60},
+)
+
+QUEUE_PROC = Scenario(
+    name="queue-proc",
+    about="a Fargate service with a dynamic target: over 150 minutes messages come to take 6 s, not 2 s",
+    boot_s=40,
+    durations=((0, 2), (150, 6)),
+    visibility_timeout_s=300,
+    batch=10,
+    steady=Steady(first=3, last=165, per_minute=30),
+    row_every_minutes=15,
+    limit_minutes=300,
+)
+
+COMPILER_PROD = Scenario(
+    name="compiler-aarch64-prod",
+    about="a FIFO queue with 12 message groups on native metrics, 3 per instance, 1..6: never below one",
+    boot_s=180,
+    durations=((0, 90),),
+    visibility_timeout_s=600,
+    bursts={4: 18},
+    message_groups=12,
+)
+
+COMPILER_STAGING = Scenario(
+    name="compiler-aarch64-staging",
+    about="a FIFO queue with 2 message groups, 0..4: a third instance has nothing to do, and the log says so",
+    boot_s=180,
+    durations=((0, 90),),
+    visibility_timeout_s=600,
+    bursts={4: 18},
+    message_groups=2,
+)
+
+BULK_CONSUMER = Scenario(
+    name="bulk-consumer",
+    about="2.8 million messages at 600,000 a day, 10..30 tasks; scaled down 1:10,000 in messages and target, "
+    "each taking 432 s in place of 4.32 s",
+    boot_s=60,
+    durations=((0, 432),),
+    visibility_timeout_s=1800,
+    bursts={3: 280},
+    parameters={"MessagesPerInstance": "0.0833"},
+    row_every_minutes=10,
+)
+
+SCENARIOS = {
+    scenario.name: scenario
+    for scenario in (TRANSCRIPTION, QUEUE_PROC, COMPILER_PROD, COMPILER_STAGING, BULK_CONSUMER)
+}
+DEMO = (TRANSCRIPTION, QUEUE_PROC)

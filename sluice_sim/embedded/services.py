@@ -1,0 +1,142 @@
+"""ECS services and their scalable targets as the API shows them: tasks take time, deployments roll.
+
+Owns what moto leaves out: there, running becomes desired at once, and a scalable target's bounds mean
+nothing. UpdateService is not bounded by the scalable target, as at AWS; registering a target pulls the count
+into its bounds.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+from unittest import mock
+
+from moto.applicationautoscaling.models import (
+    ApplicationAutoscalingBackend,
+    FakeApplicationAutoscalingPolicy,
+    FakeScalableTarget,
+    applicationautoscaling_backends,
+)
+from moto.ecs.models import EC2ContainerServiceBackend, Service, ecs_backends
+
+from sluice_sim.clock import VirtualClock
+from sluice_sim.embedded.account import ACCOUNT_ID, REGION, arn
+from sluice_sim.embedded.fleet import Fleet, Unit
+from sluice_sim.embedded.worker import Worker
+
+DIMENSION: Literal["ecs:service:DesiredCount"] = "ecs:service:DesiredCount"
+
+
+class Services:
+    """Every ECS service of the account, by its resource id `service/CLUSTER/NAME`."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self._clock = clock
+        self._fleets: dict[str, Fleet] = {}
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """UpdateService, RegisterScalableTarget and policies' ARNs are ours while the context lasts."""
+        services, register = self, ApplicationAutoscalingBackend.register_scalable_target
+        put_policy = ApplicationAutoscalingBackend.put_scaling_policy
+
+        def update(_: EC2ContainerServiceBackend, properties: dict[str, Any]) -> Service:
+            resource_id = f"service/{properties['cluster']}/{properties['service']}"
+            if properties.get("desired_count") is not None:
+                services.set_desired(resource_id, int(properties["desired_count"]))
+            if properties.get("force_new_deployment"):
+                services.fleet(resource_id).roll()
+            return _service(resource_id)
+
+        def registered(
+            backend: ApplicationAutoscalingBackend, *args: Any, **named: Any
+        ) -> FakeScalableTarget:
+            target = register(backend, *args, **named)
+            services.pull_into_bounds(target.resource_id)
+            return target
+
+        def put(
+            backend: ApplicationAutoscalingBackend, *args: Any, **named: Any
+        ) -> FakeApplicationAutoscalingPolicy:
+            policy = put_policy(backend, *args, **named)
+            policy.policy_arn = policy_arn(policy.resource_id, policy.policy_name)
+            return policy
+
+        with (
+            mock.patch.object(EC2ContainerServiceBackend, "update_service", update),
+            mock.patch.object(ApplicationAutoscalingBackend, "register_scalable_target", registered),
+            mock.patch.object(ApplicationAutoscalingBackend, "put_scaling_policy", put),
+        ):
+            yield
+
+    def run(self, resource_id: str, *, boot_s: float, start: Callable[[], Worker]) -> Fleet:
+        """Bring a service that was created with no task to life."""
+        mirror = _ServiceMirror(service=_service(resource_id))
+        self._fleets[resource_id] = Fleet(self._clock, mirror, boot_s=boot_s, start=start)
+        return self._fleets[resource_id]
+
+    def fleet(self, resource_id: str) -> Fleet:
+        """The living fleet behind the service."""
+        return self._fleets[resource_id]
+
+    def set_desired(self, resource_id: str, desired: int) -> None:
+        """As UpdateService: no bounds, and no deployment."""
+        _service(resource_id).desired_count = desired
+        self._fleets[resource_id].set_desired(desired)
+
+    def pull_into_bounds(self, resource_id: str) -> None:
+        """What registering a scalable target does to the service's count."""
+        minimum, maximum = self.bounds(resource_id)
+        desired = self._fleets[resource_id].size().desired
+        if not minimum <= desired <= maximum:
+            self.set_desired(resource_id, min(max(desired, minimum), maximum))
+
+    def bounds(self, resource_id: str) -> tuple[int, int]:
+        """The scalable target's min and max."""
+        target = _targets()[resource_id]
+        return int(target.min_capacity or 0), int(target.max_capacity or 0)
+
+    def suspended(self, resource_id: str, direction: str) -> bool:
+        """Whether dynamic scaling "Out" or "In" is suspended on the scalable target."""
+        state: Any = _targets()[resource_id].suspended_state or {}
+        return bool(state.get(f"DynamicScaling{direction}Suspended", False))
+
+
+@dataclass(slots=True, kw_only=True)
+class _ServiceMirror:
+    """Keeps `fleet.Mirror`: a service shows counts and its deployment's state."""
+
+    service: Service
+
+    def show(self, fleet: Fleet, unit: Unit) -> None:  # noqa: ARG002 - a service shows counts, not tasks
+        size = fleet.size()
+        self.service.running_count, self.service.pending_count = size.running, size.booting
+        (primary,) = self.service.deployments
+        primary["rolloutState"] = "IN_PROGRESS" if fleet.rolling else "COMPLETED"
+        primary["runningCount"], primary["desiredCount"] = size.running, size.desired
+
+    def may_launch(self) -> bool:
+        return True
+
+    def may_terminate(self) -> bool:
+        return True
+
+
+def policy_arn(resource_id: str, policy_name: str) -> str:
+    """A policy keeps its ARN however often it is put; moto would make a new one each time."""
+    unique = uuid.uuid5(uuid.NAMESPACE_URL, f"{resource_id}/{policy_name}")
+    return arn("autoscaling", f"scalingPolicy:{unique}:resource/ecs/{resource_id}:policyName/{policy_name}")
+
+
+def _service(resource_id: str) -> Service:
+    _, cluster, name = resource_id.split("/")
+    backend: EC2ContainerServiceBackend = ecs_backends[ACCOUNT_ID][REGION]
+    return backend.services[f"{cluster}:{name}"]
+
+
+def _targets() -> dict[str, FakeScalableTarget]:
+    backend: ApplicationAutoscalingBackend = applicationautoscaling_backends[ACCOUNT_ID][REGION]
+    return backend.targets.get(DIMENSION, {})

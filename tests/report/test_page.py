@@ -1,0 +1,142 @@
+"""The page tells what the story tells, and needs nothing but itself."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import sluice_report
+from sluice_report import palette, wording
+from tests.report import builders
+from tests.report.conftest import HARD, Report
+
+
+def test_the_report_is_one_page_and_a_picture_for_each_workload(report: Report) -> None:
+    assert [path.name for path in report.written] == ["report.html", "transcription.png", "queue-proc.png"]
+    assert {path.name for path in report.written[0].parent.iterdir()} == {
+        path.name for path in report.written
+    }
+
+
+def test_every_minute_stands_in_the_page_with_the_storys_numbers(report: Report) -> None:
+    rows = re.findall(r'<tr><th scope="row">(\d+)</th>(.*?)</tr>', report.html)
+    told = [(int(number), re.findall(r"<td>(.*?)</td>", cells)) for number, cells in rows]
+    played = [row for story in report.stories for row in story.minutes]
+    assert len(told) == len(played)
+    for (number, cells), row in zip(told, played, strict=True):
+        values = (
+            row.visible, row.in_flight, row.desired, row.running,
+            row.backlog_per_instance, row.target, row.processing_s,
+        )  # fmt: skip
+        assert number == row.minute
+        assert cells == ["–" if value is None else wording.number(value) for value in values]
+
+
+def test_the_summary_says_of_each_workload_whether_it_is_ok(report: Report) -> None:
+    told = report.read.told()
+    assert re.findall(r"\| (ok|not ok) \|", told) == ["ok", "not ok"]
+    assert "| nothing left, back at its minimum |" in told
+    assert "not done: 24 of 9,024 processed, 9,000 left, 3 desired (minimum 0)" in told
+    assert "1 bootstrap, 1 shutdown" in told
+
+
+def test_every_event_stands_in_the_chronicle_and_every_one_but_arrivals_has_a_number(report: Report) -> None:
+    for index, story in enumerate(report.stories, 1):
+        section = report.html.split(f'<section id="play-{index}"')[1].split("</section>")[0]
+        listed = section.split('<ol class="chronicle">')[1].split("</ol>")[0]
+        items = re.findall(r'<li data-minute="(\d+)">(.*?)</li>', listed, flags=re.DOTALL)
+        events = [(row.minute, event) for row in story.minutes for event in row.events]
+        assert [int(minute) for minute, _ in items] == [minute for minute, _ in events]
+        numbers = [int(number) for _, item in items for number in re.findall(r">(\d+)</i>", item)]
+        assert numbers == list(range(1, len(events) - Counter(e.kind for _, e in events)["arrival"] + 1))
+
+
+def test_a_decision_is_told_with_its_minute_its_trigger_and_its_reason(report: Report) -> None:
+    told = report.read.told()
+    assert "| 1 | minute 2 | Sluice, by tick | bootstrap 0 → 1: work waits and nothing runs |" in told
+    assert "| 2 | minute 4 | AWS | target tracking 1 → 3: 24 per instance against a target of 8 |" in told
+    assert "| Sluice, by alarm | shutdown 3 → 0: the queue is proven empty (0 for 5 min and now) |" in told
+
+
+def test_what_a_story_says_is_text_and_never_markup(report: Report) -> None:
+    told = HARD.removesuffix(" (by schedule)").replace("->", "→")
+    assert told in report.read.told()
+    assert "<script>alert" not in report.html
+    assert "<b>9000" not in report.html
+    assert [tag for tag, _ in report.read.elements].count("script") == 1
+
+
+def test_the_page_reaches_for_nothing_outside_itself(report: Report) -> None:
+    assert not re.search(r"(https?:)?//[a-z]", report.html.replace("// Pointing", ""), flags=re.IGNORECASE)
+    assert "@import" not in report.html
+    for tag, attributes in report.read.elements:
+        assert tag not in ("img", "iframe", "object", "embed", "base")
+        for name in ("src", "href", "xlink:href", "srcset"):
+            assert (attributes.get(name) or "#").startswith(("#", "data:,")), (tag, attributes)
+
+
+def test_ids_are_unique_and_every_reference_has_its_id(report: Report) -> None:
+    ids = [attributes["id"] for _, attributes in report.read.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    referred = set(re.findall(r'url\(#([^)]+)\)|href="#([^"]+)"', report.html))
+    assert {first or second for first, second in referred} <= set(ids)
+
+
+def test_the_drawings_take_every_colour_and_the_font_from_the_page(report: Report) -> None:
+    drawings = re.findall(r"<svg .*?</svg>", report.html, flags=re.DOTALL)
+    assert len(drawings) == 2 * len(report.stories)
+    for drawing in drawings:
+        assert not re.findall(r"#[0-9a-f]{6}\b", drawing)
+        assert "DejaVu" not in drawing
+        assert set(re.findall(r"var\(--([a-z-]+)\)", drawing)) <= {*palette.LIGHT, "font"}
+
+
+def test_both_variants_of_the_palette_name_the_same_roles_and_light_ones_are_told_apart() -> None:
+    assert set(palette.LIGHT) == set(palette.DARK)
+    assert len(set(palette.LIGHT.values())) == len(palette.LIGHT)
+
+
+def test_the_same_stories_make_the_same_files(report: Report, tmp_path: Path) -> None:
+    again = sluice_report.write(report.stories, tmp_path)
+    assert [path.read_bytes() for path in again] == [path.read_bytes() for path in report.written]
+
+
+def test_two_stories_of_one_name_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"told twice: transcription"):
+        sluice_report.write([builders.story(), builders.story()], tmp_path)
+
+
+def test_a_story_without_a_minute_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no minute was played of transcription"):
+        sluice_report.write([builders.flat(0)], tmp_path)
+
+
+def test_importing_the_report_loads_neither_matplotlib_nor_jinja() -> None:
+    code = (
+        "import sys, sluice_report; print([m for m in ('matplotlib', 'jinja2', 'numpy') if m in sys.modules])"
+    )
+    root = Path(sluice_report.__file__).resolve().parents[1]
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert loaded.stdout.strip() == "[]"
+
+
+def test_a_home_that_cannot_be_written_costs_no_warning(tmp_path: Path) -> None:
+    (tmp_path / "not-a-directory").touch()
+    code = (
+        "import sys; from pathlib import Path; import sluice_report; from tests.report import builders;"
+        f"sluice_report.write([builders.flat()], Path({str(tmp_path / 'out')!r}))"
+    )
+    home = str(tmp_path / "not-a-directory")
+    environ = dict.fromkeys(("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "MPLCONFIGDIR"), home)
+    root = Path(sluice_report.__file__).resolve().parents[1]
+    wrote = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, env=environ, capture_output=True, text=True, check=False
+    )
+    assert (wrote.returncode, wrote.stderr) == (0, "")
