@@ -49,6 +49,7 @@ class Play:
         self._events: list[Event] = []
         self._finished_s: list[float] = []
         self._published: float | None = None
+        self._held = ""
         self._quiet = 0
         self._queue_url = aws.create_queue(
             deployed["QueueName"], visibility_timeout_s=scenario.visibility_timeout_s
@@ -101,13 +102,20 @@ class Play:
             return
         if "backlog_per_instance" in record:
             self._published = record["backlog_per_instance"]
-        if "decision" in record and record["outcome"] == "acted":
-            self.summary.decisions[record["decision"]] += 1
-            text = f"{record['message']} (by {record['trigger']})"
-            self._events.append(Event(kind=EventKind.DECISION, text=text))
+        if "decision" in record:
+            self._decided(record)
         elif record.get("level") == "ERROR":
             text = f"{line.function}: {record['message']}"
             self._events.append(Event(kind=EventKind.FAILURE, text=text))
+
+    def _decided(self, record: Mapping[str, Any]) -> None:
+        """A decision that acted, or one that held or only observed for another reason than just before."""
+        text, acted = f"{record['message']} (by {record['trigger']})", record["outcome"] == "acted"
+        if acted:
+            self.summary.decisions[record["decision"]] += 1
+        if acted or text != self._held:
+            self._events.append(Event(kind=EventKind.DECISION if acted else EventKind.NOTE, text=text))
+        self._held = "" if acted else text
 
     def scaled(self, scaled: Scaled) -> None:
         """AWS's target tracking moved a fleet."""

@@ -9,6 +9,7 @@ from botocore.exceptions import (
     ParamValidationError,
     ReadTimeoutError,
 )
+from botocore.parsers import ResponseParserError
 
 from sluice.aws.errors import calling
 from sluice.errors import CapacityError, ConfigError, SluiceError, TransientError
@@ -103,3 +104,9 @@ def test_what_goes_well_goes_through() -> None:
     with calling("AnyCall of x"):
         answer = 1
     assert answer == 1
+
+
+@pytest.mark.parametrize("unreadable", [ResponseParserError("no XML"), AttributeError("get"), KeyError("x")])
+def test_an_answer_that_cannot_be_read_is_no_answer(unreadable: Exception) -> None:
+    with pytest.raises(TransientError, match="AWS's answer cannot be read"), calling("AnyCall"):
+        raise unreadable

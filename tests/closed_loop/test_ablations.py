@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from sluice_sim.embedded.story import Part
 from tests.closed_loop.conftest import Played, perform
 
 FIRST_ARRIVAL = min(TRANSCRIPTION.bursts)
+BRIEF = replace(TRANSCRIPTION, bursts={4: 3}, limit_minutes=20)
 
 
 def test_without_the_bootstrap_alarm_the_tick_wakes_the_group_within_two_ticks() -> None:
@@ -86,15 +88,19 @@ def test_a_mistake_in_a_template_leaves_the_group_asleep(
     checkout_with: Callable[[str, str, str], Path], file: str, old: str, new: str
 ) -> None:
     """What is deployed is what is played: with the publisher away, only the alarm could wake the group."""
-    played = perform(checkout_with(file, old, new), without=(Part.PUBLISHER,))
+    played = perform(checkout_with(file, old, new), scenario=BRIEF, without=(Part.PUBLISHER,))
     assert played.summary.processed == 0
+
+
+def test_without_a_mistake_the_same_play_is_processed() -> None:
+    assert perform(scenario=BRIEF, without=(Part.PUBLISHER,)).summary.processed == 3
 
 
 def test_a_group_whose_launches_are_suspended_is_held_and_says_so() -> None:
     def suspend(aws: EmbeddedAws) -> None:
         aws.autoscaling.suspend_processes(AutoScalingGroupName="transcription", ScalingProcesses=["Launch"])
 
-    played: Played = perform(before=suspend, without=(Part.PUBLISHER,))
+    played: Played = perform(scenario=BRIEF, before=suspend, without=(Part.PUBLISHER,))
     assert played.decisions("bootstrap") == []
     (_, record) = played.decisions("bootstrap", "held")[0]
     assert record["message"].endswith("(Launch is suspended)")

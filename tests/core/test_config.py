@@ -43,6 +43,14 @@ VALID: dict[str, dict[str, Any]] = {
     "own dimensions": document(
         duration_metric={"namespace": "Workers", "name": "Seconds", "dimensions": {"Queue": "q"}}
     ),
+    "names as workload.yaml allows them": document(
+        fleet={"type": "asg", "name": "a B_1.#/@=+()-"}, duration_metric={"namespace": "a B_1.#/:-"}
+    ),
+    "most dimensions": document(
+        duration_metric={"namespace": "n", "dimensions": {f"D {index}~": "!" for index in range(30)}}
+    ),
+    "longest dimension": document(duration_metric={"namespace": "n", "dimensions": {"k" * 255: "v" * 1024}}),
+    "paused, no policy": document(mode="paused", policy_arn=""),
     "fifo": document(queue_url=queue_url("transcription.fifo")),
 }
 
@@ -111,7 +119,18 @@ class TestAccepted:
 
     def test_an_empty_policy_arn_is_an_absent_one(self) -> None:
         assert parsed(document(mode="observe", policy_arn="")).policy_arn is None
-        assert parsed(without("policy_arn")).policy_arn is None
+        absent = without("policy_arn") | {"mode": "observe"}
+        assert parsed(absent).policy_arn is None
+
+    @pytest.mark.parametrize(
+        "statistic", ["Average", "p1", "p05", "p90", "p99.99", "p100", "p0.01", "p0.1", "p0.10", "p00.5"]
+    )
+    def test_a_percentile_is_above_0_and_at_most_100(self, statistic: str) -> None:
+        given = document(target=dynamic_section(statistic=statistic))
+        jsonschema.validate(given, config.json_schema())
+        target = parsed(given).target
+        assert isinstance(target, DynamicTarget)
+        assert target.statistic == statistic
 
     def test_a_bootstrap_by_backlog_has_no_fixed_size(self) -> None:
         assert parsed(VALID["bootstrap by backlog"]).bootstrap_instances is None
@@ -222,7 +241,11 @@ class TestRefused:
             ({"duration_metric": {"namespace": ""}}, "duration_metric.namespace", "", "at least 1"),
             ({"idle_minutes": 0}, "idle_minutes", 0, "greater than or equal to 1"),
             ({"idle_minutes": 121}, "idle_minutes", 121, "less than or equal to 120"),
+            ({"duration_metric": {"namespace": 'a"b'}}, "duration_metric.namespace", 'a"b', "pattern"),
+            ({"duration_metric": {"namespace": "Größe"}}, "duration_metric.namespace", "Größe", "pattern"),
             ({"policy_arn": "my-policy"}, "policy_arn", "my-policy", "pattern"),
+            ({"policy_arn": ""}, "policy_arn", "", "mode active needs policy_arn: workload.yaml writes it"),
+            ({"policy_arn": None}, "policy_arn", None, "mode active needs policy_arn"),
             (
                 {"alarm_arns": {"bootstrap": "", "shutdown": alarm_arn("x", "shutdown")}},
                 "alarm_arns.bootstrap",
@@ -243,6 +266,72 @@ class TestRefused:
         found = problems(json.dumps(document(**changed)))
         assert [(at, shown) for at, shown, _ in found] == [(path, value)] * len(found)
         assert any(way_out in said for _, _, said in found)
+
+    @pytest.mark.parametrize("name", ["a:b", 'a"b', "a\\b", "ä", "a\n", "a\tb", "a" * 256])
+    def test_a_group_is_named_as_workload_yaml_would_take_it(self, name: str) -> None:
+        found = problems(json.dumps(document(fleet={"type": "asg", "name": name})))
+        assert [(path, value) for path, value, _ in found] == [("fleet.name", name)]
+
+    @pytest.mark.parametrize("name", ["a/b", "a b", "a.b", "ä", "a\n", "", "a" * 256])
+    @pytest.mark.parametrize("key", ["cluster", "service"])
+    def test_a_cluster_and_a_service_have_short_names(self, key: str, name: str) -> None:
+        fleet = {"type": "ecs", "cluster": "c", "service": "s"} | {key: name}
+        found = problems(json.dumps(ecs_document(fleet=fleet)))
+        assert [(path, value) for path, value, _ in found] == [(f"fleet.{key}", name)]
+
+    @pytest.mark.parametrize(
+        "statistic", ["p0", "p00", "p0.0", "p0.00", "p100.1", "p101", "p", "p9٣", "p90\n"]
+    )
+    def test_what_is_no_percentile_is_refused(self, statistic: str) -> None:
+        found = problems(json.dumps(document(target=dynamic_section(statistic=statistic))))
+        assert [(path, value) for path, value, _ in found] == [("target.statistic", statistic)]
+
+    @pytest.mark.parametrize(
+        ("dimensions", "path", "way_out"),
+        [
+            ({}, "", "at least 1 item"),
+            ({f"D{index}": "x" for index in range(31)}, "", "at most 30 items"),
+            ({"": "x"}, "", "pattern"),
+            ({"ü": "x"}, "", "pattern"),
+            ({"k" * 256: "x"}, "", "pattern"),
+            ({"Queue": ""}, ".Queue", "pattern"),
+            ({"Queue": "ü"}, ".Queue", "pattern"),
+            ({"Queue": "a\n"}, ".Queue", "pattern"),
+            ({"Queue": "v" * 1025}, ".Queue", "pattern"),
+            ({"Queue": 7}, ".Queue", "valid string"),
+        ],
+    )
+    def test_dimensions_are_what_cloudwatch_takes(
+        self, dimensions: dict[str, object], path: str, way_out: str
+    ) -> None:
+        metric = {"namespace": "n", "dimensions": dimensions}
+        [(at, _, said)] = problems(json.dumps(document(duration_metric=metric)))
+        assert at == f"duration_metric.dimensions{path}"
+        assert way_out in said
+
+    def test_mode_active_needs_the_key_of_the_policy_too(self) -> None:
+        [(path, value, way_out)] = problems(json.dumps(without("policy_arn")))
+        assert (path, value) == ("policy_arn", None)
+        assert way_out.startswith("mode active needs policy_arn: ")
+
+    def test_a_key_given_twice_is_refused_wherever_it_is(self) -> None:
+        text = json.dumps(document(mode="on"))
+        text = text.replace('"idle_minutes": 5', '"idle_minutes": 5, "idle_minutes": 9, "idle_minutes": 5')
+        text = text.replace('"min": 0', '"min": 0, "min": 1')
+        found = problems(text)
+        assert [(path, said) for path, _, said in found[:2]] == [
+            ("idle_minutes", "given 3 times: keep one"),
+            ("capacity.min", "given 2 times: keep one"),
+        ]
+        assert [path for path, _, _ in found[2:]] == ["mode"]
+
+    def test_a_document_whose_only_fault_is_a_key_given_twice_is_refused(self) -> None:
+        text = json.dumps(document()).replace('"min": 0', '"min": 0, "min": 0')
+        assert problems(text) == [("capacity.min", "min", "given 2 times: keep one")]
+
+    @pytest.mark.parametrize("text", ["[" * 4000, '{"a":' * 4000, "9" * 4090])
+    def test_json_too_deep_or_too_long_to_read_is_refused_all_the_same(self, text: str) -> None:
+        assert [path for path, _, _ in problems(text)][:1] == ["document"]
 
     @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
     @pytest.mark.parametrize(
@@ -344,10 +433,8 @@ class TestRefused:
     def test_four_kilobytes_are_counted_in_bytes_and_may_be_full(self) -> None:
         text = json.dumps(document())
         assert config.parse(text + " " * (4096 - len(text))).name == "transcription"
-        dimensions = {"D": "ü" * 1800}
-        wide = json.dumps(
-            document(duration_metric={"namespace": "n", "dimensions": dimensions}), ensure_ascii=False
-        )
+        metric = {"namespace": "n", "name": "ü" * 200}
+        wide = json.dumps(document(duration_metric=metric), ensure_ascii=False).ljust(4000)
         assert len(wide) < 4096 < len(wide.encode())
         assert [path for path, _, _ in problems(wide)] == ["document"]
 
@@ -370,6 +457,13 @@ class TestJsonSchema:
             {"policy_arn": "my-policy"},
             {"target": static_section(0)},
             {"fleet": {"type": "vm"}},
+            {"fleet": {"type": "asg", "name": "a:b"}},
+            {"fleet": {"type": "ecs", "cluster": "a/b", "service": "s"}},
+            {"target": dynamic_section(statistic="p0")},
+            {"duration_metric": {"namespace": 'a"b'}},
+            {"duration_metric": {"namespace": "n", "dimensions": {}}},
+            {"duration_metric": {"namespace": "n", "dimensions": {"ü": "x"}}},
+            {"duration_metric": {"namespace": "n", "dimensions": {"Queue": "ü"}}},
         ],
     )
     def test_the_schema_refuses_what_the_parser_refuses(self, changed: dict[str, Any]) -> None:

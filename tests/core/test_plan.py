@@ -5,8 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluice.core.model import Bounds, Limit
-from sluice.core.plan import clamp, effective_bounds, instances_for, plan
+from sluice.core.plan import clamp, effective_bounds, instances_for
 from tests.builders import capacity, workload
+
+
+def plan(messages: int, target_per_instance: float, bounds: Bounds) -> int:
+    """The whole chain: demand, then bounds."""
+    return clamp(instances_for(messages, target_per_instance), bounds)[0]
+
 
 TARGETS = st.floats(min_value=1e-6, max_value=1e12)
 MESSAGES = st.integers(min_value=0, max_value=1_000_000)

@@ -94,8 +94,17 @@ class TestTarget:
         assert (decision.target, decision.limits) == (expected, (limit,))
 
     def test_both_the_factor_and_a_bound_can_bite(self) -> None:
-        decision = decide(durations(0.006), present=800)
-        assert (decision.target, decision.limits) == (1000, (Limit.MAX_FACTOR, Limit.MAX_TARGET))
+        decision = decide(durations(0.006), present=400)
+        assert (decision.target, decision.limits) == (800, (Limit.MAX_TARGET, Limit.MAX_FACTOR))
+
+    def test_a_factor_smaller_than_the_deadband_still_moves_the_target_step_by_step(self) -> None:
+        present = 10.0
+        for _ in range(20):
+            present = decide(durations(30), present, max_factor_per_retune=1.05).target or present
+        assert present > 18  # 600 s / 30 s = 20, less the deadband
+
+    def test_after_a_stack_event_the_deadband_still_leaves_a_close_target_alone(self) -> None:
+        assert decide(durations(60), 10.5, Trigger.STACK).reason is Reason.WITHIN_DEADBAND
 
     @pytest.mark.parametrize(
         ("present", "left_alone"), [(10, True), (9.1, True), (11.1, True), (9.0, False), (11.2, False)]

@@ -121,9 +121,13 @@ def test_an_ecs_policy_has_both_cooldowns() -> None:
     assert cooldowns == (45, 400)
 
 
-@pytest.mark.parametrize("mode", ["active", "observe", "paused"])
-def test_the_scalable_target_is_tagged_for_sluice_and_bounded(mode: str) -> None:
-    [target] = of_type(workload("ecs", MinCapacity="1", Mode=mode), SCALABLE_TARGET).values()
+@pytest.mark.parametrize("mode", ["observe", "paused"])
+def test_there_is_no_scalable_target_unless_active_as_registering_one_resizes_the_service(mode: str) -> None:
+    assert of_type(workload("ecs", MinCapacity="1", Mode=mode), SCALABLE_TARGET) == {}
+
+
+def test_the_scalable_target_is_tagged_for_sluice_and_bounded() -> None:
+    [target] = of_type(workload("ecs", MinCapacity="1"), SCALABLE_TARGET).values()
     assert target["Tags"] == [{"Key": "sluice", "Value": "managed"}]
     assert target["ResourceId"] == "service/workers/queue-proc"
     assert (target["ServiceNamespace"], target["ScalableDimension"]) == ("ecs", "ecs:service:DesiredCount")

@@ -1,4 +1,9 @@
+import json
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from copy import deepcopy
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +19,15 @@ DATA = {
     "configuration": {"description": "Sluice workload transcription: messages wait."},
 }
 ARN = alarm_arn("transcription", "bootstrap")
+STACK = {"detail-type": "CloudFormation Stack Status Change"}
+
+SAMPLES = sorted((Path(__file__).parents[2] / "events").glob("*.json"))
+PARSERS: list[Callable[[Any], object]] = [
+    lambda event: parse_scheduled_time(event, now=NOW),
+    parse_alarm,
+    parse_retune,
+    parse_test_load,
+]
 
 
 def direct(**changes: Any) -> dict[str, Any]:
@@ -22,6 +36,51 @@ def direct(**changes: Any) -> dict[str, Any]:
 
 def bus(**changes: Any) -> dict[str, Any]:
     return {"detail-type": "CloudWatch Alarm State Change", "resources": [ARN], "detail": DATA} | changes
+
+
+def without(event: dict[str, Any], key: str) -> dict[str, Any]:
+    return {kept: value for kept, value in event.items() if kept != key}
+
+
+def places(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path of everything inside an event."""
+    members = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, value in members:
+        yield (*path, key)
+        yield from places(value, (*path, key))
+
+
+def damaged(event: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The event with one thing deleted or replaced, each in turn."""
+    for *above, last in places(event):
+        for instead in ("deleted", None, 3, "x", [], {}):
+            changed = deepcopy(event)
+            holder: Any = changed
+            for key in above:
+                holder = holder[key]
+            if instead == "deleted":
+                del holder[last]
+            else:
+                holder[last] = deepcopy(instead)
+            yield changed
+
+
+class TestAnyEvent:
+    @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.stem)
+    @pytest.mark.parametrize("parse", PARSERS, ids=["schedule", "alarm", "retune", "load"])
+    def test_a_damaged_one_is_parsed_or_refused_and_nothing_else(
+        self, sample: Path, parse: Callable[[Any], object]
+    ) -> None:
+        for event in damaged(json.loads(sample.read_text())):
+            with suppress(ConfigError):
+                parse(event)
+
+    @pytest.mark.parametrize("event", [None, 3, "x", [], [{}], True])
+    @pytest.mark.parametrize("parse", PARSERS, ids=["schedule", "alarm", "retune", "load"])
+    def test_what_is_no_object_is_refused(self, event: object, parse: Callable[[Any], object]) -> None:
+        with pytest.raises(ConfigError) as refused:
+            parse(event)
+        assert str(refused.value) == f"the event must be a JSON object, got {event!r}"
 
 
 class TestSchedule:
@@ -44,6 +103,12 @@ class TestSchedule:
     def test_anything_else_is_refused_with_the_input_it_should_have(self, wrong: object) -> None:
         with pytest.raises(ConfigError, match=r"is no ISO 8601 time: the schedule's input must be"):
             parse_scheduled_time({"scheduled_time": wrong}, now=NOW)
+
+    @pytest.mark.parametrize("edge", ["0001-01-01T00:00:00+23:00", "9999-12-31T23:59:59-01:00"])
+    def test_a_time_that_utc_cannot_hold_is_refused(self, edge: str) -> None:
+        with pytest.raises(ConfigError) as refused:
+            parse_scheduled_time({"scheduled_time": edge}, now=NOW)
+        assert str(refused.value) == f"scheduled_time {edge!r} lies outside the years 1 to 9999 in UTC"
 
 
 class TestAlarm:
@@ -70,9 +135,19 @@ class TestAlarm:
             ({"alarmData": DATA}, "lacks `alarmArn`"),
             (direct(alarmName=""), "lacks `alarmName`: got ''"),
             (direct(state={}), "lacks `value`"),
-            (direct(state=None), "lacks `value`"),
+            (direct(state=None), "`state` must be an object, got None"),
+            (direct(state="x"), "`state` must be an object, got 'x'"),
+            ({"alarmArn": ARN, "alarmData": without(DATA, "state")}, "`state` must be an object, got None"),
+            (direct(state={"value": 3}), "lacks `value`: got 3"),
             (direct(configuration={}), "its description is ''"),
-            (direct(configuration=None), "does not name its workload"),
+            (direct(configuration=None), "`configuration` must be an object, got None"),
+            (direct(configuration="x"), "`configuration` must be an object, got 'x'"),
+            (direct(configuration={"description": None}), "its description is None"),
+            (direct(configuration={"description": 3}), "its description is 3, but must begin with"),
+            (direct() | {"alarmArn": 3}, "lacks `alarmArn`: got 3"),
+            (direct() | {"alarmData": None}, "`alarmData` must be an object, got None"),
+            (direct() | {"alarmData": []}, "`alarmData` must be an object, got []"),
+            (direct() | {"alarmData": "x"}, "`alarmData` must be an object, got 'x'"),
             (direct(configuration={"description": "CPU of x"}), "must begin with 'Sluice workload NAME:'"),
             (
                 direct(configuration={"alarmRule": "ALARM(x)", "description": "Sluice workload x: y"}),
@@ -80,7 +155,15 @@ class TestAlarm:
             ),
             (bus(resources=[]), "needs its one alarm ARN in `resources`, got []"),
             (bus(resources=[ARN, ARN]), "needs its one alarm ARN"),
+            (bus(resources=None), "in `resources`, got None"),
+            (bus(resources=3), "in `resources`, got 3"),
+            (bus(resources=[3]), "in `resources`, got [3]"),
+            (bus(resources=[""]), "in `resources`, got ['']"),
+            (bus(resources=ARN), "in `resources`, got 'arn:"),
             (bus(detail={}), "lacks `alarmName`"),
+            (bus(detail=None), "`detail` must be an object, got None"),
+            (bus(detail="x"), "`detail` must be an object, got 'x'"),
+            (without(bus(), "detail"), "`detail` must be an object, got None"),
         ],
     )
     def test_what_is_missing_is_said(self, event: dict[str, Any], said: str) -> None:
@@ -101,9 +184,19 @@ class TestRetune:
         assert parse_retune(event).stack_id is None
         assert parse_retune(event).trigger is Trigger.SCHEDULE
 
-    def test_a_stack_event_without_a_stack_is_refused(self) -> None:
-        with pytest.raises(ConfigError, match="lacks `stack-id`"):
-            parse_retune({"detail-type": "CloudFormation Stack Status Change"})
+    @pytest.mark.parametrize(
+        ("event", "said"),
+        [
+            (STACK, "`detail` must be an object, got None"),
+            (STACK | {"detail": "x"}, "`detail` must be an object, got 'x'"),
+            (STACK | {"detail": {}}, "lacks `stack-id`: got None"),
+            (STACK | {"detail": {"stack-id": 3}}, "lacks `stack-id`: got 3"),
+        ],
+    )
+    def test_a_stack_event_without_a_stack_is_refused(self, event: dict[str, Any], said: str) -> None:
+        with pytest.raises(ConfigError) as refused:
+            parse_retune(event)
+        assert said in str(refused.value)
 
 
 class TestLoad:
@@ -120,6 +213,9 @@ class TestLoad:
             ({"workload": "x", "messages": 10_001}, "messages: 10001"),
             ({"workload": "x", "messages": 1.5}, "messages: 1.5"),
             ({"workload": "x", "messages": "5"}, "messages: '5'"),
+            ({"workload": "x", "messages": True}, "messages: True"),
+            ({"workload": "x", "messages": None}, "messages: None"),
+            ({"workload": "x", "duration_s": True}, "duration_s: True: give seconds"),
             ({"workload": "x", "duration_s": -1}, "duration_s: -1: give seconds from 0 to 43200"),
             ({"workload": "x", "duration_s": float("nan")}, "duration_s: nan"),
             ({"workload": "x", "duration_s": 43_201}, "duration_s: 43201"),

@@ -347,7 +347,7 @@ def test_the_race_that_remains_a_bootstrap_may_undo_what_another_did_between_its
 
     def an_operator_asks_for_four() -> None:
         nonlocal woken_by_hand
-        if storm.scene.calls.named("queues.read") and not woken_by_hand:
+        if storm.scene.calls.named("fleets.read") and not woken_by_hand:
             woken_by_hand = True
             fleet = storm.served.fleet
             storm.scene.fleets.holding[fleet] = replace(storm.scene.fleets.holding[fleet], desired=4)

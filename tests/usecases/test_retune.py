@@ -206,7 +206,8 @@ class TestFailures:
         scene.policies.refusing = CapacityError("LimitExceeded")
         with pytest.raises(TransientError, match="retune failed for transcription"):
             retune(scene)
-        assert scene.ledger.decisions == []
+        [(decision, outcome)] = scene.ledger.decisions
+        assert (decision.reason, decision.target, outcome) == (Reason.RETUNED, 15, Outcome.FAILED)
 
     @pytest.mark.parametrize("unreadable", ["all", "counts"])
     def test_durations_that_could_not_be_read_leave_the_target_and_fail_the_round(

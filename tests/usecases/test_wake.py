@@ -141,8 +141,8 @@ class TestBootstrap:
         bootstrap(scene)
         assert [name for name, _ in scene.calls.made] == [
             "registry.one",
-            "fleets.read",
             "queues.read",
+            "fleets.read",
             "fleets.set_desired",
         ]
         assert scene.calls.made[0] == ("registry.one", served.name)
@@ -252,3 +252,19 @@ class TestShutdown:
             Reason.AT_MINIMUM,
         ]
         assert len(scene.acts()) == 1
+
+
+def test_a_decision_that_aws_refuses_is_told_with_everything_it_saw(scene: Scene) -> None:
+    scene.serve(workload(), visible=5)
+    scene.fleets.refusing = ConfigError("AccessDenied")
+    with pytest.raises(ConfigError, match="AccessDenied"):
+        bootstrap(scene)
+    decision, outcome = told(scene)
+    assert (decision.reason, decision.desired, outcome) == (Reason.WORK_WAITS, 1, Outcome.FAILED)
+
+
+def test_lambdas_next_attempt_wakes_the_fleet_where_the_look_after_a_shutdown_failed(scene: Scene) -> None:
+    served = scene.serve(workload(), visible=3, desired=0)  # shut down by the attempt before, work came since
+    shutdown(scene)
+    assert scene.desired(served) == 1
+    assert [decision.kind for decision, _ in scene.ledger.decisions] == [Kind.SHUTDOWN, Kind.BOOTSTRAP]

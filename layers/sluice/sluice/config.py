@@ -1,13 +1,12 @@
 """The workload document: JSON in, `Workload` or every problem at once out.
 
-Owns the one schema that Lambda, the command and the simulator share. Refuses unknown keys, strings where
-numbers belong, and bounds that contradict each other. The JSON Schema beside the documentation is generated
-from here.
+Owns the one schema that Lambda, the command and the simulator share; docs/workload.schema.json is generated
+from it. Refuses unknown keys, strings where numbers belong, names that workload.yaml would not take, and
+settings that contradict each other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
@@ -19,7 +18,7 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import PydanticCustomError
 
 from sluice.core.model import (
     MSG_PROCESSING_DURATION,
@@ -34,13 +33,25 @@ from sluice.core.model import (
     Workload,
 )
 from sluice.errors import DocumentError, Problem
+from sluice.problems import problem, repeated_keys
 
 MAX_BYTES = 4096  # a standard SSM parameter
-
 Number = TypeVar("Number", int, float)
 
 NAME = r"^[a-zA-Z][a-zA-Z0-9-]{0,63}$"
 Text = Annotated[str, Field(min_length=1, max_length=255)]
+# The characters that the parameters of workload.yaml allow.
+GroupName = Annotated[Text, Field(pattern=r"^[a-zA-Z0-9_.#/@=+() -]*$")]
+EcsName = Annotated[Text, Field(pattern=r"^[a-zA-Z0-9_-]*$")]
+Namespace = Annotated[Text, Field(pattern=r"^[a-zA-Z0-9_.#/: -]*$")]
+# CloudWatch's limits: percentiles above 0 up to 100, and 30 dimensions of printable ASCII.
+STATISTIC = r"^(Average|p(100|(0?[1-9]|[1-9][0-9])(\.[0-9]{1,2})?|00?\.(0[1-9]|[1-9][0-9]?)))$"
+DimensionName = Annotated[str, Field(pattern=r"^[ -~]{1,255}$")]
+DimensionValue = Annotated[str, Field(pattern=r"^[ -~]{1,1024}$")]
+NO_OTHERS = {"additionalProperties": False}  # pydantic's JSON Schema lets keys outside the pattern through
+Dimensions = Annotated[
+    dict[DimensionName, DimensionValue], Field(min_length=1, max_length=30, json_schema_extra=NO_OTHERS)
+]
 ARN = r"arn:[^:\s]+:[^:\s]+:[^:\s]*:\d{12}:\S+"
 Arn = Annotated[str, Field(pattern=f"^{ARN}$")]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -76,7 +87,7 @@ class AsgFleet(_Section):
     """An EC2 Auto Scaling group."""
 
     type: Literal["asg"]
-    name: Text
+    name: GroupName
 
     def fleet(self) -> Fleet:
         """The fleet in the core's words."""
@@ -87,8 +98,8 @@ class EcsFleet(_Section):
     """An ECS service."""
 
     type: Literal["ecs"]
-    cluster: Text
-    service: Text
+    cluster: EcsName
+    service: EcsName
 
     def fleet(self) -> Fleet:
         """The fleet in the core's words."""
@@ -130,7 +141,7 @@ class DynamicSection(_Section):
     type: Literal["dynamic"]
     acceptable_latency_s: Positive
     concurrency_per_instance: Positive = 1
-    statistic: Annotated[str, Field(pattern=r"^(Average|p\d{1,2}(\.\d{1,2})?)$")] = "Average"
+    statistic: Annotated[str, Field(pattern=STATISTIC)] = "Average"
     min_messages_per_instance: PerInstance = 0.1
     max_messages_per_instance: PerInstance = 100_000
     fallback_messages_per_instance: PerInstance
@@ -157,9 +168,9 @@ class DynamicSection(_Section):
 class DurationMetricSection(_Section):
     """Where the workers publish how long a message took."""
 
-    namespace: Text
+    namespace: Namespace
     name: Text = MSG_PROCESSING_DURATION
-    dimensions: dict[str, str] | None = None
+    dimensions: Dimensions | None = None
     """Exactly the published ones; absent: the fleet's native dimensions."""
 
 
@@ -183,8 +194,15 @@ class WorkloadDocument(_Section):
     target: Annotated[StaticSection | DynamicSection, Field(discriminator="type")]
     duration_metric: DurationMetricSection
     idle_minutes: Annotated[int, Field(ge=1, le=120)] = 5
-    policy_arn: OptionalArn = None
+    policy_arn: OptionalArn = Field(default=None, validate_default=True)
     alarm_arns: AlarmArns
+
+    @field_validator("policy_arn")
+    @classmethod
+    def _needed_to_act(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None and info.data.get("mode") is Mode.ACTIVE:
+            raise PydanticCustomError("policy", "mode active needs policy_arn: workload.yaml writes it")
+        return value
 
     def workload(self) -> Workload:
         """The same facts in the core's own words."""
@@ -214,45 +232,19 @@ class WorkloadDocument(_Section):
 
 def parse(text: str, *, what: str = "the workload document") -> Workload:
     """The workload that a document describes; raises DocumentError with every problem it has."""
-    size = len(text.encode())
-    too_long = [
-        Problem(path="document", value=f"{size} bytes", way_out=f"shorten it to {MAX_BYTES} bytes at most")
-    ]
+    problems = repeated_keys(text)
     try:
         document = WorkloadDocument.model_validate_json(text)
     except ValidationError as invalid:
-        problems = [_problem(error) for error in invalid.errors(include_url=False)]
-        raise DocumentError(what, problems + (too_long if size > MAX_BYTES else [])) from None
-    if size > MAX_BYTES:
-        raise DocumentError(what, too_long)
+        problems += [problem(error) for error in invalid.errors(include_url=False)]
+    if (size := len(text.encode())) > MAX_BYTES:
+        way_out = f"shorten it to {MAX_BYTES} bytes at most"
+        problems.append(Problem(path="document", value=f"{size} bytes", way_out=way_out))
+    if problems:
+        raise DocumentError(what, problems)
     return document.workload()
 
 
 def json_schema() -> dict[str, Any]:
     """The document's JSON Schema, as kept beside the documentation."""
     return WorkloadDocument.model_json_schema()
-
-
-_WAYS_OUT = {
-    "missing": "required: add this key",
-    "extra_forbidden": "unknown key: remove it, or check its spelling and place",
-    "json_invalid": "not valid JSON: {message}",
-}
-
-
-def _problem(error: ErrorDetails) -> Problem:
-    message = error["msg"][:1].lower() + error["msg"][1:]
-    way_out = _WAYS_OUT.get(error["type"], "{message}").format(message=message)
-    return Problem(path=".".join(_path(error["loc"])) or "document", value=error["input"], way_out=way_out)
-
-
-def _path(location: tuple[int | str, ...]) -> Iterator[str]:
-    """The document's own path: pydantic also names the chosen member of a union, which is no key."""
-    tags = {"fleet": ("asg", "ecs"), "target": ("static", "dynamic"), "bootstrap": None}
-    previous: int | str = ""
-    for step in location:
-        members = tags.get(str(previous), ())
-        if members is None or step in members:
-            continue
-        yield str(step)
-        previous = step

@@ -57,30 +57,34 @@ class LoadRequest:
 
 def parse_scheduled_time(event: Mapping[str, Any], *, now: datetime) -> datetime:
     """When the schedule meant this to run; an event without a scheduled time is a manual one: now."""
-    text = event.get("scheduled_time")
+    text = _object(event).get("scheduled_time")
     if text is None:
         return now
     try:
         moment = datetime.fromisoformat(text)
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except OverflowError:
+        raise ConfigError(f"scheduled_time {text!r} lies outside the years 1 to 9999 in UTC") from None
     except (TypeError, ValueError):
         raise ConfigError(
             f"scheduled_time {text!r} is no ISO 8601 time: the schedule's input must be "
             '{"scheduled_time": "<aws.scheduler.scheduled-time>"}'
         ) from None
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def parse_alarm(event: Mapping[str, Any]) -> Alarm:
     """A direct Lambda alarm action or an EventBridge alarm state change."""
-    if "alarmData" in event:
-        direct = CloudWatchAlarmEvent(dict(event))
-        return _alarm(_required(event, "alarmArn"), direct.alarm_data)
+    if "alarmData" in _object(event):
+        _section(event, "alarmData")
+        return _alarm(_required(event, "alarmArn"), CloudWatchAlarmEvent(dict(event)).alarm_data)
     if event.get("detail-type") == ALARM_CHANGE:
+        _section(event, "detail")
         bus = EventBridgeEvent(dict(event))
-        resources = bus.get("resources") or []
-        if len(resources) != 1:
-            raise ConfigError(f"an alarm event needs its one alarm ARN in `resources`, got {resources!r}")
-        return _alarm(resources[0], CloudWatchAlarmData(bus.detail))
+        match bus.get("resources"):
+            case [str(arn)] if arn:
+                return _alarm(arn, CloudWatchAlarmData(bus.detail))
+            case resources:
+                raise ConfigError(f"an alarm event needs its one alarm ARN in `resources`, got {resources!r}")
     raise ConfigError(
         "this is no CloudWatch alarm event: it has neither `alarmData` (a direct alarm action) nor "
         f"detail-type {ALARM_CHANGE!r}; its keys are {sorted(event)}"
@@ -89,37 +93,54 @@ def parse_alarm(event: Mapping[str, Any]) -> Alarm:
 
 def parse_retune(event: Mapping[str, Any]) -> RetuneRequest:
     """A stack's status change, or anything else: the hourly schedule or a person."""
-    if event.get("detail-type") != STACK_CHANGE:
+    if _object(event).get("detail-type") != STACK_CHANGE:
         return RetuneRequest(trigger=Trigger.SCHEDULE)
-    return RetuneRequest(trigger=Trigger.STACK, stack_id=_required(event.get("detail") or {}, "stack-id"))
+    return RetuneRequest(trigger=Trigger.STACK, stack_id=_required(_section(event, "detail"), "stack-id"))
 
 
 def parse_test_load(event: Mapping[str, Any]) -> LoadRequest:
     """The schedule's input for test messages; 50 messages of 5 seconds unless told otherwise."""
-    messages, duration_s = event.get("messages", 50), event.get("duration_s", 5)
-    if not isinstance(messages, int) or not 1 <= messages <= 10_000:
+    messages, duration_s = _object(event).get("messages", 50), event.get("duration_s", 5)
+    if isinstance(messages, bool) or not isinstance(messages, int) or not 1 <= messages <= 10_000:
         raise ConfigError(f"messages: {messages!r}: give a whole number from 1 to 10000")
-    if not isinstance(duration_s, int | float) or not 0 <= duration_s <= 43_200:
+    if (
+        isinstance(duration_s, bool)
+        or not isinstance(duration_s, int | float)
+        or not 0 <= duration_s <= 43_200
+    ):
         raise ConfigError(f"duration_s: {duration_s!r}: give seconds from 0 to 43200")
     return LoadRequest(workload=_required(event, "workload"), messages=messages, duration_s=duration_s)
 
 
 def _alarm(arn: str, data: CloudWatchAlarmData) -> Alarm:
     name = _required(data.raw_event, "alarmName")
-    configuration = data.get("configuration") or {}
+    configuration = _section(data.raw_event, "configuration")
     if "alarmRule" in configuration:
         raise ConfigError(
             f"alarm {name} is a composite one: point the bootstrap or shutdown alarm itself at this function"
         )
-    description = configuration.get("description") or ""
-    named = DESCRIPTION.match(description)
+    description = configuration.get("description", "")
+    named = DESCRIPTION.match(description) if isinstance(description, str) else None
     if named is None:
         raise ConfigError(
             f"alarm {name} does not name its workload: its description is {description!r}, "
             "but must begin with 'Sluice workload NAME:' as workload.yaml writes it"
         )
-    state = _required(data.get("state") or {}, "value")
+    state = _required(_section(data.raw_event, "state"), "value")
     return Alarm(arn=arn, name=name, state=state, workload=named[1])
+
+
+def _object(event: Mapping[str, Any]) -> Mapping[str, Any]:
+    if not isinstance(event, Mapping):  # whoever invokes a function by hand may send any JSON
+        raise ConfigError(f"the event must be a JSON object, got {event!r}")
+    return event
+
+
+def _section(event: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = event.get(key)
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"the event's `{key}` must be an object, got {value!r}")
+    return value
 
 
 def _required(event: Mapping[str, Any], key: str) -> str:

@@ -6,10 +6,22 @@ learns that it happened.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+from sluice.core.model import Decision, TargetDecision
 from sluice.errors import SluiceError
-from sluice.ports import Counter, Report
+from sluice.ports import Counter, Outcome, Report
+
+
+@contextmanager
+def told_if_it_fails(decision: Decision | TargetDecision, report: Report) -> Iterator[None]:
+    """A decision that AWS refuses is told like any other before its failure goes on."""
+    try:
+        yield
+    except SluiceError:
+        report.decided(decision, Outcome.FAILED)
+        raise
 
 
 def isolated(workload: str, counter: Counter, report: Report, step: Callable[[], None]) -> bool:

@@ -128,6 +128,7 @@ class Outcome(StrEnum):
     ACTED = "acted"
     HELD = "held"
     OBSERVED = "observed"
+    FAILED = "failed"
 
 
 class Counter(StrEnum):

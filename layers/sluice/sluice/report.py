@@ -78,7 +78,7 @@ def _processing(durations: Durations | Unknown) -> dict[str, Any]:
 
 
 def _verdict(decision: Decision | TargetDecision, outcome: Outcome) -> str:
-    would = "would be " if outcome is Outcome.OBSERVED else ""
+    would = {Outcome.OBSERVED: "would be ", Outcome.FAILED: "failed "}.get(outcome, "")
     if isinstance(decision, TargetDecision):
         if decision.target is None:
             return f"{decision.kind} holds"

@@ -15,7 +15,7 @@ from sluice.core.model import Durations, DynamicTarget, Mode, Unknown, Workload
 from sluice.core.target import decide_target, weighted
 from sluice.errors import ConfigError, TransientError
 from sluice.events import RetuneRequest
-from sluice.isolation import isolated
+from sluice.isolation import isolated, told_if_it_fails
 from sluice.observe import registered
 from sluice.ports import Counter, Outcome, Report, SeriesQuery, World
 
@@ -73,7 +73,8 @@ def _retune(
     if decision.target is not None and policy is None:
         outcome = Outcome.OBSERVED
     elif decision.target is not None and policy is not None:
-        world.policies.put_target(policy, decision.target)
+        with told_if_it_fails(decision, report):
+            world.policies.put_target(policy, decision.target)
         outcome = Outcome.ACTED
     report.decided(decision, outcome)
     if isinstance(durations, Unknown):

@@ -16,6 +16,7 @@ from sluice.core.model import (
     DynamicTarget,
     Metric,
     Mode,
+    Observation,
     Reason,
     Trigger,
     Unknown,
@@ -24,6 +25,7 @@ from sluice.core.model import (
 from sluice.core.wake import decide_bootstrap, decide_shutdown, reads_empty_above_min
 from sluice.errors import ConfigError, TransientError
 from sluice.events import Alarm
+from sluice.isolation import told_if_it_fails
 from sluice.observe import observe
 from sluice.ports import Counter, Outcome, RemainingS, Report, Series, SeriesQuery, World
 
@@ -95,15 +97,19 @@ def _shutdown(
     if reads_empty_above_min(workload, saw):
         published = published_backlog(world, {workload.name: workload}, now)[workload.name]
     decision = decide_shutdown(workload, saw, published, trigger, now=now)
-    if _act(decision, workload, world, report) is Outcome.ACTED:
-        _wake_again_if_work_came(workload, world, trigger, report, remaining_s)
+    outcome = _act(decision, workload, world, report)
+    # A message may have arrived between the proof and the act, and the alarm that fired for it saw us awake.
+    # Lambda's next attempt after a look that failed finds the fleet at its minimum: it looks again too.
+    if outcome is Outcome.ACTED:
+        saw = observe(world, [workload], remaining_s)[workload.name]
+    elif decision.reason is not Reason.AT_MINIMUM:
+        return
+    _wake_if_work_waits(workload, saw, world, trigger, report)
 
 
-def _wake_again_if_work_came(
-    workload: Workload, world: World, trigger: Trigger, report: Report, remaining_s: RemainingS
+def _wake_if_work_waits(
+    workload: Workload, saw: Observation, world: World, trigger: Trigger, report: Report
 ) -> None:
-    """A message may have arrived between the proof and the act; the alarm that fired for it saw us awake."""
-    saw = observe(world, [workload], remaining_s)[workload.name]
     decision = decide_bootstrap(workload, saw, trigger, target_per_instance=initial_target(workload))
     if decision.desired is not None or decision.reason is Reason.UNKNOWN_READING:
         _act(decision, workload, world, report)
@@ -115,7 +121,8 @@ def _act(decision: Decision, workload: Workload, world: World, report: Report) -
     if decision.desired is not None and workload.mode is Mode.OBSERVE:
         outcome = Outcome.OBSERVED
     elif decision.desired is not None:
-        world.fleets.set_desired(workload.fleet, decision.desired)
+        with told_if_it_fails(decision, report):
+            world.fleets.set_desired(workload.fleet, decision.desired)
         outcome = Outcome.ACTED
     report.decided(decision, outcome)
     if decision.reason is Reason.UNKNOWN_READING:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from sluice.aws.errors import calling
-from sluice.aws.fanout import batches, each, fan_out, missing
+from sluice.aws.fanout import batches, begin, each, missing
 from sluice.core.model import AutoScalingGroup, Bounds, Capacity, Unknown
 from sluice.ports import RemainingS
 
@@ -34,6 +34,12 @@ class AutoScalingGroups:
         self, fleets: Collection[AutoScalingGroup], remaining_s: RemainingS
     ) -> Mapping[AutoScalingGroup, Capacity | Unknown]:
         """One reading per group, a hundred a call."""
+        return self.begin(fleets)(remaining_s)
+
+    def begin(
+        self, fleets: Collection[AutoScalingGroup]
+    ) -> Callable[[RemainingS], Mapping[AutoScalingGroup, Capacity | Unknown]]:
+        """Start reading; the answer waits."""
         client = self._client()
 
         def capacities(batch: tuple[AutoScalingGroup, ...]) -> dict[AutoScalingGroup, Capacity | Unknown]:
@@ -49,7 +55,8 @@ class AutoScalingGroups:
                 }
             return {fleet: found.get(fleet.name, Unknown(why=missing(str(fleet)))) for fleet in batch}
 
-        return each(fan_out(self._pool, capacities, batches(fleets, GROUPS_PER_CALL), remaining_s))
+        finish = begin(self._pool, capacities, batches(fleets, GROUPS_PER_CALL))
+        return lambda remaining_s: each(finish(remaining_s))
 
     def set_desired(self, fleet: AutoScalingGroup, instances: int) -> None:
         """SetDesiredCapacity without waiting for a cooldown: scale-out never waits behind scale-in."""

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from sluice.aws.errors import calling
-from sluice.aws.fanout import batches, each, fan_out, missing
+from sluice.aws.fanout import batches, begin, each, missing
 from sluice.core.model import Bounds, Capacity, EcsService, Unknown
 from sluice.ports import RemainingS
 
@@ -44,14 +44,23 @@ class EcsServices:
         self, fleets: Collection[EcsService], remaining_s: RemainingS
     ) -> Mapping[EcsService, Capacity | Unknown]:
         """One reading per service: ten services of one cluster a call, fifty scalable targets a call."""
+        return self.begin(fleets)(remaining_s)
+
+    def begin(
+        self, fleets: Collection[EcsService]
+    ) -> Callable[[RemainingS], Mapping[EcsService, Capacity | Unknown]]:
+        """Start reading services and targets at once; the answer waits."""
         # The clients are made here, in one thread: making them is not thread-safe, using them is.
         services_of = partial(_services, self._client())
         targets_of = partial(_targets, self._scaling_client())
-        services = each(fan_out(self._pool, services_of, _by_cluster(fleets), remaining_s))
-        targets = each(
-            fan_out(self._pool, targets_of, batches(fleets, SCALABLE_TARGETS_PER_CALL), remaining_s)
-        )
-        return {fleet: _joined(services[fleet], targets[fleet]) for fleet in fleets}
+        services = begin(self._pool, services_of, _by_cluster(fleets))
+        targets = begin(self._pool, targets_of, batches(fleets, SCALABLE_TARGETS_PER_CALL))
+
+        def finish(remaining_s: RemainingS) -> Mapping[EcsService, Capacity | Unknown]:
+            service, target = each(services(remaining_s)), each(targets(remaining_s))
+            return {fleet: _joined(service[fleet], target[fleet]) for fleet in fleets}
+
+        return finish
 
     def set_desired(self, fleet: EcsService, instances: int) -> None:
         """UpdateService with a desired count alone, which starts no deployment."""

@@ -16,6 +16,7 @@ from botocore.exceptions import (
     NoRegionError,
     ParamValidationError,
 )
+from botocore.parsers import ResponseParserError
 
 from sluice.errors import CapacityError, ConfigError, SluiceError, TransientError
 
@@ -59,7 +60,7 @@ def calling(what: str) -> Iterator[None]:
         raise ConfigError(f"{what}: {wrong}") from wrong
     except BotoCoreError as unreachable:
         raise TransientError(f"{what}: no answer from AWS: {unreachable}") from unreachable
-    except (KeyError, TypeError, ValueError) as malformed:
+    except (ResponseParserError, AttributeError, KeyError, TypeError, ValueError) as malformed:
         raise TransientError(f"{what}: AWS's answer cannot be read: {malformed!r}") from malformed
 
 

@@ -18,26 +18,41 @@ Item = TypeVar("Item", bound=Hashable)
 Reading = TypeVar("Reading")
 
 
+def begin(
+    pool: ThreadPoolExecutor, read: Callable[[Item], Reading], items: Iterable[Item]
+) -> Callable[[RemainingS], dict[Item, Reading | Unknown]]:
+    """Start reading every item; the answer waits for them.
+
+    A failure, or a read not back in time, is Unknown for that item alone. Whoever begins several kinds of
+    read before waiting for the first keeps a slow kind from using up the time of the others.
+    """
+    futures = {item: pool.submit(read, item) for item in items}
+
+    def finish(remaining_s: RemainingS) -> dict[Item, Reading | Unknown]:
+        wait(futures.values(), timeout=max(remaining_s(), 0))
+        readings: dict[Item, Reading | Unknown] = {}
+        for item, future in futures.items():
+            if not future.done():
+                future.cancel()
+                readings[item] = Unknown(why="not read before the deadline")
+                continue
+            try:
+                readings[item] = future.result()
+            except SluiceError as failure:
+                readings[item] = Unknown(why=str(failure))
+        return readings
+
+    return finish
+
+
 def fan_out(
     pool: ThreadPoolExecutor,
     read: Callable[[Item], Reading],
     items: Iterable[Item],
     remaining_s: RemainingS,
 ) -> dict[Item, Reading | Unknown]:
-    """`read` every item in the pool; a failure or a read not back in time is Unknown for that item alone."""
-    futures = {item: pool.submit(read, item) for item in items}
-    wait(futures.values(), timeout=max(remaining_s(), 0))
-    readings: dict[Item, Reading | Unknown] = {}
-    for item, future in futures.items():
-        if not future.done():
-            future.cancel()
-            readings[item] = Unknown(why="not read before the deadline")
-            continue
-        try:
-            readings[item] = future.result()
-        except SluiceError as failure:
-            readings[item] = Unknown(why=str(failure))
-    return readings
+    """`begin`, and wait at once."""
+    return begin(pool, read, items)(remaining_s)
 
 
 def batches(items: Iterable[Item], size: int) -> Iterator[tuple[Item, ...]]:

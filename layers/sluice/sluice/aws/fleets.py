@@ -17,14 +17,16 @@ class AwsFleets:
         self._groups, self._services = groups, services
 
     def read(self, fleets: Collection[Fleet], remaining_s: RemainingS) -> Mapping[Fleet, Capacity | Unknown]:
-        """One reading per fleet; a kind without fleets costs no call."""
+        """One reading per fleet; a kind without fleets costs no call, and no kind waits for the other."""
         groups = [fleet for fleet in fleets if isinstance(fleet, AutoScalingGroup)]
         services = [fleet for fleet in fleets if isinstance(fleet, EcsService)]
+        of_groups = self._groups.begin(groups) if groups else None
+        of_services = self._services.begin(services) if services else None
         readings: dict[Fleet, Capacity | Unknown] = {}
-        if groups:
-            readings |= dict(self._groups.read(groups, remaining_s).items())
-        if services:
-            readings |= dict(self._services.read(services, remaining_s).items())
+        if of_groups:
+            readings |= dict(of_groups(remaining_s).items())
+        if of_services:
+            readings |= dict(of_services(remaining_s).items())
         return readings
 
     def set_desired(self, fleet: Fleet, instances: int) -> None:

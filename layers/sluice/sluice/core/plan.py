@@ -37,8 +37,3 @@ def clamp(instances: int, bounds: Bounds) -> tuple[int, tuple[Limit, ...]]:
     if instances > bounds.max:
         return bounds.max, (Limit.MAX_INSTANCES,)
     return instances, ()
-
-
-def plan(messages: int, target_per_instance: float, bounds: Bounds) -> int:
-    """The desired count that target tracking converges to for a standing backlog."""
-    return clamp(instances_for(messages, target_per_instance), bounds)[0]

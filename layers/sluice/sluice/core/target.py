@@ -1,6 +1,6 @@
 """The dynamic target: acceptable latency x concurrency / processing time.
 
-Owns the chain raw -> factor per retune -> bounds -> deadband. Refuses a processing time that is not a
+Owns the chain raw -> bounds -> deadband -> factor per retune. Refuses a processing time that is not a
 positive finite number, and leaves the present target alone where too little is known.
 """
 
@@ -66,16 +66,21 @@ def decide_target(
     if not (math.isfinite(durations.seconds) and durations.seconds > 0):
         return leave(Reason.DURATION_REFUSED, f"{durations.seconds:g} s over {durations.samples:g} samples")
     raw = settings.acceptable_latency_s * settings.concurrency_per_instance / durations.seconds
-    limited, limits = _limit(raw, settings, None if trigger is Trigger.STACK else present)
-    if present is not None and _close(limited, present, settings):
-        return leave(Reason.WITHIN_DEADBAND, f"{limited:.4g} against {present:.4g}")
+    wanted, limits = _bounded(raw, settings)
+    if present is not None and _close(wanted, present, settings):
+        return leave(Reason.WITHIN_DEADBAND, f"{wanted:.4g} against {present:.4g}")
+    target = wanted
+    if present is not None and trigger is not Trigger.STACK:
+        factor = settings.max_factor_per_retune
+        target, _ = _bounded(min(max(wanted, present / factor), present * factor), settings)
+        limits += (Limit.MAX_FACTOR,) if target != wanted else ()
     return TargetDecision(
         workload=workload,
         trigger=trigger,
         reason=Reason.RETUNED,
         durations=durations,
         present=present,
-        target=limited,
+        target=target,
         limits=limits,
         detail=f"{settings.acceptable_latency_s:g} s x {settings.concurrency_per_instance:g} "
         f"/ {durations.seconds:.4g} s = {raw:.4g}",
@@ -88,15 +93,9 @@ def _close(target: float, present: float, settings: DynamicTarget) -> bool:
     return allowed and abs(target - present) <= settings.deadband_ratio * present
 
 
-def _limit(raw: float, settings: DynamicTarget, present: float | None) -> tuple[float, tuple[Limit, ...]]:
-    limits: tuple[Limit, ...] = ()
-    target = raw
-    if present is not None:
-        factor = settings.max_factor_per_retune
-        target = min(max(raw, present / factor), present * factor)
-        limits += (Limit.MAX_FACTOR,) if target != raw else ()
+def _bounded(target: float, settings: DynamicTarget) -> tuple[float, tuple[Limit, ...]]:
     if target < settings.min_messages_per_instance:
-        return settings.min_messages_per_instance, (*limits, Limit.MIN_TARGET)
+        return settings.min_messages_per_instance, (Limit.MIN_TARGET,)
     if target > settings.max_messages_per_instance:
-        return settings.max_messages_per_instance, (*limits, Limit.MAX_TARGET)
-    return target, limits
+        return settings.max_messages_per_instance, (Limit.MAX_TARGET,)
+    return target, ()
