@@ -39,6 +39,11 @@ setup: .venv/ready ## Create .venv with everything in it, the `sluice` command i
 demo: setup ## Watch a group follow its queue 0 -> 1 -> N -> 0 on an embedded AWS
 	@.venv/bin/sluice demo
 
+.PHONY: scenarios
+scenarios: setup ## Play every example workload of `sluice demo --list`; each must end with nothing left
+	@for name in $$(.venv/bin/sluice demo --list | cut -d ' ' -f 1); do \
+		echo "== $$name"; .venv/bin/sluice demo --scenario $$name --json 2>/dev/null || exit 1; done
+
 .PHONY: test
 test: setup ## Run the tests (under five minutes, no AWS account)
 	@$(OFFLINE) .venv/bin/pytest
