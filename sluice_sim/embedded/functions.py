@@ -99,7 +99,12 @@ class Lambda:
         self.named(function_name).invoked_by.append((principal, source_arn))
 
     def on_alarm_action(self, function_arn: str, alarm_arn: str, payload: dict[str, Any]) -> None:
-        """An alarm's action; without a permission that admits this alarm it goes nowhere, as at AWS."""
+        """An alarm's action; without a permission that admits this alarm it goes nowhere, as at AWS.
+
+        Topics are nobody here: what they would tell is not played.
+        """
+        if ":lambda:" not in function_arn:
+            return
         function = self._by_arn.get(function_arn)
         admitted = function is not None and any(
             principal == "lambda.alarms.cloudwatch.amazonaws.com" and fnmatchcase(alarm_arn, pattern)

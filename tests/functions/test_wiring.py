@@ -1,9 +1,14 @@
+import time
 from collections.abc import Iterator
+from typing import Any
 
+import boto3
 import pytest
 
 from sluice import wiring
-from sluice.errors import ConfigError
+from sluice.errors import ConfigError, TransientError
+from tests.aws import account
+from tests.functions.conftest import Context, Plane, sample
 
 SETTINGS = {"SLUICE_REGISTRY_PREFIX": "/sluice/workloads", "SLUICE_METRIC_NAMESPACE": "Sluice"}
 
@@ -50,3 +55,85 @@ def test_reading_stops_in_time_to_publish_and_act() -> None:
             return 50_000
 
     assert wiring.remaining_s(Context())() == 35
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The service of every client that is made."""
+    made: list[str] = []
+
+    class Session(boto3.Session):
+        def client(self, service: str, **named: Any) -> Any:
+            made.append(service)
+            return super().client(service, **named)
+
+    monkeypatch.setattr("boto3.Session", Session)
+    return made
+
+
+def test_a_client_gives_up_early_and_has_a_connection_for_every_reader(
+    asked: list[str],
+) -> None:
+    queues = wiring.world(SETTINGS).queues
+    assert asked == []  # a client is made when it is first asked
+    client = queues._client()
+    assert queues._client() is client
+    assert asked == ["sqs"]
+    settings = client.meta.config
+    assert (settings.connect_timeout, settings.read_timeout) == (2, 5)
+    # botocore counts retries: the first attempt, and three more.
+    assert settings.retries == {"mode": "standard", "total_max_attempts": 3}
+    assert settings.max_pool_connections == wiring.READERS == queues._pool._max_workers == 32
+
+
+@pytest.fixture
+def slow_reads() -> Iterator[None]:
+    """A look at a queue takes a while, so that one that is not waited for is not back."""
+    events = account.session().events
+
+    def linger(**_: object) -> None:
+        time.sleep(0.1)
+
+    events.register("before-call.sqs.GetQueueAttributes", linger)
+    yield
+    events.unregister("before-call.sqs.GetQueueAttributes", linger)
+
+
+@pytest.mark.parametrize(("remaining_s", "read"), [(15, False), (25, True)])
+def test_a_tick_reads_for_what_the_invocation_has_left_less_fifteen_seconds(
+    plane: Plane, slow_reads: None, monkeypatch: pytest.MonkeyPatch, remaining_s: int, read: bool
+) -> None:
+    monkeypatch.setattr(Context, "get_remaining_time_in_millis", lambda _: remaining_s * 1000)
+    plane.invoke("publish_backlog", sample("schedule"))
+    assert [bool(plane.points(kind)) for kind in ("asg", "ecs")] == [read, read]
+    failed = [line for line in plane.lines() if line.get("failure") == "ObservationFailed"]
+    assert {line["workload"] for line in failed} == (set() if read else {"transcription", "queue-proc"})
+    assert all("not read before the deadline" in line["message"] for line in failed)
+
+
+@pytest.mark.parametrize(
+    ("function", "event"), [("bootstrap", "bootstrap-asg-direct"), ("shutdown", "shutdown-asg-direct")]
+)
+def test_an_alarm_without_time_to_read_fails_so_that_lambda_asks_again(
+    plane: Plane, slow_reads: None, monkeypatch: pytest.MonkeyPatch, function: str, event: str
+) -> None:
+    monkeypatch.setattr(Context, "get_remaining_time_in_millis", lambda _: 15_000)
+    with pytest.raises(TransientError, match="not read before the deadline"):
+        plane.invoke(function, sample(event))
+
+
+@pytest.mark.parametrize(
+    ("function", "event"),
+    [
+        ("retune_target", "schedule"),
+        ("publish_backlog", "schedule"),
+        ("bootstrap", "bootstrap-asg-direct"),
+        ("shutdown", "shutdown-asg-direct"),
+        ("send_test_messages", "send-test-messages"),
+    ],
+)
+def test_every_line_carries_the_id_of_its_request(plane: Plane, function: str, event: str) -> None:
+    plane.invoke(function, sample(event))
+    lines = [line for line in plane.lines() if "_aws" not in line]
+    assert lines or function == "send_test_messages"
+    assert {line["function_request_id"] for line in lines} <= {Context.aws_request_id}

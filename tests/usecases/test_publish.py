@@ -248,6 +248,17 @@ class TestRepairs:
         tick(scene)
         assert (scene.desired(patient), scene.desired(hasty)) == (3, 0)
 
+    def test_one_call_reads_as_far_back_as_the_most_patient_workload_asks(self, scene: Scene) -> None:
+        patient = scene.serve(workload(idle_minutes=10), desired=3)
+        hasty = scene.serve(ecs_workload(idle_minutes=2), desired=3)
+        for served in (patient, hasty):
+            scene.idle(served)
+        tick(scene)
+        assert (scene.desired(patient), scene.desired(hasty)) == (0, 0)
+        queries, start, end = scene.calls.named("metrics.read")[0]
+        assert set(queries) == {patient.name, hasty.name}
+        assert (start, end) == (minutes_ago(10), minutes_ago(0))
+
     def test_the_proof_is_asked_for_only_where_a_workload_reads_empty_above_its_minimum(
         self, scene: Scene
     ) -> None:

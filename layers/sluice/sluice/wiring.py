@@ -57,7 +57,7 @@ def _world(registry_prefix: str, namespace: str) -> World:
         connect_timeout=2,
         read_timeout=5,
         max_pool_connections=READERS,
-        retries={"mode": "standard", "max_attempts": 3},
+        retries={"mode": "standard", "total_max_attempts": 3},
     )
 
     @cache
