@@ -59,19 +59,29 @@ class Tracker(Protocol):
         ...
 
 
-class _Bell:
-    """One of a policy's two alarms: its state, and the newest value it saw."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judged:
+    """Which of a policy's alarms ring, and the newest value of its metric."""
+
+    high: bool
+    low: bool
+    metric: float | None
+
+
+class _Bells:
+    """AlarmHigh and AlarmLow of one policy, with the states they are in."""
 
     def __init__(self) -> None:
-        self._state = State.INSUFFICIENT_DATA
+        self._states = [State.INSUFFICIENT_DATA, State.INSUFFICIENT_DATA]
 
-    def rings(self, alarm: Alarm, points: list[float | None]) -> bool:
-        self._state = alarm.next_state(points, self._state)
-        return self._state is State.ALARM
-
-
-def _newest(points: list[float | None]) -> float | None:
-    return next((point for point in reversed(points) if point is not None), None)
+    def judge(self, alarms: list[Alarm], points: Points) -> _Judged:
+        """Judge AlarmHigh and, where there is one, AlarmLow."""
+        ranges = [points(alarm) for alarm in alarms]
+        for index, (alarm, values) in enumerate(zip(alarms, ranges, strict=True)):
+            self._states[index] = alarm.next_state(values, self._states[index])
+        high, low = (state is State.ALARM for state in self._states)
+        newest = next((value for value in reversed(ranges[0]) if value is not None), None)
+        return _Judged(high=high, low=low, metric=newest)
 
 
 class GroupTracker:
@@ -82,7 +92,7 @@ class GroupTracker:
     ) -> None:
         self.fleet = policy.group
         self._policy, self._name, self._groups, self._client = policy, policy_name, groups, client
-        self._high, self._low = _Bell(), _Bell()
+        self._bells = _Bells()
 
     @property
     def target(self) -> float:
@@ -94,7 +104,7 @@ class GroupTracker:
         answer = self._client.describe_policies(AutoScalingGroupName=self.fleet, PolicyNames=[self._name])
         target = answer["ScalingPolicies"][0]["TargetTrackingConfiguration"]["TargetValue"]
         if target != self._policy.target:
-            self._policy, self._high, self._low = self._policy.with_target(target), _Bell(), _Bell()
+            self._policy, self._bells = self._policy.with_target(target), _Bells()
 
     def alarms(self) -> list[Alarm]:
         """AlarmLow's threshold follows the group's size."""
@@ -108,18 +118,16 @@ class GroupTracker:
         warmed = fleet.warmed(
             DEFAULT_WARMUP_S if policy.instance_warmup_s is None else policy.instance_warmup_s
         )
-        high, *low = self.alarms()
-        metric = _newest(points(high))
-        high_rings = self._high.rings(high, points(high))
-        low_rings = bool(low) and self._low.rings(low[0], points(low[0]))
+        judged = self._bells.judge(self.alarms(), points)
+        metric = judged.metric
         if metric is None or self._groups.suspended(self.fleet, "AlarmNotification"):
             return None
         wanted = size.desired
-        if high_rings:
+        if judged.high:
             wanted = scale_out(
                 desired=size.desired, warmed=warmed, metric=metric, target=policy.target, maximum=maximum
             )
-        elif low_rings:
+        elif judged.low:
             wanted = scale_in(
                 desired=size.desired,
                 warming=size.running + size.booting - warmed,
@@ -147,7 +155,7 @@ class ServiceTracker:
     ) -> None:
         self.fleet = resource_id
         self._policy, self._name, self._services, self._client = policy, policy_name, services, client
-        self._high, self._low = _Bell(), _Bell()
+        self._bells = _Bells()
         self._cooldowns = Cooldowns.none()
 
     @property
@@ -162,7 +170,7 @@ class ServiceTracker:
         )
         target = answer["ScalingPolicies"][0]["TargetTrackingScalingPolicyConfiguration"]["TargetValue"]
         if target != self._policy.target:
-            self._policy, self._high, self._low = self._policy.with_target(target), _Bell(), _Bell()
+            self._policy, self._bells = self._policy.with_target(target), _Bells()
 
     def alarms(self) -> list[Alarm]:
         """AlarmLow stands at 0.9 times the target."""
@@ -173,10 +181,8 @@ class ServiceTracker:
         """Cooldowns, deployments and suspensions hold what they hold at AWS."""
         fleet = self._services.fleet(self.fleet)
         size, (minimum, maximum) = fleet.size(), self._services.bounds(self.fleet)
-        high, *low = self.alarms()
-        metric = _newest(points(high))
-        high_rings = self._high.rings(high, points(high))
-        low_rings = bool(low) and self._low.rings(low[0], points(low[0]))
+        judged = self._bells.judge(self.alarms(), points)
+        metric = judged.metric
         if metric is None:
             return None
         scaling = scale(
@@ -187,8 +193,8 @@ class ServiceTracker:
             minimum=minimum,
             maximum=maximum,
             metric=metric,
-            high_rings=high_rings,
-            low_rings=low_rings,
+            high_rings=judged.high,
+            low_rings=judged.low,
             deploying=fleet.rolling,
             out_suspended=self._services.suspended(self.fleet, "Out"),
             in_suspended=self._services.suspended(self.fleet, "In"),

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 from unittest import mock
 
 from moto.applicationautoscaling.models import (
@@ -22,12 +22,11 @@ from moto.applicationautoscaling.models import (
 )
 from moto.ecs.models import EC2ContainerServiceBackend, Service, ecs_backends
 
+from sluice.aws.ecs import DIMENSION
 from sluice_sim.clock import VirtualClock
 from sluice_sim.embedded.account import ACCOUNT_ID, REGION, arn
 from sluice_sim.embedded.fleet import Fleet, Unit
 from sluice_sim.embedded.worker import Worker
-
-DIMENSION: Literal["ecs:service:DesiredCount"] = "ecs:service:DesiredCount"
 
 
 class Services:

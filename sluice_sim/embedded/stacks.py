@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sluice.aws.ecs import DIMENSION
 from sluice_sim import template
 from sluice_sim.alarms import Alarm
 from sluice_sim.embedded.account import ACCOUNT_ID, REGION, arn
@@ -18,7 +19,7 @@ from sluice_sim.embedded.functions import Lambda
 from sluice_sim.embedded.groups import Groups
 from sluice_sim.embedded.monitoring import Monitoring
 from sluice_sim.embedded.scaling import GroupTracker, ServiceTracker
-from sluice_sim.embedded.services import DIMENSION, Services, policy_arn
+from sluice_sim.embedded.services import Services, policy_arn
 from sluice_sim.service_tracking import ServiceTracking
 from sluice_sim.target_tracking import TargetTracking
 
