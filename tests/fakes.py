@@ -190,6 +190,8 @@ def _statistic(name: str, values: list[float]) -> float:
         return len(values)
     if name == "Maximum":
         return max(values)
+    if name == "Minimum":
+        return min(values)
     if name == "Average":
         return math.fsum(values) / len(values)
     if name.startswith("p"):

@@ -20,11 +20,12 @@ from unittest import mock
 import boto3
 import time_machine
 from moto import mock_aws
+from moto.sqs.models import sqs_backends
 
 from sluice import wiring
 from sluice_sim.alarms import MetricQuery
 from sluice_sim.clock import VirtualClock
-from sluice_sim.embedded.account import ENVIRONMENT, REGION
+from sluice_sim.embedded.account import ACCOUNT_ID, ENVIRONMENT, REGION
 from sluice_sim.embedded.fleet import Fleet
 from sluice_sim.embedded.functions import Lambda
 from sluice_sim.embedded.groups import Groups
@@ -142,6 +143,10 @@ class EmbeddedAws:
             ("ApproximateNumberOfMessagesDelayed", counts["ApproximateNumberOfMessagesDelayed"]),
         ):
             yield _native("AWS/SQS", metric, {"QueueName": name}), float(count)
+        if name.endswith(".fifo"):
+            groups = len(sqs_backends[ACCOUNT_ID][REGION].queues[name].pending_message_groups)
+            metric = "ApproximateNumberOfGroupsWithInflightMessages"
+            yield _native("AWS/SQS", metric, {"QueueName": name}), float(groups)
 
     def _logged(self, function: str, record: dict[str, Any]) -> None:
         line = LogLine(at=self.clock.now, function=function, record=record)

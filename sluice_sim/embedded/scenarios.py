@@ -40,7 +40,7 @@ COMPILER_PROD = Scenario(
 
 COMPILER_STAGING = Scenario(
     name="compiler-aarch64-staging",
-    about="a FIFO queue with 2 message groups, 0..4: a third instance has nothing to do",
+    about="a FIFO queue with 2 message groups, 0..4: a third instance finds no work, and the tick says so",
     boot_s=180,
     durations=((0, 90),),
     visibility_timeout_s=600,

@@ -16,6 +16,7 @@ from sluice.core.model import DataPoint, Mode, Observation, Reason, Trigger, Unk
 from sluice.core.wake import decide_bootstrap, decide_shutdown, reads_empty_above_min
 from sluice.errors import TransientError
 from sluice.isolation import isolated
+from sluice.message_groups import tell_idle_instances
 from sluice.observe import observe, registered
 from sluice.ports import Counter, Outcome, RemainingS, Report, World
 from sluice.wake import (
@@ -47,6 +48,8 @@ def publish_backlog(scheduled: datetime, world: World, report: Report, remaining
     seen = observe(world, list(workloads.values()), remaining_s)
     refused = _publish(minute_of(scheduled), workloads, seen, world, report)
     _repair(workloads, seen, world, report, remaining_s)
+    if remaining_s() > 0:
+        tell_idle_instances(workloads, seen, world, report)
     if refused:
         raise TransientError(f"CloudWatch refused the data points of {len(refused)} workloads")
 

@@ -43,6 +43,15 @@ class Unknown:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One CloudWatch metric: namespace, name and exactly these dimensions (CloudWatch rolls nothing up)."""
+
+    namespace: str
+    name: str
+    dimensions: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AutoScalingGroup:
     """An EC2 Auto Scaling group."""
 
@@ -52,6 +61,11 @@ class AutoScalingGroup:
     def dimensions(self) -> dict[str, str]:
         """The dimensions under which AWS itself publishes this fleet's metrics."""
         return {"AutoScalingGroupName": self.name}
+
+    @property
+    def running_metric(self) -> Metric:
+        """AWS's count of running instances (where the group's metrics are turned on)."""
+        return Metric(namespace="AWS/AutoScaling", name="GroupInServiceInstances", dimensions=self.dimensions)
 
     def __str__(self) -> str:
         return f"Auto Scaling group {self.name}"
@@ -68,6 +82,11 @@ class EcsService:
     def dimensions(self) -> dict[str, str]:
         """The dimensions under which AWS itself publishes this fleet's metrics."""
         return {"ClusterName": self.cluster, "ServiceName": self.service}
+
+    @property
+    def running_metric(self) -> Metric:
+        """AWS's count of running tasks (where the cluster has Container Insights)."""
+        return Metric(namespace="ECS/ContainerInsights", name="RunningTaskCount", dimensions=self.dimensions)
 
     def __str__(self) -> str:
         return f"ECS service {self.cluster}/{self.service}"
@@ -112,15 +131,6 @@ class DynamicTarget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Metric:
-    """One CloudWatch metric: namespace, name and exactly these dimensions (CloudWatch rolls nothing up)."""
-
-    namespace: str
-    name: str
-    dimensions: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
     """One queue, one fleet, one promise, as registered by its stack."""
 
@@ -139,6 +149,17 @@ class Workload:
     policy_arn: str | None
     bootstrap_alarm_arn: str
     shutdown_alarm_arn: str
+
+    @property
+    def is_fifo(self) -> bool:
+        """Whether the queue delivers by message group, one batch of a group at a time."""
+        return self.queue_url.endswith(".fifo")
+
+    def queue_metric(self, name: str) -> Metric:
+        """One of the metrics that SQS itself publishes for the queue."""
+        return Metric(
+            namespace="AWS/SQS", name=name, dimensions={"QueueName": self.queue_url.rsplit("/", 1)[-1]}
+        )
 
 
 # --- what was seen ----------------------------------------------------------------------------------------
@@ -182,6 +203,18 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GroupMinute:
+    """One minute of a FIFO queue and its fleet, as AWS's own metrics tell it.
+
+    `waiting` visible messages and `running` instances at the least, `groups` in flight at the most.
+    """
+
+    waiting: float
+    running: float
+    groups: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Durations:
     """MsgProcessingDuration over a window: the chosen statistic in seconds and the number of samples.
 
@@ -201,6 +234,7 @@ class Kind(StrEnum):
 
     BOOTSTRAP = "bootstrap"
     SHUTDOWN = "shutdown"
+    CAP = "cap"
     RETUNE = "retune"
 
 
@@ -219,6 +253,7 @@ class Reason(StrEnum):
     BOUNDS_DISJOINT = "the document's bounds and the fleet's own do not overlap"
     NO_ROOM = "the bounds allow no instance"
     PAUSED = "the workload is paused"
+    BEYOND_MESSAGE_GROUPS = "more instances run than message groups are in work"
 
     RETUNED = "the target follows the measured processing time"
     WITHIN_DEADBAND = "the target moved less than the deadband"

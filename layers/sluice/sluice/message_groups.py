@@ -1,0 +1,71 @@
+"""The tick looks whether a FIFO queue has fewer message groups in work than its fleet has instances.
+
+Owns the reading of AWS's metrics for it. Refuses to act: it tells what it would decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+from sluice.core.backlog import minute_of
+from sluice.core.cap import decide_cap, may_exceed_groups
+from sluice.core.model import GroupMinute, Mode, Observation, Trigger, Unknown, Workload
+from sluice.ports import Counter, Outcome, Report, Series, SeriesQuery, World
+
+LOOK_BACK = timedelta(minutes=10)
+"""AWS's own metrics come a minute or more late."""
+VISIBLE = "ApproximateNumberOfMessagesVisible"
+GROUPS_IN_FLIGHT = "ApproximateNumberOfGroupsWithInflightMessages"
+
+
+def tell_idle_instances(
+    workloads: Mapping[str, Workload], seen: Mapping[str, Observation], world: World, report: Report
+) -> None:
+    """Tell each FIFO workload of which more instances run than message groups are in work."""
+    asked = {
+        name: workload
+        for name, workload in workloads.items()
+        if workload.mode is not Mode.PAUSED and may_exceed_groups(workload, seen[name])
+    }
+    if not asked:
+        return
+    queries = {
+        f"{name} {part}": query
+        for name, workload in asked.items()
+        for part, query in _queries(workload).items()
+    }
+    end = minute_of(world.now())
+    series = world.metrics.read(queries, end - LOOK_BACK, end)
+    for name, workload in asked.items():
+        minutes = _known(*(series[f"{name} {part}"] for part in _queries(workload)))
+        if isinstance(minutes, Unknown):
+            report.failed(name, Counter.OBSERVATION_FAILED, minutes.why)
+        elif decision := decide_cap(workload, seen[name], minutes, Trigger.TICK):
+            report.decided(decision, Outcome.OBSERVED)
+
+
+def _queries(workload: Workload) -> dict[str, SeriesQuery]:
+    return {
+        "waiting": SeriesQuery(metric=workload.queue_metric(VISIBLE), statistic="Minimum", period_s=60),
+        "running": SeriesQuery(metric=workload.fleet.running_metric, statistic="Minimum", period_s=60),
+        "groups": SeriesQuery(
+            metric=workload.queue_metric(GROUPS_IN_FLIGHT), statistic="Maximum", period_s=60
+        ),
+    }
+
+
+def _known(
+    waiting: Series | Unknown, running: Series | Unknown, groups: Series | Unknown
+) -> list[GroupMinute] | Unknown:
+    """The minutes of which all three are known, oldest first."""
+    if isinstance(waiting, Unknown):
+        return waiting
+    if isinstance(running, Unknown):
+        return running
+    if isinstance(groups, Unknown):
+        return groups
+    return [
+        GroupMinute(waiting=waiting[at], running=running[at], groups=groups[at])
+        for at in sorted(waiting.keys() & running.keys() & groups.keys())
+    ]
