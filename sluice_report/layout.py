@@ -45,6 +45,7 @@ def figure(story: Story, width: float, *, alone: bool) -> Figure:
     shown = panels.of(story.minutes, marks)
     titles = [_wrapped(panel.title, width - (16 if alone else 0), TITLE) for panel in shown]
     head = _wrapped(wording.heading(story), width - 16, TITLE) if alone else []
+    lesson = _wrapped(story.lesson, width - 16, LISTED, REGULAR) if alone else []
     listed = _listing(marks, width) if alone else []
     height = (
         sum(
@@ -52,7 +53,8 @@ def figure(story: Story, width: float, *, alone: bool) -> Figure:
             for panel, title in zip(shown, titles, strict=True)
         )
         + AXIS
-        + (34 + len(head) * TITLE_LINE + 12 + len(listed) * (LIST_LINE + LIST_GAP) + 24 if alone else 4)
+        + (34 + len(head) * TITLE_LINE + 4 + len(lesson) * LIST_LINE + 12 if alone else 4)
+        + (len(listed) * (LIST_LINE + LIST_GAP) + 24 if alone else 0)
     )
     drawn = Figure(figsize=(width / POINTS_PER_INCH, height / POINTS_PER_INCH), dpi=POINTS_PER_INCH)
     page = _Cursor(drawn, width, height, 8 if alone else 0)
@@ -60,6 +62,8 @@ def figure(story: Story, width: float, *, alone: bool) -> Figure:
         page.skip(8)
         page.write([story.summary.name], size=17, line=26, weight="bold")
         page.write(head, size=TITLE, line=TITLE_LINE, colour="muted")
+        page.skip(4)
+        page.write(lesson, size=LISTED, line=LIST_LINE)
         page.skip(12)
     for index, (panel, title) in enumerate(zip(shown, titles, strict=True)):
         page.write(title, size=TITLE, line=TITLE_LINE, weight="bold")

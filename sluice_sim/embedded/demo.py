@@ -93,7 +93,7 @@ class Play:
         queues = sqs_backends[ACCOUNT_ID][REGION].queues.values()
         held = {message.id for queue in queues for message in queue._messages}  # noqa: SLF001
         self.summary.left = len(held & self._sent)
-        return Story(summary=self.summary, minutes=tuple(self.minutes))
+        return Story(summary=self.summary, minutes=tuple(self.minutes), lesson=self._scenario.lesson)
 
     def logged(self, line: LogLine) -> None:
         """A log line of a function, about this workload or about none."""
@@ -111,11 +111,12 @@ class Play:
     def _decided(self, record: Mapping[str, Any]) -> None:
         """A decision that acted, or one that held or only observed for another reason than just before."""
         text, acted = f"{record['message']} (by {record['trigger']})", record["outcome"] == "acted"
+        held = f"{record['decision']} {record['reason']}"
         if acted:
             self.summary.decisions[record["decision"]] += 1
-        if acted or text != self._held:
+        if acted or held != self._held:
             self._events.append(Event(kind=EventKind.DECISION if acted else EventKind.NOTE, text=text))
-        self._held = "" if acted else text
+        self._held = "" if acted else held
 
     def scaled(self, scaled: Scaled) -> None:
         """AWS's target tracking moved a fleet."""

@@ -10,6 +10,9 @@ from sluice_sim.embedded.story import Scenario, Steady
 TRANSCRIPTION = Scenario(
     name="transcription",
     about="a GPU group at 8 messages per instance, 0..5: idle, 24 messages, a burst of 60, idle again",
+    lesson="24 messages on one instance are three times the target of 8, so target tracking asks for three. "
+    "It asks for fewer only after a quarter of an hour below the target; an empty queue is proven "
+    "sooner.",
     boot_s=120,
     durations=((0, 60),),
     visibility_timeout_s=300,
@@ -19,6 +22,10 @@ TRANSCRIPTION = Scenario(
 QUEUE_PROC = Scenario(
     name="queue-proc",
     about="a Fargate service with a dynamic target: over 150 minutes messages come to take 6 s, not 2 s",
+    lesson="The longer a message takes, the fewer may wait for a task: every hour the target follows. The "
+    "fleet swings because AWS multiplies the tasks that run now with a metric that is a minute old: "
+    "a backlog that new tasks are already working off is answered once more. A quarter of an hour "
+    "later the short backlog sends most of them home.",
     boot_s=40,
     durations=((0, 2), (150, 6)),
     visibility_timeout_s=300,
@@ -31,6 +38,8 @@ QUEUE_PROC = Scenario(
 COMPILER_PROD = Scenario(
     name="compiler-aarch64-prod",
     about="a FIFO queue with 12 message groups on native metrics, 3 per instance, 1..6: never below one",
+    lesson="AWS's own metrics divide what waits by what runs, a minute or two late; nobody needs to publish "
+    "anything. One instance is always there, so the first messages wait for no boot.",
     boot_s=180,
     durations=((0, 90),),
     visibility_timeout_s=600,
@@ -41,6 +50,8 @@ COMPILER_PROD = Scenario(
 COMPILER_STAGING = Scenario(
     name="compiler-aarch64-staging",
     about="a FIFO queue with 2 message groups, 0..4: a third instance finds no work, and the tick says so",
+    lesson="A message in work blocks its message group, so two groups keep two instances busy however many "
+    "run. Target tracking does not know that and asks for four; the tick tells what a cap would do.",
     boot_s=180,
     durations=((0, 90),),
     visibility_timeout_s=600,
@@ -52,6 +63,8 @@ BULK_CONSUMER = Scenario(
     name="bulk-consumer",
     about="2.8 million messages at 600,000 a day, 10..30 tasks; scaled down 1:10,000 in messages and target, "
     "each taking 432 s in place of 4.32 s",
+    lesson="All 30 tasks work until an hour's work is left for each of them; then they go step by step, 300 "
+    "s between two scale-ins, down to the 10 that always stay.",
     boot_s=60,
     durations=((0, 432),),
     visibility_timeout_s=1800,

@@ -36,6 +36,8 @@ class Scenario:
 
     name: str
     about: str
+    lesson: str
+    """What the play shows and why it is so."""
     boot_s: float
     durations: tuple[tuple[int, float], ...]
     """(minute, seconds a message takes then); in between it drifts evenly."""
@@ -155,3 +157,5 @@ class Story:
 
     summary: Summary
     minutes: tuple[Minute, ...]
+    lesson: str = ""
+    """What it shows and why it is so, for whoever looks at its picture."""

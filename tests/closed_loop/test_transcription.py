@@ -54,6 +54,12 @@ def test_the_same_play_gives_the_same_minutes(whole: Played) -> None:
     assert perform().minutes == whole.minutes
 
 
+def test_what_holds_minute_after_minute_is_noted_once(whole: Played) -> None:
+    texts = [event.text for minute in whole.minutes for event in minute.events]
+    assert len(whole.decisions("shutdown", "held")) > 4
+    assert len([text for text in texts if "emptiness is not proven" in text]) == 1
+
+
 def test_an_idle_group_stays_idle(whole: Played) -> None:
     idle = perform(scenario=replace(TRANSCRIPTION, bursts={}, quiet_minutes=10, limit_minutes=20))
     assert {minute.desired for minute in idle.minutes} == {0}

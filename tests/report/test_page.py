@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,13 @@ def test_the_report_is_one_page_and_a_picture_for_each_workload(report: Report) 
     assert {path.name for path in report.written[0].parent.iterdir()} == {
         path.name for path in report.written
     }
+
+
+def test_the_page_says_what_a_story_shows_and_nothing_where_it_says_nothing(report: Report) -> None:
+    lessons = re.findall(r'<p class="lesson">(.*?)</p>', report.html)
+    told, untold = report.stories
+    assert [unescape(lesson) for lesson in lessons] == [told.lesson]
+    assert untold.lesson == ""
 
 
 def test_every_minute_stands_in_the_page_with_the_storys_numbers(report: Report) -> None:
