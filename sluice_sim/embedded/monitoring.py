@@ -103,8 +103,10 @@ class Monitoring:
             )
 
     def _evaluate(self) -> None:
-        for tracker in self._trackers.values():
-            tracker.follow_retune()
+        # A policy's own alarms are deleted with it.
+        self._trackers = {
+            fleet: tracker for fleet, tracker in self._trackers.items() if tracker.follow_policy()
+        }
         alarms = [watched.alarm for watched in self._watched.values()]
         alarms += [alarm for tracker in self._trackers.values() for alarm in tracker.alarms()]
         series = self._read({query for alarm in alarms for query in alarm.metric_queries()})

@@ -1,7 +1,7 @@
 """AWS's own target tracking at work: each policy's alarms are judged every minute and move their fleet.
 
 Owns who steers what; the laws are pure and stand in `target_tracking` (EC2) and `service_tracking` (ECS). The
-target is read back each minute, as a retune may have replaced it.
+policy is read back each minute, as a retune may have replaced its target and a person may have deleted it.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class Tracker(Protocol):
         """The target the policy holds now."""
         ...
 
-    def follow_retune(self) -> None:
-        """Read the policy's target back; a new one starts its alarms anew."""
+    def follow_policy(self) -> bool:
+        """Read the target back; a new one starts the alarms anew. False once the policy is deleted."""
         ...
 
     def alarms(self) -> list[Alarm]:
@@ -99,12 +99,15 @@ class GroupTracker:
         """The target the policy holds now."""
         return self._policy.target
 
-    def follow_retune(self) -> None:
+    def follow_policy(self) -> bool:
         """AWS rewrites the policy's alarms when its target changes."""
         answer = self._client.describe_policies(AutoScalingGroupName=self.fleet, PolicyNames=[self._name])
+        if not answer["ScalingPolicies"]:
+            return False
         target = answer["ScalingPolicies"][0]["TargetTrackingConfiguration"]["TargetValue"]
         if target != self._policy.target:
             self._policy, self._bells = self._policy.with_target(target), _Bells()
+        return True
 
     def alarms(self) -> list[Alarm]:
         """AlarmLow's threshold follows the group's size."""
@@ -163,14 +166,19 @@ class ServiceTracker:
         """The target the policy holds now."""
         return self._policy.target
 
-    def follow_retune(self) -> None:
+    def follow_policy(self) -> bool:
         """AWS makes new alarms when the target changes."""
         answer = self._client.describe_scaling_policies(
             ServiceNamespace="ecs", ResourceId=self.fleet, PolicyNames=[self._name]
         )
-        target = answer["ScalingPolicies"][0]["TargetTrackingScalingPolicyConfiguration"]["TargetValue"]
+        # moto answers with the policies of "service" too where it is asked for those of "service-2".
+        own = [policy for policy in answer["ScalingPolicies"] if policy["ResourceId"] == self.fleet]
+        if not own:
+            return False
+        target = own[0]["TargetTrackingScalingPolicyConfiguration"]["TargetValue"]
         if target != self._policy.target:
             self._policy, self._bells = self._policy.with_target(target), _Bells()
+        return True
 
     def alarms(self) -> list[Alarm]:
         """AlarmLow stands at 0.9 times the target."""

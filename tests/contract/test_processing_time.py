@@ -1,0 +1,340 @@
+"""One metric from the worker to the target: where a time is published is exactly where it is read.
+
+CloudWatch rolls nothing up: a sample with one dimension more, fewer or another is a metric that nobody reads.
+So every source that names a metric is asked here, each in its own words: the workers of the example fleets,
+the simulated workers, the deployed functions' calls, and the templates.
+
+moto compares names and dimensions but not namespaces once a query has dimensions; namespaces are compared in
+the calls themselves.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from sluice import config
+from sluice.aws.cloudwatch import CloudWatchMetrics
+from sluice.core.model import Durations, Metric, Reason, TargetDecision, Trigger, Workload
+from sluice.events import RetuneRequest
+from sluice.ports import Policy
+from sluice.publish import publish_backlog
+from sluice.retune import retune_targets
+from sluice_sim.embedded.cloud import embedded_aws
+from sluice_sim.embedded.demo import Stage
+from sluice_sim.embedded.scenarios import QUEUE_PROC, TRANSCRIPTION
+from tests.aws import account
+from tests.fakes import Scene
+from tests.templates import stacks
+
+NOW = datetime.now(UTC)
+LATENCY_S, TEMPLATE_TARGET = 60, 10
+TOOK_S = 3.0
+ENOUGH = 40
+DYNAMIC = {
+    "TargetType": "dynamic",
+    "AcceptableLatencySeconds": str(LATENCY_S),
+    "MessagesPerInstance": str(TEMPLATE_TARGET),
+}
+HOURLY = RetuneRequest(trigger=Trigger.SCHEDULE)
+
+
+@pytest.fixture(params=["asg", "ecs"])
+def fleet(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+# ---- What the deployed functions ask and put ---------------------------------------------------------------
+
+
+@dataclass
+class Plane:
+    """The use cases over the real CloudWatch adapter, and every call that it made."""
+
+    client: Any
+    scene: Scene = field(default_factory=Scene)
+    calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.client.meta.events.register("provide-client-params.cloudwatch", self._record)
+        variables = stacks.plane().resources["PublishBacklogFunction"].properties["Environment"]["Variables"]
+        self.world = replace(
+            self.scene.world,
+            metrics=CloudWatchMetrics(lambda: self.client),
+            namespace=variables["SLUICE_METRIC_NAMESPACE"],
+            now=lambda: NOW,
+        )
+
+    def serve(self, fleet: str, **parameters: str) -> Workload:
+        """Register the document that the workload's stack writes; its policy holds the template's target."""
+        stack = stacks.workload(fleet, **DYNAMIC, **parameters)
+        workload = config.parse(stack.resources["Registration"].properties["Value"])
+        assert workload.policy_arn is not None
+        self.scene.policies.holding[workload.policy_arn] = Policy(
+            fleet=workload.fleet, target=TEMPLATE_TARGET, definition={"PolicyARN": workload.policy_arn}
+        )
+        return self.scene.serve(workload, desired=1)
+
+    def retune(self) -> TargetDecision:
+        retune_targets(HOURLY, self.world, self.scene.ledger)
+        [(decision, _)] = self.scene.ledger.decisions
+        assert isinstance(decision, TargetDecision)
+        return decision
+
+    def tick(self) -> None:
+        publish_backlog(NOW, self.world, self.scene.ledger, self.scene.remaining_s)
+
+    def put(self, metric: Metric, unit: str, *seconds: float) -> None:
+        """Samples of the last hour, as a worker puts them."""
+        datum = {
+            "MetricName": metric.name,
+            "Dimensions": [{"Name": name, "Value": value} for name, value in metric.dimensions.items()],
+            "Timestamp": NOW - timedelta(minutes=10),
+            "Values": list(seconds),
+            "Unit": unit,
+        }
+        account.client("cloudwatch").put_metric_data(Namespace=metric.namespace, MetricData=[datum])
+
+    def asked(self) -> list[dict[str, Any]]:
+        """Every MetricStat of every GetMetricData."""
+        return [
+            query["MetricStat"]
+            for operation, params in self.calls
+            if operation == "GetMetricData"
+            for query in params["MetricDataQueries"]
+        ]
+
+    def _record(self, params: Mapping[str, Any], model: Any, **_: object) -> None:
+        self.calls.append((model.name, copy.deepcopy(dict(params))))
+
+
+@pytest.fixture
+def plane() -> Iterator[Plane]:
+    with account.account():
+        yield Plane(account.session().client("cloudwatch"))
+
+
+def named(namespace: str, described: Mapping[str, Any]) -> Metric:
+    """A metric as a request or a template names it; a dimension named twice would be lost unseen."""
+    pairs = described["Dimensions"]
+    dimensions = stacks.dimensions(pairs)
+    assert len(dimensions) == len(pairs)
+    return Metric(namespace=namespace, name=described["MetricName"], dimensions=dimensions)
+
+
+def published(call: tuple[str, Mapping[str, Any]]) -> list[tuple[Metric, str | None]]:
+    """(metric, unit) of each datum of a PutMetricData."""
+    operation, params = call
+    if operation != "PutMetricData":
+        return []
+    return [(named(params["Namespace"], datum), datum.get("Unit")) for datum in params["MetricData"]]
+
+
+# ---- What the workers publish ------------------------------------------------------------------------------
+
+
+def worker_script(fleet: str, **parameters: str) -> tuple[str, dict[str, str]]:
+    """The worker of an example fleet, and the variables that it is started with."""
+    resources = stacks.example_fleet(fleet, **parameters).resources
+    if fleet == "asg":
+        return resources["LaunchTemplate"].properties["LaunchTemplateData"]["UserData"], {}
+    [container] = resources["TaskDefinition"].properties["ContainerDefinitions"]
+    [script] = container["Command"]
+    return script, {variable["Name"]: str(variable["Value"]) for variable in container["Environment"]}
+
+
+def example_worker(fleet: str, **parameters: str) -> tuple[Metric, str, float]:
+    """(metric, unit, seconds) that the example's worker publishes for a message that took 3 s.
+
+    Its own command, expanded by bash with the variables it would find; `aws` prints what it is given.
+    """
+    script, variables = worker_script(fleet, **parameters)
+    [command] = re.findall(r"^ *aws cloudwatch put-metric-data (?:.*\\\n)*.*$", script, re.MULTILINE)
+    assigned = re.findall(r"^ *group=.*$", script, re.MULTILINE)  # what the group's worker calls itself
+    lines = ["set -eu", "aws() { printf '%s\\n' \"$@\"; }", "took_s=3.0 took_ms=3000", *assigned, command]
+    ran = subprocess.run(
+        ["bash", "-c", "\n".join(lines)],
+        env=variables,
+        check=True,
+        timeout=10,
+        capture_output=True,
+        text=True,
+    )
+    words = ran.stdout.splitlines()[2:]
+    given = dict(zip(words[::2], words[1::2], strict=True))
+    assert given.keys() == {"--namespace", "--metric-name", "--unit", "--value", "--dimensions"}
+    dimensions = dict(pair.split("=", 1) for pair in given["--dimensions"].split(","))
+    metric = Metric(namespace=given["--namespace"], name=given["--metric-name"], dimensions=dimensions)
+    return metric, given["--unit"], float(given["--value"])
+
+
+@pytest.fixture(scope="module")
+def simulated() -> list[tuple[Metric, str | None]]:
+    """What the simulated workers of both fleets publish, as `sluice demo` plays them."""
+    with embedded_aws(stacks.ROOT) as aws:
+        stage = Stage(aws, stacks.ROOT)
+        for scenario in (TRANSCRIPTION, QUEUE_PROC):
+            one = replace(scenario, durations=((0, 3),), bursts={0: 1}, steady=None, limit_minutes=6)
+            stage.enter(one, DYNAMIC)
+        calls: list[tuple[str, dict[str, Any]]] = []
+        aws.cloudwatch.meta.events.register(
+            "provide-client-params.cloudwatch.PutMetricData",
+            lambda params, model, **_: calls.append((model.name, copy.deepcopy(params))),
+        )
+        stage.run()
+    every = [metric for call in calls for metric in published(call)]
+    return [(metric, unit) for metric, unit in every if not metric.namespace.startswith(("AWS/", "ECS/"))]
+
+
+# ---- Worker -> MsgProcessingDuration -> retune -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("example", "workload"),
+    [({}, {}), ({"MetricNamespace": "Team/Workers"}, {"DurationNamespace": "Team/Workers"})],
+    ids=["the plane's namespace", "a namespace of their own"],
+)
+def test_the_retune_reads_exactly_what_the_examples_worker_publishes(
+    plane: Plane, fleet: str, example: dict[str, str], workload: dict[str, str]
+) -> None:
+    plane.serve(fleet, **workload)
+    plane.retune()
+    metric, unit, _ = example_worker(fleet, **example)
+    asked = plane.asked()
+    assert [named(stat["Metric"]["Namespace"], stat["Metric"]) for stat in asked] == [metric] * 4
+    assert [stat["Stat"] for stat in asked] == ["Average", "SampleCount"] * 2  # the hour, then the day
+    assert unit == "Seconds"
+    assert {stat.get("Unit", unit) for stat in asked} == {unit}
+
+
+def test_the_retune_reads_exactly_what_the_simulated_worker_publishes(
+    plane: Plane, fleet: str, simulated: list[tuple[Metric, str | None]]
+) -> None:
+    plane.serve(fleet)
+    plane.retune()
+    own = [(metric, unit) for metric, unit in simulated if metric.dimensions == stacks.DIMENSIONS[fleet]]
+    [asked] = {repr(stat["Metric"]): stat["Metric"] for stat in plane.asked()}.values()
+    assert own
+    assert all((metric, unit) == (named(asked["Namespace"], asked), "Seconds") for metric, unit in own)
+
+
+def test_the_simulated_workers_publish_under_no_other_dimensions(
+    simulated: list[tuple[Metric, str | None]],
+) -> None:
+    seen = [metric.dimensions for metric, _ in simulated]
+    assert all(dimensions in stacks.DIMENSIONS.values() for dimensions in seen)
+
+
+@pytest.mark.parametrize("namespace", ["Sluice", "Team/Workers"])
+def test_the_examples_worker_may_publish_where_it_publishes_and_nowhere_else(
+    fleet: str, namespace: str
+) -> None:
+    role = {"asg": "WorkerRole", "ecs": "TaskRole"}[fleet]
+    policies = stacks.example_fleet(fleet, MetricNamespace=namespace).resources[role].properties["Policies"]
+    [statement] = [
+        statement
+        for policy in policies
+        for statement in policy["PolicyDocument"]["Statement"]
+        if "cloudwatch:PutMetricData" in statement["Action"]
+    ]
+    metric, _, _ = example_worker(fleet, MetricNamespace=namespace)
+    assert statement["Condition"] == {"StringEquals": {"cloudwatch:namespace": metric.namespace}}
+
+
+def test_target_messages_per_instance_are_acceptable_latency_over_the_duration_the_worker_published(
+    plane: Plane, fleet: str
+) -> None:
+    """ecsTargetBPI, and the same for a group: from the example worker's own sample to the policy."""
+    workload = plane.serve(fleet)
+    metric, unit, took_s = example_worker(fleet)
+    assert took_s == TOOK_S
+    plane.put(metric, unit, *[took_s] * ENOUGH)
+    decision = plane.retune()
+    assert decision.durations == Durations(seconds=took_s, samples=ENOUGH, window_s=3600)
+    assert decision.target == LATENCY_S / took_s
+    assert workload.policy_arn is not None
+    assert plane.scene.policies.holding[workload.policy_arn].target == LATENCY_S / took_s
+
+
+def one_more(dimensions: Mapping[str, str]) -> dict[str, str]:
+    return {**dimensions, "InstanceId": "i-0123456789abcdef0"}
+
+
+def one_fewer(dimensions: Mapping[str, str]) -> dict[str, str]:
+    return dict(list(dimensions.items())[1:])
+
+
+def another_value(dimensions: Mapping[str, str]) -> dict[str, str]:
+    return {name: f"{value}-2" for name, value in dimensions.items()}
+
+
+def another_name(dimensions: Mapping[str, str]) -> dict[str, str]:
+    return {f"{name}s": value for name, value in dimensions.items()}
+
+
+OTHERWISE = [one_more, one_fewer, another_value, another_name]
+
+
+@pytest.mark.parametrize("otherwise", OTHERWISE)
+def test_samples_under_any_other_dimensions_leave_the_target_for_want_of_samples(
+    plane: Plane, fleet: str, otherwise: Any
+) -> None:
+    plane.serve(fleet)
+    metric, unit, took_s = example_worker(fleet)
+    plane.put(replace(metric, dimensions=otherwise(metric.dimensions)), unit, *[took_s] * ENOUGH)
+    decision = plane.retune()
+    assert (decision.target, decision.reason) == (None, Reason.TOO_FEW_SAMPLES)
+    assert decision.detail == "0 of 30 needed"
+
+
+def test_samples_of_others_do_not_mix_with_the_fleets_own(plane: Plane, fleet: str) -> None:
+    plane.serve(fleet)
+    metric, unit, took_s = example_worker(fleet)
+    plane.put(metric, unit, *[took_s] * ENOUGH)
+    for otherwise in OTHERWISE:
+        plane.put(replace(metric, dimensions=otherwise(metric.dimensions)), unit, *[900.0] * ENOUGH)
+    assert plane.retune().target == LATENCY_S / took_s
+
+
+# ---- Tick -> BacklogPerInstance -> policy, silence alarm, proof --------------------------------------------
+
+
+def test_the_policy_and_the_silence_alarm_read_exactly_what_the_tick_publishes(
+    plane: Plane, fleet: str
+) -> None:
+    plane.serve(fleet)
+    plane.tick()
+    [(metric, unit)] = [metric for call in plane.calls for metric in published(call)]
+    assert (metric.name, unit) == ("BacklogPerInstance", "Count")
+    resources = stacks.workload(fleet, **DYNAMIC).resources
+    logical_id, configuration = {
+        "asg": ("AsgTargetTracking", "TargetTrackingConfiguration"),
+        "ecs": ("EcsTargetTracking", "TargetTrackingScalingPolicyConfiguration"),
+    }[fleet]
+    tracked = resources[logical_id].properties[configuration]["CustomizedMetricSpecification"]
+    silence = resources["SilenceAlarm"].properties
+    for reader in (tracked, silence):
+        assert named(reader["Namespace"], reader) == metric
+        assert reader.get("Unit", unit) == unit
+
+
+def test_the_proof_of_emptiness_reads_exactly_what_the_tick_publishes(plane: Plane, fleet: str) -> None:
+    plane.serve(fleet)
+    plane.tick()
+    [(metric, _)] = [metric for call in plane.calls for metric in published(call)]
+    [asked] = plane.asked()
+    assert named(asked["Metric"]["Namespace"], asked["Metric"]) == metric
+
+
+def test_both_metrics_of_a_workload_stand_under_the_same_dimensions(plane: Plane, fleet: str) -> None:
+    workload = plane.serve(fleet)
+    plane.tick()
+    [(metric, _)] = [metric for call in plane.calls for metric in published(call)]
+    assert metric.dimensions == workload.duration_metric.dimensions == stacks.DIMENSIONS[fleet]
