@@ -26,14 +26,15 @@ from sluice import wiring
 from sluice_sim.alarms import MetricQuery
 from sluice_sim.clock import VirtualClock
 from sluice_sim.embedded.account import ACCOUNT_ID, ENVIRONMENT, REGION
+from sluice_sim.embedded.cloudwatch import MotoMetrics, action_payload, alarm_arn
 from sluice_sim.embedded.fleet import Fleet
 from sluice_sim.embedded.functions import Lambda
 from sluice_sim.embedded.groups import Groups
-from sluice_sim.embedded.monitoring import Monitoring
-from sluice_sim.embedded.scaling import Scaled
 from sluice_sim.embedded.services import Services
 from sluice_sim.embedded.stacks import Account, Stacks
 from sluice_sim.embedded.worker import Worker
+from sluice_sim.monitoring import AlarmChange, Monitoring
+from sluice_sim.steering import Scaled
 
 START = datetime(2026, 1, 15, 12, 20, tzinfo=UTC)
 
@@ -61,7 +62,7 @@ class EmbeddedAws:
         self.groups, self.services = Groups(clock), Services(clock)
         self.functions = Lambda(clock, self._logged)
         self.monitoring = Monitoring(
-            clock, self.cloudwatch, on_action=self.functions.on_alarm_action, on_scaled=self._scaled
+            clock, MotoMetrics(self.cloudwatch), on_action=self._alarm_acts, on_scaled=self._scaled
         )
         account = Account(
             functions=self.functions,
@@ -152,6 +153,9 @@ class EmbeddedAws:
         line = LogLine(at=self.clock.now, function=function, record=record)
         self.log.append(line)
         self.on_log(line)
+
+    def _alarm_acts(self, action: str, change: AlarmChange) -> None:
+        self.functions.on_alarm_action(action, alarm_arn(change.alarm.name), action_payload(change))
 
     def _scaled(self, scaled: Scaled) -> None:
         self.scaled.append((self.clock.now, scaled))

@@ -21,9 +21,9 @@ from sluice_sim.embedded.account import ACCOUNT_ID, REGION
 from sluice_sim.embedded.cloud import EmbeddedAws, LogLine, embedded_aws
 from sluice_sim.embedded.fleet import Fleet
 from sluice_sim.embedded.reporter import DurationReporter
-from sluice_sim.embedded.scaling import Scaled
 from sluice_sim.embedded.story import Event, EventKind, Minute, Part, Scenario, Story, Summary
 from sluice_sim.embedded.worker import Job, Worker
+from sluice_sim.steering import Scaled
 
 CONTROL_PLANE = "sluice"
 NAMESPACE = "Sluice"

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from sluice_sim.clock import VirtualClock
 from sluice_sim.embedded.worker import Worker
+from sluice_sim.steering import Size
 
 RECONCILE_S = 10
 
@@ -34,15 +35,6 @@ class Unit:
     life: Life
     since: float
     worker: Worker | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Size:
-    """A fleet at one moment, in instances or tasks."""
-
-    desired: int
-    running: int
-    booting: int
 
 
 class Mirror(Protocol):

@@ -17,10 +17,11 @@ from sluice_sim.alarms import Alarm
 from sluice_sim.embedded.account import ACCOUNT_ID, REGION, arn
 from sluice_sim.embedded.functions import Lambda
 from sluice_sim.embedded.groups import Groups
-from sluice_sim.embedded.monitoring import Monitoring
-from sluice_sim.embedded.scaling import GroupTracker, ServiceTracker
 from sluice_sim.embedded.services import Services, policy_arn
+from sluice_sim.embedded.steered import Steered
+from sluice_sim.monitoring import Monitoring
 from sluice_sim.service_tracking import ServiceTracking
+from sluice_sim.steering import GroupTracker, ServiceTracker
 from sluice_sim.target_tracking import TargetTracking
 
 if TYPE_CHECKING:
@@ -133,7 +134,16 @@ class Stacks:
             request["EstimatedInstanceWarmup"] = policy.instance_warmup_s
         account = self._account
         account.autoscaling.put_scaling_policy(**request)
-        account.monitoring.track(GroupTracker(policy, policy_name, account.groups, account.autoscaling))
+        fleet = Steered(account.groups, policy.group)
+
+        def held() -> float | None:
+            answer = account.autoscaling.describe_policies(
+                AutoScalingGroupName=policy.group, PolicyNames=[policy_name]
+            )
+            found = answer["ScalingPolicies"]
+            return found[0]["TargetTrackingConfiguration"]["TargetValue"] if found else None
+
+        account.monitoring.track(GroupTracker(policy, fleet, held))
 
     def _track_service(self, logical_id: str, properties: Mapping[str, Any]) -> None:
         policy = ServiceTracking.from_properties(logical_id, properties)
@@ -151,7 +161,17 @@ class Stacks:
             PolicyType="TargetTrackingScaling",
             TargetTrackingScalingPolicyConfiguration=configuration,
         )
-        account.monitoring.track(ServiceTracker(policy, name, resource_id, account.services, account.scaling))
+        fleet = Steered(account.services, resource_id)
+
+        def held() -> float | None:
+            answer = account.scaling.describe_scaling_policies(
+                ServiceNamespace="ecs", ResourceId=resource_id, PolicyNames=[name]
+            )
+            # moto answers with the policies of "service" too where it is asked for those of "service-2".
+            own = [found for found in answer["ScalingPolicies"] if found["ResourceId"] == resource_id]
+            return own[0]["TargetTrackingScalingPolicyConfiguration"]["TargetValue"] if own else None
+
+        account.monitoring.track(ServiceTracker(policy, fleet, held))
 
 
 def _resource_id(properties: Mapping[str, Any]) -> str:

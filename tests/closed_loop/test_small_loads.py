@@ -13,6 +13,7 @@ from sluice_sim.embedded.cloud import EmbeddedAws, embedded_aws
 from sluice_sim.embedded.demo import CONTROL_PLANE, Stage
 from sluice_sim.embedded.scenarios import QUEUE_PROC, TRANSCRIPTION
 from sluice_sim.embedded.story import Part, Scenario, Steady
+from sluice_sim.monitoring import AlarmChange
 from tests.closed_loop.conftest import ROOT, Played, perform
 
 ONE = replace(TRANSCRIPTION, bursts={2: 1}, limit_minutes=25)
@@ -101,12 +102,11 @@ def test_the_silence_alarm_tells_once_five_minutes_are_missing_and_never_of_a_ne
         start, states, told = aws.clock.now, {}, []
         pass_on = aws.monitoring._on_action
 
-        def on_action(action: str, alarm_arn: str, payload: dict) -> None:
+        def on_action(action: str, change: AlarmChange) -> None:
             if action == topic:
-                alarm = payload["alarmData"]
-                told.append((aws.clock.now - start, alarm["alarmName"], alarm["state"]["value"]))
+                told.append((aws.clock.now - start, change.alarm.name, change.state.value))
             else:
-                pass_on(action, alarm_arn, payload)
+                pass_on(action, change)
 
         def look() -> None:
             minute = int(aws.clock.now - start) // 60

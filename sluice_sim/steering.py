@@ -1,29 +1,36 @@
 """AWS's own target tracking at work: each policy's alarms are judged every minute and move their fleet.
 
-Owns who steers what; the laws are pure and stand in `target_tracking` (EC2) and `service_tracking` (ECS). The
-policy is read back each minute, as a retune may have replaced its target and a person may have deleted it.
+Owns the state between two judgements (alarm states, cooldowns); the laws are pure and stand in
+`target_tracking` (EC2) and `service_tracking` (ECS). The policy is read back each minute, as a retune may
+have replaced its target and a person may have deleted it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from sluice_sim.alarms import Alarm, State
-from sluice_sim.embedded.groups import Groups
-from sluice_sim.embedded.services import Services
 from sluice_sim.service_tracking import Cooldowns, ServiceTracking, scale
 from sluice_sim.target_tracking import TargetTracking, scale_in, scale_out
-
-if TYPE_CHECKING:
-    from mypy_boto3_application_autoscaling import ApplicationAutoScalingClient
-    from mypy_boto3_autoscaling import AutoScalingClient
 
 DEFAULT_WARMUP_S = 300
 
 Points = Callable[[Alarm], list[float | None]]
 """An alarm's evaluation range now, newest last."""
+
+HeldTarget = Callable[[], float | None]
+"""The target that the policy holds now; None once it is deleted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """A fleet at one moment, in instances or tasks."""
+
+    desired: int
+    running: int
+    booting: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,10 +43,46 @@ class Scaled:
     why: str
 
 
-class Tracker(Protocol):
-    """One target-tracking policy."""
+class SteeredFleet(Protocol):
+    """A fleet as its policy sees it."""
 
-    fleet: str
+    @property
+    def name(self) -> str:
+        """The group's name, or the service's resource id."""
+        ...
+
+    def size(self) -> Size:
+        """What is asked for and what there is."""
+        ...
+
+    def bounds(self) -> tuple[int, int]:
+        """The fleet's own min and max."""
+        ...
+
+    def warmed(self, warmup_s: float) -> int:
+        """Running instances whose warm-up is over."""
+        ...
+
+    def rolling(self) -> bool:
+        """Whether a deployment still replaces instances."""
+        ...
+
+    def suspended(self, what: str) -> bool:
+        """Whether an operator suspended this process (EC2) or direction (ECS)."""
+        ...
+
+    def set_desired(self, desired: int) -> None:
+        """Ask for this many."""
+        ...
+
+
+class Tracker(Protocol):
+    """One target-tracking policy at work."""
+
+    @property
+    def fleet_name(self) -> str:
+        """Whose policy it is."""
+        ...
 
     @property
     def target(self) -> float:
@@ -87,12 +130,14 @@ class _Bells:
 class GroupTracker:
     """Keeps `Tracker` for an Auto Scaling group."""
 
-    def __init__(
-        self, policy: TargetTracking, policy_name: str, groups: Groups, client: AutoScalingClient
-    ) -> None:
-        self.fleet = policy.group
-        self._policy, self._name, self._groups, self._client = policy, policy_name, groups, client
+    def __init__(self, policy: TargetTracking, fleet: SteeredFleet, held: HeldTarget) -> None:
+        self._policy, self._fleet, self._held = policy, fleet, held
         self._bells = _Bells()
+
+    @property
+    def fleet_name(self) -> str:
+        """The group's name."""
+        return self._fleet.name
 
     @property
     def target(self) -> float:
@@ -101,29 +146,26 @@ class GroupTracker:
 
     def follow_policy(self) -> bool:
         """AWS rewrites the policy's alarms when its target changes."""
-        answer = self._client.describe_policies(AutoScalingGroupName=self.fleet, PolicyNames=[self._name])
-        if not answer["ScalingPolicies"]:
-            return False
-        target = answer["ScalingPolicies"][0]["TargetTrackingConfiguration"]["TargetValue"]
-        if target != self._policy.target:
+        target = self._held()
+        if target is not None and target != self._policy.target:
             self._policy, self._bells = self._policy.with_target(target), _Bells()
-        return True
+        return target is not None
 
     def alarms(self) -> list[Alarm]:
         """AlarmLow's threshold follows the group's size."""
-        low = self._policy.low_alarm(self._groups.fleet(self.fleet).size().desired)
+        low = self._policy.low_alarm(self._fleet.size().desired)
         return [self._policy.high_alarm(), *([low] if low else [])]
 
     def steer(self, now: float, points: Points) -> Scaled | None:  # noqa: ARG002 - instances know their age
         """Scale out counts warmed instances alone; scale-in waits while any warms up."""
-        policy, fleet = self._policy, self._groups.fleet(self.fleet)
-        size, (minimum, maximum) = fleet.size(), self._groups.bounds(self.fleet)
+        policy, fleet = self._policy, self._fleet
+        size, (minimum, maximum) = fleet.size(), fleet.bounds()
         warmed = fleet.warmed(
             DEFAULT_WARMUP_S if policy.instance_warmup_s is None else policy.instance_warmup_s
         )
         judged = self._bells.judge(self.alarms(), points)
         metric = judged.metric
-        if metric is None or self._groups.suspended(self.fleet, "AlarmNotification"):
+        if metric is None or fleet.suspended("AlarmNotification"):
             return None
         wanted = size.desired
         if judged.high:
@@ -138,28 +180,21 @@ class GroupTracker:
                 target=policy.target,
                 minimum=minimum,
             )
-        if wanted == size.desired:
-            return None
-        self._groups.set_desired(self.fleet, wanted)
-        why = f"{metric:.3g} per instance against a target of {policy.target:.3g}"
-        return Scaled(fleet=self.fleet, before=size.desired, after=wanted, why=why)
+        return _move(fleet, size, wanted, metric, policy.target)
 
 
 class ServiceTracker:
     """Keeps `Tracker` for an ECS service."""
 
-    def __init__(
-        self,
-        policy: ServiceTracking,
-        policy_name: str,
-        resource_id: str,
-        services: Services,
-        client: ApplicationAutoScalingClient,
-    ) -> None:
-        self.fleet = resource_id
-        self._policy, self._name, self._services, self._client = policy, policy_name, services, client
+    def __init__(self, policy: ServiceTracking, fleet: SteeredFleet, held: HeldTarget) -> None:
+        self._policy, self._fleet, self._held = policy, fleet, held
         self._bells = _Bells()
         self._cooldowns = Cooldowns.none()
+
+    @property
+    def fleet_name(self) -> str:
+        """The service's resource id."""
+        return self._fleet.name
 
     @property
     def target(self) -> float:
@@ -168,17 +203,10 @@ class ServiceTracker:
 
     def follow_policy(self) -> bool:
         """AWS makes new alarms when the target changes."""
-        answer = self._client.describe_scaling_policies(
-            ServiceNamespace="ecs", ResourceId=self.fleet, PolicyNames=[self._name]
-        )
-        # moto answers with the policies of "service" too where it is asked for those of "service-2".
-        own = [policy for policy in answer["ScalingPolicies"] if policy["ResourceId"] == self.fleet]
-        if not own:
-            return False
-        target = own[0]["TargetTrackingScalingPolicyConfiguration"]["TargetValue"]
-        if target != self._policy.target:
+        target = self._held()
+        if target is not None and target != self._policy.target:
             self._policy, self._bells = self._policy.with_target(target), _Bells()
-        return True
+        return target is not None
 
     def alarms(self) -> list[Alarm]:
         """AlarmLow stands at 0.9 times the target."""
@@ -187,8 +215,8 @@ class ServiceTracker:
 
     def steer(self, now: float, points: Points) -> Scaled | None:
         """Cooldowns, deployments and suspensions hold what they hold at AWS."""
-        fleet = self._services.fleet(self.fleet)
-        size, (minimum, maximum) = fleet.size(), self._services.bounds(self.fleet)
+        fleet = self._fleet
+        size, (minimum, maximum) = fleet.size(), fleet.bounds()
         judged = self._bells.judge(self.alarms(), points)
         metric = judged.metric
         if metric is None:
@@ -203,14 +231,18 @@ class ServiceTracker:
             metric=metric,
             high_rings=judged.high,
             low_rings=judged.low,
-            deploying=fleet.rolling,
-            out_suspended=self._services.suspended(self.fleet, "Out"),
-            in_suspended=self._services.suspended(self.fleet, "In"),
+            deploying=fleet.rolling(),
+            out_suspended=fleet.suspended("Out"),
+            in_suspended=fleet.suspended("In"),
             cooldowns=self._cooldowns,
         )
         self._cooldowns = scaling.cooldowns
-        if scaling.desired == size.desired:
-            return None
-        self._services.set_desired(self.fleet, scaling.desired)
-        why = f"{metric:.3g} per instance against a target of {self._policy.target:.3g}"
-        return Scaled(fleet=self.fleet, before=size.desired, after=scaling.desired, why=why)
+        return _move(fleet, size, scaling.desired, metric, self._policy.target)
+
+
+def _move(fleet: SteeredFleet, size: Size, wanted: int, metric: float, target: float) -> Scaled | None:
+    if wanted == size.desired:
+        return None
+    fleet.set_desired(wanted)
+    why = f"{metric:.3g} per instance against a target of {target:.3g}"
+    return Scaled(fleet=fleet.name, before=size.desired, after=wanted, why=why)

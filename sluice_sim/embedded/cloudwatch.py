@@ -1,0 +1,102 @@
+"""CloudWatch as the embedded account has it: values in moto, and what a Lambda alarm action receives."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from sluice_sim.alarms import MetricQuery
+from sluice_sim.embedded.account import ACCOUNT_ID, REGION, arn
+from sluice_sim.metric_math import Series
+from sluice_sim.monitoring import AlarmChange, Values
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudwatch import CloudWatchClient
+
+
+class MotoMetrics:
+    """Keeps `monitoring.MetricData`: PutMetricData and GetMetricData of moto."""
+
+    def __init__(self, client: CloudWatchClient) -> None:
+        self._client = client
+
+    def put(self, minute: float, values: Values) -> None:
+        """One call a namespace."""
+        at = datetime.fromtimestamp(minute, UTC)
+        for namespace in {metric.namespace for metric, _ in values}:
+            self._client.put_metric_data(
+                Namespace=namespace,
+                MetricData=[
+                    {
+                        "MetricName": metric.name,
+                        "Dimensions": [{"Name": name, "Value": value} for name, value in metric.dimensions],
+                        "Timestamp": at,
+                        "Value": value,
+                    }
+                    for metric, value in values
+                    if metric.namespace == namespace
+                ],
+            )
+
+    def read(self, queries: set[MetricQuery], start: float, end: float) -> Mapping[MetricQuery, Series]:
+        """All in one call."""
+        if not queries:
+            return {}
+        ids = {f"q{index}": query for index, query in enumerate(sorted(queries, key=repr))}
+        answer = self._client.get_metric_data(
+            MetricDataQueries=[_data_query(query_id, query) for query_id, query in ids.items()],
+            StartTime=datetime.fromtimestamp(start, UTC),
+            EndTime=datetime.fromtimestamp(end, UTC),
+        )
+        return {
+            ids[result["Id"]]: {
+                int(moment.timestamp()): value
+                for moment, value in zip(result["Timestamps"], result["Values"], strict=True)
+            }
+            for result in answer["MetricDataResults"]
+        }
+
+
+def alarm_arn(name: str) -> str:
+    """The ARN of an alarm of this account."""
+    return arn("cloudwatch", f"alarm:{name}")
+
+
+def action_payload(change: AlarmChange) -> dict[str, Any]:
+    """What a Lambda alarm action receives."""
+    moment = datetime.fromtimestamp(change.at, UTC).strftime("%Y-%m-%dT%H:%M:%S.000+0000")
+    return {
+        "source": "aws.cloudwatch",
+        "alarmArn": alarm_arn(change.alarm.name),
+        "accountId": ACCOUNT_ID,
+        "time": moment,
+        "region": REGION,
+        "alarmData": {
+            "alarmName": change.alarm.name,
+            "state": {
+                "value": change.state.value,
+                "reason": change.reason,
+                "reasonData": json.dumps({"version": "1.0"}),
+                "timestamp": moment,
+            },
+            "previousState": {"value": change.previous.value, "timestamp": moment},
+            "configuration": {"description": change.alarm.description, "metrics": []},
+        },
+    }
+
+
+def _data_query(query_id: str, query: MetricQuery) -> Any:
+    return {
+        "Id": query_id,
+        "MetricStat": {
+            "Metric": {
+                "Namespace": query.namespace,
+                "MetricName": query.name,
+                "Dimensions": [{"Name": name, "Value": value} for name, value in query.dimensions],
+            },
+            "Period": query.period_s,
+            "Stat": query.stat,
+        },
+    }
