@@ -23,9 +23,9 @@ from moto import mock_aws
 from moto.sqs.models import sqs_backends
 
 from sluice import wiring
+from sluice_sim.account import ACCOUNT_ID, ENVIRONMENT, REGION
 from sluice_sim.alarms import MetricQuery
 from sluice_sim.clock import VirtualClock
-from sluice_sim.embedded.account import ACCOUNT_ID, ENVIRONMENT, REGION
 from sluice_sim.embedded.cloudwatch import MotoMetrics, action_payload, alarm_arn
 from sluice_sim.embedded.fleet import Fleet
 from sluice_sim.embedded.functions import Lambda

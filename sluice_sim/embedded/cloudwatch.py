@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from sluice_sim.account import ACCOUNT_ID, REGION, arn
 from sluice_sim.alarms import MetricQuery
-from sluice_sim.embedded.account import ACCOUNT_ID, REGION, arn
 from sluice_sim.metric_math import Series
 from sluice_sim.monitoring import AlarmChange, Values
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from moto.sqs.models import sqs_backends
 
-from sluice_sim.embedded.account import ACCOUNT_ID, REGION
+from sluice_sim.account import ACCOUNT_ID, REGION
 from sluice_sim.embedded.cloud import EmbeddedAws, LogLine, embedded_aws
 from sluice_sim.embedded.fleet import Fleet
 from sluice_sim.embedded.reporter import DurationReporter

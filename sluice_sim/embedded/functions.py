@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from sluice_sim.account import arn
 from sluice_sim.clock import VirtualClock
-from sluice_sim.embedded.account import arn
 
 SCHEDULER_LATENESS_S = 3
 """EventBridge Scheduler starts its targets some seconds into the minute they stand for."""

@@ -18,8 +18,8 @@ from moto.autoscaling.models import (
     autoscaling_backends,
 )
 
+from sluice_sim.account import ACCOUNT_ID, REGION
 from sluice_sim.clock import VirtualClock
-from sluice_sim.embedded.account import ACCOUNT_ID, REGION
 from sluice_sim.embedded.fleet import Fleet, Life, Unit
 from sluice_sim.embedded.worker import Worker
 

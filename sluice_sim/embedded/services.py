@@ -7,7 +7,6 @@ into its bounds.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,8 +22,8 @@ from moto.applicationautoscaling.models import (
 from moto.ecs.models import EC2ContainerServiceBackend, Service, ecs_backends
 
 from sluice.aws.ecs import DIMENSION
+from sluice_sim.account import ACCOUNT_ID, REGION, service_policy_arn
 from sluice_sim.clock import VirtualClock
-from sluice_sim.embedded.account import ACCOUNT_ID, REGION, arn
 from sluice_sim.embedded.fleet import Fleet, Unit
 from sluice_sim.embedded.worker import Worker
 
@@ -61,7 +60,7 @@ class Services:
             backend: ApplicationAutoscalingBackend, *args: Any, **named: Any
         ) -> FakeApplicationAutoscalingPolicy:
             policy = put_policy(backend, *args, **named)
-            policy.policy_arn = policy_arn(policy.resource_id, policy.policy_name)
+            policy.policy_arn = service_policy_arn(policy.resource_id, policy.policy_name)
             return policy
 
         with (
@@ -122,12 +121,6 @@ class _ServiceMirror:
 
     def may_terminate(self) -> bool:
         return True
-
-
-def policy_arn(resource_id: str, policy_name: str) -> str:
-    """A policy keeps its ARN however often it is put; moto would make a new one each time."""
-    unique = uuid.uuid5(uuid.NAMESPACE_URL, f"{resource_id}/{policy_name}")
-    return arn("autoscaling", f"scalingPolicy:{unique}:resource/ecs/{resource_id}:policyName/{policy_name}")
 
 
 def _service(resource_id: str) -> Service:

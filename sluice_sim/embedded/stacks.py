@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from sluice.aws.ecs import DIMENSION
 from sluice_sim import template
+from sluice_sim.account import ACCOUNT_ID, REGION, identity, resource_name, service_of
 from sluice_sim.alarms import Alarm
-from sluice_sim.embedded.account import ACCOUNT_ID, REGION, arn
 from sluice_sim.embedded.functions import Lambda
 from sluice_sim.embedded.groups import Groups
-from sluice_sim.embedded.services import Services, policy_arn
+from sluice_sim.embedded.services import Services
 from sluice_sim.embedded.steered import Steered
 from sluice_sim.monitoring import Monitoring
 from sluice_sim.service_tracking import ServiceTracking
@@ -66,7 +66,7 @@ class Stacks:
         resolved = template.resolve(
             _with_globals(template.load(self._root / template_file)),
             parameters,
-            identity=lambda *about: _identity(stack_name, *about),
+            identity=lambda *about: identity(stack_name, *about),
             imports=self._exports,
             account_id=ACCOUNT_ID,
             region=REGION,
@@ -93,7 +93,7 @@ class Stacks:
     def _put(self, stack_name: str, logical_id: str, kind: str, properties: Mapping[str, Any]) -> None:
         match kind:
             case "AWS::Serverless::Function":
-                self._account.functions.create(_name(stack_name, logical_id), properties, self._root)
+                self._account.functions.create(resource_name(stack_name, logical_id), properties, self._root)
             case "AWS::Lambda::Permission":
                 self._account.functions.permit(
                     properties["FunctionName"], properties["Principal"], properties["SourceArn"]
@@ -105,7 +105,7 @@ class Stacks:
             case "AWS::CloudWatch::Alarm":
                 self._account.monitoring.watch(Alarm.from_properties(logical_id, properties))
             case "AWS::AutoScaling::ScalingPolicy":
-                self._track_group(_name(stack_name, logical_id), logical_id, properties)
+                self._track_group(resource_name(stack_name, logical_id), logical_id, properties)
             case "AWS::ApplicationAutoScaling::ScalableTarget":
                 self._account.scaling.register_scalable_target(
                     ServiceNamespace="ecs",
@@ -147,7 +147,7 @@ class Stacks:
 
     def _track_service(self, logical_id: str, properties: Mapping[str, Any]) -> None:
         policy = ServiceTracking.from_properties(logical_id, properties)
-        resource_id = _resource_id(properties)
+        resource_id = service_of(properties)
         configuration: Any = dict(properties["TargetTrackingScalingPolicyConfiguration"])
         configuration["TargetValue"] = policy.target
         for cooldown in configuration.keys() & {"ScaleOutCooldown", "ScaleInCooldown"}:
@@ -174,12 +174,6 @@ class Stacks:
         account.monitoring.track(ServiceTracker(policy, fleet, held))
 
 
-def _resource_id(properties: Mapping[str, Any]) -> str:
-    """Which service a policy scales: its scalable target's Ref holds the resource id first, as at AWS."""
-    named: str = properties.get("ResourceId") or properties["ScalingTargetId"].split("|")[0]
-    return named
-
-
 def _with_globals(loaded: Mapping[str, Any]) -> dict[str, Any]:
     """SAM's Globals.Function, as it means them: what a function says itself wins, mappings are joined."""
     shared = loaded.get("Globals", {}).get("Function", {})
@@ -197,35 +191,3 @@ def _with_globals(loaded: Mapping[str, Any]) -> dict[str, Any]:
 def _joined(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     both = {key for key in shared.keys() & own.keys() if isinstance(shared[key], dict)}
     return {**shared, **own, **{key: _joined(shared[key], own[key]) for key in both}}
-
-
-def _name(stack_name: str, logical_id: str) -> str:
-    return f"{stack_name}-{logical_id}"
-
-
-def _identity(
-    stack_name: str, logical_id: str, kind: str, properties: Mapping[str, Any], attribute: str
-) -> str:
-    """What Ref (attribute "Ref") and GetAtt give for a resource of the stack."""
-    name = _name(stack_name, logical_id)
-    match kind, attribute:
-        case "AWS::CloudWatch::Alarm", "Arn":
-            return arn("cloudwatch", f"alarm:{properties['AlarmName']}")
-        case "AWS::Serverless::Function", "Arn":
-            return arn("lambda", f"function:{name}")
-        case "AWS::AutoScaling::ScalingPolicy", "Ref":
-            return _group_policy_arn(properties["AutoScalingGroupName"], name)
-        case "AWS::ApplicationAutoScaling::ScalableTarget", "Ref":
-            return f"{properties['ResourceId']}|{properties['ScalableDimension']}|ecs"
-        case "AWS::ApplicationAutoScaling::ScalingPolicy", "Ref":
-            return policy_arn(_resource_id(properties), properties["PolicyName"])
-        case _, "Arn":
-            return arn(kind.split("::")[1].lower(), name)
-        case _:
-            return name
-
-
-def _group_policy_arn(group: str, policy_name: str) -> str:
-    """As moto forms it: every policy has the same unique part there."""
-    unique = "c322761b-3172-4d56-9a21-0ed9d6161d67"
-    return arn("autoscaling", f"scalingPolicy:{unique}:autoScalingGroupName/{group}:policyName/{policy_name}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,10 @@ from sluice_sim.embedded.cloud import EmbeddedAws, LogLine, embedded_aws
 from sluice_sim.embedded.demo import Stage
 from sluice_sim.embedded.scenarios import TRANSCRIPTION
 from sluice_sim.embedded.story import Minute, Part, Scenario, Summary
+from tests.privileges.gate import Gate
+from tests.privileges.inventory import EverythingTagged
+from tests.privileges.roles import role_of_functions, roles
+from tests.templates import stacks
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -56,6 +60,16 @@ def perform(
         before(aws)
         (story,) = stage.run()
         return Played(summary=story.summary, minutes=list(story.minutes), log=aws.log, start=start)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _under_the_deployed_roles() -> Iterator[None]:
+    """Every function plays under its role in template.yaml, and asks for nothing that it does not allow."""
+    plane = stacks.plane()
+    gate = Gate(roles(plane), role_of_functions(plane), EverythingTagged())
+    with gate.installed():
+        yield
+    assert {str(passage.request) for passage in gate.refused} == set()
 
 
 @pytest.fixture(scope="module")

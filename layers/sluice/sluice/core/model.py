@@ -155,11 +155,14 @@ class Workload:
         """Whether the queue delivers by message group, one batch of a group at a time."""
         return self.queue_url.endswith(".fifo")
 
+    @property
+    def queue_name(self) -> str:
+        """The queue's name, which its URL ends with."""
+        return self.queue_url.rsplit("/", 1)[-1]
+
     def queue_metric(self, name: str) -> Metric:
         """One of the metrics that SQS itself publishes for the queue."""
-        return Metric(
-            namespace="AWS/SQS", name=name, dimensions={"QueueName": self.queue_url.rsplit("/", 1)[-1]}
-        )
+        return Metric(namespace="AWS/SQS", name=name, dimensions={"QueueName": self.queue_name})
 
 
 # --- what was seen ----------------------------------------------------------------------------------------

@@ -1,0 +1,70 @@
+"""The simulated account: its name and place, how its ARNs look, and what Ref and GetAtt give in it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+ACCOUNT_ID = "123456789012"
+REGION = "eu-west-1"
+
+ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "embedded",
+    "AWS_SECRET_ACCESS_KEY": "embedded",
+    "AWS_SESSION_TOKEN": "embedded",
+    "AWS_DEFAULT_REGION": REGION,
+    "AWS_REGION": REGION,
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+"""Credentials that open nothing: whatever escaped the embedded AWS would be refused by the real one."""
+
+
+def arn(service: str, resource: str) -> str:
+    """The ARN of a resource of this account."""
+    return f"arn:aws:{service}:{REGION}:{ACCOUNT_ID}:{resource}"
+
+
+def resource_name(stack_name: str, logical_id: str) -> str:
+    """The physical name of a resource that a stack did not name itself."""
+    return f"{stack_name}-{logical_id}"
+
+
+def service_of(properties: Mapping[str, Any]) -> str:
+    """Which service a scaling policy scales: a scalable target's Ref holds the resource id first."""
+    named: str = properties.get("ResourceId") or properties["ScalingTargetId"].split("|")[0]
+    return named
+
+
+def service_policy_arn(resource_id: str, policy_name: str) -> str:
+    """A policy keeps its ARN however often it is put."""
+    unique = uuid.uuid5(uuid.NAMESPACE_URL, f"{resource_id}/{policy_name}")
+    return arn("autoscaling", f"scalingPolicy:{unique}:resource/ecs/{resource_id}:policyName/{policy_name}")
+
+
+def identity(
+    stack_name: str, logical_id: str, kind: str, properties: Mapping[str, Any], attribute: str
+) -> str:
+    """What Ref (attribute "Ref") and GetAtt give for a resource of the stack."""
+    name = resource_name(stack_name, logical_id)
+    match kind, attribute:
+        case "AWS::CloudWatch::Alarm", "Arn":
+            return arn("cloudwatch", f"alarm:{properties['AlarmName']}")
+        case "AWS::Serverless::Function", "Arn":
+            return arn("lambda", f"function:{name}")
+        case "AWS::AutoScaling::ScalingPolicy", "Ref":
+            return _group_policy_arn(properties["AutoScalingGroupName"], name)
+        case "AWS::ApplicationAutoScaling::ScalableTarget", "Ref":
+            return f"{properties['ResourceId']}|{properties['ScalableDimension']}|ecs"
+        case "AWS::ApplicationAutoScaling::ScalingPolicy", "Ref":
+            return service_policy_arn(service_of(properties), properties["PolicyName"])
+        case _, "Arn":
+            return arn(kind.split("::")[1].lower(), name)
+        case _:
+            return name
+
+
+def _group_policy_arn(group: str, policy_name: str) -> str:
+    """As moto forms it: every policy has the same unique part there."""
+    unique = "c322761b-3172-4d56-9a21-0ed9d6161d67"
+    return arn("autoscaling", f"scalingPolicy:{unique}:autoScalingGroupName/{group}:policyName/{policy_name}")

@@ -1,0 +1,44 @@
+"""CloudWatch in memory: one value a minute and metric, read with the delay at which it came.
+
+Owns the store that alarms, policies and use cases of a simulated run share. Keeps a day: nothing here looks
+further back. Refuses to fill gaps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+MINUTE_S = 60
+DAY_S = 86_400
+
+MetricId = tuple[str, str, frozenset[tuple[str, str]]]
+"""Namespace, name and exactly these dimensions."""
+
+
+def metric_id(namespace: str, name: str, dimensions: Mapping[str, str]) -> MetricId:
+    """The identity CloudWatch knows a metric by."""
+    return namespace, name, frozenset(dimensions.items())
+
+
+@dataclass(slots=True)
+class MetricStore:
+    """Every metric of the run; minutes are epoch seconds, multiples of 60."""
+
+    _values: dict[MetricId, dict[int, float]] = field(default_factory=dict)
+
+    def put(self, metric: MetricId, minute: int, value: float) -> None:
+        """One value; from now on it can be read."""
+        values = self._values.setdefault(metric, {})
+        values[minute] = value
+        if len(values) > 2 * DAY_S // MINUTE_S:
+            oldest = minute - DAY_S
+            self._values[metric] = {at: kept for at, kept in values.items() if at >= oldest}
+
+    def read(self, metric: MetricId, start: int, end: int) -> dict[int, float]:
+        """The values of start <= minute < end."""
+        values = self._values.get(metric)
+        if not values:
+            return {}
+        first = -(-start // MINUTE_S) * MINUTE_S
+        return {at: values[at] for at in range(first, end, MINUTE_S) if at in values}

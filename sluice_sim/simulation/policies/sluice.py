@@ -1,0 +1,68 @@
+"""Sluice as it is deployed: its use cases, its stack's alarms, AWS's target tracking between 1 and N."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sluice.core.model import Trigger
+from sluice.errors import SluiceError
+from sluice.events import Alarm, RetuneRequest
+from sluice.ports import World
+from sluice.publish import publish_backlog
+from sluice.retune import retune_targets
+from sluice.wake import on_bootstrap_alarm, on_shutdown_alarm
+from sluice_sim.account import arn
+from sluice_sim.monitoring import AlarmChange
+from sluice_sim.simulation.aws import SimulatedAws
+from sluice_sim.simulation.plant import ScaleIn
+from sluice_sim.simulation.ports import RunReport, world
+from sluice_sim.simulation.setting import BOOTSTRAP, SHUTDOWN
+from sluice_sim.simulation.site import Site
+
+SCHEDULER_LATENESS_S = 3
+"""EventBridge Scheduler starts its targets some seconds into the minute they stand for."""
+FUNCTION_S = 30.0
+MINUTE_S, HOUR_S = 60, 3600
+
+
+class Policy:
+    """The deployed control plane: tick, alarms and hourly retune."""
+
+    name = "sluice"
+    scale_in: ScaleIn | None = None
+
+    def attach(self, site: Site) -> None:
+        """Alarms and policy as the stack defines them, ticks and retunes as the schedules do."""
+        self._site = site
+        self._aws = SimulatedAws(site, on_alarm=self._on_alarm)
+        self._aws.watch_alarms()
+        self._aws.track_policy()
+        self._world: World = world(self._aws)
+        self.report = RunReport(site)
+        now = site.clock.now
+        for period_s, action in ((MINUTE_S, self._tick), (HOUR_S, self._retune)):
+            first = (now // period_s + 1) * period_s + SCHEDULER_LATENESS_S
+            site.clock.every(period_s, action, first=first)
+
+    def _tick(self) -> None:
+        scheduled = datetime.fromtimestamp(self._site.clock.now - SCHEDULER_LATENESS_S, UTC)
+        publish_backlog(scheduled, self._world, self.report, lambda: FUNCTION_S)
+
+    def _retune(self) -> None:
+        retune_targets(RetuneRequest(trigger=Trigger.SCHEDULE), self._world, self.report)
+
+    def _on_alarm(self, action: str, change: AlarmChange) -> None:
+        workload = self._site.deployed.workload
+        alarm = Alarm(
+            arn=arn("cloudwatch", f"alarm:{change.alarm.name}"),
+            name=change.alarm.name,
+            state=change.state.value,
+            workload=workload.name,
+        )
+        handler = {BOOTSTRAP: on_bootstrap_alarm, SHUTDOWN: on_shutdown_alarm}.get(action)
+        if handler is None:
+            return
+        try:
+            handler(alarm, self._world, self.report, lambda: FUNCTION_S)
+        except SluiceError as failure:
+            self.report.failures.append((self._site.plant.now_s, str(failure)))

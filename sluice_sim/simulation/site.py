@@ -1,0 +1,136 @@
+"""What a policy finds and what it may do: the one interface between policies and what they steer.
+
+Owns what a policy may see at a tick, with the lag at which it sees it, and the record of what it asked for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from sluice_sim.clock import VirtualClock
+from sluice_sim.simulation.metrics import MetricStore
+from sluice_sim.simulation.plant import Look, Plant, ScaleIn
+from sluice_sim.simulation.setting import Deployed
+
+HOUR_MINUTES = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceTimes:
+    """Service times of the messages finished in the last hour, in seconds; NaN where none was."""
+
+    mean_s: float
+    deviation_s: float
+    messages: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """Something decided, at a second of the run, in a sentence."""
+
+    at_s: float
+    who: str
+    text: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Site:
+    """One run as a policy sees it."""
+
+    clock: VirtualClock
+    plant: Plant
+    deployed: Deployed
+    promise_s: float
+    """Acceptable seconds from a message's arrival to its start."""
+    mean_service_s: float
+    """What the operator would have measured beforehand."""
+    boot_s: float
+    """What the operator would have measured beforehand."""
+    peak_rate_per_s: float
+    """Arrivals of the busiest ten minutes: what a fleet fixed at its peak is sized by."""
+    metrics: MetricStore = field(default_factory=MetricStore)
+    count_lag_s: float = 0.0
+    """How old the counts are that SQS answers with."""
+    told: list[Told] = field(default_factory=list)
+    _looks: deque[Look] = field(default_factory=deque)
+
+    @property
+    def minimum(self) -> int:
+        """Fewest instances."""
+        return self.deployed.workload.bounds.min
+
+    @property
+    def maximum(self) -> int:
+        """Most instances."""
+        return self.deployed.workload.bounds.max
+
+    @property
+    def concurrency(self) -> int:
+        """Messages that one instance works on at a time."""
+        return self.plant.conditions.concurrency
+
+    @property
+    def target_per_instance(self) -> float:
+        """Messages per instance that keep the promise: promise x concurrency / service time."""
+        return self.promise_s * self.concurrency / self.mean_service_s
+
+    def view(self) -> Look:
+        """The queue's counts as SQS would answer now, and the fleet as it is."""
+        now = self.plant.look()
+        if not self.count_lag_s:
+            return now
+        self._looks.append(now)
+        while len(self._looks) > 1 and self._looks[1].now_s <= now.now_s - self.count_lag_s:
+            self._looks.popleft()
+        old = self._looks[0]
+        return Look(
+            now_s=now.now_s,
+            visible=old.visible,
+            in_flight=old.in_flight,
+            delayed=old.delayed,
+            desired=now.desired,
+            running=now.running,
+            idle=now.idle,
+            ready_s=now.ready_s,
+        )
+
+    def service_times(self) -> ServiceTimes:
+        """Mean and spread over the hour before the last full one began to be counted anew."""
+        minute = int(self.plant.now_s // 3600) * HOUR_MINUTES
+        sums, squares, counts = self.plant.durations(minute - HOUR_MINUTES, minute)
+        messages = int(counts.sum())
+        if not messages:
+            return ServiceTimes(mean_s=math.nan, deviation_s=math.nan, messages=0)
+        mean = float(sums.sum()) / messages
+        variance = max(0.0, float(squares.sum()) / messages - mean * mean)
+        return ServiceTimes(mean_s=mean, deviation_s=math.sqrt(variance), messages=messages)
+
+    def ask(self, desired: int, why: str, *, who: str = "policy") -> None:
+        """Ask for this many instances, within the bounds; told where it changes anything."""
+        wanted = min(max(desired, self.minimum), self.maximum)
+        if wanted != self.plant.desired:
+            self.told.append(
+                Told(at_s=self.plant.now_s, who=who, text=f"{self.plant.desired} -> {wanted}: {why}")
+            )
+            self.plant.set_desired(wanted)
+
+
+class Policy(Protocol):
+    """One way of scaling."""
+
+    name: str
+    scale_in: ScaleIn | None
+    """What its scale-in needs of the fleet, None where it takes the fleet as it is."""
+
+    def attach(self, site: Site) -> None:
+        """Schedule on the site's clock whatever it does."""
+        ...
+
+
+def every(site: Site, period_s: float, action: Callable[[], object], *, after_s: float = 0.0) -> None:
+    """Run an action each period, the first time `after_s` from now."""
+    site.clock.every(period_s, action, first=site.clock.now + after_s)

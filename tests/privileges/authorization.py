@@ -1,0 +1,122 @@
+"""What IAM is asked when a call is made: the action, each resource, the condition keys AWS gives a value.
+
+Owns the table of the operations our functions call. Refuses an operation that is not in it: a call nobody
+looked at is a permission nobody looked at.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sluice_sim.embedded.account import ACCOUNT_ID, REGION
+from tests.privileges import catalog
+from tests.privileges.policies import Request
+
+Parameters = Mapping[str, Any]
+Tags = Mapping[str, Mapping[str, str]]
+"""ARN -> the tags that resource carries; one that is not there carries none."""
+
+IAM_PREFIXES = {"monitoring": "cloudwatch"}
+"""Where the name a request is signed with is not the prefix of its actions."""
+AUTHORIZED_AS = {"sqs:SendMessageBatch": "sqs:SendMessage"}
+"""Operations that have no action of their own."""
+HERE = {"Partition": "aws", "Region": REGION, "Account": ACCOUNT_ID}
+
+
+class UnknownOperationError(LookupError):
+    """A call that the table does not know."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call as boto3 makes it."""
+
+    signing_name: str
+    operation: str
+    parameters: Parameters
+
+
+def opaque_id(name: str) -> str:
+    """What AWS would make up for a resource; the same for the same name."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, name))
+
+
+def _queue(parameters: Parameters) -> list[dict[str, str]]:
+    host, account, name = parameters["QueueUrl"].removeprefix("https://").split("/")
+    _, region, *_ = host.split(".")
+    return [{"Region": region, "Account": account, "QueueName": name}]
+
+
+def _group(parameters: Parameters) -> list[dict[str, str]]:
+    name = parameters["AutoScalingGroupName"]
+    return [{"GroupId": opaque_id(name), "GroupFriendlyName": name}]
+
+
+def _services(parameters: Parameters) -> list[dict[str, str]]:
+    names = parameters.get("services") or [parameters["service"]]
+    return [{"ClusterName": parameters["cluster"], "ServiceName": name} for name in names]
+
+
+def _scalable_target(parameters: Parameters) -> list[dict[str, str]]:
+    return [{"ResourceId": opaque_id(parameters["ResourceId"])}]
+
+
+def _parameter(parameters: Parameters) -> list[dict[str, str]]:
+    path = parameters.get("Name") or parameters["Path"]
+    return [{"ParameterNameWithoutLeadingSlash": path.removeprefix("/")}]
+
+
+RESOURCES: Mapping[str, Callable[[Parameters], list[dict[str, str]]]] = {
+    "application-autoscaling:PutScalingPolicy": _scalable_target,
+    "autoscaling:PutScalingPolicy": _group,
+    "autoscaling:SetDesiredCapacity": _group,
+    "ecs:DescribeServices": _services,
+    "ecs:UpdateService": _services,
+    "sqs:GetQueueAttributes": _queue,
+    "sqs:SendMessage": _queue,
+    "ssm:GetParameter": _parameter,
+    "ssm:GetParametersByPath": _parameter,
+}
+"""Action -> what names its resources among the parameters, as the placeholders of AWS's ARN formats."""
+CONDITION_KEYS: Mapping[str, Mapping[str, str]] = {
+    "application-autoscaling:PutScalingPolicy": {
+        "application-autoscaling:service-namespace": "ServiceNamespace",
+        "application-autoscaling:scalable-dimension": "ScalableDimension",
+    },
+    "cloudwatch:PutMetricData": {"cloudwatch:namespace": "Namespace"},
+}
+"""Action -> condition key -> the parameter that gives it its value."""
+
+
+def requests(call: Call, tags: Tags) -> list[Request]:
+    """One request per resource: AWS refuses the whole call where it refuses one."""
+    name = f"{IAM_PREFIXES.get(call.signing_name, call.signing_name)}:{call.operation}"
+    action = catalog.action(AUTHORIZED_AS.get(name, name))
+    context = {
+        key: str(call.parameters[parameter])
+        for key, parameter in CONDITION_KEYS.get(action.name, {}).items()
+        if parameter in call.parameters
+    }
+    if not action.arn_formats:
+        return [Request(action=action.name, resource="*", context=context)]
+    if action.name not in RESOURCES:
+        raise UnknownOperationError(
+            f"{name} takes a resource ({', '.join(action.arn_formats)}), but which of its parameters "
+            f"{sorted(call.parameters)} names it is not in the table of {__name__}"
+        )
+    return [
+        request(action.name, arn, tags, **context)
+        for arn in (
+            catalog.form(action.arn_format, HERE | named) for named in RESOURCES[action.name](call.parameters)
+        )
+    ]
+
+
+def request(action: str, arn: str, tags: Tags, **context: str) -> Request:
+    """A request on one resource, with its tags where AWS looks at them for this action."""
+    carried = {f"aws:ResourceTag/{key}": value for key, value in tags.get(arn, {}).items()}
+    known = {key: value for key, value in carried.items() if catalog.action(action).knows(key)}
+    return Request(action=action, resource=arn, context=context | known)

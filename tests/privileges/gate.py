@@ -1,0 +1,98 @@
+"""A gate between the functions and the embedded AWS: who called what, and whether the role allowed it.
+
+Owns noting every call a handler makes, with the role it is made under, and refusing as AWS would what the
+role does not allow. Calls made outside an invocation are the test's own and pass unseen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from unittest import mock
+
+import boto3
+from botocore.exceptions import ClientError
+from botocore.model import OperationModel
+
+from sluice_sim.embedded.account import ACCOUNT_ID
+from sluice_sim.embedded.functions import Function, Lambda
+from tests.privileges.authorization import Call, Tags, requests
+from tests.privileges.policies import Decision, Request, decide
+from tests.privileges.roles import Roles
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passage:
+    """One request at the gate: under which role, out of which call, and what was decided."""
+
+    role: str
+    call: Call
+    request: Request
+    decision: Decision
+
+
+class Gate:
+    """Stands before one embedded account while `installed`."""
+
+    def __init__(self, roles: Roles, role_of_functions: Mapping[str, str], tags: Tags) -> None:
+        self.roles = roles
+        self.passages: list[Passage] = []
+        self._role_of_functions, self._tags = role_of_functions, tags
+        self._role: str | None = None
+        self._session = boto3.Session()
+        self._session.events.register("before-parameter-build", self._on_call)
+
+    @property
+    def refused(self) -> list[Passage]:
+        """What some role did not allow."""
+        return [passage for passage in self.passages if not passage.decision.allowed]
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Handlers go through this gate, each under the role of its function in the template."""
+        invoke = Lambda.invoke
+
+        def invoked(functions: Lambda, function: Function, event: dict[str, Any]) -> Exception | None:
+            self._role = self._role_of_functions[function.name.rsplit("-", 1)[-1]]
+            try:
+                with mock.patch.object(boto3, "Session", self._the_session):
+                    return invoke(functions, function, event)
+            finally:
+                self._role = None
+
+        with mock.patch.object(Lambda, "invoke", invoked):
+            yield
+
+    def _the_session(self) -> boto3.Session:
+        """One for all invocations: parsing the services' models anew for each would take most of the time."""
+        return self._session
+
+    def _on_call(self, params: Mapping[str, Any], model: OperationModel, **_: object) -> None:
+        if self._role is None:
+            return
+        call = Call(
+            signing_name=model.service_model.signing_name, operation=model.name, parameters=dict(params)
+        )
+        for request in requests(call, self._tags):
+            decision = decide(self.roles[self._role], request)
+            self.passages.append(Passage(role=self._role, call=call, request=request, decision=decision))
+            if not decision.allowed:
+                raise _refusal(self._role, request, model)
+
+
+def _refusal(role: str, request: Request, model: OperationModel) -> ClientError:
+    """AWS's words; it names no resource where the action takes none."""
+    on = "" if request.resource == "*" else f" on resource: {request.resource}"
+    message = (
+        f"User: arn:aws:sts::{ACCOUNT_ID}:assumed-role/{role} is not authorized to perform: "
+        f"{request.action}{on} because no identity-based policy allows the {request.action} action"
+    )
+    service = model.service_model
+    says_exception = service.protocol != "query" and not service.is_query_compatible
+    answer = {
+        "Error": {"Code": "AccessDeniedException" if says_exception else "AccessDenied", "Message": message},
+        "ResponseMetadata": {"HTTPStatusCode": 400 if says_exception else 403},
+    }
+    return ClientError(answer, model.name)

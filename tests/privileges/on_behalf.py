@@ -1,0 +1,83 @@
+"""What AWS itself does under our roles, which no call of ours shows: each with the page that says so.
+
+Owns the list, as requests that follow from what is deployed and from the calls that were made: they are
+evaluated like those. A granted action that neither a call nor this list uses has no reason to be granted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from sluice_sim.embedded.account import arn
+from sluice_sim.template import ResolvedStack
+from tests.privileges.authorization import Tags, opaque_id, request
+from tests.privileges.gate import Passage
+from tests.privileges.policies import Request
+from tests.privileges.roles import role_of_functions
+from tests.templates.stacks import of_type
+
+LOGS_OF_A_FUNCTION = "https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-loggroups.html"
+FAILED_EVENTS = "https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html"
+SCHEDULED_STARTS = "https://docs.aws.amazon.com/lambda/latest/dg/with-eventbridge-scheduler.html"
+PUT_POLICIES = (
+    "https://docs.aws.amazon.com/autoscaling/application/userguide/security_iam_id-based-policy-examples.html"
+)
+CHECKED_PERMISSIONS = (
+    "https://docs.aws.amazon.com/autoscaling/application/userguide/security_iam_permission_validation.html"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exercised:
+    """One request that AWS makes under a role of ours, and the page that documents it."""
+
+    role: str
+    request: Request
+    page: str
+
+
+def exercised(plane: ResolvedStack, passages: Iterable[Passage], tags: Tags) -> list[Exercised]:
+    """Everything AWS does under the roles of this control plane after these calls."""
+    return [*_by_lambda(plane), *_by_scheduler(plane), *_by_application_auto_scaling(passages, tags)]
+
+
+def _by_lambda(plane: ResolvedStack) -> Iterator[Exercised]:
+    """Lambda writes a function's log, and puts aside the events that no attempt could serve."""
+    role_of = role_of_functions(plane)
+    for name, function in of_type(plane, "AWS::Lambda::Function").items():
+        stream = f"2026/01/15/{name}[$LATEST]{opaque_id(name)}"
+        group = function["LoggingConfig"]["LogGroup"]
+        for action in ("logs:CreateLogStream", "logs:PutLogEvents"):
+            resource = arn("logs", f"log-group:{group}:log-stream:{stream}")
+            asked = Request(action=action, resource=resource)
+            yield Exercised(role=role_of[name], request=asked, page=LOGS_OF_A_FUNCTION)
+    for settings in of_type(plane, "AWS::Lambda::EventInvokeConfig").values():
+        queue = settings["DestinationConfig"]["OnFailure"]["Destination"]
+        asked = Request(action="sqs:SendMessage", resource=queue)
+        yield Exercised(role=role_of[settings["FunctionName"]], request=asked, page=FAILED_EVENTS)
+
+
+def _by_scheduler(plane: ResolvedStack) -> Iterator[Exercised]:
+    for schedule in of_type(plane, "AWS::Scheduler::Schedule").values():
+        role, function = schedule["Target"]["RoleArn"].removesuffix(".Arn"), schedule["Target"]["Arn"]
+        asked = Request(action="lambda:InvokeFunction", resource=function)
+        yield Exercised(role=role, request=asked, page=SCHEDULED_STARTS)
+
+
+def _by_application_auto_scaling(passages: Iterable[Passage], tags: Tags) -> Iterator[Exercised]:
+    """Whoever puts a policy on a service must be allowed what the service then does about its alarms."""
+    for passage in passages:
+        if passage.request.action != "application-autoscaling:PutScalingPolicy":
+            continue
+        service = passage.call.parameters["ResourceId"]
+        alarm = arn("cloudwatch", f"alarm:TargetTracking-{service}-AlarmHigh-{opaque_id(service)}")
+        for action, resource, page in (
+            ("ecs:DescribeServices", arn("ecs", service), PUT_POLICIES),
+            ("ecs:UpdateService", arn("ecs", service), PUT_POLICIES),
+            ("cloudwatch:PutMetricAlarm", alarm, PUT_POLICIES),
+            ("cloudwatch:DeleteAlarms", alarm, PUT_POLICIES),
+            # It looks whether any alarm may be described, and names none.
+            ("cloudwatch:DescribeAlarms", arn("cloudwatch", "alarm:*"), CHECKED_PERMISSIONS),
+        ):
+            yield Exercised(role=passage.role, request=request(action, resource, tags), page=page)

@@ -1,0 +1,210 @@
+"""Every function in every situation in which it calls AWS, on an embedded AWS behind the gate.
+
+Owns four workloads (group and service, standard and FIFO) deployed from our templates, and the acts: what to
+arrange, which function to invoke, with which event. The clock stands still, so an act may be played again.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from sluice import wiring
+from sluice.aws.policies import TargetTrackingPolicies
+from sluice.aws.registry import SsmRegistry
+from sluice_sim.embedded.account import ACCOUNT_ID, REGION
+from sluice_sim.embedded.cloud import EmbeddedAws, LogLine, embedded_aws
+from sluice_sim.embedded.demo import CONTROL_PLANE, NAMESPACE, Stage, environment_parameters
+from sluice_sim.embedded.scenarios import COMPILER_STAGING, QUEUE_PROC, TRANSCRIPTION
+from sluice_sim.template import ResolvedStack, stack_id
+from tests.privileges import inventory
+from tests.privileges.gate import Gate, Passage
+from tests.privileges.roles import role_of_functions, roles
+from tests.templates import stacks
+
+ROOT = Path(__file__).resolve().parents[2]
+DYNAMIC = {"TargetType": "dynamic", "Mode": "active"}
+FIFO_SERVICE = {
+    "Name": "queue-proc-fifo",
+    "QueueName": "queue-proc-fifo.fifo",
+    "ServiceName": "queue-proc-fifo",
+}
+SCENARIOS = (
+    replace(TRANSCRIPTION, parameters=DYNAMIC),
+    replace(COMPILER_STAGING, parameters=DYNAMIC),
+    replace(QUEUE_PROC, parameters=DYNAMIC),
+    replace(QUEUE_PROC, parameters=DYNAMIC | FIFO_SERVICE),
+)
+WORKLOADS = {
+    deployed["Name"]: deployed
+    for deployed in (environment_parameters(ROOT, each.name) | dict(each.parameters) for each in SCENARIOS)
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """One invocation: what it finds, whom it is of, what it is told."""
+
+    name: str
+    function: str
+    arrange: Callable[[], None]
+    event: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Performance:
+    """What an act did: its requests, its log, and what the handler raised, if anything."""
+
+    act: Act
+    passages: list[Passage]
+    log: list[LogLine]
+    failure: Exception | None
+
+
+class Rehearsal:
+    """The four workloads deployed, and the acts over them."""
+
+    def __init__(self, aws: EmbeddedAws, gate: Gate) -> None:
+        self.gate = gate
+        self._aws = aws
+        self._policies = TargetTrackingPolicies(lambda: aws.autoscaling, lambda: aws.scaling)
+        registry = SsmRegistry(partial(boto3.client, "ssm"), stacks.EXPORTS["sluice-RegistryPrefix"])
+        self._first_policies = [self._policies.read(registry.one(name)) for name in WORKLOADS]
+        self.acts = list(self._acts())
+
+    def perform(self, act: Act) -> Performance:
+        """Arrange, then invoke in a process that has read nothing yet."""
+        act.arrange()
+        wiring.cold_start()
+        passed, logged = len(self.gate.passages), len(self._aws.log)
+        function = self._aws.functions.named(f"{CONTROL_PLANE}-{act.function}")
+        failure = self._aws.functions.invoke(function, dict(act.event))
+        return Performance(
+            act=act, passages=self.gate.passages[passed:], log=self._aws.log[logged:], failure=failure
+        )
+
+    def _acts(self) -> Iterator[Act]:
+        tick = {"scheduled_time": self._now.isoformat()}
+        publish, retune = "PublishBacklogFunction", "RetuneTargetFunction"
+        yield Act(name="tick, work waits", function=publish, arrange=self._asleep_with_work, event=tick)
+        yield Act(name="tick, proven empty", function=publish, arrange=self._awake_and_empty, event=tick)
+        yield Act(name="hourly round", function=retune, arrange=self._measured, event=tick)
+        for name in WORKLOADS:
+            yield Act(
+                name=f"bootstrap of {name}",
+                function="BootstrapFunction",
+                arrange=self._asleep_with_work,
+                event=_alarm("bootstrap", name),
+            )
+            yield Act(
+                name=f"shutdown of {name}",
+                function="ShutdownFunction",
+                arrange=self._awake_and_empty,
+                event=_alarm("shutdown", name),
+            )
+            yield Act(
+                name=f"stack of {name} changed", function=retune, arrange=self._measured, event=_changed(name)
+            )
+            yield Act(
+                name=f"test messages for {name}",
+                function="SendTestMessagesFunction",
+                arrange=self._awake_and_empty,
+                event={"workload": name, "messages": 11, "duration_s": 1},
+            )
+
+    @property
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._aws.clock.now, UTC)
+
+    def _asleep_with_work(self) -> None:
+        for deployed in WORKLOADS.values():
+            self._ask_for(deployed, 0)
+            self._empty(deployed)
+            url, fifo = self._url(deployed), deployed["QueueName"].endswith(".fifo")
+            grouped = {"MessageGroupId": "one", "MessageDeduplicationId": uuid.uuid4().hex} if fifo else {}
+            self._aws.sqs.send_message(QueueUrl=url, MessageBody="work", **grouped)
+
+    def _awake_and_empty(self) -> None:
+        for deployed in WORKLOADS.values():
+            self._ask_for(deployed, 1)
+            self._empty(deployed)
+            self._put(deployed, "BacklogPerInstance", 0, [timedelta(minutes=back) for back in range(1, 6)])
+
+    def _measured(self) -> None:
+        """Messages take longer than the templates' targets assume, and the policies hold those again."""
+        for policy in self._first_policies:
+            self._policies.put_target(policy, policy.target)
+        for deployed in WORKLOADS.values():
+            self._put(deployed, "MsgProcessingDuration", 45, [timedelta(minutes=10)] * 40)
+
+    def _ask_for(self, deployed: Mapping[str, str], instances: int) -> None:
+        if deployed["FleetType"] == "asg":
+            self._aws.groups.set_desired(deployed["AutoScalingGroupName"], instances)
+        else:
+            service = f"service/{deployed['ClusterName']}/{deployed['ServiceName']}"
+            self._aws.services.set_desired(service, instances)
+
+    def _empty(self, deployed: Mapping[str, str]) -> None:
+        url = self._url(deployed)
+        while messages := self._aws.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+            for message in messages:
+                self._aws.sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+
+    def _url(self, deployed: Mapping[str, str]) -> str:
+        url: str = self._aws.sqs.get_queue_url(QueueName=deployed["QueueName"])["QueueUrl"]
+        return url
+
+    def _put(self, deployed: Mapping[str, str], metric: str, value: float, ago: list[timedelta]) -> None:
+        keys = ("AutoScalingGroupName",) if deployed["FleetType"] == "asg" else ("ClusterName", "ServiceName")
+        datum = {
+            "MetricName": metric,
+            "Dimensions": [{"Name": key, "Value": deployed[key]} for key in keys],
+            "Value": value,
+        }
+        data = [datum | {"Timestamp": self._now - each} for each in ago]
+        self._aws.cloudwatch.put_metric_data(Namespace=NAMESPACE, MetricData=data)
+
+
+def _alarm(kind: str, workload: str) -> dict[str, Any]:
+    """The sample event of that alarm, rung by this workload's."""
+    text = (ROOT / "events" / f"{kind}-asg-direct.json").read_text(encoding="utf-8")
+    event: dict[str, Any] = json.loads(text.replace("transcription", workload))
+    return event
+
+
+def _changed(workload: str) -> dict[str, Any]:
+    """The sample event of a stack's change, told of this workload's."""
+    event: dict[str, Any] = json.loads((ROOT / "events" / "stack-status.json").read_text(encoding="utf-8"))
+    event["detail"]["stack-id"] = stack_id(ACCOUNT_ID, REGION, f"{CONTROL_PLANE}-{workload}")
+    return event
+
+
+def account() -> list[ResolvedStack]:
+    """The stacks of the four fleets and of their workloads, as our templates make them."""
+    made = []
+    for deployed in WORKLOADS.values():
+        kind, queue = deployed["FleetType"], deployed["QueueName"]
+        fifo = {"Fifo": "true"} if queue.endswith(".fifo") else {}
+        made.append(stacks.example_fleet(kind, FleetName=queue.removesuffix(".fifo"), **fifo))
+        made.append(stacks.workload(kind, **deployed))
+    return made
+
+
+@contextmanager
+def rehearsal(plane: ResolvedStack) -> Iterator[Rehearsal]:
+    """The control plane and the workloads deployed, the functions behind a gate that knows their roles."""
+    gate = Gate(roles(plane), role_of_functions(plane), inventory.tags(account()))
+    with embedded_aws(ROOT) as aws, gate.installed():
+        stage = Stage(aws, ROOT)
+        for scenario in SCENARIOS:
+            stage.enter(scenario)
+        yield Rehearsal(aws, gate)

@@ -1,0 +1,187 @@
+"""Least privilege, proved both ways: what the functions ask is allowed, and what is allowed they ask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from sluice_sim.template import ResolvedStack
+from tests.privileges.conftest import Recorded
+from tests.privileges.policies import Request, Statement, decide
+from tests.privileges.proof import Use, grants, refused, revoked, surplus
+from tests.privileges.roles import role_of_functions
+from tests.templates.stacks import arn
+
+TAG = "aws:ResourceTag/sluice"
+USERS_RESOURCES = ("autoScalingGroup:", "service/", "scalable-target/")
+# Services are described ten a call, and an untagged one must not fail nine others; nothing is changed by it.
+MAY_LOOK_AT_UNTAGGED = {"ecs:DescribeServices"}
+
+
+def test_every_function_was_seen_at_work_on_both_kinds_of_fleet(
+    recorded: Recorded, plane: ResolvedStack
+) -> None:
+    failed = {each.act.name: each.failure for each in recorded.performances if each.failure}
+    assert failed == {}
+    asked = {(use.role, use.request.action) for use in recorded.uses}
+    assert {role for role, _ in asked} == set(recorded.roles)
+    for role in ("PublishBacklogRole", "BootstrapRole", "ShutdownRole"):
+        assert {(role, "autoscaling:SetDesiredCapacity"), (role, "ecs:UpdateService")} <= asked
+    puts = {"autoscaling:PutScalingPolicy", "application-autoscaling:PutScalingPolicy"}
+    assert {("RetuneTargetRole", put) for put in puts} <= asked
+    filled = {use.request.resource for use in recorded.uses if use.request.action == "sqs:SendMessage"}
+    assert {queue.endswith(".fifo") for queue in filled} == {True, False}
+    assert set(role_of_functions(plane).values()) <= set(recorded.roles)
+
+
+def test_every_call_is_allowed_by_the_role_it_is_made_under(recorded: Recorded) -> None:
+    assert refused(recorded.roles, recorded.uses) == []
+
+
+def test_every_grant_is_used_by_a_call_or_by_aws_on_our_behalf(recorded: Recorded) -> None:
+    assert [str(grant) for grant in surplus(recorded.roles, recorded.uses)] == []
+
+
+def test_each_grant_taken_away_is_missed(recorded: Recorded) -> None:
+    taken = list(grants(recorded.roles))
+    missed = [grant for grant in taken if refused(revoked(recorded.roles, grant), recorded.uses)]
+    assert missed == taken
+    assert len(taken) > 50
+
+
+def test_a_grant_that_nothing_uses_is_found(recorded: Recorded) -> None:
+    purge = Statement(actions=("sqs:PurgeQueue",), resources=(arn("sqs", "*"),))
+    roles = {**recorded.roles, "ShutdownRole": (*recorded.roles["ShutdownRole"], purge)}
+    assert [grant.action for grant in surplus(roles, recorded.uses)] == ["sqs:PurgeQueue"]
+
+
+def test_what_aws_does_on_our_behalf_is_documented_by_aws(recorded: Recorded) -> None:
+    assert {each.request.action for each in recorded.on_behalf} == {
+        "cloudwatch:DeleteAlarms",
+        "cloudwatch:DescribeAlarms",
+        "cloudwatch:PutMetricAlarm",
+        "ecs:DescribeServices",
+        "ecs:UpdateService",
+        "lambda:InvokeFunction",
+        "logs:CreateLogStream",
+        "logs:PutLogEvents",
+        "sqs:SendMessage",
+    }
+    assert all(each.page.startswith("https://docs.aws.amazon.com/") for each in recorded.on_behalf)
+
+
+def allowed(recorded: Recorded, requests: list[Request]) -> list[str]:
+    """Which of these some role would allow."""
+    return [
+        str(Use(role=role, request=request))
+        for request in requests
+        for role, statements in recorded.roles.items()
+        if decide(statements, request).allowed
+    ]
+
+
+def of_users(recorded: Recorded) -> list[Request]:
+    """Requests on what a user made: queues, groups, services, scalable targets."""
+    found = [
+        each for each in recorded.requests if each.resource.split(":", 5)[-1].startswith(USERS_RESOURCES)
+    ]
+    found += [each for each in recorded.requests if each.action.startswith("sqs:") and TAG in each.context]
+    return found
+
+
+def moved(request: Request) -> Iterator[Request]:
+    """The same of another partition, region and account."""
+    parts = request.resource.split(":", 5)
+    for position, elsewhere in ((1, "aws-cn"), (3, "us-east-1"), (4, "210987654321")):
+        yield replace(request, resource=":".join([*parts[:position], elsewhere, *parts[position + 1 :]]))
+
+
+def test_no_role_reaches_into_another_account_or_region(recorded: Recorded) -> None:
+    here = [each for each in recorded.requests if each.resource != "*"]
+    assert allowed(recorded, here) != []
+    assert allowed(recorded, [there for each in here for there in moved(each)]) == []
+
+
+@pytest.mark.parametrize("value", [None, "", "Managed", "managed ", "unmanaged"])
+def test_no_role_touches_a_fleet_or_queue_without_the_tag(recorded: Recorded, value: str | None) -> None:
+    tagged = of_users(recorded)
+    assert {each.action for each in tagged} == {
+        "application-autoscaling:PutScalingPolicy",
+        "autoscaling:PutScalingPolicy",
+        "autoscaling:SetDesiredCapacity",
+        "ecs:DescribeServices",
+        "ecs:UpdateService",
+        "sqs:GetQueueAttributes",
+        "sqs:SendMessage",
+    }
+    other = {} if value is None else {TAG: value}
+    untagged = [
+        replace(each, context={key: kept for key, kept in each.context.items() if key != TAG} | other)
+        for each in tagged
+        if each.action not in MAY_LOOK_AT_UNTAGGED
+    ]
+    assert allowed(recorded, tagged) != []
+    assert allowed(recorded, untagged) == []
+
+
+def test_the_tag_under_another_name_opens_nothing(recorded: Recorded) -> None:
+    renamed = [
+        replace(each, context={key.replace(TAG, f"{TAG}-not"): kept for key, kept in each.context.items()})
+        for each in of_users(recorded)
+        if each.action not in MAY_LOOK_AT_UNTAGGED
+    ]
+    assert allowed(recorded, renamed) == []
+
+
+def test_only_test_messages_are_sent_to_a_users_queue(recorded: Recorded) -> None:
+    sent = [each for each in of_users(recorded) if each.action == "sqs:SendMessage"]
+    assert {each.split(":")[0] for each in allowed(recorded, sent)} == {"SendTestMessagesRole"}
+
+
+def test_only_the_functions_that_resize_may_resize(recorded: Recorded) -> None:
+    resizing = [each for each in recorded.requests if each.action == "autoscaling:SetDesiredCapacity"]
+    able = {each.split(":")[0] for each in allowed(recorded, resizing)}
+    assert able == {"PublishBacklogRole", "BootstrapRole", "ShutdownRole"}
+
+
+def test_only_the_registry_is_read_of_the_parameter_store(recorded: Recorded) -> None:
+    others = ("sluice", "sluice/secret", "sluice/workloads-of-others/one", "other/sluice/workloads/one")
+    asked = [
+        Request(action=f"ssm:{action}", resource=arn("ssm", f"parameter/{name}"))
+        for action in ("GetParameter", "GetParametersByPath")
+        for name in others
+    ]
+    assert allowed(recorded, asked) == []
+
+
+def test_a_function_writes_no_log_but_its_own(recorded: Recorded) -> None:
+    logged = [each for each in recorded.on_behalf if each.request.action == "logs:PutLogEvents"]
+    assert len(logged) == 5
+    for each in logged:
+        assert allowed(recorded, [each.request]) == [str(Use(role=each.role, request=each.request))]
+
+
+@pytest.mark.parametrize("namespace", ["AWS/SQS", "Sluice/ControlPlane", "SluiceOther", "sluice"])
+def test_metrics_go_to_the_planes_namespace_only(recorded: Recorded, namespace: str) -> None:
+    [put] = [each for each in recorded.requests if each.action == "cloudwatch:PutMetricData"]
+    assert allowed(recorded, [replace(put, context={"cloudwatch:namespace": namespace})]) == []
+    assert allowed(recorded, [replace(put, context={})]) == []
+
+
+@pytest.mark.parametrize(
+    "alarm",
+    ["sluice-transcription-bootstrap", "TargetTracking-transcription-AlarmHigh-1", "TargetTracking-table/t"],
+)
+@pytest.mark.parametrize("action", ["cloudwatch:PutMetricAlarm", "cloudwatch:DeleteAlarms"])
+def test_no_alarm_is_written_but_those_of_services(recorded: Recorded, action: str, alarm: str) -> None:
+    assert allowed(recorded, [Request(action=action, resource=arn("cloudwatch", f"alarm:{alarm}"))]) == []
+
+
+def test_scalable_targets_of_other_services_keep_their_policies(recorded: Recorded) -> None:
+    namespace = "application-autoscaling:service-namespace"
+    puts = [each for each in recorded.requests if each.action == "application-autoscaling:PutScalingPolicy"]
+    elsewhere = [replace(put, context={**put.context, namespace: "dynamodb"}) for put in puts]
+    assert allowed(recorded, puts) != []
+    assert allowed(recorded, elsewhere) == []

@@ -1,0 +1,81 @@
+"""Every grant against AWS's own list of actions: as narrow as can be, and no condition that AWS ignores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from sluice_sim.template import ResolvedStack
+from tests.privileges import catalog
+from tests.privileges.policies import Statement
+from tests.privileges.proof import Grant, grants
+from tests.privileges.roles import roles
+from tests.templates import stacks
+from tests.templates.stacks import arn
+
+SECRET = arn("secretsmanager", "secret:worker-AbCdEf")
+STACKS: dict[str, Callable[[], ResolvedStack]] = {
+    "control plane": stacks.plane,
+    "example group": stacks.example_fleet,
+    "example service": lambda: stacks.example_fleet("ecs", SecretArn=SECRET),
+}
+
+
+@pytest.fixture(params=STACKS)
+def granted(request: pytest.FixtureRequest) -> list[Grant]:
+    """Everything the roles of a stack allow; parsing it refuses an action by pattern."""
+    return list(grants(roles(STACKS[request.param]())))
+
+
+def too_wide(grant: Grant) -> str:
+    """Why the grant covers more than AWS makes it cover, or nothing at all; empty where it does neither."""
+    action = catalog.action(grant.action)
+    for pattern in grant.statement.resources:
+        if pattern == "*" and action.arn_formats:
+            return f"{grant}: AWS knows narrower resources, {', '.join(action.arn_formats.values())}"
+        if pattern != "*" and not action.takes(pattern):
+            return f"{grant}: AWS knows no such resource for it"
+        if pattern != "*" and not pattern.startswith(arn(pattern.split(":")[2], "")):
+            return f"{grant}: reaches beyond this account and region"
+    return ""
+
+
+def test_every_resource_is_as_narrow_as_aws_lets_it_be(granted: list[Grant]) -> None:
+    assert [why for why in map(too_wide, granted) if why] == []
+
+
+def test_every_condition_is_one_that_aws_looks_at(granted: list[Grant]) -> None:
+    unknown = [
+        f"{grant}: {condition.key}"
+        for grant in granted
+        for condition in grant.statement.conditions
+        if not catalog.action(grant.action).knows(condition.key)
+    ]
+    assert unknown == []
+
+
+def test_what_takes_no_resource_and_writes_is_narrowed_by_a_condition(granted: list[Grant]) -> None:
+    reads = ("Describe", "Get", "List")
+    unbounded = [
+        str(grant)
+        for grant in granted
+        if grant.statement.resources == ("*",)
+        and not grant.action.split(":")[1].startswith(reads)
+        and not grant.statement.conditions
+    ]
+    assert unbounded == []
+
+
+@pytest.mark.parametrize(
+    ("action", "resource", "why"),
+    [
+        ("sqs:SendMessage", "*", "AWS knows narrower resources"),
+        ("sqs:SendMessage", arn("ecs", "service/*"), "AWS knows no such resource"),
+        ("cloudwatch:GetMetricData", arn("cloudwatch", "alarm:*"), "AWS knows no such resource"),
+        ("ecs:UpdateService", "arn:aws:ecs:*:*:service/*", "reaches beyond"),
+    ],
+)
+def test_a_grant_that_is_too_wide_or_void_is_found(action: str, resource: str, why: str) -> None:
+    grant = Grant(role="R", action=action, statement=Statement(actions=(action,), resources=(resource,)))
+    assert why in too_wide(grant)
