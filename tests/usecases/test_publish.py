@@ -1,3 +1,4 @@
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -5,7 +6,7 @@ import pytest
 
 from sluice.core.model import Bounds, Kind, Mode, Reason, Trigger
 from sluice.errors import CapacityError, ConfigError, TransientError
-from sluice.ports import Counter, Outcome
+from sluice.ports import Counter, Outcome, RemainingS
 from sluice.publish import publish_backlog
 from tests.builders import MINUTE_NOW, capacity, ecs_workload, minutes_ago, seconds, workload
 from tests.fakes import Scene
@@ -109,6 +110,24 @@ class TestFailedReadings:
         assert {name for name, counter, _ in scene.ledger.failures} == {one.name, other.name}
         assert scene.ledger.counts[Counter.OBSERVATION_FAILED] == 2
         assert scene.acts() == []
+
+    def test_a_slow_queue_leaves_half_of_the_time_to_the_fleets(self, scene: Scene) -> None:
+        """Else one slow queue would leave every fleet unread, and no workload would be published."""
+        slow, quick = scene.serve(workload(), visible=3, desired=1), scene.serve(ecs_workload(), visible=5)
+        scene.queues.failing[slow.queue_url] = "no answer in time"
+        read = scene.queues.read
+
+        def until_no_time_is_left(urls: Collection[str], remaining_s: RemainingS) -> object:
+            seen = read(urls, remaining_s)
+            while remaining_s() > 0:
+                scene.remaining -= 1
+            return seen
+
+        scene.queues.read = until_no_time_is_left
+        tick(scene)
+        assert scene.remaining > 0
+        assert set(scene.published()) == {quick.name}
+        assert [name for name, _, _ in scene.ledger.failures] == [slow.name]
 
     def test_what_was_read_is_published_even_when_the_deadline_then_passes(self, scene: Scene) -> None:
         late = scene.serve(workload(), visible=5)

@@ -22,8 +22,10 @@ def observe(world: World, workloads: Sequence[Workload], remaining_s: RemainingS
     """One live observation per workload name; whatever could not be read in time is Unknown."""
     queue_urls = {workload.queue_url for workload in workloads}
     fleets = {workload.fleet for workload in workloads}
-    # Queues first: each is read by a call of its own, while a slow fleet API holds up a hundred fleets.
-    backlogs = world.queues.read(queue_urls, remaining_s)
+    # Queues first: each is read by a call of its own, while a slow fleet API holds up a hundred fleets. Slow
+    # queues may use up half of the time; the other half is the fleets'.
+    for_fleets_s = remaining_s() / 2
+    backlogs = world.queues.read(queue_urls, lambda: remaining_s() - for_fleets_s)
     capacities = world.fleets.read(fleets, remaining_s)
     return {
         workload.name: Observation(backlog=backlogs[workload.queue_url], capacity=capacities[workload.fleet])
