@@ -1,0 +1,56 @@
+"""The long run: `python -m tests.chaos` plays 100,000 interleavings over all cores.
+
+Every interleaving has a number, its seed, from which it can be played again:
+`python -m tests.chaos --first SEED --count 1`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import Counter as Tally
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+from tests.chaos.reach import missed
+from tests.chaos.seeds import explained, on_all_cores
+
+BEYOND_THE_DEFAULT_SHARE = 10_000
+BAR = Console(stderr=True)
+"""A bar on a terminal, elsewhere a dot for every batch."""
+
+
+@click.command()
+@click.option("--count", default=100_000, show_default=True, help="Interleavings to play.")
+@click.option("--first", default=BEYOND_THE_DEFAULT_SHARE, show_default=True, help="Seed of the first.")
+@click.option("--processes", default=os.cpu_count() or 1, show_default=True)
+def main(count: int, first: int, processes: int) -> None:
+    """Play the interleavings of COUNT seeds; the first that breaks a promise ends the run."""
+    seeds, began = range(first, first + count), time.monotonic()
+    click.echo(f"{count} interleavings, seeds {seeds[0]} to {seeds[-1]}, on {processes} processes")
+    reached: Tally[str] = Tally()
+    with Progress(BarColumn(40), MofNCompleteColumn(), TimeRemainingColumn(), console=BAR) as progress:
+        bar = progress.add_task("interleavings", total=count)
+        for batch, failed in on_all_cores(seeds, processes):
+            reached += batch
+            progress.update(bar, completed=reached["interleavings"])
+            if not BAR.is_terminal:
+                BAR.print(".", end="")
+            if failed is not None:
+                progress.stop()
+                sys.exit(explained(failed))
+    for what, times in sorted(reached.items()):
+        click.echo(f"{times:>10}  {what}")
+    click.echo(
+        f"{reached['interleavings']} interleavings in {time.monotonic() - began:.0f} s: none broke a promise"
+    )
+    unreached = missed(reached) if count >= BEYOND_THE_DEFAULT_SHARE else []
+    if unreached:
+        sys.exit(f"but none reached {', '.join(unreached)}")
+
+
+if __name__ == "__main__":
+    main()

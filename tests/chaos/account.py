@@ -1,0 +1,186 @@
+"""What must hold of an invocation as a whole, once it has ended.
+
+Owns the account: each act told exactly once with its numbers, each reading that failed told with its reason,
+each workload served or its failure told.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter as Tally
+
+from sluice.core.model import (
+    Backlog,
+    Capacity,
+    Decision,
+    DynamicTarget,
+    Kind,
+    Mode,
+    Reason,
+    TargetDecision,
+    Workload,
+)
+from sluice.errors import SluiceError
+from sluice.ports import Counter, Outcome
+from sluice.report import fields, sentence
+from tests.chaos.cloud import common
+from tests.chaos.invocation import MINUTE, Invocation
+
+REASONS = {
+    Kind.BOOTSTRAP: Reason.WORK_WAITS,
+    Kind.SHUTDOWN: Reason.PROVEN_EMPTY,
+    Kind.RETUNE: Reason.RETUNED,
+    Kind.CAP: Reason.BEYOND_MESSAGE_GROUPS,
+}
+"""The one reason for which each kind of decision names a number."""
+
+
+def audit(run: Invocation, error: Exception | None) -> None:
+    """Blame the invocation for whatever does not add up."""
+    if error is not None and not isinstance(error, SluiceError):
+        run.blame(f"ended with {error!r}")
+    run.blames += [f"a defect was caught: {defect!r}" for defect in run.ledger.defects]
+    for decision, outcome in run.ledger.decisions:
+        _check_told(run, decision, outcome)
+    _check_acts_are_told(run)
+    _check_unknowns_are_told(run, error)
+    _check_look_after_shutdown(run)
+    if run.event.tick is not None:
+        _check_tick(run, error)
+    elif run.event.retune is not None:
+        _check_round(run, error)
+    elif error is None:
+        _check_alarm(run)
+
+
+def _check_told(run: Invocation, decision: Decision | TargetDecision, outcome: Outcome) -> None:
+    said, told = sentence(decision, outcome), fields(decision, outcome)
+    json.dumps(told, allow_nan=False)
+    number = decision.desired if isinstance(decision, Decision) else decision.target
+    if decision.reason not in said or (isinstance(number, int) and str(number) not in said):
+        run.blame(f"{said!r} does not explain {decision}")
+    if (number is None) != (outcome is Outcome.HELD):
+        run.blame(f"{outcome} with {number}: {said}")
+    if number is not None and decision.reason is not REASONS[decision.kind]:
+        run.blame(f"{decision.kind} by reason of {decision.reason}")
+    if decision.kind is Kind.CAP:
+        if outcome is not Outcome.OBSERVED:
+            run.blame(f"a cap is a warning, but was {outcome}: {said}")
+        return
+    look = run.looks.get(decision.workload)
+    if outcome is Outcome.OBSERVED and look and look.document.mode is not Mode.OBSERVE:
+        run.blame(f"only observed although the mode is {look.document.mode}: {said}")
+
+
+def _check_acts_are_told(run: Invocation) -> None:
+    asked = [(act.kind, act.workload, act.amount, act.taken, act.seen) for act in run.acts]
+    told = []
+    for decision, outcome in run.ledger.decisions:
+        if outcome not in (Outcome.ACTED, Outcome.FAILED):
+            continue
+        amount, seen = (
+            (decision.desired, decision.saw)
+            if isinstance(decision, Decision)
+            else (decision.target, decision.present)
+        )
+        told.append((decision.kind, decision.workload, amount, outcome is Outcome.ACTED, seen))
+    if asked != told:
+        run.blame(f"did {asked} and told {told}")
+
+
+def _check_unknowns_are_told(run: Invocation, error: Exception | None) -> None:
+    failures = {name: "" for name, _, _ in run.ledger.failures}
+    for name, _, why in run.ledger.failures:
+        failures[name] += why
+    told = str(error) + "".join(failures.values())
+    for decision, outcome in run.ledger.decisions:
+        told += sentence(decision, outcome) + json.dumps(fields(decision, outcome))
+    # The first question answered with no is the reason: the proof may have been asked for in vain.
+    in_vain = {
+        decision.workload
+        for decision, _ in run.ledger.decisions
+        if decision.reason in (Reason.PAUSED, Reason.BOUNDS_DISJOINT, Reason.HELD)
+    }
+    for name, why in run.unknowns:
+        look = run.looks.get(name)
+        # Since the durations were asked for, the workload may have been paused, or its target fixed.
+        let_go = run.event.retune is not None and look is not None and not _tuned(look.document)
+        if why not in told and name not in failures and name not in in_vain and not let_go:
+            run.blame(f"nobody was told that {why}")
+
+
+def _check_look_after_shutdown(run: Invocation) -> None:
+    for name, look in run.looks.items():
+        if not look.after_shutdown:
+            continue
+        backlog, capacity = look.saw
+        if backlog is None or capacity is None:
+            run.blame(f"{name} was sent home, and nobody looked again")
+        elif isinstance(backlog, Backlog) and isinstance(capacity, Capacity) and backlog.visible:
+            bounds = common(look.document, capacity)
+            room = bounds is not None and bounds.max > 0 and not capacity.scale_out_held_by
+            if capacity.desired == 0 and room:
+                run.blame(f"{name} was sent home, and {backlog} seen since did not wake it")
+
+
+def _check_alarm(run: Invocation) -> None:
+    """It ended well: it decided, or had nothing to decide; Lambda would not ask again."""
+    if not run.ledger.decisions and not run.ledger.counts[Counter.EVENT_IGNORED]:
+        run.blame("an alarm ended without a decision")
+    if any(decision.reason is Reason.UNKNOWN_READING for decision, _ in run.ledger.decisions):
+        run.blame("an alarm ended well although a reading failed")
+
+
+def _check_tick(run: Invocation, error: Exception | None) -> None:
+    assert run.event.tick is not None
+    if abs(run.began_at - run.event.tick) > MINUTE:
+        if run.served is not None or not run.ledger.counts[Counter.STALE_TICK]:
+            run.blame(f"the tick of {run.event.tick} worked at {run.began_at}")
+        return
+    if run.served is None:
+        return  # the registry was never read: the tick failed as a whole
+    failed = {name for name, _, _ in run.ledger.failures}
+    told = failed | {decision.workload for decision, _ in run.ledger.decisions}
+    if (error is not None) != (run.ledger.counts[Counter.PUBLISH_FAILED] > 0):
+        run.blame(f"the tick ended with {error!r} where {run.ledger.failures} failed")
+    for name, document in run.served.items():
+        if name not in (run.published or {}) and name not in failed:
+            run.blame(f"{name} was neither published nor told")
+        if name not in told and document.mode is not Mode.PAUSED and _needs_a_word(run, name):
+            run.blame(f"nobody was told why {name} stays as it is: {run.first[name]}")
+
+
+def _needs_a_word(run: Invocation, name: str) -> bool:
+    backlog, capacity = run.first[name]
+    if not isinstance(backlog, Backlog) or not isinstance(capacity, Capacity):
+        return True
+    assert run.served is not None
+    bounds = common(run.served[name], capacity)
+    idles = backlog.total == 0 and (bounds is None or capacity.desired > bounds.min)
+    return idles or (backlog.visible > 0 and capacity.desired == 0)
+
+
+def _check_round(run: Invocation, error: Exception | None) -> None:
+    if run.served is None:
+        return
+    request = run.event.retune
+    assert request is not None
+    failed = {name for name, counter, _ in run.ledger.failures if counter is Counter.RETUNE_FAILED}
+    if bool(failed) != (error is not None):
+        run.blame(f"the round ended with {error!r} although {failed} failed")
+    told = Tally(decision.workload for decision, _ in run.ledger.decisions)
+    for name, document in run.served.items():
+        if request.stack_id not in (None, document.stack_id):
+            if told[name] or name in run.looks:
+                run.blame(f"{name} was retuned though another's stack changed")
+            continue
+        if not _tuned(document):
+            continue
+        look = run.looks.get(name)
+        let_go = look is not None and not _tuned(look.document)
+        if not let_go and name not in failed and told[name] != 1:
+            run.blame(f"{told[name]} decisions on the target of {name}, and no failure")
+
+
+def _tuned(document: Workload) -> bool:
+    return document.mode is not Mode.PAUSED and isinstance(document.target, DynamicTarget)

@@ -1,0 +1,138 @@
+"""What must hold of each act, given what its invocation had read just before.
+
+Owns the rules of a wake, a shutdown and a retune, written apart from the code under test. Answers with
+everything that is wrong, as sentences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from sluice.core.model import (
+    Backlog,
+    Capacity,
+    DynamicTarget,
+    Kind,
+    Mode,
+    Trigger,
+    Unknown,
+    Workload,
+)
+from sluice.ports import Policy
+from tests.chaos.cloud import Event, common
+
+
+@dataclass
+class Look:
+    """What an invocation has read of one workload since it last read the document, or acted."""
+
+    document: Workload
+    read_at: datetime
+    """When the document was read: the proof's minutes end with the one before."""
+    backlog: Backlog | Unknown | None = None
+    capacity: Capacity | Unknown | None = None
+    proof: list[float | None] | Unknown | None = None
+    """What CloudWatch answered for each idle minute, None where it holds nothing."""
+    policy: Policy | None = None
+    after_shutdown: bool = False
+
+    @property
+    def saw(self) -> tuple[object, object]:
+        return self.backlog, self.capacity
+
+
+@dataclass(frozen=True)
+class Act:
+    """Something that was asked of AWS, and whether AWS took it."""
+
+    kind: Kind
+    workload: str
+    amount: float
+    taken: bool
+    seen: object
+
+
+def wrong_with_desired(event: Event, look: Look, instances: int) -> Iterator[str]:
+    """What is wrong with setting the fleet of this look to so many instances."""
+    document, backlog, capacity = look.document, look.backlog, look.capacity
+    fleet = document.fleet
+    yield from _wrong_with_acting(event, document)
+    if not isinstance(backlog, Backlog) or not isinstance(capacity, Capacity):
+        yield f"set {fleet} to {instances} having seen only {backlog} and {capacity}"
+        return
+    bounds = common(document, capacity)
+    if bounds is None or not bounds.min <= instances <= bounds.max:
+        yield f"set {fleet} to {instances}, outside {bounds}"
+    elif instances > capacity.desired:
+        yield from _wrong_with_wake(instances, document, backlog, capacity)
+    elif instances < capacity.desired:
+        yield from _wrong_with_shutdown(instances, look, backlog, capacity)
+    else:
+        yield f"set {fleet} to the {instances} it has"
+
+
+def _wrong_with_acting(event: Event, document: Workload) -> Iterator[str]:
+    if document.mode is not Mode.ACTIVE:
+        yield f"set {document.fleet} although its document says {document.mode}"
+    own = (document.bootstrap_alarm_arn, document.shutdown_alarm_arn)
+    if event.alarm and not (event.alarm.rings and event.alarm.arn in own):
+        yield f"set {document.fleet} on {event.alarm}"
+
+
+def _wrong_with_wake(
+    instances: int, document: Workload, backlog: Backlog, capacity: Capacity
+) -> Iterator[str]:
+    name, bounds = document.name, common(document, capacity)
+    assert bounds is not None
+    size = document.bootstrap_instances or -int(-backlog.total // _first_target(document))
+    if instances != min(max(size, bounds.min), bounds.max):
+        yield f"woke {name} with {instances} where {size} within {bounds} are asked for"
+    if capacity.desired > 0:
+        yield f"woke {name} although it saw {capacity.desired} asked for"
+    if backlog.visible == 0:
+        yield f"woke {name} although nothing was visible"
+    if capacity.scale_out_held_by:
+        yield f"woke {name} although {capacity.scale_out_held_by}"
+
+
+def _first_target(document: Workload) -> float:
+    target = document.target
+    dynamic = isinstance(target, DynamicTarget)
+    return target.fallback_messages_per_instance if dynamic else target.messages_per_instance
+
+
+def _wrong_with_shutdown(instances: int, look: Look, backlog: Backlog, capacity: Capacity) -> Iterator[str]:
+    name, bounds = look.document.name, common(look.document, capacity)
+    if bounds is None or instances != bounds.min:
+        yield f"sent {name} to {instances}, not to the minimum of {bounds}"
+    if backlog.visible or backlog.in_flight or backlog.delayed:
+        yield f"sent {name} home over {backlog}"
+    if capacity.scale_in_held_by:
+        yield f"sent {name} home although {capacity.scale_in_held_by}"
+    if look.proof != [0.0] * look.document.idle_minutes:
+        yield f"sent {name} home on the proof {look.proof}"
+
+
+def wrong_with_target(event: Event, look: Look, policy: Policy, target: float) -> Iterator[str]:
+    """What is wrong with writing this target into the policy."""
+    document, settings = look.document, look.document.target
+    name = document.name
+    if document.mode is not Mode.ACTIVE or not isinstance(settings, DynamicTarget):
+        yield f"retuned {name}, which is {document.mode} with {settings}"
+        return
+    if policy != look.policy or policy.definition["PolicyARN"] != document.policy_arn:
+        yield f"retuned {policy}, which is not the policy that was read for {name}"
+    least, most = settings.min_messages_per_instance, settings.max_messages_per_instance
+    if not least <= target <= most:
+        yield f"retuned {name} to {target}, outside {least}..{most}"
+    if target == policy.target:
+        yield f"retuned {name} to the {target} it has"
+    if event.retune is None or event.retune.trigger is not Trigger.STACK:
+        factor = settings.max_factor_per_retune
+        # A present target outside the bounds is brought to the nearer one, however far that is.
+        nearest = min(max(policy.target, least), most)
+        low, high = min(policy.target / factor, nearest), max(policy.target * factor, nearest)
+        if not low * (1 - 1e-9) <= target <= high * (1 + 1e-9):
+            yield f"retuned {name} from {policy.target} to {target}: beyond the factor"

@@ -1,0 +1,160 @@
+"""What AWS and people do to one to three workloads while Sluice is not looking.
+
+Owns the truth (queues, fleets, documents, policies, the clock), the faults that are switched on, and the two
+alarms of each workload, raised by transition as CloudWatch does. Refuses to know what Sluice should decide.
+"""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from sluice.core.backlog import MINUTE, minute_of
+from sluice.core.model import Backlog, Bounds, Capacity, Fleet, Metric, Workload
+from sluice.errors import SluiceError
+from sluice.events import Alarm, RetuneRequest
+from sluice.message_groups import GROUPS_IN_FLIGHT, VISIBLE
+from sluice.ports import Policy
+from tests.builders import alarm, seconds
+from tests.fakes import FakeRegistry, Scene
+
+PLANE = "the control plane"
+MOST_UNDELIVERED = 6
+SCHEDULER_LATENESS_S = 3
+ATTEMPTS = 3
+"""Lambda tries an alarm's invocation twice more, and a tick's or a retune's never."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that asks for an invocation; one of the three is set."""
+
+    tick: datetime | None = None
+    alarm: Alarm | None = None
+    retune: RetuneRequest | None = None
+    attempts: int = 1
+
+
+def metric_key(metric: Metric) -> tuple[str, frozenset[str]]:
+    """Which metric of which fleet."""
+    return metric.name, frozenset(metric.dimensions.values())
+
+
+@dataclass
+class Cloud:
+    """The world, and the events that nobody has delivered yet."""
+
+    born: tuple[Workload, ...]
+    """The workloads as their stacks were created; where a queue or a fleet is never changes."""
+    scene: Scene = field(default_factory=Scene)
+    mail: dict[str, list[Event]] = field(default_factory=lambda: defaultdict(list))
+    """Workload, or PLANE -> events under way."""
+    ringing: set[tuple[str, str]] = field(default_factory=set)
+    minutes_empty: Tally[str] = field(default_factory=Tally)
+    unreadable: dict[tuple[str, frozenset[str]], str] = field(default_factory=dict)
+    """Metric of one fleet -> why CloudWatch does not answer for it."""
+    acts_refused: dict[Fleet, SluiceError] = field(default_factory=dict)
+    registries: dict[str, FakeRegistry] = field(init=False)
+    """Over the same documents, one to each function that keeps a copy of them all."""
+
+    def __post_init__(self) -> None:
+        registry = self.scene.registry
+        apart = FakeRegistry(registry.calls, registry.clock, registered=registry.registered, bad=registry.bad)
+        self.registries = {"tick": registry, "retune": apart}
+        for served in self.born:
+            self.scene.serve(served)
+            self.install_policy(served)
+
+    # --- the truth ----------------------------------------------------------------------------------------
+
+    def document(self, served: Workload) -> Workload:
+        return self.scene.registry.registered[served.name]
+
+    def amend(self, served: Workload, **changes: object) -> None:
+        """Write the workload's document anew."""
+        self.scene.registry.registered[served.name] = replace(self.document(served), **changes)  # type: ignore[arg-type]
+
+    def backlog(self, served: Workload) -> Backlog:
+        return self.scene.queues.holding[served.queue_url]
+
+    def capacity(self, served: Workload) -> Capacity:
+        return self.scene.fleets.holding[served.fleet]
+
+    def change(self, served: Workload, **changes: object) -> None:
+        """Change what the fleet is; AWS pulls the desired count into new bounds."""
+        capacity = replace(self.capacity(served), **changes)  # type: ignore[arg-type]
+        if "bounds" in changes and capacity.bounds:
+            desired = min(max(capacity.desired, capacity.bounds.min), capacity.bounds.max)
+            capacity = replace(capacity, desired=desired)
+        self.scene.fleets.holding[served.fleet] = capacity
+
+    def overlap(self, served: Workload) -> Bounds | None:
+        """The bounds that document and fleet have in common."""
+        return common(self.document(served), self.capacity(served))
+
+    def install_policy(self, served: Workload) -> None:
+        """As the stack creates it: the target is the template's."""
+        arn = served.policy_arn
+        assert arn is not None
+        self.scene.policies.holding[arn] = Policy(
+            fleet=served.fleet, target=10, definition={"PolicyARN": arn, "warm-up": served.name}
+        )
+
+    # --- time, and what it brings -------------------------------------------------------------------------
+
+    def next_minute(self) -> Event:
+        """A minute passes: CloudWatch evaluates the alarms, the scheduler asks for a tick."""
+        minute = minute_of(self.scene.clock()) + MINUTE
+        self.scene.clock.at = minute + seconds(SCHEDULER_LATENESS_S)
+        for served in self.born:
+            self._evaluate(served)
+            if served.is_fifo:
+                self._publish_native(served, minute - MINUTE)
+        tick = Event(tick=minute)
+        self.post(PLANE, tick)
+        return tick
+
+    def post(self, owner: str, event: Event) -> None:
+        """Put an event under way; of too many the oldest is lost."""
+        box = self.mail[owner]
+        box.append(event)
+        del box[:-MOST_UNDELIVERED]
+
+    def _evaluate(self, served: Workload) -> None:
+        backlog = self.backlog(served)
+        self.minutes_empty[served.name] += 1
+        if backlog.total:
+            self.minutes_empty[served.name] = 0
+        on_ecs = "ServiceName" in served.fleet.dimensions  # ECS has no native desired count to look at
+        asleep = on_ecs or self.capacity(served).desired == 0
+        idle_minutes = self.document(served).idle_minutes
+        breaching = {
+            "bootstrap": backlog.visible > 0 and asleep,
+            "shutdown": self.minutes_empty[served.name] >= idle_minutes,
+        }
+        for kind, breaches in breaching.items():
+            self._set_alarm(served, kind, breaches)
+
+    def _publish_native(self, served: Workload, minute: datetime) -> None:
+        """AWS's own metrics of a FIFO queue and its fleet; up to four messages in flight are of one group."""
+        put, backlog = self.scene.metrics.put, self.backlog(served)
+        put(served.queue_metric(VISIBLE), minute, backlog.visible)
+        put(served.queue_metric(GROUPS_IN_FLIGHT), minute, -(-backlog.in_flight // 4))
+        put(served.fleet.running_metric, minute, self.capacity(served).running)
+
+    def _set_alarm(self, served: Workload, kind: str, breaches: bool) -> None:
+        if breaches == ((served.name, kind) in self.ringing):
+            return
+        self.ringing ^= {(served.name, kind)}
+        state = "ALARM" if breaches else "OK"
+        self.post(served.name, Event(alarm=alarm(kind, served.name, state), attempts=ATTEMPTS))
+
+
+def common(document: Workload, capacity: Capacity) -> Bounds | None:
+    """Both bounds at once, None where nothing satisfies both; written apart from the code under test."""
+    least, most = document.bounds.min, document.bounds.max
+    if capacity.bounds:
+        least, most = max(least, capacity.bounds.min), min(most, capacity.bounds.max)
+    return Bounds(min=least, max=most) if least <= most else None

@@ -1,0 +1,117 @@
+"""What must come about in time, judged on the true state of the world.
+
+Owns the two promises of a healthy tick: work that waits is not left asleep, and a fleet over an empty queue
+is sent to its minimum. Refuses to judge a tick during which the workload was not healthy, or anything changed
+that the promise depends on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from sluice.core.model import Bounds, Mode, Workload
+from tests.chaos.cloud import Cloud, common, metric_key
+from tests.chaos.invocation import Invocation
+
+MINUTE = timedelta(minutes=1)
+Facts = object
+"""What a promise depends on while it may be asked for; None while it may not."""
+
+
+@dataclass
+class Unbroken:
+    """How long the facts of one promise to one workload have stood."""
+
+    facts: Facts | None = None
+    since: int = 0
+    """The first moment at which they stood as they do."""
+    last_tick: datetime | None = None
+    minutes: int = 0
+    """Consecutive minutes with a healthy tick since then."""
+
+
+@dataclass
+class Promises:
+    """Looked after before and after every invocation and every step inside one; moments are counted."""
+
+    cloud: Cloud
+    moment: int = 0
+    sleeping: dict[str, Unbroken] = field(default_factory=dict)
+    idling: dict[str, Unbroken] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for served in self.cloud.born:
+            self.sleeping[served.name], self.idling[served.name] = Unbroken(), Unbroken()
+
+    def look(self) -> None:
+        """Something may have changed."""
+        self.moment += 1
+        for served in self.cloud.born:
+            backlog, capacity = self.cloud.backlog(served), self.cloud.capacity(served)
+            asleep = capacity.desired == 0 and backlog.visible > 0
+            idle = capacity.desired > 0 and backlog.total == 0
+            room = self._room(served) if asleep or idle else None
+            self._stand(self.sleeping[served.name], self._may_wake(served, room) if asleep else None)
+            self._stand(self.idling[served.name], self._may_go_home(served, room) if idle else None)
+
+    def _stand(self, unbroken: Unbroken, facts: Facts | None) -> None:
+        if facts != unbroken.facts:
+            unbroken.facts, unbroken.since, unbroken.minutes = facts, self.moment, 0
+
+    def _may_wake(self, served: Workload, room: Bounds | None) -> Facts | None:
+        if room is None or room.max == 0 or self.cloud.capacity(served).scale_out_held_by:
+            return None
+        return room, self.cloud.document(served)
+
+    def _may_go_home(self, served: Workload, room: Bounds | None) -> Facts | None:
+        capacity = self.cloud.capacity(served)
+        if room is None or capacity.desired <= room.min or capacity.scale_in_held_by:
+            return None
+        own = metric_key(self.cloud.scene.backlog_metric(served))
+        if self.cloud.scene.metrics.refusing or own in self.cloud.unreadable:
+            return None
+        return room, self.cloud.document(served)
+
+    def _room(self, served: Workload) -> Bounds | None:
+        """The bounds in common where nothing keeps Sluice from acting for the workload."""
+        scene, document = self.cloud.scene, self.cloud.document(served)
+        broken = (
+            scene.registry.failing
+            or scene.registry.bad.get(served.name)
+            or scene.queues.failing.get(served.queue_url)
+            or scene.fleets.failing.get(served.fleet)
+            or self.cloud.acts_refused.get(served.fleet)
+            or any(self.cloud.document(each).fleet != each.fleet for each in self.cloud.born)
+        )
+        bounds = common(document, self.cloud.capacity(served))
+        return None if broken or document.mode is not Mode.ACTIVE else bounds
+
+    def after_tick(self, tick: Invocation, began: int) -> list[str]:
+        """What a tick that began at moment `began` left undone."""
+        assert tick.event.tick is not None
+        if abs(tick.began_at - tick.event.tick) > MINUTE or tick.remaining <= 0:
+            return []
+        undone = []
+        for served in self.cloud.born:
+            # The registry may be five minutes old: a tick can only keep to the documents it was given.
+            if (tick.served or {}).get(served.name) != self.cloud.document(served):
+                continue
+            asleep, idle = self.sleeping[served.name], self.idling[served.name]
+            if asleep.facts is not None and asleep.since <= began:
+                undone.append(f"a healthy tick left {served.name} asleep over {self.cloud.backlog(served)}")
+            if idle.facts is not None and idle.since <= began:
+                self._count(idle, tick.event.tick)
+            allowed = self.cloud.document(served).idle_minutes + 2
+            if idle.minutes >= allowed:
+                undone.append(
+                    f"{served.name} is above its minimum after {allowed} healthy ticks over nothing"
+                )
+        return undone
+
+    def _count(self, idle: Unbroken, tick: datetime) -> None:
+        on_time = tick <= self.cloud.scene.clock() < tick + MINUTE
+        if idle.minutes and (not on_time or idle.last_tick not in (tick, tick - MINUTE)):
+            idle.minutes = 0
+        if on_time and (not idle.minutes or idle.last_tick != tick):
+            idle.minutes, idle.last_tick = idle.minutes + 1, tick

@@ -1,0 +1,45 @@
+"""What a share of the chaos must have met at least once, so that its silence means something."""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+
+from sluice.core.model import Kind, Limit, Reason, Trigger
+from sluice.ports import Counter, Outcome
+from tests.chaos.moves import MOVES
+from tests.chaos.steps import Step
+from tests.chaos.troubles import HAPPENINGS
+
+# The report of a real invocation counts its failure, and only the load generator sends.
+ELSEWHERE = {Counter.INVOCATION_FAILED, Counter.MESSAGES_SENT}
+TRIGGERS = {
+    Kind.BOOTSTRAP: (Trigger.TICK, Trigger.ALARM),
+    Kind.SHUTDOWN: (Trigger.TICK, Trigger.ALARM),
+    Kind.RETUNE: (Trigger.SCHEDULE, Trigger.STACK),
+}
+
+
+def missed(reached: Tally[str]) -> list[str]:
+    """Every kind of decision, reason, limit, counter and step that did not occur."""
+    reasons = {what.rpartition(": ")[2] for what in reached}
+    acts = [f"{kind} acted by {trigger}" for kind, triggers in TRIGGERS.items() for trigger in triggers]
+    outcomes = [f"{kind} {outcome}" for kind in TRIGGERS for outcome in Outcome]
+    outcomes.append(f"{Kind.CAP} {Outcome.OBSERVED}")
+    told = {what.partition(":")[0] for what in reached}
+    return [
+        *(reason.name for reason in Reason if reason.name not in reasons),
+        *(act for act in acts if act not in reached),
+        *(outcome for outcome in outcomes if outcome not in told),
+        *(limit.name for limit in Limit if f"limit: {limit.name}" not in reached),
+        *(counter for counter in Counter if counter not in ELSEWHERE and f"noted: {counter}" not in reached),
+        *(step for step in HAPPENINGS if f"step: {step}" not in reached),
+        *(step for step in _delivered() if f"step: {step}" not in reached),
+        *(what for what in ("inside a handler", "invocations that failed") if what not in reached),
+    ]
+
+
+def _delivered() -> set[str]:
+    steps = {
+        part.what for moves in MOVES.values() for move in moves for part in move if isinstance(part, Step)
+    }
+    return steps - HAPPENINGS.keys()

@@ -1,0 +1,76 @@
+"""Interleavings by their seeds: one, many on all cores, and the shortest part of one that still fails.
+
+Owns what a failing seed is told as. An interleaving is known by its number alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Iterable, Iterator, Sequence
+from multiprocessing import get_context
+
+from tests.chaos.moves import Beginning, Move, drawn, play
+
+PER_BATCH = 200
+
+
+def failure_of(start: Beginning, moves: Sequence[Move]) -> str | None:
+    """What this interleaving breaks, or None."""
+    try:
+        play(start, moves)
+    except AssertionError as broken:
+        return str(broken)
+    return None
+
+
+def shortest(start: Beginning, moves: Sequence[Move]) -> list[Move]:
+    """The moves of a failing interleaving without those that it fails without."""
+    kept = list(moves)
+    shorter = True
+    while shorter:
+        before = len(kept)
+        for at in reversed(range(before)):
+            without = kept[:at] + kept[at + 1 :]
+            if failure_of(start, without):
+                kept = without
+        shorter = len(kept) < before
+    return kept
+
+
+def explained(seed: int) -> str:
+    """A failing seed as a person reads it."""
+    start, moves = drawn(seed)
+    kept = shortest(start, moves)
+    lines = [
+        f"the interleaving of seed {seed} breaks a promise:",
+        str(failure_of(start, kept)),
+        "it begins with",
+    ]
+    for served, how in zip(start.born, start.starts, strict=True):
+        lines.append(
+            f"  {served.name} on {served.fleet}, {how}: bounds {served.bounds.min}..{served.bounds.max}, "
+            f"bootstrap {served.bootstrap_instances or 'by backlog'}, {served.idle_minutes} idle minutes, "
+            f"in flight {'counted' if served.count_in_flight else 'not counted'}, {served.target}"
+        )
+    lines += [f"  inside a handler, {after} calls later: {step}" for after, step in start.meanwhile]
+    lines += ["and goes on with", *(f"  {move}" for move in kept)]
+    return "\n".join(lines)
+
+
+def reached_by(seeds: Iterable[int]) -> tuple[Tally[str], int | None]:
+    """What these interleavings came to, and the first seed that failed."""
+    reached: Tally[str] = Tally()
+    for seed in seeds:
+        start, moves = drawn(seed)
+        try:
+            reached += play(start, moves).reached
+        except AssertionError:
+            return reached, seed
+    return reached, None
+
+
+def on_all_cores(seeds: range, processes: int) -> Iterator[tuple[Tally[str], int | None]]:
+    """As `reached_by`, batch by batch, in whatever order they end."""
+    batches = [seeds[at : at + PER_BATCH] for at in range(0, len(seeds), PER_BATCH)]
+    with get_context("spawn").Pool(processes) as pool:
+        yield from pool.imap_unordered(reached_by, batches)

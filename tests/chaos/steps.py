@@ -1,0 +1,234 @@
+"""The steps of an ordinary day, each a function of the cloud, one workload and a small number.
+
+Owns what messages, instances and people do. From any state a step does what AWS or a person could do there,
+or nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from sluice.core.model import (
+    Backlog,
+    Bounds,
+    EcsService,
+    Mode,
+    StaticTarget,
+    Trigger,
+    Workload,
+)
+from sluice.events import RetuneRequest
+from tests.builders import dynamic_target
+from tests.chaos.cloud import Cloud, Event
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What happens, to which workload (counted round), and how much of it: 1 to 8."""
+
+    what: str
+    who: int = 0
+    amount: int = 1
+
+
+Happening = Callable[[Cloud, Workload, int], None]
+
+FLEET_BOUNDS = [(0, 5), (0, 5), (1, 3), (2, 4), (6, 8), (0, 0), (0, 0), None]
+DOCUMENT_BOUNDS = [(0, 5), (0, 5), (0, 3), (1, 4), (2, 5), (0, 1), (4, 6), (0, 9)]
+MODES = [Mode.ACTIVE, Mode.OBSERVE, Mode.PAUSED]
+SIZES = [1, 2, 3, None]
+DURATIONS_S = [60, 60, 45, 300, 1, 1e9, 0, -5]
+
+
+# --- messages ---------------------------------------------------------------------------------------------
+
+
+def move(cloud: Cloud, served: Workload, *, visible: int = 0, in_flight: int = 0, delayed: int = 0) -> None:
+    cloud.scene.queues.change(served.queue_url, visible=visible, in_flight=in_flight, delayed=delayed)
+
+
+def arrive(cloud: Cloud, served: Workload, amount: int) -> None:
+    move(cloud, served, visible=amount * amount)  # up to 64: more than any bounds serve
+
+
+def arrive_delayed(cloud: Cloud, served: Workload, amount: int) -> None:
+    move(cloud, served, delayed=amount)
+
+
+def fall_due(cloud: Cloud, served: Workload, amount: int) -> None:
+    due = min(amount, cloud.backlog(served).delayed)
+    move(cloud, served, visible=due, delayed=-due)
+
+
+def receive(cloud: Cloud, served: Workload, amount: int) -> None:
+    taken = min(amount, cloud.backlog(served).visible) if cloud.capacity(served).running else 0
+    move(cloud, served, visible=-taken, in_flight=taken)
+
+
+def come_back(cloud: Cloud, served: Workload, amount: int) -> None:
+    """The visibility timeout passes."""
+    late = min(amount, cloud.backlog(served).in_flight)
+    move(cloud, served, visible=late, in_flight=-late)
+
+
+def delete(cloud: Cloud, served: Workload, amount: int) -> None:
+    move(cloud, served, in_flight=-min(amount, cloud.backlog(served).in_flight))
+
+
+def drain(cloud: Cloud, served: Workload, _: int) -> None:
+    cloud.scene.queues.holding[served.queue_url] = Backlog(visible=0, in_flight=0, delayed=0)
+
+
+# --- instances --------------------------------------------------------------------------------------------
+
+
+def boot(cloud: Cloud, served: Workload, amount: int) -> None:
+    """Some of what was asked for begins to run; what nobody boots stays asked for."""
+    capacity = cloud.capacity(served)
+    if capacity.running < capacity.desired:
+        cloud.change(served, running=min(capacity.running + amount, capacity.desired))
+
+
+def stop(cloud: Cloud, served: Workload, amount: int) -> None:
+    capacity = cloud.capacity(served)
+    if capacity.running > capacity.desired:
+        cloud.change(served, running=max(capacity.running - amount, capacity.desired))
+
+
+def lose_instance(cloud: Cloud, served: Workload, _: int) -> None:
+    cloud.change(served, running=max(cloud.capacity(served).running - 1, 0))
+
+
+def track(cloud: Cloud, served: Workload, amount: int) -> None:
+    """AWS's own target tracking: never from 0, never below 1, within the fleet's bounds, not where held."""
+    capacity, arn = cloud.capacity(served), cloud.document(served).policy_arn
+    if capacity.desired == 0 or capacity.bounds is None or arn not in cloud.scene.policies.holding:
+        return
+    desired = min(max(amount, capacity.bounds.min, 1), capacity.bounds.max)
+    held = capacity.scale_out_held_by if desired > capacity.desired else capacity.scale_in_held_by
+    if not held:
+        cloud.change(served, desired=desired)
+
+
+def hold_out(cloud: Cloud, served: Workload, _: int) -> None:
+    cloud.change(served, scale_out_held_by=("Launch is suspended",))
+
+
+def hold_in(cloud: Cloud, served: Workload, _: int) -> None:
+    cloud.change(served, scale_in_held_by=("a deployment is rolling",))
+
+
+def release(cloud: Cloud, served: Workload, _: int) -> None:
+    cloud.change(served, scale_out_held_by=(), scale_in_held_by=())
+
+
+# --- hands ------------------------------------------------------------------------------------------------
+
+
+def set_desired(cloud: Cloud, served: Workload, amount: int) -> None:
+    """By hand, 0 included; UpdateService knows no bounds, an Auto Scaling group refuses what is outside."""
+    bounds, desired = cloud.capacity(served).bounds, amount - 1
+    outside = bounds is not None and not bounds.min <= desired <= bounds.max
+    if isinstance(served.fleet, EcsService) or not outside:
+        cloud.change(served, desired=desired)
+
+
+def set_fleet_bounds(cloud: Cloud, served: Workload, amount: int) -> None:
+    pair = FLEET_BOUNDS[amount - 1]
+    if pair:
+        cloud.change(served, bounds=Bounds(min=pair[0], max=pair[1]))
+    elif isinstance(served.fleet, EcsService):  # the scalable target is gone
+        cloud.change(served, bounds=None)
+
+
+def set_document_bounds(cloud: Cloud, served: Workload, amount: int) -> None:
+    least, most = DOCUMENT_BOUNDS[amount - 1]
+    cloud.amend(served, bounds=Bounds(min=least, max=most))
+
+
+def set_policy_target(cloud: Cloud, served: Workload, amount: int) -> None:
+    held = cloud.scene.policies.holding
+    arn = served.policy_arn
+    if arn in held:
+        held[arn] = replace(held[arn], target=float(amount**4) / 8)  # from 0.125, far below the bound, to 512
+
+
+def set_mode(cloud: Cloud, served: Workload, amount: int) -> None:
+    """As the command pauses and resumes: the document alone, the policy stays."""
+    cloud.amend(served, mode=MODES[amount % 3])
+
+
+def set_idle_minutes(cloud: Cloud, served: Workload, amount: int) -> None:
+    cloud.amend(served, idle_minutes=amount % 3 + 1)
+
+
+def set_size(cloud: Cloud, served: Workload, amount: int) -> None:
+    cloud.amend(served, bootstrap_instances=SIZES[amount % 4])
+
+
+def switch_target(cloud: Cloud, served: Workload, amount: int) -> None:
+    least = (0.1, 0.5, 2)[amount % 3]
+    dynamic = dynamic_target(
+        min_messages_per_instance=least, max_messages_per_instance=50, min_samples=3, max_factor_per_retune=2
+    )
+    cloud.amend(served, target=StaticTarget(messages_per_instance=8) if amount > 6 else dynamic)
+
+
+def update_stack(cloud: Cloud, served: Workload, amount: int) -> None:
+    """The stack writes document and policy anew; the policy exists only while the mode is active."""
+    mode = MODES[amount % 3]
+    assert served.policy_arn is not None
+    if mode is Mode.ACTIVE:
+        cloud.install_policy(served)
+    else:
+        cloud.scene.policies.holding.pop(served.policy_arn, None)
+    arn = served.policy_arn if mode is Mode.ACTIVE else None
+    cloud.amend(served, mode=mode, policy_arn=arn)
+    request = RetuneRequest(trigger=Trigger.STACK, stack_id=served.stack_id)
+    cloud.post(served.name, Event(retune=request))
+
+
+def claim_neighbours_fleet(cloud: Cloud, served: Workload, amount: int) -> None:
+    """Now and then: nothing happens to the two until it is mended."""
+    others = [other for other in cloud.born if other.name != served.name]
+    if amount == 1 and others and all(cloud.document(each).fleet == each.fleet for each in cloud.born):
+        cloud.amend(served, fleet=others[0].fleet)
+
+
+def measure(cloud: Cloud, served: Workload, amount: int) -> None:
+    """The workers publish how long messages took; two of them are too few."""
+    of = cloud.document(served).duration_metric
+    cloud.scene.metrics.put(of, cloud.scene.clock(), *[DURATIONS_S[amount - 1]] * (amount % 3 + 2))
+
+
+MESSAGES: Mapping[str, Happening] = {
+    "arrive": arrive,
+    "arrive delayed": arrive_delayed,
+    "fall due": fall_due,
+    "receive": receive,
+    "come back": come_back,
+    "delete": delete,
+    "drain": drain,
+}
+INSTANCES: Mapping[str, Happening] = {
+    "boot": boot,
+    "stop": stop,
+    "lose instance": lose_instance,
+    "track": track,
+    "hold out": hold_out,
+    "hold in": hold_in,
+    "release": release,
+}
+HANDS: Mapping[str, Happening] = {
+    "set desired": set_desired,
+    "set fleet bounds": set_fleet_bounds,
+    "set document bounds": set_document_bounds,
+    "set policy target": set_policy_target,
+    "set mode": set_mode,
+    "set idle minutes": set_idle_minutes,
+    "set size": set_size,
+    "switch target": switch_target,
+    "update stack": update_stack,
+    "claim neighbour's fleet": claim_neighbours_fleet,
+}

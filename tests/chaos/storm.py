@@ -1,0 +1,208 @@
+"""An interleaving: steps one after another, and steps that fall inside a handler's calls.
+
+Owns which event is delivered when, to the real use cases, and the tally of what was reached. Raises
+AssertionError, between steps, as soon as an invocation did what it must not or left undone what it promised.
+"""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from sluice.core.model import Decision, Workload
+from sluice.ports import Counter
+from sluice.publish import publish_backlog
+from sluice.retune import retune_targets
+from sluice.wake import on_bootstrap_alarm, on_shutdown_alarm
+from tests.chaos.account import audit
+from tests.chaos.cloud import PLANE, Cloud, Event
+from tests.chaos.invocation import Invocation
+from tests.chaos.promises import Promises
+from tests.chaos.steps import Step, arrive, drain
+from tests.chaos.troubles import HAPPENINGS, mend, plane_mends
+
+DEEPEST = 3
+"""Handlers at once: one running, one inside its calls, one inside those."""
+CACHE_MINUTES = 6
+"""After which the registry's copy, five minutes old at most, is as the documents are."""
+
+
+@dataclass
+class Storm:
+    """Some workloads, and whatever happens to them."""
+
+    born: tuple[Workload, ...]
+    cloud: Cloud = field(init=False)
+    promises: Promises = field(init=False)
+    running: list[Invocation] = field(default_factory=list)
+    """The handlers that are running, the innermost last: it is the one that calls."""
+    armed: list[tuple[int, Step]] = field(default_factory=list)
+    """(calls to let pass first, what then happens inside a handler)."""
+    story: list[tuple[str, datetime, str, object]] = field(default_factory=list)
+    """(workload, when, what, details) of every act, decision and point."""
+    last_tick: Event | None = None
+    reached: Tally[str] = field(default_factory=Tally)
+    """How often each kind of step, decision, limit and failure occurred."""
+
+    def __post_init__(self) -> None:
+        self.cloud = Cloud(self.born)
+        self.promises = Promises(self.cloud)
+        self.cloud.scene.calls.between = self._let_something_happen
+
+    # --- steps --------------------------------------------------------------------------------------------
+
+    def do(self, step: Step) -> None:
+        """One step, and the judgement on every invocation that it started."""
+        self.reached[f"step: {step.what}"] += 1
+        served = self.born[step.who % len(self.born)]
+        if step.what in HAPPENINGS:
+            HAPPENINGS[step.what](self.cloud, served, step.amount)
+        else:
+            self._deliveries()[step.what](step)
+
+    def _deliveries(self) -> dict[str, Callable[[Step], None]]:
+        return {
+            "minute": lambda _: self.minute(),
+            "deliver": lambda step: self._deliver(self._box(step), step.amount, keep=False),
+            "deliver again": lambda step: self._deliver(self._box(step), step.amount, keep=True),
+            "deliver a tick": lambda step: self._deliver(self.cloud.mail[PLANE], step.amount, keep=False),
+            "tick again": lambda _: self._tick_again(),
+            "lose": self._lose,
+            "swap": lambda step: self._box(step).reverse(),
+            "run out of time": self._run_out_of_time,
+        }
+
+    def _box(self, step: Step) -> list[Event]:
+        owners = [PLANE, *(served.name for served in self.born)]
+        return self.cloud.mail[owners[(step.who + 1) % len(owners)]]
+
+    def _deliver(self, box: list[Event], which: int, *, keep: bool) -> None:
+        """Hand an event over: any of them, and perhaps not for the last time."""
+        if not box or len(self.running) >= DEEPEST:
+            return
+        event = box[which % len(box)]
+        if not keep:
+            box.remove(event)
+        self.invoke(event)
+
+    def _tick_again(self) -> None:
+        """The scheduler delivers at least once."""
+        if self.last_tick and len(self.running) < DEEPEST:
+            self.invoke(self.last_tick)
+
+    def _lose(self, step: Step) -> None:
+        if box := self._box(step):
+            box.pop(step.amount % len(box))
+
+    def _run_out_of_time(self, _: Step) -> None:
+        if self.running:
+            self.running[-1].remaining = 0
+
+    def minute(self) -> None:
+        """An ordinary minute: its tick comes at once."""
+        tick = self.cloud.next_minute()
+        if len(self.running) < DEEPEST:
+            self.cloud.mail[PLANE].remove(tick)
+            self.invoke(tick)
+
+    def _let_something_happen(self) -> None:
+        if not self.armed or not self.running:
+            return
+        wait, step = self.armed[0]
+        if wait > 0:
+            self.armed[0] = (wait - 1, step)
+            return
+        self.armed.pop(0)
+        self.reached["inside a handler"] += 1
+        self.promises.look()  # the handler itself may have acted since
+        self.do(step)
+        self.promises.look()
+
+    # --- invocations --------------------------------------------------------------------------------------
+
+    def invoke(self, event: Event) -> None:
+        """Run the use case that the event asks for."""
+        self.promises.look()
+        self.last_tick = event if event.tick else self.last_tick
+        run, began = Invocation(self.cloud, event), self.promises.moment
+        self.running.append(run)
+        error: Exception | None = None
+        try:
+            _use_case(event, run)
+        except Exception as failure:  # noqa: BLE001 - the audit judges it
+            error = failure
+        finally:
+            self.running.pop()
+        self.promises.look()
+        audit(run, error)
+        if event.tick is not None:
+            run.blames += self.promises.after_tick(run, began)
+        if error is not None and event.alarm and event.attempts > 1:  # Lambda asks again, later
+            self.cloud.post(event.alarm.workload, replace(event, attempts=event.attempts - 1))
+        self._tell(run, error)
+        if self.running:
+            self.running[-1].blames += run.blames  # told when nothing runs any more
+        else:
+            assert not run.blames, "\n".join(run.blames)
+
+    def _tell(self, run: Invocation, error: Exception | None) -> None:
+        now = self.cloud.scene.clock()
+        for decision, outcome in run.ledger.decisions:
+            self.reached[f"{decision.kind} {outcome}: {decision.reason.name}"] += 1
+            self.reached.update(f"limit: {limit.name}" for limit in decision.limits)
+            self.reached[f"{decision.kind} {outcome} by {decision.trigger}"] += 1
+            amount = decision.desired if isinstance(decision, Decision) else decision.target
+            what = f"{decision.kind} {outcome}"
+            self.story.append((decision.workload, now, what, (decision.trigger, decision.reason, amount)))
+        for name, counter, why in run.ledger.failures:
+            self.reached[f"failure: {counter}"] += 1
+            self.story.append((name, now, counter, why))
+        for act in run.acts:
+            self.story.append((act.workload, now, f"{act.kind} asked", (act.amount, act.taken)))
+        for name, point in (run.published or {}).items():
+            self.story.append((name, now, "published", (point.at, point.value)))
+        self.reached.update(f"noted: {counter}" for counter in run.ledger.counts)
+        self.reached["invocations"] += 1
+        self.reached["bootstraps that overwrote a higher count"] += run.overwrote
+        if error is not None:
+            self.reached["invocations that failed"] += 1
+
+    # --- the end ------------------------------------------------------------------------------------------
+
+    def end_quietly(self) -> None:
+        """Whatever happened, once all is mended a message wakes every fleet, and its end sends it home."""
+        self.armed.clear()
+        self.cloud.mail.clear()
+        for served in self.born:
+            mend(self.cloud, served, 1)
+            arrive(self.cloud, served, 1)
+        plane_mends(self.cloud, self.born[0], 1)
+        self.cloud.scene.clock.advance(minutes=CACHE_MINUTES)
+        told_before = len(self.story)
+        for _ in range(2):
+            self.minute()
+        for served in self.born:
+            assert self.cloud.capacity(served).desired > 0, f"{served.name} sleeps on after two quiet ticks"
+            drain(self.cloud, served, 1)
+        self.cloud.scene.fleets.settle()
+        for _ in range(2 + max(self.cloud.document(served).idle_minutes for served in self.born)):
+            self.minute()
+        for served in self.born:
+            capacity = self.cloud.capacity(served)
+            assert capacity.desired == served.bounds.min, f"{served.name} is left at {capacity}"
+        failures = [told for told in self.story[told_before:] if isinstance(told[2], Counter)]
+        assert not failures, f"failures although all is mended: {failures}"
+        self.reached["interleavings"] += 1
+
+
+def _use_case(event: Event, run: Invocation) -> None:
+    if event.tick is not None:
+        publish_backlog(event.tick, run.world, run.ledger, run.remaining_s)
+    elif event.retune is not None:
+        retune_targets(event.retune, run.world, run.ledger)
+    elif event.alarm is not None:
+        bootstraps = event.alarm.name.endswith("bootstrap")
+        on_alarm = on_bootstrap_alarm if bootstraps else on_shutdown_alarm
+        on_alarm(event.alarm, run.world, run.ledger, run.remaining_s)

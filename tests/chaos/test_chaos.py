@@ -1,0 +1,57 @@
+"""The share of the chaos that every test run plays; `python -m tests.chaos` plays 100,000 interleavings."""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.chaos.machine import Chaos
+from tests.chaos.moves import drawn
+from tests.chaos.reach import missed
+from tests.chaos.seeds import explained, failure_of, reached_by, shortest
+from tests.chaos.steps import Step
+
+DEFAULT_SHARE = range(1000)
+
+
+@pytest.fixture(scope="module")
+def share() -> tuple[Tally[str], int | None]:
+    return reached_by(DEFAULT_SHARE)
+
+
+def test_no_interleaving_of_the_default_share_breaks_a_promise(share: tuple[Tally[str], int | None]) -> None:
+    reached, failed = share
+    assert failed is None, explained(failed)
+    assert reached["interleavings"] == len(DEFAULT_SHARE)
+
+
+def test_the_default_share_meets_every_decision_reason_limit_counter_and_step(
+    share: tuple[Tally[str], int | None],
+) -> None:
+    reached, _ = share
+    assert missed(reached) == []
+
+
+def test_no_interleaving_that_hypothesis_finds_breaks_a_promise() -> None:
+    run_state_machine_as_test(
+        Chaos, settings=settings(stateful_step_count=25, suppress_health_check=[HealthCheck.too_slow])
+    )
+
+
+def test_a_seed_is_the_same_interleaving_every_time() -> None:
+    assert drawn(7) == drawn(7) != drawn(8)
+
+
+def test_a_failing_interleaving_is_told_by_its_shortest_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sluice.core.wake.gap_in_proof", lambda *_: None)
+    _, failed = reached_by(DEFAULT_SHARE)
+    assert failed is not None
+    start, moves = drawn(failed)
+    kept = shortest(start, moves)
+    assert len(kept) < len(moves)
+    assert failure_of(start, kept)
+    assert str(failure_of(start, kept)) in explained(failed)
+    assert all(isinstance(part, Step | tuple) for move in kept for part in move)

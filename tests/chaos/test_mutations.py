@@ -1,0 +1,272 @@
+"""The chaos notices when the use cases break: each mutation is caught within the default share.
+
+A mutation replaces one function of the layer by one with a plausible defect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext, suppress
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+import sluice.publish
+import sluice.retune
+import sluice.wake
+import tests.chaos.storm
+from sluice.core import target, wake
+from sluice.core.backlog import gap_in_proof, minutes_to_prove
+from sluice.core.model import (
+    Backlog,
+    Capacity,
+    Decision,
+    Durations,
+    Mode,
+    Observation,
+    TargetDecision,
+    Trigger,
+    Unknown,
+    Workload,
+)
+from sluice.core.plan import clamp
+from sluice.core.target import decide_target
+from sluice.core.wake import decide_bootstrap, decide_shutdown, reads_empty_above_min
+from sluice.errors import TransientError
+from sluice.observe import observe, registered
+from sluice.ports import Counter, Outcome, Policy, RemainingS, Report, Series, World
+from tests.chaos.seeds import reached_by
+from tests.chaos.test_chaos import DEFAULT_SHARE
+
+EMPTY = Backlog(visible=0, in_flight=0, delayed=0)
+NOTHING = Capacity(desired=0, running=0, bounds=None)
+
+
+Decide = Callable[..., Decision]
+
+
+def blind_to(decide: Decide, **facts: object) -> Decide:
+    """The same decision, with these counts of the queue or facts of the fleet taken for others."""
+
+    def broken(workload: Workload, saw: Observation, *rest: Any, **named: Any) -> Decision:
+        return replace(decide(workload, _put(saw, facts), *rest, **named), saw=saw)
+
+    return broken
+
+
+def _put(saw: Observation, facts: Mapping[str, object]) -> Observation:
+    backlog, capacity = saw.backlog, saw.capacity
+    if isinstance(backlog, Backlog):
+        backlog = replace(backlog, **{key: to for key, to in facts.items() if hasattr(backlog, key)})
+    if isinstance(capacity, Capacity):
+        capacity = replace(capacity, **{key: to for key, to in facts.items() if hasattr(capacity, key)})
+    return Observation(backlog=backlog, capacity=capacity)
+
+
+def blind_shutdown(**facts: object) -> list[tuple[object, str, object]]:
+    return [
+        (module, name, broken)
+        for module in (sluice.publish, sluice.wake)
+        for name, broken in (
+            ("decide_shutdown", blind_to(decide_shutdown, **facts)),
+            (
+                "reads_empty_above_min",
+                lambda workload, saw: reads_empty_above_min(workload, _put(saw, facts)),
+            ),
+        )
+    ]
+
+
+def blind_bootstrap(**facts: object) -> list[tuple[object, str, object]]:
+    broken = blind_to(decide_bootstrap, **facts)
+    return [(module, "decide_bootstrap", broken) for module in (sluice.publish, sluice.wake)]
+
+
+def cached_document(repair: Callable[..., None]) -> Callable[..., None]:
+    def broken(name: str, world: World, report: Report, remaining_s: RemainingS) -> None:
+        cached = {workload.name: workload for workload in world.registry.all().workloads}
+        repair(cached[name], world, Trigger.TICK, report, remaining_s)
+
+    return broken
+
+
+def zero_for_unknown(
+    world: World, workloads: list[Workload], remaining_s: RemainingS
+) -> Mapping[str, Observation]:
+    return {
+        name: Observation(
+            backlog=EMPTY if isinstance(saw.backlog, Unknown) else saw.backlog,
+            capacity=NOTHING if isinstance(saw.capacity, Unknown) else saw.capacity,
+        )
+        for name, saw in observe(world, workloads, remaining_s).items()
+    }
+
+
+def nothing_published_is_zero(published: Mapping[datetime, float], now: datetime, minutes: int) -> str | None:
+    filled = dict.fromkeys(minutes_to_prove(now, minutes), 0.0) | dict(published)
+    return gap_in_proof(filled, now, minutes)
+
+
+def unread_proof_is_zero(
+    workload: Workload,
+    saw: Observation,
+    published: Series | Unknown,
+    trigger: Trigger,
+    *,
+    now: datetime,
+) -> Decision:
+    if isinstance(published, Unknown):
+        published = dict.fromkeys(minutes_to_prove(now, workload.idle_minutes), 0.0)
+    return decide_shutdown(workload, saw, published, trigger, now=now)
+
+
+def given_up(name: str, world: World, report: Report, remaining_s: RemainingS) -> None:
+    report.failed(name, Counter.ACTION_FAILED, "no luck today")
+
+
+def act_untold(decision: Decision, workload: Workload, world: World, report: Report) -> Outcome:
+    class Quiet:
+        def decided(self, decision: Decision, outcome: Outcome) -> None:
+            if outcome is not Outcome.ACTED:
+                report.decided(decision, outcome)
+
+    return act(decision, workload, world, Quiet())  # type: ignore[arg-type]
+
+
+def act_and_forget(*asked: Any) -> Outcome:
+    with suppress(TransientError):
+        return act(*asked)
+    return Outcome.HELD
+
+
+act = sluice.wake._act
+shutdown = sluice.wake._shutdown
+retune = sluice.retune._retune
+tick = sluice.publish.publish_backlog
+
+
+def one_failure_ends_all(workload: str, counter: object, report: Report, step: Callable[[], None]) -> bool:
+    step()
+    return True
+
+
+def as_if_active(decide: Decide) -> Decide:
+    return lambda workload, *rest, **named: decide(replace(workload, mode=Mode.ACTIVE), *rest, **named)
+
+
+def durations_of_unknown(name: str, durations: Durations | Unknown, *rest: Any) -> None:
+    retune(name, Durations(seconds=1, samples=99, window_s=3600), *rest)
+
+
+def retune_paused(
+    name: str, durations: Durations | Unknown, request: Any, world: World, report: Report
+) -> None:
+    class Resumed:
+        def one(self, name: str) -> Workload:
+            return replace(world.registry.one(name), mode=Mode.ACTIVE)
+
+    retune(name, durations, request, replace(world, registry=Resumed()), report)  # type: ignore[arg-type]
+
+
+def every_policy_at_once(
+    name: str, durations: Durations | Unknown, request: Any, world: World, report: Report
+) -> None:
+    class All:
+        def read(self, workload: Workload) -> Policy:
+            return world.policies.read(workload)
+
+        def put_target(self, policy: Policy, target: float) -> None:
+            for each in registered(world, report).values():
+                if each.policy_arn:
+                    world.policies.put_target(world.policies.read(each), target)
+
+    retune(name, durations, request, replace(world, policies=All()), report)
+
+
+def no_factor(
+    name: str, settings: Any, durations: Durations | Unknown, present: float | None, trigger: Trigger
+) -> TargetDecision:
+    return replace(decide_target(name, settings, durations, present, Trigger.STACK), trigger=trigger)
+
+
+def published_now(scheduled: datetime, world: World, report: Report, remaining_s: RemainingS) -> None:
+    tick(world.now(), world, report, remaining_s)
+
+
+def proven_by_the_cached_minutes(
+    workload: Workload, world: World, trigger: Trigger, report: Report, remaining_s: RemainingS
+) -> None:
+    return shutdown(replace(workload, idle_minutes=1), world, trigger, report, remaining_s)
+
+
+MUTATIONS: dict[str, Iterable[tuple[object, str, object]]] = {
+    "a repair acts on the cached document": [
+        (sluice.publish, "repair_sleeping", cached_document(sluice.wake._bootstrap)),
+        (sluice.publish, "repair_idling", cached_document(sluice.wake._shutdown)),
+    ],
+    "no proof is asked for": [(wake, "gap_in_proof", lambda *_: None)],
+    "a minute without a point proves emptiness": [(wake, "gap_in_proof", nothing_published_is_zero)],
+    "a proof that cannot be read proves emptiness": [(sluice.wake, "decide_shutdown", unread_proof_is_zero)],
+    "one idle minute is enough": [(sluice.wake, "_shutdown", proven_by_the_cached_minutes)],
+    "nothing is clamped": [(wake, "clamp", lambda instances, _: (instances, ()))],
+    "the maximum alone is clamped": [
+        (wake, "clamp", lambda instances, bounds: clamp(instances, replace(bounds, min=0)))
+    ],
+    "the document's bounds alone count": [
+        (wake, "effective_bounds", lambda workload, _: (workload.bounds, ()))
+    ],
+    "the fleet's bounds alone count": [
+        (wake, "effective_bounds", lambda workload, seen: (seen.bounds or workload.bounds, ()))
+    ],
+    "observe acts": [
+        (
+            sluice.wake,
+            "_act",
+            lambda decision, workload, *rest: act(decision, replace(workload, mode=Mode.ACTIVE), *rest),
+        )
+    ],
+    "paused acts": [
+        (sluice.wake, "decide_bootstrap", as_if_active(decide_bootstrap)),
+        (sluice.wake, "decide_shutdown", as_if_active(decide_shutdown)),
+    ],
+    "a held scale-out is done": blind_bootstrap(scale_out_held_by=()),
+    "a held scale-in is done": blind_shutdown(scale_in_held_by=()),
+    "an unknown reading counts as 0 for the handlers": [(sluice.wake, "observe", zero_for_unknown)],
+    "an unknown reading counts as 0 for the tick": [(sluice.publish, "observe", zero_for_unknown)],
+    "a visible message does not keep a fleet awake": blind_shutdown(visible=0),
+    "a message in flight does not keep a fleet awake": blind_shutdown(in_flight=0),
+    "a delayed message does not keep a fleet awake": blind_shutdown(delayed=0),
+    "a fleet awake is woken": blind_bootstrap(desired=0),
+    "nobody looks again after a shutdown": [(sluice.wake, "_wake_if_work_waits", lambda *_: None)],
+    "an alarm's reading that failed is asked for no more": [(sluice.wake, "_act", act_and_forget)],
+    "a tick wakes nobody": [(sluice.publish, "_asleep_with_work", lambda *_: [])],
+    "a tick sends nobody home": [(sluice.publish, "_proven_empty", lambda *_: [])],
+    "a tick gives up waking, and says so": [(sluice.publish, "repair_sleeping", given_up)],
+    "a tick gives up sending home, and says so": [(sluice.publish, "repair_idling", given_up)],
+    "what was done is not told": [(sluice.wake, "_act", act_untold)],
+    "an alarm may be anybody's": [(sluice.wake, "_check", lambda *_: None)],
+    "a stale tick works": [(sluice.publish, "STALE_AFTER", timedelta(hours=1))],
+    "a point carries the time at which its tick ran": [(tests.chaos.storm, "publish_backlog", published_now)],
+    "one workload's failure stops the repairs of the others": [
+        (sluice.publish, "isolated", one_failure_ends_all)
+    ],
+    "one workload's failure stops the retunes of the others": [
+        (sluice.retune, "isolated", one_failure_ends_all)
+    ],
+    "a failed retune is not told": [(sluice.retune, "told_if_it_fails", lambda *_: nullcontext())],
+    "a retune of a paused workload": [(sluice.retune, "_retune", retune_paused)],
+    "unknown durations retune": [(sluice.retune, "_retune", durations_of_unknown)],
+    "a retune writes every policy": [(sluice.retune, "_retune", every_policy_at_once)],
+    "a retune knows no factor": [(sluice.retune, "decide_target", no_factor)],
+    "a retune knows no bounds": [(target, "_bounded", lambda wanted, _: (wanted, ()))],
+}
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS)
+def test_the_chaos_catches_it_when(mutation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, name, broken in MUTATIONS[mutation]:
+        monkeypatch.setattr(module, name, broken)
+    _, failed = reached_by(DEFAULT_SHARE)
+    assert failed is not None

@@ -1,0 +1,97 @@
+"""One workload's trouble changes nothing for another: the same events, with and without a neighbour."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from random import Random
+
+import pytest
+
+from sluice.core.model import Unknown
+from sluice.ports import Counter
+from sluice.wake import published_backlog
+from tests.chaos.moves import MOVES, Beginning, Move, beginning, make
+from tests.chaos.steps import Step
+from tests.chaos.storm import Storm
+from tests.chaos.troubles import PLANE_STEPS
+
+SEEDS = range(300)
+# What happens inside a handler depends on how many calls it makes, and so on the neighbour.
+APART = [name for name in MOVES if name not in ("something_inside_a_handler", "a_message_within_a_tick")]
+FROM_A_BOX = ("deliver", "deliver again", "lose", "swap")
+BOX_OF_THE_PLANE = {2: 2, 1: 1}
+"""Number of workloads -> the `who` whose box is the plane's."""
+
+
+def drawn_for_two(seed: int) -> tuple[Beginning, list[Move]]:
+    random = Random(seed)
+    start = beginning(random.choice)
+    while len(start.born) < 2:
+        start = beginning(random.choice)
+    start = Beginning(born=start.born[:2], starts=start.starts[:2], meanwhile=())
+    moves = [random.choice(MOVES[random.choice(APART)]) for _ in range(random.randint(10, 40))]
+    return start, [move for move in moves if not any(map(_is_shared, _steps(move)))]
+
+
+def _is_shared(step: Step) -> bool:
+    """Two workloads that claim one fleet are both held; and a stack change has every document read afresh."""
+    return step.what.startswith("claim") or (step.what == "update stack" and step.who % 2 == 1)
+
+
+def _steps(move: Move) -> list[Step]:
+    return [part for part in move if isinstance(part, Step)]
+
+
+def of_the_first(moves: Iterable[Move]) -> list[Move]:
+    """What is left of the moves for a first workload that is alone."""
+    return [tuple(own for step in _steps(move) for own in _own(step)) for move in moves]
+
+
+def _own(step: Step) -> list[Step]:
+    if step.what in ("minute", "deliver a tick", "tick again") or step.what in PLANE_STEPS:
+        return [step]
+    if step.what in FROM_A_BOX and step.who == BOX_OF_THE_PLANE[2]:
+        return [replace(step, who=BOX_OF_THE_PLANE[1])]
+    if step.what in FROM_A_BOX:
+        return [step] if step.who == 0 else []
+    return [step] if step.who % 2 == 0 else []
+
+
+def story_of_the_first(start: Beginning, moves: Iterable[Move]) -> list[object]:
+    storm: Storm = start.storm()
+    for move in moves:
+        make(storm, move)
+    # Every invocation that reads the registry says what is wrong with it, a neighbour's stack event included.
+    return [
+        told for told in storm.story if told[0] == start.born[0].name and told[2] != Counter.DOCUMENT_INVALID
+    ]
+
+
+def difference(seed: int) -> tuple[list[object], list[object]]:
+    """What the first workload went through with its neighbour, and without."""
+    start, moves = drawn_for_two(seed)
+    by_itself = Beginning(born=start.born[:1], starts=start.starts[:1], meanwhile=())
+    return story_of_the_first(start, moves), story_of_the_first(by_itself, of_the_first(moves))
+
+
+def test_a_neighbour_changes_no_act_no_decision_and_no_point() -> None:
+    told = 0
+    for seed in SEEDS:
+        beside, by_itself = difference(seed)
+        assert beside == by_itself, f"seed {seed}"
+        told += len(beside)
+    assert told > 5 * len(SEEDS)
+
+
+def test_a_neighbour_whose_unread_proof_holds_up_everybody_is_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def all_or_nothing(*asked: object) -> object:
+        published = published_backlog(*asked)  # type: ignore[arg-type]
+        unread = [series for series in published.values() if isinstance(series, Unknown)]
+        return dict.fromkeys(published, unread[0]) if unread else published
+
+    monkeypatch.setattr("sluice.publish.published_backlog", all_or_nothing)
+    with pytest.raises(AssertionError):
+        test_a_neighbour_changes_no_act_no_decision_and_no_point()

@@ -1,0 +1,152 @@
+"""The steps that are trouble: what fails, and who mends it; and what concerns the whole plane.
+
+Owns the faults. Each is switched on by one step and stays until the step that mends it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sluice.core.model import (
+    BACKLOG_PER_INSTANCE,
+    MSG_PROCESSING_DURATION,
+    Metric,
+    Mode,
+    Trigger,
+    Workload,
+)
+from sluice.errors import CapacityError, ConfigError, TransientError
+from sluice.events import RetuneRequest
+from tests.builders import alarm
+from tests.chaos.cloud import PLANE, Cloud, Event, metric_key
+from tests.chaos.steps import HANDS, INSTANCES, MESSAGES, Happening, measure
+
+REFUSALS = [
+    TransientError("ScalingActivityInProgress"),
+    CapacityError("InsufficientInstanceCapacity"),
+    ConfigError("AccessDenied"),
+]
+
+
+# --- troubles ---------------------------------------------------------------------------------------------
+
+
+def queue_fails(cloud: Cloud, served: Workload, _: int) -> None:
+    cloud.scene.queues.failing[served.queue_url] = f"GetQueueAttributes of {served.name} timed out"
+
+
+def fleet_fails(cloud: Cloud, served: Workload, _: int) -> None:
+    cloud.scene.fleets.failing[served.fleet] = f"describing the fleet of {served.name} was throttled"
+
+
+def proof_fails(cloud: Cloud, served: Workload, _: int) -> None:
+    of = Metric(namespace="", name=BACKLOG_PER_INSTANCE, dimensions=served.fleet.dimensions)
+    cloud.unreadable[metric_key(of)] = f"GetMetricData for the backlog of {served.name}: InternalError"
+
+
+def durations_fail(cloud: Cloud, served: Workload, _: int) -> None:
+    of = Metric(namespace="", name=MSG_PROCESSING_DURATION, dimensions=served.fleet.dimensions)
+    cloud.unreadable[metric_key(of)] = f"GetMetricData for the durations of {served.name}: Forbidden"
+
+
+def running_count_fails(cloud: Cloud, served: Workload, _: int) -> None:
+    of = served.fleet.running_metric
+    cloud.unreadable[metric_key(of)] = f"GetMetricData for what runs of {served.name}: InternalError"
+
+
+def acts_are_refused(cloud: Cloud, served: Workload, amount: int) -> None:
+    cloud.acts_refused[served.fleet] = REFUSALS[amount % 3]
+
+
+def document_spoils(cloud: Cloud, served: Workload, _: int) -> None:
+    cloud.scene.registry.bad[served.name] = f"the document of workload {served.name} is refused"
+
+
+def policy_vanishes(cloud: Cloud, served: Workload, _: int) -> None:
+    assert served.policy_arn is not None
+    cloud.scene.policies.holding.pop(served.policy_arn, None)
+
+
+def mend(cloud: Cloud, served: Workload, _: int) -> None:
+    """Somebody reads the log and repairs the workload; its document says active again."""
+    scene = cloud.scene
+    scene.queues.failing.pop(served.queue_url, None)
+    scene.fleets.failing.pop(served.fleet, None)
+    scene.registry.bad.pop(served.name, None)
+    cloud.acts_refused.pop(served.fleet, None)
+    for key in [key for key in cloud.unreadable if key[1] == frozenset(served.fleet.dimensions.values())]:
+        del cloud.unreadable[key]
+    if served.policy_arn not in scene.policies.holding:
+        cloud.install_policy(served)
+    cloud.amend(
+        served, mode=Mode.ACTIVE, policy_arn=served.policy_arn, fleet=served.fleet, bounds=served.bounds
+    )
+    cloud.change(served, bounds=served.bounds, scale_out_held_by=(), scale_in_held_by=())
+
+
+# --- the plane, of which there is one: whoever is named does not matter -------------------------------------
+
+
+def registry_fails(cloud: Cloud, _: Workload, __: int) -> None:
+    for registry in cloud.registries.values():
+        registry.failing = TransientError("GetParametersByPath was throttled")
+
+
+def points_are_refused(cloud: Cloud, _: Workload, __: int) -> None:
+    cloud.scene.metrics.refusing = "PutMetricData was throttled"
+
+
+def policies_refuse(cloud: Cloud, _: Workload, __: int) -> None:
+    cloud.scene.policies.refusing = TransientError("PutScalingPolicy was throttled")
+
+
+def plane_mends(cloud: Cloud, _: Workload, __: int) -> None:
+    for registry in cloud.registries.values():
+        registry.failing = None
+    cloud.scene.metrics.refusing = None
+    cloud.scene.policies.refusing = None
+
+
+def wait(cloud: Cloud, _: Workload, amount: int) -> None:
+    """Up to a minute and a half goes by, and nothing is evaluated or scheduled meanwhile."""
+    cloud.scene.clock.advance(seconds=12 * amount)
+
+
+def minute_without_tick(cloud: Cloud, _: Workload, __: int) -> None:
+    """The tick of this minute is under way: it comes late, or never."""
+    cloud.next_minute()
+
+
+def ask_for_retune(cloud: Cloud, _: Workload, __: int) -> None:
+    cloud.post(PLANE, Event(retune=RetuneRequest(trigger=Trigger.SCHEDULE)))
+
+
+def stray_alarm(cloud: Cloud, served: Workload, amount: int) -> None:
+    """An alarm that names the workload but is not the one its document names."""
+    kind = "bootstrap" if amount % 2 else "shutdown"
+    stray = alarm(kind, served.name, arn="arn:aws:cloudwatch:eu-west-1:123456789012:alarm:stray")
+    cloud.post(served.name, Event(alarm=stray))
+
+
+TROUBLES: Mapping[str, Happening] = {
+    "queue fails": queue_fails,
+    "fleet fails": fleet_fails,
+    "proof fails": proof_fails,
+    "durations fail": durations_fail,
+    "running count fails": running_count_fails,
+    "acts are refused": acts_are_refused,
+    "document spoils": document_spoils,
+    "policy vanishes": policy_vanishes,
+    "mend": mend,
+}
+PLANE_STEPS: Mapping[str, Happening] = {
+    "registry fails": registry_fails,
+    "points are refused": points_are_refused,
+    "policies refuse": policies_refuse,
+    "plane mends": plane_mends,
+    "wait": wait,
+    "minute without tick": minute_without_tick,
+    "ask for retune": ask_for_retune,
+}
+OTHERS: Mapping[str, Happening] = {"measure": measure, "stray alarm": stray_alarm}
+HAPPENINGS: Mapping[str, Happening] = MESSAGES | INSTANCES | HANDS | TROUBLES | PLANE_STEPS | OTHERS
