@@ -23,7 +23,7 @@ OFFLINE = env -u AWS_PROFILE AWS_ACCESS_KEY_ID=testing AWS_SECRET_ACCESS_KEY=tes
 
 .PHONY: help
 help: ## Explain the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: .venv/ready ## Create .venv with everything in it, the `sluice` command included
@@ -45,8 +45,24 @@ scenarios: setup ## Play every example workload of `sluice demo --list`; each mu
 		echo "== $$name"; .venv/bin/sluice demo --scenario $$name --json 2>/dev/null || exit 1; done
 
 .PHONY: test
-test: setup ## Run the tests (under five minutes, no AWS account)
-	@$(OFFLINE) .venv/bin/pytest
+test: setup ## Run the tests on all cores (under five minutes, no AWS account)
+	@$(OFFLINE) .venv/bin/pytest --numprocesses auto --dist loadfile --ignore tests/e2e
+
+.PHONY: e2e
+e2e: setup ## Build, deploy both stacks into an embedded AWS, run the deployed functions in Lambda's runtime
+	@$(OFFLINE) .venv/bin/pytest tests/e2e
+
+.PHONY: local-invoke
+local-invoke: build ## `sam local invoke` of every function with every event, where a container engine runs
+	@$(OFFLINE) .venv/bin/python -m tests.e2e.local_invoke
+
+.PHONY: faults
+faults: setup ## Every AWS call of every use case fails in every way: the whole matrix
+	@$(OFFLINE) .venv/bin/pytest --numprocesses auto tests/faults/whole_matrix.py
+
+.PHONY: chaos
+chaos: setup ## 100,000 random interleavings of events over all cores (COUNT=n: fewer)
+	@$(OFFLINE) .venv/bin/python -m tests.chaos $(if $(COUNT),--count $(COUNT))
 
 .PHONY: check
 check: setup lint coverage test ## The gate: lint, types, templates, the core's coverage, then the tests

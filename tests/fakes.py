@@ -302,7 +302,7 @@ class Scene:
     clock: Clock = field(default_factory=Clock)
     calls: Calls = field(default_factory=Calls)
     ledger: Ledger = field(default_factory=Ledger)
-    remaining: float = 30
+    remaining: float = 60
     queues: FakeQueues = field(init=False)
     fleets: FakeFleets = field(init=False)
     metrics: FakeMetrics = field(init=False)

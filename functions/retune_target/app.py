@@ -13,7 +13,7 @@ logger, metrics = Logger(), Metrics()
 
 
 @logger.inject_lambda_context
-def handler(event: dict[str, Any], context: LambdaContext) -> None:  # noqa: ARG001 - the decorator reads it
+def handler(event: dict[str, Any], context: LambdaContext) -> None:
     """Invoked by the hourly schedule or by CloudFormation's stack status."""
     with wiring.report(logger, metrics) as report:
-        retune_targets(parse_retune(event), wiring.world(), report)
+        retune_targets(parse_retune(event), wiring.world(), report, wiring.remaining_s(context))

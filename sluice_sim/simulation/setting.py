@@ -66,12 +66,15 @@ def deployed(root: Path, parameters: Mapping[str, str]) -> Deployed:
 
 
 def environments(root: Path) -> dict[str, dict[str, str]]:
-    """The workloads of samconfig.toml: environment -> the parameters it deploys `workload.yaml` with."""
+    """The workloads of samconfig.toml: environment -> the parameters it deploys `workload.yaml` with.
+
+    The environments that only deploy the same workloads into an embedded AWS (`e2e-...`) are left out.
+    """
     loaded = tomllib.loads((root / "samconfig.toml").read_text(encoding="utf-8"))
     found = {}
     for name, commands in loaded.items():
         parameters = commands.get("deploy", {}).get("parameters", {}) if isinstance(commands, dict) else {}
-        if parameters.get("template_file") == "workload.yaml":
+        if parameters.get("template_file") == "workload.yaml" and not name.startswith("e2e-"):
             overrides = parameters.get("parameter_overrides", [])
             found[name] = dict(override.split("=", 1) for override in overrides)
     return found

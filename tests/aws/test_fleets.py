@@ -44,4 +44,6 @@ def test_services_that_hang_until_the_deadline_leave_the_groups_their_reading() 
         readings = fleets.read([SERVICE, GROUP], lambda: 0.5)
         hanging.released.set()
     assert isinstance(readings[GROUP], Capacity)
-    assert readings[SERVICE] == Unknown(why="not read before the deadline")
+    assert readings[SERVICE] == Unknown(
+        why="DescribeServices of 1 services in cluster workers: not read before the deadline"
+    )

@@ -97,7 +97,8 @@ def test_reads_stop_at_the_deadline_and_what_came_back_before_counts() -> None:
         seen = SqsQueues(lambda: client, two).read([slow, quick], lambda: 0.2)
         took = time.monotonic() - began
         released.set()
-    assert seen == {slow: Unknown(why="not read before the deadline"), quick: backlog(3, 2, 1)}
+    late = Unknown(why=f"GetQueueAttributes of {slow}: not read before the deadline")
+    assert seen == {slow: late, quick: backlog(3, 2, 1)}
     assert took < 2
 
 

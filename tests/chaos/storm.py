@@ -201,7 +201,7 @@ def _use_case(event: Event, run: Invocation) -> None:
     if event.tick is not None:
         publish_backlog(event.tick, run.world, run.ledger, run.remaining_s)
     elif event.retune is not None:
-        retune_targets(event.retune, run.world, run.ledger)
+        retune_targets(event.retune, run.world, run.ledger, run.remaining_s)
     elif event.alarm is not None:
         bootstraps = event.alarm.name.endswith("bootstrap")
         on_alarm = on_bootstrap_alarm if bootstraps else on_shutdown_alarm

@@ -83,7 +83,7 @@ class Plane:
         return self.scene.serve(workload, desired=1)
 
     def retune(self) -> TargetDecision:
-        retune_targets(HOURLY, self.world, self.scene.ledger)
+        retune_targets(HOURLY, self.world, self.scene.ledger, self.scene.remaining_s)
         [(decision, _)] = self.scene.ledger.decisions
         assert isinstance(decision, TargetDecision)
         return decision

@@ -1,22 +1,27 @@
-"""One build and one embedded AWS for the whole folder; each test has a fresh account and fresh processes."""
+"""One build and one deployment for the whole folder; each test finds both workloads asleep.
+
+A test that changes or deletes the stacks says so (`outdated`), and the next that needs them gets new ones.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from tests.e2e.account import Account
-from tests.e2e.build import BuiltPlane, sam_build
-from tests.e2e.emulator import HOST, RunningFunction, emulated, lambda_runtime
+from tests.e2e.build import sam_build
+from tests.e2e.deployment import Deployment
+from tests.e2e.emulator import RunningFunction, lambda_runtime
 from tests.e2e.prerequisites import demand, unmet
+from tests.e2e.server import Server, served
+from tests.e2e.standing import Standing, Start
 
 
 @pytest.fixture(scope="session")
-def plane(tmp_path_factory: pytest.TempPathFactory) -> BuiltPlane:
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """template.yaml, built for this machine."""
     demand(unmet())
     return sam_build(tmp_path_factory.mktemp("plane"))
@@ -29,36 +34,49 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="package")
-def endpoint() -> Iterator[str]:
-    """Where the embedded AWS listens."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
-        server = ThreadedMotoServer(ip_address=HOST, port=0, verbose=False)
-        server.start()
-        yield f"http://{HOST}:{server.get_host_and_port()[1]}"
-        server.stop()
+def server() -> Iterator[Server]:
+    """An embedded AWS."""
+    with served() as server:
+        yield server
+
+
+@pytest.fixture(scope="package")
+def shared(server: Server, built: Path, tmp_path_factory: pytest.TempPathFactory) -> Standing:
+    """What is deployed, or will be when somebody needs it."""
+    folder = tmp_path_factory.mktemp("deployment")
+    return Standing(deployment=Deployment(server=server, built=built, folder=folder))
 
 
 @pytest.fixture
-def account(endpoint: str, plane: BuiltPlane) -> Iterator[Account]:
-    """The account with both workloads asleep."""
-    account = Account(endpoint)
-    account.empty()
-    account.seed(plane.exports)
-    yield account
-    account.close()
+def standing(shared: Standing) -> Standing:
+    """Both fleets, the control plane and both workloads, as deployed."""
+    return shared.current()
 
 
 @pytest.fixture
-def deployed(
-    plane: BuiltPlane, runtime: Path, endpoint: str, tmp_path: Path
-) -> Iterator[Callable[[str], RunningFunction]]:
-    """Start a function by its logical id."""
+def account(standing: Standing, server: Server) -> Account:
+    """The account with both workloads asleep, and nothing judged yet."""
+    standing.account.calm()
+    server.gate.judgements.clear()
+    return standing.account
+
+
+@pytest.fixture
+def start(standing: Standing, runtime: Path, tmp_path: Path) -> Iterator[Start]:
+    """Start a deployed function by its logical id, with credentials of its role."""
     with ExitStack() as started:
 
         def start(logical_id: str) -> RunningFunction:
-            function = plane.functions[logical_id]
-            log = tmp_path / f"{logical_id}.log"
-            return started.enter_context(emulated(function, runtime, endpoint, log))
+            return started.enter_context(
+                standing.running(logical_id, runtime, tmp_path / f"{logical_id}.log")
+            )
 
         yield start
+
+
+@pytest.fixture
+def nothing_refused(server: Server) -> Iterator[None]:
+    """The roles as deployed are enough for whatever the test does."""
+    server.gate.judgements.clear()
+    yield
+    assert server.gate.refused == []

@@ -1,8 +1,8 @@
-"""The Lambda runtime interface emulator: runs a built function as Lambda would, without Docker.
+"""The Lambda runtime interface emulator: runs a deployed function as Lambda would, without Docker.
 
-Owns the environment of the process: what Lambda sets, what the template sets, the layer and the runtime's own
-libraries. Refuses everything else, the virtual environment included, so that nothing the layer lacks is found
-by accident.
+Owns the environment of the process: what Lambda sets, what the stack sets, a session of the function's role,
+the layer and the runtime's own libraries. Refuses everything else, the virtual environment included, so that
+nothing the layer lacks is found by accident.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sluice_sim.embedded.account import ENVIRONMENT
-from tests.e2e.build import ARCHITECTURE, BuiltFunction
+from sluice_sim.account import ENVIRONMENT
+from tests.e2e.build import ARCHITECTURE
+from tests.e2e.deployment import DeployedFunction
 from tests.e2e.distributions import closure, roots
 from tests.e2e.processes import running
 
@@ -75,11 +76,14 @@ def lambda_runtime(into: Path) -> Path:
     return into
 
 
-def process_environment(function: BuiltFunction, runtime: Path, endpoint: str) -> dict[str, str]:
+def process_environment(
+    function: DeployedFunction, runtime: Path, endpoint: str, credentials: Mapping[str, str]
+) -> dict[str, str]:
     """The whole environment of the function's process."""
     layers = [str(layer / "python") for layer in function.layers]
     return {
         **ENVIRONMENT,
+        **credentials,
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_mb),
         "AWS_LAMBDA_FUNCTION_NAME": function.name,
@@ -93,7 +97,9 @@ def process_environment(function: BuiltFunction, runtime: Path, endpoint: str) -
 
 
 @contextmanager
-def emulated(function: BuiltFunction, runtime: Path, endpoint: str, log: Path) -> Iterator[RunningFunction]:
+def emulated(
+    function: DeployedFunction, runtime: Path, endpoint: str, credentials: Mapping[str, str], log: Path
+) -> Iterator[RunningFunction]:
     """The function, started and waiting; ended with the context."""
     with ExitStack() as held:
         port, runtime_port = (held.enter_context(_reserved_port()) for _ in range(2))
@@ -103,7 +109,7 @@ def emulated(function: BuiltFunction, runtime: Path, endpoint: str, log: Path) -
             *("--runtime-api-address", f"{HOST}:{runtime_port}"),
             *(*PYTHON, "-m", "awslambdaric", function.handler),
         ]
-        environment = process_environment(function, runtime, endpoint)
+        environment = process_environment(function, runtime, endpoint, credentials)
         process = held.enter_context(running(command, cwd=function.folder, environment=environment, log=log))
         deadline = time.monotonic() + STARTS_WITHIN_S
         while not _listens(port):

@@ -1,4 +1,4 @@
-"""The built layer: the sluice package, what it imports beside the runtime, and nothing else."""
+"""The deployed layer: the sluice package, what it imports beside the runtime, and nothing else."""
 
 from __future__ import annotations
 
@@ -12,21 +12,31 @@ from pathlib import Path
 import pytest
 from packaging.utils import canonicalize_name
 
-from tests.e2e.build import ROOT, WHEEL_MACHINE, BuiltPlane
+from tests.e2e.build import ARCHITECTURE, ROOT, WHEEL_MACHINES
+from tests.e2e.deployment import FUNCTIONS
 from tests.e2e.distributions import closure
 from tests.e2e.emulator import PYTHON, process_environment
+from tests.e2e.standing import Standing
+from tests.e2e.tags import platform_tags
 
 MEGABYTE = 1_000_000
 LARGEST_MB = 20
 """Unpacked; AWS allows 250 MB, but a layer of twice today's size is one that took something along."""
 
 
-@pytest.fixture(scope="module")
-def packages(plane: BuiltPlane) -> Path:
-    return plane.layer / "python"
+@pytest.fixture
+def layer(standing: Standing) -> Path:
+    """The one layer that every function runs on, unpacked from what was uploaded."""
+    ((layer,),) = {standing.function(name).layers for name in FUNCTIONS}
+    return layer
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
+def packages(layer: Path) -> Path:
+    return layer / "python"
+
+
+@pytest.fixture
 def shipped(packages: Path) -> dict[str, Distribution]:
     """Normalised name -> distribution in the layer."""
     found = distributions(path=[str(packages)])
@@ -55,42 +65,38 @@ def test_nothing_else_travels_with_it(packages: Path, shipped: dict[str, Distrib
     assert [path.name for path in packages.parent.iterdir()] == ["python"]
 
 
-def test_no_cache_test_or_hidden_file_is_in_the_layer_or_in_a_function(plane: BuiltPlane) -> None:
-    for function in plane.functions.values():
-        assert [path.name for path in function.folder.rglob("*")] == ["app.py"]
+def test_no_cache_test_or_hidden_file_is_in_the_layer_or_in_a_function(
+    layer: Path, standing: Standing
+) -> None:
+    for name in FUNCTIONS:
+        assert [path.name for path in standing.function(name).folder.rglob("*")] == ["app.py"]
     unwanted = {"__pycache__", "tests", "test", "ruff.toml"}
     strays = [
-        str(path.relative_to(plane.layer))
-        for path in plane.layer.rglob("*")
+        str(path.relative_to(layer))
+        for path in layer.rglob("*")
         if path.name in unwanted or path.name.startswith(".") or path.suffix in (".pyc", ".pyo")
     ]
     assert strays == []
 
 
 def test_its_binaries_are_for_the_architecture_it_was_built_for(shipped: dict[str, Distribution]) -> None:
-    tags = {
-        line.removeprefix("Tag: ")
-        for distribution in shipped.values()
-        for line in (distribution.read_text("WHEEL") or "").splitlines()
-        if line.startswith("Tag: ")
-    }
-    machines = {tag for tag in tags if not tag.endswith("-any")}
+    machines = platform_tags(shipped.values())
     assert machines
-    assert all(tag.startswith("cp313-") and tag.endswith(WHEEL_MACHINE) for tag in machines)
+    assert all(tag.startswith("cp313-") and tag.endswith(WHEEL_MACHINES[ARCHITECTURE]) for tag in machines)
 
 
-def test_it_stays_small(plane: BuiltPlane, capsys: pytest.CaptureFixture[str]) -> None:
-    size_mb = sum(path.stat().st_size for path in plane.layer.rglob("*") if path.is_file()) / MEGABYTE
+def test_it_stays_small(layer: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    size_mb = sum(path.stat().st_size for path in layer.rglob("*") if path.is_file()) / MEGABYTE
     with capsys.disabled():
-        sys.stdout.write(f"\nbuilt layer: {size_mb:.1f} MB unpacked\n")
+        sys.stdout.write(f"\ndeployed layer: {size_mb:.1f} MB unpacked\n")
     assert size_mb < LARGEST_MB
 
 
 def test_a_function_imports_sluice_from_the_layer_and_boto3_from_the_runtime(
-    plane: BuiltPlane, runtime: Path
+    standing: Standing, layer: Path, runtime: Path
 ) -> None:
     """The very environment the functions run in; nothing in it can be found anywhere else."""
-    function = plane.functions["PublishBacklogFunction"]
+    function = standing.function("PublishBacklogFunction")
     program = (
         "import sys, json, app, boto3;"
         "print(json.dumps({n: m.__file__ for n, m in sys.modules.items() if getattr(m, '__file__', None)}))"
@@ -98,7 +104,7 @@ def test_a_function_imports_sluice_from_the_layer_and_boto3_from_the_runtime(
     done = subprocess.run(
         [*PYTHON, "-c", program],
         cwd=function.folder,
-        env=process_environment(function, runtime, "http://127.0.0.1:1"),
+        env=process_environment(function, runtime, "http://127.0.0.1:1", {}),
         capture_output=True,
         text=True,
         timeout=30,
@@ -114,9 +120,9 @@ def test_a_function_imports_sluice_from_the_layer_and_boto3_from_the_runtime(
         "pydantic_core._pydantic_core",
         "aws_lambda_powertools",
     ):
-        assert origin[name].is_relative_to(plane.layer), name
+        assert origin[name].is_relative_to(layer), name
     for name in ("boto3", "botocore"):
         assert origin[name].is_relative_to(runtime), name
     standard_library = Path(json.__file__).parents[1]
-    allowed = (function.folder, plane.layer, runtime, standard_library)
+    allowed = (function.folder, layer, runtime, standard_library)
     assert {name for name, file in origin.items() if not any(map(file.is_relative_to, allowed))} == set()

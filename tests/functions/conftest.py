@@ -40,7 +40,7 @@ class Context:
     aws_request_id = "5f0c3a6e-0000-4000-8000-000000000000"
 
     def get_remaining_time_in_millis(self) -> int:
-        return 50_000
+        return 300_000
 
 
 def _no_constant(name: str) -> None:

@@ -54,7 +54,7 @@ def test_reading_stops_in_time_to_publish_and_act() -> None:
         def get_remaining_time_in_millis(self) -> int:
             return 50_000
 
-    assert wiring.remaining_s(Context())() == 35
+    assert wiring.remaining_s(Context())() == 25
 
 
 @pytest.fixture
@@ -99,8 +99,8 @@ def slow_reads() -> Iterator[None]:
     events.unregister("before-call.sqs.GetQueueAttributes", linger)
 
 
-@pytest.mark.parametrize(("remaining_s", "read"), [(15, False), (25, True)])
-def test_a_tick_reads_for_what_the_invocation_has_left_less_fifteen_seconds(
+@pytest.mark.parametrize(("remaining_s", "read"), [(25, False), (35, True)])
+def test_a_tick_reads_for_what_the_invocation_has_left_less_what_it_keeps_for_publishing(
     plane: Plane, slow_reads: None, monkeypatch: pytest.MonkeyPatch, remaining_s: int, read: bool
 ) -> None:
     monkeypatch.setattr(Context, "get_remaining_time_in_millis", lambda _: remaining_s * 1000)

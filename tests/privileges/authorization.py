@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sluice_sim.embedded.account import ACCOUNT_ID, REGION
+from sluice_sim.account import ACCOUNT_ID, REGION
 from tests.privileges import catalog
 from tests.privileges.policies import Request
 

@@ -16,7 +16,7 @@ import boto3
 from botocore.exceptions import ClientError
 from botocore.model import OperationModel
 
-from sluice_sim.embedded.account import ACCOUNT_ID
+from sluice_sim.account import ACCOUNT_ID
 from sluice_sim.embedded.functions import Function, Lambda
 from tests.privileges.authorization import Call, Tags, requests
 from tests.privileges.policies import Decision, Request, decide

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from sluice_sim.embedded.account import arn
+from sluice_sim.account import arn
 from sluice_sim.template import ResolvedStack
 from tests.privileges.authorization import Tags, opaque_id, request
 from tests.privileges.gate import Passage

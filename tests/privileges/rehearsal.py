@@ -21,7 +21,7 @@ import boto3
 from sluice import wiring
 from sluice.aws.policies import TargetTrackingPolicies
 from sluice.aws.registry import SsmRegistry
-from sluice_sim.embedded.account import ACCOUNT_ID, REGION
+from sluice_sim.account import ACCOUNT_ID, REGION
 from sluice_sim.embedded.cloud import EmbeddedAws, LogLine, embedded_aws
 from sluice_sim.embedded.demo import CONTROL_PLANE, NAMESPACE, Stage, environment_parameters
 from sluice_sim.embedded.scenarios import COMPILER_STAGING, QUEUE_PROC, TRANSCRIPTION

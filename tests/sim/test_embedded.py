@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from sluice_sim.embedded.account import arn
+from sluice_sim.account import arn
 from sluice_sim.embedded.cloud import EmbeddedAws, embedded_aws
 from sluice_sim.embedded.demo import Stage
 from sluice_sim.embedded.functions import Function

@@ -50,10 +50,14 @@ def arn(service: str, resource: str) -> str:
 
 
 EXPORTS = {
-    "sluice-MetricNamespace": "Sluice",
-    "sluice-RegistryPrefix": "/sluice/workloads",
-    "sluice-BootstrapFunctionArn": arn("lambda", "function:bootstrap"),
-    "sluice-ShutdownFunctionArn": arn("lambda", "function:shutdown"),
+    f"{stack_name}-{output}": value
+    for stack_name in ("sluice", "sluice-e2e")
+    for output, value in {
+        "MetricNamespace": "Sluice",
+        "RegistryPrefix": "/sluice/workloads",
+        "BootstrapFunctionArn": arn("lambda", "function:bootstrap"),
+        "ShutdownFunctionArn": arn("lambda", "function:shutdown"),
+    }.items()
 }
 
 

@@ -31,7 +31,7 @@ def test_no_two_environments_deploy_one_stack() -> None:
         for environment in config.values()
         if isinstance(environment, dict)
     ]
-    assert len(names) == len(set(names)) == 7
+    assert len(names) == len(set(names)) == 9
 
 
 def test_transcription_is_a_gpu_group_of_up_to_five_with_eight_messages_each() -> None:
@@ -109,6 +109,23 @@ def test_bulk_consumer_is_a_service_of_ten_to_thirty_that_leaves_slower_than_it_
     }
 
 
+@pytest.mark.parametrize("workload", ["transcription", "queue-proc"])
+def test_the_e2e_planes_workloads_keep_the_names_that_the_sample_events_carry(workload: str) -> None:
+    environments = workload_environments()
+    given, real = environments[f"e2e-{workload}"], environments[workload]
+    assert given["ControlPlaneStack"] == samconfig()["e2e"]["deploy"]["parameters"]["stack_name"]
+    assert given["Name"] == workload
+    for name in (
+        "QueueName",
+        "FleetType",
+        "AutoScalingGroupName",
+        "ClusterName",
+        "ServiceName",
+        "TargetType",
+    ):
+        assert given.get(name) == real.get(name), name
+
+
 def test_bulk_consumers_target_is_one_hours_work_of_a_task() -> None:
     environment = workload_environments()["bulk-consumer"]
     seconds_per_message = 24 * 3600 * int(environment["MaxCapacity"]) / 600_000
@@ -127,7 +144,7 @@ def test_queue_procs_target_is_within_its_bounds_at_every_expected_duration(seco
 def test_a_workload_asks_before_it_changes_and_is_named_after_its_environment(environment: str) -> None:
     deploy = samconfig()[environment]["deploy"]["parameters"]
     assert deploy["stack_name"] == f"sluice-{environment}"
-    assert deploy["confirm_changeset"] is True
+    assert deploy["confirm_changeset"] is not environment.startswith("e2e-")  # those have nobody to ask
     assert deploy["fail_on_empty_changeset"] is False
 
 

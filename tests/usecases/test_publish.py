@@ -144,6 +144,20 @@ class TestFailedReadings:
             (late.name, Counter.ACTION_FAILED, "no time left in this tick; the next one looks again")
         ]
 
+    def test_a_tick_without_time_left_asks_for_no_proof(self, scene: Scene) -> None:
+        """A GetMetricData that times out takes 24 s: Lambda would end the tick, its counters lost."""
+        idle = scene.serve(workload(), desired=1)
+        scene.idle(idle)
+
+        def time_runs_out_once_all_is_read() -> None:
+            if scene.calls.named("metrics.publish"):
+                scene.remaining = 0
+
+        scene.calls.between = time_runs_out_once_all_is_read
+        tick(scene)
+        assert scene.calls.named("metrics.read") == []
+        assert scene.acts() == []
+
     def test_a_refused_point_is_counted_and_ends_the_tick_visibly_failed(self, scene: Scene) -> None:
         scene.serve(workload(), visible=3)
         scene.metrics.refusing = "CloudWatch is throttling"

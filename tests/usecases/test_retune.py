@@ -27,7 +27,7 @@ def after_stack(name: str) -> RetuneRequest:
 
 
 def retune(scene: Scene, request: RetuneRequest = HOURLY) -> None:
-    retune_targets(request, scene.world, scene.ledger)
+    retune_targets(request, scene.world, scene.ledger, scene.remaining_s)
 
 
 def tuned(scene: Scene, served: Workload, target: float = 10) -> Workload:
@@ -199,6 +199,44 @@ class TestFailures:
                 "workload transcription is active but its document names no policy: update its stack",
             )
         ]
+
+    def test_a_round_without_time_left_tells_whom_it_left_out_and_ends_failed(self, scene: Scene) -> None:
+        first, second = tuned(scene, dynamic_workload("first")), tuned(scene, dynamic_workload("second"))
+        for served in (first, second):
+            processed(scene, served, minutes=10, seconds=40, count=50)
+
+        def one_put_takes_all_the_time() -> None:
+            if scene.calls.named("policies.put_target"):
+                scene.remaining = 40
+
+        scene.remaining, scene.calls.between = 200, one_put_takes_all_the_time
+        put = scene.policies.put_target
+
+        def slow_put(*asked: object) -> None:
+            put(*asked)
+            one_put_takes_all_the_time()
+
+        scene.policies.put_target = slow_put
+        with pytest.raises(TransientError, match="retune failed for"):
+            retune(scene)
+        assert len(scene.calls.named("policies.put_target")) == 1
+        [(_, counter, why)] = scene.ledger.failures
+        assert (counter, why) == (
+            Counter.RETUNE_FAILED,
+            "no time left in this round; the next one begins with another workload",
+        )
+
+    def test_each_hours_round_begins_with_another_workload(self, scene: Scene) -> None:
+        """Else those at the end would wait for ever where time runs out every hour."""
+        for name in ("a", "b", "c"):
+            tuned(scene, dynamic_workload(name))
+        firsts = set()
+        for _ in range(3):
+            before = len(scene.calls.named("registry.one"))
+            retune(scene)
+            firsts.add(scene.calls.named("registry.one")[before])
+            scene.clock.advance(minutes=60)
+        assert firsts == {"a", "b", "c"}
 
     def test_a_refused_put_fails_the_round(self, scene: Scene) -> None:
         served = tuned(scene, dynamic_workload())

@@ -89,7 +89,8 @@ def _repair(
     """Do what an alarm should have done; each workload is on its own."""
     served = {name: workload for name, workload in workloads.items() if workload.mode is not Mode.PAUSED}
     repairs = [(name, repair_sleeping) for name in _asleep_with_work(served, seen, report)]
-    repairs += [(name, repair_idling) for name in _proven_empty(served, seen, world, report)]
+    if remaining_s() > 0:
+        repairs += [(name, repair_idling) for name in _proven_empty(served, seen, world, report)]
     for name, repair in repairs:
         if remaining_s() <= 0:
             report.failed(name, Counter.ACTION_FAILED, "no time left in this tick; the next one looks again")

@@ -6,7 +6,7 @@ deadband, and any field of a policy but its target.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -17,19 +17,24 @@ from sluice.errors import ConfigError, TransientError
 from sluice.events import RetuneRequest
 from sluice.isolation import isolated, told_if_it_fails
 from sluice.observe import registered
-from sluice.ports import Counter, Outcome, Report, SeriesQuery, World
+from sluice.ports import Counter, Outcome, RemainingS, Report, SeriesQuery, World
 
 # (window, period): an hour at CloudWatch's finest period, then a day at one that keeps the answer small.
 WINDOWS_S = ((3600, 60), (86_400, 300))
 SAMPLES = "SampleCount"
+HOUR_S = 3600
+TURN_S = 48
+"""One workload's three calls take 72 s where each fails in every attempt; 24 s of it are kept back anyway."""
+LEFT_OUT = "no time left in this round; the next one begins with another workload"
 
 Dynamic = tuple[Workload, DynamicTarget]
 
 
-def retune_targets(request: RetuneRequest, world: World, report: Report) -> None:
+def retune_targets(request: RetuneRequest, world: World, report: Report, remaining_s: RemainingS) -> None:
     """One round over all dynamic targets, or over the workload whose stack just changed.
 
-    Raises TransientError at the end where any workload failed, so that the round is seen to have failed.
+    Raises TransientError at the end where any workload failed or was left out for want of time, so that the
+    round is seen to have failed.
     """
     served = {
         name: (workload, workload.target)
@@ -40,18 +45,24 @@ def retune_targets(request: RetuneRequest, world: World, report: Report) -> None
     }
     report.noted(Counter.WORKLOADS_SERVED, f"retune by {request.trigger}", len(served))
     durations = _durations(served, world) if served else {}
-    failed = [
-        name
-        for name in served
-        if not isolated(
-            name,
-            Counter.RETUNE_FAILED,
-            report,
-            partial(_retune, name, durations[name], request, world, report),
-        )
-    ]
+
+    def retuned(name: str) -> bool:
+        if remaining_s() <= TURN_S:
+            report.failed(name, Counter.RETUNE_FAILED, LEFT_OUT)
+            return False
+        step = partial(_retune, name, durations[name], request, world, report)
+        return isolated(name, Counter.RETUNE_FAILED, report, step)
+
+    failed = [name for name in _in_turn(served, world.now()) if not retuned(name)]
     if failed:
         raise TransientError(f"retune failed for {', '.join(failed)}; the log line of each says why")
+
+
+def _in_turn(names: Iterable[str], now: datetime) -> list[str]:
+    """The names, beginning with another one each hour: where time runs out, it is not always for the same."""
+    ordered = sorted(names)
+    first = int(now.timestamp() // HOUR_S) % max(len(ordered), 1)
+    return ordered[first:] + ordered[:first]
 
 
 def _retune(

@@ -31,8 +31,12 @@ if TYPE_CHECKING:
 
 READERS = 32
 """Concurrent reads, and so connections: many in flight at once hide the latency of each."""
-RESERVE_S = 15
-"""What an invocation keeps for publishing and acting after it stops reading."""
+CONNECT_TIMEOUT_S, READ_TIMEOUT_S, ATTEMPTS = 2, 5, 3
+RESERVE_S = 25
+"""What an invocation keeps for publishing and acting after it stops reading.
+
+A call that fails in every attempt takes 24 s: three timeouts of 2 + 5 s, and 1 + 2 s between them.
+"""
 
 
 def world(environ: Mapping[str, str] = os.environ) -> World:
@@ -54,10 +58,10 @@ def _world(registry_prefix: str, namespace: str) -> World:
     pool = ThreadPoolExecutor(READERS)
     session = boto3.Session()
     settings = Config(
-        connect_timeout=2,
-        read_timeout=5,
+        connect_timeout=CONNECT_TIMEOUT_S,
+        read_timeout=READ_TIMEOUT_S,
         max_pool_connections=READERS,
-        retries={"mode": "standard", "total_max_attempts": 3},
+        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
     )
 
     @cache

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from sluice.aws.counts import count
 from sluice.aws.errors import calling
 from sluice.aws.fanout import batches, begin, each, missing
 from sluice.core.model import AutoScalingGroup, Bounds, Capacity, Unknown
@@ -47,7 +48,7 @@ class AutoScalingGroups:
             pages = client.get_paginator("describe_auto_scaling_groups").paginate(
                 AutoScalingGroupNames=names, PaginationConfig={"PageSize": GROUPS_PER_CALL}
             )
-            with calling(f"DescribeAutoScalingGroups of {len(names)} groups"):
+            with calling(_read(batch)):
                 found = {
                     group["AutoScalingGroupName"]: _capacity(group)
                     for page in pages
@@ -55,7 +56,7 @@ class AutoScalingGroups:
                 }
             return {fleet: found.get(fleet.name, Unknown(why=missing(str(fleet)))) for fleet in batch}
 
-        finish = begin(self._pool, capacities, batches(fleets, GROUPS_PER_CALL))
+        finish = begin(self._pool, capacities, batches(fleets, GROUPS_PER_CALL), _read)
         return lambda remaining_s: each(finish(remaining_s))
 
     def set_desired(self, fleet: AutoScalingGroup, instances: int) -> None:
@@ -66,13 +67,17 @@ class AutoScalingGroups:
             )
 
 
+def _read(batch: tuple[AutoScalingGroup, ...]) -> str:
+    return f"DescribeAutoScalingGroups of {len(batch)} groups"
+
+
 def _capacity(group: AutoScalingGroupTypeDef) -> Capacity:
     suspended = {process["ProcessName"] for process in group.get("SuspendedProcesses", [])}
     deletion = (group["Status"],) if group.get("Status") else ()
     return Capacity(
-        desired=group["DesiredCapacity"],
+        desired=count(group["DesiredCapacity"]),
         running=sum(instance["LifecycleState"] == "InService" for instance in group["Instances"]),
-        bounds=Bounds(min=group["MinSize"], max=group["MaxSize"]),
+        bounds=Bounds(min=count(group["MinSize"]), max=count(group["MaxSize"])),
         scale_out_held_by=(*_suspensions(suspended & NEEDED_TO_SCALE_OUT), *deletion),
         scale_in_held_by=(*_suspensions(suspended & NEEDED_TO_SCALE_IN), *deletion),
     )

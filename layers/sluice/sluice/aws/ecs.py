@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
+from sluice.aws.counts import count
 from sluice.aws.errors import calling
 from sluice.aws.fanout import batches, begin, each, missing
 from sluice.core.model import Bounds, Capacity, EcsService, Unknown
@@ -53,8 +54,8 @@ class EcsServices:
         # The clients are made here, in one thread: making them is not thread-safe, using them is.
         services_of = partial(_services, self._client())
         targets_of = partial(_targets, self._scaling_client())
-        services = begin(self._pool, services_of, _by_cluster(fleets))
-        targets = begin(self._pool, targets_of, batches(fleets, SCALABLE_TARGETS_PER_CALL))
+        services = begin(self._pool, services_of, _by_cluster(fleets), _read_services)
+        targets = begin(self._pool, targets_of, batches(fleets, SCALABLE_TARGETS_PER_CALL), _read_targets)
 
         def finish(remaining_s: RemainingS) -> Mapping[EcsService, Capacity | Unknown]:
             service, target = each(services(remaining_s)), each(targets(remaining_s))
@@ -91,9 +92,17 @@ def resource_id(fleet: EcsService) -> str:
     return f"service/{fleet.cluster}/{fleet.service}"
 
 
+def _read_services(batch: tuple[EcsService, ...]) -> str:
+    return f"DescribeServices of {len(batch)} services in cluster {batch[0].cluster}"
+
+
+def _read_targets(batch: tuple[EcsService, ...]) -> str:
+    return f"DescribeScalableTargets of {len(batch)} services"
+
+
 def _services(client: ECSClient, batch: tuple[EcsService, ...]) -> dict[EcsService, _Service | Unknown]:
     cluster = batch[0].cluster
-    with calling(f"DescribeServices of {len(batch)} services in cluster {cluster}"):
+    with calling(_read_services(batch)):
         answer = client.describe_services(cluster=cluster, services=[fleet.service for fleet in batch])
         found = {
             service["serviceName"]: _service(service)
@@ -111,7 +120,7 @@ def _targets(
         ScalableDimension=DIMENSION,
         ResourceIds=[resource_id(fleet) for fleet in batch],
     )
-    with calling(f"DescribeScalableTargets of {len(batch)} services"):
+    with calling(_read_targets(batch)):
         found = {
             target["ResourceId"]: _scalable_target(target)
             for page in pages
@@ -133,13 +142,15 @@ def _service(described: ServiceTypeDef) -> _Service:
     rolling = len(deployments) > 1 or any(
         deployment.get("rolloutState") == "IN_PROGRESS" for deployment in deployments
     )
-    return _Service(desired=described["desiredCount"], running=described["runningCount"], deploying=rolling)
+    return _Service(
+        desired=count(described["desiredCount"]), running=count(described["runningCount"]), deploying=rolling
+    )
 
 
 def _scalable_target(described: ScalableTargetTypeDef) -> _ScalableTarget:
     suspended = described.get("SuspendedState", {})
     return _ScalableTarget(
-        bounds=Bounds(min=described["MinCapacity"], max=described["MaxCapacity"]),
+        bounds=Bounds(min=count(described["MinCapacity"]), max=count(described["MaxCapacity"])),
         out_suspended=suspended.get("DynamicScalingOutSuspended", False),
         in_suspended=suspended.get("DynamicScalingInSuspended", False),
     )

@@ -19,9 +19,12 @@ Reading = TypeVar("Reading")
 
 
 def begin(
-    pool: ThreadPoolExecutor, read: Callable[[Item], Reading], items: Iterable[Item]
+    pool: ThreadPoolExecutor,
+    read: Callable[[Item], Reading],
+    items: Iterable[Item],
+    what: Callable[[Item], str],
 ) -> Callable[[RemainingS], dict[Item, Reading | Unknown]]:
-    """Start reading every item; the answer waits for them.
+    """Start reading every item; the answer waits for them. `what` names the reading of an item.
 
     A failure, or a read not back in time, is Unknown for that item alone. Whoever begins several kinds of
     read before waiting for the first keeps a slow kind from using up the time of the others.
@@ -34,7 +37,7 @@ def begin(
         for item, future in futures.items():
             if not future.done():
                 future.cancel()
-                readings[item] = Unknown(why="not read before the deadline")
+                readings[item] = Unknown(why=f"{what(item)}: not read before the deadline")
                 continue
             try:
                 readings[item] = future.result()
@@ -49,10 +52,11 @@ def fan_out(
     pool: ThreadPoolExecutor,
     read: Callable[[Item], Reading],
     items: Iterable[Item],
+    what: Callable[[Item], str],
     remaining_s: RemainingS,
 ) -> dict[Item, Reading | Unknown]:
     """`begin`, and wait at once."""
-    return begin(pool, read, items)(remaining_s)
+    return begin(pool, read, items, what)(remaining_s)
 
 
 def batches(items: Iterable[Item], size: int) -> Iterator[tuple[Item, ...]]:

@@ -6,6 +6,7 @@ it and the target alone changes. Refuses to pick "the first" policy: the documen
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, cast
@@ -38,16 +39,15 @@ class TargetTrackingPolicies:
     def read(self, workload: Workload) -> Policy:
         """The policy that the workload's document names by its ARN."""
         fleet, arn = workload.fleet, workload.policy_arn
-        with calling(f"describing the scaling policies of {fleet}"):
-            if isinstance(fleet, AutoScalingGroup):
-                described, configuration = self._of_group(fleet), ASG_CONFIGURATION
-            else:
-                described, configuration = self._of_service(fleet), ECS_CONFIGURATION
-        with calling(f"reading the scaling policies of {fleet}"):
-            for policy in described:
-                if policy["PolicyARN"] == arn:
-                    target = float(policy[configuration]["TargetValue"])
-                    return Policy(fleet=fleet, target=target, definition=policy)
+        if isinstance(fleet, AutoScalingGroup):
+            with calling(f"DescribePolicies of {fleet}"):
+                found = _found(arn, self._of_group(fleet), ASG_CONFIGURATION)
+        else:
+            with calling(f"DescribeScalingPolicies of {fleet}"):
+                found = _found(arn, self._of_service(fleet), ECS_CONFIGURATION)
+        if found:
+            definition, target = found
+            return Policy(fleet=fleet, target=target, definition=definition)
         raise ConfigError(
             f"workload {workload.name}: {fleet} has no scaling policy {arn}: it was deleted by hand; "
             "update the workload's stack with any change to create it again"
@@ -78,6 +78,19 @@ class TargetTrackingPolicies:
             .paginate(ServiceNamespace="ecs", ResourceId=resource_id(fleet), ScalableDimension=DIMENSION)
         )
         return [cast("Mapping[str, Any]", policy) for page in pages for policy in page["ScalingPolicies"]]
+
+
+def _found(
+    arn: str | None, described: list[Mapping[str, Any]], configuration: str
+) -> tuple[Mapping[str, Any], float] | None:
+    """The policy by its ARN, and its target; a put would make another kind of policy of nonsense."""
+    for policy in described:
+        if policy["PolicyARN"] == arn:
+            kind, target = policy["PolicyType"], float(policy[configuration]["TargetValue"])
+            if kind != "TargetTrackingScaling" or not (math.isfinite(target) and target > 0):
+                raise ValueError(f"a policy of type {kind} with target {target:g}")
+            return policy, target
+    return None
 
 
 def _as_request(client: BaseClient, described: Mapping[str, object]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from sluice.aws.counts import count
 from sluice.aws.errors import calling
 from sluice.aws.fanout import batches, fan_out
 from sluice.core.model import Backlog, Unknown
@@ -39,17 +40,17 @@ class SqsQueues:
         client = self._client()
 
         def backlog(queue_url: str) -> Backlog:
-            with calling(f"GetQueueAttributes of {queue_url}"):
+            with calling(_read(queue_url)):
                 attributes = client.get_queue_attributes(
                     QueueUrl=queue_url, AttributeNames=[VISIBLE, IN_FLIGHT, DELAYED]
                 )["Attributes"]
                 return Backlog(
-                    visible=_count(attributes[VISIBLE]),
-                    in_flight=_count(attributes[IN_FLIGHT]),
-                    delayed=_count(attributes[DELAYED]),
+                    visible=count(attributes[VISIBLE]),
+                    in_flight=count(attributes[IN_FLIGHT]),
+                    delayed=count(attributes[DELAYED]),
                 )
 
-        return fan_out(self._pool, backlog, queue_urls, remaining_s)
+        return fan_out(self._pool, backlog, queue_urls, _read, remaining_s)
 
     def send(self, queue_url: str, bodies: Sequence[str]) -> None:
         """Send every body, ten a call; a FIFO queue gets one message group per body."""
@@ -66,11 +67,8 @@ class SqsQueues:
             )
 
 
-def _count(text: str) -> int:
-    count = int(text)
-    if count < 0:
-        raise ValueError(f"a queue cannot hold {count} messages")
-    return count
+def _read(queue_url: str) -> str:
+    return f"GetQueueAttributes of {queue_url}"
 
 
 def _entry(index: int, body: str, *, fifo: bool) -> SendMessageBatchRequestEntryTypeDef:

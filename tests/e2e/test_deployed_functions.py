@@ -1,23 +1,20 @@
-"""Each built function under the Lambda runtime interface: what it changes in the account is what counts."""
+"""Each deployed function in the Lambda runtime: what it changes in the account is what counts."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from tests.e2e.account import CLUSTER, GROUP, SERVICE, Account, Point
-from tests.e2e.build import ROOT, BuiltPlane
-from tests.e2e.emulator import RunningFunction
+from tests.e2e.account import DIMENSIONS, Account, Point
+from tests.e2e.build import ROOT
+from tests.e2e.standing import Standing, Start
 
-Deploy = Callable[[str], RunningFunction]
+pytestmark = pytest.mark.usefixtures("nothing_refused")
 
-GROUP_DIMENSIONS = {"AutoScalingGroupName": GROUP}
-SERVICE_DIMENSIONS = {"ClusterName": CLUSTER, "ServiceName": SERVICE}
-DIMENSIONS = {"transcription": GROUP_DIMENSIONS, "queue-proc": SERVICE_DIMENSIONS}
 MINUTE = timedelta(minutes=1)
 
 
@@ -34,38 +31,28 @@ def minute_of(moment: datetime) -> datetime:
     return moment.replace(second=0, microsecond=0)
 
 
-def test_every_function_of_the_template_is_run_here(plane: BuiltPlane) -> None:
-    assert set(plane.functions) == {
-        "PublishBacklogFunction",
-        "RetuneTargetFunction",
-        "BootstrapFunction",
-        "ShutdownFunction",
-        "SendTestMessagesFunction",
-    }
-
-
 def test_publish_backlog_publishes_both_fleets_under_the_scheduled_minute(
-    account: Account, deployed: Deploy
+    account: Account, start: Start
 ) -> None:
     account.size("transcription", 3)
     account.send("transcription", 24)
     now = datetime.now(UTC)
-    function = deployed("PublishBacklogFunction")
+    function = start("PublishBacklogFunction")
     assert function.invoke(on_time(sample("schedule"), now)) is None
     assert account.points("Sluice", "BacklogPerInstance") == [
-        Point(dimensions=GROUP_DIMENSIONS, at=minute_of(now), value=8),
-        Point(dimensions=SERVICE_DIMENSIONS, at=minute_of(now), value=0),
+        Point(dimensions=DIMENSIONS["transcription"], at=minute_of(now), value=8),
+        Point(dimensions=DIMENSIONS["queue-proc"], at=minute_of(now), value=0),
     ]
     assert account.desired("transcription") == 3
     assert account.desired("queue-proc") == 0
 
 
 def test_the_planes_own_metrics_carry_the_namespace_and_service_that_the_template_sets(
-    account: Account, deployed: Deploy, plane: BuiltPlane
+    account: Account, start: Start, standing: Standing
 ) -> None:
-    function = deployed("PublishBacklogFunction")
+    function = start("PublishBacklogFunction")
     function.invoke(sample("schedule-manual"))
-    settings = plane.functions["PublishBacklogFunction"].environment
+    settings = standing.function("PublishBacklogFunction").environment
     (counted,) = function.embedded_metrics()
     (directive,) = counted["_aws"]["CloudWatchMetrics"]
     assert directive["Namespace"] == settings["POWERTOOLS_METRICS_NAMESPACE"] == "Sluice/ControlPlane"
@@ -73,22 +60,22 @@ def test_the_planes_own_metrics_carry_the_namespace_and_service_that_the_templat
     assert counted["WorkloadsServed"] == [2]
 
 
-def test_a_stale_tick_publishes_nothing(account: Account, deployed: Deploy) -> None:
+def test_a_stale_tick_publishes_nothing(account: Account, start: Start) -> None:
     account.send("transcription", 24)
     late = datetime.now(UTC) - timedelta(minutes=5)
-    assert deployed("PublishBacklogFunction").invoke(on_time(sample("schedule-stale"), late)) is None
+    assert start("PublishBacklogFunction").invoke(on_time(sample("schedule-stale"), late)) is None
     assert account.points("Sluice", "BacklogPerInstance") == []
     assert account.desired("transcription") == 0
 
 
-def test_retune_target_moves_the_dynamic_target_and_nothing_else(account: Account, deployed: Deploy) -> None:
+def test_retune_target_moves_the_dynamic_target_and_nothing_else(account: Account, start: Start) -> None:
     """600 s of acceptable latency over 100 s a message: 6 messages per instance, where the policy held 10."""
     now = datetime.now(UTC)
     took_100_s = {now - MINUTE - timedelta(seconds=50 * back): 100.0 for back in range(1, 41)}
-    account.publish("Sluice", "MsgProcessingDuration", SERVICE_DIMENSIONS, took_100_s)
+    account.publish("Sluice", "MsgProcessingDuration", DIMENSIONS["queue-proc"], took_100_s)
     before = account.service_policy()
     assert before["TargetValue"] == 10
-    assert deployed("RetuneTargetFunction").invoke(on_time(sample("schedule"), now)) is None
+    assert start("RetuneTargetFunction").invoke(on_time(sample("schedule"), now)) is None
     assert account.service_policy() == {**before, "TargetValue": 6}
     assert account.group_target() == 8
 
@@ -97,12 +84,10 @@ def test_retune_target_moves_the_dynamic_target_and_nothing_else(account: Accoun
     ("workload", "event"),
     [("transcription", "bootstrap-asg-direct"), ("queue-proc", "bootstrap-ecs-eventbridge")],
 )
-def test_bootstrap_wakes_an_empty_fleet(
-    workload: str, event: str, account: Account, deployed: Deploy
-) -> None:
+def test_bootstrap_wakes_an_empty_fleet(workload: str, event: str, account: Account, start: Start) -> None:
     account.send(workload, 3)
     assert account.desired(workload) == 0
-    assert deployed("BootstrapFunction").invoke(sample(event)) is None
+    assert start("BootstrapFunction").invoke(sample(event)) is None
     assert account.desired(workload) == 1
 
 
@@ -111,35 +96,35 @@ def test_bootstrap_wakes_an_empty_fleet(
     [("transcription", "shutdown-asg-direct"), ("queue-proc", "shutdown-ecs-eventbridge")],
 )
 def test_shutdown_sends_a_proven_empty_fleet_to_zero(
-    workload: str, event: str, account: Account, deployed: Deploy
+    workload: str, event: str, account: Account, start: Start
 ) -> None:
     account.size(workload, 2)
     # The present minute too: it is in the past if the clock turns before the function looks at it.
     empty = {minute_of(datetime.now(UTC)) - MINUTE * back: 0.0 for back in range(8)}
     account.publish("Sluice", "BacklogPerInstance", DIMENSIONS[workload], empty)
-    assert deployed("ShutdownFunction").invoke(sample(event)) is None
+    assert start("ShutdownFunction").invoke(sample(event)) is None
     assert account.desired(workload) == 0
 
 
-def test_shutdown_holds_a_fleet_whose_emptiness_is_not_proven(account: Account, deployed: Deploy) -> None:
+def test_shutdown_holds_a_fleet_whose_emptiness_is_not_proven(account: Account, start: Start) -> None:
     account.size("transcription", 2)
-    assert deployed("ShutdownFunction").invoke(sample("shutdown-asg-direct")) is None
+    assert start("ShutdownFunction").invoke(sample("shutdown-asg-direct")) is None
     assert account.desired("transcription") == 2
 
 
-def test_send_test_messages_fills_the_queue_it_is_told(account: Account, deployed: Deploy) -> None:
+def test_send_test_messages_fills_the_queue_it_is_told(account: Account, start: Start) -> None:
     event = on_time(sample("send-test-messages"), datetime.now(UTC))
-    assert deployed("SendTestMessagesFunction").invoke(event) is None
+    assert start("SendTestMessagesFunction").invoke(event) is None
     bodies = [json.loads(body) for body in account.bodies("transcription")]
     assert bodies == [{"duration_s": 5}] * 50
     assert account.bodies("queue-proc") == []
 
 
 def test_an_alarm_it_cannot_read_fails_the_invocation_and_wakes_nobody(
-    account: Account, deployed: Deploy
+    account: Account, start: Start
 ) -> None:
     account.send("transcription", 3)
-    function = deployed("BootstrapFunction")
+    function = start("BootstrapFunction")
     answer = function.answer(sample("alarm-malformed"))
     assert answer["errorType"] == "ConfigError"
     assert "does not name its workload" in answer["errorMessage"]

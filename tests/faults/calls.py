@@ -1,0 +1,184 @@
+"""Every call that a handler makes to AWS: noted as it is made, and made to fail where a cell asks for it.
+
+Owns the two places in botocore where that is done. Below the retries and the parser, at the HTTP request, for
+a call that gets no answer; above them for an answer that is parsed, but wrong.
+"""
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import boto3
+import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.client import BaseClient
+from botocore.model import OperationModel
+from botocore.retries import standard
+from botocore.retries.quota import RetryQuota
+from moto.core.botocore_stubber import MockRawResponse
+from moto.core.models import botocore_stubber
+
+from tests.aws import account
+from tests.faults.answers import Path, noted
+from tests.faults.timeline import Timeline
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Call:
+    """One call of an invocation: what is asked about which workloads, and for which time."""
+
+    operation: str
+    workloads: tuple[str, ...]
+    nth: int = 1
+
+    @property
+    def reads(self) -> bool:
+        """Whether it leaves everything as it is."""
+        return self.operation.startswith(("Get", "Describe"))
+
+    def __str__(self) -> str:
+        about = ",".join(self.workloads) or "all"
+        return f"{self.operation}({about})" + (f"#{self.nth}" if self.nth > 1 else "")
+
+
+class Fault(Protocol):
+    """What happens to one call."""
+
+    @property
+    def kind(self) -> str:
+        """How a table names it."""
+        ...
+
+    def send(
+        self, attempt: int, request: AWSPreparedRequest, operation: OperationModel
+    ) -> AWSResponse | None:
+        """At each HTTP attempt: AWS's answer, an exception, or None to let AWS answer."""
+        ...
+
+    def receive(self, parsed: dict[str, Any]) -> None:
+        """At the parsed answer, which may be changed in place."""
+        ...
+
+
+@dataclass
+class Made:
+    """The calls of one invocation, in the order in which they began."""
+
+    calls: list[Call] = field(default_factory=list)
+    answers: dict[Call, dict[str, Any]] = field(default_factory=dict)
+    read: dict[Call, set[Path]] = field(default_factory=dict)
+    attempts: Counter[Call] = field(default_factory=Counter)
+
+    def snapshot(self) -> "Made":
+        """As it stands now: a read that nobody waited for may still come in."""
+        return Made(list(self.calls), dict(self.answers), dict(self.read), Counter(self.attempts))
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """An answer of the account's, kept."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def to(self, request: AWSPreparedRequest) -> AWSResponse:
+        return AWSResponse(request.url, self.status, self.headers, MockRawResponse(self.body))
+
+
+class Switchboard:
+    """Where all calls of a process pass through; quiet unless an invocation runs."""
+
+    def __init__(self, workloads: Sequence[str], timeline: Timeline) -> None:
+        self._workloads, self._timeline = workloads, timeline
+        self._lock, self._local = threading.Lock(), threading.local()
+        self._quotas: list[RetryQuota] = []
+        self._clients: dict[str, Any] = {}
+        self._made: Made | None = None
+        self._target: tuple[Call, Fault] | None = None
+        self._said: dict[Hashable, _Said] = {}
+        self.situation: Callable[[], Hashable] = object
+        """All that an answer may depend on: what was asked in it before is answered alike, and sooner."""
+        self.session = boto3.Session()
+        # Every handler of the event runs, whatever an earlier one answered: the account is asked from here.
+        self.session.events.unregister("before-send", botocore_stubber)
+        self.session.events.register("before-send", self._before_send)
+
+    @contextmanager
+    def connected(self) -> Iterator[None]:
+        """Botocore is wired through here; the handlers' clients are made once and keep their settings."""
+        original: Callable[..., Any] = BaseClient._make_api_call
+
+        def make(client: BaseClient, operation: str, parameters: dict[str, Any]) -> Any:
+            return self._call(original, client, operation, parameters)
+
+        def quota(*settings: Any) -> RetryQuota:
+            self._quotas.append(RetryQuota(*settings))
+            return self._quotas[-1]
+
+        account.session()  # the one that tests use stays their own
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(BaseClient, "_make_api_call", make)
+            patch.setattr(standard.quota, "RetryQuota", quota)
+            # Others make sessions too, of other kinds: what the handlers ask of theirs is a client.
+            patch.setattr(self.session, "client", self.client)
+            patch.setattr("boto3.Session", lambda: self.session)
+            yield
+
+    def client(self, service: str, **settings: Any) -> Any:
+        """As `boto3.Session.client`."""
+        if service not in self._clients:
+            self._clients[service] = boto3.session.Session.client(self.session, service, **settings)
+        return self._clients[service]
+
+    @contextmanager
+    def listening(self, target: tuple[Call, Fault] | None = None) -> Iterator[Made]:
+        """Note the calls made meanwhile, and let the target's fail."""
+        for quota in self._quotas:
+            quota.release(RetryQuota.INITIAL_CAPACITY)
+        self._made, self._target = Made(), target
+        try:
+            yield self._made
+        finally:
+            self._made = self._target = None
+
+    def _call(
+        self, original: Callable[..., Any], client: BaseClient, operation: str, parameters: dict[str, Any]
+    ) -> Any:
+        made, target = self._made, self._target
+        if made is None or client not in self._clients.values():
+            return original(client, operation, parameters)
+        about = json.dumps(parameters, default=str)
+        call = Call(operation=operation, workloads=tuple(name for name in self._workloads if name in about))
+        with self._lock:
+            nth = 1 + sum((one.operation, one.workloads) == (operation, call.workloads) for one in made.calls)
+            call = Call(operation=operation, workloads=call.workloads, nth=nth)
+            made.calls.append(call)
+        fault = target[1] if target and target[0] == call else None
+        self._local.now = (call, fault, client.meta.service_model.operation_model(operation), made)
+        try:
+            parsed = original(client, operation, parameters)
+        finally:
+            self._local.now = None
+        made.answers[call] = parsed
+        if fault:
+            fault.receive(parsed)
+        return noted(parsed, made.read.setdefault(call, set()))
+
+    def _before_send(self, request: AWSPreparedRequest, **_: object) -> AWSResponse:
+        call, fault, operation, made = self._local.now
+        made.attempts[call] += 1
+        self._timeline.take_a_moment()
+        faulted = fault.send(made.attempts[call], request, operation) if fault else None
+        return faulted or self._account_says(call, request)
+
+    def _account_says(self, call: Call, request: AWSPreparedRequest) -> AWSResponse:
+        asked = (self.situation(), call.operation, str(request.body)) if call.reads else None
+        if asked is None or asked not in self._said:
+            status, headers, body = botocore_stubber.process_request(request)
+            self._said[asked] = _Said(status, headers, body if isinstance(body, bytes) else body.encode())
+        return self._said[asked].to(request)

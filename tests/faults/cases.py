@@ -1,0 +1,142 @@
+"""The use cases, each as its trigger starts it, with two other workloads beside the one it is about."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from tests.builders import stack_id
+from tests.faults.calls import Call, Fault
+from tests.faults.stage import ASG, BUSY, ECS, NOON, STARTED_AFTER, Outcome, Situation, Stage, State
+from tests.functions.conftest import sample
+
+ASLEEP = Situation(desired=0, visible=3)
+EMPTY = Situation(desired=2, visible=0, idle=True)
+CACHE_RAN_OUT = timedelta(minutes=6)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One use case; `warm` ones run in a process that served a tick before and whose registry ran out."""
+
+    name: str
+    function: str
+    event: Mapping[str, Any]
+    about: str | None = None
+    situation: Situation | None = None
+    warm: bool = False
+    only: str | None = None
+    """The operation whose failing is of interest here; None for all."""
+    situations: Mapping[str, Situation] = field(init=False)
+
+    def __post_init__(self) -> None:
+        about = {self.about: self.situation} if self.about and self.situation else {}
+        object.__setattr__(self, "situations", about)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def play(self, stage: Stage, target: tuple[Call, Fault] | None = None) -> Outcome:
+        stage.set(self.situations)
+        if self.warm:
+            earlier = NOON - CACHE_RAN_OUT
+            stage.play("publish_backlog", tick(earlier), at=earlier + STARTED_AFTER)
+        return stage.play(self.function, dict(self.event), target=target, warm=self.warm)
+
+    @property
+    def use_case(self) -> str:
+        """The name without the kind of fleet."""
+        return self.name.removesuffix(" asg").removesuffix(" ecs")
+
+    def desired(self, name: str) -> int:
+        """What the workload's fleet is asked for before."""
+        return self.situations.get(name, BUSY).desired
+
+    def before(self, stage: Stage) -> State:
+        """The account as the case finds it."""
+        stage.set(self.situations)
+        return stage.state()
+
+    @property
+    def by_alarm(self) -> bool:
+        return self.function in ("bootstrap", "shutdown")
+
+    @property
+    def ticks(self) -> bool:
+        return self.function == "publish_backlog"
+
+    @property
+    def retunes(self) -> bool:
+        return self.function == "retune_target"
+
+
+def tick(minute: datetime) -> dict[str, str]:
+    return {"scheduled_time": f"{minute:%Y-%m-%dT%H:%M:%SZ}"}
+
+
+def _changed_stack(name: str) -> dict[str, Any]:
+    event: dict[str, Any] = deepcopy(sample("stack-status"))
+    event["resources"] = [stack_id(name)]
+    event["detail"]["stack-id"] = stack_id(name)
+    return event
+
+
+def _of_kind(kind: str, name: str) -> list[Case]:
+    return [
+        Case(
+            name=f"tick wakes {kind}",
+            function="publish_backlog",
+            event=tick(NOON),
+            about=name,
+            situation=ASLEEP,
+        ),
+        Case(
+            name=f"tick shuts down {kind}",
+            function="publish_backlog",
+            event=tick(NOON),
+            about=name,
+            situation=EMPTY,
+        ),
+        Case(
+            name=f"bootstrap alarm {kind}",
+            function="bootstrap",
+            event=sample(f"bootstrap-{kind}-direct"),
+            about=name,
+            situation=ASLEEP,
+        ),
+        Case(
+            name=f"shutdown alarm {kind}",
+            function="shutdown",
+            event=sample(f"shutdown-{kind}-direct"),
+            about=name,
+            situation=EMPTY,
+        ),
+        Case(
+            name=f"retune after stack {kind}",
+            function="retune_target",
+            event=_changed_stack(name),
+            about=name,
+        ),
+    ]
+
+
+CASES = [
+    Case(name="tick publishes", function="publish_backlog", event=tick(NOON)),
+    Case(
+        name="tick renews registry",
+        function="publish_backlog",
+        event=tick(NOON),
+        warm=True,
+        only="GetParametersByPath",
+    ),
+    Case(name="retune hourly", function="retune_target", event=sample("schedule")),
+    Case(
+        name="send test messages",
+        function="send_test_messages",
+        event=sample("send-test-messages") | {"messages": 15},
+        about=ASG,
+    ),
+    *_of_kind("asg", ASG),
+    *_of_kind("ecs", ECS),
+]

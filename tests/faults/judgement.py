@@ -1,0 +1,198 @@
+"""What must hold however a call fails, judged against the same run without a fault.
+
+Owns the invariants. Refuses to know the use cases: what a failed call may change follows from which workloads
+it is about, when it is made, and whether it was answered.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from sluice.ports import Counter
+from tests.builders import dynamic_section
+from tests.faults.answers import EMPTY_PAGE
+from tests.faults.calls import Call, Fault
+from tests.faults.cases import Case, tick
+from tests.faults.faults import PASSING, WrongAnswer
+from tests.faults.stage import LEAST, MOST, NOON, STARTED_AFTER, WORKLOADS, Outcome, Stage, State, understood
+
+FAILURES = (
+    Counter.OBSERVATION_FAILED,
+    Counter.PUBLISH_FAILED,
+    Counter.ACTION_FAILED,
+    Counter.RETUNE_FAILED,
+    Counter.DOCUMENT_INVALID,
+    Counter.REGISTRY_STALE,
+    Counter.INVOCATION_FAILED,
+)
+ACTS = ("SetDesiredCapacity", "UpdateService")
+READINGS = ("GetQueueAttributes", "DescribeAutoScalingGroups", "DescribeServices", "DescribeScalableTargets")
+OF_THE_PROOF = frozenset({"Attributes", "Id", "Timestamps", "Values"})
+"""The fields that say what waits: with one of them wrong, nothing is proven."""
+NOTHING_IS_AN_ANSWER = frozenset({"DescribeScalableTargets", "GetParametersByPath"})
+"""A service without a scalable target has the document's bounds; a registry may be empty."""
+RETRY_AFTER = timedelta(seconds=40)
+LATER_RUNS = 9
+"""A registry that once read as empty is read again after 5 minutes, and a proof takes 2 more."""
+
+
+def judge(case: Case, healthy: Outcome, call: Call, fault: Fault, came: Outcome) -> None:
+    """The one invocation in which `call` failed."""
+    stays_within_bounds(case, came)
+    never_goes_down_on_an_unknown(case, healthy, call, fault, came)
+    invents_no_point(healthy, call, fault, came)
+    serves_the_others(healthy, call, fault, came)
+    is_told(healthy, call, fault, came)
+    ends_in_time_without_a_trace(came)
+
+
+def stays_within_bounds(case: Case, came: Outcome) -> None:
+    for name in WORKLOADS:
+        assert LEAST <= came.state.desired[name] <= MOST, f"{name} is asked for {came.state.desired[name]}"
+        target = came.state.targets[name]
+        settings = dynamic_section()
+        least, most = settings["min_messages_per_instance"], settings["max_messages_per_instance"]
+        assert least <= target <= most, f"the target of {name} is {target}"
+
+
+def never_goes_down_on_an_unknown(
+    case: Case, healthy: Outcome, call: Call, fault: Fault, came: Outcome
+) -> None:
+    for name in WORKLOADS:
+        before = case.desired(name)
+        if came.state.desired[name] >= before:
+            continue
+        assert healthy.state.desired[name] < before, f"{name} went down, which a healthy run leaves alone"
+        if name in affected(call) and _precedes_the_act(healthy, call, name):
+            assert not _unknown(call, fault, came), f"{name} went down without an answer to {call}"
+
+
+def invents_no_point(healthy: Outcome, call: Call, fault: Fault, came: Outcome) -> None:
+    """No zero that a healthy run would not publish, and no point at all where a reading failed."""
+    for name, points in came.points.items():
+        for at, value in points.items():
+            true = healthy.points[name].get(at)
+            assert true is not None, f"{name} has a point at {at} that a healthy run does not publish"
+            assert value > 0 or true == 0, f"{name} is published as {value}, and holds {true} per instance"
+            if not isinstance(fault, WrongAnswer):
+                assert value == true, f"{name} is published as {value} instead of {true}"
+        lost = call.operation in READINGS and call not in came.made.answers
+        if lost and name in affected(call) and _precedes(healthy, call, "PutMetricData", name):
+            assert not points, f"{name} is published without an answer to {call}: {points}"
+
+
+def serves_the_others(healthy: Outcome, call: Call, fault: Fault, came: Outcome) -> None:
+    """All of them; only a call that used up the time leaves some out, who are told."""
+    left_out = {line["workload"] for line in came.lines if "no time left" in str(line.get("message"))}
+    assert not left_out or fault.kind == "slow", f"{left_out} were left out, though time was left"
+    for name in set(WORKLOADS) - affected(call) - left_out:
+        assert came.points[name] == healthy.points[name], f"{name} has nothing to do with {call}"
+        assert _of(came.state, name) == _of(healthy.state, name), f"{name} has nothing to do with {call}"
+
+
+def is_told(healthy: Outcome, call: Call, fault: Fault, came: Outcome) -> None:
+    """A call without an answer is counted and named; a wrong answer is told where it changed anything."""
+    same = (came.state, came.points) == (healthy.state, healthy.points)
+    if fault.kind in PASSING:
+        assert same or call.operation == "SendMessageBatch", f"a second attempt mends {fault}: {came.state}"
+        assert came.failure is None
+        return
+    counted = [counter for counter in FAILURES if came.counted(counter)]
+    if call not in came.made.answers:
+        assert counted, f"no failure is counted: {came.lines}"
+        assert call.operation in _said(came), f"nothing names {call.operation}: {_said(came)}"
+        return
+    fewer = came.counted(Counter.WORKLOADS_SERVED) < healthy.counted(Counter.WORKLOADS_SERVED)
+    assert same or counted or fewer or _reasons(came) != _reasons(healthy), f"nothing tells of {fault}"
+
+
+def ends_in_time_without_a_trace(came: Outcome) -> None:
+    assert understood(came.failure), f"a defect: {came.failure!r}"
+    traces = [line["message"] for line in came.lines if "exception" in line]
+    assert not traces, f"a traceback is all that is told: {traces}"
+    assert came.elapsed_s <= came.timeout_s, f"took {came.elapsed_s} of {came.timeout_s} s"
+
+
+def is_repaired_later(case: Case, stage: Stage, healthy: Outcome, came: Outcome) -> None:
+    """Healthy runs in the same process end where a run without any fault ends."""
+    if case.function == "send_test_messages":
+        again = stage.play(case.function, dict(case.event), at=_minute(1), warm=True)
+        assert _waits_more(again.state, came.state) == _waits_more(healthy.state, case.before(stage))
+        return
+    if _repaired(case, healthy, came):
+        return
+    if case.by_alarm and came.failure:  # Lambda tries again
+        came = stage.play(case.function, dict(case.event), at=NOON + RETRY_AFTER, warm=True)
+        assert came.failure is None
+        if _repaired(case, healthy, came):
+            return
+    for run in range(1, LATER_RUNS + 1):
+        if case.retunes:
+            at = NOON + timedelta(hours=run) + STARTED_AFTER
+            came = stage.play("retune_target", tick(NOON), at=at, warm=True)
+        else:
+            came = stage.play(
+                "publish_backlog", tick(NOON + timedelta(minutes=run)), at=_minute(run), warm=True
+            )
+        assert came.failure is None, f"a healthy run fails: {came.failure}"
+        if _repaired(case, healthy, came):
+            return
+    raise AssertionError(f"after {LATER_RUNS} healthy runs: {came.state} instead of {healthy.state}")
+
+
+def affected(call: Call) -> set[str]:
+    """Whom the call is about; one that names no workload is about all."""
+    return set(call.workloads or WORKLOADS)
+
+
+def _unknown(call: Call, fault: Fault, came: Outcome) -> bool:
+    """Whether a reading was not given, or not what it should be."""
+    if not call.reads:
+        return False
+    if isinstance(fault, WrongAnswer):
+        if fault.kind == EMPTY_PAGE:
+            return call.operation not in NOTHING_IS_AN_ANSWER
+        return not OF_THE_PROOF.isdisjoint(fault.spoiling.path)
+    return call not in came.made.answers
+
+
+def _precedes_the_act(healthy: Outcome, call: Call, name: str) -> bool:
+    return any(_precedes(healthy, call, act, name) for act in ACTS)
+
+
+def _precedes(healthy: Outcome, call: Call, operation: str, name: str) -> bool:
+    """Whether the call is made before this operation on the workload."""
+    calls = healthy.made.calls
+    later = calls[calls.index(call) + 1 :]
+    return any(one.operation == operation and name in affected(one) for one in later)
+
+
+def _repaired(case: Case, healthy: Outcome, came: Outcome) -> bool:
+    published = all(came.points.values()) or not case.ticks
+    names = [case.about] if case.about else WORKLOADS
+    return published and all(_of(came.state, name) == _of(healthy.state, name) for name in names)
+
+
+def _minute(later: int) -> datetime:
+    return NOON + timedelta(minutes=later) + STARTED_AFTER
+
+
+def _waits_more(after: State, before: State) -> Mapping[str, int]:
+    return {name: after.waiting[name] - before.waiting[name] for name in WORKLOADS}
+
+
+def _of(state: State, name: str) -> tuple[float, ...]:
+    return state.desired[name], state.targets[name], state.waiting[name]
+
+
+def _said(came: Outcome) -> str:
+    lines = [str(line["message"]) for line in came.lines if "message" in line]
+    return " / ".join([*lines, *([str(came.failure)] if came.failure else [])])
+
+
+def _reasons(came: Outcome) -> list[tuple[object, ...]]:
+    """What was decided about whom, and why."""
+    return sorted(
+        tuple(str(line.get(field)) for field in ("workload", "decision", "reason", "outcome", "message"))
+        for line in came.lines
+        if "decision" in line
+    )

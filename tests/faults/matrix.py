@@ -1,0 +1,109 @@
+"""The matrix: use case x call x fault, generated from one healthy run of each use case.
+
+Owns which cells there are. A call that concerns only a neighbour of the workload a case is about is left to
+the case that is about all; a field that nothing reads cannot be missed.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+from tests.faults.answers import WRONG_ANSWERS, spoilings
+from tests.faults.calls import Call, Fault
+from tests.faults.cases import CASES, Case
+from tests.faults.faults import NO_ANSWER, WrongAnswer, no_answer
+from tests.faults.judgement import affected, is_repaired_later, judge
+from tests.faults.stage import Outcome, Stage, stage
+from tests.faults.timeline import Timeline
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One way for one call of one use case to fail."""
+
+    case: Case
+    call: Call
+    fault: str | WrongAnswer
+
+    def __str__(self) -> str:
+        return f"{self.case}: {self.call}: {self.fault}"
+
+    @property
+    def kind(self) -> str:
+        return self.fault if isinstance(self.fault, str) else self.fault.kind
+
+    def of(self, timeline: Timeline) -> Fault:
+        return no_answer(self.fault, timeline) if isinstance(self.fault, str) else self.fault
+
+
+@cache
+def healthy_runs() -> dict[str, Outcome]:
+    """One run of each case without any fault."""
+    with stage() as built:
+        return {case.name: case.play(built) for case in CASES}
+
+
+@cache
+def cells() -> tuple[Cell, ...]:
+    """Every cell, in an order that is always the same."""
+    return tuple(sorted((cell for case in CASES for cell in _of(case)), key=str))
+
+
+def share() -> tuple[Cell, ...]:
+    """The cells of the default run: each kind of fault once at each call of each use case.
+
+    A call that both kinds of fleet make alike counts once, and so does each kind of wrong answer.
+    """
+    first: dict[tuple[object, ...], Cell] = {}
+    for cell in cells():
+        first.setdefault((cell.case.use_case, cell.call.operation, cell.call.nth, cell.kind), cell)
+    return tuple(first.values())
+
+
+def played(cell: Cell, on: Stage) -> None:
+    """Play the cell and judge it."""
+    healthy, fault = healthy_runs()[cell.case.name], cell.of(on.timeline)
+    came = cell.case.play(on, (cell.call, fault))
+    assert came.made.attempts[cell.call], f"{cell.call} was never made"
+    judge(cell.case, healthy, cell.call, fault, came)
+    is_repaired_later(cell.case, on, healthy, came)
+
+
+def calls_left_out() -> list[str]:
+    """Calls that concern only a neighbour, by case."""
+    return [
+        f"{case}: {call}"
+        for case in CASES
+        for call in healthy_runs()[case.name].made.calls
+        if not _concerns(case, call)
+    ]
+
+
+def kinds_left_out() -> Counter[tuple[str, str]]:
+    """(operation, kind) of which there is nothing to spoil -> in how many calls."""
+    made = {(cell.case.name, cell.call) for cell in cells()}
+    spoilt = {(cell.case.name, cell.call, cell.kind) for cell in cells()}
+    return Counter(
+        (call.operation, kind)
+        for name, call in made
+        for kind in WRONG_ANSWERS
+        if (name, call, kind) not in spoilt
+    )
+
+
+def _of(case: Case) -> Iterator[Cell]:
+    made = healthy_runs()[case.name].made
+    for call in made.calls:
+        if not _concerns(case, call):
+            continue
+        for kind in NO_ANSWER:
+            yield Cell(case=case, call=call, fault=kind)
+        for spoiling in spoilings(made.answers[call], made.read[call]):
+            yield Cell(case=case, call=call, fault=WrongAnswer(spoiling=spoiling))
+
+
+def _concerns(case: Case, call: Call) -> bool:
+    if case.only:
+        return call.operation == case.only
+    return case.about is None or case.about in affected(call)

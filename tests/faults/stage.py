@@ -1,0 +1,338 @@
+"""The account in which every cell plays: three workloads, and the deployed handlers over them.
+
+Owns putting the account back as a case wants it, cheaply: one account serves all cells, and moto's own state
+is read and restored where a call to it for each would take most of the time.
+"""
+
+import importlib.util
+import io
+import json
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import astuple, dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+import time_machine
+from moto.backends import get_backend
+
+from sluice import wiring
+from sluice.aws import fanout
+from sluice.core.model import AutoScalingGroup, EcsService, Fleet
+from sluice.errors import SluiceError
+from tests.aws import account
+from tests.builders import document, dynamic_section, ecs_document
+from tests.conftest import ENVIRONMENT
+from tests.faults.calls import Call, Fault, Made, Switchboard
+from tests.faults.timeline import ReadersPool, Timeline
+from tests.functions.conftest import ROOT
+from tests.functions.conftest import Context as AnyContext
+from tests.templates import stacks
+
+NOON = datetime(2026, 1, 15, 12, 0, tzinfo=UTC)
+STARTED_AFTER = timedelta(seconds=3)
+ASG, ECS, FIFO = "transcription", "queue-proc", "invoices"
+WORKLOADS = (ASG, ECS, FIFO)
+FLEETS: dict[str, Fleet] = {
+    ASG: AutoScalingGroup(name=ASG),
+    ECS: EcsService(cluster="workers", service=ECS),
+    FIFO: AutoScalingGroup(name=FIFO),
+}
+LEAST, MOST = 0, 5
+IDLE_MINUTES = 2
+REGION, ACCOUNT = "eu-west-1", "123456789012"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """What a workload is like before the invocation; its fleet runs what it is asked for."""
+
+    desired: int = 2
+    visible: int = 6
+    idle: bool = False
+    """BacklogPerInstance was published as 0 for as long as a proof asks."""
+
+
+BUSY = Situation()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """What an invocation can change."""
+
+    desired: Mapping[str, int]
+    targets: Mapping[str, float]
+    waiting: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of one invocation."""
+
+    state: State
+    points: Mapping[str, Mapping[datetime, float]]
+    """By workload, BacklogPerInstance of this minute and later."""
+    lines: tuple[Mapping[str, Any], ...]
+    failure: Exception | None
+    elapsed_s: float
+    timeout_s: float
+    made: Made
+
+    def counted(self, counter: str) -> float:
+        return sum(sum(line.get(counter, [])) for line in self.lines if "_aws" in line)
+
+
+@dataclass(eq=False)
+class Stage:
+    """One process's world; `play` starts it anew unless told to stay warm."""
+
+    timeline: Timeline
+    switchboard: Switchboard
+    _queues: dict[str, str] = field(default_factory=dict)
+    _policies: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
+    _messages: dict[str, dict[int, list[Any]]] = field(default_factory=dict)
+    _seeded: int = 0
+    _found: Hashable = None
+    _metrics: dict[tuple[str, Situation], list[Any]] = field(default_factory=dict)
+
+    def build(self) -> None:
+        for name, fleet in FLEETS.items():
+            self._queues[name] = account.create_queue(f"{name}.fifo" if name == FIFO else name)
+            make = account.create_group if isinstance(fleet, AutoScalingGroup) else account.create_service
+            make(name)
+        common = {"target": dynamic_section(), "idle_minutes": IDLE_MINUTES}
+        for name in (ASG, FIFO):
+            arn = account.create_group_policy(name)
+            url = self._queues[name]
+            account.register(document(name, policy_arn=arn, queue_url=url, **common))
+        service = FLEETS[ECS]
+        assert isinstance(service, EcsService)
+        account.register(ecs_document(policy_arn=account.create_service_policy(service), **common))
+        self._policies = (dict(_moto("autoscaling").policies), dict(_moto("applicationautoscaling").policies))
+
+    def set(self, situations: Mapping[str, Situation]) -> None:
+        """The account as a case finds it."""
+        self._put_policies_back()
+        points: list[Any] = []
+        for name in WORKLOADS:
+            situation = situations.get(name, BUSY)
+            self._ask_for(name, situation.desired)
+            self._leave_waiting(name, situation.visible)
+            points += self._published(name, situation)
+        _moto("cloudwatch").metric_data[:] = points
+        self._seeded, self._found = len(points), tuple(situations.items())
+
+    def situation(self) -> Hashable:
+        """All that the account's answers depend on."""
+        published = _moto("cloudwatch").metric_data[self._seeded :]
+        return (
+            self._found,
+            tuple(tuple(part.items()) for part in astuple(self.state())),
+            tuple((point.timestamp, point.value, point.dimensions[-1].value) for point in published),
+        )
+
+    def play(
+        self,
+        function: str,
+        event: Any,
+        *,
+        at: datetime = NOON + STARTED_AFTER,
+        target: tuple[Call, Fault] | None = None,
+        warm: bool = False,
+    ) -> Outcome:
+        """One invocation; a process that is not warm knows nothing of earlier ones."""
+        if not warm:
+            wiring.cold_start()
+        timeout_s = timeouts_s()[function]
+        self.timeline.start(at, timeout_s)
+        module, written = handler(function), io.StringIO()
+        # Powertools keeps one handler a process, on the stream of its first use.
+        module.logger.registered_handler.stream = written
+        failure: Exception | None = None
+        with self.switchboard.listening(target) as made, redirect_stdout(written):
+            try:
+                module.handler(event, Context(self.timeline))
+            except Exception as raised:  # noqa: BLE001 - a cell judges whatever comes out
+                failure = raised
+            ended, elapsed_s = made.snapshot(), self.timeline.elapsed_s
+            self.timeline.end()
+        return Outcome(
+            state=self.state(),
+            points=self._points_since(at.replace(second=0, microsecond=0)),
+            lines=tuple(json.loads(line) for line in written.getvalue().splitlines()),
+            failure=failure,
+            elapsed_s=elapsed_s,
+            timeout_s=timeout_s,
+            made=ended,
+        )
+
+    def state(self) -> State:
+        # moto gives a service's policy another ARN with every put, which AWS does not.
+        for key, policy in _moto("applicationautoscaling").policies.items():
+            policy.policy_arn = self._policies[1][key].policy_arn
+        return State(
+            desired={name: _desired(fleet) for name, fleet in FLEETS.items()},
+            targets={ASG: _group_target(ASG), FIFO: _group_target(FIFO), ECS: _service_target()},
+            waiting={name: len(_queue(url).messages) for name, url in self._queues.items()},
+        )
+
+    def _put_policies_back(self) -> None:
+        for held, kept in zip(
+            (_moto("autoscaling").policies, _moto("applicationautoscaling").policies),
+            self._policies,
+            strict=True,
+        ):
+            held.clear()
+            held.update(kept)
+
+    def _ask_for(self, name: str, instances: int) -> None:
+        fleet = FLEETS[name]
+        if _desired(fleet) == instances:
+            return
+        if isinstance(fleet, EcsService):
+            account.client("ecs").update_service(
+                cluster=fleet.cluster, service=fleet.service, desiredCount=instances
+            )
+        else:
+            account.client("autoscaling").set_desired_capacity(
+                AutoScalingGroupName=fleet.name, DesiredCapacity=instances
+            )
+
+    def _leave_waiting(self, name: str, messages: int) -> None:
+        url = self._queues[name]
+        held = _queue(url)._messages
+        if messages not in self._messages.setdefault(name, {}):
+            held.clear()
+            for index in range(messages):
+                group = (
+                    {"MessageGroupId": "one", "MessageDeduplicationId": str(index)} if name == FIFO else {}
+                )
+                account.client("sqs").send_message(QueueUrl=url, MessageBody="{}", **group)
+            self._messages[name][messages] = list(held)
+        held[:] = self._messages[name][messages]
+
+    def _published(self, name: str, situation: Situation) -> list[Any]:
+        """What CloudWatch holds of the workload: its zeros, its processing times, AWS's own metrics."""
+        if (name, situation) in self._metrics:
+            return self._metrics[name, situation]
+        metrics = _moto("cloudwatch").metric_data
+        metrics.clear()
+        fleet = FLEETS[name].dimensions
+        for back in range(1, 4):
+            at = NOON - timedelta(minutes=back)
+            if situation.idle and back <= IDLE_MINUTES:
+                _put("Sluice", "BacklogPerInstance", fleet, at, 0)
+            if name == FIFO:
+                queue = {"QueueName": "invoices.fifo"}
+                _put("AWS/SQS", "ApproximateNumberOfMessagesVisible", queue, at, 3)
+                _put("AWS/SQS", "ApproximateNumberOfGroupsWithInflightMessages", queue, at, 1)
+                _put("AWS/AutoScaling", "GroupInServiceInstances", fleet, at, 2)
+        for _ in range(40):
+            _put("Sluice", "MsgProcessingDuration", fleet, NOON - timedelta(minutes=10), 48)
+        self._metrics[name, situation] = list(metrics)
+        return self._metrics[name, situation]
+
+    def _points_since(self, minute: datetime) -> dict[str, dict[datetime, float]]:
+        return {
+            name: {
+                point.timestamp.replace(tzinfo=UTC): point.value
+                for point in _moto("cloudwatch").metric_data
+                if point.name == "BacklogPerInstance"
+                and {dimension.name: dimension.value for dimension in point.dimensions} == fleet.dimensions
+                and point.timestamp.replace(tzinfo=UTC) >= minute
+            }
+            for name, fleet in FLEETS.items()
+        }
+
+
+class Context(AnyContext):
+    """What Lambda tells, on the clock of the cell."""
+
+    def __init__(self, timeline: Timeline) -> None:
+        self._timeline = timeline
+
+    def get_remaining_time_in_millis(self) -> int:
+        return self._timeline.remaining_ms()
+
+
+@contextmanager
+def stage() -> Iterator[Stage]:
+    """An account with the three workloads, and time that passes only where a call takes some."""
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        account.account(),
+        time_machine.travel(NOON, tick=False) as travel,
+        ReadersPool(wiring.READERS) as pool,
+    ):
+        for name, value in ENVIRONMENT.items():
+            patch.setenv(name, value)
+        timeline = Timeline(travel, pool)
+        switchboard = Switchboard(WORKLOADS, timeline)
+        patch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=timeline.sleep))
+        patch.setattr(wiring, "ThreadPoolExecutor", lambda _: pool)
+        patch.setattr(fanout, "wait", timeline.wait)
+        with switchboard.connected():
+            built = Stage(timeline=timeline, switchboard=switchboard)
+            built.build()
+            switchboard.situation = built.situation
+            yield built
+            wiring.cold_start()
+
+
+@cache
+def handler(function: str) -> ModuleType:
+    path = ROOT / "functions" / function / "app.py"
+    spec = importlib.util.spec_from_file_location(f"faulted_{function}_app", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@cache
+def timeouts_s() -> Mapping[str, int]:
+    """Each function's Timeout in template.yaml, by its folder."""
+    resources = stacks.template("template.yaml")["Resources"].values()
+    return {
+        properties["CodeUri"].strip("/").removeprefix("functions/"): properties["Timeout"]
+        for properties in (resource["Properties"] for resource in resources)
+        if "Timeout" in properties and "CodeUri" in properties
+    }
+
+
+def understood(failure: Exception | None) -> bool:
+    return failure is None or isinstance(failure, SluiceError)
+
+
+def _moto(service: str) -> Any:
+    return get_backend(service)[ACCOUNT][REGION]  # type: ignore[call-overload]
+
+
+def _desired(fleet: Fleet) -> int:
+    if isinstance(fleet, AutoScalingGroup):
+        return int(_moto("autoscaling").autoscaling_groups[fleet.name].desired_capacity)
+    return int(_moto("ecs").services[f"{fleet.cluster}:{fleet.service}"].desired_count)
+
+
+def _group_target(name: str) -> float:
+    policy = _moto("autoscaling").policies[f"sluice-{name}"]
+    return float(policy.target_tracking_configuration.TargetValue)
+
+
+def _service_target() -> float:
+    [policy] = _moto("applicationautoscaling").policies.values()
+    return float(policy.target_tracking_scaling_policy_configuration["TargetValue"])
+
+
+def _queue(url: str) -> Any:
+    return _moto("sqs").get_queue(url.rpartition("/")[2])
+
+
+def _put(namespace: str, metric: str, dimensions: Mapping[str, str], at: datetime, value: float) -> None:
+    named = [{"Name": name, "Value": value} for name, value in dimensions.items()]
+    datum = {"MetricName": metric, "Dimensions": named, "Timestamp": at, "Value": value}
+    account.client("cloudwatch").put_metric_data(Namespace=namespace, MetricData=[datum])

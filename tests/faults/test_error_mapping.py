@@ -1,0 +1,41 @@
+"""The matrix would notice: without the mapping of AWS's errors, cells of it fail."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from sluice.aws import asg, cloudwatch, ecs, policies, registry, sqs
+from tests.faults.matrix import Cell, played, share
+from tests.faults.stage import Stage
+
+ADAPTERS = (asg, cloudwatch, ecs, policies, registry, sqs)
+UNANSWERED = ("access denied", "timed out", "not found", "bad gateway")
+OFTEN_ENOUGH = 20
+
+
+@contextmanager
+def calling_as_it_comes(what: str) -> Iterator[None]:
+    """What `sluice.aws.errors.calling` would be if it did nothing."""
+    yield
+
+
+def sample() -> list[Cell]:
+    """Some cells of calls without an answer, evenly from the whole share."""
+    cells = [cell for cell in share() if cell.kind in UNANSWERED]
+    return cells[:: len(cells) // OFTEN_ENOUGH]
+
+
+def test_without_the_mapping_every_cell_of_a_sample_fails(
+    on_stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for adapter in ADAPTERS:
+        monkeypatch.setattr(adapter, "calling", calling_as_it_comes)
+    for cell in sample():
+        with pytest.raises(AssertionError):
+            played(cell, on_stage)
+
+
+def test_with_the_mapping_every_cell_of_that_sample_passes(on_stage: Stage) -> None:
+    for cell in sample():
+        played(cell, on_stage)

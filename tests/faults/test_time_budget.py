@@ -1,0 +1,233 @@
+"""However slow AWS is, an invocation ends in its time, and a tick before the next one begins."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from datetime import timedelta
+from heapq import heappop, heappush
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from botocore.retries import standard
+
+from sluice import wiring
+from sluice.aws import fanout
+from sluice.aws.asg import AutoScalingGroups
+from sluice.aws.cloudwatch import CloudWatchMetrics
+from sluice.aws.ecs import EcsServices
+from sluice.aws.fleets import AwsFleets
+from sluice.aws.sqs import DELAYED, IN_FLIGHT, VISIBLE, SqsQueues
+from sluice.core.model import Workload
+from sluice.ports import Counter, World
+from sluice.publish import publish_backlog
+from tests.builders import ecs_workload, queue_url, workload
+from tests.fakes import Clock, FakePolicies, FakeRegistry, Ledger
+from tests.faults.stage import timeouts_s
+
+WORKLOADS = 1000
+AT_ONCE_S = 0.05
+MINUTE_S = 60
+
+
+@dataclass
+class Lanes:
+    """A pool of readers on a clock: each call takes as long as it is told to, and only waiting lets it pass.
+
+    What is submitted first is begun first, by whichever of the lanes is free first.
+    """
+
+    clock: Clock
+    call_s: float
+    own_call_s: float
+    """The same for a call of the invocation's own thread."""
+    free_at_s: list[float] = field(default_factory=lambda: [0.0] * wiring.READERS)
+    queued: list[tuple[Future[Any], Callable[[], Any]]] = field(default_factory=list)
+    running: list[tuple[float, int, Future[Any], Callable[[], Any]]] = field(default_factory=list)
+    elapsed_s: float = 0
+    begun: int = 0
+
+    def submit(self, read: Callable[..., Any], *items: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        self.queued.append((future, lambda: read(*items)))
+        return future
+
+    def wait(self, futures: Collection[Future[Any]], timeout: float) -> None:
+        deadline_s = self.elapsed_s + timeout
+        while not all(future.done() for future in futures):
+            self._begin_until(deadline_s)
+            if not self.running or self.running[0][0] > deadline_s:
+                self._pass(deadline_s)
+                return
+            done_at_s, _, future, call = heappop(self.running)
+            self._pass(max(done_at_s, self.elapsed_s))
+            try:
+                future.set_result(call())
+            except Exception as failure:  # noqa: BLE001 - as a pool does
+                future.set_exception(failure)
+
+    def _begin_until(self, deadline_s: float) -> None:
+        while self.queued and max(self.free_at_s[0], self.elapsed_s) <= deadline_s:
+            future, call = self.queued.pop(0)
+            if not future.set_running_or_notify_cancel():
+                continue
+            done_at_s = max(heappop(self.free_at_s), self.elapsed_s) + self.call_s
+            heappush(self.free_at_s, done_at_s)
+            heappush(self.running, (done_at_s, self.begun, future, call))
+            self.begun += 1
+
+    def take(self) -> None:
+        """A call of the invocation's own thread."""
+        self._pass(self.elapsed_s + self.own_call_s)
+
+    def _pass(self, until_s: float) -> None:
+        self.clock.advance(seconds=until_s - self.elapsed_s)
+        self.elapsed_s = until_s
+
+
+@dataclass
+class Answers:
+    """Every client at once: so many messages in each queue, two instances in each fleet, no metrics."""
+
+    lanes: Lanes
+    messages: int
+    points: list[Mapping[str, Any]] = field(default_factory=list)
+
+    def get_queue_attributes(self, **_: Any) -> Any:
+        return {"Attributes": dict.fromkeys((VISIBLE, IN_FLIGHT, DELAYED), str(self.messages))}
+
+    def get_paginator(self, operation: str) -> "Answers":
+        if operation == "get_metric_data":
+            self.lanes.take()
+        return self
+
+    def paginate(self, **asked: Any) -> Iterator[Any]:
+        yield {
+            "MetricDataResults": [],
+            "AutoScalingGroups": [
+                {
+                    "AutoScalingGroupName": name,
+                    "DesiredCapacity": 2,
+                    "MinSize": 0,
+                    "MaxSize": 5,
+                    "Instances": [{"LifecycleState": "InService"}] * 2,
+                }
+                for name in asked.get("AutoScalingGroupNames", [])
+            ],
+            "ScalableTargets": [],
+        }
+
+    def describe_services(self, *, services: list[str], **_: Any) -> Any:
+        return {
+            "services": [
+                {
+                    "serviceName": name,
+                    "status": "ACTIVE",
+                    "desiredCount": 2,
+                    "runningCount": 2,
+                    "deployments": [{}],
+                }
+                for name in services
+            ]
+        }
+
+    def put_metric_data(self, *, MetricData: list[Mapping[str, Any]], **_: Any) -> None:  # noqa: N803
+        self.lanes.take()
+        self.points += MetricData
+
+
+def thousand() -> list[Workload]:
+    """As many on groups as on services."""
+    names = [f"w{number:03}" for number in range(WORKLOADS // 2)]
+    return [
+        *(workload(f"g{name}", queue_url=queue_url(f"g{name}")) for name in names),
+        *(ecs_workload(f"s{name}", queue_url=queue_url(f"s{name}")) for name in names),
+    ]
+
+
+def tick_with_calls_of(
+    call_s: float, monkeypatch: pytest.MonkeyPatch, *, own_call_s: float = AT_ONCE_S, messages: int = 2
+) -> tuple[Lanes, Ledger, int]:
+    clock, ledger = Clock(), Ledger()
+    lanes = Lanes(clock, call_s, own_call_s)
+    answers, registry = Answers(lanes, messages), FakeRegistry(clock=clock)
+    registry.registered = {each.name: each for each in thousand()}
+    monkeypatch.setattr(fanout, "wait", lanes.wait)
+    pool: Any = lanes
+
+    def client() -> Any:
+        return answers
+
+    world = World(
+        queues=SqsQueues(client, pool),
+        fleets=AwsFleets(AutoScalingGroups(client, pool), EcsServices(client, client, pool)),
+        metrics=CloudWatchMetrics(client),
+        policies=FakePolicies(),
+        registry=registry,
+        namespace="Sluice",
+        now=clock,
+    )
+    timeout_s = timeouts_s()["publish_backlog"]
+
+    class Context:
+        def get_remaining_time_in_millis(self) -> int:
+            return round((timeout_s - lanes.elapsed_s) * 1000)
+
+    publish_backlog(clock() - timedelta(seconds=3), world, ledger, wiring.remaining_s(Context()))  # type: ignore[arg-type]
+    return lanes, ledger, len(answers.points)
+
+
+def test_a_thousand_workloads_at_the_speed_of_aws_are_all_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    lanes, ledger, published = tick_with_calls_of(AT_ONCE_S, monkeypatch)
+    assert published == WORKLOADS
+    assert ledger.failures == []
+    assert lanes.elapsed_s < timeouts_s()["publish_backlog"]
+
+
+@pytest.mark.parametrize("call_s", [1.5, 2, 4, 8])
+def test_a_thousand_slow_workloads_are_published_as_far_as_time_reaches_and_the_rest_is_counted(
+    monkeypatch: pytest.MonkeyPatch, call_s: float
+) -> None:
+    lanes, ledger, published = tick_with_calls_of(call_s, monkeypatch)
+    assert 0 < published < WORKLOADS
+    late = [why for _, counter, why in ledger.failures if counter is Counter.OBSERVATION_FAILED]
+    assert len(late) == WORKLOADS - published == ledger.counts[Counter.OBSERVATION_FAILED]
+    assert all("not read before the deadline" in why for why in late)
+    assert lanes.elapsed_s <= timeouts_s()["publish_backlog"] < MINUTE_S
+
+
+def test_a_tick_whose_time_went_into_publishing_asks_for_no_proofs(monkeypatch: pytest.MonkeyPatch) -> None:
+    lanes, _, published = tick_with_calls_of(0.6, monkeypatch, own_call_s=worst_call_s(), messages=0)
+    assert published
+    assert lanes.elapsed_s <= timeouts_s()["publish_backlog"]
+
+
+def worst_call_s() -> float:
+    """A call of the deployed clients that times out in every attempt, with the longest waits between them."""
+    wiring.cold_start()
+    queues = wiring.world().queues
+    assert isinstance(queues, SqsQueues)
+    settings = queues._client().meta.config
+    wiring.cold_start()
+    attempts = settings.retries["total_max_attempts"]
+    backoff = standard.ExponentialBackoff(random=lambda: 1)
+    waits = [backoff.delay_amount(SimpleNamespace(attempt_number=number)) for number in range(1, attempts)]
+    return float(attempts * (settings.connect_timeout + settings.read_timeout) + sum(waits))
+
+
+@pytest.mark.parametrize("function", timeouts_s())
+def test_one_call_that_fails_in_every_attempt_leaves_the_invocation_time_to_tell(function: str) -> None:
+    assert worst_call_s() < timeouts_s()[function]
+
+
+def test_what_is_kept_for_publishing_covers_a_call_that_fails_in_every_attempt() -> None:
+    assert worst_call_s() <= wiring.RESERVE_S
+
+
+def test_a_tick_may_read_for_as_long_as_a_call_that_fails_in_every_attempt() -> None:
+    assert worst_call_s() <= timeouts_s()["publish_backlog"] - wiring.RESERVE_S
+
+
+def test_a_tick_ends_before_the_next_and_an_alarm_before_lambda_tries_again() -> None:
+    assert timeouts_s()["publish_backlog"] < MINUTE_S
+    assert max(timeouts_s()[function] for function in ("bootstrap", "shutdown")) <= MINUTE_S

@@ -1,0 +1,111 @@
+"""Time that passes only where a call, a wait or a backoff takes some: nothing here really sleeps.
+
+Owns the clock of a cell, what Lambda says is left of an invocation, and the waiting of the fan-out. A read
+that takes longer than the invocation waits for is held back in its thread until the invocation is over.
+"""
+
+import threading
+from collections.abc import Callable, Collection
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor
+from concurrent.futures import wait as really_wait
+from datetime import datetime, timedelta
+from typing import Any
+
+import time_machine
+
+from sluice import wiring
+
+BACKOFF_S = 2.0
+"""What one backoff between attempts takes here: the most that the second of three attempts waits for."""
+LAST_CALL_S = 10.0
+"""What is left of an invocation after a slow answer in its own thread."""
+
+_of_thread = threading.local()
+
+
+class ReadersPool(ThreadPoolExecutor):
+    """A pool whose threads know which future they work for; `begun` are those of this invocation."""
+
+    def __init__(self, threads: int) -> None:
+        super().__init__(threads)
+        self.begun: list[Future[Any]] = []
+        # All of them from the start: a pool may count on a thread as idle that has just been taken, and here
+        # the read that then waits for it would wait for ever.
+        all_there = threading.Barrier(threads)
+        really_wait([super(ReadersPool, self).submit(all_there.wait) for _ in range(threads)])
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **named: Any) -> Future[Any]:
+        ticket = object()
+
+        def run() -> Any:
+            _of_thread.ticket = ticket
+            return fn(*args, **named)
+
+        future = super().submit(run)
+        future.ticket = ticket  # type: ignore[attr-defined]
+        self.begun.append(future)
+        return future
+
+
+class Timeline:
+    """The clock of one process at a time, and the invocation's share of it."""
+
+    def __init__(self, travel: time_machine.Traveller, pool: ReadersPool) -> None:
+        self._travel, self._pool, self._lock = travel, pool, threading.Lock()
+        self._held: set[object] = set()
+        self._let_go = threading.Event()
+        self.elapsed_s = self.timeout_s = 0.0
+
+    def start(self, at: datetime, timeout_s: float) -> None:
+        """An invocation begins."""
+        self._travel.move_to(at, tick=False)
+        self.elapsed_s, self.timeout_s = 0.0, timeout_s
+        self._held, self._let_go = set(), threading.Event()
+        self._pool.begun.clear()
+
+    def end(self) -> None:
+        """The invocation is over; what it no longer waits for ends too."""
+        self._let_go.set()
+        really_wait(self._pool.begun)
+
+    def advance(self, seconds: float) -> None:
+        with self._lock:
+            self._travel.shift(timedelta(seconds=seconds))
+            self.elapsed_s += seconds
+
+    def remaining_ms(self) -> int:
+        return round((self.timeout_s - self.elapsed_s) * 1000)
+
+    def sleep(self, seconds: float) -> None:
+        """What a backoff calls: always the same time, whatever its jitter."""
+        self.advance(BACKOFF_S)
+
+    def take_a_moment(self) -> None:
+        """Any call takes some time: a read begun when none is left does not come back."""
+        reader = getattr(_of_thread, "ticket", None) is not None
+        if reader and self.timeout_s - self.elapsed_s <= wiring.RESERVE_S:
+            self.linger()
+
+    def linger(self) -> None:
+        """An answer takes longer than there is time for."""
+        ticket = getattr(_of_thread, "ticket", None)
+        if ticket is None:
+            self.advance(max(self.timeout_s - self.elapsed_s - LAST_CALL_S, 0))
+            return
+        self._held.add(ticket)
+        self._let_go.wait()
+
+    def wait(self, futures: Collection[Future[Any]], timeout: float) -> None:
+        """As `concurrent.futures.wait`; where only lingering reads are left, the time is up at once."""
+        while True:
+            # First who is busy, then who is done: one that ends in between must not look held back.
+            busy = [future for future in self._pool.begun if not self._is_over(future)]
+            if all(future.done() for future in futures):
+                return
+            if not busy:
+                self.advance(timeout)
+                return
+            really_wait(busy, timeout=0.001, return_when=FIRST_COMPLETED)
+
+    def _is_over(self, future: Future[Any]) -> bool:
+        return future.done() or future.ticket in self._held  # type: ignore[attr-defined]
