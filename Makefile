@@ -64,6 +64,10 @@ faults: setup ## Every AWS call of every use case fails in every way: the whole 
 chaos: setup ## 100,000 random interleavings of events over all cores (COUNT=n: fewer)
 	@$(OFFLINE) .venv/bin/python -m tests.chaos $(if $(COUNT),--count $(COUNT))
 
+.PHONY: bench
+bench: setup ## The simulator against a plain SimPy model of the same queue and workers: a ratio
+	@.venv/bin/python benchmarks/simulator.py
+
 .PHONY: check
 check: setup lint coverage test ## The gate: lint, types, templates, the core's coverage, then the tests
 

@@ -1,16 +1,39 @@
-"""`sluice`: the operator's command. One file per subcommand; this one only gathers them."""
+"""`sluice`: the operator's command. One file per subcommand; this one only gathers them.
+
+A subcommand is imported when it is called: the simulator's numerical libraries take seconds.
+"""
 
 from __future__ import annotations
 
+import importlib
+
 import click
 
-from sluice_cli.demo import demo
+COMMANDS = {
+    "demo": "Play example workloads from their minimum to their peak and back.",
+    "simulate": "Play a trace of arrivals against a workload and a way of scaling.",
+    "trace": "Write a generated trace of arrivals.",
+    "history": "Write the arrivals of the last days as a trace, from CloudWatch.",
+}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Gathered(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"sluice_cli.{cmd_name}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_Gathered, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="sluice", message="sluice %(version)s")
 def main() -> None:
     """Keep the latency promise of an SQS queue with the fewest workers."""
-
-
-main.add_command(demo)

@@ -6,10 +6,8 @@ and no display is needed.
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -19,16 +17,13 @@ from matplotlib.ticker import FixedFormatter, FixedLocator
 from sluice_report import panels, wording
 from sluice_report.marks import LABEL_HEIGHT, Mark, chronicle, label_width, labels
 from sluice_report.palette import LIGHT
+from sluice_report.sheet import LEFT, POINTS_PER_INCH, REGULAR, RIGHT, Sheet, blank, plain_axes, wrapped
 from sluice_sim.embedded.story import EventKind, Story
 
-POINTS_PER_INCH = 72
-LEFT, RIGHT = 44.0, 12.0
 TITLE, TITLE_LINE = 11.5, 15.0
 BELOW_PLOT = 22.0
 """Room for half a mark below each panel."""
 AXIS = 8.0
-BOLD, REGULAR = 0.6, 0.55
-"""Mean width of a character, in sizes of the text."""
 LISTED, LIST_LINE, LIST_GAP = 9.5, 14.0, 3.0
 NUMBER = 8.5
 """Size of a mark's number."""
@@ -43,9 +38,9 @@ def figure(story: Story, width: float, *, alone: bool) -> Figure:
     """The story's panels below each other; `alone` adds its name above and its chronicle below."""
     marks = chronicle(story)
     shown = panels.of(story.minutes, marks)
-    titles = [_wrapped(panel.title, width - (16 if alone else 0), TITLE) for panel in shown]
-    head = _wrapped(wording.heading(story), width - 16, TITLE) if alone else []
-    lesson = _wrapped(story.lesson, width - 16, LISTED, REGULAR) if alone else []
+    titles = [wrapped(panel.title, width - (16 if alone else 0), TITLE) for panel in shown]
+    head = wrapped(wording.heading(story), width - 16, TITLE) if alone else []
+    lesson = wrapped(story.lesson, width - 16, LISTED, REGULAR) if alone else []
     listed = _listing(marks, width) if alone else []
     height = (
         sum(
@@ -56,8 +51,8 @@ def figure(story: Story, width: float, *, alone: bool) -> Figure:
         + (34 + len(head) * TITLE_LINE + 4 + len(lesson) * LIST_LINE + 12 if alone else 4)
         + (len(listed) * (LIST_LINE + LIST_GAP) + 24 if alone else 0)
     )
-    drawn = Figure(figsize=(width / POINTS_PER_INCH, height / POINTS_PER_INCH), dpi=POINTS_PER_INCH)
-    page = _Cursor(drawn, width, height, 8 if alone else 0)
+    drawn = blank(width, height)
+    page = Sheet(drawn, indent=8 if alone else 0)
     if alone:
         page.skip(8)
         page.write([story.summary.name], size=17, line=26, weight="bold")
@@ -75,13 +70,8 @@ def figure(story: Story, width: float, *, alone: bool) -> Figure:
         page.skip(BELOW_PLOT)
     page.skip(AXIS + 10)
     for line in listed:
-        page.list_line(line)
+        _list_line(page, line)
     return drawn
-
-
-def _wrapped(text: str, width: float, size: float, character: float = BOLD) -> list[str]:
-    """The text in lines that fit; `character` is a character's mean width in sizes of the text."""
-    return textwrap.wrap(text, max(20, int(width / (size * character))))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +90,7 @@ def _listing(marks: Sequence[Mark], width: float) -> list[_Line]:
     lines: list[_Line] = []
     weighty = sorted(numbered, key=lambda mark: mark.kind is EventKind.TARGET_TRACKING)[:MOST_LISTED]
     for mark in sorted(weighty, key=numbered.index):
-        first, *rest = _wrapped(mark.sentence, width - 214, LISTED, REGULAR) or [""]
+        first, *rest = wrapped(mark.sentence, width - 214, LISTED, REGULAR) or [""]
         lines.append(_Line(mark=mark, when=f"minute {mark.minute}", who=mark.who, text=first, last=not rest))
         lines += [_Line(text=line, last=line is rest[-1]) for line in rest]
     if len(numbered) > MOST_LISTED:
@@ -108,41 +98,12 @@ def _listing(marks: Sequence[Mark], width: float) -> list[_Line]:
     return lines
 
 
-class _Cursor:
-    """Fills a figure from top to bottom, in points."""
-
-    def __init__(self, figure: Figure, width: float, height: float, indent: float) -> None:
-        self._figure, self._width, self._height = figure, width, height
-        self._y, self._indent = height, indent
-
-    def skip(self, points: float) -> None:
-        self._y -= points
-
-    def write(
-        self, lines: Sequence[str], *, size: float, line: float, colour: str = "ink", weight: str = "normal"
-    ) -> None:
-        for text in lines:
-            self._text(
-                self._indent, text, size=size, color=LIGHT[colour], weight=weight, baseline=line * 0.75
-            )
-            self.skip(line)
-
-    def plot(self, height: float) -> Axes:
-        self.skip(height)
-        return self._figure.add_axes(
-            (LEFT / self._width, self._y / self._height, (self._width - LEFT - RIGHT) / self._width,
-             height / self._height)
-        )  # fmt: skip
-
-    def list_line(self, line: _Line) -> None:
-        if line.mark is not None:
-            _pill(self._figure, 18, self._y - LIST_LINE / 2, str(line.mark.number), line.mark.kind)
-        for x, text, colour in ((38, line.when, "muted"), (98, line.who, "muted"), (206, line.text, "ink")):
-            self._text(x, text, size=LISTED, color=LIGHT[colour], baseline=LIST_LINE * 0.73)
-        self.skip(LIST_LINE + (LIST_GAP if line.last else 0))
-
-    def _text(self, x: float, text: str, *, baseline: float, **style: Any) -> None:
-        self._figure.text(x / self._width, (self._y - baseline) / self._height, text, va="baseline", **style)
+def _list_line(page: Sheet, line: _Line) -> None:
+    if line.mark is not None:
+        _pill(page.figure, 18, page.y - LIST_LINE / 2, str(line.mark.number), line.mark.kind)
+    for x, text, colour in ((38, line.when, "muted"), (98, line.who, "muted"), (206, line.text, "ink")):
+        page.text(x, text, baseline=LIST_LINE * 0.73, size=LISTED, color=LIGHT[colour])
+    page.skip(LIST_LINE + (LIST_GAP if line.last else 0))
 
 
 def _time_axis(axes: Axes, story: Story, width: float, *, labelled: bool) -> None:
@@ -154,12 +115,8 @@ def _time_axis(axes: Axes, story: Story, width: float, *, labelled: bool) -> Non
     axes.xaxis.set_major_locator(FixedLocator(at))
     named = [f"minute {at[0]}", *map(str, at[1:])] if at else []
     axes.xaxis.set_major_formatter(FixedFormatter(named if labelled else [""] * len(at)))
-    axes.tick_params(axis="both", length=0, pad=12, labelsize=9.5)
-    axes.tick_params(axis="y", pad=5)
-    axes.grid(visible=True, axis="y", color=LIGHT["grid"], lw=0.8, zorder=0)
-    axes.set_axisbelow(True)
-    for side in ("left", "right", "top"):
-        axes.spines[side].set_visible(False)
+    plain_axes(axes)
+    axes.tick_params(axis="x", pad=12)
 
 
 def _place_marks(axes: Axes, marks: Sequence[Mark], story: Story, width: float) -> None:

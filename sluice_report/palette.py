@@ -22,6 +22,12 @@ LIGHT = {
     "target": "#c85200",
     "processing": "#8a6100",
     "failure": "#b3261e",
+    "arriving": "#8b949e",
+    "plan": "#3a3f45",
+    "spread": "#c9ebdf",
+    "p99": "#ecd5e6",
+    "p95": "#cf9dc1",
+    "p50": "#7d3a6b",
 }
 DARK = {
     "paper": "#11161c",
@@ -38,6 +44,12 @@ DARK = {
     "target": "#ff9149",
     "processing": "#e8b84a",
     "failure": "#ff7a70",
+    "arriving": "#6e7883",
+    "plan": "#d5dade",
+    "spread": "#174a3d",
+    "p99": "#44293c",
+    "p95": "#7f4c70",
+    "p50": "#dd93c5",
 }
 
 

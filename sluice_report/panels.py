@@ -57,7 +57,7 @@ def _backlog(axes: Axes, minutes: Rows, *, marks: Sequence[Mark]) -> None:
     at = [row.minute for row in minutes]
     in_work = [row.in_flight for row in minutes]
     together = [row.visible + row.in_flight for row in minutes]
-    _scale(axes, max(together), whole=True)
+    scale(axes, max(together), whole=True)
     axes.fill_between(at, in_work, color=LIGHT["in-work"], step="mid", lw=0, zorder=3)
     axes.fill_between(at, in_work, together, color=LIGHT["waiting"], step="mid", lw=0, zorder=3)
     room = Room(axes)
@@ -85,7 +85,7 @@ def _label_areas(room: Room, minutes: Rows, together: Sequence[int]) -> None:
 def _instances(axes: Axes, minutes: Rows) -> None:
     at = [row.minute for row in minutes]
     desired, running = [row.desired for row in minutes], [row.running for row in minutes]
-    _scale(axes, max(*desired, *running), whole=True)
+    scale(axes, max(*desired, *running), whole=True)
     axes.fill_between(at, running, color=LIGHT["running"], step="mid", lw=0, zorder=3)
     axes.step(at, desired, where="mid", color=LIGHT["asked"], lw=1.6, zorder=4)
     room = Room(axes)
@@ -110,9 +110,9 @@ def _per_instance(axes: Axes, minutes: Rows) -> None:
     targets = [row.target for row in minutes]
     known = [value for value in (*values, *targets) if value is not None]
     if _dwarfs(minutes):
-        _logarithmic(axes, max(known), min(target for target in targets if target))
+        logarithmic(axes, max(known), min(target for target in targets if target))
     else:
-        _scale(axes, max(known, default=1))
+        scale(axes, max(known, default=1))
     axes.step(at, _gaps(values), where="mid", color=LIGHT["per-instance"], lw=1.6, zorder=4)
     axes.step(at, _gaps(targets), where="mid", color=LIGHT["target"], lw=1.4, ls=(0, (5, 2.5)), zorder=3)
     room = Room(axes)
@@ -132,7 +132,7 @@ def _per_instance(axes: Axes, minutes: Rows) -> None:
 def _processing(axes: Axes, minutes: Rows) -> None:
     at, values = [row.minute for row in minutes], [row.processing_s for row in minutes]
     known = [(float(row.minute), row.processing_s) for row in minutes if row.processing_s is not None]
-    _scale(axes, max(value for _, value in known))
+    scale(axes, max(value for _, value in known))
     axes.step(at, _gaps(values), where="mid", color=LIGHT["processing"], lw=1.6, zorder=4)
     room = Room(axes)
     room.line(at, values)
@@ -151,19 +151,20 @@ def _dwarfs(minutes: Rows) -> bool:
     return bool(targets) and most > DWARFED * min(targets)
 
 
-def _scale(axes: Axes, most: float, *, whole: bool = False) -> None:
-    axes.set_ylim(0, (most or 1) * HEADROOM)
+def scale(axes: Axes, most: float, *, whole: bool = False, headroom: float = HEADROOM) -> None:
+    """From zero to the most and, above it, the labels' room."""
+    axes.set_ylim(0, (most or 1) * headroom)
     axes.yaxis.set_major_locator(
         MaxNLocator(3, integer=whole, steps=[1, 2, 2.5, 5, 10] if not whole else [1, 2, 5, 10])
     )
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: wording.number(value)))
 
 
-def _logarithmic(axes: Axes, most: float, least_target: float) -> None:
+def logarithmic(axes: Axes, most: float, least_target: float, *, headroom: float = LOG_HEADROOM) -> None:
     """Zero, then powers of ten; linear below the target's own power of ten."""
     linear = 10.0 ** math.floor(math.log10(least_target))
     axes.set_yscale("symlog", linthresh=linear, linscale=0.5)
-    axes.set_ylim(0, most * LOG_HEADROOM)
+    axes.set_ylim(0, most * headroom)
     powers = range(round(math.log10(linear)), math.ceil(math.log10(most)) + 1)
     axes.yaxis.set_major_locator(FixedLocator([0, *(10.0**power for power in powers)]))
     axes.yaxis.set_minor_locator(NullLocator())

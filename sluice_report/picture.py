@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
+from matplotlib.figure import Figure
 
-from sluice_report.layout import LEFT, POINTS_PER_INCH, RIGHT, figure
+from sluice_report.layout import figure
 from sluice_report.palette import LIGHT, with_variables
+from sluice_report.sheet import LEFT, POINTS_PER_INCH, RIGHT
 from sluice_sim.embedded.story import Story
 
 PNG_SCALE = 2
@@ -26,7 +28,6 @@ STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
     "svg.fonttype": "none",
-    "svg.hashsalt": "sluice",
     "text.parse_math": False,
     "axes.edgecolor": LIGHT["muted"],
     "axes.facecolor": "none",
@@ -50,27 +51,36 @@ class Drawing:
 
 def png(story: Story, *, width: float = 860) -> bytes:
     """The picture that stands by itself: title, panels, chronicle."""
-    with _style():
-        drawn = figure(story, width, alone=True)
-        out = io.BytesIO()
-        drawn.savefig(out, format="png", dpi=POINTS_PER_INCH * PNG_SCALE, metadata={"Software": None})
-    return out.getvalue()
+    with style():
+        return png_of(figure(story, width, alone=True))
 
 
 def drawing(story: Story, *, width: float) -> Drawing:
     """The panels for the page, in the page's own colours and font."""
-    with _style(**{"svg.hashsalt": f"{story.summary.name} {width}"}):
-        drawn = figure(story, width, alone=False)
-        out = io.StringIO()
-        drawn.savefig(out, format="svg", transparent=True, metadata={"Date": None})
-    height = drawn.get_size_inches()[1] * POINTS_PER_INCH
+    with style(salt=f"{story.summary.name} {width}"):
+        svg = svg_of(figure(story, width, alone=False))
     return Drawing(
-        svg=with_variables(_inline(out.getvalue(), width, height)),
+        svg=svg,
         left=LEFT / width,
         right=1 - RIGHT / width,
         first=story.minutes[0].minute,
         last=story.minutes[-1].minute,
     )
+
+
+def png_of(drawn: Figure) -> bytes:
+    """A figure as a PNG of two pixels a point."""
+    out = io.BytesIO()
+    drawn.savefig(out, format="png", dpi=POINTS_PER_INCH * PNG_SCALE, metadata={"Software": None})
+    return out.getvalue()
+
+
+def svg_of(drawn: Figure) -> str:
+    """A figure as an SVG inside HTML, in the page's own colours and font."""
+    out = io.StringIO()
+    drawn.savefig(out, format="svg", transparent=True, metadata={"Date": None})
+    width, height = (float(inches) * POINTS_PER_INCH for inches in drawn.get_size_inches())
+    return with_variables(_inline(out.getvalue(), width, height))
 
 
 def _inline(svg: str, width: float, height: float) -> str:
@@ -86,11 +96,11 @@ def _inline(svg: str, width: float, height: float) -> str:
 
 
 @contextmanager
-def _style(**more: str) -> Iterator[None]:
-    """The report's own style, whatever the user's matplotlibrc says."""
+def style(*, salt: str = "sluice") -> Iterator[None]:
+    """The report's own style, whatever the user's matplotlibrc says; every SVG of a page has its own salt."""
     with matplotlib.rc_context(), warnings.catch_warnings():
         # A name in a script the built-in font lacks is drawn as boxes in the PNG; the page has the reader's.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE | more)
+        matplotlib.rcParams.update(STYLE | {"svg.hashsalt": salt})
         yield

@@ -55,6 +55,11 @@ class Room:
         self._take(left, height - AIR, right, height + AIR)
         self._take(left - AIR / 2, np.minimum(before, height), left + AIR / 2, np.maximum(before, height))
 
+    def spot(self, x: float, y: float, radius: float) -> None:
+        """A dot takes so many points around it."""
+        centre = self._points([x], [y])[0]
+        self._take(*(np.array([edge]) for edge in (*(centre - radius), *(centre + radius))))
+
     def label(self, text: str, colour: str, anchors: Sequence[Anchor], *, weight: str = "bold") -> None:
         """Write the text in the free place nearest to an anchor (minute, value); far off, with a leader.
 

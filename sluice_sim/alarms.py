@@ -114,10 +114,12 @@ class Alarm:
         `series` holds, by query id, the statistic of each period keyed by the period's start (epoch
         seconds, a multiple of the period). The newest period is the last one that has ended at `now`.
         """
-        values = self.expression.evaluate(series, missing)
-        newest = (int(now // self.period_s) - 1) * self.period_s
-        count = self.evaluation_periods + EXTRA_POINTS
-        return [values.get(newest - age * self.period_s) for age in reversed(range(count))]
+        end = int(now // self.period_s) * self.period_s
+        begin = end - (self.evaluation_periods + EXTRA_POINTS) * self.period_s
+        periods = range(begin, end, self.period_s)
+        looked_at = {name: {at: of[at] for at in periods if at in of} for name, of in series.items()}
+        values = self.expression.evaluate(looked_at, missing)
+        return [values.get(at) for at in periods]
 
     def next_state(self, points: Sequence[float | None], previous: State) -> State:
         """The state that `points` (the evaluation range, newest last) put the alarm in; see `next_state`."""

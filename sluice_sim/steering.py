@@ -133,6 +133,7 @@ class GroupTracker:
     def __init__(self, policy: TargetTracking, fleet: SteeredFleet, held: HeldTarget) -> None:
         self._policy, self._fleet, self._held = policy, fleet, held
         self._bells = _Bells()
+        self._alarms: dict[int, list[Alarm]] = {}
 
     @property
     def fleet_name(self) -> str:
@@ -149,12 +150,16 @@ class GroupTracker:
         target = self._held()
         if target is not None and target != self._policy.target:
             self._policy, self._bells = self._policy.with_target(target), _Bells()
+            self._alarms = {}
         return target is not None
 
     def alarms(self) -> list[Alarm]:
         """AlarmLow's threshold follows the group's size."""
-        low = self._policy.low_alarm(self._fleet.size().desired)
-        return [self._policy.high_alarm(), *([low] if low else [])]
+        size = self._fleet.size().desired
+        if size not in self._alarms:
+            low = self._policy.low_alarm(size)
+            self._alarms[size] = [self._policy.high_alarm(), *([low] if low else [])]
+        return self._alarms[size]
 
     def steer(self, now: float, points: Points) -> Scaled | None:  # noqa: ARG002 - instances know their age
         """Scale out counts warmed instances alone; scale-in waits while any warms up."""
@@ -190,6 +195,7 @@ class ServiceTracker:
         self._policy, self._fleet, self._held = policy, fleet, held
         self._bells = _Bells()
         self._cooldowns = Cooldowns.none()
+        self._alarms: list[Alarm] = []
 
     @property
     def fleet_name(self) -> str:
@@ -206,12 +212,15 @@ class ServiceTracker:
         target = self._held()
         if target is not None and target != self._policy.target:
             self._policy, self._bells = self._policy.with_target(target), _Bells()
+            self._alarms = []
         return target is not None
 
     def alarms(self) -> list[Alarm]:
         """AlarmLow stands at 0.9 times the target."""
-        low = self._policy.low_alarm()
-        return [self._policy.high_alarm(), *([low] if low else [])]
+        if not self._alarms:
+            low = self._policy.low_alarm()
+            self._alarms = [self._policy.high_alarm(), *([low] if low else [])]
+        return self._alarms
 
     def steer(self, now: float, points: Points) -> Scaled | None:
         """Cooldowns, deployments and suspensions hold what they hold at AWS."""

@@ -19,7 +19,7 @@ from sluice_sim.monitoring import AlarmChange, Monitoring, Values
 from sluice_sim.service_tracking import ServiceTracking
 from sluice_sim.simulation.metrics import metric_id
 from sluice_sim.simulation.plant import Look
-from sluice_sim.simulation.site import Site
+from sluice_sim.simulation.site import Site, Told
 from sluice_sim.steering import GroupTracker, Scaled, ServiceTracker, Size
 from sluice_sim.target_tracking import TargetTracking
 
@@ -128,7 +128,8 @@ class SimulatedAws:
             yield _query(metric.namespace, metric.name, metric.dimensions), float(value)
 
     def _scaled(self, scaled: Scaled) -> None:
-        """Told by the fleet's adapter already."""
+        text = f"{scaled.before} -> {scaled.after}: target tracking, {scaled.why}"
+        self.site.told.append(Told(at_s=self.site.plant.now_s, who="AWS", text=text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +145,8 @@ class SteeredPlant:
 
     def size(self) -> Size:
         """What is asked for and what there is."""
-        look = self.site.plant.look()
-        return Size(desired=look.desired, running=look.running, booting=len(look.ready_s))
+        running, booting = self.site.plant.size()
+        return Size(desired=self.site.plant.desired, running=running, booting=booting)
 
     def bounds(self) -> tuple[int, int]:
         """The fleet's own, which are the document's here."""
@@ -164,8 +165,8 @@ class SteeredPlant:
         return False
 
     def set_desired(self, desired: int) -> None:
-        """What target tracking asks for."""
-        self.site.ask(desired, "AWS's target tracking", who="AWS")
+        """What target tracking asks for, within the bounds it knows; told with its reason by `_scaled`."""
+        self.site.plant.set_desired(desired)
 
 
 def _query(namespace: str, name: str, dimensions: Mapping[str, str]) -> MetricQuery:

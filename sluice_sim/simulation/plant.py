@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from sluice_sim.clock import VirtualClock
-from sluice_sim.simulation import stations
+from sluice_sim.simulation import ledger, stations
 from sluice_sim.simulation.stations import Floats, Messages, Station, Whole
 
 RETRY_S = 10.0
@@ -129,7 +129,8 @@ class Plant:
         self._invisible_until_s = [until for until in self._invisible_until_s if until > now]
         in_flight = int(station.counts[stations.BUSY]) + len(self._invisible_until_s)
         out = int(station.counts[stations.FINISHED]) + int(station.counts[stations.BURIED])
-        running = [one for one in self._alive if one.ready_s <= now and one.stopped_s > now]
+        running = [one for one in self._alive if one.ready_s <= now < one.stopped_s]
+        busy = station.busy
         return Look(
             now_s=now,
             visible=arrived - delayed - in_flight - out,
@@ -137,11 +138,17 @@ class Plant:
             delayed=delayed,
             desired=self.desired,
             running=len(running),
-            idle=sum(station.busy[one.number] == 0 for one in running),
-            ready_s=tuple(
-                sorted(one.ready_s for one in self._alive if one.ready_s > now and one.stopped_s > now)
-            ),
+            idle=int(np.count_nonzero(busy[[one.number for one in running]] == 0)) if running else 0,
+            ready_s=self._booting(now),
         )
+
+    def size(self) -> tuple[int, int]:
+        """How many instances run and how many boot, without a look at the queue."""
+        now = self.now_s
+        return sum(one.ready_s <= now < one.stopped_s for one in self._alive), len(self._booting(now))
+
+    def _booting(self, now: float) -> tuple[float, ...]:
+        return tuple(sorted(one.ready_s for one in self._alive if now < min(one.ready_s, one.stopped_s)))
 
     def warmed(self, warmup_s: float) -> int:
         """Running instances that have been ready for at least `warmup_s`."""
@@ -181,11 +188,17 @@ class Plant:
         """Messages that ended in the dead-letter queue."""
         return int(self._station.counts[stations.BURIED])
 
+    def lost(self) -> int:
+        """Messages that are neither processed nor dead letters and that neither queue nor slot holds."""
+        return ledger.lost(self.messages, self._station)
+
     def gone_s(self) -> Floats:
         """When each instance ever launched was gone; NaN where it still is."""
         return self._station.gone_s[: len(self.instances)]
 
     def _advance(self) -> None:
+        if self.now_s == self._station.now_s[0]:
+            return  # whatever began at this moment is due at it, not before it
         minutes = int(self.now_s // stations.MINUTE_S) + 2
         if minutes > self._station.duration_count.size:
             more = max(minutes, 2 * self._station.duration_count.size)
@@ -194,7 +207,10 @@ class Plant:
                 duration_square_s2=_longer(self._station.duration_square_s2, more, 0),
                 duration_count=_longer(self._station.duration_count, more, 0),
             )
-        stations.advance(self.now_s, self.conditions.delay_s, self.messages, self._station)
+        conditions = self.conditions
+        stations.advance(
+            self.now_s, conditions.delay_s, conditions.max_receives, self.messages, self._station
+        )
 
     def _reconcile(self) -> None:
         """Launch what is missing; let go what is too many."""
@@ -265,14 +281,7 @@ class Plant:
             float(begun + (math.floor((now - begun) / timeout_s) + 1) * timeout_s) for begun in started
         ]
         self.redelivered += stations.kill(
-            one.berth,
-            now,
-            timeout_s,
-            conditions.max_receives,
-            conditions.delay_s,
-            self.messages,
-            station,
-            conditions.concurrency,
+            one.berth, now, timeout_s, self.messages, station, conditions.concurrency
         )
 
     def _interrupt(self, one: Instance) -> None:

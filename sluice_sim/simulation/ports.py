@@ -74,9 +74,12 @@ class SimulatedFleets:
         }
 
     def set_desired(self, fleet: Fleet, instances: int) -> None:
-        """Ask for this many."""
+        """Ask for this many; AWS refuses what is out of the fleet's own bounds."""
         if fleet != self.site.deployed.workload.fleet:
             raise ConfigError(f"AWS knows no {fleet}")
+        low, high = self.site.minimum, self.site.maximum
+        if not low <= instances <= high:
+            raise ConfigError(f"{fleet}: ValidationError: {instances} is outside {low}..{high}")
         self.site.plant.set_desired(instances)
 
 
@@ -143,7 +146,8 @@ class SimulatedPolicies:
 
     def read(self, workload: Workload) -> Policy:
         """The policy of the run's workload."""
-        if workload.policy_arn is None or self.aws.target is None:
+        own = self.aws.site.deployed.workload.policy_arn
+        if workload.policy_arn is None or workload.policy_arn != own or self.aws.target is None:
             raise ConfigError(f"workload {workload.name}: {workload.fleet} has no scaling policy")
         return Policy(fleet=workload.fleet, target=self.aws.target, definition={})
 

@@ -66,6 +66,8 @@ class Run:
     dead_letters: int
     end_s: float
     wall_s: float
+    lost: int = 0
+    """Messages that nobody holds and nobody processed, by identity."""
 
 
 def simulate(
@@ -130,6 +132,7 @@ def simulate(
         dead_letters=plant.dead_letters,
         end_s=plant.now_s,
         wall_s=time.perf_counter() - began,
+        lost=plant.lost(),
     )
 
 

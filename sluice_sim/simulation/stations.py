@@ -76,60 +76,97 @@ class Station(NamedTuple):
 
 @njit(cache=True)
 def advance(  # noqa: C901 - one loop over events, in the order in which they happen
-    until_s: float, delay_s: float, messages: Messages, station: Station
+    until_s: float, delay_s: float, max_receives: int, messages: Messages, station: Station
 ) -> None:
-    """Let everything happen that is due before `until_s`."""
-    count, message_of = station.counts, station.message
+    """Let everything happen that is due before `until_s`.
+
+    As at SQS, a message moves to the dead-letter queue when it would be received once too often.
+    """
+    # Taken out of their tuples once: to hand a tuple of arrays on costs more than an event.
+    count, message_of, instance_of = station.counts, station.message, station.instance
+    abandoned, idle, busy = station.abandoned, station.idle, station.busy
+    due_s, due_slot, visible_s, visible_message = (
+        station.due_s,
+        station.due_slot,
+        station.visible_s,
+        station.visible_message,
+    )
+    arrival_s, service_s, started_s = messages.arrival_s, messages.service_s, messages.started_s
+    receives, state = messages.receives, messages.state
+    sum_s, square_s2, finished = (
+        station.duration_sum_s,
+        station.duration_square_s2,
+        station.duration_count,
+    )
     grouped = messages.following.size > 0
-    total = messages.arrival_s.size
+    total, ring = messages.arrival_s.size, station.idle.size
+    slots = station.message.size // station.instance.size
     now = station.now_s[0]
     while True:
-        _pass_over_abandoned(station)
+        if count[IDLE] > 0 and abandoned[idle[count[HEAD]]]:
+            _pass_over_abandoned(station)
         visible = math.inf
         if not grouped and count[FRESH] < total:
-            visible = messages.arrival_s[count[FRESH]] + delay_s
-        again = count[RETURNS] > 0 and station.visible_s[0] <= visible
+            visible = arrival_s[count[FRESH]] + delay_s
+        again = count[RETURNS] > 0 and visible_s[0] <= visible
         if again:
-            visible = station.visible_s[0]
-        due = station.due_s[0] if count[EVENTS] > 0 else math.inf
+            visible = visible_s[0]
+        due = due_s[0] if count[EVENTS] > 0 else math.inf
         if count[IDLE] > 0 and visible <= due:
             moment = max(visible, now)
             if moment >= until_s:
                 break
             now = moment
             if again:
-                taken = _pop(station.visible_s, station.visible_message, count, RETURNS)
+                taken = _pop(visible_s, visible_message, count, RETURNS)
+                if receives[taken] >= max_receives:
+                    state[taken] = DEAD_LETTER
+                    count[BURIED] += 1
+                    _follow(taken, now, delay_s, messages, station)
+                    continue
             else:
                 taken = count[FRESH]
                 count[FRESH] += 1
-            slot = station.idle[count[HEAD]]
-            count[HEAD] = (count[HEAD] + 1) % station.idle.size
+            slot = idle[count[HEAD]]
+            count[HEAD] = count[HEAD] + 1 if count[HEAD] + 1 < ring else 0
             count[IDLE] -= 1
             message_of[slot] = taken
-            messages.started_s[taken] = now
-            messages.receives[taken] += 1
+            started_s[taken] = now
+            receives[taken] += 1
             count[BUSY] += 1
-            station.busy[_instance(station, slot)] += 1
-            _push(station.due_s, station.due_slot, count, EVENTS, now + messages.service_s[taken], slot)
+            busy[instance_of[slot // slots]] += 1
+            _push(due_s, due_slot, count, EVENTS, now + service_s[taken], slot)
             continue
         if due >= until_s:
             break
         now = due
-        slot = _pop(station.due_s, station.due_slot, count, EVENTS)
-        if station.abandoned[slot]:
+        slot = _pop(due_s, due_slot, count, EVENTS)
+        if abandoned[slot]:
             _release(station, slot)
             continue
-        instance = _instance(station, slot)
-        if message_of[slot] != NOBODY:
-            _finish(slot, instance, now, delay_s, messages, station)
+        instance = instance_of[slot // slots]
+        done = message_of[slot]
+        if done != NOBODY:
+            message_of[slot] = NOBODY
+            state[done] = PROCESSED
+            count[FINISHED] += 1
+            count[BUSY] -= 1
+            busy[instance] -= 1
+            minute = int(now / MINUTE_S)
+            sum_s[minute] += service_s[done]
+            square_s2[minute] += service_s[done] * service_s[done]
+            finished[minute] += 1
+            if grouped:
+                _follow(done, now, delay_s, messages, station)
         if station.stopping[instance]:
-            station.abandoned[slot] = 1
+            abandoned[slot] = 1
             _release(station, slot)
             station.serving[instance] -= 1
             if station.serving[instance] == 0:
                 station.gone_s[instance] = now
         else:
-            station.idle[(count[HEAD] + count[IDLE]) % station.idle.size] = slot
+            place = count[HEAD] + count[IDLE]
+            idle[place if place < ring else place - ring] = slot
             count[IDLE] += 1
     station.now_s[0] = until_s
 
@@ -161,14 +198,7 @@ def stop(berth: int, now_s: float, booting: bool, station: Station, slots: int) 
 
 @njit(cache=True)
 def kill(
-    berth: int,
-    now_s: float,
-    visibility_timeout_s: float,
-    max_receives: int,
-    delay_s: float,
-    messages: Messages,
-    station: Station,
-    slots: int,
+    berth: int, now_s: float, visibility_timeout_s: float, messages: Messages, station: Station, slots: int
 ) -> int:
     """An instance is gone at once; how many of its messages return, once their timeout ends."""
     instance, returned = station.instance[berth], 0
@@ -179,15 +209,10 @@ def kill(
             station.message[slot] = NOBODY
             station.counts[BUSY] -= 1
             station.busy[instance] -= 1
-            if messages.receives[held] >= max_receives:
-                messages.state[held] = DEAD_LETTER
-                station.counts[BURIED] += 1
-                _follow(held, now_s, delay_s, messages, station)
-            else:
-                extensions = math.floor((now_s - messages.started_s[held]) / visibility_timeout_s) + 1
-                again_s = messages.started_s[held] + extensions * visibility_timeout_s
-                _push(station.visible_s, station.visible_message, station.counts, RETURNS, again_s, held)
-                returned += 1
+            extensions = math.floor((now_s - messages.started_s[held]) / visibility_timeout_s) + 1
+            again_s = messages.started_s[held] + extensions * visibility_timeout_s
+            _push(station.visible_s, station.visible_message, station.counts, RETURNS, again_s, held)
+            returned += 1
         station.abandoned[slot] = 1
     station.serving[instance] = 0
     station.gone_s[instance] = now_s
@@ -203,34 +228,12 @@ def open_groups(messages: Messages, first: Whole, delay_s: float, station: Stati
 
 
 @njit(cache=True)
-def _finish(
-    slot: int, instance: int, now: float, delay_s: float, messages: Messages, station: Station
-) -> None:
-    done = station.message[slot]
-    station.message[slot] = NOBODY
-    messages.state[done] = PROCESSED
-    station.counts[FINISHED] += 1
-    station.counts[BUSY] -= 1
-    station.busy[instance] -= 1
-    minute = int(now // MINUTE_S)
-    station.duration_sum_s[minute] += messages.service_s[done]
-    station.duration_square_s2[minute] += messages.service_s[done] ** 2
-    station.duration_count[minute] += 1
-    _follow(done, now, delay_s, messages, station)
-
-
-@njit(cache=True)
 def _follow(done: int, now: float, delay_s: float, messages: Messages, station: Station) -> None:
     """The next message of the group may be taken from now on."""
     if messages.following.size > 0 and messages.following[done] != NOBODY:
         following = messages.following[done]
         visible_s = max(messages.arrival_s[following] + delay_s, now)
         _push(station.visible_s, station.visible_message, station.counts, RETURNS, visible_s, following)
-
-
-@njit(cache=True)
-def _instance(station: Station, slot: int) -> int:
-    return int(station.instance[slot // (station.message.size // station.instance.size)])
 
 
 @njit(cache=True)

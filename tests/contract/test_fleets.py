@@ -11,8 +11,10 @@ from sluice.aws.fleets import AwsFleets
 from sluice.core.model import AutoScalingGroup, Bounds, Capacity, EcsService, Fleet, Unknown
 from sluice.errors import ConfigError, SluiceError
 from sluice.ports import Fleets
+from sluice_sim.simulation.ports import SimulatedFleets
 from tests.aws import account
 from tests.fakes import FakeFleets
+from tests.simulation.sites import site
 
 
 @dataclass
@@ -31,7 +33,11 @@ def service(name: str) -> EcsService:
     return EcsService(cluster="workers", service=name)
 
 
-@pytest.fixture(params=["fake groups", "fake services", "groups", "services"])
+SEVERAL = ["fake groups", "fake services", "groups", "services"]
+"""A simulated run knows one fleet."""
+
+
+@pytest.fixture(params=[*SEVERAL, "simulated groups", "simulated services"])
 def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
     named: Callable[[str], Fleet] = group if request.param.endswith("groups") else service
     if request.param.startswith("fake"):
@@ -45,6 +51,9 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
 
         yield Subject(port=fake, create=create, gone=named("gone"))
         return
+    if request.param.startswith("simulated"):
+        yield simulated(named)
+        return
     with account.account(), account.threads() as pool:
         autoscaling, ecs = account.client("autoscaling"), account.client("ecs")
         scaling = account.client("application-autoscaling")
@@ -56,6 +65,18 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
             account.create_group if request.param == "groups" else account.create_service
         )
         yield Subject(port=port, create=lambda name, desired: new(name, desired=desired), gone=named("gone"))
+
+
+def simulated(named: Callable[[str], Fleet]) -> Subject:
+    """Its one fleet boots at once."""
+    run = site("transcription" if named is group else "queue-proc")
+    own = run.deployed.workload.fleet
+
+    def create(name: str, desired: int) -> Fleet:
+        run.plant.set_desired(desired)
+        return own
+
+    return Subject(port=SimulatedFleets(run), create=create, gone=named("gone"))
 
 
 def plenty() -> float:
@@ -92,6 +113,7 @@ def test_setting_the_same_count_again_changes_nothing(subject: Subject) -> None:
     assert read(subject, fleet) == [Capacity(desired=2, running=2, bounds=Bounds(min=0, max=5))]
 
 
+@pytest.mark.parametrize("subject", SEVERAL, indirect=True)
 def test_setting_one_fleet_leaves_the_others(subject: Subject) -> None:
     one, other = subject.create("one", 1), subject.create("other", 4)
     subject.port.set_desired(one, 3)
@@ -115,6 +137,15 @@ def test_setting_a_fleet_that_is_not_there_raises(subject: Subject) -> None:
 
 def test_no_fleets_are_no_readings(subject: Subject) -> None:
     assert subject.port.read([], plenty) == {}
+
+
+@pytest.mark.parametrize("subject", ["simulated groups", "simulated services"], indirect=True)
+def test_a_simulated_fleet_refuses_a_count_out_of_bounds_as_aws_does(subject: Subject) -> None:
+    fleet = subject.create("transcription", 2)
+    for instances in (-1, 6):
+        with pytest.raises(ConfigError, match=r"ValidationError: -?\d is outside 0..5"):
+            subject.port.set_desired(fleet, instances)
+    assert read(subject, fleet) == [Capacity(desired=2, running=2, bounds=Bounds(min=0, max=5))]
 
 
 @pytest.mark.parametrize("named", [group, service])

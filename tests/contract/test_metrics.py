@@ -9,9 +9,11 @@ import pytest
 from sluice.aws.cloudwatch import CloudWatchMetrics
 from sluice.core.model import DataPoint, Metric
 from sluice.ports import Metrics, Series, SeriesQuery
+from sluice_sim.simulation.ports import SimulatedMetrics
 from tests.aws import account
 from tests.builders import metric
 from tests.fakes import FakeMetrics
+from tests.simulation.sites import site
 
 BACKLOG = metric()
 OTHER = metric(AutoScalingGroupName="other")
@@ -24,10 +26,17 @@ def at(minutes: int) -> datetime:
     return START + timedelta(minutes=minutes)
 
 
-@pytest.fixture(params=["fake", "cloudwatch"])
+STATISTICS = ["fake", "cloudwatch"]
+"""A simulated run keeps one value a minute, which is each of its statistics."""
+
+
+@pytest.fixture(params=[*STATISTICS, "simulated"])
 def metrics(request: pytest.FixtureRequest) -> Iterator[Metrics]:
     if request.param == "fake":
         yield FakeMetrics()
+        return
+    if request.param == "simulated":
+        yield SimulatedMetrics(site())
         return
     with account.account():
         cloudwatch = account.client("cloudwatch")
@@ -71,6 +80,7 @@ def test_the_start_is_within_and_the_end_is_not(metrics: Metrics) -> None:
     assert read(metrics, end=10) == {at(0): 2, at(9): 3}
 
 
+@pytest.mark.parametrize("metrics", STATISTICS, indirect=True)
 def test_two_points_of_one_minute_are_one_value_by_each_statistic(metrics: Metrics) -> None:
     publish(metrics, point(5, 2), point(5, 4))
     assert read(metrics, "Maximum") == {at(5): 4}
@@ -78,6 +88,7 @@ def test_two_points_of_one_minute_are_one_value_by_each_statistic(metrics: Metri
     assert read(metrics, "SampleCount") == {at(5): 2}
 
 
+@pytest.mark.parametrize("metrics", STATISTICS, indirect=True)
 def test_a_longer_period_joins_its_minutes_at_its_start(metrics: Metrics) -> None:
     publish(metrics, point(5, 2), point(9, 4), point(10, 7))
     assert read(metrics, "Average", period_s=300) == {at(5): 3, at(10): 7}

@@ -9,9 +9,12 @@ from sluice.aws.policies import TargetTrackingPolicies
 from sluice.core.model import EcsService, Workload
 from sluice.errors import ConfigError
 from sluice.ports import Policies, Policy
+from sluice_sim.simulation.aws import SimulatedAws
+from sluice_sim.simulation.ports import SimulatedPolicies
 from tests.aws import account
 from tests.builders import ecs_workload, workload
 from tests.fakes import FakePolicies
+from tests.simulation.sites import site
 
 
 @dataclass
@@ -23,7 +26,11 @@ class Subject:
     """The workload with its policy's ARN as it is now (on AWS a put keeps it)."""
 
 
-@pytest.fixture(params=["fake group", "fake service", "group", "service"])
+SEVERAL = ["fake group", "fake service", "group", "service"]
+"""A simulated run has one policy."""
+
+
+@pytest.fixture(params=[*SEVERAL, "simulated group", "simulated service"])
 def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
     build = workload if request.param.endswith("group") else ecs_workload
     if request.param.startswith("fake"):
@@ -38,6 +45,12 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
             return served
 
         yield Subject(port=fake, create=create)
+        return
+    if request.param.startswith("simulated"):
+        run = site("transcription" if request.param.endswith("group") else "queue-proc")
+        aws = SimulatedAws(run)
+        aws.track_policy()
+        yield Subject(port=SimulatedPolicies(aws), create=lambda name: run.deployed.workload)
         return
 
     def create_in_account(name: str) -> Workload:
@@ -71,6 +84,7 @@ def test_the_target_that_is_put_is_read_back_and_may_be_fractional(subject: Subj
     assert subject.port.read(subject.renewed(served)).target == target
 
 
+@pytest.mark.parametrize("subject", SEVERAL, indirect=True)
 def test_one_workloads_put_leaves_the_others_policy(subject: Subject) -> None:
     served, other = subject.create("transcription"), subject.create("other")
     subject.port.put_target(subject.port.read(served), 20)
@@ -80,5 +94,5 @@ def test_one_workloads_put_leaves_the_others_policy(subject: Subject) -> None:
 def test_a_policy_that_is_not_there_is_refused_and_named(subject: Subject) -> None:
     served = subject.create("transcription")
     gone = replace(served, policy_arn=f"{served.policy_arn}-gone")
-    with pytest.raises(ConfigError, match=r"workload transcription: .* has no scaling policy"):
+    with pytest.raises(ConfigError, match=rf"workload {served.name}: .* has no scaling policy"):
         subject.port.read(gone)

@@ -10,9 +10,12 @@ from sluice.aws.sqs import SqsQueues
 from sluice.core.model import Backlog, Unknown
 from sluice.errors import SluiceError
 from sluice.ports import Queues
+from sluice_sim.simulation.ports import SimulatedQueues
 from tests.aws import account
 from tests.builders import backlog, queue_url
 from tests.fakes import FakeQueues
+from tests.simulation.plants import at, plant
+from tests.simulation.sites import site
 
 
 @dataclass
@@ -23,7 +26,11 @@ class Subject:
     """Bring the queue, still empty, to these counts."""
 
 
-@pytest.fixture(params=["fake", "sqs"])
+OPEN = ["fake", "sqs"]
+"""Into a simulated run a trace alone brings messages."""
+
+
+@pytest.fixture(params=[*OPEN, "simulated"])
 def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
     if request.param == "fake":
         fake = FakeQueues()
@@ -35,6 +42,10 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
         yield Subject(port=fake, create=create, fill=fake.holding.__setitem__)
         return
 
+    if request.param == "simulated":
+        yield simulated()
+        return
+
     def fill(url: str, counts: Backlog) -> None:
         account.send(url, counts.in_flight)
         account.receive(url, counts.in_flight)
@@ -44,6 +55,19 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
     with account.account(), account.threads() as pool:
         sqs = account.client("sqs")
         yield Subject(port=SqsQueues(lambda: sqs, pool), create=account.create_queue, fill=fill)
+
+
+def simulated() -> Subject:
+    """Its queue delays each message by ten minutes; one worker for each that is to be in flight."""
+    run = site("transcription")
+
+    def fill(url: str, counts: Backlog) -> None:
+        arrivals = [0.0] * (counts.visible + counts.in_flight) + [650.0] * counts.delayed
+        run.plant = plant(arrivals, 9999, delay_s=600)
+        run.plant.set_desired(counts.in_flight)
+        at(run.plant, 700)
+
+    return Subject(port=SimulatedQueues(run), create=lambda name: run.deployed.workload.queue_url, fill=fill)
 
 
 def plenty() -> float:
@@ -87,6 +111,7 @@ def test_no_queues_are_no_readings(subject: Subject) -> None:
     assert subject.port.read([], plenty) == {}
 
 
+@pytest.mark.parametrize("subject", OPEN, indirect=True)
 @pytest.mark.parametrize("name", ["load", "load.fifo"])
 def test_every_body_that_is_sent_waits_in_the_queue(subject: Subject, name: str) -> None:
     url = subject.create(name)

@@ -3,12 +3,20 @@
 `whole_matrix.py` beside it plays every cell.
 """
 
+from pathlib import Path
+
 import pytest
 
-from tests.faults.matrix import Cell, played, share
+from tests.faults.matrix import Cell, cells, played, share
 from tests.faults.stage import Stage
 
 
 @pytest.mark.parametrize("cell", share(), ids=str)
 def test_nothing_unsafe_happens_when(on_stage: Stage, cell: Cell) -> None:
     played(cell, on_stage)
+
+
+def test_the_page_on_trust_states_the_sizes_of_the_matrix() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs/trust.md").read_text(encoding="utf-8")
+    assert f"{len(cells())} cells" in page
+    assert f"the {len(share())} in which" in page

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from pathlib import Path
 
-import pytest
-
+from tests.report.browser import needs_chromium, opened
 from tests.report.conftest import Elements, Report
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-CHROMIUM = next((path for name in NAMES if (path := shutil.which(name))), None)
-
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None,
-    reason="no Chromium on the PATH: install one (apt-get install chromium) to open the report",
-)
+pytestmark = needs_chromium
 
 POINT_AT_THE_DECISION = """<script>
 const chart = [...document.querySelectorAll(".chart")].find((drawing) => drawing.clientWidth);
@@ -27,24 +18,8 @@ chart.dispatchEvent(new PointerEvent("pointermove", place));
 </script></body>"""
 
 
-def _open(page: Path, profile: Path, width: int = 1280) -> tuple[str, list[str]]:
-    """The document as the browser sees it, and what it wrote to the console.
-
-    Without Chromium's own sandbox and shared memory: neither exists in many a container.
-    """
-    ran = subprocess.run(
-        [
-            str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-            "--enable-logging=stderr", f"--user-data-dir={profile}", f"--window-size={width},900",
-            "--dump-dom", page.as_uri(),
-        ],
-        capture_output=True, text=True, timeout=120, check=True,
-    )  # fmt: skip
-    return ran.stdout, [line for line in ran.stderr.splitlines() if ":CONSOLE" in line]
-
-
 def test_the_page_opens_without_a_word_on_the_console(report: Report, tmp_path: Path) -> None:
-    document, console = _open(report.written[0], tmp_path)
+    document, console = opened(report.written[0], tmp_path)
     assert console == []
     assert document.count("<svg") == 4
 
@@ -54,7 +29,7 @@ def test_pointing_at_a_decision_shows_its_minute_its_numbers_and_its_reason(
 ) -> None:
     page = tmp_path / "pointed.html"
     page.write_text(report.html.replace("</body>", POINT_AT_THE_DECISION), encoding="utf-8")
-    document, console = _open(page, tmp_path / "profile")
+    document, console = opened(page, tmp_path / "profile")
     assert console == []
     tip = document.split('<div class="tip" role="status"')[1].split("</div>")[0]
     assert "hidden" not in tip.split(">")[0]
@@ -71,5 +46,5 @@ def test_an_error_in_the_page_would_be_seen(report: Report, tmp_path: Path) -> N
     broken = report.html.replace("const items =", "const things =")
     assert broken != report.html
     page.write_text(broken, encoding="utf-8")
-    _, console = _open(page, tmp_path / "profile")
+    _, console = opened(page, tmp_path / "profile")
     assert any("items is not defined" in line for line in console)

@@ -16,12 +16,12 @@ from sluice_sim.monitoring import AlarmChange
 from sluice_sim.simulation.aws import SimulatedAws
 from sluice_sim.simulation.plant import ScaleIn
 from sluice_sim.simulation.ports import RunReport, world
-from sluice_sim.simulation.setting import BOOTSTRAP, SHUTDOWN
+from sluice_sim.simulation.setting import BOOTSTRAP, SHUTDOWN, SettingError
 from sluice_sim.simulation.site import Site
 
 SCHEDULER_LATENESS_S = 3
 """EventBridge Scheduler starts its targets some seconds into the minute they stand for."""
-FUNCTION_S = 30.0
+FUNCTION_S, RETUNE_S = 25.0, 275.0
 MINUTE_S, HOUR_S = 60, 3600
 
 
@@ -30,9 +30,16 @@ class Policy:
 
     name = "sluice"
     scale_in: ScaleIn | None = None
+    tick_s: float = MINUTE_S
+    """Whole minutes: EventBridge Scheduler knows nothing finer."""
 
     def attach(self, site: Site) -> None:
         """Alarms and policy as the stack defines them, ticks and retunes as the schedules do."""
+        if self.tick_s % MINUTE_S:
+            raise SettingError(
+                f"a tick of {self.tick_s:g} s: the policy sluice is run by EventBridge Scheduler, in whole "
+                "minutes; give a multiple of 60"
+            )
         self._site = site
         self._aws = SimulatedAws(site, on_alarm=self._on_alarm)
         self._aws.watch_alarms()
@@ -40,7 +47,7 @@ class Policy:
         self._world: World = world(self._aws)
         self.report = RunReport(site)
         now = site.clock.now
-        for period_s, action in ((MINUTE_S, self._tick), (HOUR_S, self._retune)):
+        for period_s, action in ((self.tick_s, self._tick), (HOUR_S, self._retune)):
             first = (now // period_s + 1) * period_s + SCHEDULER_LATENESS_S
             site.clock.every(period_s, action, first=first)
 
@@ -49,7 +56,8 @@ class Policy:
         publish_backlog(scheduled, self._world, self.report, lambda: FUNCTION_S)
 
     def _retune(self) -> None:
-        retune_targets(RetuneRequest(trigger=Trigger.SCHEDULE), self._world, self.report)
+        request = RetuneRequest(trigger=Trigger.SCHEDULE)
+        retune_targets(request, self._world, self.report, lambda: RETUNE_S)
 
     def _on_alarm(self, action: str, change: AlarmChange) -> None:
         workload = self._site.deployed.workload

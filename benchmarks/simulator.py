@@ -1,0 +1,112 @@
+"""How fast the simulator is, beside a plain SimPy model on this machine: `python benchmarks/simulator.py`.
+
+The whole run with `sluice` (30 days of 600,000 messages a day, alarms, ticks, target tracking) against the
+whole run of the SimPy model, which has workers and no control at all; then the event loops alone.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import numpy as np
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[1] / folder) for folder in ("", "layers/sluice")]
+
+from benchmarks import simpy_model  # noqa: E402
+from sluice_sim.clock import VirtualClock  # noqa: E402
+from sluice_sim.simulation import policies, setting  # noqa: E402
+from sluice_sim.simulation.plant import Conditions, Plant  # noqa: E402
+from sluice_sim.simulation.run import Load, Run, simulate  # noqa: E402
+from sluice_sim.simulation.stations import Floats, Messages  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[1]
+DAY_S = 86_400.0
+MESSAGES_PER_DAY = 600_000
+SERVICE_S, BOOT_S, PROMISE_S, WORKERS = 4.3, 180.0, 300.0, 32
+SIMPY_DAYS = 0.5
+"""Enough for a steady figure; its time is linear in messages."""
+
+
+def load(days: float) -> Load:
+    """Random arrivals of constant rate, and what the workload's messages take."""
+    count = int(days * MESSAGES_PER_DAY)
+    random = np.random.default_rng(0)
+    return Load(
+        arrival_s=np.sort(random.uniform(0, days * DAY_S, count)),
+        service_s=np.full(count, SERVICE_S),
+        horizon_s=days * DAY_S,
+    )
+
+
+def seconds(action: Callable[[], object]) -> float:
+    """Wall-clock seconds an action takes."""
+    began = time.perf_counter()
+    action()
+    return time.perf_counter() - began
+
+
+def whole_run(what: Load, policy: str) -> Run:
+    """The environment `bulk-consumer`, at a target of 60 messages per task."""
+    environment = setting.environments(ROOT)["bulk-consumer"] | {"MessagesPerInstance": "60"}
+    return simulate(
+        setting.deployed(ROOT, environment),
+        what,
+        Conditions(boot_s=lambda: BOOT_S),
+        policies.named(policy),
+        promise_s=PROMISE_S,
+        boot_s=BOOT_S,
+    )
+
+
+def event_loop(what: Load) -> tuple[float, Floats]:
+    """Seconds in the event loop alone with a fixed fleet, and when each message starts."""
+    count = what.arrival_s.size
+    messages = Messages(
+        arrival_s=what.arrival_s,
+        service_s=what.service_s,
+        started_s=np.full(count, np.nan),
+        state=np.zeros(count, np.uint8),
+        receives=np.zeros(count, np.uint8),
+        following=np.zeros(0, np.int64),
+    )
+    clock = VirtualClock()
+    plant = Plant(messages, Conditions(boot_s=lambda: 0.0), clock, np.random.default_rng(0), WORKERS)
+    plant.set_desired(WORKERS)
+    clock.run_until(what.horizon_s + DAY_S)
+    return seconds(plant.look), messages.started_s
+
+
+@click.command()
+@click.option("--days", default=30.0, show_default=True, help="Days of 600,000 messages for the whole run.")
+def main(days: float) -> None:
+    """Whole run against whole run, and event loop against event loop."""
+    whole_run(load(0.05), "sluice")  # compiled once, and kept
+    what, short = load(days), load(SIMPY_DAYS)
+    run_s = seconds(lambda: whole_run(what, "sluice"))
+    memory_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    loop_s, ours = event_loop(what)
+    _, begun = event_loop(short)
+    theirs: list[Floats] = []
+    simpy_s = seconds(lambda: theirs.append(simpy_model.play(short.arrival_s, short.service_s, WORKERS)))
+    if not np.allclose(begun, theirs[0]):
+        raise SystemExit("the two models start messages at different times: nothing is compared")
+    simpy_rate = short.arrival_s.size / simpy_s
+    rows = [
+        (f"whole run, sluice, {days:g} days", what.arrival_s.size, run_s),
+        (f"event loop alone, {days:g} days", ours.size, loop_s),
+        (f"SimPy, workers alone, {SIMPY_DAYS:g} days", short.arrival_s.size, simpy_s),
+    ]
+    click.echo(f"{'':38}{'messages':>12}{'seconds':>10}{'per second':>14}{'x SimPy':>9}")
+    for name, count, took_s in rows:
+        rate = count / took_s
+        click.echo(f"{name:38}{count:>12,}{took_s:>10.1f}{rate:>14,.0f}{rate / simpy_rate:>9.1f}")
+    click.echo(f"peak memory of the whole run: {memory_gb:.2f} GB")
+
+
+if __name__ == "__main__":
+    main()

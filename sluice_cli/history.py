@@ -1,0 +1,141 @@
+"""`sluice history`: what a queue really had to do, from CloudWatch, as a trace to simulate.
+
+Owns which period is asked for (CloudWatch keeps minutes for 15 days, five minutes for 63, hours for 455) and
+how its statistics become durations. Reads with the credentials of whoever runs it, and writes to files alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import boto3
+import click
+import numpy as np
+
+from sluice.aws.cloudwatch import CloudWatchMetrics
+from sluice.core.model import Metric, Unknown
+from sluice.ports import Series, SeriesQuery
+from sluice_cli.refusals import Refused, refusals
+from sluice_cli.workloads import registered
+from sluice_sim.simulation import arrivals
+from sluice_sim.simulation.arrivals import Trace
+from sluice_sim.simulation.service import COLUMN, WEIGHT_COLUMN
+
+RETENTION = {15: 60, 63: 300, 455: 3600}
+"""Days for which CloudWatch keeps periods of so many seconds."""
+HOUR_S = 3600
+SETTLED = timedelta(minutes=5)
+"""The newest minutes may not be counted in full yet."""
+PERCENTILES = [f"p{2.5 + 5 * step:g}" for step in range(20)]
+"""The middles of twenty parts of as many messages each."""
+
+
+@click.command()
+@click.argument("workload")
+@click.option("--days", type=click.IntRange(1, max(RETENTION)), default=14, show_default=True)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default="arrivals.csv",
+    show_default=True,
+    help="The trace to write.",
+)
+@click.option(
+    "--durations-out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the processing times as well, for `simulate --durations`.",
+)
+@click.option("--region", help="Of the queue. [default: that of your AWS configuration]")
+def history(workload: str, days: int, out: Path, durations_out: Path | None, region: str | None) -> None:
+    """Write the arrivals of the last days as a trace, from CloudWatch.
+
+    WORKLOAD is an environment of samconfig.toml or a file with a workload document. Arrivals are
+    NumberOfMessagesSent of its queue: by the minute for 15 days, by five minutes for 63, by the hour for
+    455. Processing times are MsgProcessingDuration, hour by hour, in twenty parts from its percentiles, or
+    its average where CloudWatch has no percentiles. It takes cloudwatch:GetMetricData.
+    """
+    period_s = next(period for kept, period in RETENTION.items() if days <= kept)
+    until = _whole(datetime.now(UTC) - SETTLED, period_s)
+    since = until - timedelta(days=days)
+    with refusals():
+        described = registered(workload)
+        metrics = CloudWatchMetrics(lambda: boto3.client("cloudwatch", region_name=region))
+        sent = described.queue_metric("NumberOfMessagesSent")
+        counts = _series(metrics, sent, ["Sum"], period_s, since, until)["Sum"]
+        if not any(counts.values()):
+            raise Refused(
+                f"CloudWatch has no message sent to queue {described.queue_name} in the last {days} days: "
+                "check the queue's name, the region and the account of your credentials"
+            )
+        trace = _trace(counts, period_s, since, until)
+        _write(out, lambda: arrivals.write(trace, out))
+        click.echo(f"{out}: {trace.total:,} messages in {trace.arrivals.size:,} intervals of {period_s} s")
+        if durations_out is not None:
+            rows = _durations(metrics, described.duration_metric, since, until)
+            text = "\n".join([f"{COLUMN},{WEIGHT_COLUMN}", *rows]) + "\n"
+            _write(durations_out, lambda: durations_out.write_text(text, encoding="utf-8"))
+            click.echo(f"{durations_out}: {len(rows):,} durations")
+
+
+def _series(
+    metrics: CloudWatchMetrics,
+    metric: Metric,
+    statistics: Sequence[str],
+    period_s: int,
+    since: datetime,
+    until: datetime,
+) -> Mapping[str, Series]:
+    """These statistics of one metric; what CloudWatch could not answer is told."""
+    queries = {
+        statistic: SeriesQuery(metric=metric, statistic=statistic, period_s=period_s)
+        for statistic in statistics
+    }
+    found = {}
+    for statistic, series in metrics.read(queries, since, until).items():
+        if isinstance(series, Unknown):
+            raise Refused(series.why)
+        found[statistic] = series
+    return found
+
+
+def _trace(counts: Series, period_s: int, since: datetime, until: datetime) -> Trace:
+    """A period without data is one in which nothing was sent."""
+    sent = np.zeros(int((until - since).total_seconds()) // period_s, np.int64)
+    for at, count in counts.items():
+        place = int((at - since).total_seconds()) // period_s
+        if 0 <= place < sent.size:
+            sent[place] += round(count)
+    return Trace(interval_s=float(period_s), arrivals=sent, start_s=since.timestamp())
+
+
+def _durations(metrics: CloudWatchMetrics, metric: Metric, since: datetime, until: datetime) -> list[str]:
+    """Each hour's percentiles as rows that stand for a twentieth of its messages each."""
+    since, until = _whole(since, HOUR_S), _whole(until, HOUR_S) + timedelta(hours=1)
+    found = _series(metrics, metric, ["SampleCount", "Average", *PERCENTILES], HOUR_S, since, until)
+    rows = []
+    for at, samples in sorted(found["SampleCount"].items()):
+        parts = [found[percentile][at] for percentile in PERCENTILES if at in found[percentile]]
+        if not parts and at in found["Average"]:
+            parts = [found["Average"][at]]
+        weight = samples / len(parts) if parts else 0.0
+        rows += [f"{part:.6g},{weight:.6g}" for part in parts if part > 0 and weight > 0]
+    if not rows:
+        raise Refused(
+            f"CloudWatch has no {metric.name} with {dict(metric.dimensions)} in {metric.namespace}: "
+            "do the workers publish it? Leave --durations-out out, and simulate with --duration-s"
+        )
+    return rows
+
+
+def _whole(moment: datetime, period_s: int) -> datetime:
+    """The beginning of the period it is in."""
+    return datetime.fromtimestamp(moment.timestamp() // period_s * period_s, UTC)
+
+
+def _write(path: Path, write: Callable[[], object]) -> None:
+    try:
+        write()
+    except OSError as refused:
+        raise Refused(f"{path}: cannot be written: {refused.strerror}") from refused

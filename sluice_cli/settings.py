@@ -1,0 +1,204 @@
+"""The options of `sluice simulate` that are settings of an experiment, each with its type.
+
+Owns how a value on the command line becomes one; `--sweep` reads its values by the same types.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sluice_cli.refusals import Refused
+from sluice_sim.simulation import generators, service
+from sluice_sim.simulation.experiment import Generated
+from sluice_sim.simulation.plant import ScaleIn
+from sluice_sim.simulation.service import Boot
+
+GENERATOR_SETTINGS: dict[str, tuple[str, Callable[[str], float]]] = {
+    "days": ("days", float),
+    "per-day": ("per_day", lambda text: int(text.replace("_", ""))),
+    "interval-s": ("interval_s", float),
+}
+
+
+class Seconds(click.FloatRange):
+    """A finite number within a range; click itself lets NaN pass."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number, or click's refusal."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
+class BootTime(click.ParamType):
+    """`180`, or `120-240`."""
+
+    name = "SECONDS"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Boot:
+        """The boot time, or click's refusal."""
+        if isinstance(value, Boot):
+            return value
+        try:
+            return service.boot(value)
+        except ValueError as wrong:
+            self.fail(str(wrong), param, ctx)
+
+
+class TraceSource(click.ParamType):
+    """A file, or a generated shape: `diurnal`, `spiky:days=7:per-day=50000`."""
+
+    name = "FILE|SHAPE"
+
+    def convert(
+        self,
+        value: Any,
+        param: click.Parameter | None,  # noqa: ARG002 - click's signature
+        ctx: click.Context | None,  # noqa: ARG002
+    ) -> Path | Generated:
+        """The file's path or the shape to generate; a missing file is refused here."""
+        if not isinstance(value, str):
+            given: Path | Generated = value
+            return given
+        shape, *given_settings = value.split(":")
+        if shape in generators.SHAPES:
+            return Generated(shape=shape, **dict(map(_generator_setting, given_settings)))
+        if not Path(value).is_file():
+            raise Refused(
+                f"{value}: there is no such file; a trace can also be generated: "
+                f"{', '.join(generators.SHAPES)}"
+            )
+        return Path(value)
+
+
+def _generator_setting(text: str) -> tuple[str, Any]:
+    name, _, value = text.partition("=")
+    if name not in GENERATOR_SETTINGS:
+        raise Refused(f"{text}: a generated trace takes {', '.join(GENERATOR_SETTINGS)}, as in days=7")
+    field, parse = GENERATOR_SETTINGS[name]
+    try:
+        number = parse(value)
+    except ValueError:
+        number = math.nan
+    if not (math.isfinite(number) and number > 0):
+        raise Refused(f"{text}: {name} is a number above 0")
+    return field, number
+
+
+class Choice(click.ParamType):
+    """One of an enum's values."""
+
+    name = "CHOICE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> ScaleIn:
+        """The member, or click's refusal."""
+        try:
+            return ScaleIn(value)
+        except ValueError:
+            self.fail(f"{value!r} is not one of {', '.join(ScaleIn)}.", param, ctx)
+
+
+POSITIVE = Seconds(min=0, min_open=True)
+AT_LEAST_0 = Seconds(min=0)
+SHARE = Seconds(min=0, max=1, max_open=True)
+
+SETTINGS = [
+    click.option(
+        "--trace", type=TraceSource(), required=True,
+        help="Arrivals: a file with the header timestamp,arrivals (ISO 8601, or seconds from any zero), or a "
+        f"generated shape: {', '.join(generators.SHAPES)}, as in spiky or spiky:days=7:per-day=50000.",
+    ),
+    click.option(
+        "--duration-s", type=POSITIVE, default=5.0, show_default=True,
+        help="Seconds to process a message, on average.",
+    ),
+    click.option(
+        "--duration-cv", "variation", type=AT_LEAST_0, default=0.0, show_default=True,
+        help="Their coefficient of variation (deviation / mean): lognormal above 0, constant at 0.",
+    ),
+    click.option(
+        "--durations", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+        help="Processing times drawn from the column duration_s of this file instead.",
+    ),
+    click.option(
+        "--boot-s", "boot", type=BootTime(), default="180", show_default=True,
+        help="Seconds from launch to ready: one number, or a range such as 120-240.",
+    ),
+    click.option("--tick-s", type=POSITIVE, help="How often the policy decides. [default: its own period]"),
+    click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True,
+                 help="Of everything random."),
+    click.option(
+        "--promise-s", type=POSITIVE,
+        help="Acceptable seconds from arrival to start. [default: the workload's AcceptableLatencySeconds, "
+        "or MessagesPerInstance x duration / concurrency]",
+    ),
+    click.option(
+        "--concurrency", type=click.IntRange(1, 1000),
+        help="Messages an instance works on at a time. [default: ConcurrencyPerInstance, or 1]",
+    ),
+    click.option(
+        "--groups", type=click.IntRange(min=1),
+        help="FIFO queues: message groups. [default: 10 per slot of the largest fleet]",
+    ),
+    click.option(
+        "--scale-in", type=Choice(), default=ScaleIn.DRAIN, show_default="drain", metavar="|".join(ScaleIn),
+        help="What becomes of a message whose instance is to go: it is finished; it returns after its "
+        "visibility timeout; or the instance may not go.",
+    ),
+    click.option("--visibility-timeout-s", type=POSITIVE, default=300.0, show_default=True,
+                 help="Of the queue; workers extend it while they work."),
+    click.option("--max-receives", type=click.IntRange(1, 255), default=3, show_default=True,
+                 help="Before a message becomes a dead letter."),
+    click.option("--delay-s", type=AT_LEAST_0, default=0.0, show_default=True,
+                 help="Of the queue: a message is invisible at first."),
+    click.option(
+        "--spot-interruptions-per-hour", "interruptions_per_instance_hour", type=AT_LEAST_0, default=0.0,
+        show_default=True, help="Per instance.",
+    ),
+    click.option("--refusal-ratio", type=SHARE, default=0.0, show_default=True,
+                 help="Share of launches that find no capacity."),
+    click.option("--count-lag-s", type=AT_LEAST_0, default=0.0, show_default=True,
+                 help="How old the counts are that SQS answers with."),
+    click.option("--late-ratio", type=SHARE, default=0.01, show_default=True,
+                 help="Share of messages that the lower bound may start late."),
+]  # fmt: skip
+
+
+def settings(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command every setting as an option."""
+    for option in reversed(SETTINGS):
+        command = option(command)
+    return command
+
+
+def names(command: click.Command) -> dict[str, click.Parameter]:
+    """The settings of a command by what they are called after the dashes."""
+    fields = {field.name for field in dataclasses.fields(_experiment_type())}
+    return {
+        option.removeprefix("--"): param
+        for param in command.params
+        if param.name in fields
+        for option in param.opts
+        if option.startswith("--")
+    }
+
+
+def pairs(texts: Iterable[str], option: str) -> list[tuple[str, str]]:
+    """`name=value` as a pair each."""
+    split = [text.split("=", 1) for text in texts]
+    if wrong := [text for text, parts in zip(texts, split, strict=True) if len(parts) != 2 or not parts[0]]:
+        raise Refused(f"{option} {wrong[0]}: write it as name=value")
+    return [(name, value) for name, value in split]
+
+
+def _experiment_type() -> Any:
+    from sluice_sim.simulation.experiment import Experiment
+
+    return Experiment

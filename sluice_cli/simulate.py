@@ -1,0 +1,255 @@
+"""`sluice simulate`: what a configuration would cost, and whether its promise would hold, before a deploy."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from sluice_cli import settings, tables
+from sluice_cli.progress import Progressing
+from sluice_cli.refusals import Refused, refusals
+from sluice_cli.workloads import CHECKOUT, parameters
+from sluice_sim.simulation import policies
+from sluice_sim.simulation.experiment import Experiment, has_tick
+from sluice_sim.simulation.sweep import Outcome, frontier, play_all, play_in_turn
+
+WIDTH = 160
+"""Where the output is no terminal."""
+
+
+@click.command()
+@click.argument("workload")
+@settings.settings
+@click.option(
+    "--policy",
+    "policy",
+    default="sluice",
+    show_default=True,
+    metavar="NAME[,NAME]|all",
+    help="Ways of scaling to play: " + ", ".join(policies.names()) + ".",
+)
+@click.option(
+    "--set",
+    "overrides",
+    metavar="PARAMETER=VALUE",
+    multiple=True,
+    help="Another value for a parameter of workload.yaml; repeatable.",
+)
+@click.option(
+    "--sweep",
+    "sweeps",
+    metavar="NAME=V1,V2,...",
+    multiple=True,
+    help="Play every combination: NAME is an option without its dashes or a parameter of workload.yaml; "
+    "repeatable.",
+)
+@click.option("--no-bound", is_flag=True, help="Leave out the lower bound and what is compared with it.")
+@click.option(
+    "--report",
+    "directory",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write report.html and pictures there.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the numbers alone, as JSON.")
+def simulate(
+    workload: str,
+    policy: str,
+    overrides: tuple[str, ...],
+    sweeps: tuple[str, ...],
+    no_bound: bool,
+    directory: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Play a trace of arrivals against a workload and a way of scaling.
+
+    WORKLOAD is an environment of samconfig.toml or a file with a workload document. Messages come at random
+    moments of the trace's intervals, drawn with the seed; every wait is exact. Beside the result stands what
+    a clairvoyant would have paid, whom no policy can beat.
+
+    --json prints one object; for several policies a list of them; for a sweep a list of
+    {"set": ..., "frontier": ..., "result": ...}.
+    """
+    if options["durations"] is not None and options["variation"]:
+        raise Refused("--durations and --duration-cv are two ways to say the same: give one of them")
+    if directory is not None and sweeps:
+        raise Refused("--report shows runs, not sweeps: leave --sweep out, or compare policies by --policy")
+    with refusals():
+        first = Experiment(
+            root=CHECKOUT,
+            parameters={**parameters(workload), **dict(settings.pairs(overrides, "--set"))},
+            policy="sluice",
+            **options,
+        )
+        grid = _grid(policy, sweeps)
+        experiments = [_changed(first, point) for point in grid]
+        for experiment in experiments:
+            experiment.deployed()  # refuses now what would be refused later
+    with refusals(), Progressing(Console(stderr=True)) as bar:
+        if len(experiments) == 1 or directory is not None:
+            outcomes = play_in_turn(experiments, with_bound=not no_bound, on_progress=bar.show)
+        else:
+            outcomes = play_all(
+                experiments,
+                with_bound=not no_bound,
+                on_done=lambda done, of: bar.show(f"{len(experiments)} runs", done / of),
+            )
+    watched = sys.stdout.isatty() or "COLUMNS" in os.environ
+    console = Console(stderr=as_json, highlight=False, width=None if watched else WIDTH)
+    _introduce(console, workload, first, swept=bool(sweeps))
+    if directory is not None:
+        _report(outcomes, directory, workload, console)
+    labels = _labels(grid)
+    if as_json:
+        click.echo(json.dumps(_as_json(outcomes, labels, swept=bool(sweeps)), allow_nan=False, indent=2))
+    else:
+        _show(console, outcomes, labels, swept=bool(sweeps))
+    if any(outcome.result["lost"] for outcome in outcomes):
+        raise click.ClickException("messages were lost: this is a defect of the simulator, please report it")
+
+
+Point = Mapping[str, tuple[str, Any]]
+"""One combination of a grid: what a person wrote, and what it means."""
+
+
+def _grid(policy: str, sweeps: Sequence[str]) -> list[Point]:
+    swept = {name: text.split(",") for name, text in settings.pairs(sweeps, "--sweep")}
+    chosen = swept.pop("policy", None) or policy.split(",")
+    axes = {"policy": [(name, name) for name in _policies(chosen)]}
+    ctx = click.get_current_context()
+    known = settings.names(ctx.command)
+    for name, texts in swept.items():
+        param = known.get(name)
+        if param is None and not name[0].isupper():
+            raise Refused(
+                f"--sweep {name}: neither a parameter of workload.yaml nor one of policy, {', '.join(known)}"
+            )
+        axes[name] = [
+            (text, text if param is None else param.type.convert(text, param, ctx)) for text in texts
+        ]
+    return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+
+
+def _labels(grid: Sequence[Point]) -> list[dict[str, str]]:
+    """What tells the points of a grid apart, as it was written."""
+    apart = [name for name in grid[0] if len({point[name][0] for point in grid}) > 1 or name != "policy"]
+    return [{name: point[name][0] for name in apart} for point in grid]
+
+
+def _policies(chosen: Sequence[str]) -> list[str]:
+    known = policies.names()
+    if "all" in chosen:
+        return known
+    if unknown := [name for name in chosen if name not in known]:
+        raise Refused(f"{', '.join(unknown)}: no such policy; there are {', '.join(known)}, and all")
+    return list(dict.fromkeys(chosen))
+
+
+def _changed(first: Experiment, point: Point) -> Experiment:
+    """The experiment with the values of one point of the grid."""
+    command = click.get_current_context().command
+    known = settings.names(command)
+    fields = {str(known[name].name): value for name, (_, value) in point.items() if name in known}
+    overrides = {name: value for name, (_, value) in point.items() if name not in known}
+    changed = replace(first, parameters={**first.parameters, **overrides}, **fields)
+    if changed.tick_s is not None and not has_tick(changed.policy):
+        raise Refused(f"policy {changed.policy} has no tick whose period could be set: leave --tick-s out")
+    return changed
+
+
+def _introduce(console: Console, workload: str, first: Experiment, *, swept: bool) -> None:
+    """What is played, and what nobody has said."""
+    deployed = first.deployed()
+    bounds = deployed.workload.bounds
+    durations = str(first.durations) if first.durations is not None else f"{first.duration_s:g} s"
+    boot = f"{first.boot.least_s:g}" + (f"-{first.boot.most_s:g}" * (first.boot.least_s != first.boot.most_s))
+    facts = [
+        f"{first.trace}",
+        f"{durations} a message",
+        f"{first.slots_per_instance} at a time",
+        f"{bounds.min} to {bounds.max} instances",
+        f"boot {boot} s",
+        f"seed {first.seed}",
+    ]
+    if (groups := first.load_settings.groups) is not None:
+        facts.append(f"FIFO, {groups} message groups")
+    if swept:
+        facts.append("but for what is swept")
+    console.print(f"[bold]{workload}[/]: {', '.join(facts)}", soft_wrap=True)
+    defaults = ", ".join(f"{name}={value}" for name, value in deployed.defaults.items())
+    console.print(f"[dim]by workload.yaml's defaults: {defaults or 'nothing'}[/]", soft_wrap=True)
+
+
+def _show(
+    console: Console, outcomes: Sequence[Outcome], labels: Sequence[Mapping[str, str]], *, swept: bool
+) -> None:
+    if len(outcomes) == 1:
+        only = outcomes[0]
+        console.print(tables.verdict(only.result, only.promise_s), soft_wrap=True)
+        console.print(tables.one(only.result, only.promise_s))
+    else:
+        _compare(console, outcomes, labels, swept=swept)
+    beyond = sum(outcome.attainable is False for outcome in outcomes)
+    if beyond:
+        which = f"In {beyond} of {len(outcomes)} runs the" if len(outcomes) > 1 else "The"
+        console.print(
+            f"[yellow]{which} largest fleet allowed could not keep the promise even if it knew every "
+            "arrival: raise MaxCapacity. The lower bound is that of an unlimited fleet there.[/]",
+            soft_wrap=True,
+        )
+
+
+def _compare(
+    console: Console, outcomes: Sequence[Outcome], labels: Sequence[Mapping[str, str]], *, swept: bool
+) -> None:
+    """Side by side: policies in their order, a sweep from the cheapest to the dearest."""
+    promises = {outcome.promise_s for outcome in outcomes}
+    heading = f"≤ {tables.seconds(promises.pop())}" if len(promises) == 1 else "in time"
+    results = [outcome.result for outcome in outcomes]
+    rows = list(zip(results, labels, frontier(results), strict=True))
+    if swept:
+        rows.sort(key=lambda row: float(row[0]["instance_hours"]))
+    wide, narrow = (tables.comparison(rows, promise=heading, wide=wide) for wide in (True, False))
+    room = console.options.update(max_width=WIDTH)
+    console.print(wide if console.measure(wide, options=room).maximum <= console.width else narrow)
+    console.print(
+        f"[green]{tables.BEST}[/] the cost-attainment frontier: no other run costs less and starts more "
+        "messages in time",
+        soft_wrap=True,
+    )
+
+
+def _as_json(outcomes: Sequence[Outcome], labels: Sequence[Mapping[str, str]], *, swept: bool) -> Any:
+    results = [outcome.result for outcome in outcomes]
+    if swept:
+        return [
+            {"set": label, "frontier": best, "result": result}
+            for label, best, result in zip(labels, frontier(results), results, strict=True)
+        ]
+    return results if len(results) > 1 else results[0]
+
+
+def _report(outcomes: Sequence[Outcome], directory: Path, workload: str, console: Console) -> None:
+    from sluice_report.simulation import write  # matplotlib takes over a second to import
+
+    try:
+        written = write(
+            [outcome.run for outcome in outcomes if outcome.run is not None],
+            [outcome.result for outcome in outcomes],
+            directory,
+            bounds=[outcome.bound for outcome in outcomes],
+            workload=workload,
+        )
+    except OSError as refused:
+        raise Refused(f"{directory}: no report can be written there: {refused.strerror}") from refused
+    console.print(f"report: {', '.join(map(str, written))}", style="dim", soft_wrap=True)

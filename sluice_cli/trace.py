@@ -1,0 +1,39 @@
+"""`sluice trace`: write a trace made to order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sluice_cli.refusals import Refused, refusals
+from sluice_cli.settings import POSITIVE
+from sluice_sim.simulation import arrivals, generators
+
+
+@click.command(
+    epilog="Shapes: " + " ".join(f"{shape}: {generators.about(shape)}" for shape in generators.SHAPES)
+)
+@click.argument("shape")
+@click.option("--days", type=POSITIVE, default=1.0, show_default=True)
+@click.option("--per-day", type=click.IntRange(min=1), default=200_000, show_default=True, help="Messages.")
+@click.option(
+    "--interval-s", type=POSITIVE, default=60.0, show_default=True, help="Seconds a row stands for."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), help="The file to write. [default: SHAPE.csv]"
+)
+def trace(shape: str, days: float, per_day: int, interval_s: float, seed: int, out: Path | None) -> None:
+    """Write a trace of arrivals of this SHAPE, for `sluice simulate --trace`.
+
+    The same seed writes the same file.
+    """
+    with refusals():
+        made = generators.generate(shape, days=days, per_day=per_day, interval_s=interval_s, seed=seed)
+    path = out or Path(f"{shape}.csv")
+    try:
+        arrivals.write(made, path)
+    except OSError as refused:
+        raise Refused(f"{path}: cannot be written: {refused.strerror}") from refused
+    click.echo(f"{path}: {made.total:,} messages in {made.arrivals.size:,} intervals of {interval_s:g} s")

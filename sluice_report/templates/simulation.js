@@ -1,0 +1,48 @@
+// Pointing at a chart shows its stretch of time: the numbers and the decisions from the section's data.
+for (const play of document.querySelectorAll(".play")) {
+  const { columns, rows, decisions, more } = JSON.parse(play.querySelector(".data").textContent);
+  const at = rows.map((_, index) => index), happened = [...new Set(decisions.map(([stretch]) => stretch))];
+  const by = Map.groupBy ? Map.groupBy(decisions, ([stretch]) => stretch) : decisions.reduce(
+    (found, one) => found.set(one[0], [...(found.get(one[0]) ?? []), one]), new Map());
+  const shownAtOnce = 4;
+
+  const told = ([, when, who, text]) => {
+    const line = make("p", ""), what = make("span", `${text} `);
+    what.append(make("span", `${when}, ${who}`));
+    what.lastChild.className = "who";
+    line.append(what);
+    return line;
+  };
+  const tell = (stretch) => {
+    const [time, ...values] = rows[stretch], own = by.get(stretch) ?? [];
+    const left = own.length - shownAtOnce + (more[stretch] ?? 0);
+    const lines = own.slice(0, shownAtOnce).map(told);
+    if (own.length && left > 0) lines.push(make("p", `and ${left} more in this time`));
+    return [make("b", time), numbers(columns, values), ...lines];
+  };
+  for (const chart of play.querySelectorAll(".chart")) follow(chart, { at, happened, tell, leave: () => {} });
+
+  // The long lists are made when somebody opens them.
+  const opened = (name, fill) => {
+    const details = play.querySelector(`details.${name}`);
+    details?.addEventListener("toggle", () => details.open && !details.dataset.made && (details.dataset.made = "yes") && fill(details));
+  };
+  opened("decisions", (details) => {
+    for (const [, when, who, text] of decisions) {
+      const item = make("li", ""), words = make("div", "");
+      words.append(make("span", when), " ", make("span", who), make("div", text));
+      words.children[0].className = "when";
+      words.children[1].className = "who";
+      item.append(words);
+      details.querySelector("ol").append(item);
+    }
+  });
+  opened("numbers", (details) => {
+    const table = details.querySelector("table"), head = table.createTHead().insertRow(), body = table.createTBody();
+    for (const name of ["time", ...columns]) head.append(Object.assign(make("th", name), { scope: "col" }));
+    for (const [time, ...values] of rows) {
+      const row = body.insertRow();
+      row.append(Object.assign(make("th", time), { scope: "row" }), ...values.map((value) => make("td", value)));
+    }
+  });
+}

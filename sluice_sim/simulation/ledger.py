@@ -1,0 +1,42 @@
+"""Where every message is: a count by identity, against which nothing can be lost unseen.
+
+Owns the answer to "who holds this message". Refuses to reckon it from totals.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from sluice_sim.simulation import stations
+from sluice_sim.simulation.stations import Bytes, Messages, Station, Whole
+
+
+def lost(messages: Messages, station: Station) -> int:
+    """Messages that are neither processed nor dead-lettered, and that nobody holds."""
+    waiting = messages.state == stations.WAITING
+    return int((waiting & (_held(messages, station) == 0)).sum())
+
+
+def _held(messages: Messages, station: Station) -> Bytes:
+    """By message: 1 where the queue or a slot has it."""
+    held = np.zeros(messages.state.size, np.uint8)
+    returning = station.visible_message[: station.counts[stations.RETURNS]]
+    in_slots = station.message[station.message != stations.NOBODY]
+    held[returning] = 1
+    held[in_slots] = 1
+    if messages.following.size:
+        _hold_followers(np.concatenate([returning, in_slots]), messages.following, held)
+    else:
+        held[station.counts[stations.FRESH] :] = 1
+    return held
+
+
+@njit(cache=True)
+def _hold_followers(heads: Whole, following: Whole, held: Bytes) -> None:
+    """Behind the message of a group that may be taken wait all later ones of it."""
+    for head in heads:
+        message = following[head]
+        while message != stations.NOBODY:
+            held[message] = 1
+            message = following[message]

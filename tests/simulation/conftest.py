@@ -1,0 +1,28 @@
+"""The command, as a person calls it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from sluice_cli.main import main
+
+
+@dataclass(frozen=True)
+class Answer:
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def sluice(capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
+    """`sluice(...)`: exit status, stdout and stderr of one call."""
+
+    def call(*arguments: object) -> Answer:
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        output = capsys.readouterr()
+        return Answer(exit_code=int(ended.value.code or 0), stdout=output.out, stderr=output.err)
+
+    return call

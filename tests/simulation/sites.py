@@ -1,0 +1,36 @@
+"""Sites for tests: a workload as its stack deploys it, over a plant of the test's choice."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from sluice_sim.simulation import setting
+from sluice_sim.simulation.plant import Plant
+from sluice_sim.simulation.setting import Deployed
+from sluice_sim.simulation.site import Site
+from tests.simulation.plants import plant
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@cache
+def deployed(environment: str = "transcription", minimum: int = 0, maximum: int = 5) -> Deployed:
+    """An example workload with a static target of 10."""
+    sizes = {"MinCapacity": str(minimum), "MaxCapacity": str(maximum)}
+    target = {"TargetType": "static", "MessagesPerInstance": "10"}
+    return setting.deployed(ROOT, {**setting.environments(ROOT)[environment], **sizes, **target})
+
+
+def site(environment: str = "transcription", subject: Plant | None = None) -> Site:
+    """A site at its beginning; without a plant of its own nothing ever arrives."""
+    subject = subject or plant([], 1)
+    return Site(
+        clock=subject.clock,
+        plant=subject,
+        deployed=deployed(environment),
+        promise_s=300.0,
+        mean_service_s=5.0,
+        boot_s=0.0,
+        peak_rate_per_s=1.0,
+    )

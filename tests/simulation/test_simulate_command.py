@@ -1,0 +1,270 @@
+"""`sluice simulate` and `sluice trace`: what a person asks, reads, and is told when it cannot be."""
+
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from sluice_cli.progress import Progressing
+from sluice_sim.simulation import policies, sweep
+from tests.builders import document, dynamic_section
+from tests.simulation.builders import trace_file
+from tests.simulation.test_result import KEYS
+
+SHORT = "steady:days=0.05:per-day=4000"
+QUICK = ("simulate", "transcription", "--trace", SHORT)
+
+
+@pytest.fixture
+def one_core(monkeypatch):
+    """The grid in this process: others take seconds to begin, and test_experiment has them."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    monkeypatch.setattr(sweep, "_workers", lambda tasks: ThreadPoolExecutor(1))
+
+
+def refusal(result):
+    """The one line that stderr must hold."""
+    assert result.exit_code == 2, result.stderr
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1, result.stderr
+    assert result.stdout == ""
+    return lines[0].removeprefix("Error: ")
+
+
+def test_json_is_one_object_with_exactly_the_documented_keys(sluice):
+    result = sluice(*QUICK, "--json")
+    assert result.exit_code == 0, result.stderr
+    numbers = json.loads(result.stdout)
+    assert list(numbers) == KEYS.split()
+    assert (numbers["messages"], numbers["processed"], numbers["lost"]) == (200, 200, 0)
+    assert numbers["instance_hours"] > numbers["lower_bound_instance_hours"] > 0
+    assert "transcription: steady" in result.stderr
+
+
+def test_the_same_call_prints_the_same_but_for_the_time_it_took(sluice):
+    first, second = (json.loads(sluice(*QUICK, "--json", "--no-bound").stdout) for _ in range(2))
+    del first["wall_s"], second["wall_s"]
+    assert json.dumps(first) == json.dumps(second)
+
+
+def test_a_person_reads_the_finding_the_numbers_and_the_defaults(sluice):
+    output = sluice(*QUICK, "--promise-s", 300).stdout
+    assert "of 200 messages started within 5.0 min of their arrival, for" in output
+    assert "times the least that could keep the promise" in output
+    for heading in ("attainment", "wait p99", "instance-hours", "lower bound", "launches", "jitter"):
+        assert heading in output
+    assert "by workload.yaml's defaults: CountInFlight=true" in output
+    assert "IdleMinutes=5" in output
+    assert "MaxCapacity=" not in output, "samconfig.toml gives that one"
+
+
+def test_without_the_bound_the_rest_stays(sluice):
+    result = sluice(*QUICK, "--no-bound")
+    assert result.exit_code == 0
+    assert "times the least" not in result.stdout
+    assert "lower bound" not in result.stdout
+    assert "jitter" not in result.stdout
+    assert "instance-hours" in result.stdout
+
+
+def test_a_promise_no_fleet_allowed_can_keep_is_said_to_be_one(sluice, tmp_path):
+    dump = trace_file(tmp_path, "0,500", "60,0", "120,0")
+    result = sluice("simulate", "transcription", "--trace", dump, "--promise-s", 30)
+    assert "raise MaxCapacity" in result.stdout
+
+
+def test_policies_stand_side_by_side_in_one_table(sluice, one_core):
+    result = sluice(*QUICK, "--policy", "sluice,static")
+    rows = [
+        line for line in result.stdout.splitlines() if line.strip("● ").startswith(("sluice ", "static "))
+    ]
+    assert len(rows) == 2, result.stdout
+    assert "●" in result.stdout
+
+
+def test_every_policy_processes_everything(sluice, one_core):
+    result = sluice(*QUICK, "--policy", "all", "--no-bound", "--json")
+    played = {numbers["policy"]: numbers for numbers in json.loads(result.stdout)}
+    assert list(played) == policies.names()
+    assert all((numbers["processed"], numbers["lost"]) == (200, 0) for numbers in played.values())
+
+
+def test_a_sweep_plays_every_combination_and_marks_the_frontier(sluice, one_core):
+    sweeps = ("--sweep", "MaxCapacity=1,3", "--sweep", "duration-s=5,20", "--sweep", "boot-s=60-90")
+    result = sluice(*QUICK, *sweeps, "--policy", "sluice", "--no-bound", "--json")
+    points = json.loads(result.stdout)
+    assert [point["set"] for point in points] == [
+        {"MaxCapacity": most, "duration-s": seconds, "boot-s": "60-90"}
+        for most in ("1", "3")
+        for seconds in ("5", "20")
+    ]
+    assert {point["result"]["peak_instances"] for point in points if point["set"]["MaxCapacity"] == "1"} == {
+        1
+    }
+    assert any(point["frontier"] for point in points)
+    assert list(points[0]["result"]) == KEYS.split()
+
+
+def test_a_workload_document_does_as_well_as_an_environment(sluice, tmp_path):
+    path = tmp_path / "queue-proc.json"
+    path.write_text(json.dumps(document("queue-proc", target=dynamic_section(acceptable_latency_s=90))))
+    result = sluice("simulate", path, "--trace", SHORT, "--no-bound")
+    assert result.exit_code == 0, result.stderr
+    assert "started within 90 s" in result.stdout
+    assert "ScaleInCooldownSeconds=300" in result.stdout, "a document does not say"
+
+
+def test_a_fifo_queue_says_how_many_groups_it_was_given(sluice):
+    result = sluice("simulate", "compiler-aarch64-staging", "--trace", SHORT, "--no-bound", "--groups", 2)
+    assert "FIFO, 2 message groups" in result.stdout
+
+
+def test_a_killing_scale_in_redelivers_and_loses_nothing(sluice):
+    killing = ("--scale-in", "kill", "--spot-interruptions-per-hour", 20, "--duration-s", 200)
+    numbers = json.loads(sluice(*QUICK, *killing, "--max-receives", 50, "--no-bound", "--json").stdout)
+    assert numbers["redelivered"] > 0
+    assert numbers["lost"] == 0
+
+
+@pytest.mark.parametrize(
+    ("row", "value"), [("60,-4", "-4"), ("60,NaN", "NaN"), ("60,x", "x"), ("0,1", "0"), ("180,1", "180")]
+)
+def test_a_bad_trace_ends_with_one_line_that_names_file_line_and_value(sluice, tmp_path, row, value):
+    path = trace_file(tmp_path, "-60,1", "0,1", row)
+    said = refusal(sluice("simulate", "transcription", "--trace", path))
+    assert said.startswith(f"{path}, line 4: {value!r}: ")
+
+
+def test_a_bad_trace_ends_a_sweep_as_well(sluice, tmp_path, one_core):
+    path = trace_file(tmp_path, "0,1", "60,-4")
+    said = refusal(sluice("simulate", "transcription", "--trace", path, "--policy", "sluice,static"))
+    assert said.startswith(f"{path}, line 3: '-4'")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ("simulate", "nobody", "--trace", SHORT),
+            "nobody: neither an environment of samconfig.toml (transcr",
+        ),
+        (("simulate", "transcription", "--trace", "none.csv"), "none.csv: there is no such file"),
+        (("simulate", "transcription", "--trace", "steady:weeks=2"), "weeks=2: a generated trace takes days"),
+        (("simulate", "transcription", "--trace", "steady:days=-2"), "days=-2: days is a number above 0"),
+        (("simulate", "transcription", "--trace", "steady:days=0.0001"), "0.0001 days are 0 intervals"),
+        ((*QUICK, "--policy", "magic"), "magic: no such policy; there are sluice, "),
+        ((*QUICK, "--policy", "static", "--tick-s", 5), "policy static has no tick"),
+        ((*QUICK, "--set", "MaxCapacity"), "--set MaxCapacity: write it as name=value"),
+        ((*QUICK, "--set", "Colour=red"), "Parameters.Colour = 'red': the template has no such parameter"),
+        ((*QUICK, "--set", "MaxCapacity=lots"), "Parameters.MaxCapacity = 'lots'"),
+        (
+            (*QUICK, "--sweep", "colour=red"),
+            "--sweep colour: neither a parameter of workload.yaml nor one of",
+        ),
+        ((*QUICK, "--sweep", "MinCapacity=0,9"), "the workload document is refused; capacity.max: 5"),
+        ((*QUICK, "--durations", "none.csv"), "none.csv: cannot be read: No such file"),
+        ((*QUICK, "--durations", "x", "--duration-cv", 1), "--durations and --duration-cv are two ways"),
+        ((*QUICK, "--sweep", "seed=1,2", "--report", "x"), "--report shows runs, not sweeps"),
+        (("trace", "zigzag"), "zigzag: no such shape of trace; there are steady"),
+        (("trace", "steady", "--out", "/nowhere/t.csv"), "/nowhere/t.csv: cannot be written: No such"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(sluice, arguments, said):
+    assert refusal(sluice(*arguments)).startswith(said)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--duration-s", "0"),
+        ("--duration-s", "nan"),
+        ("--promise-s", "inf"),
+        ("--boot-s", "240-120"),
+        ("--refusal-ratio", "1"),
+        ("--concurrency", "0"),
+        ("--scale-in", "explode"),
+        ("--seed", "-1"),
+        ("--sweep", "duration-s=5,0"),
+    ],
+)
+def test_an_impossible_value_is_refused_with_its_option(sluice, wrong):
+    result = sluice(*QUICK, *wrong)
+    assert result.exit_code == 2
+    assert "Traceback" not in result.stderr
+    assert wrong[1].rsplit(",", 1)[-1] in result.stderr.splitlines()[-1]
+
+
+def test_a_document_that_the_schema_refuses_is_refused_here(sluice, tmp_path):
+    path = tmp_path / "bad.json"
+    path.write_text(json.dumps(document("queue-proc", idle_minutes=0)))
+    said = refusal(sluice("simulate", path, "--trace", SHORT))
+    assert said.startswith(f"{path} is refused; idle_minutes: 0")
+
+
+def test_a_trace_is_written_for_simulate_to_read(sluice, tmp_path):
+    path = tmp_path / "spiky.csv"
+    result = sluice("trace", "spiky", "--days", 0.1, "--per-day", 3000, "--out", path)
+    assert result.stdout == f"{path}: 300 messages in 144 intervals of 60 s\n"
+    numbers = json.loads(sluice("simulate", "transcription", "--trace", path, "--no-bound", "--json").stdout)
+    assert numbers["messages"] == 300
+
+
+def test_help_names_every_command_without_importing_them(sluice):
+    output = sluice("--help").stdout
+    for name in ("demo", "simulate", "trace", "history"):
+        assert f"\n  {name} " in output
+    assert "--sweep" in sluice("simulate", "--help").stdout
+    assert sluice("nonsense").exit_code == 2
+
+
+def test_a_narrow_terminal_still_shows_what_each_run_costs(sluice, one_core, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    sweeps = ("--sweep", "duration-s=300,5", "--sweep", "MaxCapacity=3,4")
+    lines = sluice(*QUICK, *sweeps, "--no-bound").stdout.splitlines()
+    assert any("hours" in line and "× bound" in line and "launches" not in line for line in lines)
+    rows = [line.strip("● ").split()[1] for line in lines if line.strip("● ").startswith(("300 ", "5 "))]
+    assert rows[0] in ("3", "4")
+    assert len(rows) == 4
+    first = next(line for line in lines if line.strip("● ").startswith(("300 ", "5 ")))
+    assert first.strip("● ").startswith("5 "), "the cheapest comes first"
+
+
+def test_a_bar_shows_only_to_who_has_waited_at_a_terminal():
+    shown = io.StringIO()
+    with Progressing(Console(file=shown, force_terminal=True)) as bar:
+        bar.show("early", 0.1)
+        bar._began_s -= 3
+        bar.show("late", 0.5)
+        bar.show("later", 0.7)
+    assert "early" not in shown.getvalue()
+    assert "late" in shown.getvalue()
+    piped = io.StringIO()
+    with Progressing(Console(file=piped)) as bar:
+        bar._began_s -= 3
+        bar.show("late", 0.5)
+    assert piped.getvalue() == ""
+
+
+def test_a_report_is_written_where_it_was_asked_for(sluice, tmp_path, monkeypatch):
+    asked = {}
+
+    def write(runs, results, directory, *, bounds, workload):
+        asked.update(runs=runs, results=results, directory=directory, bounds=bounds, workload=workload)
+        return [directory / "report.html"]
+
+    monkeypatch.setattr("sluice_report.simulation.write", write)
+    result = sluice(*QUICK, "--policy", "sluice,static", "--report", tmp_path / "r")
+    assert f"report: {tmp_path}/r/report.html" in result.stdout
+    assert [run.policy for run in asked["runs"]] == ["sluice", "static"]
+    assert [numbers["policy"] for numbers in asked["results"]] == ["sluice", "static"]
+    assert asked["bounds"][0] is asked["bounds"][1], "one bound for the same load and fleet"
+    assert asked["workload"] == "transcription"
+
+
+def test_a_report_that_cannot_be_written_is_said_in_one_line(sluice, tmp_path):
+    (tmp_path / "r").write_text("a file")
+    result = sluice(*QUICK, "--no-bound", "--report", tmp_path / "r" / "below")
+    assert result.exit_code == 2
+    assert "no report can be written there" in result.stderr
