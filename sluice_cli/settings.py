@@ -154,7 +154,7 @@ SETTINGS = [
     ),
     click.option("--visibility-timeout-s", type=POSITIVE, default=300.0, show_default=True,
                  help="Of the queue; workers extend it while they work."),
-    click.option("--max-receives", type=click.IntRange(1, 255), default=3, show_default=True,
+    click.option("--max-receives", type=click.IntRange(1, 1000), default=3, show_default=True,
                  help="Before a message becomes a dead letter."),
     click.option("--delay-s", type=AT_LEAST_0, default=0.0, show_default=True,
                  help="Of the queue: a message is invisible at first."),

@@ -37,6 +37,7 @@ class SimulatedAws:
     """What the policy's target is now; None without one."""
     monitoring: Monitoring = field(init=False)
     _active_s: float = 0.0
+    _arrived: int = 0
     _awake_since_s: float = 0.0
 
     def __post_init__(self) -> None:
@@ -100,8 +101,9 @@ class SimulatedAws:
     # ---- What AWS publishes by itself
 
     def _native(self) -> Iterable[tuple[MetricQuery, float]]:
-        look = self.site.plant.look()
-        if look.backlog:
+        look, arrived = self.site.plant.look(), self.site.plant.arrived
+        if look.backlog or arrived > self._arrived:
+            self._arrived = arrived
             if look.now_s - self._active_s > IDLE_UNTIL_SILENT_S:
                 self._awake_since_s = look.now_s
             self._active_s = look.now_s

@@ -179,6 +179,11 @@ class Plant:
         return service_s
 
     @property
+    def arrived(self) -> int:
+        """Messages that have come so far."""
+        return int(np.searchsorted(self.messages.arrival_s, self.now_s, "right"))
+
+    @property
     def processed(self) -> int:
         """Messages finished so far."""
         return int(self._station.counts[stations.FINISHED])

@@ -93,7 +93,7 @@ def simulate(
         service_s=load.service_s,
         started_s=np.full(count, math.nan),
         state=np.zeros(count, np.uint8),
-        receives=np.zeros(count, np.uint8),
+        receives=np.zeros(count, np.uint16),
         following=following,
     )
     plant = Plant(

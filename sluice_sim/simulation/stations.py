@@ -20,6 +20,7 @@ Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]
 Small = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
+Shorts = NDArray[np.uint16]
 
 WAITING, PROCESSED, DEAD_LETTER = 0, 1, 2
 NOBODY = -1
@@ -37,7 +38,7 @@ class Messages(NamedTuple):
     started_s: Floats
     """Start of the service that succeeded, or of the last attempt; NaN before any."""
     state: Bytes
-    receives: Bytes
+    receives: Shorts
     following: Whole
     """The next message of the same message group, NOBODY at its end; of length 0 for a standard queue."""
 

@@ -28,7 +28,7 @@ from tests.chaos.cloud import Cloud, Event, metric_key
 from tests.fakes import Ledger
 
 MINUTE = timedelta(minutes=1)
-PLENTY_S = 30.0
+PLENTY_S = 250.0
 
 
 class Invocation:

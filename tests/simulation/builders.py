@@ -50,7 +50,7 @@ def run(
         service_s=made.service_s,
         started_s=np.array(started_s, float),
         state=np.array([stations.PROCESSED] * count if state is None else state, np.uint8),
-        receives=np.ones(count, np.uint8),
+        receives=np.ones(count, np.uint16),
         following=np.zeros(0, np.int64),
     )
     instances = [

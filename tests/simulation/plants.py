@@ -37,7 +37,7 @@ def plant(
             service_s=np.broadcast_to(np.asarray(service_s, float), arrivals.shape).copy(),
             started_s=np.full(arrivals.size, math.nan),
             state=np.zeros(arrivals.size, np.uint8),
-            receives=np.zeros(arrivals.size, np.uint8),
+            receives=np.zeros(arrivals.size, np.uint16),
             following=following,
         ),
         Conditions(boot_s=(lambda: next(boots)) if boots else (lambda: float(boot_s)), **conditions),

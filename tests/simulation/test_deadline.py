@@ -249,7 +249,7 @@ class TestLimits:
         assert peak(run) == 10
         assert unprocessed(run) == 0
 
-    def test_launches_that_were_refused_are_given_up_once_nothing_waits(self) -> None:
+    def test_a_fleet_whose_launches_are_refused_serves_all_and_then_goes(self) -> None:
         run = play("deadline", load(flow(0.5, 0, 1200), hours=1), refusal_ratio=0.9)
         emptied_s = float(run.messages.started_s.max())
         assert run.looks[-1].desired == 0

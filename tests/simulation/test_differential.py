@@ -41,7 +41,9 @@ SERVICE = replace(
     steady=None,
     limit_minutes=70,
 )
-SCENARIOS = {"group": TRANSCRIPTION, "service": SERVICE}
+# AWS's own metrics steer it: visible messages per instance in service.
+NATIVE = replace(TRANSCRIPTION, parameters={"MetricSource": "native"})
+SCENARIOS = {"group": TRANSCRIPTION, "group on native metrics": NATIVE, "service": SERVICE}
 
 
 def played_in_the_embedded_aws(scenario: Scenario) -> Story:

@@ -114,3 +114,13 @@ def test_a_queue_idle_for_six_hours_is_silent_and_its_first_metrics_come_fifteen
     assert max(visible_minutes(run)) == pytest.approx(6 * 60, abs=1)
     run.clock.run_until(START_S + 8 * 3600 + 20 * 60)
     assert {8 * 60, 8 * 60 + 5, 8 * 60 + 10, 8 * 60 + 15} <= visible_minutes(run)
+
+
+def test_a_message_that_comes_and_goes_within_a_minute_ends_the_silence_too() -> None:
+    run = site("transcription", plant([1.0, 8 * 3600.0 + 1], 10))
+    run.plant.set_desired(1)
+    SimulatedAws(run)
+    run.clock.run_until(START_S + 9 * 3600)
+    assert run.plant.look().backlog == 0
+    assert 8 * 60 in visible_minutes(run)
+    assert 7 * 60 not in visible_minutes(run)

@@ -157,6 +157,9 @@ class TestFailedReadings:
         tick(scene)
         assert scene.calls.named("metrics.read") == []
         assert scene.acts() == []
+        [(name, counter, why)] = scene.ledger.failures
+        assert (name, counter) == (idle.name, Counter.ACTION_FAILED)
+        assert why == "no time left in this tick; the next one looks again"
 
     def test_a_refused_point_is_counted_and_ends_the_tick_visibly_failed(self, scene: Scene) -> None:
         scene.serve(workload(), visible=3)

@@ -28,6 +28,7 @@ from sluice.wake import (
 )
 
 STALE_AFTER = timedelta(seconds=60)
+NO_TIME_LEFT = "no time left in this tick; the next one looks again"
 
 
 def publish_backlog(scheduled: datetime, world: World, report: Report, remaining_s: RemainingS) -> None:
@@ -89,11 +90,10 @@ def _repair(
     """Do what an alarm should have done; each workload is on its own."""
     served = {name: workload for name, workload in workloads.items() if workload.mode is not Mode.PAUSED}
     repairs = [(name, repair_sleeping) for name in _asleep_with_work(served, seen, report)]
-    if remaining_s() > 0:
-        repairs += [(name, repair_idling) for name in _proven_empty(served, seen, world, report)]
+    repairs += [(name, repair_idling) for name in _proven_empty(served, seen, world, report, remaining_s)]
     for name, repair in repairs:
         if remaining_s() <= 0:
-            report.failed(name, Counter.ACTION_FAILED, "no time left in this tick; the next one looks again")
+            report.failed(name, Counter.ACTION_FAILED, NO_TIME_LEFT)
             continue
         isolated(name, Counter.ACTION_FAILED, report, partial(repair, name, world, report, remaining_s))
 
@@ -115,13 +115,21 @@ def _asleep_with_work(
 
 
 def _proven_empty(
-    workloads: Mapping[str, Workload], seen: Mapping[str, Observation], world: World, report: Report
+    workloads: Mapping[str, Workload],
+    seen: Mapping[str, Observation],
+    world: World,
+    report: Report,
+    remaining_s: RemainingS,
 ) -> list[str]:
     """Who may be shut down; the proof is asked for only where the live reads alone would allow it."""
     now = world.now()
     idle = {
         name: workload for name, workload in workloads.items() if reads_empty_above_min(workload, seen[name])
     }
+    if remaining_s() <= 0:
+        for name in idle:
+            report.failed(name, Counter.ACTION_FAILED, NO_TIME_LEFT)
+        return []
     published = published_backlog(world, idle, now)
     proven = []
     for name, workload in idle.items():

@@ -115,15 +115,16 @@ class Policy:
 
     name = "deadline"
     scale_in: ScaleIn | None = ScaleIn.PROTECT
+    tick_s = TICK_S
 
     def attach(self, site: Site) -> None:
-        """One reading every ten seconds."""
+        """One reading every tick."""
         self._site = site
         self._arrivals = ArrivalEstimate(memory_s=HOLD_S)
         self._ages = AgeProfile()
         self._boot_s = site.boot_s
         self._last = site.view()
-        every(site, TICK_S, self._tick)
+        every(site, self.tick_s, self._tick)
 
     def _tick(self) -> None:
         look, service_s = self._site.view(), mean_service_s(self._site)
@@ -180,6 +181,6 @@ class Policy:
     def _floor_rate_per_s(self) -> float:
         """What arrives now; where no launch would be in time, the most that came within a promise lately."""
         promise_s = self._site.promise_s
-        if promise_s - TICK_S >= self._boot_s + SHORTEST_WORK * promise_s:
+        if promise_s - self.tick_s >= self._boot_s + SHORTEST_WORK * promise_s:
             return self._arrivals.rate_per_s(FLOOR_WINDOW_S)
         return self._arrivals.peak_rate_per_s(promise_s)

@@ -24,12 +24,13 @@ class Policy:
 
     name = "direct"
     scale_in: ScaleIn | None = None
+    tick_s = float(MINUTE_S)
 
     def attach(self, site: Site) -> None:
-        """One function, every minute."""
+        """One function, every tick."""
         self._site = site
         self._out_s = self._in_s = -math.inf
-        every(site, MINUTE_S, self._tick)
+        every(site, self.tick_s, self._tick)
 
     def _tick(self) -> None:
         look, site = self._site.view(), self._site

@@ -28,13 +28,14 @@ class Policy:
 
     name = "staffing"
     scale_in: ScaleIn | None = None
+    tick_s = TICK_S
 
     def attach(self, site: Site) -> None:
         """One reading a minute."""
         self._site = site
         self._arrivals = ArrivalEstimate(memory_s=RATE_WINDOW_S)
         self._needs: deque[tuple[float, int]] = deque()
-        every(site, TICK_S, self._tick)
+        every(site, self.tick_s, self._tick)
 
     def _tick(self) -> None:
         look, site = self._site.view(), self._site
