@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import boto3
 import click
 import numpy as np
+from botocore.exceptions import BotoCoreError
 
 from sluice.aws.cloudwatch import CloudWatchMetrics
 from sluice.core.model import Metric, Unknown
@@ -22,6 +24,9 @@ from sluice_cli.workloads import registered
 from sluice_sim.simulation import arrivals
 from sluice_sim.simulation.arrivals import Trace
 from sluice_sim.simulation.service import COLUMN, WEIGHT_COLUMN
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudwatch import CloudWatchClient
 
 RETENTION = {15: 60, 63: 300, 455: 3600}
 """Days for which CloudWatch keeps periods of so many seconds."""
@@ -61,7 +66,8 @@ def history(workload: str, days: int, out: Path, durations_out: Path | None, reg
     since = until - timedelta(days=days)
     with refusals():
         described = registered(workload)
-        metrics = CloudWatchMetrics(lambda: boto3.client("cloudwatch", region_name=region))
+        client = _client(region)
+        metrics = CloudWatchMetrics(lambda: client)
         sent = described.queue_metric("NumberOfMessagesSent")
         counts = _series(metrics, sent, ["Sum"], period_s, since, until)["Sum"]
         if not any(counts.values()):
@@ -77,6 +83,15 @@ def history(workload: str, days: int, out: Path, durations_out: Path | None, reg
             text = "\n".join([f"{COLUMN},{WEIGHT_COLUMN}", *rows]) + "\n"
             _write(durations_out, lambda: durations_out.write_text(text, encoding="utf-8"))
             click.echo(f"{durations_out}: {len(rows):,} durations")
+
+
+def _client(region: str | None) -> CloudWatchClient:
+    try:
+        return boto3.Session().client("cloudwatch", region_name=region)
+    except BotoCoreError as refused:
+        raise Refused(
+            f"your AWS configuration: {refused} Give --region, or set AWS_REGION and AWS_PROFILE"
+        ) from refused
 
 
 def _series(

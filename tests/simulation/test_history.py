@@ -171,3 +171,26 @@ def test_what_aws_refuses_is_told_in_one_line(sluice, monkeypatch, tmp_path):
     result = sluice("history", "transcription", "--out", tmp_path / "a.csv")
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == "Error: GetMetricData of 1 queries: Unable to locate credentials\n"
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({}, "You must specify a region"),
+        ({"AWS_PROFILE": "nobody"}, "The config profile (nobody) could not be found"),
+    ],
+    ids=["no region", "no such profile"],
+)
+def test_a_machine_without_an_aws_configuration_is_told_the_way_out(
+    sluice, monkeypatch, tmp_path, variables, told
+):
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    result = sluice("history", "transcription", "--out", tmp_path / "arrivals.csv")
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1].startswith(f"Error: your AWS configuration: {told}")
+    assert "--region" in result.stderr
