@@ -7,9 +7,10 @@ have replaced its target and a person may have deleted it.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from sluice_sim.alarms import Alarm, State
 from sluice_sim.service_tracking import Cooldowns, ServiceTracking, scale
@@ -19,6 +20,8 @@ DEFAULT_WARMUP_S = 300
 
 Points = Callable[[Alarm], list[float | None]]
 """An alarm's evaluation range now, newest last."""
+
+AnyPolicy = TypeVar("AnyPolicy", TargetTracking, ServiceTracking)
 
 HeldTarget = Callable[[], float | None]
 """The target that the policy holds now; None once it is deleted."""
@@ -127,17 +130,18 @@ class _Bells:
         return _Judged(high=high, low=low, metric=newest)
 
 
-class GroupTracker:
-    """Keeps `Tracker` for an Auto Scaling group."""
+class _PolicyTracker(ABC, Generic[AnyPolicy]):
+    """What the policies of both kinds of fleet share: a target that is followed, and alarms that are kept."""
 
-    def __init__(self, policy: TargetTracking, fleet: SteeredFleet, held: HeldTarget) -> None:
-        self._policy, self._fleet, self._held = policy, fleet, held
+    def __init__(self, policy: AnyPolicy, fleet: SteeredFleet, held: HeldTarget) -> None:
+        self._policy: AnyPolicy = policy
+        self._fleet, self._held = fleet, held
         self._bells = _Bells()
         self._alarms: dict[int, list[Alarm]] = {}
 
     @property
     def fleet_name(self) -> str:
-        """The group's name."""
+        """The group's name, or the service's resource id."""
         return self._fleet.name
 
     @property
@@ -146,7 +150,7 @@ class GroupTracker:
         return self._policy.target
 
     def follow_policy(self) -> bool:
-        """AWS rewrites the policy's alarms when its target changes."""
+        """AWS makes new alarms when the target changes."""
         target = self._held()
         if target is not None and target != self._policy.target:
             self._policy, self._bells = self._policy.with_target(target), _Bells()
@@ -154,12 +158,24 @@ class GroupTracker:
         return target is not None
 
     def alarms(self) -> list[Alarm]:
-        """AlarmLow's threshold follows the group's size."""
+        """AlarmHigh, and AlarmLow unless scale-in is disabled, at the fleet's present size."""
         size = self._fleet.size().desired
         if size not in self._alarms:
-            low = self._policy.low_alarm(size)
-            self._alarms[size] = [self._policy.high_alarm(), *([low] if low else [])]
+            both = (self._policy.high_alarm(), self._low_alarm(size))
+            self._alarms[size] = [alarm for alarm in both if alarm]
         return self._alarms[size]
+
+    @abstractmethod
+    def _low_alarm(self, size: int) -> Alarm | None:
+        """AlarmLow of a fleet of this many instances asked for."""
+
+
+class GroupTracker(_PolicyTracker[TargetTracking]):
+    """Keeps `Tracker` for an Auto Scaling group."""
+
+    def _low_alarm(self, size: int) -> Alarm | None:
+        """Its threshold follows the group's size."""
+        return self._policy.low_alarm(size)
 
     def steer(self, now: float, points: Points) -> Scaled | None:  # noqa: ARG002 - instances know their age
         """Scale out counts warmed instances alone; scale-in waits while any warms up."""
@@ -188,39 +204,16 @@ class GroupTracker:
         return _move(fleet, size, wanted, metric, policy.target)
 
 
-class ServiceTracker:
+class ServiceTracker(_PolicyTracker[ServiceTracking]):
     """Keeps `Tracker` for an ECS service."""
 
     def __init__(self, policy: ServiceTracking, fleet: SteeredFleet, held: HeldTarget) -> None:
-        self._policy, self._fleet, self._held = policy, fleet, held
-        self._bells = _Bells()
+        super().__init__(policy, fleet, held)
         self._cooldowns = Cooldowns.none()
-        self._alarms: list[Alarm] = []
 
-    @property
-    def fleet_name(self) -> str:
-        """The service's resource id."""
-        return self._fleet.name
-
-    @property
-    def target(self) -> float:
-        """The target the policy holds now."""
-        return self._policy.target
-
-    def follow_policy(self) -> bool:
-        """AWS makes new alarms when the target changes."""
-        target = self._held()
-        if target is not None and target != self._policy.target:
-            self._policy, self._bells = self._policy.with_target(target), _Bells()
-            self._alarms = []
-        return target is not None
-
-    def alarms(self) -> list[Alarm]:
-        """AlarmLow stands at 0.9 times the target."""
-        if not self._alarms:
-            low = self._policy.low_alarm()
-            self._alarms = [self._policy.high_alarm(), *([low] if low else [])]
-        return self._alarms
+    def _low_alarm(self, size: int) -> Alarm | None:  # noqa: ARG002 - a service's is the same at every size
+        """It stands at 0.9 times the target."""
+        return self._policy.low_alarm()
 
     def steer(self, now: float, points: Points) -> Scaled | None:
         """Cooldowns, deployments and suspensions hold what they hold at AWS."""

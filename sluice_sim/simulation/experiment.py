@@ -147,11 +147,6 @@ def load_of(settings: LoadSettings, trace: Trace) -> Load:
     return Load(arrival_s=arrival_s, service_s=service_s, horizon_s=trace.horizon_s, groups=groups)
 
 
-def mean_service_s(load: Load) -> float:
-    """Seconds a message takes on average; 1 where there is none."""
-    return float(load.service_s.mean()) if load.service_s.size else 1.0
-
-
 def play(
     experiment: Experiment, load: Load, start_s: float | None, *, on_progress: OnProgress = lambda _: None
 ) -> Run:
@@ -176,7 +171,7 @@ def play(
         load,
         conditions,
         policy,
-        promise_s=experiment.promise(mean_service_s(load)),
+        promise_s=experiment.promise(load.mean_service_s),
         boot_s=experiment.boot.mean_s,
         seed=experiment.seed,
         start_s=START_S if start_s is None else start_s // MINUTE_S * MINUTE_S,

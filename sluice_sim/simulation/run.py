@@ -42,6 +42,11 @@ class Load:
     """FIFO queues: each message's group."""
 
     @property
+    def mean_service_s(self) -> float:
+        """Seconds a message takes on average; 1 where there is none."""
+        return float(self.service_s.mean()) if self.service_s.size else 1.0
+
+    @property
     def peak_rate_per_s(self) -> float:
         """Arrivals of the busiest ten minutes, per second."""
         if not self.arrival_s.size:
@@ -109,7 +114,7 @@ def simulate(
         plant=plant,
         deployed=deployed,
         promise_s=promise_s,
-        mean_service_s=float(load.service_s.mean()) if count else 1.0,
+        mean_service_s=load.mean_service_s,
         boot_s=boot_s,
         peak_rate_per_s=load.peak_rate_per_s,
         count_lag_s=count_lag_s,

@@ -27,7 +27,6 @@ from sluice_sim.simulation.experiment import (
     bound_of,
     bound_settings,
     load_of,
-    mean_service_s,
     play,
     trace_of,
 )
@@ -98,7 +97,7 @@ def play_in_turn(
         run = play(experiment, load, start_s, on_progress=partial(on_progress, experiment.policy))
         bound = None
         if with_bound:
-            key = settings, bound_settings(experiment, mean_service_s(load))
+            key = settings, bound_settings(experiment, load.mean_service_s)
             if key not in bounds:
                 bounds[key] = bound_of(key[1], load, on_progress=partial(on_progress, "the lower bound"))
             bound = bounds[key]
@@ -162,7 +161,7 @@ def _store(settings: LoadSettings, folder: Path) -> _Stored:
         start_s=trace.start_s,
         horizon_s=load.horizon_s,
         messages=load.arrival_s.size,
-        mean_service_s=mean_service_s(load),
+        mean_service_s=load.mean_service_s,
         grouped=load.groups is not None,
     )
 

@@ -14,7 +14,6 @@ from sluice_sim.simulation.experiment import (
     Generated,
     bound_settings,
     load_of,
-    mean_service_s,
     play,
     trace_of,
 )
@@ -115,7 +114,7 @@ def test_the_run_begins_at_the_full_minute_before_its_trace(tmp_path, monkeypatc
 def test_the_bound_takes_the_shortest_boot_and_no_minimum_that_may_be_refused():
     one = experiment(boot=Boot(least_s=30.0, most_s=90.0))
     one = replace(one, parameters={**one.parameters, "MinCapacity": "2"})
-    mean_s = mean_service_s(made(one))
+    mean_s = made(one).mean_service_s
     assert (bound_settings(one, mean_s).boot_s, bound_settings(one, mean_s).minimum) == (30.0, 2)
     assert bound_settings(replace(one, refusal_ratio=0.1), mean_s).minimum == 0
 
