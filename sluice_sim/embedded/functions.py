@@ -16,7 +16,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,8 @@ from unittest import mock
 
 from sluice_sim.account import arn
 from sluice_sim.clock import VirtualClock
+from sluice_sim.scheduler import on_schedule
 
-SCHEDULER_LATENESS_S = 3
-"""EventBridge Scheduler starts its targets some seconds into the minute they stand for."""
 RETRY_DELAYS_S = (60, 120)
 """Asynchronous invocations that fail are tried again after one and two minutes (documented)."""
 
@@ -162,16 +161,14 @@ class Lambda:
         if properties.get("State", "ENABLED") == "DISABLED":
             return
         period_s = _rate_s(properties["ScheduleExpression"])
-        first = (self._clock.now // period_s + 1) * period_s
 
-        def fire() -> None:
-            scheduled = datetime.fromtimestamp(self._clock.now - SCHEDULER_LATENESS_S, UTC)
+        def fire(scheduled: datetime) -> None:
             text = properties["Input"].replace(
                 "<aws.scheduler.scheduled-time>", f"{scheduled:%Y-%m-%dT%H:%M:%SZ}"
             )
             self.invoke_async(function, json.loads(text))
 
-        self._clock.every(period_s, fire, first=first + SCHEDULER_LATENESS_S)
+        on_schedule(self._clock, period_s, fire)
 
 
 class _CurrentStdout(io.TextIOBase):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sluice.core.model import Trigger
 from sluice.errors import SluiceError
@@ -13,14 +13,13 @@ from sluice.retune import retune_targets
 from sluice.wake import on_bootstrap_alarm, on_shutdown_alarm
 from sluice_sim.account import arn
 from sluice_sim.monitoring import AlarmChange
+from sluice_sim.scheduler import on_schedule
 from sluice_sim.simulation.aws import SimulatedAws
 from sluice_sim.simulation.plant import ScaleIn
 from sluice_sim.simulation.ports import RunReport, world
 from sluice_sim.simulation.setting import BOOTSTRAP, SHUTDOWN, SettingError
 from sluice_sim.simulation.site import Site
 
-SCHEDULER_LATENESS_S = 3
-"""EventBridge Scheduler starts its targets some seconds into the minute they stand for."""
 FUNCTION_S, RETUNE_S = 25.0, 275.0
 MINUTE_S, HOUR_S = 60, 3600
 
@@ -46,16 +45,13 @@ class Policy:
         self._aws.track_policy()
         self._world: World = world(self._aws)
         self.report = RunReport(site)
-        now = site.clock.now
-        for period_s, action in ((self.tick_s, self._tick), (HOUR_S, self._retune)):
-            first = (now // period_s + 1) * period_s + SCHEDULER_LATENESS_S
-            site.clock.every(period_s, action, first=first)
+        on_schedule(site.clock, self.tick_s, self._tick)
+        on_schedule(site.clock, HOUR_S, self._retune)
 
-    def _tick(self) -> None:
-        scheduled = datetime.fromtimestamp(self._site.clock.now - SCHEDULER_LATENESS_S, UTC)
+    def _tick(self, scheduled: datetime) -> None:
         publish_backlog(scheduled, self._world, self.report, lambda: FUNCTION_S)
 
-    def _retune(self) -> None:
+    def _retune(self, scheduled: datetime) -> None:  # noqa: ARG002 - a round looks at the present
         request = RetuneRequest(trigger=Trigger.SCHEDULE)
         retune_targets(request, self._world, self.report, lambda: RETUNE_S)
 

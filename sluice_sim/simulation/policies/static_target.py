@@ -13,13 +13,12 @@ fleet stays as large as it was.
 from __future__ import annotations
 
 from sluice.core.model import Metric
+from sluice_sim.scheduler import LATENESS_S
 from sluice_sim.simulation.aws import SimulatedAws
 from sluice_sim.simulation.metrics import MINUTE_S, metric_id
 from sluice_sim.simulation.plant import ScaleIn
 from sluice_sim.simulation.site import Site, every
 from sluice_sim.simulation.tracking import track, tracked, wake_by_alarm
-
-SCHEDULER_LATENESS_S = 3.0
 
 
 class Policy:
@@ -35,7 +34,7 @@ class Policy:
         self._metric = Metric(namespace="Custom", name="BacklogPerInstance", dimensions=dimensions)
         track(SimulatedAws(site), tracked(self._metric), site.target_per_instance)
         wake_by_alarm(site)
-        every(site, MINUTE_S, self._publish, after_s=SCHEDULER_LATENESS_S)
+        every(site, MINUTE_S, self._publish, after_s=LATENESS_S)
 
     def _publish(self) -> None:
         look = self._site.view()
