@@ -1,0 +1,23 @@
+"""Sluice's worker: a consumer of SQS queues that reports, protects and drains.
+
+    from sluice_worker import Message, run, settings
+
+    def handle(message: Message) -> None: ...
+
+    run(settings({"queues": [URL]}), handle)
+
+`core` decides and is pure, `aws` is the world, `worker` puts one process together, `supervisor` runs several.
+"""
+
+from sluice_worker.core.failure import Reject
+from sluice_worker.message import Message
+from sluice_worker.settings import Settings, settings
+
+__all__ = ["Message", "Reject", "Settings", "run", "settings"]
+
+
+def run(settings: Settings, handler: object) -> int:
+    """Run until told to drain: see `supervisor.run`."""
+    from sluice_worker.supervisor import run as supervised  # boto3 is not needed to write a handler
+
+    return supervised(settings, handler)  # type: ignore[arg-type]

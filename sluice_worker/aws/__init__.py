@@ -1,0 +1,1 @@
+"""The world of a worker: SQS, CloudWatch, the instance's or task's own surroundings."""

@@ -1,0 +1,48 @@
+"""A minute's metrics as log lines in CloudWatch's embedded metric format, for whoever ships logs anyway."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any, TextIO
+
+from sluice_worker.core.metrics import Series, series
+from sluice_worker.core.minute import Minute
+
+VALUES_PER_LINE = 100
+"""Values of one metric in one document (documented)."""
+
+
+class EmfSink:
+    """Keeps `ports.MetricSink`; a value stands as often as it occurred."""
+
+    def __init__(
+        self, namespace: str, dimensions: Mapping[str, str], *, with_wait: bool, out: TextIO | None = None
+    ) -> None:
+        self._namespace, self._dimensions, self._with_wait = namespace, dict(dimensions), with_wait
+        self._out = out
+
+    def put(self, minute: Minute) -> None:
+        """One line for every hundred values of a series."""
+        for each in series(minute, self._dimensions, with_wait=self._with_wait):
+            for line in self._lines(each, minute.began_at):
+                print(json.dumps(line), file=self._out or sys.stdout, flush=True)
+
+    def _lines(self, each: Series, began_at: float) -> Iterator[dict[str, Any]]:
+        values = [value for value, count in sorted(each.counts.items()) for _ in range(count)]
+        for first in range(0, len(values), VALUES_PER_LINE):
+            yield {
+                "_aws": {
+                    "Timestamp": int(began_at * 1000),
+                    "CloudWatchMetrics": [
+                        {
+                            "Namespace": self._namespace,
+                            "Dimensions": [list(each.dimensions)],
+                            "Metrics": [{"Name": each.name, "Unit": "Seconds"}],
+                        }
+                    ],
+                },
+                **each.dimensions,
+                each.name: values[first : first + VALUES_PER_LINE],
+            }

@@ -1,0 +1,90 @@
+"""An EC2 instance of an Auto Scaling group: protected while it works, told when it has to go."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+
+from sluice.aws.errors import calling
+from sluice.errors import TransientError
+from sluice_worker.aws.metadata import InstanceMetadata
+
+if TYPE_CHECKING:
+    from mypy_boto3_autoscaling import AutoScalingClient
+
+
+def client() -> AutoScalingClient:
+    """A client that gives up soon: nobody's work waits for these calls."""
+    return boto3.client(
+        "autoscaling",
+        config=Config(
+            connect_timeout=3, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3}
+        ),
+    )
+
+
+class GroupInstance:
+    """Keeps `ports.Protection` and `ports.Notices`."""
+
+    lasts_s = float("inf")
+
+    def __init__(
+        self, client: AutoScalingClient, metadata: InstanceMetadata, *, group: str, hook: str | None
+    ) -> None:
+        self._client, self._metadata, self._group, self._hook = client, metadata, group, hook
+        self._terminating = False
+
+    @cached_property
+    def _instance_id(self) -> str:
+        found = self._metadata.get("instance-id")
+        if found is None:
+            raise TransientError("the instance metadata knows no instance-id")
+        return found
+
+    def protect(self) -> None:
+        """Scale-in passes the instance by; a health check, Spot and a hand do not."""
+        self._set(protected=True)
+
+    def release(self) -> None:
+        """Scale-in may choose it again."""
+        self._set(protected=False)
+
+    def _set(self, *, protected: bool) -> None:
+        instance_id = self._instance_id
+        with calling(f"setting scale-in protection of {instance_id} in {self._group}"):
+            self._client.set_instance_protection(
+                InstanceIds=[instance_id], AutoScalingGroupName=self._group, ProtectedFromScaleIn=protected
+            )
+
+    def leaving(self) -> str | None:
+        """A Spot interruption (two minutes ahead), or the group's wish to terminate this instance."""
+        if self._metadata.get("spot/instance-action") is not None:
+            return "EC2 takes the Spot instance back"
+        if self._metadata.get("autoscaling/target-lifecycle-state") == "Terminated":
+            self._terminating = True
+            return f"{self._group} terminates the instance"
+        return None
+
+    def waiting_for_us(self) -> None:
+        """The lifecycle hook's timeout begins anew."""
+        if self._hook is not None and self._terminating:
+            with calling(f"asking {self._group} for more time"):
+                self._client.record_lifecycle_action_heartbeat(
+                    AutoScalingGroupName=self._group,
+                    LifecycleHookName=self._hook,
+                    InstanceId=self._instance_id,
+                )
+
+    def left(self) -> None:
+        """The group need not wait for the hook's timeout."""
+        if self._hook is not None and self._terminating:
+            with calling(f"completing the lifecycle action of {self._group}"):
+                self._client.complete_lifecycle_action(
+                    AutoScalingGroupName=self._group,
+                    LifecycleHookName=self._hook,
+                    InstanceId=self._instance_id,
+                    LifecycleActionResult="CONTINUE",
+                )

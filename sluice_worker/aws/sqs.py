@@ -1,0 +1,160 @@
+"""SQS as a worker uses it: batches of ten, long polls, one client for all threads.
+
+Owns the shape of requests and answers. Refuses to retry what a batch left undone:
+`Outbox` does.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+
+from sluice.aws.errors import calling
+from sluice_worker.core.model import LONG_POLL_S, Depth, Poll, Queue
+from sluice_worker.message import Message
+from sluice_worker.ports import Refusal
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+DEPTHS = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+FINAL_CODES = ("ReceiptHandleIsInvalid", "InvalidParameterValue", "MessageNotInflight", "InvalidAddress")
+"""The message is not ours any more: it was deleted, or its visibility ran out."""
+MOST_ATTRIBUTES = 10
+"""Attributes that SQS lets a message carry (documented)."""
+WHY = "SluiceWorkerFailure"
+WHY_LENGTH = 1000
+
+
+def client(*, connections: int) -> SQSClient:
+    """A client for so many threads; it answers within a long poll and a margin, or not at all."""
+    return boto3.client(
+        "sqs",
+        config=Config(
+            max_pool_connections=connections,
+            connect_timeout=5,
+            read_timeout=LONG_POLL_S + 10,
+            retries={"mode": "standard", "total_max_attempts": 3},
+            tcp_keepalive=True,
+            parameter_validation=False,  # our own requests, alike by the million
+            user_agent_extra="sluice-worker",
+        ),
+    )
+
+
+class SqsQueues:
+    """Keeps `ports.Queues`."""
+
+    def __init__(self, client: SQSClient) -> None:
+        self._client = client
+
+    def receive(self, poll: Poll, visibility_s: int) -> list[Message]:
+        """One ReceiveMessage; a FIFO queue is asked under an id, so that a lost answer comes again."""
+        queue = poll.queue
+        attempt: dict[str, str] = {"ReceiveRequestAttemptId": uuid.uuid4().hex} if queue.is_fifo else {}
+        asked_at = time.monotonic()
+        with calling(f"receiving from {queue.name}"):
+            answer: Mapping[str, Any] = self._client.receive_message(
+                QueueUrl=queue.url,
+                MaxNumberOfMessages=poll.max_messages,
+                WaitTimeSeconds=poll.wait_s,
+                VisibilityTimeout=visibility_s,
+                MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp", "MessageGroupId"],
+                MessageAttributeNames=["All"],
+                **attempt,  # type: ignore[arg-type]  # one more keyword, typed with all the others
+            )
+            # SQS hides a message when it hands it out: after the request, unless a long poll waited for it.
+            now = time.monotonic()
+            hidden_from = now if poll.wait_s else asked_at
+            return [
+                _message(queue, said, now, hidden_from + visibility_s) for said in answer.get("Messages", ())
+            ]
+
+    def delete(self, messages: Sequence[Message]) -> dict[int, Refusal]:
+        """One DeleteMessageBatch."""
+        entries = [
+            {"Id": str(place), "ReceiptHandle": message.receipt_handle}
+            for place, message in enumerate(messages)
+        ]
+        queue = messages[0].queue
+        with calling(f"deleting from {queue.name}"):
+            answer = self._client.delete_message_batch(QueueUrl=queue.url, Entries=entries)  # type: ignore[arg-type]
+            return _refusals(answer)
+
+    def hide(self, messages: Sequence[tuple[Message, int]]) -> dict[int, Refusal]:
+        """One ChangeMessageVisibilityBatch."""
+        entries = [
+            {"Id": str(place), "ReceiptHandle": message.receipt_handle, "VisibilityTimeout": seconds}
+            for place, (message, seconds) in enumerate(messages)
+        ]
+        queue = messages[0][0].queue
+        with calling(f"changing the visibility of messages of {queue.name}"):
+            answer = self._client.change_message_visibility_batch(QueueUrl=queue.url, Entries=entries)  # type: ignore[arg-type]
+            return _refusals(answer)
+
+    def depth(self, url: str) -> Depth:
+        """One GetQueueAttributes."""
+        with calling(f"reading the attributes of {url}"):
+            counts: Mapping[str, str] = self._client.get_queue_attributes(
+                QueueUrl=url,
+                AttributeNames=list(DEPTHS),  # type: ignore[arg-type]
+            )["Attributes"]  # type: ignore[assignment]
+            visible, in_flight = (int(counts[name]) for name in DEPTHS)
+            return Depth(visible=visible, in_flight=in_flight)
+
+    def bury(self, url: str, message: Message, why: str) -> None:
+        """One SendMessage; a FIFO queue keeps the group, and takes the same message once."""
+        attributes: dict[str, Any] = {
+            name: _attribute(value) for name, value in list(message.attributes.items())[: MOST_ATTRIBUTES - 1]
+        }
+        attributes[WHY] = _attribute(why[:WHY_LENGTH] or "no reason")
+        order: dict[str, Any] = {}
+        if url.endswith(".fifo"):
+            order = {
+                "MessageGroupId": message.group_id or message.message_id,
+                "MessageDeduplicationId": message.message_id,
+            }
+        with calling(f"sending message {message.message_id} to the dead-letter queue {url}"):
+            self._client.send_message(
+                QueueUrl=url, MessageBody=message.body, MessageAttributes=attributes, **order
+            )
+
+
+def _message(queue: Queue, said: Mapping[str, Any], now: float, visible_at: float) -> Message:
+    system = said["Attributes"]
+    return Message(
+        queue=queue,
+        message_id=said["MessageId"],
+        body=said["Body"],
+        attributes={
+            name: value["StringValue"] if "StringValue" in value else value["BinaryValue"]
+            for name, value in said.get("MessageAttributes", {}).items()
+        },
+        receive_count=int(system["ApproximateReceiveCount"]),
+        sent_at=int(system["SentTimestamp"]) / 1000,
+        group_id=system.get("MessageGroupId"),
+        receipt_handle=said["ReceiptHandle"],
+        received_at=now,
+        visible_at=visible_at,
+    )
+
+
+def _refusals(answer: Mapping[str, Any]) -> dict[int, Refusal]:
+    return {
+        int(failed["Id"]): Refusal(
+            why=f"{failed['Code']}: {failed.get('Message', '')}",
+            final=any(code in failed["Code"] for code in FINAL_CODES),
+        )
+        for failed in answer.get("Failed", ())
+    }
+
+
+def _attribute(value: str | bytes) -> dict[str, Any]:
+    if isinstance(value, bytes):
+        return {"DataType": "Binary", "BinaryValue": value}
+    return {"DataType": "String", "StringValue": value}

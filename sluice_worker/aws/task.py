@@ -1,0 +1,49 @@
+"""An ECS task: protected while it works, by the agent's endpoint. It is told to go by SIGTERM alone."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import urllib3
+from urllib3.exceptions import HTTPError
+
+from sluice.errors import ConfigError, TransientError
+
+AGENT_VARIABLE = "ECS_AGENT_URI"
+PATH = "/task-protection/v1/state"
+LONGEST_MINUTES = 2880
+"""The longest that a task is protected at once (documented)."""
+MINUTE_S = 60
+OK = 200
+
+
+class TaskProtection:
+    """Keeps `ports.Protection`; it outlasts a message's visibility twice, and is renewed in time."""
+
+    def __init__(self, agent_uri: str, *, visibility_s: int) -> None:
+        self._url = agent_uri.rstrip("/") + PATH
+        minutes = math.ceil((2 * visibility_s + MINUTE_S) / MINUTE_S)
+        self._minutes = min(minutes, LONGEST_MINUTES)
+        self.lasts_s = float(self._minutes * MINUTE_S)
+        self._http = urllib3.PoolManager(timeout=urllib3.Timeout(5), retries=urllib3.Retry(1))
+
+    def protect(self) -> None:
+        """Scale-in and deployments leave the task alone until the term ends; Spot does not."""
+        self._put({"ProtectionEnabled": True, "ExpiresInMinutes": self._minutes})
+
+    def release(self) -> None:
+        """The task may be chosen again."""
+        self._put({"ProtectionEnabled": False})
+
+    def _put(self, state: dict[str, object]) -> None:
+        try:
+            answer = self._http.request(
+                "PUT", self._url, body=json.dumps(state), headers={"Content-Type": "application/json"}
+            )
+        except HTTPError as unreachable:
+            raise TransientError(f"task protection: {unreachable}") from unreachable
+        text = answer.data.decode(errors="replace")
+        if answer.status != OK or '"failure"' in text or '"error"' in text:
+            kind = TransientError if answer.status == 429 or answer.status >= 500 else ConfigError
+            raise kind(f"task protection: HTTP {answer.status}: {text[:300]}")

@@ -1,0 +1,149 @@
+"""The consumer group: threads that receive, as many as what waits and the buffer's room ask for.
+
+Owns when a poller starts and ends, and the reading of depths. Refuses to choose a queue: the schedule does.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+
+from sluice.errors import SluiceError
+from sluice_worker.core.model import Poll, Queue
+from sluice_worker.core.sizing import Range, pollers_wanted
+from sluice_worker.custody import Custody
+from sluice_worker.intake import Intake
+from sluice_worker.ports import Queues
+from sluice_worker.threads import looping
+
+log = logging.getLogger(__name__)
+
+PATIENCE_S = 1.0
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 30.0
+NEWEST_WEIGHT = 0.1
+
+
+class ConsumerGroup:
+    """The pollers of one process."""
+
+    def __init__(
+        self,
+        queues: Sequence[Queue],
+        sqs: Queues,
+        intake: Intake,
+        custody: Custody,
+        *,
+        pollers: Range,
+        interval_s: float,
+        visibility_s: int,
+    ) -> None:
+        self._queues, self._sqs, self._intake, self._custody = queues, sqs, intake, custody
+        self._bounds, self._interval_s, self._visibility_s = pollers, interval_s, visibility_s
+        self._lock = threading.Lock()
+        self._names = 0
+        self._alive = 0
+        self._wanted = pollers.min
+        self._average_s: float | None = None
+        self._failures = 0
+        self._stopped = threading.Event()
+        self._flow = threading.Event()
+        self._unread: set[str] = set()
+
+    @property
+    def alive(self) -> int:
+        """Pollers that run."""
+        return self._alive
+
+    def start(self) -> None:
+        """Start the least number of pollers, and the reading of depths."""
+        self._grow()
+        looping("depths", self._adjust)
+
+    def stop(self) -> None:
+        """Poll no more; polls under way come back by themselves, and hand back what they bring."""
+        self._stopped.set()
+        self._flow.set()
+
+    def _adjust(self) -> bool:
+        """Every interval while messages flow: read what waits, and grow or shrink."""
+        if self._intake.everything_empty:
+            self._wanted = self._bounds.min
+            self._flow.clear()
+            if self._intake.everything_empty:  # else a message came just before the clearing
+                self._flow.wait()
+        if self._stopped.is_set():
+            return False
+        for queue in self._queues:
+            self._read(queue)
+        depth = self._intake.depth()
+        if depth is not None and self._average_s is not None:
+            self._wanted = pollers_wanted(
+                depth,
+                average_s=self._average_s,
+                interval_s=self._interval_s,
+                buffer_use=self._intake.use(),
+                pollers=self._bounds,
+            )
+        self._grow()
+        return not self._stopped.wait(self._interval_s)
+
+    def _read(self, queue: Queue) -> None:
+        depth = None
+        try:
+            depth = self._sqs.depth(queue.url)
+            self._unread.discard(queue.url)
+        except SluiceError as failed:
+            if queue.url not in self._unread:
+                log.warning("%s; its depth counts as unknown", failed)
+            self._unread.add(queue.url)
+        self._intake.read(queue, depth)
+
+    def _grow(self) -> None:
+        """Pollers that wait at empty queues do not count among those wanted, but among those allowed."""
+        with self._lock:
+            waiting = 0 if self._intake.everything_empty else self._intake.waiting_long
+            missing = min(self._wanted - (self._alive - waiting), self._bounds.max - self._alive)
+            for _ in range(missing):
+                self._alive += 1
+                self._names += 1
+                looping(f"poller-{self._names}", self._poll)
+
+    def _poll(self) -> bool:
+        """One poll; False ends the poller, where there are more than wanted."""
+        with self._lock:
+            if self._stopped.is_set() or self._alive > max(self._wanted, self._bounds.min):
+                self._alive -= 1
+                return False
+        poll = self._intake.next_poll(PATIENCE_S)
+        if poll is not None and not self._receive(poll):
+            self._failures += 1
+            self._stopped.wait(min(FIRST_PAUSE_S * 2 ** min(self._failures, 10), LONGEST_PAUSE_S))
+        return True
+
+    def _receive(self, poll: Poll) -> bool:
+        began = time.monotonic()
+        messages = None
+        try:
+            messages = self._sqs.receive(poll, self._visibility_s)
+        except SluiceError as failed:
+            log.warning("%s", failed)
+            return False
+        finally:
+            self._custody.take_in(messages or ())
+            self._custody.hand_back(self._intake.received(poll, messages))
+        self._failures = 0
+        if messages:
+            if not poll.wait_s:
+                self._took((time.monotonic() - began) / len(messages))
+            self._flow.set()
+        return True
+
+    def _took(self, per_message_s: float) -> None:
+        """A short poll took so long for each message that it brought."""
+        before = self._average_s
+        self._average_s = (
+            per_message_s if before is None else before + NEWEST_WEIGHT * (per_message_s - before)
+        )

@@ -1,0 +1,131 @@
+"""What was received and not begun: three bounded queues in strict order, and the groups of FIFO queues.
+
+Owns the order of service: high before medium before low, but whoever waited too long goes first; a message of
+a FIFO group only after the one before it is settled. All of it in O(1). Refuses more than the limits.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Generic, Protocol, TypeVar
+
+from sluice_worker.core.model import Priority
+
+Lane = tuple[str, str]
+"""(queue URL, message group)."""
+
+
+class Buffered(Protocol):
+    """What the buffer needs to know of a message."""
+
+    @property
+    def priority(self) -> Priority:
+        """Its queue's priority."""
+        ...
+
+    @property
+    def lane(self) -> Lane | None:
+        """Its group in a FIFO queue, None where order does not matter."""
+        ...
+
+    @property
+    def received_at(self) -> float:
+        """When it was received, in seconds of the worker's clock."""
+        ...
+
+
+M = TypeVar("M", bound=Buffered)
+
+
+class BufferFullError(ValueError):
+    """More messages than the buffer has room for: whoever received them did not ask for the room first."""
+
+
+class MessageBuffer(Generic[M]):
+    """Messages waiting for a slot; `limits` are messages of each priority."""
+
+    def __init__(self, limits: Mapping[Priority, int], *, aged_after_s: float = 60.0) -> None:
+        self._limits = dict(limits)
+        self._aged_after_s = aged_after_s
+        self._ready: dict[Priority, deque[M]] = {priority: deque() for priority in Priority}
+        self._waiting: dict[Lane, deque[M]] = {}
+        self._held = dict.fromkeys(Priority, 0)
+        self._reserved = dict.fromkeys(Priority, 0)
+
+    def held(self, priority: Priority) -> int:
+        """Messages of this priority, those that wait behind their group included."""
+        return self._held[priority]
+
+    def limit(self, priority: Priority) -> int:
+        """The most messages of this priority."""
+        return self._limits[priority]
+
+    def room(self, priority: Priority) -> int:
+        """Messages of this priority that may still come, beyond those reserved for polls under way."""
+        return max(0, self._limits[priority] - self._held[priority] - self._reserved[priority])
+
+    def reserve(self, priority: Priority, count: int) -> None:
+        """Keep room for what a poll may bring."""
+        if count > self.room(priority):
+            raise BufferFullError(
+                f"no room for {count} more of priority {priority}: {self.room(priority)} left"
+            )
+        self._reserved[priority] += count
+
+    def fill(self, priority: Priority, reserved: int, messages: Iterable[M]) -> None:
+        """Give a reservation back, and take in what the poll brought, in its order."""
+        messages = list(messages)
+        if len(messages) > reserved:
+            raise BufferFullError(f"{len(messages)} messages for a reservation of {reserved}")
+        self._reserved[priority] -= reserved
+        self._held[priority] += len(messages)
+        for message in messages:
+            lane = message.lane
+            if lane is None:
+                self._ready[priority].append(message)
+            elif lane in self._waiting:
+                self._waiting[lane].append(message)
+            else:
+                self._waiting[lane] = deque()
+                self._ready[priority].append(message)
+
+    def pop(self, now: float) -> M | None:
+        """The next message to begin, or None; its group waits until `advance` or `drop`."""
+        heads = [queue for queue in self._ready.values() if queue]
+        if not heads:
+            return None
+        oldest = min(heads, key=lambda queue: queue[0].received_at)
+        aged = now - oldest[0].received_at > self._aged_after_s
+        message = (oldest if aged else heads[0]).popleft()
+        self._held[message.priority] -= 1
+        return message
+
+    def advance(self, lane: Lane) -> bool:
+        """The group's message is settled: its next one may begin. Says whether there is one."""
+        waiting = self._waiting[lane]
+        if not waiting:
+            del self._waiting[lane]
+            return False
+        following = waiting.popleft()
+        # To the front: a group's batch is worked off in one go, and the queue stays in order of receipt.
+        self._ready[following.priority].appendleft(following)
+        return True
+
+    def drop(self, lane: Lane) -> list[M]:
+        """The group's message goes back to its queue, and with it those behind it, which are returned."""
+        dropped = list(self._waiting.pop(lane))
+        for message in dropped:
+            self._held[message.priority] -= 1
+        return dropped
+
+    def empty(self) -> list[M]:
+        """Take everything out, in order of service; messages behind a group come after those ready."""
+        ready = [message for queue in self._ready.values() for message in queue]
+        waiting = [message for lane in self._waiting.values() for message in lane]
+        for queue in (*self._ready.values(), *self._waiting.values()):
+            queue.clear()
+        for lane in {message.lane for message in ready if message.lane is not None}:
+            self._waiting.pop(lane, None)
+        self._held = dict.fromkeys(Priority, 0)
+        return ready + waiting

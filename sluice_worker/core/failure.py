@@ -1,0 +1,50 @@
+"""What follows a failure: back to the queue after a while, or to the dead letters.
+
+Owns the policy. Refuses to count attempts itself: SQS does (ApproximateReceiveCount).
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+from sluice_worker.core.model import LONGEST_HOLD_S
+
+JITTER = 0.2
+"""Share of a back-off by which messages that failed together are spread."""
+
+
+class Reject(Exception):  # noqa: N818 - what a handler says, not what went wrong in it
+    """Raised by a handler: this message will never succeed; it goes to the dead letters at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """Back to the queue, hidden for so many seconds."""
+
+    after_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """To the dead-letter queue of the settings, and out of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailurePolicy:
+    """`max_attempts` None leaves poison to the queue's own redrive policy."""
+
+    backoff_s: float = 10.0
+    max_backoff_s: float = 900.0
+    max_attempts: int | None = None
+    dead_letters: bool = False
+
+    def after(self, message_id: str, receive_count: int, *, rejected: bool) -> Retry | DeadLetter:
+        """Hide for min(backoff_s x 2^(receive_count - 1), max_backoff_s), less a jitter by the message's id."""
+        exhausted = self.max_attempts is not None and receive_count >= self.max_attempts
+        if self.dead_letters and (rejected or exhausted):
+            return DeadLetter()
+        doublings = min(max(receive_count, 1) - 1, 30)
+        full_s = min(self.backoff_s * 2**doublings, self.max_backoff_s, LONGEST_HOLD_S)
+        share = zlib.crc32(message_id.encode()) / 2**32
+        return Retry(after_s=round(full_s * (1 - JITTER * share)))

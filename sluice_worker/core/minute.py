@@ -1,0 +1,136 @@
+"""What a worker did in a report's time, counted as CloudWatch takes it: values and how often each occurred.
+
+Owns the counting. Refuses the clock and the network: moments are arguments, and `aws/` publishes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from sluice_worker.core.model import Outcome
+
+DIGITS = 3
+"""Significant digits of a value: at most 900 different ones a decade, and half a per mille of error."""
+HISTORY = 60
+"""Reports that a worker remembers."""
+NEWEST_WEIGHT = 0.1
+"""Of the newest message in the running mean."""
+
+
+def rounded(seconds: float) -> float:
+    """The value with three significant digits; below a microsecond it is 0."""
+    if seconds < 1e-6:
+        return 0.0
+    return round(seconds, DIGITS - 1 - math.floor(math.log10(seconds)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Minute:
+    """One report's time: `durations_s` and `waits_s` map rounded seconds to how many messages took them."""
+
+    began_at: float
+    """Epoch seconds."""
+    length_s: float
+    durations_s: Mapping[Outcome, Mapping[float, int]]
+    waits_s: Mapping[float, int]
+    kept: int
+    """Messages begun within the promise, of those in `waits_s`."""
+
+    @property
+    def processed(self) -> int:
+        """Messages that ended well."""
+        return sum(self.durations_s.get(Outcome.SUCCESS, {}).values())
+
+    @property
+    def failed(self) -> int:
+        """Messages that did not."""
+        return sum(
+            sum(c.values()) for outcome, c in self.durations_s.items() if outcome is not Outcome.SUCCESS
+        )
+
+    @property
+    def per_second(self) -> float:
+        """Messages ended well a second."""
+        return self.processed / self.length_s if self.length_s else 0.0
+
+    @property
+    def kept_share(self) -> float | None:
+        """Share of the messages begun that kept the promise; None where none was begun."""
+        begun = sum(self.waits_s.values())
+        return self.kept / begun if begun else None
+
+    def duration_quantile_s(self, share: float) -> float | None:
+        """Seconds within which this share of all messages ended, by nearest rank; None where none did."""
+        together: Counter[float] = Counter()
+        for counts in self.durations_s.values():
+            together.update(counts)
+        return quantile(together, share)
+
+    def wait_quantile_s(self, share: float) -> float | None:
+        """Seconds from sending to start for this share of the messages; None where none began."""
+        return quantile(self.waits_s, share)
+
+
+def quantile(counts: Mapping[float, int], share: float) -> float | None:
+    """The nearest-rank quantile of counted values."""
+    rank = math.ceil(share * sum(counts.values()))
+    seen = 0
+    for value in sorted(counts):
+        seen += counts[value]
+        if seen >= rank:
+            return value
+    return None
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts as things happen; `close` makes a minute of them and begins the next."""
+
+    began_at: float
+    promise_s: float | None = None
+    processed: int = 0
+    """Since the start."""
+    failed: int = 0
+    mean_s: float | None = None
+    """Exponentially weighted mean of the seconds of a message; None before the first."""
+    history: deque[Minute] = field(default_factory=lambda: deque(maxlen=HISTORY))
+    _durations: dict[Outcome, Counter[float]] = field(default_factory=dict)
+    _waits: Counter[float] = field(default_factory=Counter)
+    _kept: int = 0
+
+    def began(self, waited_s: float) -> None:
+        """A message that was sent `waited_s` ago is begun."""
+        self._waits[rounded(max(waited_s, 0.0))] += 1
+        if self.promise_s is not None and waited_s <= self.promise_s:
+            self._kept += 1
+
+    def ended(self, outcome: Outcome, took_s: float) -> None:
+        """A message ended."""
+        self._durations.setdefault(outcome, Counter())[rounded(took_s)] += 1
+        if outcome is Outcome.SUCCESS:
+            self.processed += 1
+        else:
+            self.failed += 1
+        self.mean_s = took_s if self.mean_s is None else self.mean_s + NEWEST_WEIGHT * (took_s - self.mean_s)
+
+    def close(self, now: float) -> Minute:
+        """The time since the last close, as a minute; `now` in epoch seconds."""
+        minute = Minute(
+            began_at=self.began_at,
+            length_s=now - self.began_at,
+            durations_s=self._durations,
+            waits_s=self._waits,
+            kept=self._kept,
+        )
+        self.history.append(minute)
+        self.began_at, self._durations, self._waits, self._kept = now, {}, Counter(), 0
+        return minute
+
+    def recent_per_second(self, minutes: int) -> float:
+        """Messages a second over the last so many reports."""
+        recent: Iterable[Minute] = list(self.history)[-minutes:]
+        length_s = sum(minute.length_s for minute in recent)
+        return sum(minute.processed for minute in recent) / length_s if length_s else 0.0

@@ -1,0 +1,71 @@
+"""The worker's vocabulary: queues with a priority, what a poll asks for, how a message ended.
+
+Owns the words. Refuses any rule: those stand in the modules beside it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+BATCH = 10
+"""Messages that one call to SQS takes at most (documented)."""
+LONG_POLL_S = 20
+"""The longest that ReceiveMessage waits (documented)."""
+LONGEST_HOLD_S = 43_200
+"""SQS hides a message for at most twelve hours from its receipt, extensions included (documented)."""
+IN_FLIGHT_QUOTA = 120_000
+"""Messages of one queue in flight, beyond which SQS delivers nothing (documented)."""
+
+
+class Priority(StrEnum):
+    """How urgent a queue's messages are; the order of the members is the order of service."""
+
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queue:
+    """One queue to consume; `weight` sets it against others of its priority."""
+
+    url: str
+    priority: Priority = Priority.MEDIUM
+    weight: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """The queue's name, which its URL ends with."""
+        return self.url.rsplit("/", 1)[-1]
+
+    @property
+    def is_fifo(self) -> bool:
+        """Whether messages of one group come one after the other."""
+        return self.url.endswith(".fifo")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Poll:
+    """One ReceiveMessage to make: `wait_s` 0 is a short poll."""
+
+    queue: Queue
+    max_messages: int
+    wait_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Depth:
+    """One reading of a queue, in messages."""
+
+    visible: int
+    in_flight: int
+
+
+class Outcome(StrEnum):
+    """How a message ended for the handler; the values are those of the metric's dimension Outcome."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    TIMEOUT = "timeout"
+    """The handler had not come back at the message's deadline."""

@@ -1,0 +1,147 @@
+"""Which queue to poll next: the highest score, but never at the price of one that starves.
+
+Owns what is believed of each queue (from polls and from its attributes), and when such a belief is too old to
+count. Refuses to poll: it only says what to ask for.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sluice_worker.core.model import BATCH, LONG_POLL_S, Depth, Poll, Priority, Queue
+
+FACTOR = {Priority.HIGH: 10_000, Priority.MEDIUM: 1_000, Priority.LOW: 100}
+LARGEST_BOOST = {Priority.HIGH: 2.0, Priority.MEDIUM: 1.5, Priority.LOW: 1.2}
+BOOST_PER_S = 1 / 30
+SMALLEST_PENALTY = 0.5
+POLLS_A_MINUTE = 300
+"""Polls within a minute at which the penalty would take everything."""
+MINUTE_S = 60.0
+EMPTY_FOR_S = 1.0
+"""An empty poll says nothing of a queue any more after this long: it is looked at again."""
+ASSUMED_MESSAGES = 1
+"""What a queue of unknown depth is scored with: unknown is not zero."""
+
+
+def score(messages: int, queue: Queue, waited_s: float, polls_last_minute: int) -> float:
+    """How much a queue deserves the next poll; larger is sooner.
+
+    score = messages x weight x priority factor x wait boost x poll-count penalty, where
+    boost = min(1 + waited_s / 30, the priority's largest), penalty = max(0.5, 1 - polls_last_minute / 300).
+    """
+    boost = min(1 + waited_s * BOOST_PER_S, LARGEST_BOOST[queue.priority])
+    penalty = max(SMALLEST_PENALTY, 1 - polls_last_minute / POLLS_A_MINUTE)
+    return messages * queue.weight * FACTOR[queue.priority] * boost * penalty
+
+
+@dataclass(slots=True, kw_only=True)
+class _View:
+    """What is believed of one queue; times in seconds of the worker's clock."""
+
+    queue: Queue
+    polled_at: float
+    visible: int | None = None
+    visible_until: float = 0.0
+    """When `visible` stops counting."""
+    depth: Depth | None = None
+    depth_at: float = 0.0
+    seen_empty: bool = False
+    """Whether the last that was heard of it was that it holds nothing, however long ago."""
+    long_polls: int = 0
+    polls: deque[float] = field(default_factory=deque)
+
+    def messages(self, now: float) -> int:
+        """Visible messages as far as known; a stale belief is dropped."""
+        known = self.visible is not None and now < self.visible_until
+        return self.visible if known and self.visible is not None else ASSUMED_MESSAGES
+
+    def polls_last_minute(self, now: float) -> int:
+        while self.polls and self.polls[0] <= now - MINUTE_S:
+            self.polls.popleft()
+        return len(self.polls)
+
+
+class Schedule:
+    """The queues of one worker; `now` is a monotonic clock's seconds."""
+
+    def __init__(
+        self,
+        queues: Sequence[Queue],
+        now: float,
+        *,
+        starving_after_s: float = 60.0,
+        stale_after_s: float = 15.0,
+    ) -> None:
+        self._views = {queue.url: _View(queue=queue, polled_at=now) for queue in queues}
+        self._starving_after_s, self._stale_after_s = starving_after_s, stale_after_s
+
+    @property
+    def everything_empty(self) -> bool:
+        """Whether the last that was heard of every queue was that it holds nothing."""
+        return all(view.seen_empty for view in self._views.values())
+
+    def next_poll(self, now: float, room: Mapping[str, int]) -> Poll | None:
+        """The next poll, or None where no queue with messages has room; `room` is in messages, by queue URL.
+
+        Long polls only while everything is empty: a poller that waits at an empty queue is missing elsewhere.
+        """
+        views = [view for view in self._views.values() if room[view.queue.url] > 0]
+        if not views:
+            return None
+        if self.everything_empty:
+            chosen = min(views, key=lambda view: (view.long_polls, view.polled_at))
+            return self._poll(chosen, now, room, LONG_POLL_S)
+        with_work = [view for view in views if view.messages(now)]
+        if not with_work:
+            return None
+        longest = min(with_work, key=lambda view: view.polled_at)
+        if now - longest.polled_at >= self._starving_after_s:
+            return self._poll(longest, now, room, 0)
+        best = max(
+            with_work,
+            key=lambda view: score(
+                view.messages(now), view.queue, now - view.polled_at, view.polls_last_minute(now)
+            ),
+        )
+        return self._poll(best, now, room, 0)
+
+    def polled(self, poll: Poll, received: int | None, now: float) -> None:
+        """What came of a poll: so many messages, or None where it failed and nothing was learnt."""
+        view = self._views[poll.queue.url]
+        view.long_polls -= poll.wait_s > 0
+        if received is None:
+            return
+        view.seen_empty = received == 0
+        if received == 0:
+            view.visible, view.visible_until = 0, now + EMPTY_FOR_S
+        else:
+            at_least = BATCH if received == poll.max_messages else 1
+            view.visible = max(view.messages(now) - received, at_least)
+            view.visible_until = now + self._stale_after_s
+
+    def read(self, queue: Queue, depth: Depth | None, now: float) -> None:
+        """What the queue's attributes say; None where they could not be read."""
+        view = self._views[queue.url]
+        view.depth, view.depth_at = depth, now
+        if depth is not None:
+            view.visible, view.visible_until = depth.visible, now + self._stale_after_s
+            view.seen_empty = view.seen_empty and depth.visible == 0
+
+    def depth(self, now: float) -> Depth | None:
+        """All queues together, or None where the newest reading of any of them is missing or stale."""
+        known = [
+            view.depth
+            for view in self._views.values()
+            if view.depth is not None and now - view.depth_at <= self._stale_after_s
+        ]
+        if len(known) < len(self._views):
+            return None
+        return Depth(visible=sum(d.visible for d in known), in_flight=max(d.in_flight for d in known))
+
+    def _poll(self, view: _View, now: float, room: Mapping[str, int], wait_s: int) -> Poll:
+        view.polled_at = now
+        view.polls.append(now)
+        view.long_polls += wait_s > 0
+        return Poll(queue=view.queue, max_messages=min(BATCH, room[view.queue.url]), wait_s=wait_s)

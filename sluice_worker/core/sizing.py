@@ -1,0 +1,62 @@
+"""How many pollers receive and how many slots process, and how far a worker may reach ahead.
+
+Owns the three formulas. Refuses to count anything itself: the numbers are arguments.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from sluice_worker.core.model import IN_FLIGHT_QUOTA, Depth
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Range:
+    """The least and the most, both included."""
+
+    min: int
+    max: int
+
+    def clamp(self, count: int) -> int:
+        """The nearest count within the range."""
+        return max(self.min, min(self.max, count))
+
+
+def pollers_wanted(
+    depth: Depth, *, average_s: float, interval_s: float, buffer_use: float, pollers: Range
+) -> int:
+    """Pollers that receive what waits within `interval_s`, as far as the buffer has room.
+
+    pollers = clamp(ceil(min(visible x average_s / interval_s, max x (1 - buffer_use))), min, max), where
+    average_s is the seconds a poller spends on one message and buffer_use is 0 to 1. Back-pressure is the
+    second term: at 0.9 a tenth of the pollers is left. A queue at SQS's quota of messages in flight delivers
+    nothing, so that polls beyond the least are wasted.
+    """
+    if depth.in_flight >= IN_FLIGHT_QUOTA:
+        return pollers.min
+    asked = min(depth.visible * average_s / interval_s, pollers.max * (1 - buffer_use))
+    return pollers.clamp(math.ceil(round(asked, 9)))
+
+
+def slots_wanted(busy: int, slots: int, *, high_use: float, bounds: Range, threshold: float = 0.7) -> int:
+    """One slot more, one fewer or as many as there are.
+
+    More above the threshold in utilisation (busy / slots) or in use of the high-priority buffer, fewer below
+    half of it in both; one step at a time, within bounds.
+    """
+    utilisation = busy / slots if slots else 1.0
+    fullest = max(utilisation, high_use)
+    step = 1 if fullest > threshold else -1 if fullest < threshold / 2 else 0
+    return bounds.clamp(slots + step)
+
+
+def reach(idle: int, slots: int, *, average_s: float | None, prefetch_s: float) -> int:
+    """Messages of one priority that a worker may hold unstarted.
+
+    As many as its slots begin within `prefetch_s`: those idle now, and slots x prefetch_s / average_s that
+    become free. A message that takes long is left in the queue, where another worker finds it.
+    """
+    if average_s is None:
+        return idle
+    return idle + math.floor(slots * prefetch_s / max(average_s, 1e-6))

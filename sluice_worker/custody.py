@@ -1,0 +1,185 @@
+"""Every message this process has received and not settled: hidden from others as long as it is ours.
+
+Owns how a message ends (deleted, handed back, sent to the dead letters), and the visibility heartbeat, which
+extends each one before SQS would show it to somebody else. Refuses to begin or to run anything.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterable
+
+from sluice.errors import SluiceError
+from sluice_worker.core.failure import DeadLetter, FailurePolicy
+from sluice_worker.core.model import LONGEST_HOLD_S
+from sluice_worker.intake import Intake
+from sluice_worker.message import Message, Stage
+from sluice_worker.outbox import Entry, Outbox
+from sluice_worker.ports import Queues
+
+log = logging.getLogger(__name__)
+
+MARGIN_S = 1.0
+"""A message that SQS shows again within this is not begun: a delete would come too late."""
+
+BEATS = 8
+"""Looks at every message within one visibility timeout."""
+
+
+class Custody:
+    """The messages in this process's hands."""
+
+    def __init__(
+        self,
+        queues: Queues,
+        intake: Intake,
+        outbox: Outbox,
+        policy: FailurePolicy,
+        *,
+        dead_letter_queue: str | None,
+        visibility_s: int,
+    ) -> None:
+        self._queues, self._intake, self._outbox, self._policy = queues, intake, outbox, policy
+        self._dead_letter_queue, self._visibility_s = dead_letter_queue, visibility_s
+        self._held: dict[int, Message] = {}
+        self._returning = threading.Lock()
+        self._ended = threading.Event()
+        self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self.given_up = 0
+        """Messages that SQS would not delete: others will get them again."""
+        self.expired = 0
+        """Messages whose visibility ran out before they were begun."""
+        self.handed_back = 0
+        """Messages handed back without having failed."""
+
+    def start(self) -> None:
+        """Start the heartbeat."""
+        self._heart.start()
+
+    def stop(self) -> None:
+        """End the heartbeat."""
+        self._ended.set()
+
+    @property
+    def count(self) -> int:
+        """Messages held, running, or with their end on the way to SQS."""
+        return len(self._held)
+
+    def take_in(self, messages: Iterable[Message]) -> None:
+        """These were just received."""
+        for message in messages:
+            self._held[id(message)] = message
+
+    def still_ours(self, message: Message, now: float) -> bool:
+        """Whether it may be begun; one that SQS shows to others again is let go, with those behind it."""
+        if message.visible_at - now > min(MARGIN_S, self._visibility_s / 4):
+            return True
+        self.expired += 1
+        log.warning("%s of %s expired before it was begun", message.message_id, message.queue.name)
+        self._leave(message)
+        if message.lane is not None:
+            self.hand_back(self._intake.drop(message.lane))
+        return False
+
+    # ---- how a message ends --------------------------------------------------------------------------------
+
+    def succeeded(self, message: Message) -> None:
+        """Delete it; the next of its group begins once SQS has confirmed."""
+        message.stage = Stage.SETTLING
+        until = message.received_at + LONGEST_HOLD_S
+        self._outbox.add(Entry(message, None, until, self._deleted))
+
+    def failed(self, message: Message, why: str, *, rejected: bool = False) -> None:
+        """Back to the queue after a while, or to the dead letters; those behind it in its group go back."""
+        follows = self._policy.after(message.message_id, message.receive_count, rejected=rejected)
+        if isinstance(follows, DeadLetter):
+            if self._buried(message, why):
+                self.succeeded(message)
+                return
+            follows = self._policy.after(message.message_id, message.receive_count, rejected=False)
+        after_s = self._visibility_s if isinstance(follows, DeadLetter) else follows.after_s
+        behind = [] if message.lane is None else self._intake.drop(message.lane)
+        # The group stays blocked at SQS while this one is hidden, so that those behind it cannot overtake.
+        self._hide(message, after_s)
+        self.hand_back(behind)
+
+    def hand_back(self, messages: Iterable[Message]) -> None:
+        """Show them to other workers at once."""
+        for message in messages:
+            self.handed_back += 1
+            self._hide(message, 0)
+
+    def deleted_late(self, message: Message) -> None:
+        """Its handler came back with success after it was given up: spare another worker the work."""
+        until = time.monotonic() + self._visibility_s
+        self._outbox.add(Entry(message, None, until, lambda *_: None))
+
+    def _buried(self, message: Message, why: str) -> bool:
+        try:
+            self._queues.bury(self._dead_letter_queue or "", message, why)
+        except SluiceError as refused:
+            log.error("%s: it goes back to its queue instead", refused)
+            return False
+        return True
+
+    def _hide(self, message: Message, after_s: int) -> None:
+        """Give it back; behind an extension under way, which would otherwise have the last word."""
+        with self._returning:
+            message.stage = Stage.RETURNING
+            message.returns_in_s = after_s
+            if message.extending:
+                return
+        self._outbox.add(Entry(message, after_s, message.visible_at, self._returned))
+
+    def _returned(self, entry: Entry, why: str | None) -> None:
+        if why is not None:
+            log.warning("%s comes back by itself in a while: %s", entry.message.message_id, why)
+        self._leave(entry.message)
+
+    def _deleted(self, entry: Entry, why: str | None) -> None:
+        message, lane = entry.message, entry.message.lane
+        self._leave(message)
+        if why is not None:
+            self.given_up += 1
+            log.error("%s was processed and could not be deleted: %s", message.message_id, why)
+            if lane is not None:
+                self.hand_back(self._intake.drop(lane))
+        elif lane is not None:
+            self._intake.advance(lane)
+
+    def _leave(self, message: Message) -> None:
+        message.stage = Stage.SETTLED
+        self._held.pop(id(message), None)
+
+    # ---- the heartbeat -------------------------------------------------------------------------------------
+
+    def _beat(self) -> None:
+        while not self._ended.wait(min(1.0, self._visibility_s / BEATS)):
+            now = time.monotonic()
+            for message in list(self._held.values()):
+                self._extend_if_due(message, now)
+
+    def _extend_if_due(self, message: Message, now: float) -> None:
+        late = message.stage is Stage.RUNNING and now > message.deadline_at
+        most_s = int(message.received_at + LONGEST_HOLD_S - now)
+        if late or most_s <= 0 or message.visible_at - now > self._visibility_s / 2:
+            return
+        with self._returning:
+            if message.extending or message.stage in (Stage.RETURNING, Stage.SETTLED):
+                return
+            message.extending = True
+        self._outbox.add(Entry(message, min(self._visibility_s, most_s), message.visible_at, self._extended))
+
+    def _extended(self, entry: Entry, why: str | None) -> None:
+        message = entry.message
+        if why is None:
+            message.visible_at = entry.asked_at + (entry.hide_s or 0)
+        elif message.stage is not Stage.SETTLED:
+            log.warning("%s could not be kept hidden: %s", message.message_id, why)
+        with self._returning:
+            message.extending = False
+            returns = message.stage is Stage.RETURNING
+        if returns:
+            self._hide(message, message.returns_in_s)

@@ -1,0 +1,113 @@
+"""The user's function: found by its name, called with a message, never trusted.
+
+Owns how plain functions and coroutines are run, and that nothing a handler raises goes further than its own
+message. Refuses to wait for a coroutine beyond the message's deadline; a plain function cannot be
+stopped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import sys
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from sluice.errors import ConfigError
+from sluice_worker.message import Message
+
+Handler = Callable[[Message], Any]
+
+
+def load(name: str) -> Handler:
+    """`package.module:function`, looked for from the present folder on; ConfigError where it is not."""
+    module_name, colon, function_name = name.partition(":")
+    if not (module_name and colon and function_name):
+        raise ConfigError(f"handler {name!r}: write package.module:function")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as missing:
+        raise ConfigError(
+            f"handler {name!r}: {missing}; it was looked for in {here} and in what is installed"
+        ) from missing
+    except Exception as broken:
+        raise ConfigError(f"handler {name!r}: importing it failed: {broken!r}") from broken
+    handler: object = module
+    for part in function_name.split("."):
+        handler = getattr(handler, part, None)
+    if not callable(handler):
+        raise ConfigError(f"handler {name!r}: {module_name} has no function {function_name}")
+    found: Handler = handler
+    return found
+
+
+class Caller:
+    """Calls the handler; coroutines run on one event loop of their own."""
+
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def call(self, message: Message) -> BaseException | None:
+        """Call it with a message; the answer is what it raised, whatever that was."""
+        try:
+            answer = self._handler(message)
+            if answer is not None and inspect.isawaitable(answer):
+                return self._await(answer, message)
+        except BaseException as raised:  # noqa: BLE001 - a handler must not take the worker down
+            return raised
+        return None
+
+    def _await(self, answer: Awaitable[object], message: Message) -> BaseException | None:
+        async def within_deadline() -> BaseException | None:
+            # Raised in a task, SystemExit and the like would end the loop: they are answered instead.
+            try:
+                await _until_deadline(answer, message)
+            except BaseException as raised:  # noqa: BLE001 - a handler must not take the worker down
+                return raised
+            return None
+
+        return asyncio.run_coroutine_threadsafe(within_deadline(), self._running_loop()).result()
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(target=self._loop.run_forever, name="coroutines", daemon=True).start()
+            return self._loop
+
+
+async def _until_deadline(answer: Awaitable[object], message: Message) -> None:
+    """Await it; past the message's deadline, which the handler may move, it is cancelled."""
+    running = asyncio.ensure_future(_answered(answer))
+    while True:
+        remaining_s = min(max(message.remaining_s, 0.0), threading.TIMEOUT_MAX)
+        done, _ = await asyncio.wait({running}, timeout=remaining_s)
+        if done:
+            break
+        if message.remaining_s <= 0:
+            running.cancel()
+            await asyncio.wait({running})
+            break
+    if running.cancelled():
+        raise TimeoutError("the handler was cancelled at the message's deadline")
+    raised = running.result()
+    if raised is not None:
+        raise raised
+
+
+async def _answered(answer: Awaitable[object]) -> BaseException | None:
+    try:
+        await answer
+    except asyncio.CancelledError:
+        raise
+    except BaseException as raised:  # noqa: BLE001 - see above
+        return raised
+    return None

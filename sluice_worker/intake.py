@@ -1,0 +1,159 @@
+"""Between pollers and slots: the buffer and the schedule of queues under one lock.
+
+Owns who waits for what: pollers for room, slots for messages. Refuses new messages once closed.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from sluice_worker.core.buffer import Lane, MessageBuffer
+from sluice_worker.core.model import BATCH, Depth, Poll, Priority, Queue
+from sluice_worker.core.schedule import Schedule
+from sluice_worker.message import Message, Stage
+
+Reach = Callable[[], int]
+"""Messages of one priority that may be held now (`sizing.reach`)."""
+
+
+class Intake:
+    """What was received and not begun, and which queue to ask next."""
+
+    def __init__(
+        self, queues: Sequence[Queue], schedule: Schedule, buffer: MessageBuffer[Message], reach: Reach
+    ) -> None:
+        self._queues, self._schedule, self._buffer, self._reach = queues, schedule, buffer, reach
+        self._priorities = {queue.priority for queue in queues}
+        self._short = dict.fromkeys(Priority, 0)
+        self._long = {queue.url: 0 for queue in queues}
+        self._lock = threading.Lock()
+        self._room = threading.Condition(self._lock)
+        self._ready = threading.Condition(self._lock)
+        self._closed = False
+        self.waiting_long = 0
+        """Long polls under way."""
+
+    # ---- pollers -------------------------------------------------------------------------------------------
+
+    def next_poll(self, patience_s: float) -> Poll | None:
+        """The next poll to make, its room reserved; None where there is none within `patience_s`."""
+        with self._lock:
+            until = time.monotonic() + patience_s
+            while not self._closed:
+                now = time.monotonic()
+                poll = self._schedule.next_poll(now, self._rooms())
+                if poll is not None:
+                    self._buffer.reserve(poll.queue.priority, poll.max_messages)
+                    self._count(poll, 1)
+                    return poll
+                if now >= until:
+                    return None
+                self._room.wait(until - now)
+            return None
+
+    def received(self, poll: Poll, messages: Sequence[Message] | None) -> Sequence[Message]:
+        """What a poll brought, None where it failed; answers with what has to be handed back."""
+        with self._lock:
+            self._count(poll, -1)
+            count = None if messages is None else len(messages)
+            self._schedule.polled(poll, count, time.monotonic())
+            kept = [] if self._closed else list(messages or ())
+            self._buffer.fill(poll.queue.priority, poll.max_messages, kept)
+            if kept:
+                self._ready.notify(len(kept))
+            if len(kept) < poll.max_messages:
+                self._room.notify()
+            return (messages or ()) if self._closed else ()
+
+    def read(self, queue: Queue, depth: Depth | None) -> None:
+        """A queue's attributes were read."""
+        with self._lock:
+            self._schedule.read(queue, depth, time.monotonic())
+            self._room.notify_all()
+
+    # ---- slots ---------------------------------------------------------------------------------------------
+
+    def take(self, patience_s: float) -> Message | None:
+        """The next message to begin, or None where there is none within `patience_s`, or none any more."""
+        with self._lock:
+            message = self._pop()
+            if message is None and not self._closed:
+                self._room.notify()  # an idle slot reaches further
+                self._ready.wait(patience_s)
+                message = self._pop()
+            return message
+
+    def advance(self, lane: Lane) -> None:
+        """A message of this group is deleted: the next one may begin."""
+        with self._lock:
+            if self._buffer.advance(lane):
+                self._ready.notify()
+
+    def drop(self, lane: Lane) -> list[Message]:
+        """A message of this group goes back; so must those that came with it, which are returned."""
+        with self._lock:
+            return self._buffer.drop(lane)
+
+    def close(self) -> list[Message]:
+        """Take nothing more and begin nothing more; answers with what was not begun, in order."""
+        with self._lock:
+            self._closed = True
+            self._room.notify_all()
+            self._ready.notify_all()
+            return self._buffer.empty()
+
+    # ---- what it looks like --------------------------------------------------------------------------------
+
+    @property
+    def everything_empty(self) -> bool:
+        """Whether every queue was empty when last heard of."""
+        return self._schedule.everything_empty
+
+    def depth(self) -> Depth | None:
+        """All queues together, None where unknown."""
+        with self._lock:
+            return self._schedule.depth(time.monotonic())
+
+    def held(self) -> dict[Priority, int]:
+        """Messages not begun, by priority."""
+        with self._lock:
+            return {priority: self._buffer.held(priority) for priority in Priority}
+
+    def use(self, priority: Priority | None = None) -> float:
+        """Share of what may be held now that is held, 0 to 1: of one priority, or of all that have queues."""
+        with self._lock:
+            asked = self._priorities if priority is None else {priority} & self._priorities
+            held = sum(self._buffer.held(each) for each in asked)
+            capacity = sum(self._capacity(each) for each in asked)
+            return min(held / max(capacity, 1), 1.0)
+
+    def _count(self, poll: Poll, sign: int) -> None:
+        if poll.wait_s:
+            self.waiting_long += sign
+            self._long[poll.queue.url] += sign * poll.max_messages
+        else:
+            self._short[poll.queue.priority] += sign * poll.max_messages
+
+    def _capacity(self, priority: Priority) -> int:
+        return min(self._buffer.limit(priority), self._reach())
+
+    def _rooms(self) -> dict[str, int]:
+        """Messages that a poll of each queue may ask for."""
+        rooms = {}
+        for queue in self._queues:
+            capacity = self._capacity(queue.priority)
+            # A long poll keeps room at an empty queue: that must not keep others of its priority waiting.
+            taken = self._buffer.held(queue.priority) + self._short[queue.priority] + self._long[queue.url]
+            room = min(capacity - taken, self._buffer.room(queue.priority))
+            # Rather one poll for many than many polls for one each.
+            rooms[queue.url] = room if room >= min(BATCH, -(-capacity // 2)) else 0
+        return rooms
+
+    def _pop(self) -> Message | None:
+        message = self._buffer.pop(time.monotonic())
+        if message is not None:
+            message.stage = Stage.RUNNING
+            self._room.notify()
+        return message

@@ -1,0 +1,186 @@
+"""What SQS has yet to be told: deletes and changes of visibility, in batches of ten by size or by time.
+
+Owns the couriers (threads), and that nothing is lost: what SQS refuses for now is told again, with a growing
+pause, for as long as it matters. Refuses to decide what becomes of a message.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from sluice.errors import SluiceError
+from sluice_worker.core.model import BATCH
+from sluice_worker.message import Message
+from sluice_worker.ports import Queues, Refusal
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 10.0
+IDLE_LOOK_S = 1.0
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """One thing to tell; `hide_s` None deletes. `told` hears once how it ended: None, or why it did not.
+
+    Times are seconds of `time.monotonic()`.
+    """
+
+    message: Message
+    hide_s: int | None
+    until: float
+    """When it does not matter any more."""
+    told: Callable[[Entry, str | None], None]
+    attempts: int = 0
+    asked_at: float = 0.0
+    """When SQS was last asked: what it hides, it hides from then or later."""
+
+
+@dataclass(slots=True)
+class _Lot:
+    """What waits for one queue and one operation."""
+
+    entries: deque[tuple[float, Entry]]
+    """(since when, entry)."""
+    linger_s: float
+
+
+class Outbox:
+    """Entries on their way."""
+
+    def __init__(self, queues: Queues, *, linger_s: float, couriers: int) -> None:
+        self._queues, self._linger_s = queues, linger_s
+        self._changed = threading.Condition()
+        self._lots: dict[tuple[str, bool], _Lot] = {}
+        self._later: list[tuple[float, int, Entry]] = []
+        self._numbers = itertools.count()
+        self._open = 0
+        self._hurry = False
+        self._stopped = False
+        self._threads = [
+            threading.Thread(target=self._carry, name=f"courier-{number}", daemon=True)
+            for number in range(couriers)
+        ]
+
+    def start(self) -> None:
+        """Start the couriers."""
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def open(self) -> int:
+        """Entries that are neither done nor given up."""
+        return self._open
+
+    def add(self, entry: Entry) -> None:
+        """Take one entry on."""
+        with self._changed:
+            self._open += 1
+            self._enter(entry, time.monotonic())
+
+    def hurry(self) -> None:
+        """From now on nothing lingers."""
+        with self._changed:
+            self._hurry = True
+            self._changed.notify_all()
+
+    def wait_empty(self, deadline: float) -> bool:
+        """Wait until everything is told, at most until `deadline`; says whether it is."""
+        with self._changed:
+            while self._open and time.monotonic() < deadline:
+                self._changed.wait(min(IDLE_LOOK_S, max(deadline - time.monotonic(), 0.0)))
+            return not self._open
+
+    def stop(self) -> None:
+        """Let the couriers end; what is still open is not told."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def _enter(self, entry: Entry, now: float) -> None:
+        key = (entry.message.queue.url, entry.hide_s is None)
+        lot = self._lots.get(key)
+        if lot is None:
+            # Order in a FIFO group waits for its deletes: they do not linger. Nor does a message handed back.
+            patient = entry.hide_s is None and not entry.message.queue.is_fifo
+            lot = self._lots[key] = _Lot(deque(), self._linger_s if patient else 0.0)
+        lot.entries.append((now, entry))
+        if len(lot.entries) == 1 or len(lot.entries) % BATCH == 0:
+            self._changed.notify()
+
+    def _carry(self) -> None:
+        while True:
+            with self._changed:
+                batch = self._next_batch()
+            if batch is None:
+                return
+            self._tell(batch)
+
+    def _next_batch(self) -> list[Entry] | None:
+        """Wait for the next batch that is due; None once stopped."""
+        while not self._stopped:
+            now = time.monotonic()
+            while self._later and self._later[0][0] <= now:
+                self._enter(heapq.heappop(self._later)[2], now)
+            pause_s = min(IDLE_LOOK_S, self._later[0][0] - now) if self._later else IDLE_LOOK_S
+            for lot in self._lots.values():
+                if not lot.entries:
+                    continue
+                due_in_s = 0.0 if self._hurry else lot.entries[0][0] + lot.linger_s - now
+                if len(lot.entries) >= BATCH or due_in_s <= 0:
+                    batch = [lot.entries.popleft()[1] for _ in range(min(BATCH, len(lot.entries)))]
+                    if lot.entries:
+                        self._changed.notify()
+                    return batch
+                pause_s = min(pause_s, due_in_s)
+            self._changed.wait(pause_s)
+        return None
+
+    def _tell(self, batch: Sequence[Entry]) -> None:
+        now = time.monotonic()
+        for entry in batch:
+            entry.asked_at = now
+        try:
+            refused = self._call(batch)
+        except SluiceError as failed:
+            refused = {place: Refusal(why=str(failed), final=False) for place in range(len(batch))}
+        done: list[tuple[Entry, str | None]] = []
+        for place, entry in enumerate(batch):
+            refusal = refused.get(place)
+            if refusal is None:
+                done.append((entry, None))
+            elif not self._again(entry, refusal):
+                done.append((entry, refusal.why))
+        for entry, why in done:
+            entry.told(entry, why)
+        with self._changed:
+            self._open -= len(done)
+            if not self._open:
+                self._changed.notify_all()
+
+    def _call(self, batch: Sequence[Entry]) -> dict[int, Refusal]:
+        if batch[0].hide_s is None:
+            return self._queues.delete([entry.message for entry in batch])
+        return self._queues.hide([(entry.message, entry.hide_s or 0) for entry in batch])
+
+    def _again(self, entry: Entry, refusal: Refusal) -> bool:
+        """Try later, if it still matters then."""
+        pause_s = min(FIRST_PAUSE_S * 2**entry.attempts, LONGEST_PAUSE_S)
+        due = time.monotonic() + pause_s
+        if refusal.final or due > entry.until:
+            return False
+        if entry.attempts == 0:
+            log.warning("told again in %.1f s: %s", pause_s, refusal.why)
+        entry.attempts += 1
+        with self._changed:
+            heapq.heappush(self._later, (due, next(self._numbers), entry))
+            self._changed.notify()
+        return True

@@ -1,0 +1,98 @@
+"""What a worker says of itself: one JSON line a minute, and the minute's metrics.
+
+Owns the line's fields. Refuses to lose a minute that CloudWatch did not take: it is put again with the next.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, TextIO
+
+from sluice.errors import SluiceError
+from sluice_worker.core.minute import Minute, Tally
+from sluice_worker.ports import MetricSink
+
+log = logging.getLogger(__name__)
+
+KEPT_MINUTES = 60
+"""Minutes that are kept for CloudWatch while it takes none; older ones are dropped and told."""
+HOUR_S, DAY_S = 3600, 86_400
+
+State = Callable[[], Mapping[str, Any]]
+"""What the worker looks like now, for the line: buffer, pollers, slots, depths."""
+
+
+class Reporter:
+    """Closes a minute, tells it, publishes it."""
+
+    def __init__(
+        self,
+        worker_id: str,
+        tally: Tally,
+        state: State,
+        sink: MetricSink | None,
+        *,
+        out: TextIO | None = None,
+    ) -> None:
+        self._worker_id, self._tally, self._state, self._sink = worker_id, tally, state, sink
+        self._out = out
+        self._began_at = tally.began_at
+        self._unpublished: deque[Minute] = deque()
+
+    def report(self) -> None:
+        """End the minute here."""
+        now = time.time()
+        minute = self._tally.close(now)
+        print(json.dumps(self.line(minute, now)), file=self._out or sys.stdout, flush=True)
+        if minute.durations_s or minute.waits_s:
+            self._unpublished.append(minute)
+        self._publish()
+
+    def line(self, minute: Minute, now: float) -> dict[str, Any]:
+        """The minute as one JSON object; counts and rates at its top are since the start."""
+        uptime_s = max(now - self._began_at, 1e-9)
+        per_second = self._tally.processed / uptime_s
+        return {
+            "workerId": self._worker_id,
+            "messagesProcessed": self._tally.processed,
+            "messagesFailed": self._tally.failed,
+            "uptimeSeconds": round(uptime_s, 1),
+            "throughputPerSecond": round(per_second, 4),
+            "throughputPerHour": round(per_second * HOUR_S, 1),
+            "throughputPerDay": round(per_second * DAY_S, 1),
+            "report": {
+                "seconds": round(minute.length_s, 1),
+                "processed": minute.processed,
+                "failed": minute.failed,
+                "perSecond": round(minute.per_second, 4),
+                "durationP50Seconds": minute.duration_quantile_s(0.5),
+                "durationP95Seconds": minute.duration_quantile_s(0.95),
+                "waitP50Seconds": minute.wait_quantile_s(0.5),
+                "waitP95Seconds": minute.wait_quantile_s(0.95),
+                "promiseKeptShare": minute.kept_share if self._tally.promise_s is not None else None,
+            },
+            "recentPerSecond": {
+                str(reports): round(self._tally.recent_per_second(reports), 4) for reports in (1, 5, 15)
+            },
+            **self._state(),
+        }
+
+    def _publish(self) -> None:
+        if self._sink is None:
+            self._unpublished.clear()
+        while self._unpublished:
+            try:
+                assert self._sink is not None
+                self._sink.put(self._unpublished[0])
+            except SluiceError as failed:
+                log.warning("%s; put again with the next report", failed)
+                break
+            self._unpublished.popleft()
+        while len(self._unpublished) > KEPT_MINUTES:
+            lost = self._unpublished.popleft()
+            log.error("%d processing times are lost: CloudWatch took none for an hour", lost.processed)

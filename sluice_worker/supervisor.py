@@ -1,0 +1,182 @@
+"""One worker process or several: signals, restarts, and what surrounds all of them.
+
+Owns the processes. A child that dies is started anew, after a growing pause; SIGTERM and notices reach every
+child, and the whole ends when the last one has drained.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.context import SpawnProcess
+from multiprocessing.sharedctypes import SynchronizedArray
+from types import FrameType
+
+from sluice_worker import handler as handlers
+from sluice_worker.handler import Handler
+from sluice_worker.settings import Settings
+from sluice_worker.wiring import attended, worker
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 0.25
+MORE_TIME_S = 60.0
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 60.0
+SOUND_AFTER_S = 60.0
+"""A child that lived this long did not fail to start: its restart waits no longer than a first one."""
+AFTER_GRACE_S = 10.0
+
+
+def run(settings: Settings, handler: Handler | str) -> int:
+    """Run until SIGTERM, SIGINT or a notice; the answer is the exit status, 0 for a drain in order."""
+    called = handlers.load(handler) if isinstance(handler, str) else handler
+    if settings.processes == 1:
+        return _alone(settings, called)
+    return _Family(settings, called).run()
+
+
+def _alone(settings: Settings, handler: Handler) -> int:
+    one = worker(settings, handler)
+    _on_signals(one.drain)
+    with attended(settings, lambda: one.busy, one.drain) as more_time, _asking(more_time):
+        return one.run()
+
+
+def _on_signals(drain: Callable[[str], None]) -> None:
+    """SIGTERM and SIGINT drain; a second SIGINT ends at once."""
+
+    def told(number: int, _: FrameType | None) -> None:
+        drain(signal.Signals(number).name)
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, told)
+
+
+class _asking:  # noqa: N801 - reads as a context
+    """Ask for more time every minute while the context lasts."""
+
+    def __init__(self, more_time: Callable[[], None]) -> None:
+        self._more_time, self._over = more_time, threading.Event()
+
+    def __enter__(self) -> None:
+        def ask() -> None:
+            while not self._over.wait(MORE_TIME_S):
+                self._more_time()
+
+        threading.Thread(target=ask, name="more-time", daemon=True).start()
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+
+
+@dataclass(slots=True)
+class _Child:
+    """One process, and when it may be started anew."""
+
+    process: SpawnProcess | None = None
+    started_at: float = 0.0
+    failures: int = 0
+    start_at: float = 0.0
+
+
+class _Family:
+    """Several worker processes; the children's busy flags stand in shared memory."""
+
+    def __init__(self, settings: Settings, handler: Handler) -> None:
+        self._settings, self._handler = settings, handler
+        self._context = multiprocessing.get_context("spawn")
+        self._busy: SynchronizedArray[int] = self._context.Array("b", settings.processes)
+        self._children = [_Child() for _ in range(settings.processes)]
+        self._draining = threading.Event()
+        self._why = ""
+
+    def run(self) -> int:
+        """Start all, start anew what dies, drain when told."""
+        _on_signals(self.drain)
+        around = attended(self._settings, lambda: any(self._busy[:]), self.drain)
+        with around as more_time, _asking(more_time):
+            while not self._draining.wait(LOOK_S):
+                for number, child in enumerate(self._children):
+                    self._look_after(number, child)
+            return self._end()
+
+    def drain(self, why: str) -> None:
+        """Begin to end."""
+        self._why = self._why or why
+        self._draining.set()
+
+    def _look_after(self, number: int, child: _Child) -> None:
+        now = time.monotonic()
+        if child.process is not None and not child.process.is_alive():
+            sound = now - child.started_at >= SOUND_AFTER_S
+            child.failures = 1 if sound else child.failures + 1
+            pause_s = min(FIRST_PAUSE_S * 2 ** (child.failures - 1), LONGEST_PAUSE_S)
+            log.error(
+                "worker process %d ended with %s; started anew in %g s",
+                number,
+                child.process.exitcode,
+                pause_s,
+            )
+            self._busy[number] = 0
+            child.process, child.start_at = None, now + pause_s
+        if child.process is None and now >= child.start_at:
+            child.process = self._context.Process(
+                target=_work,
+                args=(self._settings, self._handler, number, self._busy),
+                name=f"worker-{number}",
+            )
+            child.process.start()
+            child.started_at = now
+
+    def _end(self) -> int:
+        log.info("draining %d processes: %s", len(self._children), self._why)
+        processes = [child.process for child in self._children if child.process is not None]
+        for process in processes:
+            process.terminate()
+        ends_at = time.monotonic() + self._settings.grace_s + AFTER_GRACE_S
+        for process in processes:
+            process.join(max(ends_at - time.monotonic(), 0.0))
+            if process.is_alive():
+                log.error("%s did not end in time and is killed", process.name)
+                process.kill()
+                process.join()
+        return 0 if all(process.exitcode == 0 for process in processes) else 1
+
+
+def _work(settings: Settings, handler: Handler, number: int, busy: SynchronizedArray[int]) -> None:
+    """A child: one worker, whose flag in `busy` follows its work."""
+    configure_logging()
+    named = settings.model_copy(update={"processes": 1, "worker_id": f"{settings.worker_id}-{number}"})
+    one = worker(named, handler)
+    _on_signals(one.drain)
+
+    def flag() -> None:
+        while True:
+            busy[number] = int(one.busy)
+            time.sleep(LOOK_S)
+
+    threading.Thread(target=flag, name="flag", daemon=True).start()
+    parent = multiprocessing.parent_process()
+
+    def orphaned() -> None:
+        if parent is not None:
+            parent.join()
+            one.drain("the parent process is gone")
+
+    threading.Thread(target=orphaned, name="parent", daemon=True).start()
+    sys.exit(one.run())
+
+
+def configure_logging() -> None:
+    """Log lines on stderr; stdout belongs to the reports."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("botocore").setLevel(logging.WARNING)
