@@ -40,7 +40,7 @@ class FailurePolicy:
     dead_letters: bool = False
 
     def after(self, message_id: str, receive_count: int, *, rejected: bool) -> Retry | DeadLetter:
-        """Hide for min(backoff_s x 2^(receive_count - 1), max_backoff_s), less a jitter by the message's id."""
+        """Hide for min(backoff_s x 2^(receive_count - 1), max_backoff_s), less a jitter by its id."""
         exhausted = self.max_attempts is not None and receive_count >= self.max_attempts
         if self.dead_letters and (rejected or exhausted):
             return DeadLetter()
