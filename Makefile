@@ -107,11 +107,15 @@ build: setup ## sam build for this machine, into .aws-sam/local (deploy makes it
 	@$(OFFLINE) .venv/bin/sam build --build-dir .aws-sam/local \
 		--parameter-overrides Architecture=$(or $(ARCHITECTURE),$(HOST_ARCHITECTURE))
 
+.PHONY: wheel
+wheel: setup ## The wheel that instances install the worker from, in dist/
+	@rm -rf dist && .venv/bin/uv build --quiet --wheel --out-dir dist && ls dist/*.whl
+
 .PHONY: deploy
 deploy: setup ## Deploy the control plane with your own AWS credentials (ENV=transcription: a workload)
 	@$(if $(ENV),.venv/bin/sam deploy --config-env $(ENV),.venv/bin/sam build && .venv/bin/sam deploy)
 
 .PHONY: clean
 clean: ## Remove the virtual environment, build output and caches
-	@rm -rf .venv .aws-sam .mypy_cache .ruff_cache .hypothesis .coverage
+	@rm -rf .venv .aws-sam dist .mypy_cache .ruff_cache .hypothesis .coverage
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
