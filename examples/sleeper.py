@@ -1,4 +1,4 @@
-"""A handler to try a fleet on: works for as long as a message says, as `SendTestMessagesFunction` sends them."""
+"""A handler to try a fleet on: works for as long as a message of `SendTestMessagesFunction` says."""
 
 import json
 import time

@@ -1,8 +1,8 @@
 """One metric from the worker to the target: where a time is published is exactly where it is read.
 
 CloudWatch rolls nothing up: a sample with one dimension more, fewer or another is a metric that nobody reads.
-So every source that names a metric is asked here, each in its own words: the workers of the example fleets,
-the simulated workers, the deployed functions' calls, and the templates.
+So every source that names a metric is asked here, each in its own words: the real worker with the settings of
+each example fleet, the simulated workers, the deployed functions' calls, and the templates.
 
 moto compares names and dimensions but not namespaces once a query has dimensions; namespaces are compared in
 the calls themselves.
@@ -11,8 +11,6 @@ the calls themselves.
 from __future__ import annotations
 
 import copy
-import re
-import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -30,9 +28,15 @@ from sluice.retune import retune_targets
 from sluice_sim.embedded.cloud import embedded_aws
 from sluice_sim.embedded.demo import Stage
 from sluice_sim.embedded.scenarios import QUEUE_PROC, TRANSCRIPTION
+from sluice_worker import wiring
+from sluice_worker.aws import cloudwatch
+from sluice_worker.aws.cloudwatch import CloudWatchSink
+from sluice_worker.core.metrics import OUTCOME
+from sluice_worker.core.minute import Tally
+from sluice_worker.core.model import Outcome
 from tests.aws import account
 from tests.fakes import Scene
-from tests.templates import stacks
+from tests.templates import fleet_workers, stacks
 
 NOW = datetime.now(UTC)
 LATENCY_S, TEMPLATE_TARGET = 60, 10
@@ -91,7 +95,7 @@ class Plane:
     def tick(self) -> None:
         publish_backlog(NOW, self.world, self.scene.ledger, self.scene.remaining_s)
 
-    def put(self, metric: Metric, unit: str, *seconds: float) -> None:
+    def put(self, metric: Metric, unit: str | None, *seconds: float) -> None:
         """Samples of the last hour, as a worker puts them."""
         datum = {
             "MetricName": metric.name,
@@ -140,39 +144,47 @@ def published(call: tuple[str, Mapping[str, Any]]) -> list[tuple[Metric, str | N
 # ---- What the workers publish ------------------------------------------------------------------------------
 
 
-def worker_script(fleet: str, **parameters: str) -> tuple[str, dict[str, str]]:
-    """The worker of an example fleet, and the variables that it is started with."""
-    resources = stacks.example_fleet(fleet, **parameters).resources
-    if fleet == "asg":
-        return resources["LaunchTemplate"].properties["LaunchTemplateData"]["UserData"], {}
-    [container] = resources["TaskDefinition"].properties["ContainerDefinitions"]
-    [script] = container["Command"]
-    return script, {variable["Name"]: str(variable["Value"]) for variable in container["Environment"]}
+def work(fleet: str, took_s: Mapping[Outcome, float], count: int = 1, **parameters: str) -> None:
+    """The real worker's sink, with the settings of an example fleet, publishes one minute of messages."""
+    settings, _ = fleet_workers.understood(fleet_workers.variables(fleet, **parameters))
+    sink = wiring._sink(settings)
+    assert isinstance(sink, CloudWatchSink)
+    tally = Tally(began_at=(NOW - timedelta(minutes=10)).timestamp())
+    for outcome, seconds in took_s.items():
+        for _ in range(count):
+            tally.ended(outcome, seconds)
+    sink.put(tally.close(tally.began_at + 60))
 
 
-def example_worker(fleet: str, **parameters: str) -> tuple[Metric, str, float]:
-    """(metric, unit, seconds) that the example's worker publishes for a message that took 3 s.
+def worker_publishes(
+    fleet: str, took_s: Mapping[Outcome, float], **parameters: str
+) -> list[tuple[Metric, str | None]]:
+    """(metric, unit) of everything that the real worker puts for one message of each outcome."""
+    put: list[dict[str, Any]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cloudwatch, "client", lambda: Noting(put))
+        work(fleet, took_s, **parameters)
+    return [metric for params in put for metric in published(("PutMetricData", params))]
 
-    Its own command, expanded by bash with the variables it would find; `aws` prints what it is given.
-    """
-    script, variables = worker_script(fleet, **parameters)
-    [command] = re.findall(r"^ *aws cloudwatch put-metric-data (?:.*\\\n)*.*$", script, re.MULTILINE)
-    assigned = re.findall(r"^ *group=.*$", script, re.MULTILINE)  # what the group's worker calls itself
-    lines = ["set -eu", "aws() { printf '%s\\n' \"$@\"; }", "took_s=3.0 took_ms=3000", *assigned, command]
-    ran = subprocess.run(
-        ["bash", "-c", "\n".join(lines)],
-        env=variables,
-        check=True,
-        timeout=10,
-        capture_output=True,
-        text=True,
-    )
-    words = ran.stdout.splitlines()[2:]
-    given = dict(zip(words[::2], words[1::2], strict=True))
-    assert given.keys() == {"--namespace", "--metric-name", "--unit", "--value", "--dimensions"}
-    dimensions = dict(pair.split("=", 1) for pair in given["--dimensions"].split(","))
-    metric = Metric(namespace=given["--namespace"], name=given["--metric-name"], dimensions=dimensions)
-    return metric, given["--unit"], float(given["--value"])
+
+@dataclass
+class Noting:
+    """CloudWatch for a worker, which keeps what it is given to itself."""
+
+    put: list[dict[str, Any]]
+
+    def put_metric_data(self, **params: Any) -> None:
+        self.put.append(params)
+
+
+def example_worker(fleet: str, **parameters: str) -> tuple[Metric, str | None]:
+    """(metric, unit) under which the real worker counts its successes."""
+    [counted] = [
+        (metric, unit)
+        for metric, unit in worker_publishes(fleet, {Outcome.SUCCESS: TOOK_S}, **parameters)
+        if OUTCOME not in metric.dimensions
+    ]
+    return counted
 
 
 @pytest.fixture(scope="module")
@@ -206,7 +218,7 @@ def test_the_retune_reads_exactly_what_the_examples_worker_publishes(
 ) -> None:
     plane.serve(fleet, **workload)
     plane.retune()
-    metric, unit, _ = example_worker(fleet, **example)
+    metric, unit = example_worker(fleet, **example)
     asked = plane.asked()
     assert [named(stat["Metric"]["Namespace"], stat["Metric"]) for stat in asked] == [metric] * 4
     assert [stat["Stat"] for stat in asked] == ["Average", "SampleCount"] * 2  # the hour, then the day
@@ -244,23 +256,50 @@ def test_the_examples_worker_may_publish_where_it_publishes_and_nowhere_else(
         for statement in policy["PolicyDocument"]["Statement"]
         if "cloudwatch:PutMetricData" in statement["Action"]
     ]
-    metric, _, _ = example_worker(fleet, MetricNamespace=namespace)
+    metric, _ = example_worker(fleet, MetricNamespace=namespace)
     assert statement["Condition"] == {"StringEquals": {"cloudwatch:namespace": metric.namespace}}
 
 
-def test_target_messages_per_instance_are_acceptable_latency_over_the_duration_the_worker_published(
-    plane: Plane, fleet: str
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_the_target_is_acceptable_latency_x_concurrency_over_the_duration_that_the_worker_published(
+    plane: Plane, fleet: str, concurrency: int
 ) -> None:
-    """ecsTargetBPI, and the same for a group: from the example worker's own sample to the policy."""
-    workload = plane.serve(fleet)
-    metric, unit, took_s = example_worker(fleet)
-    assert took_s == TOOK_S
-    plane.put(metric, unit, *[took_s] * ENOUGH)
+    """ecsTargetBPI, and the same for a group: from the real worker's own samples to the policy."""
+    workload = plane.serve(fleet, ConcurrencyPerInstance=str(concurrency), MaxFactorPerRetune="100")
+    work(fleet, {Outcome.SUCCESS: TOOK_S}, ENOUGH, ConcurrencyPerInstance=str(concurrency))
     decision = plane.retune()
-    assert decision.durations == Durations(seconds=took_s, samples=ENOUGH, window_s=3600)
-    assert decision.target == LATENCY_S / took_s
+    assert decision.durations == Durations(seconds=TOOK_S, samples=ENOUGH, window_s=3600)
+    assert decision.target == LATENCY_S * concurrency / TOOK_S
     assert workload.policy_arn is not None
-    assert plane.scene.policies.holding[workload.policy_arn].target == LATENCY_S / took_s
+    assert plane.scene.policies.holding[workload.policy_arn].target == decision.target
+
+
+def test_the_worker_publishes_every_message_once_more_with_its_outcome(plane: Plane, fleet: str) -> None:
+    metric, unit = example_worker(fleet)
+    assert worker_publishes(fleet, dict.fromkeys(Outcome, TOOK_S)) == [
+        (metric, unit),
+        *(
+            (replace(metric, dimensions={**metric.dimensions, OUTCOME: outcome.value}), unit)
+            for outcome in Outcome
+        ),
+    ]
+
+
+@pytest.mark.parametrize("ended", [Outcome.FAILURE, Outcome.TIMEOUT])
+def test_messages_that_failed_are_published_and_not_read(plane: Plane, fleet: str, ended: Outcome) -> None:
+    plane.serve(fleet)
+    work(fleet, {ended: 900.0}, ENOUGH)
+    assert account.client("cloudwatch").list_metrics(MetricName="MsgProcessingDuration")["Metrics"]
+    decision = plane.retune()
+    assert (decision.reason, decision.detail) == (Reason.TOO_FEW_SAMPLES, "0 of 30 needed")
+
+
+def test_messages_that_failed_do_not_move_the_target_of_those_that_did_not(plane: Plane, fleet: str) -> None:
+    plane.serve(fleet)
+    work(fleet, {Outcome.SUCCESS: TOOK_S, Outcome.FAILURE: 900.0, Outcome.TIMEOUT: 3600.0}, ENOUGH)
+    decision = plane.retune()
+    assert decision.durations == Durations(seconds=TOOK_S, samples=ENOUGH, window_s=3600)
+    assert decision.target == LATENCY_S / TOOK_S
 
 
 def one_more(dimensions: Mapping[str, str]) -> dict[str, str]:
@@ -287,8 +326,8 @@ def test_samples_under_any_other_dimensions_leave_the_target_for_want_of_samples
     plane: Plane, fleet: str, otherwise: Any
 ) -> None:
     plane.serve(fleet)
-    metric, unit, took_s = example_worker(fleet)
-    plane.put(replace(metric, dimensions=otherwise(metric.dimensions)), unit, *[took_s] * ENOUGH)
+    metric, unit = example_worker(fleet)
+    plane.put(replace(metric, dimensions=otherwise(metric.dimensions)), unit, *[TOOK_S] * ENOUGH)
     decision = plane.retune()
     assert (decision.target, decision.reason) == (None, Reason.TOO_FEW_SAMPLES)
     assert decision.detail == "0 of 30 needed"
@@ -296,11 +335,11 @@ def test_samples_under_any_other_dimensions_leave_the_target_for_want_of_samples
 
 def test_samples_of_others_do_not_mix_with_the_fleets_own(plane: Plane, fleet: str) -> None:
     plane.serve(fleet)
-    metric, unit, took_s = example_worker(fleet)
-    plane.put(metric, unit, *[took_s] * ENOUGH)
+    metric, unit = example_worker(fleet)
+    work(fleet, {Outcome.SUCCESS: TOOK_S}, ENOUGH)
     for otherwise in OTHERWISE:
         plane.put(replace(metric, dimensions=otherwise(metric.dimensions)), unit, *[900.0] * ENOUGH)
-    assert plane.retune().target == LATENCY_S / took_s
+    assert plane.retune().target == LATENCY_S / TOOK_S
 
 
 # ---- Tick -> BacklogPerInstance -> policy, silence alarm, proof --------------------------------------------

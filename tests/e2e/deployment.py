@@ -24,7 +24,19 @@ PLANE = "sluice-e2e"
 BUCKET = "sluice-e2e-artifacts"
 WORKLOADS = ("e2e-transcription", "e2e-queue-proc")
 """Environments of samconfig.toml."""
-FLEETS = {"sluice-example-fleet": "fleet-asg.yaml", "sluice-example-service": "fleet-ecs.yaml"}
+CONCURRENCY = 3
+"""Messages a task of the service works on at a time."""
+FLEETS: Mapping[str, tuple[str, Mapping[str, str]]] = {
+    "sluice-example-fleet": (
+        "fleet-asg.yaml",
+        {"WorkerWheel": f"{BUCKET}/sluice-0.1.0-py3-none-any.whl"},
+    ),
+    "sluice-example-service": (
+        "fleet-ecs.yaml",
+        {"Image": "images.example/sluice-worker:1", "ConcurrencyPerInstance": str(CONCURRENCY)},
+    ),
+}
+"""Stack -> the example that it is made from, and what its workers are made of."""
 FUNCTIONS = (
     "PublishBacklogFunction",
     "RetuneTargetFunction",
@@ -66,8 +78,9 @@ class Deployment:
         aws = self.server.aws
         vpc = aws("ec2", "DescribeVpcs")["Vpcs"][0]["VpcId"]
         subnets = [subnet["SubnetId"] for subnet in aws("ec2", "DescribeSubnets")["Subnets"]]
-        given = {"VpcId": vpc, "SubnetIds": ",".join(subnets)}
-        for stack, template in FLEETS.items():
+        network = {"VpcId": vpc, "SubnetIds": ",".join(subnets)}
+        for stack, (template, workers) in FLEETS.items():
+            given = {**network, **workers}
             aws(
                 "cloudformation",
                 "CreateStack",

@@ -39,6 +39,11 @@ ECS_WORKLOAD = {
 }
 WORKLOADS = {"asg": ASG_WORKLOAD, "ecs": ECS_WORKLOAD}
 EXAMPLES = {"asg": "examples/fleet-asg.yaml", "ecs": "examples/fleet-ecs.yaml"}
+WORKER = {
+    "asg": {"ImageId": "ami-1", "WorkerWheel": "artifacts/sluice-0.1.0-py3-none-any.whl"},
+    "ecs": {"Image": "images.example/sluice-worker:1"},
+}
+"""Where an example fleet's instances and tasks find the worker."""
 DIMENSIONS = {
     "asg": {"AutoScalingGroupName": "transcription"},
     "ecs": {"ClusterName": "workers", "ServiceName": "queue-proc"},
@@ -71,6 +76,7 @@ def _identities(logical_id: str, properties: Mapping[str, Any]) -> dict[str, dic
     alarm = properties.get("AlarmName", logical_id)
     group = properties.get("AutoScalingGroupName")
     logs = properties.get("LogGroupName")
+    queue = properties.get("QueueName", logical_id)
     target = properties.get("ResourceId")
     return {
         "AWS::CloudWatch::Alarm": {"Ref": alarm, "Arn": alarm_arn(alarm)},
@@ -90,9 +96,9 @@ def _identities(logical_id: str, properties: Mapping[str, Any]) -> dict[str, dic
         "AWS::Logs::LogGroup": {"Ref": logs or "", "Arn": arn("logs", f"log-group:{logs}:*")},
         "AWS::Lambda::Function": {"Ref": logical_id, "Arn": arn("lambda", f"function:{logical_id}")},
         "AWS::SQS::Queue": {
-            "Ref": f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{logical_id}",
-            "Arn": arn("sqs", logical_id),
-            "QueueName": logical_id,
+            "Ref": f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{queue}",
+            "Arn": arn("sqs", queue),
+            "QueueName": queue,
         },
         "AWS::ECS::Cluster": {"Ref": properties.get("ClusterName", "")},
     }
@@ -157,11 +163,10 @@ def workload(fleet: str = "asg", **overrides: str) -> ResolvedStack:
 def example_fleet(fleet: str = "asg", **overrides: str) -> ResolvedStack:
     """An example fleet as deployed; Base64 is left out, which only wraps a group's user data."""
     body = copy.deepcopy(template(EXAMPLES[fleet]))
-    given = {"VpcId": "vpc-1", "SubnetIds": "subnet-1,subnet-2"}
+    given = {"VpcId": "vpc-1", "SubnetIds": "subnet-1,subnet-2", **WORKER[fleet]}
     if fleet == "asg":
         launch = body["Resources"]["LaunchTemplate"]["Properties"]["LaunchTemplateData"]
         launch["UserData"] = launch["UserData"]["Fn::Base64"]
-        given["ImageId"] = "ami-1"
     return resolved(body, {**given, **overrides}, stack_name="fleet")
 
 

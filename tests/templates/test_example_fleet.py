@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
-import re
+import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
-import stacks
-from stacks import of_type, resolved
 
 from sluice_sim.template import ResolvedStack
+from tests.surroundings import EmbeddedAws, embedded_aws, metadata
+from tests.templates import fleet_workers, stacks
+from tests.templates.running_worker import RunningWorker, started
+from tests.templates.stacks import of_type, resolved
+
+INSTANCE = "i-0123456789abcdef0"
+WORKED_S = 1.2  # longer than between two looks at whether the worker is busy
 
 
 @pytest.fixture
@@ -76,7 +85,9 @@ def test_an_instance_is_waited_for_before_it_goes(fleet: ResolvedStack) -> None:
     [hook] = group(fleet)["LifecycleHookSpecificationList"]
     assert hook["LifecycleTransition"] == "autoscaling:EC2_INSTANCE_TERMINATING"
     assert hook["DefaultResult"] == "CONTINUE"
-    assert f"--lifecycle-hook-name {hook['LifecycleHookName']}" in worker(fleet)
+    assert fleet_workers.variables("asg")["SLUICE_WORKER_LIFECYCLE_HOOK"] == hook["LifecycleHookName"]
+    # A draining worker asks for more time once a minute.
+    assert hook["HeartbeatTimeout"] > 2 * 60
 
 
 def test_an_instance_is_closed_to_the_network_and_to_its_metadata(fleet: ResolvedStack) -> None:
@@ -103,69 +114,157 @@ def test_two_fleets_share_no_name() -> None:
     assert (first, second) == ({"one"}, {"two"})
 
 
-def worker(stack: ResolvedStack) -> str:
-    """The script that the user data leaves on an instance."""
-    found = re.search(r"<<'WORKER'\n(.*)^WORKER$", launch(stack)["UserData"], re.DOTALL | re.MULTILINE)
-    assert found is not None
-    return found[1]
+# ---- The worker on an instance -----------------------------------------------------------------------------
 
 
-STUB_AWS = """#!/bin/bash
-echo "$@" >> "$CALLS"
-[ "$2" = receive-message ] && cat "$MESSAGE"
-exit 0
+def test_the_user_data_is_a_script_that_bash_can_read(fleet: ResolvedStack) -> None:
+    script = fleet_workers.user_data(fleet)
+    assert script.startswith("#!/bin/bash\n")
+    read = subprocess.run(["bash", "-n"], input=script, text=True, capture_output=True, check=False)
+    assert (read.returncode, read.stderr) == (0, "")
+
+
+STUB_DNF = """#!/bin/bash
+echo "dnf $*" >> calls
+[ -e tried ] || { touch tried; exit 1; } # a mirror that does not answer at once
 """
-# The second look at the metadata of the instance's state says that it is to go.
-STUB_CURL = """#!/bin/bash
-case "$*" in
-  *api/token*) echo token ;;
-  *instance-id*) echo i-0123456789abcdef0 ;;
-  *target-lifecycle-state*)
-    if [ -e "$SEEN" ]; then echo Terminated; else touch "$SEEN"; echo InService; fi ;;
-esac
-"""
+STUBS = {
+    "dnf": STUB_DNF,
+    "aws": '#!/bin/bash\necho "aws $*" >> calls\n',
+    "python3.13": '#!/bin/bash\necho "python3.13 $*" >> calls\n',
+    "sleep": '#!/bin/bash\necho "sleep $*" >> calls\n',
+}
 
 
-def run_worker(stack: ResolvedStack, folder: Path, message: str) -> list[str]:
-    """The AWS calls of a worker that finds one answer, then is to go."""
-    for name, script in (("aws", STUB_AWS), ("curl", STUB_CURL), ("worker", worker(stack))):
-        (folder / name).write_text(script)
-        (folder / name).chmod(0o755)
-    (folder / "message").write_text(message)
-    environment = {
-        "PATH": f"{folder}:{os.environ['PATH']}",
-        "CALLS": str(folder / "calls"),
-        "MESSAGE": str(folder / "message"),
-        "SEEN": str(folder / "seen"),
-    }
-    subprocess.run(
-        ["bash", str(folder / "worker")], env=environment, check=True, timeout=30, capture_output=True
-    )
-    return (folder / "calls").read_text().splitlines()
-
-
-def test_a_worker_works_deletes_reports_and_leaves_when_told(fleet: ResolvedStack, tmp_path: Path) -> None:
-    calls = run_worker(fleet, tmp_path, r'["handle", "{\"duration_s\": 0.2}"]')
-    assert [" ".join(call.split()[:2]) for call in calls] == [
-        "sqs receive-message",
-        "sqs change-message-visibility",
-        "sqs delete-message",
-        "cloudwatch put-metric-data",
-        "autoscaling complete-lifecycle-action",
-    ]
-    reported = re.search(r"--namespace Sluice --metric-name MsgProcessingDuration .*--value (\S+)", calls[3])
-    assert reported is not None
-    assert 0.2 <= float(reported[1]) < 5
-    assert "--dimensions AutoScalingGroupName=transcription" in calls[3]
-    assert "--receipt-handle handle" in calls[2]
-
-
-@pytest.mark.parametrize("message", ["null", "", r'["handle", "not a test message"]', r'["handle", "{}"]'])
-def test_a_worker_deletes_nothing_it_did_not_work_on(
-    fleet: ResolvedStack, tmp_path: Path, message: str
+def test_an_instance_tries_until_it_has_the_worker_from_the_one_wheel(
+    fleet: ResolvedStack, tmp_path: Path
 ) -> None:
-    calls = run_worker(fleet, tmp_path, message)
-    assert [call.split()[1] for call in calls] == ["receive-message", "complete-lifecycle-action"]
+    for name, script in STUBS.items():
+        (tmp_path / name).write_text(script)
+        (tmp_path / name).chmod(0o755)
+    installing, _, _ = fleet_workers.user_data(fleet).partition("cat > /etc/systemd")
+    pip = "/opt/worker/bin/pip"
+    script = f'pip() {{ echo "{pip} $*" >> calls; }}\n' + installing.replace(pip, "pip")
+    subprocess.run(
+        ["bash", "-c", script],
+        cwd=tmp_path,
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        check=True,
+        timeout=30,
+        capture_output=True,
+    )
+    wheel = stacks.WORKER["asg"]["WorkerWheel"]
+    assert (tmp_path / "calls").read_text().splitlines() == [
+        "dnf install -y python3.13",
+        "sleep 15",
+        "dnf install -y python3.13",
+        f"aws s3 cp --only-show-errors s3://{wheel} /root/",
+        "python3.13 -m venv /opt/worker",
+        f"{pip} install --no-cache-dir /root/{wheel.rsplit('/', 1)[-1]}[worker]",
+    ]
+
+
+def test_the_unit_is_one_that_systemd_understands(fleet: ResolvedStack, tmp_path: Path) -> None:
+    """What it names has to be there for that: the interpreter and the folder of an instance are not."""
+    text = fleet_workers.unit_text(fleet)
+    [command] = fleet_workers.unit(fleet)["Service.ExecStart"]
+    text = text.replace(command.split()[0], "/bin/sh")
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not installed here")
+    (tmp_path / "worker.service").write_text(text)
+    verified = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", tmp_path / "worker.service"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    complaints = [line for line in verified.stderr.splitlines() if "worker.service" in line]
+    assert complaints == []
+
+
+def test_a_worker_that_fails_is_started_again_and_one_that_drained_is_not(fleet: ResolvedStack) -> None:
+    unit = fleet_workers.unit(fleet)
+    assert unit["Service.Restart"] == ["on-failure"]
+    assert unit["Unit.StartLimitIntervalSec"] == ["0"]  # however often
+    assert unit["Install.WantedBy"] == ["multi-user.target"]  # and after a reboot
+
+
+def test_the_unit_runs_the_worker_as_nobody_in_particular(fleet: ResolvedStack) -> None:
+    unit = fleet_workers.unit(fleet)
+    assert unit["Service.DynamicUser"] == ["yes"]
+    assert unit["Service.CapabilityBoundingSet"] == [""]
+    assert unit["Service.ExecStart"] == ["/opt/worker/bin/python -m sluice_worker"]
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[EmbeddedAws, RunningWorker]]:
+    """A worker that worked on one test message, met three others, then heard that its instance is to go."""
+    told = fleet_workers.variables("asg")
+    bodies = [json.dumps({"duration_s": WORKED_S}), "not a test message", "{}", '{"duration_s": null}']
+    with ExitStack() as held:
+        aws = held.enter_context(embedded_aws())
+        url = told["SLUICE_WORKER_QUEUE"]
+        sqs = boto3.client("sqs", endpoint_url=aws.endpoint, region_name=stacks.REGION)
+        sqs.create_queue(QueueName=url.rsplit("/", 1)[-1])
+        for body in bodies:
+            sqs.send_message(QueueUrl=url, MessageBody=body)
+        sqs.close()
+        beside = held.enter_context(metadata(instance_id=INSTANCE))
+        told |= {
+            "AWS_EC2_METADATA_SERVICE_ENDPOINT": beside.endpoint,
+            "SLUICE_WORKER_GRACE_S": "2",  # an idle worker waits for its long polls
+        }
+        log = tmp_path_factory.mktemp("instance") / "worker.log"
+        worker = held.enter_context(started(told, aws.endpoint, log))
+        aws.heard.wait_for(lambda: len(settled(aws)) == len(bodies))
+        beside.says["autoscaling/target-lifecycle-state"] = "Terminated"
+        worker.ended()
+        yield aws, worker
+
+
+def settled(aws: EmbeddedAws) -> list[str]:
+    """What became of each message: it was deleted, or hidden for a while."""
+    operations = ("DeleteMessageBatch", "ChangeMessageVisibilityBatch")
+    return [operation for operation in operations for asked in aws.of(operation) for _ in asked["Entries"]]
+
+
+def test_a_worker_works_deletes_reports_and_leaves_when_told(
+    ended: tuple[EmbeddedAws, RunningWorker], fleet: ResolvedStack
+) -> None:
+    aws, worker = ended
+    assert worker.process.returncode == 0
+    assert settled(aws).count("DeleteMessageBatch") == 1
+    own = [{"Name": "AutoScalingGroupName", "Value": "transcription"}]
+    [reported] = [
+        (asked["Namespace"], datum)
+        for asked in aws.of("PutMetricData")
+        for datum in asked["MetricData"]
+        if datum["Dimensions"] == own
+    ]
+    namespace, datum = reported
+    assert (namespace, datum["MetricName"], datum["Unit"]) == ("Sluice", "MsgProcessingDuration", "Seconds")
+    assert float(datum["Values"][0]) >= WORKED_S
+    [hook] = group(fleet)["LifecycleHookSpecificationList"]
+    [completed] = aws.of("CompleteLifecycleAction")
+    assert completed == {
+        "AutoScalingGroupName": group(fleet)["AutoScalingGroupName"],
+        "LifecycleHookName": hook["LifecycleHookName"],
+        "InstanceId": INSTANCE,
+        "LifecycleActionResult": "CONTINUE",
+    }
+
+
+def test_a_worker_deletes_nothing_it_did_not_work_on(ended: tuple[EmbeddedAws, RunningWorker]) -> None:
+    aws, worker = ended
+    assert settled(aws).count("ChangeMessageVisibilityBatch") == 3
+    assert worker.last_report()["messagesFailed"] == 3
+
+
+def test_a_worker_leaves_no_protection_behind(ended: tuple[EmbeddedAws, RunningWorker]) -> None:
+    aws, _ = ended
+    protected = [asked["ProtectedFromScaleIn"] for asked in aws.of("SetInstanceProtection")]
+    assert [str(one).lower() for one in protected] == ["true", "false"]
+    assert {tuple(asked["InstanceIds"]) for asked in aws.of("SetInstanceProtection")} == {(INSTANCE,)}
 
 
 def test_the_example_asks_for_its_network() -> None:

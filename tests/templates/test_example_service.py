@@ -95,16 +95,13 @@ def test_a_task_is_closed_to_the_network(stack: ResolvedStack) -> None:
     assert network["SecurityGroups"] == ["SecurityGroup.GroupId"]
 
 
-def test_the_stop_timeout_is_as_long_as_fargate_allows_and_the_worker_knows_it(stack: ResolvedStack) -> None:
+def test_the_stop_timeout_is_as_long_as_fargate_allows(stack: ResolvedStack) -> None:
     assert container(stack)["StopTimeout"] == 120
-    given = {variable["Name"]: variable["Value"] for variable in container(stack)["Environment"]}
-    assert given["STOP_TIMEOUT_S"] == str(container(stack)["StopTimeout"])
 
 
-def test_a_message_is_left_to_its_task_for_the_grace(stack: ResolvedStack) -> None:
-    assert str(of_type(stack, "AWS::SQS::Queue")["Queue"]["VisibilityTimeout"]) == "240"
-    given = {variable["Name"]: variable["Value"] for variable in container(stack)["Environment"]}
-    assert str(given["GRACE_S"]) == "240"
+def test_the_task_runs_the_images_own_command(stack: ResolvedStack) -> None:
+    assert container(stack)["Image"] == stacks.WORKER["ecs"]["Image"]
+    assert not {"EntryPoint", "Command"} & set(container(stack))
 
 
 def test_a_secret_is_handed_over_by_reference_and_only_where_one_is_named(stack: ResolvedStack) -> None:

@@ -1,136 +1,144 @@
-"""The worker in the tasks of examples/fleet-ecs.yaml, run with stubs in place of AWS and of time."""
+"""The real worker with the variables of examples/fleet-ecs.yaml: three tasks, each told to go at its time."""
 
 from __future__ import annotations
 
 import json
-import os
-import re
-import subprocess
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 
+import boto3
 import pytest
-import stacks
-from stacks import of_type
 
-# Answers each receive with one message, then with none; the second time there is none, the task is to go.
-STUB_AWS = """#!/bin/bash
-echo "$1 $*" >> calls
-[ "$2" = receive-message ] || exit 0
-[ -s messages ] && { head -n 1 messages; sed -i 1d messages; exit 0; }
-[ -e empty ] && kill -TERM "$(cat pid)"
-touch empty
-echo None
-"""
-STUB_CURL = """#!/bin/bash
-echo "curl $*" >> calls
-"""
-# Work takes no time, unless SIGTERM is to come in the midst of it.
-STUB_SLEEP = """#!/bin/bash
-[ -z "$TERM_AFTER_S" ] && exec /bin/sleep 0.05
-/bin/sleep "$TERM_AFTER_S"
-kill -TERM "$(cat pid)"
-exec /bin/sleep "$1"
-"""
+from tests.surroundings import Agent, EmbeddedAws, agent, embedded_aws
+from tests.templates import fleet_workers
+from tests.templates.running_worker import RunningWorker, started
+from tests.templates.stacks import DIMENSIONS, REGION
+
+NO_TEST_MESSAGES = ("not a test message", "{}", '{"duration_s": "soon"}', '{"duration_s": -1}')
+WORKED_S = 0.5
 
 
-def run_task(
-    folder: Path, messages: Sequence[str], *, term_after_s: str = "", **variables: str
-) -> list[tuple[str, str]]:
-    """(what, all of it) for each call that the worker makes until it ends by itself."""
-    [task] = of_type(stacks.example_fleet("ecs"), "AWS::ECS::TaskDefinition").values()
-    [container] = task["ContainerDefinitions"]
-    for name, script in (("aws", STUB_AWS), ("curl", STUB_CURL), ("sleep", STUB_SLEEP)):
-        (folder / name).write_text(script)
-        (folder / name).chmod(0o755)
-    (folder / "messages").write_text("".join(f"handle-{i}\t{body}\n" for i, body in enumerate(messages)))
-    environment = {
-        **{variable["Name"]: str(variable["Value"]) for variable in container["Environment"]},
-        "ECS_AGENT_URI": "http://agent",
-        "PATH": f"{folder}:{os.environ['PATH']}",
-        "TERM_AFTER_S": term_after_s,
-        **variables,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A task, and what it left behind when it ended."""
+
+    worker: RunningWorker
+    aws: EmbeddedAws
+    agent: Agent
+    queue_url: str
+
+    def in_batches(self, operation: str) -> list[dict]:
+        """Every entry of the task's batches of an operation."""
+        return [entry for asked in self.aws.of(operation, self.queue_url) for entry in asked["Entries"]]
+
+    def left(self) -> tuple[int, int]:
+        """Messages that wait in its queue, and those hidden."""
+        sqs = boto3.client("sqs", endpoint_url=self.aws.endpoint, region_name=REGION)
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        counts = sqs.get_queue_attributes(QueueUrl=self.queue_url, AttributeNames=names)["Attributes"]
+        sqs.close()
+        return int(counts[names[0]]), int(counts[names[1]])
+
+
+@pytest.fixture(scope="module")
+def tasks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Task]]:
+    """Three tasks at work side by side; what a task waits for by the clock is cut short."""
+    folder = tmp_path_factory.mktemp("tasks")
+    with ExitStack() as held:
+        aws = held.enter_context(embedded_aws())
+
+        def task(name: str, grace_s: str, bodies: list[str]) -> Task:
+            told = fleet_workers.variables("ecs", FleetName=name)
+            sqs = boto3.client("sqs", endpoint_url=aws.endpoint, region_name=REGION)
+            url = told["SLUICE_WORKER_QUEUE"]
+            sqs.create_queue(QueueName=url.rsplit("/", 1)[-1])
+            for body in bodies:
+                sqs.send_message(QueueUrl=url, MessageBody=body)
+            sqs.close()
+            beside = held.enter_context(agent())
+            told |= {"ECS_AGENT_URI": beside.endpoint, "SLUICE_WORKER_GRACE_S": grace_s}
+            worker = held.enter_context(started(told, aws.endpoint, folder / f"{name}.log"))
+            return Task(worker=worker, aws=aws, agent=beside, queue_url=url)
+
+        works = [json.dumps({"duration_s": WORKED_S})] * 3
+        all_three = {
+            "idle": task("idle", "2", [*works, *NO_TEST_MESSAGES]),
+            "busy": task("busy", "30", ['{"duration_s": 2}'] * 2),
+            "too late": task("too-late", "1", ['{"duration_s": 600}']),
+        }
+        for name in ("busy", "too late"):
+            waiting = all_three[name]
+            waiting.agent.heard.wait_for(lambda waiting=waiting: bool(waiting.agent.heard.asked))
+            assert waiting.worker.drain() == 0, waiting.worker.log.read_text()
+        idle = all_three["idle"]
+        aws.heard.wait_for(
+            lambda: (
+                len(idle.in_batches("DeleteMessageBatch")) == len(works)
+                and len(idle.in_batches("ChangeMessageVisibilityBatch")) == len(NO_TEST_MESSAGES)
+            )
+        )
+        assert idle.worker.drain() == 0, idle.worker.log.read_text()
+        yield all_three
+
+
+def test_a_task_works_deletes_reports_and_leaves_when_told(tasks: dict[str, Task]) -> None:
+    task = tasks["idle"]
+    assert len(task.in_batches("DeleteMessageBatch")) == 3
+    assert task.worker.last_report()["messagesProcessed"] == 3
+    assert task.worker.process.returncode == 0
+
+
+def test_a_task_reports_its_seconds_under_exactly_the_services_dimensions(tasks: dict[str, Task]) -> None:
+    own = {**DIMENSIONS["ecs"], "ServiceName": "idle"}
+    published = [
+        (asked["Namespace"], datum)
+        for asked in tasks["idle"].aws.of("PutMetricData")
+        for datum in asked["MetricData"]
+        if {pair["Name"]: pair["Value"] for pair in datum["Dimensions"]} == own
+    ]
+    assert {(namespace, datum["MetricName"], datum["Unit"]) for namespace, datum in published} == {
+        ("Sluice", "MsgProcessingDuration", "Seconds")
     }
-    [script] = container["Command"]
-    command = [*container["EntryPoint"], f"echo $$ > pid\n{script}"]
-    subprocess.run(command, env=environment, cwd=folder, check=True, timeout=30, capture_output=True)
-    calls = (folder / "calls").read_text().splitlines()
-    return [("protection" if call.startswith("curl") else call.split()[2], call) for call in calls]
-
-
-def kinds(calls: list[tuple[str, str]]) -> list[str]:
-    return [kind for kind, _ in calls]
-
-
-def protections(calls: list[tuple[str, str]]) -> list[dict]:
-    return [
-        json.loads(call[call.index("{") : call.rindex("}") + 1])
-        for kind, call in calls
-        if kind == "protection"
+    took_s = [
+        float(value)
+        for _, datum in published
+        for value, count in zip(datum["Values"], datum["Counts"], strict=True)
+        for _ in range(int(float(count)))
     ]
+    assert len(took_s) == 3
+    assert all(seconds >= WORKED_S for seconds in took_s)
 
 
-def test_a_task_works_deletes_reports_and_leaves_when_told(tmp_path: Path) -> None:
-    calls = run_task(tmp_path, ['{"duration_s": 4.5}'])
-    assert kinds(calls) == [
-        "receive-message",
-        "protection",
-        "delete-message",
-        "put-metric-data",
-        "receive-message",
-        "protection",
-        "receive-message",
-    ]
-    assert protections(calls) == [
-        {"ProtectionEnabled": True, "ExpiresInMinutes": 5},
-        {"ProtectionEnabled": False},
-    ]
-    assert "-X PUT" in calls[1][1]
-    assert calls[1][1].endswith("http://agent/task-protection/v1/state")
-    assert "--receipt-handle handle-0" in calls[2][1]
+def test_a_busy_task_asks_for_protection_once_and_gives_it_back_once(tasks: dict[str, Task]) -> None:
+    for task in tasks.values():
+        assert [state["ProtectionEnabled"] for state in task.agent.heard.asked] == [True, False]
 
 
-def test_a_task_reports_its_seconds_under_exactly_the_services_dimensions(tmp_path: Path) -> None:
-    reported = run_task(tmp_path, ['{"duration_s": 2}'])[3][1]
-    found = re.search(
-        r"--namespace Sluice --metric-name MsgProcessingDuration .*--value (\d+\.\d{3}) ", reported
-    )
-    assert found is not None
-    assert 0.05 <= float(found[1]) < 5
-    pairs = dict(pair.split("=") for pair in reported.split("--dimensions ")[1].split(","))
-    assert pairs == stacks.DIMENSIONS["ecs"]
+def test_protection_outlasts_the_visibility_timeout(tasks: dict[str, Task]) -> None:
+    settings, _ = fleet_workers.understood(fleet_workers.variables("ecs"))
+    for task in tasks.values():
+        protected, _ = task.agent.heard.asked
+        assert protected["ExpiresInMinutes"] * 60 > settings.visibility_s
 
 
-def test_a_busy_task_asks_for_protection_once_and_gives_it_back_once(tmp_path: Path) -> None:
-    calls = run_task(tmp_path, ['{"duration_s": 4}'] * 5)
-    assert kinds(calls).count("delete-message") == 5
-    assert [state["ProtectionEnabled"] for state in protections(calls)] == [True, False]
+def test_a_task_told_to_go_finishes_its_message_and_takes_no_other(tasks: dict[str, Task]) -> None:
+    task = tasks["busy"]
+    assert len(task.in_batches("DeleteMessageBatch")) == 1
+    assert task.left() == (1, 0)
 
 
-def test_protection_outlasts_the_visibility_timeout_and_every_message(tmp_path: Path) -> None:
-    calls = run_task(tmp_path, [f'{{"duration_s": {seconds}}}' for seconds in (1, 250, 1)])
-    assert [state.get("ExpiresInMinutes") for state in protections(calls)] == [5, 7, None]
-    assert 5 * 60 > 240
-    assert 7 * 60 > 250
+def test_a_message_that_cannot_end_before_the_kill_goes_back_to_the_queue(tasks: dict[str, Task]) -> None:
+    task = tasks["too late"]
+    assert [entry["VisibilityTimeout"] for entry in task.in_batches("ChangeMessageVisibilityBatch")] == [0]
+    assert task.in_batches("DeleteMessageBatch") == []
+    assert task.left() == (1, 0)
 
 
-def test_a_message_longer_than_the_visibility_timeout_gets_more_of_it(tmp_path: Path) -> None:
-    calls = run_task(tmp_path, ['{"duration_s": 250}', '{"duration_s": 1}'])
-    [longer] = [call for kind, call in calls if kind == "change-message-visibility"]
-    assert longer.endswith("--receipt-handle handle-0 --visibility-timeout 310")
-
-
-def test_a_task_told_to_go_finishes_its_message_and_takes_no_other(tmp_path: Path) -> None:
-    calls = run_task(tmp_path, ['{"duration_s": 0.5}', '{"duration_s": 0.5}'], term_after_s="0.2")
-    assert kinds(calls) == ["receive-message", "protection", "delete-message", "put-metric-data"]
-
-
-def test_a_message_that_cannot_end_before_the_kill_goes_back_to_the_queue(tmp_path: Path) -> None:
-    calls = run_task(tmp_path, ['{"duration_s": 30}'], term_after_s="0.2", STOP_TIMEOUT_S="22")
-    assert kinds(calls) == ["receive-message", "protection", "change-message-visibility"]
-    assert calls[-1][1].endswith("--receipt-handle handle-0 --visibility-timeout 0")
-
-
-@pytest.mark.parametrize("body", ["not a test message", "{}", '{"duration_s": "soon"}', '{"duration_s": -1}'])
-def test_a_task_deletes_nothing_it_did_not_work_on(tmp_path: Path, body: str) -> None:
-    assert set(kinds(run_task(tmp_path, [body]))) == {"receive-message"}
+def test_a_task_deletes_nothing_it_did_not_work_on(tasks: dict[str, Task]) -> None:
+    task = tasks["idle"]
+    hidden_s = [entry["VisibilityTimeout"] for entry in task.in_batches("ChangeMessageVisibilityBatch")]
+    assert len(hidden_s) == len(NO_TEST_MESSAGES)
+    assert all(seconds > 0 for seconds in hidden_s)  # SQS counts its receipts until the dead letters have it
+    assert sum(task.left()) == len(NO_TEST_MESSAGES)
+    assert task.worker.last_report()["messagesFailed"] == len(NO_TEST_MESSAGES)

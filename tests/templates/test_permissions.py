@@ -102,23 +102,28 @@ def by_action(found: list[Grant]) -> list[Grant]:
     return sorted(found, key=lambda grant: grant.action)
 
 
-OWN_QUEUE_AND_NAMESPACE = [
-    Grant(action="cloudwatch:PutMetricData", resource="*", condition=NAMESPACE),
-    *(
-        Grant(action=f"sqs:{action}", resource=arn("sqs", "Queue"), condition={})
-        for action in (
-            "ChangeMessageVisibility",
-            "DeleteMessage",
-            "ReceiveMessage",
-        )
-    ),
-]
+def queue_and_namespace(queue: str) -> list[Grant]:
+    """What every worker may do, by action: publish, and consume its queue."""
+    return [
+        Grant(action="cloudwatch:PutMetricData", resource="*", condition=NAMESPACE),
+        *(
+            Grant(action=f"sqs:{action}", resource=arn("sqs", queue), condition={})
+            for action in ("ChangeMessageVisibility", "DeleteMessage", "GetQueueAttributes", "ReceiveMessage")
+        ),
+    ]
 
 
-def test_a_worker_reaches_its_own_queue_namespace_and_group_only() -> None:
+def test_a_worker_reaches_its_own_queue_namespace_group_and_wheel_only() -> None:
     group = arn("autoscaling", "autoScalingGroup:*:autoScalingGroupName/transcription")
-    leave = Grant(action="autoscaling:CompleteLifecycleAction", resource=group, condition={})
-    assert by_action(grants(stacks.example_fleet(), "WorkerRole")) == [leave, *OWN_QUEUE_AND_NAMESPACE]
+    own = [
+        Grant(action=f"autoscaling:{action}", resource=group, condition={})
+        for action in ("CompleteLifecycleAction", "RecordLifecycleActionHeartbeat", "SetInstanceProtection")
+    ]
+    wheel = Grant(
+        action="s3:GetObject", resource=f"arn:aws:s3:::{stacks.WORKER['asg']['WorkerWheel']}", condition={}
+    )
+    put, *queue = queue_and_namespace("transcription")
+    assert by_action(grants(stacks.example_fleet(), "WorkerRole")) == [*own, put, wheel, *queue]
 
 
 def test_a_task_reaches_its_own_queue_namespace_and_clusters_protection_only() -> None:
@@ -126,19 +131,32 @@ def test_a_task_reaches_its_own_queue_namespace_and_clusters_protection_only() -
         Grant(action=f"ecs:{action}", resource=arn("ecs", "task/workers/*"), condition={})
         for action in ("GetTaskProtection", "UpdateTaskProtection")
     ]
-    put, *queue = OWN_QUEUE_AND_NAMESPACE
+    put, *queue = queue_and_namespace("queue-proc")
     assert by_action(grants(stacks.example_fleet("ecs"), "TaskRole")) == [put, *protection, *queue]
 
 
-@pytest.mark.parametrize("secret", ["", arn("secretsmanager", "secret:worker-AbCdEf")])
-def test_what_starts_a_task_may_write_its_log_and_read_its_secret_only(secret: str) -> None:
+SECRET = arn("secretsmanager", "secret:worker-AbCdEf")
+
+
+@pytest.mark.parametrize("given", [{}, {"SecretArn": SECRET}, {"Repository": "team/worker"}])
+def test_what_starts_a_task_may_write_its_log_read_its_secret_and_pull_its_image_only(
+    given: dict[str, str],
+) -> None:
     logs = arn("logs", "log-group:/ecs/workers/queue-proc:*")
-    read = [Grant(action="secretsmanager:GetSecretValue", resource=secret, condition={})] if secret else []
-    assert by_action(grants(stacks.example_fleet("ecs", SecretArn=secret), "ExecutionRole")) == [
-        Grant(action="logs:CreateLogStream", resource=logs, condition={}),
-        Grant(action="logs:PutLogEvents", resource=logs, condition={}),
-        *read,
-    ]
+    image = arn("ecr", "repository/team/worker")
+    more = {
+        "SecretArn": [("secretsmanager:GetSecretValue", SECRET)],
+        "Repository": [
+            ("ecr:BatchGetImage", image),
+            ("ecr:GetAuthorizationToken", "*"),
+            ("ecr:GetDownloadUrlForLayer", image),
+        ],
+    }
+    expected = [("logs:CreateLogStream", logs), ("logs:PutLogEvents", logs)]
+    for parameter in given:
+        expected += more[parameter]
+    found = grants(stacks.example_fleet("ecs", **given), "ExecutionRole")
+    assert by_action(found) == by_action([Grant(action=a, resource=r, condition={}) for a, r in expected])
 
 
 def test_only_tasks_of_this_account_take_the_roles_of_a_task() -> None:

@@ -1,0 +1,166 @@
+"""examples/Dockerfile and examples/compose.yaml: the worker as an image, and many on one machine."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+import yaml
+
+from sluice_sim.account import ENVIRONMENT
+from tests.surroundings import embedded_aws
+from tests.templates import fleet_workers
+from tests.templates.fleet_workers import understood
+from tests.templates.stacks import REGION, ROOT
+
+
+def instructions(name: str) -> list[str]:
+    return [rest for instruction, rest in fleet_workers.dockerfile() if instruction == name]
+
+
+VARIABLE = re.compile(r"\$\{(\w+)(:?)-([^}]*)}")
+
+
+def compose(**environment: str) -> dict[str, Any]:
+    """The file as compose reads it: `${NAME-default}`, and with a colon where NAME is empty too."""
+
+    def value(found: re.Match[str]) -> str:
+        name, colon, default = found.groups()
+        given = environment.get(name)
+        return default if given is None or (colon and not given) else given
+
+    return yaml.safe_load(VARIABLE.sub(value, (ROOT / "examples/compose.yaml").read_text()))
+
+
+def seconds(duration: str) -> int:
+    assert duration.endswith("s")
+    return int(duration.removesuffix("s"))
+
+
+# ---- The image ---------------------------------------------------------------------------------------------
+
+
+def test_hadolint_finds_nothing_in_the_dockerfile() -> None:
+    linter = Path(sys.executable).parent / "hadolint"
+    linted = subprocess.run(
+        [linter, "--no-color", ROOT / "examples/Dockerfile"], capture_output=True, text=True, check=False
+    )
+    assert (linted.returncode, linted.stdout + linted.stderr) == (0, "")
+
+
+def test_the_worker_is_the_first_process_and_gets_the_signal_itself() -> None:
+    assert fleet_workers.entry_point() == ["python", "-m", "sluice_worker"]
+    assert instructions("STOPSIGNAL") == ["SIGTERM"]
+    assert instructions("CMD") == []
+
+
+def test_the_worker_runs_as_a_user_without_name_or_rights() -> None:
+    [user] = instructions("USER")
+    assert all(int(number) > 999 for number in user.split(":"))
+
+
+def test_the_image_names_its_handler_and_no_secret() -> None:
+    assert fleet_workers.image_variables() == {"SLUICE_WORKER_HANDLER": "sleeper:handle"}
+    assert instructions("ARG") == []
+
+
+def test_both_stages_stand_on_the_python_that_the_lock_was_made_for() -> None:
+    bases = {base.split()[0] for base in instructions("FROM")}
+    assert bases == {"python:3.13-slim"}
+
+
+def test_the_image_is_built_from_what_it_needs_and_nothing_else() -> None:
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    patterns = [line for line in lines if line and not line.startswith("#")]
+    assert patterns[0] == "*"
+    kept = [pattern.removeprefix("!") for pattern in patterns if pattern.startswith("!")]
+    needed = ["pyproject.toml", "uv.lock", "README.md", "LICENSE", "sluice_worker", "layers/sluice/sluice"]
+    for path in (*needed, "examples/sleeper.py"):
+        assert any(fnmatch.fnmatch(path, pattern) for pattern in kept), path
+    for path in (".git", ".venv", "samconfig.toml", "tests", "template.yaml"):
+        assert not any(fnmatch.fnmatch(path, pattern) for pattern in kept), path
+
+
+def test_the_image_is_built_where_a_container_engine_runs() -> None:
+    if shutil.which("docker") is None or subprocess.run(["docker", "info"], capture_output=True).returncode:
+        pytest.skip("no container engine runs here (`docker info` fails)")
+    base = subprocess.run(["docker", "image", "inspect", "python:3.13-slim"], capture_output=True)
+    if base.returncode:
+        pytest.skip("python:3.13-slim is not on this machine: `docker pull python:3.13-slim`")
+    command = [
+        "docker",
+        "build",
+        "--quiet",
+        "--file",
+        "examples/Dockerfile",
+        "--tag",
+        "sluice-worker:test",
+        ".",
+    ]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    helped = subprocess.run(
+        ["docker", "run", "--rm", "sluice-worker:test", "--help"], capture_output=True, text=True, check=False
+    )
+    assert "Consume SQS queues" in helped.stdout, helped.stderr
+
+
+# ---- Compose -----------------------------------------------------------------------------------------------
+
+
+def test_the_workers_of_compose_take_what_they_are_given() -> None:
+    given = compose()["services"]["worker"]["environment"]
+    told = {name: str(value) for name, value in given.items()}
+    settings, handler = understood({**fleet_workers.image_variables(), **told})
+    assert handler == "sleeper:handle"
+    [queue] = settings.queues
+    assert queue.url == "http://aws:5000/123456789012/trial"
+    assert settings.fleet is None  # whose metrics would it publish?
+
+
+def test_compose_waits_for_a_worker_longer_than_its_grace() -> None:
+    worker = compose()["services"]["worker"]
+    assert seconds(worker["stop_grace_period"]) > int(worker["environment"]["SLUICE_WORKER_GRACE_S"]) + 20
+
+
+def test_compose_may_be_told_to_run_any_number_of_workers() -> None:
+    worker = compose()["services"]["worker"]
+    assert not {"container_name", "ports"} & set(worker)  # either would be the first worker's alone
+
+
+def test_each_service_of_compose_starts_once_the_one_before_it_can_be_used() -> None:
+    services = compose()["services"]
+    assert services["messages"]["depends_on"] == {"aws": {"condition": "service_healthy"}}
+    assert services["worker"]["depends_on"] == {"messages": {"condition": "service_completed_successfully"}}
+    assert services["aws"]["healthcheck"]["test"][0] == "CMD"
+
+
+def test_at_a_queue_of_ones_own_nothing_points_to_the_machines_aws() -> None:
+    url = "https://sqs.eu-west-1.amazonaws.com/123456789012/transcription"
+    services = compose(QUEUE=url, AWS_ENDPOINT_URL="", AWS_ACCESS_KEY_ID="AKIA")["services"]
+    given = services["worker"]["environment"]
+    assert given["SLUICE_WORKER_QUEUE"] == url
+    assert given["AWS_ACCESS_KEY_ID"] == "AKIA"
+    assert not given["AWS_ENDPOINT_URL"]
+
+
+def test_the_messages_of_compose_are_test_messages_in_the_queue_that_the_workers_read() -> None:
+    service = compose()["services"]["messages"]
+    [script] = service["command"]
+    with embedded_aws() as aws:
+        environment = {**os.environ, **ENVIRONMENT, "AWS_ENDPOINT_URL": aws.endpoint}
+        subprocess.run([sys.executable, "-c", script], env=environment, check=True, timeout=60)
+        sqs = boto3.client("sqs", endpoint_url=aws.endpoint, region_name=REGION)
+        url = sqs.get_queue_url(QueueName="trial")["QueueUrl"]
+        [message] = sqs.receive_message(QueueUrl=url)["Messages"]
+        sqs.close()
+    assert message["Body"] == '{"duration_s": 2}'
+    assert len(aws.of("SendMessage")) == 150

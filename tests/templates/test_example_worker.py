@@ -1,0 +1,92 @@
+"""What both example fleets tell their workers, and how it fits the queue, the supervisor and the workload."""
+
+from __future__ import annotations
+
+import pytest
+
+from sluice import config
+from sluice.core.model import DynamicTarget
+from sluice_worker import command
+from tests.templates import fleet_workers, stacks
+from tests.templates.fleet_workers import understood, variables
+
+LEAVING_S = 20
+"""What a worker may need beyond its grace: a last report, the end of its lifecycle action."""
+SPOT_NOTICE_S = 120
+
+
+def supervisor_waits_s(fleet: str) -> int:
+    """Seconds between SIGTERM and the kill."""
+    stack = stacks.example_fleet(fleet)
+    if fleet == "ecs":
+        return int(fleet_workers.container(stack)["StopTimeout"])
+    return int(fleet_workers.unit(stack)["Service.TimeoutStopSec"][0])
+
+
+def test_the_worker_knows_every_variable_that_it_is_given(fleet: str) -> None:
+    known = {option.envvar for option in command.main.params}
+    given = {name for name in variables(fleet) if name.startswith(command.PREFIX)}
+    assert given <= known
+
+
+def test_the_worker_takes_what_it_is_given(fleet: str) -> None:
+    settings, handler = understood(variables(fleet, MetricNamespace="Team/Workers"))
+    assert handler == "sleeper:handle"
+    assert settings.namespace == "Team/Workers"
+    assert [queue.url for queue in settings.queues] == [
+        f"https://sqs.{stacks.REGION}.amazonaws.com/{stacks.ACCOUNT}/{stacks.WORKLOADS[fleet]['QueueName']}"
+    ]
+    assert settings.protect
+
+
+def test_the_worker_publishes_under_the_workloads_own_dimensions(fleet: str) -> None:
+    settings, _ = understood(variables(fleet))
+    assert settings.fleet is not None
+    workload = config.parse(stacks.workload(fleet).resources["Registration"].properties["Value"])
+    assert settings.fleet.dimensions == workload.duration_metric.dimensions == stacks.DIMENSIONS[fleet]
+
+
+@pytest.mark.parametrize("concurrency", ["1", "4"])
+def test_the_worker_works_on_as_many_messages_as_the_workloads_target_counts_with(
+    fleet: str, concurrency: str
+) -> None:
+    settings, _ = understood(variables(fleet, ConcurrencyPerInstance=concurrency))
+    stack = stacks.workload(fleet, TargetType="dynamic", ConcurrencyPerInstance=concurrency)
+    target = config.parse(stack.resources["Registration"].properties["Value"]).target
+    assert isinstance(target, DynamicTarget)
+    assert settings.max_concurrency == target.concurrency_per_instance == int(concurrency)
+
+
+def test_without_a_word_fleet_and_workload_agree_on_one_message_at_a_time(fleet: str) -> None:
+    bodies = [stacks.template(path) for path in (stacks.EXAMPLES[fleet], stacks.WORKLOAD_TEMPLATE)]
+    defaults = [str(body["Parameters"]["ConcurrencyPerInstance"]["Default"]) for body in bodies]
+    assert defaults == ["1", "1"]
+
+
+def test_the_worker_has_left_before_it_would_be_killed(fleet: str) -> None:
+    settings, _ = understood(variables(fleet))
+    assert settings.grace_s + LEAVING_S <= supervisor_waits_s(fleet)
+
+
+def test_the_worker_has_left_before_spot_takes_its_machine(fleet: str) -> None:
+    settings, _ = understood(variables(fleet))
+    assert settings.grace_s + LEAVING_S <= SPOT_NOTICE_S
+
+
+def test_whoever_receives_from_the_queue_hides_a_message_as_long_as_the_worker_does(fleet: str) -> None:
+    queue = stacks.example_fleet(fleet).resources["Queue"].properties
+    settings, _ = understood(variables(fleet))
+    assert int(queue["VisibilityTimeout"]) == settings.visibility_s
+
+
+def test_a_tasks_messages_return_as_soon_as_the_template_is_told() -> None:
+    queue = stacks.example_fleet("ecs", VisibilitySeconds="30").resources["Queue"].properties
+    settings, _ = understood(variables("ecs", VisibilitySeconds="30"))
+    assert int(queue["VisibilityTimeout"]) == settings.visibility_s == 30
+
+
+def test_the_workers_signal_reaches_it() -> None:
+    unit = fleet_workers.unit(stacks.example_fleet())
+    assert unit["Service.KillSignal"] == ["SIGTERM"]
+    assert unit["Service.KillMode"] == ["mixed"]  # its own processes hear of it from the worker
+    assert ("STOPSIGNAL", "SIGTERM") in fleet_workers.dockerfile()
