@@ -1,0 +1,256 @@
+"""What every implementation of the worker's `ports.Queues` keeps."""
+
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import pytest
+
+from sluice.errors import ConfigError
+from sluice_worker.aws.sqs import WHY, SqsQueues
+from sluice_worker.core.model import Depth, Poll, Queue
+from sluice_worker.message import Message
+from sluice_worker.ports import Queues
+from tests.aws import account
+from tests.builders import queue_url
+from tests.worker.fakes import InMemorySqs
+
+VISIBILITY_S = 600
+
+
+@dataclass
+class Subject:
+    port: Queues
+    create: Callable[[str], str]
+    send: Callable[..., None]
+
+    def receive(self, url: str, count: int = 10, *, wait_s: int = 0) -> list[Message]:
+        return self.port.receive(Poll(queue=Queue(url=url), max_messages=count, wait_s=wait_s), VISIBILITY_S)
+
+
+def _send_to_sqs(
+    url: str, *bodies: str, group: str | None = None, attributes: Mapping[str, str | bytes] | None = None
+) -> None:
+    for body in bodies:
+        order = {"MessageGroupId": group, "MessageDeduplicationId": uuid.uuid4().hex} if group else {}
+        account.client("sqs").send_message(
+            QueueUrl=url,
+            MessageBody=body,
+            MessageAttributes={
+                name: {"DataType": "Binary", "BinaryValue": value}
+                if isinstance(value, bytes)
+                else {"DataType": "String", "StringValue": value}
+                for name, value in (attributes or {}).items()
+            },
+            **order,
+        )
+
+
+@pytest.fixture(params=["fake", "sqs"])
+def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
+    if request.param == "fake":
+        fake = InMemorySqs()
+        yield Subject(port=fake, create=fake.create, send=fake.send)
+        return
+    with account.account():
+        yield Subject(port=SqsQueues(account.client("sqs")), create=account.create_queue, send=_send_to_sqs)
+
+
+def bodies(messages: list[Message]) -> list[str]:
+    return [message.body for message in messages]
+
+
+def test_what_was_sent_is_received(subject: Subject) -> None:
+    url = subject.create("work")
+    subject.send(url, "do it", attributes={"tenant": "a", "raw": b"\x00\x01"})
+    (message,) = subject.receive(url)
+    assert message.body == "do it"
+    assert message.attributes == {"tenant": "a", "raw": b"\x00\x01"}
+    assert message.receive_count == 1
+    assert message.group_id is None
+    assert message.message_id
+    assert message.visible_at - message.received_at == pytest.approx(VISIBILITY_S, abs=60)
+
+
+def test_an_empty_queue_brings_nothing(subject: Subject) -> None:
+    assert subject.receive(subject.create("work")) == []
+
+
+@pytest.mark.parametrize(("asked", "brought"), [(1, 1), (3, 3), (10, 4)])
+def test_a_poll_brings_no_more_than_it_asks_for(subject: Subject, asked: int, brought: int) -> None:
+    url = subject.create("work")
+    subject.send(url, *"abcd")
+    assert len(subject.receive(url, asked)) == brought
+
+
+def test_a_long_poll_brings_at_once_what_is_there(subject: Subject) -> None:
+    url = subject.create("work")
+    subject.send(url, "waits")
+    assert bodies(subject.receive(url, wait_s=20)) == ["waits"]
+
+
+def test_a_received_message_is_hidden_from_the_next_poll(subject: Subject) -> None:
+    url = subject.create("work")
+    subject.send(url, "once")
+    assert len(subject.receive(url)) == 1
+    assert subject.receive(url) == []
+
+
+def test_a_message_shown_again_is_received_again_and_counted(subject: Subject) -> None:
+    url = subject.create("work")
+    subject.send(url, "again")
+    for receipt in (1, 2, 3):
+        (message,) = subject.receive(url)
+        assert message.receive_count == receipt
+        assert subject.port.hide([(message, 0)]) == {}
+
+
+def test_each_receipt_has_a_handle_of_its_own_and_one_id(subject: Subject) -> None:
+    url = subject.create("work")
+    subject.send(url, "again")
+    (first,) = subject.receive(url)
+    subject.port.hide([(first, 0)])
+    (second,) = subject.receive(url)
+    assert first.message_id == second.message_id
+    assert first.receipt_handle != second.receipt_handle
+
+
+def test_hiding_for_longer_keeps_a_message_from_others(subject: Subject) -> None:
+    url = subject.create("work")
+    subject.send(url, "mine")
+    assert subject.port.hide([(message, 300) for message in subject.receive(url)]) == {}
+    assert subject.receive(url) == []
+
+
+def test_one_batch_hides_each_message_for_its_own_time(subject: Subject) -> None:
+    url = subject.create("work")
+    subject.send(url, *"abc")
+    a, b, c = subject.receive(url)
+    assert subject.port.hide([(a, 0), (b, 300), (c, 0)]) == {}
+    assert sorted(bodies(subject.receive(url))) == sorted([a.body, c.body])
+
+
+def test_deleted_messages_are_gone(subject: Subject) -> None:
+    url = subject.create("work")
+    subject.send(url, *"abcdefghij")
+    assert subject.port.delete(subject.receive(url)) == {}
+    assert subject.port.depth(url) == Depth(visible=0, in_flight=0)
+
+
+def test_a_deleted_message_cannot_be_shown_again(subject: Subject) -> None:
+    url = subject.create("work")
+    subject.send(url, "done")
+    messages = subject.receive(url)
+    subject.port.delete(messages)
+    assert subject.port.hide([(messages[0], 0)])[0].final
+    assert subject.receive(url) == []
+
+
+def test_a_batch_is_deleted_but_for_what_is_refused(subject: Subject) -> None:
+    url = subject.create("work")
+    subject.send(url, *"abc")
+    a, b, c = subject.receive(url)
+    refused = subject.port.delete([a, replace(b, receipt_handle="made up"), c])
+    assert {place: refusal.final for place, refusal in refused.items()} == {1: True}
+    assert refused[1].why
+    assert subject.port.depth(url) == Depth(visible=0, in_flight=1)
+
+
+def test_a_batch_is_hidden_but_for_what_is_refused(subject: Subject) -> None:
+    url = subject.create("work")
+    subject.send(url, *"ab")
+    a, b = subject.receive(url)
+    refused = subject.port.hide([(replace(a, receipt_handle="made up"), 0), (b, 0)])
+    assert {place: refusal.final for place, refusal in refused.items()} == {0: True}
+    assert bodies(subject.receive(url)) == [b.body]
+
+
+def test_depth_tells_visible_from_in_flight(subject: Subject) -> None:
+    url = subject.create("work")
+    subject.send(url, *"abcde")
+    subject.receive(url, 2)
+    assert subject.port.depth(url) == Depth(visible=3, in_flight=2)
+
+
+def test_every_call_to_a_queue_that_is_not_there_is_somebodys_to_mend(subject: Subject) -> None:
+    url = subject.create("work")
+    subject.send(url, "astray")
+    (message,) = subject.receive(url)
+    gone = queue_url("gone")
+    astray = replace(message, queue=Queue(url=gone))
+    calls: list[Callable[[], object]] = [
+        lambda: subject.receive(gone),
+        lambda: subject.port.delete([astray]),
+        lambda: subject.port.hide([(astray, 0)]),
+        lambda: subject.port.depth(gone),
+        lambda: subject.port.bury(gone, message, "why"),
+    ]
+    for call in calls:
+        with pytest.raises(ConfigError, match="gone"):
+            call()
+
+
+# ---- dead letters ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["dead", "dead.fifo"])
+def test_a_buried_message_keeps_what_it_was_and_says_why(subject: Subject, name: str) -> None:
+    url, dead = subject.create(name.replace("dead", "work")), subject.create(name)
+    group = "g" if name.endswith(".fifo") else None
+    subject.send(url, "poison", group=group, attributes={"tenant": "a", "raw": b"\x00"})
+    (message,) = subject.receive(url)
+    subject.port.bury(dead, message, "ValueError: no such tenant")
+    (buried,) = subject.receive(dead)
+    assert (buried.body, buried.group_id) == ("poison", group)
+    assert buried.attributes == {"tenant": "a", "raw": b"\x00", WHY: "ValueError: no such tenant"}
+
+
+def test_burying_alone_does_not_take_the_message_out_of_its_queue(subject: Subject) -> None:
+    url, dead = subject.create("work"), subject.create("dead")
+    subject.send(url, "poison")
+    (message,) = subject.receive(url)
+    subject.port.bury(dead, message, "why")
+    assert subject.port.depth(url) == Depth(visible=0, in_flight=1)
+
+
+# ---- FIFO --------------------------------------------------------------------------------------------------
+
+
+def test_a_group_comes_in_its_order(subject: Subject) -> None:
+    url = subject.create("work.fifo")
+    subject.send(url, *"abcdef", group="g")
+    received = subject.receive(url)
+    assert bodies(received) == list("abcdef")
+    assert {message.group_id for message in received} == {"g"}
+
+
+def test_a_group_with_messages_in_flight_waits_and_others_do_not(subject: Subject) -> None:
+    url = subject.create("work.fifo")
+    subject.send(url, "a1", "a2", group="a")
+    assert bodies(subject.receive(url, 1)) == ["a1"]
+    subject.send(url, "b1", group="b")
+    assert bodies(subject.receive(url)) == ["b1"]
+
+
+def test_a_group_goes_on_once_what_was_in_flight_is_deleted(subject: Subject) -> None:
+    url = subject.create("work.fifo")
+    subject.send(url, "a1", "a2", group="a")
+    subject.port.delete(subject.receive(url, 1))
+    assert bodies(subject.receive(url)) == ["a2"]
+
+
+def test_a_group_whose_message_went_back_begins_with_it_again(subject: Subject) -> None:
+    url = subject.create("work.fifo")
+    subject.send(url, *"abc", group="g")
+    subject.port.hide([(message, 0) for message in subject.receive(url, 2)])
+    assert bodies(subject.receive(url)) == ["a", "b", "c"]
+
+
+def test_a_group_stays_locked_until_all_that_was_in_flight_is_back(subject: Subject) -> None:
+    url = subject.create("work.fifo")
+    subject.send(url, *"abc", group="g")
+    a, b = subject.receive(url, 2)
+    subject.port.hide([(b, 0)])
+    assert subject.receive(url) == []
+    subject.port.hide([(a, 0)])
+    assert bodies(subject.receive(url)) == ["a", "b", "c"]

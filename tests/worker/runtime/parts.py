@@ -1,0 +1,95 @@
+"""Parts of a worker as the tests put them together, with defaults."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sluice_worker.core.buffer import MessageBuffer
+from sluice_worker.core.failure import FailurePolicy
+from sluice_worker.core.model import Poll, Priority, Queue
+from sluice_worker.core.schedule import Schedule
+from sluice_worker.custody import Custody
+from sluice_worker.intake import Intake
+from sluice_worker.message import Message
+from sluice_worker.outbox import Outbox
+from sluice_worker.settings import Settings
+from tests.builders import queue_url
+from tests.worker.fakes import InMemorySqs
+
+WORK = Queue(url=queue_url("work"))
+ORDERED = Queue(url=queue_url("work.fifo"))
+
+_numbers = itertools.count()
+
+
+def message(queue: Queue = WORK, *, body: str = "body", visible_in_s: float = 60, **more: Any) -> Message:
+    """One that the fake has never heard of."""
+    now = time.monotonic()
+    said = {
+        "message_id": f"id-{next(_numbers)}",
+        "sent_at": time.time(),
+        "receipt_handle": "made up",
+        "received_at": now,
+        "visible_at": now + visible_in_s,
+    }
+    return Message(queue=queue, body=body, **{**said, **more})
+
+
+def received(
+    sqs: InMemorySqs, queue: Queue = WORK, count: int = 10, *, visibility_s: int = 60
+) -> list[Message]:
+    """Messages that the fake has delivered."""
+    return sqs.receive(Poll(queue=queue, max_messages=count, wait_s=0), visibility_s)
+
+
+def intake(
+    queues: Sequence[Queue] = (WORK,),
+    *,
+    reach: Callable[[], int] = lambda: 100,
+    limit: int = 100,
+) -> Intake:
+    schedule = Schedule(queues, time.monotonic())
+    return Intake(queues, schedule, MessageBuffer(dict.fromkeys(Priority, limit)), reach)
+
+
+def filled(into: Intake, custody: Custody, messages: Sequence[Message], queue: Queue = WORK) -> None:
+    """As if a poll had just brought these."""
+    poll = into.next_poll(1)
+    assert poll is not None
+    assert poll.queue == queue
+    custody.take_in(messages)
+    assert not into.received(poll, messages)
+
+
+def custody(
+    sqs: InMemorySqs,
+    outbox: Outbox,
+    into: Intake | None = None,
+    *,
+    policy: FailurePolicy | None = None,
+    dead_letter_queue: str | None = None,
+    visibility_s: int = 60,
+) -> Custody:
+    return Custody(
+        sqs,
+        into or intake(),
+        outbox,
+        policy or FailurePolicy(dead_letters=dead_letter_queue is not None),
+        dead_letter_queue=dead_letter_queue,
+        visibility_s=visibility_s,
+    )
+
+
+def settings(*queues: Queue, **more: Any) -> Settings:
+    """Settings under which a worker does everything soon."""
+    said: dict[str, Any] = {
+        "queues": queues or (WORK,),
+        "delete_linger_s": 0.02,
+        "interval_s": 0.2,
+        "grace_s": 10.0,
+        "worker_id": "tested",
+    }
+    return Settings(**{**said, **more})
