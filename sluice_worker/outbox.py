@@ -12,13 +12,14 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sluice.errors import SluiceError
 from sluice_worker.core.model import BATCH
 from sluice_worker.message import Message
 from sluice_worker.ports import Queues, Refusal
+from sluice_worker.threads import looping
 
 log = logging.getLogger(__name__)
 
@@ -58,22 +59,23 @@ class Outbox:
 
     def __init__(self, queues: Queues, *, linger_s: float, couriers: int) -> None:
         self._queues, self._linger_s = queues, linger_s
-        self._changed = threading.Condition()
+        lock = threading.Lock()
+        self._changed = threading.Condition(lock)
+        self._emptied = threading.Condition(
+            lock
+        )  # of its own, lest who waits for the end takes a courier's call
         self._lots: dict[tuple[str, bool], _Lot] = {}
         self._later: list[tuple[float, int, Entry]] = []
         self._numbers = itertools.count()
         self._open = 0
         self._hurry = False
         self._stopped = False
-        self._threads = [
-            threading.Thread(target=self._carry, name=f"courier-{number}", daemon=True)
-            for number in range(couriers)
-        ]
+        self._couriers = couriers
 
     def start(self) -> None:
         """Start the couriers."""
-        for thread in self._threads:
-            thread.start()
+        for number in range(self._couriers):
+            looping(f"courier-{number}", self._carry)
 
     @property
     def open(self) -> int:
@@ -96,7 +98,7 @@ class Outbox:
         """Wait until everything is told, at most until `deadline`; says whether it is."""
         with self._changed:
             while self._open and time.monotonic() < deadline:
-                self._changed.wait(min(IDLE_LOOK_S, max(deadline - time.monotonic(), 0.0)))
+                self._emptied.wait(min(IDLE_LOOK_S, max(deadline - time.monotonic(), 0.0)))
             return not self._open
 
     def stop(self) -> None:
@@ -116,13 +118,13 @@ class Outbox:
         if len(lot.entries) == 1 or len(lot.entries) % BATCH == 0:
             self._changed.notify()
 
-    def _carry(self) -> None:
-        while True:
-            with self._changed:
-                batch = self._next_batch()
-            if batch is None:
-                return
-            self._tell(batch)
+    def _carry(self) -> bool:
+        with self._changed:
+            batch = self._next_batch()
+        if batch is None:
+            return False
+        self._tell(batch)
+        return True
 
     def _next_batch(self) -> list[Entry] | None:
         """Wait for the next batch that is due; None once stopped."""
@@ -130,28 +132,47 @@ class Outbox:
             now = time.monotonic()
             while self._later and self._later[0][0] <= now:
                 self._enter(heapq.heappop(self._later)[2], now)
-            pause_s = min(IDLE_LOOK_S, self._later[0][0] - now) if self._later else IDLE_LOOK_S
-            for lot in self._lots.values():
-                if not lot.entries:
-                    continue
-                due_in_s = 0.0 if self._hurry else lot.entries[0][0] + lot.linger_s - now
-                if len(lot.entries) >= BATCH or due_in_s <= 0:
-                    batch = [lot.entries.popleft()[1] for _ in range(min(BATCH, len(lot.entries)))]
-                    if lot.entries:
-                        self._changed.notify()
-                    return batch
-                pause_s = min(pause_s, due_in_s)
+            lot, pause_s = self._due(now)
+            if lot is not None:
+                batch = [lot.entries.popleft()[1] for _ in range(min(BATCH, len(lot.entries)))]
+                if lot.entries:
+                    self._changed.notify()
+                return batch
             self._changed.wait(pause_s)
         return None
+
+    def _due(self, now: float) -> tuple[_Lot | None, float]:
+        """The lot to tell now, or how long to wait for one.
+
+        Of several it is the one that has waited longest: a queue whose deletes always fill a batch must not
+        keep others' messages from being hidden in time.
+        """
+        due: list[_Lot] = []
+        pause_s = min(IDLE_LOOK_S, self._later[0][0] - now) if self._later else IDLE_LOOK_S
+        for lot in self._lots.values():
+            if not lot.entries:
+                continue
+            due_in_s = 0.0 if self._hurry else lot.entries[0][0] + lot.linger_s - now
+            if len(lot.entries) >= BATCH or due_in_s <= 0:
+                due.append(lot)
+            else:
+                pause_s = min(pause_s, due_in_s)
+        return min(due, key=lambda lot: lot.entries[0][0], default=None), pause_s
 
     def _tell(self, batch: Sequence[Entry]) -> None:
         now = time.monotonic()
         for entry in batch:
             entry.asked_at = now
+        # What a defect breaks off counts as refused for now: nothing is lost by it.
+        refused = _all_refused(batch, "the call broke off")
         try:
             refused = self._call(batch)
         except SluiceError as failed:
-            refused = {place: Refusal(why=str(failed), final=False) for place in range(len(batch))}
+            refused = _all_refused(batch, str(failed))
+        finally:
+            self._settle(batch, refused)
+
+    def _settle(self, batch: Sequence[Entry], refused: Mapping[int, Refusal]) -> None:
         done: list[tuple[Entry, str | None]] = []
         for place, entry in enumerate(batch):
             refusal = refused.get(place)
@@ -164,7 +185,7 @@ class Outbox:
         with self._changed:
             self._open -= len(done)
             if not self._open:
-                self._changed.notify_all()
+                self._emptied.notify_all()
 
     def _call(self, batch: Sequence[Entry]) -> dict[int, Refusal]:
         if batch[0].hide_s is None:
@@ -184,3 +205,7 @@ class Outbox:
             heapq.heappush(self._later, (due, next(self._numbers), entry))
             self._changed.notify()
         return True
+
+
+def _all_refused(batch: Sequence[Entry], why: str) -> dict[int, Refusal]:
+    return dict.fromkeys(range(len(batch)), Refusal(why=why, final=False))
