@@ -1,19 +1,20 @@
 """What a worker says of itself: one JSON line a minute, and the minute's metrics.
 
-Owns the line's fields. Refuses to lose a minute that CloudWatch did not take: it is put again with the next.
+Owns the line's fields. Refuses to lose a minute that CloudWatch did not take: it is put again with the next;
+and to hold up the work: metrics go out in a thread of their own.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
 from sluice.errors import SluiceError
+from sluice_worker import lines
 from sluice_worker.core.minute import Minute, Tally
 from sluice_worker.ports import MetricSink
 
@@ -43,15 +44,22 @@ class Reporter:
         self._out = out
         self._began_at = tally.began_at
         self._unpublished: deque[Minute] = deque()
+        self._publishing = threading.Lock()
 
-    def report(self) -> None:
-        """End the minute here."""
+    def report(self, *, patience_s: float = 0.0) -> None:
+        """End the minute here: its line is told now, its metrics meanwhile; `patience_s` waits for those."""
         now = time.time()
         minute = self._tally.close(now)
-        print(json.dumps(self.line(minute, now)), file=self._out or sys.stdout, flush=True)
-        if minute.durations_s or minute.waits_s:
+        try:
+            lines.write(self.line(minute, now), self._out)
+        except SluiceError as unheard:
+            log.warning("the report is lost: %s", unheard)
+        if self._sink is not None and (minute.durations_s or minute.waits_s):
             self._unpublished.append(minute)
-        self._publish()
+        if self._sink is not None and self._unpublished:
+            publisher = threading.Thread(target=self._publish, args=[self._sink], name="publish", daemon=True)
+            publisher.start()
+            publisher.join(patience_s)
 
     def line(self, minute: Minute, now: float) -> dict[str, Any]:
         """The minute as one JSON object; counts and rates at its top are since the start."""
@@ -82,17 +90,15 @@ class Reporter:
             **self._state(),
         }
 
-    def _publish(self) -> None:
-        if self._sink is None:
-            self._unpublished.clear()
-        while self._unpublished:
-            try:
-                assert self._sink is not None
-                self._sink.put(self._unpublished[0])
-            except SluiceError as failed:
-                log.warning("%s; put again with the next report", failed)
-                break
-            self._unpublished.popleft()
-        while len(self._unpublished) > KEPT_MINUTES:
-            lost = self._unpublished.popleft()
-            log.error("%d processing times are lost: CloudWatch took none for an hour", lost.processed)
+    def _publish(self, sink: MetricSink) -> None:
+        with self._publishing:
+            while self._unpublished:
+                try:
+                    sink.put(self._unpublished[0])
+                except SluiceError as failed:
+                    log.warning("%s; put again with the next report", failed)
+                    break
+                self._unpublished.popleft()
+            while len(self._unpublished) > KEPT_MINUTES:
+                lost = self._unpublished.popleft()
+                log.error("%d processing times are lost: CloudWatch took none for an hour", lost.processed)

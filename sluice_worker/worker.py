@@ -31,6 +31,8 @@ LOOK_S = 0.25
 ADJUST_S = 1.0
 LAST_WORDS_S = 5.0
 """Kept of the grace for telling SQS what was handed back."""
+LAST_REPORT_S = 5.0
+"""The longest that the end waits for CloudWatch to take the last metrics."""
 
 
 class Worker:
@@ -144,7 +146,7 @@ class Worker:
             log.error("%d messages come back by themselves: SQS did not answer", self._outbox.open)
         self._custody.stop()
         self._outbox.stop()
-        self._reporter.report()
+        self._reporter.report(patience_s=LAST_REPORT_S)
 
     def _working(self) -> bool:
         """Whether handlers run, or a poll may still bring something that has to be handed back."""

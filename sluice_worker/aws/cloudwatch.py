@@ -41,7 +41,7 @@ class CloudWatchSink:
         self._dimensions, self._with_wait = dict(dimensions), with_wait
 
     def put(self, minute: Minute) -> None:
-        """One PutMetricData, with the minute's beginning as the timestamp."""
+        """One PutMetricData, under the minute that most of it fell into."""
         data = self._data(minute)
         for first in range(0, len(data), DATA_PER_CALL):
             with calling(f"publishing metrics to {self._namespace}"):
@@ -50,7 +50,7 @@ class CloudWatchSink:
                 )
 
     def _data(self, minute: Minute) -> list[Any]:
-        at = datetime.fromtimestamp(minute.began_at, UTC)
+        at = datetime.fromtimestamp(minute.middle_at, UTC)
         data = []
         for each in series(minute, self._dimensions, with_wait=self._with_wait):
             values = sorted(each.counts)

@@ -1,12 +1,15 @@
-"""A minute's metrics as log lines in CloudWatch's embedded metric format, for whoever ships logs anyway."""
+"""A minute's metrics as log lines in CloudWatch's embedded metric format, for whoever ships logs anyway.
+
+Owns the lines. Refuses pairs of values and counts: some of AWS's own exporters write them, yet the
+specification knows but numbers and arrays of numbers.
+"""
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, TextIO
 
+from sluice_worker import lines
 from sluice_worker.core.metrics import Series, series
 from sluice_worker.core.minute import Minute
 
@@ -26,15 +29,15 @@ class EmfSink:
     def put(self, minute: Minute) -> None:
         """One line for every hundred values of a series."""
         for each in series(minute, self._dimensions, with_wait=self._with_wait):
-            for line in self._lines(each, minute.began_at):
-                print(json.dumps(line), file=self._out or sys.stdout, flush=True)
+            for line in self._lines(each, minute.middle_at):
+                lines.write(line, self._out)
 
-    def _lines(self, each: Series, began_at: float) -> Iterator[dict[str, Any]]:
+    def _lines(self, each: Series, at: float) -> Iterator[dict[str, Any]]:
         values = [value for value, count in sorted(each.counts.items()) for _ in range(count)]
         for first in range(0, len(values), VALUES_PER_LINE):
             yield {
                 "_aws": {
-                    "Timestamp": int(began_at * 1000),
+                    "Timestamp": int(at * 1000),
                     "CloudWatchMetrics": [
                         {
                             "Namespace": self._namespace,

@@ -40,6 +40,11 @@ class Minute:
     """Messages begun within the promise, of those in `waits_s`."""
 
     @property
+    def middle_at(self) -> float:
+        """Epoch seconds that lie in the minute of the clock which this one overlaps most."""
+        return self.began_at + self.length_s / 2
+
+    @property
     def processed(self) -> int:
         """Messages that ended well."""
         return sum(self.durations_s.get(Outcome.SUCCESS, {}).values())
