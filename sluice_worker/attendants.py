@@ -1,7 +1,8 @@
 """What happens around the work: protection while busy, and an ear for the end of the instance.
 
 Owns when AWS is asked: for protection on the way from idle to busy and back, and again before it expires; for
-notices every few seconds. Nothing here ever stops the work: what fails is told once, and tried again.
+notices every few seconds. Nothing here ever stops the work, nor holds up its end for more than a few seconds:
+each attendant asks from a thread of its own, and what fails is told once, and tried again.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ NOTICE_S = 5.0
 RENEW_AT = 0.5
 """Share of a protection's term after which it is renewed."""
 RETRY_S = 15.0
+WAIT_ON_S = 20.0
+"""Between two requests for more time; a lifecycle hook waits for at least 30 s (documented)."""
+FAREWELL_S = 5.0
+"""The longest that the end waits for an attendant's last word to AWS."""
 
 
 class Guard:
@@ -30,24 +35,26 @@ class Guard:
     def __init__(self, protection: Protection, busy: Callable[[], bool], *, idle_s: float) -> None:
         self._protection, self._busy, self._idle_s = protection, busy, idle_s
         self._protected: bool | None = None
-        """None: a worker that died here may have left its protection behind."""
+        """None: not known. A worker that died here may have left its protection behind, and a call that
+        failed may have had its effect all the same."""
         self._renew_at = float("inf")
         self._idle_since: float | None = None
         self._not_before = 0.0
-        self._told = False
+        self._voice = _Voice("the work goes on, and it is tried again")
         self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Look every half second."""
-        looping("protection", lambda: not self._ended.wait(LOOK_S) and self.look(time.monotonic()))
+        self._thread = looping("protection", self._step)
 
     def stop(self) -> None:
         """Look no more, and leave no protection behind."""
         self._ended.set()
-        if self._protected:
-            self._ask(self._protection.release, time.monotonic())
+        if self._thread is not None:
+            self._thread.join(FAREWELL_S)
 
-    def look(self, now: float) -> bool:
+    def look(self, now: float) -> None:
         """One look; AWS is asked only where something changed."""
         if self._busy():
             self._idle_since = None
@@ -55,24 +62,26 @@ class Guard:
             self._idle_since = now
         idle = self._idle_since is not None and now - self._idle_since >= self._idle_s
         if now < self._not_before:
-            return True
+            return
         if self._idle_since is None and (not self._protected or now >= self._renew_at):
-            if self._ask(self._protection.protect, now):
-                self._protected, self._renew_at = True, now + RENEW_AT * self._protection.lasts_s
-        elif idle and self._protected is not False and self._ask(self._protection.release, now):
-            self._protected, self._renew_at = False, float("inf")
-        return True
+            self._ask(self._protection.protect, now, protected=True)
+        elif idle and self._protected is not False:
+            self._ask(self._protection.release, now, protected=False)
 
-    def _ask(self, call: Callable[[], None], now: float) -> bool:
-        try:
-            call()
-        except SluiceError as refused:
-            if not self._told:
-                log.warning("%s; the work goes on, and it is tried again", refused)
-            self._told, self._not_before = True, now + RETRY_S
-            return False
-        self._told = False
-        return True
+    def _step(self) -> bool:
+        if not self._ended.wait(LOOK_S):
+            self.look(time.monotonic())
+            return True
+        if self._protected is not False:
+            self._voice.tell(self._protection.release)
+        return False
+
+    def _ask(self, call: Callable[[], None], now: float, *, protected: bool) -> None:
+        if self._voice.tell(call):
+            self._protected = protected
+            self._renew_at = now + RENEW_AT * self._protection.lasts_s if protected else float("inf")
+        else:
+            self._protected, self._not_before = None, now + RETRY_S
 
 
 class Listener:
@@ -80,39 +89,60 @@ class Listener:
 
     def __init__(self, notices: Notices, on_leaving: Callable[[str], None]) -> None:
         self._notices, self._on_leaving = notices, on_leaving
-        self._told = False
+        self._leaving = False
+        self._wait_on_at = 0.0
+        self._ear = _Voice(f"asked again every {NOTICE_S:g} s")
+        self._voice = _Voice("the lifecycle hook's own timeout counts")
         self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Ask every few seconds."""
-        looping("notices", self._listen)
+        self._thread = looping("notices", self._step)
 
     def stop(self) -> None:
         """Listen no more, and let the instance go."""
         self._ended.set()
-        self._tell(self._notices.left)
+        if self._thread is not None:
+            self._thread.join(FAREWELL_S)
 
-    def more_time(self) -> None:
-        """While draining: ask the group to wait on."""
-        self._tell(self._notices.waiting_for_us)
+    def look(self, now: float) -> None:
+        """Ask once; from the first notice on, also ask the group to wait."""
+        self._ear.tell(self._listen)
+        if self._leaving and now >= self._wait_on_at:
+            self._voice.tell(self._notices.waiting_for_us)
+            self._wait_on_at = now + WAIT_ON_S
 
-    def _listen(self) -> bool:
-        try:
-            reason = self._notices.leaving()
-            self._told = False
-        except SluiceError as unknown:
-            reason = None
-            if not self._told:
-                log.warning("%s; asked again every %g s", unknown, NOTICE_S)
-            self._told = True
-        if reason is not None:
-            self._on_leaving(reason)
+    def _step(self) -> bool:
+        if self._ended.is_set():
+            self._voice.tell(self._notices.left)
             return False
-        return not self._ended.wait(NOTICE_S)
+        self.look(time.monotonic())
+        self._ended.wait(NOTICE_S)
+        return True
 
-    @staticmethod
-    def _tell(call: Callable[[], None]) -> None:
+    def _listen(self) -> None:
+        reason = self._notices.leaving()
+        if reason is not None and not self._leaving:
+            self._leaving = True
+            self._on_leaving(reason)
+
+
+class _Voice:
+    """Says to AWS what may fail; a row of failures is logged once."""
+
+    def __init__(self, consequence: str) -> None:
+        self._consequence = consequence
+        self._complained = False
+
+    def tell(self, call: Callable[[], None]) -> bool:
+        """Call it; says whether it succeeded."""
         try:
             call()
         except SluiceError as refused:
-            log.warning("%s", refused)
+            if not self._complained:
+                log.warning("%s; %s", refused, self._consequence)
+            self._complained = True
+            return False
+        self._complained = False
+        return True

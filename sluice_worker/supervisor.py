@@ -8,25 +8,34 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import pickle
+import queue
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from ctypes import Array, c_byte
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnProcess
-from multiprocessing.sharedctypes import SynchronizedArray
 from types import FrameType
 
+from sluice.errors import ConfigError
 from sluice_worker import handler as handlers
 from sluice_worker.handler import Handler
 from sluice_worker.settings import Settings
-from sluice_worker.wiring import attended, worker
+from sluice_worker.threads import looping
+from sluice_worker.wiring import attended, check, worker
+
+Flags = Array[c_byte]
+"""One byte for each process in shared memory: whether it is busy."""
 
 log = logging.getLogger(__name__)
 
+ENDING = (signal.SIGTERM, signal.SIGINT)
 LOOK_S = 0.25
-MORE_TIME_S = 60.0
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
 SOUND_AFTER_S = 60.0
@@ -35,47 +44,67 @@ AFTER_GRACE_S = 10.0
 
 
 def run(settings: Settings, handler: Handler | str) -> int:
-    """Run until SIGTERM, SIGINT or a notice; the answer is the exit status, 0 for a drain in order."""
+    """Run until SIGTERM, SIGINT or a notice; the answer is the exit status, 0 for a drain in order.
+
+    ConfigError where it cannot even begin: no such handler, no region, a queue that refuses.
+    """
     called = handlers.load(handler) if isinstance(handler, str) else handler
+    if settings.processes > 1:
+        _must_travel(called)
+    check(settings)
     if settings.processes == 1:
         return _alone(settings, called)
     return _Family(settings, called).run()
 
 
+def _must_travel(handler: Handler) -> None:
+    try:
+        pickle.dumps(handler)
+    except (pickle.PicklingError, AttributeError, TypeError) as stuck:
+        raise ConfigError(
+            f"handler {handler!r} cannot reach other processes: make it a function of a module ({stuck})"
+        ) from stuck
+
+
 def _alone(settings: Settings, handler: Handler) -> int:
     one = worker(settings, handler)
     _on_signals(one.drain)
-    with attended(settings, lambda: one.busy, one.drain) as more_time, _asking(more_time):
+    with attended(settings, lambda: one.busy, one.drain):
         return one.run()
 
 
 def _on_signals(drain: Callable[[str], None]) -> None:
-    """SIGTERM and SIGINT drain; a second SIGINT ends at once."""
+    """SIGTERM and SIGINT drain; a second SIGINT ends at once.
 
-    def told(number: int, _: FrameType | None) -> None:
-        drain(signal.Signals(number).name)
+    A signal interrupts whatever the main thread does, also while that holds the lock which `drain` needs: so
+    another thread drains, and only a reentrant queue is touched here.
+    """
+    told: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def tell(number: int, _: FrameType | None) -> None:
+        told.put(signal.Signals(number).name)
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, told)
+    def listen() -> bool:
+        drain(told.get())
+        return True
+
+    looping("signals", listen)
+    for number in ENDING:
+        signal.signal(number, tell)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
 
 
-class _asking:  # noqa: N801 - reads as a context
-    """Ask for more time every minute while the context lasts."""
-
-    def __init__(self, more_time: Callable[[], None]) -> None:
-        self._more_time, self._over = more_time, threading.Event()
-
-    def __enter__(self) -> None:
-        def ask() -> None:
-            while not self._over.wait(MORE_TIME_S):
-                self._more_time()
-
-        threading.Thread(target=ask, name="more-time", daemon=True).start()
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
+@contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """What is started meanwhile inherits this: a signal waits until the process knows how to drain."""
+    resource_tracker.ensure_running()  # its start would let the signals through again
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
 
 
 @dataclass(slots=True)
@@ -94,20 +123,23 @@ class _Family:
     def __init__(self, settings: Settings, handler: Handler) -> None:
         self._settings, self._handler = settings, handler
         self._context = multiprocessing.get_context("spawn")
-        self._busy: SynchronizedArray[int] = self._context.Array("b", settings.processes)
+        # Without a lock: a child killed while it holds one would stop all others, and the parent.
+        self._busy: Flags = self._context.RawArray("b", settings.processes)
         self._children = [_Child() for _ in range(settings.processes)]
         self._draining = threading.Event()
         self._why = ""
 
     def run(self) -> int:
-        """Start all, start anew what dies, drain when told."""
+        """Start all, start anew what dies, drain when told, or when this breaks."""
         _on_signals(self.drain)
-        around = attended(self._settings, lambda: any(self._busy[:]), self.drain)
-        with around as more_time, _asking(more_time):
-            while not self._draining.wait(LOOK_S):
-                for number, child in enumerate(self._children):
-                    self._look_after(number, child)
-            return self._end()
+        with attended(self._settings, lambda: any(self._busy), self.drain):
+            try:
+                while not self._draining.wait(LOOK_S):
+                    for number, child in enumerate(self._children):
+                        self._look_after(number, child)
+            finally:
+                status = self._end()
+            return status
 
     def drain(self, why: str) -> None:
         """Begin to end."""
@@ -134,7 +166,8 @@ class _Family:
                 args=(self._settings, self._handler, number, self._busy),
                 name=f"worker-{number}",
             )
-            child.process.start()
+            with _signals_held_back():
+                child.process.start()
             child.started_at = now
 
     def _end(self) -> int:
@@ -152,7 +185,7 @@ class _Family:
         return 0 if all(process.exitcode == 0 for process in processes) else 1
 
 
-def _work(settings: Settings, handler: Handler, number: int, busy: SynchronizedArray[int]) -> None:
+def _work(settings: Settings, handler: Handler, number: int, busy: Flags) -> None:
     """A child: one worker, whose flag in `busy` follows its work."""
     configure_logging()
     named = settings.model_copy(update={"processes": 1, "worker_id": f"{settings.worker_id}-{number}"})
@@ -180,3 +213,4 @@ def configure_logging() -> None:
     """Log lines on stderr; stdout belongs to the reports."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("botocore").setLevel(logging.WARNING)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # what it retries, whoever called it tells of

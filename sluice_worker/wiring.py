@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
+from sluice.aws.errors import calling
+from sluice.errors import ConfigError, SluiceError
 from sluice_worker.attendants import Guard, Listener
 from sluice_worker.aws import cloudwatch, instance, sqs
 from sluice_worker.aws.cloudwatch import CloudWatchSink
@@ -14,9 +17,35 @@ from sluice_worker.aws.instance import GroupInstance
 from sluice_worker.aws.metadata import InstanceMetadata
 from sluice_worker.aws.task import AGENT_VARIABLE, TaskProtection
 from sluice_worker.handler import Handler
-from sluice_worker.ports import MetricSink, Protection
+from sluice_worker.ports import MetricSink, Notices, Protection
 from sluice_worker.settings import Settings, Sink
 from sluice_worker.worker import COURIERS, Worker
+
+log = logging.getLogger(__name__)
+
+CONNECTING = "connecting to AWS (AWS_DEFAULT_REGION names the region)"
+WAY_OUT = "check its URL, the region, the credentials, and that their role may sqs:GetQueueAttributes on it"
+
+
+def check(settings: Settings) -> None:
+    """Read every queue once: ConfigError for those that could never be consumed; what may heal is told.
+
+    Only at the start: the same failure later is waited out, because somebody may be mending it.
+    """
+    with calling(CONNECTING):
+        client = sqs.client(connections=1)
+    problems = []
+    with closing(client):
+        for queue in settings.queues:
+            try:
+                sqs.SqsQueues(client).depth(queue.url)
+            except ConfigError as refused:
+                problems.append(f"queue {queue.name} cannot be used: {refused}; {WAY_OUT}")
+            except SluiceError as failed:
+                log.warning("%s; it may heal, and is tried again", failed)
+                break
+    if problems:
+        raise ConfigError("\n".join(problems))
 
 
 def worker(settings: Settings, handler: Handler) -> Worker:
@@ -39,11 +68,25 @@ def _sink(settings: Settings) -> MetricSink | None:
 @contextmanager
 def attended(
     settings: Settings, busy: Callable[[], bool], on_leaving: Callable[[str], None]
-) -> Iterator[Callable[[], None]]:
-    """Protected while busy, and told when the instance has to go; yields what asks for more time."""
-    protection: Protection | None = None
-    listener: Listener | None = None
-    agent_uri = os.environ.get(AGENT_VARIABLE)
+) -> Iterator[None]:
+    """Protected while busy, and told when the instance has to go."""
+    protection, notices = _surroundings(settings)
+    attendants: list[Guard | Listener] = []
+    if protection is not None and settings.protect:
+        attendants.append(Guard(protection, busy, idle_s=settings.protection_idle_s))
+    if notices is not None:
+        attendants.append(Listener(notices, on_leaving))
+    for attendant in attendants:
+        attendant.start()
+    try:
+        yield
+    finally:
+        for attendant in attendants:
+            attendant.stop()
+
+
+def _surroundings(settings: Settings) -> tuple[Protection | None, Notices | None]:
+    """Who protects, and who tells of the end; ECS tells by SIGTERM."""
     if settings.auto_scaling_group is not None:
         around = GroupInstance(
             instance.client(),
@@ -51,18 +94,12 @@ def attended(
             group=settings.auto_scaling_group,
             hook=settings.lifecycle_hook,
         )
-        protection, listener = around, Listener(around, on_leaving)
-        listener.start()
-    elif settings.cluster is not None and agent_uri is not None:
-        protection = TaskProtection(agent_uri, visibility_s=settings.visibility_s)
-    guard = None
-    if protection is not None and settings.protect:
-        guard = Guard(protection, busy, idle_s=settings.protection_idle_s)
-        guard.start()
-    try:
-        yield listener.more_time if listener is not None else lambda: None
-    finally:
-        if guard is not None:
-            guard.stop()
-        if listener is not None:
-            listener.stop()
+        return around, around
+    agent_uri = os.environ.get(AGENT_VARIABLE)
+    if settings.cluster is None:
+        return None, None
+    if agent_uri is None:
+        if settings.protect:
+            log.warning("the task is not protected from scale-in: ECS sets no %s here", AGENT_VARIABLE)
+        return None, None
+    return TaskProtection(agent_uri, visibility_s=settings.visibility_s), None

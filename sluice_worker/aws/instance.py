@@ -61,12 +61,12 @@ class GroupInstance:
 
     def leaving(self) -> str | None:
         """A Spot interruption (two minutes ahead), or the group's wish to terminate this instance."""
-        if self._metadata.get("spot/instance-action") is not None:
-            return "EC2 takes the Spot instance back"
+        taken_back = self._metadata.get("spot/instance-action") is not None
+        # After a Spot notice too: the group then runs its lifecycle hook, and waits for an answer.
         if self._metadata.get("autoscaling/target-lifecycle-state") == "Terminated":
             self._terminating = True
             return f"{self._group} terminates the instance"
-        return None
+        return "EC2 takes the Spot instance back" if taken_back else None
 
     def waiting_for_us(self) -> None:
         """The lifecycle hook's timeout begins anew."""

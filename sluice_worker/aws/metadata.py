@@ -21,7 +21,7 @@ class InstanceMetadata:
 
     def __init__(self, endpoint: str | None = None) -> None:
         self._endpoint = (endpoint or os.environ.get(ENDPOINT_VARIABLE) or ENDPOINT).rstrip("/")
-        self._http = urllib3.PoolManager(timeout=urllib3.Timeout(2), retries=urllib3.Retry(1))
+        self._http = urllib3.PoolManager(timeout=urllib3.Timeout(2), retries=False)
 
     def get(self, path: str) -> str | None:
         """What stands at `/latest/meta-data/PATH`, or None; TransientError without an answer."""

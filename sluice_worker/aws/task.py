@@ -26,7 +26,7 @@ class TaskProtection:
         minutes = math.ceil((2 * visibility_s + MINUTE_S) / MINUTE_S)
         self._minutes = min(minutes, LONGEST_MINUTES)
         self.lasts_s = float(self._minutes * MINUTE_S)
-        self._http = urllib3.PoolManager(timeout=urllib3.Timeout(5), retries=urllib3.Retry(1))
+        self._http = urllib3.PoolManager(timeout=urllib3.Timeout(5), retries=False)
 
     def protect(self) -> None:
         """Scale-in and deployments leave the task alone until the term ends; Spot does not."""

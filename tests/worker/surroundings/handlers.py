@@ -1,0 +1,36 @@
+"""Handlers for workers in processes of their own; what happens is noted in a folder that the test reads."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from sluice_worker import Message
+
+FOLDER = "WORKER_TEST_FOLDER"
+STATUS = 3
+
+
+def note(event: str, message: Message) -> None:
+    """One line, appended in one piece."""
+    with (folder() / "notes").open("a", encoding="utf-8") as notes:
+        notes.write(f"{event} {message.body} {os.getpid()}\n")
+
+
+def folder() -> Path:
+    return Path(os.environ[FOLDER])
+
+
+def at_once(message: Message) -> None:
+    note("done", message)
+
+
+def until_allowed(message: Message) -> None:
+    """Works until the test says go; poison takes the whole process down at its first receipt."""
+    if message.body == "poison" and message.receive_count == 1:
+        os._exit(STATUS)
+    note("began", message)
+    while not (folder() / "go").exists():
+        time.sleep(0.02)
+    note("done", message)

@@ -1,0 +1,209 @@
+"""Real processes against a server that speaks SQS: deaths, signals, orphans, and one protection for all."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from sluice_worker import supervisor
+from tests.worker.surroundings.endpoints import Agent, serving
+from tests.worker.surroundings.handlers import STATUS
+from tests.worker.surroundings.processes import Running, running
+from tests.worker.surroundings.waiting import until
+
+NUMBERS = itertools.count()
+
+
+class Sqs:
+    """One queue at the server."""
+
+    def __init__(self, endpoint: str) -> None:
+        self.endpoint = endpoint
+        self._client: Any = boto3.client("sqs", endpoint_url=endpoint)
+        self.url: str = self._client.create_queue(QueueName=f"work-{next(NUMBERS)}")["QueueUrl"]
+
+    def send(self, *bodies: str) -> None:
+        for body in bodies:
+            self._client.send_message(QueueUrl=self.url, MessageBody=body)
+
+    def left(self) -> int:
+        """Messages that are still there, visible or not."""
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        counts = self._client.get_queue_attributes(QueueUrl=self.url, AttributeNames=names)["Attributes"]
+        return sum(int(counts[name]) for name in names)
+
+    def close(self) -> None:
+        self._client.close()
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    server = ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def sqs(endpoint: str) -> Iterator[Sqs]:
+    one = Sqs(endpoint)
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def worker(sqs: Sqs, tmp_path: Path) -> Any:
+    """Starts one: `worker(handler, *options, **variables)`."""
+
+    def start(handler: str, *options: str, **variables: str) -> Any:
+        common = ("--queue", sqs.url, "--visibility-s", "2", "--grace-s", "2", "--worker-id", "w")
+        return running(tmp_path, handler, *common, *options, AWS_ENDPOINT_URL=sqs.endpoint, **variables)
+
+    return start
+
+
+TWO = ("--processes", "2", "--max-concurrency", "1")
+PROTECTED, RELEASED = {"ProtectionEnabled": True, "ExpiresInMinutes": 2}, {"ProtectionEnabled": False}
+FLEET = ("--cluster", "c", "--service", "s", "--metrics", "none", "--protection-idle-s", "0.5")
+
+
+def began_in_two_processes(one: Running) -> set[int]:
+    pids = set(one.await_notes("began", 2).values())
+    assert len(pids) == 2
+    return pids
+
+
+# ---- Deaths ------------------------------------------------------------------------------------------------
+
+
+def test_processes_that_die_in_their_work_are_started_anew_and_their_messages_come_again(
+    worker: Any, sqs: Sqs
+) -> None:
+    """One is taken down by its handler, one is killed; neither leaves the task protected."""
+    agent = Agent()
+    sqs.send("poison", "long")
+    with serving(agent) as uri, worker("until_allowed", *TWO, *FLEET, ECS_AGENT_URI=uri) as one:
+        [killed] = one.await_notes("began", 1).values()
+        until(lambda: PROTECTED in agent.states, "the task is protected")
+        os.kill(killed, signal.SIGKILL)
+        one.await_log(f"ended with {STATUS}; started anew in 1 s")
+        one.await_log("ended with -9; started anew in 1 s")
+        one.go()
+        assert killed not in one.await_notes("done", 2).values()
+        until(lambda: sqs.left() == 0, "both are deleted")
+        one.tell(signal.SIGINT)
+        assert one.await_end() == 0
+    assert agent.states[-1] == RELEASED
+    assert "Traceback" not in one.log
+
+
+def test_the_busy_flags_stand_behind_no_lock_that_a_killed_process_could_keep() -> None:
+    """A lock shared by processes and held by a dead one would stop the parent for good."""
+    family = supervisor._Family(supervisor.Settings(queues=("http://h/q",), processes=3), print)
+    assert not hasattr(family._busy, "get_lock")
+    assert list(family._busy) == [0, 0, 0]
+
+
+# ---- Signals -----------------------------------------------------------------------------------------------
+
+
+def test_sigterm_to_the_parent_drains_every_process_under_one_protection(worker: Any, sqs: Sqs) -> None:
+    agent = Agent()
+    sqs.send("a", "b")
+    with serving(agent) as uri, worker("until_allowed", *TWO, *FLEET, ECS_AGENT_URI=uri) as one:
+        pids = began_in_two_processes(one)
+        assert one.process.pid not in pids
+        until(lambda: PROTECTED in agent.states, "the task is protected")
+        one.tell(signal.SIGTERM)
+        one.await_log("draining 2 processes: SIGTERM")
+        one.go()
+        assert one.await_end() == 0
+    assert set(one.notes("done")) == {"a", "b"}
+    assert sqs.left() == 0
+    assert agent.states[-2:] == [PROTECTED, RELEASED]
+    assert agent.states.count(PROTECTED) == 1
+    last = {line["workerId"]: line["messagesProcessed"] for line in map(json.loads, one.reports)}
+    assert last == {"w-0": 1, "w-1": 1}
+
+
+def test_a_signal_that_comes_while_the_processes_start_is_not_lost_and_ends_all_in_order(worker: Any) -> None:
+    with worker("at_once", *TWO) as one:
+        until(lambda: children(one.process.pid), "a child is on its way")
+        one.tell(signal.SIGTERM)
+        assert one.await_end() == 0
+    assert "Traceback" not in one.log
+
+
+def test_a_second_sigint_ends_at_once(worker: Any, sqs: Sqs) -> None:
+    sqs.send("long")
+    with worker("until_allowed") as one:
+        one.await_notes("began", 1)
+        one.tell(signal.SIGINT)
+        one.await_log("draining within 2 s: SIGINT")
+        one.tell(signal.SIGINT)
+        assert one.await_end() == -signal.SIGINT
+
+
+def test_processes_whose_parent_was_killed_drain_by_themselves(worker: Any, sqs: Sqs) -> None:
+    sqs.send("a", "b")
+    with worker("until_allowed", *TWO) as one:
+        began_in_two_processes(one)
+        one.tell(signal.SIGKILL)
+        one.await_log("the parent process is gone")
+        one.go()
+        assert one.await_end() == -signal.SIGKILL
+    assert set(one.notes("done")) == {"a", "b"}
+    assert sqs.left() == 0
+
+
+def children(pid: int) -> list[str]:
+    path = Path(f"/proc/{pid}/task/{pid}/children")
+    return path.read_text(encoding="ascii").split() if path.exists() else []
+
+
+@pytest.fixture
+def _signals_as_they_were() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in supervisor.ENDING}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("_signals_as_they_were")
+def test_a_signal_that_interrupts_the_holder_of_the_lock_which_the_drain_needs_drains_all_the_same() -> None:
+    lock, drained = threading.Lock(), threading.Event()
+
+    def drain(_: str) -> None:
+        if lock.acquire(timeout=5):
+            lock.release()
+            drained.set()
+
+    supervisor._on_signals(drain)
+    with lock:
+        os.kill(os.getpid(), signal.SIGTERM)
+        until(lambda: signal.SIGTERM not in signal.sigpending(), "the signal has come")
+    assert drained.wait(20)
+
+
+# ---- Quiet -------------------------------------------------------------------------------------------------
+
+
+def test_a_worker_that_works_and_leaves_says_little(worker: Any, sqs: Sqs) -> None:
+    sqs.send(*map(str, range(30)))
+    with worker("at_once") as one:
+        one.await_notes("done", 30)
+        one.tell(signal.SIGTERM)
+        assert one.await_end() == 0
+    assert [line.split(" ", 4)[-1] for line in one.logs] == ["draining within 2 s: SIGTERM"]
+    assert len(one.reports) == 1
