@@ -18,6 +18,7 @@ from sluice_worker.intake import Intake
 from sluice_worker.message import Message, Stage
 from sluice_worker.outbox import Entry, Outbox
 from sluice_worker.ports import Queues
+from sluice_worker.threads import looping
 
 log = logging.getLogger(__name__)
 
@@ -40,13 +41,14 @@ class Custody:
         *,
         dead_letter_queue: str | None,
         visibility_s: int,
+        most_held: int,
     ) -> None:
         self._queues, self._intake, self._outbox, self._policy = queues, intake, outbox, policy
         self._dead_letter_queue, self._visibility_s = dead_letter_queue, visibility_s
+        self._most_held = most_held
         self._held: dict[int, Message] = {}
         self._returning = threading.Lock()
         self._ended = threading.Event()
-        self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self.given_up = 0
         """Messages that SQS would not delete: others will get them again."""
         self.expired = 0
@@ -56,7 +58,7 @@ class Custody:
 
     def start(self) -> None:
         """Start the heartbeat."""
-        self._heart.start()
+        looping("heartbeat", self._beat)
 
     def stop(self) -> None:
         """End the heartbeat."""
@@ -66,6 +68,11 @@ class Custody:
     def count(self) -> int:
         """Messages held, running, or with their end on the way to SQS."""
         return len(self._held)
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing more should be received: SQS does not keep up with what it is told."""
+        return len(self._held) >= self._most_held
 
     def take_in(self, messages: Iterable[Message]) -> None:
         """These were just received."""
@@ -78,7 +85,10 @@ class Custody:
             return True
         self.expired += 1
         log.warning("%s of %s expired before it was begun", message.message_id, message.queue.name)
-        self._leave(message)
+        if message.visible_at > now:
+            self._hide(message, 0)
+        else:
+            self._leave(message)
         if message.lane is not None:
             self.hand_back(self._intake.drop(message.lane))
         return False
@@ -95,6 +105,7 @@ class Custody:
         """Back to the queue after a while, or to the dead letters; those behind it in its group go back."""
         follows = self._policy.after(message.message_id, message.receive_count, rejected=rejected)
         if isinstance(follows, DeadLetter):
+            message.stage = Stage.SETTLING  # kept hidden meanwhile, also past its deadline
             if self._buried(message, why):
                 self.succeeded(message)
                 return
@@ -151,20 +162,24 @@ class Custody:
 
     def _leave(self, message: Message) -> None:
         message.stage = Stage.SETTLED
+        was_full = self.full
         self._held.pop(id(message), None)
+        if was_full and not self.full:
+            self._intake.look_again()
 
     # ---- the heartbeat -------------------------------------------------------------------------------------
 
-    def _beat(self) -> None:
-        while not self._ended.wait(min(1.0, self._visibility_s / BEATS)):
-            now = time.monotonic()
-            for message in list(self._held.values()):
-                self._extend_if_due(message, now)
+    def _beat(self) -> bool:
+        now = time.monotonic()
+        for message in list(self._held.values()):
+            self._extend_if_due(message, now)
+        return not self._ended.wait(min(1.0, self._visibility_s / BEATS))
 
     def _extend_if_due(self, message: Message, now: float) -> None:
         late = message.stage is Stage.RUNNING and now > message.deadline_at
         most_s = int(message.received_at + LONGEST_HOLD_S - now)
-        if late or most_s <= 0 or message.visible_at - now > self._visibility_s / 2:
+        expired = message.visible_at <= now  # SQS extends only what is in flight
+        if late or expired or most_s <= 0 or message.visible_at - now > self._visibility_s / 2:
             return
         with self._returning:
             if message.extending or message.stage in (Stage.RETURNING, Stage.SETTLED):

@@ -73,6 +73,11 @@ class Intake:
             self._schedule.read(queue, depth, time.monotonic())
             self._room.notify_all()
 
+    def look_again(self) -> None:
+        """There may be more room: what `reach` says has changed."""
+        with self._lock:
+            self._room.notify_all()
+
     # ---- slots ---------------------------------------------------------------------------------------------
 
     def take(self, patience_s: float) -> Message | None:

@@ -27,6 +27,8 @@ from sluice_worker.settings import Settings
 log = logging.getLogger(__name__)
 
 COURIERS = 4
+MOST_UNTOLD = 1000
+"""Messages whose end SQS has not taken yet; beyond what is buffered and runs, no more are received."""
 LOOK_S = 0.25
 ADJUST_S = 1.0
 LAST_WORDS_S = 5.0
@@ -56,7 +58,7 @@ class Worker:
             settings.queues,
             schedule,
             MessageBuffer(settings.limits, aged_after_s=settings.starving_after_s),
-            lambda: self._processor.reach(),
+            lambda: 0 if self._custody.full else self._processor.reach(),
         )
         self._outbox = Outbox(queues, linger_s=settings.delete_linger_s, couriers=COURIERS)
         self._custody = Custody(
@@ -66,6 +68,7 @@ class Worker:
             settings.failure_policy,
             dead_letter_queue=settings.dead_letter_queue,
             visibility_s=settings.visibility_s,
+            most_held=sum(settings.limits.values()) + settings.max_concurrency + MOST_UNTOLD,
         )
         self._processor = Processor(
             Caller(handler),

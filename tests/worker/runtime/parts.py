@@ -72,6 +72,7 @@ def custody(
     policy: FailurePolicy | None = None,
     dead_letter_queue: str | None = None,
     visibility_s: int = 60,
+    most_held: int = 1000,
 ) -> Custody:
     return Custody(
         sqs,
@@ -80,6 +81,7 @@ def custody(
         policy or FailurePolicy(dead_letters=dead_letter_queue is not None),
         dead_letter_queue=dead_letter_queue,
         visibility_s=visibility_s,
+        most_held=most_held,
     )
 
 

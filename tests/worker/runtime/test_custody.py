@@ -1,0 +1,470 @@
+"""Every message received ends once: deleted, handed back or buried; and is hidden while it is held."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from sluice.errors import ConfigError
+from sluice_worker import custody as module
+from sluice_worker.aws.sqs import WHY
+from sluice_worker.core.failure import FailurePolicy
+from sluice_worker.core.model import LONGEST_HOLD_S, Queue
+from sluice_worker.custody import Custody
+from sluice_worker.intake import Intake
+from sluice_worker.message import Message, Stage
+from sluice_worker.outbox import Outbox
+from tests.builders import queue_url
+from tests.worker.fakes import EXPIRED_HANDLE, InMemorySqs
+from tests.worker.runtime import parts
+from tests.worker.runtime.parts import ORDERED, WORK, filled, received
+from tests.worker.runtime.waiting import eventually
+
+DEAD = queue_url("dead")
+VISIBILITY_S = 60
+SOON_S = 20
+"""Less than half of the visibility: due to be extended at the next beat."""
+
+
+@pytest.fixture
+def sqs() -> InMemorySqs:
+    fake = InMemorySqs()
+    for name in ("work", "work.fifo", "dead"):
+        fake.create(name)
+    return fake
+
+
+@pytest.fixture
+def outbox(sqs: InMemorySqs) -> Iterator[Outbox]:
+    opened = Outbox(sqs, linger_s=0.0, couriers=2)
+    opened.start()
+    yield opened
+    opened.stop()
+
+
+@pytest.fixture
+def intake() -> Intake:
+    return parts.intake([WORK])
+
+
+@pytest.fixture
+def ordered() -> Intake:
+    return parts.intake([ORDERED])
+
+
+@pytest.fixture
+def beating(sqs: InMemorySqs, outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Custody]:
+    """Custody whose heart beats a hundred times a second."""
+    monkeypatch.setattr(module, "BEATS", VISIBILITY_S * 100)
+    held = parts.custody(sqs, outbox, dead_letter_queue=DEAD)
+    held.start()
+    yield held
+    held.stop()
+
+
+def sent(sqs: InMemorySqs, count: int, queue: Queue = WORK, *, visibility_s: int = SOON_S) -> list[Message]:
+    sqs.send(queue.url, *map(str, range(count)), group="g" if queue.is_fifo else None)
+    return received(sqs, queue, count, visibility_s=visibility_s)
+
+
+def hidden(sqs: InMemorySqs) -> list[tuple[str, int]]:
+    """What SQS was asked to hide, and for how long."""
+    return [pair for call in sqs.made("hide") for pair in zip(call.bodies, call.seconds, strict=True)]
+
+
+def told(outbox: Outbox) -> None:
+    assert outbox.wait_empty(time.monotonic() + 20)
+
+
+# ---- the heartbeat -----------------------------------------------------------------------------------------
+
+
+def test_what_is_buffered_runs_or_is_being_deleted_stays_hidden(sqs: InMemorySqs, beating: Custody) -> None:
+    sqs.failing("delete")
+    _buffered, running, settling = messages = sent(sqs, 3)
+    running.stage = Stage.RUNNING
+    beating.take_in(messages)
+    beating.succeeded(settling)
+    eventually(lambda: {body for body, _ in hidden(sqs)} == {"0", "1", "2"}, "each is extended")
+    assert {seconds for _, seconds in hidden(sqs)} == {VISIBILITY_S}
+    eventually(lambda: all(one.visible_at - time.monotonic() > SOON_S for one in messages), "each knows it")
+
+
+def test_a_message_that_is_hidden_for_long_enough_is_left_alone(sqs: InMemorySqs, beating: Custody) -> None:
+    (long,) = sent(sqs, 1, visibility_s=VISIBILITY_S)
+    beating.take_in([long, control := extended_next(sqs, beating)])
+    eventually(lambda: "control" in dict(hidden(sqs)), "the other one is extended")
+    assert hidden(sqs) == [(control.body, VISIBILITY_S)]
+
+
+def extended_next(sqs: InMemorySqs, beating: Custody) -> Message:
+    """A message after which everything held before it has been looked at once."""
+    sqs.send(WORK.url, "control")
+    (control,) = received(sqs, WORK, 1, visibility_s=SOON_S)
+    return control
+
+
+def test_a_handler_past_its_deadline_loses_its_message(sqs: InMemorySqs, beating: Custody) -> None:
+    late, extended = sent(sqs, 2)
+    late.stage = extended.stage = Stage.RUNNING
+    late.deadline_at, extended.deadline_at = time.monotonic() - 1, time.monotonic() - 1
+    extended.extend(30)
+    beating.take_in([late, extended])
+    eventually(lambda: hidden(sqs), "the one whose deadline was moved is extended")
+    assert hidden(sqs) == [("1", VISIBILITY_S)]
+
+
+def test_a_message_is_hidden_for_twelve_hours_from_its_receipt_at_most(
+    sqs: InMemorySqs, beating: Custody
+) -> None:
+    exhausted, nearly, control = sent(sqs, 3)
+    exhausted.received_at -= LONGEST_HOLD_S
+    nearly.received_at -= LONGEST_HOLD_S - 10
+    beating.take_in([exhausted, nearly, control])
+    eventually(lambda: "2" in dict(hidden(sqs)), "the last one is extended")
+    assert "0" not in dict(hidden(sqs))
+    assert 0 < dict(hidden(sqs))["1"] <= 10
+
+
+def test_an_expired_message_is_not_fought_for(sqs: InMemorySqs, beating: Custody) -> None:
+    """SQS extends only what is in flight: to ask on would be a call a second for nothing."""
+    control = extended_next(sqs, beating)
+    (gone,) = sent(sqs, 1, visibility_s=0)
+    gone.stage = Stage.RUNNING
+    beating.take_in([gone, control])
+    eventually(lambda: "control" in dict(hidden(sqs)), "the other one is extended")
+    assert "0" not in dict(hidden(sqs))
+
+
+def test_a_refused_extension_is_asked_for_again_until_the_message_expires(
+    sqs: InMemorySqs, beating: Custody
+) -> None:
+    (held,) = sent(sqs, 1)
+    sqs.failing("hide")
+    beating.take_in([held])
+    eventually(lambda: len(hidden(sqs)) >= 2, "it is asked for again")
+    sqs.healed()
+    eventually(lambda: held.visible_at - time.monotonic() > SOON_S, "it is extended in the end")
+
+
+def test_nothing_is_extended_after_it_was_handed_back(
+    sqs: InMemorySqs, outbox: Outbox, beating: Custody
+) -> None:
+    sqs.failing("hide")
+    (back,) = sent(sqs, 1)
+    beating.take_in([back])
+    beating.hand_back([back])
+    sqs.healed()
+    told(outbox)
+    assert {seconds for _, seconds in hidden(sqs)} == {0}
+    assert sqs.visible(WORK.url) == ["0"]
+
+
+@pytest.mark.parametrize("extension_fails", [False, True])
+def test_a_hand_back_has_the_last_word_over_an_extension_under_way(
+    sqs: InMemorySqs, outbox: Outbox, beating: Custody, extension_fails: bool
+) -> None:
+    under_way, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        under_way.set()
+        assert go_on.wait(20)
+
+    sqs.before["hide"] = hold
+    (back,) = sent(sqs, 1)
+    beating.take_in([back])
+    assert under_way.wait(20)
+    if extension_fails:
+        sqs.refusing["hide"] = lambda _: EXPIRED_HANDLE
+        sqs.after["hide"] = sqs.healed
+    beating.hand_back([back])
+    assert beating.count == 1
+    go_on.set()
+    told(outbox)
+    assert hidden(sqs) == [("0", VISIBILITY_S), ("0", 0)]
+    assert sqs.visible(WORK.url) == ["0"]
+    assert beating.count == 0
+
+
+def test_a_message_stays_hidden_while_it_is_being_buried(
+    sqs: InMemorySqs, outbox: Outbox, beating: Custody
+) -> None:
+    """Also past its deadline: others would otherwise get what is already among the dead letters."""
+    burying, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        burying.set()
+        assert go_on.wait(20)
+
+    sqs.before["bury"] = hold
+    (poison,) = sent(sqs, 1)
+    poison.stage, poison.deadline_at = Stage.RUNNING, time.monotonic() - 1
+    beating.take_in([poison])
+    thread = threading.Thread(target=lambda: beating.failed(poison, "no", rejected=True))
+    thread.start()
+    assert burying.wait(20)
+    eventually(lambda: hidden(sqs), "it is extended")
+    go_on.set()
+    thread.join(20)
+    told(outbox)
+    assert (sqs.bodies(WORK.url), sqs.bodies(DEAD)) == ([], ["0"])
+
+
+def test_the_heart_goes_on_after_a_defect(
+    sqs: InMemorySqs, outbox: Outbox, beating: Custody, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sluice_worker.threads.AFTER_DEFECT_S", 0.01)
+    broken: list[bool] = [True]
+    add = outbox.add
+
+    def break_once(entry: object) -> None:
+        if broken:
+            broken.pop()
+            raise RuntimeError("a defect")
+        add(entry)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(outbox, "add", break_once)
+    first, second = sent(sqs, 2)
+    beating.take_in([first, second])
+    eventually(lambda: "1" in dict(hidden(sqs)), "the next one is extended all the same")
+
+
+# ---- how a message ends ------------------------------------------------------------------------------------
+
+
+def test_a_success_is_deleted_and_no_longer_held(sqs: InMemorySqs, outbox: Outbox) -> None:
+    held = parts.custody(sqs, outbox)
+    (done,) = sent(sqs, 1)
+    held.take_in([done])
+    assert held.count == 1
+    held.succeeded(done)
+    told(outbox)
+    assert (held.count, sqs.bodies(WORK.url), done.stage) == (0, [], Stage.SETTLED)
+
+
+@pytest.mark.parametrize(("receipts", "full_s"), [(1, 10), (2, 20), (3, 40), (20, 900)])
+def test_a_failure_goes_back_for_longer_with_each_receipt(
+    sqs: InMemorySqs, outbox: Outbox, receipts: int, full_s: float
+) -> None:
+    held = parts.custody(sqs, outbox)
+    (failed,) = sent(sqs, 1)
+    failed.receive_count = receipts
+    held.take_in([failed])
+    held.failed(failed, "no")
+    told(outbox)
+    ((body, seconds),) = hidden(sqs)
+    assert body == "0"
+    assert 0.8 * full_s - 1 <= seconds <= full_s
+    assert (held.count, held.handed_back) == (0, 0)
+
+
+@pytest.mark.parametrize(("receipts", "rejected"), [(1, True), (3, False)])
+def test_what_is_rejected_or_failed_too_often_is_buried_with_the_reason_and_then_deleted(
+    sqs: InMemorySqs, outbox: Outbox, receipts: int, rejected: bool
+) -> None:
+    policy = FailurePolicy(max_attempts=3, dead_letters=True)
+    held = parts.custody(sqs, outbox, policy=policy, dead_letter_queue=DEAD)
+    (poison,) = sent(sqs, 1)
+    poison.receive_count = receipts
+    held.take_in([poison])
+    held.failed(poison, "ValueError: no such tenant", rejected=rejected)
+    told(outbox)
+    assert [call.operation for call in sqs.calls if call.operation in ("bury", "delete")] == [
+        "bury",
+        "delete",
+    ]
+    (dead,) = sqs.all(DEAD)
+    assert (dead.body, dead.attributes[WHY]) == ("0", "ValueError: no such tenant")
+    assert (held.count, sqs.bodies(WORK.url)) == (0, [])
+
+
+def test_a_failure_below_the_most_attempts_is_not_buried(sqs: InMemorySqs, outbox: Outbox) -> None:
+    policy = FailurePolicy(max_attempts=3, dead_letters=True)
+    held = parts.custody(sqs, outbox, policy=policy, dead_letter_queue=DEAD)
+    (failed,) = sent(sqs, 1)
+    failed.receive_count = 2
+    held.failed(failed, "no")
+    told(outbox)
+    assert (sqs.bodies(DEAD), sqs.bodies(WORK.url)) == ([], ["0"])
+
+
+def test_a_rejection_without_a_dead_letter_queue_is_a_failure(sqs: InMemorySqs, outbox: Outbox) -> None:
+    held = parts.custody(sqs, outbox)
+    (rejected,) = sent(sqs, 1)
+    held.failed(rejected, "no", rejected=True)
+    told(outbox)
+    assert [body for body, seconds in hidden(sqs) if seconds > 0] == ["0"]
+
+
+@pytest.mark.parametrize("rejected", [True, False])
+def test_what_cannot_be_buried_goes_back_and_is_not_deleted(
+    sqs: InMemorySqs, outbox: Outbox, rejected: bool
+) -> None:
+    sqs.failing("bury", error=ConfigError("no permission to send to dead"))
+    policy = FailurePolicy(max_attempts=1, dead_letters=True)
+    held = parts.custody(sqs, outbox, policy=policy, dead_letter_queue=DEAD)
+    (poison,) = sent(sqs, 1)
+    held.take_in([poison])
+    held.failed(poison, "no", rejected=rejected)
+    told(outbox)
+    assert sqs.made("delete") == []
+    assert [body for body, seconds in hidden(sqs) if seconds > 0] == ["0"]
+    assert (held.count, sqs.bodies(DEAD)) == (0, [])
+
+
+def test_what_sqs_will_not_delete_is_counted_and_let_go(sqs: InMemorySqs, outbox: Outbox) -> None:
+    sqs.refusing["delete"] = lambda _: EXPIRED_HANDLE
+    held = parts.custody(sqs, outbox)
+    (done,) = sent(sqs, 1)
+    held.take_in([done])
+    held.succeeded(done)
+    told(outbox)
+    assert (held.count, held.given_up) == (0, 1)
+
+
+def test_a_success_that_comes_late_still_spares_others_the_work(sqs: InMemorySqs, outbox: Outbox) -> None:
+    held = parts.custody(sqs, outbox)
+    (late,) = sent(sqs, 1)
+    held.take_in([late])
+    held.failed(late, "the handler was not back")
+    told(outbox)
+    held.deleted_late(late)
+    told(outbox)
+    assert (held.count, sqs.bodies(WORK.url)) == (0, [])
+
+
+# ---- what expired in the buffer ----------------------------------------------------------------------------
+
+
+def test_a_message_that_expired_is_not_begun_and_let_go(sqs: InMemorySqs, outbox: Outbox) -> None:
+    held = parts.custody(sqs, outbox)
+    gone, ours = sent(sqs, 2)
+    gone.visible_at = time.monotonic() - 1
+    held.take_in([gone, ours])
+    assert not held.still_ours(gone, time.monotonic())
+    assert held.still_ours(ours, time.monotonic())
+    assert (held.count, held.expired) == (1, 1)
+    assert outbox.open == 0
+
+
+def test_a_message_about_to_expire_is_not_begun_and_shown_at_once(sqs: InMemorySqs, outbox: Outbox) -> None:
+    """Also behind an extension under way, which would hide what nobody holds."""
+    held = parts.custody(sqs, outbox)
+    (soon,) = sent(sqs, 1)
+    held.take_in([soon])
+    assert not held.still_ours(soon, soon.visible_at - 0.5)
+    told(outbox)
+    assert sqs.visible(WORK.url) == ["0"]
+    assert (held.count, held.expired) == (0, 1)
+
+
+def test_with_an_expired_message_those_behind_it_in_its_group_go_back(
+    sqs: InMemorySqs, outbox: Outbox, ordered: Intake
+) -> None:
+    held = parts.custody(sqs, outbox, ordered)
+    filled(ordered, held, sent(sqs, 3, ORDERED), ORDERED)
+    first = ordered.take(1)
+    assert first is not None
+    first.visible_at = time.monotonic() - 1
+    assert not held.still_ours(first, time.monotonic())
+    told(outbox)
+    assert hidden(sqs) == [("1", 0), ("2", 0)]
+    assert held.count == 0
+
+
+# ---- groups of a FIFO queue --------------------------------------------------------------------------------
+
+
+def test_the_next_of_a_group_begins_only_once_the_delete_is_confirmed(
+    sqs: InMemorySqs, outbox: Outbox, ordered: Intake
+) -> None:
+    asked, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        asked.set()
+        assert go_on.wait(20)
+
+    sqs.before["delete"] = hold
+    held = parts.custody(sqs, outbox, ordered)
+    filled(ordered, held, sent(sqs, 2, ORDERED), ORDERED)
+    first = ordered.take(1)
+    assert first is not None
+    assert first.body == "0"
+    held.succeeded(first)
+    assert asked.wait(20)
+    assert ordered.take(0.0) is None
+    go_on.set()
+    second = ordered.take(20)
+    assert second is not None
+    assert second.body == "1"
+
+
+def test_a_failure_takes_those_behind_it_back_and_keeps_its_place(
+    sqs: InMemorySqs, outbox: Outbox, ordered: Intake
+) -> None:
+    held = parts.custody(sqs, outbox, ordered)
+    filled(ordered, held, sent(sqs, 3, ORDERED), ORDERED)
+    first = ordered.take(1)
+    assert first is not None
+    held.failed(first, "no")
+    told(outbox)
+    assert [body for body, seconds in hidden(sqs) if seconds == 0] == ["1", "2"]
+    assert received(sqs, ORDERED) == []  # while the first one is hidden, its group is locked
+    assert ordered.take(0.0) is None
+    assert (held.count, held.handed_back) == (0, 2)
+
+
+def test_a_buried_message_lets_its_group_go_on(sqs: InMemorySqs, outbox: Outbox, ordered: Intake) -> None:
+    held = parts.custody(sqs, outbox, ordered, dead_letter_queue=DEAD)
+    filled(ordered, held, sent(sqs, 2, ORDERED), ORDERED)
+    first = ordered.take(1)
+    assert first is not None
+    held.failed(first, "no", rejected=True)
+    second = ordered.take(20)
+    assert second is not None
+    assert (second.body, sqs.bodies(DEAD)) == ("1", ["0"])
+
+
+def test_a_delete_that_sqs_refuses_for_good_takes_those_behind_it_back(
+    sqs: InMemorySqs, outbox: Outbox, ordered: Intake
+) -> None:
+    sqs.refusing["delete"] = lambda _: EXPIRED_HANDLE
+    held = parts.custody(sqs, outbox, ordered)
+    filled(ordered, held, sent(sqs, 3, ORDERED), ORDERED)
+    first = ordered.take(1)
+    assert first is not None
+    held.succeeded(first)
+    told(outbox)
+    assert hidden(sqs) == [("1", 0), ("2", 0)]
+    assert ordered.take(0.0) is None
+
+
+# ---- back-pressure -----------------------------------------------------------------------------------------
+
+
+def test_custody_is_full_while_sqs_takes_no_deletes_and_wakes_who_waits_for_room(
+    sqs: InMemorySqs, outbox: Outbox
+) -> None:
+    held: Custody
+    intake = parts.intake([WORK], reach=lambda: 0 if held.full else 100)
+    held = parts.custody(sqs, outbox, intake, most_held=3)
+    sqs.failing("delete")
+    done = sent(sqs, 3)
+    held.take_in(done[:2])
+    assert not held.full
+    held.take_in(done[2:])
+    assert held.full
+    assert intake.next_poll(0.0) is None
+    for one in done:
+        held.succeeded(one)
+    polls: list[object] = []
+    poller = threading.Thread(target=lambda: polls.append(intake.next_poll(20)))
+    poller.start()
+    sqs.healed()
+    told(outbox)
+    poller.join(10)
+    assert polls
+    assert polls[0] is not None
