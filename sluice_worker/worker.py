@@ -152,8 +152,11 @@ class Worker:
         self._reporter.report(patience_s=LAST_REPORT_S)
 
     def _working(self) -> bool:
-        """Whether handlers run, or a poll may still bring something that has to be handed back."""
-        return self._processor.busy > 0 or self._consumers.alive > 0
+        """Whether a message has not ended, or a poll may still bring one that has to be handed back.
+
+        A slot is not busy yet or no more while it takes a message or settles it: only custody knows them all.
+        """
+        return self._custody.count > 0 or self._consumers.alive > 0
 
     def _exhaust(self) -> None:
         """Every slot there may be is held by a handler that hangs: another process has to take over."""

@@ -1,0 +1,62 @@
+"""A drain ends when the last message has ended, not when the last handler has returned.
+
+Between the two lie a few instructions, which a process that ends at random does hit.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from sluice_worker.custody import Custody
+from sluice_worker.intake import Intake
+from sluice_worker.worker import Worker
+from tests.worker.fakes import InMemorySqs
+from tests.worker.runtime.parts import WORK, settings
+
+HELD_UP_S = 0.5
+"""Several looks of a drain that waits for nothing any more."""
+
+
+@pytest.mark.parametrize(("owner", "step"), [(Intake, "take"), (Custody, "succeeded")])
+def test_a_drain_waits_for_a_message_between_two_steps(
+    owner: type, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sqs = InMemorySqs(longest_wait_s=0.05)
+    url = sqs.create("work")
+    reached, go = threading.Event(), threading.Event()
+    monkeypatch.setattr(owner, step, held_up(getattr(owner, step), reached, go))
+    worker = Worker(settings(WORK, prefetch_s=0), lambda message: None, sqs)
+    running = threading.Thread(target=worker.run)
+    sqs.send(url, "one")
+    running.start()
+    assert reached.wait(10)
+
+    worker.drain("the test says so")
+    running.join(HELD_UP_S)
+    waited = running.is_alive()
+    go.set()
+    running.join(10)
+
+    assert waited
+    assert sqs.bodies(url) == []
+
+
+def held_up(step: Callable[..., Any], reached: threading.Event, go: threading.Event) -> Callable[..., Any]:
+    """The step, which waits for `go` once it is there: a take after it has a message, a settlement before."""
+
+    def slow(self: object, *given: Any) -> Any:
+        if step.__name__ == "succeeded":
+            reached.set()
+            go.wait(10)
+            return step(self, *given)
+        answer = step(self, *given)
+        if answer is not None:
+            reached.set()
+            go.wait(10)
+        return answer
+
+    return slow
