@@ -7,6 +7,7 @@ clock of the process is the virtual one.
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -27,12 +28,12 @@ from sluice_sim.account import ACCOUNT_ID, ENVIRONMENT, REGION
 from sluice_sim.alarms import MetricQuery
 from sluice_sim.clock import VirtualClock
 from sluice_sim.embedded.cloudwatch import MotoMetrics, action_payload, alarm_arn
+from sluice_sim.embedded.crew import Consumer
 from sluice_sim.embedded.fleet import Fleet
 from sluice_sim.embedded.functions import Lambda
 from sluice_sim.embedded.groups import Groups
 from sluice_sim.embedded.services import Services
 from sluice_sim.embedded.stacks import Account, Stacks
-from sluice_sim.embedded.worker import Worker
 from sluice_sim.monitoring import AlarmChange, Monitoring
 from sluice_sim.steering import Scaled
 
@@ -53,6 +54,8 @@ class EmbeddedAws:
 
     def __init__(self, root: Path, clock: VirtualClock) -> None:
         self.clock = clock
+        self.pace = 1.0
+        """Virtual seconds in a second of SQS and of those who work: more than 1 where these are real."""
         self.log: list[LogLine] = []
         self.scaled: list[tuple[float, Scaled]] = []
         self.on_log: Callable[[LogLine], None] = lambda _: None
@@ -76,20 +79,27 @@ class EmbeddedAws:
         self.stacks = Stacks(root, account)
 
     def create_queue(self, name: str, *, visibility_timeout_s: int) -> str:
-        """A queue (FIFO by its name), its dead-letter queue and native metrics; the answer is its URL."""
+        """A queue (FIFO by its name), its dead-letter queue and native metrics; the answer is its URL.
+
+        The timeout is one of virtual seconds.
+        """
         fifo = {"FifoQueue": "true", "ContentBasedDeduplication": "false"} if name.endswith(".fifo") else {}
         dead = self.sqs.create_queue(QueueName=f"dead-{name}", Attributes=fifo)["QueueUrl"]
         dead_arn = self.sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"][
             "QueueArn"
         ]
         redrive = json.dumps({"deadLetterTargetArn": dead_arn, "maxReceiveCount": "3"})
-        attributes = {"VisibilityTimeout": str(visibility_timeout_s), "RedrivePolicy": redrive, **fifo}
+        attributes = {
+            "VisibilityTimeout": str(math.ceil(visibility_timeout_s / self.pace)),
+            "RedrivePolicy": redrive,
+            **fifo,
+        }
         url: str = self.sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
         self.monitoring.sample(partial(self._queue_metrics, name, url))
         return url
 
     def create_group(
-        self, name: str, *, minimum: int, maximum: int, boot_s: float, start: Callable[[], Worker]
+        self, name: str, *, minimum: int, maximum: int, boot_s: float, start: Callable[[], Consumer]
     ) -> Fleet:
         """An Auto Scaling group at its minimum whose instances run `start`, with group metrics on."""
         self.autoscaling.create_launch_configuration(
@@ -116,7 +126,7 @@ class EmbeddedAws:
         return fleet
 
     def create_service(
-        self, cluster: str, service: str, *, boot_s: float, start: Callable[[], Worker]
+        self, cluster: str, service: str, *, boot_s: float, start: Callable[[], Consumer]
     ) -> Fleet:
         """An ECS service without a task, whose tasks will run `start`, with Container Insights on."""
         self.ecs.create_cluster(clusterName=cluster)
@@ -145,7 +155,8 @@ class EmbeddedAws:
         ):
             yield _native("AWS/SQS", metric, {"QueueName": name}), float(count)
         if name.endswith(".fifo"):
-            groups = len(sqs_backends[ACCOUNT_ID][REGION].queues[name].pending_message_groups)
+            pending = tuple(sqs_backends[ACCOUNT_ID][REGION].queues[name].pending_messages)
+            groups = len({message.group_id for message in pending})
             metric = "ApproximateNumberOfGroupsWithInflightMessages"
             yield _native("AWS/SQS", metric, {"QueueName": name}), float(groups)
 

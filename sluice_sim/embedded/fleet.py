@@ -13,7 +13,7 @@ from functools import partial
 from typing import Protocol
 
 from sluice_sim.clock import VirtualClock
-from sluice_sim.embedded.worker import Worker
+from sluice_sim.embedded.crew import Consumer
 from sluice_sim.steering import Size
 
 RECONCILE_S = 10
@@ -34,7 +34,7 @@ class Unit:
 
     life: Life
     since: float
-    worker: Worker | None = None
+    worker: Consumer | None = None
 
 
 class Mirror(Protocol):
@@ -57,7 +57,7 @@ class Fleet:
     """Units moving towards a desired count."""
 
     def __init__(
-        self, clock: VirtualClock, mirror: Mirror, *, boot_s: float, start: Callable[[], Worker]
+        self, clock: VirtualClock, mirror: Mirror, *, boot_s: float, start: Callable[[], Consumer]
     ) -> None:
         self._clock, self._mirror, self._boot_s, self._start = clock, mirror, boot_s, start
         self._units: list[Unit] = []
@@ -95,6 +95,7 @@ class Fleet:
 
     def _reconcile(self) -> None:
         self._finish_roll()
+        self._replace_the_dead()
         alive = [unit for unit in self._units if unit.life in (Life.BOOTING, Life.RUNNING)]
         missing = self._desired + len(self._rolling) - len(alive)
         if missing > 0 and self._mirror.may_launch():
@@ -112,6 +113,12 @@ class Fleet:
             for unit in self._rolling:
                 self._stop(unit)
             self._rolling = []
+
+    def _replace_the_dead(self) -> None:
+        """What a health check finds: units whose consumer ended unbidden make room for new ones."""
+        for unit in list(self._units):
+            if unit.life is Life.RUNNING and unit.worker is not None and not unit.worker.alive:
+                self._gone(unit)
 
     def _launch(self, count: int) -> None:
         for _ in range(count):

@@ -20,8 +20,8 @@ from moto.autoscaling.models import (
 
 from sluice_sim.account import ACCOUNT_ID, REGION
 from sluice_sim.clock import VirtualClock
+from sluice_sim.embedded.crew import Consumer
 from sluice_sim.embedded.fleet import Fleet, Life, Unit
-from sluice_sim.embedded.worker import Worker
 
 LIFECYCLE_STATES = {
     Life.BOOTING: "Pending",
@@ -48,7 +48,7 @@ class Groups:
         with mock.patch.object(AutoScalingBackend, "set_desired_capacity", set_desired):
             yield
 
-    def run(self, group_name: str, *, minimum: int, boot_s: float, start: Callable[[], Worker]) -> Fleet:
+    def run(self, group_name: str, *, minimum: int, boot_s: float, start: Callable[[], Consumer]) -> Fleet:
         """Bring a group that was created empty to life, and to its minimum."""
         _group(group_name).min_size = minimum
         mirror = _GroupMirror(group=_group(group_name))

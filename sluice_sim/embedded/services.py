@@ -24,8 +24,8 @@ from moto.ecs.models import EC2ContainerServiceBackend, Service, ecs_backends
 from sluice.aws.ecs import DIMENSION
 from sluice_sim.account import ACCOUNT_ID, REGION, service_policy_arn
 from sluice_sim.clock import VirtualClock
+from sluice_sim.embedded.crew import Consumer
 from sluice_sim.embedded.fleet import Fleet, Unit
-from sluice_sim.embedded.worker import Worker
 
 
 class Services:
@@ -70,7 +70,7 @@ class Services:
         ):
             yield
 
-    def run(self, resource_id: str, *, boot_s: float, start: Callable[[], Worker]) -> Fleet:
+    def run(self, resource_id: str, *, boot_s: float, start: Callable[[], Consumer]) -> Fleet:
         """Bring a service that was created with no task to life."""
         mirror = _ServiceMirror(service=_service(resource_id))
         self._fleets[resource_id] = Fleet(self._clock, mirror, boot_s=boot_s, start=start)

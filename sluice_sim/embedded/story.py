@@ -56,6 +56,8 @@ class Scenario:
     """How long to look on after the work is done and the fleet is at its minimum."""
     limit_minutes: int = 180
     """When to give up."""
+    simulated_only: str = ""
+    """Why worker processes cannot play it; empty where they can."""
 
     def arriving(self, minute: int) -> int:
         """Messages that arrive in this minute."""
@@ -118,6 +120,21 @@ class Minute:
     events: tuple[Event, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Processes:
+    """What worker processes came to, where the work was done by such."""
+
+    started: int
+    published: int
+    """Processing times that they published as MsgProcessingDuration."""
+    mean_s: float | None
+    """Their mean, in seconds of the wall clock; None where there is none."""
+
+    def as_json(self) -> dict[str, object]:
+        """A part of the summary."""
+        return {"started": self.started, "durations_published": self.published, "mean_wall_s": self.mean_s}
+
+
 @dataclass(slots=True, kw_only=True)
 class Summary:
     """What a workload came to; message counts are counts of distinct ids."""
@@ -126,11 +143,14 @@ class Summary:
     minimum: int
     sent: int = 0
     processed: int = 0
+    processed_twice: int = 0
+    """Messages that were processed more than once."""
     left: int = 0
     peak_instances: int = 0
     minutes_at_zero: int = 0
     decisions: Counter[str] = field(default_factory=Counter)
     final_desired: int = 0
+    processes: Processes | None = None
 
     @property
     def ok(self) -> bool:
@@ -143,11 +163,13 @@ class Summary:
             "name": self.name,
             "sent": self.sent,
             "processed": self.processed,
+            "processed_twice": self.processed_twice,
             "left": self.left,
             "peak_instances": self.peak_instances,
             "minutes_at_zero": self.minutes_at_zero,
             "decisions": dict(self.decisions),
             "final_desired": self.final_desired,
+            **({} if self.processes is None else {"processes": self.processes.as_json()}),
         }
 
 

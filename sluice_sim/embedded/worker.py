@@ -38,7 +38,10 @@ class Job:
 
 
 class Worker:
-    """One consumer."""
+    """Keeps `crew.Consumer`."""
+
+    alive = True
+    """Nothing ends it unbidden."""
 
     def __init__(self, clock: VirtualClock, sqs: SQSClient, job: Job) -> None:
         self._clock, self._sqs, self._job = clock, sqs, job

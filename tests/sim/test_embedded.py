@@ -39,6 +39,8 @@ def wait(aws: EmbeddedAws, seconds: float) -> None:
 class Idle:
     """A worker that has nothing in hand."""
 
+    alive = True
+
     def drain(self, when_drained: Callable[[], None]) -> None:
         when_drained()
 

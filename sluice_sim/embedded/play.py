@@ -1,0 +1,200 @@
+"""One workload on the stage: its queue, its fleet, its crew, and the account of what happens to it.
+
+Owns the rows of the timeline and the counting of messages, which goes by their ids: sent, processed, left.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections import Counter
+from collections.abc import Callable, Mapping
+from functools import partial
+from statistics import fmean
+from typing import Any
+
+from moto.sqs.models import sqs_backends
+
+from sluice.core import model
+from sluice_sim.account import ACCOUNT_ID, REGION
+from sluice_sim.embedded.cloud import EmbeddedAws, LogLine
+from sluice_sim.embedded.crew import Assignment, Hire
+from sluice_sim.embedded.fleet import Fleet
+from sluice_sim.embedded.story import Event, EventKind, Minute, Scenario, Story, Summary
+from sluice_sim.steering import Scaled
+
+MINUTE_S = 60
+SENT_PER_CALL = 10
+
+OnMinute = Callable[[str, Minute], None]
+
+
+class Play:
+    """A workload from its beginning to its minimum."""
+
+    def __init__(
+        self,
+        aws: EmbeddedAws,
+        scenario: Scenario,
+        deployed: Mapping[str, str],
+        *,
+        namespace: str,
+        hire: Hire,
+        on_minute: OnMinute,
+    ) -> None:
+        self._aws, self._scenario, self._on_minute = aws, scenario, on_minute
+        self._start = aws.clock.now
+        self.name, self.deployed = deployed["Name"], deployed
+        self.summary = Summary(name=self.name, minimum=int(deployed["MinCapacity"]))
+        self.minutes: list[Minute] = []
+        self._sent: set[str] = set()
+        self._processed: Counter[str] = Counter()
+        self._events: list[Event] = []
+        self._finished_s: list[float] = []
+        self._published: float | None = None
+        self._held = ""
+        self._quiet = 0
+        self._queue_url = aws.create_queue(
+            deployed["QueueName"], visibility_timeout_s=scenario.visibility_timeout_s
+        )
+        named = _fleet_of(deployed)
+        self._crew = hire(
+            aws,
+            Assignment(
+                scenario=scenario,
+                queue_url=self._queue_url,
+                fleet=named,
+                namespace=namespace,
+                on_processed=self._done,
+                on_trouble=self._trouble,
+            ),
+        )
+        self._fleet_key, self._fleet = self._create_fleet(named, int(deployed["MaxCapacity"]))
+
+    @property
+    def over(self) -> bool:
+        """The work done and the fleet at its minimum for a while, or out of time."""
+        out_of_time = len(self.minutes) >= self._scenario.limit_minutes
+        return out_of_time or self._quiet > self._scenario.quiet_minutes
+
+    def begin_minute(self, minute: int) -> None:
+        """Let the minute's messages arrive, evenly over it."""
+        arriving = self._scenario.arriving(minute)
+        calls = -(-arriving // SENT_PER_CALL)
+        for call in range(calls):
+            count = min(SENT_PER_CALL, arriving - call * SENT_PER_CALL)
+            # A burst comes at once, a flow in pieces.
+            pause_s = 0 if minute in self._scenario.bursts else MINUTE_S / calls
+            self._aws.clock.at(self._aws.clock.now + call * pause_s, partial(self._send, count))
+        if said := self._scenario.arrival_sentence(minute):
+            self._events.append(Event(kind=EventKind.ARRIVAL, text=said))
+
+    def end_minute(self, minute: int) -> None:
+        """Write the minute's row, and see whether the story is over."""
+        row = self._row(minute)
+        self.minutes.append(row)
+        self.summary.peak_instances = max(self.summary.peak_instances, row.running)
+        self.summary.minutes_at_zero += row.desired == 0
+        self.summary.final_desired = row.desired
+        self._on_minute(self.name, row)
+        done = minute > self._scenario.last_arrival and self._sent <= self._processed.keys()
+        at_rest = row.desired == row.running == self.summary.minimum
+        self._quiet = self._quiet + 1 if done and at_rest else 0
+
+    def story(self) -> Story:
+        """The whole of it, the messages counted once nobody works any more."""
+        self.summary.processes = self._crew.go_home()
+        self.summary.sent = len(self._sent)
+        self.summary.processed = len(self._processed.keys() & self._sent)
+        self.summary.processed_twice = sum(times > 1 for times in self._processed.values())
+        queues = sqs_backends[ACCOUNT_ID][REGION].queues.values()
+        held = {message.id for queue in queues for message in queue._messages}  # noqa: SLF001
+        self.summary.left = len(held & self._sent)
+        return Story(summary=self.summary, minutes=tuple(self.minutes), lesson=self._scenario.lesson)
+
+    def logged(self, line: LogLine) -> None:
+        """A log line of a function, about this workload or about none."""
+        record = line.record
+        if record.get("workload", self.name) != self.name:
+            return
+        if "backlog_per_instance" in record:
+            self._published = record["backlog_per_instance"]
+        if "decision" in record:
+            self._decided(record)
+        elif record.get("level") == "ERROR":
+            text = f"{line.function}: {record['message']}"
+            self._events.append(Event(kind=EventKind.FAILURE, text=text))
+
+    def _decided(self, record: Mapping[str, Any]) -> None:
+        """A decision that acted, or one that held or only observed for another reason than just before."""
+        text, acted = f"{record['message']} (by {record['trigger']})", record["outcome"] == "acted"
+        held = f"{record['decision']} {record['reason']}"
+        if acted:
+            self.summary.decisions[record["decision"]] += 1
+        if acted or held != self._held:
+            self._events.append(Event(kind=EventKind.DECISION if acted else EventKind.NOTE, text=text))
+        self._held = "" if acted else held
+
+    def scaled(self, scaled: Scaled) -> None:
+        """AWS's target tracking moved a fleet."""
+        if scaled.fleet == self._fleet_key:
+            text = f"target tracking {scaled.before} -> {scaled.after}: {scaled.why}"
+            self._events.append(Event(kind=EventKind.TARGET_TRACKING, text=text))
+
+    def _create_fleet(self, named: model.Fleet, maximum: int) -> tuple[str, Fleet]:
+        boot_s = self._scenario.boot_s
+        if isinstance(named, model.EcsService):
+            fleet = self._aws.create_service(
+                named.cluster, named.service, boot_s=boot_s, start=self._crew.start
+            )
+            return f"service/{named.cluster}/{named.service}", fleet
+        fleet = self._aws.create_group(
+            named.name,
+            minimum=self.summary.minimum,
+            maximum=maximum,
+            boot_s=boot_s,
+            start=self._crew.start,
+        )
+        return named.name, fleet
+
+    def _done(self, message_id: str, duration_s: float) -> None:
+        self._processed[message_id] += 1
+        self._finished_s.append(duration_s)
+
+    def _trouble(self, text: str) -> None:
+        self._events.append(Event(kind=EventKind.FAILURE, text=text))
+
+    def _send(self, count: int) -> None:
+        minute = (self._aws.clock.now - self._start) / MINUTE_S
+        # Whoever works measures it by the clock they work by.
+        body = json.dumps({"duration_s": self._scenario.duration_s(minute) / self._aws.pace})
+        entries: list[Any] = [{"Id": str(index), "MessageBody": body} for index in range(count)]
+        if self._queue_url.endswith(".fifo"):
+            for entry in entries:
+                group = (len(self._sent) + int(entry["Id"])) % self._scenario.message_groups
+                entry |= {"MessageGroupId": f"group-{group}", "MessageDeduplicationId": uuid.uuid4().hex}
+        answer = self._aws.sqs.send_message_batch(QueueUrl=self._queue_url, Entries=entries)
+        self._sent |= {sent["MessageId"] for sent in answer["Successful"]}
+
+    def _row(self, minute: int) -> Minute:
+        attributes = self._aws.sqs.get_queue_attributes(QueueUrl=self._queue_url, AttributeNames=["All"])
+        counts, size = attributes["Attributes"], self._fleet.size()
+        events, self._events = tuple(self._events), []
+        finished, self._finished_s = self._finished_s, []
+        return Minute(
+            minute=minute,
+            visible=int(counts["ApproximateNumberOfMessages"]),
+            in_flight=int(counts["ApproximateNumberOfMessagesNotVisible"]),
+            desired=size.desired,
+            running=size.running,
+            backlog_per_instance=self._published,
+            target=self._aws.monitoring.target(self._fleet_key),
+            processing_s=fmean(finished) if finished else None,
+            events=events,
+        )
+
+
+def _fleet_of(deployed: Mapping[str, str]) -> model.Fleet:
+    if deployed.get("FleetType", "asg") == "asg":
+        return model.AutoScalingGroup(name=deployed["AutoScalingGroupName"])
+    return model.EcsService(cluster=deployed["ClusterName"], service=deployed["ServiceName"])
