@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 import sluice_report
-from sluice_sim.embedded.scenarios import DEMO, SCENARIOS
+from sluice_sim.embedded.scenarios import DEMO, DEMO_OF_PROCESSES, SCENARIOS
 from sluice_sim.embedded.story import EventKind, Minute, Part, Scenario, Story, Summary
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -21,6 +21,7 @@ BAR_MESSAGES = 3
 """Messages that one block of the backlog's bar stands for."""
 BAR_WIDTH = 26
 FLEET_WIDTH = 10
+MINUTE_S = 60
 EVENT_STYLES = {
     EventKind.ARRIVAL: "cyan",
     EventKind.DECISION: "bold yellow",
@@ -46,6 +47,14 @@ EVENT_STYLES = {
     type=click.Path(file_okay=False, path_type=Path),
     help="Write report.html and a picture of each workload there.",
 )
+@click.option(
+    "--real-workers",
+    is_flag=True,
+    help="Let processes do the work, one `python -m sluice_worker` an instance, over HTTP and on the wall "
+    "clock: two seconds stand for a minute, and it ends within three. Without a scenario: "
+    + " and ".join(s.name for s in DEMO_OF_PROCESSES)
+    + ". Not for dynamic targets: processes measure seconds of the wall.",
+)
 @click.option("--list", "as_list", is_flag=True, help="List the scenarios.")
 @click.option(
     "--without",
@@ -55,13 +64,19 @@ EVENT_STYLES = {
     help="Take a part of the control plane away and see what still works; repeatable.",
 )
 def demo(
-    as_json: bool, names: tuple[str, ...], directory: Path | None, as_list: bool, parts: tuple[str, ...]
+    as_json: bool,
+    names: tuple[str, ...],
+    directory: Path | None,
+    real_workers: bool,
+    as_list: bool,
+    parts: tuple[str, ...],
 ) -> None:
     """Play example workloads from their minimum to their peak and back.
 
     No AWS account is needed: SQS, Auto Scaling, ECS, SSM and CloudWatch are embedded, the clock is virtual,
-    and what decides are the very handlers, alarms and policies that `sam deploy` would install. Exits with 1
-    when a message is left or a fleet is not back at its minimum.
+    and what decides are the very handlers, alarms and policies that `sam deploy` would install. Workers are
+    simulated, unless --real-workers asks for processes. Exits with 1 when a message is left or a fleet is not
+    back at its minimum.
     """
     if as_list:
         for scenario in SCENARIOS.values():
@@ -71,12 +86,15 @@ def demo(
         raise click.ClickException(
             f"{CHECKOUT} holds no workload.yaml: run the demo from a clone of the project"
         )
-    scenarios = _chosen(names)
-    from sluice_sim.embedded.demo import play  # the cloud takes a second or two to import
-
+    scenarios, without = _chosen(names, real_workers), [Part(part) for part in parts]
     console = Console(stderr=as_json, highlight=False, soft_wrap=True)
-    timeline = _Timeline(console, scenarios)
-    stories = play(CHECKOUT, scenarios, without=[Part(part) for part in parts], on_minute=timeline.show)
+    if real_workers:
+        stories = _played_by_processes(scenarios, without, console)
+    else:
+        from sluice_sim.embedded.demo import play  # the cloud takes a second or two to import
+
+        timeline = _Timeline(console, scenarios)
+        stories = play(CHECKOUT, scenarios, without=without, on_minute=timeline.show)
     summaries = [story.summary for story in stories]
     if directory is not None:
         _write_report(stories, directory, console)
@@ -88,13 +106,53 @@ def demo(
     sys.exit(0 if all(summary.ok for summary in summaries) else 1)
 
 
-def _chosen(names: Sequence[str]) -> list[Scenario]:
+def _chosen(names: Sequence[str], real_workers: bool) -> list[Scenario]:
     unknown = [name for name in names if name not in SCENARIOS]
     if unknown:
         raise click.BadParameter(
             f"{', '.join(unknown)}: there are {', '.join(SCENARIOS)}", param_hint="--scenario"
         )
-    return [SCENARIOS[name] for name in dict.fromkeys(names)] or list(DEMO)
+    chosen = [SCENARIOS[name] for name in dict.fromkeys(names)]
+    if not real_workers:
+        return chosen or list(DEMO)
+    for scenario in chosen:
+        if scenario.simulated_only:
+            raise click.BadParameter(
+                f"{scenario.name} is not for --real-workers: {scenario.simulated_only}",
+                param_hint="--scenario",
+            )
+    return chosen or list(DEMO_OF_PROCESSES)
+
+
+def _played_by_processes(
+    scenarios: Sequence[Scenario], without: Sequence[Part], console: Console
+) -> list[Story]:
+    from sluice_sim.embedded import real
+
+    if Part.RETUNE in without:
+        raise click.BadParameter(
+            "retune: no target is dynamic with --real-workers, so nothing would be missing",
+            param_hint="--without",
+        )
+    console.print(
+        "\nEach instance is a process, [bold]python -m sluice_worker[/], and AWS a server on this machine.\n"
+        f"A minute takes {MINUTE_S / real.PACE:g} s, all else is shortened alike; it ends within 3 min."
+    )
+    for scenario in scenarios:
+        console.print(_lasting(scenario.name, real.shortened(CHECKOUT, scenario)), style="dim")
+    timeline = _Timeline(console, scenarios)
+    try:
+        return real.play(CHECKOUT, scenarios, without=without, on_minute=timeline.show)
+    except real.CannotWorkError as broken:
+        raise click.ClickException(f"the workers cannot work: {broken}") from broken
+
+
+def _lasting(name: str, shortened: Mapping[str, tuple[float, float]]) -> str:
+    first, *more = [
+        f"{what} {{}}{wall_s:.2g} s in place of {virtual_s:g} s"
+        for what, (virtual_s, wall_s) in shortened.items()
+    ]
+    return f"{name}: {', '.join([first.format('takes '), *(each.format('') for each in more)])}"
 
 
 def _write_report(stories: Sequence[Story], directory: Path, console: Console) -> None:
@@ -169,6 +227,7 @@ def _table(summary: Summary) -> Table:
     for what, value in (
         ("messages sent", summary.sent),
         ("processed", summary.processed),
+        *_of_processes(summary),
         ("left", summary.left),
         ("instances at most", summary.peak_instances),
         ("minutes at zero", summary.minutes_at_zero),
@@ -177,3 +236,15 @@ def _table(summary: Summary) -> Table:
     ):
         table.add_row(what, str(value))
     return table
+
+
+def _of_processes(summary: Summary) -> list[tuple[str, object]]:
+    processes = summary.processes
+    if processes is None:
+        return []
+    mean = "" if processes.mean_s is None else f", {processes.mean_s:.3g} s on average (wall clock)"
+    return [
+        ("processed twice", summary.processed_twice),
+        ("worker processes", f"{processes.started} started, all ended"),
+        ("processing times published", f"{processes.published}{mean}"),
+    ]

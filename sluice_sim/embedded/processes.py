@@ -1,0 +1,256 @@
+"""Worker processes as a workload's crew: `python -m sluice_worker`, one an instance or task.
+
+Owns their lives, from the first to the last: none outlives its crew, and one that ends unbidden is reported
+with its last words. What they did is what they wrote down, message by message.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from sluice.core import model
+from sluice.core.model import MSG_PROCESSING_DURATION
+from sluice_sim.account import ENVIRONMENT
+from sluice_sim.alarms import MetricQuery
+from sluice_sim.embedded import handler
+from sluice_sim.embedded.cloud import EmbeddedAws
+from sluice_sim.embedded.cloudwatch import MotoMetrics
+from sluice_sim.embedded.crew import Assignment
+from sluice_sim.embedded.story import Processes, Scenario
+from sluice_sim.embedded.wall import now_s
+from sluice_worker import Settings
+
+LOOK_S = 5
+"""Virtual seconds between two looks at every process."""
+SHORTEST_VISIBILITY_S = 4
+"""Room for a process that gets no processor for a while."""
+SLACK_S = 10.0
+"""Beyond its longest message, for a worker told to go."""
+LAST_LINES = 3
+MINUTE_S = 60
+SHORTENED = ("prefetch_s", "interval_s", "starving_after_s", "backoff_s", "max_backoff_s", "delete_linger_s")
+"""Settings of the worker that are shortened like all the rest; scenarios say nothing of them."""
+LOOKED_BACK_S = 600
+
+
+class CannotWorkError(RuntimeError):
+    """Worker processes end before any message is processed."""
+
+
+class WorkerProcess:
+    """Keeps `crew.Consumer`."""
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], root: Path, log: Path) -> None:
+        self._log = log
+        with log.open("wb") as errors:
+            # A session of its own: Ctrl-C is for the demo, which ends its processes in its own way.
+            self._process = subprocess.Popen(  # noqa: S603 - the words are ours
+                command,
+                cwd=root,
+                env=environment,
+                stdin=subprocess.PIPE,  # what handler.py watches
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                start_new_session=True,
+            )
+        self._when_drained: Callable[[], None] | None = None
+        self._known = False
+        """Whether its end has been looked at."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
+
+    def drain(self, when_drained: Callable[[], None]) -> None:
+        """SIGTERM, as systemd or ECS send it."""
+        self._when_drained = when_drained
+        self.tell_to_go()
+
+    def tell_to_go(self) -> None:
+        """SIGTERM; nobody waits."""
+        self._process.terminate()
+
+    def look(self) -> str | None:
+        """Whether it ended since the last look: a sentence where it should not have, or not so."""
+        status = self._process.poll()
+        if status is None or self._known:
+            return None
+        self._known = True
+        told = self._when_drained is not None
+        if self._when_drained is not None:
+            self._when_drained()
+        # One told to go before it could listen ends by the signal itself.
+        if told and status in (0, -signal.SIGTERM):
+            return None
+        return f"worker process {self.pid} {_end(status)}{self._last_words()}"
+
+    def end(self, by: float) -> None:
+        """Wait until that moment of the monotonic clock, then kill."""
+        try:
+            self._process.wait(max(by - time.monotonic(), 0))
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self.let_go()
+
+    def let_go(self) -> None:
+        """What happens to it when this process dies: its standard input ends."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+
+    def _last_words(self) -> str:
+        lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return "".join(f"\n      | {line}" for line in lines[-LAST_LINES:])
+
+
+class ProcessCrew:
+    """Keeps `crew.Crew`."""
+
+    def __init__(
+        self, aws: EmbeddedAws, assignment: Assignment, *, root: Path, endpoint: str, folder: Path
+    ) -> None:
+        self._aws, self.assignment, self._root, self._folder = aws, assignment, root, folder
+        self._record = folder / "record"
+        self._record.touch()
+        self._read_to = 0
+        self._processed = 0
+        self._workers: list[WorkerProcess] = []
+        self._environment = _environment(endpoint, self._record)
+        self._options = options(assignment, endpoint, aws.pace)
+        self._looking = aws.clock.every(LOOK_S, self._look)
+
+    def start(self) -> WorkerProcess:
+        """One more process."""
+        log = self._folder / f"worker-{len(self._workers) + 1}.log"
+        command = [sys.executable, "-m", "sluice_worker", *self._options, "--worker-id", log.stem]
+        worker = WorkerProcess(command, self._environment, self._root, log)
+        self._workers.append(worker)
+        return worker
+
+    def go_home(self) -> Processes:
+        """All are told to go, and have their time for it."""
+        self._aws.clock.cancel(self._looking)
+        for worker in self._workers:
+            if worker.alive:
+                worker.drain(lambda: None)
+        by = time.monotonic() + SLACK_S + _longest_s(self.assignment, self._aws.pace)
+        for worker in self._workers:
+            worker.end(by)
+        self._look()
+        count, total_s = self._published()
+        return Processes(
+            started=len(self._workers), published=count, mean_s=total_s / count if count else None
+        )
+
+    def kill(self) -> None:
+        """End whatever is left, at once."""
+        for worker in self._workers:
+            worker.end(0)
+
+    def _published(self) -> tuple[int, float]:
+        """How many processing times CloudWatch was told, and their sum, in wall seconds."""
+        metrics, now = MotoMetrics(self._aws.cloudwatch), now_s()
+        sums = {
+            stat: MetricQuery(
+                id=stat,
+                namespace=self.assignment.namespace,
+                name=MSG_PROCESSING_DURATION,
+                dimensions=tuple(self.assignment.fleet.dimensions.items()),
+                stat=stat,
+                period_s=MINUTE_S,
+            )
+            for stat in ("SampleCount", "Sum")
+        }
+        read = metrics.read(set(sums.values()), now - LOOKED_BACK_S, now)
+        count, total_s = (sum(read[query].values()) for query in sums.values())
+        return int(count), total_s
+
+    def _look(self) -> None:
+        self._read_record()
+        for worker in self._workers:
+            trouble = worker.look()
+            if trouble is None:
+                continue
+            if not self._processed:
+                raise CannotWorkError(f"no message was processed, and {trouble}")
+            self.assignment.on_trouble(trouble)
+
+    def _read_record(self) -> None:
+        """A line is written at once, so that every line is whole."""
+        with self._record.open("rb") as record:
+            record.seek(self._read_to)
+            written = record.read()
+        self._read_to += len(written)
+        for line in written.decode().splitlines():
+            message_id, took_s = line.split()
+            self._processed += 1
+            self.assignment.on_processed(message_id, float(took_s) * self._aws.pace)
+
+
+def options(assignment: Assignment, endpoint: str, pace: float) -> list[str]:
+    """What a worker is told: whatever is a length of time is shortened like all the rest."""
+    scenario, fleet = assignment.scenario, assignment.fleet
+    given: dict[str, Any] = {
+        "--queue": endpoint + urlsplit(assignment.queue_url).path,
+        "--handler": f"{handler.__name__}:{handler.work.__name__}",
+        "--min-concurrency": scenario.concurrency,
+        "--max-concurrency": scenario.concurrency,
+        "--visibility-s": visibility_s(scenario, pace),
+        "--report-s": max(MINUTE_S / pace, 1),
+        **{f"--{name.replace('_', '-')}": _default(name) / pace for name in SHORTENED},
+        "--grace-s": SLACK_S + _longest_s(assignment, pace),
+        "--namespace": assignment.namespace,
+    }
+    if isinstance(fleet, model.AutoScalingGroup):
+        given["--auto-scaling-group"] = fleet.name
+    else:
+        given |= {"--cluster": fleet.cluster, "--service": fleet.service}
+    words = [word for option, value in given.items() for word in (option, str(value))]
+    # A unit of the embedded fleet waits for its worker by itself.
+    return [*words, "--no-protect"]
+
+
+def visibility_s(scenario: Scenario, pace: float) -> int:
+    """How long a received message stays hidden, in wall seconds."""
+    return max(round(scenario.visibility_timeout_s / pace), SHORTEST_VISIBILITY_S)
+
+
+def _environment(endpoint: str, record: Path) -> dict[str, str]:
+    """As the caller's, without anything that could lead to another account or tell a worker otherwise."""
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SLUICE_WORKER_"))
+    }
+    return {
+        **kept,
+        **ENVIRONMENT,
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_EC2_METADATA_SERVICE_ENDPOINT": endpoint,
+        "NO_PROXY": urlsplit(endpoint).hostname or "",
+        handler.RECORD: str(record),
+    }
+
+
+def _default(setting: str) -> float:
+    return float(Settings.model_fields[setting].default)
+
+
+def _longest_s(assignment: Assignment, pace: float) -> float:
+    return max(duration_s for _, duration_s in assignment.scenario.durations) / pace
+
+
+def _end(status: int) -> str:
+    return f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended by itself ({status})"

@@ -1,0 +1,63 @@
+"""The embedded AWS over HTTP, for processes: what they ask is answered by this process's account.
+
+Owns the door. It stands on this machine alone, answers AWS's API, and answers as the metadata service of an
+instance that nobody is about to take away.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from moto.moto_server.werkzeug_app import (
+    DomainDispatcherApplication,
+    MotoRequestHandler,
+    create_backend_app,
+)
+from werkzeug.serving import make_server
+
+HOST = "127.0.0.1"
+METADATA = "/latest/"
+
+Environ = dict[str, Any]
+App = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
+
+
+class _Silent(MotoRequestHandler):
+    def log_request(self, *_: object) -> None:
+        """Hundreds of requests a second are nothing to read."""
+
+
+@contextmanager
+def served() -> Iterator[str]:
+    """The account of this process behind an endpoint, which is yielded."""
+    server = make_server(
+        HOST,
+        0,
+        _with_metadata(DomainDispatcherApplication(create_backend_app)),
+        threaded=True,
+        request_handler=_Silent,
+    )
+    thread = threading.Thread(target=server.serve_forever, name="embedded-aws", daemon=True)
+    thread.start()
+    try:
+        yield f"http://{HOST}:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def _with_metadata(api: App) -> App:
+    """A token for whoever asks; there is no notice of any kind."""
+
+    def answer(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if not environ["PATH_INFO"].startswith(METADATA):
+            return api(environ, start_response)
+        told = environ["REQUEST_METHOD"] == "PUT"
+        start_response("200 OK" if told else "404 Not Found", [("Content-Type", "text/plain")])
+        return [b"token" if told else b""]
+
+    return answer
