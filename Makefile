@@ -23,7 +23,7 @@ OFFLINE = env -u AWS_PROFILE AWS_ACCESS_KEY_ID=testing AWS_SECRET_ACCESS_KEY=tes
 
 .PHONY: help
 help: ## Explain the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: .venv/ready ## Create .venv with everything in it, the `sluice` command included
@@ -65,8 +65,18 @@ chaos: setup ## 100,000 random interleavings of events over all cores (COUNT=n: 
 	@$(OFFLINE) .venv/bin/python -m tests.chaos $(if $(COUNT),--count $(COUNT))
 
 .PHONY: bench
-bench: setup ## The simulator against a plain SimPy model of the same queue and workers: a ratio
+bench: bench-simulator bench-worker ## Every benchmark: ratios, and what the worker's memory does
+
+.PHONY: bench-simulator
+bench-simulator: setup ## The simulator against a plain SimPy model of the same queue and workers: a ratio
 	@.venv/bin/python benchmarks/simulator.py
+
+.PHONY: bench-worker
+bench-worker: setup ## The worker beside a bare boto3 loop and Celery (ratios), when idle, and over a million messages
+	@.venv/bin/uv sync --frozen --all-extras --group bench --quiet --python .venv/bin/python
+	@.venv/bin/python benchmarks/worker.py
+	@.venv/bin/python benchmarks/worker_idle.py
+	@.venv/bin/python benchmarks/worker_memory.py
 
 .PHONY: check
 check: setup lint coverage test ## The gate: lint, types, templates, the core's coverage, then the tests

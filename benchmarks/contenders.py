@@ -1,0 +1,207 @@
+"""The consumers that are measured, each alone in a process: `python benchmarks/contenders.py worker URL`.
+
+Owns how each is set up to be as fast as it can be. Tells its CPU seconds on stdout for each line on stdin,
+and ends with its stdin.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import resource
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TextIO
+
+import click
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[1] / folder) for folder in ("", "layers/sluice")]
+
+BATCH = 10
+SLEEP_S = 0.005
+
+
+def nothing(_: object) -> None:
+    """Work off a message in no time."""
+
+
+async def nothing_awaited(_: object) -> None:
+    """The same as a coroutine."""
+
+
+def nap(_: object) -> None:
+    """Work for five milliseconds, without the CPU."""
+    time.sleep(SLEEP_S)
+
+
+async def nap_awaited(_: object) -> None:
+    """The same as a coroutine."""
+    await asyncio.sleep(SLEEP_S)
+
+
+HANDLERS: dict[str, Callable[[Any], Any]] = {
+    "nothing": nothing,
+    "nothing-awaited": nothing_awaited,
+    "nap": nap,
+    "nap-awaited": nap_awaited,
+}
+
+
+def worker(url: str, connections: int, handler: Callable[[Any], Any]) -> None:
+    """The worker: half of the connections receive, half delete."""
+    from sluice_worker import run, settings
+
+    naps = handler in (nap, nap_awaited)
+    run(
+        settings(
+            {
+                "queues": [url],
+                "min_pollers": connections // 2,
+                "max_pollers": connections // 2,
+                "min_concurrency": 32 if naps else 1,
+                "max_concurrency": 32 if naps else 1,
+                "report_s": 3600,
+            }
+        ),
+        handler,
+    )
+
+
+def loop(url: str, connections: int, handler: Callable[[Any], Any]) -> None:
+    """A loop of receive, handle, delete in each of so many threads, over one client made for speed."""
+    import boto3
+    from botocore.config import Config
+
+    client = boto3.client(
+        "sqs",
+        config=Config(
+            max_pool_connections=connections,
+            parameter_validation=False,
+            tcp_keepalive=True,
+            retries={"mode": "standard"},
+            user_agent="loop",  # botocore's own is put together for each call
+        ),
+    )
+
+    def consume() -> None:
+        while True:
+            answer = client.receive_message(QueueUrl=url, MaxNumberOfMessages=BATCH, WaitTimeSeconds=20)
+            done: list[Any] = []
+            for message in answer.get("Messages", ()):
+                handler(message["Body"])
+                done.append({"Id": str(len(done)), "ReceiptHandle": message["ReceiptHandle"]})
+            if done:
+                client.delete_message_batch(QueueUrl=url, Entries=done)
+
+    threads = [threading.Thread(target=consume, daemon=True) for _ in range(connections)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def celery(url: str, connections: int, handler: Callable[[Any], Any]) -> None:
+    """Celery's worker with a pool of threads; it receives in batches, and deletes one by one."""
+    from celery import Celery
+
+    app = Celery("benchmark", broker="sqs://")
+    app.conf.update(
+        task_ignore_result=True,
+        task_default_queue="benchmark",
+        worker_prefetch_multiplier=100,
+        worker_enable_remote_control=False,
+        worker_send_task_events=False,
+        broker_transport_options={
+            "predefined_queues": {"benchmark": {"url": url}},
+            "endpoint_url": url.rsplit("/", 2)[0],
+            "region": "eu-west-1",
+            "is_secure": False,
+            "wait_time_seconds": 20,
+            "polling_interval": 0,
+        },
+    )
+    app.task(name="handle")(handler)
+    app.worker_main(
+        [
+            "worker",
+            "--pool=threads",
+            f"--concurrency={connections}",
+            "--without-gossip",
+            "--without-mingle",
+            "--without-heartbeat",
+            "--loglevel=WARNING",
+        ]
+    )
+
+
+def celery_body(message_id: str) -> str:
+    """A message as Celery sends it."""
+    import base64
+
+    arguments = json.dumps(
+        [["nothing"], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}]
+    )
+    return json.dumps(
+        {
+            "body": base64.b64encode(arguments.encode()).decode(),
+            "content-encoding": "utf-8",
+            "content-type": "application/json",
+            "headers": {
+                "lang": "py",
+                "task": "handle",
+                "id": message_id,
+                "root_id": message_id,
+                "retries": 0,
+            },
+            "properties": {
+                "correlation_id": message_id,
+                "delivery_mode": 2,
+                "delivery_info": {"exchange": "", "routing_key": "benchmark"},
+                "priority": 0,
+                "body_encoding": "base64",
+                "delivery_tag": message_id,
+            },
+        }
+    )
+
+
+CONTENDERS: dict[str, Callable[[str, int, Callable[[Any], Any]], None]] = {
+    "worker": worker,
+    "loop": loop,
+    "celery": celery,
+}
+
+
+def _gauge(answers: TextIO) -> None:
+    for _ in sys.stdin:
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        print(used.ru_utime + used.ru_stime, file=answers, flush=True)
+    os._exit(0)
+
+
+@click.command()
+@click.argument("name", type=click.Choice(list(CONTENDERS)))
+@click.argument("url")
+@click.option("--connections", default=4, show_default=True, help="To SQS.")
+@click.option("--handler", default="nothing", show_default=True, type=click.Choice(list(HANDLERS)))
+def main(name: str, url: str, connections: int, handler: str) -> None:
+    """Consume until stdin ends."""
+    os.environ |= {
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "AWS_ENDPOINT_URL": url.rsplit("/", 2)[0],
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever a contender prints is not an answer
+    threading.Thread(target=_gauge, args=[answers], daemon=True).start()
+    CONTENDERS[name](url, connections, HANDLERS[handler])
+
+
+if __name__ == "__main__":
+    main()
