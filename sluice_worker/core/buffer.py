@@ -1,11 +1,13 @@
 """What was received and not begun: three bounded queues in strict order, and the groups of FIFO queues.
 
 Owns the order of service: high before medium before low, but whoever waited too long goes first; a message of
-a FIFO group only after the one before it is settled. All of it in O(1). Refuses more than the limits.
+a FIFO group only after the one before it is settled. All of it in O(1), but for a group whose next message came
+later than others that may begin. Refuses more than the limits.
 """
 
 from __future__ import annotations
 
+from bisect import insort_left
 from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Generic, Protocol, TypeVar
@@ -36,6 +38,10 @@ class Buffered(Protocol):
 
 
 M = TypeVar("M", bound=Buffered)
+
+
+def _received_at(message: Buffered) -> float:
+    return message.received_at
 
 
 class BufferFullError(ValueError):
@@ -108,8 +114,13 @@ class MessageBuffer(Generic[M]):
             del self._waiting[lane]
             return False
         following = waiting.popleft()
-        # To the front: a group's batch is worked off in one go, and the queue stays in order of receipt.
-        self._ready[following.priority].appendleft(following)
+        ready = self._ready[following.priority]
+        # Nearly always to the front: a group's batch is worked off in one go. But the order of receipt stays,
+        # or else the message in front would hide one that is too old.
+        if ready and ready[0].received_at < following.received_at:
+            insort_left(ready, following, key=_received_at)
+        else:
+            ready.appendleft(following)
         return True
 
     def drop(self, lane: Lane) -> list[M]:
