@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from sluice_worker.core.model import Outcome
 
 DIGITS = 3
-"""Significant digits of a value: at most 900 different ones a decade, and half a per mille of error."""
+"""Significant digits of a value: at most 900 different ones a decade, and half a per cent of error."""
 HISTORY = 60
 """Reports that a worker remembers."""
 NEWEST_WEIGHT = 0.1
@@ -125,7 +125,7 @@ class Tally:
         """The time since the last close, as a minute; `now` in epoch seconds."""
         minute = Minute(
             began_at=self.began_at,
-            length_s=now - self.began_at,
+            length_s=max(now - self.began_at, 0.0),  # the clock may have been set back
             durations_s=self._durations,
             waits_s=self._waits,
             kept=self._kept,
