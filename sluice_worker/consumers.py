@@ -21,8 +21,6 @@ from sluice_worker.threads import looping
 log = logging.getLogger(__name__)
 
 PATIENCE_S = 1.0
-FIRST_PAUSE_S = 0.5
-LONGEST_PAUSE_S = 30.0
 NEWEST_WEIGHT = 0.1
 
 
@@ -47,7 +45,6 @@ class ConsumerGroup:
         self._alive = 0
         self._wanted = pollers.min
         self._average_s: float | None = None
-        self._failures = 0
         self._stopped = threading.Event()
         self._flow = threading.Event()
         self._unread: set[str] = set()
@@ -101,11 +98,16 @@ class ConsumerGroup:
             self._unread.add(queue.url)
         self._intake.read(queue, depth)
 
+    def _waiting(self) -> int:
+        """Pollers that wait at empty queues while there is work elsewhere.
+
+        They do not count among those wanted, but among those allowed.
+        """
+        return 0 if self._intake.everything_empty else self._intake.waiting_long
+
     def _grow(self) -> None:
-        """Pollers that wait at empty queues do not count among those wanted, but among those allowed."""
         with self._lock:
-            waiting = 0 if self._intake.everything_empty else self._intake.waiting_long
-            missing = min(self._wanted - (self._alive - waiting), self._bounds.max - self._alive)
+            missing = min(self._wanted - (self._alive - self._waiting()), self._bounds.max - self._alive)
             for _ in range(missing):
                 self._alive += 1
                 self._names += 1
@@ -114,32 +116,28 @@ class ConsumerGroup:
     def _poll(self) -> bool:
         """One poll; False ends the poller, where there are more than wanted."""
         with self._lock:
-            if self._stopped.is_set() or self._alive > max(self._wanted, self._bounds.min):
+            if self._stopped.is_set() or self._alive - self._waiting() > max(self._wanted, self._bounds.min):
                 self._alive -= 1
                 return False
         poll = self._intake.next_poll(PATIENCE_S)
-        if poll is not None and not self._receive(poll):
-            self._failures += 1
-            self._stopped.wait(min(FIRST_PAUSE_S * 2 ** min(self._failures, 10), LONGEST_PAUSE_S))
+        if poll is not None:
+            self._receive(poll)
         return True
 
-    def _receive(self, poll: Poll) -> bool:
+    def _receive(self, poll: Poll) -> None:
         began = time.monotonic()
         messages = None
         try:
             messages = self._sqs.receive(poll, self._visibility_s)
         except SluiceError as failed:
             log.warning("%s", failed)
-            return False
         finally:
             self._custody.take_in(messages or ())
             self._custody.hand_back(self._intake.received(poll, messages))
-        self._failures = 0
         if messages:
             if not poll.wait_s:
                 self._took((time.monotonic() - began) / len(messages))
             self._flow.set()
-        return True
 
     def _took(self, per_message_s: float) -> None:
         """A short poll took so long for each message that it brought."""

@@ -20,7 +20,10 @@ POLLS_A_MINUTE = 300
 """Polls within a minute at which the penalty would take everything."""
 MINUTE_S = 60.0
 EMPTY_FOR_S = 1.0
-"""An empty poll says nothing of a queue any more after this long: it is looked at again."""
+"""An empty queue is looked at again after this long."""
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 30.0
+"""A queue whose polls fail is left alone for so long, doubled with each failure."""
 ASSUMED_MESSAGES = 1
 """What a queue of unknown depth is scored with: unknown is not zero."""
 
@@ -50,12 +53,20 @@ class _View:
     seen_empty: bool = False
     """Whether the last that was heard of it was that it holds nothing, however long ago."""
     long_polls: int = 0
+    failures: int = 0
+    """Failed polls in a row; those that failed together count as one."""
+    paused_until: float = 0.0
     polls: deque[float] = field(default_factory=deque)
 
     def messages(self, now: float) -> int:
         """Visible messages as far as known; a stale belief is dropped."""
         known = self.visible is not None and now < self.visible_until
         return self.visible if known and self.visible is not None else ASSUMED_MESSAGES
+
+    def failed(self, now: float) -> None:
+        if self.paused_until <= now:
+            pause_s = min(FIRST_PAUSE_S * 2 ** min(self.failures, 10), LONGEST_PAUSE_S)
+            self.failures, self.paused_until = self.failures + 1, now + pause_s
 
     def polls_last_minute(self, now: float) -> int:
         while self.polls and self.polls[0] <= now - MINUTE_S:
@@ -87,7 +98,9 @@ class Schedule:
 
         Long polls only while everything is empty: a poller that waits at an empty queue is missing elsewhere.
         """
-        views = [view for view in self._views.values() if room[view.queue.url] > 0]
+        views = [
+            view for view in self._views.values() if room[view.queue.url] > 0 and view.paused_until <= now
+        ]
         if not views:
             return None
         if self.everything_empty:
@@ -108,11 +121,13 @@ class Schedule:
         return self._poll(best, now, room, 0)
 
     def polled(self, poll: Poll, received: int | None, now: float) -> None:
-        """What came of a poll: so many messages, or None where it failed and nothing was learnt."""
+        """What came of a poll: so many messages, or None where it failed, and others go first for a while."""
         view = self._views[poll.queue.url]
         view.long_polls -= poll.wait_s > 0
         if received is None:
+            view.failed(now)
             return
+        view.failures, view.paused_until = 0, 0.0
         view.seen_empty = received == 0
         if received == 0:
             view.visible, view.visible_until = 0, now + EMPTY_FOR_S
@@ -126,8 +141,10 @@ class Schedule:
         view = self._views[queue.url]
         view.depth, view.depth_at = depth, now
         if depth is not None:
-            view.visible, view.visible_until = depth.visible, now + self._stale_after_s
-            view.seen_empty = view.seen_empty and depth.visible == 0
+            # None visible is but a guess of AWS's: as after an empty poll, the queue is soon looked at again.
+            lasts_s = self._stale_after_s if depth.visible else EMPTY_FOR_S
+            view.visible, view.visible_until = depth.visible, now + lasts_s
+            view.seen_empty = depth.visible == 0
 
     def depth(self, now: float) -> Depth | None:
         """All queues together, or None where the newest reading of any of them is missing or stale."""

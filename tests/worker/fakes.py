@@ -70,15 +70,16 @@ class InMemorySqs:
     def __init__(
         self, *, clock: Callable[[], float] = time.monotonic, longest_wait_s: float = LONG_POLL_S
     ) -> None:
-        self._clock, self._longest_wait_s = clock, longest_wait_s
+        self._clock = clock
+        self.longest_wait_s = longest_wait_s
         self._changed = threading.Condition(threading.RLock())
         self._queues: dict[str, Held] = {}
         self._origins: dict[str, Stored] = {}
         self.calls: list[Call] = []
-        self.raising: dict[str, Callable[[], SluiceError | None]] = {}
+        self.raising: dict[str, Callable[[Call], SluiceError | None]] = {}
         self.refusing: dict[str, Callable[[Message], Refusal | None]] = {}
-        self.before: dict[str, Callable[[], None]] = {}
-        self.after: dict[str, Callable[[], None]] = {}
+        self.before: dict[str, Callable[[Call], None]] = {}
+        self.after: dict[str, Callable[[Call], None]] = {}
 
     # ---- what a test arranges and looks at -----------------------------------------------------------------
 
@@ -111,7 +112,7 @@ class InMemorySqs:
     def failing(self, *operations: str, error: SluiceError = DOWN) -> None:
         """These operations raise until `healed`."""
         for operation in operations:
-            self.raising[operation] = lambda: error
+            self.raising[operation] = lambda _: error
 
     def healed(self) -> None:
         """Nothing fails any more."""
@@ -140,21 +141,22 @@ class InMemorySqs:
 
     def receive(self, poll: Poll, visibility_s: int) -> list[Message]:
         """A long poll waits for the first message to be there."""
-        self._begin(Call("receive", poll.queue.url, seconds=(poll.wait_s,), at=self._clock()))
-        until = time.monotonic() + min(poll.wait_s, self._longest_wait_s)
+        call = self._begin(Call("receive", poll.queue.url, seconds=(poll.wait_s,), at=self._clock()))
+        began_at = time.monotonic()
         with self._changed:
             while not (taken := self._take(poll, visibility_s)):
-                remaining_s = until - time.monotonic()
+                # Looked at anew each time: a test ends long polls under way by shortening them.
+                remaining_s = began_at + min(poll.wait_s, self.longest_wait_s) - time.monotonic()
                 if remaining_s <= 0:
                     break
-                self._changed.wait(min(remaining_s, 0.05))
-        self._end("receive")
+                self._changed.wait(min(remaining_s, 0.02))
+        self._end(call)
         return taken
 
     def delete(self, messages: Sequence[Message]) -> dict[int, Refusal]:
         """Each is refused or deleted by itself."""
         url = _one_queue(messages)
-        self._begin(Call("delete", url, tuple(message.body for message in messages), at=self._clock()))
+        call = self._begin(Call("delete", url, tuple(message.body for message in messages), at=self._clock()))
         refused = {}
         with self._changed:
             for place, message in enumerate(messages):
@@ -162,14 +164,14 @@ class InMemorySqs:
                 if refusal is not None:
                     refused[place] = refusal
             self._changed.notify_all()
-        self._end("delete")
+        self._end(call)
         return refused
 
     def hide(self, messages: Sequence[tuple[Message, int]]) -> dict[int, Refusal]:
         """Each is refused or hidden by itself."""
         url = _one_queue([message for message, _ in messages])
         bodies = tuple(message.body for message, _ in messages)
-        self._begin(
+        call = self._begin(
             Call("hide", url, bodies, tuple(seconds for _, seconds in messages), at=self._clock()),
         )
         refused = {}
@@ -179,7 +181,7 @@ class InMemorySqs:
                 if refusal is not None:
                     refused[place] = refusal
             self._changed.notify_all()
-        self._end("hide")
+        self._end(call)
         return refused
 
     def depth(self, url: str) -> Depth:
@@ -190,28 +192,29 @@ class InMemorySqs:
 
     def bury(self, url: str, message: Message, why: str) -> None:
         """The reason joins the sender's attributes."""
-        self._begin(Call("bury", url, (message.body,), at=self._clock()))
+        call = self._begin(Call("bury", url, (message.body,), at=self._clock()))
         self.send(
             url,
             message.body,
             group=message.group_id,
             attributes={**message.attributes, "SluiceWorkerFailure": why},
         )
-        self._end("bury")
+        self._end(call)
 
     # ---- how it keeps it -----------------------------------------------------------------------------------
 
-    def _begin(self, call: Call) -> None:
+    def _begin(self, call: Call) -> Call:
         self.calls.append(call)
-        self.before.get(call.operation, _nothing)()
+        self.before.get(call.operation, _nothing)(call)
         if call.url not in self._queues:
             raise ConfigError(f"{call.url}: AWS answered NonExistentQueue")
-        failed = self.raising.get(call.operation, _nothing)()
+        failed = self.raising.get(call.operation, _nothing)(call)
         if failed is not None:
             raise failed
+        return call
 
-    def _end(self, operation: str) -> None:
-        self.after.get(operation, _nothing)()
+    def _end(self, call: Call) -> None:
+        self.after.get(call.operation, _nothing)(call)
 
     def _refusal(self, operation: str, message: Message) -> Refusal | None:
         refusing = self.refusing.get(operation)
@@ -279,7 +282,7 @@ class InMemorySqs:
         return None
 
 
-def _nothing() -> None:
+def _nothing(_: Call) -> None:
     return None
 
 

@@ -18,7 +18,7 @@ from sluice_worker.intake import Intake
 from sluice_worker.message import Message, Stage
 from sluice_worker.outbox import Outbox
 from tests.builders import queue_url
-from tests.worker.fakes import EXPIRED_HANDLE, InMemorySqs
+from tests.worker.fakes import EXPIRED_HANDLE, Call, InMemorySqs
 from tests.worker.runtime import parts
 from tests.worker.runtime.parts import ORDERED, WORK, filled, received
 from tests.worker.runtime.waiting import eventually
@@ -169,7 +169,7 @@ def test_a_hand_back_has_the_last_word_over_an_extension_under_way(
 ) -> None:
     under_way, go_on = threading.Event(), threading.Event()
 
-    def hold() -> None:
+    def hold(_: Call) -> None:
         under_way.set()
         assert go_on.wait(20)
 
@@ -179,7 +179,7 @@ def test_a_hand_back_has_the_last_word_over_an_extension_under_way(
     assert under_way.wait(20)
     if extension_fails:
         sqs.refusing["hide"] = lambda _: EXPIRED_HANDLE
-        sqs.after["hide"] = sqs.healed
+        sqs.after["hide"] = lambda _: sqs.healed()
     beating.hand_back([back])
     assert beating.count == 1
     go_on.set()
@@ -195,7 +195,7 @@ def test_a_message_stays_hidden_while_it_is_being_buried(
     """Also past its deadline: others would otherwise get what is already among the dead letters."""
     burying, go_on = threading.Event(), threading.Event()
 
-    def hold() -> None:
+    def hold(_: Call) -> None:
         burying.set()
         assert go_on.wait(20)
 
@@ -383,7 +383,7 @@ def test_the_next_of_a_group_begins_only_once_the_delete_is_confirmed(
 ) -> None:
     asked, go_on = threading.Event(), threading.Event()
 
-    def hold() -> None:
+    def hold(_: Call) -> None:
         asked.set()
         assert go_on.wait(20)
 

@@ -15,7 +15,7 @@ from sluice_worker.message import Message
 from sluice_worker.outbox import Entry, Outbox
 from sluice_worker.ports import Refusal
 from tests.builders import queue_url
-from tests.worker.fakes import DOWN, EXPIRED_HANDLE, THROTTLED, InMemorySqs
+from tests.worker.fakes import DOWN, EXPIRED_HANDLE, THROTTLED, Call, InMemorySqs
 from tests.worker.runtime.parts import ORDERED, WORK, message, received
 from tests.worker.runtime.waiting import eventually
 
@@ -147,7 +147,7 @@ def test_one_busy_queue_does_not_hold_up_another(sqs: InMemorySqs, opened: Calla
     (kept,) = work(sqs, 1)
     calls: list[int] = []
 
-    def flood() -> None:
+    def flood(_: Call) -> None:
         calls.append(1)
         if len(calls) == 1:
             outbox.add(Entry(kept, 300, FOR_EVER, hidden))
@@ -237,7 +237,7 @@ def test_a_defect_in_a_call_loses_nothing_and_ends_no_courier(
     outbox, told = opened(couriers=1), Told()
     broken = [True]
 
-    def break_once() -> None:
+    def break_once(_: Call) -> None:
         if broken:
             broken.pop()
             raise RuntimeError("a defect")
@@ -258,8 +258,8 @@ def test_an_answer_that_got_lost_is_asked_for_again(sqs: InMemorySqs, opened: Ca
     assert len(sqs.made("delete")) == 2
 
 
-def lost_once(sqs: InMemorySqs) -> Callable[[], None]:
-    def lose() -> None:
+def lost_once(sqs: InMemorySqs) -> Callable[[Call], None]:
+    def lose(_: Call) -> None:
         del sqs.after["delete"]
         raise DOWN
 
