@@ -1,8 +1,8 @@
 """What was received and not begun: three bounded queues in strict order, and the groups of FIFO queues.
 
 Owns the order of service: high before medium before low, but whoever waited too long goes first; a message of
-a FIFO group only after the one before it is settled. All of it in O(1), but for a group whose next message came
-later than others that may begin. Refuses more than the limits.
+a FIFO group only after the one before it is settled. All of it in O(1), but for a group whose next message
+was received after others that may begin. Refuses more than the limits.
 """
 
 from __future__ import annotations
