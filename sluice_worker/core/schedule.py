@@ -69,9 +69,12 @@ class _View:
             self.failures, self.paused_until = self.failures + 1, now + pause_s
 
     def polls_last_minute(self, now: float) -> int:
+        self.forget_polls(now)
+        return len(self.polls)
+
+    def forget_polls(self, now: float) -> None:
         while self.polls and self.polls[0] <= now - MINUTE_S:
             self.polls.popleft()
-        return len(self.polls)
 
 
 class Schedule:
@@ -159,6 +162,7 @@ class Schedule:
 
     def _poll(self, view: _View, now: float, room: Mapping[str, int], wait_s: int) -> Poll:
         view.polled_at = now
+        view.forget_polls(now)
         view.polls.append(now)
         view.long_polls += wait_s > 0
         return Poll(queue=view.queue, max_messages=min(BATCH, room[view.queue.url]), wait_s=wait_s)
