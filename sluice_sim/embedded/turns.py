@@ -40,12 +40,11 @@ def taking_turns(*, pace: float = 1) -> Iterator[None]:
     ) -> list[Message]:
         until = time.monotonic() + wait_s / pace
         while True:
-            with turn:
-                found = receive(backend, queue_name, count, 0, *more)
-                left_s = until - time.monotonic()
-                if found or left_s <= 0:
-                    return found
-                turn.wait(min(left_s, LOOK_S))  # gives the turn away, however often it was taken
+            found = receive(backend, queue_name, count, 0, *more)
+            left_s = until - time.monotonic()
+            if found or left_s <= 0:
+                return found
+            turn.wait(min(left_s, LOOK_S))  # gives the turn away, and has it again afterwards
 
     with (
         mock.patch.object(BaseResponse, "call_action", act_in_turn),
