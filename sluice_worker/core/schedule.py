@@ -56,7 +56,8 @@ class _View:
     failures: int = 0
     """Failed polls in a row; those that failed together count as one."""
     paused_until: float = 0.0
-    polls: deque[float] = field(default_factory=deque)
+    polls: deque[float] = field(default_factory=lambda: deque(maxlen=POLLS_A_MINUTE))
+    """When it was polled within the last minute, as far back as the score counts."""
 
     def messages(self, now: float) -> int:
         """Visible messages as far as known; a stale belief is dropped."""

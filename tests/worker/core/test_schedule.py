@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluice_worker.core.model import Depth, Poll, Priority, Queue
-from sluice_worker.core.schedule import Schedule, score
+from sluice_worker.core.schedule import POLLS_A_MINUTE, Schedule, score
 from tests.worker.core.builders import HIGH, LOW, MEDIUM, depth, queue, room
 
 WEIGHTS = st.floats(min_value=0.001, max_value=1000)
@@ -255,6 +255,17 @@ class TestBelief:
             return len(pickle.dumps(by))
 
         assert size(10_000) < size(10) + 100
+
+    def test_a_minute_of_many_polls_leaves_no_more_behind_than_the_penalty_counts(self) -> None:
+        def size(polls: int) -> int:
+            by = schedule(HIGH)
+            for count in range(polls):
+                poll = by.next_poll(count / 1000, room(HIGH))
+                assert poll is not None
+                by.polled(poll, 10, count / 1000)
+            return len(pickle.dumps(by))
+
+        assert size(10_000) < size(POLLS_A_MINUTE) + 100
 
 
 class TestLongPolls:
