@@ -122,6 +122,10 @@ class Custody:
             self.handed_back += 1
             self._hide(message, 0)
 
+    def let_go(self, message: Message) -> None:
+        """Keep it hidden no longer: it comes back by itself."""
+        self._leave(message)
+
     def deleted_late(self, message: Message) -> None:
         """Its handler came back with success after it was given up: spare another worker the work."""
         until = time.monotonic() + self._visibility_s

@@ -47,6 +47,10 @@ def load(name: str) -> Handler:
     return found
 
 
+class DeadlineError(TimeoutError):
+    """A coroutine was cancelled at its message's deadline."""
+
+
 class Caller:
     """Calls the handler; coroutines run on one event loop of their own."""
 
@@ -61,6 +65,8 @@ class Caller:
             answer = self._handler(message)
             if answer is not None and inspect.isawaitable(answer):
                 return self._await(answer, message)
+            if inspect.isgenerator(answer) or inspect.isasyncgen(answer):
+                return TypeError("the handler has a yield in it: nothing of it has run")
         except BaseException as raised:  # noqa: BLE001 - a handler must not take the worker down
             return raised
         return None
@@ -95,9 +101,9 @@ async def _until_deadline(answer: Awaitable[object], message: Message) -> None:
         if message.remaining_s <= 0:
             running.cancel()
             await asyncio.wait({running})
+            if running.cancelled():
+                raise DeadlineError("the handler was cancelled at the message's deadline")
             break
-    if running.cancelled():
-        raise TimeoutError("the handler was cancelled at the message's deadline")
     raised = running.result()
     if raised is not None:
         raise raised

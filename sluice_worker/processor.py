@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 from sluice_worker.core.failure import Reject
 from sluice_worker.core.minute import Tally
-from sluice_worker.core.model import Outcome, Priority
+from sluice_worker.core.model import LONGEST_HOLD_S, Outcome, Priority
 from sluice_worker.core.sizing import Range, reach, slots_wanted
 from sluice_worker.custody import Custody
-from sluice_worker.handler import Caller
+from sluice_worker.handler import Caller, DeadlineError
 from sluice_worker.intake import Intake
 from sluice_worker.message import Message
 
@@ -134,6 +134,7 @@ class Processor:
                     self._process(slot, message)
                 except Exception:
                     log.exception("a defect while settling %s; it comes back by itself", message.message_id)
+                    self._custody.let_go(message)
 
     def _goes_on(self, slot: Slot) -> bool:
         with self._lock:
@@ -148,7 +149,7 @@ class Processor:
         now = time.monotonic()
         if not self._custody.still_ours(message, now):
             return
-        message.deadline_at = now + self._max_processing_s
+        message.deadline_at = min(now + self._max_processing_s, message.received_at + LONGEST_HOLD_S)
         with self._lock:
             slot.message, slot.began_at = message, now
             self._busy += 1
@@ -162,7 +163,7 @@ class Processor:
                 late = False
                 slot.message = None
                 self._busy -= 1
-                self._tally.ended(Outcome.SUCCESS if raised is None else Outcome.FAILURE, took_s)
+                self._tally.ended(_outcome(raised), took_s)
         if late:
             self._came_back_late(message, raised, took_s)
         elif raised is None:
@@ -171,7 +172,7 @@ class Processor:
             self._failed(message, raised)
 
     def _failed(self, message: Message, raised: BaseException) -> None:
-        why = f"{type(raised).__name__}: {raised}"
+        why = _words(raised)
         rejected = isinstance(raised, Reject)
         log.warning(
             "%s of %s failed at receipt %d: %s",
@@ -217,3 +218,16 @@ class Processor:
             self._slots.discard(slot)
             self._lost.add(slot)
         return message
+
+
+def _outcome(raised: BaseException | None) -> Outcome:
+    if raised is None:
+        return Outcome.SUCCESS
+    return Outcome.TIMEOUT if isinstance(raised, DeadlineError) else Outcome.FAILURE
+
+
+def _words(raised: BaseException) -> str:
+    try:
+        return f"{type(raised).__name__}: {raised}"
+    except Exception:  # noqa: BLE001 - putting it into words is the user's code too
+        return f"{type(raised).__name__}, which cannot be put into words"
