@@ -1,0 +1,306 @@
+"""Between pollers and slots: who waits for what, and that nothing falls between them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import pytest
+
+from sluice_worker.core.buffer import MessageBuffer
+from sluice_worker.core.model import LONG_POLL_S, Depth, Priority, Queue
+from sluice_worker.core.schedule import Schedule
+from sluice_worker.intake import Intake
+from sluice_worker.message import Message, Stage
+from tests.builders import queue_url
+from tests.worker.runtime.parts import ORDERED, WORK, intake, message
+from tests.worker.runtime.waiting import eventually
+
+OTHER = Queue(url=queue_url("other"))
+URGENT = Queue(url=queue_url("urgent"), priority=Priority.HIGH)
+LIMIT = 100
+
+T = TypeVar("T")
+
+
+def fill(into: Intake, *messages: Message) -> None:
+    poll = into.next_poll(1)
+    assert poll is not None
+    assert not into.received(poll, messages)
+
+
+def grouped(group: str, *bodies: str) -> list[Message]:
+    return [message(ORDERED, body=body, group_id=group) for body in bodies]
+
+
+def bodies(messages: list[Message]) -> list[str]:
+    return [one.body for one in messages]
+
+
+def taken(from_intake: Intake) -> list[str]:
+    found = []
+    while (one := from_intake.take(0.0)) is not None:
+        found.append(one.body)
+    return found
+
+
+def waiting(wait: Callable[[], T]) -> tuple[threading.Thread, list[T]]:
+    """A thread that waits, and what it is answered."""
+    answers: list[T] = []
+    thread = threading.Thread(target=lambda: answers.append(wait()), daemon=True)
+    thread.start()
+    return thread, answers
+
+
+def answered(thread: threading.Thread) -> None:
+    thread.join(10)
+    assert not thread.is_alive(), "nobody woke it"
+
+
+# ---- pollers and room --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("reach", "limit", "asked"), [(3, 100, 3), (100, 4, 4), (100, 100, 10)])
+def test_a_poll_asks_for_no_more_than_there_is_room(reach: int, limit: int, asked: int) -> None:
+    poll = intake(reach=lambda: reach, limit=limit).next_poll(0.0)
+    assert poll is not None
+    assert poll.max_messages == asked
+
+
+def test_no_poll_is_made_while_polls_under_way_may_fill_the_room() -> None:
+    into = intake(reach=lambda: 20)
+    first, second = into.next_poll(0.0), into.next_poll(0.0)
+    assert first is not None
+    assert second is not None
+    assert into.next_poll(0.0) is None
+    into.received(first, [])
+    into.received(second, [])
+    assert into.next_poll(0.0) is not None
+
+
+def test_a_poller_that_waits_for_room_is_woken_by_a_slot() -> None:
+    into = intake(limit=10)
+    fill(into, *(message() for _ in range(10)))
+    thread, polls = waiting(lambda: into.next_poll(20))
+    for _ in range(5):
+        assert into.take(0.0) is not None
+    answered(thread)
+    assert polls[0] is not None
+
+
+def test_many_pollers_and_slots_keep_the_limit_and_pass_every_message_once() -> None:
+    into = intake(limit=20, reach=lambda: 1000)
+    seen: list[str] = []
+    most_held = 0
+    lock = threading.Lock()
+    numbers = iter(range(2000))
+
+    def receive() -> None:
+        nonlocal most_held
+        while (poll := into.next_poll(20)) is not None:
+            with lock:
+                batch = [
+                    message(body=str(n)) for _, n in zip(range(poll.max_messages), numbers, strict=False)
+                ]
+            most_held = max(most_held, into.held()[Priority.MEDIUM])
+            into.received(poll, batch)
+
+    def work() -> None:
+        while len(seen) < 2000:
+            one = into.take(0.01)
+            if one is not None:
+                seen.append(one.body)
+
+    with ThreadPoolExecutor(8) as pool:
+        pollers = [pool.submit(receive) for _ in range(4)]
+        slots = [pool.submit(work) for _ in range(4)]
+        for slot in slots:
+            slot.result(60)
+        into.close()
+        for poller in pollers:
+            poller.result(60)
+    assert sorted(seen, key=int) == [str(n) for n in range(2000)]
+    assert 0 < most_held <= 20
+
+
+def test_a_long_poll_at_one_queue_leaves_room_for_another_of_its_priority() -> None:
+    into = intake([WORK, OTHER], reach=lambda: 10)
+    for queue in (WORK, OTHER):
+        into.read(queue, Depth(visible=0, in_flight=0))
+    urls = {poll.queue.url: poll.wait_s for poll in (into.next_poll(0.0), into.next_poll(0.0)) if poll}
+    assert urls == {WORK.url: LONG_POLL_S, OTHER.url: LONG_POLL_S}
+    assert into.waiting_long == 2
+
+
+# ---- what is believed of queues ----------------------------------------------------------------------------
+
+
+def test_a_queue_said_to_be_empty_is_waited_at() -> None:
+    """Also before its first poll: were it not polled at all, only its attributes could tell of a message."""
+    into = intake()
+    into.read(WORK, Depth(visible=0, in_flight=3))
+    poll = into.next_poll(0.0)
+    assert poll is not None
+    assert poll.wait_s == LONG_POLL_S
+
+
+def test_a_queue_said_to_be_empty_is_looked_at_again_soon_while_others_are_not() -> None:
+    """AWS's counts lag by up to a minute."""
+    schedule = Schedule([URGENT, WORK], 0.0)
+    schedule.read(URGENT, Depth(visible=0, in_flight=0), 0.0)
+    schedule.read(WORK, Depth(visible=5, in_flight=0), 0.0)
+    room = {URGENT.url: 10, WORK.url: 10}
+    for now, polled in [(0.5, WORK), (1.5, URGENT)]:
+        poll = schedule.next_poll(now, room)
+        assert poll is not None
+        assert (poll.queue, poll.wait_s) == (polled, 0)
+
+
+def test_a_queue_whose_poll_failed_lets_others_go_first_and_is_tried_again() -> None:
+    schedule, now = Schedule([URGENT, WORK], 0.0), 0.0
+    urgent_alone, both = {URGENT.url: 10, WORK.url: 0}, {URGENT.url: 10, WORK.url: 10}
+    for pause_s in (1, 2, 4, 8, 16, 30, 30):
+        failed = schedule.next_poll(now, urgent_alone)
+        assert failed is not None
+        schedule.polled(failed, None, now)
+        schedule.polled(failed, None, now)  # another one that failed at the same time
+        assert schedule.next_poll(now + pause_s - 0.01, urgent_alone) is None
+        spared = schedule.next_poll(now + pause_s - 0.01, both)
+        assert spared is not None
+        assert spared.queue == WORK
+        now += pause_s
+    back = schedule.next_poll(now, urgent_alone)
+    assert back is not None
+    schedule.polled(back, 3, now)
+    assert schedule.next_poll(now, urgent_alone) is not None
+
+
+# ---- slots -------------------------------------------------------------------------------------------------
+
+
+def test_a_message_taken_runs() -> None:
+    into = intake()
+    fill(into, message())
+    one = into.take(0.0)
+    assert one is not None
+    assert one.stage is Stage.RUNNING
+
+
+def test_a_slot_that_waits_is_woken_by_a_message() -> None:
+    into = intake()
+    thread, messages = waiting(lambda: into.take(20))
+    fill(into, message(body="work"))
+    answered(thread)
+    assert messages[0] is not None
+    assert messages[0].body == "work"
+
+
+def test_higher_priorities_are_taken_first() -> None:
+    into = intake([WORK, URGENT])
+    fill_queue(into, WORK, "later")
+    fill_queue(into, URGENT, "first")
+    assert taken(into) == ["first", "later"]
+
+
+def fill_queue(into: Intake, queue: Queue, *named: str) -> None:
+    """Whichever queue the polls are for, until it is this one's turn."""
+    while (poll := into.next_poll(1)) is not None:
+        into.received(poll, [message(queue, body=body) for body in named] if poll.queue == queue else [])
+        if poll.queue == queue:
+            return
+
+
+# ---- groups ------------------------------------------------------------------------------------------------
+
+
+def test_of_each_group_one_runs_and_groups_run_side_by_side() -> None:
+    into = intake([ORDERED])
+    fill(into, *grouped("a", "a1", "a2"), *grouped("b", "b1", "b2"))
+    assert taken(into) == ["a1", "b1"]
+    into.advance((ORDERED.url, "b"))
+    assert taken(into) == ["b2"]
+    into.advance((ORDERED.url, "a"))
+    assert taken(into) == ["a2"]
+
+
+def test_a_group_that_advances_wakes_a_slot() -> None:
+    into = intake([ORDERED])
+    fill(into, *grouped("a", "a1", "a2"))
+    assert taken(into) == ["a1"]
+    thread, messages = waiting(lambda: into.take(20))
+    into.advance((ORDERED.url, "a"))
+    answered(thread)
+    assert messages[0] is not None
+    assert messages[0].body == "a2"
+
+
+def test_a_dropped_group_gives_what_was_behind_and_frees_its_room() -> None:
+    into = intake([ORDERED], limit=3)
+    fill(into, *grouped("a", "a1", "a2", "a3"))
+    assert taken(into) == ["a1"]
+    assert bodies(into.drop((ORDERED.url, "a"))) == ["a2", "a3"]
+    assert into.held()[Priority.MEDIUM] == 0
+    fill(into, *grouped("a", "a1"))
+    assert taken(into) == ["a1"]
+
+
+# ---- the end -----------------------------------------------------------------------------------------------
+
+
+def test_closing_answers_with_all_that_was_not_begun_and_wakes_everybody() -> None:
+    into = intake([ORDERED], limit=10)
+    fill(into, *grouped("a", *(f"a{n}" for n in range(5))), *grouped("b", *(f"b{n}" for n in range(5))))
+    assert taken(into) == ["a0", "b0"]
+    poller, polls = waiting(lambda: into.next_poll(20))
+    slot, messages = waiting(lambda: into.take(20))
+    assert bodies(into.close()) == ["a1", "a2", "a3", "a4", "b1", "b2", "b3", "b4"]
+    answered(poller)
+    answered(slot)
+    assert (polls, messages) == ([None], [None])
+    assert into.close() == []
+
+
+def test_what_a_poll_brings_after_the_closing_is_given_back() -> None:
+    into = intake()
+    poll = into.next_poll(0.0)
+    assert poll is not None
+    into.close()
+    late = [message(), message()]
+    assert list(into.received(poll, late)) == late
+    assert into.take(0.0) is None
+    assert into.next_poll(0.0) is None
+
+
+def test_a_group_whose_message_ends_after_the_closing_has_nothing_behind_it() -> None:
+    into = intake([ORDERED])
+    fill(into, *grouped("a", "a1", "a2"), *grouped("b", "b1", "b2"))
+    assert taken(into) == ["a1", "b1"]
+    into.close()
+    into.advance((ORDERED.url, "a"))
+    assert into.drop((ORDERED.url, "b")) == []
+    assert taken(into) == []
+
+
+# ---- what it looks like ------------------------------------------------------------------------------------
+
+
+def test_use_is_the_share_of_what_may_be_held() -> None:
+    schedule = Schedule([WORK], time.monotonic())
+    into = Intake([WORK], schedule, MessageBuffer(dict.fromkeys(Priority, LIMIT)), lambda: 20)
+    fill(into, *(message() for _ in range(5)))
+    assert into.use() == into.use(Priority.MEDIUM) == 0.25
+    assert into.use(Priority.HIGH) == 0.0  # no queue has it
+    eventually(lambda: taken(into) and into.use() == 0.0, "all are taken")
+
+
+def test_depths_are_of_all_queues_or_unknown() -> None:
+    into = intake([WORK, OTHER])
+    into.read(WORK, Depth(visible=3, in_flight=1))
+    assert into.depth() is None
+    into.read(OTHER, Depth(visible=4, in_flight=2))
+    assert into.depth() == Depth(visible=7, in_flight=2)
+    into.read(OTHER, None)
+    assert into.depth() is None
