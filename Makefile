@@ -39,6 +39,10 @@ setup: .venv/ready ## Create .venv with everything in it, the `sluice` command i
 demo: setup ## Watch a group follow its queue 0 -> 1 -> N -> 0 on an embedded AWS
 	@.venv/bin/sluice demo
 
+.PHONY: demo-real
+demo-real: setup ## The same with real worker processes on the wall clock, where two seconds stand for a minute
+	@.venv/bin/sluice demo --real-workers
+
 .PHONY: scenarios
 scenarios: setup ## Play every example workload of `sluice demo --list`; each must end with nothing left
 	@for name in $$(.venv/bin/sluice demo --list | cut -d ' ' -f 1); do \
