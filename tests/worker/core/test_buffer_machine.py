@@ -1,0 +1,201 @@
+"""The buffer in every interleaving of receipts, beginnings and ends, beside a plain and slow model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from sluice_worker.core.buffer import Lane, MessageBuffer
+from sluice_worker.core.model import Priority
+from tests.worker.core.builders import Item
+
+LIMITS = {Priority.HIGH: 4, Priority.MEDIUM: 7, Priority.LOW: 5}
+AGED_AFTER_S = 60
+ORDER = list(Priority)
+GROUPS: st.SearchStrategy[list[str | None]] = st.lists(st.sampled_from([None, "a", "b"]), max_size=5)
+FIND = (Phase.generate,)
+"""A broken buffer is to be found, not explained by its smallest example."""
+
+
+class BufferMachine(RuleBasedStateMachine):
+    """Knows of every message whether it is held, at work, or gone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.buffer: MessageBuffer[Item] = MessageBuffer(LIMITS, aged_after_s=AGED_AFTER_S)
+        self.now = 0.0
+        self.held: list[Item] = []
+        """In order of receipt."""
+        self.at_work: list[Item] = []
+        self.reserved = dict.fromkeys(Priority, 0)
+        self.last_begun: dict[Lane, int] = {}
+
+    # ---- what happens --------------------------------------------------------------------------------------
+
+    @rule(priority=st.sampled_from(Priority), count=st.integers(1, 4))
+    def begin_a_poll(self, priority: Priority, count: int) -> None:
+        count = min(count, self.buffer.room(priority))
+        self.buffer.reserve(priority, count)
+        self.reserved[priority] += count
+
+    @precondition(lambda self: any(self.reserved.values()))
+    @rule(data=st.data(), groups=GROUPS)
+    def end_a_poll(self, data: st.DataObject, groups: list[str | None]) -> None:
+        priority = data.draw(st.sampled_from([each for each in ORDER if self.reserved[each]]))
+        self.bring(priority, self.reserved[priority], groups[: self.reserved[priority]])
+        self.reserved[priority] = 0
+
+    @rule(priority=st.sampled_from(Priority), groups=GROUPS)
+    def poll(self, priority: Priority, groups: list[str | None]) -> None:
+        room = self.buffer.room(priority)
+        self.buffer.reserve(priority, room)
+        self.bring(priority, room, groups[:room])
+
+    def bring(self, priority: Priority, reserved: int, groups: list[str | None]) -> None:
+        brought = [
+            Item(
+                priority=priority,
+                lane=None if group is None else (priority.value, group),
+                received_at=self.now,
+            )
+            for group in groups
+        ]
+        self.buffer.fill(priority, reserved, brought)
+        self.held += brought
+
+    @rule(seconds=st.sampled_from([1, 20, 59, 61]))
+    def time_passes(self, seconds: int) -> None:
+        self.now += seconds
+
+    @rule()
+    def pop(self) -> None:
+        popped, ready = self.buffer.pop(self.now), self.ready()
+        if popped is None:
+            assert not ready, f"{ready} could begin"
+            return
+        assert popped in ready, f"{popped} is behind its group, or nobody's"
+        oldest = min(item.received_at for item in ready)
+        if self.now - oldest > AGED_AFTER_S:
+            assert popped.received_at == oldest, "an older one had to be first"
+        else:
+            most_urgent = min(ORDER.index(item.priority) for item in ready)
+            assert ORDER.index(popped.priority) == most_urgent, "a more urgent one had to be first"
+        same = [item for item in ready if item.priority is popped.priority]
+        assert popped.received_at == min(item.received_at for item in same), "received after others"
+        if popped.lane is None:
+            assert popped == min((item for item in same if item.lane is None), key=lambda item: item.number)
+        if popped.lane is not None:
+            assert self.last_begun.get(popped.lane, -1) < popped.number, "the group went backwards"
+            self.last_begun[popped.lane] = popped.number
+        self.held.remove(popped)
+        self.at_work.append(popped)
+
+    @precondition(lambda self: self.at_work)
+    @rule(data=st.data())
+    def settle(self, data: st.DataObject) -> None:
+        done = data.draw(st.sampled_from(self.at_work))
+        self.at_work.remove(done)
+        if done.lane is not None:
+            follows = any(item.lane == done.lane for item in self.held)
+            assert self.buffer.advance(done.lane) == follows
+
+    @precondition(lambda self: any(item.lane for item in self.at_work))
+    @rule(data=st.data())
+    def go_back(self, data: st.DataObject) -> None:
+        failed = data.draw(st.sampled_from([item for item in self.at_work if item.lane is not None]))
+        assert failed.lane is not None
+        behind = [item for item in self.held if item.lane == failed.lane]
+        assert self.buffer.drop(failed.lane) == behind
+        self.at_work.remove(failed)
+        self.held = [item for item in self.held if item not in behind]
+
+    @rule()
+    def empty(self) -> None:
+        out = self.buffer.empty()
+        assert sorted(out, key=lambda item: item.number) == sorted(self.held, key=lambda item: item.number)
+        for lane in {item.lane for item in self.held if item.lane is not None}:
+            assert [item for item in out if item.lane == lane] == [
+                item for item in self.held if item.lane == lane
+            ]
+        self.held = []
+
+    # ---- what always holds ---------------------------------------------------------------------------------
+
+    @invariant()
+    def no_priority_takes_anothers_room(self) -> None:
+        for priority, limit in LIMITS.items():
+            taken = sum(item.priority is priority for item in self.held) + self.reserved[priority]
+            assert taken <= limit
+            assert self.buffer.room(priority) == limit - taken
+
+    @invariant()
+    def what_is_held_is_counted(self) -> None:
+        for priority in Priority:
+            assert self.buffer.held(priority) == sum(item.priority is priority for item in self.held)
+
+    def ready(self) -> list[Item]:
+        """What may begin: everything outside groups, and the first of every group that has none at work."""
+        blocked = {item.lane for item in self.at_work}
+        ready = []
+        for item in self.held:
+            if item.lane is None or item.lane not in blocked:
+                ready.append(item)
+                blocked.add(item.lane)
+        return ready
+
+
+def test_nothing_is_lost_doubled_or_begun_out_of_order_in_any_interleaving() -> None:
+    run_state_machine_as_test(BufferMachine, settings=settings(max_examples=50, stateful_step_count=50))
+
+
+def broken_pop(buffer: MessageBuffer[Any], now: float) -> Any:
+    """The newest of the most urgent that are ready."""
+    for ready in buffer._ready.values():
+        if ready:
+            buffer._held[ready[-1].priority] -= 1
+            return ready.pop()
+    return None
+
+
+def broken_advance(buffer: MessageBuffer[Any], lane: Lane) -> bool:
+    """All of a group's messages at once."""
+    waiting = list(buffer._waiting[lane])
+    buffer._waiting[lane].clear()
+    for message in waiting:
+        buffer._ready[message.priority].append(message)
+    return bool(waiting)
+
+
+def broken_drop(buffer: MessageBuffer[Any], lane: Lane) -> list[Any]:
+    """The room of what goes back is never given back."""
+    return list(buffer._waiting.pop(lane))
+
+
+@pytest.mark.parametrize(
+    ("method", "broken"),
+    [
+        ("pop", broken_pop),
+        ("advance", broken_advance),
+        ("drop", broken_drop),
+    ],
+)
+def test_the_machine_finds_a_buffer_that_breaks_its_word(
+    method: str, broken: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MessageBuffer, method, broken)
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(
+            BufferMachine,
+            settings=settings(max_examples=200, stateful_step_count=60, phases=FIND),
+        )
