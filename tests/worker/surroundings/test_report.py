@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -63,7 +64,7 @@ class Desk:
     def report(self, after_s: float = 60.0) -> dict[str, Any]:
         self.now += after_s
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(report.time, "time", lambda: self.now)
+            patch.setattr(report, "time", SimpleNamespace(time=lambda: self.now))
             self.reporter.report(patience_s=20.0)
         line = self.out.getvalue().splitlines()[-1]
         told: dict[str, Any] = json.loads(line)
@@ -278,6 +279,27 @@ def test_a_cloudwatch_that_hangs_holds_up_neither_the_work_nor_the_next_line() -
     go_on.set()
     until(lambda: len(hanging.minutes) == 2, "both minutes are put, once CloudWatch answers")
     assert [one.processed for one in hanging.minutes] == [1, 1]
+
+
+def test_the_end_waits_for_the_last_metrics_but_not_for_long() -> None:
+    asked, go_on = threading.Event(), threading.Event()
+
+    class Slow(Shelf):
+        def put(self, one: Minute) -> None:
+            asked.set()
+            assert go_on.wait(20)
+            super().put(one)
+
+    slow = Slow()
+    desk = Desk(sink=slow)
+    desk.work(1.0)
+    desk.reporter.report(patience_s=0.01)
+    assert slow.minutes == []
+    assert asked.wait(20)
+    threading.Timer(0.05, go_on.set).start()
+    desk.work(2.0)
+    desk.reporter.report(patience_s=20.0)
+    assert len(slow.minutes) == 2
 
 
 def test_a_minute_stands_where_most_of_it_was() -> None:

@@ -8,14 +8,17 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from sluice_worker import supervisor
+from sluice_worker import settings, supervisor
+from sluice_worker.supervisor import FIRST_PAUSE_S, LOOK_S, SOUND_AFTER_S
 from tests.worker.surroundings.endpoints import Agent, serving
 from tests.worker.surroundings.handlers import STATUS
 from tests.worker.surroundings.processes import Running, running
@@ -74,6 +77,8 @@ def worker(sqs: Sqs, tmp_path: Path) -> Any:
 
 
 TWO = ("--processes", "2", "--max-concurrency", "1")
+UNHURRIED = ("--grace-s", "4")
+"""For work that has to be finished on a machine with other things to do."""
 PROTECTED, RELEASED = {"ProtectionEnabled": True, "ExpiresInMinutes": 2}, {"ProtectionEnabled": False}
 FLEET = ("--cluster", "c", "--service", "s", "--metrics", "none", "--protection-idle-s", "0.5")
 
@@ -102,17 +107,75 @@ def test_processes_that_die_in_their_work_are_started_anew_and_their_messages_co
         one.go()
         assert killed not in one.await_notes("done", 2).values()
         until(lambda: sqs.left() == 0, "both are deleted")
+        until(lambda: agent.states[-1] == RELEASED, "an idle task is not protected")
         one.tell(signal.SIGINT)
         assert one.await_end() == 0
-    assert agent.states[-1] == RELEASED
     assert "Traceback" not in one.log
 
 
-def test_the_busy_flags_stand_behind_no_lock_that_a_killed_process_could_keep() -> None:
+@dataclass
+class Stillborn:
+    """A process that has ended as soon as it is started."""
+
+    exitcode: int = 1
+    started: int = 0
+
+    def start(self) -> None:
+        self.started += 1
+
+    def is_alive(self) -> bool:
+        return False
+
+
+@pytest.fixture
+def family(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """One whose processes the test makes, on the clock `family.now`."""
+    one: Any = supervisor._Family(settings({"queues": ["http://h/q"], "processes": 2}), print)
+    one.now = 1000.0
+    one.births = []
+
+    def born(**_: object) -> Stillborn:
+        one.births.append(one.now)
+        return Stillborn()
+
+    monkeypatch.setattr(one._context, "Process", born, raising=False)
+    monkeypatch.setattr(supervisor, "time", SimpleNamespace(monotonic=lambda: one.now))
+    return one
+
+
+def test_a_process_that_fails_to_start_is_tried_again_after_pauses_that_double_up_to_a_minute(
+    family: Any,
+) -> None:
+    for _ in range(round(350 / LOOK_S)):
+        family._look_after(0, family._children[0])
+        family.now += LOOK_S
+    pauses = [later - sooner for sooner, later in itertools.pairwise(family.births)]
+    assert pauses == [LOOK_S + pause_s for pause_s in (1, 2, 4, 8, 16, 32, 60, 60, 60, 60)][: len(pauses)]
+    assert len(pauses) > 8
+
+
+def test_a_process_that_dies_after_long_service_is_started_anew_as_soon_as_the_first_time(
+    family: Any,
+) -> None:
+    child = family._children[0]
+    for _ in range(5):
+        family._look_after(0, child)
+        family.now += SOUND_AFTER_S
+        family._look_after(0, child)  # found dead
+        assert child.start_at == family.now + FIRST_PAUSE_S
+        family.now += FIRST_PAUSE_S
+
+
+def test_a_dead_process_counts_as_idle_before_it_is_started_anew(family: Any) -> None:
+    family._look_after(0, family._children[0])
+    family._busy[0] = 1
+    family._look_after(0, family._children[0])
+    assert list(family._busy) == [0, 0]
+
+
+def test_the_busy_flags_stand_behind_no_lock_that_a_killed_process_could_keep(family: Any) -> None:
     """A lock shared by processes and held by a dead one would stop the parent for good."""
-    family = supervisor._Family(supervisor.Settings(queues=("http://h/q",), processes=3), print)
     assert not hasattr(family._busy, "get_lock")
-    assert list(family._busy) == [0, 0, 0]
 
 
 # ---- Signals -----------------------------------------------------------------------------------------------
@@ -121,7 +184,7 @@ def test_the_busy_flags_stand_behind_no_lock_that_a_killed_process_could_keep() 
 def test_sigterm_to_the_parent_drains_every_process_under_one_protection(worker: Any, sqs: Sqs) -> None:
     agent = Agent()
     sqs.send("a", "b")
-    with serving(agent) as uri, worker("until_allowed", *TWO, *FLEET, ECS_AGENT_URI=uri) as one:
+    with serving(agent) as uri, worker("until_allowed", *TWO, *UNHURRIED, *FLEET, ECS_AGENT_URI=uri) as one:
         pids = began_in_two_processes(one)
         assert one.process.pid not in pids
         until(lambda: PROTECTED in agent.states, "the task is protected")
@@ -157,7 +220,7 @@ def test_a_second_sigint_ends_at_once(worker: Any, sqs: Sqs) -> None:
 
 def test_processes_whose_parent_was_killed_drain_by_themselves(worker: Any, sqs: Sqs) -> None:
     sqs.send("a", "b")
-    with worker("until_allowed", *TWO) as one:
+    with worker("until_allowed", *TWO, *UNHURRIED) as one:
         began_in_two_processes(one)
         one.tell(signal.SIGKILL)
         one.await_log("the parent process is gone")
