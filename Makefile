@@ -83,7 +83,7 @@ bench-worker: setup ## The worker beside a bare boto3 loop and Celery (ratios), 
 	@.venv/bin/python benchmarks/worker_memory.py
 
 .PHONY: check
-check: setup lint coverage test ## The gate: lint, types, templates, the core's coverage, then the tests
+check: setup lint coverage test ## The gate: lint, types, templates, the cores' coverage, then the tests
 
 .PHONY: lint
 lint: setup ## ruff, mypy --strict, sam validate --lint on both templates
@@ -94,8 +94,8 @@ lint: setup ## ruff, mypy --strict, sam validate --lint on both templates
 
 .PHONY: coverage
 coverage: setup ## Every branch of the decisions is tested, by the decisions' own tests
-	@$(OFFLINE) .venv/bin/pytest -q tests/core tests/usecases --cov --cov-report=term-missing:skip-covered \
-		--cov-fail-under=100
+	@$(OFFLINE) .venv/bin/pytest -q tests/core tests/usecases tests/worker/core --cov \
+		--cov-report=term-missing:skip-covered --cov-fail-under=100
 
 .PHONY: format
 format: setup ## Let ruff format the code and mend what it can

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import ast
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 LAYER = ROOT / "layers/sluice/sluice"
+WORKER = ROOT / "sluice_worker"
 PURE_LIBRARY = {"__future__", "collections", "dataclasses", "datetime", "enum", "math"}
+# A worker's buffer is typed over its messages; its back-off is spread by their ids.
+PURE_LIBRARY_OF_THE_WORKER = PURE_LIBRARY | {"bisect", "typing", "zlib"}
 
 
 def _imports(path: Path) -> Iterator[str]:
@@ -42,6 +50,31 @@ def test_the_core_imports_only_the_core_and_pure_parts_of_the_standard_library()
             assert allowed, f"{path.relative_to(ROOT)} imports {module}"
 
 
+def test_the_workers_core_imports_only_itself_the_layers_model_and_pure_parts_of_the_standard_library() -> (
+    None
+):
+    for path in _files(WORKER / "core"):
+        for module in _imports(path):
+            inward = module.startswith("sluice_worker.core.") or module == "sluice.core.model"
+            allowed = inward or module.split(".")[0] in PURE_LIBRARY_OF_THE_WORKER
+            assert allowed, f"{path.relative_to(ROOT)} imports {module}"
+
+
+@pytest.mark.parametrize("core", [LAYER / "core", WORKER / "core"], ids=["layer", "worker"])
+@pytest.mark.parametrize("module", ["boto3", "logging", "os", "random", "threading", "time"])
+def test_lint_refuses_a_core_that_is_not_pure(core: Path, module: str) -> None:
+    lint = [sys.executable, "-m", "ruff", "check", "--no-cache", "--select", "TID251"]
+    refused = subprocess.run(
+        [*lint, "--stdin-filename", str(core / "model.py"), "-"],
+        input=f"import {module}\n",
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (refused.returncode, "TID251" in refused.stdout) == (1, True), refused.stdout + refused.stderr
+
+
 def test_adapters_know_the_core_and_the_ports_but_no_use_case() -> None:
     allowed = ("sluice.core", "sluice.aws", "sluice.ports", "sluice.errors", "sluice.config")
     for path in _files(LAYER / "aws"):
@@ -63,20 +96,58 @@ def test_what_ships_to_lambda_imports_nothing_of_what_does_not() -> None:
         assert not stays_home, f"{path.relative_to(ROOT)} imports {stays_home}"
 
 
+def test_the_worker_knows_nothing_of_the_simulator_the_command_or_their_cloud() -> None:
+    for path in _files(WORKER):
+        for module in _imports(path):
+            outward = module.startswith("sluice_") and not module.startswith("sluice_worker")
+            assert not outward, f"{path.relative_to(ROOT)} imports {module}"
+            assert module.split(".")[0] != "moto", f"{path.relative_to(ROOT)} imports {module}"
+
+
+def test_the_workers_parts_reach_aws_through_ports_alone() -> None:
+    for path in _files(WORKER):
+        if path.parent.name == "aws" or path.name == "wiring.py":
+            continue
+        for module in _imports(path):
+            outward = module.startswith(("sluice.aws", "sluice_worker.aws", "boto", "urllib3"))
+            assert not outward, f"{path.relative_to(ROOT)} imports {module}"
+
+
+def _reading_the_environment(folder: Path) -> list[str]:
+    return [
+        path.relative_to(folder).as_posix()
+        for path in _files(folder)
+        if re.search(r"\b(environb?|getenv)\b", path.read_text(encoding="utf-8"))
+    ]
+
+
 def test_only_wiring_reads_the_environment() -> None:
-    readers = [path.name for path in _files(LAYER) if "os.environ" in path.read_text(encoding="utf-8")]
-    assert readers == ["wiring.py"]
+    assert _reading_the_environment(LAYER) == ["wiring.py"]
+
+
+def test_of_the_worker_only_wiring_and_the_instance_metadata_read_the_environment() -> None:
+    assert _reading_the_environment(WORKER) == ["aws/metadata.py", "wiring.py"]
+
+
+def _catching_everything(folder: Path) -> list[str]:
+    return [
+        path.name
+        for path in _files(folder)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ExceptHandler)
+        and (
+            node.type is None
+            or {"Exception", "BaseException"} & {*re.findall(r"\w+", ast.unparse(node.type))}
+        )
+    ]
 
 
 def test_only_one_broad_except_stands_in_the_layer() -> None:
-    broad = [
-        path.name
-        for path in _files(LAYER)
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.ExceptHandler)
-        and (node.type is None or getattr(node.type, "id", "") in ("Exception", "BaseException"))
-    ]
-    assert broad == ["isolation.py"]
+    assert _catching_everything(LAYER) == ["isolation.py"]
+
+
+def test_the_worker_catches_everything_only_around_handlers_and_where_a_thread_begins() -> None:
+    assert {*_catching_everything(WORKER)} == {"handler.py", "processor.py", "threads.py"}
 
 
 def test_importing_a_handler_makes_no_client() -> None:

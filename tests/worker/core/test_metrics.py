@@ -2,7 +2,7 @@ from collections.abc import Mapping
 
 from sluice.core.model import MSG_PROCESSING_DURATION
 from sluice_worker.core.metrics import MSG_WAIT_DURATION, Series, series
-from sluice_worker.core.minute import Tally
+from sluice_worker.core.minute import Minute, Tally
 from sluice_worker.core.model import Outcome
 from tests.builders import GROUP
 
@@ -47,3 +47,10 @@ def test_waits_are_published_only_where_they_are_asked_for() -> None:
     assert published(tally) == []
     tally.began(7.0)
     assert published(tally, with_wait=True) == [said(MSG_WAIT_DURATION, {7.0: 1})]
+
+
+def test_an_outcome_that_nothing_had_is_no_series() -> None:
+    minute = Minute(
+        began_at=0, length_s=60, durations_s={Outcome.SUCCESS: {}, Outcome.FAILURE: {}}, waits_s={}, kept=0
+    )
+    assert list(series(minute, FLEET, with_wait=True)) == []
