@@ -16,12 +16,16 @@ from typing import Any
 import pytest
 from moto.autoscaling.responses import AutoScalingResponse
 from moto.core.responses import TYPE_RESPONSE, BaseResponse, EmptyResult
+from moto.ecs.responses import EC2ContainerServiceResponse
 from moto.server import ThreadedMotoServer
 
 HOST = "127.0.0.1"
 LIMIT_S = 60.0
 """No condition takes so long; whoever waits longer has failed."""
-LIFECYCLE = ("complete_lifecycle_action", "record_lifecycle_action_heartbeat")
+UNKNOWN_TO_MOTO = {
+    AutoScalingResponse: ("complete_lifecycle_action", "record_lifecycle_action_heartbeat"),
+    EC2ContainerServiceResponse: ("update_task_protection",),
+}
 TOKEN = "a session's token"
 
 
@@ -75,7 +79,7 @@ def embedded_aws() -> Iterator[EmbeddedAws]:
     """An empty account on a free port, groups that exist for whoever names them."""
     heard = Heard()
     with pytest.MonkeyPatch.context() as patch:
-        knows_lifecycle(patch)
+        know_what_workers_ask(patch)
         patch.setattr(AutoScalingResponse, "set_instance_protection", lambda _: EmptyResult())
         patch.setattr(BaseResponse, "call_action", _listening(BaseResponse.call_action, heard))
         server = ThreadedMotoServer(ip_address=HOST, port=0, verbose=False)
@@ -86,10 +90,11 @@ def embedded_aws() -> Iterator[EmbeddedAws]:
             server.stop()
 
 
-def knows_lifecycle(patch: pytest.MonkeyPatch) -> None:
-    """Let moto answer the two calls of a lifecycle hook, which it does not have."""
-    for operation in LIFECYCLE:
-        patch.setattr(AutoScalingResponse, operation, lambda _: EmptyResult(), raising=False)
+def know_what_workers_ask(patch: pytest.MonkeyPatch) -> None:
+    """Let moto answer the calls of a lifecycle hook and of task protection, which it does not have."""
+    for service, operations in UNKNOWN_TO_MOTO.items():
+        for operation in operations:
+            patch.setattr(service, operation, lambda _: EmptyResult(), raising=False)
 
 
 def _listening(
@@ -141,13 +146,14 @@ class Agent:
 
 
 @contextmanager
-def agent() -> Iterator[Agent]:
-    """An agent that does what it is told."""
+def agent(passed_on: Callable[[dict[str, Any]], object] = bool) -> Iterator[Agent]:
+    """An agent that passes on what it is told."""
     one = Agent(Heard())
 
     def answer(method: str, path: str, _: Mapping[str, str], body: str) -> tuple[int, str]:
         if (method, path) != ("PUT", "/task-protection/v1/state"):
             return 404, ""
+        passed_on(json.loads(body))
         one.heard.add(json.loads(body))
         return 200, json.dumps({"protection": json.loads(body)})
 

@@ -121,6 +121,19 @@ class Account:
             ]
         return sorted(found, key=lambda point: (sorted(point.dimensions), point.at))
 
+    def samples(self, metric: str) -> list[Point]:
+        """Every sample as it was put, several at one time too; moto's statistics mix more dimensions in."""
+        data = cloudwatch_backends[ACCOUNT_ID][REGION].metric_data
+        return [
+            Point(
+                dimensions={dimension.name: dimension.value for dimension in datum.dimensions},
+                at=datum.timestamp.replace(tzinfo=UTC),
+                value=datum.value,
+            )
+            for datum in data
+            if datum.name == metric
+        ]
+
     def group_target(self) -> float:
         """The target that the group's policy holds."""
         return float(self._group_policy()["TargetTrackingConfiguration"]["TargetValue"])

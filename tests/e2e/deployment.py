@@ -136,9 +136,9 @@ class Deployment:
         }
         return str(names[logical_id])
 
-    def credentials(self, function: DeployedFunction) -> dict[str, str]:
-        """What Lambda would hand to the function: a session of its role."""
-        session = self.server.aws("sts", "AssumeRole", RoleArn=function.role_arn, RoleSessionName="function")[
+    def credentials(self, role_arn: str, session_name: str = "function") -> dict[str, str]:
+        """What Lambda hands to a function, ECS to a task and EC2 to an instance: a session of its role."""
+        session = self.server.aws("sts", "AssumeRole", RoleArn=role_arn, RoleSessionName=session_name)[
             "Credentials"
         ]
         return {

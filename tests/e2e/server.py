@@ -24,6 +24,7 @@ from sluice_sim.template import stack_id
 from tests.e2e.authorization import CODES, Gate
 from tests.e2e.cloudformation.calls import Aws
 from tests.e2e.cloudformation.stack import Deployed
+from tests.surroundings import know_what_workers_ask
 
 HOST = "127.0.0.1"
 PUT_SCALING_POLICY = ApplicationAutoscalingBackend.put_scaling_policy
@@ -48,6 +49,7 @@ def served() -> Iterator[Server]:
             "MOTO_ECS_SERVICE_RUNNING", "1"
         )  # a new service's one task runs, or its rollout never ends
         patch.setattr(ApplicationAutoscalingBackend, "put_scaling_policy", _put_again)
+        know_what_workers_ask(patch)
         gate = Gate()
         # Every service of AWS knows them; moto warns of a code that a service's model does not list.
         patch.setattr(errors, "COMMON_ERROR_CODES", [*errors.COMMON_ERROR_CODES, *CODES])

@@ -51,7 +51,7 @@ class Standing:
     def running(self, logical_id: str, runtime: Path, log: Path) -> AbstractContextManager[RunningFunction]:
         """A function with a session of its role; ended with the context."""
         function = self.function(logical_id)
-        credentials = self.deployment.credentials(function)
+        credentials = self.deployment.credentials(function.role_arn)
         return emulated(function, runtime, self.deployment.server.endpoint, credentials, log)
 
     def current(self) -> Standing:

@@ -1,7 +1,7 @@
 """What IAM is asked when a call is made: the action, each resource, the condition keys AWS gives a value.
 
-Owns the table of the operations our functions call. Refuses an operation that is not in it: a call nobody
-looked at is a permission nobody looked at.
+Owns the table of the operations that our functions and workers call. Refuses an operation that is not in it:
+a call nobody looked at is a permission nobody looked at.
 """
 
 from __future__ import annotations
@@ -21,7 +21,11 @@ Tags = Mapping[str, Mapping[str, str]]
 
 IAM_PREFIXES = {"monitoring": "cloudwatch"}
 """Where the name a request is signed with is not the prefix of its actions."""
-AUTHORIZED_AS = {"sqs:SendMessageBatch": "sqs:SendMessage"}
+AUTHORIZED_AS = {
+    "sqs:ChangeMessageVisibilityBatch": "sqs:ChangeMessageVisibility",
+    "sqs:DeleteMessageBatch": "sqs:DeleteMessage",
+    "sqs:SendMessageBatch": "sqs:SendMessage",
+}
 """Operations that have no action of their own."""
 HERE = {"Partition": "aws", "Region": REGION, "Account": ACCOUNT_ID}
 
@@ -60,6 +64,11 @@ def _services(parameters: Parameters) -> list[dict[str, str]]:
     return [{"ClusterName": parameters["cluster"], "ServiceName": name} for name in names]
 
 
+def _tasks(parameters: Parameters) -> list[dict[str, str]]:
+    arns = [task.rsplit("/", 2) for task in parameters["tasks"]]
+    return [{"ClusterName": cluster, "TaskId": task_id} for _, cluster, task_id in arns]
+
+
 def _scalable_target(parameters: Parameters) -> list[dict[str, str]]:
     return [{"ResourceId": opaque_id(parameters["ResourceId"])}]
 
@@ -71,11 +80,18 @@ def _parameter(parameters: Parameters) -> list[dict[str, str]]:
 
 RESOURCES: Mapping[str, Callable[[Parameters], list[dict[str, str]]]] = {
     "application-autoscaling:PutScalingPolicy": _scalable_target,
+    "autoscaling:CompleteLifecycleAction": _group,
     "autoscaling:PutScalingPolicy": _group,
+    "autoscaling:RecordLifecycleActionHeartbeat": _group,
     "autoscaling:SetDesiredCapacity": _group,
+    "autoscaling:SetInstanceProtection": _group,
     "ecs:DescribeServices": _services,
     "ecs:UpdateService": _services,
+    "ecs:UpdateTaskProtection": _tasks,
+    "sqs:ChangeMessageVisibility": _queue,
+    "sqs:DeleteMessage": _queue,
     "sqs:GetQueueAttributes": _queue,
+    "sqs:ReceiveMessage": _queue,
     "sqs:SendMessage": _queue,
     "ssm:GetParameter": _parameter,
     "ssm:GetParametersByPath": _parameter,

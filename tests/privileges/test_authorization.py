@@ -42,6 +42,30 @@ SERVICE = "service/workers/queue-proc"
             [("sqs:SendMessage", "arn:aws:sqs:us-east-1:210987654321:other.fifo")],
         ),
         (
+            "sqs",
+            "DeleteMessageBatch",
+            {"QueueUrl": QUEUE_URL, "Entries": []},
+            [("sqs:DeleteMessage", arn("sqs", "transcription"))],
+        ),
+        (
+            "sqs",
+            "ChangeMessageVisibilityBatch",
+            {"QueueUrl": QUEUE_URL, "Entries": []},
+            [("sqs:ChangeMessageVisibility", arn("sqs", "transcription"))],
+        ),
+        (
+            "ecs",
+            "UpdateTaskProtection",
+            {"cluster": "workers", "tasks": [arn("ecs", "task/workers/1f2e3d")]},
+            [("ecs:UpdateTaskProtection", arn("ecs", "task/workers/1f2e3d"))],
+        ),
+        (
+            "autoscaling",
+            "SetInstanceProtection",
+            {"AutoScalingGroupName": "transcription", "InstanceIds": ["i-1"]},
+            [("autoscaling:SetInstanceProtection", GROUP_ARN)],
+        ),
+        (
             "autoscaling",
             "SetDesiredCapacity",
             {"AutoScalingGroupName": "transcription", "DesiredCapacity": 1},

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pytest
@@ -27,9 +27,19 @@ def variables(fleet: str, **parameters: str) -> dict[str, str]:
     """The environment that the template gives to a worker, the image's own variables included."""
     stack = example_fleet(fleet, **parameters)
     if fleet == "asg":
-        return dict(line.split("=", 1) for line in unit(stack)["Service.Environment"])
-    given = {variable["Name"]: str(variable["Value"]) for variable in container(stack)["Environment"]}
-    return {**image_variables(), **given}
+        return on_an_instance(user_data(stack))
+    return in_a_container(container(stack)["Environment"])
+
+
+def on_an_instance(user_data: str) -> dict[str, str]:
+    """The variables of the unit that the user data leaves."""
+    return dict(line.split("=", 1) for line in taken_apart(unit_in(user_data))["Service.Environment"])
+
+
+def in_a_container(environment: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """The variables of a task's container, whatever the case of `Name` and `Value`."""
+    pairs = [{key.lower(): str(text) for key, text in variable.items()} for variable in environment]
+    return {**image_variables(), **{pair["name"]: pair["value"] for pair in pairs}}
 
 
 def container(stack: ResolvedStack) -> dict[str, Any]:
@@ -44,17 +54,22 @@ def user_data(stack: ResolvedStack) -> str:
     return script
 
 
-def unit_text(stack: ResolvedStack) -> str:
+def unit_in(user_data: str) -> str:
     """The unit that the user data leaves on an instance."""
-    [found] = re.findall(r"<<'UNIT'\n(.*)^UNIT$", user_data(stack), re.DOTALL | re.MULTILINE)
+    [found] = re.findall(r"<<'UNIT'\n(.*)^UNIT$", user_data, re.DOTALL | re.MULTILINE)
     return str(found)
 
 
 def unit(stack: ResolvedStack) -> Unit:
-    """The same, taken apart; a key may stand several times, which is why no configparser reads it."""
+    """The same of a template, taken apart."""
+    return taken_apart(unit_in(user_data(stack)))
+
+
+def taken_apart(text: str) -> Unit:
+    """A unit's keys and values; a key may stand several times, which is why no configparser reads it."""
     found: Unit = {}
     section = ""
-    for line in unit_text(stack).splitlines():
+    for line in text.splitlines():
         if line.startswith("["):
             section = line.strip("[]")
         elif line and not line.startswith("#"):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -86,8 +88,8 @@ def test_an_instance_is_waited_for_before_it_goes(fleet: ResolvedStack) -> None:
     assert hook["LifecycleTransition"] == "autoscaling:EC2_INSTANCE_TERMINATING"
     assert hook["DefaultResult"] == "CONTINUE"
     assert fleet_workers.variables("asg")["SLUICE_WORKER_LIFECYCLE_HOOK"] == hook["LifecycleHookName"]
-    # A draining worker asks for more time once a minute.
-    assert hook["HeartbeatTimeout"] > 2 * 60
+    settings, _ = fleet_workers.understood(fleet_workers.variables("asg"))
+    assert hook["HeartbeatTimeout"] > settings.grace_s  # even if it never asks for more time
 
 
 def test_an_instance_is_closed_to_the_network_and_to_its_metadata(fleet: ResolvedStack) -> None:
@@ -166,7 +168,7 @@ def test_an_instance_tries_until_it_has_the_worker_from_the_one_wheel(
 
 def test_the_unit_is_one_that_systemd_understands(fleet: ResolvedStack, tmp_path: Path) -> None:
     """What it names has to be there for that: the interpreter and the folder of an instance are not."""
-    text = fleet_workers.unit_text(fleet)
+    text = fleet_workers.unit_in(fleet_workers.user_data(fleet))
     [command] = fleet_workers.unit(fleet)["Service.ExecStart"]
     text = text.replace(command.split()[0], "/bin/sh")
     if shutil.which("systemd-analyze") is None:
@@ -265,6 +267,20 @@ def test_a_worker_leaves_no_protection_behind(ended: tuple[EmbeddedAws, RunningW
     protected = [asked["ProtectedFromScaleIn"] for asked in aws.of("SetInstanceProtection")]
     assert [str(one).lower() for one in protected] == ["true", "false"]
     assert {tuple(asked["InstanceIds"]) for asked in aws.of("SetInstanceProtection")} == {(INSTANCE,)}
+
+
+def test_the_commands_name_the_wheel_that_is_built() -> None:
+    version = tomllib.loads((stacks.ROOT / "pyproject.toml").read_text())["project"]["version"]
+    for page in ("README.md", stacks.EXAMPLES["asg"]):
+        named = set(re.findall(r"[\w.-]+-py3-none-any\.whl", (stacks.ROOT / page).read_text()))
+        assert named == {f"sluice-{version}-py3-none-any.whl"}
+
+
+@pytest.mark.parametrize("uri", ["s3://bucket/sluice-0.1.0-py3-none-any.whl", "bucket/worker.whl", "bucket/"])
+def test_a_wheel_is_named_as_it_was_built_and_without_a_scheme(uri: str) -> None:
+    allowed = stacks.template(stacks.EXAMPLES["asg"])["Parameters"]["WorkerWheel"]["AllowedPattern"]
+    assert re.match(allowed, uri) is None
+    assert re.match(allowed, stacks.WORKER["asg"]["WorkerWheel"])
 
 
 def test_the_example_asks_for_its_network() -> None:

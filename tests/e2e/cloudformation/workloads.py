@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sluice_sim.account import ACCOUNT_ID, REGION
 from tests.e2e.cloudformation.calls import Aws, tag_map, text
 from tests.e2e.cloudformation.kinds import Kind, Made, Properties, without
 
@@ -16,7 +17,9 @@ class Queue:
             aws("sqs", "SetQueueAttributes", QueueUrl=old.ref, Attributes=attributes)
             return old
         tags = tag_map(properties.get("Tags", []))
-        url = aws("sqs", "CreateQueue", QueueName=wanted, Attributes=attributes, tags=tags)["QueueUrl"]
+        aws("sqs", "CreateQueue", QueueName=wanted, Attributes=attributes, tags=tags)
+        # As AWS writes it: a server on this machine would name its own port.
+        url = f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT_ID}/{wanted}"
         answer = aws("sqs", "GetQueueAttributes", QueueUrl=url, AttributeNames=["QueueArn"])
         return Made(ref=url, attributes={"Arn": answer["Attributes"]["QueueArn"], "QueueName": wanted})
 
