@@ -245,6 +245,6 @@ def _of_processes(summary: Summary) -> list[tuple[str, object]]:
     mean = "" if processes.mean_s is None else f", {processes.mean_s:.3g} s on average (wall clock)"
     return [
         ("processed twice", summary.processed_twice),
-        ("worker processes", f"{processes.started} started, all ended"),
+        ("worker processes", f"{processes.started} started, {processes.failed or 'none'} failed"),
         ("processing times published", f"{processes.published}{mean}"),
     ]

@@ -127,7 +127,7 @@ class ProcessCrew:
         self._record = folder / "record"
         self._record.touch()
         self._read_to = 0
-        self._processed = 0
+        self._processed = self._failed = 0
         self._workers: list[WorkerProcess] = []
         self._environment = _environment(endpoint, self._record)
         self._options = options(assignment, endpoint, aws.pace)
@@ -153,7 +153,10 @@ class ProcessCrew:
         self._look()
         count, total_s = self._published()
         return Processes(
-            started=len(self._workers), published=count, mean_s=total_s / count if count else None
+            started=len(self._workers),
+            failed=self._failed,
+            published=count,
+            mean_s=total_s / count if count else None,
         )
 
     def kill(self) -> None:
@@ -185,6 +188,7 @@ class ProcessCrew:
             trouble = worker.look()
             if trouble is None:
                 continue
+            self._failed += 1
             if not self._processed:
                 raise CannotWorkError(f"no message was processed, and {trouble}")
             self.assignment.on_trouble(trouble)
@@ -230,16 +234,17 @@ def visibility_s(scenario: Scenario, pace: float) -> int:
 
 
 def _environment(endpoint: str, record: Path) -> dict[str, str]:
-    """As the caller's, without anything that could lead to another account or tell a worker otherwise."""
+    """As the caller's, without what could lead to another account, or tell a worker otherwise."""
     kept = {
-        name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SLUICE_WORKER_"))
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("AWS_", "SLUICE_WORKER_")) and not name.lower().endswith("_proxy")
     }
     return {
         **kept,
         **ENVIRONMENT,
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_EC2_METADATA_SERVICE_ENDPOINT": endpoint,
-        "NO_PROXY": urlsplit(endpoint).hostname or "",
         handler.RECORD: str(record),
     }
 

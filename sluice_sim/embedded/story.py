@@ -125,6 +125,8 @@ class Processes:
     """What worker processes came to, where the work was done by such."""
 
     started: int
+    failed: int
+    """Processes that ended unbidden, or not in order when told to."""
     published: int
     """Processing times that they published as MsgProcessingDuration."""
     mean_s: float | None
@@ -132,7 +134,12 @@ class Processes:
 
     def as_json(self) -> dict[str, object]:
         """A part of the summary."""
-        return {"started": self.started, "durations_published": self.published, "mean_wall_s": self.mean_s}
+        return {
+            "started": self.started,
+            "failed": self.failed,
+            "durations_published": self.published,
+            "mean_wall_s": self.mean_s,
+        }
 
 
 @dataclass(slots=True, kw_only=True)

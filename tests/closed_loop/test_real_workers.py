@@ -88,6 +88,7 @@ def test_processes_take_a_workload_from_zero_to_its_end_and_back(started: list[i
     assert summary.decisions == {"bootstrap": 1, "shutdown": 1}
     assert summary.processes is not None
     assert summary.processes.started == len(started) == summary.peak_instances
+    assert summary.processes.failed == 0
     # Every processing time reached CloudWatch, under the dimensions a retune would read.
     assert summary.processes.published == 6
     assert summary.processes.mean_s is not None
@@ -210,6 +211,8 @@ def test_a_worker_that_dies_among_others_that_work_is_told_and_the_play_goes_on(
     assert told[0] == ("a-message", 30)
     assert "was ended by SIGTERM" in told[1]
     assert len(told) == 2
+    told_at_the_end = one.go_home()
+    assert (told_at_the_end.started, told_at_the_end.failed) == (1, 1)
 
 
 def test_all_lengths_of_time_are_shortened_alike(
@@ -421,7 +424,7 @@ def test_the_command_says_what_is_shortened_and_what_the_processes_came_to(
 ) -> None:
     told = Summary(
         name="transcription", minimum=0, sent=84, processed=84, processed_twice=1,
-        processes=Processes(started=5, published=84, mean_s=2.004),
+        processes=Processes(started=5, failed=0, published=84, mean_s=2.004),
     )  # fmt: skip
     monkeypatch.setattr(real, "play", lambda *_, **__: [Story(summary=told, minutes=())])
     shown = CliRunner().invoke(main, ["demo", "--real-workers"])
@@ -430,11 +433,16 @@ def test_the_command_says_what_is_shortened_and_what_the_processes_came_to(
     assert "a message takes 2 s in place of 60 s, a boot 4 s in place of 120 s" in shown.output
     assert "the idle window 10 s in place of 300 s" in shown.output
     assert re.search(r"processed twice +│ 1 ", shown.output)
-    assert re.search(r"worker processes +│ 5 started, all ended", shown.output)
+    assert re.search(r"worker processes +│ 5 started, none failed", shown.output)
     as_json = CliRunner().invoke(main, ["demo", "--real-workers", "--json"])
     (workload,) = json.loads(as_json.output.splitlines()[-1])["workloads"]
     assert workload["processed_twice"] == 1
-    assert workload["processes"] == {"started": 5, "durations_published": 84, "mean_wall_s": 2.004}
+    assert workload["processes"] == {
+        "started": 5,
+        "failed": 0,
+        "durations_published": 84,
+        "mean_wall_s": 2.004,
+    }
 
 
 def test_workers_that_cannot_work_end_the_command_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
