@@ -52,7 +52,7 @@ HANDLERS: dict[str, Callable[[Any], Any]] = {
 
 
 def worker(url: str, connections: int, handler: Callable[[Any], Any]) -> None:
-    """The worker: half of the connections receive, half delete."""
+    """The worker: of four connections three receive and help the fourth to delete."""
     from sluice_worker import run, settings
 
     naps = handler in (nap, nap_awaited)
@@ -60,8 +60,8 @@ def worker(url: str, connections: int, handler: Callable[[Any], Any]) -> None:
         settings(
             {
                 "queues": [url],
-                "min_pollers": connections // 2,
-                "max_pollers": connections // 2,
+                "min_pollers": connections * 3 // 4,
+                "max_pollers": connections * 3 // 4,
                 "min_concurrency": 32 if naps else 1,
                 "max_concurrency": 32 if naps else 1,
                 "report_s": 3600,

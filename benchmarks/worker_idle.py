@@ -25,12 +25,12 @@ SETTLES_S = 5.0
 
 
 @click.command()
-@click.option("--pollers", default=2, show_default=True, help="Fewest and most threads that receive.")
+@click.option("--pollers", default=3, show_default=True, help="Fewest and most threads that receive.")
 @click.option("--watch-s", default=60.0, show_default=True, help="Seconds to watch it.")
 def main(pollers: int, watch_s: float) -> None:
     """Count its requests."""
     with stub(latency_s=LATENCY_S, empty=True) as sqs:
-        contender = Contender("worker", sqs.queue_url, 2 * pollers, "nothing")
+        contender = Contender("worker", sqs.queue_url, 4 * pollers // 3, "nothing")
         time.sleep(SETTLES_S)
         cpu_before, before = contender.cpu_s(), sqs.counts()
         time.sleep(watch_s)

@@ -126,6 +126,10 @@ class Custody:
         """Keep it hidden no longer: it comes back by itself."""
         self._leave(message)
 
+    def help(self) -> bool:
+        """Tell SQS how up to ten messages ended, in the caller's thread; says whether any waited."""
+        return self._outbox.help()
+
     def deleted_late(self, message: Message) -> None:
         """Its handler came back with success after it was given up: spare another worker the work."""
         until = time.monotonic() + self._visibility_s

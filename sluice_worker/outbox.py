@@ -88,6 +88,16 @@ class Outbox:
             self._open += 1
             self._enter(entry, time.monotonic())
 
+    def help(self) -> bool:
+        """Tell one batch that is due, in the caller's thread; says whether there was one."""
+        with self._changed:
+            lot, _ = self._due(time.monotonic())
+            if lot is None:
+                return False
+            batch = self._batch(lot)
+        self._tell(batch)
+        return True
+
     def hurry(self) -> None:
         """From now on nothing lingers."""
         with self._changed:
@@ -134,12 +144,15 @@ class Outbox:
                 self._enter(heapq.heappop(self._later)[2], now)
             lot, pause_s = self._due(now)
             if lot is not None:
-                batch = [lot.entries.popleft()[1] for _ in range(min(BATCH, len(lot.entries)))]
-                if lot.entries:
-                    self._changed.notify()
-                return batch
+                return self._batch(lot)
             self._changed.wait(pause_s)
         return None
+
+    def _batch(self, lot: _Lot) -> list[Entry]:
+        batch = [lot.entries.popleft()[1] for _ in range(min(BATCH, len(lot.entries)))]
+        if lot.entries:
+            self._changed.notify()
+        return batch
 
     def _due(self, now: float) -> tuple[_Lot | None, float]:
         """The lot to tell now, or how long to wait for one.

@@ -22,6 +22,8 @@ from sluice_worker.core.sizing import Range
 
 _QUEUE = re.compile(r"^(?P<url>https?://[^=\s]+/[^=:\s]+)(?:=(?P<priority>[^:=]*))?(?::(?P<weight>[^:=]*))?$")
 
+POLLERS_FOR_A_COURIER = 3
+
 
 class Sink(StrEnum):
     """Where the metrics go."""
@@ -219,6 +221,16 @@ class Settings(BaseModel):
     def pollers(self) -> Range:
         """Threads that receive."""
         return Range(min=max(self.min_pollers, len(self.queues)), max=self.max_pollers)
+
+    @property
+    def couriers(self) -> int:
+        """Threads that do nothing but tell SQS what became of messages; pollers help them."""
+        return -(-self.max_pollers // POLLERS_FOR_A_COURIER)
+
+    @property
+    def connections(self) -> int:
+        """Most requests to SQS at a time; the reading of depths is one."""
+        return self.max_pollers + self.couriers + 1
 
     @property
     def slots(self) -> Range:

@@ -19,7 +19,7 @@ from sluice_worker.aws.task import AGENT_VARIABLE, TaskProtection
 from sluice_worker.handler import Handler
 from sluice_worker.ports import MetricSink, Notices, Protection
 from sluice_worker.settings import Settings, Sink
-from sluice_worker.worker import COURIERS, Worker
+from sluice_worker.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +50,8 @@ def check(settings: Settings) -> None:
 
 def worker(settings: Settings, handler: Handler) -> Worker:
     """A worker that consumes SQS."""
-    connections = settings.max_pollers + COURIERS + 1
-    return Worker(settings, handler, sqs.SqsQueues(sqs.client(connections=connections)), _sink(settings))
+    queues = sqs.SqsQueues(sqs.client(connections=settings.connections))
+    return Worker(settings, handler, queues, _sink(settings))
 
 
 def _sink(settings: Settings) -> MetricSink | None:

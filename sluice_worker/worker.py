@@ -26,7 +26,6 @@ from sluice_worker.settings import Settings
 
 log = logging.getLogger(__name__)
 
-COURIERS = 4
 MOST_UNTOLD = 1000
 """Messages whose end SQS has not taken yet; beyond what is buffered and runs, no more are received."""
 LOOK_S = 0.25
@@ -60,7 +59,7 @@ class Worker:
             MessageBuffer(settings.limits, aged_after_s=settings.starving_after_s),
             lambda: 0 if self._custody.full else self._processor.reach(),
         )
-        self._outbox = Outbox(queues, linger_s=settings.delete_linger_s, couriers=COURIERS)
+        self._outbox = Outbox(queues, linger_s=settings.delete_linger_s, couriers=settings.couriers)
         self._custody = Custody(
             queues,
             self._intake,

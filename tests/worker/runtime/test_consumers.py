@@ -93,6 +93,23 @@ def waits(sqs: InMemorySqs) -> list[int]:
     return [call.seconds[0] for call in sqs.made("receive")]
 
 
+# ---- beside receiving --------------------------------------------------------------------------------------
+
+
+def test_a_poller_tells_what_has_ended_before_it_receives_more(sqs: InMemorySqs) -> None:
+    with_no_courier = Outbox(sqs, linger_s=3600.0, couriers=0)
+    group = Group(sqs, with_no_courier, [WORK], Range(min=1, max=1))
+    sqs.send(WORK.url, *map(str, range(10)))
+    for message in parts.received(sqs):
+        group.custody.succeeded(message)
+    group.consumers.start()
+    eventually(lambda: len(sqs.calls) >= 3, "the poller does something, and more")
+    group.end()
+    assert [call.operation for call in sqs.calls[:3]] == ["receive", "delete", "receive"]
+    assert sqs.bodies(WORK.url) == []
+    eventually(lambda: group.consumers.alive == 0, "the poller ends")
+
+
 # ---- how many ----------------------------------------------------------------------------------------------
 
 

@@ -111,6 +111,16 @@ def test_fewer_than_ten_go_once_the_first_has_lingered(
     assert call.at - began_at >= 0.2
 
 
+def test_whoever_helps_tells_one_batch_that_is_due(sqs: InMemorySqs, opened: Callable[..., Outbox]) -> None:
+    outbox, told = opened(linger_s=LINGERING_S, couriers=0), Told()
+    assert not outbox.help()
+    add(outbox, deletes(work(sqs, 13), told))
+    assert outbox.help()
+    assert len(told.done) == 10
+    assert not outbox.help()
+    assert outbox.open == 3
+
+
 def test_nothing_lingers_in_a_hurry(sqs: InMemorySqs, opened: Callable[..., Outbox]) -> None:
     outbox, told = opened(linger_s=LINGERING_S), Told()
     add(outbox, deletes(work(sqs, 3), told))
