@@ -5,22 +5,22 @@ Owns names, defaults, bounds and the words of refusals. Refuses what contradicts
 
 from __future__ import annotations
 
-import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
+from sluice.config import EcsName, GroupName, Namespace
 from sluice.core.model import AutoScalingGroup, EcsService, Fleet
 from sluice.errors import DocumentError, Problem
 from sluice.problems import problem
 from sluice_worker.core.failure import FailurePolicy
 from sluice_worker.core.model import LONGEST_HOLD_S, Priority, Queue
 from sluice_worker.core.sizing import Range
-
-_QUEUE = re.compile(r"^(?P<url>https?://[^=\s]+/[^=:\s]+)(?:=(?P<priority>[^:=]*))?(?::(?P<weight>[^:=]*))?$")
+from sluice_worker.naming import parse_queue
 
 POLLERS_FOR_A_COURIER = 3
 
@@ -33,27 +33,8 @@ class Sink(StrEnum):
     NONE = "none"
 
 
-def parse_queue(text: object) -> object:
-    """URL[=high|medium|low][:weight] as a Queue; whatever is not text passes through."""
-    if not isinstance(text, str):
-        return text
-    found = _QUEUE.match(text)
-    if found is None:
-        raise ValueError("write URL[=high|medium|low][:weight], with the queue's whole URL")
-    priority, weight = found["priority"], found["weight"]
-    if priority is not None and priority not in list(Priority):
-        raise ValueError(f"priority {priority!r} is none of {', '.join(Priority)}")
-    try:
-        weighs = 1.0 if weight is None else float(weight)
-    except ValueError:
-        raise ValueError(f"weight {weight!r} is not a number") from None
-    if not 0 < weighs <= 1000:
-        raise ValueError(f"weight {weight} is not within 0 (excluded) and 1000")
-    return Queue(url=found["url"], priority=Priority(priority or Priority.MEDIUM), weight=weighs)
-
-
 QueueSetting = Annotated[Queue, BeforeValidator(parse_queue)]
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0, le=LONGEST_HOLD_S)]
 Count = Annotated[int, Field(ge=1, le=1000)]
 
 
@@ -65,8 +46,8 @@ class Settings(BaseModel):
     queues: tuple[QueueSetting, ...] = Field(
         min_length=1,
         max_length=20,
-        description="URL[=high|medium|low][:weight] of a queue to consume; repeatable, in the environment "
-        "separated by spaces.",
+        description="URL[=high|medium|low][:weight] of a queue to consume, medium and 1 where not given; "
+        "once for each, in the variable separated by spaces.",
     )
     processes: int = Field(
         1, ge=1, le=256, description="Worker processes; more than 1 for handlers that compute."
@@ -75,90 +56,87 @@ class Settings(BaseModel):
     min_concurrency: Count = Field(1, description="Fewest messages worked on at a time, per process.")
     max_concurrency: Count = Field(10, description="Most messages worked on at a time, per process.")
     min_pollers: int = Field(
-        0, ge=0, le=1000, description="Fewest threads that receive; 0, and at least: one for each queue."
+        0, ge=0, le=1000, description="Fewest threads that receive, but one for each queue at least."
     )
     max_pollers: Count = Field(10, description="Most threads that receive.")
     buffer_high: Count = Field(200, description="Most messages of high priority held before they are begun.")
     buffer_medium: Count = Field(200, description="The same for medium priority.")
     buffer_low: Count = Field(200, description="The same for low priority.")
     prefetch_s: Seconds = Field(
-        1.0, description="How far to receive ahead: messages that can be begun within so many seconds."
+        1.0, description="How far to receive ahead: as many messages as can be begun within this time."
     )
     interval_s: float = Field(
         5.0,
         gt=0,
         le=60,
-        description="Seconds in which pollers should receive what waits; how often depths are read.",
+        description="How often depths are read; there are pollers to receive what waits within this time.",
     )
     starving_after_s: float = Field(
-        60.0, gt=0, description="A queue not polled, or a message not begun for so many seconds goes first."
+        60.0, gt=0, description="A queue not polled or a message not begun for so long goes first."
     )
 
     visibility_s: int = Field(
         60,
         ge=2,
         le=LONGEST_HOLD_S,
-        description="Seconds a received message stays hidden from others; renewed at half while it is held.",
+        description="How long a received message is hidden from others; renewed at half while it is held.",
     )
     max_processing_s: float = Field(
         3600.0, gt=0, le=LONGEST_HOLD_S, description="Deadline of a handler, unless it extends it."
     )
     backoff_s: Seconds = Field(
-        10.0, description="Seconds a failed message is hidden, doubled with each receipt."
+        10.0, description="How long a failed message is hidden, doubled with each receipt."
     )
-    max_backoff_s: float = Field(900.0, ge=0, le=LONGEST_HOLD_S, description="The longest of these.")
+    max_backoff_s: float = Field(900.0, ge=0, le=LONGEST_HOLD_S, description="The longest that it is hidden.")
     max_attempts: int | None = Field(
-        None, ge=1, description="Receipts after which a failed message goes to --dead-letter-queue."
+        None, ge=1, description="Receipts after which a failed message goes to the dead-letter queue."
     )
     dead_letter_queue: str | None = Field(
         None,
         pattern=r"^https?://\S+/\S+$",
-        description="URL of the queue for messages that are rejected or failed --max-attempts times; "
-        "without it the queue's own redrive policy has them.",
+        description="URL of the queue for messages that are rejected or failed too often; without it the "
+        "queue's own redrive policy has them.",
     )
     delete_linger_s: float = Field(
-        0.2, ge=0, le=10, description="Seconds a finished message waits for nine others to be deleted with."
+        0.2, ge=0, le=10, description="How long a finished message waits for nine others to be deleted with."
     )
 
-    auto_scaling_group: str | None = Field(
-        None, description="Name of the group that the instance belongs to."
+    auto_scaling_group: GroupName | None = Field(
+        None, description="Name of the Auto Scaling group that the instance belongs to."
     )
     lifecycle_hook: str | None = Field(
-        None, description="Its termination hook, which is completed after a drain."
+        None, min_length=1, description="Name of its termination hook, which is completed after a drain."
     )
-    cluster: str | None = Field(None, description="Short name of the ECS cluster.")
-    service: str | None = Field(None, description="Short name of the ECS service that the task belongs to.")
-    protect: bool = Field(True, description="Protect a busy instance or task from scale-in.")
+    cluster: EcsName | None = Field(None, description="Name of the ECS cluster, not its ARN.")
+    service: EcsName | None = Field(None, description="Name of the ECS service that the task belongs to.")
+    protect: bool = Field(True, description="Protect a busy instance or task when its fleet shrinks.")
     protection_idle_s: Seconds = Field(
-        10.0, description="Seconds without a message before protection is given up."
+        10.0, description="How long without a message before protection is given up."
     )
-    grace_s: float = Field(
-        100.0, ge=0, description="Seconds to finish what runs once told to go; then it is handed back."
+    grace_s: Seconds = Field(
+        100.0, description="How long to finish what runs once told to go; the rest is handed back."
     )
 
     metrics: Sink | None = Field(
         None,
-        description="Where metrics go: cloudwatch, emf (the log) or none. [default: cloudwatch with a fleet]",
+        description="Where metrics go; emf is the log. [default: cloudwatch with a fleet, else none]",
     )
-    namespace: str = Field(
-        "Sluice",
-        pattern=r"^[a-zA-Z0-9_.#/-]{1,200}$",
-        description="CloudWatch namespace of the metrics.",
-    )
+    namespace: Namespace = Field("Sluice", description="CloudWatch namespace of the metrics.")
     promise_s: float | None = Field(
         None,
         gt=0,
-        description="Acceptable seconds from a message's sending to its start; its share is reported.",
+        allow_inf_nan=False,
+        description="Acceptable time from a message's sending to its start; the share within it is reported.",
     )
     publish_wait: bool = Field(
         False, description="Publish MsgWaitDuration too, at the price of a custom metric."
     )
-    report_s: float = Field(60.0, ge=1, le=3600, description="Seconds between two reports.")
+    report_s: float = Field(60.0, ge=1, le=3600, description="Time between two reports.")
     worker_id: str = Field(
         default_factory=socket.gethostname,
         min_length=1,
         max_length=255,
-        description="Who reports.",
+        description="Who reports. [default: the host's name]",
     )
 
     @model_validator(mode="after")
@@ -198,8 +176,16 @@ class Settings(BaseModel):
                 "max_attempts needs dead_letter_queue; without it the queue's redrive policy counts",
             ),
             (
+                self.dead_letter_queue in urls,
+                "dead_letter_queue is one of the queues: what is rejected would come back for ever",
+            ),
+            (
                 self.metrics in (Sink.CLOUDWATCH, Sink.EMF) and self.fleet is None,
                 "metrics need a fleet: give auto_scaling_group, or cluster and service",
+            ),
+            (
+                self.publish_wait and self.sink is Sink.NONE,
+                "publish_wait needs metrics: give auto_scaling_group, or cluster and service",
             ),
         ]
 
@@ -262,13 +248,21 @@ def settings(given: Mapping[str, Any]) -> Settings:
     try:
         return Settings(**given)
     except ValidationError as refused:
-        problems = [_named(problem(error)) for error in refused.errors(include_url=False)]
+        problems = list(_named(refused.errors(include_url=False)))
         raise DocumentError("the worker's setting", problems) from refused
 
 
-def _named(found: Problem) -> Problem:
-    """What contradicts itself has no place of its own."""
-    way_out = found.way_out.removeprefix("value error, ")
-    if found.path == "document":
-        return Problem(path="together", value="", way_out=way_out)
-    return Problem(path=found.path, value=found.value, way_out=way_out)
+def _named(errors: Iterable[ErrorDetails]) -> Iterator[Problem]:
+    """The problems in the settings' words: a contradiction has no place of its own."""
+    for error in errors:
+        found = problem(error)
+        if found.path == "document":
+            yield Problem(path="together", value="", way_out=_said(found))
+        elif found.path != "queues" or error["type"] not in ("missing", "too_short"):
+            yield Problem(path=found.path, value=found.value, way_out=_said(found))
+        elif error["type"] == "missing" or not error["input"]:  # else each queue given is wrong, and told
+            yield Problem(path="queues", value=(), way_out="give at least one")
+
+
+def _said(found: Problem) -> str:
+    return found.way_out.removeprefix("value error, ")

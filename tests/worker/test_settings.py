@@ -1,0 +1,287 @@
+import math
+import socket
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sluice.core.model import AutoScalingGroup, EcsService
+from sluice.errors import DocumentError
+from sluice_worker.core.failure import FailurePolicy
+from sluice_worker.core.model import Priority, Queue
+from sluice_worker.core.sizing import Range
+from sluice_worker.settings import Settings, Sink, settings
+from tests.builders import queue_url
+
+URL = queue_url("uploads")
+DEAD = queue_url("dead")
+
+
+def told(*queues: str, **given: Any) -> Settings:
+    return settings({"queues": queues or (URL,), **given})
+
+
+def refused(*queues: str, **given: Any) -> list[str]:
+    """Everything that is wrong, one sentence each."""
+    with pytest.raises(DocumentError) as error:
+        told(*queues, **given)
+    return [str(problem) for problem in error.value.problems]
+
+
+class TestQueues:
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            (URL, Queue(url=URL)),
+            (f"{URL}=high", Queue(url=URL, priority=Priority.HIGH)),
+            (f"{URL}=low:0.5", Queue(url=URL, priority=Priority.LOW, weight=0.5)),
+            (f"{URL}:3", Queue(url=URL, weight=3)),
+            (f"{URL}.fifo=medium:1000", Queue(url=f"{URL}.fifo", weight=1000)),
+            ("http://aws:5000/123456789012/q", Queue(url="http://aws:5000/123456789012/q")),
+            ("http://aws:5000/123456789012/q:2", Queue(url="http://aws:5000/123456789012/q", weight=2)),
+            (
+                "http://localhost:4566/queue/eu-west-1/000000000000/q-1_b=high:7",
+                Queue(
+                    url="http://localhost:4566/queue/eu-west-1/000000000000/q-1_b",
+                    priority=Priority.HIGH,
+                    weight=7,
+                ),
+            ),
+        ],
+    )
+    def test_a_queue_is_a_url_with_a_priority_and_a_weight_if_given(self, text: str, expected: Queue) -> None:
+        assert told(text).queues == (expected,)
+
+    @given(
+        st.sampled_from(["https://sqs.eu-west-1.amazonaws.com/1/", "http://h:1/", "http://[::1]:4566/x/"]),
+        st.from_regex(r"[a-zA-Z0-9_-]{1,75}(\.fifo)?", fullmatch=True),
+        st.sampled_from(Priority),
+        st.floats(min_value=0.001, max_value=1000),
+    )
+    def test_what_is_written_is_read(self, base: str, name: str, priority: Priority, weight: float) -> None:
+        [read] = told(f"{base}{name}={priority}:{weight}").queues
+        assert read == Queue(url=base + name, priority=priority, weight=weight)
+        assert read.name == name
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "",
+            "uploads",
+            "arn:aws:sqs:eu-west-1:123456789012:uploads",
+            "sqs.eu-west-1.amazonaws.com/123456789012/uploads",
+            "ftp://host/1/uploads",
+            "https://sqs.eu-west-1.amazonaws.com",
+            "https://sqs.eu-west-1.amazonaws.com/",
+            f"{URL}/",
+            f"{URL}=high=low",
+            f"{URL}:2=high",  # the wrong way round
+            f"{URL}:1:2",
+            f"{URL} =high",
+            f"{URL},{URL}2",
+            f"{URL} {URL}2",
+        ],
+    )
+    def test_what_is_no_queue_is_refused_with_what_to_write(self, text: str) -> None:
+        [said] = refused(text)
+        assert said.startswith("queues.0: ")
+        assert "write URL[=high|medium|low][:weight], with the queue's whole URL" in said
+
+    @pytest.mark.parametrize(
+        ("ending", "expected"),
+        [
+            ("=urgent", "priority 'urgent' is none of high, medium, low"),
+            ("=High", "priority 'High' is none of high, medium, low"),
+            ("=", "priority '' is none of high, medium, low"),
+            ("=high:", "weight '' is not a number"),
+            (":much", "weight 'much' is not a number"),
+            (":0", "weight 0 is not within 0 (excluded) and 1000"),
+            (":-1", "weight -1 is not within 0 (excluded) and 1000"),
+            (":1001", "weight 1001 is not within 0 (excluded) and 1000"),
+            (":nan", "weight nan is not within 0 (excluded) and 1000"),
+            (":inf", "weight inf is not within 0 (excluded) and 1000"),
+        ],
+    )
+    def test_a_wrong_priority_or_weight_is_named(self, ending: str, expected: str) -> None:
+        [said] = refused(URL + ending)
+        assert expected in said
+
+    def test_every_wrong_queue_is_told_at_its_place(self) -> None:
+        first, second = refused("one", URL, "three")
+        assert first.startswith("queues.0: 'one': ")
+        assert second.startswith("queues.2: 'three': ")
+
+    @pytest.mark.parametrize("given", [{}, {"queues": []}])
+    def test_no_queue_at_all_is_refused(self, given: dict[str, Any]) -> None:
+        with pytest.raises(DocumentError, match=r"queues: .*give at least one"):
+            settings(given)
+
+    def test_a_library_may_give_queues_ready_made(self) -> None:
+        queue = Queue(url=URL, priority=Priority.LOW, weight=2)
+        assert settings({"queues": [queue]}).queues == (queue,)
+
+    def test_what_is_neither_text_nor_a_queue_is_refused(self) -> None:
+        with pytest.raises(DocumentError, match=r"queues\.0: 7"):
+            settings({"queues": [7]})
+
+
+CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
+    ({"namespace": "AWS/SQS"}, "namespace begins with AWS/, which belongs to AWS"),
+    ({"queues": [URL, f"{URL}=high"]}, "the same queue is given twice: give each once"),
+    ({"min_concurrency": 20}, "min_concurrency 20 is more than max_concurrency 10"),
+    ({"min_pollers": 11}, "max_pollers 10 is fewer than 11"),
+    ({"queues": [f"{URL}{n}" for n in range(3)], "max_pollers": 2}, "max_pollers 2 is fewer than 3"),
+    (
+        {"auto_scaling_group": "g", "cluster": "c", "service": "s"},
+        "auto_scaling_group and cluster exclude each other",
+    ),
+    ({"cluster": "c"}, "cluster and service belong together"),
+    ({"service": "s"}, "cluster and service belong together"),
+    ({"lifecycle_hook": "drain"}, "lifecycle_hook needs auto_scaling_group"),
+    ({"max_attempts": 3}, "max_attempts needs dead_letter_queue"),
+    ({"metrics": "cloudwatch"}, "metrics need a fleet"),
+    ({"metrics": "emf"}, "metrics need a fleet"),
+    ({"publish_wait": True}, "publish_wait needs metrics"),
+    ({"dead_letter_queue": URL}, "dead_letter_queue is one of the queues"),
+]
+
+
+class TestContradictions:
+    @pytest.mark.parametrize(("given", "expected"), CONTRADICTIONS)
+    def test_what_contradicts_itself_is_refused_with_the_way_out(
+        self, given: dict[str, Any], expected: str
+    ) -> None:
+        with pytest.raises(DocumentError) as error:
+            settings({"queues": [URL], **given})
+        [problem] = error.value.problems
+        assert problem.path == "together"
+        assert problem.way_out.startswith(expected)
+
+    def test_all_contradictions_are_told_at_once(self) -> None:
+        [said] = refused(min_concurrency=20, cluster="c", lifecycle_hook="h", max_attempts=3)
+        for expected in ("min_concurrency 20", "cluster and service", "lifecycle_hook", "max_attempts"):
+            assert expected in said
+
+    def test_all_wrong_values_are_told_at_once(self) -> None:
+        said = refused("nonsense", grace_s="soon", visibility_s=1, processes=2.5, metrics="statsd", graze_s=1)
+        assert [sentence.split(":")[0] for sentence in said] == [
+            "queues.0",
+            "processes",
+            "visibility_s",
+            "grace_s",
+            "metrics",
+            "graze_s",
+        ]
+        assert "unknown key" in said[-1]
+
+    def test_as_many_pollers_as_queues_suffice(self) -> None:
+        assert told(*(f"{URL}{n}" for n in range(10))).pollers == Range(min=10, max=10)
+
+
+class TestValues:
+    @pytest.mark.parametrize("name", [name for name in Settings.model_fields if name.endswith("_s")])
+    @pytest.mark.parametrize("value", [math.nan, -math.inf, -1, "", "1 minute"])
+    def test_no_time_is_negative_or_nonsense(self, name: str, value: object) -> None:
+        [said] = refused(**{name: value})
+        assert said.startswith(f"{name}: ")
+
+    @pytest.mark.parametrize(
+        "name", [name for name in Settings.model_fields if name.endswith("_s") and name != "starving_after_s"]
+    )
+    def test_no_time_is_endless(self, name: str) -> None:
+        """But the rule against starvation may be off."""
+        [said] = refused(**{name: math.inf})
+        assert said.startswith(f"{name}: ")
+        assert told(starving_after_s=math.inf).starving_after_s == math.inf
+
+    @pytest.mark.parametrize(
+        ("given", "least", "most"),
+        [
+            ("processes", 1, 256),
+            ("min_pollers", 0, 10),
+            ("max_pollers", 1, 1000),
+            ("max_concurrency", 1, 1000),
+            ("buffer_high", 1, 1000),
+            ("buffer_medium", 1, 1000),
+            ("buffer_low", 1, 1000),
+            ("visibility_s", 2, 43_200),
+            ("interval_s", 0.1, 60),
+            ("max_processing_s", 0.1, 43_200),
+            ("max_backoff_s", 0, 43_200),
+            ("delete_linger_s", 0, 10),
+            ("grace_s", 0, 43_200),
+            ("report_s", 1, 3600),
+            ("prefetch_s", 0, 43_200),
+            ("protection_idle_s", 0, 43_200),
+        ],
+    )
+    def test_bounds_are_included_and_what_lies_beyond_is_refused(
+        self, given: str, least: float, most: float
+    ) -> None:
+        assert getattr(told(**{given: least}), given) == least
+        assert getattr(told(**{given: most}), given) == most
+        assert refused(**{given: least - 1})
+        assert refused(**{given: most + 1})
+
+    @pytest.mark.parametrize("name", ["auto_scaling_group", "cluster", "service", "worker_id"])
+    def test_an_empty_name_is_refused(self, name: str) -> None:
+        assert [said.split(":")[0] for said in refused(**{name: ""})] == [name]
+
+    @pytest.mark.parametrize("name", ["cluster", "service"])
+    def test_an_arn_is_no_short_name(self, name: str) -> None:
+        [said] = refused(**{"cluster": "c", "service": "s", name: "arn:aws:ecs:eu-west-1:123456789012:x/y"})
+        assert said.startswith(f"{name}: ")
+
+    @pytest.mark.parametrize("namespace", ["My Company: Workers/1", "Sluice"])
+    def test_every_namespace_that_a_workload_may_name_can_be_published_to(self, namespace: str) -> None:
+        assert told(namespace=namespace).namespace == namespace
+
+    @pytest.mark.parametrize("url", ["dead", "arn:aws:sqs:eu-west-1:123456789012:dead", "https://host"])
+    def test_dead_letters_have_a_url(self, url: str) -> None:
+        [said] = refused(dead_letter_queue=url)
+        assert said.startswith("dead_letter_queue: ")
+
+    def test_an_option_that_does_not_exist_is_refused(self) -> None:
+        [said] = refused(grace=30)
+        assert said == "grace: 30: unknown key: remove it, or check its spelling and place"
+
+
+class TestMeaning:
+    def test_the_defaults_alone_are_a_worker(self) -> None:
+        chosen = told()
+        assert chosen.pollers == Range(min=1, max=10)
+        assert chosen.slots == Range(min=1, max=10)
+        assert chosen.limits == dict.fromkeys(Priority, 200)
+        assert chosen.failure_policy == FailurePolicy()
+        assert (chosen.fleet, chosen.sink) == (None, Sink.NONE)
+        assert chosen.worker_id == socket.gethostname()
+
+    def test_limits_are_those_of_each_priority(self) -> None:
+        limits = told(buffer_high=1, buffer_medium=2, buffer_low=3).limits
+        assert limits == {Priority.HIGH: 1, Priority.MEDIUM: 2, Priority.LOW: 3}
+
+    def test_failures_follow_what_was_told(self) -> None:
+        chosen = told(backoff_s=1, max_backoff_s=2, max_attempts=3, dead_letter_queue=DEAD)
+        assert chosen.failure_policy == FailurePolicy(
+            backoff_s=1, max_backoff_s=2, max_attempts=3, dead_letters=True
+        )
+
+    @pytest.mark.parametrize(
+        ("given", "fleet"),
+        [
+            ({"auto_scaling_group": "transcription"}, AutoScalingGroup(name="transcription")),
+            ({"cluster": "c", "service": "s"}, EcsService(cluster="c", service="s")),
+        ],
+    )
+    def test_a_fleet_is_what_the_metrics_are_published_for(
+        self, given: dict[str, str], fleet: object
+    ) -> None:
+        assert told(**given).fleet == fleet
+        assert told(**given).sink is Sink.CLOUDWATCH
+        assert told(**given, metrics="emf").sink is Sink.EMF
+        assert told(**given, metrics="none").sink is Sink.NONE
+
+    def test_what_was_told_cannot_be_changed(self) -> None:
+        with pytest.raises(ValueError, match="frozen"):
+            told().grace_s = 1  # type: ignore[misc]
