@@ -32,6 +32,8 @@ LOOK_S = 0.25
 ADJUST_S = 1.0
 LAST_WORDS_S = 5.0
 """Kept of the grace for telling SQS what was handed back."""
+LEAST_WORDS_S = 1.0
+"""The same at the least, however short the grace: unheard, they would stay hidden from everybody."""
 LAST_REPORT_S = 5.0
 """The longest that the end waits for CloudWatch to take the last metrics."""
 
@@ -105,7 +107,10 @@ class Worker:
         return list(self._tally.history)
 
     def drain(self, why: str) -> None:
-        """Begin to end; `run` returns once that is done. Safe in a signal handler, and more than once."""
+        """Begin to end; `run` returns once that is done. From any thread, and more than once.
+
+        Not from a signal handler: that may have interrupted who holds the same lock.
+        """
         if not self._draining.is_set():
             self._why = why
             self._draining.set()
@@ -115,7 +120,8 @@ class Worker:
         self._outbox.start()
         self._custody.start()
         self._processor.start(self._intake)
-        self._consumers.start()
+        if not self._draining.is_set():  # told before it began
+            self._consumers.start()
         adjust_at, report_at = 0.0, time.monotonic() + self._settings.report_s
         while not self._draining.wait(LOOK_S):
             now = time.monotonic()
@@ -144,7 +150,7 @@ class Worker:
         if abandoned:
             log.warning("%d messages are handed back unfinished", len(abandoned))
             self._custody.hand_back(abandoned)
-        if not self._outbox.wait_empty(ends_at):
+        if not self._outbox.wait_empty(max(ends_at, time.monotonic() + LEAST_WORDS_S)):
             log.error("%d messages come back by themselves: SQS did not answer", self._outbox.open)
         self._custody.stop()
         self._outbox.stop()

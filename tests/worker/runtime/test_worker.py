@@ -1,0 +1,454 @@
+"""A whole worker on queues in memory: nothing lost, nothing twice, and a drain in order."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from sluice_worker import consumers, outbox, processor
+from sluice_worker import worker as module
+from sluice_worker.core import schedule
+from sluice_worker.core.model import Queue
+from sluice_worker.handler import Handler
+from sluice_worker.message import Message
+from sluice_worker.worker import Worker
+from tests.builders import queue_url
+from tests.worker.fakes import THROTTLED, Call, InMemorySqs
+from tests.worker.runtime import parts
+from tests.worker.runtime.parts import ORDERED, WORK
+from tests.worker.runtime.waiting import eventually
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything that is looked at every second is looked at all the time."""
+    monkeypatch.setattr(module, "LOOK_S", 0.01)
+    monkeypatch.setattr(module, "ADJUST_S", 0.02)
+    monkeypatch.setattr(module, "LEAST_WORDS_S", 0.2)
+    monkeypatch.setattr(consumers, "PATIENCE_S", 0.02)
+    monkeypatch.setattr(processor, "PATIENCE_S", 0.02)
+    monkeypatch.setattr(schedule, "FIRST_PAUSE_S", 0.02)
+    monkeypatch.setattr(outbox, "FIRST_PAUSE_S", 0.02)
+
+
+@pytest.fixture
+def sqs() -> InMemorySqs:
+    fake = InMemorySqs(longest_wait_s=0.05)
+    for name in ("work", "work.fifo", "dead"):
+        fake.create(name)
+    return fake
+
+
+class Running:
+    """A worker in a thread, as its process's main thread would run it."""
+
+    def __init__(self, sqs: InMemorySqs, handler: Handler, queues: tuple[Queue, ...], more: dict[str, Any]):
+        self.worker = Worker(parts.settings(*queues, **more), handler, sqs)
+        self.statuses: list[int] = []
+        self.thread = threading.Thread(target=lambda: self.statuses.append(self.worker.run()))
+
+    def start(self) -> None:
+        self.thread.start()
+
+    def drain(self, why: str = "the test is over") -> int:
+        self.worker.drain(why)
+        return self.status()
+
+    def status(self) -> int:
+        self.thread.join(30)
+        assert not self.thread.is_alive(), "the worker did not end"
+        return self.statuses[0]
+
+
+Start = Callable[..., Running]
+
+
+@pytest.fixture
+def start(sqs: InMemorySqs, capsys: pytest.CaptureFixture[str]) -> Iterator[Start]:
+    running: list[Running] = []
+
+    def begin(handler: Handler, *queues: Queue, started: bool = True, **more: Any) -> Running:
+        running.append(Running(sqs, handler, queues, more))
+        if started:
+            running[-1].start()
+        return running[-1]
+
+    yield begin
+    sqs.healed()
+    sqs.longest_wait_s = 0
+    for one in running:
+        if one.thread.ident is not None:
+            one.drain()
+
+
+class Record:
+    """A handler that remembers, and stays inside while it is closed."""
+
+    def __init__(self, *, opened: bool = True) -> None:
+        self.begun: list[str] = []
+        self.ended: list[str] = []
+        self.opened = threading.Event()
+        if opened:
+            self.opened.set()
+
+    def __call__(self, message: Message) -> None:
+        self.begun.append(message.body)
+        assert self.opened.wait(30)
+        self.ended.append(message.body)
+
+
+@pytest.fixture
+def closed() -> Iterator[Record]:
+    record = Record(opened=False)
+    yield record
+    record.opened.set()
+
+
+def numbered(count: int) -> list[str]:
+    return [str(number) for number in range(count)]
+
+
+# ---- work --------------------------------------------------------------------------------------------------
+
+
+def test_every_message_is_processed_once_and_deleted(sqs: InMemorySqs, start: Start) -> None:
+    record = Record()
+    sqs.send(WORK.url, *numbered(500))
+    running = start(record, min_concurrency=4)
+    eventually(lambda: sqs.bodies(WORK.url) == [], "the queue is worked off")
+    assert running.drain() == 0
+    assert sorted(record.ended, key=int) == numbered(500)
+    assert running.worker.processed == 500
+    assert not running.worker.busy
+
+
+def test_while_sqs_takes_no_deletes_messages_stay_hidden_and_are_deleted_in_the_end(
+    sqs: InMemorySqs, start: Start
+) -> None:
+    """For longer than their visibility: the heartbeat holds them, and nobody gets them twice."""
+    record = Record()
+    sqs.failing("delete")
+    sqs.send(WORK.url, *numbered(30))
+    running = start(record, visibility_s=2)
+    eventually(lambda: len(record.ended) == 30, "all are processed")
+    began_at = time.monotonic()
+    eventually(lambda: time.monotonic() - began_at > 2.5, "their first visibility is over")
+    assert sqs.visible(WORK.url) == []
+    sqs.healed()
+    eventually(lambda: sqs.bodies(WORK.url) == [], "all are deleted")
+    assert running.drain() == 0
+    assert sorted(record.begun, key=int) == numbered(30)
+
+
+def test_outages_of_everything_lose_nothing_and_repeat_nothing(sqs: InMemorySqs, start: Start) -> None:
+    begun: list[str] = []
+    permits = threading.Semaphore(0)
+
+    def handle(message: Message) -> None:
+        begun.append(message.body)
+        assert permits.acquire(timeout=30)
+
+    running = start(handle, min_concurrency=4)
+    for outage in range(3):
+        sqs.send(WORK.url, *(f"{outage}-{number}" for number in range(50)))
+        eventually(lambda outage=outage: len(begun) >= 50 * outage + 4, "every slot has a message")
+        sqs.failing("receive", "delete", "hide", "depth")
+        permits.release(50)
+        failed = len(sqs.calls)
+        eventually(lambda failed=failed: len(sqs.calls) > failed + 3, "calls fail")
+        sqs.healed()
+        eventually(lambda: sqs.bodies(WORK.url) == [], "the queue is worked off")
+    assert running.drain() == 0
+    assert max(Counter(begun).values()) == 1
+    assert len(begun) == 150
+
+
+def test_deletes_that_are_refused_one_by_one_are_all_done_in_the_end(sqs: InMemorySqs, start: Start) -> None:
+    dice = random.Random(7)
+    sqs.refusing["delete"] = lambda _: THROTTLED if dice.random() < 0.2 else None
+    record = Record()
+    sqs.send(WORK.url, *numbered(100))
+    running = start(record)
+    eventually(lambda: sqs.bodies(WORK.url) == [], "all are deleted")
+    assert running.drain() == 0
+    assert Counter(record.begun) == Counter(numbered(100))
+
+
+def test_no_more_is_received_than_can_be_held_while_sqs_takes_no_deletes(
+    sqs: InMemorySqs, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_UNTOLD", 50)
+    record = Record()
+    sqs.failing("delete")
+    sqs.send(WORK.url, *numbered(1000))
+    running = start(
+        record,
+        buffer_high=10,
+        buffer_medium=10,
+        buffer_low=10,
+        max_concurrency=4,
+        max_pollers=2,
+    )
+    most = 10 + 10 + 10 + 4 + 50 + 2 * 10  # what the pollers had asked for already comes on top
+    eventually(lambda: len(record.ended) >= 84, "as many as may be held are processed")
+    polls = len(sqs.made("receive"))
+    asked = len(sqs.made("delete"))
+    eventually(lambda: len(sqs.made("delete")) > asked + 10, "deletes are tried again and again")
+    assert len(record.ended) <= most
+    assert len(sqs.made("receive")) <= polls + 2
+    sqs.healed()
+    eventually(lambda: sqs.bodies(WORK.url) == [], "the rest is worked off")
+    assert running.drain() == 0
+    assert Counter(record.begun) == Counter(numbered(1000))
+
+
+def test_a_poison_message_ends_among_the_dead_letters(sqs: InMemorySqs, start: Start) -> None:
+    def fail(message: Message) -> None:
+        raise ValueError(f"no {message.receive_count}")
+
+    sqs.send(WORK.url, "poison")
+    start(fail, max_attempts=3, dead_letter_queue=queue_url("dead"), backoff_s=0)
+    eventually(lambda: sqs.bodies(WORK.url) == [], "it leaves its queue")
+    (dead,) = sqs.all(queue_url("dead"))
+    assert dead.attributes["SluiceWorkerFailure"] == "ValueError: no 3"
+
+
+def test_a_queues_own_redrive_takes_poison_where_the_worker_has_none(sqs: InMemorySqs, start: Start) -> None:
+    def fail(_: Message) -> None:
+        raise ValueError("no")
+
+    redriven = Queue(url=sqs.create("redriven", dead_letters=queue_url("dead"), most_receipts=3))
+    sqs.send(redriven.url, "poison")
+    start(fail, redriven, backoff_s=0)
+    eventually(lambda: sqs.bodies(queue_url("dead")) == ["poison"], "it is among the dead letters")
+    assert sqs.bodies(redriven.url) == []
+
+
+# ---- order -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_each_group_keeps_its_order_whatever_fails(sqs: InMemorySqs, start: Start, seed: int) -> None:
+    dice = random.Random(seed)
+    running_now: Counter[str] = Counter()
+    overlaps: list[str] = []
+    succeeded: defaultdict[str, list[int]] = defaultdict(list)
+
+    def handle(message: Message) -> None:
+        group, number = message.body.split("-")
+        running_now[group] += 1
+        if running_now[group] > 1 or int(number) > len(succeeded[group]):
+            overlaps.append(message.body)
+        fails = dice.random() < 0.2
+        if not fails:
+            succeeded[group].append(int(number))
+        running_now[group] -= 1
+        if fails:
+            raise ValueError("no")
+
+    def refuse(_: Message) -> Any:
+        return THROTTLED if dice.random() < 0.1 else None
+
+    sqs.refusing["delete"] = sqs.refusing["hide"] = refuse
+    for number in range(12):
+        for group in "abcde":
+            sqs.send(ORDERED.url, f"{group}-{number}", group=group)
+    running = start(handle, ORDERED, min_concurrency=4, backoff_s=0, max_pollers=3)
+    eventually(lambda: sqs.bodies(ORDERED.url) == [], "the queue is worked off")
+    assert running.drain() == 0
+    assert overlaps == []
+    assert dict(succeeded) == {group: list(range(12)) for group in "abcde"}
+
+
+def test_groups_run_side_by_side(sqs: InMemorySqs, start: Start) -> None:
+    together = threading.Barrier(3)
+    for group in "abc":
+        sqs.send(ORDERED.url, group, group=group)
+    start(lambda _: together.wait(20) and None, ORDERED, min_concurrency=3)
+    eventually(lambda: sqs.bodies(ORDERED.url) == [], "three run at once")
+
+
+# ---- handlers that hang ------------------------------------------------------------------------------------
+
+
+def test_a_worker_outlives_a_handler_that_hangs(sqs: InMemorySqs, start: Start, closed: Record) -> None:
+    done: list[str] = []
+
+    def handle(message: Message) -> None:
+        if message.body == "hangs":
+            closed(message)
+        done.append(message.body)
+
+    sqs.send(WORK.url, "hangs")
+    running = start(handle, max_processing_s=0.05, backoff_s=600)
+    eventually(lambda: closed.begun, "it hangs")
+    sqs.send(WORK.url, *numbered(20))
+    eventually(lambda: sqs.bodies(WORK.url) == ["hangs"], "everything else is done")
+    assert sorted(done, key=int) == numbered(20)
+    assert running.drain() == 0
+
+
+def test_too_many_handlers_that_hang_end_the_worker_with_1(
+    sqs: InMemorySqs, start: Start, closed: Record
+) -> None:
+    sqs.send(WORK.url, "a", "b")
+    running = start(closed, max_processing_s=0.05, max_concurrency=2, backoff_s=600)
+    assert running.status() == 1
+    assert sqs.bodies(WORK.url) == ["a", "b"]
+
+
+def test_coroutines_of_all_slots_share_one_loop(sqs: InMemorySqs, start: Start) -> None:
+    loops: set[int] = set()
+
+    async def handle(_: Message) -> None:
+        loops.add(id(asyncio.get_running_loop()))
+        await asyncio.sleep(0.001)
+
+    sqs.send(WORK.url, *numbered(50))
+    start(handle, min_concurrency=4)
+    eventually(lambda: sqs.bodies(WORK.url) == [], "the queue is worked off")
+    assert len(loops) == 1
+
+
+# ---- the drain ---------------------------------------------------------------------------------------------
+
+
+def test_a_drain_hands_back_what_was_not_begun_and_finishes_what_runs(
+    sqs: InMemorySqs, start: Start, closed: Record
+) -> None:
+    quick: list[str] = []
+
+    def handle(message: Message) -> None:
+        if len(quick) < 4:  # so quickly done that the worker reaches ahead
+            quick.append(message.body)
+        else:
+            closed(message)
+
+    sqs.send(WORK.url, *numbered(30))
+    running = start(handle, max_concurrency=2)
+    eventually(
+        lambda: len(closed.begun) == 2 and sqs.visible(WORK.url) == [], "two run and the rest waits here"
+    )
+    running.worker.drain("SIGTERM")
+    eventually(lambda: len(sqs.visible(WORK.url)) == 24, "what was not begun is visible again")
+    assert running.thread.is_alive()
+    closed.opened.set()
+    assert running.status() == 0
+    assert len(closed.ended) == 2
+    assert sorted(sqs.visible(WORK.url) + closed.ended + quick, key=int) == numbered(30)
+
+
+def test_a_drain_flushes_deletes_that_linger(sqs: InMemorySqs, start: Start) -> None:
+    record = Record()
+    sqs.send(WORK.url, *numbered(3))
+    running = start(record, delete_linger_s=10)
+    eventually(lambda: len(record.ended) == 3, "all are processed")
+    assert sqs.made("delete") == []
+    assert running.drain() == 0
+    assert sqs.bodies(WORK.url) == []
+
+
+def test_what_still_runs_at_the_end_of_the_grace_is_handed_back(
+    sqs: InMemorySqs, start: Start, closed: Record
+) -> None:
+    sqs.send(WORK.url, "long")
+    running = start(closed, grace_s=0.4)
+    eventually(lambda: closed.begun, "it runs")
+    assert running.drain() == 0
+    assert sqs.visible(WORK.url) == ["long"]
+
+
+def test_without_a_grace_everything_is_handed_back_at_once(
+    sqs: InMemorySqs, start: Start, closed: Record
+) -> None:
+    sqs.send(WORK.url, *numbered(5))
+    running = start(closed, grace_s=0.0)
+    eventually(lambda: closed.begun, "one runs")
+    assert running.drain() == 0
+    assert len(sqs.visible(WORK.url)) == 5
+
+
+def test_a_message_that_a_long_poll_brings_after_the_drain_began_is_handed_back(
+    sqs: InMemorySqs, start: Start
+) -> None:
+    record = Record()
+    sqs.longest_wait_s = 20
+    running = start(record)
+    eventually(lambda: any(call.seconds == (20,) for call in sqs.made("receive")), "a poll waits")
+    running.worker.drain("SIGTERM")
+    sqs.send(WORK.url, "too late")
+    eventually(lambda: sqs.made("hide"), "it is received all the same")
+    assert running.status() == 0
+    assert record.begun == []
+    assert sqs.visible(WORK.url) == ["too late"]
+
+
+def test_what_waits_behind_a_group_goes_back_too_and_in_order(
+    sqs: InMemorySqs, start: Start, closed: Record
+) -> None:
+    sqs.send(ORDERED.url, *numbered(5), group="g")
+    running = start(closed, ORDERED, min_concurrency=5)
+    eventually(lambda: closed.begun == ["0"], "the first runs")
+    running.worker.drain("SIGTERM")
+    eventually(lambda: sqs.visible(ORDERED.url) == ["1", "2", "3", "4"], "the others are handed back")
+    closed.opened.set()
+    assert running.status() == 0
+    assert closed.begun == ["0"]
+    assert sqs.bodies(ORDERED.url) == ["1", "2", "3", "4"]
+
+
+def test_a_drain_told_twice_is_one_drain(sqs: InMemorySqs, start: Start, closed: Record) -> None:
+    sqs.send(WORK.url, "work")
+    running = start(closed)
+    eventually(lambda: closed.begun, "it runs")
+    running.worker.drain("SIGTERM")
+    running.worker.drain("a Spot notice")
+    closed.opened.set()
+    assert running.drain("once more") == 0
+    assert sqs.bodies(WORK.url) == []
+
+
+def test_a_drain_told_before_the_start_begins_nothing(sqs: InMemorySqs, start: Start) -> None:
+    record = Record()
+    sqs.send(WORK.url, "work")
+    running = start(record, started=False)
+    running.worker.drain("SIGTERM")
+    running.start()
+    assert running.status() == 0
+    assert record.begun == []
+    assert sqs.made("receive") == []
+    assert sqs.visible(WORK.url) == ["work"]
+
+
+def test_a_drain_while_sqs_is_down_ends_with_the_grace(sqs: InMemorySqs, start: Start) -> None:
+    record = Record()
+    sqs.send(WORK.url, *numbered(3))
+    running = start(record, grace_s=0.5)
+    eventually(lambda: len(record.ended) == 3, "all are processed")
+    sqs.failing("receive", "delete", "hide", "depth")
+    assert running.drain() == 0
+
+
+def test_a_drain_waits_for_a_delete_under_way(sqs: InMemorySqs, start: Start) -> None:
+    asked, go_on = threading.Event(), threading.Event()
+
+    def hold(_: Call) -> None:
+        asked.set()
+        assert go_on.wait(20)
+
+    sqs.before["delete"] = hold
+    sqs.send(WORK.url, "work")
+    running = start(Record())
+    assert asked.wait(20)
+    running.worker.drain("SIGTERM")
+    assert running.worker.busy
+    go_on.set()
+    assert running.status() == 0
+    assert sqs.bodies(WORK.url) == []
