@@ -6,6 +6,7 @@ Owns the shape of requests and answers. Refuses to retry what a batch left undon
 
 from __future__ import annotations
 
+import re
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -31,6 +32,8 @@ USER_AGENT = f"sluice-worker Boto3/{boto3.__version__}"
 """Said in one piece: botocore puts its own together anew for each call, at a sixth of the call's CPU."""
 WHY = "SluiceWorkerFailure"
 WHY_LENGTH = 1000
+UNSENDABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters for which SQS refuses a message (documented)."""
 
 
 def client(*, connections: int) -> SQSClient:
@@ -114,7 +117,7 @@ class SqsQueues:
         attributes: dict[str, Any] = {
             name: _attribute(value) for name, value in list(message.attributes.items())[: MOST_ATTRIBUTES - 1]
         }
-        attributes[WHY] = _attribute(why[:WHY_LENGTH] or "no reason")
+        attributes[WHY] = _attribute(UNSENDABLE.sub("\ufffd", why[:WHY_LENGTH]) or "no reason")
         order: dict[str, Any] = {}
         if url.endswith(".fifo"):
             order = {

@@ -213,6 +213,33 @@ def test_burying_alone_does_not_take_the_message_out_of_its_queue(subject: Subje
     assert subject.port.depth(url) == Depth(visible=0, in_flight=1)
 
 
+def test_a_reason_that_sqs_would_refuse_is_made_fit_to_be_sent() -> None:
+    """Were it refused, the poison would come back for ever: errors carry colours, bytes and no words at all."""
+    with account.account():
+        port = SqsQueues(account.client("sqs"))
+        url, dead = account.create_queue("work"), account.create_queue("dead")
+        _send_to_sqs(url, "a", "b", "c")
+        poll = Poll(queue=Queue(url=url), max_messages=10, wait_s=0)
+        reasons = ["\x1b[31mred\x00\ud800\ufffe \u00e9\U0001f600\n", "", "x" * 5000]
+        for message, why in zip(port.receive(poll, VISIBILITY_S), reasons, strict=True):
+            port.bury(dead, message, why)
+        poll = Poll(queue=Queue(url=dead), max_messages=10, wait_s=0)
+        sent = {message.attributes[WHY] for message in port.receive(poll, VISIBILITY_S)}
+    red = "\ufffd[31mred\ufffd\ufffd\ufffd \u00e9\U0001f600\n"
+    assert sent == {red, "no reason", "x" * 1000}
+
+
+def test_a_message_with_ten_attributes_is_buried_with_nine_and_the_reason(subject: Subject) -> None:
+    """SQS takes ten."""
+    url, dead = subject.create("work"), subject.create("dead")
+    subject.send(url, "poison", attributes={f"a{number}": "x" for number in range(10)})
+    (message,) = subject.receive(url)
+    subject.port.bury(dead, message, "why")
+    (buried,) = subject.receive(dead)
+    assert buried.attributes[WHY] == "why"
+    assert len(buried.attributes) == 10
+
+
 # ---- FIFO --------------------------------------------------------------------------------------------------
 
 

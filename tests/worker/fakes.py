@@ -191,13 +191,13 @@ class InMemorySqs:
         return Depth(visible=visible, in_flight=everything - visible)
 
     def bury(self, url: str, message: Message, why: str) -> None:
-        """The reason joins the sender's attributes."""
+        """The reason joins the sender's attributes, of which there may be ten with it."""
         call = self._begin(Call("bury", url, (message.body,), at=self._clock()))
         self.send(
             url,
             message.body,
             group=message.group_id,
-            attributes={**message.attributes, "SluiceWorkerFailure": why},
+            attributes={**dict(list(message.attributes.items())[:9]), "SluiceWorkerFailure": why},
         )
         self._end(call)
 
