@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,11 @@ def test_each_service_of_compose_starts_once_the_one_before_it_can_be_used() -> 
     assert services["messages"]["depends_on"] == {"aws": {"condition": "service_healthy"}}
     assert services["worker"]["depends_on"] == {"messages": {"condition": "service_completed_successfully"}}
     assert services["aws"]["healthcheck"]["test"][0] == "CMD"
+
+
+def test_the_aws_of_compose_is_the_one_that_the_tests_know() -> None:
+    """An older one leaves out of its answers what the worker asks for."""
+    assert compose()["services"]["aws"]["image"] == f"motoserver/moto:{version('moto')}"
 
 
 def test_at_a_queue_of_ones_own_nothing_points_to_the_machines_aws() -> None:
