@@ -2,22 +2,62 @@
 
 from __future__ import annotations
 
+import difflib
+import logging
+import shlex
 import sys
-import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
-from typing import Any, Union, get_args, get_origin
+from typing import Any, get_args
 
 import click
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from sluice.errors import DocumentError, SluiceError
+from sluice.errors import DocumentError, Problem, SluiceError
 from sluice_worker.settings import Settings, settings
+
+log = logging.getLogger(__name__)
 
 PREFIX = "SLUICE_WORKER"
 NAMES = {"queues": "queue"}
 """Options that are not called as their field is."""
+METAVARS = {"queues": "QUEUE", "dead_letter_queue": "URL"}
+SECTIONS = {
+    "handler": "What to work on",
+    "min_concurrency": "How much at a time",
+    "visibility_s": "What becomes of a message",
+    "auto_scaling_group": "The fleet, and its end",
+    "metrics": "Reports",
+    "help": "Help",
+}
+"""Where a section of the help begins."""
+HELP = """Consume SQS queues with a function of yours.
+
+\b
+python -m sluice_worker --handler thumbnails.app:handle \\
+  --queue https://sqs.eu-west-1.amazonaws.com/123456789012/uploads=high
+
+Reports MsgProcessingDuration, protects a busy instance or task while its fleet shrinks, and drains on
+SIGTERM, a Spot notice or a lifecycle hook: what is not begun goes back to its queue, what runs may finish.
+"""
+
+
+class _Command(click.Command):
+    """A command whose help has sections."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options under their sections, in the order of the settings."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        title = ""
+        for parameter in self.get_params(ctx):
+            title = SECTIONS.get(parameter.name or "", title)
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                sections.setdefault(title, []).append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
 
 
 def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
@@ -30,38 +70,42 @@ def _option(name: str, field: FieldInfo) -> Callable[[Callable[..., None]], Call
     option = NAMES.get(name, name)
     said = option.replace("_", "-")
     flag = field.annotation is bool
-    default = None if field.default is PydanticUndefined else field.default
-    text = field.description or ""
-    if default is not None and default != "":
-        text += f" [default: {default}]"
-    more: dict[str, Any] = {"metavar": _metavar(field)}
-    if flag:
-        more = {}
-    if name == "queues":
-        more = {"metavar": "QUEUE", "multiple": True}
+    more: dict[str, Any] = {} if flag else {"metavar": _metavar(name, field), "multiple": name == "queues"}
     return click.option(
         f"--{said}/--no-{said}" if flag else f"--{said}",
         name,
         default=None,
         envvar=f"{PREFIX}_{option.upper()}",
-        help=text,
+        help=f"{field.description}{_default(said, field.default)}",
         **more,
     )
 
 
-def _metavar(field: FieldInfo) -> str:
-    kinds: set[object] = {field.annotation}
-    if get_origin(field.annotation) in (Union, types.UnionType):
-        kinds = set(get_args(field.annotation)) - {type(None)}
+def _default(said: str, default: object) -> str:
+    """What is in force where the option is not given; descriptions say it where it is no plain value."""
+    if default is None or default is PydanticUndefined:
+        return ""
+    if isinstance(default, bool):
+        default = said if default else f"no-{said}"
+    return f" [default: {default:g}]" if isinstance(default, float) else f" [default: {default}]"
+
+
+def _metavar(name: str, field: FieldInfo) -> str:
+    kinds = {field.annotation, *get_args(field.annotation)}
     for kind in kinds:
         if isinstance(kind, type) and issubclass(kind, StrEnum):
             return "|".join(kind)
-    return "TEXT" if kinds == {str} else "NUMBER"
+    if name in METAVARS:
+        return METAVARS[name]
+    return "SECONDS" if name.endswith("_s") else "NUMBER" if int in kinds else "NAME"
 
 
 @click.command(
+    cls=_Command,
+    help=HELP,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog=f"Each option is also a variable: --grace-s is {PREFIX}_GRACE_S.",
+    epilog=f"Each option is also a variable: --grace-s 30 is {PREFIX}_GRACE_S=30, --no-protect is "
+    f"{PREFIX}_PROTECT=no.",
 )
 @click.option(
     "--handler",
@@ -72,14 +116,13 @@ def _metavar(field: FieldInfo) -> str:
 )
 @_with_settings
 def main(handler: str, **given: Any) -> None:
-    """Consume SQS queues with a function of yours.
-
-    Reports MsgProcessingDuration, protects a busy instance or task from scale-in, and drains on SIGTERM, a
-    Spot notice or a lifecycle hook: what is not begun goes back to its queue, what runs may finish.
-    """
-    from sluice_worker.supervisor import configure_logging, run  # boto3 is not needed to print the help
+    """Parse, run, and end with the status."""
+    # boto3 is not needed to print the help.
+    from sluice_worker.supervisor import configure_logging, run
+    from sluice_worker.wiring import variables
 
     configure_logging()
+    _tell_strays(variables(f"{PREFIX}_"))
     try:
         chosen = settings({name: value for name, value in given.items() if value not in (None, ())})
         status = run(chosen, handler)
@@ -90,17 +133,28 @@ def main(handler: str, **given: Any) -> None:
     sys.exit(status)
 
 
+def _tell_strays(variables: Iterable[str]) -> None:
+    """Warn of a variable that is no setting: refusing it would refuse those that container engines add."""
+    known = [f"{PREFIX}_{NAMES.get(name, name).upper()}" for name in ("handler", *Settings.model_fields)]
+    for stray in sorted({*variables} - {*known}):
+        alike = difflib.get_close_matches(stray, known, n=1, cutoff=0.9)
+        log.warning("%s is no setting and does nothing%s", stray, f"; is it {alike[0]}?" if alike else "")
+
+
 class _Refused(click.ClickException):
     exit_code = 2
 
 
-def _lines(refused: DocumentError) -> list[str]:
-    lines = []
+def _lines(refused: DocumentError) -> Iterator[str]:
     for found in refused.problems:
-        head, *rest = found.path.split(".")
-        place = ".".join([NAMES.get(head, head), *rest])
         if found.path == "together":
-            lines.append(f"  {found.way_out}")
+            yield from (f"  {said}" for said in found.way_out.split("; "))
         else:
-            lines.append(f"  {place}: {found.value!r}: {found.way_out}")
-    return lines
+            yield f"  {_place(found)}: {found.way_out}"
+
+
+def _place(found: Problem) -> str:
+    """The option, and what was given with it."""
+    name = found.path.split(".")[0]
+    option = "--" + NAMES.get(name, name).replace("_", "-")
+    return f"{option} {shlex.quote(found.value)}" if isinstance(found.value, str) else option

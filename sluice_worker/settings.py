@@ -173,7 +173,7 @@ class Settings(BaseModel):
             ),
             (
                 self.max_attempts is not None and self.dead_letter_queue is None,
-                "max_attempts needs dead_letter_queue; without it the queue's redrive policy counts",
+                "max_attempts needs dead_letter_queue: without it the queue's redrive policy counts",
             ),
             (
                 self.dead_letter_queue in urls,

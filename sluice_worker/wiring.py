@@ -27,6 +27,11 @@ CONNECTING = "connecting to AWS (AWS_DEFAULT_REGION names the region)"
 WAY_OUT = "check its URL, the region, the credentials, and that their role may sqs:GetQueueAttributes on it"
 
 
+def variables(prefix: str) -> list[str]:
+    """The names of the environment's variables that begin so."""
+    return [name for name in os.environ if name.startswith(prefix)]
+
+
 def check(settings: Settings) -> None:
     """Read every queue once: ConfigError for those that could never be consumed; what may heal is told.
 
