@@ -214,7 +214,7 @@ def test_burying_alone_does_not_take_the_message_out_of_its_queue(subject: Subje
 
 
 def test_a_reason_that_sqs_would_refuse_is_made_fit_to_be_sent() -> None:
-    """Were it refused, the poison would come back for ever: errors carry colours, bytes and no words at all."""
+    """Were it refused, the poison would come back for ever: errors carry colours, bytes, or no words."""
     with account.account():
         port = SqsQueues(account.client("sqs"))
         url, dead = account.create_queue("work"), account.create_queue("dead")
