@@ -137,13 +137,17 @@ class Processor:
                     self._custody.let_go(message)
 
     def _goes_on(self, slot: Slot) -> bool:
-        with self._lock:
-            too_many = len(self._slots) > self._wanted
-            if slot.written_off or self._stopped or too_many:
-                self._slots.discard(slot)
-                self._lost.discard(slot)
-                return False
+        if not self._is_over(slot):  # for each message: not worth the lock
             return True
+        with self._lock:
+            if not self._is_over(slot):  # another one ended meanwhile
+                return True
+            self._slots.discard(slot)
+            self._lost.discard(slot)
+            return False
+
+    def _is_over(self, slot: Slot) -> bool:
+        return slot.written_off or self._stopped or len(self._slots) > self._wanted
 
     def _process(self, slot: Slot, message: Message) -> None:
         now = time.monotonic()

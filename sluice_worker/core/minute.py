@@ -6,7 +6,7 @@ Owns the counting. Refuses the clock and the network: moments are arguments, and
 from __future__ import annotations
 
 import math
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -90,6 +90,10 @@ def quantile(counts: Mapping[float, int], share: float) -> float | None:
     return None
 
 
+def _none_yet() -> dict[Outcome, Counter[float]]:
+    return defaultdict(Counter)
+
+
 @dataclass(slots=True)
 class Tally:
     """Counts as things happen; `close` makes a minute of them and begins the next."""
@@ -102,7 +106,7 @@ class Tally:
     mean_s: float | None = None
     """Exponentially weighted mean of the seconds of a message; None before the first."""
     history: deque[Minute] = field(default_factory=lambda: deque(maxlen=HISTORY))
-    _durations: dict[Outcome, Counter[float]] = field(default_factory=dict)
+    _durations: dict[Outcome, Counter[float]] = field(default_factory=_none_yet)
     _waits: Counter[float] = field(default_factory=Counter)
     _kept: int = 0
 
@@ -114,7 +118,7 @@ class Tally:
 
     def ended(self, outcome: Outcome, took_s: float) -> None:
         """A message ended."""
-        self._durations.setdefault(outcome, Counter())[rounded(took_s)] += 1
+        self._durations[outcome][rounded(took_s)] += 1
         if outcome is Outcome.SUCCESS:
             self.processed += 1
         else:
@@ -131,7 +135,7 @@ class Tally:
             kept=self._kept,
         )
         self.history.append(minute)
-        self.began_at, self._durations, self._waits, self._kept = now, {}, Counter(), 0
+        self.began_at, self._durations, self._waits, self._kept = now, _none_yet(), Counter(), 0
         return minute
 
     def recent_per_second(self, minutes: int) -> float:
