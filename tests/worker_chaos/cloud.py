@@ -1,0 +1,147 @@
+"""The account that the workers meet: a server in a process of its own, its queues, its faults.
+
+Owns the server's life, and what is asked of it by those who set the scene: no fault touches them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from tests.worker_chaos.faults import CONTROL, SETTER, Plan
+
+ROOT = Path(__file__).resolve().parents[2]
+REGION = "eu-west-1"
+BATCH = 10
+
+
+def environment(**more: str) -> dict[str, str]:
+    """For processes of the project; nothing in it reaches a real account."""
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SLUICE_"))},
+        "PYTHONPATH": f"{ROOT / 'layers/sluice'}:{ROOT}",
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": "WORKER",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        **more,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Depths:
+    """What a queue holds; exact."""
+
+    visible: int
+    in_flight: int
+
+    @property
+    def empty(self) -> bool:
+        """Whether it holds nothing at all."""
+        return not (self.visible or self.in_flight)
+
+
+class Cloud:
+    """A running server."""
+
+    def __init__(self, endpoint: str) -> None:
+        self.endpoint = endpoint
+        self._sqs = boto3.client(
+            "sqs",
+            endpoint_url=endpoint,
+            region_name=REGION,
+            aws_access_key_id=SETTER,
+            aws_secret_access_key="secret",
+            config=Config(max_pool_connections=4),
+        )
+
+    def create(self, name: str, *, dead_letters: str | None = None, most_receipts: int = 0) -> str:
+        """An empty queue; the answer is its URL."""
+        attributes = {"FifoQueue": "true"} if name.endswith(".fifo") else {}
+        if dead_letters is not None:
+            asked = self._sqs.get_queue_attributes(QueueUrl=dead_letters, AttributeNames=["QueueArn"])
+            policy = {
+                "deadLetterTargetArn": asked["Attributes"]["QueueArn"],
+                "maxReceiveCount": most_receipts,
+            }
+            attributes["RedrivePolicy"] = json.dumps(policy)
+        return str(self._sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"])
+
+    def send(self, url: str, orders: Sequence[Mapping[str, Any]]) -> None:
+        """In batches of ten, in their order."""
+        for first in range(0, len(orders), BATCH):
+            entries = [_entry(url, place, order) for place, order in enumerate(orders[first : first + BATCH])]
+            answer = self._sqs.send_message_batch(QueueUrl=url, Entries=entries)
+            assert not answer.get("Failed"), answer
+
+    def depths(self, url: str) -> Depths:
+        """Now."""
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        found = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+        return Depths(*(int(found[name]) for name in names))
+
+    def contents(self, url: str) -> list[dict[str, Any]]:
+        """Takes everything out of a queue, as ReceiveMessage tells it."""
+        taken: list[dict[str, Any]] = []
+        while found := self._sqs.receive_message(
+            QueueUrl=url,
+            MaxNumberOfMessages=BATCH,
+            VisibilityTimeout=3600,
+            MessageAttributeNames=["All"],
+        ).get("Messages"):
+            taken.extend(found)
+        return taken
+
+    def plan(self, plan: Plan) -> None:
+        """From now on these faults, counted from nothing."""
+        self._control("PUT", json.dumps(asdict(plan)).encode())
+
+    def done(self) -> dict[str, Any]:
+        """Requests of workers by operation, and faults by operation and kind."""
+        said: dict[str, Any] = json.loads(self._control("GET", None))
+        return said
+
+    def _control(self, method: str, body: bytes | None) -> bytes:
+        request = urllib.request.Request(f"{self.endpoint}{CONTROL}", data=body, method=method)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            said: bytes = answer.read()
+        return said
+
+
+@contextmanager
+def cloud() -> Iterator[Cloud]:
+    """An account of its own, on a free port; it ends with the context, or with this process."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.worker_chaos.server"],
+        cwd=ROOT,
+        env=environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        try:
+            port = int(server.stdout.readline())
+            yield Cloud(f"http://127.0.0.1:{port}")
+        finally:
+            server.stdin.close()
+
+
+def _entry(url: str, place: int, order: Mapping[str, Any]) -> dict[str, Any]:
+    entry: dict[str, Any] = {"Id": str(place), "MessageBody": json.dumps(order)}
+    if url.endswith(".fifo"):
+        entry["MessageGroupId"] = order["group"]
+        entry["MessageDeduplicationId"] = f"{order['group']}-{order['place']}"
+    return entry

@@ -1,0 +1,234 @@
+"""Worker processes that come and go: started, ended at random, replaced until the work is done.
+
+Owns every process it starts, the children of these too, and when which of them was ended by what.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.worker_chaos import handlers
+from tests.worker_chaos.cloud import ROOT, environment
+from tests.worker_chaos.mutant import MUTATION
+from tests.worker_chaos.records import Records
+
+LIMIT_S = 60.0
+"""No worker takes longer to end."""
+LOOK_S = 0.01
+BEFORE_IT_BEGAN = "SIGTERM before its first message"
+KILL_A_CHILD = 0.5
+"""Share of the SIGKILLs at a family that hit a child; its parent starts another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One command that works, and is replaced when it ends."""
+
+    options: Sequence[str]
+    processes: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crew:
+    """Who works, and how they are ended."""
+
+    members: Sequence[Member]
+    ends: Sequence[signal.Signals] = ()
+    """Drawn from for each end; empty: nobody is ended."""
+    every_s: float = 1.0
+    """Between two ends, on average."""
+    mutation: str | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _Command:
+    """One `python -m sluice_worker`."""
+
+    member: Member
+    process: subprocess.Popen[bytes]
+    told: signal.Signals | None = None
+
+
+@dataclass(slots=True)
+class Fleet:
+    """A crew at work."""
+
+    crew: Crew
+    endpoint: str
+    folder: Path
+    records: Records
+    chance: random.Random
+    deaths: dict[int, float] = field(default_factory=dict)
+    """Process -> when it was killed."""
+    ended: Counter[str] = field(default_factory=Counter)
+    """By what, so many processes."""
+    statuses: Counter[tuple[str, int]] = field(default_factory=Counter)
+    """(by what, exit status) of the commands that have ended."""
+    _at_work: list[_Command] = field(default_factory=list)
+    _told: list[_Command] = field(default_factory=list)
+    _leaders: set[int] = field(default_factory=set)
+    _next_end_at: float = 0.0
+
+    def start(self) -> None:
+        """Everybody at once."""
+        for member in self.crew.members:
+            self._begin(member)
+        self._plan_next_end()
+
+    def tend(self) -> None:
+        """Replace whoever has ended; end somebody when it is time."""
+        for command in [each for each in self._at_work + self._told if each.process.poll() is not None]:
+            self._gone(command)
+            if command.told is None:
+                self._begin(command.member)
+        if self.crew.ends and time.monotonic() >= self._next_end_at:
+            self._end_somebody()
+
+    def drain(self) -> list[str]:
+        """Tell everybody to go, and wait for them; the answer names those that did not."""
+        for command in [each for each in self._at_work if each.process.poll() is None]:
+            self._tell(command, signal.SIGTERM)
+        everybody = self._at_work + self._told
+        if not awaited(lambda: all(each.process.poll() is not None for each in everybody), LIMIT_S):
+            left = [each.process.pid for each in everybody if each.process.poll() is None]
+            return [f"workers {left} did not end within {LIMIT_S:g} s of a SIGTERM"]
+        for command in everybody:
+            self._gone(command)
+        if not awaited(lambda: not self._children(), LIMIT_S):
+            return [f"processes {self._children()} outlived the command that started them"]
+        return []
+
+    def kill(self) -> None:
+        """Whatever is left."""
+        for command in [*self._at_work, *self._told]:
+            command.process.kill()
+            command.process.wait()
+        for pid in self._children():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    # ---- one of them ---------------------------------------------------------------------------------------
+
+    def _begin(self, member: Member) -> None:
+        module = "sluice_worker" if self.crew.mutation is None else "tests.worker_chaos.mutant"
+        with (self.folder / "workers.log").open("ab") as log:
+            process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", module),
+                    *("--handler", f"{handlers.__name__}:handle"),
+                    *("--processes", str(member.processes)),
+                    *member.options,
+                ],
+                cwd=ROOT,
+                env=environment(
+                    **{
+                        "AWS_ENDPOINT_URL": self.endpoint,
+                        handlers.LOG: str(self.records.path),
+                        MUTATION: self.crew.mutation or "",
+                    }
+                ),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._leaders.add(process.pid)
+        self._at_work.append(_Command(member, process))
+
+    def _gone(self, command: _Command) -> None:
+        (self._at_work if command.told is None else self._told).remove(command)
+        by = "itself" if command.told is None else command.told.name
+        if command.told is signal.SIGTERM and command.process.pid not in self._begun():
+            by = BEFORE_IT_BEGAN
+        self.statuses[by, command.process.returncode] += 1
+        if command.told is None:
+            self.ended[by] += 1
+
+    def _children(self) -> list[int]:
+        """Processes that our commands started, and that still run."""
+        return [
+            pid
+            for pid in _pids()
+            if pid not in self._leaders and _session(pid) in self._leaders and runs(pid)
+        ]
+
+    # ---- ending --------------------------------------------------------------------------------------------
+
+    def _end_somebody(self) -> None:
+        """One that has begun a message: who has not may not know yet what a signal means."""
+        begun = self._begun()
+        ready = [command for command in self._at_work if command.process.pid in begun]
+        if not ready:
+            return
+        self._plan_next_end()
+        command, number = self.chance.choice(ready), self.chance.choice(self.crew.ends)
+        children = [pid for pid in self._begun_by(command) if runs(pid)]
+        if number == signal.SIGKILL and children and self.chance.random() < KILL_A_CHILD:
+            self._kill_child(self.chance.choice(children))
+        else:
+            self._tell(command, number)
+            self._begin(command.member)
+
+    def _begun(self) -> set[int]:
+        """Commands that have begun a message, themselves or by a child."""
+        return set(self.records.processes) | set(self.records.processes.values())
+
+    def _begun_by(self, parent: _Command) -> list[int]:
+        return [pid for pid, by in self.records.processes.items() if by == parent.process.pid]
+
+    def _tell(self, command: _Command, number: signal.Signals) -> None:
+        self._at_work.remove(command)
+        self._told.append(command)
+        command.told = number
+        command.process.send_signal(number)
+        self.ended[number.name if command.member.processes == 1 else f"{number.name} to a parent"] += 1
+        if number == signal.SIGKILL:
+            command.process.wait()
+            self.deaths[command.process.pid] = time.monotonic()
+
+    def _kill_child(self, pid: int) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+            awaited(lambda: not runs(pid), LIMIT_S)
+            self.deaths[pid] = time.monotonic()
+            self.ended["SIGKILL to a child"] += 1
+
+    def _plan_next_end(self) -> None:
+        self._next_end_at = time.monotonic() + self.chance.uniform(0.5, 1.5) * self.crew.every_s
+
+
+def awaited(condition: Callable[[], bool], limit_s: float) -> bool:
+    """Wait for it; says whether it came about."""
+    until = time.monotonic() + limit_s
+    while not (met := condition()) and time.monotonic() < until:
+        time.sleep(LOOK_S)
+    return met
+
+
+def runs(pid: int) -> bool:
+    """Whether the process is alive; one that nobody has waited for yet is not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def _pids() -> list[int]:
+    return [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdecimal()]
+
+
+def _session(pid: int) -> int:
+    try:
+        return os.getsid(pid)
+    except (ProcessLookupError, PermissionError):
+        return 0

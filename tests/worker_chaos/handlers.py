@@ -1,0 +1,82 @@
+"""What the workers run: a message says what to do, and each call leaves a line where it begins and ends.
+
+Owns the log's lines. Refuses to judge them: `records` reads, `promises` judges.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import time
+from enum import StrEnum
+from functools import cache
+
+from sluice_worker import Message, Reject
+
+LOG = "WORKER_CHAOS_LOG"
+DIED = 70
+"""The exit status of a process that a handler ended."""
+FOREVER_S = 3600.0
+
+_calls = itertools.count()
+
+
+class Do(StrEnum):
+    """What a message asks for; all but the first three misbehave at the first receipt alone."""
+
+    WORK = "work"
+    RAISE = "always raise"
+    REJECT = "reject"
+    RAISE_ONCE = "raise"
+    EXIT_ONCE = "raise SystemExit"
+    INTERRUPT_ONCE = "raise KeyboardInterrupt"
+    DIE_ONCE = "end the process"
+    HANG_ONCE = "hang"
+    LATE_ONCE = "come back late"
+
+
+def handle(message: Message) -> None:
+    """Do as the message says."""
+    order = json.loads(message.body)
+    call = f"{os.getpid()}-{next(_calls)}"
+    _note(call, "began", order=order, receipt=message.receive_count, id=message.message_id)
+    do = Do(order["do"])
+    if do is Do.DIE_ONCE and message.receive_count == 1:
+        _note(call, "died")
+        os._exit(DIED)
+    try:
+        _obey(do, message.receive_count, order["s"])
+    except BaseException:
+        _note(call, "failed")
+        raise
+    _note(call, "completed")
+
+
+def _obey(do: Do, receipt: int, seconds: float) -> None:
+    if do is Do.RAISE:
+        raise RuntimeError("poison")
+    if do is Do.REJECT:
+        raise Reject("said so")
+    if receipt == 1:
+        if do is Do.RAISE_ONCE:
+            raise RuntimeError("not at the first attempt")
+        if do is Do.EXIT_ONCE:
+            raise SystemExit(3)
+        if do is Do.INTERRUPT_ONCE:
+            raise KeyboardInterrupt
+        if do is Do.HANG_ONCE:
+            time.sleep(FOREVER_S)
+    if do is Do.WORK or (do is Do.LATE_ONCE and receipt == 1):
+        time.sleep(seconds)
+
+
+def _note(call: str, event: str, **more: object) -> None:
+    line = {"call": call, "event": event, "at": time.monotonic(), "pid": os.getpid(), "parent": os.getppid()}
+    os.write(_log(os.environ[LOG]), (json.dumps({**line, **more}) + "\n").encode())
+
+
+@cache
+def _log(path: str) -> int:
+    """Appended to by many processes, a line in one piece."""
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)

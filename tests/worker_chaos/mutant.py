@@ -1,0 +1,111 @@
+"""`python -m tests.worker_chaos.mutant`: a worker with a defect of a known kind, which the chaos must notice.
+
+The defect is put in when this module is imported, so that it reaches the processes that a worker spawns.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sluice_worker.aws.sqs import SqsQueues
+from sluice_worker.command import main
+from sluice_worker.core.model import Poll
+from sluice_worker.custody import Custody
+from sluice_worker.intake import Intake
+from sluice_worker.message import Message
+from sluice_worker.outbox import Outbox
+from sluice_worker.worker import Worker
+
+MUTATION = "WORKER_CHAOS_MUTATION"
+EVERY = 20
+
+
+def no_heartbeat() -> None:
+    """Nothing keeps a message hidden while its handler works."""
+    Custody._extend_if_due = lambda *_: None  # type: ignore[method-assign]
+
+
+def deletes_dropped() -> None:
+    """Some batches are taken for deleted that never were told."""
+    delete, calls = SqsQueues.delete, itertools.count(1)
+
+    def forgetful(queues: SqsQueues, messages: Sequence[Message]) -> Any:
+        return {} if next(calls) % EVERY == 0 else delete(queues, messages)
+
+    SqsQueues.delete = forgetful  # type: ignore[method-assign]
+
+
+def deleted_on_receipt() -> None:
+    """At most once: a message is deleted before it is worked on."""
+    receive = SqsQueues.receive
+
+    def hasty(queues: SqsQueues, poll: Poll, visibility_s: int) -> list[Message]:
+        messages = receive(queues, poll, visibility_s)
+        if messages:
+            queues.delete(messages)
+        return messages
+
+    SqsQueues.receive = hasty  # type: ignore[method-assign]
+
+
+def groups_ignored() -> None:
+    """Messages of a FIFO group are worked on as they come."""
+    Message.lane = None  # type: ignore[assignment,misc]
+
+
+def successor_too_early() -> None:
+    """The next of a FIFO group begins before the deletion is confirmed."""
+    succeeded = Custody.succeeded
+
+    def early(custody: Custody, message: Message) -> None:
+        if message.lane is not None:
+            custody._intake.advance(message.lane)
+        succeeded(custody, message)
+
+    Custody.succeeded = early  # type: ignore[method-assign]
+
+
+def drain_in_haste() -> None:
+    """The process ends as soon as it is told to, with deletes on their way and handlers at work."""
+    Worker._working = lambda _: False  # type: ignore[method-assign]
+    Outbox.wait_empty = lambda *_: True  # type: ignore[method-assign]
+
+
+def failures_kept() -> None:
+    """A message that failed is neither deleted nor given back, but kept hidden for good."""
+    Custody.failed = lambda *_, **__: None  # type: ignore[method-assign]
+
+
+def first_come() -> None:
+    """Priorities are ignored: whatever was received first is begun first."""
+    take = Intake.take
+
+    def fair(intake: Intake, patience_s: float) -> Message | None:
+        intake._buffer._aged_after_s = -1.0
+        return take(intake, patience_s)
+
+    Intake.take = fair  # type: ignore[method-assign]
+
+
+MUTATIONS: dict[str, Callable[[], None]] = {
+    mutation.__name__.replace("_", "-"): mutation
+    for mutation in (
+        no_heartbeat,
+        deletes_dropped,
+        deleted_on_receipt,
+        groups_ignored,
+        successor_too_early,
+        drain_in_haste,
+        failures_kept,
+        first_come,
+    )
+}
+
+if os.environ.get(MUTATION):
+    MUTATIONS[os.environ[MUTATION]]()
+
+if __name__ == "__main__":
+    main(prog_name="python -m tests.worker_chaos.mutant")

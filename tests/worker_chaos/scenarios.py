@@ -1,0 +1,250 @@
+"""What is played, and what each play promises.
+
+Owns the scenes: who works on what, what goes wrong meanwhile, and which promises are looked at afterwards.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+
+from sluice_worker.aws.sqs import WHY
+from tests.worker_chaos import promises
+from tests.worker_chaos.faults import Plan, every_fault, harmless_faults
+from tests.worker_chaos.fleet import BEFORE_IT_BEGAN, Crew, Fleet, Member
+from tests.worker_chaos.handlers import DIED, Do
+from tests.worker_chaos.play import Verdict, ends_well, play
+from tests.worker_chaos.promises import Calls, Deaths
+from tests.worker_chaos.stage import Order, Stage, is_poison, key, orders
+
+VISIBILITY_S = 4
+QUICKLY = (
+    *("--visibility-s", str(VISIBILITY_S)),
+    *("--interval-s", "1"),
+    *("--report-s", "3600"),
+    *("--min-concurrency", "4"),
+    *("--max-concurrency", "10"),
+    *("--backoff-s", "1"),
+)
+BOTH = (signal.SIGKILL, signal.SIGTERM)
+POLITE = (signal.SIGTERM,)
+LONG_SHARE = 0.005
+"""Messages whose handlers outlast the visibility timeout: without a heartbeat somebody else gets them too."""
+MOST_RECEIPTS = 50
+"""Far more than a message that is not poison needs, however often it is handed back."""
+
+Scenario = Callable[[Stage, int], Verdict]
+
+
+def crew_of_three(*options: str, ends: Sequence[signal.Signals] = (), every_s: float = 2.0) -> Crew:
+    """Two single processes, and a family of two."""
+    told = (*QUICKLY, *options)
+    return Crew(members=[Member(told), Member(told), Member(told, processes=2)], ends=ends, every_s=every_s)
+
+
+# ---- a standard queue --------------------------------------------------------------------------------------
+
+
+def kills_and_faults(stage: Stage, count: int) -> Verdict:
+    """Processes killed and drained at random, every fault: all processed, again only after a kill."""
+    return _standard(stage, count, every_fault(stage.seed), BOTH)
+
+
+def drains_alone(stage: Stage, count: int) -> Verdict:
+    """Processes drained at random: all processed once."""
+    return _standard(stage, count, Plan(), POLITE)
+
+
+def drains_and_faults(stage: Stage, count: int) -> Verdict:
+    """Processes drained at random, refusals, lost requests, outages: all processed once."""
+    return _standard(stage, count, harmless_faults(stage.seed), POLITE)
+
+
+def _standard(stage: Stage, count: int, plan: Plan, ends: Sequence[signal.Signals]) -> Verdict:
+    dead = stage.cloud.create("standard-dead")
+    url = stage.cloud.create("standard", dead_letters=dead, most_receipts=MOST_RECEIPTS)
+    messages = [
+        {**order, "s": 1.5 * VISIBILITY_S if _seldom(stage.chance, LONG_SHARE) else _briefly(stage.chance)}
+        for order in orders("standard", count)
+    ]
+
+    def judge(fleet: Fleet, calls: Calls, deaths: Deaths) -> Iterator[str]:
+        yield from promises.again_only_for_a_reason(calls, deaths)
+        yield from _no_letters(stage, dead)
+        yield from ends_well(fleet)
+
+    return play(stage, crew_of_three("--queue", url, ends=ends), plan, {url: messages}, judge)
+
+
+def _seldom(chance: random.Random, share: float) -> bool:
+    return chance.random() < share
+
+
+def _briefly(chance: random.Random) -> float:
+    return 0.02 * chance.random()
+
+
+# ---- a FIFO queue ------------------------------------------------------------------------------------------
+
+
+def groups(stage: Stage, count: int) -> Verdict:
+    """Kills, drains and every fault over a FIFO queue: each group in order, one at a time."""
+    dead = stage.cloud.create("groups-dead.fifo")
+    url = stage.cloud.create("groups.fifo", dead_letters=dead, most_receipts=MOST_RECEIPTS)
+    messages = [
+        {
+            **order,
+            "s": _briefly(stage.chance),
+            "do": Do.RAISE_ONCE if _seldom(stage.chance, 0.02) else Do.WORK,
+        }
+        for order in orders("groups", count, groups=max(count // 40, 2))
+    ]
+
+    def judge(fleet: Fleet, calls: Calls, deaths: Deaths) -> Iterator[str]:
+        yield from promises.in_order(stage.records.spans, deaths)
+        yield from _no_letters(stage, dead)
+        yield from ends_well(fleet)
+
+    crew = crew_of_three("--queue", url, ends=BOTH)
+    return play(stage, crew, every_fault(stage.seed), {url: messages}, judge)
+
+
+def _no_letters(stage: Stage, url: str) -> Iterator[str]:
+    depths = stage.cloud.depths(url)
+    if not depths.empty:
+        yield f"the dead-letter queue {url} holds {depths}"
+
+
+# ---- poison ------------------------------------------------------------------------------------------------
+
+MOST_ATTEMPTS = 3
+
+
+def poison(stage: Stage, count: int) -> Verdict:
+    """Messages that always fail end among the dead letters, by either policy, and stop nobody."""
+    redriven, buried = stage.cloud.create("redriven-dead"), stage.cloud.create("buried-dead")
+    redrive = stage.cloud.create("redrive", dead_letters=redriven, most_receipts=MOST_ATTEMPTS)
+    bury = stage.cloud.create("bury")
+    messages = {
+        url: [
+            {**order, "do": {7: Do.RAISE, 13: Do.REJECT}.get(place % 20, Do.WORK)}
+            for place, order in enumerate(orders(name, count // 2))
+        ]
+        for name, url in (("redrive", redrive), ("bury", bury))
+    }
+    burying = ("--max-attempts", str(MOST_ATTEMPTS), "--dead-letter-queue", buried)
+    crew = Crew(
+        members=[
+            Member((*QUICKLY, "--queue", redrive)),
+            Member((*QUICKLY, "--queue", bury, *burying), processes=2),
+        ]
+    )
+
+    def judge(fleet: Fleet, calls: Calls, deaths: Deaths) -> Iterator[str]:
+        yield from _letters(stage, redriven, messages[redrive], {None})
+        yield from _letters(stage, buried, messages[bury], {"RuntimeError: poison", "Reject: said so"})
+        tries = [len(calls[key(order)]) for order in messages[redrive] if is_poison(order)]
+        if max(tries) > MOST_ATTEMPTS:
+            yield f"poison was worked on {max(tries)} times where its queue allows {MOST_ATTEMPTS}"
+        healthy = {key(order) for each in messages.values() for order in each if not is_poison(order)}
+        yield from promises.again_only_for_a_reason(
+            {each: calls[each] for each in healthy if each in calls}, deaths
+        )
+        yield from ends_well(fleet)
+
+    return play(stage, crew, harmless_faults(stage.seed), messages, judge)
+
+
+def _letters(stage: Stage, url: str, messages: Sequence[Order], reasons: set[str | None]) -> Iterator[str]:
+    """Exactly the poison is among the dead letters, for these reasons."""
+    letters = stage.cloud.contents(url)
+    found = {key(json.loads(letter["Body"])) for letter in letters}
+    sent = {key(order) for order in messages if is_poison(order)}
+    if found != sent:
+        missing, strange = len(sent - found), len(found - sent)
+        yield f"of {len(sent)} poisoned messages {missing} are not in {url}, and {strange} others are"
+    told = Counter(letter.get("MessageAttributes", {}).get(WHY, {}).get("StringValue") for letter in letters)
+    if set(told) != reasons:
+        yield f"the reasons in {url} are {dict(told)}"
+
+
+# ---- handlers that misbehave -------------------------------------------------------------------------------
+
+MISDEEDS = (Do.RAISE_ONCE, Do.EXIT_ONCE, Do.INTERRUPT_ONCE, Do.DIE_ONCE, Do.HANG_ONCE, Do.LATE_ONCE)
+DEADLINE_S = 2
+EXHAUSTED = 1
+"""The exit status of a worker whose every slot is held by a handler that hangs."""
+
+
+def misbehaviour(stage: Stage, count: int) -> Verdict:
+    """Handlers that hang, raise whatever, end their process or come back late: the others' work goes on."""
+    url = stage.cloud.create("misbehaviour")
+    messages = [
+        {**order, "do": MISDEEDS[place % 40], "s": 1.5 * DEADLINE_S} if place % 40 < len(MISDEEDS) else order
+        for place, order in enumerate(orders("misbehaviour", count))
+    ]
+    impatient = (
+        *("--max-processing-s", str(DEADLINE_S), "--grace-s", str(2 * DEADLINE_S)),
+        *("--min-concurrency", "3", "--max-concurrency", "3"),
+    )
+
+    def judge(fleet: Fleet, calls: Calls, deaths: Deaths) -> Iterator[str]:
+        allowed = {("itself", EXHAUSTED), ("itself", DIED), ("SIGTERM", 0), ("SIGTERM", EXHAUSTED)}
+        if strange := {each for each in fleet.statuses if each[0] != BEFORE_IT_BEGAN} - allowed:
+            yield f"workers ended in ways that no handler explains: {sorted(strange)}"
+
+    return play(stage, crew_of_three("--queue", url, *impatient), Plan(), {url: messages}, judge)
+
+
+# ---- priorities --------------------------------------------------------------------------------------------
+
+STARVING_S = 2.0
+PATIENCE = 3.0
+"""Times what counts as starving: low priority has to be received before it is begun, on a busy machine."""
+HIGH_SHARE = 0.8
+
+
+def priorities(stage: Stage, count: int) -> Verdict:
+    """Much of high priority over some of medium and low: high goes first, and low is not forgotten."""
+    levels = ("high", "medium", "low")
+    urls = {level: stage.cloud.create(level) for level in levels}
+    messages = {
+        urls[level]: orders(level, count if level == "high" else count // 8, s=0.05) for level in levels
+    }
+    options = [part for level in levels for part in ("--queue", f"{urls[level]}={level}")]
+    told = (*QUICKLY, "--starving-after-s", str(STARVING_S), "--prefetch-s", "0.2", *options)
+
+    def judge(fleet: Fleet, calls: Calls, deaths: Deaths) -> Iterator[str]:
+        begun = sorted((spans[0] for spans in calls.values()), key=lambda span: span.began_at)
+        last = max(place for place, span in enumerate(begun) if span.queue == "high")
+        while_high = begun[: last + 1]
+        share = sum(span.queue == "high" for span in while_high) / len(while_high)
+        if share < HIGH_SHARE:
+            yield f"only {share:.0%} of what was begun while high priority waited was of high priority"
+        for level in levels[1:]:
+            times = [span.began_at for span in while_high if span.queue == level]
+            gaps = pairwise([while_high[0].began_at, *times, while_high[-1].began_at])
+            longest_s = max(after - before for before, after in gaps)
+            if longest_s > PATIENCE * STARVING_S:
+                yield f"{level} priority was forgotten for {longest_s:.1f} s; starving are {STARVING_S:g} s"
+        yield from promises.again_only_for_a_reason(calls, deaths)
+        yield from ends_well(fleet)
+
+    crew = Crew(members=[Member(told), Member(told)])
+    return play(stage, crew, Plan(), messages, judge, beforehand=True)
+
+
+SCENARIOS: dict[str, tuple[Scenario, int]] = {
+    "kills-and-faults": (kills_and_faults, 10_000),
+    "drains-alone": (drains_alone, 10_000),
+    "drains-and-faults": (drains_and_faults, 10_000),
+    "groups": (groups, 2_000),
+    "poison": (poison, 400),
+    "misbehaviour": (misbehaviour, 400),
+    "priorities": (priorities, 1_600),
+}
+"""Name -> what is played, over how many messages."""

@@ -1,0 +1,34 @@
+"""A process of its own: an empty account whose SQS fails at will. Tells its port in its first line.
+
+It ends with its stdin: whoever started it need not live to end it.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from werkzeug.serving import make_server
+
+from tests.worker_chaos import sqs
+from tests.worker_chaos.faults import Faults
+
+HOST = "127.0.0.1"
+
+
+def serve() -> None:
+    """Serve until stdin ends."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    sqs.install()
+    app = Faults(DomainDispatcherApplication(create_backend_app))
+    server = make_server(HOST, 0, app, threaded=True, request_handler=MotoRequestHandler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    sys.stdout.write(f"{server.server_address[1]}\n")
+    sys.stdout.flush()
+    sys.stdin.read()
+
+
+if __name__ == "__main__":
+    serve()

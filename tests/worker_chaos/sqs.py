@@ -1,0 +1,195 @@
+"""moto's SQS with what it lacks for workers that come by the dozen and end at random.
+
+Owns the state of the queues under one lock: no message is handed out twice, long polls sleep until something
+changes, a FIFO group is blocked while any of its messages is in flight, a receipt handle is good for one
+receipt, and a receive whose answer was lost gives the same messages again when asked under its id.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from moto.sqs.exceptions import ReceiptHandleIsInvalid
+from moto.sqs.models import Message, Queue, SQSBackend
+from moto.sqs.responses import SQSResponse
+
+LONGEST_NAP_S = 0.5
+"""Between two looks of a long poll, where nobody told of a change and nothing is due to become visible."""
+
+LONGEST_POLL_S = 2.0
+"""A long poll comes back empty after this, whatever it was ready to wait: a drain waits for it."""
+
+_state = threading.RLock()
+_changed = threading.Condition(_state)
+_asked = threading.local()
+"""The ReceiveRequestAttemptId of this thread's request, which moto does not pass on."""
+_attempts: dict[str, list[Message]] = {}
+_respond, _send, _describe = (
+    SQSResponse.receive_message,
+    SQSBackend.send_message,
+    SQSBackend.get_queue_attributes,
+)
+
+
+def install() -> None:
+    """Change moto in this process, for good."""
+    # Counting thrice whatever a queue is asked for: they are told by `_attributes` alone.
+    Queue.BASE_ATTRIBUTES = [name for name in Queue.BASE_ATTRIBUTES if name not in COUNTS]
+    SQSResponse.receive_message = _received  # type: ignore[method-assign]
+    SQSBackend.send_message = _sent  # type: ignore[method-assign]
+    SQSBackend.receive_message = _receive  # type: ignore[method-assign]
+    SQSBackend.delete_message = _delete  # type: ignore[method-assign]
+    SQSBackend.change_message_visibility = _hide  # type: ignore[method-assign]
+    SQSBackend.get_queue_attributes = _attributes  # type: ignore[method-assign]
+
+
+# ---- receiving ---------------------------------------------------------------------------------------------
+
+
+def _received(response: SQSResponse) -> Any:
+    _asked.attempt = response._get_param("ReceiveRequestAttemptId")
+    return _respond(response)
+
+
+def _receive(
+    backend: SQSBackend,
+    queue_name: str,
+    count: int,
+    wait_seconds_timeout: int,
+    visibility_timeout: int,
+    message_attribute_names: Sequence[str] = (),
+) -> list[Message]:
+    until = time.monotonic() + min(wait_seconds_timeout, LONGEST_POLL_S)
+    with _changed:
+        while True:
+            queue = backend.get_queue(queue_name)
+            messages = _same_again(visibility_timeout) or _take(queue, count, visibility_timeout)
+            left_s = until - time.monotonic()
+            if messages or left_s <= 0:
+                return [copy.copy(message) for message in messages]
+            _changed.wait(min(left_s, _next_visible_in_s(queue)))
+
+
+def _same_again(visibility_s: int) -> list[Message]:
+    """What this attempt was given before, as long as all of it is still hidden for it."""
+    messages = _attempts.get(_asked.attempt or "", [])
+    if not all(_in_flight(message) for message in messages):
+        return []
+    for message in messages:
+        message.change_visibility(visibility_s)
+    return messages
+
+
+def _take(queue: Queue, count: int, visibility_s: int) -> list[Message]:
+    now_ms = time.time() * 1000
+    blocked = (
+        {each.group_id for each in queue._messages if each.visible_at > now_ms} if queue.fifo_queue else set()
+    )
+    taken: list[Message] = []
+    for message in list(queue._messages):
+        if len(taken) == count:
+            break
+        if max(message.visible_at, message.delayed_until) > now_ms or message.group_id in blocked:
+            continue
+        if _is_poison(queue, message):
+            assert queue.dead_letter_queue is not None
+            queue._messages.remove(message)
+            queue.dead_letter_queue._messages.append(message)
+            continue
+        message.mark_received(visibility_s)
+        taken.append(message)
+    if taken and _asked.attempt:
+        _attempts[_asked.attempt] = taken
+    return taken
+
+
+def _is_poison(queue: Queue, message: Message) -> bool:
+    policy = queue.redrive_policy  # type: ignore[attr-defined]  # set by its name
+    return bool(policy) and message.approximate_receive_count >= policy["maxReceiveCount"]
+
+
+def _next_visible_in_s(queue: Queue) -> float:
+    now_ms = time.time() * 1000
+    hidden = [message.visible_at - now_ms for message in queue._messages if message.visible_at > now_ms]
+    return min([LONGEST_NAP_S, *(left_ms / 1000 for left_ms in hidden)])
+
+
+# ---- the rest ----------------------------------------------------------------------------------------------
+
+
+def _sent(backend: SQSBackend, *given: Any, **named: Any) -> Message:
+    with _changed:
+        message = _send(backend, *given, **named)
+        _changed.notify_all()
+        return message
+
+
+def _delete(backend: SQSBackend, queue_name: str, receipt_handle: str) -> None:
+    """An outdated handle deletes nothing, and only a FIFO queue says so."""
+    with _changed:
+        queue = backend.get_queue(queue_name)
+        if receipt_handle in queue.deleted_messages:
+            return
+        message = _holder(queue, receipt_handle)
+        good = message.receipt_handle == receipt_handle
+        if queue.fifo_queue and not (good and _in_flight(message)):
+            raise ReceiptHandleIsInvalid
+        if good:
+            queue._messages.remove(message)
+            queue.deleted_messages.update(handle for handle in message.all_receipt_handles if handle)
+            _changed.notify_all()
+
+
+def _hide(backend: SQSBackend, queue_name: str, receipt_handle: str, visibility_timeout: int) -> None:
+    """Only what is in flight, and only for its last receiver."""
+    with _changed:
+        message = _holder(backend.get_queue(queue_name), receipt_handle)
+        if message.receipt_handle != receipt_handle or not _in_flight(message):
+            raise ReceiptHandleIsInvalid
+        message.visible_at = time.time() * 1000 + visibility_timeout * 1000
+        _changed.notify_all()
+
+
+def _holder(queue: Queue, receipt_handle: str) -> Message:
+    for message in queue._messages:
+        if message.had_receipt_handle(receipt_handle):
+            return message
+    raise ReceiptHandleIsInvalid
+
+
+def _in_flight(message: Message) -> bool:
+    return message.visible_at > time.time() * 1000
+
+
+def _attributes(backend: SQSBackend, queue_name: str, attribute_names: Sequence[str]) -> dict[str, Any]:
+    with _changed:
+        queue = backend.get_queue(queue_name)
+        others = [name for name in attribute_names if name not in COUNTS]
+        counted = COUNTS if "All" in others else set(attribute_names) & COUNTS.keys()
+        return {**_describe(backend, queue_name, others), **{name: COUNTS[name](queue) for name in counted}}
+
+
+def _count_visible(queue: Queue) -> int:
+    now_ms = time.time() * 1000
+    return sum(max(message.visible_at, message.delayed_until) <= now_ms for message in queue._messages)
+
+
+def _count_in_flight(queue: Queue) -> int:
+    now_ms = time.time() * 1000
+    return sum(message.visible_at > now_ms for message in queue._messages)
+
+
+def _count_delayed(queue: Queue) -> int:
+    now_ms = time.time() * 1000
+    return sum(message.delayed_until > now_ms for message in queue._messages)
+
+
+COUNTS = {
+    "ApproximateNumberOfMessages": _count_visible,
+    "ApproximateNumberOfMessagesNotVisible": _count_in_flight,
+    "ApproximateNumberOfMessagesDelayed": _count_delayed,
+}

@@ -1,0 +1,116 @@
+"""One scenario's run: its queues, its messages, its workers, until all is done or nothing moves any more.
+
+Owns the course of a run. Refuses to know what a scenario promises.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.worker_chaos.cloud import BATCH, Cloud
+from tests.worker_chaos.fleet import Crew, Fleet
+from tests.worker_chaos.handlers import Do
+from tests.worker_chaos.records import Records
+
+STALLED_S = 45.0
+"""Nothing was completed and no queue changed for so long: it never will be."""
+LOOK_S = 0.02
+DEPTHS_S = 0.2
+AHEAD = 500
+"""Messages sent and not processed: more only slow the server down, which is slow by nature."""
+
+Order = Mapping[str, Any]
+Progress = Callable[[int], None]
+
+
+def orders(queue: str, count: int, *, groups: int = 1, **more: Any) -> list[Order]:
+    """So many messages, in turn for each group; `more` says what they ask for."""
+    return [
+        {
+            "queue": queue,
+            "group": f"{queue}-{number % groups}",
+            "place": number // groups,
+            "do": Do.WORK,
+            "s": 0.0,
+            **more,
+        }
+        for number in range(count)
+    ]
+
+
+def key(order: Order) -> str:
+    """As the records name the message."""
+    return f"{order['queue']}/{order['group']}/{order['place']}"
+
+
+def is_poison(order: Order) -> bool:
+    """Whether it never succeeds."""
+    return order["do"] in (Do.RAISE, Do.REJECT)
+
+
+@dataclass(slots=True, kw_only=True)
+class Stage:
+    """What a scenario plays on."""
+
+    cloud: Cloud
+    folder: Path
+    seed: int
+    mutation: str | None = None
+    progress: Progress = field(default=lambda _: None)
+    records: Records = field(init=False)
+    chance: random.Random = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.records = Records(self.folder / "calls.log")
+        self.chance = random.Random(self.seed)
+
+    @contextmanager
+    def crew(self, crew: Crew) -> Iterator[Fleet]:
+        """Its workers, at work; none is left behind."""
+        fleet = Fleet(crew, self.cloud.endpoint, self.folder, self.records, random.Random(self.seed))
+        fleet.start()
+        try:
+            yield fleet
+        finally:
+            fleet.kill()
+
+    def feed(self, url: str, messages: Sequence[Order]) -> None:
+        """Send them while they are worked on, in their order."""
+
+        def send() -> None:
+            for sent in range(0, len(messages), BATCH):
+                while sent - len(self.records.completed) > AHEAD:
+                    time.sleep(LOOK_S)
+                self.cloud.send(url, messages[sent : sent + BATCH])
+
+        threading.Thread(target=send, name="sender", daemon=True).start()
+
+    def play(self, fleet: Fleet, expected: Iterable[str], urls: Sequence[str]) -> list[str]:
+        """Until all of `expected` are completed and the queues are empty; the answer says what stalled."""
+        waiting, moved_at, look_at = set(expected), time.monotonic(), 0.0
+        before: object = None
+        while True:
+            self.records.read()
+            self.progress(len(self.records.completed))
+            now = time.monotonic()
+            waiting -= self.records.completed
+            if now >= look_at:
+                look_at = now + DEPTHS_S
+                depths = [self.cloud.depths(url) for url in urls]
+                if not waiting and all(depth.empty for depth in depths):
+                    return []
+                state = (len(self.records.spans), len(self.records.completed), depths)
+                if state != before:
+                    before, moved_at = state, now
+                if now - moved_at > STALLED_S:
+                    return [f"nothing moves any more: {len(waiting)} messages wait, the queues hold {depths}"]
+            fleet.tend()
+            time.sleep(LOOK_S)
