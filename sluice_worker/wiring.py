@@ -55,7 +55,7 @@ def check(settings: Settings) -> None:
 
 def worker(settings: Settings, handler: Handler) -> Worker:
     """A worker that consumes SQS."""
-    queues = sqs.SqsQueues(sqs.client(connections=settings.connections))
+    queues = sqs.connect(connections=settings.connections)
     return Worker(settings, handler, queues, _sink(settings))
 
 

@@ -1,4 +1,4 @@
-"""SQS as a worker uses it: batches of ten, long polls, one client for all threads.
+"""SQS as a worker uses it: batches of ten, long polls, two clients for all threads.
 
 Owns the shape of requests and answers. Refuses to retry what a batch left undone:
 `Outbox` does.
@@ -28,6 +28,9 @@ FINAL_CODES = ("ReceiptHandleIsInvalid", "InvalidParameterValue", "MessageNotInf
 """The message is not ours any more: it was deleted, or its visibility ran out."""
 MOST_ATTRIBUTES = 10
 """Attributes that SQS lets a message carry (documented)."""
+TELLING_S = 5.0
+"""The longest that a delete or a change of visibility waits for its answer: what was to be kept hidden shows
+up again meanwhile."""
 USER_AGENT = f"sluice-worker Boto3/{boto3.__version__}"
 """Said in one piece: botocore puts its own together anew for each call, at a sixth of the call's CPU."""
 WHY = "SluiceWorkerFailure"
@@ -36,15 +39,15 @@ UNSENDABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff
 """Characters for which SQS refuses a message (documented)."""
 
 
-def client(*, connections: int) -> SQSClient:
-    """A client for so many threads; it answers within a long poll and a margin, or not at all."""
+def client(*, connections: int, answers_within_s: float = LONG_POLL_S + 10, attempts: int = 3) -> SQSClient:
+    """A client for so many threads; by default it answers within a long poll and a margin, or not at all."""
     return boto3.client(
         "sqs",
         config=Config(
             max_pool_connections=connections,
             connect_timeout=5,
-            read_timeout=LONG_POLL_S + 10,
-            retries={"mode": "standard", "total_max_attempts": 3},
+            read_timeout=answers_within_s,
+            retries={"mode": "standard", "total_max_attempts": attempts},
             tcp_keepalive=True,
             parameter_validation=False,  # our own requests, alike by the million
             user_agent=USER_AGENT,
@@ -52,11 +55,19 @@ def client(*, connections: int) -> SQSClient:
     )
 
 
-class SqsQueues:
-    """Keeps `ports.Queues`."""
+def connect(*, connections: int) -> SqsQueues:
+    """Queues for so many threads."""
+    return SqsQueues(
+        client(connections=connections),
+        client(connections=connections, answers_within_s=TELLING_S, attempts=1),
+    )
 
-    def __init__(self, client: SQSClient) -> None:
-        self._client = client
+
+class SqsQueues:
+    """Keeps `ports.Queues`; `telling` deletes and hides, and tries once: `Outbox` tells again."""
+
+    def __init__(self, client: SQSClient, telling: SQSClient | None = None) -> None:
+        self._client, self._telling = client, telling or client
 
     def receive(self, poll: Poll, visibility_s: int) -> list[Message]:
         """One ReceiveMessage; a FIFO queue is asked under an id, so that a lost answer comes again."""
@@ -88,7 +99,7 @@ class SqsQueues:
         ]
         queue = messages[0].queue
         with calling(f"deleting from {queue.name}"):
-            answer = self._client.delete_message_batch(QueueUrl=queue.url, Entries=entries)  # type: ignore[arg-type]
+            answer = self._telling.delete_message_batch(QueueUrl=queue.url, Entries=entries)  # type: ignore[arg-type]
             return _refusals(answer)
 
     def hide(self, messages: Sequence[tuple[Message, int]]) -> dict[int, Refusal]:
@@ -99,7 +110,7 @@ class SqsQueues:
         ]
         queue = messages[0][0].queue
         with calling(f"changing the visibility of messages of {queue.name}"):
-            answer = self._client.change_message_visibility_batch(QueueUrl=queue.url, Entries=entries)  # type: ignore[arg-type]
+            answer = self._telling.change_message_visibility_batch(QueueUrl=queue.url, Entries=entries)  # type: ignore[arg-type]
             return _refusals(answer)
 
     def depth(self, url: str) -> Depth:

@@ -1,0 +1,61 @@
+"""What SQS is told must not wait: a message shows up again in its own time, a call under way or not."""
+
+from __future__ import annotations
+
+import pytest
+
+from sluice.errors import TransientError
+from sluice_worker.aws import sqs
+from sluice_worker.core.model import Poll, Queue
+from sluice_worker.message import Message
+from tests.worker_chaos.cloud import Cloud
+from tests.worker_chaos.faults import Fault, Plan
+from tests.worker_chaos.stage import orders
+
+TELLING = "ChangeMessageVisibilityBatch"
+
+
+def received(cloud: Cloud, queues: sqs.SqsQueues, name: str) -> Message:
+    url = cloud.create(name)
+    cloud.send(url, orders(name, 1))
+    [message] = queues.receive(Poll(queue=Queue(url=url), max_messages=1, wait_s=0), 60)
+    return message
+
+
+def test_the_outbox_alone_tells_again_what_sqs_refused(as_worker: Cloud) -> None:
+    queues = sqs.connect(connections=1)
+    message = received(as_worker, queues, "refused")
+    as_worker.plan(Plan(rates={TELLING: {Fault.UNAVAILABLE: 1.0}}))
+
+    with pytest.raises(TransientError):
+        queues.hide([(message, 60)])
+
+    assert as_worker.done()["requests"] == {TELLING: 1}
+
+
+def test_an_answer_that_does_not_come_is_not_waited_for_long(
+    as_worker: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqs, "TELLING_S", 0.2)
+    queues = sqs.connect(connections=1)
+    message = received(as_worker, queues, "unanswered")
+    as_worker.plan(Plan(rates={TELLING: {Fault.SLOW_BEFORE: 1.0}}, slow_s=2.0))
+
+    with pytest.raises(TransientError):
+        queues.hide([(message, 60)])
+
+
+def test_a_receive_whose_answer_was_lost_is_asked_again_under_its_id(as_worker: Cloud) -> None:
+    queues = sqs.connect(connections=1)
+    url = as_worker.create("lost.fifo")
+    as_worker.send(url, orders("lost", 3))
+    as_worker.plan(Plan(seed=LOST_ONCE, rates={"ReceiveMessage": {Fault.RESET_AFTER: 0.5}}))
+
+    messages = queues.receive(Poll(queue=Queue(url=url), max_messages=10, wait_s=0), 60)
+
+    assert as_worker.done()["faults"] == [["ReceiveMessage", Fault.RESET_AFTER, 1]]
+    assert [message.receive_count for message in messages] == [1, 1, 1]
+
+
+LOST_ONCE = 1
+"""A seed that draws one lost answer, then none."""
