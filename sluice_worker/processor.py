@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sluice_worker.core.failure import Reject
-from sluice_worker.core.minute import Tally
+from sluice_worker.core.minute import Minute, Tally
 from sluice_worker.core.model import LONGEST_HOLD_S, Outcome, Priority
 from sluice_worker.core.sizing import Range, reach, slots_wanted
 from sluice_worker.custody import Custody
@@ -107,10 +107,10 @@ class Processor:
         """Begin nothing more."""
         self._stopped = True
 
-    def running(self) -> list[Message]:
-        """What is being worked on."""
+    def close_minute(self, now: float) -> Minute:
+        """What was counted since the last call; no slot counts into it any more. `now` in epoch seconds."""
         with self._lock:
-            return [slot.message for slot in self._slots if slot.message is not None]
+            return self._tally.close(now)
 
     def abandon(self) -> list[Message]:
         """Write off every slot at work; the answer is what they worked on, whose end is the caller's now."""

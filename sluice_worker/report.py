@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, TextIO
@@ -29,7 +28,7 @@ State = Callable[[], Mapping[str, Any]]
 
 
 class Reporter:
-    """Closes a minute, tells it, publishes it."""
+    """Tells a minute and publishes it."""
 
     def __init__(
         self,
@@ -46,12 +45,10 @@ class Reporter:
         self._unpublished: deque[Minute] = deque()
         self._publishing = threading.Lock()
 
-    def report(self, *, patience_s: float = 0.0) -> None:
-        """End the minute here: its line is told now, its metrics meanwhile; `patience_s` waits for those."""
-        now = time.time()
-        minute = self._tally.close(now)
+    def report(self, minute: Minute, *, patience_s: float = 0.0) -> None:
+        """Tell a closed minute: its line now, its metrics meanwhile; `patience_s` waits for those."""
         try:
-            lines.write(self.line(minute, now), self._out)
+            lines.write(self.line(minute), self._out)
         except SluiceError as unheard:
             log.warning("the report is lost: %s", unheard)
         if self._sink is not None and (minute.durations_s or minute.waits_s):
@@ -61,9 +58,9 @@ class Reporter:
             publisher.start()
             publisher.join(patience_s)
 
-    def line(self, minute: Minute, now: float) -> dict[str, Any]:
+    def line(self, minute: Minute) -> dict[str, Any]:
         """The minute as one JSON object; counts and rates at its top are since the start."""
-        uptime_s = max(now - self._began_at, 1e-9)
+        uptime_s = max(minute.began_at + minute.length_s - self._began_at, 1e-9)
         per_second = self._tally.processed / uptime_s
         return {
             "workerId": self._worker_id,

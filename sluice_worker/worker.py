@@ -129,7 +129,7 @@ class Worker:
                 self._processor.adjust()
                 adjust_at = now + ADJUST_S
             if now >= report_at:
-                self._reporter.report()
+                self._reporter.report(self._processor.close_minute(time.time()))
                 report_at += self._settings.report_s
         self._drain()
         return 1 if self._exhausted else 0
@@ -154,7 +154,7 @@ class Worker:
             log.error("%d messages come back by themselves: SQS did not answer", self._outbox.open)
         self._custody.stop()
         self._outbox.stop()
-        self._reporter.report(patience_s=LAST_REPORT_S)
+        self._reporter.report(self._processor.close_minute(time.time()), patience_s=LAST_REPORT_S)
 
     def _working(self) -> bool:
         """Whether a message has not ended, or a poll may still bring one that has to be handed back.

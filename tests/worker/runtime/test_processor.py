@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sluice_worker.core.failure import FailurePolicy, Reject
-from sluice_worker.core.minute import Tally
+from sluice_worker.core.minute import Minute, Tally
 from sluice_worker.core.model import LONGEST_HOLD_S, Outcome
 from sluice_worker.core.sizing import Range
 from sluice_worker.custody import Custody
@@ -224,7 +224,7 @@ def test_a_handler_past_its_deadline_loses_its_message_and_its_slot(
     assert built.sqs.bodies(WORK.url) == ["late"]
     assert built.outcomes() == {Outcome.TIMEOUT: 1}
     assert (built.processor.lost, built.processor.busy, built.processor.slots) == (1, 0, 1)
-    assert built.processor.running() == []
+    assert built.processor.busy == 0
 
 
 def test_the_slot_that_takes_its_place_works(plant: Callable[..., Plant], gate: Gate) -> None:
@@ -402,7 +402,6 @@ def test_what_is_abandoned_is_the_callers_to_end(plant: Callable[..., Plant], ga
     built.deliver("a", "b")
     eventually(lambda: len(gate.inside) == 2, "both run")
     built.processor.stop()
-    assert sorted(message.body for message in built.processor.running()) == ["a", "b"]
     assert sorted(message.body for message in built.processor.abandon()) == ["a", "b"]
     assert built.processor.abandon() == []
     assert (built.processor.busy, built.processor.slots) == (0, 0)
@@ -422,3 +421,25 @@ def test_many_slots_begin_each_message_once(plant: Callable[..., Plant]) -> None
     built = many(lambda message: begun.append(message.body), plant)
     assert len(begun) == len(set(begun)) == 200
     assert built.sqs.bodies(WORK.url) == []
+
+
+def test_a_closed_minute_is_whole_and_changes_no_more(plant: Callable[..., Plant]) -> None:
+    """It is read while slots count on: none may still be counting into it."""
+    closed: list[Minute] = []
+    closing: list[threading.Thread] = []
+
+    class Interrupted(Tally):
+        def ended(self, outcome: Outcome, took_s: float) -> None:
+            close = threading.Thread(target=lambda: closed.append(built.processor.close_minute(time.time())))
+            closing.append(close)
+            close.start()
+            close.join(0.1)
+            assert not closed
+            super().ended(outcome, took_s)
+
+    built = plant(lambda _: None)
+    built.processor._tally = Interrupted(began_at=time.time())
+    built.deliver("one")
+    built.settled()
+    closing[0].join(10)
+    assert [minute.processed for minute in closed] == [1]

@@ -7,13 +7,11 @@ import json
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from sluice.errors import ConfigError, TransientError
-from sluice_worker import report
 from sluice_worker.core.minute import Minute, Tally, quantile
 from sluice_worker.core.model import Outcome
 from sluice_worker.report import KEPT_MINUTES, Reporter
@@ -63,9 +61,7 @@ class Desk:
 
     def report(self, after_s: float = 60.0) -> dict[str, Any]:
         self.now += after_s
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(report, "time", SimpleNamespace(time=lambda: self.now))
-            self.reporter.report(patience_s=20.0)
+        self.reporter.report(self.tally.close(self.now), patience_s=20.0)
         line = self.out.getvalue().splitlines()[-1]
         told: dict[str, Any] = json.loads(line)
         return told
@@ -188,7 +184,7 @@ def test_a_stdout_that_is_gone_stops_no_work(caplog: pytest.LogCaptureFixture) -
     desk = Desk(sink=shelf)
     desk.reporter = Reporter("worker-7", desk.tally, dict, shelf, out=Closed())
     desk.work(1.0)
-    desk.reporter.report(patience_s=20.0)
+    desk.reporter.report(desk.tally.close(desk.now), patience_s=20.0)
     assert "the report is lost" in caplog.text
     assert [one.processed for one in shelf.minutes] == [1]
 
@@ -271,10 +267,10 @@ def test_a_cloudwatch_that_hangs_holds_up_neither_the_work_nor_the_next_line() -
     hanging = Hanging()
     desk = Desk(sink=hanging)
     desk.work(1.0)
-    desk.reporter.report()
+    desk.reporter.report(desk.tally.close(desk.now))
     assert asked.wait(20)
     desk.work(2.0)
-    desk.reporter.report()
+    desk.reporter.report(desk.tally.close(desk.now))
     assert len(desk.out.getvalue().splitlines()) == 2
     go_on.set()
     until(lambda: len(hanging.minutes) == 2, "both minutes are put, once CloudWatch answers")
@@ -293,12 +289,12 @@ def test_the_end_waits_for_the_last_metrics_but_not_for_long() -> None:
     slow = Slow()
     desk = Desk(sink=slow)
     desk.work(1.0)
-    desk.reporter.report(patience_s=0.01)
+    desk.reporter.report(desk.tally.close(desk.now), patience_s=0.01)
     assert slow.minutes == []
     assert asked.wait(20)
     threading.Timer(0.05, go_on.set).start()
     desk.work(2.0)
-    desk.reporter.report(patience_s=20.0)
+    desk.reporter.report(desk.tally.close(desk.now), patience_s=20.0)
     assert len(slow.minutes) == 2
 
 
