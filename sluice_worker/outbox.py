@@ -206,9 +206,11 @@ class Outbox:
         return self._queues.hide([(entry.message, entry.hide_s or 0) for entry in batch])
 
     def _again(self, entry: Entry, refusal: Refusal) -> bool:
-        """Try later, if it still matters then."""
-        pause_s = min(FIRST_PAUSE_S * 2**entry.attempts, LONGEST_PAUSE_S)
-        due = time.monotonic() + pause_s
+        """Try later, as long as it matters: half of what is left of that, at the most."""
+        now = time.monotonic()
+        longest_s = max(min(LONGEST_PAUSE_S, (entry.until - now) / 2), FIRST_PAUSE_S)
+        pause_s = min(FIRST_PAUSE_S * 2**entry.attempts, longest_s)
+        due = now + pause_s
         if refusal.final or due > entry.until:
             return False
         if entry.attempts == 0:

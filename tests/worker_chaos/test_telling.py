@@ -8,6 +8,9 @@ from sluice.errors import TransientError
 from sluice_worker.aws import sqs
 from sluice_worker.core.model import Poll, Queue
 from sluice_worker.message import Message
+from sluice_worker.outbox import Entry, Outbox
+from tests.worker.fakes import THROTTLED, UNKNOWN_HANDLE, InMemorySqs
+from tests.worker.runtime import parts
 from tests.worker_chaos.cloud import Cloud
 from tests.worker_chaos.faults import Fault, Plan
 from tests.worker_chaos.stage import orders
@@ -59,3 +62,20 @@ def test_a_receive_whose_answer_was_lost_is_asked_again_under_its_id(as_worker: 
 
 LOST_ONCE = 1
 """A seed that draws one lost answer, then none."""
+
+
+def test_the_pauses_of_the_outbox_do_not_outlast_what_they_wait_for() -> None:
+    fake = InMemorySqs()
+    fake.create("work")
+    message = parts.message(visible_in_s=2.4)
+    refusals = iter(range(5))  # after these, a pause doubled once more would end beyond the 2.4 s
+    fake.refusing["hide"] = lambda _: THROTTLED if next(refusals, None) is not None else None
+    told: list[str | None] = []
+    outbox = Outbox(fake, linger_s=0.0, couriers=1)
+    outbox.start()
+
+    outbox.add(Entry(message, 60, message.visible_at, lambda _, why: told.append(why)))
+
+    outbox.wait_empty(message.visible_at)
+    outbox.stop()
+    assert told == [UNKNOWN_HANDLE.why]  # the fake was asked in time; of a made-up message it knows nothing
