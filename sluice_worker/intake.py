@@ -43,7 +43,8 @@ class Intake:
             until = time.monotonic() + patience_s
             while not self._closed:
                 now = time.monotonic()
-                poll = self._schedule.next_poll(now, self._rooms())
+                rooms = self._rooms()
+                poll = self._schedule.next_poll(now, rooms, self._spare(rooms))
                 if poll is not None:
                     self._buffer.reserve(poll.queue.priority, poll.max_messages)
                     self._count(poll, 1)
@@ -155,6 +156,30 @@ class Intake:
             # Rather one poll for many than many polls for one each.
             rooms[queue.url] = room if room >= min(BATCH, -(-capacity // 2)) else 0
         return rooms
+
+    def _spare(self, rooms: dict[str, int]) -> dict[str, int]:
+        """What is left of a queue's room behind more urgent messages that are ready, or asked for.
+
+        They begin first: what is received meanwhile would find the slots taken, and then the first one free,
+        so that slow messages of all priorities would take turns.
+        """
+        if len(self._priorities) == 1:
+            return rooms
+        ahead, total = {}, 0
+        for priority in Priority:
+            ahead[priority] = total
+            total += self._buffer.ready(priority) + self._short[priority]
+        reach = self._reach()
+        return {
+            queue.url: min(
+                rooms[queue.url],
+                reach
+                - ahead[queue.priority]
+                - self._buffer.held(queue.priority)
+                - self._short[queue.priority],
+            )
+            for queue in self._queues
+        }
 
     def _pop(self) -> Message | None:
         message = self._buffer.pop(time.monotonic())

@@ -63,6 +63,10 @@ class MessageBuffer(Generic[M]):
         """Messages of this priority, those that wait behind their group included."""
         return self._held[priority]
 
+    def ready(self, priority: Priority) -> int:
+        """Messages of this priority that may begin now."""
+        return len(self._ready[priority])
+
     def limit(self, priority: Priority) -> int:
         """The most messages of this priority."""
         return self._limits[priority]

@@ -97,10 +97,14 @@ class Schedule:
         """Whether the last that was heard of every queue was that it holds nothing."""
         return all(view.seen_empty for view in self._views.values())
 
-    def next_poll(self, now: float, room: Mapping[str, int]) -> Poll | None:
-        """The next poll, or None where no queue with messages has room; `room` is in messages, by queue URL.
+    def next_poll(
+        self, now: float, room: Mapping[str, int], spare: Mapping[str, int] | None = None
+    ) -> Poll | None:
+        """The next poll, or None where no queue with messages has room.
 
-        Long polls only while everything is empty: a poller that waits at an empty queue is missing elsewhere.
+        `room` is in messages, by queue URL; `spare` is what is left of it behind more urgent messages (all
+        of it where not given), and only a queue that starves may ask for more. Long polls only while everything
+        is empty: a poller that waits at an empty queue is missing elsewhere.
         """
         views = [
             view for view in self._views.values() if room[view.queue.url] > 0 and view.paused_until <= now
@@ -116,13 +120,17 @@ class Schedule:
         longest = min(with_work, key=lambda view: view.polled_at)
         if now - longest.polled_at >= self._starving_after_s:
             return self._poll(longest, now, room, 0)
+        spare = room if spare is None else spare
+        spared = [view for view in with_work if spare[view.queue.url] > 0]
+        if not spared:
+            return None
         best = max(
-            with_work,
+            spared,
             key=lambda view: score(
                 view.messages(now), view.queue, now - view.polled_at, view.polls_last_minute(now)
             ),
         )
-        return self._poll(best, now, room, 0)
+        return self._poll(best, now, spare, 0)
 
     def polled(self, poll: Poll, received: int | None, now: float) -> None:
         """What came of a poll: so many messages, or None where it failed, and others go first for a while."""

@@ -111,7 +111,7 @@ class TestRoom:
     def test_a_message_that_waits_behind_its_group_takes_room(self) -> None:
         holding = buffer(medium=2)
         fill(holding, *batch("a", "a"))
-        assert (holding.held(MEDIUM), holding.room(MEDIUM)) == (2, 0)
+        assert (holding.held(MEDIUM), holding.ready(MEDIUM), holding.room(MEDIUM)) == (2, 1, 0)
         holding.pop(0)
         assert (holding.held(MEDIUM), holding.room(MEDIUM)) == (1, 1)
 

@@ -152,6 +152,11 @@ class TestChoice:
             assert poll.wait_s == (20 if all_empty else 0)
             by.polled(poll, None if received is None else min(received, poll.max_messages), now)
 
+    def test_only_what_is_spare_behind_more_urgent_messages_is_asked_for(self) -> None:
+        spare = room(HIGH, messages=0) | room(MEDIUM, messages=0) | room(LOW, messages=3)
+        assert schedule().next_poll(0, room(HIGH, MEDIUM, LOW), spare) == short(LOW, 3)
+        assert schedule().next_poll(0, room(HIGH, MEDIUM, LOW), room(HIGH, MEDIUM, LOW, messages=0)) is None
+
 
 class TestStarvation:
     def test_a_queue_not_polled_for_a_minute_is_next_whatever_the_scores(self) -> None:
@@ -188,6 +193,12 @@ class TestStarvation:
         full = room(HIGH) | room(LOW, messages=0)
         assert by.next_poll(60, full) == short(HIGH)
         assert by.next_poll(61, full | room(LOW, messages=3)) == short(LOW, 3)
+
+    def test_a_starving_queue_may_have_all_its_room_where_nothing_is_spare(self) -> None:
+        nothing = room(HIGH, MEDIUM, LOW, messages=0)
+        rooms = room(HIGH, MEDIUM, messages=0) | room(LOW, messages=7)
+        assert schedule().next_poll(59, rooms, nothing) is None
+        assert schedule().next_poll(60, rooms, nothing) == short(LOW, 7)
 
 
 class TestBelief:
