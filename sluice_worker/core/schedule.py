@@ -103,8 +103,8 @@ class Schedule:
         """The next poll, or None where no queue with messages has room.
 
         `room` is in messages, by queue URL; `spare` is what is left of it behind more urgent messages (all
-        of it where not given), and only a queue that starves may ask for more. Long polls only while everything
-        is empty: a poller that waits at an empty queue is missing elsewhere.
+        of it where not given), and only a queue that starves may ask for more. Long polls only while
+        everything is empty: a poller that waits at an empty queue is missing elsewhere.
         """
         views = [
             view for view in self._views.values() if room[view.queue.url] > 0 and view.paused_until <= now
