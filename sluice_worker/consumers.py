@@ -47,6 +47,7 @@ class ConsumerGroup:
         self._average_s: float | None = None
         self._stopped = threading.Event()
         self._flow = threading.Event()
+        """Set where a message came since the depths were last read."""
         self._unread: set[str] = set()
 
     @property
@@ -68,17 +69,16 @@ class ConsumerGroup:
         """Every interval while messages flow: read what waits, and grow or shrink."""
         if self._intake.everything_empty:
             self._wanted = self._bounds.min
-            self._flow.clear()
-            if self._intake.everything_empty:  # else a message came just before the clearing
-                self._flow.wait()
+            self._flow.wait()
         if self._stopped.is_set():
             return False
+        self._flow.clear()
         for queue in self._queues:
             self._read(queue)
-        depth = self._intake.depth()
-        if depth is not None and self._average_s is not None:
+        depths = [depth for depth in self._intake.depths().values() if depth is not None]
+        if len(depths) == len(self._queues) and self._average_s is not None:
             self._wanted = pollers_wanted(
-                depth,
+                depths,
                 average_s=self._average_s,
                 interval_s=self._interval_s,
                 buffer_use=self._intake.use(),

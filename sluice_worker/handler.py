@@ -36,7 +36,7 @@ def load(name: str) -> Handler:
         raise ConfigError(
             f"handler {name!r}: {missing}; it was looked for in {here} and in what is installed"
         ) from missing
-    except Exception as broken:
+    except (Exception, SystemExit) as broken:
         raise ConfigError(f"handler {name!r}: importing it failed: {broken!r}") from broken
     handler: object = module
     for part in function_name.split("."):

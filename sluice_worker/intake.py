@@ -117,10 +117,10 @@ class Intake:
         """Whether every queue was empty when last heard of."""
         return self._schedule.everything_empty
 
-    def depth(self) -> Depth | None:
-        """All queues together, None where unknown."""
+    def depths(self) -> dict[str, Depth | None]:
+        """Each queue by its URL, None where unknown."""
         with self._lock:
-            return self._schedule.depth(time.monotonic())
+            return self._schedule.depths(time.monotonic())
 
     def held(self) -> dict[Priority, int]:
         """Messages not begun, by priority."""

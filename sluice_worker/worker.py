@@ -169,13 +169,13 @@ class Worker:
         self.drain(f"{self._processor.lost} handlers hang")
 
     def _state(self) -> Mapping[str, Any]:
-        depth = self._intake.depth()
+        depths = self._intake.depths()
         return {
             "buffer": {priority.value: held for priority, held in self._intake.held().items()},
             "bufferUse": round(self._intake.use(), 3),
             "queues": {
-                "visible": None if depth is None else depth.visible,
-                "inFlight": None if depth is None else depth.in_flight,
+                queue.name: depth and {"visible": depth.visible, "inFlight": depth.in_flight}
+                for queue, depth in ((queue, depths[queue.url]) for queue in self._settings.queues)
             },
             "pollers": self._consumers.alive,
             "slots": self._processor.slots,

@@ -158,16 +158,12 @@ class Schedule:
             view.visible, view.visible_until = depth.visible, now + lasts_s
             view.seen_empty = depth.visible == 0
 
-    def depth(self, now: float) -> Depth | None:
-        """All queues together, or None where the newest reading of any of them is missing or stale."""
-        known = [
-            view.depth
-            for view in self._views.values()
-            if view.depth is not None and now - view.depth_at <= self._stale_after_s
-        ]
-        if len(known) < len(self._views):
-            return None
-        return Depth(visible=sum(d.visible for d in known), in_flight=max(d.in_flight for d in known))
+    def depths(self, now: float) -> dict[str, Depth | None]:
+        """Each queue by its URL; None where its newest reading is missing or stale."""
+        return {
+            url: view.depth if now - view.depth_at <= self._stale_after_s else None
+            for url, view in self._views.items()
+        }
 
     def _poll(self, view: _View, now: float, room: Mapping[str, int], wait_s: int) -> Poll:
         view.polled_at = now

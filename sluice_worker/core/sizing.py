@@ -6,6 +6,7 @@ Owns the three formulas. Refuses to count anything itself: the numbers are argum
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sluice_worker.core.model import IN_FLIGHT_QUOTA, Depth
@@ -24,18 +25,17 @@ class Range:
 
 
 def pollers_wanted(
-    depth: Depth, *, average_s: float, interval_s: float, buffer_use: float, pollers: Range
+    depths: Sequence[Depth], *, average_s: float, interval_s: float, buffer_use: float, pollers: Range
 ) -> int:
     """Pollers that receive what waits within `interval_s`, as far as the buffer has room.
 
     pollers = clamp(ceil(min(visible x average_s / interval_s, max x (1 - buffer_use))), min, max), where
     average_s is the seconds a poller spends on one message and buffer_use is 0 to 1. Back-pressure is the
-    second term: at 0.9 a tenth of the pollers is left. A queue at SQS's quota of messages in flight delivers
-    nothing, so that polls beyond the least are wasted.
+    second term: at 0.9 a tenth of the pollers is left. `visible` are the messages of all queues but those at
+    SQS's quota of messages in flight, which deliver nothing.
     """
-    if depth.in_flight >= IN_FLIGHT_QUOTA:
-        return pollers.min
-    asked = min(depth.visible * average_s / interval_s, pollers.max * (1 - buffer_use))
+    visible = sum(depth.visible for depth in depths if depth.in_flight < IN_FLIGHT_QUOTA)
+    asked = min(visible * average_s / interval_s, pollers.max * (1 - buffer_use))
     return pollers.clamp(math.ceil(round(asked, 9)))
 
 

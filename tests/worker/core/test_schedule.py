@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice_worker.core.model import Depth, Poll, Priority, Queue
+from sluice_worker.core.model import Poll, Priority, Queue
 from sluice_worker.core.schedule import POLLS_A_MINUTE, Schedule, score
 from tests.worker.core.builders import HIGH, LOW, MEDIUM, depth, queue, room
 
@@ -245,16 +245,15 @@ class TestBelief:
         assert chosen(by, 10.9, HIGH, LOW) == LOW
         assert chosen(by, 11, HIGH, LOW) == HIGH
 
-    def test_every_queue_together_is_known_only_while_every_reading_is_fresh(self) -> None:
+    def test_a_queues_depth_is_known_only_while_its_reading_is_fresh(self) -> None:
         by = schedule(HIGH, LOW)
         by.read(HIGH, depth(3, 1), 0)
-        assert by.depth(0) is None
+        assert by.depths(0) == {HIGH.url: depth(3, 1), LOW.url: None}
         by.read(LOW, depth(4, 1), 10)
-        assert by.depth(15) is not None
-        assert by.depth(15) == Depth(visible=7, in_flight=1)
-        assert by.depth(15.1) is None
+        assert by.depths(15) == {HIGH.url: depth(3, 1), LOW.url: depth(4, 1)}
+        assert by.depths(15.1) == {HIGH.url: None, LOW.url: depth(4, 1)}
         by.read(HIGH, None, 16)
-        assert by.depth(16) is None
+        assert by.depths(16) == {HIGH.url: None, LOW.url: depth(4, 1)}
 
     def test_an_idle_month_leaves_no_more_behind_than_an_idle_minute(self) -> None:
         def size(polls: int) -> int:

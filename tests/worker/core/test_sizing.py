@@ -25,7 +25,7 @@ def pollers(
     in_flight: int = 0,
 ) -> int:
     return pollers_wanted(
-        depth(visible, in_flight),
+        [depth(visible, in_flight)],
         average_s=average_s,
         interval_s=interval_s,
         buffer_use=buffer_use,
@@ -69,6 +69,10 @@ class TestPollers:
         self, in_flight: int, expected: int
     ) -> None:
         assert pollers(1000, in_flight=in_flight) == expected
+
+    def test_a_queue_at_its_quota_takes_no_pollers_from_the_others(self) -> None:
+        both = [depth(1000, IN_FLIGHT_QUOTA), depth(1000, 0)]
+        assert pollers_wanted(both, average_s=0.2, interval_s=5, buffer_use=0, pollers=SMALL) == 40
 
     @given(COUNT, SECONDS, SECONDS, SHARE, RANGES, COUNT)
     def test_pollers_are_always_within_their_bounds(

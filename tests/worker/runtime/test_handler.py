@@ -205,3 +205,12 @@ def test_a_module_that_breaks_on_import_says_how(tmp_path: Any, monkeypatch: pyt
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ConfigError, match="importing it failed: ValueError\\('no database'\\)"):
         load("breaks_on_import:handle")
+
+
+def test_a_module_that_ends_the_program_on_import_is_refused_too(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ends_on_import.py").write_text("import sys\nsys.exit(0)")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match="importing it failed: SystemExit"):
+        load("ends_on_import:handle")

@@ -296,11 +296,10 @@ def test_use_is_the_share_of_what_may_be_held() -> None:
     eventually(lambda: taken(into) and into.use() == 0.0, "all are taken")
 
 
-def test_depths_are_of_all_queues_or_unknown() -> None:
+def test_the_depth_of_a_queue_is_the_last_that_was_read_or_unknown() -> None:
     into = intake([WORK, OTHER])
-    into.read(WORK, Depth(visible=3, in_flight=1))
-    assert into.depth() is None
-    into.read(OTHER, Depth(visible=4, in_flight=2))
-    assert into.depth() == Depth(visible=7, in_flight=2)
-    into.read(OTHER, None)
-    assert into.depth() is None
+    three = Depth(visible=3, in_flight=1)
+    into.read(WORK, three)
+    assert into.depths() == {WORK.url: three, OTHER.url: None}
+    into.read(WORK, None)
+    assert into.depths() == {WORK.url: None, OTHER.url: None}
