@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 10.0
+MOST_DOUBLINGS = 20
+"""Of the pause: entries are told again for up to twelve hours, and a float holds 1023."""
 IDLE_LOOK_S = 1.0
 
 
@@ -209,7 +211,7 @@ class Outbox:
         """Try later, as long as it matters: half of what is left of that, at the most."""
         now = time.monotonic()
         longest_s = max(min(LONGEST_PAUSE_S, (entry.until - now) / 2), FIRST_PAUSE_S)
-        pause_s = min(FIRST_PAUSE_S * 2**entry.attempts, longest_s)
+        pause_s = min(FIRST_PAUSE_S * 2 ** min(entry.attempts, MOST_DOUBLINGS), longest_s)
         due = now + pause_s
         if refusal.final or due > entry.until:
             return False

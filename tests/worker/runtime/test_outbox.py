@@ -231,6 +231,20 @@ def test_the_pause_grows_with_each_attempt(sqs: InMemorySqs, opened: Callable[..
     assert all(pause_s >= least_s for pause_s, least_s in zip(pauses_s, (0.1, 0.2, 0.4), strict=False))
 
 
+def test_what_was_refused_for_hours_is_still_told_again(
+    sqs: InMemorySqs, opened: Callable[..., Outbox]
+) -> None:
+    """A doubled pause outgrows a float after three hours of ten seconds each."""
+    outbox, told = opened(), Told()
+    refusals = iter([THROTTLED])
+    sqs.refusing["delete"] = lambda _: next(refusals, None)
+    (entry,) = deletes(work(sqs, 1), told, until=time.monotonic() + 0.5)
+    entry.attempts = 2000
+    outbox.add(entry)
+    assert outbox.wait_empty(soon())
+    assert told.done == ["0"]
+
+
 def test_what_does_not_matter_any_more_is_given_up(sqs: InMemorySqs, opened: Callable[..., Outbox]) -> None:
     outbox, told = opened(), Told()
     sqs.failing("hide")
