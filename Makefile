@@ -68,6 +68,10 @@ faults: setup ## Every AWS call of every use case fails in every way: the whole 
 chaos: setup ## 100,000 random interleavings of events over all cores (COUNT=n: fewer)
 	@$(OFFLINE) .venv/bin/python -m tests.chaos $(if $(COUNT),--count $(COUNT))
 
+.PHONY: worker-chaos
+worker-chaos: setup ## Real workers ended at random over a failing SQS (SHARE=0.1: fewer messages)
+	@$(OFFLINE) .venv/bin/python -m tests.worker_chaos $(if $(SHARE),--share $(SHARE))
+
 .PHONY: bench
 bench: bench-simulator bench-worker ## Every benchmark: ratios, and what the worker's memory does
 

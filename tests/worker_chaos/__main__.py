@@ -7,9 +7,11 @@ same draws is up to the machine.
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,12 +20,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tests.worker_chaos.cloud import cloud
-from tests.worker_chaos.mutant import MUTATIONS
 from tests.worker_chaos.play import Verdict
-from tests.worker_chaos.scenarios import SCENARIOS
-from tests.worker_chaos.stage import Stage
+from tests.worker_chaos.programme import NOTICED_BY, SCENARIOS
+from tests.worker_chaos.stage import LIMIT_S, Stage
 
 BAR = Console(stderr=True)
+MUTANT_S = 30.0
+"""A defect that breaks no promise within this is not noticed."""
 LEAST = 100
 """Messages, below which a scenario shows nothing."""
 
@@ -32,14 +35,20 @@ LEAST = 100
 @click.option("--scenario", "names", multiple=True, type=click.Choice(list(SCENARIOS)), help="Only these.")
 @click.option("--seed", default=1, show_default=True, help="Of the faults, the ends and the messages.")
 @click.option("--share", default=1.0, show_default=True, help="Of each scenario's messages.")
-@click.option("--mutation", type=click.Choice(list(MUTATIONS)), help="Workers with this defect.")
+@click.option("--mutations", is_flag=True, help="Instead: workers with a defect each, which must be noticed.")
 @click.option("--json", "as_json", is_flag=True, help="The verdicts as one JSON document.")
-def main(names: Sequence[str], seed: int, share: float, mutation: str | None, as_json: bool) -> None:
-    """Play scenarios; exit 1 where one breaks a promise."""
+def main(names: Sequence[str], seed: int, share: float, mutations: bool, as_json: bool) -> None:
+    """Play scenarios; exit 1 where one breaks a promise, or where a defect breaks none."""
     folder = Path(tempfile.mkdtemp(prefix="worker-chaos-"))
+    if mutations:
+        _unnoticed(seed, folder)
+        return
     verdicts = []
     for name in names or SCENARIOS:
-        verdict = _played(name, seed, share, mutation, folder / name)
+        scenario, full = SCENARIOS[name]
+        with staged(name, max(int(full * share), LEAST), seed, folder) as stage:
+            verdict = scenario(stage, max(int(full * share), LEAST))
+        verdict.name = name
         verdicts.append(verdict)
         if not as_json:
             _told(verdict)
@@ -48,24 +57,38 @@ def main(names: Sequence[str], seed: int, share: float, mutation: str | None, as
     broken = [verdict.name for verdict in verdicts if verdict.broken]
     if broken:
         sys.exit(f"broken promises in {', '.join(broken)}; seed {seed}; logs in {folder}")
+    shutil.rmtree(folder)
 
 
-def _played(name: str, seed: int, share: float, mutation: str | None, folder: Path) -> Verdict:
-    scenario, full = SCENARIOS[name]
-    count = max(int(full * share), LEAST)
+def _unnoticed(seed: int, folder: Path) -> None:
+    """Play each defect before the scenario that should notice it."""
+    unnoticed = []
+    for mutation, (name, count) in NOTICED_BY.items():
+        with staged(name, count, seed, folder / mutation, mutation=mutation, limit_s=MUTANT_S) as stage:
+            verdict = SCENARIOS[name][0](stage, count)
+        click.echo(f"{mutation} ({verdict.duration_s} s): {'; '.join(verdict.broken)[:200] or 'NOT NOTICED'}")
+        unnoticed += [] if verdict.broken else [mutation]
+    if unnoticed:
+        sys.exit(f"nobody noticed {', '.join(unnoticed)}; seed {seed}; logs in {folder}")
+    shutil.rmtree(folder)
+
+
+@contextmanager
+def staged(
+    name: str, count: int, seed: int, folder: Path, *, mutation: str | None = None, limit_s: float = LIMIT_S
+) -> Iterator[Stage]:
+    """A stage in an account of its own, a bar on a terminal."""
     columns = (TextColumn(name), BarColumn(40), MofNCompleteColumn(), TimeElapsedColumn())
     with cloud() as account, Progress(*columns, console=BAR, disable=not BAR.is_terminal) as progress:
         bar = progress.add_task(name, total=count)
-        stage = Stage(
+        yield Stage(
             cloud=account,
-            folder=folder,
+            folder=folder / name,
             seed=seed,
             mutation=mutation,
+            limit_s=limit_s,
             progress=lambda done: progress.update(bar, completed=done),
         )
-        verdict = scenario(stage, count)
-    verdict.name = name
-    return verdict
 
 
 def _told(verdict: Verdict) -> None:

@@ -1,4 +1,4 @@
-"""What the tests of the chaos share: one embedded account for all of a module."""
+"""What the tests of the chaos share: one embedded account."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from tests.worker_chaos.cloud import Cloud, cloud, environment
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def account() -> Iterator[Cloud]:
     """A server of its own."""
     with cloud() as served:

@@ -45,8 +45,8 @@ class Crew:
     members: Sequence[Member]
     ends: Sequence[signal.Signals] = ()
     """Drawn from for each end; empty: nobody is ended."""
-    every_s: float = 1.0
-    """Between two ends, on average."""
+    every: int = 500
+    """Messages completed between two ends, on average: a slow machine sees no more ends than a fast one."""
     mutation: str | None = None
 
 
@@ -78,6 +78,7 @@ class Fleet:
     _told: list[_Command] = field(default_factory=list)
     _leaders: set[int] = field(default_factory=set)
     _next_end_at: float = 0.0
+    """Messages completed."""
 
     def start(self) -> None:
         """Everybody at once."""
@@ -91,7 +92,7 @@ class Fleet:
             self._gone(command)
             if command.told is None:
                 self._begin(command.member)
-        if self.crew.ends and time.monotonic() >= self._next_end_at:
+        if self.crew.ends and len(self.records.completed) >= self._next_end_at:
             self._end_somebody()
 
     def drain(self) -> list[str]:
@@ -204,7 +205,7 @@ class Fleet:
             self.ended["SIGKILL to a child"] += 1
 
     def _plan_next_end(self) -> None:
-        self._next_end_at = time.monotonic() + self.chance.uniform(0.5, 1.5) * self.crew.every_s
+        self._next_end_at = len(self.records.completed) + self.chance.uniform(0.5, 1.5) * self.crew.every
 
 
 def awaited(condition: Callable[[], bool], limit_s: float) -> bool:

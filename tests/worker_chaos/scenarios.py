@@ -9,7 +9,7 @@ import json
 import random
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from sluice_worker.aws.sqs import WHY
@@ -32,18 +32,18 @@ QUICKLY = (
 )
 BOTH = (signal.SIGKILL, signal.SIGTERM)
 POLITE = (signal.SIGTERM,)
-LONG_SHARE = 0.005
-"""Messages whose handlers outlast the visibility timeout: without a heartbeat somebody else gets them too."""
+LONG_S = 1.5 * VISIBILITY_S
+LONG_EVERY = 200
+"""One message in so many keeps its handler for longer than the visibility timeout: without a heartbeat it is
+worked on twice."""
 MOST_RECEIPTS = 50
 """Far more than a message that is not poison needs, however often it is handed back."""
 
-Scenario = Callable[[Stage, int], Verdict]
 
-
-def crew_of_three(*options: str, ends: Sequence[signal.Signals] = (), every_s: float = 2.0) -> Crew:
+def crew_of_three(*options: str, ends: Sequence[signal.Signals] = (), every: int = 500) -> Crew:
     """Two single processes, and a family of two."""
     told = (*QUICKLY, *options)
-    return Crew(members=[Member(told), Member(told), Member(told, processes=2)], ends=ends, every_s=every_s)
+    return Crew(members=[Member(told), Member(told), Member(told, processes=2)], ends=ends, every=every)
 
 
 # ---- a standard queue --------------------------------------------------------------------------------------
@@ -68,8 +68,11 @@ def _standard(stage: Stage, count: int, plan: Plan, ends: Sequence[signal.Signal
     dead = stage.cloud.create("standard-dead")
     url = stage.cloud.create("standard", dead_letters=dead, most_receipts=MOST_RECEIPTS)
     messages = [
-        {**order, "s": 1.5 * VISIBILITY_S if _seldom(stage.chance, LONG_SHARE) else _briefly(stage.chance)}
-        for order in orders("standard", count)
+        {
+            **order,
+            "s": LONG_S if place % LONG_EVERY == LONG_EVERY // 2 else _briefly(stage.chance),
+        }
+        for place, order in enumerate(orders("standard", count))
     ]
 
     def judge(fleet: Fleet, calls: Calls, deaths: Deaths) -> Iterator[str]:
@@ -77,11 +80,8 @@ def _standard(stage: Stage, count: int, plan: Plan, ends: Sequence[signal.Signal
         yield from _no_letters(stage, dead)
         yield from ends_well(fleet)
 
-    return play(stage, crew_of_three("--queue", url, ends=ends), plan, {url: messages}, judge)
-
-
-def _seldom(chance: random.Random, share: float) -> bool:
-    return chance.random() < share
+    crew = crew_of_three("--queue", url, ends=ends, every=max(count // 20, 30))
+    return play(stage, crew, plan, {url: messages}, judge)
 
 
 def _briefly(chance: random.Random) -> float:
@@ -89,6 +89,9 @@ def _briefly(chance: random.Random) -> float:
 
 
 # ---- a FIFO queue ------------------------------------------------------------------------------------------
+
+
+RAISING_SHARE = 0.02
 
 
 def groups(stage: Stage, count: int) -> Verdict:
@@ -99,7 +102,7 @@ def groups(stage: Stage, count: int) -> Verdict:
         {
             **order,
             "s": _briefly(stage.chance),
-            "do": Do.RAISE_ONCE if _seldom(stage.chance, 0.02) else Do.WORK,
+            "do": Do.RAISE_ONCE if stage.chance.random() < RAISING_SHARE else Do.WORK,
         }
         for order in orders("groups", count, groups=max(count // 40, 2))
     ]
@@ -109,7 +112,7 @@ def groups(stage: Stage, count: int) -> Verdict:
         yield from _no_letters(stage, dead)
         yield from ends_well(fleet)
 
-    crew = crew_of_three("--queue", url, ends=BOTH)
+    crew = crew_of_three("--queue", url, ends=BOTH, every=max(count // 20, 30))
     return play(stage, crew, every_fault(stage.seed), {url: messages}, judge)
 
 
@@ -209,11 +212,11 @@ HIGH_SHARE = 0.8
 
 
 def priorities(stage: Stage, count: int) -> Verdict:
-    """Much of high priority over some of medium and low: high goes first, and low is not forgotten."""
+    """Much of high priority over less of medium and low: high goes first, and low is not forgotten."""
     levels = ("high", "medium", "low")
     urls = {level: stage.cloud.create(level) for level in levels}
     messages = {
-        urls[level]: orders(level, count if level == "high" else count // 8, s=0.05) for level in levels
+        urls[level]: orders(level, count if level == "high" else count // 3, s=0.05) for level in levels
     }
     options = [part for level in levels for part in ("--queue", f"{urls[level]}={level}")]
     told = (*QUICKLY, "--starving-after-s", str(STARVING_S), "--prefetch-s", "0.2", *options)
@@ -236,15 +239,3 @@ def priorities(stage: Stage, count: int) -> Verdict:
 
     crew = Crew(members=[Member(told), Member(told)])
     return play(stage, crew, Plan(), messages, judge, beforehand=True)
-
-
-SCENARIOS: dict[str, tuple[Scenario, int]] = {
-    "kills-and-faults": (kills_and_faults, 10_000),
-    "drains-alone": (drains_alone, 10_000),
-    "drains-and-faults": (drains_and_faults, 10_000),
-    "groups": (groups, 2_000),
-    "poison": (poison, 400),
-    "misbehaviour": (misbehaviour, 400),
-    "priorities": (priorities, 1_600),
-}
-"""Name -> what is played, over how many messages."""

@@ -39,12 +39,12 @@ def install() -> None:
     """Change moto in this process, for good."""
     # Counting thrice whatever a queue is asked for: they are told by `_attributes` alone.
     Queue.BASE_ATTRIBUTES = [name for name in Queue.BASE_ATTRIBUTES if name not in COUNTS]
-    SQSResponse.receive_message = _received  # type: ignore[method-assign]
-    SQSBackend.send_message = _sent  # type: ignore[method-assign]
-    SQSBackend.receive_message = _receive  # type: ignore[method-assign]
-    SQSBackend.delete_message = _delete  # type: ignore[method-assign]
-    SQSBackend.change_message_visibility = _hide  # type: ignore[method-assign]
-    SQSBackend.get_queue_attributes = _attributes  # type: ignore[method-assign]
+    SQSResponse.receive_message = _received
+    SQSBackend.send_message = _sent
+    SQSBackend.receive_message = _receive
+    SQSBackend.delete_message = _delete
+    SQSBackend.change_message_visibility = _hide
+    SQSBackend.get_queue_attributes = _attributes
 
 
 # ---- receiving ---------------------------------------------------------------------------------------------
@@ -108,7 +108,7 @@ def _take(queue: Queue, count: int, visibility_s: int) -> list[Message]:
 
 
 def _is_poison(queue: Queue, message: Message) -> bool:
-    policy = queue.redrive_policy  # type: ignore[attr-defined]  # set by its name
+    policy = queue.redrive_policy
     return bool(policy) and message.approximate_receive_count >= policy["maxReceiveCount"]
 
 

@@ -19,6 +19,8 @@ from tests.worker_chaos.fleet import Crew, Fleet
 from tests.worker_chaos.handlers import Do
 from tests.worker_chaos.records import Records
 
+LIMIT_S = 240.0
+"""The longest play."""
 STALLED_S = 45.0
 """Nothing was completed and no queue changed for so long: it never will be."""
 LOOK_S = 0.02
@@ -63,6 +65,7 @@ class Stage:
     folder: Path
     seed: int
     mutation: str | None = None
+    limit_s: float = LIMIT_S
     progress: Progress = field(default=lambda _: None)
     records: Records = field(init=False)
     chance: random.Random = field(init=False)
@@ -96,6 +99,7 @@ class Stage:
     def play(self, fleet: Fleet, expected: Iterable[str], urls: Sequence[str]) -> list[str]:
         """Until all of `expected` are completed and the queues are empty; the answer says what stalled."""
         waiting, moved_at, look_at = set(expected), time.monotonic(), 0.0
+        ends_at = time.monotonic() + self.limit_s
         before: object = None
         while True:
             self.records.read()
@@ -112,5 +116,7 @@ class Stage:
                     before, moved_at = state, now
                 if now - moved_at > STALLED_S:
                     return [f"nothing moves any more: {len(waiting)} messages wait, the queues hold {depths}"]
+                if now > ends_at:
+                    return [f"not done after {self.limit_s:g} s: {len(waiting)} messages wait"]
             fleet.tend()
             time.sleep(LOOK_S)

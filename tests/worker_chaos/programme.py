@@ -1,0 +1,42 @@
+"""What the long run plays: each scenario over how many messages, and which defect it has to notice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.worker_chaos.play import Verdict
+from tests.worker_chaos.scenarios import (
+    drains_alone,
+    drains_and_faults,
+    groups,
+    kills_and_faults,
+    misbehaviour,
+    poison,
+    priorities,
+)
+from tests.worker_chaos.stage import Stage
+
+Scenario = Callable[[Stage, int], Verdict]
+
+SCENARIOS: dict[str, tuple[Scenario, int]] = {
+    "kills-and-faults": (kills_and_faults, 10_000),
+    "drains-alone": (drains_alone, 10_000),
+    "drains-and-faults": (drains_and_faults, 10_000),
+    "groups": (groups, 2_000),
+    "poison": (poison, 400),
+    "misbehaviour": (misbehaviour, 400),
+    "priorities": (priorities, 1_200),
+}
+"""Name -> what is played, over how many messages."""
+
+NOTICED_BY = {
+    "no-heartbeat": ("drains-alone", 400),
+    "deletes-dropped": ("drains-alone", 400),
+    "deleted-on-receipt": ("kills-and-faults", 400),
+    "drain-in-haste": ("drains-alone", 400),
+    "groups-ignored": ("groups", 200),
+    "successor-too-early": ("groups", 400),
+    "failures-kept": ("poison", 120),
+    "first-come": ("priorities", 480),
+}
+"""Defect -> the scenario that breaks a promise because of it, over how many messages."""

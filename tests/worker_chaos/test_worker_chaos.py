@@ -1,0 +1,32 @@
+"""A small share of the long run, which `python -m tests.worker_chaos` plays in full."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.worker_chaos.cloud import Cloud
+from tests.worker_chaos.play import Verdict
+from tests.worker_chaos.programme import SCENARIOS
+from tests.worker_chaos.stage import Stage
+
+SEED = 1
+LIMIT_S = 60.0
+
+
+def played(account: Cloud, folder: Path, name: str, count: int, mutation: str | None = None) -> Verdict:
+    scenario, _ = SCENARIOS[name]
+    return scenario(Stage(cloud=account, folder=folder, seed=SEED, mutation=mutation, limit_s=LIMIT_S), count)
+
+
+def test_killed_workers_lose_nothing_over_a_failing_sqs(account: Cloud, tmp_path: Path) -> None:
+    verdict = played(account, tmp_path, "kills-and-faults", 100)
+
+    assert verdict.broken == []
+    assert verdict.ended
+    assert verdict.faults
+
+
+def test_a_worker_that_ignores_groups_is_noticed(account: Cloud, tmp_path: Path) -> None:
+    verdict = played(account, tmp_path, "groups", 60, mutation="groups-ignored")
+
+    assert any("times the order of a group was broken" in said for said in verdict.broken)
