@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from sluice_worker import processor as module
 from sluice_worker.core.failure import FailurePolicy, Reject
 from sluice_worker.core.minute import Minute, Tally
 from sluice_worker.core.model import LONGEST_HOLD_S, Outcome
@@ -82,7 +83,8 @@ class Plant:
 
 
 @pytest.fixture
-def plant() -> Iterator[Callable[..., Plant]]:
+def plant(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Plant]]:
+    monkeypatch.setattr(module, "PATIENCE_S", 0.02)
     plants: list[Plant] = []
 
     def build(handler: Handler, *, least: int = 1, most: int = 4, max_processing_s: float = 3600) -> Plant:

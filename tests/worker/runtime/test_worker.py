@@ -383,6 +383,7 @@ def test_a_message_that_a_long_poll_brings_after_the_drain_began_is_handed_back(
     running = start(record)
     eventually(lambda: any(call.seconds == (20,) for call in sqs.made("receive")), "a poll waits")
     running.worker.drain("SIGTERM")
+    eventually(lambda: running.worker._intake._closed, "the drain has begun")
     sqs.send(WORK.url, "too late")
     eventually(lambda: sqs.made("hide"), "it is received all the same")
     assert running.status() == 0
