@@ -151,7 +151,7 @@ class _Family:
         if child.process is not None and not child.process.is_alive():
             sound = now - child.started_at >= SOUND_AFTER_S
             child.failures = 1 if sound else child.failures + 1
-            pause_s = min(FIRST_PAUSE_S * 2 ** (child.failures - 1), LONGEST_PAUSE_S)
+            pause_s = min(FIRST_PAUSE_S * 2 ** min(child.failures - 1, 10), LONGEST_PAUSE_S)
             log.error(
                 "worker process %d ended with %s; started anew in %g s",
                 number,

@@ -154,6 +154,17 @@ def test_a_process_that_fails_to_start_is_tried_again_after_pauses_that_double_u
     assert len(pauses) > 8
 
 
+def test_a_process_that_failed_to_start_for_a_day_is_still_tried_again(family: Any) -> None:
+    """A doubled pause outgrows a float at the 1025th failure."""
+    child = family._children[0]
+    family._look_after(0, child)
+    child.failures = 2000
+    family._look_after(0, child)
+    family.now += 60
+    family._look_after(0, child)
+    assert len(family.births) == 2
+
+
 def test_a_process_that_dies_after_long_service_is_started_anew_as_soon_as_the_first_time(
     family: Any,
 ) -> None:
