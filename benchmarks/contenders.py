@@ -7,6 +7,7 @@ and ends with its stdin.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import os
 import resource
@@ -23,6 +24,11 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1] / folder) for folder in 
 
 BATCH = 10
 SLEEP_S = 0.005
+ASKED: dict[str, Any] = {
+    "MessageSystemAttributeNames": ["ApproximateReceiveCount", "SentTimestamp", "MessageGroupId"],
+    "MessageAttributeNames": ["All"],
+}
+"""What the worker asks of each message, so that SQS's part is the same for the bare loop."""
 
 
 def nothing(_: object) -> None:
@@ -55,16 +61,15 @@ def worker(url: str, connections: int, handler: Callable[[Any], Any]) -> None:
     """The worker: of four connections three receive and help the fourth to delete."""
     from sluice_worker import run, settings
 
-    naps = handler in (nap, nap_awaited)
+    slots = {"min_concurrency": 32, "max_concurrency": 32} if handler in (nap, nap_awaited) else {}
     run(
         settings(
             {
                 "queues": [url],
                 "min_pollers": connections * 3 // 4,
                 "max_pollers": connections * 3 // 4,
-                "min_concurrency": 32 if naps else 1,
-                "max_concurrency": 32 if naps else 1,
                 "report_s": 3600,
+                **slots,
             }
         ),
         handler,
@@ -88,11 +93,20 @@ def loop(url: str, connections: int, handler: Callable[[Any], Any]) -> None:
     )
 
     def consume() -> None:
+        with asyncio.Runner() as runner:
+            receive_and_delete(_called(handler, runner))
+
+    def receive_and_delete(handle: Callable[[Any], object]) -> None:
         while True:
-            answer = client.receive_message(QueueUrl=url, MaxNumberOfMessages=BATCH, WaitTimeSeconds=20)
+            answer = client.receive_message(
+                QueueUrl=url,
+                MaxNumberOfMessages=BATCH,
+                WaitTimeSeconds=20,
+                **ASKED,
+            )
             done: list[Any] = []
             for message in answer.get("Messages", ()):
-                handler(message["Body"])
+                handle(message["Body"])
                 done.append({"Id": str(len(done)), "ReceiptHandle": message["ReceiptHandle"]})
             if done:
                 client.delete_message_batch(QueueUrl=url, Entries=done)
@@ -102,6 +116,12 @@ def loop(url: str, connections: int, handler: Callable[[Any], Any]) -> None:
         thread.start()
     for thread in threads:
         thread.join()
+
+
+def _called(handler: Callable[[Any], Any], runner: asyncio.Runner) -> Callable[[Any], object]:
+    if not inspect.iscoroutinefunction(handler):
+        return handler
+    return lambda body: runner.run(handler(body))
 
 
 def celery(url: str, connections: int, handler: Callable[[Any], Any]) -> None:
