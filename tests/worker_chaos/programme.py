@@ -30,13 +30,13 @@ SCENARIOS: dict[str, tuple[Scenario, int]] = {
 """Name -> what is played, over how many messages."""
 
 NOTICED_BY = {
-    "no-heartbeat": ("drains-alone", 400),
-    "deletes-dropped": ("drains-alone", 400),
-    "deleted-on-receipt": ("kills-and-faults", 400),
-    "drain-in-haste": ("drains-alone", 400),
-    "groups-ignored": ("groups", 200),
-    "successor-too-early": ("groups", 400),
-    "failures-kept": ("poison", 120),
-    "first-come": ("priorities", 480),
+    "no-heartbeat": ("drains-alone", 400, "begun again for no good reason"),
+    "deletes-dropped": ("drains-alone", 400, "begun again for no good reason"),
+    "deleted-on-receipt": ("kills-and-faults", 400, "never processed"),
+    "drain-in-haste": ("drains-alone", 400, "begun again for no good reason"),
+    "groups-ignored": ("groups", 200, "the order of a group was broken"),
+    "successor-too-early": ("groups", 400, "the order of a group was broken"),
+    "failures-kept": ("poison", 120, "poisoned messages"),
+    "first-come": ("priorities", 480, "was of high priority"),
 }
-"""Defect -> the scenario that breaks a promise because of it, over how many messages."""
+"""Defect -> the scenario that shows it, over how many messages, and what is said of it."""
