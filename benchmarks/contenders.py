@@ -58,7 +58,7 @@ HANDLERS: dict[str, Callable[[Any], Any]] = {
 
 
 def worker(url: str, connections: int, handler: Callable[[Any], Any]) -> None:
-    """The worker: of four connections three receive and help the fourth to delete."""
+    """The worker: one connection in eight only deletes, the others receive and help it."""
     from sluice_worker import run, settings
 
     slots = {"min_concurrency": 32, "max_concurrency": 32} if handler in (nap, nap_awaited) else {}
@@ -66,8 +66,8 @@ def worker(url: str, connections: int, handler: Callable[[Any], Any]) -> None:
         settings(
             {
                 "queues": [url],
-                "min_pollers": connections * 3 // 4,
-                "max_pollers": connections * 3 // 4,
+                "min_pollers": connections - max(1, connections // 8),
+                "max_pollers": connections - max(1, connections // 8),
                 "report_s": 3600,
                 **slots,
             }

@@ -32,6 +32,10 @@ class Intake:
         self._room = threading.Condition(self._lock)
         self._ready = threading.Condition(self._lock)
         self._closed = False
+        self._idle = 0
+        """Slots that wait for a message."""
+        self._waking = False
+        """Whether one of them was woken and has not looked yet."""
         self.waiting_long = 0
         """Long polls under way."""
 
@@ -62,8 +66,7 @@ class Intake:
             self._schedule.polled(poll, count, time.monotonic())
             kept = [] if self._closed else list(messages or ())
             self._buffer.fill(poll.queue.priority, poll.max_messages, kept)
-            if kept:
-                self._ready.notify(len(kept))
+            self._wake_a_slot()
             if len(kept) < poll.max_messages:
                 self._room.notify()
             return (messages or ()) if self._closed else ()
@@ -87,15 +90,19 @@ class Intake:
             message = self._pop()
             if message is None and not self._closed:
                 self._room.notify()  # an idle slot reaches further
+                self._idle += 1
                 self._ready.wait(patience_s)
+                self._idle -= 1
+                self._waking = False
                 message = self._pop()
+            self._wake_a_slot()
             return message
 
     def advance(self, lane: Lane) -> None:
         """A message of this group is deleted: the next one may begin."""
         with self._lock:
-            if self._buffer.advance(lane):
-                self._ready.notify()
+            self._buffer.advance(lane)
+            self._wake_a_slot()
 
     def drop(self, lane: Lane) -> list[Message]:
         """A message of this group goes back; so must those that came with it, which are returned."""
@@ -180,6 +187,16 @@ class Intake:
             )
             for queue in self._queues
         }
+
+    def _wake_a_slot(self) -> None:
+        """One at a time, and each that takes a message wakes the next.
+
+        Where handlers are done sooner than a thread wakes, one slot works off the whole batch, and nobody is
+        woken for nothing.
+        """
+        if self._idle and not self._waking and any(map(self._buffer.ready, self._priorities)):
+            self._waking = True
+            self._ready.notify()
 
     def _pop(self) -> Message | None:
         message = self._buffer.pop(time.monotonic())

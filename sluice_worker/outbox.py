@@ -127,7 +127,8 @@ class Outbox:
             patient = entry.hide_s is None and not entry.message.queue.is_fifo
             lot = self._lots[key] = _Lot(deque(), self._linger_s if patient else 0.0)
         lot.entries.append((now, entry))
-        if len(lot.entries) == 1 or len(lot.entries) % BATCH == 0:
+        # Who lingers wakes nobody: while anything is open, some courier looks again in time.
+        if len(lot.entries) % BATCH == 0 or (len(lot.entries) == 1 and (not lot.linger_s or self._open == 1)):
             self._changed.notify()
 
     def _carry(self) -> bool:
@@ -163,7 +164,9 @@ class Outbox:
         keep others' messages from being hidden in time.
         """
         due: list[_Lot] = []
-        pause_s = min(IDLE_LOOK_S, self._later[0][0] - now) if self._later else IDLE_LOOK_S
+        pause_s = min(IDLE_LOOK_S, self._linger_s or IDLE_LOOK_S) if self._open else IDLE_LOOK_S
+        if self._later:
+            pause_s = min(pause_s, self._later[0][0] - now)
         for lot in self._lots.values():
             if not lot.entries:
                 continue

@@ -22,7 +22,7 @@ from sluice_worker.core.model import LONGEST_HOLD_S, Priority, Queue
 from sluice_worker.core.sizing import Range
 from sluice_worker.naming import parse_queue
 
-POLLERS_FOR_A_COURIER = 3
+POLLERS_FOR_A_COURIER = 7
 
 
 class Sink(StrEnum):

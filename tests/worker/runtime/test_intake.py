@@ -303,3 +303,21 @@ def test_the_depth_of_a_queue_is_the_last_that_was_read_or_unknown() -> None:
     assert into.depths() == {WORK.url: three, OTHER.url: None}
     into.read(WORK, None)
     assert into.depths() == {WORK.url: None, OTHER.url: None}
+
+
+def test_a_batch_wakes_one_slot_and_that_one_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waking a thread costs more than a short message does: a slot may have worked off the batch by then."""
+    into = intake()
+    waits = [waiting(lambda: into.take(10)) for _ in range(10)]
+    eventually(lambda: into._idle == 10, "every slot waits")
+    woken_by: list[threading.Thread] = []
+    notify = into._ready.notify
+    monkeypatch.setattr(
+        into._ready, "notify", lambda: (woken_by.append(threading.current_thread()), notify())
+    )
+    fill(into, *(message() for _ in range(10)))
+    for slot, _ in waits:
+        answered(slot)
+    assert None not in [answer for _, [answer] in waits]
+    assert woken_by[0] is threading.current_thread()
+    assert threading.current_thread() not in woken_by[1:]
