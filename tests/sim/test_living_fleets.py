@@ -20,6 +20,8 @@ BOOT_S = 120
 class Busy:
     """A worker that has a message in hand until it is told to finish."""
 
+    alive = True
+
     def __init__(self) -> None:
         self.finish: Callable[[], None] | None = None
 
