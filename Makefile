@@ -50,7 +50,11 @@ scenarios: setup ## Play every example workload of `sluice demo --list`; each mu
 
 .PHONY: test
 test: setup ## Run the tests on all cores (under five minutes, no AWS account)
-	@$(OFFLINE) .venv/bin/pytest --numprocesses auto --dist loadfile --ignore tests/e2e
+	@$(OFFLINE) .venv/bin/pytest --numprocesses auto --dist loadfile --ignore tests/e2e -m 'not processes'
+
+.PHONY: processes
+processes: setup ## Real worker processes: supervised, killed, and in a play on the wall clock
+	@$(OFFLINE) .venv/bin/pytest -m processes tests/worker tests/worker_chaos tests/closed_loop
 
 .PHONY: e2e
 e2e: setup ## Build, deploy both stacks into an embedded AWS, run the deployed functions in Lambda's runtime

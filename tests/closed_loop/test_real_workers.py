@@ -31,6 +31,8 @@ from sluice_sim.embedded.turns import LOOK_S, taking_turns
 from sluice_sim.embedded.wall import LONGEST_STEP_S, STEP_S, WallClock, now_s, sqs_on_the_wall
 from sluice_worker.aws.metadata import InstanceMetadata
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).resolve().parents[2]
 PACE = 120.0
 """Half a second stands for a minute."""

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.worker_chaos.cloud import Cloud
 from tests.worker_chaos.play import Verdict
 from tests.worker_chaos.programme import SCENARIOS
 from tests.worker_chaos.stage import Stage
+
+pytestmark = pytest.mark.processes
 
 SEED = 1
 LIMIT_S = 60.0

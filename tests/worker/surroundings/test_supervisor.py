@@ -24,6 +24,8 @@ from tests.worker.surroundings.handlers import STATUS
 from tests.worker.surroundings.processes import Running, running
 from tests.worker.surroundings.waiting import until
 
+pytestmark = pytest.mark.processes
+
 NUMBERS = itertools.count()
 
 
