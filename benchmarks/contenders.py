@@ -58,7 +58,7 @@ HANDLERS: dict[str, Callable[[Any], Any]] = {
 
 
 def worker(url: str, connections: int, handler: Callable[[Any], Any]) -> None:
-    """The worker: one connection in eight only deletes, the others receive and help it."""
+    """The worker with as many pollers: they delete too, and its couriers have nothing to do."""
     from sluice_worker import run, settings
 
     slots = {"min_concurrency": 32, "max_concurrency": 32} if handler in (nap, nap_awaited) else {}
@@ -66,8 +66,8 @@ def worker(url: str, connections: int, handler: Callable[[Any], Any]) -> None:
         settings(
             {
                 "queues": [url],
-                "min_pollers": connections - max(1, connections // 8),
-                "max_pollers": connections - max(1, connections // 8),
+                "min_pollers": connections,
+                "max_pollers": connections,
                 "report_s": 3600,
                 **slots,
             }

@@ -1,14 +1,14 @@
 """Messages a second of one worker process, beside what else one could run: `python benchmarks/worker.py`.
 
 Every contender gets the same number of connections to a stub of SQS that answers after 10 ms, a process of
-its own, and its turn in each round. Rates are those of deletes that arrived at the stub. Exits with 1 where
-the worker is below 0.95 of the best.
+its own, and its turn in each round. Rates are those of deletes that arrived at the stub. A contender's
+figures are those of its best turn, as timeit's are: whatever else the machine does only slows a turn. Exits
+with 1 where the worker is below 0.95 of the best contender.
 """
 
 from __future__ import annotations
 
 import json
-import statistics
 import subprocess
 import sys
 import time
@@ -113,27 +113,17 @@ def turn(name: str, connections: int, before: Counts, after: Counts, cpu_s: floa
     )
 
 
-def median(turns: Sequence[Turn]) -> Turn:
-    """Of each figure its median over the rounds."""
-    figures = {
-        name: statistics.median(asdict(turn)[name] for turn in turns)
-        for name in ("per_second", "cpu_s_per_1000", "at_once", "stub_cpu")
-    }
-    return Turn(contender=turns[0].contender, connections=turns[0].connections, **figures)
+def best_turn(turns: Sequence[Turn], contender: str, connections: int) -> Turn:
+    """The one that was disturbed least."""
+    return max(
+        (turn for turn in turns if (turn.contender, turn.connections) == (contender, connections)),
+        key=lambda turn: turn.per_second,
+    )
 
 
-def share_of_best(turns: Sequence[Turn], rows: Sequence[Turn], row: Turn) -> float:
-    """The median over the rounds of its rate to the best one's in the same round: what disturbs hits both."""
-    best = max((other for other in rows if other.connections == row.connections), key=lambda r: r.per_second)
-
-    def rates(of: Turn) -> list[float]:
-        return [turn.per_second for turn in turns if _who(turn) == _who(of)]
-
-    return statistics.median(own / its for own, its in zip(rates(row), rates(best), strict=True))
-
-
-def _who(turn: Turn) -> tuple[str, int]:
-    return turn.contender, turn.connections
+def share_of_best(rows: Sequence[Turn], row: Turn) -> float:
+    """Its rate to that of the fastest at as many connections."""
+    return row.per_second / max(other.per_second for other in rows if other.connections == row.connections)
 
 
 @click.command()
@@ -144,15 +134,13 @@ def _who(turn: Turn) -> tuple[str, int]:
 @click.option("--watch-s", default=3.0, show_default=True, help="Seconds of a turn, after its warm-up.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object in place of the table.")
 def main(connections: str, contenders: str, handler: str, rounds: int, watch_s: float, as_json: bool) -> None:
-    """Side by side, in turns; medians over the rounds."""
+    """Side by side, in turns; of each contender the best one."""
     counts, names = [int(count) for count in connections.split(",")], contenders.split(",")
     turns = [
         take_turn(name, count, handler, watch_s) for _ in range(rounds) for count in counts for name in names
     ]
-    rows = [
-        median([turn for turn in turns if _who(turn) == (name, count)]) for count in counts for name in names
-    ]
-    shares = [share_of_best(turns, rows, row) for row in rows]
+    rows = [best_turn(turns, name, count) for count in counts for name in names]
+    shares = [share_of_best(rows, row) for row in rows]
     if as_json:
         said = [{**asdict(row), "of_best": share} for row, share in zip(rows, shares, strict=True)]
         click.echo(json.dumps({"handler": handler, "latency_s": LATENCY_S, "rounds": rounds, "rows": said}))

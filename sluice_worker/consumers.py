@@ -119,8 +119,7 @@ class ConsumerGroup:
             if self._stopped.is_set() or self._alive - self._waiting() > max(self._wanted, self._bounds.min):
                 self._alive -= 1
                 return False
-        # A batch that waits goes first: no connection idles while others have all the work, and a thread that
-        # runs already spares waking one.
+        # A batch that waits goes first: a thread that runs already spares waking a courier.
         if self._custody.help():
             return True
         poll = self._intake.next_poll(PATIENCE_S)

@@ -63,7 +63,9 @@ class Caller:
         """Call it with a message; the answer is what it raised, whatever that was."""
         try:
             answer = self._handler(message)
-            if answer is not None and inspect.isawaitable(answer):
+            if answer is None:
+                return None
+            if inspect.isawaitable(answer):
                 return self._await(answer, message)
             if inspect.isgenerator(answer) or inspect.isasyncgen(answer):
                 return TypeError("the handler has a yield in it: nothing of it has run")

@@ -32,6 +32,8 @@ class Intake:
         self._room = threading.Condition(self._lock)
         self._ready = threading.Condition(self._lock)
         self._closed = False
+        self._pollers_waiting = 0
+        """Pollers that wait for room."""
         self._idle = 0
         """Slots that wait for a message."""
         self._waking = False
@@ -55,7 +57,9 @@ class Intake:
                     return poll
                 if now >= until:
                     return None
+                self._pollers_waiting += 1
                 self._room.wait(until - now)
+                self._pollers_waiting -= 1
             return None
 
     def received(self, poll: Poll, messages: Sequence[Message] | None) -> Sequence[Message]:
@@ -68,7 +72,7 @@ class Intake:
             self._buffer.fill(poll.queue.priority, poll.max_messages, kept)
             self._wake_a_slot()
             if len(kept) < poll.max_messages:
-                self._room.notify()
+                self._make_room()
             return (messages or ()) if self._closed else ()
 
     def read(self, queue: Queue, depth: Depth | None) -> None:
@@ -89,7 +93,7 @@ class Intake:
         with self._lock:
             message = self._pop()
             if message is None and not self._closed:
-                self._room.notify()  # an idle slot reaches further
+                self._make_room()  # an idle slot reaches further
                 self._idle += 1
                 self._ready.wait(patience_s)
                 self._idle -= 1
@@ -202,5 +206,9 @@ class Intake:
         message = self._buffer.pop(time.monotonic())
         if message is not None:
             message.stage = Stage.RUNNING
-            self._room.notify()
+            self._make_room()
         return message
+
+    def _make_room(self) -> None:
+        if self._pollers_waiting:
+            self._room.notify()

@@ -1,7 +1,9 @@
 """What SQS has yet to be told: deletes and changes of visibility, in batches of ten by size or by time.
 
-Owns the couriers (threads), and that nothing is lost: what SQS refuses for now is told again, with a growing
-pause, for as long as it matters. Refuses to decide what becomes of a message.
+Owns who carries a batch, and that nothing is lost: what SQS refuses for now is told again, with a growing
+pause, for as long as it matters. Pollers carry full batches between their polls (`help`), which spares waking
+a thread; couriers, threads of the outbox's own, carry what must not wait and what no poller came for. Refuses
+to decide what becomes of a message.
 """
 
 from __future__ import annotations
@@ -9,11 +11,12 @@ from __future__ import annotations
 import heapq
 import itertools
 import logging
+import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sluice.errors import SluiceError
 from sluice_worker.core.model import BATCH
@@ -28,6 +31,8 @@ LONGEST_PAUSE_S = 10.0
 MOST_DOUBLINGS = 20
 """Of the pause: entries are told again for up to twelve hours, and a float holds 1023."""
 IDLE_LOOK_S = 1.0
+POLLERS_FIRST_S = 0.2
+"""For so long a full batch is left to the pollers, which come by after each short poll."""
 
 
 @dataclass(slots=True, eq=False)
@@ -43,6 +48,8 @@ class Entry:
     """When it does not matter any more."""
     told: Callable[[Entry, str | None], None]
     attempts: int = 0
+    since: float = 0.0
+    """When it was last entered."""
     asked_at: float = 0.0
     """When SQS was last asked: what it hides, it hides from then or later."""
 
@@ -51,9 +58,13 @@ class Entry:
 class _Lot:
     """What waits for one queue and one operation."""
 
-    entries: deque[tuple[float, Entry]]
-    """(since when, entry)."""
     linger_s: float
+    entries: deque[Entry] = field(default_factory=deque)
+
+    def due_at(self, full_waits_s: float) -> float:
+        """When to tell the next batch, where a full one waits so long."""
+        full = len(self.entries) >= BATCH
+        return self.entries[0].since + min(self.linger_s, full_waits_s if full else math.inf)
 
 
 class Outbox:
@@ -61,11 +72,10 @@ class Outbox:
 
     def __init__(self, queues: Queues, *, linger_s: float, couriers: int) -> None:
         self._queues, self._linger_s = queues, linger_s
-        lock = threading.Lock()
-        self._changed = threading.Condition(lock)
-        self._emptied = threading.Condition(
-            lock
-        )  # of its own, lest who waits for the end takes a courier's call
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._emptied = threading.Condition(self._lock)
+        """Of its own, lest who waits for the end takes a courier's call."""
         self._lots: dict[tuple[str, bool], _Lot] = {}
         self._later: list[tuple[float, int, Entry]] = []
         self._numbers = itertools.count()
@@ -86,14 +96,14 @@ class Outbox:
 
     def add(self, entry: Entry) -> None:
         """Take one entry on."""
-        with self._changed:
+        with self._lock:
             self._open += 1
             self._enter(entry, time.monotonic())
 
     def help(self) -> bool:
         """Tell one batch that is due, in the caller's thread; says whether there was one."""
-        with self._changed:
-            lot, _ = self._due(time.monotonic())
+        with self._lock:
+            lot, _ = self._due(time.monotonic(), full_waits_s=0.0)
             if lot is None:
                 return False
             batch = self._batch(lot)
@@ -125,10 +135,11 @@ class Outbox:
         if lot is None:
             # Order in a FIFO group waits for its deletes: they do not linger. Nor does a message handed back.
             patient = entry.hide_s is None and not entry.message.queue.is_fifo
-            lot = self._lots[key] = _Lot(deque(), self._linger_s if patient else 0.0)
-        lot.entries.append((now, entry))
-        # Who lingers wakes nobody: while anything is open, some courier looks again in time.
-        if len(lot.entries) % BATCH == 0 or (len(lot.entries) == 1 and (not lot.linger_s or self._open == 1)):
+            lot = self._lots[key] = _Lot(self._linger_s if patient else 0.0)
+        entry.since = now
+        lot.entries.append(entry)
+        # What lingers wakes nobody: while anything is open, some courier looks again in time.
+        if len(lot.entries) == 1 and (not lot.linger_s or self._open == 1):
             self._changed.notify()
 
     def _carry(self) -> bool:
@@ -145,37 +156,37 @@ class Outbox:
             now = time.monotonic()
             while self._later and self._later[0][0] <= now:
                 self._enter(heapq.heappop(self._later)[2], now)
-            lot, pause_s = self._due(now)
+            lot, pause_s = self._due(now, full_waits_s=POLLERS_FIRST_S)
             if lot is not None:
                 return self._batch(lot)
             self._changed.wait(pause_s)
         return None
 
     def _batch(self, lot: _Lot) -> list[Entry]:
-        batch = [lot.entries.popleft()[1] for _ in range(min(BATCH, len(lot.entries)))]
-        if lot.entries:
+        batch = [lot.entries.popleft() for _ in range(min(BATCH, len(lot.entries)))]
+        if lot.entries and not lot.linger_s:
             self._changed.notify()
         return batch
 
-    def _due(self, now: float) -> tuple[_Lot | None, float]:
+    def _due(self, now: float, *, full_waits_s: float) -> tuple[_Lot | None, float]:
         """The lot to tell now, or how long to wait for one.
 
         Of several it is the one that has waited longest: a queue whose deletes always fill a batch must not
         keep others' messages from being hidden in time.
         """
-        due: list[_Lot] = []
-        pause_s = min(IDLE_LOOK_S, self._linger_s or IDLE_LOOK_S) if self._open else IDLE_LOOK_S
+        longest: _Lot | None = None
+        pause_s = min(POLLERS_FIRST_S, self._linger_s or IDLE_LOOK_S) if self._open else IDLE_LOOK_S
         if self._later:
             pause_s = min(pause_s, self._later[0][0] - now)
         for lot in self._lots.values():
             if not lot.entries:
                 continue
-            due_in_s = 0.0 if self._hurry else lot.entries[0][0] + lot.linger_s - now
-            if len(lot.entries) >= BATCH or due_in_s <= 0:
-                due.append(lot)
-            else:
-                pause_s = min(pause_s, due_in_s)
-        return min(due, key=lambda lot: lot.entries[0][0], default=None), pause_s
+            due_at = now if self._hurry else lot.due_at(full_waits_s)
+            if due_at > now:
+                pause_s = min(pause_s, due_at - now)
+            elif longest is None or lot.entries[0].since < longest.entries[0].since:
+                longest = lot
+        return longest, pause_s
 
     def _tell(self, batch: Sequence[Entry]) -> None:
         now = time.monotonic()
@@ -191,17 +202,15 @@ class Outbox:
             self._settle(batch, refused)
 
     def _settle(self, batch: Sequence[Entry], refused: Mapping[int, Refusal]) -> None:
-        done: list[tuple[Entry, str | None]] = []
-        for place, entry in enumerate(batch):
-            refusal = refused.get(place)
-            if refusal is None:
-                done.append((entry, None))
-            elif not self._again(entry, refusal):
-                done.append((entry, refusal.why))
-        for entry, why in done:
+        ended = [
+            (entry, None if refusal is None else refusal.why)
+            for place, entry in enumerate(batch)
+            if (refusal := refused.get(place)) is None or not self._again(entry, refusal)
+        ]
+        for entry, why in ended:
             entry.told(entry, why)
-        with self._changed:
-            self._open -= len(done)
+        with self._lock:
+            self._open -= len(ended)
             if not self._open:
                 self._emptied.notify_all()
 

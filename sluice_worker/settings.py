@@ -22,7 +22,8 @@ from sluice_worker.core.model import LONGEST_HOLD_S, Priority, Queue
 from sluice_worker.core.sizing import Range
 from sluice_worker.naming import parse_queue
 
-POLLERS_FOR_A_COURIER = 7
+POLLERS_FOR_A_COURIER = 8
+"""Pollers carry full batches: a courier has what is urgent, and what no poller came for in time."""
 
 
 class Sink(StrEnum):
@@ -210,7 +211,7 @@ class Settings(BaseModel):
 
     @property
     def couriers(self) -> int:
-        """Threads that do nothing but tell SQS what became of messages; pollers help them."""
+        """Threads that tell SQS what became of messages where no poller does."""
         return -(-self.max_pollers // POLLERS_FOR_A_COURIER)
 
     @property

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
+from botocore.handlers import add_retry_headers
 
 from sluice.aws.errors import calling
 from sluice_worker.core.model import LONG_POLL_S, Depth, Poll, Queue
@@ -41,7 +42,7 @@ UNSENDABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff
 
 def client(*, connections: int, answers_within_s: float = LONG_POLL_S + 10, attempts: int = 3) -> SQSClient:
     """A client for so many threads; by default it answers within a long poll and a margin, or not at all."""
-    return boto3.client(
+    made = boto3.client(
         "sqs",
         config=Config(
             max_pool_connections=connections,
@@ -53,6 +54,12 @@ def client(*, connections: int, answers_within_s: float = LONG_POLL_S + 10, atte
             user_agent=USER_AGENT,
         ),
     )
+    # Both at several per cent of a call's CPU: a header that counts attempts, which SQS has no use for, and
+    # whether to retry what is tried once.
+    made.meta.events.unregister("request-created", add_retry_headers)
+    if attempts == 1:
+        made.meta.events.unregister("needs-retry.sqs", unique_id="retry-config-sqs")
+    return made
 
 
 def connect(*, connections: int) -> SqsQueues:

@@ -102,12 +102,14 @@ class MessageBuffer(Generic[M]):
 
     def pop(self, now: float) -> M | None:
         """The next message to begin, or None; its group waits until `advance` or `drop`."""
-        heads = [queue for queue in self._ready.values() if queue]
-        if not heads:
+        foremost, oldest_at = None, now - self._aged_after_s
+        for queue in self._ready.values():
+            if queue and (foremost is None or queue[0].received_at < oldest_at):
+                foremost = queue
+                oldest_at = min(oldest_at, queue[0].received_at)
+        if foremost is None:
             return None
-        oldest = min(heads, key=lambda queue: queue[0].received_at)
-        aged = now - oldest[0].received_at > self._aged_after_s
-        message = (oldest if aged else heads[0]).popleft()
+        message = foremost.popleft()
         self._held[message.priority] -= 1
         return message
 

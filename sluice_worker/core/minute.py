@@ -21,7 +21,7 @@ NEWEST_WEIGHT = 0.1
 
 
 def rounded(seconds: float) -> float:
-    """The value with three significant digits; below a microsecond it is 0."""
+    """The value with three significant digits; below a microsecond (the clock may be set back) it is 0."""
     if seconds < 1e-6:
         return 0.0
     return round(seconds, DIGITS - 1 - math.floor(math.log10(seconds)))
@@ -112,7 +112,7 @@ class Tally:
 
     def began(self, waited_s: float) -> None:
         """A message that was sent `waited_s` ago is begun."""
-        self._waits[rounded(max(waited_s, 0.0))] += 1
+        self._waits[rounded(waited_s)] += 1
         if self.promise_s is not None and waited_s <= self.promise_s:
             self._kept += 1
 

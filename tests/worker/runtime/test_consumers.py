@@ -24,7 +24,7 @@ from tests.builders import queue_url
 from tests.worker.fakes import DOWN, Call, InMemorySqs
 from tests.worker.runtime import parts
 from tests.worker.runtime.parts import WORK
-from tests.worker.runtime.waiting import eventually
+from tests.worker.waiting import eventually
 
 LONG_POLL_S = 0.1
 INTERVAL_S = 0.02

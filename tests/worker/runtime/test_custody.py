@@ -21,7 +21,7 @@ from tests.builders import queue_url
 from tests.worker.fakes import EXPIRED_HANDLE, THROTTLED, Call, InMemorySqs
 from tests.worker.runtime import parts
 from tests.worker.runtime.parts import ORDERED, WORK, filled, received
-from tests.worker.runtime.waiting import eventually
+from tests.worker.waiting import eventually
 
 DEAD = queue_url("dead")
 VISIBILITY_S = 60

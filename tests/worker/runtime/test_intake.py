@@ -17,7 +17,7 @@ from sluice_worker.intake import Intake
 from sluice_worker.message import Message, Stage
 from tests.builders import queue_url
 from tests.worker.runtime.parts import ORDERED, WORK, intake, message
-from tests.worker.runtime.waiting import eventually
+from tests.worker.waiting import eventually
 
 OTHER = Queue(url=queue_url("other"))
 URGENT = Queue(url=queue_url("urgent"), priority=Priority.HIGH)

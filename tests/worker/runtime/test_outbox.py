@@ -12,12 +12,12 @@ import pytest
 from sluice_worker import threads
 from sluice_worker.core.model import Queue
 from sluice_worker.message import Message
-from sluice_worker.outbox import Entry, Outbox
+from sluice_worker.outbox import POLLERS_FIRST_S, Entry, Outbox
 from sluice_worker.ports import Refusal
 from tests.builders import queue_url
 from tests.worker.fakes import DOWN, EXPIRED_HANDLE, THROTTLED, Call, InMemorySqs
 from tests.worker.runtime.parts import ORDERED, WORK, message, received
-from tests.worker.runtime.waiting import eventually
+from tests.worker.waiting import eventually
 
 FOR_EVER = float("inf")
 NEVER_LINGERING_S = 0.02
@@ -82,7 +82,7 @@ def soon() -> float:
 # ---- batches -----------------------------------------------------------------------------------------------
 
 
-def test_ten_deletes_make_one_call_at_once(sqs: InMemorySqs, opened: Callable[..., Outbox]) -> None:
+def test_ten_deletes_make_one_call(sqs: InMemorySqs, opened: Callable[..., Outbox]) -> None:
     outbox, told = opened(linger_s=LINGERING_S), Told()
     add(outbox, deletes(work(sqs, 20), told))
     assert outbox.wait_empty(soon())
@@ -119,6 +119,18 @@ def test_whoever_helps_tells_one_batch_that_is_due(sqs: InMemorySqs, opened: Cal
     assert len(told.done) == 10
     assert not outbox.help()
     assert outbox.open == 3
+
+
+def test_a_full_batch_is_left_to_the_pollers_for_a_while(
+    sqs: InMemorySqs, opened: Callable[..., Outbox]
+) -> None:
+    outbox, told = opened(linger_s=LINGERING_S, couriers=2), Told()
+    began_at = time.monotonic()
+    add(outbox, deletes(work(sqs, 20), told))
+    assert outbox.help()
+    eventually(lambda: len(told.done) == 20, "a courier carries what no poller came for")
+    by_the_poller, by_the_courier = sqs.made("delete")
+    assert by_the_poller.at - began_at < POLLERS_FIRST_S <= by_the_courier.at - began_at
 
 
 def test_nothing_lingers_in_a_hurry(sqs: InMemorySqs, opened: Callable[..., Outbox]) -> None:

@@ -25,7 +25,7 @@ from tests.builders import queue_url
 from tests.worker.fakes import InMemorySqs
 from tests.worker.runtime import parts
 from tests.worker.runtime.parts import WORK, filled, received
-from tests.worker.runtime.waiting import eventually
+from tests.worker.waiting import eventually
 
 DEAD = queue_url("dead")
 

@@ -23,7 +23,7 @@ from tests.builders import queue_url
 from tests.worker.fakes import THROTTLED, Call, InMemorySqs
 from tests.worker.runtime import parts
 from tests.worker.runtime.parts import ORDERED, WORK
-from tests.worker.runtime.waiting import eventually
+from tests.worker.waiting import eventually
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from tests.worker.surroundings import handlers
-from tests.worker.surroundings.waiting import PATIENCE_S, until
+from tests.worker.waiting import PATIENCE_S, eventually
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -47,11 +47,11 @@ class Running:
         return {body: int(pid) for noted, body, pid in split if noted == event}
 
     def await_notes(self, event: str, count: int) -> dict[str, int]:
-        until(lambda: len(self.notes(event)) >= count, f"{count} times {event}; its log:\n{self.log}")
+        eventually(lambda: len(self.notes(event)) >= count, f"{count} times {event}; its log:\n{self.log}")
         return self.notes(event)
 
     def await_log(self, text: str) -> None:
-        until(lambda: text in self.log, f"{text!r} in its log:\n{self.log}")
+        eventually(lambda: text in self.log, f"{text!r} in its log:\n{self.log}")
 
     def go(self) -> None:
         """Let the handlers that wait for it end."""

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sluice.errors import TransientError
 from sluice_worker import attendants
 from sluice_worker.attendants import LOOK_S, RETRY_S, Guard
-from tests.worker.surroundings.waiting import until
+from tests.worker.waiting import eventually
 
 IDLE_S = 10.0
 
@@ -228,7 +228,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_end_of_the_worker_is_the_end_of_its_protection(watch: Watch) -> None:
     watch.busy = True
     watch.guard.start()
-    until(lambda: watch.shield.protected, "a busy worker is protected")
+    eventually(lambda: watch.shield.protected, "a busy worker is protected")
     watch.guard.stop()
     assert not watch.shield.protected
 

@@ -10,7 +10,7 @@ import pytest
 from sluice.errors import TransientError
 from sluice_worker import attendants
 from sluice_worker.attendants import NOTICE_S, WAIT_ON_S, Listener
-from tests.worker.surroundings.waiting import until
+from tests.worker.waiting import eventually
 
 
 @dataclass
@@ -101,7 +101,7 @@ def test_an_outage_is_told_once_and_ends_by_itself(ear: Ear, caplog: pytest.LogC
 
 def test_the_last_thing_said_is_that_nothing_runs_here_any_more(ear: Ear) -> None:
     ear.listener.start()
-    until(lambda: ear.bell.calls, "the first look comes at once")
+    eventually(lambda: ear.bell.calls, "the first look comes at once")
     ear.listener.stop()
     assert ear.bell.calls == ["leaving", "left"]
 

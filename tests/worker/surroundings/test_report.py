@@ -16,7 +16,7 @@ from sluice_worker.core.minute import Minute, Tally, quantile
 from sluice_worker.core.model import Outcome
 from sluice_worker.report import KEPT_MINUTES, Reporter
 from tests.worker.surroundings.minutes import BEGAN_AT, minute
-from tests.worker.surroundings.waiting import until
+from tests.worker.waiting import eventually
 
 TOP = [
     "workerId",
@@ -273,7 +273,7 @@ def test_a_cloudwatch_that_hangs_holds_up_neither_the_work_nor_the_next_line() -
     desk.reporter.report(desk.tally.close(desk.now))
     assert len(desk.out.getvalue().splitlines()) == 2
     go_on.set()
-    until(lambda: len(hanging.minutes) == 2, "both minutes are put, once CloudWatch answers")
+    eventually(lambda: len(hanging.minutes) == 2, "both minutes are put, once CloudWatch answers")
     assert [one.processed for one in hanging.minutes] == [1, 1]
 
 

@@ -22,7 +22,7 @@ from sluice_worker.supervisor import FIRST_PAUSE_S, LOOK_S, SOUND_AFTER_S
 from tests.worker.surroundings.endpoints import Agent, serving
 from tests.worker.surroundings.handlers import STATUS
 from tests.worker.surroundings.processes import Running, running
-from tests.worker.surroundings.waiting import until
+from tests.worker.waiting import eventually
 
 pytestmark = pytest.mark.processes
 
@@ -102,14 +102,14 @@ def test_processes_that_die_in_their_work_are_started_anew_and_their_messages_co
     sqs.send("poison", "long")
     with serving(agent) as uri, worker("until_allowed", *TWO, *FLEET, ECS_AGENT_URI=uri) as one:
         [killed] = one.await_notes("began", 1).values()
-        until(lambda: PROTECTED in agent.states, "the task is protected")
+        eventually(lambda: PROTECTED in agent.states, "the task is protected")
         os.kill(killed, signal.SIGKILL)
         one.await_log(f"ended with {STATUS}; started anew in 1 s")
         one.await_log("ended with -9; started anew in 1 s")
         one.go()
         assert killed not in one.await_notes("done", 2).values()
-        until(lambda: sqs.left() == 0, "both are deleted")
-        until(lambda: agent.states[-1] == RELEASED, "an idle task is not protected")
+        eventually(lambda: sqs.left() == 0, "both are deleted")
+        eventually(lambda: agent.states[-1] == RELEASED, "an idle task is not protected")
         one.tell(signal.SIGINT)
         assert one.await_end() == 0
     assert "Traceback" not in one.log
@@ -200,7 +200,7 @@ def test_sigterm_to_the_parent_drains_every_process_under_one_protection(worker:
     with serving(agent) as uri, worker("until_allowed", *TWO, *UNHURRIED, *FLEET, ECS_AGENT_URI=uri) as one:
         pids = began_in_two_processes(one)
         assert one.process.pid not in pids
-        until(lambda: PROTECTED in agent.states, "the task is protected")
+        eventually(lambda: PROTECTED in agent.states, "the task is protected")
         one.tell(signal.SIGTERM)
         one.await_log("draining 2 processes: SIGTERM")
         one.go()
@@ -215,7 +215,7 @@ def test_sigterm_to_the_parent_drains_every_process_under_one_protection(worker:
 
 def test_a_signal_that_comes_while_the_processes_start_is_not_lost_and_ends_all_in_order(worker: Any) -> None:
     with worker("at_once", *TWO) as one:
-        until(lambda: children(one.process.pid), "a child is on its way")
+        eventually(lambda: children(one.process.pid), "a child is on its way")
         one.tell(signal.SIGTERM)
         assert one.await_end() == 0
     assert "Traceback" not in one.log
@@ -268,7 +268,7 @@ def test_a_signal_that_interrupts_the_holder_of_the_lock_which_the_drain_needs_d
     supervisor._on_signals(drain)
     with lock:
         os.kill(os.getpid(), signal.SIGTERM)
-        until(lambda: signal.SIGTERM not in signal.sigpending(), "the signal has come")
+        eventually(lambda: signal.SIGTERM not in signal.sigpending(), "the signal has come")
     assert drained.wait(20)
 
 
