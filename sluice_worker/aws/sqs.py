@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
-from botocore.handlers import add_retry_headers
+from botocore.handlers import add_recursion_detection_header, add_retry_headers
 
 from sluice.aws.errors import calling
 from sluice_worker.core.model import LONG_POLL_S, Depth, Poll, Queue
@@ -54,9 +54,10 @@ def client(*, connections: int, answers_within_s: float = LONG_POLL_S + 10, atte
             user_agent=USER_AGENT,
         ),
     )
-    # Both at several per cent of a call's CPU: a header that counts attempts, which SQS has no use for, and
-    # whether to retry what is tried once.
+    # Together a twentieth of a call's CPU: a header that counts attempts, which SQS has no use for, one that
+    # Lambda alone fills, and whether to retry what is tried once.
     made.meta.events.unregister("request-created", add_retry_headers)
+    made.meta.events.unregister("before-call", add_recursion_detection_header)
     if attempts == 1:
         made.meta.events.unregister("needs-retry.sqs", unique_id="retry-config-sqs")
     return made
