@@ -7,40 +7,33 @@ is always believed.
 
 from __future__ import annotations
 
-import asyncio
 import json
-import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
+sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
+
+from benchmarks import serving  # noqa: E402
+from benchmarks.serving import Answer, Request  # noqa: E402
+
 BODY = '{"work": "nothing", "id": "@ID@"}'
 ID = "@ID@"
 """In a body, where the message's id goes."""
-STATISTICS = b"GET "
 
 
 @dataclass(slots=True, kw_only=True)
-class Counts:
-    """What was asked so far."""
+class Counts(serving.Counts):
+    """And what became of messages."""
 
     delivered: int = 0
     deleted: int = 0
-    requests: dict[str, int] = field(default_factory=dict)
-    """By operation."""
-    at_once: int = 0
-    """Most requests under way at any time."""
-    cpu_s: float = 0.0
-    """CPU seconds of the stub."""
-    at_s: float = 0.0
-    """When this was read, by the stub's clock."""
 
 
 class Queue:
@@ -57,8 +50,20 @@ class Queue:
         self._empty = empty
         self.counts = Counts()
 
-    def answer(self, operation: str, asked: Mapping[str, Any]) -> str:
-        """The answer's JSON."""
+    def answer(self, request: Request) -> Answer:
+        """The answer; a long poll of an empty queue waits its time."""
+        operation = request.headers[b"x-amz-target"].decode().rpartition(".")[2]
+        asked = json.loads(request.body)
+        self.counts.asked(operation)
+        answer = self._answer(operation, asked)
+        waits = answer == "{}" and operation == "ReceiveMessage"
+        return Answer(body=answer.encode(), wait_s=asked.get("WaitTimeSeconds", 0) if waits else 0)
+
+    def told(self, path: str) -> object:
+        """Nothing but the counts."""
+        raise NotImplementedError(path)
+
+    def _answer(self, operation: str, asked: Mapping[str, Any]) -> str:
         if operation == "ReceiveMessage":
             return "{}" if self._empty else self._deliver(asked)
         if operation == "DeleteMessageBatch":
@@ -99,97 +104,24 @@ class Queue:
         return f'{{"Successful": [{done}], "Failed": []}}'
 
 
-class Connection(asyncio.Protocol):
-    """One kept connection; a request is answered `latency_s` after its last byte came."""
-
-    under_way = 0
-
-    def __init__(self, queue: Queue, latency_s: float) -> None:
-        self._queue, self._latency_s = queue, latency_s
-        self._received = b""
-        self._loop = asyncio.get_running_loop()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Remember where answers go."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        """Answer what is complete."""
-        self._received += data
-        while True:
-            head, end, rest = self._received.partition(b"\r\n\r\n")
-            if not end:
-                return
-            if head.startswith(STATISTICS):
-                self._received = rest
-                self._write(self._statistics())
-                continue
-            headers = {
-                name.lower(): value.strip()
-                for name, _, value in (line.partition(b":") for line in head.split(b"\r\n")[1:])
-            }
-            length = int(headers.get(b"content-length", 0))
-            if len(rest) < length:
-                return
-            self._received = rest[length:]
-            self._asked(headers[b"x-amz-target"].decode().rpartition(".")[2], json.loads(rest[:length]))
-
-    def _asked(self, operation: str, asked: Mapping[str, Any]) -> None:
-        counts = self._queue.counts
-        counts.requests[operation] = counts.requests.get(operation, 0) + 1
-        Connection.under_way += 1
-        counts.at_once = max(counts.at_once, Connection.under_way)
-        answer = self._queue.answer(operation, asked)
-        wait_s = self._latency_s
-        if answer == "{}" and operation == "ReceiveMessage":
-            wait_s += asked.get("WaitTimeSeconds", 0)
-        self._loop.call_later(wait_s, self._answered, answer)
-
-    def _answered(self, answer: str) -> None:
-        Connection.under_way -= 1
-        self._write(answer)
-
-    def _write(self, answer: str) -> None:
-        body = answer.encode()
-        self._transport.write(
-            b"HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.0\r\n"
-            b"x-amzn-RequestId: 00000000-0000-0000-0000-000000000000\r\n"
-            b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
-        )
-
-    def _statistics(self) -> str:
-        counts = self._queue.counts
-        counts.cpu_s, counts.at_s = time.process_time(), time.monotonic()
-        said = json.dumps(asdict(counts))
-        counts.at_once = Connection.under_way
-        return said
-
-
 class Stub:
     """A running stub, seen from another process."""
 
-    def __init__(self, port: int) -> None:
-        self.endpoint = f"http://127.0.0.1:{port}"
-        self.queue_url = f"{self.endpoint}/000000000000/benchmark"
+    def __init__(self, endpoint: str) -> None:
+        self.endpoint = endpoint
+        self.queue_url = f"{endpoint}/000000000000/benchmark"
 
     def counts(self) -> Counts:
         """What it counted so far; the most at once since the last time it was asked."""
-        with urllib.request.urlopen(self.endpoint, timeout=10) as answer:  # noqa: S310 - our own process
-            return Counts(**json.load(answer))
+        return Counts(**serving.tell(self.endpoint))
 
 
 @contextmanager
 def stub(*, latency_s: float, empty: bool = False, body: str = BODY) -> Iterator[Stub]:
     """A stub in a process of its own, which ends with the context."""
     options = ["--latency-s", str(latency_s), "--body", body, *(["--empty"] if empty else [])]
-    command = [sys.executable, str(Path(__file__).resolve()), *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own
-        try:
-            assert process.stdout is not None
-            yield Stub(int(process.stdout.readline()))
-        finally:
-            process.kill()
+    with serving.started(Path(__file__).resolve(), options) as endpoint:
+        yield Stub(endpoint)
 
 
 @click.command()
@@ -199,15 +131,7 @@ def stub(*, latency_s: float, empty: bool = False, body: str = BODY) -> Iterator
 @click.option("--port", default=0, help="0 takes a free one, which is printed.")
 def main(latency_s: float, body: str, empty: bool, port: int) -> None:
     """Serve until killed."""
-    asyncio.run(_serve(Queue(body, empty=empty), latency_s, port))
-
-
-async def _serve(queue: Queue, latency_s: float, port: int) -> None:
-    server = await asyncio.get_running_loop().create_server(
-        lambda: Connection(queue, latency_s), "127.0.0.1", port
-    )
-    click.echo(server.sockets[0].getsockname()[1])
-    await server.serve_forever()
+    serving.serve(Queue(body, empty=empty), latency_s, port)
 
 
 if __name__ == "__main__":
