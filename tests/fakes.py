@@ -25,7 +25,7 @@ from sluice.core.model import (
     Unknown,
     Workload,
 )
-from sluice.errors import ConfigError, SluiceError
+from sluice.errors import ConfigError, SluiceError, TransientError
 from sluice.ports import Counter, Outcome, Policy, Registered, RemainingS, Series, SeriesQuery, World
 from tests.builders import NOW
 
@@ -230,6 +230,8 @@ class FakeRegistry:
     bad: dict[str, str] = field(default_factory=dict)
     """Name -> why its document is refused."""
     failing: SluiceError | None = None
+    written: dict[str, Workload] = field(default_factory=dict)
+    """Text -> the workload it describes, of every document there ever was."""
     _copy: Registered | None = None
     _copied_at: datetime | None = None
 
@@ -264,8 +266,53 @@ class FakeRegistry:
             if claims[workload.fleet] > 1
         }
         refused = self.bad | shared
-        served = tuple(workload for name, workload in self.registered.items() if name not in refused)
-        return Registered(workloads=served, refused=refused)
+        served = {name: each for name, each in self.registered.items() if name not in refused}
+        documents = {name: repr(each) for name, each in served.items()}
+        self.written |= {documents[name]: each for name, each in served.items()}
+        return Registered(workloads=tuple(served.values()), refused=refused, documents=documents)
+
+
+@dataclass
+class FakeSlice:
+    of: FakeRegistry
+    documents: Mapping[str, str]
+
+    def all(self, *, fresh: bool = False) -> Registered:
+        workloads = tuple(self.of.written[text] for text in self.documents.values())
+        return Registered(workloads=workloads, refused={}, documents=self.documents)
+
+    def one(self, name: str) -> Workload:
+        self.of.calls.note("registry.one", name)
+        if self.of.failing:
+            raise self.of.failing
+        if name not in self.of.registered:
+            raise ConfigError(f"no workload {name} is registered")
+        workload, text = self.of.registered[name], self.documents.get(name)
+        if text is None or self.of.written[text].fleet != workload.fleet:
+            raise TransientError(f"workload {name} is on {workload.fleet}, where its tick did not see it")
+        return workload
+
+
+@dataclass
+class FakeShards:
+    of: FakeRegistry = field(default_factory=FakeRegistry)
+    sent: list[str] = field(default_factory=list)
+    """Bodies, in the order of their slices."""
+    refusing: dict[str, str] = field(default_factory=dict)
+    """What a slice's name begins with -> why it cannot be sent."""
+
+    def send(self, bodies: Mapping[str, str], remaining_s: RemainingS) -> Mapping[str, str]:
+        self.of.calls.note("shards.send", list(bodies))
+        unsent = {
+            name: why for name in bodies for start, why in self.refusing.items() if name.startswith(start)
+        }
+        if remaining_s() <= 0:
+            unsent = dict.fromkeys(bodies, LATE.why)
+        self.sent += [body for name, body in bodies.items() if name not in unsent]
+        return unsent
+
+    def registry(self, documents: Mapping[str, str]) -> FakeSlice:
+        return FakeSlice(self.of, documents)
 
 
 @dataclass
@@ -308,11 +355,13 @@ class Scene:
     metrics: FakeMetrics = field(init=False)
     policies: FakePolicies = field(init=False)
     registry: FakeRegistry = field(init=False)
+    shards: FakeShards = field(init=False)
 
     def __post_init__(self) -> None:
         self.queues, self.fleets = FakeQueues(self.calls), FakeFleets(self.calls)
         self.metrics, self.policies = FakeMetrics(self.calls), FakePolicies(self.calls)
         self.registry = FakeRegistry(self.calls, self.clock)
+        self.shards = FakeShards(self.registry)
 
     @property
     def world(self) -> World:
@@ -324,6 +373,7 @@ class Scene:
             registry=self.registry,
             namespace="Sluice",
             now=self.clock,
+            shards=self.shards,
         )
 
     def remaining_s(self) -> float:

@@ -6,15 +6,19 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from sluice import wiring
-from sluice.events import parse_scheduled_time
-from sluice.publish import publish_backlog
+from sluice.events import batch_response, deliveries, parse_scheduled_time
+from sluice.publish import publish_backlog, publish_shards
 
 logger, metrics = Logger(), Metrics()
 
 
 @logger.inject_lambda_context
-def handler(event: dict[str, Any], context: LambdaContext) -> None:
-    """Invoked by the schedule, whose input carries the minute it stands for."""
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any] | None:
+    """Invoked by the schedule, whose input carries its minute, and by the queue of a large tick's shards."""
     with wiring.report(logger, metrics) as report:
-        scheduled = parse_scheduled_time(event, now=wiring.now())
-        publish_backlog(scheduled, wiring.world(), report, wiring.remaining_s(context))
+        world, remaining_s = wiring.world(), wiring.remaining_s(context)
+        shards = deliveries(event)
+        if shards is not None:
+            return batch_response(publish_shards(shards, world, report, remaining_s))
+        publish_backlog(parse_scheduled_time(event, now=wiring.now()), world, report, remaining_s)
+    return None

@@ -7,6 +7,7 @@ import pytest
 import time_machine
 from botocore.exceptions import ClientError, EndpointConnectionError
 
+from sluice import config
 from sluice.aws.registry import SsmRegistry
 from sluice.errors import ConfigError, TransientError
 from tests.aws import account
@@ -70,6 +71,59 @@ def test_the_list_is_asked_for_once_in_five_minutes(
     time.shift(10)
     registry.all()
     assert ssm.calls["GetParametersByPath"] == 2
+
+
+@pytest.fixture
+def parses(monkeypatch: pytest.MonkeyPatch) -> Tally[str]:
+    """How often each document was parsed."""
+    counted: Tally[str] = Tally()
+    parse = config.parse
+
+    def counting(text: str, *, what: str) -> object:
+        counted[what] += 1
+        return parse(text, what=what)
+
+    monkeypatch.setattr(config, "parse", counting)
+    return counted
+
+
+def test_a_document_is_parsed_anew_only_when_its_text_has_changed(
+    registry: SsmRegistry, time: time_machine.Traveller, parses: Tally[str]
+) -> None:
+    account.register(document())
+    account.register(document("other"))
+    account.register("{}", "broken")
+    for _ in range(3):
+        refused = registry.all(fresh=True).refused
+    assert list(refused) == ["broken"]
+    assert set(parses.values()) == {1}
+    account.register(document("other", mode="paused"))
+    assert {each.name: each.mode for each in registry.all(fresh=True).workloads} == {
+        "other": "paused",
+        "transcription": "active",
+    }
+    assert parses == {
+        "the document of workload broken": 1,
+        "the document of workload other": 2,
+        "the document of workload transcription": 1,
+    }
+
+
+def test_what_is_no_longer_registered_is_not_remembered(registry: SsmRegistry) -> None:
+    account.register(document())
+    registry.all()
+    account.client("ssm").delete_parameter(Name=f"{account.PREFIX}/transcription")
+    registry.all(fresh=True)
+    assert registry._read == {}
+
+
+def test_the_texts_of_those_that_may_be_served_are_told_as_they_stand(registry: SsmRegistry) -> None:
+    text = json.dumps(document(), indent=2)
+    account.register(text)
+    account.register("{}", "broken")
+    for name in ("one", "two"):
+        account.register(document(name, fleet={"type": "asg", "name": "shared"}))
+    assert registry.all().documents == {"transcription": text}
 
 
 @pytest.mark.parametrize(

@@ -178,7 +178,7 @@ def every_policy_at_once(
             return world.policies.read(workload)
 
         def put_target(self, policy: Policy, target: float) -> None:
-            for each in registered(world, report).values():
+            for each in registered(world, report).workloads:
                 if each.policy_arn:
                     world.policies.put_target(world.policies.read(each), target)
 

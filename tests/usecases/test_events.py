@@ -10,7 +10,18 @@ import pytest
 
 from sluice.core.model import Trigger
 from sluice.errors import ConfigError
-from sluice.events import parse_alarm, parse_retune, parse_scheduled_time, parse_test_load
+from sluice.events import (
+    Shard,
+    batch_response,
+    deliveries,
+    parse_alarm,
+    parse_retune,
+    parse_scheduled_time,
+    parse_shard,
+    parse_test_load,
+    shard_message,
+    size_in_shard_bytes,
+)
 from tests.builders import NOW, alarm_arn, stack_id
 
 DATA = {
@@ -27,6 +38,8 @@ PARSERS: list[Callable[[Any], object]] = [
     parse_alarm,
     parse_retune,
     parse_test_load,
+    deliveries,
+    lambda event: [parse_shard(body) for body in (deliveries(event) or {}).values()],
 ]
 
 
@@ -67,7 +80,9 @@ def damaged(event: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 class TestAnyEvent:
     @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.stem)
-    @pytest.mark.parametrize("parse", PARSERS, ids=["schedule", "alarm", "retune", "load"])
+    @pytest.mark.parametrize(
+        "parse", PARSERS, ids=["schedule", "alarm", "retune", "load", "delivery", "shard"]
+    )
     def test_a_damaged_one_is_parsed_or_refused_and_nothing_else(
         self, sample: Path, parse: Callable[[Any], object]
     ) -> None:
@@ -76,7 +91,9 @@ class TestAnyEvent:
                 parse(event)
 
     @pytest.mark.parametrize("event", [None, 3, "x", [], [{}], True])
-    @pytest.mark.parametrize("parse", PARSERS, ids=["schedule", "alarm", "retune", "load"])
+    @pytest.mark.parametrize(
+        "parse", PARSERS, ids=["schedule", "alarm", "retune", "load", "delivery", "shard"]
+    )
     def test_what_is_no_object_is_refused(self, event: object, parse: Callable[[Any], object]) -> None:
         with pytest.raises(ConfigError) as refused:
             parse(event)
@@ -109,6 +126,70 @@ class TestSchedule:
         with pytest.raises(ConfigError) as refused:
             parse_scheduled_time({"scheduled_time": edge}, now=NOW)
         assert str(refused.value) == f"scheduled_time {edge!r} lies outside the years 1 to 9999 in UTC"
+
+
+def delivery(*bodies: object) -> dict[str, Any]:
+    return {"Records": [{"messageId": f"m{place}", "body": body} for place, body in enumerate(bodies)]}
+
+
+SHARD = Shard(scheduled=NOW, documents={"a": '{"name": "a"}', "ü": '"\\ü\n'})
+
+
+class TestShards:
+    def test_a_shard_is_read_as_it_was_written(self) -> None:
+        assert parse_shard(shard_message(SHARD)) == SHARD
+        assert list(parse_shard(shard_message(SHARD)).documents) == ["a", "ü"]
+
+    def test_it_is_named_by_its_slice_and_minute(self) -> None:
+        assert SHARD.name == "a to ü at 12:00"
+        assert Shard(scheduled=NOW, documents={"a": "{}"}).name == "a to a at 12:00"
+
+    def test_a_message_is_as_large_as_its_documents_and_a_fixed_envelope(self) -> None:
+        """SQS counts bytes, and a quotation mark inside a document takes two of them."""
+        empty = len(shard_message(Shard(scheduled=NOW, documents={})).encode())
+        sizes = [size_in_shard_bytes(name, text) for name, text in SHARD.documents.items()]
+        assert len(shard_message(SHARD).encode()) == empty + sum(sizes) - len(", ")
+
+    def test_a_queues_messages_are_told_by_their_ids_and_any_other_event_is_none(self) -> None:
+        assert deliveries(delivery("one", "two")) == {"m0": "one", "m1": "two"}
+        for name in ("schedule", "schedule-manual", "stack-status", "bootstrap-asg-direct"):
+            assert deliveries(json.loads((SAMPLES[0].parent / f"{name}.json").read_text())) is None
+
+    @pytest.mark.parametrize(
+        ("event", "says"),
+        [
+            ({"Records": []}, "`Records` must be the messages of a queue, got []"),
+            ({"Records": "x"}, "`Records` must be the messages of a queue, got 'x'"),
+            ({"Records": [{"body": "x"}]}, "the event lacks `messageId`: got None"),
+            (delivery(None), "the event lacks `body`: got None"),
+        ],
+    )
+    def test_records_of_another_kind_are_refused(self, event: dict[str, Any], says: str) -> None:
+        with pytest.raises(ConfigError) as refused:
+            deliveries(event)
+        assert says in str(refused.value)
+
+    @pytest.mark.parametrize(
+        ("body", "says"),
+        [
+            ("hello", "the message is no JSON, so no shard of a tick: 'hello'"),
+            ("[" * 100_000, "the message is no JSON, so no shard of a tick: '[[[["),
+            ("[]", "must be a JSON object, got []"),
+            ("{}", "`documents` must be an object, got None"),
+            ('{"documents": {}}', "a shard serves at least one workload"),
+            ('{"documents": {"a": "{}"}}', "lacks `scheduled_time`"),
+            ('{"documents": {"a": "{}"}, "scheduled_time": "noon"}', "'noon' is no ISO 8601 time"),
+            ('{"documents": {"a": {}}, "scheduled_time": "2026-01-15T12:00:00Z"}', "lacks `a`: got {}"),
+        ],
+    )
+    def test_a_message_that_is_no_shard_is_refused_with_what_it_lacks(self, body: str, says: str) -> None:
+        with pytest.raises(ConfigError) as refused:
+            parse_shard(body)
+        assert says in str(refused.value)
+
+    def test_only_the_failed_messages_come_again(self) -> None:
+        assert batch_response([]) == {"batchItemFailures": []}
+        assert batch_response(["m1"]) == {"batchItemFailures": [{"itemIdentifier": "m1"}]}
 
 
 class TestAlarm:

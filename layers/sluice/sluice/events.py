@@ -1,13 +1,14 @@
 """What AWS invokes the functions with, parsed.
 
-Owns the shapes of the schedule's input, CloudWatch alarms (direct action and EventBridge) and CloudFormation
-stack events. Refuses what it does not recognise with a sentence that says what is missing.
+Owns the shapes of the schedule's input, a tick's shards, CloudWatch alarms (direct action and EventBridge)
+and CloudFormation stack events. Refuses what it does not recognise with a sentence that says what is missing.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -39,6 +40,23 @@ class Alarm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """A slice of the registry, to be served for the minute of the tick that read it.
+
+    `documents` are the texts by workload name, in order: whoever serves them reads no registry.
+    """
+
+    scheduled: datetime
+    documents: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """The slice and its minute, as a person finds it again."""
+        names = list(self.documents)
+        return f"{names[0]} to {names[-1]} at {self.scheduled:%H:%M}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RetuneRequest:
     """Why targets are to be recomputed; `stack_id` narrows it to one workload's stack."""
 
@@ -58,8 +76,50 @@ class LoadRequest:
 def parse_scheduled_time(event: Mapping[str, Any], *, now: datetime) -> datetime:
     """When the schedule meant this to run; an event without a scheduled time is a manual one: now."""
     text = _object(event).get("scheduled_time")
-    if text is None:
-        return now
+    return now if text is None else _moment(text)
+
+
+def deliveries(event: Mapping[str, Any]) -> Mapping[str, str] | None:
+    """Message id -> body of what a queue delivers; None where the event comes from elsewhere."""
+    records = _object(event).get("Records")
+    if records is None:
+        return None
+    if not isinstance(records, list) or not records:
+        raise ConfigError(f"the event's `Records` must be the messages of a queue, got {records!r}")
+    return {_required(_object(record), "messageId"): _required(record, "body") for record in records}
+
+
+def batch_response(failed: Collection[str]) -> dict[str, Any]:
+    """What Lambda is answered, so that only the failed messages come again."""
+    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
+
+
+def shard_message(shard: Shard) -> str:
+    """A shard as the message that `parse_shard` reads: printable ASCII, as many bytes as characters."""
+    return json.dumps({"scheduled_time": shard.scheduled.isoformat(), "documents": dict(shard.documents)})
+
+
+def size_in_shard_bytes(name: str, text: str) -> int:
+    """What one document adds to a shard's message."""
+    return len(json.dumps({name: text}))  # its two braces stand for a comma and a space
+
+
+def parse_shard(body: str) -> Shard:
+    """The shard that a message carries."""
+    try:
+        message = _object(json.loads(body))
+    except (ValueError, RecursionError):
+        raise ConfigError(f"the message is no JSON, so no shard of a tick: {body[:80]!r}") from None
+    documents = _section(message, "documents")
+    if not documents:
+        raise ConfigError("the message holds no `documents`: a shard serves at least one workload")
+    return Shard(
+        scheduled=_moment(_required(message, "scheduled_time")),
+        documents={name: _required(documents, name) for name in documents},
+    )
+
+
+def _moment(text: Any) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

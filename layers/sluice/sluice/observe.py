@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 
 from sluice.core.model import Observation, Workload
-from sluice.ports import Counter, RemainingS, Report, World
+from sluice.ports import Counter, Registered, RemainingS, Report, World
 
 
-def registered(world: World, report: Report, *, fresh: bool = False) -> dict[str, Workload]:
-    """Every workload that may be served, by name; what is wrong with the others is told and counted."""
+def registered(world: World, report: Report, *, fresh: bool = False) -> Registered:
+    """Every workload that may be served; what is wrong with the others is told and counted."""
     registry = world.registry.all(fresh=fresh)
     if registry.stale:
         report.noted(Counter.REGISTRY_STALE, f"serving the last good copy of the registry: {registry.stale}")
     for name, why in registry.refused.items():
         report.failed(name, Counter.DOCUMENT_INVALID, why)
-    return {workload.name: workload for workload in registry.workloads}
+    return registry
 
 
-def observe(world: World, workloads: Sequence[Workload], remaining_s: RemainingS) -> dict[str, Observation]:
+def observe(world: World, workloads: Collection[Workload], remaining_s: RemainingS) -> dict[str, Observation]:
     """One live observation per workload name; whatever could not be read in time is Unknown."""
     queue_urls = {workload.queue_url for workload in workloads}
     fleets = {workload.fleet for workload in workloads}

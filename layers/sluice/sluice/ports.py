@@ -7,7 +7,7 @@ Reads never raise for one bad item: its reading is `Unknown`, the others are ser
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
@@ -106,6 +106,8 @@ class Registered:
     workloads: tuple[Workload, ...]
     refused: Mapping[str, str]
     """Name of each workload that is not served -> why."""
+    documents: Mapping[str, str] = field(default_factory=dict)
+    """Name of each workload that may be served -> its document's text."""
     stale: str | None = None
     """Why this is the last good copy rather than a fresh one."""
 
@@ -119,6 +121,18 @@ class Registry(Protocol):
 
     def one(self, name: str) -> Workload:
         """One workload, uncached; ConfigError where it is absent, refused or shares its fleet."""
+        ...
+
+
+class Shards(Protocol):
+    """Slices of the registry, each served by an invocation of its own."""
+
+    def send(self, bodies: Mapping[str, str], remaining_s: RemainingS) -> Mapping[str, str]:
+        """Send every slice's message, keyed by its name; the answer names those not sent, each with why."""
+        ...
+
+    def registry(self, documents: Mapping[str, str]) -> Registry:
+        """The registry as a slice of these documents knows it."""
         ...
 
 
@@ -140,6 +154,8 @@ class Counter(StrEnum):
     PUBLISH_FAILED = "PublishFailed"
     ACTION_FAILED = "ActionFailed"
     RETUNE_FAILED = "RetuneFailed"
+    SHARDS_SENT = "ShardsSent"
+    SHARD_FAILED = "ShardFailed"
     STALE_TICK = "StaleTick"
     DOCUMENT_INVALID = "DocumentInvalid"
     REGISTRY_STALE = "RegistryStale"
@@ -179,3 +195,5 @@ class World:
     registry: Registry
     namespace: str
     now: Callable[[], datetime]
+    shards: Shards | None = None
+    """None where nothing can be handed to another invocation."""

@@ -1,24 +1,28 @@
 """The tick: observe every workload, publish BacklogPerInstance, repair what an alarm missed.
 
 Alarms act on transitions only; the tick looks at levels, so whatever an alarm missed is put right within a
-minute. Owns the tick. Refuses to publish a value for anything it could not read, and to stop at the first bad
-workload.
+minute. More workloads than one invocation can serve are handed on in shards, slices of the registry for the
+same minute. Owns the tick and its shards. Refuses to publish a value for anything it could not read, and to
+stop at the first bad workload or shard.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
 from sluice.core.backlog import backlog_per_instance, minute_of
 from sluice.core.model import DataPoint, Mode, Observation, Reason, Trigger, Unknown, Workload
+from sluice.core.shards import slices
 from sluice.core.wake import decide_bootstrap, decide_shutdown, reads_empty_above_min
-from sluice.errors import TransientError
+from sluice.errors import ConfigError, TransientError
+from sluice.events import Shard, parse_shard, shard_message, size_in_shard_bytes
 from sluice.isolation import isolated
 from sluice.message_groups import tell_idle_instances
 from sluice.observe import observe, registered
-from sluice.ports import Counter, Outcome, RemainingS, Report, World
+from sluice.ports import Counter, Outcome, RemainingS, Report, Shards, World
 from sluice.wake import (
     backlog_metric,
     initial_target,
@@ -28,26 +32,119 @@ from sluice.wake import (
 )
 
 STALE_AFTER = timedelta(seconds=60)
+MOST_IN_ONE_INVOCATION = 1000
+"""Workloads. Each takes 1.5 ms or so of a core, and the function's memory buys 0.29 of one: 5 s together."""
+WORKLOADS_PER_SHARD = 250
+BYTES_PER_SHARD = 256_000
+"""A message of SQS holds 262,144 bytes (a million since August 2025): what is left is for its envelope."""
 NO_TIME_LEFT = "no time left in this tick; the next one looks again"
 
 
 def publish_backlog(scheduled: datetime, world: World, report: Report, remaining_s: RemainingS) -> None:
     """One tick for the minute that `scheduled` lies in; a tick more than a minute off does nothing.
 
-    Raises TransientError where the tick as a whole failed: the registry was never read, or CloudWatch refused
-    data points. One workload's failure is reported and counted, and its own silence alarm rings.
+    Raises TransientError where the tick as a whole failed: the registry was never read, CloudWatch refused
+    data points, or a shard could not be sent. One workload's failure is reported and counted, and its own
+    silence alarm rings.
     """
-    age = world.now() - scheduled
-    if abs(age) > STALE_AFTER:
-        report.noted(
-            Counter.STALE_TICK,
-            f"scheduled {age.total_seconds():.0f} s ago, more than {STALE_AFTER.seconds} s off: "
-            "the tick of this minute has the work",
-        )
+    if _is_stale(scheduled, world, report):
         return
-    workloads = registered(world, report)
-    seen = observe(world, list(workloads.values()), remaining_s)
-    refused = _publish(minute_of(scheduled), workloads, seen, world, report)
+    registry = registered(world, report)
+    if len(registry.workloads) > MOST_IN_ONE_INVOCATION:
+        _send_shards(scheduled, registry.documents, world, report, remaining_s)
+    else:
+        _serve(minute_of(scheduled), registry.workloads, world, report, remaining_s)
+
+
+def publish_shards(
+    bodies: Mapping[str, str], world: World, report: Report, remaining_s: RemainingS
+) -> list[str]:
+    """Serve each shard that the queue delivered, by message id; the answer names those that failed."""
+    share_s = remaining_s() / max(len(bodies), 1)
+    failed = []
+    for waiting, (message_id, body) in zip(reversed(range(len(bodies))), bodies.items(), strict=True):
+        # A shard whose reads are slow uses up its own share of the time, not that of the next.
+        in_share_s = partial(_less, remaining_s, share_s * waiting)
+        try:
+            shard = parse_shard(body)
+        except ConfigError as bad:
+            report.failed(f"message {message_id}", Counter.SHARD_FAILED, str(bad))
+            failed.append(message_id)
+            continue
+        step = partial(_publish_shard, shard, world, report, in_share_s)
+        if not isolated(shard.name, Counter.SHARD_FAILED, report, step):
+            failed.append(message_id)
+    return failed
+
+
+def _publish_shard(shard: Shard, world: World, report: Report, remaining_s: RemainingS) -> None:
+    """A tick over the shard's workloads, at the tick's minute."""
+    if _is_stale(shard.scheduled, world, report):
+        return
+    if remaining_s() <= 0:
+        raise TransientError(NO_TIME_LEFT)
+    world = replace(world, registry=_shards(world).registry(shard.documents))
+    workloads = registered(world, report).workloads
+    _serve(minute_of(shard.scheduled), workloads, world, report, remaining_s)
+
+
+def _send_shards(
+    scheduled: datetime, documents: Mapping[str, str], world: World, report: Report, remaining_s: RemainingS
+) -> None:
+    """Hand the workloads on in slices, each with the documents that this tick read."""
+    sizes = {name: size_in_shard_bytes(name, text) for name, text in documents.items()}
+    parts = slices(sizes, most_names=WORKLOADS_PER_SHARD, most_bytes=BYTES_PER_SHARD)
+    shards = [
+        Shard(scheduled=scheduled, documents={name: documents[name] for name in part}) for part in parts
+    ]
+    unsent = _shards(world).send({shard.name: shard_message(shard) for shard in shards}, remaining_s)
+    for name, why in unsent.items():
+        report.failed(name, Counter.SHARD_FAILED, why)
+    report.noted(
+        Counter.SHARDS_SENT,
+        f"tick {scheduled:%H:%M} of {len(documents)} workloads",
+        len(shards) - len(unsent),
+    )
+    if unsent:
+        raise TransientError(f"{len(unsent)} of {len(shards)} shards could not be sent")
+
+
+def _shards(world: World) -> Shards:
+    if world.shards is None:
+        raise ConfigError(
+            f"more than {MOST_IN_ONE_INVOCATION} workloads are served in shards, and this function knows no "
+            "queue for them: template.yaml sets SLUICE_SHARD_QUEUE_URL for publish_backlog"
+        )
+    return world.shards
+
+
+def _less(remaining_s: RemainingS, kept_s: float) -> float:
+    return remaining_s() - kept_s
+
+
+def _is_stale(scheduled: datetime, world: World, report: Report) -> bool:
+    age = world.now() - scheduled
+    if abs(age) <= STALE_AFTER:
+        return False
+    report.noted(
+        Counter.STALE_TICK,
+        f"scheduled {age.total_seconds():.0f} s ago, more than {STALE_AFTER.seconds} s off: "
+        "the tick of this minute has the work",
+    )
+    return True
+
+
+def _serve(
+    minute: datetime,
+    served: Collection[Workload],
+    world: World,
+    report: Report,
+    remaining_s: RemainingS,
+) -> None:
+    """Observe, publish, repair; what a tick and each of its shards do for their workloads."""
+    workloads = {workload.name: workload for workload in served}
+    seen = observe(world, served, remaining_s)
+    refused = _publish(minute, workloads, seen, world, report)
     _repair(workloads, seen, world, report, remaining_s)
     if remaining_s() > 0:
         tell_idle_instances(workloads, seen, world, report)

@@ -37,8 +37,8 @@ def retune_targets(request: RetuneRequest, world: World, report: Report, remaini
     round is seen to have failed.
     """
     served = {
-        name: (workload, workload.target)
-        for name, workload in registered(world, report, fresh=request.stack_id is not None).items()
+        workload.name: (workload, workload.target)
+        for workload in registered(world, report, fresh=request.stack_id is not None).workloads
         if request.stack_id in (None, workload.stack_id)
         and isinstance(workload.target, DynamicTarget)
         and workload.mode is not Mode.PAUSED

@@ -21,6 +21,7 @@ from sluice.aws.ecs import EcsServices
 from sluice.aws.fleets import AwsFleets
 from sluice.aws.policies import TargetTrackingPolicies
 from sluice.aws.registry import SsmRegistry
+from sluice.aws.shards import SqsShards
 from sluice.aws.sqs import SqsQueues
 from sluice.errors import ConfigError
 from sluice.ports import RemainingS, World
@@ -47,11 +48,11 @@ def world(environ: Mapping[str, str] = os.environ) -> World:
         raise ConfigError(
             f"environment lacks {', '.join(absent)}: template.yaml sets them for every function"
         )
-    return _world(*(environ[name] for name in needed))
+    return _world(*(environ[name] for name in needed), environ.get("SLUICE_SHARD_QUEUE_URL"))
 
 
 @cache
-def _world(registry_prefix: str, namespace: str) -> World:
+def _world(registry_prefix: str, namespace: str, shard_queue_url: str | None) -> World:
     import boto3
     from botocore.config import Config
 
@@ -71,15 +72,17 @@ def _world(registry_prefix: str, namespace: str) -> World:
     def clients(service: str) -> Callable[[], Any]:
         return partial(client, service)
 
+    registry = SsmRegistry(clients("ssm"), registry_prefix)
     autoscaling, scaling = clients("autoscaling"), clients("application-autoscaling")
     return World(
         queues=SqsQueues(clients("sqs"), pool),
         fleets=AwsFleets(AutoScalingGroups(autoscaling, pool), EcsServices(clients("ecs"), scaling, pool)),
         metrics=CloudWatchMetrics(clients("cloudwatch")),
         policies=TargetTrackingPolicies(autoscaling, scaling),
-        registry=SsmRegistry(clients("ssm"), registry_prefix),
+        registry=registry,
         namespace=namespace,
         now=now,
+        shards=SqsShards(clients("sqs"), pool, shard_queue_url, registry) if shard_queue_url else None,
     )
 
 

@@ -1,7 +1,8 @@
 """The registered workloads: SSM parameters under one prefix, one document each.
 
-Owns reading them, the five-minute cache and the last good copy. Refuses to let one bad document, or two that
-claim one fleet, stop the others; refuses to guess when it has never read the registry.
+Owns reading them, the five-minute cache and the last good copy, and the registry as a shard knows it. Refuses
+to let one bad document, or two that claim one fleet, stop the others; refuses to guess when it has never read
+the registry.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from aws_lambda_powertools.utilities.parameters import SSMProvider
@@ -18,7 +19,7 @@ from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterEr
 from sluice import config
 from sluice.aws.errors import calling
 from sluice.core.model import Fleet, Workload
-from sluice.errors import ConfigError, SluiceError
+from sluice.errors import ConfigError, SluiceError, TransientError
 from sluice.ports import Registered
 
 if TYPE_CHECKING:
@@ -29,8 +30,9 @@ CACHE_S = 300
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Documents:
-    """What stands under the prefix: the documents that parse, and why the others do not."""
+    """What stands under the prefix: the texts, those that parse, and why the others do not."""
 
+    texts: Mapping[str, str] = field(default_factory=dict)
     parsed: Mapping[str, Workload] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
     stale: str | None = None
@@ -43,6 +45,7 @@ class SsmRegistry:
         self._client, self._prefix = client, prefix.rstrip("/")
         self._provider: SSMProvider | None = None
         self._last_good: _Documents | None = None
+        self._read: dict[tuple[str, str], Workload | ConfigError] = {}
 
     def all(self, *, fresh: bool = False) -> Registered:
         """Every registered workload; while SSM fails, the last good copy, marked stale."""
@@ -51,18 +54,27 @@ class SsmRegistry:
         for fleet, names in _claims(documents.parsed).items():
             if len(names) > 1:
                 refused |= dict.fromkeys(names, _shared(fleet, names))
-        served = tuple(workload for name, workload in documents.parsed.items() if name not in refused)
-        return Registered(workloads=served, refused=refused, stale=documents.stale)
+        served = {name: workload for name, workload in documents.parsed.items() if name not in refused}
+        return Registered(
+            workloads=tuple(served.values()),
+            refused=refused,
+            documents={name: documents.texts[name] for name in served},
+            stale=documents.stale,
+        )
 
     def one(self, name: str) -> Workload:
         """One workload as it is this moment, uncached, provided that no other claims its fleet."""
-        path = f"{self._prefix}/{name}"
-        with _asking(f"GetParameter of {path}"):
-            workload = _parsed(name, str(self._parameters().get(path, force_fetch=True)))
+        workload = self.fresh(name)
         claims = _claims({**self._documents(fresh=False).parsed, name: workload})[workload.fleet]
         if len(claims) > 1:
             raise ConfigError(_shared(workload.fleet, claims))
         return workload
+
+    def fresh(self, name: str) -> Workload:
+        """One document as it is this moment, uncached, whoever else claims its fleet."""
+        path = f"{self._prefix}/{name}"
+        with _asking(f"GetParameter of {path}"):
+            return _parsed(name, str(self._parameters().get(path, force_fetch=True)))
 
     def _documents(self, *, fresh: bool) -> _Documents:
         try:
@@ -71,16 +83,47 @@ class SsmRegistry:
         except SluiceError as failure:
             if self._last_good is None:
                 raise
-            return _Documents(
-                parsed=self._last_good.parsed, refused=self._last_good.refused, stale=str(failure)
-            )
-        self._last_good = _sorted({name: str(found[name]) for name in sorted(found)})
+            return replace(self._last_good, stale=str(failure))
+        texts = {name: str(found[name]) for name in sorted(found)}
+        # A text is parsed once for as long as it stays: a thousand anew take a tenth of a second of a whole core.
+        self._read = {known: self._read.get(known) or _read(*known) for known in texts.items()}
+        self._last_good = _sorted(texts, self._read)
         return self._last_good
 
     def _parameters(self) -> SSMProvider:
         if self._provider is None:
             self._provider = SSMProvider(boto3_client=self._client())
         return self._provider
+
+
+class SliceRegistry:
+    """Keeps `ports.Registry` for a shard: the documents that its tick sent, each read anew before an act.
+
+    The tick looked at the claims of all workloads before it sliced them. A shard knows its own slice alone:
+    a workload whose fleet has changed since is refused until the next tick has looked again.
+    """
+
+    def __init__(self, documents: Mapping[str, str], fresh: Callable[[str], Workload]) -> None:
+        self._documents, self._fresh = documents, fresh
+        self._sliced = _sorted(documents, {known: _read(*known) for known in documents.items()})
+
+    def all(self, *, fresh: bool = False) -> Registered:  # noqa: ARG002 - a slice never changes
+        """Every workload of the slice, as its tick read it."""
+        return Registered(
+            workloads=tuple(self._sliced.parsed.values()),
+            refused=self._sliced.refused,
+            documents=self._documents,
+        )
+
+    def one(self, name: str) -> Workload:
+        """One workload as it is this moment, uncached, provided that it is still on the fleet it was on."""
+        workload, sliced = self._fresh(name), self._sliced.parsed.get(name)
+        if sliced is None or workload.fleet != sliced.fleet:
+            raise TransientError(
+                f"workload {name} is on {workload.fleet}, on which its tick did not see it: "
+                "who else claims that fleet is unknown until a tick has read the registry again"
+            )
+        return workload
 
 
 @contextmanager
@@ -102,14 +145,22 @@ def _parsed(name: str, text: str) -> Workload:
     return workload
 
 
-def _sorted(texts: Mapping[str, str]) -> _Documents:
+def _read(name: str, text: str) -> Workload | ConfigError:
+    try:
+        return _parsed(name, text)
+    except ConfigError as bad:
+        return bad
+
+
+def _sorted(texts: Mapping[str, str], read: Mapping[tuple[str, str], Workload | ConfigError]) -> _Documents:
     parsed, refused = {}, {}
     for name, text in texts.items():
-        try:
-            parsed[name] = _parsed(name, text)
-        except ConfigError as bad:
-            refused[name] = str(bad)
-    return _Documents(parsed=parsed, refused=refused)
+        one = read[name, text]
+        if isinstance(one, ConfigError):
+            refused[name] = str(one)
+        else:
+            parsed[name] = one
+    return _Documents(texts=texts, parsed=parsed, refused=refused)
 
 
 def _claims(workloads: Mapping[str, Workload]) -> Mapping[Fleet, list[str]]:

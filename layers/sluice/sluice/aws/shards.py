@@ -1,0 +1,69 @@
+"""The queue through which a tick hands slices of the registry to other invocations of its function.
+
+Owns filling SendMessageBatch within both of its limits, and what a slice knows of the registry. Refuses to
+receive: Lambda's event source does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from sluice.aws.errors import calling
+from sluice.aws.fanout import fan_out
+from sluice.aws.registry import SliceRegistry, SsmRegistry
+from sluice.aws.sqs import MESSAGES_PER_SEND
+from sluice.core.model import Unknown
+from sluice.core.shards import slices
+from sluice.ports import RemainingS
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+BYTES_PER_SEND = 262_144
+"""Of all messages of a call together, as SQS had it until August 2025; a million since."""
+
+
+class SqsShards:
+    """Keeps `ports.Shards`."""
+
+    def __init__(
+        self,
+        client: Callable[[], SQSClient],
+        pool: ThreadPoolExecutor,
+        queue_url: str,
+        registry: SsmRegistry,
+    ) -> None:
+        self._client, self._pool, self._queue_url = client, pool, queue_url
+        self._registry = registry
+
+    def send(self, bodies: Mapping[str, str], remaining_s: RemainingS) -> Mapping[str, str]:
+        """SendMessageBatch, all calls at once; a call without an answer may yet have sent its messages."""
+        client = self._client()
+
+        def send(names: tuple[str, ...]) -> Mapping[str, str]:
+            name_of = {str(index): name for index, name in enumerate(names)}
+            with calling(self._sending(names)):
+                answer = client.send_message_batch(
+                    QueueUrl=self._queue_url,
+                    Entries=[{"Id": each, "MessageBody": bodies[name]} for each, name in name_of.items()],
+                )
+                return {
+                    name_of[entry["Id"]]: f"SQS refused it with {entry['Code']}: {entry.get('Message', '')}"
+                    for entry in answer.get("Failed", [])
+                }
+
+        sizes = {name: len(body.encode()) for name, body in bodies.items()}
+        calls = slices(sizes, most_names=MESSAGES_PER_SEND, most_bytes=BYTES_PER_SEND)
+        unsent: dict[str, str] = {}
+        for names, refused in fan_out(self._pool, send, calls, self._sending, remaining_s).items():
+            unsent |= dict.fromkeys(names, refused.why) if isinstance(refused, Unknown) else refused
+        return unsent
+
+    def registry(self, documents: Mapping[str, str]) -> SliceRegistry:
+        """The registry as a slice of these documents knows it."""
+        return SliceRegistry(documents, self._registry.fresh)
+
+    def _sending(self, names: tuple[str, ...]) -> str:
+        return f"SendMessageBatch of {len(names)} shards to {self._queue_url}"

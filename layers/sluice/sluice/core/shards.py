@@ -1,0 +1,22 @@
+"""The slices of the registry that a tick hands on: contiguous parts of the sorted names.
+
+Owns where one slice ends and the next begins. Refuses to leave a name out, however large its document is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+def slices(size_bytes: Mapping[str, int], *, most_names: int, most_bytes: int) -> list[tuple[str, ...]]:
+    """The names in order, in slices of at most so many names and bytes; a larger one stands alone."""
+    parts: list[tuple[str, ...]] = []
+    part: list[str] = []
+    filled_bytes = 0
+    for name in sorted(size_bytes):
+        if part and (len(part) == most_names or filled_bytes + size_bytes[name] > most_bytes):
+            parts.append(tuple(part))
+            part, filled_bytes = [], 0
+        part.append(name)
+        filled_bytes += size_bytes[name]
+    return [*parts, tuple(part)] if part else parts

@@ -1,0 +1,97 @@
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from sluice.aws.registry import SsmRegistry
+from sluice.aws.shards import SqsShards
+from tests.aws import account
+from tests.aws.stubs import refusal, stubbed, unchecked
+from tests.builders import queue_url
+
+URL = queue_url("shards")
+
+
+def plenty() -> float:
+    return 30
+
+
+def shards(client: Any, pool: ThreadPoolExecutor, url: str = URL) -> SqsShards:
+    return SqsShards(lambda: client, pool, url, SsmRegistry(lambda: account.client("ssm"), account.PREFIX))
+
+
+@pytest.mark.usefixtures("in_account")
+def test_every_message_arrives_as_it_was_sent(pool: ThreadPoolExecutor) -> None:
+    url, client, found = account.create_queue("shards"), account.client("sqs"), []
+    bodies = {f"s{index:02}": f"body {index}" for index in range(23)}
+    assert shards(client, pool, url).send(bodies, plenty) == {}
+    while messages := client.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+        found += [message["Body"] for message in messages]
+    assert sorted(found) == sorted(bodies.values())
+
+
+@pytest.mark.parametrize(
+    ("count", "size_bytes", "calls"),
+    [
+        (10, 1000, [10]),
+        (11, 1000, [1, 10]),
+        (3, 256_000, [1, 1, 1]),
+        (5, 131_072, [1, 2, 2]),
+    ],
+)
+@pytest.mark.usefixtures("in_account")
+def test_a_call_holds_ten_messages_and_256_kib_of_them_at_most(
+    pool: ThreadPoolExecutor, count: int, size_bytes: int, calls: list[int]
+) -> None:
+    """The account refuses a call above either limit, as AWS does."""
+    url, client, made = account.create_queue("shards"), account.session().client("sqs"), []
+    client.meta.events.register(
+        "provide-client-params.sqs.SendMessageBatch",
+        lambda params, **_: made.append(len(params["Entries"])),
+    )
+    bodies = {f"s{index:02}": "x" * size_bytes for index in range(count)}
+    assert shards(client, pool, url).send(bodies, plenty) == {}
+    assert sorted(made) == calls
+
+
+def test_a_message_that_sqs_refuses_is_named_with_why_and_the_others_count_as_sent(
+    pool: ThreadPoolExecutor,
+) -> None:
+    answer = {"Successful": [], "Failed": [{"Id": "1", "Code": "InternalError", "Message": "try again"}]}
+    with unchecked("sqs", SendMessageBatch=answer) as client:
+        assert shards(client, pool).send({"a": "1", "b": "2", "c": "3"}, plenty) == {
+            "b": "SQS refused it with InternalError: try again"
+        }
+
+
+def test_a_refused_call_is_told_of_each_of_its_messages(pool: ThreadPoolExecutor) -> None:
+    asked = {
+        "QueueUrl": URL,
+        "Entries": [{"Id": "0", "MessageBody": "1"}, {"Id": "1", "MessageBody": "2"}],
+    }
+    with stubbed("sqs", ("send_message_batch", asked, refusal("AccessDenied", "not yours", 403))) as client:
+        why = f"SendMessageBatch of 2 shards to {URL}: AWS answered AccessDenied: not yours"
+        assert shards(client, pool).send({"a": "1", "b": "2"}, plenty) == {"a": why, "b": why}
+
+
+@pytest.mark.parametrize("answer", [{"Failed": [{}]}, {"Failed": [{"Id": "7", "Code": "x"}]}, {"Failed": 3}])
+def test_a_malformed_answer_counts_as_none(answer: Mapping[str, Any], pool: ThreadPoolExecutor) -> None:
+    with unchecked("sqs", SendMessageBatch=answer) as client:
+        [why] = shards(client, pool).send({"a": "1"}, plenty).values()
+    assert "AWS's answer cannot be read" in why
+
+
+def test_what_is_not_sent_before_the_deadline_is_told() -> None:
+    released = threading.Event()
+
+    def answer(operation: str, parameters: object) -> Mapping[str, Any]:
+        released.wait(5)
+        return {}
+
+    with unchecked("sqs") as client, ThreadPoolExecutor(1) as one:
+        client._make_api_call = answer
+        unsent = shards(client, one).send({"a": "1"}, lambda: 0.05)
+        released.set()
+    assert unsent == {"a": f"SendMessageBatch of 1 shards to {URL}: not read before the deadline"}

@@ -1,0 +1,108 @@
+"""What every implementation of the registry keeps as a shard knows it: `ports.Shards.registry`."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from sluice.aws.registry import SsmRegistry
+from sluice.aws.shards import SqsShards
+from sluice.core.model import Mode
+from sluice.errors import ConfigError, SluiceError, TransientError
+from sluice.ports import Registry, Shards
+from tests.aws import account
+from tests.builders import document, ecs_document, parsed
+from tests.fakes import FakeRegistry, FakeShards
+
+
+@dataclass
+class Subject:
+    whole: Registry
+    shards: Shards
+    register: Callable[[Mapping[str, Any]], None]
+    delete: Callable[[str], None]
+    asked: Callable[[], int]
+    """How often the whole registry was asked for."""
+
+    def slice(self, *names: str) -> Registry:
+        """The slice of these names, as a tick reads it now."""
+        documents = self.whole.all(fresh=True).documents
+        return self.shards.registry({name: documents[name] for name in names})
+
+
+@pytest.fixture(params=["fake", "ssm"])
+def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
+    if request.param == "fake":
+        fake = FakeRegistry()
+        yield Subject(
+            whole=fake,
+            shards=FakeShards(fake),
+            register=lambda text: fake.registered.__setitem__(text["name"], parsed(text)),
+            delete=lambda name: fake.registered.__delitem__(name),
+            asked=lambda: len(fake.calls.named("registry.all")),
+        )
+        return
+    with account.account(), account.threads() as pool:
+        ssm, pages = account.session().client("ssm"), []
+        ssm.meta.events.register("before-call.ssm.GetParametersByPath", lambda **_: pages.append(1))
+        registry = SsmRegistry(lambda: ssm, account.PREFIX)
+        yield Subject(
+            whole=registry,
+            shards=SqsShards(lambda: account.client("sqs"), pool, "", registry),
+            register=account.register,
+            delete=lambda name: ssm.delete_parameter(Name=f"{account.PREFIX}/{name}"),
+            asked=lambda: len(pages),
+        )
+
+
+def test_it_holds_its_slice_and_nothing_else(subject: Subject) -> None:
+    for text in (document("a"), ecs_document("b"), document("c")):
+        subject.register(text)
+    registered = subject.slice("a", "b").all()
+    assert registered.workloads == (parsed(document("a")), parsed(ecs_document("b")))
+    assert set(registered.documents) == {"a", "b"}
+    assert (registered.refused, registered.stale) == ({}, None)
+
+
+def test_it_stays_as_the_tick_read_it_and_asks_for_no_list(subject: Subject) -> None:
+    subject.register(document("a"))
+    sliced = subject.slice("a")
+    before = subject.asked()
+    subject.register(document("a", mode="paused"))
+    subject.register(document("b"))
+    assert [workload.mode for workload in sliced.all(fresh=True).workloads] == [Mode.ACTIVE]
+    sliced.one("a")
+    assert subject.asked() == before
+
+
+def test_one_workload_is_read_as_it_is_this_moment(subject: Subject) -> None:
+    subject.register(document("a"))
+    sliced = subject.slice("a")
+    subject.register(document("a", mode="paused"))
+    assert sliced.one("a").mode is Mode.PAUSED
+
+
+def test_one_that_was_deleted_is_refused_by_name(subject: Subject) -> None:
+    subject.register(document("gone"))
+    sliced = subject.slice("gone")
+    subject.delete("gone")
+    with pytest.raises(ConfigError, match="gone"):
+        sliced.one("gone")
+
+
+def test_one_that_moved_to_another_fleet_waits_for_the_next_tick_to_see_who_else_claims_it(
+    subject: Subject,
+) -> None:
+    subject.register(document("a"))
+    sliced = subject.slice("a")
+    subject.register(document("a", fleet={"type": "asg", "name": "elsewhere"}))
+    with pytest.raises(TransientError, match=r"workload a is on Auto Scaling group elsewhere, .*tick"):
+        sliced.one("a")
+
+
+def test_one_that_is_in_another_slice_is_refused(subject: Subject) -> None:
+    for name in ("a", "b"):
+        subject.register(document(name))
+    with pytest.raises(SluiceError, match="workload b "):
+        subject.slice("a").one("b")
