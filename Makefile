@@ -120,7 +120,7 @@ lock: setup ## Lock the newest allowed versions, and pin the layer's requirement
 	@$(MAKE) layers/sluice/requirements.txt
 
 layers/sluice/requirements.txt: uv.lock
-	@.venv/bin/uv export --frozen --only-group layer --no-hashes --no-header --no-annotate --quiet > $@
+	@.venv/bin/uv export --frozen --only-group layer --no-header --no-annotate --quiet > $@
 
 .PHONY: build
 build: setup ## sam build for this machine, into .aws-sam/local (deploy makes its own, for arm64)

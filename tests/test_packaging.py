@@ -13,6 +13,17 @@ def _locked() -> dict[str, dict]:
     return {package["name"]: package for package in lock["package"]}
 
 
+def _pinned() -> dict[str, tuple[str, set[str]]]:
+    """Name -> version and hashes, as the layer's requirements say."""
+    text = (ROOT / "layers/sluice/requirements.txt").read_text(encoding="utf-8")
+    found = {}
+    for line in text.replace("\\\n", "").splitlines():
+        pin, *hashes = line.split()
+        name, version = pin.split("==")
+        found[name] = (version, {word.removeprefix("--hash=") for word in hashes})
+    return found
+
+
 def test_the_layers_requirements_are_the_locks_versions_with_everything_they_need() -> None:
     locked = _locked()
     wanted, open_names = (
@@ -28,9 +39,16 @@ def test_the_layers_requirements_are_the_locks_versions_with_everything_they_nee
                 for dependency in locked[name].get("dependencies", [])
                 if "extra" not in dependency
             ]
-    text = (ROOT / "layers/sluice/requirements.txt").read_text(encoding="utf-8")
-    pinned = dict(line.split("==") for line in text.split())
+    pinned = {name: version for name, (version, _) in _pinned().items()}
     assert pinned == wanted, "layers/sluice/requirements.txt is stale: run make lock"
+
+
+def test_the_layers_requirements_name_the_hash_of_every_file_that_the_lock_knows() -> None:
+    """With them pip, and so `sam build`, refuses a file that is not the one that was locked."""
+    locked = _locked()
+    for name, (_, hashes) in _pinned().items():
+        files = [*locked[name]["wheels"], locked[name]["sdist"]]
+        assert hashes == {file["hash"] for file in files}, f"{name} is stale: run make lock"
 
 
 def test_boto3_is_left_to_the_lambda_runtime() -> None:
