@@ -100,6 +100,37 @@ lint: setup ## ruff, mypy --strict, sam validate --lint on both templates
 	@.venv/bin/mypy
 	@for t in template.yaml workload.yaml; do $(OFFLINE) .venv/bin/sam validate --lint --template $$t; done
 
+FINDINGS = scan/.venv/findings.txt
+SHIPPED = scan/.venv/shipped.txt
+
+.PHONY: scan
+scan: setup scan/.venv/ready ## checkov over templates and examples; pip-audit over what is shipped, where its service answers
+	@scan/.venv/bin/checkov --skip-download --compact --framework cloudformation dockerfile secrets \
+		--file template.yaml workload.yaml examples/* > $(FINDINGS) \
+		|| { grep -B1 -A1 FAILED $(FINDINGS) || cat $(FINDINGS); exit 1; }
+	@# checkov passes over a file that it cannot read, in silence.
+	@for file in template.yaml workload.yaml examples/fleet-*.yaml examples/Dockerfile; do grep -q "File: /*$$file:" $(FINDINGS) || { \
+		echo "checkov judged nothing in $$file, so nothing is known of it: does make lint pass?"; exit 1; }; done
+	@grep '^Passed checks' $(FINDINGS)
+	@.venv/bin/uv export --frozen --no-dev --group layer --extra worker --no-emit-project --quiet \
+		--output-file $(SHIPPED) > /dev/null
+	@.venv/bin/python scan/audit.py $(SHIPPED)
+
+scan/.venv/ready: scan/pyproject.toml scan/uv.lock
+	@.venv/bin/uv sync --project scan --frozen --quiet --python .venv/bin/python
+	@touch $@
+
+# The bills' format is a preview of uv's, whose version is locked.
+BILL = .venv/bin/uv export --frozen --no-dev --quiet --format cyclonedx1.5 --preview-features sbom-export
+BILLS = dist
+
+.PHONY: sbom
+sbom: setup ## CycloneDX bills of materials of the layer and the worker, from the lock, in dist/
+	@mkdir -p $(BILLS)
+	@$(BILL) --only-group layer --output-file $(BILLS)/sluice-layer.cdx.json > /dev/null
+	@$(BILL) --extra worker --output-file $(BILLS)/sluice-worker.cdx.json > /dev/null
+	@ls $(BILLS)/*.cdx.json
+
 .PHONY: coverage
 coverage: setup ## Every branch of the decisions is tested, by the decisions' own tests
 	@$(OFFLINE) .venv/bin/pytest -q tests/core tests/usecases tests/worker/core --cov \
