@@ -13,9 +13,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from aws_lambda_powertools.utilities.data_classes import CloudWatchAlarmEvent, EventBridgeEvent
-from aws_lambda_powertools.utilities.data_classes.cloud_watch_alarm_event import CloudWatchAlarmData
-
 from sluice.core.model import Trigger
 from sluice.errors import ConfigError
 
@@ -135,14 +132,13 @@ def _moment(text: Any) -> datetime:
 def parse_alarm(event: Mapping[str, Any]) -> Alarm:
     """A direct Lambda alarm action or an EventBridge alarm state change."""
     if "alarmData" in _object(event):
-        _section(event, "alarmData")
-        return _alarm(_required(event, "alarmArn"), CloudWatchAlarmEvent(dict(event)).alarm_data)
+        data = _section(event, "alarmData")
+        return _alarm(_required(event, "alarmArn"), data)
     if event.get("detail-type") == ALARM_CHANGE:
-        _section(event, "detail")
-        bus = EventBridgeEvent(dict(event))
-        match bus.get("resources"):
+        data = _section(event, "detail")
+        match event.get("resources"):
             case [str(arn)] if arn:
-                return _alarm(arn, CloudWatchAlarmData(bus.detail))
+                return _alarm(arn, data)
             case resources:
                 raise ConfigError(f"an alarm event needs its one alarm ARN in `resources`, got {resources!r}")
     raise ConfigError(
@@ -172,9 +168,9 @@ def parse_test_load(event: Mapping[str, Any]) -> LoadRequest:
     return LoadRequest(workload=_required(event, "workload"), messages=messages, duration_s=duration_s)
 
 
-def _alarm(arn: str, data: CloudWatchAlarmData) -> Alarm:
-    name = _required(data.raw_event, "alarmName")
-    configuration = _section(data.raw_event, "configuration")
+def _alarm(arn: str, data: Mapping[str, Any]) -> Alarm:
+    name = _required(data, "alarmName")
+    configuration = _section(data, "configuration")
     if "alarmRule" in configuration:
         raise ConfigError(
             f"alarm {name} is a composite one: point the bootstrap or shutdown alarm itself at this function"
@@ -186,7 +182,7 @@ def _alarm(arn: str, data: CloudWatchAlarmData) -> Alarm:
             f"alarm {name} does not name its workload: its description is {description!r}, "
             "but must begin with 'Sluice workload NAME:' as workload.yaml writes it"
         )
-    state = _required(_section(data.raw_event, "state"), "value")
+    state = _required(_section(data, "state"), "value")
     return Alarm(arn=arn, name=name, state=state, workload=named[1])
 
 

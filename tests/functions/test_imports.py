@@ -1,0 +1,69 @@
+"""What a function imports, it imports in every cold start: nothing that no path of it needs."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+APPS = {path.parent.name: str(path) for path in sorted((ROOT / "functions").glob("*/app.py"))}
+NOT_NEEDED = (
+    "asyncio",
+    "aws_lambda_powertools.event_handler",
+    "aws_lambda_powertools.utilities.batch",
+    "aws_lambda_powertools.utilities.data_classes",  # thirty kinds of event; ours are read as plain JSON
+    "aws_lambda_powertools.utilities.idempotency",
+    "aws_lambda_powertools.utilities.parser",
+    "aws_lambda_powertools.utilities.validation",
+    "click",
+    "numpy",
+    "pydantic.deprecated.class_validators",
+    "pydantic.networks",
+    "pydantic.v1",
+    "rich",
+    "unittest",
+    "yaml",
+)
+PROGRAM = """
+import importlib.util, json, sys
+brought = {}
+for name, path in json.loads(sys.argv[1]).items():
+    before = set(sys.modules)
+    spec = importlib.util.spec_from_file_location(name, path)
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    brought |= {module: name for module in set(sys.modules) - before}
+print(json.dumps(brought))
+"""
+
+
+@pytest.fixture(scope="module")
+def brought() -> dict[str, str]:
+    """Imported module -> the first function that brought it, in one fresh process for all functions."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, json.dumps(APPS)],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "layers/sluice")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout))
+
+
+def test_every_function_is_imported(brought: dict[str, str]) -> None:
+    assert len(APPS) >= 5
+    assert {"sluice.wiring", "pydantic", "aws_lambda_powertools"} <= brought.keys()
+
+
+@pytest.mark.parametrize("module", NOT_NEEDED)
+def test_no_function_imports_what_it_does_not_need(brought: dict[str, str], module: str) -> None:
+    assert module not in brought, f"functions/{brought[module]} imports {module}"
+
+
+@pytest.mark.parametrize("module", NOT_NEEDED)
+def test_what_is_not_needed_is_called_by_its_right_name(module: str) -> None:
+    assert importlib.util.find_spec(module), f"there is no module {module}"
