@@ -56,7 +56,8 @@ class Plane:
     queues: Mapping[str, str]
     fleets: Mapping[str, Any]
 
-    def invoke(self, function: str, event: Any) -> None:
+    def invoke(self, function: str, event: Any) -> Any:
+        """The function's answer."""
         path = ROOT / "functions" / function / "app.py"
         spec = importlib.util.spec_from_file_location(f"functions_{function}_app", path)
         assert spec is not None
@@ -65,7 +66,7 @@ class Plane:
         spec.loader.exec_module(module)
         # Powertools keeps one handler a process, on the stdout of its first test.
         module.logger.registered_handler.stream = sys.stdout
-        module.handler(event, Context())
+        return module.handler(event, Context())
 
     def lines(self) -> list[dict[str, Any]]:
         """What the invocations so far wrote, each line the JSON object it must be."""

@@ -43,6 +43,11 @@ def test_a_warm_process_keeps_its_world_and_a_cold_one_builds_it_anew() -> None:
     assert wiring.world(SETTINGS) is not first
 
 
+def test_shards_have_a_queue_only_where_the_environment_names_one() -> None:
+    assert wiring.world(SETTINGS).shards is None
+    assert wiring.world(SETTINGS | {"SLUICE_SHARD_QUEUE_URL": "https://queue"}).shards is not None
+
+
 def test_the_clock_is_utc() -> None:
     offset = wiring.now().utcoffset()
     assert offset is not None

@@ -9,6 +9,8 @@ import pytest
 import stacks
 from stacks import TOPIC, arn, dimensions, of_type
 
+from sluice import publish
+from sluice.aws.shards import BYTES_PER_SEND
 from sluice_sim.template import ResolvedStack
 
 FUNCTIONS = {
@@ -40,6 +42,10 @@ def functions(stack: ResolvedStack) -> dict[str, dict[str, Any]]:
     return of_type(stack, "AWS::Lambda::Function")
 
 
+def url(queue: str) -> str:
+    return f"https://sqs.{stacks.REGION}.amazonaws.com/{stacks.ACCOUNT}/{queue}"
+
+
 def schedule(stack: ResolvedStack, function: str) -> dict[str, Any]:
     target = arn("lambda", f"function:{function}")
     schedules = of_type(stack, "AWS::Scheduler::Schedule").values()
@@ -61,6 +67,7 @@ def test_a_function_is_told_what_it_needs_and_nothing_else(
     plane: ResolvedStack, function: str, folder: str
 ) -> None:
     properties = functions(plane)[function]
+    shards = {"SLUICE_SHARD_QUEUE_URL": url("ShardQueue")} if folder == "publish_backlog" else {}
     assert (properties["Handler"], properties["Runtime"]) == ("app.handler", "python3.13")
     assert properties["Environment"]["Variables"] == {
         "SLUICE_REGISTRY_PREFIX": "/sluice/workloads",
@@ -68,6 +75,7 @@ def test_a_function_is_told_what_it_needs_and_nothing_else(
         "POWERTOOLS_METRICS_NAMESPACE": "Sluice/ControlPlane",
         "POWERTOOLS_LOG_LEVEL": "INFO",
         "POWERTOOLS_SERVICE_NAME": folder,
+        **shards,
     }
     [layer] = properties["Layers"]
     assert layer.startswith("SluiceLayer")
@@ -182,10 +190,32 @@ def test_nothing_is_public(plane: ResolvedStack) -> None:
     assert not [name for name, properties in functions(plane).items() if "FunctionUrlConfig" in properties]
 
 
-def test_the_failure_queue_is_encrypted_and_keeps_for_14_days(plane: ResolvedStack) -> None:
+def test_queues_are_encrypted_failures_kept_for_14_days_and_shards_for_their_minute(
+    plane: ResolvedStack,
+) -> None:
     assert of_type(plane, "AWS::SQS::Queue") == {
-        "FailureQueue": {"SqsManagedSseEnabled": True, "MessageRetentionPeriod": 14 * 24 * 3600}
+        "FailureQueue": {"SqsManagedSseEnabled": True, "MessageRetentionPeriod": 14 * 24 * 3600},
+        "ShardQueue": {
+            "SqsManagedSseEnabled": True,
+            "MessageRetentionPeriod": publish.STALE_AFTER.seconds,
+            "VisibilityTimeout": TIMEOUTS_S["PublishBacklogFunction"],
+        },
     }
+
+
+def test_a_ticks_shards_come_back_to_its_function_in_batches_of_one_invocations_load(
+    plane: ResolvedStack,
+) -> None:
+    [source] = of_type(plane, "AWS::Lambda::EventSourceMapping").values()
+    assert source == {
+        "FunctionName": "PublishBacklogFunction",
+        "EventSourceArn": arn("sqs", "ShardQueue"),
+        "BatchSize": 4,
+        "FunctionResponseTypes": ["ReportBatchItemFailures"],
+        "ScalingConfig": {"MaximumConcurrency": 10},
+    }
+    assert source["BatchSize"] * publish.WORKLOADS_PER_SHARD <= publish.MOST_IN_ONE_INVOCATION
+    assert publish.BYTES_PER_SHARD < BYTES_PER_SEND
 
 
 @pytest.mark.parametrize("days", ["7", "30"])
@@ -212,7 +242,12 @@ def test_two_planes_share_no_name() -> None:
         "QueueName",
         "RoleName",
     }
-    refer = {"AWS::Lambda::Permission", "AWS::Lambda::EventInvokeConfig"}  # FunctionName is no name of theirs
+    # FunctionName is no name of theirs.
+    refer = {
+        "AWS::Lambda::EventInvokeConfig",
+        "AWS::Lambda::EventSourceMapping",
+        "AWS::Lambda::Permission",
+    }
     first, second = (
         {
             value
@@ -279,6 +314,10 @@ PLANE_ALARMS: dict[str, tuple[Any, ...]] = {
     ),
     "RepairsFailAlarm": (
         *("Sluice/ControlPlane", "ActionFailed", SERVICE, "Sum"),
+        *(60, 5, 3, "GreaterThanThreshold", 0, "notBreaching"),
+    ),
+    "ShardsFailAlarm": (
+        *("Sluice/ControlPlane", "ShardFailed", SERVICE, "Sum"),
         *(60, 5, 3, "GreaterThanThreshold", 0, "notBreaching"),
     ),
     "RegistryStaleAlarm": (

@@ -84,6 +84,16 @@ def test_only_the_registry_is_read_from_the_parameter_store() -> None:
     assert read == {arn("ssm", "parameter/acme/fleets"), arn("ssm", "parameter/acme/fleets/*")}
 
 
+def test_the_shards_queue_is_the_ticks_own(plane: ResolvedStack) -> None:
+    actions = ("DeleteMessage", "GetQueueAttributes", "ReceiveMessage", "SendMessage")
+    assert {
+        (role, grant.action)
+        for role in FUNCTION_ROLES
+        for grant in grants(plane, role)
+        if grant.resource == arn("sqs", "ShardQueue")
+    } == {("PublishBacklogRole", f"sqs:{action}") for action in actions}
+
+
 def test_a_schedule_may_start_its_own_function_and_nothing_else(plane: ResolvedStack) -> None:
     for schedule in of_type(plane, "AWS::Scheduler::Schedule").values():
         role = schedule["Target"]["RoleArn"].removesuffix(".Arn")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
 import pytest
-from stacks import ROOT, alarm_arn, dimensions, workload
+from stacks import ROOT, alarm_arn, dimensions, document, workload
+
+from sluice.events import parse_shard
 
 ALARMS = [(kind, fleet) for kind in ("bootstrap", "shutdown") for fleet in ("asg", "ecs")]
 EXPECTED = {
@@ -15,6 +18,7 @@ EXPECTED = {
     "schedule-stale",
     "stack-status",
     "send-test-messages",
+    "shard",
     "alarm-ok",
     "alarm-insufficient",
     "alarm-composite",
@@ -25,6 +29,11 @@ EXPECTED = {
 
 def event(name: str) -> dict[str, Any]:
     return json.loads((ROOT / "events" / f"{name}.json").read_text())
+
+
+def md5(body: str) -> str:
+    """As SQS tells what it received; no secret is kept by it."""
+    return hashlib.md5(body.encode(), usedforsecurity=False).hexdigest()
 
 
 def as_cloudwatch_tells(query: dict[str, Any]) -> dict[str, Any]:
@@ -111,3 +120,14 @@ def test_the_schedules_samples_have_the_keys_that_the_schedules_send() -> None:
     assert set(event("schedule")) == set(event("schedule-stale")) == {"scheduled_time"}
     assert event("schedule-manual") == {}
     assert set(event("send-test-messages")) == {"scheduled_time", "workload", "messages", "duration_s"}
+
+
+def test_the_shard_sample_is_a_message_of_sqs_that_carries_what_the_workloads_stacks_registered() -> None:
+    [record] = event("shard")["Records"]
+    assert (record["eventSource"], record["md5OfBody"]) == ("aws:sqs", md5(record["body"]))
+    shard = parse_shard(record["body"])
+    assert {name: json.loads(text) for name, text in shard.documents.items()} == {
+        stack["name"]: stack for stack in (document(workload("ecs")), document(workload("asg")))
+    }
+    assert list(shard.documents) == sorted(shard.documents)
+    assert f"{shard.scheduled:%Y-%m-%dT%H:%M:%SZ}" == event("schedule")["scheduled_time"]

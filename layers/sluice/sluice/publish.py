@@ -59,7 +59,10 @@ def publish_backlog(scheduled: datetime, world: World, report: Report, remaining
 def publish_shards(
     bodies: Mapping[str, str], world: World, report: Report, remaining_s: RemainingS
 ) -> list[str]:
-    """Serve each shard that the queue delivered, by message id; the answer names those that failed."""
+    """Serve each shard that the queue delivered, by message id; the answer names those that failed.
+
+    Raises TransientError where all of them did, so that the invocation is seen to have failed.
+    """
     share_s = remaining_s() / max(len(bodies), 1)
     failed = []
     for waiting, (message_id, body) in zip(reversed(range(len(bodies))), bodies.items(), strict=True):
@@ -74,6 +77,8 @@ def publish_shards(
         step = partial(_publish_shard, shard, world, report, in_share_s)
         if not isolated(shard.name, Counter.SHARD_FAILED, report, step):
             failed.append(message_id)
+    if failed and len(failed) == len(bodies):
+        raise TransientError(f"all {len(failed)} shards of this batch failed; the log line of each says why")
     return failed
 
 
