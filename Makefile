@@ -23,7 +23,7 @@ OFFLINE = env -u AWS_PROFILE AWS_ACCESS_KEY_ID=testing AWS_SECRET_ACCESS_KEY=tes
 
 .PHONY: help
 help: ## Explain the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: .venv/ready ## Create .venv with everything in it, the `sluice` command included
@@ -77,7 +77,7 @@ worker-chaos: setup ## Real workers ended at random over a failing SQS (SHARE=0.
 	@$(OFFLINE) .venv/bin/python -m tests.worker_chaos $(if $(SHARE),--share $(SHARE))
 
 .PHONY: bench
-bench: bench-simulator bench-worker ## Every benchmark: ratios, and what the worker's memory does
+bench: bench-simulator bench-worker bench-cold-start ## Every benchmark: ratios, and what the worker's memory does
 
 .PHONY: bench-simulator
 bench-simulator: setup ## The simulator against a plain SimPy model of the same queue and workers: a ratio
@@ -89,6 +89,10 @@ bench-worker: setup ## The worker beside a bare boto3 loop and Celery (ratios), 
 	@.venv/bin/python benchmarks/worker.py
 	@.venv/bin/python benchmarks/worker_idle.py
 	@.venv/bin/python benchmarks/worker_memory.py
+
+.PHONY: bench-cold-start
+bench-cold-start: setup ## Each function's first answer beside an empty handler's and one with boto3 alone (ratios)
+	@$(OFFLINE) .venv/bin/python benchmarks/cold_start.py
 
 .PHONY: check
 check: setup lint coverage test ## The gate: lint, types, templates, the cores' coverage, then the tests
@@ -153,12 +157,17 @@ lock: setup ## Lock the newest allowed versions, and pin the layer's requirement
 layers/sluice/requirements.txt: uv.lock
 	@.venv/bin/uv export --frozen --only-group layer --no-header --no-annotate --quiet > $@
 
+# A layer is read-only in Lambda: without bytecode of its own, each cold start compiles all that it imports.
+# Bytecode that is checked by hash outlives the archive, which changes times, and never stands for older source.
+WITH_BYTECODE = python3.13 -m compileall -q --invalidation-mode checked-hash
+
 .PHONY: build
 build: setup ## sam build for this machine, into .aws-sam/local (deploy makes its own, for arm64)
 	@.venv/bin/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' || { \
 		echo "sam build needs Python 3.13: make clean build PYTHON=/path/to/python3.13"; exit 1; }
 	@$(OFFLINE) .venv/bin/sam build --build-dir .aws-sam/local \
 		--parameter-overrides Architecture=$(or $(ARCHITECTURE),$(HOST_ARCHITECTURE))
+	@$(WITH_BYTECODE) .aws-sam/local/SluiceLayer
 
 .PHONY: wheel
 wheel: setup ## The wheel that instances install the worker from, in dist/
@@ -166,7 +175,8 @@ wheel: setup ## The wheel that instances install the worker from, in dist/
 
 .PHONY: deploy
 deploy: setup ## Deploy the control plane with your own AWS credentials (ENV=transcription: a workload)
-	@$(if $(ENV),.venv/bin/sam deploy --config-env $(ENV),.venv/bin/sam build && .venv/bin/sam deploy)
+	@$(if $(ENV),.venv/bin/sam deploy --config-env $(ENV),\
+		.venv/bin/sam build && $(WITH_BYTECODE) .aws-sam/build/SluiceLayer && .venv/bin/sam deploy)
 
 .PHONY: clean
 clean: ## Remove the virtual environment, build output and caches

@@ -1,0 +1,263 @@
+"""How long the first answer of each function takes: `python benchmarks/cold_start.py`.
+
+Owns the comparison of every function, as `make deploy` ships it and as `sam build` alone does (its layer is
+without bytecode), with two handlers of the same runtime: one does nothing, one imports boto3 and makes a
+client. A turn is a fresh runtime process behind the runtime interface emulator, and two events posted to
+it. The first answer takes the process's start, imports, clients and calls; the second the calls alone. An
+embedded AWS in this process answers them over HTTP, without TLS. As in Lambda, the runtime's own modules
+have their bytecode, and no process can write any for the layer. Exits with 1 where a function does not
+answer.
+"""
+
+from __future__ import annotations
+
+import compileall
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from py_compile import PycInvalidationMode
+from statistics import median
+from typing import Any
+
+import click
+import pytest
+from moto.cloudwatch.models import cloudwatch_backends
+from rich.console import Console
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / folder) for folder in ("", "layers/sluice")]
+
+from sluice_cli.progress import Progressing  # noqa: E402
+from sluice_sim.account import ACCOUNT_ID, ENVIRONMENT, REGION  # noqa: E402
+from sluice_sim.embedded.server import served  # noqa: E402
+from tests.aws import account  # noqa: E402
+from tests.builders import document, dynamic_section, ecs_document  # noqa: E402
+from tests.e2e.build import sam_build  # noqa: E402
+from tests.e2e.deployment import DeployedFunction  # noqa: E402
+from tests.e2e.emulator import RunningFunction, emulated, lambda_runtime  # noqa: E402
+
+GROUP, CLUSTER, SERVICE = "transcription", "workers", "queue-proc"
+MINUTE = timedelta(minutes=1)
+PROVEN_MINUTES = 8
+"""More than the proof of emptiness asks: the clock turns meanwhile."""
+FUNCTIONS: Mapping[str, tuple[str, str]] = {
+    "publish_backlog": ("PublishBacklogFunction", "schedule-manual"),
+    "retune_target": ("RetuneTargetFunction", "schedule"),
+    "bootstrap": ("BootstrapFunction", "bootstrap-ecs-direct"),
+    "shutdown": ("ShutdownFunction", "shutdown-asg-direct"),
+    "send_test_messages": ("SendTestMessagesFunction", "send-test-messages"),
+}
+"""Each one's logical id, and a sample event that lets it walk its whole path in the account below."""
+NO_BYTECODE = ", no bytecode"
+SETTINGS = {
+    "SLUICE_REGISTRY_PREFIX": account.PREFIX,
+    "SLUICE_METRIC_NAMESPACE": "Sluice",
+    "POWERTOOLS_METRICS_NAMESPACE": "Sluice/ControlPlane",
+    "POWERTOOLS_LOG_LEVEL": "INFO",
+}
+REFERENCES: Mapping[str, str] = {
+    "empty": "def handler(event, context):\n    return None\n",
+    "boto3": "import boto3\n\nsqs = boto3.client('sqs')\n\n\ndef handler(event, context):\n    return None\n",
+}
+# /opt and /var/task are read-only: what has no bytecode beside it is compiled in each cold start.
+AS_LAMBDA_READS = {"PYTHONPYCACHEPREFIX": "", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+@dataclass(slots=True, kw_only=True)
+class Handler:
+    """What takes turns, and what its answers took, in milliseconds."""
+
+    name: str
+    function: DeployedFunction
+    event: Mapping[str, Any]
+    cold_ms: list[float] = field(default_factory=list)
+    warm_ms: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """Medians of one handler."""
+
+    name: str
+    cold_ms: float
+    times_empty: float
+    times_boto3: float
+    warm_ms: float
+
+
+def references(folder: Path) -> list[Handler]:
+    """The two handlers that the functions are compared with."""
+    handlers = []
+    for name, code in REFERENCES.items():
+        place = folder / name
+        place.mkdir()
+        (place / "app.py").write_text(code)
+        handlers.append(Handler(name=name, function=_function(name, place, (), {}), event={}))
+    return handlers
+
+
+def functions(built: Path) -> list[Handler]:
+    """Every function of the control plane, on the layer with its bytecode and without."""
+    bare = built / "SluiceLayer"
+    layer = shutil.copytree(bare, built / "deployed")
+    compileall.compile_dir(layer, quiet=2, invalidation_mode=PycInvalidationMode.CHECKED_HASH)
+    return [
+        Handler(
+            name=name + remark,
+            function=_function(
+                name, built / logical_id, layers, SETTINGS | {"POWERTOOLS_SERVICE_NAME": name}
+            ),
+            event=json.loads((ROOT / "events" / f"{event}.json").read_text()),
+        )
+        for layers, remark in (((layer,), ""), ((bare,), NO_BYTECODE))
+        for name, (logical_id, event) in FUNCTIONS.items()
+    ]
+
+
+def _function(
+    name: str, folder: Path, layers: tuple[Path, ...], variables: Mapping[str, str]
+) -> DeployedFunction:
+    return DeployedFunction(
+        name=name,
+        folder=folder,
+        handler="app.handler",
+        layers=layers,
+        environment={**variables, **AS_LAMBDA_READS},
+        timeout_s=300,
+        memory_mb=512,
+        role_arn="",
+    )
+
+
+def build(folder: Path) -> Path:
+    """What `sam build` makes of the control plane."""
+    without_event = {app.parent.name for app in (ROOT / "functions").glob("*/app.py")} - FUNCTIONS.keys()
+    if without_event:
+        raise click.ClickException(
+            f"FUNCTIONS has no sample event for {', '.join(sorted(without_event))}: add one"
+        )
+    try:
+        return sam_build(folder)
+    except pytest.fail.Exception as failed:
+        raise click.ClickException(str(failed)) from None
+
+
+def runtime(folder: Path) -> Path:
+    """What Lambda's runtime brings, with its bytecode beside it."""
+    libraries = lambda_runtime(folder / "runtime")
+    for library in libraries.iterdir():
+        place = library.resolve()
+        compileall.compile_dir(place, quiet=2) if place.is_dir() else compileall.compile_file(place, quiet=2)
+    return libraries
+
+
+def register_workloads() -> None:
+    """One on a group, retuned by what its workers measured; one on a service, whose three messages wait."""
+    for queue in (GROUP, SERVICE):
+        account.create_queue(queue)
+    account.create_group(GROUP)
+    service = account.create_service(SERVICE)
+    account.register(document(target=dynamic_section(), policy_arn=account.create_group_policy(GROUP)))
+    account.register(ecs_document(policy_arn=account.create_service_policy(service)))
+    account.send(f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT_ID}/{SERVICE}", 3)
+
+
+def recall() -> None:
+    """Before each event: an idle group, its queue proven empty, its target far off; a service asleep."""
+    queue_url = account.client("sqs").get_queue_url(QueueName=GROUP)["QueueUrl"]
+    account.client("sqs").purge_queue(QueueUrl=queue_url)
+    account.client("autoscaling").set_desired_capacity(AutoScalingGroupName=GROUP, DesiredCapacity=2)
+    account.create_group_policy(GROUP, target=10)
+    account.client("ecs").update_service(cluster=CLUSTER, service=SERVICE, desiredCount=0)
+    cloudwatch_backends[ACCOUNT_ID][REGION].metric_data.clear()  # no call of AWS's deletes metrics
+    this_minute = datetime.now(UTC).replace(second=0, microsecond=0)
+    for back in range(PROVEN_MINUTES):
+        _put("BacklogPerInstance", this_minute - back * MINUTE, [0])
+    _put("MsgProcessingDuration", this_minute - 10 * MINUTE, [5] * 40)
+
+
+def _put(metric: str, at: datetime, values: list[float]) -> None:
+    dimensions = [{"Name": "AutoScalingGroupName", "Value": GROUP}]
+    data = [
+        {"MetricName": metric, "Dimensions": dimensions, "Timestamp": at, "Value": value} for value in values
+    ]
+    account.client("cloudwatch").put_metric_data(Namespace="Sluice", MetricData=data)
+
+
+def take_turn(handler: Handler, libraries: Path, endpoint: str, log: Path) -> tuple[float, float]:
+    """Milliseconds to the first and to the second answer of a fresh process."""
+    try:
+        with emulated(handler.function, libraries, endpoint, {}, log) as running:
+            return _answer_ms(running, handler.event), _answer_ms(running, handler.event)
+    except (AssertionError, OSError, ValueError) as silent:
+        raise click.ClickException(f"{handler.name} does not answer: {silent}") from None
+
+
+def _answer_ms(running: RunningFunction, event: Mapping[str, Any]) -> float:
+    recall()
+    began_s = time.perf_counter()
+    running.invoke(event)
+    return (time.perf_counter() - began_s) * 1000
+
+
+def measure(rounds: int, show: Callable[[str, float], None]) -> list[Handler]:
+    """Every handler in every round, one at a time; the first round only wakes caches and is not kept."""
+    with tempfile.TemporaryDirectory() as temporary, account.account(), served() as endpoint:
+        folder = Path(temporary)
+        show("sam build", 0)
+        handlers = [*references(folder), *functions(build(folder))]
+        libraries = runtime(folder)
+        register_workloads()
+        turns = [(number, handler) for number in range(rounds + 1) for handler in handlers]
+        for done, (number, handler) in enumerate(turns):
+            show("cold starts", done / len(turns))
+            cold_ms, warm_ms = take_turn(handler, libraries, endpoint, folder / "log")
+            if number:
+                handler.cold_ms.append(cold_ms)
+                handler.warm_ms.append(warm_ms)
+    return handlers
+
+
+def rows(handlers: list[Handler]) -> list[Row]:
+    """Medians, and how they compare."""
+    cold_ms = {handler.name: median(handler.cold_ms) for handler in handlers}
+    return [
+        Row(
+            name=handler.name,
+            cold_ms=cold_ms[handler.name],
+            times_empty=cold_ms[handler.name] / cold_ms["empty"],
+            times_boto3=cold_ms[handler.name] / cold_ms["boto3"],
+            warm_ms=median(handler.warm_ms),
+        )
+        for handler in handlers
+    ]
+
+
+@click.command()
+@click.option("--rounds", type=click.IntRange(1), default=7, show_default=True, help="Turns of each.")
+@click.option("--json", "as_json", is_flag=True, help="The medians as JSON.")
+def main(rounds: int, as_json: bool) -> None:
+    """The first and the second answer of each function, and of two handlers to compare them with."""
+    os.environ |= ENVIRONMENT | {"MOTO_SQS_ENFORCE_STRICT_QUEUE_PURGE_BEHAVIOUR": "false"}
+    with Progressing(Console(stderr=True)) as progress:
+        table = rows(measure(rounds, progress.show))
+    if as_json:
+        click.echo(json.dumps([asdict(row) for row in table], indent=2))
+        return
+    click.echo(f"{'':34}{'first answer':>14}{'x empty':>9}{'x boto3':>9}{'second answer':>15}")
+    for row in table:
+        click.echo(
+            f"{row.name:34}{row.cold_ms:>11.0f} ms{row.times_empty:>9.1f}{row.times_boto3:>9.2f}"
+            f"{row.warm_ms:>12.0f} ms"
+        )
+
+
+if __name__ == "__main__":
+    main()
