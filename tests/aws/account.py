@@ -11,6 +11,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from sluice.aws import clients
 from sluice.core.model import AutoScalingGroup, EcsService
 
 PREFIX = "/sluice/workloads"
@@ -38,7 +39,8 @@ def session() -> boto3.Session:
 
 @cache
 def client(service: str) -> Any:
-    return session().client(service)
+    """As the functions make it."""
+    return clients.client(session(), service)
 
 
 def create_queue(name: str) -> str:

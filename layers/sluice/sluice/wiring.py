@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools import Logger, Metrics
 
 from sluice.aws.asg import AutoScalingGroups
+from sluice.aws.clients import client
 from sluice.aws.cloudwatch import CloudWatchMetrics
 from sluice.aws.ecs import EcsServices
 from sluice.aws.fleets import AwsFleets
@@ -54,23 +55,23 @@ def world(environ: Mapping[str, str] = os.environ) -> World:
 @cache
 def _world(registry_prefix: str, namespace: str, shard_queue_url: str | None) -> World:
     import boto3
-    from botocore.config import Config
 
     pool = ThreadPoolExecutor(READERS)
     session = boto3.Session()
-    settings = Config(
-        connect_timeout=CONNECT_TIMEOUT_S,
-        read_timeout=READ_TIMEOUT_S,
-        max_pool_connections=READERS,
-        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
-    )
 
     @cache
-    def client(service: str) -> Any:
-        return session.client(service, config=settings)  # type: ignore[call-overload]
+    def made(service: str) -> Any:
+        return client(
+            session,
+            service,
+            connect_timeout=CONNECT_TIMEOUT_S,
+            read_timeout=READ_TIMEOUT_S,
+            max_pool_connections=READERS,
+            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+        )
 
     def clients(service: str) -> Callable[[], Any]:
-        return partial(client, service)
+        return partial(made, service)
 
     registry = SsmRegistry(clients("ssm"), registry_prefix)
     autoscaling, scaling = clients("autoscaling"), clients("application-autoscaling")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sluice.aws.counts import count
 from sluice.aws.errors import calling
@@ -20,6 +20,21 @@ if TYPE_CHECKING:
     from mypy_boto3_autoscaling.type_defs import AutoScalingGroupTypeDef
 
 GROUPS_PER_CALL = 100
+READ: Mapping[str, Any] = {
+    "DescribeAutoScalingGroups": {
+        "AutoScalingGroups": {
+            "AutoScalingGroupName": {},
+            "DesiredCapacity": {},
+            "MinSize": {},
+            "MaxSize": {},
+            "Status": {},
+            "Instances": {"LifecycleState": {}},
+            "SuspendedProcesses": {"ProcessName": {}},
+        },
+        "NextToken": {},
+    }
+}
+"""Operation -> the fields of its answer that `_capacity` and the pages need."""
 NEEDED_TO_SCALE_OUT = frozenset({"Launch"})
 # A deployment tool that suspends AlarmNotification wants the group to keep what it has.
 NEEDED_TO_SCALE_IN = frozenset({"Terminate", "AlarmNotification"})

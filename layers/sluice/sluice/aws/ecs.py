@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sluice.aws.counts import count
 from sluice.aws.errors import calling
@@ -26,6 +26,18 @@ if TYPE_CHECKING:
     from mypy_boto3_ecs.type_defs import ServiceTypeDef
 
 SERVICES_PER_CALL = 10
+READ: Mapping[str, Any] = {
+    "DescribeServices": {
+        "services": {
+            "serviceName": {},
+            "status": {},
+            "desiredCount": {},
+            "runningCount": {},
+            "deployments": {"rolloutState": {}},
+        }
+    }
+}
+"""Operation -> the fields of its answer that `_service` needs."""
 SCALABLE_TARGETS_PER_CALL = 50
 DIMENSION: Literal["ecs:service:DesiredCount"] = "ecs:service:DesiredCount"
 
