@@ -1,4 +1,4 @@
-"""What a function imports, it imports in every cold start: nothing that no path of it needs."""
+"""What a function imports, it imports in every cold start: no needless module, none uncompiled."""
 
 import importlib.util
 import json
@@ -67,3 +67,10 @@ def test_no_function_imports_what_it_does_not_need(brought: dict[str, str], modu
 @pytest.mark.parametrize("module", NOT_NEEDED)
 def test_what_is_not_needed_is_called_by_its_right_name(module: str) -> None:
     assert importlib.util.find_spec(module), f"there is no module {module}"
+
+
+def test_deploy_ships_the_layer_with_bytecode_that_needs_no_file_times() -> None:
+    """Archives change times, and a layer is read-only: bytecode that is not believed is never replaced."""
+    makefile = (ROOT / "Makefile").read_text()
+    assert "WITH_BYTECODE = python3.13 -m compileall -q --invalidation-mode checked-hash\n" in makefile
+    assert "sam build && $(WITH_BYTECODE) .aws-sam/build/SluiceLayer && .venv/bin/sam deploy" in makefile
