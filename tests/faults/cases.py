@@ -1,14 +1,30 @@
 """The use cases, each as its trigger starts it, with two other workloads beside the one it is about."""
 
+import json
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
+from unittest import mock
 
+from sluice import publish
+from sluice.events import Shard, shard_message
 from tests.builders import stack_id
 from tests.faults.calls import Call, Fault
-from tests.faults.stage import ASG, BUSY, ECS, NOON, STARTED_AFTER, Outcome, Situation, Stage, State
+from tests.faults.stage import (
+    ASG,
+    BUSY,
+    ECS,
+    NOON,
+    STARTED_AFTER,
+    WORKLOADS,
+    Outcome,
+    Situation,
+    Stage,
+    State,
+    document_of,
+)
 from tests.functions.conftest import sample
 
 ASLEEP = Situation(desired=0, visible=3)
@@ -28,6 +44,8 @@ class Case:
     warm: bool = False
     only: str | None = None
     """The operation whose failing is of interest here; None for all."""
+    most_in_one_invocation: int = publish.MOST_IN_ONE_INVOCATION
+    """Workloads that a tick serves itself."""
     situations: Mapping[str, Situation] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -42,7 +60,8 @@ class Case:
         if self.warm:
             earlier = NOON - CACHE_RAN_OUT
             stage.play("publish_backlog", tick(earlier), at=earlier + STARTED_AFTER)
-        return stage.play(self.function, dict(self.event), target=target, warm=self.warm)
+        with mock.patch.object(publish, "MOST_IN_ONE_INVOCATION", self.most_in_one_invocation):
+            return stage.play(self.function, dict(self.event), target=target, warm=self.warm)
 
     @property
     def use_case(self) -> str:
@@ -82,6 +101,14 @@ def _changed_stack(name: str) -> dict[str, Any]:
     return event
 
 
+def _shard() -> dict[str, Any]:
+    """The sample event of a shard, filled with the three workloads."""
+    event: dict[str, Any] = deepcopy(sample("shard"))
+    documents = {text["name"]: json.dumps(text) for text in map(document_of, WORKLOADS)}
+    event["Records"][0]["body"] = shard_message(Shard(scheduled=NOON, documents=documents))
+    return event
+
+
 def _of_kind(kind: str, name: str) -> list[Case]:
     return [
         Case(
@@ -97,6 +124,13 @@ def _of_kind(kind: str, name: str) -> list[Case]:
             event=tick(NOON),
             about=name,
             situation=EMPTY,
+        ),
+        Case(
+            name=f"shard wakes {kind}",
+            function="publish_backlog",
+            event=_shard(),
+            about=name,
+            situation=ASLEEP,
         ),
         Case(
             name=f"bootstrap alarm {kind}",
@@ -129,6 +163,12 @@ CASES = [
         event=tick(NOON),
         warm=True,
         only="GetParametersByPath",
+    ),
+    Case(
+        name="tick sends shards",
+        function="publish_backlog",
+        event=tick(NOON),
+        most_in_one_invocation=1,
     ),
     Case(name="retune hourly", function="retune_target", event=sample("schedule")),
     Case(

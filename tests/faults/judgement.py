@@ -20,6 +20,7 @@ FAILURES = (
     Counter.PUBLISH_FAILED,
     Counter.ACTION_FAILED,
     Counter.RETUNE_FAILED,
+    Counter.SHARD_FAILED,
     Counter.DOCUMENT_INVALID,
     Counter.REGISTRY_STALE,
     Counter.INVOCATION_FAILED,

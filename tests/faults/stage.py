@@ -24,7 +24,7 @@ from sluice.aws import fanout
 from sluice.core.model import AutoScalingGroup, EcsService, Fleet
 from sluice.errors import SluiceError
 from tests.aws import account
-from tests.builders import document, dynamic_section, ecs_document
+from tests.builders import document, dynamic_section, ecs_document, queue_url
 from tests.conftest import ENVIRONMENT
 from tests.faults.calls import Call, Fault, Made, Switchboard
 from tests.faults.timeline import ReadersPool, Timeline
@@ -36,6 +36,7 @@ NOON = datetime(2026, 1, 15, 12, 0, tzinfo=UTC)
 STARTED_AFTER = timedelta(seconds=3)
 ASG, ECS, FIFO = "transcription", "queue-proc", "invoices"
 WORKLOADS = (ASG, ECS, FIFO)
+SHARDS = "shards"
 FLEETS: dict[str, Fleet] = {
     ASG: AutoScalingGroup(name=ASG),
     ECS: EcsService(cluster="workers", service=ECS),
@@ -100,17 +101,15 @@ class Stage:
 
     def build(self) -> None:
         for name, fleet in FLEETS.items():
-            self._queues[name] = account.create_queue(f"{name}.fifo" if name == FIFO else name)
+            self._queues[name] = account.create_queue(queue_of(name))
             make = account.create_group if isinstance(fleet, AutoScalingGroup) else account.create_service
             make(name)
-        common = {"target": dynamic_section(), "idle_minutes": IDLE_MINUTES}
+        account.create_queue(SHARDS)
         for name in (ASG, FIFO):
-            arn = account.create_group_policy(name)
-            url = self._queues[name]
-            account.register(document(name, policy_arn=arn, queue_url=url, **common))
+            account.register(document_of(name, policy_arn=account.create_group_policy(name)))
         service = FLEETS[ECS]
         assert isinstance(service, EcsService)
-        account.register(ecs_document(policy_arn=account.create_service_policy(service), **common))
+        account.register(document_of(ECS, policy_arn=account.create_service_policy(service)))
         self._policies = (dict(_moto("autoscaling").policies), dict(_moto("applicationautoscaling").policies))
 
     def set(self, situations: Mapping[str, Situation]) -> None:
@@ -248,6 +247,18 @@ class Stage:
         }
 
 
+def queue_of(name: str) -> str:
+    """The workload's queue, by name."""
+    return f"{name}.fifo" if name == FIFO else name
+
+
+def document_of(name: str, **changes: Any) -> dict[str, Any]:
+    """The workload's document."""
+    make = ecs_document if name == ECS else document
+    common = {"target": dynamic_section(), "idle_minutes": IDLE_MINUTES}
+    return make(name, queue_url=queue_url(queue_of(name)), **common, **changes)
+
+
 class Context(AnyContext):
     """What Lambda tells, on the clock of the cell."""
 
@@ -267,7 +278,7 @@ def stage() -> Iterator[Stage]:
         time_machine.travel(NOON, tick=False) as travel,
         ReadersPool(wiring.READERS) as pool,
     ):
-        for name, value in ENVIRONMENT.items():
+        for name, value in (ENVIRONMENT | {"SLUICE_SHARD_QUEUE_URL": queue_url(SHARDS)}).items():
             patch.setenv(name, value)
         timeline = Timeline(travel, pool)
         switchboard = Switchboard(WORKLOADS, timeline)

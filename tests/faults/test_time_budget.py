@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from heapq import heappop, heappush
 from types import SimpleNamespace
 from typing import Any
@@ -11,18 +12,21 @@ from typing import Any
 import pytest
 from botocore.retries import standard
 
-from sluice import wiring
+from sluice import publish, wiring
 from sluice.aws import fanout
 from sluice.aws.asg import AutoScalingGroups
 from sluice.aws.cloudwatch import CloudWatchMetrics
 from sluice.aws.ecs import EcsServices
+from sluice.aws.fanout import batches
 from sluice.aws.fleets import AwsFleets
 from sluice.aws.sqs import DELAYED, IN_FLIGHT, VISIBLE, SqsQueues
 from sluice.core.model import Workload
+from sluice.errors import TransientError
+from sluice.events import Shard, shard_message
 from sluice.ports import Counter, World
-from sluice.publish import publish_backlog
+from sluice.publish import WORKLOADS_PER_SHARD, publish_backlog, publish_shards
 from tests.builders import ecs_workload, queue_url, workload
-from tests.fakes import Clock, FakePolicies, FakeRegistry, Ledger
+from tests.fakes import Clock, FakePolicies, FakeRegistry, FakeShards, Ledger
 from tests.faults.stage import timeouts_s
 
 WORKLOADS = 1000
@@ -145,40 +149,71 @@ def thousand() -> list[Workload]:
     ]
 
 
-def tick_with_calls_of(
-    call_s: float, monkeypatch: pytest.MonkeyPatch, *, own_call_s: float = AT_ONCE_S, messages: int = 2
-) -> tuple[Lanes, Ledger, int]:
-    clock, ledger = Clock(), Ledger()
-    lanes = Lanes(clock, call_s, own_call_s)
-    answers, registry = Answers(lanes, messages), FakeRegistry(clock=clock)
-    registry.registered = {each.name: each for each in thousand()}
-    monkeypatch.setattr(fanout, "wait", lanes.wait)
-    pool: Any = lanes
+@dataclass
+class Invocation:
+    """One of the tick's function, over a thousand workloads and an AWS whose calls take their time."""
 
-    def client() -> Any:
-        return answers
+    call_s: float
+    monkeypatch: pytest.MonkeyPatch
+    own_call_s: float = AT_ONCE_S
+    messages: int = 2
+    ledger: Ledger = field(default_factory=Ledger)
+    lanes: Lanes = field(init=False)
+    answers: Answers = field(init=False)
+    registry: FakeRegistry = field(init=False)
 
-    world = World(
-        queues=SqsQueues(client, pool),
-        fleets=AwsFleets(AutoScalingGroups(client, pool), EcsServices(client, client, pool)),
-        metrics=CloudWatchMetrics(client),
-        policies=FakePolicies(),
-        registry=registry,
-        namespace="Sluice",
-        now=clock,
-    )
-    timeout_s = timeouts_s()["publish_backlog"]
+    def __post_init__(self) -> None:
+        clock = Clock()
+        self.lanes = Lanes(clock, self.call_s, self.own_call_s)
+        self.answers, self.registry = Answers(self.lanes, self.messages), FakeRegistry(clock=clock)
+        self.registry.registered = {each.name: each for each in thousand()}
+        self.monkeypatch.setattr(fanout, "wait", self.lanes.wait)
 
-    class Context:
-        def get_remaining_time_in_millis(self) -> int:
-            return round((timeout_s - lanes.elapsed_s) * 1000)
+    @property
+    def world(self) -> World:
+        pool: Any = self.lanes
 
-    publish_backlog(clock() - timedelta(seconds=3), world, ledger, wiring.remaining_s(Context()))  # type: ignore[arg-type]
-    return lanes, ledger, len(answers.points)
+        def client() -> Any:
+            return self.answers
+
+        return World(
+            queues=SqsQueues(client, pool),
+            fleets=AwsFleets(AutoScalingGroups(client, pool), EcsServices(client, client, pool)),
+            metrics=CloudWatchMetrics(client),
+            policies=FakePolicies(),
+            registry=self.registry,
+            namespace="Sluice",
+            now=self.lanes.clock,
+            shards=FakeShards(self.registry),
+        )
+
+    @property
+    def scheduled(self) -> datetime:
+        return self.lanes.clock() - timedelta(seconds=3)
+
+    def get_remaining_time_in_millis(self) -> int:
+        return round((timeouts_s()["publish_backlog"] - self.lanes.elapsed_s) * 1000)
+
+    def tick(self) -> tuple[Lanes, Ledger, int]:
+        publish_backlog(self.scheduled, self.world, self.ledger, wiring.remaining_s(self))  # type: ignore[arg-type]
+        return self.lanes, self.ledger, len(self.answers.points)
+
+    def batch(self) -> tuple[Lanes, Ledger, int]:
+        """The same workloads in as many shards as Lambda delivers at once."""
+        documents = self.registry.all().documents
+        parts = batches(sorted(documents), WORKLOADS_PER_SHARD)
+        bodies = [
+            shard_message(Shard(scheduled=self.scheduled, documents={name: documents[name] for name in part}))
+            for part in parts
+        ]
+        deliveries = {str(place): body for place, body in enumerate(bodies)}
+        with suppress(TransientError):  # where every shard failed
+            publish_shards(deliveries, self.world, self.ledger, wiring.remaining_s(self))  # type: ignore[arg-type]
+        return self.lanes, self.ledger, len(self.answers.points)
 
 
 def test_a_thousand_workloads_at_the_speed_of_aws_are_all_published(monkeypatch: pytest.MonkeyPatch) -> None:
-    lanes, ledger, published = tick_with_calls_of(AT_ONCE_S, monkeypatch)
+    lanes, ledger, published = Invocation(AT_ONCE_S, monkeypatch).tick()
     assert published == WORKLOADS
     assert ledger.failures == []
     assert lanes.elapsed_s < timeouts_s()["publish_backlog"]
@@ -188,7 +223,7 @@ def test_a_thousand_workloads_at_the_speed_of_aws_are_all_published(monkeypatch:
 def test_a_thousand_slow_workloads_are_published_as_far_as_time_reaches_and_the_rest_is_counted(
     monkeypatch: pytest.MonkeyPatch, call_s: float
 ) -> None:
-    lanes, ledger, published = tick_with_calls_of(call_s, monkeypatch)
+    lanes, ledger, published = Invocation(call_s, monkeypatch).tick()
     assert 0 < published < WORKLOADS
     late = [why for _, counter, why in ledger.failures if counter is Counter.OBSERVATION_FAILED]
     assert len(late) == WORKLOADS - published == ledger.counts[Counter.OBSERVATION_FAILED]
@@ -197,9 +232,37 @@ def test_a_thousand_slow_workloads_are_published_as_far_as_time_reaches_and_the_
 
 
 def test_a_tick_whose_time_went_into_publishing_asks_for_no_proofs(monkeypatch: pytest.MonkeyPatch) -> None:
-    lanes, _, published = tick_with_calls_of(0.6, monkeypatch, own_call_s=worst_call_s(), messages=0)
+    lanes, _, published = Invocation(0.6, monkeypatch, own_call_s=worst_call_s(), messages=0).tick()
     assert published
     assert lanes.elapsed_s <= timeouts_s()["publish_backlog"]
+
+
+def test_a_batch_of_shards_at_the_speed_of_aws_is_published_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    lanes, ledger, published = Invocation(AT_ONCE_S, monkeypatch).batch()
+    assert published == WORKLOADS
+    assert ledger.failures == []
+    assert lanes.elapsed_s < timeouts_s()["publish_backlog"]
+
+
+@pytest.mark.parametrize("call_s", [0.5, 1.5, 2])
+def test_of_a_batch_of_slow_shards_each_is_published_as_far_as_its_share_of_the_time_reaches(
+    monkeypatch: pytest.MonkeyPatch, call_s: float
+) -> None:
+    lanes, ledger, published = Invocation(call_s, monkeypatch).batch()
+    assert 0 < published < WORKLOADS
+    assert ledger.counts[Counter.OBSERVATION_FAILED] == WORKLOADS - published
+    assert ledger.counts[Counter.SHARD_FAILED] == 0
+    assert lanes.elapsed_s <= timeouts_s()["publish_backlog"]
+
+
+@pytest.mark.parametrize("call_s", [AT_ONCE_S, 0.5, 2])
+def test_a_batch_of_shards_ends_in_its_time_however_slowly_cloudwatch_answers(
+    monkeypatch: pytest.MonkeyPatch, call_s: float
+) -> None:
+    lanes, ledger, _ = Invocation(call_s, monkeypatch, own_call_s=worst_call_s(), messages=0).batch()
+    assert lanes.elapsed_s <= timeouts_s()["publish_backlog"]
+    left_out = {why for _, counter, why in ledger.failures if counter is Counter.SHARD_FAILED}
+    assert left_out == {publish.NO_TIME_LEFT}
 
 
 def worst_call_s() -> float:

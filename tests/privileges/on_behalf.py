@@ -20,6 +20,7 @@ from tests.templates.stacks import of_type
 LOGS_OF_A_FUNCTION = "https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-loggroups.html"
 FAILED_EVENTS = "https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html"
 SCHEDULED_STARTS = "https://docs.aws.amazon.com/lambda/latest/dg/with-eventbridge-scheduler.html"
+EVENT_SOURCES = "https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html"
 PUT_POLICIES = (
     "https://docs.aws.amazon.com/autoscaling/application/userguide/security_iam_id-based-policy-examples.html"
 )
@@ -43,7 +44,7 @@ def exercised(plane: ResolvedStack, passages: Iterable[Passage], tags: Tags) -> 
 
 
 def _by_lambda(plane: ResolvedStack) -> Iterator[Exercised]:
-    """Lambda writes a function's log, and puts aside the events that no attempt could serve."""
+    """Lambda writes a function's log, puts aside what no attempt could serve, and empties its queue."""
     role_of = role_of_functions(plane)
     for name, function in of_type(plane, "AWS::Lambda::Function").items():
         stream = f"2026/01/15/{name}[$LATEST]{opaque_id(name)}"
@@ -56,6 +57,10 @@ def _by_lambda(plane: ResolvedStack) -> Iterator[Exercised]:
         queue = settings["DestinationConfig"]["OnFailure"]["Destination"]
         asked = Request(action="sqs:SendMessage", resource=queue)
         yield Exercised(role=role_of[settings["FunctionName"]], request=asked, page=FAILED_EVENTS)
+    for source in of_type(plane, "AWS::Lambda::EventSourceMapping").values():
+        for action in ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"):
+            asked = Request(action=action, resource=source["EventSourceArn"])
+            yield Exercised(role=role_of[source["FunctionName"]], request=asked, page=EVENT_SOURCES)
 
 
 def _by_scheduler(plane: ResolvedStack) -> Iterator[Exercised]:

@@ -15,12 +15,14 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import boto3
 
-from sluice import wiring
+from sluice import publish, wiring
 from sluice.aws.policies import TargetTrackingPolicies
 from sluice.aws.registry import SsmRegistry
+from sluice.events import Shard, shard_message
 from sluice_sim.account import ACCOUNT_ID, REGION
 from sluice_sim.embedded.cloud import EmbeddedAws, LogLine, embedded_aws
 from sluice_sim.embedded.demo import CONTROL_PLANE, NAMESPACE, Stage, environment_parameters
@@ -58,6 +60,8 @@ class Act:
     function: str
     arrange: Callable[[], None]
     event: Mapping[str, Any]
+    most_in_one_invocation: int = publish.MOST_IN_ONE_INVOCATION
+    """Workloads that a tick serves itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,11 +77,15 @@ class Performance:
 class Rehearsal:
     """The four workloads deployed, and the acts over them."""
 
-    def __init__(self, aws: EmbeddedAws, gate: Gate) -> None:
+    def __init__(self, aws: EmbeddedAws, gate: Gate, shard_queue_url: str) -> None:
         self.gate = gate
         self._aws = aws
+        aws.sqs.create_queue(QueueName=shard_queue_url.rsplit("/", 1)[-1])
+        tick = aws.functions.named(f"{CONTROL_PLANE}-PublishBacklogFunction")
+        tick.environment = {**tick.environment, "SLUICE_SHARD_QUEUE_URL": shard_queue_url}
         self._policies = TargetTrackingPolicies(lambda: aws.autoscaling, lambda: aws.scaling)
         registry = SsmRegistry(partial(boto3.client, "ssm"), stacks.EXPORTS["sluice-RegistryPrefix"])
+        self._documents = registry.all().documents
         self._first_policies = [self._policies.read(registry.one(name)) for name in WORKLOADS]
         self.acts = list(self._acts())
 
@@ -87,16 +95,25 @@ class Rehearsal:
         wiring.cold_start()
         passed, logged = len(self.gate.passages), len(self._aws.log)
         function = self._aws.functions.named(f"{CONTROL_PLANE}-{act.function}")
-        failure = self._aws.functions.invoke(function, dict(act.event))
+        with mock.patch.object(publish, "MOST_IN_ONE_INVOCATION", act.most_in_one_invocation):
+            failure = self._aws.functions.invoke(function, dict(act.event))
         return Performance(
             act=act, passages=self.gate.passages[passed:], log=self._aws.log[logged:], failure=failure
         )
 
     def _acts(self) -> Iterator[Act]:
         tick = {"scheduled_time": self._now.isoformat()}
-        publish, retune = "PublishBacklogFunction", "RetuneTargetFunction"
-        yield Act(name="tick, work waits", function=publish, arrange=self._asleep_with_work, event=tick)
-        yield Act(name="tick, proven empty", function=publish, arrange=self._awake_and_empty, event=tick)
+        ticks, retune = "PublishBacklogFunction", "RetuneTargetFunction"
+        yield Act(name="tick, work waits", function=ticks, arrange=self._asleep_with_work, event=tick)
+        yield Act(name="tick, proven empty", function=ticks, arrange=self._awake_and_empty, event=tick)
+        yield Act(
+            name="tick, too many workloads",
+            function=ticks,
+            arrange=self._asleep_with_work,
+            event=tick,
+            most_in_one_invocation=1,
+        )
+        yield Act(name="shard", function=ticks, arrange=self._asleep_with_work, event=self._shard())
         yield Act(name="hourly round", function=retune, arrange=self._measured, event=tick)
         for name in WORKLOADS:
             yield Act(
@@ -120,6 +137,12 @@ class Rehearsal:
                 arrange=self._awake_and_empty,
                 event={"workload": name, "messages": 11, "duration_s": 1},
             )
+
+    def _shard(self) -> dict[str, Any]:
+        """The sample event of a shard, filled with these workloads."""
+        event: dict[str, Any] = json.loads((ROOT / "events" / "shard.json").read_text(encoding="utf-8"))
+        event["Records"][0]["body"] = shard_message(Shard(scheduled=self._now, documents=self._documents))
+        return event
 
     @property
     def _now(self) -> datetime:
@@ -203,8 +226,9 @@ def account() -> list[ResolvedStack]:
 def rehearsal(plane: ResolvedStack) -> Iterator[Rehearsal]:
     """The control plane and the workloads deployed, the functions behind a gate that knows their roles."""
     gate = Gate(roles(plane), role_of_functions(plane), inventory.tags(account()))
+    environment = plane.resources["PublishBacklogFunction"].properties["Environment"]["Variables"]
     with embedded_aws(ROOT) as aws, gate.installed():
         stage = Stage(aws, ROOT)
         for scenario in SCENARIOS:
             stage.enter(scenario)
-        yield Rehearsal(aws, gate)
+        yield Rehearsal(aws, gate, environment["SLUICE_SHARD_QUEUE_URL"])

@@ -67,6 +67,9 @@ def test_what_aws_does_on_our_behalf_is_documented_by_aws(recorded: Recorded) ->
         "lambda:InvokeFunction",
         "logs:CreateLogStream",
         "logs:PutLogEvents",
+        "sqs:DeleteMessage",
+        "sqs:GetQueueAttributes",
+        "sqs:ReceiveMessage",
         "sqs:SendMessage",
     }
     assert all(each.page.startswith("https://docs.aws.amazon.com/") for each in recorded.on_behalf)
