@@ -78,8 +78,8 @@ def is_asleep(number: int) -> bool:
 
 
 def is_idle(number: int) -> bool:
-    """Another one of ten has an empty queue and a fleet that still waits for the proof of it."""
-    return number // 10 % 10 == 1
+    """One of a hundred has an empty queue and a fleet that still waits for the proof of it."""
+    return number // 10 % 100 == 1
 
 
 def registered(number: int) -> str:
@@ -146,9 +146,8 @@ class Aws:
 
     def _attributes(self, asked: Mapping[str, Any]) -> object:
         number = _number_of(asked["QueueUrl"])
-        visible = 0 if is_asleep(number) or is_idle(number) else 10 + number % 90
         held = {
-            "ApproximateNumberOfMessages": str(visible),
+            "ApproximateNumberOfMessages": str(_visible(number)),
             "ApproximateNumberOfMessagesNotVisible": "0",
             "ApproximateNumberOfMessagesDelayed": "0",
         }
@@ -234,6 +233,15 @@ def _number_of(name: str) -> int:
     if found is None:
         raise RefusedError(f"nothing is called {name}")
     return int(found[1])
+
+
+def backlog_per_instance(number: int) -> float:
+    """What is to be published of a workload, in every minute."""
+    return _visible(number) / max(_desired(number), 1)
+
+
+def _visible(number: int) -> int:
+    return 0 if is_asleep(number) or is_idle(number) else 10 + number % 90
 
 
 def _desired(number: int) -> int:

@@ -1,0 +1,307 @@
+"""The ways to publish every workload's backlog that are measured, each alone in a process.
+
+`python benchmarks/approaches.py tick ENDPOINT 1000`: each line of stdin is one invocation, and what it took
+is a line on stdout. Owns how each way asks AWS. It ends with its stdin.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / folder) for folder in ("", "layers/sluice", "functions/publish_backlog")]
+
+from benchmarks.stub_aws import CLUSTER, PREFIX, is_idle, name_of, on_ecs  # noqa: E402
+from sluice.aws.fanout import batches  # noqa: E402
+from tests.builders import queue_url  # noqa: E402
+
+NAMESPACE = "Sluice"
+TIMEOUT_S = 50
+"""The function's, as its template sets it."""
+COUNTS = [f"ApproximateNumberOfMessages{which}" for which in ("", "NotVisible", "Delayed")]
+Event = Mapping[str, Any]
+Handler = Callable[[Event], object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invocation:
+    """What one invocation took, and what came back."""
+
+    wall_s: float
+    cpu_s: float
+    peak_mb: float
+    """The most memory that the process has held so far."""
+    answered: Any = None
+
+
+class Context:
+    """What Lambda tells a function about its invocation."""
+
+    function_name = "publish_backlog"
+    memory_limit_in_mb = 512
+    invoked_function_arn = "arn:aws:lambda:eu-west-1:123456789012:function:publish_backlog"
+    aws_request_id = "5f0c3a6e-0000-4000-8000-000000000000"
+
+    def __init__(self) -> None:
+        self._ends_at = time.monotonic() + TIMEOUT_S
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Until the timeout."""
+        return int((self._ends_at - time.monotonic()) * 1000)
+
+
+class Clock:
+    """The function's, which an invocation may find set, so that no minute need be waited for."""
+
+    _ahead_s = 0.0
+
+    def set(self, epoch_s: float | None) -> None:
+        """To this moment; None is the wall's."""
+        self._ahead_s = 0.0 if epoch_s is None else epoch_s - time.time()
+
+    def now(self) -> datetime:
+        """In UTC."""
+        return datetime.now(UTC) + timedelta(seconds=self._ahead_s)
+
+
+CLOCK = Clock()
+
+
+def function(workloads: int, readers: int) -> Handler:  # noqa: ARG001 - it reads the registry
+    """The function as deployed."""
+    import app  # type: ignore[import-not-found]
+
+    from sluice import wiring
+
+    wiring.READERS = readers
+    wiring.now = CLOCK.now
+    return lambda event: app.handler(dict(event), Context())
+
+
+def tick(workloads: int, readers: int) -> Handler:
+    """The function, serving all of its workloads in one invocation however many there are."""
+    from sluice import publish
+
+    publish.MOST_IN_ONE_INVOCATION = max(publish.MOST_IN_ONE_INVOCATION, workloads)
+    return function(workloads, readers)
+
+
+def bare(workloads: int, readers: int) -> Handler:
+    """The calls of a warm tick, made by bare boto3 clients over a pool of threads."""
+    import boto3
+    from botocore.config import Config
+
+    settings = Config(max_pool_connections=readers)
+    return _calls(workloads, readers, lambda name: boto3.client(name, config=settings))  # type: ignore[call-overload]
+
+
+def slim(workloads: int, readers: int) -> Handler:
+    """The same by clients as the function makes them."""
+    import boto3
+
+    from sluice.aws import clients
+
+    session = boto3.Session()
+    return _calls(
+        workloads, readers, lambda name: clients.client(session, name, max_pool_connections=readers)
+    )
+
+
+def _calls(workloads: int, readers: int, client: Callable[[str], Any]) -> Handler:
+    services = ("sqs", "autoscaling", "ecs", "application-autoscaling", "cloudwatch")
+    sqs, autoscaling, ecs, scaling, cloudwatch = (client(name) for name in services)
+    pool = ThreadPoolExecutor(readers)
+    numbers = range(workloads)
+    groups = [name_of(number) for number in numbers if not on_ecs(number)]
+    members = [name_of(number) for number in numbers if on_ecs(number)]
+    resources = [f"service/{CLUSTER}/{name}" for name in members]
+    queues = [
+        partial(sqs.get_queue_attributes, QueueUrl=queue_url(name_of(number)), AttributeNames=COUNTS)
+        for number in numbers
+    ]
+    fleets = [
+        *(
+            partial(autoscaling.describe_auto_scaling_groups, AutoScalingGroupNames=batch, MaxRecords=100)
+            for batch in batches(groups, 100)
+        ),
+        *(partial(ecs.describe_services, cluster=CLUSTER, services=batch) for batch in batches(members, 10)),
+        *(
+            partial(
+                scaling.describe_scalable_targets,
+                ServiceNamespace="ecs",
+                ScalableDimension="ecs:service:DesiredCount",
+                ResourceIds=batch,
+            )
+            for batch in batches(resources, 50)
+        ),
+    ]
+
+    def put(minute: datetime) -> None:
+        for batch in batches(numbers, 1000):
+            cloudwatch.put_metric_data(
+                Namespace=NAMESPACE, MetricData=[_datum(number, minute) for number in batch]
+            )
+
+    def history(end: datetime) -> None:
+        for batch in batches(filter(is_idle, numbers), 500):
+            cloudwatch.get_metric_data(
+                MetricDataQueries=[_query(number) for number in batch],
+                StartTime=end.timestamp() - 120 * 60,
+                EndTime=end,
+            )
+
+    def invoke(_: Event) -> None:
+        minute = datetime.now(UTC).replace(second=0, microsecond=0)
+        list(pool.map(lambda call: call(), queues))
+        list(pool.map(lambda call: call(), fleets))
+        put(minute)
+        history(minute)
+
+    return invoke
+
+
+def per_workload(workloads: int, readers: int) -> Handler:  # noqa: ARG001 - it serves whom its event names
+    """A Lambda function for each workload, as samples have it: three calls, one after another."""
+    import boto3
+
+    sqs, autoscaling, ecs, cloudwatch = (
+        boto3.client(name)  # type: ignore[call-overload]
+        for name in ("sqs", "autoscaling", "ecs", "cloudwatch")
+    )
+
+    def invoke(event: Event) -> None:
+        number = event["workload"]
+        name = name_of(number)
+        held = sqs.get_queue_attributes(QueueUrl=queue_url(name), AttributeNames=COUNTS)["Attributes"]
+        if on_ecs(number):
+            service = ecs.describe_services(cluster=CLUSTER, services=[name])["services"][0]
+            running = service["runningCount"]
+        else:
+            groups = autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[name])
+            running = len(groups["AutoScalingGroups"][0]["Instances"])
+        value = sum(map(int, held.values())) / max(running, 1)
+        datum = _datum(number, datetime.now(UTC)) | {"Value": value}
+        cloudwatch.put_metric_data(Namespace=NAMESPACE, MetricData=[datum])
+
+    return invoke
+
+
+def _metric(number: int) -> dict[str, Any]:
+    name = name_of(number)
+    fleet = (
+        {"ClusterName": CLUSTER, "ServiceName": name} if on_ecs(number) else {"AutoScalingGroupName": name}
+    )
+    dimensions = [{"Name": key, "Value": value} for key, value in fleet.items()]
+    return {"MetricName": "BacklogPerInstance", "Dimensions": dimensions}
+
+
+def _datum(number: int, at: datetime) -> dict[str, Any]:
+    return {**_metric(number), "Timestamp": at, "Value": 1.0, "Unit": "Count"}
+
+
+def _query(number: int) -> dict[str, Any]:
+    metric = {"Namespace": NAMESPACE, **_metric(number)}
+    return {"Id": f"q{number}", "MetricStat": {"Metric": metric, "Period": 60, "Stat": "Maximum"}}
+
+
+APPROACHES: dict[str, Callable[[int, int], Handler]] = {
+    "function": function,
+    "tick": tick,
+    "bare": bare,
+    "slim": slim,
+    "per-workload": per_workload,
+}
+
+
+class Process:
+    """A running one, seen from the benchmark."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._process = subprocess.Popen(  # noqa: S603 - our own script
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.pid = self._process.pid
+
+    def invoke(self, event: Event, *, at: datetime | None = None) -> Invocation:
+        """Serve one event; for the function it is this moment."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        asked = {"event": event, "at": at and at.timestamp()}
+        print(json.dumps(asked), file=self._process.stdin, flush=True)
+        answer = self._process.stdout.readline()
+        if not answer:
+            raise SystemExit(f"it ended with status {self._process.wait()} in place of an answer")
+        return Invocation(**json.loads(answer))
+
+    def end(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.communicate()
+
+
+@contextmanager
+def process(name: str, endpoint: str, workloads: int, readers: int) -> Iterator[Process]:
+    """An approach in a process of its own, which has not begun to import anything heavy."""
+    options = [name, endpoint, str(workloads), f"--readers={readers}"]
+    running = Process([sys.executable, str(Path(__file__).resolve()), *options])
+    try:
+        yield running
+    finally:
+        running.end()
+
+
+@click.command()
+@click.argument("name", type=click.Choice(list(APPROACHES)))
+@click.argument("endpoint")
+@click.argument("workloads", type=int)
+@click.option("--readers", default=32, show_default=True, help="Threads and connections.")
+def main(name: str, endpoint: str, workloads: int, readers: int) -> None:
+    """Serve events until stdin ends."""
+    os.environ |= {
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "SLUICE_REGISTRY_PREFIX": PREFIX,
+        "SLUICE_METRIC_NAMESPACE": NAMESPACE,
+        "SLUICE_SHARD_QUEUE_URL": queue_url("shards"),
+        "POWERTOOLS_METRICS_NAMESPACE": f"{NAMESPACE}/ControlPlane",
+        "POWERTOOLS_SERVICE_NAME": "publish_backlog",
+    }
+    warnings.simplefilter("ignore")
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the log, which Lambda takes from a pipe
+    handler: Handler | None = None
+    for line in sys.stdin:
+        asked, began_at, cpu_s = json.loads(line), time.perf_counter(), time.process_time()
+        CLOCK.set(asked["at"])
+        handler = handler or APPROACHES[name](workloads, readers)
+        answered = handler(asked["event"])
+        took = Invocation(
+            wall_s=time.perf_counter() - began_at,
+            cpu_s=time.process_time() - cpu_s,
+            peak_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            answered=answered,
+        )
+        print(json.dumps(asdict(took)), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,303 @@
+"""A tick of a thousand workloads in one invocation: `python benchmarks/tick.py`.
+
+The deployed handler and bare boto3 clients make the same calls at the same concurrency, each in a process of
+its own, against a stub of AWS that answers after 10 ms; in turns, and of each the best turn counts, as
+timeit's does: whatever else the machine does only slows a turn. Beside them a Lambda function for each
+workload. Exits with 1 where 1000 workloads take more than 1.10 calls each, more than 1.5 times the bare
+clients' time, or more memory than the function has.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / folder) for folder in ("", "layers/sluice")]
+
+from benchmarks import list_prices  # noqa: E402
+from benchmarks.approaches import Process, process  # noqa: E402
+from benchmarks.cpu_share import NoControlGroupError, limited, share_of  # noqa: E402
+from benchmarks.stub_aws import Stub, is_idle, stub  # noqa: E402
+from sluice import wiring  # noqa: E402
+from sluice_cli.progress import Progressing  # noqa: E402
+from sluice_sim.template import load  # noqa: E402
+
+LATENCY_S = 0.01
+JUDGED = 1000
+"""Workloads at which the limits hold."""
+MOST_CALLS, MOST_OF_FLOOR = 1.10, 1.5
+SAMPLE = 100
+"""Workloads with a function of their own that are invoked; all make the same three calls."""
+PER_WORKLOAD_CALLS = 3
+SMALLEST_MB = 128
+"""The least memory a function can have."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tick:
+    """So many workloads in one invocation."""
+
+    workloads: int
+    readers: int
+    cpu_share: float
+    """Of a core; 1 is all that one process can use."""
+    calls: float
+    """A workload, warm."""
+    cold_calls: float
+    """A workload, with the registry unread."""
+    wall_s: float
+    cpu_s: float
+    cold_s: float
+    """The first invocation: imports, clients, the registry and the tick."""
+    floor_s: float
+    """The same calls by bare clients."""
+    floor_cpu_s: float
+    slim_s: float
+    """The same calls by clients as the function makes them."""
+    peak_mb: float
+
+    @property
+    def of_floor(self) -> float:
+        """Time to that of the bare clients."""
+        return self.wall_s / self.floor_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerWorkload:
+    """A function for each workload, warm."""
+
+    memory_mb: int
+    cpu_share: float
+    billed_s: float
+    """Of one invocation, in whole milliseconds, on average."""
+
+
+@contextmanager
+def held_to(cpu_share: float, *running: Process) -> Iterator[None]:
+    """The processes with this share of a core each."""
+    with ExitStack() as stack:
+        for one in running:
+            if cpu_share < 1:
+                stack.enter_context(limited(cpu_share, one.pid))
+        yield
+
+
+def measure(workloads: int, readers: int, cpu_share: float, rounds: int) -> Tick:
+    """A fresh stub and two fresh processes, in turns."""
+    with (
+        stub(workloads=workloads, latency_s=LATENCY_S) as aws,
+        process("tick", aws.endpoint, workloads, readers) as ours,
+        process("bare", aws.endpoint, workloads, readers) as bare,
+        process("slim", aws.endpoint, workloads, readers) as slim,
+        held_to(cpu_share, ours, bare, slim),
+    ):
+        cold_calls, cold = _counted(aws, lambda: ours.invoke({}))
+        bare.invoke({}), slim.invoke({})
+        turns = []
+        for _ in range(rounds):
+            calls, turn = _counted(aws, lambda: ours.invoke({}))
+            bare_calls, floor = _counted(aws, lambda: bare.invoke({}))
+            if calls != bare_calls:
+                raise SystemExit(f"nothing is compared: the tick calls {calls}, the bare client {bare_calls}")
+            turns.append((turn, floor, slim.invoke({})))
+    ticks, floors, slims = zip(*turns, strict=True)
+    return Tick(
+        workloads=workloads,
+        readers=readers,
+        cpu_share=cpu_share,
+        calls=calls.total() / workloads,
+        cold_calls=cold_calls.total() / workloads,
+        wall_s=min(turn.wall_s for turn in ticks),
+        cpu_s=min(turn.cpu_s for turn in ticks),
+        cold_s=cold.wall_s,
+        floor_s=min(floor.wall_s for floor in floors),
+        floor_cpu_s=min(floor.cpu_s for floor in floors),
+        slim_s=min(one.wall_s for one in slims),
+        peak_mb=max(turn.peak_mb for turn in ticks),
+    )
+
+
+def measure_per_workload(memory_mb: int, cpu_share: float) -> PerWorkload:
+    """Warm invocations of one environment, one after another."""
+    with (
+        stub(workloads=SAMPLE, latency_s=LATENCY_S) as aws,
+        process("per-workload", aws.endpoint, SAMPLE, 1) as running,
+        held_to(cpu_share, running),
+    ):
+        running.invoke({"workload": 0})
+        took = [running.invoke({"workload": number}).wall_s for number in range(SAMPLE)]
+    billed_s = sum(math.ceil(one * 1000) for one in took) / 1000 / SAMPLE
+    return PerWorkload(memory_mb=memory_mb, cpu_share=cpu_share, billed_s=billed_s)
+
+
+def _counted(aws: Stub, step: Callable[[], Any]) -> tuple[Counter[str], Any]:
+    """What a step asked, by operation, and what it answered."""
+    before = Counter(aws.counts().requests)
+    done = step()
+    return Counter(aws.counts().requests) - before, done
+
+
+def month_of(tick: Tick, memory_mb: int) -> float:
+    """Dollars for the tick's workloads."""
+    minute = list_prices.Minute(
+        invocations=1,
+        billed_s=math.ceil(tick.wall_s * 1000) / 1000,
+        memory_mb=memory_mb,
+        queue_reads=tick.workloads,
+        puts=math.ceil(tick.workloads / 1000),
+        metrics_read=sum(map(is_idle, range(tick.workloads))),
+    )
+    return list_prices.month(minute)
+
+
+def month_of_each(one: PerWorkload, workloads: int) -> float:
+    """Dollars for as many functions as workloads."""
+    minute = list_prices.Minute(
+        invocations=workloads,
+        billed_s=one.billed_s * workloads,
+        memory_mb=one.memory_mb,
+        queue_reads=workloads,
+        puts=workloads,
+    )
+    return list_prices.month(minute)
+
+
+@click.command()
+@click.option("--workloads", default="10,30,100,300,1000,3000", show_default=True, help="In one invocation.")
+@click.option("--readers", default=str(wiring.READERS), show_default=True, help="Threads, at 1000 workloads.")
+@click.option("--rounds", default=5, show_default=True, help="Turns of each.")
+@click.option(
+    "--full-core", is_flag=True, help="Leave out what is measured with the function's part of a core."
+)
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw the growth as an SVG.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object in place of the tables.")
+def main(
+    workloads: str, readers: str, rounds: int, full_core: bool, plot: Path | None, as_json: bool
+) -> None:
+    """Ticks of growing size, and one of 1000 beside a function for each workload."""
+    memory_mb = load(ROOT / "template.yaml")["Globals"]["Function"]["MemorySize"]
+    part = 1.0 if full_core else _part(memory_mb)
+    ticks, each = _measured(_plan(_numbers(workloads), _numbers(readers), part), rounds, memory_mb, part)
+    growth = [one for one in ticks if one.cpu_share == 1 and one.readers == wiring.READERS]
+    if plot:
+        from benchmarks import tick_plot  # matplotlib takes over a second to import
+
+        plot.write_text(tick_plot.svg(growth, latency_s=LATENCY_S), encoding="utf-8")
+    judged = [one for one in ticks if one.workloads == JUDGED]
+    compared = next((one for one in judged if one.cpu_share == part and one.readers == wiring.READERS), None)
+    if as_json:
+        click.echo(json.dumps(_said(ticks, compared, each, rounds, memory_mb)))
+    else:
+        click.echo(_table(ticks))
+        if compared:
+            click.echo(f"\n{_comparison(compared, each, memory_mb)}")
+    misses = [miss for one in judged for miss in _misses(one, memory_mb)]
+    for miss in misses:
+        click.echo(miss, err=True)
+    sys.exit(1 if misses else 0)
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
+
+
+def _part(memory_mb: int) -> float:
+    """Of a core, as the function's memory buys it; a whole one where that cannot be set."""
+    part = share_of(memory_mb)
+    try:
+        with process("bare", "", 0, 1) as running, limited(part, running.pid):
+            return part
+    except NoControlGroupError as refused:
+        click.echo(f"{refused}; all is measured with a whole one", err=True)
+        return 1.0
+
+
+def _plan(sizes: Sequence[int], readers: Sequence[int], part: float) -> list[tuple[int, int, float]]:
+    """What is measured: workloads, readers, share of a core."""
+    growth = [(size, wiring.READERS, 1.0) for size in sizes]
+    beside = [(JUDGED, count, share) for share in (1.0, part) for count in readers if JUDGED in sizes]
+    return list(dict.fromkeys(growth + beside))
+
+
+def _measured(
+    plan: Sequence[tuple[int, int, float]], rounds: int, memory_mb: int, part: float
+) -> tuple[list[Tick], list[PerWorkload]]:
+    ticks, each = [], []
+    with Progressing(Console(stderr=True)) as progress:
+        for done, (size, readers, cpu_share) in enumerate(plan):
+            progress.show(f"{size} workloads, {readers} readers", done / (len(plan) + 1))
+            ticks.append(measure(size, readers, cpu_share, rounds))
+        progress.show("a function for each workload", len(plan) / (len(plan) + 1))
+        for size_mb in (SMALLEST_MB, memory_mb):
+            each.append(measure_per_workload(size_mb, 1 if part == 1 else share_of(size_mb)))
+    return ticks, each
+
+
+def _misses(tick: Tick, memory_mb: int) -> Iterator[str]:
+    what = f"{tick.workloads} workloads, {tick.readers} readers, {tick.cpu_share:.2f} of a core"
+    if tick.calls > MOST_CALLS:
+        yield f"{what}: {tick.calls:.3f} calls each, more than {MOST_CALLS:.2f}"
+    if tick.of_floor > MOST_OF_FLOOR:
+        yield f"{what}: {tick.of_floor:.2f} times the bare clients' time, more than {MOST_OF_FLOOR}"
+    if tick.peak_mb > memory_mb:
+        yield f"{what}: {tick.peak_mb:.0f} MB, more than the function's {memory_mb}"
+
+
+def _table(ticks: Sequence[Tick]) -> str:
+    heads = ("workloads", "readers", "core", "calls", "cold", "s", "of bare", "of slim", "CPU s", "of bare")
+    lines = ["".join(f"{head:>10}" for head in (*heads, "cold s", "peak MB"))]
+    lines += [
+        f"{one.workloads:>10}{one.readers:>10}{one.cpu_share:>10.2f}{one.calls:>10.3f}{one.cold_calls:>10.3f}"
+        f"{one.wall_s:>10.3f}{one.of_floor:>10.2f}{one.wall_s / one.slim_s:>10.2f}{one.cpu_s:>10.3f}"
+        f"{one.cpu_s / one.floor_cpu_s:>10.2f}{one.cold_s:>10.2f}{one.peak_mb:>10.0f}"
+        for one in ticks
+    ]
+    return "\n".join(lines)
+
+
+def _comparison(tick: Tick, each: Sequence[PerWorkload], memory_mb: int) -> str:
+    """A function for each workload, as a multiple of the tick."""
+    ours = month_of(tick, memory_mb)
+    rows = [f"{tick.workloads} workloads, a month by list prices: one tick {ours:.2f} USD"]
+    for one in each:
+        dollars = month_of_each(one, tick.workloads)
+        rows.append(
+            f"a function of {one.memory_mb} MB and {one.cpu_share:.2f} of a core for each: "
+            f"{PER_WORKLOAD_CALLS / tick.calls:.1f} x calls, "
+            f"{one.billed_s * tick.workloads / tick.wall_s:.1f} x billed time "
+            f"({one.billed_s * 1000:.0f} ms each), {dollars / ours:.1f} x cost ({dollars:.2f} USD)"
+        )
+    return "\n".join(rows)
+
+
+def _said(
+    ticks: Sequence[Tick], compared: Tick | None, each: Sequence[PerWorkload], rounds: int, memory_mb: int
+) -> dict[str, Any]:
+    said: dict[str, Any] = {
+        "latency_s": LATENCY_S,
+        "rounds": rounds,
+        "memory_mb": memory_mb,
+        "ticks": [{**asdict(one), "of_floor": one.of_floor} for one in ticks],
+        "per_workload": [asdict(one) for one in each],
+    }
+    if compared:
+        said["month_usd"] = {
+            "tick": month_of(compared, memory_mb),
+            **{f"per_workload_{one.memory_mb}_mb": month_of_each(one, JUDGED) for one in each},
+        }
+    return said
+
+
+if __name__ == "__main__":
+    main()
