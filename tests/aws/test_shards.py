@@ -1,4 +1,5 @@
 import threading
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -18,8 +19,9 @@ def plenty() -> float:
     return 30
 
 
-def shards(client: Any, pool: ThreadPoolExecutor, url: str = URL) -> SqsShards:
-    return SqsShards(lambda: client, pool, url, SsmRegistry(lambda: account.client("ssm"), account.PREFIX))
+def shards(client: Any, pool: ThreadPoolExecutor, url: str = URL, *, reserve_s: float = 5) -> SqsShards:
+    registry = SsmRegistry(lambda: account.client("ssm"), account.PREFIX)
+    return SqsShards(lambda: client, pool, url, registry, reserve_s=reserve_s)
 
 
 @pytest.mark.usefixtures("in_account")
@@ -83,6 +85,20 @@ def test_a_malformed_answer_counts_as_none(answer: Mapping[str, Any], pool: Thre
     assert "AWS's answer cannot be read" in why
 
 
+def test_a_registry_that_took_all_the_time_for_reading_leaves_the_reserve_for_sending(
+    pool: ThreadPoolExecutor,
+) -> None:
+    """A thousand pages of documents may take that long, every five minutes."""
+
+    def answer(operation: str, parameters: object) -> Mapping[str, Any]:
+        time.sleep(0.02)
+        return {}
+
+    with unchecked("sqs") as client:
+        client._make_api_call = answer
+        assert shards(client, pool, reserve_s=5).send({"a": "1"}, lambda: -2) == {}
+
+
 def test_what_is_not_sent_before_the_deadline_is_told() -> None:
     released = threading.Event()
 
@@ -92,6 +108,6 @@ def test_what_is_not_sent_before_the_deadline_is_told() -> None:
 
     with unchecked("sqs") as client, ThreadPoolExecutor(1) as one:
         client._make_api_call = answer
-        unsent = shards(client, one).send({"a": "1"}, lambda: 0.05)
+        unsent = shards(client, one, reserve_s=5).send({"a": "1"}, lambda: -4.95)
         released.set()
     assert unsent == {"a": f"SendMessageBatch of 1 shards to {URL}: not read before the deadline"}

@@ -49,7 +49,7 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
         registry = SsmRegistry(lambda: ssm, account.PREFIX)
         yield Subject(
             whole=registry,
-            shards=SqsShards(lambda: account.client("sqs"), pool, "", registry),
+            shards=SqsShards(lambda: account.client("sqs"), pool, "", registry, reserve_s=0),
             register=account.register,
             delete=lambda name: ssm.delete_parameter(Name=f"{account.PREFIX}/{name}"),
             asked=lambda: len(pages),

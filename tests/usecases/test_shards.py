@@ -152,20 +152,23 @@ class TestTheShards:
         assert averages(scene, served) == {each.name: {MINUTE_NOW: 3} for each in served}
         assert scene.ledger.counts[Counter.WORKLOADS_SERVED] == 11
 
-    def test_a_shard_delivered_twice_in_any_order_changes_no_average(self, scene: Scene) -> None:
-        served = serve(scene, 11)
-        once = Scene()
+    @pytest.mark.parametrize("seed", range(20))
+    def test_shards_of_three_minutes_delivered_twice_in_any_order_change_no_average(
+        self, scene: Scene, seed: int
+    ) -> None:
+        served, once = serve(scene, 11), Scene()
         serve(once, 11)
         for minute in range(3):
-            for world in (once, scene):
-                world.clock.at = MINUTE_NOW + timedelta(minutes=minute, seconds=5)
-                tick(world, MINUTE_NOW + timedelta(minutes=minute))
+            for each in (once, scene):
+                each.clock.at = MINUTE_NOW + timedelta(minutes=minute, seconds=5)
+                tick(each, MINUTE_NOW + timedelta(minutes=minute))
         deliver_in_their_minutes(once, once.shards.sent)
-        deliver_in_their_minutes(
-            scene, random.Random(0).sample(scene.shards.sent * 2, 2 * len(scene.shards.sent))
-        )
+        twice = scene.shards.sent * 2
+        deliver_in_their_minutes(scene, random.Random(seed).sample(twice, len(twice)))
         assert averages(scene, served) == averages(once, served)
-        assert all(len(minutes) == 3 for minutes in averages(once, served).values())
+        assert averages(once, served) == {
+            each.name: {MINUTE_NOW + timedelta(minutes=minute): 3 for minute in range(3)} for each in served
+        }
 
     def test_a_shard_reads_no_registry_and_only_its_own_queues_and_fleets(self, scene: Scene) -> None:
         served = serve(scene, 11)

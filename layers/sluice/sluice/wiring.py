@@ -74,6 +74,10 @@ def _world(registry_prefix: str, namespace: str, shard_queue_url: str | None) ->
         return partial(made, service)
 
     registry = SsmRegistry(clients("ssm"), registry_prefix)
+    shards = None
+    if shard_queue_url:
+        # A second is left to tell what could not be sent.
+        shards = SqsShards(clients("sqs"), pool, shard_queue_url, registry, reserve_s=RESERVE_S - 1)
     autoscaling, scaling = clients("autoscaling"), clients("application-autoscaling")
     return World(
         queues=SqsQueues(clients("sqs"), pool),
@@ -83,7 +87,7 @@ def _world(registry_prefix: str, namespace: str, shard_queue_url: str | None) ->
         registry=registry,
         namespace=namespace,
         now=now,
-        shards=SqsShards(clients("sqs"), pool, shard_queue_url, registry) if shard_queue_url else None,
+        shards=shards,
     )
 
 

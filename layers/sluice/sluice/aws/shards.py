@@ -34,9 +34,12 @@ class SqsShards:
         pool: ThreadPoolExecutor,
         queue_url: str,
         registry: SsmRegistry,
+        *,
+        reserve_s: float,
     ) -> None:
+        """`reserve_s` is what sending may take once the time for reading is over."""
         self._client, self._pool, self._queue_url = client, pool, queue_url
-        self._registry = registry
+        self._registry, self._reserve_s = registry, reserve_s
 
     def send(self, bodies: Mapping[str, str], remaining_s: RemainingS) -> Mapping[str, str]:
         """SendMessageBatch, all calls at once; a call without an answer may yet have sent its messages."""
@@ -56,8 +59,9 @@ class SqsShards:
 
         sizes = {name: len(body.encode()) for name, body in bodies.items()}
         calls = slices(sizes, most_names=MESSAGES_PER_SEND, most_bytes=BYTES_PER_SEND)
+        answers = fan_out(self._pool, send, calls, self._sending, lambda: remaining_s() + self._reserve_s)
         unsent: dict[str, str] = {}
-        for names, refused in fan_out(self._pool, send, calls, self._sending, remaining_s).items():
+        for names, refused in answers.items():
             unsent |= dict.fromkeys(names, refused.why) if isinstance(refused, Unknown) else refused
         return unsent
 
