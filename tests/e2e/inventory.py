@@ -58,6 +58,9 @@ LISTINGS: Mapping[str, Listing] = {
     ),
     "AWS::IAM::ManagedPolicy": _names("iam", "ListPolicies", "Policies", "PolicyName", Scope="Local"),
     "AWS::IAM::Role": _names("iam", "ListRoles", "Roles", "RoleName"),
+    "AWS::Lambda::EventSourceMapping": _names(
+        "lambda", "ListEventSourceMappings", "EventSourceMappings", "UUID"
+    ),
     "AWS::Lambda::Function": _names("lambda", "ListFunctions", "Functions", "FunctionName"),
     "AWS::Lambda::LayerVersion": _names("lambda", "ListLayers", "Layers", "LayerName"),
     "AWS::Logs::LogGroup": _names("logs", "DescribeLogGroups", "logGroups", "logGroupName"),

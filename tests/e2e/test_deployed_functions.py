@@ -11,6 +11,8 @@ import pytest
 
 from tests.e2e.account import DIMENSIONS, Account, Point
 from tests.e2e.build import ROOT
+from tests.e2e.deployment import PLANE
+from tests.e2e.server import Server
 from tests.e2e.standing import Standing, Start
 
 pytestmark = pytest.mark.usefixtures("nothing_refused")
@@ -66,6 +68,38 @@ def test_a_stale_tick_publishes_nothing(account: Account, start: Start) -> None:
     assert start("PublishBacklogFunction").invoke(on_time(sample("schedule-stale"), late)) is None
     assert account.points("Sluice", "BacklogPerInstance") == []
     assert account.desired("transcription") == 0
+
+
+def test_the_queue_of_a_ticks_shards_brings_them_to_the_function_that_sends_them(
+    standing: Standing, server: Server
+) -> None:
+    queue = standing.deployment.physical(PLANE, "ShardQueue")
+    function = standing.function("PublishBacklogFunction")
+    assert function.environment["SLUICE_SHARD_QUEUE_URL"] == queue
+    (mapping,) = server.aws("lambda", "ListEventSourceMappings")["EventSourceMappings"]
+    assert mapping["EventSourceArn"].rsplit(":", 1)[-1] == queue.rsplit("/", 1)[-1]
+    assert mapping["FunctionArn"].rsplit(":", 1)[-1] == function.name
+    assert (mapping["BatchSize"], mapping["FunctionResponseTypes"]) == (4, ["ReportBatchItemFailures"])
+    kept = server.aws("sqs", "GetQueueAttributes", QueueUrl=queue, AttributeNames=["All"])["Attributes"]
+    assert (kept["MessageRetentionPeriod"], kept["VisibilityTimeout"]) == ("60", str(function.timeout_s))
+
+
+def test_a_shard_is_published_and_repaired_as_the_ticks_minute_says(account: Account, start: Start) -> None:
+    account.send("transcription", 3)
+    now = datetime.now(UTC)
+    event = sample("shard")
+    (record,) = event["Records"]
+    message = json.loads(record["body"])
+    record["body"] = json.dumps({**message, "scheduled_time": now.isoformat()})
+    function = start("PublishBacklogFunction")
+    broken = {**record, "messageId": "broken", "body": "hello"}
+    answer = function.answer({"Records": [record, broken]})
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "broken"}]}
+    assert account.points("Sluice", "BacklogPerInstance") == [
+        Point(dimensions=DIMENSIONS["transcription"], at=minute_of(now), value=3),
+        Point(dimensions=DIMENSIONS["queue-proc"], at=minute_of(now), value=0),
+    ]
+    assert account.desired("transcription") == 1
 
 
 def test_retune_target_moves_the_dynamic_target_and_nothing_else(account: Account, start: Start) -> None:

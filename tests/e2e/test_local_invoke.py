@@ -55,6 +55,7 @@ def test_a_missing_program_is_a_status_too() -> None:
     ("printed", "fine"),
     [
         ("log\nnull", True),
+        ('log\n{"batchItemFailures": []}', True),
         ('log\n{"errorType": "ConfigError"}\n', True),
         ('{"errorType": "TransientError"}', True),
         ('{"errorType": "Runtime.ImportModuleError"}', False),

@@ -1,4 +1,4 @@
-"""Functions, their layer, and what starts them: schedules, event rules, permissions."""
+"""Functions, their layer, and what starts them: schedules, queues, event rules, permissions."""
 
 from __future__ import annotations
 
@@ -60,6 +60,17 @@ class EventInvokeConfig:
         aws("lambda", "DeleteFunctionEventInvokeConfig", FunctionName=function, Qualifier=qualifier)
 
 
+class EventSourceMapping:
+    def put(self, aws: Aws, name: str, properties: Properties, old: Made | None) -> Made:
+        if old is None:
+            return Made(ref=aws("lambda", "CreateEventSourceMapping", **properties)["UUID"])
+        aws("lambda", "UpdateEventSourceMapping", UUID=old.ref, **without(properties, "EventSourceArn"))
+        return old
+
+    def delete(self, aws: Aws, made: Made) -> None:
+        aws("lambda", "DeleteEventSourceMapping", UUID=made.ref)
+
+
 class Permission:
     def put(self, aws: Aws, name: str, properties: Properties, old: Made | None) -> Made:
         if old is not None:
@@ -97,6 +108,7 @@ class EventRule:
 FUNCTION_KINDS: dict[str, Kind] = {
     "AWS::Events::Rule": EventRule(),
     "AWS::Lambda::EventInvokeConfig": EventInvokeConfig(),
+    "AWS::Lambda::EventSourceMapping": EventSourceMapping(),
     "AWS::Lambda::Function": Function(),
     "AWS::Lambda::LayerVersion": LayerVersion(),
     "AWS::Lambda::Permission": Permission(),
