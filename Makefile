@@ -152,6 +152,7 @@ schema: setup ## Write docs/workload.schema.json anew from the document's model
 .PHONY: lock
 lock: setup ## Lock the newest allowed versions, and pin the layer's requirements to them
 	@.venv/bin/uv lock --upgrade
+	@.venv/bin/uv lock --upgrade --project scan
 	@$(MAKE) layers/sluice/requirements.txt
 
 layers/sluice/requirements.txt: uv.lock
@@ -161,11 +162,15 @@ layers/sluice/requirements.txt: uv.lock
 # Bytecode that is checked by hash outlives the archive, which changes times, and never stands for older source.
 WITH_BYTECODE = python3.13 -m compileall -q --invalidation-mode checked-hash
 
+# For a machine of the other kind sam fetches binary wheels a second time, by version alone: this holds them to the
+# locked hashes too.
+LOCKED = env PIP_CONSTRAINT=$(CURDIR)/layers/sluice/requirements.txt
+
 .PHONY: build
 build: setup ## sam build for this machine, into .aws-sam/local (deploy makes its own, for arm64)
 	@.venv/bin/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' || { \
 		echo "sam build needs Python 3.13: make clean build PYTHON=/path/to/python3.13"; exit 1; }
-	@$(OFFLINE) .venv/bin/sam build --build-dir .aws-sam/local \
+	@$(OFFLINE) $(LOCKED) .venv/bin/sam build --build-dir .aws-sam/local \
 		--parameter-overrides Architecture=$(or $(ARCHITECTURE),$(HOST_ARCHITECTURE))
 	@$(WITH_BYTECODE) .aws-sam/local/SluiceLayer
 
@@ -176,9 +181,9 @@ wheel: setup ## The wheel that instances install the worker from, in dist/
 .PHONY: deploy
 deploy: setup ## Deploy the control plane with your own AWS credentials (ENV=transcription: a workload)
 	@$(if $(ENV),.venv/bin/sam deploy --config-env $(ENV),\
-		.venv/bin/sam build && $(WITH_BYTECODE) .aws-sam/build/SluiceLayer && .venv/bin/sam deploy)
+		$(LOCKED) .venv/bin/sam build && $(WITH_BYTECODE) .aws-sam/build/SluiceLayer && .venv/bin/sam deploy)
 
 .PHONY: clean
 clean: ## Remove the virtual environment, build output and caches
-	@rm -rf .venv .aws-sam dist .mypy_cache .ruff_cache .hypothesis .coverage
+	@rm -rf .venv scan/.venv .aws-sam dist .mypy_cache .ruff_cache .hypothesis .coverage
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
