@@ -180,10 +180,9 @@ def per_workload(workloads: int, readers: int) -> Handler:  # noqa: ARG001 - it 
     """A Lambda function for each workload, as samples have it: three calls, one after another."""
     import boto3
 
-    sqs, autoscaling, ecs, cloudwatch = (
-        boto3.client(name)  # type: ignore[call-overload]
-        for name in ("sqs", "autoscaling", "ecs", "cloudwatch")
-    )
+    session: Any = boto3.Session()
+    services = ("sqs", "autoscaling", "ecs", "cloudwatch")
+    sqs, autoscaling, ecs, cloudwatch = (session.client(name) for name in services)
 
     def invoke(event: Event) -> None:
         number = event["workload"]

@@ -111,8 +111,8 @@ class Aws:
             self.counts.asked(operation)
             done = self.OPERATIONS[operation](self, asked)
         except RefusedError as refused:
-            click.echo(f"the stub refuses {request.headers}: {refused}", err=True)
-            return _written({"__type": "ValidationException", "message": str(refused)}, status=400)
+            click.echo(f"the stub of AWS refuses {refused}", err=True)
+            return _refusal(str(refused), in_json=b"x-amz-target" in request.headers)
         return _written(done)
 
     def told(self, path: str) -> object:
@@ -322,8 +322,16 @@ def _operation(request: Request, asked: Mapping[str, Any]) -> str:
 
 def _written(done: object, *, status: int = 200) -> Answer:
     if isinstance(done, str):
-        return Answer(body=done.encode(), content_type=XML)
+        return Answer(body=done.encode(), content_type=XML, status=status)
     return Answer(body=json.dumps(done).encode(), content_type=JSON, status=status)
+
+
+def _refusal(why: str, *, in_json: bool) -> Answer:
+    code = "ValidationError"
+    if in_json:
+        return _written({"__type": code, "message": why}, status=400)
+    error = f"<Error><Code>{code}</Code><Message>{why}</Message></Error>"
+    return _written(f"<ErrorResponse>{error}</ErrorResponse>", status=400)
 
 
 class Stub:

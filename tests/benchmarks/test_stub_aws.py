@@ -1,0 +1,125 @@
+"""The stub of AWS that ticks are measured against answers the adapters as AWS would."""
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from benchmarks.stub_aws import (
+    CLUSTER,
+    PREFIX,
+    Stub,
+    backlog_per_instance,
+    is_asleep,
+    is_idle,
+    name_of,
+    on_ecs,
+    stub,
+)
+from sluice.aws import clients
+from sluice.aws.asg import AutoScalingGroups
+from sluice.aws.cloudwatch import CloudWatchMetrics
+from sluice.aws.ecs import EcsServices
+from sluice.aws.fleets import AwsFleets
+from sluice.aws.registry import SsmRegistry
+from sluice.aws.sqs import SqsQueues
+from sluice.core.backlog import backlog_per_instance as in_core
+from sluice.core.model import Backlog, Capacity, DataPoint
+from sluice.ports import SeriesQuery
+from tests.aws import account
+from tests.builders import MINUTE_NOW, metric, queue_url
+
+WORKLOADS = 35
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[Stub]:
+    with stub(workloads=WORKLOADS, latency_s=0) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def client(aws: Stub) -> Iterator[Callable[[str], Any]]:
+    session, made = boto3.Session(), dict[str, Any]()
+
+    def ask(service: str) -> Any:
+        if service not in made:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("AWS_ENDPOINT_URL", aws.endpoint)
+                made[service] = clients.client(session, service)
+        return made[service]
+
+    yield ask
+    for one in made.values():
+        one.close()
+
+
+def test_what_it_registers_is_what_the_tick_is_to_publish(client: Callable[[str], Any]) -> None:
+    workloads = SsmRegistry(lambda: client("ssm"), PREFIX).all().workloads
+    assert [workload.name for workload in workloads] == [name_of(number) for number in range(WORKLOADS)]
+    with account.threads() as pool:
+        queues = SqsQueues(lambda: client("sqs"), pool)
+        fleets = AwsFleets(
+            AutoScalingGroups(lambda: client("autoscaling"), pool),
+            EcsServices(lambda: client("ecs"), lambda: client("application-autoscaling"), pool),
+        )
+        held = queues.read([workload.queue_url for workload in workloads], lambda: 30)
+        running = fleets.read([workload.fleet for workload in workloads], lambda: 30)
+    for number, workload in enumerate(workloads):
+        backlog, capacity = held[workload.queue_url], running[workload.fleet]
+        assert isinstance(backlog, Backlog)
+        assert isinstance(capacity, Capacity)
+        assert in_core(backlog, capacity, count_in_flight=True) == backlog_per_instance(number)
+        assert (capacity.desired == 0) == is_asleep(number)
+        assert (backlog.visible == 0) == (is_asleep(number) or is_idle(number))
+
+
+def test_it_keeps_what_is_put_by_the_minute_and_averages_what_is_put_twice(
+    aws: Stub, client: Callable[[str], Any]
+) -> None:
+    metrics = CloudWatchMetrics(lambda: client("cloudwatch"))
+    kept = metric(AutoScalingGroupName="kept")
+    for value in (3.0, 5.0):
+        point = DataPoint(metric=kept, at=MINUTE_NOW, value=value)
+        assert metrics.publish({"kept": point}) == {}
+    assert aws.points()["kept"] == {"2026-01-15T12:00": [8.0, 2]}
+    query = SeriesQuery(metric=kept, statistic="Average", period_s=60)
+    start, end = MINUTE_NOW - timedelta(minutes=5), MINUTE_NOW + timedelta(minutes=1)
+    assert metrics.read({"kept": query}, start, end)["kept"] == {MINUTE_NOW: 4.0}
+    assert metrics.read({"kept": query}, start, MINUTE_NOW)["kept"] == {}
+
+
+def test_it_keeps_the_messages_it_was_sent_until_they_are_taken(
+    aws: Stub, client: Callable[[str], Any]
+) -> None:
+    with account.threads() as pool:
+        SqsQueues(lambda: client("sqs"), pool).send(queue_url("shards"), ["one", "two"])
+    assert aws.sent() == ["one", "two"]
+    assert aws.sent() == []
+
+
+SERVICES = [name_of(number) for number in range(WORKLOADS) if on_ecs(number)]
+
+
+@pytest.mark.parametrize(("service", "method", "asked"), [
+    ("ssm", "get_parameters_by_path", {"Path": PREFIX, "MaxResults": 11}),
+    ("ecs", "describe_services", {"cluster": CLUSTER, "services": SERVICES[:11]}),
+    ("autoscaling", "describe_auto_scaling_groups", {"MaxRecords": 101}),
+    ("application-autoscaling", "describe_scalable_targets",
+     {"ServiceNamespace": "ecs", "ResourceIds": ["service/workers/workload-00006"] * 51}),
+    ("sqs", "send_message_batch",
+     {"QueueUrl": queue_url("shards"), "Entries": [{"Id": str(n), "MessageBody": "x"} for n in range(11)]}),
+    ("sqs", "send_message_batch",
+     {"QueueUrl": queue_url("shards"), "Entries": [{"Id": "0", "MessageBody": "x" * (2**20 + 1)}]}),
+    ("cloudwatch", "put_metric_data",
+     {"Namespace": "Sluice", "MetricData": [{"MetricName": "Backlog", "Value": 1.0, "Timestamp": MINUTE_NOW,
+                                             "Dimensions": [{"Name": "x", "Value": "x"}]}] * 1001}),
+])  # fmt: skip
+def test_it_refuses_what_is_more_than_aws_takes_in_a_call(
+    client: Callable[[str], Any], service: str, method: str, asked: dict[str, Any]
+) -> None:
+    with pytest.raises(ClientError, match="at most"):
+        getattr(client(service), method)(**asked)
