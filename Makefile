@@ -77,7 +77,7 @@ worker-chaos: setup ## Real workers ended at random over a failing SQS (SHARE=0.
 	@$(OFFLINE) .venv/bin/python -m tests.worker_chaos $(if $(SHARE),--share $(SHARE))
 
 .PHONY: bench
-bench: bench-simulator bench-worker bench-cold-start ## Every benchmark: ratios, and what the worker's memory does
+bench: bench-simulator bench-worker bench-tick bench-cold-start ## Every benchmark: ratios, and what the worker's memory does
 
 .PHONY: bench-simulator
 bench-simulator: setup ## The simulator against a plain SimPy model of the same queue and workers: a ratio
@@ -89,6 +89,11 @@ bench-worker: setup ## The worker beside a bare boto3 loop and Celery (ratios), 
 	@.venv/bin/python benchmarks/worker.py
 	@.venv/bin/python benchmarks/worker_idle.py
 	@.venv/bin/python benchmarks/worker_memory.py
+
+.PHONY: bench-tick
+bench-tick: setup ## A tick of 1000 workloads beside bare boto3 clients (ratios), and 10,000 workloads in shards
+	@.venv/bin/python benchmarks/tick.py
+	@.venv/bin/python benchmarks/shards.py
 
 .PHONY: bench-cold-start
 bench-cold-start: setup ## Each function's first answer beside an empty handler's and one with boto3 alone (ratios)
