@@ -1,8 +1,10 @@
 from collections.abc import Callable
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 from botocore.awsrequest import AWSResponse
+from botocore.model import StructureShape
 
 from sluice.aws import clients
 from sluice.aws.asg import AutoScalingGroups
@@ -104,3 +106,14 @@ def test_one_client_spares_what_another_of_the_same_session_reads() -> None:
     clients.client(account.session(), "ecs")
     described = account.session().client("ecs").meta.service_model.operation_model("DescribeServices")
     assert "events" in described.output_shape.members["services"].member.members
+
+
+def test_a_boto3_that_cannot_be_trimmed_reads_all_the_same(
+    answering: Answering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    members = StructureShape.__dict__["members"]
+    fixed = property(lambda shape: MappingProxyType(members.__get__(shape, StructureShape)))
+    monkeypatch.setattr(StructureShape, "members", fixed)
+    (found,) = answering("ecs", SERVICES)().describe_services(services=["queue-proc"])["services"]
+    assert found["desiredCount"] == 3
+    assert found["events"]

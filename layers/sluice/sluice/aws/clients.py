@@ -6,6 +6,7 @@ Owns what boto3 is spared in each call. Refuses to spare it anything that AWS or
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from sluice.aws import asg, ecs
@@ -33,7 +34,9 @@ def client(session: boto3.Session, service: str, **settings: Any) -> Any:
         ),
     )
     for operation, fields in READ.get(service, {}).items():
-        _keep(made.meta.service_model.operation_model(operation).output_shape, fields)
+        # Lambda's runtime renews boto3 by itself: one that cannot be trimmed parses all that it is sent.
+        with suppress(AttributeError, TypeError):
+            _keep(made.meta.service_model.operation_model(operation).output_shape, fields)
     return made
 
 
