@@ -10,8 +10,8 @@ from tests.chaos.moves import MOVES
 from tests.chaos.steps import Step
 from tests.chaos.troubles import HAPPENINGS
 
-# The report of a real invocation counts its failure, only the load generator sends, and three workloads need no
-# shards.
+# The report of a real invocation counts its failure, only the load generator sends, and three workloads need
+# no shards.
 ELSEWHERE = {
     Counter.INVOCATION_FAILED,
     Counter.MESSAGES_SENT,

@@ -190,6 +190,26 @@ class TestTheShards:
         told = [(decision.trigger, outcome) for decision, outcome in scene.ledger.decisions]
         assert told == [(Trigger.TICK, Outcome.ACTED)] * 2
 
+    @pytest.mark.parametrize("calls_before", range(1, 12))
+    def test_the_same_shard_delivered_in_the_middle_of_its_first_run_asks_for_no_other_size(
+        self, scene: Scene, calls_before: int
+    ) -> None:
+        served = serve(scene, 11)
+        sleeping = scene.serve(served[0], visible=1)
+        tick(scene)
+        shard, waiting = scene.shards.sent[:1], [calls_before]
+
+        def deliver_again() -> None:
+            waiting[0] -= 1
+            if waiting[0] == 0:
+                deliver(scene, shard)
+
+        scene.calls.between = deliver_again
+        assert deliver(scene, shard) == []
+        assert waiting[0] <= 0, "the shard made fewer calls"
+        assert set(scene.acts()) == {(sleeping.fleet, 1)}
+        assert {len(minutes) for minutes in averages(scene, served[:3]).values()} == {1}
+
     def test_a_workload_is_repaired_by_its_document_as_it_is_now(self, scene: Scene) -> None:
         served = serve(scene, 11)
         sleeping = scene.serve(served[0], visible=1)
