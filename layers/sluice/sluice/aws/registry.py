@@ -45,7 +45,6 @@ class SsmRegistry:
         self._client, self._prefix = client, prefix.rstrip("/")
         self._provider: SSMProvider | None = None
         self._last_good: _Documents | None = None
-        self._read: dict[tuple[str, str], Workload | ConfigError] = {}
 
     def all(self, *, fresh: bool = False) -> Registered:
         """Every registered workload; while SSM fails, the last good copy, marked stale."""
@@ -85,9 +84,8 @@ class SsmRegistry:
                 raise
             return replace(self._last_good, stale=str(failure))
         texts = {name: str(found[name]) for name in sorted(found)}
-        # A text is parsed once for as long as it stays: a thousand anew would take a core 0.1 s every minute.
-        self._read = {known: self._read.get(known) or _read(*known) for known in texts.items()}
-        self._last_good = _sorted(texts, self._read)
+        # To parse a thousand anew would take a core 0.1 s every minute.
+        self._last_good = _sorted(texts, self._last_good or _Documents())
         return self._last_good
 
     def _parameters(self) -> SSMProvider:
@@ -105,7 +103,7 @@ class SliceRegistry:
 
     def __init__(self, documents: Mapping[str, str], fresh: Callable[[str], Workload]) -> None:
         self._documents, self._fresh = documents, fresh
-        self._sliced = _sorted(documents, {known: _read(*known) for known in documents.items()})
+        self._sliced = _sorted(documents, _Documents())
 
     def all(self, *, fresh: bool = False) -> Registered:  # noqa: ARG002 - a slice never changes
         """Every workload of the slice, as its tick read it."""
@@ -145,21 +143,17 @@ def _parsed(name: str, text: str) -> Workload:
     return workload
 
 
-def _read(name: str, text: str) -> Workload | ConfigError:
-    try:
-        return _parsed(name, text)
-    except ConfigError as bad:
-        return bad
-
-
-def _sorted(texts: Mapping[str, str], read: Mapping[tuple[str, str], Workload | ConfigError]) -> _Documents:
+def _sorted(texts: Mapping[str, str], before: _Documents) -> _Documents:
+    """What parses and what does not; a text that parsed before is not parsed again."""
     parsed, refused = {}, {}
     for name, text in texts.items():
-        one = read[name, text]
-        if isinstance(one, ConfigError):
-            refused[name] = str(one)
-        else:
-            parsed[name] = one
+        if name in before.parsed and before.texts[name] == text:
+            parsed[name] = before.parsed[name]
+            continue
+        try:
+            parsed[name] = _parsed(name, text)
+        except ConfigError as bad:
+            refused[name] = str(bad)
     return _Documents(texts=texts, parsed=parsed, refused=refused)
 
 
