@@ -30,6 +30,7 @@ from benchmarks.approaches import TIMEOUT_S, Process, process  # noqa: E402
 from benchmarks.cpu_share import NoControlGroupError, limited, share_of  # noqa: E402
 from benchmarks.stub_aws import Stub, is_idle, stub  # noqa: E402
 from sluice import wiring  # noqa: E402
+from sluice.publish import MOST_IN_ONE_INVOCATION  # noqa: E402
 from sluice_cli.progress import Progressing  # noqa: E402
 from sluice_sim.template import load  # noqa: E402
 
@@ -226,9 +227,13 @@ def _part(memory_mb: int) -> float:
 
 
 def _plan(sizes: Sequence[int], readers: Sequence[int], part: float) -> list[tuple[int, int, float]]:
-    """What is measured: workloads, readers, share of a core."""
+    """What is measured: workloads, readers, share of a core.
+
+    With a part of a core one invocation cannot read many more than 1000 in its time: those go in shards.
+    """
     shares = (1.0, part)
-    growth = [(size, wiring.READERS, share) for share in shares for size in sizes]
+    growth = [(size, wiring.READERS, 1.0) for size in sizes]
+    growth += [(size, wiring.READERS, part) for size in sizes if size <= MOST_IN_ONE_INVOCATION]
     beside = [(JUDGED, count, share) for share in shares for count in readers if JUDGED in sizes]
     return list(dict.fromkeys(growth + beside))
 

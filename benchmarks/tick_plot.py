@@ -57,6 +57,17 @@ def _times(axes: Axes, ticks: Sequence[Tick]) -> None:
     axes.axhline(READING_S, color=LIGHT["target"], linewidth=1.2)
     _note(axes, "reading stops", (whole[0].workloads, READING_S), (0, 4), "target")
     axes.set_ylim(top=READING_S * 1.7)
+    axes.annotate(
+        "more go in shards",
+        (MOST_IN_ONE_INVOCATION, 0.02),
+        (4, 0),
+        xycoords=("data", "axes fraction"),
+        textcoords="offset points",
+        rotation=90,
+        va="bottom",
+        fontsize=9,
+        color=LIGHT["asked"],
+    )
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(0, 0.9), fontsize=9)
 
 
@@ -94,14 +105,3 @@ def _finish(axes: Axes, what: str, ticks: Sequence[Tick]) -> None:
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.axvline(MOST_IN_ONE_INVOCATION, color=LIGHT["asked"], linewidth=1.2)
-    axes.annotate(
-        "more go in shards",
-        (MOST_IN_ONE_INVOCATION, 0.02),
-        (4, 0),
-        xycoords=("data", "axes fraction"),
-        textcoords="offset points",
-        rotation=90,
-        va="bottom",
-        fontsize=9,
-        color=LIGHT["asked"],
-    )
