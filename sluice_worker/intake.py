@@ -14,6 +14,8 @@ from sluice_worker.core.model import BATCH, Depth, Poll, Priority, Queue
 from sluice_worker.core.schedule import Schedule
 from sluice_worker.message import Message, Stage
 
+NAP_S = 0.002
+
 Reach = Callable[[], int]
 """Messages of one priority that may be held now (`sizing.reach`)."""
 
@@ -37,7 +39,7 @@ class Intake:
         self._idle = 0
         """Slots that wait for a message."""
         self._waking = False
-        """Whether one of them was woken and has not looked yet."""
+        """Whether a slot was woken, or naps, and has not looked yet."""
         self.waiting_long = 0
         """Long polls under way."""
 
@@ -90,15 +92,25 @@ class Intake:
 
     def take(self, patience_s: float) -> Message | None:
         """The next message to begin, or None where there is none within `patience_s`, or none any more."""
+        message = self._look()
+        if message is None and patience_s and not self._closed:
+            # Once more before it waits: while messages flow, a timer costs less than a wake for each batch.
+            time.sleep(NAP_S)
+            message = self._look(patience_s)
+        return message
+
+    def _look(self, patience_s: float = 0.0) -> Message | None:
         with self._lock:
             message = self._pop()
-            if message is None and not self._closed:
+            if message is None and patience_s and not self._closed:
                 self._make_room()  # an idle slot reaches further
+                self._waking = False
                 self._idle += 1
                 self._ready.wait(patience_s)
                 self._idle -= 1
-                self._waking = False
                 message = self._pop()
+            # Who found nothing looks again by itself.
+            self._waking = message is None and not patience_s
             self._wake_a_slot()
             return message
 

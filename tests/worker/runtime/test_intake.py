@@ -305,6 +305,24 @@ def test_the_depth_of_a_queue_is_the_last_that_was_read_or_unknown() -> None:
     assert into.depths() == {WORK.url: None, OTHER.url: None}
 
 
+def test_while_a_slot_is_about_to_look_again_no_other_is_woken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While messages flow, a timer costs less than being woken for each batch."""
+    into = intake()
+    monkeypatch.setattr("sluice_worker.intake.NAP_S", 0.0)
+    waiter, found_by_the_waiter = waiting(lambda: into.take(10))
+    eventually(lambda: into._idle == 1, "it waits")
+    monkeypatch.setattr("sluice_worker.intake.NAP_S", 1.0)
+    napper, found_by_the_napper = waiting(lambda: into.take(10))
+    eventually(lambda: into._waking, "it naps")
+    fill(into, message())
+    answered(napper)
+    assert None not in found_by_the_napper
+    assert found_by_the_waiter == []
+    fill(into, message())
+    answered(waiter)
+    assert None not in found_by_the_waiter
+
+
 def test_a_batch_wakes_one_slot_and_that_one_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waking a thread costs more than a short message does: a slot may have worked off the batch by then."""
     into = intake()
