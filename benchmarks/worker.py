@@ -1,14 +1,15 @@
 """Messages a second of one worker process, beside what else one could run: `python benchmarks/worker.py`.
 
 Every contender gets the same number of connections to a stub of SQS that answers after 10 ms, a process of
-its own, and its turn in each round. Rates are those of deletes that arrived at the stub. A contender's
-figures are those of its best turn, as timeit's are: whatever else the machine does only slows a turn. Exits
-with 1 where the worker is below 0.95 of the best contender.
+its own, and its turn in each round, from first to last and back. Rates are those of deletes that arrived at
+the stub; who is how fast is judged within each round, because a machine is not as fast from minute to minute.
+Exits with 1 where the worker is below 0.95 of the best.
 """
 
 from __future__ import annotations
 
 import json
+import statistics
 import subprocess
 import sys
 import time
@@ -113,34 +114,49 @@ def turn(name: str, connections: int, before: Counts, after: Counts, cpu_s: floa
     )
 
 
-def best_turn(turns: Sequence[Turn], contender: str, connections: int) -> Turn:
-    """The one that was disturbed least."""
-    return max(
-        (turn for turn in turns if (turn.contender, turn.connections) == (contender, connections)),
-        key=lambda turn: turn.per_second,
-    )
+def median(turns: Sequence[Turn]) -> Turn:
+    """Of each figure its median over the rounds."""
+    figures = {
+        name: statistics.median(asdict(turn)[name] for turn in turns)
+        for name in ("per_second", "cpu_s_per_1000", "at_once", "stub_cpu")
+    }
+    return Turn(contender=turns[0].contender, connections=turns[0].connections, **figures)
 
 
-def share_of_best(rows: Sequence[Turn], row: Turn) -> float:
-    """Its rate to that of the fastest at as many connections."""
-    return row.per_second / max(other.per_second for other in rows if other.connections == row.connections)
+def share_of_best(turns: Sequence[Turn], rows: Sequence[Turn], row: Turn) -> float:
+    """The median over the rounds of its rate to the best one's in the same round: what disturbs hits both."""
+    best = max((other for other in rows if other.connections == row.connections), key=lambda r: r.per_second)
+
+    def rates(of: Turn) -> list[float]:
+        return [turn.per_second for turn in turns if _who(turn) == _who(of)]
+
+    return statistics.median(own / its for own, its in zip(rates(row), rates(best), strict=True))
+
+
+def _who(turn: Turn) -> tuple[str, int]:
+    return turn.contender, turn.connections
 
 
 @click.command()
-@click.option("--connections", default="4,8,16", show_default=True, help="To SQS, of each contender.")
+@click.option("--connections", default="4,10", show_default=True, help="To SQS, of each contender.")
 @click.option("--contenders", default=",".join(CONTENDERS), show_default=True, help="Who takes part.")
 @click.option("--handler", default="nothing", show_default=True, type=click.Choice(list(HANDLERS)))
-@click.option("--rounds", default=5, show_default=True, help="Turns of each contender.")
-@click.option("--watch-s", default=3.0, show_default=True, help="Seconds of a turn, after its warm-up.")
+@click.option("--rounds", default=7, show_default=True, help="Turns of each contender.")
+@click.option("--watch-s", default=2.0, show_default=True, help="Seconds of a turn, after its warm-up.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object in place of the table.")
 def main(connections: str, contenders: str, handler: str, rounds: int, watch_s: float, as_json: bool) -> None:
-    """Side by side, in turns; of each contender the best one."""
+    """Side by side, in turns; medians over the rounds."""
     counts, names = [int(count) for count in connections.split(",")], contenders.split(",")
     turns = [
-        take_turn(name, count, handler, watch_s) for _ in range(rounds) for count in counts for name in names
+        take_turn(name, count, handler, watch_s)
+        for number in range(rounds)
+        for count in counts
+        for name in (names if number % 2 else reversed(names))
     ]
-    rows = [best_turn(turns, name, count) for count in counts for name in names]
-    shares = [share_of_best(rows, row) for row in rows]
+    rows = [
+        median([turn for turn in turns if _who(turn) == (name, count)]) for count in counts for name in names
+    ]
+    shares = [share_of_best(turns, rows, row) for row in rows]
     if as_json:
         said = [{**asdict(row), "of_best": share} for row, share in zip(rows, shares, strict=True)]
         click.echo(json.dumps({"handler": handler, "latency_s": LATENCY_S, "rounds": rounds, "rows": said}))
