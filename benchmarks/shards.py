@@ -25,12 +25,11 @@ sys.path[:0] = [str(ROOT / folder) for folder in ("", "layers/sluice")]
 
 from benchmarks.approaches import Invocation, Process, process  # noqa: E402
 from benchmarks.cpu_share import NoControlGroupError, limited  # noqa: E402
-from benchmarks.stub_aws import Stub, backlog_per_instance, name_of, stub  # noqa: E402
+from benchmarks.stub_aws import LATENCY_S, Stub, backlog_per_instance, name_of, stub  # noqa: E402
 from sluice import wiring  # noqa: E402
 from sluice.aws.fanout import batches  # noqa: E402
 from sluice_cli.progress import Progressing  # noqa: E402
 
-LATENCY_S = 0.01
 MINUTES = 3
 TICKS_AT_S, SERVED_AT_S = 2, 5
 """Seconds into the minute, by the function's clock: one process serves what Lambda serves side by side."""

@@ -27,6 +27,8 @@ from benchmarks import serving  # noqa: E402
 from benchmarks.serving import Answer, Counts, Request  # noqa: E402
 from tests.builders import document, ecs_document  # noqa: E402
 
+LATENCY_S = 0.01
+"""From a call to its answer, wherever a tick is measured."""
 PREFIX = "/sluice/workloads"
 CLUSTER = "workers"
 INSTANCES = 2

@@ -28,13 +28,12 @@ sys.path[:0] = [str(ROOT / folder) for folder in ("", "layers/sluice")]
 from benchmarks import list_prices  # noqa: E402
 from benchmarks.approaches import TIMEOUT_S, Process, process  # noqa: E402
 from benchmarks.cpu_share import NoControlGroupError, limited, share_of  # noqa: E402
-from benchmarks.stub_aws import Stub, is_idle, stub  # noqa: E402
+from benchmarks.stub_aws import LATENCY_S, Stub, is_idle, stub  # noqa: E402
 from sluice import wiring  # noqa: E402
 from sluice.publish import MOST_IN_ONE_INVOCATION  # noqa: E402
 from sluice_cli.progress import Progressing  # noqa: E402
 from sluice_sim.template import load  # noqa: E402
 
-LATENCY_S = 0.01
 JUDGED = 1000
 """Workloads at which the limits hold."""
 MOST_CALLS, MOST_OF_FLOOR = 1.10, 1.5
