@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from sluice.aws.policies import TargetTrackingPolicies
+from sluice.core.model import Workload
 from sluice.errors import CapacityError, ConfigError, TransientError
 from sluice.ports import Policy
 from tests.aws.stubs import Call, refusal, stubbed, unchecked
@@ -244,6 +245,27 @@ def test_a_refused_put_raises_and_names_the_fleet(code: str, kind: type[Exceptio
         pytest.raises(kind, match=f"PutScalingPolicy of Auto Scaling group transcription: .*{code}: no"),
     ):
         TargetTrackingPolicies(lambda: client, no_client).put_target(policy, 8.0)
+
+
+@pytest.mark.parametrize(
+    ("of", "service", "described"),
+    [
+        (workload(), "autoscaling", group_policy()),
+        (ecs_workload(), "application-autoscaling", service_policy()),
+    ],
+)
+def test_a_policy_is_not_put_without_what_names_it(
+    of: Workload, service: Literal["autoscaling", "application-autoscaling"], described: dict[str, Any]
+) -> None:
+    """Our clients do not check requests, and a put under another name would make a second policy."""
+    del described["PolicyName"]
+    with (
+        unchecked(service, PutScalingPolicy={}) as client,
+        pytest.raises(TransientError, match=f"{of.fleet}.*was described without PolicyName"),
+    ):
+        TargetTrackingPolicies(lambda: client, lambda: client).put_target(
+            Policy(fleet=of.fleet, target=8, definition=described), 9.0
+        )
 
 
 def test_a_workload_without_a_policy_has_none_in_aws_either() -> None:

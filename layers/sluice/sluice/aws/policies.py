@@ -19,6 +19,7 @@ from sluice.ports import Policy
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient
+    from botocore.model import StructureShape
     from mypy_boto3_application_autoscaling import ApplicationAutoScalingClient
     from mypy_boto3_autoscaling import AutoScalingClient
 
@@ -60,9 +61,9 @@ class TargetTrackingPolicies:
             client, configuration = self._asg_client(), ASG_CONFIGURATION
         else:
             client, configuration = self._ecs_client(), ECS_CONFIGURATION
-        request = _as_request(client, policy.definition)
-        request[configuration]["TargetValue"] = target
         with calling(f"PutScalingPolicy of {policy.fleet}"):
+            request = _as_request(client, policy.definition)
+            request[configuration]["TargetValue"] = target
             cast("Any", client).put_scaling_policy(**request)
 
     def _of_group(self, fleet: AutoScalingGroup) -> list[Mapping[str, Any]]:
@@ -97,12 +98,14 @@ def _as_request(client: BaseClient, described: Mapping[str, object]) -> dict[str
     """The described fields that a put accepts.
 
     The service model knows which those are, so a field AWS adds later is kept too. What is described as
-    empty, like the step adjustments that a target-tracking policy may not have, stays out.
+    empty, like the step adjustments that a target-tracking policy may not have, stays out. What the put
+    requires must have been described: under any other name it would make a second policy.
     """
-    put = client.meta.service_model.operation_model("PutScalingPolicy").input_shape
-    accepted = put.members if put else {}
+    put = cast("StructureShape", client.meta.service_model.operation_model("PutScalingPolicy").input_shape)
+    if undescribed := [name for name in put.required_members if name not in described]:
+        raise ValueError(f"the policy was described without {', '.join(undescribed)}")
     return {
         name: deepcopy(value)
         for name, value in described.items()
-        if name in accepted and value not in ([], {}, None)
+        if name in put.members and value not in ([], {}, None)
     }
