@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from sluice.errors import ConfigError
-from sluice_worker.aws.sqs import WHY, SqsQueues
+from sluice_worker.aws.sqs import WHY, connect
 from sluice_worker.core.model import Depth, Poll, Queue
 from sluice_worker.message import Message
 from sluice_worker.ports import Queues
@@ -53,7 +53,7 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
         yield Subject(port=fake, create=fake.create, send=fake.send)
         return
     with account.account():
-        yield Subject(port=SqsQueues(account.client("sqs")), create=account.create_queue, send=_send_to_sqs)
+        yield Subject(port=connect(connections=2), create=account.create_queue, send=_send_to_sqs)
 
 
 def bodies(messages: list[Message]) -> list[str]:
@@ -216,7 +216,7 @@ def test_burying_alone_does_not_take_the_message_out_of_its_queue(subject: Subje
 def test_a_reason_that_sqs_would_refuse_is_made_fit_to_be_sent() -> None:
     """Were it refused, the poison would come back for ever: errors carry colours, bytes, or no words."""
     with account.account():
-        port = SqsQueues(account.client("sqs"))
+        port = connect(connections=1)
         url, dead = account.create_queue("work"), account.create_queue("dead")
         _send_to_sqs(url, "a", "b", "c")
         poll = Poll(queue=Queue(url=url), max_messages=10, wait_s=0)

@@ -5,41 +5,56 @@ from collections.abc import Callable
 import botocore.endpoint
 import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.model import StructureShape
 
 from sluice.errors import TransientError
 from sluice_worker.aws import sqs
 from sluice_worker.core.model import Poll, Queue
+from sluice_worker.ports import Refusal
 from tests.builders import queue_url
 from tests.worker.runtime.parts import message
 
 WORK = Queue(url=queue_url("work"))
 
 
-class Answers:
-    """SQS at the end of the wire: every request is answered with the same status."""
+RECEIVED = b"""
+{"Messages": [{"MessageId": "1", "ReceiptHandle": "r-1", "MD5OfBody": "4b", "Body": "do it",
+  "Attributes": {"ApproximateReceiveCount": "2", "SentTimestamp": "1768478400500"},
+  "MessageAttributes": {"tenant": {"DataType": "String", "StringValue": "a"},
+    "raw": {"DataType": "Binary", "BinaryValue": "AAE="}}}]}
+"""
+DELETED = b"""
+{"Successful": [{"Id": "0"}],
+  "Failed": [{"Id": "1", "SenderFault": true, "Code": "ReceiptHandleIsInvalid", "Message": "expired"}]}
+"""
 
-    def __init__(self, status: int) -> None:
+
+class Answers:
+    """SQS at the end of the wire: every request is answered with the same status and body."""
+
+    def __init__(self, status: int, body: bytes = b"{}") -> None:
         self.requests: list[AWSPreparedRequest] = []
-        self._status = status
+        self._status, self._body = status, body
 
     def __call__(self, request: AWSPreparedRequest, **_: object) -> AWSResponse:
         self.requests.append(request)
         answer = AWSResponse(request.url, self._status, {"Content-Type": "application/x-amz-json-1.0"}, None)
-        answer._content = b"{}"
+        answer._content = self._body
         return answer
 
 
+Connected = Callable[..., tuple[sqs.SqsQueues, Answers]]
+
+
 @pytest.fixture
-def connected(
-    monkeypatch: pytest.MonkeyPatch,
-) -> Callable[[int], tuple[sqs.SqsQueues, Answers]]:
+def connected(monkeypatch: pytest.MonkeyPatch) -> Connected:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     monkeypatch.setattr(botocore.endpoint.time, "sleep", lambda _: None)
 
-    def connect(status: int) -> tuple[sqs.SqsQueues, Answers]:
-        queues, answers = sqs.connect(connections=1), Answers(status)
+    def connect(status: int, body: bytes = b"{}") -> tuple[sqs.SqsQueues, Answers]:
+        queues, answers = sqs.connect(connections=1), Answers(status, body)
         for client in (queues._client, queues._telling):
             client.meta.events.register("before-send.sqs", answers)
         return queues, answers
@@ -47,25 +62,49 @@ def connected(
     return connect
 
 
-def test_a_poll_that_fails_is_tried_three_times(
-    connected: Callable[[int], tuple[sqs.SqsQueues, Answers]],
-) -> None:
+def test_a_poll_that_fails_is_tried_three_times(connected: Connected) -> None:
     queues, answers = connected(500)
     with pytest.raises(TransientError, match="receiving from work"):
         queues.receive(Poll(queue=WORK, max_messages=10, wait_s=0), 30)
     assert len(answers.requests) == 3
 
 
-def test_what_is_told_is_tried_once(connected: Callable[[int], tuple[sqs.SqsQueues, Answers]]) -> None:
+def test_what_is_told_is_tried_once(connected: Connected) -> None:
     queues, answers = connected(500)
     with pytest.raises(TransientError, match="deleting from work"):
         queues.delete([message()])
     assert len(answers.requests) == 1
 
 
-def test_no_request_counts_its_attempts(connected: Callable[[int], tuple[sqs.SqsQueues, Answers]]) -> None:
+def test_no_request_counts_its_attempts(connected: Connected) -> None:
     queues, answers = connected(200)
     queues.receive(Poll(queue=WORK, max_messages=10, wait_s=0), 30)
     queues.delete([message()])
     assert len(answers.requests) == 2
     assert not any("amz-sdk-request" in request.headers for request in answers.requests)
+
+
+@pytest.mark.parametrize("parsed", [False, True])
+def test_all_that_a_message_carries_is_read_however_boto3_parses_it(
+    connected: Connected, monkeypatch: pytest.MonkeyPatch, parsed: bool
+) -> None:
+    if parsed:  # as by a boto3 that speaks another protocol to SQS
+        monkeypatch.setattr(StructureShape, "is_document_type", property(lambda _: False))
+    queues, _ = connected(200, RECEIVED)
+    (received,) = queues.receive(Poll(queue=WORK, max_messages=10, wait_s=0), 30)
+    assert (received.message_id, received.receipt_handle, received.body) == ("1", "r-1", "do it")
+    assert (received.receive_count, received.sent_at) == (2, 1768478400.5)
+    assert received.attributes == {"tenant": "a", "raw": b"\x00\x01"}
+
+
+def test_what_a_batch_left_undone_is_read(connected: Connected) -> None:
+    queues, _ = connected(200, DELETED)
+    refused = Refusal(why="ReceiptHandleIsInvalid: expired", final=True)
+    assert queues.delete([message(), message()]) == {1: refused}
+    assert queues.hide([(message(), 0), (message(), 0)]) == {1: refused}
+
+
+def test_messages_are_not_parsed_twice(connected: Connected) -> None:
+    queues, _ = connected(200, RECEIVED)
+    (said,) = queues._client.receive_message(QueueUrl=WORK.url)["Messages"]
+    assert said["MessageAttributes"]["raw"]["BinaryValue"] == "AAE="

@@ -7,19 +7,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sluice.aws import asg, ecs
 
 if TYPE_CHECKING:
     import boto3
 
+AS_SENT: Final[Mapping[str, Any]] = {"*": {}}
+"""In place of fields: the items of a list as JSON has them, without base64 or a timestamp decoded."""
 READ: Mapping[str, Any] = {"autoscaling": asg.READ, "ecs": ecs.READ}
-"""Service -> operation -> the fields of its answer that are read; of others every field is."""
+"""Service -> operation -> the fields of its answer that the functions read; of others every field is."""
 
 
-def client(session: boto3.Session, service: str, **settings: Any) -> Any:
-    """A client with these settings of botocore's Config."""
+def client(
+    session: boto3.Session,
+    service: str,
+    *,
+    program: str = "sluice",
+    read: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> Any:
+    """A client with these settings of botocore's Config.
+
+    `read` is like an item of `READ`, which it replaces; `program` is what CloudTrail shows.
+    """
     import boto3
     from botocore.config import Config
 
@@ -27,13 +39,13 @@ def client(session: boto3.Session, service: str, **settings: Any) -> Any:
         service,
         config=Config(
             # Said in one piece: botocore puts its own together anew for each call, at a sixth of its CPU.
-            user_agent=f"sluice Boto3/{boto3.__version__}",
+            user_agent=f"{program} Boto3/{boto3.__version__}",
             # Our own requests: at a thousand data points, checking them takes as long as writing them.
             parameter_validation=False,
             **settings,
         ),
     )
-    for operation, fields in READ.get(service, {}).items():
+    for operation, fields in (READ.get(service, {}) if read is None else read).items():
         # Lambda's runtime renews boto3 by itself: one that cannot be trimmed parses all that it is sent.
         with suppress(AttributeError, TypeError):
             _keep(made.meta.service_model.operation_model(operation).output_shape, fields)
@@ -46,5 +58,7 @@ def _keep(shape: Any, fields: Mapping[str, Any]) -> None:
     for name in structure.members.keys() - fields.keys():
         del structure.members[name]
     for name, inner in fields.items():
-        if inner:
+        if inner is AS_SENT:
+            structure.members[name].member.is_document_type = True
+        elif inner:
             _keep(structure.members[name], inner)
