@@ -7,7 +7,7 @@ kernel or the user's rights do not allow it, with a sentence.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 MB_PER_CORE = 1769
@@ -26,8 +26,16 @@ def share_of(memory_mb: float) -> float:
 
 
 @contextmanager
-def limited(share: float, pid: int) -> Iterator[None]:
-    """The process has this share of a core, with all its threads."""
+def held_to(share: float, *pids: int) -> Iterator[None]:
+    """Each of the processes has this share of a core, with all its threads; of 1 it has what there is."""
+    with ExitStack() as stack:
+        for pid in pids if share < 1 else ():
+            stack.enter_context(_limited(share, pid))
+        yield
+
+
+@contextmanager
+def _limited(share: float, pid: int) -> Iterator[None]:
     quota_us = round(share * PERIOD_US)
     first_version = GROUPS / "cpu"
     root = first_version if first_version.is_dir() else GROUPS

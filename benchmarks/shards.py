@@ -10,7 +10,6 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from json import dumps
@@ -24,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / folder) for folder in ("", "layers/sluice")]
 
 from benchmarks.approaches import Invocation, Process, process  # noqa: E402
-from benchmarks.cpu_share import NoControlGroupError, limited  # noqa: E402
+from benchmarks.cpu_share import NoControlGroupError, held_to  # noqa: E402
 from benchmarks.stub_aws import LATENCY_S, Stub, backlog_per_instance, name_of, stub  # noqa: E402
 from sluice import wiring  # noqa: E402
 from sluice.aws.fanout import batches  # noqa: E402
@@ -141,7 +140,7 @@ def play(workloads: int, minutes: int, seed: int, core: float) -> tuple[list[Min
     with (
         stub(workloads=workloads, latency_s=LATENCY_S) as aws,
         process("function", aws.endpoint, workloads, wiring.READERS) as function,
-        limited(core, function.pid) if core < 1 else nullcontext(),
+        held_to(core, function.pid),
         Progressing(Console(stderr=True)) as progress,
     ):
         for place in range(minutes):

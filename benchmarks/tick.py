@@ -14,7 +14,6 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +25,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / folder) for folder in ("", "layers/sluice")]
 
 from benchmarks import list_prices  # noqa: E402
-from benchmarks.approaches import TIMEOUT_S, Process, process  # noqa: E402
-from benchmarks.cpu_share import NoControlGroupError, limited, share_of  # noqa: E402
+from benchmarks.approaches import TIMEOUT_S, process  # noqa: E402
+from benchmarks.cpu_share import NoControlGroupError, held_to, share_of  # noqa: E402
 from benchmarks.stub_aws import LATENCY_S, Stub, is_idle, stub  # noqa: E402
 from sluice import wiring  # noqa: E402
 from sluice.publish import MOST_IN_ONE_INVOCATION  # noqa: E402
@@ -37,7 +36,7 @@ from sluice_sim.template import load  # noqa: E402
 JUDGED = 1000
 """Workloads at which the limits hold."""
 MOST_CALLS, MOST_OF_FLOOR = 1.10, 1.5
-SAMPLE = 100
+SAMPLE = 30
 """Workloads with a function of their own that are invoked; all make the same three calls."""
 PER_WORKLOAD_CALLS = 3
 READING_S = TIMEOUT_S - wiring.RESERVE_S
@@ -85,16 +84,6 @@ class PerWorkload:
     """Of one invocation, in whole milliseconds, on average."""
 
 
-@contextmanager
-def held_to(cpu_share: float, *running: Process) -> Iterator[None]:
-    """The processes with this share of a core each."""
-    with ExitStack() as stack:
-        for one in running:
-            if cpu_share < 1:
-                stack.enter_context(limited(cpu_share, one.pid))
-        yield
-
-
 def measure(workloads: int, readers: int, cpu_share: float, rounds: int) -> Tick:
     """A fresh stub and two fresh processes, in turns."""
     with (
@@ -102,7 +91,7 @@ def measure(workloads: int, readers: int, cpu_share: float, rounds: int) -> Tick
         process("tick", aws.endpoint, workloads, readers) as ours,
         process("bare", aws.endpoint, workloads, readers) as bare,
         process("slim", aws.endpoint, workloads, readers) as slim,
-        held_to(cpu_share, ours, bare, slim),
+        held_to(cpu_share, ours.pid, bare.pid, slim.pid),
     ):
         cold_calls, cold = _counted(aws, lambda: ours.invoke({}))
         bare.invoke({}), slim.invoke({})
@@ -135,7 +124,7 @@ def measure_per_workload(memory_mb: int, cpu_share: float) -> PerWorkload:
     with (
         stub(workloads=SAMPLE, latency_s=LATENCY_S) as aws,
         process("per-workload", aws.endpoint, SAMPLE, 1) as running,
-        held_to(cpu_share, running),
+        held_to(cpu_share, running.pid),
     ):
         running.invoke({"workload": 0})
         took = [running.invoke({"workload": number}).wall_s for number in range(SAMPLE)]
@@ -218,7 +207,7 @@ def _part(memory_mb: int) -> float:
     """Of a core, as the function's memory buys it; a whole one where that cannot be set."""
     part = share_of(memory_mb)
     try:
-        with process("bare", "", 0, 1) as running, limited(part, running.pid):
+        with process("bare", "", 0, 1) as running, held_to(part, running.pid):
             return part
     except NoControlGroupError as refused:
         click.echo(f"{refused}; all is measured with a whole one", err=True)
