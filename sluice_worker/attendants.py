@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from sluice.errors import SluiceError
@@ -29,10 +30,46 @@ FAREWELL_S = 5.0
 """The longest that the end waits for an attendant's last word to AWS."""
 
 
-class Guard:
+class Attendant(ABC):
+    """A look every few seconds, and a last word, from a thread of its own."""
+
+    def __init__(self, name: str, every_s: float) -> None:
+        self._name, self._every_s = name, every_s
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Look, and again after every pause."""
+        self._thread = looping(self._name, self._step)
+
+    def stop(self) -> None:
+        """Look no more; the last word may take a few seconds, and is not waited for beyond them."""
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join(FAREWELL_S)
+
+    def _step(self) -> bool:
+        if self._ended.is_set():
+            self.leave()
+            return False
+        self.look(time.monotonic())
+        self._ended.wait(self._every_s)
+        return True
+
+    @abstractmethod
+    def look(self, now: float) -> None:
+        """One look; `now` in seconds of a clock that is never set back."""
+
+    @abstractmethod
+    def leave(self) -> None:
+        """The last word."""
+
+
+class Guard(Attendant):
     """Protection that follows the work: `busy` says whether there is any."""
 
     def __init__(self, protection: Protection, busy: Callable[[], bool], *, idle_s: float) -> None:
+        super().__init__("protection", LOOK_S)
         self._protection, self._busy, self._idle_s = protection, busy, idle_s
         self._protected: bool | None = None
         """None: not known. A worker that died here may have left its protection behind, and a call that
@@ -41,21 +78,9 @@ class Guard:
         self._idle_since: float | None = None
         self._not_before = 0.0
         self._voice = _Voice("the work goes on, and it is tried again")
-        self._ended = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def start(self) -> None:
-        """Look every half second."""
-        self._thread = looping("protection", self._step)
-
-    def stop(self) -> None:
-        """Look no more, and leave no protection behind."""
-        self._ended.set()
-        if self._thread is not None:
-            self._thread.join(FAREWELL_S)
 
     def look(self, now: float) -> None:
-        """One look; AWS is asked only where something changed."""
+        """AWS is asked only where something changed."""
         if self._busy():
             self._idle_since = None
         elif self._idle_since is None:
@@ -68,13 +93,10 @@ class Guard:
         elif idle and self._protected is not False:
             self._ask(self._protection.release, now, protected=False)
 
-    def _step(self) -> bool:
-        if not self._ended.wait(LOOK_S):
-            self.look(time.monotonic())
-            return True
+    def leave(self) -> None:
+        """No protection is left behind."""
         if self._protected is not False:
             self._voice.tell(self._protection.release)
-        return False
 
     def _ask(self, call: Callable[[], None], now: float, *, protected: bool) -> None:
         if self._voice.tell(call):
@@ -84,27 +106,16 @@ class Guard:
             self._protected, self._not_before = None, now + RETRY_S
 
 
-class Listener:
+class Listener(Attendant):
     """Hears that the instance has to go, and says so once: `on_leaving` gets the reason."""
 
     def __init__(self, notices: Notices, on_leaving: Callable[[str], None]) -> None:
+        super().__init__("notices", NOTICE_S)
         self._notices, self._on_leaving = notices, on_leaving
         self._leaving = False
         self._wait_on_at = 0.0
         self._ear = _Voice(f"asked again every {NOTICE_S:g} s")
         self._voice = _Voice("the lifecycle hook's own timeout counts")
-        self._ended = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def start(self) -> None:
-        """Ask every few seconds."""
-        self._thread = looping("notices", self._step)
-
-    def stop(self) -> None:
-        """Listen no more, and let the instance go."""
-        self._ended.set()
-        if self._thread is not None:
-            self._thread.join(FAREWELL_S)
 
     def look(self, now: float) -> None:
         """Ask once; from the first notice on, also ask the group to wait."""
@@ -113,13 +124,9 @@ class Listener:
             self._voice.tell(self._notices.waiting_for_us)
             self._wait_on_at = now + WAIT_ON_S
 
-    def _step(self) -> bool:
-        if self._ended.is_set():
-            self._voice.tell(self._notices.left)
-            return False
-        self.look(time.monotonic())
-        self._ended.wait(NOTICE_S)
-        return True
+    def leave(self) -> None:
+        """The group need not wait any longer."""
+        self._voice.tell(self._notices.left)
 
     def _listen(self) -> None:
         reason = self._notices.leaving()

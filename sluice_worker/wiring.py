@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 
 from sluice.aws.errors import calling
 from sluice.errors import ConfigError, SluiceError
-from sluice_worker.attendants import Guard, Listener
+from sluice_worker.attendants import Attendant, Guard, Listener
 from sluice_worker.aws import cloudwatch, instance, sqs
 from sluice_worker.aws.cloudwatch import CloudWatchSink
 from sluice_worker.aws.emf import EmfSink
@@ -76,7 +76,7 @@ def attended(
 ) -> Iterator[None]:
     """Protected while busy, and told when the instance has to go."""
     protection, notices = _surroundings(settings)
-    attendants: list[Guard | Listener] = []
+    attendants: list[Attendant] = []
     if protection is not None and settings.protect:
         attendants.append(Guard(protection, busy, idle_s=settings.protection_idle_s))
     if notices is not None:

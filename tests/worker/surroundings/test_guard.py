@@ -219,12 +219,6 @@ def test_a_release_that_took_effect_although_its_answer_was_lost_is_made_good_by
 # ---- Its end -----------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attendants, "LOOK_S", 0.01)
-
-
-@pytest.mark.usefixtures("quick")
 def test_the_end_of_the_worker_is_the_end_of_its_protection(watch: Watch) -> None:
     watch.busy = True
     watch.guard.start()
@@ -233,7 +227,6 @@ def test_the_end_of_the_worker_is_the_end_of_its_protection(watch: Watch) -> Non
     assert not watch.shield.protected
 
 
-@pytest.mark.usefixtures("quick")
 def test_a_worker_told_to_go_before_its_first_look_releases_what_a_dead_one_left(watch: Watch) -> None:
     watch.shield.protected = True
     watch.guard.start()
@@ -241,7 +234,6 @@ def test_a_worker_told_to_go_before_its_first_look_releases_what_a_dead_one_left
     assert not watch.shield.protected
 
 
-@pytest.mark.usefixtures("quick")
 def test_a_protection_under_way_when_the_end_comes_does_not_outlast_it(watch: Watch) -> None:
     under_way, go_on = threading.Event(), threading.Event()
 
@@ -259,7 +251,6 @@ def test_a_protection_under_way_when_the_end_comes_does_not_outlast_it(watch: Wa
     assert watch.shield.calls == ["protect", "release"]
 
 
-@pytest.mark.usefixtures("quick")
 def test_an_aws_that_does_not_answer_cannot_hold_up_the_end(
     watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:

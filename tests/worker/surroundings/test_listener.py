@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass, field
 
 import pytest
 
 from sluice.errors import TransientError
-from sluice_worker import attendants
 from sluice_worker.attendants import NOTICE_S, WAIT_ON_S, Listener
 from tests.worker.waiting import eventually
 
@@ -104,24 +102,3 @@ def test_the_last_thing_said_is_that_nothing_runs_here_any_more(ear: Ear) -> Non
     eventually(lambda: ear.bell.calls, "the first look comes at once")
     ear.listener.stop()
     assert ear.bell.calls == ["leaving", "left"]
-
-
-def test_a_group_that_does_not_answer_cannot_hold_up_the_end(
-    ear: Ear, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(attendants, "FAREWELL_S", 0.05)
-    asked, never = threading.Event(), threading.Event()
-
-    def hang() -> None:
-        asked.set()
-        never.wait(20)
-
-    ear.bell.left = hang  # type: ignore[method-assign]
-    ear.listener.start()
-    ending = threading.Thread(target=ear.listener.stop)
-    ending.start()
-    assert asked.wait(20)
-    ending.join(10)
-    ended_first = not ending.is_alive()
-    never.set()
-    assert ended_first
