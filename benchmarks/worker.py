@@ -1,31 +1,39 @@
 """Messages a second of one worker process, beside what else one could run: `python benchmarks/worker.py`.
 
-Every contender gets the same number of connections to a stub of SQS that answers after 10 ms, a process of
-its own, and its turn in each round, from first to last and back. Rates are those of deletes that arrived at
-the stub; who is how fast is judged within each round, because a machine is not as fast from minute to minute.
-Exits with 1 where the worker is below 0.95 of the best.
+Every contender gets the same number of connections to a stub of SQS that answers after 10 ms, and a process
+of its own. They live through all rounds, and take turns in each, from first to last and back; whose turn it
+is not stands still (SIGSTOP). Rates are those of deletes that arrived at the stub; who is how fast is judged
+within each round, because a machine is not as fast from second to second. Exits with 1 where the worker is
+below 0.95 of the best.
 """
 
 from __future__ import annotations
 
 import json
+import math
+import signal
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import click
+from rich.console import Console
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1] / folder) for folder in ("", "layers/sluice")]
 
 from benchmarks.contenders import CONTENDERS, HANDLERS, celery_body  # noqa: E402
 from benchmarks.stub_sqs import BODY, ID, Counts, Stub, stub  # noqa: E402
+from sluice_cli.progress import Progressing  # noqa: E402
 
 LATENCY_S = 0.01
 WARM_UP_S = 2.0
+SETTLE_S = 0.25
+"""Of a turn, before it is watched: what came while it stood still is worked off."""
 BEFORE_FIRST_DELETE_S = 30.0
 ENOUGH = 0.95
 BODIES = {"celery": celery_body(ID)}
@@ -70,26 +78,53 @@ class Contender:
         print(file=self._process.stdin, flush=True)
         return float(self._process.stdout.readline())
 
+    def stand_still(self) -> None:
+        """Until `go_on`."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Where it stood still."""
+        self._process.send_signal(signal.SIGCONT)
+
     def end(self) -> str:
         """Kill it; the answer is what it said on stderr."""
         self._process.kill()
         return self._process.communicate()[1]
 
 
-def take_turn(name: str, connections: int, handler: str, watch_s: float) -> Turn:
-    """Start a contender with a fresh stub, warm it up, watch it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A contender that is warm, and stands still but for its turns."""
+
+    name: str
+    connections: int
+    sqs: Stub
+    contender: Contender
+
+    def turn(self, watch_s: float) -> Turn:
+        """Watch it for so long."""
+        self.contender.go_on()
+        time.sleep(SETTLE_S)
+        cpu_before, before = self.contender.cpu_s(), self.sqs.counts()
+        time.sleep(watch_s)
+        after, cpu_after = self.sqs.counts(), self.contender.cpu_s()
+        self.contender.stand_still()
+        return turn(self.name, self.connections, before, after, cpu_after - cpu_before)
+
+
+@contextmanager
+def running(name: str, connections: int, handler: str) -> Iterator[Running]:
+    """Start a contender with a stub of its own, and warm it up."""
     with stub(latency_s=LATENCY_S, body=BODIES.get(name, BODY)) as sqs:
         contender = Contender(name, sqs.queue_url, connections, handler)
         try:
             if not _begins(sqs):
                 raise SystemExit(f"{name} deleted nothing:\n{contender.end()}")
             time.sleep(WARM_UP_S)
-            cpu_before, before = contender.cpu_s(), sqs.counts()
-            time.sleep(watch_s)
-            after, cpu_after = sqs.counts(), contender.cpu_s()
+            contender.stand_still()
+            yield Running(name=name, connections=connections, sqs=sqs, contender=contender)
         finally:
             contender.end()
-    return turn(name, connections, before, after, cpu_after - cpu_before)
 
 
 def _begins(sqs: Stub) -> bool:
@@ -123,14 +158,25 @@ def median(turns: Sequence[Turn]) -> Turn:
     return Turn(contender=turns[0].contender, connections=turns[0].connections, **figures)
 
 
-def share_of_best(turns: Sequence[Turn], rows: Sequence[Turn], row: Turn) -> float:
-    """The median over the rounds of its rate to the best one's in the same round: what disturbs hits both."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """Of the best one's rate: the mean over the rounds of the ratio within each."""
+
+    mean: float
+    error: float
+    """Standard error of that mean."""
+
+
+def share_of_best(turns: Sequence[Turn], rows: Sequence[Turn], row: Turn) -> Share:
+    """What disturbs a round hits both."""
     best = max((other for other in rows if other.connections == row.connections), key=lambda r: r.per_second)
 
     def rates(of: Turn) -> list[float]:
         return [turn.per_second for turn in turns if _who(turn) == _who(of)]
 
-    return statistics.median(own / its for own, its in zip(rates(row), rates(best), strict=True))
+    ratios = [own / its for own, its in zip(rates(row), rates(best), strict=True)]
+    spread = statistics.stdev(ratios) if len(ratios) > 1 else math.nan
+    return Share(mean=statistics.mean(ratios), error=spread / math.sqrt(len(ratios)))
 
 
 def _who(turn: Turn) -> tuple[str, int]:
@@ -141,43 +187,58 @@ def _who(turn: Turn) -> tuple[str, int]:
 @click.option("--connections", default="4,10", show_default=True, help="To SQS, of each contender.")
 @click.option("--contenders", default=",".join(CONTENDERS), show_default=True, help="Who takes part.")
 @click.option("--handler", default="nothing", show_default=True, type=click.Choice(list(HANDLERS)))
-@click.option("--rounds", default=7, show_default=True, help="Turns of each contender.")
-@click.option("--watch-s", default=2.0, show_default=True, help="Seconds of a turn, after its warm-up.")
+@click.option("--rounds", default=20, show_default=True, help="Turns of each contender.")
+@click.option("--watch-s", default=1.0, show_default=True, help="Seconds of a turn that are watched.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object in place of the table.")
 def main(connections: str, contenders: str, handler: str, rounds: int, watch_s: float, as_json: bool) -> None:
     """Side by side, in turns; medians over the rounds."""
     counts, names = [int(count) for count in connections.split(",")], contenders.split(",")
-    turns = [
-        take_turn(name, count, handler, watch_s)
-        for number in range(rounds)
-        for count in counts
-        for name in (names if number % 2 else reversed(names))
-    ]
+    turns: list[Turn] = []
+    with Progressing(Console(stderr=True)) as progress:
+        for place, count in enumerate(counts):
+            progress.show(f"{count} connections", place / len(counts))
+            for number, round_ in enumerate(_rounds(names, count, handler, rounds, watch_s)):
+                turns += round_
+                progress.show(f"{count} connections", (place + (number + 1) / rounds) / len(counts))
     rows = [
         median([turn for turn in turns if _who(turn) == (name, count)]) for count in counts for name in names
     ]
     shares = [share_of_best(turns, rows, row) for row in rows]
     if as_json:
-        said = [{**asdict(row), "of_best": share} for row, share in zip(rows, shares, strict=True)]
+        said = [{**asdict(row), "of_best": asdict(share)} for row, share in zip(rows, shares, strict=True)]
         click.echo(json.dumps({"handler": handler, "latency_s": LATENCY_S, "rounds": rounds, "rows": said}))
     else:
         click.echo(_table(rows, shares))
     behind = [
         (row, share)
         for row, share in zip(rows, shares, strict=True)
-        if row.contender == "worker" and share < ENOUGH
+        if row.contender == "worker" and share.mean < ENOUGH
     ]
     for row, share in behind:
-        click.echo(f"at {row.connections} connections the worker is at {share:.2f} of the best", err=True)
+        click.echo(
+            f"at {row.connections} connections the worker is at {share.mean:.3f} of the best, "
+            f"give or take {share.error:.3f}: less than {ENOUGH}",
+            err=True,
+        )
     sys.exit(1 if behind else 0)
 
 
-def _table(rows: Sequence[Turn], shares: Sequence[float]) -> str:
-    heads = ("msg/s", "of best", "CPU s/1000", "at once", "stub CPU")
+def _rounds(
+    names: Sequence[str], connections: int, handler: str, rounds: int, watch_s: float
+) -> Iterator[list[Turn]]:
+    """A turn of each, again and again."""
+    with ExitStack() as stack:
+        field = [stack.enter_context(running(name, connections, handler)) for name in names]
+        for number in range(rounds):
+            yield [one.turn(watch_s) for one in (field if number % 2 else reversed(field))]
+
+
+def _table(rows: Sequence[Turn], shares: Sequence[Share]) -> str:
+    heads = ("msg/s", "of best", "+-", "CPU s/1000", "at once", "stub CPU")
     lines = [f"{'connections':>11}  {'':8}" + "".join(f"{head:>12}" for head in heads)]
     lines += [
-        f"{row.connections:>11}  {row.contender:8}{row.per_second:>12,.0f}{share:>12.2f}"
-        f"{row.cpu_s_per_1000:>12.3f}{row.at_once:>12.0f}{row.stub_cpu:>12.0%}"
+        f"{row.connections:>11}  {row.contender:8}{row.per_second:>12,.0f}{share.mean:>12.3f}"
+        f"{share.error:>12.3f}{row.cpu_s_per_1000:>12.3f}{row.at_once:>12.0f}{row.stub_cpu:>12.0%}"
         for row, share in zip(rows, shares, strict=True)
     ]
     return "\n".join(lines)
