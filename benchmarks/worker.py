@@ -1,10 +1,10 @@
 """Messages a second of one worker process, beside what else one could run: `python benchmarks/worker.py`.
 
-Every contender gets the same number of connections to a stub of SQS that answers after 10 ms, and a process
-of its own. They live through all rounds, and take turns in each, from first to last and back; whose turn it
-is not stands still (SIGSTOP). Rates are those of deletes that arrived at the stub; who is how fast is judged
-within each round, because a machine is not as fast from second to second. Exits with 1 where the worker is
-below 0.95 of the best.
+Every contender gets the same number of connections to a stub of SQS that answers after 10 ms, and in each
+round a process of its own. The processes of a round take many short turns, from first to last and back, and
+stand still (SIGSTOP) while it is not theirs. Rates are those of deletes that arrived at the stub; who is how
+fast is judged within each round, because a machine is not as fast from second to second, nor a process as
+fast as the next one of the same code. Exits with 1 where the worker is below 0.95 of the best.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from rich.console import Console
 sys.path[:0] = [str(Path(__file__).resolve().parents[1] / folder) for folder in ("", "layers/sluice")]
 
 from benchmarks.contenders import CONTENDERS, HANDLERS, celery_body  # noqa: E402
-from benchmarks.stub_sqs import BODY, ID, Counts, Stub, stub  # noqa: E402
+from benchmarks.stub_sqs import BODY, ID, Stub, stub  # noqa: E402
 from sluice_cli.progress import Progressing  # noqa: E402
 
 LATENCY_S = 0.01
@@ -40,8 +40,8 @@ BODIES = {"celery": celery_body(ID)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
-    """What one contender did while it was watched."""
+class Watched:
+    """What one contender did while it was watched in one round."""
 
     contender: str
     connections: int
@@ -92,70 +92,79 @@ class Contender:
         return self._process.communicate()[1]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
     """A contender that is warm, and stands still but for its turns."""
 
-    name: str
-    connections: int
-    sqs: Stub
-    contender: Contender
+    def __init__(self, name: str, connections: int, handler: str, sqs: Stub) -> None:
+        self._name, self._connections, self._sqs = name, connections, sqs
+        self._contender = Contender(name, sqs.queue_url, connections, handler)
+        self._deleted = self._at_once = 0
+        self._length_s = self._cpu_s = self._stub_cpu_s = 0.0
 
-    def turn(self, watch_s: float) -> Turn:
+    def warm_up(self) -> None:
+        """Once it has deleted something."""
+        until = time.monotonic() + BEFORE_FIRST_DELETE_S
+        while not self._sqs.counts().deleted:
+            if time.monotonic() > until:
+                raise SystemExit(f"{self._name} deleted nothing:\n{self._contender.end()}")
+            time.sleep(0.05)
+        time.sleep(WARM_UP_S)
+        self._contender.stand_still()
+
+    def take_turn(self, watch_s: float) -> None:
         """Watch it for so long."""
-        self.contender.go_on()
+        self._contender.go_on()
         time.sleep(SETTLE_S)
-        cpu_before, before = self.contender.cpu_s(), self.sqs.counts()
+        cpu_before, before = self._contender.cpu_s(), self._sqs.counts()
         time.sleep(watch_s)
-        after, cpu_after = self.sqs.counts(), self.contender.cpu_s()
-        self.contender.stand_still()
-        return turn(self.name, self.connections, before, after, cpu_after - cpu_before)
+        after, cpu_after = self._sqs.counts(), self._contender.cpu_s()
+        self._contender.stand_still()
+        self._deleted += after.deleted - before.deleted
+        self._length_s += after.at_s - before.at_s
+        self._cpu_s += cpu_after - cpu_before
+        self._stub_cpu_s += after.cpu_s - before.cpu_s
+        self._at_once = max(self._at_once, after.at_once)
+
+    def watched(self) -> Watched:
+        """All turns together."""
+        return Watched(
+            contender=self._name,
+            connections=self._connections,
+            per_second=self._deleted / self._length_s,
+            cpu_s_per_1000=self._cpu_s / max(self._deleted, 1) * 1000,
+            at_once=self._at_once,
+            stub_cpu=self._stub_cpu_s / self._length_s,
+        )
+
+    def end(self) -> None:
+        """Kill it."""
+        self._contender.end()
 
 
-@contextmanager
-def running(name: str, connections: int, handler: str) -> Iterator[Running]:
-    """Start a contender with a stub of its own, and warm it up."""
-    with stub(latency_s=LATENCY_S, body=BODIES.get(name, BODY)) as sqs:
-        contender = Contender(name, sqs.queue_url, connections, handler)
-        try:
-            if not _begins(sqs):
-                raise SystemExit(f"{name} deleted nothing:\n{contender.end()}")
-            time.sleep(WARM_UP_S)
-            contender.stand_still()
-            yield Running(name=name, connections=connections, sqs=sqs, contender=contender)
-        finally:
-            contender.end()
+def play_round(
+    names: Sequence[str], connections: int, handler: str, turns: int, watch_s: float
+) -> list[Watched]:
+    """Fresh processes with fresh stubs, in turns."""
+    with ExitStack() as stack:
+        field = []
+        for name in names:
+            sqs = stack.enter_context(stub(latency_s=LATENCY_S, body=BODIES.get(name, BODY)))
+            field.append(Running(name, connections, handler, sqs))
+            stack.callback(field[-1].end)
+            field[-1].warm_up()
+        for number in range(turns):
+            for one in field if number % 2 else reversed(field):
+                one.take_turn(watch_s)
+        return [one.watched() for one in field]
 
 
-def _begins(sqs: Stub) -> bool:
-    until = time.monotonic() + BEFORE_FIRST_DELETE_S
-    while not sqs.counts().deleted:
-        if time.monotonic() > until:
-            return False
-        time.sleep(0.05)
-    return True
-
-
-def turn(name: str, connections: int, before: Counts, after: Counts, cpu_s: float) -> Turn:
-    """The difference of two readings."""
-    deleted, length_s = after.deleted - before.deleted, after.at_s - before.at_s
-    return Turn(
-        contender=name,
-        connections=connections,
-        per_second=deleted / length_s,
-        cpu_s_per_1000=cpu_s / max(deleted, 1) * 1000,
-        at_once=after.at_once,
-        stub_cpu=(after.cpu_s - before.cpu_s) / length_s,
-    )
-
-
-def median(turns: Sequence[Turn]) -> Turn:
+def median(watched: Sequence[Watched]) -> Watched:
     """Of each figure its median over the rounds."""
     figures = {
-        name: statistics.median(asdict(turn)[name] for turn in turns)
+        name: statistics.median(asdict(one)[name] for one in watched)
         for name in ("per_second", "cpu_s_per_1000", "at_once", "stub_cpu")
     }
-    return Turn(contender=turns[0].contender, connections=turns[0].connections, **figures)
+    return Watched(contender=watched[0].contender, connections=watched[0].connections, **figures)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,43 +176,39 @@ class Share:
     """Standard error of that mean."""
 
 
-def share_of_best(turns: Sequence[Turn], rows: Sequence[Turn], row: Turn) -> Share:
+def share_of(best: Sequence[Watched], own: Sequence[Watched]) -> Share:
     """What disturbs a round hits both."""
-    best = max((other for other in rows if other.connections == row.connections), key=lambda r: r.per_second)
-
-    def rates(of: Turn) -> list[float]:
-        return [turn.per_second for turn in turns if _who(turn) == _who(of)]
-
-    ratios = [own / its for own, its in zip(rates(row), rates(best), strict=True)]
+    ratios = [one.per_second / its.per_second for one, its in zip(own, best, strict=True)]
     spread = statistics.stdev(ratios) if len(ratios) > 1 else math.nan
     return Share(mean=statistics.mean(ratios), error=spread / math.sqrt(len(ratios)))
-
-
-def _who(turn: Turn) -> tuple[str, int]:
-    return turn.contender, turn.connections
 
 
 @click.command()
 @click.option("--connections", default="4,10", show_default=True, help="To SQS, of each contender.")
 @click.option("--contenders", default=",".join(CONTENDERS), show_default=True, help="Who takes part.")
 @click.option("--handler", default="nothing", show_default=True, type=click.Choice(list(HANDLERS)))
-@click.option("--rounds", default=20, show_default=True, help="Turns of each contender.")
+@click.option("--rounds", default=6, show_default=True, help="Each with fresh processes.")
+@click.option("--turns", default=5, show_default=True, help="Of each contender in a round.")
 @click.option("--watch-s", default=1.0, show_default=True, help="Seconds of a turn that are watched.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object in place of the table.")
-def main(connections: str, contenders: str, handler: str, rounds: int, watch_s: float, as_json: bool) -> None:
-    """Side by side, in turns; medians over the rounds."""
+def main(
+    connections: str, contenders: str, handler: str, rounds: int, turns: int, watch_s: float, as_json: bool
+) -> None:
+    """Side by side, in turns; medians over the rounds, and the mean of the ratios."""
     counts, names = [int(count) for count in connections.split(",")], contenders.split(",")
-    turns: list[Turn] = []
+    plan = [count for count in counts for _ in range(rounds)]
+    watched: dict[tuple[int, str], list[Watched]] = {(count, name): [] for count in counts for name in names}
     with Progressing(Console(stderr=True)) as progress:
-        for place, count in enumerate(counts):
-            progress.show(f"{count} connections", place / len(counts))
-            for number, round_ in enumerate(_rounds(names, count, handler, rounds, watch_s)):
-                turns += round_
-                progress.show(f"{count} connections", (place + (number + 1) / rounds) / len(counts))
-    rows = [
-        median([turn for turn in turns if _who(turn) == (name, count)]) for count in counts for name in names
-    ]
-    shares = [share_of_best(turns, rows, row) for row in rows]
+        for place, count in enumerate(plan):
+            progress.show(f"{count} connections", place / len(plan))
+            for one in play_round(names, count, handler, turns, watch_s):
+                watched[count, one.contender].append(one)
+    rows, shares = [], []
+    for count in counts:
+        best = max((watched[count, name] for name in names), key=lambda own: median(own).per_second)
+        for name in names:
+            rows.append(median(watched[count, name]))
+            shares.append(share_of(best, watched[count, name]))
     if as_json:
         said = [{**asdict(row), "of_best": asdict(share)} for row, share in zip(rows, shares, strict=True)]
         click.echo(json.dumps({"handler": handler, "latency_s": LATENCY_S, "rounds": rounds, "rows": said}))
@@ -223,17 +228,7 @@ def main(connections: str, contenders: str, handler: str, rounds: int, watch_s: 
     sys.exit(1 if behind else 0)
 
 
-def _rounds(
-    names: Sequence[str], connections: int, handler: str, rounds: int, watch_s: float
-) -> Iterator[list[Turn]]:
-    """A turn of each, again and again."""
-    with ExitStack() as stack:
-        field = [stack.enter_context(running(name, connections, handler)) for name in names]
-        for number in range(rounds):
-            yield [one.turn(watch_s) for one in (field if number % 2 else reversed(field))]
-
-
-def _table(rows: Sequence[Turn], shares: Sequence[Share]) -> str:
+def _table(rows: Sequence[Watched], shares: Sequence[Share]) -> str:
     heads = ("msg/s", "of best", "+-", "CPU s/1000", "at once", "stub CPU")
     lines = [f"{'connections':>11}  {'':8}" + "".join(f"{head:>12}" for head in heads)]
     lines += [

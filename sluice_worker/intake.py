@@ -14,7 +14,8 @@ from sluice_worker.core.model import BATCH, Depth, Poll, Priority, Queue
 from sluice_worker.core.schedule import Schedule
 from sluice_worker.message import Message, Stage
 
-NAP_S = 0.002
+NAP_S = 0.02
+"""A few polls bring messages within it, where messages flow."""
 
 Reach = Callable[[], int]
 """Messages of one priority that may be held now (`sizing.reach`)."""

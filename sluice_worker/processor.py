@@ -161,10 +161,8 @@ class Processor:
         raised = self._caller.call(message)
         took_s = time.monotonic() - now
         with self._lock:
-            if slot.written_off:
-                late = True
-            else:
-                late = False
+            late = slot.written_off
+            if not late:
                 slot.message = None
                 self._busy -= 1
                 self._tally.ended(_outcome(raised), took_s)
