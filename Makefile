@@ -181,7 +181,7 @@ build: setup ## sam build for this machine, into .aws-sam/local (deploy makes it
 
 .PHONY: wheel
 wheel: setup ## The wheel that instances install the worker from, in dist/
-	@rm -rf dist && .venv/bin/uv build --quiet --wheel --out-dir dist && ls dist/*.whl
+	@rm -f dist/*.whl && .venv/bin/uv build --quiet --wheel --out-dir dist && ls dist/*.whl
 
 .PHONY: deploy
 deploy: setup ## Deploy the control plane with your own AWS credentials (ENV=transcription: a workload)
