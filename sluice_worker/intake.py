@@ -29,6 +29,8 @@ class Intake:
     ) -> None:
         self._queues, self._schedule, self._buffer, self._reach = queues, schedule, buffer, reach
         self._priorities = {queue.priority for queue in queues}
+        self._ordered = any(queue.is_fifo for queue in queues)
+        self._most = max(buffer.limit(priority) for priority in self._priorities)
         self._short = dict.fromkeys(Priority, 0)
         self._long = {queue.url: 0 for queue in queues}
         self._lock = threading.Lock()
@@ -93,26 +95,25 @@ class Intake:
 
     def take(self, patience_s: float) -> Message | None:
         """The next message to begin, or None where there is none within `patience_s`, or none any more."""
-        message = self._look()
-        if message is None and patience_s and not self._closed:
-            # Once more before it waits: while messages flow, a timer costs less than a wake for each batch.
-            time.sleep(NAP_S)
-            message = self._look(patience_s)
-        return message
-
-    def _look(self, patience_s: float = 0.0) -> Message | None:
         with self._lock:
             message = self._pop()
-            if message is None and patience_s and not self._closed:
-                self._make_room()  # an idle slot reaches further
+            if message is not None or not patience_s or self._closed:
+                self._wake_the_next()
+                return message
+            self._make_room()  # an idle slot reaches further
+            naps = self._waking = self._may_nap()
+        if naps:
+            # While messages flow, a timer costs less than a wake for each batch.
+            time.sleep(NAP_S)
+        with self._lock:
+            message = self._pop()
+            if message is None and not self._closed:
                 self._waking = False
                 self._idle += 1
                 self._ready.wait(patience_s)
                 self._idle -= 1
                 message = self._pop()
-            # Who found nothing looks again by itself.
-            self._waking = message is None and not patience_s
-            self._wake_a_slot()
+            self._wake_the_next()
             return message
 
     def advance(self, lane: Lane) -> None:
@@ -204,6 +205,19 @@ class Intake:
             )
             for queue in self._queues
         }
+
+    def _may_nap(self) -> bool:
+        """Whether nobody waits for a slot that naps.
+
+        Handlers are so quick that the buffer bounds what may be held, not the slots: polls go on meanwhile.
+        And no group waits for its next message to begin.
+        """
+        return not self._ordered and self._reach() >= self._most
+
+    def _wake_the_next(self) -> None:
+        """By a slot that has looked."""
+        self._waking = False
+        self._wake_a_slot()
 
     def _wake_a_slot(self) -> None:
         """One at a time, and each that takes a message wakes the next.

@@ -339,3 +339,45 @@ def test_a_batch_wakes_one_slot_and_that_one_the_next(monkeypatch: pytest.Monkey
     assert None not in [answer for _, [answer] in waits]
     assert woken_by[0] is threading.current_thread()
     assert threading.current_thread() not in woken_by[1:]
+
+
+@pytest.mark.parametrize(
+    ("queue", "reach"), [(ORDERED, LIMIT), (WORK, LIMIT - 1)], ids=["ordered", "slow handlers"]
+)
+def test_no_slot_naps_while_others_wait_for_it(
+    monkeypatch: pytest.MonkeyPatch, queue: Queue, reach: int
+) -> None:
+    """The next of a group, or pollers that ask for what the slots can begin."""
+    monkeypatch.setattr("sluice_worker.intake.NAP_S", 600.0)
+    into = intake([queue], reach=lambda: reach, limit=LIMIT)
+    slot, found = waiting(lambda: into.take(60))
+    eventually(lambda: into._idle == 1, "it waits to be woken")
+    fill(into, message(queue))
+    answered(slot)
+    assert None not in found
+
+
+def test_the_next_of_a_group_wakes_a_slot_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sluice_worker.intake.NAP_S", 600.0)
+    into = intake([ORDERED])
+    fill(into, *grouped("g", "first", "second"))
+    first = into.take(0.0)
+    assert first is not None
+    assert first.lane is not None
+    slot, found = waiting(lambda: into.take(60))
+    eventually(lambda: into._idle == 1, "it waits to be woken")
+    into.advance(first.lane)
+    answered(slot)
+    assert [one.body for one in found if one] == ["second"]
+
+
+def test_a_slot_that_finds_nothing_makes_room_before_it_naps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sluice_worker.intake.NAP_S", 600.0)
+    room = 0
+    into = intake(reach=lambda: room, limit=LIMIT)
+    poller, polls = waiting(lambda: into.next_poll(60))
+    eventually(lambda: into._pollers_waiting == 1, "there is no room")
+    room = LIMIT
+    waiting(lambda: into.take(60))
+    answered(poller)
+    assert polls[0] is not None
