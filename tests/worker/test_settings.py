@@ -257,6 +257,10 @@ class TestMeaning:
         assert (chosen.fleet, chosen.sink) == (None, Sink.NONE)
         assert chosen.worker_id == socket.gethostname()
 
+    def test_to_starve_is_to_wait_for_a_minute_unless_told_otherwise(self) -> None:
+        assert told().starving_after_s == 60
+        assert told(starving_after_s=7).starving_after_s == 7
+
     def test_limits_are_those_of_each_priority(self) -> None:
         limits = told(buffer_high=1, buffer_medium=2, buffer_low=3).limits
         assert limits == {Priority.HIGH: 1, Priority.MEDIUM: 2, Priority.LOW: 3}

@@ -111,6 +111,27 @@ class TestChoice:
             picks.append(chosen(by, step, one, other))
         assert picks.count(one) == picks.count(other) == 10
 
+    @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+    def test_of_queues_alike_the_one_that_waited_longer_is_next(self, order: tuple[int, int]) -> None:
+        """Polled as often, so that only the waiting tells them apart."""
+        longer, shorter = alike = queue("longer"), queue("shorter")
+        by = schedule(*(alike[place] for place in order))
+        assert by.next_poll(0, room(longer) | room(shorter, messages=0)) == short(longer)
+        assert by.next_poll(5, room(shorter) | room(longer, messages=0)) == short(shorter)
+        assert chosen(by, 6, longer, shorter) == longer
+
+    @pytest.mark.parametrize(
+        ("now", "expected"), [(59, "lighter"), (59.9, "lighter"), (60, "busy"), (61, "busy")]
+    )
+    def test_a_poll_counts_against_its_queue_for_a_minute(self, now: float, expected: str) -> None:
+        busy, lighter = queue("busy", weight=1), queue("lighter", weight=0.95)
+        by = schedule(busy, lighter, starving_after_s=1000)
+        for _ in range(30):  # a tenth off its score, and both wait since 0
+            assert by.next_poll(0, room(busy) | room(lighter, messages=0)) == short(busy)
+        picked = chosen(by, now, busy, lighter)
+        assert picked is not None
+        assert picked.name == expected
+
     def test_a_queue_without_room_is_passed_by(self) -> None:
         by = schedule()
         assert by.next_poll(0, room(MEDIUM, LOW) | room(HIGH, messages=0)) == short(MEDIUM)

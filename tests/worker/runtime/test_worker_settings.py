@@ -1,0 +1,109 @@
+"""What a worker is told reaches the parts that act on it: one not started, on a clock that stands still."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from sluice_worker import intake as intake_module
+from sluice_worker import worker as worker_module
+from sluice_worker.core.model import Depth, Priority, Queue
+from sluice_worker.intake import Intake
+from sluice_worker.processor import Processor
+from sluice_worker.worker import Worker
+from tests.builders import queue_url
+from tests.worker.fakes import InMemorySqs
+from tests.worker.runtime import parts
+
+URGENT = Queue(url=queue_url("urgent"), priority=Priority.HIGH)
+SOMEDAY = Queue(url=queue_url("someday"), priority=Priority.LOW)
+
+NOTHING = Depth(visible=0, in_flight=0)
+FLOOD = Depth(visible=1_000_000, in_flight=0)
+
+
+class Clock:
+    """Stands still until a test moves it."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    for module in (worker_module, intake_module):
+        still = SimpleNamespace(monotonic=lambda: clock.now, time=lambda: clock.now)
+        monkeypatch.setattr(module, "time", still)
+    return clock
+
+
+Told = Callable[..., Intake]
+
+
+@pytest.fixture
+def told(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Told:
+    """The intake of a worker told so: what its pollers and slots ask, none of which run."""
+    monkeypatch.setattr(Processor, "reach", lambda _: 100)
+
+    def build(**more: Any) -> Intake:
+        return Worker(parts.settings(URGENT, SOMEDAY, **more), print, InMemorySqs())._intake
+
+    return build
+
+
+def polled(intake: Intake) -> Queue:
+    poll = intake.next_poll(0)
+    assert poll is not None
+    return poll.queue
+
+
+def brought(intake: Intake, queue: Queue, *bodies: str, at: float) -> None:
+    """A poll of this queue, which has to be the next, brings these."""
+    poll = intake.next_poll(0)
+    assert poll is not None
+    assert poll.queue == queue
+    intake.received(poll, [parts.message(queue, body=body, received_at=at) for body in bodies])
+
+
+def begun(intake: Intake) -> str:
+    message = intake.take(0)
+    assert message is not None
+    return message.body
+
+
+def test_a_queue_starves_once_it_was_not_polled_for_as_long_as_told(clock: Clock, told: Told) -> None:
+    intake = told(starving_after_s=7)
+    intake.read(URGENT, FLOOD)
+    clock.now = 6.9
+    assert polled(intake) == URGENT
+    clock.now = 7
+    assert polled(intake) == SOMEDAY
+
+
+def test_a_message_goes_first_once_it_was_held_for_longer_than_told(clock: Clock, told: Told) -> None:
+    intake = told(starving_after_s=7)
+    intake.read(URGENT, NOTHING)
+    brought(intake, SOMEDAY, "aged", at=0)
+    clock.now = 1
+    intake.read(URGENT, FLOOD)
+    brought(intake, URGENT, "urgent", "urgent too", at=1)
+    clock.now = 7
+    assert begun(intake) == "urgent"
+    clock.now = 7.1
+    assert begun(intake) == "aged"
+
+
+def test_a_reading_is_dropped_once_it_is_three_intervals_old(clock: Clock, told: Told) -> None:
+    intake = told(interval_s=2)
+    intake.read(SOMEDAY, FLOOD)
+    clock.now = 5.9
+    assert polled(intake) == SOMEDAY
+    clock.now = 6
+    assert polled(intake) == URGENT  # as of both one message is assumed
+    assert intake.depths()[SOMEDAY.url] == FLOOD
+    clock.now = 6.1
+    assert intake.depths()[SOMEDAY.url] is None
