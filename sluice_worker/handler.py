@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import inspect
+import logging
 import sys
 import threading
 from collections.abc import Awaitable, Callable
@@ -18,6 +19,8 @@ from typing import Any
 
 from sluice.errors import ConfigError
 from sluice_worker.message import Message
+
+log = logging.getLogger(__name__)
 
 Handler = Callable[[Message], Any]
 
@@ -88,8 +91,17 @@ class Caller:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._loop.run_forever, name="coroutines", daemon=True).start()
+                threading.Thread(target=_run, args=[self._loop], name="coroutines", daemon=True).start()
             return self._loop
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    """For ever: a task that a handler started may stop the loop, or end it by SystemExit and the like."""
+    while True:
+        try:
+            loop.run_forever()
+        except BaseException:
+            log.exception("a task of a handler ended the event loop; it goes on")
 
 
 async def _until_deadline(answer: Awaitable[object], message: Message) -> None:

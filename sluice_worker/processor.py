@@ -132,7 +132,7 @@ class Processor:
             if message is not None:
                 try:
                     self._process(slot, message)
-                except Exception:
+                except BaseException:
                     log.exception("a defect while settling %s; it comes back by itself", message.message_id)
                     self._custody.let_go(message)
 
@@ -231,5 +231,5 @@ def _outcome(raised: BaseException | None) -> Outcome:
 def _words(raised: BaseException) -> str:
     try:
         return f"{type(raised).__name__}: {raised}"
-    except Exception:  # noqa: BLE001 - putting it into words is the user's code too
+    except BaseException:  # noqa: BLE001 - putting it into words is the user's code too
         return f"{type(raised).__name__}, which cannot be put into words"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
@@ -153,6 +154,25 @@ def test_a_coroutine_that_finishes_in_spite_of_its_cancelling_succeeded() -> Non
             return
 
     assert Caller(stubborn).call(due(0.05)) is None
+
+
+@pytest.mark.parametrize("ends", [lambda: sys.exit(4), lambda: asyncio.get_running_loop().stop()])
+def test_a_task_that_ends_the_event_loop_does_not_take_other_coroutines_with_it(
+    ends: Callable[[], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def end() -> None:
+        ends()
+
+    async def handle(one: Message) -> None:
+        if one.body == "ends it":
+            await asyncio.gather(end())
+        await asyncio.sleep(0.01)
+
+    caller = Caller(handle)
+    raised = caller.call(message(body="ends it", deadline_at=time.monotonic() + 20))
+    assert raised is None or isinstance(raised, SystemExit)
+    assert caller.call(message(deadline_at=time.monotonic() + 20)) is None
+    assert ("the event loop" in caplog.text) == isinstance(raised, SystemExit)
 
 
 def test_coroutines_run_side_by_side() -> None:

@@ -134,9 +134,23 @@ class UnspeakableError(Exception):
         raise ValueError("a defect in the defect")
 
 
+class EndingError(Exception):
+    """An exception that ends the program when it is put into words."""
+
+    def __str__(self) -> str:
+        raise SystemExit(1)
+
+
 @pytest.mark.parametrize(
     "error",
-    [ValueError("no"), SystemExit(1), KeyboardInterrupt(), asyncio.CancelledError(), UnspeakableError()],
+    [
+        ValueError("no"),
+        SystemExit(1),
+        KeyboardInterrupt(),
+        asyncio.CancelledError(),
+        UnspeakableError(),
+        EndingError(),
+    ],
     ids=lambda error: type(error).__name__,
 )
 @pytest.mark.parametrize("kind", ["function", "coroutine"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -34,3 +35,9 @@ def until_allowed(message: Message) -> None:
     while not (folder() / "go").exists():
         time.sleep(0.02)
     note("done", message)
+
+
+def leaving_a_thread(message: Message) -> None:
+    """What it started never ends, and Python waits for it."""
+    note("done", message)
+    threading.Thread(target=threading.Event().wait, daemon=False).start()

@@ -213,6 +213,18 @@ def test_sigterm_to_the_parent_drains_every_process_under_one_protection(worker:
     assert last == {"w-0": 1, "w-1": 1}
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_thread_that_a_handler_left_behind_does_not_keep_the_process(
+    worker: Any, sqs: Sqs, processes: int
+) -> None:
+    sqs.send("one")
+    with worker("leaving_a_thread", "--processes", str(processes)) as one:
+        one.await_notes("done", 1)
+        one.tell(signal.SIGTERM)
+        assert one.await_end() == 0
+        assert "cut off" in one.log
+
+
 def test_a_signal_that_comes_while_the_processes_start_is_not_lost_and_ends_all_in_order(worker: Any) -> None:
     with worker("at_once", *TWO) as one:
         eventually(lambda: children(one.process.pid), "a child is on its way")
