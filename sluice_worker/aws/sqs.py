@@ -36,8 +36,8 @@ TELLING_S = 5.0
 up again meanwhile."""
 READ: Mapping[str, Any] = {
     "ReceiveMessage": {"Messages": AS_SENT},
-    "DeleteMessageBatch": {"Failed": AS_SENT},
-    "ChangeMessageVisibilityBatch": {"Failed": AS_SENT},
+    "DeleteMessageBatch": {"Successful": AS_SENT, "Failed": AS_SENT},
+    "ChangeMessageVisibilityBatch": {"Successful": AS_SENT, "Failed": AS_SENT},
 }
 """Operation -> what is read of its answer: to parse ten messages costs a tenth of boto3's part of a batch."""
 WHY = "SluiceWorkerFailure"
@@ -46,10 +46,13 @@ UNSENDABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff
 """Characters for which SQS refuses a message (documented)."""
 
 
+NOTHING_SAID = Refusal(why="SQS did not say what became of it", final=False)
+
+
 def client(*, connections: int, answers_within_s: float = LONG_POLL_S + 10, attempts: int = 3) -> SQSClient:
     """A client for so many threads; by default it answers within a long poll and a margin, or not at all."""
     made: SQSClient = clients.client(
-        boto3.Session(),
+        boto3,
         "sqs",
         program="sluice-worker",
         read=READ,
@@ -113,7 +116,7 @@ class SqsQueues:
         queue = messages[0].queue
         with calling(f"deleting from {queue.name}"):
             answer = self._telling.delete_message_batch(QueueUrl=queue.url, Entries=entries)  # type: ignore[arg-type]
-            return _refusals(answer)
+            return _refusals(answer, len(entries))
 
     def hide(self, messages: Sequence[tuple[Message, int]]) -> dict[int, Refusal]:
         """One ChangeMessageVisibilityBatch."""
@@ -124,7 +127,7 @@ class SqsQueues:
         queue = messages[0][0].queue
         with calling(f"changing the visibility of messages of {queue.name}"):
             answer = self._telling.change_message_visibility_batch(QueueUrl=queue.url, Entries=entries)  # type: ignore[arg-type]
-            return _refusals(answer)
+            return _refusals(answer, len(entries))
 
     def depth(self, url: str) -> Depth:
         """One GetQueueAttributes."""
@@ -154,7 +157,8 @@ class SqsQueues:
             )
 
 
-def _message(queue: Queue, said: Mapping[str, Any], now: float, visible_at: float) -> Message:
+def _message(queue: Queue, sent: Mapping[str, Any], now: float, visible_at: float) -> Message:
+    said = _said(sent)
     system = said["Attributes"]
     return Message(
         queue=queue,
@@ -162,7 +166,9 @@ def _message(queue: Queue, said: Mapping[str, Any], now: float, visible_at: floa
         body=said["Body"],
         attributes={
             name: value["StringValue"] if "StringValue" in value else _binary(value["BinaryValue"])
-            for name, value in said.get("MessageAttributes", {}).items()
+            for name, value in (
+                (name, _said(value)) for name, value in said.get("MessageAttributes", {}).items()
+            )
         },
         receive_count=int(system["ApproximateReceiveCount"]),
         sent_at=int(system["SentTimestamp"]) / 1000,
@@ -173,19 +179,30 @@ def _message(queue: Queue, said: Mapping[str, Any], now: float, visible_at: floa
     )
 
 
+def _said(sent: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Without what is null: in JSON that is the same as not there."""
+    return (
+        {name: value for name, value in sent.items() if value is not None} if None in sent.values() else sent
+    )
+
+
 def _binary(sent: str | bytes) -> bytes:
     """A value in base64, as JSON has it; a boto3 that parses it all the same has decoded it."""
     return sent if isinstance(sent, bytes) else b64decode(sent)
 
 
-def _refusals(answer: Mapping[str, Any]) -> dict[int, Refusal]:
-    return {
-        int(failed["Id"]): Refusal(
+def _refusals(answer: Mapping[str, Any], asked: int) -> dict[int, Refusal]:
+    """By place in the batch; what SQS says nothing of is not done."""
+    refused = {}
+    for failed in map(_said, answer.get("Failed") or ()):
+        refused[int(failed["Id"])] = Refusal(
             why=f"{failed['Code']}: {failed.get('Message', '')}",
             final=any(code in failed["Code"] for code in FINAL_CODES),
         )
-        for failed in answer.get("Failed", ())
-    }
+    unknown = (
+        set(range(asked)) - refused.keys() - {int(done["Id"]) for done in answer.get("Successful") or ()}
+    )
+    return refused | dict.fromkeys(unknown, NOTHING_SAID)
 
 
 def _attribute(value: str | bytes) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """The clients for SQS that a worker makes: what they try again, and what their requests leave out."""
 
+import json
 from collections.abc import Callable
 
+import boto3
 import botocore.endpoint
 import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
@@ -102,6 +104,45 @@ def test_what_a_batch_left_undone_is_read(connected: Connected) -> None:
     refused = Refusal(why="ReceiptHandleIsInvalid: expired", final=True)
     assert queues.delete([message(), message()]) == {1: refused}
     assert queues.hide([(message(), 0), (message(), 0)]) == {1: refused}
+
+
+def test_what_sqs_says_nothing_of_is_not_done(connected: Connected) -> None:
+    """The answer was damaged on its way: what was to be deleted may be there still."""
+    queues, _ = connected(200, b"<html>")
+    told = queues.delete([message(), message()])
+    assert {place: refusal.final for place, refusal in told.items()} == {0: False, 1: False}
+    assert queues.hide([(message(), 0)]).keys() == {0}
+
+
+@pytest.mark.parametrize("field", ["Body", "MessageId", "ReceiptHandle", "Attributes"])
+def test_a_message_that_lacks_what_it_must_have_is_an_answer_that_cannot_be_read(
+    connected: Connected, field: str
+) -> None:
+    said = json.loads(RECEIVED)
+    said["Messages"][0][field] = None
+    queues, _ = connected(200, json.dumps(said).encode())
+    with pytest.raises(TransientError, match="AWS's answer cannot be read"):
+        queues.receive(Poll(queue=WORK, max_messages=10, wait_s=0), 30)
+
+
+def test_what_is_null_counts_as_not_sent(connected: Connected) -> None:
+    said = json.loads(RECEIVED)
+    (sent,) = said["Messages"]
+    sent["MessageAttributes"]["raw"]["StringValue"] = None
+    sent["Attributes"]["MessageGroupId"] = None
+    queues, _ = connected(200, json.dumps(said).encode())
+    (received,) = queues.receive(Poll(queue=WORK, max_messages=10, wait_s=0), 30)
+    assert received.attributes["raw"] == b"\x00\x01"
+    sent["MessageAttributes"] = None
+    queues, _ = connected(200, json.dumps(said).encode())
+    (received,) = queues.receive(Poll(queue=WORK, max_messages=10, wait_s=0), 30)
+    assert received.attributes == {}
+
+
+def test_the_session_that_the_program_chose_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = boto3.Session("mine", "secret", region_name="us-west-2")
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", chosen)
+    assert sqs.client(connections=1).meta.region_name == "us-west-2"
 
 
 def test_messages_are_not_parsed_twice(connected: Connected) -> None:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 from sluice.aws import asg, ecs
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     import boto3
 
 AS_SENT: Final[Mapping[str, Any]] = {"*": {}}
@@ -21,14 +23,14 @@ READ: Mapping[str, Any] = {"autoscaling": asg.READ, "ecs": ecs.READ}
 
 
 def client(
-    session: boto3.Session,
+    session: boto3.Session | ModuleType,
     service: str,
     *,
     program: str = "sluice",
     read: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Any:
-    """A client with these settings of botocore's Config.
+    """A client with these settings of botocore's Config; `boto3` itself is the default session.
 
     `read` is like an item of `READ`, which it replaces; `program` is what CloudTrail shows.
     """

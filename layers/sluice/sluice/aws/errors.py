@@ -60,7 +60,14 @@ def calling(what: str) -> Iterator[None]:
         raise ConfigError(f"{what}: {wrong}") from wrong
     except BotoCoreError as unreachable:
         raise TransientError(f"{what}: no answer from AWS: {unreachable}") from unreachable
-    except (ResponseParserError, AttributeError, KeyError, TypeError, ValueError) as malformed:
+    except (
+        ResponseParserError,
+        ArithmeticError,
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+    ) as malformed:
         raise TransientError(f"{what}: AWS's answer cannot be read: {malformed!r}") from malformed
 
 
