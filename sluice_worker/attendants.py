@@ -31,7 +31,7 @@ FAREWELL_S = 5.0
 
 
 class Attendant(ABC):
-    """A look every few seconds, and a last word, from a thread of its own."""
+    """A look every so often, and a last word, from a thread of its own."""
 
     def __init__(self, name: str, every_s: float) -> None:
         self._name, self._every_s = name, every_s

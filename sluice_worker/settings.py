@@ -22,6 +22,7 @@ from sluice_worker.core.model import LONGEST_HOLD_S, Priority, Queue
 from sluice_worker.core.sizing import Range
 from sluice_worker.naming import parse_queue
 
+MOST_QUEUES = 20
 POLLERS_FOR_A_COURIER = 8
 """Pollers carry full batches: a courier has what is urgent, and what no poller came for in time."""
 
@@ -34,6 +35,10 @@ class Sink(StrEnum):
     NONE = "none"
 
 
+def _separated(queues: object) -> object:
+    return queues.split() if isinstance(queues, str) else queues
+
+
 QueueSetting = Annotated[Queue, BeforeValidator(parse_queue)]
 Seconds = Annotated[float, Field(ge=0, le=LONGEST_HOLD_S)]
 Count = Annotated[int, Field(ge=1, le=1000)]
@@ -44,9 +49,9 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
-    queues: tuple[QueueSetting, ...] = Field(
+    queues: Annotated[tuple[QueueSetting, ...], BeforeValidator(_separated)] = Field(
         min_length=1,
-        max_length=20,
+        max_length=MOST_QUEUES,
         description="URL[=high|medium|low][:weight] of a queue to consume, medium and 1 where not given; "
         "once for each, in the variable separated by spaces.",
     )
@@ -94,7 +99,7 @@ class Settings(BaseModel):
     )
     dead_letter_queue: str | None = Field(
         None,
-        pattern=r"^https?://\S+/\S+$",
+        pattern=r"^https?://[^=\s]+/[^=\s]+$",
         description="URL of the queue for messages that are rejected or failed too often; without it the "
         "queue's own redrive policy has them.",
     )
@@ -259,6 +264,9 @@ def _named(errors: Iterable[ErrorDetails]) -> Iterator[Problem]:
         found = problem(error)
         if found.path == "document":
             yield Problem(path="together", value="", way_out=_said(found))
+        elif found.path == "queues" and error["type"] == "too_long":
+            way_out = f"give {MOST_QUEUES} at most, and the others to another worker"
+            yield Problem(path="queues", value=f"{error['ctx']['actual_length']} queues", way_out=way_out)
         elif found.path != "queues" or error["type"] not in ("missing", "too_short"):
             yield Problem(path=found.path, value=found.value, way_out=_said(found))
         elif error["type"] == "missing" or not error["input"]:  # else each queue given is wrong, and told

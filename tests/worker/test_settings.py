@@ -117,6 +117,17 @@ class TestQueues:
         with pytest.raises(DocumentError, match=r"queues: .*give at least one"):
             settings(given)
 
+    def test_more_queues_than_a_worker_takes_are_refused_with_the_way_out(self) -> None:
+        [said] = refused(*(f"{URL}{number}" for number in range(21)))
+        assert said == "queues: '21 queues': give 20 at most, and the others to another worker"
+
+    def test_a_text_names_queues_as_the_variable_does(self) -> None:
+        queues = settings({"queues": f"{URL}=high {URL}-2"}).queues
+        assert [(queue.url, queue.priority) for queue in queues] == [
+            (URL, Priority.HIGH),
+            (f"{URL}-2", Priority.MEDIUM),
+        ]
+
     def test_a_library_may_give_queues_ready_made(self) -> None:
         queue = Queue(url=URL, priority=Priority.LOW, weight=2)
         assert settings({"queues": [queue]}).queues == (queue,)
@@ -237,7 +248,9 @@ class TestValues:
     def test_every_namespace_that_a_workload_may_name_can_be_published_to(self, namespace: str) -> None:
         assert told(namespace=namespace).namespace == namespace
 
-    @pytest.mark.parametrize("url", ["dead", "arn:aws:sqs:eu-west-1:123456789012:dead", "https://host"])
+    @pytest.mark.parametrize(
+        "url", ["dead", "arn:aws:sqs:eu-west-1:123456789012:dead", "https://host", f"{DEAD}=high"]
+    )
     def test_dead_letters_have_a_url(self, url: str) -> None:
         [said] = refused(dead_letter_queue=url)
         assert said.startswith("dead_letter_queue: ")
