@@ -41,6 +41,7 @@ def test_every_message_arrives_as_it_was_sent(pool: ThreadPoolExecutor) -> None:
         (11, 1000, [1, 10]),
         (3, 256_000, [1, 1, 1]),
         (5, 131_072, [1, 2, 2]),
+        (2, 131_073, [1, 1]),
     ],
 )
 @pytest.mark.usefixtures("in_account")

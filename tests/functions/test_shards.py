@@ -1,16 +1,19 @@
 """The tick's shards: out of one invocation into a queue, and out of the queue into others of the function."""
 
+import time
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from sluice import publish, wiring
+from sluice.aws.shards import SqsShards
 from sluice.errors import ConfigError, TransientError
 from sluice.events import parse_shard
 from tests.aws import account
 from tests.builders import document
-from tests.functions.conftest import NOON, Plane, sample
+from tests.functions.conftest import NOON, Context, Plane, sample
 
 SERVED = {"batchItemFailures": []}
 
@@ -132,3 +135,39 @@ def test_a_queue_that_is_gone_fails_the_tick_and_names_the_slices(plane: Plane, 
         "transcription to transcription at 12:00",
     ]
     assert all("SendMessageBatch of" in line["message"] for line in failed)
+
+
+@pytest.fixture
+def slow_sending(shards: str) -> Iterator[None]:
+    """SQS takes a while to take messages; the test ends once it has."""
+    events = account.session().events
+
+    def linger(**_: object) -> None:
+        time.sleep(0.5)
+
+    events.register("before-call.sqs.SendMessageBatch", linger)
+    yield
+    world = wiring.world()
+    assert isinstance(world.shards, SqsShards)
+    world.shards._pool.shutdown()
+    events.unregister("before-call.sqs.SendMessageBatch", linger)
+
+
+def test_a_tick_that_has_no_time_left_for_reading_still_has_what_is_kept_for_publishing_to_send(
+    plane: Plane, slow_sending: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Context, "get_remaining_time_in_millis", lambda _: 5_000)
+    plane.invoke("publish_backlog", sample("schedule"))
+    assert plane.lines()[-1]["ShardsSent"] == [2]
+
+
+def test_a_tick_stops_sending_a_second_before_lambda_ends_it_and_tells_what_is_not_sent(
+    plane: Plane, slow_sending: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lambda would end it as it waits: no line and no count would say which shards are missing."""
+    monkeypatch.setattr(Context, "get_remaining_time_in_millis", lambda _: 1_050)
+    with pytest.raises(TransientError, match="2 of 2 shards could not be sent"):
+        plane.invoke("publish_backlog", sample("schedule"))
+    failed = [line for line in plane.lines() if line.get("failure") == "ShardFailed"]
+    assert len(failed) == 2
+    assert all("not read before the deadline" in line["message"] for line in failed)
