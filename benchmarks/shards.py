@@ -1,8 +1,9 @@
 """Ten thousand workloads through three minutes of the fan-out: `python benchmarks/shards.py`.
 
 The deployed function sends its shards to a stub of AWS, and serves them as Lambda's event source would
-deliver them: in batches of four, in any order, some twice. Exits with 1 where a workload lacks the data point
-of a minute, or where an Average is not what one delivery of each shard gives.
+deliver them: in batches of four, in any order, some a second time in the next minute. Exits with 1 where a
+workload lacks the data point of a tick's minute or has one of another, or where an Average is not what one
+delivery of each shard gives.
 """
 
 from __future__ import annotations
@@ -27,11 +28,15 @@ from benchmarks.cpu_share import NoControlGroupError, held_to  # noqa: E402
 from benchmarks.stub_aws import LATENCY_S, Stub, backlog_per_instance, name_of, stub  # noqa: E402
 from sluice import wiring  # noqa: E402
 from sluice.aws.fanout import batches  # noqa: E402
+from sluice.publish import MOST_IN_ONE_INVOCATION  # noqa: E402
 from sluice_cli.progress import Progressing  # noqa: E402
 
 MINUTES = 3
-TICKS_AT_S, SERVED_AT_S = 2, 5
-"""Seconds into the minute, by the function's clock: one process serves what Lambda serves side by side."""
+SCHEDULED_AT_S, TICKS_AT_S, SERVED_AT_S, AGAIN_AT_S = 30, 32, 35, 60
+"""Seconds from the minute's start, by the function's clock: one process does what Lambda does side by side.
+
+What comes again does so when the next minute has begun, and is not yet stale.
+"""
 BATCH = 4
 """Messages an invocation, as template.yaml's event source has them."""
 TWICE = 0.2
@@ -60,25 +65,26 @@ def serve_minute(
 ) -> Iterator[float | Minute]:
     """The share that is done, again and again; at the end the minute."""
     before = sum(aws.counts().requests.values())
-    schedule = {"scheduled_time": minute.isoformat()}
+    schedule = {"scheduled_time": (minute + timedelta(seconds=SCHEDULED_AT_S)).isoformat()}
     tick = function.invoke(schedule, at=minute + timedelta(seconds=TICKS_AT_S))
     shards = aws.sent()
     calls = sum(aws.counts().requests.values()) - before
     once = sum(aws.counts().requests.values())
     served: list[Invocation] = []
-    deliveries = [*shards, *dice.sample(shards, round(TWICE * len(shards)))]
-    dice.shuffle(deliveries)
-    for batch in batches(enumerate(deliveries), BATCH):
-        served.append(function.invoke(_delivery(batch), at=minute + timedelta(seconds=SERVED_AT_S)))
-        if served[-1].answered != {"batchItemFailures": []}:
-            raise SystemExit(f"shards failed: {served[-1].answered}")
-        yield len(served) * BATCH / len(deliveries)
-    calls += round((sum(aws.counts().requests.values()) - once) * len(shards) / len(deliveries))
+    first, again = dice.sample(shards, len(shards)), dice.sample(shards, round(TWICE * len(shards)))
+    delivered = len(first) + len(again)
+    for deliveries, at_s in ((first, SERVED_AT_S), (again, AGAIN_AT_S)):
+        for batch in batches(enumerate(deliveries), BATCH):
+            served.append(function.invoke(_delivery(batch), at=minute + timedelta(seconds=at_s)))
+            if served[-1].answered != {"batchItemFailures": []}:
+                raise SystemExit(f"shards failed: {served[-1].answered}")
+            yield min(len(served) * BATCH / delivered, 1)
+    calls += round((sum(aws.counts().requests.values()) - once) * len(shards) / delivered)
     yield Minute(
         calls=calls / workloads,
         tick_s=tick.wall_s,
         shards=len(shards),
-        delivered=len(deliveries),
+        delivered=delivered,
         slowest_s=max(one.wall_s for one in served),
         batches_s=sum(one.wall_s for one in served),
         peak_mb=served[-1].peak_mb,
@@ -93,24 +99,43 @@ def _delivery(batch: Sequence[tuple[int, str]]) -> Mapping[str, Any]:
     }
 
 
-def misses(aws: Stub, workloads: int, minutes: int) -> Iterator[str]:
+def misses(aws: Stub, workloads: int, minutes: Sequence[datetime]) -> Iterator[str]:
     """What is not as one delivery of each shard would have it."""
-    points = aws.points()
+    points, ticked = aws.points(), {f"{minute:%Y-%m-%dT%H:%M}" for minute in minutes}
     for number in range(workloads):
         name, value = name_of(number), backlog_per_instance(number)
         of_minute = points.get(name, {})
-        if len(of_minute) != minutes:
-            yield f"{name} has data points of {len(of_minute)} minutes: {', '.join(of_minute) or 'none'}"
+        if missing := ticked - of_minute.keys():
+            yield f"{name} has no data point of {', '.join(sorted(missing))}"
+        if strange := of_minute.keys() - ticked:
+            yield f"{name} has a data point of {', '.join(sorted(strange))}, where no tick was"
         for minute, (total, count) in of_minute.items():
             if total / count != value:
                 yield f"{name} averages {total / count:g} at {minute}: {value:g} was to be published"
 
 
+def _in_shards(_: click.Context, __: click.Parameter, workloads: int) -> int:
+    if workloads <= MOST_IN_ONE_INVOCATION:
+        raise click.BadParameter(
+            f"{workloads}: up to {MOST_IN_ONE_INVOCATION} workloads go in no shards; ask for "
+            f"{MOST_IN_ONE_INVOCATION + 1} or more, or measure them with benchmarks/tick.py"
+        )
+    return workloads
+
+
 @click.command()
-@click.option("--workloads", default=10_000, show_default=True, help="Registered.")
-@click.option("--minutes", default=MINUTES, show_default=True, help="Consecutive ticks.")
+@click.option("--workloads", default=10_000, show_default=True, callback=_in_shards, help="Registered.")
+@click.option(
+    "--minutes", type=click.IntRange(min=1), default=MINUTES, show_default=True, help="Consecutive ticks."
+)
 @click.option("--seed", default=0, show_default=True, help="Of the order and of what comes twice.")
-@click.option("--core", default=1.0, show_default=True, help="The function's share of one; 512 MB buy 0.29.")
+@click.option(
+    "--core",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="The function's share of one; 512 MB buy 0.29.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object in place of the table.")
 def main(workloads: int, minutes: int, seed: int, core: float, as_json: bool) -> None:
     """One process serves the ticks and all their shards, one batch after another."""
@@ -136,6 +161,7 @@ def play(workloads: int, minutes: int, seed: int, core: float) -> tuple[list[Min
     """The minutes, what is missing or changed, and how many data points were put."""
     dice = random.Random(seed)  # noqa: S311 - no secret
     first = datetime.now(UTC).replace(second=0, microsecond=0)
+    ticked = [first + timedelta(minutes=place) for place in range(minutes)]
     served: list[Minute] = []
     with (
         stub(workloads=workloads, latency_s=LATENCY_S) as aws,
@@ -143,13 +169,13 @@ def play(workloads: int, minutes: int, seed: int, core: float) -> tuple[list[Min
         held_to(core, function.pid),
         Progressing(Console(stderr=True)) as progress,
     ):
-        for place in range(minutes):
-            for step in serve_minute(aws, function, workloads, first + timedelta(minutes=place), dice):
+        for place, minute in enumerate(ticked):
+            for step in serve_minute(aws, function, workloads, minute, dice):
                 if isinstance(step, Minute):
                     served.append(step)
                 else:
                     progress.show(f"{workloads} workloads", (place + step) / minutes)
-        missed = list(misses(aws, workloads, minutes))
+        missed = list(misses(aws, workloads, ticked))
         put = sum(count for points in aws.points().values() for _, count in points.values())
     return served, missed, put
 

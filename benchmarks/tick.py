@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -164,22 +165,71 @@ def month_of_each(one: PerWorkload, workloads: int) -> float:
     return list_prices.month(minute)
 
 
+class Counts(click.ParamType):
+    """`10,100,1000`."""
+
+    name = "COUNT,..."
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """The counts, or click's refusal."""
+        if not isinstance(value, str):
+            counts: tuple[int, ...] = value
+            return counts
+        parts = value.split(",")
+        if not all(part.strip().isdecimal() and int(part) for part in parts):
+            self.fail(f"{value!r} is not a list of whole numbers above 0, such as 10,100", param, ctx)
+        return tuple(map(int, parts))
+
+
+def _can_be_written(_: click.Context, __: click.Parameter, plot: Path | None) -> Path | None:
+    """Refuse before all the measuring, not after it."""
+    if plot and not plot.parent.is_dir():
+        raise click.BadParameter(f"{plot}: there is no folder {plot.parent}; make it or name another")
+    if plot and not os.access(plot if plot.exists() else plot.parent, os.W_OK):
+        raise click.BadParameter(f"{plot}: may not be written; name a file in another folder")
+    return plot
+
+
 @click.command()
-@click.option("--workloads", default="10,30,100,300,1000,3000", show_default=True, help="In one invocation.")
-@click.option("--readers", default=str(wiring.READERS), show_default=True, help="Threads, at 1000 workloads.")
-@click.option("--rounds", default=3, show_default=True, help="Turns of each.")
+@click.option(
+    "--workloads",
+    type=Counts(),
+    default="10,30,100,300,1000,3000",
+    show_default=True,
+    help="In one invocation.",
+)
+@click.option(
+    "--readers",
+    type=Counts(),
+    default=str(wiring.READERS),
+    show_default=True,
+    help="Threads, at 1000 workloads.",
+)
+@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Turns of each.")
 @click.option(
     "--full-core", is_flag=True, help="Leave out what is measured with the function's part of a core."
 )
-@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw the growth as an SVG.")
+@click.option(
+    "--plot",
+    type=click.Path(dir_okay=False, path_type=Path),
+    callback=_can_be_written,
+    help="Draw the growth as an SVG.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object in place of the tables.")
 def main(
-    workloads: str, readers: str, rounds: int, full_core: bool, plot: Path | None, as_json: bool
+    workloads: Sequence[int],
+    readers: Sequence[int],
+    rounds: int,
+    full_core: bool,
+    plot: Path | None,
+    as_json: bool,
 ) -> None:
     """Ticks of growing size, and one of 1000 beside a function for each workload."""
     memory_mb = load(ROOT / "template.yaml")["Globals"]["Function"]["MemorySize"]
     part = 1.0 if full_core else _part(memory_mb)
-    ticks, each = _measured(_plan(_numbers(workloads), _numbers(readers), part), rounds, memory_mb, part)
+    ticks, each = _measured(_plan(workloads, readers, part), rounds, memory_mb, part)
     growth = [one for one in ticks if one.readers == wiring.READERS]
     if plot:
         from benchmarks import tick_plot  # matplotlib takes over a second to import
@@ -197,10 +247,6 @@ def main(
     for miss in misses:
         click.echo(miss, err=True)
     sys.exit(1 if misses else 0)
-
-
-def _numbers(text: str) -> list[int]:
-    return [int(number) for number in text.split(",")]
 
 
 def _part(memory_mb: int) -> float:
