@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import FrameType
 
 import click
 from rich.console import Console
@@ -58,6 +59,7 @@ class Contender:
     """A running one."""
 
     def __init__(self, name: str, url: str, connections: int, handler: str) -> None:
+        self._name = name
         script = Path(__file__).with_name("contenders.py")
         command = [
             sys.executable,
@@ -72,11 +74,15 @@ class Contender:
         )
 
     def cpu_s(self) -> float:
-        """CPU seconds that it has used."""
+        """CPU seconds that it has used; ends the benchmark where it is dead."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        print(file=self._process.stdin, flush=True)
-        return float(self._process.stdout.readline())
+        try:
+            print(file=self._process.stdin, flush=True)
+            return float(self._process.stdout.readline())
+        except (OSError, ValueError):  # a closed pipe, an empty line
+            said = self.end()
+            raise SystemExit(f"{self._name} died, status {self._process.returncode}:\n{said}") from None
 
     def stand_still(self) -> None:
         """Until `go_on`."""
@@ -127,11 +133,13 @@ class Running:
 
     def watched(self) -> Watched:
         """All turns together."""
+        if not self._deleted:
+            raise SystemExit(f"{self._name} deleted nothing in its turns:\n{self._contender.end()}")
         return Watched(
             contender=self._name,
             connections=self._connections,
             per_second=self._deleted / self._length_s,
-            cpu_s_per_1000=self._cpu_s / max(self._deleted, 1) * 1000,
+            cpu_s_per_1000=self._cpu_s / self._deleted * 1000,
             at_once=self._at_once,
             stub_cpu=self._stub_cpu_s / self._length_s,
         )
@@ -153,7 +161,7 @@ def play_round(
             stack.callback(field[-1].end)
             field[-1].warm_up()
         for number in range(turns):
-            for one in field if number % 2 else reversed(field):
+            for one in reversed(field) if number % 2 else field:
                 one.take_turn(watch_s)
         return [one.watched() for one in field]
 
@@ -172,30 +180,72 @@ class Share:
     """Of the best one's rate: the mean over the rounds of the ratio within each."""
 
     mean: float
-    error: float
-    """Standard error of that mean."""
+    error: float | None
+    """Standard error of that mean; a single round tells none."""
 
 
 def share_of(best: Sequence[Watched], own: Sequence[Watched]) -> Share:
     """What disturbs a round hits both."""
     ratios = [one.per_second / its.per_second for one, its in zip(own, best, strict=True)]
-    spread = statistics.stdev(ratios) if len(ratios) > 1 else math.nan
-    return Share(mean=statistics.mean(ratios), error=spread / math.sqrt(len(ratios)))
+    error = statistics.stdev(ratios) / math.sqrt(len(ratios)) if len(ratios) > 1 else None
+    return Share(mean=statistics.mean(ratios), error=error)
+
+
+def _counts(_: click.Context, __: click.Parameter, text: str) -> list[int]:
+    counts = _listed(text)
+    for one in counts:
+        if not one.isdecimal() or int(one) < 1:
+            raise click.BadParameter(f"{one!r} is no number of connections: give some from 1, as in 4,10")
+    return [int(one) for one in counts]
+
+
+def _names(_: click.Context, __: click.Parameter, text: str) -> list[str]:
+    names = _listed(text)
+    for one in names:
+        if one not in CONTENDERS:
+            raise click.BadParameter(f"{one!r} is no contender: give some of {','.join(CONTENDERS)}")
+    return names
+
+
+def _listed(text: str) -> list[str]:
+    return list(dict.fromkeys(one.strip() for one in text.split(",")))
+
+
+def _end(number: int, _: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_IGN)  # `timeout` sends two: the second would break off the killing
+    raise SystemExit(128 + number)
 
 
 @click.command()
-@click.option("--connections", default="4,10", show_default=True, help="To SQS, of each contender.")
-@click.option("--contenders", default=",".join(CONTENDERS), show_default=True, help="Who takes part.")
+@click.option(
+    "--connections", "counts", default="4,10", show_default=True, callback=_counts, help="Of each, to SQS."
+)
+@click.option(
+    "--contenders",
+    "names",
+    default=",".join(CONTENDERS),
+    show_default=True,
+    callback=_names,
+    help="Who takes part.",
+)
 @click.option("--handler", default="nothing", show_default=True, type=click.Choice(list(HANDLERS)))
-@click.option("--rounds", default=6, show_default=True, help="Each with fresh processes.")
-@click.option("--turns", default=5, show_default=True, help="Of each contender in a round.")
-@click.option("--watch-s", default=1.0, show_default=True, help="Seconds of a turn that are watched.")
+@click.option("--rounds", type=click.IntRange(1), default=6, show_default=True, help="With fresh processes.")
+@click.option("--turns", type=click.IntRange(1), default=5, show_default=True, help="Of each in a round.")
+@click.option(
+    "--watch-s", type=click.FloatRange(0.1), default=1.0, show_default=True, help="Seconds watched of a turn."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object in place of the table.")
 def main(
-    connections: str, contenders: str, handler: str, rounds: int, turns: int, watch_s: float, as_json: bool
+    counts: list[int],
+    names: list[str],
+    handler: str,
+    rounds: int,
+    turns: int,
+    watch_s: float,
+    as_json: bool,
 ) -> None:
     """Side by side, in turns; medians over the rounds, and the mean of the ratios."""
-    counts, names = [int(count) for count in connections.split(",")], contenders.split(",")
+    signal.signal(signal.SIGTERM, _end)  # else whoever stands still would outlive it
     plan = [count for count in counts for _ in range(rounds)]
     watched: dict[tuple[int, str], list[Watched]] = {(count, name): [] for count in counts for name in names}
     with Progressing(Console(stderr=True)) as progress:
@@ -220,9 +270,10 @@ def main(
         if row.contender == "worker" and share.mean < ENOUGH
     ]
     for row, share in behind:
+        give_or_take = "" if share.error is None else f", give or take {share.error:.3f}"
         click.echo(
-            f"at {row.connections} connections the worker is at {share.mean:.3f} of the best, "
-            f"give or take {share.error:.3f}: less than {ENOUGH}",
+            f"at {row.connections} connections the worker is at {share.mean:.3f} of the best{give_or_take}: "
+            f"less than {ENOUGH}",
             err=True,
         )
     sys.exit(1 if behind else 0)
@@ -231,10 +282,11 @@ def main(
 def _table(rows: Sequence[Watched], shares: Sequence[Share]) -> str:
     heads = ("msg/s", "of best", "+-", "CPU s/1000", "at once", "stub CPU")
     lines = [f"{'connections':>11}  {'':8}" + "".join(f"{head:>12}" for head in heads)]
+    errors = ["-" if share.error is None else f"{share.error:.3f}" for share in shares]
     lines += [
         f"{row.connections:>11}  {row.contender:8}{row.per_second:>12,.0f}{share.mean:>12.3f}"
-        f"{share.error:>12.3f}{row.cpu_s_per_1000:>12.3f}{row.at_once:>12.0f}{row.stub_cpu:>12.0%}"
-        for row, share in zip(rows, shares, strict=True)
+        f"{error:>12}{row.cpu_s_per_1000:>12.3f}{row.at_once:>12.0f}{row.stub_cpu:>12.0%}"
+        for row, share, error in zip(rows, shares, errors, strict=True)
     ]
     return "\n".join(lines)
 
