@@ -1,5 +1,9 @@
 """Run with `python -m sluice_worker`."""
 
 from sluice_worker.command import main
+from sluice_worker.threads import end
 
-main(prog_name="python -m sluice_worker")
+try:
+    main(prog_name="python -m sluice_worker")
+except SystemExit as done:
+    end(done)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import logging
 import shlex
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 from typing import Any, get_args
@@ -117,7 +118,7 @@ def _metavar(name: str, field: FieldInfo) -> str:
 def main(handler: str, **given: Any) -> None:
     """Parse, run, and end with the status."""
     # boto3 is not needed to print the help.
-    from sluice_worker.supervisor import configure_logging, end, run
+    from sluice_worker.supervisor import configure_logging, run
     from sluice_worker.wiring import variables
 
     configure_logging()
@@ -129,7 +130,7 @@ def main(handler: str, **given: Any) -> None:
         raise _Refused("\n".join(["these settings cannot be used:", *_lines(refused)])) from refused
     except SluiceError as refused:
         raise _Refused(str(refused)) from refused
-    end(status)
+    sys.exit(status)
 
 
 def _tell_strays(variables: Iterable[str]) -> None:

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-import os
 import pickle
 import queue
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,13 +20,12 @@ from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnProcess
 from types import FrameType
-from typing import NoReturn
 
 from sluice.errors import ConfigError
 from sluice_worker import handler as handlers
 from sluice_worker.handler import Handler
 from sluice_worker.settings import Settings
-from sluice_worker.threads import looping
+from sluice_worker.threads import end, looping
 from sluice_worker.wiring import attended, check, worker
 
 Flags = Array[c_byte]
@@ -43,8 +40,7 @@ LONGEST_PAUSE_S = 60.0
 SOUND_AFTER_S = 60.0
 """A child that lived this long did not fail to start: its restart waits no longer than a first one."""
 AFTER_GRACE_S = 10.0
-LEFT_BEHIND_S = 5.0
-"""What a process has to end by itself, exit handlers included; within `AFTER_GRACE_S`, lest it be killed."""
+"""More than `threads.LEFT_BEHIND_S`."""
 
 
 def run(settings: Settings, handler: Handler | str) -> int:
@@ -210,20 +206,7 @@ def _work(settings: Settings, handler: Handler, number: int, busy: Flags) -> Non
             one.drain("the parent process is gone")
 
     threading.Thread(target=orphaned, name="parent", daemon=True).start()
-    end(one.run())
-
-
-def end(status: int) -> NoReturn:
-    """End this process as any Python does; what a handler left running is waited for only so long."""
-
-    def cut_off() -> None:
-        time.sleep(LEFT_BEHIND_S)
-        log.warning("threads that a handler left behind are cut off")
-        sys.stdout.flush()
-        os._exit(status)
-
-    threading.Thread(target=cut_off, name="end", daemon=True).start()
-    sys.exit(status)
+    end(SystemExit(one.run()))
 
 
 def configure_logging() -> None:
