@@ -17,7 +17,7 @@ import click
 sys.path[:0] = [str(Path(__file__).resolve().parents[1] / folder) for folder in ("", "layers/sluice")]
 
 from benchmarks.stub_sqs import stub  # noqa: E402
-from benchmarks.worker import LATENCY_S, Contender  # noqa: E402
+from benchmarks.turns import LATENCY_S, Contender  # noqa: E402
 from sluice_worker.core.model import LONG_POLL_S  # noqa: E402
 
 SETTLES_S = 5.0
