@@ -27,6 +27,7 @@ sys.path[:0] = [str(ROOT / folder) for folder in ("", "layers/sluice")]
 
 from benchmarks import list_prices  # noqa: E402
 from benchmarks.approaches import TIMEOUT_S, process  # noqa: E402
+from benchmarks.counts import Counts  # noqa: E402
 from benchmarks.cpu_share import NoControlGroupError, held_to, share_of  # noqa: E402
 from benchmarks.stub_aws import LATENCY_S, Stub, is_idle, stub  # noqa: E402
 from sluice import wiring  # noqa: E402
@@ -163,24 +164,6 @@ def month_of_each(one: PerWorkload, workloads: int) -> float:
         puts=workloads,
     )
     return list_prices.month(minute)
-
-
-class Counts(click.ParamType):
-    """`10,100,1000`."""
-
-    name = "COUNT,..."
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
-        """The counts, or click's refusal."""
-        if not isinstance(value, str):
-            counts: tuple[int, ...] = value
-            return counts
-        parts = value.split(",")
-        if not all(part.strip().isdecimal() and int(part) for part in parts):
-            self.fail(f"{value!r} is not a list of whole numbers above 0, such as 10,100", param, ctx)
-        return tuple(map(int, parts))
 
 
 def _can_be_written(_: click.Context, __: click.Parameter, plot: Path | None) -> Path | None:

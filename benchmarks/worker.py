@@ -23,30 +23,19 @@ from rich.console import Console
 sys.path[:0] = [str(Path(__file__).resolve().parents[1] / folder) for folder in ("", "layers/sluice")]
 
 from benchmarks.contenders import CONTENDERS, HANDLERS  # noqa: E402
+from benchmarks.counts import Counts  # noqa: E402
 from benchmarks.turns import LATENCY_S, Share, Watched, median, play_round, share_of  # noqa: E402
 from sluice_cli.progress import Progressing  # noqa: E402
 
 ENOUGH = 0.95
 
 
-def _counts(_: click.Context, __: click.Parameter, text: str) -> list[int]:
-    counts = _listed(text)
-    for one in counts:
-        if not one.isdecimal() or int(one) < 1:
-            raise click.BadParameter(f"{one!r} is no number of connections: give some from 1, as in 4,10")
-    return [int(one) for one in counts]
-
-
 def _names(_: click.Context, __: click.Parameter, text: str) -> list[str]:
-    names = _listed(text)
+    names = list(dict.fromkeys(one.strip() for one in text.split(",")))
     for one in names:
         if one not in CONTENDERS:
             raise click.BadParameter(f"{one!r} is no contender: give some of {','.join(CONTENDERS)}")
     return names
-
-
-def _listed(text: str) -> list[str]:
-    return list(dict.fromkeys(one.strip() for one in text.split(",")))
 
 
 def _end(number: int, _: FrameType | None) -> None:
@@ -56,7 +45,7 @@ def _end(number: int, _: FrameType | None) -> None:
 
 @click.command()
 @click.option(
-    "--connections", "counts", default="4,10", show_default=True, callback=_counts, help="Of each, to SQS."
+    "--connections", "counts", type=Counts(), default="4,10", show_default=True, help="Of each, to SQS."
 )
 @click.option(
     "--contenders",
@@ -74,7 +63,7 @@ def _end(number: int, _: FrameType | None) -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object in place of the table.")
 def main(
-    counts: list[int],
+    counts: Sequence[int],
     names: list[str],
     handler: str,
     rounds: int,

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 DEPTHS = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
 FINAL_CODES = ("ReceiptHandleIsInvalid", "InvalidParameterValue", "MessageNotInflight", "InvalidAddress")
 """The message is not ours any more: it was deleted, or its visibility ran out."""
+NOTHING_SAID = Refusal(why="SQS did not say what became of it", final=False)
 MOST_ATTRIBUTES = 10
 """Attributes that SQS lets a message carry (documented)."""
 TELLING_S = 5.0
@@ -44,9 +45,6 @@ WHY = "SluiceWorkerFailure"
 WHY_LENGTH = 1000
 UNSENDABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters for which SQS refuses a message (documented)."""
-
-
-NOTHING_SAID = Refusal(why="SQS did not say what became of it", final=False)
 
 
 def client(*, connections: int, answers_within_s: float = LONG_POLL_S + 10, attempts: int = 3) -> SQSClient:

@@ -1,4 +1,4 @@
-"""boto3 clients as a function's part of a core can afford them: a tick makes a call for each workload.
+"""boto3 clients without what each call repeats: a tick makes one for each workload, a worker many a second.
 
 Owns what boto3 is spared in each call. Refuses to spare it anything that AWS or an adapter needs.
 """
