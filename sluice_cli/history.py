@@ -7,6 +7,7 @@ how its statistics become durations. Reads with the credentials of whoever runs 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 RETENTION = {15: 60, 63: 300, 455: 3600}
 """Days for which CloudWatch keeps periods of so many seconds."""
+CONCURRENT_CALLS = 4
+READ_LIMIT_S = 600.0
+"""A call that fails in every attempt takes some minutes with boto3's own limits."""
 HOUR_S = 3600
 SETTLED = timedelta(minutes=5)
 """The newest minutes may not be counted in full yet."""
@@ -67,7 +71,7 @@ def history(workload: str, days: int, out: Path, durations_out: Path | None, reg
     with refusals():
         described = registered(workload)
         client = _client(region)
-        metrics = CloudWatchMetrics(lambda: client)
+        metrics = CloudWatchMetrics(lambda: client, ThreadPoolExecutor(CONCURRENT_CALLS))
         sent = described.queue_metric("NumberOfMessagesSent")
         counts = _series(metrics, sent, ["Sum"], period_s, since, until)["Sum"]
         if not any(counts.values()):
@@ -108,7 +112,7 @@ def _series(
         for statistic in statistics
     }
     found = {}
-    for statistic, series in metrics.read(queries, since, until).items():
+    for statistic, series in metrics.read(queries, since, until, lambda: READ_LIMIT_S).items():
         if isinstance(series, Unknown):
             raise Refused(series.why)
         found[statistic] = series

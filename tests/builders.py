@@ -6,12 +6,13 @@ an ECS service.
 
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sluice import config
-from sluice.core.backlog import MINUTE, minutes_to_prove
+from sluice.core.backlog import MINUTE, before, minute_of, minutes_to_prove
 from sluice.core.model import (
     AutoScalingGroup,
     Backlog,
@@ -27,6 +28,8 @@ from sluice.core.model import (
 )
 from sluice.events import Alarm
 
+POOL = ThreadPoolExecutor(4)
+"""Threads for adapters that read concurrently; they are started by the first read."""
 NOW = datetime(2026, 1, 15, 12, 0, 30, tzinfo=UTC)
 MINUTE_NOW = NOW.replace(second=0)
 ARN = "arn:aws:{service}:eu-west-1:123456789012:{rest}"
@@ -159,8 +162,9 @@ def observation(
 
 
 def zeros(now: datetime = NOW, idle_minutes: int = 5) -> dict[datetime, float]:
-    """The published half of a proof of emptiness."""
-    return dict.fromkeys(minutes_to_prove(now, idle_minutes), 0.0)
+    """The published half of a proof of emptiness, as a tick at `now` reads it."""
+    [last] = before(minute_of(now))
+    return dict.fromkeys(minutes_to_prove(last, idle_minutes), 0.0)
 
 
 def durations(seconds: float = 60, samples: float = 100, window_s: int = 3600) -> Durations:
@@ -184,3 +188,8 @@ def minutes_ago(count: int, now: datetime = NOW) -> datetime:
 
 def seconds(count: float) -> timedelta:
     return timedelta(seconds=count)
+
+
+def plenty() -> float:
+    """Time left for reading, in seconds, where a test is not about time."""
+    return 60

@@ -164,9 +164,15 @@ class FakeMetrics:
         self.samples.setdefault(_metric_id(metric), []).extend((at, value) for value in values)
 
     def read(
-        self, queries: Mapping[str, SeriesQuery], start: datetime, end: datetime
+        self,
+        queries: Mapping[str, SeriesQuery],
+        start: datetime,
+        end: datetime,
+        remaining_s: RemainingS,
     ) -> Mapping[str, Series | Unknown]:
         self.calls.note("metrics.read", (dict(queries), start, end))
+        if remaining_s() <= 0:
+            return dict.fromkeys(queries, LATE)
         series = {name: self._one(query, start, end) for name, query in queries.items()}
         self.calls.between()
         return series
@@ -207,8 +213,10 @@ class FakePolicies:
     """Policy ARN -> policy."""
     refusing: SluiceError | None = None
 
-    def read(self, workload: Workload) -> Policy:
+    def read(self, workload: Workload, remaining_s: RemainingS) -> Policy:
         self.calls.note("policies.read", workload.name)
+        if remaining_s() <= 0:
+            raise TransientError(LATE.why)
         if workload.policy_arn not in self.holding:
             raise ConfigError(f"workload {workload.name}: {workload.fleet} has no scaling policy")
         return self.holding[workload.policy_arn]
@@ -235,22 +243,26 @@ class FakeRegistry:
     _copy: Registered | None = None
     _copied_at: datetime | None = None
 
-    def all(self, *, fresh: bool = False) -> Registered:
+    def all(self, remaining_s: RemainingS, *, fresh: bool = False) -> Registered:
         self.calls.note("registry.all", fresh)
         held, at = self._copy, self._copied_at
         if held and at and not fresh and self.clock() - at < timedelta(minutes=5):
             return held
-        if self.failing:
+        failing = self._failing(remaining_s)
+        if failing:
             if held is None:
-                raise self.failing
-            return replace(held, stale=str(self.failing))
+                raise failing
+            return replace(held, stale=str(failing))
         self._copy, self._copied_at = self._now(), self.clock()
         return self._copy
 
-    def one(self, name: str) -> Workload:
+    def _failing(self, remaining_s: RemainingS) -> SluiceError | None:
+        return TransientError(LATE.why) if remaining_s() <= 0 else self.failing
+
+    def one(self, name: str, remaining_s: RemainingS) -> Workload:
         self.calls.note("registry.one", name)
-        if self.failing:
-            raise self.failing
+        if failing := self._failing(remaining_s):
+            raise failing
         refused = self._now().refused
         if name in refused:
             raise ConfigError(refused[name])
@@ -277,14 +289,14 @@ class FakeSlice:
     of: FakeRegistry
     documents: Mapping[str, str]
 
-    def all(self, *, fresh: bool = False) -> Registered:
+    def all(self, remaining_s: RemainingS, *, fresh: bool = False) -> Registered:
         workloads = tuple(self.of.written[text] for text in self.documents.values())
         return Registered(workloads=workloads, refused={}, documents=self.documents)
 
-    def one(self, name: str) -> Workload:
+    def one(self, name: str, remaining_s: RemainingS) -> Workload:
         self.of.calls.note("registry.one", name)
-        if self.of.failing:
-            raise self.of.failing
+        if failing := self.of._failing(remaining_s):
+            raise failing
         if name not in self.of.registered:
             raise ConfigError(f"no workload {name} is registered")
         workload, text = self.of.registered[name], self.documents.get(name)
@@ -321,9 +333,13 @@ class Ledger:
 
     decisions: list[tuple[Decision | TargetDecision, Outcome]] = field(default_factory=list)
     failures: list[tuple[str, Counter, str]] = field(default_factory=list)
-    defects: list[Exception] = field(default_factory=list)
+    met: list[Exception] = field(default_factory=list)
     seen: dict[str, float] = field(default_factory=dict)
     counts: Tally[Counter] = field(default_factory=Tally)
+
+    @property
+    def defects(self) -> int:
+        return len({id(defect) for defect in self.met})
 
     def decided(self, decision: Decision | TargetDecision, outcome: Outcome) -> None:
         self.decisions.append((decision, outcome))
@@ -336,7 +352,7 @@ class Ledger:
         self.failures.append((workload, counter, why))
         self.counts[counter] += 1
         if defect:
-            self.defects.append(defect)
+            self.met.append(defect)
 
     def noted(self, counter: Counter, what: str, count: int = 1) -> None:
         self.counts[counter] += count

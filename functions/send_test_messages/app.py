@@ -13,7 +13,7 @@ logger, metrics = Logger(), Metrics()
 
 
 @logger.inject_lambda_context
-def handler(event: dict[str, Any], context: LambdaContext) -> None:  # noqa: ARG001 - the decorator reads it
+def handler(event: dict[str, Any], context: LambdaContext) -> None:
     """Invoked by the schedule, whose input names the workload and the load."""
     with wiring.report(logger, metrics) as report:
-        send_test_messages(parse_test_load(event), wiring.world(), report)
+        send_test_messages(parse_test_load(event), wiring.world(), report, wiring.remaining_s(context))

@@ -211,7 +211,12 @@ def _log_lines(printed: str) -> Iterator[dict[str, Any]]:
             yield line
 
 
+CRON_PERIODS_S = {"cron(* * * * ? *)": 60, "cron(0 * * * ? *)": 3600}
+
+
 def _rate_s(expression: str) -> float:
+    if expression in CRON_PERIODS_S:
+        return CRON_PERIODS_S[expression]
     number, unit = expression.removeprefix("rate(").removesuffix(")").split()
     return int(number) * {"minute": 60, "hour": 3600, "day": 86_400}[unit.removesuffix("s")]
 

@@ -97,7 +97,11 @@ class SimulatedMetrics:
         return {}
 
     def read(
-        self, queries: Mapping[str, SeriesQuery], start: datetime, end: datetime
+        self,
+        queries: Mapping[str, SeriesQuery],
+        start: datetime,
+        end: datetime,
+        remaining_s: RemainingS,  # noqa: ARG002 - no read takes time here
     ) -> Mapping[str, Series | Unknown]:
         """One value a period; a period without data is absent."""
         return {name: self._one(query, start, end) for name, query in queries.items()}
@@ -144,7 +148,7 @@ class SimulatedPolicies:
 
     aws: SimulatedAws
 
-    def read(self, workload: Workload) -> Policy:
+    def read(self, workload: Workload, remaining_s: RemainingS) -> Policy:  # noqa: ARG002
         """The policy of the run's workload."""
         own = self.aws.site.deployed.workload.policy_arn
         if workload.policy_arn is None or workload.policy_arn != own or self.aws.target is None:
@@ -162,11 +166,11 @@ class SimulatedRegistry:
 
     workload: Workload
 
-    def all(self, *, fresh: bool = False) -> Registered:  # noqa: ARG002 - it never changes
+    def all(self, remaining_s: RemainingS, *, fresh: bool = False) -> Registered:  # noqa: ARG002
         """The one workload."""
         return Registered(workloads=(self.workload,), refused={})
 
-    def one(self, name: str) -> Workload:
+    def one(self, name: str, remaining_s: RemainingS) -> Workload:  # noqa: ARG002
         """The one workload, by its name."""
         if name != self.workload.name:
             raise ConfigError(f"no workload {name} is registered")
@@ -179,6 +183,8 @@ class RunReport:
 
     site: Site
     failures: list[tuple[float, str]] = field(default_factory=list)
+    defects: int = 0
+    """None: the first one ends the run."""
 
     def decided(self, decision: Decision | TargetDecision, outcome: Outcome) -> None:
         """Only what acted: a run of a month has a million holds."""

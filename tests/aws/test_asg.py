@@ -9,12 +9,9 @@ from sluice.core.model import AutoScalingGroup, Bounds, Capacity, Unknown
 from sluice.errors import ConfigError, TransientError
 from tests.aws import account
 from tests.aws.stubs import Call, refusal, stubbed, unchecked
+from tests.builders import plenty
 
 GROUP = AutoScalingGroup(name="transcription")
-
-
-def plenty() -> float:
-    return 30
 
 
 def described(name: str = "transcription", *states: str, **changes: Any) -> dict[str, Any]:

@@ -1,4 +1,5 @@
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,8 +10,10 @@ from sluice.core.model import DataPoint, Metric, Unknown
 from sluice.ports import SeriesQuery
 from tests.aws import account
 from tests.aws.stubs import ANY, Call, refusal, stubbed, unchecked
-from tests.builders import MINUTE_NOW, ecs_workload, metric, minutes_ago
+from tests.builders import MINUTE_NOW, POOL, ecs_workload, metric, minutes_ago, plenty
 
+ONE_AT_A_TIME = ThreadPoolExecutor(1)
+"""For answers that are written out in order."""
 START, END = minutes_ago(5), minutes_ago(0)
 QUERY = SeriesQuery(metric=metric(), statistic="Maximum", period_s=60)
 
@@ -62,13 +65,13 @@ class TestPublish:
     def test_a_thousand_and_one_points_are_two_calls(self) -> None:
         points = {f"w{index}": point(index) for index in range(1001)}
         with stubbed("cloudwatch", put(*range(1000)), put(1000)) as client:
-            assert CloudWatchMetrics(lambda: client).publish(points) == {}
+            assert CloudWatchMetrics(lambda: client, POOL).publish(points) == {}
 
     def test_a_refused_batch_names_its_own_workloads_alone(self) -> None:
         points = {f"w{index}": point(index) for index in range(1001)}
         calls = [put(*range(1000), answer=refusal("Throttling", "slow down")), put(1000)]
         with stubbed("cloudwatch", *calls) as client:
-            refused = CloudWatchMetrics(lambda: client).publish(points)
+            refused = CloudWatchMetrics(lambda: client, POOL).publish(points)
         assert set(refused) == {f"w{index}" for index in range(1000)}
         assert set(refused.values()) == {
             "PutMetricData of 1000 points to Sluice: AWS answered Throttling: slow down"
@@ -80,7 +83,7 @@ class TestPublish:
             client._make_api_call = lambda operation, given: asked.append(
                 (given["Namespace"], len(given["MetricData"]))
             )
-            CloudWatchMetrics(lambda: client).publish(
+            CloudWatchMetrics(lambda: client, POOL).publish(
                 {"a": point(1), "b": point(2, "Other"), "c": point(3, "Other")}
             )
         assert sorted(asked) == [("Other", 2), ("Sluice", 1)]
@@ -90,7 +93,9 @@ class TestPublish:
         client = account.client("cloudwatch")
         at = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(minutes=3)
         of = metric(**ecs_workload().fleet.dimensions)
-        CloudWatchMetrics(lambda: client).publish({"queue-proc": DataPoint(metric=of, at=at, value=4.5)})
+        CloudWatchMetrics(lambda: client, POOL).publish(
+            {"queue-proc": DataPoint(metric=of, at=at, value=4.5)}
+        )
         found = client.get_metric_statistics(
             Namespace="Sluice",
             MetricName="BacklogPerInstance",
@@ -125,14 +130,16 @@ class TestRead:
         method, parameters, answer = get(result("q0", {minutes_ago(2): 0.0, minutes_ago(1): 4.0}))
         call = (method, {**parameters, "MetricDataQueries": [asked]}, answer)
         with stubbed("cloudwatch", call) as client:
-            series = CloudWatchMetrics(lambda: client).read({"transcription": QUERY}, START, END)
+            series = CloudWatchMetrics(lambda: client, POOL).read(
+                {"transcription": QUERY}, START, END, plenty
+            )
         assert series == {"transcription": {minutes_ago(2): 0.0, minutes_ago(1): 4.0}}
 
     def test_five_hundred_and_one_queries_are_two_calls(self) -> None:
         queries = {f"w{index}": QUERY for index in range(501)}
         first = get(*(result(f"q{index}", {minutes_ago(1): index}) for index in range(500)))
         with stubbed("cloudwatch", first, get(result("q0", {minutes_ago(1): 500}))) as client:
-            series = CloudWatchMetrics(lambda: client).read(queries, START, END)
+            series = CloudWatchMetrics(lambda: client, ONE_AT_A_TIME).read(queries, START, END, plenty)
         assert series == {f"w{index}": {minutes_ago(1): index} for index in range(501)}
 
     def test_every_page_of_an_answer_is_read_and_joined(self) -> None:
@@ -146,7 +153,9 @@ class TestRead:
             get(result("q0", {minutes_ago(1): 3}), token="page-3"),
         ]
         with stubbed("cloudwatch", *calls) as client:
-            series = CloudWatchMetrics(lambda: client).read({"a": QUERY, "b": QUERY}, START, END)
+            series = CloudWatchMetrics(lambda: client, POOL).read(
+                {"a": QUERY, "b": QUERY}, START, END, plenty
+            )
         assert series == {
             "a": {minutes_ago(3): 1, minutes_ago(2): 2, minutes_ago(1): 3},
             "b": {minutes_ago(3): 7},
@@ -158,7 +167,9 @@ class TestRead:
     ) -> None:
         call = get(result("q0", {}, status), result("q1", {minutes_ago(1): 3}))
         with stubbed("cloudwatch", call) as client:
-            series = CloudWatchMetrics(lambda: client).read({"a": QUERY, "b": QUERY}, START, END)
+            series = CloudWatchMetrics(lambda: client, POOL).read(
+                {"a": QUERY, "b": QUERY}, START, END, plenty
+            )
         unknown = series["a"]
         assert isinstance(unknown, Unknown)
         assert unknown.why.startswith(f"GetMetricData answered {status} for ")
@@ -172,7 +183,7 @@ class TestRead:
             get(result("q0", {minutes_ago(1): 9})),
         ]
         with stubbed("cloudwatch", *calls) as client:
-            series = CloudWatchMetrics(lambda: client).read(queries, START, END)
+            series = CloudWatchMetrics(lambda: client, ONE_AT_A_TIME).read(queries, START, END, plenty)
         throttled = Unknown(why="GetMetricData of 500 queries: AWS answered Throttling: slow down")
         assert all(series[f"w{index}"] == throttled for index in range(500))
         assert series["w500"] == {minutes_ago(1): 9}
@@ -188,6 +199,6 @@ class TestRead:
     )
     def test_a_malformed_answer_is_unknown_and_never_a_number(self, answer: Mapping[str, Any]) -> None:
         with unchecked("cloudwatch", GetMetricData=answer) as client:
-            series = CloudWatchMetrics(lambda: client).read({"a": QUERY}, START, END)["a"]
+            series = CloudWatchMetrics(lambda: client, POOL).read({"a": QUERY}, START, END, plenty)["a"]
         assert isinstance(series, Unknown)
         assert "AWS's answer cannot be read" in series.why

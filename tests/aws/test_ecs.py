@@ -11,13 +11,10 @@ from sluice.core.model import Bounds, Capacity, EcsService, Unknown
 from sluice.errors import ConfigError, TransientError
 from tests.aws import account
 from tests.aws.stubs import ANY, Call, refusal, stubbed, unchecked
+from tests.builders import plenty
 
 SERVICE = EcsService(cluster="workers", service="queue-proc")
 COMPLETED = {"id": "ecs-svc/1", "status": "PRIMARY", "rolloutState": "COMPLETED"}
-
-
-def plenty() -> float:
-    return 30
 
 
 def fleet(name: str, cluster: str = "workers") -> EcsService:

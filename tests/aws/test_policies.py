@@ -12,7 +12,7 @@ from sluice.core.model import Workload
 from sluice.errors import CapacityError, ConfigError, TransientError
 from sluice.ports import Policy
 from tests.aws.stubs import Call, refusal, stubbed, unchecked
-from tests.builders import ECS_POLICY_ARN, POLICY_ARN, ecs_workload, workload
+from tests.builders import ECS_POLICY_ARN, POLICY_ARN, POOL, ecs_workload, plenty, workload
 
 ALARM = "arn:aws:cloudwatch:eu-west-1:123456789012:alarm:TargetTracking-transcription-{side}-ab12"
 ALARMS = [
@@ -141,8 +141,8 @@ def test_a_groups_policy_keeps_every_field_and_changes_its_target_alone(metric: 
     answer = {"PolicyARN": POLICY_ARN, "Alarms": ALARMS}
     calls = [describe_group(group_policy(metric)), ("put_scaling_policy", expected, answer)]
     with stubbed("autoscaling", *calls) as client:
-        policies = TargetTrackingPolicies(lambda: client, no_client)
-        policy = policies.read(workload())
+        policies = TargetTrackingPolicies(lambda: client, no_client, POOL)
+        policy = policies.read(workload(), plenty)
         assert policy.target == 8
         policies.put_target(policy, 12.5)
 
@@ -165,15 +165,15 @@ def test_a_services_policy_keeps_every_field_and_changes_its_target_alone() -> N
     answer = {"PolicyARN": ECS_POLICY_ARN, "Alarms": ALARMS}
     calls = [describe_service(service_policy()), ("put_scaling_policy", expected, answer)]
     with stubbed("application-autoscaling", *calls) as client:
-        policies = TargetTrackingPolicies(no_client, lambda: client)
-        policies.put_target(policies.read(ecs_workload()), 0.25)
+        policies = TargetTrackingPolicies(no_client, lambda: client, POOL)
+        policies.put_target(policies.read(ecs_workload(), plenty), 0.25)
 
 
 def test_putting_a_target_leaves_the_policy_that_was_read_as_it_was() -> None:
     before = group_policy()
     policy = Policy(fleet=workload().fleet, target=8, definition=deepcopy(before))
     with unchecked("autoscaling", PutScalingPolicy={}) as client:
-        TargetTrackingPolicies(lambda: client, no_client).put_target(policy, 99)
+        TargetTrackingPolicies(lambda: client, no_client, POOL).put_target(policy, 99)
     assert policy.definition == before
 
 
@@ -181,7 +181,7 @@ def test_the_policy_is_the_one_the_document_names_and_not_the_first() -> None:
     other = group_policy(arn=POLICY_ARN + "-other")
     other["TargetTrackingConfiguration"]["TargetValue"] = 99.0
     with stubbed("autoscaling", describe_group(other, group_policy())) as client:
-        assert TargetTrackingPolicies(lambda: client, no_client).read(workload()).target == 8
+        assert TargetTrackingPolicies(lambda: client, no_client, POOL).read(workload(), plenty).target == 8
 
 
 def test_every_page_is_searched() -> None:
@@ -191,7 +191,7 @@ def test_every_page_is_searched() -> None:
         (method, {**asked, "NextToken": "more"}, {"ScalingPolicies": [group_policy()]}),
     ]
     with stubbed("autoscaling", *calls) as client:
-        assert TargetTrackingPolicies(lambda: client, no_client).read(workload()).target == 8
+        assert TargetTrackingPolicies(lambda: client, no_client, POOL).read(workload(), plenty).target == 8
 
 
 @pytest.mark.parametrize("found", [[], [group_policy(arn=POLICY_ARN + "-other")]])
@@ -200,7 +200,7 @@ def test_a_missing_policy_is_told_with_the_way_out(found: list[dict[str, Any]]) 
         stubbed("autoscaling", describe_group(*found)) as client,
         pytest.raises(ConfigError) as missing,
     ):
-        TargetTrackingPolicies(lambda: client, no_client).read(workload())
+        TargetTrackingPolicies(lambda: client, no_client, POOL).read(workload(), plenty)
     assert str(missing.value) == (
         f"workload transcription: Auto Scaling group transcription has no scaling policy {POLICY_ARN}: "
         "it was deleted by hand; update the workload's stack with any change to create it again"
@@ -222,7 +222,7 @@ def test_a_policy_without_a_target_is_an_answer_that_cannot_be_read(policy: dict
         unchecked("autoscaling", DescribePolicies={"ScalingPolicies": [policy]}) as client,
         pytest.raises(TransientError, match="AWS's answer cannot be read"),
     ):
-        TargetTrackingPolicies(lambda: client, no_client).read(workload())
+        TargetTrackingPolicies(lambda: client, no_client, POOL).read(workload(), plenty)
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_a_refused_put_raises_and_names_the_fleet(code: str, kind: type[Exceptio
         stubbed("autoscaling", ("put_scaling_policy", request, refusal(code, "no"))) as client,
         pytest.raises(kind, match=f"PutScalingPolicy of Auto Scaling group transcription: .*{code}: no"),
     ):
-        TargetTrackingPolicies(lambda: client, no_client).put_target(policy, 8.0)
+        TargetTrackingPolicies(lambda: client, no_client, POOL).put_target(policy, 8.0)
 
 
 @pytest.mark.parametrize(
@@ -263,7 +263,7 @@ def test_a_policy_is_not_put_without_what_names_it(
         unchecked(service, PutScalingPolicy={}) as client,
         pytest.raises(TransientError, match=f"{of.fleet}.*was described without PolicyName"),
     ):
-        TargetTrackingPolicies(lambda: client, lambda: client).put_target(
+        TargetTrackingPolicies(lambda: client, lambda: client, POOL).put_target(
             Policy(fleet=of.fleet, target=8, definition=described), 9.0
         )
 
@@ -273,4 +273,6 @@ def test_a_workload_without_a_policy_has_none_in_aws_either() -> None:
         stubbed("autoscaling", describe_group(group_policy())) as client,
         pytest.raises(ConfigError, match="has no scaling policy"),
     ):
-        TargetTrackingPolicies(lambda: client, no_client).read(replace(workload(), policy_arn=None))
+        TargetTrackingPolicies(lambda: client, no_client, POOL).read(
+            replace(workload(), policy_arn=None), plenty
+        )

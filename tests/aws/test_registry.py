@@ -11,7 +11,7 @@ from sluice import config
 from sluice.aws.registry import SsmRegistry
 from sluice.errors import ConfigError, TransientError
 from tests.aws import account
-from tests.builders import NOW, document
+from tests.builders import NOW, POOL, document, plenty
 
 pytestmark = pytest.mark.usefixtures("in_account")
 
@@ -44,7 +44,7 @@ def ssm() -> Ssm:
 
 @pytest.fixture
 def registry(ssm: Ssm) -> SsmRegistry:
-    return SsmRegistry(lambda: ssm.client, account.PREFIX)
+    return SsmRegistry(lambda: ssm.client, POOL, account.PREFIX)
 
 
 @pytest.fixture
@@ -56,7 +56,9 @@ def time() -> Iterator[time_machine.Traveller]:
 def test_twenty_five_documents_are_three_pages_of_ten(ssm: Ssm, registry: SsmRegistry) -> None:
     for index in range(25):
         account.register(document(f"w{index:02}"))
-    assert [workload.name for workload in registry.all().workloads] == [f"w{index:02}" for index in range(25)]
+    assert [workload.name for workload in registry.all(plenty).workloads] == [
+        f"w{index:02}" for index in range(25)
+    ]
     assert ssm.calls == {"GetParametersByPath": 3}
 
 
@@ -65,11 +67,11 @@ def test_the_list_is_asked_for_once_in_five_minutes(
 ) -> None:
     account.register(document())
     for _ in range(5):
-        registry.all()
+        registry.all(plenty)
         time.shift(59)
     assert ssm.calls["GetParametersByPath"] == 1
     time.shift(10)
-    registry.all()
+    registry.all(plenty)
     assert ssm.calls["GetParametersByPath"] == 2
 
 
@@ -93,10 +95,10 @@ def test_a_document_is_parsed_anew_only_when_its_text_has_changed(
     account.register(document())
     account.register(document("other"))
     for _ in range(3):
-        registry.all(fresh=True)
+        registry.all(plenty, fresh=True)
     assert set(parses.values()) == {1}
     account.register(document("other", mode="paused"))
-    assert {each.name: each.mode for each in registry.all(fresh=True).workloads} == {
+    assert {each.name: each.mode for each in registry.all(plenty, fresh=True).workloads} == {
         "other": "paused",
         "transcription": "active",
     }
@@ -108,11 +110,11 @@ def test_a_document_is_parsed_anew_only_when_its_text_has_changed(
 
 def test_what_is_no_longer_registered_is_forgotten_until_it_comes_back(registry: SsmRegistry) -> None:
     account.register(document())
-    registry.all()
+    registry.all(plenty)
     account.client("ssm").delete_parameter(Name=f"{account.PREFIX}/transcription")
-    assert registry.all(fresh=True).documents == {}
+    assert registry.all(plenty, fresh=True).documents == {}
     account.register(document())
-    assert [each.name for each in registry.all(fresh=True).workloads] == ["transcription"]
+    assert [each.name for each in registry.all(plenty, fresh=True).workloads] == ["transcription"]
 
 
 def test_the_texts_of_those_that_may_be_served_are_told_as_they_stand(registry: SsmRegistry) -> None:
@@ -121,7 +123,7 @@ def test_the_texts_of_those_that_may_be_served_are_told_as_they_stand(registry: 
     account.register("{}", "broken")
     for name in ("one", "two"):
         account.register(document(name, fleet={"type": "asg", "name": "shared"}))
-    assert registry.all().documents == {"transcription": text}
+    assert registry.all(plenty).documents == {"transcription": text}
 
 
 @pytest.mark.parametrize(
@@ -132,27 +134,27 @@ def test_while_ssm_fails_the_last_good_copy_is_served_and_marked(
 ) -> None:
     account.register(document())
     account.register("{}", "broken")
-    before = registry.all()
+    before = registry.all(plenty)
     ssm.failing = failure
     time.shift(3600)
-    stale = registry.all()
+    stale = registry.all(plenty)
     assert (stale.workloads, stale.refused) == (before.workloads, before.refused)
     assert stale.stale is not None
     assert stale.stale.startswith("GetParametersByPath of /sluice/workloads: ")
     ssm.failing = None
-    assert registry.all().stale is None
+    assert registry.all(plenty).stale is None
 
 
 def test_a_registry_that_was_never_read_raises_what_aws_said(ssm: Ssm, registry: SsmRegistry) -> None:
     ssm.failing = throttled()
     with pytest.raises(TransientError, match="AWS answered ThrottlingException: slow down"):
-        registry.all()
+        registry.all(plenty)
 
 
 def test_a_registry_that_may_not_be_read_is_a_persons_business(ssm: Ssm, registry: SsmRegistry) -> None:
     ssm.failing = ClientError({"Error": {"Code": "AccessDeniedException"}}, "GetParametersByPath")
     with pytest.raises(ConfigError, match="AWS answered AccessDeniedException"):
-        registry.all()
+        registry.all(plenty)
 
 
 def test_one_bad_document_is_told_with_all_its_problems_and_the_others_are_served(
@@ -161,7 +163,7 @@ def test_one_bad_document_is_told_with_all_its_problems_and_the_others_are_serve
     account.register(document())
     account.register(json.dumps(document("bad", mode="on", idle_minutes=0)))
     account.register("no json", "worse")
-    registered = registry.all()
+    registered = registry.all(plenty)
     assert [workload.name for workload in registered.workloads] == ["transcription"]
     assert registered.refused["bad"].startswith("the document of workload bad is refused; mode: 'on'")
     assert "idle_minutes: 0" in registered.refused["bad"]
@@ -170,18 +172,18 @@ def test_one_bad_document_is_told_with_all_its_problems_and_the_others_are_serve
 
 def test_a_document_under_another_name_is_refused(registry: SsmRegistry) -> None:
     account.register(document(), name="elsewhere")
-    assert registry.all().refused == {
+    assert registry.all(plenty).refused == {
         "elsewhere": "the document of workload elsewhere calls itself 'transcription': "
         "parameter and name must agree"
     }
     with pytest.raises(ConfigError, match="parameter and name must agree"):
-        registry.one("elsewhere")
+        registry.one("elsewhere", plenty)
 
 
 def test_one_workload_is_asked_for_every_time(ssm: Ssm, registry: SsmRegistry) -> None:
     account.register(document())
     for _ in range(3):
-        registry.one("transcription")
+        registry.one("transcription", plenty)
     assert ssm.calls["GetParameter"] == 3
     assert ssm.calls["GetParametersByPath"] == 1
 
@@ -190,12 +192,12 @@ def test_one_workload_that_cannot_be_read_now_is_never_served_from_memory(
     ssm: Ssm, registry: SsmRegistry
 ) -> None:
     account.register(document())
-    registry.one("transcription")
+    registry.one("transcription", plenty)
     ssm.failing = throttled("GetParameter")
     with pytest.raises(
         TransientError, match=r"GetParameter of /sluice/workloads/transcription: .*ThrottlingException"
     ):
-        registry.one("transcription")
+        registry.one("transcription", plenty)
 
 
 def test_one_workload_is_refused_while_another_claims_its_fleet(registry: SsmRegistry) -> None:
@@ -203,7 +205,7 @@ def test_one_workload_is_refused_while_another_claims_its_fleet(registry: SsmReg
     account.register(document("one", fleet=fleet))
     account.register(document("two", fleet=fleet))
     with pytest.raises(ConfigError) as refused:
-        registry.one("two")
+        registry.one("two", plenty)
     assert str(refused.value) == (
         "Auto Scaling group shared is claimed by workloads one and two: "
         "one fleet serves one workload; all are held"
@@ -215,20 +217,20 @@ def test_a_workload_that_just_moved_off_a_shared_fleet_is_judged_by_its_new_docu
 ) -> None:
     account.register(document("one", fleet={"type": "asg", "name": "shared"}))
     account.register(document("two", fleet={"type": "asg", "name": "shared"}))
-    registry.all()
+    registry.all(plenty)
     account.register(document("two", fleet={"type": "asg", "name": "own"}))
-    assert registry.one("two").fleet.dimensions == {"AutoScalingGroupName": "own"}
+    assert registry.one("two", plenty).fleet.dimensions == {"AutoScalingGroupName": "own"}
 
 
 def test_a_prefix_with_a_slash_at_its_end_is_the_same_prefix(ssm: Ssm) -> None:
     account.register(document())
-    registry = SsmRegistry(lambda: ssm.client, account.PREFIX + "/")
-    assert registry.one("transcription").name == "transcription"
-    assert len(registry.all().workloads) == 1
+    registry = SsmRegistry(lambda: ssm.client, POOL, account.PREFIX + "/")
+    assert registry.one("transcription", plenty).name == "transcription"
+    assert len(registry.all(plenty).workloads) == 1
 
 
 def test_parameters_below_a_workloads_own_are_not_documents(registry: SsmRegistry) -> None:
     account.register(document())
     account.register("secret", "transcription/token")
-    registered = registry.all()
+    registered = registry.all(plenty)
     assert (len(registered.workloads), registered.refused) == (1, {})

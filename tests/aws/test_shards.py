@@ -10,17 +10,13 @@ from sluice.aws.registry import SsmRegistry
 from sluice.aws.shards import SqsShards
 from tests.aws import account
 from tests.aws.stubs import refusal, stubbed, unchecked
-from tests.builders import queue_url
+from tests.builders import POOL, plenty, queue_url
 
 URL = queue_url("shards")
 
 
-def plenty() -> float:
-    return 30
-
-
 def shards(client: Any, pool: ThreadPoolExecutor, url: str = URL, *, reserve_s: float = 5) -> SqsShards:
-    registry = SsmRegistry(lambda: account.client("ssm"), account.PREFIX)
+    registry = SsmRegistry(lambda: account.client("ssm"), POOL, account.PREFIX)
     return SqsShards(lambda: client, pool, url, registry, reserve_s=reserve_s)
 
 

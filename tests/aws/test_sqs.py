@@ -12,7 +12,7 @@ from sluice.core.model import Unknown
 from sluice.errors import TransientError
 from tests.aws import account
 from tests.aws.stubs import refusal, stubbed, unchecked
-from tests.builders import backlog, queue_url
+from tests.builders import backlog, plenty, queue_url
 
 URL = queue_url("transcription")
 ASKED = {
@@ -28,10 +28,6 @@ ASKED = {
 def attributes(visible: object = "3", in_flight: object = "2", delayed: object = "1") -> dict[str, Any]:
     counts = zip(ASKED["AttributeNames"], (visible, in_flight, delayed), strict=True)
     return {"Attributes": {name: count for name, count in counts if count is not None}}
-
-
-def plenty() -> float:
-    return 30
 
 
 def test_one_call_asks_for_all_three_counts(pool: ThreadPoolExecutor) -> None:

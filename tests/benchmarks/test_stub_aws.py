@@ -30,7 +30,7 @@ from sluice.core.backlog import backlog_per_instance as in_core
 from sluice.core.model import Backlog, Capacity, DataPoint
 from sluice.ports import SeriesQuery
 from tests.aws import account
-from tests.builders import MINUTE_NOW, metric, queue_url
+from tests.builders import MINUTE_NOW, POOL, metric, plenty, queue_url
 
 WORKLOADS = 35
 
@@ -58,7 +58,7 @@ def client(aws: Stub) -> Iterator[Callable[[str], Any]]:
 
 
 def test_what_it_registers_is_what_the_tick_is_to_publish(client: Callable[[str], Any]) -> None:
-    workloads = SsmRegistry(lambda: client("ssm"), PREFIX).all().workloads
+    workloads = SsmRegistry(lambda: client("ssm"), POOL, PREFIX).all(plenty).workloads
     assert [workload.name for workload in workloads] == [name_of(number) for number in range(WORKLOADS)]
     with account.threads() as pool:
         queues = SqsQueues(lambda: client("sqs"), pool)
@@ -80,7 +80,7 @@ def test_what_it_registers_is_what_the_tick_is_to_publish(client: Callable[[str]
 def test_it_keeps_what_is_put_by_the_minute_and_averages_what_is_put_twice(
     aws: Stub, client: Callable[[str], Any]
 ) -> None:
-    metrics = CloudWatchMetrics(lambda: client("cloudwatch"))
+    metrics = CloudWatchMetrics(lambda: client("cloudwatch"), POOL)
     kept = metric(AutoScalingGroupName="kept")
     for value in (3.0, 5.0):
         point = DataPoint(metric=kept, at=MINUTE_NOW, value=value)
@@ -88,8 +88,8 @@ def test_it_keeps_what_is_put_by_the_minute_and_averages_what_is_put_twice(
     assert aws.points()["kept"] == {"2026-01-15T12:00": [8.0, 2]}
     query = SeriesQuery(metric=kept, statistic="Average", period_s=60)
     start, end = MINUTE_NOW - timedelta(minutes=5), MINUTE_NOW + timedelta(minutes=1)
-    assert metrics.read({"kept": query}, start, end)["kept"] == {MINUTE_NOW: 4.0}
-    assert metrics.read({"kept": query}, start, MINUTE_NOW)["kept"] == {}
+    assert metrics.read({"kept": query}, start, end, plenty)["kept"] == {MINUTE_NOW: 4.0}
+    assert metrics.read({"kept": query}, start, MINUTE_NOW, plenty)["kept"] == {}
 
 
 def test_it_keeps_the_messages_it_was_sent_until_they_are_taken(

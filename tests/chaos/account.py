@@ -23,8 +23,9 @@ from sluice.core.model import (
 from sluice.errors import SluiceError
 from sluice.ports import Counter, Outcome
 from sluice.report import fields, sentence
+from tests.builders import seconds
 from tests.chaos.cloud import common
-from tests.chaos.invocation import MINUTE, Invocation
+from tests.chaos.invocation import Invocation
 
 REASONS = {
     Kind.BOOTSTRAP: Reason.WORK_WAITS,
@@ -39,7 +40,7 @@ def audit(run: Invocation, error: Exception | None) -> None:
     """Blame the invocation for whatever does not add up."""
     if error is not None and not isinstance(error, SluiceError):
         run.blame(f"ended with {error!r}")
-    run.blames += [f"a defect was caught: {defect!r}" for defect in run.ledger.defects]
+    run.blames += [f"a defect was caught: {defect!r}" for defect in run.ledger.met]
     for decision, outcome in run.ledger.decisions:
         _check_told(run, decision, outcome)
     _check_acts_are_told(run)
@@ -133,7 +134,7 @@ def _check_alarm(run: Invocation) -> None:
 
 def _check_tick(run: Invocation, error: Exception | None) -> None:
     assert run.event.tick is not None
-    if abs(run.began_at - run.event.tick) > MINUTE:
+    if abs(run.began_at - run.event.tick) > seconds(110):
         if run.served is not None or not run.ledger.counts[Counter.STALE_TICK]:
             run.blame(f"the tick of {run.event.tick} worked at {run.began_at}")
         return

@@ -168,9 +168,13 @@ class _Metrics:
                 self.of.blame(f"published {name} at {point.at} for the tick of {tick}")
 
     def read(
-        self, queries: Mapping[str, SeriesQuery], start: datetime, end: datetime
+        self,
+        queries: Mapping[str, SeriesQuery],
+        start: datetime,
+        end: datetime,
+        remaining_s: RemainingS,
     ) -> Mapping[str, Series | Unknown]:
-        series = dict(self.of.scene.metrics.read(queries, start, end))
+        series = dict(self.of.scene.metrics.read(queries, start, end, remaining_s))
         for served in self.of.cloud.born:
             for query_name in [name for name in queries if name.split()[0] == served.name]:
                 query = queries[query_name]
@@ -185,16 +189,20 @@ class _Metrics:
     def _proof(self, look: Look, answer: Series | Unknown) -> list[float | None] | Unknown:
         if isinstance(answer, Unknown):
             return answer
-        present = look.read_at.replace(second=0, microsecond=0)
-        return [answer.get(present - MINUTE * back) for back in range(look.document.idle_minutes, 0, -1)]
+        tick = self.of.event.tick
+        present = (tick or look.read_at).replace(second=0, microsecond=0)
+        # A tick's proof ends one minute before its own; an alarm's at the newest published, at most two back.
+        ends = [1] if tick else [back for back in (0, 1, 2) if present - MINUTE * back in answer] or [2]
+        last = present - MINUTE * ends[0]
+        return [answer.get(last - MINUTE * back) for back in range(look.document.idle_minutes)]
 
 
 class _Policies:
     def __init__(self, invocation: Invocation) -> None:
         self.of = invocation
 
-    def read(self, workload: Workload) -> Policy:
-        policy = self.of.scene.policies.read(workload)
+    def read(self, workload: Workload, remaining_s: RemainingS) -> Policy:
+        policy = self.of.scene.policies.read(workload, remaining_s)
         self.of.looks[workload.name].policy = policy
         return policy
 
@@ -219,13 +227,13 @@ class _Registry:
         function = "retune" if invocation.event.retune else "tick"
         self.registry = invocation.cloud.registries[function]
 
-    def all(self, *, fresh: bool = False) -> Registered:
-        registered = self.registry.all(fresh=fresh)
+    def all(self, remaining_s: RemainingS, *, fresh: bool = False) -> Registered:
+        registered = self.registry.all(remaining_s, fresh=fresh)
         self.of.served = {workload.name: workload for workload in registered.workloads}
         return registered
 
-    def one(self, name: str) -> Workload:
+    def one(self, name: str, remaining_s: RemainingS) -> Workload:
         self.of.looks.pop(name, None)
-        document = self.registry.one(name)
+        document = self.registry.one(name, remaining_s)
         self.of.looks[name] = Look(document=document, read_at=self.of.scene.clock())
         return document

@@ -5,7 +5,7 @@ A mutation replaces one function of the layer by one with a plausible defect.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import sluice.publish
+import sluice.repair
 import sluice.retune
 import sluice.wake
 import tests.chaos.storm
@@ -37,6 +38,7 @@ from sluice.core.wake import decide_bootstrap, decide_shutdown, reads_empty_abov
 from sluice.errors import TransientError
 from sluice.observe import observe, registered
 from sluice.ports import Counter, Outcome, Policy, RemainingS, Report, Series, World
+from tests.builders import plenty
 from tests.chaos.seeds import reached_by
 from tests.chaos.test_chaos import DEFAULT_SHARE
 
@@ -68,7 +70,7 @@ def _put(saw: Observation, facts: Mapping[str, object]) -> Observation:
 def blind_shutdown(**facts: object) -> list[tuple[object, str, object]]:
     return [
         (module, name, broken)
-        for module in (sluice.publish, sluice.wake)
+        for module in (sluice.repair, sluice.wake)
         for name, broken in (
             ("decide_shutdown", blind_to(decide_shutdown, **facts)),
             (
@@ -81,13 +83,14 @@ def blind_shutdown(**facts: object) -> list[tuple[object, str, object]]:
 
 def blind_bootstrap(**facts: object) -> list[tuple[object, str, object]]:
     broken = blind_to(decide_bootstrap, **facts)
-    return [(module, "decide_bootstrap", broken) for module in (sluice.publish, sluice.wake)]
+    return [(module, "decide_bootstrap", broken) for module in (sluice.repair, sluice.wake)]
 
 
 def cached_document(repair: Callable[..., None]) -> Callable[..., None]:
-    def broken(name: str, world: World, report: Report, remaining_s: RemainingS) -> None:
-        cached = {workload.name: workload for workload in world.registry.all().workloads}
-        repair(cached[name], world, Trigger.TICK, report, remaining_s)
+    def broken(name: str, *rest: Any) -> None:
+        *proof_ends, world, report, remaining_s = rest
+        cached = {workload.name: workload for workload in world.registry.all(plenty).workloads}
+        repair(cached[name], *proof_ends, world, Trigger.TICK, report, remaining_s)
 
     return broken
 
@@ -104,9 +107,11 @@ def zero_for_unknown(
     }
 
 
-def nothing_published_is_zero(published: Mapping[datetime, float], now: datetime, minutes: int) -> str | None:
-    filled = dict.fromkeys(minutes_to_prove(now, minutes), 0.0) | dict(published)
-    return gap_in_proof(filled, now, minutes)
+def nothing_published_is_zero(
+    published: Mapping[datetime, float], ends: Sequence[datetime], minutes: int
+) -> str | None:
+    filled = dict.fromkeys(minutes_to_prove(ends[0], minutes), 0.0) | dict(published)
+    return gap_in_proof(filled, ends[:1], minutes)
 
 
 def unread_proof_is_zero(
@@ -115,24 +120,25 @@ def unread_proof_is_zero(
     published: Series | Unknown,
     trigger: Trigger,
     *,
-    now: datetime,
+    proof_ends: Sequence[datetime],
 ) -> Decision:
     if isinstance(published, Unknown):
-        published = dict.fromkeys(minutes_to_prove(now, workload.idle_minutes), 0.0)
-    return decide_shutdown(workload, saw, published, trigger, now=now)
+        published = dict.fromkeys(minutes_to_prove(proof_ends[0], workload.idle_minutes), 0.0)
+    return decide_shutdown(workload, saw, published, trigger, proof_ends=proof_ends)
 
 
-def given_up(name: str, world: World, report: Report, remaining_s: RemainingS) -> None:
+def given_up(name: str, *rest: Any) -> None:
+    *_, report, _ = rest
     report.failed(name, Counter.ACTION_FAILED, "no luck today")
 
 
-def act_untold(decision: Decision, workload: Workload, world: World, report: Report) -> Outcome:
+def act_untold(decision: Decision, workload: Workload, world: World, report: Report, *proof: Any) -> Outcome:
     class Quiet:
         def decided(self, decision: Decision, outcome: Outcome) -> None:
             if outcome is not Outcome.ACTED:
                 report.decided(decision, outcome)
 
-    return act(decision, workload, world, Quiet())  # type: ignore[arg-type]
+    return act(decision, workload, world, Quiet(), *proof)  # type: ignore[arg-type]
 
 
 def act_and_forget(*asked: Any) -> Outcome:
@@ -161,28 +167,39 @@ def durations_of_unknown(name: str, durations: Durations | Unknown, *rest: Any) 
 
 
 def retune_paused(
-    name: str, durations: Durations | Unknown, request: Any, world: World, report: Report
+    name: str,
+    durations: Durations | Unknown,
+    request: Any,
+    world: World,
+    report: Report,
+    remaining_s: RemainingS,
 ) -> None:
     class Resumed:
-        def one(self, name: str) -> Workload:
-            return replace(world.registry.one(name), mode=Mode.ACTIVE)
+        def one(self, name: str, remaining_s: RemainingS) -> Workload:
+            return replace(world.registry.one(name, remaining_s), mode=Mode.ACTIVE)
 
-    retune(name, durations, request, replace(world, registry=Resumed()), report)  # type: ignore[arg-type]
+    resumed = replace(world, registry=Resumed())  # type: ignore[arg-type]
+    retune(name, durations, request, resumed, report, remaining_s)
 
 
 def every_policy_at_once(
-    name: str, durations: Durations | Unknown, request: Any, world: World, report: Report
+    name: str,
+    durations: Durations | Unknown,
+    request: Any,
+    world: World,
+    report: Report,
+    remaining_s: RemainingS,
 ) -> None:
     class All:
-        def read(self, workload: Workload) -> Policy:
-            return world.policies.read(workload)
+        def read(self, workload: Workload, remaining_s: RemainingS) -> Policy:
+            return world.policies.read(workload, remaining_s)
 
         def put_target(self, policy: Policy, target: float) -> None:
-            for each in registered(world, report).workloads:
+            for each in registered(world, report, remaining_s).workloads:
                 if each.policy_arn:
-                    world.policies.put_target(world.policies.read(each), target)
+                    world.policies.put_target(world.policies.read(each, remaining_s), target)
 
-    retune(name, durations, request, replace(world, policies=All()), report)
+    retune(name, durations, request, replace(world, policies=All()), report, remaining_s)
 
 
 def no_factor(
@@ -195,16 +212,14 @@ def published_now(scheduled: datetime, world: World, report: Report, remaining_s
     tick(world.now(), world, report, remaining_s)
 
 
-def proven_by_the_cached_minutes(
-    workload: Workload, world: World, trigger: Trigger, report: Report, remaining_s: RemainingS
-) -> None:
-    return shutdown(replace(workload, idle_minutes=1), world, trigger, report, remaining_s)
+def proven_by_the_cached_minutes(workload: Workload, *rest: Any) -> None:
+    return shutdown(replace(workload, idle_minutes=1), *rest)
 
 
 MUTATIONS: dict[str, Iterable[tuple[object, str, object]]] = {
     "a repair acts on the cached document": [
-        (sluice.publish, "repair_sleeping", cached_document(sluice.wake._bootstrap)),
-        (sluice.publish, "repair_idling", cached_document(sluice.wake._shutdown)),
+        (sluice.repair, "retry_bootstrap", cached_document(sluice.wake._bootstrap)),
+        (sluice.repair, "retry_shutdown", cached_document(sluice.wake._shutdown)),
     ],
     "no proof is asked for": [(wake, "gap_in_proof", lambda *_: None)],
     "a minute without a point proves emptiness": [(wake, "gap_in_proof", nothing_published_is_zero)],
@@ -241,16 +256,16 @@ MUTATIONS: dict[str, Iterable[tuple[object, str, object]]] = {
     "a fleet awake is woken": blind_bootstrap(desired=0),
     "nobody looks again after a shutdown": [(sluice.wake, "_wake_if_work_waits", lambda *_: None)],
     "an alarm's reading that failed is asked for no more": [(sluice.wake, "_act", act_and_forget)],
-    "a tick wakes nobody": [(sluice.publish, "_asleep_with_work", lambda *_: [])],
-    "a tick sends nobody home": [(sluice.publish, "_proven_empty", lambda *_: [])],
-    "a tick gives up waking, and says so": [(sluice.publish, "repair_sleeping", given_up)],
-    "a tick gives up sending home, and says so": [(sluice.publish, "repair_idling", given_up)],
+    "a tick wakes nobody": [(sluice.repair, "_missed_bootstraps", lambda *_: [])],
+    "a tick sends nobody home": [(sluice.repair, "_missed_shutdowns", lambda *_: [])],
+    "a tick gives up waking, and says so": [(sluice.repair, "retry_bootstrap", given_up)],
+    "a tick gives up sending home, and says so": [(sluice.repair, "retry_shutdown", given_up)],
     "what was done is not told": [(sluice.wake, "_act", act_untold)],
     "an alarm may be anybody's": [(sluice.wake, "_check", lambda *_: None)],
     "a stale tick works": [(sluice.publish, "STALE_AFTER", timedelta(hours=1))],
     "a point carries the time at which its tick ran": [(tests.chaos.storm, "publish_backlog", published_now)],
     "one workload's failure stops the repairs of the others": [
-        (sluice.publish, "isolated", one_failure_ends_all)
+        (sluice.repair, "isolated", one_failure_ends_all)
     ],
     "one workload's failure stops the retunes of the others": [
         (sluice.retune, "isolated", one_failure_ends_all)

@@ -92,6 +92,6 @@ def test_a_neighbour_whose_unread_proof_holds_up_everybody_is_noticed(
         unread = [series for series in published.values() if isinstance(series, Unknown)]
         return dict.fromkeys(published, unread[0]) if unread else published
 
-    monkeypatch.setattr("sluice.publish.published_backlog", all_or_nothing)
+    monkeypatch.setattr("sluice.repair.published_backlog", all_or_nothing)
     with pytest.raises(AssertionError):
         test_a_neighbour_changes_no_act_no_decision_and_no_point()

@@ -13,6 +13,7 @@ from sluice.errors import ConfigError, SluiceError
 from sluice.ports import Fleets
 from sluice_sim.simulation.ports import SimulatedFleets
 from tests.aws import account
+from tests.builders import plenty
 from tests.fakes import FakeFleets
 from tests.simulation.sites import site
 
@@ -77,10 +78,6 @@ def simulated(named: Callable[[str], Fleet]) -> Subject:
         return own
 
     return Subject(port=SimulatedFleets(run), create=create, gone=named("gone"))
-
-
-def plenty() -> float:
-    return 30
 
 
 def read(subject: Subject, *fleets: Fleet) -> list[Capacity | Unknown]:

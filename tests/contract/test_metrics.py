@@ -11,7 +11,7 @@ from sluice.core.model import DataPoint, Metric
 from sluice.ports import Metrics, Series, SeriesQuery
 from sluice_sim.simulation.ports import SimulatedMetrics
 from tests.aws import account
-from tests.builders import metric
+from tests.builders import POOL, metric, plenty
 from tests.fakes import FakeMetrics
 from tests.simulation.sites import site
 
@@ -40,7 +40,7 @@ def metrics(request: pytest.FixtureRequest) -> Iterator[Metrics]:
         return
     with account.account():
         cloudwatch = account.client("cloudwatch")
-        yield CloudWatchMetrics(lambda: cloudwatch)
+        yield CloudWatchMetrics(lambda: cloudwatch, POOL)
 
 
 def point(minutes: int, value: float, of: Metric = BACKLOG) -> DataPoint:
@@ -56,7 +56,7 @@ def read(
     metrics: Metrics, statistic: str = "Maximum", *, of: Metric = BACKLOG, period_s: int = 60, end: int = 60
 ) -> Mapping[datetime, float]:
     query = SeriesQuery(metric=of, statistic=statistic, period_s=period_s)
-    series = metrics.read({"one": query}, START, at(end))["one"]
+    series = metrics.read({"one": query}, START, at(end), plenty)["one"]
     assert isinstance(series, Mapping)
     return series
 
@@ -113,9 +113,9 @@ def test_many_points_and_queries_go_together_and_keep_their_names(metrics: Metri
         name: SeriesQuery(metric=one.metric, statistic="Maximum", period_s=60) for name, one in points.items()
     }
     expected: dict[str, Series] = {"one": {at(5): 1.0}, "other": {at(6): 2.0}}
-    assert metrics.read(queries, START, START + HOUR) == expected
+    assert metrics.read(queries, START, START + HOUR, plenty) == expected
 
 
 def test_nothing_to_publish_or_to_read_is_no_failure(metrics: Metrics) -> None:
     assert metrics.publish({}) == {}
-    assert metrics.read({}, START, START + HOUR) == {}
+    assert metrics.read({}, START, START + HOUR, plenty) == {}

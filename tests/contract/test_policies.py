@@ -12,7 +12,7 @@ from sluice.ports import Policies, Policy
 from sluice_sim.simulation.aws import SimulatedAws
 from sluice_sim.simulation.ports import SimulatedPolicies
 from tests.aws import account
-from tests.builders import ecs_workload, workload
+from tests.builders import POOL, ecs_workload, plenty, workload
 from tests.fakes import FakePolicies
 from tests.simulation.sites import site
 
@@ -63,7 +63,7 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
 
     with account.account():
         autoscaling, scaling = account.client("autoscaling"), account.client("application-autoscaling")
-        port = TargetTrackingPolicies(lambda: autoscaling, lambda: scaling)
+        port = TargetTrackingPolicies(lambda: autoscaling, lambda: scaling, POOL)
         yield Subject(
             port=port,
             create=create_in_account,
@@ -73,26 +73,26 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
 
 def test_a_policy_is_read_with_its_target_and_fleet(subject: Subject) -> None:
     served = subject.create("transcription")
-    policy = subject.port.read(served)
+    policy = subject.port.read(served, plenty)
     assert (policy.target, policy.fleet) == (10, served.fleet)
 
 
 @pytest.mark.parametrize("target", [7.5, 0.25, 400])
 def test_the_target_that_is_put_is_read_back_and_may_be_fractional(subject: Subject, target: float) -> None:
     served = subject.create("transcription")
-    subject.port.put_target(subject.port.read(served), target)
-    assert subject.port.read(subject.renewed(served)).target == target
+    subject.port.put_target(subject.port.read(served, plenty), target)
+    assert subject.port.read(subject.renewed(served), plenty).target == target
 
 
 @pytest.mark.parametrize("subject", SEVERAL, indirect=True)
 def test_one_workloads_put_leaves_the_others_policy(subject: Subject) -> None:
     served, other = subject.create("transcription"), subject.create("other")
-    subject.port.put_target(subject.port.read(served), 20)
-    assert subject.port.read(other).target == 10
+    subject.port.put_target(subject.port.read(served, plenty), 20)
+    assert subject.port.read(other, plenty).target == 10
 
 
 def test_a_policy_that_is_not_there_is_refused_and_named(subject: Subject) -> None:
     served = subject.create("transcription")
     gone = replace(served, policy_arn=f"{served.policy_arn}-gone")
     with pytest.raises(ConfigError, match=rf"workload {served.name}: .* has no scaling policy"):
-        subject.port.read(gone)
+        subject.port.read(gone, plenty)

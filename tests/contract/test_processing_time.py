@@ -35,6 +35,7 @@ from sluice_worker.core.metrics import OUTCOME
 from sluice_worker.core.minute import Tally
 from sluice_worker.core.model import Outcome
 from tests.aws import account
+from tests.builders import POOL
 from tests.fakes import Scene
 from tests.templates import fleet_workers, stacks
 
@@ -71,7 +72,7 @@ class Plane:
         variables = stacks.plane().resources["PublishBacklogFunction"].properties["Environment"]["Variables"]
         self.world = replace(
             self.scene.world,
-            metrics=CloudWatchMetrics(lambda: self.client),
+            metrics=CloudWatchMetrics(lambda: self.client, POOL),
             namespace=variables["SLUICE_METRIC_NAMESPACE"],
             now=lambda: NOW,
         )

@@ -12,7 +12,7 @@ from sluice.errors import SluiceError
 from sluice.ports import Queues
 from sluice_sim.simulation.ports import SimulatedQueues
 from tests.aws import account
-from tests.builders import backlog, queue_url
+from tests.builders import backlog, plenty, queue_url
 from tests.fakes import FakeQueues
 from tests.simulation.plants import at, plant
 from tests.simulation.sites import site
@@ -68,10 +68,6 @@ def simulated() -> Subject:
         at(run.plant, 700)
 
     return Subject(port=SimulatedQueues(run), create=lambda name: run.deployed.workload.queue_url, fill=fill)
-
-
-def plenty() -> float:
-    return 30
 
 
 def test_all_three_counts_are_read(subject: Subject) -> None:

@@ -12,7 +12,7 @@ from sluice.core.model import Mode
 from sluice.errors import ConfigError
 from sluice.ports import Registry
 from tests.aws import account
-from tests.builders import NOW, document, ecs_document, parsed
+from tests.builders import NOW, POOL, document, ecs_document, parsed, plenty
 from tests.fakes import Clock, FakeRegistry
 
 
@@ -47,7 +47,7 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
     with account.account(), time_machine.travel(NOW, tick=False) as travel:
         ssm = account.client("ssm")
         yield Subject(
-            port=SsmRegistry(lambda: ssm, account.PREFIX),
+            port=SsmRegistry(lambda: ssm, POOL, account.PREFIX),
             register=account.register,
             spoil=lambda name: account.register("{}", name),
             delete=lambda name: ssm.delete_parameter(Name=f"{account.PREFIX}/{name}"),
@@ -56,13 +56,13 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
 
 
 def names(subject: Subject, *, fresh: bool = False) -> set[str]:
-    return {workload.name for workload in subject.port.all(fresh=fresh).workloads}
+    return {workload.name for workload in subject.port.all(plenty, fresh=fresh).workloads}
 
 
 def test_every_registered_workload_is_served_as_its_document_says(subject: Subject) -> None:
     for text in (document(), ecs_document()):
         subject.register(text)
-    registered = subject.port.all()
+    registered = subject.port.all(plenty)
     assert {workload.name: workload for workload in registered.workloads} == {
         "transcription": parsed(document()),
         "queue-proc": parsed(ecs_document()),
@@ -71,7 +71,7 @@ def test_every_registered_workload_is_served_as_its_document_says(subject: Subje
 
 
 def test_nothing_registered_is_nothing_served(subject: Subject) -> None:
-    assert subject.port.all().workloads == ()
+    assert subject.port.all(plenty).workloads == ()
 
 
 def test_the_list_is_at_most_five_minutes_old(subject: Subject) -> None:
@@ -93,14 +93,14 @@ def test_asked_afresh_the_list_is_as_it_is_now(subject: Subject) -> None:
 
 def test_one_workload_is_read_as_it_is_this_moment(subject: Subject) -> None:
     subject.register(document())
-    assert subject.port.one("transcription").mode is Mode.ACTIVE
+    assert subject.port.one("transcription", plenty).mode is Mode.ACTIVE
     subject.register(document(mode="paused"))
-    assert subject.port.one("transcription").mode is Mode.PAUSED
+    assert subject.port.one("transcription", plenty).mode is Mode.PAUSED
 
 
 def test_a_workload_that_is_not_registered_is_refused_by_name(subject: Subject) -> None:
     with pytest.raises(ConfigError, match="nobody"):
-        subject.port.one("nobody")
+        subject.port.one("nobody", plenty)
 
 
 def test_a_workload_deleted_a_moment_ago_is_refused_though_the_list_still_holds_it(subject: Subject) -> None:
@@ -108,18 +108,18 @@ def test_a_workload_deleted_a_moment_ago_is_refused_though_the_list_still_holds_
     assert names(subject) == {"transcription"}
     subject.delete("transcription")
     with pytest.raises(ConfigError, match="transcription"):
-        subject.port.one("transcription")
+        subject.port.one("transcription", plenty)
 
 
 def test_a_bad_document_is_named_and_the_others_are_served(subject: Subject) -> None:
     subject.register(document())
     subject.spoil("broken")
-    registered = subject.port.all()
+    registered = subject.port.all(plenty)
     assert [workload.name for workload in registered.workloads] == ["transcription"]
     assert list(registered.refused) == ["broken"]
     assert "the document of workload broken is refused" in registered.refused["broken"]
     with pytest.raises(ConfigError, match="the document of workload broken is refused"):
-        subject.port.one("broken")
+        subject.port.one("broken", plenty)
 
 
 def test_two_workloads_on_one_fleet_are_both_held_and_named(subject: Subject) -> None:
@@ -127,10 +127,10 @@ def test_two_workloads_on_one_fleet_are_both_held_and_named(subject: Subject) ->
     subject.register(document("one", fleet=shared))
     subject.register(document("two", fleet=shared))
     subject.register(ecs_document())
-    registered = subject.port.all()
+    registered = subject.port.all(plenty)
     assert [workload.name for workload in registered.workloads] == ["queue-proc"]
     assert set(registered.refused) == {"one", "two"}
     for name in ("one", "two"):
         assert "Auto Scaling group shared is claimed" in registered.refused[name]
         with pytest.raises(ConfigError, match="Auto Scaling group shared is claimed"):
-            subject.port.one(name)
+            subject.port.one(name, plenty)

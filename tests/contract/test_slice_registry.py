@@ -12,7 +12,7 @@ from sluice.core.model import Mode
 from sluice.errors import ConfigError, SluiceError, TransientError
 from sluice.ports import Registry, Shards
 from tests.aws import account
-from tests.builders import document, ecs_document, parsed
+from tests.builders import POOL, document, ecs_document, parsed, plenty
 from tests.fakes import FakeRegistry, FakeShards
 
 
@@ -27,7 +27,7 @@ class Subject:
 
     def slice(self, *names: str) -> Registry:
         """The slice of these names, as a tick reads it now."""
-        documents = self.whole.all(fresh=True).documents
+        documents = self.whole.all(plenty, fresh=True).documents
         return self.shards.registry({name: documents[name] for name in names})
 
 
@@ -46,7 +46,7 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
     with account.account(), account.threads() as pool:
         ssm, pages = account.session().client("ssm"), []
         ssm.meta.events.register("before-call.ssm.GetParametersByPath", lambda **_: pages.append(1))
-        registry = SsmRegistry(lambda: ssm, account.PREFIX)
+        registry = SsmRegistry(lambda: ssm, POOL, account.PREFIX)
         yield Subject(
             whole=registry,
             shards=SqsShards(lambda: account.client("sqs"), pool, "", registry, reserve_s=0),
@@ -59,7 +59,7 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
 def test_it_holds_its_slice_and_nothing_else(subject: Subject) -> None:
     for text in (document("a"), ecs_document("b"), document("c")):
         subject.register(text)
-    registered = subject.slice("a", "b").all()
+    registered = subject.slice("a", "b").all(plenty)
     assert registered.workloads == (parsed(document("a")), parsed(ecs_document("b")))
     assert set(registered.documents) == {"a", "b"}
     assert (registered.refused, registered.stale) == ({}, None)
@@ -71,8 +71,8 @@ def test_it_stays_as_the_tick_read_it_and_asks_for_no_list(subject: Subject) -> 
     before = subject.asked()
     subject.register(document("a", mode="paused"))
     subject.register(document("b"))
-    assert [workload.mode for workload in sliced.all(fresh=True).workloads] == [Mode.ACTIVE]
-    sliced.one("a")
+    assert [workload.mode for workload in sliced.all(plenty, fresh=True).workloads] == [Mode.ACTIVE]
+    sliced.one("a", plenty)
     assert subject.asked() == before
 
 
@@ -80,7 +80,7 @@ def test_one_workload_is_read_as_it_is_this_moment(subject: Subject) -> None:
     subject.register(document("a"))
     sliced = subject.slice("a")
     subject.register(document("a", mode="paused"))
-    assert sliced.one("a").mode is Mode.PAUSED
+    assert sliced.one("a", plenty).mode is Mode.PAUSED
 
 
 def test_one_that_was_deleted_is_refused_by_name(subject: Subject) -> None:
@@ -88,7 +88,7 @@ def test_one_that_was_deleted_is_refused_by_name(subject: Subject) -> None:
     sliced = subject.slice("gone")
     subject.delete("gone")
     with pytest.raises(ConfigError, match="gone"):
-        sliced.one("gone")
+        sliced.one("gone", plenty)
 
 
 def test_one_that_moved_to_another_fleet_waits_for_the_next_tick_to_see_who_else_claims_it(
@@ -98,11 +98,11 @@ def test_one_that_moved_to_another_fleet_waits_for_the_next_tick_to_see_who_else
     sliced = subject.slice("a")
     subject.register(document("a", fleet={"type": "asg", "name": "elsewhere"}))
     with pytest.raises(TransientError, match=r"workload a is on Auto Scaling group elsewhere, .*tick"):
-        sliced.one("a")
+        sliced.one("a", plenty)
 
 
 def test_one_that_is_in_another_slice_is_refused(subject: Subject) -> None:
     for name in ("a", "b"):
         subject.register(document(name))
     with pytest.raises(SluiceError, match="workload b "):
-        subject.slice("a").one("b")
+        subject.slice("a").one("b", plenty)

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sluice.core.backlog import before
 from sluice.core.model import (
     Bounds,
     Capacity,
@@ -19,7 +20,7 @@ from sluice.core.model import (
     Workload,
 )
 from sluice.core.wake import decide_bootstrap, decide_shutdown, reads_empty_above_min
-from tests.builders import NOW, backlog, capacity, minutes_ago, observation, workload, zeros
+from tests.builders import MINUTE_NOW, backlog, capacity, minutes_ago, observation, workload, zeros
 
 LOST = Unknown(why="GetQueueAttributes timed out")
 GONE = Unknown(why="AWS knows no such group")
@@ -63,7 +64,8 @@ def bootstrap(served: Workload, saw: Observation, target: float = 8) -> Decision
 
 
 def shutdown(served: Workload, saw: Observation, published: Published | None = None) -> Decision:
-    return decide_shutdown(served, saw, zeros() if published is None else published, Trigger.ALARM, now=NOW)
+    published = zeros() if published is None else published
+    return decide_shutdown(served, saw, published, Trigger.TICK, proof_ends=before(MINUTE_NOW))
 
 
 class TestBootstrap:

@@ -25,7 +25,7 @@ from sluice.errors import TransientError
 from sluice.events import Shard, shard_message
 from sluice.ports import Counter, World
 from sluice.publish import WORKLOADS_PER_SHARD, publish_backlog, publish_shards
-from tests.builders import ecs_workload, queue_url, workload
+from tests.builders import ecs_workload, plenty, queue_url, workload
 from tests.fakes import Clock, FakePolicies, FakeRegistry, FakeShards, Ledger
 from tests.faults.stage import timeouts_s
 
@@ -179,7 +179,7 @@ class Invocation:
         return World(
             queues=SqsQueues(client, pool),
             fleets=AwsFleets(AutoScalingGroups(client, pool), EcsServices(client, client, pool)),
-            metrics=CloudWatchMetrics(client),
+            metrics=CloudWatchMetrics(client, pool),
             policies=FakePolicies(),
             registry=self.registry,
             namespace="Sluice",
@@ -200,7 +200,7 @@ class Invocation:
 
     def batch(self) -> tuple[Lanes, Ledger, int]:
         """The same workloads in as many shards as Lambda delivers at once."""
-        documents = self.registry.all().documents
+        documents = self.registry.all(plenty).documents
         parts = batches(sorted(documents), WORKLOADS_PER_SHARD)
         bodies = [
             shard_message(Shard(scheduled=self.scheduled, documents={name: documents[name] for name in part}))

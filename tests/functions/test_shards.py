@@ -12,7 +12,7 @@ from sluice.aws.shards import SqsShards
 from sluice.errors import ConfigError, TransientError
 from sluice.events import parse_shard
 from tests.aws import account
-from tests.builders import document
+from tests.builders import document, plenty
 from tests.functions.conftest import NOON, Context, Plane, sample
 
 SERVED = {"batchItemFailures": []}
@@ -72,7 +72,7 @@ def test_the_sample_shard_serves_its_workloads(plane: Plane, shards: str) -> Non
 
 
 def test_a_shard_past_its_minute_is_counted_and_let_go(plane: Plane, shards: str) -> None:
-    plane.at(NOON + timedelta(seconds=61))
+    plane.at(NOON + timedelta(seconds=111))
     assert plane.invoke("publish_backlog", sample("shard")) == SERVED
     assert plane.points("asg") == {}
     [counted] = [line for line in plane.lines() if "_aws" in line]
@@ -156,6 +156,7 @@ def slow_sending(shards: str) -> Iterator[None]:
 def test_a_tick_that_has_no_time_left_for_reading_still_has_what_is_kept_for_publishing_to_send(
     plane: Plane, slow_sending: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    wiring.world().registry.all(plenty)
     monkeypatch.setattr(Context, "get_remaining_time_in_millis", lambda _: 5_000)
     plane.invoke("publish_backlog", sample("schedule"))
     assert plane.lines()[-1]["ShardsSent"] == [2]
@@ -165,6 +166,7 @@ def test_a_tick_stops_sending_a_second_before_lambda_ends_it_and_tells_what_is_n
     plane: Plane, slow_sending: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lambda would end it as it waits: no line and no count would say which shards are missing."""
+    wiring.world().registry.all(plenty)
     monkeypatch.setattr(Context, "get_remaining_time_in_millis", lambda _: 1_050)
     with pytest.raises(TransientError, match="2 of 2 shards could not be sent"):
         plane.invoke("publish_backlog", sample("schedule"))

@@ -8,6 +8,7 @@ import pytest
 from sluice import wiring
 from sluice.errors import ConfigError, TransientError
 from tests.aws import account
+from tests.builders import plenty
 from tests.functions.conftest import Context, Plane, sample
 
 SETTINGS = {"SLUICE_REGISTRY_PREFIX": "/sluice/workloads", "SLUICE_METRIC_NAMESPACE": "Sluice"}
@@ -108,6 +109,7 @@ def slow_reads() -> Iterator[None]:
 def test_a_tick_reads_for_what_the_invocation_has_left_less_what_it_keeps_for_publishing(
     plane: Plane, slow_reads: None, monkeypatch: pytest.MonkeyPatch, remaining_s: int, read: bool
 ) -> None:
+    wiring.world().registry.all(plenty)
     monkeypatch.setattr(Context, "get_remaining_time_in_millis", lambda _: remaining_s * 1000)
     plane.invoke("publish_backlog", sample("schedule"))
     assert [bool(plane.points(kind)) for kind in ("asg", "ecs")] == [read, read]

@@ -28,6 +28,7 @@ from sluice_sim.embedded.cloud import EmbeddedAws, LogLine, embedded_aws
 from sluice_sim.embedded.demo import CONTROL_PLANE, NAMESPACE, Stage, environment_parameters
 from sluice_sim.embedded.scenarios import COMPILER_STAGING, QUEUE_PROC, TRANSCRIPTION
 from sluice_sim.template import ResolvedStack, stack_id
+from tests.builders import POOL, plenty
 from tests.privileges import inventory
 from tests.privileges.gate import Gate, Passage
 from tests.privileges.roles import role_of_functions, roles
@@ -83,10 +84,10 @@ class Rehearsal:
         aws.sqs.create_queue(QueueName=shard_queue_url.rsplit("/", 1)[-1])
         tick = aws.functions.named(f"{CONTROL_PLANE}-PublishBacklogFunction")
         tick.environment = {**tick.environment, "SLUICE_SHARD_QUEUE_URL": shard_queue_url}
-        self._policies = TargetTrackingPolicies(lambda: aws.autoscaling, lambda: aws.scaling)
-        registry = SsmRegistry(partial(boto3.client, "ssm"), stacks.EXPORTS["sluice-RegistryPrefix"])
-        self._documents = registry.all().documents
-        self._first_policies = [self._policies.read(registry.one(name)) for name in WORKLOADS]
+        self._policies = TargetTrackingPolicies(lambda: aws.autoscaling, lambda: aws.scaling, POOL)
+        registry = SsmRegistry(partial(boto3.client, "ssm"), POOL, stacks.EXPORTS["sluice-RegistryPrefix"])
+        self._documents = registry.all(plenty).documents
+        self._first_policies = [self._policies.read(registry.one(name, plenty), plenty) for name in WORKLOADS]
         self.acts = list(self._acts())
 
     def perform(self, act: Act) -> Performance:
@@ -104,16 +105,7 @@ class Rehearsal:
     def _acts(self) -> Iterator[Act]:
         tick = {"scheduled_time": self._now.isoformat()}
         ticks, retune = "PublishBacklogFunction", "RetuneTargetFunction"
-        yield Act(name="tick, work waits", function=ticks, arrange=self._asleep_with_work, event=tick)
         yield Act(name="tick, proven empty", function=ticks, arrange=self._awake_and_empty, event=tick)
-        yield Act(
-            name="tick, too many workloads",
-            function=ticks,
-            arrange=self._asleep_with_work,
-            event=tick,
-            most_in_one_invocation=1,
-        )
-        yield Act(name="shard", function=ticks, arrange=self._asleep_with_work, event=self._shard())
         yield Act(name="hourly round", function=retune, arrange=self._measured, event=tick)
         for name in WORKLOADS:
             yield Act(
@@ -137,6 +129,16 @@ class Rehearsal:
                 arrange=self._awake_and_empty,
                 event={"workload": name, "messages": 11, "duration_s": 1},
             )
+        # Last, as they publish that the queues are not empty in this minute.
+        yield Act(name="tick, work waits", function=ticks, arrange=self._asleep_with_work, event=tick)
+        yield Act(
+            name="tick, too many workloads",
+            function=ticks,
+            arrange=self._asleep_with_work,
+            event=tick,
+            most_in_one_invocation=1,
+        )
+        yield Act(name="shard", function=ticks, arrange=self._asleep_with_work, event=self._shard())
 
     def _shard(self) -> dict[str, Any]:
         """The sample event of a shard, filled with these workloads."""

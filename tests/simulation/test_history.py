@@ -70,7 +70,7 @@ def test_what_was_sent_becomes_a_trace_minute_by_minute(sluice, cloudwatch, tmp_
 def test_the_period_is_the_finest_that_cloudwatch_still_has(sluice, monkeypatch, tmp_path, days, period_s):
     asked = {}
 
-    def read(self, queries, since, until):
+    def read(self, queries, since, until, remaining_s):
         asked.update(queries=queries, since=since, until=until)
         return {name: {since: 4.0, since + timedelta(seconds=period_s): 1.0} for name in queries}
 
@@ -129,7 +129,7 @@ def test_durations_stand_for_as_many_messages_as_their_hour_had(sluice, cloudwat
 def test_percentiles_become_twenty_rows_an_hour(sluice, monkeypatch, tmp_path):
     hour = datetime(2026, 1, 15, 11, tzinfo=UTC)
 
-    def read(self, queries, since, until):
+    def read(self, queries, since, until, remaining_s):
         values = {"Sum": 9.0, "SampleCount": 60.0, "Average": 5.0}
         return {
             name: {hour: values.get(query.statistic) or float(query.statistic.removeprefix("p"))}

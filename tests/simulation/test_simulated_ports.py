@@ -12,18 +12,15 @@ from sluice.ports import Series, SeriesQuery
 from sluice_sim.simulation.aws import SimulatedAws
 from sluice_sim.simulation.ports import SimulatedMetrics, SimulatedQueues, SimulatedRegistry, world
 from sluice_sim.simulation.site import Site
+from tests.builders import plenty
 from tests.simulation.plants import START_S, at, plant
 from tests.simulation.sites import deployed, site
-
-
-def plenty() -> float:
-    return 30
 
 
 def durations(run: Site, statistic: str, *, minutes: int = 10, period_s: int = 60) -> Series | Unknown:
     query = SeriesQuery(metric=run.deployed.workload.duration_metric, statistic=statistic, period_s=period_s)
     begin = datetime.fromtimestamp(run.clock.now - run.plant.now_s, UTC)
-    read = SimulatedMetrics(run).read({"one": query}, begin, begin + timedelta(minutes=minutes))
+    read = SimulatedMetrics(run).read({"one": query}, begin, begin + timedelta(minutes=minutes), plenty)
     return read["one"]
 
 
@@ -78,9 +75,9 @@ def test_a_trace_alone_brings_messages() -> None:
 
 def test_the_runs_workload_is_the_one_that_is_registered() -> None:
     registry = SimulatedRegistry(deployed().workload)
-    assert registry.all(fresh=True).workloads == (registry.one("transcription"),)
+    assert registry.all(plenty, fresh=True).workloads == (registry.one("transcription", plenty),)
     with pytest.raises(ConfigError, match="nobody"):
-        registry.one("nobody")
+        registry.one("nobody", plenty)
 
 
 def test_the_world_tells_the_time_of_the_run() -> None:

@@ -121,9 +121,9 @@ def test_concurrency_is_reserved_only_when_asked_for() -> None:
 @pytest.mark.parametrize(
     ("function", "expression", "retry"),
     [
-        ("PublishBacklogFunction", "rate(1 minute)", (0, 60)),
-        ("RetuneTargetFunction", "rate(1 hour)", (2, 900)),
-        ("SendTestMessagesFunction", "rate(1 minute)", (0, 60)),
+        ("PublishBacklogFunction", "cron(* * * * ? *)", (0, 60)),
+        ("RetuneTargetFunction", "cron(0 * * * ? *)", (2, 900)),
+        ("SendTestMessagesFunction", "cron(* * * * ? *)", (0, 60)),
     ],
 )
 def test_a_schedule_is_punctual_and_tells_its_time(
@@ -295,6 +295,10 @@ PLANE_ALARMS: dict[str, tuple[Any, ...]] = {
     "TicksMissingAlarm": (
         *("AWS/Lambda", "Invocations", {"FunctionName": "PublishBacklogFunction"}, "Sum"),
         *(60, 5, 5, "LessThanThreshold", 1, "breaching"),
+    ),
+    "StaleTicksAlarm": (
+        *("Sluice/ControlPlane", "StaleTick", SERVICE, "Sum"),
+        *(60, 5, 3, "GreaterThanThreshold", 0, "notBreaching"),
     ),
     "RetuneErrorsAlarm": (
         *("AWS/Lambda", "Errors", {"FunctionName": "RetuneTargetFunction"}, "Sum"),

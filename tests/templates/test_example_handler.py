@@ -50,7 +50,12 @@ def test_a_test_message_is_worked_on_for_as_long_as_it_says(
 def test_what_the_plane_sends_is_a_test_message(slept: list[float]) -> None:
     scene = Scene()
     one = scene.serve(workload())
-    send_test_messages(LoadRequest(workload=one.name, messages=1, duration_s=2.5), scene.world, scene.ledger)
+    send_test_messages(
+        LoadRequest(workload=one.name, messages=1, duration_s=2.5),
+        scene.world,
+        scene.ledger,
+        scene.remaining_s,
+    )
     [body] = scene.queues.sent[one.queue_url]
     sleeper.handle(message(body))
     assert slept == [2.5]

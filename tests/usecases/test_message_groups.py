@@ -6,7 +6,7 @@ from sluice.core.model import Decision, Kind, Metric, Mode, Workload
 from sluice.ports import Counter, Outcome
 from sluice.publish import publish_backlog
 from sluice.report import sentence
-from tests.builders import MINUTE_NOW, ecs_workload, minutes_ago, queue_url, workload
+from tests.builders import MINUTE_NOW, ecs_workload, minutes_ago, plenty, queue_url, workload
 from tests.fakes import Scene
 
 IN_FLIGHT = "ApproximateNumberOfGroupsWithInflightMessages"
@@ -100,6 +100,7 @@ def test_a_metric_that_cannot_be_read_is_a_failure_and_no_warning(scene: Scene, 
 
 def test_a_tick_without_time_left_asks_for_nothing_more(scene: Scene) -> None:
     scene.serve(FIFO, visible=9, in_flight=2, desired=4)
+    scene.registry.all(plenty)
     scene.remaining = 0
     assert tick(scene) == []
     assert scene.calls.named("metrics.read") == []

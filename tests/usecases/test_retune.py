@@ -14,6 +14,7 @@ from tests.builders import (
     dynamic_workload,
     ecs_workload,
     minutes_ago,
+    plenty,
     stack_id,
     workload,
 )
@@ -166,7 +167,7 @@ class TestModes:
     def test_the_document_is_read_again_just_before_acting(self, scene: Scene, change: str) -> None:
         served = tuned(scene, dynamic_workload())
         processed(scene, served, minutes=10, seconds=40, count=50)
-        scene.registry.all()
+        scene.registry.all(plenty)
         now = replace(served, mode=Mode.PAUSED) if change == "paused" else workload()
         scene.registry.registered[served.name] = now
         retune(scene)
@@ -294,7 +295,7 @@ class TestStackEvents:
         assert told(scene)[0].trigger is Trigger.STACK
 
     def test_a_workload_registered_a_moment_ago_is_found(self, scene: Scene) -> None:
-        scene.registry.all()
+        scene.registry.all(plenty)
         served = tuned(scene, dynamic_workload())
         processed(scene, served, minutes=10, seconds=6, count=50)
         retune(scene, after_stack("transcription"))

@@ -21,6 +21,10 @@ class TransientError(SluiceError):
     """AWS could not answer this time: nobody but the next tick."""
 
 
+class DefectError(SluiceError):
+    """Sluice's own code broke; the log line of each defect shows where."""
+
+
 class CapacityError(SluiceError):
     """AWS has no room for what was asked: whoever owns the quota or chooses the instance types."""
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from sluice.core.model import Decision, TargetDecision
-from sluice.errors import SluiceError
+from sluice.errors import DefectError, SluiceError
 from sluice.ports import Counter, Outcome, Report
 
 
@@ -35,3 +35,14 @@ def isolated(workload: str, counter: Counter, report: Report, step: Callable[[],
         report.failed(workload, counter, f"unexpected {type(defect).__name__}: {defect}", defect=defect)
         return False
     return True
+
+
+@contextmanager
+def failed_visibly(report: Report) -> Iterator[None]:
+    """A defect that was told meanwhile ends in a DefectError, once everybody is served."""
+    before = report.defects
+    yield
+    if report.defects > before:
+        raise DefectError(
+            f"{report.defects - before} defects of Sluice's own code: log lines with a stack trace say where"
+        )

@@ -11,7 +11,8 @@ from datetime import timedelta
 from sluice.core.backlog import minute_of
 from sluice.core.cap import decide_cap, may_exceed_groups
 from sluice.core.model import GroupMinute, Mode, Observation, Trigger, Unknown, Workload
-from sluice.ports import Counter, Outcome, Report, Series, SeriesQuery, World
+from sluice.observe import report_unknown
+from sluice.ports import Outcome, RemainingS, Report, Series, SeriesQuery, World
 
 LOOK_BACK = timedelta(minutes=10)
 """AWS's own metrics come a minute or more late."""
@@ -20,7 +21,11 @@ GROUPS_IN_FLIGHT = "ApproximateNumberOfGroupsWithInflightMessages"
 
 
 def tell_idle_instances(
-    workloads: Mapping[str, Workload], seen: Mapping[str, Observation], world: World, report: Report
+    workloads: Mapping[str, Workload],
+    seen: Mapping[str, Observation],
+    world: World,
+    report: Report,
+    remaining_s: RemainingS,
 ) -> None:
     """Tell each FIFO workload of which more instances run than message groups are in work."""
     asked = {
@@ -36,11 +41,11 @@ def tell_idle_instances(
         for part, query in _queries(workload).items()
     }
     end = minute_of(world.now())
-    series = world.metrics.read(queries, end - LOOK_BACK, end)
+    series = world.metrics.read(queries, end - LOOK_BACK, end, remaining_s)
     for name, workload in asked.items():
         minutes = _known(*(series[f"{name} {part}"] for part in _queries(workload)))
         if isinstance(minutes, Unknown):
-            report.failed(name, Counter.OBSERVATION_FAILED, minutes.why)
+            report_unknown(name, [minutes], report)
         elif decision := decide_cap(workload, seen[name], minutes, Trigger.TICK):
             report.decided(decision, Outcome.OBSERVED)
 

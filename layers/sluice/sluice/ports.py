@@ -6,7 +6,7 @@ Reads never raise for one bad item: its reading is `Unknown`, the others are ser
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -26,6 +26,12 @@ from sluice.core.model import (
 
 RemainingS = Callable[[], float]
 """Seconds left for reading before the invocation must turn to publishing."""
+
+
+def first_half(remaining_s: RemainingS) -> RemainingS:
+    """What is left of the first half of the time: for a read that must leave the rest to others."""
+    kept_s = remaining_s() / 2
+    return lambda: remaining_s() - kept_s
 
 
 class Queues(Protocol):
@@ -72,9 +78,16 @@ class Metrics(Protocol):
         ...
 
     def read(
-        self, queries: Mapping[str, SeriesQuery], start: datetime, end: datetime
+        self,
+        queries: Mapping[str, SeriesQuery],
+        start: datetime,
+        end: datetime,
+        remaining_s: RemainingS,
     ) -> Mapping[str, Series | Unknown]:
-        """Each query's values in start <= period < end; a period without data is absent, not 0."""
+        """Each query's values in start <= period < end; a period without data is absent, not 0.
+
+        What is not read in time is Unknown.
+        """
         ...
 
 
@@ -90,8 +103,8 @@ class Policy:
 class Policies(Protocol):
     """Target-tracking policies of both kinds of fleet."""
 
-    def read(self, workload: Workload) -> Policy:
-        """The workload's policy; ConfigError where AWS has none by that ARN."""
+    def read(self, workload: Workload, remaining_s: RemainingS) -> Policy:
+        """The workload's policy; ConfigError where AWS has none by that ARN, TransientError out of time."""
         ...
 
     def put_target(self, policy: Policy, target: float) -> None:
@@ -115,12 +128,18 @@ class Registered:
 class Registry(Protocol):
     """The registered workload documents."""
 
-    def all(self, *, fresh: bool = False) -> Registered:
-        """Every workload, at most five minutes old; `fresh` asks anew."""
+    def all(self, remaining_s: RemainingS, *, fresh: bool = False) -> Registered:
+        """Every workload, at most five minutes old; `fresh` asks anew.
+
+        Out of time it is the last good copy, or TransientError where there is none.
+        """
         ...
 
-    def one(self, name: str) -> Workload:
-        """One workload, uncached; ConfigError where it is absent, refused or shares its fleet."""
+    def one(self, name: str, remaining_s: RemainingS) -> Workload:
+        """One workload, uncached; ConfigError where it is absent, refused or shares its fleet.
+
+        TransientError out of time.
+        """
         ...
 
 
@@ -167,6 +186,11 @@ class Counter(StrEnum):
 class Report(Protocol):
     """Where decisions and failures are told: one structured line each, and counted."""
 
+    @property
+    def defects(self) -> int:
+        """How many different defects of Sluice's own code were told in this invocation."""
+        ...
+
     def decided(self, decision: Decision | TargetDecision, outcome: Outcome) -> None:
         """Tell a decision, everything it saw, and what became of it."""
         ...
@@ -176,7 +200,7 @@ class Report(Protocol):
         ...
 
     def failed(self, workload: str, counter: Counter, why: str, *, defect: Exception | None = None) -> None:
-        """Tell a failure that concerns one workload; a defect of ours also shows where it happened."""
+        """Tell a failure that concerns one workload; a defect of ours also shows where it happened, once."""
         ...
 
     def noted(self, counter: Counter, what: str, count: int = 1) -> None:
@@ -197,3 +221,5 @@ class World:
     now: Callable[[], datetime]
     shards: Shards | None = None
     """None where nothing can be handed to another invocation."""
+    last_failure_at: MutableMapping[str, datetime] = field(default_factory=dict)
+    """Workload name -> when its last repair failed; kept as long as the process, so that others go first."""

@@ -14,34 +14,31 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from sluice.core.backlog import backlog_per_instance, minute_of
-from sluice.core.model import DataPoint, Mode, Observation, Reason, Trigger, Unknown, Workload
+from sluice.core.model import DataPoint, Observation, Unknown, Workload
 from sluice.core.shards import slices
-from sluice.core.wake import decide_bootstrap, decide_shutdown, reads_empty_above_min
 from sluice.errors import ConfigError, TransientError
 from sluice.events import Shard, parse_shard, shard_message, size_in_shard_bytes
-from sluice.isolation import isolated
+from sluice.isolation import failed_visibly, isolated
 from sluice.message_groups import tell_idle_instances
-from sluice.observe import observe, registered
-from sluice.ports import Counter, Outcome, RemainingS, Report, Shards, World
-from sluice.wake import (
-    backlog_metric,
-    initial_target,
-    published_backlog,
-    repair_idling,
-    repair_sleeping,
-)
+from sluice.observe import observe, registered, report_unknown
+from sluice.ports import Counter, RemainingS, Report, Shards, World
+from sluice.repair import NO_TIME_LEFT, repair
+from sluice.wake import backlog_metric
 
-STALE_AFTER = timedelta(seconds=60)
+STALE_AFTER = timedelta(seconds=110)
+"""A tick may start 59 s after its minute, and a cold start follows.
+
+Ticks that overlap do no harm: a data point carries its scheduled minute, and two of one minute are averaged.
+"""
 MOST_IN_ONE_INVOCATION = 1000
 """Workloads. Each takes 1.5 ms or so of a core, and the function's memory buys 0.29 of one: 5 s together."""
 WORKLOADS_PER_SHARD = 250
 BYTES_PER_SHARD = 256_000
 """A message of SQS holds 262,144 bytes (a million since August 2025): what is left is for its envelope."""
-NO_TIME_LEFT = "no time left in this tick; the next one looks again"
 
 
 def publish_backlog(scheduled: datetime, world: World, report: Report, remaining_s: RemainingS) -> None:
-    """One tick for the minute that `scheduled` lies in; a tick more than a minute off does nothing.
+    """One tick for the minute that `scheduled` lies in; a tick that is stale by then does nothing.
 
     Raises TransientError where the tick as a whole failed: the registry was never read, CloudWatch refused
     data points, or a shard could not be sent. One workload's failure is reported and counted, and its own
@@ -49,7 +46,7 @@ def publish_backlog(scheduled: datetime, world: World, report: Report, remaining
     """
     if _is_stale(scheduled, world, report):
         return
-    registry = registered(world, report)
+    registry = registered(world, report, remaining_s)
     if len(registry.workloads) > MOST_IN_ONE_INVOCATION:
         _send_shards(scheduled, registry.documents, world, report, remaining_s)
     else:
@@ -89,7 +86,7 @@ def _publish_shard(shard: Shard, world: World, report: Report, remaining_s: Rema
     if remaining_s() <= 0:
         raise TransientError(NO_TIME_LEFT)
     world = replace(world, registry=_shards(world).registry(shard.documents))
-    workloads = registered(world, report).workloads
+    workloads = registered(world, report, remaining_s).workloads
     _serve(minute_of(shard.scheduled), workloads, world, report, remaining_s)
 
 
@@ -148,11 +145,12 @@ def _serve(
 ) -> None:
     """Observe, publish, repair; what a tick and each of its shards do for their workloads."""
     workloads = {workload.name: workload for workload in served}
-    seen = observe(world, served, remaining_s)
-    refused = _publish(minute, workloads, seen, world, report)
-    _repair(workloads, seen, world, report, remaining_s)
-    if remaining_s() > 0:
-        tell_idle_instances(workloads, seen, world, report)
+    with failed_visibly(report):
+        seen = observe(world, served, remaining_s)
+        refused = _publish(minute, workloads, seen, world, report)
+        repair(minute, workloads, seen, world, report, remaining_s)
+        if remaining_s() > 0:
+            tell_idle_instances(workloads, seen, world, report, remaining_s)
     if refused:
         raise TransientError(f"CloudWatch refused the data points of {len(refused)} workloads")
 
@@ -169,8 +167,8 @@ def _publish(
     for name, workload in workloads.items():
         backlog, capacity = seen[name].backlog, seen[name].capacity
         if isinstance(backlog, Unknown) or isinstance(capacity, Unknown):
-            whys = [reading.why for reading in (backlog, capacity) if isinstance(reading, Unknown)]
-            report.failed(name, Counter.OBSERVATION_FAILED, "; ".join(whys))
+            unknowns = [reading for reading in (backlog, capacity) if isinstance(reading, Unknown)]
+            report_unknown(name, unknowns, report)
             continue
         value = backlog_per_instance(backlog, capacity, count_in_flight=workload.count_in_flight)
         points[name] = DataPoint(metric=backlog_metric(world, workload), at=minute, value=value)
@@ -180,66 +178,3 @@ def _publish(
         report.failed(name, Counter.PUBLISH_FAILED, why)
     report.noted(Counter.WORKLOADS_SERVED, f"tick {minute:%H:%M}", len(points) - len(refused))
     return refused
-
-
-def _repair(
-    workloads: Mapping[str, Workload],
-    seen: Mapping[str, Observation],
-    world: World,
-    report: Report,
-    remaining_s: RemainingS,
-) -> None:
-    """Do what an alarm should have done; each workload is on its own."""
-    served = {name: workload for name, workload in workloads.items() if workload.mode is not Mode.PAUSED}
-    repairs = [(name, repair_sleeping) for name in _asleep_with_work(served, seen, report)]
-    repairs += [(name, repair_idling) for name in _proven_empty(served, seen, world, report, remaining_s)]
-    for name, repair in repairs:
-        if remaining_s() <= 0:
-            report.failed(name, Counter.ACTION_FAILED, NO_TIME_LEFT)
-            continue
-        isolated(name, Counter.ACTION_FAILED, report, partial(repair, name, world, report, remaining_s))
-
-
-def _asleep_with_work(
-    workloads: Mapping[str, Workload], seen: Mapping[str, Observation], report: Report
-) -> list[str]:
-    """Whom to wake; what keeps a fleet asleep while work waits is told every minute."""
-    asleep = []
-    for name, workload in workloads.items():
-        decision = decide_bootstrap(
-            workload, seen[name], Trigger.TICK, target_per_instance=initial_target(workload)
-        )
-        if decision.desired is not None:
-            asleep.append(name)
-        elif decision.reason in (Reason.HELD, Reason.BOUNDS_DISJOINT, Reason.NO_ROOM):
-            report.decided(decision, Outcome.HELD)
-    return asleep
-
-
-def _proven_empty(
-    workloads: Mapping[str, Workload],
-    seen: Mapping[str, Observation],
-    world: World,
-    report: Report,
-    remaining_s: RemainingS,
-) -> list[str]:
-    """Who may be shut down; the proof is asked for only where the live reads alone would allow it."""
-    now = world.now()
-    idle = {
-        name: workload for name, workload in workloads.items() if reads_empty_above_min(workload, seen[name])
-    }
-    if remaining_s() <= 0:
-        for name in idle:
-            report.failed(name, Counter.ACTION_FAILED, NO_TIME_LEFT)
-        return []
-    published = published_backlog(world, idle, now)
-    proven = []
-    for name, workload in idle.items():
-        decision = decide_shutdown(workload, seen[name], published[name], Trigger.TICK, now=now)
-        if decision.desired is not None:
-            proven.append(name)
-            continue
-        report.decided(decision, Outcome.HELD)
-        if decision.reason is Reason.UNKNOWN_READING:
-            report.failed(name, Counter.OBSERVATION_FAILED, decision.detail)
-    return proven

@@ -100,6 +100,12 @@ class PowertoolsReport:
 
     def __init__(self, logger: Logger, metrics: Metrics) -> None:
         self._logger, self._metrics = logger, metrics
+        self._defects: list[Exception] = []
+
+    @property
+    def defects(self) -> int:
+        """How many different defects were told."""
+        return len(self._defects)
 
     def __enter__(self) -> Self:
         return self
@@ -130,8 +136,11 @@ class PowertoolsReport:
         )
 
     def failed(self, workload: str, counter: Counter, why: str, *, defect: Exception | None = None) -> None:
-        """One error line per failure."""
-        self._logger.error(why, extra={"workload": workload, "failure": counter.value}, exc_info=defect)
+        """One error line per failure; a hundred workloads that met one defect show its stack trace once."""
+        trace = None if any(defect is known for known in self._defects) else defect
+        if trace is not None:
+            self._defects.append(trace)
+        self._logger.error(why, extra={"workload": workload, "failure": counter.value}, exc_info=trace)
         self._count(counter, 1)
 
     def noted(self, counter: Counter, what: str, count: int = 1) -> None:

@@ -6,18 +6,19 @@ deadband, and any field of a policy but its target.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import partial
 
 from sluice.core.backlog import minute_of
 from sluice.core.model import Durations, DynamicTarget, Mode, Unknown, Workload
 from sluice.core.target import decide_target, weighted
+from sluice.core.turns import rotated
 from sluice.errors import ConfigError, TransientError
 from sluice.events import RetuneRequest
 from sluice.isolation import isolated, told_if_it_fails
 from sluice.observe import registered
-from sluice.ports import Counter, Outcome, RemainingS, Report, SeriesQuery, World
+from sluice.ports import Counter, Outcome, RemainingS, Report, SeriesQuery, World, first_half
 
 # (window, period): an hour at CloudWatch's finest period, then a day at one that keeps the answer small.
 WINDOWS_S = ((3600, 60), (86_400, 300))
@@ -38,37 +39,36 @@ def retune_targets(request: RetuneRequest, world: World, report: Report, remaini
     """
     served = {
         workload.name: (workload, workload.target)
-        for workload in registered(world, report, fresh=request.stack_id is not None).workloads
+        for workload in registered(world, report, remaining_s, fresh=request.stack_id is not None).workloads
         if request.stack_id in (None, workload.stack_id)
         and isinstance(workload.target, DynamicTarget)
         and workload.mode is not Mode.PAUSED
     }
     report.noted(Counter.WORKLOADS_SERVED, f"retune by {request.trigger}", len(served))
-    durations = _durations(served, world) if served else {}
+    durations = _durations(served, world, first_half(remaining_s)) if served else {}
 
     def retuned(name: str) -> bool:
         if remaining_s() <= TURN_S:
             report.failed(name, Counter.RETUNE_FAILED, LEFT_OUT)
             return False
-        step = partial(_retune, name, durations[name], request, world, report)
+        step = partial(_retune, name, durations[name], request, world, report, remaining_s)
         return isolated(name, Counter.RETUNE_FAILED, report, step)
 
-    failed = [name for name in _in_turn(served, world.now()) if not retuned(name)]
+    turn = int(world.now().timestamp() // HOUR_S)
+    failed = [name for name in rotated(served, turn) if not retuned(name)]
     if failed:
         raise TransientError(f"retune failed for {', '.join(failed)}; the log line of each says why")
 
 
-def _in_turn(names: Iterable[str], now: datetime) -> list[str]:
-    """The names, beginning with another one each hour: where time runs out, it is not always for the same."""
-    ordered = sorted(names)
-    first = int(now.timestamp() // HOUR_S) % max(len(ordered), 1)
-    return ordered[first:] + ordered[:first]
-
-
 def _retune(
-    name: str, durations: Durations | Unknown, request: RetuneRequest, world: World, report: Report
+    name: str,
+    durations: Durations | Unknown,
+    request: RetuneRequest,
+    world: World,
+    report: Report,
+    remaining_s: RemainingS,
 ) -> None:
-    workload = world.registry.one(name)
+    workload = world.registry.one(name, remaining_s)
     if workload.mode is Mode.PAUSED or not isinstance(workload.target, DynamicTarget):
         return
     policy = None
@@ -77,7 +77,7 @@ def _retune(
             raise ConfigError(
                 f"workload {workload.name} is active but its document names no policy: update its stack"
             )
-        policy = world.policies.read(workload)
+        policy = world.policies.read(workload, remaining_s)
     present = policy.target if policy else None
     decision = decide_target(workload.name, workload.target, durations, present, request.trigger)
     outcome = Outcome.HELD
@@ -89,10 +89,14 @@ def _retune(
         outcome = Outcome.ACTED
     report.decided(decision, outcome)
     if isinstance(durations, Unknown):
+        if durations.defect:
+            raise durations.defect
         raise TransientError(f"no processing time of {workload.name}: {durations.why}")
 
 
-def _durations(served: Mapping[str, Dynamic], world: World) -> dict[str, Durations | Unknown]:
+def _durations(
+    served: Mapping[str, Dynamic], world: World, remaining_s: RemainingS
+) -> dict[str, Durations | Unknown]:
     """Each workload's processing time over the shortest window that holds enough samples."""
     now = minute_of(world.now())
     durations: dict[str, Durations | Unknown] = {}
@@ -100,7 +104,7 @@ def _durations(served: Mapping[str, Dynamic], world: World) -> dict[str, Duratio
     for window_s, period_s in WINDOWS_S:
         # Periods are aligned: the window ends with the last whole one.
         end = now - timedelta(seconds=now.timestamp() % period_s)
-        durations |= _over(waiting, world, end, window_s, period_s)
+        durations |= _over(waiting, world, end, window_s, period_s, remaining_s)
         waiting = {name: dynamic for name, dynamic in waiting.items() if _sparse(dynamic, durations[name])}
         if not waiting:
             break
@@ -108,7 +112,12 @@ def _durations(served: Mapping[str, Dynamic], world: World) -> dict[str, Duratio
 
 
 def _over(
-    waiting: Mapping[str, Dynamic], world: World, end: datetime, window_s: int, period_s: int
+    waiting: Mapping[str, Dynamic],
+    world: World,
+    end: datetime,
+    window_s: int,
+    period_s: int,
+    remaining_s: RemainingS,
 ) -> dict[str, Durations | Unknown]:
     queries = {
         f"{name} {statistic}": SeriesQuery(
@@ -117,7 +126,7 @@ def _over(
         for name, (workload, target) in waiting.items()
         for statistic in (target.statistic, SAMPLES)
     }
-    series = world.metrics.read(queries, end - timedelta(seconds=window_s), end)
+    series = world.metrics.read(queries, end - timedelta(seconds=window_s), end, remaining_s)
     durations: dict[str, Durations | Unknown] = {}
     for name, (_, target) in waiting.items():
         values, counts = series[f"{name} {target.statistic}"], series[f"{name} {SAMPLES}"]

@@ -6,10 +6,10 @@ before.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from sluice.core.backlog import MINUTE, minutes_to_prove
+from sluice.core.backlog import MINUTE, minutes_to_prove, up_to
 from sluice.core.model import (
     BACKLOG_PER_INSTANCE,
     Decision,
@@ -35,7 +35,7 @@ def on_bootstrap_alarm(alarm: Alarm, world: World, report: Report, remaining_s: 
     if not alarm.rings:
         report.noted(Counter.EVENT_IGNORED, f"alarm {alarm.name} is {alarm.state}: nothing to do")
         return
-    workload = world.registry.one(alarm.workload)
+    workload = world.registry.one(alarm.workload, remaining_s)
     _check(alarm, workload, workload.bootstrap_alarm_arn)
     _bootstrap(workload, world, Trigger.ALARM, report, remaining_s)
 
@@ -45,25 +45,34 @@ def on_shutdown_alarm(alarm: Alarm, world: World, report: Report, remaining_s: R
     if not alarm.rings:
         report.noted(Counter.EVENT_IGNORED, f"alarm {alarm.name} is {alarm.state}: nothing to do")
         return
-    workload = world.registry.one(alarm.workload)
+    workload = world.registry.one(alarm.workload, remaining_s)
     _check(alarm, workload, workload.shutdown_alarm_arn)
-    _shutdown(workload, world, Trigger.ALARM, report, remaining_s)
+    _shutdown(workload, up_to(world.now()), world, Trigger.ALARM, report, remaining_s)
 
 
-def repair_sleeping(name: str, world: World, report: Report, remaining_s: RemainingS) -> None:
+def retry_bootstrap(name: str, world: World, report: Report, remaining_s: RemainingS) -> None:
     """The tick saw work waiting and nothing running: what the bootstrap alarm would have done."""
-    _bootstrap(world.registry.one(name), world, Trigger.TICK, report, remaining_s)
+    _bootstrap(world.registry.one(name, remaining_s), world, Trigger.TICK, report, remaining_s)
 
 
-def repair_idling(name: str, world: World, report: Report, remaining_s: RemainingS) -> None:
+def retry_shutdown(
+    name: str, proof_ends: Sequence[datetime], world: World, report: Report, remaining_s: RemainingS
+) -> None:
     """The tick saw an empty queue above minimum: what the shutdown alarm would have done."""
-    _shutdown(world.registry.one(name), world, Trigger.TICK, report, remaining_s)
+    workload = world.registry.one(name, remaining_s)
+    _shutdown(workload, proof_ends, world, Trigger.TICK, report, remaining_s)
 
 
 def published_backlog(
-    world: World, workloads: Mapping[str, Workload], now: datetime
+    world: World,
+    workloads: Mapping[str, Workload],
+    proof_ends: Sequence[datetime],
+    remaining_s: RemainingS,
 ) -> Mapping[str, Series | Unknown]:
-    """BacklogPerInstance by scheduled minute, as far back as each workload's proof of emptiness asks."""
+    """BacklogPerInstance by scheduled minute, as far back as each workload's proof of emptiness asks.
+
+    `proof_ends` are the minutes with which a proof may end, newest first.
+    """
     if not workloads:
         return {}
     queries = {
@@ -71,8 +80,8 @@ def published_backlog(
         for name, workload in workloads.items()
     }
     longest = max(workload.idle_minutes for workload in workloads.values())
-    minutes = minutes_to_prove(now, longest)
-    return world.metrics.read(queries, minutes[0], minutes[-1] + MINUTE)
+    first = minutes_to_prove(proof_ends[-1], longest)[0]
+    return world.metrics.read(queries, first, proof_ends[0] + MINUTE, remaining_s)
 
 
 def backlog_metric(world: World, workload: Workload) -> Metric:
@@ -89,15 +98,20 @@ def _bootstrap(
 
 
 def _shutdown(
-    workload: Workload, world: World, trigger: Trigger, report: Report, remaining_s: RemainingS
+    workload: Workload,
+    proof_ends: Sequence[datetime],
+    world: World,
+    trigger: Trigger,
+    report: Report,
+    remaining_s: RemainingS,
 ) -> None:
-    now = world.now()
     saw = observe(world, [workload], remaining_s)[workload.name]
     published: Series | Unknown = {}
     if reads_empty_above_min(workload, saw):
-        published = published_backlog(world, {workload.name: workload}, now)[workload.name]
-    decision = decide_shutdown(workload, saw, published, trigger, now=now)
-    outcome = _act(decision, workload, world, report)
+        read = published_backlog(world, {workload.name: workload}, proof_ends, remaining_s)
+        published = read[workload.name]
+    decision = decide_shutdown(workload, saw, published, trigger, proof_ends=proof_ends)
+    outcome = _act(decision, workload, world, report, published)
     # A message may have arrived between the proof and the act, and the alarm that fired for it saw us awake.
     # Lambda's next attempt after a look that failed finds the fleet at its minimum: it looks again too.
     if outcome is Outcome.ACTED:
@@ -115,7 +129,9 @@ def _wake_if_work_waits(
         _act(decision, workload, world, report)
 
 
-def _act(decision: Decision, workload: Workload, world: World, report: Report) -> Outcome:
+def _act(
+    decision: Decision, workload: Workload, world: World, report: Report, *proof: Series | Unknown
+) -> Outcome:
     """Do and tell; a reading that failed is told and raised, so that Lambda asks again."""
     outcome = Outcome.HELD
     if decision.desired is not None and workload.mode is Mode.OBSERVE:
@@ -126,6 +142,9 @@ def _act(decision: Decision, workload: Workload, world: World, report: Report) -
         outcome = Outcome.ACTED
     report.decided(decision, outcome)
     if decision.reason is Reason.UNKNOWN_READING:
+        for reading in (decision.saw.backlog, decision.saw.capacity, *proof):
+            if isinstance(reading, Unknown) and reading.defect:
+                raise reading.defect
         raise TransientError(f"{decision.kind} of {workload.name} is held: {decision.detail}")
     return outcome
 

@@ -32,7 +32,10 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 READERS = 32
-"""Concurrent reads, and so connections: many in flight at once hide the latency of each."""
+"""Concurrent reads of one port, and so connections: many in flight at once hide the latency of each.
+
+Each port has threads of its own: calls that hang keep theirs, and must not keep those of the other ports.
+"""
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S, ATTEMPTS = 2, 5, 3
 RESERVE_S = 25
 """What an invocation keeps for publishing and acting after it stops reading.
@@ -56,7 +59,6 @@ def world(environ: Mapping[str, str] = os.environ) -> World:
 def _world(registry_prefix: str, namespace: str, shard_queue_url: str | None) -> World:
     import boto3
 
-    pool = ThreadPoolExecutor(READERS)
     session = boto3.Session()
 
     @cache
@@ -73,17 +75,22 @@ def _world(registry_prefix: str, namespace: str, shard_queue_url: str | None) ->
     def clients(service: str) -> Callable[[], Any]:
         return partial(made, service)
 
-    registry = SsmRegistry(clients("ssm"), registry_prefix)
+    def threads() -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(READERS)
+
+    registry = SsmRegistry(clients("ssm"), threads(), registry_prefix)
     shards = None
     if shard_queue_url:
         # A second is left to tell what could not be sent.
-        shards = SqsShards(clients("sqs"), pool, shard_queue_url, registry, reserve_s=RESERVE_S - 1)
+        shards = SqsShards(clients("sqs"), threads(), shard_queue_url, registry, reserve_s=RESERVE_S - 1)
     autoscaling, scaling = clients("autoscaling"), clients("application-autoscaling")
     return World(
-        queues=SqsQueues(clients("sqs"), pool),
-        fleets=AwsFleets(AutoScalingGroups(autoscaling, pool), EcsServices(clients("ecs"), scaling, pool)),
-        metrics=CloudWatchMetrics(clients("cloudwatch")),
-        policies=TargetTrackingPolicies(autoscaling, scaling),
+        queues=SqsQueues(clients("sqs"), threads()),
+        fleets=AwsFleets(
+            AutoScalingGroups(autoscaling, threads()), EcsServices(clients("ecs"), scaling, threads())
+        ),
+        metrics=CloudWatchMetrics(clients("cloudwatch"), threads()),
+        policies=TargetTrackingPolicies(autoscaling, scaling, threads()),
         registry=registry,
         namespace=namespace,
         now=now,

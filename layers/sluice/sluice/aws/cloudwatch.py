@@ -7,14 +7,16 @@ absent from a series, and a query CloudWatch could not answer is Unknown.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sluice.aws.errors import calling
-from sluice.aws.fanout import batches
+from sluice.aws.fanout import batches, each, fan_out
 from sluice.core.model import DataPoint, Metric, Unknown
 from sluice.errors import SluiceError
-from sluice.ports import Series, SeriesQuery
+from sluice.ports import RemainingS, Series, SeriesQuery
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
@@ -27,8 +29,8 @@ QUERIES_PER_CALL = 500
 class CloudWatchMetrics:
     """Keeps `ports.Metrics`."""
 
-    def __init__(self, client: Callable[[], CloudWatchClient]) -> None:
-        self._client = client
+    def __init__(self, client: Callable[[], CloudWatchClient], pool: ThreadPoolExecutor) -> None:
+        self._client, self._pool = client, pool
 
     def publish(self, points: Mapping[str, DataPoint]) -> Mapping[str, str]:
         """PutMetricData, a thousand points of one namespace a call; the answer names those refused."""
@@ -46,40 +48,44 @@ class CloudWatchMetrics:
         return refused
 
     def read(
-        self, queries: Mapping[str, SeriesQuery], start: datetime, end: datetime
+        self,
+        queries: Mapping[str, SeriesQuery],
+        start: datetime,
+        end: datetime,
+        remaining_s: RemainingS,
     ) -> Mapping[str, Series | Unknown]:
-        """GetMetricData, five hundred queries a call, every page of it."""
-        series: dict[str, Series | Unknown] = {}
-        for batch in batches(queries, QUERIES_PER_CALL):
-            try:
-                series |= self._read(batch, queries, start, end)
-            except SluiceError as failure:
-                series |= dict.fromkeys(batch, Unknown(why=str(failure)))
-        return series
+        """GetMetricData, five hundred queries a call, every page of it; the calls run concurrently."""
+        read = partial(_series, self._client(), queries, start, end)
+        return each(fan_out(self._pool, read, batches(queries, QUERIES_PER_CALL), _read, remaining_s))
 
-    def _read(
-        self, names: tuple[str, ...], queries: Mapping[str, SeriesQuery], start: datetime, end: datetime
-    ) -> dict[str, Series | Unknown]:
-        name_of = {f"q{index}": name for index, name in enumerate(names)}
-        pages = (
-            self._client()
-            .get_paginator("get_metric_data")
-            .paginate(
-                MetricDataQueries=[_query(query_id, queries[name]) for query_id, name in name_of.items()],
-                StartTime=start,
-                EndTime=end,
-                ScanBy="TimestampAscending",
-            )
-        )
-        values: dict[str, dict[datetime, float]] = {name: {} for name in names}
-        failed: dict[str, str] = {}
-        with calling(f"GetMetricData of {len(names)} queries"):
-            for result in (result for page in pages for result in page["MetricDataResults"]):
-                name = name_of[result["Id"]]
-                values[name] |= dict(zip(result["Timestamps"], result["Values"], strict=True))
-                if result["StatusCode"] in ("InternalError", "Forbidden"):
-                    failed[name] = f"GetMetricData answered {result['StatusCode']} for {queries[name].metric}"
-        return {name: Unknown(why=failed[name]) if name in failed else values[name] for name in names}
+
+def _read(names: tuple[str, ...]) -> str:
+    return f"GetMetricData of {len(names)} queries"
+
+
+def _series(
+    client: CloudWatchClient,
+    queries: Mapping[str, SeriesQuery],
+    start: datetime,
+    end: datetime,
+    names: tuple[str, ...],
+) -> dict[str, Series | Unknown]:
+    name_of = {f"q{index}": name for index, name in enumerate(names)}
+    pages = client.get_paginator("get_metric_data").paginate(
+        MetricDataQueries=[_query(query_id, queries[name]) for query_id, name in name_of.items()],
+        StartTime=start,
+        EndTime=end,
+        ScanBy="TimestampAscending",
+    )
+    values: dict[str, dict[datetime, float]] = {name: {} for name in names}
+    failed: dict[str, str] = {}
+    with calling(_read(names)):
+        for result in (result for page in pages for result in page["MetricDataResults"]):
+            name = name_of[result["Id"]]
+            values[name] |= dict(zip(result["Timestamps"], result["Values"], strict=True))
+            if result["StatusCode"] in ("InternalError", "Forbidden"):
+                failed[name] = f"GetMetricData answered {result['StatusCode']} for {queries[name].metric}"
+    return {name: Unknown(why=failed[name]) if name in failed else values[name] for name in names}
 
 
 def _dimensions(metric: Metric) -> list[DimensionTypeDef]:

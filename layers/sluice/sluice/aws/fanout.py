@@ -11,9 +11,10 @@ from itertools import islice
 from typing import TypeVar
 
 from sluice.core.model import Unknown
-from sluice.errors import SluiceError
+from sluice.errors import SluiceError, TransientError
 from sluice.ports import RemainingS
 
+LATE = "not read before the deadline"
 Item = TypeVar("Item", bound=Hashable)
 Reading = TypeVar("Reading")
 
@@ -26,8 +27,9 @@ def begin(
 ) -> Callable[[RemainingS], dict[Item, Reading | Unknown]]:
     """Start reading every item; the answer waits for them. `what` names the reading of an item.
 
-    A failure, or a read not back in time, is Unknown for that item alone. Whoever begins several kinds of
-    read before waiting for the first keeps a slow kind from using up the time of the others.
+    A failure, or a read not back in time, is Unknown for that item alone; so is a defect of the code that
+    reads, marked as one. Whoever begins several kinds of read before waiting for the first keeps a slow kind
+    from using up the time of the others.
     """
     futures = {item: pool.submit(read, item) for item in items}
 
@@ -37,15 +39,21 @@ def begin(
         for item, future in futures.items():
             if not future.done():
                 future.cancel()
-                readings[item] = Unknown(why=f"{what(item)}: not read before the deadline")
+                readings[item] = Unknown(why=f"{what(item)}: {LATE}")
                 continue
-            try:
-                readings[item] = future.result()
-            except SluiceError as failure:
-                readings[item] = Unknown(why=str(failure))
+            failure = future.exception()
+            readings[item] = future.result() if failure is None else _unknown(failure, what(item))
         return readings
 
     return finish
+
+
+def _unknown(failure: BaseException, what: str) -> Unknown:
+    if isinstance(failure, SluiceError):
+        return Unknown(why=str(failure))
+    if isinstance(failure, Exception):
+        return Unknown(why=f"{what}: unexpected {type(failure).__name__}: {failure}", defect=failure)
+    raise failure
 
 
 def fan_out(
@@ -57,6 +65,18 @@ def fan_out(
 ) -> dict[Item, Reading | Unknown]:
     """`begin`, and wait at once."""
     return begin(pool, read, items, what)(remaining_s)
+
+
+def in_time(
+    pool: ThreadPoolExecutor, read: Callable[[], Reading], what: str, remaining_s: RemainingS
+) -> Reading:
+    """One read, given up when the time for reading is over: TransientError then. Failures pass through."""
+    future = pool.submit(read)
+    wait([future], timeout=max(remaining_s(), 0))
+    if not future.done():
+        future.cancel()
+        raise TransientError(f"{what}: {LATE}")
+    return future.result()
 
 
 def batches(items: Iterable[Item], size: int) -> Iterator[tuple[Item, ...]]:

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from sluice.aws.ecs import DIMENSION, resource_id
 from sluice.aws.errors import calling
+from sluice.aws.fanout import in_time
 from sluice.core.model import AutoScalingGroup, EcsService, Workload
 from sluice.errors import ConfigError
-from sluice.ports import Policy
+from sluice.ports import Policy, RemainingS
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient
@@ -34,18 +37,29 @@ class TargetTrackingPolicies:
         self,
         asg_client: Callable[[], AutoScalingClient],
         ecs_client: Callable[[], ApplicationAutoScalingClient],
+        pool: ThreadPoolExecutor,
     ) -> None:
-        self._asg_client, self._ecs_client = asg_client, ecs_client
+        self._asg_client, self._ecs_client, self._pool = asg_client, ecs_client, pool
 
-    def read(self, workload: Workload) -> Policy:
+    def read(self, workload: Workload, remaining_s: RemainingS) -> Policy:
         """The policy that the workload's document names by its ARN."""
+        # The client is made here, in one thread: making it is not thread-safe, using it is.
         fleet, arn = workload.fleet, workload.policy_arn
         if isinstance(fleet, AutoScalingGroup):
-            with calling(f"DescribePolicies of {fleet}"):
-                found = _found(arn, self._of_group(fleet), ASG_CONFIGURATION)
+            what, described = f"DescribePolicies of {fleet}", partial(_of_group, self._asg_client(), fleet)
+            configuration = ASG_CONFIGURATION
         else:
-            with calling(f"DescribeScalingPolicies of {fleet}"):
-                found = _found(arn, self._of_service(fleet), ECS_CONFIGURATION)
+            what, described = (
+                f"DescribeScalingPolicies of {fleet}",
+                partial(_of_service, self._ecs_client(), fleet),
+            )
+            configuration = ECS_CONFIGURATION
+
+        def read() -> tuple[Mapping[str, Any], float] | None:
+            with calling(what):
+                return _found(arn, described(), configuration)
+
+        found = in_time(self._pool, read, what, remaining_s)
         if found:
             definition, target = found
             return Policy(fleet=fleet, target=target, definition=definition)
@@ -66,19 +80,17 @@ class TargetTrackingPolicies:
             request[configuration]["TargetValue"] = target
             cast("Any", client).put_scaling_policy(**request)
 
-    def _of_group(self, fleet: AutoScalingGroup) -> list[Mapping[str, Any]]:
-        pages = (
-            self._asg_client().get_paginator("describe_policies").paginate(AutoScalingGroupName=fleet.name)
-        )
-        return [cast("Mapping[str, Any]", policy) for page in pages for policy in page["ScalingPolicies"]]
 
-    def _of_service(self, fleet: EcsService) -> list[Mapping[str, Any]]:
-        pages = (
-            self._ecs_client()
-            .get_paginator("describe_scaling_policies")
-            .paginate(ServiceNamespace="ecs", ResourceId=resource_id(fleet), ScalableDimension=DIMENSION)
-        )
-        return [cast("Mapping[str, Any]", policy) for page in pages for policy in page["ScalingPolicies"]]
+def _of_group(client: AutoScalingClient, fleet: AutoScalingGroup) -> list[Mapping[str, Any]]:
+    pages = client.get_paginator("describe_policies").paginate(AutoScalingGroupName=fleet.name)
+    return [cast("Mapping[str, Any]", policy) for page in pages for policy in page["ScalingPolicies"]]
+
+
+def _of_service(client: ApplicationAutoScalingClient, fleet: EcsService) -> list[Mapping[str, Any]]:
+    pages = client.get_paginator("describe_scaling_policies").paginate(
+        ServiceNamespace="ecs", ResourceId=resource_id(fleet), ScalableDimension=DIMENSION
+    )
+    return [cast("Mapping[str, Any]", policy) for page in pages for policy in page["ScalingPolicies"]]
 
 
 def _found(

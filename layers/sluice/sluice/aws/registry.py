@@ -9,18 +9,20 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.utilities.parameters import SSMProvider
 from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 
 from sluice import config
 from sluice.aws.errors import calling
+from sluice.aws.fanout import in_time
 from sluice.core.model import Fleet, Workload
 from sluice.errors import ConfigError, SluiceError, TransientError
-from sluice.ports import Registered
+from sluice.ports import Registered, RemainingS, first_half
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
@@ -41,14 +43,14 @@ class _Documents:
 class SsmRegistry:
     """Keeps `ports.Registry`."""
 
-    def __init__(self, client: Callable[[], SSMClient], prefix: str) -> None:
-        self._client, self._prefix = client, prefix.rstrip("/")
+    def __init__(self, client: Callable[[], SSMClient], pool: ThreadPoolExecutor, prefix: str) -> None:
+        self._client, self._pool, self._prefix = client, pool, prefix.rstrip("/")
         self._provider: SSMProvider | None = None
         self._last_good: _Documents | None = None
 
-    def all(self, *, fresh: bool = False) -> Registered:
-        """Every registered workload; while SSM fails, the last good copy, marked stale."""
-        documents = self._documents(fresh=fresh)
+    def all(self, remaining_s: RemainingS, *, fresh: bool = False) -> Registered:
+        """Every registered workload; while SSM fails or hangs, the last good copy, marked stale."""
+        documents = self._documents(remaining_s, fresh=fresh)
         refused = dict(documents.refused)
         for fleet, names in _claims(documents.parsed).items():
             if len(names) > 1:
@@ -61,24 +63,37 @@ class SsmRegistry:
             stale=documents.stale,
         )
 
-    def one(self, name: str) -> Workload:
+    def one(self, name: str, remaining_s: RemainingS) -> Workload:
         """One workload as it is this moment, uncached, provided that no other claims its fleet."""
-        workload = self.fresh(name)
-        claims = _claims({**self._documents(fresh=False).parsed, name: workload})[workload.fleet]
+        workload = self.fresh(name, remaining_s)
+        documents = self._documents(remaining_s, fresh=False)
+        claims = _claims({**documents.parsed, name: workload})[workload.fleet]
         if len(claims) > 1:
             raise ConfigError(_shared(workload.fleet, claims))
         return workload
 
-    def fresh(self, name: str) -> Workload:
+    def fresh(self, name: str, remaining_s: RemainingS) -> Workload:
         """One document as it is this moment, uncached, whoever else claims its fleet."""
         path = f"{self._prefix}/{name}"
-        with _asking(f"GetParameter of {path}"):
-            return _parsed(name, str(self._parameters().get(path, force_fetch=True)))
+        what, parameters = f"GetParameter of {path}", self._parameters()
 
-    def _documents(self, *, fresh: bool) -> _Documents:
+        def text() -> str:
+            with _asking(what):
+                return str(parameters.get(path, force_fetch=True))
+
+        return _parsed(name, in_time(self._pool, text, what, remaining_s))
+
+    def _documents(self, remaining_s: RemainingS, *, fresh: bool) -> _Documents:
+        what, parameters = f"GetParametersByPath of {self._prefix}", self._parameters()
+
+        def texts_by_name() -> dict[str, Any]:
+            with _asking(what):
+                return parameters.get_multiple(self._prefix, max_age=CACHE_S, force_fetch=fresh)
+
+        # With a copy to serve instead, a slow registry leaves half of the time to what is served.
+        limit_s = remaining_s if self._last_good is None else first_half(remaining_s)
         try:
-            with _asking(f"GetParametersByPath of {self._prefix}"):
-                found = self._parameters().get_multiple(self._prefix, max_age=CACHE_S, force_fetch=fresh)
+            found = in_time(self._pool, texts_by_name, what, limit_s)
         except SluiceError as failure:
             if self._last_good is None:
                 raise
@@ -101,11 +116,11 @@ class SliceRegistry:
     a workload whose fleet has changed since is refused until the next tick has looked again.
     """
 
-    def __init__(self, documents: Mapping[str, str], fresh: Callable[[str], Workload]) -> None:
+    def __init__(self, documents: Mapping[str, str], fresh: Callable[[str, RemainingS], Workload]) -> None:
         self._documents, self._fresh = documents, fresh
         self._sliced = _sorted(documents, _Documents())
 
-    def all(self, *, fresh: bool = False) -> Registered:  # noqa: ARG002 - a slice never changes
+    def all(self, remaining_s: RemainingS, *, fresh: bool = False) -> Registered:  # noqa: ARG002 - a slice never changes
         """Every workload of the slice, as its tick read it."""
         return Registered(
             workloads=tuple(self._sliced.parsed.values()),
@@ -113,9 +128,9 @@ class SliceRegistry:
             documents=self._documents,
         )
 
-    def one(self, name: str) -> Workload:
+    def one(self, name: str, remaining_s: RemainingS) -> Workload:
         """One workload as it is this moment, uncached, provided that it is still on the fleet it was on."""
-        workload, sliced = self._fresh(name), self._sliced.parsed.get(name)
+        workload, sliced = self._fresh(name, remaining_s), self._sliced.parsed.get(name)
         if sliced is None or workload.fleet != sliced.fleet:
             raise TransientError(
                 f"workload {name} is on {workload.fleet}, on which its tick did not see it: "

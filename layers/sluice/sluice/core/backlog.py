@@ -6,7 +6,7 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from sluice.core.model import Backlog, Capacity
@@ -28,18 +28,39 @@ def minute_of(moment: datetime) -> datetime:
     return moment.replace(second=0, microsecond=0)
 
 
-def minutes_to_prove(now: datetime, idle_minutes: int) -> list[datetime]:
-    """The `idle_minutes` scheduled minutes that end one before the present one, oldest first."""
+def before(scheduled_minute: datetime) -> tuple[datetime, ...]:
+    """The minute with which a tick's proof of emptiness ends: the one before its own scheduled minute.
+
+    Never counted back from the clock: a tick may start a minute late, and CloudWatch does not return yet what
+    this very tick has just put.
+    """
+    return (scheduled_minute - MINUTE,)
+
+
+def up_to(now: datetime) -> tuple[datetime, ...]:
+    """The minutes with which an alarm's proof of emptiness may end, the newest first: now to two back.
+
+    An alarm has no scheduled minute, and the ticks of the last two may be late or not readable yet.
+    """
     present = minute_of(now)
-    return [present - MINUTE * back for back in range(idle_minutes, 0, -1)]
+    return present, present - MINUTE, present - 2 * MINUTE
 
 
-def gap_in_proof(published: Mapping[datetime, float], now: datetime, idle_minutes: int) -> str | None:
+def minutes_to_prove(last: datetime, idle_minutes: int) -> list[datetime]:
+    """The `idle_minutes` scheduled minutes that end with `last`, oldest first."""
+    return [last - MINUTE * back for back in range(idle_minutes - 1, -1, -1)]
+
+
+def gap_in_proof(
+    published: Mapping[datetime, float], ends: Sequence[datetime], idle_minutes: int
+) -> str | None:
     """Why the published BacklogPerInstance does not prove the queue empty, or None where it does.
 
-    The present minute is not asked for here: one live read of all three counts stands for it.
+    `ends` are the minutes with which the proof may end, newest first; the newest published one counts. What
+    follows it is not asked for here: one live read of all three counts stands for it.
     """
-    for minute in minutes_to_prove(now, idle_minutes):
+    last = next((minute for minute in ends if minute in published), ends[-1])
+    for minute in minutes_to_prove(last, idle_minutes):
         if minute not in published:
             return f"no BacklogPerInstance was published for {minute:%H:%M}"
         if published[minute] != 0:

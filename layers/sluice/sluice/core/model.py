@@ -37,6 +37,8 @@ class Unknown:
     """A reading that failed, is missing or came too late; nothing ever scales in on it."""
 
     why: str
+    defect: Exception | None = None
+    """What broke in Sluice's own code while reading, None where AWS could not answer."""
 
 
 # --- what is promised -------------------------------------------------------------------------------------

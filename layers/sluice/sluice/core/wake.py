@@ -6,7 +6,7 @@ and lets anything unknown, in flight or held stop it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from sluice.core.backlog import gap_in_proof
@@ -72,11 +72,12 @@ def decide_shutdown(
     published: Mapping[datetime, float] | Unknown,
     trigger: Trigger,
     *,
-    now: datetime,
+    proof_ends: Sequence[datetime],
 ) -> Decision:
     """Send a fleet to its minimum once its queue is proven empty.
 
     `published` is BacklogPerInstance by scheduled minute; with the live read in `saw` it is the whole proof.
+    `proof_ends` are the minutes with which it may end, newest first (see `core/backlog.py`).
     """
 
     def hold(reason: Reason, detail: str = "") -> Decision:
@@ -98,7 +99,7 @@ def decide_shutdown(
         return hold(Reason.HELD, ", ".join(capacity.scale_in_held_by))
     if isinstance(published, Unknown):
         return hold(Reason.UNKNOWN_READING, published.why)
-    if gap := gap_in_proof(published, now, workload.idle_minutes):
+    if gap := gap_in_proof(published, proof_ends, workload.idle_minutes):
         return hold(Reason.NOT_PROVEN, gap)
     return Decision(
         workload=workload.name,

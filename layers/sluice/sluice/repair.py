@@ -1,0 +1,132 @@
+"""What a tick puts right: the bootstraps and shutdowns that an alarm should have done.
+
+Alarms act on transitions only; the tick looks at levels. Owns the order in which workloads have their turn,
+so that no workload waits behind the same others every minute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+
+from sluice.core.backlog import MINUTE, before
+from sluice.core.model import Mode, Observation, Reason, Trigger, Unknown, Workload
+from sluice.core.turns import rotated
+from sluice.core.wake import decide_bootstrap, decide_shutdown, reads_empty_above_min
+from sluice.isolation import isolated
+from sluice.observe import report_unknown
+from sluice.ports import Counter, Outcome, RemainingS, Report, World, first_half
+from sluice.wake import initial_target, published_backlog, retry_bootstrap, retry_shutdown
+
+NO_TIME_LEFT = "no time left in this tick; the next one looks again"
+
+
+Steps = Mapping[str, Callable[[], None]]
+"""Workload name -> its repair."""
+
+
+def repair(
+    minute: datetime,
+    workloads: Mapping[str, Workload],
+    seen: Mapping[str, Observation],
+    world: World,
+    report: Report,
+    remaining_s: RemainingS,
+) -> None:
+    """Do what an alarm should have done; each workload is on its own.
+
+    Bootstraps come first, as messages wait for them; then shutdowns; then those whose last repair failed in
+    this process, the one that failed longest ago first. Otherwise another workload begins each minute.
+    """
+    served = {name: workload for name, workload in workloads.items() if workload.mode is not Mode.PAUSED}
+    failed_at = dict(world.last_failure_at)
+
+    def take_turns(steps: Steps, *, again: bool) -> None:
+        names = rotated((name for name in steps if (name in failed_at) is again), _turn(minute))
+        for name in sorted(names, key=lambda name: failed_at.get(name, minute)):
+            _repair(name, steps[name], world, report, remaining_s)
+
+    bootstraps: Steps = {
+        name: partial(retry_bootstrap, name, world, report, remaining_s)
+        for name in _missed_bootstraps(served, seen, report)
+    }
+    take_turns(bootstraps, again=False)
+    proof_ends = before(minute)
+    shutdowns: Steps = {
+        name: partial(retry_shutdown, name, proof_ends, world, report, remaining_s)
+        for name in _missed_shutdowns(served, seen, proof_ends, world, report, remaining_s)
+    }
+    take_turns(shutdowns, again=False)
+    take_turns({**bootstraps, **shutdowns}, again=True)
+
+
+def _turn(minute: datetime) -> int:
+    return int(minute.timestamp() // MINUTE.total_seconds())
+
+
+def _repair(
+    name: str, step: Callable[[], None], world: World, report: Report, remaining_s: RemainingS
+) -> None:
+    if remaining_s() <= 0:
+        report.failed(name, Counter.ACTION_FAILED, NO_TIME_LEFT)
+    elif isolated(name, Counter.ACTION_FAILED, report, step):
+        world.last_failure_at.pop(name, None)
+    else:
+        world.last_failure_at[name] = world.now()
+
+
+def _missed_bootstraps(
+    workloads: Mapping[str, Workload], seen: Mapping[str, Observation], report: Report
+) -> list[str]:
+    """Workloads that need a bootstrap; whatever blocks one is logged every minute.
+
+    Where nothing may be acted on, the tick's own observation decides: no further read.
+    """
+    missed = []
+    for name, workload in workloads.items():
+        decision = decide_bootstrap(
+            workload, seen[name], Trigger.TICK, target_per_instance=initial_target(workload)
+        )
+        if decision.desired is not None and workload.mode is Mode.OBSERVE:
+            report.decided(decision, Outcome.OBSERVED)
+        elif decision.desired is not None:
+            missed.append(name)
+        elif decision.reason in (Reason.HELD, Reason.BOUNDS_DISJOINT, Reason.NO_ROOM):
+            report.decided(decision, Outcome.HELD)
+    return missed
+
+
+def _missed_shutdowns(
+    workloads: Mapping[str, Workload],
+    seen: Mapping[str, Observation],
+    proof_ends: Sequence[datetime],
+    world: World,
+    report: Report,
+    remaining_s: RemainingS,
+) -> list[str]:
+    """Workloads that may be shut down; the proof is read only where the live reads alone would allow it.
+
+    Where nothing may be acted on, the tick's own observation decides: no further read.
+    """
+    idle = {
+        name: workload for name, workload in workloads.items() if reads_empty_above_min(workload, seen[name])
+    }
+    if remaining_s() <= 0:
+        for name in idle:
+            report.failed(name, Counter.ACTION_FAILED, NO_TIME_LEFT)
+        return []
+    published = published_backlog(world, idle, proof_ends, first_half(remaining_s))
+    missed = []
+    for name, workload in idle.items():
+        proof = published[name]
+        decision = decide_shutdown(workload, seen[name], proof, Trigger.TICK, proof_ends=proof_ends)
+        if decision.desired is not None and workload.mode is Mode.OBSERVE:
+            report.decided(decision, Outcome.OBSERVED)
+        elif decision.desired is not None:
+            missed.append(name)
+        else:
+            report.decided(decision, Outcome.HELD)
+            if isinstance(proof, Unknown):
+                report_unknown(name, [proof], report)
+    return missed
