@@ -1,8 +1,11 @@
 """A retune keeps all of a policy but its target: on answers as AWS documents them, as moto drops fields."""
 
+import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import pytest
@@ -276,3 +279,15 @@ def test_a_workload_without_a_policy_has_none_in_aws_either() -> None:
         TargetTrackingPolicies(lambda: client, no_client, POOL).read(
             replace(workload(), policy_arn=None), plenty
         )
+
+
+@pytest.mark.parametrize("served", [workload(), ecs_workload()], ids=["group", "service"])
+def test_a_policy_that_hangs_is_given_up_in_time(served: Workload) -> None:
+    over = threading.Event()
+    client = SimpleNamespace(
+        get_paginator=lambda _: SimpleNamespace(paginate=lambda **_: iter([over.wait()]))
+    )
+    policies = TargetTrackingPolicies(lambda: client, lambda: client, ThreadPoolExecutor(1))
+    with pytest.raises(TransientError, match=r"Policies of .* not read before the deadline"):
+        policies.read(served, lambda: 0.01)
+    over.set()

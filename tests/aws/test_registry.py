@@ -1,6 +1,8 @@
 import json
+import threading
 from collections import Counter as Tally
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -234,3 +236,44 @@ def test_parameters_below_a_workloads_own_are_not_documents(registry: SsmRegistr
     account.register("secret", "transcription/token")
     registered = registry.all(plenty)
     assert (len(registered.workloads), registered.refused) == (1, {})
+
+
+@pytest.fixture
+def hanging(ssm: Ssm) -> Iterator[Callable[[], None]]:
+    """Lets SSM hang from the moment of its call on, until the test is over."""
+    over = threading.Event()
+
+    def hang() -> None:
+        ssm.client._make_api_call = lambda *_: over.wait()
+
+    yield hang
+    over.set()
+
+
+def test_while_ssm_hangs_the_last_good_copy_is_served_in_half_of_the_time(
+    registry: SsmRegistry, hanging: Callable[[], None]
+) -> None:
+    account.register(document())
+    registry.all(plenty)
+    hanging()
+    began, left_s = monotonic(), 0.4
+    registered = registry.all(lambda: left_s - (monotonic() - began), fresh=True)
+    assert left_s - (monotonic() - began) > 0, "the other half is left for what is served"
+    assert [each.name for each in registered.workloads] == ["transcription"]
+    assert registered.stale == "GetParametersByPath of /sluice/workloads: not read before the deadline"
+
+
+def test_a_registry_that_was_never_read_has_all_of_the_time_and_then_fails(
+    registry: SsmRegistry, hanging: Callable[[], None]
+) -> None:
+    hanging()
+    with pytest.raises(TransientError, match=r"GetParametersByPath of .* not read before the deadline"):
+        registry.all(lambda: 0.01)
+
+
+def test_one_document_that_hangs_is_given_up_in_time(
+    registry: SsmRegistry, hanging: Callable[[], None]
+) -> None:
+    hanging()
+    with pytest.raises(TransientError, match=r"GetParameter of .*/one: not read before the deadline"):
+        registry.one("one", lambda: 0.01)

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from heapq import heappop, heappush
 from types import SimpleNamespace
 from typing import Any
@@ -13,24 +14,26 @@ import pytest
 from botocore.retries import standard
 
 from sluice import publish, wiring
-from sluice.aws import fanout
+from sluice.aws import cloudwatch, fanout
 from sluice.aws.asg import AutoScalingGroups
 from sluice.aws.cloudwatch import CloudWatchMetrics
 from sluice.aws.ecs import EcsServices
 from sluice.aws.fanout import batches
 from sluice.aws.fleets import AwsFleets
 from sluice.aws.sqs import DELAYED, IN_FLIGHT, VISIBLE, SqsQueues
-from sluice.core.model import Workload
+from sluice.core.model import Trigger, Workload
 from sluice.errors import TransientError
-from sluice.events import Shard, shard_message
+from sluice.events import RetuneRequest, Shard, shard_message
 from sluice.ports import Counter, World
 from sluice.publish import WORKLOADS_PER_SHARD, publish_backlog, publish_shards
-from tests.builders import ecs_workload, plenty, queue_url, workload
+from sluice.retune import retune_targets
+from tests.builders import dynamic_target, ecs_workload, plenty, queue_url, workload
 from tests.fakes import Clock, FakePolicies, FakeRegistry, FakeShards, Ledger
 from tests.faults.stage import timeouts_s
 
 WORKLOADS = 1000
 AT_ONCE_S = 0.05
+ROUNDING_S = 0.001
 MINUTE_S = 60
 
 
@@ -45,16 +48,23 @@ class Lanes:
     call_s: float
     own_call_s: float
     """The same for a call of the invocation's own thread."""
+    metrics_call_s: float | None = None
+    """The same for GetMetricData, where it differs."""
     free_at_s: list[float] = field(default_factory=lambda: [0.0] * wiring.READERS)
-    queued: list[tuple[Future[Any], Callable[[], Any]]] = field(default_factory=list)
-    running: list[tuple[float, int, Future[Any], Callable[[], Any]]] = field(default_factory=list)
+    queued: list[tuple[Future[Any], partial[Any]]] = field(default_factory=list)
+    running: list[tuple[float, int, Future[Any], partial[Any]]] = field(default_factory=list)
     elapsed_s: float = 0
     begun: int = 0
 
     def submit(self, read: Callable[..., Any], *items: Any) -> Future[Any]:
         future: Future[Any] = Future()
-        self.queued.append((future, lambda: read(*items)))
+        self.queued.append((future, partial(read, *items)))
         return future
+
+    def _takes_s(self, call: partial[Any]) -> float:
+        if self.metrics_call_s is not None and call.func is cloudwatch._series:
+            return self.metrics_call_s
+        return self.call_s
 
     def wait(self, futures: Collection[Future[Any]], timeout: float) -> None:
         deadline_s = self.elapsed_s + timeout
@@ -75,7 +85,7 @@ class Lanes:
             future, call = self.queued.pop(0)
             if not future.set_running_or_notify_cancel():
                 continue
-            done_at_s = max(heappop(self.free_at_s), self.elapsed_s) + self.call_s
+            done_at_s = max(heappop(self.free_at_s), self.elapsed_s) + self._takes_s(call)
             heappush(self.free_at_s, done_at_s)
             heappush(self.running, (done_at_s, self.begun, future, call))
             self.begun += 1
@@ -101,8 +111,6 @@ class Answers:
         return {"Attributes": dict.fromkeys((VISIBLE, IN_FLIGHT, DELAYED), str(self.messages))}
 
     def get_paginator(self, operation: str) -> "Answers":
-        if operation == "get_metric_data":
-            self.lanes.take()
         return self
 
     def paginate(self, **asked: Any) -> Iterator[Any]:
@@ -140,12 +148,12 @@ class Answers:
         self.points += MetricData
 
 
-def thousand() -> list[Workload]:
+def half_and_half(count: int = WORKLOADS, suffix: str = "") -> list[Workload]:
     """As many on groups as on services."""
-    names = [f"w{number:03}" for number in range(WORKLOADS // 2)]
+    names = [f"w{number:03}" for number in range(count // 2)]
     return [
-        *(workload(f"g{name}", queue_url=queue_url(f"g{name}")) for name in names),
-        *(ecs_workload(f"s{name}", queue_url=queue_url(f"s{name}")) for name in names),
+        *(workload(f"g{name}", queue_url=queue_url(f"g{name}{suffix}")) for name in names),
+        *(ecs_workload(f"s{name}", queue_url=queue_url(f"s{name}{suffix}")) for name in names),
     ]
 
 
@@ -156,6 +164,7 @@ class Invocation:
     call_s: float
     monkeypatch: pytest.MonkeyPatch
     own_call_s: float = AT_ONCE_S
+    metrics_call_s: float | None = None
     messages: int = 2
     ledger: Ledger = field(default_factory=Ledger)
     lanes: Lanes = field(init=False)
@@ -164,9 +173,9 @@ class Invocation:
 
     def __post_init__(self) -> None:
         clock = Clock()
-        self.lanes = Lanes(clock, self.call_s, self.own_call_s)
+        self.lanes = Lanes(clock, self.call_s, self.own_call_s, self.metrics_call_s)
         self.answers, self.registry = Answers(self.lanes, self.messages), FakeRegistry(clock=clock)
-        self.registry.registered = {each.name: each for each in thousand()}
+        self.registry.registered = {each.name: each for each in half_and_half()}
         self.monkeypatch.setattr(fanout, "wait", self.lanes.wait)
 
     @property
@@ -235,6 +244,48 @@ def test_a_tick_whose_time_went_into_publishing_asks_for_no_proofs(monkeypatch: 
     lanes, _, published = Invocation(0.6, monkeypatch, own_call_s=worst_call_s(), messages=0).tick()
     assert published
     assert lanes.elapsed_s <= timeouts_s()["publish_backlog"]
+
+
+@pytest.mark.parametrize("count", [400, 1000])
+def test_metrics_that_hang_leave_a_tick_of_fifo_queues_time_to_tell(
+    monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """Each page of an answer may take 24 s, and three metrics of each queue are several calls."""
+    invocation = Invocation(AT_ONCE_S, monkeypatch, metrics_call_s=2 * worst_call_s())
+    invocation.registry.registered = {each.name: each for each in half_and_half(count, ".fifo")}
+    lanes, ledger, published = invocation.tick()
+    assert published == count
+    assert lanes.elapsed_s <= timeouts_s()["publish_backlog"] - wiring.RESERVE_S + ROUNDING_S
+    late = {name for name, counter, why in ledger.failures if counter is Counter.OBSERVATION_FAILED}
+    assert late
+    assert all("GetMetricData of" in why for _, _, why in ledger.failures)
+
+
+@pytest.mark.parametrize("count", [400, 1000])
+def test_proofs_that_hang_leave_a_tick_time_to_tell(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    invocation = Invocation(AT_ONCE_S, monkeypatch, metrics_call_s=worst_call_s(), messages=0)
+    invocation.registry.registered = {each.name: each for each in half_and_half(count)}
+    lanes, ledger, published = invocation.tick()
+    assert published == count
+    assert lanes.elapsed_s <= timeouts_s()["publish_backlog"] - wiring.RESERVE_S + ROUNDING_S
+    assert {name for name, _, _ in ledger.failures} == set(invocation.registry.registered)
+
+
+def test_durations_that_hang_leave_a_round_time_to_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    invocation = Invocation(AT_ONCE_S, monkeypatch, metrics_call_s=20 * worst_call_s())
+    invocation.registry.registered = {
+        each.name: replace(each, target=dynamic_target()) for each in half_and_half(200)
+    }
+    limit_s = timeouts_s()["retune_target"]
+    with pytest.raises(TransientError, match="retune failed"):
+        retune_targets(
+            RetuneRequest(trigger=Trigger.SCHEDULE),
+            invocation.world,
+            invocation.ledger,
+            lambda: limit_s - wiring.RESERVE_S - invocation.lanes.elapsed_s,
+        )
+    assert invocation.lanes.elapsed_s <= (limit_s - wiring.RESERVE_S) / 2 + ROUNDING_S
+    assert {name for name, _, _ in invocation.ledger.failures} == set(invocation.registry.registered)
 
 
 def test_a_batch_of_shards_at_the_speed_of_aws_is_published_whole(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,12 @@
 from datetime import timedelta
+from typing import NoReturn
 
 import pytest
 
+from sluice.aws import asg, cloudwatch
+from sluice.errors import DefectError, TransientError
 from tests.aws import account
+from tests.builders import document
 from tests.functions.conftest import NOON, Plane, sample
 
 
@@ -120,3 +124,87 @@ def test_a_registry_without_workloads_is_a_quiet_tick(plane: Plane) -> None:
     plane.invoke("publish_backlog", sample("schedule"))
     [counted] = [line for line in plane.lines() if "_aws" in line]
     assert counted["WorkloadsServed"] == [0]
+
+
+@pytest.mark.parametrize(
+    "defect", [IndexError("ours"), RuntimeError("ours"), OSError("ours"), AssertionError("ours")]
+)
+def test_a_defect_in_one_read_leaves_the_others_served_and_fails_the_invocation_with_its_trace(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch, defect: Exception
+) -> None:
+    """Here in what reads groups, which a workload on a service has nothing to do with."""
+    account.send(plane.queues["ecs"], 3)
+
+    def broken(*_: object) -> NoReturn:
+        raise defect
+
+    monkeypatch.setattr(asg, "_capacity", broken)
+    with pytest.raises(DefectError, match="1 defects of Sluice's own code"):
+        plane.invoke("publish_backlog", sample("schedule"))
+    assert (plane.points("asg"), plane.points("ecs")) == ({}, {NOON: 3})
+    assert plane.desired("ecs") == 1
+    lines = plane.lines()
+    [failed] = [line for line in lines if line.get("failure") == "ObservationFailed"]
+    assert failed["workload"] == "transcription"
+    assert failed["message"].endswith(f"unexpected {type(defect).__name__}: ours")
+    assert f"{type(defect).__name__}: ours" in failed["exception"]
+    assert lines[-1]["InvocationFailed"] == [1]
+
+
+def test_a_defect_that_many_workloads_meet_shows_its_trace_once(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for index in range(3):
+        account.create_group(f"g{index}")
+        account.register(document(f"g{index}", queue_url=plane.queues["asg"]))
+
+    def broken(*_: object) -> NoReturn:
+        raise IndexError("ours")
+
+    monkeypatch.setattr(asg, "_capacity", broken)
+    with pytest.raises(DefectError):
+        plane.invoke("publish_backlog", sample("schedule"))
+    failed = [line for line in plane.lines() if line.get("failure") == "ObservationFailed"]
+    assert len(failed) == 4
+    assert len([line for line in failed if "exception" in line]) == 1
+
+
+@pytest.mark.parametrize(
+    ("function", "event"), [("bootstrap", "bootstrap-asg-direct"), ("shutdown", "shutdown-asg-direct")]
+)
+def test_a_defect_met_by_an_alarms_function_ends_it_with_the_defect_itself(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch, function: str, event: str
+) -> None:
+    def broken(*_: object) -> NoReturn:
+        raise IndexError("ours")
+
+    monkeypatch.setattr(asg, "_capacity", broken)
+    with pytest.raises(IndexError, match="ours"):
+        plane.invoke(function, sample(event))
+    [failed] = [line for line in plane.lines() if line.get("failure") == "InvocationFailed"]
+    assert "IndexError: ours" in failed["exception"]
+
+
+def test_a_defect_while_the_proof_is_read_keeps_the_fleet_and_fails_the_invocation(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plane.ask_for("asg", 2)
+    plane.idle("asg")
+
+    def broken(*_: object) -> NoReturn:
+        raise IndexError("ours")
+
+    monkeypatch.setattr(cloudwatch, "_query", broken)
+    with pytest.raises(DefectError):
+        plane.invoke("publish_backlog", sample("schedule"))
+    with pytest.raises(IndexError):
+        plane.invoke("shutdown", sample("shutdown-asg-direct"))
+    with pytest.raises(TransientError, match="retune failed"):
+        plane.invoke("retune_target", sample("schedule"))
+    assert plane.desired("asg") == 2
+    traces = [line for line in plane.lines() if "exception" in line]
+    assert {line.get("failure") for line in traces} == {
+        "ObservationFailed",
+        "InvocationFailed",
+        "RetuneFailed",
+    }

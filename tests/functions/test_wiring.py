@@ -1,3 +1,4 @@
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -6,9 +7,11 @@ import boto3
 import pytest
 
 from sluice import wiring
+from sluice.core.model import Capacity, Unknown
 from sluice.errors import ConfigError, TransientError
+from sluice.ports import SeriesQuery
 from tests.aws import account
-from tests.builders import plenty
+from tests.builders import GROUP, SERVICE, metric, minutes_ago, plenty
 from tests.functions.conftest import Context, Plane, sample
 
 SETTINGS = {"SLUICE_REGISTRY_PREFIX": "/sluice/workloads", "SLUICE_METRIC_NAMESPACE": "Sluice"}
@@ -144,3 +147,31 @@ def test_every_line_carries_the_id_of_its_request(plane: Plane, function: str, e
     lines = [line for line in plane.lines() if "_aws" not in line]
     assert lines or function == "send_test_messages"
     assert {line["function_request_id"] for line in lines} <= {Context.aws_request_id}
+
+
+def test_as_many_hanging_queues_as_there_are_threads_leave_the_fleets_and_metrics_theirs(
+    plane: Plane,
+) -> None:
+    """Calls that hang keep their threads beyond the time for reading: those of their own port alone."""
+    world, over = wiring.world(), threading.Event()
+    events = account.session().events
+
+    def hang(**_: object) -> None:
+        over.wait()
+
+    events.register("before-call.sqs.GetQueueAttributes", hang)
+    try:
+        urls = [f"https://sqs.eu-west-1.amazonaws.com/123456789012/q{n}" for n in range(wiring.READERS)]
+        backlogs = world.queues.read(urls, lambda: 0.05)
+        capacities = world.fleets.read([GROUP, SERVICE], plenty)
+        query = SeriesQuery(metric=metric(), statistic="Maximum", period_s=60)
+        series = world.metrics.read({"one": query}, minutes_ago(5), minutes_ago(0), plenty)
+        workload = world.registry.one("transcription", plenty)
+        policy = world.policies.read(workload, plenty)
+    finally:
+        over.set()
+        events.unregister("before-call.sqs.GetQueueAttributes", hang)
+    assert all(isinstance(backlog, Unknown) for backlog in backlogs.values())
+    assert all(isinstance(capacity, Capacity) for capacity in capacities.values())
+    assert series == {"one": {}}
+    assert policy.fleet == GROUP
