@@ -1,10 +1,12 @@
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice.core.cap import decide_cap, may_exceed_groups
+from sluice.core.backlog import MINUTE
+from sluice.core.cap import EVERY_MINUTES, decide_cap, is_due, may_exceed_groups
 from sluice.core.model import (
     Bounds,
     Decision,
@@ -16,25 +18,40 @@ from sluice.core.model import (
     Trigger,
     Unknown,
 )
-from tests.builders import capacity, observation, queue_url, workload
+from tests.builders import MINUTE_NOW, capacity, minutes_ago, observation, queue_url, workload
 
 FIFO = workload(queue_url=queue_url("builds.fifo"))
 BUSY = observation(visible=9, in_flight=2, desired=4)
 LOST = Unknown(why="timed out")
 
 
-def minute(waiting: float = 9, running: float = 4, groups: float = 2) -> GroupMinute:
-    return GroupMinute(waiting=waiting, running=running, groups=groups)
+def minute(waiting: float = 9, running: float = 4, groups: float = 2, ago: int = 2) -> GroupMinute:
+    return GroupMinute(at=minutes_ago(ago), waiting=waiting, running=running, groups=groups)
+
+
+def in_a_row(minutes: tuple[GroupMinute, ...], *, newest_ago: int = 2) -> list[GroupMinute]:
+    """The minutes, oldest first, one after another."""
+    backs = range(newest_ago + len(minutes) - 1, newest_ago - 1, -1)
+    return [replace(one, at=minutes_ago(back)) for one, back in zip(minutes, backs, strict=True)]
 
 
 def decide(*minutes: GroupMinute, saw: Observation = BUSY) -> Decision | None:
-    return decide_cap(FIFO, saw, minutes, Trigger.TICK)
+    return decide_cap(FIFO, saw, in_a_row(minutes), Trigger.TICK, minute=MINUTE_NOW)
+
+
+def decide_of(*agos: int) -> Decision | None:
+    """By minutes that all say the same, so many before the tick's."""
+    known = [minute(ago=ago) for ago in agos]
+    return decide_cap(FIFO, BUSY, known, Trigger.TICK, minute=MINUTE_NOW)
 
 
 @pytest.mark.parametrize(
     ("saw", "asks"),
     [
         (BUSY, True),
+        (observation(visible=9, in_flight=1, desired=2), True),
+        (observation(visible=1, desired=4), True),
+        (observation(visible=9, fleet=capacity(4, 1)), False),
         (observation(visible=0, in_flight=2, desired=4), False),
         (observation(visible=9, desired=1), False),
         (observation(queue=LOST, desired=4), False),
@@ -60,8 +77,15 @@ def test_three_minutes_of_more_instances_than_groups_ask_for_as_many_as_groups()
         reason=Reason.BEYOND_MESSAGE_GROUPS,
         saw=BUSY,
         desired=2,
-        detail="at most 2 in flight for 3 min while messages waited",
+        detail="at most 2 in flight for the 3 min until 11:59 while messages waited",
     )
+
+
+def test_two_instances_over_one_group_ask_for_one() -> None:
+    one_group = minute(running=2, groups=1)
+    decision = decide(one_group, one_group, one_group, saw=observation(visible=9, in_flight=1, desired=2))
+    assert decision is not None
+    assert (decision.desired, decision.reason) == (1, Reason.BEYOND_MESSAGE_GROUPS)
 
 
 def test_the_busiest_of_the_three_minutes_counts() -> None:
@@ -90,6 +114,60 @@ def test_nothing_is_said_where_that_is_not_certain(minutes: tuple[GroupMinute, .
     assert decide(*minutes) is None
 
 
+@pytest.mark.parametrize("agos", [(3, 2, 1), (4, 3, 2), (6, 5, 4), (2, 3, 4), (9, 8, 4, 3, 2)])
+def test_three_minutes_in_a_row_say_it_as_late_as_aws_may_be(agos: tuple[int, ...]) -> None:
+    assert decide_of(*agos) is not None
+
+
+@pytest.mark.parametrize(
+    "agos",
+    [(10, 6, 1), (5, 4, 2), (4, 2, 1), (8, 6, 5, 4, 1), (7, 6, 5), (10, 9, 8), (2, 1, 0), (1, 0, -1)],
+    ids=[
+        "10, 6 and 1 ago",
+        "a gap after the second",
+        "a gap after the first",
+        "three in a row that are not the newest",
+        "newer ones had to be there",
+        "long ago",
+        "the tick's own minute is not over",
+        "a minute to come",
+    ],
+)
+def test_minutes_apart_or_old_say_nothing(agos: tuple[int, ...]) -> None:
+    assert decide_of(*agos) is None
+
+
+NAMES = [f"w{number:03}" for number in range(200)]
+
+
+def due(name: str) -> list[int]:
+    """In which of twenty minutes a workload's turn is."""
+    named = replace(FIFO, name=name)
+    return [back for back in range(20) if is_due(named, minutes_ago(back))]
+
+
+@pytest.mark.parametrize("name", NAMES[:20])
+def test_a_workload_is_looked_at_every_five_minutes(name: str) -> None:
+    turns = due(name)
+    assert turns == [turns[0] + EVERY_MINUTES * round_ for round_ in range(4)]
+
+
+def test_a_workloads_turn_is_the_same_in_every_process() -> None:
+    assert [due(name)[0] for name in ("builds", "transcription", "queue-proc")] == [2, 4, 0]
+
+
+def test_no_minute_has_much_more_than_its_fifth_of_the_workloads() -> None:
+    turns = [due(name)[0] for name in NAMES]
+    fifth = len(NAMES) / EVERY_MINUTES
+    assert all(0.5 * fifth < turns.count(turn) < 1.5 * fifth for turn in range(EVERY_MINUTES))
+
+
+def test_the_seconds_of_a_moment_do_not_matter_to_the_turn() -> None:
+    for name in NAMES[:10]:
+        named = replace(FIFO, name=name)
+        assert is_due(named, MINUTE_NOW) == is_due(named, MINUTE_NOW + MINUTE - timedelta(seconds=1))
+
+
 def test_nothing_is_said_of_a_fleet_that_is_on_its_way_down_to_the_groups() -> None:
     assert decide(minute(), minute(), minute(), saw=observation(visible=9, fleet=capacity(2, 4))) is None
 
@@ -103,7 +181,7 @@ def test_nothing_is_said_of_a_fleet_that_cannot_be_read_or_has_no_common_bounds(
 def test_the_cap_stays_within_the_bounds() -> None:
     kept = replace(FIFO, bounds=Bounds(min=3, max=5))
     saw = observation(visible=9, fleet=capacity(4, bounds=kept.bounds))
-    decision = decide_cap(kept, saw, [minute()] * 3, Trigger.TICK)
+    decision = decide_cap(kept, saw, in_a_row((minute(),) * 3), Trigger.TICK, minute=MINUTE_NOW)
     assert decision is not None
     assert (decision.desired, decision.limits) == (3, (Limit.MIN_INSTANCES,))
 

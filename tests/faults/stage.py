@@ -34,7 +34,8 @@ from tests.templates import stacks
 
 NOON = datetime(2026, 1, 15, 12, 0, tzinfo=UTC)
 STARTED_AFTER = timedelta(seconds=3)
-ASG, ECS, FIFO = "transcription", "queue-proc", "invoices"
+# The FIFO queue's turn, one minute of five, is noon.
+ASG, ECS, FIFO = "transcription", "queue-proc", "refunds"
 WORKLOADS = (ASG, ECS, FIFO)
 SHARDS = "shards"
 FLEETS: dict[str, Fleet] = {
@@ -225,7 +226,7 @@ class Stage:
             if situation.idle and back <= IDLE_MINUTES:
                 _put("Sluice", "BacklogPerInstance", fleet, at, 0)
             if name == FIFO:
-                queue = {"QueueName": "invoices.fifo"}
+                queue = {"QueueName": "refunds.fifo"}
                 _put("AWS/SQS", "ApproximateNumberOfMessagesVisible", queue, at, 3)
                 _put("AWS/SQS", "ApproximateNumberOfGroupsWithInflightMessages", queue, at, 1)
                 _put("AWS/AutoScaling", "GroupInServiceInstances", fleet, at, 2)

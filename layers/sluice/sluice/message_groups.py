@@ -1,37 +1,38 @@
 """The tick looks whether a FIFO queue has fewer message groups in work than its fleet has instances.
 
-Owns the reading of AWS's metrics for it. Refuses to act: it tells what it would decide.
+Owns the reading of AWS's metrics for it, each workload in one minute of five. Refuses to act: it tells what
+it would decide.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime
 
-from sluice.core.backlog import minute_of
-from sluice.core.cap import decide_cap, may_exceed_groups
+from sluice.core.cap import LOOK_BACK, decide_cap, is_due, may_exceed_groups
 from sluice.core.model import GroupMinute, Mode, Observation, Trigger, Unknown, Workload
 from sluice.observe import report_unknown
 from sluice.ports import Outcome, RemainingS, Report, Series, SeriesQuery, World
 
-LOOK_BACK = timedelta(minutes=10)
-"""AWS's own metrics come a minute or more late."""
 VISIBLE = "ApproximateNumberOfMessagesVisible"
 GROUPS_IN_FLIGHT = "ApproximateNumberOfGroupsWithInflightMessages"
 
 
 def tell_idle_instances(
+    minute: datetime,
     workloads: Mapping[str, Workload],
     seen: Mapping[str, Observation],
     world: World,
     report: Report,
     remaining_s: RemainingS,
 ) -> None:
-    """Tell each FIFO workload of which more instances run than message groups are in work."""
+    """Tell each FIFO workload whose turn it is and of which more instances run than groups are in work."""
     asked = {
         name: workload
         for name, workload in workloads.items()
-        if workload.mode is not Mode.PAUSED and may_exceed_groups(workload, seen[name])
+        if workload.mode is not Mode.PAUSED
+        and is_due(workload, minute)
+        and may_exceed_groups(workload, seen[name])
     }
     if not asked:
         return
@@ -40,13 +41,12 @@ def tell_idle_instances(
         for name, workload in asked.items()
         for part, query in _queries(workload).items()
     }
-    end = minute_of(world.now())
-    series = world.metrics.read(queries, end - LOOK_BACK, end, remaining_s)
+    series = world.metrics.read(queries, minute - LOOK_BACK, minute, remaining_s)
     for name, workload in asked.items():
         minutes = _known(*(series[f"{name} {part}"] for part in _queries(workload)))
         if isinstance(minutes, Unknown):
             report_unknown(name, [minutes], report)
-        elif decision := decide_cap(workload, seen[name], minutes, Trigger.TICK):
+        elif decision := decide_cap(workload, seen[name], minutes, Trigger.TICK, minute=minute):
             report.decided(decision, Outcome.OBSERVED)
 
 
@@ -63,7 +63,7 @@ def _queries(workload: Workload) -> dict[str, SeriesQuery]:
 def _known(
     waiting: Series | Unknown, running: Series | Unknown, groups: Series | Unknown
 ) -> list[GroupMinute] | Unknown:
-    """The minutes of which all three are known, oldest first."""
+    """The minutes of which all three are known."""
     if isinstance(waiting, Unknown):
         return waiting
     if isinstance(running, Unknown):
@@ -71,6 +71,6 @@ def _known(
     if isinstance(groups, Unknown):
         return groups
     return [
-        GroupMinute(waiting=waiting[at], running=running[at], groups=groups[at])
-        for at in sorted(waiting.keys() & running.keys() & groups.keys())
+        GroupMinute(at=at, waiting=waiting[at], running=running[at], groups=groups[at])
+        for at in waiting.keys() & running.keys() & groups.keys()
     ]

@@ -150,7 +150,7 @@ def _serve(
         refused = _publish(minute, workloads, seen, world, report)
         repair(minute, workloads, seen, world, report, remaining_s)
         if remaining_s() > 0:
-            tell_idle_instances(workloads, seen, world, report, remaining_s)
+            tell_idle_instances(minute, workloads, seen, world, report, remaining_s)
     if refused:
         raise TransientError(f"CloudWatch refused the data points of {len(refused)} workloads")
 

@@ -209,11 +209,12 @@ class Observation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupMinute:
-    """One minute of a FIFO queue and its fleet, as AWS's own metrics tell it.
+    """One minute of a FIFO queue and its fleet, as AWS's own metrics tell it; `at` is its start.
 
     `waiting` visible messages and `running` instances at the least, `groups` in flight at the most.
     """
 
+    at: datetime
     waiting: float
     running: float
     groups: float
