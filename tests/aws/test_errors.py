@@ -1,3 +1,4 @@
+import botocore.session
 import pytest
 from botocore.exceptions import (
     BotoCoreError,
@@ -110,3 +111,48 @@ def test_what_goes_well_goes_through() -> None:
 def test_an_answer_that_cannot_be_read_is_no_answer(unreadable: Exception) -> None:
     with pytest.raises(TransientError, match="AWS's answer cannot be read"), calling("AnyCall"):
         raise unreadable
+
+
+KMS_NEEDS_A_PERSON = [
+    (("KmsAccessDenied", "KMS.AccessDeniedException"), "kms:Decrypt on the queue's key to receive"),
+    (("KmsDisabled", "KMS.DisabledException"), "enable the queue's key"),
+    (("KmsInvalidKeyUsage", "KMS.InvalidKeyUsageException"), "symmetric encryption key"),
+    (("KmsInvalidState", "KMS.InvalidStateException"), "pending deletion"),
+    (("KmsNotFound", "KMS.NotFoundException"), "KmsMasterKeyId"),
+    (("KmsOptInRequired", "KMS.OptInRequired"), "sign up for AWS KMS"),
+]
+"""The name in SQS's JSON model, and the code that SQS answers to clients of the query protocol, boto3 too."""
+
+
+@pytest.mark.parametrize(
+    ("code", "way_out"), [(code, way_out) for codes, way_out in KMS_NEEDS_A_PERSON for code in codes]
+)
+def test_a_queues_key_that_cannot_be_used_is_told_with_what_a_person_has_to_do(
+    code: str, way_out: str
+) -> None:
+    with pytest.raises(ConfigError) as raised, calling("receiving from uploads"):
+        raise refused(code)
+    assert str(raised.value).startswith(f"receiving from uploads: AWS answered {code}: said AWS; ")
+    assert way_out in str(raised.value)
+
+
+def test_a_missing_permission_on_a_queues_key_is_told_for_receiving_and_for_sending() -> None:
+    with pytest.raises(ConfigError) as raised, calling("receiving from uploads"):
+        raise refused("KMS.AccessDeniedException")
+    assert "kms:Decrypt on the queue's key to receive" in str(raised.value)
+    assert "kms:GenerateDataKey and kms:Decrypt to send" in str(raised.value)
+
+
+@pytest.mark.parametrize("code", ["KmsThrottled", "KMS.ThrottlingException"])
+def test_a_throttled_key_passes_by_itself(code: str) -> None:
+    with pytest.raises(TransientError), calling("receiving from uploads"):
+        raise refused(code)
+
+
+def test_no_kms_error_of_sqs_is_left_out() -> None:
+    """The names come from botocore's own model of what SQS answers to a receive and to a send."""
+    model = botocore.session.get_session().get_service_model("sqs")
+    operations = ("ReceiveMessage", "SendMessage", "SendMessageBatch")
+    modelled = {error.name for name in operations for error in model.operation_model(name).error_shapes}
+    told = {codes[0] for codes, _ in KMS_NEEDS_A_PERSON} | {"KmsThrottled"}
+    assert {name for name in modelled if name.startswith("Kms")} == told

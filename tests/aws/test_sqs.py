@@ -9,7 +9,7 @@ import pytest
 
 from sluice.aws.sqs import SqsQueues
 from sluice.core.model import Unknown
-from sluice.errors import TransientError
+from sluice.errors import ConfigError, TransientError
 from tests.aws import account
 from tests.aws.stubs import refusal, stubbed, unchecked
 from tests.builders import backlog, plenty, queue_url
@@ -143,6 +143,15 @@ class TestSending:
         sent = [message["Attributes"] for message in self.bodies(url)]
         assert len({attributes["MessageDeduplicationId"] for attributes in sent}) == 15
         assert len({attributes["MessageGroupId"] for attributes in sent[:12]}) == 12
+
+
+def test_messages_refused_for_the_queues_key_need_a_person(pool: ThreadPoolExecutor) -> None:
+    failed = {"Id": "0", "SenderFault": True, "Code": "KMS.AccessDeniedException", "Message": "denied"}
+    with (
+        unchecked("sqs", SendMessageBatch={"Successful": [], "Failed": [failed]}) as client,
+        pytest.raises(ConfigError, match=r"KMS\.AccessDeniedException: denied; .* kms:GenerateDataKey"),
+    ):
+        SqsQueues(lambda: client, pool).send(URL, ["a"])
 
 
 def test_messages_that_aws_refuses_are_counted_and_the_first_is_shown(pool: ThreadPoolExecutor) -> None:

@@ -28,6 +28,8 @@ TRANSIENT_CODES = frozenset(
         "InternalServerError",
         "InternalServiceError",
         "InternalServiceFault",
+        "KMS.ThrottlingException",
+        "KmsThrottled",
         "RequestLimitExceeded",
         "RequestThrottled",
         "RequestTimeout",
@@ -44,6 +46,34 @@ TRANSIENT_CODES = frozenset(
 CAPACITY_CODES = frozenset(
     {"InsufficientInstanceCapacity", "InstanceLimitExceeded", "LimitExceeded", "VcpuLimitExceeded"}
 )
+
+NO_ACCESS = (
+    "the caller's role needs kms:Decrypt on the queue's key to receive, kms:GenerateDataKey and kms:Decrypt "
+    "to send; its own policy or the key's may grant them"
+)
+DISABLED = "enable the queue's key, or give the queue another one"
+WRONG_USE = "give the queue a symmetric encryption key: SQS can use no other"
+WRONG_STATE = (
+    "the queue's key is pending deletion or unavailable: cancel the deletion, or give the queue another one"
+)
+NO_KEY = "set the queue's KmsMasterKeyId to a key that exists in the queue's region"
+NO_OPT_IN = "sign up for AWS KMS in the account of the queue's key, and check that key's policy"
+WAYS_OUT = {
+    "KMS.AccessDeniedException": NO_ACCESS,
+    "KMS.DisabledException": DISABLED,
+    "KMS.InvalidKeyUsageException": WRONG_USE,
+    "KMS.InvalidStateException": WRONG_STATE,
+    "KMS.NotFoundException": NO_KEY,
+    "KMS.OptInRequired": NO_OPT_IN,
+    "KmsAccessDenied": NO_ACCESS,
+    "KmsDisabled": DISABLED,
+    "KmsInvalidKeyUsage": WRONG_USE,
+    "KmsInvalidState": WRONG_STATE,
+    "KmsNotFound": NO_KEY,
+    "KmsOptInRequired": NO_OPT_IN,
+}
+"""What SQS passes on from KMS, under the code of its query protocol, which boto3 shows, and under the name in
+its JSON model. AWS's own words say too little: of a disabled key, that the request was throttled."""
 
 
 @contextmanager
@@ -76,6 +106,8 @@ def _sorted(refused: ClientError, what: str) -> SluiceError:
     code, message = error.get("Code", "?"), error.get("Message", "")
     status = refused.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     said = f"{what}: AWS answered {code}: {message}"
+    if code in WAYS_OUT:
+        return ConfigError(f"{said}; {WAYS_OUT[code]}")
     if code in CAPACITY_CODES:
         return CapacityError(said)
     if code in TRANSIENT_CODES or status == 429 or status >= 500:

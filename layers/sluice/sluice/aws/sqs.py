@@ -12,10 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from sluice.aws.counts import count
-from sluice.aws.errors import calling
+from sluice.aws.errors import WAYS_OUT, calling
 from sluice.aws.fanout import batches, fan_out
 from sluice.core.model import Backlog, Unknown
-from sluice.errors import TransientError
+from sluice.errors import ConfigError, TransientError
 from sluice.ports import RemainingS
 
 if TYPE_CHECKING:
@@ -61,10 +61,12 @@ class SqsQueues:
                 answer = client.send_message_batch(QueueUrl=queue_url, Entries=entries)
                 refused += answer.get("Failed", [])
         if refused:
-            raise TransientError(
+            code = refused[0]["Code"]
+            said = (
                 f"SendMessageBatch to {queue_url}: {len(refused)} of {len(bodies)} messages refused, "
-                f"the first with {refused[0]['Code']}: {refused[0].get('Message', '')}"
+                f"the first with {code}: {refused[0].get('Message', '')}"
             )
+            raise ConfigError(f"{said}; {WAYS_OUT[code]}") if code in WAYS_OUT else TransientError(said)
 
 
 def _read(queue_url: str) -> str:
