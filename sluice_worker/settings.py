@@ -106,6 +106,11 @@ class Settings(BaseModel):
     delete_linger_s: float = Field(
         0.2, ge=0, le=10, description="How long a finished message waits for nine others to be deleted with."
     )
+    check_keys: bool = Field(
+        True,
+        description="Ask KMS at the start whether the role may use the customer keys of the queues; not for "
+        "keys that a policy allows to SQS alone (kms:ViaService).",
+    )
 
     auto_scaling_group: GroupName | None = Field(
         None, description="Name of the Auto Scaling group that the instance belongs to."

@@ -19,6 +19,7 @@ from botocore.handlers import add_recursion_detection_header, add_retry_headers
 from sluice.aws import clients
 from sluice.aws.clients import AS_SENT
 from sluice.aws.errors import calling
+from sluice_worker.aws.kms import QueueKey, queue_key
 from sluice_worker.core.model import LONG_POLL_S, Depth, Poll, Queue
 from sluice_worker.message import Message
 from sluice_worker.ports import Refusal
@@ -136,6 +137,16 @@ class SqsQueues:
             )["Attributes"]  # type: ignore[assignment]
             visible, in_flight = (int(counts[name]) for name in DEPTHS)
             return Depth(visible=visible, in_flight=in_flight)
+
+    def key(self, url: str) -> QueueKey | None:
+        """One GetQueueAttributes: the customer's key that encrypts the queue, if one does."""
+        with calling(f"reading the key of {url}"):
+            said: Mapping[str, str] = self._client.get_queue_attributes(
+                QueueUrl=url,
+                AttributeNames=["QueueArn", "KmsMasterKeyId"],
+            )["Attributes"]  # type: ignore[assignment]
+            key = said.get("KmsMasterKeyId")
+            return queue_key(said["QueueArn"], key) if key else None
 
     def bury(self, url: str, message: Message, why: str) -> None:
         """One SendMessage; a FIFO queue keeps the group, and takes the same message once."""

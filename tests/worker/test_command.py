@@ -41,6 +41,7 @@ SAMPLES: dict[str, tuple[str, dict[str, str]]] = {
     "lifecycle_hook": ("drain", {"auto_scaling_group": "transcription"}),
     "cluster": ("workers", {"service": "queue-proc"}),
     "service": ("queue-proc", {"cluster": "workers"}),
+    "check_keys": ("no", {}),
     "protect": ("no", {}),
     "protection_idle_s": ("5", {}),
     "grace_s": ("30", {}),

@@ -14,6 +14,7 @@ from sluice_worker import run, settings, supervisor, wiring
 from sluice_worker.command import main
 from sluice_worker.settings import Settings
 from tests.aws import account
+from tests.aws.stubs import ANY, refusal, stubbed
 from tests.worker.surroundings.endpoints import nobody
 
 HANDLER = "tests.worker.surroundings.handlers:at_once"
@@ -119,6 +120,21 @@ def test_a_permission_that_is_missing_is_named_with_the_queue(
     assert "queue uploads cannot be used" in line
     assert "AccessDenied" in line
     assert "sqs:GetQueueAttributes" in line
+
+
+def test_a_key_that_the_role_may_not_use_is_named_with_the_queue_and_the_action(
+    queue_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+    account.client("sqs").set_queue_attributes(QueueUrl=queue_url, Attributes={"KmsMasterKeyId": key})
+    lacking = "not authorized because no identity-based policy allows the kms:Decrypt action"
+    asked = {"KeyId": key, "EncryptionContext": {"aws:sqs:arn": ANY}, "DryRun": True, "DryRunModifiers": ANY}
+    with stubbed("kms", ("decrypt", asked, refusal("AccessDeniedException", lacking))) as client:
+        monkeypatch.setattr(wiring.kms, "client", lambda _: client)
+        line = refused(command("--handler", HANDLER, "--queue", queue_url))
+    assert f"queue uploads cannot be used: kms:Decrypt on {key}" in line
+    result = command("--handler", HANDLER, "--queue", queue_url, "--no-check-keys")
+    assert (result.exit_code, result.output) == (0, "")
 
 
 def test_an_aws_out_of_reach_may_heal_and_is_told_once_however_many_queues_there_are(
