@@ -1,7 +1,7 @@
-"""What a month of ticks costs by AWS's price list, us-east-1, 2026; free tiers and discounts left out.
+"""AWS's price list of us-east-1, 2026, and what a month of ticks costs by it; free tiers are left out.
 
-Owns the prices, which are list prices as published, and the month. The custom metrics themselves cost every
-approach the same and are left out.
+Owns the prices, which are list prices as published, and the month; README.md's tables add up from them. A
+month of ticks leaves out the custom metrics, which cost every approach the same.
 """
 
 from __future__ import annotations
@@ -16,6 +16,12 @@ LAMBDA_PER_REQUEST = 0.20e-6
 PUT_METRIC_DATA = 0.01e-3
 GET_METRIC_DATA_PER_METRIC = 0.01e-3
 SQS_PER_REQUEST = 0.40e-6
+CUSTOM_METRIC = 0.30
+"""A month, for the hours in which it gets values."""
+ALARM_METRIC = 0.10
+"""A month, for each metric of an alarm: its expressions themselves cost nothing."""
+HIGH_RESOLUTION_ALARM_METRIC = 0.30
+"""The same with a period below a minute."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,234 @@
+"""README.md's cost tables add up from the templates, the code and the list prices."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import list_prices as prices
+from sluice.core.cap import EVERY_MINUTES
+from sluice.publish import publish_backlog
+from sluice_sim.template import ResolvedStack
+from sluice_worker.core.metrics import series
+from sluice_worker.core.minute import Minute
+from sluice_worker.core.model import Outcome
+from tests.builders import MINUTE_NOW, queue_url
+from tests.builders import ecs_workload as ecs
+from tests.builders import workload as asg
+from tests.fakes import Scene
+from tests.templates import stacks
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SCALE = (ROOT / "docs/scale.md").read_text(encoding="utf-8")
+FLEETS = ("asg", "ecs")
+BUILD = {"asg": asg, "ecs": ecs}
+TRACKING_ALARMS = 2
+"""AlarmHigh and AlarmLow, of each target-tracking policy."""
+ALARM_QUOTA = 5000
+PROCESSES = 30
+LONG_REPORT_MINUTES = 5
+LAMBDA_POLLERS, LONG_POLLS_A_MINUTE = 5, 3
+"""Lambda keeps five long polls of 20 s at an event source's queue (documented)."""
+
+Row = tuple[str, ...]
+
+
+def dollars(price: float) -> str:
+    return f"${price:.2f}"
+
+
+def table(header: str) -> list[Row]:
+    """The rows of the README's table whose header begins so."""
+    found = README.partition(f"\n| {header}")[2].partition("\n\n")[0]
+    assert found, f"README.md has no table that begins with | {header}"
+    rows = re.findall(r"^\|(.*)\|$", found, flags=re.MULTILINE)[1:]
+    return [tuple(cell.strip() for cell in re.split(r"\s*\|\s*", row)) for row in rows]
+
+
+def shown(rows: Sequence[Row]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def assert_says(header: str, wanted: Sequence[Row]) -> None:
+    assert table(header) == list(wanted), (
+        f"README.md, the table | {header} ...: by the templates and the code it has to be\n{shown(wanted)}"
+    )
+
+
+def alarms(stack: ResolvedStack) -> dict[str, Mapping[str, Any]]:
+    return {
+        name: resource.properties
+        for name, resource in stack.resources.items()
+        if resource.type == "AWS::CloudWatch::Alarm"
+    }
+
+
+def periods(alarm: Mapping[str, Any]) -> list[int]:
+    """The period of each metric that the alarm is billed for."""
+    metrics = [query["MetricStat"] for query in alarm.get("Metrics", ()) if "MetricStat" in query]
+    return [int(metric["Period"]) for metric in metrics or [alarm]]
+
+
+def price(alarm: Mapping[str, Any]) -> float:
+    return sum(
+        prices.ALARM_METRIC if period >= 60 else prices.HIGH_RESOLUTION_ALARM_METRIC
+        for period in periods(alarm)
+    )
+
+
+def published_metrics(fleet: str) -> int:
+    """Custom metrics that a tick publishes of one workload."""
+    scene = Scene()
+    scene.serve(BUILD[fleet](), visible=3, desired=1)
+    publish_backlog(MINUTE_NOW, scene.world, scene.ledger, scene.remaining_s)
+    return len(scene.metrics.samples)
+
+
+def tracked_metrics(fleet: str, **parameters: str) -> int:
+    """Metrics of each of the target-tracking policy's alarms."""
+    [policy] = [
+        resource.properties
+        for resource in stacks.workload(fleet, **parameters).resources.values()
+        if resource.type.endswith("::ScalingPolicy")
+    ]
+    [configuration] = [value for name, value in policy.items() if name.startswith("TargetTracking")]
+    metrics = configuration["CustomizedMetricSpecification"].get("Metrics", [{"MetricStat": {}}])
+    return sum("MetricStat" in query for query in metrics)
+
+
+def tracking(fleet: str, **parameters: str) -> float:
+    return TRACKING_ALARMS * tracked_metrics(fleet, **parameters) * prices.ALARM_METRIC
+
+
+def per_workload() -> Iterator[tuple[str, list[float]]]:
+    """Label and price for each fleet, of all that costs the same whatever happens."""
+    metrics = [published_metrics(fleet) for fleet in FLEETS]
+    assert metrics == [1, 1], "the row of BacklogPerInstance speaks of one custom metric"
+    yield "Custom metric BacklogPerInstance", [count * prices.CUSTOM_METRIC for count in metrics]
+    of_fleet = [alarms(stacks.workload(fleet, Name="NAME")) for fleet in FLEETS]
+    assert of_fleet[0].keys() == of_fleet[1].keys()
+    for name in of_fleet[0]:
+        both = [found[name] for found in of_fleet]
+        counts = list(dict.fromkeys(str(len(periods(alarm))) for alarm in both))
+        of_metrics = "" if counts == ["1"] else f" (metrics: {', '.join(counts)})"
+        yield f"Alarm `{both[0]['AlarmName']}`{of_metrics}", [price(alarm) for alarm in both]
+    yield "Target tracking's two alarms, mode `active`", [tracking(fleet) for fleet in FLEETS]
+
+
+def test_what_a_workload_costs() -> None:
+    rows = list(per_workload())
+    wanted = [(label, *map(dollars, both)) for label, both in rows]
+    together = [sum(both[column] for _, both in rows) for column in range(len(FLEETS))]
+    wanted.append(("**Together**", *(f"**{dollars(total)}**" for total in together)))
+    assert_says("Per workload", wanted)
+
+
+def read(metrics: int, every_minutes: int) -> float:
+    return metrics * prices.MINUTES / every_minutes * prices.GET_METRIC_DATA_PER_METRIC
+
+
+def queries_of_a_tick(**state: int) -> int:
+    """Metrics that a tick reads of a FIFO workload whose turn it is."""
+    scene = Scene()
+    served = scene.serve(asg("queue-proc", queue_url=queue_url("builds.fifo")), **state)
+    publish_backlog(MINUTE_NOW, scene.world, scene.ledger, scene.remaining_s)
+    assert scene.ledger.seen.keys() == {served.name}
+    return sum(len(queries) for queries, _, _ in scene.calls.named("metrics.read"))  # type: ignore[misc]
+
+
+def test_what_a_workload_costs_beside_it() -> None:
+    natively = {fleet: tracking(fleet, MetricSource="native") - tracking(fleet) for fleet in FLEETS}
+    groups = queries_of_a_tick(visible=9, in_flight=2, desired=4)
+    proof = queries_of_a_tick(desired=1)
+    looks = dollars(read(groups, EVERY_MINUTES))
+    proofs = dollars(read(proof, 1))
+    looked = f"GetMetricData of {groups} metrics every {EVERY_MINUTES} minutes"
+    reads = dollars(prices.MINUTES * prices.SQS_PER_REQUEST)
+    assert {tracked_metrics(fleet, MetricSource="native") for fleet in FLEETS} == {2}
+    wanted = [
+        (
+            "`MetricSource=native`: the two alarms have two metrics each",
+            *(dollars(natively[fleet]) for fleet in FLEETS),
+        ),
+        (f"FIFO, while messages wait and several run: {looked}", looks, looks),
+        (
+            f"While it is empty above its minimum: GetMetricData of {proof} metric every minute",
+            proofs,
+            proofs,
+        ),
+        ("GetQueueAttributes every minute", reads, reads),
+    ]
+    assert_says("Beside it, per workload", wanted)
+
+
+def worker_metrics(*outcomes: Outcome, with_wait: bool = False) -> int:
+    """Custom metrics that a worker publishes of a minute in which these outcomes occurred."""
+    minute = Minute(
+        began_at=0.0,
+        length_s=60.0,
+        durations_s={outcome: {1.0: 1} for outcome in outcomes},
+        waits_s={1.0: 1},
+        kept=0,
+    )
+    found = series(minute, {"AutoScalingGroupName": "transcription"}, with_wait=with_wait)
+    return len({(each.name, *sorted(each.dimensions.items())) for each in found})
+
+
+def test_what_a_fleet_of_workers_costs() -> None:
+    least, most = worker_metrics(Outcome.SUCCESS), worker_metrics(*Outcome)
+    waiting = worker_metrics(*Outcome, with_wait=True) - most
+    put = prices.MINUTES * prices.PUT_METRIC_DATA
+    least_price, most_price = least * prices.CUSTOM_METRIC, most * prices.CUSTOM_METRIC
+    one = prices.CUSTOM_METRIC
+    wanted = [
+        ("Custom metric MsgProcessingDuration of successes, which `retune_target` reads", dollars(one)),
+        (
+            f"The same with the dimension `Outcome`, for each of {len(Outcome)} outcomes once it occurs",
+            f"{dollars(least_price - one)} to {dollars(most_price - one)}",
+        ),
+        ("**Together**", f"**{dollars(least_price)} to {dollars(most_price)}**"),
+        ("Custom metric MsgWaitDuration (`--publish-wait`)", dollars(waiting * one)),
+        ("PutMetricData, each process that works all the time", dollars(put)),
+        (f"PutMetricData, {PROCESSES} of them", dollars(PROCESSES * put)),
+        (
+            f"PutMetricData, {PROCESSES} of them with `--report-s {LONG_REPORT_MINUTES * 60}`",
+            dollars(PROCESSES * put / LONG_REPORT_MINUTES),
+        ),
+    ]
+    assert_says("Per fleet of `sluice_worker`", wanted)
+
+
+def test_what_the_control_plane_costs() -> None:
+    found = alarms(stacks.plane())
+    larger = "[larger registries](docs/decisions/0013-the-tick-fans-out-by-shards.md)"
+    costs = [
+        (f"{len(found)} alarms", sum(map(price, found.values()))),
+        (
+            "PutMetricData every minute, shared by up to 1000 workloads",
+            prices.MINUTES * prices.PUT_METRIC_DATA,
+        ),
+        (
+            f"Lambda's polls of the queue for {larger}, {LAMBDA_POLLERS} of 20 s at a time",
+            prices.MINUTES * LAMBDA_POLLERS * LONG_POLLS_A_MINUTE * prices.SQS_PER_REQUEST,
+        ),
+    ]
+    wanted = [(label, dollars(cost)) for label, cost in costs]
+    wanted.append(("**Together**", f"**{dollars(sum(cost for _, cost in costs))}**"))
+    assert_says("Per control plane", wanted)
+
+
+@pytest.mark.parametrize("fleet", FLEETS)
+def test_how_many_workloads_the_quota_of_alarms_takes(fleet: str) -> None:
+    of_workload = len(alarms(stacks.workload(fleet))) + TRACKING_ALARMS
+    of_plane = len(alarms(stacks.plane()))
+    fit = (ALARM_QUOTA - of_plane) // of_workload
+    wanted = (
+        f"{of_workload} alarms a workload, target tracking's two among them, and {of_plane} of the plane: "
+        f"{fit} workloads"
+    )
+    assert wanted in SCALE, f"docs/scale.md, its row of the quota of alarms: {wanted}"
