@@ -46,6 +46,10 @@ VALID: dict[str, dict[str, Any]] = {
     "names as workload.yaml allows them": document(
         fleet={"type": "asg", "name": "a B_1.#/@=+()-"}, duration_metric={"namespace": "a B_1.#/:-"}
     ),
+    "a policy's ARN with any group name that workload.yaml allows": document(
+        fleet={"type": "asg", "name": "a B_1.#/@=+()-"},
+        policy_arn=POLICY_ARN.replace("transcription", "a B_1.#/@=+()-"),
+    ),
     "most dimensions": document(
         duration_metric={"namespace": "n", "dimensions": {f"D {index}~": "!" for index in range(30)}}
     ),
@@ -243,7 +247,9 @@ class TestRefused:
             ({"idle_minutes": 121}, "idle_minutes", 121, "less than or equal to 120"),
             ({"duration_metric": {"namespace": 'a"b'}}, "duration_metric.namespace", 'a"b', "pattern"),
             ({"duration_metric": {"namespace": "Größe"}}, "duration_metric.namespace", "Größe", "pattern"),
+            ({"duration_metric": {"namespace": ":Acme"}}, "duration_metric.namespace", ":Acme", "pattern"),
             ({"policy_arn": "my-policy"}, "policy_arn", "my-policy", "pattern"),
+            ({"policy_arn": POLICY_ARN + "\n"}, "policy_arn", POLICY_ARN + "\n", "pattern"),
             ({"policy_arn": ""}, "policy_arn", "", "mode active needs policy_arn: workload.yaml writes it"),
             ({"policy_arn": None}, "policy_arn", None, "mode active needs policy_arn"),
             (

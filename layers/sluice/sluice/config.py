@@ -43,7 +43,7 @@ Text = Annotated[str, Field(min_length=1, max_length=255)]
 # The characters that the parameters of workload.yaml allow.
 GroupName = Annotated[Text, Field(pattern=r"^[a-zA-Z0-9_.#/@=+() -]*$")]
 EcsName = Annotated[Text, Field(pattern=r"^[a-zA-Z0-9_-]*$")]
-Namespace = Annotated[Text, Field(pattern=r"^[a-zA-Z0-9_.#/: -]*$")]
+Namespace = Annotated[Text, Field(pattern=r"^[a-zA-Z0-9_.#/ -][a-zA-Z0-9_.#/: -]*$")]
 # CloudWatch's limits: percentiles above 0 up to 100, and 30 dimensions of printable ASCII.
 STATISTIC = r"^(Average|p(100|(0?[1-9]|[1-9][0-9])(\.[0-9]{1,2})?|00?\.(0[1-9]|[1-9][0-9]?)))$"
 DimensionName = Annotated[str, Field(pattern=r"^[ -~]{1,255}$")]
@@ -52,7 +52,8 @@ NO_OTHERS = {"additionalProperties": False}  # pydantic's JSON Schema lets keys 
 Dimensions = Annotated[
     dict[DimensionName, DimensionValue], Field(min_length=1, max_length=30, json_schema_extra=NO_OTHERS)
 ]
-ARN = r"arn:[^:\s]+:[^:\s]+:[^:\s]*:\d{12}:\S+"
+# Any printable character: a group's name may have blanks, and the ARN of its policy holds that name.
+ARN = r"arn:[^:\s]+:[^:\s]+:[^:\s]*:[0-9]{12}:[ -~]+"
 Arn = Annotated[str, Field(pattern=f"^{ARN}$")]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 PerInstance = Annotated[float, Field(ge=1e-6, allow_inf_nan=False)]
@@ -187,7 +188,7 @@ class WorkloadDocument(_Section):
     name: Annotated[str, Field(pattern=NAME)]
     stack_id: Arn
     mode: Mode
-    queue_url: Annotated[str, Field(pattern=r"^https?://[^/\s]+/\d{12}/[A-Za-z0-9_-]{1,80}(\.fifo)?$")]
+    queue_url: Annotated[str, Field(pattern=r"^https?://[^/\s]+/[0-9]{12}/[A-Za-z0-9_-]{1,80}(\.fifo)?$")]
     fleet: Annotated[AsgFleet | EcsFleet, Field(discriminator="type")]
     capacity: CapacitySection
     count_in_flight: bool = True

@@ -1,0 +1,164 @@
+"""Whatever the parameter patterns of the templates allow, the document that comes of it is accepted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from longest import longest
+from stacks import ACCOUNT, EXPORTS, REGION, WORKLOAD_TEMPLATE, WORKLOADS, arn, identity, template
+
+from sluice.config import MAX_BYTES, parse
+from sluice.core.model import AutoScalingGroup, Workload
+from sluice_sim.template import ResolvedStack, resolve
+
+TEMPLATE = template(WORKLOAD_TEMPLATE)
+PARAMETERS: dict[str, dict[str, Any]] = TEMPLATE["Parameters"]
+PLANE_PARAMETERS: dict[str, dict[str, Any]] = template("template.yaml")["Parameters"]
+STACK_NAME = PARAMETERS["ControlPlaneStack"]["AllowedPattern"]
+FLEET_NAMES = {"asg": ("AutoScalingGroupName",), "ecs": ("ClusterName", "ServiceName")}
+"""What the template's Rules ask for."""
+RANDOM = "1A2B3C4D5E6F"
+"""What CloudFormation ends the name of a policy with."""
+PHASES = (Phase.explicit, Phase.generate)  # shrinking thirty parameters takes minutes
+CONTRADICTORY = ("MinCapacity", "MaxCapacity", "BootstrapCapacity")
+MESSAGES = ("MinMessagesPerInstance", "MessagesPerInstance", "MaxMessagesPerInstance")
+FREE = sorted(
+    PARAMETERS.keys()
+    - {"ControlPlaneStack", "FleetType", *CONTRADICTORY, *MESSAGES}
+    - {name for names in FLEET_NAMES.values() for name in names}
+)
+"""Parameters that no other one limits."""
+
+
+def allowed(name: str, *, empty: bool = True) -> st.SearchStrategy[str]:
+    """Values that the parameter takes; those as long as can be stand beside those of any length."""
+    parameter = PARAMETERS.get(name) or PLANE_PARAMETERS[name]
+    if "AllowedValues" in parameter:
+        return st.sampled_from(parameter["AllowedValues"])
+    pattern, most = parameter["AllowedPattern"], parameter.get("MaxLength", 10_000)
+    at_the_limit = st.builds(lambda seed: longest(pattern, Random(seed).choice)[:most], st.integers(0, 999))
+    texts = st.one_of(st.from_regex(pattern, fullmatch=True), at_the_limit)
+    return texts.filter(lambda text: (empty or text != "") and re.fullmatch(pattern, text) is not None)
+
+
+@st.composite
+def parameters(draw: st.DrawFn, fleet: str, mode: str) -> dict[str, str]:
+    """One of all the ways to deploy a workload; what contradicts itself across parameters is left out."""
+    drawn = {name: draw(allowed(name), label=name) for name in FREE}
+    drawn |= {name: draw(allowed(name, empty=False), label=name) for name in FLEET_NAMES[fleet]}
+    least, most = sorted(int(draw(allowed(name))) for name in ("MinCapacity", "MaxCapacity"))
+    waking = st.integers(max(least, 1), max(most, 1)).map(str)
+    drawn |= {
+        "MinCapacity": str(least),
+        "MaxCapacity": str(most),
+        "BootstrapCapacity": draw(st.one_of(st.sampled_from(["", "backlog"]), waking)),
+    }
+    messages = [draw(allowed(name)) for name in MESSAGES]
+    if drawn["TargetType"] == "dynamic":
+        messages = sorted(messages, key=float)
+    return {**drawn, **dict(zip(MESSAGES, messages, strict=True)), "FleetType": fleet, "Mode": mode}
+
+
+def deployed(given_parameters: Mapping[str, str], *, stack_name: str, namespace: str) -> ResolvedStack:
+    """The stack, its policies named as CloudFormation and EC2 name them."""
+
+    def named(logical_id: str, kind: str, properties: Mapping[str, Any], attribute: str) -> str:
+        if kind == "AWS::AutoScaling::ScalingPolicy":
+            group, policy = properties["AutoScalingGroupName"], f"{stack_name}-{logical_id}-{RANDOM}"
+            return arn(
+                "autoscaling",
+                f"scalingPolicy:8f9e2f6a-4b1c-4d7e-9a51-0c3d2e1f4a5b"
+                f":autoScalingGroupName/{group}:policyName/{policy}",
+            )
+        return identity(logical_id, kind, properties, attribute)
+
+    return resolve(
+        TEMPLATE,
+        given_parameters,
+        identity=named,
+        imports=EXPORTS | {"sluice-MetricNamespace": namespace},
+        account_id=ACCOUNT,
+        region=REGION,
+        stack_name=stack_name,
+    )
+
+
+def accepted(stack: ResolvedStack) -> Workload:
+    return parse(stack.resources["Registration"].properties["Value"])
+
+
+@pytest.mark.parametrize("fleet", sorted(FLEET_NAMES))
+@pytest.mark.parametrize("mode", PARAMETERS["Mode"]["AllowedValues"])
+@settings(max_examples=40, deadline=None, phases=PHASES)
+@given(data=st.data())
+def test_the_document_accepts_whatever_the_stack_allows(mode: str, fleet: str, data: st.DataObject) -> None:
+    given_parameters = data.draw(parameters(fleet, mode))
+    stack = deployed(
+        given_parameters,
+        stack_name=data.draw(st.from_regex(STACK_NAME, fullmatch=True)),
+        namespace=data.draw(allowed("MetricNamespace")),
+    )
+    served = accepted(stack)
+    assert (served.name, served.mode) == (given_parameters["Name"], mode)
+    assert served.queue_name == given_parameters["QueueName"]
+    assert list(served.fleet.dimensions.values()) == [given_parameters[name] for name in FLEET_NAMES[fleet]]
+    assert (served.policy_arn is not None) == (mode == "active")
+
+
+@pytest.mark.parametrize("name", ["batch workers", " a", "a ", "x/y=z(1)+#@. _-"])
+def test_a_group_with_any_allowed_name_is_served_in_mode_active(name: str) -> None:
+    given_parameters = {**WORKLOADS["asg"], "AutoScalingGroupName": name}
+    served = accepted(deployed(given_parameters, stack_name="sluice-x", namespace="Sluice"))
+    assert served.fleet == AutoScalingGroup(name=name)
+    assert served.policy_arn is not None
+    assert f"autoScalingGroupName/{name}:policyName/" in served.policy_arn
+
+
+@pytest.mark.parametrize("fleet", sorted(FLEET_NAMES))
+def test_names_at_their_limits_stay_within_what_aws_takes(fleet: str) -> None:
+    names = ("Name", "QueueName", "DurationNamespace", *FLEET_NAMES[fleet])
+    given_parameters = {
+        **WORKLOADS[fleet],
+        **{name: longest(PARAMETERS[name]["AllowedPattern"], max) for name in names},
+        "TargetType": "dynamic",
+    }
+    stack_name = longest(STACK_NAME, max)
+    stack = deployed(given_parameters, stack_name=stack_name, namespace="Sluice")
+    assert (len(given_parameters["Name"]), len(stack_name)) == (64, 128)
+    assert len(stack.resources["Registration"].properties["Value"].encode()) <= MAX_BYTES
+    assert accepted(stack).name == given_parameters["Name"]
+    # CreateAlarm, PutParameter, PutScalingPolicy and RegisterScalableTarget, in characters.
+    limits = {
+        "AlarmName": 255,
+        "AlarmDescription": 1024,
+        "Description": 1024,
+        "PolicyName": 255,
+        "ResourceId": 1600,
+    }
+    lengths = {
+        f"{logical_id}.{key}": (len(value), limits[key])
+        for logical_id, resource in stack.resources.items()
+        for key, value in resource.properties.items()
+        if key in limits
+    }
+    assert {"BootstrapAlarm.AlarmName", "Registration.Description"} <= lengths.keys()
+    assert {where: length for where, (length, most) in lengths.items() if length > most} == {}
+
+
+def test_the_longest_path_of_a_document_is_one_that_the_parameter_store_takes() -> None:
+    prefix = PLANE_PARAMETERS["RegistryPrefix"]
+    assert prefix["MaxLength"] + len("/") + 64 + len(arn("ssm", "parameter")) <= 1011
+    for taken, path in [(True, "/a" * 14), (False, "/a" * 15), (False, "/aws/x"), (False, "/SSMs/x")]:
+        assert bool(re.fullmatch(prefix["AllowedPattern"], path)) is taken, path
+
+
+@pytest.mark.parametrize(("namespace", "taken"), [(":Acme", False), ("Acme: Workers", True)])
+def test_a_namespace_that_cloudwatch_refuses_is_refused_at_deployment(namespace: str, taken: bool) -> None:
+    # GetMetricData refuses the queries of every other workload together with one such namespace.
+    assert bool(re.fullmatch(PARAMETERS["DurationNamespace"]["AllowedPattern"], namespace)) is taken
