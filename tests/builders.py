@@ -27,6 +27,7 @@ from sluice.core.model import (
     Workload,
 )
 from sluice.events import Alarm
+from sluice.versions import RELEASE, VERSION
 
 POOL = ThreadPoolExecutor(4)
 """Threads for adapters that read concurrently; they are started by the first read."""
@@ -84,6 +85,8 @@ def dynamic_section(**changes: Any) -> dict[str, Any]:
 def document(name: str = "transcription", **changes: Any) -> dict[str, Any]:
     """A valid document on an Auto Scaling group of the same name."""
     return {
+        "version": VERSION,
+        "release": RELEASE,
         "name": name,
         "stack_id": stack_id(name),
         "mode": "active",

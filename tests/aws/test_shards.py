@@ -1,3 +1,4 @@
+import json
 import threading
 import time
 from collections.abc import Mapping
@@ -8,11 +9,13 @@ import pytest
 
 from sluice.aws.registry import SsmRegistry
 from sluice.aws.shards import SqsShards
+from sluice.versions import VERSION
 from tests.aws import account
 from tests.aws.stubs import refusal, stubbed, unchecked
-from tests.builders import POOL, plenty, queue_url
+from tests.builders import POOL, document, plenty, queue_url
 
 URL = queue_url("shards")
+VERSION_1_KEYS = document().keys() - {"version", "release"}
 
 
 def shards(client: Any, pool: ThreadPoolExecutor, url: str = URL, *, reserve_s: float = 5) -> SqsShards:
@@ -108,3 +111,15 @@ def test_what_is_not_sent_before_the_deadline_is_told() -> None:
         unsent = shards(client, one, reserve_s=5).send({"a": "1"}, lambda: -4.95)
         released.set()
     assert unsent == {"a": f"SendMessageBatch of 1 shards to {URL}: not read before the deadline"}
+
+
+@pytest.mark.usefixtures("in_account")
+def test_a_shard_from_a_tick_of_another_release_is_served_as_far_as_its_versions_are() -> None:
+    """During a deploy, code of one release may serve what a tick of the other has read."""
+    before = {"version": 1, **{key: told for key, told in document("a").items() if key in VERSION_1_KEYS}}
+    newer = document("c", version=VERSION + 1, release="0.9.0", shape="round")
+    texts = {"a": json.dumps(before), "b": json.dumps(document("b")), "c": json.dumps(newer)}
+    registered = shards(account.client("sqs"), POOL).registry(texts).all(plenty)
+    assert [workload.name for workload in registered.workloads] == ["a", "b"]
+    assert list(registered.refused) == ["c"]
+    assert registered.refused["c"].endswith("update the control plane's stack to release 0.9.0 first")

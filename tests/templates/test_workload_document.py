@@ -22,6 +22,7 @@ from stacks import (
 )
 
 from sluice.config import parse
+from sluice.versions import RELEASE, VERSION
 from sluice_sim.template import TemplateError
 
 ALLOWED_INTRINSICS = {
@@ -236,3 +237,9 @@ def test_two_workloads_share_no_name() -> None:
     )
     assert len(first) == len(second) == 4
     assert not first & second
+
+
+def test_the_document_names_its_version_and_the_release_that_wrote_it(fleet: str) -> None:
+    written = document(workload(fleet))
+    assert (written["version"], written["release"]) == (VERSION, RELEASE)
+    assert next(iter(written)) == "version"

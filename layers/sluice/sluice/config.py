@@ -34,6 +34,7 @@ from sluice.core.model import (
 )
 from sluice.errors import DocumentError, Problem
 from sluice.problems import problem, repeated_keys
+from sluice.versions import FIRST_VERSION, FIRST_WITH_RELEASE, RELEASE_PATTERN, version_problem
 
 MAX_BYTES = 4096  # a standard SSM parameter
 Number = TypeVar("Number", int, float)
@@ -185,6 +186,11 @@ class AlarmArns(_Section):
 class WorkloadDocument(_Section):
     """One registered workload, as its stack writes it."""
 
+    version: Literal[1, 2] = FIRST_VERSION
+    release: Annotated[str, Field(pattern=RELEASE_PATTERN)] | None = Field(
+        default=None, validate_default=True
+    )
+    """Of the workload.yaml that wrote this."""
     name: Annotated[str, Field(pattern=NAME)]
     stack_id: Arn
     mode: Mode
@@ -197,6 +203,15 @@ class WorkloadDocument(_Section):
     idle_minutes: Annotated[int, Field(ge=1, le=120)] = 5
     policy_arn: OptionalArn = Field(default=None, validate_default=True)
     alarm_arns: AlarmArns
+
+    @field_validator("release")
+    @classmethod
+    def _needed_from_version_2(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None and info.data.get("version", FIRST_VERSION) >= FIRST_WITH_RELEASE:
+            raise PydanticCustomError(
+                "release", f"version {FIRST_WITH_RELEASE} needs release: workload.yaml writes it"
+            )
+        return value
 
     @field_validator("policy_arn")
     @classmethod
@@ -232,7 +247,12 @@ class WorkloadDocument(_Section):
 
 
 def parse(text: str, *, what: str = "the workload document") -> Workload:
-    """The workload that a document describes; raises DocumentError with every problem it has."""
+    """The workload that a document describes; raises DocumentError with every problem it has.
+
+    Nothing but its version is judged of a document whose version is not served here.
+    """
+    if unserved := version_problem(text):
+        raise DocumentError(what, [unserved])
     problems = repeated_keys(text)
     try:
         document = WorkloadDocument.model_validate_json(text)

@@ -1,0 +1,61 @@
+"""The version of a workload document, and which versions this release of the control plane serves.
+
+Unknown keys of a document are refused, so a document says which version of its schema it follows, and which
+release of workload.yaml wrote it. A control plane serves its own version and the one before, so that it is
+upgraded first and its workloads later, one by one. Never judges anything else of a document.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Final
+
+from sluice.errors import Problem
+
+RELEASE: Final = "0.1.0"
+"""Of this control plane, as pyproject.toml and workload.yaml have it."""
+RELEASE_PATTERN: Final = r"^[0-9]{1,6}\.[0-9]{1,6}\.[0-9]{1,6}([.+-]?[a-zA-Z0-9][a-zA-Z0-9.+-]{0,39})?$"
+VERSION: Final = 2
+"""The newest that this release serves; raised by whatever an older control plane would refuse or misread."""
+FIRST_VERSION: Final = 1
+"""Of a document that does not name its version."""
+FIRST_WITH_RELEASE: Final = 2
+
+
+def version_problem(text: str, *, newest: int = VERSION, release: str = RELEASE) -> Problem | None:
+    """Why a control plane of that release does not serve the document's version; None where it does.
+
+    None as well where `text` is no JSON object: the schema says what is wrong with that.
+    """
+    document = _object(text)
+    if document is None:
+        return None
+    version, written_by = document.get("version", FIRST_VERSION), document.get("release")
+    if type(version) is not int or version < FIRST_VERSION:  # true is an int of Python's, too
+        way_out = f"must be a whole number from {FIRST_VERSION} to {newest}, as workload.yaml writes it"
+        return Problem(path="version", value=version, way_out=way_out)
+    oldest = max(newest - 1, FIRST_VERSION)
+    if oldest <= version <= newest:
+        return None
+    named = isinstance(written_by, str) and re.fullmatch(RELEASE_PATTERN, written_by) is not None
+    writer = f"release {written_by} of workload.yaml" if named else "a workload.yaml that names no release"
+    served = f"version {newest}" if oldest == newest else f"versions {oldest} and {newest}"
+    if version > newest:
+        needed = f"release {written_by}" if named else "the release of that workload.yaml"
+        way_out = f"update the control plane's stack to {needed} first"
+    else:
+        way_out = f"update the workload's stack with the workload.yaml of release {release}"
+    return Problem(
+        path="version",
+        value=version,
+        way_out=f"written by {writer}, but this control plane, release {release}, serves {served}: {way_out}",
+    )
+
+
+def _object(text: str) -> dict[str, Any] | None:
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) else None
