@@ -207,3 +207,43 @@ def test_a_group_that_an_operator_froze_reads_as_held(pool: ThreadPoolExecutor) 
         ("Launch is suspended",),
         ("Terminate is suspended",),
     )
+
+
+def mixed(*weights: str | None) -> dict[str, Any]:
+    """A mixed instances policy with these weights, by instance type."""
+    types = [
+        {"InstanceType": f"c5.{index}xlarge"} | ({"WeightedCapacity": weight} if weight else {})
+        for index, weight in enumerate(weights)
+    ]
+    specification = {"LaunchTemplateId": "lt-0123456789abcdef0"}
+    return {"LaunchTemplate": {"LaunchTemplateSpecification": specification, "Overrides": types}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "counted_by"),
+    [
+        ({}, ()),
+        ({"MixedInstancesPolicy": mixed(None, None)}, ()),
+        # Every unit is an instance.
+        ({"MixedInstancesPolicy": mixed("1", "1")}, ()),
+        ({"MixedInstancesPolicy": mixed("2", "2")}, ("WeightedCapacity 2",)),
+        ({"MixedInstancesPolicy": mixed("1", "4", "2")}, ("WeightedCapacity 2", "WeightedCapacity 4")),
+        ({"MixedInstancesPolicy": {"InstancesDistribution": {}}}, ()),
+        ({"DesiredCapacityType": "units"}, ()),
+        ({"DesiredCapacityType": "vcpu"}, ("DesiredCapacityType vcpu",)),
+        ({"DesiredCapacityType": "memory-mib"}, ("DesiredCapacityType memory-mib",)),
+    ],
+)
+def test_sizes_that_are_not_counted_in_instances_are_told(
+    changes: dict[str, Any], counted_by: tuple[str, ...], pool: ThreadPoolExecutor
+) -> None:
+    assert read_one(described("transcription", "InService", **changes), pool).counted_by == counted_by
+
+
+@pytest.mark.parametrize(("weight", "counted_by"), [("1", ()), ("8", ("WeightedCapacity 8",))])
+def test_an_instance_keeps_the_weight_that_its_policy_no_longer_has(
+    weight: str, counted_by: tuple[str, ...], pool: ThreadPoolExecutor
+) -> None:
+    group = described("transcription", "InService")
+    group["Instances"][0]["WeightedCapacity"] = weight
+    assert read_one(group, pool).counted_by == counted_by

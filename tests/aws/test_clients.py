@@ -19,10 +19,13 @@ GROUPS = """
   <MinSize>1</MinSize><MaxSize>7</MaxSize><DesiredCapacity>3</DesiredCapacity>
   <Instances>
     <member><InstanceId>i-1</InstanceId><LifecycleState>InService</LifecycleState></member>
-    <member><InstanceId>i-2</InstanceId><LifecycleState>Pending</LifecycleState></member>
+    <member><LifecycleState>Pending</LifecycleState><WeightedCapacity>3</WeightedCapacity></member>
   </Instances>
   <SuspendedProcesses><member><ProcessName>Launch</ProcessName></member></SuspendedProcesses>
-  <Status>Delete in progress</Status>
+  <Status>Delete in progress</Status><DesiredCapacityType>vcpu</DesiredCapacityType>
+  <MixedInstancesPolicy><LaunchTemplate><Overrides>
+    <member><InstanceType>c5.large</InstanceType><WeightedCapacity>2</WeightedCapacity></member>
+  </Overrides></LaunchTemplate></MixedInstancesPolicy>
 </member></AutoScalingGroups></DescribeAutoScalingGroupsResult></DescribeAutoScalingGroupsResponse>
 """
 SERVICES = """
@@ -70,6 +73,7 @@ def test_all_that_a_decision_needs_of_a_group_is_read(answering: Answering) -> N
             bounds=Bounds(min=1, max=7),
             scale_out_held_by=("Launch is suspended", "Delete in progress"),
             scale_in_held_by=("Delete in progress",),
+            counted_by=("WeightedCapacity 2", "WeightedCapacity 3", "DesiredCapacityType vcpu"),
         )
 
 

@@ -38,6 +38,7 @@ CAPACITIES = st.builds(
     bounds=st.none() | BOUNDS,
     scale_out_held_by=HELD_BY,
     scale_in_held_by=HELD_BY,
+    counted_by=st.sampled_from([(), (), ("WeightedCapacity 2",)]),
 )
 OBSERVATIONS = st.builds(
     Observation,
@@ -131,6 +132,16 @@ class TestBootstrap:
     def test_anything_else_holds_and_says_why(self, saw: Observation, reason: Reason, detail: str) -> None:
         decision = bootstrap(workload(), saw)
         assert (decision.desired, decision.reason, decision.detail) == (None, reason, detail)
+
+    def test_a_group_with_instance_weights_is_held_with_the_way_out(self) -> None:
+        weighted = capacity(desired=0, counted_by=("WeightedCapacity 2", "WeightedCapacity 4"))
+        decision = bootstrap(workload(), observation(visible=9, fleet=weighted))
+        assert (decision.desired, decision.reason) == (None, Reason.INSTANCE_WEIGHTS)
+        assert decision.detail.startswith(
+            "Auto Scaling group transcription counts its sizes in capacity units, not in instances "
+            "(WeightedCapacity 2, WeightedCapacity 4), which is not supported: "
+            "give every instance type the weight 1 or none"
+        )
 
     def test_a_paused_workload_is_held_whatever_was_seen(self) -> None:
         decision = bootstrap(workload(mode=Mode.PAUSED), observation(visible=9))
@@ -233,6 +244,13 @@ class TestShutdown:
         decision = shutdown(workload(), observation(desired=2), published)
         assert (decision.desired, decision.reason, decision.detail) == (None, reason, detail)
 
+    def test_a_group_with_instance_weights_is_never_sent_home(self) -> None:
+        weighted = observation(fleet=capacity(desired=2, counted_by=("DesiredCapacityType vcpu",)))
+        decision = shutdown(workload(), weighted)
+        assert (decision.desired, decision.reason) == (None, Reason.INSTANCE_WEIGHTS)
+        assert "DesiredCapacityType vcpu" in decision.detail
+        assert not reads_empty_above_min(workload(), weighted)
+
     def test_a_paused_workload_is_held_whatever_was_proven(self) -> None:
         decision = shutdown(workload(mode=Mode.PAUSED), observation(desired=2))
         assert (decision.desired, decision.reason) == (None, Reason.PAUSED)
@@ -284,3 +302,13 @@ class TestShutdown:
         self, saw: Observation, worth_it: bool
     ) -> None:
         assert reads_empty_above_min(workload(), saw) is worth_it
+
+
+@given(WORKLOADS, OBSERVATIONS, PUBLISHED)
+def test_nothing_scales_a_fleet_whose_sizes_are_not_instances(
+    served: Workload, saw: Observation, published: Published
+) -> None:
+    capacity_seen = saw.capacity
+    if isinstance(capacity_seen, Unknown) or not capacity_seen.counted_by:
+        return
+    assert (bootstrap(served, saw).desired, shutdown(served, saw, published).desired) == (None, None)

@@ -16,6 +16,7 @@ from functools import partial
 from sluice.core.backlog import backlog_per_instance, minute_of
 from sluice.core.model import DataPoint, Observation, Unknown, Workload
 from sluice.core.shards import slices
+from sluice.core.weights import why_not_served
 from sluice.errors import ConfigError, TransientError
 from sluice.events import Shard, parse_shard, shard_message, size_in_shard_bytes
 from sluice.isolation import failed_visibly, isolated
@@ -169,6 +170,9 @@ def _publish(
         if isinstance(backlog, Unknown) or isinstance(capacity, Unknown):
             unknowns = [reading for reading in (backlog, capacity) if isinstance(reading, Unknown)]
             report_unknown(name, unknowns, report)
+            continue
+        if capacity.counted_by:
+            report.failed(name, Counter.DOCUMENT_INVALID, why_not_served(workload, capacity))
             continue
         value = backlog_per_instance(backlog, capacity, count_in_flight=workload.count_in_flight)
         points[name] = DataPoint(metric=backlog_metric(world, workload), at=minute, value=value)

@@ -28,7 +28,9 @@ READ: Mapping[str, Any] = {
             "MinSize": {},
             "MaxSize": {},
             "Status": {},
-            "Instances": {"LifecycleState": {}},
+            "DesiredCapacityType": {},
+            "Instances": {"LifecycleState": {}, "WeightedCapacity": {}},
+            "MixedInstancesPolicy": {"LaunchTemplate": {"Overrides": {"WeightedCapacity": {}}}},
             "SuspendedProcesses": {"ProcessName": {}},
         },
         "NextToken": {},
@@ -95,6 +97,22 @@ def _capacity(group: AutoScalingGroupTypeDef) -> Capacity:
         bounds=Bounds(min=count(group["MinSize"]), max=count(group["MaxSize"])),
         scale_out_held_by=(*_suspensions(suspended & NEEDED_TO_SCALE_OUT), *deletion),
         scale_in_held_by=(*_suspensions(suspended & NEEDED_TO_SCALE_IN), *deletion),
+        counted_by=_counted_by(group),
+    )
+
+
+def _counted_by(group: AutoScalingGroupTypeDef) -> tuple[str, ...]:
+    """The instance weights, or the unit, in which the group's sizes are counted; none for instances.
+
+    Where every weight is 1, a capacity unit is an instance. An instance keeps the weight that it was launched
+    with, even when the policy has none any more.
+    """
+    mixed = group.get("MixedInstancesPolicy", {}).get("LaunchTemplate", {}).get("Overrides", [])
+    weights = {counted.get("WeightedCapacity", "1") for counted in (*mixed, *group["Instances"])} - {"1"}
+    unit = group.get("DesiredCapacityType", "units")
+    return (
+        *(f"WeightedCapacity {weight}" for weight in sorted(weights)),
+        *((f"DesiredCapacityType {unit}",) if unit != "units" else ()),
     )
 
 

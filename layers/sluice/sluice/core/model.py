@@ -197,6 +197,8 @@ class Capacity:
     bounds: Bounds | None
     scale_out_held_by: tuple[str, ...] = ()
     scale_in_held_by: tuple[str, ...] = ()
+    counted_by: tuple[str, ...] = ()
+    """What makes AWS count the fleet's sizes in other units than instances; empty where nothing does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,6 +261,7 @@ class Reason(StrEnum):
     BOUNDS_DISJOINT = "the document's bounds and the fleet's own do not overlap"
     NO_ROOM = "the bounds allow no instance"
     PAUSED = "the workload is paused"
+    INSTANCE_WEIGHTS = "the fleet's sizes are not counted in instances"
     BEYOND_MESSAGE_GROUPS = "more instances run than message groups are in work"
 
     RETUNED = "the target follows the measured processing time"

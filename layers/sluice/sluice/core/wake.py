@@ -23,6 +23,7 @@ from sluice.core.model import (
     Workload,
 )
 from sluice.core.plan import clamp, effective_bounds, instances_for
+from sluice.core.weights import why_not_served
 
 
 def decide_bootstrap(
@@ -39,8 +40,8 @@ def decide_bootstrap(
     backlog, capacity = saw.backlog, saw.capacity
     if workload.mode is Mode.PAUSED:
         return hold(Reason.PAUSED)
-    if isinstance(backlog, Unknown) or isinstance(capacity, Unknown):
-        return hold(Reason.UNKNOWN_READING, _unknowns(backlog, capacity))
+    if isinstance(backlog, Unknown) or isinstance(capacity, Unknown) or capacity.counted_by:
+        return hold(*_why_unserved(workload, backlog, capacity))
     if capacity.desired > 0:
         return hold(Reason.AWAKE)
     if backlog.visible == 0:
@@ -86,8 +87,8 @@ def decide_shutdown(
     backlog, capacity = saw.backlog, saw.capacity
     if workload.mode is Mode.PAUSED:
         return hold(Reason.PAUSED)
-    if isinstance(backlog, Unknown) or isinstance(capacity, Unknown):
-        return hold(Reason.UNKNOWN_READING, _unknowns(backlog, capacity))
+    if isinstance(backlog, Unknown) or isinstance(capacity, Unknown) or capacity.counted_by:
+        return hold(*_why_unserved(workload, backlog, capacity))
     bounds, differences = effective_bounds(workload, capacity)
     if bounds is None:
         return hold(Reason.BOUNDS_DISJOINT, _both_bounds(workload, capacity))
@@ -115,7 +116,7 @@ def decide_shutdown(
 
 def reads_empty_above_min(workload: Workload, saw: Observation) -> bool:
     """Whether asking for the proof is worth a call: the live reads alone would allow a shutdown."""
-    if isinstance(saw.backlog, Unknown) or isinstance(saw.capacity, Unknown):
+    if isinstance(saw.backlog, Unknown) or isinstance(saw.capacity, Unknown) or saw.capacity.counted_by:
         return False
     bounds, _ = effective_bounds(workload, saw.capacity)
     # Disjoint bounds pass, so that the decision says so.
@@ -126,6 +127,14 @@ def _hold(
     workload: Workload, kind: Kind, trigger: Trigger, saw: Observation, reason: Reason, detail: str
 ) -> Decision:
     return Decision(workload=workload.name, kind=kind, trigger=trigger, reason=reason, saw=saw, detail=detail)
+
+
+def _why_unserved(
+    workload: Workload, backlog: Backlog | Unknown, capacity: Capacity | Unknown
+) -> tuple[Reason, str]:
+    if isinstance(backlog, Unknown) or isinstance(capacity, Unknown):
+        return Reason.UNKNOWN_READING, _unknowns(backlog, capacity)
+    return Reason.INSTANCE_WEIGHTS, why_not_served(workload, capacity)
 
 
 def _unknowns(backlog: Backlog | Unknown, capacity: Capacity | Unknown) -> str:

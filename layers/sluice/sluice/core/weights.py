@@ -1,0 +1,19 @@
+"""Fleets whose sizes are not counted in instances.
+
+A desired count, a bound and a backlog per instance all mean instances here. With instance weights, AWS counts
+capacity units instead: a bootstrap of 1 could be a quarter of an instance, a maximum of 8 two of them.
+"""
+
+from __future__ import annotations
+
+from sluice.core.model import Capacity, Workload
+
+
+def why_not_served(workload: Workload, capacity: Capacity) -> str:
+    """Why nothing is published or decided for a fleet that is `counted_by` anything, with the way out."""
+    return (
+        f"{workload.fleet} counts its sizes in capacity units, not in instances "
+        f"({', '.join(capacity.counted_by)}), which is not supported: give every instance type the weight 1 "
+        "or none, and the group no DesiredCapacityType but units; then set its sizes in instances. Instances "
+        "that were launched with a weight keep it until they are replaced"
+    )
