@@ -118,7 +118,7 @@ class Alarm:
         begin = end - (self.evaluation_periods + EXTRA_POINTS) * self.period_s
         periods = range(begin, end, self.period_s)
         looked_at = {name: {at: of[at] for at in periods if at in of} for name, of in series.items()}
-        values = self.expression.evaluate(looked_at, missing)
+        values = self.expression.evaluate(looked_at, missing, minutes=periods)
         return [values.get(at) for at in periods]
 
     def next_state(self, points: Sequence[float | None], previous: State) -> State:

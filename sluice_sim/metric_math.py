@@ -1,16 +1,17 @@
 """CloudWatch metric math, as far as this project's templates use it.
 
-Owns: the grammar of numbers, metric ids, `+ - * /`, comparisons, `AND`, `OR`, `IF(condition, then, else)` and
-parentheses, and its evaluation minute by minute. Refuses, by name, every other function and operator, and
-mixtures whose precedence AWS leaves open.
+Owns: the grammar of numbers, metric ids, `+ - * /`, comparisons, `AND`, `OR`, `IF(condition, then, else)`,
+`FILL(metric, number)` and parentheses, and its evaluation minute by minute. Refuses, by name, every other
+function and operator, and mixtures whose precedence AWS leaves open.
 
-A minute in which no referenced metric has a point yields no point; a point dropped inside a larger expression
-is a missing operand of it. What an operator makes of a missing operand is `metric_nodes`'.
+A minute in which no referenced metric has a point yields no point, unless FILL gives it one; a point dropped
+inside a larger expression is a missing operand of it. What an operator makes of a missing operand is said by
+`metric_nodes`.
 """
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from sluice_sim import metric_nodes
@@ -20,7 +21,7 @@ __all__ = ["ASSUMED", "Expression", "ExpressionError", "MissingOperand", "Series
 
 Series = Mapping[int, float]
 
-_KNOWN = "+ - * / == != < <= > >= AND OR IF(condition, then, else) and parentheses"
+_KNOWN = "+ - * / == != < <= > >= AND OR IF(condition, then, else) FILL(metric, number) and parentheses"
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>[A-Za-z_]\w*)"
     r"|(?P<symbol>==|!=|<=|>=|&&|\|\||\S))"
@@ -34,14 +35,24 @@ class ExpressionError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expression:
-    """A parsed expression: its text and the metric ids it reads."""
+    """A parsed expression: its text, the metric ids it reads, and whether it fills what they miss."""
 
     text: str
     ids: frozenset[str]
+    fills: bool
     root: Node = field(compare=False, repr=False)
 
-    def evaluate(self, series: Mapping[str, Series], missing: MissingOperand = ASSUMED) -> dict[int, float]:
-        """One value per minute (epoch seconds) where a referenced metric has a point and a result exists."""
+    def evaluate(
+        self,
+        series: Mapping[str, Series],
+        missing: MissingOperand = ASSUMED,
+        *,
+        minutes: Iterable[int] = (),
+    ) -> dict[int, float]:
+        """One value per minute (epoch seconds) where a referenced metric has a point and a result exists.
+
+        `minutes` are those asked for: FILL gives each of them a point, even where no metric has one.
+        """
         unknown = sorted(self.ids - series.keys())
         if unknown:
             raise ExpressionError(
@@ -49,7 +60,8 @@ class Expression:
                 f"{', '.join(sorted(series)) or 'none'}; give every id a series, if need be an empty one"
             )
         result: dict[int, float] = {}
-        for minute in sorted({minute for name in self.ids for minute in series[name]}):
+        asked = set(minutes) if self.fills else set()
+        for minute in sorted(asked.union(*(series[name] for name in self.ids))):
             value = self.root({name: series[name].get(minute) for name in self.ids}, missing)
             if value is not None:
                 result[minute] = value
@@ -57,10 +69,14 @@ class Expression:
 
 
 def evaluate(
-    expression: str, series: Mapping[str, Series], missing: MissingOperand = ASSUMED
+    expression: str,
+    series: Mapping[str, Series],
+    missing: MissingOperand = ASSUMED,
+    *,
+    minutes: Iterable[int] = (),
 ) -> dict[int, float]:
     """Parse and evaluate at once; see `Expression.evaluate`."""
-    return parse(expression).evaluate(series, missing)
+    return parse(expression).evaluate(series, missing, minutes=minutes)
 
 
 def parse(text: str) -> Expression:
@@ -70,7 +86,7 @@ def parse(text: str) -> Expression:
     parser.expect(_END[1])
     if not parser.ids:
         raise ExpressionError(f"{text!r} reads no metric; an alarm's expression must give a time series")
-    return Expression(text=text, ids=frozenset(parser.ids), root=root)
+    return Expression(text=text, ids=frozenset(parser.ids), fills=parser.fills, root=root)
 
 
 class _Parser:
@@ -79,6 +95,7 @@ class _Parser:
     def __init__(self, text: str) -> None:
         self.text = text
         self.ids: set[str] = set()
+        self.fills = False
         found = [(str(match.lastgroup), match[match.lastgroup or 0]) for match in _TOKEN.finditer(text)]
         self._rest = iter(found)
         self._token = next(self._rest, _END)
@@ -132,21 +149,47 @@ class _Parser:
         raise self._unexpected()
 
     def _number(self) -> Node:
+        value = self._finite()
+        return lambda _values, _missing: value
+
+    def _finite(self) -> float:
         value = float(self._take())
         if not math.isfinite(value):
             raise self._error("holds a number that is too large")
-        return lambda _values, _missing: value
+        return value
 
     def _name(self) -> Node:
         word = self._take()
         if self._token[1] == "(":
-            if word != "IF":
+            if word not in ("IF", "FILL"):
                 raise self._error(f"calls {word}, which is not simulated; known are {_KNOWN}")
-            return self._if()
+            return self._if() if word == "IF" else self._fill()
+        self._read(word)
+        return lambda values, _missing: values[word]
+
+    def _read(self, word: str) -> None:
         if not word[0].islower():  # CloudWatch: an id starts with a lowercase letter
             raise self._error(f"holds {word!r}, neither a metric id (lowercase first) nor one of {_KNOWN}")
         self.ids.add(word)
-        return lambda values, _missing: values[word]
+
+    def _fill(self) -> Node:
+        self.expect("(")
+        if self._token[0] != "name":
+            raise self._error("fills something else than a metric; give FILL the id of one")
+        metric = self._take()
+        self._read(metric)
+        self.expect(",")
+        sign = -1 if self._token[1] == "-" else 1
+        if sign < 0:
+            self._take()
+        if self._token[0] != "number":
+            raise self._error(
+                f"fills {metric} with {self._token[1]}, which is not simulated; give FILL a number"
+            )
+        filler = sign * self._finite()
+        self.expect(")")
+        self.fills = True
+        return metric_nodes.filled(metric, filler)
 
     def _if(self) -> Node:
         self.expect("(")

@@ -1,8 +1,8 @@
 """What each operator of metric math makes of its operands, missing ones included.
 
-Owns the nodes of a parsed expression: functions of one minute's values, pure. Arithmetic counts a missing
-operand as 0, and division by zero drops the point (both documented by AWS); what AWS does not document
-stands in `MissingOperand`, as an assumption that a caller can change. Refuses nothing: the grammar does.
+Owns the nodes of a parsed expression: functions of one minute's values, pure. What a missing operand stands
+for is said by `MissingOperand`, part of it documented by AWS and part assumed, all of which a caller can
+change. Refuses nothing: the grammar does.
 """
 
 import math
@@ -13,20 +13,24 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MissingOperand:
-    """What a missing operand stands for where AWS does not say (assumptions); None: the result is missing.
+    """What a missing operand stands for; None: the result is missing.
 
     An operator none of whose operands has a value (a constant always has one) gives a missing result whatever
     stands here.
     """
 
+    arithmetic: float | None = 0.0
+    """Documented: missing values in a time series are treated as 0."""
     comparison: float | None = 0.0
-    """As in arithmetic: a missing `desired` makes `desired == 0` true and `desired > 0` false."""
+    """Documented between metrics, assumed beside a number: `desired == 0` is true of a missing `desired`."""
     logic: float | None = 0.0
-    """A missing operand of AND, OR is false."""
-    condition: float | None = 0.0
-    """A missing condition of IF is false: the third argument."""
-    branch: float | None = None
-    """IF hands on what the chosen branch has: no point in it, no point in the result."""
+    """A missing operand of AND, OR is false (assumption)."""
+    condition: float | None = None
+    """Documented: without a condition IF drops the point."""
+    then: float | None = 0.0
+    """Documented: IF makes 0 of a point that is missing in its second argument."""
+    otherwise: float | None = None
+    """Documented: IF drops a point that is missing in its third argument."""
 
 
 ASSUMED = MissingOperand()
@@ -55,6 +59,15 @@ LOGIC: Mapping[str, Callable[[float, float], bool]] = {
 }
 
 
+def filled(name: str, filler: float) -> Node:
+    """FILL(metric, number): every missing value of the metric becomes the number."""
+
+    def node(values: Values, _missing: MissingOperand) -> float | None:
+        return _or_else(values[name], filler)
+
+    return node
+
+
 def negated(operand: Node) -> Node:
     """The operand with the other sign; missing stays missing."""
 
@@ -70,7 +83,7 @@ def arithmetic(symbol: str, left: Node, right: Node) -> Node:
     apply = ARITHMETIC[symbol]
 
     def node(values: Values, missing: MissingOperand) -> float | None:
-        operands = _operands(left(values, missing), right(values, missing), 0.0)
+        operands = _operands(left(values, missing), right(values, missing), missing.arithmetic)
         if operands is None or (symbol == "/" and operands[1] == 0):
             return None
         result = apply(*operands)
@@ -102,13 +115,15 @@ def logic(word: str, left: Node, right: Node) -> Node:
 
 
 def choice(condition: Node, then: Node, otherwise: Node) -> Node:
-    """IF: what the chosen branch has; the other one plays no part."""
+    """IF: what the chosen argument has; the other one plays no part."""
 
     def node(values: Values, missing: MissingOperand) -> float | None:
         truth = _or_else(condition(values, missing), missing.condition)
         if truth is None:
             return None
-        return _or_else((then if truth else otherwise)(values, missing), missing.branch)
+        if truth:
+            return _or_else(then(values, missing), missing.then)
+        return _or_else(otherwise(values, missing), missing.otherwise)
 
     return node
 

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from sluice_sim.alarms import Alarm, MetricQuery, State
 from sluice_sim.clock import VirtualClock
-from sluice_sim.metric_math import Series
+from sluice_sim.metric_math import ASSUMED, Series
 from sluice_sim.steering import Scaled, Tracker
 
 EVALUATED_AT_S = 30
@@ -73,6 +73,8 @@ class Monitoring:
     ) -> None:
         self._clock, self._data = clock, data
         self._on_action, self._on_scaled = on_action, on_scaled
+        self.missing = ASSUMED
+        """What a missing operand of metric math stands for."""
         self._watched: dict[str, _Watched] = {}
         self._trackers: dict[str, Tracker] = {}
         self._sampled: list[Callable[[], Iterable[tuple[MetricQuery, float]]]] = []
@@ -120,7 +122,7 @@ class Monitoring:
 
         def points(alarm: Alarm) -> list[float | None]:
             by_id = {query.id: series.get(query, {}) for query in alarm.metric_queries()}
-            return alarm.datapoints(by_id, self._clock.now)
+            return alarm.datapoints(by_id, self._clock.now, self.missing)
 
         for watched in list(self._watched.values()):
             self._judge(watched, points(watched.alarm))

@@ -37,6 +37,8 @@ from sluice_sim.embedded.stacks import Account, Stacks
 from sluice_sim.monitoring import AlarmChange, Monitoring
 from sluice_sim.steering import Scaled
 
+REPORTED_WHEN_ZERO = ("ApproximateNumberOfMessagesVisible",)
+"""Of the counts of messages: the others are reported only while such messages exist."""
 START = datetime(2026, 1, 15, 12, 20, tzinfo=UTC)
 
 
@@ -56,6 +58,8 @@ class EmbeddedAws:
         self.clock = clock
         self.pace = 1.0
         """Virtual seconds in a second of SQS and of those who work: more than 1 where these are real."""
+        self.reports_every_count = False
+        """Whether SQS reports to CloudWatch that no message is in flight or delayed; AWS says it does not."""
         self.log: list[LogLine] = []
         self.scaled: list[tuple[float, Scaled]] = []
         self.on_log: Callable[[LogLine], None] = lambda _: None
@@ -153,7 +157,8 @@ class EmbeddedAws:
             ("ApproximateNumberOfMessagesNotVisible", counts["ApproximateNumberOfMessagesNotVisible"]),
             ("ApproximateNumberOfMessagesDelayed", counts["ApproximateNumberOfMessagesDelayed"]),
         ):
-            yield _native("AWS/SQS", metric, {"QueueName": name}), float(count)
+            if int(count) or metric in REPORTED_WHEN_ZERO or self.reports_every_count:
+                yield _native("AWS/SQS", metric, {"QueueName": name}), float(count)
         if name.endswith(".fifo"):
             pending = tuple(sqs_backends[ACCOUNT_ID][REGION].queues[name].pending_messages)
             groups = len({message.group_id for message in pending})

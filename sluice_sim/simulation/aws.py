@@ -23,6 +23,7 @@ from sluice_sim.simulation.site import Site, Told
 from sluice_sim.steering import GroupTracker, Scaled, ServiceTracker, Size
 from sluice_sim.target_tracking import TargetTracking
 
+VISIBLE = "ApproximateNumberOfMessagesVisible"
 IDLE_UNTIL_SILENT_S = 6 * 3600
 WAKING_DELAY_S = 15 * 60
 
@@ -122,10 +123,12 @@ class SimulatedAws:
     def _queue_metrics(self, look: Look) -> Iterable[tuple[MetricQuery, float]]:
         workload = self.site.deployed.workload
         for name, value in (
-            ("ApproximateNumberOfMessagesVisible", look.visible),
+            (VISIBLE, look.visible),
             ("ApproximateNumberOfMessagesNotVisible", look.in_flight),
             ("ApproximateNumberOfMessagesDelayed", look.delayed),
         ):
+            if not value and name != VISIBLE:  # reported only while such messages exist
+                continue
             metric = workload.queue_metric(name)
             yield _query(metric.namespace, metric.name, metric.dimensions), float(value)
 

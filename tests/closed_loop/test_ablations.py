@@ -13,8 +13,10 @@ from sluice_cli.main import main
 from sluice_sim.embedded.cloud import EmbeddedAws
 from sluice_sim.embedded.scenarios import TRANSCRIPTION
 from sluice_sim.embedded.story import Part
+from sluice_sim.metric_math import MissingOperand
 from tests.closed_loop.conftest import Played, perform
 
+SHUTDOWN = "IF(visible > 0 OR FILL(in_flight, 0) > 0 OR FILL(delayed, 0) > 0, 1, visible)"
 FIRST_ARRIVAL = min(TRANSCRIPTION.bursts)
 BRIEF = replace(TRANSCRIPTION, bursts={4: 3}, limit_minutes=20)
 
@@ -63,12 +65,35 @@ def test_without_the_shutdown_alarm_the_tick_sends_the_group_home_before_the_low
     assert played.summary.ok
 
 
-def test_without_repairs_the_alarm_sends_the_group_home(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sluice.publish._repair", lambda *_: None)
-    played = perform()
+@pytest.mark.parametrize("every_count", [False, True], ids=["as documented", "zeros reported"])
+@pytest.mark.parametrize("gap", [0.0, None], ids=["missing is 0", "missing is dropped"])
+def test_without_repairs_the_alarm_sends_the_group_home(
+    monkeypatch: pytest.MonkeyPatch, gap: float | None, every_count: bool
+) -> None:
+    """Whether or not SQS reports that nothing is in flight or delayed, and whatever a sum makes of a gap."""
+    monkeypatch.setattr("sluice.publish.repair", lambda *_: None)
+
+    def aws_as(aws: EmbeddedAws) -> None:
+        aws.reports_every_count = every_count
+        aws.monitoring.missing = MissingOperand(arithmetic=gap)
+
+    played = perform(before=aws_as)
     ((_, bootstrap),), ((_, shutdown),) = played.decisions("bootstrap"), played.decisions("shutdown")
     assert (bootstrap["trigger"], shutdown["trigger"]) == ("alarm", "alarm")
     assert played.summary.ok
+
+
+def test_a_sum_of_metrics_that_may_be_absent_never_sends_the_group_home(
+    monkeypatch: pytest.MonkeyPatch, checkout_with: Callable[[str, str, str], Path]
+) -> None:
+    """The expression of before, where a missing operand drops the point."""
+    monkeypatch.setattr("sluice.publish.repair", lambda *_: None)
+
+    def aws_as(aws: EmbeddedAws) -> None:
+        aws.monitoring.missing = MissingOperand(arithmetic=None)
+
+    root = checkout_with("workload.yaml", SHUTDOWN, "visible + in_flight + delayed")
+    assert perform(root, before=aws_as, scenario=BRIEF).decisions("shutdown") == []
 
 
 @pytest.mark.parametrize(

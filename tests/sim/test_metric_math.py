@@ -101,15 +101,13 @@ def test_a_result_beyond_every_number_is_dropped() -> None:
         ("gone > 0 OR here > 0", 1.0),
         ("gone AND here", 0.0),
         ("gone OR here", 1.0),
-        ("IF(gone, 1, 2) + 0 * here", 2.0),
-        ("IF(here, gone, 1)", None),
     ],
 )
 def test_a_missing_operand_outside_arithmetic_follows_the_named_assumptions(
     expression: str, value: float | None
 ) -> None:
     # `here` gives the minute a point; alone, `gone == 0` would have no minute at all
-    assert one(f"IF(here > 0, {expression}, 9)", here=3, gone=None) == value
+    assert one(f"IF(here == 0, 9, {expression})", here=3, gone=None) == value
 
 
 def test_a_missing_desired_capacity_counts_as_zero_in_the_bootstrap_expression() -> None:
@@ -119,17 +117,83 @@ def test_a_missing_desired_capacity_counts_as_zero_in_the_bootstrap_expression()
 
 def test_each_assumption_about_a_missing_operand_can_be_changed() -> None:
     assert one(BOOTSTRAP, MissingOperand(comparison=1), visible=24, desired=None) == 0
-    assert one("b + IF(a == b, 1, 2)", MissingOperand(comparison=None), a=None, b=0) == 2
+    assert one("IF(a == b, 1, 2)", MissingOperand(comparison=None), a=None, b=0) is None
     assert one("a OR b", MissingOperand(logic=1), a=None, b=0) == 1
     assert one("IF(a, 1, 2) + b", MissingOperand(condition=1), a=None, b=0) == 1
-    assert one("IF(a, 1, 2) + b", MissingOperand(condition=None), a=None, b=5) == 5
-    assert one("IF(b == 0, a, 1)", MissingOperand(branch=7), a=None, b=0) == 7
+    assert one("IF(a, 1, 2) + b", MissingOperand(condition=0), a=None, b=5) == 7
+    assert one("IF(b == 0, a, 1)", MissingOperand(then=7), a=None, b=0) == 7
+    assert one("IF(b == 1, 1, a)", MissingOperand(otherwise=7), a=None, b=0) == 7
+    assert one("a + b", MissingOperand(arithmetic=None), a=None, b=5) is None
+    assert one("b - a", MissingOperand(arithmetic=7), a=None, b=5) == -2
+
+
+def series(*values: float | None) -> dict[int, float]:
+    """One value a minute; None for a minute without a point."""
+    return {60 * minute: value for minute, value in enumerate(values) if value is not None}
+
+
+METRIC_1 = series(1, 1, 0, 0, None)
+
+
+@pytest.mark.parametrize(
+    ("expression", "others", "expected"),
+    [
+        (
+            "IF(metric1, metric2, metric3)",
+            {"metric2": series(30, None, 0, 0, 30), "metric3": series(0, 0, 20, None, 20)},
+            series(30, 0, 20, None, None),
+        ),
+        ("IF(metric1, 5, metric3)", {"metric3": series(0, 0, 20, None, 20)}, series(5, 5, 20, None, None)),
+        ("IF(metric1, metric2, 5)", {"metric2": series(30, None, 0, 0, 30)}, series(30, 0, 5, 5, None)),
+    ],
+)
+def test_if_makes_of_missing_points_what_the_tables_of_aws_show(
+    expression: str, others: dict[str, dict[int, float]], expected: dict[int, float]
+) -> None:
+    assert evaluate(expression, {"metric1": METRIC_1, **others}) == expected
+
+
+def test_comparisons_of_missing_points_give_what_the_table_of_aws_shows() -> None:
+    metrics = {"metric1": series(30, 20, 0, 0), "metric2": series(20, None, 20, None)}
+    assert evaluate("metric1 < metric2", metrics) == series(0, 0, 1, 0)
+    assert evaluate("metric1 >= 30", metrics) == series(1, 0, 0, 0)
+    assert evaluate("metric1 > 15 AND metric2 > 15", metrics) == series(1, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("FILL(gappy, 0)", series(7, 0, 0, 9)),
+        ("FILL(gappy, 10)", series(7, 10, 10, 9)),
+        ("FILL(gappy, -1.5)", series(7, -1.5, -1.5, 9)),
+        ("FILL(empty, 3)", series(3, 3, 3, 3)),  # assumption: AWS's documents do not say
+        ("gappy + FILL(empty, 1)", series(8, 1, 1, 10)),
+        ("IF(FILL(empty, 0) > 0, 1, gappy)", series(7, None, None, 9)),
+        ("gappy", series(7, None, None, 9)),
+    ],
+)
+def test_fill_gives_a_value_to_every_minute_that_is_asked_for(
+    expression: str, expected: dict[int, float]
+) -> None:
+    metrics = {"gappy": series(7, None, None, 9), "empty": {}}
+    assert evaluate(expression, metrics, minutes=range(0, 240, 60)) == expected
+
+
+def test_fill_knows_no_other_minutes_than_those_of_the_points_and_those_asked_for() -> None:
+    assert evaluate("FILL(m, 4)", {"m": {60: 1.0}}) == {60: 1.0}
+    assert evaluate("FILL(m, 4)", {"m": {60: 1.0}}, minutes=[180]) == {60: 1.0, 180: 4.0}
 
 
 @pytest.mark.parametrize(
     ("expression", "named"),
     [
-        ("FILL(m, 0)", "FILL"),
+        ("FILL(m, REPEAT)", "REPEAT"),
+        ("FILL(m, LINEAR)", "LINEAR"),
+        ("FILL(m, a)", "fills m with a"),
+        ("FILL(m)", r"','"),
+        ("FILL(m + a, 0)", r"','"),
+        ("FILL(1, 0)", "something else than a metric"),
+        ("FILL(METRICS(), 0)", "METRICS"),
         ("MAX([a, b])", "MAX"),
         ("METRICS()", "METRICS"),
         ("m ^ 2", r"\^"),

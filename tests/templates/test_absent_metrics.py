@@ -1,0 +1,96 @@
+"""What the shutdown alarm makes of metrics that SQS does not report, whatever arithmetic makes of a gap.
+
+SQS reports messages in flight and delayed only while there are such messages, visible ones while the queue is
+active. AWS documents that arithmetic counts a missing value as 0; should it drop the point instead, the alarm
+has to judge the same.
+"""
+
+from __future__ import annotations
+
+import pytest
+from stacks import workload
+
+from sluice_sim.alarms import Alarm, State
+from sluice_sim.metric_math import MissingOperand, parse
+
+MINUTES = 7
+"""As many as an alarm over five looks at."""
+NOW = MINUTES * 60
+GAPS = {
+    "counted as 0": MissingOperand(),
+    "dropped by arithmetic": MissingOperand(arithmetic=None),
+    "dropped by comparisons": MissingOperand(comparison=None),
+}
+SUMMED = "visible + FILL(in_flight, 0) + FILL(delayed, 0)"
+Counts = list[float | None]
+NONE: Counts = [None] * MINUTES
+ZERO: Counts = [0] * MINUTES
+
+
+def written() -> str:
+    properties = workload().resources["ShutdownAlarm"].properties
+    return str(next(entry["Expression"] for entry in properties["Metrics"] if "Expression" in entry))
+
+
+def judged(
+    expression: str | None = None, gaps: str = "counted as 0", **counts: Counts
+) -> tuple[State, list[float | None]]:
+    """The shutdown alarm's state, and the values it looks at, oldest first."""
+    properties = dict(workload().resources["ShutdownAlarm"].properties)
+    alarm = Alarm.from_properties("ShutdownAlarm", properties)
+    if expression:
+        object.__setattr__(alarm, "expression", parse(expression))
+    series = {
+        name: {60 * minute: value for minute, value in enumerate(counts.get(name, NONE)) if value is not None}
+        for name in ("visible", "in_flight", "delayed")
+    }
+    points = alarm.datapoints(series, NOW, GAPS[gaps])
+    return alarm.next_state(points, State.OK), points
+
+
+@pytest.mark.parametrize("gaps", GAPS)
+class TestShutdownAlarm:
+    def test_an_empty_queue_of_which_visible_messages_alone_are_reported_goes_to_alarm(
+        self, gaps: str
+    ) -> None:
+        assert judged(gaps=gaps, visible=ZERO) == (State.ALARM, ZERO)
+
+    def test_silence_is_not_emptiness(self, gaps: str) -> None:
+        assert judged(gaps=gaps) == (State.OK, NONE)
+
+    def test_a_silent_minute_is_no_empty_one(self, gaps: str) -> None:
+        silent = [*ZERO[:-3], None, 0, 0]
+        assert judged(gaps=gaps, visible=silent)[1] == silent
+
+    def test_the_newest_minute_that_is_not_reported_yet_stays_open(self, gaps: str) -> None:
+        # CloudWatch warns that FILL pins an alarm whose newest minute never has data.
+        late: Counts = [*ZERO[:-1], None]
+        assert judged(gaps=gaps, visible=late) == (State.ALARM, late)
+
+    @pytest.mark.parametrize("busy", ["in_flight", "delayed"])
+    def test_work_that_is_not_visible_is_work(self, gaps: str, busy: str) -> None:
+        for minute in range(2, MINUTES):
+            counts = list(NONE)
+            counts[minute] = 3
+            state, points = judged(gaps=gaps, visible=ZERO, **{busy: counts})
+            assert state is State.OK
+            assert points == [at == minute for at in range(MINUTES)]
+
+    def test_visible_messages_are_work(self, gaps: str) -> None:
+        assert judged(gaps=gaps, visible=[4.0] * MINUTES) == (State.OK, [1.0] * MINUTES)
+
+    def test_it_judges_the_same_should_fill_leave_a_metric_without_any_point_empty(self, gaps: str) -> None:
+        unfilled = written().replace("FILL(in_flight, 0)", "in_flight").replace("FILL(delayed, 0)", "delayed")
+        assert unfilled == "IF(visible > 0 OR in_flight > 0 OR delayed > 0, 1, visible)"
+        assert judged(unfilled, gaps, visible=ZERO) == (State.ALARM, ZERO)
+        assert judged(unfilled, gaps) == (State.OK, NONE)
+
+    def test_work_in_flight_while_visible_is_silent_is_no_emptiness(self, gaps: str) -> None:
+        assert judged(gaps=gaps, in_flight=[2.0] * MINUTES) == (State.OK, [1.0] * MINUTES)
+
+
+def test_neither_a_plain_sum_nor_a_filled_one_could_do_it() -> None:
+    """Why the expression is not simpler."""
+    plain = "visible + in_flight + delayed"
+    assert judged(plain, "dropped by arithmetic", visible=ZERO)[0] is not State.ALARM
+    assert judged(SUMMED, "counted as 0")[0] is State.ALARM  # all is silent
