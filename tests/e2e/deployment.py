@@ -22,6 +22,8 @@ from tests.e2e.server import Server
 
 PLANE = "sluice-e2e"
 BUCKET = "sluice-e2e-artifacts"
+"""In the embedded AWS, whose S3 makes no bucket for `resolve_s3`; samconfig.toml names none."""
+RESOLVES = "resolve_s3 = true\n"
 WORKLOADS = ("e2e-transcription", "e2e-queue-proc")
 """Environments of samconfig.toml."""
 CONCURRENCY = 3
@@ -96,9 +98,9 @@ class Deployment:
         self.server.aws("s3", "CreateBucket", Bucket=BUCKET, CreateBucketConfiguration=place)
 
     def deploy_plane(self, **parameters: str) -> None:
-        """`sam deploy --config-env e2e` of what was built."""
+        """`sam deploy --config-env e2e` of what was built, into a bucket that is named here."""
         self._sam(
-            *("deploy", "--config-env", "e2e", "--config-file", ROOT / "samconfig.toml"),
+            *("deploy", "--config-env", "e2e", "--config-file", self._config(), "--s3-bucket", BUCKET),
             *("--template-file", self.built / "template.yaml"),
             *_overrides({"Architecture": ARCHITECTURE, **parameters}),
         )
@@ -146,6 +148,14 @@ class Deployment:
             "AWS_SECRET_ACCESS_KEY": session["SecretAccessKey"],
             "AWS_SESSION_TOKEN": session["SessionToken"],
         }
+
+    def _config(self) -> Path:
+        """samconfig.toml without `resolve_s3`, beside which sam takes no bucket."""
+        text = (ROOT / "samconfig.toml").read_text()
+        assert RESOLVES in text
+        config = self.folder / "samconfig.toml"
+        config.write_text(text.replace(RESOLVES, ""))
+        return config
 
     def _sam(self, *arguments: str | Path) -> str:
         return sam(*arguments, folder=self.folder, endpoint=self.server.endpoint)

@@ -13,7 +13,7 @@ import pytest
 from tests.e2e.account import DIMENSIONS
 from tests.e2e.build import ROOT
 from tests.e2e.cloudformation.stack import ALL_KINDS
-from tests.e2e.deployment import FUNCTIONS, PLANE
+from tests.e2e.deployment import BUCKET, FUNCTIONS, PLANE
 from tests.e2e.inventory import LISTINGS, PART_OF_A_FUNCTION, inventory
 from tests.e2e.server import Server
 from tests.e2e.standing import Standing
@@ -170,7 +170,7 @@ def test_deleting_the_stacks_leaves_the_fleets_and_nothing_of_ours(
 
 
 def test_the_bucket_is_empty_again(deleted: dict[str, list[str]], server: Server) -> None:
-    assert server.aws("s3", "ListObjectsV2", Bucket="sluice-e2e-artifacts")["KeyCount"] == 0
+    assert server.aws("s3", "ListObjectsV2", Bucket=BUCKET)["KeyCount"] == 0
 
 
 def test_the_inventory_looks_for_every_type_that_can_be_deployed() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+
 import pytest
-from stacks import WORKLOAD_TEMPLATE, samconfig, template, workload_environments
+from stacks import ROOT, WORKLOAD_TEMPLATE, samconfig, template, workload_environments
 
 
 def test_the_plane_is_deployed_by_default_and_asks_first() -> None:
@@ -16,11 +19,65 @@ def test_the_plane_is_deployed_by_default_and_asks_first() -> None:
     assert "template_file" not in deploy  # what `sam build` left, not the source
 
 
-def test_the_e2e_plane_uses_a_given_bucket_and_asks_nobody() -> None:
-    deploy = samconfig()["e2e"]["deploy"]["parameters"]
-    assert deploy["s3_bucket"] == "sluice-e2e-artifacts"
-    assert "resolve_s3" not in deploy
-    assert deploy["confirm_changeset"] is False
+def test_the_e2e_plane_asks_nobody() -> None:
+    assert samconfig()["e2e"]["deploy"]["parameters"]["confirm_changeset"] is False
+
+
+def named_buckets(node: object, where: str = "samconfig.toml") -> Iterator[str]:
+    """Every setting that could send code to a bucket by its name."""
+    if isinstance(node, dict):
+        for key, child in node.items():
+            if key in ("s3_bucket", "image_repository", "image_repositories"):
+                yield f"{where}: {key} = {child!r}"
+            yield from named_buckets(child, f"{where}: {key}")
+    elif isinstance(node, str) and node.startswith(("s3://", "arn:aws:s3")):
+        yield f"{where}: {node}"
+
+
+def test_no_environment_names_a_bucket_because_whoever_owns_the_name_can_replace_the_code() -> None:
+    assert list(named_buckets(samconfig())) == []
+    uploading = ("default", "e2e")  # a workload's template holds no code
+    assert all(samconfig()[name]["deploy"]["parameters"]["resolve_s3"] is True for name in uploading)
+
+
+FOREIGN = {
+    "a bucket": re.compile(
+        r"s3://(?!BUCKET/|\$wheel)[a-z0-9]|s3[-_]bucket|arn:aws[a-z-]*:s3:::[a-z0-9]|\w\.s3[.-]"
+    ),
+    "a project of a package index": re.compile(r"(pip install|uv add|uvx|pipx run)[^\n`]*[ '\"]sluice\b"),
+}
+"""Names that anybody may own, and put code of their own under."""
+DEPLOYED_OR_COPIED = ("template.yaml", "workload.yaml", "README.md", "Makefile", "examples", "docs", "events")
+
+
+@pytest.mark.parametrize("path", DEPLOYED_OR_COPIED)
+def test_nothing_that_a_user_deploys_or_copies_takes_code_from_a_name_that_is_not_ours(path: str) -> None:
+    whole = ROOT / path
+    files = [file for file in (sorted(whole.rglob("*")) if whole.is_dir() else [whole]) if file.is_file()]
+    texts = {file.name: file.read_text() for file in files if file.suffix not in (".png", ".pyc")}
+    assert texts
+    assert [
+        f"{name} names {what}: {found[0]}"
+        for name, text in texts.items()
+        for what, pattern in FOREIGN.items()
+        if (found := pattern.search(text))
+    ] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "aws s3 cp x s3://acme/x",
+        "s3_bucket = 'acme'",
+        "arn:aws:s3:::acme/*",
+        "acme.s3.amazonaws.com",
+        "pip install sluice",
+        "pip install 'sluice[worker]'",
+        "uvx sluice demo",
+    ],
+)
+def test_a_name_that_is_not_ours_is_recognised(text: str) -> None:
+    assert any(pattern.search(text) for pattern in FOREIGN.values())
 
 
 def test_no_two_environments_deploy_one_stack() -> None:
