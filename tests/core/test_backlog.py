@@ -1,3 +1,4 @@
+import math
 from datetime import UTC, datetime
 
 import pytest
@@ -84,6 +85,19 @@ class TestTheProofOfATick:
             f"BacklogPerInstance was 0.25 at {minutes_ago(busy):%H:%M}"
         )
 
+    @pytest.mark.parametrize("minute", range(1, 6))
+    @pytest.mark.parametrize(
+        ("value", "said"),
+        [(math.nan, "nan"), (math.inf, "inf"), (-math.inf, "-inf"), (-1.0, "-1"), (-1e-9, "-1e-09")],
+    )
+    def test_a_value_that_no_backlog_has_proves_nothing_and_is_shown(
+        self, value: float, said: str, minute: int
+    ) -> None:
+        published = zeros() | {minutes_ago(minute): value}
+        assert gap_in_proof(published, self.ENDS, 5) == (
+            f"BacklogPerInstance was {said} at {minutes_ago(minute):%H:%M}"
+        )
+
     def test_neither_its_own_minute_nor_older_ones_are_asked_for(self) -> None:
         published = zeros() | {minutes_ago(0): 7.0, minutes_ago(6): 7.0}
         assert gap_in_proof(published, self.ENDS, 5) is None
@@ -113,6 +127,13 @@ class TestTheProofOfAnAlarm:
         published = dict.fromkeys(map(minutes_ago, (0, 2, 3, 4, 5, 6)), 0.0)
         assert gap_in_proof(published, self.ENDS, 5) == (
             f"no BacklogPerInstance was published for {minutes_ago(1):%H:%M}"
+        )
+
+    @pytest.mark.parametrize(("value", "said"), [(math.nan, "nan"), (-2.0, "-2")])
+    def test_a_value_that_no_backlog_has_ends_no_proof(self, value: float, said: str) -> None:
+        published = {**dict.fromkeys(map(minutes_ago, range(1, 8)), 0.0), minutes_ago(0): value}
+        assert gap_in_proof(published, self.ENDS, 5) == (
+            f"BacklogPerInstance was {said} at {minutes_ago(0):%H:%M}"
         )
 
     def test_messages_in_the_newest_minute_are_no_emptiness(self) -> None:
