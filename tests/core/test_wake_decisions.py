@@ -1,5 +1,5 @@
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -38,6 +38,9 @@ CAPACITIES = st.builds(
     bounds=st.none() | BOUNDS,
     scale_out_held_by=HELD_BY,
     scale_in_held_by=HELD_BY,
+    deploying_since=st.sampled_from(
+        [None, MINUTE_NOW - timedelta(minutes=5), MINUTE_NOW - timedelta(hours=5)]
+    ),
 )
 OBSERVATIONS = st.builds(
     Observation,
@@ -232,6 +235,36 @@ class TestShutdown:
     ) -> None:
         decision = shutdown(workload(), observation(desired=2), published)
         assert (decision.desired, decision.reason, decision.detail) == (None, reason, detail)
+
+    @pytest.mark.parametrize(
+        ("minutes", "reason", "detail"),
+        [
+            (61, Reason.HELD, "a deployment is rolling"),
+            (
+                62,
+                Reason.DEPLOYMENT_STUCK,
+                "a deployment is rolling, since 2026-01-15 10:58 UTC, for 61 min",
+            ),
+            (
+                3001,
+                Reason.DEPLOYMENT_STUCK,
+                "a deployment is rolling, since 2026-01-13 09:59 UTC, for 3000 min",
+            ),
+        ],
+    )
+    def test_a_deployment_that_holds_it_for_over_an_hour_is_a_reason_of_its_own(
+        self, minutes: int, reason: Reason, detail: str
+    ) -> None:
+        """Counted to the newest minute of the proof, which is one before the tick's."""
+        began = MINUTE_NOW - timedelta(minutes=minutes)
+        fleet = capacity(2, scale_in_held_by=("a deployment is rolling",), deploying_since=began)
+        decision = shutdown(workload(), observation(fleet=fleet))
+        assert (decision.desired, decision.reason, decision.detail) == (None, reason, detail)
+
+    def test_an_old_deployment_under_which_work_waits_is_not_what_holds_the_shutdown(self) -> None:
+        began = MINUTE_NOW - timedelta(days=1)
+        fleet = capacity(2, scale_in_held_by=("a deployment is rolling",), deploying_since=began)
+        assert shutdown(workload(), observation(visible=1, fleet=fleet)).reason is Reason.NOT_EMPTY
 
     def test_a_paused_workload_is_held_whatever_was_proven(self) -> None:
         decision = shutdown(workload(mode=Mode.PAUSED), observation(desired=2))

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -33,7 +34,8 @@ READ: Mapping[str, Any] = {
             "status": {},
             "desiredCount": {},
             "runningCount": {},
-            "deployments": {"rolloutState": {}},
+            "deployments": {"rolloutState": {}, "createdAt": {}},
+            "taskSets": {"stabilityStatus": {}, "createdAt": {}, "updatedAt": {}},
         }
     }
 }
@@ -84,10 +86,18 @@ class EcsServices:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Deployment:
+    """A deployment that runs, or one that cannot be ruled out; `since` None where AWS does not say."""
+
+    seen: str = "a deployment is rolling"
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Service:
     desired: int
     running: int
-    deploying: bool
+    deployment: _Deployment | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,13 +160,34 @@ def _by_cluster(fleets: Iterable[EcsService]) -> Iterator[tuple[EcsService, ...]
 
 
 def _service(described: ServiceTypeDef) -> _Service:
-    deployments = described["deployments"]
-    rolling = len(deployments) > 1 or any(
-        deployment.get("rolloutState") == "IN_PROGRESS" for deployment in deployments
-    )
     return _Service(
-        desired=count(described["desiredCount"]), running=count(described["runningCount"]), deploying=rolling
+        desired=count(described["desiredCount"]),
+        running=count(described["runningCount"]),
+        deployment=_deployment(described),
     )
+
+
+def _deployment(described: ServiceTypeDef) -> _Deployment | None:
+    """What runs, whoever controls it: ECS lists deployments, CODE_DEPLOY and EXTERNAL list task sets."""
+    if deployments := described["deployments"]:
+        rolling = len(deployments) > 1 or deployments[0].get("rolloutState") == "IN_PROGRESS"
+        began = [deployment.get("createdAt") for deployment in deployments]
+        return _Deployment(since=_newest(began)) if rolling else None
+    task_sets = described.get("taskSets")
+    if task_sets is None:
+        return _Deployment(seen="AWS shows neither deployments nor task sets, so one may be rolling")
+    if len(task_sets) > 1:
+        return _Deployment(since=_newest([task_set.get("createdAt") for task_set in task_sets]))
+    for task_set in task_sets:
+        if task_set.get("stabilityStatus") == "STABILIZING":
+            # Not stabilityStatusAt, which is when AWS looked; a change of the desired count updates it too.
+            return _Deployment(since=_newest([task_set.get("createdAt"), task_set.get("updatedAt")]))
+    return None
+
+
+def _newest(times: Iterable[datetime | None]) -> datetime | None:
+    """A deployment began with the newest of what it consists of; the others are what it replaces."""
+    return max((time.astimezone(UTC) for time in times if time is not None), default=None)
 
 
 def _scalable_target(described: ScalableTargetTypeDef) -> _ScalableTarget:
@@ -173,6 +204,7 @@ def _joined(service: _Service | Unknown, target: _ScalableTarget | Unknown) -> C
         return service
     if isinstance(target, Unknown):
         return target
+    deployment = service.deployment
     return Capacity(
         desired=service.desired,
         running=service.running,
@@ -180,6 +212,7 @@ def _joined(service: _Service | Unknown, target: _ScalableTarget | Unknown) -> C
         scale_out_held_by=("DynamicScalingOut is suspended",) if target.out_suspended else (),
         scale_in_held_by=(
             *(("DynamicScalingIn is suspended",) if target.in_suspended else ()),
-            *(("a deployment is rolling",) if service.deploying else ()),
+            *((deployment.seen,) if deployment else ()),
         ),
+        deploying_since=deployment.since if deployment else None,
     )

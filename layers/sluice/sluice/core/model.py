@@ -189,7 +189,8 @@ class Capacity:
     """One live reading of a fleet, in instances.
 
     `bounds` are the fleet's own, None where it has none (an ECS service without a scalable target). The two
-    `held_by` name what an operator or a deployment has put in the way of a direction.
+    `held_by` name what an operator or a deployment has put in the way of a direction. `deploying_since` is
+    when the running deployment began, in UTC; None where none runs, and where AWS does not say when it began.
     """
 
     desired: int
@@ -197,6 +198,7 @@ class Capacity:
     bounds: Bounds | None
     scale_out_held_by: tuple[str, ...] = ()
     scale_in_held_by: tuple[str, ...] = ()
+    deploying_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,6 +257,7 @@ class Reason(StrEnum):
     NOT_PROVEN = "emptiness is not proven for every idle minute"
     AT_MINIMUM = "the fleet is at its minimum"
     HELD = "scaling in this direction is held"
+    DEPLOYMENT_STUCK = "a deployment has held the shutdown for over an hour"
     UNKNOWN_READING = "a reading is missing, and unknown is not zero"
     BOUNDS_DISJOINT = "the document's bounds and the fleet's own do not overlap"
     NO_ROOM = "the bounds allow no instance"

@@ -7,7 +7,7 @@ and lets anything unknown, in flight or held stop it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sluice.core.backlog import gap_in_proof
 from sluice.core.model import (
@@ -23,6 +23,9 @@ from sluice.core.model import (
     Workload,
 )
 from sluice.core.plan import clamp, effective_bounds, instances_for
+
+STUCK_AFTER = timedelta(hours=1)
+"""A deployment this old no longer ends by itself: the whole fleet is billed until somebody looks."""
 
 
 def decide_bootstrap(
@@ -96,7 +99,7 @@ def decide_shutdown(
     if backlog.total > 0:
         return hold(Reason.NOT_EMPTY)
     if capacity.scale_in_held_by:
-        return hold(Reason.HELD, ", ".join(capacity.scale_in_held_by))
+        return hold(*_held_scale_in(capacity, proof_ends[0]))
     if isinstance(published, Unknown):
         return hold(Reason.UNKNOWN_READING, published.why)
     if gap := gap_in_proof(published, proof_ends, workload.idle_minutes):
@@ -126,6 +129,14 @@ def _hold(
     workload: Workload, kind: Kind, trigger: Trigger, saw: Observation, reason: Reason, detail: str
 ) -> Decision:
     return Decision(workload=workload.name, kind=kind, trigger=trigger, reason=reason, saw=saw, detail=detail)
+
+
+def _held_scale_in(capacity: Capacity, newest: datetime) -> tuple[Reason, str]:
+    held, since = ", ".join(capacity.scale_in_held_by), capacity.deploying_since
+    if since is None or newest - since <= STUCK_AFTER:
+        return Reason.HELD, held
+    minutes = (newest - since) // timedelta(minutes=1)
+    return Reason.DEPLOYMENT_STUCK, f"{held}, since {since:%Y-%m-%d %H:%M} UTC, for {minutes} min"
 
 
 def _unknowns(backlog: Backlog | Unknown, capacity: Capacity | Unknown) -> str:
