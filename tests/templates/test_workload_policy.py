@@ -6,7 +6,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from stacks import DIMENSIONS, WORKLOADS, dimensions, document, of_type, workload
+from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
+from stacks import (
+    DIMENSIONS,
+    WORKLOAD_TEMPLATE,
+    WORKLOADS,
+    dimensions,
+    document,
+    of_type,
+    template,
+    workload,
+)
 
 from sluice_sim.template import ResolvedStack
 
@@ -134,19 +144,36 @@ def test_the_scalable_target_is_tagged_for_sluice_and_bounded() -> None:
     assert (int(target["MinCapacity"]), int(target["MaxCapacity"])) == (1, 5)
 
 
-def test_an_ecs_policy_hangs_on_the_scalable_target_of_its_stack() -> None:
-    policy = workload("ecs").resources["EcsTargetTracking"].properties
-    assert policy["ScalingTargetId"] == "service/workers/queue-proc|ecs:service:DesiredCount|ecs"
-    assert not {"ResourceId", "ServiceNamespace", "ScalableDimension"} & set(policy)
-
-
-def test_an_ecs_policy_names_a_scalable_target_of_another_stack() -> None:
-    stack = workload("ecs", CreateScalableTarget="false")
-    assert of_type(stack, SCALABLE_TARGET) == {}
-    policy = stack.resources["EcsTargetTracking"].properties
+@pytest.mark.parametrize("owner", ["true", "false"])
+def test_an_ecs_policy_names_the_service_whoever_registered_it(owner: str) -> None:
+    policy = workload("ecs", CreateScalableTarget=owner).resources["EcsTargetTracking"].properties
     assert "ScalingTargetId" not in policy
     assert policy["ResourceId"] == "service/workers/queue-proc"
     assert (policy["ServiceNamespace"], policy["ScalableDimension"]) == ("ecs", "ecs:service:DesiredCount")
+
+
+def test_an_ecs_policy_is_put_after_the_scalable_target_of_its_stack() -> None:
+    body = template(WORKLOAD_TEMPLATE)["Resources"]["EcsTargetTracking"]
+    own = body["Metadata"]["PutAfter"]["Fn::If"]
+    assert own == ["OwnsScalableTarget", {"Ref": "EcsScalableTarget"}, ""]
+
+
+def test_another_stacks_scalable_target_is_left_to_it() -> None:
+    assert of_type(workload("ecs", CreateScalableTarget="false"), SCALABLE_TARGET) == {}
+
+
+@pytest.mark.parametrize("changed", [{"Name": "renamed"}, {"CreateScalableTarget": "false"}])
+def test_no_change_of_the_workload_beside_its_service_replaces_the_ecs_policy(
+    changed: dict[str, str],
+) -> None:
+    """AWS refuses a second target-tracking policy on the same metric, which a replacement begins with."""
+    schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema("eu-west-1", ECS_POLICY).schema
+    fixed = {path.removeprefix("/properties/") for path in schema["createOnlyProperties"]}
+    before, after = (
+        {key: value for key, value in stack.resources["EcsTargetTracking"].properties.items() if key in fixed}
+        for stack in (workload("ecs"), workload("ecs", **changed))
+    )
+    assert before == after
 
 
 def test_an_asg_has_no_scalable_target() -> None:
