@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from sluice.core.backlog import before
 from sluice.core.model import (
+    DYNAMIC_SCALING_IN_SUSPENDED,
+    DYNAMIC_SCALING_OUT_SUSPENDED,
     Bounds,
     Capacity,
     Decision,
@@ -134,6 +136,17 @@ class TestBootstrap:
     def test_anything_else_holds_and_says_why(self, saw: Observation, reason: Reason, detail: str) -> None:
         decision = bootstrap(workload(), saw)
         assert (decision.desired, decision.reason, decision.detail) == (None, reason, detail)
+
+    def test_observe_looks_past_the_dynamic_scaling_that_the_mode_itself_suspends(self) -> None:
+        suspended = capacity(scale_out_held_by=(DYNAMIC_SCALING_OUT_SUSPENDED,))
+        saw = observation(visible=9, fleet=suspended)
+        assert bootstrap(workload(mode=Mode.OBSERVE), saw).desired == 1
+        assert bootstrap(workload(), saw).reason is Reason.HELD
+
+    def test_observe_is_held_by_whatever_else_holds(self) -> None:
+        suspended = capacity(scale_out_held_by=(DYNAMIC_SCALING_OUT_SUSPENDED, "and more"))
+        decision = bootstrap(workload(mode=Mode.OBSERVE), observation(visible=9, fleet=suspended))
+        assert (decision.reason, decision.detail) == (Reason.HELD, "and more")
 
     def test_a_paused_workload_is_held_whatever_was_seen(self) -> None:
         decision = bootstrap(workload(mode=Mode.PAUSED), observation(visible=9))
@@ -265,6 +278,17 @@ class TestShutdown:
         began = MINUTE_NOW - timedelta(days=1)
         fleet = capacity(2, scale_in_held_by=("a deployment is rolling",), deploying_since=began)
         assert shutdown(workload(), observation(visible=1, fleet=fleet)).reason is Reason.NOT_EMPTY
+
+    def test_observe_looks_past_the_dynamic_scaling_that_the_mode_itself_suspends(self) -> None:
+        saw = observation(fleet=capacity(2, scale_in_held_by=(DYNAMIC_SCALING_IN_SUSPENDED,)))
+        assert shutdown(workload(mode=Mode.OBSERVE), saw).desired == 0
+        assert shutdown(workload(), saw).reason is Reason.HELD
+
+    def test_observe_is_held_by_a_deployment(self) -> None:
+        held_by = (DYNAMIC_SCALING_IN_SUSPENDED, "a deployment is rolling")
+        saw = observation(fleet=capacity(2, scale_in_held_by=held_by))
+        decision = shutdown(workload(mode=Mode.OBSERVE), saw)
+        assert (decision.reason, decision.detail) == (Reason.HELD, "a deployment is rolling")
 
     def test_a_paused_workload_is_held_whatever_was_proven(self) -> None:
         decision = shutdown(workload(mode=Mode.PAUSED), observation(desired=2))

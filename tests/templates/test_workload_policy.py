@@ -18,7 +18,7 @@ from stacks import (
     workload,
 )
 
-from sluice_sim.template import ResolvedStack
+from sluice_sim.template import ResolvedStack, TemplateError
 
 ASG_POLICY = "AWS::AutoScaling::ScalingPolicy"
 ECS_POLICY = "AWS::ApplicationAutoScaling::ScalingPolicy"
@@ -50,7 +50,7 @@ def test_only_an_active_workload_has_a_policy(fleet: str) -> None:
     policies = {
         mode: [*of_type(stack, ASG_POLICY), *of_type(stack, ECS_POLICY)]
         for mode in ("active", "observe", "paused")
-        for stack in [workload(fleet, Mode=mode)]
+        for stack in [workload(fleet, Mode=mode, CreateScalableTarget="true")]
     }
     own = {"asg": "AsgTargetTracking", "ecs": "EcsTargetTracking"}[fleet]
     assert policies == {"active": [own], "observe": [], "paused": []}
@@ -58,7 +58,8 @@ def test_only_an_active_workload_has_a_policy(fleet: str) -> None:
 
 def test_the_document_carries_the_policy_where_there_is_one(fleet: str) -> None:
     assert document(workload(fleet))["policy_arn"].startswith("arn:aws:autoscaling:")
-    assert document(workload(fleet, Mode="observe"))["policy_arn"] == ""
+    observed = workload(fleet, Mode="observe", CreateScalableTarget="true")
+    assert document(observed)["policy_arn"] == ""
 
 
 def test_the_published_metric_is_tracked_under_the_fleets_own_dimensions(fleet: str) -> None:
@@ -132,8 +133,53 @@ def test_an_ecs_policy_has_both_cooldowns() -> None:
 
 
 @pytest.mark.parametrize("mode", ["observe", "paused"])
-def test_there_is_no_scalable_target_unless_active_as_registering_one_resizes_the_service(mode: str) -> None:
-    assert of_type(workload("ecs", MinCapacity="1", Mode=mode), SCALABLE_TARGET) == {}
+def test_nothing_is_registered_before_the_first_active_as_that_resizes_the_service(mode: str) -> None:
+    stack = workload("ecs", MinCapacity="1", Mode=mode, CreateScalableTarget="not-yet")
+    assert of_type(stack, SCALABLE_TARGET) == {}
+
+
+@pytest.mark.parametrize(
+    ("mode", "choice", "suspended"),
+    [
+        ("active", "", False),
+        ("active", "true", False),
+        ("observe", "true", True),
+        ("paused", "true", True),
+    ],
+)
+def test_a_registered_target_stays_and_only_its_dynamic_scaling_is_suspended(
+    mode: str, choice: str, suspended: bool
+) -> None:
+    [target] = of_type(workload("ecs", Mode=mode, CreateScalableTarget=choice), SCALABLE_TARGET).values()
+    assert target["SuspendedState"] == {
+        "DynamicScalingInSuspended": suspended,
+        "DynamicScalingOutSuspended": suspended,
+        "ScheduledScalingSuspended": False,
+    }
+
+
+@pytest.mark.parametrize("mode", ["observe", "paused"])
+def test_a_mode_without_a_policy_must_say_whether_the_service_was_registered_before(mode: str) -> None:
+    with pytest.raises(TemplateError) as refused:
+        workload("ecs", Mode=mode)
+    for choice in (
+        "CreateScalableTarget is empty",
+        "true if it has been active before",
+        "not-yet if it never was",
+        "false if another stack",
+    ):
+        assert choice in str(refused.value)
+    assert workload("asg", Mode=mode).resources
+
+
+def test_an_active_service_cannot_be_left_unregistered() -> None:
+    with pytest.raises(TemplateError, match=r"CreateScalableTarget is not-yet.*CreateScalableTarget=true"):
+        workload("ecs", CreateScalableTarget="not-yet")
+
+
+def test_no_change_of_a_stack_deregisters_a_target_as_others_scheduled_actions_would_go_with_it() -> None:
+    body = template(WORKLOAD_TEMPLATE)["Resources"]["EcsScalableTarget"]
+    assert (body["DeletionPolicy"], body["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")
 
 
 def test_the_scalable_target_is_tagged_for_sluice_and_bounded() -> None:

@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from sluice.aws.counts import count
 from sluice.aws.errors import calling
 from sluice.aws.fanout import batches, begin, each, missing
-from sluice.core.model import Bounds, Capacity, EcsService, Unknown
+from sluice.core.model import (
+    DYNAMIC_SCALING_IN_SUSPENDED,
+    DYNAMIC_SCALING_OUT_SUSPENDED,
+    Bounds,
+    Capacity,
+    EcsService,
+    Unknown,
+)
 from sluice.ports import RemainingS
 
 if TYPE_CHECKING:
@@ -209,9 +216,9 @@ def _joined(service: _Service | Unknown, target: _ScalableTarget | Unknown) -> C
         desired=service.desired,
         running=service.running,
         bounds=target.bounds,
-        scale_out_held_by=("DynamicScalingOut is suspended",) if target.out_suspended else (),
+        scale_out_held_by=(DYNAMIC_SCALING_OUT_SUSPENDED,) if target.out_suspended else (),
         scale_in_held_by=(
-            *(("DynamicScalingIn is suspended",) if target.in_suspended else ()),
+            *((DYNAMIC_SCALING_IN_SUSPENDED,) if target.in_suspended else ()),
             *((deployment.seen,) if deployment else ()),
         ),
         deploying_since=deployment.since if deployment else None,

@@ -184,6 +184,11 @@ class Backlog:
         return self.visible + self.in_flight + self.delayed
 
 
+DYNAMIC_SCALING_OUT_SUSPENDED = "DynamicScalingOut is suspended"
+DYNAMIC_SCALING_IN_SUSPENDED = "DynamicScalingIn is suspended"
+"""What holds the directions of an ECS service; a stack suspends both itself in a mode without a policy."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capacity:
     """One live reading of a fleet, in instances.
