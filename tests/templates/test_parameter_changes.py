@@ -1,4 +1,4 @@
-"""What a change of each parameter does, as docs/operations.md says: derived from AWS's own resource schemas."""
+"""What a change of each parameter does, derived from AWS's own resource schemas."""
 
 from __future__ import annotations
 
