@@ -130,14 +130,26 @@ class EmbeddedAws:
         return fleet
 
     def create_service(
-        self, cluster: str, service: str, *, boot_s: float, start: Callable[[], Consumer]
+        self,
+        cluster: str,
+        service: str,
+        *,
+        boot_s: float,
+        start: Callable[[], Consumer],
+        controller: str = "ECS",
     ) -> Fleet:
         """An ECS service without a task, whose tasks will run `start`, with Container Insights on."""
         self.ecs.create_cluster(clusterName=cluster)
         self.ecs.register_task_definition(
             family=service, containerDefinitions=[{"name": "worker", "image": "worker", "memory": 512}]
         )
-        self.ecs.create_service(cluster=cluster, serviceName=service, taskDefinition=service, desiredCount=0)
+        self.ecs.create_service(
+            cluster=cluster,
+            serviceName=service,
+            taskDefinition=service,
+            desiredCount=0,
+            deploymentController={"type": controller},
+        )
         fleet = self.services.run(f"service/{cluster}/{service}", boot_s=boot_s, start=start)
         self.monitoring.sample(
             partial(

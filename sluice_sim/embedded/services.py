@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from unittest import mock
 
@@ -19,7 +20,7 @@ from moto.applicationautoscaling.models import (
     FakeScalableTarget,
     applicationautoscaling_backends,
 )
-from moto.ecs.models import EC2ContainerServiceBackend, Service, ecs_backends
+from moto.ecs.models import EC2ContainerServiceBackend, Service, TaskSet, ecs_backends
 
 from sluice.aws.ecs import DIMENSION
 from sluice_sim.account import ACCOUNT_ID, REGION, service_policy_arn
@@ -46,7 +47,7 @@ class Services:
             if properties.get("desired_count") is not None:
                 services.set_desired(resource_id, int(properties["desired_count"]))
             if properties.get("force_new_deployment"):
-                services.fleet(resource_id).roll()
+                services.roll(resource_id)
             return _service(resource_id)
 
         def registered(
@@ -73,8 +74,14 @@ class Services:
     def run(self, resource_id: str, *, boot_s: float, start: Callable[[], Consumer]) -> Fleet:
         """Bring a service that was created with no task to life."""
         mirror = _ServiceMirror(service=_service(resource_id))
+        mirror.deploy(self._clock.now)
         self._fleets[resource_id] = Fleet(self._clock, mirror, boot_s=boot_s, start=start)
         return self._fleets[resource_id]
+
+    def roll(self, resource_id: str) -> None:
+        """A deployment; under another controller than ECS it stands for one that this controller starts."""
+        _ServiceMirror(service=_service(resource_id)).deploy(self._clock.now)
+        self._fleets[resource_id].roll()
 
     def fleet(self, resource_id: str) -> Fleet:
         """The living fleet behind the service."""
@@ -112,9 +119,31 @@ class _ServiceMirror:
     def show(self, fleet: Fleet, unit: Unit) -> None:  # noqa: ARG002 - a service shows counts, not tasks
         size = fleet.size()
         self.service.running_count, self.service.pending_count = size.running, size.booting
+        if not self.service.deployments:
+            self._show_task_sets(fleet)
+            return
         (primary,) = self.service.deployments
         primary["rolloutState"] = "IN_PROGRESS" if fleet.rolling else "COMPLETED"
         primary["runningCount"], primary["desiredCount"] = size.running, size.desired
+
+    def deploy(self, now: float) -> None:
+        """A deployment begins: ECS's own dates its deployment, any other controller adds a task set."""
+        began = datetime.fromtimestamp(now, UTC)
+        for deployment in self.service.deployments:
+            deployment["createdAt"] = deployment["updatedAt"] = began
+        if not self.service.deployments:
+            name, cluster = self.service.name, self.service.cluster_name
+            task_set = TaskSet(name, cluster, self.service.task_definition or "", ACCOUNT_ID, REGION)
+            task_set.createdAt = task_set.updatedAt = task_set.stabilityStatusAt = began
+            self.service.task_sets.append(task_set)
+
+    def _show_task_sets(self, fleet: Fleet) -> None:
+        if not fleet.rolling:
+            del self.service.task_sets[:-1]
+        size = fleet.size()
+        steady = size.running == size.desired and not size.booting
+        for task_set in self.service.task_sets:
+            task_set.stabilityStatus = "STEADY_STATE" if steady else "STABILIZING"
 
     def may_launch(self) -> bool:
         return True

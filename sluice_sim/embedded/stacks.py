@@ -113,6 +113,7 @@ class Stacks:
                     ResourceId=properties["ResourceId"],
                     MinCapacity=int(properties["MinCapacity"]),
                     MaxCapacity=int(properties["MaxCapacity"]),
+                    SuspendedState=properties["SuspendedState"],
                 )
             case "AWS::ApplicationAutoScaling::ScalingPolicy":
                 self._track_service(logical_id, properties)

@@ -2,7 +2,7 @@
 
 Owns: YAML with the short-hand tags, parameters and their constraints, conditions, and the intrinsics this
 project's templates may use (Ref, Sub, If, Equals, And, Or, Not, Condition, GetAtt, ImportValue, pseudo
-parameters). Refuses every other intrinsic. `Rules` are left to CloudFormation.
+parameters). Refuses every other intrinsic. `Rules` refuse here too.
 """
 
 from sluice_sim.template.errors import TemplateError

@@ -43,7 +43,7 @@ def unsupported(template: Mapping[str, Any]) -> list[str]:
             for index, child in enumerate(node):
                 walk(child, f"{where}[{index}]")
 
-    for section in ("Conditions", "Resources", "Outputs"):
+    for section in ("Rules", "Conditions", "Resources", "Outputs"):
         walk(template.get(section) or {}, section)
     return problems
 
@@ -69,7 +69,10 @@ class Resolver:
         if logical_id not in self._resolved:
             where = f"Resources.{logical_id}.Properties"
             self._enter(logical_id)
-            properties = self.value(self.resources[logical_id].get("Properties") or {}, where)
+            body = self.resources[logical_id]
+            # What the metadata refers to is made first: that is how a resource depends on a conditional one.
+            self.value(body.get("Metadata") or {}, f"Resources.{logical_id}.Metadata")
+            properties = self.value(body.get("Properties") or {}, where)
             self._open.pop()
             if not isinstance(properties, dict):
                 raise TemplateError(f"{where}: must be a mapping, not {properties!r}")
@@ -173,11 +176,12 @@ class Resolver:
                 f"{where}: names the condition {name!r}; the template's conditions are {known}"
             )
         self._enter(f"Conditions.{name}")
-        holds = self._holds(self.conditions[name], f"Conditions.{name}")
+        holds = self.holds(self.conditions[name], f"Conditions.{name}")
         self._open.pop()
         return holds
 
-    def _holds(self, node: object, where: str) -> bool:
+    def holds(self, node: object, where: str) -> bool:
+        """Whether a condition, of functions and names of others, holds."""
         name, argument = next(iter(node.items())) if isinstance(node, dict) and len(node) == 1 else ("", None)
         if name == "Condition":
             return self._named_condition(argument, where)
@@ -185,11 +189,11 @@ class Resolver:
             left, right = self._arguments(argument, where, "Equals", (2, 2))
             return self.text(left, f"{where}.Equals[0]") == self.text(right, f"{where}.Equals[1]")
         if name == "Fn::Not":
-            return not self._holds(self._arguments(argument, where, "Not", (1, 1))[0], f"{where}.Not[0]")
+            return not self.holds(self._arguments(argument, where, "Not", (1, 1))[0], f"{where}.Not[0]")
         if name in ("Fn::And", "Fn::Or"):
             short = name.removeprefix("Fn::")
             nodes = self._arguments(argument, where, short, (2, 10))
-            truths = [self._holds(child, f"{where}.{short}[{index}]") for index, child in enumerate(nodes)]
+            truths = [self.holds(child, f"{where}.{short}[{index}]") for index, child in enumerate(nodes)]
             return all(truths) if short == "And" else any(truths)
         raise TemplateError(f"{where}: {node!r} is no condition; use Equals, And, Or, Not or Condition")
 

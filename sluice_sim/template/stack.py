@@ -16,6 +16,7 @@ from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 from sluice_sim.template.errors import TemplateError
 from sluice_sim.template.intrinsics import NO_VALUE, Identity, Resolver, unsupported
 from sluice_sim.template.parameters import effective
+from sluice_sim.template.rules import broken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,17 +69,21 @@ def resolve(
 ) -> ResolvedStack:
     """Resolve a loaded template; `imports` holds other stacks' exports by name.
 
-    Unsupported intrinsics and parameter problems are reported all at once, anything else as it is met.
+    Unsupported intrinsics and parameter problems are reported all at once, then the rules that refuse the
+    parameters together, then anything else as it is met.
     """
     declared = template.get("Parameters") or {}
     problems = unsupported(template)
     values, refused = effective(declared, parameters)
     if problems or refused:
         raise TemplateError(*problems, *refused)
+    names = {**values, **_pseudo_parameters(account_id, region, stack_name)}
+    if refusals := broken(template.get("Rules") or {}, names):
+        raise TemplateError(*refusals)
     resolver = Resolver(
         conditions=template.get("Conditions") or {},
         resources=template["Resources"],
-        names={**values, **_pseudo_parameters(account_id, region, stack_name)},
+        names=names,
         identity=identity,
         imports=imports,
     )

@@ -80,14 +80,25 @@ def create_group(name: str, *, desired: int = 0, least: int = 0, most: int = 5) 
 
 
 def create_service(
-    name: str, *, cluster: str = "workers", desired: int = 0, bounds: tuple[int, int] | None = (0, 5)
+    name: str,
+    *,
+    cluster: str = "workers",
+    desired: int = 0,
+    bounds: tuple[int, int] | None = (0, 5),
+    controller: str = "ECS",
 ) -> EcsService:
     ecs = client("ecs")
     ecs.create_cluster(clusterName=cluster)
     ecs.register_task_definition(
         family=name, containerDefinitions=[{"name": "worker", "image": "worker", "memory": 64}]
     )
-    ecs.create_service(cluster=cluster, serviceName=name, taskDefinition=name, desiredCount=0)
+    ecs.create_service(
+        cluster=cluster,
+        serviceName=name,
+        taskDefinition=name,
+        desiredCount=0,
+        deploymentController={"type": controller},
+    )
     if desired:  # a service created at 0 has finished its first deployment
         ecs.update_service(cluster=cluster, service=name, desiredCount=desired)
     if bounds:

@@ -2,6 +2,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -14,7 +15,9 @@ from tests.aws.stubs import ANY, Call, refusal, stubbed, unchecked
 from tests.builders import plenty
 
 SERVICE = EcsService(cluster="workers", service="queue-proc")
-COMPLETED = {"id": "ecs-svc/1", "status": "PRIMARY", "rolloutState": "COMPLETED"}
+LONG_AGO = datetime(2026, 1, 2, 8, 0, tzinfo=UTC)
+BEGAN = datetime(2026, 1, 15, 10, 40, tzinfo=UTC)
+COMPLETED = {"id": "ecs-svc/1", "status": "PRIMARY", "rolloutState": "COMPLETED", "createdAt": LONG_AGO}
 
 
 def fleet(name: str, cluster: str = "workers") -> EcsService:
@@ -29,6 +32,17 @@ def described(name: str = "queue-proc", **changes: Any) -> dict[str, Any]:
         "runningCount": 2,
         "pendingCount": 1,
         "deployments": [COMPLETED],
+    } | changes
+
+
+def task_set(name: str, status: str, stability: str = "STEADY_STATE", **changes: datetime) -> dict[str, Any]:
+    return {
+        "id": f"ecs-svc/{name}",
+        "status": status,
+        "stabilityStatus": stability,
+        "stabilityStatusAt": datetime(2026, 1, 15, 12, 0, tzinfo=UTC),  # when it was looked at
+        "createdAt": LONG_AGO,
+        "updatedAt": LONG_AGO,
     } | changes
 
 
@@ -137,24 +151,77 @@ class TestReading:
     @pytest.mark.parametrize(
         "deployments",
         [
-            [COMPLETED | {"rolloutState": "IN_PROGRESS"}],
-            [COMPLETED, {"id": "ecs-svc/0", "status": "ACTIVE"}],
+            [COMPLETED | {"rolloutState": "IN_PROGRESS", "createdAt": BEGAN}],
+            [
+                COMPLETED | {"createdAt": BEGAN},
+                {"id": "ecs-svc/0", "status": "ACTIVE", "createdAt": LONG_AGO},
+            ],
         ],
     )
-    def test_a_rolling_deployment_holds_scale_in_alone(
-        self, deployments: list[dict[str, str]], pool: ThreadPoolExecutor
+    def test_a_rolling_deployment_holds_scale_in_alone_since_the_newest_one_began(
+        self, deployments: list[dict[str, Any]], pool: ThreadPoolExecutor
     ) -> None:
         seen = read_one(described(deployments=deployments), pool, scalable_target())
         assert isinstance(seen, Capacity)
         assert (seen.scale_out_held_by, seen.scale_in_held_by) == ((), ("a deployment is rolling",))
+        assert seen.deploying_since == BEGAN
 
-    @pytest.mark.parametrize("deployments", [[], [{"id": "ecs-svc/1", "status": "PRIMARY"}]])
-    def test_a_service_whose_deployments_somebody_else_controls_is_not_held(
-        self, deployments: list[dict[str, str]], pool: ThreadPoolExecutor
-    ) -> None:
+    def test_a_deployment_without_a_rollout_state_is_not_held(self, pool: ThreadPoolExecutor) -> None:
+        """AWS leaves the state out behind a Classic Load Balancer."""
+        deployments = [{"id": "ecs-svc/1", "status": "PRIMARY"}]
         seen = read_one(described(deployments=deployments), pool, scalable_target())
         assert isinstance(seen, Capacity)
-        assert seen.scale_in_held_by == ()
+        assert (seen.scale_in_held_by, seen.deploying_since) == ((), None)
+
+    @pytest.mark.parametrize("controller", ["CODE_DEPLOY", "EXTERNAL"])
+    @pytest.mark.parametrize(
+        "task_sets",
+        [
+            [task_set("1", "PRIMARY"), task_set("2", "ACTIVE", createdAt=BEGAN)],
+            [task_set("2", "PRIMARY", createdAt=BEGAN), task_set("1", "DRAINING")],
+            [task_set("1", "PRIMARY", "STABILIZING", updatedAt=BEGAN)],
+        ],
+    )
+    def test_task_sets_show_the_deployment_of_every_other_controller(
+        self, controller: str, task_sets: list[dict[str, Any]], pool: ThreadPoolExecutor
+    ) -> None:
+        service = described(deployments=[], deploymentController={"type": controller}, taskSets=task_sets)
+        seen = read_one(service, pool, scalable_target())
+        assert isinstance(seen, Capacity)
+        assert (seen.scale_out_held_by, seen.scale_in_held_by) == ((), ("a deployment is rolling",))
+        assert seen.deploying_since == BEGAN
+
+    @pytest.mark.parametrize("task_sets", [[], [task_set("1", "PRIMARY")]])
+    def test_at_most_one_steady_task_set_is_no_deployment(
+        self, task_sets: list[dict[str, Any]], pool: ThreadPoolExecutor
+    ) -> None:
+        service = described(deployments=[], taskSets=task_sets)
+        seen = read_one(service, pool, scalable_target())
+        assert isinstance(seen, Capacity)
+        assert (seen.scale_in_held_by, seen.deploying_since) == ((), None)
+
+    def test_neither_deployments_nor_task_sets_is_unknown_and_holds_scale_in_alone(
+        self, pool: ThreadPoolExecutor
+    ) -> None:
+        seen = read_one(described(deployments=[]), pool, scalable_target())
+        assert isinstance(seen, Capacity)
+        assert (seen.desired, seen.scale_out_held_by, seen.deploying_since) == (3, (), None)
+        assert seen.scale_in_held_by == (
+            "AWS shows neither deployments nor task sets, so one may be rolling",
+        )
+
+    def test_a_deployment_of_an_unknown_age_is_held_without_one(self, pool: ThreadPoolExecutor) -> None:
+        deployments = [{"id": "ecs-svc/1", "status": "PRIMARY", "rolloutState": "IN_PROGRESS"}]
+        seen = read_one(described(deployments=deployments), pool, scalable_target())
+        assert isinstance(seen, Capacity)
+        assert (seen.scale_in_held_by, seen.deploying_since) == (("a deployment is rolling",), None)
+
+    def test_the_beginning_of_a_deployment_is_told_in_utc(self, pool: ThreadPoolExecutor) -> None:
+        local = BEGAN.astimezone(timezone(timedelta(hours=9)))
+        deployments = [COMPLETED | {"rolloutState": "IN_PROGRESS", "createdAt": local}]
+        seen = read_one(described(deployments=deployments), pool, scalable_target())
+        assert isinstance(seen, Capacity)
+        assert f"{seen.deploying_since:%H:%M}" == "10:40"
 
     def test_suspended_scaling_holds_its_direction(self, pool: ThreadPoolExecutor) -> None:
         state = {
@@ -277,3 +344,17 @@ def test_a_suspended_scalable_target_in_the_account_reads_as_held(pool: ThreadPo
     seen = EcsServices(lambda: ecs, lambda: scaling, pool).read([service], plenty)[service]
     assert isinstance(seen, Capacity)
     assert seen.scale_in_held_by == ("DynamicScalingIn is suspended",)
+
+
+@pytest.mark.usefixtures("in_account")
+@pytest.mark.parametrize("controller", ["CODE_DEPLOY", "EXTERNAL"])
+def test_two_task_sets_in_the_account_read_as_a_deployment(pool: ThreadPoolExecutor, controller: str) -> None:
+    """Through the parser, which passes over every field that is not said to be read."""
+    service = account.create_service("queue-proc", desired=2, controller=controller)
+    ecs, scaling = account.client("ecs"), account.client("application-autoscaling")
+    for _ in range(2):
+        ecs.create_task_set(cluster="workers", service="queue-proc", taskDefinition="queue-proc")
+    seen = EcsServices(lambda: ecs, lambda: scaling, pool).read([service], plenty)[service]
+    assert isinstance(seen, Capacity)
+    assert seen.scale_in_held_by == ("a deployment is rolling",)
+    assert seen.deploying_since is not None

@@ -106,6 +106,17 @@ def service_policy(arn: str = ECS_POLICY_ARN) -> dict[str, Any]:
     }
 
 
+TRACKING = {"PolicyARN": POLICY_ARN, "PolicyType": "TargetTrackingScaling"}
+STEPS = [{"MetricIntervalLowerBound": 0.0, "ScalingAdjustment": 1}]
+OTHER_KINDS: list[dict[str, Any]] = [
+    {"PolicyType": "StepScaling", "AdjustmentType": "ChangeInCapacity", "StepAdjustments": STEPS},
+    {"PolicyType": "SimpleScaling", "AdjustmentType": "ChangeInCapacity", "ScalingAdjustment": 1},
+    {"PolicyType": "PredictiveScaling"},
+    # As AWS never answers; a put would make nonsense of it all the same.
+    {"PolicyType": "StepScaling", "TargetTrackingConfiguration": {"TargetValue": 8.0}},
+]
+
+
 def describe_group(*policies: Mapping[str, Any]) -> Call:
     return (
         "describe_policies",
@@ -197,6 +208,84 @@ def test_every_page_is_searched() -> None:
         assert TargetTrackingPolicies(lambda: client, no_client, POOL).read(workload(), plenty).target == 8
 
 
+@pytest.mark.parametrize("kind", OTHER_KINDS, ids=lambda kind: "-".join(kind))
+def test_another_kind_of_policy_under_the_documents_arn_is_told_with_the_way_out(
+    kind: dict[str, Any],
+) -> None:
+    """Somebody has to change something: asking AWS again would answer the same every hour."""
+    policy = {"AutoScalingGroupName": "transcription", "PolicyARN": POLICY_ARN, **kind}
+    with (
+        unchecked("autoscaling", DescribePolicies={"ScalingPolicies": [policy]}) as client,
+        pytest.raises(ConfigError) as wrong,
+    ):
+        TargetTrackingPolicies(lambda: client, no_client, POOL).read(workload(), plenty)
+    assert str(wrong.value) == (
+        f"workload transcription: the scaling policy {POLICY_ARN} of Auto Scaling group transcription "
+        f"is of type {kind['PolicyType']}, and only TargetTrackingScaling has a target to retune: "
+        "delete that policy and update the workload's stack with any change to create its own again"
+    )
+
+
+def test_another_kind_of_policy_on_a_service_is_told_with_the_way_out() -> None:
+    kept = ("PolicyARN", "PolicyName", "ServiceNamespace", "ResourceId", "ScalableDimension", "CreationTime")
+    step = {key: value for key, value in service_policy().items() if key in kept}
+    step |= {"PolicyType": "StepScaling", "StepScalingPolicyConfiguration": {"StepAdjustments": STEPS}}
+    with (
+        stubbed("application-autoscaling", describe_service(step)) as client,
+        pytest.raises(ConfigError, match="of ECS service workers/queue-proc is of type StepScaling"),
+    ):
+        TargetTrackingPolicies(no_client, lambda: client, POOL).read(ecs_workload(), plenty)
+
+
+def test_a_policy_disabled_by_hand_stays_disabled() -> None:
+    disabled = group_policy() | {"Enabled": False}
+    expected = {
+        key: value for key, value in disabled.items() if key not in ("PolicyARN", "Alarms", "StepAdjustments")
+    }
+    configuration = disabled["TargetTrackingConfiguration"] | {"TargetValue": 9.0}
+    expected["TargetTrackingConfiguration"] = configuration
+    calls = [describe_group(disabled), ("put_scaling_policy", expected, {"PolicyARN": POLICY_ARN})]
+    with stubbed("autoscaling", *calls) as client:
+        policies = TargetTrackingPolicies(lambda: client, no_client, POOL)
+        policies.put_target(policies.read(workload(), plenty), 9.0)
+    assert expected["Enabled"] is False
+
+
+def test_what_is_described_as_empty_stays_out_however_deep_and_false_0_and_blanks_stay() -> None:
+    described = group_policy() | {"Cooldown": 0, "Enabled": False}
+    described["TargetTrackingConfiguration"] = {
+        "TargetValue": 8.0,
+        "DisableScaleIn": False,
+        "PredefinedMetricSpecification": None,
+        "CustomizedMetricSpecification": {
+            "MetricName": "BacklogPerInstance",
+            "Namespace": "Sluice",
+            "Statistic": "Average",
+            "Unit": "",
+            "Dimensions": [],
+            "Metrics": [{"Id": "m", "MetricStat": {"Metric": {"Dimensions": []}}, "ReturnData": False}, {}],
+        },
+    }
+    sent: list[dict[str, Any]] = []
+    with unchecked("autoscaling") as client:
+        client._make_api_call = lambda _, parameters: sent.append(parameters)
+        TargetTrackingPolicies(lambda: client, no_client, POOL).put_target(
+            Policy(fleet=workload().fleet, target=8, definition=described), 9.0
+        )
+    assert (sent[0]["Cooldown"], sent[0]["Enabled"]) == (0, False)
+    assert sent[0]["TargetTrackingConfiguration"] == {
+        "TargetValue": 9.0,
+        "DisableScaleIn": False,
+        "CustomizedMetricSpecification": {
+            "MetricName": "BacklogPerInstance",
+            "Namespace": "Sluice",
+            "Statistic": "Average",
+            "Unit": "",
+            "Metrics": [{"Id": "m", "ReturnData": False}],
+        },
+    }
+
+
 @pytest.mark.parametrize("found", [[], [group_policy(arn=POLICY_ARN + "-other")]])
 def test_a_missing_policy_is_told_with_the_way_out(found: list[dict[str, Any]]) -> None:
     with (
@@ -214,10 +303,15 @@ def test_a_missing_policy_is_told_with_the_way_out(found: list[dict[str, Any]]) 
     "policy",
     [
         {"PolicyName": "no ARN"},
-        {"PolicyARN": POLICY_ARN, "PolicyType": "StepScaling"},
-        {"PolicyARN": POLICY_ARN, "TargetTrackingConfiguration": {}},
-        {"PolicyARN": POLICY_ARN, "TargetTrackingConfiguration": {"TargetValue": "high"}},
-        {"PolicyARN": POLICY_ARN, "TargetTrackingConfiguration": None},
+        {"PolicyARN": POLICY_ARN},
+        {"PolicyARN": POLICY_ARN, "PolicyType": None},
+        TRACKING,
+        TRACKING | {"TargetTrackingConfiguration": {}},
+        TRACKING | {"TargetTrackingConfiguration": {"TargetValue": "high"}},
+        TRACKING | {"TargetTrackingConfiguration": {"TargetValue": "nan"}},
+        TRACKING | {"TargetTrackingConfiguration": {"TargetValue": 0}},
+        TRACKING | {"TargetTrackingConfiguration": {"TargetValue": -3}},
+        TRACKING | {"TargetTrackingConfiguration": None},
     ],
 )
 def test_a_policy_without_a_target_is_an_answer_that_cannot_be_read(policy: dict[str, Any]) -> None:

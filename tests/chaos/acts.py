@@ -129,7 +129,8 @@ def wrong_with_target(event: Event, look: Look, policy: Policy, target: float) -
         yield f"retuned {name} to {target}, outside {least}..{most}"
     if target == policy.target:
         yield f"retuned {name} to the {target} it has"
-    if event.retune is None or event.retune.trigger is not Trigger.STACK:
+    by_stack = event.retune is not None and event.retune.trigger is Trigger.STACK
+    if not by_stack or abs(policy.target / settings.fallback_messages_per_instance - 1) > 1e-6:
         factor = settings.max_factor_per_retune
         # A present target outside the bounds is brought to the nearer one, however far that is.
         nearest = min(max(policy.target, least), most)

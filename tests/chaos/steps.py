@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from sluice.core.model import (
     Backlog,
@@ -115,12 +116,14 @@ def hold_out(cloud: Cloud, served: Workload, _: int) -> None:
     cloud.change(served, scale_out_held_by=("Launch is suspended",))
 
 
-def hold_in(cloud: Cloud, served: Workload, _: int) -> None:
-    cloud.change(served, scale_in_held_by=("a deployment is rolling",))
+def hold_in(cloud: Cloud, served: Workload, amount: int) -> None:
+    """A deployment is seen; some have lasted for hours."""
+    began = cloud.scene.clock() - timedelta(minutes=30 * amount)
+    cloud.change(served, scale_in_held_by=("a deployment is rolling",), deploying_since=began)
 
 
 def release(cloud: Cloud, served: Workload, _: int) -> None:
-    cloud.change(served, scale_out_held_by=(), scale_in_held_by=())
+    cloud.change(served, scale_out_held_by=(), scale_in_held_by=(), deploying_since=None)
 
 
 # --- hands ------------------------------------------------------------------------------------------------

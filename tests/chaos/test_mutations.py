@@ -205,7 +205,7 @@ def every_policy_at_once(
 def no_factor(
     name: str, settings: Any, durations: Durations | Unknown, present: float | None, trigger: Trigger
 ) -> TargetDecision:
-    return replace(decide_target(name, settings, durations, present, Trigger.STACK), trigger=trigger)
+    return decide_target(name, replace(settings, max_factor_per_retune=1e9), durations, present, trigger)
 
 
 def published_now(scheduled: datetime, world: World, report: Report, remaining_s: RemainingS) -> None:

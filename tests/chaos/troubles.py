@@ -81,7 +81,9 @@ def mend(cloud: Cloud, served: Workload, _: int) -> None:
     cloud.amend(
         served, mode=Mode.ACTIVE, policy_arn=served.policy_arn, fleet=served.fleet, bounds=served.bounds
     )
-    cloud.change(served, bounds=served.bounds, scale_out_held_by=(), scale_in_held_by=())
+    cloud.change(
+        served, bounds=served.bounds, scale_out_held_by=(), scale_in_held_by=(), deploying_since=None
+    )
 
 
 # --- the plane, of which there is one: whoever is named does not matter -------------------------------------

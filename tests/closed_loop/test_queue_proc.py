@@ -121,10 +121,15 @@ def test_a_deployment_that_rolls_holds_the_shutdown_until_it_is_over() -> None:
     assert any("a deployment is rolling" in message for message in held)
 
 
-def test_observe_leaves_the_service_alone() -> None:
-    played = perform(scenario=replace(SHORT, limit_minutes=12), parameters={"Mode": "observe"})
+@pytest.mark.parametrize("registered", ["not-yet", "true"])
+def test_observe_leaves_the_service_alone_and_says_what_it_would_do(registered: str) -> None:
+    played = perform(
+        scenario=replace(SHORT, limit_minutes=12),
+        parameters={"Mode": "observe", "CreateScalableTarget": registered},
+    )
     assert {minute.desired for minute in played.minutes} == {0}
     assert played.decisions("bootstrap", "observed")
+    assert not played.decisions("bootstrap", "held")
 
 
 def test_a_stack_update_that_resets_the_target_is_repaired_by_its_own_event() -> None:

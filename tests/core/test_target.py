@@ -76,9 +76,18 @@ class TestTarget:
         assert decision.target == expected
         assert (Limit.MAX_FACTOR in decision.limits) == (seconds in (6, 600))
 
-    def test_after_a_stack_event_the_factor_does_not_apply(self) -> None:
-        decision = decide(durations(6), present=10, trigger=Trigger.STACK)
+    @pytest.mark.parametrize("reset", [10, 10.000_000_1])
+    def test_after_a_stack_event_that_reset_the_target_the_factor_does_not_apply(self, reset: float) -> None:
+        decision = decide(durations(6), present=reset, trigger=Trigger.STACK)
         assert (decision.target, decision.limits) == (100, ())
+
+    @pytest.mark.parametrize(("present", "expected"), [(9.9, 19.8), (10.1, 20.2), (40, 80), (400, 200)])
+    def test_after_a_stack_event_that_reset_nothing_the_factor_applies(
+        self, present: float, expected: float
+    ) -> None:
+        """An update of an alarm, say: what the policy holds was measured, and moves by the factor."""
+        decision = decide(durations(6), present, Trigger.STACK)
+        assert (decision.target, decision.limits) == (expected, (Limit.MAX_FACTOR,))
 
     def test_without_a_present_target_there_is_nothing_to_move_slowly_from(self) -> None:
         assert decide(durations(6), present=None).target == 100
@@ -144,7 +153,8 @@ class TestTarget:
         if present is not None:
             within = settings.min_messages_per_instance <= present <= settings.max_messages_per_instance
             assert not within or abs(decision.target - present) > settings.deadband_ratio * present
-            if within and trigger is not Trigger.STACK:
+            reset = present == pytest.approx(settings.fallback_messages_per_instance)
+            if within and not (trigger is Trigger.STACK and reset):
                 assert present / 2 * 0.999 <= decision.target <= present * 2 * 1.001
 
     @given(POSITIVE, POSITIVE, st.none() | POSITIVE)

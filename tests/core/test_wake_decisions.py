@@ -1,5 +1,5 @@
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from sluice.core.backlog import before
 from sluice.core.model import (
+    DYNAMIC_SCALING_IN_SUSPENDED,
+    DYNAMIC_SCALING_OUT_SUSPENDED,
     Bounds,
     Capacity,
     Decision,
@@ -39,6 +41,9 @@ CAPACITIES = st.builds(
     scale_out_held_by=HELD_BY,
     scale_in_held_by=HELD_BY,
     counted_by=st.sampled_from([(), (), ("WeightedCapacity 2",)]),
+    deploying_since=st.sampled_from(
+        [None, MINUTE_NOW - timedelta(minutes=5), MINUTE_NOW - timedelta(hours=5)]
+    ),
 )
 OBSERVATIONS = st.builds(
     Observation,
@@ -142,6 +147,17 @@ class TestBootstrap:
             "(WeightedCapacity 2, WeightedCapacity 4), which is not supported: "
             "give every instance type the weight 1 or none"
         )
+
+    def test_observe_looks_past_the_dynamic_scaling_that_the_mode_itself_suspends(self) -> None:
+        suspended = capacity(scale_out_held_by=(DYNAMIC_SCALING_OUT_SUSPENDED,))
+        saw = observation(visible=9, fleet=suspended)
+        assert bootstrap(workload(mode=Mode.OBSERVE), saw).desired == 1
+        assert bootstrap(workload(), saw).reason is Reason.HELD
+
+    def test_observe_is_held_by_whatever_else_holds(self) -> None:
+        suspended = capacity(scale_out_held_by=(DYNAMIC_SCALING_OUT_SUSPENDED, "and more"))
+        decision = bootstrap(workload(mode=Mode.OBSERVE), observation(visible=9, fleet=suspended))
+        assert (decision.reason, decision.detail) == (Reason.HELD, "and more")
 
     def test_a_paused_workload_is_held_whatever_was_seen(self) -> None:
         decision = bootstrap(workload(mode=Mode.PAUSED), observation(visible=9))
@@ -250,6 +266,47 @@ class TestShutdown:
         assert (decision.desired, decision.reason) == (None, Reason.INSTANCE_WEIGHTS)
         assert "DesiredCapacityType vcpu" in decision.detail
         assert not reads_empty_above_min(workload(), weighted)
+
+    @pytest.mark.parametrize(
+        ("minutes", "reason", "detail"),
+        [
+            (61, Reason.HELD, "a deployment is rolling"),
+            (
+                62,
+                Reason.DEPLOYMENT_STUCK,
+                "a deployment is rolling, since 2026-01-15 10:58 UTC, for 61 min",
+            ),
+            (
+                3001,
+                Reason.DEPLOYMENT_STUCK,
+                "a deployment is rolling, since 2026-01-13 09:59 UTC, for 3000 min",
+            ),
+        ],
+    )
+    def test_a_deployment_that_holds_it_for_over_an_hour_is_a_reason_of_its_own(
+        self, minutes: int, reason: Reason, detail: str
+    ) -> None:
+        """Counted to the newest minute of the proof, which is one before the tick's."""
+        began = MINUTE_NOW - timedelta(minutes=minutes)
+        fleet = capacity(2, scale_in_held_by=("a deployment is rolling",), deploying_since=began)
+        decision = shutdown(workload(), observation(fleet=fleet))
+        assert (decision.desired, decision.reason, decision.detail) == (None, reason, detail)
+
+    def test_an_old_deployment_under_which_work_waits_is_not_what_holds_the_shutdown(self) -> None:
+        began = MINUTE_NOW - timedelta(days=1)
+        fleet = capacity(2, scale_in_held_by=("a deployment is rolling",), deploying_since=began)
+        assert shutdown(workload(), observation(visible=1, fleet=fleet)).reason is Reason.NOT_EMPTY
+
+    def test_observe_looks_past_the_dynamic_scaling_that_the_mode_itself_suspends(self) -> None:
+        saw = observation(fleet=capacity(2, scale_in_held_by=(DYNAMIC_SCALING_IN_SUSPENDED,)))
+        assert shutdown(workload(mode=Mode.OBSERVE), saw).desired == 0
+        assert shutdown(workload(), saw).reason is Reason.HELD
+
+    def test_observe_is_held_by_a_deployment(self) -> None:
+        held_by = (DYNAMIC_SCALING_IN_SUSPENDED, "a deployment is rolling")
+        saw = observation(fleet=capacity(2, scale_in_held_by=held_by))
+        decision = shutdown(workload(mode=Mode.OBSERVE), saw)
+        assert (decision.reason, decision.detail) == (Reason.HELD, "a deployment is rolling")
 
     def test_a_paused_workload_is_held_whatever_was_proven(self) -> None:
         decision = shutdown(workload(mode=Mode.PAUSED), observation(desired=2))

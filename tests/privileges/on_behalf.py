@@ -27,6 +27,8 @@ PUT_POLICIES = (
 CHECKED_PERMISSIONS = (
     "https://docs.aws.amazon.com/autoscaling/application/userguide/security_iam_permission_validation.html"
 )
+UNNAMED = "*"
+"""What IAM evaluates a call against that names no resource."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +84,9 @@ def _by_application_auto_scaling(passages: Iterable[Passage], tags: Tags) -> Ite
             ("ecs:UpdateService", arn("ecs", service), PUT_POLICIES),
             ("cloudwatch:PutMetricAlarm", alarm, PUT_POLICIES),
             ("cloudwatch:DeleteAlarms", alarm, PUT_POLICIES),
-            # It looks whether any alarm may be described, and names none.
-            ("cloudwatch:DescribeAlarms", arn("cloudwatch", "alarm:*"), CHECKED_PERMISSIONS),
+            # First it asks for each of the three without naming an alarm, whether the caller may.
+            ("cloudwatch:PutMetricAlarm", UNNAMED, CHECKED_PERMISSIONS),
+            ("cloudwatch:DeleteAlarms", UNNAMED, CHECKED_PERMISSIONS),
+            ("cloudwatch:DescribeAlarms", UNNAMED, CHECKED_PERMISSIONS),
         ):
             yield Exercised(role=passage.role, request=request(action, resource, tags), page=page)

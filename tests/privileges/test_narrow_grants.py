@@ -21,6 +21,11 @@ STACKS: dict[str, Callable[[], ResolvedStack]] = {
     "example group": stacks.example_fleet,
     "example service": lambda: stacks.example_fleet("ecs", SecretArn=SECRET, Repository="worker"),
 }
+PROBED_UNNAMED = {
+    ("RetuneTargetRole", f"cloudwatch:{action}")
+    for action in ("DeleteAlarms", "DescribeAlarms", "PutMetricAlarm")
+}
+"""Application Auto Scaling checks these of its caller with calls that name no alarm: see on_behalf."""
 
 
 @pytest.fixture(params=STACKS)
@@ -33,7 +38,7 @@ def too_wide(grant: Grant) -> str:
     """Why the grant covers more than AWS makes it cover, or nothing at all; empty where it does neither."""
     action = catalog.action(grant.action)
     for pattern in grant.statement.resources:
-        if pattern == "*" and action.arn_formats:
+        if pattern == "*" and action.arn_formats and (grant.role, grant.action) not in PROBED_UNNAMED:
             return f"{grant}: AWS knows narrower resources, {', '.join(action.arn_formats.values())}"
         if pattern != "*" and not action.takes(pattern):
             return f"{grant}: AWS knows no such resource for it"
@@ -66,6 +71,7 @@ def test_what_takes_no_resource_and_writes_is_narrowed_by_a_condition(granted: l
         if grant.statement.resources == ("*",)
         and not grant.action.split(":")[1].startswith(reads)
         and not grant.statement.conditions
+        and (grant.role, grant.action) not in PROBED_UNNAMED
     ]
     assert unbounded == []
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from sluice.aws.ecs import EcsServices
+from sluice.core.model import Capacity, EcsService
 from sluice_sim.embedded.cloud import EmbeddedAws, embedded_aws
 from sluice_sim.embedded.fleet import Fleet, Size
 
@@ -58,8 +62,10 @@ def _group(aws: EmbeddedAws, workers: list[Busy]) -> Subject:
     return Subject(aws=aws, fleet=fleet, workers=workers, ask=ask, shown=shown)
 
 
-def _service(aws: EmbeddedAws, workers: list[Busy]) -> Subject:
-    fleet = aws.create_service("workers", "service", boot_s=BOOT_S, start=_starting(workers))
+def _service(aws: EmbeddedAws, workers: list[Busy], controller: str = "ECS") -> Subject:
+    fleet = aws.create_service(
+        "workers", "service", boot_s=BOOT_S, start=_starting(workers), controller=controller
+    )
 
     def shown() -> tuple[int, int]:
         (service,) = aws.ecs.describe_services(cluster="workers", services=["service"])["services"]
@@ -174,3 +180,30 @@ def test_a_deployment_starts_the_new_tasks_before_it_stops_the_old(aws: Embedded
     assert not service.fleet.rolling
     assert service.shown() == (2, 2)
     assert [worker.finish is not None for worker in service.workers] == [True, True, False, False]
+
+
+@pytest.mark.parametrize("controller", ["ECS", "CODE_DEPLOY", "EXTERNAL"])
+def test_a_deployment_is_read_as_one_while_it_lasts_whoever_controls_it(
+    aws: EmbeddedAws, controller: str
+) -> None:
+    service = _service(aws, [], controller)
+    service.ask(2)
+    service.wait(BOOT_S)
+    assert _deployment(aws) == ((), None)
+    aws.ecs.update_service(cluster="workers", service="service", forceNewDeployment=True)
+    began = datetime.fromtimestamp(aws.clock.now, UTC)
+    assert _deployment(aws) == (("a deployment is rolling",), began)
+    service.wait(BOOT_S + 20)
+    for worker in service.workers:
+        if worker.finish is not None:
+            worker.finish()
+    assert _deployment(aws) == ((), None)
+
+
+def _deployment(aws: EmbeddedAws) -> tuple[tuple[str, ...], datetime | None]:
+    """What the functions read of the service: what holds its scale-in, and since when."""
+    fleet = EcsService(cluster="workers", service="service")
+    with ThreadPoolExecutor(2) as pool:
+        seen = EcsServices(lambda: aws.ecs, lambda: aws.scaling, pool).read([fleet], lambda: 30)[fleet]
+    assert isinstance(seen, Capacity)
+    return seen.scale_in_held_by, seen.deploying_since

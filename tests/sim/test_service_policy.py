@@ -82,13 +82,13 @@ def test_the_policy_that_the_workload_template_makes_is_understood(owns_target: 
         },
         account_id="123456789012",
         region="eu-west-1",
-        stack_name="bulk-consumer",
+        stack_name="sluice-bulk",
     )
     subject = ServiceTracking.from_properties(
         "EcsTargetTracking", stack.resources["EcsTargetTracking"].properties
     )
-    assert (subject.policy_name, subject.resource_id) == ("sluice-bulk-consumer", SERVICE)
-    assert (subject.scaling_target_id is not None) is (owns_target == "true")
+    assert (subject.policy_name, subject.resource_id) == ("sluice-bulk", SERVICE)
+    assert subject.scaling_target_id is None
     assert (subject.target, subject.scale_out_cooldown_s, subject.scale_in_cooldown_s) == (100, 60, 300)
     assert {query.period_s for query in subject.high_alarm().metric_queries()} == {60}
 

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from textwrap import dedent
@@ -337,19 +338,88 @@ def test_a_condition_outside_the_known_ones_is_refused(resolved: Any, condition:
         resolved(f"Conditions:\n  X: {condition}\nResources:\n  A: {{Type: T, Condition: X}}\n")
 
 
+def test_what_the_metadata_refers_to_is_made_first(tmp_path: Path) -> None:
+    """CloudFormation orders by every reference, and DependsOn takes no condition."""
+    made: list[str] = []
+
+    def noted(logical_id: str, *_: object) -> str:
+        made.append(logical_id)
+        return logical_id
+
+    path = tmp_path / "template.yaml"
+    path.write_text("""
+        Conditions: {C: !Equals [a, a]}
+        Resources:
+          A: {Type: T, Properties: {P: !Ref B}}
+          B: {Type: T, Metadata: {After: !If [C, !Ref D, ""]}}
+          D: {Type: T, Condition: C}
+        """)
+    place = {"account_id": ACCOUNT, "region": REGION, "stack_name": "s"}
+    resolve(load(path), {}, identity=noted, imports={}, **place)
+    assert made == ["D", "B"]
+
+
 def test_an_output_that_is_no_text_is_refused(resolved: Any) -> None:
     with pytest.raises(TemplateError, match=r"Outputs\.O\.Value"):
         resolved("Resources: {}\nOutputs: {O: {Value: !Ref AWS::NoValue}}")
 
 
-def test_rules_are_left_to_cloudformation(resolved: Any) -> None:
-    stack = resolved(
+RULES = """
+Parameters: {Mode: {Type: String}, Size: {Type: String, Default: ""}}
+Rules:
+  Sized:
+    RuleCondition: !Or [!Equals [!Ref Mode, active], !Equals [!Ref Mode, observe]]
+    Assertions:
+      - Assert: !Not [!Equals [!Ref Size, ""]]
+        AssertDescription: Size is empty; give 1.
+      - Assert: !Not [!Equals [!Ref Size, "0"]]
+        AssertDescription: Size is 0; give 1.
+  Always: {Assertions: [{Assert: !Not [!Equals [!Ref Size, "13"]]}]}
+Resources: {A: {Type: T}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"Mode": "active"}, "Rules.Sized: Size is empty; give 1."),
+        ({"Mode": "observe", "Size": "0"}, "Rules.Sized: Size is 0; give 1."),
+        ({"Mode": "off", "Size": "13"}, "Rules.Always: its assertion 1 does not hold"),
+    ],
+)
+def test_a_rule_whose_assertion_fails_refuses_the_stack_in_its_own_words(
+    resolved: Any, given: dict[str, str], says: str
+) -> None:
+    with pytest.raises(TemplateError, match=re.escape(says)):
+        resolved(RULES, **given)
+
+
+@pytest.mark.parametrize("given", [{"Mode": "off"}, {"Mode": "active", "Size": "1"}])
+def test_a_rule_whose_condition_is_false_or_whose_assertions_hold_refuses_nothing(
+    resolved: Any, given: dict[str, str]
+) -> None:
+    assert set(resolved(RULES, **given).resources) == {"A"}
+
+
+@pytest.mark.parametrize(
+    ("assertion", "named"),
+    [
+        ("!Contains [[a], a]", r"Rules\.R\.Assertions\[0\]\.Assert.*Contains is not simulated"),
+        ("{Condition: C}", "names the condition 'C'; the template's conditions are none"),
+        ("!Equals [!Ref A, a]", "refers to 'A'"),
+    ],
+)
+def test_a_rule_knows_parameters_and_the_known_intrinsics_alone(
+    resolved: Any, assertion: str, named: str
+) -> None:
+    """As at CloudFormation, which checks rules before there are conditions and resources."""
+    text = f"""
+        Rules: {{R: {{Assertions: [{{Assert: {assertion}}}]}}}}
+        Conditions: {{C: !Equals [a, a]}}
+        Resources: {{A: {{Type: T}}}}
         """
-        Rules: {R: {Assertions: [{Assert: !Contains [[a], a]}]}}
-        Resources: {A: {Type: T}}
-        """
-    )
-    assert set(stack.resources) == {"A"}
+    with pytest.raises(TemplateError, match=named):
+        resolved(text)
 
 
 def test_a_file_that_is_no_template_is_refused_with_its_path(tmp_path: Path) -> None:

@@ -320,6 +320,10 @@ PLANE_ALARMS: dict[str, tuple[Any, ...]] = {
         *("Sluice/ControlPlane", "ActionFailed", SERVICE, "Sum"),
         *(60, 5, 3, "GreaterThanThreshold", 0, "notBreaching"),
     ),
+    "DeploymentStuckAlarm": (
+        *("Sluice/ControlPlane", "DeploymentStuck", SERVICE, "Sum"),
+        *(60, 5, 3, "GreaterThanThreshold", 0, "notBreaching"),
+    ),
     "ShardsFailAlarm": (
         *("Sluice/ControlPlane", "ShardFailed", SERVICE, "Sum"),
         *(60, 5, 3, "GreaterThanThreshold", 0, "notBreaching"),

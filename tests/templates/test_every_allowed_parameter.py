@@ -35,6 +35,8 @@ FREE = sorted(
 )
 """Parameters that no other one limits."""
 
+REGISTERING = "CreateScalableTarget"
+
 
 def allowed(name: str, *, empty: bool = True) -> st.SearchStrategy[str]:
     """Values that the parameter takes; those as long as can be stand beside those of any length."""
@@ -62,7 +64,11 @@ def parameters(draw: st.DrawFn, fleet: str, mode: str) -> dict[str, str]:
     messages = [draw(allowed(name)) for name in MESSAGES]
     if drawn["TargetType"] == "dynamic":
         messages = sorted(messages, key=float)
-    return {**drawn, **dict(zip(MESSAGES, messages, strict=True)), "FleetType": fleet, "Mode": mode}
+    # What the rules refuse: a service that is not active must say whether it was.
+    refused = {"not-yet"} if mode == "active" else {""}
+    registering = [each for each in PARAMETERS[REGISTERING]["AllowedValues"] if each not in refused]
+    drawn |= {"FleetType": fleet, "Mode": mode, REGISTERING: draw(st.sampled_from(registering))}
+    return {**drawn, **dict(zip(MESSAGES, messages, strict=True))}
 
 
 def deployed(given_parameters: Mapping[str, str], *, stack_name: str, namespace: str) -> ResolvedStack:

@@ -94,7 +94,7 @@ def test_a_shutdown_waits_for_every_idle_minute(fleet: str, idle_minutes: int) -
 def test_an_alarm_starts_its_own_function_in_every_mode(
     fleet: str, mode: str, logical_id: str, function: str
 ) -> None:
-    properties = alarm(logical_id, fleet, Mode=mode)
+    properties = alarm(logical_id, fleet, Mode=mode, CreateScalableTarget="true")
     assert properties["AlarmActions"] == [EXPORTS[f"sluice-{function}"]]
     assert not {"OKActions", "InsufficientDataActions", "ActionsEnabled"} & set(properties)
 

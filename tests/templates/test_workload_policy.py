@@ -6,9 +6,19 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from stacks import DIMENSIONS, WORKLOADS, dimensions, document, of_type, workload
+from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
+from stacks import (
+    DIMENSIONS,
+    WORKLOAD_TEMPLATE,
+    WORKLOADS,
+    dimensions,
+    document,
+    of_type,
+    template,
+    workload,
+)
 
-from sluice_sim.template import ResolvedStack
+from sluice_sim.template import ResolvedStack, TemplateError
 
 ASG_POLICY = "AWS::AutoScaling::ScalingPolicy"
 ECS_POLICY = "AWS::ApplicationAutoScaling::ScalingPolicy"
@@ -40,7 +50,7 @@ def test_only_an_active_workload_has_a_policy(fleet: str) -> None:
     policies = {
         mode: [*of_type(stack, ASG_POLICY), *of_type(stack, ECS_POLICY)]
         for mode in ("active", "observe", "paused")
-        for stack in [workload(fleet, Mode=mode)]
+        for stack in [workload(fleet, Mode=mode, CreateScalableTarget="true")]
     }
     own = {"asg": "AsgTargetTracking", "ecs": "EcsTargetTracking"}[fleet]
     assert policies == {"active": [own], "observe": [], "paused": []}
@@ -48,7 +58,8 @@ def test_only_an_active_workload_has_a_policy(fleet: str) -> None:
 
 def test_the_document_carries_the_policy_where_there_is_one(fleet: str) -> None:
     assert document(workload(fleet))["policy_arn"].startswith("arn:aws:autoscaling:")
-    assert document(workload(fleet, Mode="observe"))["policy_arn"] == ""
+    observed = workload(fleet, Mode="observe", CreateScalableTarget="true")
+    assert document(observed)["policy_arn"] == ""
 
 
 def test_the_published_metric_is_tracked_under_the_fleets_own_dimensions(fleet: str) -> None:
@@ -122,8 +133,53 @@ def test_an_ecs_policy_has_both_cooldowns() -> None:
 
 
 @pytest.mark.parametrize("mode", ["observe", "paused"])
-def test_there_is_no_scalable_target_unless_active_as_registering_one_resizes_the_service(mode: str) -> None:
-    assert of_type(workload("ecs", MinCapacity="1", Mode=mode), SCALABLE_TARGET) == {}
+def test_nothing_is_registered_before_the_first_active_as_that_resizes_the_service(mode: str) -> None:
+    stack = workload("ecs", MinCapacity="1", Mode=mode, CreateScalableTarget="not-yet")
+    assert of_type(stack, SCALABLE_TARGET) == {}
+
+
+@pytest.mark.parametrize(
+    ("mode", "choice", "suspended"),
+    [
+        ("active", "", False),
+        ("active", "true", False),
+        ("observe", "true", True),
+        ("paused", "true", True),
+    ],
+)
+def test_a_registered_target_stays_and_only_its_dynamic_scaling_is_suspended(
+    mode: str, choice: str, suspended: bool
+) -> None:
+    [target] = of_type(workload("ecs", Mode=mode, CreateScalableTarget=choice), SCALABLE_TARGET).values()
+    assert target["SuspendedState"] == {
+        "DynamicScalingInSuspended": suspended,
+        "DynamicScalingOutSuspended": suspended,
+        "ScheduledScalingSuspended": False,
+    }
+
+
+@pytest.mark.parametrize("mode", ["observe", "paused"])
+def test_a_mode_without_a_policy_must_say_whether_the_service_was_registered_before(mode: str) -> None:
+    with pytest.raises(TemplateError) as refused:
+        workload("ecs", Mode=mode)
+    for choice in (
+        "CreateScalableTarget is empty",
+        "true if it has been active before",
+        "not-yet if it never was",
+        "false if another stack",
+    ):
+        assert choice in str(refused.value)
+    assert workload("asg", Mode=mode).resources
+
+
+def test_an_active_service_cannot_be_left_unregistered() -> None:
+    with pytest.raises(TemplateError, match=r"CreateScalableTarget is not-yet.*CreateScalableTarget=true"):
+        workload("ecs", CreateScalableTarget="not-yet")
+
+
+def test_no_change_of_a_stack_deregisters_a_target_as_others_scheduled_actions_would_go_with_it() -> None:
+    body = template(WORKLOAD_TEMPLATE)["Resources"]["EcsScalableTarget"]
+    assert (body["DeletionPolicy"], body["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")
 
 
 def test_the_scalable_target_is_tagged_for_sluice_and_bounded() -> None:
@@ -134,19 +190,36 @@ def test_the_scalable_target_is_tagged_for_sluice_and_bounded() -> None:
     assert (int(target["MinCapacity"]), int(target["MaxCapacity"])) == (1, 5)
 
 
-def test_an_ecs_policy_hangs_on_the_scalable_target_of_its_stack() -> None:
-    policy = workload("ecs").resources["EcsTargetTracking"].properties
-    assert policy["ScalingTargetId"] == "service/workers/queue-proc|ecs:service:DesiredCount|ecs"
-    assert not {"ResourceId", "ServiceNamespace", "ScalableDimension"} & set(policy)
-
-
-def test_an_ecs_policy_names_a_scalable_target_of_another_stack() -> None:
-    stack = workload("ecs", CreateScalableTarget="false")
-    assert of_type(stack, SCALABLE_TARGET) == {}
-    policy = stack.resources["EcsTargetTracking"].properties
+@pytest.mark.parametrize("owner", ["true", "false"])
+def test_an_ecs_policy_names_the_service_whoever_registered_it(owner: str) -> None:
+    policy = workload("ecs", CreateScalableTarget=owner).resources["EcsTargetTracking"].properties
     assert "ScalingTargetId" not in policy
     assert policy["ResourceId"] == "service/workers/queue-proc"
     assert (policy["ServiceNamespace"], policy["ScalableDimension"]) == ("ecs", "ecs:service:DesiredCount")
+
+
+def test_an_ecs_policy_is_put_after_the_scalable_target_of_its_stack() -> None:
+    body = template(WORKLOAD_TEMPLATE)["Resources"]["EcsTargetTracking"]
+    own = body["Metadata"]["PutAfter"]["Fn::If"]
+    assert own == ["OwnsScalableTarget", {"Ref": "EcsScalableTarget"}, ""]
+
+
+def test_another_stacks_scalable_target_is_left_to_it() -> None:
+    assert of_type(workload("ecs", CreateScalableTarget="false"), SCALABLE_TARGET) == {}
+
+
+@pytest.mark.parametrize("changed", [{"Name": "renamed"}, {"CreateScalableTarget": "false"}])
+def test_no_change_of_the_workload_beside_its_service_replaces_the_ecs_policy(
+    changed: dict[str, str],
+) -> None:
+    """AWS refuses a second target-tracking policy on the same metric, which a replacement begins with."""
+    schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema("eu-west-1", ECS_POLICY).schema
+    fixed = {path.removeprefix("/properties/") for path in schema["createOnlyProperties"]}
+    before, after = (
+        {key: value for key, value in stack.resources["EcsTargetTracking"].properties.items() if key in fixed}
+        for stack in (workload("ecs"), workload("ecs", **changed))
+    )
+    assert before == after
 
 
 def test_an_asg_has_no_scalable_target() -> None:

@@ -430,6 +430,31 @@ class TestRepairs:
         tick(scene)
         assert scene.desired(served) == 2
 
+    def test_a_deployment_that_holds_the_shutdown_for_over_an_hour_is_an_error_every_minute(
+        self, scene: Scene
+    ) -> None:
+        served = scene.serve(ecs_workload(), desired=2)
+        scene.fleets.holding[served.fleet] = replace(
+            capacity(2),
+            scale_in_held_by=("a deployment is rolling",),
+            deploying_since=scene.clock() - timedelta(minutes=60),
+        )
+        for _ in range(4):
+            scene.idle(served)
+            tick(scene, scheduled=scene.clock().replace(second=0))
+            scene.clock.advance(minutes=1)
+        told = [decision.reason for decision, _ in scene.ledger.decisions]
+        assert told == [Reason.HELD, Reason.HELD, Reason.DEPLOYMENT_STUCK, Reason.DEPLOYMENT_STUCK]
+        assert [(name, counter) for name, counter, _ in scene.ledger.failures] == [
+            (served.name, Counter.DEPLOYMENT_STUCK)
+        ] * 2
+        [*_, (_, _, why)] = scene.ledger.failures
+        assert why == (
+            "a deployment has held the shutdown for over an hour: "
+            "a deployment is rolling, since 2026-01-15 11:00 UTC, for 61 min"
+        )
+        assert scene.acts() == []
+
     @pytest.mark.parametrize(
         ("bounds", "suspended", "reason"),
         [

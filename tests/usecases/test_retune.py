@@ -3,7 +3,7 @@ from datetime import timedelta
 
 import pytest
 
-from sluice.core.model import Mode, Reason, TargetDecision, Trigger, Unknown, Workload
+from sluice.core.model import Limit, Mode, Reason, TargetDecision, Trigger, Unknown, Workload
 from sluice.errors import CapacityError, TransientError
 from sluice.events import RetuneRequest
 from sluice.ports import Counter, Outcome, Policy
@@ -293,6 +293,15 @@ class TestStackEvents:
         retune(scene, after_stack("transcription"))
         assert (target_of(scene, changed), target_of(scene, other)) == (100, 10)
         assert told(scene)[0].trigger is Trigger.STACK
+
+    def test_a_stack_event_that_left_a_retuned_target_alone_moves_it_by_the_factor(
+        self, scene: Scene
+    ) -> None:
+        served = tuned(scene, dynamic_workload(), 30)
+        processed(scene, served, minutes=10, seconds=6, count=50)
+        retune(scene, after_stack("transcription"))
+        assert target_of(scene, served) == 60
+        assert told(scene)[0].limits == (Limit.MAX_FACTOR,)
 
     def test_a_workload_registered_a_moment_ago_is_found(self, scene: Scene) -> None:
         scene.registry.all(plenty)

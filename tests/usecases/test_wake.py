@@ -1,4 +1,5 @@
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -194,6 +195,20 @@ class TestShutdown:
         shutdown(scene)
         decision, _ = told(scene)
         assert (decision.reason, decision.detail, scene.acts()) == (Reason.HELD, held_by, [])
+
+    def test_a_deployment_that_never_ends_is_an_error(self, scene: Scene) -> None:
+        served = scene.serve(workload(), desired=2)
+        scene.fleets.holding[served.fleet] = capacity(
+            2,
+            scale_in_held_by=("a deployment is rolling",),
+            deploying_since=scene.clock() - timedelta(minutes=90),
+        )
+        scene.idle(served)
+        shutdown(scene)
+        assert (told(scene)[0].reason, scene.acts()) == (Reason.DEPLOYMENT_STUCK, [])
+        [(name, counter, why)] = scene.ledger.failures
+        assert (name, counter) == (served.name, Counter.DEPLOYMENT_STUCK)
+        assert why.endswith("since 2026-01-15 10:30 UTC, for 89 min")
 
     def test_a_difference_between_the_documents_and_the_fleets_bounds_is_told(self, scene: Scene) -> None:
         served = scene.serve(workload(), desired=2)

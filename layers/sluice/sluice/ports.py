@@ -173,6 +173,7 @@ class Counter(StrEnum):
     PUBLISH_FAILED = "PublishFailed"
     ACTION_FAILED = "ActionFailed"
     RETUNE_FAILED = "RetuneFailed"
+    DEPLOYMENT_STUCK = "DeploymentStuck"
     SHARDS_SENT = "ShardsSent"
     SHARD_FAILED = "ShardFailed"
     STALE_TICK = "StaleTick"

@@ -17,7 +17,13 @@ from sluice.core.wake import decide_bootstrap, decide_shutdown, reads_empty_abov
 from sluice.isolation import isolated
 from sluice.observe import report_unknown
 from sluice.ports import Counter, Outcome, RemainingS, Report, World, first_half
-from sluice.wake import initial_target, published_backlog, retry_bootstrap, retry_shutdown
+from sluice.wake import (
+    initial_target,
+    published_backlog,
+    report_stuck_deployment,
+    retry_bootstrap,
+    retry_shutdown,
+)
 
 NO_TIME_LEFT = "no time left in this tick; the next one looks again"
 
@@ -127,6 +133,7 @@ def _missed_shutdowns(
             missed.append(name)
         else:
             report.decided(decision, Outcome.HELD)
+            report_stuck_deployment(decision, report)
             if isinstance(proof, Unknown):
                 report_unknown(name, [proof], report)
     return missed

@@ -141,12 +141,19 @@ def _act(
             world.fleets.set_desired(workload.fleet, decision.desired)
         outcome = Outcome.ACTED
     report.decided(decision, outcome)
+    report_stuck_deployment(decision, report)
     if decision.reason is Reason.UNKNOWN_READING:
         for reading in (decision.saw.backlog, decision.saw.capacity, *proof):
             if isinstance(reading, Unknown) and reading.defect:
                 raise reading.defect
         raise TransientError(f"{decision.kind} of {workload.name} is held: {decision.detail}")
     return outcome
+
+
+def report_stuck_deployment(decision: Decision, report: Report) -> None:
+    """An error of its own: nothing else shows that a deployment that never ends has an idle fleet billed."""
+    if decision.reason is Reason.DEPLOYMENT_STUCK:
+        report.failed(decision.workload, Counter.DEPLOYMENT_STUCK, f"{decision.reason}: {decision.detail}")
 
 
 def initial_target(workload: Workload) -> float:

@@ -66,6 +66,7 @@ class Deployed:
         self._stack, self._aws, self._exports = stack, aws, exports
         self._placed: dict[str, Placed] = {}
         self._resolved = EMPTY
+        self._bodies: Mapping[str, Mapping[str, Any]] = {}
         self.resolved_parameters: dict[str, str] = {}
 
     # ---- What moto's API asks
@@ -124,9 +125,10 @@ class Deployed:
         given = {name: given[name] for name in given if name in template.get("Parameters", {})}
         placed: dict[str, Placed] = {}
         replaced: list[Placed] = []
+        body = _transformed(template, given)
         try:
             resolved = resolve(
-                _transformed(template, given),
+                body,
                 self._read_from_store(template, given),
                 identity=partial(self._identity, placed, replaced),
                 imports=self._imports(),
@@ -139,8 +141,10 @@ class Deployed:
         except Exception:
             self._remove([new for name, new in placed.items() if name not in self._placed])
             raise
-        self._remove(replaced)
-        self._remove([old for name, old in self._placed.items() if name not in placed])
+        self._bodies = {**self._bodies, **body["Resources"]}
+        self._remove(self._let_go_of(replaced, "UpdateReplacePolicy"))
+        gone = [old for name, old in self._placed.items() if name not in placed]
+        self._remove(self._let_go_of(gone, "DeletionPolicy"))
         for name in self._resolved.exports:
             del self._exports[name]
         self._placed, self._resolved = placed, resolved
@@ -151,7 +155,7 @@ class Deployed:
 
     def delete(self) -> None:
         """Remove everything, in the reverse of the order it was made in."""
-        self._remove(list(self._placed.values()))
+        self._remove(self._let_go_of(list(self._placed.values()), "DeletionPolicy"))
         self._placed = {}
 
     # ---- Making
@@ -188,6 +192,14 @@ class Deployed:
             properties=copy.deepcopy(dict(properties)),
             made=made,
         )
+
+    def _let_go_of(self, resources: list[Placed], policy: str) -> list[Placed]:
+        """Those to be deleted; the others stay in the account, as their template says."""
+        return [
+            placed
+            for placed in resources
+            if not self._bodies[placed.logical_resource_id].get(policy, "Delete").startswith("Retain")
+        ]
 
     def _remove(self, resources: list[Placed]) -> None:
         """What was made last goes first."""

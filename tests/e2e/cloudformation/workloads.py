@@ -76,12 +76,21 @@ class GroupScalingPolicy:
 
 
 class ScalableTarget:
-    """moto forgets a scalable target's tags, which permissions ask for; they are kept here."""
+    """moto forgets a scalable target's tags, which permissions ask for; they are kept here.
+
+    As at AWS a target that is registered already takes no tags, and what hangs on a target goes with it.
+    """
 
     tags: dict[str, dict[str, str]] = {}  # noqa: RUF012 - one account, one memory
     KEY = ("ServiceNamespace", "ResourceId", "ScalableDimension")
+    HANGS_ON_IT = (
+        ("ScalingPolicies", "ScalingPolicy", "PolicyName"),
+        ("ScheduledActions", "ScheduledAction", "ScheduledActionName"),
+    )
 
     def put(self, aws: Aws, name: str, properties: Properties, old: Made | None) -> Made:
+        if old is None and properties.get("Tags") and registered(aws, properties["ResourceId"]):
+            raise ValueError("The scalable target that you tried to tag already exists.")
         aws("application-autoscaling", "RegisterScalableTarget", **without(properties, "Tags"))
         self.tags[properties["ResourceId"]] = tag_map(properties.get("Tags", []))
         return Made(
@@ -90,8 +99,19 @@ class ScalableTarget:
 
     def delete(self, aws: Aws, made: Made) -> None:
         place = target_place(made.ref)
+        for listing, what, name in self.HANGS_ON_IT:
+            found = aws("application-autoscaling", f"Describe{listing}", ServiceNamespace="ecs")[listing]
+            for each in found:
+                if each["ResourceId"] == place["ResourceId"]:
+                    aws("application-autoscaling", f"Delete{what}", **place, **{name: each[name]})
         aws("application-autoscaling", "DeregisterScalableTarget", **place)
         del self.tags[place["ResourceId"]]
+
+
+def registered(aws: Aws, resource_id: str) -> bool:
+    """Whether the service is a scalable target already."""
+    answer = aws("application-autoscaling", "DescribeScalableTargets", ServiceNamespace="ecs")
+    return resource_id in [target["ResourceId"] for target in answer["ScalableTargets"]]
 
 
 def target_place(ref: str) -> dict[str, str]:
@@ -101,11 +121,28 @@ def target_place(ref: str) -> dict[str, str]:
 
 
 class TargetScalingPolicy:
+    """As at AWS, a service has one target-tracking policy for a metric."""
+
     def put(self, aws: Aws, name: str, properties: Properties, old: Made | None) -> Made:
         given = without(properties, "ScalingTargetId")
         if "ScalingTargetId" in properties:
             given |= target_place(properties["ScalingTargetId"])
+        self._refuse_a_second(aws, given)
         return Made(ref=aws("application-autoscaling", "PutScalingPolicy", **given)["PolicyARN"])
+
+    def _refuse_a_second(self, aws: Aws, given: Properties) -> None:
+        if not registered(aws, given["ResourceId"]):
+            raise ValueError(f"No scalable target registered for {given['ResourceId']}")
+        found = aws("application-autoscaling", "DescribeScalingPolicies", ServiceNamespace="ecs")
+        others = [
+            policy
+            for policy in found["ScalingPolicies"]
+            if policy["ResourceId"] == given["ResourceId"] and policy["PolicyName"] != given["PolicyName"]
+        ]
+        if others:
+            raise ValueError(
+                "Only one TargetTrackingScaling policy for a given metric specification is allowed."
+            )
 
     def delete(self, aws: Aws, made: Made) -> None:
         policies = aws("application-autoscaling", "DescribeScalingPolicies", ServiceNamespace="ecs")

@@ -10,13 +10,21 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from sluice.aws.counts import count
 from sluice.aws.errors import calling
 from sluice.aws.fanout import batches, begin, each, missing
-from sluice.core.model import Bounds, Capacity, EcsService, Unknown
+from sluice.core.model import (
+    DYNAMIC_SCALING_IN_SUSPENDED,
+    DYNAMIC_SCALING_OUT_SUSPENDED,
+    Bounds,
+    Capacity,
+    EcsService,
+    Unknown,
+)
 from sluice.ports import RemainingS
 
 if TYPE_CHECKING:
@@ -33,7 +41,8 @@ READ: Mapping[str, Any] = {
             "status": {},
             "desiredCount": {},
             "runningCount": {},
-            "deployments": {"rolloutState": {}},
+            "deployments": {"rolloutState": {}, "createdAt": {}},
+            "taskSets": {"stabilityStatus": {}, "createdAt": {}, "updatedAt": {}},
         }
     }
 }
@@ -84,10 +93,18 @@ class EcsServices:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Deployment:
+    """A deployment that runs, or one that cannot be ruled out; `since` None where AWS does not say."""
+
+    seen: str = "a deployment is rolling"
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Service:
     desired: int
     running: int
-    deploying: bool
+    deployment: _Deployment | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,13 +167,34 @@ def _by_cluster(fleets: Iterable[EcsService]) -> Iterator[tuple[EcsService, ...]
 
 
 def _service(described: ServiceTypeDef) -> _Service:
-    deployments = described["deployments"]
-    rolling = len(deployments) > 1 or any(
-        deployment.get("rolloutState") == "IN_PROGRESS" for deployment in deployments
-    )
     return _Service(
-        desired=count(described["desiredCount"]), running=count(described["runningCount"]), deploying=rolling
+        desired=count(described["desiredCount"]),
+        running=count(described["runningCount"]),
+        deployment=_deployment(described),
     )
+
+
+def _deployment(described: ServiceTypeDef) -> _Deployment | None:
+    """What runs, whoever controls it: ECS lists deployments, CODE_DEPLOY and EXTERNAL list task sets."""
+    if deployments := described["deployments"]:
+        rolling = len(deployments) > 1 or deployments[0].get("rolloutState") == "IN_PROGRESS"
+        began = [deployment.get("createdAt") for deployment in deployments]
+        return _Deployment(since=_newest(began)) if rolling else None
+    task_sets = described.get("taskSets")
+    if task_sets is None:
+        return _Deployment(seen="AWS shows neither deployments nor task sets, so one may be rolling")
+    if len(task_sets) > 1:
+        return _Deployment(since=_newest([task_set.get("createdAt") for task_set in task_sets]))
+    for task_set in task_sets:
+        if task_set.get("stabilityStatus") == "STABILIZING":
+            # Not stabilityStatusAt, which is when AWS looked; a change of the desired count updates it too.
+            return _Deployment(since=_newest([task_set.get("createdAt"), task_set.get("updatedAt")]))
+    return None
+
+
+def _newest(times: Iterable[datetime | None]) -> datetime | None:
+    """A deployment began with the newest of what it consists of; the others are what it replaces."""
+    return max((time.astimezone(UTC) for time in times if time is not None), default=None)
 
 
 def _scalable_target(described: ScalableTargetTypeDef) -> _ScalableTarget:
@@ -173,13 +211,15 @@ def _joined(service: _Service | Unknown, target: _ScalableTarget | Unknown) -> C
         return service
     if isinstance(target, Unknown):
         return target
+    deployment = service.deployment
     return Capacity(
         desired=service.desired,
         running=service.running,
         bounds=target.bounds,
-        scale_out_held_by=("DynamicScalingOut is suspended",) if target.out_suspended else (),
+        scale_out_held_by=(DYNAMIC_SCALING_OUT_SUSPENDED,) if target.out_suspended else (),
         scale_in_held_by=(
-            *(("DynamicScalingIn is suspended",) if target.in_suspended else ()),
-            *(("a deployment is rolling",) if service.deploying else ()),
+            *((DYNAMIC_SCALING_IN_SUSPENDED,) if target.in_suspended else ()),
+            *((deployment.seen,) if deployment else ()),
         ),
+        deploying_since=deployment.since if deployment else None,
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from copy import deepcopy
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from mypy_boto3_autoscaling import AutoScalingClient
 
 ASG_CONFIGURATION = "TargetTrackingConfiguration"
+TARGET_TRACKING = "TargetTrackingScaling"
 ECS_CONFIGURATION = "TargetTrackingScalingPolicyConfiguration"
 
 
@@ -57,7 +57,7 @@ class TargetTrackingPolicies:
 
         def read() -> tuple[Mapping[str, Any], float] | None:
             with calling(what):
-                return _found(arn, described(), configuration)
+                return _found(workload, described(), configuration)
 
         found = in_time(self._pool, read, what, remaining_s)
         if found:
@@ -94,15 +94,22 @@ def _of_service(client: ApplicationAutoScalingClient, fleet: EcsService) -> list
 
 
 def _found(
-    arn: str | None, described: list[Mapping[str, Any]], configuration: str
+    workload: Workload, described: list[Mapping[str, Any]], configuration: str
 ) -> tuple[Mapping[str, Any], float] | None:
-    """The policy by its ARN, and its target; a put would make another kind of policy of nonsense."""
+    """The policy by its ARN, and its target; of another kind of policy a put would make nonsense."""
     for policy in described:
-        if policy["PolicyARN"] == arn:
-            kind, target = policy["PolicyType"], float(policy[configuration]["TargetValue"])
-            if kind != "TargetTrackingScaling" or not (math.isfinite(target) and target > 0):
-                raise ValueError(f"a policy of type {kind} with target {target:g}")
-            return policy, target
+        if policy["PolicyARN"] != workload.policy_arn:
+            continue
+        if (kind := str(policy["PolicyType"] or "")) not in ("", TARGET_TRACKING):
+            raise ConfigError(
+                f"workload {workload.name}: the scaling policy {workload.policy_arn} of {workload.fleet} "
+                f"is of type {kind}, and only {TARGET_TRACKING} has a target to retune: delete that policy "
+                "and update the workload's stack with any change to create its own again"
+            )
+        target = float(policy[configuration]["TargetValue"])
+        if not (kind and math.isfinite(target) and target > 0):
+            raise ValueError(f"a policy of type {kind!r} with target {target:g}")
+        return policy, target
     return None
 
 
@@ -110,14 +117,26 @@ def _as_request(client: BaseClient, described: Mapping[str, object]) -> dict[str
     """The described fields that a put accepts.
 
     The service model knows which those are, so a field AWS adds later is kept too. What is described as
-    empty, like the step adjustments that a target-tracking policy may not have, stays out. What the put
+    empty, like the step adjustments that a target-tracking policy may not have, stays out at any depth;
+    False, 0 and "" are values, such as that of a policy which a person disabled (`Enabled`). What the put
     requires must have been described: under any other name it would make a second policy.
     """
     put = cast("StructureShape", client.meta.service_model.operation_model("PutScalingPolicy").input_shape)
     if undescribed := [name for name in put.required_members if name not in described]:
         raise ValueError(f"the policy was described without {', '.join(undescribed)}")
-    return {
-        name: deepcopy(value)
-        for name, value in described.items()
-        if name in put.members and value not in ([], {}, None)
-    }
+    request = _without_empty({name: value for name, value in described.items() if name in put.members})
+    return cast("dict[str, Any]", request)
+
+
+def _without_empty(described: object) -> object:
+    """A copy without the empty lists and structures in it, those that become empty included."""
+    if isinstance(described, Mapping):
+        inner = {name: _without_empty(value) for name, value in described.items()}
+        return {name: value for name, value in inner.items() if not _is_empty(value)}
+    if isinstance(described, list):
+        return [value for value in map(_without_empty, described) if not _is_empty(value)]
+    return described
+
+
+def _is_empty(value: object) -> bool:
+    return value is None or (isinstance(value, (dict, list)) and not value)

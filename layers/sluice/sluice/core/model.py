@@ -184,12 +184,18 @@ class Backlog:
         return self.visible + self.in_flight + self.delayed
 
 
+DYNAMIC_SCALING_OUT_SUSPENDED = "DynamicScalingOut is suspended"
+DYNAMIC_SCALING_IN_SUSPENDED = "DynamicScalingIn is suspended"
+"""What holds the directions of an ECS service; a stack suspends both itself in a mode without a policy."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capacity:
     """One live reading of a fleet, in instances.
 
     `bounds` are the fleet's own, None where it has none (an ECS service without a scalable target). The two
-    `held_by` name what an operator or a deployment has put in the way of a direction.
+    `held_by` name what an operator or a deployment has put in the way of a direction. `deploying_since` is
+    when the running deployment began, in UTC; None where none runs, and where AWS does not say when it began.
     """
 
     desired: int
@@ -199,6 +205,7 @@ class Capacity:
     scale_in_held_by: tuple[str, ...] = ()
     counted_by: tuple[str, ...] = ()
     """What makes AWS count the fleet's sizes in other units than instances; empty where nothing does."""
+    deploying_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,6 +264,7 @@ class Reason(StrEnum):
     NOT_PROVEN = "emptiness is not proven for every idle minute"
     AT_MINIMUM = "the fleet is at its minimum"
     HELD = "scaling in this direction is held"
+    DEPLOYMENT_STUCK = "a deployment has held the shutdown for over an hour"
     UNKNOWN_READING = "a reading is missing, and unknown is not zero"
     BOUNDS_DISJOINT = "the document's bounds and the fleet's own do not overlap"
     NO_ROOM = "the bounds allow no instance"

@@ -20,6 +20,9 @@ from sluice.core.model import (
     Unknown,
 )
 
+SAME_TARGET = 1e-6
+"""Relative difference within which the policy's target is the template's, after its way through AWS."""
+
 
 def weighted(
     statistic: Mapping[datetime, float], sample_counts: Mapping[datetime, float], window_s: int
@@ -45,8 +48,8 @@ def decide_target(
 ) -> TargetDecision:
     """The target the policy should hold, in messages per instance.
 
-    `present` is the policy's target now, None where the mode has no policy. After a stack event the present
-    target is only the template's initial value, so the factor per retune does not apply.
+    `present` is the policy's target now, None where the mode has no policy. Where a stack event has reset it
+    to the template's initial value nothing was measured, so the factor per retune does not apply.
     """
 
     def leave(reason: Reason, detail: str = "") -> TargetDecision:
@@ -70,7 +73,7 @@ def decide_target(
     if present is not None and _close(wanted, present, settings):
         return leave(Reason.WITHIN_DEADBAND, f"{wanted:.4g} against {present:.4g}")
     target = wanted
-    if present is not None and trigger is not Trigger.STACK:
+    if present is not None and not _was_reset(present, settings, trigger):
         factor = settings.max_factor_per_retune
         target, _ = _bounded(min(max(wanted, present / factor), present * factor), settings)
         limits += (Limit.MAX_FACTOR,) if target != wanted else ()
@@ -85,6 +88,12 @@ def decide_target(
         detail=f"{settings.acceptable_latency_s:g} s x {settings.concurrency_per_instance:g} "
         f"/ {durations.seconds:.4g} s = {raw:.4g}",
     )
+
+
+def _was_reset(present: float, settings: DynamicTarget, trigger: Trigger) -> bool:
+    """Whether the stack put its own target back; an update of anything else leaves the retuned one."""
+    fallback = settings.fallback_messages_per_instance
+    return trigger is Trigger.STACK and math.isclose(present, fallback, rel_tol=SAME_TARGET)
 
 
 def _close(target: float, present: float, settings: DynamicTarget) -> bool:

@@ -7,10 +7,12 @@ and lets anything unknown, in flight or held stop it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sluice.core.backlog import gap_in_proof
 from sluice.core.model import (
+    DYNAMIC_SCALING_IN_SUSPENDED,
+    DYNAMIC_SCALING_OUT_SUSPENDED,
     Backlog,
     Capacity,
     Decision,
@@ -24,6 +26,10 @@ from sluice.core.model import (
 )
 from sluice.core.plan import clamp, effective_bounds, instances_for
 from sluice.core.weights import why_not_served
+
+SUSPENDED_BY_MODE = frozenset({DYNAMIC_SCALING_OUT_SUSPENDED, DYNAMIC_SCALING_IN_SUSPENDED})
+STUCK_AFTER = timedelta(hours=1)
+"""A deployment this old no longer ends by itself: the whole fleet is billed until somebody looks."""
 
 
 def decide_bootstrap(
@@ -46,8 +52,8 @@ def decide_bootstrap(
         return hold(Reason.AWAKE)
     if backlog.visible == 0:
         return hold(Reason.NO_WORK)
-    if capacity.scale_out_held_by:
-        return hold(Reason.HELD, ", ".join(capacity.scale_out_held_by))
+    if held := _held_by(workload, capacity.scale_out_held_by):
+        return hold(Reason.HELD, held)
     bounds, differences = effective_bounds(workload, capacity)
     if bounds is None:
         return hold(Reason.BOUNDS_DISJOINT, _both_bounds(workload, capacity))
@@ -96,8 +102,8 @@ def decide_shutdown(
         return hold(Reason.AT_MINIMUM)
     if backlog.total > 0:
         return hold(Reason.NOT_EMPTY)
-    if capacity.scale_in_held_by:
-        return hold(Reason.HELD, ", ".join(capacity.scale_in_held_by))
+    if held := _held_by(workload, capacity.scale_in_held_by):
+        return hold(*_held_scale_in(held, capacity, proof_ends[0]))
     if isinstance(published, Unknown):
         return hold(Reason.UNKNOWN_READING, published.why)
     if gap := gap_in_proof(published, proof_ends, workload.idle_minutes):
@@ -135,6 +141,20 @@ def _why_unserved(
     if isinstance(backlog, Unknown) or isinstance(capacity, Unknown):
         return Reason.UNKNOWN_READING, _unknowns(backlog, capacity)
     return Reason.INSTANCE_WEIGHTS, why_not_served(workload, capacity)
+
+
+def _held_by(workload: Workload, holds: tuple[str, ...]) -> str:
+    """What holds a direction; in observe the stack itself suspends a service, which says nothing."""
+    own = SUSPENDED_BY_MODE if workload.mode is Mode.OBSERVE else frozenset()
+    return ", ".join(hold for hold in holds if hold not in own)
+
+
+def _held_scale_in(held: str, capacity: Capacity, newest: datetime) -> tuple[Reason, str]:
+    since = capacity.deploying_since
+    if since is None or newest - since <= STUCK_AFTER:
+        return Reason.HELD, held
+    minutes = (newest - since) // timedelta(minutes=1)
+    return Reason.DEPLOYMENT_STUCK, f"{held}, since {since:%Y-%m-%d %H:%M} UTC, for {minutes} min"
 
 
 def _unknowns(backlog: Backlog | Unknown, capacity: Capacity | Unknown) -> str:
