@@ -9,6 +9,7 @@ from sluice.core.launches import (
     GROUP_FAILURE_HOLDS,
     MAX_WORDS,
     SERVICE_FAILURE_HOLDS,
+    decide_held_launch,
     decide_no_capacity,
     lacks_instances,
 )
@@ -63,6 +64,34 @@ def test_a_failed_launch_holds_with_the_words_of_aws() -> None:
         saw=SHORT,
         detail=SPOT,
     )
+
+
+@pytest.mark.parametrize(
+    ("served", "held_by", "detail"),
+    [
+        (workload(), ("Launch is suspended",), "Launch is suspended"),
+        (
+            workload(),
+            ("Launch is suspended", "Delete in progress"),
+            "Launch is suspended, Delete in progress",
+        ),
+        (workload(), (), None),
+        # ECS starts what is asked for all the same.
+        (ecs_workload(), ("DynamicScalingOut is suspended",), None),
+    ],
+)
+def test_a_group_whose_launches_are_held_starts_nothing(
+    served: Workload, held_by: tuple[str, ...], detail: str | None
+) -> None:
+    saw = observation(visible=9, fleet=capacity(desired=3, running=1, scale_out_held_by=held_by))
+    held = decide_held_launch(served, saw, Trigger.TICK)
+    assert (held and (held.kind, held.reason, held.detail)) == (
+        (Kind.LAUNCH, Reason.HELD, detail) if detail else None
+    )
+
+
+def test_of_a_group_that_could_not_be_read_nothing_is_said() -> None:
+    assert decide_held_launch(workload(), observation(visible=9, fleet=LOST), Trigger.TICK) is None
 
 
 def test_without_an_attempt_nothing_is_known() -> None:

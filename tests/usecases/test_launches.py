@@ -68,6 +68,19 @@ def test_an_instance_that_still_boots_is_not_told(scene: Scene) -> None:
     assert scene.ledger.counts[Counter.NO_CAPACITY] == 0
 
 
+def test_a_group_whose_launches_are_suspended_is_told_and_nobody_is_asked(scene: Scene) -> None:
+    """What an example's instance leaves behind that could not install its worker."""
+    served = short(scene, workload())
+    held = replace(scene.fleets.holding[served.fleet], scale_out_held_by=("Launch is suspended",))
+    scene.fleets.holding[served.fleet] = held
+    [(decision, outcome)] = tick(scene)
+    assert sentence(decision, outcome) == (
+        "launch holds: scaling in this direction is held (Launch is suspended)"
+    )
+    assert scene.calls.named("launches.read") == []
+    assert scene.ledger.counts[Counter.NO_CAPACITY] == 0
+
+
 def test_it_is_told_in_mode_observe_as_well(scene: Scene) -> None:
     short(scene, replace(workload(), mode=Mode.OBSERVE))
     [(decision, outcome)] = tick(scene)

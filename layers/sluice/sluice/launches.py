@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sluice.core.launches import decide_no_capacity, lacks_instances
+from sluice.core.launches import decide_held_launch, decide_no_capacity, lacks_instances
 from sluice.core.model import Mode, Observation, Trigger, Unknown, Workload
 from sluice.observe import report_unknown
 from sluice.ports import Counter, Outcome, RemainingS, Report, World
@@ -21,12 +21,15 @@ def report_no_capacity(
     report: Report,
     remaining_s: RemainingS,
 ) -> None:
-    """Tell of each workload that lacks instances what AWS says of its newest attempt to start one."""
-    asked = {
-        name: workload
-        for name, workload in workloads.items()
-        if workload.mode is not Mode.PAUSED and lacks_instances(seen[name])
-    }
+    """Tell of each workload that lacks instances what holds them, or what AWS says of its newest attempt."""
+    asked: dict[str, Workload] = {}
+    for name, workload in workloads.items():
+        if workload.mode is Mode.PAUSED or not lacks_instances(seen[name]):
+            continue
+        if held := decide_held_launch(workload, seen[name], Trigger.TICK):
+            report.decided(held, Outcome.HELD)
+        else:
+            asked[name] = workload
     # What was not asked for want of time is asked by the next tick; the age alarm rings meanwhile.
     if world.launches is None or not asked or remaining_s() <= 0:
         return

@@ -37,6 +37,22 @@ def lacks_instances(saw: Observation) -> bool:
     return saw.backlog.visible > 0 and saw.capacity.running < saw.capacity.desired
 
 
+def decide_held_launch(workload: Workload, saw: Observation, trigger: Trigger) -> Decision | None:
+    """A group whose launches are suspended, or that is being deleted: it starts nothing, whatever AWS has."""
+    if isinstance(saw.capacity, Unknown) or not isinstance(workload.fleet, AutoScalingGroup):
+        return None
+    if not saw.capacity.scale_out_held_by:
+        return None
+    return Decision(
+        workload=workload.name,
+        kind=Kind.LAUNCH,
+        trigger=trigger,
+        reason=Reason.HELD,
+        saw=saw,
+        detail=", ".join(saw.capacity.scale_out_held_by),
+    )
+
+
 def decide_no_capacity(
     workload: Workload,
     saw: Observation,
