@@ -20,6 +20,8 @@ EVALUATED_AT_S = 30
 """Seconds into the minute at which alarms are evaluated; AWS promises only once a minute."""
 NATIVE_METRIC_DELAY_S = 60
 """How long after its minute an AWS metric of SQS, Auto Scaling or ECS can be read (assumption)."""
+PASSED_OVER_RECEIVES = 3
+"""A message of a standard queue received this often no longer counts as its oldest (documented)."""
 MINUTE_S = 60
 LOOK_BACK_S = 20 * MINUTE_S
 """More than any alarm here evaluates: target tracking's AlarmLow looks back 17 minutes."""

@@ -20,6 +20,7 @@ from sluice.core.model import (
     DataPoint,
     Decision,
     Fleet,
+    LaunchAttempt,
     Metric,
     TargetDecision,
     Unknown,
@@ -134,6 +135,28 @@ class FakeFleets:
     def settle(self) -> None:
         """Every instance that was asked for runs, and no other."""
         self.holding = {fleet: replace(has, running=has.desired) for fleet, has in self.holding.items()}
+
+
+@dataclass
+class FakeLaunches:
+    calls: Calls = field(default_factory=Calls)
+    holding: dict[Fleet, list[LaunchAttempt]] = field(default_factory=dict)
+    failing: dict[Fleet, str] = field(default_factory=dict)
+
+    def read(
+        self, fleets: Collection[Fleet], remaining_s: RemainingS
+    ) -> Mapping[Fleet, Collection[LaunchAttempt] | Unknown]:
+        self.calls.note("launches.read", set(fleets))
+        found = {fleet: self._one(fleet, remaining_s) for fleet in fleets}
+        self.calls.between()
+        return found
+
+    def _one(self, fleet: Fleet, remaining_s: RemainingS) -> list[LaunchAttempt] | Unknown:
+        if remaining_s() <= 0:
+            return LATE
+        if fleet in self.failing:
+            return Unknown(why=self.failing[fleet])
+        return list(self.holding.get(fleet, []))
 
 
 MetricId = tuple[str, str, frozenset[tuple[str, str]]]
@@ -373,12 +396,14 @@ class Scene:
     policies: FakePolicies = field(init=False)
     registry: FakeRegistry = field(init=False)
     shards: FakeShards = field(init=False)
+    launches: FakeLaunches = field(init=False)
 
     def __post_init__(self) -> None:
         self.queues, self.fleets = FakeQueues(self.calls), FakeFleets(self.calls)
         self.metrics, self.policies = FakeMetrics(self.calls), FakePolicies(self.calls)
         self.registry = FakeRegistry(self.calls, self.clock)
         self.shards = FakeShards(self.registry)
+        self.launches = FakeLaunches(self.calls)
 
     @property
     def world(self) -> World:
@@ -392,6 +417,7 @@ class Scene:
             now=self.clock,
             shards=self.shards,
             last_failure_at=self.last_failure_at,
+            launches=self.launches,
         )
 
     def remaining_s(self) -> float:

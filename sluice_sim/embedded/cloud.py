@@ -25,7 +25,7 @@ from moto.sqs.models import sqs_backends
 
 from sluice import wiring
 from sluice_sim.account import ACCOUNT_ID, ENVIRONMENT, REGION
-from sluice_sim.alarms import MetricQuery
+from sluice_sim.alarms import MetricQuery, State
 from sluice_sim.clock import VirtualClock
 from sluice_sim.embedded.cloudwatch import MotoMetrics, action_payload, alarm_arn
 from sluice_sim.embedded.crew import Consumer
@@ -34,7 +34,7 @@ from sluice_sim.embedded.functions import Lambda
 from sluice_sim.embedded.groups import Groups
 from sluice_sim.embedded.services import Services
 from sluice_sim.embedded.stacks import Account, Stacks
-from sluice_sim.monitoring import AlarmChange, Monitoring
+from sluice_sim.monitoring import PASSED_OVER_RECEIVES, AlarmChange, Monitoring
 from sluice_sim.steering import Scaled
 
 REPORTED_WHEN_ZERO = ("ApproximateNumberOfMessagesVisible",)
@@ -51,6 +51,16 @@ class LogLine:
     record: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notification:
+    """What a topic was told of an alarm, at its virtual time (epoch seconds)."""
+
+    at: float
+    topic: str
+    alarm: str
+    state: State
+
+
 class EmbeddedAws:
     """One running embedded account; get one from `embedded_aws()`."""
 
@@ -61,6 +71,7 @@ class EmbeddedAws:
         self.reports_every_count = False
         """Whether SQS reports to CloudWatch that no message is in flight or delayed; AWS says it does not."""
         self.log: list[LogLine] = []
+        self.notifications: list[Notification] = []
         self.scaled: list[tuple[float, Scaled]] = []
         self.on_log: Callable[[LogLine], None] = lambda _: None
         self.on_scaled: Callable[[Scaled], None] = lambda _: None
@@ -171,6 +182,9 @@ class EmbeddedAws:
         ):
             if int(count) or metric in REPORTED_WHEN_ZERO or self.reports_every_count:
                 yield _native("AWS/SQS", metric, {"QueueName": name}), float(count)
+        age_s = _oldest_age_s(name, self.clock.now)
+        if age_s is not None or self.reports_every_count:
+            yield _native("AWS/SQS", "ApproximateAgeOfOldestMessage", {"QueueName": name}), age_s or 0.0
         if name.endswith(".fifo"):
             pending = tuple(sqs_backends[ACCOUNT_ID][REGION].queues[name].pending_messages)
             groups = len({message.group_id for message in pending})
@@ -183,6 +197,9 @@ class EmbeddedAws:
         self.on_log(line)
 
     def _alarm_acts(self, action: str, change: AlarmChange) -> None:
+        if ":sns:" in action:
+            note = Notification(at=self.clock.now, topic=action, alarm=change.alarm.name, state=change.state)
+            self.notifications.append(note)
         self.functions.on_alarm_action(action, alarm_arn(change.alarm.name), action_payload(change))
 
     def _scaled(self, scaled: Scaled) -> None:
@@ -210,6 +227,17 @@ def embedded_aws(root: Path) -> Iterator[EmbeddedAws]:
 
 def _client(service: str) -> Any:
     return boto3.client(service)  # type: ignore[call-overload]  # the name is a literal at each call
+
+
+def _oldest_age_s(queue_name: str, now: float) -> float | None:
+    """Seconds since the oldest message was sent that is not deleted; None where there is none."""
+    queue = sqs_backends[ACCOUNT_ID][REGION].queues[queue_name]
+    sent_s = [
+        float(message.sent_timestamp or 0) / 1000
+        for message in queue._messages  # noqa: SLF001 - moto's public list leaves out those in flight
+        if queue_name.endswith(".fifo") or message.approximate_receive_count < PASSED_OVER_RECEIVES
+    ]
+    return now - min(sent_s) if sent_s else None
 
 
 def _fleet_metrics(

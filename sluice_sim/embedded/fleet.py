@@ -48,6 +48,10 @@ class Mirror(Protocol):
         """Whether new units may start."""
         ...
 
+    def refused(self, words: str, at: float) -> None:
+        """Tell the API that a launch failed, why, and when (epoch seconds)."""
+        ...
+
     def may_terminate(self) -> bool:
         """Whether units may be stopped."""
         ...
@@ -63,6 +67,8 @@ class Fleet:
         self._units: list[Unit] = []
         self._desired = 0
         self._rolling: list[Unit] = []
+        self.refusal: str | None = None
+        """Why AWS starts no unit, in its words; None where it does."""
         clock.every(RECONCILE_S, self._reconcile)
 
     @property
@@ -99,7 +105,10 @@ class Fleet:
         alive = [unit for unit in self._units if unit.life in (Life.BOOTING, Life.RUNNING)]
         missing = self._desired + len(self._rolling) - len(alive)
         if missing > 0 and self._mirror.may_launch():
-            self._launch(missing)
+            if self.refusal is None:
+                self._launch(missing)
+            else:
+                self._mirror.refused(self.refusal, self._clock.now)
         elif missing < 0 and self._mirror.may_terminate():
             # Those still booting go first: nobody waits for their work.
             for unit in sorted(alive, key=lambda unit: unit.life is not Life.BOOTING)[:-missing]:

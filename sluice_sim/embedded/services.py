@@ -7,6 +7,7 @@ into its bounds.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,7 +27,10 @@ from sluice.aws.ecs import DIMENSION
 from sluice_sim.account import ACCOUNT_ID, REGION, service_policy_arn
 from sluice_sim.clock import VirtualClock
 from sluice_sim.embedded.crew import Consumer
-from sluice_sim.embedded.fleet import Fleet, Unit
+from sluice_sim.embedded.fleet import Fleet, Life, Unit
+
+MAX_EVENTS = 100
+"""The latest that DescribeServices answers with (documented)."""
 
 
 class Services:
@@ -87,6 +91,10 @@ class Services:
         """The living fleet behind the service."""
         return self._fleets[resource_id]
 
+    def refuse_launches(self, resource_id: str, words: str | None) -> None:
+        """From now on no task starts, and an event says why in these words; None lets them start."""
+        self._fleets[resource_id].refusal = words
+
     def set_desired(self, resource_id: str, desired: int) -> None:
         """As UpdateService: no bounds, and no deployment."""
         _service(resource_id).desired_count = desired
@@ -116,8 +124,12 @@ class _ServiceMirror:
 
     service: Service
 
-    def show(self, fleet: Fleet, unit: Unit) -> None:  # noqa: ARG002 - a service shows counts, not tasks
+    def show(self, fleet: Fleet, unit: Unit) -> None:
         size = fleet.size()
+        if unit.life is Life.BOOTING:
+            self._tell(unit.since, f"has started 1 tasks: (task {uuid.uuid4().hex}).")
+        elif unit.life is Life.RUNNING and size.running == size.desired:
+            self._tell(unit.since, "has reached a steady state.")
         self.service.running_count, self.service.pending_count = size.running, size.booting
         if not self.service.deployments:
             self._show_task_sets(fleet)
@@ -147,6 +159,18 @@ class _ServiceMirror:
 
     def may_launch(self) -> bool:
         return True
+
+    def refused(self, words: str, at: float) -> None:
+        """Once: ECS omits an event that repeats the newest until its cause is resolved."""
+        if not self.service.events or self.service.events[0]["message"] != words:
+            self._put(at, words)
+
+    def _tell(self, at: float, what: str) -> None:
+        self._put(at, f"(service {self.service.name}) {what}")
+
+    def _put(self, at: float, message: str) -> None:
+        event = {"id": str(uuid.uuid4()), "createdAt": datetime.fromtimestamp(at, UTC), "message": message}
+        self.service.events[:] = [event, *self.service.events][:MAX_EVENTS]
 
     def may_terminate(self) -> bool:
         return True

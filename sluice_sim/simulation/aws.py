@@ -126,6 +126,7 @@ class SimulatedAws:
             (VISIBLE, look.visible),
             ("ApproximateNumberOfMessagesNotVisible", look.in_flight),
             ("ApproximateNumberOfMessagesDelayed", look.delayed),
+            ("ApproximateAgeOfOldestMessage", look.oldest_age_s),
         ):
             if not value and name != VISIBLE:  # reported only while such messages exist
                 continue

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from sluice_sim.clock import VirtualClock
+from sluice_sim.monitoring import PASSED_OVER_RECEIVES
 from sluice_sim.simulation import ledger, stations
 from sluice_sim.simulation.stations import Floats, Messages, Station, Whole
 
@@ -66,6 +67,8 @@ class Look:
     """Running instances without a message."""
     ready_s: tuple[float, ...]
     """When each booting instance will be ready, soonest first."""
+    oldest_age_s: float
+    """Age of the oldest message as SQS reports it; 0 where there is none."""
 
     @property
     def backlog(self) -> int:
@@ -105,6 +108,8 @@ class Plant:
     _began_s: float = field(init=False)
     _invisible_until_s: list[float] = field(default_factory=list)
     _retrying: bool = False
+    _oldest: int = 0
+    """The first message that may still count as the queue's oldest."""
 
     def __post_init__(self) -> None:
         berths = 4 * self.maximum + 16
@@ -140,7 +145,18 @@ class Plant:
             running=len(running),
             idle=int(np.count_nonzero(busy[[one.number for one in running]] == 0)) if running else 0,
             ready_s=self._booting(now),
+            oldest_age_s=self._oldest_age_s(now, arrived),
         )
+
+    def _oldest_age_s(self, now: float, arrived: int) -> float:
+        """A message that left the queue, or is passed over, never counts again: none is looked at twice."""
+        state, receives = self.messages.state, self.messages.receives
+        least = self._oldest
+        counts = state[least:arrived] == stations.WAITING
+        if not self.messages.following.size:
+            counts &= receives[least:arrived] < PASSED_OVER_RECEIVES
+        self._oldest += int(counts.argmax()) if counts.any() else counts.size
+        return now - float(self.messages.arrival_s[self._oldest]) if self._oldest < arrived else 0.0
 
     def size(self) -> tuple[int, int]:
         """How many instances run and how many boot, without a look at the queue."""

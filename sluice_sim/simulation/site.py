@@ -96,6 +96,7 @@ class Site:
             running=now.running,
             idle=now.idle,
             ready_s=now.ready_s,
+            oldest_age_s=old.oldest_age_s,
         )
 
     def service_times(self) -> ServiceTimes:

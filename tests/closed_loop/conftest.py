@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from sluice_sim.embedded.cloud import EmbeddedAws, LogLine, embedded_aws
+from sluice_sim.alarms import State
+from sluice_sim.embedded.cloud import EmbeddedAws, LogLine, Notification, embedded_aws
+from sluice_sim.embedded.crew import Hire, SimulatedCrew
 from sluice_sim.embedded.demo import Stage
 from sluice_sim.embedded.scenarios import TRANSCRIPTION
 from sluice_sim.embedded.story import Minute, Part, Scenario, Summary
@@ -27,6 +29,7 @@ class Played:
     summary: Summary
     minutes: list[Minute]
     log: list[LogLine]
+    notifications: list[Notification]
     start: float
 
     def decisions(self, kind: str, outcome: str = "acted") -> list[tuple[int, dict]]:
@@ -35,6 +38,14 @@ class Played:
             (int(line.at - self.start) // 60, line.record)
             for line in self.log
             if line.record.get("decision") == kind and line.record["outcome"] == outcome
+        ]
+
+    def notified(self, alarm: str, state: State = State.ALARM) -> list[int]:
+        """The minute of each notification that the alarm with this name went to this state."""
+        return [
+            int(note.at - self.start) // 60
+            for note in self.notifications
+            if (note.alarm, note.state) == (alarm, state)
         ]
 
     def first_minute(self, holds: Callable[[Minute], bool]) -> int:
@@ -49,17 +60,24 @@ def perform(
     without: tuple[Part, ...] = (),
     parameters: Mapping[str, str] | None = None,
     before: Callable[[EmbeddedAws], object] = lambda _: None,
+    hire: Hire = SimulatedCrew,
 ) -> Played:
     """Play a scenario; `before` may change the deployed account first."""
     with embedded_aws(root) as aws:
         start = aws.clock.now
-        stage = Stage(aws, root)
+        stage = Stage(aws, root, hire=hire)
         stage.enter(scenario, parameters)
         for part in without:
             stage.without(part)
         before(aws)
         (story,) = stage.run()
-        return Played(summary=story.summary, minutes=list(story.minutes), log=aws.log, start=start)
+        return Played(
+            summary=story.summary,
+            minutes=list(story.minutes),
+            log=aws.log,
+            notifications=aws.notifications,
+            start=start,
+        )
 
 
 @pytest.fixture(scope="module", autouse=True)

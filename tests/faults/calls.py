@@ -97,7 +97,8 @@ class Switchboard:
         self._workloads, self._timeline = workloads, timeline
         self._lock, self._local = threading.Lock(), threading.local()
         self._quotas: list[RetryQuota] = []
-        self._clients: dict[str, Any] = {}
+        self._clients: dict[tuple[str, int], Any] = {}
+        self._handed_out: Counter[str] = Counter()
         self._made: Made | None = None
         self._target: tuple[Call, Fault] | None = None
         self._said: dict[Hashable, _Said] = {}
@@ -129,11 +130,17 @@ class Switchboard:
             patch.setattr("boto3.Session", lambda: self.session)
             yield
 
+    def cold_start(self) -> None:
+        """A process that asks for its clients anew gets those of the one before, in the same order."""
+        self._handed_out.clear()
+
     def client(self, service: str, **settings: Any) -> Any:
-        """As `boto3.Session.client`."""
-        if service not in self._clients:
-            self._clients[service] = boto3.session.Session.client(self.session, service, **settings)
-        return self._clients[service]
+        """As `boto3.Session.client`; a process may have several clients of one service."""
+        key = (service, self._handed_out[service])
+        self._handed_out[service] += 1
+        if key not in self._clients:
+            self._clients[key] = boto3.session.Session.client(self.session, service, **settings)
+        return self._clients[key]
 
     @contextmanager
     def listening(self, target: tuple[Call, Fault] | None = None) -> Iterator[Made]:

@@ -29,6 +29,7 @@ from tests.functions.conftest import sample
 
 ASLEEP = Situation(desired=0, visible=3)
 EMPTY = Situation(desired=2, visible=0, idle=True)
+SHORT = Situation(desired=2, visible=3, short=True)
 CACHE_RAN_OUT = timedelta(minutes=6)
 
 
@@ -124,6 +125,14 @@ def _of_kind(kind: str, name: str) -> list[Case]:
             event=tick(NOON),
             about=name,
             situation=EMPTY,
+        ),
+        Case(
+            name=f"tick lacks instances {kind}",
+            function="publish_backlog",
+            event=tick(NOON),
+            about=name,
+            situation=SHORT,
+            only="DescribeScalingActivities" if kind == "asg" else "DescribeServices",
         ),
         Case(
             name=f"shard wakes {kind}",

@@ -17,7 +17,9 @@ from typing import Any
 
 import pytest
 import time_machine
+from moto.autoscaling.responses import AutoScalingResponse
 from moto.backends import get_backend
+from moto.core.responses import ActionResult
 
 from sluice import wiring
 from sluice.aws import fanout
@@ -33,6 +35,7 @@ from tests.functions.conftest import Context as AnyContext
 from tests.templates import stacks
 
 NOON = datetime(2026, 1, 15, 12, 0, tzinfo=UTC)
+REFUSED_AT = NOON - timedelta(minutes=1)
 STARTED_AFTER = timedelta(seconds=3)
 # The FIFO queue's turn, one minute of five, is noon.
 ASG, ECS, FIFO = "transcription", "queue-proc", "refunds"
@@ -56,6 +59,8 @@ class Situation:
     visible: int = 6
     idle: bool = False
     """BacklogPerInstance was published as 0 for as long as a proof asks."""
+    short: bool = False
+    """None of the instances that are asked for runs: AWS failed to start them."""
 
 
 BUSY = Situation()
@@ -120,6 +125,7 @@ class Stage:
         for name in WORKLOADS:
             situation = situations.get(name, BUSY)
             self._ask_for(name, situation.desired)
+            _let_run(name, 0 if situation.short else situation.desired)
             self._leave_waiting(name, situation.visible)
             points += self._published(name, situation)
         _moto("cloudwatch").metric_data[:] = points
@@ -146,6 +152,7 @@ class Stage:
         """One invocation; a process that is not warm knows nothing of earlier ones."""
         if not warm:
             wiring.cold_start()
+            self.switchboard.cold_start()
         timeout_s = timeouts_s()[function]
         self.timeline.start(at, timeout_s)
         module, written = handler(function), io.StringIO()
@@ -286,6 +293,7 @@ def stage() -> Iterator[Stage]:
         patch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=timeline.sleep))
         patch.setattr(wiring, "ThreadPoolExecutor", lambda _: pool)
         patch.setattr(fanout, "wait", timeline.wait)
+        patch.setattr(AutoScalingResponse, "describe_scaling_activities", _activities)
         with switchboard.connected():
             built = Stage(timeline=timeline, switchboard=switchboard)
             built.build()
@@ -328,6 +336,35 @@ def _desired(fleet: Fleet) -> int:
     if isinstance(fleet, AutoScalingGroup):
         return int(_moto("autoscaling").autoscaling_groups[fleet.name].desired_capacity)
     return int(_moto("ecs").services[f"{fleet.cluster}:{fleet.service}"].desired_count)
+
+
+def _let_run(name: str, running: int) -> None:
+    """What runs of a fleet; of one that lacks instances AWS says why."""
+    fleet = FLEETS[name]
+    if isinstance(fleet, AutoScalingGroup):
+        for place, state in enumerate(_moto("autoscaling").autoscaling_groups[name].instance_states):
+            state.lifecycle_state = "InService" if place < running else "Pending"
+        return
+    service = _moto("ecs").services[f"{fleet.cluster}:{fleet.service}"]
+    refused = {"id": "1", "createdAt": REFUSED_AT, "message": f"(service {name}) was unable to place a task."}
+    service.running_count = running
+    service.events[:] = [refused] if running < service.desired_count else []
+
+
+def _activities(response: AutoScalingResponse) -> ActionResult:
+    name = response._get_param("AutoScalingGroupName")
+    states = _moto("autoscaling").autoscaling_groups[name].instance_states
+    failed = {
+        "ActivityId": "1",
+        "AutoScalingGroupName": name,
+        "Description": "Launching a new EC2 instance",
+        "Cause": "a difference between desired and actual capacity",
+        "StartTime": REFUSED_AT,
+        "StatusCode": "Failed",
+        "StatusMessage": "Could not launch Spot Instances. UnfulfillableCapacity",
+    }
+    short = any(state.lifecycle_state == "Pending" for state in states)
+    return ActionResult({"Activities": [failed] if short else []})
 
 
 def _group_target(name: str) -> float:

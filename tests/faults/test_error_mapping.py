@@ -5,11 +5,11 @@ from contextlib import contextmanager
 
 import pytest
 
-from sluice.aws import asg, cloudwatch, ecs, policies, registry, sqs
+from sluice.aws import asg, cloudwatch, ecs, launches, policies, registry, sqs
 from tests.faults.matrix import Cell, played, share
 from tests.faults.stage import Stage
 
-ADAPTERS = (asg, cloudwatch, ecs, policies, registry, sqs)
+ADAPTERS = (asg, cloudwatch, ecs, launches, policies, registry, sqs)
 UNANSWERED = ("access denied", "timed out", "not found", "bad gateway")
 OFTEN_ENOUGH = 20
 

@@ -7,6 +7,7 @@ import boto3
 import pytest
 
 from sluice import wiring
+from sluice.aws.launches import AwsLaunches
 from sluice.core.model import Capacity, Unknown
 from sluice.errors import ConfigError, TransientError
 from sluice.ports import SeriesQuery
@@ -50,6 +51,14 @@ def test_a_warm_process_keeps_its_world_and_a_cold_one_builds_it_anew() -> None:
 def test_shards_have_a_queue_only_where_the_environment_names_one() -> None:
     assert wiring.world(SETTINGS).shards is None
     assert wiring.world(SETTINGS | {"SLUICE_SHARD_QUEUE_URL": "https://queue"}).shards is not None
+
+
+def test_aws_can_be_asked_why_instances_do_not_start_by_a_client_that_keeps_a_services_events() -> None:
+    launches = wiring.world(SETTINGS).launches
+    assert isinstance(launches, AwsLaunches)
+    with_events = launches._ecs().meta.service_model.operation_model("DescribeServices").output_shape
+    assert with_events.members["services"].member.members.keys() == {"serviceName", "events"}
+    assert launches._ecs() is launches._ecs()
 
 
 def test_the_clock_is_utc() -> None:

@@ -18,6 +18,7 @@ from typing import Any
 from unittest import mock
 
 import boto3
+from moto.cloudwatch.models import cloudwatch_backends
 
 from sluice import publish, wiring
 from sluice.aws.policies import TargetTrackingPolicies
@@ -131,6 +132,7 @@ class Rehearsal:
             )
         # Last, as they publish that the queues are not empty in this minute.
         yield Act(name="tick, work waits", function=ticks, arrange=self._asleep_with_work, event=tick)
+        yield Act(name="tick, no capacity", function=ticks, arrange=self._without_capacity, event=tick)
         yield Act(
             name="tick, too many workloads",
             function=ticks,
@@ -158,7 +160,18 @@ class Rehearsal:
             grouped = {"MessageGroupId": "one", "MessageDeduplicationId": uuid.uuid4().hex} if fifo else {}
             self._aws.sqs.send_message(QueueUrl=url, MessageBody="work", **grouped)
 
+    def _without_capacity(self) -> None:
+        """Work waits for instances that AWS does not start."""
+        self._asleep_with_work()
+        for deployed in WORKLOADS.values():
+            self._refuse_launches(deployed, "Capacity is unavailable at this time")
+            self._ask_for(deployed, 1)
+            self._refuse_launches(deployed, None)
+
     def _awake_and_empty(self) -> None:
+        # The clock stands still: what a tick of another act published is a point of this very minute.
+        kept = cloudwatch_backends[ACCOUNT_ID][REGION].metric_data
+        kept[:] = [point for point in kept if point.name != "BacklogPerInstance"]
         for deployed in WORKLOADS.values():
             self._ask_for(deployed, 1)
             self._empty(deployed)
@@ -177,6 +190,13 @@ class Rehearsal:
         else:
             service = f"service/{deployed['ClusterName']}/{deployed['ServiceName']}"
             self._aws.services.set_desired(service, instances)
+
+    def _refuse_launches(self, deployed: Mapping[str, str], words: str | None) -> None:
+        if deployed["FleetType"] == "asg":
+            self._aws.groups.refuse_launches(deployed["AutoScalingGroupName"], words)
+        else:
+            service = f"service/{deployed['ClusterName']}/{deployed['ServiceName']}"
+            self._aws.services.refuse_launches(service, words)
 
     def _empty(self, deployed: Mapping[str, str]) -> None:
         url = self._url(deployed)

@@ -78,6 +78,12 @@ SERVICE = "service/workers/queue-proc"
             [("autoscaling:DescribeAutoScalingGroups", "*")],
         ),
         (
+            "autoscaling",
+            "DescribeScalingActivities",
+            {"AutoScalingGroupName": "transcription"},
+            [("autoscaling:DescribeScalingActivities", "*")],
+        ),
+        (
             "ecs",
             "DescribeServices",
             {"cluster": "workers", "services": ["one", "two"]},

@@ -49,6 +49,7 @@ def instances(*lives: tuple[float, float]) -> list[Instance]:
 def look(now_s: float, **changes: Any) -> Look:
     values: dict[str, Any] = {
         "visible": 0, "in_flight": 0, "delayed": 0, "desired": 0, "running": 0, "idle": 0, "ready_s": (),
+        "oldest_age_s": 0.0,
     }  # fmt: skip
     return Look(now_s=now_s, **(values | changes))
 

@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from sluice_sim.account import arn
-from sluice_sim.embedded.cloud import EmbeddedAws, embedded_aws
+from sluice_sim.embedded.cloud import EmbeddedAws, _oldest_age_s, embedded_aws
 from sluice_sim.embedded.demo import Stage
 from sluice_sim.embedded.functions import Function
 from sluice_sim.embedded.scenarios import QUEUE_PROC, TRANSCRIPTION
@@ -43,6 +43,29 @@ class Idle:
 
     def drain(self, when_drained: Callable[[], None]) -> None:
         when_drained()
+
+
+# ---- Queues ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "age_s"), [("work", 60), ("work.fifo", 180)], ids=["a standard queue", "a FIFO queue"]
+)
+def test_the_oldest_message_ages_until_it_is_deleted_and_passes_over_what_was_received_three_times(
+    aws: EmbeddedAws, name: str, age_s: float
+) -> None:
+    url = aws.create_queue(name, visibility_timeout_s=30)
+    assert _oldest_age_s(name, aws.clock.now) is None
+    fifo = {"MessageGroupId": "one", "MessageDeduplicationId": "first"} if name.endswith(".fifo") else {}
+    aws.sqs.send_message(QueueUrl=url, MessageBody="first", **fifo)
+    for received in range(3):
+        assert _oldest_age_s(name, aws.clock.now) == received * 40  # in flight or not
+        aws.sqs.receive_message(QueueUrl=url)
+        wait(aws, 40)
+    fifo |= {"MessageGroupId": "two", "MessageDeduplicationId": "second"} if fifo else {}
+    aws.sqs.send_message(QueueUrl=url, MessageBody="second", **fifo)
+    wait(aws, 60)
+    assert _oldest_age_s(name, aws.clock.now) == age_s
 
 
 # ---- Groups ------------------------------------------------------------------------------------------------

@@ -44,6 +44,25 @@ def test_a_delayed_message_is_counted_as_such_until_it_is_visible() -> None:
     assert (subject.look().delayed, subject.look().in_flight) == (0, 1)
 
 
+def test_the_oldest_message_ages_until_it_is_deleted_whoever_holds_it() -> None:
+    subject = asked(plant([10, 25], 60), 0, 1)
+    assert at(subject, 5).look().oldest_age_s == 0  # nothing has come
+    assert at(subject, 40).look().oldest_age_s == 30  # in work
+    assert at(subject, 71).look().oldest_age_s == 46  # the first is done, the second is 46 s old
+    assert at(subject, 200).look().oldest_age_s == 0
+
+
+@pytest.mark.parametrize(("groups", "age_s"), [(None, 40), ([0, 1], 100)], ids=["standard", "fifo"])
+def test_a_message_received_three_times_is_passed_over_in_a_standard_queue(
+    groups: list[int] | None, age_s: float
+) -> None:
+    subject = plant([0, 60], 50, scale_in=ScaleIn.KILL, visibility_timeout_s=20, groups=groups)
+    for second in (0, 25, 46):  # received again after each kill, and never finished
+        asked(asked(subject, second, 1), second + 4, 0)
+    assert subject.messages.receives.tolist() == [3, 0]
+    assert at(subject, 100).look().oldest_age_s == age_s
+
+
 def test_messages_of_one_group_follow_one_another_and_groups_run_side_by_side() -> None:
     subject = plant([0, 1, 2, 3], 10, groups=[7, 7, 8, 7], concurrency=4)
     subject.set_desired(1)

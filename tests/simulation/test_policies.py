@@ -269,5 +269,13 @@ class Watching:
 
 def look(now_s: float, visible: int) -> Look:
     return Look(
-        now_s=now_s, visible=visible, in_flight=0, delayed=0, desired=0, running=0, idle=0, ready_s=()
+        now_s=now_s,
+        visible=visible,
+        in_flight=0,
+        delayed=0,
+        desired=0,
+        running=0,
+        idle=0,
+        ready_s=(),
+        oldest_age_s=0.0,
     )

@@ -41,6 +41,12 @@ def launch(stack: ResolvedStack) -> dict[str, Any]:
     return properties["LaunchTemplateData"]
 
 
+def allowed_types(stack: ResolvedStack) -> list[str]:
+    [override] = group(stack)["MixedInstancesPolicy"]["LaunchTemplate"]["Overrides"]
+    types: list[str] = override["InstanceRequirements"]["AllowedInstanceTypes"]
+    return types
+
+
 def test_queue_and_group_carry_the_tag_and_the_name_that_the_workload_expects(fleet: ResolvedStack) -> None:
     queue = of_type(fleet, "AWS::SQS::Queue")["Queue"]
     environment = stacks.workload_environments()["transcription"]
@@ -65,7 +71,9 @@ def test_the_compilers_get_a_group_of_their_names_and_bounds(name: str) -> None:
         MinSize=environment["MinCapacity"],
         MaxSize=environment["MaxCapacity"],
         WarmupSeconds=environment["InstanceWarmupSeconds"],
+        InstanceTypes="r7g.medium",
     )
+    assert allowed_types(stack) == ["r7g.medium"]
     assert of_type(stack, "AWS::SQS::Queue")["Queue"]["QueueName"] == environment["QueueName"]
     assert group(stack)["AutoScalingGroupName"] == environment["AutoScalingGroupName"]
     assert (group(stack)["MinSize"], group(stack)["MaxSize"]) == (
@@ -77,10 +85,56 @@ def test_the_compilers_get_a_group_of_their_names_and_bounds(name: str) -> None:
 def test_the_group_is_spot_and_reports_every_group_metric(fleet: ResolvedStack) -> None:
     distribution = group(fleet)["MixedInstancesPolicy"]["InstancesDistribution"]
     assert distribution["SpotAllocationStrategy"] == "price-capacity-optimized"
-    assert distribution["OnDemandPercentageAboveBaseCapacity"] == distribution["OnDemandBaseCapacity"] == 0
-    assert len(group(fleet)["MixedInstancesPolicy"]["LaunchTemplate"]["Overrides"]) > 1
+    assert (distribution["OnDemandBaseCapacity"], distribution["OnDemandPercentageAboveBaseCapacity"]) == (
+        "0",
+        "0",
+    )
+    assert len(allowed_types(fleet)) > 1
     assert group(fleet)["MetricsCollection"] == [{"Granularity": "1Minute"}]  # no names: all of them
     assert int(group(fleet)["DefaultInstanceWarmup"]) == 180
+
+
+def test_a_share_of_on_demand_instances_is_the_operators_choice() -> None:
+    stack = stacks.example_fleet(OnDemandBaseCapacity="1", OnDemandPercentage="25")
+    distribution = group(stack)["MixedInstancesPolicy"]["InstancesDistribution"]
+    assert (distribution["OnDemandBaseCapacity"], distribution["OnDemandPercentageAboveBaseCapacity"]) == (
+        "1",
+        "25",
+    )
+    assert distribution["OnDemandAllocationStrategy"] == "lowest-price"
+
+
+@pytest.mark.parametrize("types", ["r7g.medium", "t4g.small,t4g.medium", "u7i-12tb.224xlarge"])
+def test_the_types_of_the_instances_are_those_that_are_named_and_one_will_do(types: str) -> None:
+    stack = stacks.example_fleet(InstanceTypes=types)
+    assert allowed_types(stack) == types.split(",")
+
+
+def test_nothing_but_their_names_narrows_the_types(fleet: ResolvedStack) -> None:
+    """AWS leaves out burstable and dear types unless it is told otherwise."""
+    [override] = group(fleet)["MixedInstancesPolicy"]["LaunchTemplate"]["Overrides"]
+    requirements = dict(override["InstanceRequirements"])
+    assert "InstanceType" not in override  # AWS refuses both
+    assert any(named.startswith("t4g.") for named in requirements.pop("AllowedInstanceTypes"))
+    assert requirements == {
+        "VCpuCount": {"Min": 1},
+        "MemoryMiB": {"Min": 1},
+        "BurstablePerformance": "included",
+        "BareMetal": "included",
+        "OnDemandMaxPricePercentageOverLowestPrice": 999999,
+        "SpotMaxPricePercentageOverLowestPrice": 999999,
+    }
+
+
+@pytest.mark.parametrize("types", ["", "r7g", "r7g.medium,", "r7g.medium;r7g.large", "R7G.medium"])
+def test_what_is_no_instance_type_is_refused(types: str) -> None:
+    with pytest.raises(ValueError, match="InstanceTypes"):
+        stacks.example_fleet(InstanceTypes=types)
+
+
+def test_a_new_instance_has_time_before_a_failed_health_check_counts(fleet: ResolvedStack) -> None:
+    assert group(fleet)["HealthCheckGracePeriod"] == "240"
+    assert group(stacks.example_fleet(HealthCheckGracePeriodSeconds="60"))["HealthCheckGracePeriod"] == "60"
 
 
 def test_an_instance_is_waited_for_before_it_goes(fleet: ResolvedStack) -> None:
@@ -128,42 +182,108 @@ def test_the_user_data_is_a_script_that_bash_can_read(fleet: ResolvedStack) -> N
 
 STUB_DNF = """#!/bin/bash
 echo "dnf $*" >> calls
+[ -e never ] && exit 1
 [ -e tried ] || { touch tried; exit 1; } # a mirror that does not answer at once
+"""
+STUB_AWS = """#!/bin/bash
+echo "aws $*" >> calls
+[ ! -e unreachable ]
+"""
+STUB_CURL = """#!/bin/bash
+[ -e unreachable ] && exit 28
+case "$*" in
+  *api/token) echo a-token ;;
+  *"metadata-token: a-token"*instance-id) echo i-0123456789abcdef0 ;;
+  *) exit 22 ;;
+esac
 """
 STUBS = {
     "dnf": STUB_DNF,
-    "aws": '#!/bin/bash\necho "aws $*" >> calls\n',
+    "aws": STUB_AWS,
+    "curl": STUB_CURL,
     "python3.13": '#!/bin/bash\necho "python3.13 $*" >> calls\n',
-    "sleep": '#!/bin/bash\necho "sleep $*" >> calls\n',
 }
+# Bash counts SECONDS by itself; here time passes only where the script sleeps or an attempt takes some.
+PASSING_TIME = """
+pip() { echo "/opt/worker/bin/pip $*" >> calls; }
+sleep() { echo "sleep $1" >> calls; SECONDS=$((SECONDS + $1)); }
+"""
+PIP = "/opt/worker/bin/pip"
+
+
+def installed(
+    fleet: ResolvedStack, folder: Path, *, without: tuple[str, ...] = ()
+) -> tuple[int, list[str], str]:
+    """The first half of the user data in a folder of stubs: exit status, calls, and what it says."""
+    for name, script in STUBS.items():
+        (folder / name).write_text(script)
+        (folder / name).chmod(0o755)
+    for absent in without:
+        (folder / absent).touch()
+    installing, _, _ = fleet_workers.user_data(fleet).partition("cat > /etc/systemd")
+    ran = subprocess.run(
+        ["bash", "-c", PASSING_TIME + installing.replace(PIP, "pip")],
+        cwd=folder,
+        env={"PATH": f"{folder}:{os.environ['PATH']}"},
+        check=False,
+        timeout=60,
+        capture_output=True,
+        text=True,
+    )
+    return ran.returncode, (folder / "calls").read_text().splitlines(), ran.stdout
 
 
 def test_an_instance_tries_until_it_has_the_worker_from_the_one_wheel(
     fleet: ResolvedStack, tmp_path: Path
 ) -> None:
-    for name, script in STUBS.items():
-        (tmp_path / name).write_text(script)
-        (tmp_path / name).chmod(0o755)
-    installing, _, _ = fleet_workers.user_data(fleet).partition("cat > /etc/systemd")
-    pip = "/opt/worker/bin/pip"
-    script = f'pip() {{ echo "{pip} $*" >> calls; }}\n' + installing.replace(pip, "pip")
-    subprocess.run(
-        ["bash", "-c", script],
-        cwd=tmp_path,
-        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
-        check=True,
-        timeout=30,
-        capture_output=True,
-    )
+    status, calls, _ = installed(fleet, tmp_path)
     wheel = stacks.WORKER["asg"]["WorkerWheel"]
-    assert (tmp_path / "calls").read_text().splitlines() == [
+    assert status == 0
+    assert calls == [
         "dnf install -y python3.13",
         "sleep 15",
         "dnf install -y python3.13",
         f"aws s3 cp --only-show-errors s3://{wheel} /root/",
         "python3.13 -m venv /opt/worker",
-        f"{pip} install --no-cache-dir /root/{wheel.rsplit('/', 1)[-1]}[worker]",
+        f"{PIP} install --no-cache-dir /root/{wheel.rsplit('/', 1)[-1]}[worker]",
     ]
+
+
+SUSPENDS = (
+    "aws autoscaling suspend-processes --auto-scaling-group-name transcription --scaling-processes Launch"
+)
+ENDS_ITSELF = (
+    f"aws autoscaling terminate-instance-in-auto-scaling-group --instance-id {INSTANCE} "
+    "--no-should-decrement-desired-capacity"
+)
+
+
+def test_an_instance_that_never_has_the_worker_gives_up_and_no_other_takes_its_place(
+    fleet: ResolvedStack, tmp_path: Path
+) -> None:
+    status, calls, said = installed(fleet, tmp_path, without=("never",))
+    tries = ["dnf install -y python3.13", "sleep 15"] * 60  # a quarter of an hour
+    assert calls == [*tries, "dnf install -y python3.13", SUSPENDS, ENDS_ITSELF]
+    assert status == 1
+    assert "could not be installed in 90" in said
+    assert "aws autoscaling resume-processes --auto-scaling-group-name transcription" in said
+
+
+def test_an_instance_without_a_route_to_aws_stays_and_says_so(fleet: ResolvedStack, tmp_path: Path) -> None:
+    status, calls, said = installed(fleet, tmp_path, without=("never", "unreachable"))
+    assert calls.count("dnf install -y python3.13") == 61
+    assert calls[-1] == SUSPENDS
+    assert status == 1
+    assert "could not be told: this instance stays and does nothing" in said
+    assert "this instance ends" not in said.lower()
+
+
+def test_an_instance_may_stop_the_launches_of_its_own_group_alone(fleet: ResolvedStack) -> None:
+    [role] = of_type(fleet, "AWS::IAM::Role").values()
+    statements = role["Policies"][0]["PolicyDocument"]["Statement"]
+    [on_the_group] = [each for each in statements if "autoscaling:SuspendProcesses" in each["Action"]]
+    assert "autoscaling:TerminateInstanceInAutoScalingGroup" in on_the_group["Action"]
+    assert on_the_group["Resource"].endswith("autoScalingGroup:*:autoScalingGroupName/transcription")
 
 
 def test_the_unit_is_one_that_systemd_understands(fleet: ResolvedStack, tmp_path: Path) -> None:

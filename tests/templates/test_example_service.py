@@ -63,12 +63,32 @@ def test_a_deploy_leaves_the_size_of_the_service_alone(stack: ResolvedStack) -> 
 
 
 def test_the_tasks_are_spot_of_a_provider_that_the_cluster_has(stack: ResolvedStack) -> None:
-    assert service(stack)["CapacityProviderStrategy"] == [
-        {"CapacityProvider": "FARGATE_SPOT", "Base": 0, "Weight": 1}
-    ]
+    assert service(stack)["CapacityProviderStrategy"] == [{"CapacityProvider": "FARGATE_SPOT", "Weight": "1"}]
     assert "LaunchType" not in service(stack)  # AWS refuses both
     [cluster] = of_type(stack, "AWS::ECS::Cluster").values()
     assert cluster["CapacityProviders"] == ["FARGATE", "FARGATE_SPOT"]
+
+
+def test_a_share_of_the_tasks_runs_on_fargate_where_the_operator_gives_it_a_weight() -> None:
+    shared = stacks.example_fleet("ecs", SpotWeight="3", OnDemandWeight="1", OnDemandBase="2")
+    assert service(shared)["CapacityProviderStrategy"] == [
+        {"CapacityProvider": "FARGATE_SPOT", "Weight": "3"},
+        # AWS takes a base of one provider alone.
+        {"CapacityProvider": "FARGATE", "Base": "2", "Weight": "1"},
+    ]
+
+
+def test_weights_with_which_no_task_could_be_placed_are_refused() -> None:
+    rules = stacks.template(stacks.EXAMPLES["ecs"])["Rules"]
+    weight = {"Fn::Not": [{"Fn::Equals": [{"Ref": "OnDemandWeight"}, "0"]}]}
+    judged = {
+        name: (rule["RuleCondition"], [assertion["Assert"] for assertion in rule["Assertions"]])
+        for name, rule in rules.items()
+    }
+    assert judged == {
+        "SomewhereToRun": ({"Fn::Equals": [{"Ref": "SpotWeight"}, "0"]}, [weight]),
+        "ABaseHasItsWeight": ({"Fn::Not": [{"Fn::Equals": [{"Ref": "OnDemandBase"}, "0"]}]}, [weight]),
+    }
 
 
 def test_a_deployment_that_fails_rolls_back_and_no_task_moves_without_need(stack: ResolvedStack) -> None:

@@ -127,7 +127,13 @@ def test_a_worker_reaches_its_own_queue_namespace_group_and_wheel_only() -> None
     group = arn("autoscaling", "autoScalingGroup:*:autoScalingGroupName/transcription")
     own = [
         Grant(action=f"autoscaling:{action}", resource=group, condition={})
-        for action in ("CompleteLifecycleAction", "RecordLifecycleActionHeartbeat", "SetInstanceProtection")
+        for action in (
+            "CompleteLifecycleAction",
+            "RecordLifecycleActionHeartbeat",
+            "SetInstanceProtection",
+            "SuspendProcesses",
+            "TerminateInstanceInAutoScalingGroup",
+        )
     ]
     wheel = Grant(
         action="s3:GetObject", resource=f"arn:aws:s3:::{stacks.WORKER['asg']['WorkerWheel']}", condition={}

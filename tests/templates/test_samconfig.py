@@ -163,6 +163,7 @@ def test_bulk_consumer_is_a_service_of_ten_to_thirty_that_leaves_slower_than_it_
         "MessagesPerInstance": "833",
         "ScaleOutCooldownSeconds": "60",
         "ScaleInCooldownSeconds": "300",
+        "OldestMessageAgeSeconds": "259200",
     }
 
 

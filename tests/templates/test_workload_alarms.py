@@ -1,11 +1,24 @@
-"""The three alarms of a workload: what they read, how they judge it, whom they tell."""
+"""The four alarms of a workload: what they read, how they judge it, whom they tell."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
-from stacks import DIMENSIONS, EXPORTS, TOPIC, WORKLOADS, dimensions, of_type, workload
+from stacks import (
+    DIMENSIONS,
+    EXPORTS,
+    TOPIC,
+    WORKLOAD_TEMPLATE,
+    WORKLOADS,
+    dimensions,
+    of_type,
+    template,
+    workload,
+)
+
+from sluice_sim.alarms import Alarm, State
 
 SHUTDOWN = "IF(visible > 0 OR FILL(in_flight, 0) > 0 OR FILL(delayed, 0) > 0, 1, visible)"
 
@@ -33,7 +46,7 @@ def judged(properties: dict[str, Any]) -> tuple[Any, ...]:
     """Comparison, threshold, N, M, treatment of missing data."""
     return (
         properties["ComparisonOperator"],
-        properties["Threshold"],
+        float(properties["Threshold"]),
         int(properties["EvaluationPeriods"]),
         int(properties["DatapointsToAlarm"]),
         properties["TreatMissingData"],
@@ -103,11 +116,12 @@ def test_an_alarm_is_found_by_its_prefix_and_names_its_workload_first(fleet: str
     name = WORKLOADS[fleet]["Name"]
     alarms = of_type(workload(fleet), "AWS::CloudWatch::Alarm").values()
     assert sorted(properties["AlarmName"] for properties in alarms) == [
+        f"sluice-{name}-age",
         f"sluice-{name}-bootstrap",
         f"sluice-{name}-shutdown",
         f"sluice-{name}-silent",
     ]
-    for logical_id in ("BootstrapAlarm", "ShutdownAlarm"):
+    for logical_id in ("BootstrapAlarm", "ShutdownAlarm", "OldestMessageAgeAlarm"):
         assert alarm(logical_id, fleet)["AlarmDescription"].startswith(f"Sluice workload {name}: ")
 
 
@@ -134,3 +148,67 @@ def test_silence_is_five_missing_minutes_of_the_published_metric(fleet: str) -> 
 
 def test_silence_tells_nobody_where_there_is_no_topic(fleet: str) -> None:
     assert "InsufficientDataActions" not in alarm("SilenceAlarm", fleet, NotificationTopicArn="")
+
+
+# ---- The age of the oldest message -------------------------------------------------------------------------
+
+
+def rings_at(age_s: float, fleet: str = "asg", **overrides: str) -> bool:
+    """Whether the alarm as deployed goes to ALARM where the oldest message has been this old for long."""
+    deployed = Alarm.from_properties("age", alarm("OldestMessageAgeAlarm", fleet, **overrides))
+    points = deployed.datapoints({"age": dict.fromkeys(range(0, 1200, 60), age_s)}, now=1200.0)
+    return deployed.next_state(points, State.OK) is State.ALARM
+
+
+def test_the_age_is_that_of_the_oldest_message_that_sqs_reports(fleet: str) -> None:
+    age = {"age": sqs("ApproximateAgeOfOldestMessage", WORKLOADS[fleet]["QueueName"])}
+    for target in ("static", "dynamic"):
+        assert queries(alarm("OldestMessageAgeAlarm", fleet, TargetType=target)) == age
+
+
+def test_a_static_target_rings_beyond_fifteen_minutes(fleet: str) -> None:
+    assert not rings_at(900, fleet)
+    assert rings_at(901, fleet)
+    # It promises nothing, whatever the other target's parameter says.
+    assert rings_at(901, fleet, AcceptableLatencySeconds="3600")
+
+
+@pytest.mark.parametrize(
+    ("promise_s", "limit_s"), [("600", 1800), ("300", 900), ("60", 900), ("0.5", 900), ("301.5", 904.5)]
+)
+def test_a_promise_rings_beyond_three_times_itself_and_no_sooner_than_fifteen_minutes(
+    fleet: str, promise_s: str, limit_s: float
+) -> None:
+    promised = {"TargetType": "dynamic", "AcceptableLatencySeconds": promise_s}
+    assert not rings_at(limit_s, fleet, **promised)
+    assert rings_at(limit_s + 1, fleet, **promised)
+
+
+@pytest.mark.parametrize("target", ["static", "dynamic"])
+@pytest.mark.parametrize("limit_s", ["60", "14400"])
+def test_an_age_that_is_given_is_used_as_it_is(fleet: str, target: str, limit_s: str) -> None:
+    given = {"TargetType": target, "OldestMessageAgeSeconds": limit_s}
+    assert not rings_at(float(limit_s), fleet, **given)
+    assert rings_at(float(limit_s) + 1, fleet, **given)
+
+
+def test_three_old_minutes_ring_and_no_data_does_not(fleet: str) -> None:
+    for target in ("static", "dynamic"):
+        properties = alarm("OldestMessageAgeAlarm", fleet, TargetType=target)
+        assert judged(properties) == ("GreaterThanThreshold", 900, 3, 3, "notBreaching")
+
+
+@pytest.mark.parametrize("mode", ["active", "observe", "paused"])
+def test_the_topic_hears_of_an_old_message_and_of_its_end_in_every_mode(fleet: str, mode: str) -> None:
+    given = {"Mode": mode, "CreateScalableTarget": "true"}
+    properties = alarm("OldestMessageAgeAlarm", fleet, NotificationTopicArn=TOPIC, **given)
+    assert (properties["AlarmActions"], properties["OKActions"]) == ([TOPIC], [TOPIC])
+    quiet = alarm("OldestMessageAgeAlarm", fleet, NotificationTopicArn="", **given)
+    assert not {"AlarmActions", "OKActions", "InsufficientDataActions", "ActionsEnabled"} & set(quiet)
+
+
+@pytest.mark.parametrize("value", ["0", "059", "1.5", "59", "-1", "1209601", "abc"])
+def test_an_age_is_whole_seconds_from_a_minute_to_the_longest_retention(value: str) -> None:
+    allowed = template(WORKLOAD_TEMPLATE)["Parameters"]["OldestMessageAgeSeconds"]["AllowedPattern"]
+    assert re.match(allowed, value) is None
+    assert all(re.match(allowed, fine) for fine in ("", "60", "900", "14400", "1209600"))

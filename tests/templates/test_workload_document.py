@@ -229,7 +229,7 @@ def test_two_workloads_share_no_name() -> None:
         }
         for name in ("one", "two")
     )
-    assert len(first) == len(second) == 4
+    assert len(first) == len(second) == 5
     assert not first & second
 
 

@@ -18,6 +18,7 @@ from sluice.core.model import (
     DataPoint,
     Decision,
     Fleet,
+    LaunchAttempt,
     Metric,
     TargetDecision,
     Unknown,
@@ -55,6 +56,16 @@ class Fleets(Protocol):
 
     def set_desired(self, fleet: Fleet, instances: int) -> None:
         """Ask for this many instances, whatever any cooldown says."""
+        ...
+
+
+class Launches(Protocol):
+    """What AWS says of its attempts to start instances."""
+
+    def read(
+        self, fleets: Collection[Fleet], remaining_s: RemainingS
+    ) -> Mapping[Fleet, Collection[LaunchAttempt] | Unknown]:
+        """The newest attempts of each fleet, in any order; none of a fleet that AWS does not know."""
         ...
 
 
@@ -168,6 +179,7 @@ class Counter(StrEnum):
     """The control plane's own health, in occurrences."""
 
     WORKLOADS_SERVED = "WorkloadsServed"
+    NO_CAPACITY = "NoCapacity"
     DECISIONS = "Decisions"
     OBSERVATION_FAILED = "ObservationFailed"
     PUBLISH_FAILED = "PublishFailed"
@@ -224,3 +236,5 @@ class World:
     """None where nothing can be handed to another invocation."""
     last_failure_at: MutableMapping[str, datetime] = field(default_factory=dict)
     """Workload name -> when its last repair failed; kept as long as the process, so that others go first."""
+    launches: Launches | None = None
+    """None where AWS cannot be asked why instances do not start: a simulation."""

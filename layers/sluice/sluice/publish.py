@@ -20,6 +20,7 @@ from sluice.core.weights import why_not_served
 from sluice.errors import ConfigError, TransientError
 from sluice.events import Shard, parse_shard, shard_message, size_in_shard_bytes
 from sluice.isolation import failed_visibly, isolated
+from sluice.launches import report_no_capacity
 from sluice.message_groups import tell_idle_instances
 from sluice.observe import observe, registered, report_unknown
 from sluice.ports import Counter, RemainingS, Report, Shards, World
@@ -152,6 +153,7 @@ def _serve(
         repair(minute, workloads, seen, world, report, remaining_s)
         if remaining_s() > 0:
             tell_idle_instances(minute, workloads, seen, world, report, remaining_s)
+        report_no_capacity(workloads, seen, world, report, remaining_s)
     if refused:
         raise TransientError(f"CloudWatch refused the data points of {len(refused)} workloads")
 

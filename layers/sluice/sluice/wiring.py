@@ -20,6 +20,7 @@ from sluice.aws.clients import client
 from sluice.aws.cloudwatch import CloudWatchMetrics
 from sluice.aws.ecs import EcsServices
 from sluice.aws.fleets import AwsFleets
+from sluice.aws.launches import READ_EVENTS, AwsLaunches
 from sluice.aws.policies import TargetTrackingPolicies
 from sluice.aws.registry import SsmRegistry
 from sluice.aws.shards import SqsShards
@@ -61,16 +62,18 @@ def _world(registry_prefix: str, namespace: str, shard_queue_url: str | None) ->
 
     session = boto3.Session()
 
-    @cache
-    def made(service: str) -> Any:
+    def make(service: str, read: Mapping[str, Any] | None = None) -> Any:
         return client(
             session,
             service,
+            read=read,
             connect_timeout=CONNECT_TIMEOUT_S,
             read_timeout=READ_TIMEOUT_S,
             max_pool_connections=READERS,
             retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
         )
+
+    made = cache(make)
 
     def clients(service: str) -> Callable[[], Any]:
         return partial(made, service)
@@ -95,6 +98,7 @@ def _world(registry_prefix: str, namespace: str, shard_queue_url: str | None) ->
         namespace=namespace,
         now=now,
         shards=shards,
+        launches=AwsLaunches(autoscaling, cache(partial(make, "ecs", READ_EVENTS)), threads()),
     )
 
 

@@ -34,9 +34,12 @@ READ: Mapping[str, Any] = {
             "SuspendedProcesses": {"ProcessName": {}},
         },
         "NextToken": {},
-    }
+    },
+    "DescribeScalingActivities": {
+        "Activities": {"Description": {}, "StartTime": {}, "StatusCode": {}, "StatusMessage": {}}
+    },
 }
-"""Operation -> the fields of its answer that `_capacity` and the pages need."""
+"""Operation -> the fields of its answer that `_capacity`, the pages and `launches` need."""
 NEEDED_TO_SCALE_OUT = frozenset({"Launch"})
 # A deployment tool that suspends AlarmNotification wants the group to keep what it has.
 NEEDED_TO_SCALE_IN = frozenset({"Terminate", "AlarmNotification"})

@@ -75,7 +75,7 @@ class EcsServices:
         # The clients are made here, in one thread: making them is not thread-safe, using them is.
         services_of = partial(_services, self._client())
         targets_of = partial(_targets, self._scaling_client())
-        services = begin(self._pool, services_of, _by_cluster(fleets), _read_services)
+        services = begin(self._pool, services_of, by_cluster(fleets), _read_services)
         targets = begin(self._pool, targets_of, batches(fleets, SCALABLE_TARGETS_PER_CALL), _read_targets)
 
         def finish(remaining_s: RemainingS) -> Mapping[EcsService, Capacity | Unknown]:
@@ -158,7 +158,8 @@ def _targets(
     return {fleet: found.get(resource_id(fleet), _ScalableTarget()) for fleet in batch}
 
 
-def _by_cluster(fleets: Iterable[EcsService]) -> Iterator[tuple[EcsService, ...]]:
+def by_cluster(fleets: Iterable[EcsService]) -> Iterator[tuple[EcsService, ...]]:
+    """As many services as one call describes, all of one cluster."""
     clusters: dict[str, list[EcsService]] = defaultdict(list)
     for fleet in fleets:
         clusters[fleet.cluster].append(fleet)

@@ -230,6 +230,17 @@ class GroupMinute:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchAttempt:
+    """One attempt of AWS to start an instance, as it tells of it.
+
+    `failure` is AWS's own words on why none started; None where one did or may still start.
+    """
+
+    at: datetime
+    failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Durations:
     """MsgProcessingDuration over a window: the chosen statistic in seconds and the number of samples.
 
@@ -250,6 +261,7 @@ class Kind(StrEnum):
     BOOTSTRAP = "bootstrap"
     SHUTDOWN = "shutdown"
     CAP = "cap"
+    LAUNCH = "launch"
     RETUNE = "retune"
 
 
@@ -270,6 +282,7 @@ class Reason(StrEnum):
     NO_ROOM = "the bounds allow no instance"
     PAUSED = "the workload is paused"
     INSTANCE_WEIGHTS = "the fleet's sizes are not counted in instances"
+    NO_CAPACITY = "AWS does not start the instances that are asked for"
     BEYOND_MESSAGE_GROUPS = "more instances run than message groups are in work"
 
     RETUNED = "the target follows the measured processing time"

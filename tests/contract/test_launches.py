@@ -1,0 +1,145 @@
+"""What every implementation of `ports.Launches` keeps, for both kinds of fleet."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pytest
+
+from sluice.aws import clients
+from sluice.aws.launches import READ_EVENTS, AwsLaunches
+from sluice.core.model import EcsService, Fleet, LaunchAttempt, Unknown
+from sluice.ports import Launches
+from sluice_sim.embedded.cloud import EmbeddedAws, embedded_aws
+from tests.aws import account
+from tests.fakes import Clock, FakeLaunches
+from tests.sim.test_embedded import ROOT, Idle
+
+WORDS = {
+    "groups": "Could not launch Spot Instances. UnfulfillableCapacity - Unable to fulfill capacity.",
+    "services": "(service work) was unable to place a task. Reason: Capacity is unavailable at this time.",
+}
+
+
+@dataclass
+class Subject:
+    port: Launches
+    create: Callable[[str], Fleet]
+    """A fleet by this name that nobody has asked for an instance."""
+    ask: Callable[[Fleet, str | None], datetime]
+    """Ask for an instance, which fails with these words or starts; when that was."""
+    words: str
+    gone: Fleet
+
+
+@pytest.fixture(params=["fake groups", "fake services", "groups", "services"])
+def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
+    kind = request.param.split()[-1]
+    if request.param.startswith("fake"):
+        yield fake(kind)
+        return
+    with embedded_aws(ROOT) as aws, account.threads() as pool:
+        autoscaling = clients.client(account.session(), "autoscaling")
+        ecs = clients.client(account.session(), "ecs", read=READ_EVENTS)
+        port = AwsLaunches(lambda: autoscaling, lambda: ecs, pool)
+        yield embedded(kind, port, aws)
+
+
+def named(kind: str, name: str) -> Fleet:
+    from tests.contract.test_fleets import group, service
+
+    return group(name) if kind == "groups" else service(name)
+
+
+def fake(kind: str) -> Subject:
+    clock, port = Clock(), FakeLaunches()
+
+    def ask(fleet: Fleet, words: str | None) -> datetime:
+        clock.advance(minutes=1)
+        port.holding.setdefault(fleet, []).append(LaunchAttempt(at=clock(), failure=words))
+        return clock()
+
+    return Subject(
+        port=port,
+        create=lambda name: named(kind, name),
+        ask=ask,
+        words=WORDS[kind],
+        gone=named(kind, "gone"),
+    )
+
+
+def embedded(kind: str, port: Launches, aws: EmbeddedAws) -> Subject:
+    def create(name: str) -> Fleet:
+        fleet = named(kind, name)
+        if isinstance(fleet, EcsService):
+            aws.create_service(fleet.cluster, fleet.service, boot_s=0, start=Idle)
+        else:
+            aws.create_group(name, minimum=0, maximum=5, boot_s=0, start=Idle)
+        return fleet
+
+    def ask(fleet: Fleet, words: str | None) -> datetime:
+        aws.clock.run_until(aws.clock.now + 60)
+        fleets, key = (
+            (aws.services, f"service/{fleet.cluster}/{fleet.service}")
+            if isinstance(fleet, EcsService)
+            else (aws.groups, fleet.name)
+        )
+        fleets.refuse_launches(key, words)
+        fleets.set_desired(key, fleets.fleet(key).size().desired + 1)
+        at = datetime.fromtimestamp(aws.clock.now, UTC)
+        aws.clock.run_until(aws.clock.now + 1)
+        return at
+
+    return Subject(port=port, create=create, ask=ask, words=WORDS[kind], gone=named(kind, "gone"))
+
+
+def plenty() -> float:
+    return 30
+
+
+def newest(subject: Subject, fleet: Fleet) -> LaunchAttempt:
+    found = subject.port.read([fleet], plenty)[fleet]
+    assert not isinstance(found, Unknown)
+    return max(found, key=lambda attempt: attempt.at)
+
+
+def test_a_launch_that_fails_is_told_with_its_moment_and_the_words(subject: Subject) -> None:
+    fleet = subject.create("work")
+    at = subject.ask(fleet, subject.words)
+    assert newest(subject, fleet) == LaunchAttempt(at=at, failure=subject.words)
+
+
+def test_a_launch_that_succeeds_later_is_the_newest(subject: Subject) -> None:
+    fleet = subject.create("work")
+    subject.ask(fleet, subject.words)
+    at = subject.ask(fleet, None)
+    found = newest(subject, fleet)
+    assert (found.failure, found.at >= at) == (None, True)
+
+
+def test_each_fleet_has_its_own_attempts(subject: Subject) -> None:
+    one, other = subject.create("work"), subject.create("other")
+    subject.ask(one, subject.words)
+    found = subject.port.read([one, other], plenty)
+    assert found.keys() == {one, other}
+    assert not isinstance(found[one], Unknown)
+    assert [attempt.failure for attempt in found[one]] == [subject.words]
+    assert found[other] == []
+
+
+def test_a_fleet_that_is_not_there_has_none_and_leaves_the_others(subject: Subject) -> None:
+    fleet = subject.create("work")
+    subject.ask(fleet, subject.words)
+    found = subject.port.read([fleet, subject.gone], plenty)
+    assert not found[subject.gone]
+    assert found[fleet]
+
+
+def test_nobody_to_ask_about_is_nothing_read(subject: Subject) -> None:
+    assert subject.port.read([], plenty) == {}
+
+
+def test_what_is_not_read_in_time_is_unknown(subject: Subject) -> None:
+    fleet = subject.create("work")
+    read = subject.port.read([fleet], lambda: -1)[fleet]
+    assert isinstance(read, Unknown) or read == []
