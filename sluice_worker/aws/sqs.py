@@ -10,13 +10,15 @@ import re
 import time
 import uuid
 from base64 import b64decode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.handlers import add_recursion_detection_header, add_retry_headers
 
 from sluice.aws import clients
+from sluice.aws.answers import MalformedAnswer
 from sluice.aws.clients import AS_SENT
 from sluice.aws.errors import calling
 from sluice_worker.aws.kms import QueueKey, queue_key
@@ -89,7 +91,7 @@ class SqsQueues:
         queue = poll.queue
         attempt: dict[str, str] = {"ReceiveRequestAttemptId": uuid.uuid4().hex} if queue.is_fifo else {}
         asked_at = time.monotonic()
-        with calling(f"receiving from {queue.name}"):
+        with calling(f"receiving from {queue.name}"), _unchecked():
             answer: Mapping[str, Any] = self._client.receive_message(
                 QueueUrl=queue.url,
                 MaxNumberOfMessages=poll.max_messages,
@@ -113,7 +115,7 @@ class SqsQueues:
             for place, message in enumerate(messages)
         ]
         queue = messages[0].queue
-        with calling(f"deleting from {queue.name}"):
+        with calling(f"deleting from {queue.name}"), _unchecked():
             answer = self._telling.delete_message_batch(QueueUrl=queue.url, Entries=entries)  # type: ignore[arg-type]
             return _refusals(answer, len(entries))
 
@@ -124,13 +126,13 @@ class SqsQueues:
             for place, (message, seconds) in enumerate(messages)
         ]
         queue = messages[0][0].queue
-        with calling(f"changing the visibility of messages of {queue.name}"):
+        with calling(f"changing the visibility of messages of {queue.name}"), _unchecked():
             answer = self._telling.change_message_visibility_batch(QueueUrl=queue.url, Entries=entries)  # type: ignore[arg-type]
             return _refusals(answer, len(entries))
 
     def depth(self, url: str) -> Depth:
         """One GetQueueAttributes."""
-        with calling(f"reading the attributes of {url}"):
+        with calling(f"reading the attributes of {url}"), _unchecked():
             counts: Mapping[str, str] = self._client.get_queue_attributes(
                 QueueUrl=url,
                 AttributeNames=list(DEPTHS),  # type: ignore[arg-type]
@@ -140,7 +142,7 @@ class SqsQueues:
 
     def key(self, url: str) -> QueueKey | None:
         """One GetQueueAttributes: the customer's key that encrypts the queue, if one does."""
-        with calling(f"reading the key of {url}"):
+        with calling(f"reading the key of {url}"), _unchecked():
             said: Mapping[str, str] = self._client.get_queue_attributes(
                 QueueUrl=url,
                 AttributeNames=["QueueArn", "KmsMasterKeyId"],
@@ -164,6 +166,15 @@ class SqsQueues:
             self._client.send_message(
                 QueueUrl=url, MessageBody=message.body, MessageAttributes=attributes, **order
             )
+
+
+@contextmanager
+def _unchecked() -> Iterator[None]:
+    """What breaks on an answer is the answer's fault: JSON as SQS sent it (`AS_SENT`) is not checked."""
+    try:
+        yield
+    except (AttributeError, LookupError, TypeError, ValueError) as broken:
+        raise MalformedAnswer(repr(broken)) from broken
 
 
 def _message(queue: Queue, sent: Mapping[str, Any], now: float, visible_at: float) -> Message:

@@ -1,4 +1,5 @@
-import botocore.session
+import math
+
 import pytest
 from botocore.exceptions import (
     BotoCoreError,
@@ -12,8 +13,10 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
+from sluice.aws.answers import MalformedAnswer, count, field, listed, optional_list, positive
 from sluice.aws.errors import calling
 from sluice.errors import CapacityError, ConfigError, SluiceError, TransientError
+from tests.aws import account
 
 
 def refused(code: str, status: int = 400) -> ClientError:
@@ -85,10 +88,13 @@ def test_what_only_a_person_can_change_is_no_transient(wrong: BotoCoreError) -> 
         raise wrong
 
 
-@pytest.mark.parametrize("malformed", [KeyError("Attributes"), TypeError("None"), ValueError("12a")])
-def test_an_answer_that_cannot_be_read_is_one_aws_did_not_give(malformed: Exception) -> None:
-    with pytest.raises(TransientError, match="AWS's answer cannot be read: "), calling("AnyCall of x"):
+@pytest.mark.parametrize(
+    "malformed", [MalformedAnswer("Attributes is missing"), ResponseParserError("no XML")]
+)
+def test_a_malformed_answer_is_one_aws_did_not_give(malformed: Exception) -> None:
+    with pytest.raises(TransientError) as raised, calling("AnyCall of x"):
         raise malformed
+    assert str(raised.value) == f"AnyCall of x: AWS's answer cannot be read: {malformed}"
 
 
 def test_an_answer_without_any_code_is_still_told() -> None:
@@ -96,9 +102,23 @@ def test_an_answer_without_any_code_is_still_told() -> None:
         raise ClientError({}, "AnyCall")
 
 
-def test_a_defect_of_ours_is_no_answer_of_awss_and_passes_through() -> None:
-    with pytest.raises(RuntimeError), calling("AnyCall of x"):
-        raise RuntimeError("ours")
+DEFECTS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    IndexError,
+    KeyError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_a_defect_of_ours_is_no_answer_of_awss_and_passes_through(defect: type[Exception]) -> None:
+    with pytest.raises(defect, match="ours"), calling("AnyCall of x"):
+        raise defect("ours")
 
 
 def test_what_goes_well_goes_through() -> None:
@@ -107,52 +127,54 @@ def test_what_goes_well_goes_through() -> None:
     assert answer == 1
 
 
-@pytest.mark.parametrize("unreadable", [ResponseParserError("no XML"), AttributeError("get"), KeyError("x")])
-def test_an_answer_that_cannot_be_read_is_no_answer(unreadable: Exception) -> None:
+@pytest.mark.parametrize("answer", ["[]", "7", '{"Attributes": 3}', '{"Attributes": [1]}', '"text"'])
+def test_what_botocores_parsers_stumble_over_is_no_answer(answer: str) -> None:
+    """They take a well-formed answer for granted, and raise whatever comes of it."""
+    client = account.session().client("sqs")
+    parsers = client._endpoint._response_parser_factory
+    parser = parsers.create_parser("json")
+    shape = client.meta.service_model.operation_model("GetQueueAttributes").output_shape
+    response = {"status_code": 200, "headers": {}, "body": answer.encode()}
     with pytest.raises(TransientError, match="AWS's answer cannot be read"), calling("AnyCall"):
-        raise unreadable
+        field(parser.parse(response, shape), "Attributes")
 
 
-KMS_NEEDS_A_PERSON = [
-    (("KmsAccessDenied", "KMS.AccessDeniedException"), "kms:Decrypt on the queue's key to receive"),
-    (("KmsDisabled", "KMS.DisabledException"), "enable the queue's key"),
-    (("KmsInvalidKeyUsage", "KMS.InvalidKeyUsageException"), "symmetric encryption key"),
-    (("KmsInvalidState", "KMS.InvalidStateException"), "pending deletion"),
-    (("KmsNotFound", "KMS.NotFoundException"), "KmsMasterKeyId"),
-    (("KmsOptInRequired", "KMS.OptInRequired"), "sign up for AWS KMS"),
-]
-"""The name in SQS's JSON model, and the code that SQS answers to clients of the query protocol, boto3 too."""
+class TestReadingAnAnswer:
+    @pytest.mark.parametrize("answer", [{}, {"Other": 1}, None, 7, "Attributes"])
+    def test_a_field_that_is_not_there_is_named(self, answer: object) -> None:
+        with pytest.raises(MalformedAnswer, match="Attributes is missing"):
+            field(answer, "Attributes")
 
+    def test_a_field_may_hold_anything_that_is_false(self) -> None:
+        assert [field({"a": value}, "a") for value in (0, "", None, False)] == [0, "", None, False]
 
-@pytest.mark.parametrize(
-    ("code", "way_out"), [(code, way_out) for codes, way_out in KMS_NEEDS_A_PERSON for code in codes]
-)
-def test_a_queues_key_that_cannot_be_used_is_told_with_what_a_person_has_to_do(
-    code: str, way_out: str
-) -> None:
-    with pytest.raises(ConfigError) as raised, calling("receiving from uploads"):
-        raise refused(code)
-    assert str(raised.value).startswith(f"receiving from uploads: AWS answered {code}: said AWS; ")
-    assert way_out in str(raised.value)
+    @pytest.mark.parametrize("found", [None, 7, "text", {"a": 1}])
+    def test_a_list_is_a_list(self, found: object) -> None:
+        assert (
+            listed({"Groups": [found]}, "Groups") == optional_list({"Groups": [found]}, "Groups") == [found]
+        )
+        for read in (listed, optional_list):
+            with pytest.raises(MalformedAnswer, match="Groups is no list but "):
+                read({"Groups": found}, "Groups")
 
+    def test_a_list_may_be_left_out_only_where_it_is_optional(self) -> None:
+        assert optional_list({}, "Failed") == []
+        with pytest.raises(MalformedAnswer, match="Groups is missing"):
+            listed({}, "Groups")
 
-def test_a_missing_permission_on_a_queues_key_is_told_for_receiving_and_for_sending() -> None:
-    with pytest.raises(ConfigError) as raised, calling("receiving from uploads"):
-        raise refused("KMS.AccessDeniedException")
-    assert "kms:Decrypt on the queue's key to receive" in str(raised.value)
-    assert "kms:GenerateDataKey and kms:Decrypt to send" in str(raised.value)
+    @pytest.mark.parametrize(("sent", "read"), [("0", 0), ("12", 12), (7, 7), (2**31 - 1, 2**31 - 1)])
+    def test_a_count_is_a_whole_number(self, sent: object, read: int) -> None:
+        assert count(sent) == read
 
+    @pytest.mark.parametrize("sent", ["-1", "1.5", "", None, -1, 1.0, 2**31, "NaN", [], "\u0663"])
+    def test_anything_else_is_no_count(self, sent: object) -> None:
+        with pytest.raises(MalformedAnswer, match="is no count"):
+            count(sent)
 
-@pytest.mark.parametrize("code", ["KmsThrottled", "KMS.ThrottlingException"])
-def test_a_throttled_key_passes_by_itself(code: str) -> None:
-    with pytest.raises(TransientError), calling("receiving from uploads"):
-        raise refused(code)
+    @pytest.mark.parametrize("sent", [0, -1.0, math.nan, math.inf, "8", None])
+    def test_what_is_no_positive_number_is_malformed(self, sent: object) -> None:
+        with pytest.raises(MalformedAnswer, match="is no positive number"):
+            positive(sent)
 
-
-def test_no_kms_error_of_sqs_is_left_out() -> None:
-    """The names come from botocore's own model of what SQS answers to a receive and to a send."""
-    model = botocore.session.get_session().get_service_model("sqs")
-    operations = ("ReceiveMessage", "SendMessage", "SendMessageBatch")
-    modelled = {error.name for name in operations for error in model.operation_model(name).error_shapes}
-    told = {codes[0] for codes, _ in KMS_NEEDS_A_PERSON} | {"KmsThrottled"}
-    assert {name for name in modelled if name.startswith("Kms")} == told
+    def test_a_positive_number_is_read_as_it_is(self) -> None:
+        assert (positive(8), positive(0.25)) == (8.0, 0.25)

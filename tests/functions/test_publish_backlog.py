@@ -127,7 +127,15 @@ def test_a_registry_without_workloads_is_a_quiet_tick(plane: Plane) -> None:
 
 
 @pytest.mark.parametrize(
-    "defect", [IndexError("ours"), RuntimeError("ours"), OSError("ours"), AssertionError("ours")]
+    "defect",
+    [
+        TypeError("ours"),
+        KeyError("ours"),
+        IndexError("ours"),
+        RuntimeError("ours"),
+        OSError("ours"),
+        AssertionError("ours"),
+    ],
 )
 def test_a_defect_in_one_read_leaves_the_others_served_and_fails_the_invocation_with_its_trace(
     plane: Plane, monkeypatch: pytest.MonkeyPatch, defect: Exception
@@ -146,8 +154,8 @@ def test_a_defect_in_one_read_leaves_the_others_served_and_fails_the_invocation_
     lines = plane.lines()
     [failed] = [line for line in lines if line.get("failure") == "ObservationFailed"]
     assert failed["workload"] == "transcription"
-    assert failed["message"].endswith(f"unexpected {type(defect).__name__}: ours")
-    assert f"{type(defect).__name__}: ours" in failed["exception"]
+    assert failed["message"].endswith(f"unexpected {type(defect).__name__}: {defect}")
+    assert f"{type(defect).__name__}: {defect}" in failed["exception"]
     assert lines[-1]["InvocationFailed"] == [1]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from sluice.aws.counts import count
+from sluice.aws.answers import count, field, listed, optional_list
 from sluice.aws.errors import calling
 from sluice.aws.fanout import batches, begin, each, missing
 from sluice.core.model import AutoScalingGroup, Bounds, Capacity, Unknown
@@ -70,9 +70,9 @@ class AutoScalingGroups:
             )
             with calling(_read(batch)):
                 found = {
-                    group["AutoScalingGroupName"]: _capacity(group)
+                    field(group, "AutoScalingGroupName"): _capacity(group)
                     for page in pages
-                    for group in page["AutoScalingGroups"]
+                    for group in listed(page, "AutoScalingGroups")
                 }
             return {fleet: found.get(fleet.name, Unknown(why=missing(str(fleet)))) for fleet in batch}
 
@@ -92,12 +92,14 @@ def _read(batch: tuple[AutoScalingGroup, ...]) -> str:
 
 
 def _capacity(group: AutoScalingGroupTypeDef) -> Capacity:
-    suspended = {process["ProcessName"] for process in group.get("SuspendedProcesses", [])}
+    suspended = {field(process, "ProcessName") for process in optional_list(group, "SuspendedProcesses")}
     deletion = (group["Status"],) if group.get("Status") else ()
     return Capacity(
-        desired=count(group["DesiredCapacity"]),
-        running=sum(instance["LifecycleState"] == "InService" for instance in group["Instances"]),
-        bounds=Bounds(min=count(group["MinSize"]), max=count(group["MaxSize"])),
+        desired=count(field(group, "DesiredCapacity")),
+        running=sum(
+            field(instance, "LifecycleState") == "InService" for instance in listed(group, "Instances")
+        ),
+        bounds=Bounds(min=count(field(group, "MinSize")), max=count(field(group, "MaxSize"))),
         scale_out_held_by=(*_suspensions(suspended & NEEDED_TO_SCALE_OUT), *deletion),
         scale_in_held_by=(*_suspensions(suspended & NEEDED_TO_SCALE_IN), *deletion),
         counted_by=_counted_by(group),
@@ -111,7 +113,9 @@ def _counted_by(group: AutoScalingGroupTypeDef) -> tuple[str, ...]:
     with, even when the policy has none any more.
     """
     mixed = group.get("MixedInstancesPolicy", {}).get("LaunchTemplate", {}).get("Overrides", [])
-    weights = {counted.get("WeightedCapacity", "1") for counted in (*mixed, *group["Instances"])} - {"1"}
+    weights = {counted.get("WeightedCapacity", "1") for counted in (*mixed, *listed(group, "Instances"))} - {
+        "1"
+    }
     unit = group.get("DesiredCapacityType", "units")
     return (
         *(f"WeightedCapacity {weight}" for weight in sorted(weights)),

@@ -12,6 +12,7 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
+from sluice.aws.answers import MalformedAnswer, field, listed
 from sluice.aws.errors import calling
 from sluice.aws.fanout import batches, each, fan_out
 from sluice.core.model import DataPoint, Metric, Unknown
@@ -20,7 +21,12 @@ from sluice.ports import RemainingS, Series, SeriesQuery
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
-    from mypy_boto3_cloudwatch.type_defs import DimensionTypeDef, MetricDataQueryTypeDef, MetricDatumTypeDef
+    from mypy_boto3_cloudwatch.type_defs import (
+        DimensionTypeDef,
+        MetricDataQueryTypeDef,
+        MetricDataResultTypeDef,
+        MetricDatumTypeDef,
+    )
 
 POINTS_PER_CALL = 1000
 QUERIES_PER_CALL = 500
@@ -80,12 +86,19 @@ def _series(
     values: dict[str, dict[datetime, float]] = {name: {} for name in names}
     failed: dict[str, str] = {}
     with calling(_read(names)):
-        for result in (result for page in pages for result in page["MetricDataResults"]):
-            name = name_of[result["Id"]]
-            values[name] |= dict(zip(result["Timestamps"], result["Values"], strict=True))
-            if result["StatusCode"] in ("InternalError", "Forbidden"):
-                failed[name] = f"GetMetricData answered {result['StatusCode']} for {queries[name].metric}"
+        for result in (result for page in pages for result in listed(page, "MetricDataResults")):
+            name = field(name_of, field(result, "Id"))
+            values[name] |= _points(result)
+            if (status := field(result, "StatusCode")) in ("InternalError", "Forbidden"):
+                failed[name] = f"GetMetricData answered {status} for {queries[name].metric}"
     return {name: Unknown(why=failed[name]) if name in failed else values[name] for name in names}
+
+
+def _points(result: MetricDataResultTypeDef) -> dict[datetime, float]:
+    times, values = listed(result, "Timestamps"), listed(result, "Values")
+    if len(times) != len(values):
+        raise MalformedAnswer(f"{len(times)} Timestamps of {len(values)} Values")
+    return dict(zip(times, values, strict=True))
 
 
 def _dimensions(metric: Metric) -> list[DimensionTypeDef]:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from sluice.aws.counts import count
+from sluice.aws.answers import count, field, listed
 from sluice.aws.errors import calling
 from sluice.aws.fanout import batches, begin, each, missing
 from sluice.core.model import (
@@ -134,9 +134,9 @@ def _services(client: ECSClient, batch: tuple[EcsService, ...]) -> dict[EcsServi
     with calling(_read_services(batch)):
         answer = client.describe_services(cluster=cluster, services=[fleet.service for fleet in batch])
         found = {
-            service["serviceName"]: _service(service)
-            for service in answer["services"]
-            if service["status"] == "ACTIVE"
+            field(service, "serviceName"): _service(service)
+            for service in listed(answer, "services")
+            if field(service, "status") == "ACTIVE"
         }
     return {fleet: found.get(fleet.service, Unknown(why=missing(f"active {fleet}"))) for fleet in batch}
 
@@ -151,9 +151,9 @@ def _targets(
     )
     with calling(_read_targets(batch)):
         found = {
-            target["ResourceId"]: _scalable_target(target)
+            field(target, "ResourceId"): _scalable_target(target)
             for page in pages
-            for target in page["ScalableTargets"]
+            for target in listed(page, "ScalableTargets")
         }
     return {fleet: found.get(resource_id(fleet), _ScalableTarget()) for fleet in batch}
 
@@ -169,15 +169,15 @@ def by_cluster(fleets: Iterable[EcsService]) -> Iterator[tuple[EcsService, ...]]
 
 def _service(described: ServiceTypeDef) -> _Service:
     return _Service(
-        desired=count(described["desiredCount"]),
-        running=count(described["runningCount"]),
+        desired=count(field(described, "desiredCount")),
+        running=count(field(described, "runningCount")),
         deployment=_deployment(described),
     )
 
 
 def _deployment(described: ServiceTypeDef) -> _Deployment | None:
     """What runs, whoever controls it: ECS lists deployments, CODE_DEPLOY and EXTERNAL list task sets."""
-    if deployments := described["deployments"]:
+    if deployments := listed(described, "deployments"):
         rolling = len(deployments) > 1 or deployments[0].get("rolloutState") == "IN_PROGRESS"
         began = [deployment.get("createdAt") for deployment in deployments]
         return _Deployment(since=_newest(began)) if rolling else None
@@ -201,7 +201,7 @@ def _newest(times: Iterable[datetime | None]) -> datetime | None:
 def _scalable_target(described: ScalableTargetTypeDef) -> _ScalableTarget:
     suspended = described.get("SuspendedState", {})
     return _ScalableTarget(
-        bounds=Bounds(min=count(described["MinCapacity"]), max=count(described["MaxCapacity"])),
+        bounds=Bounds(min=count(field(described, "MinCapacity")), max=count(field(described, "MaxCapacity"))),
         out_suspended=suspended.get("DynamicScalingOutSuspended", False),
         in_suspended=suspended.get("DynamicScalingInSuspended", False),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from traceback import walk_tb
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -18,6 +19,7 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
+from sluice.aws.answers import MalformedAnswer
 from sluice.errors import CapacityError, ConfigError, SluiceError, TransientError
 
 TRANSIENT_CODES = frozenset(
@@ -76,11 +78,16 @@ WAYS_OUT = {
 its JSON model. AWS's own words say too little: of a disabled key, that the request was throttled."""
 
 
+PARSERS = ("botocore", "aws_lambda_powertools")
+"""Packages that read AWS's answers for us."""
+
+
 @contextmanager
 def calling(what: str) -> Iterator[None]:
     """Turn whatever a call to AWS raises into a SluiceError that begins with `what`.
 
-    An answer that lacks a field or holds something other than a number is one AWS did not give: transient.
+    An answer that botocore or an adapter finds malformed is one AWS did not give: transient. What else breaks
+    while an answer is read is a defect of ours, and passes through as it is.
     """
     try:
         yield
@@ -90,15 +97,18 @@ def calling(what: str) -> Iterator[None]:
         raise ConfigError(f"{what}: {wrong}") from wrong
     except BotoCoreError as unreachable:
         raise TransientError(f"{what}: no answer from AWS: {unreachable}") from unreachable
-    except (
-        ResponseParserError,
-        ArithmeticError,
-        AttributeError,
-        KeyError,
-        TypeError,
-        ValueError,
-    ) as malformed:
-        raise TransientError(f"{what}: AWS's answer cannot be read: {malformed!r}") from malformed
+    except (MalformedAnswer, ResponseParserError) as malformed:
+        raise TransientError(f"{what}: AWS's answer cannot be read: {malformed}") from malformed
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as broken:
+        if not _broke_in_a_parser(broken):
+            raise
+        raise TransientError(f"{what}: AWS's answer cannot be read: {broken!r}") from broken
+
+
+def _broke_in_a_parser(error: BaseException) -> bool:
+    """Whether botocore or Powertools met it: both take a well-formed answer for granted."""
+    modules = (str(frame.f_globals.get("__name__")) for frame, _ in walk_tb(error.__traceback__))
+    return any(module.partition(".")[0] in PARSERS for module in modules)
 
 
 def _sorted(refused: ClientError, what: str) -> SluiceError:

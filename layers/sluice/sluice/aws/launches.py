@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from sluice.aws.answers import MalformedAnswer, field, listed
 from sluice.aws.clients import AS_SENT
 from sluice.aws.ecs import by_cluster
 from sluice.aws.errors import calling
@@ -79,7 +80,7 @@ class AwsLaunches:
                 answer = client.describe_scaling_activities(
                     AutoScalingGroupName=group.name, MaxRecords=MAX_ACTIVITIES
                 )
-                found = [_attempt(activity) for activity in answer["Activities"]]
+                found = [_attempt(activity) for activity in listed(answer, "Activities")]
             return [attempt for attempt in found if attempt]
 
         return begin(self._pool, attempts, groups, _activities_of)
@@ -98,7 +99,8 @@ class AwsLaunches:
                     cluster=batch[0].cluster, services=[fleet.service for fleet in batch]
                 )
                 found = {
-                    service["serviceName"]: _attempts(service["events"]) for service in answer["services"]
+                    field(service, "serviceName"): _attempts(listed(service, "events"))
+                    for service in listed(answer, "services")
                 }
             return {fleet: found.get(fleet.service, []) for fleet in batch}
 
@@ -115,10 +117,10 @@ def _events_of(batch: tuple[EcsService, ...]) -> str:
 
 def _attempt(activity: ActivityTypeDef) -> LaunchAttempt | None:
     """None for what is no launch, and for one that was called off without a word."""
-    if not activity["Description"].startswith(LAUNCH):
+    if not field(activity, "Description").startswith(LAUNCH):
         return None
-    at = activity["StartTime"]
-    if activity["StatusCode"] not in NO_INSTANCE:
+    at = field(activity, "StartTime")
+    if field(activity, "StatusCode") not in NO_INSTANCE:
         return LaunchAttempt(at=at)
     words = activity.get("StatusMessage")
     return LaunchAttempt(at=at, failure=words) if words else None
@@ -126,7 +128,9 @@ def _attempt(activity: ActivityTypeDef) -> LaunchAttempt | None:
 
 def _attempts(events: Collection[Mapping[str, Any]]) -> list[LaunchAttempt]:
     attempts, keeps_failing = [], False
-    for at, message in sorted((_moment(event["createdAt"]), event["message"]) for event in events):
+    for at, message in sorted(
+        (_moment(field(event, "createdAt")), field(event, "message")) for event in events
+    ):
         if STEADY.search(message):
             keeps_failing = False
             attempts.append(LaunchAttempt(at=at))
@@ -140,4 +144,9 @@ def _attempts(events: Collection[Mapping[str, Any]]) -> list[LaunchAttempt]:
 
 def _moment(created_at: float | datetime) -> datetime:
     """Seconds since 1970 as JSON has them, or parsed where the client could not be trimmed."""
-    return created_at if isinstance(created_at, datetime) else EPOCH + timedelta(seconds=created_at)
+    if isinstance(created_at, datetime):
+        return created_at
+    try:
+        return EPOCH + timedelta(seconds=created_at)
+    except (OverflowError, TypeError, ValueError):
+        raise MalformedAnswer(f"{created_at!r} is no time") from None

@@ -6,12 +6,12 @@ it and the target alone changes. Refuses to pick "the first" policy: the documen
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
+from sluice.aws.answers import MalformedAnswer, field, listed, positive
 from sluice.aws.ecs import DIMENSION, resource_id
 from sluice.aws.errors import calling
 from sluice.aws.fanout import in_time
@@ -83,14 +83,14 @@ class TargetTrackingPolicies:
 
 def _of_group(client: AutoScalingClient, fleet: AutoScalingGroup) -> list[Mapping[str, Any]]:
     pages = client.get_paginator("describe_policies").paginate(AutoScalingGroupName=fleet.name)
-    return [cast("Mapping[str, Any]", policy) for page in pages for policy in page["ScalingPolicies"]]
+    return [cast("Mapping[str, Any]", policy) for page in pages for policy in listed(page, "ScalingPolicies")]
 
 
 def _of_service(client: ApplicationAutoScalingClient, fleet: EcsService) -> list[Mapping[str, Any]]:
     pages = client.get_paginator("describe_scaling_policies").paginate(
         ServiceNamespace="ecs", ResourceId=resource_id(fleet), ScalableDimension=DIMENSION
     )
-    return [cast("Mapping[str, Any]", policy) for page in pages for policy in page["ScalingPolicies"]]
+    return [cast("Mapping[str, Any]", policy) for page in pages for policy in listed(page, "ScalingPolicies")]
 
 
 def _found(
@@ -98,18 +98,17 @@ def _found(
 ) -> tuple[Mapping[str, Any], float] | None:
     """The policy by its ARN, and its target; of another kind of policy a put would make nonsense."""
     for policy in described:
-        if policy["PolicyARN"] != workload.policy_arn:
+        if field(policy, "PolicyARN") != workload.policy_arn:
             continue
-        if (kind := str(policy["PolicyType"] or "")) not in ("", TARGET_TRACKING):
+        if (kind := str(field(policy, "PolicyType") or "")) not in ("", TARGET_TRACKING):
             raise ConfigError(
                 f"workload {workload.name}: the scaling policy {workload.policy_arn} of {workload.fleet} "
                 f"is of type {kind}, and only {TARGET_TRACKING} has a target to retune: delete that policy "
                 "and update the workload's stack with any change to create its own again"
             )
-        target = float(policy[configuration]["TargetValue"])
-        if not (kind and math.isfinite(target) and target > 0):
-            raise ValueError(f"a policy of type {kind!r} with target {target:g}")
-        return policy, target
+        if not kind:
+            raise MalformedAnswer("PolicyType is empty")
+        return policy, positive(field(field(policy, configuration), "TargetValue"))
     return None
 
 
@@ -123,7 +122,7 @@ def _as_request(client: BaseClient, described: Mapping[str, object]) -> dict[str
     """
     put = cast("StructureShape", client.meta.service_model.operation_model("PutScalingPolicy").input_shape)
     if undescribed := [name for name in put.required_members if name not in described]:
-        raise ValueError(f"the policy was described without {', '.join(undescribed)}")
+        raise MalformedAnswer(f"the policy was described without {', '.join(undescribed)}")
     request = _without_empty({name: value for name, value in described.items() if name in put.members})
     return cast("dict[str, Any]", request)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from sluice.aws.answers import field, optional_list
 from sluice.aws.errors import calling
 from sluice.aws.fanout import fan_out
 from sluice.aws.registry import SliceRegistry, SsmRegistry
@@ -53,8 +54,9 @@ class SqsShards:
                     Entries=[{"Id": each, "MessageBody": bodies[name]} for each, name in name_of.items()],
                 )
                 return {
-                    name_of[entry["Id"]]: f"SQS refused it with {entry['Code']}: {entry.get('Message', '')}"
-                    for entry in answer.get("Failed", [])
+                    field(name_of, field(entry, "Id")): f"SQS refused it with {field(entry, 'Code')}: "
+                    f"{entry.get('Message', '')}"
+                    for entry in optional_list(answer, "Failed")
                 }
 
         sizes = {name: len(body.encode()) for name, body in bodies.items()}

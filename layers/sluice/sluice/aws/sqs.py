@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from sluice.aws.counts import count
+from sluice.aws.answers import count, field, optional_list
 from sluice.aws.errors import WAYS_OUT, calling
 from sluice.aws.fanout import batches, fan_out
 from sluice.core.model import Backlog, Unknown
@@ -41,13 +41,14 @@ class SqsQueues:
 
         def backlog(queue_url: str) -> Backlog:
             with calling(_read(queue_url)):
-                attributes = client.get_queue_attributes(
+                answer = client.get_queue_attributes(
                     QueueUrl=queue_url, AttributeNames=[VISIBLE, IN_FLIGHT, DELAYED]
-                )["Attributes"]
+                )
+                attributes = field(answer, "Attributes")
                 return Backlog(
-                    visible=count(attributes[VISIBLE]),
-                    in_flight=count(attributes[IN_FLIGHT]),
-                    delayed=count(attributes[DELAYED]),
+                    visible=count(field(attributes, VISIBLE)),
+                    in_flight=count(field(attributes, IN_FLIGHT)),
+                    delayed=count(field(attributes, DELAYED)),
                 )
 
         return fan_out(self._pool, backlog, queue_urls, _read, remaining_s)
@@ -59,12 +60,15 @@ class SqsQueues:
             entries = [_entry(index, body, fifo=queue_url.endswith(".fifo")) for index, body in batch]
             with calling(f"SendMessageBatch to {queue_url}"):
                 answer = client.send_message_batch(QueueUrl=queue_url, Entries=entries)
-                refused += answer.get("Failed", [])
+                refused += [
+                    (field(entry, "Code"), entry.get("Message", ""))
+                    for entry in optional_list(answer, "Failed")
+                ]
         if refused:
-            code = refused[0]["Code"]
+            code, message = refused[0]
             said = (
                 f"SendMessageBatch to {queue_url}: {len(refused)} of {len(bodies)} messages refused, "
-                f"the first with {code}: {refused[0].get('Message', '')}"
+                f"the first with {code}: {message}"
             )
             raise ConfigError(f"{said}; {WAYS_OUT[code]}") if code in WAYS_OUT else TransientError(said)
 
