@@ -6,10 +6,11 @@ learns that it happened.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 
-from sluice.core.model import Decision, TargetDecision
+from sluice.core.model import Decision, TargetDecision, Workload
 from sluice.errors import DefectError, SluiceError
 from sluice.ports import Counter, Outcome, Report
 
@@ -35,6 +36,14 @@ def isolated(workload: str, counter: Counter, report: Report, step: Callable[[],
         report.failed(workload, counter, f"unexpected {type(defect).__name__}: {defect}", defect=defect)
         return False
     return True
+
+
+def each_isolated(
+    workloads: Mapping[str, Workload], counter: Counter, report: Report, step: Callable[[Workload], None]
+) -> None:
+    """`step` for each workload; one that fails is told, and the others go on."""
+    for name, workload in workloads.items():
+        isolated(name, counter, report, partial(step, workload))
 
 
 @contextmanager

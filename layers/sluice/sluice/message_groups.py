@@ -11,8 +11,9 @@ from datetime import datetime
 
 from sluice.core.cap import LOOK_BACK, decide_cap, is_due, may_exceed_groups
 from sluice.core.model import GroupMinute, Mode, Observation, Trigger, Unknown, Workload
+from sluice.isolation import each_isolated
 from sluice.observe import report_unknown
-from sluice.ports import Outcome, RemainingS, Report, Series, SeriesQuery, World
+from sluice.ports import Counter, Outcome, RemainingS, Report, Series, SeriesQuery, World
 
 VISIBLE = "ApproximateNumberOfMessagesVisible"
 GROUPS_IN_FLIGHT = "ApproximateNumberOfGroupsWithInflightMessages"
@@ -27,13 +28,14 @@ def tell_idle_instances(
     remaining_s: RemainingS,
 ) -> None:
     """Tell each FIFO workload whose turn it is and of which more instances run than groups are in work."""
-    asked = {
-        name: workload
-        for name, workload in workloads.items()
-        if workload.mode is not Mode.PAUSED
-        and is_due(workload, minute)
-        and may_exceed_groups(workload, seen[name])
-    }
+    asked: dict[str, Workload] = {}
+
+    def look(workload: Workload) -> None:
+        due = workload.mode is not Mode.PAUSED and is_due(workload, minute)
+        if due and may_exceed_groups(workload, seen[workload.name]):
+            asked[workload.name] = workload
+
+    each_isolated(workloads, Counter.OBSERVATION_FAILED, report, look)
     if not asked:
         return
     queries = {
@@ -42,12 +44,16 @@ def tell_idle_instances(
         for part, query in _queries(workload).items()
     }
     series = world.metrics.read(queries, minute - LOOK_BACK, minute, remaining_s)
-    for name, workload in asked.items():
+
+    def judge(workload: Workload) -> None:
+        name = workload.name
         minutes = _known(*(series[f"{name} {part}"] for part in _queries(workload)))
         if isinstance(minutes, Unknown):
             report_unknown(name, [minutes], report)
         elif decision := decide_cap(workload, seen[name], minutes, Trigger.TICK, minute=minute):
             report.decided(decision, Outcome.OBSERVED)
+
+    each_isolated(asked, Counter.OBSERVATION_FAILED, report, judge)
 
 
 def _queries(workload: Workload) -> dict[str, SeriesQuery]:

@@ -19,7 +19,7 @@ from sluice.core.shards import slices
 from sluice.core.weights import why_not_served
 from sluice.errors import ConfigError, TransientError
 from sluice.events import Shard, parse_shard, shard_message, size_in_shard_bytes
-from sluice.isolation import failed_visibly, isolated
+from sluice.isolation import each_isolated, failed_visibly, isolated
 from sluice.launches import report_no_capacity
 from sluice.message_groups import tell_idle_instances
 from sluice.observe import observe, registered, report_unknown
@@ -35,6 +35,8 @@ Ticks that overlap do no harm: a data point carries its scheduled minute, and tw
 MOST_IN_ONE_INVOCATION = 1000
 """Workloads. Each takes 1.5 ms or so of a core, and the function's memory buys 0.29 of one: 5 s together."""
 WORKLOADS_PER_SHARD = 250
+EVERY_WORKLOAD = "every workload"
+"""In place of a workload's name, where a step of the tick broke as a whole."""
 BYTES_PER_SHARD = 256_000
 """A message of SQS holds 262,144 bytes (a million since August 2025): what is left is for its envelope."""
 
@@ -147,13 +149,22 @@ def _serve(
 ) -> None:
     """Observe, publish, repair; what a tick and each of its shards do for their workloads."""
     workloads = {workload.name: workload for workload in served}
+    refused: dict[str, str] = {}
     with failed_visibly(report):
         seen = observe(world, served, remaining_s)
-        refused = _publish(minute, workloads, seen, world, report)
-        repair(minute, workloads, seen, world, report, remaining_s)
+        look = workloads, seen, world, report
+
+        def publish() -> None:
+            refused.update(_publish(minute, *look))
+
+        # A defect in one step, beyond that of one workload, must not keep the next from its work.
+        isolated(EVERY_WORKLOAD, Counter.PUBLISH_FAILED, report, publish)
+        isolated(EVERY_WORKLOAD, Counter.ACTION_FAILED, report, partial(repair, minute, *look, remaining_s))
         if remaining_s() > 0:
-            tell_idle_instances(minute, workloads, seen, world, report, remaining_s)
-        report_no_capacity(workloads, seen, world, report, remaining_s)
+            warn = partial(tell_idle_instances, minute, *look, remaining_s)
+            isolated(EVERY_WORKLOAD, Counter.OBSERVATION_FAILED, report, warn)
+        explain = partial(report_no_capacity, *look, remaining_s)
+        isolated(EVERY_WORKLOAD, Counter.OBSERVATION_FAILED, report, explain)
     if refused:
         raise TransientError(f"CloudWatch refused the data points of {len(refused)} workloads")
 
@@ -167,20 +178,31 @@ def _publish(
 ) -> Mapping[str, str]:
     """Publish one point per workload that was read in full; the answer names those CloudWatch refused."""
     points: dict[str, DataPoint] = {}
-    for name, workload in workloads.items():
-        backlog, capacity = seen[name].backlog, seen[name].capacity
-        if isinstance(backlog, Unknown) or isinstance(capacity, Unknown):
-            unknowns = [reading for reading in (backlog, capacity) if isinstance(reading, Unknown)]
-            report_unknown(name, unknowns, report)
-            continue
-        if capacity.counted_by:
-            report.failed(name, Counter.DOCUMENT_INVALID, why_not_served(workload, capacity))
-            continue
-        value = backlog_per_instance(backlog, capacity, count_in_flight=workload.count_in_flight)
-        points[name] = DataPoint(metric=backlog_metric(world, workload), at=minute, value=value)
-        report.observed(workload, backlog, capacity, value)
+
+    def measure(workload: Workload) -> None:
+        value = _backlog_per_instance(workload, seen[workload.name], report)
+        if value is not None:
+            metric = backlog_metric(world, workload)
+            points[workload.name] = DataPoint(metric=metric, at=minute, value=value)
+
+    each_isolated(workloads, Counter.OBSERVATION_FAILED, report, measure)
     refused = world.metrics.publish(points)
     for name, why in refused.items():
         report.failed(name, Counter.PUBLISH_FAILED, why)
     report.noted(Counter.WORKLOADS_SERVED, f"tick {minute:%H:%M}", len(points) - len(refused))
     return refused
+
+
+def _backlog_per_instance(workload: Workload, saw: Observation, report: Report) -> float | None:
+    """What is published for the workload; None where it was not read in full, or may not be served."""
+    backlog, capacity = saw.backlog, saw.capacity
+    if isinstance(backlog, Unknown) or isinstance(capacity, Unknown):
+        unknowns = [reading for reading in (backlog, capacity) if isinstance(reading, Unknown)]
+        report_unknown(workload.name, unknowns, report)
+        return None
+    if capacity.counted_by:
+        report.failed(workload.name, Counter.DOCUMENT_INVALID, why_not_served(workload, capacity))
+        return None
+    value = backlog_per_instance(backlog, capacity, count_in_flight=workload.count_in_flight)
+    report.observed(workload, backlog, capacity, value)
+    return value

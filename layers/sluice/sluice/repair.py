@@ -14,7 +14,7 @@ from sluice.core.backlog import MINUTE, before
 from sluice.core.model import Mode, Observation, Reason, Trigger, Unknown, Workload
 from sluice.core.turns import rotated
 from sluice.core.wake import decide_bootstrap, decide_shutdown, reads_empty_above_min
-from sluice.isolation import isolated
+from sluice.isolation import each_isolated, isolated
 from sluice.observe import report_unknown
 from sluice.ports import Counter, Outcome, RemainingS, Report, World, first_half
 from sluice.wake import (
@@ -90,16 +90,18 @@ def _missed_bootstraps(
     Where nothing may be acted on, the tick's own observation decides: no further read.
     """
     missed = []
-    for name, workload in workloads.items():
-        decision = decide_bootstrap(
-            workload, seen[name], Trigger.TICK, target_per_instance=initial_target(workload)
-        )
+
+    def decide(workload: Workload) -> None:
+        target = initial_target(workload)
+        decision = decide_bootstrap(workload, seen[workload.name], Trigger.TICK, target_per_instance=target)
         if decision.desired is not None and workload.mode is Mode.OBSERVE:
             report.decided(decision, Outcome.OBSERVED)
         elif decision.desired is not None:
-            missed.append(name)
+            missed.append(workload.name)
         elif decision.reason in (Reason.HELD, Reason.BOUNDS_DISJOINT, Reason.NO_ROOM):
             report.decided(decision, Outcome.HELD)
+
+    each_isolated(workloads, Counter.ACTION_FAILED, report, decide)
     return missed
 
 
@@ -115,25 +117,32 @@ def _missed_shutdowns(
 
     Where nothing may be acted on, the tick's own observation decides: no further read.
     """
-    idle = {
-        name: workload for name, workload in workloads.items() if reads_empty_above_min(workload, seen[name])
-    }
+    idle: dict[str, Workload] = {}
+
+    def look(workload: Workload) -> None:
+        if reads_empty_above_min(workload, seen[workload.name]):
+            idle[workload.name] = workload
+
+    each_isolated(workloads, Counter.ACTION_FAILED, report, look)
     if remaining_s() <= 0:
         for name in idle:
             report.failed(name, Counter.ACTION_FAILED, NO_TIME_LEFT)
         return []
     published = published_backlog(world, idle, proof_ends, first_half(remaining_s))
     missed = []
-    for name, workload in idle.items():
-        proof = published[name]
-        decision = decide_shutdown(workload, seen[name], proof, Trigger.TICK, proof_ends=proof_ends)
+
+    def decide(workload: Workload) -> None:
+        saw, proof = seen[workload.name], published[workload.name]
+        decision = decide_shutdown(workload, saw, proof, Trigger.TICK, proof_ends=proof_ends)
         if decision.desired is not None and workload.mode is Mode.OBSERVE:
             report.decided(decision, Outcome.OBSERVED)
         elif decision.desired is not None:
-            missed.append(name)
+            missed.append(workload.name)
         else:
             report.decided(decision, Outcome.HELD)
             report_stuck_deployment(decision, report)
             if isinstance(proof, Unknown):
-                report_unknown(name, [proof], report)
+                report_unknown(workload.name, [proof], report)
+
+    each_isolated(idle, Counter.ACTION_FAILED, report, decide)
     return missed
