@@ -20,6 +20,11 @@ EVALUATED_AT_S = 30
 """Seconds into the minute at which alarms are evaluated; AWS promises only once a minute."""
 NATIVE_METRIC_DELAY_S = 60
 """How long after its minute an AWS metric of SQS, Auto Scaling or ECS can be read (assumption)."""
+READABLE_AFTER_S = 30
+"""How long after PutMetricData a value can be read by GetMetricData and alarms (assumption).
+
+AWS documents up to two minutes for a metric that is new, and nothing for its later points.
+"""
 PASSED_OVER_RECEIVES = 3
 """A message of a standard queue received this often no longer counts as its oldest (documented)."""
 MINUTE_S = 60

@@ -169,7 +169,11 @@ def _metric_id(metric: Metric) -> MetricId:
 @dataclass
 class FakeMetrics:
     calls: Calls = field(default_factory=Calls)
-    samples: dict[MetricId, list[tuple[datetime, float]]] = field(default_factory=dict)
+    clock: Clock = field(default_factory=Clock)
+    readable_after: timedelta = timedelta(0)
+    """How long after it was published a point can be read."""
+    samples: dict[MetricId, list[tuple[datetime, float, datetime | None]]] = field(default_factory=dict)
+    """(time stamp, value, when it can be read; None: always)."""
     refusing: str | None = None
     unreadable: dict[str, str] = field(default_factory=dict)
     """Metric name -> why."""
@@ -178,13 +182,24 @@ class FakeMetrics:
         self.calls.note("metrics.publish", dict(points))
         if self.refusing:
             return dict.fromkeys(points, self.refusing)
+        readable_at = self.clock() + self.readable_after if self.readable_after else None
         for point in points.values():
-            self.put(point.metric, point.at, point.value)
+            self._keep(point.metric, point.at, (point.value,), readable_at)
         self.calls.between()
         return {}
 
     def put(self, metric: Metric, at: datetime, *values: float) -> None:
-        self.samples.setdefault(_metric_id(metric), []).extend((at, value) for value in values)
+        """Values that can be read at once."""
+        self._keep(metric, at, values, None)
+
+    def _keep(
+        self, metric: Metric, at: datetime, values: Sequence[float], readable_at: datetime | None
+    ) -> None:
+        self.samples.setdefault(_metric_id(metric), []).extend((at, value, readable_at) for value in values)
+
+    def is_published(self, metric: Metric, at: datetime) -> bool:
+        """Whether there is a point of this time, readable or not."""
+        return any(stamp == at for stamp, _, _ in self.samples.get(_metric_id(metric), []))
 
     def read(
         self,
@@ -207,8 +222,9 @@ class FakeMetrics:
     def value_of(self, query: SeriesQuery, start: datetime, end: datetime) -> Series:
         """One query's answer, without the call."""
         periods: dict[datetime, list[float]] = {}
-        for at, value in self.samples.get(_metric_id(query.metric), []):
-            if start <= at < end:
+        now = self.clock()
+        for at, value, readable_at in self.samples.get(_metric_id(query.metric), []):
+            if start <= at < end and (readable_at is None or readable_at <= now):
                 into = timedelta(seconds=at.timestamp() % query.period_s)
                 periods.setdefault(at - into, []).append(value)
         return {at: _statistic(query.statistic, values) for at, values in periods.items()}
@@ -400,7 +416,7 @@ class Scene:
 
     def __post_init__(self) -> None:
         self.queues, self.fleets = FakeQueues(self.calls), FakeFleets(self.calls)
-        self.metrics, self.policies = FakeMetrics(self.calls), FakePolicies(self.calls)
+        self.metrics, self.policies = FakeMetrics(self.calls, self.clock), FakePolicies(self.calls)
         self.registry = FakeRegistry(self.calls, self.clock)
         self.shards = FakeShards(self.registry)
         self.launches = FakeLaunches(self.calls)

@@ -27,14 +27,15 @@ from sluice import wiring
 from sluice_sim.account import ACCOUNT_ID, ENVIRONMENT, REGION
 from sluice_sim.alarms import MetricQuery, State
 from sluice_sim.clock import VirtualClock
-from sluice_sim.embedded.cloudwatch import MotoMetrics, action_payload, alarm_arn
+from sluice_sim.embedded.cloudwatch import MotoMetrics, action_payload, alarm_arn, readable_later
 from sluice_sim.embedded.crew import Consumer
 from sluice_sim.embedded.fleet import Fleet
 from sluice_sim.embedded.functions import Lambda
 from sluice_sim.embedded.groups import Groups
 from sluice_sim.embedded.services import Services
 from sluice_sim.embedded.stacks import Account, Stacks
-from sluice_sim.monitoring import PASSED_OVER_RECEIVES, AlarmChange, Monitoring
+from sluice_sim.monitoring import PASSED_OVER_RECEIVES, READABLE_AFTER_S, AlarmChange, Monitoring
+from sluice_sim.scheduler import Scheduler
 from sluice_sim.steering import Scaled
 
 REPORTED_WHEN_ZERO = ("ApproximateNumberOfMessagesVisible",)
@@ -64,7 +65,7 @@ class Notification:
 class EmbeddedAws:
     """One running embedded account; get one from `embedded_aws()`."""
 
-    def __init__(self, root: Path, clock: VirtualClock) -> None:
+    def __init__(self, root: Path, clock: VirtualClock, *, seed: int) -> None:
         self.clock = clock
         self.pace = 1.0
         """Virtual seconds in a second of SQS and of those who work: more than 1 where these are real."""
@@ -78,7 +79,7 @@ class EmbeddedAws:
         self.sqs, self.cloudwatch, self.ecs = _client("sqs"), _client("cloudwatch"), _client("ecs")
         self.autoscaling, self.scaling = _client("autoscaling"), _client("application-autoscaling")
         self.groups, self.services = Groups(clock), Services(clock)
-        self.functions = Lambda(clock, self._logged)
+        self.functions = Lambda(clock, Scheduler(clock, seed=seed), self._logged)
         self.monitoring = Monitoring(
             clock, MotoMetrics(self.cloudwatch), on_action=self._alarm_acts, on_scaled=self._scaled
         )
@@ -208,8 +209,13 @@ class EmbeddedAws:
 
 
 @contextmanager
-def embedded_aws(root: Path) -> Iterator[EmbeddedAws]:
-    """An empty account at a fixed virtual time; `root` is where the templates and functions lie."""
+def embedded_aws(
+    root: Path, *, seed: int = 0, readable_after_s: float = READABLE_AFTER_S
+) -> Iterator[EmbeddedAws]:
+    """An empty account at a fixed virtual time; `root` is where the templates and functions lie.
+
+    The seed decides how late each schedule starts; what is put into CloudWatch can be read so much later.
+    """
     with ExitStack() as running:
         running.enter_context(
             mock.patch.dict(os.environ, ENVIRONMENT | {"MOTO_EC2_LOAD_DEFAULT_AMIS": "false"})
@@ -219,9 +225,10 @@ def embedded_aws(root: Path) -> Iterator[EmbeddedAws]:
         clock = VirtualClock(START.timestamp(), on_advance=traveller.move_to)
         wiring.cold_start()
         running.callback(wiring.cold_start)
-        aws = EmbeddedAws(root, clock)
+        aws = EmbeddedAws(root, clock, seed=seed)
         running.enter_context(aws.groups.installed())
         running.enter_context(aws.services.installed())
+        running.enter_context(readable_later(clock, readable_after_s))
         yield aws
 
 

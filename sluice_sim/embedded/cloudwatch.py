@@ -1,16 +1,25 @@
-"""CloudWatch as the embedded account has it: values in moto, and what a Lambda alarm action receives."""
+"""CloudWatch as the embedded account has it: values in moto, and what a Lambda alarm action receives.
+
+Owns what moto leaves out: there, a value can be read the moment it was put.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+from moto.cloudwatch.models import CloudWatchBackend, MetricDatumBase
 
 from sluice_sim.account import ACCOUNT_ID, REGION, arn
 from sluice_sim.alarms import MetricQuery
+from sluice_sim.clock import VirtualClock
 from sluice_sim.metric_math import Series
-from sluice_sim.monitoring import AlarmChange, Values
+from sluice_sim.monitoring import READABLE_AFTER_S, AlarmChange, Values
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
@@ -57,6 +66,34 @@ class MotoMetrics:
             }
             for result in answer["MetricDataResults"]
         }
+
+
+@contextmanager
+def readable_later(clock: VirtualClock, after_s: float = READABLE_AFTER_S) -> Iterator[None]:
+    """While the context lasts, what PutMetricData puts can be read so many seconds later.
+
+    AWS's own metrics, which nobody else may put, come with the delay that `Monitoring` gives them.
+    """
+    put, every_metric = CloudWatchBackend.put_metric_data, CloudWatchBackend.get_all_metrics
+    unread: deque[tuple[float, list[MetricDatumBase]]] = deque()
+
+    def put_for_later(backend: CloudWatchBackend, namespace: str, metric_data: list[dict[str, Any]]) -> None:
+        known = len(backend.metric_data)
+        put(backend, namespace, metric_data)
+        if not namespace.startswith(("AWS/", "ECS/")):
+            unread.append((clock.now + after_s, backend.metric_data[known:]))
+            del backend.metric_data[known:]
+
+    def read_by_now(backend: CloudWatchBackend) -> list[MetricDatumBase]:
+        while unread and unread[0][0] <= clock.now:
+            backend.metric_data += unread.popleft()[1]
+        return every_metric(backend)
+
+    with (
+        mock.patch.object(CloudWatchBackend, "put_metric_data", put_for_later),
+        mock.patch.object(CloudWatchBackend, "get_all_metrics", read_by_now),
+    ):
+        yield
 
 
 def alarm_arn(name: str) -> str:

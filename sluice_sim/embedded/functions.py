@@ -24,7 +24,7 @@ from unittest import mock
 
 from sluice_sim.account import arn
 from sluice_sim.clock import VirtualClock
-from sluice_sim.scheduler import on_schedule
+from sluice_sim.scheduler import Schedule, Scheduler
 
 RETRY_DELAYS_S = (60, 120)
 """Asynchronous invocations that fail are tried again after one and two minutes (documented)."""
@@ -69,8 +69,10 @@ class Context:
 class Lambda:
     """The account's functions."""
 
-    def __init__(self, clock: VirtualClock, on_log: Callable[[str, dict[str, Any]], None]) -> None:
-        self._clock, self._on_log = clock, on_log
+    def __init__(
+        self, clock: VirtualClock, scheduler: Scheduler, on_log: Callable[[str, dict[str, Any]], None]
+    ) -> None:
+        self._clock, self._scheduler, self._on_log = clock, scheduler, on_log
         self._by_arn: dict[str, Function] = {}
         self._rules: list[tuple[Mapping[str, Any], Function]] = []
 
@@ -162,7 +164,7 @@ class Lambda:
             raise ValueError(f"function {function.name}: events of type {kind} are not simulated")
         if properties.get("State", "ENABLED") == "DISABLED":
             return
-        period_s = _rate_s(properties["ScheduleExpression"])
+        schedule = Schedule.parse(properties["ScheduleExpression"])
 
         def fire(scheduled: datetime) -> None:
             text = properties["Input"].replace(
@@ -170,7 +172,7 @@ class Lambda:
             )
             self.invoke_async(function, json.loads(text))
 
-        on_schedule(self._clock, period_s, fire)
+        self._scheduler.start(function.name, schedule, fire)
 
 
 class _CurrentStdout(io.TextIOBase):
@@ -209,16 +211,6 @@ def _log_lines(printed: str) -> Iterator[dict[str, Any]]:
             line = {"level": "INFO", "message": text}
         if "_aws" not in line:
             yield line
-
-
-CRON_PERIODS_S = {"cron(* * * * ? *)": 60, "cron(0 * * * ? *)": 3600}
-
-
-def _rate_s(expression: str) -> float:
-    if expression in CRON_PERIODS_S:
-        return CRON_PERIODS_S[expression]
-    number, unit = expression.removeprefix("rate(").removesuffix(")").split()
-    return int(number) * {"minute": 60, "hour": 3600, "day": 86_400}[unit.removesuffix("s")]
 
 
 def _matches(pattern: Mapping[str, Any], event: Mapping[str, Any]) -> bool:

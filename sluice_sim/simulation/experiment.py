@@ -24,7 +24,7 @@ from sluice_sim.simulation.service import Boot
 from sluice_sim.simulation.setting import Deployed, SettingError
 
 ARRIVALS, SERVICE, BOOTS, GROUPS = 3, 4, 5, 6
-"""Random streams; 1 is the plant's and 2 the generated traces'."""
+"""Random streams; 1 is the plant's, 2 the generated traces', and each schedule's is known by its name."""
 GROUPS_PER_SLOT = 10
 """Message groups of a FIFO queue per slot of the largest fleet, by default: they hold nobody up then."""
 

@@ -35,6 +35,7 @@ from sluice.ports import (
     World,
 )
 from sluice.report import sentence
+from sluice_sim.monitoring import READABLE_AFTER_S
 from sluice_sim.simulation.aws import SimulatedAws
 from sluice_sim.simulation.metrics import MINUTE_S, metric_id
 from sluice_sim.simulation.site import Site, Told
@@ -90,10 +91,10 @@ class SimulatedMetrics:
     site: Site
 
     def publish(self, points: Mapping[str, DataPoint]) -> Mapping[str, str]:
-        """Readable from now on."""
+        """Readable some seconds later."""
         for point in points.values():
             metric = metric_id(point.metric.namespace, point.metric.name, point.metric.dimensions)
-            self.site.metrics.put(metric, int(point.at.timestamp()), point.value)
+            self.site.publish(metric, int(point.at.timestamp()), point.value)
         return {}
 
     def read(
@@ -118,7 +119,8 @@ class SimulatedMetrics:
         """Average, SampleCount or a percentile of what was finished in each period."""
         plant = self.site.plant
         began = int(self.site.clock.now - plant.now_s)
-        now = int(plant.now_s) // MINUTE_S * MINUTE_S
+        # Workers publish a minute when it is over.
+        now = int(plant.now_s - READABLE_AFTER_S) // MINUTE_S * MINUTE_S
         series = {}
         for at in range(-(-first // query.period_s) * query.period_s, last, query.period_s):
             begin, until = at - began, min(at + query.period_s - began, now)

@@ -118,6 +118,7 @@ def simulate(
         boot_s=boot_s,
         peak_rate_per_s=load.peak_rate_per_s,
         count_lag_s=count_lag_s,
+        seed=seed,
     )
     looks: list[Look] = []
     clock.every(LOOK_S, lambda: looks.append(plant.look()), first=clock.now, priority=-1)

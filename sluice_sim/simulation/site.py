@@ -9,10 +9,12 @@ import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from sluice_sim.clock import VirtualClock
-from sluice_sim.simulation.metrics import MetricStore
+from sluice_sim.monitoring import READABLE_AFTER_S
+from sluice_sim.simulation.metrics import MetricId, MetricStore
 from sluice_sim.simulation.plant import Look, Plant, ScaleIn
 from sluice_sim.simulation.setting import Deployed
 
@@ -52,6 +54,8 @@ class Site:
     """What the operator would have measured beforehand."""
     peak_rate_per_s: float
     """Arrivals of the busiest ten minutes: what a fleet fixed at its peak is sized by."""
+    seed: int = 0
+    """Of what happens beside the plant: how late each schedule starts."""
     metrics: MetricStore = field(default_factory=MetricStore)
     count_lag_s: float = 0.0
     """How old the counts are that SQS answers with."""
@@ -109,6 +113,11 @@ class Site:
         mean = float(sums.sum()) / messages
         variance = max(0.0, float(squares.sum()) / messages - mean * mean)
         return ServiceTimes(mean_s=mean, deviation_s=math.sqrt(variance), messages=messages)
+
+    def publish(self, metric: MetricId, minute: int, value: float) -> None:
+        """PutMetricData: one value, which can be read some seconds later."""
+        put = partial(self.metrics.put, metric, minute, value)
+        self.clock.at(self.clock.now + READABLE_AFTER_S, put)
 
     def ask(self, desired: int, why: str, *, who: str = "policy") -> None:
         """Ask for this many instances, within the bounds; told where it changes anything."""

@@ -14,6 +14,7 @@ from sluice_sim.embedded.demo import CONTROL_PLANE, Stage
 from sluice_sim.embedded.scenarios import QUEUE_PROC, TRANSCRIPTION
 from sluice_sim.embedded.story import Part, Scenario, Steady
 from sluice_sim.monitoring import AlarmChange
+from sluice_sim.scheduler import MOST_LATE_S
 from tests.closed_loop.conftest import ROOT, Played, perform
 
 ONE = replace(TRANSCRIPTION, bursts={2: 1}, limit_minutes=25)
@@ -47,6 +48,28 @@ def test_one_message_is_processed_and_the_fleet_goes_home(scenario: Scenario) ->
     assert played.summary.ok
     assert (played.summary.processed, played.summary.peak_instances) == (1, 1)
     assert played.summary.decisions == {"bootstrap": 1, "shutdown": 1}
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("schedule", ["cron(* * * * ? *)", "rate(1 minute)"])
+def test_the_tick_alone_sends_a_fleet_home_whatever_the_phase_and_lateness_of_its_schedule(
+    checkout_with: Callable[[str, str, str], Path], schedule: str, seed: int
+) -> None:
+    root = checkout_with("template.yaml", "cron(* * * * ? *)", schedule)
+    with embedded_aws(root, seed=seed) as aws:
+        aws.clock.run_until(aws.clock.now + 40)  # the second at which a rate begins to count
+        stage = Stage(aws, root)
+        stage.enter(ONE)
+        stage.without(Part.SHUTDOWN_ALARM)
+        [story] = stage.run()
+        ticks = [line for line in aws.log if "backlog_per_instance" in line.record]
+    assert story.summary.ok
+    last_work_at = max(line.at for line in ticks if line.record["backlog_per_instance"] > 0)
+    first_rest_at = min(
+        line.at for line in ticks if line.at > last_work_at and line.record["desired_now"] == 0
+    )
+    # Five idle minutes, the one whose live read ends them, one that came too soon to read the last point.
+    assert first_rest_at - last_work_at <= 8 * 60 + MOST_LATE_S
 
 
 @pytest.mark.parametrize("scenario", [ONE, ONE_FOR_A_SERVICE], ids=["group", "service"])
@@ -97,7 +120,7 @@ def test_observe_leaves_an_awake_and_empty_group_as_it_is() -> None:
 
 def test_the_silence_alarm_tells_once_five_minutes_are_missing_and_never_of_a_new_workload() -> None:
     topic = "arn:aws:sns:eu-west-1:123456789012:oncall"
-    stops_at = 10 * 60 + 10  # after the tenth minute's tick
+    stops_at = 11 * 60 - 0.5  # after the tenth minute's tick, however late it is
     with embedded_aws(ROOT) as aws:
         start, states, told = aws.clock.now, {}, []
         pass_on = aws.monitoring._on_action

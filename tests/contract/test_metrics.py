@@ -1,18 +1,24 @@
 """What every implementation of `ports.Metrics` keeps."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
 
 import pytest
 
 from sluice.aws.cloudwatch import CloudWatchMetrics
-from sluice.core.model import DataPoint, Metric
+from sluice.core.model import DataPoint, Metric, Unknown
 from sluice.ports import Metrics, Series, SeriesQuery
+from sluice_sim.clock import VirtualClock
+from sluice_sim.embedded.cloudwatch import readable_later
+from sluice_sim.monitoring import READABLE_AFTER_S
 from sluice_sim.simulation.ports import SimulatedMetrics
 from tests.aws import account
 from tests.builders import POOL, metric, plenty
-from tests.fakes import FakeMetrics
+from tests.fakes import Clock, FakeMetrics
 from tests.simulation.sites import site
 
 BACKLOG = metric()
@@ -26,21 +32,57 @@ def at(minutes: int) -> datetime:
     return START + timedelta(minutes=minutes)
 
 
-STATISTICS = ["fake", "cloudwatch"]
+STATISTICS = ["fake", "cloudwatch", "embedded"]
 """A simulated run keeps one value a minute, which is each of its statistics."""
+DELAYED = ["fake", "embedded", "simulated"]
+"""moto alone lets a point be read the moment it was put."""
+Advance = Callable[[float], object]
+
+
+def after(seconds: float, clock: VirtualClock) -> None:
+    clock.run_until(clock.now + seconds)
 
 
 @pytest.fixture(params=[*STATISTICS, "simulated"])
-def metrics(request: pytest.FixtureRequest) -> Iterator[Metrics]:
+def world(request: pytest.FixtureRequest) -> Iterator[tuple[Metrics, Advance]]:
+    """CloudWatch, and what lets time pass there."""
     if request.param == "fake":
-        yield FakeMetrics()
+        clock = Clock()
+        delayed = FakeMetrics(clock=clock, readable_after=timedelta(seconds=READABLE_AFTER_S))
+        yield delayed, lambda seconds: clock.advance(seconds=seconds)
         return
     if request.param == "simulated":
-        yield SimulatedMetrics(site())
+        run = site()
+        yield SimulatedMetrics(run), partial(after, clock=run.clock)
         return
-    with account.account():
+    with ExitStack() as running:
+        running.enter_context(account.account())
+        clock = VirtualClock()
+        if request.param == "embedded":
+            running.enter_context(readable_later(clock))
         cloudwatch = account.client("cloudwatch")
-        yield CloudWatchMetrics(lambda: cloudwatch, POOL)
+        yield CloudWatchMetrics(lambda: cloudwatch, POOL), partial(after, clock=clock)
+
+
+@pytest.fixture
+def metrics(world: tuple[Metrics, Advance]) -> Metrics:
+    return Settled(*world)
+
+
+@dataclass
+class Settled:
+    """Keeps `ports.Metrics`: after everything published, time passes until it can be read."""
+
+    of: Metrics
+    advance: Advance
+
+    def publish(self, points: Mapping[str, DataPoint]) -> Mapping[str, str]:
+        refused = self.of.publish(points)
+        self.advance(READABLE_AFTER_S)
+        return refused
+
+    def read(self, *asked: Any) -> Mapping[str, Series | Unknown]:
+        return self.of.read(*asked)
 
 
 def point(minutes: int, value: float, of: Metric = BACKLOG) -> DataPoint:
@@ -80,7 +122,7 @@ def test_the_start_is_within_and_the_end_is_not(metrics: Metrics) -> None:
     assert read(metrics, end=10) == {at(0): 2, at(9): 3}
 
 
-@pytest.mark.parametrize("metrics", STATISTICS, indirect=True)
+@pytest.mark.parametrize("world", STATISTICS, indirect=True)
 def test_two_points_of_one_minute_are_one_value_by_each_statistic(metrics: Metrics) -> None:
     publish(metrics, point(5, 2), point(5, 4))
     assert read(metrics, "Maximum") == {at(5): 4}
@@ -88,7 +130,7 @@ def test_two_points_of_one_minute_are_one_value_by_each_statistic(metrics: Metri
     assert read(metrics, "SampleCount") == {at(5): 2}
 
 
-@pytest.mark.parametrize("metrics", STATISTICS, indirect=True)
+@pytest.mark.parametrize("world", STATISTICS, indirect=True)
 def test_a_longer_period_joins_its_minutes_at_its_start(metrics: Metrics) -> None:
     publish(metrics, point(5, 2), point(9, 4), point(10, 7))
     assert read(metrics, "Average", period_s=300) == {at(5): 3, at(10): 7}
@@ -119,3 +161,18 @@ def test_many_points_and_queries_go_together_and_keep_their_names(metrics: Metri
 def test_nothing_to_publish_or_to_read_is_no_failure(metrics: Metrics) -> None:
     assert metrics.publish({}) == {}
     assert metrics.read({}, START, START + HOUR, plenty) == {}
+
+
+@pytest.mark.parametrize("world", DELAYED, indirect=True)
+def test_a_point_cannot_be_read_before_its_time_and_hides_none_that_can(
+    world: tuple[Metrics, Advance],
+) -> None:
+    metrics, advance = world
+    publish(metrics, point(5, 1))
+    advance(READABLE_AFTER_S)
+    publish(metrics, point(6, 2))
+    assert read(metrics) == {at(5): 1}
+    advance(READABLE_AFTER_S - 1)
+    assert read(metrics) == {at(5): 1}
+    advance(1)
+    assert read(metrics) == {at(5): 1, at(6): 2}

@@ -1,7 +1,8 @@
 """Every function in every situation in which it calls AWS, on an embedded AWS behind the gate.
 
 Owns four workloads (group and service, standard and FIFO) deployed from our templates, and the acts: what to
-arrange, which function to invoke, with which event. The clock stands still, so an act may be played again.
+arrange, which function to invoke, with which event. The clock stands still, so an act may be played again;
+CloudWatch shows at once what was put.
 """
 
 from __future__ import annotations
@@ -249,7 +250,7 @@ def rehearsal(plane: ResolvedStack) -> Iterator[Rehearsal]:
     """The control plane and the workloads deployed, the functions behind a gate that knows their roles."""
     gate = Gate(roles(plane), role_of_functions(plane), inventory.tags(account()))
     environment = plane.resources["PublishBacklogFunction"].properties["Environment"]["Variables"]
-    with embedded_aws(ROOT) as aws, gate.installed():
+    with embedded_aws(ROOT, readable_after_s=0) as aws, gate.installed():
         stage = Stage(aws, ROOT)
         for scenario in SCENARIOS:
             stage.enter(scenario)

@@ -18,6 +18,7 @@ from sluice_sim.embedded.functions import Function
 from sluice_sim.embedded.scenarios import QUEUE_PROC, TRANSCRIPTION
 from sluice_sim.embedded.services import DIMENSION
 from sluice_sim.embedded.story import Part, Scenario
+from sluice_sim.scheduler import MOST_LATE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 ALARMS = "lambda.alarms.cloudwatch.amazonaws.com"
@@ -185,11 +186,13 @@ def test_a_permission_is_its_principals_alone(
 def test_a_schedule_fires_every_minute_and_a_disabled_one_never(control_plane: EmbeddedAws) -> None:
     enabled = listening(control_plane, function(control_plane, "PublishBacklog"))
     disabled = listening(control_plane, function(control_plane, "SendTestMessages"))
-    wait(control_plane, 200)
-    assert enabled == [
-        (at, {"scheduled_time": f"2026-01-15T12:2{minute}:00Z"})
-        for minute, at in ((1, 63), (2, 123), (3, 183))
+    wait(control_plane, 3 * 60 + MOST_LATE_S)
+    assert [event for _, event in enabled] == [
+        {"scheduled_time": f"2026-01-15T12:2{minute}:00Z"} for minute in (1, 2, 3)
     ]
+    late = [at - 60 * minute for minute, (at, _) in enumerate(enabled, start=1)]
+    assert all(0 <= each <= MOST_LATE_S for each in late)
+    assert len(set(late)) == 3
     assert disabled == []
 
 

@@ -13,7 +13,7 @@ from sluice.retune import retune_targets
 from sluice.wake import on_bootstrap_alarm, on_shutdown_alarm
 from sluice_sim.account import arn
 from sluice_sim.monitoring import AlarmChange
-from sluice_sim.scheduler import on_schedule
+from sluice_sim.scheduler import Schedule, Scheduler
 from sluice_sim.simulation.aws import SimulatedAws
 from sluice_sim.simulation.plant import ScaleIn
 from sluice_sim.simulation.ports import RunReport, world
@@ -22,6 +22,8 @@ from sluice_sim.simulation.site import Site
 
 FUNCTION_S, RETUNE_S = 25.0, 275.0
 MINUTE_S, HOUR_S = 60, 3600
+PUBLISH, RETUNE = "sluice-PublishBacklogFunction", "sluice-RetuneTargetFunction"
+"""Named as deployed: under one seed a run and the embedded AWS draw the same latenesses."""
 
 
 class Policy:
@@ -45,8 +47,9 @@ class Policy:
         self._aws.track_policy()
         self._world: World = world(self._aws)
         self.report = RunReport(site)
-        on_schedule(site.clock, self.tick_s, self._tick)
-        on_schedule(site.clock, HOUR_S, self._retune)
+        scheduler = Scheduler(site.clock, seed=site.seed)
+        scheduler.start(PUBLISH, Schedule(period_s=self.tick_s), self._tick)
+        scheduler.start(RETUNE, Schedule(period_s=HOUR_S), self._retune)
 
     def _tick(self, scheduled: datetime) -> None:
         publish_backlog(scheduled, self._world, self.report, lambda: FUNCTION_S)

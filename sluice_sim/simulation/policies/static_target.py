@@ -12,12 +12,14 @@ fleet stays as large as it was.
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from sluice.core.model import Metric
-from sluice_sim.scheduler import LATENESS_S
+from sluice_sim.scheduler import Schedule, Scheduler
 from sluice_sim.simulation.aws import SimulatedAws
 from sluice_sim.simulation.metrics import MINUTE_S, metric_id
 from sluice_sim.simulation.plant import ScaleIn
-from sluice_sim.simulation.site import Site, every
+from sluice_sim.simulation.site import Site
 from sluice_sim.simulation.tracking import track, tracked, wake_by_alarm
 
 
@@ -34,12 +36,13 @@ class Policy:
         self._metric = Metric(namespace="Custom", name="BacklogPerInstance", dimensions=dimensions)
         track(SimulatedAws(site), tracked(self._metric), site.target_per_instance)
         wake_by_alarm(site)
-        every(site, MINUTE_S, self._publish, after_s=LATENESS_S)
+        scheduler = Scheduler(site.clock, seed=site.seed)
+        scheduler.start(self.name, Schedule.parse("rate(1 minute)"), self._publish)
 
-    def _publish(self) -> None:
+    def _publish(self, scheduled: datetime) -> None:  # noqa: ARG002 - it stamps its point when it writes it
         look = self._site.view()
         if not look.visible or not look.running:
             return
         metric = metric_id(self._metric.namespace, self._metric.name, self._metric.dimensions)
         minute = int(self._site.clock.now // MINUTE_S) * MINUTE_S
-        self._site.metrics.put(metric, minute, look.visible / look.running)
+        self._site.publish(metric, minute, look.visible / look.running)
