@@ -1,7 +1,8 @@
 """What AWS and people do to one to three workloads while Sluice is not looking.
 
-Owns the truth (queues, fleets, documents, policies, the clock), the faults that are switched on, and the two
-alarms of each workload, raised by transition as CloudWatch does. Refuses to know what Sluice should decide.
+Owns the truth (queues, fleets, documents, policies, the clock), how late the scheduler and CloudWatch are,
+the faults that are switched on, and the two alarms of each workload, raised by transition as CloudWatch
+does. Refuses to know what Sluice should decide.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from tests.fakes import FakeRegistry, Scene
 
 PLANE = "the control plane"
 MOST_UNDELIVERED = 6
-SCHEDULER_LATENESS_S = 3
+MOST_LATE_S = 59
+"""EventBridge Scheduler's precision is 60 s."""
 ATTEMPTS = 3
 """Lambda tries an alarm's invocation twice more, and a tick's or a retune's never."""
 
@@ -42,12 +44,33 @@ def metric_key(metric: Metric) -> tuple[str, frozenset[str]]:
     return metric.name, frozenset(metric.dimensions.values())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delays:
+    """How late the scheduler starts each tick, and how long a published point cannot be read, in seconds."""
+
+    ticks_s: tuple[int, ...] = (3,)
+    """Of each minute's tick, 0 to 59; from the last one on they begin anew."""
+    points_s: int = 30
+
+    @property
+    def unreadable_in_a_row(self) -> int:
+        """Ticks one after another, at most, that come too soon to read the point of the tick before.
+
+        Each of them is less late than the one before by more than what is left of the minute.
+        """
+        return MOST_LATE_S // (61 - self.points_s)
+
+
+PUNCTUAL = Delays(ticks_s=(0,), points_s=0)
+
+
 @dataclass
 class Cloud:
     """The world, and the events that nobody has delivered yet."""
 
     born: tuple[Workload, ...]
     """The workloads as their stacks were created; where a queue or a fleet is never changes."""
+    delays: Delays = field(default_factory=Delays)
     scene: Scene = field(default_factory=Scene)
     mail: dict[str, list[Event]] = field(default_factory=lambda: defaultdict(list))
     """Workload, or PLANE -> events under way."""
@@ -63,6 +86,7 @@ class Cloud:
         registry = self.scene.registry
         apart = FakeRegistry(registry.calls, registry.clock, registered=registry.registered, bad=registry.bad)
         self.registries = {"tick": registry, "retune": apart}
+        self.scene.metrics.readable_after = seconds(self.delays.points_s)
         for served in self.born:
             self.scene.serve(served)
             self.install_policy(served)
@@ -105,9 +129,9 @@ class Cloud:
     # --- time, and what it brings -------------------------------------------------------------------------
 
     def next_minute(self) -> Event:
-        """A minute passes: CloudWatch evaluates the alarms, the scheduler asks for a tick."""
+        """A minute begins: CloudWatch evaluates the alarms, the scheduler asks for a tick."""
         minute = minute_of(self.scene.clock()) + MINUTE
-        self.scene.clock.at = minute + seconds(SCHEDULER_LATENESS_S)
+        self.scene.clock.at = minute
         for served in self.born:
             self._evaluate(served)
             if served.is_fifo:
@@ -115,6 +139,10 @@ class Cloud:
         tick = Event(tick=minute)
         self.post(PLANE, tick)
         return tick
+
+    def lateness_s(self, tick: datetime) -> int:
+        """How late the scheduler starts the tick of this minute."""
+        return self.delays.ticks_s[int(tick.timestamp()) // 60 % len(self.delays.ticks_s)]
 
     def post(self, owner: str, event: Event) -> None:
         """Put an event under way; of too many the oldest is lost."""

@@ -7,13 +7,14 @@ more steps in a row, or a step that will happen inside a later handler's calls.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from random import Random
 from typing import Any
 
 from sluice.core.model import Bounds, Workload
 from tests.builders import dynamic_target, ecs_workload, workload
+from tests.chaos.cloud import MOST_LATE_S, Delays
 from tests.chaos.steps import HANDS, INSTANCES, MESSAGES, Step
 from tests.chaos.storm import Storm
 from tests.chaos.troubles import PLANE_STEPS, TROUBLES
@@ -96,14 +97,15 @@ STARTS = ("asleep", "asleep over work", "awake, proven empty", "awake, one taken
 
 @dataclass(frozen=True)
 class Beginning:
-    """One to three workloads, how each begins, and what will happen inside the first handlers."""
+    """One to three workloads, how each begins, what happens inside the first handlers, and who is late."""
 
     born: tuple[Workload, ...]
     starts: tuple[str, ...]
     meanwhile: tuple[Inside, ...]
+    delays: Delays = field(default_factory=Delays)
 
     def storm(self) -> Storm:
-        storm = Storm(self.born)
+        storm = Storm(self.born, self.delays)
         for served, start in zip(self.born, self.starts, strict=True):
             _start(storm, served, start)
         storm.armed = list(self.meanwhile)
@@ -116,6 +118,10 @@ def beginning(choose: Choose) -> Beginning:
         born=tuple(_workload(name, choose) for name in names),
         starts=tuple(choose(STARTS) for _ in names),
         meanwhile=tuple(choose(INSIDE) for _ in range(choose((0, 0, 1, 2, 4)))),
+        delays=Delays(
+            ticks_s=tuple(choose(range(MOST_LATE_S + 1)) for _ in range(choose((1, 7)))),
+            points_s=choose((0, 10, 30, 45)),
+        ),
     )
 
 

@@ -1,8 +1,8 @@
 """What must come about in time, judged on the true state of the world.
 
 Owns the two promises of a healthy tick: work that waits is not left asleep, and a fleet over an empty queue
-is sent to its minimum. Refuses to judge a tick during which the workload was not healthy, or anything changed
-that the promise depends on.
+is sent to its minimum, which its alarm does as well. Refuses to judge an invocation during which the workload
+was not healthy, or anything changed that the promise depends on.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sluice.core.model import Bounds, Mode, Workload
-from tests.chaos.cloud import Cloud, common, metric_key
+from sluice.ports import Series, SeriesQuery
+from tests.chaos.cloud import Cloud, Event, common, metric_key
 from tests.chaos.invocation import Invocation
 
 MINUTE = timedelta(minutes=1)
+STALE_AFTER = timedelta(seconds=110)
 Facts = object
 """What a promise depends on while it may be asked for; None while it may not."""
 
@@ -87,10 +89,54 @@ class Promises:
         bounds = common(document, self.cloud.capacity(served))
         return None if broken or document.mode is not Mode.ACTIVE else bounds
 
-    def after_tick(self, tick: Invocation, began: int) -> list[str]:
-        """What a tick that began at moment `began` left undone."""
+    def proofs(self, event: Event) -> dict[str, datetime]:
+        """Workload -> the minute with which the proof of its emptiness ends, where CloudWatch shows it now.
+
+        A tick's proof ends one minute before its own, an alarm's at the newest published, at most two back.
+        """
+        present = (event.tick or self.cloud.scene.clock()).replace(second=0, microsecond=0)
+        ends = [present - MINUTE * back for back in ((1,) if event.tick else (0, 1, 2))]
+        proven = {}
+        for served in self.cloud.born:
+            minutes = self.cloud.document(served).idle_minutes
+            points = self._published(served, ends[-1] - MINUTE * minutes, ends[0] + MINUTE)
+            last = next((end for end in ends if end in points), None)
+            if last and all(points.get(last - MINUTE * back) == 0 for back in range(minutes)):
+                proven[served.name] = last
+        return proven
+
+    def unreadable(self, served: Workload, event: Event) -> bool:
+        """Whether this is a tick to which the point before its own is published and cannot be read yet."""
+        if event.tick is None:
+            return False
+        before = event.tick.replace(second=0, microsecond=0) - MINUTE
+        known = self.cloud.scene.metrics.is_published(self.cloud.scene.backlog_metric(served), before)
+        return known and before not in self._published(served, before, before + MINUTE)
+
+    def _published(self, served: Workload, start: datetime, end: datetime) -> Series:
+        own = self.cloud.scene.backlog_metric(served)
+        query = SeriesQuery(metric=own, statistic="Maximum", period_s=60)
+        return self.cloud.scene.metrics.value_of(query, start, end)
+
+    def after_alarm(self, run: Invocation, began: int, proofs: dict[str, datetime]) -> list[str]:
+        """What a shutdown alarm that came at moment `began`, over these proofs, left undone."""
+        alarm, clock = run.event.alarm, self.cloud.scene.clock()
+        assert alarm is not None
+        for served in self.cloud.born:
+            document, idle = self.cloud.document(served), self.idling[served.name]
+            own = alarm.rings and alarm.arn == document.shutdown_alarm_arn
+            stood = idle.facts is not None and idle.since <= began and run.remaining > 0
+            # While the handler ran, a later minute may have begun, or a later point become readable.
+            same = (clock - run.began_at) < MINUTE and clock.minute == run.began_at.minute
+            proven = proofs.get(served.name)
+            if own and stood and same and proven and self.proofs(run.event).get(served.name) == proven:
+                return [f"{served.name} is above its minimum after an alarm over points that prove it empty"]
+        return []
+
+    def after_tick(self, tick: Invocation, began: int, proofs: dict[str, datetime]) -> list[str]:
+        """What a tick that began at moment `began`, over these proofs, left undone."""
         assert tick.event.tick is not None
-        if abs(tick.began_at - tick.event.tick) > MINUTE or tick.remaining <= 0:
+        if abs(tick.began_at - tick.event.tick) > STALE_AFTER or tick.remaining <= 0:
             return []
         undone = []
         for served in self.cloud.born:
@@ -102,7 +148,11 @@ class Promises:
                 undone.append(f"a healthy tick left {served.name} asleep over {self.cloud.backlog(served)}")
             if idle.facts is not None and idle.since <= began:
                 self._count(idle, tick.event.tick)
-            allowed = self.cloud.document(served).idle_minutes + 2
+                if served.name in proofs:
+                    undone.append(
+                        f"{served.name} is above its minimum after a tick over points that prove it empty"
+                    )
+            allowed = self.cloud.document(served).idle_minutes + 2 + self.cloud.delays.unreadable_in_a_row
             if idle.minutes >= allowed:
                 undone.append(
                     f"{served.name} is above its minimum after {allowed} healthy ticks over nothing"

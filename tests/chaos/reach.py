@@ -8,6 +8,7 @@ from sluice.core.model import Kind, Limit, Reason, Trigger
 from sluice.ports import Counter, Outcome
 from tests.chaos.moves import MOVES
 from tests.chaos.steps import Step
+from tests.chaos.storm import LATE_SHUTDOWN, TOO_SOON
 from tests.chaos.troubles import HAPPENINGS
 
 # The report of a real invocation counts its failure, only the load generator sends, and three workloads need
@@ -40,7 +41,11 @@ def missed(reached: Tally[str]) -> list[str]:
         *(counter for counter in Counter if counter not in ELSEWHERE and f"noted: {counter}" not in reached),
         *(step for step in HAPPENINGS if f"step: {step}" not in reached),
         *(step for step in _delivered() if f"step: {step}" not in reached),
-        *(what for what in ("inside a handler", "invocations that failed") if what not in reached),
+        *(
+            what
+            for what in ("inside a handler", "invocations that failed", TOO_SOON, LATE_SHUTDOWN)
+            if what not in reached
+        ),
     ]
 
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections import Counter as Tally
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from multiprocessing import get_context
 
+from tests.chaos.cloud import PUNCTUAL
 from tests.chaos.moves import Beginning, Move, drawn, play
 
 PER_BATCH = 200
@@ -37,9 +39,19 @@ def shortest(start: Beginning, moves: Sequence[Move]) -> list[Move]:
     return kept
 
 
+def on_time(start: Beginning, moves: Sequence[Move]) -> Beginning:
+    """The beginning of a failing interleaving with nobody late, where it fails without."""
+    for delays in (PUNCTUAL, replace(start.delays, ticks_s=(0,)), replace(start.delays, points_s=0)):
+        earlier = replace(start, delays=delays)
+        if failure_of(earlier, moves):
+            return earlier
+    return start
+
+
 def explained(seed: int) -> str:
     """A failing seed as a person reads it."""
     start, moves = drawn(seed)
+    start = on_time(start, moves)
     kept = shortest(start, moves)
     lines = [
         f"the interleaving of seed {seed} breaks a promise:",
@@ -52,6 +64,10 @@ def explained(seed: int) -> str:
             f"bootstrap {served.bootstrap_instances or 'by backlog'}, {served.idle_minutes} idle minutes, "
             f"in flight {'counted' if served.count_in_flight else 'not counted'}, {served.target}"
         )
+    lines.append(
+        f"  ticks late by {', '.join(map(str, start.delays.ticks_s))} s in turn, "
+        f"points readable after {start.delays.points_s} s"
+    )
     lines += [f"  inside a handler, {after} calls later: {step}" for after, step in start.meanwhile]
     lines += ["and goes on with", *(f"  {move}" for move in kept)]
     return "\n".join(lines)

@@ -11,13 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from sluice.core.model import Decision, Workload
+from sluice.core.backlog import MINUTE
+from sluice.core.model import Decision, Kind, Workload
 from sluice.ports import Counter
 from sluice.publish import publish_backlog
 from sluice.retune import retune_targets
 from sluice.wake import on_bootstrap_alarm, on_shutdown_alarm
 from tests.chaos.account import audit
-from tests.chaos.cloud import PLANE, Cloud, Event
+from tests.chaos.cloud import PLANE, Cloud, Delays, Event
 from tests.chaos.invocation import Invocation
 from tests.chaos.promises import Promises
 from tests.chaos.steps import Step, arrive, drain
@@ -25,6 +26,8 @@ from tests.chaos.troubles import HAPPENINGS, mend, plane_mends
 
 DEEPEST = 3
 """Handlers at once: one running, one inside its calls, one inside those."""
+TOO_SOON = "a tick that cannot read the point before its own yet"
+LATE_SHUTDOWN = "a shutdown by a tick that came after its minute"
 CACHE_MINUTES = 6
 """After which the registry's copy, five minutes old at most, is as the documents are."""
 
@@ -34,6 +37,7 @@ class Storm:
     """Some workloads, and whatever happens to them."""
 
     born: tuple[Workload, ...]
+    delays: Delays = field(default_factory=Delays)
     cloud: Cloud = field(init=False)
     promises: Promises = field(init=False)
     running: list[Invocation] = field(default_factory=list)
@@ -47,7 +51,7 @@ class Storm:
     """How often each kind of step, decision, limit and failure occurred."""
 
     def __post_init__(self) -> None:
-        self.cloud = Cloud(self.born)
+        self.cloud = Cloud(self.born, self.delays)
         self.promises = Promises(self.cloud)
         self.cloud.scene.calls.between = self._let_something_happen
 
@@ -101,11 +105,12 @@ class Storm:
             self.running[-1].remaining = 0
 
     def minute(self) -> None:
-        """An ordinary minute: its tick comes at once."""
-        tick = self.cloud.next_minute()
-        if len(self.running) < DEEPEST:
-            self.cloud.mail[PLANE].remove(tick)
-            self.invoke(tick)
+        """An ordinary minute: its tick comes within it, as late as the scheduler is."""
+        event = self.cloud.next_minute()
+        if len(self.running) < DEEPEST and event.tick:
+            self.cloud.mail[PLANE].remove(event)
+            self.cloud.scene.clock.advance(seconds=self.cloud.lateness_s(event.tick))
+            self.invoke(event)
 
     def _let_something_happen(self) -> None:
         if not self.armed or not self.running:
@@ -126,7 +131,9 @@ class Storm:
         """Run the use case that the event asks for."""
         self.promises.look()
         self.last_tick = event if event.tick else self.last_tick
+        self.reached[TOO_SOON] += any(self.promises.unreadable(served, event) for served in self.born)
         run, began = Invocation(self.cloud, event), self.promises.moment
+        proofs = self.promises.proofs(event)
         self.running.append(run)
         error: Exception | None = None
         try:
@@ -138,7 +145,9 @@ class Storm:
         self.promises.look()
         audit(run, error)
         if event.tick is not None:
-            run.blames += self.promises.after_tick(run, began)
+            run.blames += self.promises.after_tick(run, began, proofs)
+        if event.alarm is not None:
+            run.blames += self.promises.after_alarm(run, began, proofs)
         if error is not None and event.alarm and event.attempts > 1:  # Lambda asks again, later
             self.cloud.post(event.alarm.workload, replace(event, attempts=event.attempts - 1))
         self._tell(run, error)
@@ -164,6 +173,8 @@ class Storm:
         for name, point in (run.published or {}).items():
             self.story.append((name, now, "published", (point.at, point.value)))
         self.reached.update(f"noted: {counter}" for counter in run.ledger.counts)
+        if run.event.tick and run.began_at - run.event.tick >= MINUTE:
+            self.reached[LATE_SHUTDOWN] += any(act.kind is Kind.SHUTDOWN for act in run.acts)
         self.reached["invocations"] += 1
         self.reached["bootstraps that overwrote a higher count"] += run.overwrote
         if error is not None:
@@ -187,7 +198,8 @@ class Storm:
             assert self.cloud.capacity(served).desired > 0, f"{served.name} sleeps on after two quiet ticks"
             drain(self.cloud, served, 1)
         self.cloud.scene.fleets.settle()
-        for _ in range(2 + max(self.cloud.document(served).idle_minutes for served in self.born)):
+        idle_minutes = max(self.cloud.document(served).idle_minutes for served in self.born)
+        for _ in range(idle_minutes + 2 + self.delays.unreadable_in_a_row):
             self.minute()
         for served in self.born:
             capacity = self.cloud.capacity(served)

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from tests.chaos.cloud import PUNCTUAL
 from tests.chaos.machine import Chaos
 from tests.chaos.moves import drawn
 from tests.chaos.reach import missed
-from tests.chaos.seeds import explained, failure_of, reached_by, shortest
+from tests.chaos.seeds import explained, failure_of, on_time, reached_by, shortest
 from tests.chaos.steps import Step
 
 DEFAULT_SHARE = range(1000)
@@ -50,6 +51,8 @@ def test_a_failing_interleaving_is_told_by_its_shortest_part(monkeypatch: pytest
     _, failed = reached_by(DEFAULT_SHARE)
     assert failed is not None
     start, moves = drawn(failed)
+    start = on_time(start, moves)
+    assert start.delays == PUNCTUAL  # nobody needs to be late for this defect
     kept = shortest(start, moves)
     assert len(kept) < len(moves)
     assert failure_of(start, kept)

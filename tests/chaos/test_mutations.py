@@ -19,7 +19,7 @@ import sluice.retune
 import sluice.wake
 import tests.chaos.storm
 from sluice.core import target, wake
-from sluice.core.backlog import gap_in_proof, minutes_to_prove
+from sluice.core.backlog import MINUTE, before, gap_in_proof, minute_of, minutes_to_prove, up_to
 from sluice.core.model import (
     Backlog,
     Capacity,
@@ -114,6 +114,18 @@ def nothing_published_is_zero(
     return gap_in_proof(filled, ends[:1], minutes)
 
 
+def counted_back_from_the_clock(
+    minute: datetime,
+    workloads: Mapping[str, Workload],
+    seen: Mapping[str, Observation],
+    world: World,
+    report: Report,
+    remaining_s: RemainingS,
+) -> None:
+    """A tick's proof ends one minute before the time at which it has observed."""
+    repair(minute_of(world.now()), workloads, seen, world, report, remaining_s)
+
+
 def unread_proof_is_zero(
     workload: Workload,
     saw: Observation,
@@ -148,6 +160,7 @@ def act_and_forget(*asked: Any) -> Outcome:
 
 
 act = sluice.wake._act
+repair = sluice.repair.repair
 shutdown = sluice.wake._shutdown
 retune = sluice.retune._retune
 tick = sluice.publish.publish_backlog
@@ -223,6 +236,15 @@ MUTATIONS: dict[str, Iterable[tuple[object, str, object]]] = {
     ],
     "no proof is asked for": [(wake, "gap_in_proof", lambda *_: None)],
     "a minute without a point proves emptiness": [(wake, "gap_in_proof", nothing_published_is_zero)],
+    "a tick's proof is counted back from the clock": [
+        (sluice.publish, "repair", counted_back_from_the_clock)
+    ],
+    "an alarm's proof is counted back from the clock": [
+        (sluice.wake, "up_to", lambda now: before(minute_of(now)))
+    ],
+    "an alarm's proof may end three minutes back": [
+        (sluice.wake, "up_to", lambda now: (*up_to(now), minute_of(now) - 3 * MINUTE))
+    ],
     "a proof that cannot be read proves emptiness": [(sluice.wake, "decide_shutdown", unread_proof_is_zero)],
     "one idle minute is enough": [(sluice.wake, "_shutdown", proven_by_the_cached_minutes)],
     "nothing is clamped": [(wake, "clamp", lambda instances, _: (instances, ()))],

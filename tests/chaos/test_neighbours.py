@@ -29,7 +29,7 @@ def drawn_for_two(seed: int) -> tuple[Beginning, list[Move]]:
     start = beginning(random.choice)
     while len(start.born) < 2:
         start = beginning(random.choice)
-    start = Beginning(born=start.born[:2], starts=start.starts[:2], meanwhile=())
+    start = replace(start, born=start.born[:2], starts=start.starts[:2], meanwhile=())
     moves = [random.choice(MOVES[random.choice(APART)]) for _ in range(random.randint(10, 40))]
     return start, [move for move in moves if not any(map(_is_shared, _steps(move)))]
 
@@ -71,7 +71,7 @@ def story_of_the_first(start: Beginning, moves: Iterable[Move]) -> list[object]:
 def difference(seed: int) -> tuple[list[object], list[object]]:
     """What the first workload went through with its neighbour, and without."""
     start, moves = drawn_for_two(seed)
-    by_itself = Beginning(born=start.born[:1], starts=start.starts[:1], meanwhile=())
+    by_itself = replace(start, born=start.born[:1], starts=start.starts[:1])
     return story_of_the_first(start, moves), story_of_the_first(by_itself, of_the_first(moves))
 
 
