@@ -119,7 +119,8 @@ def _check_look_after_shutdown(run: Invocation) -> None:
             run.blame(f"{name} was sent home, and nobody looked again")
         elif isinstance(backlog, Backlog) and isinstance(capacity, Capacity) and backlog.visible:
             bounds = common(look.document, capacity)
-            room = bounds is not None and bounds.max > 0 and not capacity.scale_out_held_by
+            room = bounds is not None and bounds.max > 0
+            room = room and not capacity.scale_out_held_by and not capacity.counted_by
             if capacity.desired == 0 and room:
                 run.blame(f"{name} was sent home, and {backlog} seen since did not wake it")
 

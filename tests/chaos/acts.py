@@ -62,6 +62,8 @@ def wrong_with_desired(event: Event, look: Look, instances: int) -> Iterator[str
     if not isinstance(backlog, Backlog) or not isinstance(capacity, Capacity):
         yield f"set {fleet} to {instances} having seen only {backlog} and {capacity}"
         return
+    if capacity.counted_by:
+        yield f"set {fleet} to {instances}, which counts {capacity.counted_by}"
     bounds = common(document, capacity)
     if bounds is None or not bounds.min <= instances <= bounds.max:
         yield f"set {fleet} to {instances}, outside {bounds}"

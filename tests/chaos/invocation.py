@@ -57,6 +57,7 @@ class Invocation:
             registry=_Registry(self),
             namespace="Sluice",
             now=self.scene.clock,
+            launches=self.scene.launches,
         )
 
     def remaining_s(self) -> float:
@@ -158,7 +159,9 @@ class _Metrics:
         tick, served = self.of.event.tick, self.of.served or {}
         whole = {}
         for name, (backlog, capacity) in self.of.first.items():
-            if name in served and isinstance(backlog, Backlog) and isinstance(capacity, Capacity):
+            if not isinstance(backlog, Backlog) or not isinstance(capacity, Capacity):
+                continue
+            if name in served and not capacity.counted_by:
                 counted = backlog.visible + (backlog.in_flight if served[name].count_in_flight else 0)
                 whole[name] = counted / (capacity.running or 1)
         if {name: point.value for name, point in points.items()} != whole:

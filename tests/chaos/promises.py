@@ -84,6 +84,7 @@ class Promises:
             or scene.queues.failing.get(served.queue_url)
             or scene.fleets.failing.get(served.fleet)
             or self.cloud.acts_refused.get(served.fleet)
+            or self.cloud.capacity(served).counted_by
             or any(self.cloud.document(each).fleet != each.fleet for each in self.cloud.born)
         )
         bounds = common(document, self.cloud.capacity(served))

@@ -269,6 +269,7 @@ MUTATIONS: dict[str, Iterable[tuple[object, str, object]]] = {
         (sluice.wake, "decide_shutdown", as_if_active(decide_shutdown)),
     ],
     "a held scale-out is done": blind_bootstrap(scale_out_held_by=()),
+    "capacity units are taken for instances": blind_bootstrap(counted_by=()),
     "a held scale-in is done": blind_shutdown(scale_in_held_by=()),
     "an unknown reading counts as 0 for the handlers": [(sluice.wake, "observe", zero_for_unknown)],
     "an unknown reading counts as 0 for the tick": [(sluice.publish, "observe", zero_for_unknown)],

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from sluice.core.model import (
     BACKLOG_PER_INSTANCE,
     MSG_PROCESSING_DURATION,
+    AutoScalingGroup,
+    LaunchAttempt,
     Metric,
     Mode,
     Trigger,
@@ -62,6 +64,18 @@ def document_spoils(cloud: Cloud, served: Workload, _: int) -> None:
     cloud.scene.registry.bad[served.name] = f"the document of workload {served.name} is refused"
 
 
+def launches_fail(cloud: Cloud, served: Workload, _: int) -> None:
+    """AWS starts no instance that is asked for; those it has go on."""
+    attempt = LaunchAttempt(at=cloud.scene.clock(), failure=f"no capacity for {served.name}")
+    cloud.scene.launches.holding[served.fleet] = [attempt]
+
+
+def weights_are_given(cloud: Cloud, served: Workload, _: int) -> None:
+    """A group's sizes are counted in capacity units; a service has none."""
+    if isinstance(served.fleet, AutoScalingGroup):
+        cloud.change(served, counted_by=("WeightedCapacity 2",))
+
+
 def policy_vanishes(cloud: Cloud, served: Workload, _: int) -> None:
     assert served.policy_arn is not None
     cloud.scene.policies.holding.pop(served.policy_arn, None)
@@ -81,8 +95,14 @@ def mend(cloud: Cloud, served: Workload, _: int) -> None:
     cloud.amend(
         served, mode=Mode.ACTIVE, policy_arn=served.policy_arn, fleet=served.fleet, bounds=served.bounds
     )
+    scene.launches.holding.pop(served.fleet, None)
     cloud.change(
-        served, bounds=served.bounds, scale_out_held_by=(), scale_in_held_by=(), deploying_since=None
+        served,
+        bounds=served.bounds,
+        scale_out_held_by=(),
+        scale_in_held_by=(),
+        deploying_since=None,
+        counted_by=(),
     )
 
 
@@ -139,6 +159,8 @@ TROUBLES: Mapping[str, Happening] = {
     "acts are refused": acts_are_refused,
     "document spoils": document_spoils,
     "policy vanishes": policy_vanishes,
+    "launches fail": launches_fail,
+    "weights are given": weights_are_given,
     "mend": mend,
 }
 PLANE_STEPS: Mapping[str, Happening] = {
