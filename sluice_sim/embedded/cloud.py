@@ -76,6 +76,7 @@ class EmbeddedAws:
         self.scaled: list[tuple[float, Scaled]] = []
         self.on_log: Callable[[LogLine], None] = lambda _: None
         self.on_scaled: Callable[[Scaled], None] = lambda _: None
+        self.let_all_metrics_be_read: Callable[[], None] = lambda: None
         self.sqs, self.cloudwatch, self.ecs = _client("sqs"), _client("cloudwatch"), _client("ecs")
         self.autoscaling, self.scaling = _client("autoscaling"), _client("application-autoscaling")
         self.groups, self.services = Groups(clock), Services(clock)
@@ -228,7 +229,7 @@ def embedded_aws(
         aws = EmbeddedAws(root, clock, seed=seed)
         running.enter_context(aws.groups.installed())
         running.enter_context(aws.services.installed())
-        running.enter_context(readable_later(clock, readable_after_s))
+        aws.let_all_metrics_be_read = running.enter_context(readable_later(clock, readable_after_s))
         yield aws
 
 

@@ -6,10 +6,12 @@ Owns what moto leaves out: there, a value can be read the moment it was put.
 from __future__ import annotations
 
 import json
+import math
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
@@ -69,31 +71,36 @@ class MotoMetrics:
 
 
 @contextmanager
-def readable_later(clock: VirtualClock, after_s: float = READABLE_AFTER_S) -> Iterator[None]:
+def readable_later(clock: VirtualClock, after_s: float = READABLE_AFTER_S) -> Iterator[Callable[[], None]]:
     """While the context lasts, what PutMetricData puts can be read so many seconds later.
 
-    AWS's own metrics, which nobody else may put, come with the delay that `Monitoring` gives them.
+    AWS's own metrics, which nobody else may put, come with the delay that `Monitoring` gives them. What is
+    yielded lets everything be read at once, for whoever counts it when a play is over.
     """
     put, every_metric = CloudWatchBackend.put_metric_data, CloudWatchBackend.get_all_metrics
-    unread: deque[tuple[float, list[MetricDatumBase]]] = deque()
+    unread: deque[tuple[float, CloudWatchBackend, list[MetricDatumBase]]] = deque()
 
     def put_for_later(backend: CloudWatchBackend, namespace: str, metric_data: list[dict[str, Any]]) -> None:
         known = len(backend.metric_data)
         put(backend, namespace, metric_data)
         if not namespace.startswith(("AWS/", "ECS/")):
-            unread.append((clock.now + after_s, backend.metric_data[known:]))
+            unread.append((clock.now + after_s, backend, backend.metric_data[known:]))
             del backend.metric_data[known:]
 
+    def let_read(until: float) -> None:
+        while unread and unread[0][0] <= until:
+            _, backend, data = unread.popleft()
+            backend.metric_data += data
+
     def read_by_now(backend: CloudWatchBackend) -> list[MetricDatumBase]:
-        while unread and unread[0][0] <= clock.now:
-            backend.metric_data += unread.popleft()[1]
+        let_read(clock.now)
         return every_metric(backend)
 
     with (
         mock.patch.object(CloudWatchBackend, "put_metric_data", put_for_later),
         mock.patch.object(CloudWatchBackend, "get_all_metrics", read_by_now),
     ):
-        yield
+        yield partial(let_read, math.inf)
 
 
 def alarm_arn(name: str) -> str:

@@ -166,6 +166,7 @@ class ProcessCrew:
 
     def _published(self) -> tuple[int, float]:
         """How many processing times CloudWatch was told, and their sum, in wall seconds."""
+        self._aws.let_all_metrics_be_read()
         metrics, now = MotoMetrics(self._aws.cloudwatch), now_s()
         sums = {
             stat: MetricQuery(
