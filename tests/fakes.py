@@ -405,7 +405,7 @@ class Scene:
     calls: Calls = field(default_factory=Calls)
     ledger: Ledger = field(default_factory=Ledger)
     remaining: float = 60
-    last_failure_at: dict[str, datetime] = field(default_factory=dict)
+    repair_failures: dict[str, int] = field(default_factory=dict)
     queues: FakeQueues = field(init=False)
     fleets: FakeFleets = field(init=False)
     metrics: FakeMetrics = field(init=False)
@@ -432,7 +432,7 @@ class Scene:
             namespace="Sluice",
             now=self.clock,
             shards=self.shards,
-            last_failure_at=self.last_failure_at,
+            repair_failures=self.repair_failures,
             launches=self.launches,
         )
 

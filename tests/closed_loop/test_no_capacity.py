@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -45,7 +46,10 @@ Refuse = Callable[[EmbeddedAws, str | None], None]
 
 def told(played: Played) -> dict[int, str]:
     """Minute -> what was said of launches."""
-    return {minute: record["message"] for minute, record in played.decisions("launch", "held")}
+    return {
+        minute: re.sub(r"at 2026-01-15 12:\d\d UTC: ", "", record["message"])
+        for minute, record in played.decisions("launch", "held")
+    }
 
 
 @CASES

@@ -24,6 +24,9 @@ SHORT = observation(visible=9, fleet=capacity(desired=3, running=1))
 LOST = Unknown(why="timed out")
 
 
+AT_NOW = "at 2026-01-15 12:00 UTC: "
+
+
 def failed(minutes_ago: float = 0, words: str = SPOT) -> LaunchAttempt:
     return LaunchAttempt(at=NOW - timedelta(minutes=minutes_ago), failure=words)
 
@@ -62,7 +65,7 @@ def test_a_failed_launch_holds_with_the_words_of_aws() -> None:
         trigger=Trigger.TICK,
         reason=Reason.NO_CAPACITY,
         saw=SHORT,
-        detail=SPOT,
+        detail=f"at 2026-01-15 11:58 UTC: {SPOT}",
     )
 
 
@@ -114,7 +117,7 @@ def test_an_instance_that_starts_after_a_failure_clears_it(attempts: tuple[Launc
 def test_the_newest_failure_is_told() -> None:
     decision = decide(failed(9, "older"), started(7), failed(3, "newest"), failed(5, "between"))
     assert decision is not None
-    assert decision.detail == "newest"
+    assert decision.detail == "at 2026-01-15 11:57 UTC: newest"
 
 
 def test_of_instances_attempted_at_one_moment_one_that_failed_is_enough() -> None:
@@ -139,11 +142,11 @@ def test_ecs_repeats_an_unresolved_event_after_six_hours_and_is_believed_until_t
 
 
 def test_long_words_are_cut_and_line_breaks_are_blanks() -> None:
-    assert decide(failed(words="no\n  room")).detail == "no room"  # type: ignore[union-attr]
+    assert decide(failed(words="no\n  room")).detail == f"{AT_NOW}no room"  # type: ignore[union-attr]
     exact, longer = "x" * MAX_WORDS, "x" * (MAX_WORDS + 1)
-    assert decide(failed(words=exact)).detail == exact  # type: ignore[union-attr]
+    assert decide(failed(words=exact)).detail == f"{AT_NOW}{exact}"  # type: ignore[union-attr]
     cut = decide(failed(words=longer)).detail  # type: ignore[union-attr]
-    assert (len(cut), cut[-4:]) == (MAX_WORDS, "x...")
+    assert (len(cut), cut[-4:]) == (len(AT_NOW) + MAX_WORDS, "x...")
 
 
 attempts = st.lists(

@@ -33,7 +33,8 @@ def test_the_tick_that_sees_a_launch_fail_tells_it_in_the_words_of_aws(build: ob
     served = short(scene, build())
     [(decision, outcome)] = tick(scene)
     assert sentence(decision, outcome) == (
-        f"launch holds: AWS does not start the instances that are asked for ({WORDS})"
+        "launch holds: AWS does not start the instances that are asked for "
+        f"(at 2026-01-15 11:59 UTC: {WORDS})"
     )
     told = fields(decision, outcome)
     assert (told["workload"], told["decision"], told["reason"]) == (served.name, "launch", "no_capacity")

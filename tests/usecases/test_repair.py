@@ -4,7 +4,6 @@ from collections.abc import Iterable
 
 import pytest
 
-from sluice.core.backlog import MINUTE
 from sluice.core.model import Fleet, Mode, Reason, Workload
 from sluice.core.turns import rotated
 from sluice.errors import ConfigError
@@ -91,26 +90,49 @@ def test_a_hundred_refused_bootstraps_do_not_keep_a_proven_empty_fleet_running(s
     assert scene.desired(empty) == 0
 
 
-def test_those_whose_repair_failed_come_last_and_the_longest_ago_first(scene: Scene) -> None:
-    for name in ("a", "b", "c", "d"):
+def test_those_whose_repair_failed_come_last_and_the_fewest_failures_first(scene: Scene) -> None:
+    for name in ("a", "b", "c", "d", "e"):
         scene.serve(workload(name), visible=5)
     refuse(scene, scene.registry.registered.values())
-    now = scene.clock()
-    scene.last_failure_at |= {"a": now, "b": now - 3 * MINUTE, "c": now - 2 * MINUTE}
+    failures = {"a": 3, "b": 1, "c": 4, "e": 2}
+    for _ in range(5):  # whoever the minute begins with
+        scene.calls.made.clear()
+        scene.repair_failures.clear()
+        scene.repair_failures |= failures
+        tick(scene)
+        assert scene.calls.named("registry.one") == ["d", "b", "e", "a", "c"]
+        assert scene.repair_failures == {"a": 4, "b": 2, "c": 5, "d": 1, "e": 3}
+
+
+def test_one_throttle_does_not_send_a_bootstrap_behind_all_that_always_fail(scene: Scene) -> None:
+    refused = [scene.serve(workload(f"a{index:02}", idle_minutes=1), desired=3) for index in range(100)]
+    throttled = scene.serve(workload("z"), visible=5)
+    scene.repair_failures |= {each.name: 5 for each in refused} | {throttled.name: 1}
+    for each in refused:
+        scene.idle(each, minutes=3)
+    refuse(scene, refused)
+    each_call_takes_a_while(scene)
     tick(scene)
-    assert scene.calls.named("registry.one") == ["d", "b", "c", "a"]
-    assert set(scene.last_failure_at) == {"a", "b", "c", "d"}
+    assert scene.desired(throttled) == 1
+
+
+def test_failures_are_forgotten_once_nothing_is_left_to_repair(scene: Scene) -> None:
+    served = scene.serve(workload(), visible=5, desired=1)  # an alarm woke it meanwhile
+    scene.repair_failures[served.name] = 7
+    scene.repair_failures["served by another shard"] = 2
+    tick(scene)
+    assert scene.repair_failures == {"served by another shard": 2}
 
 
 def test_a_repair_that_succeeds_at_last_ends_the_wait_at_the_end(scene: Scene) -> None:
     served = scene.serve(workload(), visible=5)
     scene.fleets.refusing = ConfigError("AccessDenied")
     tick(scene)
-    assert list(scene.last_failure_at) == [served.name]
+    assert scene.repair_failures == {served.name: 1}
     scene.fleets.refusing = None
     tick(scene)
     assert scene.desired(served) == 1
-    assert scene.last_failure_at == {}
+    assert scene.repair_failures == {}
 
 
 def test_each_minute_begins_with_another_workload(scene: Scene) -> None:
@@ -130,7 +152,7 @@ def test_each_minute_begins_with_another_workload(scene: Scene) -> None:
 def test_while_cloudwatch_hangs_bootstraps_are_done_and_nobody_is_sent_home(scene: Scene) -> None:
     asleep = scene.serve(workload("a"), visible=5)
     failed_before = scene.serve(workload("b"), visible=5)
-    scene.last_failure_at[failed_before.name] = scene.clock()
+    scene.repair_failures[failed_before.name] = 1
     idle = scene.serve(workload("c"), desired=3)
     scene.idle(idle)
 
@@ -146,11 +168,21 @@ def test_while_cloudwatch_hangs_bootstraps_are_done_and_nobody_is_sent_home(scen
     assert held == [Reason.UNKNOWN_READING]
 
 
-def test_turns_begin_anywhere_and_leave_nobody_out() -> None:
-    assert [rotated("cab", turn) for turn in range(4)] == [
-        ["a", "b", "c"],
-        ["b", "c", "a"],
-        ["c", "a", "b"],
-        ["a", "b", "c"],
-    ]
+@pytest.mark.parametrize("count", range(1, 40))
+def test_rotation_leaves_nobody_out_and_begins_with_each_once(count: int) -> None:
+    names = [f"w{index:02}" for index in range(count)]
+    orders = [rotated(reversed(names), turn) for turn in range(count)]
+    assert all(sorted(order) == names for order in orders)
+    assert sorted(order[0] for order in orders) == names
+
+
+def test_rotation_spreads_a_shortage_of_time_over_all() -> None:
+    """With time for a tenth of them, each has its time within three rounds."""
+    names, share = [f"w{index:03}" for index in range(200)], 20
+    for first in range(200):
+        served = {name for turn in range(first, first + 30) for name in rotated(names, turn)[:share]}
+        assert len(served) == 200
+
+
+def test_no_names_are_rotated_to_none() -> None:
     assert rotated([], 7) == []

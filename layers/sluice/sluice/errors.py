@@ -5,8 +5,11 @@ Owns the three kinds of failure. Refuses to carry AWS codes: `aws/errors.py` map
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
+
+Answer = TypeVar("Answer")
 
 
 class SluiceError(Exception):
@@ -49,3 +52,11 @@ class DocumentError(ConfigError):
     def __init__(self, what: str, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("; ".join([f"{what} is refused", *map(str, self.problems)]))
+
+
+def attempted(step: Callable[[], Answer]) -> Answer | Exception:
+    """What `step` answers, or whatever it raises: one of many must not stop the others."""
+    try:
+        return step()
+    except Exception as failure:  # noqa: BLE001 - see above; the caller tells a failure from a defect
+        return failure

@@ -1,4 +1,4 @@
-"""One workload's failure is its own: the only broad `except` of the layer.
+"""One workload's failure is its own.
 
 Owns the wall between workloads. Refuses to swallow: what is caught is reported and counted, and the caller
 learns that it happened.
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from sluice.core.model import Decision, TargetDecision, Workload
-from sluice.errors import DefectError, SluiceError
+from sluice.errors import DefectError, SluiceError, attempted
 from sluice.ports import Counter, Outcome, Report
 
 
@@ -27,15 +27,12 @@ def told_if_it_fails(decision: Decision | TargetDecision, report: Report) -> Ite
 
 def isolated(workload: str, counter: Counter, report: Report, step: Callable[[], None]) -> bool:
     """Whether `step` went through; if not, its failure is told and the next workload can go on."""
-    try:
-        step()
-    except SluiceError as failure:
-        report.failed(workload, counter, str(failure))
-        return False
-    except Exception as defect:  # noqa: BLE001 - a defect that one workload meets must not stop the others
-        report.failed(workload, counter, f"unexpected {type(defect).__name__}: {defect}", defect=defect)
-        return False
-    return True
+    outcome = attempted(step)
+    if isinstance(outcome, SluiceError):
+        report.failed(workload, counter, str(outcome))
+    elif isinstance(outcome, Exception):
+        report.failed(workload, counter, f"unexpected {type(outcome).__name__}: {outcome}", defect=outcome)
+    return not isinstance(outcome, Exception)
 
 
 def each_isolated(

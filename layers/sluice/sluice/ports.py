@@ -132,6 +132,8 @@ class Registered:
     """Name of each workload that is not served -> why."""
     documents: Mapping[str, str] = field(default_factory=dict)
     """Name of each workload that may be served -> its document's text."""
+    defects: Mapping[str, Exception] = field(default_factory=dict)
+    """Name of each refused workload whose document Sluice's own code broke on -> the defect."""
     stale: str | None = None
     """Why this is the last good copy rather than a fresh one."""
 
@@ -234,7 +236,7 @@ class World:
     now: Callable[[], datetime]
     shards: Shards | None = None
     """None where nothing can be handed to another invocation."""
-    last_failure_at: MutableMapping[str, datetime] = field(default_factory=dict)
-    """Workload name -> when its last repair failed; kept as long as the process, so that others go first."""
+    repair_failures: MutableMapping[str, int] = field(default_factory=dict)
+    """Workload name -> how often its repair failed in a row; lives as long as the process."""
     launches: Launches | None = None
     """None where AWS cannot be asked why instances do not start: a simulation."""

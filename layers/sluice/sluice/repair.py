@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
-from sluice.core.backlog import MINUTE, before
+from sluice.core.backlog import before, turn_of
 from sluice.core.model import Mode, Observation, Reason, Trigger, Unknown, Workload
 from sluice.core.turns import rotated
 from sluice.core.wake import decide_bootstrap, decide_shutdown, reads_empty_above_min
@@ -43,32 +43,31 @@ def repair(
     """Do what an alarm should have done; each workload is on its own.
 
     Bootstraps come first, as messages wait for them; then shutdowns; then those whose last repair failed in
-    this process, the one that failed longest ago first. Otherwise another workload begins each minute.
+    this process, the fewest failures in a row first. Otherwise another workload begins each minute.
     """
     served = {name: workload for name, workload in workloads.items() if workload.mode is not Mode.PAUSED}
-    failed_at = dict(world.last_failure_at)
+    failures = dict(world.repair_failures)
 
-    def take_turns(steps: Steps, *, again: bool) -> None:
-        names = rotated((name for name in steps if (name in failed_at) is again), _turn(minute))
-        for name in sorted(names, key=lambda name: failed_at.get(name, minute)):
+    def run(steps: Steps, *, failed_before: bool) -> None:
+        names = rotated((name for name in steps if (name in failures) is failed_before), turn_of(minute))
+        for name in sorted(names, key=lambda name: failures.get(name, 0)):
             _repair(name, steps[name], world, report, remaining_s)
 
     bootstraps: Steps = {
         name: partial(retry_bootstrap, name, world, report, remaining_s)
         for name in _missed_bootstraps(served, seen, report)
     }
-    take_turns(bootstraps, again=False)
+    run(bootstraps, failed_before=False)
     proof_ends = before(minute)
     shutdowns: Steps = {
         name: partial(retry_shutdown, name, proof_ends, world, report, remaining_s)
         for name in _missed_shutdowns(served, seen, proof_ends, world, report, remaining_s)
     }
-    take_turns(shutdowns, again=False)
-    take_turns({**bootstraps, **shutdowns}, again=True)
-
-
-def _turn(minute: datetime) -> int:
-    return int(minute.timestamp() // MINUTE.total_seconds())
+    run(shutdowns, failed_before=False)
+    steps = {**bootstraps, **shutdowns}
+    run(steps, failed_before=True)
+    for name in workloads.keys() - steps.keys():
+        world.repair_failures.pop(name, None)  # somebody else did it, or it is no longer needed
 
 
 def _repair(
@@ -77,9 +76,9 @@ def _repair(
     if remaining_s() <= 0:
         report.failed(name, Counter.ACTION_FAILED, NO_TIME_LEFT)
     elif isolated(name, Counter.ACTION_FAILED, report, step):
-        world.last_failure_at.pop(name, None)
+        world.repair_failures.pop(name, None)
     else:
-        world.last_failure_at[name] = world.now()
+        world.repair_failures[name] = world.repair_failures.get(name, 0) + 1
 
 
 def _missed_bootstraps(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict
+from traceback import walk_tb
 from typing import Any, Self
 
 from aws_lambda_powertools import Logger, Metrics
@@ -91,6 +92,15 @@ def _verdict(decision: Decision | TargetDecision, outcome: Outcome) -> str:
     return f"{would}{decision.kind} {before}{decision.desired}"
 
 
+def _place(defect: Exception) -> tuple[object, ...]:
+    """What one defect has in common wherever it is met: its kind, and the line that raised it."""
+    if isinstance(defect, ExceptionGroup):
+        return tuple(_place(each) for each in defect.exceptions)
+    frames = list(walk_tb(defect.__traceback__))
+    where = (frames[-1][0].f_code.co_filename, frames[-1][1]) if frames else (id(defect),)
+    return type(defect), *where
+
+
 class PowertoolsReport:
     """Keeps `ports.Report` with structured logs and embedded metrics.
 
@@ -100,7 +110,7 @@ class PowertoolsReport:
 
     def __init__(self, logger: Logger, metrics: Metrics) -> None:
         self._logger, self._metrics = logger, metrics
-        self._defects: list[Exception] = []
+        self._defects: set[tuple[object, ...]] = set()
 
     @property
     def defects(self) -> int:
@@ -137,9 +147,9 @@ class PowertoolsReport:
 
     def failed(self, workload: str, counter: Counter, why: str, *, defect: Exception | None = None) -> None:
         """One error line per failure; a hundred workloads that met one defect show its stack trace once."""
-        trace = None if any(defect is known for known in self._defects) else defect
+        trace = None if defect is None or _place(defect) in self._defects else defect
         if trace is not None:
-            self._defects.append(trace)
+            self._defects.add(_place(trace))
         self._logger.error(why, extra={"workload": workload, "failure": counter.value}, exc_info=trace)
         self._count(counter, 1)
 

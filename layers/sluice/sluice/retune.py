@@ -14,7 +14,7 @@ from sluice.core.backlog import minute_of
 from sluice.core.model import Durations, DynamicTarget, Mode, Unknown, Workload
 from sluice.core.target import decide_target, weighted
 from sluice.core.turns import rotated
-from sluice.errors import ConfigError, TransientError
+from sluice.errors import ConfigError, TransientError, attempted
 from sluice.events import RetuneRequest
 from sluice.isolation import isolated, told_if_it_fails
 from sluice.observe import registered
@@ -135,7 +135,12 @@ def _over(
         elif isinstance(counts, Unknown):
             durations[name] = counts
         else:
-            durations[name] = weighted(values, counts, window_s)
+            outcome = attempted(partial(weighted, values, counts, window_s))
+            durations[name] = (
+                Unknown(why=f"unexpected {type(outcome).__name__}: {outcome}", defect=outcome)
+                if isinstance(outcome, Exception)
+                else outcome
+            )
     return durations
 
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sluice.aws.answers import count, field, listed, optional_list
 from sluice.aws.errors import calling
-from sluice.aws.fanout import batches, begin, each, missing
+from sluice.aws.fanout import batches, begin, each, missing, one_of_many
 from sluice.core.model import AutoScalingGroup, Bounds, Capacity, Unknown
 from sluice.ports import RemainingS
 
@@ -69,11 +70,15 @@ class AutoScalingGroups:
                 AutoScalingGroupNames=names, PaginationConfig={"PageSize": GROUPS_PER_CALL}
             )
             with calling(_read(batch)):
-                found = {
-                    field(group, "AutoScalingGroupName"): _capacity(group)
+                described = {
+                    field(group, "AutoScalingGroupName"): group
                     for page in pages
                     for group in listed(page, "AutoScalingGroups")
                 }
+            found = {
+                name: one_of_many(f"DescribeAutoScalingGroups of {name}", partial(_capacity, group))
+                for name, group in described.items()
+            }
             return {fleet: found.get(fleet.name, Unknown(why=missing(str(fleet)))) for fleet in batch}
 
         finish = begin(self._pool, capacities, batches(fleets, GROUPS_PER_CALL), _read)

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from sluice.aws.answers import MalformedAnswer, field, listed
 from sluice.aws.errors import calling
-from sluice.aws.fanout import batches, each, fan_out
+from sluice.aws.fanout import batches, each, fan_out, one_of_many
 from sluice.core.model import DataPoint, Metric, Unknown
-from sluice.errors import SluiceError
+from sluice.errors import SluiceError, TransientError
 from sluice.ports import RemainingS, Series, SeriesQuery
 
 if TYPE_CHECKING:
@@ -84,17 +84,26 @@ def _series(
         ScanBy="TimestampAscending",
     )
     values: dict[str, dict[datetime, float]] = {name: {} for name in names}
-    failed: dict[str, str] = {}
+    failed: dict[str, Unknown] = {}
     with calling(_read(names)):
-        for result in (result for page in pages for result in listed(page, "MetricDataResults")):
-            name = field(name_of, field(result, "Id"))
-            values[name] |= _points(result)
-            if (status := field(result, "StatusCode")) in ("InternalError", "Forbidden"):
-                failed[name] = f"GetMetricData answered {status} for {queries[name].metric}"
-    return {name: Unknown(why=failed[name]) if name in failed else values[name] for name in names}
+        results = [
+            (field(name_of, field(result, "Id")), result)
+            for page in pages
+            for result in listed(page, "MetricDataResults")
+        ]
+    for name, result in results:
+        metric = queries[name].metric
+        points = one_of_many(f"GetMetricData of {metric}", partial(_points, result, metric))
+        if isinstance(points, Unknown):
+            failed[name] = points
+        else:
+            values[name] |= points
+    return {**values, **failed}
 
 
-def _points(result: MetricDataResultTypeDef) -> dict[datetime, float]:
+def _points(result: MetricDataResultTypeDef, metric: Metric) -> dict[datetime, float]:
+    if (status := field(result, "StatusCode")) in ("InternalError", "Forbidden"):
+        raise TransientError(f"GetMetricData answered {status} for {metric}")
     times, values = listed(result, "Timestamps"), listed(result, "Values")
     if len(times) != len(values):
         raise MalformedAnswer(f"{len(times)} Timestamps of {len(values)} Values")

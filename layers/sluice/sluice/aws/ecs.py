@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sluice.aws.answers import count, field, listed
 from sluice.aws.errors import calling
-from sluice.aws.fanout import batches, begin, each, missing
+from sluice.aws.fanout import batches, begin, each, missing, one_of_many
 from sluice.core.model import (
     DYNAMIC_SCALING_IN_SUSPENDED,
     DYNAMIC_SCALING_OUT_SUSPENDED,
@@ -47,6 +47,8 @@ READ: Mapping[str, Any] = {
     }
 }
 """Operation -> the fields of its answer that `_service` needs."""
+OVER = ("COMPLETED", "FAILED")
+"""Rollout states of a deployment that has ended; any other word may be one that is running."""
 SCALABLE_TARGETS_PER_CALL = 50
 DIMENSION: Literal["ecs:service:DesiredCount"] = "ecs:service:DesiredCount"
 
@@ -133,11 +135,12 @@ def _services(client: ECSClient, batch: tuple[EcsService, ...]) -> dict[EcsServi
     cluster = batch[0].cluster
     with calling(_read_services(batch)):
         answer = client.describe_services(cluster=cluster, services=[fleet.service for fleet in batch])
-        found = {
-            field(service, "serviceName"): _service(service)
-            for service in listed(answer, "services")
-            if field(service, "status") == "ACTIVE"
-        }
+        described = {field(service, "serviceName"): service for service in listed(answer, "services")}
+    readings = {
+        name: one_of_many(f"DescribeServices of {cluster}/{name}", partial(_service, service))
+        for name, service in described.items()
+    }
+    found = {name: reading for name, reading in readings.items() if reading is not None}
     return {fleet: found.get(fleet.service, Unknown(why=missing(f"active {fleet}"))) for fleet in batch}
 
 
@@ -150,11 +153,15 @@ def _targets(
         ResourceIds=[resource_id(fleet) for fleet in batch],
     )
     with calling(_read_targets(batch)):
-        found = {
-            field(target, "ResourceId"): _scalable_target(target)
+        described = {
+            field(target, "ResourceId"): target
             for page in pages
             for target in listed(page, "ScalableTargets")
         }
+    found = {
+        name: one_of_many(f"DescribeScalableTargets of {name}", partial(_scalable_target, target))
+        for name, target in described.items()
+    }
     return {fleet: found.get(resource_id(fleet), _ScalableTarget()) for fleet in batch}
 
 
@@ -167,7 +174,10 @@ def by_cluster(fleets: Iterable[EcsService]) -> Iterator[tuple[EcsService, ...]]
         yield from batches(members, SERVICES_PER_CALL)
 
 
-def _service(described: ServiceTypeDef) -> _Service:
+def _service(described: ServiceTypeDef) -> _Service | None:
+    """None for a service that is deleted, or about to be: AWS describes it for a while."""
+    if field(described, "status") != "ACTIVE":
+        return None
     return _Service(
         desired=count(field(described, "desiredCount")),
         running=count(field(described, "runningCount")),
@@ -178,7 +188,7 @@ def _service(described: ServiceTypeDef) -> _Service:
 def _deployment(described: ServiceTypeDef) -> _Deployment | None:
     """What runs, whoever controls it: ECS lists deployments, CODE_DEPLOY and EXTERNAL list task sets."""
     if deployments := listed(described, "deployments"):
-        rolling = len(deployments) > 1 or deployments[0].get("rolloutState") == "IN_PROGRESS"
+        rolling = len(deployments) > 1 or deployments[0].get("rolloutState", "COMPLETED") not in OVER
         began = [deployment.get("createdAt") for deployment in deployments]
         return _Deployment(since=_newest(began)) if rolling else None
     task_sets = described.get("taskSets")
@@ -187,7 +197,7 @@ def _deployment(described: ServiceTypeDef) -> _Deployment | None:
     if len(task_sets) > 1:
         return _Deployment(since=_newest([task_set.get("createdAt") for task_set in task_sets]))
     for task_set in task_sets:
-        if task_set.get("stabilityStatus") == "STABILIZING":
+        if task_set.get("stabilityStatus") != "STEADY_STATE":
             # Not stabilityStatusAt, which is when AWS looked; a change of the desired count updates it too.
             return _Deployment(since=_newest([task_set.get("createdAt"), task_set.get("updatedAt")]))
     return None

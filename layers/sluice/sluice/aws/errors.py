@@ -80,6 +80,7 @@ its JSON model. AWS's own words say too little: of a disabled key, that the requ
 
 PARSERS = ("botocore", "aws_lambda_powertools")
 """Packages that read AWS's answers for us."""
+SERIALIZER = "botocore.serialize"
 
 
 @contextmanager
@@ -107,8 +108,9 @@ def calling(what: str) -> Iterator[None]:
 
 def _broke_in_a_parser(error: BaseException) -> bool:
     """Whether botocore or Powertools met it: both take a well-formed answer for granted."""
-    modules = (str(frame.f_globals.get("__name__")) for frame, _ in walk_tb(error.__traceback__))
-    return any(module.partition(".")[0] in PARSERS for module in modules)
+    modules = [str(frame.f_globals.get("__name__")) for frame, _ in walk_tb(error.__traceback__)]
+    # A request that botocore cannot serialise is ours: nothing was sent, so nothing was answered.
+    return SERIALIZER not in modules and any(module.partition(".")[0] in PARSERS for module in modules)
 
 
 def _sorted(refused: ClientError, what: str) -> SluiceError:

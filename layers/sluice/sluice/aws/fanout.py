@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import islice
 from typing import TypeVar
 
+from sluice.aws.errors import calling
 from sluice.core.model import Unknown
-from sluice.errors import SluiceError, TransientError
+from sluice.errors import SluiceError, TransientError, attempted
 from sluice.ports import RemainingS
 
 LATE = "not read before the deadline"
@@ -42,13 +43,14 @@ def begin(
                 readings[item] = Unknown(why=f"{what(item)}: {LATE}")
                 continue
             failure = future.exception()
-            readings[item] = future.result() if failure is None else _unknown(failure, what(item))
+            readings[item] = future.result() if failure is None else unknown(failure, what(item))
         return readings
 
     return finish
 
 
-def _unknown(failure: BaseException, what: str) -> Unknown:
+def unknown(failure: BaseException, what: str) -> Unknown:
+    """A reading that failed, or met a defect of the code that reads."""
     if isinstance(failure, SluiceError):
         return Unknown(why=str(failure))
     if isinstance(failure, Exception):
@@ -84,6 +86,17 @@ def batches(items: Iterable[Item], size: int) -> Iterator[tuple[Item, ...]]:
     rest = iter(items)
     while batch := tuple(islice(rest, size)):
         yield batch
+
+
+def one_of_many(what: str, read: Callable[[], Reading]) -> Reading | Unknown:
+    """One item's part of an answer: what is wrong with it is Unknown for that item alone."""
+
+    def called() -> Reading:
+        with calling(what):
+            return read()
+
+    outcome = attempted(called)
+    return unknown(outcome, what) if isinstance(outcome, Exception) else outcome
 
 
 def each(

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.utilities.parameters import SSMProvider
@@ -21,7 +22,7 @@ from sluice import config
 from sluice.aws.errors import calling
 from sluice.aws.fanout import in_time
 from sluice.core.model import Fleet, Workload
-from sluice.errors import ConfigError, SluiceError, TransientError
+from sluice.errors import ConfigError, SluiceError, TransientError, attempted
 from sluice.ports import Registered, RemainingS, first_half
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class _Documents:
     texts: Mapping[str, str] = field(default_factory=dict)
     parsed: Mapping[str, Workload] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
+    defects: Mapping[str, Exception] = field(default_factory=dict)
     stale: str | None = None
 
 
@@ -60,6 +62,7 @@ class SsmRegistry:
             workloads=tuple(served.values()),
             refused=refused,
             documents={name: documents.texts[name] for name in served},
+            defects=documents.defects,
             stale=documents.stale,
         )
 
@@ -84,6 +87,8 @@ class SsmRegistry:
         return _parsed(name, in_time(self._pool, text, what, remaining_s))
 
     def _documents(self, remaining_s: RemainingS, *, fresh: bool) -> _Documents:
+        # Two workloads on one fleet may be one that is being renamed: that copy is not kept for five minutes.
+        fresh = fresh or (self._last_good is not None and _are_shared(self._last_good))
         what, parameters = f"GetParametersByPath of {self._prefix}", self._parameters()
 
         def texts_by_name() -> dict[str, Any]:
@@ -125,6 +130,7 @@ class SliceRegistry:
         return Registered(
             workloads=tuple(self._sliced.parsed.values()),
             refused=self._sliced.refused,
+            defects=self._sliced.defects,
             documents=self._documents,
         )
 
@@ -160,16 +166,22 @@ def _parsed(name: str, text: str) -> Workload:
 
 def _sorted(texts: Mapping[str, str], before: _Documents) -> _Documents:
     """What parses and what does not; a text that parsed before is not parsed again."""
-    parsed, refused = {}, {}
+    parsed: dict[str, Workload] = {}
+    refused: dict[str, str] = {}
+    defects: dict[str, Exception] = {}
     for name, text in texts.items():
         if name in before.parsed and before.texts[name] == text:
             parsed[name] = before.parsed[name]
             continue
-        try:
-            parsed[name] = _parsed(name, text)
-        except ConfigError as bad:
-            refused[name] = str(bad)
-    return _Documents(texts=texts, parsed=parsed, refused=refused)
+        outcome = attempted(partial(_parsed, name, text))
+        if isinstance(outcome, Workload):
+            parsed[name] = outcome
+        elif isinstance(outcome, SluiceError):
+            refused[name] = str(outcome)
+        else:
+            refused[name] = f"the document of workload {name}: unexpected {type(outcome).__name__}: {outcome}"
+            defects[name] = outcome
+    return _Documents(texts=texts, parsed=parsed, refused=refused, defects=defects)
 
 
 def _claims(workloads: Mapping[str, Workload]) -> Mapping[Fleet, list[str]]:
@@ -177,6 +189,10 @@ def _claims(workloads: Mapping[str, Workload]) -> Mapping[Fleet, list[str]]:
     for name, workload in workloads.items():
         claims[workload.fleet].append(name)
     return claims
+
+
+def _are_shared(documents: _Documents) -> bool:
+    return any(len(names) > 1 for names in _claims(documents.parsed).values())
 
 
 def _shared(fleet: Fleet, names: list[str]) -> str:

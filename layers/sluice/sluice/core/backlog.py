@@ -28,6 +28,11 @@ def minute_of(moment: datetime) -> datetime:
     return moment.replace(second=0, microsecond=0)
 
 
+def turn_of(minute: datetime) -> int:
+    """The number of the minute: what is rotated by it begins elsewhere each minute."""
+    return int(minute.timestamp()) // 60
+
+
 def before(scheduled_minute: datetime) -> tuple[datetime, ...]:
     """The minute with which a tick's proof of emptiness ends: the one before its own scheduled minute.
 

@@ -49,7 +49,8 @@ def may_exceed_groups(workload: Workload, saw: Observation) -> bool:
     """Whether asking for the metrics is worth a call: work waits in a FIFO queue though several run."""
     if isinstance(saw.backlog, Unknown) or isinstance(saw.capacity, Unknown):
         return False
-    return workload.is_fifo and saw.backlog.visible > 0 and saw.capacity.running > 1
+    several = saw.capacity.running > 1 and not saw.capacity.counted_by
+    return workload.is_fifo and saw.backlog.visible > 0 and several
 
 
 def decide_cap(

@@ -34,7 +34,8 @@ def lacks_instances(saw: Observation) -> bool:
     """Whether asking AWS is worth a call: work waits and fewer instances run than are asked for."""
     if isinstance(saw.backlog, Unknown) or isinstance(saw.capacity, Unknown):
         return False
-    return saw.backlog.visible > 0 and saw.capacity.running < saw.capacity.desired
+    lacking = saw.capacity.running < saw.capacity.desired and not saw.capacity.counted_by
+    return saw.backlog.visible > 0 and lacking
 
 
 def decide_held_launch(workload: Workload, saw: Observation, trigger: Trigger) -> Decision | None:
@@ -74,7 +75,7 @@ def decide_no_capacity(
         trigger=trigger,
         reason=Reason.NO_CAPACITY,
         saw=saw,
-        detail=_shortened(newest.failure),
+        detail=f"at {newest.at:%Y-%m-%d %H:%M} UTC: {_shortened(newest.failure)}",
     )
 
 
