@@ -276,7 +276,7 @@ class Reason(StrEnum):
     NOT_PROVEN = "emptiness is not proven for every idle minute"
     AT_MINIMUM = "the fleet is at its minimum"
     HELD = "scaling in this direction is held"
-    DEPLOYMENT_STUCK = "a deployment has held the shutdown for over an hour"
+    DEPLOYMENT_STUCK = "a deployment over an hour old holds the shutdown"
     UNKNOWN_READING = "a reading is missing, and unknown is not zero"
     BOUNDS_DISJOINT = "the document's bounds and the fleet's own do not overlap"
     NO_ROOM = "the bounds allow no instance"
