@@ -450,7 +450,7 @@ class TestRepairs:
         ] * 2
         [*_, (_, _, why)] = scene.ledger.failures
         assert why == (
-            "a deployment has held the shutdown for over an hour: "
+            "a deployment over an hour old holds the shutdown: "
             "a deployment is rolling, since 2026-01-15 11:00 UTC, for 61 min"
         )
         assert scene.acts() == []
