@@ -81,7 +81,7 @@ def test_the_queue_of_a_ticks_shards_brings_them_to_the_function_that_sends_them
     assert mapping["FunctionArn"].rsplit(":", 1)[-1] == function.name
     assert (mapping["BatchSize"], mapping["FunctionResponseTypes"]) == (4, ["ReportBatchItemFailures"])
     kept = server.aws("sqs", "GetQueueAttributes", QueueUrl=queue, AttributeNames=["All"])["Attributes"]
-    assert (kept["MessageRetentionPeriod"], kept["VisibilityTimeout"]) == ("60", str(function.timeout_s))
+    assert (kept["MessageRetentionPeriod"], kept["VisibilityTimeout"]) == ("110", str(function.timeout_s))
 
 
 def test_a_shard_is_published_and_repaired_as_the_ticks_minute_says(account: Account, start: Start) -> None:

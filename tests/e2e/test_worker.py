@@ -41,6 +41,8 @@ MINUTE = timedelta(minutes=1)
 TASK_ID = "1f2e3d4c5b6a79880f1e2d3c4b5a6978"
 NOT_BY_THE_WORKER = {
     "s3:GetObject": "the instance's first start installs the wheel with it, before there is a worker",
+    "autoscaling:SuspendProcesses": "an instance that cannot install its worker ends the group's launches",
+    "autoscaling:TerminateInstanceInAutoScalingGroup": "and then itself, before there is a worker",
     "ecs:GetTaskProtection": "the agent answers with it whoever asks what holds; AWS wants it granted with "
     "the other",
 }
