@@ -8,6 +8,7 @@ from sluice.aws import asg, cloudwatch, ecs
 from sluice.aws.asg import AutoScalingGroups
 from sluice.aws.cloudwatch import CloudWatchMetrics
 from sluice.aws.ecs import EcsServices
+from sluice.aws.launches import AwsLaunches
 from sluice.core.model import AutoScalingGroup, Capacity, EcsService, Unknown
 from sluice.ports import SeriesQuery
 from tests.aws.stubs import unchecked
@@ -70,6 +71,23 @@ def test_a_malformed_service(wrong: dict[str, Any]) -> None:
         assert "AWS knows no active" in read["bad"].why
     else:
         assert "AWS's answer cannot be read" in only_the_bad_one(read).why
+
+
+@pytest.mark.parametrize("wrong", [None, [{"createdAt": "soon", "message": "m"}], [{"message": "no time"}]])
+def test_malformed_events_of_a_service(wrong: object) -> None:
+    fleets = {name: EcsService(cluster="c", service=name) for name in NAMES}
+    answer = {
+        "services": [
+            service(name, events=wrong) | ({} if name == "bad" else {"events": []}) for name in NAMES
+        ]
+    }
+    with unchecked("autoscaling") as autoscaling, unchecked("ecs", DescribeServices=answer) as client:
+        read = AwsLaunches(lambda: autoscaling, lambda: client, POOL).read(list(fleets.values()), plenty)
+    assert read[fleets["a"]] == read[fleets["z"]] == []
+    unknown = read[fleets["bad"]]
+    assert isinstance(unknown, Unknown)
+    assert "events of" in unknown.why
+    assert unknown.defect is None
 
 
 def test_a_malformed_scalable_target() -> None:

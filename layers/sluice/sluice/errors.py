@@ -54,6 +54,15 @@ class DocumentError(ConfigError):
         super().__init__("; ".join([f"{what} is refused", *map(str, self.problems)]))
 
 
+def in_words(failure: BaseException) -> str:
+    """A failure that Sluice understands speaks for itself; a defect is named by its type."""
+    return (
+        str(failure)
+        if isinstance(failure, SluiceError)
+        else f"unexpected {type(failure).__name__}: {failure}"
+    )
+
+
 def attempted(step: Callable[[], Answer]) -> Answer | Exception:
     """What `step` answers, or whatever it raises: one of many must not stop the others."""
     try:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from sluice.core.model import Decision, TargetDecision, Workload
-from sluice.errors import DefectError, SluiceError, attempted
+from sluice.errors import DefectError, SluiceError, attempted, in_words
 from sluice.ports import Counter, Outcome, Report
 
 
@@ -31,7 +31,7 @@ def isolated(workload: str, counter: Counter, report: Report, step: Callable[[],
     if isinstance(outcome, SluiceError):
         report.failed(workload, counter, str(outcome))
     elif isinstance(outcome, Exception):
-        report.failed(workload, counter, f"unexpected {type(outcome).__name__}: {outcome}", defect=outcome)
+        report.failed(workload, counter, in_words(outcome), defect=outcome)
     return not isinstance(outcome, Exception)
 
 

@@ -23,7 +23,7 @@ from sluice.core.model import (
     Unknown,
     Workload,
 )
-from sluice.errors import SluiceError
+from sluice.errors import SluiceError, in_words
 from sluice.ports import Counter, Outcome
 
 
@@ -124,7 +124,7 @@ class PowertoolsReport:
         if failure is not None:
             understood = isinstance(failure, SluiceError)
             self._logger.error(
-                str(failure) if understood else f"unexpected {type(failure).__name__}: {failure}",
+                in_words(failure),
                 extra={"failure": Counter.INVOCATION_FAILED.value},
                 exc_info=None if understood else failure,
             )

@@ -14,7 +14,7 @@ from sluice.core.backlog import minute_of
 from sluice.core.model import Durations, DynamicTarget, Mode, Unknown, Workload
 from sluice.core.target import decide_target, weighted
 from sluice.core.turns import rotated
-from sluice.errors import ConfigError, TransientError, attempted
+from sluice.errors import ConfigError, TransientError, attempted, in_words
 from sluice.events import RetuneRequest
 from sluice.isolation import isolated, told_if_it_fails
 from sluice.observe import registered
@@ -137,9 +137,7 @@ def _over(
         else:
             outcome = attempted(partial(weighted, values, counts, window_s))
             durations[name] = (
-                Unknown(why=f"unexpected {type(outcome).__name__}: {outcome}", defect=outcome)
-                if isinstance(outcome, Exception)
-                else outcome
+                Unknown(why=in_words(outcome), defect=outcome) if isinstance(outcome, Exception) else outcome
             )
     return durations
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from sluice.aws.errors import calling
 from sluice.core.model import Unknown
-from sluice.errors import SluiceError, TransientError, attempted
+from sluice.errors import SluiceError, TransientError, attempted, in_words
 from sluice.ports import RemainingS
 
 LATE = "not read before the deadline"
@@ -54,7 +54,7 @@ def unknown(failure: BaseException, what: str) -> Unknown:
     if isinstance(failure, SluiceError):
         return Unknown(why=str(failure))
     if isinstance(failure, Exception):
-        return Unknown(why=f"{what}: unexpected {type(failure).__name__}: {failure}", defect=failure)
+        return Unknown(why=f"{what}: {in_words(failure)}", defect=failure)
     raise failure
 
 

@@ -10,13 +10,14 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sluice.aws.answers import MalformedAnswer, field, listed
 from sluice.aws.clients import AS_SENT
 from sluice.aws.ecs import by_cluster
 from sluice.aws.errors import calling
-from sluice.aws.fanout import begin, each
+from sluice.aws.fanout import begin, each, one_of_many
 from sluice.core.model import AutoScalingGroup, EcsService, Fleet, LaunchAttempt, Unknown
 from sluice.ports import RemainingS
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from mypy_boto3_autoscaling import AutoScalingClient
     from mypy_boto3_autoscaling.type_defs import ActivityTypeDef
     from mypy_boto3_ecs import ECSClient
+    from mypy_boto3_ecs.type_defs import ServiceTypeDef
 
 MAX_ACTIVITIES = 20
 """Those in progress come first, then the newest by their start."""
@@ -41,6 +43,8 @@ KEEPS_FAILING = re.compile(r"unable to consistently start", re.IGNORECASE)
 """Tasks start and end at once (an image for another architecture), so a start is no sign of success."""
 STARTED = re.compile(r"has started \d+ task", re.IGNORECASE)
 STEADY = re.compile(r"has reached a steady state", re.IGNORECASE)
+UNKNOWN_SERVICE: ServiceTypeDef = {"events": []}
+"""What AWS does not describe has no events; that it is missing is told by whoever reads its capacity."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -98,11 +102,13 @@ class AwsLaunches:
                 answer = client.describe_services(
                     cluster=batch[0].cluster, services=[fleet.service for fleet in batch]
                 )
-                found = {
-                    field(service, "serviceName"): _attempts(listed(service, "events"))
-                    for service in listed(answer, "services")
-                }
-            return {fleet: found.get(fleet.service, []) for fleet in batch}
+                described = {field(service, "serviceName"): service for service in listed(answer, "services")}
+            return {
+                fleet: one_of_many(
+                    f"events of {fleet}", partial(_attempts, described.get(fleet.service, UNKNOWN_SERVICE))
+                )
+                for fleet in batch
+            }
 
         return begin(self._pool, attempts, by_cluster(services), _events_of)
 
@@ -126,10 +132,10 @@ def _attempt(activity: ActivityTypeDef) -> LaunchAttempt | None:
     return LaunchAttempt(at=at, failure=words) if words else None
 
 
-def _attempts(events: Collection[Mapping[str, Any]]) -> list[LaunchAttempt]:
+def _attempts(service: ServiceTypeDef) -> list[LaunchAttempt]:
     attempts, keeps_failing = [], False
     for at, message in sorted(
-        (_moment(field(event, "createdAt")), field(event, "message")) for event in events
+        (_moment(field(event, "createdAt")), field(event, "message")) for event in listed(service, "events")
     ):
         if STEADY.search(message):
             keeps_failing = False

@@ -22,7 +22,7 @@ from sluice import config
 from sluice.aws.errors import calling
 from sluice.aws.fanout import in_time
 from sluice.core.model import Fleet, Workload
-from sluice.errors import ConfigError, SluiceError, TransientError, attempted
+from sluice.errors import ConfigError, SluiceError, TransientError, attempted, in_words
 from sluice.ports import Registered, RemainingS, first_half
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def _sorted(texts: Mapping[str, str], before: _Documents) -> _Documents:
         elif isinstance(outcome, SluiceError):
             refused[name] = str(outcome)
         else:
-            refused[name] = f"the document of workload {name}: unexpected {type(outcome).__name__}: {outcome}"
+            refused[name] = f"the document of workload {name}: {in_words(outcome)}"
             defects[name] = outcome
     return _Documents(texts=texts, parsed=parsed, refused=refused, defects=defects)
 
