@@ -185,15 +185,19 @@ class Custody:
 
     def _extend_if_due(self, message: Message, now: float) -> None:
         late = message.stage is Stage.RUNNING and now > message.deadline_at
-        most_s = int(message.received_at + LONGEST_HOLD_S - now)
         expired = message.visible_at <= now  # SQS extends only what is in flight
-        if late or expired or most_s <= 0 or message.visible_at - now > self._visibility_s / 2:
+        if (
+            late
+            or expired
+            or not message.hideable_s(now)
+            or message.visible_at - now > self._visibility_s / 2
+        ):
             return
         with self._returning:
             if message.extending or message.stage in (Stage.RETURNING, Stage.SETTLED):
                 return
             message.extending = True
-        self._outbox.add(Entry(message, min(self._visibility_s, most_s), message.visible_at, self._extended))
+        self._outbox.add(Entry(message, self._visibility_s, message.visible_at, self._extended))
 
     def _extended(self, entry: Entry, why: str | None) -> None:
         message = entry.message

@@ -5,14 +5,16 @@ Owns the handler's view and the message's clock. Refuses to talk to SQS: `Outbox
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import Enum
+from numbers import Real
 
 from sluice_worker.core.buffer import Lane
-from sluice_worker.core.model import LONGEST_HOLD_S, Priority, Queue
+from sluice_worker.core.model import HOLD_MARGIN_S, LONGEST_HOLD_S, Priority, Queue
 
 
 class Stage(Enum):
@@ -63,6 +65,11 @@ class Message:
         return None if self.group_id is None or not self.queue.is_fifo else (self.queue.url, self.group_id)
 
     @property
+    def hold_ends_at(self) -> float:
+        """Until when SQS can be asked to hide it; no deadline lies beyond."""
+        return self.received_at + LONGEST_HOLD_S - HOLD_MARGIN_S
+
+    @property
     def remaining_s(self) -> float:
         """Seconds until the deadline, beyond which the worker gives the message back."""
         return self.deadline_at - time.monotonic()
@@ -72,9 +79,17 @@ class Message:
         """The deadline as a moment, in UTC."""
         return datetime.now(UTC) + timedelta(seconds=self.remaining_s)
 
+    def hideable_s(self, now: float) -> int:
+        """Seconds for which SQS can still be asked to hide it; 0 once its twelve hours are over."""
+        return max(0, int(self.hold_ends_at - now))
+
     def extend(self, seconds: float) -> None:
         """Move the deadline: so many seconds from now, at most twelve hours after the receipt.
 
-        The message's visibility needs no care: it is kept hidden as long as the deadline lasts.
+        The message's visibility needs no care: it is kept hidden as long as the deadline lasts. ValueError
+        where `seconds` is no finite number of at least 0.
         """
-        self.deadline_at = min(time.monotonic() + seconds, self.received_at + LONGEST_HOLD_S)
+        # Also NaN, which would pass any comparison, and with it the deadline.
+        if not (isinstance(seconds, Real) and 0 <= seconds < math.inf):
+            raise ValueError(f"extend({seconds!r}): give the seconds from now, a finite number of at least 0")
+        self.deadline_at = min(time.monotonic() + seconds, self.hold_ends_at)

@@ -192,6 +192,8 @@ class Outbox:
         now = time.monotonic()
         for entry in batch:
             entry.asked_at = now
+            if entry.hide_s is not None:  # SQS refuses as a whole what reaches beyond the twelve hours
+                entry.hide_s = min(entry.hide_s, entry.message.hideable_s(now))
         # What a defect breaks off counts as refused for now: nothing is lost by it.
         refused = _all_refused(batch, "the call broke off")
         try:

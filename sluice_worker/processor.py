@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from sluice_worker.core.failure import Reject
 from sluice_worker.core.minute import Minute, Tally
-from sluice_worker.core.model import LONGEST_HOLD_S, Outcome, Priority
+from sluice_worker.core.model import Outcome, Priority
 from sluice_worker.core.sizing import Range, reach, slots_wanted
 from sluice_worker.custody import Custody
 from sluice_worker.handler import Caller, DeadlineError
@@ -153,7 +153,7 @@ class Processor:
         now = time.monotonic()
         if not self._custody.still_ours(message, now):
             return
-        message.deadline_at = min(now + self._max_processing_s, message.received_at + LONGEST_HOLD_S)
+        message.deadline_at = min(now + self._max_processing_s, message.hold_ends_at)
         with self._lock:
             slot.message, slot.began_at = message, now
             self._busy += 1

@@ -12,7 +12,7 @@ from sluice.errors import ConfigError
 from sluice_worker import custody as module
 from sluice_worker.aws.sqs import WHY
 from sluice_worker.core.failure import FailurePolicy
-from sluice_worker.core.model import LONGEST_HOLD_S, Queue
+from sluice_worker.core.model import HOLD_MARGIN_S, LONGEST_HOLD_S, Queue
 from sluice_worker.custody import Custody
 from sluice_worker.intake import Intake
 from sluice_worker.message import Message, Stage
@@ -24,6 +24,7 @@ from tests.worker.runtime.parts import ORDERED, WORK, filled, received
 from tests.worker.waiting import eventually
 
 DEAD = queue_url("dead")
+HOUR_S = 3600
 VISIBILITY_S = 60
 SOON_S = 20
 """Less than half of the visibility: due to be extended at the next beat."""
@@ -122,7 +123,7 @@ def test_a_message_is_hidden_for_twelve_hours_from_its_receipt_at_most(
 ) -> None:
     exhausted, nearly, control = sent(sqs, 3)
     exhausted.received_at -= LONGEST_HOLD_S
-    nearly.received_at -= LONGEST_HOLD_S - 10
+    nearly.received_at -= LONGEST_HOLD_S - HOLD_MARGIN_S - 10
     beating.take_in([exhausted, nearly, control])
     eventually(lambda: "2" in dict(hidden(sqs)), "the last one is extended")
     assert "0" not in dict(hidden(sqs))
@@ -260,6 +261,24 @@ def test_a_failure_goes_back_for_longer_with_each_receipt(
     assert body == "0"
     assert 0.8 * full_s - 1 <= seconds <= full_s
     assert (held.count, held.handed_back) == (0, 0)
+
+
+def test_a_back_off_that_reaches_beyond_twelve_hours_hides_for_what_is_left_of_them(
+    sqs: InMemorySqs, outbox: Outbox
+) -> None:
+    """Also where SQS takes it only later. Refused as a whole, it would come back within a minute."""
+    policy = FailurePolicy(backoff_s=LONGEST_HOLD_S, max_backoff_s=LONGEST_HOLD_S)
+    held = parts.custody(sqs, outbox, policy=policy)
+    (failed,) = sent(sqs, 1)
+    (stored,) = sqs.all(WORK.url)
+    failed.received_at = stored.received_at = time.monotonic() - 6 * HOUR_S
+    refusals = iter([THROTTLED] * 3)
+    sqs.refusing["hide"] = lambda _: next(refusals, None)
+    held.take_in([failed])
+    held.failed(failed, "no")
+    told(outbox)
+    assert 6 * HOUR_S - HOLD_MARGIN_S - 5 < stored.visible_at - time.monotonic() < 6 * HOUR_S
+    assert held.count == 0
 
 
 @pytest.mark.parametrize(("receipts", "rejected"), [(1, True), (3, False)])

@@ -13,7 +13,7 @@ import pytest
 from sluice_worker import processor as module
 from sluice_worker.core.failure import FailurePolicy, Reject
 from sluice_worker.core.minute import Minute, Tally
-from sluice_worker.core.model import LONGEST_HOLD_S, Outcome
+from sluice_worker.core.model import HOLD_MARGIN_S, LONGEST_HOLD_S, Outcome
 from sluice_worker.core.sizing import Range
 from sluice_worker.custody import Custody
 from sluice_worker.handler import Caller, Handler
@@ -226,7 +226,7 @@ def test_a_deadline_lies_no_later_than_sqs_can_hide_the_message(
     old.received_at -= 100
     filled(built.intake, built.custody, [old])
     eventually(lambda: gate.inside, "the handler begins")
-    assert old.deadline_at == pytest.approx(old.received_at + LONGEST_HOLD_S)
+    assert old.deadline_at == pytest.approx(old.received_at + LONGEST_HOLD_S - HOLD_MARGIN_S)
 
 
 def test_a_handler_past_its_deadline_loses_its_message_and_its_slot(
