@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable
 
 from sluice.errors import SluiceError
+from sluice_worker.core.attempts import Attempts
 from sluice_worker.core.failure import DeadLetter, FailurePolicy
 from sluice_worker.core.model import LONGEST_HOLD_S
 from sluice_worker.intake import Intake
@@ -47,6 +48,7 @@ class Custody:
         self._dead_letter_queue, self._visibility_s = dead_letter_queue, visibility_s
         self._most_held = most_held
         self._held: dict[int, Message] = {}
+        self._attempts = Attempts()
         self._returning = threading.Lock()
         self._ended = threading.Event()
         self.given_up = 0
@@ -84,6 +86,7 @@ class Custody:
         if message.visible_at - now > min(MARGIN_S, self._visibility_s / 4):
             return True
         self.expired += 1
+        self._not_begun(message)
         log.warning("%s of %s expired before it was begun", message.message_id, message.queue.name)
         if message.visible_at > now:
             self._hide(message, 0)
@@ -98,18 +101,20 @@ class Custody:
     def succeeded(self, message: Message) -> None:
         """Delete it; the next of its group begins once SQS has confirmed."""
         message.stage = Stage.SETTLING
+        self._attempts.ended(message.message_id)
         until = message.received_at + LONGEST_HOLD_S
         self._outbox.add(Entry(message, None, until, self._deleted))
 
     def failed(self, message: Message, why: str, *, rejected: bool = False) -> None:
         """Back to the queue after a while, or to the dead letters; those behind it in its group go back."""
-        follows = self._policy.after(message.message_id, message.receive_count, rejected=rejected)
+        attempts = self._attempts.begun(message.message_id, message.receive_count)
+        follows = self._policy.after(message.message_id, attempts, rejected=rejected)
         if isinstance(follows, DeadLetter):
             message.stage = Stage.SETTLING  # kept hidden meanwhile, also past its deadline
             if self._buried(message, why):
                 self.succeeded(message)
                 return
-            follows = self._policy.after(message.message_id, message.receive_count, rejected=False)
+            follows = self._policy.after(message.message_id, attempts, rejected=False)
         after_s = self._visibility_s if isinstance(follows, DeadLetter) else follows.after_s
         behind = [] if message.lane is None else self._intake.drop(message.lane)
         # The group stays blocked at SQS while this one is hidden, so that those behind it cannot overtake.
@@ -120,6 +125,8 @@ class Custody:
         """Show them to other workers at once."""
         for message in messages:
             self.handed_back += 1
+            if message.stage is Stage.BUFFERED:
+                self._not_begun(message)
             self._hide(message, 0)
 
     def let_go(self, message: Message) -> None:
@@ -143,6 +150,10 @@ class Custody:
             return False
         return True
 
+    def _not_begun(self, message: Message) -> None:
+        with self._returning:
+            self._attempts.not_begun(message.message_id)
+
     def _hide(self, message: Message, after_s: int) -> None:
         """Give it back; behind an extension under way, which would otherwise have the last word."""
         with self._returning:
@@ -155,6 +166,8 @@ class Custody:
     def _returned(self, entry: Entry, why: str | None) -> None:
         if why is not None:
             log.warning("%s comes back by itself in a while: %s", entry.message.message_id, why)
+        elif entry.hide_s and entry.message.lane is not None:
+            self._intake.hidden(entry.message.lane, entry.asked_at + entry.hide_s)
         self._leave(entry.message)
 
     def _deleted(self, entry: Entry, why: str | None) -> None:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from sluice_worker.core.buffer import Lane, MessageBuffer
+from sluice_worker.core.failed_heads import FailedHeads
 from sluice_worker.core.model import BATCH, Depth, Poll, Priority, Queue
 from sluice_worker.core.schedule import Schedule
 from sluice_worker.message import Message, Stage
@@ -25,9 +26,15 @@ class Intake:
     """What was received and not begun, and which queue to ask next."""
 
     def __init__(
-        self, queues: Sequence[Queue], schedule: Schedule, buffer: MessageBuffer[Message], reach: Reach
+        self,
+        queues: Sequence[Queue],
+        schedule: Schedule,
+        buffer: MessageBuffer[Message],
+        reach: Reach,
+        failed_heads: FailedHeads,
     ) -> None:
         self._queues, self._schedule, self._buffer, self._reach = queues, schedule, buffer, reach
+        self._failed_heads = failed_heads
         self._priorities = {queue.priority for queue in queues}
         self._ordered = any(queue.is_fifo for queue in queues)
         self._most = max(buffer.limit(priority) for priority in self._priorities)
@@ -57,6 +64,7 @@ class Intake:
                 rooms = self._rooms()
                 poll = self._schedule.next_poll(now, rooms, self._spare(rooms))
                 if poll is not None:
+                    poll = self._limited(poll, now)
                     self._buffer.reserve(poll.queue.priority, poll.max_messages)
                     self._count(poll, 1)
                     return poll
@@ -74,6 +82,9 @@ class Intake:
             count = None if messages is None else len(messages)
             self._schedule.polled(poll, count, time.monotonic())
             kept = [] if self._closed else list(messages or ())
+            for message in kept:
+                if message.lane is not None:
+                    self._failed_heads.received(message.lane)
             self._buffer.fill(poll.queue.priority, poll.max_messages, kept)
             self._wake_a_slot()
             if len(kept) < poll.max_messages:
@@ -123,9 +134,18 @@ class Intake:
             self._wake_a_slot()
 
     def drop(self, lane: Lane) -> list[Message]:
-        """A message of this group goes back; so must those that came with it, which are returned."""
+        """A message of this group goes back; so must those that came with it, which are returned.
+
+        It comes first again: until it does, its queue is asked for one message at a time.
+        """
         with self._lock:
+            self._failed_heads.failed(lane, time.monotonic())
             return self._buffer.drop(lane)
+
+    def hidden(self, lane: Lane, until: float) -> None:
+        """SQS hides the message of this group that went back until then."""
+        with self._lock:
+            self._failed_heads.hidden(lane, until)
 
     def close(self) -> list[Message]:
         """Take nothing more and begin nothing more; answers with what was not begun, in order."""
@@ -159,6 +179,10 @@ class Intake:
             held = sum(self._buffer.held(each) for each in asked)
             capacity = sum(self._capacity(each) for each in asked)
             return min(held / max(capacity, 1), 1.0)
+
+    def _limited(self, poll: Poll, now: float) -> Poll:
+        holds_groups = poll.wait_s > 0 and self._buffer.holds_groups(poll.queue.url)
+        return self._failed_heads.limited(poll, now, holds_groups=holds_groups)
 
     def _count(self, poll: Poll, sign: int) -> None:
         if poll.wait_s:

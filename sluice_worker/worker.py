@@ -13,6 +13,7 @@ from typing import Any
 
 from sluice_worker.consumers import ConsumerGroup
 from sluice_worker.core.buffer import MessageBuffer
+from sluice_worker.core.failed_heads import FailedHeads
 from sluice_worker.core.minute import Minute, Tally
 from sluice_worker.core.schedule import Schedule
 from sluice_worker.custody import Custody
@@ -60,6 +61,9 @@ class Worker:
             schedule,
             MessageBuffer(settings.limits, aged_after_s=settings.starving_after_s),
             lambda: 0 if self._custody.full else self._processor.reach(),
+            FailedHeads(
+                min_backoff_s=settings.failure_policy.min_backoff_s, max_backoff_s=settings.max_backoff_s
+            ),
         )
         self._outbox = Outbox(queues, linger_s=settings.delete_linger_s, couriers=settings.couriers)
         self._custody = Custody(

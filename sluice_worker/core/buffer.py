@@ -67,6 +67,10 @@ class MessageBuffer(Generic[M]):
         """Messages of this priority that may begin now."""
         return len(self._ready[priority])
 
+    def holds_groups(self, url: str) -> bool:
+        """Whether a message of any group of this queue is held or not settled."""
+        return any(lane[0] == url for lane in self._waiting)
+
     def limit(self, priority: Priority) -> int:
         """The most messages of this priority."""
         return self._limits[priority]

@@ -1,6 +1,6 @@
 """What follows a failure: back to the queue after a while, or to the dead letters.
 
-Owns the policy. Refuses to count attempts itself: SQS does (ApproximateReceiveCount).
+Owns the policy. Refuses to count attempts itself: they are an argument.
 """
 
 from __future__ import annotations
@@ -39,12 +39,17 @@ class FailurePolicy:
     max_attempts: int | None = None
     dead_letters: bool = False
 
-    def after(self, message_id: str, receive_count: int, *, rejected: bool) -> Retry | DeadLetter:
-        """Hide for min(backoff_s x 2^(receive_count - 1), max_backoff_s), less a jitter by its id."""
-        exhausted = self.max_attempts is not None and receive_count >= self.max_attempts
+    @property
+    def min_backoff_s(self) -> float:
+        """The shortest time for which a failed message is hidden."""
+        return min(self.backoff_s, self.max_backoff_s) * (1 - JITTER)
+
+    def after(self, message_id: str, attempts: int, *, rejected: bool) -> Retry | DeadLetter:
+        """Hide for min(backoff_s x 2^(attempts - 1), max_backoff_s), less a jitter by its id."""
+        exhausted = self.max_attempts is not None and attempts >= self.max_attempts
         if self.dead_letters and (rejected or exhausted):
             return DeadLetter()
-        doublings = min(max(receive_count, 1) - 1, 30)
+        doublings = min(max(attempts, 1) - 1, 30)
         full_s = min(self.backoff_s * 2**doublings, self.max_backoff_s, LONGEST_HOLD_S)
         share = zlib.crc32(message_id.encode()) / 2**32
         return Retry(after_s=round(full_s * (1 - JITTER * share)))

@@ -15,8 +15,8 @@ LONG_POLL_S = 20
 LONGEST_HOLD_S = 43_200
 """SQS hides a message for at most twelve hours from its receipt, extensions included (documented)."""
 HOLD_MARGIN_S = 30
-"""Kept of those twelve hours, which SQS counts from the request that received the message: a long poll may have
-waited before it was answered."""
+"""Kept of those twelve hours, which SQS counts from the request that received the message: a long poll may
+have waited before it was answered."""
 IN_FLIGHT_QUOTA = 120_000
 """Messages of one queue in flight, beyond which SQS delivers nothing (documented)."""
 

@@ -20,6 +20,7 @@ from sluice_worker.core.sizing import reach
 from sluice_worker.intake import Intake
 from sluice_worker.message import Message
 from tests.builders import queue_url
+from tests.worker.runtime.parts import failed_heads
 
 SECONDS = 900.0
 POLL_S = 0.02
@@ -51,6 +52,7 @@ class Worker:
             Schedule(self.queues, 0.0),
             MessageBuffer(dict.fromkeys(Priority, 200)),
             lambda: reach(self.slots - self.busy, self.slots, average_s=self.service_s, prefetch_s=1.0),
+            failed_heads(),
         )
         self._in(0.0, self._read)
         for _ in range(self.pollers):

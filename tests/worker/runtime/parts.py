@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sluice_worker.core.buffer import MessageBuffer
+from sluice_worker.core.failed_heads import FailedHeads
 from sluice_worker.core.failure import FailurePolicy
 from sluice_worker.core.model import Poll, Priority, Queue
 from sluice_worker.core.schedule import Schedule
@@ -52,7 +53,11 @@ def intake(
     limit: int = 100,
 ) -> Intake:
     schedule = Schedule(queues, time.monotonic())
-    return Intake(queues, schedule, MessageBuffer(dict.fromkeys(Priority, limit)), reach)
+    return Intake(queues, schedule, MessageBuffer(dict.fromkeys(Priority, limit)), reach, failed_heads())
+
+
+def failed_heads() -> FailedHeads:
+    return FailedHeads(min_backoff_s=8, max_backoff_s=900)
 
 
 def filled(into: Intake, custody: Custody, messages: Sequence[Message], queue: Queue = WORK) -> None:

@@ -311,6 +311,47 @@ def test_a_failure_below_the_most_attempts_is_not_buried(sqs: InMemorySqs, outbo
     assert (sqs.bodies(DEAD), sqs.bodies(WORK.url)) == ([], ["0"])
 
 
+@pytest.mark.parametrize("ended", ["handed back", "expired"])
+def test_receipts_that_ended_before_the_message_was_begun_are_no_attempts(
+    sqs: InMemorySqs, outbox: Outbox, ended: str
+) -> None:
+    """A message that waited behind others is not buried at its first failure."""
+    policy = FailurePolicy(max_attempts=2, dead_letters=True, backoff_s=0)
+    held = parts.custody(sqs, outbox, policy=policy, dead_letter_queue=DEAD)
+    sqs.send(WORK.url, "0")
+
+    def receive() -> Message:
+        (message,) = received(sqs)
+        held.take_in([message])
+        return message
+
+    for _ in range(3):
+        if ended == "handed back":
+            held.hand_back([receive()])
+        else:
+            about_to_expire = receive()
+            assert not held.still_ours(about_to_expire, about_to_expire.visible_at - 0.5)
+        told(outbox)
+    for receipts, dead in [(4, []), (5, ["0"])]:
+        failed = receive()
+        assert failed.receive_count == receipts
+        held.failed(failed, "no")
+        told(outbox)
+        assert sqs.bodies(DEAD) == dead
+
+
+def test_a_message_handed_back_while_it_ran_was_begun(sqs: InMemorySqs, outbox: Outbox) -> None:
+    policy = FailurePolicy(max_attempts=2, dead_letters=True)
+    held = parts.custody(sqs, outbox, policy=policy, dead_letter_queue=DEAD)
+    (message,) = sent(sqs, 1)
+    message.stage = Stage.RUNNING
+    held.hand_back([message])
+    message.receive_count = 2
+    held.failed(message, "no")
+    told(outbox)
+    assert sqs.bodies(DEAD) == ["0"]
+
+
 def test_a_rejection_without_a_dead_letter_queue_is_a_failure(sqs: InMemorySqs, outbox: Outbox) -> None:
     held = parts.custody(sqs, outbox)
     (rejected,) = sent(sqs, 1)
@@ -460,6 +501,60 @@ def test_a_delete_that_sqs_refuses_for_good_takes_those_behind_it_back(
     told(outbox)
     assert hidden(sqs) == [("1", 0), ("2", 0)]
     assert ordered.take(0.0) is None
+
+
+def test_after_a_failure_the_head_is_received_alone_and_those_behind_it_lose_no_attempt(
+    sqs: InMemorySqs, outbox: Outbox, ordered: Intake
+) -> None:
+    held = parts.custody(sqs, outbox, ordered, policy=FailurePolicy(backoff_s=0))
+    brought = sent(sqs, 3, ORDERED)
+    filled(ordered, held, brought, ORDERED)
+    for attempt in range(4):
+        first = ordered.take(1)
+        assert first is not None
+        assert (first.body, first.receive_count) == ("0", attempt + 1)
+        held.failed(first, "no")
+        told(outbox)
+        poll = ordered.next_poll(1)
+        assert poll is not None
+        brought = sqs.receive(poll, SOON_S)
+        held.take_in(brought)
+        ordered.received(poll, brought)
+    assert [stored.receipts for stored in sqs.all(ORDERED.url)] == [5, 1, 1]
+
+
+@pytest.mark.parametrize("ends", ["expires", "cannot be deleted"])
+def test_a_head_that_comes_back_without_having_failed_is_received_alone_too(
+    sqs: InMemorySqs, outbox: Outbox, ordered: Intake, ends: str
+) -> None:
+    held = parts.custody(sqs, outbox, ordered)
+    filled(ordered, held, sent(sqs, 3, ORDERED), ORDERED)
+    first = ordered.take(1)
+    assert first is not None
+    if ends == "expires":
+        first.visible_at = time.monotonic() - 1
+        assert not held.still_ours(first, time.monotonic())
+    else:
+        sqs.refusing["delete"] = lambda _: EXPIRED_HANDLE
+        held.succeeded(first)
+    told(outbox)
+    poll = ordered.next_poll(1)
+    assert poll is not None
+    assert poll.max_messages == 1
+
+
+def test_while_a_failed_head_is_hidden_its_queue_is_asked_for_many(
+    sqs: InMemorySqs, outbox: Outbox, ordered: Intake
+) -> None:
+    held = parts.custody(sqs, outbox, ordered, policy=FailurePolicy(backoff_s=600))
+    filled(ordered, held, sent(sqs, 3, ORDERED), ORDERED)
+    first = ordered.take(1)
+    assert first is not None
+    held.failed(first, "no")
+    told(outbox)
+    poll = ordered.next_poll(1)
+    assert poll is not None
+    assert poll.max_messages == 10
 
 
 # ---- back-pressure -----------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from sluice_worker.core.schedule import Schedule
 from sluice_worker.intake import Intake
 from sluice_worker.message import Message, Stage
 from tests.builders import queue_url
-from tests.worker.runtime.parts import ORDERED, WORK, intake, message
+from tests.worker.runtime.parts import ORDERED, WORK, failed_heads, intake, message
 from tests.worker.waiting import eventually
 
 OTHER = Queue(url=queue_url("other"))
@@ -289,7 +289,7 @@ def test_a_group_whose_message_ends_after_the_closing_has_nothing_behind_it() ->
 
 def test_use_is_the_share_of_what_may_be_held() -> None:
     schedule = Schedule([WORK], time.monotonic())
-    into = Intake([WORK], schedule, MessageBuffer(dict.fromkeys(Priority, LIMIT)), lambda: 20)
+    into = Intake([WORK], schedule, MessageBuffer(dict.fromkeys(Priority, LIMIT)), lambda: 20, failed_heads())
     fill(into, *(message() for _ in range(5)))
     assert into.use() == into.use(Priority.MEDIUM) == 0.25
     assert into.use(Priority.HIGH) == 0.0  # no queue has it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import threading
 import time
@@ -265,6 +266,35 @@ def test_each_group_keeps_its_order_whatever_fails(sqs: InMemorySqs, start: Star
     assert running.drain() == 0
     assert overlaps == []
     assert dict(succeeded) == {group: list(range(12)) for group in "abcde"}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_failing_message_takes_none_of_those_behind_it_to_the_dead_letters(
+    sqs: InMemorySqs, start: Start, workers: int
+) -> None:
+    """A receive charges an attempt to all that it brings; each worker may do so once."""
+    ordered = Queue(url=sqs.create("redriven.fifo", dead_letters=queue_url("dead"), most_receipts=5))
+    sqs.send(ordered.url, "poison", *(f"good-{number}" for number in range(9)), group="g")
+    begun: dict[str, int] = {}
+    numbers = itertools.count()
+
+    def handle(message: Message) -> None:
+        begun[message.body] = message.receive_count
+        if message.body == "poison":
+            raise ValueError("no")
+
+    for _ in range(workers):
+        start(handle, ordered, min_concurrency=4, backoff_s=1, max_backoff_s=1)
+
+    def settled() -> bool:
+        others = next(numbers)  # keep the workers busy, so that they ask for many at once
+        sqs.send(ordered.url, f"other-{others}", group=f"other-{others % 5}")
+        return not {"poison", "good-8"} & set(sqs.bodies(ordered.url))
+
+    eventually(settled, "the group is worked off")
+    assert sqs.bodies(queue_url("dead")) == ["poison"]
+    charged = [begun[f"good-{number}"] - 1 for number in range(9)]
+    assert max(charged) <= workers
 
 
 def test_groups_run_side_by_side(sqs: InMemorySqs, start: Start) -> None:

@@ -1,0 +1,91 @@
+"""FIFO groups whose first message has failed and may come back, and what a poll may ask for meanwhile.
+
+A receive charges an attempt to every message that it brings, also to those behind one that fails and takes
+them all back. While SQS hides that one, it blocks its group. As it comes back, a poll for a single message
+brings it alone, and its group is blocked again. So polls ask for one message from shortly before its return
+until this process receives a message of its group: the failed one, which is in our hands again, or one after
+its end. Never reads a clock or talks to SQS.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from sluice_worker.core.buffer import Lane
+from sluice_worker.core.model import Poll
+
+SENT_WITHIN_S = 2.0
+"""A poll reaches SQS so long after it was chosen, at the most."""
+MARGIN_S = 60.0
+MAX_GROUPS = 1000
+"""Failed groups remembered for each queue; beyond, the oldest is forgotten."""
+
+
+@dataclass(slots=True)
+class _Return:
+    """When a failed message may be visible again, and when it is not expected any more."""
+
+    at: float
+    until: float
+
+
+class FailedHeads:
+    """The failed first messages of groups; times are seconds of the worker's clock.
+
+    `min_backoff_s` and `max_backoff_s` are how long a failed message is hidden at least and at most. Others
+    may receive it and fail too: it is expected until `max_backoff_s`, and a minute, after its return.
+    """
+
+    def __init__(self, *, min_backoff_s: float, max_backoff_s: float) -> None:
+        self._min_backoff_s = min_backoff_s
+        self._remembered_s = max_backoff_s + MARGIN_S
+        self._returns: dict[str, dict[str, _Return]] = {}
+        """By queue URL and group, oldest first."""
+
+    def failed(self, lane: Lane, now: float) -> None:
+        """The group's first message goes back to its queue; until more is known it may be visible at once."""
+        url, group = lane
+        groups = self._returns.setdefault(url, {})
+        groups.pop(group, None)
+        groups[group] = _Return(now, now + self._remembered_s)
+        if len(groups) > MAX_GROUPS:
+            del groups[next(iter(groups))]
+
+    def hidden(self, lane: Lane, until: float) -> None:
+        """SQS hides the failed message until then."""
+        url, group = lane
+        known = self._returns.get(url, {}).get(group)
+        if known is not None:
+            known.at, known.until = until, until + self._remembered_s
+
+    def received(self, lane: Lane) -> None:
+        """A message of the group was received: the failed one, or one after its end."""
+        url, group = lane
+        groups = self._returns.get(url)
+        if groups is not None and groups.pop(group, None) and not groups:
+            del self._returns[url]
+
+    def limited(self, poll: Poll, now: float, *, holds_groups: bool) -> Poll:
+        """The poll as it may be made: for one message while a failed one may be visible.
+
+        A long poll for more is back before that. Where messages of the queue's groups are held
+        (`holds_groups`), one of them may fail while it waits: then it is back before that one is visible.
+        """
+        if not poll.queue.is_fifo:
+            return poll
+        free_s = self._returns_at(poll.queue.url, now) - now - SENT_WITHIN_S
+        if free_s < min(poll.wait_s, 1):
+            return replace(poll, max_messages=1)
+        if holds_groups:
+            free_s = min(free_s, max(self._min_backoff_s, 1))
+        return replace(poll, wait_s=int(min(poll.wait_s, free_s)))
+
+    def _returns_at(self, url: str, now: float) -> float:
+        """When the first failed message may be visible; what is not expected any more is forgotten."""
+        groups = self._returns.get(url)
+        if groups is None:
+            return math.inf
+        for group in [group for group, known in groups.items() if known.until <= now]:
+            del groups[group]
+        return min((known.at for known in groups.values()), default=math.inf)
