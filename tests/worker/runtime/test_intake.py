@@ -247,6 +247,37 @@ def test_a_dropped_group_gives_what_was_behind_and_frees_its_room() -> None:
     assert taken(into) == ["a1"]
 
 
+def test_after_a_group_was_dropped_its_queue_is_asked_for_one_until_a_message_of_the_group_comes() -> None:
+    into = intake([ORDERED])
+    fill(into, *grouped("a", "a1", "a2"))
+    assert taken(into) == ["a1"]
+    into.drop((ORDERED.url, "a"))
+    asked = []
+    for brought in (grouped("b", "b1"), grouped("a", "a1"), []):
+        poll = into.next_poll(1)
+        assert poll is not None
+        asked.append(poll.max_messages)
+        into.received(poll, brought)
+    assert asked == [1, 1, 10]
+
+
+def test_a_long_poll_is_back_before_what_is_held_can_fail_and_be_visible_again() -> None:
+    """What failed would otherwise come back in it, with all that is behind it."""
+    into = intake([ORDERED])
+    fill(into, *grouped("a", "a1"))
+    first = into.take(0.0)
+    assert first is not None
+    into.read(ORDERED, Depth(visible=0, in_flight=1))
+    poll = into.next_poll(0.0)
+    assert poll is not None
+    assert (poll.max_messages, poll.wait_s) == (10, 8)
+    into.received(poll, [])
+    into.advance((ORDERED.url, "a"))
+    idle = into.next_poll(0.0)
+    assert idle is not None
+    assert idle.wait_s == LONG_POLL_S
+
+
 # ---- the end -----------------------------------------------------------------------------------------------
 
 
