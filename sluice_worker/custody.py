@@ -82,9 +82,16 @@ class Custody:
             self._held[id(message)] = message
 
     def still_ours(self, message: Message, now: float) -> bool:
-        """Whether it may be begun; one that SQS shows to others again is let go, with those behind it."""
-        if message.visible_at - now > min(MARGIN_S, self._visibility_s / 4):
-            return True
+        """Whether it may be begun; what expired or cannot be read is let go, with those behind it."""
+        if message.visible_at - now <= min(MARGIN_S, self._visibility_s / 4):
+            self._expired(message, now)
+            return False
+        if message.unreadable is not None:
+            self._unreadable(message, message.unreadable)
+            return False
+        return True
+
+    def _expired(self, message: Message, now: float) -> None:
         self.expired += 1
         self._not_begun(message)
         log.warning("%s of %s expired before it was begun", message.message_id, message.queue.name)
@@ -94,7 +101,11 @@ class Custody:
             self._leave(message)
         if message.lane is not None:
             self.hand_back(self._intake.drop(message.lane))
-        return False
+
+    def _unreadable(self, message: Message, why: str) -> None:
+        """Not to the dead letters, where a copy would lack what could not be read: redrive moves it whole."""
+        log.error("%s of %s cannot be read: %s", message.message_id, message.queue.name, why)
+        self._go_back(message, self._policy.retry(message.message_id, message.receive_count).after_s)
 
     # ---- how a message ends --------------------------------------------------------------------------------
 
@@ -116,6 +127,9 @@ class Custody:
                 return
             follows = self._policy.after(message.message_id, attempts, rejected=False)
         after_s = self._visibility_s if isinstance(follows, DeadLetter) else follows.after_s
+        self._go_back(message, after_s)
+
+    def _go_back(self, message: Message, after_s: int) -> None:
         behind = [] if message.lane is None else self._intake.drop(message.lane)
         # The group stays blocked at SQS while this one is hidden, so that those behind it cannot overtake.
         self._hide(message, after_s)

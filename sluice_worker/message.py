@@ -50,6 +50,8 @@ class Message:
     """When SQS shows it to others again, if nobody extends it."""
     deadline_at: float = float("inf")
     stage: Stage = Stage.BUFFERED
+    unreadable: str | None = None
+    """What was wrong with SQS's answer about it; then it goes back and no handler sees it."""
     extending: bool = False
     """Whether SQS is being asked to keep it hidden."""
     returns_in_s: int = 0

@@ -10,7 +10,7 @@ import re
 import time
 import uuid
 from base64 import b64decode
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from sluice.aws.answers import MalformedAnswer
 from sluice.aws.clients import AS_SENT
 from sluice.aws.errors import calling
 from sluice_worker.aws.kms import QueueKey, queue_key
+from sluice_worker.aws.unreadable import unreadable
 from sluice_worker.core.model import LONG_POLL_S, Depth, Poll, Queue
 from sluice_worker.message import Message
 from sluice_worker.ports import Refusal
@@ -44,6 +45,8 @@ READ: Mapping[str, Any] = {
     "ChangeMessageVisibilityBatch": {"Successful": AS_SENT, "Failed": AS_SENT},
 }
 """Operation -> what is read of its answer: to parse ten messages costs a tenth of boto3's part of a batch."""
+BROKEN = (AttributeError, LookupError, TypeError, ValueError)
+"""What reading an answer raises that is not as documented."""
 WHY = "SluiceWorkerFailure"
 WHY_LENGTH = 1000
 UNSENDABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -104,9 +107,7 @@ class SqsQueues:
             # SQS hides a message when it hands it out: after the request, unless a long poll waited for it.
             now = time.monotonic()
             hidden_from = now if poll.wait_s else asked_at
-            return [
-                _message(queue, said, now, hidden_from + visibility_s) for said in answer.get("Messages", ())
-            ]
+            return list(_messages(queue, answer.get("Messages", ()), now, hidden_from + visibility_s))
 
     def delete(self, messages: Sequence[Message]) -> dict[int, Refusal]:
         """One DeleteMessageBatch."""
@@ -173,8 +174,22 @@ def _unchecked() -> Iterator[None]:
     """What breaks on an answer is the answer's fault: JSON as SQS sent it (`AS_SENT`) is not checked."""
     try:
         yield
-    except (AttributeError, LookupError, TypeError, ValueError) as broken:
+    except BROKEN as broken:
         raise MalformedAnswer(repr(broken)) from broken
+
+
+def _messages(
+    queue: Queue, answered: Iterable[Mapping[str, Any]], now: float, visible_at: float
+) -> Iterator[Message]:
+    """Each read by itself: one that cannot be read keeps none of the others from their handlers."""
+    for sent in answered:
+        try:
+            yield _message(queue, sent, now, visible_at)
+        except BROKEN as broken:
+            rest = unreadable(queue, sent, now, visible_at, repr(broken))
+            if rest is None:
+                return
+            yield rest
 
 
 def _message(queue: Queue, sent: Mapping[str, Any], now: float, visible_at: float) -> Message:

@@ -63,8 +63,8 @@ class FailedHeads:
         """A message of the group was received: the failed one, or one after its end."""
         url, group = lane
         groups = self._returns.get(url)
-        if groups is not None and groups.pop(group, None) and not groups:
-            del self._returns[url]
+        if groups is not None:
+            groups.pop(group, None)
 
     def limited(self, poll: Poll, now: float, *, holds_groups: bool) -> Poll:
         """The poll as it may be made: for one message while a failed one may be visible.

@@ -436,6 +436,44 @@ def test_with_an_expired_message_those_behind_it_in_its_group_go_back(
     assert held.count == 0
 
 
+# ---- what cannot be read -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("receipts", [1, 2])
+def test_a_message_that_cannot_be_read_goes_back_for_a_while_and_is_never_buried(
+    sqs: InMemorySqs, outbox: Outbox, caplog: pytest.LogCaptureFixture, receipts: int
+) -> None:
+    """A copy would lack what could not be read: the queue's redrive policy moves the message itself."""
+    policy = FailurePolicy(max_attempts=1, dead_letters=True)
+    held = parts.custody(sqs, outbox, policy=policy, dead_letter_queue=DEAD)
+    (broken,) = sent(sqs, 1)
+    broken.unreadable, broken.receive_count = "KeyError('Body')", receipts
+    held.take_in([broken])
+    assert not held.still_ours(broken, time.monotonic())
+    told(outbox)
+    ((_, seconds),) = hidden(sqs)
+    assert 8 * receipts - 1 <= seconds <= 10 * receipts
+    assert (sqs.bodies(DEAD), held.count) == ([], 0)
+    assert f"{broken.message_id} of work cannot be read: KeyError('Body')" in caplog.text
+
+
+def test_those_behind_a_message_that_cannot_be_read_do_not_overtake_it(
+    sqs: InMemorySqs, outbox: Outbox, ordered: Intake
+) -> None:
+    held = parts.custody(sqs, outbox, ordered)
+    brought = sent(sqs, 3, ORDERED)
+    brought[0].unreadable = "KeyError('Body')"
+    filled(ordered, held, brought, ORDERED)
+    first = ordered.take(1)
+    assert first is not None
+    assert not held.still_ours(first, time.monotonic())
+    told(outbox)
+    assert [body for body, seconds in hidden(sqs) if seconds == 0] == ["1", "2"]
+    assert received(sqs, ORDERED) == []
+    assert ordered.take(0.0) is None
+    assert held.count == 0
+
+
 # ---- groups of a FIFO queue --------------------------------------------------------------------------------
 
 

@@ -17,6 +17,7 @@ from tests.builders import queue_url
 from tests.worker.runtime.parts import message
 
 WORK = Queue(url=queue_url("work"))
+ORDERED = Queue(url=queue_url("work.fifo"))
 
 
 RECEIVED = b"""
@@ -99,6 +100,53 @@ def test_all_that_a_message_carries_is_read_however_boto3_parses_it(
     assert received.attributes == {"tenant": "a", "raw": b"\x00\x01"}
 
 
+def batch(*broken: int, group: str | None = None, **how: object) -> bytes:
+    """An answer with four messages, where those named are changed so."""
+    system = {"ApproximateReceiveCount": "2", "SentTimestamp": "1768478400500"}
+    if group is not None:
+        system["MessageGroupId"] = group
+    plain = {"ReceiptHandle": "r", "Body": "do it", "Attributes": system}
+    sent = [{**plain, "MessageId": str(n), **(how if n in broken else {})} for n in range(4)]
+    return json.dumps({"Messages": sent}).encode()
+
+
+UNREADABLE: dict[str, dict[str, object]] = {
+    "no body": {"Body": None},
+    "no id": {"MessageId": None},
+    "no receipt handle": {"ReceiptHandle": None},
+    "no system attributes": {"Attributes": None},
+    "a count that is none": {"Attributes": {"ApproximateReceiveCount": "?", "SentTimestamp": "1"}},
+    "an attribute without a value": {"MessageAttributes": {"tenant": {"DataType": "String"}}},
+    "bytes that are no base64": {"MessageAttributes": {"raw": {"DataType": "Binary", "BinaryValue": "A"}}},
+}
+
+
+@pytest.mark.parametrize("how", UNREADABLE.values(), ids=UNREADABLE)
+def test_a_message_that_cannot_be_read_keeps_none_of_the_others_from_being_read(
+    connected: Connected, how: dict[str, object]
+) -> None:
+    queues, _ = connected(200, batch(1, **how))
+    received = queues.receive(Poll(queue=WORK, max_messages=10, wait_s=0), 30)
+    assert [one.unreadable is None for one in received] == [True, False, True, True]
+    assert [one.message_id for one in received if one.unreadable is None] == ["0", "2", "3"]
+
+
+def test_a_message_that_cannot_be_read_keeps_its_place_in_its_group(connected: Connected) -> None:
+    queues, _ = connected(200, batch(1, group="g", Body=None))
+    received = queues.receive(Poll(queue=ORDERED, max_messages=10, wait_s=0), 30)
+    assert [one.lane for one in received] == [(ORDERED.url, "g")] * 4
+
+
+def test_what_comes_after_a_message_whose_group_cannot_be_read_is_left_to_come_back(
+    connected: Connected, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may be of the same group, and would overtake."""
+    queues, _ = connected(200, batch(1, group="g", Attributes=None))
+    received = queues.receive(Poll(queue=ORDERED, max_messages=10, wait_s=0), 30)
+    assert [one.message_id for one in received] == ["0"]
+    assert "message 1 of work.fifo" in caplog.text
+
+
 def test_what_a_batch_left_undone_is_read(connected: Connected) -> None:
     queues, _ = connected(200, DELETED)
     refused = Refusal(why="ReceiptHandleIsInvalid: expired", final=True)
@@ -112,17 +160,6 @@ def test_what_sqs_says_nothing_of_is_not_done(connected: Connected) -> None:
     told = queues.delete([message(), message()])
     assert {place: refusal.final for place, refusal in told.items()} == {0: False, 1: False}
     assert queues.hide([(message(), 0)]).keys() == {0}
-
-
-@pytest.mark.parametrize("field", ["Body", "MessageId", "ReceiptHandle", "Attributes"])
-def test_a_message_that_lacks_what_it_must_have_is_an_answer_that_cannot_be_read(
-    connected: Connected, field: str
-) -> None:
-    said = json.loads(RECEIVED)
-    said["Messages"][0][field] = None
-    queues, _ = connected(200, json.dumps(said).encode())
-    with pytest.raises(TransientError, match="AWS's answer cannot be read"):
-        queues.receive(Poll(queue=WORK, max_messages=10, wait_s=0), 30)
 
 
 def test_what_is_null_counts_as_not_sent(connected: Connected) -> None:

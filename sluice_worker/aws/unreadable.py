@@ -1,0 +1,51 @@
+"""What there is of a received message whose answer is not as documented.
+
+It is taken on like any other, so that it is hidden for a growing time and keeps its place in its group; no
+handler sees it. Assumes no field to be there.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from sluice_worker.core.model import Queue
+from sluice_worker.message import Message
+
+log = logging.getLogger(__name__)
+
+
+def unreadable(queue: Queue, sent: object, now: float, visible_at: float, why: str) -> Message | None:
+    """The message, with `why` it cannot be read; None where what was received after it might overtake it.
+
+    `now` and `visible_at` are seconds of the worker's clock.
+    """
+    said = _mapping(sent)
+    system = _mapping(said.get("Attributes"))
+    group = system.get("MessageGroupId")
+    if queue.is_fifo and not group:
+        log.error(
+            "message %s of %s and those received after it come back by themselves: its group cannot be read",
+            said.get("MessageId"),
+            queue.name,
+        )
+        return None
+    count = str(system.get("ApproximateReceiveCount"))
+    return Message(
+        queue=queue,
+        message_id=str(said.get("MessageId")),
+        body="",
+        receive_count=int(count) if count.isdecimal() else 1,
+        sent_at=time.time(),
+        group_id=group and str(group),
+        receipt_handle=str(said.get("ReceiptHandle")),
+        received_at=now,
+        visible_at=visible_at,
+        unreadable=why,
+    )
+
+
+def _mapping(said: object) -> Mapping[str, Any]:
+    return said if isinstance(said, Mapping) else {}
