@@ -43,11 +43,14 @@ class Custody:
         dead_letter_queue: str | None,
         visibility_s: int,
         most_held: int,
+        most_held_bytes: int,
     ) -> None:
         self._queues, self._intake, self._outbox, self._policy = queues, intake, outbox, policy
         self._dead_letter_queue, self._visibility_s = dead_letter_queue, visibility_s
-        self._most_held = most_held
+        self._most_held, self._most_held_bytes = most_held, most_held_bytes
         self._held: dict[int, Message] = {}
+        self._held_bytes = 0
+        self._counting = threading.Lock()
         self._attempts = Attempts()
         self._returning = threading.Lock()
         self._ended = threading.Event()
@@ -74,12 +77,14 @@ class Custody:
     @property
     def full(self) -> bool:
         """Whether nothing more should be received: SQS does not keep up with what it is told."""
-        return len(self._held) >= self._most_held
+        return len(self._held) >= self._most_held or self._held_bytes >= self._most_held_bytes
 
     def take_in(self, messages: Iterable[Message]) -> None:
         """These were just received."""
-        for message in messages:
-            self._held[id(message)] = message
+        with self._counting:
+            for message in messages:
+                self._held[id(message)] = message
+                self._held_bytes += message.size_bytes
 
     def still_ours(self, message: Message, now: float) -> bool:
         """Whether it may be begun; what expired or cannot be read is let go, with those behind it."""
@@ -198,7 +203,9 @@ class Custody:
     def _leave(self, message: Message) -> None:
         message.stage = Stage.SETTLED
         was_full = self.full
-        self._held.pop(id(message), None)
+        with self._counting:
+            if self._held.pop(id(message), None) is not None:
+                self._held_bytes -= message.size_bytes
         if was_full and not self.full:
             self._intake.look_again()
 

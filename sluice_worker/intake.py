@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from sluice_worker.core.buffer import Lane, MessageBuffer
 from sluice_worker.core.failed_heads import FailedHeads
-from sluice_worker.core.model import BATCH, Depth, Poll, Priority, Queue
+from sluice_worker.core.headroom import Headroom, Reach
+from sluice_worker.core.model import Depth, Poll, Priority, Queue
 from sluice_worker.core.schedule import Schedule
 from sluice_worker.message import Message, Stage
 
 NAP_S = 0.02
 """A few polls bring messages within it, where messages flow."""
-
-Reach = Callable[[], int]
-"""Messages of one priority that may be held now (`sizing.reach`)."""
 
 
 class Intake:
@@ -33,13 +31,12 @@ class Intake:
         reach: Reach,
         failed_heads: FailedHeads,
     ) -> None:
-        self._queues, self._schedule, self._buffer, self._reach = queues, schedule, buffer, reach
+        self._schedule, self._buffer, self._reach = schedule, buffer, reach
+        self._headroom = Headroom(queues, buffer, reach)
         self._failed_heads = failed_heads
         self._priorities = {queue.priority for queue in queues}
         self._ordered = any(queue.is_fifo for queue in queues)
         self._most = max(buffer.limit(priority) for priority in self._priorities)
-        self._short = dict.fromkeys(Priority, 0)
-        self._long = {queue.url: 0 for queue in queues}
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
         self._ready = threading.Condition(self._lock)
@@ -61,12 +58,13 @@ class Intake:
             until = time.monotonic() + patience_s
             while not self._closed:
                 now = time.monotonic()
-                rooms = self._rooms()
-                poll = self._schedule.next_poll(now, rooms, self._spare(rooms))
+                rooms = self._headroom.rooms()
+                poll = self._schedule.next_poll(now, rooms, self._headroom.spare(rooms))
                 if poll is not None:
                     poll = self._limited(poll, now)
                     self._buffer.reserve(poll.queue.priority, poll.max_messages)
-                    self._count(poll, 1)
+                    self._headroom.asked(poll)
+                    self.waiting_long += poll.wait_s > 0
                     return poll
                 if now >= until:
                     return None
@@ -78,7 +76,8 @@ class Intake:
     def received(self, poll: Poll, messages: Sequence[Message] | None) -> Sequence[Message]:
         """What a poll brought, None where it failed; answers with what has to be handed back."""
         with self._lock:
-            self._count(poll, -1)
+            self._headroom.answered(poll, messages or ())
+            self.waiting_long -= poll.wait_s > 0
             count = None if messages is None else len(messages)
             self._schedule.polled(poll, count, time.monotonic())
             kept = [] if self._closed else list(messages or ())
@@ -177,58 +176,14 @@ class Intake:
         with self._lock:
             asked = self._priorities if priority is None else {priority} & self._priorities
             held = sum(self._buffer.held(each) for each in asked)
-            capacity = sum(self._capacity(each) for each in asked)
-            return min(held / max(capacity, 1), 1.0)
+            capacity = sum(self._headroom.capacity(each) for each in asked)
+            held_bytes = sum(self._buffer.held_bytes(each) for each in asked)
+            max_bytes = self._buffer.max_bytes * max(len(asked), 1)
+            return min(max(held / max(capacity, 1), held_bytes / max_bytes), 1.0)
 
     def _limited(self, poll: Poll, now: float) -> Poll:
         holds_groups = poll.wait_s > 0 and self._buffer.holds_groups(poll.queue.url)
         return self._failed_heads.limited(poll, now, holds_groups=holds_groups)
-
-    def _count(self, poll: Poll, sign: int) -> None:
-        if poll.wait_s:
-            self.waiting_long += sign
-            self._long[poll.queue.url] += sign * poll.max_messages
-        else:
-            self._short[poll.queue.priority] += sign * poll.max_messages
-
-    def _capacity(self, priority: Priority) -> int:
-        return min(self._buffer.limit(priority), self._reach())
-
-    def _rooms(self) -> dict[str, int]:
-        """Messages that a poll of each queue may ask for."""
-        rooms = {}
-        for queue in self._queues:
-            capacity = self._capacity(queue.priority)
-            # A long poll keeps room at an empty queue: that must not keep others of its priority waiting.
-            taken = self._buffer.held(queue.priority) + self._short[queue.priority] + self._long[queue.url]
-            room = min(capacity - taken, self._buffer.room(queue.priority))
-            # Rather one poll for many than many polls for one each.
-            rooms[queue.url] = room if room >= min(BATCH, -(-capacity // 2)) else 0
-        return rooms
-
-    def _spare(self, rooms: dict[str, int]) -> dict[str, int]:
-        """What is left of a queue's room behind more urgent messages that are ready, or asked for.
-
-        They begin first: what is received meanwhile would find the slots taken, and then the first one free,
-        so that slow messages of all priorities would take turns.
-        """
-        if len(self._priorities) == 1:
-            return rooms
-        ahead, total = {}, 0
-        for priority in Priority:
-            ahead[priority] = total
-            total += self._buffer.ready(priority) + self._short[priority]
-        reach = self._reach()
-        return {
-            queue.url: min(
-                rooms[queue.url],
-                reach
-                - ahead[queue.priority]
-                - self._buffer.held(queue.priority)
-                - self._short[queue.priority],
-            )
-            for queue in self._queues
-        }
 
     def _may_nap(self) -> bool:
         """Whether nobody waits for a slot that naps.

@@ -6,6 +6,7 @@ Owns the handler's view and the message's clock. Refuses to talk to SQS: `Outbox
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -55,6 +56,11 @@ class Message:
     extending: bool = False
     """Whether SQS is being asked to keep it hidden."""
     returns_in_s: int = 0
+    size_bytes: int = field(init=False)
+    """The memory that body and attributes take."""
+
+    def __post_init__(self) -> None:
+        self.size_bytes = sys.getsizeof(self.body) + sum(map(sys.getsizeof, self.attributes.values()))
 
     @property
     def priority(self) -> Priority:

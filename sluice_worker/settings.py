@@ -68,6 +68,12 @@ class Settings(BaseModel):
     buffer_high: Count = Field(200, description="Most messages of high priority held before they are begun.")
     buffer_medium: Count = Field(200, description="The same for medium priority.")
     buffer_low: Count = Field(200, description="The same for low priority.")
+    buffer_mib: int = Field(
+        32,
+        ge=1,
+        le=100_000,
+        description="Most MiB of messages of each priority held before they are begun, or one message.",
+    )
     prefetch_s: Seconds = Field(
         1.0, description="How far to receive ahead: as many messages as can be begun within this time."
     )
@@ -242,6 +248,11 @@ class Settings(BaseModel):
             Priority.MEDIUM: self.buffer_medium,
             Priority.LOW: self.buffer_low,
         }
+
+    @property
+    def buffer_bytes(self) -> int:
+        """Bytes of each priority held before they are begun."""
+        return self.buffer_mib * 2**20
 
     @property
     def failure_policy(self) -> FailurePolicy:

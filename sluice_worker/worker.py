@@ -15,6 +15,7 @@ from sluice_worker.consumers import ConsumerGroup
 from sluice_worker.core.buffer import MessageBuffer
 from sluice_worker.core.failed_heads import FailedHeads
 from sluice_worker.core.minute import Minute, Tally
+from sluice_worker.core.model import MAX_MESSAGE_BYTES
 from sluice_worker.core.schedule import Schedule
 from sluice_worker.custody import Custody
 from sluice_worker.handler import Caller, Handler
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 
 MOST_UNTOLD = 1000
 """Messages whose end SQS has not taken yet; beyond what is buffered and runs, no more are received."""
+MOST_UNTOLD_BYTES = 2**26
+"""The same in bytes."""
 LOOK_S = 0.25
 ADJUST_S = 1.0
 LAST_WORDS_S = 5.0
@@ -59,7 +62,11 @@ class Worker:
         self._intake = Intake(
             settings.queues,
             schedule,
-            MessageBuffer(settings.limits, aged_after_s=settings.starving_after_s),
+            MessageBuffer(
+                settings.limits,
+                aged_after_s=settings.starving_after_s,
+                max_bytes=settings.buffer_bytes,
+            ),
             lambda: 0 if self._custody.full else self._processor.reach(),
             FailedHeads(
                 min_backoff_s=settings.failure_policy.min_backoff_s, max_backoff_s=settings.max_backoff_s
@@ -74,6 +81,9 @@ class Worker:
             dead_letter_queue=settings.dead_letter_queue,
             visibility_s=settings.visibility_s,
             most_held=sum(settings.limits.values()) + settings.max_concurrency + MOST_UNTOLD,
+            most_held_bytes=len(settings.limits) * settings.buffer_bytes
+            + settings.max_concurrency * MAX_MESSAGE_BYTES
+            + MOST_UNTOLD_BYTES,
         )
         self._processor = Processor(
             Caller(handler),

@@ -32,6 +32,11 @@ class Buffered(Protocol):
         ...
 
     @property
+    def size_bytes(self) -> int:
+        """The memory that it takes."""
+        ...
+
+    @property
     def received_at(self) -> float:
         """When it was received, in seconds of the worker's clock."""
         ...
@@ -49,14 +54,21 @@ class BufferFullError(ValueError):
 
 
 class MessageBuffer(Generic[M]):
-    """Messages waiting for a slot; `limits` are messages of each priority."""
+    """Messages waiting for a slot; `limits` are messages of each priority, `max_bytes` is for each as well.
 
-    def __init__(self, limits: Mapping[Priority, int], *, aged_after_s: float = 60.0) -> None:
+    Messages beyond their number are refused. Bytes are only counted: whoever polls asks for what `fit`s.
+    """
+
+    def __init__(
+        self, limits: Mapping[Priority, int], *, aged_after_s: float = 60.0, max_bytes: int = 2**25
+    ) -> None:
         self._limits = dict(limits)
+        self.max_bytes = max_bytes
         self._aged_after_s = aged_after_s
         self._ready: dict[Priority, deque[M]] = {priority: deque() for priority in Priority}
         self._waiting: dict[Lane, deque[M]] = {}
         self._held = dict.fromkeys(Priority, 0)
+        self._held_bytes = dict.fromkeys(Priority, 0)
         self._reserved = dict.fromkeys(Priority, 0)
 
     def held(self, priority: Priority) -> int:
@@ -79,6 +91,14 @@ class MessageBuffer(Generic[M]):
         """Messages of this priority that may still come, beyond those reserved for polls under way."""
         return max(0, self._limits[priority] - self._held[priority] - self._reserved[priority])
 
+    def held_bytes(self, priority: Priority) -> int:
+        """Bytes of this priority, those that wait behind their group included."""
+        return self._held_bytes[priority]
+
+    def fit(self, priority: Priority, size_bytes: int) -> int:
+        """Messages of this size and priority that may still be held."""
+        return max(0, self.max_bytes - self._held_bytes[priority]) // size_bytes
+
     def reserve(self, priority: Priority, count: int) -> None:
         """Keep room for what a poll may bring."""
         if count > self.room(priority):
@@ -94,6 +114,7 @@ class MessageBuffer(Generic[M]):
             raise BufferFullError(f"{len(messages)} messages for a reservation of {reserved}")
         self._reserved[priority] -= reserved
         self._held[priority] += len(messages)
+        self._held_bytes[priority] += sum(message.size_bytes for message in messages)
         for message in messages:
             lane = message.lane
             if lane is None:
@@ -114,7 +135,7 @@ class MessageBuffer(Generic[M]):
         if foremost is None:
             return None
         message = foremost.popleft()
-        self._held[message.priority] -= 1
+        self._gone(message)
         return message
 
     def advance(self, lane: Lane) -> bool:
@@ -137,7 +158,7 @@ class MessageBuffer(Generic[M]):
         """The group's message goes back to its queue, and with it those behind it, which are returned."""
         dropped = list(self._waiting.pop(lane))
         for message in dropped:
-            self._held[message.priority] -= 1
+            self._gone(message)
         return dropped
 
     def empty(self) -> list[M]:
@@ -149,4 +170,9 @@ class MessageBuffer(Generic[M]):
         for lane in {message.lane for message in ready if message.lane is not None}:
             self._waiting.pop(lane, None)
         self._held = dict.fromkeys(Priority, 0)
+        self._held_bytes = dict.fromkeys(Priority, 0)
         return ready + waiting
+
+    def _gone(self, message: M) -> None:
+        self._held[message.priority] -= 1
+        self._held_bytes[message.priority] -= message.size_bytes

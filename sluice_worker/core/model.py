@@ -10,6 +10,8 @@ from enum import StrEnum
 
 BATCH = 10
 """Messages that one call to SQS takes at most (documented)."""
+MAX_MESSAGE_BYTES = 1_048_576
+"""The largest message (documented)."""
 LONG_POLL_S = 20
 """The longest that ReceiveMessage waits (documented)."""
 LONGEST_HOLD_S = 43_200

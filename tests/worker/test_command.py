@@ -27,6 +27,7 @@ SAMPLES: dict[str, tuple[str, dict[str, str]]] = {
     "buffer_high": ("10", {}),
     "buffer_medium": ("11", {}),
     "buffer_low": ("12", {}),
+    "buffer_mib": ("64", {}),
     "prefetch_s": ("2.5", {}),
     "interval_s": ("2.5", {}),
     "starving_after_s": ("30", {}),

@@ -216,6 +216,7 @@ class TestValues:
             ("buffer_high", 1, 1000),
             ("buffer_medium", 1, 1000),
             ("buffer_low", 1, 1000),
+            ("buffer_mib", 1, 100_000),
             ("visibility_s", 2, 43_200),
             ("interval_s", 0.1, 60),
             ("max_processing_s", 0.1, 43_200),

@@ -19,6 +19,7 @@ class Item:
     priority: Priority = Priority.MEDIUM
     lane: Lane | None = None
     received_at: float = 0.0
+    size_bytes: int = 1
     number: int = field(default_factory=lambda: next(_numbers))
 
 

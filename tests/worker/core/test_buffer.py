@@ -228,6 +228,11 @@ class Watched:
         Watched.looks += 1
         return self._said[2]
 
+    @property
+    def size_bytes(self) -> int:
+        Watched.looks += 1
+        return 1
+
 
 def lanes(size: int, grouped: bool) -> Iterable[Lane | None]:
     """Ten messages to a group, one after the other as SQS hands them out."""

@@ -68,6 +68,7 @@ class BufferMachine(RuleBasedStateMachine):
                 priority=priority,
                 lane=None if group is None else (priority.value, group),
                 received_at=self.now,
+                size_bytes=1000 + len(self.held),
             )
             for group in groups
         ]
@@ -142,7 +143,9 @@ class BufferMachine(RuleBasedStateMachine):
     @invariant()
     def what_is_held_is_counted(self) -> None:
         for priority in Priority:
-            assert self.buffer.held(priority) == sum(item.priority is priority for item in self.held)
+            held = [item for item in self.held if item.priority is priority]
+            assert self.buffer.held(priority) == len(held)
+            assert self.buffer.held_bytes(priority) == sum(item.size_bytes for item in held)
 
     def ready(self) -> list[Item]:
         """What may begin: everything outside groups, and the first of every group that has none at work."""

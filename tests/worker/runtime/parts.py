@@ -78,6 +78,7 @@ def custody(
     dead_letter_queue: str | None = None,
     visibility_s: int = 60,
     most_held: int = 1000,
+    most_held_bytes: int = 10**9,
 ) -> Custody:
     return Custody(
         sqs,
@@ -87,6 +88,7 @@ def custody(
         dead_letter_queue=dead_letter_queue,
         visibility_s=visibility_s,
         most_held=most_held,
+        most_held_bytes=most_held_bytes,
     )
 
 

@@ -598,6 +598,27 @@ def test_while_a_failed_head_is_hidden_its_queue_is_asked_for_many(
 # ---- back-pressure -----------------------------------------------------------------------------------------
 
 
+def test_custody_is_full_of_few_messages_that_are_large(sqs: InMemorySqs, outbox: Outbox) -> None:
+    """Also processed ones are held until they are deleted."""
+    sqs.failing("delete")
+    held = parts.custody(sqs, outbox, most_held_bytes=25_000)
+    sqs.send(WORK.url, *["x" * 10_000] * 3)
+    first, second, third = received(sqs)
+    held.take_in([first, second])
+    held.succeeded(first)
+    assert not held.full
+    held.take_in([third])
+    assert held.full
+    held.let_go(second)
+    held.let_go(second)  # twice makes no more room
+    assert not held.full
+    sqs.healed()
+    told(outbox)
+    held.let_go(third)
+    held.take_in([first, second])
+    assert not held.full
+
+
 def test_custody_is_full_while_sqs_takes_no_deletes_and_wakes_who_waits_for_room(
     sqs: InMemorySqs, outbox: Outbox
 ) -> None:

@@ -16,7 +16,7 @@ import pytest
 from sluice_worker import consumers, outbox, processor
 from sluice_worker import worker as module
 from sluice_worker.core import schedule
-from sluice_worker.core.model import Queue
+from sluice_worker.core.model import Priority, Queue
 from sluice_worker.handler import Handler
 from sluice_worker.message import Message
 from sluice_worker.worker import Worker
@@ -208,6 +208,30 @@ def test_no_more_is_received_than_can_be_held_while_sqs_takes_no_deletes(
     eventually(lambda: sqs.bodies(WORK.url) == [], "the rest is worked off")
     assert running.drain() == 0
     assert Counter(record.begun) == Counter(numbered(1000))
+
+
+def test_large_messages_are_received_ahead_by_their_bytes(
+    sqs: InMemorySqs, start: Start, closed: Record
+) -> None:
+    """211 messages of 1 MiB would be held at once, were they only counted."""
+    large, quick = "x" * 2**20, []
+
+    def handle(message: Message) -> None:
+        if len(quick) < 20:  # so quickly done that the worker reaches ahead
+            quick.append(message.message_id)
+        else:
+            closed(message)
+
+    sqs.send(WORK.url, *[large] * 300)
+    running = start(handle, max_concurrency=2)
+    eventually(lambda: len(closed.begun) == 2, "both slots are taken")
+    held = running.worker._intake.held
+    eventually(lambda: held()[Priority.MEDIUM] >= 20, "it reaches ahead all the same")
+    polls = len(sqs.made("receive"))
+    asked_again = time.monotonic() + 0.3
+    eventually(lambda: time.monotonic() > asked_again, "there was time to receive more")
+    assert len(sqs.made("receive")) <= polls + 1
+    assert held()[Priority.MEDIUM] <= 32
 
 
 def test_a_poison_message_ends_among_the_dead_letters(sqs: InMemorySqs, start: Start) -> None:

@@ -1,0 +1,111 @@
+"""How many messages polls may ask for, by number and by bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+
+from sluice_worker.core.buffer import MessageBuffer
+from sluice_worker.core.headroom import Headroom
+from sluice_worker.core.model import BATCH, LONG_POLL_S, MAX_MESSAGE_BYTES, Poll, Priority, Queue
+from tests.worker.core.builders import HIGH, LOW, MEDIUM, Item, queue
+
+KIB, MIB = 2**10, MAX_MESSAGE_BYTES
+OTHER = queue("other")
+
+
+class Room:
+    """Headroom over a buffer that polls fill."""
+
+    def __init__(
+        self, *queues: Queue, limit: int = 200, reach: int = 1000, max_bytes: int = 32 * MIB
+    ) -> None:
+        limits = dict.fromkeys(Priority, limit)
+        self.buffer: MessageBuffer[Item] = MessageBuffer(limits, max_bytes=max_bytes)
+        self.headroom = Headroom(queues or (MEDIUM,), self.buffer, lambda: reach)
+
+    def of(self, asked: Queue = MEDIUM) -> int:
+        return self.headroom.rooms()[asked.url]
+
+    def ask(self, asked: Queue = MEDIUM, *, wait_s: int = 0) -> Poll:
+        poll = Poll(queue=asked, max_messages=min(BATCH, self.of(asked)), wait_s=wait_s)
+        self.buffer.reserve(asked.priority, poll.max_messages)
+        self.headroom.asked(poll)
+        return poll
+
+    def answer(self, poll: Poll, sizes_bytes: Iterable[int] = ()) -> None:
+        brought = [Item(priority=poll.queue.priority, size_bytes=size) for size in sizes_bytes]
+        self.headroom.answered(poll, brought)
+        self.buffer.fill(poll.queue.priority, poll.max_messages, brought)
+
+    def begin_all(self) -> None:
+        while self.buffer.pop(0.0) is not None:
+            pass
+
+
+def test_small_messages_are_bounded_by_their_number_alone() -> None:
+    room = Room(limit=200)
+    room.answer(room.ask(), [KIB] * BATCH)
+    assert room.of() == 190
+
+
+def test_large_messages_are_bounded_by_their_bytes() -> None:
+    room = Room()
+    room.answer(room.ask(), [MIB] * BATCH)
+    assert room.of() == 22
+    room.answer(room.ask(), [MIB] * BATCH)
+    assert room.of() == 12
+
+
+def test_what_polls_under_way_may_bring_is_kept_free() -> None:
+    room = Room()
+    room.answer(room.ask(), [MIB] * BATCH)
+    room.ask()
+    assert room.of() == 12
+
+
+def test_before_the_first_message_of_a_queue_it_is_taken_to_be_as_large_as_may_be() -> None:
+    room = Room(MEDIUM, OTHER)
+    room.answer(room.ask(), [KIB] * BATCH)
+    assert (room.of(MEDIUM), room.of(OTHER)) == (190, 31)
+
+
+def test_the_largest_message_is_remembered_less_with_each_poll_that_brings_smaller_ones() -> None:
+    room = Room()
+    room.answer(room.ask(), [MIB, KIB])
+    room.begin_all()
+    rooms = [room.of()]
+    for _ in range(30):
+        room.answer(room.ask(), [KIB])
+        room.begin_all()
+        rooms.append(room.of())
+    assert rooms == sorted(rooms)
+    assert (rooms[0], rooms[-1]) == (32, 200)
+
+
+@pytest.mark.parametrize("size_bytes", [MIB, 5 * MIB])
+def test_of_each_priority_one_message_may_be_held_however_large(size_bytes: int) -> None:
+    room = Room(HIGH, LOW, max_bytes=MIB)
+    for asked in (LOW, HIGH):
+        poll = room.ask(asked)
+        assert poll.max_messages == 1
+        assert room.of(asked) == 0
+        room.answer(poll, [size_bytes])
+        assert room.of(asked) == 0
+    room.begin_all()
+    assert (room.of(LOW), room.of(HIGH)) == (1, 1)
+
+
+def test_a_long_poll_keeps_no_room_from_another_queue_of_its_priority() -> None:
+    room = Room(MEDIUM, OTHER, max_bytes=10 * MIB)
+    room.ask(MEDIUM, wait_s=LONG_POLL_S)
+    assert (room.of(MEDIUM), room.of(OTHER)) == (0, 10)
+
+
+def test_a_poll_that_brought_nothing_gives_its_room_back() -> None:
+    room = Room(max_bytes=10 * MIB)
+    poll = room.ask()
+    assert room.of() == 0
+    room.answer(poll)
+    assert room.of() == 10
