@@ -130,25 +130,54 @@ def test_pollers_grow_with_what_waits_and_shrink_once_it_is_gone(
 
 
 def test_a_poller_that_waits_at_an_empty_queue_is_replaced_where_there_is_work(
-    sqs: InMemorySqs, group: Callable[..., Group]
+    sqs: InMemorySqs, group: Callable[..., Group], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(module, "pollers_wanted", lambda *_, pollers, **__: pollers.min)
     sqs.longest_wait_s = 20
     started = group(URGENT, MINOR, least=2)
     eventually(lambda: started.intake.waiting_long == 2, "both pollers wait at empty queues")
-    under_way, two = itertools.count(1), threading.Event()
+    under_way: list[Call] = []
+    two = threading.Event()
 
     def hold(call: Call) -> None:
         if call.url == URGENT.url:
-            if next(under_way) == 2:
+            under_way.append(call)
+            if len(under_way) == 2:
                 two.set()
             two.wait(20)
+            under_way.remove(call)
 
     sqs.before["receive"] = hold
     sqs.send(URGENT.url, *map(str, range(300)))
-    eventually(two.is_set, "two pollers receive at once, although another one waits")
+    assert two.wait(10), (
+        "two pollers receive at once, although a third one waits"
+    )  # before its long poll ends
     eventually(lambda: sqs.visible(URGENT.url) == [], "everything is received")
     sqs.longest_wait_s = 0
     eventually(lambda: started.consumers.alive == 2, "there are as many as wanted again")
+
+
+def test_while_every_queue_is_empty_pollers_that_wait_count_among_those_wanted(
+    sqs: InMemorySqs, group: Callable[..., Group], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sqs.longest_wait_s = 20
+    grown = threading.Event()
+    grow = ConsumerGroup._grow
+
+    def watched(consumers: ConsumerGroup) -> None:
+        grow(consumers)
+        if threading.current_thread().name == "depths":
+            grown.set()
+
+    def until_a_poller_waits(_: Call) -> None:
+        eventually(lambda: started.intake.waiting_long == 1, "the poller waits")
+
+    monkeypatch.setattr(ConsumerGroup, "_grow", watched)
+    sqs.before["depth"] = until_a_poller_waits
+    started = group()
+    sqs.send(WORK.url, "work")  # depths are read where a message came
+    assert grown.wait(20)
+    assert started.consumers.alive == 1
 
 
 def test_pollers_that_wait_count_among_those_allowed(sqs: InMemorySqs, group: Callable[..., Group]) -> None:

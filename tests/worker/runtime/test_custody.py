@@ -151,6 +151,21 @@ def test_a_refused_extension_is_asked_for_again_until_the_message_expires(
     eventually(lambda: held.visible_at - time.monotonic() > SOON_S, "it is extended in the end")
 
 
+def test_an_extension_counts_from_before_sqs_was_asked(sqs: InMemorySqs, beating: Custody) -> None:
+    """SQS may hide it at once, and answer late."""
+    asked_at: list[float] = []
+
+    def take_time(_: Call) -> None:
+        asked_at.append(time.monotonic())
+        time.sleep(0.05)
+
+    sqs.before["hide"] = take_time
+    (held,) = sent(sqs, 1)
+    beating.take_in([held])
+    eventually(lambda: held.visible_at - time.monotonic() > SOON_S, "it is extended")
+    assert held.visible_at <= asked_at[0] + VISIBILITY_S
+
+
 def test_nothing_is_extended_after_it_was_handed_back(
     sqs: InMemorySqs, outbox: Outbox, beating: Custody
 ) -> None:

@@ -91,6 +91,18 @@ def test_a_poller_that_waits_for_room_is_woken_by_a_slot() -> None:
     assert polls[0] is not None
 
 
+def test_a_poll_that_brings_fewer_than_it_asked_for_makes_room_for_a_poller_that_waits() -> None:
+    into = intake(limit=10)
+    poll = into.next_poll(0.0)
+    assert poll is not None
+    thread, polls = waiting(lambda: into.next_poll(20))
+    eventually(lambda: into._pollers_waiting == 1, "there is no room")
+    into.received(poll, [message()])
+    answered(thread)
+    assert polls[0] is not None
+    assert into._pollers_waiting == 0
+
+
 def test_many_pollers_and_slots_keep_the_limit_and_pass_every_message_once() -> None:
     into = intake(limit=20, reach=lambda: 1000)
     seen: list[str] = []

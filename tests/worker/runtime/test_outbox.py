@@ -183,6 +183,19 @@ def test_one_busy_queue_does_not_hold_up_another(sqs: InMemorySqs, opened: Calla
     assert len(calls) < 10
 
 
+def test_the_batch_that_has_waited_longest_is_told_first(
+    sqs: InMemorySqs, opened: Callable[..., Outbox]
+) -> None:
+    """Whichever queue was the first to have one."""
+    outbox, told = opened(linger_s=0.0, couriers=0), Told()
+    for queues in ([WORK, ORDERED], [ORDERED, WORK]):
+        for queue in queues:
+            add(outbox, deletes([message(queue, body=queue.name)], told))
+        while outbox.help():
+            pass
+    assert [call.url for call in sqs.made("delete")] == [WORK.url, ORDERED.url, ORDERED.url, WORK.url]
+
+
 # ---- what is refused ---------------------------------------------------------------------------------------
 
 

@@ -1,6 +1,7 @@
 """The clients for SQS that a worker makes: what they try again, and what their requests leave out."""
 
 import json
+import time
 from collections.abc import Callable
 
 import boto3
@@ -98,6 +99,28 @@ def test_all_that_a_message_carries_is_read_however_boto3_parses_it(
     assert (received.message_id, received.receipt_handle, received.body) == ("1", "r-1", "do it")
     assert (received.receive_count, received.sent_at) == (2, 1768478400.5)
     assert received.attributes == {"tenant": "a", "raw": b"\x00\x01"}
+
+
+@pytest.mark.parametrize("wait_s", [0, 20])
+def test_a_message_is_hidden_from_the_request_on_but_in_a_long_poll_from_its_answer_on(
+    connected: Connected, wait_s: int
+) -> None:
+    """SQS hides it as it hands it out. Counted from too late, another worker has it before we expect that."""
+    queues, _ = connected(200, RECEIVED)
+    taking: list[float] = []
+
+    def take_time(**_: object) -> None:
+        taking.append(time.monotonic())
+        time.sleep(0.05)
+        taking.append(time.monotonic())
+
+    queues._client.meta.events.register_first("before-send.sqs", take_time)
+    (received,) = queues.receive(Poll(queue=WORK, max_messages=10, wait_s=wait_s), 30)
+    requested_at, answered_at = taking
+    if wait_s:
+        assert received.visible_at >= answered_at + 30
+    else:
+        assert received.visible_at <= requested_at + 30
 
 
 def batch(*broken: int, group: str | None = None, **how: object) -> bytes:
