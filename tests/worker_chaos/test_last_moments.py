@@ -30,7 +30,7 @@ def test_a_drain_waits_for_a_message_between_two_steps(
     reached, go = threading.Event(), threading.Event()
     monkeypatch.setattr(owner, step, held_up(getattr(owner, step), reached, go))
     worker = Worker(settings(WORK, prefetch_s=0), lambda message: None, sqs)
-    running = threading.Thread(target=worker.run)
+    running = threading.Thread(target=worker.run, daemon=True)
     sqs.send(url, "one")
     running.start()
     assert reached.wait(10)

@@ -41,7 +41,7 @@ def test_a_long_poll_ends_with_the_first_message(as_worker: Cloud) -> None:
     as_worker.send(url, orders("awaited", 2))
     [first] = received(queues, url, 1)
     brought: list[Message] = []
-    poll = threading.Thread(target=lambda: brought.extend(received(queues, url, wait_s=20)))
+    poll = threading.Thread(target=lambda: brought.extend(received(queues, url, wait_s=20)), daemon=True)
     poll.start()
 
     while as_worker.done()["requests"].get("ReceiveMessage", 0) < 2:

@@ -220,7 +220,7 @@ def test_a_message_stays_hidden_while_it_is_being_buried(
     (poison,) = sent(sqs, 1)
     poison.stage, poison.deadline_at = Stage.RUNNING, time.monotonic() - 1
     beating.take_in([poison])
-    thread = threading.Thread(target=lambda: beating.failed(poison, "no", rejected=True))
+    thread = threading.Thread(target=lambda: beating.failed(poison, "no", rejected=True), daemon=True)
     thread.start()
     assert burying.wait(20)
     eventually(lambda: hidden(sqs), "it is extended")
@@ -650,7 +650,7 @@ def test_custody_is_full_while_sqs_takes_no_deletes_and_wakes_who_waits_for_room
     for one in done:
         held.succeeded(one)
     polls: list[object] = []
-    poller = threading.Thread(target=lambda: polls.append(intake.next_poll(20)))
+    poller = threading.Thread(target=lambda: polls.append(intake.next_poll(20)), daemon=True)
     poller.start()
     sqs.healed()
     told(outbox)

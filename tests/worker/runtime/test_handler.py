@@ -186,7 +186,7 @@ def test_coroutines_run_side_by_side() -> None:
             await asyncio.sleep(0.001)
 
     caller = Caller(meet)
-    threads = [threading.Thread(target=caller.call, args=[due(20)]) for _ in range(2)]
+    threads = [threading.Thread(target=caller.call, args=[due(20)], daemon=True) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -446,7 +446,9 @@ def test_a_closed_minute_is_whole_and_changes_no_more(plant: Callable[..., Plant
 
     class Interrupted(Tally):
         def ended(self, outcome: Outcome, took_s: float) -> None:
-            close = threading.Thread(target=lambda: closed.append(built.processor.close_minute(time.time())))
+            close = threading.Thread(
+                target=lambda: closed.append(built.processor.close_minute(time.time())), daemon=True
+            )
             closing.append(close)
             close.start()
             close.join(0.1)

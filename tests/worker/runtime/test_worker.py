@@ -53,7 +53,7 @@ class Running:
     def __init__(self, sqs: InMemorySqs, handler: Handler, queues: tuple[Queue, ...], more: dict[str, Any]):
         self.worker = Worker(parts.settings(*queues, **more), handler, sqs)
         self.statuses: list[int] = []
-        self.thread = threading.Thread(target=lambda: self.statuses.append(self.worker.run()))
+        self.thread = threading.Thread(target=lambda: self.statuses.append(self.worker.run()), daemon=True)
 
     def start(self) -> None:
         self.thread.start()

@@ -263,7 +263,7 @@ def test_an_aws_that_does_not_answer_cannot_hold_up_the_end(
 
     watch.shield.release = hang  # type: ignore[method-assign]
     watch.guard.start()
-    ending = threading.Thread(target=watch.guard.stop)
+    ending = threading.Thread(target=watch.guard.stop, daemon=True)
     ending.start()
     assert asked.wait(20)
     ending.join(10)
