@@ -17,6 +17,7 @@ from sluice_worker.aws.emf import EmfSink
 from sluice_worker.aws.instance import GroupInstance
 from sluice_worker.aws.metadata import InstanceMetadata
 from sluice_worker.aws.task import AGENT_VARIABLE, TaskProtection
+from sluice_worker.core.model import Queue
 from sluice_worker.handler import Handler
 from sluice_worker.ports import MetricSink, Notices, Protection
 from sluice_worker.settings import Settings, Sink
@@ -60,6 +61,8 @@ def check(settings: Settings) -> None:
         for queue in settings.queues:
             try:
                 queues.depth(queue.url)
+                if queue.is_fifo:
+                    _warn_of_few_receipts(queue, queues.max_receive_count(queue.url), settings.processes)
                 if settings.check_keys:
                     keys.append(KeyUse(name=queue.name, key=queues.key(queue.url), actions=kms.TO_RECEIVE))
             except ConfigError as refused:
@@ -72,6 +75,19 @@ def check(settings: Settings) -> None:
     problems += _key_problems(keys)
     if problems:
         raise ConfigError("\n".join(problems))
+
+
+def _warn_of_few_receipts(queue: Queue, max_receive_count: int | None, processes: int) -> None:
+    """Each process may receive once, without beginning it, what is behind a failing message of its group."""
+    if max_receive_count is not None and max_receive_count <= processes:
+        log.warning(
+            "%s moves messages to its dead-letter queue after %d receipts (maxReceiveCount), and each of %d "
+            "processes may use up one for those behind a failing message: raise it to the processes of all "
+            "instances and the attempts that a message needs",
+            queue.name,
+            max_receive_count,
+            processes,
+        )
 
 
 def _key_of_dead_letters(queues: sqs.SqsQueues, url: str) -> Iterator[KeyUse]:

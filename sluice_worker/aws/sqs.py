@@ -6,6 +6,7 @@ Owns the shape of requests and answers. Refuses to retry what a batch left undon
 
 from __future__ import annotations
 
+import json
 import re
 import time
 import uuid
@@ -150,6 +151,16 @@ class SqsQueues:
             )["Attributes"]  # type: ignore[assignment]
             key = said.get("KmsMasterKeyId")
             return queue_key(said["QueueArn"], key) if key else None
+
+    def max_receive_count(self, url: str) -> int | None:
+        """One GetQueueAttributes: receipts after which the redrive policy moves a message, or None."""
+        with calling(f"reading the redrive policy of {url}"), _unchecked():
+            said: Mapping[str, Any] = self._client.get_queue_attributes(
+                QueueUrl=url,
+                AttributeNames=["RedrivePolicy"],
+            )
+            policy = (said.get("Attributes") or {}).get("RedrivePolicy")
+            return int(json.loads(policy)["maxReceiveCount"]) if policy else None
 
     def bury(self, url: str, message: Message, why: str) -> None:
         """One SendMessage; a FIFO queue keeps the group, and takes the same message once."""

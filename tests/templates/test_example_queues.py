@@ -21,6 +21,12 @@ def test_both_queues_are_encrypted_and_poison_ends_in_the_second(fleet: str) -> 
     }
 
 
+def test_a_fifo_queue_has_more_receipts_than_the_fleet_has_processes(fleet: str) -> None:
+    """Each may receive what is behind a failing message once without beginning it."""
+    queues = of_type(stacks.example_fleet(fleet, Fifo="true"), QUEUE)
+    assert queues["Queue"]["RedrivePolicy"]["maxReceiveCount"] == 10
+
+
 def test_dead_letters_are_kept_longer_than_the_queue_keeps_its_own(fleet: str) -> None:
     queues = of_type(stacks.example_fleet(fleet), QUEUE)
     assert queues["DeadLetterQueue"]["MessageRetentionPeriod"] == 14 * 24 * 3600

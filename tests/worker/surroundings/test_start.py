@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -135,6 +136,28 @@ def test_a_key_that_the_role_may_not_use_is_named_with_the_queue_and_the_action(
     assert f"queue uploads cannot be used: kms:Decrypt on {key}" in line
     result = command("--handler", HANDLER, "--queue", queue_url, "--no-check-keys")
     assert (result.exit_code, result.output) == (0, "")
+
+
+@pytest.mark.parametrize(("receipts", "processes", "warned"), [(3, 1, False), (4, 3, False), (3, 3, True)])
+def test_a_fifo_queue_whose_redrive_leaves_no_attempt_behind_a_failing_message_is_told(
+    caplog: pytest.LogCaptureFixture, receipts: int, processes: int, warned: bool
+) -> None:
+    with account.account():
+        url, dead = account.create_queue("orders.fifo"), "arn:aws:sqs:eu-west-1:123456789012:dead.fifo"
+        account.create_queue("dead.fifo")
+        redrive = json.dumps({"deadLetterTargetArn": dead, "maxReceiveCount": str(receipts)})
+        account.client("sqs").set_queue_attributes(QueueUrl=url, Attributes={"RedrivePolicy": redrive})
+        wiring.check(settings({"queues": [url], "processes": processes}))
+    assert ("orders.fifo moves messages to its dead-letter queue after 3 receipts" in caplog.text) == warned
+
+
+@pytest.mark.parametrize("name", ["orders.fifo", "uploads"])
+def test_a_queue_without_a_redrive_policy_is_told_nothing_of_it(
+    caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    with account.account():
+        wiring.check(settings({"queues": [account.create_queue(name)], "processes": 9}))
+    assert caplog.text == ""
 
 
 def test_an_aws_out_of_reach_may_heal_and_is_told_once_however_many_queues_there_are(
