@@ -97,11 +97,11 @@ class Settings(BaseModel):
         3600.0, gt=0, le=LONGEST_HOLD_S, description="Deadline of a handler, unless it extends it."
     )
     backoff_s: Seconds = Field(
-        10.0, description="How long a failed message is hidden, doubled with each receipt."
+        10.0, description="How long a failed message is hidden, doubled with each attempt."
     )
     max_backoff_s: float = Field(900.0, ge=0, le=LONGEST_HOLD_S, description="The longest that it is hidden.")
     max_attempts: int | None = Field(
-        None, ge=1, description="Receipts after which a failed message goes to the dead-letter queue."
+        None, ge=1, description="Attempts after which a failed message goes to the dead-letter queue."
     )
     dead_letter_queue: str | None = Field(
         None,
