@@ -136,4 +136,6 @@ def test_the_verdict_is_ok_only_where_the_summary_is(changes: dict, told: str) -
 
 
 def test_the_heading_counts_what_was_processed() -> None:
-    assert wording.heading(builders.story()).startswith("24 messages processed by at most 3 instances; ")
+    assert wording.heading(builders.story()).startswith(
+        "24 messages processed by at most 3 instances in 0.25 instance-hours; "
+    )
