@@ -27,10 +27,11 @@ TRANSCRIPTION_IN_TIME = replace(
     TRANSCRIPTION,
     name="transcription-in-time",
     about="the same group and load at 4 per instance, 0..12, woken by the backlog: the promise is kept",
-    lesson="Of the eight minutes that may pass before a message starts, up to four go by until an instance "
-    "that target tracking asks for works: a burst is noticed within one or two, and a boot takes two. Four "
-    "are left, and so four messages of a minute each are the target. BootstrapCapacity=backlog asks for all "
-    "instances at once where none runs, and MaxCapacity=12 leaves room for the burst.",
+    lesson="Of the eight minutes that may pass before a message starts, up to four go by until a fleet at "
+    "zero works: a tick, a boot of two minutes and some to spare. Four are left, and so four messages of a "
+    "minute each are the target. BootstrapCapacity=backlog asks for all instances at once where none runs. "
+    "The second burst waits for target tracking, which takes three minutes, and for another boot; with the "
+    "lower target enough run by then, and MaxCapacity=12 leaves room for the rest.",
     environment="transcription",
     parameters={
         "Name": "transcription-in-time",
