@@ -13,6 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 import sluice_report
+from sluice_cli.outputs import require_writable_directory
+from sluice_report import wording
+from sluice_report.quantities import durations, number, share
 from sluice_sim.embedded.scenarios import DEMO, DEMO_OF_PROCESSES, SCENARIOS
 from sluice_sim.embedded.story import EventKind, Minute, Part, Scenario, Story, Summary
 
@@ -76,7 +79,7 @@ def demo(
     No AWS account is needed: SQS, Auto Scaling, ECS, SSM and CloudWatch are embedded, the clock is virtual,
     and what decides are the very handlers, alarms and policies that `sam deploy` would install. Workers are
     simulated, unless --real-workers asks for processes. Exits with 1 when a message is left or a fleet is not
-    back at its minimum.
+    back at its minimum; a promise that is not kept is said, and does not count.
     """
     if as_list:
         for scenario in SCENARIOS.values():
@@ -86,6 +89,8 @@ def demo(
         raise click.ClickException(
             f"{CHECKOUT} holds no workload.yaml: run the demo from a clone of the project"
         )
+    if directory is not None:
+        require_writable_directory(directory)
     scenarios, without = _chosen(names, real_workers), [Part(part) for part in parts]
     console = Console(stderr=as_json, highlight=False, soft_wrap=True)
     if real_workers:
@@ -96,13 +101,15 @@ def demo(
         timeline = _Timeline(console, scenarios)
         stories = play(CHECKOUT, scenarios, without=without, on_minute=timeline.show)
     summaries = [story.summary for story in stories]
-    if directory is not None:
-        _write_report(stories, directory, console)
     if as_json:
-        click.echo(json.dumps({"workloads": [summary.as_json() for summary in summaries]}))
+        click.echo(json.dumps({"workloads": [_as_json(summary) for summary in summaries]}))
     else:
         for summary in summaries:
             console.print(_table(summary))
+            told = [f"{_capital(wording.promise(summary))}.", wording.why_late(summary)]
+            console.print("\n".join(filter(None, told)), end="\n\n")
+    if directory is not None:
+        _write_report(stories, directory, console)
     sys.exit(0 if all(summary.ok for summary in summaries) else 1)
 
 
@@ -216,13 +223,23 @@ def _fleet_bar(minute: Minute) -> Text:
     return bar
 
 
+def _as_json(summary: Summary) -> dict[str, object]:
+    """The summary's numbers; what is not done, and why a promise was not kept, as sentences."""
+    return {
+        **summary.as_json(),
+        "ok": summary.ok,
+        "not_done": None if summary.ok else wording.unfinished(summary),
+        "why_late": wording.why_late(summary) or None,
+    }
+
+
+def _capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]
+
+
 def _table(summary: Summary) -> Table:
-    verdict = "nothing left, back at its minimum"
-    if not summary.ok:
-        verdict = (
-            f"not done: {summary.left} left, desired {summary.final_desired} (minimum {summary.minimum})"
-        )
-    table = Table(title=f"{summary.name}: {verdict}", title_justify="left", show_header=False)
+    title = f"{summary.name}: {wording.verdict(summary)}"
+    table = Table(title=title, title_justify="left", show_header=False)
     decided = ", ".join(f"{count} {kind}" for kind, count in sorted(summary.decisions.items()))
     for what, value in (
         ("messages sent", summary.sent),
@@ -233,9 +250,23 @@ def _table(summary: Summary) -> Table:
         ("minutes at zero", summary.minutes_at_zero),
         ("Sluice's decisions", decided or "none"),
         ("desired at the end", summary.final_desired),
+        ("instance-hours", number(summary.instance_hours)),
+        *_of_waits(summary),
     ):
         table.add_row(what, str(value))
     return table
+
+
+def _of_waits(summary: Summary) -> list[tuple[str, object]]:
+    waits = summary.waits
+    if waits is None:
+        return []
+    half, nearly_all, promised = durations([waits.p50_s, waits.p99_s, waits.promise_s])
+    return [
+        ("wait p50, arrival to start", half),
+        ("wait p99", nearly_all),
+        (f"started within {promised}", share(waits.attainment)),
+    ]
 
 
 def _of_processes(summary: Summary) -> list[tuple[str, object]]:

@@ -40,7 +40,8 @@ def figure(story: Story, width: float, *, alone: bool) -> Figure:
     shown = panels.of(story.minutes, marks)
     titles = [wrapped(panel.title, width - (16 if alone else 0), TITLE) for panel in shown]
     head = wrapped(wording.heading(story), width - 16, TITLE) if alone else []
-    lesson = wrapped(story.lesson, width - 16, LISTED, REGULAR) if alone else []
+    told = (wording.why_late(story.summary), story.lesson) if alone else ()
+    lesson = [line for text in told for line in wrapped(text, width - 16, LISTED, REGULAR)]
     listed = _listing(marks, width) if alone else []
     height = (
         sum(

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from sluice_report import palette, panels, wording
+from sluice_report import palette, panels, quantities, wording
 from sluice_report.marks import Mark, chronicle
 from sluice_report.picture import Drawing, drawing
-from sluice_sim.embedded.story import Story
+from sluice_report.quantities import UNKNOWN, durations, share
+from sluice_sim.embedded.story import Story, Summary
 
 WIDE, NARROW = 760.0, 350.0
 """Widths of the two drawings in points, which the page shows at about as many pixels."""
@@ -26,7 +27,12 @@ class Section:
 
     story: Story
     heading: str
+    outcome: str
+    is_good: bool
     verdict: str
+    why_late: str
+    waits: tuple[str, str, str, str]
+    """The promise, the share that started in time, half and 99 % of the waits."""
     decisions: str
     panels: tuple[str, ...]
     marks: tuple[Mark, ...]
@@ -42,19 +48,41 @@ def render(stories: Sequence[Story]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": lambda value: "–" if value is None else wording.number(value)}
+    environment.filters |= {"number": lambda value: "–" if value is None else quantities.number(value)}
     return environment.get_template("report.html").render(
         sections=[_section(story) for story in stories], light=palette.LIGHT, dark=palette.DARK
     )
 
 
+def _outcome(summary: Summary) -> tuple[str, bool]:
+    """What became of a workload in a word or three, and whether that is as it should be."""
+    if not summary.ok:
+        return "not done", False
+    if summary.waits is None:
+        return "done", True
+    return ("promise kept", True) if summary.waits.kept else ("promise not kept", False)
+
+
+def _waits(summary: Summary) -> tuple[str, str, str, str]:
+    if summary.waits is None:
+        return (UNKNOWN,) * 4
+    waits = summary.waits
+    promised, half, nearly_all = durations([waits.promise_s, waits.p50_s, waits.p99_s])
+    return promised, share(waits.attainment), half, nearly_all
+
+
 def _section(story: Story) -> Section:
     marks = chronicle(story)
+    outcome, is_good = _outcome(story.summary)
     decisions = sorted(story.summary.decisions.items())
     return Section(
         story=story,
         heading=wording.heading(story),
+        outcome=outcome,
+        is_good=is_good,
         verdict=wording.verdict(story.summary),
+        why_late=wording.why_late(story.summary),
+        waits=_waits(story.summary),
         decisions=", ".join(f"{amount} {kind}" for kind, amount in decisions) or "none",
         panels=tuple(panel.title for panel in panels.of(story.minutes, marks)),
         marks=marks,

@@ -5,36 +5,77 @@ Every number in them is a number of the story. Refuses to say anything about min
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
-from sluice_sim.embedded.story import Minute, Story, Summary
+from sluice_report.quantities import count, durations, number, share
+from sluice_sim.embedded.story import Cause, Minute, Story, Summary
+from sluice_sim.promise import KEPT_SHARE
 
-THREE_DIGITS = 999.5
-"""From here on three digits would round to four."""
 FEW_TARGETS = 6
 """So many values of a moving target are named one by one."""
 
 
-def number(value: float) -> str:
-    """A number for people: three significant digits below a thousand, separated thousands above."""
-    return f"{value:,.0f}" if abs(value) >= THREE_DIGITS or value == int(value) else f"{value:.3g}"
-
-
-def count(amount: int, noun: str) -> str:
-    """An amount and its noun: 1 message, 24 messages."""
-    return f"{number(amount)} {noun}" + ("" if amount == 1 else "s")
+LATE_WHILE: Mapping[Cause, tuple[str, str]] = {
+    Cause.NONE_RUNS: ("no instance ran", "a MinCapacity above 0, or a shorter boot"),
+    Cause.BUSY_GROUPS: ("their message groups were busy", "more message groups, not more instances"),
+    Cause.BOOTING: (
+        "instances booted",
+        "a shorter boot, or a lower target, which asks for them sooner",
+    ),
+    Cause.AT_MAXIMUM: ("the most instances allowed were at work", "a higher MaxCapacity"),
+    Cause.NOT_ASKED: (
+        "target tracking had not yet asked for more",
+        "BootstrapCapacity=backlog where none runs, or a lower target",
+    ),
+    Cause.WITHIN_TARGET: ("the target asked for no more", "a lower target"),
+}
+"""What the fleet was doing while late messages waited, and what would help."""
+MINOR = 0.1
+"""Causes of less of the waiting than this are left out."""
 
 
 def verdict(summary: Summary) -> str:
     """What became of the work and of the fleet."""
     if summary.ok:
         return "nothing left, back at its minimum"
+    return f"not done: {unfinished(summary)}"
+
+
+def unfinished(summary: Summary) -> str:
+    """What a fleet that is not ok has left undone."""
     return (
-        f"not done: {number(summary.processed)} of {number(summary.sent)} processed, "
+        f"{number(summary.processed)} of {number(summary.sent)} processed, "
         f"{number(summary.left)} left, {number(summary.final_desired)} desired "
         f"(minimum {number(summary.minimum)})"
     )
+
+
+def promise(summary: Summary) -> str:
+    """Whether the promise was kept, and how long messages waited."""
+    waits = summary.waits
+    if waits is None:
+        return "nothing was sent, so nothing waited"
+    promised, half, most = durations([waits.promise_s, waits.p50_s, waits.p99_s])
+    should = "" if waits.kept else f", {100 * KEPT_SHARE:g} % should"
+    started = "all" if waits.attainment == 1 else share(waits.attainment)
+    return (
+        f"promise {'kept' if waits.kept else 'not kept'}: {started} start within {promised} "
+        f"of their arrival{should}; half start within {half}, 99 of 100 within {most}"
+    )
+
+
+def why_late(summary: Summary) -> str:
+    """Where the promise was not kept, what the fleet was doing while messages were late; else nothing."""
+    if summary.waits is None or summary.waits.kept:
+        return ""
+    told = ", ".join(
+        f"in {100 * part:.0f} % {during} (what helps: {remedy})"
+        for cause, part in summary.late_while.items()
+        if part >= MINOR
+        for during, remedy in [LATE_WHILE[cause]]
+    )
+    return f"Of the time that late messages waited, {told}."
 
 
 def heading(story: Story) -> str:
@@ -42,7 +83,8 @@ def heading(story: Story) -> str:
     summary = story.summary
     return (
         f"{count(summary.processed, 'message')} processed by at most "
-        f"{count(summary.peak_instances, 'instance')}; {verdict(summary)}"
+        f"{count(summary.peak_instances, 'instance')} in {number(summary.instance_hours)} instance-hours; "
+        f"{verdict(summary)}; {promise(summary)}"
     )
 
 

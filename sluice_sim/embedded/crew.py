@@ -43,8 +43,8 @@ class Assignment:
     queue_url: str
     fleet: model.Fleet
     namespace: str
-    on_processed: Callable[[str, float], None]
-    """Told each message's id and how many seconds it took."""
+    on_processed: Callable[[str, float, float], None]
+    """Told each message's id, how many seconds it took, and how many it had waited from sending to start."""
     on_trouble: Callable[[str], None]
     """Told, as a sentence, what went wrong among the crew."""
 
@@ -87,8 +87,8 @@ class SimulatedCrew:
     def go_home(self) -> None:
         """They end with the clock."""
 
-    def _done(self, message_id: str, duration_s: float) -> None:
-        self._assignment.on_processed(message_id, duration_s)
+    def _done(self, message_id: str, duration_s: float, waited_s: float) -> None:
+        self._assignment.on_processed(message_id, duration_s, waited_s)
         self._reporter.took(duration_s)
 
 

@@ -14,6 +14,8 @@ from sluice_sim.embedded.cloud import EmbeddedAws, LogLine, embedded_aws
 from sluice_sim.embedded.crew import Hire, SimulatedCrew
 from sluice_sim.embedded.play import MINUTE_S, OnMinute, Play
 from sluice_sim.embedded.story import Part, Scenario, Story
+from sluice_sim.promise import promise_s
+from sluice_sim.simulation import setting
 from sluice_sim.steering import Scaled
 
 CONTROL_PLANE = "sluice"
@@ -41,13 +43,23 @@ class Stage:
     def enter(self, scenario: Scenario, parameters: Mapping[str, str] | None = None) -> Play:
         """Create a workload's queue and fleet, and deploy its stack; `parameters` win over samconfig's."""
         given = {**scenario.parameters, **(parameters or {})}
-        deployed = environment_parameters(self._root, scenario.name) | given
+        deployed = environment_parameters(self._root, scenario.environment or scenario.name) | given
         play = Play(
-            self.aws, scenario, deployed, namespace=NAMESPACE, hire=self._hire, on_minute=self._on_minute
+            self.aws,
+            scenario,
+            deployed,
+            promise_s=scenario.promise_s or self._promise_s(scenario, deployed),
+            namespace=NAMESPACE,
+            hire=self._hire,
+            on_minute=self._on_minute,
         )
         self.plays.append(play)
         self.deploy(play)
         return play
+
+    def _promise_s(self, scenario: Scenario, deployed: Mapping[str, str]) -> float:
+        workload = setting.deployed(self._root, deployed).workload
+        return promise_s(workload, scenario.duration_s(0), scenario.concurrency)
 
     def deploy(self, play: Play) -> None:
         """Create or update a workload's stack."""

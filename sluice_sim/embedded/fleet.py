@@ -30,10 +30,11 @@ class Life(StrEnum):
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Unit:
-    """One instance or task; `since` is when its present life began, in epoch seconds."""
+    """One instance or task; `since` is when its present life began. Moments are epoch seconds."""
 
     life: Life
     since: float
+    launched_at: float
     worker: Consumer | None = None
 
 
@@ -67,6 +68,8 @@ class Fleet:
         self._units: list[Unit] = []
         self._desired = 0
         self._rolling: list[Unit] = []
+        self._billed_s = 0.0
+        """Of the units that are gone."""
         self.refusal: str | None = None
         """Why AWS starts no unit, in its words; None where it does."""
         clock.every(RECONCILE_S, self._reconcile)
@@ -92,6 +95,10 @@ class Fleet:
         return Size(
             desired=self._desired, running=lives.count(Life.RUNNING), booting=lives.count(Life.BOOTING)
         )
+
+    def billed_s(self) -> float:
+        """Seconds of all units so far, each from its launch until it is gone."""
+        return self._billed_s + sum(self._clock.now - unit.launched_at for unit in self._units)
 
     def warmed(self, warmup_s: float) -> int:
         """Running units whose warm-up is over."""
@@ -131,7 +138,7 @@ class Fleet:
 
     def _launch(self, count: int) -> None:
         for _ in range(count):
-            unit = Unit(life=Life.BOOTING, since=self._clock.now)
+            unit = Unit(life=Life.BOOTING, since=self._clock.now, launched_at=self._clock.now)
             self._units.append(unit)
             self._mirror.show(self, unit)
             self._clock.at(self._clock.now + self._boot_s, partial(self._booted, unit))
@@ -153,6 +160,7 @@ class Fleet:
 
     def _gone(self, unit: Unit) -> None:
         self._units.remove(unit)
+        self._billed_s += self._clock.now - unit.launched_at
         self._live(unit, Life.GONE)
 
     def _live(self, unit: Unit, life: Life) -> None:

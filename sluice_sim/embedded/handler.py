@@ -1,5 +1,7 @@
 """What the demo's worker processes do with a message: take as long as it says, and write down that they did.
 
+A record's line holds the message's id, the seconds it asked for and the seconds it had waited, of the wall.
+
 Owns the record's line: one line a message, in one write, so that many processes may share a file. Refuses to
 outlive the demo: imported by one of its processes it watches standard input, which ends when the demo does.
 """
@@ -9,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 
 from examples.sleeper import duration_of, handle
 from sluice_worker import Message
@@ -19,10 +22,11 @@ RECORD = "SLUICE_DEMO_RECORD"
 
 def work(message: Message) -> None:
     """As the example's handler, which sleeps for as long as the message says."""
+    waited_s = time.time() - message.sent_at
     handle(message)
     record = os.open(os.environ[RECORD], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
-        os.write(record, f"{message.message_id} {duration_of(message.body)}\n".encode())
+        os.write(record, f"{message.message_id} {duration_of(message.body)} {waited_s}\n".encode())
     finally:
         os.close(record)
 

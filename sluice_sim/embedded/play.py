@@ -6,6 +6,7 @@ Owns the rows of the timeline and the counting of messages, which goes by their 
 from __future__ import annotations
 
 import json
+import math
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -20,10 +21,13 @@ from sluice_sim.account import ACCOUNT_ID, REGION
 from sluice_sim.embedded.cloud import EmbeddedAws, LogLine
 from sluice_sim.embedded.crew import Assignment, Hire
 from sluice_sim.embedded.fleet import Fleet
+from sluice_sim.embedded.lateness import causes
 from sluice_sim.embedded.story import Event, EventKind, Minute, Scenario, Story, Summary
+from sluice_sim.promise import waits
 from sluice_sim.steering import Scaled
 
 MINUTE_S = 60
+HOUR_S = 3600
 SENT_PER_CALL = 10
 
 OnMinute = Callable[[str, Minute], None]
@@ -38,16 +42,21 @@ class Play:
         scenario: Scenario,
         deployed: Mapping[str, str],
         *,
+        promise_s: float,
         namespace: str,
         hire: Hire,
         on_minute: OnMinute,
     ) -> None:
         self._aws, self._scenario, self._on_minute = aws, scenario, on_minute
-        self._start = aws.clock.now
+        self._start, self._promise_s = aws.clock.now, promise_s
         self.name, self.deployed = deployed["Name"], deployed
-        self.summary = Summary(name=self.name, minimum=int(deployed["MinCapacity"]))
+        self.summary = Summary(
+            name=self.name, minimum=int(deployed["MinCapacity"]), maximum=int(deployed["MaxCapacity"])
+        )
         self.minutes: list[Minute] = []
-        self._sent: set[str] = set()
+        self._sent_s: dict[str, float] = {}
+        """When each message was sent, in seconds of the play."""
+        self._waited_s: dict[str, float] = {}
         self._processed: Counter[str] = Counter()
         self._events: list[Event] = []
         self._finished_s: list[float] = []
@@ -69,7 +78,7 @@ class Play:
                 on_trouble=self._trouble,
             ),
         )
-        self._fleet_key, self._fleet = self._create_fleet(named, int(deployed["MaxCapacity"]))
+        self._fleet_key, self._fleet = self._create_fleet(named)
 
     @property
     def over(self) -> bool:
@@ -96,21 +105,41 @@ class Play:
         self.summary.peak_instances = max(self.summary.peak_instances, row.running)
         self.summary.minutes_at_zero += row.desired == 0
         self.summary.final_desired = row.desired
+        self.summary.instance_hours = self._fleet.billed_s() / HOUR_S
         self._on_minute(self.name, row)
-        done = minute > self._scenario.last_arrival and self._sent <= self._processed.keys()
+        done = minute > self._scenario.last_arrival and self._sent_s.keys() <= self._processed.keys()
         at_rest = row.desired == row.running == self.summary.minimum
         self._quiet = self._quiet + 1 if done and at_rest else 0
 
     def story(self) -> Story:
         """The whole of it, the messages counted once nobody works any more."""
         self.summary.processes = self._crew.go_home()
-        self.summary.sent = len(self._sent)
-        self.summary.processed = len(self._processed.keys() & self._sent)
+        self.summary.sent = len(self._sent_s)
+        self.summary.processed = len(self._processed.keys() & self._sent_s.keys())
         self.summary.processed_twice = sum(times > 1 for times in self._processed.values())
         queues = sqs_backends[ACCOUNT_ID][REGION].queues.values()
         held = {message.id for queue in queues for message in queue._messages}  # noqa: SLF001
-        self.summary.left = len(held & self._sent)
+        self.summary.left = len(held & self._sent_s.keys())
+        self._measure_waits()
         return Story(summary=self.summary, minutes=tuple(self.minutes), lesson=self._scenario.lesson)
+
+    def _measure_waits(self) -> None:
+        end_s, never = len(self.minutes) * MINUTE_S, self._sent_s.keys() - self._waited_s.keys()
+        self.summary.waits = waits(
+            list(self._waited_s.values()), [end_s - self._sent_s[one] for one in never], self._promise_s
+        )
+        late_s = [
+            (sent_s, sent_s + self._waited_s.get(one, end_s))
+            for one, sent_s in self._sent_s.items()
+            if self._waited_s.get(one, math.inf) > self._promise_s
+        ]
+        self.summary.late_while = causes(
+            late_s,
+            self.minutes,
+            maximum=self.summary.maximum,
+            slots=self._scenario.concurrency,
+            is_fifo=self._queue_url.endswith(".fifo"),
+        )
 
     def logged(self, line: LogLine) -> None:
         """A log line of a function, about this workload or about none."""
@@ -141,7 +170,7 @@ class Play:
             text = f"target tracking {scaled.before} -> {scaled.after}: {scaled.why}"
             self._events.append(Event(kind=EventKind.TARGET_TRACKING, text=text))
 
-    def _create_fleet(self, named: model.Fleet, maximum: int) -> tuple[str, Fleet]:
+    def _create_fleet(self, named: model.Fleet) -> tuple[str, Fleet]:
         boot_s = self._scenario.boot_s
         if isinstance(named, model.EcsService):
             fleet = self._aws.create_service(
@@ -151,14 +180,15 @@ class Play:
         fleet = self._aws.create_group(
             named.name,
             minimum=self.summary.minimum,
-            maximum=maximum,
+            maximum=self.summary.maximum,
             boot_s=boot_s,
             start=self._crew.start,
         )
         return named.name, fleet
 
-    def _done(self, message_id: str, duration_s: float) -> None:
+    def _done(self, message_id: str, duration_s: float, waited_s: float) -> None:
         self._processed[message_id] += 1
+        self._waited_s.setdefault(message_id, waited_s)
         self._finished_s.append(duration_s)
 
     def _trouble(self, text: str) -> None:
@@ -171,10 +201,11 @@ class Play:
         entries: list[Any] = [{"Id": str(index), "MessageBody": body} for index in range(count)]
         if self._queue_url.endswith(".fifo"):
             for entry in entries:
-                group = (len(self._sent) + int(entry["Id"])) % self._scenario.message_groups
+                group = (len(self._sent_s) + int(entry["Id"])) % self._scenario.message_groups
                 entry |= {"MessageGroupId": f"group-{group}", "MessageDeduplicationId": uuid.uuid4().hex}
         answer = self._aws.sqs.send_message_batch(QueueUrl=self._queue_url, Entries=entries)
-        self._sent |= {sent["MessageId"] for sent in answer["Successful"]}
+        sent_s = self._aws.clock.now - self._start
+        self._sent_s |= {sent["MessageId"]: sent_s for sent in answer["Successful"]}
 
     def _row(self, minute: int) -> Minute:
         attributes = self._aws.sqs.get_queue_attributes(QueueUrl=self._queue_url, AttributeNames=["All"])

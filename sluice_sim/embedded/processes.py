@@ -201,9 +201,10 @@ class ProcessCrew:
             written = record.read()
         self._read_to += len(written)
         for line in written.decode().splitlines():
-            message_id, took_s = line.split()
+            message_id, *wall_s = line.split()
             self._processed += 1
-            self.assignment.on_processed(message_id, float(took_s) * self._aws.pace)
+            took_s, waited_s = (float(each_s) * self._aws.pace for each_s in wall_s)
+            self.assignment.on_processed(message_id, took_s, waited_s)
 
 
 def options(assignment: Assignment, endpoint: str, pace: float) -> list[str]:

@@ -33,7 +33,7 @@ MINUTE_S = 60
 
 def shortened(root: Path, scenario: Scenario, pace: float = PACE) -> dict[str, tuple[float, float]]:
     """What takes how long: seconds of the workload, and seconds of the wall."""
-    idle = environment_parameters(root, scenario.name) | dict(scenario.parameters)
+    idle = environment_parameters(root, scenario.environment or scenario.name) | dict(scenario.parameters)
     idle_minutes = idle.get(
         "IdleMinutes", load(root / "workload.yaml")["Parameters"]["IdleMinutes"]["Default"]
     )

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import Enum, StrEnum
 from itertools import pairwise
+
+from sluice_sim.promise import Waits
 
 
 class Part(StrEnum):
@@ -46,8 +48,12 @@ class Scenario:
     batch: int = 1
     bursts: Mapping[int, int] = field(default_factory=dict)
     steady: Steady | None = None
+    environment: str = ""
+    """Of samconfig.toml; empty: the one of the scenario's name."""
     parameters: Mapping[str, str] = field(default_factory=dict)
     """What the play sets otherwise than the environment does."""
+    promise_s: float | None = None
+    """Seconds within which a message shall start; None: what the workload promises by its target."""
     message_groups: int = 1
     """FIFO queues: how many groups the messages belong to."""
     row_every_minutes: int = 1
@@ -142,12 +148,30 @@ class Processes:
         }
 
 
+class Cause(Enum):
+    """What the fleet was doing while a message waited."""
+
+    NONE_RUNS = "none runs"
+    """Nothing ran: the work was not seen yet, or the first instances booted."""
+    BUSY_GROUPS = "busy groups"
+    """FIFO: a slot was free, but the groups that waited had a message in work."""
+    BOOTING = "booting"
+    """Fewer ran than were asked for."""
+    AT_MAXIMUM = "at maximum"
+    """All that may run did."""
+    NOT_ASKED = "not asked"
+    """The backlog was above the target, and no more were asked for yet."""
+    WITHIN_TARGET = "within target"
+    """The backlog was within the target, so that no more were due."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Summary:
     """What a workload came to; message counts are counts of distinct ids."""
 
     name: str
     minimum: int
+    maximum: int
     sent: int = 0
     processed: int = 0
     processed_twice: int = 0
@@ -157,6 +181,12 @@ class Summary:
     minutes_at_zero: int = 0
     decisions: Counter[str] = field(default_factory=Counter)
     final_desired: int = 0
+    instance_hours: float = 0.0
+    """Billed, each instance from its launch until it is gone."""
+    waits: Waits | None = None
+    """None where nothing was sent."""
+    late_while: Mapping[Cause, float] = field(default_factory=dict)
+    """Shares of the late messages' waiting, the largest first."""
     processes: Processes | None = None
 
     @property
@@ -176,6 +206,8 @@ class Summary:
             "minutes_at_zero": self.minutes_at_zero,
             "decisions": dict(self.decisions),
             "final_desired": self.final_desired,
+            "instance_hours": self.instance_hours,
+            **({} if self.waits is None else self.waits.as_json()),
             **({} if self.processes is None else {"processes": self.processes.as_json()}),
         }
 

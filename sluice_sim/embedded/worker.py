@@ -33,8 +33,8 @@ class Job:
     concurrency: int
     batch: int
     """Messages taken at a time, 1 to 10."""
-    on_processed: Callable[[str, float], None]
-    """Told each message's id and how many seconds it took."""
+    on_processed: Callable[[str, float, float], None]
+    """Told each message's id, how many seconds it took, and how many it had waited from sending to start."""
 
 
 class Worker:
@@ -60,7 +60,10 @@ class Worker:
         if self._working or self._when_drained is not None or not self._job.waits():
             return
         answer = self._sqs.receive_message(
-            QueueUrl=self._job.queue_url, MaxNumberOfMessages=self._job.batch, WaitTimeSeconds=0
+            QueueUrl=self._job.queue_url,
+            MaxNumberOfMessages=self._job.batch,
+            WaitTimeSeconds=0,
+            MessageSystemAttributeNames=["SentTimestamp"],
         )
         messages = answer.get("Messages", [])
         if not messages:
@@ -68,10 +71,15 @@ class Worker:
         self._working = len(messages)
         durations = [float(json.loads(message["Body"])["duration_s"]) for message in messages]
         rounds = math.ceil(len(messages) / self._job.concurrency)
-        took_s = sum(durations) / len(durations) * rounds
-        self._clock.at(self._clock.now + took_s, partial(self._finish, messages, durations))
+        round_s = sum(durations) / len(durations)
+        starts = [
+            self._clock.now + index // self._job.concurrency * round_s for index in range(len(messages))
+        ]
+        self._clock.at(self._clock.now + round_s * rounds, partial(self._finish, messages, durations, starts))
 
-    def _finish(self, messages: Sequence[MessageTypeDef], durations: Sequence[float]) -> None:
+    def _finish(
+        self, messages: Sequence[MessageTypeDef], durations: Sequence[float], starts: Sequence[float]
+    ) -> None:
         self._sqs.delete_message_batch(
             QueueUrl=self._job.queue_url,
             Entries=[
@@ -79,8 +87,9 @@ class Worker:
                 for index, message in enumerate(messages)
             ],
         )
-        for message, duration_s in zip(messages, durations, strict=True):
-            self._job.on_processed(message["MessageId"], duration_s)
+        for message, duration_s, start in zip(messages, durations, starts, strict=True):
+            waited_s = start - float(message["Attributes"]["SentTimestamp"]) / 1000
+            self._job.on_processed(message["MessageId"], duration_s, waited_s)
         self._working = 0
         self._gone_if_idle()
         self._poll()

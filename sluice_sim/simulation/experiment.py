@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from sluice.core.model import DynamicTarget, Workload
+from sluice_sim.promise import promise_s
 from sluice_sim.simulation import arrivals, generators, policies, service, setting
 from sluice_sim.simulation.arrivals import MINUTE_S, Trace
 from sluice_sim.simulation.bound import Bound, lower_bound
@@ -113,7 +114,7 @@ class Experiment:
         """Acceptable seconds from a message's arrival to its start."""
         if self.promise_s is not None:
             return self.promise_s
-        return setting.promise_s(self.deployed().workload, mean_service_s, self.slots_per_instance)
+        return promise_s(self.deployed().workload, mean_service_s, self.slots_per_instance)
 
     def _groups(self, workload: Workload) -> int | None:
         if not workload.is_fifo:

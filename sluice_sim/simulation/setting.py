@@ -119,12 +119,5 @@ def document_parameters(text: str, *, what: str) -> dict[str, str]:
     }
 
 
-def promise_s(workload: Workload, mean_service_s: float, concurrency: int) -> float:
-    """The acceptable latency; of a static target what it amounts to: target x service time / concurrency."""
-    if isinstance(workload.target, DynamicTarget):
-        return workload.target.acceptable_latency_s
-    return workload.target.messages_per_instance * mean_service_s / concurrency
-
-
 def _text(number: float) -> str:
     return f"{number:.6f}".rstrip("0").rstrip(".")

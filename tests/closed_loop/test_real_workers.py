@@ -208,9 +208,9 @@ def test_a_worker_that_dies_among_others_that_work_is_told_and_the_play_goes_on(
     worker = one.start()
     worker.tell_to_go()  # by somebody else than the fleet
     wait_until(lambda: not worker.alive)
-    (tmp_path / "record").write_text(f"a-message {30 / PACE}\n", encoding="utf-8")
+    (tmp_path / "record").write_text(f"a-message {30 / PACE} {90 / PACE}\n", encoding="utf-8")
     aws.clock.run_until(aws.clock.now + 10)
-    assert told[0] == ("a-message", 30)
+    assert told[0] == ("a-message", 30, 90)
     assert "was ended by SIGTERM" in told[1]
     assert len(told) == 2
     told_at_the_end = one.go_home()
@@ -425,7 +425,7 @@ def test_the_command_says_what_is_shortened_and_what_the_processes_came_to(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     told = Summary(
-        name="transcription", minimum=0, sent=84, processed=84, processed_twice=1,
+        name="transcription", minimum=0, maximum=5, sent=84, processed=84, processed_twice=1,
         processes=Processes(started=5, failed=0, published=84, mean_s=2.004),
     )  # fmt: skip
     monkeypatch.setattr(real, "play", lambda *_, **__: [Story(summary=told, minutes=())])

@@ -109,6 +109,10 @@ class Deployment:
         """`sam deploy --config-env ENVIRONMENT`; parameters not named here keep their values."""
         self._sam("deploy", "--config-env", environment, *_overrides(parameters))
 
+    def deploy_workload_of(self, config: Path, environment: str) -> None:
+        """The same from a samconfig of somebody's own, outside the clone."""
+        self._sam("deploy", "--config-file", config, "--config-env", environment)
+
     def delete(self, stack: str) -> None:
         """`sam delete`."""
         self._sam("delete", "--no-prompts", "--stack-name", stack, "--region", REGION)

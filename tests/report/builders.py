@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 from sluice_sim.embedded.story import Event, EventKind, Minute, Story, Summary
+from sluice_sim.promise import Waits
 
 BOOTSTRAP = "bootstrap 0 -> 1: work waits and nothing runs (by tick)"
 TRACKING = "target tracking 1 -> 3: 24 per instance against a target of 8"
@@ -49,6 +50,7 @@ def summary(**changes: Any) -> Summary:
     values: dict[str, Any] = {
         "name": "transcription",
         "minimum": 0,
+        "maximum": 5,
         "sent": 24,
         "processed": 24,
         "left": 0,
@@ -56,6 +58,8 @@ def summary(**changes: Any) -> Summary:
         "minutes_at_zero": 3,
         "decisions": Counter(bootstrap=1, shutdown=1),
         "final_desired": 0,
+        "instance_hours": 0.25,
+        "waits": Waits(promise_s=480.0, attainment=1.0, p50_s=180.0, p99_s=300.0),
     }
     return Summary(**(values | changes))
 

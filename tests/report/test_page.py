@@ -12,9 +12,13 @@ from pathlib import Path
 import pytest
 
 import sluice_report
-from sluice_report import palette, wording
+from sluice_report import page, palette, quantities
+from sluice_sim.embedded.story import Cause
+from sluice_sim.promise import Waits
 from tests.report import builders
 from tests.report.conftest import HARD, Report
+
+LATE = Waits(promise_s=480.0, attainment=36 / 84, p50_s=240.0, p99_s=900.0)
 
 
 def test_the_report_is_one_page_and_a_picture_for_each_workload(report: Report) -> None:
@@ -42,12 +46,12 @@ def test_every_minute_stands_in_the_page_with_the_storys_numbers(report: Report)
             row.backlog_per_instance, row.target, row.processing_s,
         )  # fmt: skip
         assert number == row.minute
-        assert cells == ["–" if value is None else wording.number(value) for value in values]
+        assert cells == ["–" if value is None else quantities.number(value) for value in values]
 
 
-def test_the_summary_says_of_each_workload_whether_it_is_ok(report: Report) -> None:
+def test_the_summary_says_of_each_workload_what_became_of_it(report: Report) -> None:
     told = report.read.told()
-    assert re.findall(r"\| (ok|not ok) \|", told) == ["ok", "not ok"]
+    assert re.findall(r"\| (promise kept|not done) \|", told) == ["promise kept", "not done"]
     assert "| nothing left, back at its minimum |" in told
     assert "not done: 24 of 9,024 processed, 9,000 left, 3 desired (minimum 0)" in told
     assert "1 bootstrap, 1 shutdown" in told
@@ -148,3 +152,32 @@ def test_a_home_that_cannot_be_written_costs_no_warning(tmp_path: Path) -> None:
         [sys.executable, "-c", code], cwd=root, env=environ, capture_output=True, text=True, check=False
     )
     assert (wrote.returncode, wrote.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "outcome", "is_good"),
+    [
+        ({}, "promise kept", True),
+        ({"waits": LATE}, "promise not kept", False),
+        ({"left": 3, "waits": LATE}, "not done", False),
+        ({"waits": None}, "done", True),
+    ],
+)
+def test_a_fleet_that_is_back_at_its_minimum_is_not_called_good_where_its_promise_broke(
+    changes: dict, outcome: str, is_good: bool
+) -> None:
+    html = page.render([builders.story(**changes)])
+    assert f'class="{"ok" if is_good else "not-ok"}"><b>{outcome}</b>' in html
+
+
+def test_the_page_tells_waits_and_hours_and_why_messages_were_late() -> None:
+    html = page.render([builders.story(waits=LATE, late_while={Cause.NONE_RUNS: 1.0})])
+    for label, value in (
+        ("Instance-hours", "0.25"),
+        ("Wait p50", "240 s"),
+        ("Wait p99", "900 s"),
+        ("Started in time", "42.8 % (within 480 s)"),
+    ):
+        assert f'<td data-label="{label}">{value}</td>' in html
+    assert '<p class="late">Of the time that late messages waited, in 100 % no instance ran' in html
+    assert '<p class="late">' not in page.render([builders.story()])

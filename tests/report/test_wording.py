@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sluice_report import wording
+from sluice_report import quantities, wording
 from tests.report import builders
 from tests.report.builders import flat, minute, minutes, summary
 
@@ -119,7 +119,7 @@ def test_a_processing_time_that_drifts_is_told_at_both_ends() -> None:
     ],
 )
 def test_numbers_are_written_for_people(value: float, told: str) -> None:
-    assert wording.number(value) == told
+    assert quantities.number(value) == told
 
 
 @pytest.mark.parametrize(
@@ -136,4 +136,6 @@ def test_the_verdict_is_ok_only_where_the_summary_is(changes: dict, told: str) -
 
 
 def test_the_heading_counts_what_was_processed() -> None:
-    assert wording.heading(builders.story()).startswith("24 messages processed by at most 3 instances; ")
+    assert wording.heading(builders.story()).startswith(
+        "24 messages processed by at most 3 instances in 0.25 instance-hours; "
+    )

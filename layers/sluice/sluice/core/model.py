@@ -118,10 +118,12 @@ class DynamicTarget:
     """A target recomputed from how long a message takes.
 
     target = acceptable_latency_s x concurrency_per_instance / MsgProcessingDuration, in messages per instance
-    (the AWS guidance for target tracking on SQS: acceptable latency over average processing time).
+    (the AWS guidance for target tracking on SQS: acceptable latency over average processing time). An
+    instance that holds as many begins the last of them one processing time before the latency is over.
     """
 
     acceptable_latency_s: float
+    """The promise: seconds from a message's arrival to the start of its processing."""
     concurrency_per_instance: float
     statistic: str
     min_messages_per_instance: float
