@@ -51,6 +51,8 @@ class Message:
     extending: bool = False
     """Whether SQS is being asked to keep it hidden."""
     returns_in_s: int = 0
+    freed_group: bool = False
+    """Whether the next message of its group may begin, or has gone back: once for each message."""
 
     @property
     def priority(self) -> Priority:

@@ -40,10 +40,14 @@ class FailurePolicy:
     dead_letters: bool = False
 
     def after(self, message_id: str, receive_count: int, *, rejected: bool) -> Retry | DeadLetter:
-        """Hide for min(backoff_s x 2^(receive_count - 1), max_backoff_s), less a jitter by its id."""
+        """To the dead letters where it is rejected or has failed too often, else back after `back_off`."""
         exhausted = self.max_attempts is not None and receive_count >= self.max_attempts
         if self.dead_letters and (rejected or exhausted):
             return DeadLetter()
+        return self.back_off(message_id, receive_count)
+
+    def back_off(self, message_id: str, receive_count: int) -> Retry:
+        """Hide for min(backoff_s x 2^(receive_count - 1), max_backoff_s), less a jitter by its id."""
         doublings = min(max(receive_count, 1) - 1, 30)
         full_s = min(self.backoff_s * 2**doublings, self.max_backoff_s, LONGEST_HOLD_S)
         share = zlib.crc32(message_id.encode()) / 2**32
