@@ -11,7 +11,7 @@ import pytest
 from sluice.errors import ConfigError
 from sluice_worker import custody as module
 from sluice_worker import dead_letters
-from sluice_worker.aws.sqs import WHY
+from sluice_worker.aws.dead_letter import REASON
 from sluice_worker.core.failure import FailurePolicy
 from sluice_worker.core.model import LONGEST_HOLD_S, Queue
 from sluice_worker.custody import Custody
@@ -283,7 +283,7 @@ def test_what_is_rejected_or_failed_too_often_is_buried_with_the_reason_and_then
         "delete",
     ]
     (dead,) = sqs.all(DEAD)
-    assert (dead.body, dead.attributes[WHY]) == ("0", "ValueError: no such tenant")
+    assert (dead.body, dead.attributes[REASON]) == ("0", "ValueError: no such tenant")
     assert (held.count, sqs.bodies(WORK.url)) == (0, [])
 
 
