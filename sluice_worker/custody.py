@@ -18,7 +18,7 @@ from sluice_worker.intake import Intake
 from sluice_worker.message import Message, Stage
 from sluice_worker.outbox import Entry, Outbox
 from sluice_worker.ports import Queues
-from sluice_worker.threads import looping, surviving, tell_defect
+from sluice_worker.threads import looping, surviving
 
 log = logging.getLogger(__name__)
 
@@ -168,11 +168,8 @@ class Custody:
             return []
         message.freed_group = True
         if settled:
-            try:
+            with surviving(f"the advance of group {message.group_id}"):
                 self._intake.advance(message.lane)
-            except Exception as broken:  # noqa: BLE001 - it is logged
-                tell_defect("a group's advance", broken)
-            else:
                 return []
         return self._intake.drop(message.lane)
 

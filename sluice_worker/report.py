@@ -16,7 +16,7 @@ from sluice.errors import SluiceError
 from sluice_worker import lines
 from sluice_worker.core.minute import Minute, Tally
 from sluice_worker.ports import MetricSink
-from sluice_worker.threads import surviving, tell_defect
+from sluice_worker.threads import surviving
 
 log = logging.getLogger(__name__)
 
@@ -95,15 +95,20 @@ class Reporter:
     def _publish(self, sink: MetricSink) -> None:
         with self._publishing:
             while self._unpublished:
-                try:
-                    sink.put(self._unpublished[0])
-                except SluiceError as failed:
-                    log.warning("%s; put again with the next report", failed)
-                    break
-                except Exception as broken:  # noqa: BLE001 - it is logged
-                    # A minute that meets a defect would meet it again, and keep back those after it.
-                    tell_defect("publishing, which loses this report's metrics", broken)
+                # A minute that meets a defect would meet it again, and keep back those after it.
+                with surviving("publishing, which loses this report's metrics"):
+                    if not _taken(sink, self._unpublished[0]):
+                        break
                 self._unpublished.popleft()
             while len(self._unpublished) > KEPT_MINUTES:
                 lost = self._unpublished.popleft()
                 log.error("%d processing times are lost: CloudWatch took none for an hour", lost.processed)
+
+
+def _taken(sink: MetricSink, minute: Minute) -> bool:
+    try:
+        sink.put(minute)
+    except SluiceError as failed:
+        log.warning("%s; put again with the next report", failed)
+        return False
+    return True

@@ -21,6 +21,7 @@ from sluice.aws import clients
 from sluice.aws.answers import MalformedAnswer
 from sluice.aws.clients import AS_SENT
 from sluice.aws.errors import calling
+from sluice.errors import SluiceError
 from sluice_worker.aws import dead_letter
 from sluice_worker.aws.kms import QueueKey, queue_key
 from sluice_worker.core.model import LONG_POLL_S, Depth, Poll, Queue
@@ -46,13 +47,23 @@ READ: Mapping[str, Any] = {
 SYSTEM_ATTRIBUTES = ("ApproximateReceiveCount", "SentTimestamp", "MessageGroupId", dead_letter.TRACE_HEADER)
 
 
-def client(*, connections: int, answers_within_s: float = LONG_POLL_S + 10, attempts: int = 3) -> SQSClient:
-    """A client for so many threads; by default it answers within a long poll and a margin, or not at all."""
+def client(
+    *,
+    connections: int,
+    region: str | None = None,
+    answers_within_s: float = LONG_POLL_S + 10,
+    attempts: int = 3,
+) -> SQSClient:
+    """A client for so many threads; by default it answers within a long poll and a margin, or not at all.
+
+    Without a region it is the session's.
+    """
     made: SQSClient = clients.client(
         boto3,
         "sqs",
         program="sluice-worker",
         read=READ,
+        region_name=region,
         max_pool_connections=connections,
         connect_timeout=5,
         read_timeout=answers_within_s,
@@ -68,11 +79,11 @@ def client(*, connections: int, answers_within_s: float = LONG_POLL_S + 10, atte
     return made
 
 
-def connect(*, connections: int) -> SqsQueues:
+def connect(*, connections: int, region: str | None = None) -> SqsQueues:
     """Queues for so many threads."""
     return SqsQueues(
-        client(connections=connections),
-        client(connections=connections, answers_within_s=TELLING_S, attempts=1),
+        client(connections=connections, region=region),
+        client(connections=connections, region=region, answers_within_s=TELLING_S, attempts=1),
     )
 
 
@@ -158,6 +169,14 @@ class SqsQueues:
                 if shorter == request:
                     raise
                 self._telling.send_message(**shorter)
+
+
+def is_denied(refused: SluiceError) -> bool:
+    """Whether AWS refused for want of a permission, which it also says of queues that are not there."""
+    cause = refused.__cause__
+    return isinstance(cause, ClientError) and "AccessDenied" in cause.response.get("Error", {}).get(
+        "Code", ""
+    )
 
 
 @contextmanager
