@@ -18,6 +18,7 @@ from sluice_worker.command import main
 from sluice_worker.settings import Settings
 from tests.aws import account
 from tests.aws.stubs import ANY, refusal, stubbed
+from tests.worker.surroundings import callables
 from tests.worker.surroundings.endpoints import Metadata, nobody, serving
 from tests.worker.waiting import eventually
 
@@ -192,6 +193,50 @@ def test_a_handler_that_is_missing_is_named_with_where_it_was_looked_for(queue_u
     line = refused(command("--handler", "nowhere.app:handle", "--queue", queue_url))
     assert "'nowhere.app:handle'" in line
     assert "looked for in" in line
+
+
+CALLABLE = (
+    *("plain", "coroutine", "with_default", "anything", "keyword_default", "decorated", "partial", "builtin"),
+    *("thumbnails", "thumbnails.handle", "Thumbnails.of_the_class", "Thumbnails.static", "untold"),
+)
+
+
+@pytest.mark.parametrize("name", CALLABLE)
+def test_a_handler_that_can_be_called_with_a_message_is_started(queue_url: str, name: str) -> None:
+    result = command("--handler", f"{callables.__name__}:{name}", "--queue", queue_url)
+    assert (result.exit_code, result.output) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("as_in_lambda", "takes (event: 'object', context: 'object')"),
+        ("nothing", "takes ()"),
+        ("keyword_only", "takes (*, message"),
+        ("keyword_needed", "argument: 'table'"),
+        ("partial_of_too_much", "takes ()"),
+        ("Thumbnails", "is a class: to call it makes an object, and works nothing off"),
+        ("Thumbnails.handle", "name the method of an object, not of its class"),
+        ("generator", "has a yield in it"),
+        ("async_generator", "has a yield in it"),
+        ("yielding", "has a yield in it"),
+    ],
+)
+def test_a_handler_that_could_never_be_called_is_named_with_what_to_write(
+    monkeypatch: pytest.MonkeyPatch, name: str, wrong: str
+) -> None:
+    """Started, every message would fail, and end among the dead letters within seconds."""
+    monkeypatch.setattr(supervisor, "check", lambda _: pytest.fail("AWS was asked"))
+    handler = f"{callables.__name__}:{name}"
+    line = refused(command("--handler", handler, "--queue", "https://sqs.eu-west-1.amazonaws.com/1/q"))
+    assert f"handler '{handler}'" in line
+    assert wrong in line
+    assert line.endswith("write def handle(message)")
+
+
+def test_a_function_given_to_run_is_looked_at_as_well() -> None:
+    with pytest.raises(ConfigError, match="handler 'as_in_lambda' is called with .message. and takes .event"):
+        run(told(), callables.as_in_lambda)
 
 
 def test_a_handler_is_looked_for_before_aws_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
