@@ -6,6 +6,7 @@ Owns the order of things. Refuses to know AWS: it gets its world from `wiring`.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -168,8 +169,17 @@ class Worker:
         self._custody.hand_back(self._intake.close())
 
     def _await_ends(self, ends_at: float) -> None:
-        last_words_s = min(LAST_WORDS_S, self._settings.grace_s / 2)
-        self._wait_while(self._working, ends_at - last_words_s)
+        until = ends_at - min(LAST_WORDS_S, self._settings.grace_s / 2)
+        now = time.monotonic()
+        wait_s = min(self._consumers.longest_wait_s(now), until - now)
+        if wait_s > 0:
+            log.info(
+                "waiting for up to %d s: SQS may hand a message to a receive that is under way. "
+                "Ctrl-C again, or SIGKILL, ends at once, and leaves such a message hidden for %d s",
+                math.ceil(wait_s),
+                self._settings.visibility_s,
+            )
+        self._wait_while(self._working, until)
 
     def _hand_back_the_rest(self, ends_at: float) -> None:
         abandoned = self._processor.abandon()

@@ -235,7 +235,9 @@ def test_a_handler_that_could_never_be_called_is_named_with_what_to_write(
 
 
 def test_a_function_given_to_run_is_looked_at_as_well() -> None:
-    with pytest.raises(ConfigError, match="handler 'as_in_lambda' is called with .message. and takes .event"):
+    with pytest.raises(
+        ConfigError, match=r"handler 'as_in_lambda' is called with .message. and takes .event"
+    ):
         run(told(), callables.as_in_lambda)
 
 
