@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sluice.errors import TransientError
-from sluice_worker import consumers, custody, lines, processor, threads
+from sluice_worker import attendants, consumers, custody, lines, processor, threads
 from sluice_worker import worker as module
 from sluice_worker.core import schedule
 from sluice_worker.core.minute import Minute
@@ -351,3 +351,61 @@ def test_a_report_that_nobody_takes_is_no_defect(
     assert running.drained() == 0
     assert "a defect in" not in caplog.text
     assert "the report is lost" in caplog.text
+
+
+class Defective:
+    """Protection and notices whose first calls meet a defect."""
+
+    lasts_s = float("inf")
+
+    def __init__(self, times: int) -> None:
+        self.left_defects = times
+        self.made: list[str] = []
+
+    def _call(self, name: str) -> None:
+        if self.left_defects:
+            self.left_defects -= 1
+            raise RuntimeError(f"a defect in {name}")
+        self.made.append(name)
+
+    def protect(self) -> None:
+        self._call("protect")
+
+    def release(self) -> None:
+        self._call("release")
+
+    def leaving(self) -> str | None:
+        self._call("leaving")
+        return "Spot" if len(self.made) == 1 else None
+
+    def waiting_for_us(self) -> None: ...
+
+    def left(self) -> None:
+        self._call("left")
+
+
+def test_attendants_go_on_after_a_defect(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attendants, "LOOK_S", 0.01)
+    monkeypatch.setattr(attendants, "NOTICE_S", 0.01)
+    protection, notices, heard = Defective(2), Defective(2), list[str]()
+    guard = attendants.Guard(protection, lambda: True, idle_s=10)
+    listener = attendants.Listener(notices, heard.append)
+    for each in (guard, listener):
+        each.start()
+    eventually(lambda: protection.made == ["protect"] and heard == ["Spot"], "both do their work")
+    for each in (guard, listener):
+        each.stop()
+
+
+def test_an_attendant_whose_last_word_meets_a_defect_holds_nobody_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(threads, "AFTER_DEFECT_S", 60)
+    protection = Defective(0)
+    guard = attendants.Guard(protection, lambda: True, idle_s=10)
+    guard.start()
+    eventually(lambda: protection.made, "it is protected")
+    protection.left_defects = 1
+    guard.stop()
+    assert guard._thread is not None
+    assert not guard._thread.is_alive()
