@@ -15,8 +15,9 @@ from sluice_worker.core.model import Poll, Queue
 from sluice_worker.core.sizing import Range, pollers_wanted
 from sluice_worker.custody import Custody
 from sluice_worker.intake import Intake
+from sluice_worker.message import Message
 from sluice_worker.ports import Queues
-from sluice_worker.threads import looping
+from sluice_worker.threads import looping, surviving
 
 log = logging.getLogger(__name__)
 
@@ -145,7 +146,10 @@ class ConsumerGroup:
         finally:
             self._long_polls_end.pop(threading.get_ident(), None)
             self._custody.take_in(messages or ())
-            self._custody.hand_back(self._intake.received(poll, messages))
+            not_kept: Sequence[Message] = messages or ()
+            with surviving("taking in what a poll brought, which goes back"):
+                not_kept = self._intake.received(poll, messages)
+            self._custody.hand_back(not_kept)
         if messages:
             if not poll.wait_s:
                 self._took((time.monotonic() - began) / len(messages))

@@ -122,7 +122,8 @@ class Custody:
         """Show them to other workers at once."""
         for message in messages:
             self.handed_back += 1
-            self._hide(message, 0)
+            with surviving(f"handing {message.message_id} back"):
+                self._hide(message, 0)
 
     def let_go(self, message: Message) -> None:
         """Keep it hidden no longer: it comes back by itself, and those behind it in its group at once."""

@@ -577,6 +577,25 @@ def test_a_defect_in_giving_a_message_back_keeps_nothing_behind_it(
     assert held.count == 0
 
 
+def test_a_defect_in_handing_one_message_back_keeps_none_of_the_others(
+    sqs: InMemorySqs, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = parts.custody(sqs, outbox)
+    first, *_ = messages = sent(sqs, 3)
+    held.take_in(messages)
+    hide = held._hide
+
+    def break_for_the_first(message: Message, after_s: int) -> None:
+        if message is first:
+            raise RuntimeError("a defect")
+        hide(message, after_s)
+
+    monkeypatch.setattr(held, "_hide", break_for_the_first)
+    held.hand_back(messages)
+    told(outbox)
+    assert sqs.visible(WORK.url) == ["1", "2"]
+
+
 # ---- back-pressure -----------------------------------------------------------------------------------------
 
 

@@ -232,6 +232,7 @@ PARTS = {
     "the heartbeat": lambda worker: (worker._custody, "_extend_if_due"),
     "a poller": lambda worker: (worker._intake, "next_poll"),
     "a poller's call": lambda worker: (worker._consumers._sqs, "receive"),
+    "what a poll brought": lambda worker: (worker._intake._schedule, "polled"),
     "the depths": lambda worker: (worker._consumers, "_read"),
     "a slot": lambda worker: (worker._intake, "take"),
     "a slot's message": lambda worker: (worker._processor, "_process"),
