@@ -105,8 +105,8 @@ class Settings(BaseModel):
     dead_letter_queue: Annotated[str | None, BeforeValidator(_without_slash)] = Field(
         None,
         pattern=r"^https?://[^=\s]+/[^=\s]+$",
-        description="URL of the queue for messages that are rejected or failed too often; without it the "
-        "queue's own redrive policy has them.",
+        description="URL of the queue for messages that are rejected or failed too often, FIFO for FIFO "
+        "queues; without it the queue's own redrive policy has them.",
     )
     delete_linger_s: float = Field(
         0.2, ge=0, le=10, description="How long a finished message waits for nine others to be deleted with."

@@ -14,7 +14,7 @@ from sluice.errors import TransientError
 from sluice_worker import attendants, consumers, custody, lines, processor, threads
 from sluice_worker import worker as module
 from sluice_worker.core import schedule
-from sluice_worker.core.minute import Minute
+from sluice_worker.core.minute import Minute, Tally
 from sluice_worker.message import Message
 from sluice_worker.worker import Worker
 from tests.builders import queue_url
@@ -236,6 +236,7 @@ PARTS = {
     "the depths": lambda worker: (worker._consumers, "_read"),
     "a slot": lambda worker: (worker._intake, "take"),
     "a slot's message": lambda worker: (worker._processor, "_process"),
+    "counting": lambda _: (Tally, "began"),
     "settling": lambda worker: (worker._custody, "succeeded"),
     "a courier": lambda worker: (worker._outbox, "_next_batch"),
     "a courier's call": lambda worker: (worker._outbox, "_call"),
@@ -260,6 +261,7 @@ def test_a_defect_is_told_and_the_work_goes_on(
     running.thread.start()
     eventually(lambda: sqs.bodies(WORK.url) == [], "the queue is worked off all the same")
     eventually(lambda: sum(broken.values()) == 2, "the defect was met twice")
+    eventually(lambda: running.worker._processor.busy == 0, "no slot counts as busy for ever")
     assert running.drained() == 0
     told = [one for one in caplog.records if "a defect in" in one.getMessage()]
     assert all(one.levelno == logging.ERROR for one in told)
