@@ -6,6 +6,7 @@ how its statistics become durations. Reads with the credentials of whoever runs 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -94,7 +95,10 @@ def history(workload: str, days: int, out: Path, durations_out: Path | None, reg
 
 def _client(region: str | None) -> CloudWatchClient:
     try:
-        return boto3.Session().client("cloudwatch", region_name=region)
+        # boto3 alone of AWS's SDKs passes AWS_REGION over.
+        return boto3.Session().client(
+            "cloudwatch", region_name=region or os.environ.get("AWS_REGION") or None
+        )
     except BotoCoreError as refused:
         raise Refused(
             f"your AWS configuration: {refused} Give --region, or set AWS_REGION and AWS_PROFILE"

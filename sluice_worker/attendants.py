@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from sluice.errors import SluiceError
 from sluice_worker.ports import Notices, Protection
-from sluice_worker.threads import looping
+from sluice_worker.threads import looping, surviving
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,8 @@ class Attendant(ABC):
 
     def _step(self) -> bool:
         if self._ended.is_set():
-            self.leave()
+            with surviving(f"the last word of {self._name}"):
+                self.leave()
             return False
         self.look(time.monotonic())
         self._ended.wait(self._every_s)

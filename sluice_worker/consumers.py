@@ -15,8 +15,9 @@ from sluice_worker.core.model import Poll, Queue
 from sluice_worker.core.sizing import Range, pollers_wanted
 from sluice_worker.custody import Custody
 from sluice_worker.intake import Intake
+from sluice_worker.message import Message
 from sluice_worker.ports import Queues
-from sluice_worker.threads import looping
+from sluice_worker.threads import looping, surviving
 
 log = logging.getLogger(__name__)
 
@@ -49,11 +50,17 @@ class ConsumerGroup:
         self._flow = threading.Event()
         """Set where a message came since the depths were last read."""
         self._unread: set[str] = set()
+        self._long_polls_end: dict[int, float] = {}
+        """When each poller's long poll comes back at the latest, by its thread."""
 
     @property
     def alive(self) -> int:
         """Pollers that run."""
         return self._alive
+
+    def longest_wait_s(self, now: float) -> float:
+        """Seconds until the last of the long polls under way is back, whatever it brings; 0 without any."""
+        return max((end - now for end in list(self._long_polls_end.values())), default=0.0)
 
     def start(self) -> None:
         """Start the least number of pollers, and the reading of depths."""
@@ -130,13 +137,19 @@ class ConsumerGroup:
     def _receive(self, poll: Poll) -> None:
         began = time.monotonic()
         messages = None
+        if poll.wait_s:
+            self._long_polls_end[threading.get_ident()] = began + poll.wait_s
         try:
             messages = self._sqs.receive(poll, self._visibility_s)
         except SluiceError as failed:
             log.warning("%s", failed)
         finally:
+            self._long_polls_end.pop(threading.get_ident(), None)
             self._custody.take_in(messages or ())
-            self._custody.hand_back(self._intake.received(poll, messages))
+            not_kept: Sequence[Message] = messages or ()
+            with surviving("taking in what a poll brought, which goes back"):
+                not_kept = self._intake.received(poll, messages)
+            self._custody.hand_back(not_kept)
         if messages:
             if not poll.wait_s:
                 self._took((time.monotonic() - began) / len(messages))

@@ -11,15 +11,15 @@ import threading
 import time
 from collections.abc import Iterable
 
-from sluice.errors import SluiceError
 from sluice_worker.core.attempts import Attempts
 from sluice_worker.core.failure import DeadLetter, FailurePolicy
 from sluice_worker.core.model import LONGEST_HOLD_S
+from sluice_worker.dead_letters import DeadLetterSender
 from sluice_worker.intake import Intake
 from sluice_worker.message import Message, Stage
 from sluice_worker.outbox import Entry, Outbox
 from sluice_worker.ports import Queues
-from sluice_worker.threads import looping
+from sluice_worker.threads import looping, surviving
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +45,9 @@ class Custody:
         most_held: int,
         most_held_bytes: int,
     ) -> None:
-        self._queues, self._intake, self._outbox, self._policy = queues, intake, outbox, policy
-        self._dead_letter_queue, self._visibility_s = dead_letter_queue, visibility_s
+        self._intake, self._outbox, self._policy = intake, outbox, policy
+        self._dead_letters = DeadLetterSender(queues, dead_letter_queue or "")
+        self._visibility_s = visibility_s
         self._most_held, self._most_held_bytes = most_held, most_held_bytes
         self._held: dict[int, Message] = {}
         self._held_bytes = 0
@@ -104,13 +105,12 @@ class Custody:
             self._hide(message, 0)
         else:
             self._leave(message)
-        if message.lane is not None:
-            self.hand_back(self._intake.drop(message.lane))
+        self.hand_back(self._free_group(message))
 
     def _unreadable(self, message: Message, why: str) -> None:
         """Not to the dead letters, where a copy would lack what could not be read: redrive moves it whole."""
         log.error("%s of %s cannot be read: %s", message.message_id, message.queue.name, why)
-        self._go_back(message, self._policy.retry(message.message_id, message.receive_count).after_s)
+        self._return(message, self._policy.back_off(message.message_id, message.receive_count).after_s)
 
     # ---- how a message ends --------------------------------------------------------------------------------
 
@@ -127,18 +127,18 @@ class Custody:
         follows = self._policy.after(message.message_id, attempts, rejected=rejected)
         if isinstance(follows, DeadLetter):
             message.stage = Stage.SETTLING  # kept hidden meanwhile, also past its deadline
-            if self._buried(message, why):
-                self.succeeded(message)
-                return
-            follows = self._policy.after(message.message_id, attempts, rejected=False)
-        after_s = self._visibility_s if isinstance(follows, DeadLetter) else follows.after_s
-        self._go_back(message, after_s)
+            self._dead_letters.send(message, why, self._buried)
+        else:
+            self._return(message, follows.after_s)
 
-    def _go_back(self, message: Message, after_s: int) -> None:
-        behind = [] if message.lane is None else self._intake.drop(message.lane)
-        # The group stays blocked at SQS while this one is hidden, so that those behind it cannot overtake.
-        self._hide(message, after_s)
-        self.hand_back(behind)
+    @property
+    def burying(self) -> int:
+        """Messages on their way to the dead letters."""
+        return self._dead_letters.open
+
+    def stop_burying(self) -> None:
+        """Send no more dead letters: those not begun go back to their queue."""
+        self._dead_letters.stop()
 
     def hand_back(self, messages: Iterable[Message]) -> None:
         """Show them to other workers at once."""
@@ -146,11 +146,15 @@ class Custody:
             self.handed_back += 1
             if message.stage is Stage.BUFFERED:
                 self._not_begun(message)
-            self._hide(message, 0)
+            with surviving(f"handing {message.message_id} back"):
+                self._hide(message, 0)
 
     def let_go(self, message: Message) -> None:
-        """Keep it hidden no longer: it comes back by itself."""
-        self._leave(message)
+        """Keep it hidden no longer: it comes back by itself, and those behind it in its group at once."""
+        try:
+            self._leave(message)
+        finally:
+            self.hand_back(self._free_group(message))
 
     def help(self) -> bool:
         """Tell SQS how up to ten messages ended, in the caller's thread; says whether any waited."""
@@ -161,13 +165,39 @@ class Custody:
         until = time.monotonic() + self._visibility_s
         self._outbox.add(Entry(message, None, until, lambda *_: None))
 
-    def _buried(self, message: Message, why: str) -> bool:
+    def _buried(self, message: Message, refused: str | None) -> None:
+        """What follows once a dead letter is sent, or refused: then it is the queue's redrive policy's."""
+        if refused is None:
+            self.succeeded(message)
+            return
+        # Not for ever from one refusal to the next: a handler is run for each.
+        attempts = self._attempts.begun(message.message_id, message.receive_count)
+        back_off = self._policy.back_off(message.message_id, attempts)
+        after_s = max(back_off.after_s, self._visibility_s)
+        log.error("%s: %s goes back to its queue for %d s instead", refused, message.message_id, after_s)
+        self._return(message, after_s)
+
+    def _return(self, message: Message, after_s: int) -> None:
+        """The group stays blocked at SQS while it is hidden, so that those behind it cannot overtake."""
+        behind = self._free_group(message)
         try:
-            self._queues.bury(self._dead_letter_queue or "", message, why)
-        except SluiceError as refused:
-            log.error("%s: it goes back to its queue instead", refused)
-            return False
-        return True
+            self._hide(message, after_s)
+        finally:
+            self.hand_back(behind)
+
+    def _free_group(self, message: Message, *, settled: bool = False) -> list[Message]:
+        """Once for each message that began: the next of its group may begin, or those behind it go back.
+
+        The latter are returned; nothing is behind a message whose group it freed before.
+        """
+        if message.lane is None or message.freed_group:
+            return []
+        message.freed_group = True
+        if settled:
+            with surviving(f"the advance of group {message.group_id}"):
+                self._intake.advance(message.lane)
+                return []
+        return self._intake.drop(message.lane)
 
     def _not_begun(self, message: Message) -> None:
         with self._returning:
@@ -190,15 +220,14 @@ class Custody:
         self._leave(entry.message)
 
     def _deleted(self, entry: Entry, why: str | None) -> None:
-        message, lane = entry.message, entry.message.lane
-        self._leave(message)
+        message = entry.message
         if why is not None:
             self.given_up += 1
             log.error("%s was processed and could not be deleted: %s", message.message_id, why)
-            if lane is not None:
-                self.hand_back(self._intake.drop(lane))
-        elif lane is not None:
-            self._intake.advance(lane)
+        try:
+            self._leave(message)
+        finally:
+            self.hand_back(self._free_group(message, settled=why is None))
 
     def _leave(self, message: Message) -> None:
         message.stage = Stage.SETTLED
@@ -214,7 +243,8 @@ class Custody:
     def _beat(self) -> bool:
         now = time.monotonic()
         for message in list(self._held.values()):
-            self._extend_if_due(message, now)
+            with surviving(f"keeping {message.message_id} hidden"):
+                self._extend_if_due(message, now)
         return not self._ended.wait(min(1.0, self._visibility_s / BEATS))
 
     def _extend_if_due(self, message: Message, now: float) -> None:

@@ -39,12 +39,16 @@ class Message:
     body: str
     attributes: Mapping[str, str | bytes] = field(default_factory=dict)
     """The sender's message attributes, by name."""
+    attribute_types: Mapping[str, str] = field(default_factory=dict)
+    """SQS's type of each: String, Number or Binary, and the sender's label, if any (Number.float)."""
     receive_count: int = 1
     """How often SQS has delivered it, this time included; never sure to be 1 for a message seen first."""
     sent_at: float
     """When it was sent, in epoch seconds."""
     group_id: str | None = None
-    """Its group in a FIFO queue."""
+    """Its group in a FIFO queue; in a standard queue the tenant that fair queues tell apart."""
+    trace_header: str | None = None
+    """The trace of AWS X-Ray that it belongs to (AWSTraceHeader)."""
     receipt_handle: str
     received_at: float
     visible_at: float
@@ -56,6 +60,8 @@ class Message:
     extending: bool = False
     """Whether SQS is being asked to keep it hidden."""
     returns_in_s: int = 0
+    freed_group: bool = False
+    """Whether the next message of its group may begin, or has gone back: once for each message."""
     size_bytes: int = field(init=False)
     """The memory that body and attributes take."""
 

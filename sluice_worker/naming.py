@@ -1,21 +1,58 @@
 """How a queue is named to a worker: its URL, and what sets it against others.
 
-Owns the notation. Refuses to ask whether there is such a queue: the start does.
+Owns the notation, and which URLs are one queue's. Refuses to ask whether it is there: the start does.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
 
 from sluice_worker.core.model import Priority, Queue
 
 _QUEUE = re.compile(
-    r"(?P<url>https?://[^=,/\s]+(?:/[^=:,/\s]+)+)(?:=(?P<priority>[^:=]*))?(?::(?P<weight>[^:=]*))?"
+    r"(?P<url>https?://[^=,/\s]+(?:/[^=:,/\s]+)+)/*(?:=(?P<priority>[^:=]*))?(?::(?P<weight>[^:=]*))?"
 )
+
+
+_REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d+")
+_LEGACY_HOST, _LEGACY_REGION = "queue.amazonaws.com", "us-east-1"
+
+
+@dataclass(frozen=True, slots=True)
+class QueueIdentity:
+    """What tells one queue from another; `region` None where its URL does not say it."""
+
+    account: str
+    region: str | None
+    name: str
+
+    def may_be(self, other: QueueIdentity) -> bool:
+        """Whether both may be one queue: a custom endpoint's region is not known."""
+        regions = {self.region, other.region} - {None}
+        return (self.account, self.name) == (other.account, other.name) and len(regions) < 2
+
+
+def identity(url: str) -> QueueIdentity:
+    """Of any of a queue's URLs, which end with the account and the name.
+
+    The region is a part of the host's name (sqs.REGION.amazonaws.com, REGION.queue.amazonaws.com, FIPS,
+    dual-stack and VPC endpoints) or, in emulators, of the path.
+    """
+    split = urlsplit(url)
+    host = split.hostname or ""
+    *path, name = [part for part in split.path.split("/") if part] or [""]
+    regions = [part for part in [*path, *host.split(".")] if _REGION.fullmatch(part)]
+    if host == _LEGACY_HOST:
+        regions.append(_LEGACY_REGION)
+    return QueueIdentity(path[-1] if path else "", regions[-1] if regions else None, name)
 
 
 def parse_queue(text: object) -> object:
     """URL[=high|medium|low][:weight] as a Queue; whatever is not text passes through."""
+    if isinstance(text, Queue):
+        return replace(text, url=text.url.rstrip("/"))
     if not isinstance(text, str):
         return text
     found = _QUEUE.fullmatch(text)

@@ -9,9 +9,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+from sluice_worker import threads
 from sluice_worker.core.failure import Reject
 from sluice_worker.core.minute import Minute, Tally
 from sluice_worker.core.model import Outcome, Priority
@@ -20,6 +22,7 @@ from sluice_worker.custody import Custody
 from sluice_worker.handler import Caller, DeadlineError
 from sluice_worker.intake import Intake
 from sluice_worker.message import Message
+from sluice_worker.threads import surviving, tell_defect
 
 log = logging.getLogger(__name__)
 
@@ -126,15 +129,34 @@ class Processor:
 
     def _work(self, slot: Slot) -> None:
         """A slot's life: message after message, until there are too many slots or it is written off."""
-        assert self._intake is not None
         while self._goes_on(slot):
-            message = self._intake.take(PATIENCE_S)
+            message = self._next_message()
             if message is not None:
-                try:
+                with self._settling(message, slot):
                     self._process(slot, message)
-                except BaseException:
-                    log.exception("a defect while settling %s; it comes back by itself", message.message_id)
-                    self._custody.let_go(message)
+
+    def _next_message(self) -> Message | None:
+        assert self._intake is not None
+        try:
+            return self._intake.take(PATIENCE_S)
+        except Exception as broken:  # noqa: BLE001 - it is logged
+            tell_defect("a slot", broken)
+            time.sleep(threads.AFTER_DEFECT_S)
+            return None
+
+    @contextmanager
+    def _settling(self, message: Message, slot: Slot | None = None) -> Iterator[None]:
+        """A defect within must not keep a message, its group or its slot from anybody."""
+        try:
+            yield
+        except BaseException as broken:  # noqa: BLE001 - it is logged
+            tell_defect(f"settling {message.message_id}, which comes back by itself", broken)
+            with self._lock:
+                if slot is not None and slot.message is message:
+                    slot.message = None
+                    self._busy -= 1
+            with surviving(f"letting go of {message.message_id}"):
+                self._custody.let_go(message)
 
     def _goes_on(self, slot: Slot) -> bool:
         if not self._is_over(slot):  # for each message: not worth the lock
@@ -208,7 +230,8 @@ class Processor:
             exhausted = len(self._lost) >= self._bounds.max
         for message, took_s in given_up:
             log.error("the handler of %s is not back after %.1f s", message.message_id, took_s)
-            self._custody.failed(message, f"the handler was not back after {took_s:.0f} s")
+            with self._settling(message):
+                self._custody.failed(message, f"the handler was not back after {took_s:.0f} s")
         if exhausted:
             self._on_exhausted()
 

@@ -16,6 +16,7 @@ from sluice.errors import SluiceError
 from sluice_worker import lines
 from sluice_worker.core.minute import Minute, Tally
 from sluice_worker.ports import MetricSink
+from sluice_worker.threads import surviving
 
 log = logging.getLogger(__name__)
 
@@ -47,16 +48,20 @@ class Reporter:
 
     def report(self, minute: Minute, *, patience_s: float = 0.0) -> None:
         """Tell a closed minute: its line now, its metrics meanwhile; `patience_s` waits for those."""
-        try:
-            lines.write(self.line(minute), self._out)
-        except SluiceError as unheard:
-            log.warning("the report is lost: %s", unheard)
+        with surviving("the report's line"):
+            self._tell(minute)
         if self._sink is not None and (minute.durations_s or minute.waits_s):
             self._unpublished.append(minute)
         if self._sink is not None and self._unpublished:
             publisher = threading.Thread(target=self._publish, args=[self._sink], name="publish", daemon=True)
             publisher.start()
             publisher.join(patience_s)
+
+    def _tell(self, minute: Minute) -> None:
+        try:
+            lines.write(self.line(minute), self._out)
+        except SluiceError as unheard:
+            log.warning("the report is lost: %s", unheard)
 
     def line(self, minute: Minute) -> dict[str, Any]:
         """The minute as one JSON object; counts and rates at its top are since the start."""
@@ -90,12 +95,20 @@ class Reporter:
     def _publish(self, sink: MetricSink) -> None:
         with self._publishing:
             while self._unpublished:
-                try:
-                    sink.put(self._unpublished[0])
-                except SluiceError as failed:
-                    log.warning("%s; put again with the next report", failed)
-                    break
+                # A minute that meets a defect would meet it again, and keep back those after it.
+                with surviving("publishing, which loses this report's metrics"):
+                    if not _taken(sink, self._unpublished[0]):
+                        break
                 self._unpublished.popleft()
             while len(self._unpublished) > KEPT_MINUTES:
                 lost = self._unpublished.popleft()
                 log.error("%d processing times are lost: CloudWatch took none for an hour", lost.processed)
+
+
+def _taken(sink: MetricSink, minute: Minute) -> bool:
+    try:
+        sink.put(minute)
+    except SluiceError as failed:
+        log.warning("%s; put again with the next report", failed)
+        return False
+    return True

@@ -5,6 +5,7 @@ Owns names, defaults, bounds and the words of refusals. Refuses what contradicts
 
 from __future__ import annotations
 
+import itertools
 import socket
 from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
@@ -20,7 +21,7 @@ from sluice.problems import problem
 from sluice_worker.core.failure import FailurePolicy
 from sluice_worker.core.model import LONGEST_HOLD_S, Priority, Queue
 from sluice_worker.core.sizing import Range
-from sluice_worker.naming import parse_queue
+from sluice_worker.naming import identity, parse_queue
 
 MOST_QUEUES = 20
 POLLERS_FOR_A_COURIER = 8
@@ -33,6 +34,10 @@ class Sink(StrEnum):
     CLOUDWATCH = "cloudwatch"
     EMF = "emf"
     NONE = "none"
+
+
+def _without_slash(url: object) -> object:
+    return url.rstrip("/") if isinstance(url, str) else url
 
 
 def _separated(queues: object) -> object:
@@ -103,11 +108,11 @@ class Settings(BaseModel):
     max_attempts: int | None = Field(
         None, ge=1, description="Attempts after which a failed message goes to the dead-letter queue."
     )
-    dead_letter_queue: str | None = Field(
+    dead_letter_queue: Annotated[str | None, BeforeValidator(_without_slash)] = Field(
         None,
         pattern=r"^https?://[^=\s]+/[^=\s]+$",
-        description="URL of the queue for messages that are rejected or failed too often; without it the "
-        "queue's own redrive policy has them.",
+        description="URL of the queue for messages that are rejected or failed too often, FIFO for FIFO "
+        "queues; without it the queue's own redrive policy has them.",
     )
     delete_linger_s: float = Field(
         0.2, ge=0, le=10, description="How long a finished message waits for nine others to be deleted with."
@@ -164,10 +169,14 @@ class Settings(BaseModel):
         return self
 
     def _disagreements(self) -> list[tuple[bool, str]]:
-        urls = [queue.url for queue in self.queues]
+        dead = self.dead_letter_queue
+        consumed = [identity(queue.url) for queue in self.queues]
         return [
             (self.namespace.startswith("AWS/"), "namespace begins with AWS/, which belongs to AWS"),
-            (len(set(urls)) < len(urls), "the same queue is given twice: give each once"),
+            (
+                any(one.may_be(other) for one, other in itertools.combinations(consumed, 2)),
+                "the same queue is given twice: give each once",
+            ),
             (
                 self.min_concurrency > self.max_concurrency,
                 f"min_concurrency {self.min_concurrency} is more than max_concurrency {self.max_concurrency}",
@@ -193,8 +202,12 @@ class Settings(BaseModel):
                 "max_attempts needs dead_letter_queue: without it the queue's redrive policy counts",
             ),
             (
-                self.dead_letter_queue in urls,
+                dead is not None and any(identity(dead).may_be(one) for one in consumed),
                 "dead_letter_queue is one of the queues: what is rejected would come back for ever",
+            ),
+            (
+                dead is not None and any(queue.is_fifo != dead.endswith(".fifo") for queue in self.queues),
+                "dead_letter_queue must be FIFO for FIFO queues, standard for others: one worker for each",
             ),
             (
                 self.metrics in (Sink.CLOUDWATCH, Sink.EMF) and self.fleet is None,

@@ -25,7 +25,8 @@ from sluice.errors import ConfigError
 from sluice_worker import handler as handlers
 from sluice_worker.handler import Handler
 from sluice_worker.settings import Settings
-from sluice_worker.threads import end, looping
+from sluice_worker.signature import must_take
+from sluice_worker.threads import end, looping, surviving
 from sluice_worker.wiring import attended, check, worker
 
 Flags = Array[c_byte]
@@ -46,15 +47,21 @@ AFTER_GRACE_S = 10.0
 def run(settings: Settings, handler: Handler | str) -> int:
     """Run until SIGTERM, SIGINT or a notice; the answer is the exit status, 0 for a drain in order.
 
-    ConfigError where it cannot even begin: no such handler, no region, a queue that refuses.
+    ConfigError where it cannot even begin: no such handler, one that a message cannot be given to, no region,
+    a queue that refuses.
     """
     called = handlers.load(handler) if isinstance(handler, str) else handler
+    must_take(called, handler if isinstance(handler, str) else _named(called), "message")
     if settings.processes > 1:
         _must_travel(called)
     check(settings)
     if settings.processes == 1:
         return _alone(settings, called)
     return _Family(settings, called).run()
+
+
+def _named(handler: Handler) -> str:
+    return str(getattr(handler, "__qualname__", handler))
 
 
 def _must_travel(handler: Handler) -> None:
@@ -136,7 +143,8 @@ class _Family:
             try:
                 while not self._draining.wait(LOOK_S):
                     for number, child in enumerate(self._children):
-                        self._look_after(number, child)
+                        with surviving(f"looking after process {number}"):
+                            self._look_after(number, child)
             finally:
                 status = self._end()
             return status

@@ -1,7 +1,7 @@
 """Threads that do one thing over and over, and survive a defect in it; and the end of their process.
 
-Owns the worker's one broad `except` outside the handlers: what breaks is logged with its stack trace, and the
-loop goes on.
+Owns the worker's broad `except` outside the handlers: what breaks is logged, the first time at its place with
+its stack trace, and whoever met it goes on.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from traceback import walk_tb
 from typing import NoReturn
 
 log = logging.getLogger(__name__)
@@ -21,16 +23,37 @@ LEFT_BEHIND_S = 5.0
 """What a process has to end by itself, exit handlers included."""
 
 
-def looping(name: str, step: Callable[[], bool]) -> threading.Thread:
-    """A started daemon thread that repeats `step` until it answers False."""
+_traced: set[tuple[type[BaseException], str, int]] = set()
+"""Defects whose stack trace was logged: what was raised, by which file and line."""
+
+
+@contextmanager
+def surviving(what: str) -> Iterator[None]:
+    """Whoever does `what` survives a defect in it."""
+    try:
+        yield
+    except Exception as broken:  # noqa: BLE001 - it is logged
+        tell_defect(what, broken)
+
+
+def tell_defect(what: str, broken: BaseException) -> None:
+    """Log a defect: with its stack trace when it is met first, in a line when it comes again."""
+    frame, line = list(walk_tb(broken.__traceback__))[-1]
+    place = (type(broken), frame.f_code.co_filename, line)
+    log.error("a defect in %s; it goes on: %r", what, broken, exc_info=None if place in _traced else broken)
+    _traced.add(place)
+
+
+def looping(name: str, step: Callable[[], bool | None]) -> threading.Thread:
+    """A started daemon thread that repeats `step` until it answers False or None."""
 
     def loop() -> None:
-        going = True
+        going: bool | None = True
         while going:
             try:
                 going = step()
-            except Exception:
-                log.exception("a defect in %s; it goes on", name)
+            except Exception as broken:  # noqa: BLE001 - it is logged
+                tell_defect(name, broken)
                 time.sleep(AFTER_DEFECT_S)
 
     thread = threading.Thread(target=loop, name=name, daemon=True)

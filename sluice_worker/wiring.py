@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
+import boto3
+
 from sluice.aws.errors import calling
 from sluice.errors import ConfigError, SluiceError, TransientError
 from sluice_worker.attendants import Attendant, Guard, Listener
-from sluice_worker.aws import cloudwatch, instance, kms, sqs
+from sluice_worker.aws import cloudwatch, instance, kms, metadata, sqs
 from sluice_worker.aws.cloudwatch import CloudWatchSink
 from sluice_worker.aws.emf import EmfSink
 from sluice_worker.aws.instance import GroupInstance
@@ -19,14 +21,16 @@ from sluice_worker.aws.metadata import InstanceMetadata
 from sluice_worker.aws.task import AGENT_VARIABLE, TaskProtection
 from sluice_worker.core.model import Queue
 from sluice_worker.handler import Handler
+from sluice_worker.naming import identity
 from sluice_worker.ports import MetricSink, Notices, Protection
 from sluice_worker.settings import Settings, Sink
 from sluice_worker.worker import Worker
 
 log = logging.getLogger(__name__)
 
-CONNECTING = "connecting to AWS (AWS_DEFAULT_REGION names the region)"
+CONNECTING = "connecting to AWS (AWS_REGION names the region)"
 WAY_OUT = "check its URL, the region, the credentials, and that their role may sqs:GetQueueAttributes on it"
+DEAD_LETTER_WAY_OUT = "check its URL, the region and the credentials"
 
 KEY_WAY_OUT = (
     "grant it in the role's policy or the key's; where one of them grants it to SQS alone (kms:ViaService), "
@@ -48,14 +52,27 @@ def variables(prefix: str) -> list[str]:
     return [name for name in os.environ if name.startswith(prefix)]
 
 
+def region() -> str | None:
+    """AWS_REGION, which boto3 alone of AWS's SDKs passes over; None leaves the choice to boto3's session.
+
+    A region that the program gave that session comes first; AWS_DEFAULT_REGION and the profile come last.
+    """
+    chosen = boto3.DEFAULT_SESSION
+    # Of a region that it was given, and not found by itself, boto3 says nothing elsewhere.
+    if chosen is not None and "region" in chosen._session.instance_variables():  # noqa: SLF001
+        return None
+    return os.environ.get("AWS_REGION") or None
+
+
 def check(settings: Settings) -> None:
     """Read every queue once: ConfigError for those that could never be consumed; what may heal is told.
 
     Only at the start: the same failure later is waited out, because somebody may be mending it.
     """
     with calling(CONNECTING):
-        client = sqs.client(connections=1)
-    problems, keys = [], []
+        client = sqs.client(connections=1, region=region())
+    problems: list[str] = []
+    keys: list[KeyUse] = []
     with closing(client):
         queues = sqs.SqsQueues(client)
         for queue in settings.queues:
@@ -66,12 +83,14 @@ def check(settings: Settings) -> None:
                 if settings.check_keys:
                     keys.append(KeyUse(name=queue.name, key=queues.key(queue.url), actions=kms.TO_RECEIVE))
             except ConfigError as refused:
-                problems.append(f"queue {queue.name} cannot be used: {refused}; {WAY_OUT}")
+                elsewhere = _elsewhere(queue.url, client.meta.region_name)
+                problems.append(f"queue {queue.name} cannot be used: {refused}; {elsewhere or WAY_OUT}")
             except SluiceError as failed:
                 log.warning("%s; it may heal, and is tried again", failed)
                 break
-        if settings.check_keys and settings.dead_letter_queue is not None:
-            keys += _key_of_dead_letters(queues, settings.dead_letter_queue)
+        else:  # an AWS out of reach is told once
+            if settings.dead_letter_queue is not None:
+                problems += _dead_letter_problems(queues, settings, client.meta.region_name, keys)
     problems += _key_problems(keys)
     if problems:
         raise ConfigError("\n".join(problems))
@@ -90,12 +109,33 @@ def _warn_of_few_receipts(queue: Queue, max_receive_count: int | None, processes
         )
 
 
-def _key_of_dead_letters(queues: sqs.SqsQueues, url: str) -> Iterator[KeyUse]:
-    """Sending alone does not need the queue's attributes, so a role that may not read them is no problem."""
+def _elsewhere(url: str, here: str) -> str | None:
+    """The way out where the URL is of another region: requests go to the worker's, whatever the URL says."""
+    said = identity(url).region
+    if said is None or said == here:
+        return None
+    return f"its URL is of {said}, and the worker's region is {here}: set AWS_REGION={said}"
+
+
+def _dead_letter_problems(
+    queues: sqs.SqsQueues, settings: Settings, consumed_in: str, keys: list[KeyUse]
+) -> Iterator[str]:
+    """What keeps messages from it for certain; a role that may send to it need not be allowed to read it."""
+    url = settings.dead_letter_queue or ""
+    name = identity(url).name
     try:
-        yield KeyUse(name=url.rsplit("/", 1)[-1], key=queues.key(url), actions=kms.TO_SEND)
-    except SluiceError as unread:
-        log.warning("whether the dead-letter queue is encrypted with a key of yours is not known: %s", unread)
+        if settings.check_keys:
+            keys.append(KeyUse(name=name, key=queues.key(url), actions=kms.TO_SEND))
+        else:
+            queues.depth(url)
+    except ConfigError as refused:
+        if sqs.is_denied(refused):
+            log.warning("whether the dead-letter queue can be used is not known: %s", refused)
+        else:
+            way_out = _elsewhere(url, consumed_in) or DEAD_LETTER_WAY_OUT
+            yield f"dead-letter queue {name} cannot be used: {refused}; {way_out}"
+    except SluiceError as failed:
+        log.warning("%s; it may heal, and is tried again", failed)
 
 
 def _key_problems(uses: Iterable[KeyUse]) -> Iterator[str]:
@@ -117,7 +157,7 @@ def _key_problems(uses: Iterable[KeyUse]) -> Iterator[str]:
 
 def worker(settings: Settings, handler: Handler) -> Worker:
     """A worker that consumes SQS."""
-    queues = sqs.connect(connections=settings.connections)
+    queues = sqs.connect(connections=settings.connections, region=region())
     return Worker(settings, handler, queues, _sink(settings))
 
 
@@ -128,7 +168,7 @@ def _sink(settings: Settings) -> MetricSink | None:
     if settings.sink is Sink.EMF:
         return EmfSink(settings.namespace, fleet.dimensions, with_wait=settings.publish_wait)
     return CloudWatchSink(
-        cloudwatch.client(), settings.namespace, fleet.dimensions, with_wait=settings.publish_wait
+        cloudwatch.client(region()), settings.namespace, fleet.dimensions, with_wait=settings.publish_wait
     )
 
 
@@ -155,8 +195,15 @@ def attended(
 def _surroundings(settings: Settings) -> tuple[Protection | None, Notices | None]:
     """Who protects, and who tells of the end; ECS tells by SIGTERM."""
     if settings.auto_scaling_group is not None:
+        if metadata.is_disabled():
+            log.warning(
+                "the instance is neither protected from scale-in nor told of its end: %s turns the instance "
+                "metadata off, which says who it is",
+                metadata.DISABLED_VARIABLE,
+            )
+            return None, None
         around = GroupInstance(
-            instance.client(),
+            instance.client(region()),
             InstanceMetadata(),
             group=settings.auto_scaling_group,
             hook=settings.lifecycle_hook,

@@ -6,9 +6,10 @@ Owns the order of things. Refuses to know AWS: it gets its world from `wiring`.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sluice_worker.consumers import ConsumerGroup
@@ -25,6 +26,7 @@ from sluice_worker.ports import MetricSink, Queues
 from sluice_worker.processor import Processor
 from sluice_worker.report import Reporter
 from sluice_worker.settings import Settings
+from sluice_worker.threads import looping, surviving
 
 log = logging.getLogger(__name__)
 
@@ -32,14 +34,17 @@ MOST_UNTOLD = 1000
 """Messages whose end SQS has not taken yet; beyond what is buffered and runs, no more are received."""
 MOST_UNTOLD_BYTES = 2**26
 """The same in bytes."""
-LOOK_S = 0.25
+LOOK_S = 0.05
+"""Between two looks of a drain at what has not ended."""
 ADJUST_S = 1.0
 LAST_WORDS_S = 5.0
 """Kept of the grace for telling SQS what was handed back."""
 LEAST_WORDS_S = 1.0
 """The same at the least, however short the grace: unheard, they would stay hidden from everybody."""
 LAST_REPORT_S = 5.0
-"""The longest that the end waits for CloudWatch to take the last metrics."""
+"""The longest that the end waits for CloudWatch to take the last metrics, within the grace."""
+LEAST_REPORT_S = 1.0
+"""The same at the least, however short the grace."""
 
 
 class Worker:
@@ -50,6 +55,7 @@ class Worker:
     ) -> None:
         self._settings = settings
         self._draining = threading.Event()
+        self._ended = threading.Event()
         self._why = ""
         self._exhausted = False
         self._tally = Tally(began_at=time.time(), promise_s=settings.promise_s)
@@ -130,45 +136,85 @@ class Worker:
             self._draining.set()
 
     def run(self) -> int:
-        """Work until told to drain; the answer is the exit status, 1 where too many handlers hang."""
+        """Work until told to drain; the answer is the exit status, 1 where too many handlers hang.
+
+        This thread only waits to be told, and then hurries the others: it makes no call that may take long.
+        """
         self._outbox.start()
         self._custody.start()
         self._processor.start(self._intake)
         if not self._draining.is_set():  # told before it began
             self._consumers.start()
-        adjust_at, report_at = 0.0, time.monotonic() + self._settings.report_s
-        while not self._draining.wait(LOOK_S):
-            now = time.monotonic()
-            if now >= adjust_at:
-                self._processor.adjust()
-                adjust_at = now + ADJUST_S
-            if now >= report_at:
-                self._reporter.report(self._processor.close_minute(time.time()))
-                report_at += self._settings.report_s
+        looping("adjusting", self._adjust)
+        self._report_at = time.monotonic() + self._settings.report_s
+        looping("reports", self._report)
+        self._draining.wait()
         self._drain()
         return 1 if self._exhausted else 0
+
+    def _adjust(self) -> bool:
+        """Every second, to the end: grow or shrink the slots, and write off what is past its deadline."""
+        self._processor.adjust()
+        return not self._ended.wait(ADJUST_S)
+
+    def _report(self) -> bool:
+        """Every report's time while it works; the last report is the drain's."""
+        if self._draining.wait(max(self._report_at - time.monotonic(), 0.0)):
+            return False
+        self._report_at += self._settings.report_s
+        self._reporter.report(self._processor.close_minute(time.time()))
+        return True
 
     def _drain(self) -> None:
         """Poll no more, hand back what was not begun, finish or hand back what runs, tell SQS, report."""
         ends_at = time.monotonic() + self._settings.grace_s
-        last_words_s = min(LAST_WORDS_S, self._settings.grace_s / 2)
         log.info("draining within %g s: %s", self._settings.grace_s, self._why)
+        for step in (self._stop_beginning, self._await_ends, self._hand_back_the_rest, self._end_report):
+            with surviving("the drain"):
+                step(ends_at)
+        self._ended.set()
+        self._custody.stop()
+        self._outbox.stop()
+
+    def _stop_beginning(self, _: float) -> None:
         self._consumers.stop()
         self._processor.stop()
         self._outbox.hurry()
         self._custody.hand_back(self._intake.close())
-        while self._working() and time.monotonic() < ends_at - last_words_s:
-            self._processor.adjust()
-            time.sleep(0.05)
+
+    def _await_ends(self, ends_at: float) -> None:
+        until = ends_at - min(LAST_WORDS_S, self._settings.grace_s / 2)
+        now = time.monotonic()
+        wait_s = min(self._consumers.longest_wait_s(now), until - now)
+        if wait_s > 0:
+            log.info(
+                "waiting for up to %d s: SQS may hand a message to a receive that is under way. "
+                "Ctrl-C again, or SIGKILL, ends at once, and leaves such a message hidden for %d s",
+                math.ceil(wait_s),
+                self._settings.visibility_s,
+            )
+        self._wait_while(self._working, until)
+
+    def _hand_back_the_rest(self, ends_at: float) -> None:
         abandoned = self._processor.abandon()
         if abandoned:
             log.warning("%d messages are handed back unfinished", len(abandoned))
             self._custody.hand_back(abandoned)
-        if not self._outbox.wait_empty(max(ends_at, time.monotonic() + LEAST_WORDS_S)):
+        self._custody.stop_burying()
+        until = max(ends_at, time.monotonic() + LEAST_WORDS_S)
+        self._wait_while(lambda: self._custody.burying > 0, until)
+        if not self._outbox.wait_empty(until):
             log.error("%d messages come back by themselves: SQS did not answer", self._outbox.open)
-        self._custody.stop()
-        self._outbox.stop()
-        self._reporter.report(self._processor.close_minute(time.time()), patience_s=LAST_REPORT_S)
+
+    def _end_report(self, ends_at: float) -> None:
+        """In a thread of its own: nobody may read stdout, and CloudWatch may not answer."""
+        left_s = max(LEAST_REPORT_S, min(LAST_REPORT_S, ends_at - time.monotonic()))
+        minute = self._processor.close_minute(time.time())
+        looping("last-report", lambda: self._reporter.report(minute, patience_s=left_s)).join(left_s)
+
+    def _wait_while(self, condition: Callable[[], bool], until: float) -> None:
+        while condition() and time.monotonic() < until:
+            time.sleep(LOOK_S)
 
     def _working(self) -> bool:
         """Whether a message has not ended, or a poll may still bring one that has to be handed back.

@@ -246,6 +246,7 @@ def _environment(endpoint: str, record: Path) -> dict[str, str]:
         **kept,
         **ENVIRONMENT,
         "AWS_ENDPOINT_URL": endpoint,
+        "AWS_EC2_METADATA_DISABLED": "false",
         "AWS_EC2_METADATA_SERVICE_ENDPOINT": endpoint,
         handler.RECORD: str(record),
     }

@@ -21,10 +21,11 @@ DATA_PER_CALL = 1000
 """Limits of PutMetricData (documented)."""
 
 
-def client() -> CloudWatchClient:
+def client(region: str | None = None) -> CloudWatchClient:
     """A client that gives up within a fraction of a minute."""
     return boto3.client(
         "cloudwatch",
+        region_name=region,
         config=Config(
             connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3}
         ),

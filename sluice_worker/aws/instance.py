@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from mypy_boto3_autoscaling import AutoScalingClient
 
 
-def client() -> AutoScalingClient:
+def client(region: str | None = None) -> AutoScalingClient:
     """A client that gives up soon: nobody's work waits for these calls."""
     return boto3.client(
         "autoscaling",
+        region_name=region,
         config=Config(
             connect_timeout=3, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3}
         ),

@@ -12,8 +12,15 @@ from sluice.errors import TransientError
 ENDPOINT_VARIABLE = "AWS_EC2_METADATA_SERVICE_ENDPOINT"
 """As the SDKs name it, for tests and proxies."""
 ENDPOINT = "http://169.254.169.254"
+DISABLED_VARIABLE = "AWS_EC2_METADATA_DISABLED"
+"""As the SDKs name it: where it is true, in whatever case, nobody asks the service."""
 TOKEN_TTL_S = 300
 OK, NOT_FOUND = 200, 404
+
+
+def is_disabled() -> bool:
+    """Whether the environment turns the service off."""
+    return os.environ.get(DISABLED_VARIABLE, "").lower() == "true"
 
 
 class InstanceMetadata:

@@ -7,7 +7,6 @@ Owns the shape of requests and answers. Refuses to retry what a batch left undon
 from __future__ import annotations
 
 import json
-import re
 import time
 import uuid
 from base64 import b64decode
@@ -16,12 +15,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import boto3
+from botocore.exceptions import ClientError
 from botocore.handlers import add_recursion_detection_header, add_retry_headers
 
 from sluice.aws import clients
 from sluice.aws.answers import MalformedAnswer
 from sluice.aws.clients import AS_SENT
 from sluice.aws.errors import calling
+from sluice.errors import SluiceError
+from sluice_worker.aws import dead_letter
 from sluice_worker.aws.kms import QueueKey, queue_key
 from sluice_worker.aws.unreadable import unreadable
 from sluice_worker.core.model import LONG_POLL_S, Depth, Poll, Queue
@@ -35,8 +37,6 @@ DEPTHS = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"
 FINAL_CODES = ("ReceiptHandleIsInvalid", "InvalidParameterValue", "MessageNotInflight", "InvalidAddress")
 """The message is not ours any more: it was deleted, or its visibility ran out."""
 NOTHING_SAID = Refusal(why="SQS did not say what became of it", final=False)
-MOST_ATTRIBUTES = 10
-"""Attributes that SQS lets a message carry (documented)."""
 TELLING_S = 5.0
 """The longest that a delete or a change of visibility waits for its answer: what was to be kept hidden shows
 up again meanwhile."""
@@ -46,21 +46,28 @@ READ: Mapping[str, Any] = {
     "ChangeMessageVisibilityBatch": {"Successful": AS_SENT, "Failed": AS_SENT},
 }
 """Operation -> what is read of its answer: to parse ten messages costs a tenth of boto3's part of a batch."""
+SYSTEM_ATTRIBUTES = ("ApproximateReceiveCount", "SentTimestamp", "MessageGroupId", dead_letter.TRACE_HEADER)
 BROKEN = (AttributeError, LookupError, TypeError, ValueError)
 """What reading an answer raises that is not as documented."""
-WHY = "SluiceWorkerFailure"
-WHY_LENGTH = 1000
-UNSENDABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""Characters for which SQS refuses a message (documented)."""
 
 
-def client(*, connections: int, answers_within_s: float = LONG_POLL_S + 10, attempts: int = 3) -> SQSClient:
-    """A client for so many threads; by default it answers within a long poll and a margin, or not at all."""
+def client(
+    *,
+    connections: int,
+    region: str | None = None,
+    answers_within_s: float = LONG_POLL_S + 10,
+    attempts: int = 3,
+) -> SQSClient:
+    """A client for so many threads; by default it answers within a long poll and a margin, or not at all.
+
+    Without a region it is the session's.
+    """
     made: SQSClient = clients.client(
         boto3,
         "sqs",
         program="sluice-worker",
         read=READ,
+        region_name=region,
         max_pool_connections=connections,
         connect_timeout=5,
         read_timeout=answers_within_s,
@@ -76,16 +83,16 @@ def client(*, connections: int, answers_within_s: float = LONG_POLL_S + 10, atte
     return made
 
 
-def connect(*, connections: int) -> SqsQueues:
+def connect(*, connections: int, region: str | None = None) -> SqsQueues:
     """Queues for so many threads."""
     return SqsQueues(
-        client(connections=connections),
-        client(connections=connections, answers_within_s=TELLING_S, attempts=1),
+        client(connections=connections, region=region),
+        client(connections=connections, region=region, answers_within_s=TELLING_S, attempts=1),
     )
 
 
 class SqsQueues:
-    """Keeps `ports.Queues`; `telling` deletes and hides, and tries once: `Outbox` tells again."""
+    """Keeps `ports.Queues`; `telling` deletes, hides and buries, and tries once: its caller tells again."""
 
     def __init__(self, client: SQSClient, telling: SQSClient | None = None) -> None:
         self._client, self._telling = client, telling or client
@@ -101,7 +108,7 @@ class SqsQueues:
                 MaxNumberOfMessages=poll.max_messages,
                 WaitTimeSeconds=poll.wait_s,
                 VisibilityTimeout=visibility_s,
-                MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp", "MessageGroupId"],
+                MessageSystemAttributeNames=list(SYSTEM_ATTRIBUTES),  # type: ignore[arg-type]
                 MessageAttributeNames=["All"],
                 **attempt,  # type: ignore[arg-type]  # one more keyword, typed with all the others
             )
@@ -163,21 +170,25 @@ class SqsQueues:
             return int(json.loads(policy)["maxReceiveCount"]) if policy else None
 
     def bury(self, url: str, message: Message, why: str) -> None:
-        """One SendMessage; a FIFO queue keeps the group, and takes the same message once."""
-        attributes: dict[str, Any] = {
-            name: _attribute(value) for name, value in list(message.attributes.items())[: MOST_ATTRIBUTES - 1]
-        }
-        attributes[WHY] = _attribute(UNSENDABLE.sub("\ufffd", why[:WHY_LENGTH]) or "no reason")
-        order: dict[str, Any] = {}
-        if url.endswith(".fifo"):
-            order = {
-                "MessageGroupId": message.group_id or message.message_id,
-                "MessageDeduplicationId": message.message_id,
-            }
+        """One SendMessage, or two where the queue takes less than SQS: its refusal says how much."""
         with calling(f"sending message {message.message_id} to the dead-letter queue {url}"):
-            self._client.send_message(
-                QueueUrl=url, MessageBody=message.body, MessageAttributes=attributes, **order
-            )
+            request = dead_letter.request(url, message, why)
+            try:
+                self._telling.send_message(**request)
+            except ClientError as refused:
+                max_bytes = dead_letter.max_bytes_said(str(refused))
+                shorter = dead_letter.request(url, message, why, max_bytes or dead_letter.MAX_MESSAGE_BYTES)
+                if shorter == request:
+                    raise
+                self._telling.send_message(**shorter)
+
+
+def is_denied(refused: SluiceError) -> bool:
+    """Whether AWS refused for want of a permission, which it also says of queues that are not there."""
+    cause = refused.__cause__
+    return isinstance(cause, ClientError) and "AccessDenied" in cause.response.get("Error", {}).get(
+        "Code", ""
+    )
 
 
 @contextmanager
@@ -206,19 +217,20 @@ def _messages(
 def _message(queue: Queue, sent: Mapping[str, Any], now: float, visible_at: float) -> Message:
     said = _said(sent)
     system = said["Attributes"]
+    attributes = {name: _said(value) for name, value in said.get("MessageAttributes", {}).items()}
     return Message(
         queue=queue,
         message_id=said["MessageId"],
         body=said["Body"],
         attributes={
             name: value["StringValue"] if "StringValue" in value else _binary(value["BinaryValue"])
-            for name, value in (
-                (name, _said(value)) for name, value in said.get("MessageAttributes", {}).items()
-            )
+            for name, value in attributes.items()
         },
+        attribute_types={name: value["DataType"] for name, value in attributes.items()},
         receive_count=int(system["ApproximateReceiveCount"]),
         sent_at=int(system["SentTimestamp"]) / 1000,
         group_id=system.get("MessageGroupId"),
+        trace_header=system.get(dead_letter.TRACE_HEADER),
         receipt_handle=said["ReceiptHandle"],
         received_at=now,
         visible_at=visible_at,
@@ -249,9 +261,3 @@ def _refusals(answer: Mapping[str, Any], asked: int) -> dict[int, Refusal]:
         set(range(asked)) - refused.keys() - {int(done["Id"]) for done in answer.get("Successful") or ()}
     )
     return refused | dict.fromkeys(unknown, NOTHING_SAID)
-
-
-def _attribute(value: str | bytes) -> dict[str, Any]:
-    if isinstance(value, bytes):
-        return {"DataType": "Binary", "BinaryValue": value}
-    return {"DataType": "String", "StringValue": value}

@@ -45,13 +45,13 @@ class FailurePolicy:
         return min(self.backoff_s, self.max_backoff_s) * (1 - JITTER)
 
     def after(self, message_id: str, attempts: int, *, rejected: bool) -> Retry | DeadLetter:
-        """To the dead letters where it was rejected or failed too often, else `retry`."""
+        """To the dead letters where it was rejected or failed too often, else back after `back_off`."""
         exhausted = self.max_attempts is not None and attempts >= self.max_attempts
         if self.dead_letters and (rejected or exhausted):
             return DeadLetter()
-        return self.retry(message_id, attempts)
+        return self.back_off(message_id, attempts)
 
-    def retry(self, message_id: str, attempts: int) -> Retry:
+    def back_off(self, message_id: str, attempts: int) -> Retry:
         """Hide for min(backoff_s x 2^(attempts - 1), max_backoff_s), less a jitter by its id."""
         doublings = min(max(attempts, 1) - 1, 30)
         full_s = min(self.backoff_s * 2**doublings, self.max_backoff_s, LONGEST_HOLD_S)

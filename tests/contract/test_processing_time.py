@@ -163,7 +163,7 @@ def worker_publishes(
     """(metric, unit) of everything that the real worker puts for one message of each outcome."""
     put: list[dict[str, Any]] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cloudwatch, "client", lambda: Noting(put))
+        patch.setattr(cloudwatch, "client", lambda _: Noting(put))
         work(fleet, took_s, **parameters)
     return [metric for params in put for metric in published(("PutMetricData", params))]
 

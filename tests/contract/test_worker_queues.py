@@ -3,16 +3,19 @@
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 
 from sluice.errors import ConfigError
-from sluice_worker.aws.sqs import WHY, connect
+from sluice_worker.aws.dead_letter import MAX_MESSAGE_BYTES, REASON
+from sluice_worker.aws.sqs import connect
 from sluice_worker.core.model import Depth, Poll, Queue
 from sluice_worker.message import Message
 from sluice_worker.ports import Queues
 from tests.aws import account
 from tests.builders import queue_url
+from tests.worker import sqs_limits
 from tests.worker.fakes import InMemorySqs
 
 VISIBILITY_S = 600
@@ -21,25 +24,45 @@ VISIBILITY_S = 600
 @dataclass
 class Subject:
     port: Queues
-    create: Callable[[str], str]
+    create: Callable[..., str]
+    """A queue by its name, which takes messages of at most `max_bytes`."""
     send: Callable[..., None]
 
     def receive(self, url: str, count: int = 10, *, wait_s: int = 0) -> list[Message]:
         return self.port.receive(Poll(queue=Queue(url=url), max_messages=count, wait_s=wait_s), VISIBILITY_S)
 
 
+def _create_in_sqs(name: str, *, max_bytes: int = MAX_MESSAGE_BYTES) -> str:
+    url = account.create_queue(name)
+    account.client("sqs").set_queue_attributes(
+        QueueUrl=url, Attributes={"MaximumMessageSize": str(max_bytes)}
+    )
+    return url
+
+
 def _send_to_sqs(
-    url: str, *bodies: str, group: str | None = None, attributes: Mapping[str, str | bytes] | None = None
+    url: str,
+    *bodies: str,
+    group: str | None = None,
+    attributes: Mapping[str, str | bytes] | None = None,
+    types: Mapping[str, str] | None = None,
+    trace_header: str | None = None,
 ) -> None:
+    types = types or {}
     for body in bodies:
-        order = {"MessageGroupId": group, "MessageDeduplicationId": uuid.uuid4().hex} if group else {}
+        order: dict[str, Any] = {"MessageGroupId": group} if group else {}
+        if url.endswith(".fifo"):
+            order["MessageDeduplicationId"] = uuid.uuid4().hex
+        if trace_header:
+            said = {"DataType": "String", "StringValue": trace_header}
+            order["MessageSystemAttributes"] = {"AWSTraceHeader": said}
         account.client("sqs").send_message(
             QueueUrl=url,
             MessageBody=body,
             MessageAttributes={
-                name: {"DataType": "Binary", "BinaryValue": value}
+                name: {"DataType": types.get(name, "Binary"), "BinaryValue": value}
                 if isinstance(value, bytes)
-                else {"DataType": "String", "StringValue": value}
+                else {"DataType": types.get(name, "String"), "StringValue": value}
                 for name, value in (attributes or {}).items()
             },
             **order,
@@ -47,13 +70,14 @@ def _send_to_sqs(
 
 
 @pytest.fixture(params=["fake", "sqs"])
-def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
+def subject(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Subject]:
     if request.param == "fake":
         fake = InMemorySqs()
         yield Subject(port=fake, create=fake.create, send=fake.send)
         return
+    sqs_limits.enforced(monkeypatch)
     with account.account():
-        yield Subject(port=connect(connections=2), create=account.create_queue, send=_send_to_sqs)
+        yield Subject(port=connect(connections=2), create=_create_in_sqs, send=_send_to_sqs)
 
 
 def bodies(messages: list[Message]) -> list[str]:
@@ -202,7 +226,7 @@ def test_a_buried_message_keeps_what_it_was_and_says_why(subject: Subject, name:
     subject.port.bury(dead, message, "ValueError: no such tenant")
     (buried,) = subject.receive(dead)
     assert (buried.body, buried.group_id) == ("poison", group)
-    assert buried.attributes == {"tenant": "a", "raw": b"\x00", WHY: "ValueError: no such tenant"}
+    assert buried.attributes == {"tenant": "a", "raw": b"\x00", REASON: "ValueError: no such tenant"}
 
 
 def test_burying_alone_does_not_take_the_message_out_of_its_queue(subject: Subject) -> None:
@@ -224,20 +248,101 @@ def test_a_reason_that_sqs_would_refuse_is_made_fit_to_be_sent() -> None:
         for message, why in zip(port.receive(poll, VISIBILITY_S), reasons, strict=True):
             port.bury(dead, message, why)
         poll = Poll(queue=Queue(url=dead), max_messages=10, wait_s=0)
-        sent = {message.attributes[WHY] for message in port.receive(poll, VISIBILITY_S)}
+        sent = {message.attributes[REASON] for message in port.receive(poll, VISIBILITY_S)}
     red = "\ufffd[31mred\ufffd\ufffd\ufffd \u00e9\U0001f600\n"
     assert sent == {red, "no reason", "x" * 1000}
 
 
-def test_a_message_with_ten_attributes_is_buried_with_nine_and_the_reason(subject: Subject) -> None:
-    """SQS takes ten."""
-    url, dead = subject.create("work"), subject.create("dead")
-    subject.send(url, "poison", attributes={f"a{number}": "x" for number in range(10)})
+TYPES = {
+    "count": "Number",
+    "share": "Number.float",
+    "id": "String.uuid",
+    "picture": "Binary.png",
+    "text": "String",
+    "raw": "Binary",
+}
+TYPED: dict[str, str | bytes] = {
+    "count": "3",
+    "share": "0.25",
+    "id": "8c5d",
+    "picture": b"\x89PNG",
+    "text": "a",
+    "raw": b"\x00",
+}
+
+
+@pytest.mark.parametrize("name", ["work", "work.fifo"])
+def test_a_buried_message_is_the_message_as_it_came(subject: Subject, name: str) -> None:
+    """Types with their labels, the group (also a standard queue's, for fair queues), the trace."""
+    url, dead = subject.create(name), subject.create(name.replace("work", "dead"))
+    trace = "Root=1-5759e988-bd862e3fe1be46a994272793"
+    subject.send(url, "poison", group="tenant", attributes=TYPED, types=TYPES, trace_header=trace)
     (message,) = subject.receive(url)
     subject.port.bury(dead, message, "why")
     (buried,) = subject.receive(dead)
-    assert buried.attributes[WHY] == "why"
-    assert len(buried.attributes) == 10
+    assert buried.attributes == TYPED | {REASON: "why"}
+    assert buried.attribute_types == TYPES | {REASON: "String"}
+    assert (buried.group_id, buried.trace_header) == ("tenant", trace)
+
+
+def test_a_message_with_ten_attributes_is_buried_with_all_of_them_and_no_reason(subject: Subject) -> None:
+    """SQS takes ten."""
+    url, dead = subject.create("work"), subject.create("dead")
+    attributes = {f"a{number}": "x" for number in range(10)}
+    subject.send(url, "poison", attributes=attributes)
+    (message,) = subject.receive(url)
+    subject.port.bury(dead, message, "why")
+    (buried,) = subject.receive(dead)
+    assert buried.attributes == attributes
+
+
+def test_a_message_buried_for_the_second_time_says_the_second_reason(subject: Subject) -> None:
+    """It came back from the dead-letter queue with ten attributes, one of which is the worker's."""
+    url, dead = subject.create("work"), subject.create("dead")
+    attributes = {f"a{number}": "x" for number in range(9)}
+    subject.send(url, "poison", attributes=attributes | {REASON: "the first"})
+    (message,) = subject.receive(url)
+    subject.port.bury(dead, message, "the second")
+    (buried,) = subject.receive(dead)
+    assert buried.attributes == attributes | {REASON: "the second"}
+
+
+@pytest.mark.parametrize("limit", [262_144, MAX_MESSAGE_BYTES])
+@pytest.mark.parametrize(
+    ("room", "said"),
+    [(0, None), (25, None), (25 + 5, "Value"), (25 + 99, "ValueError: no such tenant")],
+)
+def test_a_reason_is_shortened_to_the_room_that_the_message_leaves_and_then_left_out(
+    subject: Subject, limit: int, room: int, said: str | None
+) -> None:
+    """SQS counts the body and the names, types and values of the attributes; the queue's own limit holds."""
+    url, dead = subject.create("work"), subject.create("dead", max_bytes=limit)
+    sender = len("aString") + len("\u00e9".encode())
+    subject.send(url, "x" * (limit - sender - room), attributes={"a": "\u00e9"})
+    (message,) = subject.receive(url)
+    subject.port.bury(dead, message, "ValueError: no such tenant")
+    (buried,) = subject.receive(dead)
+    assert buried.body == message.body
+    assert buried.attributes.get(REASON) == said
+
+
+def test_a_reason_is_never_cut_within_a_character(subject: Subject) -> None:
+    url, dead = subject.create("work"), subject.create("dead", max_bytes=1024)
+    subject.send(url, "x" * (1024 - len("SluiceWorkerFailureString") - 4))
+    (message,) = subject.receive(url)
+    subject.port.bury(dead, message, "a\u20ac\u20ac")
+    (buried,) = subject.receive(dead)
+    assert buried.attributes == {REASON: "a\u20ac"}
+
+
+def test_a_message_that_the_dead_letter_queue_cannot_hold_is_refused_and_stays(subject: Subject) -> None:
+    url, dead = subject.create("work"), subject.create("dead", max_bytes=1024)
+    subject.send(url, "x" * 1025)
+    (message,) = subject.receive(url)
+    with pytest.raises(ConfigError, match="must be shorter than 1024 bytes"):
+        subject.port.bury(dead, message, "why")
+    assert subject.port.depth(dead) == Depth(visible=0, in_flight=0)
+    assert subject.port.depth(url) == Depth(visible=0, in_flight=1)
 
 
 # ---- FIFO --------------------------------------------------------------------------------------------------

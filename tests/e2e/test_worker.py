@@ -144,7 +144,10 @@ def played(
         at_work = {
             "task": worker(task, "task", ECS_AGENT_URI=beside_task.endpoint),
             "instance": worker(
-                instance, "instance", AWS_EC2_METADATA_SERVICE_ENDPOINT=beside_instance.endpoint
+                instance,
+                "instance",
+                AWS_EC2_METADATA_DISABLED="false",
+                AWS_EC2_METADATA_SERVICE_ENDPOINT=beside_instance.endpoint,
             ),
         }
         until(lambda: protected(server.aws)[instance_id], "the instance is protected while it works")

@@ -194,3 +194,41 @@ def test_a_machine_without_an_aws_configuration_is_told_the_way_out(
     assert result.exit_code == 2
     assert result.stderr.splitlines()[-1].startswith(f"Error: your AWS configuration: {told}")
     assert "--region" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "variables", "expected"),
+    [
+        (
+            ["--region", "eu-west-3"],
+            {"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "eu-west-2"},
+            "eu-west-3",
+        ),
+        ([], {"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "eu-west-2"}, "eu-west-1"),
+        ([], {"AWS_REGION": "eu-west-1"}, "eu-west-1"),
+        ([], {"AWS_REGION": "", "AWS_DEFAULT_REGION": "eu-west-2"}, "eu-west-2"),
+        ([], {"AWS_DEFAULT_REGION": "eu-west-2"}, "eu-west-2"),
+        ([], {}, "eu-west-9"),
+    ],
+    ids=["option", "both", "AWS_REGION", "empty", "AWS_DEFAULT_REGION", "profile"],
+)
+def test_the_region_is_the_options_or_aws_regions_or_boto3s(
+    sluice, monkeypatch, tmp_path, given, variables, expected
+):
+    """boto3 alone of AWS's SDKs passes AWS_REGION over."""
+    config = tmp_path / "config"
+    config.write_text("[default]\nregion = eu-west-9\n", encoding="utf-8")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    asked = []
+
+    def call(client, operation, given):
+        asked.append(client.meta.region_name)
+        return {"MetricDataResults": []}
+
+    monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", call)
+    sluice("history", "transcription", "--out", tmp_path / "a.csv", *given)
+    assert set(asked) == {expected}

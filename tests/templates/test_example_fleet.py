@@ -333,6 +333,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[EmbeddedAw
         sqs.close()
         beside = held.enter_context(metadata(instance_id=INSTANCE))
         told |= {
+            "AWS_EC2_METADATA_DISABLED": "false",
             "AWS_EC2_METADATA_SERVICE_ENDPOINT": beside.endpoint,
             "SLUICE_WORKER_GRACE_S": "2",  # an idle worker waits for its long polls
         }

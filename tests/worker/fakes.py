@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from sluice.errors import ConfigError, SluiceError, TransientError
 from sluice_worker.core.model import BATCH, LONG_POLL_S, LONGEST_HOLD_S, Depth, Poll
@@ -25,6 +26,9 @@ NOT_IN_FLIGHT = Refusal(why="MessageNotInflight", final=True)
 BEYOND_LIMIT = Refusal(why="InvalidParameterValue: beyond the limit [43200 seconds]", final=True)
 THROTTLED = Refusal(why="RequestThrottled", final=False)
 
+REASON = "SluiceWorkerFailure"
+MAX_ATTRIBUTES = 10
+
 DOWN = TransientError("SQS is down")
 
 
@@ -35,7 +39,9 @@ class Stored:
     message_id: str
     body: str
     attributes: Mapping[str, str | bytes]
+    types: Mapping[str, str]
     group: str | None
+    trace_header: str | None
     sent_at: float
     receipts: int = 0
     handles: list[str] = field(default_factory=list)
@@ -50,6 +56,7 @@ class Held:
     stored: list[Stored] = field(default_factory=list)
     dead_letters: str | None = None
     most_receipts: int = 0
+    max_bytes: int = 1_048_576
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +90,9 @@ class InMemorySqs:
 
     # ---- what a test arranges and looks at -----------------------------------------------------------------
 
-    def create(self, name: str, *, dead_letters: str | None = None, most_receipts: int = 0) -> str:
-        """A queue, empty; the answer is its URL."""
-        self._queues[queue_url(name)] = Held(dead_letters=dead_letters, most_receipts=most_receipts)
+    def create(self, name: str, **more: Any) -> str:
+        """A queue, empty, with these fields of `Held`; the answer is its URL."""
+        self._queues[queue_url(name)] = Held(**more)
         return queue_url(name)
 
     def send(
@@ -94,15 +101,25 @@ class InMemorySqs:
         *bodies: str,
         group: str | None = None,
         attributes: Mapping[str, str | bytes] | None = None,
+        types: Mapping[str, str] | None = None,
+        trace_header: str | None = None,
     ) -> None:
-        """Messages, visible at once."""
+        """Messages, visible at once; ConfigError for one that SQS would refuse."""
+        typed = {**_types(attributes or {}), **(types or {})}
+        for body in bodies:
+            if _size_bytes(body, attributes or {}, typed) > self._queues[url].max_bytes:
+                raise ConfigError(f"Message must be shorter than {self._queues[url].max_bytes} bytes.")
+        if len(typed) > MAX_ATTRIBUTES:
+            raise ConfigError(f"Number of message attributes [{len(typed)}] exceeds the allowed maximum")
         with self._changed:
             self._queues[url].stored.extend(
                 Stored(
                     message_id=uuid.uuid4().hex,
                     body=body,
                     attributes=dict(attributes or {}),
+                    types=typed,
                     group=group,
+                    trace_header=trace_header,
                     sent_at=time.time(),
                 )
                 for body in bodies
@@ -191,13 +208,19 @@ class InMemorySqs:
         return Depth(visible=visible, in_flight=everything - visible)
 
     def bury(self, url: str, message: Message, why: str) -> None:
-        """The reason joins the sender's attributes, of which there may be ten with it."""
+        """The message as it came, and as much of the reason as there is room for."""
         call = self._begin(Call("bury", url, (message.body,), at=self._clock()))
+        own = {name: value for name, value in message.attributes.items() if name != REASON}
+        used = _size_bytes(message.body, own, message.attribute_types)
+        room = self._queues[url].max_bytes - used - len(REASON) - len("String")
+        said = why.encode()[: max(room, 0)].decode(errors="ignore") if len(own) < MAX_ATTRIBUTES else ""
         self.send(
             url,
             message.body,
             group=message.group_id,
-            attributes={**dict(list(message.attributes.items())[:9]), "SluiceWorkerFailure": why},
+            attributes=own | ({REASON: said} if said else {}),
+            types={name: message.attribute_types.get(name, "String") for name in own},
+            trace_header=message.trace_header,
         )
         self._end(call)
 
@@ -247,6 +270,8 @@ class InMemorySqs:
             message_id=stored.message_id,
             body=stored.body,
             attributes=stored.attributes,
+            attribute_types=stored.types,
+            trace_header=stored.trace_header,
             receive_count=stored.receipts,
             sent_at=stored.sent_at,
             group_id=stored.group,
@@ -280,6 +305,16 @@ class InMemorySqs:
             return BEYOND_LIMIT
         stored.visible_at = now + seconds
         return None
+
+
+def _types(attributes: Mapping[str, str | bytes]) -> dict[str, str]:
+    return {name: "Binary" if isinstance(value, bytes) else "String" for name, value in attributes.items()}
+
+
+def _size_bytes(body: str, attributes: Mapping[str, str | bytes], types: Mapping[str, str]) -> int:
+    """As SQS counts: the body, and the names, types and values of the attributes."""
+    texts = [body, *attributes, *attributes.values(), *(types[name] for name in attributes)]
+    return sum(len(text if isinstance(text, bytes) else text.encode()) for text in texts)
 
 
 def _nothing(_: Call) -> None:

@@ -11,6 +11,7 @@ from sluice.errors import DocumentError
 from sluice_worker.core.failure import FailurePolicy
 from sluice_worker.core.model import Priority, Queue
 from sluice_worker.core.sizing import Range
+from sluice_worker.naming import QueueIdentity, identity
 from sluice_worker.settings import Settings, Sink, settings
 from tests.builders import queue_url
 
@@ -74,7 +75,6 @@ class TestQueues:
             "ftp://host/1/uploads",
             "https://sqs.eu-west-1.amazonaws.com",
             "https://sqs.eu-west-1.amazonaws.com/",
-            f"{URL}/",
             f"{URL}=high=low",
             f"{URL}:2=high",  # the wrong way round
             f"{URL}:1:2",
@@ -155,7 +155,88 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
     ({"metrics": "emf"}, "metrics need a fleet"),
     ({"publish_wait": True}, "publish_wait needs metrics"),
     ({"dead_letter_queue": URL}, "dead_letter_queue is one of the queues"),
+    ({"dead_letter_queue": f"{DEAD}.fifo"}, "dead_letter_queue must be FIFO for FIFO queues"),
+    (
+        {"queues": [f"{URL}.fifo"], "dead_letter_queue": DEAD},
+        "dead_letter_queue must be FIFO for FIFO queues",
+    ),
+    (
+        {"queues": [URL, f"{URL}.fifo"], "dead_letter_queue": DEAD},
+        "dead_letter_queue must be FIFO for FIFO queues",
+    ),
 ]
+
+ONE_QUEUE = {
+    "us-east-1": [
+        "https://sqs.us-east-1.amazonaws.com/123456789012/uploads",
+        "https://sqs.us-east-1.amazonaws.com/123456789012/uploads/",
+        "http://SQS.us-east-1.amazonaws.com:80/123456789012/uploads",
+        "https://us-east-1.queue.amazonaws.com/123456789012/uploads",
+        "https://queue.amazonaws.com/123456789012/uploads",
+        "https://sqs-fips.us-east-1.amazonaws.com/123456789012/uploads",
+        "https://sqs.us-east-1.api.aws/123456789012/uploads",
+        "https://sqs-fips.us-east-1.api.aws/123456789012/uploads",
+        "https://vpce-0abc1234-xyz.sqs.us-east-1.vpce.amazonaws.com/123456789012/uploads",
+        "https://vpce-0abc1234-xyz-us-east-1a.sqs.us-east-1.vpce.amazonaws.com/123456789012/uploads",
+        "http://sqs.us-east-1.localhost.localstack.cloud:4566/123456789012/uploads",
+        "http://localhost:4566/queue/us-east-1/123456789012/uploads",
+    ],
+    "cn-north-1": [
+        "https://sqs.cn-north-1.amazonaws.com.cn/123456789012/uploads",
+        "https://cn-north-1.queue.amazonaws.com.cn/123456789012/uploads",
+        "https://sqs.cn-north-1.api.amazonwebservices.com.cn/123456789012/uploads",
+    ],
+    "us-gov-west-1": ["https://us-gov-west-1.queue.amazonaws.com/123456789012/uploads"],
+    "eusc-de-east-1": ["https://sqs.eusc-de-east-1.amazonaws.eu/123456789012/uploads"],
+    None: [
+        "http://localhost:4566/123456789012/uploads",
+        "http://[::1]:9324/123456789012/uploads",
+        "https://queues.internal/proxy/123456789012/uploads/",
+    ],
+}
+"""A region, and every form of the URL of one queue in it; None is an endpoint that does not say."""
+URLS = [(region, url) for region, urls in ONE_QUEUE.items() for url in urls]
+OTHERS = [
+    "https://sqs.us-east-1.amazonaws.com/123456789012/uploads2",
+    "https://sqs.us-east-1.amazonaws.com/123456789012/Uploads",
+    "https://sqs.us-east-1.amazonaws.com/210987654321/uploads",
+    "http://localhost:4566/000000000000/uploads",
+]
+
+
+class TestOneQueue:
+    """SQS knows a queue by its account, region and name, whatever host the URL names."""
+
+    @pytest.mark.parametrize(("region", "url"), URLS)
+    def test_a_url_of_any_form_says_which_queue_it_is(self, region: str | None, url: str) -> None:
+        assert identity(url) == QueueIdentity("123456789012", region, "uploads")
+
+    @pytest.mark.parametrize(("region", "url"), URLS)
+    def test_a_queue_is_not_its_own_dead_letter_queue_under_another_url(
+        self, region: str | None, url: str
+    ) -> None:
+        for sibling in [*ONE_QUEUE[region], *ONE_QUEUE[None]]:
+            [said] = refused(url, dead_letter_queue=sibling)
+            assert "dead_letter_queue is one of the queues: what is rejected would come back" in said
+
+    @pytest.mark.parametrize(("region", "url"), URLS)
+    def test_a_queue_is_not_given_twice_under_two_urls(self, region: str | None, url: str) -> None:
+        for sibling in [*ONE_QUEUE[region], *ONE_QUEUE[None]]:
+            [said] = refused(url, f"{sibling}=high")
+            assert said.endswith("the same queue is given twice: give each once")
+
+    @pytest.mark.parametrize("other", [*OTHERS, *ONE_QUEUE["cn-north-1"]])
+    def test_queues_of_other_names_accounts_and_regions_are_others(self, other: str) -> None:
+        for url in ONE_QUEUE["us-east-1"]:
+            assert len(told(url, other).queues) == 2
+            assert told(url, dead_letter_queue=other).dead_letter_queue == other
+
+    def test_a_slash_at_the_end_is_no_part_of_the_url(self) -> None:
+        chosen = told(f"{URL}.fifo/=high:2", dead_letter_queue=f"{DEAD}.fifo/")
+        assert chosen.queues == (Queue(url=f"{URL}.fifo", priority=Priority.HIGH, weight=2),)
+        assert chosen.dead_letter_queue == f"{DEAD}.fifo"
+        [given] = Settings(queues=(Queue(url=f"{URL}.fifo/"),)).queues
+        assert given.is_fifo
 
 
 class TestContradictions:

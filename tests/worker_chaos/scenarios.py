@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from sluice_worker.aws.sqs import WHY
+from sluice_worker.aws.dead_letter import REASON
 from tests.worker_chaos import promises
 from tests.worker_chaos.faults import Plan, every_fault, harmless_faults
 from tests.worker_chaos.fleet import BEFORE_IT_BEGAN, Crew, Fleet, Member
@@ -170,7 +170,9 @@ def _letters(stage: Stage, url: str, messages: Sequence[Order], reasons: set[str
     if found != sent:
         missing, strange = len(sent - found), len(found - sent)
         yield f"of {len(sent)} poisoned messages {missing} are not in {url}, and {strange} others are"
-    told = Counter(letter.get("MessageAttributes", {}).get(WHY, {}).get("StringValue") for letter in letters)
+    told = Counter(
+        letter.get("MessageAttributes", {}).get(REASON, {}).get("StringValue") for letter in letters
+    )
     if set(told) != reasons:
         yield f"the reasons in {url} are {dict(told)}"
 

@@ -10,15 +10,16 @@ import pytest
 
 from sluice.errors import ConfigError
 from sluice_worker import custody as module
-from sluice_worker.aws.sqs import WHY
+from sluice_worker import dead_letters
+from sluice_worker.aws.dead_letter import REASON
 from sluice_worker.core.failure import FailurePolicy
 from sluice_worker.core.model import HOLD_MARGIN_S, LONGEST_HOLD_S, Queue
 from sluice_worker.custody import Custody
 from sluice_worker.intake import Intake
 from sluice_worker.message import Message, Stage
-from sluice_worker.outbox import Outbox
+from sluice_worker.outbox import Entry, Outbox
 from tests.builders import queue_url
-from tests.worker.fakes import EXPIRED_HANDLE, THROTTLED, Call, InMemorySqs
+from tests.worker.fakes import DOWN, EXPIRED_HANDLE, THROTTLED, Call, InMemorySqs
 from tests.worker.runtime import parts
 from tests.worker.runtime.parts import ORDERED, WORK, filled, received
 from tests.worker.waiting import eventually
@@ -78,6 +79,12 @@ def hidden(sqs: InMemorySqs) -> list[tuple[str, int]]:
 
 def told(outbox: Outbox) -> None:
     assert outbox.wait_empty(time.monotonic() + 20)
+
+
+def ended(held: Custody, outbox: Outbox) -> None:
+    """Its dead letters are sent or refused, and SQS has heard what follows."""
+    eventually(lambda: held.burying == 0, "every dead letter has its answer")
+    told(outbox)
 
 
 # ---- the heartbeat -----------------------------------------------------------------------------------------
@@ -220,13 +227,11 @@ def test_a_message_stays_hidden_while_it_is_being_buried(
     (poison,) = sent(sqs, 1)
     poison.stage, poison.deadline_at = Stage.RUNNING, time.monotonic() - 1
     beating.take_in([poison])
-    thread = threading.Thread(target=lambda: beating.failed(poison, "no", rejected=True), daemon=True)
-    thread.start()
+    beating.failed(poison, "no", rejected=True)
     assert burying.wait(20)
     eventually(lambda: hidden(sqs), "it is extended")
     go_on.set()
-    thread.join(20)
-    told(outbox)
+    ended(beating, outbox)
     assert (sqs.bodies(WORK.url), sqs.bodies(DEAD)) == ([], ["0"])
 
 
@@ -306,13 +311,13 @@ def test_what_is_rejected_or_failed_too_often_is_buried_with_the_reason_and_then
     poison.receive_count = receipts
     held.take_in([poison])
     held.failed(poison, "ValueError: no such tenant", rejected=rejected)
-    told(outbox)
+    ended(held, outbox)
     assert [call.operation for call in sqs.calls if call.operation in ("bury", "delete")] == [
         "bury",
         "delete",
     ]
     (dead,) = sqs.all(DEAD)
-    assert (dead.body, dead.attributes[WHY]) == ("0", "ValueError: no such tenant")
+    assert (dead.body, dead.attributes[REASON]) == ("0", "ValueError: no such tenant")
     assert (held.count, sqs.bodies(WORK.url)) == (0, [])
 
 
@@ -326,9 +331,9 @@ def test_a_failure_below_the_most_attempts_is_not_buried(sqs: InMemorySqs, outbo
     assert (sqs.bodies(DEAD), sqs.bodies(WORK.url)) == ([], ["0"])
 
 
-@pytest.mark.parametrize("ended", ["handed back", "expired"])
+@pytest.mark.parametrize("unbegun", ["handed back", "expired"])
 def test_receipts_that_ended_before_the_message_was_begun_are_no_attempts(
-    sqs: InMemorySqs, outbox: Outbox, ended: str
+    sqs: InMemorySqs, outbox: Outbox, unbegun: str
 ) -> None:
     """A message that waited behind others is not buried at its first failure."""
     policy = FailurePolicy(max_attempts=2, dead_letters=True, backoff_s=0)
@@ -341,7 +346,7 @@ def test_receipts_that_ended_before_the_message_was_begun_are_no_attempts(
         return message
 
     for _ in range(3):
-        if ended == "handed back":
+        if unbegun == "handed back":
             held.hand_back([receive()])
         else:
             about_to_expire = receive()
@@ -351,7 +356,7 @@ def test_receipts_that_ended_before_the_message_was_begun_are_no_attempts(
         failed = receive()
         assert failed.receive_count == receipts
         held.failed(failed, "no")
-        told(outbox)
+        ended(held, outbox)
         assert sqs.bodies(DEAD) == dead
 
 
@@ -363,7 +368,7 @@ def test_a_message_handed_back_while_it_ran_was_begun(sqs: InMemorySqs, outbox: 
     held.hand_back([message])
     message.receive_count = 2
     held.failed(message, "no")
-    told(outbox)
+    ended(held, outbox)
     assert sqs.bodies(DEAD) == ["0"]
 
 
@@ -385,10 +390,85 @@ def test_what_cannot_be_buried_goes_back_and_is_not_deleted(
     (poison,) = sent(sqs, 1)
     held.take_in([poison])
     held.failed(poison, "no", rejected=rejected)
-    told(outbox)
+    ended(held, outbox)
     assert sqs.made("delete") == []
     assert [body for body, seconds in hidden(sqs) if seconds > 0] == ["0"]
     assert (held.count, sqs.bodies(DEAD)) == (0, [])
+
+
+def test_what_cannot_be_buried_comes_back_ever_more_slowly(sqs: InMemorySqs, outbox: Outbox) -> None:
+    """Each time it does, its handler runs: without a pause, or with none that grows, that is for ever."""
+    sqs.failing("bury", error=ConfigError("Message must be shorter than 1024 bytes"))
+    policy = FailurePolicy(max_attempts=1, dead_letters=True, backoff_s=0)
+    slower = FailurePolicy(max_attempts=1, dead_letters=True, backoff_s=100)
+    for each, receipts in ((policy, 1), (slower, 1), (slower, 3)):
+        held = parts.custody(sqs, outbox, policy=each, dead_letter_queue=DEAD)
+        (poison,) = sent(sqs, 1)
+        poison.receive_count = receipts
+        held.take_in([poison])
+        held.failed(poison, "no")
+        ended(held, outbox)
+    first, second, third = [seconds for _, seconds in hidden(sqs)]
+    assert first == VISIBILITY_S
+    assert 80 <= second <= 100
+    assert 320 <= third <= 400
+    assert len(sqs.made("bury")) == 3
+
+
+def test_a_dead_letter_that_aws_cannot_take_now_is_sent_again(
+    sqs: InMemorySqs, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dead_letters, "FIRST_PAUSE_S", 0.001)
+    sqs.raising["bury"] = lambda _: DOWN if len(sqs.made("bury")) < dead_letters.ATTEMPTS else None
+    held = parts.custody(sqs, outbox, dead_letter_queue=DEAD)
+    (poison,) = sent(sqs, 1)
+    held.take_in([poison])
+    held.failed(poison, "no", rejected=True)
+    ended(held, outbox)
+    assert (sqs.bodies(WORK.url), sqs.bodies(DEAD)) == ([], ["0"])
+
+
+def test_while_the_dead_letter_queue_is_out_of_reach_what_waits_for_it_is_not_kept(
+    sqs: InMemorySqs, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call may take seconds to fail: a thousand poison messages would hold the worker up for hours."""
+    monkeypatch.setattr(dead_letters, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(dead_letters, "SENDERS", 1)
+    go_on = threading.Event()
+    sqs.before["bury"] = lambda _: go_on.wait(20) and None
+    sqs.failing("bury")
+    held = parts.custody(sqs, outbox, dead_letter_queue=DEAD)
+    poison = sent(sqs, 10)
+    held.take_in(poison)
+    for one in poison:
+        held.failed(one, "no", rejected=True)
+    go_on.set()
+    ended(held, outbox)
+    assert len(sqs.made("bury")) == dead_letters.ATTEMPTS
+    assert sorted(body for body, _ in hidden(sqs)) == sorted(map(str, range(10)))
+    assert held.count == 0
+
+
+def test_a_defect_in_sending_a_dead_letter_gives_it_back_and_stops_no_other(
+    sqs: InMemorySqs, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sluice_worker.threads.AFTER_DEFECT_S", 0.001)
+    bury = sqs.bury
+
+    def break_once(url: str, message: Message, why: str) -> None:
+        if message.body == "0":
+            raise RuntimeError("a defect")
+        bury(url, message, why)
+
+    monkeypatch.setattr(sqs, "bury", break_once)
+    held = parts.custody(sqs, outbox, dead_letter_queue=DEAD)
+    poison = sent(sqs, 3)
+    held.take_in(poison)
+    for one in poison:
+        held.failed(one, "no", rejected=True)
+    ended(held, outbox)
+    assert sorted(sqs.bodies(DEAD)) == ["1", "2"]
+    assert (held.count, sqs.bodies(WORK.url)) == (0, ["0"])
 
 
 def test_what_sqs_will_not_delete_is_counted_and_let_go(sqs: InMemorySqs, outbox: Outbox) -> None:
@@ -608,6 +688,79 @@ def test_while_a_failed_head_is_hidden_its_queue_is_asked_for_many(
     poll = ordered.next_poll(1)
     assert poll is not None
     assert poll.max_messages == 10
+
+
+@pytest.mark.parametrize("part", ["outbox", "leaving"])
+def test_a_defect_after_a_delete_does_not_keep_its_group_waiting(
+    sqs: InMemorySqs, outbox: Outbox, ordered: Intake, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    held = parts.custody(sqs, outbox, ordered)
+    filled(ordered, held, sent(sqs, 2, ORDERED), ORDERED)
+    first = ordered.take(1)
+    assert first is not None
+    other = parts.message(ORDERED, group_id="other")
+
+    def defective(*_: object) -> None:
+        raise RuntimeError("a defect")
+
+    if part == "outbox":  # in what another entry of the same batch has to hear
+        outbox._lock.acquire()
+        outbox._open += 1
+        outbox._enter(Entry(other, None, time.monotonic() + 60, defective), time.monotonic())
+        outbox._lock.release()
+        sqs.refusing["delete"] = lambda one: EXPIRED_HANDLE if one is other else None
+    else:
+        monkeypatch.setattr(held, "_leave", defective)
+    held.succeeded(first)
+    second = ordered.take(20)
+    assert second is not None
+    assert second.body == "1"
+    told(outbox)
+
+
+@pytest.mark.parametrize("step", ["_hide", "_leave"])
+def test_a_defect_in_giving_a_message_back_keeps_nothing_behind_it(
+    sqs: InMemorySqs, outbox: Outbox, ordered: Intake, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Those behind it would be kept hidden for up to twelve hours, and nobody would begin them."""
+    held = parts.custody(sqs, outbox, ordered)
+    filled(ordered, held, sent(sqs, 3, ORDERED), ORDERED)
+    first = ordered.take(1)
+    assert first is not None
+    sound = getattr(held, step)
+
+    def break_for_the_first(message: Message, *more: int) -> None:
+        if message is first:
+            raise RuntimeError("a defect")
+        sound(message, *more)
+
+    monkeypatch.setattr(held, step, break_for_the_first)
+    with pytest.raises(RuntimeError):
+        held.failed(first, "no") if step == "_hide" else held.let_go(first)
+    told(outbox)
+    assert hidden(sqs) == [("1", 0), ("2", 0)]
+    monkeypatch.undo()
+    held.let_go(first)  # by whoever met the defect
+    assert held.count == 0
+
+
+def test_a_defect_in_handing_one_message_back_keeps_none_of_the_others(
+    sqs: InMemorySqs, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = parts.custody(sqs, outbox)
+    first, *_ = messages = sent(sqs, 3)
+    held.take_in(messages)
+    hide = held._hide
+
+    def break_for_the_first(message: Message, after_s: int) -> None:
+        if message is first:
+            raise RuntimeError("a defect")
+        hide(message, after_s)
+
+    monkeypatch.setattr(held, "_hide", break_for_the_first)
+    held.hand_back(messages)
+    told(outbox)
+    assert sqs.visible(WORK.url) == ["1", "2"]
 
 
 # ---- back-pressure -----------------------------------------------------------------------------------------

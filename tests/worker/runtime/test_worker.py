@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import random
+import re
 import threading
 import time
 from collections import Counter, defaultdict
@@ -443,6 +445,35 @@ def test_a_message_that_a_long_poll_brings_after_the_drain_began_is_handed_back(
     assert running.status() == 0
     assert record.begun == []
     assert sqs.visible(WORK.url) == ["too late"]
+
+
+def test_an_idle_worker_that_is_told_to_go_says_at_once_what_it_waits_for_and_for_how_long(
+    sqs: InMemorySqs, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    """SQS may hand a message to a receive whose caller is gone: it is hidden, and its receipt counts."""
+    caplog.set_level(logging.INFO, logger=module.__name__)
+    sqs.longest_wait_s = 20
+    running = start(Record(), visibility_s=77)
+    eventually(lambda: any(call.seconds == (20,) for call in sqs.made("receive")), "a poll waits")
+    running.worker.drain("SIGINT")
+    eventually(lambda: "waiting for up to" in caplog.text, "it is said")
+    assert running.thread.is_alive()
+    [seconds] = re.findall(r"waiting for up to (\d+) s: .* Ctrl-C again, .* hidden for 77 s", caplog.text)
+    assert 0 < int(seconds) <= 20
+    sqs.longest_wait_s = 0
+    assert running.status() == 0
+
+
+def test_a_worker_that_waits_for_no_receive_says_nothing_of_it(
+    sqs: InMemorySqs, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger=module.__name__)
+    sqs.failing("receive")
+    running = start(Record())
+    eventually(lambda: sqs.made("receive"), "a poll fails")
+    assert running.drain() == 0
+    assert "draining within" in caplog.text
+    assert "waiting for up to" not in caplog.text
 
 
 def test_what_waits_behind_a_group_goes_back_too_and_in_order(

@@ -11,7 +11,8 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.model import StructureShape
 
 from sluice.errors import TransientError
-from sluice_worker.aws import sqs
+from sluice_worker import wiring
+from sluice_worker.aws import cloudwatch, instance, sqs
 from sluice_worker.core.model import Poll, Queue
 from sluice_worker.ports import Refusal
 from tests.builders import queue_url
@@ -202,7 +203,24 @@ def test_what_is_null_counts_as_not_sent(connected: Connected) -> None:
 def test_the_session_that_the_program_chose_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = boto3.Session("mine", "secret", region_name="us-west-2")
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", chosen)
-    assert sqs.client(connections=1).meta.region_name == "us-west-2"
+    monkeypatch.setenv("AWS_REGION", "eu-west-3")
+    assert sqs.client(connections=1, region=wiring.region()).meta.region_name == "us-west-2"
+
+
+@pytest.mark.parametrize(
+    "variables", [{"AWS_REGION": "eu-west-3", "AWS_DEFAULT_REGION": "eu-west-2"}, {"AWS_REGION": "eu-west-3"}]
+)
+def test_every_client_is_of_the_region_that_aws_region_names(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
+    """boto3 alone of AWS's SDKs passes it over."""
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    region = wiring.region()
+    made = [sqs.client(connections=1, region=region), cloudwatch.client(region), instance.client(region)]
+    assert {each.meta.region_name for each in made} == {"eu-west-3"}
 
 
 def test_messages_are_not_parsed_twice(connected: Connected) -> None:

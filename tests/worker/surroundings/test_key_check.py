@@ -181,15 +181,6 @@ def test_sending_to_the_dead_letter_queue_needs_both_permissions(kms: Kms, missi
         check(queue(key=None), dead_letter_queue=queue("failed"))
 
 
-def test_a_dead_letter_queue_whose_attributes_may_not_be_read_does_not_hold_the_start_up(
-    kms: Kms, caplog: pytest.LogCaptureFixture
-) -> None:
-    kms()
-    check(queue(key=None), dead_letter_queue=queue("failed").replace("failed", "nowhere"))
-    [warning] = warnings(caplog)
-    assert warning.startswith("whether the dead-letter queue is encrypted with a key of yours is not known: ")
-
-
 def test_the_clients_of_kms_give_up_soon() -> None:
     config = wiring.kms.client("eu-central-1").meta.config
     assert (config.region_name, config.connect_timeout, config.read_timeout) == ("eu-central-1", 2, 5)

@@ -5,19 +5,25 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from functools import partial, partialmethod
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from click.testing import CliRunner, Result
 
+from sluice.aws.errors import calling
 from sluice.errors import ConfigError
 from sluice_worker import run, settings, supervisor, wiring
 from sluice_worker.command import main
 from sluice_worker.settings import Settings
 from tests.aws import account
 from tests.aws.stubs import ANY, refusal, stubbed
-from tests.worker.surroundings.endpoints import nobody
+from tests.worker.surroundings import callables
+from tests.worker.surroundings.endpoints import Metadata, nobody, serving
+from tests.worker.waiting import eventually
 
+QUEUE = "https://sqs.eu-west-1.amazonaws.com/123456789012/uploads"
 HANDLER = "tests.worker.surroundings.handlers:at_once"
 
 
@@ -94,14 +100,150 @@ def test_a_region_that_is_missing_is_named_with_the_variable_that_sets_it(
     monkeypatch.delenv("AWS_REGION", raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     line = refused(command("--handler", HANDLER, "--queue", queue_url))
-    assert "AWS_DEFAULT_REGION" in line
+    assert "AWS_REGION" in line
     assert "must specify a region" in line
+
+
+def test_aws_region_alone_is_enough(queue_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    result = command("--handler", HANDLER, "--queue", queue_url)
+    assert (result.exit_code, result.output) == (0, "")
+
+
+def test_a_queue_of_another_region_is_named_with_both_regions(
+    queue_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQS answers that there is no such queue: it is asked in the worker's region, whatever the URL says."""
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    line = refused(command("--handler", HANDLER, "--queue", queue_url))
+    assert line.endswith(
+        "its URL is of eu-west-1, and the worker's region is us-east-1: set AWS_REGION=eu-west-1"
+    )
+    dead = queue_url.replace("eu-west-1", "us-west-2").replace("uploads", "dead")
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    line = refused(command("--handler", HANDLER, "--queue", queue_url, "--dead-letter-queue", dead))
+    assert line.endswith("the worker's region is eu-west-1: set AWS_REGION=us-west-2")
+
+
+def test_a_dead_letter_queue_that_does_not_exist_is_named_with_a_way_out(queue_url: str) -> None:
+    dead = queue_url.replace("uploads", "uploads-faild")
+    for check in ("--check-keys", "--no-check-keys"):
+        line = refused(
+            command("--handler", HANDLER, "--queue", queue_url, "--dead-letter-queue", dead, check)
+        )
+        assert "dead-letter queue uploads-faild cannot be used" in line
+        assert "does not exist" in line
+        assert "check its URL" in line
+
+
+@pytest.mark.parametrize("form", ["{}/", "{}"])
+def test_a_dead_letter_queue_that_is_consumed_or_of_the_other_type_is_refused(
+    queue_url: str, form: str
+) -> None:
+    same = form.format(queue_url.replace("https://sqs.eu-west-1.", "https://eu-west-1.queue."))
+    for dead, said in ((same, "is one of the queues"), (f"{queue_url}-failed.fifo", "must be FIFO for FIFO")):
+        result = command("--handler", HANDLER, "--queue", queue_url, "--dead-letter-queue", dead)
+        assert result.exit_code == 2
+        assert f"dead_letter_queue {said}" in result.output
+
+
+def test_a_dead_letter_queue_that_the_role_may_not_read_is_told_and_does_not_hold_the_start_up(
+    queue_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Sending to it takes another permission, which nothing but sending shows."""
+    dead = account.create_queue("failed")
+
+    def denied(sound: Any, queues: Any, url: str) -> Any:
+        if url != dead:
+            return sound(queues, url)
+        with calling(f"reading the attributes of {url}"):
+            raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "GetQueueAttributes")
+
+    for read in ("depth", "key"):
+        sound = getattr(wiring.sqs.SqsQueues, read)
+        monkeypatch.setattr(wiring.sqs.SqsQueues, read, partialmethod(partial(denied, sound)))
+    for check in ("--check-keys", "--no-check-keys"):
+        caplog.clear()
+        result = command("--handler", HANDLER, "--queue", queue_url, "--dead-letter-queue", dead, check)
+        assert result.exit_code == 0
+        [record] = caplog.records
+        assert "whether the dead-letter queue can be used is not known: " in record.getMessage()
+        assert "failed" in record.getMessage()
+
+
+def test_an_instance_whose_metadata_is_turned_off_is_told_what_it_lacks_and_asks_nobody(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    metadata = Metadata()
+    with serving(metadata) as address:
+        monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", address)
+        for value in ("true", "True", "TRUE"):
+            monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", value)
+            caplog.clear()
+            with wiring.attended(told(auto_scaling_group="g"), lambda: True, print):
+                pass
+            [record] = caplog.records
+            assert "AWS_EC2_METADATA_DISABLED" in record.getMessage()
+        assert metadata.asked == []
+        monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "false")
+        with wiring.attended(told(auto_scaling_group="g"), lambda: True, print):
+            eventually(lambda: metadata.asked, "it is asked where nothing turns it off")
 
 
 def test_a_handler_that_is_missing_is_named_with_where_it_was_looked_for(queue_url: str) -> None:
     line = refused(command("--handler", "nowhere.app:handle", "--queue", queue_url))
     assert "'nowhere.app:handle'" in line
     assert "looked for in" in line
+
+
+CALLABLE = (
+    *("plain", "coroutine", "with_default", "anything", "keyword_default", "decorated", "partial", "builtin"),
+    *("thumbnails", "thumbnails.handle", "Thumbnails.of_the_class", "Thumbnails.static", "untold"),
+)
+
+
+@pytest.mark.parametrize("name", CALLABLE)
+def test_a_handler_that_can_be_called_with_a_message_is_started(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(supervisor, "check", lambda _: None)
+    result = command("--handler", f"{callables.__name__}:{name}", "--queue", QUEUE)
+    assert (result.exit_code, result.output) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("as_in_lambda", "takes (event: 'object', context: 'object')"),
+        ("nothing", "takes ()"),
+        ("keyword_only", "takes (*, message"),
+        ("keyword_needed", "argument: 'table'"),
+        ("partial_of_too_much", "takes ()"),
+        ("Thumbnails", "is a class: to call it makes an object, and works nothing off"),
+        ("Thumbnails.handle", "name the method of an object, not of its class"),
+        ("generator", "has a yield in it"),
+        ("async_generator", "has a yield in it"),
+        ("yielding", "has a yield in it"),
+    ],
+)
+def test_a_handler_that_could_never_be_called_is_named_with_what_to_write(
+    monkeypatch: pytest.MonkeyPatch, name: str, wrong: str
+) -> None:
+    """Started, every message would fail, and end among the dead letters within seconds."""
+    monkeypatch.setattr(supervisor, "check", lambda _: pytest.fail("AWS was asked"))
+    handler = f"{callables.__name__}:{name}"
+    line = refused(command("--handler", handler, "--queue", QUEUE))
+    assert f"handler '{handler}'" in line
+    assert wrong in line
+    assert line.endswith("write def handle(message)")
+
+
+def test_a_function_given_to_run_is_looked_at_as_well() -> None:
+    with pytest.raises(
+        ConfigError, match=r"handler 'as_in_lambda' is called with .message. and takes .event"
+    ):
+        run(told(), callables.as_in_lambda)
 
 
 def test_a_handler_is_looked_for_before_aws_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:

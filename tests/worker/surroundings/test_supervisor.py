@@ -179,6 +179,32 @@ def test_a_process_that_dies_after_long_service_is_started_anew_as_soon_as_the_f
         family.now += FIRST_PAUSE_S
 
 
+def test_a_process_that_cannot_be_made_now_is_tried_again_and_the_others_go_on(
+    family: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """For want of memory: the others are at work, and have to be drained in the end."""
+    born, refused = family._context.Process, [OSError("Resource temporarily unavailable")]
+
+    def make(**given: Any) -> Stillborn:
+        if given["name"] == "worker-0" and refused:
+            raise refused.pop()
+        return born(**given)
+
+    monkeypatch.setattr(family._context, "Process", make)
+    looks = itertools.count()
+
+    def wait(_: float) -> bool:
+        family.now += 60
+        return next(looks) == 3
+
+    monkeypatch.setattr(family._draining, "wait", wait)
+    monkeypatch.setattr(family, "_end", lambda: 0)
+    monkeypatch.setattr(supervisor, "_on_signals", lambda _: None)
+    assert family.run() == 0
+    assert all(child.process or child.failures for child in family._children)
+    assert "Resource temporarily unavailable" in caplog.text
+
+
 def test_a_dead_process_counts_as_idle_before_it_is_started_anew(family: Any) -> None:
     family._look_after(0, family._children[0])
     family._busy[0] = 1

@@ -1,0 +1,44 @@
+"""Whether a handler can be called as the worker calls it, found before the first message.
+
+Owns the words for a handler that cannot. Refuses to guess: one that may be called with anything passes.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from sluice.errors import ConfigError
+
+
+def must_take(handler: Callable[..., Any], name: str, *arguments: str) -> None:
+    """ConfigError for a handler that cannot be called with so many positional arguments, named for the words.
+
+    A decorator's own signature counts, not that of what it wraps: it may give arguments itself.
+    """
+    wrong = _why_not(handler, arguments)
+    if wrong is not None:
+        raise ConfigError(f"handler {name!r} {wrong}; write def handle({', '.join(arguments)})")
+
+
+def _why_not(handler: Callable[..., Any], arguments: tuple[str, ...]) -> str | None:
+    if inspect.isclass(handler):
+        return "is a class: to call it makes an object, and works nothing off"
+    function = handler if inspect.isroutine(handler) else getattr(handler, "__call__", handler)  # noqa: B004
+    if any(is_one(each) for is_one in _GENERATORS for each in (handler, function)):
+        return "has a yield in it: called, it would run nothing"
+    try:
+        signature = inspect.signature(handler, follow_wrapped=False)
+    except (TypeError, ValueError):  # not of Python's making: nothing says what it takes
+        return None
+    try:
+        signature.bind(*arguments)
+    except TypeError as misfit:
+        unbound = next(iter(signature.parameters), "") in ("self", "cls")
+        said = f"is called with ({', '.join(arguments)}) and takes {signature}: {misfit}"
+        return f"{said}; name the method of an object, not of its class" if unbound else said
+    return None
+
+
+_GENERATORS = (inspect.isgeneratorfunction, inspect.isasyncgenfunction)

@@ -1,0 +1,414 @@
+"""A defect planted in each part of a worker, and calls that hang: the work goes on, the drain keeps time."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from sluice.errors import TransientError
+from sluice_worker import attendants, consumers, custody, lines, processor, threads
+from sluice_worker import worker as module
+from sluice_worker.core import schedule
+from sluice_worker.core.minute import Minute, Tally
+from sluice_worker.message import Message
+from sluice_worker.worker import Worker
+from tests.builders import queue_url
+from tests.worker.fakes import Call, InMemorySqs
+from tests.worker.runtime import parts
+from tests.worker.runtime.parts import ORDERED, WORK
+from tests.worker.waiting import eventually
+
+DEAD = queue_url("dead")
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything that is looked at every second is looked at all the time."""
+    monkeypatch.setattr(module, "LOOK_S", 0.01)
+    monkeypatch.setattr(module, "ADJUST_S", 0.02)
+    monkeypatch.setattr(module, "LEAST_WORDS_S", 0.2)
+    monkeypatch.setattr(module, "LAST_REPORT_S", 0.1)
+    monkeypatch.setattr(consumers, "PATIENCE_S", 0.02)
+    monkeypatch.setattr(processor, "PATIENCE_S", 0.02)
+    monkeypatch.setattr(custody, "BEATS", 1000)
+    monkeypatch.setattr(schedule, "FIRST_PAUSE_S", 0.02)
+    monkeypatch.setattr(threads, "AFTER_DEFECT_S", 0.01)
+
+
+@pytest.fixture
+def sqs() -> InMemorySqs:
+    fake = InMemorySqs(longest_wait_s=0.05)
+    for name in ("work", "work.fifo", "dead", "dead.fifo"):
+        fake.create(name)
+    return fake
+
+
+class Sink:
+    """Takes metrics, and remembers which threads brought them."""
+
+    def __init__(self) -> None:
+        self.minutes: list[Minute] = []
+        self.threads: set[threading.Thread] = set()
+
+    def put(self, minute: Minute) -> None:
+        self.threads.add(threading.current_thread())
+        self.minutes.append(minute)
+
+
+class Running:
+    """A worker, whose `run` has a thread of its own: its process's main thread."""
+
+    def __init__(self, sqs: InMemorySqs, handler: Callable[[Message], object], settings: Any) -> None:
+        self.sink = Sink()
+        self.worker = Worker(settings, handler, sqs, self.sink)
+        self.statuses: list[int] = []
+        self.thread = threading.Thread(target=lambda: self.statuses.append(self.worker.run()))
+
+    def drained(self) -> int:
+        self.worker.drain("the test is over")
+        self.thread.join(30)
+        assert not self.thread.is_alive(), "the worker did not end"
+        return self.statuses[0]
+
+
+Start = Callable[..., Running]
+
+
+@pytest.fixture
+def start(sqs: InMemorySqs, capsys: pytest.CaptureFixture[str]) -> Iterator[Start]:
+    begun: list[Running] = []
+
+    def begin(handler: Callable[[Message], object], *queues: Any, **more: Any) -> Running:
+        begun.append(Running(sqs, handler, parts.settings(*queues, **more)))
+        return begun[-1]
+
+    yield begin
+    sqs.healed()
+    for one in begun:
+        if one.thread.ident is not None:
+            one.drained()
+
+
+class Holding:
+    """Calls that hang until the test is over; `ended` tells of those that did not have to."""
+
+    def __init__(self) -> None:
+        self.begun, self.ended = threading.Event(), threading.Event()
+        self._go = threading.Event()
+
+    def __call__(self, *_: object) -> None:
+        self.begun.set()
+        self._go.wait(20)
+        self.ended.set()
+
+    def release(self) -> None:
+        self._go.set()
+
+
+@pytest.fixture
+def holding() -> Iterator[Holding]:
+    one = Holding()
+    yield one
+    one.release()
+
+
+def numbered(count: int) -> list[str]:
+    return [str(number) for number in range(count)]
+
+
+def reject(_: Message) -> None:
+    raise ValueError("no")
+
+
+# ---- the thread that is told to drain ----------------------------------------------------------------------
+
+
+def test_the_thread_that_is_told_to_drain_makes_no_call(sqs: InMemorySqs, start: Start) -> None:
+    """A call may take a minute to fail, and SIGTERM leaves less than two."""
+    callers: set[threading.Thread] = set()
+    hangs = threading.Event()
+
+    def note(_: Call) -> None:
+        callers.add(threading.current_thread())
+
+    for operation in ("receive", "delete", "hide", "depth", "bury"):
+        sqs.before[operation] = note
+
+    def handle(message: Message) -> None:
+        if message.body == "hangs":
+            hangs.wait(20)
+        elif message.body == "poison":
+            reject(message)
+
+    sqs.send(WORK.url, "hangs", "poison", "good")
+    running = start(
+        handle, max_processing_s=0.05, max_attempts=1, dead_letter_queue=DEAD, report_s=1, max_concurrency=3
+    )
+    running.thread.start()
+    eventually(lambda: sorted(sqs.bodies(DEAD)) == ["hangs", "poison"], "both are dead letters")
+    eventually(lambda: running.sink.minutes, "a report's metrics are put")
+    assert running.drained() == 0
+    hangs.set()
+    assert running.thread not in callers | running.sink.threads
+    assert {"receive", "delete", "bury"} <= {call.operation for call in sqs.calls}
+
+
+def test_a_drain_keeps_its_grace_while_a_dead_letter_hangs(
+    sqs: InMemorySqs, start: Start, holding: Holding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sluice_worker.dead_letters.SENDERS", 1)
+    hangs = threading.Event()
+    sqs.before["bury"] = holding
+    sqs.send(WORK.url, *numbered(3))
+    running = start(
+        lambda _: hangs.wait(20) and None,
+        max_processing_s=0.05,
+        max_attempts=1,
+        dead_letter_queue=DEAD,
+        grace_s=0.3,
+        min_concurrency=3,
+        max_concurrency=6,
+    )
+    running.thread.start()
+    assert holding.begun.wait(20)
+    eventually(lambda: running.worker._processor.lost == 3, "all three are dead letters")
+    assert running.drained() == 0
+    hangs.set()
+    assert not holding.ended.is_set()
+    assert len(sqs.made("bury")) == 1
+    assert sum(len(call.bodies) for call in sqs.made("hide")) == 2, "those not begun are given back"
+
+
+def test_a_drain_keeps_its_grace_while_the_last_metrics_hang(
+    sqs: InMemorySqs, start: Start, holding: Holding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LEAST_REPORT_S", 0.05)
+    sqs.send(WORK.url, "good")
+    running = start(lambda _: None, grace_s=0.3)
+    monkeypatch.setattr(running.sink, "put", holding)
+    running.thread.start()
+    eventually(lambda: running.worker.processed == 1, "it is processed")
+    assert running.drained() == 0
+    assert holding.begun.is_set()
+    assert not holding.ended.is_set()
+
+
+def test_a_drain_keeps_its_grace_while_nobody_reads_its_reports(
+    sqs: InMemorySqs, start: Start, holding: Holding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LEAST_REPORT_S", 0.05)
+    monkeypatch.setattr(lines, "write", holding)
+    running = start(lambda _: None, grace_s=0.3, report_s=1)
+    running.thread.start()
+    assert holding.begun.wait(20), "a report is written"
+    assert running.drained() == 0
+    assert not holding.ended.is_set()
+
+
+# ---- a defect in each part ---------------------------------------------------------------------------------
+
+
+def planted(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, times: int = 3) -> Counter[str]:
+    """The first calls break; the answer counts them."""
+    sound, broken = getattr(owner, name), Counter[str]()
+
+    def call(*given: Any, **named: Any) -> Any:
+        if broken[name] < times:
+            broken[name] += 1
+            raise RuntimeError(f"a defect in {name}")
+        return sound(*given, **named)
+
+    monkeypatch.setattr(owner, name, call)
+    return broken
+
+
+PARTS = {
+    "adjusting": lambda worker: (worker._processor, "adjust"),
+    "the heartbeat": lambda worker: (worker._custody, "_extend_if_due"),
+    "a poller": lambda worker: (worker._intake, "next_poll"),
+    "a poller's call": lambda worker: (worker._consumers._sqs, "receive"),
+    "what a poll brought": lambda worker: (worker._intake._schedule, "polled"),
+    "the depths": lambda worker: (worker._consumers, "_read"),
+    "a slot": lambda worker: (worker._intake, "take"),
+    "a slot's message": lambda worker: (worker._processor, "_process"),
+    "counting": lambda _: (Tally, "began"),
+    "settling": lambda worker: (worker._custody, "succeeded"),
+    "a courier": lambda worker: (worker._outbox, "_next_batch"),
+    "a courier's call": lambda worker: (worker._outbox, "_call"),
+    "what follows a delete": lambda worker: (worker._custody, "_free_group"),
+    "the report": lambda worker: (worker._reporter, "report"),
+    "the report's line": lambda worker: (worker._reporter, "line"),
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_defect_is_told_and_the_work_goes_on(
+    sqs: InMemorySqs,
+    start: Start,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    part: str,
+) -> None:
+    monkeypatch.setattr(threads, "_traced", set())
+    running = start(lambda _: None, visibility_s=2, report_s=1, max_pollers=2)
+    broken = planted(monkeypatch, *PARTS[part](running.worker), times=2)
+    sqs.send(WORK.url, *numbered(20))
+    running.thread.start()
+    eventually(lambda: sqs.bodies(WORK.url) == [], "the queue is worked off all the same")
+    eventually(lambda: sum(broken.values()) == 2, "the defect was met twice")
+    eventually(lambda: running.worker._processor.busy == 0, "no slot counts as busy for ever")
+    assert running.drained() == 0
+    told = [one for one in caplog.records if "a defect in" in one.getMessage()]
+    assert all(one.levelno == logging.ERROR for one in told)
+    assert len([one for one in told if one.exc_info]) == 1, "its stack trace is logged once"
+
+
+@pytest.mark.parametrize("step", ["succeeded", "failed", "advance"])
+def test_a_defect_while_a_message_of_a_group_is_settled_does_not_wedge_the_group(
+    sqs: InMemorySqs, start: Start, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Those behind it were kept hidden for up to twelve hours."""
+    failing = {"0"} if step == "failed" else set()
+
+    def handle(message: Message) -> None:
+        if message.body in failing:
+            failing.clear()
+            raise ValueError("no")
+
+    sqs.send(ORDERED.url, *numbered(4), group="g")
+    running = start(handle, ORDERED, visibility_s=2, backoff_s=0)
+    owner = running.worker._intake if step == "advance" else running.worker._custody
+    planted(monkeypatch, owner, step, times=1)
+    running.thread.start()
+    eventually(lambda: sqs.bodies(ORDERED.url) == [], "the whole group is worked off")
+    assert running.drained() == 0
+
+
+def test_a_defect_while_a_handler_is_written_off_does_not_keep_its_message_or_the_others(
+    sqs: InMemorySqs, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs = threading.Event()
+    sqs.send(WORK.url, *numbered(2))
+    running = start(
+        lambda _: hangs.wait(20) and None, max_processing_s=0.05, min_concurrency=2, backoff_s=600
+    )
+    planted(monkeypatch, running.worker._custody, "failed", times=1)
+    running.thread.start()
+    eventually(lambda: running.worker._processor.lost == 2, "both are written off")
+    eventually(lambda: not running.worker.busy, "neither is held")
+    assert running.drained() == 0
+    hangs.set()
+
+
+@pytest.mark.parametrize(
+    "step", ["_stop_beginning", "_await_ends", "_hand_back_the_rest", "_end_report"], ids=str.strip
+)
+def test_a_defect_in_a_step_of_the_drain_leaves_out_no_other(
+    sqs: InMemorySqs, start: Start, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    running = start(lambda _: None, grace_s=0.5)
+    planted(monkeypatch, running.worker, step, times=1)
+    sqs.send(WORK.url, *numbered(3))
+    running.thread.start()
+    eventually(lambda: running.worker.processed == 3, "all are processed")
+    assert running.drained() == 0
+    assert running.worker._outbox._stopped
+
+
+def test_metrics_that_meet_a_defect_do_not_keep_back_those_of_later_reports(
+    sqs: InMemorySqs, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = start(lambda _: None, report_s=1)
+    sound = running.sink.put
+    first: list[Minute] = []
+
+    def break_for_one_minute(minute: Minute) -> None:
+        first.append(minute)
+        if minute is first[0]:
+            raise RuntimeError("a defect")
+        sound(minute)
+
+    monkeypatch.setattr(running.sink, "put", break_for_one_minute)
+    sqs.send(WORK.url, "early")
+    running.thread.start()
+    eventually(lambda: first, "the first report's metrics met the defect")
+    sqs.send(WORK.url, "late")
+    eventually(lambda: running.sink.minutes, "those of a later one are put")
+    assert running.drained() == 0
+
+
+def test_a_report_that_nobody_takes_is_no_defect(
+    sqs: InMemorySqs, start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def closed(*_: object) -> None:
+        raise TransientError("writing to stdout: closed")
+
+    monkeypatch.setattr(lines, "write", closed)
+    running = start(lambda _: None)
+    running.thread.start()
+    assert running.drained() == 0
+    assert "a defect in" not in caplog.text
+    assert "the report is lost" in caplog.text
+
+
+class Defective:
+    """Protection and notices whose first calls meet a defect."""
+
+    lasts_s = float("inf")
+
+    def __init__(self, times: int) -> None:
+        self.left_defects = times
+        self.made: list[str] = []
+
+    def _call(self, name: str) -> None:
+        if self.left_defects:
+            self.left_defects -= 1
+            raise RuntimeError(f"a defect in {name}")
+        self.made.append(name)
+
+    def protect(self) -> None:
+        self._call("protect")
+
+    def release(self) -> None:
+        self._call("release")
+
+    def leaving(self) -> str | None:
+        self._call("leaving")
+        return "Spot" if len(self.made) == 1 else None
+
+    def waiting_for_us(self) -> None: ...
+
+    def left(self) -> None:
+        self._call("left")
+
+
+def test_attendants_go_on_after_a_defect(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attendants, "LOOK_S", 0.01)
+    monkeypatch.setattr(attendants, "NOTICE_S", 0.01)
+    protection, notices, heard = Defective(2), Defective(2), list[str]()
+    guard = attendants.Guard(protection, lambda: True, idle_s=10)
+    listener = attendants.Listener(notices, heard.append)
+    for each in (guard, listener):
+        each.start()
+    eventually(lambda: protection.made == ["protect"] and heard == ["Spot"], "both do their work")
+    for each in (guard, listener):
+        each.stop()
+
+
+def test_an_attendant_whose_last_word_meets_a_defect_holds_nobody_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(threads, "AFTER_DEFECT_S", 60)
+    protection = Defective(0)
+    guard = attendants.Guard(protection, lambda: True, idle_s=10)
+    guard.start()
+    eventually(lambda: protection.made, "it is protected")
+    protection.left_defects = 1
+    guard.stop()
+    assert guard._thread is not None
+    assert not guard._thread.is_alive()
