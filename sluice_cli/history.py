@@ -20,6 +20,7 @@ from botocore.exceptions import BotoCoreError
 from sluice.aws.cloudwatch import CloudWatchMetrics
 from sluice.core.model import Metric, Unknown
 from sluice.ports import Series, SeriesQuery
+from sluice_cli.outputs import require_writable_file
 from sluice_cli.refusals import Refused, refusals
 from sluice_cli.workloads import registered
 from sluice_sim.simulation import arrivals
@@ -46,14 +47,14 @@ PERCENTILES = [f"p{2.5 + 5 * step:g}" for step in range(20)]
 @click.option("--days", type=click.IntRange(1, max(RETENTION)), default=14, show_default=True)
 @click.option(
     "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     default="arrivals.csv",
     show_default=True,
     help="The trace to write.",
 )
 @click.option(
     "--durations-out",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     help="Write the processing times as well, for `simulate --durations`.",
 )
 @click.option("--region", help="Of the queue. [default: that of your AWS configuration]")
@@ -66,6 +67,8 @@ def history(workload: str, days: int, out: Path, durations_out: Path | None, reg
     its average where CloudWatch has no percentiles. It takes cloudwatch:GetMetricData.
     """
     period_s = next(period for kept, period in RETENTION.items() if days <= kept)
+    for path in filter(None, (out, durations_out)):
+        require_writable_file(path)
     until = _whole(datetime.now(UTC) - SETTLED, period_s)
     since = until - timedelta(days=days)
     with refusals():

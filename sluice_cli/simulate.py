@@ -15,9 +15,11 @@ import click
 from rich.console import Console
 
 from sluice_cli import settings, tables
+from sluice_cli.outputs import require_writable_directory
 from sluice_cli.progress import Progressing
 from sluice_cli.refusals import Refused, refusals
 from sluice_cli.workloads import CHECKOUT, parameters
+from sluice_report.quantities import duration
 from sluice_sim.simulation import policies
 from sluice_sim.simulation.experiment import Experiment, has_tick
 from sluice_sim.simulation.sweep import Outcome, frontier, play_all, play_in_turn
@@ -57,7 +59,7 @@ WIDTH = 160
     "--report",
     "directory",
     metavar="DIR",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     help="Write report.html and pictures there.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the numbers alone, as JSON.")
@@ -84,6 +86,8 @@ def simulate(
         raise Refused("--durations and --duration-cv are two ways to say the same: give one of them")
     if directory is not None and sweeps:
         raise Refused("--report shows runs, not sweeps: leave --sweep out, or compare policies by --policy")
+    if directory is not None:
+        require_writable_directory(directory)
     with refusals():
         first = Experiment(
             root=CHECKOUT,
@@ -107,13 +111,13 @@ def simulate(
     watched = sys.stdout.isatty() or "COLUMNS" in os.environ
     console = Console(stderr=as_json, highlight=False, width=None if watched else WIDTH)
     _introduce(console, workload, first, swept=bool(sweeps))
-    if directory is not None:
-        _report(outcomes, directory, workload, console)
     labels = _labels(grid)
     if as_json:
         click.echo(json.dumps(_as_json(outcomes, labels, swept=bool(sweeps)), allow_nan=False, indent=2))
     else:
         _show(console, outcomes, labels, swept=bool(sweeps))
+    if directory is not None:
+        _report(outcomes, directory, workload, console)
     if any(outcome.result["lost"] for outcome in outcomes):
         raise click.ClickException("messages were lost: this is a defect of the simulator, please report it")
 
@@ -214,7 +218,7 @@ def _compare(
 ) -> None:
     """Side by side: policies in their order, a sweep from the cheapest to the dearest."""
     promises = {outcome.promise_s for outcome in outcomes}
-    heading = f"≤ {tables.seconds(promises.pop())}" if len(promises) == 1 else "in time"
+    heading = f"≤ {duration(promises.pop())}" if len(promises) == 1 else "in time"
     results = [outcome.result for outcome in outcomes]
     rows = list(zip(results, labels, frontier(results), strict=True))
     if swept:
@@ -251,5 +255,5 @@ def _report(outcomes: Sequence[Outcome], directory: Path, workload: str, console
             workload=workload,
         )
     except OSError as refused:
-        raise Refused(f"{directory}: no report can be written there: {refused.strerror}") from refused
+        raise Refused(f"{directory}: the report could not be written: {refused.strerror}") from refused
     console.print(f"report: {', '.join(map(str, written))}", style="dim", soft_wrap=True)

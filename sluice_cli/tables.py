@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from sluice_report.quantities import UNKNOWN, count, duration, durations, number, share, times
 from sluice_sim.simulation.result import Result
 
 BEST = "●"
-NOTHING = "-"
 LABEL_WIDTH = 12
 
 
 def verdict(result: Result, promise_s: float) -> str:
     """The finding in a sentence."""
     found = (
-        f"{percent(result['attainment'])} of {whole(result['messages'])} messages started within "
-        f"{seconds(promise_s)} of their arrival, for {number(result['instance_hours'])} instance-hours"
+        f"{share(result['attainment'])} of {count(result['messages'], 'message')} started within "
+        f"{duration(promise_s)} of their arrival, for {number(result['instance_hours'])} instance-hours"
     )
     if result["cost_ratio"] is not None:
-        found += f": {ratio(result['cost_ratio'])} times the least that could keep the promise"
+        found += f": {times(result['cost_ratio'])} times the least that could keep the promise"
     return f"\n[bold]{result['policy']}[/]: {found}."
 
 
@@ -32,39 +33,41 @@ def one(result: Result, promise_s: float) -> Table:
     table.add_column(style="dim")
     table.add_column(justify="right")
     table.add_column(style="dim")
+    waits = ("wait_p50_s", "wait_p95_s", "wait_p99_s", "wait_max_s")
+    half, most, nearly_all, longest = durations([result[key] for key in waits])
     blocks: Sequence[Sequence[tuple[str, str, str]]] = (
         (
-            ("attainment", percent(result["attainment"]), f"started within {seconds(promise_s)}"),
-            ("wait p50", seconds(result["wait_p50_s"]), "from arrival to start"),
-            ("wait p95", seconds(result["wait_p95_s"]), ""),
-            ("wait p99", seconds(result["wait_p99_s"]), ""),
-            ("wait max", seconds(result["wait_max_s"]), ""),
+            ("attainment", share(result["attainment"]), f"started within {duration(promise_s)}"),
+            ("wait p50", half, "from arrival to start"),
+            ("wait p95", most, ""),
+            ("wait p99", nearly_all, ""),
+            ("wait max", longest, ""),
         ),
         (
-            ("instance-hours", number(result["instance_hours"]), "billed from launch to termination"),
-            ("lower bound", number(result["lower_bound_instance_hours"]), "what a clairvoyant pays"),
-            ("cost ratio", ratio(result["cost_ratio"]), "the one over the other"),
-            ("launches", whole(result["launches"]), ""),
-            ("peak instances", whole(result["peak_instances"]), "running at once"),
+            ("instance-hours", _amount(result["instance_hours"]), "billed from launch to termination"),
+            ("lower bound", _amount(result["lower_bound_instance_hours"]), "what a clairvoyant pays"),
+            ("cost ratio", times(result["cost_ratio"]), "the one over the other"),
+            ("launches", number(result["launches"]), ""),
+            ("peak instances", number(result["peak_instances"]), "running at once"),
         ),
         (
-            ("messages", whole(result["messages"]), ""),
-            ("processed", whole(result["processed"]), ""),
-            ("redelivered", whole(result["redelivered"]), "their instance went while it worked on them"),
-            ("lost", whole(result["lost"]), "held by nobody"),
-            ("peak backlog", whole(result["peak_backlog"]), "not yet processed, at the worst moment"),
+            ("messages", number(result["messages"]), ""),
+            ("processed", number(result["processed"]), ""),
+            ("redelivered", number(result["redelivered"]), "their instance went while it worked on them"),
+            ("lost", number(result["lost"]), "held by nobody"),
+            ("peak backlog", number(result["peak_backlog"]), "not yet processed, at the worst moment"),
         ),
         (
-            ("too few", number(result["a_u"]), "instances below the clairvoyant plan, on average (a_u)"),
-            ("too many", number(result["a_o"]), "instances above it, on average (a_o)"),
-            ("time too few", percent(result["tau_u"]), "tau_u"),
-            ("time too many", percent(result["tau_o"]), "tau_o"),
-            ("jitter", _per_hour(result["jitter"]), "changes an hour beyond the plan's"),
+            ("missing", _amount(result["a_u"]), "instances below the clairvoyant plan, on average"),
+            ("surplus", _amount(result["a_o"]), "instances above it, on average"),
+            ("time missing", share(result["tau_u"]), "share of the time with too few"),
+            ("time surplus", share(result["tau_o"]), "share of the time with too many"),
+            ("extra changes", _per_hour(result["jitter"]), "of the fleet an hour, beyond the plan's"),
         ),
     )
     for block in blocks:
         for name, value, meaning in block:
-            if value != NOTHING:
+            if value != UNKNOWN:
                 table.add_row(name, value, meaning)
         table.add_section()
     return table
@@ -82,81 +85,59 @@ def comparison(rows: Sequence[Row], *, promise: str, wide: bool) -> Table:
     for name in rows[0][1]:
         broadest = max(len(name), *(len(label[name]) for _, label, _ in rows))
         table.add_column(name, overflow="fold", min_width=broadest if wide else min(broadest, LABEL_WIDTH))
-    columns = _columns(promise, wide=wide)
-    if any(result["processed"] != result["messages"] for result in results):
-        columns["not processed"] = lambda result: whole(result["messages"] - result["processed"])
-    for heading, shown in columns.items():
-        broadest = max(len(heading), *(len(shown(result)) for result in results))
-        table.add_column(heading, justify="right", min_width=broadest)
-    for result, label, marked in rows:
+    columns = {heading: shown(results) for heading, shown in _columns(results, promise, wide=wide).items()}
+    for heading, cells in columns.items():
+        table.add_column(heading, justify="right", min_width=max(map(len, [heading, *cells])))
+    for (_, label, marked), *cells in zip(rows, *columns.values(), strict=True):
         table.add_row(
             Text(BEST if marked else "", style="green"),
             *label.values(),
-            *(shown(result) for shown in columns.values()),
+            *cells,
             style="bold" if marked else None,
         )
     return table
 
 
-def _columns(promise: str, *, wide: bool) -> dict[str, Callable[[Result], str]]:
+Column = Callable[[Sequence[Result]], list[str]]
+"""One column's cells, all in one unit."""
+
+
+def _columns(results: Sequence[Result], promise: str, *, wide: bool) -> dict[str, Column]:
     """Headings, and what stands below them."""
-    columns: dict[str, Callable[[Result], str]] = {
-        promise: lambda result: percent(result["attainment"]),
-        "hours": lambda result: number(result["instance_hours"]),
-        "× bound": lambda result: ratio(result["cost_ratio"]),
+    columns: dict[str, Column] = {
+        promise: _each("attainment", share),
+        "hours": _each("instance_hours", _amount),
+        "× bound": _each("cost_ratio", times),
     }
     if wide:
-        columns["p50"] = lambda result: seconds(result["wait_p50_s"])
-    columns["p99"] = lambda result: seconds(result["wait_p99_s"])
+        columns["p50"] = _durations("wait_p50_s")
+    columns["p99"] = _durations("wait_p99_s")
     if wide:
         columns |= {
-            "longest": lambda result: seconds(result["wait_max_s"]),
-            "launches": lambda result: whole(result["launches"]),
-            "peak": lambda result: whole(result["peak_instances"]),
-            "too few": lambda result: number(result["a_u"]),
-            "too many": lambda result: number(result["a_o"]),
+            "longest": _durations("wait_max_s"),
+            "launches": _each("launches", number),
+            "peak": _each("peak_instances", number),
+            "missing": _each("a_u", _amount),
+            "surplus": _each("a_o", _amount),
         }
+    if any(result["processed"] != result["messages"] for result in results):
+        columns["not processed"] = lambda results: [
+            number(result["messages"] - result["processed"]) for result in results
+        ]
     return columns
 
 
-def seconds(value: float | None) -> str:
-    """A duration, in the unit a person would choose."""
-    if value is None:
-        return NOTHING
-    if value < 120:
-        return f"{value:.1f} s" if value < 10 else f"{value:.0f} s"
-    if value < 7200:
-        return f"{value / 60:.1f} min"
-    return f"{value / 3600:.1f} h" if value < 172_800 else f"{value / 86_400:.1f} d"
+def _each(key: str, written: Callable[[Any], str]) -> Column:
+    return lambda results: [written(result[key]) for result in results]
 
 
-def percent(share: float | None) -> str:
-    """A share; nothing short of all of it is shown as all."""
-    if share is None:
-        return NOTHING
-    if 0.99995 <= share < 1:
-        return "> 99.99 %"
-    return f"{100 * share:.2f} %"
+def _durations(key: str) -> Column:
+    return lambda results: durations([result[key] for result in results])
 
 
-def number(value: float | None) -> str:
-    """Three digits or so."""
-    if value is None:
-        return NOTHING
-    if abs(value) >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
-
-
-def ratio(value: float | None) -> str:
-    """How many times the bound."""
-    return NOTHING if value is None else f"{value:.2f}"
-
-
-def whole(value: int) -> str:
-    """A count."""
-    return f"{value:,}"
+def _amount(value: float | None) -> str:
+    return UNKNOWN if value is None else number(value)
 
 
 def _per_hour(per_s: float | None) -> str:
-    return NOTHING if per_s is None else number(3600 * per_s)
+    return UNKNOWN if per_s is None else number(3600 * per_s)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from sluice_cli.outputs import require_writable_file
 from sluice_cli.refusals import Refused, refusals
 from sluice_cli.settings import POSITIVE
 from sluice_sim.simulation import arrivals, generators
@@ -22,16 +23,17 @@ from sluice_sim.simulation import arrivals, generators
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option(
-    "--out", type=click.Path(dir_okay=False, path_type=Path), help="The file to write. [default: SHAPE.csv]"
+    "--out", type=click.Path(path_type=Path, readable=False), help="The file to write. [default: SHAPE.csv]"
 )
 def trace(shape: str, days: float, per_day: int, interval_s: float, seed: int, out: Path | None) -> None:
     """Write a trace of arrivals of this SHAPE, for `sluice simulate --trace`.
 
     The same seed writes the same file.
     """
+    path = out or Path(f"{shape}.csv")
+    require_writable_file(path)
     with refusals():
         made = generators.generate(shape, days=days, per_day=per_day, interval_s=interval_s, seed=seed)
-    path = out or Path(f"{shape}.csv")
     try:
         arrivals.write(made, path)
     except OSError as refused:

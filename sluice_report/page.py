@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from sluice_report import palette, panels, wording
+from sluice_report import palette, panels, quantities, wording
 from sluice_report.marks import Mark, chronicle
 from sluice_report.picture import Drawing, drawing
 from sluice_sim.embedded.story import Story
@@ -42,7 +42,7 @@ def render(stories: Sequence[Story]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": lambda value: "–" if value is None else wording.number(value)}
+    environment.filters |= {"number": lambda value: "–" if value is None else quantities.number(value)}
     return environment.get_template("report.html").render(
         sections=[_section(story) for story in stories], light=palette.LIGHT, dark=palette.DARK
     )

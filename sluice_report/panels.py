@@ -14,7 +14,7 @@ from functools import partial
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from sluice_report import wording
+from sluice_report import quantities, wording
 from sluice_report.marks import Mark
 from sluice_report.palette import LIGHT
 from sluice_report.room import Room
@@ -121,7 +121,7 @@ def _per_instance(axes: Axes, minutes: Rows) -> None:
     stretches = wording.targets(minutes)
     for index, (target, first, last) in enumerate(stretches):
         named = len(stretches) <= wording.FEW_TARGETS or index in (0, len(stretches) - 1)
-        text = f"target {wording.number(target)}" if index == 0 else wording.number(target)
+        text = f"target {quantities.number(target)}" if index == 0 else quantities.number(target)
         if named:
             room.label(text, LIGHT["target"], [(float(m), target) for m in range(last, first - 1, -1)])
     published = [(float(row.minute), value) for row in minutes if (value := row.backlog_per_instance)]
@@ -157,7 +157,7 @@ def scale(axes: Axes, most: float, *, whole: bool = False, headroom: float = HEA
     axes.yaxis.set_major_locator(
         MaxNLocator(3, integer=whole, steps=[1, 2, 2.5, 5, 10] if not whole else [1, 2, 5, 10])
     )
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: wording.number(value)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: quantities.number(value)))
 
 
 def logarithmic(axes: Axes, most: float, least_target: float, *, headroom: float = LOG_HEADROOM) -> None:
@@ -168,4 +168,4 @@ def logarithmic(axes: Axes, most: float, least_target: float, *, headroom: float
     powers = range(round(math.log10(linear)), math.ceil(math.log10(most)) + 1)
     axes.yaxis.set_major_locator(FixedLocator([0, *(10.0**power for power in powers)]))
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: wording.number(value)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: quantities.number(value)))

@@ -8,22 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
+from sluice_report.quantities import count, number
 from sluice_sim.embedded.story import Minute, Story, Summary
 
-THREE_DIGITS = 999.5
-"""From here on three digits would round to four."""
 FEW_TARGETS = 6
 """So many values of a moving target are named one by one."""
-
-
-def number(value: float) -> str:
-    """A number for people: three significant digits below a thousand, separated thousands above."""
-    return f"{value:,.0f}" if abs(value) >= THREE_DIGITS or value == int(value) else f"{value:.3g}"
-
-
-def count(amount: int, noun: str) -> str:
-    """An amount and its noun: 1 message, 24 messages."""
-    return f"{number(amount)} {noun}" + ("" if amount == 1 else "s")
 
 
 def verdict(summary: Summary) -> str:

@@ -16,12 +16,12 @@ from matplotlib.ticker import FixedFormatter, FixedLocator
 
 from sluice_report.palette import LIGHT
 from sluice_report.picture import png_of, style, svg_of
+from sluice_report.quantities import number
 from sluice_report.room import Room
 from sluice_report.sheet import LEFT, RIGHT, Sheet, blank, plain_axes, wrapped
 from sluice_report.simulation import wording
 from sluice_report.simulation.picture import TITLE, TITLE_LINE, Drawing, compact
 from sluice_report.simulation.wording import Result
-from sluice_report.wording import number
 
 HEIGHT = 250.0
 ACROSS = 100.0

@@ -5,6 +5,7 @@ Owns what the template is given, and how much of a long run it holds, so that a 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from sluice_report import palette
+from sluice_report.quantities import UNKNOWN, duration, durations, number, share, times
 from sluice_report.simulation import course, moves, overview, panels, picture, wording
 from sluice_report.simulation.course import Course
 from sluice_report.simulation.moves import Move
@@ -19,7 +21,6 @@ from sluice_report.simulation.overview import Entry
 from sluice_report.simulation.panels import Panel
 from sluice_report.simulation.picture import Drawing
 from sluice_report.simulation.wording import Result
-from sluice_report.wording import number
 from sluice_sim.simulation import policies
 from sluice_sim.simulation.bound import Bound
 from sluice_sim.simulation.run import Run
@@ -109,6 +110,7 @@ def _about(policy: str) -> str:
 def _overview(told: Sequence[Told], compared: Sequence[Entry], *, ratios: bool) -> dict[str, Any]:
     best = {one.name for one in compared if one.on_frontier}
     shown = ("attainment", "wait_p99_s", "cost_ratio", "instance_hours", "launches", "peak_instances", "lost")
+    columns = [_column([one.result for one in told], key) for key in shown]
     return {
         "title": overview.title(ratios=ratios),
         "drawings": [
@@ -117,12 +119,8 @@ def _overview(told: Sequence[Told], compared: Sequence[Entry], *, ratios: bool) 
         ],
         "columns": [FIGURES[key][0] for key in shown],
         "rows": [
-            {
-                "name": one.name,
-                "on_frontier": one.name in best,
-                "cells": [_value(one.result, key) for key in shown],
-            }
-            for one in told
+            {"name": one.name, "on_frontier": one.name in best, "cells": cells}
+            for one, *cells in zip(told, *columns, strict=True)
         ],
     }
 
@@ -134,8 +132,8 @@ def _section(told: Told, most_decisions: int) -> dict[str, Any]:
         "verdict": told.verdict,
         "cards": _cards(told),
         "figures": [
-            Figure(label=label, value=_value(told.result, key), about=about)
-            for key, (label, about, _) in FIGURES.items()
+            Figure(label=FIGURES[key][0], value=value, about=FIGURES[key][1])
+            for key, value in _values(told.result).items()
         ],
         "titles": [panel.title for panel in told.panels],
         "drawings": _drawings(told),
@@ -157,7 +155,7 @@ def _drawings(told: Told) -> list[tuple[str, Drawing]]:
 
 
 def _cards(told: Told) -> list[Figure]:
-    result, promise = told.result, wording.lasting(told.run.promise_s)
+    result, promise = told.result, duration(told.run.promise_s)
     lost = int(str(result["lost"]))
     hours = wording.hours(float(str(result["instance_hours"])))
     ratio, bound = _value(result, "cost_ratio"), _value(result, "lower_bound_instance_hours")
@@ -199,7 +197,9 @@ def _data(told: Told, most_decisions: int) -> dict[str, Any]:
 
 
 def _columns(drawn: Course) -> dict[str, list[str]]:
-    half, most, nearly_all, longest = ([_wait(value) for value in row] for row in drawn.wait_s.tolist())
+    half, most, nearly_all, longest = (
+        durations([None if math.isnan(value) else value for value in row]) for row in drawn.wait_s.tolist()
+    )
     columns = {
         "arrivals": [number(value) for value in drawn.arrivals.tolist()],
         "busiest minute": [number(value) for value in drawn.busiest.tolist()],
@@ -226,13 +226,23 @@ def _between(values: course.Range) -> list[str]:
     ]
 
 
-def _wait(seconds: float) -> str:
-    return "–" if seconds != seconds else wording.lasting(seconds)
-
-
 def _value(result: Result, key: str) -> str:
     value = result.get(key)
-    return "–" if value is None else FIGURES[key][2](float(str(value)))
+    return UNKNOWN if value is None else FIGURES[key][2](float(str(value)))
+
+
+def _values(result: Result) -> dict[str, str]:
+    """Every figure; the waits, which stand below one another, in one unit."""
+    waits = [key for key in FIGURES if key.startswith("wait_")]
+    in_one_unit = durations([wording.number_of(result[key]) for key in waits])
+    return {key: _value(result, key) for key in FIGURES} | dict(zip(waits, in_one_unit, strict=True))
+
+
+def _column(results: Sequence[Result], key: str) -> list[str]:
+    """One figure of several runs; durations in one unit."""
+    if FIGURES[key][2] is duration:
+        return durations([wording.number_of(result[key]) for result in results])
+    return [_value(result, key) for result in results]
 
 
 def _per_hour(per_second: float) -> str:
@@ -240,26 +250,26 @@ def _per_hour(per_second: float) -> str:
 
 
 FIGURES: Mapping[str, tuple[str, str, Callable[[float], str]]] = {
-    "attainment": ("Promise kept", "Messages that start within the promise.", wording.share),
+    "attainment": ("Promise kept", "Messages that start within the promise.", share),
     "messages": ("Messages", "In the trace.", number),
     "processed": ("Processed", "Finished by the end of the run.", number),
     "lost": ("Lost", "Neither processed nor held anywhere, by their ids.", number),
     "redelivered": ("Redelivered", "Received again after a worker was gone.", number),
-    "wait_p50_s": ("Half start within", "From arrival to the start of processing.", wording.lasting),
-    "wait_p95_s": ("95 of 100 within", "", wording.lasting),
-    "wait_p99_s": ("99 of 100 within", "", wording.lasting),
-    "wait_max_s": ("All within", "", wording.lasting),
+    "wait_p50_s": ("Half start within", "From arrival to the start of processing.", duration),
+    "wait_p95_s": ("95 of 100 within", "", duration),
+    "wait_p99_s": ("99 of 100 within", "", duration),
+    "wait_max_s": ("All within", "", duration),
     "instance_hours": ("Instance-hours", "Billed from launch to termination.", number),
     "lower_bound_instance_hours": ("Lower bound", "No policy that keeps the promise bills less.", number),
-    "cost_ratio": ("Cost ratio", "Instance-hours over the lower bound.", wording.times),
+    "cost_ratio": ("Cost ratio", "Instance-hours over the lower bound.", times),
     "launches": ("Launches", "", number),
     "peak_instances": ("Instances at most", "Running at the same time.", number),
     "peak_backlog": ("Backlog at most", "Waiting and in work.", number),
     "a_u": ("Missing instances", "Fewer than hindsight's plan, on average (a_u).", number),
     "a_o": ("Surplus instances", "More than hindsight's plan, on average (a_o).", number),
-    "tau_u": ("Time with too few", "Share of the time (tau_u).", wording.share),
-    "tau_o": ("Time with too many", "Share of the time (tau_o).", wording.share),
+    "tau_u": ("Time with too few", "Share of the time (tau_u).", share),
+    "tau_o": ("Time with too many", "Share of the time (tau_o).", share),
     "jitter": ("Changes beyond the plan's", "How much more often the fleet changes (jitter).", _per_hour),
-    "simulated_s": ("Simulated", "", wording.lasting),
-    "wall_s": ("Computed in", "", wording.lasting),
+    "simulated_s": ("Simulated", "", duration),
+    "wall_s": ("Computed in", "", duration),
 }

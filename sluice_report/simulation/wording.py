@@ -5,16 +5,15 @@ Every number in them is a number of the run. Durations count from the beginning 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sluice_report.quantities import count, duration, number, share, times
 from sluice_report.simulation import moves as moved
 from sluice_report.simulation.course import MINUTE_S, Course
 from sluice_report.simulation.moves import Move
-from sluice_report.wording import count, number
 
 if TYPE_CHECKING:
     from sluice_report.simulation.overview import Entry
@@ -33,29 +32,6 @@ KEPT = 0.99
 OUT_OF_REACH = "The most instances allowed cannot keep the promise, so the bound is that of more"
 
 Result = Mapping[str, object]
-
-
-def share(part: float) -> str:
-    """A share in per cent; one close to all keeps the digits that tell it apart, and is never rounded up."""
-    if part in (0, 1):
-        return f"{part * 100:.0f} %"
-    missing = 100 * (1 - part)
-    if missing > 50:
-        return f"{number(100 * part)} %"
-    decimals = min(max(1, -math.floor(math.log10(missing) + 1e-9)), MOST_DECIMALS)
-    scale = 10.0**decimals
-    return f"{math.floor((100 - missing) * scale + 1e-9) / scale:.{decimals}f} %"
-
-
-def lasting(seconds: float) -> str:
-    """A duration in the unit people would choose."""
-    if seconds < FEW_MINUTES_S:
-        return f"{number(round(seconds, 3))} s"
-    if seconds < FEW_HOURS_S:
-        return f"{number(seconds / MINUTE_S)} min"
-    if seconds < 2 * DAY_S:
-        return f"{number(seconds / HOUR_S)} h"
-    return f"{number(seconds / DAY_S)} days"
 
 
 def moment(at_s: float) -> str:
@@ -77,24 +53,19 @@ def hours(amount: float) -> str:
     return f"{number(amount)} instance-hour" + ("" if amount == 1 else "s")
 
 
-def times(ratio: float) -> str:
-    """A ratio of costs, with two decimals where they matter."""
-    return f"{ratio:,.2f}" if ratio < 10 else number(ratio)
-
-
 def verdict(result: Result, promise_s: float) -> str:
     """Promise and cost in one sentence."""
-    attained = _float(result["attainment"])
+    attained = number_of(result["attainment"])
     told = f"bills {hours(_whole_hours(result['instance_hours']))}{_against_bound(result)}"
     if attained is None:
         return f"No message arrives; {told}"
     kept = "every one" if attained == 1 else share(attained)
     messages = count(int(str(result["messages"])), "message")
-    return f"Starts {kept} of {messages} within {lasting(promise_s)} and {told}"
+    return f"Starts {kept} of {messages} within {duration(promise_s)} and {told}"
 
 
 def _against_bound(result: Result) -> str:
-    ratio, bound = _float(result.get("cost_ratio")), _float(result.get("lower_bound_instance_hours"))
+    ratio, bound = number_of(result.get("cost_ratio")), number_of(result.get("lower_bound_instance_hours"))
     if ratio is None or bound is None:
         return ""
     if ratio < SAME_COST:
@@ -159,11 +130,13 @@ def instances(course: Course) -> str:
 
 def waits(result: Result, course: Course, promise_s: float) -> str:
     """What was promised, and what half, 99 of 100 and the unluckiest message got."""
-    attained = _float(result["attainment"])
+    attained = number_of(result["attainment"])
     if attained is None:
         return "No message arrives"
-    half, most, longest = (lasting(_float(result[f"wait_{name}_s"]) or 0.0) for name in ("p50", "p99", "max"))
-    told = f"Promise of {lasting(promise_s)} kept for {share(attained)}: half start within {half}"
+    half, most, longest = (
+        duration(number_of(result[f"wait_{name}_s"]) or 0.0) for name in ("p50", "p99", "max")
+    )
+    told = f"Promise of {duration(promise_s)} kept for {share(attained)}: half start within {half}"
     told += f", 99 of 100 within {most}, all within {longest}"
     late = int(course.late.sum())
     if not late:
@@ -193,7 +166,7 @@ def decisions(moves: Sequence[Move]) -> str:
 def cost(result: Result, course: Course) -> str:
     """What is billed, and what could not have been saved."""
     billed = f"{hours(_whole_hours(result['instance_hours']))} billed"
-    bound, ratio = _float(result.get("lower_bound_instance_hours")), _float(result.get("cost_ratio"))
+    bound, ratio = number_of(result.get("lower_bound_instance_hours")), number_of(result.get("cost_ratio"))
     if bound is None:
         return billed
     told = f"{billed}; the clairvoyant lower bound is {number(_whole_hours(bound))}"
@@ -208,8 +181,9 @@ def _lengths(course: Course) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
 
 
 def _whole_hours(amount: object) -> float:
-    return _float(amount) or 0.0
+    return number_of(amount) or 0.0
 
 
-def _float(value: object) -> float | None:
+def number_of(value: object) -> float | None:
+    """A result's number, None where it has none."""
     return None if value is None else float(str(value))

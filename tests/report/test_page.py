@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import sluice_report
-from sluice_report import palette, wording
+from sluice_report import palette, quantities
 from tests.report import builders
 from tests.report.conftest import HARD, Report
 
@@ -42,7 +42,7 @@ def test_every_minute_stands_in_the_page_with_the_storys_numbers(report: Report)
             row.backlog_per_instance, row.target, row.processing_s,
         )  # fmt: skip
         assert number == row.minute
-        assert cells == ["–" if value is None else wording.number(value) for value in values]
+        assert cells == ["–" if value is None else quantities.number(value) for value in values]
 
 
 def test_the_summary_says_of_each_workload_whether_it_is_ok(report: Report) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sluice_report import wording
+from sluice_report import quantities, wording
 from tests.report import builders
 from tests.report.builders import flat, minute, minutes, summary
 
@@ -119,7 +119,7 @@ def test_a_processing_time_that_drifts_is_told_at_both_ends() -> None:
     ],
 )
 def test_numbers_are_written_for_people(value: float, told: str) -> None:
-    assert wording.number(value) == told
+    assert quantities.number(value) == told
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 
 import pytest
 from rich.console import Console
@@ -51,9 +52,9 @@ def test_the_same_call_prints_the_same_but_for_the_time_it_took(sluice):
 
 def test_a_person_reads_the_finding_the_numbers_and_the_defaults(sluice):
     output = sluice(*QUICK, "--promise-s", 300).stdout
-    assert "of 200 messages started within 5.0 min of their arrival, for" in output
+    assert "of 200 messages started within 300 s of their arrival, for" in output
     assert "times the least that could keep the promise" in output
-    for heading in ("attainment", "wait p99", "instance-hours", "lower bound", "launches", "jitter"):
+    for heading in ("attainment", "wait p99", "instance-hours", "lower bound", "launches", "extra changes"):
         assert heading in output
     assert "by workload.yaml's defaults: CountInFlight=true" in output
     assert "IdleMinutes=5" in output
@@ -65,7 +66,7 @@ def test_without_the_bound_the_rest_stays(sluice):
     assert result.exit_code == 0
     assert "times the least" not in result.stdout
     assert "lower bound" not in result.stdout
-    assert "jitter" not in result.stdout
+    assert "extra changes" not in result.stdout
     assert "instance-hours" in result.stdout
 
 
@@ -168,7 +169,10 @@ def test_a_bad_trace_ends_a_sweep_as_well(sluice, tmp_path, one_core):
         ((*QUICK, "--durations", "x", "--duration-cv", 1), "--durations and --duration-cv are two ways"),
         ((*QUICK, "--sweep", "seed=1,2", "--report", "x"), "--report shows runs, not sweeps"),
         (("trace", "zigzag"), "zigzag: no such shape of trace; there are steady"),
-        (("trace", "steady", "--out", "/nowhere/t.csv"), "/nowhere/t.csv: cannot be written: No such"),
+        (
+            ("trace", "steady", "--out", "/nowhere/t.csv"),
+            "/nowhere/t.csv: cannot be written: there is no folder",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(sluice, arguments, said):
@@ -263,8 +267,70 @@ def test_a_report_is_written_where_it_was_asked_for(sluice, tmp_path, monkeypatc
     assert asked["workload"] == "transcription"
 
 
-def test_a_report_that_cannot_be_written_is_said_in_one_line(sluice, tmp_path):
-    (tmp_path / "r").write_text("a file")
-    result = sluice(*QUICK, "--no-bound", "--report", tmp_path / "r" / "below")
-    assert result.exit_code == 2
-    assert "no report can be written there" in result.stderr
+@pytest.fixture
+def never_played(monkeypatch):
+    """Whatever takes long fails the test."""
+    for name in ("play_in_turn", "play_all"):
+        monkeypatch.setattr(f"sluice_cli.simulate.{name}", lambda *_, **__: pytest.fail("it was played"))
+    monkeypatch.setattr("sluice_cli.history._series", lambda *_: pytest.fail("AWS was asked"))
+    monkeypatch.setattr("sluice_sim.simulation.generators.generate", lambda *_, **__: pytest.fail("made"))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        (*QUICK, "--report"),
+        ("trace", "steady", "--out"),
+        ("history", "transcription", "--out"),
+        ("history", "transcription", "--durations-out"),
+    ],
+)
+def test_an_output_that_cannot_be_written_is_refused_before_anything_is_played(
+    sluice, tmp_path, command, never_played
+):
+    (tmp_path / "file").write_text("a file")
+    (tmp_path / "folder").mkdir()
+    refused = {tmp_path / "file" / "below": "file is not a folder", tmp_path / "folder": "it is a folder"}
+    if "--report" in command:
+        refused = {tmp_path / "file": "is not a folder", tmp_path / "file" / "below": "is not a folder"}
+    for path, why in refused.items():
+        said = refusal(sluice(*command, path))
+        assert said.startswith(f"{path}: cannot be written: ")
+        assert why in said or "there is no folder" in said
+
+
+def test_an_output_without_permission_is_refused_before_anything_is_played(
+    sluice, tmp_path, never_played, monkeypatch
+):
+    monkeypatch.setattr("sluice_cli.outputs.os.access", lambda *_: False)
+    said = refusal(sluice(*QUICK, "--report", tmp_path / "r" / "below"))
+    assert f"no permission to write to {tmp_path}" in said
+    (tmp_path / "t.csv").write_text("")
+    assert "no permission" in refusal(sluice("trace", "steady", "--out", tmp_path / "t.csv"))
+    assert "no permission" in refusal(sluice("trace", "steady", "--out", tmp_path / "u.csv"))
+
+
+def test_a_refused_report_leaves_no_folder_behind(sluice, tmp_path):
+    assert sluice("simulate", "nobody", "--trace", SHORT, "--report", tmp_path / "r").exit_code == 2
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_report_that_fails_after_the_play_does_not_take_the_result_with_it(sluice, tmp_path, monkeypatch):
+    def write(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("sluice_report.simulation.write", write)
+    told = sluice(*QUICK, "--no-bound", "--report", tmp_path / "r")
+    numbers = sluice(*QUICK, "--no-bound", "--report", tmp_path / "r", "--json")
+    assert (told.exit_code, numbers.exit_code) == (2, 2)
+    assert "of 200 messages started within" in told.stdout
+    assert json.loads(numbers.stdout)["messages"] == 200
+    assert "the report could not be written: No space left on device" in told.stderr
+
+
+def test_a_column_has_one_unit_and_a_share_short_of_all_is_never_all(sluice, one_core):
+    lines = sluice(*QUICK, "--no-bound", "--sweep", "MaxCapacity=1,2", "--sweep", "duration-s=5,25").stdout
+    cells = [re.findall(r"[\d.,]+ (s|min|h|days)\b", line) for line in lines.splitlines()]
+    rows = [units for units in cells if len(units) == 3]
+    assert len(rows) == 4, lines
+    assert all(len(set(column)) == 1 for column in zip(*rows, strict=True)), rows
