@@ -148,9 +148,10 @@ SETTINGS = [
         help="FIFO queues: message groups. [default: 10 per slot of the largest fleet]",
     ),
     click.option(
-        "--scale-in", type=Choice(), default=ScaleIn.DRAIN, show_default="drain", metavar="|".join(ScaleIn),
+        "--scale-in", type=Choice(), metavar="|".join(ScaleIn),
         help="What becomes of a message whose instance is to go: it is finished; it returns after its "
-        "visibility timeout; or the instance may not go.",
+        "visibility timeout; or the instance may not go. A policy that needs one of them keeps it, "
+        "and says so. [default: what the policy needs, or drain]",
     ),
     click.option("--visibility-timeout-s", type=POSITIVE, default=300.0, show_default=True,
                  help="Of the queue; workers extend it while they work."),

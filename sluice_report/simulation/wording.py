@@ -68,9 +68,11 @@ def _against_bound(result: Result) -> str:
     ratio, bound = number_of(result.get("cost_ratio")), number_of(result.get("lower_bound_instance_hours"))
     if ratio is None or bound is None:
         return ""
+    if result.get("promise_kept") is False:
+        return f", without keeping the promise; hindsight keeps it with {number(bound)}"
     if ratio < SAME_COST:
         return ", which no policy that keeps the promise can beat"
-    return f", {times(ratio)} times the {number(_whole_hours(bound))} that hindsight needs"
+    return f", {times(ratio)} times the {number(bound)} that hindsight needs"
 
 
 def comparison(compared: Sequence[Entry], *, ratios: bool) -> str:
@@ -170,7 +172,10 @@ def cost(result: Result, course: Course) -> str:
     if bound is None:
         return billed
     told = f"{billed}; the clairvoyant lower bound is {number(_whole_hours(bound))}"
-    told += "" if ratio is None else f", a ratio of {times(ratio)}"
+    if ratio is not None:
+        told += f", a ratio of {times(ratio)}"
+    elif because := result.get("no_cost_ratio_because"):
+        told += f"; no meaningful ratio: {because}"
     return told if course.attainable else f"{told}. {OUT_OF_REACH}"
 
 

@@ -76,7 +76,8 @@ class Experiment:
     promise_s: float | None = None
     concurrency: int | None = None
     groups: int | None = None
-    scale_in: ScaleIn = ScaleIn.DRAIN
+    scale_in: ScaleIn | None = None
+    """None: what the policy needs, or drain."""
     visibility_timeout_s: float = 300.0
     max_receives: int = 3
     delay_s: float = 0.0
@@ -162,7 +163,7 @@ def play(
         visibility_timeout_s=experiment.visibility_timeout_s,
         max_receives=experiment.max_receives,
         delay_s=experiment.delay_s,
-        scale_in=experiment.scale_in,
+        scale_in=experiment.scale_in or ScaleIn.DRAIN,
         interruptions_per_instance_hour=experiment.interruptions_per_instance_hour,
         refusal_ratio=experiment.refusal_ratio,
     )

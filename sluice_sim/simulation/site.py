@@ -17,6 +17,7 @@ from sluice_sim.monitoring import READABLE_AFTER_S
 from sluice_sim.simulation.metrics import MetricId, MetricStore
 from sluice_sim.simulation.plant import Look, Plant, ScaleIn
 from sluice_sim.simulation.setting import Deployed
+from sluice_sim.simulation.targets import TargetInForce
 
 HOUR_MINUTES = 60
 
@@ -60,6 +61,8 @@ class Site:
     count_lag_s: float = 0.0
     """How old the counts are that SQS answers with."""
     told: list[Told] = field(default_factory=list)
+    target: Callable[[], TargetInForce | None] = lambda: None
+    """What the policy holds of the workload's target; told at the end of the run."""
     _looks: deque[Look] = field(default_factory=deque)
 
     @property

@@ -76,7 +76,8 @@ def run(policy: str = "sluice", **changes: Any) -> Run:
     service_s = np.full(count, 5.0)
     end_s = changes.get("end_s", END_S)
     values: dict[str, Any] = {
-        "load": Load(arrival_s=arrival_s, service_s=service_s, horizon_s=end_s),
+        # As long as one instance works on them: below a load of one no ratio is told.
+        "load": Load(arrival_s=arrival_s, service_s=service_s, horizon_s=float(service_s.sum()) or end_s),
         "messages": Messages(
             arrival_s=arrival_s,
             service_s=service_s,
