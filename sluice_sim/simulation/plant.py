@@ -65,8 +65,9 @@ class Look:
     running: int
     idle: int
     """Running instances without a message."""
-    ready_s: tuple[float, ...]
-    """When each booting instance will be ready, soonest first."""
+    launched_s: tuple[float, ...]
+    """Since when each booting instance boots, oldest first. AWS shows that; when it will be ready nobody
+    knows."""
     oldest_age_s: float
     """Age of the oldest message as SQS reports it; 0 where there is none."""
 
@@ -144,7 +145,7 @@ class Plant:
             desired=self.desired,
             running=len(running),
             idle=int(np.count_nonzero(busy[[one.number for one in running]] == 0)) if running else 0,
-            ready_s=self._booting(now),
+            launched_s=self._booting(now),
             oldest_age_s=self._oldest_age_s(now, arrived),
         )
 
@@ -164,7 +165,7 @@ class Plant:
         return sum(one.ready_s <= now < one.stopped_s for one in self._alive), len(self._booting(now))
 
     def _booting(self, now: float) -> tuple[float, ...]:
-        return tuple(sorted(one.ready_s for one in self._alive if now < min(one.ready_s, one.stopped_s)))
+        return tuple(one.launched_s for one in self._alive if now < min(one.ready_s, one.stopped_s))
 
     def warmed(self, warmup_s: float) -> int:
         """Running instances that have been ready for at least `warmup_s`."""

@@ -102,7 +102,7 @@ class Site:
             desired=now.desired,
             running=now.running,
             idle=now.idle,
-            ready_s=now.ready_s,
+            launched_s=now.launched_s,
             oldest_age_s=old.oldest_age_s,
         )
 

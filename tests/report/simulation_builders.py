@@ -48,7 +48,7 @@ def instances(*lives: tuple[float, float]) -> list[Instance]:
 
 def look(now_s: float, **changes: Any) -> Look:
     values: dict[str, Any] = {
-        "visible": 0, "in_flight": 0, "delayed": 0, "desired": 0, "running": 0, "idle": 0, "ready_s": (),
+        "visible": 0, "in_flight": 0, "delayed": 0, "desired": 0, "running": 0, "idle": 0, "launched_s": (),
         "oldest_age_s": 0.0,
     }  # fmt: skip
     return Look(now_s=now_s, **(values | changes))
