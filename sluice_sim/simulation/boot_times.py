@@ -66,6 +66,13 @@ class BootTimes:
             self._points_s = tuple(known[middle] for middle in middles)
         return self._points_s
 
+    def of_a_launch(self, now_s: float) -> list[Expected]:
+        """When an instance launched now will be ready."""
+        return [
+            Expected(ready_s=now_s + boot_s, instances=count / POINTS)
+            for boot_s, count in Counter(self.points_s).items()
+        ]
+
     def expected(self, look: Look) -> list[Expected]:
         """When the booting instances will be ready, as far as their age says; one overdue is about to be."""
         found: defaultdict[float, float] = defaultdict(float)

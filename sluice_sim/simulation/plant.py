@@ -22,6 +22,9 @@ from sluice_sim.simulation.stations import Floats, Messages, Station, Whole
 
 RETRY_S = 10.0
 """How soon a launch that found no capacity is tried again."""
+MOST_BERTHS_AT_FIRST = 1000
+LONGEST_LIFE_H = 100_000.0
+"""Beyond any run: who lives longer is not interrupted."""
 SPOT_NOTICE_S = 120.0
 """Documented: two minutes between the interruption notice and the end of a Spot instance."""
 
@@ -97,7 +100,7 @@ class Plant:
     clock: VirtualClock
     random: np.random.Generator
     maximum: int
-    """Sizes the first arrays; more instances make them grow."""
+    """Sizes the first arrays, where it is no number for "without a limit"; more instances make them grow."""
     first_of_groups: Whole = field(default_factory=lambda: np.zeros(0, np.int64))
     desired: int = 0
     instances: list[Instance] = field(default_factory=list)
@@ -113,7 +116,7 @@ class Plant:
     """The first message that may still count as the queue's oldest."""
 
     def __post_init__(self) -> None:
-        berths = 4 * self.maximum + 16
+        berths = 4 * min(self.maximum, MOST_BERTHS_AT_FIRST) + 16
         heads = self.first_of_groups.size
         self._station = _station(berths, self.conditions.concurrency, room=2 * heads + 1024)
         self._began_s = self.clock.now
@@ -264,8 +267,9 @@ class Plant:
         self._alive.append(one)
         stations.launch(one.berth, one.number, one.ready_s, station, self.conditions.concurrency)
         if rate := self.conditions.interruptions_per_instance_hour:
-            life_s = float(self.random.exponential(3600 / rate))
-            self.clock.at(self._began_s + one.ready_s + life_s, lambda: self._interrupt(one))
+            lives = self.random.exponential() / rate  # hours
+            if lives < LONGEST_LIFE_H:
+                self.clock.at(self._began_s + one.ready_s + 3600 * lives, lambda: self._interrupt(one))
 
     def _let_go(self, staying: list[Instance], count: int, now: float) -> None:
         """Those still booting first, newest first; then the idle ones, then the oldest."""

@@ -155,10 +155,11 @@ def simulate(
 
 def _play(clock: VirtualClock, plant: Plant, load: Load, start_s: float, on_progress: OnProgress) -> None:
     step_s = max(LOOK_S, load.horizon_s / 200 // LOOK_S * LOOK_S)
-    while plant.now_s < load.horizon_s:
-        clock.run_until(min(clock.now + step_s, start_s + load.horizon_s))
-        on_progress(plant.now_s / load.horizon_s)
-    while plant.look().backlog and plant.now_s < load.horizon_s + GIVE_UP_S:
+    end = start_s + load.horizon_s
+    while clock.now < end:  # not by seconds of the run: start + horizon - start need not be the horizon
+        clock.run_until(min(clock.now + step_s, end))
+        on_progress(min(1.0, plant.now_s / load.horizon_s))
+    while plant.look().backlog and clock.now < end + GIVE_UP_S:
         clock.run_until(clock.now + LOOK_S)
 
 

@@ -58,7 +58,12 @@ def due(*cohorts: tuple[float, float]) -> list[Cohort]:
 
 
 def needed(cohorts: list[Cohort], serving: Fleet | None = None) -> int:
-    return launches(cohorts, serving or fleet(), boots_s=[BOOT_S], shortest_work_s=SHORTEST_WORK_S)
+    return launches(
+        cohorts,
+        serving or fleet(),
+        launch=[Expected(ready_s=BOOT_S, instances=1.0)],
+        shortest_work_s=SHORTEST_WORK_S,
+    )
 
 
 def attainment(run: Run) -> float:

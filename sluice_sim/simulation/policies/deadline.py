@@ -80,21 +80,20 @@ class Fleet:
 
 
 def launches(
-    cohorts: Sequence[Cohort], fleet: Fleet, *, boots_s: Sequence[float], shortest_work_s: float
+    cohorts: Sequence[Cohort], fleet: Fleet, *, launch: Sequence[Expected], shortest_work_s: float
 ) -> int:
     """The least number of instances, launched now, with which every cohort (oldest first) starts in time.
 
-    `boots_s` are equally likely boot times.
+    `launch` is when one of them will be ready.
     """
-    one = [Expected(ready_s=fleet.now_s + boot_s, instances=1 / len(boots_s)) for boot_s in boots_s]
-    ready_s = fleet.now_s + sum(boots_s) / len(boots_s)
+    ready_s = sum(one.ready_s * one.instances for one in launch)
     before, needed = 0.0, 0
     for cohort in cohorts:
         before += cohort.messages
         moment_s = max(cohort.due_s, ready_s + shortest_work_s)
         missing = before - fleet.starts_by(moment_s)
         if missing > ROUNDING:
-            each = fleet.starts_of(one, moment_s)
+            each = fleet.starts_of(launch, moment_s)
             needed = max(needed, math.ceil(missing / each - ROUNDING))
     return needed
 
@@ -175,7 +174,9 @@ class Policy:
             self._rest(look, service_s)
 
     def _serve(self, look: Look, ages: Sequence[Arrivals], service_s: float) -> None:
-        site = self._site
+        site, there = self._site, look.running + len(look.launched_s)
+        if there >= site.maximum:
+            return
         fleet = Fleet(
             now_s=look.now_s,
             running=look.running,
@@ -188,11 +189,14 @@ class Policy:
             Cohort(due_s=one.until_s - one.elapsed_s + site.promise_s, messages=one.messages) for one in ages
         ]
         needed = launches(
-            cohorts, fleet, boots_s=self._boots.points_s, shortest_work_s=SHORTEST_WORK * site.promise_s
+            cohorts,
+            fleet,
+            launch=self._boots.of_a_launch(look.now_s),
+            shortest_work_s=SHORTEST_WORK * site.promise_s,
         )
         wait_s = look.now_s - ages[0].until_s + ages[0].elapsed_s
         site.ask(
-            look.running + len(look.launched_s) + needed,
+            there + needed,
             f"{look.visible + look.delayed} wait, the oldest {wait_s:.0f} s; {needed} more needed",
         )
 
