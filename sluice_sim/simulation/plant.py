@@ -57,6 +57,16 @@ class Conditions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """The queue at one moment, exact."""
+
+    at_s: float
+    visible: int
+    in_flight: int
+    delayed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
     """Queue and fleet at one moment, exact."""
 
@@ -128,28 +138,36 @@ class Plant:
         """The present moment, in seconds since the start of the run."""
         return self.clock.now - self._began_s
 
-    def look(self) -> Look:
-        """Let everything happen that is due, and count."""
+    def counts(self) -> Counts:
+        """Let everything happen that is due, and count the messages."""
         self._advance()
         now, station = self.now_s, self._station
-        arrivals = self.messages.arrival_s
-        arrived = int(np.searchsorted(arrivals, now, "right"))
-        delayed = arrived - int(np.searchsorted(arrivals, now - self.conditions.delay_s, "right"))
+        arrived = self.arrived
+        delayed = arrived - int(
+            np.searchsorted(self.messages.arrival_s, now - self.conditions.delay_s, "right")
+        )
         self._invisible_until_s = [until for until in self._invisible_until_s if until > now]
         in_flight = int(station.counts[stations.BUSY]) + len(self._invisible_until_s)
         out = int(station.counts[stations.FINISHED]) + int(station.counts[stations.BURIED])
+        return Counts(
+            at_s=now, visible=arrived - delayed - in_flight - out, in_flight=in_flight, delayed=delayed
+        )
+
+    def look(self) -> Look:
+        """Let everything happen that is due, and count messages and instances."""
+        counts, now = self.counts(), self.now_s
         running = [one for one in self._alive if one.ready_s <= now < one.stopped_s]
-        busy = station.busy
+        busy = self._station.busy
         return Look(
             now_s=now,
-            visible=arrived - delayed - in_flight - out,
-            in_flight=in_flight,
-            delayed=delayed,
+            visible=counts.visible,
+            in_flight=counts.in_flight,
+            delayed=counts.delayed,
             desired=self.desired,
             running=len(running),
             idle=int(np.count_nonzero(busy[[one.number for one in running]] == 0)) if running else 0,
             launched_s=self._booting(now),
-            oldest_age_s=self._oldest_age_s(now, arrived),
+            oldest_age_s=self._oldest_age_s(now, self.arrived),
         )
 
     def _oldest_age_s(self, now: float, arrived: int) -> float:
@@ -311,12 +329,13 @@ class Plant:
         )
 
     def _interrupt(self, one: Instance) -> None:
-        """A Spot interruption: nothing new from the notice on, gone two minutes later."""
-        if not one.stopped_s > self.now_s:
-            return
+        """A Spot interruption: nothing new from the notice on, gone two minutes later, draining or not."""
         self._advance()
+        if self._station.gone_s[one.number] <= self.now_s:
+            return
         self.interruptions += 1
-        self._stop(one, self.now_s)
+        if one.stopped_s > self.now_s:
+            self._stop(one, self.now_s)
         self._reconcile()
         self.clock.at(self.clock.now + SPOT_NOTICE_S, lambda: self._end(one))
 

@@ -169,6 +169,25 @@ def test_a_spot_interruption_gives_two_minutes_notice_and_is_replaced_at_once() 
     assert subject.gone_s()[0] == pytest.approx(noticed + SPOT_NOTICE_S, abs=1)
 
 
+def test_a_draining_instance_is_interrupted_as_well() -> None:
+    conditions = {"interruptions_per_instance_hour": 2.0, "visibility_timeout_s": 900, "seed": 1}
+    subject = asked(plant([0], 50_000, **conditions), 0, 1)
+    asked(subject, 1, 0)
+    while not subject.interruptions and subject.now_s < 40_000:
+        at(subject, subject.now_s + 1)
+    noticed = subject.now_s
+    assert len(subject.instances) == 1, "nobody asked for another"
+    at(subject, noticed + SPOT_NOTICE_S + 1)
+    assert (subject.interruptions, subject.redelivered) == (1, 1)
+    assert subject.gone_s()[0] == pytest.approx(noticed + SPOT_NOTICE_S, abs=1)
+
+
+def test_an_instance_that_is_gone_is_interrupted_no_more() -> None:
+    subject = asked(asked(plant([], 1, interruptions_per_instance_hour=2.0, seed=1), 0, 5), 1, 0)
+    at(subject, 40_000)
+    assert subject.interruptions == 0
+
+
 def test_a_drained_message_that_ends_within_the_spot_notice_is_not_redelivered() -> None:
     subject = plant(np.arange(0, 36_000, 50).tolist(), 40, interruptions_per_instance_hour=2.0)
     subject.set_desired(1)
