@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from sluice_cli.refusals import Refused
-from sluice_sim.simulation import generators, service
+from sluice_sim.simulation import generators, limits, service
 from sluice_sim.simulation.experiment import Generated
 from sluice_sim.simulation.plant import ScaleIn
 from sluice_sim.simulation.service import Boot
@@ -105,8 +105,7 @@ class Choice(click.ParamType):
             self.fail(f"{value!r} is not one of {', '.join(ScaleIn)}.", param, ctx)
 
 
-POSITIVE = Seconds(min=0, min_open=True)
-AT_LEAST_0 = Seconds(min=0)
+TIME = Seconds(min=limits.LEAST_S, max=limits.MOST_S)
 SHARE = Seconds(min=0, max=1, max_open=True)
 
 SETTINGS = [
@@ -116,11 +115,12 @@ SETTINGS = [
         f"generated shape: {', '.join(generators.SHAPES)}, as in spiky or spiky:days=7:per-day=50000.",
     ),
     click.option(
-        "--duration-s", type=POSITIVE, default=5.0, show_default=True,
+        "--duration-s", type=TIME, default=5.0, show_default=True,
         help="Seconds to process a message, on average.",
     ),
     click.option(
-        "--duration-cv", "variation", type=AT_LEAST_0, default=0.0, show_default=True,
+        "--duration-cv", "variation", type=Seconds(min=0, max=limits.MOST_VARIATION),
+        default=0.0, show_default=True,
         help="Their coefficient of variation (deviation / mean): lognormal above 0, constant at 0.",
     ),
     click.option(
@@ -131,11 +131,12 @@ SETTINGS = [
         "--boot-s", "boot", type=BootTime(), default="180", show_default=True,
         help="Seconds from launch to ready: one number, or a range such as 120-240.",
     ),
-    click.option("--tick-s", type=POSITIVE, help="How often the policy decides. [default: its own period]"),
+    click.option("--tick-s", type=Seconds(min=limits.LEAST_TICK_S, max=limits.MOST_TICK_S),
+        help="How often the policy decides. [default: its own period]"),
     click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True,
                  help="Of everything random."),
     click.option(
-        "--promise-s", type=POSITIVE,
+        "--promise-s", type=TIME,
         help="Acceptable seconds from arrival to start. [default: the workload's AcceptableLatencySeconds, "
         "or MessagesPerInstance x duration / concurrency]",
     ),
@@ -144,27 +145,32 @@ SETTINGS = [
         help="Messages an instance works on at a time. [default: ConcurrencyPerInstance, or 1]",
     ),
     click.option(
-        "--groups", type=click.IntRange(min=1),
+        "--groups", type=click.IntRange(1, limits.MOST_GROUPS),
         help="FIFO queues: message groups. [default: 10 per slot of the largest fleet]",
     ),
     click.option(
-        "--scale-in", type=Choice(), default=ScaleIn.DRAIN, show_default="drain", metavar="|".join(ScaleIn),
+        "--scale-in", type=Choice(), metavar="|".join(ScaleIn),
         help="What becomes of a message whose instance is to go: it is finished; it returns after its "
-        "visibility timeout; or the instance may not go.",
+        "visibility timeout; or the instance may not go. A policy that needs one of them keeps it, "
+        "and says so. [default: what the policy needs, or drain]",
     ),
-    click.option("--visibility-timeout-s", type=POSITIVE, default=300.0, show_default=True,
+    click.option("--visibility-timeout-s", type=Seconds(min=1, max=limits.MOST_VISIBILITY_TIMEOUT_S),
+        default=300.0, show_default=True,
                  help="Of the queue; workers extend it while they work."),
     click.option("--max-receives", type=click.IntRange(1, 1000), default=3, show_default=True,
                  help="Before a message becomes a dead letter."),
-    click.option("--delay-s", type=AT_LEAST_0, default=0.0, show_default=True,
+    click.option("--delay-s", type=Seconds(min=0, max=limits.MOST_DELAY_S),
+        default=0.0, show_default=True,
                  help="Of the queue: a message is invisible at first."),
     click.option(
-        "--spot-interruptions-per-hour", "interruptions_per_instance_hour", type=AT_LEAST_0, default=0.0,
+        "--spot-interruptions-per-hour", "interruptions_per_instance_hour",
+        type=Seconds(min=0, max=limits.MOST_INTERRUPTIONS_PER_HOUR), default=0.0,
         show_default=True, help="Per instance.",
     ),
     click.option("--refusal-ratio", type=SHARE, default=0.0, show_default=True,
                  help="Share of launches that find no capacity."),
-    click.option("--count-lag-s", type=AT_LEAST_0, default=0.0, show_default=True,
+    click.option("--count-lag-s", type=Seconds(min=0, max=limits.MOST_COUNT_LAG_S),
+        default=0.0, show_default=True,
                  help="How old the counts are that SQS answers with."),
     click.option("--late-ratio", type=SHARE, default=0.01, show_default=True,
                  help="Share of messages that the lower bound may start late."),

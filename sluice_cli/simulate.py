@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.text import Text
 
 from sluice_cli import settings, tables
 from sluice_cli.outputs import require_writable_directory
@@ -203,14 +204,9 @@ def _show(
         console.print(tables.one(only.result, only.promise_s))
     else:
         _compare(console, outcomes, labels, swept=swept)
-    beyond = sum(outcome.attainable is False for outcome in outcomes)
-    if beyond:
-        which = f"In {beyond} of {len(outcomes)} runs the" if len(outcomes) > 1 else "The"
-        console.print(
-            f"[yellow]{which} largest fleet allowed could not keep the promise even if it knew every "
-            "arrival: raise MaxCapacity. The lower bound is that of an unlimited fleet there.[/]",
-            soft_wrap=True,
-        )
+    for warning, warned in tables.warnings([outcome.result for outcome in outcomes], labels):
+        which = f"{', '.join(warned)}: " if warned else ""
+        console.print(Text(f"{which}{warning}", style="yellow"), soft_wrap=True)
 
 
 def _compare(

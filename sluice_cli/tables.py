@@ -24,6 +24,7 @@ def verdict(result: Result, promise_s: float) -> str:
     )
     if result["cost_ratio"] is not None:
         found += f": {times(result['cost_ratio'])} times the least that could keep the promise"
+        found += "" if result["promise_kept"] else ", which this run does not keep"
     return f"\n[bold]{result['policy']}[/]: {found}."
 
 
@@ -46,23 +47,33 @@ def one(result: Result, promise_s: float) -> Table:
         (
             ("instance-hours", _amount(result["instance_hours"]), "billed from launch to termination"),
             ("lower bound", _amount(result["lower_bound_instance_hours"]), "what a clairvoyant pays"),
-            ("cost ratio", times(result["cost_ratio"]), "the one over the other"),
+            ("cost ratio", *_ratio(result)),
             ("launches", number(result["launches"]), ""),
             ("peak instances", number(result["peak_instances"]), "running at once"),
         ),
         (
             ("messages", number(result["messages"]), ""),
             ("processed", number(result["processed"]), ""),
+            ("dead letters", number(result["dead_letters"]), "received too often"),
             ("redelivered", number(result["redelivered"]), "their instance went while it worked on them"),
             ("lost", number(result["lost"]), "held by nobody"),
+            ("target", _amount(result["target_per_instance"]), result["target_because"] or ""),
             ("peak backlog", number(result["peak_backlog"]), "not yet processed, at the worst moment"),
         ),
         (
-            ("missing", _amount(result["a_u"]), "instances below the clairvoyant plan, on average"),
-            ("surplus", _amount(result["a_o"]), "instances above it, on average"),
-            ("time missing", share(result["tau_u"]), "share of the time with too few"),
-            ("time surplus", share(result["tau_o"]), "share of the time with too many"),
-            ("extra changes", _per_hour(result["jitter"]), "of the fleet an hour, beyond the plan's"),
+            (
+                "missing",
+                _amount(result["missing_instances"]),
+                "instances below the clairvoyant plan, on average",
+            ),
+            ("surplus", _amount(result["surplus_instances"]), "instances above it, on average"),
+            ("time missing", share(result["missing_time_share"]), "share of the time with too few"),
+            ("time surplus", share(result["surplus_time_share"]), "share of the time with too many"),
+            (
+                "extra changes",
+                _amount(result["extra_changes_per_hour"]),
+                "of the fleet an hour, beyond the plan's",
+            ),
         ),
     )
     for block in blocks:
@@ -117,14 +128,32 @@ def _columns(results: Sequence[Result], promise: str, *, wide: bool) -> dict[str
             "longest": _durations("wait_max_s"),
             "launches": _each("launches", number),
             "peak": _each("peak_instances", number),
-            "missing": _each("a_u", _amount),
-            "surplus": _each("a_o", _amount),
+            "missing": _each("missing_instances", _amount),
+            "surplus": _each("surplus_instances", _amount),
         }
     if any(result["processed"] != result["messages"] for result in results):
         columns["not processed"] = lambda results: [
             number(result["messages"] - result["processed"]) for result in results
         ]
     return columns
+
+
+def warnings(results: Sequence[Result], labels: Sequence[Mapping[str, str]]) -> list[tuple[str, list[str]]]:
+    """Every warning once, and of several runs which ones it is of."""
+    found: dict[str, list[str]] = {}
+    for result, label in zip(results, labels, strict=True):
+        for warning in result["warnings"]:
+            found.setdefault(warning, []).append(" ".join(f"{name}={value}" for name, value in label.items()))
+    return [(warning, which if len(results) > 1 else []) for warning, which in found.items()]
+
+
+def _ratio(result: Result) -> tuple[str, str]:
+    """The cost ratio, or that there is none and why; without a bound nothing is said."""
+    if result["lower_bound_instance_hours"] is None:
+        return UNKNOWN, ""
+    if result["cost_ratio"] is None:
+        return "none", f"no meaningful ratio: {result['no_cost_ratio_because']}"
+    return times(result["cost_ratio"]), "the one over the other"
 
 
 def _each(key: str, written: Callable[[Any], str]) -> Column:
@@ -137,7 +166,3 @@ def _durations(key: str) -> Column:
 
 def _amount(value: float | None) -> str:
     return UNKNOWN if value is None else number(value)
-
-
-def _per_hour(per_s: float | None) -> str:
-    return UNKNOWN if per_s is None else number(3600 * per_s)

@@ -8,7 +8,7 @@ import click
 
 from sluice_cli.outputs import require_writable_file
 from sluice_cli.refusals import Refused, refusals
-from sluice_cli.settings import POSITIVE
+from sluice_cli.settings import Seconds
 from sluice_sim.simulation import arrivals, generators
 
 
@@ -16,10 +16,14 @@ from sluice_sim.simulation import arrivals, generators
     epilog="Shapes: " + " ".join(f"{shape}: {generators.about(shape)}" for shape in generators.SHAPES)
 )
 @click.argument("shape")
-@click.option("--days", type=POSITIVE, default=1.0, show_default=True)
+@click.option("--days", type=Seconds(min=0, min_open=True), default=1.0, show_default=True)
 @click.option("--per-day", type=click.IntRange(min=1), default=200_000, show_default=True, help="Messages.")
 @click.option(
-    "--interval-s", type=POSITIVE, default=60.0, show_default=True, help="Seconds a row stands for."
+    "--interval-s",
+    type=Seconds(min=0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="Seconds a row stands for.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option(

@@ -130,9 +130,10 @@ def _section(told: Told, most_decisions: int) -> dict[str, Any]:
         "name": told.name,
         "about": _about(told.run.policy),
         "verdict": told.verdict,
+        "warnings": told.result.get("warnings", ()),
         "cards": _cards(told),
         "figures": [
-            Figure(label=FIGURES[key][0], value=value, about=FIGURES[key][1])
+            Figure(label=FIGURES[key][0], value=value, about=_meaning(told.result, key))
             for key, value in _values(told.result).items()
         ],
         "titles": [panel.title for panel in told.panels],
@@ -231,6 +232,13 @@ def _value(result: Result, key: str) -> str:
     return UNKNOWN if value is None else FIGURES[key][2](float(str(value)))
 
 
+def _meaning(result: Result, key: str) -> str:
+    """What a figure is; of the target also how it came about, of a missing ratio why there is none."""
+    because = {"target_per_instance": "target_because", "cost_ratio": "no_cost_ratio_because"}.get(key, "")
+    reason = str(result.get(because) or "")
+    return f"{FIGURES[key][1]} {reason[:1].upper()}{reason[1:]}." if reason else FIGURES[key][1]
+
+
 def _values(result: Result) -> dict[str, str]:
     """Every figure; the waits, which stand below one another, in one unit."""
     waits = [key for key in FIGURES if key.startswith("wait_")]
@@ -245,14 +253,15 @@ def _column(results: Sequence[Result], key: str) -> list[str]:
     return [_value(result, key) for result in results]
 
 
-def _per_hour(per_second: float) -> str:
-    return f"{number(per_second * 3600)} an hour"
+def _per_hour(changes: float) -> str:
+    return f"{number(changes)} an hour"
 
 
 FIGURES: Mapping[str, tuple[str, str, Callable[[float], str]]] = {
     "attainment": ("Promise kept", "Messages that start within the promise.", share),
     "messages": ("Messages", "In the trace.", number),
     "processed": ("Processed", "Finished by the end of the run.", number),
+    "dead_letters": ("Dead letters", "Received too often without being finished.", number),
     "lost": ("Lost", "Neither processed nor held anywhere, by their ids.", number),
     "redelivered": ("Redelivered", "Received again after a worker was gone.", number),
     "wait_p50_s": ("Half start within", "From arrival to the start of processing.", duration),
@@ -263,13 +272,21 @@ FIGURES: Mapping[str, tuple[str, str, Callable[[float], str]]] = {
     "lower_bound_instance_hours": ("Lower bound", "No policy that keeps the promise bills less.", number),
     "cost_ratio": ("Cost ratio", "Instance-hours over the lower bound.", times),
     "launches": ("Launches", "", number),
+    "launches_refused": ("Launches refused", "They found no capacity and were tried again.", number),
+    "interruptions": ("Interruptions", "Spot instances taken back.", number),
     "peak_instances": ("Instances at most", "Running at the same time.", number),
+    "mean_load": ("Load", "Instances that the messages keep busy on average.", number),
+    "target_per_instance": ("Target", "Messages per instance held at the end.", number),
     "peak_backlog": ("Backlog at most", "Waiting and in work.", number),
-    "a_u": ("Missing instances", "Fewer than hindsight's plan, on average (a_u).", number),
-    "a_o": ("Surplus instances", "More than hindsight's plan, on average (a_o).", number),
-    "tau_u": ("Time with too few", "Share of the time (tau_u).", share),
-    "tau_o": ("Time with too many", "Share of the time (tau_o).", share),
-    "jitter": ("Changes beyond the plan's", "How much more often the fleet changes (jitter).", _per_hour),
+    "missing_instances": ("Missing instances", "Fewer than hindsight's plan, on average.", number),
+    "surplus_instances": ("Surplus instances", "More than hindsight's plan, on average.", number),
+    "missing_time_share": ("Time with too few", "Share of the time.", share),
+    "surplus_time_share": ("Time with too many", "Share of the time.", share),
+    "extra_changes_per_hour": (
+        "Changes beyond the plan's",
+        "How much more often the fleet changes.",
+        _per_hour,
+    ),
     "simulated_s": ("Simulated", "", duration),
     "wall_s": ("Computed in", "", duration),
 }

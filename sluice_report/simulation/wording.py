@@ -14,6 +14,7 @@ from sluice_report.quantities import count, duration, number, share, times
 from sluice_report.simulation import moves as moved
 from sluice_report.simulation.course import MINUTE_S, Course
 from sluice_report.simulation.moves import Move
+from sluice_sim.promise import KEPT_SHARE
 
 if TYPE_CHECKING:
     from sluice_report.simulation.overview import Entry
@@ -25,9 +26,6 @@ MOST_DECIMALS = 5
 MUCH_AT_ONCE = 0.2
 """From this share of the late messages on, the stretch they arrive in is named."""
 SAME_COST = 1.005
-
-KEPT = 0.99
-"""What a comparison takes as keeping the promise."""
 
 OUT_OF_REACH = "The most instances allowed cannot keep the promise, so the bound is that of more"
 
@@ -68,9 +66,11 @@ def _against_bound(result: Result) -> str:
     ratio, bound = number_of(result.get("cost_ratio")), number_of(result.get("lower_bound_instance_hours"))
     if ratio is None or bound is None:
         return ""
+    if result.get("promise_kept") is False:
+        return f", without keeping the promise; hindsight keeps it with {number(bound)}"
     if ratio < SAME_COST:
         return ", which no policy that keeps the promise can beat"
-    return f", {times(ratio)} times the {number(_whole_hours(bound))} that hindsight needs"
+    return f", {times(ratio)} times the {number(bound)} that hindsight needs"
 
 
 def comparison(compared: Sequence[Entry], *, ratios: bool) -> str:
@@ -80,14 +80,14 @@ def comparison(compared: Sequence[Entry], *, ratios: bool) -> str:
     best = [one.name for one in sorted(compared, key=lambda one: one.cost) if one.on_frontier]
     frontier = f"{_listed(best)}: nothing here is cheaper without being later"
     frontier = f"On the frontier {'is' if len(best) == 1 else 'are'} {frontier}"
-    keeping = [one for one in compared if one.attainment >= KEPT]
+    keeping = [one for one in compared if one.attainment >= KEPT_SHARE]
     if not keeping:
         most = max(compared, key=lambda one: one.attainment)
         closest = f"{most.name} comes closest with {share(most.attainment)}"
-        return f"None starts {100 * KEPT:g} % in time, {closest}. {frontier}"
+        return f"None starts {100 * KEPT_SHARE:g} % in time, {closest}. {frontier}"
     cheapest = min(keeping, key=lambda one: one.cost)
     price = f"{times(cheapest.cost)} times the bound" if ratios else hours(cheapest.cost)
-    return f"{cheapest.name} is the cheapest that starts {100 * KEPT:g} % in time, at {price}. {frontier}"
+    return f"{cheapest.name} is the cheapest that starts {100 * KEPT_SHARE:g} % in time, at {price}. {frontier}"
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -170,7 +170,10 @@ def cost(result: Result, course: Course) -> str:
     if bound is None:
         return billed
     told = f"{billed}; the clairvoyant lower bound is {number(_whole_hours(bound))}"
-    told += "" if ratio is None else f", a ratio of {times(ratio)}"
+    if ratio is not None:
+        told += f", a ratio of {times(ratio)}"
+    elif because := result.get("no_cost_ratio_because"):
+        told += f"; no meaningful ratio: {because}"
     return told if course.attainable else f"{told}. {OUT_OF_REACH}"
 
 

@@ -17,15 +17,20 @@ from pathlib import Path
 
 import numpy as np
 
+from sluice_sim.simulation.limits import (
+    LEAST_S,
+    MILLISECONDS_FROM,
+    MOST_DAYS,
+    MOST_INTERVALS,
+    MOST_MESSAGES,
+)
 from sluice_sim.simulation.setting import SettingError
 from sluice_sim.simulation.stations import Floats, Whole
 
 HEADER = ["timestamp", "arrivals"]
-MOST_MESSAGES = 100_000_000
-"""More do not fit into the memory of the machines this runs on."""
 UNEVEN_S = 0.001
 """How far an interval may be off: offsets are often rounded to milliseconds."""
-MINUTE_S = 60.0
+MINUTE_S, DAY_S = 60.0, 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +75,7 @@ def read(path: Path) -> Trace:
             raise _wrong(path, line, stamp, "each timestamp is later than the one before")
         elif intervals == 1:
             second_s = at_s
+            _require_interval(path, line, stamp, second_s - first_s)
         elif abs(at_s - previous_s - (second_s - first_s)) > UNEVEN_S:
             expected = f"{second_s - first_s:g} s"
             found = f"{at_s - previous_s:g} s"
@@ -82,6 +88,11 @@ def read(path: Path) -> Trace:
             )
         previous_s = at_s
         intervals += 1
+        if intervals > MOST_INTERVALS or at_s - first_s > MOST_DAYS * DAY_S:
+            raise _wrong(
+                path, line, stamp, f"a trace has {MOST_INTERVALS:,} intervals, {MOST_DAYS:,} days at most; "
+                "cut it"
+            )  # fmt: skip
         arrivals.append(_count(path, line, count))
         total += arrivals[-1]
         if total > MOST_MESSAGES:
@@ -141,6 +152,13 @@ def _rows(path: Path) -> Iterator[tuple[int, str, str]]:
         raise SettingError(f"{path}: is not a CSV file: {refused}") from refused
 
 
+def _require_interval(path: Path, line: int, stamp: str, interval_s: float) -> None:
+    if interval_s < LEAST_S:
+        raise _wrong(path, line, stamp, f"an interval is {LEAST_S:g} s at least, this is {interval_s:g} s")
+    if interval_s > MOST_DAYS * DAY_S:
+        raise _wrong(path, line, stamp, f"a trace has {MOST_DAYS:,} days at most, this interval is longer")
+
+
 def _moment(path: Path, line: int, text: str) -> tuple[float, bool]:
     """Seconds, and whether they were written as ISO 8601 (UTC where it names no zone)."""
     try:
@@ -150,12 +168,14 @@ def _moment(path: Path, line: int, text: str) -> tuple[float, bool]:
     else:
         if not math.isfinite(at_s):
             raise _wrong(path, line, text, "a timestamp is a finite number of seconds, or ISO 8601")
+        if abs(at_s) >= MILLISECONDS_FROM:
+            raise _wrong(path, line, text, "this counts milliseconds or less; timestamps are in seconds")
         return at_s, False
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp(), True
+    except (ValueError, OverflowError):
         raise _wrong(path, line, text, "a timestamp is ISO 8601, or a number of seconds") from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp(), True
 
 
 def _count(path: Path, line: int, text: str) -> int:
@@ -165,6 +185,8 @@ def _count(path: Path, line: int, text: str) -> int:
         raise _wrong(path, line, text, "arrivals are a number of messages") from None
     if not (count >= 0 and count.is_integer()):
         raise _wrong(path, line, text, "arrivals are a whole number of messages, 0 or more")
+    if count > MOST_MESSAGES:
+        raise _wrong(path, line, text, f"that is more than {MOST_MESSAGES:,} messages; cut the trace")
     return int(count)
 
 

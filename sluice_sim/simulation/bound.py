@@ -17,10 +17,11 @@ has come together by the end of slot t:
     M <= the largest service times of as many messages as may be late
 
 Late work is done whenever there is room, or after the end for its service time alone. A long trace is cut
-into windows whose minima add up: each has only the work that arrives and is due inside it, opens with
-instances for free and leaves its late work to others. They share one allowance of late work through its price
-(a Lagrange multiplier): whatever the price is, the minima less the allowance's worth are a bound, and a good
-price makes a high one.
+into windows whose minima add up: each has only the work that arrives and is due inside it and leaves its late
+work to others. What they share has a price (a Lagrange multiplier) each: an allowance of late work, and the
+instances that stand ready where one window ends and the next begins, which the next buys and the one before
+sells. Whatever the prices are (between 0 and a boot for an instance, as the next may launch its own), the
+minima less the allowance's worth are a bound, and good prices make a high one.
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ SAMPLED_WINDOWS = 6
 CLOSE_ENOUGH = 0.005
 """It is sought until the bound could not rise by more than this share of it."""
 MOST_PRICES = 6
+CARRY_PASSES = 1
+"""How often prices of what stands ready between windows are sought: one brings most of what several do."""
 FIRST_PRICE = 1.2
 """Below 1, what it costs to do the work at leisure, all of it would be late."""
 INFEASIBLE = 2
@@ -97,7 +100,7 @@ class _Window:
     traced: int
     """Its slots within the trace: beyond, a run may end at any time, and the minimum with it."""
     first: bool
-    """Only the minimum stands ready before it; elsewhere what stands ready is free."""
+    """Only the minimum stands ready before it; elsewhere what stands ready has a price."""
     last: bool
 
 
@@ -209,14 +212,36 @@ def _least(windows: Sequence[_Window], fleet: _Fleet, allowance: float, on_progr
     if len(windows) == 1:
         return _solve(windows[0], fleet, allowance=allowance)
     if not allowance:
-        return _sum(windows, fleet, 0.0, 0.0, on_progress)
+        return _carrying_over(windows, fleet, 0.0, 0.0, on_progress)
     by_work = sorted(windows, key=lambda window: float(window.due.sum()))
     sampled = by_work[len(windows) // SAMPLED_WINDOWS // 2 :: max(1, len(windows) // SAMPLED_WINDOWS)]
     work, all_work = (sum(float(one.due.sum()) for one in some) for some in (sampled, windows))
     if not work:
-        return _sum(windows, fleet, allowance, FIRST_PRICE, on_progress)
+        return _carrying_over(windows, fleet, allowance, FIRST_PRICE, on_progress)
     price = _best_price(sampled, fleet, allowance * work / all_work)
-    return _sum(windows, fleet, allowance, price, on_progress)
+    return _carrying_over(windows, fleet, allowance, price, on_progress)
+
+
+def _carrying_over(
+    windows: Sequence[_Window], fleet: _Fleet, allowance: float, price: float, on_progress: OnProgress
+) -> _Plan:
+    """The highest of some bounds, each with better prices of what stands ready between windows.
+
+    The bound is concave in them. Where a window opens with more instances than the one before it left, its
+    price was too low, else too high.
+    """
+    best = _sum(windows, fleet, allowance, price)
+    low, high = np.zeros(len(windows) - 1), np.full(len(windows) - 1, fleet.boot)
+    ends = np.cumsum([window.due.size for window in windows])[:-1]
+    for number in range(CARRY_PASSES if fleet.boot else 0):
+        carried = (low + high) / 2
+        plan = _sum(windows, fleet, allowance, price, carried)
+        best = max(best, plan, key=lambda found: found.cost)
+        opens, left = plan.instances[ends], plan.instances[ends - 1]
+        low, high = np.where(opens > left, carried, low), np.where(opens < left, carried, high)
+        low, high = np.where(opens == left, carried, low), np.where(opens == left, carried, high)
+        on_progress((number + 1) / CARRY_PASSES)
+    return best
 
 
 def _overdue_at_full_strength(windows: Sequence[_Window], maximum: float) -> float:
@@ -260,23 +285,21 @@ def _sum(
     fleet: _Fleet,
     allowance: float,
     price: float,
-    on_progress: OnProgress = lambda _: None,
+    carried: Floats | None = None,
 ) -> _Plan:
-    """All windows' minima at one price of late work, less what the allowance is worth."""
-    if price:
+    """All windows' minima at one price of late work, less what the allowance is worth.
 
-        def solve(window: _Window) -> _Plan:
-            return _solve(window, fleet, price=price)
-    else:
+    `carried` is the price of an instance that stands ready, for each place where two windows meet.
+    """
+    prices = np.concatenate([[0.0], np.zeros(len(windows) - 1) if carried is None else carried, [0.0]])
 
-        def solve(window: _Window) -> _Plan:
-            return _solve(window, fleet, allowance=0.0)
+    def solve(window: _Window, buys: float, sells: float) -> _Plan:
+        if price:
+            return _solve(window, fleet, price=price, buys=buys, sells=sells)
+        return _solve(window, fleet, allowance=0.0, buys=buys, sells=sells)
 
-    plans = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for plan in pool.map(solve, windows):
-            plans.append(plan)
-            on_progress(len(plans) / len(windows))
+        plans = list(pool.map(solve, windows, prices[:-1], prices[1:]))
     return _Plan(
         cost=sum(plan.cost for plan in plans) - price * allowance,
         late=sum(plan.late for plan in plans),
@@ -284,8 +307,16 @@ def _sum(
     )
 
 
-def _solve(window: _Window, fleet: _Fleet, *, price: float = 0.0, allowance: float = math.inf) -> _Plan:
-    """One window's minimum, by HiGHS.
+def _solve(
+    window: _Window,
+    fleet: _Fleet,
+    *,
+    price: float = 0.0,
+    allowance: float = math.inf,
+    buys: float = 0.0,
+    sells: float = 0.0,
+) -> _Plan:
+    """One window's minimum, by HiGHS; an instance ready at its beginning and its end has these prices.
 
     Columns, each by slot: instances x, launches u, work in time w, work given up m, late work done l, and the
     running surpluses W + M - D and A - W - M, which may not be negative.
@@ -317,6 +348,8 @@ def _solve(window: _Window, fleet: _Fleet, *, price: float = 0.0, allowance: flo
     high[3] = window.due if allowance else 0.0
     high[4] = math.inf if window.last else 0.0
     cost[0], cost[1], cost[3] = 1.0, fleet.boot, price
+    cost[0, 0] += buys
+    cost[0, -1] -= sells
     if window.last:  # late work not done by the end costs its service time
         cost[3] += 1.0
         cost[4] = -1.0

@@ -19,6 +19,7 @@ from sluice_sim.promise import promise_s
 from sluice_sim.simulation import arrivals, generators, policies, service, setting
 from sluice_sim.simulation.arrivals import MINUTE_S, Trace
 from sluice_sim.simulation.bound import Bound, lower_bound
+from sluice_sim.simulation.limits import LEAST_S, MOST_INSTANCES, MOST_S, MOST_TICKS
 from sluice_sim.simulation.plant import Conditions, ScaleIn
 from sluice_sim.simulation.run import START_S, Load, OnProgress, Run, simulate
 from sluice_sim.simulation.service import Boot
@@ -77,7 +78,8 @@ class Experiment:
     promise_s: float | None = None
     concurrency: int | None = None
     groups: int | None = None
-    scale_in: ScaleIn = ScaleIn.DRAIN
+    scale_in: ScaleIn | None = None
+    """None: what the policy needs, or drain."""
     visibility_timeout_s: float = 300.0
     max_receives: int = 3
     delay_s: float = 0.0
@@ -114,7 +116,13 @@ class Experiment:
         """Acceptable seconds from a message's arrival to its start."""
         if self.promise_s is not None:
             return self.promise_s
-        return promise_s(self.deployed().workload, mean_service_s, self.slots_per_instance)
+        promised_s = promise_s(self.deployed().workload, mean_service_s, self.slots_per_instance)
+        if not LEAST_S <= promised_s <= MOST_S:
+            raise SettingError(
+                f"the workload's target makes a promise of {promised_s:g} s, and what is played is "
+                f"{LEAST_S:g} to {MOST_S:,.0f} s: give --promise-s, or another target"
+            )
+        return promised_s
 
     def _groups(self, workload: Workload) -> int | None:
         if not workload.is_fifo:
@@ -156,6 +164,7 @@ def play(
     if experiment.tick_s is not None:
         if not has_tick(experiment.policy):
             raise SettingError(f"policy {experiment.policy} has no tick of its own: leave --tick-s out")
+        _require_few_ticks(experiment.tick_s, load.horizon_s)
         setattr(policy, TICK, experiment.tick_s)
     conditions = Conditions(
         boot_s=experiment.boot.drawn(np.random.default_rng([experiment.seed, BOOTS])),
@@ -163,7 +172,7 @@ def play(
         visibility_timeout_s=experiment.visibility_timeout_s,
         max_receives=experiment.max_receives,
         delay_s=experiment.delay_s,
-        scale_in=experiment.scale_in,
+        scale_in=experiment.scale_in or ScaleIn.DRAIN,
         interruptions_per_instance_hour=experiment.interruptions_per_instance_hour,
         refusal_ratio=experiment.refusal_ratio,
     )
@@ -229,6 +238,21 @@ def has_tick(policy: str) -> bool:
     return hasattr(policies.named(policy), TICK)
 
 
+def _require_few_ticks(tick_s: float, horizon_s: float) -> None:
+    ticks = horizon_s / tick_s
+    if ticks > MOST_TICKS:
+        raise SettingError(
+            f"--tick-s {tick_s:g}: {ticks:,.0f} decisions over the trace, and {MOST_TICKS:,} are played at "
+            "most: give a longer tick or a shorter trace"
+        )
+
+
 @lru_cache(maxsize=64)
 def _deployed(root: Path, parameters: tuple[tuple[str, str], ...]) -> Deployed:
-    return setting.deployed(root, dict(parameters))
+    made = setting.deployed(root, dict(parameters))
+    if made.workload.bounds.max > MOST_INSTANCES:
+        raise SettingError(
+            f"MaxCapacity={made.workload.bounds.max}: at most {MOST_INSTANCES:,} instances are simulated: "
+            "give a smaller MaxCapacity"
+        )
+    return made

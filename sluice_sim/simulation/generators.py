@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from sluice_sim.simulation.arrivals import Trace
+from sluice_sim.simulation.limits import LEAST_S, MOST_DAYS, MOST_INTERVALS, MOST_MESSAGES
 from sluice_sim.simulation.setting import SettingError
 from sluice_sim.simulation.stations import Floats
 
@@ -83,7 +84,20 @@ def generate(shape: str, *, days: float, per_day: int, interval_s: float, seed: 
     """A trace of this shape, from 0 on; SettingError where it cannot be."""
     if shape not in SHAPES:
         raise SettingError(f"{shape}: no such shape of trace; there are {', '.join(SHAPES)}")
+    if not LEAST_S <= interval_s <= MOST_DAYS * DAY_S:
+        raise SettingError(f"{interval_s:g} s: an interval is {LEAST_S:g} s to {MOST_DAYS:,} days")
+    if not 0 < days <= MOST_DAYS:
+        raise SettingError(f"{days:g} days: a trace has {MOST_DAYS:,} days at most")
+    if not 0 <= per_day * days <= MOST_MESSAGES:
+        raise SettingError(
+            f"{days:g} days of {per_day:g} messages each: a trace has {MOST_MESSAGES:,} messages at most"
+        )
     intervals = round(days * DAY_S / interval_s)
+    if intervals > MOST_INTERVALS:
+        raise SettingError(
+            f"{days:g} days are {intervals:,} intervals of {interval_s:g} s: a trace has {MOST_INTERVALS:,} "
+            "at most"
+        )
     if intervals < 2:
         raise SettingError(f"{days:g} days are {intervals} intervals of {interval_s:g} s; a trace has two")
     random = np.random.default_rng([seed, 2])

@@ -22,6 +22,9 @@ from sluice_sim.simulation.stations import Floats, Messages, Station, Whole
 
 RETRY_S = 10.0
 """How soon a launch that found no capacity is tried again."""
+MOST_BERTHS_AT_FIRST = 1000
+LONGEST_LIFE_H = 100_000.0
+"""Beyond any run: who lives longer is not interrupted."""
 SPOT_NOTICE_S = 120.0
 """Documented: two minutes between the interruption notice and the end of a Spot instance."""
 
@@ -54,6 +57,16 @@ class Conditions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """The queue at one moment, exact."""
+
+    at_s: float
+    visible: int
+    in_flight: int
+    delayed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
     """Queue and fleet at one moment, exact."""
 
@@ -65,8 +78,9 @@ class Look:
     running: int
     idle: int
     """Running instances without a message."""
-    ready_s: tuple[float, ...]
-    """When each booting instance will be ready, soonest first."""
+    launched_s: tuple[float, ...]
+    """Since when each booting instance boots, oldest first. AWS shows that; when it will be ready nobody
+    knows."""
     oldest_age_s: float
     """Age of the oldest message as SQS reports it; 0 where there is none."""
 
@@ -96,7 +110,7 @@ class Plant:
     clock: VirtualClock
     random: np.random.Generator
     maximum: int
-    """Sizes the first arrays; more instances make them grow."""
+    """Sizes the first arrays, where it is no number for "without a limit"; more instances make them grow."""
     first_of_groups: Whole = field(default_factory=lambda: np.zeros(0, np.int64))
     desired: int = 0
     instances: list[Instance] = field(default_factory=list)
@@ -112,7 +126,7 @@ class Plant:
     """The first message that may still count as the queue's oldest."""
 
     def __post_init__(self) -> None:
-        berths = 4 * self.maximum + 16
+        berths = 4 * min(self.maximum, MOST_BERTHS_AT_FIRST) + 16
         heads = self.first_of_groups.size
         self._station = _station(berths, self.conditions.concurrency, room=2 * heads + 1024)
         self._began_s = self.clock.now
@@ -124,28 +138,36 @@ class Plant:
         """The present moment, in seconds since the start of the run."""
         return self.clock.now - self._began_s
 
-    def look(self) -> Look:
-        """Let everything happen that is due, and count."""
+    def counts(self) -> Counts:
+        """Let everything happen that is due, and count the messages."""
         self._advance()
         now, station = self.now_s, self._station
-        arrivals = self.messages.arrival_s
-        arrived = int(np.searchsorted(arrivals, now, "right"))
-        delayed = arrived - int(np.searchsorted(arrivals, now - self.conditions.delay_s, "right"))
+        arrived = self.arrived
+        delayed = arrived - int(
+            np.searchsorted(self.messages.arrival_s, now - self.conditions.delay_s, "right")
+        )
         self._invisible_until_s = [until for until in self._invisible_until_s if until > now]
         in_flight = int(station.counts[stations.BUSY]) + len(self._invisible_until_s)
         out = int(station.counts[stations.FINISHED]) + int(station.counts[stations.BURIED])
+        return Counts(
+            at_s=now, visible=arrived - delayed - in_flight - out, in_flight=in_flight, delayed=delayed
+        )
+
+    def look(self) -> Look:
+        """Let everything happen that is due, and count messages and instances."""
+        counts, now = self.counts(), self.now_s
         running = [one for one in self._alive if one.ready_s <= now < one.stopped_s]
-        busy = station.busy
+        busy = self._station.busy
         return Look(
             now_s=now,
-            visible=arrived - delayed - in_flight - out,
-            in_flight=in_flight,
-            delayed=delayed,
+            visible=counts.visible,
+            in_flight=counts.in_flight,
+            delayed=counts.delayed,
             desired=self.desired,
             running=len(running),
             idle=int(np.count_nonzero(busy[[one.number for one in running]] == 0)) if running else 0,
-            ready_s=self._booting(now),
-            oldest_age_s=self._oldest_age_s(now, arrived),
+            launched_s=self._booting(now),
+            oldest_age_s=self._oldest_age_s(now, self.arrived),
         )
 
     def _oldest_age_s(self, now: float, arrived: int) -> float:
@@ -164,7 +186,7 @@ class Plant:
         return sum(one.ready_s <= now < one.stopped_s for one in self._alive), len(self._booting(now))
 
     def _booting(self, now: float) -> tuple[float, ...]:
-        return tuple(sorted(one.ready_s for one in self._alive if now < min(one.ready_s, one.stopped_s)))
+        return tuple(one.launched_s for one in self._alive if now < min(one.ready_s, one.stopped_s))
 
     def warmed(self, warmup_s: float) -> int:
         """Running instances that have been ready for at least `warmup_s`."""
@@ -263,8 +285,9 @@ class Plant:
         self._alive.append(one)
         stations.launch(one.berth, one.number, one.ready_s, station, self.conditions.concurrency)
         if rate := self.conditions.interruptions_per_instance_hour:
-            life_s = float(self.random.exponential(3600 / rate))
-            self.clock.at(self._began_s + one.ready_s + life_s, lambda: self._interrupt(one))
+            lives = self.random.exponential() / rate  # hours
+            if lives < LONGEST_LIFE_H:
+                self.clock.at(self._began_s + one.ready_s + 3600 * lives, lambda: self._interrupt(one))
 
     def _let_go(self, staying: list[Instance], count: int, now: float) -> None:
         """Those still booting first, newest first; then the idle ones, then the oldest."""
@@ -306,12 +329,13 @@ class Plant:
         )
 
     def _interrupt(self, one: Instance) -> None:
-        """A Spot interruption: nothing new from the notice on, gone two minutes later."""
-        if not one.stopped_s > self.now_s:
-            return
+        """A Spot interruption: nothing new from the notice on, gone two minutes later, draining or not."""
         self._advance()
+        if self._station.gone_s[one.number] <= self.now_s:
+            return
         self.interruptions += 1
-        self._stop(one, self.now_s)
+        if one.stopped_s > self.now_s:
+            self._stop(one, self.now_s)
         self._reconcile()
         self.clock.at(self.clock.now + SPOT_NOTICE_S, lambda: self._end(one))
 

@@ -19,6 +19,7 @@ from sluice.core.model import (
     DataPoint,
     Decision,
     Fleet,
+    Reason,
     TargetDecision,
     Unknown,
     Workload,
@@ -179,6 +180,9 @@ class SimulatedRegistry:
         return self.workload
 
 
+TOLD_NOTHING = (Reason.TOO_FEW_SAMPLES, Reason.UNKNOWN_READING)
+
+
 @dataclass(slots=True)
 class RunReport:
     """Keeps `ports.Report`: what acted is told, what failed is kept."""
@@ -187,9 +191,15 @@ class RunReport:
     failures: list[tuple[float, str]] = field(default_factory=list)
     defects: int = 0
     """None: the first one ends the run."""
+    last_retune: TargetDecision | None = None
+    """The last that had something to go by, or the first where none had."""
 
     def decided(self, decision: Decision | TargetDecision, outcome: Outcome) -> None:
         """Only what acted: a run of a month has a million holds."""
+        if isinstance(decision, TargetDecision) and (
+            self.last_retune is None or decision.reason not in TOLD_NOTHING
+        ):
+            self.last_retune = decision
         if outcome is Outcome.ACTED:
             self.site.told.append(
                 Told(

@@ -1,14 +1,15 @@
 """What a run comes to: the numbers by which policies are compared.
 
-Owns their definitions. Elasticity (a_u to jitter) is that of the SPEC research group and of BUNGEE, with the
-running instances as supply and the clairvoyant plan as demand. Refuses to put a number
-where there is none: without a bound what depends on it is None.
+Owns their definitions. Elasticity (there a_U, a_O, tau_U, tau_O and jitter) is that of the SPEC research
+group and of BUNGEE, with the running instances as supply and the clairvoyant plan as demand. Refuses to put
+a number where there is none: without a bound what depends on it is None.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,10 @@ from sluice_sim.simulation import stations
 from sluice_sim.simulation.bound import Bound
 from sluice_sim.simulation.run import Run
 from sluice_sim.simulation.stations import Floats, Whole
+
+HOUR_S = 3600.0
+LEAST_LOAD = 1.0
+"""Instances busy on average below which a cost ratio says more of whole instances than of the policy."""
 
 Result = dict[str, Any]
 """The keys of `--json`, in their order."""
@@ -45,8 +50,10 @@ class Measured:
     """What a run says by itself; the rest takes a bound. Names are those of the result."""
 
     policy: str
+    promise_s: float
     messages: int
     processed: int
+    dead_letters: int
     lost: int
     redelivered: int
     attainment: float | None
@@ -56,8 +63,19 @@ class Measured:
     wait_max_s: float | None
     instance_hours: float
     launches: int
+    launches_refused: int
+    interruptions: int
     peak_instances: int
     peak_backlog: int
+    mean_load: float
+    """Instances that the messages of the trace keep busy on average."""
+    scale_in: str
+    target_per_instance: float | None
+    """Messages per instance that the policy holds at the end; None where it holds none of the workload's."""
+    target_because: str | None
+    """How it came about, and what limited it."""
+    target_limits: Sequence[str]
+    """The parameters of workload.yaml that keep it from what the promise allows."""
     simulated_s: float
     wall_s: float
 
@@ -66,16 +84,16 @@ class Measured:
 class Elasticity:
     """How supply followed demand."""
 
-    a_u: float
+    missing_instances: float
     """Instances missing, averaged over the time."""
-    a_o: float
+    surplus_instances: float
     """Instances too many, averaged over the time."""
-    tau_u: float
+    missing_time_share: float
     """Share of the time in which instances were missing."""
-    tau_o: float
+    surplus_time_share: float
     """Share of the time in which there were too many."""
-    jitter: float
-    """Changes of supply beyond those of demand, per second; below 0 where it moved less."""
+    extra_changes_per_hour: float
+    """Changes of supply beyond those of demand; below 0 where it moved less."""
 
 
 def measure(run: Run) -> Measured:
@@ -99,8 +117,10 @@ def measure(run: Run) -> Measured:
     launched_s = np.array([one.launched_s for one in run.instances])
     return Measured(
         policy=run.policy,
+        promise_s=run.promise_s,
         messages=count,
         processed=int(processed.sum()),
+        dead_letters=run.dead_letters,
         lost=run.lost,
         redelivered=run.redelivered,
         attainment=in_time / count if count else None,
@@ -108,10 +128,17 @@ def measure(run: Run) -> Measured:
         wait_p95_s=percentile(0.95),
         wait_p99_s=percentile(0.99),
         wait_max_s=percentile(1.0),
-        instance_hours=float((_gone_s(run) - launched_s).sum()) / 3600,
+        instance_hours=float((_gone_s(run) - launched_s).sum()) / HOUR_S,
         launches=len(run.instances),
+        launches_refused=run.launches_refused,
+        interruptions=run.interruptions,
         peak_instances=int(supply(run).level.max()),
         peak_backlog=_peak_backlog(run),
+        mean_load=float(messages.service_s.sum()) / run.concurrency / (run.load.horizon_s or math.inf),
+        scale_in=run.scale_in,
+        target_per_instance=run.target.messages_per_instance if run.target else None,
+        target_because=run.target.because if run.target else None,
+        target_limits=run.target.limits if run.target else (),
         simulated_s=run.end_s,
         wall_s=run.wall_s,
     )
@@ -146,29 +173,50 @@ def elasticity(supplied: Steps, demanded: Steps, until_s: float) -> Elasticity:
     begins, lengths = edges[:-1], np.diff(edges)
     surplus = supplied(begins) - demanded(begins)
     return Elasticity(
-        a_u=float((np.maximum(-surplus, 0) * lengths).sum()) / until_s,
-        a_o=float((np.maximum(surplus, 0) * lengths).sum()) / until_s,
-        tau_u=float(lengths[surplus < 0].sum()) / until_s,
-        tau_o=float(lengths[surplus > 0].sum()) / until_s,
-        jitter=(supplied.changes(until_s) - demanded.changes(until_s)) / until_s,
+        missing_instances=float((np.maximum(-surplus, 0) * lengths).sum()) / until_s,
+        surplus_instances=float((np.maximum(surplus, 0) * lengths).sum()) / until_s,
+        missing_time_share=float(lengths[surplus < 0].sum()) / until_s,
+        surplus_time_share=float(lengths[surplus > 0].sum()) / until_s,
+        extra_changes_per_hour=HOUR_S * (supplied.changes(until_s) - demanded.changes(until_s)) / until_s,
     )
 
 
 def result(measured: Measured, supplied: Steps, bound: Bound | None) -> Result:
-    """Everything, under the keys of `--json` and in their order; None where there is no bound."""
+    """Everything, under the keys of `--json` and in their order; None where there is no bound.
+
+    What takes the circumstances of the run, `findings.judged` fills in.
+    """
     numbers = asdict(measured)
     timing = {name: numbers.pop(name) for name in ("simulated_s", "wall_s")}
-    if bound is None:
-        compared: Result = dict.fromkeys(("a_u", "a_o", "tau_u", "tau_o", "jitter"))
-        return {**numbers, "lower_bound_instance_hours": None, "cost_ratio": None, **compared, **timing}
-    hours = bound.instance_hours
+    missing = _no_ratio(measured, bound)
+    compared: Result = (
+        {field.name: None for field in fields(Elasticity)}
+        if bound is None
+        else asdict(elasticity(supplied, demand(bound), measured.simulated_s))
+    )
     return {
         **numbers,
-        "lower_bound_instance_hours": hours,
-        "cost_ratio": measured.instance_hours / hours if hours > 0 else None,
-        **asdict(elasticity(supplied, demand(bound), measured.simulated_s)),
+        "promise_kept": None,
+        "lower_bound_instance_hours": bound and bound.instance_hours,
+        "attainable": bound and bound.attainable,
+        "cost_ratio": None if missing or not bound else measured.instance_hours / bound.instance_hours,
+        "no_cost_ratio_because": missing,
+        **compared,
+        "warnings": [],
         **timing,
     }
+
+
+def _no_ratio(measured: Measured, bound: Bound | None) -> str | None:
+    """Why costs are not compared; None where they are."""
+    if bound is None:
+        return "the lower bound was left out"
+    if measured.mean_load < LEAST_LOAD or not bound.instance_hours:
+        return (
+            f"the messages keep {measured.mean_load:.2g} of an instance busy on average: the lower bound "
+            "counts fractions of instances, and every policy pays whole ones"
+        )
+    return None
 
 
 def _gone_s(run: Run) -> Floats:

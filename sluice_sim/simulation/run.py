@@ -15,10 +15,11 @@ import numpy as np
 
 from sluice_sim.clock import VirtualClock
 from sluice_sim.simulation import stations
-from sluice_sim.simulation.plant import Conditions, Instance, Look, Plant
+from sluice_sim.simulation.plant import Conditions, Instance, Look, Plant, ScaleIn
 from sluice_sim.simulation.setting import Deployed
 from sluice_sim.simulation.site import Policy, Site, Told
 from sluice_sim.simulation.stations import Floats, Messages, Whole
+from sluice_sim.simulation.targets import TargetInForce
 
 START_S = 1_768_478_400.0
 """2026-01-15 12:00 UTC: where the clock of a run stands at its beginning, unless its trace says otherwise."""
@@ -71,6 +72,11 @@ class Run:
     dead_letters: int
     end_s: float
     wall_s: float
+    launches_refused: int = 0
+    interruptions: int = 0
+    concurrency: int = 1
+    scale_in: ScaleIn = ScaleIn.DRAIN
+    target: TargetInForce | None = None
     lost: int = 0
     """Messages that nobody holds and nobody processed, by identity."""
 
@@ -138,16 +144,22 @@ def simulate(
         dead_letters=plant.dead_letters,
         end_s=plant.now_s,
         wall_s=time.perf_counter() - began,
+        launches_refused=plant.launches_refused,
+        interruptions=plant.interruptions,
+        concurrency=conditions.concurrency,
+        scale_in=plant.conditions.scale_in,
+        target=site.target(),
         lost=plant.lost(),
     )
 
 
 def _play(clock: VirtualClock, plant: Plant, load: Load, start_s: float, on_progress: OnProgress) -> None:
     step_s = max(LOOK_S, load.horizon_s / 200 // LOOK_S * LOOK_S)
-    while plant.now_s < load.horizon_s:
-        clock.run_until(min(clock.now + step_s, start_s + load.horizon_s))
-        on_progress(plant.now_s / load.horizon_s)
-    while plant.look().backlog and plant.now_s < load.horizon_s + GIVE_UP_S:
+    end = start_s + load.horizon_s
+    while clock.now < end:  # not by seconds of the run: start + horizon - start need not be the horizon
+        clock.run_until(min(clock.now + step_s, end))
+        on_progress(min(1.0, plant.now_s / load.horizon_s))
+    while plant.look().backlog and clock.now < end + GIVE_UP_S:
         clock.run_until(clock.now + LOOK_S)
 
 

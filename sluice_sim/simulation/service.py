@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from sluice_sim.simulation.limits import LEAST_S, MOST_MESSAGES, MOST_S
 from sluice_sim.simulation.setting import SettingError
 from sluice_sim.simulation.stations import Floats
 
 COLUMN = "duration_s"
+LEAST_WEIGHT = 1e-9
 WEIGHT_COLUMN = "messages"
 """Where a file has it: how many messages a row stands for."""
 
@@ -58,9 +61,18 @@ def read(path: Path) -> Durations:
             if COLUMN not in columns:
                 raise _wrong(path, 1, ",".join(columns), f"the header has a column {COLUMN}")
             for row in reader:
-                seconds.append(_number(path, reader.line_num, row[COLUMN], "a duration"))
+                seconds.append(
+                    _number(path, reader.line_num, row[COLUMN], "a duration", least=LEAST_S, most=MOST_S)
+                )
                 messages.append(
-                    _number(path, reader.line_num, row[WEIGHT_COLUMN], "a number of messages")
+                    _number(
+                        path,
+                        reader.line_num,
+                        row[WEIGHT_COLUMN],
+                        "a number of messages",
+                        least=LEAST_WEIGHT,
+                        most=MOST_MESSAGES,
+                    )
                     if WEIGHT_COLUMN in columns
                     else 1.0
                 )
@@ -94,25 +106,27 @@ class Boot:
 
 def boot(text: str) -> Boot:
     """`180`, or `120-240`; ValueError says what is wrong with it."""
-    ends = text.split("-") if not text.startswith("-") else [text]
+    ends = re.split(r"(?<![-eE])-", text) if not text.startswith("-") else [text]
     try:
         numbers = [float(end) for end in ends]
     except ValueError:
         numbers = []
-    if len(numbers) not in (1, 2) or not all(math.isfinite(number) and number >= 0 for number in numbers):
-        raise ValueError(f"{text!r}: a boot time is seconds such as 180, or a range such as 120-240")
+    if len(numbers) not in (1, 2) or not all(0 <= number <= MOST_S for number in numbers):
+        raise ValueError(
+            f"{text!r}: a boot time is seconds such as 180, or a range such as 120-240, up to {MOST_S:,.0f}"
+        )
     if numbers[0] > numbers[-1]:
         raise ValueError(f"{text!r}: a range of boot times begins with the shortest")
     return Boot(least_s=numbers[0], most_s=numbers[-1])
 
 
-def _number(path: Path, line: int, text: str | None, what: str) -> float:
+def _number(path: Path, line: int, text: str | None, what: str, *, least: float, most: float) -> float:
     try:
         number = float(text or "")
     except ValueError:
         number = math.nan
-    if not (math.isfinite(number) and number > 0):
-        raise _wrong(path, line, text or "", f"{what} is a number above 0")
+    if not least <= number <= most:
+        raise _wrong(path, line, text or "", f"{what} is a number from {least:g} to {most:,.0f}")
     return number
 
 

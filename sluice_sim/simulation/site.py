@@ -8,17 +8,20 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
 from sluice_sim.clock import VirtualClock
 from sluice_sim.monitoring import READABLE_AFTER_S
 from sluice_sim.simulation.metrics import MetricId, MetricStore
-from sluice_sim.simulation.plant import Look, Plant, ScaleIn
+from sluice_sim.simulation.plant import Counts, Look, Plant, ScaleIn
 from sluice_sim.simulation.setting import Deployed
+from sluice_sim.simulation.targets import TargetInForce
 
 HOUR_MINUTES = 60
+SAMPLED_EVERY_S = 1.0
+"""Counts that lag are those of a full second: as old as asked for, or at most so much older."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +63,13 @@ class Site:
     count_lag_s: float = 0.0
     """How old the counts are that SQS answers with."""
     told: list[Told] = field(default_factory=list)
-    _looks: deque[Look] = field(default_factory=deque)
+    target: Callable[[], TargetInForce | None] = lambda: None
+    """What the policy holds of the workload's target; told at the end of the run."""
+    _sampled: deque[Counts] = field(default_factory=deque)
+
+    def __post_init__(self) -> None:
+        if self.count_lag_s:
+            self.clock.every(SAMPLED_EVERY_S, self._sample, first=self.clock.now, priority=-2)
 
     @property
     def minimum(self) -> int:
@@ -87,21 +96,18 @@ class Site:
         now = self.plant.look()
         if not self.count_lag_s:
             return now
-        self._looks.append(now)
-        while len(self._looks) > 1 and self._looks[1].now_s <= now.now_s - self.count_lag_s:
-            self._looks.popleft()
-        old = self._looks[0]
-        return Look(
-            now_s=now.now_s,
-            visible=old.visible,
-            in_flight=old.in_flight,
-            delayed=old.delayed,
-            desired=now.desired,
-            running=now.running,
-            idle=now.idle,
-            ready_s=now.ready_s,
-            oldest_age_s=old.oldest_age_s,
-        )
+        self._forget()
+        old = self._sampled[0]
+        return replace(now, visible=old.visible, in_flight=old.in_flight, delayed=old.delayed)
+
+    def _sample(self) -> None:
+        self._sampled.append(self.plant.counts())
+        self._forget()
+
+    def _forget(self) -> None:
+        """What is older than the counts that are answered with now."""
+        while len(self._sampled) > 1 and self._sampled[1].at_s <= self.plant.now_s - self.count_lag_s:
+            self._sampled.popleft()
 
     def service_times(self) -> ServiceTimes:
         """Mean and spread over the hour before the last full one began to be counted anew."""

@@ -30,6 +30,7 @@ from sluice_sim.simulation.experiment import (
     play,
     trace_of,
 )
+from sluice_sim.simulation.findings import judged
 from sluice_sim.simulation.result import Measured, Result, Steps, measure, result, supply
 from sluice_sim.simulation.run import Load, Run
 
@@ -74,11 +75,6 @@ class Outcome:
     run: Run | None
     """Kept where experiments are played in turn."""
 
-    @property
-    def attainable(self) -> bool | None:
-        """Whether any plan keeps the promise with the instances allowed; None where nobody looked."""
-        return None if self.bound is None else self.bound.attainable
-
 
 def play_in_turn(
     experiments: Sequence[Experiment], *, with_bound: bool, on_progress: OnStep = lambda _, __: None
@@ -101,11 +97,8 @@ def play_in_turn(
             if key not in bounds:
                 bounds[key] = bound_of(key[1], load, on_progress=partial(on_progress, "the lower bound"))
             bound = bounds[key]
-        outcomes.append(
-            Outcome(
-                result=result(measure(run), supply(run), bound), promise_s=run.promise_s, bound=bound, run=run
-            )
-        )
+        numbers = judged(result(measure(run), supply(run), bound), experiment)
+        outcomes.append(Outcome(result=numbers, promise_s=run.promise_s, bound=bound, run=run))
     return outcomes
 
 
@@ -123,14 +116,10 @@ def play_all(
         }
         _wait([*plays, *plans.values()], on_done)
     outcomes = []
-    for future, key in zip(plays, keys, strict=True):
-        measured, supplied = future.result()
+    for experiment, future, key in zip(experiments, plays, keys, strict=True):
         bound = plans[key].result() if with_bound else None
-        outcomes.append(
-            Outcome(
-                result=result(measured, supplied, bound), promise_s=key[1].promise_s, bound=bound, run=None
-            )
-        )
+        numbers = judged(result(*future.result(), bound), experiment)
+        outcomes.append(Outcome(result=numbers, promise_s=key[1].promise_s, bound=bound, run=None))
     return outcomes
 
 

@@ -48,7 +48,7 @@ def instances(*lives: tuple[float, float]) -> list[Instance]:
 
 def look(now_s: float, **changes: Any) -> Look:
     values: dict[str, Any] = {
-        "visible": 0, "in_flight": 0, "delayed": 0, "desired": 0, "running": 0, "idle": 0, "ready_s": (),
+        "visible": 0, "in_flight": 0, "delayed": 0, "desired": 0, "running": 0, "idle": 0, "launched_s": (),
         "oldest_age_s": 0.0,
     }  # fmt: skip
     return Look(now_s=now_s, **(values | changes))
@@ -76,7 +76,8 @@ def run(policy: str = "sluice", **changes: Any) -> Run:
     service_s = np.full(count, 5.0)
     end_s = changes.get("end_s", END_S)
     values: dict[str, Any] = {
-        "load": Load(arrival_s=arrival_s, service_s=service_s, horizon_s=end_s),
+        # As long as one instance works on them: below a load of one no ratio is told.
+        "load": Load(arrival_s=arrival_s, service_s=service_s, horizon_s=float(service_s.sum()) or end_s),
         "messages": Messages(
             arrival_s=arrival_s,
             service_s=service_s,

@@ -22,7 +22,9 @@ def deployed(environment: str = "transcription", minimum: int = 0, maximum: int 
     return setting.deployed(ROOT, {**setting.environments(ROOT)[environment], **sizes, **target})
 
 
-def site(environment: str = "transcription", subject: Plant | None = None) -> Site:
+def site(
+    environment: str = "transcription", subject: Plant | None = None, *, count_lag_s: float = 0.0
+) -> Site:
     """A site at its beginning; without a plant of its own nothing ever arrives."""
     subject = subject or plant([], 1)
     return Site(
@@ -33,4 +35,5 @@ def site(environment: str = "transcription", subject: Plant | None = None) -> Si
         mean_service_s=5.0,
         boot_s=0.0,
         peak_rate_per_s=1.0,
+        count_lag_s=count_lag_s,
     )

@@ -171,6 +171,34 @@ def test_cutting_into_windows_only_lowers_the_bound(seed: int, late_ratio: float
     assert cut.demand.size == whole.demand.size
 
 
+def test_instances_that_stand_ready_where_windows_meet_are_not_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dump at the very beginning of the second window: all of its launches were nobody's."""
+    dump = load([3600.0] * 100, 20.0, 2 * HOUR_S)
+    whole = bounded(dump, slot_s=60.0, promise_s=120.0)
+    monkeypatch.setattr(bound, "WINDOW_SLOTS", 62)
+    cut = bounded(dump, slot_s=60.0, promise_s=120.0)
+    monkeypatch.setattr(bound, "CARRY_PASSES", 0)
+    free = bounded(dump, slot_s=60.0, promise_s=120.0)
+    assert free.instance_hours < 0.6 * whole.instance_hours
+    assert free.instance_hours < 0.8 * cut.instance_hours
+    assert cut.instance_hours <= whole.instance_hours * ROUNDING
+
+
+@settings(max_examples=5)
+@given(seed=st.integers(0, 10_000), late_ratio=st.sampled_from([0.0, 0.02]), minimum=st.sampled_from([0, 1]))
+def test_what_is_carried_over_only_raises_the_bound_of_a_long_trace(
+    seed: int, late_ratio: float, minimum: int
+) -> None:
+    what = bursts(seed)
+    found = []
+    for passes in (0, bound.CARRY_PASSES):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(bound, "WINDOW_SLOTS", 130)
+            patch.setattr(bound, "CARRY_PASSES", passes)
+            found.append(bounded(what, late_ratio=late_ratio, slot_s=20.0, minimum=minimum).instance_hours)
+    assert found[0] <= found[1] * ROUNDING
+
+
 @settings(max_examples=15)
 @given(seed=st.integers(0, 10_000), times=st.integers(2, 6), late_ratio=st.sampled_from([0.0, 0.05]))
 def test_coarser_slots_only_lower_the_bound(seed: int, times: int, late_ratio: float) -> None:

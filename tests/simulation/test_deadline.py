@@ -10,12 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sluice_sim.simulation import policies
+from sluice_sim.simulation.boot_times import BootTimes, Expected
 from sluice_sim.simulation.bound import lower_bound
-from sluice_sim.simulation.plant import ScaleIn
+from sluice_sim.simulation.plant import Conditions, Look, ScaleIn
 from sluice_sim.simulation.policies import deadline
 from sluice_sim.simulation.policies.deadline import AgeProfile, Cohort, Fleet, launches
 from sluice_sim.simulation.readings import Arrivals
-from sluice_sim.simulation.run import Load, Run
+from sluice_sim.simulation.run import Load, Run, simulate
 from tests.simulation.policies_builders import (
     BOOT_S,
     HOUR_S,
@@ -40,7 +42,15 @@ SHORTEST_WORK_S = 30.0
 def fleet(
     running: int = 0, ready_s: Sequence[float] = (), concurrency: int = 1, service_s: float = SERVICE_S
 ) -> Fleet:
-    return Fleet(now_s=0.0, running=running, ready_s=ready_s, concurrency=concurrency, service_s=service_s)
+    booting = [Expected(ready_s=one, instances=1.0) for one in ready_s]
+    return Fleet(now_s=0.0, running=running, booting=booting, concurrency=concurrency, service_s=service_s)
+
+
+def look(now_s: float, launched_s: tuple[float, ...] = ()) -> Look:
+    return Look(
+        now_s=now_s, visible=0, in_flight=0, delayed=0, desired=0, running=0, idle=0, launched_s=launched_s,
+        oldest_age_s=0.0,
+    )  # fmt: skip
 
 
 def due(*cohorts: tuple[float, float]) -> list[Cohort]:
@@ -48,7 +58,12 @@ def due(*cohorts: tuple[float, float]) -> list[Cohort]:
 
 
 def needed(cohorts: list[Cohort], serving: Fleet | None = None) -> int:
-    return launches(cohorts, serving or fleet(), boot_s=BOOT_S, shortest_work_s=SHORTEST_WORK_S)
+    return launches(
+        cohorts,
+        serving or fleet(),
+        launch=[Expected(ready_s=BOOT_S, instances=1.0)],
+        shortest_work_s=SHORTEST_WORK_S,
+    )
 
 
 def attainment(run: Run) -> float:
@@ -134,11 +149,90 @@ class TestAgeProfile:
     def test_it_covers_what_waits_from_the_newest_on_and_the_rest_is_as_old_as_the_oldest(
         self, waiting: int, ages: list[tuple[float, float]]
     ) -> None:
-        profile = AgeProfile()
+        profile = AgeProfile(memory_s=900.0)
         for until_s, messages, seen in ((10.0, 30, 30), (20.0, 20, 50), (30.0, 10, waiting)):
             arrivals = Arrivals(until_s=until_s, elapsed_s=10.0, messages=messages)
             found = profile.hear(arrivals, seen)
         assert [(one.until_s, one.messages) for one in found] == ages
+
+    def test_under_lasting_overload_it_remembers_a_bounded_number_of_cohorts_and_every_message(self) -> None:
+        profile, waiting = AgeProfile(memory_s=900.0, least_s=3.0), 0
+        for tick in range(1, 5000):
+            waiting += 7
+            found = profile.hear(Arrivals(until_s=10.0 * tick, elapsed_s=10.0, messages=7), waiting)
+            assert len(found) <= 92
+        assert sum(one.messages for one in found) == waiting
+        assert found[0].until_s - found[0].elapsed_s == 0.0, "the oldest is as old as it was"
+        assert all(one.elapsed_s == 10.0 for one in list(found)[1:])
+
+    def test_arrivals_close_together_are_one_cohort_as_old_as_its_first(self) -> None:
+        profile = AgeProfile(memory_s=900.0, least_s=3.0)
+        for tick in range(1, 10):
+            found = profile.hear(Arrivals(until_s=float(tick), elapsed_s=1.0, messages=2), 2 * tick)
+        assert [(one.until_s, one.elapsed_s) for one in found] == [(3, 3), (6, 3), (9, 3)]
+
+
+class TestBootTimes:
+    def test_it_begins_with_what_was_measured_and_moves_to_what_was_seen(self) -> None:
+        boots = BootTimes(prior_s=180.0)
+        assert (boots.mean_s, set(boots.points_s)) == (180.0, {180.0})
+        for launch in range(100):
+            boots.hear(look(1000.0 * launch, launched_s=(1000.0 * launch,)))
+            boots.hear(look(1000.0 * launch + 600.0))
+        assert boots.mean_s == pytest.approx(600.0, rel=0.1)
+
+    def test_the_fast_ones_of_a_launch_are_learned_with_the_slow_ones(self) -> None:
+        boots = BootTimes(prior_s=180.0)
+        boots.hear(look(0.0, launched_s=(0.0,) * 20))
+        boots.hear(look(60.0, launched_s=(0.0,) * 10))
+        assert boots.mean_s == 180.0
+        boots.hear(look(300.0))
+        assert set(boots.points_s) == {60.0, 180.0, 300.0}
+        assert boots.mean_s == pytest.approx(180.0)
+
+    def test_the_longer_an_instance_boots_the_later_it_is_expected_and_then_at_any_moment(self) -> None:
+        boots = BootTimes(prior_s=180.0)
+        boots.hear(look(0.0, launched_s=(0.0,) * 20))
+        boots.hear(look(60.0, launched_s=(0.0,) * 10))
+        boots.hear(look(300.0))
+
+        def expected(age_s: float) -> float:
+            found = boots.expected(look(1000.0, launched_s=(1000.0 - age_s,)))
+            assert sum(one.instances for one in found) == pytest.approx(1.0)
+            return sum(one.ready_s * one.instances for one in found) - 1000.0 + age_s
+
+        assert expected(10.0) == pytest.approx(180.0)
+        assert 180.0 < expected(100.0) < expected(200.0) == pytest.approx(300.0)
+        assert expected(500.0) == pytest.approx(500.0), "it is about to be ready"
+
+
+@pytest.mark.parametrize("name", policies.names())
+def test_no_policy_knows_when_an_instance_will_be_ready(name: str) -> None:
+    """Runs that differ only in how long instances boot are the same until the first is ready."""
+    what, sizes = load(*(dump(300, at_s) for at_s in (60, 90, 120, 200)), hours=1), deployed(maximum=500)
+    fast, slow = (play(name, what, sizes, boot_s=boot_s) for boot_s in (200.0, 250.0))
+    known_s = min(one.launched_s for one in fast.instances) + 200.0
+    told = [[(one.at_s, one.text) for one in run.told if one.at_s < known_s] for run in (fast, slow)]
+    assert told[0] == told[1]
+
+
+def test_boots_that_vary_widely_cost_neither_the_promise_nor_the_price() -> None:
+    random = np.random.default_rng(1)
+    bursts = [dump(int(random.integers(100, 900)), at, 60.0) for at in random.uniform(0, 12 * HOUR_S, 36)]
+    what = load(flow(2.0, 0, 12 * HOUR_S), *bursts, hours=12)
+    even, uneven = (
+        simulate(
+            MOST,
+            what,
+            Conditions(boot_s=boot_s),
+            policies.named("deadline"),
+            promise_s=PROMISE_S,
+            boot_s=BOOT_S,
+        )
+        for boot_s in (lambda: BOOT_S, lambda: float(random.uniform(60, 300)))
+    )
+    assert attainment(uneven) >= 0.99
+    assert hours(uneven) <= 1.1 * hours(even)
 
 
 class TestPromise:
@@ -228,7 +322,7 @@ class TestScaleIn:
         assert (run.redelivered, run.dead_letters, unprocessed(run)) == (0, 0, 0)
 
     def test_what_boots_is_not_sent_home_even_where_the_others_are_done_before_it_is_ready(self) -> None:
-        run = play("deadline", load(dump(220, 1000.0)), deployed(minimum=3), boot_s=600.0)
+        run = play("deadline", load(dump(400, 1000.0)), deployed(minimum=3), boot_s=600.0)
         launched = [one for one in run.instances if one.launched_s > 0]
         assert launched
         assert not any(run.gone_s[one.number] < one.ready_s for one in launched)

@@ -129,14 +129,14 @@ def test_those_still_booting_go_before_those_that_run() -> None:
     subject = asked(plant([0], 500, boot_s=60), 0, 1)
     asked(asked(subject, 100, 3), 110, 1)
     look = at(subject, 120).look()
-    assert (look.running, look.idle, look.ready_s) == (1, 0, ())
+    assert (look.running, look.idle, look.launched_s) == (1, 0, ())
     assert lives(subject)[1:] == [(100, 110), (100, 110)]
 
 
 def test_of_booting_instances_the_newest_go_first() -> None:
     subject = asked(asked(plant([], 1, boot_s=60), 0, 1), 10, 2)
     asked(subject, 20, 1)
-    assert subject.look().ready_s == (60,)
+    assert subject.look().launched_s == (0,)
 
 
 def test_of_running_instances_the_oldest_go_first() -> None:
@@ -148,11 +148,11 @@ def test_of_running_instances_the_oldest_go_first() -> None:
 # ---- The fleet
 
 
-def test_a_look_tells_what_runs_what_idles_and_when_the_booting_will_be_ready() -> None:
+def test_a_look_tells_what_runs_what_idles_and_since_when_others_boot() -> None:
     subject = asked(plant([0], 500, boot_s=[30.0, 60.0, 45.0], maximum=3), 0, 1)
     asked(subject, 31, 3)
     look = at(subject, 40).look()
-    assert (look.desired, look.running, look.idle, look.ready_s) == (3, 1, 0, (76, 91))
+    assert (look.desired, look.running, look.idle, look.launched_s) == (3, 1, 0, (31, 31))
     assert (subject.warmed(5.0), subject.warmed(20.0)) == (1, 0)
 
 
@@ -167,6 +167,25 @@ def test_a_spot_interruption_gives_two_minutes_notice_and_is_replaced_at_once() 
     at(subject, noticed + SPOT_NOTICE_S + 1)
     assert subject.redelivered == 1
     assert subject.gone_s()[0] == pytest.approx(noticed + SPOT_NOTICE_S, abs=1)
+
+
+def test_a_draining_instance_is_interrupted_as_well() -> None:
+    conditions = {"interruptions_per_instance_hour": 2.0, "visibility_timeout_s": 900, "seed": 1}
+    subject = asked(plant([0], 50_000, **conditions), 0, 1)
+    asked(subject, 1, 0)
+    while not subject.interruptions and subject.now_s < 40_000:
+        at(subject, subject.now_s + 1)
+    noticed = subject.now_s
+    assert len(subject.instances) == 1, "nobody asked for another"
+    at(subject, noticed + SPOT_NOTICE_S + 1)
+    assert (subject.interruptions, subject.redelivered) == (1, 1)
+    assert subject.gone_s()[0] == pytest.approx(noticed + SPOT_NOTICE_S, abs=1)
+
+
+def test_an_instance_that_is_gone_is_interrupted_no_more() -> None:
+    subject = asked(asked(plant([], 1, interruptions_per_instance_hour=2.0, seed=1), 0, 5), 1, 0)
+    at(subject, 40_000)
+    assert subject.interruptions == 0
 
 
 def test_a_drained_message_that_ends_within_the_spot_notice_is_not_redelivered() -> None:

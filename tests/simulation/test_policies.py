@@ -276,6 +276,6 @@ def look(now_s: float, visible: int) -> Look:
         desired=0,
         running=0,
         idle=0,
-        ready_s=(),
+        launched_s=(),
         oldest_age_s=0.0,
     )

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -11,20 +12,27 @@ from sluice_sim.simulation.result import Elasticity, demand, elasticity, measure
 from tests.simulation.builders import bound, run
 
 KEYS = """
-policy messages processed lost redelivered attainment wait_p50_s wait_p95_s wait_p99_s wait_max_s
-instance_hours launches peak_instances peak_backlog lower_bound_instance_hours cost_ratio
-a_u a_o tau_u tau_o jitter simulated_s wall_s
+policy promise_s messages processed dead_letters lost redelivered attainment
+wait_p50_s wait_p95_s wait_p99_s wait_max_s instance_hours launches launches_refused interruptions
+peak_instances peak_backlog mean_load scale_in target_per_instance target_because target_limits
+promise_kept lower_bound_instance_hours attainable cost_ratio no_cost_ratio_because
+missing_instances surplus_instances missing_time_share surplus_time_share extra_changes_per_hour
+warnings simulated_s wall_s
 """
 
 
 def test_the_result_has_exactly_the_documented_keys_with_and_without_a_bound():
-    played = run([0.0], [70.0])
+    played = run([0.0] * 120, [70.0] * 120)
     with_bound = result(measure(played), supply(played), bound([1.0] * 10))
     without = result(measure(played), supply(played), None)
     assert list(with_bound) == list(without) == KEYS.split()
-    assert all(value is not None for value in with_bound.values())
-    missing = {key for key, value in without.items() if value is None}
-    assert missing == {"lower_bound_instance_hours", "cost_ratio", "a_u", "a_o", "tau_u", "tau_o", "jitter"}
+    no_target = {"promise_kept", "target_per_instance", "target_because"}
+    no_bound = {"lower_bound_instance_hours", "attainable", "cost_ratio"}
+    no_bound |= {field.name for field in fields(Elasticity)}
+    assert {key for key, value in with_bound.items() if value is None} == no_target | {
+        "no_cost_ratio_because"
+    }
+    assert {key for key, value in without.items() if value is None} == no_target | no_bound
     json.dumps([with_bound, without], allow_nan=False)
 
 
@@ -81,27 +89,35 @@ def test_elasticity_compares_supply_with_demand_to_the_second():
     supplied = supply(run([0.0], [70.0], lives=[(0, 60, math.nan), (0, 300, math.nan), (0, 300, math.nan)]))
     found = elasticity(supplied, demand(bound([2.0, 2.0] + [1.0] * 8)), 600.0)
     assert found == Elasticity(
-        a_u=(60 * 2 + 60 * 1) / 600,
-        a_o=300 * 2 / 600,
-        tau_u=120 / 600,
-        tau_o=300 / 600,
-        jitter=(2 - 1) / 600,
+        missing_instances=(60 * 2 + 60 * 1) / 600,
+        surplus_instances=300 * 2 / 600,
+        missing_time_share=120 / 600,
+        surplus_time_share=300 / 600,
+        extra_changes_per_hour=3600 * (2 - 1) / 600,
     )
 
 
 def test_after_the_plan_nothing_is_demanded_and_before_the_end_nothing_is_cut():
     supplied = supply(run([0.0], [70.0], lives=[(0, 0, math.nan)]))
     found = elasticity(supplied, demand(bound([1.0])), 600.0)
-    assert (found.a_u, found.a_o, found.tau_o) == (0.0, 540 / 600, 540 / 600)
+    assert (found.missing_instances, found.surplus_instances, found.surplus_time_share) == (
+        0.0,
+        540 / 600,
+        540 / 600,
+    )
 
 
 def test_demand_is_whole_instances():
     assert demand(bound([0.4, 0.5, 1.499, 1.5])).level.tolist() == [0, 1, 1, 2, 0]
 
 
-def test_a_bound_of_nothing_has_no_ratio():
-    played = run([], [])
-    assert result(measure(played), supply(played), bound([0.0], instance_hours=0.0))["cost_ratio"] is None
+@pytest.mark.parametrize(("messages", "ratio"), [(0, False), (1, False), (119, False), (120, True)])
+def test_below_a_mean_load_of_one_instance_there_is_no_ratio_and_a_reason(messages, ratio):
+    played = run([0.0] * messages, [70.0] * messages, service_s=5.0, end_s=600.0)
+    numbers = result(measure(played), supply(played), bound([0.1], instance_hours=0.01))
+    assert numbers["mean_load"] == pytest.approx(messages / 120)
+    assert (numbers["cost_ratio"] is not None) is ratio
+    assert (numbers["no_cost_ratio_because"] is None) is ratio
 
 
 def station(*, fresh, slots=(), returning=()):

@@ -37,7 +37,7 @@ def test_a_duration_that_is_none_is_named_with_file_line_and_value(tmp_path, val
     path = trace_file(tmp_path, "2,x", f"{value},x", header="duration_s,worker")
     with pytest.raises(SettingError) as refused:
         service.read(path)
-    assert str(refused.value) == f"{path}, line 3: {value!r}: a duration is a number above 0"
+    assert str(refused.value) == f"{path}, line 3: {value!r}: a duration is a number from 0.001 to 2,592,000"
 
 
 def test_a_file_without_durations_is_refused(tmp_path):

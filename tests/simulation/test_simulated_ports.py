@@ -55,8 +55,7 @@ def test_nothing_is_known_of_a_minute_that_is_not_over() -> None:
 
 
 def test_the_counts_lag_as_far_as_the_setting_says() -> None:
-    run = site("transcription", plant([100.0] * 7, 5))
-    run.count_lag_s = 60.0
+    run = site("transcription", plant([100.0] * 7, 5), count_lag_s=60.0)
     queues, url = SimulatedQueues(run), run.deployed.workload.queue_url
     seen = {}
     for second in range(0, 241, 30):
@@ -65,6 +64,25 @@ def test_the_counts_lag_as_far_as_the_setting_says() -> None:
         assert not isinstance(backlog, Unknown)
         seen[second] = backlog.visible
     assert seen == {0: 0, 30: 0, 60: 0, 90: 0, 120: 0, 150: 0, 180: 7, 210: 7, 240: 7}
+
+
+@pytest.mark.parametrize("lag_s", [5.0, 30.0, 60.0, 90.0])
+@pytest.mark.parametrize("tick_s", [10.0, 60.0])
+def test_the_counts_are_as_old_as_the_setting_says_however_seldom_they_are_read(
+    lag_s: float, tick_s: float
+) -> None:
+    arrivals = [float(second) for second in range(0, 600, 3)]
+    run, exact = site("transcription", plant(arrivals, 7), count_lag_s=lag_s), plant(arrivals, 7)
+    for subject in (run.plant, exact):
+        subject.set_desired(1)
+    known = {}
+    for second in range(601):
+        known[float(second)] = at(exact, second).counts()
+    for tick in range(1, int(600 / tick_s) + 1):
+        at(run.plant, tick * tick_s)
+        seen, then = run.view(), known[max(0.0, tick * tick_s - lag_s)]
+        assert (seen.visible, seen.in_flight) == (then.visible, then.in_flight)
+        assert seen.running == 1, "the fleet is seen as it is"
 
 
 def test_a_trace_alone_brings_messages() -> None:

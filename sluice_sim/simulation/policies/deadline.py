@@ -4,7 +4,8 @@ Source: this project; the law it means to ship next. Every 10 seconds:
 
 1. How old is the backlog? Arrivals between readings are estimated (`readings`) and kept newest to oldest
    until they cover the messages that wait: cohorts, each due `promise` after the beginning of its tick.
-2. How many starts do the instances give before each cohort is due, those that run and those that boot?
+2. How many starts do the instances give before each cohort is due, those that run and those that boot? When
+   one of these will be ready is estimated from since when it boots and how long others did (`boot_times`).
 3. Where that is not enough: the least number of instances, ready one boot delay from now, with which every
    cohort starts in time.
 4. Where nothing waits and nothing boots: instances beyond the occupied ones and the arrival-rate floor go at
@@ -21,6 +22,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from sluice_sim.simulation.boot_times import BootTimes, Expected
 from sluice_sim.simulation.plant import Look, ScaleIn
 from sluice_sim.simulation.readings import ArrivalEstimate, Arrivals, mean_service_s
 from sluice_sim.simulation.site import Site, every
@@ -37,6 +39,10 @@ FIRST_START = 0.5
 """A slot that becomes ready starts a message at once and one each service time: in whole messages, half a
 start more than time / service time on average."""
 ROUNDING = 1e-9
+BEYOND_HELP_S = 600.0
+"""What has waited so much longer than the promise is not told apart any more."""
+MOST_COHORTS = 100
+"""Within one promise; closer arrivals are one cohort, as old as its beginning."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,15 +59,18 @@ class Fleet:
 
     now_s: float
     running: int
-    ready_s: Sequence[float]
-    """When each booting instance takes its first message."""
+    booting: Sequence[Expected] = ()
     concurrency: int
     service_s: float
 
     def starts_by(self, moment_s: float) -> float:
         """Messages that can have started by then."""
         running = self.running * self.concurrency * (moment_s - self.now_s) / self.service_s
-        return running + sum(self.starts_of_one(ready_s, moment_s) for ready_s in self.ready_s)
+        return running + self.starts_of(self.booting, moment_s)
+
+    def starts_of(self, booting: Sequence[Expected], moment_s: float) -> float:
+        """Messages that instances not ready yet can have started by then, on average."""
+        return sum(one.instances * self.starts_of_one(one.ready_s, moment_s) for one in booting)
 
     def starts_of_one(self, ready_s: float, moment_s: float) -> float:
         """Messages that an instance ready at `ready_s` can have started by then."""
@@ -70,15 +79,21 @@ class Fleet:
         return self.concurrency * ((moment_s - ready_s) / self.service_s + FIRST_START)
 
 
-def launches(cohorts: Sequence[Cohort], fleet: Fleet, *, boot_s: float, shortest_work_s: float) -> int:
-    """The least number of instances, launched now, with which every cohort (oldest first) starts in time."""
-    ready_s, before, needed = fleet.now_s + boot_s, 0.0, 0
+def launches(
+    cohorts: Sequence[Cohort], fleet: Fleet, *, launch: Sequence[Expected], shortest_work_s: float
+) -> int:
+    """The least number of instances, launched now, with which every cohort (oldest first) starts in time.
+
+    `launch` is when one of them will be ready.
+    """
+    ready_s = sum(one.ready_s * one.instances for one in launch)
+    before, needed = 0.0, 0
     for cohort in cohorts:
         before += cohort.messages
         moment_s = max(cohort.due_s, ready_s + shortest_work_s)
         missing = before - fleet.starts_by(moment_s)
         if missing > ROUNDING:
-            each = fleet.starts_of_one(ready_s, moment_s)
+            each = fleet.starts_of(launch, moment_s)
             needed = max(needed, math.ceil(missing / each - ROUNDING))
     return needed
 
@@ -87,6 +102,10 @@ def launches(cohorts: Sequence[Cohort], fleet: Fleet, *, boot_s: float, shortest
 class AgeProfile:
     """When the messages that wait arrived, reconstructed from arrivals between readings."""
 
+    memory_s: float
+    """What has waited longer is late beyond help, so that its age matters no more: it is one cohort."""
+    least_s: float = 0.0
+    """Arrivals closer together than this are one cohort."""
     _ring: deque[Arrivals] = field(default_factory=deque)
 
     def hear(self, arrivals: Arrivals, waiting: float) -> Sequence[Arrivals]:
@@ -96,6 +115,10 @@ class AgeProfile:
         oldest that is known.
         """
         self._ring.append(arrivals)
+        while len(self._ring) > 1 and self._ring[-1].elapsed_s + self._ring[-2].elapsed_s <= self.least_s:
+            self._ring.append(_together(self._ring.pop(), self._ring.pop()))
+        while len(self._ring) > 1 and self._ring[1].until_s <= arrivals.until_s - self.memory_s:
+            self._ring.appendleft(_together(self._ring.popleft(), self._ring.popleft()))
         uncovered, kept = waiting, 0
         while uncovered > 0 and kept < len(self._ring):
             kept += 1
@@ -110,6 +133,16 @@ class AgeProfile:
         return self._ring
 
 
+def _together(one: Arrivals, other: Arrivals) -> Arrivals:
+    """Two that follow one another as one: as old as the beginning of the older."""
+    older, newer = sorted((one, other), key=lambda arrivals: arrivals.until_s)
+    return Arrivals(
+        until_s=newer.until_s,
+        elapsed_s=newer.until_s - older.until_s + older.elapsed_s,
+        messages=older.messages + newer.messages,
+    )
+
+
 class Policy:
     """Launches the least that lets every waiting message start in time; drops idle instances at once."""
 
@@ -121,14 +154,15 @@ class Policy:
         """One reading every tick."""
         self._site = site
         self._arrivals = ArrivalEstimate(memory_s=HOLD_S)
-        self._ages = AgeProfile()
-        self._boot_s = site.boot_s
-        self._last = site.view()
+        self._ages = AgeProfile(
+            memory_s=site.promise_s + BEYOND_HELP_S, least_s=site.promise_s / MOST_COHORTS
+        )
+        self._boots = BootTimes(prior_s=site.boot_s)
         every(site, self.tick_s, self._tick)
 
     def _tick(self) -> None:
         look, service_s = self._site.view(), mean_service_s(self._site)
-        self._learn_boot(look)
+        self._boots.hear(look)
         arrivals = self._arrivals.hear(look, service_s)
         if arrivals is None:
             return
@@ -139,20 +173,14 @@ class Policy:
         else:
             self._rest(look, service_s)
 
-    def _learn_boot(self, look: Look) -> None:
-        """Where launches take longer than was measured, more of them would be as late: reckon with it."""
-        known, before_s = set(self._last.ready_s), self._last.now_s
-        seen_s = [ready_s - before_s for ready_s in look.ready_s if ready_s not in known]
-        if seen_s:
-            self._boot_s = max(*seen_s, self._site.boot_s)
-        self._last = look
-
     def _serve(self, look: Look, ages: Sequence[Arrivals], service_s: float) -> None:
-        site = self._site
+        site, there = self._site, look.running + len(look.launched_s)
+        if there >= site.maximum:
+            return
         fleet = Fleet(
             now_s=look.now_s,
             running=look.running,
-            ready_s=look.ready_s,
+            booting=self._boots.expected(look),
             concurrency=site.concurrency,
             service_s=service_s,
         )
@@ -160,16 +188,21 @@ class Policy:
         cohorts = [
             Cohort(due_s=one.until_s - one.elapsed_s + site.promise_s, messages=one.messages) for one in ages
         ]
-        needed = launches(cohorts, fleet, boot_s=self._boot_s, shortest_work_s=SHORTEST_WORK * site.promise_s)
+        needed = launches(
+            cohorts,
+            fleet,
+            launch=self._boots.of_a_launch(look.now_s),
+            shortest_work_s=SHORTEST_WORK * site.promise_s,
+        )
         wait_s = look.now_s - ages[0].until_s + ages[0].elapsed_s
         site.ask(
-            look.running + len(look.ready_s) + needed,
+            there + needed,
             f"{look.visible + look.delayed} wait, the oldest {wait_s:.0f} s; {needed} more needed",
         )
 
     def _rest(self, look: Look, service_s: float) -> None:
         """Nothing waits: what is neither occupied nor under the floor goes."""
-        if look.ready_s:
+        if look.launched_s:
             return
         site = self._site
         slots = self._floor_rate_per_s() * service_s
@@ -181,6 +214,6 @@ class Policy:
     def _floor_rate_per_s(self) -> float:
         """What arrives now; where no launch would be in time, the most that came within a promise lately."""
         promise_s = self._site.promise_s
-        if promise_s - self.tick_s >= self._boot_s + SHORTEST_WORK * promise_s:
+        if promise_s - self.tick_s >= self._boots.mean_s + SHORTEST_WORK * promise_s:
             return self._arrivals.rate_per_s(FLOOR_WINDOW_S)
         return self._arrivals.peak_rate_per_s(promise_s)

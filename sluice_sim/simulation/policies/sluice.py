@@ -19,6 +19,7 @@ from sluice_sim.simulation.plant import ScaleIn
 from sluice_sim.simulation.ports import RunReport, world
 from sluice_sim.simulation.setting import BOOTSTRAP, SHUTDOWN, SettingError
 from sluice_sim.simulation.site import Site
+from sluice_sim.simulation.targets import TargetInForce, explained
 
 FUNCTION_S, RETUNE_S = 25.0, 275.0
 MINUTE_S, HOUR_S = 60, 3600
@@ -47,6 +48,7 @@ class Policy:
         self._aws.track_policy()
         self._world: World = world(self._aws)
         self.report = RunReport(site)
+        site.target = self._target
         scheduler = Scheduler(site.clock, seed=site.seed)
         scheduler.start(PUBLISH, Schedule(period_s=self.tick_s), self._tick)
         scheduler.start(RETUNE, Schedule(period_s=HOUR_S), self._retune)
@@ -57,6 +59,12 @@ class Policy:
     def _retune(self, scheduled: datetime) -> None:  # noqa: ARG002 - a round looks at the present
         request = RetuneRequest(trigger=Trigger.SCHEDULE)
         retune_targets(request, self._world, self.report, lambda: RETUNE_S)
+
+    def _target(self) -> TargetInForce | None:
+        if self._aws.target is None:
+            return None
+        settings = self._site.deployed.workload.target
+        return explained(settings, self._aws.target, self.report.last_retune)
 
     def _on_alarm(self, action: str, change: AlarmChange) -> None:
         workload = self._site.deployed.workload

@@ -1,0 +1,66 @@
+"""The target that the deployed policy holds, and which parameters keep it from what the promise allows.
+
+Owns the explanation of a dynamic target: the last retune's arithmetic, its bounds, its deadband, its samples.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from sluice.core.model import Durations, DynamicTarget, Reason, StaticTarget, TargetDecision
+
+SAME = 1e-3
+"""Relative difference below which two targets are one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetInForce:
+    """Messages per instance that target tracking holds, and why so many."""
+
+    messages_per_instance: float
+    because: str
+    limits: tuple[str, ...] = ()
+    """Parameters of workload.yaml that keep it from what the promise allows, strongest first."""
+
+
+def explained(
+    settings: StaticTarget | DynamicTarget, in_force: float, last: TargetDecision | None
+) -> TargetInForce:
+    """`in_force` as the last retune of the run, None without one, leaves it."""
+    if isinstance(settings, StaticTarget):
+        return TargetInForce(messages_per_instance=in_force, because="static: MessagesPerInstance")
+    if last is None:
+        return TargetInForce(
+            messages_per_instance=in_force,
+            because="MessagesPerInstance: no retune came within the run",
+            limits=("MessagesPerInstance",),
+        )
+    durations = last.durations
+    if last.reason is Reason.TOO_FEW_SAMPLES:
+        return TargetInForce(
+            messages_per_instance=in_force,
+            because=f"left alone by the last retune: {last.detail}",
+            limits=("MinSamples",),
+        )
+    if not isinstance(durations, Durations) or not durations.seconds > 0:
+        return TargetInForce(
+            messages_per_instance=in_force, because=f"left alone by the last retune: {last.detail}"
+        )
+    return _measured(settings, in_force, last.reason, durations.seconds)
+
+
+def _measured(settings: DynamicTarget, in_force: float, reason: Reason, processing_s: float) -> TargetInForce:
+    latency_s, concurrency = settings.acceptable_latency_s, settings.concurrency_per_instance
+    allowed = latency_s * concurrency / processing_s
+    least, most = settings.min_messages_per_instance, settings.max_messages_per_instance
+    limits = []
+    if allowed > most:
+        limits.append("MaxMessagesPerInstance")
+    if allowed < least:
+        limits.append("MinMessagesPerInstance")
+    if not math.isclose(in_force, min(max(allowed, least), most), rel_tol=SAME):
+        limits.append("DeadbandRatio" if reason is Reason.WITHIN_DEADBAND else "MaxFactorPerRetune")
+    asked = f"{latency_s:g} s x {concurrency:g} / {processing_s:.4g} s = {allowed:.4g}"
+    because = f"{asked}, limited by {' and '.join(limits)}" if limits else asked
+    return TargetInForce(messages_per_instance=in_force, because=because, limits=tuple(limits))
