@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 import sluice_report
+from sluice_cli.terminal import Console
 from sluice_sim.embedded.scenarios import DEMO, DEMO_OF_PROCESSES, SCENARIOS
 from sluice_sim.embedded.story import EventKind, Minute, Part, Scenario, Story, Summary
 

@@ -6,8 +6,11 @@ A subcommand is imported when it is called: the simulator's numerical libraries 
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 import click
+
+from sluice_cli.terminal import print_in_any_encoding, quiet_ends
 
 COMMANDS = {
     "demo": "Play example workloads from their minimum to their peak and back.",
@@ -18,6 +21,15 @@ COMMANDS = {
 
 
 class _Gathered(click.Group):
+    def make_context(self, *args: Any, **named: Any) -> click.Context:
+        print_in_any_encoding()
+        with quiet_ends():
+            return super().make_context(*args, **named)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with quiet_ends():  # within click's own handling, which ends both with status 1
+            return super().invoke(ctx)
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(COMMANDS)
 

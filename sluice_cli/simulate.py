@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from sluice_cli import settings, tables
 from sluice_cli.progress import Progressing
 from sluice_cli.refusals import Refused, refusals
+from sluice_cli.terminal import Console
 from sluice_cli.workloads import CHECKOUT, parameters
 from sluice_sim.simulation import policies
 from sluice_sim.simulation.experiment import Experiment, has_tick

@@ -1,4 +1,4 @@
-"""`make local-invoke` says so where no container engine runs, and fails where a function does not do its work."""
+"""`make local-invoke` says so where no engine runs, and fails where a function does not do its work."""
 
 from __future__ import annotations
 
