@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 import sluice_report
+from sluice_cli import completion
 from sluice_cli.terminal import Console
 from sluice_sim.embedded.scenarios import DEMO, DEMO_OF_PROCESSES, SCENARIOS
 from sluice_sim.embedded.story import EventKind, Minute, Part, Scenario, Story, Summary
@@ -38,6 +39,7 @@ EVENT_STYLES = {
     "names",
     metavar="NAME",
     multiple=True,
+    shell_complete=completion.names(lambda _: SCENARIOS),
     help="Play this example workload; repeatable. Without it: " + " and ".join(s.name for s in DEMO) + ".",
 )
 @click.option(
