@@ -40,7 +40,7 @@ def offered(*words: str) -> list[str]:
         (("trace", ""), list(generators.SHAPES)),
         (("simulate", "transcription", "--trace", "di"), ["diurnal"]),
         (("simulate", "transcription", "--policy", ""), [*policies.names(), "all"]),
-        (("simulate", "transcription", "--policy", "sluice,stat"), ["sluice,static"]),
+        (("simulate", "transcription", "--policy", "sluice,static-"), ["sluice,static-target"]),
         (("simulate", "transcription", "--scale-in", "dr"), ["drain"]),
         (("simulate", "transcription", "--set", "Min"), PARAMETERS),
         (("simulate", "transcription", "--sweep", "boot"), ["boot-s="]),
