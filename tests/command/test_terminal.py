@@ -103,7 +103,7 @@ def test_it_ends_quietly_once_nobody_reads_on(arguments: tuple[str, ...]) -> Non
 class TestCtrlC:
     def interrupted(self, process: subprocess.Popen[str]) -> None:
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to children, too
-        _, told = process.communicate(timeout=60)
+        _, told = process.communicate(timeout=120)
         assert process.returncode == INTERRUPTED, told
         assert "Traceback" not in told
         assert "KeyboardInterrupt" not in told
