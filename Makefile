@@ -61,7 +61,7 @@ e2e: setup ## Build, deploy both stacks into an embedded AWS, run the deployed f
 	@$(OFFLINE) .venv/bin/pytest tests/e2e
 
 .PHONY: local-invoke
-local-invoke: build ## `sam local invoke` of every function with every event, where a container engine runs
+local-invoke: build ## Every function with every event in SAM's containers, where a container engine runs
 	@$(OFFLINE) .venv/bin/python -m tests.e2e.local_invoke
 
 .PHONY: faults

@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 import sluice_report
+from sluice_cli import completion
 from sluice_cli.outputs import require_writable_directory
+from sluice_cli.terminal import Console
 from sluice_report import wording
 from sluice_report.quantities import durations, number, share
 from sluice_sim.embedded.scenarios import DEMO, DEMO_OF_PROCESSES, SCENARIOS
@@ -41,6 +42,7 @@ EVENT_STYLES = {
     "names",
     metavar="NAME",
     multiple=True,
+    shell_complete=completion.names(lambda _: SCENARIOS),
     help="Play this example workload; repeatable. Without it: " + " and ".join(s.name for s in DEMO) + ".",
 )
 @click.option(

@@ -23,7 +23,7 @@ from sluice.core.model import Metric, Unknown
 from sluice.ports import Series, SeriesQuery
 from sluice_cli.outputs import require_writable_file
 from sluice_cli.refusals import Refused, refusals
-from sluice_cli.workloads import registered
+from sluice_cli.workloads import COMPLETE, registered
 from sluice_sim.simulation import arrivals
 from sluice_sim.simulation.arrivals import Trace
 from sluice_sim.simulation.service import COLUMN, WEIGHT_COLUMN
@@ -44,7 +44,7 @@ PERCENTILES = [f"p{2.5 + 5 * step:g}" for step in range(20)]
 
 
 @click.command()
-@click.argument("workload")
+@click.argument("workload", shell_complete=COMPLETE)
 @click.option("--days", type=click.IntRange(1, max(RETENTION)), default=14, show_default=True)
 @click.option(
     "--out",

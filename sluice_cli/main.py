@@ -6,11 +6,17 @@ A subcommand is imported when it is called: the simulator's numerical libraries 
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
+
+from sluice_cli.terminal import print_in_any_encoding, quiet_ends
 
 COMMANDS = {
     "demo": "Play example workloads from their minimum to their peak and back.",
+    "validate": "Check workloads as a deploy would, and print their documents.",
+    "events": "Print a sample event for a function, filled for a workload.",
     "simulate": "Play a trace of arrivals against a workload and a way of scaling.",
     "trace": "Write a generated trace of arrivals.",
     "history": "Write the arrivals of the last days as a trace, from CloudWatch.",
@@ -18,6 +24,15 @@ COMMANDS = {
 
 
 class _Gathered(click.Group):
+    def make_context(self, *args: Any, **named: Any) -> click.Context:
+        print_in_any_encoding()
+        with quiet_ends():
+            return super().make_context(*args, **named)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with quiet_ends():  # within click's own handling, which ends both with status 1
+            return super().invoke(ctx)
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(COMMANDS)
 
@@ -27,6 +42,15 @@ class _Gathered(click.Group):
         module = importlib.import_module(f"sluice_cli.{cmd_name}")
         command: click.Command = getattr(module, cmd_name)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The commands that begin so, without importing them, and the options."""
+        found = [
+            CompletionItem(name, help=about)
+            for name, about in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):

@@ -19,10 +19,12 @@ class Refused(click.ClickException):
 
 
 @contextmanager
-def refusals() -> Iterator[None]:
-    """Turn what the project refuses into one line; a defect passes through."""
+def refusals(*, but: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Turn what the project refuses into one line; a defect passes, and what the caller tells itself."""
     try:
         yield
+    except but:
+        raise
     except TemplateError as refused:
         raise Refused("; ".join(refused.problems)) from refused
     except (SettingError, SluiceError) as refused:

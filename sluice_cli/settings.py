@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
+from sluice_cli import completion
 from sluice_cli.refusals import Refused
 from sluice_sim.simulation import generators, limits, service
 from sluice_sim.simulation.experiment import Generated
@@ -57,6 +59,12 @@ class TraceSource(click.ParamType):
 
     name = "FILE|SHAPE"
 
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """The shapes, or else files."""
+        return completion.names(lambda _: generators.SHAPES, or_files=True)(ctx, param, incomplete)
+
     def convert(
         self,
         value: Any,
@@ -96,6 +104,12 @@ class Choice(click.ParamType):
     """One of an enum's values."""
 
     name = "CHOICE"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """The values."""
+        return completion.names(lambda _: list(ScaleIn))(ctx, param, incomplete)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> ScaleIn:
         """The member, or click's refusal."""

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.text import Text
 
-from sluice_cli import settings, tables
+from sluice_cli import completion, settings, tables
 from sluice_cli.outputs import require_writable_directory
 from sluice_cli.progress import Progressing
 from sluice_cli.refusals import Refused, refusals
-from sluice_cli.workloads import CHECKOUT, parameters
+from sluice_cli.terminal import Console
+from sluice_cli.workloads import CHECKOUT, COMPLETE, parameters, template_parameters
 from sluice_report.quantities import duration
 from sluice_sim.simulation import policies
 from sluice_sim.simulation.experiment import Experiment, has_tick
@@ -30,7 +30,7 @@ WIDTH = 160
 
 
 @click.command()
-@click.argument("workload")
+@click.argument("workload", shell_complete=COMPLETE)
 @settings.settings
 @click.option(
     "--policy",
@@ -38,6 +38,7 @@ WIDTH = 160
     default="sluice",
     show_default=True,
     metavar="NAME[,NAME]|all",
+    shell_complete=completion.several(lambda _: [*policies.names(), "all"]),
     help="Ways of scaling to play: " + ", ".join(policies.names()) + ".",
 )
 @click.option(
@@ -45,6 +46,7 @@ WIDTH = 160
     "overrides",
     metavar="PARAMETER=VALUE",
     multiple=True,
+    shell_complete=completion.names(template_parameters),
     help="Another value for a parameter of workload.yaml; repeatable.",
 )
 @click.option(
@@ -52,6 +54,12 @@ WIDTH = 160
     "sweeps",
     metavar="NAME=V1,V2,...",
     multiple=True,
+    shell_complete=completion.names(
+        lambda ctx: [
+            *(f"{name}=" for name in ["policy", *settings.names(ctx.command)]),
+            *template_parameters(ctx),
+        ]
+    ),
     help="Play every combination: NAME is an option without its dashes or a parameter of workload.yaml; "
     "repeatable.",
 )

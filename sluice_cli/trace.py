@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from sluice_cli import completion
 from sluice_cli.outputs import require_writable_file
 from sluice_cli.refusals import Refused, refusals
 from sluice_cli.settings import Seconds
@@ -15,7 +16,7 @@ from sluice_sim.simulation import arrivals, generators
 @click.command(
     epilog="Shapes: " + " ".join(f"{shape}: {generators.about(shape)}" for shape in generators.SHAPES)
 )
-@click.argument("shape")
+@click.argument("shape", shell_complete=completion.names(lambda _: generators.SHAPES))
 @click.option("--days", type=Seconds(min=0, min_open=True), default=1.0, show_default=True)
 @click.option("--per-day", type=click.IntRange(min=1), default=200_000, show_default=True, help="Messages.")
 @click.option(

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
+
+import click
 
 from sluice import config
 from sluice.core.model import Workload
+from sluice_cli import completion
 from sluice_cli.refusals import Refused
+from sluice_sim import template
 from sluice_sim.simulation import setting
+from sluice_sim.simulation.setting import SettingError
+from sluice_sim.template.errors import TemplateError
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -18,6 +25,32 @@ def parameters(name: str) -> dict[str, str]:
     if name in environments:
         return environments[name]
     return setting.document_parameters(_document(name), what=name)
+
+
+def document(name: str) -> str:
+    """The workload document: the file's text, or what the environment's stack would register."""
+    environments = _environments()
+    if name in environments:
+        return setting.registration(setting.resolved(CHECKOUT, environments[name]))
+    return _document(name)
+
+
+def known(ctx: click.Context) -> list[str]:  # noqa: ARG001 - as completion asks
+    """The environments of samconfig.toml; none where it cannot be read."""
+    with suppress(SettingError, click.ClickException):
+        return list(_environments())
+    return []
+
+
+def template_parameters(ctx: click.Context) -> list[str]:  # noqa: ARG001
+    """`Name=` of every parameter of workload.yaml."""
+    with suppress(TemplateError):
+        return [f"{name}=" for name in template.load(CHECKOUT / "workload.yaml")["Parameters"]]
+    return []
+
+
+COMPLETE = completion.names(known, or_files=True)
+"""Of WORKLOAD, for a shell."""
 
 
 def registered(name: str) -> Workload:
@@ -36,7 +69,7 @@ def _environments() -> dict[str, dict[str, str]]:
 
 def _document(name: str) -> str:
     path = Path(name)
-    if not path.is_file():
+    if not path.exists() or path.is_dir():  # a pipe is as good as a file
         known = ", ".join(_environments())
         raise Refused(
             f"{name}: neither an environment of samconfig.toml ({known}) nor a file with a workload document"

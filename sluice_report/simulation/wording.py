@@ -87,7 +87,8 @@ def comparison(compared: Sequence[Entry], *, ratios: bool) -> str:
         return f"None starts {100 * KEPT_SHARE:g} % in time, {closest}. {frontier}"
     cheapest = min(keeping, key=lambda one: one.cost)
     price = f"{times(cheapest.cost)} times the bound" if ratios else hours(cheapest.cost)
-    return f"{cheapest.name} is the cheapest that starts {100 * KEPT_SHARE:g} % in time, at {price}. {frontier}"
+    kept = f"{100 * KEPT_SHARE:g} %"
+    return f"{cheapest.name} is the cheapest that starts {kept} in time, at {price}. {frontier}"
 
 
 def _listed(names: Sequence[str]) -> str:

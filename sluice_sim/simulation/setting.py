@@ -6,8 +6,9 @@ policy that `workload.yaml` makes of it. Refuses a document the schema refuses.
 
 from __future__ import annotations
 
+import shlex
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,12 +21,14 @@ from sluice_sim.template import ResolvedStack
 NAMESPACE = "Sluice"
 BOOTSTRAP = arn("lambda", "function:sluice-BootstrapFunction")
 SHUTDOWN = arn("lambda", "function:sluice-ShutdownFunction")
+PLANE = "sluice"
 EXPORTS = {
-    "sluice-MetricNamespace": NAMESPACE,
-    "sluice-RegistryPrefix": "/sluice/workloads",
-    "sluice-BootstrapFunctionArn": BOOTSTRAP,
-    "sluice-ShutdownFunctionArn": SHUTDOWN,
+    "MetricNamespace": NAMESPACE,
+    "RegistryPrefix": "/sluice/workloads",
+    "BootstrapFunctionArn": BOOTSTRAP,
+    "ShutdownFunctionArn": SHUTDOWN,
 }
+"""Of a control plane's stack, by output."""
 
 
 class SettingError(ValueError):
@@ -42,27 +45,37 @@ class Deployed:
     """Parameters that took the template's default."""
 
 
-def deployed(root: Path, parameters: Mapping[str, str]) -> Deployed:
-    """The workload that `workload.yaml` makes of these parameters, in mode active whatever they say."""
-    loaded = template.load(root / "workload.yaml")
-    given = {**parameters, "Mode": "active", "ControlPlaneStack": "sluice"}
-    stack_name = f"sluice-{given.get('Name', 'workload')}"
-    stack = template.resolve(
-        loaded,
-        given,
+def resolved(root: Path, parameters: Mapping[str, str]) -> ResolvedStack:
+    """The stack that `workload.yaml` makes of these parameters in the embedded account; TemplateError."""
+    plane = parameters.get("ControlPlaneStack", PLANE)
+    stack_name = f"sluice-{parameters.get('Name', 'workload')}"
+    return template.resolve(
+        template.load(root / "workload.yaml"),
+        parameters,
         identity=lambda *about: identity(stack_name, *about),
-        imports=EXPORTS,
+        imports={f"{plane}-{output}": value for output, value in EXPORTS.items()},
         account_id=ACCOUNT_ID,
         region=REGION,
         stack_name=stack_name,
     )
+
+
+def registration(stack: ResolvedStack) -> str:
+    """The workload document that the stack registers."""
+    return str(stack.resources["Registration"].properties["Value"])
+
+
+def deployed(root: Path, parameters: Mapping[str, str]) -> Deployed:
+    """The workload that `workload.yaml` makes of these parameters, in mode active whatever they say."""
+    declared = template.load(root / "workload.yaml")["Parameters"]
+    given = {**parameters, "Mode": "active", "ControlPlaneStack": PLANE}
+    stack = resolved(root, given)
     defaults = {
         name: str(parameter["Default"])
-        for name, parameter in loaded["Parameters"].items()
+        for name, parameter in declared.items()
         if name not in given and parameter.get("Default") not in (None, "")
     }
-    workload = config.parse(stack.resources["Registration"].properties["Value"])
-    return Deployed(workload=workload, stack=stack, defaults=defaults)
+    return Deployed(workload=config.parse(registration(stack)), stack=stack, defaults=defaults)
 
 
 def environments(root: Path) -> dict[str, dict[str, str]]:
@@ -70,14 +83,27 @@ def environments(root: Path) -> dict[str, dict[str, str]]:
 
     The environments that only deploy the same workloads into an embedded AWS (`e2e-...`) are left out.
     """
-    loaded = tomllib.loads((root / "samconfig.toml").read_text(encoding="utf-8"))
+    try:
+        loaded = tomllib.loads((root / "samconfig.toml").read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as broken:
+        raise SettingError(f"{root / 'samconfig.toml'}: not valid TOML: {broken}") from broken
     found = {}
     for name, commands in loaded.items():
         parameters = commands.get("deploy", {}).get("parameters", {}) if isinstance(commands, dict) else {}
         if parameters.get("template_file") == "workload.yaml" and not name.startswith("e2e-"):
-            overrides = parameters.get("parameter_overrides", [])
-            found[name] = dict(override.split("=", 1) for override in overrides)
+            found[name] = _overrides(name, parameters.get("parameter_overrides", []))
     return found
+
+
+def _overrides(environment: str, written: str | Sequence[str]) -> dict[str, str]:
+    """parameter_overrides as SAM takes them: a list of Name=value, or one text of them."""
+    pairs = shlex.split(written) if isinstance(written, str) else written
+    if wrong := [pair for pair in pairs if "=" not in pair]:
+        raise SettingError(
+            f"samconfig.toml: [{environment}.deploy.parameters]: parameter_overrides: {wrong[0]!r}: "
+            "write it as Name=value"
+        )
+    return dict(pair.split("=", 1) for pair in pairs)
 
 
 def document_parameters(text: str, *, what: str) -> dict[str, str]:

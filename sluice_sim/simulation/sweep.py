@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import signal
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
@@ -180,11 +181,21 @@ def _wait(futures: Sequence[Future[Any]], on_done: OnDone) -> None:
 
 @contextlib.contextmanager
 def _workers(tasks: int) -> Iterator[ProcessPoolExecutor]:
-    """One process a core, each with a fresh interpreter; what has not begun is dropped on a failure."""
+    """One process a core, each with a fresh interpreter; what has not begun is dropped on a failure.
+
+    Ctrl-C is for this process alone: the others inherit that they are spared it, and are ended.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(max_workers=max(1, min(cores, tasks)), mp_context=context)
     try:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        pool.submit(os.getpid)  # the first task starts them all
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         yield pool
+    except KeyboardInterrupt:
+        for process in multiprocessing.active_children():
+            process.terminate()
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

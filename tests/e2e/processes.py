@@ -43,7 +43,7 @@ def running(
 def _session(leader: int) -> list[int]:
     """What is left of the session that `leader` began, the leader aside."""
     members = []
-    for pid in (int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdecimal()):
+    for pid in (int(folder.name) for folder in Path("/proc").glob("[0-9]*")):
         with suppress(ProcessLookupError, PermissionError):
             if pid != leader and os.getsid(pid) == leader:
                 members.append(pid)

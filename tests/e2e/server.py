@@ -5,6 +5,7 @@ Owns the places where moto is changed, and puts them back at the end.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -50,6 +51,7 @@ def served() -> Iterator[Server]:
         )  # a new service's one task runs, or its rollout never ends
         patch.setattr(ApplicationAutoscalingBackend, "put_scaling_policy", _put_again)
         know_what_workers_ask(patch)
+        patch.setattr(logging.getLogger("werkzeug"), "disabled", True)  # a line for every request
         gate = Gate()
         # Every service of AWS knows them; moto warns of a code that a service's model does not list.
         patch.setattr(errors, "COMMON_ERROR_CODES", [*errors.COMMON_ERROR_CODES, *CODES])
@@ -65,6 +67,17 @@ def served() -> Iterator[Server]:
         finally:
             aws.close()
             moto.stop()
+
+
+@contextmanager
+def door(address: str) -> Iterator[int]:
+    """Another address of this machine under which the embedded AWS answers; the port."""
+    moto = ThreadedMotoServer(ip_address=address, port=0, verbose=False)  # its state is the process's own
+    moto.start()
+    try:
+        yield moto.get_host_and_port()[1]
+    finally:
+        moto.stop()
 
 
 def _put_again(backend: ApplicationAutoscalingBackend, *given: Any, **named: Any) -> Any:

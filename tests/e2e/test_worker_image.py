@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.local_invoke import run
+from tests.e2e.containers import run
 from tests.templates.fleet_workers import dockerfile
 
 IMAGE = "sluice-worker:test"

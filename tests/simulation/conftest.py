@@ -16,8 +16,12 @@ class Answer:
 
 
 @pytest.fixture
-def sluice(capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
-    """`sluice(...)`: exit status, stdout and stderr of one call."""
+def sluice(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Answer]:
+    """`sluice(...)`: exit status, stdout and stderr of one call whose output goes through a pipe.
+
+    pytest-xdist tells its processes how wide the terminal is, which a pipe does not know.
+    """
+    monkeypatch.delenv("COLUMNS", raising=False)
 
     def call(*arguments: object) -> Answer:
         with pytest.raises(SystemExit) as ended:

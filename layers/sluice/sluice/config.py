@@ -53,8 +53,9 @@ NO_OTHERS = {"additionalProperties": False}  # pydantic's JSON Schema lets keys 
 Dimensions = Annotated[
     dict[DimensionName, DimensionValue], Field(min_length=1, max_length=30, json_schema_extra=NO_OTHERS)
 ]
-# Any printable character: a group's name may have blanks, and the ARN of its policy holds that name.
-ARN = r"arn:[^:\s]+:[^:\s]+:[^:\s]*:[0-9]{12}:[ -~]+"
+# Any printable character at the end: a group's name may have blanks, and its policy's ARN holds that name.
+# Ranges of ASCII in place of \s, which means other characters to other readers of the schema.
+ARN = r"arn:[!-9;-~]+:[!-9;-~]+:[!-9;-~]*:[0-9]{12}:[ -~]+"
 Arn = Annotated[str, Field(pattern=f"^{ARN}$")]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 PerInstance = Annotated[float, Field(ge=1e-6, allow_inf_nan=False)]
@@ -63,6 +64,22 @@ PerInstance = Annotated[float, Field(ge=1e-6, allow_inf_nan=False)]
 OptionalArn = Annotated[
     Annotated[str, Field(pattern=f"^({ARN})?$")] | None, AfterValidator(lambda value: value or None)
 ]
+
+
+BEYOND_SCHEMA = (
+    "One registered workload, as its stack writes it. What a JSON Schema cannot say, `sluice validate` does: "
+    "capacity.max is at least min, and bootstrap within both; max_messages_per_instance is at least "
+    "min_messages_per_instance, and fallback_messages_per_instance within both; whole numbers are written 5, "
+    f"not 5.0; no key stands twice; the document has at most {MAX_BYTES} bytes."
+)
+
+
+def _where(key: str, value: object, needed: str) -> dict[str, Any]:
+    """JSON Schema for: a document with this value needs a text under that key."""
+    return {
+        "if": {"properties": {key: {"const": value}}, "required": [key]},
+        "then": {"properties": {needed: {"type": "string", "minLength": 1}}, "required": [needed]},
+    }
 
 
 class _Section(BaseModel):
@@ -186,6 +203,16 @@ class AlarmArns(_Section):
 class WorkloadDocument(_Section):
     """One registered workload, as its stack writes it."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "description": BEYOND_SCHEMA,
+            "allOf": [
+                _where("mode", Mode.ACTIVE.value, "policy_arn"),
+                _where("version", FIRST_WITH_RELEASE, "release"),
+            ],
+        }
+    )
+
     version: Literal[1, 2] = FIRST_VERSION
     release: Annotated[str, Field(pattern=RELEASE_PATTERN)] | None = Field(
         default=None, validate_default=True
@@ -194,7 +221,7 @@ class WorkloadDocument(_Section):
     name: Annotated[str, Field(pattern=NAME)]
     stack_id: Arn
     mode: Mode
-    queue_url: Annotated[str, Field(pattern=r"^https?://[^/\s]+/[0-9]{12}/[A-Za-z0-9_-]{1,80}(\.fifo)?$")]
+    queue_url: Annotated[str, Field(pattern=r"^https?://[!-.0-~]+/[0-9]{12}/[A-Za-z0-9_-]{1,80}(\.fifo)?$")]
     fleet: Annotated[AsgFleet | EcsFleet, Field(discriminator="type")]
     capacity: CapacitySection
     count_in_flight: bool = True

@@ -1,0 +1,75 @@
+"""`sluice validate`: whether a workload would be accepted, and what would be in force."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from sluice import config
+from sluice.core.model import AutoScalingGroup, DynamicTarget, Workload
+from sluice.errors import DocumentError
+from sluice_cli.refusals import refusals
+from sluice_cli.workloads import COMPLETE, document
+from sluice_sim.template.errors import TemplateError
+
+
+@click.command()
+@click.argument("workloads", metavar="WORKLOAD...", nargs=-1, required=True, shell_complete=COMPLETE)
+@click.option("--json", "as_json", is_flag=True, help="Print the documents that are fine, as JSON.")
+def validate(workloads: tuple[str, ...], as_json: bool) -> None:
+    """Check workloads as a deploy and the functions would, and say what is in force.
+
+    WORKLOAD is an environment of samconfig.toml or a file with a workload document. An environment's
+    parameters are held against the constraints and rules of workload.yaml, then become the document that its
+    stack would register (of account 123456789012 in eu-west-1). Exits with 1 where something is wrong, with a
+    sentence for each problem.
+
+    --json prints one document, or a list of several.
+    """
+    documents, wrong = [], False
+    for name in workloads:
+        try:
+            with refusals(but=(TemplateError, DocumentError)):
+                text = document(name)
+                workload = config.parse(text, what=name)
+        except (TemplateError, DocumentError) as refused:
+            wrong = True
+            for problem in refused.problems:
+                click.echo(f"{name}: {problem}", err=True)
+            continue
+        documents.append(json.loads(text))
+        if not as_json:
+            click.echo(f"{name}: OK: {in_force(workload)}")
+    if as_json and documents:
+        click.echo(json.dumps(documents if len(workloads) > 1 else documents[0], indent=2))
+    click.get_current_context().exit(1 if wrong else 0)
+
+
+def in_force(workload: Workload) -> str:
+    """What the functions would go by, in a line."""
+    fleet, bounds, size = workload.fleet, workload.bounds, workload.bootstrap_instances
+    named = (
+        f"group {fleet.name}"
+        if isinstance(fleet, AutoScalingGroup)
+        else f"service {fleet.service} in cluster {fleet.cluster}"
+    )
+    woken = "as many as the backlog asks for" if size is None else f"{size}"
+    counted = "" if workload.count_in_flight else ", messages in flight not counted"
+    return (
+        f"mode {workload.mode}; queue {workload.queue_name}; {named}, {bounds.min} to {bounds.max} "
+        f"instances, bootstrap {woken}; {_target(workload)}{counted}; "
+        f"shutdown after {workload.idle_minutes} empty minutes"
+    )
+
+
+def _target(workload: Workload) -> str:
+    target = workload.target
+    if not isinstance(target, DynamicTarget):
+        return f"target {target.messages_per_instance:g} messages per instance"
+    return (
+        f"target {target.acceptable_latency_s:g} s x {target.concurrency_per_instance:g} / "
+        f"{target.statistic} {workload.duration_metric.name}, {target.min_messages_per_instance:g} to "
+        f"{target.max_messages_per_instance:g} messages per instance "
+        f"({target.fallback_messages_per_instance:g} until it is known)"
+    )

@@ -1,0 +1,197 @@
+"""What AWS would invoke the functions with for one workload, filled with its own names and ARNs.
+
+Owns the shapes as CloudWatch, EventBridge, CloudFormation, SQS and the schedules send them (the samples in
+events/ are made of these), and plausible values. Everything follows from the arguments: the same moment gives
+the same event. Refuses nothing: whoever calls it has parsed what comes in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sluice.events import ALARM_CHANGE, STACK_CHANGE, Shard, shard_message
+
+MINUTE = timedelta(minutes=1)
+CALM_MINUTES = 14
+"""For how long the alarm had been calm before the data points that make it ring."""
+COMPARISONS = {
+    "GreaterThanThreshold": "greater than",
+    "LessThanOrEqualToThreshold": "less than or equal to",
+}
+MESSAGES_WAITING = 24.0
+MESSAGES_LEFT = 3.0
+
+
+def schedule(at: datetime) -> dict[str, Any]:
+    """The input of the schedules of `publish_backlog` and `retune_target`: their minute."""
+    return {"scheduled_time": f"{_minute(at):%Y-%m-%dT%H:%M:%SZ}"}
+
+
+def load(workload: str, at: datetime, *, messages: int, duration_s: float) -> dict[str, Any]:
+    """The input of the schedule of `send_test_messages`."""
+    return {**schedule(at), "workload": workload, "messages": messages, "duration_s": duration_s}
+
+
+def stack_status(stack_id: str, at: datetime) -> dict[str, Any]:
+    """CloudFormation's news that a workload's stack was updated."""
+    detail = {
+        "stack-id": stack_id,
+        "status-details": {"status": "UPDATE_COMPLETE", "status-reason": ""},
+        "client-request-token": "",
+    }
+    return _envelope("aws.cloudformation", STACK_CHANGE, stack_id, at, detail)
+
+
+def alarm(arn: str, properties: Mapping[str, Any], at: datetime) -> dict[str, Any]:
+    """The direct action of an alarm that goes to ALARM; `properties` are its own in the resolved stack."""
+    _, _, _, region, account, _ = arn.split(":", 5)
+    return {
+        "source": "aws.cloudwatch",
+        "alarmArn": arn,
+        "accountId": account,
+        "time": _cloudwatch_time(at),
+        "region": region,
+        "alarmData": _alarm_data(arn, properties, at),
+    }
+
+
+def alarm_on_the_bus(arn: str, properties: Mapping[str, Any], at: datetime) -> dict[str, Any]:
+    """The same news as EventBridge carries it."""
+    return _envelope("aws.cloudwatch", ALARM_CHANGE, arn, at, _alarm_data(arn, properties, at))
+
+
+def shard(documents: Mapping[str, str], at: datetime, *, region: str, account: str) -> dict[str, Any]:
+    """A tick's shard as SQS hands it to `publish_backlog`; `documents` are the texts by workload name."""
+    body = shard_message(Shard(scheduled=_minute(at), documents=dict(sorted(documents.items()))))
+    sent_ms = round(at.timestamp() * 1000)
+    record = {
+        "messageId": _unique(body),
+        "receiptHandle": "AQEBexamplereceipthandle",
+        "body": body,
+        "attributes": {
+            "ApproximateReceiveCount": "1",
+            "SentTimestamp": str(sent_ms),
+            "SenderId": "AROAEXAMPLE:sluice-PublishBacklogFunction",
+            "ApproximateFirstReceiveTimestamp": str(sent_ms + 25),
+        },
+        "messageAttributes": {},
+        "md5OfBody": hashlib.md5(body.encode(), usedforsecurity=False).hexdigest(),
+        "eventSource": "aws:sqs",
+        "eventSourceARN": f"arn:aws:sqs:{region}:{account}:sluice-ShardQueue-1A2B3C4D5E6F",
+        "awsRegion": region,
+    }
+    return {"Records": [record]}
+
+
+def _envelope(
+    source: str, detail_type: str, arn: str, at: datetime, detail: Mapping[str, Any]
+) -> dict[str, Any]:
+    _, _, _, region, account, _ = arn.split(":", 5)
+    return {
+        "version": "0",
+        "id": _unique(f"{arn} {at.isoformat()}"),
+        "detail-type": detail_type,
+        "source": source,
+        "account": account,
+        "time": f"{at:%Y-%m-%dT%H:%M:%SZ}",
+        "region": region,
+        "resources": [arn],
+        "detail": dict(detail),
+    }
+
+
+def _alarm_data(arn: str, properties: Mapping[str, Any], at: datetime) -> dict[str, Any]:
+    periods = int(properties["EvaluationPeriods"])
+    ringing, calm = _values(properties)
+    newest = _minute(at) - MINUTE
+    before = at - MINUTE * (CALM_MINUTES + max(periods, 5))
+    return {
+        "alarmName": arn.partition(":alarm:")[2],
+        "state": _state(properties, "ALARM", [ringing] * periods, newest, at),
+        "previousState": _state(properties, "OK", [calm], _minute(before) - MINUTE, before),
+        "configuration": {
+            "description": properties["AlarmDescription"],
+            "metrics": [_metric(query) for query in properties["Metrics"]],
+        },
+    }
+
+
+def _values(properties: Mapping[str, Any]) -> tuple[float, float]:
+    """A value that makes the alarm ring, and one that does not."""
+    if properties["ComparisonOperator"] == "LessThanOrEqualToThreshold":
+        return 0.0, MESSAGES_LEFT
+    return (1.0 if _is_math(properties) else MESSAGES_WAITING), 0.0
+
+
+def _is_math(properties: Mapping[str, Any]) -> bool:
+    return any("Expression" in query for query in properties["Metrics"])
+
+
+def _state(
+    properties: Mapping[str, Any], state: str, values: Sequence[float], newest: datetime, at: datetime
+) -> dict[str, Any]:
+    """The state, with CloudWatch's words for the data points that led to it, newest first."""
+    moments = [newest - MINUTE * back for back in range(len(values))]
+    threshold, count = float(properties["Threshold"]), len(values)
+    shown = ", ".join(
+        f"{value} ({moment:%d/%m/%y %H:%M:%S})" for value, moment in zip(values, moments, strict=True)
+    )
+    verb = ("was" if count == 1 else "were") + (" not" if state == "OK" else "")
+    change = "ALARM -> OK" if state == "OK" else "OK -> ALARM"
+    sampled = {} if _is_math(properties) else {"sampleCount": 1.0}
+    statistic = {} if _is_math(properties) else {"statistic": properties["Metrics"][0]["MetricStat"]["Stat"]}
+    data = {
+        "version": "1.0",
+        "queryDate": _cloudwatch_time(at),
+        "startDate": _cloudwatch_time(moments[-1]),
+        **statistic,
+        "period": 60,
+        "recentDatapoints": list(values),
+        "threshold": threshold,
+        "evaluatedDatapoints": [
+            {"timestamp": _cloudwatch_time(moment), **sampled, "value": value}
+            for value, moment in zip(values, moments, strict=True)
+        ],
+    }
+    return {
+        "value": state,
+        "reason": f"Threshold Crossed: {count} out of the last {properties['EvaluationPeriods']} datapoints "
+        f"[{shown}] {verb} {COMPARISONS[properties['ComparisonOperator']]} the threshold ({threshold}) "
+        f"(minimum {count} datapoint{'s' * (count > 1)} for {change} transition).",
+        "reasonData": json.dumps(data, separators=(",", ":")),
+        "timestamp": _cloudwatch_time(at),
+    }
+
+
+def _metric(query: Mapping[str, Any]) -> dict[str, Any]:
+    """A query of the template in the words of an alarm's event."""
+    told = {key.lower(): query[key] for key in ("Id", "Expression", "Label") if key in query}
+    if "MetricStat" in query:
+        stat = query["MetricStat"]
+        told["metricStat"] = {
+            "metric": {
+                "namespace": stat["Metric"]["Namespace"],
+                "name": stat["Metric"]["MetricName"],
+                "dimensions": {pair["Name"]: pair["Value"] for pair in stat["Metric"]["Dimensions"]},
+            },
+            "period": stat["Period"],
+            "stat": stat["Stat"],
+        }
+    return {**told, "returnData": query["ReturnData"]}
+
+
+def _minute(at: datetime) -> datetime:
+    return at.replace(second=0, microsecond=0)
+
+
+def _cloudwatch_time(at: datetime) -> str:
+    return f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03d}+0000"
+
+
+def _unique(about: str) -> str:
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, about))

@@ -1,0 +1,169 @@
+"""`sluice validate`: what is wrong with a workload, or what would be in force."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sluice_cli import workloads
+from sluice_sim.simulation import setting
+from tests.builders import document, dynamic_section, ecs_document
+from tests.simulation.conftest import Answer
+
+
+def written(folder: Path, body: Any, name: str = "document.json") -> Path:
+    path = folder / name
+    path.write_text(body if isinstance(body, str) else json.dumps(body))
+    return path
+
+
+@pytest.fixture
+def samconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A clone whose samconfig.toml is the test's own."""
+    (tmp_path / "workload.yaml").symlink_to(workloads.CHECKOUT / "workload.yaml")
+    monkeypatch.setattr(workloads, "CHECKOUT", tmp_path)
+    return tmp_path / "samconfig.toml"
+
+
+def environment(name: str, overrides: str) -> str:
+    return f'[{name}.deploy.parameters]\ntemplate_file = "workload.yaml"\nparameter_overrides = {overrides}\n'
+
+
+SERVICE = (
+    '"Name=w", "QueueName=w", "FleetType=ecs", "ClusterName=c", "ServiceName=s", "MaxCapacity=5", '
+    '"Mode=paused"'
+)
+GROUP = '"Name=w", "QueueName=w", "AutoScalingGroupName=w"'
+
+
+def test_every_environment_of_the_project_is_fine(sluice: Any) -> None:
+    names = setting.environments(workloads.CHECKOUT)
+    answer: Answer = sluice("validate", *names)
+    assert (answer.exit_code, answer.stderr) == (0, "")
+    assert [line.partition(":")[0] for line in answer.stdout.splitlines()] == list(names)
+
+
+def test_it_says_what_is_in_force(sluice: Any, tmp_path: Path) -> None:
+    dynamic = written(tmp_path, ecs_document(target=dynamic_section(), count_in_flight=False, mode="observe"))
+    said = sluice("validate", "transcription", dynamic).stdout.splitlines()
+    assert said[0] == (
+        "transcription: OK: mode active; queue transcription; group transcription, 0 to 5 instances, "
+        "bootstrap 1; target 8 messages per instance; shutdown after 5 empty minutes"
+    )
+    assert said[1].removeprefix(f"{dynamic}: OK: ") == (
+        "mode observe; queue queue-proc; service queue-proc in cluster workers, 0 to 5 instances, "
+        "bootstrap 1; target 600 s x 1 / Average MsgProcessingDuration, 0.1 to 1000 messages per instance "
+        "(10 until it is known), messages in flight not counted; shutdown after 5 empty minutes"
+    )
+
+
+def test_each_problem_of_a_document_is_a_sentence_with_its_place_value_and_way_out(
+    sluice: Any, tmp_path: Path
+) -> None:
+    wrong = written(tmp_path, document(policy_arn="", capacity={"min": 0, "max": 2, "bootstrap": 3}))
+    answer = sluice("validate", wrong)
+    assert (answer.exit_code, answer.stdout) == (1, "")
+    assert answer.stderr.splitlines() == [
+        f"{wrong}: capacity.bootstrap: 3: must be at most max (2): lower this or raise max",
+        f"{wrong}: policy_arn: '': mode active needs policy_arn: workload.yaml writes it",
+    ]
+
+
+def test_a_document_may_come_through_a_pipe(sluice: Any, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=[json.dumps(document())])
+    writer.start()
+    answer = sluice("validate", pipe)
+    writer.join(10)
+    assert "OK: mode active" in answer.stdout
+
+
+def test_what_is_no_json_is_a_problem_too(sluice: Any, tmp_path: Path) -> None:
+    answer = sluice("validate", written(tmp_path, "name: x"))
+    assert answer.exit_code == 1
+    assert "document: 'name: x': not valid JSON" in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("overrides", "problem"),
+    [
+        (f'[{GROUP}, "MaxCapacity=0"]', "Parameters.MaxCapacity = '0': must match"),
+        (f"[{GROUP}]", "Parameters.MaxCapacity is missing and has no default"),
+        (f'[{GROUP}, "MaxCapacity=5", "Colour=red"]', "Parameters.Colour = 'red': the template has no such"),
+        (
+            '["Name=w", "QueueName=w", "MaxCapacity=5"]',
+            "Rules.AnAsgHasAName: AutoScalingGroupName is empty",
+        ),
+        (f'[{GROUP}, "MaxCapacity=2", "MinCapacity=3"]', "capacity.max: 2: must be at least min (3)"),
+        (
+            f"[{SERVICE}]",
+            "CreateScalableTarget is empty",
+        ),
+    ],
+)
+def test_an_environments_parameters_are_judged_as_a_deploy_would(
+    sluice: Any, samconfig: Path, overrides: str, problem: str
+) -> None:
+    samconfig.write_text(environment("mine", overrides))
+    answer = sluice("validate", "mine")
+    assert answer.exit_code == 1
+    assert f"mine: {problem}" in answer.stderr or f": {problem}" in answer.stderr
+    assert answer.stdout == ""
+
+
+def test_the_mode_of_an_environment_is_the_one_it_is_deployed_in(sluice: Any, samconfig: Path) -> None:
+    samconfig.write_text(environment("mine", f'[{GROUP}, "MaxCapacity=5", "Mode=observe"]'))
+    assert "mode observe" in sluice("validate", "mine").stdout
+    assert json.loads(sluice("validate", "mine", "--json").stdout)["policy_arn"] == ""
+
+
+def test_parameters_may_stand_in_one_text_as_sam_takes_them_and_under_any_control_plane(
+    sluice: Any, samconfig: Path
+) -> None:
+    text = "'Name=w QueueName=w AutoScalingGroupName=\"a b\" MaxCapacity=5 ControlPlaneStack=mine'"
+    samconfig.write_text(environment("mine", text))
+    assert json.loads(sluice("validate", "mine", "--json").stdout)["fleet"] == {"type": "asg", "name": "a b"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (environment("mine", '["Name"]'), "parameter_overrides: 'Name': write it as Name=value"),
+        ("[mine", "samconfig.toml: not valid TOML"),
+    ],
+)
+def test_a_samconfig_that_cannot_be_read_is_one_sentence(
+    sluice: Any, samconfig: Path, text: str, said: str
+) -> None:
+    samconfig.write_text(text)
+    answer = sluice("validate", "mine")
+    assert answer.exit_code == 2
+    [line] = answer.stderr.splitlines()
+    assert said in line
+
+
+def test_json_is_the_document_that_the_stack_would_register(sluice: Any, tmp_path: Path) -> None:
+    answer = sluice("validate", "transcription", "--json")
+    assert answer.exit_code == 0
+    again = sluice("validate", written(tmp_path, answer.stdout))
+    assert "OK: mode active" in again.stdout
+
+
+def test_json_of_several_is_a_list_of_those_that_are_fine(sluice: Any, tmp_path: Path) -> None:
+    wrong = written(tmp_path, document(mode="on"))
+    answer = sluice("validate", "transcription", wrong, "queue-proc", "--json")
+    assert answer.exit_code == 1
+    assert [each["name"] for each in json.loads(answer.stdout)] == ["transcription", "queue-proc"]
+
+
+@pytest.mark.parametrize("arguments", [(), ("no-such",)])
+def test_what_names_no_workload_is_a_wrong_call(sluice: Any, arguments: tuple[str, ...]) -> None:
+    answer = sluice("validate", *arguments)
+    assert answer.exit_code == 2
+    assert "Traceback" not in answer.stderr
