@@ -122,7 +122,9 @@ class Settings(BaseModel):
     service: EcsName | None = Field(None, description="Name of the ECS service that the task belongs to.")
     protect: bool = Field(True, description="Protect a busy instance or task when its fleet shrinks.")
     protection_idle_s: Seconds = Field(
-        10.0, description="How long without a message before protection is given up."
+        60.0,
+        description="How long without a message before protection is given up, and up to a fifth longer: "
+        "the calls of a whole fleet share one throttle.",
     )
     grace_s: Seconds = Field(
         100.0, description="How long to finish what runs once told to go; the rest is handed back."

@@ -24,9 +24,10 @@ from types import FrameType
 from sluice.errors import ConfigError
 from sluice_worker import handler as handlers
 from sluice_worker.handler import Handler
+from sluice_worker.in_service import EndOrder, work_in_service
 from sluice_worker.settings import Settings
 from sluice_worker.threads import end, looping
-from sluice_worker.wiring import attended, check, worker
+from sluice_worker.wiring import Surroundings, attended, check, surroundings, worker
 
 Flags = Array[c_byte]
 """One byte for each process in shared memory: whether it is busy."""
@@ -52,9 +53,10 @@ def run(settings: Settings, handler: Handler | str) -> int:
     if settings.processes > 1:
         _must_travel(called)
     check(settings)
-    if settings.processes == 1:
-        return _alone(settings, called)
-    return _Family(settings, called).run()
+    around, order = surroundings(settings), EndOrder()
+    _on_signals(order.give)
+    work = _alone if settings.processes == 1 else _together
+    return work_in_service(around.notices, order, lambda: work(settings, called, around, order))
 
 
 def _must_travel(handler: Handler) -> None:
@@ -66,11 +68,16 @@ def _must_travel(handler: Handler) -> None:
         ) from stuck
 
 
-def _alone(settings: Settings, handler: Handler) -> int:
+def _alone(settings: Settings, handler: Handler, around: Surroundings, order: EndOrder) -> int:
     one = worker(settings, handler)
-    _on_signals(one.drain)
-    with attended(settings, lambda: one.busy, one.drain):
+    with order.reaches(one.drain), attended(settings, around, lambda: one.busy, one.drain):
         return one.run()
+
+
+def _together(settings: Settings, handler: Handler, around: Surroundings, order: EndOrder) -> int:
+    family = _Family(settings, handler)
+    with order.reaches(family.drain), attended(settings, around, lambda: family.busy, family.drain):
+        return family.run()
 
 
 def _on_signals(drain: Callable[[str], None]) -> None:
@@ -131,15 +138,18 @@ class _Family:
 
     def run(self) -> int:
         """Start all, start anew what dies, drain when told, or when this breaks."""
-        _on_signals(self.drain)
-        with attended(self._settings, lambda: any(self._busy), self.drain):
-            try:
-                while not self._draining.wait(LOOK_S):
-                    for number, child in enumerate(self._children):
-                        self._look_after(number, child)
-            finally:
-                status = self._end()
-            return status
+        try:
+            while not self._draining.wait(LOOK_S):
+                for number, child in enumerate(self._children):
+                    self._look_after(number, child)
+        finally:
+            status = self._end()
+        return status
+
+    @property
+    def busy(self) -> bool:
+        """Whether any process is."""
+        return any(self._busy)
 
     def drain(self, why: str) -> None:
         """Begin to end."""
