@@ -116,6 +116,11 @@ class Custody:
         self._hide(message, after_s)
         self.hand_back(behind)
 
+    def give_back_behind(self, message: Message) -> None:
+        """One before it in its group failed, in the same batch: it goes back, and so do those behind it."""
+        behind = [] if message.lane is None else self._intake.drop(message.lane)
+        self.hand_back([message, *behind])
+
     def hand_back(self, messages: Iterable[Message]) -> None:
         """Show them to other workers at once."""
         for message in messages:

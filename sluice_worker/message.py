@@ -6,7 +6,7 @@ Owns the handler's view and the message's clock. Refuses to talk to SQS: `Outbox
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -51,11 +51,18 @@ class Message:
     extending: bool = False
     """Whether SQS is being asked to keep it hidden."""
     returns_in_s: int = 0
+    batch: Sequence[Message] = ()
+    """All that its handler was called with, where that were several; they share one deadline."""
 
     @property
     def priority(self) -> Priority:
         """Its queue's priority."""
         return self.queue.priority
+
+    @property
+    def queue_url(self) -> str:
+        """Its queue."""
+        return self.queue.url
 
     @property
     def lane(self) -> Lane | None:
@@ -75,6 +82,9 @@ class Message:
     def extend(self, seconds: float) -> None:
         """Move the deadline: so many seconds from now, at most twelve hours after the receipt.
 
-        The message's visibility needs no care: it is kept hidden as long as the deadline lasts.
+        The message's visibility needs no care: it is kept hidden as long as the deadline lasts. In a batch it
+        moves the deadline of all of them.
         """
-        self.deadline_at = min(time.monotonic() + seconds, self.received_at + LONGEST_HOLD_S)
+        deadline_at = time.monotonic() + seconds
+        for one in self.batch or (self,):
+            one.deadline_at = min(deadline_at, one.received_at + LONGEST_HOLD_S)

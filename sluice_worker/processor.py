@@ -1,7 +1,8 @@
-"""The processor: slots (threads) that work messages off one at a time, as many as they are busy enough for.
+"""The processor: slots (threads) that work batches off one at a time, as many as they are busy enough for.
 
-Owns the pool's growth and what a handler's end means for its message. A slot whose handler is not back at the
-deadline is written off: its message is given back, and another slot takes its place.
+Owns the pool's growth and what a handler's end means for its messages; where a handler takes one message at a
+time, a batch is one. A slot whose handler is not back at the deadline is written off: its messages are given
+back, and another slot takes its place.
 """
 
 from __future__ import annotations
@@ -9,15 +10,17 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from sluice_worker.batches import Call
+from sluice_worker.core.batch import behind_failures
 from sluice_worker.core.failure import Reject
 from sluice_worker.core.minute import Minute, Tally
 from sluice_worker.core.model import LONGEST_HOLD_S, Outcome, Priority
 from sluice_worker.core.sizing import Range, reach, slots_wanted
 from sluice_worker.custody import Custody
-from sluice_worker.handler import Caller, DeadlineError
+from sluice_worker.handler import DeadlineError
 from sluice_worker.intake import Intake
 from sluice_worker.message import Message
 
@@ -31,9 +34,21 @@ class Slot:
     """One thread, and what it works on."""
 
     number: int
-    message: Message | None = None
+    batch: Sequence[Message] = ()
     began_at: float = 0.0
     written_off: bool = False
+
+    def is_late(self, now: float) -> bool:
+        """Whether a deadline has passed; in a batch all have one, but that none lasts over twelve hours."""
+        return bool(self.batch) and now > min(message.deadline_at for message in self.batch)
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """How one message failed."""
+
+    why: str
+    rejected: bool = False
 
 
 class Processor:
@@ -41,16 +56,18 @@ class Processor:
 
     def __init__(
         self,
-        caller: Caller,
+        call: Call,
         custody: Custody,
         tally: Tally,
         *,
         slots: Range,
+        batch_reach: int = 1,
         prefetch_s: float,
         max_processing_s: float,
         on_exhausted: Callable[[], None],
     ) -> None:
-        self._caller, self._custody, self._tally = caller, custody, tally
+        self._call, self._custody, self._tally = call, custody, tally
+        self._batch_reach = batch_reach
         self._bounds, self._prefetch_s, self._max_processing_s = slots, prefetch_s, max_processing_s
         self._on_exhausted = on_exhausted
         self._lock = threading.Lock()
@@ -82,9 +99,8 @@ class Processor:
     def reach(self) -> int:
         """Messages of one priority that may be held unstarted."""
         slots = len(self._slots)
-        return reach(
-            max(slots - self._busy, 0), slots, average_s=self._tally.mean_s, prefetch_s=self._prefetch_s
-        )
+        idle = max(slots - self._busy, 0) * self._batch_reach
+        return reach(idle, slots, average_s=self._tally.mean_s, prefetch_s=self._prefetch_s)
 
     # ---- its life ------------------------------------------------------------------------------------------
 
@@ -115,7 +131,7 @@ class Processor:
     def abandon(self) -> list[Message]:
         """Write off every slot at work; the answer is what they worked on, whose end is the caller's now."""
         with self._lock:
-            return [message for slot in list(self._slots) if (message := self._lose(slot)) is not None]
+            return [message for slot in list(self._slots) for message in self._lose(slot)]
 
     def _grow(self) -> None:
         while len(self._slots) < self._wanted and not self._stopped:
@@ -128,11 +144,11 @@ class Processor:
         """A slot's life: message after message, until there are too many slots or it is written off."""
         assert self._intake is not None
         while self._goes_on(slot):
-            message = self._intake.take(PATIENCE_S)
-            if message is not None:
-                try:
-                    self._process(slot, message)
-                except BaseException:
+            batch = self._intake.take_batch(PATIENCE_S)
+            try:
+                self._process(slot, batch)
+            except BaseException:
+                for message in batch:
                     log.exception("a defect while settling %s; it comes back by itself", message.message_id)
                     self._custody.let_go(message)
 
@@ -149,77 +165,140 @@ class Processor:
     def _is_over(self, slot: Slot) -> bool:
         return slot.written_off or self._stopped or len(self._slots) > self._wanted
 
-    def _process(self, slot: Slot, message: Message) -> None:
+    def _process(self, slot: Slot, received: Sequence[Message]) -> None:
         now = time.monotonic()
-        if not self._custody.still_ours(message, now):
+        batch = self._still_ours(received, now)
+        if not batch:
             return
-        message.deadline_at = min(now + self._max_processing_s, message.received_at + LONGEST_HOLD_S)
+        for message in batch:
+            message.deadline_at = min(now + self._max_processing_s, message.received_at + LONGEST_HOLD_S)
+            message.batch = batch if len(batch) > 1 else ()
         with self._lock:
-            slot.message, slot.began_at = message, now
+            slot.batch, slot.began_at = batch, now
             self._busy += 1
-            self._tally.began(time.time() - message.sent_at)
-        raised = self._caller.call(message)
+            for message in batch:
+                self._tally.began(time.time() - message.sent_at)
+        results = self._call(batch)
         took_s = time.monotonic() - now
+        behind = _behind(batch, results)
         with self._lock:
             late = slot.written_off
             if not late:
-                slot.message = None
+                slot.batch = ()
                 self._busy -= 1
-                self._tally.ended(_outcome(raised), took_s)
+                for raised, is_behind in zip(results, behind, strict=True):
+                    outcome = Outcome.FAILURE if is_behind else _outcome(raised)
+                    self._tally.ended(outcome, took_s / len(batch))
         if late:
-            self._came_back_late(message, raised, took_s)
-        elif raised is None:
-            self._custody.succeeded(message)
+            self._came_back_late(batch, results, behind, took_s)
         else:
-            self._failed(message, raised)
+            self._settle(batch, _failures(batch, results, behind), behind)
 
-    def _failed(self, message: Message, raised: BaseException) -> None:
-        why = _words(raised)
-        rejected = isinstance(raised, Reject)
-        log.warning(
-            "%s of %s failed at receipt %d: %s",
-            message.message_id,
-            message.queue.name,
-            message.receive_count,
-            why,
-            exc_info=None if rejected else raised,
-        )
-        self._custody.failed(message, why, rejected=rejected)
+    def _still_ours(self, received: Sequence[Message], now: float) -> Sequence[Message]:
+        """Those that may be begun: one that SQS shows to others again takes back those behind it."""
+        if len(received) == 1:
+            return received if self._custody.still_ours(received[0], now) else ()
+        gone = [not self._custody.still_ours(message, now) for message in received]
+        behind = behind_failures([message.lane for message in received], gone)
+        for message, is_gone, is_behind in zip(received, gone, behind, strict=True):
+            if is_behind and not is_gone:
+                self._custody.give_back_behind(message)
+        return [
+            message
+            for message, is_gone, is_behind in zip(received, gone, behind, strict=True)
+            if not is_gone and not is_behind
+        ]
 
-    def _came_back_late(self, message: Message, raised: BaseException | None, took_s: float) -> None:
-        log.warning("the handler of %s came back after %.1f s, too late", message.message_id, took_s)
-        if raised is None:
-            self._custody.deleted_late(message)
+    def _settle(
+        self, batch: Sequence[Message], failures: Sequence[_Failure | None], behind: Sequence[bool]
+    ) -> None:
+        for message, is_behind in zip(batch, behind, strict=True):
+            if is_behind:
+                self._custody.give_back_behind(message)
+        for message, failure, is_behind in zip(batch, failures, behind, strict=True):
+            if is_behind:
+                continue
+            if failure is None:
+                self._custody.succeeded(message)
+            else:
+                self._custody.failed(message, failure.why, rejected=failure.rejected)
+
+    def _came_back_late(
+        self,
+        batch: Sequence[Message],
+        results: Sequence[BaseException | None],
+        behind: Sequence[bool],
+        took_s: float,
+    ) -> None:
+        log.warning("the handler of %s came back after %.1f s, too late", _names(batch), took_s)
+        for message, raised, is_behind in zip(batch, results, behind, strict=True):
+            if raised is None and not is_behind:
+                self._custody.deleted_late(message)
 
     # ---- what hangs ----------------------------------------------------------------------------------------
 
     def _write_off(self, now: float) -> None:
         with self._lock:
-            late = [
-                slot for slot in self._slots if slot.message is not None and now > slot.message.deadline_at
-            ]
             given_up = []
-            for slot in late:
+            for slot in [slot for slot in self._slots if slot.is_late(now)]:
                 took_s = now - slot.began_at
-                message = self._lose(slot)
-                if message is not None:
-                    self._tally.ended(Outcome.TIMEOUT, took_s)
-                    given_up.append((message, took_s))
+                batch = self._lose(slot)
+                for _ in batch:
+                    self._tally.ended(Outcome.TIMEOUT, took_s / len(batch))
+                given_up.append((batch, took_s))
             exhausted = len(self._lost) >= self._bounds.max
-        for message, took_s in given_up:
-            log.error("the handler of %s is not back after %.1f s", message.message_id, took_s)
-            self._custody.failed(message, f"the handler was not back after {took_s:.0f} s")
+        for batch, took_s in given_up:
+            log.error("the handler of %s is not back after %.1f s", _names(batch), took_s)
+            failure = _Failure(f"the handler was not back after {took_s:.0f} s")
+            all_failed = [True] * len(batch)
+            behind = behind_failures([message.lane for message in batch], all_failed)
+            self._settle(batch, [failure] * len(batch), behind)
         if exhausted:
             self._on_exhausted()
 
-    def _lose(self, slot: Slot) -> Message | None:
-        message = slot.message
-        if message is not None:
-            slot.written_off, slot.message = True, None
+    def _lose(self, slot: Slot) -> Sequence[Message]:
+        batch = slot.batch
+        if batch:
+            slot.written_off, slot.batch = True, ()
             self._busy -= 1
             self._slots.discard(slot)
             self._lost.add(slot)
-        return message
+        return batch
+
+
+def _behind(batch: Sequence[Message], results: Sequence[BaseException | None]) -> Sequence[bool]:
+    if len(batch) == 1:
+        return (False,)
+    return behind_failures([message.lane for message in batch], [raised is not None for raised in results])
+
+
+def _failures(
+    batch: Sequence[Message], results: Sequence[BaseException | None], behind: Sequence[bool]
+) -> list[_Failure | None]:
+    """What is told of each failure; the stack trace once, where one exception failed many."""
+    failures: list[_Failure | None] = []
+    told: BaseException | None = None
+    for message, raised, is_behind in zip(batch, results, behind, strict=True):
+        if raised is None or is_behind:
+            failures.append(None)
+            continue
+        failure = _Failure(_words(raised), rejected=isinstance(raised, Reject))
+        log.warning(
+            "%s of %s failed at receipt %d: %s",
+            message.message_id,
+            message.queue.name,
+            message.receive_count,
+            failure.why,
+            exc_info=None if failure.rejected or raised is told else raised,
+        )
+        told = raised
+        failures.append(failure)
+    return failures
+
+
+def _names(batch: Sequence[Message]) -> str:
+    more = f" and {len(batch) - 1} more" if len(batch) > 1 else ""
+    return f"{batch[0].message_id}{more}"
 
 
 def _outcome(raised: BaseException | None) -> Outcome:

@@ -17,6 +17,7 @@ from sluice.config import EcsName, GroupName, Namespace
 from sluice.core.model import AutoScalingGroup, EcsService, Fleet
 from sluice.errors import DocumentError, Problem
 from sluice.problems import problem
+from sluice_worker.core.batch import BatchRule
 from sluice_worker.core.failure import FailurePolicy
 from sluice_worker.core.model import LONGEST_HOLD_S, Priority, Queue
 from sluice_worker.core.sizing import Range
@@ -61,6 +62,19 @@ class Settings(BaseModel):
 
     min_concurrency: Count = Field(1, description="Fewest messages worked on at a time, per process.")
     max_concurrency: Count = Field(10, description="Most messages worked on at a time, per process.")
+    batch: int | None = Field(
+        None,
+        ge=1,
+        le=1000,
+        description="Call the handler with a list of up to so many messages of one queue, whose failed ones "
+        "it returns (Failed); not given, with one message at a time.",
+    )
+    batch_wait_s: float = Field(
+        1.0,
+        ge=0,
+        le=60,
+        description="How long the oldest message waits for a batch to fill.",
+    )
     min_pollers: int = Field(
         0, ge=0, le=1000, description="Fewest threads that receive, but one for each queue at least."
     )
@@ -169,6 +183,18 @@ class Settings(BaseModel):
                 f"min_concurrency {self.min_concurrency} is more than max_concurrency {self.max_concurrency}",
             ),
             (
+                self.batch is None and "batch_wait_s" in self.model_fields_set,
+                "batch_wait_s needs batch: without it the handler takes one message at a time",
+            ),
+            (
+                self.batches.reach > self.smallest_buffer,
+                f"batch {self.batch} needs buffers of {self.batches.reach}: polls bring ten at a time",
+            ),
+            (
+                self.batch is not None and self.promise_s is not None and self.batch_wait_s >= self.promise_s,
+                f"batch_wait_s {self.batch_wait_s:g} is not below promise_s: the wait alone breaks it",
+            ),
+            (
                 self.pollers.min > self.max_pollers,
                 f"max_pollers {self.max_pollers} is fewer than {self.pollers.min}: each queue needs one",
             ),
@@ -235,6 +261,16 @@ class Settings(BaseModel):
     def slots(self) -> Range:
         """Messages worked on at a time."""
         return Range(min=self.min_concurrency, max=self.max_concurrency)
+
+    @property
+    def batches(self) -> BatchRule:
+        """How messages are put together for the handler."""
+        return BatchRule() if self.batch is None else BatchRule(size=self.batch, wait_s=self.batch_wait_s)
+
+    @property
+    def smallest_buffer(self) -> int:
+        """Messages of the priority for which the fewest are held, of those that have queues."""
+        return min(self.limits[queue.priority] for queue in self.queues)
 
     @property
     def limits(self) -> dict[Priority, int]:

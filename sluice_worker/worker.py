@@ -11,12 +11,13 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from sluice_worker.batches import BatchCaller, one_at_a_time
 from sluice_worker.consumers import ConsumerGroup
 from sluice_worker.core.buffer import MessageBuffer
 from sluice_worker.core.minute import Minute, Tally
 from sluice_worker.core.schedule import Schedule
 from sluice_worker.custody import Custody
-from sluice_worker.handler import Caller, Handler
+from sluice_worker.handler import Handler
 from sluice_worker.intake import Intake
 from sluice_worker.outbox import Outbox
 from sluice_worker.ports import MetricSink, Queues
@@ -60,6 +61,7 @@ class Worker:
             schedule,
             MessageBuffer(settings.limits, aged_after_s=settings.starving_after_s),
             lambda: 0 if self._custody.full else self._processor.reach(),
+            settings.batches,
         )
         self._outbox = Outbox(queues, linger_s=settings.delete_linger_s, couriers=settings.couriers)
         self._custody = Custody(
@@ -69,13 +71,16 @@ class Worker:
             settings.failure_policy,
             dead_letter_queue=settings.dead_letter_queue,
             visibility_s=settings.visibility_s,
-            most_held=sum(settings.limits.values()) + settings.max_concurrency + MOST_UNTOLD,
+            most_held=sum(settings.limits.values())
+            + settings.max_concurrency * settings.batches.size
+            + MOST_UNTOLD,
         )
         self._processor = Processor(
-            Caller(handler),
+            BatchCaller(handler).call if settings.batch else one_at_a_time(handler),
             self._custody,
             self._tally,
             slots=settings.slots,
+            batch_reach=settings.batches.reach,
             prefetch_s=settings.prefetch_s,
             max_processing_s=settings.max_processing_s,
             on_exhausted=self._exhaust,

@@ -22,6 +22,8 @@ SAMPLES: dict[str, tuple[str, dict[str, str]]] = {
     "processes": ("3", {}),
     "min_concurrency": ("2", {}),
     "max_concurrency": ("20", {}),
+    "batch": ("50", {}),
+    "batch_wait_s": ("0.5", {"batch": "50"}),
     "min_pollers": ("2", {}),
     "max_pollers": ("20", {}),
     "buffer_high": ("10", {}),
