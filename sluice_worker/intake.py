@@ -162,9 +162,16 @@ class Intake:
             return self._schedule.depths(time.monotonic())
 
     def held(self) -> dict[Priority, int]:
-        """Messages not begun, by priority."""
+        """Messages not begun, by the priorities that have queues."""
         with self._lock:
-            return {priority: self._buffer.held(priority) for priority in Priority}
+            return {
+                priority: self._buffer.held(priority) for priority in Priority if priority in self._priorities
+            }
+
+    def flow(self) -> tuple[int, int]:
+        """Messages that came into the buffer, and were taken out of it to begin, since the start."""
+        with self._lock:
+            return self._buffer.pushed, self._buffer.popped
 
     def use(self, priority: Priority | None = None) -> float:
         """Share of what may be held now that is held, 0 to 1: of one priority, or of all that have queues."""

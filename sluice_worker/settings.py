@@ -158,6 +158,11 @@ class Settings(BaseModel):
     publish_wait: bool = Field(
         False, description="Publish MsgWaitDuration too, at the price of a custom metric."
     )
+    publish_gauges: bool = Field(
+        False,
+        description="Publish buffer, pools and depths too, at the price of 9 custom metrics or more and a "
+        "call of each process in each report, also when it is idle.",
+    )
     report_s: float = Field(60.0, ge=1, le=3600, description="Time between two reports.")
     worker_id: str = Field(
         default_factory=socket.gethostname,
@@ -225,6 +230,10 @@ class Settings(BaseModel):
             (
                 self.publish_wait and self.sink is Sink.NONE,
                 "publish_wait needs metrics: give auto_scaling_group, or cluster and service",
+            ),
+            (
+                self.publish_gauges and self.sink is Sink.NONE,
+                "publish_gauges needs metrics: give auto_scaling_group, or cluster and service",
             ),
         ]
 

@@ -14,6 +14,7 @@ from typing import Any
 from sluice_worker.batches import BatchCaller, one_at_a_time
 from sluice_worker.consumers import ConsumerGroup
 from sluice_worker.core.buffer import MessageBuffer
+from sluice_worker.core.gauges import Gauges
 from sluice_worker.core.minute import Minute, Tally
 from sluice_worker.core.schedule import Schedule
 from sluice_worker.custody import Custody
@@ -94,7 +95,15 @@ class Worker:
             interval_s=settings.interval_s,
             visibility_s=settings.visibility_s,
         )
-        self._reporter = Reporter(settings.worker_id, self._tally, self._state, sink)
+        self._flow = (0, 0)
+        self._reporter = Reporter(
+            settings.worker_id,
+            self._tally,
+            self._state,
+            sink,
+            gauges=self._gauges,
+            publish_gauges=settings.publish_gauges,
+        )
 
     @property
     def busy(self) -> bool:
@@ -173,18 +182,23 @@ class Worker:
         self._exhausted = True
         self.drain(f"{self._processor.lost} handlers hang")
 
-    def _state(self) -> Mapping[str, Any]:
+    def _gauges(self) -> Gauges:
+        """Those of a report: what flowed is counted since the one before."""
         depths = self._intake.depths()
+        (pushed, popped), self._flow = self._flow, self._intake.flow()
+        return Gauges(
+            buffered=self._intake.held(),
+            buffer_use=self._intake.use(),
+            pushed=self._flow[0] - pushed,
+            popped=self._flow[1] - popped,
+            pollers=self._consumers.alive,
+            slots=self._processor.slots,
+            busy=self._processor.busy,
+            depths={queue.name: depths[queue.url] for queue in self._settings.queues},
+        )
+
+    def _state(self) -> Mapping[str, Any]:
         return {
-            "buffer": {priority.value: held for priority, held in self._intake.held().items()},
-            "bufferUse": round(self._intake.use(), 3),
-            "queues": {
-                queue.name: depth and {"visible": depth.visible, "inFlight": depth.in_flight}
-                for queue, depth in ((queue, depths[queue.url]) for queue in self._settings.queues)
-            },
-            "pollers": self._consumers.alive,
-            "slots": self._processor.slots,
-            "busy": self._processor.busy,
             "hanging": self._processor.lost,
             "held": self._custody.count,
             "handedBack": self._custody.handed_back,

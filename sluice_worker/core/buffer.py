@@ -67,6 +67,8 @@ class MessageBuffer(Generic[M]):
         """Messages of a group that were taken out and have not ended; several where a batch holds them."""
         self._held = dict.fromkeys(Priority, 0)
         self._reserved = dict.fromkeys(Priority, 0)
+        self.pushed = self.popped = 0
+        """Messages that came in and were taken out to begin, since the start."""
 
     def held(self, priority: Priority) -> int:
         """Messages of this priority, those that wait behind their group included."""
@@ -98,6 +100,7 @@ class MessageBuffer(Generic[M]):
         if len(messages) > reserved:
             raise BufferFullError(f"{len(messages)} messages for a reservation of {reserved}")
         self._reserved[priority] -= reserved
+        self.pushed += len(messages)
         self._held[priority] += len(messages)
         for message in messages:
             lane = message.lane
@@ -171,6 +174,7 @@ class MessageBuffer(Generic[M]):
         return batch[:size]
 
     def _took(self, message: M) -> None:
+        self.popped += 1
         self._held[message.priority] -= 1
         if message.lane is not None:
             self._running[message.lane] = self._running.get(message.lane, 0) + 1

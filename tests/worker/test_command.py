@@ -51,6 +51,7 @@ SAMPLES: dict[str, tuple[str, dict[str, str]]] = {
     "namespace": ("Mine", {}),
     "promise_s": ("600", {}),
     "publish_wait": ("yes", {"auto_scaling_group": "transcription"}),
+    "publish_gauges": ("yes", {"auto_scaling_group": "transcription"}),
     "report_s": ("10", {}),
     "worker_id": ("me", {}),
 }

@@ -155,6 +155,7 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
     ({"metrics": "cloudwatch"}, "metrics need a fleet"),
     ({"metrics": "emf"}, "metrics need a fleet"),
     ({"publish_wait": True}, "publish_wait needs metrics"),
+    ({"publish_gauges": True}, "publish_gauges needs metrics"),
     ({"dead_letter_queue": URL}, "dead_letter_queue is one of the queues"),
 ]
 
