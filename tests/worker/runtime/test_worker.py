@@ -469,12 +469,13 @@ def test_the_gauges_of_a_report_say_what_flowed_since_the_one_before(sqs: InMemo
     assert (before.pushed, before.popped, before.depths) == (0, 0, {"work": None})
     sqs.send(WORK.url, *map(str, range(30)))
     one.start()
-    eventually(lambda: not sqs.all(WORK.url), "all are deleted")
-    after = one.worker._gauges()
+    try:
+        eventually(lambda: not sqs.all(WORK.url), "all are deleted")
+        after, again = one.worker._gauges(), one.worker._gauges()
+    finally:
+        assert one.drain("the test is over") == 0
     assert (after.pushed, after.popped) == (30, 30)
     assert after.buffered.keys() == {WORK.priority}
     assert after.pollers >= 1
     assert after.slots >= 1
-    again = one.worker._gauges()
     assert (again.pushed, again.popped) == (0, 0)
-    assert one.drain("the test is over") == 0
