@@ -51,7 +51,7 @@ class Message:
     extending: bool = False
     """Whether SQS is being asked to keep it hidden."""
     returns_in_s: int = 0
-    batch: Sequence[Message] = ()
+    batch: Sequence[Message] = field(default=(), repr=False)
     """All that its handler was called with, where that were several; they share one deadline."""
 
     @property

@@ -354,6 +354,14 @@ def timed_out(one: Running) -> Counter[Outcome]:
     return Counter({outcome: sum(counts.values()) for outcome, counts in minute.durations_s.items()})
 
 
+def test_a_message_of_a_large_batch_is_put_into_words_at_once() -> None:
+    """Each names its batch: told in full, every message would tell all the others."""
+    given = batch(200)
+    for message in given:
+        message.batch = given
+    assert len(repr(given[0])) < 2000
+
+
 def test_extending_one_message_extends_its_batch(sqs: InMemorySqs, run: Callable[..., Running]) -> None:
     sqs.send(WORK.url, *bodies(3))
 
