@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from sluice_worker.core.batch import BatchRule
 from sluice_worker.core.buffer import MessageBuffer
 from sluice_worker.core.failure import FailurePolicy
 from sluice_worker.core.model import Poll, Priority, Queue
 from sluice_worker.core.schedule import Schedule
 from sluice_worker.custody import Custody
-from sluice_worker.intake import Intake
+from sluice_worker.intake import ONE_AT_A_TIME, Intake
 from sluice_worker.message import Message
 from sluice_worker.outbox import Outbox
 from sluice_worker.settings import Settings
@@ -50,9 +51,10 @@ def intake(
     *,
     reach: Callable[[], int] = lambda: 100,
     limit: int = 100,
+    batches: BatchRule = ONE_AT_A_TIME,
 ) -> Intake:
     schedule = Schedule(queues, time.monotonic())
-    return Intake(queues, schedule, MessageBuffer(dict.fromkeys(Priority, limit)), reach)
+    return Intake(queues, schedule, MessageBuffer(dict.fromkeys(Priority, limit)), reach, batches)
 
 
 def filled(into: Intake, custody: Custody, messages: Sequence[Message], queue: Queue = WORK) -> None:

@@ -15,8 +15,13 @@ import pytest
 from sluice_worker import Failed, Message, Reject, processor
 from sluice_worker import worker as worker_module
 from sluice_worker.batches import BatchCaller
+from sluice_worker.core.batch import BatchRule
+from sluice_worker.core.minute import Tally
 from sluice_worker.core.model import Outcome, Queue
+from sluice_worker.core.sizing import Range
 from sluice_worker.handler import DeadlineError
+from sluice_worker.outbox import Outbox
+from sluice_worker.processor import Processor
 from tests.builders import queue_url
 from tests.worker.fakes import InMemorySqs
 from tests.worker.runtime import parts
@@ -326,6 +331,48 @@ def test_no_group_ever_runs_ahead_of_a_failure_for_good(
     for group in range(3):
         mine = [body for body in bodies(60) if int(body) % 3 == group]
         assert sorted(mine, key=last.__getitem__) == mine
+
+
+def test_a_rejected_message_of_a_group_is_buried_and_those_behind_it_come_again_in_order(
+    sqs: InMemorySqs, run: Callable[..., Running]
+) -> None:
+    sqs.send(ORDERED.url, *bodies(5), group="a")
+    rows = Rows("001", why=Reject("never"))
+    run(rows, ORDERED, batch=5, dead_letter_queue=DEAD)
+    eventually(lambda: not sqs.all(ORDERED.url), "all have ended")
+    assert sqs.bodies(DEAD) == ["001"]
+    assert [body for given in rows.batches for body in given] == [*bodies(5), *bodies(5)[2:]]
+
+
+def test_behind_a_message_that_expired_before_its_batch_began_nothing_of_its_group_begins(
+    sqs: InMemorySqs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processor, "PATIENCE_S", 0.02)
+    sqs.send(ORDERED.url, *bodies(3), group="a")
+    sqs.send(ORDERED.url, "other", group="b")
+    outbox = Outbox(sqs, linger_s=0.0, couriers=1)
+    into = parts.intake([ORDERED], batches=BatchRule(size=10))
+    custody = parts.custody(sqs, outbox, into)
+    rows = Rows()
+    one = Processor(
+        BatchCaller(rows).call,
+        custody,
+        Tally(began_at=time.time()),
+        slots=Range(min=1, max=1),
+        prefetch_s=1.0,
+        max_processing_s=60,
+        on_exhausted=lambda: None,
+    )
+    messages = parts.received(sqs, ORDERED)
+    messages[0].visible_at = time.monotonic() - 1
+    parts.filled(into, custody, messages, ORDERED)
+    outbox.start()
+    one.start(into)
+    eventually(lambda: custody.count == 0, "every message has ended")
+    one.stop()
+    outbox.stop()
+    assert rows.batches == [["other"]]
+    assert (custody.expired, custody.handed_back) == (1, 2)
 
 
 # ---- deadlines, visibility, metrics, drain -----------------------------------------------------------------
