@@ -20,9 +20,9 @@ from sluice_worker.core.minute import Minute, Tally
 from sluice_worker.core.model import LONGEST_HOLD_S, Outcome, Priority
 from sluice_worker.core.sizing import Range, reach, slots_wanted
 from sluice_worker.custody import Custody
-from sluice_worker.handler import DeadlineError
 from sluice_worker.intake import Intake
 from sluice_worker.message import Message
+from sluice_worker.results import Result, names, results, tell_failures, timeouts
 
 log = logging.getLogger(__name__)
 
@@ -41,14 +41,6 @@ class Slot:
     def is_late(self, now: float) -> bool:
         """Whether a deadline has passed; in a batch all have one, but that none lasts over twelve hours."""
         return bool(self.batch) and now > min(message.deadline_at for message in self.batch)
-
-
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    """How one message failed."""
-
-    why: str
-    rejected: bool = False
 
 
 class Processor:
@@ -178,21 +170,25 @@ class Processor:
             self._busy += 1
             for message in batch:
                 self._tally.began(time.time() - message.sent_at)
-        results = self._call(batch)
+        raised = self._call(batch)
         took_s = time.monotonic() - now
-        behind = _behind(batch, results)
+        ended = results(batch, raised)
         with self._lock:
             late = slot.written_off
             if not late:
                 slot.batch = ()
                 self._busy -= 1
-                for raised, is_behind in zip(results, behind, strict=True):
-                    outcome = Outcome.FAILURE if is_behind else _outcome(raised)
-                    self._tally.ended(outcome, took_s / len(batch))
+                self._count(ended, took_s)
         if late:
-            self._came_back_late(batch, results, behind, took_s)
+            self._came_back_late(batch, ended, took_s)
         else:
-            self._settle(batch, _failures(batch, results, behind), behind)
+            tell_failures(batch, ended)
+            self._settle(batch, ended)
+
+    def _count(self, ended: Sequence[Result], took_s: float) -> None:
+        """A message's time is its share of the batch's."""
+        for result in ended:
+            self._tally.ended(result.outcome, took_s / len(ended))
 
     def _still_ours(self, received: Sequence[Message], now: float) -> Sequence[Message]:
         """Those that may be begun: one that SQS shows to others again takes back those behind it."""
@@ -209,30 +205,23 @@ class Processor:
             if not is_gone and not is_behind
         ]
 
-    def _settle(
-        self, batch: Sequence[Message], failures: Sequence[_Failure | None], behind: Sequence[bool]
-    ) -> None:
-        for message, is_behind in zip(batch, behind, strict=True):
-            if is_behind:
+    def _settle(self, batch: Sequence[Message], ended: Sequence[Result]) -> None:
+        """First what goes back behind a failure: its group is free once the failed one has ended too."""
+        for message, result in zip(batch, ended, strict=True):
+            if result.is_behind:
                 self._custody.give_back_behind(message)
-        for message, failure, is_behind in zip(batch, failures, behind, strict=True):
-            if is_behind:
+        for message, result in zip(batch, ended, strict=True):
+            if result.is_behind:
                 continue
-            if failure is None:
+            if result.outcome is Outcome.SUCCESS:
                 self._custody.succeeded(message)
             else:
-                self._custody.failed(message, failure.why, rejected=failure.rejected)
+                self._custody.failed(message, result.why, rejected=isinstance(result.raised, Reject))
 
-    def _came_back_late(
-        self,
-        batch: Sequence[Message],
-        results: Sequence[BaseException | None],
-        behind: Sequence[bool],
-        took_s: float,
-    ) -> None:
-        log.warning("the handler of %s came back after %.1f s, too late", _names(batch), took_s)
-        for message, raised, is_behind in zip(batch, results, behind, strict=True):
-            if raised is None and not is_behind:
+    def _came_back_late(self, batch: Sequence[Message], ended: Sequence[Result], took_s: float) -> None:
+        log.warning("the handler of %s came back after %.1f s, too late", names(batch), took_s)
+        for message, result in zip(batch, ended, strict=True):
+            if result.outcome is Outcome.SUCCESS:
                 self._custody.deleted_late(message)
 
     # ---- what hangs ----------------------------------------------------------------------------------------
@@ -243,16 +232,13 @@ class Processor:
             for slot in [slot for slot in self._slots if slot.is_late(now)]:
                 took_s = now - slot.began_at
                 batch = self._lose(slot)
-                for _ in batch:
-                    self._tally.ended(Outcome.TIMEOUT, took_s / len(batch))
-                given_up.append((batch, took_s))
+                ended = timeouts(batch, took_s)
+                self._count(ended, took_s)
+                given_up.append((batch, ended, took_s))
             exhausted = len(self._lost) >= self._bounds.max
-        for batch, took_s in given_up:
-            log.error("the handler of %s is not back after %.1f s", _names(batch), took_s)
-            failure = _Failure(f"the handler was not back after {took_s:.0f} s")
-            all_failed = [True] * len(batch)
-            behind = behind_failures([message.lane for message in batch], all_failed)
-            self._settle(batch, [failure] * len(batch), behind)
+        for batch, ended, took_s in given_up:
+            log.error("the handler of %s is not back after %.1f s", names(batch), took_s)
+            self._settle(batch, ended)
         if exhausted:
             self._on_exhausted()
 
@@ -264,51 +250,3 @@ class Processor:
             self._slots.discard(slot)
             self._lost.add(slot)
         return batch
-
-
-def _behind(batch: Sequence[Message], results: Sequence[BaseException | None]) -> Sequence[bool]:
-    if len(batch) == 1:
-        return (False,)
-    return behind_failures([message.lane for message in batch], [raised is not None for raised in results])
-
-
-def _failures(
-    batch: Sequence[Message], results: Sequence[BaseException | None], behind: Sequence[bool]
-) -> list[_Failure | None]:
-    """What is told of each failure; the stack trace once, where one exception failed many."""
-    failures: list[_Failure | None] = []
-    told: BaseException | None = None
-    for message, raised, is_behind in zip(batch, results, behind, strict=True):
-        if raised is None or is_behind:
-            failures.append(None)
-            continue
-        failure = _Failure(_words(raised), rejected=isinstance(raised, Reject))
-        log.warning(
-            "%s of %s failed at receipt %d: %s",
-            message.message_id,
-            message.queue.name,
-            message.receive_count,
-            failure.why,
-            exc_info=None if failure.rejected or raised is told else raised,
-        )
-        told = raised
-        failures.append(failure)
-    return failures
-
-
-def _names(batch: Sequence[Message]) -> str:
-    more = f" and {len(batch) - 1} more" if len(batch) > 1 else ""
-    return f"{batch[0].message_id}{more}"
-
-
-def _outcome(raised: BaseException | None) -> Outcome:
-    if raised is None:
-        return Outcome.SUCCESS
-    return Outcome.TIMEOUT if isinstance(raised, DeadlineError) else Outcome.FAILURE
-
-
-def _words(raised: BaseException) -> str:
-    try:
-        return f"{type(raised).__name__}: {raised}"
-    except BaseException:  # noqa: BLE001 - putting it into words is the user's code too
-        return f"{type(raised).__name__}, which cannot be put into words"
