@@ -9,11 +9,12 @@
 `core` decides and is pure, `aws` is the world, `worker` puts one process together, `supervisor` runs several.
 """
 
+from sluice_worker.batches import Failed
 from sluice_worker.core.failure import Reject
 from sluice_worker.message import Message
 from sluice_worker.settings import Settings, settings
 
-__all__ = ["Message", "Reject", "Settings", "run", "settings"]
+__all__ = ["Failed", "Message", "Reject", "Settings", "run", "settings"]
 
 
 def run(settings: Settings, handler: object) -> int:

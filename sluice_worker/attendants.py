@@ -8,6 +8,7 @@ each attendant asks from a thread of its own, and what fails is told once, and t
 from __future__ import annotations
 
 import logging
+import random
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -26,6 +27,8 @@ RENEW_AT = 0.5
 RETRY_S = 15.0
 WAIT_ON_S = 20.0
 """Between two requests for more time; a lifecycle hook waits for at least 30 s (documented)."""
+SPREAD = 0.2
+"""Share by which times are spread at random: what a burst woke together must not call AWS together."""
 FAREWELL_S = 5.0
 """The longest that the end waits for an attendant's last word to AWS."""
 
@@ -69,14 +72,23 @@ class Attendant(ABC):
 class Guard(Attendant):
     """Protection that follows the work: `busy` says whether there is any."""
 
-    def __init__(self, protection: Protection, busy: Callable[[], bool], *, idle_s: float) -> None:
+    def __init__(
+        self,
+        protection: Protection,
+        busy: Callable[[], bool],
+        *,
+        idle_s: float,
+        spread: Callable[[], float] = random.random,
+    ) -> None:
+        """`spread` gives numbers from 0 to 1: all of a fleet share one throttle of AWS's."""
         super().__init__("protection", LOOK_S)
-        self._protection, self._busy, self._idle_s = protection, busy, idle_s
+        self._protection, self._busy, self._idle_s, self._spread = protection, busy, idle_s, spread
         self._protected: bool | None = None
         """None: not known. A worker that died here may have left its protection behind, and a call that
         failed may have had its effect all the same."""
         self._renew_at = float("inf")
         self._idle_since: float | None = None
+        self._release_at = 0.0
         self._not_before = 0.0
         self._voice = _Voice("the work goes on, and it is tried again")
 
@@ -86,7 +98,8 @@ class Guard(Attendant):
             self._idle_since = None
         elif self._idle_since is None:
             self._idle_since = now
-        idle = self._idle_since is not None and now - self._idle_since >= self._idle_s
+            self._release_at = now + self._idle_s * (1 + SPREAD * self._spread())
+        idle = self._idle_since is not None and now >= self._release_at
         if now < self._not_before:
             return
         if self._idle_since is None and (not self._protected or now >= self._renew_at):
@@ -102,17 +115,24 @@ class Guard(Attendant):
     def _ask(self, call: Callable[[], None], now: float, *, protected: bool) -> None:
         if self._voice.tell(call):
             self._protected = protected
-            self._renew_at = now + RENEW_AT * self._protection.lasts_s if protected else float("inf")
+            term_s = self._protection.lasts_s * (1 - SPREAD * self._spread())
+            self._renew_at = now + RENEW_AT * term_s if protected else float("inf")
         else:
-            self._protected, self._not_before = None, now + RETRY_S
+            self._protected, self._not_before = None, now + RETRY_S * (1 + SPREAD * self._spread())
 
 
 class Listener(Attendant):
-    """Hears that the instance has to go, and says so once: `on_leaving` gets the reason."""
+    """Hears that the instance is taken out of service, and says so once: `on_leaving` gets the reason."""
 
-    def __init__(self, notices: Notices, on_leaving: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        notices: Notices,
+        on_leaving: Callable[[str], None],
+        *,
+        spread: Callable[[], float] = random.random,
+    ) -> None:
         super().__init__("notices", NOTICE_S)
-        self._notices, self._on_leaving = notices, on_leaving
+        self._notices, self._on_leaving, self._spread = notices, on_leaving, spread
         self._leaving = False
         self._wait_on_at = 0.0
         self._ear = _Voice(f"asked again every {NOTICE_S:g} s")
@@ -123,17 +143,17 @@ class Listener(Attendant):
         self._ear.tell(self._listen)
         if self._leaving and now >= self._wait_on_at:
             self._voice.tell(self._notices.waiting_for_us)
-            self._wait_on_at = now + WAIT_ON_S
+            self._wait_on_at = now + WAIT_ON_S * (1 - SPREAD * self._spread())
 
     def leave(self) -> None:
         """The group need not wait any longer."""
         self._voice.tell(self._notices.left)
 
     def _listen(self) -> None:
-        reason = self._notices.leaving()
-        if reason is not None and not self._leaving:
+        out = self._notices.out_of_service()
+        if out is not None and not self._leaving:
             self._leaving = True
-            self._on_leaving(reason)
+            self._on_leaving(out.why)
 
 
 class _Voice:

@@ -112,7 +112,8 @@ def _metavar(name: str, field: FieldInfo) -> str:
     metavar="MODULE:FUNCTION",
     required=True,
     envvar=f"{PREFIX}_HANDLER",
-    help="Called with each message; returning is success, raising is failure. May be a coroutine function.",
+    help="Called with each message; returning is success, raising is failure. May be a coroutine function. "
+    "With --batch it is called with a list.",
 )
 @_with_settings
 def main(handler: str, **given: Any) -> None:

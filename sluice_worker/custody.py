@@ -140,6 +140,11 @@ class Custody:
         """Send no more dead letters: those not begun go back to their queue."""
         self._dead_letters.stop()
 
+    def give_back_behind(self, message: Message) -> None:
+        """One before it in its group failed, in the same batch: it goes back, and so do those behind it."""
+        behind = self._free_group(message)
+        self.hand_back([message, *behind])
+
     def hand_back(self, messages: Iterable[Message]) -> None:
         """Show them to other workers at once."""
         for message in messages:

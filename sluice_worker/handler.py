@@ -15,7 +15,7 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sluice.errors import ConfigError
 from sluice_worker.message import Message
@@ -23,6 +23,10 @@ from sluice_worker.message import Message
 log = logging.getLogger(__name__)
 
 Handler = Callable[[Message], Any]
+T = TypeVar("T")
+Answer = tuple[object, BaseException | None]
+"""What a handler returned, and what it raised."""
+NOTHING_RAN = TypeError("the handler has a yield in it: nothing of it has run")
 
 
 def load(name: str) -> Handler:
@@ -54,36 +58,51 @@ class DeadlineError(TimeoutError):
     """A coroutine was cancelled at its message's deadline."""
 
 
+def caught(call: Callable[[], T]) -> tuple[T, None] | tuple[None, BaseException]:
+    """What a call of the user's code returned, or what it raised, whatever that was."""
+    try:
+        return call(), None
+    except BaseException as raised:  # noqa: BLE001 - a handler must not take the worker down
+        return None, raised
+
+
 class Caller:
     """Calls the handler; coroutines run on one event loop of their own."""
 
-    def __init__(self, handler: Handler) -> None:
+    def __init__(self, handler: Callable[[Any], Any]) -> None:
         self._handler = handler
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def call(self, message: Message) -> BaseException | None:
         """Call it with a message; the answer is what it raised, whatever that was."""
-        try:
-            answer = self._handler(message)
-            if answer is None:
-                return None
-            if inspect.isawaitable(answer):
-                return self._await(answer, message)
-            if inspect.isgenerator(answer) or inspect.isasyncgen(answer):
-                return TypeError("the handler has a yield in it: nothing of it has run")
-        except BaseException as raised:  # noqa: BLE001 - a handler must not take the worker down
-            return raised
-        return None
+        answered, raised = self.answer(message, lambda: message.remaining_s)
+        return NOTHING_RAN if inspect.isgenerator(answered) else raised
 
-    def _await(self, answer: Awaitable[object], message: Message) -> BaseException | None:
-        async def within_deadline() -> BaseException | None:
+    def answer(self, given: object, remaining_s: Callable[[], float]) -> Answer:
+        """Call it with whatever it takes; what it returned, and what it raised.
+
+        A coroutine is cancelled where no `remaining_s` are left.
+        """
+        try:
+            answer = self._handler(given)
+            if answer is None:
+                return None, None
+            if inspect.isawaitable(answer):
+                return self._await(answer, remaining_s)
+            if inspect.isasyncgen(answer):
+                return None, NOTHING_RAN
+        except BaseException as raised:  # noqa: BLE001 - a handler must not take the worker down
+            return None, raised
+        return answer, None
+
+    def _await(self, answer: Awaitable[object], remaining_s: Callable[[], float]) -> Answer:
+        async def within_deadline() -> Answer:
             # Raised in a task, SystemExit and the like would end the loop: they are answered instead.
             try:
-                await _until_deadline(answer, message)
+                return await _until_deadline(answer, remaining_s)
             except BaseException as raised:  # noqa: BLE001 - a handler must not take the worker down
-                return raised
-            return None
+                return None, raised
 
         return asyncio.run_coroutine_threadsafe(within_deadline(), self._running_loop()).result()
 
@@ -104,30 +123,27 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
             log.exception("a task of a handler ended the event loop; it goes on")
 
 
-async def _until_deadline(answer: Awaitable[object], message: Message) -> None:
-    """Await it; past the message's deadline, which the handler may move, it is cancelled."""
+async def _until_deadline(answer: Awaitable[object], remaining_s: Callable[[], float]) -> Answer:
+    """Await it; past its deadline, which the handler may move, it is cancelled."""
     running = asyncio.ensure_future(_answered(answer))
     while True:
-        remaining_s = min(max(message.remaining_s, 0.0), threading.TIMEOUT_MAX)
-        done, _ = await asyncio.wait({running}, timeout=remaining_s)
+        patience_s = min(max(remaining_s(), 0.0), threading.TIMEOUT_MAX)
+        done, _ = await asyncio.wait({running}, timeout=patience_s)
         if done:
             break
-        if message.remaining_s <= 0:
+        if remaining_s() <= 0:
             running.cancel()
             await asyncio.wait({running})
             if running.cancelled():
                 raise DeadlineError("the handler was cancelled at the message's deadline")
             break
-    raised = running.result()
-    if raised is not None:
-        raise raised
+    return running.result()
 
 
-async def _answered(answer: Awaitable[object]) -> BaseException | None:
+async def _answered(answer: Awaitable[object]) -> Answer:
     try:
-        await answer
+        return await answer, None
     except asyncio.CancelledError:
         raise
     except BaseException as raised:  # noqa: BLE001 - see above
-        return raised
-    return None
+        return None, raised

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Sequence
 
+from sluice_worker.core.batch import BatchRule
 from sluice_worker.core.buffer import Lane, MessageBuffer
 from sluice_worker.core.failed_heads import FailedHeads
 from sluice_worker.core.headroom import Headroom, Reach
@@ -18,6 +19,9 @@ from sluice_worker.message import Message, Stage
 
 NAP_S = 0.02
 """A few polls bring messages within it, where messages flow."""
+MIN_PAUSE_S = 0.02
+"""A batch begins at most so much later than it is due."""
+ONE_AT_A_TIME = BatchRule()
 
 
 class Intake:
@@ -30,10 +34,11 @@ class Intake:
         buffer: MessageBuffer[Message],
         reach: Reach,
         failed_heads: FailedHeads,
+        batches: BatchRule = ONE_AT_A_TIME,
     ) -> None:
         self._schedule, self._buffer, self._reach = schedule, buffer, reach
         self._headroom = Headroom(queues, buffer, reach)
-        self._failed_heads = failed_heads
+        self._failed_heads, self._batches = failed_heads, batches
         self._priorities = {queue.priority for queue in queues}
         self._ordered = any(queue.is_fifo for queue in queues)
         self._most = max(buffer.limit(priority) for priority in self._priorities)
@@ -104,27 +109,31 @@ class Intake:
     # ---- slots ---------------------------------------------------------------------------------------------
 
     def take(self, patience_s: float) -> Message | None:
-        """The next message to begin, or None where there is none within `patience_s`, or none any more."""
+        """The first message of the next batch: the next one to begin, where they begin one at a time."""
+        return next(iter(self.take_batch(patience_s)), None)
+
+    def take_batch(self, patience_s: float) -> list[Message]:
+        """The next messages to begin, or none where no batch is due within `patience_s`, or none any more."""
         with self._lock:
-            message = self._pop()
-            if message is not None or not patience_s or self._closed:
+            batch = self._pop()
+            if batch or not patience_s or self._closed:
                 self._wake_the_next()
-                return message
+                return batch
             self._make_room()  # an idle slot reaches further
             naps = self._waking = self._may_nap()
         if naps:
             # While messages flow, a timer costs less than a wake for each batch.
             time.sleep(NAP_S)
         with self._lock:
-            message = self._pop()
-            if message is None and not self._closed:
+            batch = self._pop()
+            if not batch and not self._closed:
                 self._waking = False
                 self._idle += 1
-                self._ready.wait(patience_s)
+                self._ready.wait(self._pause_s(patience_s))
                 self._idle -= 1
-                message = self._pop()
+                batch = self._pop()
             self._wake_the_next()
-            return message
+            return batch
 
     def advance(self, lane: Lane) -> None:
         """A message of this group is deleted: the next one may begin."""
@@ -167,9 +176,16 @@ class Intake:
             return self._schedule.depths(time.monotonic())
 
     def held(self) -> dict[Priority, int]:
-        """Messages not begun, by priority."""
+        """Messages not begun, by the priorities that have queues."""
         with self._lock:
-            return {priority: self._buffer.held(priority) for priority in Priority}
+            return {
+                priority: self._buffer.held(priority) for priority in Priority if priority in self._priorities
+            }
+
+    def flow(self) -> tuple[int, int]:
+        """Messages that came into the buffer, and were taken out of it to begin, since the start."""
+        with self._lock:
+            return self._buffer.pushed, self._buffer.popped
 
     def use(self, priority: Priority | None = None) -> float:
         """Share of what may be held now that is held, 0 to 1: of one priority, or of all that have queues."""
@@ -204,16 +220,27 @@ class Intake:
         Where handlers are done sooner than a thread wakes, one slot works off the whole batch, and nobody is
         woken for nothing.
         """
-        if self._idle and not self._waking and any(map(self._buffer.ready, self._priorities)):
+        if self._idle and not self._waking and self._buffer.due(time.monotonic(), self._batches):
             self._waking = True
             self._ready.notify()
 
-    def _pop(self) -> Message | None:
-        message = self._buffer.pop(time.monotonic())
-        if message is not None:
+    def _pop(self) -> list[Message]:
+        batch = self._buffer.pop_batch(time.monotonic(), self._batches)
+        for message in batch:
             message.stage = Stage.RUNNING
+        if batch:
             self._make_room()
-        return message
+        return batch
+
+    def _pause_s(self, patience_s: float) -> float:
+        """How long a slot waits to be woken: nobody wakes it for a batch that becomes due by its wait.
+
+        One that comes later is seen at the latest after that wait.
+        """
+        if self._batches.size == 1:
+            return patience_s
+        due_in_s = self._buffer.due_at(self._batches) - time.monotonic()
+        return min(patience_s, max(min(due_in_s, self._batches.wait_s), MIN_PAUSE_S))
 
     def _make_room(self) -> None:
         if self._pollers_waiting:

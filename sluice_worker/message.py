@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -62,6 +62,8 @@ class Message:
     returns_in_s: int = 0
     freed_group: bool = False
     """Whether the next message of its group may begin, or has gone back: once for each message."""
+    batch: Sequence[Message] = field(default=(), repr=False)
+    """All that its handler was called with, where that were several; they share one deadline."""
     size_bytes: int = field(init=False)
     """The memory that body and attributes take."""
 
@@ -72,6 +74,11 @@ class Message:
     def priority(self) -> Priority:
         """Its queue's priority."""
         return self.queue.priority
+
+    @property
+    def queue_url(self) -> str:
+        """Its queue."""
+        return self.queue.url
 
     @property
     def lane(self) -> Lane | None:
@@ -100,10 +107,12 @@ class Message:
     def extend(self, seconds: float) -> None:
         """Move the deadline: so many seconds from now, at most twelve hours after the receipt.
 
-        The message's visibility needs no care: it is kept hidden as long as the deadline lasts. ValueError
-        where `seconds` is no finite number of at least 0.
+        The message's visibility needs no care: it is kept hidden as long as the deadline lasts. In a batch it
+        moves the deadline of all of them. ValueError where `seconds` is no finite number of at least 0.
         """
         # Also NaN, which would pass any comparison, and with it the deadline.
         if not (isinstance(seconds, Real) and 0 <= seconds < math.inf):
             raise ValueError(f"extend({seconds!r}): give the seconds from now, a finite number of at least 0")
-        self.deadline_at = min(time.monotonic() + seconds, self.hold_ends_at)
+        deadline_at = time.monotonic() + seconds
+        for one in self.batch or (self,):
+            one.deadline_at = min(deadline_at, one.hold_ends_at)

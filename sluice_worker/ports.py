@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from sluice_worker.core.lifecycle import OutOfService
 from sluice_worker.core.minute import Minute
 from sluice_worker.core.model import Depth, Poll
 from sluice_worker.message import Message
@@ -67,10 +68,10 @@ class Protection(Protocol):
 
 
 class Notices(Protocol):
-    """What AWS tells an instance about its end."""
+    """What AWS tells an instance about its service and its end."""
 
-    def leaving(self) -> str | None:
-        """Why this instance has to go, or None while it may stay; SluiceError where that is not known."""
+    def out_of_service(self) -> OutOfService | None:
+        """Why this instance must not work, or None while it may; SluiceError where that is not known."""
         ...
 
     def waiting_for_us(self) -> None:

@@ -1,7 +1,8 @@
-"""The processor: slots (threads) that work messages off one at a time, as many as they are busy enough for.
+"""The processor: slots (threads) that work batches off one at a time, as many as they are busy enough for.
 
-Owns the pool's growth and what a handler's end means for its message. A slot whose handler is not back at the
-deadline is written off: its message is given back, and another slot takes its place.
+Owns the pool's growth and what a handler's end means for its messages; where a handler takes one message at a
+time, a batch is one. A slot whose handler is not back at the deadline is written off: its messages are given
+back, and another slot takes its place.
 """
 
 from __future__ import annotations
@@ -9,19 +10,21 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sluice_worker import threads
+from sluice_worker.batches import Call
+from sluice_worker.core.batch import behind_failures
 from sluice_worker.core.failure import Reject
 from sluice_worker.core.minute import Minute, Tally
 from sluice_worker.core.model import Outcome, Priority
 from sluice_worker.core.sizing import Range, reach, slots_wanted
 from sluice_worker.custody import Custody
-from sluice_worker.handler import Caller, DeadlineError
 from sluice_worker.intake import Intake
 from sluice_worker.message import Message
+from sluice_worker.results import Result, names, results, tell_failures, timeouts
 from sluice_worker.threads import surviving, tell_defect
 
 log = logging.getLogger(__name__)
@@ -34,9 +37,13 @@ class Slot:
     """One thread, and what it works on."""
 
     number: int
-    message: Message | None = None
+    batch: Sequence[Message] = ()
     began_at: float = 0.0
     written_off: bool = False
+
+    def is_late(self, now: float) -> bool:
+        """Whether a deadline has passed; in a batch all have one, but that none lasts over twelve hours."""
+        return bool(self.batch) and now > min(message.deadline_at for message in self.batch)
 
 
 class Processor:
@@ -44,16 +51,18 @@ class Processor:
 
     def __init__(
         self,
-        caller: Caller,
+        call: Call,
         custody: Custody,
         tally: Tally,
         *,
         slots: Range,
+        batch_reach: int = 1,
         prefetch_s: float,
         max_processing_s: float,
         on_exhausted: Callable[[], None],
     ) -> None:
-        self._caller, self._custody, self._tally = caller, custody, tally
+        self._call, self._custody, self._tally = call, custody, tally
+        self._batch_reach = batch_reach
         self._bounds, self._prefetch_s, self._max_processing_s = slots, prefetch_s, max_processing_s
         self._on_exhausted = on_exhausted
         self._lock = threading.Lock()
@@ -85,9 +94,8 @@ class Processor:
     def reach(self) -> int:
         """Messages of one priority that may be held unstarted."""
         slots = len(self._slots)
-        return reach(
-            max(slots - self._busy, 0), slots, average_s=self._tally.mean_s, prefetch_s=self._prefetch_s
-        )
+        idle = max(slots - self._busy, 0) * self._batch_reach
+        return reach(idle, slots, average_s=self._tally.mean_s, prefetch_s=self._prefetch_s)
 
     # ---- its life ------------------------------------------------------------------------------------------
 
@@ -118,7 +126,7 @@ class Processor:
     def abandon(self) -> list[Message]:
         """Write off every slot at work; the answer is what they worked on, whose end is the caller's now."""
         with self._lock:
-            return [message for slot in list(self._slots) if (message := self._lose(slot)) is not None]
+            return [message for slot in list(self._slots) for message in self._lose(slot)]
 
     def _grow(self) -> None:
         while len(self._slots) < self._wanted and not self._stopped:
@@ -130,33 +138,34 @@ class Processor:
     def _work(self, slot: Slot) -> None:
         """A slot's life: message after message, until there are too many slots or it is written off."""
         while self._goes_on(slot):
-            message = self._next_message()
-            if message is not None:
-                with self._settling(message, slot):
-                    self._process(slot, message)
+            batch = self._next_batch()
+            if batch:
+                with self._settling(batch, slot):
+                    self._process(slot, batch)
 
-    def _next_message(self) -> Message | None:
+    def _next_batch(self) -> Sequence[Message]:
         assert self._intake is not None
         try:
-            return self._intake.take(PATIENCE_S)
+            return self._intake.take_batch(PATIENCE_S)
         except Exception as broken:  # noqa: BLE001 - it is logged
             tell_defect("a slot", broken)
             time.sleep(threads.AFTER_DEFECT_S)
-            return None
+            return ()
 
     @contextmanager
-    def _settling(self, message: Message, slot: Slot | None = None) -> Iterator[None]:
+    def _settling(self, batch: Sequence[Message], slot: Slot | None = None) -> Iterator[None]:
         """A defect within must not keep a message, its group or its slot from anybody."""
         try:
             yield
         except BaseException as broken:  # noqa: BLE001 - it is logged
-            tell_defect(f"settling {message.message_id}, which comes back by itself", broken)
+            tell_defect(f"settling {names(batch)}, which comes back by itself", broken)
             with self._lock:
-                if slot is not None and slot.message is message:
-                    slot.message = None
+                if slot is not None and slot.batch:
+                    slot.batch = ()
                     self._busy -= 1
-            with surviving(f"letting go of {message.message_id}"):
-                self._custody.let_go(message)
+            for message in batch:
+                with surviving(f"letting go of {message.message_id}"):
+                    self._custody.let_go(message)
 
     def _goes_on(self, slot: Slot) -> bool:
         if not self._is_over(slot):  # for each message: not worth the lock
@@ -171,88 +180,98 @@ class Processor:
     def _is_over(self, slot: Slot) -> bool:
         return slot.written_off or self._stopped or len(self._slots) > self._wanted
 
-    def _process(self, slot: Slot, message: Message) -> None:
+    def _process(self, slot: Slot, received: Sequence[Message]) -> None:
         now = time.monotonic()
-        if not self._custody.still_ours(message, now):
+        batch = self._still_ours(received, now)
+        if not batch:
             return
-        message.deadline_at = min(now + self._max_processing_s, message.hold_ends_at)
+        for message in batch:
+            message.deadline_at = min(now + self._max_processing_s, message.hold_ends_at)
+            message.batch = batch if len(batch) > 1 else ()
         with self._lock:
-            slot.message, slot.began_at = message, now
+            slot.batch, slot.began_at = batch, now
             self._busy += 1
-            self._tally.began(time.time() - message.sent_at)
-        raised = self._caller.call(message)
+            for message in batch:
+                self._tally.began(time.time() - message.sent_at)
+        raised = self._call(batch)
         took_s = time.monotonic() - now
+        ended = results(batch, raised)
         with self._lock:
             late = slot.written_off
             if not late:
-                slot.message = None
+                slot.batch = ()
                 self._busy -= 1
-                self._tally.ended(_outcome(raised), took_s)
+                self._count(ended, took_s)
         if late:
-            self._came_back_late(message, raised, took_s)
-        elif raised is None:
+            self._came_back_late(batch, ended, took_s)
+        else:
+            tell_failures(batch, ended)
+            self._settle(batch, ended)
+
+    def _count(self, ended: Sequence[Result], took_s: float) -> None:
+        """A message's time is its share of the batch's."""
+        for result in ended:
+            self._tally.ended(result.outcome, took_s / len(ended))
+
+    def _still_ours(self, received: Sequence[Message], now: float) -> Sequence[Message]:
+        """Those that may be begun: one that SQS shows to others again takes back those behind it."""
+        if len(received) == 1:
+            return received if self._custody.still_ours(received[0], now) else ()
+        gone = [not self._custody.still_ours(message, now) for message in received]
+        behind = behind_failures([message.lane for message in received], gone)
+        for message, is_gone, is_behind in zip(received, gone, behind, strict=True):
+            if is_behind and not is_gone:
+                self._custody.give_back_behind(message)
+        return [
+            message
+            for message, is_gone, is_behind in zip(received, gone, behind, strict=True)
+            if not is_gone and not is_behind
+        ]
+
+    def _settle(self, batch: Sequence[Message], ended: Sequence[Result]) -> None:
+        """First what goes back behind a failure: its group is free once the failed one has ended too."""
+        pairs = list(zip(batch, ended, strict=True))
+        for message, result in sorted(pairs, key=lambda pair: not pair[1].is_behind):
+            with self._settling([message]):
+                self._settle_one(message, result)
+
+    def _settle_one(self, message: Message, result: Result) -> None:
+        if result.is_behind:
+            self._custody.give_back_behind(message)
+        elif result.outcome is Outcome.SUCCESS:
             self._custody.succeeded(message)
         else:
-            self._failed(message, raised)
+            self._custody.failed(message, result.why, rejected=isinstance(result.raised, Reject))
 
-    def _failed(self, message: Message, raised: BaseException) -> None:
-        why = _words(raised)
-        rejected = isinstance(raised, Reject)
-        log.warning(
-            "%s of %s failed at receipt %d: %s",
-            message.message_id,
-            message.queue.name,
-            message.receive_count,
-            why,
-            exc_info=None if rejected else raised,
-        )
-        self._custody.failed(message, why, rejected=rejected)
-
-    def _came_back_late(self, message: Message, raised: BaseException | None, took_s: float) -> None:
-        log.warning("the handler of %s came back after %.1f s, too late", message.message_id, took_s)
-        if raised is None:
-            self._custody.deleted_late(message)
+    def _came_back_late(self, batch: Sequence[Message], ended: Sequence[Result], took_s: float) -> None:
+        log.warning("the handler of %s came back after %.1f s, too late", names(batch), took_s)
+        for message, result in zip(batch, ended, strict=True):
+            if result.outcome is Outcome.SUCCESS:
+                self._custody.deleted_late(message)
 
     # ---- what hangs ----------------------------------------------------------------------------------------
 
     def _write_off(self, now: float) -> None:
         with self._lock:
-            late = [
-                slot for slot in self._slots if slot.message is not None and now > slot.message.deadline_at
-            ]
             given_up = []
-            for slot in late:
+            for slot in [slot for slot in self._slots if slot.is_late(now)]:
                 took_s = now - slot.began_at
-                message = self._lose(slot)
-                if message is not None:
-                    self._tally.ended(Outcome.TIMEOUT, took_s)
-                    given_up.append((message, took_s))
+                batch = self._lose(slot)
+                ended = timeouts(batch, took_s)
+                self._count(ended, took_s)
+                given_up.append((batch, ended, took_s))
             exhausted = len(self._lost) >= self._bounds.max
-        for message, took_s in given_up:
-            log.error("the handler of %s is not back after %.1f s", message.message_id, took_s)
-            with self._settling(message):
-                self._custody.failed(message, f"the handler was not back after {took_s:.0f} s")
+        for batch, ended, took_s in given_up:
+            log.error("the handler of %s is not back after %.1f s", names(batch), took_s)
+            self._settle(batch, ended)
         if exhausted:
             self._on_exhausted()
 
-    def _lose(self, slot: Slot) -> Message | None:
-        message = slot.message
-        if message is not None:
-            slot.written_off, slot.message = True, None
+    def _lose(self, slot: Slot) -> Sequence[Message]:
+        batch = slot.batch
+        if batch:
+            slot.written_off, slot.batch = True, ()
             self._busy -= 1
             self._slots.discard(slot)
             self._lost.add(slot)
-        return message
-
-
-def _outcome(raised: BaseException | None) -> Outcome:
-    if raised is None:
-        return Outcome.SUCCESS
-    return Outcome.TIMEOUT if isinstance(raised, DeadlineError) else Outcome.FAILURE
-
-
-def _words(raised: BaseException) -> str:
-    try:
-        return f"{type(raised).__name__}: {raised}"
-    except BaseException:  # noqa: BLE001 - putting it into words is the user's code too
-        return f"{type(raised).__name__}, which cannot be put into words"
+        return batch

@@ -10,10 +10,12 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, TextIO
 
 from sluice.errors import SluiceError
 from sluice_worker import lines
+from sluice_worker.core.gauges import GaugeHistory, Gauges
 from sluice_worker.core.minute import Minute, Tally
 from sluice_worker.ports import MetricSink
 from sluice_worker.threads import surviving
@@ -25,7 +27,7 @@ KEPT_MINUTES = 60
 HOUR_S, DAY_S = 3600, 86_400
 
 State = Callable[[], Mapping[str, Any]]
-"""What the worker looks like now, for the line: buffer, pollers, slots, depths."""
+"""What else the worker counts, for the line."""
 
 
 class Reporter:
@@ -38,9 +40,13 @@ class Reporter:
         state: State,
         sink: MetricSink | None,
         *,
+        gauges: Callable[[], Gauges],
+        publish_gauges: bool = False,
         out: TextIO | None = None,
     ) -> None:
         self._worker_id, self._tally, self._state, self._sink = worker_id, tally, state, sink
+        self._gauges, self._publish_gauges = gauges, publish_gauges
+        self._history = GaugeHistory()
         self._out = out
         self._began_at = tally.began_at
         self._unpublished: deque[Minute] = deque()
@@ -48,22 +54,26 @@ class Reporter:
 
     def report(self, minute: Minute, *, patience_s: float = 0.0) -> None:
         """Tell a closed minute: its line now, its metrics meanwhile; `patience_s` waits for those."""
+        gauges = self._gauges()
+        self._history.add(gauges)
         with surviving("the report's line"):
-            self._tell(minute)
-        if self._sink is not None and (minute.durations_s or minute.waits_s):
+            self._tell(minute, gauges)
+        if self._publish_gauges:
+            minute = replace(minute, gauges=gauges)
+        if self._sink is not None and (minute.durations_s or minute.waits_s or minute.gauges):
             self._unpublished.append(minute)
         if self._sink is not None and self._unpublished:
             publisher = threading.Thread(target=self._publish, args=[self._sink], name="publish", daemon=True)
             publisher.start()
             publisher.join(patience_s)
 
-    def _tell(self, minute: Minute) -> None:
+    def _tell(self, minute: Minute, gauges: Gauges) -> None:
         try:
-            lines.write(self.line(minute), self._out)
+            lines.write(self.line(minute, gauges), self._out)
         except SluiceError as unheard:
             log.warning("the report is lost: %s", unheard)
 
-    def line(self, minute: Minute) -> dict[str, Any]:
+    def line(self, minute: Minute, gauges: Gauges) -> dict[str, Any]:
         """The minute as one JSON object; counts and rates at its top are since the start."""
         uptime_s = max(minute.began_at + minute.length_s - self._began_at, 1e-9)
         per_second = self._tally.processed / uptime_s
@@ -89,6 +99,8 @@ class Reporter:
             "recentPerSecond": {
                 str(reports): round(self._tally.recent_per_second(reports), 4) for reports in (1, 5, 15)
             },
+            "trend": self._history.trend(),
+            **gauges.line(),
             **self._state(),
         }
 

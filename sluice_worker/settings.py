@@ -18,6 +18,7 @@ from sluice.config import EcsName, GroupName, Namespace
 from sluice.core.model import AutoScalingGroup, EcsService, Fleet
 from sluice.errors import DocumentError, Problem
 from sluice.problems import problem
+from sluice_worker.core.batch import BatchRule
 from sluice_worker.core.failure import FailurePolicy
 from sluice_worker.core.model import LONGEST_HOLD_S, Priority, Queue
 from sluice_worker.core.sizing import Range
@@ -66,6 +67,19 @@ class Settings(BaseModel):
 
     min_concurrency: Count = Field(1, description="Fewest messages worked on at a time, per process.")
     max_concurrency: Count = Field(10, description="Most messages worked on at a time, per process.")
+    batch: int | None = Field(
+        None,
+        ge=1,
+        le=1000,
+        description="Call the handler with a list of up to so many messages of one queue, whose failed ones "
+        "it returns (Failed); not given, with one message at a time.",
+    )
+    batch_wait_s: float = Field(
+        1.0,
+        ge=0,
+        le=60,
+        description="How long the oldest message waits for a batch to fill.",
+    )
     min_pollers: int = Field(
         0, ge=0, le=1000, description="Fewest threads that receive, but one for each queue at least."
     )
@@ -133,7 +147,9 @@ class Settings(BaseModel):
     service: EcsName | None = Field(None, description="Name of the ECS service that the task belongs to.")
     protect: bool = Field(True, description="Protect a busy instance or task when its fleet shrinks.")
     protection_idle_s: Seconds = Field(
-        10.0, description="How long without a message before protection is given up."
+        60.0,
+        description="How long without a message before protection is given up, and up to a fifth longer: "
+        "the calls of a whole fleet share one throttle.",
     )
     grace_s: Seconds = Field(
         100.0, description="How long to finish what runs once told to go; the rest is handed back."
@@ -152,6 +168,11 @@ class Settings(BaseModel):
     )
     publish_wait: bool = Field(
         False, description="Publish MsgWaitDuration too, at the price of a custom metric."
+    )
+    publish_gauges: bool = Field(
+        False,
+        description="Publish buffer, pools and depths too, at the price of 9 custom metrics or more and a "
+        "call of each process in each report, also when it is idle.",
     )
     report_s: float = Field(60.0, ge=1, le=3600, description="Time between two reports.")
     worker_id: str = Field(
@@ -180,6 +201,18 @@ class Settings(BaseModel):
             (
                 self.min_concurrency > self.max_concurrency,
                 f"min_concurrency {self.min_concurrency} is more than max_concurrency {self.max_concurrency}",
+            ),
+            (
+                self.batch is None and "batch_wait_s" in self.model_fields_set,
+                "batch_wait_s needs batch: without it the handler takes one message at a time",
+            ),
+            (
+                self.batches.reach > self.smallest_buffer,
+                f"batch {self.batch} needs buffers of {self.batches.reach}: polls bring ten at a time",
+            ),
+            (
+                self.batch is not None and self.promise_s is not None and self.batch_wait_s >= self.promise_s,
+                f"batch_wait_s {self.batch_wait_s:g} is not below promise_s: the wait alone breaks it",
             ),
             (
                 self.pollers.min > self.max_pollers,
@@ -217,6 +250,10 @@ class Settings(BaseModel):
                 self.publish_wait and self.sink is Sink.NONE,
                 "publish_wait needs metrics: give auto_scaling_group, or cluster and service",
             ),
+            (
+                self.publish_gauges and self.sink is Sink.NONE,
+                "publish_gauges needs metrics: give auto_scaling_group, or cluster and service",
+            ),
         ]
 
     @property
@@ -252,6 +289,16 @@ class Settings(BaseModel):
     def slots(self) -> Range:
         """Messages worked on at a time."""
         return Range(min=self.min_concurrency, max=self.max_concurrency)
+
+    @property
+    def batches(self) -> BatchRule:
+        """How messages are put together for the handler."""
+        return BatchRule() if self.batch is None else BatchRule(size=self.batch, wait_s=self.batch_wait_s)
+
+    @property
+    def smallest_buffer(self) -> int:
+        """Messages of the priority for which the fewest are held, of those that have queues."""
+        return min(self.limits[queue.priority] for queue in self.queues)
 
     @property
     def limits(self) -> dict[Priority, int]:

@@ -12,31 +12,33 @@ from typing import Any
 from sluice.errors import ConfigError
 
 
-def must_take(handler: Callable[..., Any], name: str, *arguments: str) -> None:
-    """ConfigError for a handler that cannot be called with so many positional arguments, named for the words.
+def must_take(handler: Callable[..., Any], name: str, argument: str, *, may_yield: bool = False) -> None:
+    """ConfigError for a handler that cannot be called with one positional argument, named for the words.
 
-    A decorator's own signature counts, not that of what it wraps: it may give arguments itself.
+    `may_yield` allows a generator, whose items are the answer. A decorator's own signature counts, not that
+    of what it wraps: it may give arguments itself.
     """
-    wrong = _why_not(handler, arguments)
+    wrong = _why_not(handler, argument, may_yield=may_yield)
     if wrong is not None:
-        raise ConfigError(f"handler {name!r} {wrong}; write def handle({', '.join(arguments)})")
+        raise ConfigError(f"handler {name!r} {wrong}; write def handle({argument})")
 
 
-def _why_not(handler: Callable[..., Any], arguments: tuple[str, ...]) -> str | None:
+def _why_not(handler: Callable[..., Any], argument: str, *, may_yield: bool) -> str | None:
     if inspect.isclass(handler):
         return "is a class: to call it makes an object, and works nothing off"
     function = handler if inspect.isroutine(handler) else getattr(handler, "__call__", handler)  # noqa: B004
-    if any(is_one(each) for is_one in _GENERATORS for each in (handler, function)):
+    refused = (inspect.isasyncgenfunction,) if may_yield else _GENERATORS
+    if any(is_one(each) for is_one in refused for each in (handler, function)):
         return "has a yield in it: called, it would run nothing"
     try:
         signature = inspect.signature(handler, follow_wrapped=False)
     except (TypeError, ValueError):  # not of Python's making: nothing says what it takes
         return None
     try:
-        signature.bind(*arguments)
+        signature.bind(argument)
     except TypeError as misfit:
         unbound = next(iter(signature.parameters), "") in ("self", "cls")
-        said = f"is called with ({', '.join(arguments)}) and takes {signature}: {misfit}"
+        said = f"is called with ({argument}) and takes {signature}: {misfit}"
         return f"{said}; name the method of an object, not of its class" if unbound else said
     return None
 

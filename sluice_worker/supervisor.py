@@ -24,10 +24,11 @@ from types import FrameType
 from sluice.errors import ConfigError
 from sluice_worker import handler as handlers
 from sluice_worker.handler import Handler
+from sluice_worker.in_service import EndOrder, work_in_service
 from sluice_worker.settings import Settings
 from sluice_worker.signature import must_take
 from sluice_worker.threads import end, looping, surviving
-from sluice_worker.wiring import attended, check, worker
+from sluice_worker.wiring import Surroundings, attended, check, surroundings, worker
 
 Flags = Array[c_byte]
 """One byte for each process in shared memory: whether it is busy."""
@@ -51,13 +52,15 @@ def run(settings: Settings, handler: Handler | str) -> int:
     a queue that refuses.
     """
     called = handlers.load(handler) if isinstance(handler, str) else handler
-    must_take(called, handler if isinstance(handler, str) else _named(called), "message")
+    name = handler if isinstance(handler, str) else _named(called)
+    must_take(called, name, "messages" if settings.batch else "message", may_yield=bool(settings.batch))
     if settings.processes > 1:
         _must_travel(called)
     check(settings)
-    if settings.processes == 1:
-        return _alone(settings, called)
-    return _Family(settings, called).run()
+    around, order = surroundings(settings), EndOrder()
+    _on_signals(order.give)
+    work = _alone if settings.processes == 1 else _together
+    return work_in_service(around.notices, order, lambda: work(settings, called, around, order))
 
 
 def _named(handler: Handler) -> str:
@@ -73,11 +76,16 @@ def _must_travel(handler: Handler) -> None:
         ) from stuck
 
 
-def _alone(settings: Settings, handler: Handler) -> int:
+def _alone(settings: Settings, handler: Handler, around: Surroundings, order: EndOrder) -> int:
     one = worker(settings, handler)
-    _on_signals(one.drain)
-    with attended(settings, lambda: one.busy, one.drain):
+    with order.reaches(one.drain), attended(settings, around, lambda: one.busy, one.drain):
         return one.run()
+
+
+def _together(settings: Settings, handler: Handler, around: Surroundings, order: EndOrder) -> int:
+    family = _Family(settings, handler)
+    with order.reaches(family.drain), attended(settings, around, lambda: family.busy, family.drain):
+        return family.run()
 
 
 def _on_signals(drain: Callable[[str], None]) -> None:
@@ -138,16 +146,19 @@ class _Family:
 
     def run(self) -> int:
         """Start all, start anew what dies, drain when told, or when this breaks."""
-        _on_signals(self.drain)
-        with attended(self._settings, lambda: any(self._busy), self.drain):
-            try:
-                while not self._draining.wait(LOOK_S):
-                    for number, child in enumerate(self._children):
-                        with surviving(f"looking after process {number}"):
-                            self._look_after(number, child)
-            finally:
-                status = self._end()
-            return status
+        try:
+            while not self._draining.wait(LOOK_S):
+                for number, child in enumerate(self._children):
+                    with surviving(f"looking after process {number}"):
+                        self._look_after(number, child)
+        finally:
+            status = self._end()
+        return status
+
+    @property
+    def busy(self) -> bool:
+        """Whether any process is."""
+        return any(self._busy)
 
     def drain(self, why: str) -> None:
         """Begin to end."""

@@ -47,6 +47,14 @@ class KeyUse:
     actions: Sequence[str]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """Who protects this process's instance or task, and who tells of its service and its end."""
+
+    protection: Protection | None = None
+    notices: Notices | None = None
+
+
 def variables(prefix: str) -> list[str]:
     """The names of the environment's variables that begin so."""
     return [name for name in os.environ if name.startswith(prefix)]
@@ -174,15 +182,14 @@ def _sink(settings: Settings) -> MetricSink | None:
 
 @contextmanager
 def attended(
-    settings: Settings, busy: Callable[[], bool], on_leaving: Callable[[str], None]
+    settings: Settings, around: Surroundings, busy: Callable[[], bool], on_leaving: Callable[[str], None]
 ) -> Iterator[None]:
-    """Protected while busy, and told when the instance has to go."""
-    protection, notices = _surroundings(settings)
+    """Protected while busy, and told when the instance is taken out of service."""
     attendants: list[Attendant] = []
-    if protection is not None and settings.protect:
-        attendants.append(Guard(protection, busy, idle_s=settings.protection_idle_s))
-    if notices is not None:
-        attendants.append(Listener(notices, on_leaving))
+    if around.protection is not None and settings.protect:
+        attendants.append(Guard(around.protection, busy, idle_s=settings.protection_idle_s))
+    if around.notices is not None:
+        attendants.append(Listener(around.notices, on_leaving))
     for attendant in attendants:
         attendant.start()
     try:
@@ -192,8 +199,8 @@ def attended(
             attendant.stop()
 
 
-def _surroundings(settings: Settings) -> tuple[Protection | None, Notices | None]:
-    """Who protects, and who tells of the end; ECS tells by SIGTERM."""
+def surroundings(settings: Settings) -> Surroundings:
+    """What there is around this process; ECS tells of the end by SIGTERM."""
     if settings.auto_scaling_group is not None:
         if metadata.is_disabled():
             log.warning(
@@ -201,19 +208,19 @@ def _surroundings(settings: Settings) -> tuple[Protection | None, Notices | None
                 "metadata off, which says who it is",
                 metadata.DISABLED_VARIABLE,
             )
-            return None, None
+            return Surroundings()
         around = GroupInstance(
             instance.client(region()),
             InstanceMetadata(),
             group=settings.auto_scaling_group,
             hook=settings.lifecycle_hook,
         )
-        return around, around
+        return Surroundings(protection=around, notices=around)
     agent_uri = os.environ.get(AGENT_VARIABLE)
     if settings.cluster is None:
-        return None, None
+        return Surroundings()
     if agent_uri is None:
         if settings.protect:
             log.warning("the task is not protected from scale-in: ECS sets no %s here", AGENT_VARIABLE)
-        return None, None
-    return TaskProtection(agent_uri, visibility_s=settings.visibility_s), None
+        return Surroundings()
+    return Surroundings(protection=TaskProtection(agent_uri, visibility_s=settings.visibility_s))

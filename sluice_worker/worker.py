@@ -12,14 +12,16 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from sluice_worker.batches import BatchCaller, one_at_a_time
 from sluice_worker.consumers import ConsumerGroup
 from sluice_worker.core.buffer import MessageBuffer
 from sluice_worker.core.failed_heads import FailedHeads
+from sluice_worker.core.gauges import Gauges
 from sluice_worker.core.minute import Minute, Tally
 from sluice_worker.core.model import MAX_MESSAGE_BYTES
 from sluice_worker.core.schedule import Schedule
 from sluice_worker.custody import Custody
-from sluice_worker.handler import Caller, Handler
+from sluice_worker.handler import Handler
 from sluice_worker.intake import Intake
 from sluice_worker.outbox import Outbox
 from sluice_worker.ports import MetricSink, Queues
@@ -77,6 +79,7 @@ class Worker:
             FailedHeads(
                 min_backoff_s=settings.failure_policy.min_backoff_s, max_backoff_s=settings.max_backoff_s
             ),
+            settings.batches,
         )
         self._outbox = Outbox(queues, linger_s=settings.delete_linger_s, couriers=settings.couriers)
         self._custody = Custody(
@@ -86,16 +89,19 @@ class Worker:
             settings.failure_policy,
             dead_letter_queue=settings.dead_letter_queue,
             visibility_s=settings.visibility_s,
-            most_held=sum(settings.limits.values()) + settings.max_concurrency + MOST_UNTOLD,
+            most_held=sum(settings.limits.values())
+            + settings.max_concurrency * settings.batches.size
+            + MOST_UNTOLD,
             most_held_bytes=len(settings.limits) * settings.buffer_bytes
-            + settings.max_concurrency * MAX_MESSAGE_BYTES
+            + settings.max_concurrency * settings.batches.size * MAX_MESSAGE_BYTES
             + MOST_UNTOLD_BYTES,
         )
         self._processor = Processor(
-            Caller(handler),
+            BatchCaller(handler).call if settings.batch else one_at_a_time(handler),
             self._custody,
             self._tally,
             slots=settings.slots,
+            batch_reach=settings.batches.reach,
             prefetch_s=settings.prefetch_s,
             max_processing_s=settings.max_processing_s,
             on_exhausted=self._exhaust,
@@ -109,7 +115,15 @@ class Worker:
             interval_s=settings.interval_s,
             visibility_s=settings.visibility_s,
         )
-        self._reporter = Reporter(settings.worker_id, self._tally, self._state, sink)
+        self._flow = (0, 0)
+        self._reporter = Reporter(
+            settings.worker_id,
+            self._tally,
+            self._state,
+            sink,
+            gauges=self._gauges,
+            publish_gauges=settings.publish_gauges,
+        )
 
     @property
     def busy(self) -> bool:
@@ -228,18 +242,23 @@ class Worker:
         self._exhausted = True
         self.drain(f"{self._processor.lost} handlers hang")
 
-    def _state(self) -> Mapping[str, Any]:
+    def _gauges(self) -> Gauges:
+        """Those of a report: what flowed is counted since the one before."""
         depths = self._intake.depths()
+        (pushed, popped), self._flow = self._flow, self._intake.flow()
+        return Gauges(
+            buffered=self._intake.held(),
+            buffer_use=self._intake.use(),
+            pushed=self._flow[0] - pushed,
+            popped=self._flow[1] - popped,
+            pollers=self._consumers.alive,
+            slots=self._processor.slots,
+            busy=self._processor.busy,
+            depths={queue.name: depths[queue.url] for queue in self._settings.queues},
+        )
+
+    def _state(self) -> Mapping[str, Any]:
         return {
-            "buffer": {priority.value: held for priority, held in self._intake.held().items()},
-            "bufferUse": round(self._intake.use(), 3),
-            "queues": {
-                queue.name: depth and {"visible": depth.visible, "inFlight": depth.in_flight}
-                for queue, depth in ((queue, depths[queue.url]) for queue in self._settings.queues)
-            },
-            "pollers": self._consumers.alive,
-            "slots": self._processor.slots,
-            "busy": self._processor.busy,
             "hanging": self._processor.lost,
             "held": self._custody.count,
             "handedBack": self._custody.handed_back,

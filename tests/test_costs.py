@@ -13,9 +13,10 @@ from benchmarks import list_prices as prices
 from sluice.core.cap import EVERY_MINUTES
 from sluice.publish import publish_backlog
 from sluice_sim.template import ResolvedStack
-from sluice_worker.core.metrics import series
+from sluice_worker.core.gauges import Gauges
+from sluice_worker.core.metrics import gauge_series, series
 from sluice_worker.core.minute import Minute
-from sluice_worker.core.model import Outcome
+from sluice_worker.core.model import Depth, Outcome, Priority
 from tests.builders import MINUTE_NOW, queue_url
 from tests.builders import ecs_workload as ecs
 from tests.builders import workload as asg
@@ -179,6 +180,21 @@ def worker_metrics(*outcomes: Outcome, with_wait: bool = False) -> int:
     return len({(each.name, *sorted(each.dimensions.items())) for each in found})
 
 
+def gauge_metrics() -> int:
+    """Custom metrics of the gauges of workers that consume one queue."""
+    gauges = Gauges(
+        buffered={Priority.MEDIUM: 1},
+        buffer_use=0.1,
+        pushed=1,
+        popped=1,
+        pollers=1,
+        slots=1,
+        busy=1,
+        depths={"transcription": Depth(visible=1, in_flight=1)},
+    )
+    return len(list(gauge_series(gauges, {"AutoScalingGroupName": "transcription"})))
+
+
 def test_what_a_fleet_of_workers_costs() -> None:
     least, most = worker_metrics(Outcome.SUCCESS), worker_metrics(*Outcome)
     waiting = worker_metrics(*Outcome, with_wait=True) - most
@@ -193,7 +209,14 @@ def test_what_a_fleet_of_workers_costs() -> None:
         ),
         ("**Together**", f"**{dollars(least_price)} to {dollars(most_price)}**"),
         ("Custom metric MsgWaitDuration (`--publish-wait`)", dollars(waiting * one)),
-        ("PutMetricData, each process that works all the time", dollars(put)),
+        (
+            f"{gauge_metrics()} custom metrics of the buffer, the pools and one queue (`--publish-gauges`)",
+            dollars(gauge_metrics() * one),
+        ),
+        (
+            "PutMetricData, each process that works all the time (with `--publish-gauges` also idle)",
+            dollars(put),
+        ),
         (f"PutMetricData, {PROCESSES} of them", dollars(PROCESSES * put)),
         (
             f"PutMetricData, {PROCESSES} of them with `--report-s {LONG_REPORT_MINUTES * 60}`",

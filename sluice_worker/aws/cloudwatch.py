@@ -62,7 +62,7 @@ class CloudWatchSink:
                         "MetricName": each.name,
                         "Dimensions": [{"Name": k, "Value": v} for k, v in each.dimensions.items()],
                         "Timestamp": at,
-                        "Unit": "Seconds",
+                        "Unit": each.unit.value,
                         "Values": some,
                         "Counts": [float(each.counts[value]) for value in some],
                     }

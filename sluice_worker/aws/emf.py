@@ -42,7 +42,7 @@ class EmfSink:
                         {
                             "Namespace": self._namespace,
                             "Dimensions": [list(each.dimensions)],
-                            "Metrics": [{"Name": each.name, "Unit": "Seconds"}],
+                            "Metrics": [{"Name": each.name, "Unit": each.unit.value}],
                         }
                     ],
                 },

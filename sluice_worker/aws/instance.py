@@ -11,6 +11,8 @@ from botocore.config import Config
 from sluice.aws.errors import calling
 from sluice.errors import TransientError
 from sluice_worker.aws.metadata import InstanceMetadata
+from sluice_worker.core import lifecycle
+from sluice_worker.core.lifecycle import OutOfService
 
 if TYPE_CHECKING:
     from mypy_boto3_autoscaling import AutoScalingClient
@@ -36,7 +38,8 @@ class GroupInstance:
         self, client: AutoScalingClient, metadata: InstanceMetadata, *, group: str, hook: str | None
     ) -> None:
         self._client, self._metadata, self._group, self._hook = client, metadata, group, hook
-        self._terminating = False
+        self._target_state: str | None = None
+        self._hook_waits = False
 
     @cached_property
     def _instance_id(self) -> str:
@@ -60,18 +63,19 @@ class GroupInstance:
                 InstanceIds=[instance_id], AutoScalingGroupName=self._group, ProtectedFromScaleIn=protected
             )
 
-    def leaving(self) -> str | None:
-        """A Spot interruption (two minutes ahead), or the group's wish to terminate this instance."""
-        taken_back = self._metadata.get("spot/instance-action") is not None
+    def out_of_service(self) -> OutOfService | None:
+        """A Spot interruption (two minutes ahead), or a target lifecycle state that is not InService."""
+        interrupted = self._metadata.get("spot/instance-action") is not None
         # After a Spot notice too: the group then runs its lifecycle hook, and waits for an answer.
-        if self._metadata.get("autoscaling/target-lifecycle-state") == "Terminated":
-            self._terminating = True
-            return f"{self._group} terminates the instance"
-        return "EC2 takes the Spot instance back" if taken_back else None
+        state = self._metadata.get("autoscaling/target-lifecycle-state")
+        if state != self._target_state:
+            self._hook_waits = lifecycle.termination_hook_runs(self._target_state, state)
+            self._target_state = state
+        return lifecycle.out_of_service(state, self._group, interrupted=interrupted)
 
     def waiting_for_us(self) -> None:
         """The lifecycle hook's timeout begins anew."""
-        if self._hook is not None and self._terminating:
+        if self._hook is not None and self._hook_waits:
             with calling(f"asking {self._group} for more time"):
                 self._client.record_lifecycle_action_heartbeat(
                     AutoScalingGroupName=self._group,
@@ -80,8 +84,8 @@ class GroupInstance:
                 )
 
     def left(self) -> None:
-        """The group need not wait for the hook's timeout."""
-        if self._hook is not None and self._terminating:
+        """The group need not wait for the hook's timeout; it is told once."""
+        if self._hook is not None and self._hook_waits:
             with calling(f"completing the lifecycle action of {self._group}"):
                 self._client.complete_lifecycle_action(
                     AutoScalingGroupName=self._group,
@@ -89,3 +93,4 @@ class GroupInstance:
                     InstanceId=self._instance_id,
                     LifecycleActionResult="CONTINUE",
                 )
+            self._hook_waits = False

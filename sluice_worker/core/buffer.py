@@ -7,11 +7,13 @@ was received after others that may begin. Refuses more than the limits.
 
 from __future__ import annotations
 
+import math
 from bisect import insort_left
 from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Generic, Protocol, TypeVar
 
+from sluice_worker.core.batch import BatchRule
 from sluice_worker.core.model import Priority
 
 Lane = tuple[str, str]
@@ -34,6 +36,11 @@ class Buffered(Protocol):
     @property
     def size_bytes(self) -> int:
         """The memory that it takes."""
+        ...
+
+    @property
+    def queue_url(self) -> str:
+        """Its queue."""
         ...
 
     @property
@@ -67,9 +74,13 @@ class MessageBuffer(Generic[M]):
         self._aged_after_s = aged_after_s
         self._ready: dict[Priority, deque[M]] = {priority: deque() for priority in Priority}
         self._waiting: dict[Lane, deque[M]] = {}
+        self._running: dict[Lane, int] = {}
+        """Messages of a group that were taken out and have not ended; several where a batch holds them."""
         self._held = dict.fromkeys(Priority, 0)
         self._held_bytes = dict.fromkeys(Priority, 0)
         self._reserved = dict.fromkeys(Priority, 0)
+        self.pushed = self.popped = 0
+        """Messages that came in and were taken out to begin, since the start."""
 
     def held(self, priority: Priority) -> int:
         """Messages of this priority, those that wait behind their group included."""
@@ -113,6 +124,7 @@ class MessageBuffer(Generic[M]):
         if len(messages) > reserved:
             raise BufferFullError(f"{len(messages)} messages for a reservation of {reserved}")
         self._reserved[priority] -= reserved
+        self.pushed += len(messages)
         self._held[priority] += len(messages)
         self._held_bytes[priority] += sum(message.size_bytes for message in messages)
         for message in messages:
@@ -135,11 +147,79 @@ class MessageBuffer(Generic[M]):
         if foremost is None:
             return None
         message = foremost.popleft()
-        self._gone(message)
+        self._took(message)
         return message
 
+    def pop_batch(self, now: float, rule: BatchRule) -> list[M]:
+        """The next messages to begin together, all of one queue and in order; empty where no batch is due.
+
+        Of a group they are its first ones; it waits until each of them was told by `advance` or `drop`.
+        """
+        if rule.size == 1:
+            message = self.pop(now)
+            return [] if message is None else [message]
+        batch = self._due_batch(now, rule)
+        for message in batch:
+            ready = self._ready[message.priority]
+            # Those behind the first of their group are not among the ready.
+            (self._waiting[message.lane] if message.lane in self._running else ready).remove(message)
+            self._took(message)
+        return batch
+
+    def due(self, now: float, rule: BatchRule) -> bool:
+        """Whether a batch may begin."""
+        return any(self._ready.values()) if rule.size == 1 else bool(self._due_batch(now, rule))
+
+    def due_at(self, rule: BatchRule) -> float:
+        """When the oldest of the ready messages has waited long enough for others; infinity where none is."""
+        return (
+            min((ready[0].received_at for ready in self._ready.values() if ready), default=math.inf)
+            + rule.wait_s
+        )
+
+    def _due_batch(self, now: float, rule: BatchRule) -> list[M]:
+        aged_at = now - self._aged_after_s
+        queues = [ready for ready in self._ready.values() if ready]
+        queues.sort(key=lambda ready: min(ready[0].received_at, aged_at))  # stable: else in order of urgency
+        for ready in queues:
+            batch = self._together(ready, rule.size)
+            if len(batch) == rule.size or ready[0].received_at <= now - rule.wait_s:
+                return batch
+        return []
+
+    def _together(self, ready: deque[M], size: int) -> list[M]:
+        """What may begin with the first of these: messages of its queue, each with those behind it."""
+        url, batch = ready[0].queue_url, list[M]()
+        for message in ready:
+            if len(batch) >= size:
+                break
+            if message.queue_url == url:
+                batch.append(message)
+                batch += self._waiting[message.lane] if message.lane is not None else ()
+        return batch[:size]
+
+    def _took(self, message: M) -> None:
+        self.popped += 1
+        self._gone(message)
+        if message.lane is not None:
+            self._running[message.lane] = self._running.get(message.lane, 0) + 1
+
+    def _ended(self, lane: Lane) -> bool:
+        """One of the group's messages has; says whether it was the last of those taken out."""
+        running = self._running.get(lane, 0) - 1
+        if running > 0:
+            self._running[lane] = running
+        else:
+            self._running.pop(lane, None)
+        return running <= 0
+
     def advance(self, lane: Lane) -> bool:
-        """The group's message is settled: its next one may begin. Says whether there is one."""
+        """A message of the group is settled: its next one may begin, if it was the last that was taken out.
+
+        Says whether there is one.
+        """
+        if not self._ended(lane):
+            return False
         waiting = self._waiting[lane]
         if not waiting:
             del self._waiting[lane]
@@ -155,8 +235,13 @@ class MessageBuffer(Generic[M]):
         return True
 
     def drop(self, lane: Lane) -> list[M]:
-        """The group's message goes back to its queue, and with it those behind it, which are returned."""
+        """A message of the group goes back to its queue, and with it those behind it, which are returned.
+
+        Others of the group that were taken out with it end by themselves, and keep the group until they have.
+        """
         dropped = list(self._waiting.pop(lane))
+        if not self._ended(lane):
+            self._waiting[lane] = deque()
         for message in dropped:
             self._gone(message)
         return dropped

@@ -10,6 +10,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from sluice_worker.core.gauges import Gauges
 from sluice_worker.core.model import Outcome
 
 DIGITS = 3
@@ -38,6 +39,8 @@ class Minute:
     waits_s: Mapping[float, int]
     kept: int
     """Messages begun within the promise, of those in `waits_s`."""
+    gauges: Gauges | None = None
+    """At its end, where they are to be published."""
 
     @property
     def middle_at(self) -> float:

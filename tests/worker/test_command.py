@@ -22,6 +22,8 @@ SAMPLES: dict[str, tuple[str, dict[str, str]]] = {
     "processes": ("3", {}),
     "min_concurrency": ("2", {}),
     "max_concurrency": ("20", {}),
+    "batch": ("50", {}),
+    "batch_wait_s": ("0.5", {"batch": "50"}),
     "min_pollers": ("2", {}),
     "max_pollers": ("20", {}),
     "buffer_high": ("10", {}),
@@ -50,6 +52,7 @@ SAMPLES: dict[str, tuple[str, dict[str, str]]] = {
     "namespace": ("Mine", {}),
     "promise_s": ("600", {}),
     "publish_wait": ("yes", {"auto_scaling_group": "transcription"}),
+    "publish_gauges": ("yes", {"auto_scaling_group": "transcription"}),
     "report_s": ("10", {}),
     "worker_id": ("me", {}),
 }

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from sluice.core.model import AutoScalingGroup, EcsService
 from sluice.errors import DocumentError
+from sluice_worker.core.batch import BatchRule
 from sluice_worker.core.failure import FailurePolicy
 from sluice_worker.core.model import Priority, Queue
 from sluice_worker.core.sizing import Range
@@ -154,6 +155,7 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
     ({"metrics": "cloudwatch"}, "metrics need a fleet"),
     ({"metrics": "emf"}, "metrics need a fleet"),
     ({"publish_wait": True}, "publish_wait needs metrics"),
+    ({"publish_gauges": True}, "publish_gauges needs metrics"),
     ({"dead_letter_queue": URL}, "dead_letter_queue is one of the queues"),
     ({"dead_letter_queue": f"{DEAD}.fifo"}, "dead_letter_queue must be FIFO for FIFO queues"),
     (
@@ -305,6 +307,7 @@ class TestValues:
             ("delete_linger_s", 0, 10),
             ("grace_s", 0, 43_200),
             ("report_s", 1, 3600),
+            ("batch", 1, 191),
             ("prefetch_s", 0, 43_200),
             ("protection_idle_s", 0, 43_200),
         ],
@@ -316,6 +319,20 @@ class TestValues:
         assert getattr(told(**{given: most}), given) == most
         assert refused(**{given: least - 1})
         assert refused(**{given: most + 1})
+
+    def test_a_batch_fits_into_the_buffers_of_its_queues_and_its_wait_into_the_promise(self) -> None:
+        assert told(batch=991, buffer_medium=1000, buffer_low=1).batch == 991
+        [said] = refused(batch=300)
+        assert "batch 300 needs buffers of 309: polls bring ten at a time" in said
+        [said] = refused(batch=10, batch_wait_s=5, promise_s=5)
+        assert "batch_wait_s 5 is not below promise_s" in said
+        assert told(batch=10, promise_s=5, batch_wait_s=1).batch_wait_s == 1
+
+    def test_a_wait_without_batches_is_refused(self) -> None:
+        [said] = refused(batch_wait_s=2)
+        assert "batch_wait_s needs batch" in said
+        assert told().batches == BatchRule(size=1, wait_s=0)
+        assert told(batch=7).batches == BatchRule(size=7, wait_s=1)
 
     @pytest.mark.parametrize("name", ["auto_scaling_group", "cluster", "service", "worker_id"])
     def test_an_empty_name_is_refused(self, name: str) -> None:

@@ -81,13 +81,13 @@ def failures_kept() -> None:
 
 def first_come() -> None:
     """Priorities are ignored: whatever was received first is begun first."""
-    take = Intake.take
+    take = Intake.take_batch
 
-    def fair(intake: Intake, patience_s: float) -> Message | None:
+    def fair(intake: Intake, patience_s: float) -> list[Message]:
         intake._buffer._aged_after_s = -1.0
         return take(intake, patience_s)
 
-    Intake.take = fair
+    Intake.take_batch = fair
 
 
 MUTATIONS: dict[str, Callable[[], None]] = {

@@ -21,7 +21,7 @@ HELD_UP_S = 0.5
 """Several looks of a drain that waits for nothing any more."""
 
 
-@pytest.mark.parametrize(("owner", "step"), [(Intake, "take"), (Custody, "succeeded")])
+@pytest.mark.parametrize(("owner", "step"), [(Intake, "take_batch"), (Custody, "succeeded")])
 def test_a_drain_waits_for_a_message_between_two_steps(
     owner: type, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -54,7 +54,7 @@ def held_up(step: Callable[..., Any], reached: threading.Event, go: threading.Ev
             go.wait(10)
             return step(self, *given)
         answer = step(self, *given)
-        if answer is not None:
+        if answer:
             reached.set()
             go.wait(10)
         return answer

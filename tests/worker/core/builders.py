@@ -18,6 +18,7 @@ class Item:
 
     priority: Priority = Priority.MEDIUM
     lane: Lane | None = None
+    queue_url: str = "queue"
     received_at: float = 0.0
     size_bytes: int = 1
     number: int = field(default_factory=lambda: next(_numbers))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from sluice_worker.core.batch import BatchRule
 from sluice_worker.core.buffer import Lane, MessageBuffer
 from sluice_worker.core.model import Priority
 from tests.worker.core.builders import Item
@@ -67,6 +69,7 @@ class BufferMachine(RuleBasedStateMachine):
             Item(
                 priority=priority,
                 lane=None if group is None else (priority.value, group),
+                queue_url="standard" if group is None else priority.value,
                 received_at=self.now,
                 size_bytes=1000 + len(self.held),
             )
@@ -98,9 +101,37 @@ class BufferMachine(RuleBasedStateMachine):
             assert popped == min((item for item in same if item.lane is None), key=lambda item: item.number)
         if popped.lane is not None:
             assert self.last_begun.get(popped.lane, -1) < popped.number, "the group went backwards"
-            self.last_begun[popped.lane] = popped.number
-        self.held.remove(popped)
-        self.at_work.append(popped)
+        self.began(popped)
+
+    def began(self, item: Item) -> None:
+        if item.lane is not None:
+            self.last_begun[item.lane] = item.number
+        self.held.remove(item)
+        self.at_work.append(item)
+
+    @rule(size=st.integers(2, 4), wait_s=st.sampled_from([0, 20]))
+    def pop_batch(self, size: int, wait_s: int) -> None:
+        asked = BatchRule(size=size, wait_s=wait_s)
+        due, due_at, ready = self.buffer.due(self.now, asked), self.buffer.due_at(asked), self.ready()
+        assert due_at == min((item.received_at for item in ready), default=math.inf) + wait_s
+        batch = self.buffer.pop_batch(self.now, asked)
+        assert bool(batch) == due
+        if not batch:
+            assert self.now < due_at or not ready, "it is due"
+            return
+        assert len(batch) == size or batch[0].received_at <= self.now - wait_s, "neither full nor waited for"
+        assert len(batch) <= size
+        assert len({item.queue_url for item in batch}) == 1
+        for item in batch:
+            group = [other for other in self.held if item.lane is not None and other.lane == item.lane]
+            before = group[: group.index(item)] if group else []
+            assert batch[: batch.index(item)].count(item) == 0
+            assert all(other in batch[: batch.index(item)] for other in before), (
+                "one of its group is before it"
+            )
+            assert item in ready or item.lane in {other.lane for other in batch if other in ready}
+        for item in batch:
+            self.began(item)
 
     @precondition(lambda self: self.at_work)
     @rule(data=st.data())
@@ -108,7 +139,8 @@ class BufferMachine(RuleBasedStateMachine):
         done = data.draw(st.sampled_from(self.at_work))
         self.at_work.remove(done)
         if done.lane is not None:
-            follows = any(item.lane == done.lane for item in self.held)
+            others = any(item.lane == done.lane for item in self.at_work)
+            follows = not others and any(item.lane == done.lane for item in self.held)
             assert self.buffer.advance(done.lane) == follows
 
     @precondition(lambda self: any(item.lane for item in self.at_work))
@@ -185,19 +217,25 @@ def broken_drop(buffer: MessageBuffer[Any], lane: Lane) -> list[Any]:
     return list(buffer._waiting.pop(lane))
 
 
+def broken_pop_batch(buffer: MessageBuffer[Any], now: float, asked: BatchRule) -> list[Any]:
+    """A group's message without the one before it, which is at work."""
+    return [one for _ in range(asked.size) if (one := MessageBuffer.pop(buffer, now)) is not None]
+
+
 @pytest.mark.parametrize(
     ("method", "broken"),
     [
         ("pop", broken_pop),
         ("advance", broken_advance),
         ("drop", broken_drop),
+        ("pop_batch", broken_pop_batch),
     ],
 )
 def test_the_machine_finds_a_buffer_that_breaks_its_word(
     method: str, broken: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(MessageBuffer, method, broken)
-    with pytest.raises(AssertionError):
+    with pytest.raises((AssertionError, ValueError)):
         run_state_machine_as_test(
             BufferMachine,
             settings=settings(max_examples=200, stateful_step_count=60, phases=FIND),

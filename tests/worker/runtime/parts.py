@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from sluice_worker.core.batch import BatchRule
 from sluice_worker.core.buffer import MessageBuffer
 from sluice_worker.core.failed_heads import FailedHeads
 from sluice_worker.core.failure import FailurePolicy
 from sluice_worker.core.model import Poll, Priority, Queue
 from sluice_worker.core.schedule import Schedule
 from sluice_worker.custody import Custody
-from sluice_worker.intake import Intake
+from sluice_worker.intake import ONE_AT_A_TIME, Intake
 from sluice_worker.message import Message
 from sluice_worker.outbox import Outbox
 from sluice_worker.settings import Settings
@@ -51,9 +52,11 @@ def intake(
     *,
     reach: Callable[[], int] = lambda: 100,
     limit: int = 100,
+    batches: BatchRule = ONE_AT_A_TIME,
 ) -> Intake:
     schedule = Schedule(queues, time.monotonic())
-    return Intake(queues, schedule, MessageBuffer(dict.fromkeys(Priority, limit)), reach, failed_heads())
+    buffer: MessageBuffer[Message] = MessageBuffer(dict.fromkeys(Priority, limit))
+    return Intake(queues, schedule, buffer, reach, failed_heads(), batches)
 
 
 def failed_heads() -> FailedHeads:

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from sluice_worker import processor as module
+from sluice_worker.batches import one_at_a_time
 from sluice_worker.core.failure import FailurePolicy, Reject
 from sluice_worker.core.minute import Minute, Tally
 from sluice_worker.core.model import HOLD_MARGIN_S, LONGEST_HOLD_S, Outcome
 from sluice_worker.core.sizing import Range
 from sluice_worker.custody import Custody
-from sluice_worker.handler import Caller, Handler
+from sluice_worker.handler import Handler
 from sluice_worker.intake import Intake
 from sluice_worker.message import Message
 from sluice_worker.outbox import Outbox
@@ -49,7 +50,7 @@ class Plant:
         self.tally = Tally(began_at=time.time())
         self.exhausted = 0
         self.processor = Processor(
-            Caller(handler),
+            one_at_a_time(handler),
             self.custody,
             self.tally,
             slots=Range(min=least, max=most),

@@ -542,3 +542,25 @@ def test_a_drain_waits_for_a_delete_under_way(sqs: InMemorySqs, start: Start) ->
     go_on.set()
     assert running.status() == 0
     assert sqs.bodies(WORK.url) == []
+
+
+# ---- what it publishes of itself ---------------------------------------------------------------------------
+
+
+def test_the_gauges_of_a_report_say_what_flowed_since_the_one_before(sqs: InMemorySqs) -> None:
+    """A queue that is idle, or whose attributes cannot be read, has no depth."""
+    one = Running(sqs, lambda _: None, (WORK,), {})
+    before = one.worker._gauges()
+    assert (before.pushed, before.popped, before.depths) == (0, 0, {"work": None})
+    sqs.send(WORK.url, *map(str, range(30)))
+    one.start()
+    try:
+        eventually(lambda: not sqs.all(WORK.url), "all are deleted")
+        after, again = one.worker._gauges(), one.worker._gauges()
+    finally:
+        assert one.drain("the test is over") == 0
+    assert (after.pushed, after.popped) == (30, 30)
+    assert after.buffered.keys() == {WORK.priority}
+    assert after.pollers >= 1
+    assert after.slots >= 1
+    assert (again.pushed, again.popped) == (0, 0)

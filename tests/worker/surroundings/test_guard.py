@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import threading
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluice.errors import TransientError
-from sluice_worker import attendants
+from sluice_worker import attendants, settings
 from sluice_worker.attendants import LOOK_S, RETRY_S, Guard
 from tests.worker.waiting import eventually
 
@@ -51,9 +52,11 @@ class Watch:
     shield: Shield = field(default_factory=Shield)
     busy: bool = False
     now: float = 1000.0
+    idle_s: float = IDLE_S
+    spread: Callable[[], float] = lambda: 0.0
 
     def __post_init__(self) -> None:
-        self.guard = Guard(self.shield, lambda: self.busy, idle_s=IDLE_S)
+        self.guard = Guard(self.shield, lambda: self.busy, idle_s=self.idle_s, spread=self.spread)
 
     def live(self, seconds: float, *, busy: bool) -> None:
         """Look every half second for so long."""
@@ -129,6 +132,40 @@ def test_whoever_works_is_protected_and_nobody_is_asked_twice_in_a_row(
         watch.live(looks * LOOK_S, busy=busy)
         assert watch.shield.protected >= busy
     assert all(one != other for one, other in itertools.pairwise(watch.shield.calls))
+
+
+# ---- The group's share of AWS's calls ----------------------------------------------------------------------
+
+
+def test_a_message_every_half_minute_costs_one_call_an_hour_with_the_default_settings() -> None:
+    watch = Watch(idle_s=settings({"queues": ["http://h/q"]}).protection_idle_s)
+    for _ in range(120):
+        watch.live(1, busy=True)
+        watch.live(29, busy=False)
+    assert watch.shield.calls == ["protect"]
+
+
+def test_workers_that_fall_idle_or_fail_together_do_not_call_together() -> None:
+    """A hundred of them: no second sees a tenth of the calls."""
+    chance = random.Random(7)
+    idle_s = 60.0
+    crowd = [Watch(idle_s=idle_s, spread=chance.random) for _ in range(100)]
+    released_at, retried_at = Counter[int](), Counter[int]()
+    for watch in crowd:
+        began_at = watch.now
+        watch.live(1, busy=True)
+        while "release" not in watch.shield.calls:
+            watch.live(LOOK_S, busy=False)
+        released_at[int(watch.now)] += 1
+        assert idle_s <= watch.now - began_at <= 1.2 * idle_s + 2
+        watch.shield.refusing = True
+        watch.live(LOOK_S, busy=True)
+        failed_at, calls = watch.now, len(watch.shield.calls)
+        while len(watch.shield.calls) == calls:
+            watch.live(LOOK_S, busy=True)
+        retried_at[int(watch.now - failed_at)] += 1
+    assert max(released_at.values()) <= 20
+    assert len(retried_at) >= 3
 
 
 # ---- Terms -------------------------------------------------------------------------------------------------

@@ -35,6 +35,11 @@ def member(address: str, client: Any = None, *, hook: str | None = "drain") -> G
     return GroupInstance(client, InstanceMetadata(address), group="workers", hook=hook)
 
 
+def why(around: GroupInstance) -> str | None:
+    out = around.out_of_service()
+    return None if out is None else out.why
+
+
 # ---- The metadata service ----------------------------------------------------------------------------------
 
 
@@ -126,13 +131,13 @@ def test_without_its_own_name_an_instance_asks_nobody_and_asks_again(
 # ---- Notices -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("state", [None, "InService", "Standby", "Detached", "Warmed:Running"])
-def test_an_instance_that_the_group_does_not_terminate_may_stay(
+@pytest.mark.parametrize("state", [None, "InService"])
+def test_an_instance_that_is_in_service_or_in_no_group_works(
     metadata: Metadata, address: str, state: str | None
 ) -> None:
     if state is not None:
         metadata.items[LIFECYCLE] = state
-    assert member(address).leaving() is None
+    assert member(address).out_of_service() is None
     assert metadata.paths == [f"/latest/meta-data/{SPOT}", f"/latest/meta-data/{LIFECYCLE}"]
 
 
@@ -141,9 +146,9 @@ def test_a_spot_interruption_and_the_groups_wish_are_each_a_reason_to_go(
 ) -> None:
     around = member(address)
     metadata.items[SPOT] = '{"action": "terminate", "time": "2026-01-01T00:00:00Z"}'
-    assert around.leaving() == "EC2 takes the Spot instance back"
+    assert why(around) == "EC2 takes the Spot instance back"
     metadata.items[LIFECYCLE] = "Terminated"
-    assert around.leaving() == "workers terminates the instance"
+    assert why(around) == "workers terminates the instance"
 
 
 # ---- The lifecycle hook ------------------------------------------------------------------------------------
@@ -152,7 +157,7 @@ def test_a_spot_interruption_and_the_groups_wish_are_each_a_reason_to_go(
 def test_an_instance_that_drains_for_another_reason_completes_nothing(address: str) -> None:
     with stubbed("autoscaling") as client:
         around = member(address, client)
-        assert around.leaving() is None
+        assert around.out_of_service() is None
         around.waiting_for_us()
         around.left()
 
@@ -161,7 +166,7 @@ def test_a_spot_interruption_alone_has_no_hook_to_complete(metadata: Metadata, a
     metadata.items[SPOT] = "{}"
     with stubbed("autoscaling") as client:
         around = member(address, client)
-        assert around.leaving()
+        assert around.out_of_service()
         around.waiting_for_us()
         around.left()
 
@@ -177,7 +182,7 @@ def test_a_terminated_instance_keeps_the_hook_waiting_and_completes_it_once_it_h
         ("complete_lifecycle_action", {**ACTION, "LifecycleActionResult": "CONTINUE"}, {}),
     ) as client:
         around = member(address, client)
-        assert around.leaving()
+        assert around.out_of_service()
         around.waiting_for_us()
         around.waiting_for_us()
         around.left()
@@ -190,7 +195,7 @@ def test_a_spot_instance_that_its_group_then_terminates_completes_the_hook(
     complete = {**ACTION, "LifecycleActionResult": "CONTINUE"}
     with stubbed("autoscaling", ("complete_lifecycle_action", complete, {})) as client:
         around = member(address, client)
-        assert around.leaving()
+        assert around.out_of_service()
         around.left()
 
 
@@ -198,7 +203,7 @@ def test_without_a_hook_nobody_is_kept_waiting(metadata: Metadata, address: str)
     metadata.items[LIFECYCLE] = "Terminated"
     with stubbed("autoscaling") as client:
         around = member(address, client, hook=None)
-        assert around.leaving()
+        assert around.out_of_service()
         around.waiting_for_us()
         around.left()
 
@@ -208,6 +213,35 @@ def test_a_hook_that_is_no_longer_waiting_is_a_refusal_in_words(metadata: Metada
     answer = refusal("ValidationError", "No active Lifecycle Action found with instance ID i-0abc")
     with stubbed("autoscaling", ("record_lifecycle_action_heartbeat", ACTION, answer)) as client:
         around = member(address, client)
-        assert around.leaving()
+        assert around.out_of_service()
         with pytest.raises(ConfigError, match=r"asking workers for more time: .*No active Lifecycle Action"):
             around.waiting_for_us()
+
+
+def test_an_instance_that_returns_to_the_warm_pool_completes_the_hook_once_each_time(
+    metadata: Metadata, address: str
+) -> None:
+    """Target states InService, Warmed:Running, InService, Warmed:Running: two returns, two waiting hooks."""
+    complete = ("complete_lifecycle_action", {**ACTION, "LifecycleActionResult": "CONTINUE"}, {})
+    with stubbed("autoscaling", complete, complete) as client:
+        around = member(address, client)
+        for _ in range(2):
+            metadata.items[LIFECYCLE] = "InService"
+            assert around.out_of_service() is None
+            metadata.items[LIFECYCLE] = "Warmed:Running"
+            for _ in range(2):
+                assert around.out_of_service()
+                around.left()
+
+
+@pytest.mark.parametrize("states", [["Warmed:Stopped"], ["InService", "Standby"], ["InService", "Detached"]])
+def test_where_no_termination_hook_runs_none_is_completed(
+    metadata: Metadata, address: str, states: list[str]
+) -> None:
+    with stubbed("autoscaling") as client:
+        around = member(address, client)
+        for state in states:
+            metadata.items[LIFECYCLE] = state
+            around.out_of_service()
+        around.waiting_for_us()
+        around.left()

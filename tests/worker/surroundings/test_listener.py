@@ -8,6 +8,7 @@ import pytest
 
 from sluice.errors import TransientError
 from sluice_worker.attendants import NOTICE_S, WAIT_ON_S, Listener
+from sluice_worker.core.lifecycle import OutOfService
 from tests.worker.waiting import eventually
 
 
@@ -19,9 +20,9 @@ class Bell:
     unreachable: bool = False
     calls: list[str] = field(default_factory=list)
 
-    def leaving(self) -> str | None:
-        self._answer("leaving")
-        return self.reason
+    def out_of_service(self) -> OutOfService | None:
+        self._answer("out of service?")
+        return None if self.reason is None else OutOfService(why=self.reason, for_good=True)
 
     def waiting_for_us(self) -> None:
         self._answer("wait")
@@ -44,7 +45,7 @@ class Ear:
     now: float = 1000.0
 
     def __post_init__(self) -> None:
-        self.listener = Listener(self.bell, self.heard.append)
+        self.listener = Listener(self.bell, self.heard.append, spread=lambda: 0.0)
 
     def live(self, seconds: float) -> None:
         for _ in range(round(seconds / NOTICE_S)):
@@ -69,7 +70,7 @@ def test_the_group_is_asked_to_wait_at_once_and_more_often_than_any_hook_times_o
     shortest_hook_s = 30
     ear.bell.reason = "the group terminates the instance"
     ear.live(NOTICE_S)
-    assert ear.bell.calls == ["leaving", "wait"]
+    assert ear.bell.calls == ["out of service?", "wait"]
     ear.live(600)
     assert ear.bell.calls.count("wait") == 1 + 600 / WAIT_ON_S
     assert shortest_hook_s > WAIT_ON_S + NOTICE_S
@@ -84,7 +85,7 @@ def test_it_goes_on_listening_after_the_first_notice(ear: Ear) -> None:
     """A Spot notice may be followed by the group's own, whose hook has to be answered."""
     ear.bell.reason = "EC2 takes the Spot instance back"
     ear.live(60)
-    assert ear.bell.calls.count("leaving") == 60 / NOTICE_S
+    assert ear.bell.calls.count("out of service?") == 60 / NOTICE_S
 
 
 def test_an_outage_is_told_once_and_ends_by_itself(ear: Ear, caplog: pytest.LogCaptureFixture) -> None:
@@ -101,4 +102,4 @@ def test_the_last_thing_said_is_that_nothing_runs_here_any_more(ear: Ear) -> Non
     ear.listener.start()
     eventually(lambda: ear.bell.calls, "the first look comes at once")
     ear.listener.stop()
-    assert ear.bell.calls == ["leaving", "left"]
+    assert ear.bell.calls == ["out of service?", "left"]

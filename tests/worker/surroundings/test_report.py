@@ -13,8 +13,10 @@ import pytest
 
 from sluice.errors import ConfigError, TransientError
 from sluice_worker.core.minute import Minute, Tally, quantile
-from sluice_worker.core.model import Outcome
+from sluice_worker.core.model import Depth, Outcome
 from sluice_worker.report import KEPT_MINUTES, Reporter
+from tests.worker.core.builders import depth
+from tests.worker.core.test_gauges import gauges
 from tests.worker.surroundings.minutes import BEGAN_AT, minute
 from tests.worker.waiting import eventually
 
@@ -48,12 +50,26 @@ class Desk:
     """A reporter, on a clock that the test turns."""
 
     def __init__(
-        self, *, promise_s: float | None = None, sink: Any = None, state: Mapping[str, Any] | None = None
+        self,
+        *,
+        promise_s: float | None = None,
+        sink: Any = None,
+        state: Mapping[str, Any] | None = None,
+        publish_gauges: bool = False,
     ) -> None:
         self.now = BEGAN_AT
         self.tally = Tally(began_at=self.now, promise_s=promise_s)
         self.out = io.StringIO()
-        self.reporter = Reporter("worker-7", self.tally, lambda: state or {}, sink, out=self.out)
+        self.depth: Depth | None = None
+        self.reporter = Reporter(
+            "worker-7",
+            self.tally,
+            lambda: state or {},
+            sink,
+            gauges=lambda: gauges(uploads=self.depth),
+            publish_gauges=publish_gauges,
+            out=self.out,
+        )
 
     def work(self, *took_s: float, outcome: Outcome = Outcome.SUCCESS) -> None:
         for each_s in took_s:
@@ -75,8 +91,26 @@ def test_the_line_begins_with_exactly_the_promised_names() -> None:
 
 
 def test_the_line_goes_on_with_the_report_the_history_and_what_the_worker_looks_like() -> None:
-    told = Desk(state={"buffer": {"high": 1}, "pollers": 3}).report()
-    assert list(told)[len(TOP) :] == ["report", "recentPerSecond", "buffer", "pollers"]
+    told = Desk(state={"hanging": 1}).report()
+    looks = list(gauges().line())
+    assert list(told)[len(TOP) :] == ["report", "recentPerSecond", "trend", *looks, "hanging"]
+
+
+def test_the_line_tells_the_trend_of_the_last_reports() -> None:
+    desk = Desk()
+    for visible in (10, 40, 25):
+        desk.depth = depth(visible)
+        trend = desk.report()["trend"]
+    assert (trend["reports"], trend["visible"]) == (2, {"uploads": 15})
+
+
+def test_gauges_are_published_by_option_with_each_report_also_of_an_idle_process() -> None:
+    for publish, published in ((False, []), (True, [gauges(uploads=None)] * 2)):
+        shelf = Shelf()
+        desk = Desk(sink=shelf, publish_gauges=publish)
+        for _ in range(2):
+            desk.report()
+        assert [one.gauges for one in shelf.minutes] == published
 
 
 def test_each_report_is_one_line_of_json() -> None:
@@ -182,7 +216,7 @@ def test_a_stdout_that_is_gone_stops_no_work(caplog: pytest.LogCaptureFixture) -
 
     shelf = Shelf()
     desk = Desk(sink=shelf)
-    desk.reporter = Reporter("worker-7", desk.tally, dict, shelf, out=Closed())
+    desk.reporter = Reporter("worker-7", desk.tally, dict, shelf, gauges=gauges, out=Closed())
     desk.work(1.0)
     desk.reporter.report(desk.tally.close(desk.now), patience_s=20.0)
     assert "the report is lost" in caplog.text

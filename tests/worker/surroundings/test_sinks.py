@@ -6,6 +6,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,6 +20,8 @@ from sluice_worker.aws.emf import VALUES_PER_LINE, EmfSink
 from sluice_worker.core.minute import Minute
 from tests.aws import account
 from tests.aws.stubs import ANY, refusal, stubbed
+from tests.worker.core.builders import depth
+from tests.worker.core.test_gauges import gauges
 from tests.worker.surroundings.minutes import minute
 
 GROUP = AutoScalingGroup(name="workers").dimensions
@@ -220,7 +223,7 @@ DOCUMENT = {
                                     "required": ["Name"],
                                     "properties": {
                                         "Name": {"type": "string", "minLength": 1, "maxLength": 1024},
-                                        "Unit": {"enum": ["Seconds"]},
+                                        "Unit": {"enum": ["Seconds", "Count", "Percent"]},
                                     },
                                     "additionalProperties": False,
                                 },
@@ -298,6 +301,28 @@ def test_an_event_carries_the_minute_in_which_its_messages_ended() -> None:
     [event, _] = embedded(GROUP, took_s=[1.0], began_at=began_at.timestamp())
     stamped = datetime.fromtimestamp(event["_aws"]["Timestamp"] / 1000, UTC)
     assert stamped.replace(second=0, microsecond=0) == datetime(2026, 5, 1, 12, 1, tzinfo=UTC)
+
+
+def test_gauges_reach_cloudwatch_in_the_same_call_with_their_units(cloudwatch: CloudWatch) -> None:
+    counted = minute(took_s=[1.0], began_at=cloudwatch.at.timestamp())
+    one = replace(counted, gauges=gauges(uploads=depth(40, 6)))
+    CloudWatchSink(cloudwatch.client, "Sluice", GROUP, with_wait=False).put(one)
+    told = {datum["MetricName"]: (datum["Unit"], datum["Values"]) for datum in cloudwatch.data}
+    assert told["QueueMessagesVisible"] == ("Count", [40])
+    assert told["BufferUtilization"] == ("Percent", [25.0])
+    assert told[DURATION] == ("Seconds", [1.0])
+
+
+def test_gauges_are_told_in_the_log_as_a_call_would_put_them() -> None:
+    out = io.StringIO()
+    EmfSink("Sluice", GROUP, with_wait=False, out=out).put(replace(minute(), gauges=gauges(uploads=None)))
+    events = [json.loads(line) for line in out.getvalue().splitlines()]
+    for event in events:
+        jsonschema.validate(event, DOCUMENT)
+    found = extracted(events)
+    assert found[named("BusySlots", GROUP)] == Counter({0: 1})
+    assert found[named("BufferedMessages", GROUP, Priority="low")] == Counter({1: 1})
+    assert not any(name.startswith("Queue") for name, _ in found)
 
 
 def test_a_log_that_takes_nothing_is_an_error_like_cloudwatchs() -> None:

@@ -46,6 +46,7 @@ def _log_levels_as_they_were() -> Iterator[None]:
 def _nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """A start that passes ends here."""
     monkeypatch.setattr(supervisor, "_alone", lambda *_: 0)
+    monkeypatch.setattr(supervisor, "_on_signals", lambda _: None)
 
 
 def command(*options: str) -> Result:
@@ -322,13 +323,11 @@ def test_a_task_without_an_agent_is_told_once_that_nothing_protects_it(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.delenv("ECS_AGENT_URI", raising=False)
-    with wiring.attended(told(cluster="c", service="s"), lambda: True, print):
-        pass
+    assert wiring.surroundings(told(cluster="c", service="s")).protection is None
     assert [record.getMessage() for record in caplog.records] == [
         "the task is not protected from scale-in: ECS sets no ECS_AGENT_URI here"
     ]
-    with wiring.attended(told(cluster="c", service="s", protect=False), lambda: True, print):
-        pass
+    assert wiring.surroundings(told(cluster="c", service="s", protect=False)).protection is None
     assert len(caplog.records) == 1
 
 

@@ -19,7 +19,7 @@ from moto.server import ThreadedMotoServer
 
 from sluice_worker import settings, supervisor
 from sluice_worker.supervisor import FIRST_PAUSE_S, LOOK_S, SOUND_AFTER_S
-from tests.worker.surroundings.endpoints import Agent, serving
+from tests.worker.surroundings.endpoints import Agent, Metadata, serving
 from tests.worker.surroundings.handlers import STATUS
 from tests.worker.surroundings.processes import Running, running
 from tests.worker.waiting import eventually
@@ -308,6 +308,45 @@ def test_a_signal_that_interrupts_the_holder_of_the_lock_which_the_drain_needs_d
         os.kill(os.getpid(), signal.SIGTERM)
         eventually(lambda: signal.SIGTERM not in signal.sigpending(), "the signal has come")
     assert drained.wait(20)
+
+
+# ---- In service --------------------------------------------------------------------------------------------
+
+STATE = "autoscaling/target-lifecycle-state"
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_an_instance_of_a_warm_pool_begins_nothing_until_it_is_in_service_and_drains_when_it_goes_back(
+    worker: Any, sqs: Sqs, processes: int
+) -> None:
+    metadata = Metadata()
+    metadata.items[STATE] = "Warmed:Running"
+    group = ("--auto-scaling-group", "g", "--no-protect", "--metrics", "none", "--processes", str(processes))
+    sqs.send(*map(str, range(6)))
+    with (
+        serving(metadata) as address,
+        worker(
+            "at_once",
+            *group,
+            AWS_EC2_METADATA_SERVICE_ENDPOINT=address,
+            AWS_EC2_METADATA_DISABLED="false",
+        ) as one,
+    ):
+        one.await_log("g keeps the instance in its warm pool (Warmed:Running)")
+        eventually(lambda: len(metadata.paths) > 4, "it goes on asking")
+        assert one.notes("done") == {}
+        metadata.items[STATE] = "InService"
+        one.await_notes("done", 6)
+        metadata.items[STATE] = "Warmed:Running"
+        one.await_log("draining")
+        eventually(lambda: one.log.count("(Warmed:Running): nothing is received") == 2, "it waits again")
+        sqs.send("warm")
+        metadata.items[STATE] = "InService"
+        assert "warm" not in one.notes("done")
+        one.await_notes("done", 7)
+        one.tell(signal.SIGTERM)
+        assert one.await_end() == 0
+    assert "Traceback" not in one.log
 
 
 # ---- Quiet -------------------------------------------------------------------------------------------------
