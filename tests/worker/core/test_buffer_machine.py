@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -214,7 +215,10 @@ def broken_advance(buffer: MessageBuffer[Any], lane: Lane) -> bool:
 
 def broken_drop(buffer: MessageBuffer[Any], lane: Lane) -> list[Any]:
     """The room of what goes back is never given back."""
-    return list(buffer._waiting.pop(lane))
+    dropped = list(buffer._waiting.pop(lane))
+    if not buffer._ended(lane):
+        buffer._waiting[lane] = deque()
+    return dropped
 
 
 def broken_pop_batch(buffer: MessageBuffer[Any], now: float, asked: BatchRule) -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from sluice_worker.core.batch import BatchRule
 from sluice_worker.core.minute import Tally
 from sluice_worker.core.model import Outcome, Queue
 from sluice_worker.core.sizing import Range
+from sluice_worker.custody import Custody
 from sluice_worker.handler import DeadlineError
 from sluice_worker.outbox import Outbox
 from sluice_worker.processor import Processor
@@ -29,7 +31,7 @@ from tests.worker.runtime.parts import ORDERED, WORK
 from tests.worker.runtime.test_worker import Running
 from tests.worker.waiting import eventually
 
-DEAD = queue_url("dead")
+DEAD, ORDERED_DEAD = queue_url("dead"), queue_url("dead.fifo")
 
 
 def batch(count: int = 3, *, due_in_s: float = 20) -> list[Message]:
@@ -158,7 +160,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def sqs() -> InMemorySqs:
     fake = InMemorySqs(longest_wait_s=0.05)
-    for name in ("work", "work.fifo", "dead"):
+    for name in ("work", "work.fifo", "dead", "dead.fifo"):
         fake.create(name)
     return fake
 
@@ -338,10 +340,30 @@ def test_a_rejected_message_of_a_group_is_buried_and_those_behind_it_come_again_
 ) -> None:
     sqs.send(ORDERED.url, *bodies(5), group="a")
     rows = Rows("001", why=Reject("never"))
-    run(rows, ORDERED, batch=5, dead_letter_queue=DEAD)
+    run(rows, ORDERED, batch=5, dead_letter_queue=ORDERED_DEAD)
     eventually(lambda: not sqs.all(ORDERED.url), "all have ended")
-    assert sqs.bodies(DEAD) == ["001"]
+    assert sqs.bodies(ORDERED_DEAD) == ["001"]
     assert [body for given in rows.batches for body in given] == [*bodies(5), *bodies(5)[2:]]
+
+
+def test_a_defect_in_the_end_of_one_message_leaves_the_others_of_its_batch_to_theirs(
+    sqs: InMemorySqs, run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message itself comes back once its visibility runs out; its group does not wait for it here."""
+    sqs.send(ORDERED.url, *bodies(3), group="a")
+    succeeded = Custody.succeeded
+    met = threading.Event()
+
+    def break_once(held: Custody, message: Message) -> None:
+        if message.body == "001" and not met.is_set():
+            met.set()
+            raise RuntimeError("a defect")
+        succeeded(held, message)
+
+    monkeypatch.setattr(Custody, "succeeded", break_once)
+    run(Rows(), ORDERED, batch=3, visibility_s=2)
+    assert met.wait(20)
+    eventually(lambda: not sqs.all(ORDERED.url), "all have ended")
 
 
 def test_behind_a_message_that_expired_before_its_batch_began_nothing_of_its_group_begins(

@@ -14,6 +14,7 @@ from sluice.errors import TransientError
 from sluice_worker import attendants, consumers, custody, lines, processor, threads
 from sluice_worker import worker as module
 from sluice_worker.core import schedule
+from sluice_worker.core.lifecycle import OutOfService
 from sluice_worker.core.minute import Minute, Tally
 from sluice_worker.message import Message
 from sluice_worker.worker import Worker
@@ -234,7 +235,7 @@ PARTS = {
     "a poller's call": lambda worker: (worker._consumers._sqs, "receive"),
     "what a poll brought": lambda worker: (worker._intake._schedule, "polled"),
     "the depths": lambda worker: (worker._consumers, "_read"),
-    "a slot": lambda worker: (worker._intake, "take"),
+    "a slot": lambda worker: (worker._intake, "take_batch"),
     "a slot's message": lambda worker: (worker._processor, "_process"),
     "counting": lambda _: (Tally, "began"),
     "settling": lambda worker: (worker._custody, "succeeded"),
@@ -377,9 +378,9 @@ class Defective:
     def release(self) -> None:
         self._call("release")
 
-    def leaving(self) -> str | None:
-        self._call("leaving")
-        return "Spot" if len(self.made) == 1 else None
+    def out_of_service(self) -> OutOfService | None:
+        self._call("out_of_service")
+        return OutOfService(why="Spot", for_good=True) if len(self.made) == 1 else None
 
     def waiting_for_us(self) -> None: ...
 

@@ -182,13 +182,13 @@ def test_an_instance_whose_metadata_is_turned_off_is_told_what_it_lacks_and_asks
         for value in ("true", "True", "TRUE"):
             monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", value)
             caplog.clear()
-            with wiring.attended(told(auto_scaling_group="g"), lambda: True, print):
-                pass
+            assert wiring.surroundings(told(auto_scaling_group="g")) == wiring.Surroundings()
             [record] = caplog.records
             assert "AWS_EC2_METADATA_DISABLED" in record.getMessage()
         assert metadata.asked == []
         monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "false")
-        with wiring.attended(told(auto_scaling_group="g"), lambda: True, print):
+        asked = told(auto_scaling_group="g")
+        with wiring.attended(asked, wiring.surroundings(asked), lambda: True, print):
             eventually(lambda: metadata.asked, "it is asked where nothing turns it off")
 
 
