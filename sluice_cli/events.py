@@ -13,6 +13,7 @@ import click
 from sluice import config
 from sluice.core.model import Workload
 from sluice_cli.refusals import refusals
+from sluice_cli.settings import Seconds
 from sluice_cli.workloads import CHECKOUT, COMPLETE, document
 from sluice_sim import sample_events
 from sluice_sim.simulation import setting
@@ -88,8 +89,11 @@ KINDS = {
 }
 
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
 class Moment(click.ParamType):
-    """An ISO 8601 time; without an offset it is UTC."""
+    """An ISO 8601 time from 1970 on; without an offset it is UTC."""
 
     name = "TIME"
 
@@ -97,9 +101,12 @@ class Moment(click.ParamType):
         """The moment in UTC, or click's refusal."""
         try:
             moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
-            return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+            moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
         except (ValueError, OverflowError):
             self.fail(f"{value!r} is no ISO 8601 time, such as 2026-01-15T12:00:30Z.", param, ctx)
+        if moment < EPOCH:  # epoch milliseconds are below zero, and an alarm's history begins before year 1
+            self.fail(f"{value!r} is no time from {EPOCH:%Y} on.", param, ctx)
+        return moment
 
 
 ABOUT = "\n".join(f"  {name:18}  {kind.about} ({kind.function})" for name, kind in KINDS.items())
@@ -117,7 +124,7 @@ ABOUT = "\n".join(f"  {name:18}  {kind.about} ({kind.function})" for name, kind 
     show_default=True,
     help="send-test-messages: how many.",
 )
-@click.option("--duration-s", type=click.FloatRange(0, 43_200), default=5, show_default=True,
+@click.option("--duration-s", type=Seconds(0, 43_200), default=5, show_default=True,
               help="send-test-messages: seconds that each asks a worker to take.")  # fmt: skip
 def events(kind: str, workload: str, at: datetime | None, **options: Any) -> None:
     """Print a filled sample event, for `sam local invoke` or `aws lambda invoke`.

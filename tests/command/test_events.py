@@ -156,6 +156,9 @@ class TestThePrintedEvent:
             (("schedule", "no-such"), "no-such: neither an environment"),
             (("schedule", "transcription", "--at", "noon"), "'noon' is no ISO 8601 time"),
             (("send-test-messages", "transcription", "--messages", "0"), "0 is not in the range"),
+            (("send-test-messages", "transcription", "--duration-s", "nan"), "nan is not a finite number"),
+            (("bootstrap-alarm", "transcription", "--at", "0001-01-01"), "'0001-01-01' is no time from 1970"),
+            (("schedule", "transcription", "--at", "9999-12-31T23:59:59-12:00"), "is no ISO 8601 time"),
         ],
     )
     def test_what_cannot_be_filled_is_refused_in_a_sentence(
