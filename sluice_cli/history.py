@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import boto3
 import click
 import numpy as np
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, NoRegionError
 
 from sluice.aws.cloudwatch import CloudWatchMetrics
 from sluice.core.model import Metric, Unknown
@@ -70,6 +70,8 @@ def history(workload: str, days: int, out: Path, durations_out: Path | None, reg
     period_s = next(period for kept, period in RETENTION.items() if days <= kept)
     for path in filter(None, (out, durations_out)):
         require_writable_file(path)
+    if durations_out is not None and out.resolve() == durations_out.resolve():
+        raise Refused(f"{out}: --out and --durations-out are one file: name two")
     until = _whole(datetime.now(UTC) - SETTLED, period_s)
     since = until - timedelta(days=days)
     with refusals():
@@ -96,12 +98,14 @@ def history(workload: str, days: int, out: Path, durations_out: Path | None, reg
 def _client(region: str | None) -> CloudWatchClient:
     try:
         # boto3 alone of AWS's SDKs passes AWS_REGION over.
-        return boto3.Session().client(
-            "cloudwatch", region_name=region or os.environ.get("AWS_REGION") or None
-        )
-    except BotoCoreError as refused:
+        session = boto3.Session()
+        chosen = region or os.environ.get("AWS_REGION") or session.region_name
+        if not chosen:  # botocore takes an empty AWS_DEFAULT_REGION for a region
+            raise NoRegionError
+        return session.client("cloudwatch", region_name=chosen)
+    except (BotoCoreError, ValueError) as refused:  # ValueError: endpoints and numbers in the environment
         raise Refused(
-            f"your AWS configuration: {refused} Give --region, or set AWS_REGION and AWS_PROFILE"
+            f"your AWS configuration: {str(refused).rstrip('.')}; give --region, or set AWS_REGION and AWS_PROFILE"
         ) from refused
 
 
@@ -121,7 +125,10 @@ def _series(
     found = {}
     for statistic, series in metrics.read(queries, since, until, lambda: READ_LIMIT_S).items():
         if isinstance(series, Unknown):
-            raise Refused(series.why)
+            raise Refused(
+                f"{series.why}; check the network, the region, and that your credentials (AWS_PROFILE) allow "
+                "cloudwatch:GetMetricData"
+            )
         found[statistic] = series
     return found
 

@@ -170,7 +170,10 @@ def test_what_aws_refuses_is_told_in_one_line(sluice, monkeypatch, tmp_path):
     monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", call)
     result = sluice("history", "transcription", "--out", tmp_path / "a.csv")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == "Error: GetMetricData of 1 queries: Unable to locate credentials\n"
+    assert result.stderr == (
+        "Error: GetMetricData of 1 queries: Unable to locate credentials; check the network, the region, and "
+        "that your credentials (AWS_PROFILE) allow cloudwatch:GetMetricData\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -178,8 +181,11 @@ def test_what_aws_refuses_is_told_in_one_line(sluice, monkeypatch, tmp_path):
     [
         ({}, "You must specify a region"),
         ({"AWS_PROFILE": "nobody"}, "The config profile (nobody) could not be found"),
+        ({"AWS_DEFAULT_REGION": ""}, "You must specify a region"),
+        ({"AWS_REGION": "eu-west-1", "AWS_ENDPOINT_URL": "localhost"}, "Invalid endpoint: localhost"),
+        ({"AWS_REGION": "eu-west-1", "AWS_MAX_ATTEMPTS": "x"}, "invalid literal for int() with base 10: 'x'"),
     ],
-    ids=["no region", "no such profile"],
+    ids=["no region", "no such profile", "an empty region", "no endpoint", "no number of attempts"],
 )
 def test_a_machine_without_an_aws_configuration_is_told_the_way_out(
     sluice, monkeypatch, tmp_path, variables, told
@@ -232,3 +238,12 @@ def test_the_region_is_the_options_or_aws_regions_or_boto3s(
     monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", call)
     sluice("history", "transcription", "--out", tmp_path / "a.csv", *given)
     assert set(asked) == {expected}
+
+
+def test_the_trace_and_the_durations_are_two_files(sluice, tmp_path):
+    (tmp_path / "link.csv").symlink_to(tmp_path / "a.csv")
+    for other in ("a.csv", "link.csv", "./a.csv"):
+        written = ("--out", tmp_path / "a.csv", "--durations-out", f"{tmp_path}/{other}")
+        result = sluice("history", "transcription", *written)
+        assert result.exit_code == 2
+        assert "--out and --durations-out are one file: name two" in result.stderr
