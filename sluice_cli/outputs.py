@@ -6,6 +6,7 @@ up meanwhile: whoever writes prints its result first.
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from sluice_cli.refusals import Refused
 
 def require_writable_directory(path: Path) -> None:
     """Refused unless files can be written below `path`, which may have to be made with its parents."""
+    _require_possible(path)
     existing = path.absolute()
     while not os.path.lexists(existing):
         existing = existing.parent
@@ -25,6 +27,7 @@ def require_writable_directory(path: Path) -> None:
 
 def require_writable_file(path: Path) -> None:
     """Refused unless `path` can be written, anew or over what is there."""
+    _require_possible(path)
     if path.is_dir():
         raise Refused(f"{path}: cannot be written: it is a folder; name a file")
     if path.exists():
@@ -36,3 +39,12 @@ def require_writable_file(path: Path) -> None:
             f"{path}: cannot be written: there is no folder {path.parent}; make it, or name another"
         )
     require_writable_directory(path.parent)
+
+
+def _require_possible(path: Path) -> None:
+    """Refused where there can be no such path: a name that is too long, links in a circle."""
+    try:
+        path.stat()
+    except OSError as refused:
+        if refused.errno not in (errno.ENOENT, errno.ENOTDIR, errno.EACCES):
+            raise Refused(f"{path}: cannot be written: {refused.strerror}; name another one") from refused

@@ -9,7 +9,7 @@ import click
 from sluice import config
 from sluice.core.model import AutoScalingGroup, DynamicTarget, Workload
 from sluice.errors import DocumentError
-from sluice_cli.refusals import refusals
+from sluice_cli.refusals import Refused, refusals
 from sluice_cli.workloads import COMPLETE, document
 from sluice_sim.template.errors import TemplateError
 
@@ -23,27 +23,31 @@ def validate(workloads: tuple[str, ...], as_json: bool) -> None:
     WORKLOAD is an environment of samconfig.toml or a file with a workload document. An environment's
     parameters are held against the constraints and rules of workload.yaml, then become the document that its
     stack would register (of account 123456789012 in eu-west-1). Exits with 1 where something is wrong, with a
-    sentence for each problem.
+    sentence for each problem, and with 2 where something cannot be read.
 
     --json prints one document, or a list of several.
     """
-    documents, wrong = [], False
+    documents, status = [], 0
     for name in workloads:
         try:
             with refusals(but=(TemplateError, DocumentError)):
                 text = document(name)
                 workload = config.parse(text, what=name)
         except (TemplateError, DocumentError) as refused:
-            wrong = True
+            status = max(status, 1)
             for problem in refused.problems:
                 click.echo(f"{name}: {problem}", err=True)
+            continue
+        except Refused as refused:  # a sentence that names it; the others are judged all the same
+            status = refused.exit_code
+            click.echo(refused.message, err=True)
             continue
         documents.append(json.loads(text))
         if not as_json:
             click.echo(f"{name}: OK: {in_force(workload)}")
     if as_json and documents:
         click.echo(json.dumps(documents if len(workloads) > 1 else documents[0], indent=2))
-    click.get_current_context().exit(1 if wrong else 0)
+    click.get_current_context().exit(status)
 
 
 def in_force(workload: Workload) -> str:

@@ -68,13 +68,13 @@ def _environments() -> dict[str, dict[str, str]]:
 
 
 def _document(name: str) -> str:
-    path = Path(name)
-    if not path.exists() or path.is_dir():  # a pipe is as good as a file
+    try:
+        return Path(name).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as refused:
+        raise Refused(f"{name}: no workload document: it is not text in UTF-8") from refused
+    except OSError as refused:
         known = ", ".join(_environments())
         raise Refused(
-            f"{name}: neither an environment of samconfig.toml ({known}) nor a file with a workload document"
-        )
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as refused:
-        raise Refused(f"{name}: cannot be read: {refused}") from refused
+            f"{name}: neither an environment of samconfig.toml ({known}) nor a file with a workload document "
+            f"({refused.strerror})"
+        ) from refused

@@ -162,6 +162,21 @@ def test_json_of_several_is_a_list_of_those_that_are_fine(sluice: Any, tmp_path:
     assert [each["name"] for each in json.loads(answer.stdout)] == ["transcription", "queue-proc"]
 
 
+@pytest.mark.parametrize("as_json", [(), ("--json",)])
+def test_what_cannot_be_read_keeps_no_other_from_being_judged(
+    sluice: Any, tmp_path: Path, as_json: tuple[str, ...]
+) -> None:
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    wrong = written(tmp_path, document(mode="on"))
+    answer = sluice("validate", "no-such", tmp_path / "binary", tmp_path, wrong, "queue-proc", *as_json)
+    assert answer.exit_code == 2
+    told = [line.partition(": ")[0] for line in answer.stderr.splitlines()]
+    assert told == ["no-such", f"{tmp_path}/binary", f"{tmp_path}", f"{wrong}"]
+    assert ("queue-proc: OK" in answer.stdout) or [each["name"] for each in json.loads(answer.stdout)] == [
+        "queue-proc"
+    ]
+
+
 @pytest.mark.parametrize("arguments", [(), ("no-such",)])
 def test_what_names_no_workload_is_a_wrong_call(sluice: Any, arguments: tuple[str, ...]) -> None:
     answer = sluice("validate", *arguments)

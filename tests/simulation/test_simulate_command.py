@@ -330,3 +330,24 @@ def test_a_column_has_one_unit_and_a_share_short_of_all_is_never_all(sluice, one
     rows = [units for units in cells if len(units) == 3]
     assert len(rows) == 4, lines
     assert all(len(set(column)) == 1 for column in zip(*rows, strict=True)), rows
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("validate", NAME := "n" * 300),
+        ("events", "schedule", NAME),
+        ("history", NAME),
+        ("simulate", NAME, "--trace", SHORT),
+        ("simulate", "transcription", "--trace", NAME),
+        (*QUICK, "--durations", NAME),
+        (*QUICK, "--report", NAME),
+        ("demo", "--report", NAME),
+        ("trace", "steady", "--out", NAME),
+        ("history", "transcription", "--out", NAME),
+    ],
+    ids=" ".join,
+)
+def test_a_name_longer_than_a_file_may_have_is_refused_in_a_sentence(sluice, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    assert "n" * 300 in refusal(sluice(*command))
