@@ -56,7 +56,7 @@ WIDTH = 160
     multiple=True,
     shell_complete=completion.names(
         lambda ctx: [
-            *(f"{name}=" for name in ["policy", *settings.names(ctx.command)]),
+            *(f"{name}=" for name in settings.names(ctx.command)),
             *template_parameters(ctx),
         ]
     ),
@@ -145,7 +145,7 @@ def _grid(policy: str, sweeps: Sequence[str]) -> list[Point]:
         param = known.get(name)
         if param is None and not name[0].isupper():
             raise Refused(
-                f"--sweep {name}: neither a parameter of workload.yaml nor one of policy, {', '.join(known)}"
+                f"--sweep {name}: neither a parameter of workload.yaml nor one of {', '.join(known)}"
             )
         axes[name] = [
             (text, text if param is None else param.type.convert(text, param, ctx)) for text in texts
