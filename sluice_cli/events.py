@@ -14,7 +14,7 @@ from sluice import config
 from sluice.core.model import Workload
 from sluice_cli.refusals import refusals
 from sluice_cli.settings import Seconds
-from sluice_cli.workloads import CHECKOUT, COMPLETE, document
+from sluice_cli.workloads import CHECKOUT, COMPLETE, config_file, document
 from sluice_sim import sample_events
 from sluice_sim.simulation import setting
 
@@ -115,6 +115,7 @@ ABOUT = "\n".join(f"  {name:18}  {kind.about} ({kind.function})" for name, kind 
 @click.command(epilog=f"\b\nKinds, and who is invoked by them:\n{ABOUT}")
 @click.argument("kind", metavar="KIND", type=click.Choice(list(KINDS)))
 @click.argument("workload", shell_complete=COMPLETE)
+@config_file
 @click.option("--at", type=Moment(), help="When it happens, in ISO 8601 (UTC). [default: now]")
 @click.option("--event-bus", "on_the_bus", is_flag=True, help="Alarms: as EventBridge carries them.")
 @click.option(

@@ -23,7 +23,7 @@ from sluice.core.model import Metric, Unknown
 from sluice.ports import Series, SeriesQuery
 from sluice_cli.outputs import require_writable_file
 from sluice_cli.refusals import Refused, refusals
-from sluice_cli.workloads import COMPLETE, registered
+from sluice_cli.workloads import COMPLETE, config_file, registered
 from sluice_sim.simulation import arrivals
 from sluice_sim.simulation.arrivals import Trace
 from sluice_sim.simulation.service import COLUMN, WEIGHT_COLUMN
@@ -45,6 +45,7 @@ PERCENTILES = [f"p{2.5 + 5 * step:g}" for step in range(20)]
 
 @click.command()
 @click.argument("workload", shell_complete=COMPLETE)
+@config_file
 @click.option("--days", type=click.IntRange(1, max(RETENTION)), default=14, show_default=True)
 @click.option(
     "--out",
@@ -105,7 +106,8 @@ def _client(region: str | None) -> CloudWatchClient:
         return session.client("cloudwatch", region_name=chosen)
     except (BotoCoreError, ValueError) as refused:  # ValueError: endpoints and numbers in the environment
         raise Refused(
-            f"your AWS configuration: {str(refused).rstrip('.')}; give --region, or set AWS_REGION and AWS_PROFILE"
+            f"your AWS configuration: {str(refused).rstrip('.')}; give --region, or set AWS_REGION and "
+            "AWS_PROFILE"
         ) from refused
 
 

@@ -19,7 +19,7 @@ from sluice_cli.outputs import require_writable_directory
 from sluice_cli.progress import Progressing
 from sluice_cli.refusals import Refused, refusals
 from sluice_cli.terminal import Console
-from sluice_cli.workloads import CHECKOUT, COMPLETE, parameters, template_parameters
+from sluice_cli.workloads import CHECKOUT, COMPLETE, config_file, parameters, template_parameters
 from sluice_report.quantities import duration
 from sluice_sim.simulation import policies
 from sluice_sim.simulation.experiment import Experiment, has_tick
@@ -31,6 +31,7 @@ WIDTH = 160
 
 @click.command()
 @click.argument("workload", shell_complete=COMPLETE)
+@config_file
 @settings.settings
 @click.option(
     "--policy",

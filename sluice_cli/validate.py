@@ -10,12 +10,13 @@ from sluice import config
 from sluice.core.model import AutoScalingGroup, DynamicTarget, Workload
 from sluice.errors import DocumentError
 from sluice_cli.refusals import Refused, refusals
-from sluice_cli.workloads import COMPLETE, document
+from sluice_cli.workloads import COMPLETE, config_file, document
 from sluice_sim.template.errors import TemplateError
 
 
 @click.command()
 @click.argument("workloads", metavar="WORKLOAD...", nargs=-1, required=True, shell_complete=COMPLETE)
+@config_file
 @click.option("--json", "as_json", is_flag=True, help="Print the documents that are fine, as JSON.")
 def validate(workloads: tuple[str, ...], as_json: bool) -> None:
     """Check workloads as a deploy and the functions would, and say what is in force.

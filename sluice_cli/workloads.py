@@ -19,6 +19,27 @@ from sluice_sim.template.errors import TemplateError
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 
+SAMCONFIG = "sluice.samconfig"
+
+
+def _remember(ctx: click.Context, param: click.Parameter, value: Path | None) -> None:  # noqa: ARG001
+    if value is not None:
+        ctx.meta[SAMCONFIG] = value
+
+
+config_file = click.option(
+    "--config-file",
+    metavar="FILE",
+    type=click.Path(path_type=Path, readable=False),
+    is_eager=True,
+    expose_value=False,
+    callback=_remember,
+    help="Where environments are looked up, as in `sam deploy --config-file`. [default: the clone's "
+    "samconfig.toml]",
+)
+"""The option of every command that takes a WORKLOAD."""
+
+
 def parameters(name: str) -> dict[str, str]:
     """The parameters of `workload.yaml` that the workload is deployed with."""
     environments = _environments()
@@ -35,10 +56,10 @@ def document(name: str) -> str:
     return _document(name)
 
 
-def known(ctx: click.Context) -> list[str]:  # noqa: ARG001 - as completion asks
-    """The environments of samconfig.toml; none where it cannot be read."""
+def known(ctx: click.Context) -> list[str]:
+    """The environments of samconfig.toml, or of --config-file; none where it cannot be read."""
     with suppress(SettingError, click.ClickException):
-        return list(_environments())
+        return list(_environments(ctx))
     return []
 
 
@@ -61,10 +82,15 @@ def registered(name: str) -> Workload:
     return config.parse(_document(name), what=name)
 
 
-def _environments() -> dict[str, dict[str, str]]:
+def _environments(ctx: click.Context | None = None) -> dict[str, dict[str, str]]:
     if not (CHECKOUT / "workload.yaml").is_file():
         raise Refused(f"{CHECKOUT} holds no workload.yaml: run this from a clone of the project")
-    return setting.environments(CHECKOUT)
+    return setting.environments_of(_samconfig(ctx))
+
+
+def _samconfig(ctx: click.Context | None = None) -> Path:
+    samconfig: Path = (ctx or click.get_current_context()).meta.get(SAMCONFIG, CHECKOUT / "samconfig.toml")
+    return samconfig
 
 
 def _document(name: str) -> str:
@@ -75,6 +101,6 @@ def _document(name: str) -> str:
     except OSError as refused:
         known = ", ".join(_environments())
         raise Refused(
-            f"{name}: neither an environment of samconfig.toml ({known}) nor a file with a workload document "
-            f"({refused.strerror})"
+            f"{name}: neither an environment of {_samconfig().name} ({known}) nor a file with a workload "
+            f"document ({refused.strerror})"
         ) from refused

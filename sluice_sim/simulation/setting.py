@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,30 +79,49 @@ def deployed(root: Path, parameters: Mapping[str, str]) -> Deployed:
 
 
 def environments(root: Path) -> dict[str, dict[str, str]]:
-    """The workloads of samconfig.toml: environment -> the parameters it deploys `workload.yaml` with.
+    """The workloads of the project's own samconfig.toml, as `environments_of` reads them."""
+    return environments_of(root / "samconfig.toml")
+
+
+def environments_of(samconfig: Path) -> dict[str, dict[str, str]]:
+    """The workloads of a samconfig file: environment -> the parameters it deploys `workload.yaml` with.
 
     The environments that only deploy the same workloads into an embedded AWS (`e2e-...`) are left out.
     """
     try:
-        loaded = tomllib.loads((root / "samconfig.toml").read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as broken:
-        raise SettingError(f"{root / 'samconfig.toml'}: not valid TOML: {broken}") from broken
+        loaded = tomllib.loads(samconfig.read_text(encoding="utf-8"))
+    except OSError as refused:
+        raise SettingError(f"{samconfig}: cannot be read: {refused.strerror}") from refused
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as broken:
+        raise SettingError(f"{samconfig}: not valid TOML: {broken}") from broken
     found = {}
     for name, commands in loaded.items():
-        parameters = commands.get("deploy", {}).get("parameters", {}) if isinstance(commands, dict) else {}
-        if parameters.get("template_file") == "workload.yaml" and not name.startswith("e2e-"):
-            found[name] = _overrides(name, parameters.get("parameter_overrides", []))
+        parameters = _table(_table(commands, "deploy"), "parameters")
+        template_file = parameters.get("template_file")
+        if not isinstance(template_file, str) or Path(template_file).name != "workload.yaml":
+            continue
+        if not name.startswith("e2e-"):
+            place = f"{samconfig}: [{name}.deploy.parameters]: parameter_overrides"
+            found[name] = _overrides(place, parameters.get("parameter_overrides", []))
     return found
 
 
-def _overrides(environment: str, written: str | Sequence[str]) -> dict[str, str]:
+def _table(parent: object, key: str) -> Mapping[str, object]:
+    """The table below `key`; an empty one where something else stands there, as in environments of others."""
+    child = parent.get(key) if isinstance(parent, dict) else None
+    return child if isinstance(child, dict) else {}
+
+
+def _overrides(place: str, written: object) -> dict[str, str]:
     """parameter_overrides as SAM takes them: a list of Name=value, or one text of them."""
-    pairs = shlex.split(written) if isinstance(written, str) else written
-    if wrong := [pair for pair in pairs if "=" not in pair]:
-        raise SettingError(
-            f"samconfig.toml: [{environment}.deploy.parameters]: parameter_overrides: {wrong[0]!r}: "
-            "write it as Name=value"
-        )
+    try:
+        pairs = shlex.split(written) if isinstance(written, str) else written
+    except ValueError as broken:
+        raise SettingError(f"{place}: {written!r}: {broken}") from broken
+    if not isinstance(pairs, list):
+        raise SettingError(f"{place}: {pairs!r}: write a list of Name=value")
+    if wrong := [pair for pair in pairs if not isinstance(pair, str) or "=" not in pair]:
+        raise SettingError(f"{place}: {wrong[0]!r}: write it as Name=value")
     return dict(pair.split("=", 1) for pair in pairs)
 
 

@@ -66,3 +66,9 @@ def test_options_are_offered_after_dashes() -> None:
 def test_outside_a_clone_nothing_breaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workloads, "CHECKOUT", tmp_path)
     assert offered("simulate", "tr") == ["tr"]  # a file, perhaps
+
+
+def test_names_come_from_the_samconfig_that_is_named(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text('[thumbnails.deploy.parameters]\ntemplate_file = "workload.yaml"\n')
+    assert offered("simulate", "--config-file", str(mine), "") == ["thumbnails"]

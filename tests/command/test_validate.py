@@ -136,6 +136,9 @@ def test_parameters_may_stand_in_one_text_as_sam_takes_them_and_under_any_contro
     [
         (environment("mine", '["Name"]'), "parameter_overrides: 'Name': write it as Name=value"),
         ("[mine", "samconfig.toml: not valid TOML"),
+        (environment("mine", "5"), "parameter_overrides: 5: write a list of Name=value"),
+        (environment("mine", "[5]"), "parameter_overrides: 5: write it as Name=value"),
+        (environment("mine", "'Name=\"w'"), "parameter_overrides: 'Name=\"w': No closing quotation"),
     ],
 )
 def test_a_samconfig_that_cannot_be_read_is_one_sentence(
@@ -182,3 +185,22 @@ def test_what_names_no_workload_is_a_wrong_call(sluice: Any, arguments: tuple[st
     answer = sluice("validate", *arguments)
     assert answer.exit_code == 2
     assert "Traceback" not in answer.stderr
+
+
+def test_a_samconfig_of_ones_own_outside_the_clone_is_judged_as_well(sluice: Any, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    others = 'deploy = 5\n[default]\ndeploy = "x"\n[also.deploy.parameters]\ntemplate_file = 5\n'
+    mine.write_text(
+        others
+        + environment("mine", f'[{GROUP}, "MaxCapacity=5"]').replace("workload.yaml", "/c/workload.yaml")
+    )
+    assert sluice("validate", "mine", "--config-file", mine).stdout.startswith("mine: OK: mode active")
+    events = sluice("events", "schedule", "mine", "--config-file", mine)
+    assert events.exit_code == 0, events.stderr
+    answer = sluice("validate", "--config-file", mine, "transcription")
+    assert "neither an environment of mine.toml (mine)" in answer.stderr
+    missing = sluice("validate", "--config-file", tmp_path / "none.toml", "mine")
+    assert (missing.exit_code, missing.stderr) == (
+        2,
+        f"{tmp_path}/none.toml: cannot be read: No such file or directory\n",
+    )
