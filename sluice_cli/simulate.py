@@ -118,7 +118,8 @@ def simulate(
                 with_bound=not no_bound,
                 on_done=lambda done, of: bar.show(f"{len(experiments)} runs", done / of),
             )
-    watched = sys.stdout.isatty() or "COLUMNS" in os.environ
+    closed = sys.stdout is None  # by `>&-`
+    watched = (not closed and sys.stdout.isatty()) or "COLUMNS" in os.environ
     console = Console(stderr=as_json, highlight=False, width=None if watched else WIDTH)
     _introduce(console, workload, first, swept=bool(sweeps))
     labels = _labels(grid)

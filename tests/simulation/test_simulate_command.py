@@ -351,3 +351,8 @@ def test_a_column_has_one_unit_and_a_share_short_of_all_is_never_all(sluice, one
 def test_a_name_longer_than_a_file_may_have_is_refused_in_a_sentence(sluice, tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
     assert "n" * 300 in refusal(sluice(*command))
+
+
+def test_a_run_whose_output_is_closed_ends_as_any_other(sluice, monkeypatch):
+    monkeypatch.setattr("sys.stdout", None)
+    assert sluice(*QUICK, "--no-bound").exit_code == 0
