@@ -118,9 +118,12 @@ def test_a_promise_out_of_reach_is_said_and_bounded_as_if_there_were_no_maximum(
     assert bounded(dump, promise_s=540.0, maximum=2, slot_s=60.0).attainable
 
 
-def test_a_promise_out_of_reach_is_said_of_a_long_trace_with_an_allowance_too() -> None:
+def test_a_promise_out_of_reach_is_said_of_a_long_trace_with_an_allowance_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Beyond one window the allowance has a price, at which no amount of late work is infeasible."""
-    overloaded = steady(30.0, per_s=0.5, service_s=10.0)
+    monkeypatch.setattr(bound, "WINDOW_SLOTS", 130)
+    overloaded = steady(2.0, per_s=0.5, service_s=10.0)
     found = bounded(overloaded, promise_s=60.0, maximum=3, late_ratio=0.01)
     assert not found.attainable
     assert found.instance_hours == bounded(overloaded, promise_s=60.0, late_ratio=0.01).instance_hours

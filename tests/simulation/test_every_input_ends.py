@@ -19,6 +19,8 @@ from tests.simulation.conftest import Answer
 
 SOON_S = 60
 EXTREMES = ("nan", "inf", "-1", "0", "1e-300", "1e15", "1e300", "99999999999999999999")
+TYPED = ("nan", "0", "1e15", "99999999999999999999")
+"""Of a parameter's value its pattern refuses most; each costs a reading of the template."""
 FLAGS = (
     "--duration-s", "--duration-cv", "--boot-s", "--tick-s", "--seed", "--promise-s", "--concurrency",
     "--groups", "--visibility-timeout-s", "--max-receives", "--delay-s", "--spot-interruptions-per-hour",
@@ -69,7 +71,7 @@ def test_every_number_of_simulate_plays_or_is_refused(sluice: Sluice, flag: str,
     plays_or_is_refused(sluice, (*command, f"{flag}={value}"), flag, value)
 
 
-@pytest.mark.parametrize("value", EXTREMES)
+@pytest.mark.parametrize("value", TYPED)
 @pytest.mark.parametrize("name", [*STATIC, *DYNAMIC])
 def test_every_number_of_a_workload_plays_or_is_refused(sluice: Sluice, name: str, value: str) -> None:
     command = ("simulate", "transcription", "--trace", SHORT, "--json", "--no-bound")

@@ -8,7 +8,7 @@ from sluice_sim.simulation import policies
 from tests.builders import document, dynamic_section
 from tests.simulation.builders import trace_file
 
-STEADY = "steady:days=0.1:per-day=80000"
+STEADY = "steady:days=0.03:per-day=80000"
 """4.6 instances are busy on average."""
 
 
@@ -28,7 +28,7 @@ def played(sluice):
 
 
 def test_a_promise_that_the_boot_makes_impossible_from_zero_is_answered_with_what_helps(played):
-    workload = ("simulate", "transcription", "--trace", "idle-then-dump:days=0.2:per-day=8000")
+    workload = ("simulate", "transcription", "--trace", "idle-then-dump:days=0.05:per-day=8000")
     _, numbers = played(*workload, "--set", "MaxCapacity=1000", "--boot-s", 180, "--promise-s", 60)
     (said,) = numbers["warnings"]
     assert said.startswith(
@@ -40,7 +40,7 @@ def test_a_promise_that_the_boot_makes_impossible_from_zero_is_answered_with_wha
 
 
 def test_a_minimum_that_is_too_small_for_the_boot_is_to_be_raised(played):
-    workload = ("simulate", "transcription", "--trace", "idle-then-dump:days=0.2:per-day=8000")
+    workload = ("simulate", "transcription", "--trace", "idle-then-dump:days=0.05:per-day=8000")
     sizes = ("--set", "MinCapacity=2", "--set", "MaxCapacity=1000")
     _, numbers = played(*workload, *sizes, "--boot-s", 180, "--promise-s", 60)
     assert "a MinCapacity of more than 2" in numbers["warnings"][0]
@@ -81,7 +81,7 @@ def dynamic(tmp_path):
         path = tmp_path / "queue-proc.json"
         section = dynamic_section(acceptable_latency_s=1800, min_samples=30, **target)
         path.write_text(json.dumps(document("queue-proc", target=section)))
-        return ("simulate", path, "--trace", "steady:days=0.2:per-day=80000", "--no-bound")
+        return ("simulate", path, "--trace", "steady:days=0.2:per-day=8000", "--no-bound")
 
     return workload
 
