@@ -59,9 +59,12 @@ def promise(summary: Summary) -> str:
     promised, half, most = durations([waits.promise_s, waits.p50_s, waits.p99_s])
     should = "" if waits.kept else f", {100 * KEPT_SHARE:g} % should"
     started = "all" if waits.attainment == 1 else share(waits.attainment)
+    waited = f"half start within {half}, 99 of 100 within {most}"
+    if summary.left:
+        waited = f"half wait up to {half}, 99 of 100 up to {most}, those that never started until the end"
     return (
         f"promise {'kept' if waits.kept else 'not kept'}: {started} start within {promised} "
-        f"of their arrival{should}; half start within {half}, 99 of 100 within {most}"
+        f"of their arrival{should}; {waited}"
     )
 
 

@@ -107,6 +107,15 @@ def test_the_table_tells_waits_hours_and_a_share_that_is_not_rounded_up(played: 
     assert "booted" not in shown.stdout, "a minor cause"
 
 
+def test_messages_that_never_started_are_not_said_to_have_started(played: list[Summary]) -> None:
+    waits = Waits(promise_s=480, attainment=0.0, p50_s=9960, p99_s=9960)
+    played.append(summary(sent=24, processed=0, left=24, waits=waits, late_while={Cause.NONE_RUNS: 1.0}))
+    shown = CliRunner().invoke(main, ["demo"])
+    assert shown.exit_code == 1
+    assert "half start within" not in shown.stdout
+    assert "those that never started until the end" in " ".join(shown.stdout.split())
+
+
 def test_json_tells_why_the_status_is_1_and_why_messages_were_late(played: list[Summary]) -> None:
     played += [summary(left=3, processed=81, final_desired=2), summary(late_while={})]
     shown = CliRunner().invoke(main, ["demo", "--json"])
