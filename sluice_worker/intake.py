@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from sluice_worker.core.batch import BatchRule
 from sluice_worker.core.buffer import Lane, MessageBuffer
@@ -220,17 +220,25 @@ class Intake:
         Where handlers are done sooner than a thread wakes, one slot works off the whole batch, and nobody is
         woken for nothing.
         """
-        if self._idle and not self._waking and self._buffer.due(time.monotonic(), self._batches):
+        if (
+            self._idle
+            and not self._waking
+            and self._buffer.due(time.monotonic(), self._batches, self._stalled())
+        ):
             self._waking = True
             self._ready.notify()
 
     def _pop(self) -> list[Message]:
-        batch = self._buffer.pop_batch(time.monotonic(), self._batches)
+        batch = self._buffer.pop_batch(time.monotonic(), self._batches, self._stalled())
         for message in batch:
             message.stage = Stage.RUNNING
         if batch:
             self._make_room()
         return batch
+
+    def _stalled(self) -> Container[str]:
+        """Queues whose batches can grow no further for now; of no account where messages begin singly."""
+        return () if self._batches.size == 1 else self._headroom.stalled()
 
     def _pause_s(self, patience_s: float) -> float:
         """How long a slot waits to be woken: nobody wakes it for a batch that becomes due by its wait.

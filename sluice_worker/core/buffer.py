@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from bisect import insort_left
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Generic, Protocol, TypeVar
 
 from sluice_worker.core.batch import BatchRule
@@ -150,15 +150,16 @@ class MessageBuffer(Generic[M]):
         self._took(message)
         return message
 
-    def pop_batch(self, now: float, rule: BatchRule) -> list[M]:
+    def pop_batch(self, now: float, rule: BatchRule, stalled: Container[str] = ()) -> list[M]:
         """The next messages to begin together, all of one queue and in order; empty where no batch is due.
 
         Of a group they are its first ones; it waits until each of them was told by `advance` or `drop`.
+        A batch of a queue that brings nothing more for now (`stalled`, by URL) is due at once.
         """
         if rule.size == 1:
             message = self.pop(now)
             return [] if message is None else [message]
-        batch = self._due_batch(now, rule)
+        batch = self._due_batch(now, rule, stalled)
         for message in batch:
             ready = self._ready[message.priority]
             # Those behind the first of their group are not among the ready.
@@ -166,9 +167,9 @@ class MessageBuffer(Generic[M]):
             self._took(message)
         return batch
 
-    def due(self, now: float, rule: BatchRule) -> bool:
+    def due(self, now: float, rule: BatchRule, stalled: Container[str] = ()) -> bool:
         """Whether a batch may begin."""
-        return any(self._ready.values()) if rule.size == 1 else bool(self._due_batch(now, rule))
+        return any(self._ready.values()) if rule.size == 1 else bool(self._due_batch(now, rule, stalled))
 
     def due_at(self, rule: BatchRule) -> float:
         """When the oldest of the ready messages has waited long enough for others; infinity where none is."""
@@ -177,13 +178,15 @@ class MessageBuffer(Generic[M]):
             + rule.wait_s
         )
 
-    def _due_batch(self, now: float, rule: BatchRule) -> list[M]:
+    def _due_batch(self, now: float, rule: BatchRule, stalled: Container[str]) -> list[M]:
         aged_at = now - self._aged_after_s
         queues = [ready for ready in self._ready.values() if ready]
         queues.sort(key=lambda ready: min(ready[0].received_at, aged_at))  # stable: else in order of urgency
         for ready in queues:
             batch = self._together(ready, rule.size)
-            if len(batch) == rule.size or ready[0].received_at <= now - rule.wait_s:
+            first = ready[0]
+            waited = first.received_at <= now - rule.wait_s
+            if len(batch) == rule.size or waited or first.queue_url in stalled:
                 return batch
         return []
 

@@ -75,6 +75,15 @@ class Headroom:
             for queue in self._queues
         }
 
+    def stalled(self) -> set[str]:
+        """Queues that bring nothing until messages are taken out: no poll is under way, nor has one room."""
+        spare = self.spare(self.rooms())
+        return {
+            queue.url
+            for queue in self._queues
+            if spare[queue.url] <= 0 and not self._short[queue.priority] and not self._long[queue.url]
+        }
+
     def _room(self, queue: Queue) -> int:
         size_bytes = self._largest_bytes.get(queue.url, MAX_MESSAGE_BYTES)
         held = self._buffer.held(queue.priority)

@@ -169,9 +169,9 @@ def sqs() -> InMemorySqs:
 def run(sqs: InMemorySqs) -> Iterator[Callable[..., Running]]:
     workers: list[Running] = []
 
-    def start(handler: Any, queue: Queue = WORK, **more: Any) -> Running:
+    def start(handler: Any, *queues: Queue, **more: Any) -> Running:
         more = {"batch": 10, "batch_wait_s": 0.05, **more}
-        workers.append(Running(sqs, handler, (queue,), more))
+        workers.append(Running(sqs, handler, queues or (WORK,), more))
         workers[-1].start()
         return workers[-1]
 
@@ -227,6 +227,35 @@ def test_what_does_not_fill_a_batch_begins_after_the_wait(
     run(rows, batch_wait_s=0.3)
     eventually(lambda: not sqs.all(WORK.url), "all are deleted")
     assert rows.batches == [bodies(3)]
+
+
+@pytest.mark.parametrize(
+    ("queues", "body_bytes", "more"),
+    [(4, 10, {}), (1, 20_000, {"buffer_mib": 1})],
+    ids=["queues share the room", "the buffer is full of bytes"],
+)
+def test_a_batch_that_cannot_fill_begins_without_its_wait(
+    sqs: InMemorySqs,
+    run: Callable[..., Running],
+    queues: int,
+    body_bytes: int,
+    more: dict[str, Any],
+) -> None:
+    """Nothing more is received while the buffer has no room: what it holds would wait in vain."""
+    names = [f"work-{number}" for number in range(queues)]
+    for name in names:
+        sqs.send(sqs.create(name), *["x" * body_bytes] * (400 // queues))
+    rows = Rows()
+    run(
+        rows,
+        *(Queue(url=queue_url(name)) for name in names),
+        batch=100,
+        batch_wait_s=60,
+        max_concurrency=1,
+        **more,
+    )
+    # Only the last ones of each queue may wait for others.
+    eventually(lambda: sum(map(len, rows.batches)) > 400 - 100, "all but the last have begun")
 
 
 def test_a_failed_message_comes_again_alone_and_is_sent_to_the_dead_letters_in_the_end(
