@@ -15,7 +15,7 @@ from sluice_worker.core.failed_heads import FailedHeads
 from sluice_worker.core.headroom import Headroom, Reach
 from sluice_worker.core.model import Depth, Poll, Priority, Queue
 from sluice_worker.core.schedule import Schedule
-from sluice_worker.message import Message, Stage
+from sluice_worker.message import Message
 
 NAP_S = 0.02
 """A few polls bring messages within it, where messages flow."""
@@ -230,8 +230,6 @@ class Intake:
 
     def _pop(self) -> list[Message]:
         batch = self._buffer.pop_batch(time.monotonic(), self._batches, self._stalled())
-        for message in batch:
-            message.stage = Stage.RUNNING
         if batch:
             self._make_room()
         return batch

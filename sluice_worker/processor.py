@@ -23,7 +23,7 @@ from sluice_worker.core.model import Outcome, Priority
 from sluice_worker.core.sizing import Range, reach, slots_wanted
 from sluice_worker.custody import Custody
 from sluice_worker.intake import Intake
-from sluice_worker.message import Message
+from sluice_worker.message import Message, Stage
 from sluice_worker.results import Result, names, results, tell_failures, timeouts
 from sluice_worker.threads import surviving, tell_defect
 
@@ -186,6 +186,7 @@ class Processor:
         if not batch:
             return
         for message in batch:
+            message.stage = Stage.RUNNING
             message.deadline_at = min(now + self._max_processing_s, message.hold_ends_at)
             message.batch = batch if len(batch) > 1 else ()
         with self._lock:

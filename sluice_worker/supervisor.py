@@ -49,8 +49,10 @@ def run(settings: Settings, handler: Handler | str) -> int:
     """Run until SIGTERM, SIGINT or a notice; the answer is the exit status, 0 for a drain in order.
 
     ConfigError where it cannot even begin: no such handler, one that a message cannot be given to, no region,
-    a queue that refuses.
+    a queue that refuses, another thread than the main one.
     """
+    if threading.current_thread() is not threading.main_thread():
+        raise ConfigError("run() hears SIGTERM and SIGINT, which reach the main thread alone: call it there")
     called = handlers.load(handler) if isinstance(handler, str) else handler
     name = handler if isinstance(handler, str) else _named(called)
     must_take(called, name, "messages" if settings.batch else "message", may_yield=bool(settings.batch))

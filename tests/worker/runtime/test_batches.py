@@ -426,6 +426,27 @@ def test_behind_a_message_that_expired_before_its_batch_began_nothing_of_its_gro
     assert (custody.expired, custody.handed_back) == (1, 2)
 
 
+def test_behind_a_message_that_cannot_be_read_a_batch_loses_no_attempt(
+    sqs: InMemorySqs, run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those behind it were taken out to begin with it, and their handler never saw them."""
+    sqs.send(ORDERED.url, *bodies(3), group="a")
+    receive = sqs.receive
+
+    def garbled_at_first(*asked: Any) -> list[Message]:
+        came = receive(*asked)
+        for message in came:
+            if message.body == "000" and message.receive_count == 1:
+                message.unreadable = "garbled"
+        return came
+
+    monkeypatch.setattr(sqs, "receive", garbled_at_first)
+    failing = Rows("001", "002")
+    run(failing, ORDERED, batch=3, backoff_s=0.1, max_attempts=2, dead_letter_queue=ORDERED_DEAD)
+    eventually(lambda: not sqs.all(ORDERED.url), "all have ended")
+    assert failing.seen["001"] == 2
+
+
 # ---- deadlines, visibility, metrics, drain -----------------------------------------------------------------
 
 

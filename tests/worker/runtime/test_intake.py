@@ -14,7 +14,7 @@ from sluice_worker.core.buffer import MessageBuffer
 from sluice_worker.core.model import LONG_POLL_S, Depth, Priority, Queue
 from sluice_worker.core.schedule import Schedule
 from sluice_worker.intake import Intake
-from sluice_worker.message import Message, Stage
+from sluice_worker.message import Message
 from tests.builders import queue_url
 from tests.worker.runtime.parts import ORDERED, WORK, failed_heads, intake, message
 from tests.worker.waiting import eventually
@@ -193,14 +193,6 @@ def test_a_queue_whose_poll_failed_lets_others_go_first_and_is_tried_again() -> 
 
 
 # ---- slots -------------------------------------------------------------------------------------------------
-
-
-def test_a_message_taken_runs() -> None:
-    into = intake()
-    fill(into, message())
-    one = into.take(0.0)
-    assert one is not None
-    assert one.stage is Stage.RUNNING
 
 
 def test_a_slot_that_waits_is_woken_by_a_message() -> None:

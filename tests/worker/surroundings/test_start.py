@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial, partialmethod
 from typing import Any
 
@@ -245,6 +246,11 @@ def test_a_function_given_to_run_is_looked_at_as_well() -> None:
         ConfigError, match=r"handler 'as_in_lambda' is called with .message. and takes .event"
     ):
         run(told(), callables.as_in_lambda)
+
+
+def test_a_run_outside_the_main_thread_where_no_signal_arrives_is_refused_in_a_sentence() -> None:
+    with ThreadPoolExecutor() as pool, pytest.raises(ConfigError, match="call it there"):
+        pool.submit(run, settings({"queues": [QUEUE]}), callables.plain).result()
 
 
 def test_a_handler_is_looked_for_before_aws_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:

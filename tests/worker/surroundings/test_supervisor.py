@@ -255,7 +255,7 @@ def test_a_signal_that_comes_while_the_processes_start_is_not_lost_and_ends_all_
     with worker("at_once", *TWO) as one:
         eventually(lambda: children(one.process.pid), "a child is on its way")
         one.tell(signal.SIGTERM)
-        assert one.await_end() == 0
+        assert one.await_end() == 0, one.log
     assert "Traceback" not in one.log
 
 
