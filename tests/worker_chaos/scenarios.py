@@ -212,8 +212,8 @@ PATIENCE = 3.0
 """Times what counts as starving: low priority has to be received before it is begun, on a busy machine."""
 HIGH_SHARE = 0.8
 FEWEST_HIGH = 300
-"""Below it the share says little: with few messages, what begins while slots stand idle, and the turns of those
-that starve on a machine that stalls for seconds, are a fifth of all."""
+"""Below it the share says little: with few messages, what begins while slots stand idle, and the turns of
+those that starve on a machine that stalls for seconds, are a fifth of all."""
 
 
 def priorities(stage: Stage, count: int) -> Verdict:
