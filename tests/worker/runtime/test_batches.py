@@ -254,8 +254,8 @@ def test_a_batch_that_cannot_fill_begins_without_its_wait(
         max_concurrency=1,
         **more,
     )
-    # Only the last ones may wait for others: no more than the room for a batch, 109.
-    eventually(lambda: sum(map(len, rows.batches)) >= 400 - 109, "all but the last have begun")
+    # Once the queues hold no more, the last ones may wait for others: no more than the buffer's 200.
+    eventually(lambda: sum(map(len, rows.batches)) >= 400 - 200, "all but the last have begun")
 
 
 def test_a_failed_message_comes_again_alone_and_is_sent_to_the_dead_letters_in_the_end(
