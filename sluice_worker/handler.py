@@ -77,7 +77,7 @@ class Caller:
     def call(self, message: Message) -> BaseException | None:
         """Call it with a message; the answer is what it raised, whatever that was."""
         answered, raised = self.answer(message, lambda: message.remaining_s)
-        return NOTHING_RAN if inspect.isgenerator(answered) else raised
+        return NOTHING_RAN if answered is not None and inspect.isgenerator(answered) else raised
 
     def answer(self, given: object, remaining_s: Callable[[], float]) -> Answer:
         """Call it with whatever it takes; what it returned, and what it raised.

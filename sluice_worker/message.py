@@ -68,7 +68,9 @@ class Message:
     """The memory that body and attributes take."""
 
     def __post_init__(self) -> None:
-        self.size_bytes = sys.getsizeof(self.body) + sum(map(sys.getsizeof, self.attributes.values()))
+        self.size_bytes = sys.getsizeof(self.body)
+        if self.attributes:
+            self.size_bytes += sum(map(sys.getsizeof, self.attributes.values()))
 
     @property
     def priority(self) -> Priority:

@@ -10,8 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sluice_worker import threads
@@ -140,8 +139,10 @@ class Processor:
         while self._goes_on(slot):
             batch = self._next_batch()
             if batch:
-                with self._settling(batch, slot):
+                try:
                     self._process(slot, batch)
+                except BaseException as broken:  # noqa: BLE001 - it is logged
+                    self._met_defect(broken, batch, slot)
 
     def _next_batch(self) -> Sequence[Message]:
         assert self._intake is not None
@@ -152,20 +153,16 @@ class Processor:
             time.sleep(threads.AFTER_DEFECT_S)
             return ()
 
-    @contextmanager
-    def _settling(self, batch: Sequence[Message], slot: Slot | None = None) -> Iterator[None]:
-        """A defect within must not keep a message, its group or its slot from anybody."""
-        try:
-            yield
-        except BaseException as broken:  # noqa: BLE001 - it is logged
-            tell_defect(f"settling {names(batch)}, which comes back by itself", broken)
-            with self._lock:
-                if slot is not None and slot.batch:
-                    slot.batch = ()
-                    self._busy -= 1
-            for message in batch:
-                with surviving(f"letting go of {message.message_id}"):
-                    self._custody.let_go(message)
+    def _met_defect(self, broken: BaseException, batch: Sequence[Message], slot: Slot | None = None) -> None:
+        """A defect must not keep messages, their groups or their slot from anybody."""
+        tell_defect(f"settling {names(batch)}, which comes back by itself", broken)
+        with self._lock:
+            if slot is not None and slot.batch:
+                slot.batch = ()
+                self._busy -= 1
+        for message in batch:
+            with surviving(f"letting go of {message.message_id}"):
+                self._custody.let_go(message)
 
     def _goes_on(self, slot: Slot) -> bool:
         if not self._is_over(slot):  # for each message: not worth the lock
@@ -232,9 +229,13 @@ class Processor:
     def _settle(self, batch: Sequence[Message], ended: Sequence[Result]) -> None:
         """First what goes back behind a failure: its group is free once the failed one has ended too."""
         pairs = list(zip(batch, ended, strict=True))
-        for message, result in sorted(pairs, key=lambda pair: not pair[1].is_behind):
-            with self._settling([message]):
+        if len(pairs) > 1:
+            pairs.sort(key=lambda pair: not pair[1].is_behind)
+        for message, result in pairs:
+            try:
                 self._settle_one(message, result)
+            except BaseException as broken:  # noqa: BLE001 - it is logged
+                self._met_defect(broken, [message])
 
     def _settle_one(self, message: Message, result: Result) -> None:
         if result.is_behind:

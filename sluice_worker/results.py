@@ -27,10 +27,13 @@ class Result:
 
 
 SUCCEEDED = Result(Outcome.SUCCESS)
+ONE_SUCCEEDED = (SUCCEEDED,)
 
 
-def results(batch: Sequence[Message], raised: Sequence[BaseException | None]) -> list[Result]:
+def results(batch: Sequence[Message], raised: Sequence[BaseException | None]) -> Sequence[Result]:
     """What the handler's answer means for each message."""
+    if len(raised) == 1 and raised[0] is None:
+        return ONE_SUCCEEDED
     ended = [SUCCEEDED if error is None else Result(_outcome(error), words(error), error) for error in raised]
     return ended if len(batch) == 1 else _in_order(batch, ended)
 

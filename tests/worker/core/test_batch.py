@@ -2,7 +2,8 @@
 
 import pytest
 
-from sluice_worker.core.batch import behind_failures
+from sluice_worker.core.batch import BatchRule, behind_failures
+from sluice_worker.core.model import BATCH
 
 
 @pytest.mark.parametrize(
@@ -20,3 +21,8 @@ def test_what_follows_a_failure_in_its_group_does_not_count_as_done(
     groups: list[str | None], failed: list[bool], behind: list[bool]
 ) -> None:
     assert behind_failures(groups, failed) == behind
+
+
+def test_a_batch_reaches_for_a_whole_poll_more_than_it_holds_and_a_single_message_for_none() -> None:
+    assert BatchRule().reach == 1
+    assert BatchRule(size=25).reach == 25 + BATCH - 1

@@ -3,6 +3,7 @@ from collections.abc import Iterable, Sequence
 
 import pytest
 
+from sluice_worker.core.batch import BatchRule
 from sluice_worker.core.buffer import BufferFullError, Lane, MessageBuffer
 from sluice_worker.core.model import Priority
 from tests.worker.core.builders import Item, lane
@@ -266,3 +267,36 @@ def test_a_message_costs_the_same_among_a_hundred_and_among_a_hundred_thousand(
     assert looks == pytest.approx(few[0][0], rel=0.05)
     # What grows with the number held would take hundreds of times as long.
     assert seconds < 20 * max(seconds for _, seconds in few)
+
+
+class TestBatches:
+    ONE, THREE = BatchRule(), BatchRule(size=3, wait_s=5.0)
+
+    def test_one_at_a_time_is_a_batch_of_one_due_at_once(self) -> None:
+        holding = buffer()
+        assert holding.pop_batch(0.0, self.ONE) == []
+        assert not holding.due(0.0, self.ONE)
+        first, second = Item(), Item()
+        fill(holding, first, second)
+        assert holding.due(0.0, self.ONE)
+        assert holding.pop_batch(0.0, self.ONE) == [first]
+
+    def test_a_batch_is_due_when_it_is_full_has_waited_or_can_grow_no_more(self) -> None:
+        holding = buffer()
+        given = [Item(), Item()]
+        fill(holding, *given)
+        assert holding.pop_batch(4.9, self.THREE) == []
+        assert holding.due(4.9, self.THREE, {"queue"})
+        assert holding.due(5.0, self.THREE)
+        assert holding.pop_batch(4.9, self.THREE, {"queue"}) == given
+
+    def test_a_queue_holds_groups_until_the_last_of_them_has_ended(self) -> None:
+        holding = buffer()
+        url, _ = lane()
+        assert not holding.holds_groups(url)
+        fill(holding, Item(lane=lane()))
+        assert holding.holds_groups(url)
+        holding.pop(0.0)
+        assert holding.holds_groups(url)
+        holding.advance(lane())
+        assert not holding.holds_groups(url)

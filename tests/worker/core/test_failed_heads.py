@@ -106,3 +106,10 @@ def test_no_more_than_so_many_groups_are_remembered(monkeypatch: pytest.MonkeyPa
     assert limited(by, SHORT, 1.0) == SINGLE
     by.received(lane("c"))
     assert limited(by, SHORT, 1.0) == SHORT
+
+
+def test_a_group_that_nothing_is_known_of_is_not_remembered_by_what_is_said_of_it() -> None:
+    by = heads()
+    by.hidden(lane(), 100.0)
+    by.received(lane())
+    assert limited(by, SHORT, 0.0) == SHORT

@@ -84,3 +84,11 @@ def test_what_is_rejected_or_has_failed_often_enough_goes_to_the_dead_letters(
 def test_without_dead_letters_even_a_rejected_message_comes_back(rejected: bool) -> None:
     after = FailurePolicy(max_attempts=1).after("id", 9, rejected=rejected)
     assert isinstance(after, Retry)
+
+
+def test_the_shortest_back_off_is_the_first_one_less_all_its_jitter() -> None:
+    policy = FailurePolicy(backoff_s=100.0, max_backoff_s=900.0)
+    assert policy.min_backoff_s == 80
+    shortest = min(policy.back_off(f"message {number}", 1).after_s for number in range(1000))
+    assert policy.min_backoff_s <= shortest < 81
+    assert FailurePolicy(backoff_s=100, max_backoff_s=10).min_backoff_s == 8

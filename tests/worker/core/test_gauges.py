@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sluice_worker.core.gauges import TREND_REPORTS, GaugeHistory, Gauges
 from sluice_worker.core.metrics import Unit, gauge_series, series
 from sluice_worker.core.minute import Tally
@@ -49,6 +51,12 @@ def test_a_depth_that_is_not_known_is_not_published_as_none_or_zero() -> None:
     found = list(gauge_series(gauges(uploads=None, rebuilds=depth(0, 0)), FLEET))
     queues = [dict(each.dimensions)["QueueName"] for each in found if "QueueName" in each.dimensions]
     assert queues == ["rebuilds", "rebuilds"]
+
+
+def test_a_minute_with_gauges_publishes_them_beside_its_counts() -> None:
+    known = gauges(buffered=3)
+    minute = replace(Tally(0.0).close(60.0), gauges=known)
+    assert list(series(minute, FLEET, with_wait=True)) == list(gauge_series(known, FLEET))
 
 
 def test_a_minute_without_gauges_publishes_none() -> None:

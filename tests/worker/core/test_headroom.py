@@ -109,3 +109,29 @@ def test_a_poll_that_brought_nothing_gives_its_room_back() -> None:
     assert room.of() == 0
     room.answer(poll)
     assert room.of() == 10
+
+
+def test_less_urgent_messages_have_the_reach_that_more_urgent_ones_leave() -> None:
+    """Ready, asked for, or held of their own: all count before a queue of less urgency may ask."""
+    room = Room(HIGH, LOW, reach=25)
+    assert room.headroom.spare(room.headroom.rooms()) == {HIGH.url: 25, LOW.url: 25}
+    room.answer(room.ask(HIGH), [KIB] * BATCH)
+    room.ask(HIGH)
+    assert room.headroom.spare(room.headroom.rooms())[LOW.url] == 25 - 2 * BATCH
+
+
+def test_one_priority_has_all_the_room_there_is() -> None:
+    room = Room(MEDIUM, OTHER)
+    rooms = room.headroom.rooms()
+    assert room.headroom.spare(rooms) == rooms
+
+
+def test_a_queue_is_stalled_where_it_has_no_room_and_no_poll_under_way() -> None:
+    room = Room(limit=BATCH)
+    assert room.headroom.stalled() == set()
+    poll = room.ask()
+    assert room.headroom.stalled() == set(), "the poll may bring more"
+    room.answer(poll, [KIB] * BATCH)
+    assert room.headroom.stalled() == {MEDIUM.url}
+    room.begin_all()
+    assert room.headroom.stalled() == set()
