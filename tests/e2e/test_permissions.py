@@ -14,9 +14,9 @@ from tests.e2e.account import Account
 from tests.e2e.build import ROOT
 from tests.e2e.cloudformation.calls import Aws
 from tests.e2e.emulator import RunningFunction
+from tests.e2e.every_event import messages_took_100_s, nothing, proven_empty, work_waits
 from tests.e2e.server import Server
 from tests.e2e.standing import Standing, Start
-from tests.e2e.test_every_event import messages_took_100_s, nothing, proven_empty, work_waits
 from tests.privileges.policies import parse
 
 # The document itself, and all others: no two may claim one fleet.
