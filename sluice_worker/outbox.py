@@ -22,7 +22,7 @@ from sluice.errors import SluiceError
 from sluice_worker.core.model import BATCH
 from sluice_worker.message import Message
 from sluice_worker.ports import Queues, Refusal
-from sluice_worker.threads import looping, tell_defect
+from sluice_worker.threads import looping, survive
 
 log = logging.getLogger(__name__)
 
@@ -210,10 +210,7 @@ class Outbox:
             if (refusal := refused.get(place)) is None or not self._again(entry, refusal)
         ]
         for entry, why in ended:
-            try:  # for each message: `surviving` would cost as much as all else here
-                entry.told(entry, why)
-            except Exception as broken:  # noqa: BLE001 - it is logged
-                tell_defect(f"what follows the end of {entry.message.message_id}", broken)
+            survive(f"what follows the end of {entry.message.message_id}", entry.told, entry, why)
         with self._lock:
             self._open -= len(ended)
             if not self._open:
