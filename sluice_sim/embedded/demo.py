@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from sluice import config
 from sluice_sim.embedded.cloud import EmbeddedAws, LogLine, embedded_aws
 from sluice_sim.embedded.crew import Hire, SimulatedCrew
 from sluice_sim.embedded.play import MINUTE_S, OnMinute, Play
@@ -58,7 +59,8 @@ class Stage:
         return play
 
     def _promise_s(self, scenario: Scenario, deployed: Mapping[str, str]) -> float:
-        workload = setting.deployed(self._root, deployed).workload
+        stack = setting.resolved(self._root, {**deployed, "ControlPlaneStack": setting.PLANE})
+        workload = config.parse(setting.registration(stack))
         return promise_s(workload, scenario.duration_s(0), scenario.concurrency)
 
     def deploy(self, play: Play) -> None:
