@@ -20,12 +20,12 @@ from sluice_sim.simulation import sweep
 
 SHORT = "steady:days=0.02:per-day=2000"
 INTERRUPTED, NOBODY_READS = 130, 141
-COMMAND = (
-    sys.executable,
-    "-c",
-    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "  # as a shell in the foreground gives it
-    "from sluice_cli.main import main; main(prog_name='sluice')",
+BEGIN = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from sluice_cli.main import main; main(prog_name='sluice')"
 )
+"""A shell that runs the tests in the background leaves SIGINT ignored."""
+COMMAND = (sys.executable, "-c", BEGIN)
 HISTORY = ("history", "transcription", "--region", "eu-west-1")
 
 
