@@ -19,7 +19,7 @@ from sluice_worker.intake import Intake
 from sluice_worker.message import Message, Stage
 from sluice_worker.outbox import Entry, Outbox
 from sluice_worker.ports import Queues
-from sluice_worker.threads import looping, surviving
+from sluice_worker.threads import looping, survive, surviving
 
 log = logging.getLogger(__name__)
 
@@ -151,8 +151,7 @@ class Custody:
             self.handed_back += 1
             if message.stage is Stage.BUFFERED:
                 self._not_begun(message)
-            with surviving(f"handing {message.message_id} back"):
-                self._hide(message, 0)
+            survive(f"handing {message.message_id} back", self._hide, message, 0)
 
     def let_go(self, message: Message) -> None:
         """Keep it hidden no longer: it comes back by itself, and those behind it in its group at once."""
@@ -248,8 +247,7 @@ class Custody:
     def _beat(self) -> bool:
         now = time.monotonic()
         for message in list(self._held.values()):
-            with surviving(f"keeping {message.message_id} hidden"):
-                self._extend_if_due(message, now)
+            survive(f"keeping {message.message_id} hidden", self._extend_if_due, message, now)
         return not self._ended.wait(min(1.0, self._visibility_s / BEATS))
 
     def _extend_if_due(self, message: Message, now: float) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from sluice.errors import SluiceError, TransientError
 from sluice_worker.message import Message
 from sluice_worker.ports import Queues
-from sluice_worker.threads import looping, surviving
+from sluice_worker.threads import looping, survive
 
 log = logging.getLogger(__name__)
 
@@ -103,5 +103,4 @@ class DeadLetterSender:
 
 
 def _tell(one: _Send, refused: str | None) -> None:
-    with surviving(f"what follows the dead letter {one.message.message_id}"):
-        one.on_done(one.message, refused)
+    survive(f"what follows the dead letter {one.message.message_id}", one.on_done, one.message, refused)

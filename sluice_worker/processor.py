@@ -24,7 +24,7 @@ from sluice_worker.custody import Custody
 from sluice_worker.intake import Intake
 from sluice_worker.message import Message, Stage
 from sluice_worker.results import Result, names, results, tell_failures, timeouts
-from sluice_worker.threads import surviving, tell_defect
+from sluice_worker.threads import survive, tell_defect
 
 log = logging.getLogger(__name__)
 
@@ -161,8 +161,7 @@ class Processor:
                 slot.batch = ()
                 self._busy -= 1
         for message in batch:
-            with surviving(f"letting go of {message.message_id}"):
-                self._custody.let_go(message)
+            survive(f"letting go of {message.message_id}", self._custody.let_go, message)
 
     def _goes_on(self, slot: Slot) -> bool:
         if not self._is_over(slot):  # for each message: not worth the lock
@@ -217,14 +216,13 @@ class Processor:
             return received if self._custody.still_ours(received[0], now) else ()
         gone = [not self._custody.still_ours(message, now) for message in received]
         behind = behind_failures([message.lane for message in received], gone)
+        ours = []
         for message, is_gone, is_behind in zip(received, gone, behind, strict=True):
             if is_behind and not is_gone:
                 self._custody.give_back_behind(message)
-        return [
-            message
-            for message, is_gone, is_behind in zip(received, gone, behind, strict=True)
-            if not is_gone and not is_behind
-        ]
+            elif not is_gone:
+                ours.append(message)
+        return ours
 
     def _settle(self, batch: Sequence[Message], ended: Sequence[Result]) -> None:
         """First what goes back behind a failure: its group is free once the failed one has ended too."""

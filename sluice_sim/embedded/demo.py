@@ -6,7 +6,6 @@ deployed thing: handlers, alarms, policies.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -44,7 +43,7 @@ class Stage:
     def enter(self, scenario: Scenario, parameters: Mapping[str, str] | None = None) -> Play:
         """Create a workload's queue and fleet, and deploy its stack; `parameters` win over samconfig's."""
         given = {**scenario.parameters, **(parameters or {})}
-        deployed = environment_parameters(self._root, scenario.environment or scenario.name) | given
+        deployed = setting.environments(self._root)[scenario.environment or scenario.name] | given
         play = Play(
             self.aws,
             scenario,
@@ -59,8 +58,7 @@ class Stage:
         return play
 
     def _promise_s(self, scenario: Scenario, deployed: Mapping[str, str]) -> float:
-        stack = setting.resolved(self._root, {**deployed, "ControlPlaneStack": setting.PLANE})
-        workload = config.parse(setting.registration(stack))
+        workload = config.parse(setting.registration(setting.resolved(self._root, deployed)))
         return promise_s(workload, scenario.duration_s(0), scenario.concurrency)
 
     def deploy(self, play: Play) -> None:
@@ -105,13 +103,6 @@ class Stage:
     def _scaled(self, scaled: Scaled) -> None:
         for play in self.plays:
             play.scaled(scaled)
-
-
-def environment_parameters(root: Path, environment: str) -> dict[str, str]:
-    """What `sam deploy --config-env` would hand to the workload's template."""
-    config = tomllib.loads((root / "samconfig.toml").read_text(encoding="utf-8"))
-    overrides = config[environment]["deploy"]["parameters"]["parameter_overrides"]
-    return dict(override.split("=", 1) for override in overrides)
 
 
 def play(

@@ -14,13 +14,14 @@ from tempfile import TemporaryDirectory
 
 from sluice_sim.embedded.cloud import EmbeddedAws, embedded_aws
 from sluice_sim.embedded.crew import Assignment
-from sluice_sim.embedded.demo import Stage, environment_parameters
+from sluice_sim.embedded.demo import Stage
 from sluice_sim.embedded.play import OnMinute
 from sluice_sim.embedded.processes import CannotWorkError, ProcessCrew, visibility_s
 from sluice_sim.embedded.server import served
 from sluice_sim.embedded.story import Part, Scenario, Story
 from sluice_sim.embedded.turns import taking_turns
 from sluice_sim.embedded.wall import PACE, WallClock, sqs_on_the_wall
+from sluice_sim.simulation import setting
 from sluice_sim.template import load
 from sluice_worker.core.model import LONG_POLL_S
 
@@ -33,7 +34,7 @@ MINUTE_S = 60
 
 def shortened(root: Path, scenario: Scenario, pace: float = PACE) -> dict[str, tuple[float, float]]:
     """What takes how long: seconds of the workload, and seconds of the wall."""
-    idle = environment_parameters(root, scenario.environment or scenario.name) | dict(scenario.parameters)
+    idle = setting.environments(root)[scenario.environment or scenario.name] | dict(scenario.parameters)
     idle_minutes = idle.get(
         "IdleMinutes", load(root / "workload.yaml")["Parameters"]["IdleMinutes"]["Default"]
     )

@@ -27,8 +27,9 @@ from sluice.aws.registry import SsmRegistry
 from sluice.events import Shard, shard_message
 from sluice_sim.account import ACCOUNT_ID, REGION
 from sluice_sim.embedded.cloud import EmbeddedAws, LogLine, embedded_aws
-from sluice_sim.embedded.demo import CONTROL_PLANE, NAMESPACE, Stage, environment_parameters
+from sluice_sim.embedded.demo import CONTROL_PLANE, NAMESPACE, Stage
 from sluice_sim.embedded.scenarios import COMPILER_STAGING, QUEUE_PROC, TRANSCRIPTION
+from sluice_sim.simulation.setting import environments
 from sluice_sim.template import ResolvedStack, stack_id
 from tests.builders import POOL, plenty
 from tests.privileges import inventory
@@ -51,7 +52,7 @@ SCENARIOS = (
 )
 WORKLOADS = {
     deployed["Name"]: deployed
-    for deployed in (environment_parameters(ROOT, each.name) | dict(each.parameters) for each in SCENARIOS)
+    for deployed in (environments(ROOT)[each.name] | dict(each.parameters) for each in SCENARIOS)
 }
 
 

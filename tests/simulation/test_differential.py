@@ -17,12 +17,13 @@ import numpy as np
 import pytest
 
 from sluice_sim.embedded.cloud import START, embedded_aws
-from sluice_sim.embedded.demo import Stage, environment_parameters
+from sluice_sim.embedded.demo import Stage
 from sluice_sim.embedded.scenarios import QUEUE_PROC, TRANSCRIPTION
 from sluice_sim.embedded.story import EventKind, Scenario, Story
 from sluice_sim.simulation import policies, setting
 from sluice_sim.simulation.plant import Conditions
 from sluice_sim.simulation.run import Load, Run, simulate
+from sluice_sim.simulation.setting import environments
 
 ROOT = Path(__file__).resolve().parents[2]
 MINUTE_S = 60
@@ -55,7 +56,7 @@ def played_in_the_embedded_aws(scenario: Scenario) -> Story:
 
 
 def simulated(scenario: Scenario) -> Run:
-    parameters = environment_parameters(ROOT, scenario.name) | dict(scenario.parameters)
+    parameters = environments(ROOT)[scenario.name] | dict(scenario.parameters)
     minutes = np.repeat(list(scenario.bursts), list(scenario.bursts.values()))
     arrivals = minutes * MINUTE_S + JUST_AFTER_S
     load = Load(
