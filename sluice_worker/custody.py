@@ -201,6 +201,7 @@ class Custody:
             with surviving(f"the advance of group {message.group_id}"):
                 self._intake.advance(message.lane)
                 return []
+            # What could not begin goes back, in place of staying hidden.
         return self._intake.drop(message.lane)
 
     def _not_begun(self, message: Message) -> None:

@@ -108,10 +108,6 @@ class Intake:
 
     # ---- slots ---------------------------------------------------------------------------------------------
 
-    def take(self, patience_s: float) -> Message | None:
-        """The first message of the next batch: the next one to begin, where they begin one at a time."""
-        return next(iter(self.take_batch(patience_s)), None)
-
     def take_batch(self, patience_s: float) -> list[Message]:
         """The next messages to begin, or none where no batch is due within `patience_s`, or none any more."""
         with self._lock:

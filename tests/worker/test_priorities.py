@@ -20,7 +20,7 @@ from sluice_worker.core.sizing import reach
 from sluice_worker.intake import Intake
 from sluice_worker.message import Message
 from tests.builders import queue_url
-from tests.worker.runtime.parts import failed_heads
+from tests.worker.runtime.parts import failed_heads, next_to_begin
 
 SECONDS = 900.0
 POLL_S = 0.02
@@ -103,7 +103,7 @@ class Worker:
         self._poll()
 
     def _work(self) -> None:
-        message = self._intake.take(0.0)
+        message = next_to_begin(self._intake, 0.0)
         if message is None:
             self._in(AGAIN_S, self._work)
             return

@@ -59,6 +59,11 @@ def intake(
     return Intake(queues, schedule, buffer, reach, failed_heads(), batches)
 
 
+def next_to_begin(from_intake: Intake, patience_s: float) -> Message | None:
+    """The next message to begin, where they begin one at a time."""
+    return next(iter(from_intake.take_batch(patience_s)), None)
+
+
 def failed_heads() -> FailedHeads:
     return FailedHeads(min_backoff_s=8, max_backoff_s=900)
 

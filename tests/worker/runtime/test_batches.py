@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from sluice_worker import Failed, Message, Reject, processor
-from sluice_worker import worker as worker_module
 from sluice_worker.batches import BatchCaller
 from sluice_worker.core.batch import BatchRule
 from sluice_worker.core.minute import Tally
@@ -150,19 +149,8 @@ def test_a_coroutine_past_the_deadline_is_cancelled_and_fails_all() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_module, "LOOK_S", 0.01)
-    monkeypatch.setattr(worker_module, "ADJUST_S", 0.02)
-    monkeypatch.setattr(worker_module, "LEAST_WORDS_S", 0.2)
-    monkeypatch.setattr(processor, "PATIENCE_S", 0.1)
-
-
-@pytest.fixture
-def sqs() -> InMemorySqs:
-    fake = InMemorySqs(longest_wait_s=0.05)
-    for name in ("work", "work.fifo", "dead", "dead.fifo"):
-        fake.create(name)
-    return fake
+def _soon(soon: pytest.MonkeyPatch) -> None:
+    soon.setattr(processor, "PATIENCE_S", 0.1)
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ class Group:
 
     def taken(self) -> list[str]:
         bodies = []
-        while (message := self.intake.take(0.0)) is not None:
+        while (message := parts.next_to_begin(self.intake, 0.0)) is not None:
             bodies.append(message.body)
         return bodies
 

@@ -522,7 +522,7 @@ def test_with_an_expired_message_those_behind_it_in_its_group_go_back(
 ) -> None:
     held = parts.custody(sqs, outbox, ordered)
     filled(ordered, held, sent(sqs, 3, ORDERED), ORDERED)
-    first = ordered.take(1)
+    first = parts.next_to_begin(ordered, 1)
     assert first is not None
     first.visible_at = time.monotonic() - 1
     assert not held.still_ours(first, time.monotonic())
@@ -559,13 +559,13 @@ def test_those_behind_a_message_that_cannot_be_read_do_not_overtake_it(
     brought = sent(sqs, 3, ORDERED)
     brought[0].unreadable = "KeyError('Body')"
     filled(ordered, held, brought, ORDERED)
-    first = ordered.take(1)
+    first = parts.next_to_begin(ordered, 1)
     assert first is not None
     assert not held.still_ours(first, time.monotonic())
     told(outbox)
     assert [body for body, seconds in hidden(sqs) if seconds == 0] == ["1", "2"]
     assert received(sqs, ORDERED) == []
-    assert ordered.take(0.0) is None
+    assert parts.next_to_begin(ordered, 0.0) is None
     assert held.count == 0
 
 
@@ -584,14 +584,14 @@ def test_the_next_of_a_group_begins_only_once_the_delete_is_confirmed(
     sqs.before["delete"] = hold
     held = parts.custody(sqs, outbox, ordered)
     filled(ordered, held, sent(sqs, 2, ORDERED), ORDERED)
-    first = ordered.take(1)
+    first = parts.next_to_begin(ordered, 1)
     assert first is not None
     assert first.body == "0"
     held.succeeded(first)
     assert asked.wait(20)
-    assert ordered.take(0.0) is None
+    assert parts.next_to_begin(ordered, 0.0) is None
     go_on.set()
-    second = ordered.take(20)
+    second = parts.next_to_begin(ordered, 20)
     assert second is not None
     assert second.body == "1"
 
@@ -601,23 +601,23 @@ def test_a_failure_takes_those_behind_it_back_and_keeps_its_place(
 ) -> None:
     held = parts.custody(sqs, outbox, ordered)
     filled(ordered, held, sent(sqs, 3, ORDERED), ORDERED)
-    first = ordered.take(1)
+    first = parts.next_to_begin(ordered, 1)
     assert first is not None
     held.failed(first, "no")
     told(outbox)
     assert [body for body, seconds in hidden(sqs) if seconds == 0] == ["1", "2"]
     assert received(sqs, ORDERED) == []  # while the first one is hidden, its group is locked
-    assert ordered.take(0.0) is None
+    assert parts.next_to_begin(ordered, 0.0) is None
     assert (held.count, held.handed_back) == (0, 2)
 
 
 def test_a_buried_message_lets_its_group_go_on(sqs: InMemorySqs, outbox: Outbox, ordered: Intake) -> None:
     held = parts.custody(sqs, outbox, ordered, dead_letter_queue=DEAD)
     filled(ordered, held, sent(sqs, 2, ORDERED), ORDERED)
-    first = ordered.take(1)
+    first = parts.next_to_begin(ordered, 1)
     assert first is not None
     held.failed(first, "no", rejected=True)
-    second = ordered.take(20)
+    second = parts.next_to_begin(ordered, 20)
     assert second is not None
     assert (second.body, sqs.bodies(DEAD)) == ("1", ["0"])
 
@@ -628,12 +628,12 @@ def test_a_delete_that_sqs_refuses_for_good_takes_those_behind_it_back(
     sqs.refusing["delete"] = lambda _: EXPIRED_HANDLE
     held = parts.custody(sqs, outbox, ordered)
     filled(ordered, held, sent(sqs, 3, ORDERED), ORDERED)
-    first = ordered.take(1)
+    first = parts.next_to_begin(ordered, 1)
     assert first is not None
     held.succeeded(first)
     told(outbox)
     assert hidden(sqs) == [("1", 0), ("2", 0)]
-    assert ordered.take(0.0) is None
+    assert parts.next_to_begin(ordered, 0.0) is None
 
 
 def test_after_a_failure_the_head_is_received_alone_and_those_behind_it_lose_no_attempt(
@@ -643,7 +643,7 @@ def test_after_a_failure_the_head_is_received_alone_and_those_behind_it_lose_no_
     brought = sent(sqs, 3, ORDERED)
     filled(ordered, held, brought, ORDERED)
     for attempt in range(4):
-        first = ordered.take(1)
+        first = parts.next_to_begin(ordered, 1)
         assert first is not None
         assert (first.body, first.receive_count) == ("0", attempt + 1)
         held.failed(first, "no")
@@ -662,7 +662,7 @@ def test_a_head_that_comes_back_without_having_failed_is_received_alone_too(
 ) -> None:
     held = parts.custody(sqs, outbox, ordered)
     filled(ordered, held, sent(sqs, 3, ORDERED), ORDERED)
-    first = ordered.take(1)
+    first = parts.next_to_begin(ordered, 1)
     assert first is not None
     if ends == "expires":
         first.visible_at = time.monotonic() - 1
@@ -681,7 +681,7 @@ def test_while_a_failed_head_is_hidden_its_queue_is_asked_for_many(
 ) -> None:
     held = parts.custody(sqs, outbox, ordered, policy=FailurePolicy(backoff_s=600))
     filled(ordered, held, sent(sqs, 3, ORDERED), ORDERED)
-    first = ordered.take(1)
+    first = parts.next_to_begin(ordered, 1)
     assert first is not None
     held.failed(first, "no")
     told(outbox)
@@ -696,7 +696,7 @@ def test_a_defect_after_a_delete_does_not_keep_its_group_waiting(
 ) -> None:
     held = parts.custody(sqs, outbox, ordered)
     filled(ordered, held, sent(sqs, 2, ORDERED), ORDERED)
-    first = ordered.take(1)
+    first = parts.next_to_begin(ordered, 1)
     assert first is not None
     other = parts.message(ORDERED, group_id="other")
 
@@ -712,7 +712,7 @@ def test_a_defect_after_a_delete_does_not_keep_its_group_waiting(
     else:
         monkeypatch.setattr(held, "_leave", defective)
     held.succeeded(first)
-    second = ordered.take(20)
+    second = parts.next_to_begin(ordered, 20)
     assert second is not None
     assert second.body == "1"
     told(outbox)
@@ -725,7 +725,7 @@ def test_a_defect_in_giving_a_message_back_keeps_nothing_behind_it(
     """Those behind it would be kept hidden for up to twelve hours, and nobody would begin them."""
     held = parts.custody(sqs, outbox, ordered)
     filled(ordered, held, sent(sqs, 3, ORDERED), ORDERED)
-    first = ordered.take(1)
+    first = parts.next_to_begin(ordered, 1)
     assert first is not None
     sound = getattr(held, step)
 

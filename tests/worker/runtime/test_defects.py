@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from sluice.errors import TransientError
-from sluice_worker import attendants, consumers, custody, lines, processor, threads
+from sluice_worker import attendants, custody, lines, threads
 from sluice_worker import worker as module
-from sluice_worker.core import schedule
 from sluice_worker.core.lifecycle import OutOfService
 from sluice_worker.core.minute import Minute, Tally
 from sluice_worker.message import Message
@@ -28,25 +27,10 @@ DEAD = queue_url("dead")
 
 
 @pytest.fixture(autouse=True)
-def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything that is looked at every second is looked at all the time."""
-    monkeypatch.setattr(module, "LOOK_S", 0.01)
-    monkeypatch.setattr(module, "ADJUST_S", 0.02)
-    monkeypatch.setattr(module, "LEAST_WORDS_S", 0.2)
-    monkeypatch.setattr(module, "LAST_REPORT_S", 0.1)
-    monkeypatch.setattr(consumers, "PATIENCE_S", 0.02)
-    monkeypatch.setattr(processor, "PATIENCE_S", 0.02)
-    monkeypatch.setattr(custody, "BEATS", 1000)
-    monkeypatch.setattr(schedule, "FIRST_PAUSE_S", 0.02)
-    monkeypatch.setattr(threads, "AFTER_DEFECT_S", 0.01)
-
-
-@pytest.fixture
-def sqs() -> InMemorySqs:
-    fake = InMemorySqs(longest_wait_s=0.05)
-    for name in ("work", "work.fifo", "dead", "dead.fifo"):
-        fake.create(name)
-    return fake
+def _soon(soon: pytest.MonkeyPatch) -> None:
+    soon.setattr(module, "LAST_REPORT_S", 0.1)
+    soon.setattr(custody, "BEATS", 1000)
+    soon.setattr(threads, "AFTER_DEFECT_S", 0.01)
 
 
 class Sink:

@@ -16,7 +16,7 @@ from sluice_worker.core.schedule import Schedule
 from sluice_worker.intake import Intake
 from sluice_worker.message import Message
 from tests.builders import queue_url
-from tests.worker.runtime.parts import ORDERED, WORK, failed_heads, intake, message
+from tests.worker.runtime.parts import ORDERED, WORK, failed_heads, intake, message, next_to_begin
 from tests.worker.waiting import eventually
 
 OTHER = Queue(url=queue_url("other"))
@@ -42,7 +42,7 @@ def bodies(messages: list[Message]) -> list[str]:
 
 def taken(from_intake: Intake) -> list[str]:
     found = []
-    while (one := from_intake.take(0.0)) is not None:
+    while (one := next_to_begin(from_intake, 0.0)) is not None:
         found.append(one.body)
     return found
 
@@ -86,7 +86,7 @@ def test_a_poller_that_waits_for_room_is_woken_by_a_slot() -> None:
     fill(into, *(message() for _ in range(10)))
     thread, polls = waiting(lambda: into.next_poll(20))
     for _ in range(5):
-        assert into.take(0.0) is not None
+        assert next_to_begin(into, 0.0) is not None
     answered(thread)
     assert polls[0] is not None
 
@@ -122,7 +122,7 @@ def test_many_pollers_and_slots_keep_the_limit_and_pass_every_message_once() -> 
 
     def work() -> None:
         while len(seen) < 2000 and not into._closed:  # else one message less would keep the pool's threads
-            one = into.take(0.01)
+            one = next_to_begin(into, 0.01)
             if one is not None:
                 seen.append(one.body)
 
@@ -197,7 +197,7 @@ def test_a_queue_whose_poll_failed_lets_others_go_first_and_is_tried_again() -> 
 
 def test_a_slot_that_waits_is_woken_by_a_message() -> None:
     into = intake()
-    thread, messages = waiting(lambda: into.take(20))
+    thread, messages = waiting(lambda: next_to_begin(into, 20))
     fill(into, message(body="work"))
     answered(thread)
     assert messages[0] is not None
@@ -236,7 +236,7 @@ def test_a_group_that_advances_wakes_a_slot() -> None:
     into = intake([ORDERED])
     fill(into, *grouped("a", "a1", "a2"))
     assert taken(into) == ["a1"]
-    thread, messages = waiting(lambda: into.take(20))
+    thread, messages = waiting(lambda: next_to_begin(into, 20))
     into.advance((ORDERED.url, "a"))
     answered(thread)
     assert messages[0] is not None
@@ -271,7 +271,7 @@ def test_a_long_poll_is_back_before_what_is_held_can_fail_and_be_visible_again()
     """What failed would otherwise come back in it, with all that is behind it."""
     into = intake([ORDERED])
     fill(into, *grouped("a", "a1"))
-    first = into.take(0.0)
+    first = next_to_begin(into, 0.0)
     assert first is not None
     into.read(ORDERED, Depth(visible=0, in_flight=1))
     poll = into.next_poll(0.0)
@@ -292,7 +292,7 @@ def test_closing_answers_with_all_that_was_not_begun_and_wakes_everybody() -> No
     fill(into, *grouped("a", *(f"a{n}" for n in range(5))), *grouped("b", *(f"b{n}" for n in range(5))))
     assert taken(into) == ["a0", "b0"]
     poller, polls = waiting(lambda: into.next_poll(20))
-    slot, messages = waiting(lambda: into.take(20))
+    slot, messages = waiting(lambda: next_to_begin(into, 20))
     assert bodies(into.close()) == ["a1", "a2", "a3", "a4", "b1", "b2", "b3", "b4"]
     answered(poller)
     answered(slot)
@@ -307,7 +307,7 @@ def test_what_a_poll_brings_after_the_closing_is_given_back() -> None:
     into.close()
     late = [message(), message()]
     assert list(into.received(poll, late)) == late
-    assert into.take(0.0) is None
+    assert next_to_begin(into, 0.0) is None
     assert into.next_poll(0.0) is None
 
 
@@ -346,10 +346,10 @@ def test_while_a_slot_is_about_to_look_again_no_other_is_woken(monkeypatch: pyte
     """While messages flow, a timer costs less than being woken for each batch."""
     into = intake()
     monkeypatch.setattr("sluice_worker.intake.NAP_S", 0.0)
-    waiter, found_by_the_waiter = waiting(lambda: into.take(10))
+    waiter, found_by_the_waiter = waiting(lambda: next_to_begin(into, 10))
     eventually(lambda: into._idle == 1, "it waits")
     monkeypatch.setattr("sluice_worker.intake.NAP_S", 1.0)
-    napper, found_by_the_napper = waiting(lambda: into.take(10))
+    napper, found_by_the_napper = waiting(lambda: next_to_begin(into, 10))
     eventually(lambda: into._waking, "it naps")
     fill(into, message())
     answered(napper)
@@ -363,7 +363,7 @@ def test_while_a_slot_is_about_to_look_again_no_other_is_woken(monkeypatch: pyte
 def test_a_batch_wakes_one_slot_and_that_one_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waking a thread costs more than a short message does: a slot may have worked off the batch by then."""
     into = intake()
-    waits = [waiting(lambda: into.take(10)) for _ in range(10)]
+    waits = [waiting(lambda: next_to_begin(into, 10)) for _ in range(10)]
     eventually(lambda: into._idle == 10, "every slot waits")
     woken_by: list[threading.Thread] = []
     notify = into._ready.notify
@@ -387,7 +387,7 @@ def test_no_slot_naps_while_others_wait_for_it(
     """The next of a group, or pollers that ask for what the slots can begin."""
     monkeypatch.setattr("sluice_worker.intake.NAP_S", 600.0)
     into = intake([queue], reach=lambda: reach, limit=LIMIT)
-    slot, found = waiting(lambda: into.take(60))
+    slot, found = waiting(lambda: next_to_begin(into, 60))
     eventually(lambda: into._idle == 1, "it waits to be woken")
     fill(into, message(queue))
     answered(slot)
@@ -398,10 +398,10 @@ def test_the_next_of_a_group_wakes_a_slot_at_once(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("sluice_worker.intake.NAP_S", 600.0)
     into = intake([ORDERED])
     fill(into, *grouped("g", "first", "second"))
-    first = into.take(0.0)
+    first = next_to_begin(into, 0.0)
     assert first is not None
     assert first.lane is not None
-    slot, found = waiting(lambda: into.take(60))
+    slot, found = waiting(lambda: next_to_begin(into, 60))
     eventually(lambda: into._idle == 1, "it waits to be woken")
     into.advance(first.lane)
     answered(slot)
@@ -415,6 +415,6 @@ def test_a_slot_that_finds_nothing_makes_room_before_it_naps(monkeypatch: pytest
     poller, polls = waiting(lambda: into.next_poll(60))
     eventually(lambda: into._pollers_waiting == 1, "there is no room")
     room = LIMIT
-    waiting(lambda: into.take(60))
+    waiting(lambda: next_to_begin(into, 60))
     answered(poller)
     assert polls[0] is not None

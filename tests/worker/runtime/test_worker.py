@@ -15,9 +15,8 @@ from typing import Any
 
 import pytest
 
-from sluice_worker import consumers, outbox, processor
+from sluice_worker import consumers, outbox
 from sluice_worker import worker as module
-from sluice_worker.core import schedule
 from sluice_worker.core.model import Priority, Queue
 from sluice_worker.handler import Handler
 from sluice_worker.message import Message
@@ -30,23 +29,8 @@ from tests.worker.waiting import eventually
 
 
 @pytest.fixture(autouse=True)
-def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything that is looked at every second is looked at all the time."""
-    monkeypatch.setattr(module, "LOOK_S", 0.01)
-    monkeypatch.setattr(module, "ADJUST_S", 0.02)
-    monkeypatch.setattr(module, "LEAST_WORDS_S", 0.2)
-    monkeypatch.setattr(consumers, "PATIENCE_S", 0.02)
-    monkeypatch.setattr(processor, "PATIENCE_S", 0.02)
-    monkeypatch.setattr(schedule, "FIRST_PAUSE_S", 0.02)
-    monkeypatch.setattr(outbox, "FIRST_PAUSE_S", 0.02)
-
-
-@pytest.fixture
-def sqs() -> InMemorySqs:
-    fake = InMemorySqs(longest_wait_s=0.05)
-    for name in ("work", "work.fifo", "dead"):
-        fake.create(name)
-    return fake
+def _soon(soon: pytest.MonkeyPatch) -> None:
+    soon.setattr(outbox, "FIRST_PAUSE_S", 0.02)
 
 
 class Running:

@@ -70,7 +70,7 @@ def brought(intake: Intake, queue: Queue, *bodies: str, at: float) -> None:
 
 
 def begun(intake: Intake) -> str:
-    message = intake.take(0)
+    message = parts.next_to_begin(intake, 0)
     assert message is not None
     return message.body
 

@@ -1,0 +1,29 @@
+"""What tests of a whole worker share: queues in memory, and a worker that looks again all the time."""
+
+from __future__ import annotations
+
+import pytest
+
+from sluice_worker import consumers, processor, worker
+from sluice_worker.core import schedule
+from tests.worker.fakes import InMemorySqs
+
+
+@pytest.fixture
+def sqs() -> InMemorySqs:
+    fake = InMemorySqs(longest_wait_s=0.05)
+    for name in ("work", "work.fifo", "dead", "dead.fifo"):
+        fake.create(name)
+    return fake
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Everything that is looked at every second is looked at all the time; for more of it."""
+    monkeypatch.setattr(worker, "LOOK_S", 0.01)
+    monkeypatch.setattr(worker, "ADJUST_S", 0.02)
+    monkeypatch.setattr(worker, "LEAST_WORDS_S", 0.2)
+    monkeypatch.setattr(consumers, "PATIENCE_S", 0.02)
+    monkeypatch.setattr(processor, "PATIENCE_S", 0.02)
+    monkeypatch.setattr(schedule, "FIRST_PAUSE_S", 0.02)
+    return monkeypatch
