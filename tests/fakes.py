@@ -11,6 +11,7 @@ from collections import Counter as Tally
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import chain
 
 from sluice.core.backlog import MINUTE
 from sluice.core.model import (
@@ -22,12 +23,24 @@ from sluice.core.model import (
     Fleet,
     LaunchAttempt,
     Metric,
+    Observation,
+    Published,
     TargetDecision,
     Unknown,
     Workload,
 )
 from sluice.errors import ConfigError, SluiceError, TransientError
-from sluice.ports import Counter, Outcome, Policy, Registered, RemainingS, Series, SeriesQuery, World
+from sluice.ports import (
+    Counter,
+    LastKnown,
+    Outcome,
+    Policy,
+    Registered,
+    RemainingS,
+    Series,
+    SeriesQuery,
+    World,
+)
 from tests.builders import NOW
 
 LATE = Unknown(why="not read before the deadline")
@@ -178,12 +191,12 @@ class FakeMetrics:
     unreadable: dict[str, str] = field(default_factory=dict)
     """Metric name -> why."""
 
-    def publish(self, points: Mapping[str, DataPoint]) -> Mapping[str, str]:
+    def publish(self, points: Mapping[str, Sequence[DataPoint]]) -> Mapping[str, str]:
         self.calls.note("metrics.publish", dict(points))
         if self.refusing:
             return dict.fromkeys(points, self.refusing)
         readable_at = self.clock() + self.readable_after if self.readable_after else None
-        for point in points.values():
+        for point in chain.from_iterable(points.values()):
             self._keep(point.metric, point.at, (point.value,), readable_at)
         self.calls.between()
         return {}
@@ -233,6 +246,8 @@ class FakeMetrics:
 def _statistic(name: str, values: list[float]) -> float:
     if name == "SampleCount":
         return len(values)
+    if name == "Sum":
+        return math.fsum(values)
     if name == "Maximum":
         return max(values)
     if name == "Minimum":
@@ -250,6 +265,8 @@ class FakePolicies:
     calls: Calls = field(default_factory=Calls)
     holding: dict[str, Policy] = field(default_factory=dict)
     """Policy ARN -> policy."""
+    unreadable: dict[str, str] = field(default_factory=dict)
+    """Workload name -> why its target cannot be read."""
     refusing: SluiceError | None = None
 
     def read(self, workload: Workload, remaining_s: RemainingS) -> Policy:
@@ -259,6 +276,20 @@ class FakePolicies:
         if workload.policy_arn not in self.holding:
             raise ConfigError(f"workload {workload.name}: {workload.fleet} has no scaling policy")
         return self.holding[workload.policy_arn]
+
+    def targets(
+        self, workloads: Mapping[str, Workload], remaining_s: RemainingS
+    ) -> Mapping[str, float | Unknown]:
+        self.calls.note("policies.targets", set(workloads))
+        if remaining_s() <= 0:
+            return dict.fromkeys(workloads, LATE)
+        return {name: self._target(workload) for name, workload in workloads.items()}
+
+    def _target(self, workload: Workload) -> float | Unknown:
+        if why := self.unreadable.get(workload.name):
+            return Unknown(why=why)
+        held = self.holding.get(str(workload.policy_arn))
+        return held.target if held else Unknown(why=f"{workload.fleet} has no scaling policy")
 
     def put_target(self, policy: Policy, target: float) -> None:
         self.calls.note("policies.put_target", target)
@@ -374,6 +405,8 @@ class Ledger:
     failures: list[tuple[str, Counter, str]] = field(default_factory=list)
     met: list[Exception] = field(default_factory=list)
     seen: dict[str, float] = field(default_factory=dict)
+    """Workload name -> BacklogPerInstance."""
+    published: dict[str, Published] = field(default_factory=dict)
     counts: Tally[Counter] = field(default_factory=Tally)
 
     @property
@@ -384,8 +417,9 @@ class Ledger:
         self.decisions.append((decision, outcome))
         self.counts[Counter.DECISIONS] += 1
 
-    def observed(self, workload: Workload, backlog: Backlog, capacity: Capacity, value: float) -> None:
-        self.seen[workload.name] = value
+    def observed(self, workload: Workload, saw: Observation, published: Published) -> None:
+        self.seen[workload.name] = published.backlog_per_instance
+        self.published[workload.name] = published
 
     def failed(self, workload: str, counter: Counter, why: str, *, defect: Exception | None = None) -> None:
         self.failures.append((workload, counter, why))
@@ -406,6 +440,7 @@ class Scene:
     ledger: Ledger = field(default_factory=Ledger)
     remaining: float = 60
     repair_failures: dict[str, int] = field(default_factory=dict)
+    last_known: dict[tuple[str, str], LastKnown] = field(default_factory=dict)
     queues: FakeQueues = field(init=False)
     fleets: FakeFleets = field(init=False)
     metrics: FakeMetrics = field(init=False)
@@ -433,6 +468,7 @@ class Scene:
             now=self.clock,
             shards=self.shards,
             repair_failures=self.repair_failures,
+            last_known=self.last_known,
             launches=self.launches,
         )
 
@@ -474,13 +510,26 @@ class Scene:
     def desired(self, workload: Workload) -> int:
         return self.fleets.holding[workload.fleet].desired
 
-    def published(self) -> dict[str, DataPoint]:
-        """All points published so far, the newest of each workload."""
+    def published(self, name: str = "BacklogPerInstance") -> dict[str, DataPoint]:
+        """All points of this metric published so far, the newest of each workload."""
         points: dict[str, DataPoint] = {}
         for batch in self.calls.named("metrics.publish"):
             assert isinstance(batch, dict)
-            points |= batch
+            points |= {
+                workload: point
+                for workload, own in batch.items()
+                for point in own
+                if point.metric.name == name
+            }
         return points
+
+    def keep_arriving(self, workload: Workload, per_minute: float, *, minutes: int = 13) -> None:
+        """NumberOfMessagesSent of the last full minutes."""
+        metric = workload.queue_metric("NumberOfMessagesSent")
+        for back in range(1, minutes + 1):
+            self.metrics.put(
+                metric, self.clock().replace(second=0, microsecond=0) - MINUTE * back, per_minute
+            )
 
     def acts(self) -> list[object]:
         return self.calls.named("fleets.set_desired")

@@ -24,6 +24,7 @@ from sluice_sim.steering import GroupTracker, Scaled, ServiceTracker, Size
 from sluice_sim.target_tracking import TargetTracking
 
 VISIBLE = "ApproximateNumberOfMessagesVisible"
+SENT = "NumberOfMessagesSent"
 IDLE_UNTIL_SILENT_S = 6 * 3600
 WAKING_DELAY_S = 15 * 60
 
@@ -103,13 +104,13 @@ class SimulatedAws:
 
     def _native(self) -> Iterable[tuple[MetricQuery, float]]:
         look, arrived = self.site.plant.look(), self.site.plant.arrived
-        if look.backlog or arrived > self._arrived:
-            self._arrived = arrived
+        sent, self._arrived = arrived - self._arrived, arrived
+        if look.backlog or sent:
             if look.now_s - self._active_s > IDLE_UNTIL_SILENT_S:
                 self._awake_since_s = look.now_s
             self._active_s = look.now_s
         if look.now_s - self._active_s <= IDLE_UNTIL_SILENT_S:
-            yield from self._queue_metrics(look)
+            yield from self._queue_metrics(look, sent)
         fleet = self.site.deployed.workload.fleet
         names = (
             ("GroupDesiredCapacity", "GroupInServiceInstances")
@@ -120,15 +121,16 @@ class SimulatedAws:
         for name, value in zip(names, (look.desired, look.running), strict=True):
             yield _query(namespace, name, fleet.dimensions), float(value)
 
-    def _queue_metrics(self, look: Look) -> Iterable[tuple[MetricQuery, float]]:
+    def _queue_metrics(self, look: Look, sent: int) -> Iterable[tuple[MetricQuery, float]]:
         workload = self.site.deployed.workload
         for name, value in (
             (VISIBLE, look.visible),
+            (SENT, sent),
             ("ApproximateNumberOfMessagesNotVisible", look.in_flight),
             ("ApproximateNumberOfMessagesDelayed", look.delayed),
             ("ApproximateAgeOfOldestMessage", look.oldest_age_s),
         ):
-            if not value and name != VISIBLE:  # reported only while such messages exist
+            if not value and name not in (VISIBLE, SENT):  # reported only while such messages exist
                 continue
             metric = workload.queue_metric(name)
             yield _query(metric.namespace, metric.name, metric.dimensions), float(value)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sluice.core.model import DynamicTarget, Workload
+from sluice.core.model import Workload
 from sluice_sim.promise import promise_s
 from sluice_sim.simulation import arrivals, generators, policies, service, setting
 from sluice_sim.simulation.arrivals import MINUTE_S, Trace
@@ -95,10 +95,9 @@ class Experiment:
     @property
     def slots_per_instance(self) -> int:
         """Messages that an instance works on at a time: as asked for, else what the target reckons with."""
-        target = self.deployed().workload.target
         if self.concurrency is not None:
             return self.concurrency
-        return max(1, round(target.concurrency_per_instance)) if isinstance(target, DynamicTarget) else 1
+        return max(1, round(self.deployed().workload.target.concurrency_per_instance))
 
     @property
     def load_settings(self) -> LoadSettings:

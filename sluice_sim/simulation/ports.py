@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from sluice.core.model import (
     DataPoint,
     Decision,
     Fleet,
+    Observation,
+    Published,
     Reason,
     TargetDecision,
     Unknown,
@@ -91,9 +94,9 @@ class SimulatedMetrics:
 
     site: Site
 
-    def publish(self, points: Mapping[str, DataPoint]) -> Mapping[str, str]:
+    def publish(self, points: Mapping[str, Sequence[DataPoint]]) -> Mapping[str, str]:
         """Readable some seconds later."""
-        for point in points.values():
+        for point in chain.from_iterable(points.values()):
             metric = metric_id(point.metric.namespace, point.metric.name, point.metric.dimensions)
             self.site.publish(metric, int(point.at.timestamp()), point.value)
         return {}
@@ -158,6 +161,12 @@ class SimulatedPolicies:
             raise ConfigError(f"workload {workload.name}: {workload.fleet} has no scaling policy")
         return Policy(fleet=workload.fleet, target=self.aws.target, definition={})
 
+    def targets(
+        self, workloads: Mapping[str, Workload], remaining_s: RemainingS
+    ) -> Mapping[str, float | Unknown]:
+        """That of the run's workload."""
+        return {name: self.read(workload, remaining_s).target for name, workload in workloads.items()}
+
     def put_target(self, policy: Policy, target: float) -> None:  # noqa: ARG002 - there is one policy
         """From the next minute on."""
         self.aws.target = target
@@ -209,7 +218,7 @@ class RunReport:
                 )
             )
 
-    def observed(self, workload: Workload, backlog: Backlog, capacity: Capacity, value: float) -> None:
+    def observed(self, workload: Workload, saw: Observation, published: Published) -> None:
         """Nothing to tell."""
 
     def failed(self, workload: str, counter: Counter, why: str, *, defect: Exception | None = None) -> None:  # noqa: ARG002

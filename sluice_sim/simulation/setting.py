@@ -128,7 +128,7 @@ def _overrides(place: str, written: object) -> dict[str, str]:
 def document_parameters(text: str, *, what: str) -> dict[str, str]:
     """A workload document as parameters of `workload.yaml`."""
     workload = config.parse(text, what=what)
-    fleet, target = workload.fleet, workload.target
+    fleet, target, tracking = workload.fleet, workload.target, workload.tracking
     if isinstance(fleet, AutoScalingGroup):
         named = {"FleetType": "asg", "AutoScalingGroupName": fleet.name}
     else:
@@ -144,6 +144,11 @@ def document_parameters(text: str, *, what: str) -> dict[str, str]:
         "CountInFlight": str(workload.count_in_flight).lower(),
         "IdleMinutes": str(workload.idle_minutes),
         "DurationNamespace": workload.duration_metric.namespace,
+        "ConcurrencyPerInstance": _text(target.concurrency_per_instance),
+        "TrackedMetric": tracking.metric.value,
+        "MetricSource": tracking.source.value,
+        "ArrivalMargin": _text(tracking.arrival_margin),
+        **({"ProcessingSeconds": _text(tracking.processing_s)} if tracking.processing_s else {}),
     }
     if not isinstance(target, DynamicTarget):
         return parameters | {
@@ -153,7 +158,6 @@ def document_parameters(text: str, *, what: str) -> dict[str, str]:
     return parameters | {
         "TargetType": "dynamic",
         "AcceptableLatencySeconds": _text(target.acceptable_latency_s),
-        "ConcurrencyPerInstance": _text(target.concurrency_per_instance),
         "DurationStatistic": target.statistic,
         "MinMessagesPerInstance": _text(target.min_messages_per_instance),
         "MaxMessagesPerInstance": _text(target.max_messages_per_instance),
@@ -165,4 +169,4 @@ def document_parameters(text: str, *, what: str) -> dict[str, str]:
 
 
 def _text(number: float) -> str:
-    return f"{number:.6f}".rstrip("0").rstrip(".")
+    return f"{number:.6f}".rstrip("0").rstrip(".") or "0"

@@ -28,13 +28,16 @@ from sluice.core.model import (
     EcsService,
     Fleet,
     Metric,
+    MetricSource,
     Mode,
     StaticTarget,
+    TrackedMetric,
+    Tracking,
     Workload,
 )
 from sluice.errors import DocumentError, Problem
 from sluice.problems import problem, repeated_keys
-from sluice.versions import FIRST_VERSION, FIRST_WITH_RELEASE, RELEASE_PATTERN, version_problem
+from sluice.versions import RELEASE_PATTERN, version_problem
 
 MAX_BYTES = 4096  # a standard SSM parameter
 Number = TypeVar("Number", int, float)
@@ -148,10 +151,11 @@ class StaticSection(_Section):
 
     type: Literal["static"]
     messages_per_instance: PerInstance
+    concurrency_per_instance: Positive = 1
 
     def target(self) -> StaticTarget:
         """The target in the core's words."""
-        return StaticTarget(messages_per_instance=self.messages_per_instance)
+        return StaticTarget(**self.model_dump(exclude={"type"}))
 
 
 class DynamicSection(_Section):
@@ -193,6 +197,19 @@ class DurationMetricSection(_Section):
     """Exactly the published ones; absent: the fleet's native dimensions."""
 
 
+class TrackingSection(_Section):
+    """Which metric target tracking reads, and what its part for arrivals is reckoned with."""
+
+    metric: TrackedMetric
+    source: MetricSource = MetricSource.PUBLISHED
+    arrival_margin: Annotated[float, Field(ge=0, le=3, allow_inf_nan=False)] = 0.3
+    processing_s: Positive | None = None
+
+    def tracking(self) -> Tracking:
+        """The same in the core's words."""
+        return Tracking(**self.model_dump())
+
+
 class AlarmArns(_Section):
     """The alarms whose actions may name this workload."""
 
@@ -206,17 +223,12 @@ class WorkloadDocument(_Section):
     model_config = ConfigDict(
         json_schema_extra={
             "description": BEYOND_SCHEMA,
-            "allOf": [
-                _where("mode", Mode.ACTIVE.value, "policy_arn"),
-                _where("version", FIRST_WITH_RELEASE, "release"),
-            ],
+            **_where("mode", Mode.ACTIVE.value, "policy_arn"),
         }
     )
 
-    version: Literal[1, 2] = FIRST_VERSION
-    release: Annotated[str, Field(pattern=RELEASE_PATTERN)] | None = Field(
-        default=None, validate_default=True
-    )
+    version: Literal[2, 3]
+    release: Annotated[str, Field(pattern=RELEASE_PATTERN)]
     """Of the workload.yaml that wrote this."""
     name: Annotated[str, Field(pattern=NAME)]
     stack_id: Arn
@@ -227,18 +239,11 @@ class WorkloadDocument(_Section):
     count_in_flight: bool = True
     target: Annotated[StaticSection | DynamicSection, Field(discriminator="type")]
     duration_metric: DurationMetricSection
+    tracking: TrackingSection = TrackingSection(metric=TrackedMetric.BACKLOG)
+    """Absent in a document of version 2, whose policy tracks the backlog."""
     idle_minutes: Annotated[int, Field(ge=1, le=120)] = 5
     policy_arn: OptionalArn = Field(default=None, validate_default=True)
     alarm_arns: AlarmArns
-
-    @field_validator("release")
-    @classmethod
-    def _needed_from_version_2(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value is None and info.data.get("version", FIRST_VERSION) >= FIRST_WITH_RELEASE:
-            raise PydanticCustomError(
-                "release", f"version {FIRST_WITH_RELEASE} needs release: workload.yaml writes it"
-            )
-        return value
 
     @field_validator("policy_arn")
     @classmethod
@@ -266,6 +271,7 @@ class WorkloadDocument(_Section):
                 name=duration.name,
                 dimensions=fleet.dimensions if duration.dimensions is None else duration.dimensions,
             ),
+            tracking=self.tracking.tracking(),
             idle_minutes=self.idle_minutes,
             policy_arn=self.policy_arn,
             bootstrap_alarm_arn=self.alarm_arns.bootstrap,

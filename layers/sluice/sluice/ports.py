@@ -20,6 +20,8 @@ from sluice.core.model import (
     Fleet,
     LaunchAttempt,
     Metric,
+    Observation,
+    Published,
     TargetDecision,
     Unknown,
     Workload,
@@ -84,8 +86,8 @@ Series = Mapping[datetime, float]
 class Metrics(Protocol):
     """CloudWatch metrics."""
 
-    def publish(self, points: Mapping[str, DataPoint]) -> Mapping[str, str]:
-        """Publish the points, keyed by workload; the answer names those refused, each with why."""
+    def publish(self, points: Mapping[str, Sequence[DataPoint]]) -> Mapping[str, str]:
+        """Publish each workload's points, together; the answer names workloads refused, each with why."""
         ...
 
     def read(
@@ -116,6 +118,12 @@ class Policies(Protocol):
 
     def read(self, workload: Workload, remaining_s: RemainingS) -> Policy:
         """The workload's policy; ConfigError where AWS has none by that ARN, TransientError out of time."""
+        ...
+
+    def targets(
+        self, workloads: Mapping[str, Workload], remaining_s: RemainingS
+    ) -> Mapping[str, float | Unknown]:
+        """Each workload's target now, in messages per instance; what is not read in time is Unknown."""
         ...
 
     def put_target(self, policy: Policy, target: float) -> None:
@@ -210,7 +218,7 @@ class Report(Protocol):
         """Tell a decision, everything it saw, and what became of it."""
         ...
 
-    def observed(self, workload: Workload, backlog: Backlog, capacity: Capacity, value: float) -> None:
+    def observed(self, workload: Workload, saw: Observation, published: Published) -> None:
         """Tell what one tick saw of one workload and published for it."""
         ...
 
@@ -221,6 +229,17 @@ class Report(Protocol):
     def noted(self, counter: Counter, what: str, count: int = 1) -> None:
         """Tell something that concerns the plane as a whole."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastKnown:
+    """A reading that is not renewed at every tick; `read_at` and `asked_at` are scheduled minutes."""
+
+    value: float | Unknown
+    read_at: datetime
+    asked_at: datetime
+    not_renewed: str | None = None
+    """Why the newest attempt, at `asked_at`, told nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,5 +257,7 @@ class World:
     """None where nothing can be handed to another invocation."""
     repair_failures: MutableMapping[str, int] = field(default_factory=dict)
     """Workload name -> how often its repair failed in a row; lives as long as the process."""
+    last_known: MutableMapping[tuple[str, str], LastKnown] = field(default_factory=dict)
+    """(quantity, where it is read) -> its newest reading; lives as long as the process."""
     launches: Launches | None = None
     """None where AWS cannot be asked why instances do not start: a simulation."""

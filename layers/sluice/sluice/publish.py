@@ -1,4 +1,4 @@
-"""The tick: observe every workload, publish BacklogPerInstance, repair what an alarm missed.
+"""The tick: observe every workload, publish how much waits per instance, repair what an alarm missed.
 
 Alarms act on transitions only; the tick looks at levels, so whatever an alarm missed is put right within a
 minute. More workloads than one invocation can serve are handed on in shards, slices of the registry for the
@@ -14,7 +14,18 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from sluice.core.backlog import backlog_per_instance, minute_of
-from sluice.core.model import DataPoint, Observation, Unknown, Workload
+from sluice.core.effective_backlog import to_publish
+from sluice.core.model import (
+    BACKLOG_PER_INSTANCE,
+    EFFECTIVE_BACKLOG_PER_INSTANCE,
+    Capacity,
+    DataPoint,
+    Demand,
+    Observation,
+    Published,
+    Unknown,
+    Workload,
+)
 from sluice.core.shards import slices
 from sluice.core.weights import why_not_served
 from sluice.errors import ConfigError, TransientError
@@ -23,9 +34,10 @@ from sluice.isolation import each_isolated, failed_visibly, isolated
 from sluice.launches import report_no_capacity
 from sluice.message_groups import tell_idle_instances
 from sluice.observe import observe, registered, report_unknown
+from sluice.offered_load import demands
 from sluice.ports import Counter, RemainingS, Report, Shards, World
 from sluice.repair import NO_TIME_LEFT, repair
-from sluice.wake import backlog_metric
+from sluice.wake import published_metric
 
 STALE_AFTER = timedelta(seconds=110)
 """A tick may start 59 s after its minute, and a cold start follows.
@@ -155,7 +167,7 @@ def _serve(
         look = workloads, seen, world, report
 
         def publish() -> None:
-            refused.update(_publish(minute, *look))
+            refused.update(_publish(minute, *look, remaining_s))
 
         # A defect in one step, beyond that of one workload, must not keep the next from its work.
         isolated(EVERY_WORKLOAD, Counter.PUBLISH_FAILED, report, publish)
@@ -175,17 +187,29 @@ def _publish(
     seen: Mapping[str, Observation],
     world: World,
     report: Report,
+    remaining_s: RemainingS,
 ) -> Mapping[str, str]:
-    """Publish one point per workload that was read in full; the answer names those CloudWatch refused."""
-    points: dict[str, DataPoint] = {}
+    """Publish for each workload that was read in full; the answer names those CloudWatch refused."""
+    plain: dict[str, float] = {}
+    points: dict[str, list[DataPoint]] = {}
 
     def measure(workload: Workload) -> None:
         value = _backlog_per_instance(workload, seen[workload.name], report)
         if value is not None:
-            metric = backlog_metric(world, workload)
-            points[workload.name] = DataPoint(metric=metric, at=minute, value=value)
+            plain[workload.name] = value
+
+    def count_arrivals(workload: Workload) -> None:
+        name, saw = workload.name, seen[workload.name]
+        published = Published(backlog_per_instance=plain[name])
+        if name in found and isinstance(saw.capacity, Capacity):
+            published = to_publish(workload, plain[name], saw.capacity.running, found[name])
+        points[name] = _points(published, workload, minute, world)
+        report.observed(workload, saw, published)
 
     each_isolated(workloads, Counter.OBSERVATION_FAILED, report, measure)
+    measured = {name: workloads[name] for name in plain}
+    found = _demands(minute, measured, world, report, remaining_s)
+    each_isolated(measured, Counter.OBSERVATION_FAILED, report, count_arrivals)
     refused = world.metrics.publish(points)
     for name, why in refused.items():
         report.failed(name, Counter.PUBLISH_FAILED, why)
@@ -193,8 +217,40 @@ def _publish(
     return refused
 
 
+def _points(published: Published, workload: Workload, minute: datetime, world: World) -> list[DataPoint]:
+    values = {
+        BACKLOG_PER_INSTANCE: published.backlog_per_instance,
+        EFFECTIVE_BACKLOG_PER_INSTANCE: published.effective_per_instance,
+    }
+    return [
+        DataPoint(metric=published_metric(world, workload, name), at=minute, value=value)
+        for name, value in values.items()
+        if value is not None
+    ]
+
+
+def _demands(
+    minute: datetime,
+    workloads: Mapping[str, Workload],
+    world: World,
+    report: Report,
+    remaining_s: RemainingS,
+) -> dict[str, Demand | Unknown]:
+    """Of those whose policies count arrivals; Unknown for each of them where a defect keeps it from all."""
+    tracking = {name: workload for name, workload in workloads.items() if workload.publishes_effective}
+    found: dict[str, Demand | Unknown] = {
+        name: Unknown(why="a defect kept it from being read") for name in tracking
+    }
+
+    def read() -> None:
+        found.update(demands(minute, tracking, world, report, remaining_s))
+
+    isolated(EVERY_WORKLOAD, Counter.OBSERVATION_FAILED, report, read)
+    return found
+
+
 def _backlog_per_instance(workload: Workload, saw: Observation, report: Report) -> float | None:
-    """What is published for the workload; None where it was not read in full, or may not be served."""
+    """The plain metric; None where the workload was not read in full, or may not be served."""
     backlog, capacity = saw.backlog, saw.capacity
     if isinstance(backlog, Unknown) or isinstance(capacity, Unknown):
         unknowns = [reading for reading in (backlog, capacity) if isinstance(reading, Unknown)]
@@ -203,6 +259,4 @@ def _backlog_per_instance(workload: Workload, saw: Observation, report: Report) 
     if capacity.counted_by:
         report.failed(workload.name, Counter.DOCUMENT_INVALID, why_not_served(workload, capacity))
         return None
-    value = backlog_per_instance(backlog, capacity, count_in_flight=workload.count_in_flight)
-    report.observed(workload, backlog, capacity, value)
-    return value
+    return backlog_per_instance(backlog, capacity, count_in_flight=workload.count_in_flight)

@@ -12,13 +12,13 @@ from functools import partial
 
 from sluice.core.backlog import before, turn_of
 from sluice.core.model import Mode, Observation, Reason, Trigger, Unknown, Workload
+from sluice.core.target import initial_target
 from sluice.core.turns import rotated
 from sluice.core.wake import decide_bootstrap, decide_shutdown, reads_empty_above_min
 from sluice.isolation import each_isolated, isolated
 from sluice.observe import report_unknown
 from sluice.ports import Counter, Outcome, RemainingS, Report, World, first_half
 from sluice.wake import (
-    initial_target,
     published_backlog,
     report_stuck_deployment,
     retry_bootstrap,

@@ -19,6 +19,7 @@ from sluice.core.model import (
     Decision,
     Durations,
     Observation,
+    Published,
     TargetDecision,
     Unknown,
     Workload,
@@ -68,6 +69,40 @@ def observation_fields(saw: Observation) -> dict[str, Any]:
     else:
         told["capacity_unknown"] = capacity.why
     return told
+
+
+def published_sentence(published: Published) -> str:
+    """What a tick published, and what it reckoned the arrivals with."""
+    plain, demand = f"{published.backlog_per_instance:g} per instance", published.demand
+    if demand is None:
+        return plain
+    if isinstance(demand, Unknown):
+        return f"{plain}; arrivals are not counted: {demand.why}"
+    load = demand.load
+    reckoned = (
+        f"{published.effective_per_instance:.4g} effective: {load.arrivals_per_s:.4g} arrivals/s "
+        f"x {load.processing_s:.4g} s / {load.concurrency_per_instance:g} = {load.instances:.4g} busy"
+    )
+    return "; ".join((plain, reckoned, *demand.not_renewed))
+
+
+def published_fields(published: Published) -> dict[str, Any]:
+    """The same, number by number."""
+    told: dict[str, Any] = {"backlog_per_instance": published.backlog_per_instance}
+    demand = published.demand
+    if demand is None:
+        return told
+    told["effective_backlog_per_instance"] = published.effective_per_instance
+    if isinstance(demand, Unknown):
+        return told | {"demand_unknown": demand.why}
+    load = demand.load
+    return told | {
+        "arrivals_per_s": load.arrivals_per_s,
+        "processing_s": load.processing_s,
+        "offered_load_instances": load.instances,
+        "target": demand.target_per_instance,
+        "not_renewed": list(demand.not_renewed),
+    }
 
 
 def _processing(durations: Durations | Unknown) -> dict[str, Any]:
@@ -136,13 +171,13 @@ class PowertoolsReport:
         self._logger.info(sentence(decision, outcome), extra=fields(decision, outcome))
         self._count(Counter.DECISIONS, 1)
 
-    def observed(self, workload: Workload, backlog: Backlog, capacity: Capacity, value: float) -> None:
+    def observed(self, workload: Workload, saw: Observation, published: Published) -> None:
         """One line per workload and tick."""
-        seen = observation_fields(Observation(backlog=backlog, capacity=capacity))
         self._logger.info(
-            f"{workload.name}: {value:g} per instance",
-            extra={"workload": workload.name, "backlog_per_instance": value, "mode": workload.mode.value}
-            | seen,
+            f"{workload.name}: {published_sentence(published)}",
+            extra={"workload": workload.name, "mode": workload.mode.value}
+            | published_fields(published)
+            | observation_fields(saw),
         )
 
     def failed(self, workload: str, counter: Counter, why: str, *, defect: Exception | None = None) -> None:

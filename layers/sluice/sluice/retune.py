@@ -6,29 +6,22 @@ deadband, and any field of a policy but its target.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime, timedelta
 from functools import partial
 
-from sluice.core.backlog import minute_of
-from sluice.core.model import Durations, DynamicTarget, Mode, Unknown, Workload
-from sluice.core.target import decide_target, weighted
+from sluice.core.model import Durations, DynamicTarget, Mode, Unknown
+from sluice.core.target import decide_target
 from sluice.core.turns import rotated
-from sluice.errors import ConfigError, TransientError, attempted, in_words
+from sluice.errors import ConfigError, TransientError
 from sluice.events import RetuneRequest
 from sluice.isolation import isolated, told_if_it_fails
 from sluice.observe import registered
-from sluice.ports import Counter, Outcome, RemainingS, Report, SeriesQuery, World, first_half
+from sluice.ports import Counter, Outcome, RemainingS, Report, World, first_half
+from sluice.processing_time import DurationQuery, processing_times
 
-# (window, period): an hour at CloudWatch's finest period, then a day at one that keeps the answer small.
-WINDOWS_S = ((3600, 60), (86_400, 300))
-SAMPLES = "SampleCount"
 HOUR_S = 3600
 TURN_S = 48
 """One workload's three calls take 72 s where each fails in every attempt; 24 s of it are kept back anyway."""
 LEFT_OUT = "no time left in this round; the next one begins with another workload"
-
-Dynamic = tuple[Workload, DynamicTarget]
 
 
 def retune_targets(request: RetuneRequest, world: World, report: Report, remaining_s: RemainingS) -> None:
@@ -38,14 +31,18 @@ def retune_targets(request: RetuneRequest, world: World, report: Report, remaini
     round is seen to have failed.
     """
     served = {
-        workload.name: (workload, workload.target)
+        workload.name: DurationQuery(
+            metric=workload.duration_metric,
+            statistic=workload.target.statistic,
+            min_samples=workload.target.min_samples,
+        )
         for workload in registered(world, report, remaining_s, fresh=request.stack_id is not None).workloads
         if request.stack_id in (None, workload.stack_id)
         and isinstance(workload.target, DynamicTarget)
         and workload.mode is not Mode.PAUSED
     }
     report.noted(Counter.WORKLOADS_SERVED, f"retune by {request.trigger}", len(served))
-    durations = _durations(served, world, first_half(remaining_s)) if served else {}
+    durations = processing_times(served, world, first_half(remaining_s))
 
     def retuned(name: str) -> bool:
         if remaining_s() <= TURN_S:
@@ -92,56 +89,3 @@ def _retune(
         if durations.defect:
             raise durations.defect
         raise TransientError(f"no processing time of {workload.name}: {durations.why}")
-
-
-def _durations(
-    served: Mapping[str, Dynamic], world: World, remaining_s: RemainingS
-) -> dict[str, Durations | Unknown]:
-    """Each workload's processing time over the shortest window that holds enough samples."""
-    now = minute_of(world.now())
-    durations: dict[str, Durations | Unknown] = {}
-    waiting = dict(served)
-    for window_s, period_s in WINDOWS_S:
-        # Periods are aligned: the window ends with the last whole one.
-        end = now - timedelta(seconds=now.timestamp() % period_s)
-        durations |= _over(waiting, world, end, window_s, period_s, remaining_s)
-        waiting = {name: dynamic for name, dynamic in waiting.items() if _sparse(dynamic, durations[name])}
-        if not waiting:
-            break
-    return durations
-
-
-def _over(
-    waiting: Mapping[str, Dynamic],
-    world: World,
-    end: datetime,
-    window_s: int,
-    period_s: int,
-    remaining_s: RemainingS,
-) -> dict[str, Durations | Unknown]:
-    queries = {
-        f"{name} {statistic}": SeriesQuery(
-            metric=workload.duration_metric, statistic=statistic, period_s=period_s
-        )
-        for name, (workload, target) in waiting.items()
-        for statistic in (target.statistic, SAMPLES)
-    }
-    series = world.metrics.read(queries, end - timedelta(seconds=window_s), end, remaining_s)
-    durations: dict[str, Durations | Unknown] = {}
-    for name, (_, target) in waiting.items():
-        values, counts = series[f"{name} {target.statistic}"], series[f"{name} {SAMPLES}"]
-        if isinstance(values, Unknown):
-            durations[name] = values
-        elif isinstance(counts, Unknown):
-            durations[name] = counts
-        else:
-            outcome = attempted(partial(weighted, values, counts, window_s))
-            durations[name] = (
-                Unknown(why=in_words(outcome), defect=outcome) if isinstance(outcome, Exception) else outcome
-            )
-    return durations
-
-
-def _sparse(dynamic: Dynamic, reading: Durations | Unknown) -> bool:
-    _, target = dynamic
-    return isinstance(reading, Durations) and reading.samples < target.min_samples

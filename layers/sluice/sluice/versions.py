@@ -16,11 +16,10 @@ from sluice.errors import Problem
 RELEASE: Final = "0.1.0"
 """Of this control plane, as pyproject.toml and workload.yaml have it."""
 RELEASE_PATTERN: Final = r"^[0-9]{1,6}\.[0-9]{1,6}\.[0-9]{1,6}([.+-]?[a-zA-Z0-9][a-zA-Z0-9.+-]{0,39})?$"
-VERSION: Final = 2
+VERSION: Final = 3
 """The newest that this release serves; raised by whatever an older control plane would refuse or misread."""
 FIRST_VERSION: Final = 1
 """Of a document that does not name its version."""
-FIRST_WITH_RELEASE: Final = 2
 
 
 def version_problem(text: str, *, newest: int = VERSION, release: str = RELEASE) -> Problem | None:

@@ -13,7 +13,6 @@ from sluice.core.backlog import MINUTE, minutes_to_prove, up_to
 from sluice.core.model import (
     BACKLOG_PER_INSTANCE,
     Decision,
-    DynamicTarget,
     Metric,
     Mode,
     Observation,
@@ -22,6 +21,7 @@ from sluice.core.model import (
     Unknown,
     Workload,
 )
+from sluice.core.target import initial_target
 from sluice.core.wake import decide_bootstrap, decide_shutdown, reads_empty_above_min
 from sluice.errors import ConfigError, TransientError
 from sluice.events import Alarm
@@ -76,7 +76,9 @@ def published_backlog(
     if not workloads:
         return {}
     queries = {
-        name: SeriesQuery(metric=backlog_metric(world, workload), statistic="Maximum", period_s=60)
+        name: SeriesQuery(
+            metric=published_metric(world, workload, BACKLOG_PER_INSTANCE), statistic="Maximum", period_s=60
+        )
         for name, workload in workloads.items()
     }
     longest = max(workload.idle_minutes for workload in workloads.values())
@@ -84,9 +86,9 @@ def published_backlog(
     return world.metrics.read(queries, first, proof_ends[0] + MINUTE, remaining_s)
 
 
-def backlog_metric(world: World, workload: Workload) -> Metric:
-    """Where this workload's BacklogPerInstance is published."""
-    return Metric(namespace=world.namespace, name=BACKLOG_PER_INSTANCE, dimensions=workload.fleet.dimensions)
+def published_metric(world: World, workload: Workload, name: str) -> Metric:
+    """Where a tick publishes this workload's metric of that name."""
+    return Metric(namespace=world.namespace, name=name, dimensions=workload.fleet.dimensions)
 
 
 def _bootstrap(
@@ -154,14 +156,6 @@ def report_stuck_deployment(decision: Decision, report: Report) -> None:
     """An error of its own: nothing else shows that a deployment that never ends has an idle fleet billed."""
     if decision.reason is Reason.DEPLOYMENT_STUCK:
         report.failed(decision.workload, Counter.DEPLOYMENT_STUCK, f"{decision.reason}: {decision.detail}")
-
-
-def initial_target(workload: Workload) -> float:
-    """Messages per instance by which a bootstrap is sized: the target its stack started the policy with."""
-    target = workload.target
-    if isinstance(target, DynamicTarget):
-        return target.fallback_messages_per_instance
-    return target.messages_per_instance
 
 
 def _check(alarm: Alarm, workload: Workload, expected_arn: str) -> None:

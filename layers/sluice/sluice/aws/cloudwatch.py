@@ -6,7 +6,7 @@ absent from a series, and a query CloudWatch could not answer is Unknown.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
@@ -38,17 +38,19 @@ class CloudWatchMetrics:
     def __init__(self, client: Callable[[], CloudWatchClient], pool: ThreadPoolExecutor) -> None:
         self._client, self._pool = client, pool
 
-    def publish(self, points: Mapping[str, DataPoint]) -> Mapping[str, str]:
-        """PutMetricData, a thousand points of one namespace a call; the answer names those refused."""
+    def publish(self, points: Mapping[str, Sequence[DataPoint]]) -> Mapping[str, str]:
+        """PutMetricData to each namespace; a workload's points share a call, and are refused together."""
         refused: dict[str, str] = {}
-        for namespace in {point.metric.namespace for point in points.values()}:
-            names = [name for name, point in points.items() if point.metric.namespace == namespace]
-            for batch in batches(names, POINTS_PER_CALL):
+        by_namespace: dict[str, list[str]] = {}
+        for name, own in points.items():
+            by_namespace.setdefault(own[0].metric.namespace, []).append(name)
+        for namespace, names in by_namespace.items():
+            most = max(len(points[name]) for name in names)
+            for batch in batches(names, POINTS_PER_CALL // most):
+                data = [_datum(point) for name in batch for point in points[name]]
                 try:
-                    with calling(f"PutMetricData of {len(batch)} points to {namespace}"):
-                        self._client().put_metric_data(
-                            Namespace=namespace, MetricData=[_datum(points[name]) for name in batch]
-                        )
+                    with calling(f"PutMetricData of {len(data)} points to {namespace}"):
+                        self._client().put_metric_data(Namespace=namespace, MetricData=data)
                 except SluiceError as failure:
                     refused |= dict.fromkeys(batch, str(failure))
         return refused

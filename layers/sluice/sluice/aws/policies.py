@@ -6,6 +6,7 @@ it and the target alone changes. Refuses to pick "the first" policy: the documen
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -14,8 +15,8 @@ from typing import TYPE_CHECKING, Any, cast
 from sluice.aws.answers import MalformedAnswer, field, listed, positive
 from sluice.aws.ecs import DIMENSION, resource_id
 from sluice.aws.errors import calling
-from sluice.aws.fanout import in_time
-from sluice.core.model import AutoScalingGroup, EcsService, Workload
+from sluice.aws.fanout import batches, begin, each, in_time, one_of_many
+from sluice.core.model import AutoScalingGroup, EcsService, Unknown, Workload
 from sluice.errors import ConfigError
 from sluice.ports import Policy, RemainingS
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 ASG_CONFIGURATION = "TargetTrackingConfiguration"
 TARGET_TRACKING = "TargetTrackingScaling"
+POLICIES_PER_CALL = 50
+_POLICY_NAME = re.compile(r":policyName/(.{1,255})$")
 ECS_CONFIGURATION = "TargetTrackingScalingPolicyConfiguration"
 
 
@@ -44,7 +47,7 @@ class TargetTrackingPolicies:
     def read(self, workload: Workload, remaining_s: RemainingS) -> Policy:
         """The policy that the workload's document names by its ARN."""
         # The client is made here, in one thread: making it is not thread-safe, using it is.
-        fleet, arn = workload.fleet, workload.policy_arn
+        fleet = workload.fleet
         if isinstance(fleet, AutoScalingGroup):
             what, described = f"DescribePolicies of {fleet}", partial(_of_group, self._asg_client(), fleet)
             configuration = ASG_CONFIGURATION
@@ -63,10 +66,26 @@ class TargetTrackingPolicies:
         if found:
             definition, target = found
             return Policy(fleet=fleet, target=target, definition=definition)
-        raise ConfigError(
-            f"workload {workload.name}: {fleet} has no scaling policy {arn}: it was deleted by hand; "
-            "update the workload's stack with any change to create it again"
-        )
+        raise _is_missing(workload)
+
+    def targets(
+        self, workloads: Mapping[str, Workload], remaining_s: RemainingS
+    ) -> Mapping[str, float | Unknown]:
+        """The policies by their names, fifty a call; the calls run concurrently."""
+        of_groups = [
+            name for name, workload in workloads.items() if isinstance(workload.fleet, AutoScalingGroup)
+        ]
+        of_services = [name for name, workload in workloads.items() if isinstance(workload.fleet, EcsService)]
+        readings = []
+        if of_groups:
+            read = partial(_targets, workloads, partial(_groups_named, self._asg_client()), ASG_CONFIGURATION)
+            readings.append(begin(self._pool, read, batches(of_groups, POLICIES_PER_CALL), _read_groups))
+        if of_services:
+            read = partial(
+                _targets, workloads, partial(_services_named, self._ecs_client()), ECS_CONFIGURATION
+            )
+            readings.append(begin(self._pool, read, batches(of_services, POLICIES_PER_CALL), _read_services))
+        return {name: target for finish in readings for name, target in each(finish(remaining_s)).items()}
 
     def put_target(self, policy: Policy, target: float) -> None:
         """PutScalingPolicy with every field that was described and the put takes, and the new target."""
@@ -91,6 +110,63 @@ def _of_service(client: ApplicationAutoScalingClient, fleet: EcsService) -> list
         ServiceNamespace="ecs", ResourceId=resource_id(fleet), ScalableDimension=DIMENSION
     )
     return [cast("Mapping[str, Any]", policy) for page in pages for policy in listed(page, "ScalingPolicies")]
+
+
+def _read_groups(names: tuple[str, ...]) -> str:
+    return f"DescribePolicies of {len(names)} policies"
+
+
+def _read_services(names: tuple[str, ...]) -> str:
+    return f"DescribeScalingPolicies of {len(names)} policies"
+
+
+def _groups_named(client: AutoScalingClient, names: list[str]) -> list[Mapping[str, Any]]:
+    pages = client.get_paginator("describe_policies").paginate(PolicyNames=names)
+    return [cast("Mapping[str, Any]", policy) for page in pages for policy in listed(page, "ScalingPolicies")]
+
+
+def _services_named(client: ApplicationAutoScalingClient, names: list[str]) -> list[Mapping[str, Any]]:
+    pages = client.get_paginator("describe_scaling_policies").paginate(
+        ServiceNamespace="ecs", PolicyNames=names
+    )
+    return [cast("Mapping[str, Any]", policy) for page in pages for policy in listed(page, "ScalingPolicies")]
+
+
+def _targets(
+    workloads: Mapping[str, Workload],
+    described: Callable[[list[str]], list[Mapping[str, Any]]],
+    configuration: str,
+    names: tuple[str, ...],
+) -> dict[str, float | Unknown]:
+    """Each workload's target from one call; a policy of the same name on another fleet has another ARN."""
+    # One name that AWS refuses would leave the others of the call unread.
+    wanted = sorted(
+        {found[1] for name in names if (found := _POLICY_NAME.search(str(workloads[name].policy_arn)))}
+    )
+    policies: list[Mapping[str, Any]] = []
+    if wanted:
+        with calling(f"the policies of {len(names)} workloads"):
+            policies = described(wanted)
+    return {
+        name: one_of_many(
+            f"the policy of workload {name}", partial(_target, workloads[name], policies, configuration)
+        )
+        for name in names
+    }
+
+
+def _target(workload: Workload, policies: list[Mapping[str, Any]], configuration: str) -> float:
+    found = _found(workload, policies, configuration)
+    if found is None:
+        raise _is_missing(workload)
+    return found[1]
+
+
+def _is_missing(workload: Workload) -> ConfigError:
+    return ConfigError(
+        f"workload {workload.name}: {workload.fleet} has no scaling policy {workload.policy_arn}: it was "
+        "deleted by hand; update the workload's stack with any change to create it again"
+    )
 
 
 def _found(

@@ -12,6 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 
 BACKLOG_PER_INSTANCE = "BacklogPerInstance"
+EFFECTIVE_BACKLOG_PER_INSTANCE = "EffectiveBacklogPerInstance"
 MSG_PROCESSING_DURATION = "MsgProcessingDuration"
 
 
@@ -21,6 +22,22 @@ class Mode(StrEnum):
     ACTIVE = "active"
     OBSERVE = "observe"
     PAUSED = "paused"
+
+
+class TrackedMetric(StrEnum):
+    """What target tracking holds at its target."""
+
+    EFFECTIVE = "effective"
+    """The backlog and what keeps arriving."""
+    BACKLOG = "backlog"
+
+
+class MetricSource(StrEnum):
+    """Who publishes the metric that target tracking reads."""
+
+    PUBLISHED = "published"
+    NATIVE = "native"
+    """Metric math over AWS's own metrics."""
 
 
 class Trigger(StrEnum):
@@ -111,6 +128,8 @@ class StaticTarget:
     """A target somebody measured by hand, in messages per instance."""
 
     messages_per_instance: float
+    concurrency_per_instance: float = 1
+    """Messages that one instance works on at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +154,18 @@ class DynamicTarget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tracking:
+    """Which metric target tracking reads, and what the arrivals in it are reckoned with."""
+
+    metric: TrackedMetric = TrackedMetric.BACKLOG
+    source: MetricSource = MetricSource.PUBLISHED
+    arrival_margin: float = 0.3
+    """beta: sqrt(offered load) x this many instances stand by."""
+    processing_s: float | None = None
+    """Mean seconds a message takes, where nothing was measured."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
     """One queue, one fleet, one promise, as registered by its stack."""
 
@@ -149,10 +180,17 @@ class Workload:
     count_in_flight: bool
     target: StaticTarget | DynamicTarget
     duration_metric: Metric
+    tracking: Tracking
     idle_minutes: int
     policy_arn: str | None
     bootstrap_alarm_arn: str
     shutdown_alarm_arn: str
+
+    @property
+    def publishes_effective(self) -> bool:
+        """Whether its policy reads EffectiveBacklogPerInstance."""
+        tracking = self.tracking
+        return tracking.metric is TrackedMetric.EFFECTIVE and tracking.source is MetricSource.PUBLISHED
 
     @property
     def is_fifo(self) -> bool:
@@ -216,6 +254,32 @@ class Observation:
 
     backlog: Backlog | Unknown
     capacity: Capacity | Unknown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferedLoad:
+    """What keeps arriving, and how much capacity it takes to keep up with it."""
+
+    arrivals_per_s: float
+    """Sustained: a single dump does not count."""
+    processing_s: float
+    concurrency_per_instance: float
+
+    @property
+    def instances(self) -> float:
+        """rho, the mean number of busy instances (Little's law)."""
+        return self.arrivals_per_s * self.processing_s / self.concurrency_per_instance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """The load a fleet has to keep up with, in the unit of its target."""
+
+    load: OfferedLoad
+    target_per_instance: float
+    """Messages per instance that its policy holds."""
+    not_renewed: tuple[str, ...] = ()
+    """What could not be read anew, each with why and since when it holds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -331,6 +395,17 @@ class TargetDecision:
     limits: tuple[Limit, ...] = ()
     detail: str = ""
     kind: Kind = Kind.RETUNE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """What a tick publishes for one workload, in messages per instance."""
+
+    backlog_per_instance: float
+    effective_per_instance: float | None = None
+    """None where the workload does not track it."""
+    demand: Demand | Unknown | None = None
+    """What the effective one is reckoned with; Unknown where it is the plain one for that reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

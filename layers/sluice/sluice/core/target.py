@@ -18,10 +18,19 @@ from sluice.core.model import (
     TargetDecision,
     Trigger,
     Unknown,
+    Workload,
 )
 
 SAME_TARGET = 1e-6
 """Relative difference within which the policy's target is the template's, after its way through AWS."""
+
+
+def initial_target(workload: Workload) -> float:
+    """The target that its stack started the policy with, in messages per instance."""
+    target = workload.target
+    if isinstance(target, DynamicTarget):
+        return target.fallback_messages_per_instance
+    return target.messages_per_instance
 
 
 def weighted(
