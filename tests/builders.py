@@ -18,11 +18,15 @@ from sluice.core.model import (
     Backlog,
     Bounds,
     Capacity,
+    Demand,
     Durations,
     DynamicTarget,
     EcsService,
     Metric,
     Observation,
+    OfferedLoad,
+    TrackedMetric,
+    Tracking,
     Unknown,
     Workload,
 )
@@ -82,6 +86,10 @@ def dynamic_section(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
+def tracking_section(metric: str = "backlog", **changes: Any) -> dict[str, Any]:
+    return {"metric": metric, "source": "published", "arrival_margin": 0.3, "processing_s": None} | changes
+
+
 def document(name: str = "transcription", **changes: Any) -> dict[str, Any]:
     """A valid document on an Auto Scaling group of the same name."""
     return {
@@ -96,6 +104,7 @@ def document(name: str = "transcription", **changes: Any) -> dict[str, Any]:
         "count_in_flight": True,
         "target": static_section(),
         "duration_metric": {"namespace": "Sluice", "name": "MsgProcessingDuration"},
+        "tracking": tracking_section(),
         "idle_minutes": 5,
         "policy_arn": POLICY_ARN.replace("transcription", name),
         "alarm_arns": {"bootstrap": alarm_arn(name, "bootstrap"), "shutdown": alarm_arn(name, "shutdown")},
@@ -138,6 +147,25 @@ def dynamic_target(**changes: Any) -> DynamicTarget:
 def dynamic_workload(name: str = "transcription", **changes: Any) -> Workload:
     """A workload whose target follows the processing time; `changes` are settings of the target."""
     return replace(workload(name), target=dynamic_target(**changes))
+
+
+def effective(served: Workload, **changes: Any) -> Workload:
+    """The workload, its policy counting arrivals; `changes` are settings of its tracking."""
+    return replace(served, tracking=Tracking(**({"metric": TrackedMetric.EFFECTIVE} | changes)))
+
+
+def demand(
+    arrivals_per_s: float = 0,
+    processing_s: float = 1,
+    concurrency: float = 1,
+    *,
+    target: float = 8,
+    not_renewed: tuple[str, ...] = (),
+) -> Demand:
+    load = OfferedLoad(
+        arrivals_per_s=arrivals_per_s, processing_s=processing_s, concurrency_per_instance=concurrency
+    )
+    return Demand(load=load, target_per_instance=target, not_renewed=not_renewed)
 
 
 def backlog(visible: int = 0, in_flight: int = 0, delayed: int = 0) -> Backlog:

@@ -6,7 +6,13 @@ from typing import Any
 import pytest
 
 from sluice.aws.cloudwatch import CloudWatchMetrics
-from sluice.core.model import DataPoint, Metric, Unknown
+from sluice.core.model import (
+    BACKLOG_PER_INSTANCE,
+    EFFECTIVE_BACKLOG_PER_INSTANCE,
+    DataPoint,
+    Metric,
+    Unknown,
+)
 from sluice.ports import SeriesQuery
 from tests.aws import account
 from tests.aws.stubs import ANY, Call, refusal, stubbed, unchecked
@@ -18,21 +24,32 @@ START, END = minutes_ago(5), minutes_ago(0)
 QUERY = SeriesQuery(metric=metric(), statistic="Maximum", period_s=60)
 
 
-def point(index: int = 0, namespace: str = "Sluice") -> DataPoint:
-    of = Metric(
-        namespace=namespace, name="BacklogPerInstance", dimensions={"AutoScalingGroupName": str(index)}
-    )
+def point(index: int = 0, namespace: str = "Sluice", name: str = BACKLOG_PER_INSTANCE) -> DataPoint:
+    of = Metric(namespace=namespace, name=name, dimensions={"AutoScalingGroupName": str(index)})
     return DataPoint(metric=of, at=MINUTE_NOW, value=index)
 
 
-def datum(index: int) -> dict[str, Any]:
+def both(index: int) -> list[DataPoint]:
+    return [point(index), point(index, name=EFFECTIVE_BACKLOG_PER_INSTANCE)]
+
+
+def datum(index: int, name: str = BACKLOG_PER_INSTANCE) -> dict[str, Any]:
     return {
-        "MetricName": "BacklogPerInstance",
+        "MetricName": name,
         "Dimensions": [{"Name": "AutoScalingGroupName", "Value": str(index)}],
         "Timestamp": MINUTE_NOW,
         "Value": index,
         "Unit": "Count",
     }
+
+
+def put_both(*indices: int, answer: Mapping[str, Any] | None = None) -> Call:
+    data = [
+        datum(index, name)
+        for index in indices
+        for name in (BACKLOG_PER_INSTANCE, EFFECTIVE_BACKLOG_PER_INSTANCE)
+    ]
+    return ("put_metric_data", {"Namespace": "Sluice", "MetricData": data}, answer or {})
 
 
 def put(*indices: int, answer: Mapping[str, Any] | None = None, namespace: str = "Sluice") -> Call:
@@ -63,12 +80,12 @@ def get(*results: Mapping[str, Any], token: str = "", more: str = "") -> Call:
 
 class TestPublish:
     def test_a_thousand_and_one_points_are_two_calls(self) -> None:
-        points = {f"w{index}": point(index) for index in range(1001)}
+        points = {f"w{index}": [point(index)] for index in range(1001)}
         with stubbed("cloudwatch", put(*range(1000)), put(1000)) as client:
             assert CloudWatchMetrics(lambda: client, POOL).publish(points) == {}
 
     def test_a_refused_batch_names_its_own_workloads_alone(self) -> None:
-        points = {f"w{index}": point(index) for index in range(1001)}
+        points = {f"w{index}": [point(index)] for index in range(1001)}
         calls = [put(*range(1000), answer=refusal("Throttling", "slow down")), put(1000)]
         with stubbed("cloudwatch", *calls) as client:
             refused = CloudWatchMetrics(lambda: client, POOL).publish(points)
@@ -77,6 +94,30 @@ class TestPublish:
             "PutMetricData of 1000 points to Sluice: AWS answered Throttling: slow down"
         }
 
+    def test_both_points_of_a_workload_are_in_one_call_of_a_thousand_at_most(self) -> None:
+        points = {f"w{index}": both(index) for index in range(501)}
+        with stubbed("cloudwatch", put_both(*range(500)), put_both(500)) as client:
+            assert CloudWatchMetrics(lambda: client, POOL).publish(points) == {}
+
+    def test_the_two_points_of_a_workload_are_refused_together(self) -> None:
+        points = {f"w{index}": both(index) for index in range(501)}
+        calls = [put_both(*range(500)), put_both(500, answer=refusal("Throttling", "slow down"))]
+        with stubbed("cloudwatch", *calls) as client:
+            assert CloudWatchMetrics(lambda: client, POOL).publish(points) == {
+                "w500": "PutMetricData of 2 points to Sluice: AWS answered Throttling: slow down"
+            }
+
+    def test_no_pair_is_torn_apart_where_some_workloads_have_one_point_and_others_two(self) -> None:
+        points = {f"w{index}": both(index) if index % 2 else [point(index)] for index in range(600)}
+        asked: list[list[str]] = []
+        with unchecked("cloudwatch") as client:
+            client._make_api_call = lambda operation, given: asked.append(
+                [datum["Dimensions"][0]["Value"] for datum in given["MetricData"]]
+            )
+            assert CloudWatchMetrics(lambda: client, POOL).publish(points) == {}
+        assert [len(call) for call in asked] == [750, 150]
+        assert not set(asked[0]) & set(asked[1])
+
     def test_each_namespace_is_a_call_of_its_own(self) -> None:
         with unchecked("cloudwatch", PutMetricData={}) as client:
             asked: list[tuple[str, int]] = []
@@ -84,7 +125,7 @@ class TestPublish:
                 (given["Namespace"], len(given["MetricData"]))
             )
             CloudWatchMetrics(lambda: client, POOL).publish(
-                {"a": point(1), "b": point(2, "Other"), "c": point(3, "Other")}
+                {"a": [point(1)], "b": [point(2, "Other")], "c": [point(3, "Other")]}
             )
         assert sorted(asked) == [("Other", 2), ("Sluice", 1)]
 
@@ -94,7 +135,7 @@ class TestPublish:
         at = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(minutes=3)
         of = metric(**ecs_workload().fleet.dimensions)
         CloudWatchMetrics(lambda: client, POOL).publish(
-            {"queue-proc": DataPoint(metric=of, at=at, value=4.5)}
+            {"queue-proc": [DataPoint(metric=of, at=at, value=4.5)]}
         )
         found = client.get_metric_statistics(
             Namespace="Sluice",

@@ -12,8 +12,11 @@ from sluice.core.model import (
     DynamicTarget,
     EcsService,
     Metric,
+    MetricSource,
     Mode,
     StaticTarget,
+    TrackedMetric,
+    Tracking,
 )
 from sluice.errors import ConfigError, DocumentError
 from tests.builders import (
@@ -26,6 +29,7 @@ from tests.builders import (
     queue_url,
     stack_id,
     static_section,
+    tracking_section,
 )
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "workload.schema.json"
@@ -55,6 +59,12 @@ VALID: dict[str, dict[str, Any]] = {
     ),
     "longest dimension": document(duration_metric={"namespace": "n", "dimensions": {"k" * 255: "v" * 1024}}),
     "paused, no policy": document(mode="paused", policy_arn=""),
+    "effective": document(tracking=tracking_section("effective", processing_s=4.2)),
+    "effective, no processing time": document(tracking={"metric": "effective"}),
+    "effective, native": document(tracking=tracking_section("effective", source="native", processing_s=60)),
+    "no margin": document(tracking=tracking_section("effective", arrival_margin=0)),
+    "largest margin": document(tracking=tracking_section("effective", arrival_margin=3)),
+    "static with concurrency": document(target=static_section() | {"concurrency_per_instance": 2.5}),
     "fifo": document(queue_url=queue_url("transcription.fifo")),
 }
 
@@ -120,6 +130,43 @@ class TestAccepted:
             dimensions={"ClusterName": "workers", "ServiceName": "queue-proc"},
         )
         assert parsed(VALID["own dimensions"]).duration_metric.dimensions == {"Queue": "q"}
+
+    def test_the_tracked_metric_is_what_the_document_says(self) -> None:
+        section = tracking_section("effective", arrival_margin=1.5, processing_s=4.2)
+        served = parsed(document(tracking=section))
+        assert served.tracking == Tracking(
+            metric=TrackedMetric.EFFECTIVE,
+            source=MetricSource.PUBLISHED,
+            arrival_margin=1.5,
+            processing_s=4.2,
+        )
+        assert served.publishes_effective
+
+    @pytest.mark.parametrize(
+        ("metric", "source", "published"),
+        [
+            ("effective", "published", True),
+            ("effective", "native", False),
+            ("backlog", "published", False),
+            ("backlog", "native", False),
+        ],
+    )
+    def test_the_effective_metric_is_published_where_a_policy_reads_it(
+        self, metric: str, source: str, *, published: bool
+    ) -> None:
+        served = parsed(document(tracking=tracking_section(metric, source=source)))
+        assert served.publishes_effective == published
+
+    def test_a_margin_of_three_tenths_stands_by_unless_told_otherwise(self) -> None:
+        served = parsed(document(tracking={"metric": "effective"}))
+        assert (served.tracking.arrival_margin, served.tracking.processing_s) == (0.3, None)
+
+    @pytest.mark.parametrize(("told", "concurrency"), [({}, 1), ({"concurrency_per_instance": 2.5}, 2.5)])
+    def test_an_instance_with_a_static_target_works_on_one_message_at_a_time_unless_told_otherwise(
+        self, told: dict[str, float], concurrency: float
+    ) -> None:
+        served = parsed(document(target=static_section() | told))
+        assert served.target.concurrency_per_instance == concurrency
 
     def test_an_empty_policy_arn_is_an_absent_one(self) -> None:
         assert parsed(document(mode="observe", policy_arn="")).policy_arn is None
@@ -243,6 +290,60 @@ class TestRefused:
             ),
             ({"target": dynamic_section(min_samples=0)}, "target.min_samples", 0, "or equal to 1"),
             ({"duration_metric": {"namespace": ""}}, "duration_metric.namespace", "", "at least 1"),
+            (
+                {"tracking": tracking_section("queue")},
+                "tracking.metric",
+                "queue",
+                "input should be 'effective' or 'backlog'",
+            ),
+            (
+                {"tracking": tracking_section(source="other")},
+                "tracking.source",
+                "other",
+                "input should be 'published' or 'native'",
+            ),
+            (
+                {"tracking": tracking_section(beta=1)},
+                "tracking.beta",
+                1,
+                "unknown key: remove it, or check its spelling and place",
+            ),
+            (
+                {"tracking": tracking_section(arrival_margin=-1)},
+                "tracking.arrival_margin",
+                -1,
+                "input should be greater than or equal to 0",
+            ),
+            (
+                {"tracking": tracking_section(arrival_margin=3.1)},
+                "tracking.arrival_margin",
+                3.1,
+                "input should be less than or equal to 3",
+            ),
+            (
+                {"tracking": tracking_section(arrival_margin="0.3")},
+                "tracking.arrival_margin",
+                "0.3",
+                "valid number",
+            ),
+            (
+                {"tracking": tracking_section(processing_s=0)},
+                "tracking.processing_s",
+                0,
+                "input should be greater than 0",
+            ),
+            (
+                {"tracking": tracking_section(processing_s=-4.2)},
+                "tracking.processing_s",
+                -4.2,
+                "input should be greater than 0",
+            ),
+            (
+                {"target": static_section() | {"concurrency_per_instance": 0}},
+                "target.concurrency_per_instance",
+                0,
+                "greater than 0",
+            ),
             ({"idle_minutes": 0}, "idle_minutes", 0, "greater than or equal to 1"),
             ({"idle_minutes": 121}, "idle_minutes", 121, "less than or equal to 120"),
             ({"duration_metric": {"namespace": 'a"b'}}, "duration_metric.namespace", 'a"b', "pattern"),
@@ -356,6 +457,17 @@ class TestRefused:
     def test_no_setting_takes_a_number_that_is_not_finite(self, setting: str, number: str) -> None:
         text = json.dumps(document(target=dynamic_section(**{setting: 424242}))).replace("424242", number)
         assert f"target.{setting}" in [path for path, _, _ in problems(text)]
+
+    @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+    @pytest.mark.parametrize("setting", ["arrival_margin", "processing_s"])
+    def test_no_setting_of_the_tracking_takes_a_number_that_is_not_finite(
+        self, setting: str, number: str
+    ) -> None:
+        text = json.dumps(document(tracking=tracking_section(**{setting: 424242}))).replace("424242", number)
+        [(path, value, way_out), *others] = problems(text)
+        assert (path, others) == (f"tracking.{setting}", [])
+        assert repr(value) == repr(float(number))
+        assert way_out.startswith("input should be")
 
     @pytest.mark.parametrize(
         "path",

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from sluice import config
 from sluice.errors import DocumentError
-from tests.builders import document, dynamic_section, ecs_document
+from tests.builders import document, dynamic_section, ecs_document, static_section, tracking_section
 
 VALIDATOR = jsonschema.Draft202012Validator(config.json_schema())
 BEYOND_A_SCHEMA = ("must be at least ", "must be at most ", "bytes at most")
@@ -24,10 +24,16 @@ BASES = (
     ecs_document(target=dynamic_section()),
     document(duration_metric={"namespace": "n", "name": "Seconds", "dimensions": {"Queue": "q"}}),
     document(mode="observe", policy_arn=""),
+    document(
+        target=static_section() | {"concurrency_per_instance": 2},
+        tracking=tracking_section("effective", processing_s=4.2),
+    ),
+    document(tracking=tracking_section("effective", source="native", arrival_margin=0)),
 )
 VALUES = st.sampled_from(
     [None, True, "", "a", "a\u00a0b", "a b", "ü", "active", "paused", "backlog", "asg", "ecs", "static",
-     "p90", 0, 1, 2, 5, 120, 121, 0.5, 1e-7, -1, 1e6, [], {}, {"type": "asg"}, {"Queue": "q"}, {"ü": "q"},
+     "p90", "effective", "native", 0, 1, 2, 3, 3.1, 5, 120, 121, 0.5, 1e-7, -1, 1e6, [], {},
+     {"type": "asg"}, {"Queue": "q"}, {"ü": "q"},
      "https://sqs.eu-west-1.amazonaws.com/123456789012/q", "https://a\u00a0b/123456789012/q",
      "arn:aws:sns:eu-west-1:123456789012:x", "arn:a\u00a0b:sns:eu-west-1:123456789012:x",
      "arn:ü:sns:eu-west-1:123456789012:x", "1.2.3"]

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from sluice import config
+from sluice.core.model import MetricSource, TrackedMetric
 from sluice.errors import DocumentError
 from sluice.versions import RELEASE, VERSION, version_problem
 from tests.builders import document
 
 ROOT = Path(__file__).parents[2]
-VERSION_1 = sorted((ROOT / "tests" / "documents").glob("version-1-*.json"))
-"""As the first workload.yaml wrote them, without a version."""
+VERSION_2 = sorted((ROOT / "tests" / "documents").glob("version-2-*.json"))
+"""As workload.yaml wrote them before it knew which metric a policy tracks."""
 DOCUMENTS_OF_OTHERS = [{"capacity": "one"}, {"capacity": "one", "queues": ["a", "b"]}]
 
 
@@ -24,18 +25,34 @@ def refused(text: str) -> str:
     return str(refusal.value)
 
 
-@pytest.mark.parametrize("path", VERSION_1, ids=lambda path: path.stem)
-def test_a_document_of_the_version_before_is_served(path: Path) -> None:
-    text = path.read_text()
-    assert "version" not in json.loads(text)
-    assert config.parse(text).name == json.loads(text)["name"]
-    assert config.parse(json.dumps({"version": 1, **json.loads(text)})) == config.parse(text)
+@pytest.mark.parametrize("path", VERSION_2, ids=lambda path: path.stem)
+def test_a_document_of_the_version_before_is_served_and_its_policy_tracks_the_backlog(path: Path) -> None:
+    told = json.loads(path.read_text())
+    assert (told["version"], "tracking" in told) == (VERSION - 1, False)
+    served = config.parse(path.read_text())
+    assert served.name == told["name"]
+    assert (served.tracking.metric, served.tracking.source) == (TrackedMetric.BACKLOG, MetricSource.PUBLISHED)
+    assert not served.publishes_effective
+
+
+@pytest.mark.parametrize("path", VERSION_2, ids=lambda path: path.stem)
+@pytest.mark.parametrize("named", [{}, {"version": 1}])
+def test_a_document_of_the_first_version_is_refused_with_the_release_to_update_to(
+    path: Path, named: dict[str, int]
+) -> None:
+    """It named neither its version nor its release."""
+    text = path.read_text().replace('{"version": 2, "release": "0.1.0", ', "{")
+    assert refused(json.dumps(named | json.loads(text))) == (
+        "the document of workload x is refused; version: 1: written by a workload.yaml that names no "
+        f"release, but this control plane, release {RELEASE}, serves versions 2 and 3: update the workload's "
+        f"stack with the workload.yaml of release {RELEASE}"
+    )
 
 
 def test_there_are_documents_of_every_kind_of_the_version_before() -> None:
     kinds = {
         (told["fleet"]["type"], told["mode"], told["target"]["type"])
-        for told in (json.loads(path.read_text()) for path in VERSION_1)
+        for told in (json.loads(path.read_text()) for path in VERSION_2)
     }
     assert kinds == {
         ("asg", "active", "static"),
@@ -68,7 +85,7 @@ def test_the_control_plane_before_refuses_a_document_of_this_version() -> None:
     problem = version_problem(json.dumps(document()), newest=VERSION - 1, release="0.0.9")
     assert str(problem) == (
         f"version: {VERSION}: written by release {RELEASE} of workload.yaml, but this control plane, release "
-        f"0.0.9, serves version 1: update the control plane's stack to release {RELEASE} first"
+        f"0.0.9, serves versions 1 and 2: update the control plane's stack to release {RELEASE} first"
     )
 
 
@@ -95,11 +112,11 @@ def test_a_document_older_than_the_version_before_is_refused_with_the_other_way_
     )
 
 
-@pytest.mark.parametrize("version", [True, False, None, "2", "", 0, -1, 1.5, 2.0, [2], {}])
+@pytest.mark.parametrize("version", [True, False, None, "3", "", 0, -1, 1.5, 3.0, [3], {}])
 def test_what_is_no_version_is_refused_as_such(version: object) -> None:
     assert refused(json.dumps(document(version=version, mode="on"))) == (
         f"the document of workload x is refused; version: {version!r}: "
-        "must be a whole number from 1 to 2, as workload.yaml writes it"
+        "must be a whole number from 1 to 3, as workload.yaml writes it"
     )
 
 
@@ -111,11 +128,11 @@ def test_what_is_no_object_has_no_version(text: str) -> None:
 @pytest.mark.parametrize(
     ("changed", "path", "way_out"),
     [
-        ({"release": None}, "release", "version 2 needs release: workload.yaml writes it"),
+        ({"release": None}, "release", "string"),
         ({"release": "soon"}, "release", "pattern"),
     ],
 )
-def test_a_document_of_version_2_names_its_release(changed: dict[str, Any], path: str, way_out: str) -> None:
+def test_a_document_names_its_release(changed: dict[str, Any], path: str, way_out: str) -> None:
     with pytest.raises(DocumentError) as refusal:
         config.parse(json.dumps(document(**changed)))
     assert {problem.path for problem in refusal.value.problems} == {path}

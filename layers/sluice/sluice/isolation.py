@@ -9,10 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from typing import TypeVar
 
-from sluice.core.model import Decision, TargetDecision, Workload
+from sluice.core.model import Decision, TargetDecision, Unknown, Workload
 from sluice.errors import DefectError, SluiceError, attempted, in_words
 from sluice.ports import Counter, Outcome, Report
+
+EVERY_WORKLOAD = "every workload"
+"""In place of a workload's name, where a step of the tick broke as a whole."""
+Reading = TypeVar("Reading")
 
 
 @contextmanager
@@ -33,6 +38,14 @@ def isolated(workload: str, counter: Counter, report: Report, step: Callable[[],
     elif isinstance(outcome, Exception):
         report.failed(workload, counter, in_words(outcome), defect=outcome)
     return not isinstance(outcome, Exception)
+
+
+def read_isolated(read: Callable[[], Reading]) -> Reading | Unknown:
+    """What `read` answers; Unknown where it fails, marked as a defect where Sluice's own code broke."""
+    outcome = attempted(read)
+    if not isinstance(outcome, Exception):
+        return outcome
+    return Unknown(why=in_words(outcome), defect=None if isinstance(outcome, SluiceError) else outcome)
 
 
 def each_isolated(

@@ -10,7 +10,7 @@ from functools import partial
 from sluice.core.backlog import minute_of
 from sluice.core.model import Durations, Metric, Unknown
 from sluice.core.target import weighted
-from sluice.errors import attempted, in_words
+from sluice.isolation import read_isolated
 from sluice.ports import RemainingS, SeriesQuery, World
 
 # (window, period): an hour at CloudWatch's finest period, then a day at one that keeps the answer small.
@@ -73,10 +73,7 @@ def _over(
         elif isinstance(counts, Unknown):
             durations[name] = counts
         else:
-            outcome = attempted(partial(weighted, values, counts, window_s))
-            durations[name] = (
-                Unknown(why=in_words(outcome), defect=outcome) if isinstance(outcome, Exception) else outcome
-            )
+            durations[name] = read_isolated(partial(weighted, values, counts, window_s))
     return durations
 
 

@@ -1,4 +1,4 @@
-"""The tick: observe every workload, publish how much waits per instance, repair what an alarm missed.
+"""The tick: observe every workload, publish its metrics, repair what an alarm missed.
 
 Alarms act on transitions only; the tick looks at levels, so whatever an alarm missed is put right within a
 minute. More workloads than one invocation can serve are handed on in shards, slices of the registry for the
@@ -13,31 +13,19 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
-from sluice.core.backlog import backlog_per_instance, minute_of
-from sluice.core.effective_backlog import to_publish
-from sluice.core.model import (
-    BACKLOG_PER_INSTANCE,
-    EFFECTIVE_BACKLOG_PER_INSTANCE,
-    Capacity,
-    DataPoint,
-    Demand,
-    Observation,
-    Published,
-    Unknown,
-    Workload,
-)
+from sluice.core.backlog import minute_of
+from sluice.core.model import Workload
 from sluice.core.shards import slices
-from sluice.core.weights import why_not_served
 from sluice.errors import ConfigError, TransientError
 from sluice.events import Shard, parse_shard, shard_message, size_in_shard_bytes
-from sluice.isolation import each_isolated, failed_visibly, isolated
+from sluice.isolation import EVERY_WORKLOAD, failed_visibly, isolated
 from sluice.launches import report_no_capacity
 from sluice.message_groups import tell_idle_instances
-from sluice.observe import observe, registered, report_unknown
-from sluice.offered_load import demands
+from sluice.native_metrics import tell_missing_metrics
+from sluice.observe import observe, registered
 from sluice.ports import Counter, RemainingS, Report, Shards, World
+from sluice.publish_metrics import publish_metrics
 from sluice.repair import NO_TIME_LEFT, repair
-from sluice.wake import published_metric
 
 STALE_AFTER = timedelta(seconds=110)
 """A tick may start 59 s after its minute, and a cold start follows.
@@ -47,8 +35,6 @@ Ticks that overlap do no harm: a data point carries its scheduled minute, and tw
 MOST_IN_ONE_INVOCATION = 1000
 """Workloads. Each takes 1.5 ms or so of a core, and the function's memory buys 0.29 of one: 5 s together."""
 WORKLOADS_PER_SHARD = 250
-EVERY_WORKLOAD = "every workload"
-"""In place of a workload's name, where a step of the tick broke as a whole."""
 BYTES_PER_SHARD = 256_000
 """A message of SQS holds 262,144 bytes (a million since August 2025): what is left is for its envelope."""
 
@@ -167,7 +153,7 @@ def _serve(
         look = workloads, seen, world, report
 
         def publish() -> None:
-            refused.update(_publish(minute, *look, remaining_s))
+            refused.update(publish_metrics(minute, *look, remaining_s))
 
         # A defect in one step, beyond that of one workload, must not keep the next from its work.
         isolated(EVERY_WORKLOAD, Counter.PUBLISH_FAILED, report, publish)
@@ -175,88 +161,9 @@ def _serve(
         if remaining_s() > 0:
             warn = partial(tell_idle_instances, minute, *look, remaining_s)
             isolated(EVERY_WORKLOAD, Counter.OBSERVATION_FAILED, report, warn)
+        miss = partial(tell_missing_metrics, minute, *look, remaining_s)
+        isolated(EVERY_WORKLOAD, Counter.OBSERVATION_FAILED, report, miss)
         explain = partial(report_no_capacity, *look, remaining_s)
         isolated(EVERY_WORKLOAD, Counter.OBSERVATION_FAILED, report, explain)
     if refused:
         raise TransientError(f"CloudWatch refused the data points of {len(refused)} workloads")
-
-
-def _publish(
-    minute: datetime,
-    workloads: Mapping[str, Workload],
-    seen: Mapping[str, Observation],
-    world: World,
-    report: Report,
-    remaining_s: RemainingS,
-) -> Mapping[str, str]:
-    """Publish for each workload that was read in full; the answer names those CloudWatch refused."""
-    plain: dict[str, float] = {}
-    points: dict[str, list[DataPoint]] = {}
-
-    def measure(workload: Workload) -> None:
-        value = _backlog_per_instance(workload, seen[workload.name], report)
-        if value is not None:
-            plain[workload.name] = value
-
-    def count_arrivals(workload: Workload) -> None:
-        name, saw = workload.name, seen[workload.name]
-        published = Published(backlog_per_instance=plain[name])
-        if name in found and isinstance(saw.capacity, Capacity):
-            published = to_publish(workload, plain[name], saw.capacity.running, found[name])
-        points[name] = _points(published, workload, minute, world)
-        report.observed(workload, saw, published)
-
-    each_isolated(workloads, Counter.OBSERVATION_FAILED, report, measure)
-    measured = {name: workloads[name] for name in plain}
-    found = _demands(minute, measured, world, report, remaining_s)
-    each_isolated(measured, Counter.OBSERVATION_FAILED, report, count_arrivals)
-    refused = world.metrics.publish(points)
-    for name, why in refused.items():
-        report.failed(name, Counter.PUBLISH_FAILED, why)
-    report.noted(Counter.WORKLOADS_SERVED, f"tick {minute:%H:%M}", len(points) - len(refused))
-    return refused
-
-
-def _points(published: Published, workload: Workload, minute: datetime, world: World) -> list[DataPoint]:
-    values = {
-        BACKLOG_PER_INSTANCE: published.backlog_per_instance,
-        EFFECTIVE_BACKLOG_PER_INSTANCE: published.effective_per_instance,
-    }
-    return [
-        DataPoint(metric=published_metric(world, workload, name), at=minute, value=value)
-        for name, value in values.items()
-        if value is not None
-    ]
-
-
-def _demands(
-    minute: datetime,
-    workloads: Mapping[str, Workload],
-    world: World,
-    report: Report,
-    remaining_s: RemainingS,
-) -> dict[str, Demand | Unknown]:
-    """Of those whose policies count arrivals; Unknown for each of them where a defect keeps it from all."""
-    tracking = {name: workload for name, workload in workloads.items() if workload.publishes_effective}
-    found: dict[str, Demand | Unknown] = {
-        name: Unknown(why="a defect kept it from being read") for name in tracking
-    }
-
-    def read() -> None:
-        found.update(demands(minute, tracking, world, report, remaining_s))
-
-    isolated(EVERY_WORKLOAD, Counter.OBSERVATION_FAILED, report, read)
-    return found
-
-
-def _backlog_per_instance(workload: Workload, saw: Observation, report: Report) -> float | None:
-    """The plain metric; None where the workload was not read in full, or may not be served."""
-    backlog, capacity = saw.backlog, saw.capacity
-    if isinstance(backlog, Unknown) or isinstance(capacity, Unknown):
-        unknowns = [reading for reading in (backlog, capacity) if isinstance(reading, Unknown)]
-        report_unknown(workload.name, unknowns, report)
-        return None
-    if capacity.counted_by:
-        report.failed(workload.name, Counter.DOCUMENT_INVALID, why_not_served(workload, capacity))
-        return None
-    return backlog_per_instance(backlog, capacity, count_in_flight=workload.count_in_flight)

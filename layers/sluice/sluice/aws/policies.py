@@ -7,7 +7,7 @@ it and the target alone changes. Refuses to pick "the first" policy: the documen
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -16,7 +16,7 @@ from sluice.aws.answers import MalformedAnswer, field, listed, positive
 from sluice.aws.ecs import DIMENSION, resource_id
 from sluice.aws.errors import calling
 from sluice.aws.fanout import batches, begin, each, in_time, one_of_many
-from sluice.core.model import AutoScalingGroup, EcsService, Unknown, Workload
+from sluice.core.model import AutoScalingGroup, Unknown, Workload
 from sluice.errors import ConfigError
 from sluice.ports import Policy, RemainingS
 
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 ASG_CONFIGURATION = "TargetTrackingConfiguration"
 TARGET_TRACKING = "TargetTrackingScaling"
+ECS_CONFIGURATION = "TargetTrackingScalingPolicyConfiguration"
 POLICIES_PER_CALL = 50
 _POLICY_NAME = re.compile(r":policyName/(.{1,255})$")
-ECS_CONFIGURATION = "TargetTrackingScalingPolicyConfiguration"
 
 
 class TargetTrackingPolicies:
@@ -49,14 +49,16 @@ class TargetTrackingPolicies:
         # The client is made here, in one thread: making it is not thread-safe, using it is.
         fleet = workload.fleet
         if isinstance(fleet, AutoScalingGroup):
-            what, described = f"DescribePolicies of {fleet}", partial(_of_group, self._asg_client(), fleet)
-            configuration = ASG_CONFIGURATION
+            what, configuration = f"DescribePolicies of {fleet}", ASG_CONFIGURATION
+            described = partial(_groups_policies, self._asg_client(), AutoScalingGroupName=fleet.name)
         else:
-            what, described = (
-                f"DescribeScalingPolicies of {fleet}",
-                partial(_of_service, self._ecs_client(), fleet),
+            what, configuration = f"DescribeScalingPolicies of {fleet}", ECS_CONFIGURATION
+            described = partial(
+                _services_policies,
+                self._ecs_client(),
+                ResourceId=resource_id(fleet),
+                ScalableDimension=DIMENSION,
             )
-            configuration = ECS_CONFIGURATION
 
         def read() -> tuple[Mapping[str, Any], float] | None:
             with calling(what):
@@ -72,20 +74,20 @@ class TargetTrackingPolicies:
         self, workloads: Mapping[str, Workload], remaining_s: RemainingS
     ) -> Mapping[str, float | Unknown]:
         """The policies by their names, fifty a call; the calls run concurrently."""
-        of_groups = [
+        groups = [
             name for name, workload in workloads.items() if isinstance(workload.fleet, AutoScalingGroup)
         ]
-        of_services = [name for name, workload in workloads.items() if isinstance(workload.fleet, EcsService)]
-        readings = []
-        if of_groups:
-            read = partial(_targets, workloads, partial(_groups_named, self._asg_client()), ASG_CONFIGURATION)
-            readings.append(begin(self._pool, read, batches(of_groups, POLICIES_PER_CALL), _read_groups))
-        if of_services:
-            read = partial(
-                _targets, workloads, partial(_services_named, self._ecs_client()), ECS_CONFIGURATION
-            )
-            readings.append(begin(self._pool, read, batches(of_services, POLICIES_PER_CALL), _read_services))
-        return {name: target for finish in readings for name, target in each(finish(remaining_s)).items()}
+        services = [name for name in workloads if name not in set(groups)]
+        finishes = []
+        if groups:
+            described = partial(_groups_policies, self._asg_client())
+            read = partial(_targets, workloads, described, ASG_CONFIGURATION, _read_groups)
+            finishes.append(begin(self._pool, read, batches(groups, POLICIES_PER_CALL), _read_groups))
+        if services:
+            described = partial(_services_policies, self._ecs_client())
+            read = partial(_targets, workloads, described, ECS_CONFIGURATION, _read_services)
+            finishes.append(begin(self._pool, read, batches(services, POLICIES_PER_CALL), _read_services))
+        return {name: target for finish in finishes for name, target in each(finish(remaining_s)).items()}
 
     def put_target(self, policy: Policy, target: float) -> None:
         """PutScalingPolicy with every field that was described and the put takes, and the new target."""
@@ -100,53 +102,44 @@ class TargetTrackingPolicies:
             cast("Any", client).put_scaling_policy(**request)
 
 
-def _of_group(client: AutoScalingClient, fleet: AutoScalingGroup) -> list[Mapping[str, Any]]:
-    pages = client.get_paginator("describe_policies").paginate(AutoScalingGroupName=fleet.name)
-    return [cast("Mapping[str, Any]", policy) for page in pages for policy in listed(page, "ScalingPolicies")]
+def _groups_policies(client: AutoScalingClient, **asked: Any) -> list[Mapping[str, Any]]:
+    """DescribePolicies, every page of it."""
+    return _listed(client.get_paginator("describe_policies").paginate(**asked))
 
 
-def _of_service(client: ApplicationAutoScalingClient, fleet: EcsService) -> list[Mapping[str, Any]]:
-    pages = client.get_paginator("describe_scaling_policies").paginate(
-        ServiceNamespace="ecs", ResourceId=resource_id(fleet), ScalableDimension=DIMENSION
+def _services_policies(client: ApplicationAutoScalingClient, **asked: Any) -> list[Mapping[str, Any]]:
+    """DescribeScalingPolicies of ECS, every page of it."""
+    return _listed(
+        client.get_paginator("describe_scaling_policies").paginate(ServiceNamespace="ecs", **asked)
     )
+
+
+def _listed(pages: Iterable[object]) -> list[Mapping[str, Any]]:
     return [cast("Mapping[str, Any]", policy) for page in pages for policy in listed(page, "ScalingPolicies")]
 
 
 def _read_groups(names: tuple[str, ...]) -> str:
-    return f"DescribePolicies of {len(names)} policies"
+    return f"DescribePolicies of {len(names)} workloads"
 
 
 def _read_services(names: tuple[str, ...]) -> str:
-    return f"DescribeScalingPolicies of {len(names)} policies"
-
-
-def _groups_named(client: AutoScalingClient, names: list[str]) -> list[Mapping[str, Any]]:
-    pages = client.get_paginator("describe_policies").paginate(PolicyNames=names)
-    return [cast("Mapping[str, Any]", policy) for page in pages for policy in listed(page, "ScalingPolicies")]
-
-
-def _services_named(client: ApplicationAutoScalingClient, names: list[str]) -> list[Mapping[str, Any]]:
-    pages = client.get_paginator("describe_scaling_policies").paginate(
-        ServiceNamespace="ecs", PolicyNames=names
-    )
-    return [cast("Mapping[str, Any]", policy) for page in pages for policy in listed(page, "ScalingPolicies")]
+    return f"DescribeScalingPolicies of {len(names)} workloads"
 
 
 def _targets(
     workloads: Mapping[str, Workload],
-    described: Callable[[list[str]], list[Mapping[str, Any]]],
+    described: Callable[..., list[Mapping[str, Any]]],
     configuration: str,
+    what: Callable[[tuple[str, ...]], str],
     names: tuple[str, ...],
 ) -> dict[str, float | Unknown]:
     """Each workload's target from one call; a policy of the same name on another fleet has another ARN."""
-    # One name that AWS refuses would leave the others of the call unread.
-    wanted = sorted(
-        {found[1] for name in names if (found := _POLICY_NAME.search(str(workloads[name].policy_arn)))}
-    )
+    # AWS refuses the whole call for one name that it cannot take; for one that it does not know it does not.
+    wanted = {found[1] for name in names if (found := _POLICY_NAME.search(str(workloads[name].policy_arn)))}
     policies: list[Mapping[str, Any]] = []
     if wanted:
-        with calling(f"the policies of {len(names)} workloads"):
-            policies = described(wanted)
+        with calling(what(names)):
+            policies = described(PolicyNames=sorted(wanted))
     return {
         name: one_of_many(
             f"the policy of workload {name}", partial(_target, workloads[name], policies, configuration)

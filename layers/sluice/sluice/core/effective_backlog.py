@@ -16,18 +16,18 @@ arrivals are Poisson), so a margin of beta x sqrt(rho) instances keeps the queue
 asks for rho + beta x sqrt(rho) instances where the queue is empty, and for backlog / T more where it is not.
 As T = promise x concurrency / s, T x rho = promise x lambda: the messages that arrive within the promise.
 
-Owns the arithmetic. Refuses to lower the plain BacklogPerInstance, whatever is known of the arrivals.
+Owns the arithmetic, and what passes for a reading in it. Refuses to lower the plain BacklogPerInstance,
+whatever is known of the arrivals.
 """
 
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Mapping
 from datetime import datetime
 
 from sluice.core.backlog import MINUTE
-from sluice.core.model import Demand, OfferedLoad, Published, Unknown, Workload
+from sluice.core.model import Demand, Durations, OfferedLoad, Published, Unknown, Workload
 
 WINDOW_MINUTES = 10
 """Minutes over whose median arrivals count as sustained: a dump of fewer than five is backlog alone."""
@@ -38,13 +38,19 @@ MAX_LATE_MINUTES = 3
 READ_MINUTES = WINDOW_MINUTES + MAX_LATE_MINUTES
 MAX_SENT_PER_MINUTE = 1e9
 """More than any queue takes: such a count is no reading."""
+MAX_PROCESSING_S = 43_200
+"""SQS hides a message for twelve hours at most: a longer mean is no reading."""
+MAX_MESSAGES = 1e12
+"""A load that amounts to more within the promise is no reading. CloudWatch takes values up to 2**360 alone,
+and refuses the points of all workloads in a call for one beyond."""
 
 
 def sustained_arrivals_per_s(sent: Mapping[datetime, float], minute: datetime) -> float | Unknown:
     """The median of the last ten full minutes before `minute`, in messages per second.
 
-    `sent` holds messages per minute, by the minute's start. Unknown where the newest is older than
-    `MAX_LATE_MINUTES`, or fewer than `MIN_KNOWN_MINUTES` of the ten are known.
+    `sent` holds messages per minute, by the minute's start. The ten end with the newest that is known.
+    Unknown where that is more than `MAX_LATE_MINUTES` behind, or fewer than `MIN_KNOWN_MINUTES` of the ten
+    are known.
     """
     known = {
         at: count for at, count in sent.items() if at < minute and 0 <= count <= MAX_SENT_PER_MINUTE
@@ -54,30 +60,46 @@ def sustained_arrivals_per_s(sent: Mapping[datetime, float], minute: datetime) -
         return Unknown(why=f"no NumberOfMessagesSent of the last {READ_MINUTES} minutes")
     if newest < minute - MINUTE * (MAX_LATE_MINUTES + 1):
         return Unknown(why=f"the newest NumberOfMessagesSent is that of {newest:%H:%M}")
-    window = [at for at in known if at > newest - MINUTE * WINDOW_MINUTES]
+    window = sorted(count for at, count in known.items() if at > newest - MINUTE * WINDOW_MINUTES)
     if len(window) < MIN_KNOWN_MINUTES:
         return Unknown(
             why=f"NumberOfMessagesSent of {len(window)} minutes, and {MIN_KNOWN_MINUTES} are needed"
         )
-    return statistics.median(known[at] for at in window) / MINUTE.total_seconds()
+    median = (window[(len(window) - 1) // 2] + window[len(window) // 2]) / 2
+    return median / MINUTE.total_seconds()
+
+
+def measured_processing_s(measured: Durations, min_samples: int) -> float | Unknown:
+    """The mean seconds a message takes; Unknown where too few were measured, or what was is absurd."""
+    if not measured.samples >= min_samples:
+        return Unknown(
+            why=f"{measured.samples:g} MsgProcessingDuration in the last day, and {min_samples} are needed; "
+            "ProcessingSeconds would say it"
+        )
+    if not 0 < measured.seconds <= MAX_PROCESSING_S:
+        return Unknown(why=f"a mean MsgProcessingDuration of {measured.seconds:g} s is no reading")
+    return measured.seconds
+
+
+def demand(load: OfferedLoad, target_per_instance: float, not_renewed: tuple[str, ...]) -> Demand | Unknown:
+    """The load in the unit of its policy's target; Unknown where it is more than any fleet can have."""
+    if not target_per_instance * load.instances <= MAX_MESSAGES:
+        return Unknown(
+            why=f"{load.instances:.4g} busy instances at {target_per_instance:.4g} messages are no reading"
+        )
+    return Demand(load=load, target_per_instance=target_per_instance, not_renewed=not_renewed)
 
 
 def effective_backlog_per_instance(
-    backlog_per_instance: float,
-    running: int,
-    *,
-    load: OfferedLoad,
-    target: float,
-    margin: float,
+    backlog_per_instance: float, running: int, demand: Demand, *, margin: float
 ) -> float:
-    """Messages per instance that target tracking compares with `target`, also in messages per instance.
+    """Messages per instance that target tracking compares with its target.
 
-    `backlog_per_instance` is the plain metric, over max(running, 1) instances; `margin` is beta. The answer
-    is never below it, and never infinite: where the load is too large for a number, it is the plain one.
+    `backlog_per_instance` is the plain metric, over max(running, 1) instances; `margin` is beta.
     """
-    needed = load.instances + margin * math.sqrt(load.instances)
-    effective = backlog_per_instance + target * needed / max(running, 1)
-    return effective if math.isfinite(effective) else backlog_per_instance
+    busy = demand.load.instances
+    needed = busy + margin * math.sqrt(busy)
+    return backlog_per_instance + demand.target_per_instance * needed / max(running, 1)
 
 
 def to_publish(
@@ -87,11 +109,7 @@ def to_publish(
     effective = backlog_per_instance
     if isinstance(demand, Demand):
         effective = effective_backlog_per_instance(
-            backlog_per_instance,
-            running,
-            load=demand.load,
-            target=demand.target_per_instance,
-            margin=workload.tracking.arrival_margin,
+            backlog_per_instance, running, demand, margin=workload.tracking.arrival_margin
         )
     return Published(
         backlog_per_instance=backlog_per_instance, effective_per_instance=effective, demand=demand
