@@ -1,5 +1,6 @@
 """A retune keeps all of a policy but its target: on answers as AWS documents them, as moto drops fields."""
 
+import math
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -10,8 +11,8 @@ from typing import Any, Literal
 
 import pytest
 
-from sluice.aws.policies import TargetTrackingPolicies
-from sluice.core.model import Workload
+from sluice.aws.policies import ECS_CONFIGURATION, TargetTrackingPolicies
+from sluice.core.model import Unknown, Workload
 from sluice.errors import CapacityError, ConfigError, TransientError
 from sluice.ports import Policy
 from tests.aws.stubs import Call, refusal, stubbed, unchecked
@@ -385,3 +386,192 @@ def test_a_policy_that_hangs_is_given_up_in_time(served: Workload) -> None:
     with pytest.raises(TransientError, match=r"Policies of .* not read before the deadline"):
         policies.read(served, lambda: 0.01)
     over.set()
+
+
+def named(
+    policy: Mapping[str, Any],
+    arn: str,
+    *,
+    target: float = 8,
+    configuration: str = "TargetTrackingConfiguration",
+) -> dict[str, Any]:
+    """The policy under this ARN, at this target."""
+    return {**policy, "PolicyARN": arn, configuration: {**policy[configuration], "TargetValue": target}}
+
+
+def arn_of(policy_name: str, fleet: str = "transcription") -> str:
+    return POLICY_ARN.replace("autoScalingGroupName/transcription", f"autoScalingGroupName/{fleet}").replace(
+        "policyName/sluice", f"policyName/{policy_name}"
+    )
+
+
+class TestTargets:
+    """Of many workloads at once, as the tick reads them."""
+
+    def test_they_are_asked_for_by_the_policies_names_once_each(self) -> None:
+        """Two fleets may hold policies of one name: their ARNs tell them apart."""
+        workloads = {
+            name: replace(workload(name), policy_arn=arn_of("tracking", name)) for name in ("first", "second")
+        }
+        answer = [named(group_policy(), arn_of("tracking", name), target=9) for name in ("other", "second")]
+        answer.append(named(group_policy(), arn_of("tracking", "first"), target=7))
+        call = ("describe_policies", {"PolicyNames": ["tracking"]}, {"ScalingPolicies": answer})
+        with stubbed("autoscaling", call) as client:
+            policies = TargetTrackingPolicies(lambda: client, no_client, POOL)
+            assert policies.targets(workloads, plenty) == {"first": 7, "second": 9}
+
+    def test_a_services_is_asked_for_in_ecs_alone(self) -> None:
+        asked = {"ServiceNamespace": "ecs", "PolicyNames": ["sluice"]}
+        call = ("describe_scaling_policies", asked, {"ScalingPolicies": [service_policy()]})
+        with stubbed("application-autoscaling", call) as client:
+            policies = TargetTrackingPolicies(no_client, lambda: client, POOL)
+            assert policies.targets({"queue-proc": ecs_workload()}, plenty) == {"queue-proc": 10}
+
+    def test_groups_and_services_are_read_together(self) -> None:
+        groups = ("describe_policies", {"PolicyNames": ["sluice"]}, {"ScalingPolicies": [group_policy()]})
+        asked = {"ServiceNamespace": "ecs", "PolicyNames": ["sluice"]}
+        services = ("describe_scaling_policies", asked, {"ScalingPolicies": [service_policy()]})
+        with stubbed("autoscaling", groups) as one, stubbed("application-autoscaling", services) as other:
+            policies = TargetTrackingPolicies(lambda: one, lambda: other, POOL)
+            found = policies.targets({"a": workload(), "b": ecs_workload()}, plenty)
+        assert found == {"a": 8, "b": 10}
+
+    def test_none_are_asked_for_where_there_are_none(self) -> None:
+        assert TargetTrackingPolicies(no_client, no_client, POOL).targets({}, plenty) == {}
+
+    def test_fifty_one_are_two_calls(self) -> None:
+        workloads = {
+            name: replace(workload(name), policy_arn=arn_of(name, name))
+            for name in (f"w{index:02}" for index in range(51))
+        }
+
+        def call(*names: str) -> Call:
+            found = [named(group_policy(), arn_of(name, name), target=int(name[1:]) + 1) for name in names]
+            return ("describe_policies", {"PolicyNames": list(names)}, {"ScalingPolicies": found})
+
+        *first, last = workloads
+        with stubbed("autoscaling", call(*first), call(last)) as client:
+            policies = TargetTrackingPolicies(lambda: client, no_client, ThreadPoolExecutor(1))
+            found = policies.targets(workloads, plenty)
+        assert found == {name: int(name[1:]) + 1 for name in workloads}
+
+    def test_every_page_of_an_answer_is_read(self) -> None:
+        """Application Auto Scaling gives ten policies a page."""
+        asked = {"ServiceNamespace": "ecs", "PolicyNames": ["sluice"]}
+        other = named(service_policy(), ECS_POLICY_ARN + "-other", configuration=ECS_CONFIGURATION)
+        calls = [
+            ("describe_scaling_policies", asked, {"ScalingPolicies": [other], "NextToken": "more"}),
+            (
+                "describe_scaling_policies",
+                {**asked, "NextToken": "more"},
+                {"ScalingPolicies": [service_policy()]},
+            ),
+        ]
+        with stubbed("application-autoscaling", *calls) as client:
+            policies = TargetTrackingPolicies(no_client, lambda: client, POOL)
+            assert policies.targets({"queue-proc": ecs_workload()}, plenty) == {"queue-proc": 10}
+
+    @pytest.mark.parametrize(
+        "bad",
+        [
+            arn_of("deleted", "bad"),
+            "arn:aws:autoscaling:eu-west-1:123456789012:scalingPolicy:no-name",
+            "arn:aws:autoscaling:eu-west-1:123456789012:policyName/",
+            arn_of("n" * 256, "bad"),
+        ],
+        ids=["deleted", "no name", "empty name", "long name"],
+    )
+    def test_one_that_is_missing_or_wrongly_named_is_told_and_the_others_are_read(self, bad: str) -> None:
+        """AWS would refuse the names of the whole call for one it cannot take."""
+        workloads = {"bad": replace(workload("bad"), policy_arn=bad), "transcription": workload()}
+        sent: list[dict[str, Any]] = []
+
+        def answer(operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
+            sent.append(parameters)
+            return {"ScalingPolicies": [group_policy()]}
+
+        with unchecked("autoscaling") as client:
+            client._make_api_call = answer
+            found = TargetTrackingPolicies(lambda: client, no_client, POOL).targets(workloads, plenty)
+        assert found["transcription"] == 8
+        assert found["bad"] == Unknown(
+            why=f"workload bad: Auto Scaling group bad has no scaling policy {bad}: it was deleted by hand; "
+            "update the workload's stack with any change to create it again"
+        )
+        [parameters] = sent
+        assert set(parameters["PolicyNames"]) <= {"deleted", "sluice"}
+
+    def test_where_no_workload_names_one_nothing_is_asked(self) -> None:
+        """Without names AWS would describe every policy of the account."""
+        nameless = replace(workload(), policy_arn="arn:aws:autoscaling:eu-west-1:123456789012:x")
+        with stubbed("autoscaling") as client:
+            policies = TargetTrackingPolicies(lambda: client, no_client, POOL)
+            [found] = policies.targets({"nameless": nameless}, plenty).values()
+        assert isinstance(found, Unknown)
+
+    def test_another_kind_of_policy_has_no_target(self) -> None:
+        step = {"AutoScalingGroupName": "transcription", "PolicyARN": POLICY_ARN, **OTHER_KINDS[0]}
+        with unchecked("autoscaling", DescribePolicies={"ScalingPolicies": [step]}) as client:
+            policies = TargetTrackingPolicies(lambda: client, no_client, POOL)
+            [found] = policies.targets({"transcription": workload()}, plenty).values()
+        assert isinstance(found, Unknown)
+        assert "is of type StepScaling" in found.why
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            {},
+            {"ScalingPolicies": None},
+            {"ScalingPolicies": [{"PolicyName": "no ARN"}]},
+            {"ScalingPolicies": [TRACKING | {"TargetTrackingConfiguration": {"TargetValue": math.nan}}]},
+            {"ScalingPolicies": [TRACKING | {"TargetTrackingConfiguration": {"TargetValue": math.inf}}]},
+            {"ScalingPolicies": [TRACKING | {"TargetTrackingConfiguration": {"TargetValue": -8}}]},
+            {"ScalingPolicies": [TRACKING | {"TargetTrackingConfiguration": {"TargetValue": "8"}}]},
+        ],
+    )
+    def test_a_malformed_answer_is_unknown_and_never_a_number(self, answer: Mapping[str, Any]) -> None:
+        with unchecked("autoscaling", DescribePolicies=answer) as client:
+            policies = TargetTrackingPolicies(lambda: client, no_client, POOL)
+            [found] = policies.targets({"transcription": workload()}, plenty).values()
+        assert isinstance(found, Unknown)
+        assert "AWS's answer cannot be read" in found.why
+        assert found.defect is None
+
+    def test_one_policy_that_cannot_be_read_leaves_the_others_theirs(self) -> None:
+        workloads = {name: replace(workload(name), policy_arn=arn_of(name, name)) for name in ("bad", "good")}
+        answer = [
+            named(group_policy(), arn_of("bad", "bad"), target=-1),
+            named(group_policy(), arn_of("good", "good"), target=3),
+        ]
+        with unchecked("autoscaling", DescribePolicies={"ScalingPolicies": answer}) as client:
+            found = TargetTrackingPolicies(lambda: client, no_client, POOL).targets(workloads, plenty)
+        assert isinstance(found["bad"], Unknown)
+        assert found["good"] == 3
+
+    def test_a_refused_call_is_unknown_for_its_own_workloads_alone(self) -> None:
+        groups = ("describe_policies", {"PolicyNames": ["sluice"]}, refusal("Throttling", "slow down"))
+        asked = {"ServiceNamespace": "ecs", "PolicyNames": ["sluice"]}
+        services = ("describe_scaling_policies", asked, {"ScalingPolicies": [service_policy()]})
+        with stubbed("autoscaling", groups) as one, stubbed("application-autoscaling", services) as other:
+            policies = TargetTrackingPolicies(lambda: one, lambda: other, POOL)
+            found = policies.targets({"a": workload(), "b": ecs_workload()}, plenty)
+        assert found == {
+            "a": Unknown(why="DescribePolicies of 1 workloads: AWS answered Throttling: slow down"),
+            "b": 10,
+        }
+
+    def test_groups_that_hang_leave_the_services_their_targets(self) -> None:
+        over = threading.Event()
+        hanging = SimpleNamespace(
+            get_paginator=lambda _: SimpleNamespace(paginate=lambda **_: iter([over.wait()]))
+        )
+        asked = {"ServiceNamespace": "ecs", "PolicyNames": ["sluice"]}
+        call = ("describe_scaling_policies", asked, {"ScalingPolicies": [service_policy()]})
+        with stubbed("application-autoscaling", call) as client, ThreadPoolExecutor(2) as pool:
+            policies = TargetTrackingPolicies(lambda: hanging, lambda: client, pool)
+            found = policies.targets({"a": workload(), "b": ecs_workload()}, lambda: 2)
+            over.set()
+        assert found == {
+            "a": Unknown(why="DescribePolicies of 1 workloads: not read before the deadline"),
+            "b": 10,
+        }

@@ -1,3 +1,4 @@
+import json
 import math
 
 import pytest
@@ -7,14 +8,15 @@ from sluice.core.model import (
     Durations,
     Kind,
     Limit,
+    Published,
     Reason,
     TargetDecision,
     Trigger,
     Unknown,
 )
 from sluice.ports import Outcome
-from sluice.report import fields, sentence
-from tests.builders import capacity, durations, observation
+from sluice.report import fields, published_fields, published_sentence, sentence
+from tests.builders import capacity, demand, durations, observation
 
 WOKEN = Decision(
     workload="transcription",
@@ -137,3 +139,65 @@ def test_a_duration_that_is_no_number_is_null_in_the_log_as_json_knows_no_other(
 def test_an_unknown_duration_is_told_as_its_reason() -> None:
     told = fields(untuned(Unknown(why="throttled"), Reason.UNKNOWN_READING), Outcome.HELD)
     assert told["processing"] == {"unknown": "throttled"}
+
+
+PLAIN = Published(backlog_per_instance=4.5)
+UNCOUNTED = Published(
+    backlog_per_instance=4.5, effective_per_instance=4.5, demand=Unknown(why="arrivals: throttled")
+)
+COUNTED = Published(
+    backlog_per_instance=4.5,
+    effective_per_instance=24.98765,
+    demand=demand(0.123456, 4.2, 2, not_renewed=("arrivals: throttled; that of 11:55 counts",)),
+)
+
+
+@pytest.mark.parametrize(
+    ("published", "said"),
+    [
+        (PLAIN, "4.5 per instance"),
+        (UNCOUNTED, "4.5 per instance; arrivals are not counted: arrivals: throttled"),
+        (
+            COUNTED,
+            (
+                "4.5 per instance; 24.99 effective: 0.1235 arrivals/s x 4.2 s / 2 = 0.2593 busy; "
+                "arrivals: throttled; that of 11:55 counts"
+            ),
+        ),
+    ],
+)
+def test_what_a_tick_publishes_reads_as_a_sentence(published: Published, said: str) -> None:
+    assert published_sentence(published) == said
+
+
+@pytest.mark.parametrize(
+    ("published", "told"),
+    [
+        (PLAIN, {"backlog_per_instance": 4.5}),
+        (
+            UNCOUNTED,
+            {
+                "backlog_per_instance": 4.5,
+                "effective_backlog_per_instance": 4.5,
+                "demand_unknown": "arrivals: throttled",
+            },
+        ),
+        (
+            COUNTED,
+            {
+                "backlog_per_instance": 4.5,
+                "effective_backlog_per_instance": 24.98765,
+                "arrivals_per_s": 0.123456,
+                "processing_s": 4.2,
+                "offered_load_instances": 0.123456 * 4.2 / 2,
+                "target": 8,
+                "not_renewed": ["arrivals: throttled; that of 11:55 counts"],
+            },
+        ),
+    ],
+)
+def test_its_fields_carry_all_that_it_was_reckoned_with(
+    published: Published, told: dict[str, object]
+) -> None:
+    assert published_fields(published) == told
+    json.dumps(published_fields(published), allow_nan=False)

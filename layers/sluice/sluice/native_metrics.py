@@ -74,16 +74,16 @@ def _runs_long_enough(workload: Workload, saw: Observation, minute: datetime, wo
 
 
 def _missing(workload: Workload, running: int) -> str:
-    metric, is_group = workload.fleet.running_metric, isinstance(workload.fleet, AutoScalingGroup)
+    metric = workload.fleet.running_metric
     way_out = (
         "turn the group's metrics on (enable-metrics-collection with granularity 1Minute)"
-        if is_group
+        if isinstance(workload.fleet, AutoScalingGroup)
         else "turn Container Insights on for its cluster"
     )
     return (
         f"AWS has published no {metric.name} of {workload.fleet} for {WINDOW_MINUTES} minutes although "
-        f"{running} run: with MetricSource native target tracking has no data, and the fleet does not follow "
-        f"its queue; {way_out}, or set MetricSource to published"
+        f"instances run ({running} now): with MetricSource native target tracking has no data, and the fleet "
+        f"does not follow its queue; {way_out}, or set MetricSource to published"
     )
 
 
