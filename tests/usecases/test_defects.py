@@ -7,13 +7,14 @@ import pytest
 
 import sluice.launches
 import sluice.message_groups
-import sluice.publish
+import sluice.publish_metrics
 import sluice.repair
 import sluice.wake
 from sluice.core.model import Mode, Workload
 from sluice.errors import DefectError
+from sluice.isolation import EVERY_WORKLOAD
 from sluice.ports import Counter
-from sluice.publish import EVERY_WORKLOAD, publish_backlog
+from sluice.publish import publish_backlog
 from tests.builders import MINUTE_NOW, ecs_workload, queue_url, workload
 from tests.fakes import Scene
 
@@ -44,7 +45,7 @@ def tick(scene: Scene) -> None:
 @pytest.mark.parametrize(
     ("module", "function", "told"),
     [
-        (sluice.publish, "_backlog_per_instance", Counter.OBSERVATION_FAILED),
+        (sluice.publish_metrics, "_backlog_per_instance", Counter.OBSERVATION_FAILED),
         (sluice.repair, "decide_bootstrap", Counter.ACTION_FAILED),
         (sluice.repair, "initial_target", Counter.ACTION_FAILED),
         (sluice.wake, "decide_bootstrap", Counter.ACTION_FAILED),
