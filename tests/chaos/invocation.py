@@ -150,7 +150,7 @@ class _Metrics:
     def __init__(self, invocation: Invocation) -> None:
         self.of = invocation
 
-    def publish(self, points: Mapping[str, DataPoint]) -> Mapping[str, str]:
+    def publish(self, points: Mapping[str, Sequence[DataPoint]]) -> Mapping[str, str]:
         self.of.published = dict(points)
         self._check(points)
         return self.of.scene.metrics.publish(points)
