@@ -130,7 +130,7 @@ def is_told(healthy: Outcome, call: Call, fault: Fault, came: Outcome) -> None:
         assert call.operation in _said(came), f"nothing names {call.operation}: {_said(came)}"
         return
     fewer = came.counted(Counter.WORKLOADS_SERVED) < healthy.counted(Counter.WORKLOADS_SERVED)
-    said = _reasons(came) != _reasons(healthy) or _uncounted(came) != _uncounted(healthy)
+    said = _reasons(came) != _reasons(healthy) or _reckoned(came) != _reckoned(healthy)
     assert same or counted or fewer or said, f"nothing tells of {fault}: {came.effective}"
 
 
@@ -217,6 +217,16 @@ def _counted(came: Outcome) -> set[str]:
 def _uncounted(came: Outcome) -> dict[str, str]:
     """Workload -> why its arrivals are not counted, as its line says."""
     return {line["workload"]: line["demand_unknown"] for line in came.lines if "demand_unknown" in line}
+
+
+def _reckoned(came: Outcome) -> dict[str, tuple[object, ...]]:
+    """Workload -> what its line says that what it tracks is reckoned with."""
+    fields = ("arrivals_per_s", "processing_s", "target", "demand_unknown", "not_renewed")
+    return {
+        line["workload"]: tuple(line.get(field) for field in fields)
+        for line in came.lines
+        if "backlog_per_instance" in line
+    }
 
 
 def _minute(later: int) -> datetime:

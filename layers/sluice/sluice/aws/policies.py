@@ -78,12 +78,12 @@ class TargetTrackingPolicies:
         of_services = [name for name, workload in workloads.items() if isinstance(workload.fleet, EcsService)]
         readings = []
         if of_groups:
-            read = partial(_targets, workloads, partial(_groups_named, self._asg_client()), ASG_CONFIGURATION)
+            named = partial(_groups_named, self._asg_client())
+            read = partial(_targets, workloads, named, ASG_CONFIGURATION, _read_groups)
             readings.append(begin(self._pool, read, batches(of_groups, POLICIES_PER_CALL), _read_groups))
         if of_services:
-            read = partial(
-                _targets, workloads, partial(_services_named, self._ecs_client()), ECS_CONFIGURATION
-            )
+            named = partial(_services_named, self._ecs_client())
+            read = partial(_targets, workloads, named, ECS_CONFIGURATION, _read_services)
             readings.append(begin(self._pool, read, batches(of_services, POLICIES_PER_CALL), _read_services))
         return {name: target for finish in readings for name, target in each(finish(remaining_s)).items()}
 
@@ -136,6 +136,7 @@ def _targets(
     workloads: Mapping[str, Workload],
     described: Callable[[list[str]], list[Mapping[str, Any]]],
     configuration: str,
+    what: Callable[[tuple[str, ...]], str],
     names: tuple[str, ...],
 ) -> dict[str, float | Unknown]:
     """Each workload's target from one call; a policy of the same name on another fleet has another ARN."""
@@ -145,7 +146,7 @@ def _targets(
     )
     policies: list[Mapping[str, Any]] = []
     if wanted:
-        with calling(f"the policies of {len(names)} workloads"):
+        with calling(what(names)):
             policies = described(wanted)
     return {
         name: one_of_many(
