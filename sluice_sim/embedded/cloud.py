@@ -32,6 +32,7 @@ from sluice_sim.embedded.crew import Consumer
 from sluice_sim.embedded.fleet import Fleet
 from sluice_sim.embedded.functions import Lambda
 from sluice_sim.embedded.groups import Groups
+from sluice_sim.embedded.sent import SentMessages
 from sluice_sim.embedded.services import Services
 from sluice_sim.embedded.stacks import Account, Stacks
 from sluice_sim.monitoring import PASSED_OVER_RECEIVES, READABLE_AFTER_S, AlarmChange, Monitoring
@@ -80,6 +81,7 @@ class EmbeddedAws:
         self.sqs, self.cloudwatch, self.ecs = _client("sqs"), _client("cloudwatch"), _client("ecs")
         self.autoscaling, self.scaling = _client("autoscaling"), _client("application-autoscaling")
         self.groups, self.services = Groups(clock), Services(clock)
+        self.sent = SentMessages()
         self.functions = Lambda(clock, Scheduler(clock, seed=seed), self._logged)
         self.monitoring = Monitoring(
             clock, MotoMetrics(self.cloudwatch), on_action=self._alarm_acts, on_scaled=self._scaled
@@ -184,6 +186,7 @@ class EmbeddedAws:
         ):
             if int(count) or metric in REPORTED_WHEN_ZERO or self.reports_every_count:
                 yield _native("AWS/SQS", metric, {"QueueName": name}), float(count)
+        yield _native("AWS/SQS", "NumberOfMessagesSent", {"QueueName": name}), float(self.sent.sampled(name))
         age_s = _oldest_age_s(name, self.clock.now)
         if age_s is not None or self.reports_every_count:
             yield _native("AWS/SQS", "ApproximateAgeOfOldestMessage", {"QueueName": name}), age_s or 0.0
@@ -229,6 +232,7 @@ def embedded_aws(
         aws = EmbeddedAws(root, clock, seed=seed)
         running.enter_context(aws.groups.installed())
         running.enter_context(aws.services.installed())
+        running.enter_context(aws.sent.installed())
         aws.let_all_metrics_be_read = running.enter_context(readable_later(clock, readable_after_s))
         yield aws
 

@@ -84,7 +84,7 @@ def test_it_keeps_what_is_put_by_the_minute_and_averages_what_is_put_twice(
     kept = metric(AutoScalingGroupName="kept")
     for value in (3.0, 5.0):
         point = DataPoint(metric=kept, at=MINUTE_NOW, value=value)
-        assert metrics.publish({"kept": point}) == {}
+        assert metrics.publish({"kept": [point]}) == {}
     assert aws.points()["kept"] == {"2026-01-15T12:00": [8.0, 2]}
     query = SeriesQuery(metric=kept, statistic="Average", period_s=60)
     start, end = MINUTE_NOW - timedelta(minutes=5), MINUTE_NOW + timedelta(minutes=1)

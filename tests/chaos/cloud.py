@@ -17,11 +17,13 @@ from sluice.core.model import Backlog, Bounds, Capacity, Fleet, Metric, Workload
 from sluice.errors import SluiceError
 from sluice.events import Alarm, RetuneRequest
 from sluice.message_groups import GROUPS_IN_FLIGHT, VISIBLE
+from sluice.offered_load import SENT
 from sluice.ports import Policy
 from tests.builders import alarm, seconds
 from tests.fakes import FakeRegistry, Scene
 
 PLANE = "the control plane"
+LATE, GAPPED = "late", "gapped"
 MOST_UNDELIVERED = 6
 MOST_LATE_S = 59
 """EventBridge Scheduler's precision is 60 s."""
@@ -78,6 +80,12 @@ class Cloud:
     minutes_empty: Tally[str] = field(default_factory=Tally)
     unreadable: dict[tuple[str, frozenset[str]], str] = field(default_factory=dict)
     """Metric of one fleet -> why CloudWatch does not answer for it."""
+    sent: Tally[str] = field(default_factory=Tally)
+    """Workload -> messages sent in this minute."""
+    sent_is: dict[str, str] = field(default_factory=dict)
+    """Workload -> LATE or GAPPED: how AWS publishes its NumberOfMessagesSent, where not minute by minute."""
+    sent_late: list[tuple[Metric, datetime, float]] = field(default_factory=list)
+    """What AWS has not published yet."""
     acts_refused: dict[Fleet, SluiceError] = field(default_factory=dict)
     registries: dict[str, FakeRegistry] = field(init=False)
     """Over the same documents, one to each function that keeps a copy of them all."""
@@ -134,6 +142,7 @@ class Cloud:
         self.scene.clock.at = minute
         for served in self.born:
             self._evaluate(served)
+            self._publish_sent(served, minute - MINUTE)
             if served.is_fifo:
                 self._publish_native(served, minute - MINUTE)
         tick = Event(tick=minute)
@@ -171,6 +180,22 @@ class Cloud:
         put(served.queue_metric(VISIBLE), minute, backlog.visible)
         put(served.queue_metric(GROUPS_IN_FLIGHT), minute, -(-backlog.in_flight // 4))
         put(served.fleet.running_metric, minute, self.capacity(served).running)
+
+    def _publish_sent(self, served: Workload, minute: datetime) -> None:
+        point = served.queue_metric(SENT), minute, float(self.sent.pop(served.name, 0))
+        how = self.sent_is.get(served.name)
+        if how == LATE:
+            self.sent_late.append(point)
+        elif how is None or minute.minute % 2:
+            self.scene.metrics.put(*point)
+
+    def catch_up(self, served: Workload) -> None:
+        """What came late of this workload's NumberOfMessagesSent is there at last."""
+        metric = served.queue_metric(SENT)
+        self.sent_is.pop(served.name, None)
+        for point in [point for point in self.sent_late if point[0] == metric]:
+            self.scene.metrics.put(*point)
+            self.sent_late.remove(point)
 
     def _set_alarm(self, served: Workload, kind: str, breaches: bool) -> None:
         if breaches == ((served.name, kind) in self.ringing):

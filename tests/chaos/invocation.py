@@ -6,12 +6,14 @@ it: what is wrong is noted in `blames`, for whoever started the invocation to ra
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sluice.core.model import (
     BACKLOG_PER_INSTANCE,
+    EFFECTIVE_BACKLOG_PER_INSTANCE,
     Backlog,
     Capacity,
     DataPoint,
@@ -44,7 +46,7 @@ class Invocation:
         self.first: dict[str, tuple[Backlog | Unknown | None, Capacity | Unknown | None]] = {}
         self.looks: dict[str, Look] = {}
         self.acts: list[Act] = []
-        self.published: Mapping[str, DataPoint] | None = None
+        self.published: Mapping[str, Sequence[DataPoint]] | None = None
         self.unknowns: list[tuple[str, str]] = []
         self.blames: list[str] = []
         self.overwrote = 0
@@ -57,6 +59,7 @@ class Invocation:
             registry=_Registry(self),
             namespace="Sluice",
             now=self.scene.clock,
+            last_known=self.scene.last_known,
             launches=self.scene.launches,
         )
 
@@ -150,12 +153,12 @@ class _Metrics:
     def __init__(self, invocation: Invocation) -> None:
         self.of = invocation
 
-    def publish(self, points: Mapping[str, DataPoint]) -> Mapping[str, str]:
+    def publish(self, points: Mapping[str, Sequence[DataPoint]]) -> Mapping[str, str]:
         self.of.published = dict(points)
         self._check(points)
         return self.of.scene.metrics.publish(points)
 
-    def _check(self, points: Mapping[str, DataPoint]) -> None:
+    def _check(self, points: Mapping[str, Sequence[DataPoint]]) -> None:
         tick, served = self.of.event.tick, self.of.served or {}
         whole = {}
         for name, (backlog, capacity) in self.of.first.items():
@@ -164,11 +167,26 @@ class _Metrics:
             if name in served and not capacity.counted_by:
                 counted = backlog.visible + (backlog.in_flight if served[name].count_in_flight else 0)
                 whole[name] = counted / (capacity.running or 1)
-        if {name: point.value for name, point in points.items()} != whole:
+        values = {name: {point.metric.name: point.value for point in own} for name, own in points.items()}
+        if {name: own.get(BACKLOG_PER_INSTANCE) for name, own in values.items()} != whole:
             self.of.blame(f"published {points} where {whole} was seen")
-        for name, point in points.items():
+        for name, own in values.items():
+            self._check_tracked(served[name], own)
+        for name, point in ((name, point) for name, own in points.items() for point in own):
             if tick is None or point.at != tick.replace(second=0, microsecond=0):
                 self.of.blame(f"published {name} at {point.at} for the tick of {tick}")
+
+    def _check_tracked(self, document: Workload, values: Mapping[str, float]) -> None:
+        """What counts arrivals is never below the plain one, and is the plain one where they are unknown."""
+        if (EFFECTIVE_BACKLOG_PER_INSTANCE in values) != document.publishes_effective:
+            self.of.blame(f"published {values} of {document.name}, which tracks {document.tracking}")
+        if EFFECTIVE_BACKLOG_PER_INSTANCE not in values:
+            return
+        plain, effective = values[BACKLOG_PER_INSTANCE], values[EFFECTIVE_BACKLOG_PER_INSTANCE]
+        if not plain <= effective < math.inf:
+            self.of.blame(f"{document.name} tracks {effective} over a backlog of {plain}")
+        if isinstance(self.of.ledger.published[document.name].demand, Unknown) and effective != plain:
+            self.of.blame(f"{document.name} tracks {effective} though nothing is known of its arrivals")
 
     def read(
         self,
@@ -208,6 +226,14 @@ class _Policies:
         policy = self.of.scene.policies.read(workload, remaining_s)
         self.of.looks[workload.name].policy = policy
         return policy
+
+    def targets(
+        self, workloads: Mapping[str, Workload], remaining_s: RemainingS
+    ) -> Mapping[str, float | Unknown]:
+        targets = self.of.scene.policies.targets(workloads, remaining_s)
+        for name, target in targets.items():
+            self.of.unknown(name, target)
+        return targets
 
     def put_target(self, policy: Policy, target: float) -> None:
         look = self.of.on(policy.fleet)

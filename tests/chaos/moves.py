@@ -15,7 +15,7 @@ from typing import Any
 from sluice.core.model import Bounds, Workload
 from tests.builders import dynamic_target, ecs_workload, workload
 from tests.chaos.cloud import MOST_LATE_S, Delays
-from tests.chaos.steps import HANDS, INSTANCES, MESSAGES, Step
+from tests.chaos.steps import HANDS, INSTANCES, MESSAGES, TRACKINGS, Step
 from tests.chaos.storm import Storm
 from tests.chaos.troubles import PLANE_STEPS, TROUBLES
 
@@ -82,6 +82,17 @@ MOVES: Mapping[str, list[Move]] = {
     "a_round_of_retuning": [
         (first, Step("ask for retune"), Step("deliver a tick", 0, -1))
         for first in each(["measure", "measure", "set mode", "switch target", "set policy target"])
+    ],
+    "a_sustained_flow": [
+        (Step("measure", who, 2), Step("keep arriving", who, amount), *(Step("minute"),) * minutes, trouble)
+        for who in range(3)
+        for amount in (1, 8)
+        for minutes in (1, 6)
+        for trouble in (
+            Step("arrivals fail", who),
+            Step("target fails", who),
+            Step("arrivals come late", who),
+        )
     ],
     "a_stack_change": [
         (Step("measure", who, measured), Step("update stack", who, mode), Step("deliver", who, -1))
@@ -168,6 +179,7 @@ def _workload(name: str, choose: Choose) -> Workload:
         idle_minutes=choose((1, 2, 3)),
         count_in_flight=choose((True, False)),
         target=choose((plain.target, dynamic)),
+        tracking=choose(TRACKINGS),
     )
 
 

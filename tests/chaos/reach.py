@@ -8,7 +8,7 @@ from sluice.core.model import Kind, Limit, Reason, Trigger
 from sluice.ports import Counter, Outcome
 from tests.chaos.moves import MOVES
 from tests.chaos.steps import Step
-from tests.chaos.storm import LATE_SHUTDOWN, TOO_SOON
+from tests.chaos.storm import COUNTED, LATE_SHUTDOWN, NONE_ARRIVE, NOT_RENEWED, TOO_SOON, UNCOUNTED
 from tests.chaos.troubles import HAPPENINGS
 
 # The report of a real invocation counts its failure, only the load generator sends, and three workloads need
@@ -43,8 +43,14 @@ def missed(reached: Tally[str]) -> list[str]:
         *(step for step in _delivered() if f"step: {step}" not in reached),
         *(
             what
-            for what in ("inside a handler", "invocations that failed", TOO_SOON, LATE_SHUTDOWN)
-            if what not in reached
+            for what in (
+                "inside a handler",
+                "invocations that failed",
+                TOO_SOON,
+                LATE_SHUTDOWN,
+                *(COUNTED, UNCOUNTED, NONE_ARRIVE, NOT_RENEWED),
+            )
+            if not reached[what]
         ),
     ]
 

@@ -10,16 +10,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
+from sluice.core.backlog import MINUTE, minute_of
+from sluice.core.effective_backlog import READ_MINUTES
 from sluice.core.model import (
     Backlog,
     Bounds,
     EcsService,
     Mode,
     StaticTarget,
+    TrackedMetric,
+    Tracking,
     Trigger,
     Workload,
 )
 from sluice.events import RetuneRequest
+from sluice.offered_load import SENT
 from tests.builders import dynamic_target
 from tests.chaos.cloud import Cloud, Event
 
@@ -39,6 +44,8 @@ FLEET_BOUNDS = [(0, 5), (0, 5), (1, 3), (2, 4), (6, 8), (0, 0), (0, 0), None]
 DOCUMENT_BOUNDS = [(0, 5), (0, 5), (0, 3), (1, 4), (2, 5), (0, 1), (4, 6), (0, 9)]
 MODES = [Mode.ACTIVE, Mode.OBSERVE, Mode.PAUSED]
 SIZES = [1, 2, 3, None]
+EFFECTIVE = TrackedMetric.EFFECTIVE
+TRACKINGS = [Tracking(), Tracking(metric=EFFECTIVE), Tracking(metric=EFFECTIVE, processing_s=30)]
 DURATIONS_S = [60, 60, 45, 300, 1, 1e9, 0, -5]
 
 
@@ -51,10 +58,19 @@ def move(cloud: Cloud, served: Workload, *, visible: int = 0, in_flight: int = 0
 
 def arrive(cloud: Cloud, served: Workload, amount: int) -> None:
     move(cloud, served, visible=amount * amount)  # up to 64: more than any bounds serve
+    cloud.sent[served.name] += amount * amount
+
+
+def keep_arriving(cloud: Cloud, served: Workload, amount: int) -> None:
+    """Messages have been sent for a while, each taken at once: 6 to 48 a minute."""
+    metric, minute = served.queue_metric(SENT), minute_of(cloud.scene.clock())
+    for back in range(1, READ_MINUTES + 1):
+        cloud.scene.metrics.put(metric, minute - MINUTE * back, 6 * amount)
 
 
 def arrive_delayed(cloud: Cloud, served: Workload, amount: int) -> None:
     move(cloud, served, delayed=amount)
+    cloud.sent[served.name] += amount
 
 
 def fall_due(cloud: Cloud, served: Workload, amount: int) -> None:
@@ -178,6 +194,10 @@ def switch_target(cloud: Cloud, served: Workload, amount: int) -> None:
     cloud.amend(served, target=StaticTarget(messages_per_instance=8) if amount > 6 else dynamic)
 
 
+def switch_tracking(cloud: Cloud, served: Workload, amount: int) -> None:
+    cloud.amend(served, tracking=TRACKINGS[amount % len(TRACKINGS)])
+
+
 def update_stack(cloud: Cloud, served: Workload, amount: int) -> None:
     """The stack writes document and policy anew; the policy exists only while the mode is active."""
     mode = MODES[amount % 3]
@@ -207,6 +227,7 @@ def measure(cloud: Cloud, served: Workload, amount: int) -> None:
 
 MESSAGES: Mapping[str, Happening] = {
     "arrive": arrive,
+    "keep arriving": keep_arriving,
     "arrive delayed": arrive_delayed,
     "fall due": fall_due,
     "receive": receive,
@@ -232,6 +253,7 @@ HANDS: Mapping[str, Happening] = {
     "set idle minutes": set_idle_minutes,
     "set size": set_size,
     "switch target": switch_target,
+    "switch tracking": switch_tracking,
     "update stack": update_stack,
     "claim neighbour's fleet": claim_neighbours_fleet,
 }

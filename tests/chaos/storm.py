@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from sluice.core.backlog import MINUTE
-from sluice.core.model import Decision, Kind, Workload
+from sluice.core.model import Decision, Kind, Published, Unknown, Workload
 from sluice.ports import Counter
 from sluice.publish import publish_backlog
 from sluice.retune import retune_targets
@@ -28,6 +28,12 @@ DEEPEST = 3
 """Handlers at once: one running, one inside its calls, one inside those."""
 TOO_SOON = "a tick that cannot read the point before its own yet"
 LATE_SHUTDOWN = "a shutdown by a tick that came after its minute"
+COUNTED, UNCOUNTED, NONE_ARRIVE, NOT_RENEWED = (
+    "arrivals that are counted",
+    "arrivals that are unknown",
+    "arrivals of nothing",
+    "arrivals, processing times or targets that an earlier tick read",
+)
 CACHE_MINUTES = 6
 """After which the registry's copy, five minutes old at most, is as the documents are."""
 
@@ -170,8 +176,11 @@ class Storm:
             self.story.append((name, now, counter, why))
         for act in run.acts:
             self.story.append((act.workload, now, f"{act.kind} asked", (act.amount, act.taken)))
-        for name, point in (run.published or {}).items():
-            self.story.append((name, now, "published", (point.at, point.value)))
+        for name, points in (run.published or {}).items():
+            what = {point.metric.name: point.value for point in points}
+            self.story.append((name, now, "published", (points[0].at, what)))
+        for published in run.ledger.published.values():
+            self._tell_arrivals(published)
         self.reached.update(f"noted: {counter}" for counter in run.ledger.counts)
         if run.event.tick and run.began_at - run.event.tick >= MINUTE:
             self.reached[LATE_SHUTDOWN] += any(act.kind is Kind.SHUTDOWN for act in run.acts)
@@ -179,6 +188,14 @@ class Storm:
         self.reached["bootstraps that overwrote a higher count"] += run.overwrote
         if error is not None:
             self.reached["invocations that failed"] += 1
+
+    def _tell_arrivals(self, published: Published) -> None:
+        demand = published.demand
+        if isinstance(demand, Unknown):
+            self.reached[UNCOUNTED] += 1
+        elif demand is not None:
+            self.reached[COUNTED if demand.load.arrivals_per_s else NONE_ARRIVE] += 1
+            self.reached[NOT_RENEWED] += bool(demand.not_renewed)
 
     # --- the end ------------------------------------------------------------------------------------------
 

@@ -5,8 +5,11 @@ Owns the faults. Each is switched on by one step and stays until the step that m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
+from sluice.core.backlog import MINUTE, minute_of
+from sluice.core.effective_backlog import READ_MINUTES
 from sluice.core.model import (
     BACKLOG_PER_INSTANCE,
     MSG_PROCESSING_DURATION,
@@ -19,8 +22,9 @@ from sluice.core.model import (
 )
 from sluice.errors import CapacityError, ConfigError, TransientError
 from sluice.events import RetuneRequest
+from sluice.offered_load import SENT
 from tests.builders import alarm
-from tests.chaos.cloud import PLANE, Cloud, Event, metric_key
+from tests.chaos.cloud import GAPPED, LATE, PLANE, Cloud, Event, metric_key
 from tests.chaos.steps import HANDS, INSTANCES, MESSAGES, Happening, measure
 
 REFUSALS = [
@@ -49,6 +53,27 @@ def proof_fails(cloud: Cloud, served: Workload, _: int) -> None:
 def durations_fail(cloud: Cloud, served: Workload, _: int) -> None:
     of = Metric(namespace="", name=MSG_PROCESSING_DURATION, dimensions=served.fleet.dimensions)
     cloud.unreadable[metric_key(of)] = f"GetMetricData for the durations of {served.name}: Forbidden"
+
+
+def arrivals_fail(cloud: Cloud, served: Workload, _: int) -> None:
+    of = served.queue_metric(SENT)
+    cloud.unreadable[metric_key(of)] = f"GetMetricData for what is sent to {served.name}: Forbidden"
+
+
+def arrivals_come_late(cloud: Cloud, served: Workload, amount: int) -> None:
+    """As of a queue that was idle for six hours; or only every other minute has a value."""
+    cloud.sent_is[served.name] = LATE if amount % 2 else GAPPED
+
+
+def arrivals_are_absurd(cloud: Cloud, served: Workload, amount: int) -> None:
+    minute = minute_of(cloud.scene.clock())
+    for back in range(1, READ_MINUTES + 1):
+        count = (math.nan, -1.0, 1e18)[amount % 3]
+        cloud.scene.metrics.put(served.queue_metric(SENT), minute - MINUTE * back, count)
+
+
+def target_fails(cloud: Cloud, served: Workload, _: int) -> None:
+    cloud.scene.policies.unreadable[served.name] = f"describing the policy of {served.name} was throttled"
 
 
 def running_count_fails(cloud: Cloud, served: Workload, _: int) -> None:
@@ -88,7 +113,10 @@ def mend(cloud: Cloud, served: Workload, _: int) -> None:
     scene.fleets.failing.pop(served.fleet, None)
     scene.registry.bad.pop(served.name, None)
     cloud.acts_refused.pop(served.fleet, None)
-    for key in [key for key in cloud.unreadable if key[1] == frozenset(served.fleet.dimensions.values())]:
+    scene.policies.unreadable.pop(served.name, None)
+    cloud.catch_up(served)
+    own = [served.fleet.dimensions, served.queue_metric(SENT).dimensions]
+    for key in [key for key in cloud.unreadable if key[1] in [frozenset(each.values()) for each in own]]:
         del cloud.unreadable[key]
     if served.policy_arn not in scene.policies.holding:
         cloud.install_policy(served)
@@ -155,6 +183,10 @@ TROUBLES: Mapping[str, Happening] = {
     "fleet fails": fleet_fails,
     "proof fails": proof_fails,
     "durations fail": durations_fail,
+    "arrivals fail": arrivals_fail,
+    "arrivals come late": arrivals_come_late,
+    "arrivals are absurd": arrivals_are_absurd,
+    "target fails": target_fails,
     "running count fails": running_count_fails,
     "acts are refused": acts_are_refused,
     "document spoils": document_spoils,

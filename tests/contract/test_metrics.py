@@ -1,6 +1,6 @@
 """What every implementation of `ports.Metrics` keeps."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from botocore.client import BaseClient
 
 from sluice.aws.cloudwatch import CloudWatchMetrics
 from sluice.core.model import DataPoint, Metric, Unknown
@@ -22,6 +23,7 @@ from tests.fakes import Clock, FakeMetrics
 from tests.simulation.sites import site
 
 BACKLOG = metric()
+EFFECTIVE = replace(BACKLOG, name="EffectiveBacklogPerInstance")
 OTHER = metric(AutoScalingGroupName="other")
 # On a five-minute boundary of the recent past, as CloudWatch takes nothing older than two weeks.
 START = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=2)
@@ -76,7 +78,7 @@ class Settled:
     of: Metrics
     advance: Advance
 
-    def publish(self, points: Mapping[str, DataPoint]) -> Mapping[str, str]:
+    def publish(self, points: Mapping[str, Sequence[DataPoint]]) -> Mapping[str, str]:
         refused = self.of.publish(points)
         self.advance(READABLE_AFTER_S)
         return refused
@@ -91,7 +93,7 @@ def point(minutes: int, value: float, of: Metric = BACKLOG) -> DataPoint:
 
 def publish(metrics: Metrics, *points: DataPoint) -> None:
     for one in points:
-        assert metrics.publish({"transcription": one}) == {}
+        assert metrics.publish({"transcription": [one]}) == {}
 
 
 def read(
@@ -127,6 +129,7 @@ def test_two_points_of_one_minute_are_one_value_by_each_statistic(metrics: Metri
     publish(metrics, point(5, 2), point(5, 4))
     assert read(metrics, "Maximum") == {at(5): 4}
     assert read(metrics, "Average") == {at(5): 3}
+    assert read(metrics, "Sum") == {at(5): 6}
     assert read(metrics, "SampleCount") == {at(5): 2}
 
 
@@ -134,6 +137,7 @@ def test_two_points_of_one_minute_are_one_value_by_each_statistic(metrics: Metri
 def test_a_longer_period_joins_its_minutes_at_its_start(metrics: Metrics) -> None:
     publish(metrics, point(5, 2), point(9, 4), point(10, 7))
     assert read(metrics, "Average", period_s=300) == {at(5): 3, at(10): 7}
+    assert read(metrics, "Sum", period_s=300) == {at(5): 6, at(10): 7}
 
 
 def test_neither_another_dimension_nor_another_name_is_the_same_metric(metrics: Metrics) -> None:
@@ -149,13 +153,29 @@ def test_neither_another_dimension_nor_another_name_is_the_same_metric(metrics: 
 
 
 def test_many_points_and_queries_go_together_and_keep_their_names(metrics: Metrics) -> None:
-    points = {"one": point(5, 1), "other": point(6, 2, OTHER)}
+    points = {"one": [point(5, 1), point(5, 3, EFFECTIVE)], "other": [point(6, 2, OTHER)]}
     assert metrics.publish(points) == {}
     queries = {
-        name: SeriesQuery(metric=one.metric, statistic="Maximum", period_s=60) for name, one in points.items()
+        name: SeriesQuery(metric=of, statistic="Maximum", period_s=60)
+        for name, of in (("one", BACKLOG), ("its other", EFFECTIVE), ("other", OTHER))
     }
-    expected: dict[str, Series] = {"one": {at(5): 1.0}, "other": {at(6): 2.0}}
+    expected: dict[str, Series] = {"one": {at(5): 1.0}, "its other": {at(5): 3.0}, "other": {at(6): 2.0}}
     assert metrics.read(queries, START, START + HOUR, plenty) == expected
+
+
+@pytest.mark.parametrize("world", ["cloudwatch", "embedded"], indirect=True)
+def test_the_points_of_one_workload_share_a_call(metrics: Metrics) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        asked = []
+        make = BaseClient._make_api_call
+
+        def noted(client: BaseClient, operation: str, parameters: Any) -> Any:
+            asked.append((operation, [datum["MetricName"] for datum in parameters["MetricData"]]))
+            return make(client, operation, parameters)
+
+        patch.setattr(BaseClient, "_make_api_call", noted)
+        assert metrics.publish({"one": [point(5, 1), point(5, 3, EFFECTIVE)]}) == {}
+    assert asked == [("PutMetricData", ["BacklogPerInstance", "EffectiveBacklogPerInstance"])]
 
 
 def test_nothing_to_publish_or_to_read_is_no_failure(metrics: Metrics) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from sluice.aws.policies import TargetTrackingPolicies
-from sluice.core.model import EcsService, Workload
+from sluice.core.model import EcsService, Unknown, Workload
 from sluice.errors import ConfigError
 from sluice.ports import Policies, Policy
 from sluice_sim.simulation.aws import SimulatedAws
@@ -96,3 +96,40 @@ def test_a_policy_that_is_not_there_is_refused_and_named(subject: Subject) -> No
     gone = replace(served, policy_arn=f"{served.policy_arn}-gone")
     with pytest.raises(ConfigError, match=rf"workload {served.name}: .* has no scaling policy"):
         subject.port.read(gone, plenty)
+
+
+@pytest.mark.parametrize("subject", SEVERAL, indirect=True)
+def test_the_targets_of_several_workloads_are_read_together(subject: Subject) -> None:
+    served, other = subject.create("transcription"), subject.create("other")
+    subject.port.put_target(subject.port.read(served, plenty), 20)
+    asked = {one.name: subject.renewed(one) for one in (served, other)}
+    assert subject.port.targets(asked, plenty) == {"transcription": 20, "other": 10}
+
+
+def test_the_target_is_that_which_was_put_last(subject: Subject) -> None:
+    served = subject.create("transcription")
+    subject.port.put_target(subject.port.read(served, plenty), 0.25)
+    assert subject.port.targets({served.name: subject.renewed(served)}, plenty) == {served.name: 0.25}
+
+
+@pytest.mark.parametrize("subject", SEVERAL, indirect=True)
+def test_the_target_of_a_policy_that_is_not_there_is_unknown_and_the_others_are_read(
+    subject: Subject,
+) -> None:
+    served, gone = subject.create("transcription"), subject.create("gone")
+    gone = replace(gone, policy_arn=f"{gone.policy_arn}-gone")
+    targets = subject.port.targets({"transcription": served, "gone": gone}, plenty)
+    assert targets["transcription"] == 10
+    unknown = targets["gone"]
+    assert isinstance(unknown, Unknown)
+    assert "has no scaling policy" in unknown.why
+
+
+@pytest.mark.parametrize("subject", SEVERAL, indirect=True)
+def test_a_target_that_there_is_no_time_to_read_is_unknown(subject: Subject) -> None:
+    served = subject.create("transcription")
+    assert isinstance(subject.port.targets({"transcription": served}, lambda: 0)["transcription"], Unknown)
+
+
+def test_no_workloads_have_no_targets(subject: Subject) -> None:
+    assert subject.port.targets({}, plenty) == {}

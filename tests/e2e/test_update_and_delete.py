@@ -92,7 +92,7 @@ def updated(shared: Standing, server: Server) -> Update:
 def test_a_changed_target_reaches_the_policy_and_the_document(updated: Update) -> None:
     assert (updated.before.group_target, updated.after.group_target) == (8, 4)
     before, after = (each.documents["transcription"]["target"] for each in (updated.before, updated.after))
-    assert before == {"type": "static", "messages_per_instance": 8}
+    assert before == {"type": "static", "messages_per_instance": 8, "concurrency_per_instance": 1}
     assert (after["type"], after["fallback_messages_per_instance"]) == ("dynamic", 4)
 
 
@@ -144,6 +144,62 @@ def test_the_event_of_an_update_retunes_that_stacks_workload_alone(
         assert function.invoke(event) is None
     assert account.group_target() == 8
     assert account.service_policy()["TargetValue"] == 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tracked:
+    """What a workload's policy reads, where the document and the silence alarm say so too."""
+
+    policy_arn: str
+    metric: str
+    target: float
+
+
+def tracked(server: Server) -> dict[str, Tracked]:
+    """By workload; document, policy and silence alarm name one metric."""
+    aws = server.aws
+    (of_group,) = aws("autoscaling", "DescribePolicies", AutoScalingGroupName="transcription")[
+        "ScalingPolicies"
+    ]
+    (of_service,) = aws("application-autoscaling", "DescribeScalingPolicies", ServiceNamespace="ecs")[
+        "ScalingPolicies"
+    ]
+    found = {}
+    for name, policy, configuration in (
+        ("transcription", of_group, of_group["TargetTrackingConfiguration"]),
+        ("queue-proc", of_service, of_service["TargetTrackingScalingPolicyConfiguration"]),
+    ):
+        parameter = aws("ssm", "GetParameter", Name=f"/sluice/workloads/{name}")["Parameter"]
+        document = json.loads(parameter["Value"])
+        (silent,) = aws("cloudwatch", "DescribeAlarms", AlarmNames=[f"sluice-{name}-silent"])["MetricAlarms"]
+        metric = configuration["CustomizedMetricSpecification"]["MetricName"]
+        effective = document["tracking"]["metric"] == "effective"
+        named = "EffectiveBacklogPerInstance" if effective else "BacklogPerInstance"
+        assert (metric, silent["MetricName"], document["policy_arn"]) == (named, named, policy["PolicyARN"])
+        found[name] = Tracked(
+            policy_arn=policy["PolicyARN"], metric=metric, target=configuration["TargetValue"]
+        )
+    return found
+
+
+@pytest.mark.usefixtures("updated")
+def test_a_live_workload_tracks_its_backlog_alone_and_then_its_arrivals_again_by_the_same_policy(
+    shared: Standing, server: Server
+) -> None:
+    """Either way the policy begins anew at MessagesPerInstance; the retune that its event starts follows."""
+
+    def deploy(metric: str) -> dict[str, Tracked]:
+        for environment in ("e2e-transcription", "e2e-queue-proc"):
+            shared.deployment.deploy_workload(environment, TrackedMetric=metric)
+        return tracked(server)
+
+    before = tracked(server)
+    backlog, effective = deploy("backlog"), deploy("effective")
+    for name, template_target in (("transcription", 4), ("queue-proc", 10)):
+        metrics = [each[name].metric for each in (before, backlog, effective)]
+        assert metrics == ["EffectiveBacklogPerInstance", "BacklogPerInstance", "EffectiveBacklogPerInstance"]
+        assert len({each[name].policy_arn for each in (before, backlog, effective)}) == 1
+        assert backlog[name].target == effective[name].target == template_target
 
 
 @pytest.mark.usefixtures("updated")

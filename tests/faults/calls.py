@@ -7,9 +7,9 @@ a call that gets no answer; above them for an answer that is parsed, but wrong.
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import boto3
@@ -33,6 +33,8 @@ class Call:
 
     operation: str
     workloads: tuple[str, ...]
+    metrics: tuple[str, ...] = ()
+    """Names of those that GetMetricData asks for."""
     nth: int = 1
 
     @property
@@ -42,7 +44,13 @@ class Call:
 
     def __str__(self) -> str:
         about = ",".join(self.workloads) or "all"
+        about += "".join(f" {metric}" for metric in self.metrics)
         return f"{self.operation}({about})" + (f"#{self.nth}" if self.nth > 1 else "")
+
+
+def _metrics(parameters: Mapping[str, Any]) -> tuple[str, ...]:
+    queries = parameters.get("MetricDataQueries", [])
+    return tuple(sorted({query["MetricStat"]["Metric"]["MetricName"] for query in queries}))
 
 
 class Fault(Protocol):
@@ -160,10 +168,13 @@ class Switchboard:
         if made is None or client not in self._clients.values():
             return original(client, operation, parameters)
         about = json.dumps(parameters, default=str)
-        call = Call(operation=operation, workloads=tuple(name for name in self._workloads if name in about))
+        call = Call(
+            operation=operation,
+            workloads=tuple(name for name in self._workloads if name in about),
+            metrics=_metrics(parameters),
+        )
         with self._lock:
-            nth = 1 + sum((one.operation, one.workloads) == (operation, call.workloads) for one in made.calls)
-            call = Call(operation=operation, workloads=call.workloads, nth=nth)
+            call = replace(call, nth=1 + sum(replace(one, nth=1) == call for one in made.calls))
             made.calls.append(call)
         fault = target[1] if target and target[0] == call else None
         self._local.now = (call, fault, client.meta.service_model.operation_model(operation), made)

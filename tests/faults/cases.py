@@ -30,6 +30,8 @@ from tests.functions.conftest import sample
 ASLEEP = Situation(desired=0, visible=3)
 EMPTY = Situation(desired=2, visible=0, idle=True)
 SHORT = Situation(desired=2, visible=3, short=True)
+ARRIVING = Situation(arriving=True)
+OF_ARRIVALS = ("GetMetricData", "DescribePolicies", "DescribeScalingPolicies", "PutMetricData")
 CACHE_RAN_OUT = timedelta(minutes=6)
 
 
@@ -43,15 +45,16 @@ class Case:
     about: str | None = None
     situation: Situation | None = None
     warm: bool = False
-    only: str | None = None
-    """The operation whose failing is of interest here; None for all."""
+    only: tuple[str, ...] = ()
+    """The operations whose failing is of interest here; none for all."""
     most_in_one_invocation: int = publish.MOST_IN_ONE_INVOCATION
     """Workloads that a tick serves itself."""
     situations: Mapping[str, Situation] = field(init=False)
 
     def __post_init__(self) -> None:
-        about = {self.about: self.situation} if self.about and self.situation else {}
-        object.__setattr__(self, "situations", about)
+        whom = [self.about] if self.about else WORKLOADS
+        situations = dict.fromkeys(whom, self.situation) if self.situation else {}
+        object.__setattr__(self, "situations", situations)
 
     def __str__(self) -> str:
         return self.name
@@ -132,7 +135,7 @@ def _of_kind(kind: str, name: str) -> list[Case]:
             event=tick(NOON),
             about=name,
             situation=SHORT,
-            only="DescribeScalingActivities" if kind == "asg" else "DescribeServices",
+            only=("DescribeScalingActivities",) if kind == "asg" else ("DescribeServices",),
         ),
         Case(
             name=f"shard wakes {kind}",
@@ -171,7 +174,14 @@ CASES = [
         function="publish_backlog",
         event=tick(NOON),
         warm=True,
-        only="GetParametersByPath",
+        only=("GetParametersByPath",),
+    ),
+    Case(
+        name="tick counts arrivals",
+        function="publish_backlog",
+        event=tick(NOON),
+        situation=ARRIVING,
+        only=OF_ARRIVALS,
     ),
     Case(
         name="tick sends shards",

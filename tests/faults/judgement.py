@@ -4,6 +4,7 @@ Owns the invariants. Refuses to know the use cases: what a failed call may chang
 it is about, when it is made, and whether it was answered.
 """
 
+import math
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
@@ -26,14 +27,17 @@ FAILURES = (
     Counter.INVOCATION_FAILED,
 )
 ACTS = ("SetDesiredCapacity", "UpdateService")
+OF_ARRIVALS = frozenset({"NumberOfMessagesSent", "MsgProcessingDuration"})
 READINGS = ("GetQueueAttributes", "DescribeAutoScalingGroups", "DescribeServices", "DescribeScalableTargets")
 OF_THE_PROOF = frozenset({"Attributes", "Id", "Timestamps", "Values"})
 """The fields that say what waits: with one of them wrong, nothing is proven."""
 NOTHING_IS_AN_ANSWER = frozenset({"DescribeScalableTargets", "GetParametersByPath"})
 """A service without a scalable target has the document's bounds; a registry may be empty."""
 RETRY_AFTER = timedelta(seconds=40)
-LATER_RUNS = 9
-"""A registry that once read as empty is read again after 5 minutes, and a proof takes 2 more."""
+LATER_RUNS = 11
+"""A registry that once read as empty is read again after 5 minutes, and a proof takes 2 more; a processing time
+that could not be read is read again after 10.
+"""
 
 
 def judge(case: Case, healthy: Outcome, call: Call, fault: Fault, came: Outcome) -> None:
@@ -41,6 +45,7 @@ def judge(case: Case, healthy: Outcome, call: Call, fault: Fault, came: Outcome)
     stays_within_bounds(case, came)
     never_goes_down_on_an_unknown(case, healthy, call, fault, came)
     invents_no_point(healthy, call, fault, came)
+    tracks_no_less_than_the_backlog(healthy, call, fault, came)
     serves_the_others(healthy, call, fault, came)
     is_told(healthy, call, fault, came)
     ends_in_time_without_a_trace(came)
@@ -81,18 +86,40 @@ def invents_no_point(healthy: Outcome, call: Call, fault: Fault, came: Outcome) 
             assert not points, f"{name} is published without an answer to {call}: {points}"
 
 
+def tracks_no_less_than_the_backlog(healthy: Outcome, call: Call, fault: Fault, came: Outcome) -> None:
+    """It is published wherever the backlog is, and where arrivals are not known it is the backlog, and said."""
+    for name, points in came.points.items():
+        tracked = came.effective[name]
+        assert tracked.keys() == points.keys(), f"{name} has points at {tracked} beside {points}"
+        for at, value in points.items():
+            assert value <= tracked[at] < math.inf, f"{name} tracks {tracked[at]} over a backlog of {value}"
+    if not _is_about_arrivals(call, healthy):
+        return
+    assert came.points == healthy.points, f"{call} keeps BacklogPerInstance from being published"
+    assert came.state == healthy.state, f"{call} changes {healthy.state} into {came.state}"
+    if fault.kind in PASSING:
+        assert came.effective == healthy.effective, f"a second attempt mends {fault}: {came.effective}"
+    elif call not in came.made.answers:
+        uncounted = _counted(healthy) - _counted(came)
+        assert uncounted or not _counted(healthy), f"arrivals are counted without an answer to {call}"
+        for name in uncounted:
+            assert came.effective[name] == came.points[name], f"{name} tracks {came.effective[name]}"
+            assert call.operation in _uncounted(came)[name], f"{name} is told {_uncounted(came)[name]}"
+
+
 def serves_the_others(healthy: Outcome, call: Call, fault: Fault, came: Outcome) -> None:
     """All of them; only a call that used up the time leaves some out, who are told."""
     left_out = {line["workload"] for line in came.lines if "no time left" in str(line.get("message"))}
     assert not left_out or fault.kind == "slow", f"{left_out} were left out, though time was left"
     for name in set(WORKLOADS) - affected(call) - left_out:
         assert came.points[name] == healthy.points[name], f"{name} has nothing to do with {call}"
+        assert came.effective[name] == healthy.effective[name], f"{name} has nothing to do with {call}"
         assert _of(came.state, name) == _of(healthy.state, name), f"{name} has nothing to do with {call}"
 
 
 def is_told(healthy: Outcome, call: Call, fault: Fault, came: Outcome) -> None:
     """A call without an answer is counted and named; a wrong answer is told where it changed anything."""
-    same = (came.state, came.points) == (healthy.state, healthy.points)
+    same = (came.state, came.points, came.effective) == (healthy.state, healthy.points, healthy.effective)
     if fault.kind in PASSING:
         assert same or call.operation == "SendMessageBatch", f"a second attempt mends {fault}: {came.state}"
         assert came.failure is None
@@ -103,7 +130,8 @@ def is_told(healthy: Outcome, call: Call, fault: Fault, came: Outcome) -> None:
         assert call.operation in _said(came), f"nothing names {call.operation}: {_said(came)}"
         return
     fewer = came.counted(Counter.WORKLOADS_SERVED) < healthy.counted(Counter.WORKLOADS_SERVED)
-    assert same or counted or fewer or _reasons(came) != _reasons(healthy), f"nothing tells of {fault}"
+    said = _reasons(came) != _reasons(healthy) or _reckoned(came) != _reckoned(healthy)
+    assert same or counted or fewer or said, f"nothing tells of {fault}: {came.effective}"
 
 
 def ends_in_time_without_a_trace(came: Outcome) -> None:
@@ -147,8 +175,8 @@ def affected(call: Call) -> set[str]:
 
 def _unknown(call: Call, fault: Fault, came: Outcome) -> bool:
     """Whether a reading was not given, or not what it should be."""
-    if not call.reads:
-        return False
+    if not call.reads or not OF_ARRIVALS.isdisjoint(call.metrics):
+        return False  # what arrives is no part of the proof that nothing waits
     if isinstance(fault, WrongAnswer):
         if fault.kind == EMPTY_PAGE:
             return call.operation not in NOTHING_IS_AN_ANSWER
@@ -169,8 +197,36 @@ def _precedes(healthy: Outcome, call: Call, operation: str, name: str) -> bool:
 
 def _repaired(case: Case, healthy: Outcome, came: Outcome) -> bool:
     published = all(came.points.values()) or not case.ticks
+    published &= _counted(came) >= _counted(healthy)
     names = [case.about] if case.about else WORKLOADS
     return published and all(_of(came.state, name) == _of(healthy.state, name) for name in names)
+
+
+def _is_about_arrivals(call: Call, healthy: Outcome) -> bool:
+    """Whether the tick asks this to weigh what arrives, before it publishes."""
+    if call.operation == "GetMetricData":
+        return not OF_ARRIVALS.isdisjoint(call.metrics) and any(healthy.points.values())
+    return call.operation in ("DescribePolicies", "DescribeScalingPolicies") and any(healthy.points.values())
+
+
+def _counted(came: Outcome) -> set[str]:
+    """Workloads whose arrivals are counted in what they track."""
+    return {line["workload"] for line in came.lines if "arrivals_per_s" in line}
+
+
+def _uncounted(came: Outcome) -> dict[str, str]:
+    """Workload -> why its arrivals are not counted, as its line says."""
+    return {line["workload"]: line["demand_unknown"] for line in came.lines if "demand_unknown" in line}
+
+
+def _reckoned(came: Outcome) -> dict[str, tuple[object, ...]]:
+    """Workload -> what its line says that what it tracks is reckoned with."""
+    fields = ("arrivals_per_s", "processing_s", "target", "demand_unknown", "not_renewed")
+    return {
+        line["workload"]: tuple(line.get(field) for field in fields)
+        for line in came.lines
+        if "backlog_per_instance" in line
+    }
 
 
 def _minute(later: int) -> datetime:

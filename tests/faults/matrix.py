@@ -57,7 +57,8 @@ def share() -> tuple[Cell, ...]:
     """
     first: dict[tuple[object, ...], Cell] = {}
     for cell in cells():
-        first.setdefault((cell.case.use_case, cell.call.operation, cell.call.nth, cell.kind), cell)
+        call = cell.call
+        first.setdefault((cell.case.use_case, call.operation, call.metrics, call.nth, cell.kind), cell)
     return tuple(first.values())
 
 
@@ -105,5 +106,5 @@ def _of(case: Case) -> Iterator[Cell]:
 
 def _concerns(case: Case, call: Call) -> bool:
     if case.only:
-        return call.operation == case.only
+        return call.operation in case.only
     return case.about is None or case.about in affected(call)

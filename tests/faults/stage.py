@@ -23,7 +23,14 @@ from moto.core.responses import ActionResult
 
 from sluice import wiring
 from sluice.aws import fanout
-from sluice.core.model import AutoScalingGroup, EcsService, Fleet
+from sluice.core.effective_backlog import READ_MINUTES
+from sluice.core.model import (
+    BACKLOG_PER_INSTANCE,
+    EFFECTIVE_BACKLOG_PER_INSTANCE,
+    AutoScalingGroup,
+    EcsService,
+    Fleet,
+)
 from sluice.errors import SluiceError
 from tests.aws import account
 from tests.builders import document, dynamic_section, ecs_document, queue_url
@@ -48,6 +55,8 @@ FLEETS: dict[str, Fleet] = {
 }
 LEAST, MOST = 0, 5
 IDLE_MINUTES = 2
+ARRIVING_MINUTES = 15
+"""From noon on: longer than a case goes on."""
 REGION, ACCOUNT = "eu-west-1", "123456789012"
 
 
@@ -61,6 +70,8 @@ class Situation:
     """BacklogPerInstance was published as 0 for as long as a proof asks."""
     short: bool = False
     """None of the instances that are asked for runs: AWS failed to start them."""
+    arriving: bool = False
+    """A message a second has been sent for longer than the tick looks back, and goes on to be."""
 
 
 BUSY = Situation()
@@ -82,6 +93,8 @@ class Outcome:
     state: State
     points: Mapping[str, Mapping[datetime, float]]
     """By workload, BacklogPerInstance of this minute and later."""
+    effective: Mapping[str, Mapping[datetime, float]]
+    """By workload, EffectiveBacklogPerInstance of this minute and later: what its policy tracks."""
     lines: tuple[Mapping[str, Any], ...]
     failure: Exception | None
     elapsed_s: float
@@ -168,7 +181,8 @@ class Stage:
             self.timeline.end()
         return Outcome(
             state=self.state(),
-            points=self._points_since(at.replace(second=0, microsecond=0)),
+            points=self._points_since(at.replace(second=0, microsecond=0), BACKLOG_PER_INSTANCE),
+            effective=self._points_since(at.replace(second=0, microsecond=0), EFFECTIVE_BACKLOG_PER_INSTANCE),
             lines=tuple(json.loads(line) for line in written.getvalue().splitlines()),
             failure=failure,
             elapsed_s=elapsed_s,
@@ -237,17 +251,21 @@ class Stage:
                 _put("AWS/SQS", "ApproximateNumberOfMessagesVisible", queue, at, 3)
                 _put("AWS/SQS", "ApproximateNumberOfGroupsWithInflightMessages", queue, at, 1)
                 _put("AWS/AutoScaling", "GroupInServiceInstances", fleet, at, 2)
+        if situation.arriving:
+            for minute in range(-READ_MINUTES, ARRIVING_MINUTES):
+                at = NOON + timedelta(minutes=minute)
+                _put("AWS/SQS", "NumberOfMessagesSent", {"QueueName": queue_of(name)}, at, 60)
         for _ in range(40):
             _put("Sluice", "MsgProcessingDuration", fleet, NOON - timedelta(minutes=10), 48)
         self._metrics[name, situation] = list(metrics)
         return self._metrics[name, situation]
 
-    def _points_since(self, minute: datetime) -> dict[str, dict[datetime, float]]:
+    def _points_since(self, minute: datetime, metric: str) -> dict[str, dict[datetime, float]]:
         return {
             name: {
                 point.timestamp.replace(tzinfo=UTC): point.value
                 for point in _moto("cloudwatch").metric_data
-                if point.name == "BacklogPerInstance"
+                if point.name == metric
                 and {dimension.name: dimension.value for dimension in point.dimensions} == fleet.dimensions
                 and point.timestamp.replace(tzinfo=UTC) >= minute
             }
@@ -263,7 +281,11 @@ def queue_of(name: str) -> str:
 def document_of(name: str, **changes: Any) -> dict[str, Any]:
     """The workload's document."""
     make = ecs_document if name == ECS else document
-    common = {"target": dynamic_section(), "idle_minutes": IDLE_MINUTES}
+    common = {
+        "target": dynamic_section(),
+        "tracking": {"metric": "effective"},
+        "idle_minutes": IDLE_MINUTES,
+    }
     return make(name, queue_url=queue_url(queue_of(name)), **common, **changes)
 
 

@@ -21,7 +21,7 @@ from sluice.aws.ecs import EcsServices
 from sluice.aws.fanout import batches
 from sluice.aws.fleets import AwsFleets
 from sluice.aws.sqs import DELAYED, IN_FLIGHT, VISIBLE, SqsQueues
-from sluice.core.model import Trigger, Workload
+from sluice.core.model import TrackedMetric, Tracking, Trigger, Workload
 from sluice.errors import TransientError
 from sluice.events import RetuneRequest, Shard, shard_message
 from sluice.ports import Counter, World
@@ -271,6 +271,26 @@ def test_proofs_that_hang_leave_a_tick_time_to_tell(monkeypatch: pytest.MonkeyPa
     assert published == count
     assert lanes.elapsed_s <= timeouts_s()["publish_backlog"] - wiring.RESERVE_S + ROUNDING_S
     assert {name for name, _, _ in ledger.failures} == set(invocation.registry.registered)
+
+
+@pytest.mark.parametrize("count", [400, 1000])
+def test_arrivals_that_hang_leave_a_tick_time_to_publish_the_backlog_and_to_tell(
+    monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    invocation = Invocation(AT_ONCE_S, monkeypatch, metrics_call_s=2 * worst_call_s())
+    invocation.registry.registered = {
+        each.name: replace(each, tracking=Tracking(metric=TrackedMetric.EFFECTIVE))
+        for each in half_and_half(count)
+    }
+    lanes, ledger, _ = invocation.tick()
+    assert lanes.elapsed_s <= timeouts_s()["publish_backlog"] - wiring.RESERVE_S + ROUNDING_S
+    assert len(ledger.published) == count
+    assert {
+        each.effective_per_instance == each.backlog_per_instance for each in ledger.published.values()
+    } == {True}
+    late = {name for name, counter, _ in ledger.failures if counter is Counter.OBSERVATION_FAILED}
+    assert late
+    assert all("GetMetricData of" in why for _, _, why in ledger.failures)
 
 
 def test_durations_that_hang_leave_a_round_time_to_tell(monkeypatch: pytest.MonkeyPatch) -> None:

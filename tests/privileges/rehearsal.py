@@ -132,6 +132,7 @@ class Rehearsal:
                 arrange=self._awake_and_empty,
                 event={"workload": name, "messages": 11, "duration_s": 1},
             )
+        yield Act(name="tick, messages keep arriving", function=ticks, arrange=self._arriving, event=tick)
         # Last, as they publish that the queues are not empty in this minute.
         yield Act(name="tick, work waits", function=ticks, arrange=self._asleep_with_work, event=tick)
         yield Act(name="tick, no capacity", function=ticks, arrange=self._without_capacity, event=tick)
@@ -186,6 +187,13 @@ class Rehearsal:
         for deployed in WORKLOADS.values():
             self._put(deployed, "MsgProcessingDuration", 45, [timedelta(minutes=10)] * 40)
 
+    def _arriving(self) -> None:
+        """Messages keep arriving, and dynamic targets weigh them by the policies' targets in force."""
+        self._awake_and_empty()
+        self._measured()
+        for deployed in WORKLOADS.values():
+            self._put_sent(deployed, 60, [timedelta(minutes=back) for back in range(1, 11)])
+
     def _ask_for(self, deployed: Mapping[str, str], instances: int) -> None:
         if deployed["FleetType"] == "asg":
             self._aws.groups.set_desired(deployed["AutoScalingGroupName"], instances)
@@ -212,13 +220,22 @@ class Rehearsal:
 
     def _put(self, deployed: Mapping[str, str], metric: str, value: float, ago: list[timedelta]) -> None:
         keys = ("AutoScalingGroupName",) if deployed["FleetType"] == "asg" else ("ClusterName", "ServiceName")
+        self._put_under(NAMESPACE, metric, {key: deployed[key] for key in keys}, value, ago)
+
+    def _put_sent(self, deployed: Mapping[str, str], per_minute: float, ago: list[timedelta]) -> None:
+        dimensions = {"QueueName": deployed["QueueName"]}
+        self._put_under("AWS/SQS", "NumberOfMessagesSent", dimensions, per_minute, ago)
+
+    def _put_under(
+        self, namespace: str, metric: str, dimensions: Mapping[str, str], value: float, ago: list[timedelta]
+    ) -> None:
         datum = {
             "MetricName": metric,
-            "Dimensions": [{"Name": key, "Value": deployed[key]} for key in keys],
+            "Dimensions": [{"Name": key, "Value": named} for key, named in dimensions.items()],
             "Value": value,
         }
         data = [datum | {"Timestamp": self._now - each} for each in ago]
-        self._aws.cloudwatch.put_metric_data(Namespace=NAMESPACE, MetricData=data)
+        self._aws.cloudwatch.put_metric_data(Namespace=namespace, MetricData=data)
 
 
 def _alarm(kind: str, workload: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from sluice_sim.template import ResolvedStack
 from tests.privileges.conftest import Recorded
 from tests.privileges.policies import Request, Statement, decide
 from tests.privileges.proof import Use, grants, refused, revoked, surplus
+from tests.privileges.rehearsal import WORKLOADS
 from tests.privileges.roles import role_of_functions
 from tests.templates.stacks import arn
 
@@ -37,9 +38,21 @@ def test_every_function_was_seen_at_work_on_both_kinds_of_fleet(
         assert {(role, "autoscaling:SetDesiredCapacity"), (role, "ecs:UpdateService")} <= asked
     puts = {"autoscaling:PutScalingPolicy", "application-autoscaling:PutScalingPolicy"}
     assert {("RetuneTargetRole", put) for put in puts} <= asked
+    described = {"autoscaling:DescribePolicies", "application-autoscaling:DescribeScalingPolicies"}
+    assert {("PublishBacklogRole", describe) for describe in described} <= asked
     filled = {use.request.resource for use in recorded.uses if use.request.action == "sqs:SendMessage"}
     assert {queue.endswith(".fifo") for queue in filled} == {True, False}
     assert set(role_of_functions(plane).values()) <= set(recorded.roles)
+
+
+def test_a_tick_counts_what_keeps_arriving_at_each_queue_by_the_target_in_force(recorded: Recorded) -> None:
+    [tick] = [each for each in recorded.performances if each.act.name == "tick, messages keep arriving"]
+    told = {line.record["workload"]: line.record for line in tick.log if "arrivals_per_s" in line.record}
+    assert told.keys() == WORKLOADS.keys()
+    assert {(each["arrivals_per_s"], each["processing_s"]) for each in told.values()} == {(1, 45)}
+    assert all(
+        each["effective_backlog_per_instance"] > each["backlog_per_instance"] for each in told.values()
+    )
 
 
 def test_every_call_is_allowed_by_the_role_it_is_made_under(recorded: Recorded) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,62 @@ def test_the_oldest_message_ages_until_it_is_deleted_and_passes_over_what_was_re
     aws.sqs.send_message(QueueUrl=url, MessageBody="second", **fifo)
     wait(aws, 60)
     assert _oldest_age_s(name, aws.clock.now) == age_s
+
+
+def sent_by_minute(aws: EmbeddedAws, queue: str, statistic: str = "Sum") -> list[float]:
+    """NumberOfMessagesSent of the last ten minutes that can be read, the oldest first."""
+    now = datetime.fromtimestamp(aws.clock.now, UTC)
+    metric = {
+        "Namespace": "AWS/SQS",
+        "MetricName": "NumberOfMessagesSent",
+        "Dimensions": [{"Name": "QueueName", "Value": queue}],
+    }
+    query = {"Id": "sent", "MetricStat": {"Metric": metric, "Period": 60, "Stat": statistic}}
+    [answer] = aws.cloudwatch.get_metric_data(
+        MetricDataQueries=[query],
+        StartTime=now - timedelta(minutes=10),
+        EndTime=now,
+        ScanBy="TimestampAscending",
+    )["MetricDataResults"]
+    return [float(value) for value in answer["Values"]]
+
+
+def test_what_is_sent_counts_in_its_minute_delayed_or_not_and_a_minute_without_is_zero(
+    aws: EmbeddedAws,
+) -> None:
+    url = aws.create_queue("work", visibility_timeout_s=30)
+    aws.sqs.send_message(QueueUrl=url, MessageBody="one")
+    entries = [{"Id": str(number), "MessageBody": "more", "DelaySeconds": 600} for number in range(7)]
+    aws.sqs.send_message_batch(QueueUrl=url, Entries=entries)
+    wait(aws, 130)
+    aws.sqs.send_message(QueueUrl=url, MessageBody="later")
+    wait(aws, 60)
+    assert sent_by_minute(aws, "work") == [8, 0]  # what was sent a minute ago cannot be read yet
+    wait(aws, 60)
+    assert sent_by_minute(aws, "work") == sent_by_minute(aws, "work", "Average") == [8, 0, 1]
+
+
+def test_a_message_that_comes_back_or_goes_to_the_dead_letter_queue_is_sent_once(aws: EmbeddedAws) -> None:
+    url = aws.create_queue("work", visibility_timeout_s=30)
+    aws.monitoring.sample(partial(aws._queue_metrics, "dead-work", url.replace("work", "dead-work")))
+    aws.sqs.send_message(QueueUrl=url, MessageBody="poison")
+    for _ in range(5):
+        aws.sqs.receive_message(QueueUrl=url)
+        wait(aws, 60)
+    counts = aws.sqs.get_queue_attributes(QueueUrl=url.replace("work", "dead-work"), AttributeNames=["All"])
+    assert counts["Attributes"]["ApproximateNumberOfMessages"] == "1"
+    assert sum(sent_by_minute(aws, "work")) == 1
+    assert sum(sent_by_minute(aws, "dead-work")) == 0
+
+
+def test_a_duplicate_that_a_fifo_queue_drops_is_not_sent(aws: EmbeddedAws) -> None:
+    url = aws.create_queue("work.fifo", visibility_timeout_s=30)
+    for name in ("one", "one", "two"):
+        aws.sqs.send_message(
+            QueueUrl=url, MessageBody=name, MessageGroupId="group", MessageDeduplicationId=name
+        )
+    wait(aws, 120)
+    assert sent_by_minute(aws, "work.fifo") == [2]
 
 
 # ---- Groups ------------------------------------------------------------------------------------------------

@@ -42,9 +42,20 @@ SERVICE = replace(
     steady=None,
     limit_minutes=70,
 )
-# AWS's own metrics steer it: visible messages per instance in service.
+# Ten messages at each full minute for most of an hour: arrivals that are sustained.
+FLOW = replace(SERVICE, bursts=dict.fromkeys(range(3, 55), 10))
+# AWS's own metrics steer it: visible messages, and those sent, per instance in service.
 NATIVE = replace(TRANSCRIPTION, parameters={"MetricSource": "native"})
-SCENARIOS = {"group": TRANSCRIPTION, "group on native metrics": NATIVE, "service": SERVICE}
+NATIVE_BACKLOG = replace(NATIVE, parameters={"MetricSource": "native", "TrackedMetric": "backlog"})
+BACKLOG = replace(TRANSCRIPTION, parameters={"TrackedMetric": "backlog"})
+SCENARIOS = {
+    "group": TRANSCRIPTION,
+    "group by its backlog": BACKLOG,
+    "group on native metrics": NATIVE,
+    "group on native metrics by its backlog": NATIVE_BACKLOG,
+    "service": SERVICE,
+    "service under a sustained flow": FLOW,
+}
 
 
 def played_in_the_embedded_aws(scenario: Scenario) -> Story:

@@ -68,6 +68,13 @@ def parameters(draw: st.DrawFn, fleet: str, mode: str) -> dict[str, str]:
     refused = {"not-yet"} if mode == "active" else {""}
     registering = [each for each in PARAMETERS[REGISTERING]["AllowedValues"] if each not in refused]
     drawn |= {"FleetType": fleet, "Mode": mode, REGISTERING: draw(st.sampled_from(registering))}
+    # And AWS's own metrics do not tell how long a message takes.
+    if (drawn["MetricSource"], drawn["TrackedMetric"], drawn["TargetType"]) == (
+        "native",
+        "effective",
+        "static",
+    ):
+        drawn["ProcessingSeconds"] = draw(allowed("ProcessingSeconds", empty=False))
     return {**drawn, **dict(zip(MESSAGES, messages, strict=True))}
 
 

@@ -101,6 +101,7 @@ def test_transcription_is_a_gpu_group_of_up_to_five_with_eight_messages_each() -
         "MaxCapacity": "5",
         "TargetType": "static",
         "MessagesPerInstance": "8",
+        "ProcessingSeconds": "60",
         "InstanceWarmupSeconds": "180",
     }
 
@@ -161,6 +162,7 @@ def test_bulk_consumer_is_a_service_of_ten_to_thirty_that_leaves_slower_than_it_
         "MaxCapacity": "30",
         "TargetType": "static",
         "MessagesPerInstance": "833",
+        "ProcessingSeconds": "4.32",
         "ScaleOutCooldownSeconds": "60",
         "ScaleInCooldownSeconds": "300",
         "OldestMessageAgeSeconds": "259200",

@@ -138,9 +138,24 @@ def test_silence_is_never_an_alarm_because_no_backlog_is_below_zero(fleet: str) 
     assert properties["Statistic"] == "Average"
 
 
-def test_silence_is_five_missing_minutes_of_the_published_metric(fleet: str) -> None:
-    properties = alarm("SilenceAlarm", fleet)
-    assert (properties["Namespace"], properties["MetricName"]) == ("Sluice", "BacklogPerInstance")
+@pytest.mark.parametrize(
+    ("given_parameters", "metric"),
+    [
+        ({}, "BacklogPerInstance"),
+        ({"ProcessingSeconds": "60"}, "EffectiveBacklogPerInstance"),
+        ({"TargetType": "dynamic"}, "EffectiveBacklogPerInstance"),
+        ({"TargetType": "dynamic", "TrackedMetric": "backlog"}, "BacklogPerInstance"),
+        # The policy reads AWS's own metrics: the plane publishes the plain one.
+        ({"TargetType": "dynamic", "MetricSource": "native"}, "BacklogPerInstance"),
+    ],
+    ids=str,
+)
+def test_silence_is_five_missing_minutes_of_the_published_metric_that_is_tracked(
+    fleet: str, given_parameters: dict[str, str], metric: str
+) -> None:
+    properties = alarm("SilenceAlarm", fleet, **given_parameters)
+    assert (properties["Namespace"], properties["MetricName"]) == ("Sluice", metric)
+    assert f"no {metric} for 5 minutes" in properties["AlarmDescription"]
     assert dimensions(properties["Dimensions"]) == DIMENSIONS[fleet]
     attempted = properties["EvaluationPeriods"] + 2  # what CloudWatch looks at for 3 periods
     assert properties["Period"] * attempted == 300

@@ -110,6 +110,54 @@ def test_a_dynamic_target_carries_every_setting_as_a_number() -> None:
     }
 
 
+@pytest.mark.parametrize("margin", ["0", "0.0", "0.3", "2.999999", "3", "3.0"])
+def test_the_document_says_what_is_tracked_and_what_its_arrivals_are_reckoned_with(margin: str) -> None:
+    effective = workload(ProcessingSeconds="4.32", ConcurrencyPerInstance="2.5", ArrivalMargin=margin)
+    assert document(effective)["tracking"] == {
+        "metric": "effective",
+        "source": "published",
+        "arrival_margin": float(margin),
+        "processing_s": 4.32,
+    }
+    assert document(effective)["target"]["concurrency_per_instance"] == 2.5
+    served = parse(effective.resources["Registration"].properties["Value"])
+    assert served.tracking.arrival_margin == float(margin)
+
+
+@pytest.mark.parametrize(
+    ("given_parameters", "metric"),
+    [
+        ({"TargetType": "static"}, "backlog"),
+        ({"TargetType": "static", "ProcessingSeconds": "60"}, "effective"),
+        ({"TargetType": "dynamic"}, "effective"),
+        ({"TargetType": "static", "TrackedMetric": "effective"}, "effective"),
+        ({"TargetType": "static", "ProcessingSeconds": "60", "TrackedMetric": "backlog"}, "backlog"),
+        ({"TargetType": "dynamic", "TrackedMetric": "backlog"}, "backlog"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("source", ["published", "native"])
+def test_arrivals_are_counted_by_default_where_the_processing_time_is_known(
+    given_parameters: dict[str, str], metric: str, source: str
+) -> None:
+    if source == "native" and given_parameters == {"TargetType": "static", "TrackedMetric": "effective"}:
+        given_parameters = {**given_parameters, "ProcessingSeconds": "60"}  # a rule asks for it
+    tracking = document(workload(MetricSource=source, **given_parameters))["tracking"]
+    assert (tracking["metric"], tracking["source"]) == (metric, source)
+    seconds = given_parameters.get("ProcessingSeconds")
+    assert tracking["processing_s"] == (float(seconds) if seconds else None)
+
+
+def test_native_metrics_that_count_arrivals_need_the_processing_time_of_a_static_target(fleet: str) -> None:
+    native = {"MetricSource": "native", "TrackedMetric": "effective"}
+    with pytest.raises(TemplateError, match=r"ProcessingSeconds is empty; AWS's own metrics do not say"):
+        workload(fleet, TargetType="static", **native)
+    for known in ({"TargetType": "dynamic"}, {"TargetType": "static", "ProcessingSeconds": "60"}):
+        assert document(workload(fleet, **native, **known))["tracking"]["metric"] == "effective"
+    measured = workload(fleet, TargetType="static", TrackedMetric="effective")
+    assert document(measured)["tracking"]["processing_s"] is None
+
+
 @pytest.mark.parametrize(
     ("given_capacity", "min_capacity", "expected"),
     [("", "0", 1), ("", "3", 3), ("2", "0", 2), ("4", "3", 4), ("backlog", "0", "backlog")],
@@ -184,6 +232,19 @@ def test_no_parameter_admits_what_could_leave_its_place_in_the_json(name: str, p
         ("IdleMinutes", "0"),
         ("IdleMinutes", "121"),
         ("DurationStatistic", "Sum"),
+        ("TrackedMetric", "Effective"),
+        ("ArrivalMargin", "-0.1"),
+        ("ArrivalMargin", "3.1"),
+        ("ArrivalMargin", "3.000001"),
+        ("ArrivalMargin", "NaN"),
+        ("ArrivalMargin", "inf"),
+        ("ArrivalMargin", ""),
+        ("ArrivalMargin", ".3"),
+        ("ProcessingSeconds", "0"),
+        ("ProcessingSeconds", "0.0"),
+        ("ProcessingSeconds", "-60"),
+        ("ProcessingSeconds", "NaN"),
+        ("ProcessingSeconds", "1e3"),
         ("Name", "9lives"),
         ("Mode", "Active"),
     ],

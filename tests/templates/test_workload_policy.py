@@ -18,11 +18,13 @@ from stacks import (
     workload,
 )
 
+from sluice_sim.metric_math import evaluate
 from sluice_sim.template import ResolvedStack, TemplateError
 
 ASG_POLICY = "AWS::AutoScaling::ScalingPolicy"
 ECS_POLICY = "AWS::ApplicationAutoScaling::ScalingPolicy"
 SCALABLE_TARGET = "AWS::ApplicationAutoScaling::ScalableTarget"
+PUBLISHED = ("BacklogPerInstance", "EffectiveBacklogPerInstance")
 
 
 def tracking(stack: ResolvedStack) -> dict[str, Any]:
@@ -33,11 +35,11 @@ def tracking(stack: ResolvedStack) -> dict[str, Any]:
 
 
 def published_statistics(node: object) -> Iterator[str]:
-    """Every statistic with which the control plane's metric is read, however it is nested."""
+    """Every statistic with which the control plane's metrics are read, however they are nested."""
     if isinstance(node, dict):
-        if node.get("MetricName") == "BacklogPerInstance":
+        if node.get("MetricName") in PUBLISHED:
             yield node["Statistic"]
-        if node.get("Metric", {}).get("MetricName") == "BacklogPerInstance":
+        if node.get("Metric", {}).get("MetricName") in PUBLISHED:
             yield node["Stat"]
         for child in node.values():
             yield from published_statistics(child)
@@ -62,17 +64,61 @@ def test_the_document_carries_the_policy_where_there_is_one(fleet: str) -> None:
     assert document(observed)["policy_arn"] == ""
 
 
-def test_the_published_metric_is_tracked_under_the_fleets_own_dimensions(fleet: str) -> None:
-    metric = tracking(workload(fleet, MetricSource="published"))["CustomizedMetricSpecification"]
-    assert (metric["Namespace"], metric["MetricName"]) == ("Sluice", "BacklogPerInstance")
+COUNTED = {
+    ("static", "", ""): False,
+    ("static", "", "60"): True,
+    ("static", "effective", "60"): True,
+    ("static", "backlog", "60"): False,
+    ("dynamic", "", ""): True,
+    ("dynamic", "effective", ""): True,
+    ("dynamic", "backlog", ""): False,
+}
+"""(TargetType, TrackedMetric, ProcessingSeconds) -> whether what arrives is counted."""
+
+
+@pytest.mark.parametrize(
+    ("target_type", "tracked", "seconds", "metric_name"),
+    [(*key, PUBLISHED[counted]) for key, counted in COUNTED.items()]
+    + [("static", "effective", "", "EffectiveBacklogPerInstance")],
+)
+def test_the_published_metric_is_tracked_under_the_fleets_own_dimensions(
+    fleet: str, target_type: str, tracked: str, seconds: str, metric_name: str
+) -> None:
+    given_parameters = {"TargetType": target_type, "TrackedMetric": tracked, "ProcessingSeconds": seconds}
+    stack = workload(fleet, MetricSource="published", **given_parameters)
+    metric = tracking(stack)["CustomizedMetricSpecification"]
+    assert (metric["Namespace"], metric["MetricName"]) == ("Sluice", metric_name)
+    counted = metric_name == "EffectiveBacklogPerInstance"
+    assert document(stack)["tracking"]["metric"] == ("effective" if counted else "backlog")
     assert dimensions(metric["Dimensions"]) == DIMENSIONS[fleet]
     assert metric["Statistic"] == "Average"
 
 
-def test_the_native_metrics_are_divided(fleet: str) -> None:
-    metrics = tracking(workload(fleet, MetricSource="native"))["CustomizedMetricSpecification"]["Metrics"]
+@pytest.mark.parametrize(("target_type", "tracked", "seconds"), COUNTED)
+def test_native_metrics_count_what_arrives_within_the_promise_beside_what_is_visible(
+    fleet: str, target_type: str, tracked: str, seconds: str
+) -> None:
+    """T x rho = promise x arrivals: of a static target, T x seconds / concurrency is the promise."""
+    stack = workload(
+        fleet,
+        MetricSource="native",
+        TargetType=target_type,
+        TrackedMetric=tracked,
+        ProcessingSeconds=seconds,
+        MessagesPerInstance="8",
+        ConcurrencyPerInstance="2",
+        AcceptableLatencySeconds="240",
+    )
+    metrics = tracking(stack)["CustomizedMetricSpecification"]["Metrics"]
     [returned] = [query for query in metrics if query["ReturnData"]]
-    assert returned["Expression"] == "visible / in_service"
+    series = {
+        query["Id"]: {0: value}
+        for query in metrics
+        for value in [{"visible": 24, "in_service": 3, "sent": 30}.get(query["Id"])]
+        if value is not None
+    }
+    counted = COUNTED[target_type, tracked, seconds]
+    assert evaluate(returned["Expression"], series) == {0: (24 + 240 * 30 / 60 * counted) / 3}
     read = {query["Id"]: query["MetricStat"] for query in metrics if "MetricStat" in query}
     instances = {
         "asg": ("AWS/AutoScaling", "GroupInServiceInstances"),
@@ -83,6 +129,8 @@ def test_the_native_metrics_are_divided(fleet: str) -> None:
         "visible": ("AWS/SQS", "ApproximateNumberOfMessagesVisible", queue, "Average"),
         "in_service": (*instances, DIMENSIONS[fleet], "Average"),
     }
+    if counted:
+        expected["sent"] = ("AWS/SQS", "NumberOfMessagesSent", queue, "Sum")
     assert {
         query_id: (
             stat["Metric"]["Namespace"],
@@ -94,9 +142,10 @@ def test_the_native_metrics_are_divided(fleet: str) -> None:
     } == expected
 
 
+@pytest.mark.parametrize("seconds", ["", "60"])
 @pytest.mark.parametrize("source", ["published", "native"])
-def test_the_published_metric_is_never_summed(fleet: str, source: str) -> None:
-    stack = workload(fleet, MetricSource=source)
+def test_the_published_metric_is_never_summed(fleet: str, source: str, seconds: str) -> None:
+    stack = workload(fleet, MetricSource=source, ProcessingSeconds=seconds)
     read = [
         statistic
         for resource in stack.resources.values()
