@@ -218,7 +218,7 @@ def test_what_a_workload_costs_beside_it() -> None:
             *[dollars(arrivals)] * 2,
         ),
         (
-            "The same above 1000 workloads, at most: every minute, as each process remembers its own readings",
+            "The same above 1000 workloads, at most: every minute, as each process remembers its own",
             *[dollars(every_minute)] * 2,
         ),
         (
