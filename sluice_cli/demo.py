@@ -186,7 +186,7 @@ class _Timeline:
         console.print(
             Text.from_markup(
                 f"\n[bold] min  {name}visible  in flight  {'backlog':{BAR_WIDTH}} running/desired  "
-                "per instance / target[/]\n"
+                "tracked / target[/]\n"
                 f"[dim]      one block: {BAR_MESSAGES} messages, [blue]█[/] visible, [cyan]▒[/] in flight; "
                 "[green]●[/] running, ○ asked for[/]"
             )
@@ -198,14 +198,14 @@ class _Timeline:
             self._console.print(self._row(name, minute))
 
     def _row(self, name: str, minute: Minute) -> Text:
-        published = "-" if minute.backlog_per_instance is None else f"{minute.backlog_per_instance:.3g}"
+        tracked = "-" if minute.tracked_per_instance is None else f"{minute.tracked_per_instance:.3g}"
         target = "-" if minute.target is None else f"{minute.target:.3g}"
         row = Text(f"{minute.minute:4d}  ")
         if self._named:
             row.append(f"{name:{self._width}}  ", style="dim")
         row.append(f"{minute.visible:7d}  {minute.in_flight:9d}  ")
         row.append_text(_backlog_bar(minute)).append(f" {minute.running:2d}/{minute.desired:<2d} ")
-        row.append_text(_fleet_bar(minute)).append(f" {published:>5} / {target}")
+        row.append_text(_fleet_bar(minute)).append(f" {tracked:>5} / {target}")
         for event in minute.events:
             row.append(f"\n{'':6}→ {event.text}", style=EVENT_STYLES[event.kind])
         return row

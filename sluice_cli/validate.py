@@ -7,8 +7,9 @@ import json
 import click
 
 from sluice import config
-from sluice.core.model import AutoScalingGroup, DynamicTarget, Workload
+from sluice.core.model import AutoScalingGroup, DynamicTarget, MetricSource, TrackedMetric, Workload
 from sluice.errors import DocumentError
+from sluice_cli.notes import notes
 from sluice_cli.refusals import Refused, refusals
 from sluice_cli.workloads import COMPLETE, config_file, document
 from sluice_sim.template.errors import TemplateError
@@ -24,9 +25,10 @@ def validate(workloads: tuple[str, ...], as_json: bool) -> None:
     WORKLOAD is an environment of samconfig.toml or a file with a workload document. An environment's
     parameters are held against the constraints and rules of workload.yaml, then become the document that its
     stack would register (of account 123456789012 in eu-west-1). Exits with 1 where something is wrong, with a
-    sentence for each problem, and with 2 where something cannot be read.
+    sentence for each problem, and with 2 where something cannot be read. A note says what an accepted setting
+    leads to, and changes no status.
 
-    --json prints one document, or a list of several.
+    --json prints one document, or a list of several; notes then go to stderr, as problems do.
     """
     documents, status = [], 0
     for name in workloads:
@@ -46,6 +48,8 @@ def validate(workloads: tuple[str, ...], as_json: bool) -> None:
         documents.append(json.loads(text))
         if not as_json:
             click.echo(f"{name}: OK: {in_force(workload)}")
+        for note in notes(workload):
+            click.echo(f"{name}: note: {note}", err=as_json)
     if as_json and documents:
         click.echo(json.dumps(documents if len(workloads) > 1 else documents[0], indent=2))
     click.get_current_context().exit(status)
@@ -63,7 +67,7 @@ def in_force(workload: Workload) -> str:
     counted = "" if workload.count_in_flight else ", messages in flight not counted"
     return (
         f"mode {workload.mode}; queue {workload.queue_name}; {named}, {bounds.min} to {bounds.max} "
-        f"instances, bootstrap {woken}; {_target(workload)}{counted}; "
+        f"instances, bootstrap {woken}; {_target(workload)}{counted}; {_tracked(workload)}; "
         f"shutdown after {workload.idle_minutes} empty minutes"
     )
 
@@ -78,3 +82,16 @@ def _target(workload: Workload) -> str:
         f"{target.max_messages_per_instance:g} messages per instance "
         f"({target.fallback_messages_per_instance:g} until it is known)"
     )
+
+
+def _tracked(workload: Workload) -> str:
+    tracking = workload.tracking
+    if tracking.source is MetricSource.NATIVE:
+        counts_arrivals = tracking.metric is TrackedMetric.EFFECTIVE
+        numerator = "(visible + sent within the promise)" if counts_arrivals else "visible"
+        return f"tracks AWS's own metrics, {numerator} / running"
+    if not workload.publishes_effective:
+        return "tracks BacklogPerInstance"
+    is_dynamic, given_s = isinstance(workload.target, DynamicTarget), tracking.processing_s
+    takes = "as measured" if given_s is None else f"{given_s:g} s" + (" until measured" if is_dynamic else "")
+    return f"tracks EffectiveBacklogPerInstance (margin {tracking.arrival_margin:g}, processing time {takes})"

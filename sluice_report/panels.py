@@ -26,6 +26,7 @@ LOG_HEADROOM = 3.5
 DWARFED = 6.0
 """Beyond so many targets, a linear axis would press the target into the ground."""
 MANY_ARRIVALS = 5
+MINUTE_S = 60
 
 Rows = Sequence[Minute]
 
@@ -48,6 +49,8 @@ def of(minutes: Rows, marks: Sequence[Mark]) -> tuple[Panel, ...]:
         Panel(title=wording.instances(minutes), draw=_instances),
         Panel(title=wording.per_instance(minutes) + logarithmic, draw=_per_instance),
     ]
+    if wording.counts_arrivals(minutes):
+        panels.insert(1, Panel(title=wording.arrivals(minutes), height=64, draw=_arrivals))
     if any(row.processing_s is not None for row in minutes):
         panels.append(Panel(title=wording.processing(minutes), height=64, draw=_processing))
     return tuple(panels)
@@ -82,6 +85,23 @@ def _label_areas(room: Room, minutes: Rows, together: Sequence[int]) -> None:
         room.label("in work", LIGHT["in-work-text"], anchors)
 
 
+def _arrivals(axes: Axes, minutes: Rows) -> None:
+    at, sent = [row.minute for row in minutes], [row.sent for row in minutes]
+    sustained = [None if row.arrivals_per_s is None else row.arrivals_per_s * MINUTE_S for row in minutes]
+    known = [(float(row), value) for row, value in zip(at, sustained, strict=True) if value is not None]
+    scale(axes, max([*sent, *(value for _, value in known)]), whole=True)
+    axes.fill_between(at, sent, color=LIGHT["arriving"], step="mid", lw=0, zorder=3)
+    axes.step(at, _gaps(sustained), where="mid", color=LIGHT["plan"], lw=1.6, zorder=4)
+    room = Room(axes)
+    room.area(at, sent)
+    room.line(at, sustained)
+    if any(value for _, value in known):
+        room.label("sustained", LIGHT["plan"], sorted(known, key=lambda point: -point[1]))
+    if any(sent):
+        most = max(zip(sent, at, strict=True))
+        room.label("arriving", LIGHT["muted"], [(float(most[1]), float(most[0]))])
+
+
 def _instances(axes: Axes, minutes: Rows) -> None:
     at = [row.minute for row in minutes]
     desired, running = [row.desired for row in minutes], [row.running for row in minutes]
@@ -106,13 +126,21 @@ def _instances(axes: Axes, minutes: Rows) -> None:
 
 def _per_instance(axes: Axes, minutes: Rows) -> None:
     at = [row.minute for row in minutes]
-    values = [row.backlog_per_instance for row in minutes]
+    plain, values = (
+        [row.backlog_per_instance for row in minutes],
+        [row.tracked_per_instance for row in minutes],
+    )
     targets = [row.target for row in minutes]
     known = [value for value in (*values, *targets) if value is not None]
     if _dwarfs(minutes):
         logarithmic(axes, max(known), min(target for target in targets if target))
     else:
         scale(axes, max(known, default=1))
+    if wording.counts_arrivals(minutes):
+        axes.fill_between(at, _gaps(plain), color=LIGHT["of-backlog"], step="mid", lw=0, zorder=3)
+        axes.fill_between(
+            at, _gaps(plain), _gaps(values), color=LIGHT["of-arrivals"], step="mid", lw=0, zorder=3
+        )
     axes.step(at, _gaps(values), where="mid", color=LIGHT["per-instance"], lw=1.6, zorder=4)
     axes.step(at, _gaps(targets), where="mid", color=LIGHT["target"], lw=1.4, ls=(0, (5, 2.5)), zorder=3)
     room = Room(axes)
@@ -124,9 +152,22 @@ def _per_instance(axes: Axes, minutes: Rows) -> None:
         text = f"target {quantities.number(target)}" if index == 0 else quantities.number(target)
         if named:
             room.label(text, LIGHT["target"], [(float(m), target) for m in range(last, first - 1, -1)])
-    published = [(float(row.minute), value) for row in minutes if (value := row.backlog_per_instance)]
+    published = [(float(row.minute), value) for row in minutes if (value := row.tracked_per_instance)]
     if published:
         room.label("per instance", LIGHT["per-instance"], sorted(published, key=lambda point: -point[1]))
+    arriving = sorted((row for row in minutes if row.arriving_per_instance), key=_arriving, reverse=True)
+    if arriving:
+        middles = [
+            (float(row.minute), (row.tracked_per_instance or 0) - _arriving(row) / 2) for row in arriving
+        ]
+        room.label("of arrivals", LIGHT["muted"], middles, weight="normal")
+        waiting = sorted(arriving, key=lambda row: -(row.backlog_per_instance or 0))
+        halves = [(float(row.minute), (row.backlog_per_instance or 0) / 2) for row in waiting]
+        room.label("of the backlog", LIGHT["muted"], halves, weight="normal")
+
+
+def _arriving(row: Minute) -> float:
+    return row.arriving_per_instance
 
 
 def _processing(axes: Axes, minutes: Rows) -> None:
@@ -147,7 +188,7 @@ def _gaps(values: Sequence[float | None]) -> list[float]:
 def _dwarfs(minutes: Rows) -> bool:
     """Whether a burst would press the target into the ground."""
     targets = [row.target for row in minutes if row.target]
-    most = max((row.backlog_per_instance or 0 for row in minutes), default=0)
+    most = max((row.tracked_per_instance or 0 for row in minutes), default=0)
     return bool(targets) and most > DWARFED * min(targets)
 
 

@@ -31,6 +31,7 @@ LATE_WHILE: Mapping[Cause, tuple[str, str]] = {
     Cause.WITHIN_TARGET: ("the target asked for no more", "a lower target"),
 }
 """What the fleet was doing while late messages waited, and what would help."""
+MINUTE_S = 60
 MINOR = 0.1
 """Causes of less of the waiting than this are left out."""
 
@@ -154,6 +155,24 @@ def _from_last_change(minutes: Sequence[Minute]) -> Iterable[Minute]:
     return minutes[last_other + 1 :]
 
 
+def counts_arrivals(minutes: Sequence[Minute]) -> bool:
+    """Whether what is tracked counts arrivals too."""
+    return any(row.effective_backlog_per_instance is not None for row in minutes)
+
+
+def arrivals(minutes: Sequence[Minute]) -> str:
+    """How many messages arrive, and how many of them count as sustained."""
+    peak = max(minutes, key=lambda row: row.sent)
+    if not peak.sent:
+        return "No message arrives"
+    told = f"At most {count(peak.sent, 'message')} {'arrives' if peak.sent == 1 else 'arrive'} in a minute"
+    known = [row.arrivals_per_s for row in minutes if row.arrivals_per_s is not None]
+    if not known:
+        return f"{told}; how many keep arriving is not known"
+    sustained = number(max(known) * MINUTE_S)
+    return f"{told}; {f'up to {sustained}' if max(known) else 'none'} of them count as sustained"
+
+
 def targets(minutes: Sequence[Minute]) -> list[tuple[float, int, int]]:
     """(target, first minute, last minute) of each stretch on one target; where there is none is left out."""
     stretches = []
@@ -165,15 +184,16 @@ def targets(minutes: Sequence[Minute]) -> list[tuple[float, int, int]]:
 
 
 def per_instance(minutes: Sequence[Minute]) -> str:
-    """How far the backlog per instance was from its target, and where the target went."""
-    known = [row for row in minutes if row.backlog_per_instance is not None]
+    """How far what is tracked was from its target, and where the target went."""
+    known = [row for row in minutes if row.tracked_per_instance is not None]
     values = [value for value, _, _ in targets(minutes)]
     if not known:
         return "Backlog per instance was never published" + (
             f"; target {number(values[-1])}" if values else ""
         )
-    most = max(known, key=lambda row: row.backlog_per_instance or 0)
-    told = f"At most {count_of(most.backlog_per_instance)} per instance, in minute {most.minute}"
+    most = max(known, key=lambda row: row.tracked_per_instance or 0)
+    arriving = ", sustained arrivals included" if any(row.arriving_per_instance for row in minutes) else ""
+    told = f"At most {count_of(most.tracked_per_instance)} per instance, in minute {most.minute}{arriving}"
     if not values:
         return f"{told}; no target is set"
     if len(values) == 1:
@@ -183,7 +203,7 @@ def per_instance(minutes: Sequence[Minute]) -> str:
 
 
 def _settled(known: Sequence[Minute], target: float) -> str:
-    above = [index for index, row in enumerate(known) if (row.backlog_per_instance or 0) > target]
+    above = [index for index, row in enumerate(known) if (row.tracked_per_instance or 0) > target]
     if not above or above[-1] == len(known) - 1:
         return ""
     return f"; not above it from minute {known[above[-1] + 1].minute} on"

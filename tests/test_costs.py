@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks import list_prices as prices
+from sluice.core.backlog import MINUTE
 from sluice.core.cap import EVERY_MINUTES
+from sluice.core.effective_backlog import READ_MINUTES
+from sluice.core.model import MSG_PROCESSING_DURATION, TrackedMetric, Tracking, Workload
+from sluice.offered_load import ARRIVALS, PROCESSING
 from sluice.publish import publish_backlog
 from sluice_sim.template import ResolvedStack
 from sluice_worker.core.gauges import Gauges
@@ -33,6 +38,7 @@ TRACKING_ALARMS = 2
 ALARM_QUOTA = 5000
 PROCESSES = 30
 LONG_REPORT_MINUTES = 5
+PLAYED_MINUTES = 120
 LAMBDA_POLLERS, LONG_POLLS_A_MINUTE = 5, 3
 """Lambda keeps five long polls of 20 s at an event source's queue (documented)."""
 
@@ -82,10 +88,15 @@ def price(alarm: Mapping[str, Any]) -> float:
     )
 
 
-def published_metrics(fleet: str) -> int:
+def counting_arrivals(fleet: str, *, processing_s: float | None = 60) -> Workload:
+    tracking = Tracking(metric=TrackedMetric.EFFECTIVE, processing_s=processing_s)
+    return replace(BUILD[fleet](), tracking=tracking)
+
+
+def published_metrics(workload: Workload) -> int:
     """Custom metrics that a tick publishes of one workload."""
     scene = Scene()
-    scene.serve(BUILD[fleet](), visible=3, desired=1)
+    scene.serve(workload, visible=3, desired=1)
     publish_backlog(MINUTE_NOW, scene.world, scene.ledger, scene.remaining_s)
     return len(scene.metrics.samples)
 
@@ -108,9 +119,12 @@ def tracking(fleet: str, **parameters: str) -> float:
 
 def per_workload() -> Iterator[tuple[str, list[float]]]:
     """Label and price for each fleet, of all that costs the same whatever happens."""
-    metrics = [published_metrics(fleet) for fleet in FLEETS]
-    assert metrics == [1, 1], "the row of BacklogPerInstance speaks of one custom metric"
-    yield "Custom metric BacklogPerInstance", [count * prices.CUSTOM_METRIC for count in metrics]
+    plain = [published_metrics(BUILD[fleet]()) for fleet in FLEETS]
+    more = [published_metrics(counting_arrivals(fleet)) - 1 for fleet in FLEETS]
+    assert plain == more == [1, 1], "these two rows speak of one custom metric each"
+    yield "Custom metric BacklogPerInstance", [count * prices.CUSTOM_METRIC for count in plain]
+    effective = "Custom metric EffectiveBacklogPerInstance, where it is tracked"
+    yield effective, [count * prices.CUSTOM_METRIC for count in more]
     of_fleet = [alarms(stacks.workload(fleet, Name="NAME")) for fleet in FLEETS]
     assert of_fleet[0].keys() == of_fleet[1].keys()
     for name in of_fleet[0]:
@@ -142,8 +156,54 @@ def queries_of_a_tick(**state: int) -> int:
     return sum(len(queries) for queries, _, _ in scene.calls.named("metrics.read"))  # type: ignore[misc]
 
 
+def read_for_arrivals(
+    *, processing_s: float | None, measured: bool = False, forgetful: bool = False
+) -> float:
+    """Dollars a month for what ticks read beside queue and fleet, while 30 messages a minute keep arriving.
+
+    `forgetful`: each tick meets another process, as shards may.
+    """
+    scene = Scene()
+    served = scene.serve(counting_arrivals("asg", processing_s=processing_s), visible=3, desired=1)
+    scene.clock.at = MINUTE_NOW
+    for minute in range(PLAYED_MINUTES):
+        scene.metrics.put(served.queue_metric("NumberOfMessagesSent"), scene.clock(), 30.0)
+        if measured:
+            scene.metrics.put(served.duration_metric, scene.clock(), *[2.0] * 30)
+        scene.clock.advance(minutes=1)
+        if minute >= READ_MINUTES:
+            publish_backlog(scene.clock(), scene.world, scene.ledger, scene.remaining_s)
+        if minute == PLAYED_MINUTES - 61:
+            scene.calls.made.clear()
+        if forgetful:
+            scene.last_known.clear()
+    assert all(name in ("NumberOfMessagesSent", MSG_PROCESSING_DURATION) for name in metrics_read(scene))
+    return prices.MINUTES / 60 * len(metrics_read(scene)) * prices.GET_METRIC_DATA_PER_METRIC
+
+
+def metrics_read(scene: Scene) -> list[str]:
+    """The name of each metric that was asked for."""
+    return [
+        query.metric.name
+        for queries, _, _ in scene.calls.named("metrics.read")  # type: ignore[misc]
+        for query in queries.values()
+    ]
+
+
 def test_what_a_workload_costs_beside_it() -> None:
+    known = {"ProcessingSeconds": "60"}
     natively = {fleet: tracking(fleet, MetricSource="native") - tracking(fleet) for fleet in FLEETS}
+    with_arrivals = {
+        fleet: tracking(fleet, MetricSource="native", **known) - tracking(fleet, **known) for fleet in FLEETS
+    }
+    arrivals = read_for_arrivals(processing_s=60)
+    every_minute = read_for_arrivals(processing_s=60, forgetful=True)
+    processing = read_for_arrivals(processing_s=None, measured=True) - arrivals
+    unknown = read_for_arrivals(processing_s=None) - arrivals
+    assert arrivals == pytest.approx(read(1, ARRIVALS.every // MINUTE))
+    assert every_minute == pytest.approx(read(1, 1))
+    assert processing == pytest.approx(read(2, PROCESSING.every // MINUTE))
+    assert unknown == pytest.approx(read(4, PROCESSING.retry // MINUTE))
     groups = queries_of_a_tick(visible=9, in_flight=2, desired=4)
     proof = queries_of_a_tick(desired=1)
     looks = dollars(read(groups, EVERY_MINUTES))
@@ -151,9 +211,30 @@ def test_what_a_workload_costs_beside_it() -> None:
     looked = f"GetMetricData of {groups} metrics every {EVERY_MINUTES} minutes"
     reads = dollars(prices.MINUTES * prices.SQS_PER_REQUEST)
     assert {tracked_metrics(fleet, MetricSource="native") for fleet in FLEETS} == {2}
+    assert {tracked_metrics(fleet, MetricSource="native", **known) for fleet in FLEETS} == {3}
     wanted = [
         (
-            "`MetricSource=native`: the two alarms have two metrics each",
+            "Where EffectiveBacklogPerInstance is tracked: GetMetricData of arrivals every 5 minutes",
+            *[dollars(arrivals)] * 2,
+        ),
+        (
+            "The same above 1000 workloads, at most: every minute, as each process remembers its own",
+            *[dollars(every_minute)] * 2,
+        ),
+        (
+            "And of the processing time, unless a static target has ProcessingSeconds: 2 metrics every hour",
+            *[dollars(processing)] * 2,
+        ),
+        (
+            "The same while the workers publish none: 4 metrics every 10 minutes",
+            *[dollars(unknown)] * 2,
+        ),
+        (
+            "`MetricSource=native`: the two alarms have three metrics each",
+            *(dollars(with_arrivals[fleet]) for fleet in FLEETS),
+        ),
+        (
+            "`MetricSource=native` with `TrackedMetric=backlog`: two metrics each",
             *(dollars(natively[fleet]) for fleet in FLEETS),
         ),
         (f"FIFO, while messages wait and several run: {looked}", looks, looks),

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from sluice.core.model import Limit, Reason
+from sluice import report
+from sluice.core.effective_backlog import to_publish
+from sluice.core.model import Demand, Limit, OfferedLoad, Published, Reason, Unknown
 from sluice.ports import Counter
 from sluice_sim.template import load
+from tests.builders import ecs_workload
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -121,6 +124,25 @@ def test_the_operators_page_explains_every_alarm() -> None:
 def test_the_sample_log_line_is_one_and_every_field_of_it_is_explained() -> None:
     sample = json.loads(OPERATIONS.partition("```json\n")[2].partition("```")[0])
     assert set(sample) <= _first_cells(OPERATIONS)
+
+
+def test_the_sample_line_of_a_tick_is_one_and_every_field_of_it_is_explained() -> None:
+    section = OPERATIONS.partition("\n## A tick's log line\n")[2].partition("\n## ")[0]
+    sample = json.loads(section.partition("```json\n")[2].partition("```")[0])
+    demand = Demand(
+        load=OfferedLoad(
+            arrivals_per_s=sample["arrivals_per_s"],
+            processing_s=sample["processing_s"],
+            concurrency_per_instance=1,
+        ),
+        target_per_instance=sample["target"],
+    )
+    published = to_publish(ecs_workload(), sample["backlog_per_instance"], sample["running"], demand)
+    assert sample["message"] == f"{sample['workload']}: {report.published_sentence(published)}"
+    assert report.published_fields(published).items() <= sample.items()
+    unknown = report.published_fields(Published(backlog_per_instance=1.0, demand=Unknown(why="late")))
+    explained = _first_cells(section.partition("| Field | Meaning |")[2].partition("\n\n")[0])
+    assert {*sample, *unknown} <= explained | {"message", "workload"}
 
 
 def test_the_local_environment_overrides_only_what_the_template_declares() -> None:

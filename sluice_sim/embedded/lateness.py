@@ -45,7 +45,8 @@ def _cause(row: Minute, maximum: int, slots: int, *, is_fifo: bool) -> Cause:
         return Cause.BOOTING
     if row.desired >= maximum:
         return Cause.AT_MAXIMUM
-    if row.target is None or (row.visible + row.in_flight) / row.running > row.target:
+    tracked_per_instance = (row.visible + row.in_flight) / row.running + row.arriving_per_instance
+    if row.target is None or tracked_per_instance > row.target:
         return Cause.NOT_ASKED
     return Cause.WITHIN_TARGET
 

@@ -60,7 +60,8 @@ class Play:
         self._processed: Counter[str] = Counter()
         self._events: list[Event] = []
         self._finished_s: list[float] = []
-        self._published: float | None = None
+        self._published: Mapping[str, float] = {}
+        """Field of the newest tick's line -> number."""
         self._held = ""
         self._quiet = 0
         self._queue_url = aws.create_queue(
@@ -147,7 +148,7 @@ class Play:
         if record.get("workload", self.name) != self.name:
             return
         if "backlog_per_instance" in record:
-            self._published = record["backlog_per_instance"]
+            self._published = record
         if "decision" in record:
             self._decided(record)
         elif record.get("level") == "ERROR":
@@ -212,13 +213,17 @@ class Play:
         counts, size = attributes["Attributes"], self._fleet.size()
         events, self._events = tuple(self._events), []
         finished, self._finished_s = self._finished_s, []
+        sent_before = sum(row.sent for row in self.minutes)
         return Minute(
             minute=minute,
             visible=int(counts["ApproximateNumberOfMessages"]),
             in_flight=int(counts["ApproximateNumberOfMessagesNotVisible"]),
             desired=size.desired,
             running=size.running,
-            backlog_per_instance=self._published,
+            sent=len(self._sent_s) - sent_before,
+            arrivals_per_s=self._published.get("arrivals_per_s"),
+            backlog_per_instance=self._published.get("backlog_per_instance"),
+            effective_backlog_per_instance=self._published.get("effective_backlog_per_instance"),
             target=self._aws.monitoring.target(self._fleet_key),
             processing_s=fmean(finished) if finished else None,
             events=events,

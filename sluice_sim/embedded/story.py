@@ -119,11 +119,28 @@ class Minute:
     in_flight: int
     desired: int
     running: int
+    sent: int = 0
+    """Messages that arrived in this minute."""
+    arrivals_per_s: float | None = None
+    """Of them what the newest tick took to be sustained; None where it knew none or does not track them."""
     backlog_per_instance: float | None
+    effective_backlog_per_instance: float | None = None
+    """None where the workload does not track it."""
     target: float | None
     processing_s: float | None
     """Mean seconds of the messages finished in this minute, None where none was."""
     events: tuple[Event, ...]
+
+    @property
+    def tracked_per_instance(self) -> float | None:
+        """What target tracking compares with the target, in messages per instance, where it is published."""
+        effective = self.effective_backlog_per_instance
+        return self.backlog_per_instance if effective is None else effective
+
+    @property
+    def arriving_per_instance(self) -> float:
+        """What sustained arrivals are of it."""
+        return (self.tracked_per_instance or 0.0) - (self.backlog_per_instance or 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

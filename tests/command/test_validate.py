@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import threading
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from sluice_cli import workloads
 from sluice_sim.simulation import setting
-from tests.builders import document, dynamic_section, ecs_document
+from tests.builders import document, dynamic_section, ecs_document, static_section
 from tests.simulation.conftest import Answer
 
 
@@ -45,7 +46,8 @@ def test_every_environment_of_the_project_is_fine(sluice: Any) -> None:
     names = setting.environments(workloads.CHECKOUT)
     answer: Answer = sluice("validate", *names)
     assert (answer.exit_code, answer.stderr) == (0, "")
-    assert [line.partition(":")[0] for line in answer.stdout.splitlines()] == list(names)
+    fine = [line for line in answer.stdout.splitlines() if ": note: " not in line]
+    assert [line.partition(": OK: ")[0] for line in fine] == list(names)
 
 
 def test_it_says_what_is_in_force(sluice: Any, tmp_path: Path) -> None:
@@ -53,13 +55,127 @@ def test_it_says_what_is_in_force(sluice: Any, tmp_path: Path) -> None:
     said = sluice("validate", "transcription", dynamic).stdout.splitlines()
     assert said[0] == (
         "transcription: OK: mode active; queue transcription; group transcription, 0 to 5 instances, "
-        "bootstrap 1; target 8 messages per instance; shutdown after 5 empty minutes"
+        "bootstrap 1; target 8 messages per instance; tracks EffectiveBacklogPerInstance (margin 0.3, "
+        "processing time 60 s); shutdown after 5 empty minutes"
     )
     assert said[1].removeprefix(f"{dynamic}: OK: ") == (
         "mode observe; queue queue-proc; service queue-proc in cluster workers, 0 to 5 instances, "
         "bootstrap 1; target 600 s x 1 / Average MsgProcessingDuration, 0.1 to 1000 messages per instance "
-        "(10 until it is known), messages in flight not counted; shutdown after 5 empty minutes"
+        "(10 until it is known), messages in flight not counted; tracks BacklogPerInstance; "
+        "shutdown after 5 empty minutes"
     )
+
+
+@pytest.mark.parametrize(
+    ("tracking", "target", "said"),
+    [
+        ({"metric": "backlog"}, static_section(), "tracks BacklogPerInstance"),
+        (
+            {"metric": "effective", "arrival_margin": 0, "processing_s": 4.32},
+            dynamic_section(),
+            "tracks EffectiveBacklogPerInstance (margin 0, processing time 4.32 s until measured)",
+        ),
+        (
+            {"metric": "effective"},
+            dynamic_section(),
+            "tracks EffectiveBacklogPerInstance (margin 0.3, processing time as measured)",
+        ),
+        (
+            {"metric": "backlog", "source": "native"},
+            static_section(),
+            "tracks AWS's own metrics, visible / running",
+        ),
+        (
+            {"metric": "effective", "source": "native"},
+            dynamic_section(),
+            "tracks AWS's own metrics, (visible + sent within the promise) / running",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_it_says_what_target_tracking_reads(
+    sluice: Any, tmp_path: Path, tracking: dict[str, Any], target: dict[str, Any], said: str
+) -> None:
+    line = sluice("validate", written(tmp_path, document(tracking=tracking, target=target))).stdout
+    assert f"; {said}; shutdown" in line
+
+
+ALONE = "it tracks the backlog alone"
+CLAMPED = "where a message takes less than 0.6 s, MaxMessagesPerInstance=1000 clamps the target, and Metric"
+METRICS = (
+    "MetricSource=native needs the metrics of group a b, without which target tracking sees nothing: aws "
+    "autoscaling enable-metrics-collection --auto-scaling-group-name 'a b' --granularity 1Minute"
+)
+INSIGHTS = (
+    "MetricSource=native needs Container Insights in cluster workers, without which target tracking sees "
+    "nothing: aws ecs update-cluster-settings --cluster workers "
+    "--settings name=containerInsights,value=enabled"
+)
+
+
+def tracked(metric: str, source: str = "published", **changes: Any) -> dict[str, Any]:
+    group = {"type": "asg", "name": "a b"}
+    return document(tracking={"metric": metric, "source": source} | changes, fleet=group)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (tracked("effective", processing_s=60), []),
+        (tracked("backlog", processing_s=60), []),
+        (tracked("effective") | {"target": dynamic_section()}, []),
+        (
+            tracked("backlog"),
+            [f"{ALONE}, so it holds no capacity before a backlog has built up: give Process"],
+        ),
+        (
+            tracked("effective"),
+            [f"{ALONE} until the workers have published 30 MsgProcessingDuration within a day: "],
+        ),
+        (tracked("effective", processing_s=60, arrival_margin=3), []),
+        (
+            tracked("backlog", processing_s=60, arrival_margin=0),
+            ["ArrivalMargin=0 has no effect: EffectiveBacklogPerInstance alone has a margin, and TrackedMet"],
+        ),
+        (
+            tracked("effective", "native", processing_s=60, arrival_margin=1),
+            [
+                "ArrivalMargin=1 has no effect: EffectiveBacklogPerInstance alone has a margin, and Metric",
+                METRICS,
+            ],
+        ),
+        (tracked("backlog", "native"), [ALONE, METRICS]),
+        (tracked("backlog", "native") | {"target": dynamic_section()}, [METRICS]),
+        (tracked("effective", "native") | {"target": dynamic_section()}, [METRICS, CLAMPED]),
+        (
+            tracked("effective", "native", processing_s=0.59) | {"target": dynamic_section()},
+            [METRICS, CLAMPED],
+        ),
+        (tracked("effective", "native", processing_s=0.6) | {"target": dynamic_section()}, [METRICS]),
+        (
+            ecs_document(tracking={"metric": "effective", "source": "native", "processing_s": 2}),
+            [INSIGHTS],
+        ),
+    ],
+)
+def test_a_note_says_what_an_accepted_setting_leads_to(
+    sluice: Any, tmp_path: Path, body: dict[str, Any], said: list[str]
+) -> None:
+    path = written(tmp_path, body)
+    answer = sluice("validate", path)
+    assert (answer.exit_code, answer.stderr) == (0, "")
+    noted = answer.stdout.splitlines()[1:]
+    assert len(noted) == len(said)
+    for line, sentence in zip(noted, said, strict=True):
+        assert line.startswith(f"{path}: note: {sentence}")
+
+
+def test_notes_leave_the_json_to_the_documents(sluice: Any, tmp_path: Path) -> None:
+    path = written(tmp_path, tracked("backlog"))
+    answer = sluice("validate", path, "--json")
+    assert answer.exit_code == 0
+    assert json.loads(answer.stdout) == tracked("backlog")
+    assert answer.stderr.startswith(f"{path}: note: {ALONE}, ")
 
 
 def test_each_problem_of_a_document_is_a_sentence_with_its_place_value_and_way_out(
@@ -72,6 +188,28 @@ def test_each_problem_of_a_document_is_a_sentence_with_its_place_value_and_way_o
         f"{wrong}: capacity.bootstrap: 3: must be at most max (2): lower this or raise max",
         f"{wrong}: policy_arn: '': mode active needs policy_arn: workload.yaml writes it",
     ]
+
+
+@pytest.mark.parametrize(
+    ("tracking", "problem"),
+    [
+        (
+            {"arrival_margin": -0.1},
+            "tracking.arrival_margin: -0.1: input should be greater than or equal to 0",
+        ),
+        ({"arrival_margin": 3.1}, "tracking.arrival_margin: 3.1: input should be less than or equal to 3"),
+        ({"processing_s": 0}, "tracking.processing_s: 0: input should be greater than 0"),
+        ({"processing_s": math.nan}, "tracking.processing_s: nan: input should be a finite number"),
+        ({"metric": "both"}, "tracking.metric: 'both': input should be 'effective' or 'backlog'"),
+    ],
+)
+def test_what_a_document_tracks_is_judged_in_a_sentence(
+    sluice: Any, tmp_path: Path, tracking: dict[str, Any], problem: str
+) -> None:
+    wrong = written(tmp_path, document(tracking={"metric": "effective"} | tracking))
+    answer = sluice("validate", wrong)
+    assert (answer.exit_code, answer.stdout) == (1, "")
+    assert answer.stderr.splitlines() == [f"{wrong}: {problem}"]
 
 
 def test_a_document_may_come_through_a_pipe(sluice: Any, tmp_path: Path) -> None:
@@ -104,6 +242,26 @@ def test_what_is_no_json_is_a_problem_too(sluice: Any, tmp_path: Path) -> None:
         (
             f"[{SERVICE}]",
             "CreateScalableTarget is empty",
+        ),
+        (
+            f'[{GROUP}, "MaxCapacity=5", "ArrivalMargin=-0.1"]',
+            "Parameters.ArrivalMargin = '-0.1': must match",
+        ),
+        (
+            f'[{GROUP}, "MaxCapacity=5", "ArrivalMargin=3.1"]',
+            "Parameters.ArrivalMargin = '3.1': must match",
+        ),
+        (
+            f'[{GROUP}, "MaxCapacity=5", "ProcessingSeconds=0"]',
+            "Parameters.ProcessingSeconds = '0': must match",
+        ),
+        (
+            f'[{GROUP}, "MaxCapacity=5", "ProcessingSeconds=NaN"]',
+            "Parameters.ProcessingSeconds = 'NaN': must match",
+        ),
+        (
+            f'[{GROUP}, "MaxCapacity=5", "TrackedMetric=effective", "MetricSource=native"]',
+            "Rules.NativeMetricsSayNoProcessingTime: ProcessingSeconds is empty; AWS's own metrics do",
         ),
     ],
 )

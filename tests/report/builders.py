@@ -84,6 +84,28 @@ def story(**changes: Any) -> Story:
     return Story(summary=summary(**changes), minutes=minutes(), lesson=lesson)
 
 
+def arriving() -> tuple[Minute, ...]:
+    """30 messages arrive every minute; from minute 4 on they count as sustained, at two instances."""
+    before = tuple(
+        minute(number, sent=30, effective_backlog_per_instance=15.0, backlog_per_instance=15.0)
+        for number in (1, 2, 3)
+    )
+    sustained = tuple(
+        minute(
+            number,
+            sent=30,
+            desired=2,
+            running=2,
+            in_flight=5,
+            arrivals_per_s=0.5,
+            backlog_per_instance=2.5,
+            effective_backlog_per_instance=9.5,
+        )
+        for number in range(4, 21)
+    )
+    return before + sustained
+
+
 def flat(length: int = 5, **changes: Any) -> Story:
     """Every minute alike."""
     return Story(

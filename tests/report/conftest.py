@@ -30,6 +30,9 @@ def hard_story() -> Story:
         backlog_per_instance=9001,
         target=4.0,
         processing_s=2.5,
+        sent=9000,
+        arrivals_per_s=0.5,
+        effective_backlog_per_instance=9003.0,
     )
     silent = builders.minute(11, visible=9000, desired=3, running=3, backlog_per_instance=None, target=None)
     return Story(

@@ -42,8 +42,8 @@ def test_every_minute_stands_in_the_page_with_the_storys_numbers(report: Report)
     assert len(told) == len(played)
     for (number, cells), row in zip(told, played, strict=True):
         values = (
-            row.visible, row.in_flight, row.desired, row.running,
-            row.backlog_per_instance, row.target, row.processing_s,
+            row.visible, row.in_flight, row.desired, row.running, row.sent, row.backlog_per_instance,
+            row.tracked_per_instance, row.target, row.processing_s,
         )  # fmt: skip
         assert number == row.minute
         assert cells == ["–" if value is None else quantities.number(value) for value in values]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -62,10 +63,35 @@ def test_titles_and_axis_numbers_are_text_in_the_drawing_and_scale_to_a_phone() 
     assert 0 < wide.left < wide.right < 1
 
 
+def test_what_is_tracked_is_drawn_as_the_backlogs_part_and_that_of_arrivals_against_the_target() -> None:
+    story = Story(summary=builders.summary(), minutes=builders.arriving())
+    pixels = _pixels(picture.png(story)).reshape(-1, 3)
+    for colour in ("of-backlog", "of-arrivals", "per-instance", "target", "arriving", "plan"):
+        wanted = [int(picture.LIGHT[colour][at : at + 2], 16) for at in (1, 3, 5)]
+        assert (pixels == wanted).all(axis=1).sum() > 50, colour
+    svg = picture.drawing(story, width=760).svg
+    for label in ("of the backlog", "of arrivals", "sustained", "arriving", "target 8"):
+        assert f">{label}<" in svg
+
+
+def test_a_workload_that_tracks_the_backlog_alone_has_no_panel_of_arrivals() -> None:
+    rows = tuple(
+        replace(row, effective_backlog_per_instance=None, arrivals_per_s=None) for row in builders.arriving()
+    )
+    svg = picture.drawing(Story(summary=builders.summary(), minutes=rows), width=760).svg
+    assert ">target 8<" in svg
+    assert "sustained" not in svg
+    assert "of arrivals" not in svg
+
+
 @pytest.mark.parametrize(
     "changes",
     [
         {},
+        {"effective_backlog_per_instance": 0.0},
+        {"effective_backlog_per_instance": 9.0, "sent": 5},
+        {"effective_backlog_per_instance": 9.0, "backlog_per_instance": None, "arrivals_per_s": 0.0},
+        {"effective_backlog_per_instance": 9e6, "sent": 2_800_000, "arrivals_per_s": 40_000.0},
         {"target": None},
         {"backlog_per_instance": None},
         {"backlog_per_instance": None, "target": None},

@@ -100,6 +100,29 @@ def test_every_course_of_a_target_has_its_words(rows: list, told: str) -> None:
     assert wording.per_instance(rows) == told
 
 
+def test_arrivals_are_told_by_their_busiest_minute_and_by_what_of_them_is_sustained() -> None:
+    rows = builders.arriving()
+    assert wording.arrivals(rows) == (
+        "At most 30 messages arrive in a minute; up to 30 of them count as sustained"
+    )
+    unknown, burst = rows[:3], [minute(1, sent=1, arrivals_per_s=0.0), minute(2, arrivals_per_s=0.0)]
+    assert wording.arrivals(unknown) == (
+        "At most 30 messages arrive in a minute; how many keep arriving is not known"
+    )
+    assert wording.arrivals(burst) == "At most 1 message arrives in a minute; none of them count as sustained"
+    assert wording.arrivals([minute(1)]) == "No message arrives"
+
+
+def test_what_is_tracked_is_told_against_the_target_and_says_where_arrivals_are_a_part_of_it() -> None:
+    assert wording.per_instance(builders.arriving()) == (
+        "At most 15 messages per instance, in minute 1, sustained arrivals included, against a target of 8"
+    )
+    burst = [minute(1, backlog_per_instance=9.0, effective_backlog_per_instance=9.0), minute(2)]
+    assert wording.per_instance(burst) == (
+        "At most 9 messages per instance, in minute 1, against a target of 8; not above it from minute 2 on"
+    )
+
+
 def test_a_processing_time_that_drifts_is_told_at_both_ends() -> None:
     rows = [minute(1), minute(2, processing_s=2.04), minute(3, processing_s=6), minute(4)]
     assert wording.processing(rows) == "A message takes 2.04 s at first and 6 s at the end"

@@ -63,6 +63,11 @@ def row(number: int, **changes: Any) -> Minute:
         ({}, False, Cause.NOT_ASKED),
         ({"target": None}, False, Cause.NOT_ASKED),
         ({"visible": 14}, False, Cause.WITHIN_TARGET),
+        (
+            {"visible": 14, "backlog_per_instance": 5.0, "effective_backlog_per_instance": 5.1},
+            False,
+            Cause.NOT_ASKED,
+        ),
         ({"in_flight": 1}, True, Cause.BUSY_GROUPS),
         ({"in_flight": 2}, True, Cause.NOT_ASKED),
         ({"in_flight": 1}, False, Cause.NOT_ASKED),
