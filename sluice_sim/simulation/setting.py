@@ -39,10 +39,18 @@ class SettingError(ValueError):
 class Deployed:
     """One workload as its stack leaves it."""
 
+    root: Path
+    """Where its `workload.yaml` is."""
+    parameters: Mapping[str, str]
+    """As they were given."""
     workload: Workload
     stack: ResolvedStack
     defaults: Mapping[str, str]
     """Parameters that took the template's default."""
+
+    def changed(self, **parameters: str) -> Deployed:
+        """The same workload with other values for these parameters."""
+        return deployed(self.root, {**self.parameters, **parameters})
 
 
 def resolved(root: Path, parameters: Mapping[str, str]) -> ResolvedStack:
@@ -75,7 +83,13 @@ def deployed(root: Path, parameters: Mapping[str, str]) -> Deployed:
         for name, parameter in declared.items()
         if name not in given and parameter.get("Default") not in (None, "")
     }
-    return Deployed(workload=config.parse(registration(stack)), stack=stack, defaults=defaults)
+    return Deployed(
+        root=root,
+        parameters=given,
+        workload=config.parse(registration(stack)),
+        stack=stack,
+        defaults=defaults,
+    )
 
 
 def environments(root: Path) -> dict[str, dict[str, str]]:

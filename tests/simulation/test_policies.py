@@ -13,12 +13,14 @@ from sluice_sim.simulation import policies
 from sluice_sim.simulation.plant import Look
 from sluice_sim.simulation.policies import keda, staffing, step
 from sluice_sim.simulation.readings import ArrivalEstimate
+from sluice_sim.simulation.setting import SettingError
 from sluice_sim.simulation.site import Site, every
 from tests.simulation.policies_builders import (
     BOOT_S,
     HOUR_S,
     MINUTE_S,
     PER_INSTANCE,
+    SERVICE_S,
     deployed,
     dump,
     flow,
@@ -31,6 +33,7 @@ from tests.simulation.policies_builders import (
 )
 
 EXPECTED = {
+    "backlog-per-instance",
     "deadline",
     "direct",
     "keda",
@@ -77,6 +80,56 @@ class TestAll:
         first, second = (play(name, UNEVEN) for _ in range(2))
         assert first.told == second.told
         assert np.array_equal(first.messages.started_s, second.messages.started_s)
+
+
+class TestBacklogPerInstance:
+    WHAT = load(flow(3.0, 0, 2 * HOUR_S), dump(600, 4000.0), hours=2)
+
+    @pytest.mark.parametrize(
+        ("environment", "parameters"),
+        [
+            ("transcription", {"MessagesPerInstance": "60", "ProcessingSeconds": "5"}),
+            ("transcription", {"MessagesPerInstance": "60", "MetricSource": "native"}),
+            ("queue-proc", {"AcceptableLatencySeconds": "300", "MaxMessagesPerInstance": "1000"}),
+        ],
+    )
+    def test_it_is_the_control_plane_with_tracked_metric_backlog(
+        self, environment: str, parameters: dict[str, str]
+    ) -> None:
+        workload = deployed(environment).changed(**parameters)
+        baseline = play("backlog-per-instance", self.WHAT, workload)
+        by_parameter = play("sluice", self.WHAT, workload.changed(TrackedMetric="backlog"))
+        assert baseline.told == by_parameter.told
+        assert baseline.looks == by_parameter.looks
+        assert np.array_equal(baseline.messages.started_s, by_parameter.messages.started_s)
+        assert baseline.target == by_parameter.target
+        counting_arrivals = play("sluice", self.WHAT, workload.changed(TrackedMetric="effective", **parameters))
+        assert counting_arrivals.told != baseline.told
+
+    def test_its_tick_takes_whole_minutes_as_that_of_sluice_does(self) -> None:
+        policy = policies.named("backlog-per-instance")
+        setattr(policy, "tick_s", 90.0)  # noqa: B010 - as an experiment sets it
+        with pytest.raises(SettingError, match="a tick of 90 s"):
+            play(policy, self.WHAT)
+
+
+class TestSluice:
+    def test_a_steady_flow_holds_its_offered_load_and_a_margin_without_a_backlog_first(self) -> None:
+        what = load(flow(3.0, 0, 4 * HOUR_S), hours=4)
+        workload = deployed().changed(MessagesPerInstance="60", ProcessingSeconds="5")
+        sizes = {}
+        for name in ("sluice", "backlog-per-instance"):
+            settled = [look.running for look in play(name, what, workload).looks if look.now_s > HOUR_S]
+            sizes[name] = min(settled), max(settled)
+        busy = 3.0 * SERVICE_S
+        assert busy <= sizes["sluice"][0]
+        assert sizes["sluice"][1] <= busy + 8
+        assert sizes["backlog-per-instance"][0] < busy, "it lets go of what the next minutes need"
+
+    def test_a_dump_of_a_minute_counts_as_backlog_alone(self) -> None:
+        what = load(dump(1200), hours=1)
+        workload = deployed().changed(MessagesPerInstance="60", ProcessingSeconds="5")
+        assert play("sluice", what, workload).told == play("backlog-per-instance", what, workload).told
 
 
 class TestStaticTarget:

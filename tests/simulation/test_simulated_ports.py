@@ -10,6 +10,7 @@ from sluice.core.model import Unknown
 from sluice.errors import ConfigError
 from sluice.ports import Series, SeriesQuery
 from sluice_sim.simulation.aws import SimulatedAws
+from sluice_sim.simulation.plant import ScaleIn
 from sluice_sim.simulation.ports import SimulatedMetrics, SimulatedQueues, SimulatedRegistry, world
 from sluice_sim.simulation.site import Site
 from tests.builders import plenty
@@ -115,10 +116,19 @@ def queue_silent_then_woken() -> Site:
 
 def visible_minutes(run: Site) -> set[int]:
     """Minutes of the run at which AWS/SQS has a value now."""
-    [values] = [
-        values for metric, values in run.metrics._values.items() if metric[1].endswith("MessagesVisible")
-    ]
-    return {round((minute - START_S) / 60) for minute in values}
+    return set(by_minute(run, "ApproximateNumberOfMessagesVisible"))
+
+
+def by_minute(run: Site, name: str) -> dict[int, float]:
+    """What AWS/SQS tells now of one metric: minute of the run -> value."""
+    query = SeriesQuery(metric=run.deployed.workload.queue_metric(name), statistic="Sum", period_s=60)
+    begin, end = (datetime.fromtimestamp(at_s, UTC) for at_s in (START_S - 3600, run.clock.now + 3600))
+    series = SimulatedMetrics(run).read({"one": query}, begin, end, plenty)["one"]
+    assert isinstance(series, dict)
+    return {round((minute.timestamp() - START_S) / 60): value for minute, value in series.items()}
+
+
+SENT = "NumberOfMessagesSent"
 
 
 def test_a_queue_idle_for_six_hours_is_silent_and_its_first_metrics_come_fifteen_minutes_late() -> None:
@@ -139,3 +149,49 @@ def test_a_message_that_comes_and_goes_within_a_minute_ends_the_silence_too() ->
     assert run.plant.look().backlog == 0
     assert 8 * 60 in visible_minutes(run)
     assert 7 * 60 not in visible_minutes(run)
+
+
+def test_messages_are_counted_in_the_minute_in_which_they_are_sent() -> None:
+    run = site("transcription", plant([1.0, 59.0, 61.0, 200.0, 201.0, 202.0], 10))
+    SimulatedAws(run)
+    run.clock.run_until(START_S + 600)
+    sent = by_minute(run, SENT)
+    assert {minute: count for minute, count in sent.items() if count} == {0: 2, 1: 1, 3: 3}
+    assert sum(sent.values()) == 6
+    assert set(range(8)) <= set(sent), "an active queue tells zeros, too"
+
+
+def test_a_delayed_message_counts_when_it_is_sent_and_not_again_when_it_becomes_visible() -> None:
+    run = site("transcription", plant([30.0], 10, delay_s=600.0))
+    SimulatedAws(run)
+    run.clock.run_until(START_S + 1200)
+    visible = by_minute(run, "ApproximateNumberOfMessagesVisible")
+    assert min(minute for minute, count in visible.items() if count) >= 10
+    assert {minute: count for minute, count in by_minute(run, SENT).items() if count} == {0: 1}
+
+
+def test_a_message_that_is_received_again_was_sent_once() -> None:
+    killed = plant([1.0], 300, visibility_timeout_s=60.0, scale_in=ScaleIn.KILL, max_receives=9)
+    killed.set_desired(1)
+    run = site("transcription", killed)
+    SimulatedAws(run)
+    for second, desired in ((120, 0), (240, 1)):
+        at(run.plant, second).set_desired(desired)
+    run.clock.run_until(START_S + 900)
+    run.plant.look()
+    assert run.plant.redelivered == 1
+    assert sum(by_minute(run, SENT).values()) == 1
+
+
+def test_arrivals_are_silent_after_six_idle_hours_and_fifteen_minutes_late_once_the_queue_wakes() -> None:
+    run = queue_silent_then_woken()
+    woke_minute = 8 * 60
+    run.clock.run_until(START_S + woke_minute * 60 + 14 * 60)
+    asleep = by_minute(run, SENT)
+    assert max(asleep) == pytest.approx(6 * 60, abs=1)
+    assert set(range(6 * 60)) <= set(asleep), "while it counts as active, an idle queue tells zeros"
+    run.clock.run_until(START_S + woke_minute * 60 + 20 * 60)
+    woken = by_minute(run, SENT)
+    assert woken[woke_minute] == 1
+    assert woken[woke_minute + 10] == 0
+    assert not set(range(7 * 60, woke_minute - 1)) & set(woken), "what was silent stays unknown, never zero"
