@@ -226,7 +226,7 @@ def test_what_a_workload_costs_beside_it() -> None:
             *[dollars(processing)] * 2,
         ),
         (
-            "The same while the workers publish none: 4 metrics every 10 minutes",
+            "The same while the workers publish none: 4 metrics every 30 minutes",
             *[dollars(unknown)] * 2,
         ),
         (
@@ -313,7 +313,7 @@ def test_what_the_control_plane_costs() -> None:
     costs = [
         (f"{len(found)} alarms", sum(map(price, found.values()))),
         (
-            "PutMetricData every minute, shared by up to 1000 workloads",
+            "PutMetricData every minute, for each 1000 data points: a workload has one or two",
             prices.MINUTES * prices.PUT_METRIC_DATA,
         ),
         (

@@ -49,9 +49,9 @@ QUEUE_PROC = Scenario(
     name="queue-proc",
     about="a Fargate service with a dynamic target: over 150 minutes messages come to take 6 s, not 2 s",
     lesson="The longer a message takes, the fewer may wait for a task: every hour the target follows. The "
-    "fleet swings because AWS multiplies the tasks that run now with a metric that is a minute old: "
-    "a backlog that new tasks are already working off is answered once more. A quarter of an hour "
-    "later the short backlog sends most of them home.",
+    "messages that are late come in the first minutes; once arrivals count as sustained, as many tasks "
+    "are held as keep up with them, and nothing waits. After a retune the metric is reckoned with the old "
+    "target for some minutes: tasks are added that a quarter of an hour later go again.",
     boot_s=40,
     durations=((0, 2), (150, 6)),
     visibility_timeout_s=300,
