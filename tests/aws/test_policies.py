@@ -504,10 +504,13 @@ class TestTargets:
     def test_where_no_workload_names_one_nothing_is_asked(self) -> None:
         """Without names AWS would describe every policy of the account."""
         nameless = replace(workload(), policy_arn="arn:aws:autoscaling:eu-west-1:123456789012:x")
-        with stubbed("autoscaling") as client:
+        sent: list[str] = []
+        with unchecked("autoscaling") as client:
+            client._make_api_call = lambda operation, parameters: sent.append(operation)
             policies = TargetTrackingPolicies(lambda: client, no_client, POOL)
             [found] = policies.targets({"nameless": nameless}, plenty).values()
         assert isinstance(found, Unknown)
+        assert sent == []
 
     def test_another_kind_of_policy_has_no_target(self) -> None:
         step = {"AutoScalingGroupName": "transcription", "PolicyARN": POLICY_ARN, **OTHER_KINDS[0]}

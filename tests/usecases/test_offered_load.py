@@ -185,9 +185,9 @@ class TestHowOftenIsRead:
             scene.metrics.put(served.duration_metric, MINUTE_NOW + MINUTE * (ahead - 60), 4)
         assert day(served, 60) == ({SENT: 288, DURATION: 24 * 2}, targets)
 
-    def test_processing_times_that_are_not_known_every_half_hour(self, day: Any) -> None:
+    def test_processing_times_that_are_not_known_every_ten_minutes(self, day: Any) -> None:
         """Two metrics over the last hour, and the two over the last day."""
-        assert day(MEASURED, 60) == ({SENT: 288, DURATION: 48 * 4}, 0)
+        assert day(MEASURED, 60) == ({SENT: 288, DURATION: 144 * 4}, 0)
 
     def test_a_queue_that_is_silent_is_asked_for_no_more_often(self, scene: Scene) -> None:
         scene.serve(STATIC, desired=1)

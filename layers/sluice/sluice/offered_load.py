@@ -157,7 +157,7 @@ PROCESSING = Quantity(
     read=_durations,
     value=_processing_s,
     every=60 * MINUTE,
-    retry=30 * MINUTE,
+    retry=10 * MINUTE,
     kept=24 * 60 * MINUTE,
 )
 """Mean seconds a message takes; two metrics a read, four where the last hour holds too few samples."""
