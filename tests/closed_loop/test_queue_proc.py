@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -30,6 +31,12 @@ def drift() -> Played:
 
 
 @pytest.fixture(scope="module")
+def by_backlog() -> Played:
+    """The same, steered by the backlog alone."""
+    return perform(scenario=QUEUE_PROC, parameters={"TrackedMetric": "backlog"})
+
+
+@pytest.fixture(scope="module")
 def short() -> Played:
     """Seven busy minutes."""
     return perform(scenario=SHORT)
@@ -49,6 +56,45 @@ def test_the_target_follows_messages_that_take_longer_at_least_three_times(drift
     assert targets == sorted(targets, reverse=True)
     assert all(later < 0.9 * earlier for earlier, later in zip([30, *targets], targets, strict=False))
     assert drift.summary.ok
+
+
+# From when the arrivals are known, until half an hour before they end.
+SETTLED = slice(20, 135)
+
+
+def launches(played: Played) -> int:
+    desired = [row.desired for row in played.minutes]
+    return sum(max(after - before, 0) for before, after in pairwise(desired))
+
+
+def test_a_service_that_counts_what_arrives_swings_less_and_keeps_more_of_its_promise(
+    drift: Played, by_backlog: Played
+) -> None:
+    settled, swinging = ({row.desired for row in played.minutes[SETTLED]} for played in (drift, by_backlog))
+    assert settled <= {2, 3, 4, 5, 6}
+    assert {1, 10} <= swinging
+    assert launches(drift) * 2 <= launches(by_backlog)
+    assert drift.summary.instance_hours < by_backlog.summary.instance_hours
+    in_time, plain = (played.summary.waits.attainment for played in (drift, by_backlog))
+    assert in_time > 0.95
+    assert 1 - plain > 3 * (1 - in_time)
+
+
+def test_every_minute_of_the_sustained_flow_is_reckoned_with_its_arrivals_and_durations(
+    drift: Played,
+) -> None:
+    """30 messages a minute, which come to take 6 s instead of 2 s."""
+    told = [line.record for line in drift.log if line.record.get("arrivals_per_s")]
+    assert len(told) > 140
+    assert {record["arrivals_per_s"] for record in told} == {0.5}
+    loads = [record["offered_load_instances"] for record in told]
+    assert loads == sorted(loads)
+    assert 1 <= loads[0] < 1.2
+    assert 2.2 < loads[-1] <= 3
+    for record in told:
+        needed = record["offered_load_instances"] + 0.3 * record["offered_load_instances"] ** 0.5
+        tracked = record["backlog_per_instance"] + record["target"] * needed / max(record["running"], 1)
+        assert record["effective_backlog_per_instance"] == pytest.approx(tracked)
 
 
 def test_every_new_target_is_the_latency_over_the_durations_its_workers_published() -> None:

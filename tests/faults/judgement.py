@@ -35,8 +35,8 @@ NOTHING_IS_AN_ANSWER = frozenset({"DescribeScalableTargets", "GetParametersByPat
 """A service without a scalable target has the document's bounds; a registry may be empty."""
 RETRY_AFTER = timedelta(seconds=40)
 LATER_RUNS = 11
-"""A registry that once read as empty is read again after 5 minutes, and a proof takes 2 more; a processing time
-that could not be read is read again after 10.
+"""A registry that once read as empty is read again after 5 minutes, and a proof takes 2 more; a processing
+time that could not be read is read again after 10.
 """
 
 
@@ -87,7 +87,7 @@ def invents_no_point(healthy: Outcome, call: Call, fault: Fault, came: Outcome) 
 
 
 def tracks_no_less_than_the_backlog(healthy: Outcome, call: Call, fault: Fault, came: Outcome) -> None:
-    """It is published wherever the backlog is, and where arrivals are not known it is the backlog, and said."""
+    """Published wherever the backlog is; where arrivals are not known it is the backlog, which is told."""
     for name, points in came.points.items():
         tracked = came.effective[name]
         assert tracked.keys() == points.keys(), f"{name} has points at {tracked} beside {points}"
