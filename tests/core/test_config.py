@@ -154,7 +154,7 @@ class TestAccepted:
     def test_the_effective_metric_is_published_where_a_policy_reads_it(
         self, metric: str, source: str, *, published: bool
     ) -> None:
-        served = parsed(document(tracking=tracking_section(metric, source=source)))
+        served = parsed(document(tracking=tracking_section(metric, source=source, processing_s=4)))
         assert served.publishes_effective == published
 
     def test_a_margin_of_three_tenths_stands_by_unless_told_otherwise(self) -> None:

@@ -28,7 +28,7 @@ BASES = (
         target=static_section() | {"concurrency_per_instance": 2},
         tracking=tracking_section("effective", processing_s=4.2),
     ),
-    document(tracking=tracking_section("effective", source="native", arrival_margin=0)),
+    document(tracking=tracking_section("effective", source="native", arrival_margin=0, processing_s=4)),
 )
 VALUES = st.sampled_from(
     [None, True, "", "a", "a\u00a0b", "a b", "ü", "active", "paused", "backlog", "asg", "ecs", "static",
@@ -96,6 +96,8 @@ def test_what_the_schema_accepts_the_code_accepts_and_the_other_way_round(body: 
         {"queue_url": "https://a\u00a0b/123456789012/q"},
         {"queue_url": "https://a\u0085b/123456789012/q"},
         {"queue_url": "https://a\ufeffb/123456789012/q"},
+        {"tracking": tracking_section("effective", source="native")},
+        {"tracking": {"metric": "effective", "source": "native"}},
     ],
     ids=str,
 )

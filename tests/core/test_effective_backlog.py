@@ -11,9 +11,11 @@ from sluice.core.backlog import MINUTE, backlog_per_instance
 from sluice.core.effective_backlog import (
     MAX_MESSAGES,
     effective_backlog_per_instance,
+    has_gaps,
     measured_processing_s,
     sustained_arrivals_per_s,
     to_publish,
+    with_zeros,
 )
 from sluice.core.effective_backlog import demand as judged
 from sluice.core.model import Demand, OfferedLoad, Published, Unknown
@@ -287,16 +289,53 @@ class TestToPublish:
     def test_both_metrics_are_published_with_what_they_are_reckoned_with(self) -> None:
         served = effective(workload(), arrival_margin=0)
         load = demand(arrivals_per_s=0.5, processing_s=4)
-        assert to_publish(served, 5, 2, load) == Published(
+        assert to_publish(served, 5, capacity(2), load) == Published(
             backlog_per_instance=5, effective_per_instance=5 + 8 * 2 / 2, demand=load
         )
 
     def test_the_margin_is_the_documents(self) -> None:
         served = effective(workload(), arrival_margin=2)
-        assert to_publish(served, 0, 4, busy(4)).effective_per_instance == 8 * (4 + 2 * 2) / 4
+        assert to_publish(served, 0, capacity(4), busy(4)).effective_per_instance == 8 * (4 + 2 * 2) / 4
 
     def test_without_a_demand_both_are_the_plain_one_and_the_reason_goes_with_them(self) -> None:
         why = Unknown(why="arrivals: throttled")
-        assert to_publish(effective(workload()), 5, 2, why) == Published(
+        assert to_publish(effective(workload()), 5, capacity(2), why) == Published(
             backlog_per_instance=5, effective_per_instance=5, demand=why
         )
+
+    def test_a_fleet_at_zero_is_not_woken_by_what_has_arrived(self) -> None:
+        """Bootstrap wakes it: else a shutdown would be undone while the last arrivals still count."""
+        published = to_publish(effective(workload()), 0, capacity(0), busy(4))
+        assert published.effective_per_instance == 0
+        assert isinstance(published.demand, Unknown)
+
+    def test_a_fleet_that_boots_counts_what_arrives(self) -> None:
+        booting = capacity(1, running=0)
+        assert to_publish(effective(workload(), arrival_margin=0), 3, booting, busy(4)) == Published(
+            backlog_per_instance=3, effective_per_instance=3 + 8 * 4, demand=busy(4)
+        )
+
+
+class TestMinutesWithoutAValue:
+    """SQS may publish NumberOfMessagesSent for minutes in which something was sent alone."""
+
+    SETTLED = tuple(minutes_ago(back, MINUTE_NOW) for back in range(4, 14))
+    LATE = tuple(minutes_ago(back, MINUTE_NOW) for back in range(1, 4))
+
+    @pytest.mark.parametrize("missing", SETTLED)
+    def test_a_settled_minute_that_is_missing_is_a_gap(self, missing: datetime) -> None:
+        known = dict.fromkeys(self.SETTLED, 1.0)
+        assert not has_gaps(known, MINUTE_NOW)
+        del known[missing]
+        assert has_gaps(known | dict.fromkeys(self.LATE, 1.0), MINUTE_NOW)
+
+    def test_it_is_zero_where_sqs_reported_of_the_queue_all_the_same(self) -> None:
+        busy_at, idle_at, silent_at = self.SETTLED[0], self.SETTLED[1], self.SETTLED[2]
+        filled = with_zeros({busy_at: 7.0}, {busy_at, idle_at, *self.LATE}, MINUTE_NOW)
+        assert filled == {busy_at: 7.0, idle_at: 0.0}
+        assert silent_at not in filled
+
+    def test_a_message_every_third_minute_is_nothing_that_keeps_arriving(self) -> None:
+        every_third = {at: 30.0 for at in self.SETTLED if at.minute % 3 == 0}
+        filled = with_zeros(every_third, self.SETTLED, MINUTE_NOW)
+        assert sustained_arrivals_per_s(filled, MINUTE_NOW) == 0

@@ -103,7 +103,9 @@ class TestBacklogPerInstance:
         assert baseline.looks == by_parameter.looks
         assert np.array_equal(baseline.messages.started_s, by_parameter.messages.started_s)
         assert baseline.target == by_parameter.target
-        counting_arrivals = play("sluice", self.WHAT, workload.changed(TrackedMetric="effective", **parameters))
+        counting_arrivals = play(
+            "sluice", self.WHAT, workload.changed(TrackedMetric="effective", **parameters)
+        )
         assert counting_arrivals.told != baseline.told
 
     def test_its_tick_takes_whole_minutes_as_that_of_sluice_does(self) -> None:

@@ -38,6 +38,7 @@ SENT, DURATION, EFFECTIVE = (
     "MsgProcessingDuration",
     "EffectiveBacklogPerInstance",
 )
+VISIBLE = "ApproximateNumberOfMessagesVisible"
 DAY = 24 * 60
 STATIC = effective(workload(), processing_s=4, arrival_margin=0)
 """At target 8; 15 messages a minute keep one instance busy."""
@@ -177,8 +178,8 @@ class TestHowOftenIsRead:
     def test_an_idle_queue_costs_its_arrivals_alone(self, day: Any, served: Workload) -> None:
         assert day(served, 0) == ({SENT: 288}, 0)
 
-    @pytest.mark.parametrize(("served", "targets"), [(MEASURED, 0), (DYNAMIC, 288)])
-    def test_processing_times_every_hour_and_a_retuned_target_every_five_minutes(
+    @pytest.mark.parametrize(("served", "targets"), [(MEASURED, 0), (DYNAMIC, DAY)])
+    def test_processing_times_every_hour_and_a_retuned_target_every_minute(
         self, scene: Scene, day: Any, served: Workload, targets: int
     ) -> None:
         for ahead in range(DAY):
@@ -195,6 +196,15 @@ class TestHowOftenIsRead:
             tick(scene)
             scene.clock.advance(minutes=1)
         assert asked(scene) == {SENT: 2}
+
+    def test_a_queue_whose_idle_minutes_have_no_value_costs_a_second_metric(self, scene: Scene) -> None:
+        served = scene.serve(STATIC, desired=1)
+        for back in range(1, 14):
+            scene.metrics.put(served.queue_metric(VISIBLE), minutes_ago(back, scene.clock()), 0)
+        scene.metrics.put(served.queue_metric(SENT), minutes_ago(5, scene.clock()), 60)
+        tick(scene)
+        assert asked(scene) == {SENT: 1, VISIBLE: 1}
+        assert "0 arrivals/s" in told(scene)
 
     def test_all_that_is_due_is_one_read(self, scene: Scene) -> None:
         """As in a process that has just started, which knows nothing yet."""
@@ -222,6 +232,39 @@ class TestHowOftenIsRead:
         scene.keep_arriving(served, 60)
         tick(scene)
         assert value(scene) == 32
+
+
+class TestArrivalsThatEnd:
+    def test_they_count_no_longer_where_sqs_publishes_no_zeros(self, scene: Scene) -> None:
+        served = scene.serve(STATIC, desired=1)
+        scene.keep_arriving(served, 60)
+        tick(scene)
+        assert value(scene) == 32
+        scene.clock.advance(minutes=15)
+        for back in range(1, 14):
+            scene.metrics.put(served.queue_metric(VISIBLE), minutes_ago(back, scene.clock()), 0)
+        tick(scene)
+        assert value(scene) == 0
+
+    def test_they_count_on_for_an_hour_where_cloudwatch_has_nothing_of_the_queue_at_all(
+        self, scene: Scene
+    ) -> None:
+        served = scene.serve(STATIC, desired=1)
+        scene.keep_arriving(served, 60)
+        tick(scene)
+        tick(scene, minutes=60)
+        assert value(scene) == 32
+        tick(scene, minutes=1)
+        assert value(scene) == 0
+
+    def test_they_count_on_where_the_second_metric_cannot_be_read(self, scene: Scene) -> None:
+        served = scene.serve(STATIC, desired=1)
+        scene.keep_arriving(served, 60)
+        tick(scene)
+        scene.metrics.unreadable[VISIBLE] = "throttled"
+        tick(scene, minutes=15)
+        assert value(scene) == 32
+        assert (served.name, Counter.OBSERVATION_FAILED, "throttled") in scene.ledger.failures
 
 
 class TestAnotherDocument:
@@ -337,10 +380,23 @@ class TestTarget:
         tick(scene)
         assert value(scene) == 25 * 4
         hold_target(scene, served, 12)  # as a retune would
-        tick(scene, minutes=4)
-        assert value(scene) == 25 * 4
         tick(scene, minutes=1)
         assert value(scene) == 12 * 4
+
+    def test_a_target_that_has_moved_has_the_processing_time_read_again(self, scene: Scene) -> None:
+        """Else half the target would ask for half the instances, or twice the processing time for four."""
+        served = scene.serve(DYNAMIC, desired=1)
+        put_sent(scene, served, 60, until=30)
+        measure(scene, served)
+        hold_target(scene, served, 24)
+        tick(scene)
+        assert value(scene) == 24 * 4
+        scene.metrics.samples.clear()
+        put_sent(scene, served, 60, until=30)
+        measure(scene, served, each_s=8)
+        hold_target(scene, served, 12)
+        tick(scene, minutes=1)
+        assert value(scene) == 12 * 8
 
     def test_without_a_policy_it_is_the_one_that_a_policy_would_start_with(self, scene: Scene) -> None:
         served = scene.serve(replace(DYNAMIC, mode=Mode.OBSERVE, policy_arn=None), desired=1)

@@ -85,6 +85,26 @@ def _where(key: str, value: object, needed: str) -> dict[str, Any]:
     }
 
 
+NATIVE_NEEDS_PROCESSING_TIME: dict[str, Any] = {
+    "if": {
+        "properties": {
+            "target": {"properties": {"type": {"const": "static"}}, "required": ["type"]},
+            "tracking": {
+                "properties": {"metric": {"const": "effective"}, "source": {"const": "native"}},
+                "required": ["metric", "source"],
+            },
+        },
+        "required": ["target", "tracking"],
+    },
+    "then": {
+        "properties": {
+            "tracking": {"properties": {"processing_s": {"type": "number"}}, "required": ["processing_s"]}
+        }
+    },
+}
+"""JSON Schema for: neither AWS's own metrics nor a static target say how long a message takes."""
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -223,7 +243,7 @@ class WorkloadDocument(_Section):
     model_config = ConfigDict(
         json_schema_extra={
             "description": BEYOND_SCHEMA,
-            **_where("mode", Mode.ACTIVE.value, "policy_arn"),
+            "allOf": [_where("mode", Mode.ACTIVE.value, "policy_arn"), NATIVE_NEEDS_PROCESSING_TIME],
         }
     )
 
@@ -244,6 +264,18 @@ class WorkloadDocument(_Section):
     idle_minutes: Annotated[int, Field(ge=1, le=120)] = 5
     policy_arn: OptionalArn = Field(default=None, validate_default=True)
     alarm_arns: AlarmArns
+
+    @field_validator("tracking")
+    @classmethod
+    def _knows_processing_time(cls, value: TrackingSection, info: ValidationInfo) -> TrackingSection:
+        native = value.metric is TrackedMetric.EFFECTIVE and value.source is MetricSource.NATIVE
+        if native and value.processing_s is None and isinstance(info.data.get("target"), StaticSection):
+            raise PydanticCustomError(
+                "processing",
+                "AWS's own metrics do not say how long a message takes, and nor does a static target: "
+                "give processing_s, or track the backlog",
+            )
+        return value
 
     @field_validator("policy_arn")
     @classmethod

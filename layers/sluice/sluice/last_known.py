@@ -7,7 +7,7 @@ to let one bad reading reach another workload or quantity: what cannot be read i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -52,16 +52,35 @@ class Quantity(Generic[Answer]):
     """How old the last reading may be that counts where newer reads tell nothing."""
 
 
-def last_known(quantity: Quantity[Answer], workloads: Workloads, tick: Tick) -> dict[str, LastKnown]:
-    """Each workload's reading as it counts at this tick; those that are due are read, in one go."""
+def last_known(
+    quantity: Quantity[Answer], workloads: Workloads, tick: Tick, *, renew: Container[str] = ()
+) -> dict[str, LastKnown]:
+    """Each workload's reading as it counts at this tick; those that are due are read, in one go.
+
+    `renew` are the names of workloads whose reading is due however new it is.
+    """
     memory, minute = tick.world.last_known, tick.minute
-    keys = {name: (quantity.name, quantity.source(workload)) for name, workload in workloads.items()}
-    due = {name: workloads[name] for name, key in keys.items() if _is_due(quantity, memory.get(key), minute)}
+    keys = _keys(quantity, workloads)
+    due = {
+        name: workloads[name]
+        for name, key in keys.items()
+        if name in renew or _is_due(quantity, memory.get(key), minute)
+    }
     # What no time is left for was not asked: it stays due.
     if due and tick.remaining_s() > 0:
         for name, reading in _readings(quantity, due, tick).items():
             memory[keys[name]] = _renewed(memory.get(keys[name]), reading, minute)
     return {name: _counting(quantity, memory.get(key), minute) for name, key in keys.items()}
+
+
+def remembered(quantity: Quantity[Answer], workloads: Workloads, world: World) -> dict[str, LastKnown]:
+    """The readings of earlier ticks, of those workloads that have one."""
+    keys = _keys(quantity, workloads)
+    return {name: world.last_known[key] for name, key in keys.items() if key in world.last_known}
+
+
+def _keys(quantity: Quantity[Answer], workloads: Workloads) -> dict[str, tuple[str, str]]:
+    return {name: (quantity.name, quantity.source(workload)) for name, workload in workloads.items()}
 
 
 def _is_due(quantity: Quantity[Answer], last: LastKnown | None, minute: datetime) -> bool:

@@ -14,8 +14,10 @@ from sluice.core.backlog import MINUTE
 from sluice.core.effective_backlog import (
     READ_MINUTES,
     demand,
+    has_gaps,
     measured_processing_s,
     sustained_arrivals_per_s,
+    with_zeros,
 )
 from sluice.core.model import (
     Demand,
@@ -27,10 +29,11 @@ from sluice.core.model import (
     Workload,
 )
 from sluice.core.target import initial_target
-from sluice.last_known import Quantity, Tick, Workloads, last_known
+from sluice.last_known import Quantity, Tick, Workloads, last_known, remembered
 from sluice.ports import LastKnown, RemainingS, Report, Series, SeriesQuery, World, first_half
 from sluice.processing_time import DurationQuery, processing_times
 
+VISIBLE = "ApproximateNumberOfMessagesVisible"
 SENT = "NumberOfMessagesSent"
 """Messages added to a queue, delayed ones when they are sent; its own retries are none of them."""
 MIN_SAMPLES = 30
@@ -49,10 +52,14 @@ def demands(
     tick = Tick(minute=minute, world=world, report=report, remaining_s=first_half(remaining_s))
     arrivals = last_known(ARRIVALS, workloads, tick)
     arriving = {name: workloads[name] for name, last in arrivals.items() if _is_positive(last.value)}
-    measured = {name: workload for name, workload in arriving.items() if not _is_processing_given(workload)}
-    processing = last_known(PROCESSING, measured, tick)
     retuned = {name: workload for name, workload in arriving.items() if _is_retuned(workload)}
+    before = remembered(TARGET, retuned, world)
     targets = last_known(TARGET, retuned, tick)
+    measured = {name: workload for name, workload in arriving.items() if not _is_processing_given(workload)}
+    # A retune has found another processing time: with the one from before, target x load would be off by as
+    # much as the target has moved.
+    moved = {name for name, last in before.items() if last.value != targets[name].value}
+    processing = last_known(PROCESSING, measured, tick, renew=moved)
     return {
         name: _demand(workload, arrivals[name], processing.get(name), targets.get(name))
         for name, workload in workloads.items()
@@ -107,9 +114,33 @@ def _is_positive(value: float | Unknown) -> bool:
 
 
 def _sent(workloads: Workloads, tick: Tick) -> Mapping[str, Series | Unknown]:
+    """Messages sent a minute; where minutes are missing, a second metric tells whether they were idle.
+
+    It is not read where it makes no difference: of a queue that was silent before, and still is.
+    """
+    sent, before = _minutes(workloads, SENT, "Sum", tick), remembered(ARRIVALS, workloads, tick.world)
+    gapped = {
+        name: workloads[name]
+        for name, series in sent.items()
+        if not isinstance(series, Unknown)
+        and has_gaps(series, tick.minute)
+        and (series or (name in before and _is_positive(before[name].value)))
+    }
+    active = _minutes(gapped, VISIBLE, "Maximum", tick) if gapped else {}
+    return {name: _with_zeros(series, active.get(name, {}), tick) for name, series in sent.items()}
+
+
+def _with_zeros(sent: Series | Unknown, active: Series | Unknown, tick: Tick) -> Series | Unknown:
+    if isinstance(sent, Unknown):
+        return sent
+    return active if isinstance(active, Unknown) else with_zeros(sent, active, tick.minute)
+
+
+def _minutes(workloads: Workloads, name: str, statistic: str, tick: Tick) -> Mapping[str, Series | Unknown]:
+    """One of SQS's metrics by the minute, as far back as arrivals are judged."""
     queries = {
-        name: SeriesQuery(metric=workload.queue_metric(SENT), statistic="Sum", period_s=60)
-        for name, workload in workloads.items()
+        workload: SeriesQuery(metric=each.queue_metric(name), statistic=statistic, period_s=60)
+        for workload, each in workloads.items()
     }
     first = tick.minute - MINUTE * READ_MINUTES
     return tick.world.metrics.read(queries, first, tick.minute, tick.remaining_s)
@@ -150,7 +181,7 @@ ARRIVALS = Quantity(
     retry=5 * MINUTE,
     kept=60 * MINUTE,
 )
-"""Messages per second; one metric a read."""
+"""Messages per second; one metric a read, two where minutes are missing."""
 PROCESSING = Quantity(
     name="processing time",
     source=lambda workload: f"{workload.name} {workload.duration_metric}",
@@ -160,13 +191,14 @@ PROCESSING = Quantity(
     retry=10 * MINUTE,
     kept=24 * 60 * MINUTE,
 )
-"""Mean seconds a message takes; two metrics a read, four where the last hour holds too few samples."""
+"""Mean seconds a message takes; two metrics a read, four where the last hour holds too few samples. A retune
+that has moved the target has it read at once."""
 TARGET = Quantity(
     name="target",
     source=lambda workload: f"{workload.policy_arn}",
     read=_targets,
     value=lambda workload, target, tick: target,  # noqa: ARG005
-    every=5 * MINUTE,
+    every=MINUTE,
     retry=5 * MINUTE,
     kept=60 * MINUTE,
 )

@@ -51,7 +51,7 @@ def publish_metrics(
         name, capacity = workload.name, seen[workload.name].capacity
         if isinstance(capacity, Capacity):
             plain = published[name].backlog_per_instance
-            published[name] = to_publish(workload, plain, capacity.running, found[name])
+            published[name] = to_publish(workload, plain, capacity, found[name])
 
     def tell(workload: Workload) -> None:
         report.observed(workload, seen[workload.name], published[workload.name])

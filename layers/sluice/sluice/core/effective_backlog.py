@@ -23,11 +23,11 @@ whatever is known of the arrivals.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from datetime import datetime
 
 from sluice.core.backlog import MINUTE
-from sluice.core.model import Demand, Durations, OfferedLoad, Published, Unknown, Workload
+from sluice.core.model import Capacity, Demand, Durations, OfferedLoad, Published, Unknown, Workload
 
 WINDOW_MINUTES = 10
 """Minutes over whose median arrivals count as sustained: a dump of fewer than five is backlog alone."""
@@ -43,6 +43,26 @@ MAX_PROCESSING_S = 43_200
 MAX_MESSAGES = 1e12
 """A load that amounts to more within the promise is no reading. CloudWatch takes values up to 2**360 alone,
 and refuses the points of all workloads in a call for one beyond."""
+
+
+def has_gaps(sent: Mapping[datetime, float], minute: datetime) -> bool:
+    """Whether a minute is missing that CloudWatch, were it late, would know by now."""
+    return any(at not in sent for at in _settled_minutes(minute))
+
+
+def with_zeros(
+    sent: Mapping[datetime, float], active: Container[datetime], minute: datetime
+) -> dict[datetime, float]:
+    """`sent`, and 0 for each missing minute in which SQS reported of the queue all the same.
+
+    SQS may leave NumberOfMessagesSent out of a minute in which nothing was sent; without these minutes the
+    others would pass for what always comes.
+    """
+    return {at: 0.0 for at in _settled_minutes(minute) if at in active} | dict(sent)
+
+
+def _settled_minutes(minute: datetime) -> list[datetime]:
+    return [minute - MINUTE * back for back in range(MAX_LATE_MINUTES + 1, READ_MINUTES + 1)]
 
 
 def sustained_arrivals_per_s(sent: Mapping[datetime, float], minute: datetime) -> float | Unknown:
@@ -103,13 +123,19 @@ def effective_backlog_per_instance(
 
 
 def to_publish(
-    workload: Workload, backlog_per_instance: float, running: int, demand: Demand | Unknown
+    workload: Workload, backlog_per_instance: float, capacity: Capacity, demand: Demand | Unknown
 ) -> Published:
-    """Both metrics of a workload whose policy counts arrivals; without a demand both are the plain one."""
+    """Both metrics of a workload whose policy counts arrivals; without a demand both are the plain one.
+
+    So they are of a fleet at zero: bootstrap wakes it once work waits. Arrivals count as sustained for some
+    minutes after the last of them, and would have target tracking launch again what a shutdown has ended.
+    """
     effective = backlog_per_instance
+    if not capacity.desired and not capacity.running:
+        demand = Unknown(why="the fleet is at zero, which a message that waits ends")
     if isinstance(demand, Demand):
         effective = effective_backlog_per_instance(
-            backlog_per_instance, running, demand, margin=workload.tracking.arrival_margin
+            backlog_per_instance, capacity.running, demand, margin=workload.tracking.arrival_margin
         )
     return Published(
         backlog_per_instance=backlog_per_instance, effective_per_instance=effective, demand=demand
