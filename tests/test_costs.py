@@ -226,7 +226,7 @@ def test_what_a_workload_costs_beside_it() -> None:
             *[dollars(processing)] * 2,
         ),
         (
-            "The same while the workers publish none: 4 metrics every 30 minutes",
+            "The same while the workers publish none: 4 metrics every 10 minutes",
             *[dollars(unknown)] * 2,
         ),
         (

@@ -14,7 +14,7 @@ from sluice.core.effective_backlog import to_publish
 from sluice.core.model import Demand, Limit, OfferedLoad, Published, Reason, Unknown
 from sluice.ports import Counter
 from sluice_sim.template import load
-from tests.builders import ecs_workload
+from tests.builders import capacity, ecs_workload
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -137,7 +137,8 @@ def test_the_sample_line_of_a_tick_is_one_and_every_field_of_it_is_explained() -
         ),
         target_per_instance=sample["target"],
     )
-    published = to_publish(ecs_workload(), sample["backlog_per_instance"], sample["running"], demand)
+    fleet = capacity(sample["desired_now"], sample["running"])
+    published = to_publish(ecs_workload(), sample["backlog_per_instance"], fleet, demand)
     assert sample["message"] == f"{sample['workload']}: {report.published_sentence(published)}"
     assert report.published_fields(published).items() <= sample.items()
     unknown = report.published_fields(Published(backlog_per_instance=1.0, demand=Unknown(why="late")))
