@@ -164,8 +164,14 @@ class SimulatedPolicies:
     def targets(
         self, workloads: Mapping[str, Workload], remaining_s: RemainingS
     ) -> Mapping[str, float | Unknown]:
-        """That of the run's workload."""
-        return {name: self.read(workload, remaining_s).target for name, workload in workloads.items()}
+        """That of the run's workload; of another one AWS knows no policy here."""
+        return {name: self._target(workload, remaining_s) for name, workload in workloads.items()}
+
+    def _target(self, workload: Workload, remaining_s: RemainingS) -> float | Unknown:
+        try:
+            return self.read(workload, remaining_s).target
+        except ConfigError as missing:
+            return Unknown(why=str(missing))
 
     def put_target(self, policy: Policy, target: float) -> None:  # noqa: ARG002 - there is one policy
         """From the next minute on."""

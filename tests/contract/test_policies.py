@@ -112,14 +112,13 @@ def test_the_target_is_that_which_was_put_last(subject: Subject) -> None:
     assert subject.port.targets({served.name: subject.renewed(served)}, plenty) == {served.name: 0.25}
 
 
-@pytest.mark.parametrize("subject", SEVERAL, indirect=True)
 def test_the_target_of_a_policy_that_is_not_there_is_unknown_and_the_others_are_read(
     subject: Subject,
 ) -> None:
-    served, gone = subject.create("transcription"), subject.create("gone")
-    gone = replace(gone, policy_arn=f"{gone.policy_arn}-gone")
-    targets = subject.port.targets({"transcription": served, "gone": gone}, plenty)
-    assert targets["transcription"] == 10
+    served = subject.create("transcription")
+    gone = replace(served, name="gone", policy_arn=f"{served.policy_arn}-gone")
+    targets = subject.port.targets({served.name: served, "gone": gone}, plenty)
+    assert targets[served.name] == 10
     unknown = targets["gone"]
     assert isinstance(unknown, Unknown)
     assert "has no scaling policy" in unknown.why

@@ -215,7 +215,7 @@ def _counted(came: Outcome) -> set[str]:
 
 
 def _uncounted(came: Outcome) -> dict[str, str]:
-    """Workload -> why its arrivals are not counted, as its line says."""
+    """Workload -> why its the backlog alone is tracked, as its line says."""
     return {line["workload"]: line["demand_unknown"] for line in came.lines if "demand_unknown" in line}
 
 

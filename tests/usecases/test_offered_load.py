@@ -352,8 +352,8 @@ class TestProcessingTime:
         tick(scene)
         assert (plain(scene), value(scene)) == (4, 4)
         assert told(scene) == (
-            "4 per instance; arrivals are not counted: processing time: 0 MsgProcessingDuration in the last "
-            "day, and 30 are needed; ProcessingSeconds would say it"
+            "4 per instance; the backlog alone is tracked: processing time: 0 MsgProcessingDuration in the "
+            "last day, and 30 are needed; ProcessingSeconds would say it"
         )
         assert scene.ledger.failures == []
 
@@ -368,7 +368,7 @@ class TestProcessingTime:
         assert told(scene).endswith("= 4 busy; processing time: throttled; that of 12:00 counts")
         tick(scene, minutes=1)
         assert value(scene) == 0
-        assert told(scene).endswith("arrivals are not counted: processing time: throttled")
+        assert told(scene).endswith("the backlog alone is tracked: processing time: throttled")
 
 
 class TestTarget:
@@ -418,7 +418,7 @@ class TestTarget:
         tick(scene)
         assert (value(scene), value(scene, "queue-proc")) == (3, 40)
         assert scene.ledger.failures == [("transcription", Counter.OBSERVATION_FAILED, "no such policy")]
-        assert told(scene).endswith("arrivals are not counted: target: no such policy")
+        assert told(scene).endswith("the backlog alone is tracked: target: no such policy")
 
 
 class TestWhatCannotBeRead:
@@ -429,7 +429,7 @@ class TestWhatCannotBeRead:
         scene.metrics.unreadable[SENT] = "throttled"
         tick(scene)
         assert (plain(scene), value(scene)) == (4, 4)
-        assert told(scene) == "4 per instance; arrivals are not counted: arrivals: throttled"
+        assert told(scene) == "4 per instance; the backlog alone is tracked: arrivals: throttled"
         assert scene.ledger.failures == [("transcription", Counter.OBSERVATION_FAILED, "throttled")]
         assert scene.ledger.counts[Counter.WORKLOADS_SERVED] == 1
 
@@ -445,7 +445,7 @@ class TestWhatCannotBeRead:
         for _ in range(10):
             tick(scene, minutes=1)
             assert value(scene) == 4
-        assert told(scene) == "4 per instance; arrivals are not counted: arrivals: throttled"
+        assert told(scene) == "4 per instance; the backlog alone is tracked: arrivals: throttled"
         scene.metrics.unreadable.clear()
         scene.clock.advance(minutes=5)
         scene.keep_arriving(served, 15)
@@ -496,7 +496,7 @@ class TestWhatCannotBeRead:
         tick(scene)
         assert value(scene) == 4
         assert told(scene).endswith(
-            "arrivals are not counted: 4e+300 busy instances at 8 messages are no reading"
+            "the backlog alone is tracked: 4e+300 busy instances at 8 messages are no reading"
         )
 
 
@@ -545,7 +545,7 @@ class TestTime:
         with no_time_for_more(scene):
             tick(scene)
         assert (value(scene), asked(scene)) == (4, {})
-        assert told(scene).endswith("arrivals are not counted: arrivals: no time was left to read it")
+        assert told(scene).endswith("the backlog alone is tracked: arrivals: no time was left to read it")
 
     def test_a_rate_that_no_time_was_left_to_renew_counts_for_an_hour_as_well(self, scene: Scene) -> None:
         served = scene.serve(STATIC, desired=1)
@@ -612,7 +612,7 @@ class TestDefects:
         with pytest.raises(DefectError):
             tick(scene)
         assert (plain(scene), value(scene)) == (4, 4)
-        assert "arrivals are not counted: unexpected IndexError" in told(scene)
+        assert "the backlog alone is tracked: unexpected IndexError" in told(scene)
         [(name, counter, _)] = scene.ledger.failures
         assert (name, counter) == ("every workload", Counter.OBSERVATION_FAILED)
 

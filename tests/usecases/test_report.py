@@ -156,7 +156,7 @@ COUNTED = Published(
     ("published", "said"),
     [
         (PLAIN, "4.5 per instance"),
-        (UNCOUNTED, "4.5 per instance; arrivals are not counted: arrivals: throttled"),
+        (UNCOUNTED, "4.5 per instance; the backlog alone is tracked: arrivals: throttled"),
         (
             COUNTED,
             (

@@ -77,7 +77,7 @@ def published_sentence(published: Published) -> str:
     if demand is None:
         return plain
     if isinstance(demand, Unknown):
-        return f"{plain}; arrivals are not counted: {demand.why}"
+        return f"{plain}; the backlog alone is tracked: {demand.why}"
     load = demand.load
     reckoned = (
         f"{published.effective_per_instance:.4g} effective: {load.arrivals_per_s:.4g} arrivals/s "
