@@ -97,13 +97,14 @@ def test_a_small_steady_load_makes_target_tracking_let_instances_go_after_a_quar
         for event in minute.events
         if event.text.startswith("target tracking 3 ->")
     ]
-    assert text.startswith("target tracking 3 -> 1: ")
+    # One message of a minute each minute keeps one busy, and 0.3 stand by.
+    assert text.startswith("target tracking 3 -> 2: ")
     # AlarmLow: 15 minutes below 0.7 x 8 per instance.
     low_since = played.first_minute(
-        lambda row: row.running == 3 and (row.backlog_per_instance or 0) < 0.7 * 8
+        lambda row: row.running == 3 and (row.effective_backlog_per_instance or 0) < 0.7 * 8
     )
     assert 15 <= scaled_at - low_since <= 17
-    assert {minute.desired for minute in played.minutes[scaled_at - 1 :]} == {1}
+    assert {minute.desired for minute in played.minutes[scaled_at - 1 :]} == {2}
 
 
 def test_observe_leaves_an_awake_and_empty_group_as_it_is() -> None:
