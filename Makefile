@@ -4,6 +4,8 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 export SAM_CLI_TELEMETRY = 0
+# Hundreds of processes start here: without bytecode on disk each compiles all that it imports. Empty is unset.
+export PYTHONDONTWRITEBYTECODE =
 # SAM looks for python3.13 on PATH; the virtual environment's comes first.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
@@ -48,9 +50,17 @@ scenarios: setup ## Play every example workload of `sluice demo --list`; each mu
 	@for name in $$(.venv/bin/sluice demo --list | cut -d ' ' -f 1); do \
 		echo "== $$name"; .venv/bin/sluice demo --scenario $$name --json 2>/dev/null || exit 1; done
 
+# In the order of collection: sorted by their number of tests, the longest files would be begun last and alone.
+ON_ALL_CORES = --numprocesses auto --dist loadfile --no-loadscope-reorder
+THE_DECISIONS_OWN = tests/core tests/usecases tests/worker/core
+
 .PHONY: test
 test: setup ## Run the tests on all cores (under five minutes, no AWS account)
-	@$(OFFLINE) .venv/bin/pytest --numprocesses auto --dist loadfile --ignore tests/e2e -m 'not processes'
+	@$(OFFLINE) .venv/bin/pytest $(ON_ALL_CORES) --ignore tests/e2e -m 'not processes'
+
+.PHONY: other-tests
+other-tests: setup
+	@$(OFFLINE) .venv/bin/pytest $(ON_ALL_CORES) $(addprefix --ignore ,tests/e2e $(THE_DECISIONS_OWN)) -m 'not processes'
 
 .PHONY: processes
 processes: setup ## Real worker processes: supervised, killed, and in a play on the wall clock
@@ -100,7 +110,7 @@ bench-cold-start: setup ## Each function's first answer beside an empty handler'
 	@$(OFFLINE) .venv/bin/python benchmarks/cold_start.py
 
 .PHONY: check
-check: setup lint coverage test ## The gate: lint, types, templates, the cores' coverage, then the tests
+check: setup lint coverage other-tests ## The gate: lint, types, templates, and all tests, the cores' under coverage
 
 .PHONY: lint
 lint: setup ## ruff, mypy --strict, sam validate --lint on both templates
@@ -142,7 +152,7 @@ sbom: setup ## CycloneDX bills of materials of the layer and the worker, from th
 
 .PHONY: coverage
 coverage: setup ## Every branch of the decisions is tested, by the decisions' own tests
-	@$(OFFLINE) .venv/bin/pytest -q tests/core tests/usecases tests/worker/core --cov \
+	@$(OFFLINE) .venv/bin/pytest -q $(ON_ALL_CORES) $(THE_DECISIONS_OWN) --cov \
 		--cov-report=term-missing:skip-covered --cov-fail-under=100
 
 .PHONY: format

@@ -1,8 +1,10 @@
 """What every test shares: an environment that can reach no real account, and one hypothesis profile."""
 
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
+from botocore import session
 from hypothesis import settings
 
 # Derandomized, so that the gate answers the same twice; `--hypothesis-profile=explore` looks further.
@@ -31,4 +33,12 @@ def _no_real_account() -> Iterator[None]:
         patch.delenv("AWS_PROFILE", raising=False)
         for name, value in ENVIRONMENT.items():
             patch.setenv(name, value)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_loader() -> Iterator[None]:
+    """Every boto3 session shares the services' models: to read them takes most of making a client."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "create_loader", cache(session.create_loader))
         yield

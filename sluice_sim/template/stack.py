@@ -4,9 +4,11 @@ Owns reading the file, the pseudo parameters, and which resources, outputs and e
 Refuses a file that is no template, and reports the problems of intrinsics and parameters all at once.
 """
 
+import copy
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +43,7 @@ class ResolvedStack:
 def load(path: str | Path) -> dict[str, Any]:
     """The template at `path`, short-hand tags as `Fn::` mappings; `TemplateError` if it cannot be read."""
     try:
-        template = yaml_parse(Path(path).read_text(encoding="utf-8"))
+        template = copy.deepcopy(_parsed(Path(path).read_text(encoding="utf-8")))
     except OSError as error:
         raise TemplateError(f"{path}: cannot be read ({error.strerror}); give a template file") from error
     except yaml.YAMLError as error:
@@ -49,6 +51,12 @@ def load(path: str | Path) -> dict[str, Any]:
     if not isinstance(template, dict) or "Resources" not in template:
         raise TemplateError(f"{path}: has no Resources section; give a CloudFormation or SAM template")
     return template
+
+
+@lru_cache(maxsize=16)
+def _parsed(text: str) -> object:
+    """What the text says, for callers to copy: parsing takes a tenth of a second, a copy a millisecond."""
+    return yaml_parse(text)
 
 
 def stack_id(account_id: str, region: str, stack_name: str) -> str:

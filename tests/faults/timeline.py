@@ -6,7 +6,7 @@ that takes longer than the invocation waits for is held back in its thread until
 
 import threading
 from collections.abc import Callable, Collection
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as really_wait
 from datetime import datetime, timedelta
 from typing import Any
@@ -29,6 +29,8 @@ class ReadersPool(ThreadPoolExecutor):
     def __init__(self, threads: int) -> None:
         super().__init__(threads)
         self.begun: list[Future[Any]] = []
+        self.changed = threading.Condition()
+        """A read has ended, or is held back."""
         # All of them from the start: a pool may count on a thread as idle that has just been taken, and here
         # the read that then waits for it would wait for ever.
         all_there = threading.Barrier(threads)
@@ -44,7 +46,13 @@ class ReadersPool(ThreadPoolExecutor):
         future = super().submit(run)
         future.ticket = ticket  # type: ignore[attr-defined]
         self.begun.append(future)
+        future.add_done_callback(lambda _: self.tell())
         return future
+
+    def tell(self) -> None:
+        """Let who waits look again."""
+        with self.changed:
+            self.changed.notify_all()
 
 
 class Timeline:
@@ -93,19 +101,20 @@ class Timeline:
             self.advance(max(self.timeout_s - self.elapsed_s - LAST_CALL_S, 0))
             return
         self._held.add(ticket)
+        self._pool.tell()
         self._let_go.wait()
 
     def wait(self, futures: Collection[Future[Any]], timeout: float) -> None:
         """As `concurrent.futures.wait`; where only lingering reads are left, the time is up at once."""
-        while True:
-            # First who is busy, then who is done: one that ends in between must not look held back.
-            busy = [future for future in self._pool.begun if not self._is_over(future)]
-            if all(future.done() for future in futures):
-                return
-            if not busy:
-                self.advance(timeout)
-                return
-            really_wait(busy, timeout=0.001, return_when=FIRST_COMPLETED)
+        with self._pool.changed:
+            self._pool.changed.wait_for(lambda: _done(futures) or all(map(self._is_over, self._pool.begun)))
+        # Only now: a read that ended while they were looked at was not held back.
+        if not _done(futures):
+            self.advance(timeout)
 
     def _is_over(self, future: Future[Any]) -> bool:
         return future.done() or future.ticket in self._held  # type: ignore[attr-defined]
+
+
+def _done(futures: Collection[Future[Any]]) -> bool:
+    return all(future.done() for future in futures)
