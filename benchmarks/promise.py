@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -29,6 +29,8 @@ sys.path[:0] = [str(ROOT / folder) for folder in ("", "layers/sluice")]
 
 from sluice import offered_load  # noqa: E402
 from sluice.core import effective_backlog  # noqa: E402
+from sluice.core.backlog import MINUTE  # noqa: E402
+from sluice.core.model import Unknown  # noqa: E402
 from sluice_cli.progress import Progressing  # noqa: E402
 from sluice_cli.terminal import Console  # noqa: E402
 from sluice_report.quantities import share as percentage  # noqa: E402
@@ -164,12 +166,7 @@ WAYS = (
 )
 MARGINS = ("0", "0.15", "0.3", "0.6", "1")
 WINDOWS_MINUTES = (3, 5, 10, 20)
-QUANTILES: Mapping[str, Callable[[Sequence[float]], float]] = {
-    "median": statistics.median,
-    "0.25": lambda counts: _quartiles(counts)[0],
-    "0.75": lambda counts: _quartiles(counts)[2],
-    "mean": statistics.fmean,
-}
+Quantile = Callable[[Sequence[float]], float]
 
 
 def of_traces(folder: Path) -> tuple[list[Row], list[str]]:
@@ -272,14 +269,38 @@ def counting(way: Way) -> Iterator[None]:
             (effective_backlog, "MIN_KNOWN_MINUTES", -(-way.window_minutes // 2)),
             (effective_backlog, "READ_MINUTES", read_minutes),
             (offered_load, "READ_MINUTES", read_minutes),
-            (effective_backlog, "statistics", SimpleNamespace(median=QUANTILES[way.quantile])),
         ):
             patches.enter_context(patch.object(module, name, value))
+        if way.quantile != DEPLOYED_QUANTILE:
+            sustained = partial(_sustained_per_s, QUANTILES[way.quantile])
+            patches.enter_context(patch.object(offered_load, "sustained_arrivals_per_s", sustained))
         yield
 
 
-def _quartiles(counts: Sequence[float]) -> list[float]:
-    return statistics.quantiles(counts, n=4, method="inclusive")
+def _sustained_per_s(quantile: Quantile, sent: Mapping[datetime, float], minute: datetime) -> float | Unknown:
+    """Another quantile in place of the median, under the deployed rules for what is late or missing."""
+    known = {at: count for at, count in sent.items() if at < minute}
+    newest = max(known, default=minute)
+    window = {
+        at: count for at, count in known.items() if at > newest - MINUTE * effective_backlog.WINDOW_MINUTES
+    }
+    level = quantile(list(window.values())) if window else 0.0
+    return effective_backlog.sustained_arrivals_per_s(dict.fromkeys(window, level), minute)
+
+
+def _quartile(number: int, counts: Sequence[float]) -> float:
+    if len(counts) == 1:
+        return counts[0]
+    return statistics.quantiles(counts, n=4, method="inclusive")[number - 1]
+
+
+DEPLOYED_QUANTILE = "median"
+QUANTILES: Mapping[str, Quantile] = {
+    DEPLOYED_QUANTILE: statistics.median,
+    "0.25": partial(_quartile, 1),
+    "0.75": partial(_quartile, 3),
+    "mean": statistics.fmean,
+}
 
 
 # ---- Judging

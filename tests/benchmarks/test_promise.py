@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks import promise
 from benchmarks.promise import EFFECTIVE, GENERATED, NATIVE, PLAIN, Figures, Limits, Row, Way
-from sluice.core.effective_backlog import sustained_arrivals_per_s
+from sluice import offered_load
 from sluice_sim.simulation.experiment import Generated
 from tests.builders import MINUTE_NOW
 
@@ -147,7 +147,7 @@ def test_the_project_needs_no_traces_and_those_that_are_not_found_are_named(
 def sustained(way: Way, sent: list[float]) -> object:
     newest = MINUTE_NOW - timedelta(minutes=1)
     with promise.counting(way):
-        return sustained_arrivals_per_s(
+        return offered_load.sustained_arrivals_per_s(
             {newest - timedelta(minutes=ago): count for ago, count in enumerate(reversed(sent))}, MINUTE_NOW
         )
 
