@@ -15,6 +15,7 @@ import pytest
 from benchmarks import promise
 from benchmarks.promise import EFFECTIVE, GENERATED, NATIVE, PLAIN, Figures, Limits, Row, Way
 from sluice import offered_load
+from sluice.core import effective_backlog
 from sluice_sim.simulation.experiment import Generated
 from tests.builders import MINUTE_NOW
 
@@ -181,3 +182,9 @@ def test_the_sensitivity_plays_each_constant_and_judges_nothing(play: Play) -> N
     deployed = {cells[name] for name in ("margin 0.3", "window 10 min", "quantile median")}
     assert len(deployed) == 1, "three names of what is deployed"
     assert cells["margin 1"] not in deployed
+
+
+def test_a_longer_window_is_read_in_full() -> None:
+    with promise.counting(Way(name="long", window_minutes=20)):
+        assert offered_load.READ_MINUTES == 20 + effective_backlog.MAX_LATE_MINUTES
+    assert offered_load.READ_MINUTES == effective_backlog.READ_MINUTES
