@@ -87,11 +87,15 @@ worker-chaos: setup ## Real workers ended at random over a failing SQS (SHARE=0.
 	@$(OFFLINE) .venv/bin/python -m tests.worker_chaos $(if $(SHARE),--share $(SHARE))
 
 .PHONY: bench
-bench: bench-simulator bench-worker bench-tick bench-cold-start ## Every benchmark: ratios, and what the worker's memory does
+bench: bench-simulator bench-promise bench-worker bench-tick bench-cold-start ## Every benchmark: ratios, and what the worker's memory does
 
 .PHONY: bench-simulator
 bench-simulator: setup ## The simulator against a plain SimPy model of the same queue and workers: a ratio
 	@.venv/bin/python benchmarks/simulator.py
+
+.PHONY: bench-promise
+bench-promise: setup ## Share in time, cost over the bound and launches, judged by their limits (TRACES=DIR: real traces too)
+	@.venv/bin/python benchmarks/promise.py $(if $(TRACES),--traces $(TRACES))
 
 .PHONY: bench-worker
 bench-worker: setup ## The worker beside a bare boto3 loop and Celery (ratios), when idle, and over a million messages

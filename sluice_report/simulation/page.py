@@ -276,6 +276,7 @@ FIGURES: Mapping[str, tuple[str, str, Callable[[float], str]]] = {
     "interruptions": ("Interruptions", "Spot instances taken back.", number),
     "peak_instances": ("Instances at most", "Running at the same time.", number),
     "mean_load": ("Load", "Instances that the messages keep busy on average.", number),
+    "mean_processing_s": ("Processing", "What a message takes on average.", duration),
     "target_per_instance": ("Target", "Messages per instance held at the end.", number),
     "peak_backlog": ("Backlog at most", "Waiting and in work.", number),
     "missing_instances": ("Missing instances", "Fewer than hindsight's plan, on average.", number),

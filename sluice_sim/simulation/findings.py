@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from sluice.core.model import DynamicTarget, StaticTarget, TrackedMetric, Workload
 from sluice_sim.simulation.experiment import TICK, Experiment
 from sluice_sim.simulation.policies import named
-from sluice_sim.simulation.result import Result
+from sluice_sim.simulation.result import LEAST_LOAD, Result
 
 SEEN_AFTER_S = 60.0
 """Until a policy without a tick of its own sees what came: CloudWatch's minute."""
+SAME_LOAD = 1.25
+"""An offered load that is this many times too large or too small is told of."""
 
 
 def judged(numbers: Result, experiment: Experiment) -> Result:
@@ -22,7 +25,11 @@ def judged(numbers: Result, experiment: Experiment) -> Result:
     return {
         **numbers,
         "promise_kept": kept,
-        "warnings": [*_of_the_promise(numbers, experiment, kept=kept), *_of_the_run(numbers, experiment)],
+        "warnings": [
+            *_of_the_promise(numbers, experiment, kept=kept),
+            *_of_the_arrivals(numbers, experiment, kept=kept),
+            *_of_the_run(numbers, experiment),
+        ],
     }
 
 
@@ -35,6 +42,48 @@ def _of_the_promise(numbers: Result, experiment: Experiment, *, kept: bool | Non
             f"{bounds.max} instances cannot keep the promise even where they run from the first message on: "
             "raise MaxCapacity. The lower bound is that of an unlimited fleet."
         )
+
+
+def _of_the_arrivals(numbers: Result, experiment: Experiment, *, kept: bool | None) -> Iterator[str]:
+    """Whether target tracking counts what keeps arriving, and by the right processing time."""
+    if experiment.policy != "sluice":
+        return
+    workload = experiment.deployed().workload
+    if workload.tracking.metric is TrackedMetric.EFFECTIVE:
+        yield from _wrong_load(numbers, experiment, workload)
+    elif kept is False and numbers["mean_load"] >= LEAST_LOAD:
+        yield (
+            "Target tracking follows the backlog alone: the fleet has no capacity for what keeps arriving "
+            "before a backlog has built up, and loses it once the backlog is gone. What helps: "
+            f"{_counting_arrivals(workload, numbers['mean_processing_s'])}, by which arrivals count too."
+        )
+
+
+def _counting_arrivals(workload: Workload, processing_s: float) -> str:
+    effective = f"TrackedMetric={TrackedMetric.EFFECTIVE}"
+    if isinstance(workload.target, DynamicTarget):
+        return effective
+    return f"ProcessingSeconds={processing_s:.4g} with {effective}"
+
+
+def _wrong_load(numbers: Result, experiment: Experiment, workload: Workload) -> Iterator[str]:
+    """An offered load of another size than what is played."""
+    tracking, target = workload.tracking, workload.target
+    processing_s, slots = numbers["mean_processing_s"], experiment.slots_per_instance
+    given_s = tracking.processing_s if isinstance(target, StaticTarget) else None
+    counted_s = given_s or processing_s
+    ratio = (counted_s / target.concurrency_per_instance) / (processing_s / slots)
+    if not numbers["messages"] or 1 / SAME_LOAD <= ratio <= SAME_LOAD:
+        return
+    means = [f"ProcessingSeconds={given_s:g}"] if given_s else []
+    means.append(f"ConcurrencyPerInstance={target.concurrency_per_instance:g}")
+    helps = [f"ProcessingSeconds={processing_s:.4g}"] if given_s else []
+    helps += [f"ConcurrencyPerInstance={slots}"] if slots != target.concurrency_per_instance else []
+    yield (
+        f"A message takes {processing_s:.4g} s, and an instance works on {slots} at a time; the workload "
+        f"says {' and '.join(means)}. What arrives counts for {ratio:.2g} times the instances that it keeps "
+        f"busy. What helps: {' and '.join(helps)}."
+    )
 
 
 def _no_time_to_boot(promise_s: float, experiment: Experiment, minimum: int) -> str:

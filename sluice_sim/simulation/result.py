@@ -69,6 +69,8 @@ class Measured:
     peak_backlog: int
     mean_load: float
     """Instances that the messages of the trace keep busy on average."""
+    mean_processing_s: float
+    """Seconds that a message takes on average."""
     scale_in: str
     target_per_instance: float | None
     """Messages per instance that the policy holds at the end; None where it holds none of the workload's."""
@@ -135,6 +137,7 @@ def measure(run: Run) -> Measured:
         peak_instances=int(supply(run).level.max()),
         peak_backlog=_peak_backlog(run),
         mean_load=float(messages.service_s.sum()) / run.concurrency / (run.load.horizon_s or math.inf),
+        mean_processing_s=run.load.mean_service_s,
         scale_in=run.scale_in,
         target_per_instance=run.target.messages_per_instance if run.target else None,
         target_because=run.target.because if run.target else None,

@@ -115,6 +115,68 @@ def test_too_few_samples_leave_the_target_alone_and_that_is_told(played, dynamic
     assert "of 30 needed" in numbers["warnings"][0]
 
 
+BUSY = ("simulate", "transcription", "--trace", "steady:days=0.2:per-day=80000", "--no-bound")
+"""4.6 instances are busy on average, for five hours: backlog alone swings."""
+SIZED = ("--set", "MaxCapacity=20", "--set", "MessagesPerInstance=60", "--promise-s", 300)
+
+
+def of_arrivals(numbers):
+    return [one for one in numbers["warnings"] if "arrive" in one or "arriving" in one]
+
+
+def test_where_the_backlog_alone_is_tracked_and_the_promise_broken_the_parameters_that_help_are_named(played):
+    plain = ("--set", "ProcessingSeconds=", "--set", "TrackedMetric=backlog")
+    _, numbers = played(*BUSY, *SIZED, *plain)
+    assert numbers["promise_kept"] is False
+    (said,) = of_arrivals(numbers)
+    assert said.startswith("Target tracking follows the backlog alone: the fleet has no capacity for what")
+    assert "What helps: ProcessingSeconds=5 with TrackedMetric=effective" in said
+    _, helped = played(*BUSY, *SIZED, "--set", "ProcessingSeconds=5", "--set", "TrackedMetric=effective")
+    assert helped["promise_kept"] is True, "what is said to help does"
+    assert of_arrivals(helped) == []
+
+
+def test_a_dynamic_target_measures_and_needs_the_tracked_metric_alone(played):
+    service = ("simulate", "queue-proc", "--trace", "steady:days=0.2:per-day=80000", "--no-bound")
+    sizes = ("--set", "MaxCapacity=20", "--set", "AcceptableLatencySeconds=300", "--boot-s", 180)
+    _, numbers = played(*service, *sizes, "--set", "TrackedMetric=backlog")
+    (said,) = of_arrivals(numbers)
+    assert "What helps: TrackedMetric=effective, by which" in said
+
+
+def test_a_plain_metric_that_keeps_its_promise_is_not_warned_of(played):
+    plain = ("--set", "TrackedMetric=backlog", "--promise-s", 3600)
+    _, numbers = played(*BUSY, *SIZED[:4], *plain)
+    assert numbers["promise_kept"] is True
+    assert of_arrivals(numbers) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says", "times", "helps"),
+    [
+        (("--set", "ProcessingSeconds=60"), "ProcessingSeconds=60", "12", "ProcessingSeconds=5."),
+        (("--set", "ProcessingSeconds=1"), "ProcessingSeconds=1", "0.2", "ProcessingSeconds=5."),
+        (
+            ("--set", "ProcessingSeconds=5", "--concurrency", 4),
+            "ConcurrencyPerInstance=1",
+            "4",
+            "ConcurrencyPerInstance=4.",
+        ),
+    ],
+)
+def test_an_offered_load_of_another_size_than_what_is_played_is_told(played, arguments, says, times, helps):
+    _, numbers = played(*BUSY, *SIZED, *arguments)
+    (said,) = of_arrivals(numbers)
+    assert says in said
+    assert f"What arrives counts for {times} times the instances that it keeps busy." in said
+    assert said.endswith(helps)
+
+
+def test_the_load_of_other_policies_is_not_the_workloads_to_say(played):
+    _, numbers = played(*BUSY, *SIZED, "--set", "ProcessingSeconds=60", "--policy", "deadline")
+    assert of_arrivals(numbers) == []
+
+
 def test_a_static_target_is_the_operators_and_no_warning(played):
     _, numbers = played("simulate", "transcription", "--trace", "steady:days=0.05:per-day=4000")
     assert (numbers["target_per_instance"], numbers["target_because"]) == (8.0, "static: MessagesPerInstance")

@@ -14,7 +14,8 @@ from tests.simulation.builders import bound, run
 KEYS = """
 policy promise_s messages processed dead_letters lost redelivered attainment
 wait_p50_s wait_p95_s wait_p99_s wait_max_s instance_hours launches launches_refused interruptions
-peak_instances peak_backlog mean_load scale_in target_per_instance target_because target_limits
+peak_instances peak_backlog mean_load mean_processing_s scale_in
+target_per_instance target_because target_limits
 promise_kept lower_bound_instance_hours attainable cost_ratio no_cost_ratio_because
 missing_instances surplus_instances missing_time_share surplus_time_share extra_changes_per_hour
 warnings simulated_s wall_s

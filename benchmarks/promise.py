@@ -1,0 +1,422 @@
+"""What each way of counting keeps of a promise, and what it costs: `python benchmarks/promise.py`.
+
+Plays generated days, and with `--traces DIR` the real ones found there, in the simulator with the deployed
+code: 5 s a message, a boot of 180 s, a start promised within 300 s. Judges the limits that `sluice` has to
+keep, whichever seed is drawn, and ends with 1 where it misses one. `--sensitivity` plays `sluice` with other
+margins (beta), windows and quantiles of the arrivals instead.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import statistics
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import click
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / folder) for folder in ("", "layers/sluice")]
+
+from sluice import offered_load  # noqa: E402
+from sluice.core import effective_backlog  # noqa: E402
+from sluice.core.backlog import MINUTE  # noqa: E402
+from sluice.core.model import Unknown  # noqa: E402
+from sluice_cli.progress import Progressing  # noqa: E402
+from sluice_cli.terminal import Console  # noqa: E402
+from sluice_report.quantities import share as percentage  # noqa: E402
+from sluice_sim.simulation import setting  # noqa: E402
+from sluice_sim.simulation.experiment import (  # noqa: E402
+    Experiment,
+    Generated,
+    bound_of,
+    bound_settings,
+    load_of,
+    play,
+    trace_of,
+)
+from sluice_sim.simulation.result import measure  # noqa: E402
+
+PROMISE_S = 300.0
+PLAIN, EFFECTIVE, NATIVE = "backlog-per-instance", "sluice", "sluice, native"
+ASG = ("transcription", {"MessagesPerInstance": "60", "ProcessingSeconds": "5"})
+ECS = (
+    "queue-proc",
+    {
+        "AcceptableLatencySeconds": "300",
+        "MessagesPerInstance": "60",
+        "MaxMessagesPerInstance": "1000",
+    },
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What `sluice` has to keep in a row, whichever seed is drawn; None for what is not limited."""
+
+    attainment: float | None = None
+    """Least share of the messages that start within the promise."""
+    cost_ratio: float | None = None
+    """Most instance-hours, over the clairvoyant's."""
+    launches: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A load and the workload that it is played against."""
+
+    name: str
+    trace: Path | Generated
+    environment: str
+    overrides: Mapping[str, str]
+    maximum: int
+    limits: Limits = Limits()
+
+    def experiment(self, way: Way, seed: int) -> Experiment:
+        """One run of it."""
+        own = setting.environments(ROOT)[self.environment]
+        return Experiment(
+            root=ROOT,
+            parameters={**own, **self.overrides, "MaxCapacity": str(self.maximum), **way.overrides},
+            policy=way.policy,
+            trace=self.trace,
+            promise_s=PROMISE_S,
+            seed=seed,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """A way of scaling; `window_minutes` and `quantile` are those of the sustained arrivals."""
+
+    name: str
+    policy: str = EFFECTIVE
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    window_minutes: int = effective_backlog.WINDOW_MINUTES
+    quantile: str = "median"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """What one run comes to."""
+
+    row: str
+    way: str
+    seed: int
+    attainment: float
+    cost_ratio: float
+    launches: int
+
+
+DAY, STEADY = Generated(shape="diurnal"), Generated(shape="steady")
+GENERATED = (
+    Row(
+        name="diurnal day, ASG",
+        trace=DAY,
+        environment=ASG[0],
+        overrides=ASG[1],
+        maximum=60,
+        limits=Limits(attainment=0.99, cost_ratio=1.28, launches=260),
+    ),
+    Row(
+        name="diurnal day, ECS",
+        trace=DAY,
+        environment=ECS[0],
+        overrides=ECS[1],
+        maximum=60,
+        limits=Limits(attainment=0.99, cost_ratio=1.38, launches=260),
+    ),
+    Row(
+        name="steady day, ASG",
+        trace=STEADY,
+        environment=ASG[0],
+        overrides=ASG[1],
+        maximum=60,
+        limits=Limits(attainment=0.99, cost_ratio=1.35),
+    ),
+    Row(
+        name="steady day, ECS",
+        trace=STEADY,
+        environment=ECS[0],
+        overrides=ECS[1],
+        maximum=60,
+        limits=Limits(attainment=0.99, cost_ratio=1.35),
+    ),
+)
+TRACES = {
+    "nasa": ("nasa_http_1m.csv", 60, Limits(attainment=0.99, cost_ratio=1.60)),
+    "azure": ("azure_functions_1m.csv", 5000, Limits()),
+    "nab": ("nab_elb_requests_5m.csv", 60, Limits()),
+    "fb2009": ("fb2009_hadoop_tasks_1m.csv", 5000, Limits()),
+}
+"""Name -> its file, MaxCapacity (one that its peak does not reach), limits."""
+WAYS = (
+    Way(name=PLAIN, policy=PLAIN),
+    Way(name=EFFECTIVE),
+    Way(name=NATIVE, overrides={"MetricSource": "native"}),
+)
+MARGINS = ("0", "0.15", "0.3", "0.6", "1")
+WINDOWS_MINUTES = (3, 5, 10, 20)
+Quantile = Callable[[Sequence[float]], float]
+
+
+def of_traces(folder: Path) -> tuple[list[Row], list[str]]:
+    """The rows of the traces that are found there, and the files that are not."""
+    paths = {name: folder / file for name, (file, _, _) in TRACES.items()}
+    rows = [
+        Row(
+            name=name,
+            trace=paths[name],
+            environment=ASG[0],
+            overrides=ASG[1],
+            maximum=maximum,
+            limits=limits,
+        )
+        for name, (_, maximum, limits) in TRACES.items()
+        if paths[name].is_file()
+    ]
+    return rows, [str(path) for path in paths.values() if not path.is_file()]
+
+
+def variants() -> list[Way]:
+    """The plain way, and the deployed one with one constant at a time changed."""
+    ways = [Way(name=PLAIN, policy=PLAIN)]
+    ways += [Way(name=f"margin {margin}", overrides={"ArrivalMargin": margin}) for margin in MARGINS]
+    ways += [Way(name=f"window {minutes} min", window_minutes=minutes) for minutes in WINDOWS_MINUTES]
+    return ways + [Way(name=f"quantile {name}", quantile=name) for name in QUANTILES]
+
+
+# ---- Playing
+
+
+def measured(
+    rows: Sequence[Row],
+    ways: Sequence[Way],
+    seeds: int,
+    *,
+    on_done: Callable[[float], None] = lambda _: None,
+) -> list[Figures]:
+    """Every row in every way under every seed; runs and bounds are spread over the cores."""
+    cases = [(row, seed) for row in rows for seed in range(1, seeds + 1)]
+    with workers() as pool:
+        runs = [(row, way, seed, pool.submit(_run, row, way, seed)) for row, seed in cases for way in ways]
+        loads = {_bound_key(row, seed): (row, seed) for row, seed in cases}
+        bounds = {key: pool.submit(_bound_hours, row, seed) for key, (row, seed) in loads.items()}
+        futures: list[Future[Any]] = [*bounds.values(), *(future for _, _, _, future in runs)]
+        for done, future in enumerate(as_completed(futures), start=1):
+            future.result()
+            on_done(done / len(futures))
+    figures = []
+    for row, way, seed, future in runs:
+        attainment, instance_hours, launches = future.result()
+        hours = bounds[_bound_key(row, seed)].result()
+        figures.append(
+            Figures(
+                row=row.name,
+                way=way.name,
+                seed=seed,
+                attainment=attainment,
+                cost_ratio=instance_hours / hours,
+                launches=launches,
+            )
+        )
+    return figures
+
+
+def workers() -> Executor:
+    """One process a core, each with a fresh interpreter."""
+    return ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn"))
+
+
+def _bound_key(row: Row, seed: int) -> tuple[object, ...]:
+    """Rows that agree in these share a bound: a group and a service have the same clairvoyant."""
+    return row.trace, row.maximum, seed
+
+
+def _run(row: Row, way: Way, seed: int) -> tuple[float, float, int]:
+    """Share in time, instance-hours, launches."""
+    experiment = row.experiment(way, seed)
+    trace = trace_of(experiment.load_settings)
+    load = load_of(experiment.load_settings, trace)
+    with counting(way):
+        numbers = measure(play(experiment, load, trace.start_s))
+    return numbers.attainment or 0.0, numbers.instance_hours, numbers.launches
+
+
+def _bound_hours(row: Row, seed: int) -> float:
+    """What a clairvoyant pays for the row."""
+    experiment = row.experiment(Way(name=EFFECTIVE), seed)
+    load = load_of(experiment.load_settings, trace_of(experiment.load_settings))
+    return bound_of(bound_settings(experiment, load.mean_service_s), load).instance_hours
+
+
+@contextmanager
+def counting(way: Way) -> Iterator[None]:
+    """Sustained arrivals as this way takes them; the deployed code has one window and the median."""
+    read_minutes = way.window_minutes + effective_backlog.MAX_LATE_MINUTES
+    with ExitStack() as patches:
+        for module, name, value in (
+            (effective_backlog, "WINDOW_MINUTES", way.window_minutes),
+            (effective_backlog, "MIN_KNOWN_MINUTES", -(-way.window_minutes // 2)),
+            (effective_backlog, "READ_MINUTES", read_minutes),
+            (offered_load, "READ_MINUTES", read_minutes),
+        ):
+            patches.enter_context(patch.object(module, name, value))
+        if way.quantile != DEPLOYED_QUANTILE:
+            sustained = partial(_sustained_per_s, QUANTILES[way.quantile])
+            patches.enter_context(patch.object(offered_load, "sustained_arrivals_per_s", sustained))
+        yield
+
+
+def _sustained_per_s(quantile: Quantile, sent: Mapping[datetime, float], minute: datetime) -> float | Unknown:
+    """Another quantile in place of the median, under the deployed rules for what is late or missing."""
+    known = {at: count for at, count in sent.items() if at < minute}
+    newest = max(known, default=minute)
+    window = {
+        at: count for at, count in known.items() if at > newest - MINUTE * effective_backlog.WINDOW_MINUTES
+    }
+    level = quantile(list(window.values())) if window else 0.0
+    return effective_backlog.sustained_arrivals_per_s(dict.fromkeys(window, level), minute)
+
+
+def _quartile(number: int, counts: Sequence[float]) -> float:
+    if len(counts) == 1:
+        return counts[0]
+    return statistics.quantiles(counts, n=4, method="inclusive")[number - 1]
+
+
+DEPLOYED_QUANTILE = "median"
+QUANTILES: Mapping[str, Quantile] = {
+    DEPLOYED_QUANTILE: statistics.median,
+    "0.25": partial(_quartile, 1),
+    "0.75": partial(_quartile, 3),
+    "mean": statistics.fmean,
+}
+
+
+# ---- Judging
+
+
+def worst(figures: Sequence[Figures], row: str, way: str) -> Figures:
+    """Of the seeds: the least share in time, the highest cost, the most launches."""
+    own = [one for one in figures if (one.row, one.way) == (row, way)]
+    return Figures(
+        row=row,
+        way=way,
+        seed=len(own),
+        attainment=min(one.attainment for one in own),
+        cost_ratio=max(one.cost_ratio for one in own),
+        launches=max(one.launches for one in own),
+    )
+
+
+def missed(figures: Sequence[Figures], rows: Sequence[Row]) -> list[str]:
+    """Every limit that `sluice` misses under some seed, in a sentence each."""
+    found = []
+    for row in rows:
+        limits = row.limits
+        plain = {one.seed: one for one in figures if (one.row, one.way) == (row.name, PLAIN)}
+        for one in figures:
+            if (one.row, one.way) != (row.name, EFFECTIVE):
+                continue
+            which = f"{row.name}, seed {one.seed}"
+            if limits.attainment is not None and one.attainment < limits.attainment:
+                found.append(
+                    f"{which}: {percentage(one.attainment)} in time, and at least "
+                    f"{percentage(limits.attainment)} have to be"
+                )
+            if limits.cost_ratio is not None and one.cost_ratio > limits.cost_ratio:
+                found.append(
+                    f"{which}: {one.cost_ratio:.3f} times the bound, and at most {limits.cost_ratio:g} "
+                    "are allowed"
+                )
+            if limits.launches is not None and one.launches > limits.launches:
+                found.append(f"{which}: {one.launches} launches, and at most {limits.launches} are allowed")
+            if one.attainment < plain[one.seed].attainment:
+                found.append(
+                    f"{which}: {percentage(one.attainment)} in time, fewer than the "
+                    f"{percentage(plain[one.seed].attainment)} of {PLAIN}"
+                )
+    return found
+
+
+# ---- Telling
+
+
+def table(figures: Sequence[Figures], rows: Sequence[Row], ways: Sequence[Way], *, turned: bool) -> str:
+    """Share in time / cost over the bound / launches, the worst of the seeds; turned: a way in each line."""
+    lines, columns = [row.name for row in rows], [way.name for way in ways]
+    if turned:
+        lines, columns = columns, lines
+    told = [["", *columns]]
+    for line in lines:
+        pairs = [(column, line) if turned else (line, column) for column in columns]
+        told.append([line, *(_cell(worst(figures, row, way)) for row, way in pairs)])
+    widths = [max(len(cells[column]) for cells in told) for column in range(len(told[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+        for cells in told
+    )
+
+
+def _cell(one: Figures) -> str:
+    return f"{percentage(one.attainment)} / {one.cost_ratio:.2f} / {one.launches:,}"
+
+
+def _as_json(figures: Sequence[Figures], missing: Sequence[str], found: Sequence[str] | None) -> Any:
+    return {"figures": [asdict(one) for one in figures], "missing_traces": missing, "missed": found}
+
+
+@click.command()
+@click.option(
+    "--traces",
+    "folder",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help=f"Also play the real traces in this folder: {', '.join(file for file, _, _ in TRACES.values())}.",
+)
+@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Seeds for each run.")
+@click.option("--row", "only", multiple=True, help="Only the rows whose name contains this; repeatable.")
+@click.option(
+    "--sensitivity",
+    is_flag=True,
+    help="Play other margins, windows and quantiles of the arrivals; judges nothing.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print every run's figures, as JSON.")
+def main(folder: Path | None, seeds: int, only: tuple[str, ...], sensitivity: bool, as_json: bool) -> None:
+    """Share in time / cost over the clairvoyant bound / launches: the worst of the seeds."""
+    traced, missing = of_traces(folder) if folder is not None else ([], [])
+    for path in missing:
+        click.echo(f"{path}: no such file, so its row is left out", err=True)
+    rows = [row for row in (*GENERATED, *traced) if not only or any(part in row.name for part in only)]
+    if not rows:
+        raise click.UsageError(f"no row's name contains {' or '.join(only)}")
+    ways = variants() if sensitivity else list(WAYS)
+    with Progressing(Console(stderr=True)) as bar:
+        figures = measured(
+            rows,
+            ways,
+            seeds,
+            on_done=partial(bar.show, "runs and lower bounds"),
+        )
+    found = None if sensitivity else missed(figures, rows)
+    if as_json:
+        click.echo(json.dumps(_as_json(figures, missing, found), indent=2))
+    else:
+        click.echo(table(figures, rows, ways, turned=sensitivity))
+    for sentence in found or []:
+        click.echo(f"missed: {sentence}", err=True)
+    if found:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()
