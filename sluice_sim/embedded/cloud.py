@@ -32,7 +32,7 @@ from sluice_sim.embedded.crew import Consumer
 from sluice_sim.embedded.fleet import Fleet
 from sluice_sim.embedded.functions import Lambda
 from sluice_sim.embedded.groups import Groups
-from sluice_sim.embedded.names import translate_once
+from sluice_sim.embedded.moto_shortcuts import take_shortcuts
 from sluice_sim.embedded.sent import SentMessages
 from sluice_sim.embedded.services import Services
 from sluice_sim.embedded.stacks import Account, Stacks
@@ -221,7 +221,7 @@ def embedded_aws(
 
     The seed decides how late each schedule starts; what is put into CloudWatch can be read so much later.
     """
-    translate_once()
+    take_shortcuts()
     with ExitStack() as running:
         running.enter_context(
             mock.patch.dict(os.environ, ENVIRONMENT | {"MOTO_EC2_LOAD_DEFAULT_AMIS": "false"})

@@ -20,6 +20,9 @@ from tests.privileges.roles import role_of_functions, roles
 from tests.templates import stacks
 
 ROOT = Path(__file__).resolve().parents[2]
+TOPIC = "arn:aws:sns:eu-west-1:123456789012:operators"
+HEARD = {"NotificationTopicArn": TOPIC}
+"""Parameters with which somebody is told of alarms."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,7 @@ from sluice_sim.embedded.cloud import EmbeddedAws
 from sluice_sim.embedded.scenarios import QUEUE_PROC, TRANSCRIPTION
 from sluice_sim.embedded.story import Scenario
 from sluice_sim.scheduler import MOST_LATE_S
-from tests.closed_loop.conftest import Played, perform
-from tests.closed_loop.test_oldest_message import HEARD
+from tests.closed_loop.conftest import HEARD, Played, perform
 
 SPOT = (
     "Could not launch Spot Instances. UnfulfillableCapacity - Unable to fulfill capacity due to your "

@@ -8,12 +8,13 @@ from itertools import pairwise
 
 import pytest
 
+from sluice_sim.alarms import State
 from sluice_sim.embedded.cloud import EmbeddedAws, embedded_aws
 from sluice_sim.embedded.demo import Stage
 from sluice_sim.embedded.scenarios import QUEUE_PROC
 from sluice_sim.embedded.story import Part, Steady
 from sluice_sim.monitoring import READABLE_AFTER_S
-from tests.closed_loop.conftest import ROOT, Played, perform
+from tests.closed_loop.conftest import HEARD, ROOT, Played, perform
 
 RETUNES_AT = (40, 100, 160)  # the full hours, in minutes of the play
 SHORT = replace(
@@ -26,8 +27,8 @@ SHORT = replace(
 
 @pytest.fixture(scope="module")
 def drift() -> Played:
-    """Messages that come to take 6 s instead of 2 s, as `sluice demo` plays them."""
-    return perform(scenario=QUEUE_PROC)
+    """Messages that come to take 6 s instead of 2 s, as `sluice demo` plays them; alarms are heard."""
+    return perform(scenario=QUEUE_PROC, parameters=HEARD)
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +57,12 @@ def test_the_target_follows_messages_that_take_longer_at_least_three_times(drift
     assert targets == sorted(targets, reverse=True)
     assert all(later < 0.9 * earlier for earlier, later in zip([30, *targets], targets, strict=False))
     assert drift.summary.ok
+
+
+def test_messages_that_are_all_processed_do_not_ring_the_alarm_on_their_age(drift: Played) -> None:
+    assert drift.summary.ok
+    assert drift.notified("sluice-queue-proc-age", State.OK), "a new alarm's first OK is told"
+    assert drift.notified("sluice-queue-proc-age") == []
 
 
 # From when the arrivals are known, until half an hour before they end.

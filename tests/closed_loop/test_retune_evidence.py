@@ -7,6 +7,7 @@ plays begin late in the hour, so that the hourly retune comes soon.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -335,16 +336,19 @@ def test_a_policy_deleted_by_hand_is_told_with_the_way_out_and_counted(
     assert played.target(workload, BY_HAND_AT - 1) == 30
     assert played.target(workload, BY_HAND_AT) is None
     assert played.retunes(workload) == []
-    (failure,) = [
+    failures = [
         line.record
         for line in played.log
         if line.record.get("workload") == workload and line.record["level"] == "ERROR"
     ]
-    assert failure["failure"] == "RetuneFailed"
-    assert failure["message"].startswith(f"workload {workload}: {fleet} has no scaling policy arn:aws:")
-    assert failure["message"].endswith(
-        "it was deleted by hand; update the workload's stack with any change to create it again"
-    )
+    # The tick, which reads its target, tells of it too.
+    assert Counter(failure["failure"] for failure in failures)["RetuneFailed"] == 1
+    assert {failure["failure"] for failure in failures} <= {"RetuneFailed", "ObservationFailed"}
+    for failure in failures:
+        assert failure["message"].startswith(f"workload {workload}: {fleet} has no scaling policy arn:aws:")
+        assert failure["message"].endswith(
+            "it was deleted by hand; update the workload's stack with any change to create it again"
+        )
 
 
 @pytest.mark.parametrize("workload", ["gone-service", "gone-group"])
@@ -376,8 +380,14 @@ def test_two_failures_leave_the_others_served_in_the_same_round_and_the_round_en
 
 
 def test_no_other_function_failed_because_of_it(played: Round) -> None:
-    failed = {line.function for line in played.log if line.record["level"] == "ERROR"}
-    assert failed == {"sluice-RetuneTargetFunction"}
+    ended = {line.function for line in played.log if line.record.get("failure") == "InvocationFailed"}
+    assert ended == {"sluice-RetuneTargetFunction"}
+    told = {
+        (line.record["workload"], line.record["failure"])
+        for line in played.log
+        if line.record["level"] == "ERROR" and line.function == "sluice-PublishBacklogFunction"
+    }
+    assert told <= {("gone-service", "ObservationFailed"), ("gone-group", "ObservationFailed")}
 
 
 # ---- An hour later -----------------------------------------------------------------------------------------

@@ -343,7 +343,15 @@ def test_samples_of_others_do_not_mix_with_the_fleets_own(plane: Plane, fleet: s
     assert plane.retune().target == LATENCY_S / TOOK_S
 
 
-# ---- Tick -> BacklogPerInstance -> policy, silence alarm, proof --------------------------------------------
+# ---- Tick -> its two metrics -> policy, silence alarm, proof -----------------------------------------------
+
+
+def ticks(plane: Plane) -> dict[str, tuple[Metric, str | None]]:
+    """Name -> what the tick has published under it; nothing twice."""
+    put = [metric for call in plane.calls for metric in published(call)]
+    by_name = {metric.name: (metric, unit) for metric, unit in put}
+    assert len(by_name) == len(put)
+    return by_name
 
 
 def test_the_policy_and_the_silence_alarm_read_exactly_what_the_tick_publishes(
@@ -351,8 +359,8 @@ def test_the_policy_and_the_silence_alarm_read_exactly_what_the_tick_publishes(
 ) -> None:
     plane.serve(fleet)
     plane.tick()
-    [(metric, unit)] = [metric for call in plane.calls for metric in published(call)]
-    assert (metric.name, unit) == ("BacklogPerInstance", "Count")
+    metric, unit = ticks(plane)["EffectiveBacklogPerInstance"]
+    assert unit == "Count"
     resources = stacks.workload(fleet, **DYNAMIC).resources
     logical_id, configuration = {
         "asg": ("AsgTargetTracking", "TargetTrackingConfiguration"),
@@ -368,13 +376,14 @@ def test_the_policy_and_the_silence_alarm_read_exactly_what_the_tick_publishes(
 def test_the_proof_of_emptiness_reads_exactly_what_the_tick_publishes(plane: Plane, fleet: str) -> None:
     plane.serve(fleet)
     plane.tick()
-    [(metric, _)] = [metric for call in plane.calls for metric in published(call)]
-    [asked] = plane.asked()
-    assert named(asked["Metric"]["Namespace"], asked["Metric"]) == metric
+    metric, _ = ticks(plane)["BacklogPerInstance"]
+    asked = [named(stat["Metric"]["Namespace"], stat["Metric"]) for stat in plane.asked()]
+    assert [one for one in asked if one.namespace == metric.namespace] == [metric]
 
 
-def test_both_metrics_of_a_workload_stand_under_the_same_dimensions(plane: Plane, fleet: str) -> None:
+def test_all_metrics_of_a_workload_stand_under_the_same_dimensions(plane: Plane, fleet: str) -> None:
     workload = plane.serve(fleet)
     plane.tick()
-    [(metric, _)] = [metric for call in plane.calls for metric in published(call)]
-    assert metric.dimensions == workload.duration_metric.dimensions == stacks.DIMENSIONS[fleet]
+    assert set(ticks(plane)) == {"BacklogPerInstance", "EffectiveBacklogPerInstance"}
+    for metric, _ in ticks(plane).values():
+        assert metric.dimensions == workload.duration_metric.dimensions == stacks.DIMENSIONS[fleet]

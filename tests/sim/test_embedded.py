@@ -294,7 +294,7 @@ def stack_event(status: str) -> dict[str, Any]:
 
 
 class Tracked:
-    """A fleet whose policy alone moves it, by a BacklogPerInstance that the test sets."""
+    """A fleet whose policy alone moves it, by the metric that it tracks, which the test sets."""
 
     def __init__(self, aws: EmbeddedAws, scenario: Scenario, dimensions: dict[str, str]) -> None:
         self.aws, self.value = aws, 0.0
@@ -317,7 +317,7 @@ class Tracked:
 
     def _put(self) -> None:
         minute = datetime.fromtimestamp(self.aws.clock.now // 60 * 60, UTC)
-        point = {"MetricName": "BacklogPerInstance", "Timestamp": minute, "Value": self.value}
+        point = {"MetricName": "EffectiveBacklogPerInstance", "Timestamp": minute, "Value": self.value}
         self.aws.cloudwatch.put_metric_data(
             Namespace="Sluice", MetricData=[point | {"Dimensions": self._dimensions}]
         )

@@ -12,7 +12,6 @@ import threading
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
-from sluice_sim.embedded.names import translate_once
 from tests.worker_chaos import sqs
 from tests.worker_chaos.faults import Faults
 
@@ -23,7 +22,6 @@ def serve() -> None:
     """Serve until stdin ends."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     sqs.install()
-    translate_once()
     app = Faults(DomainDispatcherApplication(create_backend_app))
     server = make_server(HOST, 0, app, threaded=True, request_handler=MotoRequestHandler)
     threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -54,7 +54,8 @@ def demands(
     arriving = {name: workloads[name] for name, last in arrivals.items() if _is_positive(last.value)}
     retuned = {name: workload for name, workload in arriving.items() if _is_retuned(workload)}
     before = remembered(TARGET, retuned, world)
-    targets = last_known(TARGET, retuned, tick)
+    # The processing time is read after it, and must not go without because policies are slow to be described.
+    targets = last_known(TARGET, retuned, replace(tick, remaining_s=first_half(tick.remaining_s)))
     measured = {name: workload for name, workload in arriving.items() if not _is_processing_given(workload)}
     # A retune has found another processing time: with the one from before, target x load would be off by as
     # much as the target has moved.
