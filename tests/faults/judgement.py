@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
+from sluice.last_known import NO_TIME_LEFT
 from sluice.ports import Counter
 from tests.builders import dynamic_section
 from tests.faults.answers import EMPTY_PAGE
@@ -104,7 +105,10 @@ def tracks_no_less_than_the_backlog(healthy: Outcome, call: Call, fault: Fault, 
         assert uncounted or not _counted(healthy), f"arrivals are counted without an answer to {call}"
         for name in uncounted:
             assert came.effective[name] == came.points[name], f"{name} tracks {came.effective[name]}"
-            assert call.operation in _uncounted(came)[name], f"{name} is told {_uncounted(came)[name]}"
+            said = _uncounted(came)[name]
+            assert call.operation in said or NO_TIME_LEFT in said, f"{name} is told {said}"
+        named = {name for name in uncounted if call.operation in _uncounted(came)[name]}
+        assert named or not uncounted, f"nobody is told of {call}: {_uncounted(came)}"
 
 
 def serves_the_others(healthy: Outcome, call: Call, fault: Fault, came: Outcome) -> None:

@@ -77,12 +77,13 @@ def _demand(
     arrivals_per_s = arrivals.value
     processing_s = processing.value if processing else given_s or 0.0
     per_instance = target.value if target else initial_target(workload)
+    # In the order in which they are read: a slow read leaves those after it without time.
     if isinstance(arrivals_per_s, Unknown):
         return replace(arrivals_per_s, why=f"{ARRIVALS.name}: {arrivals_per_s.why}")
-    if isinstance(processing_s, Unknown):
-        return replace(processing_s, why=f"{PROCESSING.name}: {processing_s.why}")
     if isinstance(per_instance, Unknown):
         return replace(per_instance, why=f"{TARGET.name}: {per_instance.why}")
+    if isinstance(processing_s, Unknown):
+        return replace(processing_s, why=f"{PROCESSING.name}: {processing_s.why}")
     load = OfferedLoad(
         arrivals_per_s=arrivals_per_s,
         processing_s=processing_s,
