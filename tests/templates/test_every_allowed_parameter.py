@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from random import Random
 from typing import Any
 
@@ -21,6 +22,7 @@ TEMPLATE = template(WORKLOAD_TEMPLATE)
 PARAMETERS: dict[str, dict[str, Any]] = TEMPLATE["Parameters"]
 PLANE_PARAMETERS: dict[str, dict[str, Any]] = template("template.yaml")["Parameters"]
 STACK_NAME = PARAMETERS["ControlPlaneStack"]["AllowedPattern"]
+STACK_NAMES = st.from_regex(STACK_NAME, fullmatch=True)
 FLEET_NAMES = {"asg": ("AutoScalingGroupName",), "ecs": ("ClusterName", "ServiceName")}
 """What the template's Rules ask for."""
 RANDOM = "1A2B3C4D5E6F"
@@ -38,6 +40,7 @@ FREE = sorted(
 REGISTERING = "CreateScalableTarget"
 
 
+@cache  # a pattern's strategy takes longer to make than a value of it
 def allowed(name: str, *, empty: bool = True) -> st.SearchStrategy[str]:
     """Values that the parameter takes; those as long as can be stand beside those of any length."""
     parameter = PARAMETERS.get(name) or PLANE_PARAMETERS[name]
@@ -114,7 +117,7 @@ def test_the_document_accepts_whatever_the_stack_allows(mode: str, fleet: str, d
     given_parameters = data.draw(parameters(fleet, mode))
     stack = deployed(
         given_parameters,
-        stack_name=data.draw(st.from_regex(STACK_NAME, fullmatch=True)),
+        stack_name=data.draw(STACK_NAMES),
         namespace=data.draw(allowed("MetricNamespace")),
     )
     served = accepted(stack)
