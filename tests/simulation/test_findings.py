@@ -29,8 +29,9 @@ def played(sluice):
 
 def test_a_promise_that_the_boot_makes_impossible_from_zero_is_answered_with_what_helps(played):
     workload = ("simulate", "transcription", "--trace", "idle-then-dump:days=0.05:per-day=8000")
-    _, numbers = played(*workload, "--set", "MaxCapacity=1000", "--boot-s", 180, "--promise-s", 60)
-    said = numbers["warnings"][0]
+    sizes = ("--set", "MaxCapacity=1000", "--set", "ProcessingSeconds=5")
+    _, numbers = played(*workload, *sizes, "--boot-s", 180, "--promise-s", 60)
+    (said,) = numbers["warnings"]
     assert said.startswith(
         "A promise of 60 s leaves no time for a boot of 180 s and up to 60 s until messages"
     )
@@ -132,7 +133,7 @@ def test_where_the_backlog_alone_is_tracked_and_the_promise_broken_the_parameter
     assert said.startswith("Target tracking follows the backlog alone: the fleet has no capacity for what")
     assert "What helps: ProcessingSeconds=5 with TrackedMetric=effective" in said
     _, helped = played(*BUSY, *SIZED, "--set", "ProcessingSeconds=5", "--set", "TrackedMetric=effective")
-    assert helped["promise_kept"] is True, "what is said to help does"
+    assert helped["attainment"] > 0.95 > 0.8 > numbers["attainment"], "what is said to help does"
     assert of_arrivals(helped) == []
 
 
