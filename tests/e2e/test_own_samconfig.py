@@ -32,6 +32,7 @@ def test_a_workload_of_a_file_outside_the_clone_is_deployed_from_the_clone(
         document = json.loads(registered)
         assert document["queue_url"].endswith("/uploads")
         assert document["capacity"] == {"min": 0, "max": 12, "bootstrap": "backlog"}
-        assert document["target"] == {"type": "static", "messages_per_instance": 4}
+        assert (document["target"]["type"], document["target"]["messages_per_instance"]) == ("static", 4)
+        assert document["tracking"]["metric"] == "effective"
     finally:
         standing.deployment.delete("sluice-thumbnails")
