@@ -55,7 +55,7 @@ ON_ALL_CORES = --numprocesses auto --dist loadfile --no-loadscope-reorder
 THE_DECISIONS_OWN = tests/core tests/usecases tests/worker/core
 
 .PHONY: test
-test: setup ## Run the tests on all cores (under five minutes, no AWS account)
+test: setup ## Run the tests on all cores (about ten minutes on two cores, no AWS account)
 	@$(OFFLINE) .venv/bin/pytest $(ON_ALL_CORES) --ignore tests/e2e -m 'not processes'
 
 .PHONY: other-tests
