@@ -26,7 +26,6 @@ LOG_HEADROOM = 3.5
 DWARFED = 6.0
 """Beyond so many targets, a linear axis would press the target into the ground."""
 MANY_ARRIVALS = 5
-MINUTE_S = 60
 
 Rows = Sequence[Minute]
 
@@ -87,7 +86,7 @@ def _label_areas(room: Room, minutes: Rows, together: Sequence[int]) -> None:
 
 def _arrivals(axes: Axes, minutes: Rows) -> None:
     at, sent = [row.minute for row in minutes], [row.sent for row in minutes]
-    sustained = [None if row.arrivals_per_s is None else row.arrivals_per_s * MINUTE_S for row in minutes]
+    sustained = [row.sustained_per_minute for row in minutes]
     known = [(float(row), value) for row, value in zip(at, sustained, strict=True) if value is not None]
     scale(axes, max([*sent, *(value for _, value in known)]), whole=True)
     axes.fill_between(at, sent, color=LIGHT["arriving"], step="mid", lw=0, zorder=3)

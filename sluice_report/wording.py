@@ -31,7 +31,6 @@ LATE_WHILE: Mapping[Cause, tuple[str, str]] = {
     Cause.WITHIN_TARGET: ("the target asked for no more", "a lower target"),
 }
 """What the fleet was doing while late messages waited, and what would help."""
-MINUTE_S = 60
 MINOR = 0.1
 """Causes of less of the waiting than this are left out."""
 
@@ -166,10 +165,10 @@ def arrivals(minutes: Sequence[Minute]) -> str:
     if not peak.sent:
         return "No message arrives"
     told = f"At most {count(peak.sent, 'message')} {'arrives' if peak.sent == 1 else 'arrive'} in a minute"
-    known = [row.arrivals_per_s for row in minutes if row.arrivals_per_s is not None]
+    known = [row.sustained_per_minute for row in minutes if row.sustained_per_minute is not None]
     if not known:
         return f"{told}; how many keep arriving is not known"
-    sustained = number(max(known) * MINUTE_S)
+    sustained = number(max(known))
     return f"{told}; {f'up to {sustained}' if max(known) else 'none'} of them count as sustained"
 
 

@@ -132,6 +132,11 @@ class Minute:
     events: tuple[Event, ...]
 
     @property
+    def sustained_per_minute(self) -> float | None:
+        """Sustained arrivals, in messages a minute as `sent` is."""
+        return None if self.arrivals_per_s is None else self.arrivals_per_s * 60
+
+    @property
     def tracked_per_instance(self) -> float | None:
         """What target tracking compares with the target, in messages per instance, where it is published."""
         effective = self.effective_backlog_per_instance
