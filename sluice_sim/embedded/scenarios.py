@@ -50,8 +50,9 @@ QUEUE_PROC = Scenario(
     about="a Fargate service with a dynamic target: over 150 minutes messages come to take 6 s, not 2 s",
     lesson="The longer a message takes, the fewer may wait for a task: every hour the target follows. The "
     "messages that are late come in the first minutes; once arrivals count as sustained, as many tasks "
-    "are held as keep up with them, and nothing waits. After a retune the metric is reckoned with the old "
-    "target for some minutes: tasks are added that a quarter of an hour later go again.",
+    "are held as keep up with them, and nothing waits. After a retune AWS's alarm judges the minutes before "
+    "it, reckoned with the old target, by the new one: tasks are added that a quarter of an hour later go "
+    "again.",
     boot_s=40,
     durations=((0, 2), (150, 6)),
     visibility_timeout_s=300,
