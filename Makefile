@@ -47,20 +47,24 @@ demo-real: setup ## The same with real worker processes on the wall clock, where
 
 .PHONY: scenarios
 scenarios: setup ## Play every example workload of `sluice demo --list`; each must end with nothing left
-	@for name in $$(.venv/bin/sluice demo --list | cut -d ' ' -f 1); do \
-		echo "== $$name"; .venv/bin/sluice demo --scenario $$name --json 2>/dev/null || exit 1; done
+	@.venv/bin/sluice demo --list | cut -d ' ' -f 1 | xargs -P "$$(getconf _NPROCESSORS_ONLN)" -I {} \
+		.venv/bin/sluice demo --scenario {} --json 2>/dev/null
 
 # In the order of collection: sorted by their number of tests, the longest files would be begun last and alone.
 ON_ALL_CORES = --numprocesses auto --dist loadfile --no-loadscope-reorder
 THE_DECISIONS_OWN = tests/core tests/usecases tests/worker/core
 
 .PHONY: test
-test: setup ## Run the tests on all cores (about ten minutes on two cores, no AWS account)
-	@$(OFFLINE) .venv/bin/pytest $(ON_ALL_CORES) --ignore tests/e2e -m 'not processes'
+test: coverage other-tests ## Run the tests on all cores (under five minutes on two, no AWS account), the decisions' under coverage
 
 .PHONY: other-tests
 other-tests: setup
-	@$(OFFLINE) .venv/bin/pytest $(ON_ALL_CORES) $(addprefix --ignore ,tests/e2e $(THE_DECISIONS_OWN)) -m 'not processes'
+	@$(OFFLINE) .venv/bin/pytest $(ON_ALL_CORES) $(addprefix --ignore ,tests/e2e $(THE_DECISIONS_OWN)) \
+		-m 'not processes and not slow'
+
+.PHONY: test-slow
+test-slow: setup ## The tests that take longer: whole plays over the embedded AWS, planted defects, the simulator's bound
+	@$(OFFLINE) .venv/bin/pytest $(ON_ALL_CORES) --ignore tests/e2e -m slow
 
 .PHONY: processes
 processes: setup ## Real worker processes: supervised, killed, and in a play on the wall clock
@@ -68,7 +72,7 @@ processes: setup ## Real worker processes: supervised, killed, and in a play on 
 
 .PHONY: e2e
 e2e: setup ## Build, deploy both stacks into an embedded AWS, run the deployed functions in Lambda's runtime
-	@$(OFFLINE) .venv/bin/pytest tests/e2e
+	@$(OFFLINE) .venv/bin/pytest $(ON_ALL_CORES) tests/e2e
 
 .PHONY: local-invoke
 local-invoke: build ## Every function with every event in SAM's containers, where a container engine runs
@@ -114,7 +118,7 @@ bench-cold-start: setup ## Each function's first answer beside an empty handler'
 	@$(OFFLINE) .venv/bin/python benchmarks/cold_start.py
 
 .PHONY: check
-check: setup lint coverage other-tests ## The gate: lint, types, templates, and all tests, the cores' under coverage
+check: lint test ## The gate: lint, types, templates, and the tests
 
 .PHONY: lint
 lint: setup ## ruff, mypy --strict, sam validate --lint on both templates
@@ -156,7 +160,7 @@ sbom: setup ## CycloneDX bills of materials of the layer and the worker, from th
 
 .PHONY: coverage
 coverage: setup ## Every branch of the decisions is tested, by the decisions' own tests
-	@$(OFFLINE) .venv/bin/pytest -q $(ON_ALL_CORES) $(THE_DECISIONS_OWN) --cov \
+	@$(OFFLINE) .venv/bin/pytest -q $(ON_ALL_CORES) $(THE_DECISIONS_OWN) -m 'not slow' --cov \
 		--cov-report=term-missing:skip-covered --cov-fail-under=100
 
 .PHONY: format

@@ -19,6 +19,8 @@ from sluice.core import effective_backlog
 from sluice_sim.simulation.experiment import Generated
 from tests.builders import MINUTE_NOW
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:

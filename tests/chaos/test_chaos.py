@@ -15,6 +15,8 @@ from tests.chaos.reach import missed
 from tests.chaos.seeds import explained, failure_of, on_time, reached_by, shortest
 from tests.chaos.steps import Step
 
+pytestmark = pytest.mark.slow
+
 DEFAULT_SHARE = range(1000)
 
 

@@ -42,6 +42,8 @@ from tests.builders import plenty
 from tests.chaos.seeds import reached_by
 from tests.chaos.test_chaos import DEFAULT_SHARE
 
+pytestmark = pytest.mark.slow
+
 EMPTY = Backlog(visible=0, in_flight=0, delayed=0)
 NOTHING = Capacity(desired=0, running=0, bounds=None)
 

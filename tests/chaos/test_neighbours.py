@@ -16,6 +16,8 @@ from tests.chaos.steps import Step
 from tests.chaos.storm import Storm
 from tests.chaos.troubles import PLANE_STEPS
 
+pytestmark = pytest.mark.slow
+
 SEEDS = range(300)
 # What happens inside a handler depends on how many calls it makes, and so on the neighbour.
 APART = [name for name in MOVES if name not in ("something_inside_a_handler", "a_message_within_a_tick")]

@@ -16,6 +16,8 @@ from sluice_sim.embedded.story import Part
 from sluice_sim.metric_math import MissingOperand
 from tests.closed_loop.conftest import Played, perform
 
+pytestmark = pytest.mark.slow
+
 SHUTDOWN = "IF(visible > 0 OR FILL(in_flight, 0) > 0 OR FILL(delayed, 0) > 0, 1, visible)"
 FIRST_ARRIVAL = min(TRANSCRIPTION.bursts)
 BRIEF = replace(TRANSCRIPTION, bursts={4: 3}, limit_minutes=20)

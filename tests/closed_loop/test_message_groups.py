@@ -14,6 +14,8 @@ from sluice.core.cap import EVERY_MINUTES
 from sluice_sim.embedded.scenarios import COMPILER_STAGING
 from tests.closed_loop.conftest import Played, perform
 
+pytestmark = pytest.mark.slow
+
 GROUPS = COMPILER_STAGING.message_groups
 UNTIL = re.compile(r" until \d\d:\d\d")
 

@@ -14,6 +14,8 @@ from sluice_sim.embedded.story import Scenario
 from sluice_sim.scheduler import MOST_LATE_S
 from tests.closed_loop.conftest import HEARD, Played, perform
 
+pytestmark = pytest.mark.slow
+
 SPOT = (
     "Could not launch Spot Instances. UnfulfillableCapacity - Unable to fulfill capacity due to your "
     "request configuration. Please adjust your request and try again. Launching EC2 instance failed."

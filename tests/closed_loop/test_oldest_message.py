@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import pytest
+
 from sluice_sim.alarms import State
 from sluice_sim.embedded.cloud import EmbeddedAws
 from sluice_sim.embedded.crew import Assignment
 from sluice_sim.embedded.scenarios import QUEUE_PROC, TRANSCRIPTION
 from sluice_sim.embedded.story import Scenario
 from tests.closed_loop.conftest import HEARD, Played, perform
+
+pytestmark = pytest.mark.slow
 
 ARRIVAL = 4
 NATIVE_DELAY_MINUTES = 2  # a minute's metrics are read in the minute after the next

@@ -17,6 +17,8 @@ from sluice_sim.embedded.story import Cause, Story, Summary
 from sluice_sim.promise import Waits
 from tests.closed_loop.conftest import Played, perform
 
+pytestmark = pytest.mark.slow
+
 
 def waits_of(summary: Summary) -> Waits:
     assert summary.waits is not None

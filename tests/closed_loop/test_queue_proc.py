@@ -16,6 +16,8 @@ from sluice_sim.embedded.story import Part, Steady
 from sluice_sim.monitoring import READABLE_AFTER_S
 from tests.closed_loop.conftest import HEARD, ROOT, Played, perform
 
+pytestmark = pytest.mark.slow
+
 RETUNES_AT = (40, 100, 160)  # the full hours, in minutes of the play
 SHORT = replace(
     QUEUE_PROC,

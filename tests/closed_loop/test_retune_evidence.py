@@ -23,6 +23,8 @@ from sluice_sim.embedded.services import DIMENSION
 from sluice_sim.embedded.story import Scenario, Steady, Story
 from tests.closed_loop.conftest import ROOT
 
+pytestmark = pytest.mark.slow
+
 HOUR_MINUTES = 60
 RETUNE_AT = 10  # in minutes of the play: the pill is done in the eighth, and can be read half a minute later
 BY_HAND_AT = 4

@@ -17,6 +17,8 @@ from sluice_sim.monitoring import AlarmChange
 from sluice_sim.scheduler import MOST_LATE_S
 from tests.closed_loop.conftest import ROOT, Played, perform
 
+pytestmark = pytest.mark.slow
+
 ONE = replace(TRANSCRIPTION, bursts={2: 1}, limit_minutes=25)
 ONE_FOR_A_SERVICE = replace(QUEUE_PROC, bursts={2: 1}, steady=None, durations=((0, 2),), limit_minutes=20)
 SLOW = replace(

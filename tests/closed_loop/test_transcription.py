@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from sluice_sim.embedded.scenarios import TRANSCRIPTION
 from sluice_sim.scheduler import MOST_LATE_S
 from tests.closed_loop.conftest import Played, perform
+
+pytestmark = pytest.mark.slow
 
 
 def test_the_group_goes_from_zero_to_its_maximum_and_back_with_nothing_lost(whole: Played) -> None:

@@ -42,6 +42,8 @@ def sam_status(*arguments: str | Path, folder: Path, endpoint: str = "http://loc
         "AWS_ENDPOINT_URL": endpoint,
         "NO_PROXY": "localhost",
         "PATH": f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}",
+        # Seconds between two looks at a stack: here it is done when sam first looks.
+        "SAM_CLI_POLL_DELAY": "0.1",
         "SAM_CLI_TELEMETRY": "0",
     }
     command = [SCRIPTS / "sam", *arguments]

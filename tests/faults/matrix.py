@@ -51,15 +51,12 @@ def cells() -> tuple[Cell, ...]:
 
 
 def share() -> tuple[Cell, ...]:
-    """The cells of the default run: each kind of fault once at each call of each use case.
-
-    A call that both kinds of fleet make alike counts once, and so does each kind of wrong answer.
-    """
-    first: dict[tuple[object, ...], Cell] = {}
+    """The cells of the default run: each kind of fault once in each use case, and once at each operation."""
+    first: dict[tuple[str, str], Cell] = {}
     for cell in cells():
-        call = cell.call
-        first.setdefault((cell.case.use_case, call.operation, call.metrics, call.nth, cell.kind), cell)
-    return tuple(first.values())
+        first.setdefault((cell.case.use_case, cell.kind), cell)
+        first.setdefault((cell.call.operation, cell.kind), cell)
+    return tuple({str(cell): cell for cell in first.values()}.values())
 
 
 def played(cell: Cell, on: Stage) -> None:

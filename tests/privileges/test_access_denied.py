@@ -13,6 +13,8 @@ from tests.privileges.policies import Request
 from tests.privileges.proof import grants, revoked
 from tests.privileges.rehearsal import Performance, Rehearsal
 
+pytestmark = pytest.mark.slow
+
 FUNCTIONS = (
     "PublishBacklogFunction",
     "RetuneTargetFunction",

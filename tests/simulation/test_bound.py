@@ -21,6 +21,8 @@ from sluice_sim.simulation.plant import Conditions, ScaleIn
 from sluice_sim.simulation.run import Load, Run, simulate
 from sluice_sim.simulation.setting import Deployed
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 HOUR_S = 3600.0
 ROUNDING = 1 + 1e-6

@@ -25,6 +25,8 @@ from sluice_sim.simulation.plant import Conditions
 from sluice_sim.simulation.run import Load, Run, simulate
 from sluice_sim.simulation.setting import environments
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 MINUTE_S = 60
 JUST_AFTER_S = 0.001

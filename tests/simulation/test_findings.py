@@ -8,6 +8,8 @@ from sluice_sim.simulation import policies
 from tests.builders import document, dynamic_section
 from tests.simulation.builders import trace_file
 
+pytestmark = pytest.mark.slow
+
 STEADY = "steady:days=0.03:per-day=80000"
 """4.6 instances are busy on average."""
 

@@ -22,6 +22,8 @@ from sluice.wake import on_shutdown_alarm
 from tests.builders import MINUTE_NOW, alarm, seconds, workload
 from tests.fakes import Scene
 
+pytestmark = pytest.mark.slow
+
 IDLE_MINUTES = 2
 SERVED = workload(idle_minutes=IDLE_MINUTES)
 READABLE_AFTER_S = 30

@@ -16,6 +16,8 @@ from sluice_worker.core.model import BATCH, Priority
 from tests.worker.core.builders import queue
 from tests.worker.core.simulation import FLOOD, Load, Simulation
 
+pytestmark = pytest.mark.slow
+
 HOUR_S = 3600.0
 HIGH, MEDIUM, LOW = Priority
 
