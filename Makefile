@@ -52,31 +52,31 @@ scenarios: setup ## Play every example workload of `sluice demo --list`; each mu
 
 # In the order of collection: sorted by their number of tests, the longest files would be begun last and alone.
 ON_ALL_CORES = --numprocesses auto --dist loadfile --no-loadscope-reorder
-THE_DECISIONS_OWN = tests/core tests/usecases tests/worker/core
+THE_DECISIONS_OWN = tests/sluice/core tests/sluice/usecases tests/worker/core
 
 .PHONY: test
 test: coverage other-tests ## Run the tests on all cores (under five minutes on two, no AWS account), the decisions' under coverage
 
 .PHONY: other-tests
 other-tests: setup
-	@$(OFFLINE) .venv/bin/pytest $(ON_ALL_CORES) $(addprefix --ignore ,tests/e2e $(THE_DECISIONS_OWN)) \
+	@$(OFFLINE) .venv/bin/pytest $(ON_ALL_CORES) $(addprefix --ignore ,tests/deploy $(THE_DECISIONS_OWN)) \
 		-m 'not processes and not slow'
 
 .PHONY: test-slow
 test-slow: setup ## The tests that take longer: whole plays over the embedded AWS, planted defects, the simulator's bound
-	@$(OFFLINE) .venv/bin/pytest $(ON_ALL_CORES) --ignore tests/e2e -m slow
+	@$(OFFLINE) .venv/bin/pytest $(ON_ALL_CORES) --ignore tests/deploy -m slow
 
 .PHONY: processes
 processes: setup ## Real worker processes: supervised, killed, and in a play on the wall clock
-	@$(OFFLINE) .venv/bin/pytest -m processes tests/worker tests/worker_chaos tests/closed_loop
+	@$(OFFLINE) .venv/bin/pytest -m processes tests/worker tests/worker_chaos tests/scenarios
 
 .PHONY: e2e
 e2e: setup ## Build, deploy both stacks into an embedded AWS, run the deployed functions in Lambda's runtime
-	@$(OFFLINE) .venv/bin/pytest $(ON_ALL_CORES) tests/e2e
+	@$(OFFLINE) .venv/bin/pytest $(ON_ALL_CORES) tests/deploy
 
 .PHONY: local-invoke
 local-invoke: build ## Every function with every event in SAM's containers, where a container engine runs
-	@$(OFFLINE) .venv/bin/python -m tests.e2e.local_invoke
+	@$(OFFLINE) .venv/bin/python -m tests.deploy.local_invoke
 
 .PHONY: faults
 faults: setup ## Every AWS call of every use case fails in every way: the whole matrix
@@ -169,7 +169,7 @@ format: setup ## Let ruff format the code and mend what it can
 
 .PHONY: schema
 schema: setup ## Write docs/workload.schema.json anew from the document's model
-	@.venv/bin/python -c 'import json; from sluice import config; print(json.dumps(config.json_schema(), indent=2))' \
+	@.venv/bin/python -c 'import json; from sluice.document import parsing; print(json.dumps(parsing.json_schema(), indent=2))' \
 		> docs/workload.schema.json
 
 .PHONY: lock

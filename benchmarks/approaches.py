@@ -28,8 +28,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / folder) for folder in ("", "layers/sluice", "functions/publish_backlog")]
 
 from benchmarks.stub_aws import CLUSTER, PREFIX, is_idle, name_of, on_ecs  # noqa: E402
-from sluice.aws.fanout import batches  # noqa: E402
-from tests.builders import queue_url  # noqa: E402
+from sluice.aws.concurrent_reads import batches  # noqa: E402
+from tests.support.builders import queue_url  # noqa: E402
 
 NAMESPACE = "Sluice"
 TIMEOUT_S = 50
@@ -96,9 +96,9 @@ def function(workloads: int, readers: int) -> Handler:  # noqa: ARG001 - it read
 
 def tick(workloads: int, readers: int) -> Handler:
     """The function, serving all of its workloads in one invocation however many there are."""
-    from sluice import publish
+    from sluice.usecases import tick
 
-    publish.MOST_IN_ONE_INVOCATION = max(publish.MOST_IN_ONE_INVOCATION, workloads)
+    tick.MOST_IN_ONE_INVOCATION = max(tick.MOST_IN_ONE_INVOCATION, workloads)
     return function(workloads, readers)
 
 

@@ -38,11 +38,19 @@ sys.path[:0] = [str(ROOT / folder) for folder in ("", "layers/sluice")]
 from sluice_cli.progress import Progressing  # noqa: E402
 from sluice_sim.account import ACCOUNT_ID, ENVIRONMENT, REGION  # noqa: E402
 from sluice_sim.embedded.server import served  # noqa: E402
-from tests.aws import account  # noqa: E402
-from tests.builders import document, dynamic_section, ecs_document  # noqa: E402
-from tests.e2e.build import sam_build  # noqa: E402
-from tests.e2e.deployment import DeployedFunction  # noqa: E402
-from tests.e2e.emulator import RunningFunction, emulated, lambda_runtime  # noqa: E402
+from tests.deploy.build import sam_build  # noqa: E402
+from tests.deploy.deployment import DeployedFunction  # noqa: E402
+from tests.deploy.emulator import (  # noqa: E402
+    RunningFunction,
+    emulated,
+    lambda_runtime,
+)
+from tests.sluice.aws import account  # noqa: E402
+from tests.support.builders import (  # noqa: E402
+    document,
+    dynamic_section,
+    ecs_document,
+)
 
 GROUP, CLUSTER, SERVICE = "transcription", "workers", "queue-proc"
 MINUTE = timedelta(minutes=1)

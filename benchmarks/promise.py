@@ -27,15 +27,14 @@ import click
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / folder) for folder in ("", "layers/sluice")]
 
-from sluice import offered_load  # noqa: E402
 from sluice.core import effective_backlog  # noqa: E402
-from sluice.core.backlog import MINUTE  # noqa: E402
+from sluice.core.emptiness import MINUTE  # noqa: E402
 from sluice.core.model import Unknown  # noqa: E402
+from sluice.usecases import offered_load  # noqa: E402
 from sluice_cli.progress import Progressing  # noqa: E402
 from sluice_cli.terminal import Console  # noqa: E402
 from sluice_report.quantities import share as percentage  # noqa: E402
-from sluice_sim.simulation import setting  # noqa: E402
-from sluice_sim.simulation.experiment import (  # noqa: E402
+from sluice_sim.study.experiment import (  # noqa: E402
     Experiment,
     Generated,
     bound_of,
@@ -44,7 +43,8 @@ from sluice_sim.simulation.experiment import (  # noqa: E402
     play,
     trace_of,
 )
-from sluice_sim.simulation.result import measure  # noqa: E402
+from sluice_sim.study.result import measure  # noqa: E402
+from sluice_sim.template import deployment  # noqa: E402
 
 PROMISE_S = 300.0
 PLAIN, EFFECTIVE, NATIVE = "backlog-per-instance", "sluice", "sluice, native"
@@ -83,7 +83,7 @@ class Row:
 
     def experiment(self, way: Way, seed: int) -> Experiment:
         """One run of it."""
-        own = setting.environments(ROOT)[self.environment]
+        own = deployment.environments(ROOT)[self.environment]
         return Experiment(
             root=ROOT,
             parameters={**own, **self.overrides, "MaxCapacity": str(self.maximum), **way.overrides},

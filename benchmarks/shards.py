@@ -27,8 +27,8 @@ from benchmarks.approaches import Invocation, Process, process  # noqa: E402
 from benchmarks.cpu_share import NoControlGroupError, held_to  # noqa: E402
 from benchmarks.stub_aws import LATENCY_S, Stub, backlog_per_instance, name_of, stub  # noqa: E402
 from sluice import wiring  # noqa: E402
-from sluice.aws.fanout import batches  # noqa: E402
-from sluice.publish import MOST_IN_ONE_INVOCATION  # noqa: E402
+from sluice.aws.concurrent_reads import batches  # noqa: E402
+from sluice.usecases.tick import MOST_IN_ONE_INVOCATION  # noqa: E402
 from sluice_cli.progress import Progressing  # noqa: E402
 
 MINUTES = 3

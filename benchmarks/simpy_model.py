@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import simpy
 
-from sluice_sim.simulation.stations import Floats
+from sluice_sim.simulator.queue_kernel import Floats
 
 
 def play(arrival_s: Floats, service_s: Floats, workers: int) -> Floats:

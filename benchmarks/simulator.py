@@ -18,11 +18,22 @@ import numpy as np
 sys.path[:0] = [str(Path(__file__).resolve().parents[1] / folder) for folder in ("", "layers/sluice")]
 
 from benchmarks import simpy_model  # noqa: E402
+from sluice_sim import policies  # noqa: E402
 from sluice_sim.clock import VirtualClock  # noqa: E402
-from sluice_sim.simulation import policies, setting  # noqa: E402
-from sluice_sim.simulation.plant import Conditions, Plant  # noqa: E402
-from sluice_sim.simulation.run import Load, Run, simulate  # noqa: E402
-from sluice_sim.simulation.stations import Floats, Messages  # noqa: E402
+from sluice_sim.simulator.fleet import (  # noqa: E402
+    Conditions,
+    Plant,
+)
+from sluice_sim.simulator.queue_kernel import (  # noqa: E402
+    Floats,
+    Messages,
+)
+from sluice_sim.simulator.run import (  # noqa: E402
+    Load,
+    Run,
+    simulate,
+)
+from sluice_sim.template import deployment  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 DAY_S = 86_400.0
@@ -52,9 +63,9 @@ def seconds(action: Callable[[], object]) -> float:
 
 def whole_run(what: Load, policy: str) -> Run:
     """The environment `bulk-consumer`, at a target of 60 messages per task."""
-    environment = setting.environments(ROOT)["bulk-consumer"] | {"MessagesPerInstance": "60"}
+    environment = deployment.environments(ROOT)["bulk-consumer"] | {"MessagesPerInstance": "60"}
     return simulate(
-        setting.deployed(ROOT, environment),
+        deployment.deployed(ROOT, environment),
         what,
         Conditions(boot_s=lambda: BOOT_S),
         policies.named(policy),

@@ -25,7 +25,10 @@ sys.path[:0] = [str(ROOT / folder) for folder in ("", "layers/sluice")]
 
 from benchmarks import serving  # noqa: E402
 from benchmarks.serving import Answer, Counts, Request  # noqa: E402
-from tests.builders import document, ecs_document  # noqa: E402
+from tests.support.builders import (  # noqa: E402
+    document,
+    ecs_document,
+)
 
 LATENCY_S = 0.01
 """From a call to its answer, wherever a tick is measured."""

@@ -31,7 +31,7 @@ from benchmarks.counts import Counts  # noqa: E402
 from benchmarks.cpu_share import NoControlGroupError, held_to, share_of  # noqa: E402
 from benchmarks.stub_aws import LATENCY_S, Stub, is_idle, stub  # noqa: E402
 from sluice import wiring  # noqa: E402
-from sluice.publish import MOST_IN_ONE_INVOCATION  # noqa: E402
+from sluice.usecases.tick import MOST_IN_ONE_INVOCATION  # noqa: E402
 from sluice_cli.progress import Progressing  # noqa: E402
 from sluice_sim.template import load  # noqa: E402
 

@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from benchmarks.tick import PER_WORKLOAD_CALLS, READING_S, Tick
-from sluice.publish import MOST_IN_ONE_INVOCATION
-from sluice_report.palette import LIGHT
-from sluice_report.picture import style
+from sluice.usecases.tick import MOST_IN_ONE_INVOCATION
+from sluice_report.chart.palette import LIGHT
+from sluice_report.demo.picture import style
 
 WIDTH_IN, HEIGHT_IN = 8.6, 4.4
 

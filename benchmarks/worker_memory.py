@@ -28,7 +28,7 @@ sys.path[:0] = [str(ROOT / folder) for folder in ("", "layers/sluice")]
 from sluice_worker import Message, settings  # noqa: E402
 from sluice_worker.core.model import Depth, Poll  # noqa: E402
 from sluice_worker.ports import Refusal  # noqa: E402
-from sluice_worker.worker import Worker  # noqa: E402
+from sluice_worker.runtime.worker import Worker  # noqa: E402
 
 URL = "https://sqs.eu-west-1.amazonaws.com/000000000000/benchmark"
 ENOUGH = 1.05

@@ -15,10 +15,17 @@ import sluice_report
 from sluice_cli import completion
 from sluice_cli.outputs import require_writable_directory
 from sluice_cli.terminal import Console
-from sluice_report import wording
+from sluice_report.demo import sentences
 from sluice_report.quantities import durations, number, share
 from sluice_sim.embedded.scenarios import DEMO, DEMO_OF_PROCESSES, SCENARIOS
-from sluice_sim.embedded.story import EventKind, Minute, Part, Scenario, Story, Summary
+from sluice_sim.embedded.timeline import (
+    EventKind,
+    Minute,
+    Part,
+    Scenario,
+    Story,
+    Summary,
+)
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 BAR_MESSAGES = 3
@@ -108,7 +115,7 @@ def demo(
     else:
         for summary in summaries:
             console.print(_table(summary))
-            told = [f"{_capital(wording.promise(summary))}.", wording.why_late(summary)]
+            told = [f"{_capital(sentences.promise(summary))}.", sentences.why_late(summary)]
             console.print("\n".join(filter(None, told)), end="\n\n")
     if directory is not None:
         _write_report(stories, directory, console)
@@ -136,7 +143,7 @@ def _chosen(names: Sequence[str], real_workers: bool) -> list[Scenario]:
 def _played_by_processes(
     scenarios: Sequence[Scenario], without: Sequence[Part], console: Console
 ) -> list[Story]:
-    from sluice_sim.embedded import real
+    from sluice_sim.embedded import real_processes
 
     if Part.RETUNE in without:
         raise click.BadParameter(
@@ -145,14 +152,15 @@ def _played_by_processes(
         )
     console.print(
         "\nEach instance is a process, [bold]python -m sluice_worker[/], and AWS a server on this machine.\n"
-        f"A minute takes {MINUTE_S / real.PACE:g} s, all else is shortened alike; it ends within 3 min."
+        f"A minute takes {MINUTE_S / real_processes.PACE:g} s, all else is shortened alike; "
+        "it ends within 3 min."
     )
     for scenario in scenarios:
-        console.print(_lasting(scenario.name, real.shortened(CHECKOUT, scenario)), style="dim")
+        console.print(_lasting(scenario.name, real_processes.shortened(CHECKOUT, scenario)), style="dim")
     timeline = _Timeline(console, scenarios)
     try:
-        return real.play(CHECKOUT, scenarios, without=without, on_minute=timeline.show)
-    except real.CannotWorkError as broken:
+        return real_processes.play(CHECKOUT, scenarios, without=without, on_minute=timeline.show)
+    except real_processes.CannotWorkError as broken:
         raise click.ClickException(f"the workers cannot work: {broken}") from broken
 
 
@@ -230,8 +238,8 @@ def _as_json(summary: Summary) -> dict[str, object]:
     return {
         **summary.as_json(),
         "ok": summary.ok,
-        "not_done": None if summary.ok else wording.unfinished(summary),
-        "why_late": wording.why_late(summary) or None,
+        "not_done": None if summary.ok else sentences.unfinished(summary),
+        "why_late": sentences.why_late(summary) or None,
     }
 
 
@@ -240,7 +248,7 @@ def _capital(sentence: str) -> str:
 
 
 def _table(summary: Summary) -> Table:
-    title = f"{summary.name}: {wording.verdict(summary)}"
+    title = f"{summary.name}: {sentences.verdict(summary)}"
     table = Table(title=title, title_justify="left", show_header=False)
     decided = ", ".join(f"{count} {kind}" for kind, count in sorted(summary.decisions.items()))
     for what, value in (

@@ -10,13 +10,13 @@ from typing import Any
 
 import click
 
-from sluice import config
 from sluice.core.model import Workload
-from sluice_cli.refusals import refusals
+from sluice.document import parsing
 from sluice_cli.settings import Seconds
+from sluice_cli.usage_errors import refusals
 from sluice_cli.workloads import CHECKOUT, COMPLETE, config_file, document
 from sluice_sim import sample_events
-from sluice_sim.simulation import setting
+from sluice_sim.template import deployment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +32,8 @@ class Asked:
 
     def alarm(self, arn: str, logical_id: str) -> dict[str, Any]:
         """The alarm of the workload's stack, under the ARN that its document names."""
-        parameters = setting.document_parameters(self.text, what=self.workload.name)
-        properties = setting.resolved(CHECKOUT, parameters).resources[logical_id].properties
+        parameters = deployment.document_parameters(self.text, what=self.workload.name)
+        properties = deployment.resolved(CHECKOUT, parameters).resources[logical_id].properties
         fill = sample_events.alarm_on_the_bus if self.on_the_bus else sample_events.alarm
         return fill(arn, properties, self.at)
 
@@ -137,7 +137,7 @@ def events(kind: str, workload: str, at: datetime | None, **options: Any) -> Non
     """
     with refusals():
         text = document(workload)
-        parsed = config.parse(text, what=workload)
+        parsed = parsing.parse(text, what=workload)
         asked = Asked(text=text, workload=parsed, at=at or datetime.now(UTC), **options)
         event = KINDS[kind].fill(asked)
     click.echo(json.dumps(event, indent=2))

@@ -22,11 +22,17 @@ from sluice.aws.cloudwatch import CloudWatchMetrics
 from sluice.core.model import Metric, Unknown
 from sluice.ports import Series, SeriesQuery
 from sluice_cli.outputs import require_writable_file
-from sluice_cli.refusals import Refused, refusals
+from sluice_cli.usage_errors import (
+    Refused,
+    refusals,
+)
 from sluice_cli.workloads import COMPLETE, config_file, registered
-from sluice_sim.simulation import arrivals
-from sluice_sim.simulation.arrivals import Trace
-from sluice_sim.simulation.service import COLUMN, WEIGHT_COLUMN
+from sluice_sim.workloads import traces
+from sluice_sim.workloads.service_times import (
+    COLUMN,
+    WEIGHT_COLUMN,
+)
+from sluice_sim.workloads.traces import Trace
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
@@ -87,7 +93,7 @@ def history(workload: str, days: int, out: Path, durations_out: Path | None, reg
                 "check the queue's name, the region and the account of your credentials"
             )
         trace = _trace(counts, period_s, since, until)
-        _write(out, lambda: arrivals.write(trace, out))
+        _write(out, lambda: traces.write(trace, out))
         click.echo(f"{out}: {trace.total:,} messages in {trace.arrivals.size:,} intervals of {period_s} s")
         if durations_out is not None:
             rows = _durations(metrics, described.duration_metric, since, until)

@@ -10,7 +10,7 @@ import errno
 import os
 from pathlib import Path
 
-from sluice_cli.refusals import Refused
+from sluice_cli.usage_errors import Refused
 
 
 def require_writable_directory(path: Path) -> None:

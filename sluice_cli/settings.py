@@ -16,11 +16,15 @@ import click
 from click.shell_completion import CompletionItem
 
 from sluice_cli import completion
-from sluice_cli.refusals import Refused
-from sluice_sim.simulation import generators, limits, service
-from sluice_sim.simulation.experiment import Generated
-from sluice_sim.simulation.plant import ScaleIn
-from sluice_sim.simulation.service import Boot
+from sluice_cli.usage_errors import Refused
+from sluice_sim.simulator.fleet import ScaleIn
+from sluice_sim.study.experiment import Generated
+from sluice_sim.workloads import (
+    generators,
+    limits,
+    service_times,
+)
+from sluice_sim.workloads.service_times import Boot
 
 GENERATOR_SETTINGS: dict[str, tuple[str, Callable[[str], float]]] = {
     "days": ("days", float),
@@ -50,7 +54,7 @@ class BootTime(click.ParamType):
         if isinstance(value, Boot):
             return value
         try:
-            return service.boot(value)
+            return service_times.boot(value)
         except ValueError as wrong:
             self.fail(str(wrong), param, ctx)
 
@@ -220,6 +224,6 @@ def pairs(texts: Iterable[str], option: str) -> list[tuple[str, str]]:
 
 
 def _experiment_type() -> Any:
-    from sluice_sim.simulation.experiment import Experiment
+    from sluice_sim.study.experiment import Experiment
 
     return Experiment

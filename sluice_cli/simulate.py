@@ -17,13 +17,24 @@ from rich.text import Text
 from sluice_cli import completion, settings, tables
 from sluice_cli.outputs import require_writable_directory
 from sluice_cli.progress import Progressing
-from sluice_cli.refusals import Refused, refusals
 from sluice_cli.terminal import Console
+from sluice_cli.usage_errors import (
+    Refused,
+    refusals,
+)
 from sluice_cli.workloads import CHECKOUT, COMPLETE, config_file, parameters, template_parameters
 from sluice_report.quantities import duration
-from sluice_sim.simulation import policies
-from sluice_sim.simulation.experiment import Experiment, has_tick
-from sluice_sim.simulation.sweep import Outcome, frontier, play_all, play_in_turn
+from sluice_sim import policies
+from sluice_sim.study.experiment import (
+    Experiment,
+    has_tick,
+)
+from sluice_sim.study.sweep import (
+    Outcome,
+    frontier,
+    play_all,
+    play_in_turn,
+)
 
 WIDTH = 160
 """Where the output is no terminal."""

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sluice_report.quantities import UNKNOWN, count, duration, durations, number, share, times
-from sluice_sim.simulation.result import Result
+from sluice_sim.study.result import Result
 
 BEST = "●"
 LABEL_WIDTH = 12

@@ -8,9 +8,15 @@ import click
 
 from sluice_cli import completion
 from sluice_cli.outputs import require_writable_file
-from sluice_cli.refusals import Refused, refusals
 from sluice_cli.settings import Seconds
-from sluice_sim.simulation import arrivals, generators
+from sluice_cli.usage_errors import (
+    Refused,
+    refusals,
+)
+from sluice_sim.workloads import (
+    generators,
+    traces,
+)
 
 
 @click.command(
@@ -40,7 +46,7 @@ def trace(shape: str, days: float, per_day: int, interval_s: float, seed: int, o
     with refusals():
         made = generators.generate(shape, days=days, per_day=per_day, interval_s=interval_s, seed=seed)
     try:
-        arrivals.write(made, path)
+        traces.write(made, path)
     except OSError as refused:
         raise Refused(f"{path}: cannot be written: {refused.strerror}") from refused
     click.echo(f"{path}: {made.total:,} messages in {made.arrivals.size:,} intervals of {interval_s:g} s")

@@ -6,11 +6,14 @@ import json
 
 import click
 
-from sluice import config
 from sluice.core.model import AutoScalingGroup, DynamicTarget, MetricSource, TrackedMetric, Workload
+from sluice.document import parsing
 from sluice.errors import DocumentError
-from sluice_cli.notes import notes
-from sluice_cli.refusals import Refused, refusals
+from sluice_cli.usage_errors import (
+    Refused,
+    refusals,
+)
+from sluice_cli.validation_notes import notes
 from sluice_cli.workloads import COMPLETE, config_file, document
 from sluice_sim.template.errors import TemplateError
 
@@ -35,7 +38,7 @@ def validate(workloads: tuple[str, ...], as_json: bool) -> None:
         try:
             with refusals(but=(TemplateError, DocumentError)):
                 text = document(name)
-                workload = config.parse(text, what=name)
+                workload = parsing.parse(text, what=name)
         except (TemplateError, DocumentError) as refused:
             status = max(status, 1)
             for problem in refused.problems:

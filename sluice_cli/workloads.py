@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from sluice import config
 from sluice.core.model import Workload
+from sluice.document import parsing
 from sluice_cli import completion
-from sluice_cli.refusals import Refused
+from sluice_cli.usage_errors import Refused
 from sluice_sim import template
-from sluice_sim.simulation import setting
-from sluice_sim.simulation.setting import SettingError
+from sluice_sim.template import deployment
+from sluice_sim.template.deployment import SettingError
 from sluice_sim.template.errors import TemplateError
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -45,14 +45,14 @@ def parameters(name: str) -> dict[str, str]:
     environments = _environments()
     if name in environments:
         return environments[name]
-    return setting.document_parameters(_document(name), what=name)
+    return deployment.document_parameters(_document(name), what=name)
 
 
 def document(name: str) -> str:
     """The workload document: the file's text, or what the environment's stack would register."""
     environments = _environments()
     if name in environments:
-        return setting.registration(setting.resolved(CHECKOUT, environments[name]))
+        return deployment.registration(deployment.resolved(CHECKOUT, environments[name]))
     return _document(name)
 
 
@@ -78,14 +78,14 @@ def registered(name: str) -> Workload:
     """The workload with the metrics it has in AWS: those of its document, or of its environment's."""
     environments = _environments()
     if name in environments:
-        return setting.deployed(CHECKOUT, environments[name]).workload
-    return config.parse(_document(name), what=name)
+        return deployment.deployed(CHECKOUT, environments[name]).workload
+    return parsing.parse(_document(name), what=name)
 
 
 def _environments(ctx: click.Context | None = None) -> dict[str, dict[str, str]]:
     if not (CHECKOUT / "workload.yaml").is_file():
         raise Refused(f"{CHECKOUT} holds no workload.yaml: run this from a clone of the project")
-    return setting.environments_of(_samconfig(ctx))
+    return deployment.environments_of(_samconfig(ctx))
 
 
 def _samconfig(ctx: click.Context | None = None) -> Path:

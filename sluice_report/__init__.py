@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sluice_sim.embedded.story import Story
+    from sluice_sim.embedded.timeline import Story
 
 
 def write(stories: Sequence[Story], directory: Path) -> tuple[Path, ...]:
@@ -24,8 +24,8 @@ def write(stories: Sequence[Story], directory: Path) -> tuple[Path, ...]:
     """
     # A home that cannot be written costs matplotlib a moment, not the reader a warning.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
-    from sluice_report.page import render  # matplotlib takes over a second to import
-    from sluice_report.picture import png
+    from sluice_report.demo.page import render  # matplotlib takes over a second to import
+    from sluice_report.demo.picture import png
 
     names = [story.summary.name for story in stories]
     if twice := sorted({name for name in names if names.count(name) > 1}):

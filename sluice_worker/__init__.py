@@ -9,9 +9,9 @@
 `core` decides and is pure, `aws` is the world, `worker` puts one process together, `supervisor` runs several.
 """
 
-from sluice_worker.batches import Failed
-from sluice_worker.core.failure import Reject
+from sluice_worker.core.retry_policy import Reject
 from sluice_worker.message import Message
+from sluice_worker.runtime.batches import Failed
 from sluice_worker.settings import Settings, settings
 
 __all__ = ["Failed", "Message", "Reject", "Settings", "run", "settings"]

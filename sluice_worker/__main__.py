@@ -1,7 +1,7 @@
 """Run with `python -m sluice_worker`."""
 
 from sluice_worker.command import main
-from sluice_worker.threads import end
+from sluice_worker.runtime.loops import end
 
 try:
     main(prog_name="python -m sluice_worker")

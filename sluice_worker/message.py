@@ -14,8 +14,8 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from numbers import Real
 
-from sluice_worker.core.buffer import Lane
 from sluice_worker.core.model import HOLD_MARGIN_S, LONGEST_HOLD_S, Priority, Queue
+from sluice_worker.core.priority_buffer import Lane
 
 
 class Stage(Enum):

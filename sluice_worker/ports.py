@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from sluice_worker.core.counters import Minute
 from sluice_worker.core.lifecycle import OutOfService
-from sluice_worker.core.minute import Minute
 from sluice_worker.core.model import Depth, Poll
 from sluice_worker.message import Message
 

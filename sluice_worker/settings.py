@@ -14,14 +14,18 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from sluice.config import EcsName, GroupName, Namespace
 from sluice.core.model import AutoScalingGroup, EcsService, Fleet
+from sluice.document.parsing import (
+    EcsName,
+    GroupName,
+    Namespace,
+)
+from sluice.document.problems import problem
 from sluice.errors import DocumentError, Problem
-from sluice.problems import problem
 from sluice_worker.core.batch import BatchRule
-from sluice_worker.core.failure import FailurePolicy
 from sluice_worker.core.model import LONGEST_HOLD_S, Priority, Queue
-from sluice_worker.core.sizing import Range
+from sluice_worker.core.pool_size import Range
+from sluice_worker.core.retry_policy import FailurePolicy
 from sluice_worker.naming import identity, parse_queue
 
 MOST_QUEUES = 20

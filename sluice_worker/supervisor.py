@@ -22,12 +22,19 @@ from multiprocessing.context import SpawnProcess
 from types import FrameType
 
 from sluice.errors import ConfigError
-from sluice_worker import handler as handlers
-from sluice_worker.handler import Handler
-from sluice_worker.in_service import EndOrder, work_in_service
+from sluice_worker.runtime import handler_runner as handlers
+from sluice_worker.runtime.handler_runner import Handler
+from sluice_worker.runtime.in_service import (
+    EndOrder,
+    work_in_service,
+)
+from sluice_worker.runtime.loops import (
+    end,
+    looping,
+    surviving,
+)
 from sluice_worker.settings import Settings
 from sluice_worker.signature import must_take
-from sluice_worker.threads import end, looping, surviving
 from sluice_worker.wiring import Surroundings, attended, check, surroundings, worker
 
 Flags = Array[c_byte]

@@ -12,7 +12,6 @@ import boto3
 
 from sluice.aws.errors import calling
 from sluice.errors import ConfigError, SluiceError, TransientError
-from sluice_worker.attendants import Attendant, Guard, Listener
 from sluice_worker.aws import cloudwatch, instance, kms, metadata, sqs
 from sluice_worker.aws.cloudwatch import CloudWatchSink
 from sluice_worker.aws.emf import EmfSink
@@ -20,11 +19,16 @@ from sluice_worker.aws.instance import GroupInstance
 from sluice_worker.aws.metadata import InstanceMetadata
 from sluice_worker.aws.task import AGENT_VARIABLE, TaskProtection
 from sluice_worker.core.model import Queue
-from sluice_worker.handler import Handler
 from sluice_worker.naming import identity
 from sluice_worker.ports import MetricSink, Notices, Protection
+from sluice_worker.runtime.handler_runner import Handler
+from sluice_worker.runtime.lifecycle import (
+    Attendant,
+    Guard,
+    Listener,
+)
+from sluice_worker.runtime.worker import Worker
 from sluice_worker.settings import Settings, Sink
-from sluice_worker.worker import Worker
 
 log = logging.getLogger(__name__)
 

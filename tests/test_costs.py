@@ -11,21 +11,27 @@ from typing import Any
 import pytest
 
 from benchmarks import list_prices as prices
-from sluice.core.backlog import MINUTE
-from sluice.core.cap import EVERY_MINUTES
 from sluice.core.effective_backlog import READ_MINUTES
+from sluice.core.emptiness import MINUTE
+from sluice.core.fifo import EVERY_MINUTES
 from sluice.core.model import MSG_PROCESSING_DURATION, TrackedMetric, Tracking, Workload
-from sluice.offered_load import ARRIVALS, PROCESSING
-from sluice.publish import publish_backlog
+from sluice.usecases.offered_load import (
+    ARRIVALS,
+    PROCESSING,
+)
+from sluice.usecases.tick import publish_backlog
 from sluice_sim.template import ResolvedStack
+from sluice_worker.core.counters import Minute
 from sluice_worker.core.gauges import Gauges
 from sluice_worker.core.metrics import gauge_series, series
-from sluice_worker.core.minute import Minute
 from sluice_worker.core.model import Depth, Outcome, Priority
-from tests.builders import MINUTE_NOW, queue_url
-from tests.builders import ecs_workload as ecs
-from tests.builders import workload as asg
-from tests.fakes import Scene
+from tests.support.builders import (
+    MINUTE_NOW,
+    queue_url,
+)
+from tests.support.builders import ecs_workload as ecs
+from tests.support.builders import workload as asg
+from tests.support.fakes import Scene
 from tests.templates import stacks
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -14,7 +14,10 @@ from sluice.core.effective_backlog import to_publish
 from sluice.core.model import Demand, Limit, OfferedLoad, Published, Reason, Unknown
 from sluice.ports import Counter
 from sluice_sim.template import load
-from tests.builders import capacity, ecs_workload
+from tests.support.builders import (
+    capacity,
+    ecs_workload,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]

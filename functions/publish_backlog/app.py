@@ -7,7 +7,10 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from sluice import wiring
 from sluice.events import batch_response, deliveries, parse_scheduled_time
-from sluice.publish import publish_backlog, publish_shards
+from sluice.usecases.tick import (
+    publish_backlog,
+    publish_shards,
+)
 
 logger, metrics = Logger(), Metrics()
 

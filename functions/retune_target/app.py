@@ -7,7 +7,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from sluice import wiring
 from sluice.events import parse_retune
-from sluice.retune import retune_targets
+from sluice.usecases.retune import retune_targets
 
 logger, metrics = Logger(), Metrics()
 

@@ -7,7 +7,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from sluice import wiring
 from sluice.events import parse_test_load
-from sluice.send import send_test_messages
+from sluice.usecases.send_test_messages import send_test_messages
 
 logger, metrics = Logger(), Metrics()
 

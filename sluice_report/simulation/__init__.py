@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sluice_sim.simulation.bound import Bound
-    from sluice_sim.simulation.run import Run
+    from sluice_sim.simulator.run import Run
+    from sluice_sim.study.lower_bound import Bound
 
 
 def write(

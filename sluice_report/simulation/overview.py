@@ -14,14 +14,25 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator
 
-from sluice_report.palette import LIGHT
-from sluice_report.picture import png_of, style, svg_of
+from sluice_report.chart.canvas import (
+    LEFT,
+    RIGHT,
+    Sheet,
+    blank,
+    plain_axes,
+    wrapped,
+)
+from sluice_report.chart.label_placement import Room
+from sluice_report.chart.palette import LIGHT
+from sluice_report.demo.picture import (
+    png_of,
+    style,
+    svg_of,
+)
 from sluice_report.quantities import number
-from sluice_report.room import Room
-from sluice_report.sheet import LEFT, RIGHT, Sheet, blank, plain_axes, wrapped
-from sluice_report.simulation import wording
+from sluice_report.simulation import sentences
 from sluice_report.simulation.picture import TITLE, TITLE_LINE, Drawing, compact
-from sluice_report.simulation.wording import Result
+from sluice_report.simulation.sentences import Result
 
 HEIGHT = 250.0
 ACROSS = 100.0
@@ -99,7 +110,7 @@ def title(*, ratios: bool) -> str:
 def _figure(compared: Sequence[Entry], ratios: bool, width: float, *, alone: bool) -> Figure:
     indent = 8.0 if alone else 0.0
     lines = wrapped(title(ratios=ratios), width - 2 * indent, TITLE)
-    said = wrapped(wording.comparison(compared, ratios=ratios), width - 2 * indent, TITLE) if alone else []
+    said = wrapped(sentences.comparison(compared, ratios=ratios), width - 2 * indent, TITLE) if alone else []
     height = 2 * indent + (len(lines) + len(said)) * TITLE_LINE + (6 if said else 0) + 6 + HEIGHT + 26
     drawn = blank(width, height)
     page = Sheet(drawn, indent=indent)

@@ -12,18 +12,25 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from sluice_report import palette
+from sluice_report.chart import palette
 from sluice_report.quantities import UNKNOWN, duration, durations, number, share, times
-from sluice_report.simulation import course, moves, overview, panels, picture, wording
-from sluice_report.simulation.course import Course
-from sluice_report.simulation.moves import Move
+from sluice_report.simulation import (
+    decisions,
+    overview,
+    panels,
+    picture,
+    sentences,
+    time_series,
+)
+from sluice_report.simulation.decisions import Move
 from sluice_report.simulation.overview import Entry
 from sluice_report.simulation.panels import Panel
 from sluice_report.simulation.picture import Drawing
-from sluice_report.simulation.wording import Result
-from sluice_sim.simulation import policies
-from sluice_sim.simulation.bound import Bound
-from sluice_sim.simulation.run import Run
+from sluice_report.simulation.sentences import Result
+from sluice_report.simulation.time_series import Course
+from sluice_sim import policies
+from sluice_sim.simulator.run import Run
+from sluice_sim.study.lower_bound import Bound
 
 WIDE, NARROW = 760.0, 350.0
 """Widths of the two drawings in points, which the page shows at about as many pixels."""
@@ -49,7 +56,7 @@ class Told:
     @property
     def verdict(self) -> str:
         """Promise and cost in one sentence."""
-        return wording.verdict(self.result, self.run.promise_s)
+        return sentences.verdict(self.result, self.run.promise_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,14 +72,14 @@ class Figure:
 def tell(name: str, run: Run, result: Result, bound: Bound | None, *, runs: int) -> Told:
     """What is said of one of so many runs."""
     share = 1 if runs <= FEW_RUNS else 2
-    wide = course.of(run, bound, most=MOST_STRETCHES // share)
-    decided = moves.of(run.told, wide)
+    wide = time_series.of(run, bound, most=MOST_STRETCHES // share)
+    decided = decisions.of(run.told, wide)
     return Told(
         name=name,
         run=run,
         result=result,
         course=wide,
-        narrow=course.of(run, bound, most=MOST_STRETCHES_NARROW // share),
+        narrow=time_series.of(run, bound, most=MOST_STRETCHES_NARROW // share),
         moves=decided,
         panels=panels.of(run, result, wide, decided),
     )
@@ -92,7 +99,7 @@ def render(told: Sequence[Told], compared: Sequence[Entry], *, ratios: bool, wor
     subject = workload or "this workload"
     return environment.get_template("simulation.html").render(
         heading=f"What {subject} would cost, and whether its promise would hold",
-        finding=wording.comparison(compared, ratios=ratios) if several else told[0].verdict,
+        finding=sentences.comparison(compared, ratios=ratios) if several else told[0].verdict,
         overview=_overview(told, compared, ratios=ratios) if several and compared else None,
         sections=[_section(one, MOST_DECISIONS // len(told)) for one in told],
         light=palette.LIGHT,
@@ -139,8 +146,8 @@ def _section(told: Told, most_decisions: int) -> dict[str, Any]:
         "titles": [panel.title for panel in told.panels],
         "drawings": _drawings(told),
         "last": told.course.end_s / told.course.stretch_s - 1,
-        "each": wording.moment(told.course.stretch_s),
-        "decided": wording.decisions(told.moves) if told.moves else "",
+        "each": sentences.moment(told.course.stretch_s),
+        "decided": sentences.decisions(told.moves) if told.moves else "",
         "data": _data(told, most_decisions),
     }
 
@@ -148,7 +155,7 @@ def _section(told: Told, most_decisions: int) -> dict[str, Any]:
 def _drawings(told: Told) -> list[tuple[str, Drawing]]:
     """Half the stretches suffice for half the width."""
     narrow = told.narrow
-    fewer = panels.of(told.run, told.result, narrow, moves.of(told.run.told, narrow))
+    fewer = panels.of(told.run, told.result, narrow, decisions.of(told.run.told, narrow))
     return [
         ("wide", picture.drawing(told.name, told.panels, told.course, width=WIDE)),
         ("narrow", picture.drawing(told.name, fewer, narrow, width=NARROW)),
@@ -158,7 +165,7 @@ def _drawings(told: Told) -> list[tuple[str, Drawing]]:
 def _cards(told: Told) -> list[Figure]:
     result, promise = told.result, duration(told.run.promise_s)
     lost = int(str(result["lost"]))
-    hours = wording.hours(float(str(result["instance_hours"])))
+    hours = sentences.hours(float(str(result["instance_hours"])))
     ratio, bound = _value(result, "cost_ratio"), _value(result, "lower_bound_instance_hours")
     cost = (
         Figure(label="Cost", value=hours.split()[0], about="instance-hours")
@@ -179,20 +186,20 @@ def _cards(told: Told) -> list[Figure]:
 
 def _data(told: Told, most_decisions: int) -> dict[str, Any]:
     """What pointing shows: a row a stretch, and the decisions."""
-    shown = moves.kept(told.moves, most_decisions)
+    shown = decisions.kept(told.moves, most_decisions)
     more: dict[int, int] = {}
     for moves_in, sign in ((told.moves, 1), (shown, -1)):
         for move in moves_in:
             more[move.stretch] = more.get(move.stretch, 0) + sign
     columns = _columns(told.course)
     rows = [
-        [wording.span(told.course, stretch), *(column[stretch] for column in columns.values())]
+        [sentences.span(told.course, stretch), *(column[stretch] for column in columns.values())]
         for stretch in range(told.course.stretches)
     ]
     return {
         "columns": list(columns),
         "rows": rows,
-        "decisions": [[move.stretch, wording.moment(move.at_s), move.who, move.text] for move in shown],
+        "decisions": [[move.stretch, sentences.moment(move.at_s), move.who, move.text] for move in shown],
         "more": {str(stretch): left for stretch, left in more.items() if left},
     }
 
@@ -220,7 +227,7 @@ def _columns(drawn: Course) -> dict[str, list[str]]:
     return columns
 
 
-def _between(values: course.Range) -> list[str]:
+def _between(values: time_series.Range) -> list[str]:
     return [
         number(most) if least == most else f"{number(least)}–{number(most)}"
         for least, most in zip(values.least.tolist(), values.most.tolist(), strict=True)
@@ -242,14 +249,14 @@ def _meaning(result: Result, key: str) -> str:
 def _values(result: Result) -> dict[str, str]:
     """Every figure; the waits, which stand below one another, in one unit."""
     waits = [key for key in FIGURES if key.startswith("wait_")]
-    in_one_unit = durations([wording.number_of(result[key]) for key in waits])
+    in_one_unit = durations([sentences.number_of(result[key]) for key in waits])
     return {key: _value(result, key) for key in FIGURES} | dict(zip(waits, in_one_unit, strict=True))
 
 
 def _column(results: Sequence[Result], key: str) -> list[str]:
     """One figure of several runs; durations in one unit."""
     if FIGURES[key][2] is duration:
-        return durations([wording.number_of(result[key]) for result in results])
+        return durations([sentences.number_of(result[key]) for result in results])
     return [_value(result, key) for result in results]
 
 

@@ -13,13 +13,20 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedFormatter, FixedLocator
 
-from sluice_report.palette import LIGHT
-from sluice_report.panels import logarithmic, scale
-from sluice_report.simulation import wording
-from sluice_report.simulation.course import MINUTE_S, Course, Floats
-from sluice_report.simulation.moves import Move
-from sluice_report.simulation.wording import Result
-from sluice_sim.simulation.run import Run
+from sluice_report.chart.palette import LIGHT
+from sluice_report.demo.panels import (
+    logarithmic,
+    scale,
+)
+from sluice_report.simulation import sentences
+from sluice_report.simulation.decisions import Move
+from sluice_report.simulation.sentences import Result
+from sluice_report.simulation.time_series import (
+    MINUTE_S,
+    Course,
+    Floats,
+)
+from sluice_sim.simulator.run import Run
 
 HEADROOM = 1.08
 LOG_HEADROOM = 1.6
@@ -54,18 +61,18 @@ class Panel:
 def of(run: Run, result: Result, course: Course, moves: Sequence[Move]) -> tuple[Panel, ...]:
     """Arrivals, backlog, fleet, decisions, waits, cost."""
     shown = [
-        Panel(title=wording.arrivals(course), keys=_arrival_keys(course), height=64, draw=_arrivals),
+        Panel(title=sentences.arrivals(course), keys=_arrival_keys(course), height=64, draw=_arrivals),
         Panel(
-            title=wording.backlog(course),
+            title=sentences.backlog(course),
             keys=(Key(role="waiting", text="waiting"), Key(role="in-work", text="in work")),
             draw=_backlog,
         ),
-        Panel(title=wording.instances(course), keys=_fleet_keys(course), height=120, draw=_instances),
+        Panel(title=sentences.instances(course), keys=_fleet_keys(course), height=120, draw=_instances),
     ]
     if moves:
         shown.append(
             Panel(
-                title=wording.decisions(moves), keys=_move_keys(moves), height=52,
+                title=sentences.decisions(moves), keys=_move_keys(moves), height=52,
                 draw=partial(_decisions, moves=moves),
             )
         )  # fmt: skip
@@ -79,11 +86,11 @@ def of(run: Run, result: Result, course: Course, moves: Sequence[Move]) -> tuple
     scaled = " (logarithmic scale)" if _dwarfs(course, run.promise_s) else ""
     shown.append(
         Panel(
-            title=wording.waits(result, course, run.promise_s) + scaled, keys=waits,
+            title=sentences.waits(result, course, run.promise_s) + scaled, keys=waits,
             draw=partial(_waits, promise_s=run.promise_s),
         )
     )  # fmt: skip
-    shown.append(Panel(title=wording.cost(result, course), keys=_cost_keys(course), height=80, draw=_cost))
+    shown.append(Panel(title=sentences.cost(result, course), keys=_cost_keys(course), height=80, draw=_cost))
     return tuple(shown)
 
 

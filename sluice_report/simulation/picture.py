@@ -13,11 +13,23 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator
 
-from sluice_report.palette import LIGHT
-from sluice_report.picture import png_of, style, svg_of
-from sluice_report.sheet import LEFT, REGULAR, RIGHT, Sheet, blank, plain_axes, wrapped
-from sluice_report.simulation.course import Course
+from sluice_report.chart.canvas import (
+    LEFT,
+    REGULAR,
+    RIGHT,
+    Sheet,
+    blank,
+    plain_axes,
+    wrapped,
+)
+from sluice_report.chart.palette import LIGHT
+from sluice_report.demo.picture import (
+    png_of,
+    style,
+    svg_of,
+)
 from sluice_report.simulation.panels import Key, Panel
+from sluice_report.simulation.time_series import Course
 
 TITLE, TITLE_LINE = 11.5, 15.0
 KEY, KEY_LINE = 9.5, 15.0

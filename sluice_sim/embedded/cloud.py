@@ -25,20 +25,28 @@ from moto.sqs.models import sqs_backends
 
 from sluice import wiring
 from sluice_sim.account import ACCOUNT_ID, ENVIRONMENT, REGION
-from sluice_sim.alarms import MetricQuery, State
+from sluice_sim.aws_rules.alarms import (
+    MetricQuery,
+    State,
+)
+from sluice_sim.aws_rules.monitoring import (
+    PASSED_OVER_RECEIVES,
+    READABLE_AFTER_S,
+    AlarmChange,
+    Monitoring,
+)
+from sluice_sim.aws_rules.policy_runner import Scaled
+from sluice_sim.aws_rules.scheduler import Scheduler
 from sluice_sim.clock import VirtualClock
 from sluice_sim.embedded.cloudwatch import MotoMetrics, action_payload, alarm_arn, readable_later
-from sluice_sim.embedded.crew import Consumer
 from sluice_sim.embedded.fleet import Fleet
 from sluice_sim.embedded.functions import Lambda
 from sluice_sim.embedded.groups import Groups
+from sluice_sim.embedded.messages_sent import SentMessages
 from sluice_sim.embedded.moto_shortcuts import take_shortcuts
-from sluice_sim.embedded.sent import SentMessages
 from sluice_sim.embedded.services import Services
 from sluice_sim.embedded.stacks import Account, Stacks
-from sluice_sim.monitoring import PASSED_OVER_RECEIVES, READABLE_AFTER_S, AlarmChange, Monitoring
-from sluice_sim.scheduler import Scheduler
-from sluice_sim.steering import Scaled
+from sluice_sim.embedded.workers import Consumer
 
 REPORTED_WHEN_ZERO = ("ApproximateNumberOfMessagesVisible",)
 """Of the counts of messages: the others are reported only while such messages exist."""

@@ -18,10 +18,14 @@ from unittest import mock
 from moto.cloudwatch.models import CloudWatchBackend, MetricDatumBase
 
 from sluice_sim.account import ACCOUNT_ID, REGION, arn
-from sluice_sim.alarms import MetricQuery
+from sluice_sim.aws_rules.alarms import MetricQuery
+from sluice_sim.aws_rules.metric_math import Series
+from sluice_sim.aws_rules.monitoring import (
+    READABLE_AFTER_S,
+    AlarmChange,
+    Values,
+)
 from sluice_sim.clock import VirtualClock
-from sluice_sim.metric_math import Series
-from sluice_sim.monitoring import READABLE_AFTER_S, AlarmChange, Values
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient

@@ -9,14 +9,25 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from sluice import config
+from sluice.document import parsing
+from sluice_sim.aws_rules.policy_runner import Scaled
 from sluice_sim.embedded.cloud import EmbeddedAws, LogLine, embedded_aws
-from sluice_sim.embedded.crew import Hire, SimulatedCrew
-from sluice_sim.embedded.play import MINUTE_S, OnMinute, Play
-from sluice_sim.embedded.story import Part, Scenario, Story
+from sluice_sim.embedded.run import (
+    MINUTE_S,
+    OnMinute,
+    Play,
+)
+from sluice_sim.embedded.timeline import (
+    Part,
+    Scenario,
+    Story,
+)
+from sluice_sim.embedded.workers import (
+    Hire,
+    SimulatedCrew,
+)
 from sluice_sim.promise import promise_s
-from sluice_sim.simulation import setting
-from sluice_sim.steering import Scaled
+from sluice_sim.template import deployment
 
 CONTROL_PLANE = "sluice"
 NAMESPACE = "Sluice"
@@ -43,7 +54,7 @@ class Stage:
     def enter(self, scenario: Scenario, parameters: Mapping[str, str] | None = None) -> Play:
         """Create a workload's queue and fleet, and deploy its stack; `parameters` win over samconfig's."""
         given = {**scenario.parameters, **(parameters or {})}
-        deployed = setting.environments(self._root)[scenario.environment or scenario.name] | given
+        deployed = deployment.environments(self._root)[scenario.environment or scenario.name] | given
         play = Play(
             self.aws,
             scenario,
@@ -58,7 +69,7 @@ class Stage:
         return play
 
     def _promise_s(self, scenario: Scenario, deployed: Mapping[str, str]) -> float:
-        workload = config.parse(setting.registration(setting.resolved(self._root, deployed)))
+        workload = parsing.parse(deployment.registration(deployment.resolved(self._root, deployed)))
         return promise_s(workload, scenario.duration_s(0), scenario.concurrency)
 
     def deploy(self, play: Play) -> None:

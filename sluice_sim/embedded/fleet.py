@@ -12,9 +12,9 @@ from enum import StrEnum
 from functools import partial
 from typing import Protocol
 
+from sluice_sim.aws_rules.policy_runner import Size
 from sluice_sim.clock import VirtualClock
-from sluice_sim.embedded.crew import Consumer
-from sluice_sim.steering import Size
+from sluice_sim.embedded.workers import Consumer
 
 RECONCILE_S = 10
 

@@ -23,8 +23,11 @@ from typing import Any
 from unittest import mock
 
 from sluice_sim.account import arn
+from sluice_sim.aws_rules.scheduler import (
+    Schedule,
+    Scheduler,
+)
 from sluice_sim.clock import VirtualClock
-from sluice_sim.scheduler import Schedule, Scheduler
 
 RETRY_DELAYS_S = (60, 120)
 """Asynchronous invocations that fail are tried again after one and two minutes (documented)."""

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sluice_sim.embedded.story import Cause, Minute
+from sluice_sim.embedded.timeline import (
+    Cause,
+    Minute,
+)
 
 MINUTE_S = 60
 

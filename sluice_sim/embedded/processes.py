@@ -19,13 +19,16 @@ from urllib.parse import urlsplit
 from sluice.core import model
 from sluice.core.model import MSG_PROCESSING_DURATION
 from sluice_sim.account import ENVIRONMENT
-from sluice_sim.alarms import MetricQuery
+from sluice_sim.aws_rules.alarms import MetricQuery
 from sluice_sim.embedded import handler
 from sluice_sim.embedded.cloud import EmbeddedAws
 from sluice_sim.embedded.cloudwatch import MotoMetrics
-from sluice_sim.embedded.crew import Assignment
-from sluice_sim.embedded.story import Processes, Scenario
-from sluice_sim.embedded.wall import now_s
+from sluice_sim.embedded.timeline import (
+    Processes,
+    Scenario,
+)
+from sluice_sim.embedded.wall_clock import now_s
+from sluice_sim.embedded.workers import Assignment
 from sluice_worker import Settings
 
 LOOK_S = 5

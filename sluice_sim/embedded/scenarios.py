@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sluice_sim.embedded.story import Scenario, Steady
+from sluice_sim.embedded.timeline import (
+    Scenario,
+    Steady,
+)
 
 TRANSCRIPTION = Scenario(
     name="transcription",

@@ -14,15 +14,18 @@ from typing import TYPE_CHECKING, Any
 from sluice.aws.ecs import DIMENSION
 from sluice_sim import template
 from sluice_sim.account import ACCOUNT_ID, REGION, identity, resource_name, service_of
-from sluice_sim.alarms import Alarm
+from sluice_sim.aws_rules.alarms import Alarm
+from sluice_sim.aws_rules.ec2_target_tracking import TargetTracking
+from sluice_sim.aws_rules.ecs_target_tracking import ServiceTracking
+from sluice_sim.aws_rules.monitoring import Monitoring
+from sluice_sim.aws_rules.policy_runner import (
+    GroupTracker,
+    ServiceTracker,
+)
 from sluice_sim.embedded.functions import Lambda
 from sluice_sim.embedded.groups import Groups
+from sluice_sim.embedded.scaling_target import Steered
 from sluice_sim.embedded.services import Services
-from sluice_sim.embedded.steered import Steered
-from sluice_sim.monitoring import Monitoring
-from sluice_sim.service_tracking import ServiceTracking
-from sluice_sim.steering import GroupTracker, ServiceTracker
-from sluice_sim.target_tracking import TargetTracking
 
 if TYPE_CHECKING:
     from mypy_boto3_application_autoscaling import ApplicationAutoScalingClient

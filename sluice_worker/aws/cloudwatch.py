@@ -10,8 +10,8 @@ import boto3
 from botocore.config import Config
 
 from sluice.aws.errors import calling
+from sluice_worker.core.counters import Minute
 from sluice_worker.core.metrics import series
-from sluice_worker.core.minute import Minute
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TextIO
 
 from sluice_worker import lines
+from sluice_worker.core.counters import Minute
 from sluice_worker.core.metrics import Series, series
-from sluice_worker.core.minute import Minute
 
 VALUES_PER_LINE = 100
 """Values of one metric in one document (documented)."""

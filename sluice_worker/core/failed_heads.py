@@ -12,8 +12,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from sluice_worker.core.buffer import Lane
 from sluice_worker.core.model import Poll
+from sluice_worker.core.priority_buffer import Lane
 
 SENT_WITHIN_S = 2.0
 """A poll reaches SQS so long after it was chosen, at the most."""

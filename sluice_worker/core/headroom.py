@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from sluice_worker.core.buffer import Buffered, M, MessageBuffer
 from sluice_worker.core.model import BATCH, MAX_MESSAGE_BYTES, Poll, Priority, Queue
+from sluice_worker.core.priority_buffer import (
+    Buffered,
+    M,
+    MessageBuffer,
+)
 
 REMEMBERED = 0.9
 """Of the largest size, with each poll that brought smaller messages."""

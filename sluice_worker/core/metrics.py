@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sluice.core.model import MSG_PROCESSING_DURATION
+from sluice_worker.core.counters import Minute
 from sluice_worker.core.gauges import Gauges
-from sluice_worker.core.minute import Minute
 from sluice_worker.core.model import Outcome
 
 MSG_WAIT_DURATION = "MsgWaitDuration"

@@ -14,10 +14,10 @@ import pytest
 
 from benchmarks import promise
 from benchmarks.promise import EFFECTIVE, GENERATED, NATIVE, PLAIN, Figures, Limits, Row, Way
-from sluice import offered_load
 from sluice.core import effective_backlog
-from sluice_sim.simulation.experiment import Generated
-from tests.builders import MINUTE_NOW
+from sluice.usecases import offered_load
+from sluice_sim.study.experiment import Generated
+from tests.support.builders import MINUTE_NOW
 
 pytestmark = pytest.mark.slow
 

@@ -26,11 +26,17 @@ from sluice.aws.ecs import EcsServices
 from sluice.aws.fleets import AwsFleets
 from sluice.aws.registry import SsmRegistry
 from sluice.aws.sqs import SqsQueues
-from sluice.core.backlog import backlog_per_instance as in_core
+from sluice.core.emptiness import backlog_per_instance as in_core
 from sluice.core.model import Backlog, Capacity, DataPoint
 from sluice.ports import SeriesQuery
-from tests.aws import account
-from tests.builders import MINUTE_NOW, POOL, metric, plenty, queue_url
+from tests.sluice.aws import account
+from tests.support.builders import (
+    MINUTE_NOW,
+    POOL,
+    metric,
+    plenty,
+    queue_url,
+)
 
 WORKLOADS = 35
 

@@ -23,9 +23,9 @@ from sluice.core.model import (
 from sluice.errors import SluiceError
 from sluice.ports import Counter, Outcome
 from sluice.report import fields, sentence
-from tests.builders import seconds
 from tests.chaos.cloud import common
 from tests.chaos.invocation import Invocation
+from tests.support.builders import seconds
 
 REASONS = {
     Kind.BOOTSTRAP: Reason.WORK_WAITS,

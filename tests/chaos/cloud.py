@@ -12,15 +12,27 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from sluice.core.backlog import MINUTE, minute_of
+from sluice.core.emptiness import (
+    MINUTE,
+    minute_of,
+)
 from sluice.core.model import Backlog, Bounds, Capacity, Fleet, Metric, Workload
 from sluice.errors import SluiceError
 from sluice.events import Alarm, RetuneRequest
-from sluice.message_groups import GROUPS_IN_FLIGHT, VISIBLE
-from sluice.offered_load import SENT
 from sluice.ports import Policy
-from tests.builders import alarm, seconds
-from tests.fakes import FakeRegistry, Scene
+from sluice.usecases.fifo_warning import (
+    GROUPS_IN_FLIGHT,
+    VISIBLE,
+)
+from sluice.usecases.offered_load import SENT
+from tests.support.builders import (
+    alarm,
+    seconds,
+)
+from tests.support.fakes import (
+    FakeRegistry,
+    Scene,
+)
 
 PLANE = "the control plane"
 LATE, GAPPED = "late", "gapped"

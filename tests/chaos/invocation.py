@@ -27,7 +27,7 @@ from sluice.core.model import (
 from sluice.ports import Policy, Registered, RemainingS, Series, SeriesQuery, World
 from tests.chaos.acts import Act, Look, wrong_with_desired, wrong_with_target
 from tests.chaos.cloud import Cloud, Event, metric_key
-from tests.fakes import Ledger
+from tests.support.fakes import Ledger
 
 MINUTE = timedelta(minutes=1)
 PLENTY_S = 250.0

@@ -13,11 +13,15 @@ from random import Random
 from typing import Any
 
 from sluice.core.model import Bounds, Workload
-from tests.builders import dynamic_target, ecs_workload, workload
 from tests.chaos.cloud import MOST_LATE_S, Delays
 from tests.chaos.steps import HANDS, INSTANCES, MESSAGES, TRACKINGS, Step
 from tests.chaos.storm import Storm
 from tests.chaos.troubles import PLANE_STEPS, TROUBLES
+from tests.support.builders import (
+    dynamic_target,
+    ecs_workload,
+    workload,
+)
 
 Choose = Callable[[Sequence[Any]], Any]
 Inside = tuple[int, Step]

@@ -10,8 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from sluice.core.backlog import MINUTE, minute_of
 from sluice.core.effective_backlog import READ_MINUTES
+from sluice.core.emptiness import (
+    MINUTE,
+    minute_of,
+)
 from sluice.core.model import (
     Backlog,
     Bounds,
@@ -24,9 +27,9 @@ from sluice.core.model import (
     Workload,
 )
 from sluice.events import RetuneRequest
-from sluice.offered_load import SENT
-from tests.builders import dynamic_target
+from sluice.usecases.offered_load import SENT
 from tests.chaos.cloud import Cloud, Event
+from tests.support.builders import dynamic_target
 
 
 @dataclass(frozen=True, slots=True)

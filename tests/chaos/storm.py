@@ -11,12 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from sluice.core.backlog import MINUTE
+from sluice.core.emptiness import MINUTE
 from sluice.core.model import Decision, Kind, Published, Unknown, Workload
 from sluice.ports import Counter
-from sluice.publish import publish_backlog
-from sluice.retune import retune_targets
-from sluice.wake import on_bootstrap_alarm, on_shutdown_alarm
+from sluice.usecases.retune import retune_targets
+from sluice.usecases.tick import publish_backlog
+from sluice.usecases.wake import (
+    on_bootstrap_alarm,
+    on_shutdown_alarm,
+)
 from tests.chaos.account import audit
 from tests.chaos.cloud import PLANE, Cloud, Delays, Event
 from tests.chaos.invocation import Invocation

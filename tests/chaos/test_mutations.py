@@ -13,13 +13,21 @@ from typing import Any
 
 import pytest
 
-import sluice.publish
-import sluice.repair
-import sluice.retune
-import sluice.wake
+import sluice.usecases.missed_alarms
+import sluice.usecases.retune
+import sluice.usecases.tick
+import sluice.usecases.wake
 import tests.chaos.storm
 from sluice.core import target, wake
-from sluice.core.backlog import MINUTE, before, gap_in_proof, minute_of, minutes_to_prove, up_to
+from sluice.core.bounds import clamp
+from sluice.core.emptiness import (
+    MINUTE,
+    before,
+    gap_in_proof,
+    minute_of,
+    minutes_to_prove,
+    up_to,
+)
 from sluice.core.model import (
     Backlog,
     Capacity,
@@ -32,15 +40,17 @@ from sluice.core.model import (
     Unknown,
     Workload,
 )
-from sluice.core.plan import clamp
 from sluice.core.target import decide_target
 from sluice.core.wake import decide_bootstrap, decide_shutdown, reads_empty_above_min
 from sluice.errors import TransientError
-from sluice.observe import observe, registered
 from sluice.ports import Counter, Outcome, Policy, RemainingS, Report, Series, World
-from tests.builders import plenty
+from sluice.usecases.observe import (
+    observe,
+    registered,
+)
 from tests.chaos.seeds import reached_by
 from tests.chaos.test_chaos import DEFAULT_SHARE
+from tests.support.builders import plenty
 
 pytestmark = pytest.mark.slow
 
@@ -72,7 +82,7 @@ def _put(saw: Observation, facts: Mapping[str, object]) -> Observation:
 def blind_shutdown(**facts: object) -> list[tuple[object, str, object]]:
     return [
         (module, name, broken)
-        for module in (sluice.repair, sluice.wake)
+        for module in (sluice.usecases.missed_alarms, sluice.usecases.wake)
         for name, broken in (
             ("decide_shutdown", blind_to(decide_shutdown, **facts)),
             (
@@ -85,7 +95,10 @@ def blind_shutdown(**facts: object) -> list[tuple[object, str, object]]:
 
 def blind_bootstrap(**facts: object) -> list[tuple[object, str, object]]:
     broken = blind_to(decide_bootstrap, **facts)
-    return [(module, "decide_bootstrap", broken) for module in (sluice.repair, sluice.wake)]
+    return [
+        (module, "decide_bootstrap", broken)
+        for module in (sluice.usecases.missed_alarms, sluice.usecases.wake)
+    ]
 
 
 def cached_document(repair: Callable[..., None]) -> Callable[..., None]:
@@ -161,11 +174,11 @@ def act_and_forget(*asked: Any) -> Outcome:
     return Outcome.HELD
 
 
-act = sluice.wake._act
-repair = sluice.repair.repair
-shutdown = sluice.wake._shutdown
-retune = sluice.retune._retune
-tick = sluice.publish.publish_backlog
+act = sluice.usecases.wake._act
+repair = sluice.usecases.missed_alarms.repair
+shutdown = sluice.usecases.wake._shutdown
+retune = sluice.usecases.retune._retune
+tick = sluice.usecases.tick.publish_backlog
 
 
 def one_failure_ends_all(workload: str, counter: object, report: Report, step: Callable[[], None]) -> bool:
@@ -233,22 +246,24 @@ def proven_by_the_cached_minutes(workload: Workload, *rest: Any) -> None:
 
 MUTATIONS: dict[str, Iterable[tuple[object, str, object]]] = {
     "a repair acts on the cached document": [
-        (sluice.repair, "retry_bootstrap", cached_document(sluice.wake._bootstrap)),
-        (sluice.repair, "retry_shutdown", cached_document(sluice.wake._shutdown)),
+        (sluice.usecases.missed_alarms, "retry_bootstrap", cached_document(sluice.usecases.wake._bootstrap)),
+        (sluice.usecases.missed_alarms, "retry_shutdown", cached_document(sluice.usecases.wake._shutdown)),
     ],
     "no proof is asked for": [(wake, "gap_in_proof", lambda *_: None)],
     "a minute without a point proves emptiness": [(wake, "gap_in_proof", nothing_published_is_zero)],
     "a tick's proof is counted back from the clock": [
-        (sluice.publish, "repair", counted_back_from_the_clock)
+        (sluice.usecases.tick, "repair", counted_back_from_the_clock)
     ],
     "an alarm's proof is counted back from the clock": [
-        (sluice.wake, "up_to", lambda now: before(minute_of(now)))
+        (sluice.usecases.wake, "up_to", lambda now: before(minute_of(now)))
     ],
     "an alarm's proof may end three minutes back": [
-        (sluice.wake, "up_to", lambda now: (*up_to(now), minute_of(now) - 3 * MINUTE))
+        (sluice.usecases.wake, "up_to", lambda now: (*up_to(now), minute_of(now) - 3 * MINUTE))
     ],
-    "a proof that cannot be read proves emptiness": [(sluice.wake, "decide_shutdown", unread_proof_is_zero)],
-    "one idle minute is enough": [(sluice.wake, "_shutdown", proven_by_the_cached_minutes)],
+    "a proof that cannot be read proves emptiness": [
+        (sluice.usecases.wake, "decide_shutdown", unread_proof_is_zero)
+    ],
+    "one idle minute is enough": [(sluice.usecases.wake, "_shutdown", proven_by_the_cached_minutes)],
     "nothing is clamped": [(wake, "clamp", lambda instances, _: (instances, ()))],
     "the maximum alone is clamped": [
         (wake, "clamp", lambda instances, bounds: clamp(instances, replace(bounds, min=0)))
@@ -261,45 +276,47 @@ MUTATIONS: dict[str, Iterable[tuple[object, str, object]]] = {
     ],
     "observe acts": [
         (
-            sluice.wake,
+            sluice.usecases.wake,
             "_act",
             lambda decision, workload, *rest: act(decision, replace(workload, mode=Mode.ACTIVE), *rest),
         )
     ],
     "paused acts": [
-        (sluice.wake, "decide_bootstrap", as_if_active(decide_bootstrap)),
-        (sluice.wake, "decide_shutdown", as_if_active(decide_shutdown)),
+        (sluice.usecases.wake, "decide_bootstrap", as_if_active(decide_bootstrap)),
+        (sluice.usecases.wake, "decide_shutdown", as_if_active(decide_shutdown)),
     ],
     "a held scale-out is done": blind_bootstrap(scale_out_held_by=()),
     "capacity units are taken for instances": blind_bootstrap(counted_by=()),
     "a held scale-in is done": blind_shutdown(scale_in_held_by=()),
-    "an unknown reading counts as 0 for the handlers": [(sluice.wake, "observe", zero_for_unknown)],
-    "an unknown reading counts as 0 for the tick": [(sluice.publish, "observe", zero_for_unknown)],
+    "an unknown reading counts as 0 for the handlers": [(sluice.usecases.wake, "observe", zero_for_unknown)],
+    "an unknown reading counts as 0 for the tick": [(sluice.usecases.tick, "observe", zero_for_unknown)],
     "a visible message does not keep a fleet awake": blind_shutdown(visible=0),
     "a message in flight does not keep a fleet awake": blind_shutdown(in_flight=0),
     "a delayed message does not keep a fleet awake": blind_shutdown(delayed=0),
     "a fleet awake is woken": blind_bootstrap(desired=0),
-    "nobody looks again after a shutdown": [(sluice.wake, "_wake_if_work_waits", lambda *_: None)],
-    "an alarm's reading that failed is asked for no more": [(sluice.wake, "_act", act_and_forget)],
-    "a tick wakes nobody": [(sluice.repair, "_missed_bootstraps", lambda *_: [])],
-    "a tick sends nobody home": [(sluice.repair, "_missed_shutdowns", lambda *_: [])],
-    "a tick gives up waking, and says so": [(sluice.repair, "retry_bootstrap", given_up)],
-    "a tick gives up sending home, and says so": [(sluice.repair, "retry_shutdown", given_up)],
-    "what was done is not told": [(sluice.wake, "_act", act_untold)],
-    "an alarm may be anybody's": [(sluice.wake, "_check", lambda *_: None)],
-    "a stale tick works": [(sluice.publish, "STALE_AFTER", timedelta(hours=1))],
+    "nobody looks again after a shutdown": [(sluice.usecases.wake, "_wake_if_work_waits", lambda *_: None)],
+    "an alarm's reading that failed is asked for no more": [(sluice.usecases.wake, "_act", act_and_forget)],
+    "a tick wakes nobody": [(sluice.usecases.missed_alarms, "_missed_bootstraps", lambda *_: [])],
+    "a tick sends nobody home": [(sluice.usecases.missed_alarms, "_missed_shutdowns", lambda *_: [])],
+    "a tick gives up waking, and says so": [(sluice.usecases.missed_alarms, "retry_bootstrap", given_up)],
+    "a tick gives up sending home, and says so": [
+        (sluice.usecases.missed_alarms, "retry_shutdown", given_up)
+    ],
+    "what was done is not told": [(sluice.usecases.wake, "_act", act_untold)],
+    "an alarm may be anybody's": [(sluice.usecases.wake, "_check", lambda *_: None)],
+    "a stale tick works": [(sluice.usecases.tick, "STALE_AFTER", timedelta(hours=1))],
     "a point carries the time at which its tick ran": [(tests.chaos.storm, "publish_backlog", published_now)],
     "one workload's failure stops the repairs of the others": [
-        (sluice.repair, "isolated", one_failure_ends_all)
+        (sluice.usecases.missed_alarms, "isolated", one_failure_ends_all)
     ],
     "one workload's failure stops the retunes of the others": [
-        (sluice.retune, "isolated", one_failure_ends_all)
+        (sluice.usecases.retune, "isolated", one_failure_ends_all)
     ],
-    "a failed retune is not told": [(sluice.retune, "told_if_it_fails", lambda *_: nullcontext())],
-    "a retune of a paused workload": [(sluice.retune, "_retune", retune_paused)],
-    "unknown durations retune": [(sluice.retune, "_retune", durations_of_unknown)],
-    "a retune writes every policy": [(sluice.retune, "_retune", every_policy_at_once)],
-    "a retune knows no factor": [(sluice.retune, "decide_target", no_factor)],
+    "a failed retune is not told": [(sluice.usecases.retune, "told_if_it_fails", lambda *_: nullcontext())],
+    "a retune of a paused workload": [(sluice.usecases.retune, "_retune", retune_paused)],
+    "unknown durations retune": [(sluice.usecases.retune, "_retune", durations_of_unknown)],
+    "a retune writes every policy": [(sluice.usecases.retune, "_retune", every_policy_at_once)],
+    "a retune knows no factor": [(sluice.usecases.retune, "decide_target", no_factor)],
     "a retune knows no bounds": [(target, "_bounded", lambda wanted, _: (wanted, ()))],
 }
 

@@ -10,7 +10,7 @@ import pytest
 
 from sluice.core.model import Unknown
 from sluice.ports import Counter
-from sluice.wake import published_backlog
+from sluice.usecases.wake import published_backlog
 from tests.chaos.moves import MOVES, Beginning, Move, beginning, make
 from tests.chaos.steps import Step
 from tests.chaos.storm import Storm
@@ -94,6 +94,6 @@ def test_a_neighbour_whose_unread_proof_holds_up_everybody_is_noticed(
         unread = [series for series in published.values() if isinstance(series, Unknown)]
         return dict.fromkeys(published, unread[0]) if unread else published
 
-    monkeypatch.setattr("sluice.repair.published_backlog", all_or_nothing)
+    monkeypatch.setattr("sluice.usecases.missed_alarms.published_backlog", all_or_nothing)
     with pytest.raises(AssertionError):
         test_a_neighbour_changes_no_act_no_decision_and_no_point()

@@ -5,10 +5,13 @@ from __future__ import annotations
 import pytest
 
 from sluice.core.model import Kind
-from tests.builders import alarm, workload
 from tests.chaos.cloud import Event
 from tests.chaos.moves import Beginning, drawn
 from tests.chaos.steps import Step
+from tests.support.builders import (
+    alarm,
+    workload,
+)
 
 SERVED = workload()
 PUBLISHES = ("minute", "deliver a tick")

@@ -8,8 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from sluice.core.backlog import MINUTE, minute_of
 from sluice.core.effective_backlog import READ_MINUTES
+from sluice.core.emptiness import (
+    MINUTE,
+    minute_of,
+)
 from sluice.core.model import (
     BACKLOG_PER_INSTANCE,
     MSG_PROCESSING_DURATION,
@@ -22,10 +25,10 @@ from sluice.core.model import (
 )
 from sluice.errors import CapacityError, ConfigError, TransientError
 from sluice.events import RetuneRequest
-from sluice.offered_load import SENT
-from tests.builders import alarm
+from sluice.usecases.offered_load import SENT
 from tests.chaos.cloud import GAPPED, LATE, PLANE, Cloud, Event, metric_key
 from tests.chaos.steps import HANDS, INSTANCES, MESSAGES, Happening, measure
+from tests.support.builders import alarm
 
 REFUSALS = [
     TransientError("ScalingActivityInProgress"),

@@ -11,11 +11,11 @@ from sluice.aws.fleets import AwsFleets
 from sluice.core.model import AutoScalingGroup, Bounds, Capacity, EcsService, Fleet, Unknown
 from sluice.errors import ConfigError, SluiceError
 from sluice.ports import Fleets
-from sluice_sim.simulation.ports import SimulatedFleets
-from tests.aws import account
-from tests.builders import plenty
-from tests.fakes import FakeFleets
-from tests.simulation.sites import site
+from sluice_sim.simulator.ports import SimulatedFleets
+from tests.sim.simulator.contexts import site
+from tests.sluice.aws import account
+from tests.support.builders import plenty
+from tests.support.fakes import FakeFleets
 
 
 @dataclass
@@ -147,7 +147,7 @@ def test_a_simulated_fleet_refuses_a_count_out_of_bounds_as_aws_does(subject: Su
 
 @pytest.mark.parametrize("named", [group, service])
 def test_a_fake_fleet_refuses_a_count_out_of_bounds_as_aws_does(named: Callable[[str], Fleet]) -> None:
-    # moto takes any count, so the adapter's half of this is tested on a stubbed answer in tests/aws.
+    # moto takes any count, so the adapter's half of this is tested on a stubbed answer in tests/sluice/aws.
     fleet, fake = named("transcription"), FakeFleets()
     fake.holding[fleet] = Capacity(desired=2, running=2, bounds=Bounds(min=1, max=5))
     for instances in (0, 6):

@@ -7,13 +7,22 @@ from datetime import UTC, datetime
 import pytest
 
 from sluice.aws import clients
-from sluice.aws.launches import READ_EVENTS, AwsLaunches
+from sluice.aws.launch_failures import (
+    READ_EVENTS,
+    AwsLaunches,
+)
 from sluice.core.model import EcsService, Fleet, LaunchAttempt, Unknown
 from sluice.ports import Launches
 from sluice_sim.embedded.cloud import EmbeddedAws, embedded_aws
-from tests.aws import account
-from tests.fakes import Clock, FakeLaunches
-from tests.sim.test_embedded import ROOT, Idle
+from tests.sim.embedded.test_embedded import (
+    ROOT,
+    Idle,
+)
+from tests.sluice.aws import account
+from tests.support.fakes import (
+    Clock,
+    FakeLaunches,
+)
 
 WORDS = {
     "groups": "Could not launch Spot Instances. UnfulfillableCapacity - Unable to fulfill capacity.",

@@ -13,14 +13,21 @@ from botocore.client import BaseClient
 from sluice.aws.cloudwatch import CloudWatchMetrics
 from sluice.core.model import DataPoint, Metric, Unknown
 from sluice.ports import Metrics, Series, SeriesQuery
+from sluice_sim.aws_rules.monitoring import READABLE_AFTER_S
 from sluice_sim.clock import VirtualClock
 from sluice_sim.embedded.cloudwatch import readable_later
-from sluice_sim.monitoring import READABLE_AFTER_S
-from sluice_sim.simulation.ports import SimulatedMetrics
-from tests.aws import account
-from tests.builders import POOL, metric, plenty
-from tests.fakes import Clock, FakeMetrics
-from tests.simulation.sites import site
+from sluice_sim.simulator.ports import SimulatedMetrics
+from tests.sim.simulator.contexts import site
+from tests.sluice.aws import account
+from tests.support.builders import (
+    POOL,
+    metric,
+    plenty,
+)
+from tests.support.fakes import (
+    Clock,
+    FakeMetrics,
+)
 
 BACKLOG = metric()
 EFFECTIVE = replace(BACKLOG, name="EffectiveBacklogPerInstance")

@@ -9,12 +9,17 @@ from sluice.aws.policies import TargetTrackingPolicies
 from sluice.core.model import EcsService, Unknown, Workload
 from sluice.errors import ConfigError
 from sluice.ports import Policies, Policy
-from sluice_sim.simulation.aws import SimulatedAws
-from sluice_sim.simulation.ports import SimulatedPolicies
-from tests.aws import account
-from tests.builders import POOL, ecs_workload, plenty, workload
-from tests.fakes import FakePolicies
-from tests.simulation.sites import site
+from sluice_sim.simulator.cloudwatch import SimulatedAws
+from sluice_sim.simulator.ports import SimulatedPolicies
+from tests.sim.simulator.contexts import site
+from tests.sluice.aws import account
+from tests.support.builders import (
+    POOL,
+    ecs_workload,
+    plenty,
+    workload,
+)
+from tests.support.fakes import FakePolicies
 
 
 @dataclass

@@ -18,25 +18,25 @@ from typing import Any
 
 import pytest
 
-from sluice import config
 from sluice.aws.cloudwatch import CloudWatchMetrics
 from sluice.core.model import Durations, Metric, Reason, TargetDecision, Trigger, Workload
+from sluice.document import parsing
 from sluice.events import RetuneRequest
 from sluice.ports import Policy
-from sluice.publish import publish_backlog
-from sluice.retune import retune_targets
+from sluice.usecases.retune import retune_targets
+from sluice.usecases.tick import publish_backlog
 from sluice_sim.embedded.cloud import embedded_aws
 from sluice_sim.embedded.demo import Stage
 from sluice_sim.embedded.scenarios import QUEUE_PROC, TRANSCRIPTION
 from sluice_worker import wiring
 from sluice_worker.aws import cloudwatch
 from sluice_worker.aws.cloudwatch import CloudWatchSink
+from sluice_worker.core.counters import Tally
 from sluice_worker.core.metrics import OUTCOME
-from sluice_worker.core.minute import Tally
 from sluice_worker.core.model import Outcome
-from tests.aws import account
-from tests.builders import POOL
-from tests.fakes import Scene
+from tests.sluice.aws import account
+from tests.support.builders import POOL
+from tests.support.fakes import Scene
 from tests.templates import fleet_workers, stacks
 
 NOW = datetime.now(UTC)
@@ -80,7 +80,7 @@ class Plane:
     def serve(self, fleet: str, **parameters: str) -> Workload:
         """Register the document that the workload's stack writes; its policy holds the template's target."""
         stack = stacks.workload(fleet, **DYNAMIC, **parameters)
-        workload = config.parse(stack.resources["Registration"].properties["Value"])
+        workload = parsing.parse(stack.resources["Registration"].properties["Value"])
         assert workload.policy_arn is not None
         self.scene.policies.holding[workload.policy_arn] = Policy(
             fleet=workload.fleet, target=TEMPLATE_TARGET, definition={"PolicyARN": workload.policy_arn}

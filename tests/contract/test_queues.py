@@ -10,12 +10,19 @@ from sluice.aws.sqs import SqsQueues
 from sluice.core.model import Backlog, Unknown
 from sluice.errors import SluiceError
 from sluice.ports import Queues
-from sluice_sim.simulation.ports import SimulatedQueues
-from tests.aws import account
-from tests.builders import backlog, plenty, queue_url
-from tests.fakes import FakeQueues
-from tests.simulation.plants import at, plant
-from tests.simulation.sites import site
+from sluice_sim.simulator.ports import SimulatedQueues
+from tests.sim.simulator.contexts import site
+from tests.sim.simulator.fleets import (
+    at,
+    plant,
+)
+from tests.sluice.aws import account
+from tests.support.builders import (
+    backlog,
+    plenty,
+    queue_url,
+)
+from tests.support.fakes import FakeQueues
 
 
 @dataclass

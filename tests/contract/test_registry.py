@@ -11,9 +11,19 @@ from sluice.aws.registry import SsmRegistry
 from sluice.core.model import Mode
 from sluice.errors import ConfigError
 from sluice.ports import Registry
-from tests.aws import account
-from tests.builders import NOW, POOL, document, ecs_document, parsed, plenty
-from tests.fakes import Clock, FakeRegistry
+from tests.sluice.aws import account
+from tests.support.builders import (
+    NOW,
+    POOL,
+    document,
+    ecs_document,
+    parsed,
+    plenty,
+)
+from tests.support.fakes import (
+    Clock,
+    FakeRegistry,
+)
 
 
 @dataclass

@@ -11,9 +11,18 @@ from sluice.aws.shards import SqsShards
 from sluice.core.model import Mode
 from sluice.errors import ConfigError, SluiceError, TransientError
 from sluice.ports import Registry, Shards
-from tests.aws import account
-from tests.builders import POOL, document, ecs_document, parsed, plenty
-from tests.fakes import FakeRegistry, FakeShards
+from tests.sluice.aws import account
+from tests.support.builders import (
+    POOL,
+    document,
+    ecs_document,
+    parsed,
+    plenty,
+)
+from tests.support.fakes import (
+    FakeRegistry,
+    FakeShards,
+)
 
 
 @dataclass

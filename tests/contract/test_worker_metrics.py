@@ -10,10 +10,10 @@ import pytest
 from sluice.core.model import Reason
 from sluice_worker import settings, wiring
 from sluice_worker.settings import Settings
-from tests.aws import account
 from tests.contract.test_processing_time import ENOUGH, LATENCY_S, NOW, Plane
+from tests.sluice.aws import account
 from tests.templates import stacks
-from tests.worker.surroundings.minutes import minute
+from tests.worker.process.minutes import minute
 
 OPTIONS = {
     "AutoScalingGroupName": "auto_scaling_group",

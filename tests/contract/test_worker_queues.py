@@ -13,8 +13,8 @@ from sluice_worker.aws.sqs import connect
 from sluice_worker.core.model import Depth, Poll, Queue
 from sluice_worker.message import Message
 from sluice_worker.ports import Queues
-from tests.aws import account
-from tests.builders import queue_url
+from tests.sluice.aws import account
+from tests.support.builders import queue_url
 from tests.worker import sqs_limits
 from tests.worker.fakes import InMemorySqs
 

@@ -22,9 +22,9 @@ from botocore.retries.quota import RetryQuota
 from moto.core.botocore_stubber import MockRawResponse
 from moto.core.models import botocore_stubber
 
-from tests.aws import account
 from tests.faults.answers import Path, noted
 from tests.faults.timeline import Timeline
+from tests.sluice.aws import account
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)

@@ -8,9 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from unittest import mock
 
-from sluice import publish
 from sluice.events import Shard, shard_message
-from tests.builders import stack_id
+from sluice.usecases import tick
 from tests.faults.calls import Call, Fault
 from tests.faults.stage import (
     ASG,
@@ -26,6 +25,7 @@ from tests.faults.stage import (
     document_of,
 )
 from tests.functions.conftest import sample
+from tests.support.builders import stack_id
 
 ASLEEP = Situation(desired=0, visible=3)
 EMPTY = Situation(desired=2, visible=0, idle=True)
@@ -47,7 +47,7 @@ class Case:
     warm: bool = False
     only: tuple[str, ...] = ()
     """The operations whose failing is of interest here; none for all."""
-    most_in_one_invocation: int = publish.MOST_IN_ONE_INVOCATION
+    most_in_one_invocation: int = tick.MOST_IN_ONE_INVOCATION
     """Workloads that a tick serves itself."""
     situations: Mapping[str, Situation] = field(init=False)
 
@@ -63,8 +63,8 @@ class Case:
         stage.set(self.situations)
         if self.warm:
             earlier = NOON - CACHE_RAN_OUT
-            stage.play("publish_backlog", tick(earlier), at=earlier + STARTED_AFTER)
-        with mock.patch.object(publish, "MOST_IN_ONE_INVOCATION", self.most_in_one_invocation):
+            stage.play("publish_backlog", tick_at(earlier), at=earlier + STARTED_AFTER)
+        with mock.patch.object(tick, "MOST_IN_ONE_INVOCATION", self.most_in_one_invocation):
             return stage.play(self.function, dict(self.event), target=target, warm=self.warm)
 
     @property
@@ -94,7 +94,7 @@ class Case:
         return self.function == "retune_target"
 
 
-def tick(minute: datetime) -> dict[str, str]:
+def tick_at(minute: datetime) -> dict[str, str]:
     return {"scheduled_time": f"{minute:%Y-%m-%dT%H:%M:%SZ}"}
 
 
@@ -118,21 +118,21 @@ def _of_kind(kind: str, name: str) -> list[Case]:
         Case(
             name=f"tick wakes {kind}",
             function="publish_backlog",
-            event=tick(NOON),
+            event=tick_at(NOON),
             about=name,
             situation=ASLEEP,
         ),
         Case(
             name=f"tick shuts down {kind}",
             function="publish_backlog",
-            event=tick(NOON),
+            event=tick_at(NOON),
             about=name,
             situation=EMPTY,
         ),
         Case(
             name=f"tick lacks instances {kind}",
             function="publish_backlog",
-            event=tick(NOON),
+            event=tick_at(NOON),
             about=name,
             situation=SHORT,
             only=("DescribeScalingActivities",) if kind == "asg" else ("DescribeServices",),
@@ -168,25 +168,25 @@ def _of_kind(kind: str, name: str) -> list[Case]:
 
 
 CASES = [
-    Case(name="tick publishes", function="publish_backlog", event=tick(NOON)),
+    Case(name="tick publishes", function="publish_backlog", event=tick_at(NOON)),
     Case(
         name="tick renews registry",
         function="publish_backlog",
-        event=tick(NOON),
+        event=tick_at(NOON),
         warm=True,
         only=("GetParametersByPath",),
     ),
     Case(
         name="tick counts arrivals",
         function="publish_backlog",
-        event=tick(NOON),
+        event=tick_at(NOON),
         situation=ARRIVING,
         only=OF_ARRIVALS,
     ),
     Case(
         name="tick sends shards",
         function="publish_backlog",
-        event=tick(NOON),
+        event=tick_at(NOON),
         most_in_one_invocation=1,
     ),
     Case(name="retune hourly", function="retune_target", event=sample("schedule")),

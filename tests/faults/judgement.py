@@ -8,14 +8,14 @@ import math
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from sluice.last_known import NO_TIME_LEFT
 from sluice.ports import Counter
-from tests.builders import dynamic_section
+from sluice.usecases.last_known import NO_TIME_LEFT
 from tests.faults.answers import EMPTY_PAGE
 from tests.faults.calls import Call, Fault
-from tests.faults.cases import Case, tick
+from tests.faults.cases import Case, tick_at
 from tests.faults.faults import PASSING, WrongAnswer
 from tests.faults.stage import LEAST, MOST, NOON, STARTED_AFTER, WORKLOADS, Outcome, Stage, State, understood
+from tests.support.builders import dynamic_section
 
 FAILURES = (
     Counter.OBSERVATION_FAILED,
@@ -164,10 +164,10 @@ def is_repaired_later(case: Case, stage: Stage, healthy: Outcome, came: Outcome)
     for run in range(1, LATER_RUNS + 1):
         if case.retunes:
             at = NOON + timedelta(hours=run) + STARTED_AFTER
-            came = stage.play("retune_target", tick(NOON), at=at, warm=True)
+            came = stage.play("retune_target", tick_at(NOON), at=at, warm=True)
         else:
             came = stage.play(
-                "publish_backlog", tick(NOON + timedelta(minutes=run)), at=_minute(run), warm=True
+                "publish_backlog", tick_at(NOON + timedelta(minutes=run)), at=_minute(run), warm=True
             )
         assert came.failure is None, f"a healthy run fails: {came.failure}"
         if _repaired(case, healthy, came):

@@ -22,7 +22,7 @@ from moto.backends import get_backend
 from moto.core.responses import ActionResult
 
 from sluice import wiring
-from sluice.aws import fanout
+from sluice.aws import concurrent_reads
 from sluice.core.effective_backlog import READ_MINUTES
 from sluice.core.model import (
     BACKLOG_PER_INSTANCE,
@@ -32,13 +32,18 @@ from sluice.core.model import (
     Fleet,
 )
 from sluice.errors import SluiceError
-from tests.aws import account
-from tests.builders import document, dynamic_section, ecs_document, queue_url
 from tests.conftest import ENVIRONMENT
 from tests.faults.calls import Call, Fault, Made, Switchboard
 from tests.faults.timeline import ReadersPool, Timeline
 from tests.functions.conftest import ROOT
 from tests.functions.conftest import Context as AnyContext
+from tests.sluice.aws import account
+from tests.support.builders import (
+    document,
+    dynamic_section,
+    ecs_document,
+    queue_url,
+)
 from tests.templates import stacks
 
 NOON = datetime(2026, 1, 15, 12, 0, tzinfo=UTC)
@@ -314,7 +319,7 @@ def stage() -> Iterator[Stage]:
         switchboard = Switchboard(WORKLOADS, timeline)
         patch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=timeline.sleep))
         patch.setattr(wiring, "ThreadPoolExecutor", lambda _: pool)
-        patch.setattr(fanout, "wait", timeline.wait)
+        patch.setattr(concurrent_reads, "wait", timeline.wait)
         patch.setattr(AutoScalingResponse, "describe_scaling_activities", _activities)
         with switchboard.connected():
             built = Stage(timeline=timeline, switchboard=switchboard)

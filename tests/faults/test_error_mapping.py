@@ -5,11 +5,19 @@ from contextlib import contextmanager
 
 import pytest
 
-from sluice.aws import asg, cloudwatch, ecs, launches, policies, registry, sqs
+from sluice.aws import (
+    asg,
+    cloudwatch,
+    ecs,
+    launch_failures,
+    policies,
+    registry,
+    sqs,
+)
 from tests.faults.matrix import Cell, played, share
 from tests.faults.stage import Stage
 
-ADAPTERS = (asg, cloudwatch, ecs, launches, policies, registry, sqs)
+ADAPTERS = (asg, cloudwatch, ecs, launch_failures, policies, registry, sqs)
 UNANSWERED = ("access denied", "timed out", "not found", "bad gateway")
 OFTEN_ENOUGH = 20
 

@@ -13,23 +13,43 @@ from typing import Any
 import pytest
 from botocore.retries import standard
 
-from sluice import publish, wiring
-from sluice.aws import cloudwatch, fanout
+from sluice import wiring
+from sluice.aws import (
+    cloudwatch,
+    concurrent_reads,
+)
 from sluice.aws.asg import AutoScalingGroups
 from sluice.aws.cloudwatch import CloudWatchMetrics
+from sluice.aws.concurrent_reads import batches
 from sluice.aws.ecs import EcsServices
-from sluice.aws.fanout import batches
 from sluice.aws.fleets import AwsFleets
 from sluice.aws.sqs import DELAYED, IN_FLIGHT, VISIBLE, SqsQueues
 from sluice.core.model import TrackedMetric, Tracking, Trigger, Workload
 from sluice.errors import TransientError
 from sluice.events import RetuneRequest, Shard, shard_message
 from sluice.ports import Counter, World
-from sluice.publish import WORKLOADS_PER_SHARD, publish_backlog, publish_shards
-from sluice.retune import retune_targets
-from tests.builders import dynamic_target, ecs_workload, plenty, queue_url, workload
-from tests.fakes import Clock, FakePolicies, FakeRegistry, FakeShards, Ledger
+from sluice.usecases import tick
+from sluice.usecases.retune import retune_targets
+from sluice.usecases.tick import (
+    WORKLOADS_PER_SHARD,
+    publish_backlog,
+    publish_shards,
+)
 from tests.faults.stage import timeouts_s
+from tests.support.builders import (
+    dynamic_target,
+    ecs_workload,
+    plenty,
+    queue_url,
+    workload,
+)
+from tests.support.fakes import (
+    Clock,
+    FakePolicies,
+    FakeRegistry,
+    FakeShards,
+    Ledger,
+)
 
 WORKLOADS = 1000
 AT_ONCE_S = 0.05
@@ -176,7 +196,7 @@ class Invocation:
         self.lanes = Lanes(clock, self.call_s, self.own_call_s, self.metrics_call_s)
         self.answers, self.registry = Answers(self.lanes, self.messages), FakeRegistry(clock=clock)
         self.registry.registered = {each.name: each for each in half_and_half()}
-        self.monkeypatch.setattr(fanout, "wait", self.lanes.wait)
+        self.monkeypatch.setattr(concurrent_reads, "wait", self.lanes.wait)
 
     @property
     def world(self) -> World:
@@ -335,7 +355,7 @@ def test_a_batch_of_shards_ends_in_its_time_however_slowly_cloudwatch_answers(
     lanes, ledger, _ = Invocation(call_s, monkeypatch, own_call_s=worst_call_s(), messages=0).batch()
     assert lanes.elapsed_s <= timeouts_s()["publish_backlog"]
     left_out = {why for _, counter, why in ledger.failures if counter is Counter.SHARD_FAILED}
-    assert left_out == {publish.NO_TIME_LEFT}
+    assert left_out == {tick.NO_TIME_LEFT}
 
 
 def worst_call_s() -> float:

@@ -14,8 +14,12 @@ import time_machine
 
 from sluice import wiring
 from sluice.core.model import EcsService
-from tests.aws import account
-from tests.builders import document, dynamic_section, ecs_document
+from tests.sluice.aws import account
+from tests.support.builders import (
+    document,
+    dynamic_section,
+    ecs_document,
+)
 
 ROOT = Path(__file__).parents[2]
 EVENTS = ROOT / "events"

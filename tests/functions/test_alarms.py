@@ -4,9 +4,9 @@ from typing import Any
 import pytest
 
 from sluice.errors import ConfigError, TransientError
-from tests.aws import account
-from tests.builders import document
 from tests.functions.conftest import Plane, sample
+from tests.sluice.aws import account
+from tests.support.builders import document
 
 BOOTSTRAPS = [
     ("bootstrap-asg-direct", "asg"),

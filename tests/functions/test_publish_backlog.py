@@ -5,9 +5,9 @@ import pytest
 
 from sluice.aws import asg, cloudwatch
 from sluice.errors import DefectError, TransientError
-from tests.aws import account
-from tests.builders import document
 from tests.functions.conftest import NOON, Plane, sample
+from tests.sluice.aws import account
+from tests.support.builders import document
 
 
 def test_the_schedule_publishes_every_workload_at_its_minute_under_its_fleets_dimensions(

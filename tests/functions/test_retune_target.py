@@ -1,9 +1,12 @@
 import pytest
 
 from sluice.errors import TransientError
-from tests.aws import account
-from tests.builders import document, dynamic_section
 from tests.functions.conftest import Plane, sample
+from tests.sluice.aws import account
+from tests.support.builders import (
+    document,
+    dynamic_section,
+)
 
 
 def test_the_hourly_round_moves_both_targets_to_what_was_measured(plane: Plane) -> None:

@@ -3,8 +3,8 @@ import json
 import pytest
 
 from sluice.errors import ConfigError
-from tests.aws import account
 from tests.functions.conftest import Plane, sample
+from tests.sluice.aws import account
 
 
 def waiting(url: str) -> int:

@@ -7,14 +7,20 @@ import boto3
 import pytest
 
 from sluice import wiring
-from sluice.aws.launches import AwsLaunches
+from sluice.aws.launch_failures import AwsLaunches
 from sluice.aws.sqs import SqsQueues
 from sluice.core.model import Capacity, Unknown
 from sluice.errors import ConfigError, TransientError
 from sluice.ports import SeriesQuery
-from tests.aws import account
-from tests.builders import GROUP, SERVICE, metric, minutes_ago, plenty
 from tests.functions.conftest import Context, Plane, sample
+from tests.sluice.aws import account
+from tests.support.builders import (
+    GROUP,
+    SERVICE,
+    metric,
+    minutes_ago,
+    plenty,
+)
 
 SETTINGS = {"SLUICE_REGISTRY_PREFIX": "/sluice/workloads", "SLUICE_METRIC_NAMESPACE": "Sluice"}
 

@@ -21,20 +21,24 @@ from unittest import mock
 import boto3
 from moto.cloudwatch.models import cloudwatch_backends
 
-from sluice import publish, wiring
+from sluice import wiring
 from sluice.aws.policies import TargetTrackingPolicies
 from sluice.aws.registry import SsmRegistry
 from sluice.events import Shard, shard_message
+from sluice.usecases import tick
 from sluice_sim.account import ACCOUNT_ID, REGION
 from sluice_sim.embedded.cloud import EmbeddedAws, LogLine, embedded_aws
 from sluice_sim.embedded.demo import CONTROL_PLANE, NAMESPACE, Stage
 from sluice_sim.embedded.scenarios import COMPILER_STAGING, QUEUE_PROC, TRANSCRIPTION
-from sluice_sim.simulation.setting import environments
 from sluice_sim.template import ResolvedStack, stack_id
-from tests.builders import POOL, plenty
+from sluice_sim.template.deployment import environments
 from tests.privileges import inventory
 from tests.privileges.gate import Gate, Passage
 from tests.privileges.roles import role_of_functions, roles
+from tests.support.builders import (
+    POOL,
+    plenty,
+)
 from tests.templates import stacks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,7 +68,7 @@ class Act:
     function: str
     arrange: Callable[[], None]
     event: Mapping[str, Any]
-    most_in_one_invocation: int = publish.MOST_IN_ONE_INVOCATION
+    most_in_one_invocation: int = tick.MOST_IN_ONE_INVOCATION
     """Workloads that a tick serves itself."""
 
 
@@ -99,7 +103,7 @@ class Rehearsal:
         wiring.cold_start()
         passed, logged = len(self.gate.passages), len(self._aws.log)
         function = self._aws.functions.named(f"{CONTROL_PLANE}-{act.function}")
-        with mock.patch.object(publish, "MOST_IN_ONE_INVOCATION", act.most_in_one_invocation):
+        with mock.patch.object(tick, "MOST_IN_ONE_INVOCATION", act.most_in_one_invocation):
             failure = self._aws.functions.invoke(function, dict(act.event))
         return Performance(
             act=act, passages=self.gate.passages[passed:], log=self._aws.log[logged:], failure=failure

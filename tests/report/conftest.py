@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import sluice_report
-from sluice_sim.embedded.story import Story
-from tests.report import builders
+from sluice_sim.embedded.timeline import Story
+from tests.report.demo import builders
 
 HARD = "retune 8 -> 4: <script>alert('1')</script> & $\\frac{1}{2}$ \"quoted\" (by schedule)"
 

@@ -7,9 +7,15 @@ from typing import Any
 import pytest
 
 from sluice_sim.embedded.lateness import causes
-from sluice_sim.embedded.story import Cause, Minute
+from sluice_sim.embedded.timeline import (
+    Cause,
+    Minute,
+)
 from sluice_sim.promise import Waits, promise_s, waits
-from tests.builders import dynamic_workload, workload
+from tests.support.builders import (
+    dynamic_workload,
+    workload,
+)
 
 
 def test_a_dynamic_target_promises_its_acceptable_latency_whatever_a_message_takes() -> None:

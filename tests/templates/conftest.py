@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import pytest
-import stacks
 
 from sluice_sim.template import ResolvedStack
+from tests.templates import stacks
 
 
 @pytest.fixture(autouse=True)

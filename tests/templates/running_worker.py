@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sluice_sim.account import ENVIRONMENT
-from tests.e2e.processes import running
+from tests.deploy.processes import running
 from tests.templates import fleet_workers
 from tests.templates.stacks import ROOT
 

@@ -8,10 +8,16 @@ has to judge the same.
 from __future__ import annotations
 
 import pytest
-from stacks import workload
 
-from sluice_sim.alarms import Alarm, State
-from sluice_sim.metric_math import MissingOperand, parse
+from sluice_sim.aws_rules.alarms import (
+    Alarm,
+    State,
+)
+from sluice_sim.aws_rules.metric_math import (
+    MissingOperand,
+    parse,
+)
+from tests.templates.stacks import workload
 
 MINUTES = 7
 """As many as an alarm over five looks at."""

@@ -6,12 +6,12 @@ import json
 from typing import Any
 
 import pytest
-import stacks
-from stacks import TOPIC, arn, dimensions, of_type
 
-from sluice import publish
 from sluice.aws.shards import BYTES_PER_SEND
+from sluice.usecases import tick
 from sluice_sim.template import ResolvedStack
+from tests.templates import stacks
+from tests.templates.stacks import TOPIC, arn, dimensions, of_type
 
 FUNCTIONS = {
     "PublishBacklogFunction": "publish_backlog",
@@ -197,7 +197,7 @@ def test_queues_are_encrypted_failures_kept_for_14_days_and_shards_for_their_min
         "FailureQueue": {"SqsManagedSseEnabled": True, "MessageRetentionPeriod": 14 * 24 * 3600},
         "ShardQueue": {
             "SqsManagedSseEnabled": True,
-            "MessageRetentionPeriod": publish.STALE_AFTER.seconds,
+            "MessageRetentionPeriod": tick.STALE_AFTER.seconds,
             "VisibilityTimeout": TIMEOUTS_S["PublishBacklogFunction"],
         },
     }
@@ -214,8 +214,8 @@ def test_a_ticks_shards_come_back_to_its_function_in_batches_of_one_invocations_
         "FunctionResponseTypes": ["ReportBatchItemFailures"],
         "ScalingConfig": {"MaximumConcurrency": 10},
     }
-    assert source["BatchSize"] * publish.WORKLOADS_PER_SHARD <= publish.MOST_IN_ONE_INVOCATION
-    assert publish.BYTES_PER_SHARD < BYTES_PER_SEND
+    assert source["BatchSize"] * tick.WORKLOADS_PER_SHARD <= tick.MOST_IN_ONE_INVOCATION
+    assert tick.BYTES_PER_SHARD < BYTES_PER_SEND
 
 
 @pytest.mark.parametrize("days", ["7", "30"])

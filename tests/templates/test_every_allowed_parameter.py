@@ -11,12 +11,24 @@ from typing import Any
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from longest import longest
-from stacks import ACCOUNT, EXPORTS, REGION, WORKLOAD_TEMPLATE, WORKLOADS, arn, identity, template
 
-from sluice.config import MAX_BYTES, parse
 from sluice.core.model import AutoScalingGroup, Workload
+from sluice.document.parsing import (
+    MAX_BYTES,
+    parse,
+)
 from sluice_sim.template import ResolvedStack, resolve
+from tests.templates.longest import longest
+from tests.templates.stacks import (
+    ACCOUNT,
+    EXPORTS,
+    REGION,
+    WORKLOAD_TEMPLATE,
+    WORKLOADS,
+    arn,
+    identity,
+    template,
+)
 
 TEMPLATE = template(WORKLOAD_TEMPLATE)
 PARAMETERS: dict[str, dict[str, Any]] = TEMPLATE["Parameters"]

@@ -17,7 +17,11 @@ import boto3
 import pytest
 
 from sluice_sim.template import ResolvedStack
-from tests.surroundings import EmbeddedAws, embedded_aws, metadata
+from tests.support.aws_environment import (
+    EmbeddedAws,
+    embedded_aws,
+    metadata,
+)
 from tests.templates import fleet_workers, stacks
 from tests.templates.running_worker import RunningWorker, started
 from tests.templates.stacks import of_type, resolved

@@ -10,11 +10,11 @@ import pytest
 
 from examples import sleeper
 from sluice.events import LoadRequest
-from sluice.send import send_test_messages
+from sluice.usecases.send_test_messages import send_test_messages
 from sluice_worker import Message, Reject
 from sluice_worker.core.model import Queue
-from tests.builders import workload
-from tests.fakes import Scene
+from tests.support.builders import workload
+from tests.support.fakes import Scene
 
 
 def message(body: str) -> Message:

@@ -15,7 +15,7 @@ import boto3
 import yaml
 
 from sluice_sim.account import ENVIRONMENT
-from tests.surroundings import embedded_aws
+from tests.support.aws_environment import embedded_aws
 from tests.templates import fleet_workers
 from tests.templates.fleet_workers import understood
 from tests.templates.stacks import REGION, ROOT

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-import stacks
-from stacks import of_type
+
+from tests.templates import stacks
+from tests.templates.stacks import of_type
 
 QUEUE = "AWS::SQS::Queue"
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import stacks
-from stacks import of_type, resolved
 
 from sluice_sim.template import ResolvedStack
+from tests.templates import stacks
+from tests.templates.stacks import of_type, resolved
 
 MANAGED = {"Key": "sluice", "Value": "managed"}
 SECRET = stacks.arn("secretsmanager", "secret:worker-AbCdEf")

@@ -10,7 +10,12 @@ from dataclasses import dataclass
 import boto3
 import pytest
 
-from tests.surroundings import Agent, EmbeddedAws, agent, embedded_aws
+from tests.support.aws_environment import (
+    Agent,
+    EmbeddedAws,
+    agent,
+    embedded_aws,
+)
 from tests.templates import fleet_workers
 from tests.templates.running_worker import RunningWorker, started
 from tests.templates.stacks import DIMENSIONS, REGION

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sluice import config
 from sluice.core.model import DynamicTarget
+from sluice.document import parsing
 from sluice_worker import command
 from tests.templates import fleet_workers, stacks
 from tests.templates.fleet_workers import understood, variables
@@ -42,7 +42,7 @@ def test_the_worker_takes_what_it_is_given(fleet: str) -> None:
 def test_the_worker_publishes_under_the_workloads_own_dimensions(fleet: str) -> None:
     settings, _ = understood(variables(fleet))
     assert settings.fleet is not None
-    workload = config.parse(stacks.workload(fleet).resources["Registration"].properties["Value"])
+    workload = parsing.parse(stacks.workload(fleet).resources["Registration"].properties["Value"])
     assert settings.fleet.dimensions == workload.duration_metric.dimensions == stacks.DIMENSIONS[fleet]
 
 
@@ -52,7 +52,7 @@ def test_the_worker_works_on_as_many_messages_as_the_workloads_target_counts_wit
 ) -> None:
     settings, _ = understood(variables(fleet, ConcurrencyPerInstance=concurrency))
     stack = stacks.workload(fleet, TargetType="dynamic", ConcurrencyPerInstance=concurrency)
-    target = config.parse(stack.resources["Registration"].properties["Value"]).target
+    target = parsing.parse(stack.resources["Registration"].properties["Value"]).target
     assert isinstance(target, DynamicTarget)
     assert settings.max_concurrency == target.concurrency_per_instance == int(concurrency)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from stacks import ROOT
+from tests.templates.stacks import ROOT
 
 LINT = "import sys; from cfnlint.runner import main; sys.exit(main())"  # the package has no __main__
 

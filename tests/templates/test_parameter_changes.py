@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
-from stacks import REGION, ROOT, WORKLOAD_TEMPLATE, template, transformed_plane
+
+from tests.templates.stacks import REGION, ROOT, WORKLOAD_TEMPLATE, template, transformed_plane
 
 HEADING = "## What a change of each parameter does"
 TEMPLATES = {"template.yaml": transformed_plane, WORKLOAD_TEMPLATE: lambda: template(WORKLOAD_TEMPLATE)}

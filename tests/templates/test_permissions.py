@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-import stacks
-from stacks import arn, of_type
 
 from sluice_sim.template import ResolvedStack
+from tests.templates import stacks
+from tests.templates.stacks import arn, of_type
 
 NAMESPACE = {"cloudwatch:namespace": "Sluice"}
 FUNCTION_ROLES = (

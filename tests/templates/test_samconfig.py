@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from stacks import ROOT, WORKLOAD_TEMPLATE, samconfig, template, workload_environments
+
+from tests.templates.stacks import ROOT, WORKLOAD_TEMPLATE, samconfig, template, workload_environments
 
 
 def test_the_plane_is_deployed_by_default_and_asks_first() -> None:

@@ -7,9 +7,9 @@ import json
 from typing import Any
 
 import pytest
-from stacks import ROOT, alarm_arn, dimensions, document, workload
 
 from sluice.events import parse_shard
+from tests.templates.stacks import ROOT, alarm_arn, dimensions, document, workload
 
 ALARMS = [(kind, fleet) for kind in ("bootstrap", "shutdown") for fleet in ("asg", "ecs")]
 EXPECTED = {

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import stacks
-from stacks import ROOT
+
+from tests.templates import stacks
+from tests.templates.stacks import ROOT
 
 TEMPLATES = ["template.yaml", "workload.yaml", *stacks.EXAMPLES.values()]
 SCANNED = [*TEMPLATES, "examples/Dockerfile", "examples/compose.yaml"]

@@ -6,7 +6,12 @@ import re
 from typing import Any
 
 import pytest
-from stacks import (
+
+from sluice_sim.aws_rules.alarms import (
+    Alarm,
+    State,
+)
+from tests.templates.stacks import (
     DIMENSIONS,
     EXPORTS,
     TOPIC,
@@ -17,8 +22,6 @@ from stacks import (
     template,
     workload,
 )
-
-from sluice_sim.alarms import Alarm, State
 
 SHUTDOWN = "IF(visible > 0 OR FILL(in_flight, 0) > 0 OR FILL(delayed, 0) > 0, 1, visible)"
 

@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stacks import (
+
+from sluice.document.parsing import parse
+from sluice.document.versions import (
+    RELEASE,
+    VERSION,
+)
+from sluice_sim.template import TemplateError
+from tests.templates.stacks import (
     WORKLOAD_TEMPLATE,
     WORKLOADS,
     alarm_arn,
@@ -20,10 +27,6 @@ from stacks import (
     workload,
     workload_environments,
 )
-
-from sluice.config import parse
-from sluice.versions import RELEASE, VERSION
-from sluice_sim.template import TemplateError
 
 ALLOWED_INTRINSICS = {
     "Ref",

@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
-from stacks import (
+
+from sluice_sim.aws_rules.metric_math import evaluate
+from sluice_sim.template import ResolvedStack, TemplateError
+from tests.templates.stacks import (
     DIMENSIONS,
     WORKLOAD_TEMPLATE,
     WORKLOADS,
@@ -17,9 +20,6 @@ from stacks import (
     template,
     workload,
 )
-
-from sluice_sim.metric_math import evaluate
-from sluice_sim.template import ResolvedStack, TemplateError
 
 ASG_POLICY = "AWS::AutoScaling::ScalingPolicy"
 ECS_POLICY = "AWS::ApplicationAutoScaling::ScalingPolicy"

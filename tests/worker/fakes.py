@@ -18,7 +18,7 @@ from sluice.errors import ConfigError, SluiceError, TransientError
 from sluice_worker.core.model import BATCH, LONG_POLL_S, LONGEST_HOLD_S, Depth, Poll
 from sluice_worker.message import Message
 from sluice_worker.ports import Refusal
-from tests.builders import queue_url
+from tests.support.builders import queue_url
 
 UNKNOWN_HANDLE = Refusal(why="ReceiptHandleIsInvalid", final=True)
 EXPIRED_HANDLE = Refusal(why="InvalidParameterValue: the receipt handle has expired", final=True)

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from sluice_worker import supervisor
 from sluice_worker.command import PREFIX, main
 from sluice_worker.settings import Settings
-from tests.builders import queue_url
+from tests.support.builders import queue_url
 
 URL = queue_url("uploads")
 HANDLER = ("--handler", "thumbnails.app:handle")

@@ -12,14 +12,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from sluice_worker import intake as module
-from sluice_worker.core.buffer import MessageBuffer
 from sluice_worker.core.model import Depth, Poll, Priority, Queue
-from sluice_worker.core.schedule import Schedule
-from sluice_worker.core.sizing import reach
-from sluice_worker.intake import Intake
+from sluice_worker.core.pool_size import reach
+from sluice_worker.core.priority_buffer import MessageBuffer
+from sluice_worker.core.queue_choice import Schedule
 from sluice_worker.message import Message
-from tests.builders import queue_url
+from sluice_worker.runtime import dispatcher as module
+from sluice_worker.runtime.dispatcher import Intake
+from tests.support.builders import queue_url
 from tests.worker.runtime.parts import failed_heads, next_to_begin
 
 SECONDS = 900.0

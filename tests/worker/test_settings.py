@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from sluice.core.model import AutoScalingGroup, EcsService
 from sluice.errors import DocumentError
 from sluice_worker.core.batch import BatchRule
-from sluice_worker.core.failure import FailurePolicy
 from sluice_worker.core.model import Priority, Queue
-from sluice_worker.core.sizing import Range
+from sluice_worker.core.pool_size import Range
+from sluice_worker.core.retry_policy import FailurePolicy
 from sluice_worker.naming import QueueIdentity, identity
 from sluice_worker.settings import Settings, Sink, settings
-from tests.builders import queue_url
+from tests.support.builders import queue_url
 
 URL = queue_url("uploads")
 DEAD = queue_url("dead")

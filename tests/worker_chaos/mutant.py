@@ -13,11 +13,11 @@ from typing import Any
 from sluice_worker.aws.sqs import SqsQueues
 from sluice_worker.command import main
 from sluice_worker.core.model import Poll
-from sluice_worker.custody import Custody
-from sluice_worker.intake import Intake
 from sluice_worker.message import Message
-from sluice_worker.outbox import Outbox
-from sluice_worker.worker import Worker
+from sluice_worker.runtime.ack_batcher import Outbox
+from sluice_worker.runtime.dispatcher import Intake
+from sluice_worker.runtime.in_flight import Custody
+from sluice_worker.runtime.worker import Worker
 
 MUTATION = "WORKER_CHAOS_MUTATION"
 EVERY = 5

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from sluice_worker.custody import Custody
-from sluice_worker.intake import Intake
-from sluice_worker.worker import Worker
+from sluice_worker.runtime.dispatcher import Intake
+from sluice_worker.runtime.in_flight import Custody
+from sluice_worker.runtime.worker import Worker
 from tests.worker.fakes import InMemorySqs
 from tests.worker.runtime.parts import WORK, settings
 

@@ -8,7 +8,10 @@ from sluice.errors import TransientError
 from sluice_worker.aws import sqs
 from sluice_worker.core.model import Poll, Queue
 from sluice_worker.message import Message
-from sluice_worker.outbox import Entry, Outbox
+from sluice_worker.runtime.ack_batcher import (
+    Entry,
+    Outbox,
+)
 from tests.worker.fakes import THROTTLED, UNKNOWN_HANDLE, InMemorySqs
 from tests.worker.runtime import parts
 from tests.worker_chaos.cloud import Cloud

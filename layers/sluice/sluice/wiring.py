@@ -20,7 +20,10 @@ from sluice.aws.clients import client
 from sluice.aws.cloudwatch import CloudWatchMetrics
 from sluice.aws.ecs import EcsServices
 from sluice.aws.fleets import AwsFleets
-from sluice.aws.launches import READ_EVENTS, AwsLaunches
+from sluice.aws.launch_failures import (
+    READ_EVENTS,
+    AwsLaunches,
+)
 from sluice.aws.policies import TargetTrackingPolicies
 from sluice.aws.registry import SsmRegistry
 from sluice.aws.shards import SqsShards

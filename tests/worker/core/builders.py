@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, field
 
-from sluice_worker.core.buffer import Lane
 from sluice_worker.core.model import Depth, Priority, Queue
-from tests.builders import queue_url
+from sluice_worker.core.priority_buffer import Lane
+from tests.support.builders import queue_url
 
 _numbers = itertools.count()
 

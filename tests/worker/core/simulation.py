@@ -13,9 +13,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from sluice_worker.core.buffer import MessageBuffer
 from sluice_worker.core.model import Depth, Poll, Priority, Queue
-from sluice_worker.core.schedule import Schedule
+from sluice_worker.core.priority_buffer import MessageBuffer
+from sluice_worker.core.queue_choice import Schedule
 from tests.worker.core.builders import Item
 
 READ_EVERY_S = 5.0

@@ -19,8 +19,11 @@ from hypothesis.stateful import (
 )
 
 from sluice_worker.core.batch import BatchRule
-from sluice_worker.core.buffer import Lane, MessageBuffer
 from sluice_worker.core.model import Priority
+from sluice_worker.core.priority_buffer import (
+    Lane,
+    MessageBuffer,
+)
 from tests.worker.core.builders import Item
 
 LIMITS = {Priority.HIGH: 4, Priority.MEDIUM: 7, Priority.LOW: 5}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from sluice_worker.core.counters import Tally
 from sluice_worker.core.gauges import TREND_REPORTS, GaugeHistory, Gauges
 from sluice_worker.core.metrics import Unit, gauge_series, series
-from sluice_worker.core.minute import Tally
 from sluice_worker.core.model import Depth, Priority
-from tests.builders import GROUP
+from tests.support.builders import GROUP
 from tests.worker.core.builders import depth
 
 FLEET = GROUP.dimensions

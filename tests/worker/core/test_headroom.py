@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 import pytest
 
-from sluice_worker.core.buffer import MessageBuffer
 from sluice_worker.core.headroom import Headroom
 from sluice_worker.core.model import BATCH, LONG_POLL_S, MAX_MESSAGE_BYTES, Poll, Priority, Queue
+from sluice_worker.core.priority_buffer import MessageBuffer
 from tests.worker.core.builders import HIGH, LOW, MEDIUM, Item, queue
 
 KIB, MIB = 2**10, MAX_MESSAGE_BYTES

@@ -1,10 +1,13 @@
 from collections.abc import Mapping
 
 from sluice.core.model import MSG_PROCESSING_DURATION
+from sluice_worker.core.counters import (
+    Minute,
+    Tally,
+)
 from sluice_worker.core.metrics import MSG_WAIT_DURATION, Series, series
-from sluice_worker.core.minute import Minute, Tally
 from sluice_worker.core.model import Outcome
-from tests.builders import GROUP
+from tests.support.builders import GROUP
 
 FLEET = GROUP.dimensions
 

@@ -1,7 +1,7 @@
 import pytest
 
 from sluice_worker.core.model import Priority, Queue
-from tests.builders import queue_url
+from tests.support.builders import queue_url
 
 
 @pytest.mark.parametrize(("name", "is_fifo"), [("uploads", False), ("uploads.fifo", True), ("fifo", False)])

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from sluice_worker import consumers, processor, worker
-from sluice_worker.core import schedule
+from sluice_worker.core import queue_choice
+from sluice_worker.runtime import (
+    handler_pool,
+    pollers,
+    worker,
+)
 from tests.worker.fakes import InMemorySqs
 
 
@@ -23,7 +27,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     monkeypatch.setattr(worker, "LOOK_S", 0.01)
     monkeypatch.setattr(worker, "ADJUST_S", 0.02)
     monkeypatch.setattr(worker, "LEAST_WORDS_S", 0.2)
-    monkeypatch.setattr(consumers, "PATIENCE_S", 0.02)
-    monkeypatch.setattr(processor, "PATIENCE_S", 0.02)
-    monkeypatch.setattr(schedule, "FIRST_PAUSE_S", 0.02)
+    monkeypatch.setattr(pollers, "PATIENCE_S", 0.02)
+    monkeypatch.setattr(handler_pool, "PATIENCE_S", 0.02)
+    monkeypatch.setattr(queue_choice, "FIRST_PAUSE_S", 0.02)
     return monkeypatch

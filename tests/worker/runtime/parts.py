@@ -8,17 +8,20 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sluice_worker.core.batch import BatchRule
-from sluice_worker.core.buffer import MessageBuffer
 from sluice_worker.core.failed_heads import FailedHeads
-from sluice_worker.core.failure import FailurePolicy
 from sluice_worker.core.model import Poll, Priority, Queue
-from sluice_worker.core.schedule import Schedule
-from sluice_worker.custody import Custody
-from sluice_worker.intake import ONE_AT_A_TIME, Intake
+from sluice_worker.core.priority_buffer import MessageBuffer
+from sluice_worker.core.queue_choice import Schedule
+from sluice_worker.core.retry_policy import FailurePolicy
 from sluice_worker.message import Message
-from sluice_worker.outbox import Outbox
+from sluice_worker.runtime.ack_batcher import Outbox
+from sluice_worker.runtime.dispatcher import (
+    ONE_AT_A_TIME,
+    Intake,
+)
+from sluice_worker.runtime.in_flight import Custody
 from sluice_worker.settings import Settings
-from tests.builders import queue_url
+from tests.support.builders import queue_url
 from tests.worker.fakes import InMemorySqs
 
 WORK = Queue(url=queue_url("work"))

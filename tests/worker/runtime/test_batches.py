@@ -13,17 +13,22 @@ from typing import Any
 
 import pytest
 
-from sluice_worker import Failed, Message, Reject, processor
-from sluice_worker.batches import BatchCaller
+from sluice_worker import (
+    Failed,
+    Message,
+    Reject,
+)
 from sluice_worker.core.batch import BatchRule
-from sluice_worker.core.minute import Tally
+from sluice_worker.core.counters import Tally
 from sluice_worker.core.model import Outcome, Queue
-from sluice_worker.core.sizing import Range
-from sluice_worker.custody import Custody
-from sluice_worker.handler import DeadlineError
-from sluice_worker.outbox import Outbox
-from sluice_worker.processor import Processor
-from tests.builders import queue_url
+from sluice_worker.core.pool_size import Range
+from sluice_worker.runtime import handler_pool
+from sluice_worker.runtime.ack_batcher import Outbox
+from sluice_worker.runtime.batches import BatchCaller
+from sluice_worker.runtime.handler_pool import Processor
+from sluice_worker.runtime.handler_runner import DeadlineError
+from sluice_worker.runtime.in_flight import Custody
+from tests.support.builders import queue_url
 from tests.worker.fakes import InMemorySqs
 from tests.worker.runtime import parts
 from tests.worker.runtime.parts import ORDERED, WORK
@@ -150,7 +155,7 @@ def test_a_coroutine_past_the_deadline_is_cancelled_and_fails_all() -> None:
 
 @pytest.fixture(autouse=True)
 def _soon(soon: pytest.MonkeyPatch) -> None:
-    soon.setattr(processor, "PATIENCE_S", 0.1)
+    soon.setattr(handler_pool, "PATIENCE_S", 0.1)
 
 
 @pytest.fixture
@@ -386,7 +391,7 @@ def test_a_defect_in_the_end_of_one_message_leaves_the_others_of_its_batch_to_th
 def test_behind_a_message_that_expired_before_its_batch_began_nothing_of_its_group_begins(
     sqs: InMemorySqs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processor, "PATIENCE_S", 0.02)
+    monkeypatch.setattr(handler_pool, "PATIENCE_S", 0.02)
     sqs.send(ORDERED.url, *bodies(3), group="a")
     sqs.send(ORDERED.url, "other", group="b")
     outbox = Outbox(sqs, linger_s=0.0, couriers=1)

@@ -11,13 +11,21 @@ from typing import Any
 import pytest
 
 from sluice.errors import TransientError
-from sluice_worker import attendants, custody, lines, threads
-from sluice_worker import worker as module
+from sluice_worker import lines
+from sluice_worker.core.counters import (
+    Minute,
+    Tally,
+)
 from sluice_worker.core.lifecycle import OutOfService
-from sluice_worker.core.minute import Minute, Tally
 from sluice_worker.message import Message
-from sluice_worker.worker import Worker
-from tests.builders import queue_url
+from sluice_worker.runtime import (
+    in_flight,
+    lifecycle,
+    loops,
+)
+from sluice_worker.runtime import worker as module
+from sluice_worker.runtime.worker import Worker
+from tests.support.builders import queue_url
 from tests.worker.fakes import Call, InMemorySqs
 from tests.worker.runtime import parts
 from tests.worker.runtime.parts import ORDERED, WORK
@@ -29,8 +37,8 @@ DEAD = queue_url("dead")
 @pytest.fixture(autouse=True)
 def _soon(soon: pytest.MonkeyPatch) -> None:
     soon.setattr(module, "LAST_REPORT_S", 0.1)
-    soon.setattr(custody, "BEATS", 1000)
-    soon.setattr(threads, "AFTER_DEFECT_S", 0.01)
+    soon.setattr(in_flight, "BEATS", 1000)
+    soon.setattr(loops, "AFTER_DEFECT_S", 0.01)
 
 
 class Sink:
@@ -146,7 +154,7 @@ def test_the_thread_that_is_told_to_drain_makes_no_call(sqs: InMemorySqs, start:
 def test_a_drain_keeps_its_grace_while_a_dead_letter_hangs(
     sqs: InMemorySqs, start: Start, holding: Holding, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sluice_worker.dead_letters.SENDERS", 1)
+    monkeypatch.setattr("sluice_worker.runtime.dead_letters.SENDERS", 1)
     hangs = threading.Event()
     sqs.before["bury"] = holding
     sqs.send(WORK.url, *numbered(3))
@@ -239,7 +247,7 @@ def test_a_defect_is_told_and_the_work_goes_on(
     caplog: pytest.LogCaptureFixture,
     part: str,
 ) -> None:
-    monkeypatch.setattr(threads, "_traced", set())
+    monkeypatch.setattr(loops, "_traced", set())
     running = start(lambda _: None, visibility_s=2, report_s=1, max_pollers=2)
     broken = planted(monkeypatch, *PARTS[part](running.worker), times=2)
     sqs.send(WORK.url, *numbered(20))
@@ -373,11 +381,11 @@ class Defective:
 
 
 def test_attendants_go_on_after_a_defect(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attendants, "LOOK_S", 0.01)
-    monkeypatch.setattr(attendants, "NOTICE_S", 0.01)
+    monkeypatch.setattr(lifecycle, "LOOK_S", 0.01)
+    monkeypatch.setattr(lifecycle, "NOTICE_S", 0.01)
     protection, notices, heard = Defective(2), Defective(2), list[str]()
-    guard = attendants.Guard(protection, lambda: True, idle_s=10)
-    listener = attendants.Listener(notices, heard.append)
+    guard = lifecycle.Guard(protection, lambda: True, idle_s=10)
+    listener = lifecycle.Listener(notices, heard.append)
     for each in (guard, listener):
         each.start()
     eventually(lambda: protection.made == ["protect"] and heard == ["Spot"], "both do their work")
@@ -388,9 +396,9 @@ def test_attendants_go_on_after_a_defect(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_an_attendant_whose_last_word_meets_a_defect_holds_nobody_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(threads, "AFTER_DEFECT_S", 60)
+    monkeypatch.setattr(loops, "AFTER_DEFECT_S", 60)
     protection = Defective(0)
-    guard = attendants.Guard(protection, lambda: True, idle_s=10)
+    guard = lifecycle.Guard(protection, lambda: True, idle_s=10)
     guard.start()
     eventually(lambda: protection.made, "it is protected")
     protection.left_defects = 1

@@ -15,13 +15,15 @@ from typing import Any
 
 import pytest
 
-from sluice_worker import consumers, outbox
-from sluice_worker import worker as module
 from sluice_worker.core.model import Priority, Queue
-from sluice_worker.handler import Handler
 from sluice_worker.message import Message
-from sluice_worker.worker import Worker
-from tests.builders import queue_url
+from sluice_worker.runtime import (
+    ack_batcher,
+)
+from sluice_worker.runtime import worker as module
+from sluice_worker.runtime.handler_runner import Handler
+from sluice_worker.runtime.worker import Worker
+from tests.support.builders import queue_url
 from tests.worker.fakes import THROTTLED, Call, InMemorySqs
 from tests.worker.runtime import parts
 from tests.worker.runtime.parts import ORDERED, WORK
@@ -30,7 +32,7 @@ from tests.worker.waiting import eventually
 
 @pytest.fixture(autouse=True)
 def _soon(soon: pytest.MonkeyPatch) -> None:
-    soon.setattr(outbox, "FIRST_PAUSE_S", 0.02)
+    soon.setattr(ack_batcher, "FIRST_PAUSE_S", 0.02)
 
 
 class Running:
@@ -490,7 +492,7 @@ def test_a_drain_told_before_the_start_begins_nothing(
 ) -> None:
     record = Record()
     pollers: list[str] = []
-    monkeypatch.setattr(consumers, "looping", lambda name, step: pollers.append(name))
+    monkeypatch.setattr(pollers, "looping", lambda name, step: pollers.append(name))
     sqs.send(WORK.url, "work")
     running = start(record, started=False)
     running.worker.drain("SIGTERM")

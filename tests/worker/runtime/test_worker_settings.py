@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from sluice_worker import intake as intake_module
-from sluice_worker import worker as worker_module
 from sluice_worker.core.model import Depth, Priority, Queue
-from sluice_worker.intake import Intake
-from sluice_worker.processor import Processor
-from sluice_worker.worker import Worker
-from tests.builders import queue_url
+from sluice_worker.runtime import dispatcher as intake_module
+from sluice_worker.runtime import worker as worker_module
+from sluice_worker.runtime.dispatcher import Intake
+from sluice_worker.runtime.handler_pool import Processor
+from sluice_worker.runtime.worker import Worker
+from tests.support.builders import queue_url
 from tests.worker.fakes import InMemorySqs
 from tests.worker.runtime import parts
 

@@ -11,8 +11,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sluice.aws.answers import count, field, listed, optional_list
+from sluice.aws.concurrent_reads import (
+    batches,
+    begin,
+    each,
+    missing,
+    one_of_many,
+)
 from sluice.aws.errors import calling
-from sluice.aws.fanout import batches, begin, each, missing, one_of_many
 from sluice.core.model import AutoScalingGroup, Bounds, Capacity, Unknown
 from sluice.ports import RemainingS
 

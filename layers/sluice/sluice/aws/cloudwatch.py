@@ -13,8 +13,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from sluice.aws.answers import MalformedAnswer, field, listed
+from sluice.aws.concurrent_reads import (
+    batches,
+    each,
+    fan_out,
+    one_of_many,
+)
 from sluice.aws.errors import calling
-from sluice.aws.fanout import batches, each, fan_out, one_of_many
 from sluice.core.model import DataPoint, Metric, Unknown
 from sluice.errors import SluiceError, TransientError
 from sluice.ports import RemainingS, Series, SeriesQuery

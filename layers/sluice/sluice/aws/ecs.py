@@ -15,8 +15,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from sluice.aws.answers import count, field, listed
+from sluice.aws.concurrent_reads import (
+    batches,
+    begin,
+    each,
+    missing,
+    one_of_many,
+)
 from sluice.aws.errors import calling
-from sluice.aws.fanout import batches, begin, each, missing, one_of_many
 from sluice.core.model import (
     DYNAMIC_SCALING_IN_SUSPENDED,
     DYNAMIC_SCALING_OUT_SUSPENDED,

@@ -13,9 +13,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from sluice.aws.answers import MalformedAnswer, field, listed, positive
+from sluice.aws.concurrent_reads import (
+    batches,
+    begin,
+    each,
+    in_time,
+    one_of_many,
+)
 from sluice.aws.ecs import DIMENSION, resource_id
 from sluice.aws.errors import calling
-from sluice.aws.fanout import batches, begin, each, in_time, one_of_many
 from sluice.core.model import AutoScalingGroup, Unknown, Workload
 from sluice.errors import ConfigError
 from sluice.ports import Policy, RemainingS

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools.utilities.parameters import SSMProvider
 from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 
-from sluice import config
+from sluice.aws.concurrent_reads import in_time
 from sluice.aws.errors import calling
-from sluice.aws.fanout import in_time
 from sluice.core.model import Fleet, Workload
+from sluice.document import parsing
 from sluice.errors import ConfigError, SluiceError, TransientError, attempted, in_words
 from sluice.ports import Registered, RemainingS, first_half
 
@@ -156,7 +156,7 @@ def _asking(what: str) -> Iterator[None]:
 
 
 def _parsed(name: str, text: str) -> Workload:
-    workload = config.parse(text, what=f"the document of workload {name}")
+    workload = parsing.parse(text, what=f"the document of workload {name}")
     if workload.name != name:
         raise ConfigError(
             f"the document of workload {name} calls itself {workload.name!r}: parameter and name must agree"

@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from sluice.aws.answers import field, optional_list
+from sluice.aws.concurrent_reads import fan_out
 from sluice.aws.errors import calling
-from sluice.aws.fanout import fan_out
 from sluice.aws.registry import SliceRegistry, SsmRegistry
 from sluice.aws.sqs import MESSAGES_PER_SEND
 from sluice.core.model import Unknown

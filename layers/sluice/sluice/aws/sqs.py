@@ -12,8 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from sluice.aws.answers import count, field, optional_list
+from sluice.aws.concurrent_reads import (
+    batches,
+    fan_out,
+)
 from sluice.aws.errors import WAYS_OUT, calling
-from sluice.aws.fanout import batches, fan_out
 from sluice.core.model import Backlog, Unknown
 from sluice.errors import ConfigError, TransientError
 from sluice.ports import RemainingS

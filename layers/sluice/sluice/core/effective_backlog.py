@@ -26,7 +26,7 @@ import math
 from collections.abc import Container, Mapping
 from datetime import datetime
 
-from sluice.core.backlog import MINUTE
+from sluice.core.emptiness import MINUTE
 from sluice.core.model import Capacity, Demand, Durations, OfferedLoad, Published, Unknown, Workload
 
 WINDOW_MINUTES = 10

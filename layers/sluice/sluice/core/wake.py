@@ -9,7 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from sluice.core.backlog import gap_in_proof
+from sluice.core.bounds import (
+    clamp,
+    effective_bounds,
+    instances_for,
+)
+from sluice.core.capacity_units import why_not_served
+from sluice.core.emptiness import gap_in_proof
 from sluice.core.model import (
     DYNAMIC_SCALING_IN_SUSPENDED,
     DYNAMIC_SCALING_OUT_SUSPENDED,
@@ -24,8 +30,6 @@ from sluice.core.model import (
     Unknown,
     Workload,
 )
-from sluice.core.plan import clamp, effective_bounds, instances_for
-from sluice.core.weights import why_not_served
 
 SUSPENDED_BY_MODE = frozenset({DYNAMIC_SCALING_OUT_SUSPENDED, DYNAMIC_SCALING_IN_SUSPENDED})
 STUCK_AFTER = timedelta(hours=1)

@@ -1,0 +1,162 @@
+"""What AWS says of its attempts to start instances: scaling activities of groups, events of services.
+
+Owns DescribeScalingActivities, DescribeServices for its events, and the sentences by which ECS tells a
+failure from a start: its events carry no code. Refuses to judge which attempt matters: `core.launches` does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from sluice.aws.answers import MalformedAnswer, field, listed
+from sluice.aws.clients import AS_SENT
+from sluice.aws.concurrent_reads import (
+    begin,
+    each,
+    one_of_many,
+)
+from sluice.aws.ecs import by_cluster
+from sluice.aws.errors import calling
+from sluice.core.model import AutoScalingGroup, EcsService, Fleet, LaunchAttempt, Unknown
+from sluice.ports import RemainingS
+
+if TYPE_CHECKING:
+    from mypy_boto3_autoscaling import AutoScalingClient
+    from mypy_boto3_autoscaling.type_defs import ActivityTypeDef
+    from mypy_boto3_ecs import ECSClient
+    from mypy_boto3_ecs.type_defs import ServiceTypeDef
+
+MAX_ACTIVITIES = 20
+"""Those in progress come first, then the newest by their start."""
+READ_EVENTS: Mapping[str, Any] = {"DescribeServices": {"services": {"serviceName": {}, "events": AS_SENT}}}
+"""For a client of its own: the one that each tick asks is spared the hundred events of a service."""
+NO_INSTANCE = frozenset({"Failed", "Cancelled"})
+LAUNCH = "Launching"
+"""How the description of an activity begins that is to start an instance."""
+START_FAILED = re.compile(
+    r"unable to (?:place|start|stop or start|consistently start|assume)"
+    r"|failed to (?:launch|start)|operations are being throttled",
+    re.IGNORECASE,
+)
+KEEPS_FAILING = re.compile(r"unable to consistently start", re.IGNORECASE)
+"""Tasks start and end at once (an image for another architecture), so a start is no sign of success."""
+STARTED = re.compile(r"has started \d+ task", re.IGNORECASE)
+STEADY = re.compile(r"has reached a steady state", re.IGNORECASE)
+UNKNOWN_SERVICE: ServiceTypeDef = {"events": []}
+"""What AWS does not describe has no events; that it is missing is told by whoever reads its capacity."""
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class AwsLaunches:
+    """Keeps `ports.Launches` for every kind of fleet."""
+
+    def __init__(
+        self,
+        autoscaling: Callable[[], AutoScalingClient],
+        ecs_with_events: Callable[[], ECSClient],
+        pool: ThreadPoolExecutor,
+    ) -> None:
+        self._autoscaling, self._ecs, self._pool = autoscaling, ecs_with_events, pool
+
+    def read(
+        self, fleets: Collection[Fleet], remaining_s: RemainingS
+    ) -> Mapping[Fleet, Collection[LaunchAttempt] | Unknown]:
+        """One call a group, one for ten services of a cluster; neither kind waits for the other."""
+        groups = [fleet for fleet in fleets if isinstance(fleet, AutoScalingGroup)]
+        services = [fleet for fleet in fleets if isinstance(fleet, EcsService)]
+        of_groups = self._begin_groups(groups) if groups else None
+        of_services = self._begin_services(services) if services else None
+        attempts: dict[Fleet, Collection[LaunchAttempt] | Unknown] = {}
+        if of_groups:
+            attempts |= dict(of_groups(remaining_s).items())
+        if of_services:
+            attempts |= dict(each(of_services(remaining_s)).items())
+        return attempts
+
+    def _begin_groups(
+        self, groups: Collection[AutoScalingGroup]
+    ) -> Callable[[RemainingS], Mapping[AutoScalingGroup, list[LaunchAttempt] | Unknown]]:
+        client = self._autoscaling()
+
+        def attempts(group: AutoScalingGroup) -> list[LaunchAttempt]:
+            with calling(_activities_of(group)):
+                answer = client.describe_scaling_activities(
+                    AutoScalingGroupName=group.name, MaxRecords=MAX_ACTIVITIES
+                )
+                found = [_attempt(activity) for activity in listed(answer, "Activities")]
+            return [attempt for attempt in found if attempt]
+
+        return begin(self._pool, attempts, groups, _activities_of)
+
+    def _begin_services(
+        self, services: Collection[EcsService]
+    ) -> Callable[
+        [RemainingS],
+        Mapping[tuple[EcsService, ...], Mapping[EcsService, list[LaunchAttempt] | Unknown] | Unknown],
+    ]:
+        client = self._ecs()
+
+        def attempts(batch: tuple[EcsService, ...]) -> dict[EcsService, list[LaunchAttempt] | Unknown]:
+            with calling(_events_of(batch)):
+                answer = client.describe_services(
+                    cluster=batch[0].cluster, services=[fleet.service for fleet in batch]
+                )
+                described = {field(service, "serviceName"): service for service in listed(answer, "services")}
+            return {
+                fleet: one_of_many(
+                    f"events of {fleet}", partial(_attempts, described.get(fleet.service, UNKNOWN_SERVICE))
+                )
+                for fleet in batch
+            }
+
+        return begin(self._pool, attempts, by_cluster(services), _events_of)
+
+
+def _activities_of(group: AutoScalingGroup) -> str:
+    return f"DescribeScalingActivities of {group}"
+
+
+def _events_of(batch: tuple[EcsService, ...]) -> str:
+    return f"DescribeServices of {len(batch)} services in cluster {batch[0].cluster}, for their events"
+
+
+def _attempt(activity: ActivityTypeDef) -> LaunchAttempt | None:
+    """None for what is no launch, and for one that was called off without a word."""
+    if not field(activity, "Description").startswith(LAUNCH):
+        return None
+    at = field(activity, "StartTime")
+    if field(activity, "StatusCode") not in NO_INSTANCE:
+        return LaunchAttempt(at=at)
+    words = activity.get("StatusMessage")
+    return LaunchAttempt(at=at, failure=words) if words else None
+
+
+def _attempts(service: ServiceTypeDef) -> list[LaunchAttempt]:
+    attempts, keeps_failing = [], False
+    for at, message in sorted(
+        (_moment(field(event, "createdAt")), field(event, "message")) for event in listed(service, "events")
+    ):
+        if STEADY.search(message):
+            keeps_failing = False
+            attempts.append(LaunchAttempt(at=at))
+        elif START_FAILED.search(message):
+            keeps_failing = keeps_failing or KEEPS_FAILING.search(message) is not None
+            attempts.append(LaunchAttempt(at=at, failure=message))
+        elif STARTED.search(message) and not keeps_failing:
+            attempts.append(LaunchAttempt(at=at))
+    return attempts
+
+
+def _moment(created_at: float | datetime) -> datetime:
+    """Seconds since 1970 as JSON has them, or parsed where the client could not be trimmed."""
+    if isinstance(created_at, datetime):
+        return created_at
+    try:
+        return EPOCH + timedelta(seconds=created_at)
+    except (OverflowError, TypeError, ValueError):
+        raise MalformedAnswer(f"{created_at!r} is no time") from None

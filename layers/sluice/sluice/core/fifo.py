@@ -1,0 +1,106 @@
+"""FIFO queues: how many instances the message groups can keep busy.
+
+A message in flight blocks its group, so instances beyond the groups in work only wait. Owns that judgement,
+which today is a warning: it is told, never acted on. Refuses to judge by minutes that are not known in full,
+that are old, or that lie apart.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from datetime import datetime
+
+from sluice.core.bounds import (
+    clamp,
+    effective_bounds,
+)
+from sluice.core.emptiness import MINUTE
+from sluice.core.model import (
+    Capacity,
+    Decision,
+    GroupMinute,
+    Kind,
+    Observation,
+    Reason,
+    Trigger,
+    Unknown,
+    Workload,
+)
+
+MINUTES = 3
+"""So many minutes must agree: a boot, a gap between two messages or a late metric looks alike for one."""
+NEWEST_AGE = 4 * MINUTE
+"""The newest of them begins at most so long before the tick's minute. AWS's own metrics of a minute can be
+read one to three minutes after its end (observed); older ones say nothing of the present."""
+LOOK_BACK = NEWEST_AGE + MINUTE * (MINUTES - 1)
+"""How long before the tick's minute the oldest minute that may count begins."""
+EVERY_MINUTES = 5
+"""GetMetricData is billed per metric: three each minute cost more than all else of a workload together."""
+
+
+def is_due(workload: Workload, minute: datetime) -> bool:
+    """Whether the tick of this scheduled minute is the workload's turn, one of five.
+
+    The name decides which, by a checksum that is the same in every process: hash() of a string is not.
+    """
+    turn = zlib.crc32(workload.name.encode())
+    return (int(minute.timestamp()) // 60 - turn) % EVERY_MINUTES == 0
+
+
+def may_exceed_groups(workload: Workload, saw: Observation) -> bool:
+    """Whether asking for the metrics is worth a call: work waits in a FIFO queue though several run."""
+    if isinstance(saw.backlog, Unknown) or isinstance(saw.capacity, Unknown):
+        return False
+    several = saw.capacity.running > 1 and not saw.capacity.counted_by
+    return workload.is_fifo and saw.backlog.visible > 0 and several
+
+
+def decide_cap(
+    workload: Workload,
+    saw: Observation,
+    minutes: Sequence[GroupMinute],
+    trigger: Trigger,
+    *,
+    minute: datetime,
+) -> Decision | None:
+    """As many instances as message groups are in work, where more run; None where that cannot be said.
+
+    `minutes` are those known in full, `minute` is the tick's. No group in work at all says that nobody
+    receives, which no count of instances would change.
+    """
+    last = _newest_in_a_row(minutes, minute)
+    if not isinstance(saw.capacity, Capacity) or not last:
+        return None
+    groups = max(one.groups for one in last)
+    idle = all(one.waiting > 0 and one.running > groups for one in last)
+    bounds, differences = effective_bounds(workload, saw.capacity)
+    if not idle or groups < 1 or bounds is None:
+        return None
+    desired, clamps = clamp(int(groups), bounds)
+    if desired >= saw.capacity.desired:
+        return None
+    return Decision(
+        workload=workload.name,
+        kind=Kind.CAP,
+        trigger=trigger,
+        reason=Reason.BEYOND_MESSAGE_GROUPS,
+        saw=saw,
+        desired=desired,
+        limits=differences + clamps,
+        detail=f"at most {groups:g} in flight for the {MINUTES} min until {last[-1].at + MINUTE:%H:%M} "
+        "while messages waited",
+    )
+
+
+def _newest_in_a_row(minutes: Sequence[GroupMinute], minute: datetime) -> list[GroupMinute]:
+    """The three minutes that end with the newest one known, oldest first; empty where one of them is missing.
+
+    Only minutes that are over count, and the newest must be as new as AWS can have it.
+    """
+    known = {one.at: one for one in minutes if one.at < minute}
+    newest = max(known, default=None)
+    if newest is None or newest < minute - NEWEST_AGE:
+        return []
+    wanted = [newest - MINUTE * back for back in range(MINUTES - 1, -1, -1)]
+    return [known[at] for at in wanted] if known.keys() >= set(wanted) else []

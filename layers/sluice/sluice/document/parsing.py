@@ -1,0 +1,342 @@
+"""The workload document: JSON in, `Workload` or every problem at once out.
+
+Owns the one schema that Lambda, the command and the simulator share; docs/workload.schema.json is generated
+from it. Refuses unknown keys, strings where numbers belong, names that workload.yaml would not take, and
+settings that contradict each other.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from sluice.core.model import (
+    MSG_PROCESSING_DURATION,
+    AutoScalingGroup,
+    Bounds,
+    DynamicTarget,
+    EcsService,
+    Fleet,
+    Metric,
+    MetricSource,
+    Mode,
+    StaticTarget,
+    TrackedMetric,
+    Tracking,
+    Workload,
+)
+from sluice.document.problems import (
+    problem,
+    repeated_keys,
+)
+from sluice.document.versions import (
+    RELEASE_PATTERN,
+    version_problem,
+)
+from sluice.errors import DocumentError, Problem
+
+MAX_BYTES = 4096  # a standard SSM parameter
+Number = TypeVar("Number", int, float)
+
+NAME = r"^[a-zA-Z][a-zA-Z0-9-]{0,63}$"
+Text = Annotated[str, Field(min_length=1, max_length=255)]
+# The characters that the parameters of workload.yaml allow.
+GroupName = Annotated[Text, Field(pattern=r"^[a-zA-Z0-9_.#/@=+() -]*$")]
+EcsName = Annotated[Text, Field(pattern=r"^[a-zA-Z0-9_-]*$")]
+Namespace = Annotated[Text, Field(pattern=r"^[a-zA-Z0-9_.#/ -][a-zA-Z0-9_.#/: -]*$")]
+# CloudWatch's limits: percentiles above 0 up to 100, and 30 dimensions of printable ASCII.
+STATISTIC = r"^(Average|p(100|(0?[1-9]|[1-9][0-9])(\.[0-9]{1,2})?|00?\.(0[1-9]|[1-9][0-9]?)))$"
+DimensionName = Annotated[str, Field(pattern=r"^[ -~]{1,255}$")]
+DimensionValue = Annotated[str, Field(pattern=r"^[ -~]{1,1024}$")]
+NO_OTHERS = {"additionalProperties": False}  # pydantic's JSON Schema lets keys outside the pattern through
+Dimensions = Annotated[
+    dict[DimensionName, DimensionValue], Field(min_length=1, max_length=30, json_schema_extra=NO_OTHERS)
+]
+# Any printable character at the end: a group's name may have blanks, and its policy's ARN holds that name.
+# Ranges of ASCII in place of \s, which means other characters to other readers of the schema.
+ARN = r"arn:[!-9;-~]+:[!-9;-~]+:[!-9;-~]*:[0-9]{12}:[ -~]+"
+Arn = Annotated[str, Field(pattern=f"^{ARN}$")]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+PerInstance = Annotated[float, Field(ge=1e-6, allow_inf_nan=False)]
+
+# CloudFormation's Sub has no way to leave a string out: what is absent arrives empty.
+OptionalArn = Annotated[
+    Annotated[str, Field(pattern=f"^({ARN})?$")] | None, AfterValidator(lambda value: value or None)
+]
+
+
+BEYOND_SCHEMA = (
+    "One registered workload, as its stack writes it. What a JSON Schema cannot say, `sluice validate` does: "
+    "capacity.max is at least min, and bootstrap within both; max_messages_per_instance is at least "
+    "min_messages_per_instance, and fallback_messages_per_instance within both; whole numbers are written 5, "
+    f"not 5.0; no key stands twice; the document has at most {MAX_BYTES} bytes."
+)
+
+
+def _where(key: str, value: object, needed: str) -> dict[str, Any]:
+    """JSON Schema for: a document with this value needs a text under that key."""
+    return {
+        "if": {"properties": {key: {"const": value}}, "required": [key]},
+        "then": {"properties": {needed: {"type": "string", "minLength": 1}}, "required": [needed]},
+    }
+
+
+NATIVE_NEEDS_PROCESSING_TIME: dict[str, Any] = {
+    "if": {
+        "properties": {
+            "target": {"properties": {"type": {"const": "static"}}, "required": ["type"]},
+            "tracking": {
+                "properties": {"metric": {"const": "effective"}, "source": {"const": "native"}},
+                "required": ["metric", "source"],
+            },
+        },
+        "required": ["target", "tracking"],
+    },
+    "then": {
+        "properties": {
+            "tracking": {"properties": {"processing_s": {"type": "number"}}, "required": ["processing_s"]}
+        }
+    },
+}
+"""JSON Schema for: neither AWS's own metrics nor a static target say how long a message takes."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+def _at_least(other: str, value: Number, info: ValidationInfo) -> Number:
+    floor = info.data.get(other, value)  # absent where it is refused itself
+    if value < floor:
+        raise PydanticCustomError("order", f"must be at least {other} ({floor}): raise this or lower {other}")
+    return value
+
+
+def _at_most(other: str, value: Number, info: ValidationInfo) -> Number:
+    ceiling = info.data.get(other, value)
+    if value > ceiling:
+        raise PydanticCustomError(
+            "order", f"must be at most {other} ({ceiling}): lower this or raise {other}"
+        )
+    return value
+
+
+class AsgFleet(_Section):
+    """An EC2 Auto Scaling group."""
+
+    type: Literal["asg"]
+    name: GroupName
+
+    def fleet(self) -> Fleet:
+        """The fleet in the core's words."""
+        return AutoScalingGroup(name=self.name)
+
+
+class EcsFleet(_Section):
+    """An ECS service."""
+
+    type: Literal["ecs"]
+    cluster: EcsName
+    service: EcsName
+
+    def fleet(self) -> Fleet:
+        """The fleet in the core's words."""
+        return EcsService(cluster=self.cluster, service=self.service)
+
+
+class CapacitySection(_Section):
+    """How many instances are allowed, and how many a bootstrap starts."""
+
+    min: Annotated[int, Field(ge=0)]
+    max: Annotated[int, Field(ge=1)]
+    bootstrap: Annotated[int, Field(ge=1)] | Literal["backlog"] = 1
+
+    @field_validator("max")
+    @classmethod
+    def _above_min(cls, value: int, info: ValidationInfo) -> int:
+        return _at_least("min", value, info)
+
+    @field_validator("bootstrap")
+    @classmethod
+    def _within(cls, value: int | Literal["backlog"], info: ValidationInfo) -> int | Literal["backlog"]:
+        return value if value == "backlog" else _at_most("max", _at_least("min", value, info), info)
+
+
+class StaticSection(_Section):
+    """A fixed target."""
+
+    type: Literal["static"]
+    messages_per_instance: PerInstance
+    concurrency_per_instance: Positive = 1
+
+    def target(self) -> StaticTarget:
+        """The target in the core's words."""
+        return StaticTarget(**self.model_dump(exclude={"type"}))
+
+
+class DynamicSection(_Section):
+    """A target recomputed hourly from MsgProcessingDuration."""
+
+    type: Literal["dynamic"]
+    acceptable_latency_s: Positive
+    concurrency_per_instance: Positive = 1
+    statistic: Annotated[str, Field(pattern=STATISTIC)] = "Average"
+    min_messages_per_instance: PerInstance = 0.1
+    max_messages_per_instance: PerInstance = 100_000
+    fallback_messages_per_instance: PerInstance
+    deadband_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    max_factor_per_retune: Annotated[float, Field(gt=1, allow_inf_nan=False)] = 2
+    min_samples: Annotated[int, Field(ge=1)] = 30
+
+    @field_validator("max_messages_per_instance")
+    @classmethod
+    def _above_min(cls, value: float, info: ValidationInfo) -> float:
+        return _at_least("min_messages_per_instance", value, info)
+
+    @field_validator("fallback_messages_per_instance")
+    @classmethod
+    def _within(cls, value: float, info: ValidationInfo) -> float:
+        value = _at_least("min_messages_per_instance", value, info)
+        return _at_most("max_messages_per_instance", value, info)
+
+    def target(self) -> DynamicTarget:
+        """The target in the core's words."""
+        return DynamicTarget(**self.model_dump(exclude={"type"}))
+
+
+class DurationMetricSection(_Section):
+    """Where the workers publish how long a message took."""
+
+    namespace: Namespace
+    name: Text = MSG_PROCESSING_DURATION
+    dimensions: Dimensions | None = None
+    """Exactly the published ones; absent: the fleet's native dimensions."""
+
+
+class TrackingSection(_Section):
+    """Which metric target tracking reads, and what its part for arrivals is reckoned with."""
+
+    metric: TrackedMetric
+    source: MetricSource = MetricSource.PUBLISHED
+    arrival_margin: Annotated[float, Field(ge=0, le=3, allow_inf_nan=False)] = 0.3
+    processing_s: Positive | None = None
+
+    def tracking(self) -> Tracking:
+        """The same in the core's words."""
+        return Tracking(**self.model_dump())
+
+
+class AlarmArns(_Section):
+    """The alarms whose actions may name this workload."""
+
+    bootstrap: Arn
+    shutdown: Arn
+
+
+class WorkloadDocument(_Section):
+    """One registered workload, as its stack writes it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "description": BEYOND_SCHEMA,
+            "allOf": [_where("mode", Mode.ACTIVE.value, "policy_arn"), NATIVE_NEEDS_PROCESSING_TIME],
+        }
+    )
+
+    version: Literal[2, 3]
+    release: Annotated[str, Field(pattern=RELEASE_PATTERN)]
+    """Of the workload.yaml that wrote this."""
+    name: Annotated[str, Field(pattern=NAME)]
+    stack_id: Arn
+    mode: Mode
+    queue_url: Annotated[str, Field(pattern=r"^https?://[!-.0-~]+/[0-9]{12}/[A-Za-z0-9_-]{1,80}(\.fifo)?$")]
+    fleet: Annotated[AsgFleet | EcsFleet, Field(discriminator="type")]
+    capacity: CapacitySection
+    count_in_flight: bool = True
+    target: Annotated[StaticSection | DynamicSection, Field(discriminator="type")]
+    duration_metric: DurationMetricSection
+    tracking: TrackingSection = TrackingSection(metric=TrackedMetric.BACKLOG)
+    """Absent in a document of version 2, whose policy tracks the backlog."""
+    idle_minutes: Annotated[int, Field(ge=1, le=120)] = 5
+    policy_arn: OptionalArn = Field(default=None, validate_default=True)
+    alarm_arns: AlarmArns
+
+    @field_validator("tracking")
+    @classmethod
+    def _knows_processing_time(cls, value: TrackingSection, info: ValidationInfo) -> TrackingSection:
+        native = value.metric is TrackedMetric.EFFECTIVE and value.source is MetricSource.NATIVE
+        if native and value.processing_s is None and isinstance(info.data.get("target"), StaticSection):
+            raise PydanticCustomError(
+                "processing",
+                "AWS's own metrics do not say how long a message takes, and nor does a static target: "
+                "give processing_s, or track the backlog",
+            )
+        return value
+
+    @field_validator("policy_arn")
+    @classmethod
+    def _needed_to_act(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None and info.data.get("mode") is Mode.ACTIVE:
+            raise PydanticCustomError("policy", "mode active needs policy_arn: workload.yaml writes it")
+        return value
+
+    def workload(self) -> Workload:
+        """The same facts in the core's own words."""
+        fleet, size = self.fleet.fleet(), self.capacity.bootstrap
+        duration = self.duration_metric
+        return Workload(
+            name=self.name,
+            stack_id=self.stack_id,
+            mode=self.mode,
+            queue_url=self.queue_url,
+            fleet=fleet,
+            bounds=Bounds(min=self.capacity.min, max=self.capacity.max),
+            bootstrap_instances=None if size == "backlog" else size,
+            count_in_flight=self.count_in_flight,
+            target=self.target.target(),
+            duration_metric=Metric(
+                namespace=duration.namespace,
+                name=duration.name,
+                dimensions=fleet.dimensions if duration.dimensions is None else duration.dimensions,
+            ),
+            tracking=self.tracking.tracking(),
+            idle_minutes=self.idle_minutes,
+            policy_arn=self.policy_arn,
+            bootstrap_alarm_arn=self.alarm_arns.bootstrap,
+            shutdown_alarm_arn=self.alarm_arns.shutdown,
+        )
+
+
+def parse(text: str, *, what: str = "the workload document") -> Workload:
+    """The workload that a document describes; raises DocumentError with every problem it has.
+
+    Nothing but its version is judged of a document whose version is not served here.
+    """
+    if unserved := version_problem(text):
+        raise DocumentError(what, [unserved])
+    problems = repeated_keys(text)
+    try:
+        document = WorkloadDocument.model_validate_json(text)
+    except ValidationError as invalid:
+        problems += [problem(error) for error in invalid.errors(include_url=False)]
+    if (size := len(text.encode())) > MAX_BYTES:
+        way_out = f"shorten it to {MAX_BYTES} bytes at most"
+        problems.append(Problem(path="document", value=f"{size} bytes", way_out=way_out))
+    if problems:
+        raise DocumentError(what, problems)
+    return document.workload()
+
+
+def json_schema() -> dict[str, Any]:
+    """The document's JSON Schema, as kept beside the documentation."""
+    return WorkloadDocument.model_json_schema()

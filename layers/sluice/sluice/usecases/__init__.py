@@ -1,0 +1,1 @@
+"""What each trigger does, and the steps that several of them share."""

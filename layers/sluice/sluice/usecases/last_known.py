@@ -1,0 +1,125 @@
+"""What moves slowly is read every few minutes, and kept in the process between ticks.
+
+CloudWatch bills for each metric that is read. Owns how often a quantity is read, and for how long a reading
+that cannot be renewed still counts; each process of the function knows only what it has read itself. Refuses
+to let one bad reading reach another workload or quantity: what cannot be read is Unknown, told and counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Generic, TypeVar
+
+from sluice.core.model import Unknown, Workload
+from sluice.ports import LastKnown, RemainingS, Report, World
+from sluice.usecases.isolation import read_isolated
+from sluice.usecases.observe import report_unknown
+
+NO_TIME_LEFT = "no time was left to read it"
+
+Workloads = Mapping[str, Workload]
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tick:
+    """What every read of one tick is made with."""
+
+    minute: datetime
+    world: World
+    report: Report
+    remaining_s: RemainingS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantity(Generic[Answer]):
+    """Something that is read every few minutes."""
+
+    name: str
+    source: Callable[[Workload], str]
+    """What it is read from: a workload whose document names another source is read anew."""
+    read: Callable[[Workloads, Tick], Mapping[str, Answer | Unknown]]
+    """AWS's answer for each workload; Unknown where it gave none, which is a failure."""
+    value: Callable[[Workload, Answer, Tick], float | Unknown]
+    """What the answer says; Unknown where it does not tell, which is none."""
+    every: timedelta
+    retry: timedelta
+    """After a read that told nothing."""
+    kept: timedelta
+    """How old the last reading may be that counts where newer reads tell nothing."""
+
+
+def last_known(
+    quantity: Quantity[Answer], workloads: Workloads, tick: Tick, *, renew: Container[str] = ()
+) -> dict[str, LastKnown]:
+    """Each workload's reading as it counts at this tick; those that are due are read, in one go.
+
+    `renew` are the names of workloads whose reading is due however new it is.
+    """
+    memory, minute = tick.world.last_known, tick.minute
+    keys = _keys(quantity, workloads)
+    due = {
+        name: workloads[name]
+        for name, key in keys.items()
+        if name in renew or _is_due(quantity, memory.get(key), minute)
+    }
+    # What no time is left for was not asked: it stays due.
+    if due and tick.remaining_s() > 0:
+        for name, reading in _readings(quantity, due, tick).items():
+            memory[keys[name]] = _renewed(memory.get(keys[name]), reading, minute)
+    return {name: _counting(quantity, memory.get(key), minute) for name, key in keys.items()}
+
+
+def remembered(quantity: Quantity[Answer], workloads: Workloads, world: World) -> dict[str, LastKnown]:
+    """The readings of earlier ticks, of those workloads that have one."""
+    keys = _keys(quantity, workloads)
+    return {name: world.last_known[key] for name, key in keys.items() if key in world.last_known}
+
+
+def _keys(quantity: Quantity[Answer], workloads: Workloads) -> dict[str, tuple[str, str]]:
+    return {name: (quantity.name, quantity.source(workload)) for name, workload in workloads.items()}
+
+
+def _is_due(quantity: Quantity[Answer], last: LastKnown | None, minute: datetime) -> bool:
+    if last is None:
+        return True
+    told_nothing = isinstance(last.value, Unknown) or last.not_renewed
+    # Ticks may overlap, the later one first, and clocks are set back.
+    return abs(minute - last.asked_at) >= (quantity.retry if told_nothing else quantity.every)
+
+
+def _readings(quantity: Quantity[Answer], due: Workloads, tick: Tick) -> dict[str, float | Unknown]:
+    """What AWS answers now; a read that fails is told of each workload that lacks it."""
+    answers = read_isolated(partial(quantity.read, due, tick))
+    readings: dict[str, float | Unknown] = {}
+    for name, workload in due.items():
+        answer = answers if isinstance(answers, Unknown) else answers[name]
+        told = (
+            answer
+            if isinstance(answer, Unknown)
+            else read_isolated(partial(quantity.value, workload, answer, tick))
+        )
+        if isinstance(told, Unknown) and (told is answer or told.defect):
+            report_unknown(name, [told], tick.report)
+            told = Unknown(why=told.why)  # a defect's stack trace would be kept with it
+        readings[name] = told
+    return readings
+
+
+def _renewed(last: LastKnown | None, reading: float | Unknown, minute: datetime) -> LastKnown:
+    """The reading; the last one where this one tells nothing."""
+    if isinstance(reading, Unknown) and last and not isinstance(last.value, Unknown):
+        return replace(last, asked_at=minute, not_renewed=reading.why)
+    return LastKnown(value=reading, read_at=minute, asked_at=minute)
+
+
+def _counting(quantity: Quantity[Answer], last: LastKnown | None, minute: datetime) -> LastKnown:
+    """The reading as it counts at this minute: one that is too old tells nothing any more."""
+    if last is None:
+        return LastKnown(value=Unknown(why=NO_TIME_LEFT), read_at=minute, asked_at=minute)
+    if isinstance(last.value, Unknown) or abs(minute - last.read_at) <= quantity.kept:
+        return last
+    return replace(last, value=Unknown(why=last.not_renewed or NO_TIME_LEFT), not_renewed=None)

@@ -1,0 +1,45 @@
+"""The first step of every use case: which workloads there are, and what they look like this moment."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from sluice.core.emptiness import turn_of
+from sluice.core.model import Observation, Unknown, Workload
+from sluice.core.rotation import rotated
+from sluice.ports import Counter, Registered, RemainingS, Report, World, first_half
+
+
+def registered(world: World, report: Report, remaining_s: RemainingS, *, fresh: bool = False) -> Registered:
+    """Every workload that may be served; what is wrong with the others is told and counted."""
+    registry = world.registry.all(remaining_s, fresh=fresh)
+    if registry.stale:
+        report.noted(Counter.REGISTRY_STALE, f"serving the last good copy of the registry: {registry.stale}")
+    for name, why in registry.refused.items():
+        report.failed(name, Counter.DOCUMENT_INVALID, why, defect=registry.defects.get(name))
+    return registry
+
+
+def observe(world: World, workloads: Collection[Workload], remaining_s: RemainingS) -> dict[str, Observation]:
+    """One live observation per workload name; whatever could not be read in time is Unknown."""
+    # Where the time is too short for all, it is not for the same ones every minute.
+    by_name = {workload.name: workload for workload in workloads}
+    order = [by_name[name] for name in rotated(by_name, turn_of(world.now()))]
+    queue_urls = list(dict.fromkeys(workload.queue_url for workload in order))
+    fleets = list(dict.fromkeys(workload.fleet for workload in order))
+    # Queues first: each is read by a call of its own, while a slow fleet API holds up a hundred fleets. Slow
+    # queues may use up half of the time; the other half is the fleets'.
+    backlogs = world.queues.read(queue_urls, first_half(remaining_s))
+    capacities = world.fleets.read(fleets, remaining_s)
+    return {
+        workload.name: Observation(backlog=backlogs[workload.queue_url], capacity=capacities[workload.fleet])
+        for workload in workloads
+    }
+
+
+def report_unknown(workload: str, readings: Sequence[Unknown], report: Report) -> None:
+    """Why a workload could not be observed, as one failure; a defect of ours with its stack trace."""
+    defects = [reading.defect for reading in readings if reading.defect]
+    defect = ExceptionGroup("several reads broke", defects) if len(defects) > 1 else next(iter(defects), None)
+    why = "; ".join(reading.why for reading in readings)
+    report.failed(workload, Counter.OBSERVATION_FAILED, why, defect=defect)

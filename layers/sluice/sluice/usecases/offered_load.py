@@ -1,0 +1,216 @@
+"""The tick's second look: what keeps arriving at each queue, and how much capacity that takes.
+
+Owns where arrivals, processing times and targets are read, and how often. Refuses to guess: what is not known
+is Unknown, and the tick publishes the plain backlog.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from sluice.core.effective_backlog import (
+    READ_MINUTES,
+    demand,
+    has_gaps,
+    measured_processing_s,
+    sustained_arrivals_per_s,
+    with_zeros,
+)
+from sluice.core.emptiness import MINUTE
+from sluice.core.model import (
+    Demand,
+    Durations,
+    DynamicTarget,
+    OfferedLoad,
+    StaticTarget,
+    Unknown,
+    Workload,
+)
+from sluice.core.target import initial_target
+from sluice.ports import LastKnown, RemainingS, Report, Series, SeriesQuery, World, first_half
+from sluice.usecases.last_known import (
+    Quantity,
+    Tick,
+    Workloads,
+    last_known,
+    remembered,
+)
+from sluice.usecases.processing_time import (
+    DurationQuery,
+    processing_times,
+)
+
+VISIBLE = "ApproximateNumberOfMessagesVisible"
+SENT = "NumberOfMessagesSent"
+"""Messages added to a queue, delayed ones when they are sent; its own retries are none of them."""
+MIN_SAMPLES = 30
+"""Processed messages that make the processing time of a static target known; a dynamic one says how many."""
+
+
+def demands(
+    minute: datetime, workloads: Workloads, world: World, report: Report, remaining_s: RemainingS
+) -> dict[str, Demand | Unknown]:
+    """What keeps arriving at each workload, for the tick of this minute.
+
+    No more is read than can matter: processing time and target of those workloads alone at which messages
+    keep arriving, and which their document does not name. A read that AWS refuses is reported and counted.
+    Half of the remaining time is left to others.
+    """
+    tick = Tick(minute=minute, world=world, report=report, remaining_s=first_half(remaining_s))
+    arrivals = last_known(ARRIVALS, workloads, tick)
+    arriving = {name: workloads[name] for name, last in arrivals.items() if _is_positive(last.value)}
+    retuned = {name: workload for name, workload in arriving.items() if _is_retuned(workload)}
+    before = remembered(TARGET, retuned, world)
+    # The processing time is read after it, and must not go without because policies are slow to be described.
+    targets = last_known(TARGET, retuned, replace(tick, remaining_s=first_half(tick.remaining_s)))
+    measured = {name: workload for name, workload in arriving.items() if not _is_processing_given(workload)}
+    # A retune has found another processing time: with the one from before, target x load would be off by as
+    # much as the target has moved.
+    moved = {name for name, last in before.items() if last.value != targets[name].value}
+    processing = last_known(PROCESSING, measured, tick, renew=moved)
+    return {
+        name: _demand(workload, arrivals[name], processing.get(name), targets.get(name))
+        for name, workload in workloads.items()
+    }
+
+
+def _demand(
+    workload: Workload, arrivals: LastKnown, processing: LastKnown | None, target: LastKnown | None
+) -> Demand | Unknown:
+    """Of the three readings; None where the document says it, or where it makes no difference."""
+    given_s = workload.tracking.processing_s
+    if processing and isinstance(processing.value, Unknown) and given_s is not None:
+        processing = None
+    arrivals_per_s = arrivals.value
+    processing_s = processing.value if processing else given_s or 0.0
+    per_instance = target.value if target else initial_target(workload)
+    # In the order in which they are read: a slow read leaves those after it without time.
+    if isinstance(arrivals_per_s, Unknown):
+        return replace(arrivals_per_s, why=f"{ARRIVALS.name}: {arrivals_per_s.why}")
+    if isinstance(per_instance, Unknown):
+        return replace(per_instance, why=f"{TARGET.name}: {per_instance.why}")
+    if isinstance(processing_s, Unknown):
+        return replace(processing_s, why=f"{PROCESSING.name}: {processing_s.why}")
+    load = OfferedLoad(
+        arrivals_per_s=arrivals_per_s,
+        processing_s=processing_s,
+        concurrency_per_instance=workload.target.concurrency_per_instance,
+    )
+    readings = {ARRIVALS.name: arrivals, PROCESSING.name: processing, TARGET.name: target}
+    not_renewed = tuple(
+        f"{name}: {last.not_renewed}; that of {last.read_at:%H:%M} counts"
+        for name, last in readings.items()
+        if last and last.not_renewed
+    )
+    return demand(load, per_instance, not_renewed)
+
+
+def _is_processing_given(workload: Workload) -> bool:
+    """A dynamic target follows the workers' own measurements, and so does its load."""
+    return workload.tracking.processing_s is not None and isinstance(workload.target, StaticTarget)
+
+
+def _is_retuned(workload: Workload) -> bool:
+    """Whether the policy's target may differ from the document's."""
+    return isinstance(workload.target, DynamicTarget) and workload.policy_arn is not None
+
+
+def _is_positive(value: float | Unknown) -> bool:
+    return not isinstance(value, Unknown) and value > 0
+
+
+# --- what is read -----------------------------------------------------------------------------------------
+
+
+def _sent(workloads: Workloads, tick: Tick) -> Mapping[str, Series | Unknown]:
+    """Messages sent a minute; where minutes are missing, a second metric tells whether they were idle.
+
+    It is not read where it makes no difference: of a queue that was silent before, and still is.
+    """
+    sent, before = _minutes(workloads, SENT, "Sum", tick), remembered(ARRIVALS, workloads, tick.world)
+    gapped = {
+        name: workloads[name]
+        for name, series in sent.items()
+        if not isinstance(series, Unknown)
+        and has_gaps(series, tick.minute)
+        and (series or (name in before and _is_positive(before[name].value)))
+    }
+    active = _minutes(gapped, VISIBLE, "Maximum", tick) if gapped else {}
+    return {name: _with_zeros(series, active.get(name, {}), tick) for name, series in sent.items()}
+
+
+def _with_zeros(sent: Series | Unknown, active: Series | Unknown, tick: Tick) -> Series | Unknown:
+    if isinstance(sent, Unknown):
+        return sent
+    return active if isinstance(active, Unknown) else with_zeros(sent, active, tick.minute)
+
+
+def _minutes(workloads: Workloads, name: str, statistic: str, tick: Tick) -> Mapping[str, Series | Unknown]:
+    """One of SQS's metrics by the minute, as far back as arrivals are judged."""
+    queries = {
+        workload: SeriesQuery(metric=each.queue_metric(name), statistic=statistic, period_s=60)
+        for workload, each in workloads.items()
+    }
+    first = tick.minute - MINUTE * READ_MINUTES
+    return tick.world.metrics.read(queries, first, tick.minute, tick.remaining_s)
+
+
+def _arrivals_per_s(workload: Workload, sent: Series, tick: Tick) -> float | Unknown:  # noqa: ARG001
+    return sustained_arrivals_per_s(sent, tick.minute)
+
+
+def _durations(workloads: Workloads, tick: Tick) -> Mapping[str, Durations | Unknown]:
+    queries = {
+        name: DurationQuery(
+            metric=workload.duration_metric, statistic="Average", min_samples=_min_samples(workload)
+        )
+        for name, workload in workloads.items()
+    }
+    return processing_times(queries, tick.world, tick.remaining_s)
+
+
+def _processing_s(workload: Workload, measured: Durations, tick: Tick) -> float | Unknown:  # noqa: ARG001
+    return measured_processing_s(measured, _min_samples(workload))
+
+
+def _min_samples(workload: Workload) -> int:
+    return workload.target.min_samples if isinstance(workload.target, DynamicTarget) else MIN_SAMPLES
+
+
+def _targets(workloads: Workloads, tick: Tick) -> Mapping[str, float | Unknown]:
+    return tick.world.policies.targets(workloads, tick.remaining_s)
+
+
+ARRIVALS = Quantity(
+    name="arrivals",
+    source=lambda workload: workload.queue_url,
+    read=_sent,
+    value=_arrivals_per_s,
+    every=5 * MINUTE,
+    retry=5 * MINUTE,
+    kept=60 * MINUTE,
+)
+"""Messages per second; one metric a read, two where minutes are missing."""
+PROCESSING = Quantity(
+    name="processing time",
+    source=lambda workload: f"{workload.name} {workload.duration_metric}",
+    read=_durations,
+    value=_processing_s,
+    every=60 * MINUTE,
+    retry=10 * MINUTE,
+    kept=24 * 60 * MINUTE,
+)
+"""Mean seconds a message takes; two metrics a read, four where the last hour holds too few samples. A retune
+that has moved the target has it read at once."""
+TARGET = Quantity(
+    name="target",
+    source=lambda workload: f"{workload.policy_arn}",
+    read=_targets,
+    value=lambda workload, target, tick: target,  # noqa: ARG005
+    every=MINUTE,
+    retry=5 * MINUTE,
+    kept=60 * MINUTE,
+)
+"""Messages per instance that the policy holds; AWS does not bill for it."""

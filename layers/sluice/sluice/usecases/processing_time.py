@@ -1,0 +1,81 @@
+"""How long a message takes, as the workers measured it: a step that the retune and the tick share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+
+from sluice.core.emptiness import minute_of
+from sluice.core.model import Durations, Metric, Unknown
+from sluice.core.target import weighted
+from sluice.ports import RemainingS, SeriesQuery, World
+from sluice.usecases.isolation import read_isolated
+
+# (window, period): an hour at CloudWatch's finest period, then a day at one that keeps the answer small.
+WINDOWS_S = ((3600, 60), (86_400, 300))
+SAMPLES = "SampleCount"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DurationQuery:
+    """Which processing time is asked for, and how many samples make it known."""
+
+    metric: Metric
+    statistic: str
+    min_samples: int
+
+
+def processing_times(
+    queries: Mapping[str, DurationQuery], world: World, remaining_s: RemainingS
+) -> dict[str, Durations | Unknown]:
+    """Each query's processing time over the shortest window that holds enough samples.
+
+    Where neither window does, the longest one's, with as many samples as there are.
+    """
+    now = minute_of(world.now())
+    durations: dict[str, Durations | Unknown] = {}
+    waiting = dict(queries)
+    for window_s, period_s in WINDOWS_S:
+        if not waiting:
+            break
+        # Periods are aligned: the window ends with the last whole one.
+        end = now - timedelta(seconds=now.timestamp() % period_s)
+        durations |= _over(waiting, world, end, window_s, period_s, remaining_s)
+        waiting = {name: query for name, query in waiting.items() if _sparse(query, durations[name])}
+    return durations
+
+
+def _over(
+    queries: Mapping[str, DurationQuery],
+    world: World,
+    end: datetime,
+    window_s: int,
+    period_s: int,
+    remaining_s: RemainingS,
+) -> dict[str, Durations | Unknown]:
+    series = world.metrics.read(
+        {
+            f"{name} {statistic}": SeriesQuery(metric=query.metric, statistic=statistic, period_s=period_s)
+            for name, query in queries.items()
+            for statistic in (query.statistic, SAMPLES)
+        },
+        end - timedelta(seconds=window_s),
+        end,
+        remaining_s,
+    )
+    durations: dict[str, Durations | Unknown] = {}
+    for name, query in queries.items():
+        values, counts = series[f"{name} {query.statistic}"], series[f"{name} {SAMPLES}"]
+        if isinstance(values, Unknown):
+            durations[name] = values
+        elif isinstance(counts, Unknown):
+            durations[name] = counts
+        else:
+            durations[name] = read_isolated(partial(weighted, values, counts, window_s))
+    return durations
+
+
+def _sparse(query: DurationQuery, reading: Durations | Unknown) -> bool:
+    return isinstance(reading, Durations) and reading.samples < query.min_samples

@@ -1,0 +1,97 @@
+"""Retune: recompute each dynamic target from what the workers measured, and write it into the policy.
+
+Owns the hourly round and the one after a stack change. Refuses to touch a static target, a policy inside the
+deadband, and any field of a policy but its target.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from sluice.core.model import Durations, DynamicTarget, Mode, Unknown
+from sluice.core.rotation import rotated
+from sluice.core.target import decide_target
+from sluice.errors import ConfigError, TransientError
+from sluice.events import RetuneRequest
+from sluice.ports import Counter, Outcome, RemainingS, Report, World, first_half
+from sluice.usecases.isolation import (
+    isolated,
+    told_if_it_fails,
+)
+from sluice.usecases.observe import registered
+from sluice.usecases.processing_time import (
+    DurationQuery,
+    processing_times,
+)
+
+HOUR_S = 3600
+TURN_S = 48
+"""One workload's three calls take 72 s where each fails in every attempt; 24 s of it are kept back anyway."""
+LEFT_OUT = "no time left in this round; the next one begins with another workload"
+
+
+def retune_targets(request: RetuneRequest, world: World, report: Report, remaining_s: RemainingS) -> None:
+    """One round over all dynamic targets, or over the workload whose stack just changed.
+
+    Raises TransientError at the end where any workload failed or was left out for want of time, so that the
+    round is seen to have failed.
+    """
+    served = {
+        workload.name: DurationQuery(
+            metric=workload.duration_metric,
+            statistic=workload.target.statistic,
+            min_samples=workload.target.min_samples,
+        )
+        for workload in registered(world, report, remaining_s, fresh=request.stack_id is not None).workloads
+        if request.stack_id in (None, workload.stack_id)
+        and isinstance(workload.target, DynamicTarget)
+        and workload.mode is not Mode.PAUSED
+    }
+    report.noted(Counter.WORKLOADS_SERVED, f"retune by {request.trigger}", len(served))
+    durations = processing_times(served, world, first_half(remaining_s))
+
+    def retuned(name: str) -> bool:
+        if remaining_s() <= TURN_S:
+            report.failed(name, Counter.RETUNE_FAILED, LEFT_OUT)
+            return False
+        step = partial(_retune, name, durations[name], request, world, report, remaining_s)
+        return isolated(name, Counter.RETUNE_FAILED, report, step)
+
+    turn = int(world.now().timestamp() // HOUR_S)
+    failed = [name for name in rotated(served, turn) if not retuned(name)]
+    if failed:
+        raise TransientError(f"retune failed for {', '.join(failed)}; the log line of each says why")
+
+
+def _retune(
+    name: str,
+    durations: Durations | Unknown,
+    request: RetuneRequest,
+    world: World,
+    report: Report,
+    remaining_s: RemainingS,
+) -> None:
+    workload = world.registry.one(name, remaining_s)
+    if workload.mode is Mode.PAUSED or not isinstance(workload.target, DynamicTarget):
+        return
+    policy = None
+    if workload.mode is Mode.ACTIVE:
+        if workload.policy_arn is None:
+            raise ConfigError(
+                f"workload {workload.name} is active but its document names no policy: update its stack"
+            )
+        policy = world.policies.read(workload, remaining_s)
+    present = policy.target if policy else None
+    decision = decide_target(workload.name, workload.target, durations, present, request.trigger)
+    outcome = Outcome.HELD
+    if decision.target is not None and policy is None:
+        outcome = Outcome.OBSERVED
+    elif decision.target is not None and policy is not None:
+        with told_if_it_fails(decision, report):
+            world.policies.put_target(policy, decision.target)
+        outcome = Outcome.ACTED
+    report.decided(decision, outcome)
+    if isinstance(durations, Unknown):
+        if durations.defect:
+            raise durations.defect
+        raise TransientError(f"no processing time of {workload.name}: {durations.why}")

@@ -1,0 +1,90 @@
+"""What `sluice validate` says of a workload beside OK: settings that are accepted, and what they lead to.
+
+Owns the sentences. Knows the document alone: what AWS measures and whether it does is said, not asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from shlex import quote
+
+from sluice.core.model import (
+    AutoScalingGroup,
+    DynamicTarget,
+    MetricSource,
+    StaticTarget,
+    TrackedMetric,
+    Tracking,
+    Workload,
+)
+from sluice.usecases.offered_load import MIN_SAMPLES
+
+
+def notes(workload: Workload) -> Iterator[str]:
+    """A sentence for each setting whose consequence is easily missed; none where all is as advised."""
+    yield from _unknown_processing_time(workload)
+    yield from _idle_margin(workload)
+    if workload.tracking.source is MetricSource.NATIVE:
+        yield _needed_of_aws(workload)
+        yield from _clamped_target(workload)
+
+
+def _unknown_processing_time(workload: Workload) -> Iterator[str]:
+    if not isinstance(workload.target, StaticTarget) or workload.tracking.processing_s is not None:
+        return
+    if workload.tracking.metric is TrackedMetric.BACKLOG:
+        yield (
+            "it tracks the backlog alone, so it holds no capacity before a backlog has built up: give "
+            "ProcessingSeconds, the mean seconds a message takes, and leave TrackedMetric empty, to count "
+            "what keeps arriving as well"
+        )
+    elif workload.tracking.source is MetricSource.PUBLISHED:
+        yield (
+            f"it tracks the backlog alone until the workers have published {MIN_SAMPLES} "
+            f"{workload.duration_metric.name} within a day: ProcessingSeconds would say at once how long a "
+            "message takes"
+        )
+
+
+def _idle_margin(workload: Workload) -> Iterator[str]:
+    tracking = workload.tracking
+    if workload.publishes_effective or tracking.arrival_margin == Tracking().arrival_margin:
+        return
+    is_native = tracking.source is MetricSource.NATIVE
+    tracked = "MetricSource=native tracks AWS's own metrics" if is_native else "TrackedMetric is backlog"
+    yield (
+        f"ArrivalMargin={tracking.arrival_margin:g} has no effect: EffectiveBacklogPerInstance alone has a "
+        f"margin, and {tracked}"
+    )
+
+
+def _needed_of_aws(workload: Workload) -> str:
+    fleet = workload.fleet
+    if isinstance(fleet, AutoScalingGroup):
+        needed = f"the metrics of group {fleet.name}"
+        switch = (
+            f"autoscaling enable-metrics-collection --auto-scaling-group-name {quote(fleet.name)} "
+            "--granularity 1Minute"
+        )
+    else:
+        needed = f"Container Insights in cluster {fleet.cluster}"
+        switch = (
+            f"ecs update-cluster-settings --cluster {fleet.cluster} "
+            "--settings name=containerInsights,value=enabled"
+        )
+    return f"MetricSource=native needs {needed}, without which target tracking sees nothing: aws {switch}"
+
+
+def _clamped_target(workload: Workload) -> Iterator[str]:
+    """The expression asks for promise x arrivals / target instances: too many where the target is clamped."""
+    target, tracking = workload.target, workload.tracking
+    if not isinstance(target, DynamicTarget) or tracking.metric is TrackedMetric.BACKLOG:
+        return
+    most = target.max_messages_per_instance
+    clamped_below_s = target.acceptable_latency_s * target.concurrency_per_instance / most
+    if tracking.processing_s is None or tracking.processing_s < clamped_below_s:
+        yield (
+            f"where a message takes less than {clamped_below_s:.4g} s, MaxMessagesPerInstance={most:g} "
+            "clamps the target, and MetricSource=native holds more instances than needed: raise "
+            "MaxMessagesPerInstance, or track published metrics"
+        )

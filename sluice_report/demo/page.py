@@ -1,0 +1,104 @@
+"""The page: one self-contained HTML file that tells every story.
+
+Owns what the template is given: the drawings in two widths, the chronicle, the figures. The template escapes
+everything but the drawings, whose texts matplotlib has escaped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from sluice_report import quantities
+from sluice_report.chart import palette
+from sluice_report.demo import (
+    panels,
+    sentences,
+)
+from sluice_report.demo.annotations import (
+    Mark,
+    chronicle,
+)
+from sluice_report.demo.picture import (
+    Drawing,
+    drawing,
+)
+from sluice_report.quantities import UNKNOWN, durations, share
+from sluice_sim.embedded.timeline import (
+    Story,
+    Summary,
+)
+
+WIDE, NARROW = 760.0, 350.0
+"""Widths of the two drawings in points, which the page shows at about as many pixels."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """What the page says about one story."""
+
+    story: Story
+    heading: str
+    outcome: str
+    is_good: bool
+    verdict: str
+    why_late: str
+    waits: tuple[str, str, str, str]
+    """The promise, the share that started in time, half and 99 % of the waits."""
+    decisions: str
+    panels: tuple[str, ...]
+    marks: tuple[Mark, ...]
+    drawings: tuple[tuple[str, Drawing], ...]
+
+
+def render(stories: Sequence[Story]) -> str:
+    """The page's HTML."""
+    environment = Environment(
+        loader=PackageLoader("sluice_report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": lambda value: "–" if value is None else quantities.number(value)}
+    return environment.get_template("report.html").render(
+        sections=[_section(story) for story in stories], light=palette.LIGHT, dark=palette.DARK
+    )
+
+
+def _outcome(summary: Summary) -> tuple[str, bool]:
+    """What became of a workload in a word or three, and whether that is as it should be."""
+    if not summary.ok:
+        return "not done", False
+    if summary.waits is None:
+        return "done", True
+    return ("promise kept", True) if summary.waits.kept else ("promise not kept", False)
+
+
+def _waits(summary: Summary) -> tuple[str, str, str, str]:
+    if summary.waits is None:
+        return (UNKNOWN,) * 4
+    waits = summary.waits
+    promised, half, nearly_all = durations([waits.promise_s, waits.p50_s, waits.p99_s])
+    return promised, share(waits.attainment), half, nearly_all
+
+
+def _section(story: Story) -> Section:
+    marks = chronicle(story)
+    outcome, is_good = _outcome(story.summary)
+    decisions = sorted(story.summary.decisions.items())
+    return Section(
+        story=story,
+        heading=sentences.heading(story),
+        outcome=outcome,
+        is_good=is_good,
+        verdict=sentences.verdict(story.summary),
+        why_late=sentences.why_late(story.summary),
+        waits=_waits(story.summary),
+        decisions=", ".join(f"{amount} {kind}" for kind, amount in decisions) or "none",
+        panels=tuple(panel.title for panel in panels.of(story.minutes, marks)),
+        marks=marks,
+        drawings=(("wide", drawing(story, width=WIDE)), ("narrow", drawing(story, width=NARROW))),
+    )

@@ -1,0 +1,189 @@
+"""CloudWatch metric alarms: which points one looks at, and which state they make.
+
+Owns: an alarm as resolved `AWS::CloudWatch::Alarm` properties define it, and CloudWatch's rules for M of N
+points and missing data, as pure functions of data; who evaluates when, and what an action does, is the
+caller's. Refuses a rule CloudWatch would not take; what the properties may say is `alarm_properties`'.
+"""
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sluice_sim.aws_rules.alarm_properties import (
+    PROPERTIES,
+    AlarmError,
+    MetricQuery,
+    PropertyReader,
+    metrics,
+)
+from sluice_sim.aws_rules.metric_math import (
+    ASSUMED,
+    Expression,
+    MissingOperand,
+    Series,
+)
+
+__all__ = ["EXTRA_POINTS", "Alarm", "AlarmError", "MetricQuery", "State", "Treatment", "next_state"]
+
+EXTRA_POINTS = 2
+"""CloudWatch fetches more points than N; documented for N = 3 alone (5). Assumption: N + 2 for every N."""
+
+_OPERATORS: Mapping[str, tuple[Callable[[float, float], bool], str]] = {
+    "GreaterThanThreshold": (operator.gt, "greater than"),
+    "GreaterThanOrEqualToThreshold": (operator.ge, "greater than or equal to"),
+    "LessThanThreshold": (operator.lt, "less than"),
+    "LessThanOrEqualToThreshold": (operator.le, "less than or equal to"),
+}
+
+
+class State(StrEnum):
+    """The three states of a CloudWatch alarm; a new alarm starts in INSUFFICIENT_DATA."""
+
+    OK = "OK"
+    ALARM = "ALARM"
+    INSUFFICIENT_DATA = "INSUFFICIENT_DATA"
+
+
+class Treatment(StrEnum):
+    """What TreatMissingData makes of a point that is not there."""
+
+    MISSING = "missing"
+    IGNORE = "ignore"
+    BREACHING = "breaching"
+    NOT_BREACHING = "notBreaching"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alarm:
+    """A metric alarm: M (`datapoints_to_alarm`) of N (`evaluation_periods`) periods against a threshold."""
+
+    name: str
+    description: str
+    queries: tuple[MetricQuery, ...]
+    expression: Expression
+    comparison: str
+    threshold: float
+    evaluation_periods: int
+    datapoints_to_alarm: int
+    treatment: Treatment
+    actions_enabled: bool
+    ok_actions: tuple[str, ...]
+    alarm_actions: tuple[str, ...]
+    insufficient_data_actions: tuple[str, ...]
+
+    @classmethod
+    def from_properties(cls, logical_id: str, properties: Mapping[str, Any]) -> "Alarm":
+        """The alarm of a resolved template; `logical_id` names it in errors and where AlarmName is absent."""
+        read = PropertyReader(logical_id, properties)
+        read.only(PROPERTIES)
+        periods = read.integer("EvaluationPeriods")
+        needed = read.integer("DatapointsToAlarm", periods)
+        if needed > periods:
+            raise read.error("DatapointsToAlarm", f"must not exceed EvaluationPeriods {periods}")
+        queries, expression = metrics(read)
+        span_s = queries[0].period_s * periods
+        if span_s > 86_400:  # AWS's limit for periods under an hour
+            raise read.error(
+                "EvaluationPeriods", f"times the period makes {span_s} s; at most one day is allowed"
+            )
+        return cls(
+            name=read.text("AlarmName", logical_id),
+            description=read.text("AlarmDescription", ""),
+            queries=queries,
+            expression=expression,
+            comparison=read.one_of("ComparisonOperator", _OPERATORS),
+            threshold=read.number("Threshold"),
+            evaluation_periods=periods,
+            datapoints_to_alarm=needed,
+            treatment=Treatment(read.one_of("TreatMissingData", list(Treatment), "missing")),
+            actions_enabled=read.flag("ActionsEnabled", default=True),
+            ok_actions=read.texts("OKActions"),
+            alarm_actions=read.texts("AlarmActions"),
+            insufficient_data_actions=read.texts("InsufficientDataActions"),
+        )
+
+    @property
+    def period_s(self) -> int:
+        """Seconds in one period; the same for all of an alarm's metrics."""
+        return self.queries[0].period_s
+
+    def metric_queries(self) -> tuple[MetricQuery, ...]:
+        """The metrics whose series `datapoints` needs, by id."""
+        return self.queries
+
+    def breaches(self, value: float) -> bool:
+        """Whether one value is on the wrong side of the threshold."""
+        return _OPERATORS[self.comparison][0](value, self.threshold)
+
+    def datapoints(
+        self, series: Mapping[str, Series], now: float, missing: MissingOperand = ASSUMED
+    ) -> list[float | None]:
+        """The evaluation range at `now`, newest last, None where there is no point.
+
+        `series` holds, by query id, the statistic of each period keyed by the period's start (epoch
+        seconds, a multiple of the period). The newest period is the last one that has ended at `now`.
+        """
+        end = int(now // self.period_s) * self.period_s
+        begin = end - (self.evaluation_periods + EXTRA_POINTS) * self.period_s
+        periods = range(begin, end, self.period_s)
+        looked_at = {name: {at: of[at] for at in periods if at in of} for name, of in series.items()}
+        values = self.expression.evaluate(looked_at, missing, minutes=periods)
+        return [values.get(at) for at in periods]
+
+    def next_state(self, points: Sequence[float | None], previous: State) -> State:
+        """The state that `points` (the evaluation range, newest last) put the alarm in; see `next_state`."""
+        return next_state(
+            [None if point is None else self.breaches(point) for point in points],
+            previous,
+            evaluation_periods=self.evaluation_periods,
+            datapoints_to_alarm=self.datapoints_to_alarm,
+            treatment=self.treatment,
+        )
+
+    def reason_text(self, points: Sequence[float | None], state: State) -> str:
+        """A short state reason in CloudWatch's manner, quoting the real points that were looked at."""
+        real = [point for point in points if point is not None][-self.evaluation_periods :]
+        gaps = self.evaluation_periods - len(real)
+        if state is State.INSUFFICIENT_DATA:
+            return f"Insufficient Data: {gaps} of {self.evaluation_periods} datapoints were missing."
+        crossing = [point for point in real if self.breaches(point)]
+        bound = f"{_OPERATORS[self.comparison][1]} the threshold ({self.threshold})"
+        counts = f"{len(crossing)} out of the last {self.evaluation_periods} datapoints"
+        least = f"{self.datapoints_to_alarm} needed for ALARM"
+        filled = f"; {gaps} missing, treated as [{self.treatment}]" if gaps else ""
+        verb = "was" if len(crossing) == 1 else "were"
+        return f"Threshold Crossed: {counts} {real} {verb} {bound} ({least}{filled})."
+
+
+def next_state(
+    breaching: Sequence[bool | None],
+    previous: State,
+    *,
+    evaluation_periods: int,
+    datapoints_to_alarm: int,
+    treatment: Treatment,
+) -> State:
+    """CloudWatch's verdict on an evaluation range (newest last; True breaches, None is missing).
+
+    With N real points or more the newest N decide and the treatment plays no part. With fewer, every real
+    point counts and the treatment fills up to N. Under `missing`, points that all breach but are fewer than
+    M still make an ALARM once the oldest of them is M periods old (AWS's premature-alarm rule); under
+    `ignore` they retain the state. Assumptions where AWS's tables are silent: one real point within the
+    threshold rules the premature alarm out, and under `missing` breaching points that are too young make
+    OK.
+    """
+    real = [point for point in breaching if point is not None][-evaluation_periods:]
+    gaps = evaluation_periods - len(real)
+    crossings = sum(real) + (gaps if treatment is Treatment.BREACHING else 0)
+    if crossings >= datapoints_to_alarm:
+        return State.ALARM
+    if not all(real) or treatment in (Treatment.BREACHING, Treatment.NOT_BREACHING):
+        return State.OK
+    if treatment is Treatment.IGNORE:
+        return previous
+    if not real:
+        return State.INSUFFICIENT_DATA
+    oldest_age = len(breaching) - list(breaching).index(True)  # 1 is the newest period
+    return State.ALARM if oldest_age >= datapoints_to_alarm else State.OK

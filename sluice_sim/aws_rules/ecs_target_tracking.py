@@ -1,0 +1,211 @@
+"""Application Auto Scaling's target tracking of an ECS service: the policy, and when it moves the count.
+
+Owns a policy as resolved `AWS::ApplicationAutoScaling::ScalingPolicy` properties define it, its two alarms,
+and the law by which they change the desired count, pure. Refuses other scalable dimensions, and metrics of
+other periods than 60 s.
+
+Documented by AWS: the running count is the baseline; a scale-out cooldown lets only a larger scale-out
+through; a scale-out does not wait for the scale-in cooldown and ends it; no scale-in during a deployment; a
+desired count outside the bounds comes back to them on the alarm that points there and stays on the other one.
+Assumptions: a cooldown starts as soon as the desired count is set; scale-in waits for the scale-out cooldown
+too (AWS says it gives a scale-out time to take effect, and names only scale-outs as held back); scale-in goes
+to the proportional count in one step, and only where that is fewer than run now, so that tasks still starting
+are left alone; the minimum amount by which a service at 0 scales out (documented) is one task or the minimum.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sluice_sim.aws_rules.alarm_properties import PropertyReader
+from sluice_sim.aws_rules.alarms import Alarm
+from sluice_sim.aws_rules.target_tracking_alarms import (
+    DEFAULT_PERIOD_S,
+    PolicyError,
+    above,
+    below,
+    checked_target,
+    configuration,
+    metric_of,
+    proportional,
+)
+
+LOW_RATIO = 0.9
+"""AlarmLow stands at this part of the target, whatever the service's size (observed)."""
+DEFAULT_COOLDOWN_S = 300
+"""Both cooldowns of an ECS service where the policy gives none (documented)."""
+
+_TARGET = {"ScalingTargetId", "ServiceNamespace", "ScalableDimension", "ResourceId"}
+_CONFIGURATION_KEY = "TargetTrackingScalingPolicyConfiguration"
+_COOLDOWNS = frozenset({"ScaleOutCooldown", "ScaleInCooldown"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceTracking:
+    """One target-tracking policy of an ECS service; `target` is in the metric's own unit.
+
+    `scaling_target_id` is the scalable target's Ref where the policy names its service by that.
+    """
+
+    policy_name: str
+    resource_id: str
+    scaling_target_id: str | None
+    target: float
+    metric: Mapping[str, Any]
+    scale_out_cooldown_s: int
+    scale_in_cooldown_s: int
+    disable_scale_in: bool
+
+    @classmethod
+    def from_properties(cls, logical_id: str, properties: Mapping[str, Any]) -> "ServiceTracking":
+        """The policy of a resolved template; errors name `logical_id` and the property."""
+        read = PropertyReader(logical_id, properties, PolicyError)
+        read.only({"PolicyName", "PolicyType", _CONFIGURATION_KEY} | _TARGET)
+        resource_id, scaling_target_id = _scalable_target(read)
+        tracking = configuration(read, _CONFIGURATION_KEY, _COOLDOWNS)
+        policy = cls(
+            policy_name=read.name("PolicyName"),
+            resource_id=resource_id,
+            scaling_target_id=scaling_target_id,
+            target=tracking.positive("TargetValue"),
+            metric=metric_of(tracking),
+            scale_out_cooldown_s=tracking.integer("ScaleOutCooldown", DEFAULT_COOLDOWN_S, least=0),
+            scale_in_cooldown_s=tracking.integer("ScaleInCooldown", DEFAULT_COOLDOWN_S, least=0),
+            disable_scale_in=tracking.flag("DisableScaleIn", default=False),
+        )
+        period_s = policy.high_alarm().period_s  # refuses now what the alarms could not read later
+        if period_s != DEFAULT_PERIOD_S:
+            raise PolicyError(
+                f"{tracking.where}.CustomizedMetricSpecification: Period = {period_s}: "
+                f"Application Auto Scaling reads {DEFAULT_PERIOD_S} s metrics only; leave the Period out"
+            )
+        return policy
+
+    def with_target(self, target: float) -> "ServiceTracking":
+        """The same policy at another target, as PutScalingPolicy leaves it."""
+        return replace(self, target=checked_target(self.resource_id, target))
+
+    def high_alarm(self) -> Alarm:
+        """AlarmHigh: strictly above the target in 3 of 3 periods."""
+        return above(self.resource_id, self.metric, self.target)
+
+    def low_alarm(self) -> Alarm | None:
+        """AlarmLow: below 0.9 * target in 15 of 15 periods; None with scale-in disabled."""
+        if self.disable_scale_in:
+            return None
+        return below(self.resource_id, self.metric, LOW_RATIO * self.target)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cooldowns:
+    """A policy's running cooldowns (ends in epoch seconds), and the count the last scale-out asked for."""
+
+    out_until: float
+    out_to: int
+    in_until: float
+
+    @classmethod
+    def none(cls) -> "Cooldowns":
+        """Neither runs: nothing was scaled yet."""
+        return cls(out_until=-math.inf, out_to=0, in_until=-math.inf)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scaling:
+    """The desired count from now on, the cooldowns that then run, and what moved or held it."""
+
+    desired: int
+    cooldowns: Cooldowns
+    why: str
+
+
+def scale(
+    policy: ServiceTracking,
+    *,
+    now: float,
+    running: int,
+    desired: int,
+    minimum: int,
+    maximum: int,
+    metric: float | None,
+    high_rings: bool,
+    low_rings: bool,
+    deploying: bool,
+    out_suspended: bool,
+    in_suspended: bool,
+    cooldowns: Cooldowns,
+) -> Scaling:
+    """What one evaluation makes of the desired count; `now` in epoch seconds, `metric` its newest value.
+
+    Proportional to what runs: ceil(running * metric / target), within the bounds. AlarmHigh goes first.
+    """
+    kept = Scaling(desired=desired, cooldowns=cooldowns, why="the metric has no data")
+    if metric is None:
+        return kept
+    asked = proportional(running, metric, policy.target)
+    if high_rings:
+        if running == 0 and metric > policy.target:
+            asked = 1  # nothing to multiply; where tasks are starting, one is no more than was asked for
+        wanted = max(minimum, min(maximum, asked))
+        held = _holds_out(now, desired, wanted, cooldowns, suspended=out_suspended)
+        after = Cooldowns(out_until=now + policy.scale_out_cooldown_s, out_to=wanted, in_until=-math.inf)
+    elif low_rings:
+        wanted = max(minimum, min(maximum, asked if asked < running else desired))
+        suspended = in_suspended or policy.disable_scale_in
+        held = _holds_in(now, desired, wanted, cooldowns, suspended=suspended, deploying=deploying)
+        after = replace(cooldowns, in_until=now + policy.scale_in_cooldown_s)
+    else:
+        return replace(kept, why="no alarm rings")
+    saw = f"{metric:g} per task against a target of {policy.target:g}, {running} running"
+    if held:
+        return replace(kept, why=f"{saw}: {held}")
+    return Scaling(desired=wanted, cooldowns=after, why=f"{saw}: {desired} -> {wanted}")
+
+
+def _holds_out(now: float, desired: int, wanted: int, cooldowns: Cooldowns, *, suspended: bool) -> str | None:
+    """Why AlarmHigh changes nothing, None where it does."""
+    if wanted <= desired:
+        return f"{desired} desired are enough"
+    if suspended:
+        return "scale-out is suspended"
+    if now < cooldowns.out_until and wanted <= cooldowns.out_to:
+        return f"the scale-out cooldown of {cooldowns.out_to} tasks runs {cooldowns.out_until - now:g} s more"
+    return None
+
+
+def _holds_in(
+    now: float, desired: int, wanted: int, cooldowns: Cooldowns, *, suspended: bool, deploying: bool
+) -> str | None:
+    """Why AlarmLow changes nothing, None where it does."""
+    if wanted >= desired:
+        return f"{desired} desired are not too many"
+    if suspended:
+        return "scale-in is suspended or disabled"
+    if deploying:
+        return "scale-in is off during a deployment"
+    if now < cooldowns.in_until:
+        return f"the scale-in cooldown runs {cooldowns.in_until - now:g} s more"
+    if now < cooldowns.out_until:
+        return f"the scale-out cooldown runs {cooldowns.out_until - now:g} s more"
+    return None
+
+
+def _scalable_target(read: PropertyReader) -> tuple[str, str | None]:
+    """The resource id and, where the policy names its target by that, the scalable target's Ref.
+
+    CloudFormation forms the Ref as `resource id|scalable dimension|service namespace`.
+    """
+    given = _TARGET & read.properties.keys()
+    if "ScalingTargetId" in given:
+        if others := sorted(given - {"ScalingTargetId"}):
+            raise read.error(others[0], "cannot stand beside ScalingTargetId; leave one of them out")
+        scaling_target_id = read.name("ScalingTargetId")
+        return scaling_target_id.split("|")[0], scaling_target_id
+    read.one_of("ServiceNamespace", ["ecs"])
+    read.one_of("ScalableDimension", ["ecs:service:DesiredCount"])
+    resource_id = read.name("ResourceId")
+    kind, *names = resource_id.split("/")
+    if kind != "service" or len(names) != 2 or not all(names):
+        raise read.error("ResourceId", "must be service/<cluster>/<service>")
+    return resource_id, None

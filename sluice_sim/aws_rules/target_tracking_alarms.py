@@ -1,0 +1,90 @@
+"""What the target tracking of EC2 and of ECS share: configuration, metric, both alarms, proportional count.
+
+Owns the parts of a policy's properties and the arithmetic in which the two services do not differ, pure.
+Refuses other policy types and predefined metrics. Who is counted, and when a count may change, is
+`target_tracking`'s (EC2) and `service_tracking`'s (ECS).
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from sluice_sim.aws_rules.alarm_properties import PropertyReader
+from sluice_sim.aws_rules.alarms import Alarm
+
+HIGH_PERIODS = 3
+"""AlarmHigh: all of 3 periods above the target (observed)."""
+LOW_PERIODS = 15
+"""AlarmLow: all of 15 periods below a part of the target (observed)."""
+DEFAULT_PERIOD_S = 60
+
+_CONFIGURATION = {"CustomizedMetricSpecification", "TargetValue", "DisableScaleIn"}
+_SPECIFICATION = {"MetricName", "Namespace", "Dimensions", "Statistic", "Period", "Metrics"}
+
+
+class PolicyError(ValueError):
+    """A scaling policy that is not simulated, or numbers no policy can work with."""
+
+
+def configuration(read: PropertyReader, key: str, more: frozenset[str] = frozenset()) -> PropertyReader:
+    """The target-tracking configuration under `key`, which may also say what `more` names."""
+    if read.properties.get("PolicyType") != "TargetTrackingScaling":
+        raise read.error("PolicyType", "only TargetTrackingScaling is simulated")
+    tracking = read.inner(key)
+    tracking.only(_CONFIGURATION | more)
+    return tracking
+
+
+def metric_of(tracking: PropertyReader) -> dict[str, Any]:
+    """The tracked metric as an alarm's properties: a policy may leave the period out, an alarm may not."""
+    read = tracking.inner("CustomizedMetricSpecification")
+    read.only(_SPECIFICATION)
+    if "Metrics" not in read.properties:
+        return {"Period": DEFAULT_PERIOD_S, **read.properties}
+    return {
+        **read.properties,
+        "Metrics": [
+            {**entry, "MetricStat": {"Period": DEFAULT_PERIOD_S, **entry["MetricStat"]}}
+            if isinstance(entry, dict) and isinstance(entry.get("MetricStat"), dict)
+            else entry
+            for entry in read.properties["Metrics"]
+        ],
+    }
+
+
+def checked_target(where: str, target: float) -> float:
+    """A target that a policy can hold: positive and finite."""
+    return PropertyReader(where, {"TargetValue": target}, PolicyError).positive("TargetValue")
+
+
+def above(what: str, metric: Mapping[str, Any], threshold: float) -> Alarm:
+    """AlarmHigh of the policy for `what`: strictly above the threshold in 3 of 3 periods."""
+    return _alarm(f"TargetTracking-{what}-AlarmHigh", metric, "GreaterThanThreshold", threshold, HIGH_PERIODS)
+
+
+def below(what: str, metric: Mapping[str, Any], threshold: float) -> Alarm:
+    """AlarmLow of the policy for `what`: strictly below the threshold in 15 of 15 periods."""
+    return _alarm(f"TargetTracking-{what}-AlarmLow", metric, "LessThanThreshold", threshold, LOW_PERIODS)
+
+
+def proportional(count: int, metric: float, target: float) -> int:
+    """ceil(count * metric / target), rounded so that 3 * 0.1 / 0.3 asks for 1 and not for 2."""
+    if not (math.isfinite(target) and target > 0):
+        raise PolicyError(f"the target is {target}; give a positive finite number")
+    if not (math.isfinite(metric) and metric >= 0):
+        raise PolicyError(f"the metric is {metric}; give a finite number from 0 on")
+    return math.ceil(round(count * metric / target, 9))
+
+
+def _alarm(name: str, metric: Mapping[str, Any], comparison: str, threshold: float, periods: int) -> Alarm:
+    return Alarm.from_properties(
+        name,
+        {
+            **metric,
+            "ComparisonOperator": comparison,
+            "Threshold": threshold,
+            "EvaluationPeriods": periods,
+            "DatapointsToAlarm": periods,
+            "TreatMissingData": "missing",
+        },
+    )

@@ -1,0 +1,246 @@
+"""One workload on the stage: its queue, its fleet, its crew, and the account of what happens to it.
+
+Owns the rows of the timeline and the counting of messages, which goes by their ids: sent, processed, left.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import uuid
+from collections import Counter
+from collections.abc import Callable, Mapping
+from functools import partial
+from statistics import fmean
+from typing import Any
+
+from moto.sqs.models import sqs_backends
+
+from sluice.core import model
+from sluice_sim.account import ACCOUNT_ID, REGION
+from sluice_sim.aws_rules.policy_runner import Scaled
+from sluice_sim.embedded.cloud import EmbeddedAws, LogLine
+from sluice_sim.embedded.fleet import Fleet
+from sluice_sim.embedded.lateness import causes
+from sluice_sim.embedded.timeline import (
+    Event,
+    EventKind,
+    Minute,
+    Scenario,
+    Story,
+    Summary,
+)
+from sluice_sim.embedded.workers import (
+    Assignment,
+    Hire,
+)
+from sluice_sim.promise import waits
+
+MINUTE_S = 60
+HOUR_S = 3600
+SENT_PER_CALL = 10
+
+OnMinute = Callable[[str, Minute], None]
+
+
+class Play:
+    """A workload from its beginning to its minimum."""
+
+    def __init__(
+        self,
+        aws: EmbeddedAws,
+        scenario: Scenario,
+        deployed: Mapping[str, str],
+        *,
+        promise_s: float,
+        namespace: str,
+        hire: Hire,
+        on_minute: OnMinute,
+    ) -> None:
+        self._aws, self._scenario, self._on_minute = aws, scenario, on_minute
+        self._start, self._promise_s = aws.clock.now, promise_s
+        self.name, self.deployed = deployed["Name"], deployed
+        self.summary = Summary(
+            name=self.name, minimum=int(deployed["MinCapacity"]), maximum=int(deployed["MaxCapacity"])
+        )
+        self.minutes: list[Minute] = []
+        self._sent_s: dict[str, float] = {}
+        """When each message was sent, in seconds of the play."""
+        self._waited_s: dict[str, float] = {}
+        self._processed: Counter[str] = Counter()
+        self._events: list[Event] = []
+        self._finished_s: list[float] = []
+        self._published: Mapping[str, float] = {}
+        """Field of the newest tick's line -> number."""
+        self._held = ""
+        self._quiet = 0
+        self._queue_url = aws.create_queue(
+            deployed["QueueName"], visibility_timeout_s=scenario.visibility_timeout_s
+        )
+        named = _fleet_of(deployed)
+        self._crew = hire(
+            aws,
+            Assignment(
+                scenario=scenario,
+                queue_url=self._queue_url,
+                fleet=named,
+                namespace=namespace,
+                on_processed=self._done,
+                on_trouble=self._trouble,
+            ),
+        )
+        self._fleet_key, self._fleet = self._create_fleet(named)
+
+    @property
+    def over(self) -> bool:
+        """The work done and the fleet at its minimum for a while, or out of time."""
+        out_of_time = len(self.minutes) >= self._scenario.limit_minutes
+        return out_of_time or self._quiet > self._scenario.quiet_minutes
+
+    def begin_minute(self, minute: int) -> None:
+        """Let the minute's messages arrive, evenly over it."""
+        arriving = self._scenario.arriving(minute)
+        calls = -(-arriving // SENT_PER_CALL)
+        for call in range(calls):
+            count = min(SENT_PER_CALL, arriving - call * SENT_PER_CALL)
+            # A burst comes at once, a flow in pieces.
+            pause_s = 0 if minute in self._scenario.bursts else MINUTE_S / calls
+            self._aws.clock.at(self._aws.clock.now + call * pause_s, partial(self._send, count))
+        if said := self._scenario.arrival_sentence(minute):
+            self._events.append(Event(kind=EventKind.ARRIVAL, text=said))
+
+    def end_minute(self, minute: int) -> None:
+        """Write the minute's row, and see whether the story is over."""
+        row = self._row(minute)
+        self.minutes.append(row)
+        self.summary.peak_instances = max(self.summary.peak_instances, row.running)
+        self.summary.minutes_at_zero += row.desired == 0
+        self.summary.final_desired = row.desired
+        self.summary.instance_hours = self._fleet.billed_s() / HOUR_S
+        self._on_minute(self.name, row)
+        done = minute > self._scenario.last_arrival and self._sent_s.keys() <= self._processed.keys()
+        at_rest = row.desired == row.running == self.summary.minimum
+        self._quiet = self._quiet + 1 if done and at_rest else 0
+
+    def story(self) -> Story:
+        """The whole of it, the messages counted once nobody works any more."""
+        self.summary.processes = self._crew.go_home()
+        self.summary.sent = len(self._sent_s)
+        self.summary.processed = len(self._processed.keys() & self._sent_s.keys())
+        self.summary.processed_twice = sum(times > 1 for times in self._processed.values())
+        queues = sqs_backends[ACCOUNT_ID][REGION].queues.values()
+        held = {message.id for queue in queues for message in queue._messages}  # noqa: SLF001
+        self.summary.left = len(held & self._sent_s.keys())
+        self._measure_waits()
+        return Story(summary=self.summary, minutes=tuple(self.minutes), lesson=self._scenario.lesson)
+
+    def _measure_waits(self) -> None:
+        end_s, never = len(self.minutes) * MINUTE_S, self._sent_s.keys() - self._waited_s.keys()
+        self.summary.waits = waits(
+            list(self._waited_s.values()), [end_s - self._sent_s[one] for one in never], self._promise_s
+        )
+        late_s = [
+            (sent_s, sent_s + self._waited_s.get(one, end_s))
+            for one, sent_s in self._sent_s.items()
+            if self._waited_s.get(one, math.inf) > self._promise_s
+        ]
+        self.summary.late_while = causes(
+            late_s,
+            self.minutes,
+            maximum=self.summary.maximum,
+            slots=self._scenario.concurrency,
+            is_fifo=self._queue_url.endswith(".fifo"),
+        )
+
+    def logged(self, line: LogLine) -> None:
+        """A log line of a function, about this workload or about none."""
+        record = line.record
+        if record.get("workload", self.name) != self.name:
+            return
+        if "backlog_per_instance" in record:
+            self._published = record
+        if "decision" in record:
+            self._decided(record)
+        elif record.get("level") == "ERROR":
+            text = f"{line.function}: {record['message']}"
+            self._events.append(Event(kind=EventKind.FAILURE, text=text))
+
+    def _decided(self, record: Mapping[str, Any]) -> None:
+        """A decision that acted, or one that held or only observed for another reason than just before."""
+        text, acted = f"{record['message']} (by {record['trigger']})", record["outcome"] == "acted"
+        held = f"{record['decision']} {record['reason']}"
+        if acted:
+            self.summary.decisions[record["decision"]] += 1
+        if acted or held != self._held:
+            self._events.append(Event(kind=EventKind.DECISION if acted else EventKind.NOTE, text=text))
+        self._held = "" if acted else held
+
+    def scaled(self, scaled: Scaled) -> None:
+        """AWS's target tracking moved a fleet."""
+        if scaled.fleet == self._fleet_key:
+            text = f"target tracking {scaled.before} -> {scaled.after}: {scaled.why}"
+            self._events.append(Event(kind=EventKind.TARGET_TRACKING, text=text))
+
+    def _create_fleet(self, named: model.Fleet) -> tuple[str, Fleet]:
+        boot_s = self._scenario.boot_s
+        if isinstance(named, model.EcsService):
+            fleet = self._aws.create_service(
+                named.cluster, named.service, boot_s=boot_s, start=self._crew.start
+            )
+            return f"service/{named.cluster}/{named.service}", fleet
+        fleet = self._aws.create_group(
+            named.name,
+            minimum=self.summary.minimum,
+            maximum=self.summary.maximum,
+            boot_s=boot_s,
+            start=self._crew.start,
+        )
+        return named.name, fleet
+
+    def _done(self, message_id: str, duration_s: float, waited_s: float) -> None:
+        self._processed[message_id] += 1
+        self._waited_s.setdefault(message_id, waited_s)
+        self._finished_s.append(duration_s)
+
+    def _trouble(self, text: str) -> None:
+        self._events.append(Event(kind=EventKind.FAILURE, text=text))
+
+    def _send(self, count: int) -> None:
+        minute = (self._aws.clock.now - self._start) / MINUTE_S
+        # Whoever works measures it by the clock they work by.
+        body = json.dumps({"duration_s": self._scenario.duration_s(minute) / self._aws.pace})
+        entries: list[Any] = [{"Id": str(index), "MessageBody": body} for index in range(count)]
+        if self._queue_url.endswith(".fifo"):
+            for entry in entries:
+                group = (len(self._sent_s) + int(entry["Id"])) % self._scenario.message_groups
+                entry |= {"MessageGroupId": f"group-{group}", "MessageDeduplicationId": uuid.uuid4().hex}
+        answer = self._aws.sqs.send_message_batch(QueueUrl=self._queue_url, Entries=entries)
+        sent_s = self._aws.clock.now - self._start
+        self._sent_s |= {sent["MessageId"]: sent_s for sent in answer["Successful"]}
+
+    def _row(self, minute: int) -> Minute:
+        attributes = self._aws.sqs.get_queue_attributes(QueueUrl=self._queue_url, AttributeNames=["All"])
+        counts, size = attributes["Attributes"], self._fleet.size()
+        events, self._events = tuple(self._events), []
+        finished, self._finished_s = self._finished_s, []
+        sent_before = sum(row.sent for row in self.minutes)
+        return Minute(
+            minute=minute,
+            visible=int(counts["ApproximateNumberOfMessages"]),
+            in_flight=int(counts["ApproximateNumberOfMessagesNotVisible"]),
+            desired=size.desired,
+            running=size.running,
+            sent=len(self._sent_s) - sent_before,
+            arrivals_per_s=self._published.get("arrivals_per_s"),
+            backlog_per_instance=self._published.get("backlog_per_instance"),
+            effective_backlog_per_instance=self._published.get("effective_backlog_per_instance"),
+            target=self._aws.monitoring.target(self._fleet_key),
+            processing_s=fmean(finished) if finished else None,
+            events=events,
+        )
+
+
+def _fleet_of(deployed: Mapping[str, str]) -> model.Fleet:
+    if deployed.get("FleetType", "asg") == "asg":
+        return model.AutoScalingGroup(name=deployed["AutoScalingGroupName"])
+    return model.EcsService(cluster=deployed["ClusterName"], service=deployed["ServiceName"])

@@ -1,0 +1,102 @@
+"""Who does a workload's work: what a play and a fleet ask of them.
+
+Owns the words between those who scale and those who work, and the crew of simulated workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+from moto.sqs.models import sqs_backends
+
+from sluice.core import model
+from sluice_sim.account import ACCOUNT_ID, REGION
+from sluice_sim.embedded.reporter import DurationReporter
+from sluice_sim.embedded.simulated_worker import (
+    Job,
+    Worker,
+)
+from sluice_sim.embedded.timeline import (
+    Processes,
+    Scenario,
+)
+
+if TYPE_CHECKING:
+    from sluice_sim.embedded.cloud import EmbeddedAws
+
+
+class Consumer(Protocol):
+    """What runs on an instance or task from its boot on."""
+
+    @property
+    def alive(self) -> bool:
+        """False once it has ended, told to or not."""
+        ...
+
+    def drain(self, when_drained: Callable[[], None]) -> None:
+        """Take nothing new, finish what runs, then say so."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """A workload as its crew knows it; seconds are the workload's own, virtual ones."""
+
+    scenario: Scenario
+    queue_url: str
+    fleet: model.Fleet
+    namespace: str
+    on_processed: Callable[[str, float, float], None]
+    """Told each message's id, how many seconds it took, and how many it had waited from sending to start."""
+    on_trouble: Callable[[str], None]
+    """Told, as a sentence, what went wrong among the crew."""
+
+
+class Crew(Protocol):
+    """Everybody who works for one workload."""
+
+    def start(self) -> Consumer:
+        """One more, on a unit that has just booted."""
+        ...
+
+    def go_home(self) -> Processes | None:
+        """The play is over: whoever is still there ends. What there is to tell of processes."""
+        ...
+
+
+Hire = Callable[["EmbeddedAws", Assignment], Crew]
+
+
+class SimulatedCrew:
+    """Keeps `Crew`: consumers on the virtual clock, and one reporter for all of them."""
+
+    def __init__(self, aws: EmbeddedAws, assignment: Assignment) -> None:
+        self._aws, self._assignment = aws, assignment
+        self._reporter = DurationReporter(
+            aws.clock, aws.cloudwatch, assignment.namespace, assignment.fleet.dimensions
+        )
+
+    def start(self) -> Worker:
+        """One more consumer."""
+        job = Job(
+            queue_url=self._assignment.queue_url,
+            waits=partial(_visible, self._assignment.queue_url.rsplit("/", 1)[-1]),
+            concurrency=self._assignment.scenario.concurrency,
+            batch=self._assignment.scenario.batch,
+            on_processed=self._done,
+        )
+        return Worker(self._aws.clock, self._aws.sqs, job)
+
+    def go_home(self) -> None:
+        """They end with the clock."""
+
+    def _done(self, message_id: str, duration_s: float, waited_s: float) -> None:
+        self._assignment.on_processed(message_id, duration_s, waited_s)
+        self._reporter.took(duration_s)
+
+
+def _visible(queue_name: str) -> bool:
+    return bool(sqs_backends[ACCOUNT_ID][REGION].queues[queue_name].messages)

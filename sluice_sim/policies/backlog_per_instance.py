@@ -1,0 +1,27 @@
+"""Sluice with TrackedMetric=backlog: target tracking by the backlog alone, as in AWS's guide to SQS.
+
+Source: "Scaling based on Amazon SQS" in the documentation of EC2 Auto Scaling. The baseline that shows what
+counting arrivals changes: tick, alarms, retune and AWS's target tracking are those of the policy `sluice`.
+"""
+
+from __future__ import annotations
+
+from sluice_sim.policies import sluice
+from sluice_sim.simulator.context import Site
+from sluice_sim.simulator.fleet import ScaleIn
+
+
+class Policy:
+    """Sluice with TrackedMetric=backlog: the deployed control plane, which tracks the backlog alone."""
+
+    name = "backlog-per-instance"
+    scale_in: ScaleIn | None = None
+    tick_s: float = sluice.MINUTE_S
+    """Whole minutes: EventBridge Scheduler knows nothing finer."""
+
+    def attach(self, site: Site) -> None:
+        """The control plane over the same workload, deployed with that parameter."""
+        site.deployed = site.deployed.changed(TrackedMetric="backlog")
+        plane = sluice.Policy()
+        plane.tick_s = self.tick_s
+        plane.attach(site)

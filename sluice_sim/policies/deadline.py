@@ -1,0 +1,232 @@
+"""The deadline law: launch the least that lets every waiting message start by its own deadline.
+
+Source: this project; the law it means to ship next. Every 10 seconds:
+
+1. How old is the backlog? Arrivals between readings are estimated (`readings`) and kept newest to oldest
+   until they cover the messages that wait: cohorts, each due `promise` after the beginning of its tick.
+2. How many starts do the instances give before each cohort is due, those that run and those that boot? When
+   one of these will be ready is estimated from since when it boots and how long others did (`boot_times`).
+3. Where that is not enough: the least number of instances, ready one boot delay from now, with which every
+   cohort starts in time.
+4. Where nothing waits and nothing boots: instances beyond the occupied ones and the arrival-rate floor go at
+   once (busy ones are protected). Where the promise is hardly longer than the boot, no launch is in time for
+   what comes next, and the floor is the last hour's peak instead.
+
+Nothing is forecast when scaling out. At 0 the first message launches one instance.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from sluice_sim.simulator.arrival_estimate import (
+    ArrivalEstimate,
+    Arrivals,
+    mean_service_s,
+)
+from sluice_sim.simulator.boot_times import (
+    BootTimes,
+    Expected,
+)
+from sluice_sim.simulator.context import (
+    Site,
+    every,
+)
+from sluice_sim.simulator.fleet import (
+    Look,
+    ScaleIn,
+)
+
+TICK_S = 10.0
+FLOOR_WINDOW_S = 300.0
+"""The arrival-rate floor under scale-in looks back this far."""
+HOLD_S = 3600.0
+"""Where no launch can be in time for the next arrivals, the floor is the peak of so long."""
+SHORTEST_WORK = 0.1
+"""What is late anyway is due this part of the promise after a launch made now is ready, or rescue would cost
+any number."""
+FIRST_START = 0.5
+"""A slot that becomes ready starts a message at once and one each service time: in whole messages, half a
+start more than time / service time on average."""
+ROUNDING = 1e-9
+BEYOND_HELP_S = 600.0
+"""What has waited so much longer than the promise is not told apart any more."""
+MOST_COHORTS = 100
+"""Within one promise; closer arrivals are one cohort, as old as its beginning."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cohort:
+    """Messages that wait and came in the same tick, and when they must have started."""
+
+    due_s: float
+    messages: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """What serves the queue: slots that run, slots that will, and how fast a slot is."""
+
+    now_s: float
+    running: int
+    booting: Sequence[Expected] = ()
+    concurrency: int
+    service_s: float
+
+    def starts_by(self, moment_s: float) -> float:
+        """Messages that can have started by then."""
+        running = self.running * self.concurrency * (moment_s - self.now_s) / self.service_s
+        return running + self.starts_of(self.booting, moment_s)
+
+    def starts_of(self, booting: Sequence[Expected], moment_s: float) -> float:
+        """Messages that instances not ready yet can have started by then, on average."""
+        return sum(one.instances * self.starts_of_one(one.ready_s, moment_s) for one in booting)
+
+    def starts_of_one(self, ready_s: float, moment_s: float) -> float:
+        """Messages that an instance ready at `ready_s` can have started by then."""
+        if moment_s < ready_s:
+            return 0.0
+        return self.concurrency * ((moment_s - ready_s) / self.service_s + FIRST_START)
+
+
+def launches(
+    cohorts: Sequence[Cohort], fleet: Fleet, *, launch: Sequence[Expected], shortest_work_s: float
+) -> int:
+    """The least number of instances, launched now, with which every cohort (oldest first) starts in time.
+
+    `launch` is when one of them will be ready.
+    """
+    ready_s = sum(one.ready_s * one.instances for one in launch)
+    before, needed = 0.0, 0
+    for cohort in cohorts:
+        before += cohort.messages
+        moment_s = max(cohort.due_s, ready_s + shortest_work_s)
+        missing = before - fleet.starts_by(moment_s)
+        if missing > ROUNDING:
+            each = fleet.starts_of(launch, moment_s)
+            needed = max(needed, math.ceil(missing / each - ROUNDING))
+    return needed
+
+
+@dataclass(slots=True)
+class AgeProfile:
+    """When the messages that wait arrived, reconstructed from arrivals between readings."""
+
+    memory_s: float
+    """What has waited longer is late beyond help, so that its age matters no more: it is one cohort."""
+    least_s: float = 0.0
+    """Arrivals closer together than this are one cohort."""
+    _ring: deque[Arrivals] = field(default_factory=deque)
+
+    def hear(self, arrivals: Arrivals, waiting: float) -> Sequence[Arrivals]:
+        """The arrivals that still wait, oldest first; what came before them has started and is forgotten.
+
+        Where the ring does not cover what waits, arrivals were estimated too low: the rest is as old as the
+        oldest that is known.
+        """
+        self._ring.append(arrivals)
+        while len(self._ring) > 1 and self._ring[-1].elapsed_s + self._ring[-2].elapsed_s <= self.least_s:
+            self._ring.append(_together(self._ring.pop(), self._ring.pop()))
+        while len(self._ring) > 1 and self._ring[1].until_s <= arrivals.until_s - self.memory_s:
+            self._ring.appendleft(_together(self._ring.popleft(), self._ring.popleft()))
+        uncovered, kept = waiting, 0
+        while uncovered > 0 and kept < len(self._ring):
+            kept += 1
+            uncovered -= self._ring[-kept].messages
+        while len(self._ring) > kept:
+            self._ring.popleft()
+        if not self._ring:
+            return ()
+        oldest = self._ring[0]
+        # uncovered < 0: a part of the oldest has started; > 0: there are more of them
+        self._ring[0] = replace(oldest, messages=oldest.messages + uncovered)
+        return self._ring
+
+
+def _together(one: Arrivals, other: Arrivals) -> Arrivals:
+    """Two that follow one another as one: as old as the beginning of the older."""
+    older, newer = sorted((one, other), key=lambda arrivals: arrivals.until_s)
+    return Arrivals(
+        until_s=newer.until_s,
+        elapsed_s=newer.until_s - older.until_s + older.elapsed_s,
+        messages=older.messages + newer.messages,
+    )
+
+
+class Policy:
+    """Launches the least that lets every waiting message start in time; drops idle instances at once."""
+
+    name = "deadline"
+    scale_in: ScaleIn | None = ScaleIn.PROTECT
+    tick_s = TICK_S
+
+    def attach(self, site: Site) -> None:
+        """One reading every tick."""
+        self._site = site
+        self._arrivals = ArrivalEstimate(memory_s=HOLD_S)
+        self._ages = AgeProfile(
+            memory_s=site.promise_s + BEYOND_HELP_S, least_s=site.promise_s / MOST_COHORTS
+        )
+        self._boots = BootTimes(prior_s=site.boot_s)
+        every(site, self.tick_s, self._tick)
+
+    def _tick(self) -> None:
+        look, service_s = self._site.view(), mean_service_s(self._site)
+        self._boots.hear(look)
+        arrivals = self._arrivals.hear(look, service_s)
+        if arrivals is None:
+            return
+        waiting = look.visible + look.delayed
+        ages = self._ages.hear(arrivals, waiting)
+        if waiting:
+            self._serve(look, ages, service_s)
+        else:
+            self._rest(look, service_s)
+
+    def _serve(self, look: Look, ages: Sequence[Arrivals], service_s: float) -> None:
+        site, there = self._site, look.running + len(look.launched_s)
+        if there >= site.maximum:
+            return
+        fleet = Fleet(
+            now_s=look.now_s,
+            running=look.running,
+            booting=self._boots.expected(look),
+            concurrency=site.concurrency,
+            service_s=service_s,
+        )
+        # As old as the beginning of their tick: they may all have come then.
+        cohorts = [
+            Cohort(due_s=one.until_s - one.elapsed_s + site.promise_s, messages=one.messages) for one in ages
+        ]
+        needed = launches(
+            cohorts,
+            fleet,
+            launch=self._boots.of_a_launch(look.now_s),
+            shortest_work_s=SHORTEST_WORK * site.promise_s,
+        )
+        wait_s = look.now_s - ages[0].until_s + ages[0].elapsed_s
+        site.ask(
+            there + needed,
+            f"{look.visible + look.delayed} wait, the oldest {wait_s:.0f} s; {needed} more needed",
+        )
+
+    def _rest(self, look: Look, service_s: float) -> None:
+        """Nothing waits: what is neither occupied nor under the floor goes."""
+        if look.launched_s:
+            return
+        site = self._site
+        slots = self._floor_rate_per_s() * service_s
+        floor = math.ceil(slots / site.concurrency)
+        occupied = math.ceil(look.in_flight / site.concurrency)
+        keep = min(look.running, max(floor, occupied))
+        site.ask(keep, f"nothing waits, {occupied} occupied; arrivals keep {slots:.3g} slots busy")
+
+    def _floor_rate_per_s(self) -> float:
+        """What arrives now; where no launch would be in time, the most that came within a promise lately."""
+        promise_s = self._site.promise_s
+        if promise_s - self.tick_s >= self._boots.mean_s + SHORTEST_WORK * promise_s:
+            return self._arrivals.rate_per_s(FLOOR_WINDOW_S)
+        return self._arrivals.peak_rate_per_s(promise_s)

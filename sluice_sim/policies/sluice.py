@@ -1,0 +1,99 @@
+"""Sluice as it is deployed: its use cases, its stack's alarms, AWS's target tracking between 1 and N."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sluice.core.model import Trigger
+from sluice.errors import SluiceError
+from sluice.events import Alarm, RetuneRequest
+from sluice.ports import World
+from sluice.usecases.retune import retune_targets
+from sluice.usecases.tick import publish_backlog
+from sluice.usecases.wake import (
+    on_bootstrap_alarm,
+    on_shutdown_alarm,
+)
+from sluice_sim.account import arn
+from sluice_sim.aws_rules.monitoring import AlarmChange
+from sluice_sim.aws_rules.scheduler import (
+    Schedule,
+    Scheduler,
+)
+from sluice_sim.simulator.cloudwatch import SimulatedAws
+from sluice_sim.simulator.context import Site
+from sluice_sim.simulator.fleet import ScaleIn
+from sluice_sim.simulator.ports import (
+    RunReport,
+    world,
+)
+from sluice_sim.simulator.targets import (
+    TargetInForce,
+    explained,
+)
+from sluice_sim.template.deployment import (
+    BOOTSTRAP,
+    SHUTDOWN,
+    SettingError,
+)
+
+FUNCTION_S, RETUNE_S = 25.0, 275.0
+MINUTE_S, HOUR_S = 60, 3600
+PUBLISH, RETUNE = "sluice-PublishBacklogFunction", "sluice-RetuneTargetFunction"
+"""Named as deployed: under one seed a run and the embedded AWS draw the same latenesses."""
+
+
+class Policy:
+    """The deployed control plane: tick, alarms and hourly retune."""
+
+    name = "sluice"
+    scale_in: ScaleIn | None = None
+    tick_s: float = MINUTE_S
+    """Whole minutes: EventBridge Scheduler knows nothing finer."""
+
+    def attach(self, site: Site) -> None:
+        """Alarms and policy as the stack defines them, ticks and retunes as the schedules do."""
+        if self.tick_s % MINUTE_S:
+            raise SettingError(
+                f"a tick of {self.tick_s:g} s: the policy sluice is run by EventBridge Scheduler, in whole "
+                "minutes; give a multiple of 60"
+            )
+        self._site = site
+        self._aws = SimulatedAws(site, on_alarm=self._on_alarm)
+        self._aws.watch_alarms()
+        self._aws.track_policy()
+        self._world: World = world(self._aws)
+        self.report = RunReport(site)
+        site.target = self._target
+        scheduler = Scheduler(site.clock, seed=site.seed)
+        scheduler.start(PUBLISH, Schedule(period_s=self.tick_s), self._tick)
+        scheduler.start(RETUNE, Schedule(period_s=HOUR_S), self._retune)
+
+    def _tick(self, scheduled: datetime) -> None:
+        publish_backlog(scheduled, self._world, self.report, lambda: FUNCTION_S)
+
+    def _retune(self, scheduled: datetime) -> None:  # noqa: ARG002 - a round looks at the present
+        request = RetuneRequest(trigger=Trigger.SCHEDULE)
+        retune_targets(request, self._world, self.report, lambda: RETUNE_S)
+
+    def _target(self) -> TargetInForce | None:
+        if self._aws.target is None:
+            return None
+        settings = self._site.deployed.workload.target
+        return explained(settings, self._aws.target, self.report.last_retune)
+
+    def _on_alarm(self, action: str, change: AlarmChange) -> None:
+        workload = self._site.deployed.workload
+        alarm = Alarm(
+            arn=arn("cloudwatch", f"alarm:{change.alarm.name}"),
+            name=change.alarm.name,
+            state=change.state.value,
+            workload=workload.name,
+        )
+        handler = {BOOTSTRAP: on_bootstrap_alarm, SHUTDOWN: on_shutdown_alarm}.get(action)
+        if handler is None:
+            return
+        try:
+            handler(alarm, self._world, self.report, lambda: FUNCTION_S)
+        except SluiceError as failure:
+            self.report.failures.append((self._site.plant.now_s, str(failure)))

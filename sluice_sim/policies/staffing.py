@@ -1,0 +1,62 @@
+"""Square-root staffing with delayed off: capacity for the load, a margin for its noise, one for the backlog.
+
+Source: the square-root rule of call centres (Halfin and Whitt: R + beta x sqrt(R) servers for an offered load
+R = arrival rate x service time), the arrival rate estimated from readings, plus what drains the waiting
+messages within the promise; an instance goes once it was not needed for a boot time (DelayedOff of Gandhi,
+Harchol-Balter and others: waiting has then cost as much as starting anew).
+
+At 0 the first message that is seen starts one instance; without arrivals and backlog all go.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+from sluice_sim.simulator.arrival_estimate import (
+    ArrivalEstimate,
+    mean_service_s,
+)
+from sluice_sim.simulator.context import (
+    Site,
+    every,
+)
+from sluice_sim.simulator.fleet import ScaleIn
+
+TICK_S = 60.0
+RATE_WINDOW_S = 300.0
+MARGIN = 1.0
+"""Beta: the margin in square roots of the offered load."""
+
+
+class Policy:
+    """Arrival rate x service time + a square-root margin + what drains the backlog in time; delayed off."""
+
+    name = "staffing"
+    scale_in: ScaleIn | None = None
+    tick_s = TICK_S
+
+    def attach(self, site: Site) -> None:
+        """One reading a minute."""
+        self._site = site
+        self._arrivals = ArrivalEstimate(memory_s=RATE_WINDOW_S)
+        self._needs: deque[tuple[float, int]] = deque()
+        every(site, self.tick_s, self._tick)
+
+    def _tick(self) -> None:
+        look, site = self._site.view(), self._site
+        service_s = mean_service_s(site)
+        self._arrivals.hear(look, service_s)
+        slots = self._arrivals.rate_per_s(RATE_WINDOW_S) * service_s
+        drain = (look.visible + look.delayed) * service_s / site.promise_s
+        need = needed_instances(slots, drain, site.concurrency)
+        self._needs.append((look.now_s, need))
+        while self._needs[0][0] < look.now_s - site.boot_s:
+            self._needs.popleft()
+        wanted = max(need for _, need in self._needs)
+        site.ask(wanted, f"{slots:.3g} slots busy, {drain:.3g} more to drain the queue in time")
+
+
+def needed_instances(load_slots: float, drain_slots: float, concurrency: int) -> int:
+    """Load, margin and drain in slots, as whole instances."""
+    return math.ceil((load_slots + MARGIN * math.sqrt(load_slots) + drain_slots) / concurrency)

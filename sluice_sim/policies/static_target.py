@@ -1,0 +1,58 @@
+"""The plain Lambda that everybody copies: visible messages per instance, published while there are any.
+
+Source: the scaling guide for SQS in AWS's EC2 Auto Scaling documentation and the functions modelled on it: a
+scheduled function divides ApproximateNumberOfMessages by the running instances and publishes the quotient;
+target tracking holds it at a fixed target. The function returns early while the queue is empty, as there is
+nothing to tell, and while nothing runs, as there is nothing to divide by.
+
+At 0 it publishes nothing, so the usual companion is included: an alarm on visible messages asks for one
+instance. On an empty queue the metric falls silent, AlarmLow never sees its fifteen low minutes, and the
+fleet stays as large as it was.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sluice.core.model import Metric
+from sluice_sim.aws_rules.scheduler import (
+    Schedule,
+    Scheduler,
+)
+from sluice_sim.simulator.cloudwatch import SimulatedAws
+from sluice_sim.simulator.context import Site
+from sluice_sim.simulator.fleet import ScaleIn
+from sluice_sim.simulator.metrics import (
+    MINUTE_S,
+    metric_id,
+)
+from sluice_sim.simulator.target_tracking import (
+    track,
+    tracked,
+    wake_by_alarm,
+)
+
+
+class Policy:
+    """Target tracking on a fixed target whose publisher exits while the queue is empty or nothing runs."""
+
+    name = "static-target"
+    scale_in: ScaleIn | None = None
+
+    def attach(self, site: Site) -> None:
+        """The publisher every minute, AWS's target tracking behind it."""
+        self._site = site
+        dimensions = site.deployed.workload.fleet.dimensions
+        self._metric = Metric(namespace="Custom", name="BacklogPerInstance", dimensions=dimensions)
+        track(SimulatedAws(site), tracked(self._metric), site.target_per_instance)
+        wake_by_alarm(site)
+        scheduler = Scheduler(site.clock, seed=site.seed)
+        scheduler.start(self.name, Schedule.parse("rate(1 minute)"), self._publish)
+
+    def _publish(self, scheduled: datetime) -> None:  # noqa: ARG002 - it stamps its point when it writes it
+        look = self._site.view()
+        if not look.visible or not look.running:
+            return
+        metric = metric_id(self._metric.namespace, self._metric.name, self._metric.dimensions)
+        minute = int(self._site.clock.now // MINUTE_S) * MINUTE_S
+        self._site.publish(metric, minute, look.visible / look.running)

@@ -1,0 +1,64 @@
+"""Step scaling on visible messages, with the steps that a well-known construct brings.
+
+Source: QueueProcessingService of the AWS CDK: none visible -1, 100 or more +1, 500 or more +5, on the
+metric's maximum over five minutes, at least one task. Its second policy, on CPU, is left out: it knows
+nothing of the queue and fights this one. Application Auto Scaling's default cooldown holds steps out, except
+for the part by which one is larger than the one before, and steps in.
+
+At 0 fewer than 100 messages would wait for ever; the construct keeps one task, and so does this.
+"""
+
+from __future__ import annotations
+
+import math
+
+from sluice_sim.simulator.cloudwatch import SimulatedAws
+from sluice_sim.simulator.context import Site
+from sluice_sim.simulator.fleet import ScaleIn
+from sluice_sim.simulator.target_tracking import (
+    every_evaluation,
+    newest_minutes,
+    visible_metric,
+)
+
+STEPS_OUT = ((500, 5), (100, 1))
+"""Visible messages from which on so many instances are added, the largest step first."""
+STEP_IN = -1
+PERIOD_MINUTES = 5
+COOLDOWN_S = 300.0
+SMALLEST_FLEET = 1
+
+
+class Policy:
+    """Step scaling on visible messages: one more from 100, five more from 500, one fewer at none."""
+
+    name = "step"
+    scale_in: ScaleIn | None = None
+
+    def attach(self, site: Site) -> None:
+        """One alarm out and one in, judged every minute."""
+        self._site = site
+        SimulatedAws(site)
+        self._out_until_s = self._in_until_s = -math.inf
+        self._last_step = 0
+        site.ask(max(site.plant.desired, SMALLEST_FLEET), "one instance is kept")
+        every_evaluation(site, self._judge)
+
+    def _judge(self) -> None:
+        values = newest_minutes(self._site, visible_metric(self._site), PERIOD_MINUTES)
+        if not values:
+            return
+        visible, now = max(values), self._site.plant.now_s
+        step = next((step for least, step in STEPS_OUT if visible >= least), 0)
+        if step:
+            self._out(step, visible, now)
+        elif visible == 0 and now >= max(self._in_until_s, self._out_until_s):
+            wanted = max(self._site.plant.desired + STEP_IN, SMALLEST_FLEET)
+            self._site.ask(wanted, f"none visible for {PERIOD_MINUTES} minutes")
+            self._in_until_s = now + COOLDOWN_S
+
+    def _out(self, step: int, visible: float, now: float) -> None:
+        added = step if now >= self._out_until_s else step - self._last_step
+        if added > 0:
+            self._site.ask(self._site.plant.desired + added, f"{visible:g} visible")
+            self._out_until_s, self._last_step = now + COOLDOWN_S, step

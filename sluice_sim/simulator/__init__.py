@@ -1,0 +1,1 @@
+"""One workload, message by message, on a virtual clock."""

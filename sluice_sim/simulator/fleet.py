@@ -1,0 +1,436 @@
+"""The plant: one queue and the fleet that serves it, moved through time by looks and by desired counts.
+
+Owns instances from launch to termination; what happens to messages in between is `stations`. A look first
+lets everything happen that is due. Refuses to know why a count is asked for, and to go back in time. Times
+are seconds since the start of the run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+
+from sluice_sim.aws_rules.monitoring import PASSED_OVER_RECEIVES
+from sluice_sim.clock import VirtualClock
+from sluice_sim.simulator import (
+    conservation,
+    queue_kernel,
+)
+from sluice_sim.simulator.queue_kernel import (
+    Floats,
+    Messages,
+    Station,
+    Whole,
+)
+
+RETRY_S = 10.0
+"""How soon a launch that found no capacity is tried again."""
+MOST_BERTHS_AT_FIRST = 1000
+LONGEST_LIFE_H = 100_000.0
+"""Beyond any run: who lives longer is not interrupted."""
+SPOT_NOTICE_S = 120.0
+"""Documented: two minutes between the interruption notice and the end of a Spot instance."""
+
+
+class ScaleIn(StrEnum):
+    """What becomes of the work on an instance that is to go."""
+
+    DRAIN = "drain"
+    """It finishes its messages and takes no more (lifecycle hook, stop timeout)."""
+    KILL = "kill"
+    """It is gone at once; its messages return when their visibility timeout ends."""
+    PROTECT = "protect"
+    """Only idle instances go; busy ones are protected and go once idle."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """How queue, instances and workers are."""
+
+    boot_s: Callable[[], float]
+    """How long the next instance takes from its launch until it takes messages."""
+    concurrency: int = 1
+    visibility_timeout_s: float = 300.0
+    max_receives: int = 3
+    delay_s: float = 0.0
+    scale_in: ScaleIn = ScaleIn.DRAIN
+    interruptions_per_instance_hour: float = 0.0
+    refusal_ratio: float = 0.0
+    """Share of launches that find no capacity."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """The queue at one moment, exact."""
+
+    at_s: float
+    visible: int
+    in_flight: int
+    delayed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """Queue and fleet at one moment, exact."""
+
+    now_s: float
+    visible: int
+    in_flight: int
+    delayed: int
+    desired: int
+    running: int
+    idle: int
+    """Running instances without a message."""
+    launched_s: tuple[float, ...]
+    """Since when each booting instance boots, oldest first. AWS shows that; when it will be ready nobody
+    knows."""
+    oldest_age_s: float
+    """Age of the oldest message as SQS reports it; 0 where there is none."""
+
+    @property
+    def backlog(self) -> int:
+        """Every message not yet deleted."""
+        return self.visible + self.in_flight + self.delayed
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Instance:
+    """One instance's life; what has not happened yet is infinite."""
+
+    number: int
+    berth: int
+    launched_s: float
+    ready_s: float
+    stopped_s: float = math.inf
+
+
+@dataclass(slots=True)
+class Plant:
+    """One run's queue and fleet."""
+
+    messages: Messages
+    conditions: Conditions
+    clock: VirtualClock
+    random: np.random.Generator
+    maximum: int
+    """Sizes the first arrays, where it is no number for "without a limit"; more instances make them grow."""
+    first_of_groups: Whole = field(default_factory=lambda: np.zeros(0, np.int64))
+    desired: int = 0
+    instances: list[Instance] = field(default_factory=list)
+    launches_refused: int = 0
+    interruptions: int = 0
+    redelivered: int = 0
+    _alive: list[Instance] = field(default_factory=list)
+    _station: Station = field(init=False)
+    _began_s: float = field(init=False)
+    _invisible_until_s: list[float] = field(default_factory=list)
+    _retrying: bool = False
+    _oldest: int = 0
+    """The first message that may still count as the queue's oldest."""
+
+    def __post_init__(self) -> None:
+        berths = 4 * min(self.maximum, MOST_BERTHS_AT_FIRST) + 16
+        heads = self.first_of_groups.size
+        self._station = _station(berths, self.conditions.concurrency, room=2 * heads + 1024)
+        self._began_s = self.clock.now
+        if heads:
+            queue_kernel.open_groups(
+                self.messages, self.first_of_groups, self.conditions.delay_s, self._station
+            )
+
+    @property
+    def now_s(self) -> float:
+        """The present moment, in seconds since the start of the run."""
+        return self.clock.now - self._began_s
+
+    def counts(self) -> Counts:
+        """Let everything happen that is due, and count the messages."""
+        self._advance()
+        now, station = self.now_s, self._station
+        arrived = self.arrived
+        delayed = arrived - int(
+            np.searchsorted(self.messages.arrival_s, now - self.conditions.delay_s, "right")
+        )
+        self._invisible_until_s = [until for until in self._invisible_until_s if until > now]
+        in_flight = int(station.counts[queue_kernel.BUSY]) + len(self._invisible_until_s)
+        out = int(station.counts[queue_kernel.FINISHED]) + int(station.counts[queue_kernel.BURIED])
+        return Counts(
+            at_s=now, visible=arrived - delayed - in_flight - out, in_flight=in_flight, delayed=delayed
+        )
+
+    def look(self) -> Look:
+        """Let everything happen that is due, and count messages and instances."""
+        counts, now = self.counts(), self.now_s
+        running = [one for one in self._alive if one.ready_s <= now < one.stopped_s]
+        busy = self._station.busy
+        return Look(
+            now_s=now,
+            visible=counts.visible,
+            in_flight=counts.in_flight,
+            delayed=counts.delayed,
+            desired=self.desired,
+            running=len(running),
+            idle=int(np.count_nonzero(busy[[one.number for one in running]] == 0)) if running else 0,
+            launched_s=self._booting(now),
+            oldest_age_s=self._oldest_age_s(now, self.arrived),
+        )
+
+    def _oldest_age_s(self, now: float, arrived: int) -> float:
+        """A message that left the queue, or is passed over, never counts again: none is looked at twice."""
+        state, receives = self.messages.state, self.messages.receives
+        least = self._oldest
+        counts = state[least:arrived] == queue_kernel.WAITING
+        if not self.messages.following.size:
+            counts &= receives[least:arrived] < PASSED_OVER_RECEIVES
+        self._oldest += int(counts.argmax()) if counts.any() else counts.size
+        return now - float(self.messages.arrival_s[self._oldest]) if self._oldest < arrived else 0.0
+
+    def size(self) -> tuple[int, int]:
+        """How many instances run and how many boot, without a look at the queue."""
+        now = self.now_s
+        return sum(one.ready_s <= now < one.stopped_s for one in self._alive), len(self._booting(now))
+
+    def _booting(self, now: float) -> tuple[float, ...]:
+        return tuple(one.launched_s for one in self._alive if now < min(one.ready_s, one.stopped_s))
+
+    def warmed(self, warmup_s: float) -> int:
+        """Running instances that have been ready for at least `warmup_s`."""
+        now = self.now_s
+        return sum(one.stopped_s > now >= one.ready_s + warmup_s for one in self._alive)
+
+    def set_desired(self, desired: int) -> None:
+        """Ask for this many instances, and begin to move there."""
+        self.desired = desired
+        self._advance()
+        self._reconcile()
+
+    def durations(self, first_minute: int, last_minute: int) -> tuple[Floats, Floats, Whole]:
+        """Sums of service times (s), of their squares, and how many, by the minute of their end."""
+        station, minutes = self._station, slice(max(first_minute, 0), max(last_minute, 0))
+        return (
+            station.duration_sum_s[minutes],
+            station.duration_square_s2[minutes],
+            station.duration_count[minutes],
+        )
+
+    def finished_service_s(self, begin_s: float, until_s: float) -> Floats:
+        """Service times of the messages finished in begin <= end < until, in seconds."""
+        messages = self.messages
+        finished_s = messages.started_s + messages.service_s
+        chosen = (messages.state == queue_kernel.PROCESSED) & (finished_s >= begin_s) & (finished_s < until_s)
+        service_s: Floats = messages.service_s[chosen]
+        return service_s
+
+    @property
+    def arrived(self) -> int:
+        """Messages that have come so far."""
+        return int(np.searchsorted(self.messages.arrival_s, self.now_s, "right"))
+
+    @property
+    def processed(self) -> int:
+        """Messages finished so far."""
+        return int(self._station.counts[queue_kernel.FINISHED])
+
+    @property
+    def dead_letters(self) -> int:
+        """Messages that ended in the dead-letter queue."""
+        return int(self._station.counts[queue_kernel.BURIED])
+
+    def lost(self) -> int:
+        """Messages that are neither processed nor dead letters and that neither queue nor slot holds."""
+        return conservation.lost(self.messages, self._station)
+
+    def gone_s(self) -> Floats:
+        """When each instance ever launched was gone; NaN where it still is."""
+        return self._station.gone_s[: len(self.instances)]
+
+    def _advance(self) -> None:
+        if self.now_s == self._station.now_s[0]:
+            return  # whatever began at this moment is due at it, not before it
+        minutes = int(self.now_s // queue_kernel.MINUTE_S) + 2
+        if minutes > self._station.duration_count.size:
+            more = max(minutes, 2 * self._station.duration_count.size)
+            self._station = self._station._replace(
+                duration_sum_s=_longer(self._station.duration_sum_s, more, 0),
+                duration_square_s2=_longer(self._station.duration_square_s2, more, 0),
+                duration_count=_longer(self._station.duration_count, more, 0),
+            )
+        conditions = self.conditions
+        queue_kernel.advance(
+            self.now_s, conditions.delay_s, conditions.max_receives, self.messages, self._station
+        )
+
+    def _reconcile(self) -> None:
+        """Launch what is missing; let go what is too many."""
+        now, gone = self.now_s, self._station.gone_s
+        self._alive = [one for one in self._alive if not gone[one.number] <= now]
+        staying = [one for one in self._alive if one.stopped_s > now]
+        missing = self.desired - len(staying)
+        for _ in range(missing):
+            self._launch(now)
+        if missing < 0:
+            self._let_go(staying, -missing, now)
+
+    def _launch(self, now: float) -> None:
+        ratio = self.conditions.refusal_ratio
+        if ratio and self.random.random() < ratio:
+            self.launches_refused += 1
+            self._try_again()
+            return
+        self._make_room()
+        station = self._station
+        station.counts[queue_kernel.FREE_BERTHS] -= 1
+        one = Instance(
+            number=len(self.instances),
+            berth=int(station.free_berths[station.counts[queue_kernel.FREE_BERTHS]]),
+            launched_s=now,
+            ready_s=now + self.conditions.boot_s(),
+        )
+        self.instances.append(one)
+        self._alive.append(one)
+        queue_kernel.launch(one.berth, one.number, one.ready_s, station, self.conditions.concurrency)
+        if rate := self.conditions.interruptions_per_instance_hour:
+            lives = self.random.exponential() / rate  # hours
+            if lives < LONGEST_LIFE_H:
+                self.clock.at(self._began_s + one.ready_s + 3600 * lives, lambda: self._interrupt(one))
+
+    def _let_go(self, staying: list[Instance], count: int, now: float) -> None:
+        """Those still booting first, newest first; then the idle ones, then the oldest."""
+        busy = self._station.busy
+        booting = sorted((one for one in staying if one.ready_s > now), key=lambda one: -one.launched_s)
+        running = [one for one in staying if one.ready_s <= now]
+        idle_first = sorted(running, key=lambda one: busy[one.number] > 0)
+        candidates = booting + (idle_first if self.conditions.scale_in is ScaleIn.PROTECT else running)
+        for one in candidates[:count]:
+            if one.ready_s <= now and busy[one.number] and self.conditions.scale_in is ScaleIn.PROTECT:
+                self._try_again()  # protected: it is looked at again
+                return
+            if one.ready_s <= now and self.conditions.scale_in is ScaleIn.KILL:
+                self._kill(one, now)
+            else:
+                self._stop(one, now)
+
+    def _stop(self, one: Instance, now: float) -> None:
+        one.stopped_s = now
+        queue_kernel.stop(one.berth, now, one.ready_s > now, self._station, self.conditions.concurrency)
+
+    def _kill(self, one: Instance, now: float) -> None:
+        one.stopped_s = min(one.stopped_s, now)
+        conditions, station = self.conditions, self._station
+        room = int(station.counts[queue_kernel.RETURNS]) + 2 * conditions.concurrency + 1
+        if room > station.visible_s.size:
+            self._station = station = station._replace(
+                visible_s=_longer(station.visible_s, 2 * room, 0),
+                visible_message=_longer(station.visible_message, 2 * room, 0),
+            )
+        held = station.message[one.berth * conditions.concurrency : (one.berth + 1) * conditions.concurrency]
+        started = self.messages.started_s[held[held != queue_kernel.NOBODY]]
+        timeout_s = conditions.visibility_timeout_s
+        self._invisible_until_s += [
+            float(begun + (math.floor((now - begun) / timeout_s) + 1) * timeout_s) for begun in started
+        ]
+        self.redelivered += queue_kernel.kill(
+            one.berth, now, timeout_s, self.messages, station, conditions.concurrency
+        )
+
+    def _interrupt(self, one: Instance) -> None:
+        """A Spot interruption: nothing new from the notice on, gone two minutes later, draining or not."""
+        self._advance()
+        if self._station.gone_s[one.number] <= self.now_s:
+            return
+        self.interruptions += 1
+        if one.stopped_s > self.now_s:
+            self._stop(one, self.now_s)
+        self._reconcile()
+        self.clock.at(self.clock.now + SPOT_NOTICE_S, lambda: self._end(one))
+
+    def _end(self, one: Instance) -> None:
+        self._advance()
+        if math.isnan(self._station.gone_s[one.number]):
+            self._kill(one, self.now_s)
+
+    def _try_again(self) -> None:
+        if self._retrying:
+            return
+        self._retrying = True
+        self.clock.at(self.clock.now + RETRY_S, self._retry)
+
+    def _retry(self) -> None:
+        self._retrying = False
+        self._advance()
+        self._reconcile()
+
+    def _make_room(self) -> None:
+        station = self._station
+        if station.counts[queue_kernel.FREE_BERTHS] == 0:
+            self._station = station = _more_berths(station, self.conditions.concurrency)
+        if len(self.instances) == station.gone_s.size:
+            more = 2 * len(self.instances)
+            self._station = station._replace(
+                stopping=_longer(station.stopping, more, 0),
+                busy=_longer(station.busy, more, 0),
+                serving=_longer(station.serving, more, 0),
+                gone_s=_longer(station.gone_s, more, math.nan),
+            )
+
+
+def _station(berths: int, concurrency: int, *, room: int) -> Station:
+    slots = berths * concurrency
+    counts = np.zeros(10, np.int64)
+    counts[queue_kernel.FREE_BERTHS] = berths
+    return Station(
+        counts=counts,
+        now_s=np.zeros(1),
+        message=np.full(slots, queue_kernel.NOBODY, np.int64),
+        abandoned=np.zeros(slots, np.uint8),
+        instance=np.zeros(berths, np.int64),
+        left=np.zeros(berths, np.int64),
+        due_s=np.zeros(slots + 1),
+        due_slot=np.zeros(slots + 1, np.int64),
+        idle=np.zeros(slots + 1, np.int64),
+        free_berths=np.arange(berths, dtype=np.int64)[::-1].copy(),
+        visible_s=np.zeros(room),
+        visible_message=np.zeros(room, np.int64),
+        stopping=np.zeros(1024, np.uint8),
+        busy=np.zeros(1024, np.int64),
+        serving=np.zeros(1024, np.int64),
+        gone_s=np.full(1024, math.nan),
+        duration_sum_s=np.zeros(1440),
+        duration_square_s2=np.zeros(1440),
+        duration_count=np.zeros(1440, np.int64),
+    )
+
+
+def _more_berths(station: Station, concurrency: int) -> Station:
+    """Twice as many; the ring of idle slots is laid out anew from its head."""
+    berths = station.instance.size
+    slots = 2 * berths * concurrency
+    head, idle = station.counts[queue_kernel.HEAD], station.counts[queue_kernel.IDLE]
+    ring = np.zeros(slots + 1, np.int64)
+    ring[:idle] = np.take(station.idle, range(head, head + idle), mode="wrap")
+    station.counts[queue_kernel.HEAD] = 0
+    station.counts[queue_kernel.FREE_BERTHS] = berths
+    free = np.zeros(2 * berths, np.int64)
+    free[:berths] = np.arange(2 * berths - 1, berths - 1, -1)
+    return station._replace(
+        message=_longer(station.message, slots, queue_kernel.NOBODY),
+        abandoned=_longer(station.abandoned, slots, 0),
+        instance=_longer(station.instance, 2 * berths, 0),
+        left=_longer(station.left, 2 * berths, 0),
+        due_s=_longer(station.due_s, slots + 1, 0),
+        due_slot=_longer(station.due_slot, slots + 1, 0),
+        idle=ring,
+        free_berths=free,
+    )
+
+
+def _longer(array: Any, size: int, fill: float) -> Any:
+    """The same values, and `fill` behind them."""
+    grown = np.full(size, fill, array.dtype)
+    grown[: array.size] = array
+    return grown

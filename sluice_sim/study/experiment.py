@@ -1,0 +1,286 @@
+"""One experiment: everything that a run depends on, in values that another process can take over.
+
+Owns the way from what a person asked for to a load, a deployed workload and a run. Every random stream has a
+number of its own beside the seed, so that changing one thing leaves the others' draws alone. Refuses what
+cannot be played before anything is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from sluice.core.model import Workload
+from sluice_sim import policies
+from sluice_sim.promise import promise_s
+from sluice_sim.simulator.fleet import (
+    Conditions,
+    ScaleIn,
+)
+from sluice_sim.simulator.run import (
+    START_S,
+    Load,
+    OnProgress,
+    Run,
+    simulate,
+)
+from sluice_sim.study.lower_bound import (
+    Bound,
+    lower_bound,
+)
+from sluice_sim.template import deployment
+from sluice_sim.template.deployment import (
+    Deployed,
+    SettingError,
+)
+from sluice_sim.workloads import (
+    generators,
+    service_times,
+    traces,
+)
+from sluice_sim.workloads.limits import (
+    LEAST_S,
+    MOST_INSTANCES,
+    MOST_S,
+    MOST_TICKS,
+)
+from sluice_sim.workloads.service_times import Boot
+from sluice_sim.workloads.traces import (
+    MINUTE_S,
+    Trace,
+)
+
+ARRIVALS, SERVICE, BOOTS, GROUPS = 3, 4, 5, 6
+"""Random streams; 1 is the plant's, 2 the generated traces', and each schedule's is known by its name."""
+GROUPS_PER_SLOT = 10
+"""Message groups of a FIFO queue per slot of the largest fleet, by default: they hold nobody up then."""
+
+THREE_MINUTES = Boot(least_s=180.0, most_s=180.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generated:
+    """A trace made to order."""
+
+    shape: str
+    days: float = 1.0
+    per_day: int = 200_000
+    interval_s: float = 60.0
+
+    def __str__(self) -> str:
+        return f"{self.shape} ({self.days:g} d, {self.per_day:,} messages a day)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadSettings:
+    """What a load is made of: runs that agree in these play the same messages."""
+
+    trace: Path | Generated
+    duration_s: float
+    variation: float
+    durations: Path | None
+    groups: int | None
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """One run to be."""
+
+    root: Path
+    """Where `workload.yaml` is."""
+    parameters: Mapping[str, str]
+    """Of `workload.yaml`."""
+    policy: str
+    trace: Path | Generated
+    durations: Path | None = None
+    duration_s: float = 5.0
+    variation: float = 0.0
+    """Coefficient of variation of the processing times; 0 for constant ones."""
+    boot: Boot = THREE_MINUTES
+    tick_s: float | None = None
+    seed: int = 0
+    promise_s: float | None = None
+    concurrency: int | None = None
+    groups: int | None = None
+    scale_in: ScaleIn | None = None
+    """None: what the policy needs, or drain."""
+    visibility_timeout_s: float = 300.0
+    max_receives: int = 3
+    delay_s: float = 0.0
+    interruptions_per_instance_hour: float = 0.0
+    refusal_ratio: float = 0.0
+    count_lag_s: float = 0.0
+    late_ratio: float = 0.01
+
+    def deployed(self) -> Deployed:
+        """The workload as its stack would leave it."""
+        return _deployed(self.root, tuple(sorted(self.parameters.items())))
+
+    @property
+    def slots_per_instance(self) -> int:
+        """Messages that an instance works on at a time: as asked for, else what the target reckons with."""
+        if self.concurrency is not None:
+            return self.concurrency
+        return max(1, round(self.deployed().workload.target.concurrency_per_instance))
+
+    @property
+    def load_settings(self) -> LoadSettings:
+        """What its load is made of."""
+        return LoadSettings(
+            trace=self.trace,
+            duration_s=self.duration_s,
+            variation=self.variation,
+            durations=self.durations,
+            groups=self._groups(self.deployed().workload),
+            seed=self.seed,
+        )
+
+    def promise(self, mean_service_s: float) -> float:
+        """Acceptable seconds from a message's arrival to its start."""
+        if self.promise_s is not None:
+            return self.promise_s
+        promised_s = promise_s(self.deployed().workload, mean_service_s, self.slots_per_instance)
+        if not LEAST_S <= promised_s <= MOST_S:
+            raise SettingError(
+                f"the workload's target makes a promise of {promised_s:g} s, and what is played is "
+                f"{LEAST_S:g} to {MOST_S:,.0f} s: give --promise-s, or another target"
+            )
+        return promised_s
+
+    def _groups(self, workload: Workload) -> int | None:
+        if not workload.is_fifo:
+            return None
+        return self.groups or GROUPS_PER_SLOT * workload.bounds.max * self.slots_per_instance
+
+
+def trace_of(settings: LoadSettings) -> Trace:
+    """The trace, read or generated."""
+    made = settings.trace
+    if isinstance(made, Path):
+        return traces.read(made)
+    return generators.generate(
+        made.shape, days=made.days, per_day=made.per_day, interval_s=made.interval_s, seed=settings.seed
+    )
+
+
+def load_of(settings: LoadSettings, trace: Trace) -> Load:
+    """Every message of a trace: when it comes, how long it takes, its group."""
+    arrival_s = traces.moments(trace, np.random.default_rng([settings.seed, ARRIVALS]))
+    count, random = arrival_s.size, np.random.default_rng([settings.seed, SERVICE])
+    if settings.durations is not None:
+        service_s = service_times.read(settings.durations).draw(count, random)
+    elif settings.variation:
+        service_s = service_times.lognormal(settings.duration_s, settings.variation, count, random)
+    else:
+        service_s = service_times.constant(settings.duration_s, count)
+    groups = None
+    if settings.groups is not None:
+        groups = np.random.default_rng([settings.seed, GROUPS]).integers(0, settings.groups, count)
+    return Load(arrival_s=arrival_s, service_s=service_s, horizon_s=trace.horizon_s, groups=groups)
+
+
+def play(
+    experiment: Experiment, load: Load, start_s: float | None, *, on_progress: OnProgress = lambda _: None
+) -> Run:
+    """The run; `start_s` is when the trace begins, None where it does not say."""
+    policy = policies.named(experiment.policy)
+    if experiment.tick_s is not None:
+        if not has_tick(experiment.policy):
+            raise SettingError(f"policy {experiment.policy} has no tick of its own: leave --tick-s out")
+        _require_few_ticks(experiment.tick_s, load.horizon_s)
+        setattr(policy, TICK, experiment.tick_s)
+    conditions = Conditions(
+        boot_s=experiment.boot.drawn(np.random.default_rng([experiment.seed, BOOTS])),
+        concurrency=experiment.slots_per_instance,
+        visibility_timeout_s=experiment.visibility_timeout_s,
+        max_receives=experiment.max_receives,
+        delay_s=experiment.delay_s,
+        scale_in=experiment.scale_in or ScaleIn.DRAIN,
+        interruptions_per_instance_hour=experiment.interruptions_per_instance_hour,
+        refusal_ratio=experiment.refusal_ratio,
+    )
+    return simulate(
+        experiment.deployed(),
+        load,
+        conditions,
+        policy,
+        promise_s=experiment.promise(load.mean_service_s),
+        boot_s=experiment.boot.mean_s,
+        seed=experiment.seed,
+        start_s=START_S if start_s is None else start_s // MINUTE_S * MINUTE_S,
+        count_lag_s=experiment.count_lag_s,
+        on_progress=on_progress,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundSettings:
+    """What a lower bound depends on beside the load: runs that agree in these share it."""
+
+    concurrency: int
+    promise_s: float
+    minimum: int
+    maximum: int
+    boot_s: float
+    late_ratio: float
+
+
+def bound_settings(experiment: Experiment, mean_s: float) -> BoundSettings:
+    """The shortest boot, and no sure minimum where launches are refused: what every run really has to pay."""
+    bounds, refused = experiment.deployed().workload.bounds, experiment.refusal_ratio > 0
+    return BoundSettings(
+        concurrency=experiment.slots_per_instance,
+        promise_s=experiment.promise(mean_s),
+        minimum=0 if refused else bounds.min,
+        maximum=bounds.max,
+        boot_s=experiment.boot.least_s,
+        late_ratio=experiment.late_ratio,
+    )
+
+
+def bound_of(settings: BoundSettings, load: Load, *, on_progress: OnProgress = lambda _: None) -> Bound:
+    """The clairvoyant's plan."""
+    return lower_bound(
+        load,
+        concurrency=settings.concurrency,
+        promise_s=settings.promise_s,
+        minimum=settings.minimum,
+        maximum=settings.maximum,
+        boot_s=settings.boot_s,
+        late_ratio=settings.late_ratio,
+        on_progress=on_progress,
+    )
+
+
+TICK = "tick_s"
+"""The attribute of a policy whose period can be set."""
+
+
+def has_tick(policy: str) -> bool:
+    """Whether a policy decides at ticks of its own, whose period can be set."""
+    return hasattr(policies.named(policy), TICK)
+
+
+def _require_few_ticks(tick_s: float, horizon_s: float) -> None:
+    ticks = horizon_s / tick_s
+    if ticks > MOST_TICKS:
+        raise SettingError(
+            f"--tick-s {tick_s:g}: {ticks:,.0f} decisions over the trace, and {MOST_TICKS:,} are played at "
+            "most: give a longer tick or a shorter trace"
+        )
+
+
+@lru_cache(maxsize=64)
+def _deployed(root: Path, parameters: tuple[tuple[str, str], ...]) -> Deployed:
+    made = deployment.deployed(root, dict(parameters))
+    if made.workload.bounds.max > MOST_INSTANCES:
+        raise SettingError(
+            f"MaxCapacity={made.workload.bounds.max}: at most {MOST_INSTANCES:,} instances are simulated: "
+            "give a smaller MaxCapacity"
+        )
+    return made

@@ -1,0 +1,211 @@
+"""Several experiments: in turn with their whole runs, or all at once over the cores without them.
+
+Owns how loads reach other processes (files in a temporary folder, mapped into each: a load is made once and
+held in memory once) and which of the results no other one beats.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sluice_sim.simulator.run import (
+    Load,
+    Run,
+)
+from sluice_sim.study.experiment import (
+    BoundSettings,
+    Experiment,
+    LoadSettings,
+    bound_of,
+    bound_settings,
+    load_of,
+    play,
+    trace_of,
+)
+from sluice_sim.study.findings import judged
+from sluice_sim.study.lower_bound import Bound
+from sluice_sim.study.result import (
+    Measured,
+    Result,
+    Steps,
+    measure,
+    result,
+    supply,
+)
+
+OnStep = Callable[[str, float], None]
+"""Told what is being done and how much of it is, 0 to 1."""
+OnDone = Callable[[int, int], None]
+"""Told how many of how many tasks are done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stored:
+    """A load in files, and what is known of it without reading them."""
+
+    folder: Path
+    start_s: float | None
+    horizon_s: float
+    messages: int
+    mean_service_s: float
+    grouped: bool
+
+    def load(self) -> Load:
+        """Mapped privately: processes share the pages that nobody writes to."""
+        return Load(
+            arrival_s=self._array("arrival_s"),
+            service_s=self._array("service_s"),
+            horizon_s=self.horizon_s,
+            groups=self._array("groups") if self.grouped else None,
+        )
+
+    def _array(self, name: str) -> Any:
+        # An empty file cannot be mapped.
+        return np.asarray(np.load(self.folder / f"{name}.npy", mmap_mode="c" if self.messages else None))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of one experiment."""
+
+    result: Result
+    promise_s: float
+    bound: Bound | None
+    run: Run | None
+    """Kept where experiments are played in turn."""
+
+
+def play_in_turn(
+    experiments: Sequence[Experiment], *, with_bound: bool, on_progress: OnStep = lambda _, __: None
+) -> list[Outcome]:
+    """One after the other in this process, and every run kept."""
+    loads: dict[LoadSettings, tuple[Load, float | None]] = {}
+    bounds: dict[tuple[LoadSettings, BoundSettings], Bound] = {}
+    outcomes = []
+    for experiment in experiments:
+        settings = experiment.load_settings
+        if settings not in loads:
+            on_progress("the trace", 0.0)
+            trace = trace_of(settings)
+            loads[settings] = load_of(settings, trace), trace.start_s
+        load, start_s = loads[settings]
+        run = play(experiment, load, start_s, on_progress=partial(on_progress, experiment.policy))
+        bound = None
+        if with_bound:
+            key = settings, bound_settings(experiment, load.mean_service_s)
+            if key not in bounds:
+                bounds[key] = bound_of(key[1], load, on_progress=partial(on_progress, "the lower bound"))
+            bound = bounds[key]
+        numbers = judged(result(measure(run), supply(run), bound), experiment)
+        outcomes.append(Outcome(result=numbers, promise_s=run.promise_s, bound=bound, run=run))
+    return outcomes
+
+
+def play_all(
+    experiments: Sequence[Experiment], *, with_bound: bool, on_done: OnDone = lambda _, __: None
+) -> list[Outcome]:
+    """What came of each experiment, in their order, without the runs."""
+    loads = list(dict.fromkeys(experiment.load_settings for experiment in experiments))
+    with tempfile.TemporaryDirectory(prefix="sluice-sweep-") as folder, _workers(len(experiments)) as pool:
+        stored = _stored(loads, Path(folder), pool)
+        keys = [_bound_key(experiment, stored) for experiment in experiments]
+        plays = [pool.submit(_play, one, stored[one.load_settings]) for one in experiments]
+        plans = {
+            key: pool.submit(_bound, key[1], stored[key[0]]) for key in dict.fromkeys(keys) if with_bound
+        }
+        _wait([*plays, *plans.values()], on_done)
+    outcomes = []
+    for experiment, future, key in zip(experiments, plays, keys, strict=True):
+        bound = plans[key].result() if with_bound else None
+        numbers = judged(result(*future.result(), bound), experiment)
+        outcomes.append(Outcome(result=numbers, promise_s=key[1].promise_s, bound=bound, run=None))
+    return outcomes
+
+
+def frontier(results: Iterable[Result]) -> list[bool]:
+    """Which results no other one beats: none costs as little and attains more, or attains it for less."""
+    points = [(one["instance_hours"], -(one["attainment"] or 0.0)) for one in results]
+    return [
+        not any(other != point and other[0] <= point[0] and other[1] <= point[1] for other in points)
+        for point in points
+    ]
+
+
+def _stored(loads: Sequence[LoadSettings], folder: Path, pool: Executor) -> dict[LoadSettings, _Stored]:
+    folders = [folder / str(number) for number in range(len(loads))]
+    return dict(zip(loads, pool.map(_store, loads, folders), strict=True))
+
+
+def _store(settings: LoadSettings, folder: Path) -> _Stored:
+    folder.mkdir()
+    trace = trace_of(settings)
+    load = load_of(settings, trace)
+    np.save(folder / "arrival_s.npy", load.arrival_s)
+    np.save(folder / "service_s.npy", load.service_s)
+    if load.groups is not None:
+        np.save(folder / "groups.npy", load.groups)
+    return _Stored(
+        folder=folder,
+        start_s=trace.start_s,
+        horizon_s=load.horizon_s,
+        messages=load.arrival_s.size,
+        mean_service_s=load.mean_service_s,
+        grouped=load.groups is not None,
+    )
+
+
+def _bound_key(
+    experiment: Experiment, stored: dict[LoadSettings, _Stored]
+) -> tuple[LoadSettings, BoundSettings]:
+    settings = experiment.load_settings
+    return settings, bound_settings(experiment, stored[settings].mean_service_s)
+
+
+def _play(experiment: Experiment, stored: _Stored) -> tuple[Measured, Steps]:
+    run = play(experiment, stored.load(), stored.start_s)
+    return measure(run), supply(run)
+
+
+def _bound(settings: BoundSettings, stored: _Stored) -> Bound:
+    return bound_of(settings, stored.load())
+
+
+def _wait(futures: Sequence[Future[Any]], on_done: OnDone) -> None:
+    """Until all are done; the first failure ends it."""
+    for done, future in enumerate(as_completed(futures), start=1):
+        future.result()
+        on_done(done, len(futures))
+
+
+@contextlib.contextmanager
+def _workers(tasks: int) -> Iterator[ProcessPoolExecutor]:
+    """One process a core, each with a fresh interpreter; what has not begun is dropped on a failure.
+
+    Ctrl-C is for this process alone: the others inherit that they are spared it, and are ended.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(max_workers=max(1, min(cores, tasks)), mp_context=context)
+    try:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        pool.submit(os.getpid)  # the first task starts them all
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        yield pool
+    except KeyboardInterrupt:
+        for process in multiprocessing.active_children():
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,186 @@
+"""What is simulated: a workload as its stack would be deployed, the messages that come, how workers are.
+
+Owns the way from an environment of samconfig.toml, or from a workload document, to the workload, alarms and
+policy that `workload.yaml` makes of it. Refuses a document the schema refuses.
+"""
+
+from __future__ import annotations
+
+import shlex
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sluice.core.model import AutoScalingGroup, DynamicTarget, Workload
+from sluice.document import parsing
+from sluice_sim import template
+from sluice_sim.account import ACCOUNT_ID, REGION, arn, identity
+from sluice_sim.template import ResolvedStack
+
+NAMESPACE = "Sluice"
+BOOTSTRAP = arn("lambda", "function:sluice-BootstrapFunction")
+SHUTDOWN = arn("lambda", "function:sluice-ShutdownFunction")
+PLANE = "sluice"
+EXPORTS = {
+    "MetricNamespace": NAMESPACE,
+    "RegistryPrefix": "/sluice/workloads",
+    "BootstrapFunctionArn": BOOTSTRAP,
+    "ShutdownFunctionArn": SHUTDOWN,
+}
+"""Of a control plane's stack, by output."""
+
+
+class SettingError(ValueError):
+    """Something a person asked for that cannot be simulated; the message says where, what and the way out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployed:
+    """One workload as its stack leaves it."""
+
+    root: Path
+    """Where its `workload.yaml` is."""
+    parameters: Mapping[str, str]
+    """As they were given."""
+    workload: Workload
+    stack: ResolvedStack
+    defaults: Mapping[str, str]
+    """Parameters that took the template's default."""
+
+    def changed(self, **parameters: str) -> Deployed:
+        """The same workload with other values for these parameters."""
+        return deployed(self.root, {**self.parameters, **parameters})
+
+
+def resolved(root: Path, parameters: Mapping[str, str]) -> ResolvedStack:
+    """The stack that `workload.yaml` makes of these parameters in the embedded account; TemplateError."""
+    plane = parameters.get("ControlPlaneStack", PLANE)
+    stack_name = f"sluice-{parameters.get('Name', 'workload')}"
+    return template.resolve(
+        template.load(root / "workload.yaml"),
+        parameters,
+        identity=lambda *about: identity(stack_name, *about),
+        imports={f"{plane}-{output}": value for output, value in EXPORTS.items()},
+        account_id=ACCOUNT_ID,
+        region=REGION,
+        stack_name=stack_name,
+    )
+
+
+def registration(stack: ResolvedStack) -> str:
+    """The workload document that the stack registers."""
+    return str(stack.resources["Registration"].properties["Value"])
+
+
+def deployed(root: Path, parameters: Mapping[str, str]) -> Deployed:
+    """The workload that `workload.yaml` makes of these parameters, in mode active whatever they say."""
+    declared = template.load(root / "workload.yaml")["Parameters"]
+    given = {**parameters, "Mode": "active", "ControlPlaneStack": PLANE}
+    stack = resolved(root, given)
+    defaults = {
+        name: str(parameter["Default"])
+        for name, parameter in declared.items()
+        if name not in given and parameter.get("Default") not in (None, "")
+    }
+    return Deployed(
+        root=root,
+        parameters=given,
+        workload=parsing.parse(registration(stack)),
+        stack=stack,
+        defaults=defaults,
+    )
+
+
+def environments(root: Path) -> dict[str, dict[str, str]]:
+    """The workloads of the project's own samconfig.toml, as `environments_of` reads them."""
+    return environments_of(root / "samconfig.toml")
+
+
+def environments_of(samconfig: Path) -> dict[str, dict[str, str]]:
+    """The workloads of a samconfig file: environment -> the parameters it deploys `workload.yaml` with.
+
+    The environments that only deploy the same workloads into an embedded AWS (`e2e-...`) are left out.
+    """
+    try:
+        loaded = tomllib.loads(samconfig.read_text(encoding="utf-8"))
+    except OSError as refused:
+        raise SettingError(f"{samconfig}: cannot be read: {refused.strerror}") from refused
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as broken:
+        raise SettingError(f"{samconfig}: not valid TOML: {broken}") from broken
+    found = {}
+    for name, commands in loaded.items():
+        parameters = _table(_table(commands, "deploy"), "parameters")
+        template_file = parameters.get("template_file")
+        if not isinstance(template_file, str) or Path(template_file).name != "workload.yaml":
+            continue
+        if not name.startswith("e2e-"):
+            place = f"{samconfig}: [{name}.deploy.parameters]: parameter_overrides"
+            found[name] = _overrides(place, parameters.get("parameter_overrides", []))
+    return found
+
+
+def _table(parent: object, key: str) -> Mapping[str, object]:
+    """The table below `key`; an empty one where something else stands there, as in environments of others."""
+    child = parent.get(key) if isinstance(parent, dict) else None
+    return child if isinstance(child, dict) else {}
+
+
+def _overrides(place: str, written: object) -> dict[str, str]:
+    """parameter_overrides as SAM takes them: a list of Name=value, or one text of them."""
+    try:
+        pairs = shlex.split(written) if isinstance(written, str) else written
+    except ValueError as broken:
+        raise SettingError(f"{place}: {written!r}: {broken}") from broken
+    if not isinstance(pairs, list):
+        raise SettingError(f"{place}: {pairs!r}: write a list of Name=value")
+    if wrong := [pair for pair in pairs if not isinstance(pair, str) or "=" not in pair]:
+        raise SettingError(f"{place}: {wrong[0]!r}: write it as Name=value")
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+def document_parameters(text: str, *, what: str) -> dict[str, str]:
+    """A workload document as parameters of `workload.yaml`."""
+    workload = parsing.parse(text, what=what)
+    fleet, target, tracking = workload.fleet, workload.target, workload.tracking
+    if isinstance(fleet, AutoScalingGroup):
+        named = {"FleetType": "asg", "AutoScalingGroupName": fleet.name}
+    else:
+        named = {"FleetType": "ecs", "ClusterName": fleet.cluster, "ServiceName": fleet.service}
+    size = workload.bootstrap_instances
+    parameters = {
+        "Name": workload.name,
+        "QueueName": workload.queue_name,
+        **named,
+        "MinCapacity": str(workload.bounds.min),
+        "MaxCapacity": str(workload.bounds.max),
+        "BootstrapCapacity": "backlog" if size is None else str(size),
+        "CountInFlight": str(workload.count_in_flight).lower(),
+        "IdleMinutes": str(workload.idle_minutes),
+        "DurationNamespace": workload.duration_metric.namespace,
+        "ConcurrencyPerInstance": _text(target.concurrency_per_instance),
+        "TrackedMetric": tracking.metric.value,
+        "MetricSource": tracking.source.value,
+        "ArrivalMargin": _text(tracking.arrival_margin),
+        **({"ProcessingSeconds": _text(tracking.processing_s)} if tracking.processing_s else {}),
+    }
+    if not isinstance(target, DynamicTarget):
+        return parameters | {
+            "TargetType": "static",
+            "MessagesPerInstance": _text(target.messages_per_instance),
+        }
+    return parameters | {
+        "TargetType": "dynamic",
+        "AcceptableLatencySeconds": _text(target.acceptable_latency_s),
+        "DurationStatistic": target.statistic,
+        "MinMessagesPerInstance": _text(target.min_messages_per_instance),
+        "MaxMessagesPerInstance": _text(target.max_messages_per_instance),
+        "MessagesPerInstance": _text(target.fallback_messages_per_instance),
+        "DeadbandRatio": _text(target.deadband_ratio),
+        "MaxFactorPerRetune": _text(target.max_factor_per_retune),
+        "MinSamples": str(target.min_samples),
+    }
+
+
+def _text(number: float) -> str:
+    return f"{number:.6f}".rstrip("0").rstrip(".") or "0"

@@ -1,0 +1,1 @@
+"""What arrives and how long it takes: traces, generators, service times."""

@@ -1,0 +1,117 @@
+"""Traces made to order: shapes of load that every queue knows, drawn with a seed.
+
+Owns the shapes. Each is a weight per interval; the messages are dealt out over the intervals by these
+weights, so that a trace has exactly as many as were asked for. Refuses to resemble anybody's real traffic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from sluice_sim.simulator.queue_kernel import Floats
+from sluice_sim.template.deployment import SettingError
+from sluice_sim.workloads.limits import (
+    LEAST_S,
+    MOST_DAYS,
+    MOST_INTERVALS,
+    MOST_MESSAGES,
+)
+from sluice_sim.workloads.traces import Trace
+
+DAY_S = 86_400.0
+PEAK_HOUR = 14.0
+DUMP_S = 600.0
+"""A dump is over after ten minutes."""
+SPIKES_PER_DAY = 6.0
+SPIKE_DECAY_S = 600.0
+
+Shape = Callable[[Floats, np.random.Generator], Floats]
+"""Weights of the intervals that begin at these seconds."""
+
+
+def steady(at_s: Floats, random: np.random.Generator) -> Floats:  # noqa: ARG001 - dealing out is random
+    """The same rate all the time."""
+    return np.ones(at_s.size)
+
+
+def diurnal(at_s: Floats, random: np.random.Generator) -> Floats:  # noqa: ARG001
+    """A quiet night, a peak in the early afternoon, half of it at weekends."""
+    hour = at_s / 3600.0
+    wave: Floats = 1.0 + 0.85 * np.cos((hour - PEAK_HOUR) * 2 * np.pi / 24)
+    weekend = (at_s // DAY_S).astype(np.int64) % 7 >= 5
+    return np.where(weekend, 0.5 * wave, wave)
+
+
+def bursty(at_s: Floats, random: np.random.Generator) -> Floats:
+    """From minute to minute next to nothing or a multiple: rates with a heavy tail, shortly correlated."""
+    fresh = random.normal(0.0, 1.0, at_s.size)
+    before = np.concatenate([[0.0], fresh[:-1]])
+    weights: Floats = np.exp(1.3 * (0.8 * fresh + 0.6 * before))
+    return weights
+
+
+def idle_then_dump(at_s: Floats, random: np.random.Generator) -> Floats:
+    """Nothing at all, and once a day everything within ten minutes."""
+    weights = np.zeros(at_s.size)
+    interval_s = float(at_s[1] - at_s[0])
+    length = max(1, round(DUMP_S / interval_s))
+    for day in range(int(at_s[-1] // DAY_S) + 1):
+        of_day = np.flatnonzero(at_s // DAY_S == day)
+        begin = int(random.integers(of_day[0], max(of_day[-1] - length + 1, of_day[0]) + 1))
+        weights[begin : begin + length] = 1.0
+    return weights
+
+
+def spiky(at_s: Floats, random: np.random.Generator) -> Floats:
+    """A steady rate, and some times a day a spike of 10 to 40 times it that dies away within half an hour."""
+    weights = np.ones(at_s.size)
+    span_s = float(at_s[-1] - at_s[0])
+    for peak_s in random.uniform(0.0, span_s, max(1, int(random.poisson(SPIKES_PER_DAY * span_s / DAY_S)))):
+        behind = at_s[at_s >= peak_s]
+        weights[at_s.size - behind.size :] += random.uniform(10, 40) * np.exp(
+            (peak_s - behind) / SPIKE_DECAY_S
+        )
+    return weights
+
+
+SHAPES: Mapping[str, Shape] = {
+    "steady": steady,
+    "diurnal": diurnal,
+    "bursty": bursty,
+    "idle-then-dump": idle_then_dump,
+    "spiky": spiky,
+}
+
+
+def generate(shape: str, *, days: float, per_day: int, interval_s: float, seed: int) -> Trace:
+    """A trace of this shape, from 0 on; SettingError where it cannot be."""
+    if shape not in SHAPES:
+        raise SettingError(f"{shape}: no such shape of trace; there are {', '.join(SHAPES)}")
+    if not LEAST_S <= interval_s <= MOST_DAYS * DAY_S:
+        raise SettingError(f"{interval_s:g} s: an interval is {LEAST_S:g} s to {MOST_DAYS:,} days")
+    if not 0 < days <= MOST_DAYS:
+        raise SettingError(f"{days:g} days: a trace has {MOST_DAYS:,} days at most")
+    if not 0 <= per_day * days <= MOST_MESSAGES:
+        raise SettingError(
+            f"{days:g} days of {per_day:g} messages each: a trace has {MOST_MESSAGES:,} messages at most"
+        )
+    intervals = round(days * DAY_S / interval_s)
+    if intervals > MOST_INTERVALS:
+        raise SettingError(
+            f"{days:g} days are {intervals:,} intervals of {interval_s:g} s: a trace has {MOST_INTERVALS:,} "
+            "at most"
+        )
+    if intervals < 2:
+        raise SettingError(f"{days:g} days are {intervals} intervals of {interval_s:g} s; a trace has two")
+    random = np.random.default_rng([seed, 2])
+    at_s: Floats = interval_s * np.arange(intervals, dtype=np.float64)
+    weights = SHAPES[shape](at_s, random)
+    dealt = random.multinomial(round(per_day * days), weights / weights.sum())
+    return Trace(interval_s=interval_s, arrivals=dealt.astype(np.int64))
+
+
+def about(shape: str) -> str:
+    """What a shape looks like, in a sentence."""
+    return (SHAPES[shape].__doc__ or "").strip()

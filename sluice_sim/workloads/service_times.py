@@ -1,0 +1,138 @@
+"""How long messages take to process and instances to boot.
+
+Owns the three kinds of service times (constant, lognormal, drawn from a file with a `duration_s` column) and
+the boot times. Refuses a duration that is not above 0.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sluice_sim.simulator.queue_kernel import Floats
+from sluice_sim.template.deployment import SettingError
+from sluice_sim.workloads.limits import (
+    LEAST_S,
+    MOST_MESSAGES,
+    MOST_S,
+)
+
+COLUMN = "duration_s"
+LEAST_WEIGHT = 1e-9
+WEIGHT_COLUMN = "messages"
+"""Where a file has it: how many messages a row stands for."""
+
+
+def constant(mean_s: float, count: int) -> Floats:
+    """Every message takes as long."""
+    return np.full(count, mean_s)
+
+
+def lognormal(mean_s: float, variation: float, count: int, random: np.random.Generator) -> Floats:
+    """Of this mean and coefficient of variation (standard deviation / mean)."""
+    variance = math.log1p(variation**2)
+    return random.lognormal(math.log(mean_s) - variance / 2, math.sqrt(variance), count)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Durations:
+    """Durations that were measured, and how many messages each stands for."""
+
+    seconds: Floats
+    messages: Floats
+
+    def draw(self, count: int, random: np.random.Generator) -> Floats:
+        """As many, each as likely as it was seen."""
+        cumulated = np.cumsum(self.messages)
+        at = random.uniform(0.0, cumulated[-1], count)
+        drawn: Floats = self.seconds[np.searchsorted(cumulated, at, "right").clip(max=cumulated.size - 1)]
+        return drawn
+
+
+def read(path: Path) -> Durations:
+    """The durations of a file; SettingError names file, line and value."""
+    seconds, messages = [], []
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            columns = reader.fieldnames or []
+            if COLUMN not in columns:
+                raise _wrong(path, 1, ",".join(columns), f"the header has a column {COLUMN}")
+            for row in reader:
+                seconds.append(
+                    _number(path, reader.line_num, row[COLUMN], "a duration", least=LEAST_S, most=MOST_S)
+                )
+                messages.append(
+                    _number(
+                        path,
+                        reader.line_num,
+                        row[WEIGHT_COLUMN],
+                        "a number of messages",
+                        least=LEAST_WEIGHT,
+                        most=MOST_MESSAGES,
+                    )
+                    if WEIGHT_COLUMN in columns
+                    else 1.0
+                )
+    except OSError as refused:
+        raise SettingError(f"{path}: cannot be read: {refused.strerror}") from refused
+    except (UnicodeDecodeError, csv.Error) as refused:
+        raise SettingError(f"{path}: is not a CSV file: {refused}") from refused
+    if not seconds:
+        raise SettingError(f"{path}: there is no duration in it")
+    return Durations(seconds=np.array(seconds), messages=np.array(messages))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Boot:
+    """How long instances boot: always as long, or anything between two times."""
+
+    least_s: float
+    most_s: float
+
+    @property
+    def mean_s(self) -> float:
+        """What an operator would have measured."""
+        return (self.least_s + self.most_s) / 2
+
+    def drawn(self, random: np.random.Generator) -> Callable[[], float]:
+        """The boot time of the next instance, seconds."""
+        if self.least_s == self.most_s:
+            return lambda: self.least_s
+        return lambda: float(random.uniform(self.least_s, self.most_s))
+
+
+def boot(text: str) -> Boot:
+    """`180`, or `120-240`; ValueError says what is wrong with it."""
+    ends = re.split(r"(?<![-eE])-", text) if not text.startswith("-") else [text]
+    try:
+        numbers = [float(end) for end in ends]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (1, 2) or not all(0 <= number <= MOST_S for number in numbers):
+        raise ValueError(
+            f"{text!r}: a boot time is seconds such as 180, or a range such as 120-240, up to {MOST_S:,.0f}"
+        )
+    if numbers[0] > numbers[-1]:
+        raise ValueError(f"{text!r}: a range of boot times begins with the shortest")
+    return Boot(least_s=numbers[0], most_s=numbers[-1])
+
+
+def _number(path: Path, line: int, text: str | None, what: str, *, least: float, most: float) -> float:
+    try:
+        number = float(text or "")
+    except ValueError:
+        number = math.nan
+    if not least <= number <= most:
+        raise _wrong(path, line, text or "", f"{what} is a number from {least:g} to {most:,.0f}")
+    return number
+
+
+def _wrong(path: Path, line: int, value: str, why: str) -> SettingError:
+    return SettingError(f"{path}, line {line}: {value!r}: {why}")

@@ -1,0 +1,1 @@
+"""Everything that has a thread: pollers, handlers, acknowledgements, the process's lifecycle."""

@@ -1,0 +1,109 @@
+"""Copies of messages on their way to the dead-letter queue, sent by threads of their own.
+
+Owns how often a send is tried and what follows from its end being known. Refuses to decide which message is a
+dead letter, and to take one out of its queue: `Custody` does both.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sluice.errors import SluiceError, TransientError
+from sluice_worker.message import Message
+from sluice_worker.ports import Queues
+from sluice_worker.runtime.loops import (
+    looping,
+    survive,
+)
+
+log = logging.getLogger(__name__)
+
+SENDERS = 4
+"""Most sends at a time. Their threads live only while there is something to send."""
+ATTEMPTS = 3
+FIRST_PAUSE_S = 0.2
+"""Between two attempts, doubled with each."""
+BROKE_OFF = "the call broke off"
+
+
+@dataclass(frozen=True, slots=True)
+class _Send:
+    """One copy to send; `on_done` hears once how it ended: None, or why it did not."""
+
+    message: Message
+    why: str
+    on_done: Callable[[Message, str | None], None]
+
+
+class DeadLetterSender:
+    """Sends to one dead-letter queue."""
+
+    def __init__(self, queues: Queues, url: str) -> None:
+        self._queues, self._url = queues, url
+        self._lock = threading.Lock()
+        self._waiting: deque[_Send] = deque()
+        self._running = 0
+        self._stopped = threading.Event()
+
+    @property
+    def open(self) -> int:
+        """Sends that wait, and threads that send."""
+        return len(self._waiting) + self._running
+
+    def send(self, message: Message, why: str, on_done: Callable[[Message, str | None], None]) -> None:
+        """Send a copy soon; the caller does not wait for it."""
+        with self._lock:
+            self._waiting.append(_Send(message, why, on_done))
+            if self._running < SENDERS:
+                self._running += 1
+                looping("dead-letters", self._step)
+
+    def stop(self) -> None:
+        """Begin no further send: what waits is refused at once; what is under way has its answer to come."""
+        self._stopped.set()
+        self._refuse_waiting("the worker is ending")
+
+    def _step(self) -> bool:
+        with self._lock:
+            if not self._waiting:
+                self._running -= 1
+                return False
+            one = self._waiting.popleft()
+        refused: str | None = BROKE_OFF
+        try:
+            refused = self._sent(one)
+        finally:
+            _tell(one, refused)
+        return True
+
+    def _sent(self, one: _Send) -> str | None:
+        """None once SQS has taken it, or why it has not."""
+        for attempt in range(ATTEMPTS):
+            try:
+                self._queues.bury(self._url, one.message, one.why)
+            except TransientError as failed:
+                refused = str(failed)
+                if self._stopped.wait(FIRST_PAUSE_S * 2**attempt):
+                    break
+            except SluiceError as failed:
+                return str(failed)
+            else:
+                return None
+        # Whatever waits would meet the same: each would be held here for as long.
+        self._refuse_waiting(refused)
+        return refused
+
+    def _refuse_waiting(self, why: str) -> None:
+        with self._lock:
+            waiting = list(self._waiting)
+            self._waiting.clear()
+        for one in waiting:
+            _tell(one, why)
+
+
+def _tell(one: _Send, refused: str | None) -> None:
+    survive(f"what follows the dead letter {one.message.message_id}", one.on_done, one.message, refused)

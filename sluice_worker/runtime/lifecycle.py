@@ -1,0 +1,179 @@
+"""What happens around the work: protection while busy, and an ear for the end of the instance.
+
+Owns when AWS is asked: for protection on the way from idle to busy and back, and again before it expires; for
+notices every few seconds. Nothing here ever stops the work, nor holds up its end for more than a few seconds:
+each attendant asks from a thread of its own, and what fails is told once, and tried again.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+from sluice.errors import SluiceError
+from sluice_worker.ports import Notices, Protection
+from sluice_worker.runtime.loops import (
+    looping,
+    surviving,
+)
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 0.5
+NOTICE_S = 5.0
+RENEW_AT = 0.5
+"""Share of a protection's term after which it is renewed."""
+RETRY_S = 15.0
+WAIT_ON_S = 20.0
+"""Between two requests for more time; a lifecycle hook waits for at least 30 s (documented)."""
+SPREAD = 0.2
+"""Share by which times are spread at random: what a burst woke together must not call AWS together."""
+FAREWELL_S = 5.0
+"""The longest that the end waits for an attendant's last word to AWS."""
+
+
+class Attendant(ABC):
+    """A look every so often, and a last word, from a thread of its own."""
+
+    def __init__(self, name: str, every_s: float) -> None:
+        self._name, self._every_s = name, every_s
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Look, and again after every pause."""
+        self._thread = looping(self._name, self._step)
+
+    def stop(self) -> None:
+        """Look no more; the last word may take a few seconds, and is not waited for beyond them."""
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join(FAREWELL_S)
+
+    def _step(self) -> bool:
+        if self._ended.is_set():
+            with surviving(f"the last word of {self._name}"):
+                self.leave()
+            return False
+        self.look(time.monotonic())
+        self._ended.wait(self._every_s)
+        return True
+
+    @abstractmethod
+    def look(self, now: float) -> None:
+        """One look; `now` in seconds of a clock that is never set back."""
+
+    @abstractmethod
+    def leave(self) -> None:
+        """The last word."""
+
+
+class Guard(Attendant):
+    """Protection that follows the work: `busy` says whether there is any."""
+
+    def __init__(
+        self,
+        protection: Protection,
+        busy: Callable[[], bool],
+        *,
+        idle_s: float,
+        spread: Callable[[], float] = random.random,
+    ) -> None:
+        """`spread` gives numbers from 0 to 1: all of a fleet share one throttle of AWS's."""
+        super().__init__("protection", LOOK_S)
+        self._protection, self._busy, self._idle_s, self._spread = protection, busy, idle_s, spread
+        self._protected: bool | None = None
+        """None: not known. A worker that died here may have left its protection behind, and a call that
+        failed may have had its effect all the same."""
+        self._renew_at = float("inf")
+        self._idle_since: float | None = None
+        self._release_at = 0.0
+        self._not_before = 0.0
+        self._voice = _Voice("the work goes on, and it is tried again")
+
+    def look(self, now: float) -> None:
+        """AWS is asked only where something changed."""
+        if self._busy():
+            self._idle_since = None
+        elif self._idle_since is None:
+            self._idle_since = now
+            self._release_at = now + self._idle_s * (1 + SPREAD * self._spread())
+        idle = self._idle_since is not None and now >= self._release_at
+        if now < self._not_before:
+            return
+        if self._idle_since is None and (not self._protected or now >= self._renew_at):
+            self._ask(self._protection.protect, now, protected=True)
+        elif idle and self._protected is not False:
+            self._ask(self._protection.release, now, protected=False)
+
+    def leave(self) -> None:
+        """No protection is left behind."""
+        if self._protected is not False:
+            self._voice.tell(self._protection.release)
+
+    def _ask(self, call: Callable[[], None], now: float, *, protected: bool) -> None:
+        if self._voice.tell(call):
+            self._protected = protected
+            term_s = self._protection.lasts_s * (1 - SPREAD * self._spread())
+            self._renew_at = now + RENEW_AT * term_s if protected else float("inf")
+        else:
+            self._protected, self._not_before = None, now + RETRY_S * (1 + SPREAD * self._spread())
+
+
+class Listener(Attendant):
+    """Hears that the instance is taken out of service, and says so once: `on_leaving` gets the reason."""
+
+    def __init__(
+        self,
+        notices: Notices,
+        on_leaving: Callable[[str], None],
+        *,
+        spread: Callable[[], float] = random.random,
+    ) -> None:
+        super().__init__("notices", NOTICE_S)
+        self._notices, self._on_leaving, self._spread = notices, on_leaving, spread
+        self._leaving = False
+        self._wait_on_at = 0.0
+        self._ear = _Voice(f"asked again every {NOTICE_S:g} s")
+        self._voice = _Voice("the lifecycle hook's own timeout counts")
+
+    def look(self, now: float) -> None:
+        """Ask once; from the first notice on, also ask the group to wait."""
+        self._ear.tell(self._listen)
+        if self._leaving and now >= self._wait_on_at:
+            self._voice.tell(self._notices.waiting_for_us)
+            self._wait_on_at = now + WAIT_ON_S * (1 - SPREAD * self._spread())
+
+    def leave(self) -> None:
+        """The group need not wait any longer."""
+        self._voice.tell(self._notices.left)
+
+    def _listen(self) -> None:
+        out = self._notices.out_of_service()
+        if out is not None and not self._leaving:
+            self._leaving = True
+            self._on_leaving(out.why)
+
+
+class _Voice:
+    """Says to AWS what may fail; a row of failures is logged once."""
+
+    def __init__(self, consequence: str) -> None:
+        self._consequence = consequence
+        self._complained = False
+
+    def tell(self, call: Callable[[], None]) -> bool:
+        """Call it; says whether it succeeded."""
+        try:
+            call()
+        except SluiceError as refused:
+            if not self._complained:
+                log.warning("%s; %s", refused, self._consequence)
+            self._complained = True
+            return False
+        self._complained = False
+        return True

@@ -1,0 +1,169 @@
+"""The consumer group: threads that receive, as many as what waits and the buffer's room ask for.
+
+Owns when a poller starts and ends, and the reading of depths. Refuses to choose a queue: the schedule does.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+
+from sluice.errors import SluiceError
+from sluice_worker.core.model import Poll, Queue
+from sluice_worker.core.pool_size import (
+    Range,
+    pollers_wanted,
+)
+from sluice_worker.message import Message
+from sluice_worker.ports import Queues
+from sluice_worker.runtime.dispatcher import Intake
+from sluice_worker.runtime.in_flight import Custody
+from sluice_worker.runtime.loops import (
+    looping,
+    surviving,
+)
+
+log = logging.getLogger(__name__)
+
+PATIENCE_S = 1.0
+NEWEST_WEIGHT = 0.1
+
+
+class ConsumerGroup:
+    """The pollers of one process."""
+
+    def __init__(
+        self,
+        queues: Sequence[Queue],
+        sqs: Queues,
+        intake: Intake,
+        custody: Custody,
+        *,
+        pollers: Range,
+        interval_s: float,
+        visibility_s: int,
+    ) -> None:
+        self._queues, self._sqs, self._intake, self._custody = queues, sqs, intake, custody
+        self._bounds, self._interval_s, self._visibility_s = pollers, interval_s, visibility_s
+        self._lock = threading.Lock()
+        self._names = 0
+        self._alive = 0
+        self._wanted = pollers.min
+        self._average_s: float | None = None
+        self._stopped = threading.Event()
+        self._flow = threading.Event()
+        """Set where a message came since the depths were last read."""
+        self._unread: set[str] = set()
+        self._long_polls_end: dict[int, float] = {}
+        """When each poller's long poll comes back at the latest, by its thread."""
+
+    @property
+    def alive(self) -> int:
+        """Pollers that run."""
+        return self._alive
+
+    def longest_wait_s(self, now: float) -> float:
+        """Seconds until the last of the long polls under way is back, whatever it brings; 0 without any."""
+        return max((end - now for end in list(self._long_polls_end.values())), default=0.0)
+
+    def start(self) -> None:
+        """Start the least number of pollers, and the reading of depths."""
+        self._grow()
+        looping("depths", self._adjust)
+
+    def stop(self) -> None:
+        """Poll no more; polls under way come back by themselves, and hand back what they bring."""
+        self._stopped.set()
+        self._flow.set()
+
+    def _adjust(self) -> bool:
+        """Every interval while messages flow: read what waits, and grow or shrink."""
+        if self._intake.everything_empty:
+            self._wanted = self._bounds.min
+            self._flow.wait()
+        if self._stopped.is_set():
+            return False
+        self._flow.clear()
+        for queue in self._queues:
+            self._read(queue)
+        depths = [depth for depth in self._intake.depths().values() if depth is not None]
+        if len(depths) == len(self._queues) and self._average_s is not None:
+            self._wanted = pollers_wanted(
+                depths,
+                average_s=self._average_s,
+                interval_s=self._interval_s,
+                buffer_use=self._intake.use(),
+                pollers=self._bounds,
+            )
+        self._grow()
+        return not self._stopped.wait(self._interval_s)
+
+    def _read(self, queue: Queue) -> None:
+        depth = None
+        try:
+            depth = self._sqs.depth(queue.url)
+            self._unread.discard(queue.url)
+        except SluiceError as failed:
+            if queue.url not in self._unread:
+                log.warning("%s; its depth counts as unknown", failed)
+            self._unread.add(queue.url)
+        self._intake.read(queue, depth)
+
+    def _waiting(self) -> int:
+        """Pollers that wait at empty queues while there is work elsewhere.
+
+        They do not count among those wanted, but among those allowed.
+        """
+        return 0 if self._intake.everything_empty else self._intake.waiting_long
+
+    def _grow(self) -> None:
+        with self._lock:
+            missing = min(self._wanted - (self._alive - self._waiting()), self._bounds.max - self._alive)
+            for _ in range(missing):
+                self._alive += 1
+                self._names += 1
+                looping(f"poller-{self._names}", self._poll)
+
+    def _poll(self) -> bool:
+        """One poll; False ends the poller, where there are more than wanted."""
+        with self._lock:
+            if self._stopped.is_set() or self._alive - self._waiting() > max(self._wanted, self._bounds.min):
+                self._alive -= 1
+                return False
+        # A batch that waits goes first: a thread that runs already spares waking a courier.
+        if self._custody.help():
+            return True
+        poll = self._intake.next_poll(PATIENCE_S)
+        if poll is not None:
+            self._receive(poll)
+        return True
+
+    def _receive(self, poll: Poll) -> None:
+        began = time.monotonic()
+        messages = None
+        if poll.wait_s:
+            self._long_polls_end[threading.get_ident()] = began + poll.wait_s
+        try:
+            messages = self._sqs.receive(poll, self._visibility_s)
+        except SluiceError as failed:
+            log.warning("%s", failed)
+        finally:
+            self._long_polls_end.pop(threading.get_ident(), None)
+            self._custody.take_in(messages or ())
+            not_kept: Sequence[Message] = messages or ()
+            with surviving("taking in what a poll brought, which goes back"):
+                not_kept = self._intake.received(poll, messages)
+            self._custody.hand_back(not_kept)
+        if messages:
+            if not poll.wait_s:
+                self._took((time.monotonic() - began) / len(messages))
+            self._flow.set()
+
+    def _took(self, per_message_s: float) -> None:
+        """A short poll took so long for each message that it brought."""
+        before = self._average_s
+        self._average_s = (
+            per_message_s if before is None else before + NEWEST_WEIGHT * (per_message_s - before)
+        )

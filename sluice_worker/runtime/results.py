@@ -1,0 +1,94 @@
+"""How each message of a batch ended: for the metrics, for the log, and for what becomes of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from sluice_worker.core.batch import behind_failures
+from sluice_worker.core.model import Outcome
+from sluice_worker.core.retry_policy import Reject
+from sluice_worker.message import Message
+from sluice_worker.runtime.handler_runner import (
+    DeadlineError,
+    caught,
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How one message ended; `why` says it of a failure."""
+
+    outcome: Outcome
+    why: str = ""
+    raised: BaseException | None = None
+    is_behind: bool = False
+    """Whether one before it in its group failed: it goes back, whatever became of it."""
+
+
+SUCCEEDED = Result(Outcome.SUCCESS)
+ONE_SUCCEEDED = (SUCCEEDED,)
+
+
+def results(batch: Sequence[Message], raised: Sequence[BaseException | None]) -> Sequence[Result]:
+    """What the handler's answer means for each message."""
+    if len(raised) == 1 and raised[0] is None:
+        return ONE_SUCCEEDED
+    ended = [SUCCEEDED if error is None else Result(_outcome(error), words(error), error) for error in raised]
+    return ended if len(batch) == 1 else _in_order(batch, ended)
+
+
+def timeouts(batch: Sequence[Message], took_s: float) -> list[Result]:
+    """Of a handler that was not back at the deadline."""
+    late = Result(Outcome.TIMEOUT, f"the handler was not back after {took_s:.0f} s")
+    return _in_order(batch, [late] * len(batch))
+
+
+def tell_failures(batch: Sequence[Message], ended: Sequence[Result]) -> None:
+    """A line for each; the stack trace once, where one exception failed many, and none for a rejection."""
+    told: BaseException | None = None
+    for message, result in zip(batch, ended, strict=True):
+        if result.raised is None or result.is_behind:
+            continue
+        traced = result.raised is not told and not isinstance(result.raised, Reject)
+        log.warning(
+            "%s of %s failed at receipt %d: %s",
+            message.message_id,
+            message.queue.name,
+            message.receive_count,
+            result.why,
+            exc_info=result.raised if traced else None,
+        )
+        told = result.raised
+
+
+def names(batch: Sequence[Message]) -> str:
+    """Which messages, in a few words."""
+    more = f" and {len(batch) - 1} more" if len(batch) > 1 else ""
+    return f"{batch[0].message_id}{more}"
+
+
+def words(raised: BaseException) -> str:
+    """An exception in words, also one that cannot be put into any."""
+    # Putting it into words is the user's code too.
+    said, broken = caught(lambda: f"{type(raised).__name__}: {raised}")
+    return said if broken is None and said else f"{type(raised).__name__}, which cannot be put into words"
+
+
+def _in_order(batch: Sequence[Message], ended: Sequence[Result]) -> list[Result]:
+    failed = [result.outcome is not Outcome.SUCCESS for result in ended]
+    behind = behind_failures([message.lane for message in batch], failed)
+    return [_behind(result) if is_behind else result for result, is_behind in zip(ended, behind, strict=True)]
+
+
+def _behind(result: Result) -> Result:
+    """To the metrics a failure, or the time-out that it was."""
+    outcome = Outcome.TIMEOUT if result.outcome is Outcome.TIMEOUT else Outcome.FAILURE
+    return replace(result, outcome=outcome, is_behind=True)
+
+
+def _outcome(raised: BaseException) -> Outcome:
+    return Outcome.TIMEOUT if isinstance(raised, DeadlineError) else Outcome.FAILURE

@@ -1,0 +1,174 @@
+"""`sluice events`: filled samples, which the deployed handlers understand and events/ agrees with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sluice import wiring
+from sluice_cli.events import KINDS
+from sluice_sim import sample_events
+from tests.functions.conftest import NOON, Plane, plane, sample
+from tests.sluice.aws import account
+from tests.support.builders import (
+    document,
+    dynamic_section,
+    ecs_document,
+    stack_id,
+)
+from tests.templates import stacks
+
+__all__ = ["plane"]
+NOW = "2026-01-15T12:00:30Z"
+WORKLOADS = {"asg": "transcription", "ecs": "queue-proc"}
+
+
+@pytest.fixture
+def event(sluice: Any) -> Callable[..., Any]:
+    """What the command prints."""
+
+    def event(*arguments: object) -> Any:
+        answer = sluice("events", *arguments)
+        assert answer.exit_code == 0, answer.stderr
+        return json.loads(answer.stdout)
+
+    return event
+
+
+class TestTheSamplesOfEvents:
+    @pytest.mark.parametrize("fleet", ["asg", "ecs"])
+    @pytest.mark.parametrize("kind", ["bootstrap", "shutdown"])
+    def test_alarms_are_what_the_command_prints(self, event: Any, kind: str, fleet: str) -> None:
+        asked = (f"{kind}-alarm", WORKLOADS[fleet], "--at", NOW)
+        assert event(*asked) == sample(f"{kind}-{fleet}-direct")
+        assert event(*asked, "--event-bus") == sample(f"{kind}-{fleet}-eventbridge")
+
+    def test_schedules_are_what_the_command_prints(self, event: Any) -> None:
+        assert event("schedule", "transcription", "--at", NOW) == sample("schedule")
+        assert event("send-test-messages", "transcription", "--at", NOW) == sample("send-test-messages")
+
+    def test_a_stacks_status_is_what_the_command_fills(self) -> None:
+        assert sample_events.stack_status(stack_id("transcription"), NOON) == sample("stack-status")
+
+    def test_a_shard_is_what_the_command_fills(self) -> None:
+        documents = {
+            WORKLOADS[fleet]: stacks.workload(fleet).resources["Registration"].properties["Value"]
+            for fleet in ("asg", "ecs")
+        }
+        at = NOON + timedelta(seconds=4.012)
+        made = sample_events.shard(documents, at, region=stacks.REGION, account=stacks.ACCOUNT)
+        assert made == sample("shard")
+
+
+class TestTheDeployedHandlers:
+    """Each is invoked with what the command prints for the document that the account has registered."""
+
+    @pytest.fixture
+    def documents(self, tmp_path: Path) -> dict[str, Path]:
+        bodies = {"asg": document(target=dynamic_section()), "ecs": ecs_document(target=dynamic_section())}
+        for fleet, body in bodies.items():
+            (tmp_path / f"{fleet}.json").write_text(json.dumps(body))
+        return {fleet: tmp_path / f"{fleet}.json" for fleet in bodies}
+
+    @pytest.mark.parametrize("on_the_bus", [(), ("--event-bus",)], ids=["direct", "event bus"])
+    @pytest.mark.parametrize("fleet", ["asg", "ecs"])
+    def test_the_bootstrap_alarm_wakes_the_fleet(
+        self, event: Any, plane: Plane, documents: Any, fleet: str, on_the_bus: tuple[str, ...]
+    ) -> None:
+        account.send(plane.queues[fleet], 3)
+        plane.invoke("bootstrap", event("bootstrap-alarm", documents[fleet], *on_the_bus))
+        assert plane.desired(fleet) == 1
+
+    @pytest.mark.parametrize("fleet", ["asg", "ecs"])
+    def test_the_shutdown_alarm_sends_the_fleet_to_its_minimum(
+        self, event: Any, plane: Plane, documents: Any, fleet: str
+    ) -> None:
+        plane.ask_for(fleet, 2)
+        plane.idle(fleet, minutes=6)
+        plane.invoke("shutdown", event("shutdown-alarm", documents[fleet]))
+        assert plane.desired(fleet) == 0
+
+    def test_the_schedules_minute_publishes(self, event: Any, plane: Plane, documents: Any) -> None:
+        plane.invoke("publish_backlog", event("schedule", documents["asg"]))
+        assert list(plane.points("asg")) == [NOON]
+
+    def test_a_shard_publishes_its_workload_alone(
+        self, event: Any, plane: Plane, documents: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("SLUICE_SHARD_QUEUE_URL", account.create_queue("shards"))
+        wiring.cold_start()
+        answer = plane.invoke("publish_backlog", event("shard", documents["ecs"]))
+        assert answer == {"batchItemFailures": []}
+        assert (list(plane.points("ecs")), list(plane.points("asg"))) == ([NOON], [])
+
+    def test_a_stacks_status_retunes_the_workload(self, event: Any, plane: Plane, documents: Any) -> None:
+        plane.processed("ecs", 100)
+        plane.invoke("retune_target", event("stack", documents["ecs"]))
+        assert plane.target("ecs") == 6
+
+    def test_test_messages_are_sent_as_many_as_asked_for(
+        self, event: Any, plane: Plane, documents: Any
+    ) -> None:
+        asked = event("send-test-messages", documents["asg"], "--messages", 3, "--duration-s", 1.5)
+        plane.invoke("send_test_messages", asked)
+        client = account.client("sqs")
+        received = client.receive_message(QueueUrl=plane.queues["asg"], MaxNumberOfMessages=10)["Messages"]
+        assert [json.loads(message["Body"])["duration_s"] for message in received] == [1.5] * 3
+
+
+class TestThePrintedEvent:
+    def test_it_is_of_now_unless_told_otherwise(self, event: Any) -> None:
+        said = datetime.fromisoformat(event("schedule", "transcription")["scheduled_time"])
+        assert timedelta() <= datetime.now(UTC) - said < timedelta(minutes=2)
+
+    def test_a_time_without_an_offset_is_utc_and_any_other_is_turned_to_it(self, event: Any) -> None:
+        for at in ("2026-01-15T12:00:30", "2026-01-15T14:00:59+02:00"):
+            assert event("schedule", "transcription", "--at", at) == sample("schedule")
+
+    def test_it_carries_the_documents_account_region_and_alarms(self, event: Any, tmp_path: Path) -> None:
+        text = json.dumps(document(), indent=1).replace("123456789012", "210987654321")
+        (tmp_path / "mine.json").write_text(text.replace("eu-west-1", "us-east-2"))
+        told = event("bootstrap-alarm", tmp_path / "mine.json")
+        assert (told["accountId"], told["region"]) == ("210987654321", "us-east-2")
+        assert (
+            told["alarmArn"] == json.loads(text.replace("eu-west-1", "us-east-2"))["alarm_arns"]["bootstrap"]
+        )
+        [record] = event("shard", tmp_path / "mine.json")["Records"]
+        assert record["eventSourceARN"].startswith("arn:aws:sqs:us-east-2:210987654321:")
+
+    def test_a_shutdown_rings_after_as_many_minutes_as_the_workload_waits(
+        self, event: Any, tmp_path: Path
+    ) -> None:
+        (tmp_path / "mine.json").write_text(json.dumps(document(idle_minutes=30)))
+        state = event("shutdown-alarm", tmp_path / "mine.json")["alarmData"]["state"]
+        assert json.loads(state["reasonData"])["recentDatapoints"] == [0.0] * 30
+
+    def test_the_help_names_every_kind_and_who_is_invoked_by_it(self, sluice: Any) -> None:
+        told = sluice("events", "--help").stdout
+        for name, kind in KINDS.items():
+            assert f"{name} " in told
+            assert kind.function in told
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (("alarm", "transcription"), "'alarm' is not one of 'bootstrap-alarm'"),
+            (("schedule", "no-such"), "no-such: neither an environment"),
+            (("schedule", "transcription", "--at", "noon"), "'noon' is no ISO 8601 time"),
+            (("send-test-messages", "transcription", "--messages", "0"), "0 is not in the range"),
+            (("send-test-messages", "transcription", "--duration-s", "nan"), "nan is not a finite number"),
+            (("bootstrap-alarm", "transcription", "--at", "0001-01-01"), "'0001-01-01' is no time from 1970"),
+            (("schedule", "transcription", "--at", "9999-12-31T23:59:59-12:00"), "is no ISO 8601 time"),
+        ],
+    )
+    def test_what_cannot_be_filled_is_refused_in_a_sentence(
+        self, sluice: Any, arguments: tuple[str, ...], said: str
+    ) -> None:
+        answer = sluice("events", *arguments)
+        assert answer.exit_code == 2
+        assert said in answer.stderr.replace("\n", " ")

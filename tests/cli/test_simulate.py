@@ -1,0 +1,362 @@
+"""`sluice simulate` and `sluice trace`: what a person asks, reads, and is told when it cannot be."""
+
+import io
+import json
+import re
+
+import pytest
+from rich.console import Console
+
+from sluice_cli.progress import Progressing
+from sluice_sim import policies
+from sluice_sim.study import sweep
+from tests.sim.simulator.builders import trace_file
+from tests.sim.study.test_result import KEYS
+from tests.support.builders import (
+    document,
+    dynamic_section,
+)
+
+SHORT = "steady:days=0.05:per-day=4000"
+QUICK = ("simulate", "transcription", "--trace", SHORT)
+BUSY = ("simulate", "transcription", "--trace", "steady:days=0.05:per-day=40000", "--promise-s", 300)
+"""2.3 instances are busy on average."""
+
+
+@pytest.fixture
+def one_core(monkeypatch):
+    """The grid in this process: others take seconds to begin, and test_experiment has them."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    monkeypatch.setattr(sweep, "_workers", lambda tasks: ThreadPoolExecutor(1))
+
+
+def refusal(result):
+    """The one line that stderr must hold."""
+    assert result.exit_code == 2, result.stderr
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1, result.stderr
+    assert result.stdout == ""
+    return lines[0].removeprefix("Error: ")
+
+
+def test_json_is_one_object_with_exactly_the_documented_keys(sluice):
+    result = sluice(*QUICK, "--json")
+    assert result.exit_code == 0, result.stderr
+    numbers = json.loads(result.stdout)
+    assert list(numbers) == KEYS.split()
+    assert (numbers["messages"], numbers["processed"], numbers["lost"]) == (200, 200, 0)
+    assert numbers["instance_hours"] > numbers["lower_bound_instance_hours"] > 0
+    assert "transcription: steady" in result.stderr
+
+
+def test_the_same_call_prints_the_same_but_for_the_time_it_took(sluice):
+    first, second = (json.loads(sluice(*QUICK, "--json", "--no-bound").stdout) for _ in range(2))
+    del first["wall_s"], second["wall_s"]
+    assert json.dumps(first) == json.dumps(second)
+
+
+def test_a_person_reads_the_finding_the_numbers_and_the_defaults(sluice):
+    output = sluice(*BUSY).stdout
+    assert "of 2,000 messages started within 300 s of their arrival, for" in output
+    assert "times the least that could keep the promise" in output
+    for heading in ("attainment", "wait p99", "instance-hours", "lower bound", "launches", "extra changes"):
+        assert heading in output
+    assert "by workload.yaml's defaults: CountInFlight=true" in output
+    assert "IdleMinutes=5" in output
+    assert "MaxCapacity=" not in output, "samconfig.toml gives that one"
+
+
+def test_without_the_bound_the_rest_stays(sluice):
+    result = sluice(*QUICK, "--no-bound")
+    assert result.exit_code == 0
+    assert "times the least" not in result.stdout
+    assert "lower bound" not in result.stdout
+    assert "extra changes" not in result.stdout
+    assert "instance-hours" in result.stdout
+
+
+def test_policies_stand_side_by_side_in_one_table(sluice, one_core):
+    result = sluice(*QUICK, "--policy", "sluice,static")
+    rows = [
+        line for line in result.stdout.splitlines() if line.strip("● ").startswith(("sluice ", "static "))
+    ]
+    assert len(rows) == 2, result.stdout
+    assert "●" in result.stdout
+
+
+def test_every_policy_processes_everything(sluice, one_core):
+    result = sluice(*QUICK, "--policy", "all", "--no-bound", "--json")
+    played = {numbers["policy"]: numbers for numbers in json.loads(result.stdout)}
+    assert list(played) == policies.names()
+    assert all((numbers["processed"], numbers["lost"]) == (200, 0) for numbers in played.values())
+
+
+def test_a_sweep_plays_every_combination_and_marks_the_frontier(sluice, one_core):
+    sweeps = ("--sweep", "MaxCapacity=1,3", "--sweep", "duration-s=5,20", "--sweep", "boot-s=60-90")
+    result = sluice(*QUICK, *sweeps, "--policy", "sluice", "--no-bound", "--json")
+    points = json.loads(result.stdout)
+    assert [point["set"] for point in points] == [
+        {"MaxCapacity": most, "duration-s": seconds, "boot-s": "60-90"}
+        for most in ("1", "3")
+        for seconds in ("5", "20")
+    ]
+    assert {point["result"]["peak_instances"] for point in points if point["set"]["MaxCapacity"] == "1"} == {
+        1
+    }
+    assert any(point["frontier"] for point in points)
+    assert list(points[0]["result"]) == KEYS.split()
+
+
+def test_a_workload_document_does_as_well_as_an_environment(sluice, tmp_path):
+    path = tmp_path / "queue-proc.json"
+    path.write_text(json.dumps(document("queue-proc", target=dynamic_section(acceptable_latency_s=90))))
+    result = sluice("simulate", path, "--trace", SHORT, "--no-bound")
+    assert result.exit_code == 0, result.stderr
+    assert "started within 90 s" in result.stdout
+    assert "ScaleInCooldownSeconds=300" in result.stdout, "a document does not say"
+
+
+def test_a_fifo_queue_says_how_many_groups_it_was_given(sluice):
+    result = sluice("simulate", "compiler-aarch64-staging", "--trace", SHORT, "--no-bound", "--groups", 2)
+    assert "FIFO, 2 message groups" in result.stdout
+
+
+def test_a_killing_scale_in_redelivers_and_loses_nothing(sluice):
+    killing = ("--scale-in", "kill", "--spot-interruptions-per-hour", 20, "--duration-s", 200)
+    numbers = json.loads(sluice(*QUICK, *killing, "--max-receives", 50, "--no-bound", "--json").stdout)
+    assert numbers["redelivered"] > 0
+    assert numbers["lost"] == 0
+
+
+@pytest.mark.parametrize(
+    ("row", "value"), [("60,-4", "-4"), ("60,NaN", "NaN"), ("60,x", "x"), ("0,1", "0"), ("180,1", "180")]
+)
+def test_a_bad_trace_ends_with_one_line_that_names_file_line_and_value(sluice, tmp_path, row, value):
+    path = trace_file(tmp_path, "-60,1", "0,1", row)
+    said = refusal(sluice("simulate", "transcription", "--trace", path))
+    assert said.startswith(f"{path}, line 4: {value!r}: ")
+
+
+def test_a_bad_trace_ends_a_sweep_as_well(sluice, tmp_path, one_core):
+    path = trace_file(tmp_path, "0,1", "60,-4")
+    said = refusal(sluice("simulate", "transcription", "--trace", path, "--policy", "sluice,static"))
+    assert said.startswith(f"{path}, line 3: '-4'")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ("simulate", "nobody", "--trace", SHORT),
+            "nobody: neither an environment of samconfig.toml (transcr",
+        ),
+        (("simulate", "transcription", "--trace", "none.csv"), "none.csv: there is no such file"),
+        (("simulate", "transcription", "--trace", "steady:weeks=2"), "weeks=2: a generated trace takes days"),
+        (("simulate", "transcription", "--trace", "steady:days=-2"), "days=-2: days is a number above 0"),
+        (("simulate", "transcription", "--trace", "steady:days=0.0001"), "0.0001 days are 0 intervals"),
+        ((*QUICK, "--policy", "magic"), "magic: no such policy; there are sluice, "),
+        ((*QUICK, "--policy", "static", "--tick-s", 5), "policy static has no tick"),
+        ((*QUICK, "--set", "MaxCapacity"), "--set MaxCapacity: write it as name=value"),
+        ((*QUICK, "--set", "Colour=red"), "Parameters.Colour = 'red': the template has no such parameter"),
+        ((*QUICK, "--set", "MaxCapacity=lots"), "Parameters.MaxCapacity = 'lots'"),
+        (
+            (*QUICK, "--sweep", "colour=red"),
+            "--sweep colour: neither a parameter of workload.yaml nor one of",
+        ),
+        ((*QUICK, "--sweep", "MinCapacity=0,9"), "the workload document is refused; capacity.max: 5"),
+        ((*QUICK, "--durations", "none.csv"), "none.csv: cannot be read: No such file"),
+        ((*QUICK, "--durations", "x", "--duration-cv", 1), "--durations and --duration-cv are two ways"),
+        ((*QUICK, "--sweep", "seed=1,2", "--report", "x"), "--report shows runs, not sweeps"),
+        (("trace", "zigzag"), "zigzag: no such shape of trace; there are steady"),
+        (
+            ("trace", "steady", "--out", "/nowhere/t.csv"),
+            "/nowhere/t.csv: cannot be written: there is no folder",
+        ),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(sluice, arguments, said):
+    assert refusal(sluice(*arguments)).startswith(said)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--duration-s", "0"),
+        ("--duration-s", "nan"),
+        ("--promise-s", "inf"),
+        ("--boot-s", "240-120"),
+        ("--refusal-ratio", "1"),
+        ("--concurrency", "0"),
+        ("--scale-in", "explode"),
+        ("--seed", "-1"),
+        ("--sweep", "duration-s=5,0"),
+    ],
+)
+def test_an_impossible_value_is_refused_with_its_option(sluice, wrong):
+    result = sluice(*QUICK, *wrong)
+    assert result.exit_code == 2
+    assert "Traceback" not in result.stderr
+    assert wrong[1].rsplit(",", 1)[-1] in result.stderr.splitlines()[-1]
+
+
+def test_a_document_that_the_schema_refuses_is_refused_here(sluice, tmp_path):
+    path = tmp_path / "bad.json"
+    path.write_text(json.dumps(document("queue-proc", idle_minutes=0)))
+    said = refusal(sluice("simulate", path, "--trace", SHORT))
+    assert said.startswith(f"{path} is refused; idle_minutes: 0")
+
+
+def test_a_trace_is_written_for_simulate_to_read(sluice, tmp_path):
+    path = tmp_path / "spiky.csv"
+    result = sluice("trace", "spiky", "--days", 0.1, "--per-day", 3000, "--out", path)
+    assert result.stdout == f"{path}: 300 messages in 144 intervals of 60 s\n"
+    numbers = json.loads(sluice("simulate", "transcription", "--trace", path, "--no-bound", "--json").stdout)
+    assert numbers["messages"] == 300
+
+
+def test_help_names_every_command_without_importing_them(sluice):
+    output = sluice("--help").stdout
+    for name in ("demo", "simulate", "trace", "history"):
+        assert f"\n  {name} " in output
+    assert "--sweep" in sluice("simulate", "--help").stdout
+    assert sluice("nonsense").exit_code == 2
+
+
+def test_a_narrow_terminal_still_shows_what_each_run_costs(sluice, one_core, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    sweeps = ("--sweep", "duration-s=300,5", "--sweep", "MaxCapacity=3,4")
+    lines = sluice(*QUICK, *sweeps, "--no-bound").stdout.splitlines()
+    assert any("hours" in line and "× bound" in line and "launches" not in line for line in lines)
+    rows = [line.strip("● ").split()[1] for line in lines if line.strip("● ").startswith(("300 ", "5 "))]
+    assert rows[0] in ("3", "4")
+    assert len(rows) == 4
+    first = next(line for line in lines if line.strip("● ").startswith(("300 ", "5 ")))
+    assert first.strip("● ").startswith("5 "), "the cheapest comes first"
+
+
+def test_a_bar_shows_only_to_who_has_waited_at_a_terminal():
+    shown = io.StringIO()
+    with Progressing(Console(file=shown, force_terminal=True)) as bar:
+        bar.show("early", 0.1)
+        bar._began_s -= 3
+        bar.show("late", 0.5)
+        bar.show("later", 0.7)
+    assert "early" not in shown.getvalue()
+    assert "late" in shown.getvalue()
+    piped = io.StringIO()
+    with Progressing(Console(file=piped)) as bar:
+        bar._began_s -= 3
+        bar.show("late", 0.5)
+    assert piped.getvalue() == ""
+
+
+def test_a_report_is_written_where_it_was_asked_for(sluice, tmp_path, monkeypatch):
+    asked = {}
+
+    def write(runs, results, directory, *, bounds, workload):
+        asked.update(runs=runs, results=results, directory=directory, bounds=bounds, workload=workload)
+        return [directory / "report.html"]
+
+    monkeypatch.setattr("sluice_report.simulation.write", write)
+    result = sluice(*QUICK, "--policy", "sluice,static", "--report", tmp_path / "r")
+    assert f"report: {tmp_path}/r/report.html" in result.stdout
+    assert [run.policy for run in asked["runs"]] == ["sluice", "static"]
+    assert [numbers["policy"] for numbers in asked["results"]] == ["sluice", "static"]
+    assert asked["bounds"][0] is asked["bounds"][1], "one bound for the same load and fleet"
+    assert asked["workload"] == "transcription"
+
+
+@pytest.fixture
+def never_played(monkeypatch):
+    """Whatever takes long fails the test."""
+    for name in ("play_in_turn", "play_all"):
+        monkeypatch.setattr(f"sluice_cli.simulate.{name}", lambda *_, **__: pytest.fail("it was played"))
+    monkeypatch.setattr("sluice_cli.history._series", lambda *_: pytest.fail("AWS was asked"))
+    monkeypatch.setattr("sluice_sim.workloads.generators.generate", lambda *_, **__: pytest.fail("made"))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        (*QUICK, "--report"),
+        ("trace", "steady", "--out"),
+        ("history", "transcription", "--out"),
+        ("history", "transcription", "--durations-out"),
+    ],
+)
+def test_an_output_that_cannot_be_written_is_refused_before_anything_is_played(
+    sluice, tmp_path, command, never_played
+):
+    (tmp_path / "file").write_text("a file")
+    (tmp_path / "folder").mkdir()
+    refused = {tmp_path / "file" / "below": "file is not a folder", tmp_path / "folder": "it is a folder"}
+    if "--report" in command:
+        refused = {tmp_path / "file": "is not a folder", tmp_path / "file" / "below": "is not a folder"}
+    for path, why in refused.items():
+        said = refusal(sluice(*command, path))
+        assert said.startswith(f"{path}: cannot be written: ")
+        assert why in said or "there is no folder" in said
+
+
+def test_an_output_without_permission_is_refused_before_anything_is_played(
+    sluice, tmp_path, never_played, monkeypatch
+):
+    monkeypatch.setattr("sluice_cli.outputs.os.access", lambda *_: False)
+    said = refusal(sluice(*QUICK, "--report", tmp_path / "r" / "below"))
+    assert f"no permission to write to {tmp_path}" in said
+    (tmp_path / "t.csv").write_text("")
+    assert "no permission" in refusal(sluice("trace", "steady", "--out", tmp_path / "t.csv"))
+    assert "no permission" in refusal(sluice("trace", "steady", "--out", tmp_path / "u.csv"))
+
+
+def test_a_refused_report_leaves_no_folder_behind(sluice, tmp_path):
+    assert sluice("simulate", "nobody", "--trace", SHORT, "--report", tmp_path / "r").exit_code == 2
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_report_that_fails_after_the_play_does_not_take_the_result_with_it(sluice, tmp_path, monkeypatch):
+    def write(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("sluice_report.simulation.write", write)
+    told = sluice(*QUICK, "--no-bound", "--report", tmp_path / "r")
+    numbers = sluice(*QUICK, "--no-bound", "--report", tmp_path / "r", "--json")
+    assert (told.exit_code, numbers.exit_code) == (2, 2)
+    assert "of 200 messages started within" in told.stdout
+    assert json.loads(numbers.stdout)["messages"] == 200
+    assert "the report could not be written: No space left on device" in told.stderr
+
+
+def test_a_column_has_one_unit_and_a_share_short_of_all_is_never_all(sluice, one_core):
+    lines = sluice(*QUICK, "--no-bound", "--sweep", "MaxCapacity=1,2", "--sweep", "duration-s=5,25").stdout
+    cells = [re.findall(r"[\d.,]+ (s|min|h|days)\b", line) for line in lines.splitlines()]
+    rows = [units for units in cells if len(units) == 3]
+    assert len(rows) == 4, lines
+    assert all(len(set(column)) == 1 for column in zip(*rows, strict=True)), rows
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("validate", NAME := "n" * 300),
+        ("events", "schedule", NAME),
+        ("history", NAME),
+        ("simulate", NAME, "--trace", SHORT),
+        ("simulate", "transcription", "--trace", NAME),
+        (*QUICK, "--durations", NAME),
+        (*QUICK, "--report", NAME),
+        ("demo", "--report", NAME),
+        ("trace", "steady", "--out", NAME),
+        ("history", "transcription", "--out", NAME),
+    ],
+    ids=" ".join,
+)
+def test_a_name_longer_than_a_file_may_have_is_refused_in_a_sentence(sluice, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    assert "n" * 300 in refusal(sluice(*command))
+
+
+def test_a_run_whose_output_is_closed_ends_as_any_other(sluice, monkeypatch):
+    monkeypatch.setattr("sys.stdout", None)
+    assert sluice(*QUICK, "--no-bound").exit_code == 0

@@ -1,0 +1,138 @@
+"""A terminal without the characters, a reader that goes away, Ctrl-C: the command ends as Unix tools do."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from sluice_cli.main import main
+from sluice_sim.study import sweep
+
+SHORT = "steady:days=0.02:per-day=2000"
+INTERRUPTED, NOBODY_READS = 130, 141
+BEGIN = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from sluice_cli.main import main; main(prog_name='sluice')"
+)
+"""A shell that runs the tests in the background leaves SIGINT ignored."""
+COMMAND = (sys.executable, "-c", BEGIN)
+HISTORY = ("history", "transcription", "--region", "eu-west-1")
+
+
+def told_in(encoding: str, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
+    """What the command prints to a terminal that knows this encoding alone."""
+    written = io.BytesIO()
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, io.TextIOWrapper(written, encoding=encoding, write_through=True))
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    assert ended.value.code in (0, None)
+    return written.getvalue().decode(encoding)
+
+
+@pytest.mark.usefixtures("one_process")
+class TestATerminalWithoutTheCharacters:
+    @pytest.fixture
+    def one_process(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Others take seconds to begin."""
+        monkeypatch.setattr(sweep, "_workers", lambda tasks: ThreadPoolExecutor(1))
+
+    def test_the_demos_bars_and_arrows_become_ascii(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        told = told_in("ascii", monkeypatch, "demo", "--scenario", "transcription")
+        assert "# visible, = in flight; * running, o asked for" in told
+        assert "-> 24 messages arrive" in told
+        assert "########" in told
+        assert "?" not in told
+
+    @pytest.mark.parametrize("policies", ["sluice", "sluice,static"])
+    def test_a_simulations_tables_become_ascii(self, policies: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        played = ("simulate", "transcription", "--trace", SHORT, "--policy", policies)
+        told = told_in("ascii", monkeypatch, *played)
+        assert "instance" in told
+        assert "?" not in told
+
+    def test_what_a_character_set_has_stays_as_it_is(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        played = ("simulate", "transcription", "--trace", SHORT, "--policy", "sluice,static")
+        assert "× bound" in told_in("latin-1", monkeypatch, *played)
+
+
+@contextmanager
+def started(*arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """The command in a process group of its own, as a shell starts it."""
+    with subprocess.Popen(
+        [*COMMAND, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--help",),
+        ("demo", "--list"),
+        ("demo", "--scenario", "transcription"),
+        ("simulate", "transcription", "--trace", SHORT, "--no-bound"),
+    ],
+    ids=" ".join,
+)
+def test_it_ends_quietly_once_nobody_reads_on(arguments: tuple[str, ...]) -> None:
+    with started(*arguments) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()  # as `head` does
+        told = process.stderr.read()
+        assert process.wait() == NOBODY_READS, told
+    assert "Traceback" not in told
+    assert "Error" not in told
+    assert "Exception ignored" not in told
+
+
+class TestCtrlC:
+    def interrupted(self, process: subprocess.Popen[str]) -> None:
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to children, too
+        _, told = process.communicate(timeout=120)
+        assert process.returncode == INTERRUPTED, told
+        assert "Traceback" not in told
+        assert "KeyboardInterrupt" not in told
+
+    def test_the_demo_ends(self) -> None:
+        with started("demo", "--scenario", "transcription") as process:
+            assert process.stdout is not None
+            while "arrive" not in process.stdout.readline():
+                assert process.poll() is None
+            self.interrupted(process)
+
+    def test_a_comparison_ends_with_the_processes_that_play_it(self, tmp_path: Path) -> None:
+        # A trace so long that it is being played when the signal comes.
+        played = ("simulate", "transcription", "--trace", "diurnal:days=7:per-day=200000", "--policy", "all")
+        with started(*played, TMPDIR=str(tmp_path)) as process:
+            while not any(tmp_path.glob("sluice-sweep-*/*")):
+                assert process.poll() is None
+            self.interrupted(process)
+        assert not list(tmp_path.iterdir())
+
+    def test_history_ends_while_aws_does_not_answer(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+            with started(*HISTORY, AWS_ENDPOINT_URL=endpoint) as process:
+                connection, _ = silent.accept()
+                with connection:
+                    self.interrupted(process)

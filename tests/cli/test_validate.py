@@ -1,0 +1,369 @@
+"""`sluice validate`: what is wrong with a workload, or what would be in force."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sluice_cli import workloads
+from sluice_sim.template import deployment
+from tests.cli.conftest import Answer
+from tests.support.builders import (
+    document,
+    dynamic_section,
+    ecs_document,
+    static_section,
+)
+
+
+def written(folder: Path, body: Any, name: str = "document.json") -> Path:
+    path = folder / name
+    path.write_text(body if isinstance(body, str) else json.dumps(body))
+    return path
+
+
+@pytest.fixture
+def samconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A clone whose samconfig.toml is the test's own."""
+    (tmp_path / "workload.yaml").symlink_to(workloads.CHECKOUT / "workload.yaml")
+    monkeypatch.setattr(workloads, "CHECKOUT", tmp_path)
+    return tmp_path / "samconfig.toml"
+
+
+def environment(name: str, overrides: str) -> str:
+    return f'[{name}.deploy.parameters]\ntemplate_file = "workload.yaml"\nparameter_overrides = {overrides}\n'
+
+
+SERVICE = (
+    '"Name=w", "QueueName=w", "FleetType=ecs", "ClusterName=c", "ServiceName=s", "MaxCapacity=5", '
+    '"Mode=paused"'
+)
+GROUP = '"Name=w", "QueueName=w", "AutoScalingGroupName=w"'
+
+
+def test_every_environment_of_the_project_is_fine(sluice: Any) -> None:
+    names = deployment.environments(workloads.CHECKOUT)
+    answer: Answer = sluice("validate", *names)
+    assert (answer.exit_code, answer.stderr) == (0, "")
+    fine = [line for line in answer.stdout.splitlines() if ": note: " not in line]
+    assert [line.partition(": OK: ")[0] for line in fine] == list(names)
+
+
+def test_it_says_what_is_in_force(sluice: Any, tmp_path: Path) -> None:
+    dynamic = written(tmp_path, ecs_document(target=dynamic_section(), count_in_flight=False, mode="observe"))
+    said = sluice("validate", "transcription", dynamic).stdout.splitlines()
+    assert said[0] == (
+        "transcription: OK: mode active; queue transcription; group transcription, 0 to 5 instances, "
+        "bootstrap 1; target 8 messages per instance; tracks EffectiveBacklogPerInstance (margin 0.3, "
+        "processing time 60 s); shutdown after 5 empty minutes"
+    )
+    assert said[1].removeprefix(f"{dynamic}: OK: ") == (
+        "mode observe; queue queue-proc; service queue-proc in cluster workers, 0 to 5 instances, "
+        "bootstrap 1; target 600 s x 1 / Average MsgProcessingDuration, 0.1 to 1000 messages per instance "
+        "(10 until it is known), messages in flight not counted; tracks BacklogPerInstance; "
+        "shutdown after 5 empty minutes"
+    )
+
+
+@pytest.mark.parametrize(
+    ("tracking", "target", "said"),
+    [
+        ({"metric": "backlog"}, static_section(), "tracks BacklogPerInstance"),
+        (
+            {"metric": "effective", "arrival_margin": 0, "processing_s": 4.32},
+            dynamic_section(),
+            "tracks EffectiveBacklogPerInstance (margin 0, processing time 4.32 s until measured)",
+        ),
+        (
+            {"metric": "effective"},
+            dynamic_section(),
+            "tracks EffectiveBacklogPerInstance (margin 0.3, processing time as measured)",
+        ),
+        (
+            {"metric": "backlog", "source": "native"},
+            static_section(),
+            "tracks AWS's own metrics, visible / running",
+        ),
+        (
+            {"metric": "effective", "source": "native"},
+            dynamic_section(),
+            "tracks AWS's own metrics, (visible + sent within the promise) / running",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_it_says_what_target_tracking_reads(
+    sluice: Any, tmp_path: Path, tracking: dict[str, Any], target: dict[str, Any], said: str
+) -> None:
+    line = sluice("validate", written(tmp_path, document(tracking=tracking, target=target))).stdout
+    assert f"; {said}; shutdown" in line
+
+
+ALONE = "it tracks the backlog alone"
+CLAMPED = "where a message takes less than 0.6 s, MaxMessagesPerInstance=1000 clamps the target, and Metric"
+METRICS = (
+    "MetricSource=native needs the metrics of group a b, without which target tracking sees nothing: aws "
+    "autoscaling enable-metrics-collection --auto-scaling-group-name 'a b' --granularity 1Minute"
+)
+INSIGHTS = (
+    "MetricSource=native needs Container Insights in cluster workers, without which target tracking sees "
+    "nothing: aws ecs update-cluster-settings --cluster workers "
+    "--settings name=containerInsights,value=enabled"
+)
+
+
+def tracked(metric: str, source: str = "published", **changes: Any) -> dict[str, Any]:
+    group = {"type": "asg", "name": "a b"}
+    return document(tracking={"metric": metric, "source": source} | changes, fleet=group)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (tracked("effective", processing_s=60), []),
+        (tracked("backlog", processing_s=60), []),
+        (tracked("effective") | {"target": dynamic_section()}, []),
+        (
+            tracked("backlog"),
+            [f"{ALONE}, so it holds no capacity before a backlog has built up: give Process"],
+        ),
+        (
+            tracked("effective"),
+            [f"{ALONE} until the workers have published 30 MsgProcessingDuration within a day: "],
+        ),
+        (tracked("effective", processing_s=60, arrival_margin=3), []),
+        (
+            tracked("backlog", processing_s=60, arrival_margin=0),
+            ["ArrivalMargin=0 has no effect: EffectiveBacklogPerInstance alone has a margin, and TrackedMet"],
+        ),
+        (
+            tracked("effective", "native", processing_s=60, arrival_margin=1),
+            [
+                "ArrivalMargin=1 has no effect: EffectiveBacklogPerInstance alone has a margin, and Metric",
+                METRICS,
+            ],
+        ),
+        (tracked("backlog", "native"), [ALONE, METRICS]),
+        (tracked("backlog", "native") | {"target": dynamic_section()}, [METRICS]),
+        (tracked("effective", "native") | {"target": dynamic_section()}, [METRICS, CLAMPED]),
+        (
+            tracked("effective", "native", processing_s=0.59) | {"target": dynamic_section()},
+            [METRICS, CLAMPED],
+        ),
+        (tracked("effective", "native", processing_s=0.6) | {"target": dynamic_section()}, [METRICS]),
+        (
+            ecs_document(tracking={"metric": "effective", "source": "native", "processing_s": 2}),
+            [INSIGHTS],
+        ),
+    ],
+)
+def test_a_note_says_what_an_accepted_setting_leads_to(
+    sluice: Any, tmp_path: Path, body: dict[str, Any], said: list[str]
+) -> None:
+    path = written(tmp_path, body)
+    answer = sluice("validate", path)
+    assert (answer.exit_code, answer.stderr) == (0, "")
+    noted = answer.stdout.splitlines()[1:]
+    assert len(noted) == len(said)
+    for line, sentence in zip(noted, said, strict=True):
+        assert line.startswith(f"{path}: note: {sentence}")
+
+
+def test_notes_leave_the_json_to_the_documents(sluice: Any, tmp_path: Path) -> None:
+    path = written(tmp_path, tracked("backlog"))
+    answer = sluice("validate", path, "--json")
+    assert answer.exit_code == 0
+    assert json.loads(answer.stdout) == tracked("backlog")
+    assert answer.stderr.startswith(f"{path}: note: {ALONE}, ")
+
+
+def test_each_problem_of_a_document_is_a_sentence_with_its_place_value_and_way_out(
+    sluice: Any, tmp_path: Path
+) -> None:
+    wrong = written(tmp_path, document(policy_arn="", capacity={"min": 0, "max": 2, "bootstrap": 3}))
+    answer = sluice("validate", wrong)
+    assert (answer.exit_code, answer.stdout) == (1, "")
+    assert answer.stderr.splitlines() == [
+        f"{wrong}: capacity.bootstrap: 3: must be at most max (2): lower this or raise max",
+        f"{wrong}: policy_arn: '': mode active needs policy_arn: workload.yaml writes it",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tracking", "problem"),
+    [
+        (
+            {"arrival_margin": -0.1},
+            "tracking.arrival_margin: -0.1: input should be greater than or equal to 0",
+        ),
+        ({"arrival_margin": 3.1}, "tracking.arrival_margin: 3.1: input should be less than or equal to 3"),
+        ({"processing_s": 0}, "tracking.processing_s: 0: input should be greater than 0"),
+        ({"processing_s": math.nan}, "tracking.processing_s: nan: input should be a finite number"),
+        ({"metric": "both"}, "tracking.metric: 'both': input should be 'effective' or 'backlog'"),
+    ],
+)
+def test_what_a_document_tracks_is_judged_in_a_sentence(
+    sluice: Any, tmp_path: Path, tracking: dict[str, Any], problem: str
+) -> None:
+    wrong = written(tmp_path, document(tracking={"metric": "effective"} | tracking))
+    answer = sluice("validate", wrong)
+    assert (answer.exit_code, answer.stdout) == (1, "")
+    assert answer.stderr.splitlines() == [f"{wrong}: {problem}"]
+
+
+def test_a_document_may_come_through_a_pipe(sluice: Any, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=[json.dumps(document())])
+    writer.start()
+    answer = sluice("validate", pipe)
+    writer.join(10)
+    assert "OK: mode active" in answer.stdout
+
+
+def test_what_is_no_json_is_a_problem_too(sluice: Any, tmp_path: Path) -> None:
+    answer = sluice("validate", written(tmp_path, "name: x"))
+    assert answer.exit_code == 1
+    assert "document: 'name: x': not valid JSON" in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("overrides", "problem"),
+    [
+        (f'[{GROUP}, "MaxCapacity=0"]', "Parameters.MaxCapacity = '0': must match"),
+        (f"[{GROUP}]", "Parameters.MaxCapacity is missing and has no default"),
+        (f'[{GROUP}, "MaxCapacity=5", "Colour=red"]', "Parameters.Colour = 'red': the template has no such"),
+        (
+            '["Name=w", "QueueName=w", "MaxCapacity=5"]',
+            "Rules.AnAsgHasAName: AutoScalingGroupName is empty",
+        ),
+        (f'[{GROUP}, "MaxCapacity=2", "MinCapacity=3"]', "capacity.max: 2: must be at least min (3)"),
+        (
+            f"[{SERVICE}]",
+            "CreateScalableTarget is empty",
+        ),
+        (
+            f'[{GROUP}, "MaxCapacity=5", "ArrivalMargin=-0.1"]',
+            "Parameters.ArrivalMargin = '-0.1': must match",
+        ),
+        (
+            f'[{GROUP}, "MaxCapacity=5", "ArrivalMargin=3.1"]',
+            "Parameters.ArrivalMargin = '3.1': must match",
+        ),
+        (
+            f'[{GROUP}, "MaxCapacity=5", "ProcessingSeconds=0"]',
+            "Parameters.ProcessingSeconds = '0': must match",
+        ),
+        (
+            f'[{GROUP}, "MaxCapacity=5", "ProcessingSeconds=NaN"]',
+            "Parameters.ProcessingSeconds = 'NaN': must match",
+        ),
+        (
+            f'[{GROUP}, "MaxCapacity=5", "TrackedMetric=effective", "MetricSource=native"]',
+            "Rules.NativeMetricsSayNoProcessingTime: ProcessingSeconds is empty; AWS's own metrics do",
+        ),
+    ],
+)
+def test_an_environments_parameters_are_judged_as_a_deploy_would(
+    sluice: Any, samconfig: Path, overrides: str, problem: str
+) -> None:
+    samconfig.write_text(environment("mine", overrides))
+    answer = sluice("validate", "mine")
+    assert answer.exit_code == 1
+    assert f"mine: {problem}" in answer.stderr or f": {problem}" in answer.stderr
+    assert answer.stdout == ""
+
+
+def test_the_mode_of_an_environment_is_the_one_it_is_deployed_in(sluice: Any, samconfig: Path) -> None:
+    samconfig.write_text(environment("mine", f'[{GROUP}, "MaxCapacity=5", "Mode=observe"]'))
+    assert "mode observe" in sluice("validate", "mine").stdout
+    assert json.loads(sluice("validate", "mine", "--json").stdout)["policy_arn"] == ""
+
+
+def test_parameters_may_stand_in_one_text_as_sam_takes_them_and_under_any_control_plane(
+    sluice: Any, samconfig: Path
+) -> None:
+    text = "'Name=w QueueName=w AutoScalingGroupName=\"a b\" MaxCapacity=5 ControlPlaneStack=mine'"
+    samconfig.write_text(environment("mine", text))
+    assert json.loads(sluice("validate", "mine", "--json").stdout)["fleet"] == {"type": "asg", "name": "a b"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (environment("mine", '["Name"]'), "parameter_overrides: 'Name': write it as Name=value"),
+        ("[mine", "samconfig.toml: not valid TOML"),
+        (environment("mine", "5"), "parameter_overrides: 5: write a list of Name=value"),
+        (environment("mine", "[5]"), "parameter_overrides: 5: write it as Name=value"),
+        (environment("mine", "'Name=\"w'"), "parameter_overrides: 'Name=\"w': No closing quotation"),
+    ],
+)
+def test_a_samconfig_that_cannot_be_read_is_one_sentence(
+    sluice: Any, samconfig: Path, text: str, said: str
+) -> None:
+    samconfig.write_text(text)
+    answer = sluice("validate", "mine")
+    assert answer.exit_code == 2
+    [line] = answer.stderr.splitlines()
+    assert said in line
+
+
+def test_json_is_the_document_that_the_stack_would_register(sluice: Any, tmp_path: Path) -> None:
+    answer = sluice("validate", "transcription", "--json")
+    assert answer.exit_code == 0
+    again = sluice("validate", written(tmp_path, answer.stdout))
+    assert "OK: mode active" in again.stdout
+
+
+def test_json_of_several_is_a_list_of_those_that_are_fine(sluice: Any, tmp_path: Path) -> None:
+    wrong = written(tmp_path, document(mode="on"))
+    answer = sluice("validate", "transcription", wrong, "queue-proc", "--json")
+    assert answer.exit_code == 1
+    assert [each["name"] for each in json.loads(answer.stdout)] == ["transcription", "queue-proc"]
+
+
+@pytest.mark.parametrize("as_json", [(), ("--json",)])
+def test_what_cannot_be_read_keeps_no_other_from_being_judged(
+    sluice: Any, tmp_path: Path, as_json: tuple[str, ...]
+) -> None:
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    wrong = written(tmp_path, document(mode="on"))
+    answer = sluice("validate", "no-such", tmp_path / "binary", tmp_path, wrong, "queue-proc", *as_json)
+    assert answer.exit_code == 2
+    told = [line.partition(": ")[0] for line in answer.stderr.splitlines()]
+    assert told == ["no-such", f"{tmp_path}/binary", f"{tmp_path}", f"{wrong}"]
+    assert ("queue-proc: OK" in answer.stdout) or [each["name"] for each in json.loads(answer.stdout)] == [
+        "queue-proc"
+    ]
+
+
+@pytest.mark.parametrize("arguments", [(), ("no-such",)])
+def test_what_names_no_workload_is_a_wrong_call(sluice: Any, arguments: tuple[str, ...]) -> None:
+    answer = sluice("validate", *arguments)
+    assert answer.exit_code == 2
+    assert "Traceback" not in answer.stderr
+
+
+def test_a_samconfig_of_ones_own_outside_the_clone_is_judged_as_well(sluice: Any, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    others = 'deploy = 5\n[default]\ndeploy = "x"\n[also.deploy.parameters]\ntemplate_file = 5\n'
+    mine.write_text(
+        others
+        + environment("mine", f'[{GROUP}, "MaxCapacity=5"]').replace("workload.yaml", "/c/workload.yaml")
+    )
+    assert sluice("validate", "mine", "--config-file", mine).stdout.startswith("mine: OK: mode active")
+    events = sluice("events", "schedule", "mine", "--config-file", mine)
+    assert events.exit_code == 0, events.stderr
+    answer = sluice("validate", "--config-file", mine, "transcription")
+    assert "neither an environment of mine.toml (mine)" in answer.stderr
+    missing = sluice("validate", "--config-file", tmp_path / "none.toml", "mine")
+    assert (missing.exit_code, missing.stderr) == (
+        2,
+        f"{tmp_path}/none.toml: cannot be read: No such file or directory\n",
+    )

@@ -1,0 +1,182 @@
+"""The account that the deployed functions find: one workload on an Auto Scaling group, one on an ECS service.
+
+Owns looking at it, making things happen in it, and bringing it back to where both workloads are asleep.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+from moto.cloudwatch.models import cloudwatch_backends
+
+from sluice_sim.account import ACCOUNT_ID, REGION
+from tests.deploy.cloudformation.calls import Aws
+
+GROUP = "transcription"
+CLUSTER, SERVICE = "workers", "queue-proc"
+RESOURCE = f"service/{CLUSTER}/{SERVICE}"
+QUEUES = (GROUP, SERVICE)
+DIMENSIONS: Mapping[str, Mapping[str, str]] = {
+    GROUP: {"AutoScalingGroupName": GROUP},
+    SERVICE: {"ClusterName": CLUSTER, "ServiceName": SERVICE},
+}
+"""Of a workload's metrics."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One published data point, its dimensions complete."""
+
+    dimensions: Mapping[str, str]
+    at: datetime
+    value: float
+
+
+class Account:
+    """Two queues, two fleets, their policies and their metrics."""
+
+    def __init__(self, aws: Aws) -> None:
+        self._aws = aws
+        self._group_policy_at_first = self._group_policy()
+        self._service_policy_at_first = self._service_policy()
+
+    def calm(self) -> None:
+        """Queues empty, fleets at zero, no metric published, policies as their stacks left them."""
+        for queue in QUEUES:
+            self._aws("sqs", "PurgeQueue", QueueUrl=self._queue_url(queue))
+            self.size(queue, 0)
+        cloudwatch_backends[ACCOUNT_ID][REGION].metric_data.clear()  # no call of AWS's deletes metrics
+        if self._group_policy() != self._group_policy_at_first:
+            self._put_group_policy()
+        if self._service_policy() != self._service_policy_at_first:
+            self._put_service_policy()
+
+    # ---- Making things happen
+
+    def send(self, queue: str, messages: int) -> None:
+        """Messages that a worker would take."""
+        for index in range(messages):
+            self._aws("sqs", "SendMessage", QueueUrl=self._queue_url(queue), MessageBody=f"message {index}")
+
+    def size(self, workload: str, instances: int) -> None:
+        """Bring a fleet to this many instances, all of them running."""
+        if workload == GROUP:
+            self._aws(
+                "autoscaling",
+                "SetDesiredCapacity",
+                AutoScalingGroupName=GROUP,
+                DesiredCapacity=instances,
+            )
+        else:
+            self._aws("ecs", "UpdateService", cluster=CLUSTER, service=SERVICE, desiredCount=instances)
+
+    def publish(
+        self, namespace: str, metric: str, dimensions: Mapping[str, str], values: Mapping[datetime, float]
+    ) -> None:
+        """Data points as a worker, or an earlier tick, would have published them."""
+        pairs = [{"Name": name, "Value": value} for name, value in dimensions.items()]
+        data = [
+            {"MetricName": metric, "Dimensions": pairs, "Timestamp": at, "Value": value}
+            for at, value in values.items()
+        ]
+        self._aws("cloudwatch", "PutMetricData", Namespace=namespace, MetricData=data)
+
+    # ---- Looking
+
+    def desired(self, workload: str) -> int:
+        """The fleet's desired count."""
+        if workload == GROUP:
+            found = self._aws("autoscaling", "DescribeAutoScalingGroups", AutoScalingGroupNames=[GROUP])
+            return int(found["AutoScalingGroups"][0]["DesiredCapacity"])
+        services = self._aws("ecs", "DescribeServices", cluster=CLUSTER, services=[SERVICE])
+        return int(services["services"][0]["desiredCount"])
+
+    def points(self, namespace: str, metric: str) -> list[Point]:
+        """Every data point of a metric in the last hour, in the order of their dimensions and times."""
+        now = datetime.now(UTC)
+        found = []
+        metrics = self._aws("cloudwatch", "ListMetrics", Namespace=namespace, MetricName=metric)["Metrics"]
+        # moto lists some metrics more than once.
+        for listed in {json.dumps(listed["Dimensions"]): listed for listed in metrics}.values():
+            answer = self._aws(
+                "cloudwatch",
+                "GetMetricStatistics",
+                Namespace=namespace,
+                MetricName=metric,
+                Dimensions=listed["Dimensions"],
+                StartTime=now - timedelta(hours=1),
+                EndTime=now + timedelta(minutes=2),
+                Period=1,
+                Statistics=["Sum"],  # two points at one time would show as their sum
+            )
+            dimensions = {pair["Name"]: pair["Value"] for pair in listed["Dimensions"]}
+            found += [
+                Point(dimensions=dimensions, at=point["Timestamp"], value=point["Sum"])
+                for point in answer["Datapoints"]
+            ]
+        return sorted(found, key=lambda point: (sorted(point.dimensions), point.at))
+
+    def samples(self, metric: str) -> list[Point]:
+        """Every sample as it was put, several at one time too; moto's statistics mix more dimensions in."""
+        data = cloudwatch_backends[ACCOUNT_ID][REGION].metric_data
+        return [
+            Point(
+                dimensions={dimension.name: dimension.value for dimension in datum.dimensions},
+                at=datum.timestamp.replace(tzinfo=UTC),
+                value=datum.value,
+            )
+            for datum in data
+            if datum.name == metric
+        ]
+
+    def group_target(self) -> float:
+        """The target that the group's policy holds."""
+        return float(self._group_policy()["TargetTrackingConfiguration"]["TargetValue"])
+
+    def service_policy(self) -> dict[str, Any]:
+        """The configuration of the service's policy: its target and everything else."""
+        configuration: dict[str, Any] = self._service_policy()["TargetTrackingScalingPolicyConfiguration"]
+        return configuration
+
+    def bodies(self, queue: str) -> list[str]:
+        """Every message of a queue, received until none is left."""
+        url, found = self._queue_url(queue), []
+        receive = partial(self._aws, "sqs", "ReceiveMessage", QueueUrl=url, MaxNumberOfMessages=10)
+        while messages := receive().get("Messages"):
+            found += [message["Body"] for message in messages]
+        return found
+
+    # ---- The policies
+
+    def _group_policy(self) -> dict[str, Any]:
+        policy: dict[str, Any]
+        found = self._aws("autoscaling", "DescribePolicies", AutoScalingGroupName=GROUP)
+        (policy,) = found["ScalingPolicies"]
+        return policy
+
+    def _put_group_policy(self) -> None:
+        kept = ("AutoScalingGroupName", "PolicyName", "PolicyType", "TargetTrackingConfiguration")
+        self._aws(
+            "autoscaling", "PutScalingPolicy", **{key: self._group_policy_at_first[key] for key in kept}
+        )
+
+    def _service_policy(self) -> dict[str, Any]:
+        policy: dict[str, Any]
+        found = self._aws(
+            "application-autoscaling", "DescribeScalingPolicies", ServiceNamespace="ecs", ResourceId=RESOURCE
+        )
+        (policy,) = found["ScalingPolicies"]
+        return policy
+
+    def _put_service_policy(self) -> None:
+        read_only = ("PolicyARN", "CreationTime", "Alarms")
+        kept = {key: value for key, value in self._service_policy_at_first.items() if key not in read_only}
+        self._aws("application-autoscaling", "PutScalingPolicy", **kept)
+
+    def _queue_url(self, queue: str) -> str:
+        return f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT_ID}/{queue}"

@@ -1,0 +1,140 @@
+"""The types that only the example fleets have: the group and its launch template, the service and its task.
+
+Made and removed; no test changes a fleet's stack, and a change is refused.
+"""
+
+from __future__ import annotations
+
+import base64
+
+from tests.deploy.cloudformation.calls import Aws
+from tests.deploy.cloudformation.kinds import (
+    Kind,
+    Made,
+    Properties,
+    without,
+)
+
+
+class Unchanging:
+    """What is made once."""
+
+    def put(self, aws: Aws, name: str, properties: Properties, old: Made | None) -> Made:
+        if old is not None:
+            raise ValueError(f"{old.ref} cannot be changed here: fleets are made and removed")
+        return self.make(aws, name, properties)
+
+    def make(self, aws: Aws, name: str, properties: Properties) -> Made:
+        raise NotImplementedError
+
+
+class LaunchTemplate(Unchanging):
+    def make(self, aws: Aws, name: str, properties: Properties) -> Made:
+        data = dict(properties["LaunchTemplateData"])
+        data["UserData"] = base64.b64encode(data["UserData"].encode()).decode()  # see `without_base64`
+        answer = aws("ec2", "CreateLaunchTemplate", LaunchTemplateName=name, LaunchTemplateData=data)
+        made = answer["LaunchTemplate"]
+        return Made(
+            ref=made["LaunchTemplateId"],
+            attributes={"LatestVersionNumber": str(made["LatestVersionNumber"])},
+        )
+
+    def delete(self, aws: Aws, made: Made) -> None:
+        aws("ec2", "DeleteLaunchTemplate", LaunchTemplateId=made.ref)
+
+
+class SecurityGroup(Unchanging):
+    def make(self, aws: Aws, name: str, properties: Properties) -> Made:
+        group = aws(
+            "ec2",
+            "CreateSecurityGroup",
+            GroupName=name,
+            Description=properties["GroupDescription"],
+            VpcId=properties["VpcId"],
+        )["GroupId"]
+        permissions = [
+            {
+                **without(rule, "CidrIp", "Description"),
+                "IpRanges": [{"CidrIp": rule["CidrIp"], "Description": rule["Description"]}],
+            }
+            for rule in properties["SecurityGroupEgress"]
+        ]
+        aws("ec2", "AuthorizeSecurityGroupEgress", GroupId=group, IpPermissions=permissions)
+        return Made(ref=group, attributes={"GroupId": group})
+
+    def delete(self, aws: Aws, made: Made) -> None:
+        aws("ec2", "DeleteSecurityGroup", GroupId=made.ref)
+
+
+class InstanceProfile(Unchanging):
+    def make(self, aws: Aws, name: str, properties: Properties) -> Made:
+        profile = aws("iam", "CreateInstanceProfile", InstanceProfileName=name)["InstanceProfile"]
+        for role in properties["Roles"]:
+            aws("iam", "AddRoleToInstanceProfile", InstanceProfileName=name, RoleName=role)
+        return Made(ref=name, attributes={"Arn": profile["Arn"]})
+
+    def delete(self, aws: Aws, made: Made) -> None:
+        profile = aws("iam", "GetInstanceProfile", InstanceProfileName=made.ref)["InstanceProfile"]
+        for role in profile["Roles"]:
+            aws(
+                "iam",
+                "RemoveRoleFromInstanceProfile",
+                InstanceProfileName=made.ref,
+                RoleName=role["RoleName"],
+            )
+        aws("iam", "DeleteInstanceProfile", InstanceProfileName=made.ref)
+
+
+class AutoScalingGroup(Unchanging):
+    def make(self, aws: Aws, name: str, properties: Properties) -> Made:
+        group = properties["AutoScalingGroupName"]
+        settings = without(properties, "VPCZoneIdentifier", "MetricsCollection")
+        subnets = ",".join(properties["VPCZoneIdentifier"])
+        aws("autoscaling", "CreateAutoScalingGroup", VPCZoneIdentifier=subnets, **settings)
+        for metrics in properties["MetricsCollection"]:
+            aws("autoscaling", "EnableMetricsCollection", AutoScalingGroupName=group, **metrics)
+        return Made(ref=group)
+
+    def delete(self, aws: Aws, made: Made) -> None:
+        aws("autoscaling", "DeleteAutoScalingGroup", AutoScalingGroupName=made.ref, ForceDelete=True)
+
+
+class Cluster(Unchanging):
+    def make(self, aws: Aws, name: str, properties: Properties) -> Made:
+        given = {key: value for key, value in properties.items() if key != "ClusterSettings"}
+        cluster = aws("ecs", "CreateCluster", settings=properties["ClusterSettings"], **given)["cluster"]
+        return Made(ref=cluster["clusterName"], attributes={"Arn": cluster["clusterArn"]})
+
+    def delete(self, aws: Aws, made: Made) -> None:
+        aws("ecs", "DeleteCluster", cluster=made.ref)
+
+
+class TaskDefinition(Unchanging):
+    def make(self, aws: Aws, name: str, properties: Properties) -> Made:
+        made = aws("ecs", "RegisterTaskDefinition", **properties)["taskDefinition"]
+        return Made(ref=made["taskDefinitionArn"])
+
+    def delete(self, aws: Aws, made: Made) -> None:
+        aws("ecs", "DeregisterTaskDefinition", taskDefinition=made.ref)
+
+
+class Service(Unchanging):
+    def make(self, aws: Aws, name: str, properties: Properties) -> Made:
+        # AWS starts a service that names no count with one task.
+        made = aws("ecs", "CreateService", **{"DesiredCount": 1, **properties})["service"]
+        return Made(ref=made["serviceArn"], attributes={"Name": made["serviceName"]})
+
+    def delete(self, aws: Aws, made: Made) -> None:
+        *_, cluster, service = made.ref.split("/")
+        aws("ecs", "DeleteService", cluster=cluster, service=service, force=True)
+
+
+FLEET_KINDS: dict[str, Kind] = {
+    "AWS::AutoScaling::AutoScalingGroup": AutoScalingGroup(),
+    "AWS::EC2::LaunchTemplate": LaunchTemplate(),
+    "AWS::EC2::SecurityGroup": SecurityGroup(),
+    "AWS::ECS::Cluster": Cluster(),
+    "AWS::ECS::Service": Service(),
+    "AWS::ECS::TaskDefinition": TaskDefinition(),
+    "AWS::IAM::InstanceProfile": InstanceProfile(),
+}

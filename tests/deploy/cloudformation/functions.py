@@ -1,0 +1,124 @@
+"""Functions, their layer, and what starts them: schedules, queues, event rules, permissions."""
+
+from __future__ import annotations
+
+from tests.deploy.cloudformation.calls import (
+    Aws,
+    tag_map,
+)
+from tests.deploy.cloudformation.kinds import (
+    Kind,
+    Made,
+    Properties,
+    without,
+)
+
+
+class LayerVersion:
+    def put(self, aws: Aws, name: str, properties: Properties, old: Made | None) -> Made:
+        return Made(ref=aws("lambda", "PublishLayerVersion", **properties)["LayerVersionArn"])
+
+    def delete(self, aws: Aws, made: Made) -> None:
+        *_, layer, version = made.ref.split(":")
+        aws("lambda", "DeleteLayerVersion", LayerName=layer, VersionNumber=version)
+
+
+class Function:
+    ELSEWHERE = ("Code", "Architectures", "ReservedConcurrentExecutions", "Tags")
+
+    def put(self, aws: Aws, name: str, properties: Properties, old: Made | None) -> Made:
+        settings = without(properties, *self.ELSEWHERE)
+        if old is None:
+            made = aws(
+                "lambda",
+                "CreateFunction",
+                FunctionName=name,
+                Code=properties["Code"],
+                Architectures=properties["Architectures"],
+                Tags=tag_map(properties["Tags"]),
+                **settings,
+            )
+        else:
+            aws(
+                "lambda",
+                "UpdateFunctionCode",
+                FunctionName=name,
+                Architectures=properties["Architectures"],
+                **properties["Code"],
+            )
+            made = aws("lambda", "UpdateFunctionConfiguration", FunctionName=name, **settings)
+        if "ReservedConcurrentExecutions" in properties:
+            reserved = properties["ReservedConcurrentExecutions"]
+            aws("lambda", "PutFunctionConcurrency", FunctionName=name, ReservedConcurrentExecutions=reserved)
+        elif old is not None:
+            aws("lambda", "DeleteFunctionConcurrency", FunctionName=name)
+        return Made(ref=name, attributes={"Arn": made["FunctionArn"]})
+
+    def delete(self, aws: Aws, made: Made) -> None:
+        aws("lambda", "DeleteFunction", FunctionName=made.ref)
+
+
+class EventInvokeConfig:
+    def put(self, aws: Aws, name: str, properties: Properties, old: Made | None) -> Made:
+        aws("lambda", "PutFunctionEventInvokeConfig", **properties)
+        return Made(ref=f"{properties['FunctionName']}|{properties['Qualifier']}")
+
+    def delete(self, aws: Aws, made: Made) -> None:
+        function, qualifier = made.ref.split("|")
+        aws("lambda", "DeleteFunctionEventInvokeConfig", FunctionName=function, Qualifier=qualifier)
+
+
+class EventSourceMapping:
+    def put(self, aws: Aws, name: str, properties: Properties, old: Made | None) -> Made:
+        if old is None:
+            return Made(ref=aws("lambda", "CreateEventSourceMapping", **properties)["UUID"])
+        aws("lambda", "UpdateEventSourceMapping", UUID=old.ref, **without(properties, "EventSourceArn"))
+        return old
+
+    def delete(self, aws: Aws, made: Made) -> None:
+        aws("lambda", "DeleteEventSourceMapping", UUID=made.ref)
+
+
+class Permission:
+    def put(self, aws: Aws, name: str, properties: Properties, old: Made | None) -> Made:
+        if old is not None:
+            self.delete(aws, old)
+        aws("lambda", "AddPermission", StatementId=name, **properties)
+        return Made(ref=f"{properties['FunctionName']}|{name}")
+
+    def delete(self, aws: Aws, made: Made) -> None:
+        function, statement = made.ref.split("|")
+        aws("lambda", "RemovePermission", FunctionName=function, StatementId=statement)
+
+
+class Schedule:
+    def put(self, aws: Aws, name: str, properties: Properties, old: Made | None) -> Made:
+        operation = "CreateSchedule" if old is None else "UpdateSchedule"
+        arn = aws("scheduler", operation, Name=name, **properties)["ScheduleArn"]
+        return Made(ref=name, attributes={"Arn": arn})
+
+    def delete(self, aws: Aws, made: Made) -> None:
+        aws("scheduler", "DeleteSchedule", Name=made.ref)
+
+
+class EventRule:
+    def put(self, aws: Aws, name: str, properties: Properties, old: Made | None) -> Made:
+        arn = aws("events", "PutRule", Name=name, **without(properties, "Targets"))["RuleArn"]
+        aws("events", "PutTargets", Rule=name, Targets=properties["Targets"])
+        return Made(ref=name, attributes={"Arn": arn})
+
+    def delete(self, aws: Aws, made: Made) -> None:
+        targets = aws("events", "ListTargetsByRule", Rule=made.ref)["Targets"]
+        aws("events", "RemoveTargets", Rule=made.ref, Ids=[target["Id"] for target in targets])
+        aws("events", "DeleteRule", Name=made.ref)
+
+
+FUNCTION_KINDS: dict[str, Kind] = {
+    "AWS::Events::Rule": EventRule(),
+    "AWS::Lambda::EventInvokeConfig": EventInvokeConfig(),
+    "AWS::Lambda::EventSourceMapping": EventSourceMapping(),
+    "AWS::Lambda::Function": Function(),
+    "AWS::Lambda::LayerVersion": LayerVersion(),
+    "AWS::Lambda::Permission": Permission(),
+    "AWS::Scheduler::Schedule": Schedule(),
+}

@@ -1,0 +1,171 @@
+"""Queues, logs, parameters, alarms and scaling."""
+
+from __future__ import annotations
+
+from sluice_sim.account import ACCOUNT_ID, REGION
+from tests.deploy.cloudformation.calls import (
+    Aws,
+    tag_map,
+    text,
+)
+from tests.deploy.cloudformation.kinds import (
+    Kind,
+    Made,
+    Properties,
+    without,
+)
+
+
+class Queue:
+    def put(self, aws: Aws, name: str, properties: Properties, old: Made | None) -> Made:
+        wanted = properties.get("QueueName", name)
+        attributes = {
+            key: text(value) for key, value in properties.items() if key not in ("QueueName", "Tags")
+        }
+        if old is not None and old.attributes["QueueName"] == wanted:
+            aws("sqs", "SetQueueAttributes", QueueUrl=old.ref, Attributes=attributes)
+            return old
+        tags = tag_map(properties.get("Tags", []))
+        aws("sqs", "CreateQueue", QueueName=wanted, Attributes=attributes, tags=tags)
+        # As AWS writes it: a server on this machine would name its own port.
+        url = f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT_ID}/{wanted}"
+        answer = aws("sqs", "GetQueueAttributes", QueueUrl=url, AttributeNames=["QueueArn"])
+        return Made(ref=url, attributes={"Arn": answer["Attributes"]["QueueArn"], "QueueName": wanted})
+
+    def delete(self, aws: Aws, made: Made) -> None:
+        aws("sqs", "DeleteQueue", QueueUrl=made.ref)
+
+
+class LogGroup:
+    def put(self, aws: Aws, name: str, properties: Properties, old: Made | None) -> Made:
+        group = properties["LogGroupName"]
+        if old is None or old.ref != group:
+            aws("logs", "CreateLogGroup", logGroupName=group)
+        days = properties["RetentionInDays"]
+        aws("logs", "PutRetentionPolicy", logGroupName=group, retentionInDays=days)
+        (found,) = aws("logs", "DescribeLogGroups", logGroupNamePrefix=group)["logGroups"]
+        return Made(ref=group, attributes={"Arn": found["arn"]})
+
+    def delete(self, aws: Aws, made: Made) -> None:
+        aws("logs", "DeleteLogGroup", logGroupName=made.ref)
+
+
+class Parameter:
+    def put(self, aws: Aws, name: str, properties: Properties, old: Made | None) -> Made:
+        known = old is not None and old.ref == properties["Name"]
+        aws("ssm", "PutParameter", Overwrite=known, **properties)
+        return Made(ref=properties["Name"])
+
+    def delete(self, aws: Aws, made: Made) -> None:
+        aws("ssm", "DeleteParameter", Name=made.ref)
+
+
+class Alarm:
+    def put(self, aws: Aws, name: str, properties: Properties, old: Made | None) -> Made:
+        given = {"AlarmName": name, **properties}
+        aws("cloudwatch", "PutMetricAlarm", **given)
+        (alarm,) = aws("cloudwatch", "DescribeAlarms", AlarmNames=[given["AlarmName"]])["MetricAlarms"]
+        return Made(ref=alarm["AlarmName"], attributes={"Arn": alarm["AlarmArn"]})
+
+    def delete(self, aws: Aws, made: Made) -> None:
+        aws("cloudwatch", "DeleteAlarms", AlarmNames=[made.ref])
+
+
+class GroupScalingPolicy:
+    def put(self, aws: Aws, name: str, properties: Properties, old: Made | None) -> Made:
+        aws("autoscaling", "PutScalingPolicy", PolicyName=name, **properties)
+        group = properties["AutoScalingGroupName"]
+        found = aws("autoscaling", "DescribePolicies", AutoScalingGroupName=group, PolicyNames=[name])
+        return Made(ref=found["ScalingPolicies"][0]["PolicyARN"])
+
+    def delete(self, aws: Aws, made: Made) -> None:
+        group = made.ref.split("autoScalingGroupName/")[1].split(":")[0]
+        name = made.ref.split("policyName/")[1]
+        aws("autoscaling", "DeletePolicy", AutoScalingGroupName=group, PolicyName=name)
+
+
+class ScalableTarget:
+    """moto forgets a scalable target's tags, which permissions ask for; they are kept here.
+
+    As at AWS a target that is registered already takes no tags, and what hangs on a target goes with it.
+    """
+
+    tags: dict[str, dict[str, str]] = {}  # noqa: RUF012 - one account, one memory
+    KEY = ("ServiceNamespace", "ResourceId", "ScalableDimension")
+    HANGS_ON_IT = (
+        ("ScalingPolicies", "ScalingPolicy", "PolicyName"),
+        ("ScheduledActions", "ScheduledAction", "ScheduledActionName"),
+    )
+
+    def put(self, aws: Aws, name: str, properties: Properties, old: Made | None) -> Made:
+        if old is None and properties.get("Tags") and registered(aws, properties["ResourceId"]):
+            raise ValueError("The scalable target that you tried to tag already exists.")
+        aws("application-autoscaling", "RegisterScalableTarget", **without(properties, "Tags"))
+        self.tags[properties["ResourceId"]] = tag_map(properties.get("Tags", []))
+        return Made(
+            ref="|".join(properties[key] for key in ("ResourceId", "ScalableDimension", "ServiceNamespace"))
+        )
+
+    def delete(self, aws: Aws, made: Made) -> None:
+        place = target_place(made.ref)
+        for listing, what, name in self.HANGS_ON_IT:
+            found = aws("application-autoscaling", f"Describe{listing}", ServiceNamespace="ecs")[listing]
+            for each in found:
+                if each["ResourceId"] == place["ResourceId"]:
+                    aws("application-autoscaling", f"Delete{what}", **place, **{name: each[name]})
+        aws("application-autoscaling", "DeregisterScalableTarget", **place)
+        del self.tags[place["ResourceId"]]
+
+
+def registered(aws: Aws, resource_id: str) -> bool:
+    """Whether the service is a scalable target already."""
+    answer = aws("application-autoscaling", "DescribeScalableTargets", ServiceNamespace="ecs")
+    return resource_id in [target["ResourceId"] for target in answer["ScalableTargets"]]
+
+
+def target_place(ref: str) -> dict[str, str]:
+    """A scalable target's three names from its Ref."""
+    resource, dimension, namespace = ref.split("|")
+    return {"ServiceNamespace": namespace, "ResourceId": resource, "ScalableDimension": dimension}
+
+
+class TargetScalingPolicy:
+    """As at AWS, a service has one target-tracking policy for a metric."""
+
+    def put(self, aws: Aws, name: str, properties: Properties, old: Made | None) -> Made:
+        given = without(properties, "ScalingTargetId")
+        if "ScalingTargetId" in properties:
+            given |= target_place(properties["ScalingTargetId"])
+        self._refuse_a_second(aws, given)
+        return Made(ref=aws("application-autoscaling", "PutScalingPolicy", **given)["PolicyARN"])
+
+    def _refuse_a_second(self, aws: Aws, given: Properties) -> None:
+        if not registered(aws, given["ResourceId"]):
+            raise ValueError(f"No scalable target registered for {given['ResourceId']}")
+        found = aws("application-autoscaling", "DescribeScalingPolicies", ServiceNamespace="ecs")
+        others = [
+            policy
+            for policy in found["ScalingPolicies"]
+            if policy["ResourceId"] == given["ResourceId"] and policy["PolicyName"] != given["PolicyName"]
+        ]
+        if others:
+            raise ValueError(
+                "Only one TargetTrackingScaling policy for a given metric specification is allowed."
+            )
+
+    def delete(self, aws: Aws, made: Made) -> None:
+        policies = aws("application-autoscaling", "DescribeScalingPolicies", ServiceNamespace="ecs")
+        (policy,) = [each for each in policies["ScalingPolicies"] if each["PolicyARN"] == made.ref]
+        place = {key: policy[key] for key in ("PolicyName", *ScalableTarget.KEY)}
+        aws("application-autoscaling", "DeleteScalingPolicy", **place)
+
+
+WORKLOAD_KINDS: dict[str, Kind] = {
+    "AWS::ApplicationAutoScaling::ScalableTarget": ScalableTarget(),
+    "AWS::ApplicationAutoScaling::ScalingPolicy": TargetScalingPolicy(),
+    "AWS::AutoScaling::ScalingPolicy": GroupScalingPolicy(),
+    "AWS::CloudWatch::Alarm": Alarm(),
+    "AWS::Logs::LogGroup": LogGroup(),
+    "AWS::SQS::Queue": Queue(),
+    "AWS::SSM::Parameter": Parameter(),
+}

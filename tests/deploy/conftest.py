@@ -1,0 +1,94 @@
+"""One build and one deployment for the whole folder; each test finds both workloads asleep.
+
+A test that changes or deletes the stacks says so (`outdated`), and the next that needs them gets new ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.account import Account
+from tests.deploy.build import sam_build
+from tests.deploy.deployment import Deployment
+from tests.deploy.emulator import (
+    RunningFunction,
+    lambda_runtime,
+)
+from tests.deploy.prerequisites import (
+    demand,
+    unmet,
+)
+from tests.deploy.server import (
+    Server,
+    served,
+)
+from tests.deploy.standing import (
+    Standing,
+    Start,
+)
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """template.yaml, built for this machine."""
+    demand(unmet())
+    return sam_build(tmp_path_factory.mktemp("plane"))
+
+
+@pytest.fixture(scope="session")
+def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What Lambda's runtime brings beside the layer."""
+    return lambda_runtime(tmp_path_factory.mktemp("lambda") / "runtime")
+
+
+@pytest.fixture(scope="package")
+def server() -> Iterator[Server]:
+    """An embedded AWS."""
+    with served() as server:
+        yield server
+
+
+@pytest.fixture(scope="package")
+def shared(server: Server, built: Path, tmp_path_factory: pytest.TempPathFactory) -> Standing:
+    """What is deployed, or will be when somebody needs it."""
+    folder = tmp_path_factory.mktemp("deployment")
+    return Standing(deployment=Deployment(server=server, built=built, folder=folder))
+
+
+@pytest.fixture
+def standing(shared: Standing) -> Standing:
+    """Both fleets, the control plane and both workloads, as deployed."""
+    return shared.current()
+
+
+@pytest.fixture
+def account(standing: Standing, server: Server) -> Account:
+    """The account with both workloads asleep, and nothing judged yet."""
+    standing.account.calm()
+    server.gate.judgements.clear()
+    return standing.account
+
+
+@pytest.fixture
+def start(standing: Standing, runtime: Path, tmp_path: Path) -> Iterator[Start]:
+    """Start a deployed function by its logical id, with credentials of its role."""
+    with ExitStack() as started:
+
+        def start(logical_id: str) -> RunningFunction:
+            return started.enter_context(
+                standing.running(logical_id, runtime, tmp_path / f"{logical_id}.log")
+            )
+
+        yield start
+
+
+@pytest.fixture
+def nothing_refused(server: Server) -> Iterator[None]:
+    """The roles as deployed are enough for whatever the test does."""
+    server.gate.judgements.clear()
+    yield
+    assert server.gate.refused == []

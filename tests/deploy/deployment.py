@@ -1,0 +1,195 @@
+"""What is deployed: both example fleets, the control plane, a workload on each fleet.
+
+Owns the commands that deploy and delete them, and reading back from the account what Lambda would run: code
+and layer out of the bucket they were uploaded to, environment and role out of the function's configuration.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from sluice_sim.account import REGION
+from tests.deploy.build import (
+    ARCHITECTURE,
+    ROOT,
+    sam,
+)
+from tests.deploy.server import Server
+
+PLANE = "sluice-e2e"
+BUCKET = "sluice-e2e-artifacts"
+"""In the embedded AWS, whose S3 makes no bucket for `resolve_s3`; samconfig.toml names none."""
+RESOLVES = "resolve_s3 = true\n"
+WORKLOADS = ("e2e-transcription", "e2e-queue-proc")
+"""Environments of samconfig.toml."""
+CONCURRENCY = 3
+"""Messages a task of the service works on at a time."""
+FLEETS: Mapping[str, tuple[str, Mapping[str, str]]] = {
+    "sluice-example-fleet": (
+        "fleet-asg.yaml",
+        {"WorkerWheel": f"{BUCKET}/sluice-0.1.0-py3-none-any.whl"},
+    ),
+    "sluice-example-service": (
+        "fleet-ecs.yaml",
+        {"Image": "images.example/sluice-worker:1", "ConcurrencyPerInstance": str(CONCURRENCY)},
+    ),
+}
+"""Stack -> the example that it is made from, and what its workers are made of."""
+FUNCTIONS = (
+    "PublishBacklogFunction",
+    "RetuneTargetFunction",
+    "BootstrapFunction",
+    "ShutdownFunction",
+    "SendTestMessagesFunction",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeployedFunction:
+    """One function, ready to be run: where its code lies, and all that Lambda is told about it."""
+
+    name: str
+    folder: Path
+    handler: str
+    layers: tuple[Path, ...]
+    environment: Mapping[str, str]
+    timeout_s: int
+    memory_mb: int
+    role_arn: str
+
+    @property
+    def role(self) -> str:
+        """The role's name."""
+        return self.role_arn.rsplit("/", 1)[-1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """Commands of one account; `folder` holds sam's logs and what was unpacked."""
+
+    server: Server
+    built: Path
+    folder: Path
+
+    def deploy_fleets(self) -> None:
+        """Queue and fleet of each workload, by the example's template in the account's default VPC."""
+        aws = self.server.aws
+        vpc = aws("ec2", "DescribeVpcs")["Vpcs"][0]["VpcId"]
+        subnets = [subnet["SubnetId"] for subnet in aws("ec2", "DescribeSubnets")["Subnets"]]
+        network = {"VpcId": vpc, "SubnetIds": ",".join(subnets)}
+        for stack, (template, workers) in FLEETS.items():
+            given = {**network, **workers}
+            aws(
+                "cloudformation",
+                "CreateStack",
+                StackName=stack,
+                TemplateBody=(ROOT / "examples" / template).read_text(),
+                Parameters=[{"ParameterKey": name, "ParameterValue": given[name]} for name in given],
+                Capabilities=["CAPABILITY_IAM"],
+            )
+
+    def make_bucket(self) -> None:
+        """Where sam uploads to."""
+        place = {"LocationConstraint": REGION}
+        self.server.aws("s3", "CreateBucket", Bucket=BUCKET, CreateBucketConfiguration=place)
+
+    def deploy_plane(self, **parameters: str) -> None:
+        """`sam deploy --config-env e2e` of what was built, into a bucket that is named here."""
+        self._sam(
+            *("deploy", "--config-env", "e2e", "--config-file", self._config(), "--s3-bucket", BUCKET),
+            *("--template-file", self.built / "template.yaml"),
+            *_overrides({"Architecture": ARCHITECTURE, **parameters}),
+        )
+
+    def deploy_workload(self, environment: str, **parameters: str) -> None:
+        """`sam deploy --config-env ENVIRONMENT`; parameters not named here keep their values."""
+        self._sam("deploy", "--config-env", environment, *_overrides(parameters))
+
+    def deploy_workload_of(self, config: Path, environment: str) -> None:
+        """The same from a samconfig of somebody's own, outside the clone."""
+        self._sam("deploy", "--config-file", config, "--config-env", environment)
+
+    def delete(self, stack: str) -> None:
+        """`sam delete`."""
+        self._sam("delete", "--no-prompts", "--stack-name", stack, "--region", REGION)
+
+    def function(self, logical_id: str) -> DeployedFunction:
+        """A function of the control plane, as the account holds it."""
+        aws = self.server.aws
+        name = self.physical(PLANE, logical_id)
+        told = aws("lambda", "GetFunctionConfiguration", FunctionName=name)
+        return DeployedFunction(
+            name=name,
+            folder=self._unpacked(told["CodeSha256"]),
+            handler=told["Handler"],
+            layers=tuple(self._layer(layer["Arn"]) for layer in told["Layers"]),
+            environment=told["Environment"]["Variables"],
+            timeout_s=told["Timeout"],
+            memory_mb=told["MemorySize"],
+            role_arn=told["Role"],
+        )
+
+    def physical(self, stack: str, logical_id: str) -> str:
+        """The name that a stack's resource has in the account."""
+        found = self.server.aws("cloudformation", "ListStackResources", StackName=stack)
+        names = {
+            resource["LogicalResourceId"]: resource["PhysicalResourceId"]
+            for resource in found["StackResourceSummaries"]
+        }
+        return str(names[logical_id])
+
+    def credentials(self, role_arn: str, session_name: str = "function") -> dict[str, str]:
+        """What Lambda hands to a function, ECS to a task and EC2 to an instance: a session of its role."""
+        session = self.server.aws("sts", "AssumeRole", RoleArn=role_arn, RoleSessionName=session_name)[
+            "Credentials"
+        ]
+        return {
+            "AWS_ACCESS_KEY_ID": session["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": session["SecretAccessKey"],
+            "AWS_SESSION_TOKEN": session["SessionToken"],
+        }
+
+    def _config(self) -> Path:
+        """samconfig.toml without `resolve_s3`, beside which sam takes no bucket."""
+        text = (ROOT / "samconfig.toml").read_text()
+        assert RESOLVES in text
+        config = self.folder / "samconfig.toml"
+        config.write_text(text.replace(RESOLVES, ""))
+        return config
+
+    def _sam(self, *arguments: str | Path) -> str:
+        return sam(*arguments, folder=self.folder, endpoint=self.server.endpoint)
+
+    def _layer(self, arn: str) -> Path:
+        *_, name, version = arn.split(":")
+        told = self.server.aws("lambda", "GetLayerVersion", LayerName=name, VersionNumber=version)
+        return self._unpacked(told["Content"]["CodeSha256"])
+
+    def _unpacked(self, sha256: str) -> Path:
+        """The folder of the one upload with this hash."""
+        folder = self.folder / "uploaded" / base64.b64decode(sha256).hex()
+        if not folder.is_dir():
+            with zipfile.ZipFile(io.BytesIO(self._uploaded(sha256))) as archive:
+                archive.extractall(folder)
+        return folder
+
+    def _uploaded(self, sha256: str) -> bytes:
+        aws = self.server.aws
+        for listed in aws("s3", "ListObjectsV2", Bucket=BUCKET)["Contents"]:
+            content: bytes = aws("s3", "GetObject", Bucket=BUCKET, Key=listed["Key"])["Body"].read()
+            if base64.b64encode(hashlib.sha256(content).digest()).decode() == sha256:
+                return content
+        pytest.fail(f"nothing that was uploaded to {BUCKET} has the hash {sha256} of what is deployed")
+
+
+def _overrides(parameters: Mapping[str, str]) -> list[str]:
+    given = [f"{name}={value}" for name, value in parameters.items()]
+    return ["--parameter-overrides", *given] if given else []

@@ -1,0 +1,77 @@
+"""Everything that a stack of ours can leave in an account, by kind and name.
+
+Owns the list of what is looked for. One listing for all types that `ALL_KINDS` makes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tests.deploy.cloudformation.calls import Aws
+
+Listing = Callable[[Aws], list[str]]
+
+
+def _names(service: str, operation: str, key: str, name: str, **given: Any) -> Listing:
+    return lambda aws: [each[name] for each in aws(service, operation, **given)[key]]
+
+
+LISTINGS: Mapping[str, Listing] = {
+    "AWS::ApplicationAutoScaling::ScalableTarget": _names(
+        "application-autoscaling",
+        "DescribeScalableTargets",
+        "ScalableTargets",
+        "ResourceId",
+        ServiceNamespace="ecs",
+    ),
+    "AWS::ApplicationAutoScaling::ScalingPolicy": _names(
+        "application-autoscaling",
+        "DescribeScalingPolicies",
+        "ScalingPolicies",
+        "PolicyName",
+        ServiceNamespace="ecs",
+    ),
+    "AWS::AutoScaling::AutoScalingGroup": _names(
+        "autoscaling", "DescribeAutoScalingGroups", "AutoScalingGroups", "AutoScalingGroupName"
+    ),
+    "AWS::AutoScaling::ScalingPolicy": _names(
+        "autoscaling", "DescribePolicies", "ScalingPolicies", "PolicyName"
+    ),
+    "AWS::CloudFormation::Export": _names("cloudformation", "ListExports", "Exports", "Name"),
+    "AWS::CloudFormation::Stack": _names("cloudformation", "DescribeStacks", "Stacks", "StackName"),
+    "AWS::CloudWatch::Alarm": _names("cloudwatch", "DescribeAlarms", "MetricAlarms", "AlarmName"),
+    "AWS::EC2::LaunchTemplate": _names(
+        "ec2", "DescribeLaunchTemplates", "LaunchTemplates", "LaunchTemplateName"
+    ),
+    "AWS::EC2::SecurityGroup": _names("ec2", "DescribeSecurityGroups", "SecurityGroups", "GroupName"),
+    "AWS::ECS::Cluster": lambda aws: aws("ecs", "ListClusters")["clusterArns"],
+    "AWS::ECS::Service": lambda aws: [
+        service
+        for cluster in aws("ecs", "ListClusters")["clusterArns"]
+        for service in aws("ecs", "ListServices", cluster=cluster)["serviceArns"]
+    ],
+    "AWS::ECS::TaskDefinition": lambda aws: aws("ecs", "ListTaskDefinitions")["taskDefinitionArns"],
+    "AWS::Events::Rule": _names("events", "ListRules", "Rules", "Name"),
+    "AWS::IAM::InstanceProfile": _names(
+        "iam", "ListInstanceProfiles", "InstanceProfiles", "InstanceProfileName"
+    ),
+    "AWS::IAM::ManagedPolicy": _names("iam", "ListPolicies", "Policies", "PolicyName", Scope="Local"),
+    "AWS::IAM::Role": _names("iam", "ListRoles", "Roles", "RoleName"),
+    "AWS::Lambda::EventSourceMapping": _names(
+        "lambda", "ListEventSourceMappings", "EventSourceMappings", "UUID"
+    ),
+    "AWS::Lambda::Function": _names("lambda", "ListFunctions", "Functions", "FunctionName"),
+    "AWS::Lambda::LayerVersion": _names("lambda", "ListLayers", "Layers", "LayerName"),
+    "AWS::Logs::LogGroup": _names("logs", "DescribeLogGroups", "logGroups", "logGroupName"),
+    "AWS::SQS::Queue": lambda aws: aws("sqs", "ListQueues").get("QueueUrls", []),
+    "AWS::SSM::Parameter": _names("ssm", "DescribeParameters", "Parameters", "Name"),
+    "AWS::Scheduler::Schedule": _names("scheduler", "ListSchedules", "Schedules", "Name"),
+}
+PART_OF_A_FUNCTION = frozenset({"AWS::Lambda::EventInvokeConfig", "AWS::Lambda::Permission"})
+"""They go with it."""
+
+
+def inventory(aws: Aws) -> dict[str, list[str]]:
+    """Type -> names of what the account holds, sorted."""
+    return {kind: sorted(listed(aws)) for kind, listed in LISTINGS.items()}

@@ -1,0 +1,113 @@
+"""The embedded AWS that stacks are deployed to: a moto server with CloudFormation and permissions of our own.
+
+Owns the places where moto is changed, and puts them back at the end.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from moto.applicationautoscaling.models import ApplicationAutoscalingBackend
+from moto.cloudformation import models as cloudformation
+from moto.cloudformation.models import ChangeSet, Stack, cloudformation_backends
+from moto.core import errors
+from moto.core.responses import BaseResponse
+from moto.server import ThreadedMotoServer
+from samtranslator.yaml_helper import yaml_parse
+
+from sluice_sim.account import service_policy_arn
+from sluice_sim.template import stack_id
+from tests.deploy.authorization import (
+    CODES,
+    Gate,
+)
+from tests.deploy.cloudformation.calls import Aws
+from tests.deploy.cloudformation.stack import Deployed
+from tests.support.aws_environment import know_what_workers_ask
+
+HOST = "127.0.0.1"
+PUT_SCALING_POLICY = ApplicationAutoscalingBackend.put_scaling_policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A running embedded AWS; `gate` remembers what every role was allowed and refused."""
+
+    endpoint: str
+    aws: Aws
+    gate: Gate
+
+
+@contextmanager
+def served() -> Iterator[Server]:
+    """An empty account on a free port."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
+        patch.setenv("MOTO_SQS_ENFORCE_STRICT_QUEUE_PURGE_BEHAVIOUR", "false")
+        patch.setenv(
+            "MOTO_ECS_SERVICE_RUNNING", "1"
+        )  # a new service's one task runs, or its rollout never ends
+        patch.setattr(ApplicationAutoscalingBackend, "put_scaling_policy", _put_again)
+        know_what_workers_ask(patch)
+        patch.setattr(logging.getLogger("werkzeug"), "disabled", True)  # a line for every request
+        gate = Gate()
+        # Every service of AWS knows them; moto warns of a code that a service's model does not list.
+        patch.setattr(errors, "COMMON_ERROR_CODES", [*errors.COMMON_ERROR_CODES, *CODES])
+        patch.setattr(BaseResponse, "call_action", gate.before(BaseResponse.call_action))
+        moto = ThreadedMotoServer(ip_address=HOST, port=0, verbose=False)
+        moto.start()
+        # By this name alone moto takes a bucket for part of the path.
+        endpoint = f"http://localhost:{moto.get_host_and_port()[1]}"
+        aws = Aws(endpoint)
+        _deploy_with(aws, patch)
+        try:
+            yield Server(endpoint=endpoint, aws=aws, gate=gate)
+        finally:
+            aws.close()
+            moto.stop()
+
+
+@contextmanager
+def door(address: str) -> Iterator[int]:
+    """Another address of this machine under which the embedded AWS answers; the port."""
+    moto = ThreadedMotoServer(ip_address=address, port=0, verbose=False)  # its state is the process's own
+    moto.start()
+    try:
+        yield moto.get_host_and_port()[1]
+    finally:
+        moto.stop()
+
+
+def _put_again(backend: ApplicationAutoscalingBackend, *given: Any, **named: Any) -> Any:
+    """moto gives a policy a new ARN whenever it is put, and forgets to take the former alarms away."""
+    before = list(backend.policies.values())
+    policy = PUT_SCALING_POLICY(backend, *given, **named)
+    policy.policy_arn = service_policy_arn(policy.resource_id, policy.policy_name)
+    for old in before:
+        if (old.resource_id, old.policy_name) == (policy.resource_id, policy.policy_name):
+            old.delete_alarms(backend.account_id, backend.region_name)
+    return policy
+
+
+def _deploy_with(aws: Aws, patch: pytest.MonkeyPatch) -> None:
+    """Let moto's CloudFormation API work on stacks of ours."""
+
+    def resources(stack: Stack) -> Deployed:
+        return Deployed(stack, aws, cloudformation_backends[stack.account_id][stack.region_name].exports)
+
+    def parse(change_set: ChangeSet) -> None:
+        change_set.template_dict = yaml_parse(change_set.template)
+
+    patch.setattr(Stack, "_create_resource_map", resources)
+    patch.setattr(Stack, "_create_output_map", lambda stack: stack.resource_map.shown)
+    patch.setattr(Stack, "parse_template", staticmethod(yaml_parse))
+    patch.setattr(ChangeSet, "_parse_template", parse)
+    # The id that the resolver writes for AWS::StackId.
+    patch.setattr(
+        cloudformation, "generate_stack_id", lambda name, region, account: stack_id(account, region, name)
+    )

@@ -1,0 +1,174 @@
+"""Each deployed function in the Lambda runtime: what it changes in the account is what counts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.deploy.account import (
+    DIMENSIONS,
+    Account,
+    Point,
+)
+from tests.deploy.build import ROOT
+from tests.deploy.deployment import PLANE
+from tests.deploy.server import Server
+from tests.deploy.standing import (
+    Standing,
+    Start,
+)
+
+pytestmark = pytest.mark.usefixtures("nothing_refused")
+
+MINUTE = timedelta(minutes=1)
+
+
+def sample(name: str) -> dict[str, Any]:
+    return json.loads((ROOT / "events" / f"{name}.json").read_text())
+
+
+def on_time(event: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """The event as the schedule would send it now: the functions look at the wall clock here."""
+    return {**event, "scheduled_time": f"{now:%Y-%m-%dT%H:%M:%SZ}"}
+
+
+def minute_of(moment: datetime) -> datetime:
+    return moment.replace(second=0, microsecond=0)
+
+
+def test_publish_backlog_publishes_both_fleets_under_the_scheduled_minute(
+    account: Account, start: Start
+) -> None:
+    account.size("transcription", 3)
+    account.send("transcription", 24)
+    now = datetime.now(UTC)
+    function = start("PublishBacklogFunction")
+    assert function.invoke(on_time(sample("schedule"), now)) is None
+    assert account.points("Sluice", "BacklogPerInstance") == [
+        Point(dimensions=DIMENSIONS["transcription"], at=minute_of(now), value=8),
+        Point(dimensions=DIMENSIONS["queue-proc"], at=minute_of(now), value=0),
+    ]
+    assert account.desired("transcription") == 3
+    assert account.desired("queue-proc") == 0
+
+
+def test_the_planes_own_metrics_carry_the_namespace_and_service_that_the_template_sets(
+    account: Account, start: Start, standing: Standing
+) -> None:
+    function = start("PublishBacklogFunction")
+    function.invoke(sample("schedule-manual"))
+    settings = standing.function("PublishBacklogFunction").environment
+    (counted,) = function.embedded_metrics()
+    (directive,) = counted["_aws"]["CloudWatchMetrics"]
+    assert directive["Namespace"] == settings["POWERTOOLS_METRICS_NAMESPACE"] == "Sluice/ControlPlane"
+    assert counted["service"] == settings["POWERTOOLS_SERVICE_NAME"] == "publish_backlog"
+    assert counted["WorkloadsServed"] == [2]
+
+
+def test_a_stale_tick_publishes_nothing(account: Account, start: Start) -> None:
+    account.send("transcription", 24)
+    late = datetime.now(UTC) - timedelta(minutes=5)
+    assert start("PublishBacklogFunction").invoke(on_time(sample("schedule-stale"), late)) is None
+    assert account.points("Sluice", "BacklogPerInstance") == []
+    assert account.desired("transcription") == 0
+
+
+def test_the_queue_of_a_ticks_shards_brings_them_to_the_function_that_sends_them(
+    standing: Standing, server: Server
+) -> None:
+    queue = standing.deployment.physical(PLANE, "ShardQueue")
+    function = standing.function("PublishBacklogFunction")
+    assert function.environment["SLUICE_SHARD_QUEUE_URL"] == queue
+    (mapping,) = server.aws("lambda", "ListEventSourceMappings")["EventSourceMappings"]
+    assert mapping["EventSourceArn"].rsplit(":", 1)[-1] == queue.rsplit("/", 1)[-1]
+    assert mapping["FunctionArn"].rsplit(":", 1)[-1] == function.name
+    assert (mapping["BatchSize"], mapping["FunctionResponseTypes"]) == (4, ["ReportBatchItemFailures"])
+    kept = server.aws("sqs", "GetQueueAttributes", QueueUrl=queue, AttributeNames=["All"])["Attributes"]
+    assert (kept["MessageRetentionPeriod"], kept["VisibilityTimeout"]) == ("110", str(function.timeout_s))
+
+
+def test_a_shard_is_published_and_repaired_as_the_ticks_minute_says(account: Account, start: Start) -> None:
+    account.send("transcription", 3)
+    now = datetime.now(UTC)
+    event = sample("shard")
+    (record,) = event["Records"]
+    message = json.loads(record["body"])
+    record["body"] = json.dumps({**message, "scheduled_time": now.isoformat()})
+    function = start("PublishBacklogFunction")
+    broken = {**record, "messageId": "broken", "body": "hello"}
+    answer = function.answer({"Records": [record, broken]})
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "broken"}]}
+    assert account.points("Sluice", "BacklogPerInstance") == [
+        Point(dimensions=DIMENSIONS["transcription"], at=minute_of(now), value=3),
+        Point(dimensions=DIMENSIONS["queue-proc"], at=minute_of(now), value=0),
+    ]
+    assert account.desired("transcription") == 1
+
+
+def test_retune_target_moves_the_dynamic_target_and_nothing_else(account: Account, start: Start) -> None:
+    """600 s of acceptable latency over 100 s a message: 6 messages per instance, where the policy held 10."""
+    now = datetime.now(UTC)
+    took_100_s = {now - MINUTE - timedelta(seconds=50 * back): 100.0 for back in range(1, 41)}
+    account.publish("Sluice", "MsgProcessingDuration", DIMENSIONS["queue-proc"], took_100_s)
+    before = account.service_policy()
+    assert before["TargetValue"] == 10
+    assert start("RetuneTargetFunction").invoke(on_time(sample("schedule"), now)) is None
+    assert account.service_policy() == {**before, "TargetValue": 6}
+    assert account.group_target() == 8
+
+
+@pytest.mark.parametrize(
+    ("workload", "event"),
+    [("transcription", "bootstrap-asg-direct"), ("queue-proc", "bootstrap-ecs-eventbridge")],
+)
+def test_bootstrap_wakes_an_empty_fleet(workload: str, event: str, account: Account, start: Start) -> None:
+    account.send(workload, 3)
+    assert account.desired(workload) == 0
+    assert start("BootstrapFunction").invoke(sample(event)) is None
+    assert account.desired(workload) == 1
+
+
+@pytest.mark.parametrize(
+    ("workload", "event"),
+    [("transcription", "shutdown-asg-direct"), ("queue-proc", "shutdown-ecs-eventbridge")],
+)
+def test_shutdown_sends_a_proven_empty_fleet_to_zero(
+    workload: str, event: str, account: Account, start: Start
+) -> None:
+    account.size(workload, 2)
+    # The present minute too: it is in the past if the clock turns before the function looks at it.
+    empty = {minute_of(datetime.now(UTC)) - MINUTE * back: 0.0 for back in range(8)}
+    account.publish("Sluice", "BacklogPerInstance", DIMENSIONS[workload], empty)
+    assert start("ShutdownFunction").invoke(sample(event)) is None
+    assert account.desired(workload) == 0
+
+
+def test_shutdown_holds_a_fleet_whose_emptiness_is_not_proven(account: Account, start: Start) -> None:
+    account.size("transcription", 2)
+    assert start("ShutdownFunction").invoke(sample("shutdown-asg-direct")) is None
+    assert account.desired("transcription") == 2
+
+
+def test_send_test_messages_fills_the_queue_it_is_told(account: Account, start: Start) -> None:
+    event = on_time(sample("send-test-messages"), datetime.now(UTC))
+    assert start("SendTestMessagesFunction").invoke(event) is None
+    bodies = [json.loads(body) for body in account.bodies("transcription")]
+    assert bodies == [{"duration_s": 5}] * 50
+    assert account.bodies("queue-proc") == []
+
+
+def test_an_alarm_it_cannot_read_fails_the_invocation_and_wakes_nobody(
+    account: Account, start: Start
+) -> None:
+    account.send("transcription", 3)
+    function = start("BootstrapFunction")
+    answer = function.answer(sample("alarm-malformed"))
+    assert answer["errorType"] == "ConfigError"
+    assert "does not name its workload" in answer["errorMessage"]
+    with pytest.raises(AssertionError, match="ConfigError"):
+        function.invoke(sample("alarm-malformed"))
+    assert account.desired("transcription") == 0

@@ -1,0 +1,182 @@
+"""`make local-invoke` says so where no engine runs, and fails where a function does not do its work."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from samtranslator.yaml_helper import yaml_parse
+
+from tests.deploy import (
+    containers,
+    local_invoke,
+)
+from tests.deploy.account import Account
+from tests.deploy.build import ROOT
+from tests.deploy.deployment import FUNCTIONS
+from tests.deploy.emulator import emulated
+from tests.deploy.every_event import (
+    CASES,
+    EVENTS,
+)
+from tests.deploy.server import (
+    Server,
+    door,
+)
+from tests.deploy.standing import Standing
+
+WAKES = ("BootstrapFunction", "bootstrap-asg-direct")
+"""An invocation that asks the account and changes it."""
+
+
+def ends_with(status: int, printed: str = "") -> containers.Run:
+    def run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess(command, status, printed, "")
+
+    return run
+
+
+class TestWhereItCanRun:
+    def test_without_a_container_engine_it_says_so_and_passes(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setenv("PATH", str(tmp_path))
+        assert local_invoke.main() == 0
+        told = capsys.readouterr().out
+        assert told.startswith("skipped: no container engine runs here (`docker info` fails)")
+
+    def test_an_engine_that_does_not_answer_is_none(self, tmp_path: Path) -> None:
+        told = containers.unmet(tmp_path, ends_with(1))
+        assert told is not None
+        assert "no container engine runs here" in told
+
+    def test_without_a_build_it_says_what_to_do(self, tmp_path: Path) -> None:
+        told = containers.unmet(tmp_path, ends_with(0))
+        assert told is not None
+        assert told.endswith("run `make build` first")
+
+    def test_with_both_it_goes_on(self, tmp_path: Path) -> None:
+        (tmp_path / "template.yaml").touch()
+        assert containers.unmet(tmp_path, ends_with(0)) is None
+
+    def test_a_missing_program_is_a_status_too(self) -> None:
+        assert containers.run(["no-such-program-of-ours"]).returncode == 127
+
+
+class TestHowContainersReachThisMachine:
+    def test_they_are_told_its_name_which_linux_does_not_know_by_itself(self) -> None:
+        options = list(containers.OPTIONS)
+        assert options[options.index("--add-host") + 1] == f"{containers.HOST_NAME}:host-gateway"
+
+    def test_the_embedded_aws_listens_at_the_engines_bridge(self) -> None:
+        assert containers.host_address(ends_with(0, "lo\n")) == "127.0.0.1"  # lo is an interface, too
+
+    @pytest.mark.parametrize("printed", ["no-such-bridge\n", "<no value>\n", ""])
+    def test_where_the_bridge_is_none_of_this_machines_it_listens_at_loopback(self, printed: str) -> None:
+        assert containers.host_address(ends_with(0, printed)) == "127.0.0.1"
+
+    def test_the_door_is_open_at_that_address_alone(self) -> None:
+        with door("127.0.0.2") as port, socket.socket() as there, socket.socket() as elsewhere:
+            assert there.connect_ex(("127.0.0.2", port)) == 0
+            assert elsewhere.connect_ex(("127.0.0.1", port)) != 0
+
+    def test_every_variable_is_declared_for_its_function_and_nothing_else_changes(self) -> None:
+        template = (ROOT / "template.yaml").read_text()
+        given = {name: {"AWS_ENDPOINT_URL": "http://embedded:5000"} for name in FUNCTIONS}
+        declared, was = json.loads(containers.declaring(template, given)), yaml_parse(template)
+        for name in FUNCTIONS:
+            variables = declared["Resources"][name]["Properties"]["Environment"]["Variables"]
+            assert variables.pop("AWS_ENDPOINT_URL") == ""
+        assert declared == was
+
+    def test_it_looks_for_the_image_that_sam_asks_for(self) -> None:
+        from samcli.lib.utils.architecture import X86_64
+        from samcli.local.docker.lambda_image import Runtime
+
+        tag = Runtime.get_image_name_tag("python3.13", X86_64)
+        assert containers.IMAGE.replace("arm64", X86_64) == f"public.ecr.aws/lambda/{tag}"
+
+
+class TestWhatIsAFailure:
+    """One invocation of the table, in the account as deployed, with what may go wrong planted."""
+
+    @pytest.fixture
+    def failures(self, account: Account, server: Server) -> Callable[..., list[str]]:
+        def failures(answer: Callable[[str, Mapping[str, Any]], Any]) -> list[str]:
+            return list(local_invoke.failures(account, server.gate, answer, {WAKES: CASES[WAKES]}))
+
+        return failures
+
+    @pytest.fixture
+    def running(
+        self, standing: Standing, runtime: Path, tmp_path: Path
+    ) -> Iterator[Callable[[str], containers.Invoke]]:
+        """The deployed function with AWS at this endpoint."""
+        with ExitStack() as started:
+
+            def running(endpoint: str) -> containers.Invoke:
+                function = standing.function(WAKES[0])
+                session = standing.deployment.credentials(function.role_arn)
+                process = started.enter_context(
+                    emulated(function, runtime, endpoint, session, tmp_path / "function.log")
+                )
+                return lambda _, event: process.answer(event)
+
+            yield running
+
+    def test_a_function_that_does_its_work_is_none(
+        self,
+        failures: Callable[..., list[str]],
+        running: Callable[[str], containers.Invoke],
+        server: Server,
+    ) -> None:
+        assert failures(running(server.endpoint)) == []
+
+    def test_a_function_that_never_reaches_its_aws_is_one(
+        self,
+        failures: Callable[..., list[str]],
+        running: Callable[[str], containers.Invoke],
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        with socket.socket() as nobody_listens:
+            nobody_listens.bind(("127.0.0.1", 0))
+            [told] = failures(running(f"http://127.0.0.1:{nobody_listens.getsockname()[1]}"))
+        assert "error='TransientError'" in told
+        assert "asks_aws=False" in told
+        assert capsys.readouterr().out == "FAILED BootstrapFunction bootstrap-asg-direct\n"
+
+    def test_an_answer_without_any_request_to_aws_is_one(self, failures: Callable[..., list[str]]) -> None:
+        [told] = failures(lambda function, event: None)
+        assert "asks_aws=False" in told.partition("seen")[2]
+
+    def test_an_account_that_is_not_as_it_should_be_is_one(
+        self,
+        failures: Callable[..., list[str]],
+        running: Callable[[str], containers.Invoke],
+        server: Server,
+        account: Account,
+    ) -> None:
+        invoke = running(server.endpoint)
+
+        def undone(function: str, event: Mapping[str, Any]) -> Any:
+            answer = invoke(function, event)
+            account.size("transcription", 0)
+            return answer
+
+        [told] = failures(undone)
+        assert "desired=(0, 0)" in told.partition("seen")[2]
+
+    def test_no_answer_at_all_is_one(self, failures: Callable[..., list[str]]) -> None:
+        [told] = failures(lambda function, event: containers._answer(1, function, event))
+        assert "error='no answer'" in told
+
+    def test_every_function_and_every_event_is_asked_for(self) -> None:
+        assert len(CASES) == len(FUNCTIONS) * len(EVENTS)
+        for function in FUNCTIONS:  # of each function some event reaches the account
+            assert any(seen.asks_aws for (name, _), seen in CASES.items() if name == function)

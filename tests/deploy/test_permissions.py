@@ -1,0 +1,230 @@
+"""The deployed roles: enough for what their functions do, and not one permission too many to lose."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.deploy.account import Account
+from tests.deploy.build import ROOT
+from tests.deploy.cloudformation.calls import Aws
+from tests.deploy.emulator import RunningFunction
+from tests.deploy.every_event import (
+    messages_took_100_s,
+    nothing,
+    proven_empty,
+    work_waits,
+)
+from tests.deploy.server import Server
+from tests.deploy.standing import (
+    Standing,
+    Start,
+)
+from tests.privileges.policies import parse
+
+# The document itself, and all others: no two may claim one fleet.
+REGISTRY = ("ssm:GetParameter", "ssm:GetParametersByPath")
+OBSERVING = (
+    *REGISTRY,
+    "sqs:GetQueueAttributes",
+    "autoscaling:DescribeAutoScalingGroups",
+    "ecs:DescribeServices",
+    "application-autoscaling:DescribeScalableTargets",
+)
+RESIZING = ("autoscaling:SetDesiredCapacity", "ecs:UpdateService")
+USED: Mapping[str, tuple[str, ...]] = {
+    "PublishBacklogFunction": (
+        *OBSERVING,
+        *RESIZING,
+        "cloudwatch:GetMetricData",
+        "cloudwatch:PutMetricData",
+    ),
+    "RetuneTargetFunction": (
+        *REGISTRY,
+        "cloudwatch:GetMetricData",
+        "application-autoscaling:DescribeScalingPolicies",
+        "application-autoscaling:PutScalingPolicy",
+    ),
+    "BootstrapFunction": (*OBSERVING, *RESIZING),
+    "ShutdownFunction": (*OBSERVING, *RESIZING, "cloudwatch:GetMetricData"),
+    "SendTestMessagesFunction": (*REGISTRY, "sqs:SendMessage"),
+}
+"""What each function's work below asks for."""
+COUNTED = {
+    "sqs:GetQueueAttributes": "ObservationFailed",
+    "autoscaling:DescribeAutoScalingGroups": "ObservationFailed",
+    "ecs:DescribeServices": "ObservationFailed",
+    "application-autoscaling:DescribeScalableTargets": "ObservationFailed",
+    "cloudwatch:GetMetricData": "ObservationFailed",
+    "ssm:GetParameter": "ActionFailed",
+    "autoscaling:SetDesiredCapacity": "ActionFailed",
+    "ecs:UpdateService": "ActionFailed",
+}
+"""What a tick counts where one workload's calls are refused; it goes on for the others and does not fail."""
+
+
+def one_asleep_with_work_and_one_idle(account: Account) -> None:
+    proven_empty(account)
+    account.size("transcription", 0)
+    account.send("transcription", 3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What makes a function use all that its role allows."""
+
+    before: Callable[[Account], None]
+    events: tuple[str, ...]
+
+
+WORK = {
+    "PublishBacklogFunction": Work(before=one_asleep_with_work_and_one_idle, events=("schedule-manual",)),
+    "RetuneTargetFunction": Work(before=messages_took_100_s, events=("schedule-manual",)),
+    "BootstrapFunction": Work(before=work_waits, events=("bootstrap-asg-direct", "bootstrap-ecs-direct")),
+    "ShutdownFunction": Work(before=proven_empty, events=("shutdown-asg-direct", "shutdown-ecs-direct")),
+    "SendTestMessagesFunction": Work(before=nothing, events=("send-test-messages",)),
+}
+
+
+def answers(function: RunningFunction, work: Work) -> list[Any]:
+    return [
+        function.answer(json.loads((ROOT / "events" / f"{event}.json").read_text())) for event in work.events
+    ]
+
+
+@pytest.mark.parametrize("logical_id", USED)
+def test_the_intact_role_is_never_refused_and_all_of_this_is_used(
+    logical_id: str, account: Account, start: Start, server: Server
+) -> None:
+    WORK[logical_id].before(account)
+    function = start(logical_id)
+    assert answers(function, WORK[logical_id]) == [None] * len(WORK[logical_id].events)
+    assert server.gate.refused == []
+    assert {judged.request.action for judged in server.gate.judgements} == set(USED[logical_id])
+    assert "AccessDenied" not in function.log()
+
+
+@pytest.mark.parametrize(
+    ("logical_id", "action"),
+    [(logical_id, action) for logical_id, actions in USED.items() for action in actions],
+)
+def test_a_role_without_one_permission_fails_with_a_log_that_names_action_and_resource(
+    logical_id: str, action: str, account: Account, start: Start, standing: Standing, server: Server
+) -> None:
+    role = standing.function(logical_id).role
+    WORK[logical_id].before(account)
+    function = start(logical_id)
+    with removed(server.aws, role, action):
+        seen = answers(function, WORK[logical_id])
+    refused = {judged.request for judged in server.gate.refused}
+    assert {request.action for request in refused} == {action}
+    for request in refused:
+        sentence = f"is not authorized to perform: {action} on resource: {request.resource}"
+        assert f"assumed-role/{role}/function {sentence}" in function.log()
+    assert "AWS answered AccessDenied" in function.log()
+    if any(isinstance(answer, dict) and "errorType" in answer for answer in seen):
+        return
+    assert logical_id == "PublishBacklogFunction", "every other function fails its invocation"
+    counted = {name for metrics in function.embedded_metrics() for name in metrics}
+    assert COUNTED[action] in counted
+
+
+@pytest.mark.parametrize(
+    ("logical_id", "event"),
+    [("BootstrapFunction", "bootstrap-asg-direct"), ("ShutdownFunction", "shutdown-asg-direct")],
+)
+def test_a_fleet_without_the_tag_is_left_alone(
+    logical_id: str, event: str, account: Account, start: Start, server: Server
+) -> None:
+    WORK[logical_id].before(account)
+    before = account.desired("transcription")
+    with untagged(server.aws, "transcription"):
+        (answer,) = answers(start(logical_id), Work(before=nothing, events=(event,)))
+    assert answer["errorType"] == "ConfigError"
+    assert "not authorized to perform: autoscaling:SetDesiredCapacity" in answer["errorMessage"]
+    assert account.desired("transcription") == before
+
+
+def test_lambda_alone_may_assume_the_roles(standing: Standing, server: Server) -> None:
+    for logical_id in USED:
+        role = server.aws("iam", "GetRole", RoleName=standing.function(logical_id).role)["Role"]
+        (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
+        assert statement["Principal"] == {"Service": "lambda.amazonaws.com"}
+        assert statement["Action"] == "sts:AssumeRole"
+
+
+@contextmanager
+def removed(aws: Aws, role: str, action: str) -> Iterator[None]:
+    """One action is struck from every policy of the role, and put back at the end."""
+    own = {
+        name: aws("iam", "GetRolePolicy", RoleName=role, PolicyName=name)["PolicyDocument"]
+        for name in aws("iam", "ListRolePolicies", RoleName=role)["PolicyNames"]
+    }
+    shared = {
+        policy["PolicyArn"]: in_force(aws, policy["PolicyArn"])
+        for policy in aws("iam", "ListAttachedRolePolicies", RoleName=role)["AttachedPolicies"]
+    }
+    documents = [*own.values(), *shared.values()]
+    assert any(action in statement.actions for document in documents for statement in parse(document))
+    try:
+        for name, document in own.items():
+            aws(
+                "iam",
+                "PutRolePolicy",
+                RoleName=role,
+                PolicyName=name,
+                PolicyDocument=struck(document, action),
+            )
+        for arn, document in shared.items():
+            replace_version(aws, arn, struck(document, action))
+        yield
+    finally:
+        for name, document in own.items():
+            aws("iam", "PutRolePolicy", RoleName=role, PolicyName=name, PolicyDocument=document)
+        for arn, document in shared.items():
+            replace_version(aws, arn, document)
+
+
+def struck(document: Mapping[str, Any], action: str) -> dict[str, Any]:
+    statements = []
+    for statement in document["Statement"]:
+        actions = [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]
+        if kept := [each for each in actions if each != action]:
+            statements.append({**statement, "Action": kept})
+    return {**document, "Statement": statements}
+
+
+def in_force(aws: Aws, arn: str) -> dict[str, Any]:
+    version = aws("iam", "GetPolicy", PolicyArn=arn)["Policy"]["DefaultVersionId"]
+    document: dict[str, Any] = aws("iam", "GetPolicyVersion", PolicyArn=arn, VersionId=version)[
+        "PolicyVersion"
+    ]["Document"]
+    return document
+
+
+def replace_version(aws: Aws, arn: str, document: Mapping[str, Any]) -> None:
+    """AWS keeps five versions: the one that was in force goes."""
+    before = aws("iam", "GetPolicy", PolicyArn=arn)["Policy"]["DefaultVersionId"]
+    aws("iam", "CreatePolicyVersion", PolicyArn=arn, PolicyDocument=document, SetAsDefault=True)
+    aws("iam", "DeletePolicyVersion", PolicyArn=arn, VersionId=before)
+
+
+@contextmanager
+def untagged(aws: Aws, group: str) -> Iterator[None]:
+    tag = {
+        "ResourceId": group,
+        "ResourceType": "auto-scaling-group",
+        "Key": "sluice",
+        "Value": "managed",
+        "PropagateAtLaunch": False,
+    }
+    aws("autoscaling", "DeleteTags", Tags=[tag])
+    try:
+        yield
+    finally:
+        aws("autoscaling", "CreateOrUpdateTags", Tags=[tag])

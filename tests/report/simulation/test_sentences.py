@@ -1,0 +1,169 @@
+"""What is said of a run is what its numbers say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sluice_report.simulation import (
+    decisions,
+    overview,
+    sentences,
+    time_series,
+)
+from sluice_report.simulation.time_series import Course
+from sluice_sim.study.lower_bound import Bound
+from tests.report.simulation import builders
+
+ALL_IN_TIME = "60 messages within 300 s and bills 0.817 instance-hours"
+
+
+def _course(known: Bound | None = None, most: int = 600, **changes: Any) -> Course:
+    return time_series.of(builders.run(**changes), known, most=most)
+
+
+@pytest.mark.parametrize(
+    ("at_s", "told"), [(0, "0 min"), (59, "0 min"), (58_500, "16 h 15 min"), (180_000, "2 d 2 h")]
+)
+def test_a_moment_counts_from_the_beginning(at_s: float, told: str) -> None:
+    assert sentences.moment(at_s) == told
+
+
+def test_the_verdict_tells_promise_and_cost() -> None:
+    played = builders.run()
+    assert (
+        sentences.verdict(builders.measured(played, builders.bound()), builders.PROMISE_S)
+        == "Starts 66.6 % of 60 messages within 300 s and bills 0.817 instance-hours, "
+        "3.27 times the 0.25 that hindsight needs"
+    )
+
+
+@pytest.mark.parametrize(
+    ("known", "changes", "told"),
+    [
+        (None, {}, "Starts 66.6 % of 60 messages within 300 s and bills 0.817 instance-hours"),
+        (None, {"arrival_s": [], "wait_s": []}, "No message arrives; bills 0.817 instance-hours"),
+        (
+            builders.bound(instance_hours=0.8166),
+            {"wait_s": [1.0] * 60},
+            f"Starts every one of {ALL_IN_TIME}, which no policy that keeps the promise can beat",
+        ),
+    ],
+)
+def test_every_verdict_has_its_words(known: Bound | None, changes: dict, told: str) -> None:
+    assert sentences.verdict(builders.measured(builders.run(**changes), known), 300) == told
+
+
+def test_what_arrives_and_what_waits_is_told_with_its_worst_moment() -> None:
+    drawn = _course()
+    assert (
+        sentences.arrivals(drawn)
+        == "2 messages arrive a minute on average, 6 in the busiest minute (at 0 min)"
+    )
+    assert sentences.backlog(drawn) == "At most 21 messages wait (at 4 min); none waits 67.7 % of the time"
+
+
+def test_a_quiet_run_is_told_as_such() -> None:
+    nothing = _course(arrival_s=[], wait_s=[])
+    assert sentences.arrivals(nothing) == "No message arrives"
+    assert sentences.backlog(nothing).startswith("No message waits")
+
+
+def test_the_fleet_is_told_against_hindsights_plan() -> None:
+    assert sentences.instances(_course()) == "At most 2 instances run, 1.43 on average"
+    assert (
+        sentences.instances(_course(builders.bound()))
+        == "At most 2 instances run, 1.43 on average; hindsight would run 0.4 on average and 1 at most"
+    )
+
+
+def test_waits_are_told_against_the_promise_and_where_most_late_ones_arrive() -> None:
+    result = builders.measured(builders.run())
+    told = sentences.waits(result, _course(), 300)
+    assert told == (
+        "Promise of 300 s kept for 66.6 %: half start within 5 s, 99 of 100 within 400 s, all within 400 s; "
+        "30.0 % of the 20 late ones arrive from 0 min to 1 min"
+    )
+    assert sentences.waits(result, _course(most=10), 300).endswith(
+        "90.0 % of the 20 late ones arrive from 0 min to 3 min"
+    )
+
+
+def test_late_messages_all_over_are_told_by_how_much_of_the_time_they_arrive_in() -> None:
+    played = builders.run(wait_s=[400.0] * 60)
+    told = sentences.waits(builders.measured(played), time_series.of(played, None, most=600), 300)
+    assert told.endswith("60 are late, in 33.3 % of the stretches of 1 min drawn")
+
+
+def test_the_cost_is_told_against_the_bound_and_a_bound_out_of_reach_as_such() -> None:
+    played, known = builders.run(), builders.bound()
+    result = builders.measured(played, known)
+    told = sentences.cost(result, _course(known))
+    assert told == "0.817 instance-hours billed; the clairvoyant lower bound is 0.25, a ratio of 3.27"
+    assert (
+        sentences.cost(result, _course(builders.bound(attainable=False)))
+        == f"{told}. {sentences.OUT_OF_REACH}"
+    )
+    assert sentences.cost(builders.measured(played), _course()) == "0.817 instance-hours billed"
+
+
+def test_decisions_are_counted_by_their_direction_and_a_retune_is_no_move() -> None:
+    decided = decisions.of(builders.decisions(), _course())
+    assert [move.change for move in decided] == [1, 1, 0, -1]
+    assert sentences.decisions(decided) == (
+        "4 decisions: 2 out, 1 in, 1 about the target; the direction turns 1 time"
+    )
+    assert sentences.decisions([]).startswith("Nothing is decided")
+
+
+@pytest.mark.parametrize(
+    ("text", "change"),
+    [
+        ("0 -> 3: why", 3),
+        ("5 -> 0: why", -5),
+        ("bootstrap 0 -> 1: why", 1),
+        (builders.RETUNE, 0),
+        ("retune 30 -> 24: why", 0),
+        ("it rains", 0),
+    ],
+)
+def test_a_decision_moves_the_fleet_by_what_its_sentence_says(text: str, change: int) -> None:
+    (move,) = decisions.of([builders.told(0, text)], _course())
+    assert move.change == change
+
+
+def test_of_very_many_decisions_every_stretch_keeps_its_first_and_then_the_greatest() -> None:
+    told = [builders.told(60.0 * minute + 1, f"0 -> {size}: x") for minute in range(3) for size in (1, 2, 9)]
+    decided = decisions.of(told, _course())
+    assert decisions.kept(decided, 9) == decided
+    assert [(move.stretch, move.change) for move in decisions.kept(decided, 5)] == [
+        (0, 1), (0, 9), (1, 1), (1, 9), (2, 1),
+    ]  # fmt: skip
+
+
+def _compared(*runs: tuple[str, float, float]) -> tuple[overview.Entry, ...]:
+    results = [{"attainment": attained, "cost_ratio": ratio} for _, attained, ratio in runs]
+    return overview.entries([name for name, _, _ in runs], results)
+
+
+def test_the_frontier_is_whom_no_other_beats_in_both_cost_and_promise() -> None:
+    compared = _compared(
+        ("a", 0.999, 3.0), ("b", 0.95, 1.2), ("c", 0.95, 1.5), ("d", 0.9, 1.2), ("e", 0.5, 1.1)
+    )
+    assert [one.name for one in compared if one.on_frontier] == ["a", "b", "e"]
+    assert sentences.comparison(compared, ratios=True) == (
+        "a is the cheapest that starts 99 % in time, at 3.00 times the bound. "
+        "On the frontier are e, b and a: nothing here is cheaper without being later"
+    )
+
+
+def test_where_nobody_keeps_the_promise_the_closest_is_named() -> None:
+    told = sentences.comparison(_compared(("a", 0.9, 3.0), ("b", 0.8, 4.0)), ratios=True)
+    assert told.startswith("None starts 99 % in time, a comes closest with 90.0 %. On the frontier is a:")
+
+
+def test_without_bounds_costs_are_told_in_instance_hours() -> None:
+    results = [{"attainment": 1.0, "cost_ratio": None, "instance_hours": 12.0}]
+    assert not overview.in_ratios(results)
+    assert "at 12 instance-hours" in sentences.comparison(overview.entries(["a"], results), ratios=False)

@@ -1,0 +1,123 @@
+"""A stage: one scenario played on the embedded AWS, with everything it did at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from sluice_sim.aws_rules.alarms import State
+from sluice_sim.embedded.cloud import EmbeddedAws, LogLine, Notification, embedded_aws
+from sluice_sim.embedded.demo import Stage
+from sluice_sim.embedded.scenarios import TRANSCRIPTION
+from sluice_sim.embedded.timeline import (
+    Minute,
+    Part,
+    Scenario,
+    Summary,
+)
+from sluice_sim.embedded.workers import (
+    Hire,
+    SimulatedCrew,
+)
+from tests.privileges.gate import Gate
+from tests.privileges.inventory import EverythingTagged
+from tests.privileges.roles import role_of_functions, roles
+from tests.templates import stacks
+
+ROOT = Path(__file__).resolve().parents[2]
+TOPIC = "arn:aws:sns:eu-west-1:123456789012:operators"
+HEARD = {"NotificationTopicArn": TOPIC}
+"""Parameters with which somebody is told of alarms."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Played:
+    """What a play did: its summary, its minutes, and every log line."""
+
+    summary: Summary
+    minutes: list[Minute]
+    log: list[LogLine]
+    notifications: list[Notification]
+    start: float
+
+    def decisions(self, kind: str, outcome: str = "acted") -> list[tuple[int, dict]]:
+        """(minute, log record) of each decision of this kind and outcome."""
+        return [
+            (int(line.at - self.start) // 60, line.record)
+            for line in self.log
+            if line.record.get("decision") == kind and line.record["outcome"] == outcome
+        ]
+
+    def notified(self, alarm: str, state: State = State.ALARM) -> list[int]:
+        """The minute of each notification that the alarm with this name went to this state."""
+        return [
+            int(note.at - self.start) // 60
+            for note in self.notifications
+            if (note.alarm, note.state) == (alarm, state)
+        ]
+
+    def first_minute(self, holds: Callable[[Minute], bool]) -> int:
+        """The first minute of which `holds` is true."""
+        return next(minute.minute for minute in self.minutes if holds(minute))
+
+
+def perform(
+    root: Path = ROOT,
+    *,
+    scenario: Scenario = TRANSCRIPTION,
+    without: tuple[Part, ...] = (),
+    parameters: Mapping[str, str] | None = None,
+    before: Callable[[EmbeddedAws], object] = lambda _: None,
+    hire: Hire = SimulatedCrew,
+) -> Played:
+    """Play a scenario; `before` may change the deployed account first."""
+    with embedded_aws(root) as aws:
+        start = aws.clock.now
+        stage = Stage(aws, root, hire=hire)
+        stage.enter(scenario, parameters)
+        for part in without:
+            stage.without(part)
+        before(aws)
+        (story,) = stage.run()
+        return Played(
+            summary=story.summary,
+            minutes=list(story.minutes),
+            log=aws.log,
+            notifications=aws.notifications,
+            start=start,
+        )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _under_the_deployed_roles() -> Iterator[None]:
+    """Every function plays under its role in template.yaml, and asks for nothing that it does not allow."""
+    plane = stacks.plane()
+    gate = Gate(roles(plane), role_of_functions(plane), EverythingTagged())
+    with gate.installed():
+        yield
+    assert {str(passage.request) for passage in gate.refused} == set()
+
+
+@pytest.fixture(scope="module")
+def whole() -> Played:
+    """The demo as `sluice demo` plays it."""
+    return perform()
+
+
+@pytest.fixture
+def checkout_with(tmp_path: Path) -> Callable[[str, str, str], Path]:
+    """A copy of the checkout in which one text of one template is replaced."""
+
+    def changed(file: str, old: str, new: str) -> Path:
+        for name in ("functions", "template.yaml", "workload.yaml", "samconfig.toml"):
+            if name != file:
+                (tmp_path / name).symlink_to(ROOT / name)
+        text = (ROOT / file).read_text(encoding="utf-8")
+        assert old in text, f"{file} no longer says {old!r}"
+        (tmp_path / file).write_text(text.replace(old, new), encoding="utf-8")
+        return tmp_path
+
+    return changed

@@ -1,0 +1,94 @@
+"""A FIFO queue with two message groups keeps two instances busy, however many run."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import datetime
+from itertools import pairwise
+
+import pytest
+
+from sluice.core.emptiness import MINUTE
+from sluice.core.fifo import EVERY_MINUTES
+from sluice_sim.embedded.scenarios import COMPILER_STAGING
+from tests.scenarios.conftest import (
+    Played,
+    perform,
+)
+
+pytestmark = pytest.mark.slow
+
+GROUPS = COMPILER_STAGING.message_groups
+UNTIL = re.compile(r" until \d\d:\d\d")
+
+
+@pytest.fixture(scope="module")
+def staging() -> Played:
+    """The scenario as `sluice demo --scenario compiler-aarch64-staging` plays it."""
+    return perform(scenario=COMPILER_STAGING)
+
+
+def test_more_instances_run_than_there_are_groups_to_work_on(staging: Played) -> None:
+    assert staging.summary.peak_instances == 4
+    assert max(minute.in_flight for minute in staging.minutes) == GROUPS
+    assert staging.summary.ok
+
+
+def test_the_tick_says_so_and_leaves_the_group_as_it_is(staging: Played) -> None:
+    told = staging.decisions("cap", "observed")
+    message = (
+        "would be cap 4 -> 2: more instances run than message groups are in work "
+        "(at most 2 in flight for the 3 min while messages waited)"
+    )
+    assert told
+    assert {UNTIL.sub("", record["message"]) for _, record in told} == {message}
+    assert {record["trigger"] for _, record in told} == {"tick"}
+    first, last = told[0][0], told[-1][0]
+    assert {minute.desired for minute in staging.minutes[first : last + 1]} == {4}
+    # AWS's own metrics come late: three minutes with four instances, two more, and four until it is looked.
+    assert 3 <= first - staging.first_minute(lambda minute: minute.running == 4) <= 9
+
+
+@pytest.fixture(scope="module")
+def one_group() -> Played:
+    """The commonest case: two instances, and a sender that uses a single message group."""
+    return perform(scenario=replace(COMPILER_STAGING, message_groups=1), parameters={"MaxCapacity": "2"})
+
+
+def test_two_instances_over_one_group_are_told(one_group: Played) -> None:
+    told = one_group.decisions("cap", "observed")
+    assert one_group.summary.peak_instances == 2
+    assert max(minute.in_flight for minute in one_group.minutes) == 1
+    assert {record["desired"] for _, record in told} == {1}
+    assert {(record["running"], record["desired_now"]) for _, record in told} == {(2, 2)}
+    assert one_group.summary.ok
+
+
+def test_it_is_told_every_five_minutes_and_of_the_minutes_just_over(one_group: Played) -> None:
+    told = one_group.decisions("cap", "observed")
+    minutes = [minute for minute, _ in told]
+    assert len(minutes) > 2
+    assert {later - earlier for earlier, later in pairwise(minutes)} == {EVERY_MINUTES}
+    for _, record in told:
+        [until] = UNTIL.findall(record["message"])
+        said = datetime.fromisoformat(record["timestamp"].replace(",", "."))
+        assert until == f" until {said - MINUTE:%H:%M}"
+
+
+def test_four_instances_are_no_faster_than_two(staging: Played) -> None:
+    two = perform(scenario=COMPILER_STAGING, parameters={"MaxCapacity": "2"})
+    assert two.summary.ok
+    assert _done(two) == _done(staging)
+    assert two.decisions("cap", "observed") == []
+
+
+def test_with_a_group_for_each_instance_nothing_is_said() -> None:
+    played = perform(scenario=replace(COMPILER_STAGING, message_groups=12))
+    assert played.summary.peak_instances == 4
+    assert played.decisions("cap", "observed") == []
+    assert played.summary.ok
+
+
+def _done(played: Played) -> int:
+    return played.first_minute(lambda row: row.minute > 5 and row.visible + row.in_flight == 0)

@@ -1,0 +1,151 @@
+"""The demo tells how long messages waited, whether that was promised, and where not, why."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from sluice_cli.main import main
+from sluice_report.demo import sentences
+from sluice_sim.embedded import demo
+from sluice_sim.embedded.scenarios import BULK_CONSUMER, QUEUE_PROC, TRANSCRIPTION, TRANSCRIPTION_IN_TIME
+from sluice_sim.embedded.timeline import (
+    Cause,
+    Story,
+    Summary,
+)
+from sluice_sim.promise import Waits
+from tests.scenarios.conftest import (
+    Played,
+    perform,
+)
+
+pytestmark = pytest.mark.slow
+
+
+def waits_of(summary: Summary) -> Waits:
+    assert summary.waits is not None
+    return summary.waits
+
+
+def test_a_target_that_fills_the_whole_promise_does_not_keep_it(whole: Played) -> None:
+    """8 messages of a minute each for 8 minutes leave no time for a burst to be noticed and for a boot."""
+    waits = waits_of(whole.summary)
+    assert waits.promise_s == 480
+    assert waits.attainment == 36 / 84
+    assert whole.summary.ok
+    assert not waits.kept
+    assert next(iter(whole.summary.late_while)) is Cause.AT_MAXIMUM
+    assert "a higher MaxCapacity" in sentences.why_late(whole.summary)
+
+
+def test_the_same_load_keeps_the_promise_where_settings_leave_room_for_noticing_and_booting() -> None:
+    kept = perform(scenario=TRANSCRIPTION_IN_TIME).summary
+    assert (kept.ok, kept.sent) == (True, 84)
+    assert waits_of(kept).promise_s == 480
+    assert waits_of(kept).attainment == 1
+    assert sentences.why_late(kept) == ""
+
+
+def test_a_message_waits_from_its_sending_until_an_instance_has_booted_and_taken_it() -> None:
+    one = replace(TRANSCRIPTION, bursts={2: 1}, limit_minutes=25)
+    waits = waits_of(perform(scenario=one).summary)
+    assert waits.p50_s == waits.p99_s
+    # A tick up to a minute late, then the boot.
+    assert TRANSCRIPTION.boot_s <= waits.p99_s <= TRANSCRIPTION.boot_s + 120
+
+
+def test_messages_of_one_batch_start_one_after_the_other() -> None:
+    ten = replace(QUEUE_PROC, bursts={2: 10}, steady=None, durations=((0, 2),), limit_minutes=20)
+    waits = waits_of(perform(scenario=ten).summary)
+    assert waits.p99_s - waits.p50_s == pytest.approx(5 * 2)
+
+
+def test_instances_are_billed_from_their_launch_until_they_are_gone(whole: Played) -> None:
+    """Of a fleet whose every change falls on a minute's end these are the hours of those asked for."""
+    asked_hours = sum(minute.desired for minute in whole.minutes) / 60
+    running_hours = sum(minute.running for minute in whole.minutes) / 60
+    assert running_hours < whole.summary.instance_hours
+    assert whole.summary.instance_hours == pytest.approx(asked_hours, abs=0.15)
+
+
+def test_a_scenario_may_promise_otherwise_than_its_target() -> None:
+    brief = replace(BULK_CONSUMER, bursts={3: 20}, limit_minutes=12)
+    assert waits_of(perform(scenario=brief).summary).promise_s == 4320
+
+
+# ---- The command -------------------------------------------------------------------------------------------
+
+
+def summary(**changes: object) -> Summary:
+    waits = Waits(promise_s=480, attainment=0.98999, p50_s=60, p99_s=510)
+    given = {
+        "name": "transcription", "minimum": 0, "maximum": 5, "sent": 84, "processed": 84, "waits": waits,
+        "instance_hours": 2.13, "late_while": {Cause.AT_MAXIMUM: 0.95, Cause.BOOTING: 0.05},
+    }  # fmt: skip
+    return Summary(**(given | changes))
+
+
+@pytest.fixture
+def played(monkeypatch: pytest.MonkeyPatch) -> list[Summary]:
+    """What the next play comes to."""
+    summaries: list[Summary] = []
+    monkeypatch.setattr(demo, "play", lambda *_, **__: [Story(summary=one, minutes=()) for one in summaries])
+    return summaries
+
+
+def test_the_table_tells_waits_hours_and_a_share_that_is_not_rounded_up(played: list[Summary]) -> None:
+    played.append(summary())
+    shown = CliRunner().invoke(main, ["demo"])
+    assert shown.exit_code == 0
+    for what, value in (
+        ("instance-hours", "2.13"),
+        ("wait p50, arrival to start", "60 s"),
+        ("wait p99", "510 s"),
+        ("started within 480 s", "98.9 %"),
+    ):
+        assert any(what in line and value in line for line in shown.stdout.splitlines()), what
+    assert "Promise not kept: 98.9 % start within 480 s of their arrival, 99 % should" in shown.stdout
+    assert (
+        "in 95 % the most instances allowed were at work (what helps: a higher MaxCapacity)" in shown.stdout
+    )
+    assert "booted" not in shown.stdout, "a minor cause"
+
+
+def test_messages_that_never_started_are_not_said_to_have_started(played: list[Summary]) -> None:
+    waits = Waits(promise_s=480, attainment=0.0, p50_s=9960, p99_s=9960)
+    played.append(summary(sent=24, processed=0, left=24, waits=waits, late_while={Cause.NONE_RUNS: 1.0}))
+    shown = CliRunner().invoke(main, ["demo"])
+    assert shown.exit_code == 1
+    assert "half start within" not in shown.stdout
+    assert "those that never started until the end" in " ".join(shown.stdout.split())
+
+
+def test_json_tells_why_the_status_is_1_and_why_messages_were_late(played: list[Summary]) -> None:
+    played += [summary(left=3, processed=81, final_desired=2), summary(late_while={})]
+    shown = CliRunner().invoke(main, ["demo", "--json"])
+    assert shown.exit_code == 1
+    undone, done = json.loads(shown.stdout.splitlines()[-1])["workloads"]
+    assert undone["ok"] is False
+    assert undone["not_done"] == "81 of 84 processed, 3 left, 2 desired (minimum 0)"
+    assert (done["ok"], done["not_done"]) == (True, None)
+    assert undone["why_late"].startswith("Of the time that late messages waited, in 95 % the most instances")
+    assert (done["promise_s"], done["promise_kept"], done["attainment"]) == (480, False, 0.98999)
+    assert (done["wait_p50_s"], done["wait_p99_s"], done["instance_hours"]) == (60, 510, 2.13)
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_anything_is_played(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def play(*_: object, **__: object) -> None:
+        raise AssertionError("it was played")
+
+    monkeypatch.setattr(demo, "play", play)
+    (tmp_path / "a-file").touch()
+    refused = CliRunner().invoke(main, ["demo", "--report", str(tmp_path / "a-file" / "report")])
+    assert refused.exit_code == 2
+    assert "a-file is not a folder" in refused.output

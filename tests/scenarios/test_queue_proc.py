@@ -1,0 +1,237 @@
+"""An ECS service follows its queue, and its target follows how long messages take."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+
+from sluice_sim.aws_rules.alarms import State
+from sluice_sim.aws_rules.monitoring import READABLE_AFTER_S
+from sluice_sim.embedded.cloud import EmbeddedAws, embedded_aws
+from sluice_sim.embedded.demo import Stage
+from sluice_sim.embedded.scenarios import QUEUE_PROC
+from sluice_sim.embedded.timeline import (
+    Part,
+    Steady,
+)
+from tests.scenarios.conftest import (
+    HEARD,
+    ROOT,
+    Played,
+    perform,
+)
+
+pytestmark = pytest.mark.slow
+
+RETUNES_AT = (40, 100, 160)  # the full hours, in minutes of the play
+SHORT = replace(
+    QUEUE_PROC,
+    durations=((0, 2),),
+    steady=Steady(first=2, last=8, per_minute=60),
+    limit_minutes=60,
+)
+
+
+@pytest.fixture(scope="module")
+def drift() -> Played:
+    """Messages that come to take 6 s instead of 2 s, as `sluice demo` plays them; alarms are heard."""
+    return perform(scenario=QUEUE_PROC, parameters=HEARD)
+
+
+@pytest.fixture(scope="module")
+def by_backlog() -> Played:
+    """The same, steered by the backlog alone."""
+    return perform(scenario=QUEUE_PROC, parameters={"TrackedMetric": "backlog"})
+
+
+@pytest.fixture(scope="module")
+def short() -> Played:
+    """Seven busy minutes."""
+    return perform(scenario=SHORT)
+
+
+def test_the_service_goes_from_zero_to_several_tasks_and_back_with_nothing_lost(short: Played) -> None:
+    assert short.summary.ok
+    assert short.summary.sent == short.summary.processed == 7 * 60
+    assert short.summary.peak_instances > 1
+    assert short.minutes[0].desired == short.summary.final_desired == 0
+
+
+def test_the_target_follows_messages_that_take_longer_at_least_three_times(drift: Played) -> None:
+    retunes = drift.decisions("retune")
+    assert [minute for minute, _ in retunes] == list(RETUNES_AT)
+    targets = [record["target"] for _, record in retunes]
+    assert targets == sorted(targets, reverse=True)
+    assert all(later < 0.9 * earlier for earlier, later in zip([30, *targets], targets, strict=False))
+    assert drift.summary.ok
+
+
+def test_messages_that_are_all_processed_do_not_ring_the_alarm_on_their_age(drift: Played) -> None:
+    assert drift.summary.ok
+    assert drift.notified("sluice-queue-proc-age", State.OK), "a new alarm's first OK is told"
+    assert drift.notified("sluice-queue-proc-age") == []
+
+
+# From when the arrivals are known, until half an hour before they end.
+SETTLED = slice(20, 135)
+
+
+def launches(played: Played) -> int:
+    desired = [row.desired for row in played.minutes]
+    return sum(max(after - before, 0) for before, after in pairwise(desired))
+
+
+def test_a_service_that_counts_what_arrives_swings_less_and_keeps_more_of_its_promise(
+    drift: Played, by_backlog: Played
+) -> None:
+    settled, swinging = ({row.desired for row in played.minutes[SETTLED]} for played in (drift, by_backlog))
+    assert settled <= {2, 3, 4, 5, 6}
+    assert {1, 10} <= swinging
+    assert launches(drift) * 2 <= launches(by_backlog)
+    assert drift.summary.instance_hours < by_backlog.summary.instance_hours
+    in_time, plain = (played.summary.waits.attainment for played in (drift, by_backlog))
+    assert in_time > 0.95
+    assert 1 - plain > 3 * (1 - in_time)
+
+
+def test_every_minute_of_the_sustained_flow_is_reckoned_with_its_arrivals_and_durations(
+    drift: Played,
+) -> None:
+    """30 messages a minute, which come to take 6 s instead of 2 s."""
+    told = [line.record for line in drift.log if line.record.get("arrivals_per_s")]
+    assert len(told) > 140
+    assert {record["arrivals_per_s"] for record in told} == {0.5}
+    loads = [record["offered_load_instances"] for record in told]
+    assert loads == sorted(loads)
+    assert 1 <= loads[0] < 1.2
+    assert 2.2 < loads[-1] <= 3
+    for record in told:
+        needed = record["offered_load_instances"] + 0.3 * record["offered_load_instances"] ** 0.5
+        tracked = record["backlog_per_instance"] + record["target"] * needed / max(record["running"], 1)
+        assert record["effective_backlog_per_instance"] == pytest.approx(tracked)
+
+
+def test_every_new_target_is_the_latency_over_the_durations_its_workers_published() -> None:
+    """ecsTargetBPI = acceptable latency / MsgProcessingDuration, traced to the samples in CloudWatch."""
+    with embedded_aws(ROOT) as aws:
+        start = aws.clock.now
+        stage = Stage(aws, ROOT)
+        stage.enter(replace(QUEUE_PROC, limit_minutes=RETUNES_AT[0] + 2))
+        stage.run()
+        (line,) = [
+            line
+            for line in aws.log
+            if line.record.get("decision") == "retune" and line.record["outcome"] == "acted"
+        ]
+        # A minute is published when it is over.
+        readable = int(line.at - start - READABLE_AFTER_S) // 60
+        sampled = _published(aws, start, minutes=min(readable, RETUNES_AT[0]))
+    record = line.record
+    average_s = sum(sampled) / len(sampled)
+    assert record["processing"]["samples"] == len(sampled)
+    assert record["processing"]["seconds"] == pytest.approx(average_s, rel=1e-3)
+    assert record["target"] == pytest.approx(60 / average_s, rel=1e-3)
+
+
+def test_the_policy_of_the_service_holds_the_new_target_from_the_next_minute_on(drift: Played) -> None:
+    retunes = drift.decisions("retune")
+    ends = [minute for minute, _ in retunes[1:]] + [len(drift.minutes)]
+    for (minute, record), end in zip(retunes, ends, strict=True):
+        held = {row.target for row in drift.minutes[minute + 1 : end]}
+        assert held == {record["target"]}
+
+
+def test_without_the_retune_the_target_stays_where_the_template_put_it() -> None:
+    played = perform(scenario=replace(QUEUE_PROC, limit_minutes=45), without=(Part.RETUNE,))
+    assert {minute.target for minute in played.minutes} == {30}
+
+
+def test_without_the_bootstrap_alarm_the_tick_wakes_the_service() -> None:
+    played = perform(scenario=SHORT, without=(Part.BOOTSTRAP_ALARM,))
+    (_, record) = played.decisions("bootstrap")[0]
+    assert record["trigger"] == "tick"
+    assert played.summary.ok
+
+
+def test_without_the_publisher_the_alarm_wakes_the_service_and_the_work_is_done() -> None:
+    played = perform(scenario=SHORT, without=(Part.PUBLISHER,))
+    (_, record) = played.decisions("bootstrap")[0]
+    assert record["trigger"] == "alarm"
+    assert played.summary.processed == played.summary.sent
+
+
+def test_without_both_nothing_is_processed() -> None:
+    played = perform(
+        scenario=replace(SHORT, limit_minutes=20), without=(Part.PUBLISHER, Part.BOOTSTRAP_ALARM)
+    )
+    assert (played.summary.processed, played.summary.ok) == (0, False)
+
+
+def test_without_the_shutdown_alarm_the_tick_sends_the_service_home() -> None:
+    played = perform(scenario=SHORT, without=(Part.SHUTDOWN_ALARM,))
+    ((_, record),) = played.decisions("shutdown")
+    assert record["trigger"] == "tick"
+    assert played.summary.ok
+
+
+def test_a_deployment_that_rolls_holds_the_shutdown_until_it_is_over() -> None:
+    def deploy_while_idle(aws: EmbeddedAws) -> None:
+        def roll() -> None:
+            aws.ecs.update_service(cluster="workers", service="queue-proc", forceNewDeployment=True)
+
+        for minute in range(11, 20):
+            aws.clock.at(aws.clock.now + minute * 60, roll)
+
+    played = perform(scenario=SHORT, before=deploy_while_idle)
+    assert played.summary.ok
+    held = [record["message"] for _, record in played.decisions("shutdown", "held")]
+    assert any("a deployment is rolling" in message for message in held)
+
+
+@pytest.mark.parametrize("registered", ["not-yet", "true"])
+def test_observe_leaves_the_service_alone_and_says_what_it_would_do(registered: str) -> None:
+    played = perform(
+        scenario=replace(SHORT, limit_minutes=12),
+        parameters={"Mode": "observe", "CreateScalableTarget": registered},
+    )
+    assert {minute.desired for minute in played.minutes} == {0}
+    assert played.decisions("bootstrap", "observed")
+    assert not played.decisions("bootstrap", "held")
+
+
+def test_a_stack_update_that_resets_the_target_is_repaired_by_its_own_event() -> None:
+    with embedded_aws(ROOT) as aws:
+        stage = Stage(aws, ROOT)
+        play = stage.enter(replace(QUEUE_PROC, limit_minutes=RETUNES_AT[0] + 10))
+        minute = (RETUNES_AT[0] + 5) * 60
+        aws.clock.at(aws.clock.now + minute, lambda: stage.deploy(play))
+        (story,) = stage.run()
+        retunes = [line.record for line in aws.log if line.record.get("decision") == "retune"]
+    assert [(record["trigger"], record["outcome"]) for record in retunes] == [
+        ("stack", "held"),  # the stack's creation: nothing has been processed yet
+        ("schedule", "acted"),
+        ("stack", "acted"),
+    ]
+    assert retunes[2]["present_target"] == 30  # the template's
+    assert story.minutes[-1].target == pytest.approx(retunes[2]["target"])
+
+
+def _published(aws: EmbeddedAws, start: float, *, minutes: int) -> list[float]:
+    """Every duration that the service's workers published, one entry a message."""
+    began = datetime.fromtimestamp(start, UTC)
+    answer = aws.cloudwatch.get_metric_statistics(
+        Namespace="Sluice",
+        MetricName="MsgProcessingDuration",
+        Dimensions=[
+            {"Name": "ClusterName", "Value": "workers"},
+            {"Name": "ServiceName", "Value": "queue-proc"},
+        ],
+        StartTime=began,
+        EndTime=began + timedelta(minutes=minutes),
+        Period=60,
+        Statistics=["Average", "SampleCount"],
+    )
+    return [point["Average"] for point in answer["Datapoints"] for _ in range(int(point["SampleCount"]))]

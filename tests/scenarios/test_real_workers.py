@@ -1,0 +1,475 @@
+"""Worker processes do the work of a play: `sluice demo --real-workers`, shortened further."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from moto.sqs.models import Message, SQSBackend
+
+from sluice.core.model import AutoScalingGroup
+from sluice_cli.main import main
+from sluice_sim.clock import VirtualClock
+from sluice_sim.embedded import (
+    handler,
+    processes,
+    real_processes,
+)
+from sluice_sim.embedded.cloud import START, EmbeddedAws, embedded_aws
+from sluice_sim.embedded.processes import CannotWorkError, ProcessCrew, WorkerProcess
+from sluice_sim.embedded.scenarios import TRANSCRIPTION
+from sluice_sim.embedded.serialised_requests import (
+    LOOK_S,
+    taking_turns,
+)
+from sluice_sim.embedded.server import served
+from sluice_sim.embedded.timeline import (
+    Minute,
+    Processes,
+    Story,
+    Summary,
+)
+from sluice_sim.embedded.wall_clock import (
+    LONGEST_STEP_S,
+    STEP_S,
+    WallClock,
+    now_s,
+    sqs_on_the_wall,
+)
+from sluice_sim.embedded.workers import Assignment
+from sluice_worker.aws.metadata import InstanceMetadata
+
+pytestmark = pytest.mark.processes
+
+ROOT = Path(__file__).resolve().parents[2]
+PACE = 120.0
+"""Half a second stands for a minute."""
+BRIEF = replace(
+    TRANSCRIPTION,
+    bursts={0: 6},
+    durations=((0, 30),),
+    boot_s=30,
+    quiet_minutes=0,
+    limit_minutes=240,
+    parameters={"IdleMinutes": "1"},
+)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    """A minute is more than any machine needs."""
+    until = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < until, "it did not happen within a minute"
+        time.sleep(0.02)
+
+
+# ---- A whole play ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The ids of all worker processes that a play starts."""
+    pids: list[int] = []
+    start = ProcessCrew.start
+
+    def noted(crew: ProcessCrew) -> WorkerProcess:
+        worker = start(crew)
+        pids.append(worker.pid)
+        return worker
+
+    monkeypatch.setattr(ProcessCrew, "start", noted)
+    return pids
+
+
+def test_processes_take_a_workload_from_zero_to_its_end_and_back(started: list[int]) -> None:
+    story: Story
+    (story,) = real_processes.play(ROOT, [BRIEF], pace=PACE)
+    summary = story.summary
+    assert summary.ok, summary
+    assert (summary.sent, summary.processed, summary.processed_twice, summary.left) == (6, 6, 0, 0)
+    assert summary.decisions == {"bootstrap": 1, "shutdown": 1}
+    assert summary.processes is not None
+    assert summary.processes.started == len(started) == summary.peak_instances
+    assert summary.processes.failed == 0
+    # Every processing time reached CloudWatch, under the dimensions a retune would read.
+    assert summary.processes.published == 6
+    assert summary.processes.mean_s is not None
+    assert summary.processes.mean_s >= 0.99 * 30 / PACE
+    assert not [event for minute in story.minutes for event in minute.events if event.kind == "failure"]
+    assert not any(map(alive, started))
+
+
+def test_an_interrupted_play_leaves_no_process(started: list[int]) -> None:
+    def interrupt(_: str, minute: Minute) -> None:
+        if minute.running:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        real_processes.play(ROOT, [BRIEF], pace=PACE, on_minute=interrupt)
+    assert started
+    assert not any(map(alive, started))
+
+
+def test_workers_that_cannot_start_end_the_play_with_their_own_words(
+    monkeypatch: pytest.MonkeyPatch, started: list[int]
+) -> None:
+    monkeypatch.setattr(handler.work, "__name__", "nobody")
+    with pytest.raises(CannotWorkError, match=r"ended by itself \(2\)\n(.*\n)*.*has no function nobody"):
+        real_processes.play(ROOT, [BRIEF], pace=PACE)
+    assert not any(map(alive, started))
+
+
+# ---- One process -------------------------------------------------------------------------------------------
+
+SLEEPS = "import time; time.sleep(600)"
+FAILS = (
+    "import sys; print('first', 'second', 'third', 'the last word', sep='\\n', file=sys.stderr); sys.exit(3)"
+)
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Iterator[Callable[[str], WorkerProcess]]:
+    running = []
+
+    def start(program: str) -> WorkerProcess:
+        log = tmp_path / f"{len(running)}.log"
+        worker = WorkerProcess([sys.executable, "-c", program], dict(os.environ), ROOT, log)
+        running.append(worker)
+        return worker
+
+    yield start
+    for worker in running:
+        worker.end(0)
+
+
+def test_a_process_that_ends_unbidden_is_told_once_with_its_last_words(
+    process: Callable[[str], WorkerProcess],
+) -> None:
+    worker = process(FAILS)
+    wait_until(lambda: not worker.alive)
+    told = worker.look()
+    assert told is not None
+    assert "ended by itself (3)" in told
+    assert told.endswith("the last word")
+    assert "first" not in told
+    assert worker.look() is None
+
+
+def test_a_process_told_to_go_says_when_it_has_gone(process: Callable[[str], WorkerProcess]) -> None:
+    worker, gone = process(SLEEPS), []
+    worker.drain(lambda: gone.append(True))
+    assert not gone
+    wait_until(lambda: not worker.alive)
+    assert worker.look() is None
+    assert gone == [True]
+
+
+def test_a_drain_that_fails_is_told(process: Callable[[str], WorkerProcess]) -> None:
+    worker, gone = process(FAILS), []
+    wait_until(lambda: not worker.alive)
+    worker.drain(lambda: gone.append(True))
+    assert "ended by itself (3)" in (worker.look() or "")
+    assert gone == [True]
+
+
+def test_a_worker_does_not_outlive_a_demo_that_was_killed(
+    process: Callable[[str], WorkerProcess], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What a killed process leaves its children is the end of their standard input."""
+    monkeypatch.setenv(handler.RECORD, str(tmp_path / "record"))
+    worker = process(f"import sluice_sim.embedded.handler; {SLEEPS}")
+    worker.let_go()
+    wait_until(lambda: not worker.alive)
+
+
+@pytest.fixture
+def crew(tmp_path: Path) -> Iterator[tuple[ProcessCrew, EmbeddedAws, list[Any]]]:
+    """A crew whose processes fail at once, and what it tells."""
+    told: list[Any] = []
+    with embedded_aws(ROOT) as aws:
+        aws.pace = PACE
+        assignment = Assignment(
+            scenario=BRIEF,
+            queue_url=aws.create_queue("work", visibility_timeout_s=60),
+            fleet=AutoScalingGroup(name="work"),
+            namespace="Sluice",
+            on_processed=lambda *message: told.append(message),
+            on_trouble=told.append,
+        )
+        one = ProcessCrew(aws, assignment, root=ROOT, endpoint="http://127.0.0.1:9", folder=tmp_path)
+        yield one, aws, told
+        one.kill()
+
+
+def test_a_worker_that_dies_among_others_that_work_is_told_and_the_play_goes_on(
+    crew: tuple[ProcessCrew, EmbeddedAws, list[Any]], tmp_path: Path
+) -> None:
+    one, aws, told = crew
+    worker = one.start()
+    worker.tell_to_go()  # by somebody else than the fleet
+    wait_until(lambda: not worker.alive)
+    (tmp_path / "record").write_text(f"a-message {30 / PACE} {90 / PACE}\n", encoding="utf-8")
+    aws.clock.run_until(aws.clock.now + 10)
+    assert told[0] == ("a-message", 30, 90)
+    assert "was ended by SIGTERM" in told[1]
+    assert len(told) == 2
+    told_at_the_end = one.go_home()
+    assert (told_at_the_end.started, told_at_the_end.failed) == (1, 1)
+
+
+def test_all_lengths_of_time_are_shortened_alike(
+    crew: tuple[ProcessCrew, EmbeddedAws, list[Any]],
+) -> None:
+    one, _, _ = crew
+    for pace in (30.0, 60.0):
+        words = processes.options(one.assignment, "http://127.0.0.1:9", pace)
+        given = dict(zip(words[:-1:2], words[1::2], strict=False))
+        assert float(given["--visibility-s"]) == 300 / pace
+        assert float(given["--delete-linger-s"]) == 0.2 / pace
+        assert given["--queue"] == "http://127.0.0.1:9/123456789012/work"
+
+
+# ---- The wall clock ----------------------------------------------------------------------------------------
+
+
+class Wall:
+    """A wall clock that goes on when somebody pauses, and as a test says."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def pause(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def test_virtual_time_keeps_its_pace_with_the_wall() -> None:
+    clock, wall = VirtualClock(), Wall()
+    driver = WallClock(clock, 29, now=lambda: wall.now, pause=wall.pause)
+    for minute in range(1, 30):
+        driver.run_until(minute * 60)
+        assert clock.now == minute * 60
+    assert 60 <= wall.now - 1000 <= 60 + 2 * STEP_S
+
+
+def test_time_that_the_handlers_took_is_made_up_for() -> None:
+    clock, wall = VirtualClock(), Wall()
+    clock.at(30, lambda: wall.pause(0.5))
+    WallClock(clock, 30, now=lambda: wall.now, pause=wall.pause).run_until(60)
+    assert 2 <= wall.now - 1000 <= 2.1
+
+
+def test_a_machine_that_slept_lets_no_minutes_pass_without_workers() -> None:
+    clock, wall = VirtualClock(), Wall()
+    seen: list[float] = []
+    clock.every(30, lambda: seen.append(wall.now))
+    driver = WallClock(clock, 30, now=lambda: wall.now, pause=wall.pause)
+    wall.now += 3600
+    driver.run_until(300)
+    assert wall.now - 1000 - 3600 >= 10 - LONGEST_STEP_S
+    assert seen == sorted(seen)
+
+
+# ---- SQS for several at once, on the wall clock ------------------------------------------------------------
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Each time that moto looks for messages, the queue's name."""
+    seen: list[str] = []
+    receive = SQSBackend.receive_message
+
+    def noted(backend: SQSBackend, queue_name: str, *how: Any) -> list[Any]:
+        seen.append(queue_name)
+        return receive(backend, queue_name, *how)
+
+    monkeypatch.setattr(SQSBackend, "receive_message", noted)
+    return seen
+
+
+@pytest.fixture
+def aws(looks: list[str]) -> Iterator[EmbeddedAws]:
+    with embedded_aws(ROOT) as account, sqs_on_the_wall(), taking_turns(pace=40):
+        yield account
+
+
+def many(count: int, act: Callable[[], object]) -> None:
+    """Run `act` in so many threads, and wait for all of them."""
+    threads = [threading.Thread(target=act) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def test_many_who_receive_at_once_get_each_message_once(
+    aws: EmbeddedAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = aws.create_queue("work", visibility_timeout_s=600)
+    for number in range(8):
+        aws.sqs.send_message(QueueUrl=url, MessageBody=str(number))
+    visible = Message.visible.fget
+
+    def slowly(message: Message) -> bool:
+        """Long enough for another thread to come between a look and the taking."""
+        seen: bool = visible(message)
+        time.sleep(0.0005)
+        return seen
+
+    monkeypatch.setattr(Message, "visible", property(slowly))
+    got: list[str] = []
+    many(
+        4,
+        lambda: got.extend(
+            message["Body"]
+            for message in aws.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=2).get("Messages", ())
+        ),
+    )
+    assert sorted(got, key=int) == [str(number) for number in range(8)]
+
+
+def test_a_long_poll_lets_others_pass_and_ends_with_what_they_send(looks: list[str]) -> None:
+    with embedded_aws(ROOT) as aws, sqs_on_the_wall(), taking_turns():
+        url = aws.create_queue("work", visibility_timeout_s=60)
+        got: list[Any] = []
+        poll = threading.Thread(
+            target=lambda: got.append(aws.sqs.receive_message(QueueUrl=url, WaitTimeSeconds=20))
+        )
+        poll.start()
+        wait_until(lambda: bool(looks))
+        aws.sqs.send_message(QueueUrl=url, MessageBody="here")
+        poll.join()
+    assert [message["Body"] for message in got[0]["Messages"]] == ["here"]
+
+
+def test_a_long_poll_behind_a_busy_group_is_short_and_does_not_spin(
+    aws: EmbeddedAws, looks: list[str]
+) -> None:
+    url = aws.create_queue("work.fifo", visibility_timeout_s=36_000)
+    for number in "12":
+        aws.sqs.send_message(
+            QueueUrl=url, MessageBody=number, MessageGroupId="one", MessageDeduplicationId=number
+        )
+    assert len(aws.sqs.receive_message(QueueUrl=url)["Messages"]) == 1
+    looks.clear()
+    assert not aws.sqs.receive_message(QueueUrl=url, WaitTimeSeconds=20).get("Messages")
+    assert 1 < len(looks) <= 20 / 40 / LOOK_S + 2
+
+
+def test_sqs_tells_wall_time_while_everybody_else_stands_still(aws: EmbeddedAws) -> None:
+    url = aws.create_queue("work", visibility_timeout_s=60)
+    aws.sqs.send_message(QueueUrl=url, MessageBody="here")
+    how = {"QueueUrl": url, "VisibilityTimeout": 1, "MessageSystemAttributeNames": ["SentTimestamp"]}
+    (message,) = aws.sqs.receive_message(**how)["Messages"]
+    assert abs(int(message["Attributes"]["SentTimestamp"]) / 1000 - now_s()) < 3600
+    assert time.time() == START.timestamp()
+    assert not aws.sqs.receive_message(**how).get("Messages")
+    wait_until(lambda: bool(aws.sqs.receive_message(**how).get("Messages")))
+
+
+def test_no_instance_is_about_to_be_taken_away() -> None:
+    with served() as endpoint:
+        metadata = InstanceMetadata(endpoint)
+        assert metadata.get("spot/instance-action") is None
+        assert metadata.get("autoscaling/target-lifecycle-state") is None
+
+
+# ---- A fleet whose workers may die -------------------------------------------------------------------------
+
+
+class Mortal:
+    """A consumer that dies when told."""
+
+    def __init__(self) -> None:
+        self.alive = True
+
+    def drain(self, when_drained: Callable[[], None]) -> None:
+        when_drained()
+
+
+def test_an_instance_whose_worker_died_is_replaced_after_a_boot() -> None:
+    workers: list[Mortal] = []
+
+    def start() -> Mortal:
+        workers.append(Mortal())
+        return workers[-1]
+
+    with embedded_aws(ROOT) as aws:
+        fleet = aws.create_group("group", minimum=2, maximum=2, boot_s=60, start=start)
+        aws.clock.run_until(aws.clock.now + 60)
+        assert fleet.size().running == 2
+        workers[0].alive = False
+        aws.clock.run_until(aws.clock.now + 10)
+        assert (fleet.size().running, fleet.size().booting) == (1, 1)
+        aws.clock.run_until(aws.clock.now + 60)
+        assert (fleet.size().running, len(workers)) == (2, 3)
+        (group,) = aws.autoscaling.describe_auto_scaling_groups()["AutoScalingGroups"]
+        assert [instance["LifecycleState"] for instance in group["Instances"]] == ["InService"] * 2
+
+
+# ---- The command -------------------------------------------------------------------------------------------
+
+
+def test_a_dynamic_target_is_refused_with_the_reason() -> None:
+    refused = CliRunner().invoke(main, ["demo", "--real-workers", "--scenario", "queue-proc"])
+    assert refused.exit_code == 2
+    assert "queue-proc is not for --real-workers: its target follows MsgProcessingDuration" in refused.output
+
+
+def test_taking_the_retune_away_is_refused_where_nothing_is_retuned() -> None:
+    refused = CliRunner().invoke(main, ["demo", "--real-workers", "--without", "retune"])
+    assert refused.exit_code == 2
+    assert "no target is dynamic" in refused.output
+
+
+def test_the_command_says_what_is_shortened_and_what_the_processes_came_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = Summary(
+        name="transcription", minimum=0, maximum=5, sent=84, processed=84, processed_twice=1,
+        processes=Processes(started=5, failed=0, published=84, mean_s=2.004),
+    )  # fmt: skip
+    monkeypatch.setattr(real_processes, "play", lambda *_, **__: [Story(summary=told, minutes=())])
+    shown = CliRunner().invoke(main, ["demo", "--real-workers"])
+    assert shown.exit_code == 0
+    assert "A minute takes 2 s" in shown.output
+    assert "a message takes 2 s in place of 60 s, a boot 4 s in place of 120 s" in shown.output
+    assert "the idle window 10 s in place of 300 s" in shown.output
+    assert re.search(r"processed twice +│ 1 ", shown.output)
+    assert re.search(r"worker processes +│ 5 started, none failed", shown.output)
+    as_json = CliRunner().invoke(main, ["demo", "--real-workers", "--json"])
+    (workload,) = json.loads(as_json.output.splitlines()[-1])["workloads"]
+    assert workload["processed_twice"] == 1
+    assert workload["processes"] == {
+        "started": 5,
+        "failed": 0,
+        "durations_published": 84,
+        "mean_wall_s": 2.004,
+    }
+
+
+def test_workers_that_cannot_work_end_the_command_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> list[Story]:
+        raise CannotWorkError("no message was processed, and worker process 7 ended by itself (2)")
+
+    monkeypatch.setattr(real_processes, "play", broken)
+    refused = CliRunner().invoke(main, ["demo", "--real-workers"])
+    assert refused.exit_code == 1
+    assert "Error: the workers cannot work: no message was processed, and worker process 7" in refused.output

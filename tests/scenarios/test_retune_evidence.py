@@ -1,0 +1,429 @@
+"""What the retune makes of measurements gone wrong and of policies changed by hand, and how it explains it.
+
+One play holds every trouble side by side, each a workload of its own, and one retune meets them all. The
+plays begin late in the hour, so that the hourly retune comes soon.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from sluice_sim.embedded.cloud import EmbeddedAws, LogLine, embedded_aws
+from sluice_sim.embedded.demo import Stage
+from sluice_sim.embedded.scenarios import QUEUE_PROC
+from sluice_sim.embedded.services import DIMENSION
+from sluice_sim.embedded.timeline import (
+    Scenario,
+    Steady,
+    Story,
+)
+from tests.scenarios.conftest import ROOT
+
+pytestmark = pytest.mark.slow
+
+HOUR_MINUTES = 60
+RETUNE_AT = 10  # in minutes of the play: the pill is done in the eighth, and can be read half a minute later
+BY_HAND_AT = 4
+GROUPS = ("group", "gone-group")  # the others are ECS services
+
+# Seven messages a minute for six minutes, done before the retune. Every policy begins at the target of the
+# template, 30 messages per task, which is right for messages of 2 s (60 s / 2 s).
+QUICK = replace(
+    QUEUE_PROC,
+    durations=((0, 2),),
+    visibility_timeout_s=900,
+    steady=Steady(first=0, last=5, per_minute=7),
+    quiet_minutes=99,
+    limit_minutes=RETUNE_AT + 2,
+)
+SLOW = replace(QUICK, durations=((0, 4),))
+QUIET = replace(QUICK, steady=None)
+ARRIVED = 42
+PILL_S = 240
+SCENARIOS: Mapping[str, Scenario] = {
+    "service": SLOW,
+    "group": SLOW,
+    "missing": QUIET,
+    "sparse": replace(SLOW, steady=None, bursts={0: 10}),
+    "sparse-hour": replace(SLOW, steady=None, bursts={0: 10}),
+    "silent": SLOW,
+    "zero": SLOW,
+    "wild": QUICK,
+    "poisoned": replace(QUICK, batch=1),
+    "gone-service": SLOW,
+    "gone-group": SLOW,
+    "edited": QUICK,
+    "nudged": QUICK,
+}
+TOO_FEW = "retune holds: too few processing times were published; the present target stays"
+REFUSED = "retune holds: the measured processing time is not a positive finite number"
+FOLLOWS = "the target follows the measured processing time"
+SLOWED = "[target moved by at most the allowed factor]"
+AT_THE_FLOOR = "[target raised to its lower bound; target moved by at most the allowed factor]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """A play around one or more hourly retunes: what each workload's policy held, and every log line."""
+
+    stories: Mapping[str, Story]
+    log: list[LogLine]
+    policies: Mapping[str, Mapping[str, Any]]
+    """Service -> its policy's configuration as the API describes it in the end."""
+
+    def retunes(self, workload: str) -> list[dict[str, Any]]:
+        """The hourly decisions about a workload."""
+        return [
+            line.record
+            for line in self.log
+            if line.record.get("workload") == workload
+            and line.record.get("decision") == "retune"
+            and line.record["trigger"] == "schedule"
+        ]
+
+    def retune(self, workload: str) -> dict[str, Any]:
+        """The one hourly decision about a workload."""
+        (record,) = self.retunes(workload)
+        return record
+
+    def target(self, workload: str, minute: int) -> float | None:
+        """What the policy held at the end of that minute of the play."""
+        return self.stories[workload].minutes[minute].target
+
+
+@contextmanager
+def late_in_the_hour(minutes_to_retune: int) -> Iterator[EmbeddedAws]:
+    """An account with nothing in it, so many minutes before the full hour."""
+    with embedded_aws(ROOT) as aws:
+        hour_s = HOUR_MINUTES * 60
+        aws.clock.run_until((aws.clock.now // hour_s + 1) * hour_s - minutes_to_retune * 60)
+        yield aws
+
+
+def enter(stage: Stage, name: str, scenario: Scenario) -> None:
+    """A workload with queue-proc's settings under a name of its own."""
+    fleet = {"FleetType": "asg", "AutoScalingGroupName": name} if name in GROUPS else {"ServiceName": name}
+    stage.enter(scenario, {"Name": name, "QueueName": name, **fleet})
+
+
+def finish(aws: EmbeddedAws, stage: Stage) -> Round:
+    stories = {story.summary.name: story for story in stage.run()}
+    policies = aws.scaling.describe_scaling_policies(ServiceNamespace="ecs")["ScalingPolicies"]
+    return Round(
+        stories=stories,
+        log=aws.log,
+        policies={
+            policy["ResourceId"].rsplit("/", 1)[-1]: policy["TargetTrackingScalingPolicyConfiguration"]
+            for policy in policies
+        },
+    )
+
+
+# ---- What people and workers do wrong ----------------------------------------------------------------------
+
+
+def dimensions(service: str) -> list[dict[str, str]]:
+    return [{"Name": "ClusterName", "Value": "workers"}, {"Name": "ServiceName", "Value": service}]
+
+
+def publish(aws: EmbeddedAws, service: str, *seconds: float, minutes_from_now: int) -> None:
+    """Samples that were, or will be, published for a service beside those of its simulated workers."""
+    at = aws.clock.now + minutes_from_now * 60
+
+    def put() -> None:
+        datum = {"MetricName": "MsgProcessingDuration", "Dimensions": dimensions(service)}
+        values = {"Values": list(seconds), "Timestamp": datetime.fromtimestamp(at, UTC), "Unit": "Seconds"}
+        aws.cloudwatch.put_metric_data(Namespace="Sluice", MetricData=[datum | values])
+
+    aws.clock.at(max(at, aws.clock.now), put)
+
+
+def publishing(aws: EmbeddedAws, service: str, instead: Callable[[dict], list[dict]]) -> None:
+    """The workers of this service put something else than what they measured."""
+
+    def rewrite(params: dict[str, Any], **_: object) -> None:
+        params["MetricData"] = [
+            put
+            for datum in params["MetricData"]
+            for put in (
+                instead(datum)
+                if datum["MetricName"] == "MsgProcessingDuration"
+                and datum["Dimensions"] == dimensions(service)
+                else [datum]
+            )
+        ]
+
+    aws.cloudwatch.meta.events.register("provide-client-params.cloudwatch.PutMetricData", rewrite)
+
+
+def delete_service_policy(aws: EmbeddedAws, service: str) -> None:
+    aws.scaling.delete_scaling_policy(
+        PolicyName=f"sluice-{service}",
+        ServiceNamespace="ecs",
+        ResourceId=f"service/workers/{service}",
+        ScalableDimension=DIMENSION,
+    )
+
+
+def delete_group_policy(aws: EmbeddedAws, group: str) -> None:
+    (policy,) = aws.autoscaling.describe_policies(AutoScalingGroupName=group)["ScalingPolicies"]
+    aws.autoscaling.delete_policy(AutoScalingGroupName=group, PolicyName=policy["PolicyName"])
+
+
+def edit_policy(aws: EmbeddedAws, service: str, **changes: float) -> None:
+    """PutScalingPolicy as a person does in the console: these fields change, the others stay."""
+    resource = {
+        "ServiceNamespace": "ecs",
+        "ResourceId": f"service/workers/{service}",
+        "ScalableDimension": DIMENSION,
+    }
+    (policy,) = aws.scaling.describe_scaling_policies(**resource)["ScalingPolicies"]
+    configuration = policy["TargetTrackingScalingPolicyConfiguration"] | changes
+    aws.scaling.put_scaling_policy(
+        **resource,
+        PolicyName=policy["PolicyName"],
+        PolicyType="TargetTrackingScaling",
+        TargetTrackingScalingPolicyConfiguration=configuration,
+    )
+
+
+@pytest.fixture(scope="module")
+def played() -> Round:
+    """Every trouble at once, and one retune."""
+    with late_in_the_hour(RETUNE_AT) as aws:
+        stage = Stage(aws, ROOT)
+        for name, scenario in SCENARIOS.items():
+            enter(stage, name, scenario)
+
+        def by_hand(change: Callable[[], None]) -> None:
+            aws.clock.at(aws.clock.now + BY_HAND_AT * 60, change)
+
+        publish(aws, "sparse-hour", *[3] * 40, minutes_from_now=-5 * HOUR_MINUTES)
+        publishing(aws, "silent", lambda _: [])
+        publishing(aws, "zero", lambda datum: [datum | {"Values": [0.0] * len(datum["Values"])}])
+        publish(aws, "wild", 1e9, minutes_from_now=3)
+        queue = aws.sqs.get_queue_url(QueueName="poisoned")["QueueUrl"]
+        aws.sqs.send_message(QueueUrl=queue, MessageBody=json.dumps({"duration_s": PILL_S}))
+        by_hand(lambda: delete_service_policy(aws, "gone-service"))
+        by_hand(lambda: delete_group_policy(aws, "gone-group"))
+        by_hand(lambda: edit_policy(aws, "edited", TargetValue=45, ScaleInCooldown=600))
+        by_hand(lambda: edit_policy(aws, "nudged", TargetValue=32))
+        return finish(aws, stage)
+
+
+# ---- One retune meets them all -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("workload", "before", "after", "reason", "limits", "said"),
+    [
+        ("service", 30, 15, "retuned", [], f"retune 30 -> 15 per instance: {FOLLOWS} (60 s x 1 / 4 s = 15)"),
+        ("group", 30, 15, "retuned", [], f"retune 30 -> 15 per instance: {FOLLOWS} (60 s x 1 / 4 s = 15)"),
+        ("missing", 30, 30, "too_few_samples", [], f"{TOO_FEW} (0 of 30 needed)"),
+        ("silent", 30, 30, "too_few_samples", [], f"{TOO_FEW} (0 of 30 needed)"),
+        ("sparse", 30, 30, "too_few_samples", [], f"{TOO_FEW} (10 of 30 needed)"),
+        (
+            "sparse-hour",
+            30,
+            18.75,
+            "retuned",
+            [],
+            f"retune 30 -> 18.75 per instance: {FOLLOWS} (60 s x 1 / 3.2 s = 18.75)",
+        ),
+        (
+            "zero",
+            30,
+            30,
+            "duration_refused",
+            [],
+            f"{REFUSED} (0 s over 42 samples)",
+        ),
+        (
+            "wild",
+            30,
+            15,
+            "retuned",
+            ["min_target", "max_factor"],
+            f"retune 30 -> 15 per instance: {FOLLOWS} (60 s x 1 / 2.326e+07 s = 2.58e-06) {AT_THE_FLOOR}",
+        ),
+        (
+            "poisoned",
+            30,
+            15,
+            "retuned",
+            ["max_factor"],
+            f"retune 30 -> 15 per instance: {FOLLOWS} (60 s x 1 / 7.535 s = 7.963) {SLOWED}",
+        ),
+        ("edited", 45, 30, "retuned", [], f"retune 45 -> 30 per instance: {FOLLOWS} (60 s x 1 / 2 s = 30)"),
+        (
+            "nudged",
+            32,
+            32,
+            "within_deadband",
+            [],
+            "retune holds: the target moved less than the deadband (30 against 32)",
+        ),
+    ],
+)
+def test_a_retune_says_what_it_did_to_the_target_and_why(
+    played: Round,
+    workload: str,
+    before: float,
+    after: float,
+    reason: str,
+    limits: list[str],
+    said: str,
+) -> None:
+    assert played.target(workload, RETUNE_AT - 1) == before
+    # AWS looks at the policy once a minute, before or after the retune of that minute.
+    assert played.target(workload, RETUNE_AT + 1) == pytest.approx(after)
+    record = played.retune(workload)
+    assert (record["reason"], record["limits"], record["message"]) == (reason, limits, said)
+    assert record["outcome"] == ("acted" if after != before else "held")
+    assert record["present_target"] == before
+    assert record.get("target") == (pytest.approx(after) if after != before else None)
+
+
+def test_silent_workers_did_work_and_their_number_of_samples_says_that_nothing_was_told(
+    played: Round,
+) -> None:
+    assert played.stories["silent"].summary.processed == ARRIVED
+    assert played.stories["missing"].summary.processed == 0
+    for workload in ("silent", "missing"):
+        assert played.retune(workload)["processing"] == {"seconds": None, "samples": 0, "window_s": 86_400}
+
+
+def test_a_quiet_hour_is_measured_over_the_day_and_the_decision_says_so(played: Round) -> None:
+    busy, quiet = played.retune("service")["processing"], played.retune("sparse-hour")["processing"]
+    assert (busy["window_s"], busy["samples"]) == (3600, ARRIVED)
+    assert (quiet["window_s"], quiet["samples"]) == (86_400, 50)
+
+
+def test_a_poison_pill_went_through_the_queue_like_any_message(played: Round) -> None:
+    assert played.stories["poisoned"].summary.left == 0
+    measured = played.retune("poisoned")["processing"]
+    assert measured["samples"] == ARRIVED + 1
+    assert measured["seconds"] == pytest.approx((ARRIVED * 2 + PILL_S) / (ARRIVED + 1))
+
+
+@pytest.mark.parametrize("workload", ["wild", "poisoned"])
+def test_one_absurd_sample_moves_the_target_by_no_more_than_the_factor_and_within_the_bounds(
+    played: Round, workload: str
+) -> None:
+    record = played.retune(workload)
+    assert record["target"] == record["present_target"] / 2
+    assert 5 <= record["target"] <= 60
+
+
+def test_a_target_put_back_keeps_what_else_was_changed_by_hand(played: Round) -> None:
+    edited, untouched = played.policies["edited"], played.policies["nudged"]
+    assert (edited["TargetValue"], edited["ScaleInCooldown"]) == (30, 600)
+    assert untouched["ScaleInCooldown"] == 300
+    metric = "CustomizedMetricSpecification"
+    assert edited[metric] | {"Dimensions": []} == untouched[metric] | {"Dimensions": []}
+    assert edited[metric]["Dimensions"] == dimensions("edited")
+
+
+@pytest.mark.parametrize(
+    ("workload", "fleet"),
+    [("gone-service", "ECS service workers/gone-service"), ("gone-group", "Auto Scaling group gone-group")],
+)
+def test_a_policy_deleted_by_hand_is_told_with_the_way_out_and_counted(
+    played: Round, workload: str, fleet: str
+) -> None:
+    assert played.target(workload, BY_HAND_AT - 1) == 30
+    assert played.target(workload, BY_HAND_AT) is None
+    assert played.retunes(workload) == []
+    failures = [
+        line.record
+        for line in played.log
+        if line.record.get("workload") == workload and line.record["level"] == "ERROR"
+    ]
+    # The tick, which reads its target, tells of it too.
+    assert Counter(failure["failure"] for failure in failures)["RetuneFailed"] == 1
+    assert {failure["failure"] for failure in failures} <= {"RetuneFailed", "ObservationFailed"}
+    for failure in failures:
+        assert failure["message"].startswith(f"workload {workload}: {fleet} has no scaling policy arn:aws:")
+        assert failure["message"].endswith(
+            "it was deleted by hand; update the workload's stack with any change to create it again"
+        )
+
+
+@pytest.mark.parametrize("workload", ["gone-service", "gone-group"])
+def test_a_fleet_without_its_policy_still_does_its_work(played: Round, workload: str) -> None:
+    summary = played.stories[workload].summary
+    assert (summary.processed, summary.left) == (ARRIVED, 0)
+
+
+def test_two_failures_leave_the_others_served_in_the_same_round_and_the_round_ends_failed(
+    played: Round,
+) -> None:
+    log = [line for line in played.log if line.function.endswith("RetuneTargetFunction")]
+    (round_at,) = {line.at for line in log if line.record.get("trigger") == "schedule"}
+    lines = [line.record for line in log if line.at == round_at]
+    assert lines[0]["message"] == "WorkloadsServed: retune by schedule"
+    assert lines[0]["count"] == len(SCENARIOS)
+    decided = {record["workload"] for record in lines if "decision" in record}
+    assert decided == set(SCENARIOS) - {"gone-service", "gone-group"}
+    ended = "retune failed for gone-group, gone-service; the log line of each says why"
+    errors = [record for record in lines if record["level"] == "ERROR"]
+    assert [record.get("failure") for record in errors] == [
+        "RetuneFailed",
+        "RetuneFailed",
+        "InvocationFailed",
+        None,  # the runtime's own record of what the handler raised
+    ]
+    assert errors[2]["message"] == ended
+    assert errors[3]["message"] == f"TransientError: {ended}"
+
+
+def test_no_other_function_failed_because_of_it(played: Round) -> None:
+    ended = {line.function for line in played.log if line.record.get("failure") == "InvocationFailed"}
+    assert ended == {"sluice-RetuneTargetFunction"}
+    told = {
+        (line.record["workload"], line.record["failure"])
+        for line in played.log
+        if line.record["level"] == "ERROR" and line.function == "sluice-PublishBacklogFunction"
+    }
+    assert told <= {("gone-service", "ObservationFailed"), ("gone-group", "ObservationFailed")}
+
+
+# ---- An hour later -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def two_hours() -> Round:
+    """Two retunes, an hour apart, over queues in which nothing happens: only the samples are there."""
+    first = 3
+    idle = replace(QUIET, limit_minutes=first + HOUR_MINUTES + 2)
+    with late_in_the_hour(first) as aws:
+        stage = Stage(aws, ROOT)
+        for name in ("poisoned", "edited"):
+            enter(stage, name, idle)
+            publish(aws, name, *[2] * 40, minutes_from_now=-30)
+            publish(aws, name, *[2] * 40, minutes_from_now=30)
+        publish(aws, "poisoned", PILL_S, minutes_from_now=-20)
+        aws.clock.at(aws.clock.now + 60, lambda: edit_policy(aws, "edited", TargetValue=500))
+        return finish(aws, stage)
+
+
+def test_a_poison_pill_is_forgotten_an_hour_later(two_hours: Round) -> None:
+    steps = [(record["present_target"], record["target"]) for record in two_hours.retunes("poisoned")]
+    assert steps == [(30, 15), (15, 30)]
+
+
+def test_a_target_edited_far_out_of_bounds_is_within_them_at_once_and_right_an_hour_later(
+    two_hours: Round,
+) -> None:
+    retunes = two_hours.retunes("edited")
+    assert [(record["present_target"], record["target"]) for record in retunes] == [(500, 60), (60, 30)]
+    assert [record["limits"] for record in retunes] == [["max_factor"], []]
+    assert two_hours.policies["edited"]["TargetValue"] == 30

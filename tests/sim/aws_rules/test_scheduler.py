@@ -1,0 +1,117 @@
+"""When a schedule's target starts: at its own phase, 0 to 59 s late, and told the scheduled time."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from itertools import pairwise
+
+import pytest
+
+from sluice_sim.aws_rules.scheduler import (
+    Schedule,
+    Scheduler,
+)
+from sluice_sim.clock import VirtualClock
+
+DEPLOYED = datetime(2026, 1, 15, 12, 20, 17, tzinfo=UTC)
+HOUR_S = 3600
+Starts = list[tuple[float, datetime]]
+
+
+def starts(expression: str, *, seed: int = 0, name: str = "tick", lasts_s: float = 3 * HOUR_S) -> Starts:
+    """(epoch seconds, scheduled time) of every start of a schedule deployed at 12:20:17."""
+    clock, seen = VirtualClock(DEPLOYED.timestamp()), []
+    Scheduler(clock, seed=seed).start(
+        name, Schedule.parse(expression), lambda scheduled: seen.append((clock.now, scheduled))
+    )
+    clock.run_until(clock.now + lasts_s)
+    return seen
+
+
+def latenesses_s(seen: Starts) -> list[float]:
+    return [at - scheduled.timestamp() for at, scheduled in seen]
+
+
+@pytest.mark.parametrize(
+    ("expression", "first", "second"),
+    [
+        ("cron(* * * * ? *)", "12:21:00", "12:22:00"),
+        ("cron(0 * * * ? *)", "13:00:00", "14:00:00"),
+        ("rate(1 minute)", "12:21:17", "12:22:17"),
+        ("rate(5 minutes)", "12:25:17", "12:30:17"),
+        ("rate(1 hour)", "13:20:17", "14:20:17"),
+    ],
+)
+def test_cron_starts_at_whole_minutes_and_hours_and_a_rate_counts_from_the_deploy(
+    expression: str, first: str, second: str
+) -> None:
+    assert [f"{scheduled:%H:%M:%S}" for _, scheduled in starts(expression)][:2] == [first, second]
+
+
+@pytest.mark.parametrize(
+    ("expression", "period_s"), [("rate(2 hours)", 2 * HOUR_S), ("rate(1 day)", 24 * HOUR_S)]
+)
+def test_a_rate_of_hours_or_days_has_their_period(expression: str, period_s: float) -> None:
+    assert Schedule.parse(expression).period_s == period_s
+
+
+@pytest.mark.parametrize("expression", ["cron(* * * * ? *)", "rate(1 minute)"])
+def test_every_start_is_late_by_a_lateness_of_its_own_from_0_to_59_s(expression: str) -> None:
+    seen = starts(expression, lasts_s=24 * HOUR_S)
+    late = latenesses_s(seen)
+    assert len(seen) >= 24 * 60 - 1
+    assert 0 <= min(late) < 1
+    assert 58 < max(late) <= 59
+    assert len({math.floor(each) for each in late}) == 59  # every second, and the 59th is never over
+    between = [after - before for (before, _), (after, _) in pairwise(seen)]
+    assert 0 < min(between) < 5  # a punctual start after a late one
+    assert max(between) > 115
+
+
+def test_the_scheduled_time_is_told_whatever_the_lateness() -> None:
+    seen = [scheduled for _, scheduled in starts("cron(* * * * ? *)")]
+    assert [(each.second, each.microsecond) for each in seen] == [(0, 0)] * len(seen)
+    assert len(set(seen)) == len(seen) >= 179
+
+
+def test_the_same_seed_gives_the_same_starts_and_another_gives_others() -> None:
+    assert starts("rate(1 minute)", seed=7) == starts("rate(1 minute)", seed=7)
+    assert starts("rate(1 minute)", seed=7) != starts("rate(1 minute)", seed=8)
+
+
+def test_each_schedule_draws_for_itself() -> None:
+    def both(*names: str) -> dict[str, list[float]]:
+        clock = VirtualClock(DEPLOYED.timestamp())
+        scheduler, seen = Scheduler(clock, seed=0), {name: [] for name in names}
+        for name in names:
+            scheduler.start(
+                name,
+                Schedule.parse("rate(1 minute)"),
+                lambda scheduled, name=name: seen[name].append(clock.now - scheduled.timestamp()),
+            )
+        clock.run_until(clock.now + HOUR_S)
+        return seen
+
+    alone, beside = both("tick"), both("other", "tick")
+    assert beside["tick"] == alone["tick"]
+    assert beside["other"] != beside["tick"]
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "cron(*/5 * * * ? *)",
+        "cron(0 12 * * ? *)",
+        "rate(0 minutes)",
+        "rate(90 seconds)",
+        "rate(1.5 hours)",
+        "rate(1 minute) ",
+        "at(2026-01-15T13:00:00)",
+        "",
+    ],
+)
+def test_any_other_expression_is_refused_with_what_may_be_written(expression: str) -> None:
+    with pytest.raises(ValueError, match=r"is not simulated: write cron\(\* \* \* \* \? \*\)") as refused:
+        Schedule.parse(expression)
+    assert repr(expression) in str(refused.value)

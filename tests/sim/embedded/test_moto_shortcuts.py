@@ -1,0 +1,103 @@
+"""The shortcuts through moto answer as moto does."""
+
+import importlib
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from moto.cloudwatch.models import cloudwatch_backends
+from moto.core import utils
+from moto.sqs.exceptions import InvalidAttributeName
+from moto.sqs.models import Queue, SQSBackend, sqs_backends
+
+from sluice_sim.account import ACCOUNT_ID, REGION
+from sluice_sim.embedded import moto_shortcuts
+from tests.sluice.aws import account
+
+EVERY = [*Queue.BASE_ATTRIBUTES, *Queue.FIFO_ATTRIBUTES, *Queue.KMS_ATTRIBUTES]
+
+
+@pytest.mark.parametrize("names", [[], ["All"], EVERY[::-1], ["ApproximateNumberOfMessages"] * 2], ids=str)
+@pytest.mark.parametrize("queue", ["plain", "ordered.fifo"])
+def test_a_queue_tells_the_attributes_that_moto_tells(queue: str, names: Sequence[str]) -> None:
+    with account.account():
+        url = account.create_queue(queue)
+        if queue == "plain":
+            account.send(url, 3)
+            account.receive(url)
+        backend = sqs_backends[ACCOUNT_ID][REGION]
+        told = SQSBackend.get_queue_attributes(backend, queue, list(names))
+        assert told == moto_shortcuts._moto_tells(backend, queue, list(names))
+        assert bool(told) is bool(names)
+
+
+def test_a_name_that_is_no_attribute_is_refused() -> None:
+    with account.account():
+        account.create_queue("plain")
+        backend = sqs_backends[ACCOUNT_ID][REGION]
+        with pytest.raises(InvalidAttributeName):
+            SQSBackend.get_queue_attributes(backend, "plain", ["QueueArn", "Colour"])
+
+
+def test_each_name_is_spelt_as_moto_spells_it() -> None:
+    assert [moto_shortcuts._spelt(name) for name in EVERY] == list(map(utils.camelcase_to_underscores, EVERY))
+
+
+@pytest.fixture
+def untouched() -> Iterator[Any]:
+    """moto's models of SQS as they are without any shortcut."""
+    name = "moto.sqs.models"
+    ours = sys.modules.pop(name)
+    try:
+        yield importlib.import_module(name)
+    finally:
+        sys.modules[name] = ours
+
+
+def test_a_message_is_visible_when_moto_says_so(untouched: Any) -> None:
+    listed = untouched.Queue.messages.fget
+    noon = datetime(2026, 1, 15, 12, tzinfo=UTC)
+    seen = []
+    with account.account(), time_machine.travel(noon, tick=False) as travel:
+        url = account.create_queue("plain")
+        account.send(url, 2)
+        account.client("sqs").send_message(QueueUrl=url, MessageBody="later", DelaySeconds=20)
+        [one] = account.client("sqs").receive_message(QueueUrl=url, VisibilityTimeout=10)["Messages"]
+        queue = sqs_backends[ACCOUNT_ID][REGION].get_queue("plain")
+        for second in range(22):
+            travel.move_to(noon + timedelta(seconds=second, microseconds=second % 2))
+            assert moto_shortcuts._visible_messages(queue) == listed(queue) == queue.messages
+            seen.append(len(queue.messages))
+    # Visible again a moment after its timeout, no longer delayed at that very moment: as moto has it.
+    assert seen == [1] * 11 + [2] * 9 + [3] * 2
+    assert len(one["ReceiptHandle"]) == len(untouched.generate_receipt_handle())
+
+
+def test_metrics_are_read_as_moto_reads_them() -> None:
+    noon = datetime(2026, 1, 15, 12)  # noqa: DTZ001 - moto's are naive
+    with account.account():
+        cloudwatch = account.client("cloudwatch")
+        for minute in range(4):
+            for name, fleet in (("Depth", "a"), ("Depth", "b"), ("Age", "a")):
+                datum = {
+                    "MetricName": name,
+                    "Dimensions": [{"Name": "Fleet", "Value": fleet}],
+                    "Timestamp": noon.replace(tzinfo=UTC) + timedelta(minutes=minute),
+                    "Value": 10 * minute + len(name),
+                }
+                cloudwatch.put_metric_data(Namespace="Tests", MetricData=[datum])
+        queries = [
+            {"Id": f"q{number}", "MetricStat": {"Metric": metric, "Period": 60, "Stat": "Sum"}}
+            for number, metric in enumerate(
+                {"Namespace": "Tests", "MetricName": name, "Dimensions": [{"Name": "Fleet", "Value": "a"}]}
+                for name in ("Depth", "Age", "Unknown")
+            )
+        ]
+        backend = cloudwatch_backends[ACCOUNT_ID][REGION]
+        span = (noon, noon + timedelta(minutes=3))
+        read = backend.get_metric_data(queries, *span)
+        assert read == moto_shortcuts._moto_reads(backend, queries, *span)
+    assert [result["values"] for result in read] == [[5, 15, 25], [3, 13, 23], []]

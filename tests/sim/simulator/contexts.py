@@ -1,0 +1,39 @@
+"""Sites for tests: a workload as its stack deploys it, over a plant of the test's choice."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from sluice_sim.simulator.context import Site
+from sluice_sim.simulator.fleet import Plant
+from sluice_sim.template import deployment
+from sluice_sim.template.deployment import Deployed
+from tests.sim.simulator.fleets import plant
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@cache
+def deployed(environment: str = "transcription", minimum: int = 0, maximum: int = 5) -> Deployed:
+    """An example workload with a static target of 10."""
+    sizes = {"MinCapacity": str(minimum), "MaxCapacity": str(maximum)}
+    target = {"TargetType": "static", "MessagesPerInstance": "10"}
+    return deployment.deployed(ROOT, {**deployment.environments(ROOT)[environment], **sizes, **target})
+
+
+def site(
+    environment: str = "transcription", subject: Plant | None = None, *, count_lag_s: float = 0.0
+) -> Site:
+    """A site at its beginning; without a plant of its own nothing ever arrives."""
+    subject = subject or plant([], 1)
+    return Site(
+        clock=subject.clock,
+        plant=subject,
+        deployed=deployed(environment),
+        promise_s=300.0,
+        mean_service_s=5.0,
+        boot_s=0.0,
+        peak_rate_per_s=1.0,
+        count_lag_s=count_lag_s,
+    )

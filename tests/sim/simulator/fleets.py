@@ -1,0 +1,63 @@
+"""Plants for tests: a queue and a fleet on a clock of their own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from sluice_sim.clock import VirtualClock
+from sluice_sim.simulator.fleet import (
+    Conditions,
+    Plant,
+)
+from sluice_sim.simulator.queue_kernel import Messages
+from sluice_sim.simulator.run import _chains
+
+START_S = 1_000_800.0
+"""A full hour."""
+
+
+def plant(
+    arrival_s: Sequence[float],
+    service_s: float | Sequence[float],
+    *,
+    boot_s: float | Sequence[float] = 0.0,
+    groups: Sequence[int] | None = None,
+    maximum: int = 2,
+    seed: int = 0,
+    **conditions: Any,
+) -> Plant:
+    """A plant at its beginning; boots may be given one by one."""
+    arrivals = np.asarray(arrival_s, float)
+    following, first = _chains(None if groups is None else np.asarray(groups, np.int64))
+    boots = iter(boot_s) if isinstance(boot_s, Sequence) else None
+    return Plant(
+        Messages(
+            arrival_s=arrivals,
+            service_s=np.broadcast_to(np.asarray(service_s, float), arrivals.shape).copy(),
+            started_s=np.full(arrivals.size, math.nan),
+            state=np.zeros(arrivals.size, np.uint8),
+            receives=np.zeros(arrivals.size, np.uint16),
+            following=following,
+        ),
+        Conditions(boot_s=(lambda: next(boots)) if boots else (lambda: float(boot_s)), **conditions),
+        VirtualClock(START_S),
+        np.random.default_rng(seed),
+        maximum,
+        first_of_groups=first,
+    )
+
+
+def at(subject: Plant, second: float) -> Plant:
+    """The plant at this second of its run."""
+    subject.clock.run_until(START_S + second)
+    subject.look()
+    return subject
+
+
+def started(subject: Plant) -> list[float | None]:
+    """When each message's last attempt began, in seconds."""
+    return [None if math.isnan(one) else round(one, 6) for one in subject.messages.started_s.tolist()]

@@ -1,0 +1,159 @@
+"""One small scenario through the embedded AWS and through the simulation: the same, minute by minute.
+
+The tolerance is 0, because what must differ is kept out of the scenarios' way. Embedded workers poll every 5
+seconds, so messages come in bursts and take a multiple of 5 seconds; nothing ends at a full minute, where
+the two differ in who looks first. A burst arrives in the embedded AWS just after what happens at the full
+minute, hence a millisecond after it in the simulation.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sluice_sim import policies
+from sluice_sim.embedded.cloud import START, embedded_aws
+from sluice_sim.embedded.demo import Stage
+from sluice_sim.embedded.scenarios import QUEUE_PROC, TRANSCRIPTION
+from sluice_sim.embedded.timeline import (
+    EventKind,
+    Scenario,
+    Story,
+)
+from sluice_sim.simulator.fleet import Conditions
+from sluice_sim.simulator.run import (
+    Load,
+    Run,
+    simulate,
+)
+from sluice_sim.template import deployment
+from sluice_sim.template.deployment import environments
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).resolve().parents[3]
+MINUTE_S = 60
+JUST_AFTER_S = 0.001
+
+Decided = tuple[int, str, str, str]
+"""Minute, who, from how many, to how many."""
+
+# A dynamic target, long enough for a retune to act between two bursts.
+SERVICE = replace(
+    QUEUE_PROC,
+    durations=((0, 5),),
+    boot_s=43,
+    batch=1,
+    bursts={3: 120, 50: 100},
+    steady=None,
+    limit_minutes=70,
+)
+# Ten messages at each full minute, for long enough to be a sustained flow. Ticks come at other seconds in the
+# two, and may find a queue empty that was not a moment ago: it ends before that could prove anything.
+FLOW = replace(SERVICE, bursts=dict.fromkeys(range(3, 17), 10))
+# AWS's own metrics steer it: visible messages, and those sent, per instance in service.
+NATIVE = replace(TRANSCRIPTION, parameters={"MetricSource": "native"})
+NATIVE_BACKLOG = replace(NATIVE, parameters={"MetricSource": "native", "TrackedMetric": "backlog"})
+BACKLOG = replace(TRANSCRIPTION, parameters={"TrackedMetric": "backlog"})
+SCENARIOS = {
+    "group": TRANSCRIPTION,
+    "group by its backlog": BACKLOG,
+    "group on native metrics": NATIVE,
+    "group on native metrics by its backlog": NATIVE_BACKLOG,
+    "service": SERVICE,
+    "service under a sustained flow": FLOW,
+}
+
+
+def played_in_the_embedded_aws(scenario: Scenario) -> Story:
+    with embedded_aws(ROOT) as aws:
+        stage = Stage(aws, ROOT)
+        stage.enter(scenario)
+        [story] = stage.run()
+        return story
+
+
+def simulated(scenario: Scenario) -> Run:
+    parameters = environments(ROOT)[scenario.name] | dict(scenario.parameters)
+    minutes = np.repeat(list(scenario.bursts), list(scenario.bursts.values()))
+    arrivals = minutes * MINUTE_S + JUST_AFTER_S
+    load = Load(
+        arrival_s=arrivals,
+        service_s=np.full(arrivals.size, scenario.duration_s(0)),
+        horizon_s=float(scenario.limit_minutes * MINUTE_S),
+    )
+    conditions = Conditions(
+        boot_s=lambda: scenario.boot_s,
+        concurrency=scenario.concurrency,
+        visibility_timeout_s=scenario.visibility_timeout_s,
+    )
+    return simulate(
+        deployment.deployed(ROOT, parameters),
+        load,
+        conditions,
+        policies.named("sluice"),
+        promise_s=300.0,
+        boot_s=scenario.boot_s,
+        start_s=START.timestamp(),
+    )
+
+
+@cache
+def both(kind: str) -> tuple[Story, Run]:
+    return played_in_the_embedded_aws(SCENARIOS[kind]), simulated(SCENARIOS[kind])
+
+
+def decided_in(story: Story) -> list[Decided]:
+    who = {EventKind.DECISION: "Sluice", EventKind.TARGET_TRACKING: "AWS"}
+    return [
+        (row.minute - 1, who[event.kind], *change(event.text))
+        for row in story.minutes
+        for event in row.events
+        if event.kind in who
+    ]
+
+
+def change(text: str) -> tuple[str, str]:
+    found = re.search(r"(\S+) -> ([\d.]+)", text)
+    assert found, text
+    return found[1], found[2]
+
+
+@pytest.mark.parametrize("kind", SCENARIOS)
+def test_both_decide_the_same_in_the_same_minutes(kind: str) -> None:
+    story, run = both(kind)
+    expected = decided_in(story)
+    over = len(story.minutes)
+    told = [(int(one.at_s // MINUTE_S), one.who, *change(one.text)) for one in run.told]
+    assert [one for one in told if one[0] < over] == expected
+    waking, sleeping = ("0", "1"), "0"
+    assert next(one[2:] for one in expected if one[1] == "Sluice") == waking
+    assert expected[-1][3] == sleeping
+    assert "AWS" in {who for _, who, _, _ in expected}
+
+
+def test_the_service_is_retuned_between_its_bursts() -> None:
+    story, _ = both("service")
+    assert (40, "Sluice", "30", "15") in decided_in(story)
+
+
+def test_a_sustained_flow_is_given_tasks_although_its_queue_is_empty() -> None:
+    story, _ = both("service under a sustained flow")
+    grown = [one for one in decided_in(story) if one[1] == "AWS" and int(one[3]) > int(one[2])]
+    assert grown
+    assert {story.minutes[minute].visible for minute, *_ in grown} == {0}
+
+
+@pytest.mark.parametrize("kind", SCENARIOS)
+def test_both_fleets_and_queues_are_the_same_at_every_full_minute(kind: str) -> None:
+    story, run = both(kind)
+    rows = [(row.minute, row.desired, row.running, row.visible, row.in_flight) for row in story.minutes]
+    looks = [
+        (round(at.now_s / MINUTE_S), at.desired, at.running, at.visible, at.in_flight) for at in run.looks
+    ]
+    assert looks[1 : len(rows) + 1] == rows

@@ -1,0 +1,231 @@
+"""What a run warns of: the same sentences in the terminal, in JSON and in the report."""
+
+import json
+
+import pytest
+
+from sluice_sim import policies
+from tests.sim.simulator.builders import trace_file
+from tests.support.builders import (
+    document,
+    dynamic_section,
+)
+
+pytestmark = pytest.mark.slow
+
+STEADY = "steady:days=0.03:per-day=80000"
+"""4.6 instances are busy on average."""
+
+
+@pytest.fixture
+def played(sluice):
+    """The numbers of one run, after a look at what a person reads of it."""
+
+    def play(*arguments):
+        told, numbers = sluice(*arguments), sluice(*arguments, "--json")
+        assert told.exit_code == numbers.exit_code == 0, told.stderr
+        found = json.loads(numbers.stdout)
+        yellow = [line for line in told.stdout.splitlines() if line in found["warnings"]]
+        assert yellow == found["warnings"], "what the text warns of, JSON does, and the other way round"
+        return told.stdout, found
+
+    return play
+
+
+def test_a_promise_that_the_boot_makes_impossible_from_zero_is_answered_with_what_helps(played):
+    workload = ("simulate", "transcription", "--trace", "idle-then-dump:days=0.05:per-day=8000")
+    sizes = ("--set", "MaxCapacity=1000", "--set", "ProcessingSeconds=5")
+    _, numbers = played(*workload, *sizes, "--boot-s", 180, "--promise-s", 60)
+    (said,) = numbers["warnings"]
+    assert said.startswith(
+        "A promise of 60 s leaves no time for a boot of 180 s and up to 60 s until messages"
+    )
+    assert "a promise above 240 s, a MinCapacity of one or more, or shorter boots" in said
+    assert "raise MaxCapacity" not in said
+    assert numbers["promise_kept"] is False
+
+
+def test_a_minimum_that_is_too_small_for_the_boot_is_to_be_raised(played):
+    workload = ("simulate", "transcription", "--trace", "idle-then-dump:days=0.05:per-day=8000")
+    sizes = ("--set", "MinCapacity=2", "--set", "MaxCapacity=1000")
+    _, numbers = played(*workload, *sizes, "--boot-s", 180, "--promise-s", 60)
+    assert "a MinCapacity of more than 2" in numbers["warnings"][0]
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--promise-s", 600), ("--promise-s", 60, "--policy", "static", "--boot-s", 1)]
+)
+def test_a_promise_that_leaves_time_or_is_kept_anyway_is_not_warned_of(played, arguments):
+    _, numbers = played("simulate", "transcription", "--trace", STEADY, "--set", "MaxCapacity=20", *arguments)
+    assert not [one for one in numbers["warnings"] if "leaves no time" in one]
+
+
+def test_a_maximum_that_cannot_keep_the_promise_is_to_be_raised(played, tmp_path):
+    dump = trace_file(tmp_path, "0,500", "60,0", "120,0")
+    _, numbers = played("simulate", "transcription", "--trace", dump, "--promise-s", 300, "--boot-s", 10)
+    assert numbers["attainable"] is False
+    assert [one for one in numbers["warnings"] if "raise MaxCapacity" in one]
+
+
+def test_a_run_that_breaks_the_promise_is_not_said_to_cost_more_than_keeping_it(played):
+    text, numbers = played("simulate", "transcription", "--trace", STEADY, "--promise-s", 60)
+    assert numbers["cost_ratio"] is not None
+    assert "times the least that could keep the promise, which this run does not keep." in text
+
+
+def test_where_less_than_an_instance_is_busy_there_is_no_ratio_and_a_reason(played):
+    text, numbers = played("simulate", "transcription", "--trace", "steady:days=0.05:per-day=4000")
+    assert numbers["cost_ratio"] is None
+    assert numbers["no_cost_ratio_because"].startswith("the messages keep 0.23 of an instance busy")
+    assert f"no meaningful ratio: {numbers['no_cost_ratio_because']}" in " ".join(text.split())
+    assert "times the least" not in text
+
+
+@pytest.fixture
+def dynamic(tmp_path):
+    def workload(**target):
+        path = tmp_path / "queue-proc.json"
+        section = dynamic_section(acceptable_latency_s=1800, min_samples=30, **target)
+        path.write_text(json.dumps(document("queue-proc", target=section)))
+        return ("simulate", path, "--trace", "steady:days=0.2:per-day=8000", "--no-bound")
+
+    return workload
+
+
+@pytest.mark.parametrize(
+    ("target", "limits", "because"),
+    [
+        ({"max_messages_per_instance": 20.0}, ["MaxMessagesPerInstance"], "1800 s x 1 / 5 s = 360"),
+        (
+            {"min_messages_per_instance": 500.0, "fallback_messages_per_instance": 500.0},
+            ["MinMessagesPerInstance"],
+            "limited by MinMess",
+        ),
+        ({"max_factor_per_retune": 1.05}, ["MaxFactorPerRetune"], "limited by MaxFactorPerRetune"),
+        ({"fallback_messages_per_instance": 350.0}, ["DeadbandRatio"], "limited by DeadbandRatio"),
+        ({"max_factor_per_retune": 100.0}, [], "1800 s x 1 / 5 s = 360"),
+    ],
+)
+def test_the_target_in_force_is_told_with_what_limits_it(played, dynamic, target, limits, because):
+    text, numbers = played(*dynamic(**target))
+    assert numbers["target_limits"] == limits
+    assert because in numbers["target_because"]
+    assert because in " ".join(text.split())
+    assert bool([one for one in numbers["warnings"] if one.startswith("The target of")]) is bool(limits)
+
+
+def test_too_few_samples_leave_the_target_alone_and_that_is_told(played, dynamic):
+    name, path, *_ = dynamic(fallback_messages_per_instance=12.0)
+    _, numbers = played(name, path, "--trace", "steady:days=0.2:per-day=100", "--no-bound")
+    assert (numbers["target_per_instance"], numbers["target_limits"]) == (12.0, ["MinSamples"])
+    assert "of 30 needed" in numbers["warnings"][0]
+
+
+BUSY = ("simulate", "transcription", "--trace", "steady:days=1:per-day=80000", "--no-bound")
+"""4.6 instances are busy on average, for a day: backlog alone swings, and its beginning is a small part."""
+SIZED = ("--set", "MaxCapacity=20", "--set", "MessagesPerInstance=60", "--promise-s", 300)
+
+
+def of_arrivals(numbers):
+    return [one for one in numbers["warnings"] if "arrive" in one or "arriving" in one]
+
+
+def test_where_the_backlog_alone_is_tracked_and_the_promise_broken_the_parameters_that_help_are_named(played):
+    plain = ("--set", "ProcessingSeconds=", "--set", "TrackedMetric=backlog")
+    _, numbers = played(*BUSY, *SIZED, *plain)
+    assert numbers["promise_kept"] is False
+    (said,) = of_arrivals(numbers)
+    assert said.startswith("Target tracking follows the backlog alone: the fleet has no capacity for what")
+    assert "What helps: ProcessingSeconds=5 with TrackedMetric=effective" in said
+    _, helped = played(*BUSY, *SIZED, "--set", "ProcessingSeconds=5", "--set", "TrackedMetric=effective")
+    assert helped["attainment"] > 0.95 > 0.8 > numbers["attainment"], "what is said to help does"
+    assert of_arrivals(helped) == []
+
+
+def test_a_dynamic_target_measures_and_needs_the_tracked_metric_alone(played):
+    service = ("simulate", "queue-proc", "--trace", "steady:days=0.2:per-day=80000", "--no-bound")
+    sizes = ("--set", "MaxCapacity=20", "--set", "AcceptableLatencySeconds=300", "--boot-s", 180)
+    _, numbers = played(*service, *sizes, "--set", "TrackedMetric=backlog")
+    (said,) = of_arrivals(numbers)
+    assert "What helps: TrackedMetric=effective, by which" in said
+
+
+def test_a_plain_metric_that_keeps_its_promise_is_not_warned_of(played):
+    plain = ("--set", "TrackedMetric=backlog", "--promise-s", 3600)
+    _, numbers = played(*BUSY, *SIZED[:4], *plain)
+    assert numbers["promise_kept"] is True
+    assert of_arrivals(numbers) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says", "times", "helps"),
+    [
+        (("--set", "ProcessingSeconds=60"), "ProcessingSeconds=60", "12", "ProcessingSeconds=5."),
+        (("--set", "ProcessingSeconds=1"), "ProcessingSeconds=1", "0.2", "ProcessingSeconds=5."),
+        (
+            ("--set", "ProcessingSeconds=5", "--concurrency", 4),
+            "ConcurrencyPerInstance=1",
+            "4",
+            "ConcurrencyPerInstance=4.",
+        ),
+    ],
+)
+def test_an_offered_load_of_another_size_than_what_is_played_is_told(played, arguments, says, times, helps):
+    _, numbers = played(*BUSY, *SIZED, *arguments)
+    (said,) = of_arrivals(numbers)
+    assert says in said
+    assert f"What arrives counts for {times} times the instances that it keeps busy." in said
+    assert said.endswith(helps)
+
+
+def test_the_load_of_other_policies_is_not_the_workloads_to_say(played):
+    _, numbers = played(*BUSY, *SIZED, "--set", "ProcessingSeconds=60", "--policy", "deadline")
+    assert of_arrivals(numbers) == []
+
+
+def test_a_static_target_is_the_operators_and_no_warning(played):
+    _, numbers = played("simulate", "transcription", "--trace", "steady:days=0.05:per-day=4000")
+    assert (numbers["target_per_instance"], numbers["target_because"]) == (8.0, "static: MessagesPerInstance")
+    assert numbers["target_limits"] == []
+
+
+@pytest.mark.parametrize("name", policies.names())
+def test_a_scale_in_that_a_policy_does_not_play_is_said(sluice, name):
+    short = ("simulate", "transcription", "--trace", "steady:days=0.02:per-day=4000", "--no-bound", "--json")
+    for asked in ("drain", "kill", "protect"):
+        numbers = json.loads(sluice(*short, "--policy", name, "--scale-in", asked).stdout)
+        told = [one for one in numbers["warnings"] if one.startswith("--scale-in")]
+        assert bool(told) is (numbers["scale_in"] != asked)
+    unasked = json.loads(sluice(*short, "--policy", name).stdout)
+    assert not [one for one in unasked["warnings"] if one.startswith("--scale-in")]
+
+
+def test_dead_letters_and_refused_launches_are_warned_of(played):
+    killing = ("--scale-in", "kill", "--spot-interruptions-per-hour", 20, "--duration-s", 200)
+    short = ("simulate", "transcription", "--trace", "steady:days=0.05:per-day=4000", "--no-bound")
+    _, numbers = played(*short, *killing, "--max-receives", 1, "--refusal-ratio", 0.5)
+    assert numbers["dead_letters"] + numbers["processed"] == numbers["messages"]
+    assert [one for one in numbers["warnings"] if one.startswith(f"{numbers['dead_letters']} messages ended")]
+    assert [one for one in numbers["warnings"] if one.startswith(f"{numbers['launches_refused']} launches")]
+
+
+def test_of_several_runs_each_warning_names_its_own(sluice, monkeypatch):
+    from concurrent.futures import ThreadPoolExecutor
+
+    from sluice_sim.study import sweep
+
+    monkeypatch.setattr(sweep, "_workers", lambda tasks: ThreadPoolExecutor(1))
+    told = sluice(
+        "simulate", "transcription", "--trace", "steady:days=0.02:per-day=4000", "--no-bound",
+        "--policy", "static,deadline", "--scale-in", "drain",
+    ).stdout  # fmt: skip
+    assert "policy=deadline: --scale-in drain was not played" in told
+    assert "policy=static: --scale-in" not in told
+
+
+def test_a_report_shows_the_warnings_and_the_target(sluice, dynamic, tmp_path):
+    result = sluice(*dynamic(max_messages_per_instance=20.0), "--report", tmp_path / "r")
+    assert result.exit_code == 0, result.stderr
+    page = (tmp_path / "r" / "report.html").read_text(encoding="utf-8")
+    assert "what decides is MaxMessagesPerInstance" in page
+    assert "1800 s x 1 / 5 s = 360, limited by MaxMessagesPerInstance" in page

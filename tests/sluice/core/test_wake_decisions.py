@@ -1,0 +1,379 @@
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sluice.core.emptiness import before
+from sluice.core.model import (
+    DYNAMIC_SCALING_IN_SUSPENDED,
+    DYNAMIC_SCALING_OUT_SUSPENDED,
+    Bounds,
+    Capacity,
+    Decision,
+    Kind,
+    Limit,
+    Mode,
+    Observation,
+    Reason,
+    Trigger,
+    Unknown,
+    Workload,
+)
+from sluice.core.wake import decide_bootstrap, decide_shutdown, reads_empty_above_min
+from tests.support.builders import (
+    MINUTE_NOW,
+    backlog,
+    capacity,
+    minutes_ago,
+    observation,
+    workload,
+    zeros,
+)
+
+LOST = Unknown(why="GetQueueAttributes timed out")
+GONE = Unknown(why="AWS knows no such group")
+Published = dict[datetime, float] | Unknown
+
+COUNTS = st.integers(0, 1000)
+BOUNDS = st.tuples(st.integers(0, 9), st.integers(0, 9)).map(
+    lambda ends: Bounds(min=min(ends), max=max(ends))
+)
+HELD_BY = st.sampled_from([(), ("Launch is suspended",)])
+CAPACITIES = st.builds(
+    Capacity,
+    desired=st.integers(0, 12),
+    running=st.integers(0, 12),
+    bounds=st.none() | BOUNDS,
+    scale_out_held_by=HELD_BY,
+    scale_in_held_by=HELD_BY,
+    counted_by=st.sampled_from([(), (), ("WeightedCapacity 2",)]),
+    deploying_since=st.sampled_from(
+        [None, MINUTE_NOW - timedelta(minutes=5), MINUTE_NOW - timedelta(hours=5)]
+    ),
+)
+OBSERVATIONS = st.builds(
+    Observation,
+    backlog=st.builds(backlog, COUNTS | st.just(0), COUNTS | st.just(0), COUNTS | st.just(0)) | st.just(LOST),
+    capacity=CAPACITIES | st.just(GONE),
+)
+WORKLOADS = st.builds(
+    lambda bounds, bootstrap, mode: replace(
+        workload(bootstrap=bootstrap, least=0, most=12), bounds=bounds, mode=mode
+    ),
+    BOUNDS,
+    st.integers(1, 9) | st.just("backlog"),
+    st.sampled_from(Mode),
+)
+PUBLISHED = st.one_of(
+    st.just(zeros()),
+    st.just(LOST),
+    st.dictionaries(st.integers(0, 7).map(minutes_ago), st.sampled_from([0.0, 0.0, 2.5])),
+)
+
+
+def bootstrap(served: Workload, saw: Observation, target: float = 8) -> Decision:
+    return decide_bootstrap(served, saw, Trigger.ALARM, target_per_instance=target)
+
+
+def shutdown(served: Workload, saw: Observation, published: Published | None = None) -> Decision:
+    published = zeros() if published is None else published
+    return decide_shutdown(served, saw, published, Trigger.TICK, proof_ends=before(MINUTE_NOW))
+
+
+class TestBootstrap:
+    @pytest.mark.parametrize(
+        ("size", "messages", "expected", "limits"),
+        [
+            (1, 40, 1, ()),
+            (2, 1, 2, ()),
+            (5, 1, 5, ()),
+            ("backlog", 1, 1, ()),
+            ("backlog", 8, 1, ()),
+            ("backlog", 9, 2, ()),
+            ("backlog", 40, 5, ()),
+            ("backlog", 41, 5, (Limit.MAX_INSTANCES,)),
+        ],
+    )
+    def test_work_and_nothing_running_wake_the_fleet_at_its_configured_size(
+        self, size: int | str, messages: int, expected: int, limits: tuple[Limit, ...]
+    ) -> None:
+        decision = bootstrap(workload(bootstrap=size), observation(visible=messages))
+        assert (decision.desired, decision.reason, decision.limits) == (expected, Reason.WORK_WAITS, limits)
+
+    def test_a_backlog_sized_bootstrap_counts_in_flight_and_delayed_messages_too(self) -> None:
+        saw = observation(visible=8, in_flight=8, delayed=8)
+        assert bootstrap(workload(bootstrap="backlog"), saw).desired == 3
+
+    def test_a_fleet_below_the_documents_minimum_wakes_to_the_minimum(self) -> None:
+        saw = observation(visible=1, fleet=capacity(0, bounds=None))
+        decision = bootstrap(replace(workload(), bounds=Bounds(min=2, max=5)), saw)
+        assert (decision.desired, decision.limits) == (2, (Limit.MIN_INSTANCES,))
+
+    def test_the_fleets_own_smaller_maximum_cuts_the_size_and_the_difference_is_told(self) -> None:
+        saw = observation(visible=40, fleet=capacity(0, bounds=Bounds(min=0, max=2)))
+        decision = bootstrap(workload(bootstrap="backlog"), saw)
+        assert decision.desired == 2
+        assert decision.limits == (Limit.BOUNDS_DIFFER, Limit.MAX_INSTANCES)
+
+    @pytest.mark.parametrize(
+        ("saw", "reason", "detail"),
+        [
+            (observation(visible=9, desired=1), Reason.AWAKE, ""),
+            (observation(in_flight=3, delayed=2), Reason.NO_WORK, ""),
+            (observation(queue=LOST), Reason.UNKNOWN_READING, LOST.why),
+            (observation(visible=9, fleet=GONE), Reason.UNKNOWN_READING, GONE.why),
+            (observation(queue=LOST, fleet=GONE), Reason.UNKNOWN_READING, f"{LOST.why}; {GONE.why}"),
+            (
+                observation(visible=9, fleet=capacity(scale_out_held_by=("Launch is suspended",))),
+                Reason.HELD,
+                "Launch is suspended",
+            ),
+            (
+                observation(visible=9, fleet=capacity(bounds=Bounds(min=7, max=9))),
+                Reason.BOUNDS_DISJOINT,
+                "document 0..5, fleet 7..9",
+            ),
+            (
+                observation(visible=9, fleet=capacity(bounds=Bounds(min=0, max=0))),
+                Reason.NO_ROOM,
+                "document 0..5, fleet 0..0",
+            ),
+        ],
+    )
+    def test_anything_else_holds_and_says_why(self, saw: Observation, reason: Reason, detail: str) -> None:
+        decision = bootstrap(workload(), saw)
+        assert (decision.desired, decision.reason, decision.detail) == (None, reason, detail)
+
+    def test_a_group_with_instance_weights_is_held_with_the_way_out(self) -> None:
+        weighted = capacity(desired=0, counted_by=("WeightedCapacity 2", "WeightedCapacity 4"))
+        decision = bootstrap(workload(), observation(visible=9, fleet=weighted))
+        assert (decision.desired, decision.reason) == (None, Reason.INSTANCE_WEIGHTS)
+        assert decision.detail.startswith(
+            "Auto Scaling group transcription counts its sizes in capacity units, not in instances "
+            "(WeightedCapacity 2, WeightedCapacity 4), which is not supported: "
+            "give every instance type the weight 1 or none"
+        )
+
+    def test_observe_looks_past_the_dynamic_scaling_that_the_mode_itself_suspends(self) -> None:
+        suspended = capacity(scale_out_held_by=(DYNAMIC_SCALING_OUT_SUSPENDED,))
+        saw = observation(visible=9, fleet=suspended)
+        assert bootstrap(workload(mode=Mode.OBSERVE), saw).desired == 1
+        assert bootstrap(workload(), saw).reason is Reason.HELD
+
+    def test_observe_is_held_by_whatever_else_holds(self) -> None:
+        suspended = capacity(scale_out_held_by=(DYNAMIC_SCALING_OUT_SUSPENDED, "and more"))
+        decision = bootstrap(workload(mode=Mode.OBSERVE), observation(visible=9, fleet=suspended))
+        assert (decision.reason, decision.detail) == (Reason.HELD, "and more")
+
+    def test_a_paused_workload_is_held_whatever_was_seen(self) -> None:
+        decision = bootstrap(workload(mode=Mode.PAUSED), observation(visible=9))
+        assert (decision.desired, decision.reason) == (None, Reason.PAUSED)
+
+    def test_the_decision_carries_its_workload_kind_trigger_and_what_it_saw(self) -> None:
+        saw = observation(visible=1)
+        decision = decide_bootstrap(workload(), saw, Trigger.TICK, target_per_instance=8)
+        assert (decision.workload, decision.kind, decision.trigger, decision.saw) == (
+            "transcription",
+            Kind.BOOTSTRAP,
+            Trigger.TICK,
+            saw,
+        )
+
+    @given(WORKLOADS, OBSERVATIONS, st.floats(1e-3, 1e6))
+    def test_it_only_ever_raises_and_stays_within_both_bounds(
+        self, served: Workload, saw: Observation, target: float
+    ) -> None:
+        decision = bootstrap(served, saw, target)
+        if decision.desired is not None:
+            assert isinstance(saw.capacity, Capacity)
+            assert decision.desired > saw.capacity.desired
+            for bounds in filter(None, (served.bounds, saw.capacity.bounds)):
+                assert bounds.min <= decision.desired <= bounds.max
+
+    @given(WORKLOADS, CAPACITIES, COUNTS, COUNTS, st.floats(1e-3, 1e6))
+    def test_it_is_monotone_in_the_backlog(
+        self, served: Workload, fleet: Capacity, one: int, other: int, target: float
+    ) -> None:
+        fewer, more = (
+            bootstrap(served, observation(visible=count, fleet=fleet), target).desired or 0
+            for count in sorted((one, other))
+        )
+        assert fewer <= more
+
+    @given(WORKLOADS, OBSERVATIONS)
+    def test_the_same_input_gives_the_same_decision(self, served: Workload, saw: Observation) -> None:
+        assert bootstrap(served, saw) == bootstrap(served, saw)
+
+
+class TestShutdown:
+    @pytest.mark.parametrize("least", [0, 1])
+    def test_a_proven_empty_queue_sends_the_fleet_to_its_minimum(self, least: int) -> None:
+        saw = observation(fleet=capacity(desired=3, bounds=Bounds(min=least, max=5)))
+        decision = shutdown(workload(least=least), saw)
+        assert (decision.desired, decision.reason) == (least, Reason.PROVEN_EMPTY)
+        assert decision.detail == "0 for 5 min and now"
+
+    def test_the_fleets_own_higher_minimum_holds_and_the_difference_is_told(self) -> None:
+        decision = shutdown(workload(), observation(fleet=capacity(4, bounds=Bounds(min=2, max=5))))
+        assert (decision.desired, decision.limits) == (2, (Limit.BOUNDS_DIFFER,))
+
+    @pytest.mark.parametrize(
+        ("saw", "reason", "detail"),
+        [
+            (observation(visible=1, desired=2), Reason.NOT_EMPTY, ""),
+            (observation(in_flight=1, desired=2), Reason.NOT_EMPTY, ""),
+            (observation(delayed=1, desired=2), Reason.NOT_EMPTY, ""),
+            (observation(desired=0), Reason.AT_MINIMUM, ""),
+            (observation(queue=LOST, desired=2), Reason.UNKNOWN_READING, LOST.why),
+            (observation(fleet=GONE), Reason.UNKNOWN_READING, GONE.why),
+            (
+                observation(fleet=capacity(2, scale_in_held_by=("a deployment is rolling", "and more"))),
+                Reason.HELD,
+                "a deployment is rolling, and more",
+            ),
+            (
+                observation(fleet=capacity(8, bounds=Bounds(min=7, max=9))),
+                Reason.BOUNDS_DISJOINT,
+                "document 0..5, fleet 7..9",
+            ),
+        ],
+    )
+    def test_anything_in_the_way_holds_and_says_why(
+        self, saw: Observation, reason: Reason, detail: str
+    ) -> None:
+        decision = shutdown(workload(), saw)
+        assert (decision.desired, decision.reason, decision.detail) == (None, reason, detail)
+
+    @pytest.mark.parametrize(
+        ("published", "reason", "detail"),
+        [
+            ({}, Reason.NOT_PROVEN, "no BacklogPerInstance was published for 11:55"),
+            (
+                {**zeros(), minutes_ago(2): 0.5},
+                Reason.NOT_PROVEN,
+                "BacklogPerInstance was 0.5 at 11:58",
+            ),
+            (
+                Unknown(why="GetMetricData was throttled"),
+                Reason.UNKNOWN_READING,
+                "GetMetricData was throttled",
+            ),
+        ],
+    )
+    def test_silence_or_work_in_any_idle_minute_is_no_proof(
+        self, published: Published, reason: Reason, detail: str
+    ) -> None:
+        decision = shutdown(workload(), observation(desired=2), published)
+        assert (decision.desired, decision.reason, decision.detail) == (None, reason, detail)
+
+    def test_a_group_with_instance_weights_is_never_sent_home(self) -> None:
+        weighted = observation(fleet=capacity(desired=2, counted_by=("DesiredCapacityType vcpu",)))
+        decision = shutdown(workload(), weighted)
+        assert (decision.desired, decision.reason) == (None, Reason.INSTANCE_WEIGHTS)
+        assert "DesiredCapacityType vcpu" in decision.detail
+        assert not reads_empty_above_min(workload(), weighted)
+
+    @pytest.mark.parametrize(
+        ("minutes", "reason", "detail"),
+        [
+            (61, Reason.HELD, "a deployment is rolling"),
+            (
+                62,
+                Reason.DEPLOYMENT_STUCK,
+                "a deployment is rolling, since 2026-01-15 10:58 UTC, for 61 min",
+            ),
+            (
+                3001,
+                Reason.DEPLOYMENT_STUCK,
+                "a deployment is rolling, since 2026-01-13 09:59 UTC, for 3000 min",
+            ),
+        ],
+    )
+    def test_a_deployment_that_holds_it_for_over_an_hour_is_a_reason_of_its_own(
+        self, minutes: int, reason: Reason, detail: str
+    ) -> None:
+        """Counted to the newest minute of the proof, which is one before the tick's."""
+        began = MINUTE_NOW - timedelta(minutes=minutes)
+        fleet = capacity(2, scale_in_held_by=("a deployment is rolling",), deploying_since=began)
+        decision = shutdown(workload(), observation(fleet=fleet))
+        assert (decision.desired, decision.reason, decision.detail) == (None, reason, detail)
+
+    def test_an_old_deployment_under_which_work_waits_is_not_what_holds_the_shutdown(self) -> None:
+        began = MINUTE_NOW - timedelta(days=1)
+        fleet = capacity(2, scale_in_held_by=("a deployment is rolling",), deploying_since=began)
+        assert shutdown(workload(), observation(visible=1, fleet=fleet)).reason is Reason.NOT_EMPTY
+
+    def test_observe_looks_past_the_dynamic_scaling_that_the_mode_itself_suspends(self) -> None:
+        saw = observation(fleet=capacity(2, scale_in_held_by=(DYNAMIC_SCALING_IN_SUSPENDED,)))
+        assert shutdown(workload(mode=Mode.OBSERVE), saw).desired == 0
+        assert shutdown(workload(), saw).reason is Reason.HELD
+
+    def test_observe_is_held_by_a_deployment(self) -> None:
+        held_by = (DYNAMIC_SCALING_IN_SUSPENDED, "a deployment is rolling")
+        saw = observation(fleet=capacity(2, scale_in_held_by=held_by))
+        decision = shutdown(workload(mode=Mode.OBSERVE), saw)
+        assert (decision.reason, decision.detail) == (Reason.HELD, "a deployment is rolling")
+
+    def test_a_paused_workload_is_held_whatever_was_proven(self) -> None:
+        decision = shutdown(workload(mode=Mode.PAUSED), observation(desired=2))
+        assert (decision.desired, decision.reason) == (None, Reason.PAUSED)
+
+    @given(WORKLOADS, OBSERVATIONS, PUBLISHED)
+    def test_it_never_acts_on_anything_unknown_waiting_held_or_unproven(
+        self, served: Workload, saw: Observation, published: Published
+    ) -> None:
+        decision = shutdown(served, saw, published)
+        if decision.desired is None:
+            return
+        assert served.mode is not Mode.PAUSED
+        assert saw.backlog == backlog(0, 0, 0)
+        assert isinstance(saw.capacity, Capacity)
+        assert not saw.capacity.scale_in_held_by
+        assert isinstance(published, dict)
+        assert all(published[minute] == 0 for minute in zeros())
+        assert decision.desired < saw.capacity.desired
+        for bounds in filter(None, (served.bounds, saw.capacity.bounds)):
+            assert bounds.min <= decision.desired <= bounds.max
+
+    @given(WORKLOADS, OBSERVATIONS, PUBLISHED)
+    def test_the_same_input_gives_the_same_decision(
+        self, served: Workload, saw: Observation, published: Published
+    ) -> None:
+        assert shutdown(served, saw, published) == shutdown(served, saw, published)
+
+    @given(WORKLOADS, OBSERVATIONS)
+    def test_the_proof_is_asked_for_wherever_it_could_lead_to_a_shutdown(
+        self, served: Workload, saw: Observation
+    ) -> None:
+        if shutdown(served, saw).desired is not None:
+            assert reads_empty_above_min(served, saw)
+        if not reads_empty_above_min(served, saw):
+            assert shutdown(served, saw).desired is None
+
+    @pytest.mark.parametrize(
+        ("saw", "worth_it"),
+        [
+            (observation(desired=1), True),
+            (observation(desired=0), False),
+            (observation(in_flight=1, desired=1), False),
+            (observation(queue=LOST, desired=1), False),
+            (observation(fleet=GONE), False),
+            (observation(fleet=capacity(8, bounds=Bounds(min=7, max=9))), True),  # so that it is told
+        ],
+    )
+    def test_the_proof_is_worth_a_call_only_for_a_fleet_that_reads_empty_above_its_minimum(
+        self, saw: Observation, worth_it: bool
+    ) -> None:
+        assert reads_empty_above_min(workload(), saw) is worth_it
+
+
+@given(WORKLOADS, OBSERVATIONS, PUBLISHED)
+def test_nothing_scales_a_fleet_whose_sizes_are_not_instances(
+    served: Workload, saw: Observation, published: Published
+) -> None:
+    capacity_seen = saw.capacity
+    if isinstance(capacity_seen, Unknown) or not capacity_seen.counted_by:
+        return
+    assert (bootstrap(served, saw).desired, shutdown(served, saw, published).desired) == (None, None)

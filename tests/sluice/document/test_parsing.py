@@ -1,0 +1,589 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from sluice.core.model import (
+    AutoScalingGroup,
+    Bounds,
+    DynamicTarget,
+    EcsService,
+    Metric,
+    MetricSource,
+    Mode,
+    StaticTarget,
+    TrackedMetric,
+    Tracking,
+)
+from sluice.document import parsing
+from sluice.errors import ConfigError, DocumentError
+from tests.support.builders import (
+    POLICY_ARN,
+    alarm_arn,
+    document,
+    dynamic_section,
+    ecs_document,
+    parsed,
+    queue_url,
+    stack_id,
+    static_section,
+    tracking_section,
+)
+
+SCHEMA = Path(__file__).parents[3] / "docs" / "workload.schema.json"
+
+VALID: dict[str, dict[str, Any]] = {
+    "asg": document(),
+    "ecs": ecs_document(),
+    "dynamic": document(target=dynamic_section()),
+    "percentile": document(target=dynamic_section(statistic="p99.9")),
+    "dynamic, defaults": document(
+        target={"type": "dynamic", "acceptable_latency_s": 60, "fallback_messages_per_instance": 3}
+    ),
+    "observe, no policy": document(mode="observe", policy_arn=""),
+    "bootstrap by backlog": document(capacity={"min": 1, "max": 1, "bootstrap": "backlog"}),
+    "own dimensions": document(
+        duration_metric={"namespace": "Workers", "name": "Seconds", "dimensions": {"Queue": "q"}}
+    ),
+    "names as workload.yaml allows them": document(
+        fleet={"type": "asg", "name": "a B_1.#/@=+()-"}, duration_metric={"namespace": "a B_1.#/:-"}
+    ),
+    "a policy's ARN with any group name that workload.yaml allows": document(
+        fleet={"type": "asg", "name": "a B_1.#/@=+()-"},
+        policy_arn=POLICY_ARN.replace("transcription", "a B_1.#/@=+()-"),
+    ),
+    "most dimensions": document(
+        duration_metric={"namespace": "n", "dimensions": {f"D {index}~": "!" for index in range(30)}}
+    ),
+    "longest dimension": document(duration_metric={"namespace": "n", "dimensions": {"k" * 255: "v" * 1024}}),
+    "paused, no policy": document(mode="paused", policy_arn=""),
+    "effective": document(tracking=tracking_section("effective", processing_s=4.2)),
+    "effective, no processing time": document(tracking={"metric": "effective"}),
+    "effective, native": document(tracking=tracking_section("effective", source="native", processing_s=60)),
+    "no margin": document(tracking=tracking_section("effective", arrival_margin=0)),
+    "largest margin": document(tracking=tracking_section("effective", arrival_margin=3)),
+    "static with concurrency": document(target=static_section() | {"concurrency_per_instance": 2.5}),
+    "fifo": document(queue_url=queue_url("transcription.fifo")),
+}
+
+
+def without(*path: str) -> dict[str, Any]:
+    whole = json.loads(json.dumps(document()))
+    section = whole
+    for key in path[:-1]:
+        section = section[key]
+    del section[path[-1]]
+    return whole
+
+
+def problems(text: str) -> list[tuple[str, object, str]]:
+    with pytest.raises(DocumentError) as refused:
+        parsing.parse(text)
+    return [(problem.path, problem.value, problem.way_out) for problem in refused.value.problems]
+
+
+class TestAccepted:
+    @pytest.mark.parametrize("name", VALID)
+    def test_a_valid_document_parses_and_is_valid_by_its_json_schema(self, name: str) -> None:
+        assert parsed(VALID[name]).name == VALID[name]["name"]
+        jsonschema.validate(VALID[name], parsing.json_schema())
+
+    def test_the_workload_says_what_the_document_says(self) -> None:
+        served = parsed(document())
+        assert (served.name, served.stack_id, served.mode) == (
+            "transcription",
+            stack_id("transcription"),
+            Mode.ACTIVE,
+        )
+        assert served.queue_url == queue_url("transcription")
+        assert served.fleet == AutoScalingGroup(name="transcription")
+        assert (served.bounds, served.bootstrap_instances) == (Bounds(min=0, max=5), 1)
+        assert served.target == StaticTarget(messages_per_instance=8)
+        assert (served.count_in_flight, served.idle_minutes) == (True, 5)
+        assert served.policy_arn == POLICY_ARN
+        assert served.bootstrap_alarm_arn == alarm_arn("transcription", "bootstrap")
+        assert served.shutdown_alarm_arn == alarm_arn("transcription", "shutdown")
+
+    def test_an_ecs_service_is_named_by_cluster_and_service(self) -> None:
+        assert parsed(ecs_document()).fleet == EcsService(cluster="workers", service="queue-proc")
+
+    def test_a_dynamic_target_keeps_every_setting(self) -> None:
+        served = parsed(document(target=dynamic_section(statistic="p90", deadband_ratio=0.2)))
+        assert served.target == DynamicTarget(
+            acceptable_latency_s=600,
+            concurrency_per_instance=1,
+            statistic="p90",
+            min_messages_per_instance=0.1,
+            max_messages_per_instance=1000,
+            fallback_messages_per_instance=10,
+            deadband_ratio=0.2,
+            max_factor_per_retune=2,
+            min_samples=30,
+        )
+
+    def test_the_duration_metric_has_the_fleets_own_dimensions_unless_the_document_names_others(self) -> None:
+        assert parsed(ecs_document()).duration_metric == Metric(
+            namespace="Sluice",
+            name="MsgProcessingDuration",
+            dimensions={"ClusterName": "workers", "ServiceName": "queue-proc"},
+        )
+        assert parsed(VALID["own dimensions"]).duration_metric.dimensions == {"Queue": "q"}
+
+    def test_the_tracked_metric_is_what_the_document_says(self) -> None:
+        section = tracking_section("effective", arrival_margin=1.5, processing_s=4.2)
+        served = parsed(document(tracking=section))
+        assert served.tracking == Tracking(
+            metric=TrackedMetric.EFFECTIVE,
+            source=MetricSource.PUBLISHED,
+            arrival_margin=1.5,
+            processing_s=4.2,
+        )
+        assert served.publishes_effective
+
+    @pytest.mark.parametrize(
+        ("metric", "source", "published"),
+        [
+            ("effective", "published", True),
+            ("effective", "native", False),
+            ("backlog", "published", False),
+            ("backlog", "native", False),
+        ],
+    )
+    def test_the_effective_metric_is_published_where_a_policy_reads_it(
+        self, metric: str, source: str, *, published: bool
+    ) -> None:
+        served = parsed(document(tracking=tracking_section(metric, source=source, processing_s=4)))
+        assert served.publishes_effective == published
+
+    def test_a_margin_of_three_tenths_stands_by_unless_told_otherwise(self) -> None:
+        served = parsed(document(tracking={"metric": "effective"}))
+        assert (served.tracking.arrival_margin, served.tracking.processing_s) == (0.3, None)
+
+    @pytest.mark.parametrize(("told", "concurrency"), [({}, 1), ({"concurrency_per_instance": 2.5}, 2.5)])
+    def test_an_instance_with_a_static_target_works_on_one_message_at_a_time_unless_told_otherwise(
+        self, told: dict[str, float], concurrency: float
+    ) -> None:
+        served = parsed(document(target=static_section() | told))
+        assert served.target.concurrency_per_instance == concurrency
+
+    def test_an_empty_policy_arn_is_an_absent_one(self) -> None:
+        assert parsed(document(mode="observe", policy_arn="")).policy_arn is None
+        absent = without("policy_arn") | {"mode": "observe"}
+        assert parsed(absent).policy_arn is None
+
+    @pytest.mark.parametrize(
+        "statistic", ["Average", "p1", "p05", "p90", "p99.99", "p100", "p0.01", "p0.1", "p0.10", "p00.5"]
+    )
+    def test_a_percentile_is_above_0_and_at_most_100(self, statistic: str) -> None:
+        given = document(target=dynamic_section(statistic=statistic))
+        jsonschema.validate(given, parsing.json_schema())
+        target = parsed(given).target
+        assert isinstance(target, DynamicTarget)
+        assert target.statistic == statistic
+
+    def test_a_bootstrap_by_backlog_has_no_fixed_size(self) -> None:
+        assert parsed(VALID["bootstrap by backlog"]).bootstrap_instances is None
+
+    def test_the_bootstrap_starts_one_instance_unless_told_otherwise(self) -> None:
+        assert parsed(document(capacity={"min": 0, "max": 5})).bootstrap_instances == 1
+
+
+class TestRefused:
+    @pytest.mark.parametrize(
+        ("changed", "path", "value", "way_out"),
+        [
+            ({"name": "9lives"}, "name", "9lives", "pattern"),
+            ({"name": "a" * 65}, "name", "a" * 65, "pattern"),
+            ({"name": "under_score"}, "name", "under_score", "pattern"),
+            ({"stack_id": "sluice-x"}, "stack_id", "sluice-x", "pattern"),
+            ({"mode": "on"}, "mode", "on", "'active', 'observe' or 'paused'"),
+            ({"queue_url": "transcription"}, "queue_url", "transcription", "pattern"),
+            ({"fleet": {"type": "vm"}}, "fleet", {"type": "vm"}, "'asg', 'ecs'"),
+            ({"fleet": {"type": "asg", "name": ""}}, "fleet.name", "", "at least 1 character"),
+            (
+                {"fleet": {"type": "ecs", "cluster": "c", "service": 7}},
+                "fleet.service",
+                7,
+                "valid string",
+            ),
+            (
+                {"fleet": {"type": "asg", "name": "g", "service": "s"}},
+                "fleet.service",
+                "s",
+                "unknown key: remove it, or check its spelling and place",
+            ),
+            ({"capacity": {"min": -1, "max": 5}}, "capacity.min", -1, "greater than or equal to 0"),
+            ({"capacity": {"min": 0, "max": 0}}, "capacity.max", 0, "greater than or equal to 1"),
+            ({"capacity": {"min": "0", "max": 5}}, "capacity.min", "0", "valid integer"),
+            ({"capacity": {"min": 0, "max": 2.5}}, "capacity.max", 2.5, "integer"),
+            (
+                {"capacity": {"min": 3, "max": 2, "bootstrap": "backlog"}},
+                "capacity.max",
+                2,
+                "must be at least min (3): raise this or lower min",
+            ),
+            (
+                {"capacity": {"min": 2, "max": 5, "bootstrap": 1}},
+                "capacity.bootstrap",
+                1,
+                "must be at least min (2): raise this or lower min",
+            ),
+            (
+                {"capacity": {"min": 0, "max": 5, "bootstrap": 6}},
+                "capacity.bootstrap",
+                6,
+                "must be at most max (5): lower this or raise max",
+            ),
+            ({"count_in_flight": "true"}, "count_in_flight", "true", "valid boolean"),
+            ({"target": {"type": "fast"}}, "target", {"type": "fast"}, "'static', 'dynamic'"),
+            (
+                {"target": static_section(0)},
+                "target.messages_per_instance",
+                0,
+                "greater than or equal to 0.000001",
+            ),
+            (
+                {"target": static_section(-8)},
+                "target.messages_per_instance",
+                -8,
+                "greater than or equal to 0.000001",
+            ),
+            (
+                {"target": dynamic_section(acceptable_latency_s=0)},
+                "target.acceptable_latency_s",
+                0,
+                "greater than 0",
+            ),
+            ({"target": dynamic_section(statistic="Sum")}, "target.statistic", "Sum", "pattern"),
+            (
+                {
+                    "target": dynamic_section(
+                        min_messages_per_instance=20,
+                        max_messages_per_instance=15,
+                        fallback_messages_per_instance=20,
+                    )
+                },
+                "target.max_messages_per_instance",
+                15,
+                "must be at least min_messages_per_instance (20.0)",
+            ),
+            (
+                {"target": dynamic_section(min_messages_per_instance=20)},
+                "target.fallback_messages_per_instance",
+                10,
+                "must be at least min_messages_per_instance (20.0)",
+            ),
+            (
+                {"target": dynamic_section(fallback_messages_per_instance=2000)},
+                "target.fallback_messages_per_instance",
+                2000,
+                "must be at most max_messages_per_instance (1000.0)",
+            ),
+            ({"target": dynamic_section(deadband_ratio=1)}, "target.deadband_ratio", 1, "less than 1"),
+            (
+                {"target": dynamic_section(max_factor_per_retune=1)},
+                "target.max_factor_per_retune",
+                1,
+                "greater than 1",
+            ),
+            ({"target": dynamic_section(min_samples=0)}, "target.min_samples", 0, "or equal to 1"),
+            ({"duration_metric": {"namespace": ""}}, "duration_metric.namespace", "", "at least 1"),
+            (
+                {"tracking": tracking_section("queue")},
+                "tracking.metric",
+                "queue",
+                "input should be 'effective' or 'backlog'",
+            ),
+            (
+                {"tracking": tracking_section(source="other")},
+                "tracking.source",
+                "other",
+                "input should be 'published' or 'native'",
+            ),
+            (
+                {"tracking": tracking_section(beta=1)},
+                "tracking.beta",
+                1,
+                "unknown key: remove it, or check its spelling and place",
+            ),
+            (
+                {"tracking": tracking_section(arrival_margin=-1)},
+                "tracking.arrival_margin",
+                -1,
+                "input should be greater than or equal to 0",
+            ),
+            (
+                {"tracking": tracking_section(arrival_margin=3.1)},
+                "tracking.arrival_margin",
+                3.1,
+                "input should be less than or equal to 3",
+            ),
+            (
+                {"tracking": tracking_section(arrival_margin="0.3")},
+                "tracking.arrival_margin",
+                "0.3",
+                "valid number",
+            ),
+            (
+                {"tracking": tracking_section(processing_s=0)},
+                "tracking.processing_s",
+                0,
+                "input should be greater than 0",
+            ),
+            (
+                {"tracking": tracking_section(processing_s=-4.2)},
+                "tracking.processing_s",
+                -4.2,
+                "input should be greater than 0",
+            ),
+            (
+                {"target": static_section() | {"concurrency_per_instance": 0}},
+                "target.concurrency_per_instance",
+                0,
+                "greater than 0",
+            ),
+            ({"idle_minutes": 0}, "idle_minutes", 0, "greater than or equal to 1"),
+            ({"idle_minutes": 121}, "idle_minutes", 121, "less than or equal to 120"),
+            ({"duration_metric": {"namespace": 'a"b'}}, "duration_metric.namespace", 'a"b', "pattern"),
+            ({"duration_metric": {"namespace": "Größe"}}, "duration_metric.namespace", "Größe", "pattern"),
+            ({"duration_metric": {"namespace": ":Acme"}}, "duration_metric.namespace", ":Acme", "pattern"),
+            ({"policy_arn": "my-policy"}, "policy_arn", "my-policy", "pattern"),
+            ({"policy_arn": POLICY_ARN + "\n"}, "policy_arn", POLICY_ARN + "\n", "pattern"),
+            ({"policy_arn": ""}, "policy_arn", "", "mode active needs policy_arn: workload.yaml writes it"),
+            ({"policy_arn": None}, "policy_arn", None, "mode active needs policy_arn"),
+            (
+                {"alarm_arns": {"bootstrap": "", "shutdown": alarm_arn("x", "shutdown")}},
+                "alarm_arns.bootstrap",
+                "",
+                "pattern",
+            ),
+            (
+                {"colour": "blue"},
+                "colour",
+                "blue",
+                "unknown key: remove it, or check its spelling and place",
+            ),
+        ],
+    )
+    def test_a_wrong_value_is_refused_with_its_path_the_value_and_a_way_out(
+        self, changed: dict[str, Any], path: str, value: object, way_out: str
+    ) -> None:
+        found = problems(json.dumps(document(**changed)))
+        assert [(at, shown) for at, shown, _ in found] == [(path, value)] * len(found)
+        assert any(way_out in said for _, _, said in found)
+
+    @pytest.mark.parametrize("name", ["a:b", 'a"b', "a\\b", "ä", "a\n", "a\tb", "a" * 256])
+    def test_a_group_is_named_as_workload_yaml_would_take_it(self, name: str) -> None:
+        found = problems(json.dumps(document(fleet={"type": "asg", "name": name})))
+        assert [(path, value) for path, value, _ in found] == [("fleet.name", name)]
+
+    @pytest.mark.parametrize("name", ["a/b", "a b", "a.b", "ä", "a\n", "", "a" * 256])
+    @pytest.mark.parametrize("key", ["cluster", "service"])
+    def test_a_cluster_and_a_service_have_short_names(self, key: str, name: str) -> None:
+        fleet = {"type": "ecs", "cluster": "c", "service": "s"} | {key: name}
+        found = problems(json.dumps(ecs_document(fleet=fleet)))
+        assert [(path, value) for path, value, _ in found] == [(f"fleet.{key}", name)]
+
+    @pytest.mark.parametrize(
+        "statistic", ["p0", "p00", "p0.0", "p0.00", "p100.1", "p101", "p", "p9٣", "p90\n"]
+    )
+    def test_what_is_no_percentile_is_refused(self, statistic: str) -> None:
+        found = problems(json.dumps(document(target=dynamic_section(statistic=statistic))))
+        assert [(path, value) for path, value, _ in found] == [("target.statistic", statistic)]
+
+    @pytest.mark.parametrize(
+        ("dimensions", "path", "way_out"),
+        [
+            ({}, "", "at least 1 item"),
+            ({f"D{index}": "x" for index in range(31)}, "", "at most 30 items"),
+            ({"": "x"}, "", "pattern"),
+            ({"ü": "x"}, "", "pattern"),
+            ({"k" * 256: "x"}, "", "pattern"),
+            ({"Queue": ""}, ".Queue", "pattern"),
+            ({"Queue": "ü"}, ".Queue", "pattern"),
+            ({"Queue": "a\n"}, ".Queue", "pattern"),
+            ({"Queue": "v" * 1025}, ".Queue", "pattern"),
+            ({"Queue": 7}, ".Queue", "valid string"),
+        ],
+    )
+    def test_dimensions_are_what_cloudwatch_takes(
+        self, dimensions: dict[str, object], path: str, way_out: str
+    ) -> None:
+        metric = {"namespace": "n", "dimensions": dimensions}
+        [(at, _, said)] = problems(json.dumps(document(duration_metric=metric)))
+        assert at == f"duration_metric.dimensions{path}"
+        assert way_out in said
+
+    def test_mode_active_needs_the_key_of_the_policy_too(self) -> None:
+        [(path, value, way_out)] = problems(json.dumps(without("policy_arn")))
+        assert (path, value) == ("policy_arn", None)
+        assert way_out.startswith("mode active needs policy_arn: ")
+
+    def test_a_key_given_twice_is_refused_wherever_it_is(self) -> None:
+        text = json.dumps(document(mode="on"))
+        text = text.replace('"idle_minutes": 5', '"idle_minutes": 5, "idle_minutes": 9, "idle_minutes": 5')
+        text = text.replace('"min": 0', '"min": 0, "min": 1')
+        found = problems(text)
+        assert [(path, said) for path, _, said in found[:2]] == [
+            ("idle_minutes", "given 3 times: keep one"),
+            ("capacity.min", "given 2 times: keep one"),
+        ]
+        assert [path for path, _, _ in found[2:]] == ["mode"]
+
+    def test_a_document_whose_only_fault_is_a_key_given_twice_is_refused(self) -> None:
+        text = json.dumps(document()).replace('"min": 0', '"min": 0, "min": 0')
+        assert problems(text) == [("capacity.min", "min", "given 2 times: keep one")]
+
+    @pytest.mark.parametrize("text", ["[" * 4000, '{"a":' * 4000, "9" * 4090])
+    def test_json_too_deep_or_too_long_to_read_is_refused_all_the_same(self, text: str) -> None:
+        assert [path for path, _, _ in problems(text)][:1] == ["document"]
+
+    @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+    @pytest.mark.parametrize(
+        "setting",
+        [
+            "acceptable_latency_s",
+            "concurrency_per_instance",
+            "min_messages_per_instance",
+            "max_messages_per_instance",
+            "fallback_messages_per_instance",
+            "deadband_ratio",
+            "max_factor_per_retune",
+            "min_samples",
+        ],
+    )
+    def test_no_setting_takes_a_number_that_is_not_finite(self, setting: str, number: str) -> None:
+        text = json.dumps(document(target=dynamic_section(**{setting: 424242}))).replace("424242", number)
+        assert f"target.{setting}" in [path for path, _, _ in problems(text)]
+
+    @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+    @pytest.mark.parametrize("setting", ["arrival_margin", "processing_s"])
+    def test_no_setting_of_the_tracking_takes_a_number_that_is_not_finite(
+        self, setting: str, number: str
+    ) -> None:
+        text = json.dumps(document(tracking=tracking_section(**{setting: 424242}))).replace("424242", number)
+        [(path, value, way_out), *others] = problems(text)
+        assert (path, others) == (f"tracking.{setting}", [])
+        assert repr(value) == repr(float(number))
+        assert way_out.startswith("input should be")
+
+    @pytest.mark.parametrize(
+        "path",
+        [
+            ("name",),
+            ("stack_id",),
+            ("mode",),
+            ("queue_url",),
+            ("fleet",),
+            ("fleet", "name"),
+            ("capacity",),
+            ("capacity", "min"),
+            ("capacity", "max"),
+            ("target",),
+            ("target", "messages_per_instance"),
+            ("duration_metric",),
+            ("duration_metric", "namespace"),
+            ("alarm_arns",),
+            ("alarm_arns", "bootstrap"),
+            ("alarm_arns", "shutdown"),
+        ],
+    )
+    def test_a_missing_key_is_asked_for_by_its_path(self, path: tuple[str, ...]) -> None:
+        assert [(at, said) for at, _, said in problems(json.dumps(without(*path)))] == [
+            (".".join(path), "required: add this key")
+        ]
+
+    def test_everything_wrong_is_told_at_once(self) -> None:
+        text = document(
+            name="9",
+            mode="on",
+            capacity={"min": 3, "max": 2, "bootstrap": "all"},
+            target=static_section(-1),
+            extra=1,
+        )
+        del text["queue_url"]
+        assert {path for path, _, _ in problems(json.dumps(text))} == {
+            "name",
+            "mode",
+            "queue_url",
+            "capacity.max",
+            "capacity.bootstrap",
+            "target.messages_per_instance",
+            "extra",
+        }
+
+    def test_the_message_is_one_sentence_a_person_can_act_on(self) -> None:
+        with pytest.raises(ConfigError) as refused:
+            parsing.parse(json.dumps(document(idle_minutes=0, colour="blue")), what="the document of x")
+        assert str(refused.value) == (
+            "the document of x is refused; "
+            "colour: 'blue': unknown key: remove it, or check its spelling and place; "
+            "idle_minutes: 0: input should be greater than or equal to 1"
+        )
+
+    def test_a_long_value_is_shown_shortened(self) -> None:
+        with pytest.raises(ConfigError) as refused:
+            parsing.parse(json.dumps(document(name="n" * 500)))
+        assert "n" * 70 in str(refused.value)
+        assert "n" * 80 not in str(refused.value)
+
+    @pytest.mark.parametrize("text", ["", "{", "name: x", '{"a": 1} b'])
+    def test_what_is_no_json_is_refused_as_such(self, text: str) -> None:
+        [(path, value, way_out)] = problems(text)
+        assert (path, value) == ("document", text)
+        assert way_out.startswith("not valid JSON: ")
+
+    @pytest.mark.parametrize("text", ["[]", "null", '"transcription"', "7"])
+    def test_json_that_is_no_object_is_refused(self, text: str) -> None:
+        [(path, value, way_out)] = problems(text)
+        assert (path, value) == ("document", json.loads(text))
+        assert "object" in way_out
+
+    def test_a_document_over_four_kilobytes_does_not_fit_its_parameter(self) -> None:
+        dimensions = {f"D{index}": "x" * 200 for index in range(20)}
+        text = json.dumps(document(duration_metric={"namespace": "n", "dimensions": dimensions}))
+        assert problems(text) == [
+            ("document", f"{len(text)} bytes", "shorten it to 4096 bytes at most"),
+        ]
+
+    def test_four_kilobytes_are_counted_in_bytes_and_may_be_full(self) -> None:
+        text = json.dumps(document())
+        assert parsing.parse(text + " " * (4096 - len(text))).name == "transcription"
+        metric = {"namespace": "n", "name": "ü" * 200}
+        wide = json.dumps(document(duration_metric=metric), ensure_ascii=False).ljust(4000)
+        assert len(wide) < 4096 < len(wide.encode())
+        assert [path for path, _, _ in problems(wide)] == ["document"]
+
+    def test_a_long_document_tells_its_length_beside_its_other_problems(self) -> None:
+        text = json.dumps(document(mode="on")) + " " * 4096
+        assert [path for path, _, _ in problems(text)] == ["mode", "document"]
+
+
+class TestJsonSchema:
+    def test_the_schema_beside_the_documentation_is_the_models_own(self) -> None:
+        fresh = json.dumps(parsing.json_schema(), indent=2) + "\n"
+        assert SCHEMA.read_text() == fresh, f"{SCHEMA.name} is stale: write it anew with `make schema`"
+
+    @pytest.mark.parametrize(
+        "changed",
+        [
+            {"colour": "blue"},
+            {"mode": "on"},
+            {"idle_minutes": 0},
+            {"policy_arn": "my-policy"},
+            {"target": static_section(0)},
+            {"fleet": {"type": "vm"}},
+            {"fleet": {"type": "asg", "name": "a:b"}},
+            {"fleet": {"type": "ecs", "cluster": "a/b", "service": "s"}},
+            {"target": dynamic_section(statistic="p0")},
+            {"duration_metric": {"namespace": 'a"b'}},
+            {"duration_metric": {"namespace": "n", "dimensions": {}}},
+            {"duration_metric": {"namespace": "n", "dimensions": {"ü": "x"}}},
+            {"duration_metric": {"namespace": "n", "dimensions": {"Queue": "ü"}}},
+        ],
+    )
+    def test_the_schema_refuses_what_the_parser_refuses(self, changed: dict[str, Any]) -> None:
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(document(**changed), parsing.json_schema())

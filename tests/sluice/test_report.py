@@ -1,0 +1,208 @@
+import json
+import math
+
+import pytest
+
+from sluice.core.model import (
+    Decision,
+    Durations,
+    Kind,
+    Limit,
+    Published,
+    Reason,
+    TargetDecision,
+    Trigger,
+    Unknown,
+)
+from sluice.ports import Outcome
+from sluice.report import fields, published_fields, published_sentence, sentence
+from tests.support.builders import (
+    capacity,
+    demand,
+    durations,
+    observation,
+)
+
+WOKEN = Decision(
+    workload="transcription",
+    kind=Kind.BOOTSTRAP,
+    trigger=Trigger.TICK,
+    reason=Reason.WORK_WAITS,
+    saw=observation(visible=9, in_flight=2, delayed=1),
+    desired=2,
+    limits=(Limit.MAX_INSTANCES,),
+)
+RETUNED = TargetDecision(
+    workload="transcription",
+    trigger=Trigger.SCHEDULE,
+    reason=Reason.RETUNED,
+    durations=durations(48),
+    present=10,
+    target=12.5,
+    detail="600 s x 1 / 48 s = 12.5",
+)
+
+
+def hold(reason: Reason, detail: str = "", **saw: object) -> Decision:
+    return Decision(
+        workload="transcription",
+        kind=Kind.SHUTDOWN,
+        trigger=Trigger.ALARM,
+        reason=reason,
+        saw=observation(**saw),
+        detail=detail,
+    )
+
+
+def untuned(measured: Durations | Unknown, reason: Reason, present: float | None = 10) -> TargetDecision:
+    return TargetDecision(
+        workload="transcription",
+        trigger=Trigger.STACK,
+        reason=reason,
+        durations=measured,
+        present=present,
+    )
+
+
+@pytest.mark.parametrize(
+    ("decision", "outcome", "said"),
+    [
+        (WOKEN, Outcome.ACTED, "bootstrap 0 -> 2: work waits and nothing runs [cut to the maximum]"),
+        (
+            WOKEN,
+            Outcome.OBSERVED,
+            "would be bootstrap 0 -> 2: work waits and nothing runs [cut to the maximum]",
+        ),
+        (
+            hold(Reason.HELD, "Terminate is suspended", desired=2),
+            Outcome.HELD,
+            "shutdown holds: scaling in this direction is held (Terminate is suspended)",
+        ),
+        (
+            RETUNED,
+            Outcome.ACTED,
+            f"retune 10 -> 12.5 per instance: {Reason.RETUNED} (600 s x 1 / 48 s = 12.5)",
+        ),
+        (
+            untuned(durations(60), Reason.WITHIN_DEADBAND),
+            Outcome.HELD,
+            "retune holds: the target moved less than the deadband",
+        ),
+    ],
+)
+def test_a_decision_reads_as_a_sentence(
+    decision: Decision | TargetDecision, outcome: Outcome, said: str
+) -> None:
+    assert sentence(decision, outcome) == said
+
+
+def test_a_decisions_fields_carry_all_it_saw() -> None:
+    assert fields(WOKEN, Outcome.ACTED) == {
+        "workload": "transcription",
+        "decision": "bootstrap",
+        "trigger": "tick",
+        "outcome": "acted",
+        "reason": "work_waits",
+        "limits": ["max_instances"],
+        "desired": 2,
+        "visible": 9,
+        "in_flight": 2,
+        "delayed": 1,
+        "desired_now": 0,
+        "running": 0,
+        "fleet_min": 0,
+        "fleet_max": 5,
+    }
+
+
+def test_a_reading_that_failed_is_told_as_the_reason_and_never_as_a_number() -> None:
+    decision = hold(
+        Reason.UNKNOWN_READING, queue=Unknown(why="throttled"), fleet=Unknown(why="no such group")
+    )
+    told = fields(decision, Outcome.HELD)
+    assert (told["backlog_unknown"], told["capacity_unknown"]) == ("throttled", "no such group")
+    assert not {"visible", "in_flight", "delayed", "running", "desired_now"} & set(told)
+
+
+def test_a_fleet_without_bounds_of_its_own_has_no_bounds_to_tell() -> None:
+    told = fields(hold(Reason.NOT_EMPTY, visible=1, fleet=capacity(2, bounds=None)), Outcome.HELD)
+    assert "fleet_min" not in told
+
+
+def test_a_retunes_fields_carry_the_target_and_the_duration_it_came_from() -> None:
+    told = fields(RETUNED, Outcome.ACTED)
+    assert (told["target"], told["present_target"]) == (12.5, 10)
+    assert told["processing"] == {"seconds": 48, "samples": 100, "window_s": 3600}
+
+
+@pytest.mark.parametrize("seconds", [math.nan, math.inf])
+def test_a_duration_that_is_no_number_is_null_in_the_log_as_json_knows_no_other(seconds: float) -> None:
+    told = fields(untuned(durations(seconds, samples=0), Reason.TOO_FEW_SAMPLES), Outcome.HELD)
+    assert told["processing"] == {"seconds": None, "samples": 0, "window_s": 3600}
+
+
+def test_an_unknown_duration_is_told_as_its_reason() -> None:
+    told = fields(untuned(Unknown(why="throttled"), Reason.UNKNOWN_READING), Outcome.HELD)
+    assert told["processing"] == {"unknown": "throttled"}
+
+
+PLAIN = Published(backlog_per_instance=4.5)
+UNCOUNTED = Published(
+    backlog_per_instance=4.5, effective_per_instance=4.5, demand=Unknown(why="arrivals: throttled")
+)
+COUNTED = Published(
+    backlog_per_instance=4.5,
+    effective_per_instance=24.98765,
+    demand=demand(0.123456, 4.2, 2, not_renewed=("arrivals: throttled; that of 11:55 counts",)),
+)
+
+
+@pytest.mark.parametrize(
+    ("published", "said"),
+    [
+        (PLAIN, "4.5 per instance"),
+        (UNCOUNTED, "4.5 per instance; the backlog alone is tracked: arrivals: throttled"),
+        (
+            COUNTED,
+            (
+                "4.5 per instance; 24.99 effective: 0.1235 arrivals/s x 4.2 s / 2 = 0.2593 busy; "
+                "arrivals: throttled; that of 11:55 counts"
+            ),
+        ),
+    ],
+)
+def test_what_a_tick_publishes_reads_as_a_sentence(published: Published, said: str) -> None:
+    assert published_sentence(published) == said
+
+
+@pytest.mark.parametrize(
+    ("published", "told"),
+    [
+        (PLAIN, {"backlog_per_instance": 4.5}),
+        (
+            UNCOUNTED,
+            {
+                "backlog_per_instance": 4.5,
+                "effective_backlog_per_instance": 4.5,
+                "demand_unknown": "arrivals: throttled",
+            },
+        ),
+        (
+            COUNTED,
+            {
+                "backlog_per_instance": 4.5,
+                "effective_backlog_per_instance": 24.98765,
+                "arrivals_per_s": 0.123456,
+                "processing_s": 4.2,
+                "offered_load_instances": 0.123456 * 4.2 / 2,
+                "target": 8,
+                "not_renewed": ["arrivals: throttled; that of 11:55 counts"],
+            },
+        ),
+    ],
+)
+def test_its_fields_carry_all_that_it_was_reckoned_with(
+    published: Published, told: dict[str, object]
+) -> None:
+    assert published_fields(published) == told
+    json.dumps(published_fields(published), allow_nan=False)

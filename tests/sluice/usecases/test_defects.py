@@ -1,0 +1,165 @@
+"""A defect that one workload meets, anywhere in a tick: the others are served, and the tick fails visibly."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import sluice.usecases.fifo_warning
+import sluice.usecases.launch_failures
+import sluice.usecases.missed_alarms
+import sluice.usecases.publish_metrics
+import sluice.usecases.wake
+from sluice.core.model import Mode, Workload
+from sluice.errors import DefectError
+from sluice.ports import Counter
+from sluice.usecases.isolation import EVERY_WORKLOAD
+from sluice.usecases.tick import publish_backlog
+from tests.support.builders import (
+    MINUTE_NOW,
+    ecs_workload,
+    queue_url,
+    workload,
+)
+from tests.support.fakes import Scene
+
+FIFO = queue_url("builds.fifo")
+
+
+def about(asked: tuple[Any, ...]) -> str:
+    """The name of the workload that a call is about, whatever its arguments."""
+    for each in asked:
+        if isinstance(each, Workload):
+            return each.name
+    return ""
+
+
+def broken_for(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def breaks(*asked: Any, **named: Any) -> Any:
+        if about(asked) == name:
+            raise IndexError("ours")
+        return function(*asked, **named)
+
+    return breaks
+
+
+def tick(scene: Scene) -> None:
+    publish_backlog(MINUTE_NOW, scene.world, scene.ledger, scene.remaining_s)
+
+
+@pytest.mark.parametrize(
+    ("module", "function", "told"),
+    [
+        (sluice.usecases.publish_metrics, "_backlog_per_instance", Counter.OBSERVATION_FAILED),
+        (sluice.usecases.missed_alarms, "decide_bootstrap", Counter.ACTION_FAILED),
+        (sluice.usecases.missed_alarms, "initial_target", Counter.ACTION_FAILED),
+        (sluice.usecases.wake, "decide_bootstrap", Counter.ACTION_FAILED),
+    ],
+)
+def test_while_fleets_are_woken(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, module: Any, function: str, told: Counter
+) -> None:
+    scene.serve(workload("broken"), visible=5)
+    others = [scene.serve(workload("a"), visible=5), scene.serve(ecs_workload("z"), visible=5)]
+    monkeypatch.setattr(module, function, broken_for("broken", getattr(module, function)))
+    with pytest.raises(DefectError):
+        tick(scene)
+    assert [scene.desired(each) for each in others] == [1, 1]
+    assert {each.name for each in others} <= set(scene.published())
+    assert ("broken", told, "unexpected IndexError: ours") in scene.ledger.failures
+    assert scene.ledger.defects == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "function"),
+    [
+        (sluice.usecases.missed_alarms, "reads_empty_above_min"),
+        (sluice.usecases.missed_alarms, "decide_shutdown"),
+        (sluice.usecases.wake, "decide_shutdown"),
+    ],
+)
+def test_while_fleets_are_sent_to_their_minimum(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, module: Any, function: str
+) -> None:
+    idle = [scene.serve(workload(name), desired=3) for name in ("a", "broken", "z")]
+    for each in idle:
+        scene.idle(each)
+    monkeypatch.setattr(module, function, broken_for("broken", getattr(module, function)))
+    with pytest.raises(DefectError):
+        tick(scene)
+    assert [scene.desired(each) for each in idle] == [0, 3, 0]
+
+
+@pytest.mark.parametrize("function", ["is_due", "may_exceed_groups", "decide_cap", "report_unknown"])
+def test_while_message_groups_are_counted(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    monkeypatch.setattr(sluice.usecases.fifo_warning, "is_due", lambda *_: True)
+    for name in ("a", "broken", "z"):
+        scene.serve(workload(name, queue_url=FIFO), visible=5, desired=3)
+    seen: list[str] = []
+    real = getattr(sluice.usecases.fifo_warning, function)
+
+    def noting(*asked: Any, **named: Any) -> Any:
+        seen.append(about(asked) or str(asked[0]))
+        if seen[-1] == "broken":
+            raise IndexError("ours")
+        return real(*asked, **named)
+
+    if function == "report_unknown":
+        scene.metrics.unreadable["GroupInServiceInstances"] = "throttled"
+    monkeypatch.setattr(sluice.usecases.fifo_warning, function, noting)
+    with pytest.raises(DefectError):
+        tick(scene)
+    assert seen == ["a", "broken", "z"]
+
+
+@pytest.mark.parametrize("function", ["lacks_instances", "decide_held_launch", "report_unknown"])
+def test_while_missing_instances_are_explained(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    served = [scene.serve(workload(name), visible=5, desired=3, running=1) for name in ("a", "broken", "z")]
+    seen = 0
+    real = getattr(sluice.usecases.launch_failures, function)
+
+    def breaks_at_the_second(*asked: Any, **named: Any) -> Any:
+        nonlocal seen
+        seen += 1
+        if seen == 2:
+            raise IndexError("ours")
+        return real(*asked, **named)
+
+    if function == "report_unknown":
+        for each in served:
+            scene.launches.failing[each.fleet] = "throttled"
+    monkeypatch.setattr(sluice.usecases.launch_failures, function, breaks_at_the_second)
+    with pytest.raises(DefectError):
+        tick(scene)
+    assert seen == 3
+
+
+@pytest.mark.parametrize("step", ["publish", "repair", "tell_idle_instances", "report_no_capacity"])
+def test_a_step_that_breaks_as_a_whole_leaves_the_other_steps_their_work(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    asleep = scene.serve(workload("a"), visible=5)
+    scene.serve(workload("b", mode=Mode.OBSERVE), visible=5, desired=3, running=1)
+    done: list[str] = []
+
+    def noted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*asked: Any, **named: Any) -> Any:
+            done.append(name)
+            if name == step:
+                raise IndexError("ours")
+            return function(*asked, **named)
+
+        return call
+
+    for name in ("repair", "tell_idle_instances", "report_no_capacity"):
+        monkeypatch.setattr(sluice.usecases.tick, name, noted(name, getattr(sluice.usecases.tick, name)))
+    scene.metrics.publish = noted("publish", scene.metrics.publish)  # type: ignore[method-assign]
+    with pytest.raises(DefectError):
+        tick(scene)
+    assert done == ["publish", "repair", "tell_idle_instances", "report_no_capacity"]
+    assert scene.desired(asleep) == (0 if step == "repair" else 1)
+    assert [name for name, _, why in scene.ledger.failures if "IndexError" in why] == [EVERY_WORKLOAD]

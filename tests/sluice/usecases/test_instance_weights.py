@@ -1,0 +1,57 @@
+"""A group that counts capacity units is refused against what AWS says of it, whatever its document says."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from sluice.core.model import Reason
+from sluice.ports import Counter, Outcome
+from sluice.usecases.tick import publish_backlog
+from sluice.usecases.wake import (
+    on_bootstrap_alarm,
+    on_shutdown_alarm,
+)
+from tests.support.builders import (
+    alarm,
+    ecs_workload,
+    workload,
+)
+from tests.support.fakes import Scene
+
+
+def weigh(scene: Scene, name: str = "transcription") -> None:
+    fleet = scene.registry.registered[name].fleet
+    scene.fleets.holding[fleet] = replace(scene.fleets.holding[fleet], counted_by=("WeightedCapacity 2",))
+
+
+@pytest.mark.parametrize(("visible", "desired"), [(9, 0), (0, 3), (9, 3)])
+def test_a_tick_neither_publishes_nor_scales_it_and_counts_it_as_an_invalid_document(
+    scene: Scene, visible: int, desired: int
+) -> None:
+    scene.serve(workload(), visible=visible, desired=desired)
+    scene.serve(ecs_workload(), visible=9, desired=3)
+    weigh(scene)
+    publish_backlog(scene.clock(), scene.world, scene.ledger, scene.remaining_s)
+    assert set(scene.published()) == {"queue-proc"}
+    assert scene.calls.named("fleets.set_desired") == []
+    [(name, counter, why)] = scene.ledger.failures
+    assert (name, counter) == ("transcription", Counter.DOCUMENT_INVALID)
+    assert "WeightedCapacity 2" in why
+    assert "give every instance type the weight 1" in why
+
+
+@pytest.mark.parametrize(
+    ("handle", "kind", "visible", "desired"),
+    [(on_bootstrap_alarm, "bootstrap", 9, 0), (on_shutdown_alarm, "shutdown", 0, 3)],
+)
+def test_an_alarm_holds_it_with_a_reason_of_its_own(
+    scene: Scene, handle: Callable[..., None], kind: str, visible: int, desired: int
+) -> None:
+    served = scene.serve(workload(), visible=visible, desired=desired)
+    scene.idle(served)
+    weigh(scene)
+    handle(alarm(kind), scene.world, scene.ledger, scene.remaining_s)
+    assert scene.calls.named("fleets.set_desired") == []
+    [(decision, outcome)] = scene.ledger.decisions
+    assert (decision.reason, outcome) == (Reason.INSTANCE_WEIGHTS, Outcome.HELD)

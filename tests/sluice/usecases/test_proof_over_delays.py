@@ -1,0 +1,161 @@
+"""An empty queue is proven at every phase and lateness of the schedule, and at every second of an alarm.
+
+EventBridge Scheduler starts a tick up to 59 s late, `rate` gives its minutes any phase, observing takes time,
+and CloudWatch returns a point only some seconds after it was put. The fleet is sent home all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from itertools import product, repeat
+from random import Random
+from typing import Any
+
+import pytest
+
+from sluice.core.emptiness import (
+    MINUTE,
+    before,
+    minute_of,
+)
+from sluice.ports import World
+from sluice.usecases.missed_alarms import repair
+from sluice.usecases.tick import publish_backlog
+from sluice.usecases.wake import on_shutdown_alarm
+from tests.support.builders import (
+    MINUTE_NOW,
+    alarm,
+    seconds,
+    workload,
+)
+from tests.support.fakes import Scene
+
+pytestmark = pytest.mark.slow
+
+IDLE_MINUTES = 2
+SERVED = workload(idle_minutes=IDLE_MINUTES)
+READABLE_AFTER_S = 30
+MOST_LATE_S = 59
+SECONDS = range(MOST_LATE_S + 1)
+SOME_SECONDS = range(0, MOST_LATE_S + 1, 4)
+"""Enough to see that a broken proof is noticed."""
+READS_S = (0, 24)
+"""What observing takes; the tick stops reading 25 s before its function's timeout of 50 s."""
+Delayed = tuple[int, int, int]
+
+
+def world(*, read_s: float = 0, readable_after_s: float = READABLE_AFTER_S) -> Scene:
+    """An empty queue, a fleet that runs, a CloudWatch that takes its time, and reads that do."""
+    scene = Scene()
+    scene.serve(SERVED, desired=2)
+    scene.metrics.readable_after = seconds(readable_after_s)
+    observe = scene.queues.read
+
+    def slowly(*asked: object) -> object:
+        scene.clock.advance(seconds=read_s)
+        return observe(*asked)  # type: ignore[arg-type]
+
+    scene.queues.read = slowly  # type: ignore[assignment, method-assign]
+    return scene
+
+
+def tick(scene: Scene, minute: int, phase_s: int, late_s: int) -> None:
+    """The tick of this minute; two that overlap read and publish as if they ran one after the other."""
+    scheduled = MINUTE_NOW + MINUTE * minute + seconds(phase_s)
+    scene.clock.at = max(scene.clock(), scheduled + seconds(late_s))
+    publish_backlog(scheduled, scene.world, scene.ledger, scene.remaining_s)
+
+
+def sent_home_in(scene: Scene, phase_s: int, latenesses_s: Iterable[int]) -> int | None:
+    """The minute whose tick sends the fleet home, from 0; None where none of these ticks does."""
+    for minute, late_s in enumerate(latenesses_s):
+        tick(scene, minute, phase_s, late_s)
+        if scene.desired(SERVED) == 0:
+            return minute
+    return None
+
+
+def too_late(among: range) -> set[Delayed]:
+    """Every (phase, lateness, reading time) at which the minute after the idle ones does not send it home."""
+    return {
+        (phase_s, late_s, read_s)
+        for phase_s, late_s, read_s in product(among, among, READS_S)
+        if sent_home_in(world(read_s=read_s), phase_s, repeat(late_s, IDLE_MINUTES + 1)) is None
+    }
+
+
+def test_the_minute_after_the_idle_ones_sends_it_home_at_every_phase_lateness_and_reading_time() -> None:
+    assert too_late(SECONDS) == set()
+
+
+def test_counted_back_from_the_clock_the_proof_fails_wherever_the_tick_ends_after_its_minute(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It asks for the point that the very tick has just put: what the grid above is there to notice."""
+
+    def counted_back(_: datetime, workloads: Any, seen: Any, world: World, *rest: Any) -> None:
+        repair(minute_of(world.now()), workloads, seen, world, *rest)
+
+    monkeypatch.setattr("sluice.usecases.tick.repair", counted_back)
+    after_its_minute = {
+        delays for delays in product(SOME_SECONDS, SOME_SECONDS, READS_S) if sum(delays) >= 60
+    }
+    assert too_late(SOME_SECONDS) == after_its_minute
+    assert sent_home_in(world(), 30, repeat(30, 60)) is None  # nor ever later
+
+
+@pytest.mark.parametrize("read_s", [0, 8])
+@pytest.mark.parametrize("readable_after_s", [0, 30, 45])
+def test_where_every_tick_is_late_by_another_time_the_fleet_goes_home_within_a_few_minutes(
+    readable_after_s: int, read_s: int
+) -> None:
+    """Each tick that comes too soon after the one before is less late than it, and lateness ends at 0."""
+    too_soon_in_a_row = MOST_LATE_S // (61 - readable_after_s)
+    took = []
+    for seed in range(300):
+        random = Random(seed)
+        scene = world(read_s=read_s, readable_after_s=readable_after_s)
+        latenesses_s = [random.randint(0, MOST_LATE_S) for _ in range(12)]
+        took.append(sent_home_in(scene, random.choice(SECONDS), latenesses_s))
+    assert {minute is None or minute < IDLE_MINUTES for minute in took} == {False}
+    assert max(minute or 0 for minute in took) <= IDLE_MINUTES + too_soon_in_a_row
+    assert (max(minute or 0 for minute in took) > IDLE_MINUTES) is (readable_after_s > 0)
+
+
+def alarm_leaves_awake(among: range) -> set[Delayed]:
+    """Every (second of the alarm, lateness, reading time) at which the shutdown alarm alone does nothing."""
+    rings_in = IDLE_MINUTES + 2
+    awake = set()
+    for second, late_s, read_s in product(among, among, READS_S):
+        scene = world(read_s=read_s)
+        at = MINUTE_NOW + MINUTE * rings_in + seconds(second)
+        for minute in range(rings_in + 1):
+            if MINUTE_NOW + MINUTE * minute + seconds(late_s + read_s) <= at:
+                tick(scene, minute, 0, late_s)
+        scene.clock.at = at
+        on_shutdown_alarm(alarm("shutdown"), scene.world, scene.ledger, scene.remaining_s)
+        if scene.desired(SERVED) > 0:
+            awake.add((second, late_s, read_s))
+    return awake
+
+
+def test_the_alarm_alone_sends_it_home_at_every_second_however_late_the_ticks_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sluice.usecases.tick.repair", lambda *_: None)
+    assert alarm_leaves_awake(SECONDS) == set()
+
+
+def test_an_alarms_proof_counted_back_from_the_clock_fails_before_the_last_point_can_be_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sluice.usecases.tick.repair", lambda *_: None)
+    monkeypatch.setattr("sluice.usecases.wake.up_to", lambda now: before(minute_of(now)))
+    # The alarm observes before it asks for the proof, which takes a reading time as well.
+    unreadable = {
+        (second, late_s, read_s)
+        for second, late_s, read_s in product(SOME_SECONDS, SOME_SECONDS, READS_S)
+        if late_s + read_s + READABLE_AFTER_S - 60 > second + read_s
+    }
+    assert alarm_leaves_awake(SOME_SECONDS) == unreadable

@@ -1,0 +1,535 @@
+"""A world in memory that keeps every port as AWS does: live counts, enforced bounds, a settable clock.
+
+Failures are switched on by assigning; `between` runs before and after every call into the world, which is how
+a test lets something else happen between a handler's look and its act.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter as Tally
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from itertools import chain
+
+from sluice.core.emptiness import MINUTE
+from sluice.core.model import (
+    Backlog,
+    Bounds,
+    Capacity,
+    DataPoint,
+    Decision,
+    Fleet,
+    LaunchAttempt,
+    Metric,
+    Observation,
+    Published,
+    TargetDecision,
+    Unknown,
+    Workload,
+)
+from sluice.errors import ConfigError, SluiceError, TransientError
+from sluice.ports import (
+    Counter,
+    LastKnown,
+    Outcome,
+    Policy,
+    Registered,
+    RemainingS,
+    Series,
+    SeriesQuery,
+    World,
+)
+from tests.support.builders import NOW
+
+LATE = Unknown(why="not read before the deadline")
+
+
+@dataclass
+class Clock:
+    """The time, as set."""
+
+    at: datetime = NOW
+
+    def __call__(self) -> datetime:
+        return self.at
+
+    def advance(self, *, minutes: float = 0, seconds: float = 0) -> None:
+        self.at += timedelta(minutes=minutes, seconds=seconds)
+
+
+@dataclass
+class Calls:
+    """Every call into the world, in order; `between` runs before and after each."""
+
+    made: list[tuple[str, object]] = field(default_factory=list)
+    between: Callable[[], None] = lambda: None
+
+    def named(self, name: str) -> list[object]:
+        return [told for made, told in self.made if made == name]
+
+    def note(self, name: str, told: object) -> None:
+        self.between()
+        self.made.append((name, told))
+
+
+@dataclass
+class FakeQueues:
+    calls: Calls = field(default_factory=Calls)
+    holding: dict[str, Backlog] = field(default_factory=dict)
+    failing: dict[str, str] = field(default_factory=dict)
+    sent: dict[str, list[str]] = field(default_factory=dict)
+
+    def read(self, queue_urls: Collection[str], remaining_s: RemainingS) -> Mapping[str, Backlog | Unknown]:
+        self.calls.note("queues.read", set(queue_urls))
+        seen = {url: self._one(url, remaining_s) for url in queue_urls}
+        self.calls.between()
+        return seen
+
+    def _one(self, url: str, remaining_s: RemainingS) -> Backlog | Unknown:
+        if remaining_s() <= 0:
+            return LATE
+        if url in self.failing:
+            return Unknown(why=self.failing[url])
+        return self.holding.get(url, Unknown(why=f"no queue {url}"))
+
+    def send(self, queue_url: str, bodies: Sequence[str]) -> None:
+        self.calls.note("queues.send", queue_url)
+        if queue_url not in self.holding:
+            raise ConfigError(f"no queue {queue_url}")
+        self.sent.setdefault(queue_url, []).extend(bodies)
+        self.change(queue_url, visible=len(bodies))
+
+    def change(self, url: str, *, visible: int = 0, in_flight: int = 0, delayed: int = 0) -> None:
+        """Move the counts by these differences."""
+        now = self.holding.get(url, Backlog(visible=0, in_flight=0, delayed=0))
+        self.holding[url] = Backlog(
+            visible=now.visible + visible,
+            in_flight=now.in_flight + in_flight,
+            delayed=now.delayed + delayed,
+        )
+
+
+@dataclass
+class FakeFleets:
+    calls: Calls = field(default_factory=Calls)
+    holding: dict[Fleet, Capacity] = field(default_factory=dict)
+    failing: dict[Fleet, str] = field(default_factory=dict)
+    refusing: SluiceError | None = None
+
+    def read(self, fleets: Collection[Fleet], remaining_s: RemainingS) -> Mapping[Fleet, Capacity | Unknown]:
+        self.calls.note("fleets.read", set(fleets))
+        seen = {fleet: self._one(fleet, remaining_s) for fleet in fleets}
+        self.calls.between()
+        return seen
+
+    def _one(self, fleet: Fleet, remaining_s: RemainingS) -> Capacity | Unknown:
+        if remaining_s() <= 0:
+            return LATE
+        if fleet in self.failing:
+            return Unknown(why=self.failing[fleet])
+        return self.holding.get(fleet, Unknown(why=f"AWS knows no {fleet}"))
+
+    def set_desired(self, fleet: Fleet, instances: int) -> None:
+        self.calls.note("fleets.set_desired", (fleet, instances))
+        if self.refusing:
+            raise self.refusing
+        if fleet not in self.holding:
+            raise ConfigError(f"AWS knows no {fleet}")
+        bounds = self.holding[fleet].bounds
+        if bounds and not bounds.min <= instances <= bounds.max:
+            raise ConfigError(
+                f"ValidationError: {instances} is outside {bounds.min}..{bounds.max} of {fleet}"
+            )
+        self.holding[fleet] = replace(self.holding[fleet], desired=instances)
+        self.calls.between()
+
+    def settle(self) -> None:
+        """Every instance that was asked for runs, and no other."""
+        self.holding = {fleet: replace(has, running=has.desired) for fleet, has in self.holding.items()}
+
+
+@dataclass
+class FakeLaunches:
+    calls: Calls = field(default_factory=Calls)
+    holding: dict[Fleet, list[LaunchAttempt]] = field(default_factory=dict)
+    failing: dict[Fleet, str] = field(default_factory=dict)
+
+    def read(
+        self, fleets: Collection[Fleet], remaining_s: RemainingS
+    ) -> Mapping[Fleet, Collection[LaunchAttempt] | Unknown]:
+        self.calls.note("launches.read", set(fleets))
+        found = {fleet: self._one(fleet, remaining_s) for fleet in fleets}
+        self.calls.between()
+        return found
+
+    def _one(self, fleet: Fleet, remaining_s: RemainingS) -> list[LaunchAttempt] | Unknown:
+        if remaining_s() <= 0:
+            return LATE
+        if fleet in self.failing:
+            return Unknown(why=self.failing[fleet])
+        return list(self.holding.get(fleet, []))
+
+
+MetricId = tuple[str, str, frozenset[tuple[str, str]]]
+
+
+def _metric_id(metric: Metric) -> MetricId:
+    return metric.namespace, metric.name, frozenset(metric.dimensions.items())
+
+
+@dataclass
+class FakeMetrics:
+    calls: Calls = field(default_factory=Calls)
+    clock: Clock = field(default_factory=Clock)
+    readable_after: timedelta = timedelta(0)
+    """How long after it was published a point can be read."""
+    samples: dict[MetricId, list[tuple[datetime, float, datetime | None]]] = field(default_factory=dict)
+    """(time stamp, value, when it can be read; None: always)."""
+    refusing: str | None = None
+    unreadable: dict[str, str] = field(default_factory=dict)
+    """Metric name -> why."""
+
+    def publish(self, points: Mapping[str, Sequence[DataPoint]]) -> Mapping[str, str]:
+        self.calls.note("metrics.publish", dict(points))
+        if self.refusing:
+            return dict.fromkeys(points, self.refusing)
+        readable_at = self.clock() + self.readable_after if self.readable_after else None
+        for point in chain.from_iterable(points.values()):
+            self._keep(point.metric, point.at, (point.value,), readable_at)
+        self.calls.between()
+        return {}
+
+    def put(self, metric: Metric, at: datetime, *values: float) -> None:
+        """Values that can be read at once."""
+        self._keep(metric, at, values, None)
+
+    def _keep(
+        self, metric: Metric, at: datetime, values: Sequence[float], readable_at: datetime | None
+    ) -> None:
+        self.samples.setdefault(_metric_id(metric), []).extend((at, value, readable_at) for value in values)
+
+    def is_published(self, metric: Metric, at: datetime) -> bool:
+        """Whether there is a point of this time, readable or not."""
+        return any(stamp == at for stamp, _, _ in self.samples.get(_metric_id(metric), []))
+
+    def read(
+        self,
+        queries: Mapping[str, SeriesQuery],
+        start: datetime,
+        end: datetime,
+        remaining_s: RemainingS,
+    ) -> Mapping[str, Series | Unknown]:
+        self.calls.note("metrics.read", (dict(queries), start, end))
+        if remaining_s() <= 0:
+            return dict.fromkeys(queries, LATE)
+        series = {name: self._one(query, start, end) for name, query in queries.items()}
+        self.calls.between()
+        return series
+
+    def _one(self, query: SeriesQuery, start: datetime, end: datetime) -> Series | Unknown:
+        why = self.unreadable.get(query.metric.name)
+        return Unknown(why=why) if why else self.value_of(query, start, end)
+
+    def value_of(self, query: SeriesQuery, start: datetime, end: datetime) -> Series:
+        """One query's answer, without the call."""
+        periods: dict[datetime, list[float]] = {}
+        now = self.clock()
+        for at, value, readable_at in self.samples.get(_metric_id(query.metric), []):
+            if start <= at < end and (readable_at is None or readable_at <= now):
+                into = timedelta(seconds=at.timestamp() % query.period_s)
+                periods.setdefault(at - into, []).append(value)
+        return {at: _statistic(query.statistic, values) for at, values in periods.items()}
+
+
+def _statistic(name: str, values: list[float]) -> float:
+    if name == "SampleCount":
+        return len(values)
+    if name == "Sum":
+        return math.fsum(values)
+    if name == "Maximum":
+        return max(values)
+    if name == "Minimum":
+        return min(values)
+    if name == "Average":
+        return math.fsum(values) / len(values)
+    if name.startswith("p"):
+        rank = max(math.ceil(float(name[1:]) / 100 * len(values)), 1)
+        return sorted(values)[rank - 1]
+    raise ValueError(f"this fake knows no statistic {name!r}")
+
+
+@dataclass
+class FakePolicies:
+    calls: Calls = field(default_factory=Calls)
+    holding: dict[str, Policy] = field(default_factory=dict)
+    """Policy ARN -> policy."""
+    unreadable: dict[str, str] = field(default_factory=dict)
+    """Workload name -> why its target cannot be read."""
+    refusing: SluiceError | None = None
+
+    def read(self, workload: Workload, remaining_s: RemainingS) -> Policy:
+        self.calls.note("policies.read", workload.name)
+        if remaining_s() <= 0:
+            raise TransientError(LATE.why)
+        if workload.policy_arn not in self.holding:
+            raise ConfigError(f"workload {workload.name}: {workload.fleet} has no scaling policy")
+        return self.holding[workload.policy_arn]
+
+    def targets(
+        self, workloads: Mapping[str, Workload], remaining_s: RemainingS
+    ) -> Mapping[str, float | Unknown]:
+        self.calls.note("policies.targets", set(workloads))
+        if remaining_s() <= 0:
+            return dict.fromkeys(workloads, LATE)
+        return {name: self._target(workload) for name, workload in workloads.items()}
+
+    def _target(self, workload: Workload) -> float | Unknown:
+        if why := self.unreadable.get(workload.name):
+            return Unknown(why=why)
+        held = self.holding.get(str(workload.policy_arn))
+        return held.target if held else Unknown(why=f"{workload.fleet} has no scaling policy")
+
+    def put_target(self, policy: Policy, target: float) -> None:
+        self.calls.note("policies.put_target", target)
+        if self.refusing:
+            raise self.refusing
+        for arn, held in self.holding.items():
+            if held.definition == policy.definition:
+                self.holding[arn] = replace(held, target=target)
+
+
+@dataclass
+class FakeRegistry:
+    calls: Calls = field(default_factory=Calls)
+    clock: Clock = field(default_factory=Clock)
+    registered: dict[str, Workload] = field(default_factory=dict)
+    bad: dict[str, str] = field(default_factory=dict)
+    """Name -> why its document is refused."""
+    failing: SluiceError | None = None
+    written: dict[str, Workload] = field(default_factory=dict)
+    """Text -> the workload it describes, of every document there ever was."""
+    _copy: Registered | None = None
+    _copied_at: datetime | None = None
+
+    def all(self, remaining_s: RemainingS, *, fresh: bool = False) -> Registered:
+        self.calls.note("registry.all", fresh)
+        held, at = self._copy, self._copied_at
+        if held and at and not fresh and self.clock() - at < timedelta(minutes=5):
+            return held
+        failing = self._failing(remaining_s)
+        if failing:
+            if held is None:
+                raise failing
+            return replace(held, stale=str(failing))
+        self._copy, self._copied_at = self._now(), self.clock()
+        return self._copy
+
+    def _failing(self, remaining_s: RemainingS) -> SluiceError | None:
+        return TransientError(LATE.why) if remaining_s() <= 0 else self.failing
+
+    def one(self, name: str, remaining_s: RemainingS) -> Workload:
+        self.calls.note("registry.one", name)
+        if failing := self._failing(remaining_s):
+            raise failing
+        refused = self._now().refused
+        if name in refused:
+            raise ConfigError(refused[name])
+        if name not in self.registered:
+            raise ConfigError(f"no workload {name} is registered")
+        return self.registered[name]
+
+    def _now(self) -> Registered:
+        claims = Tally(workload.fleet for workload in self.registered.values())
+        shared = {
+            name: f"{workload.fleet} is claimed by another workload too"
+            for name, workload in self.registered.items()
+            if claims[workload.fleet] > 1
+        }
+        refused = self.bad | shared
+        served = {name: each for name, each in self.registered.items() if name not in refused}
+        documents = {name: repr(each) for name, each in served.items()}
+        self.written |= {documents[name]: each for name, each in served.items()}
+        return Registered(workloads=tuple(served.values()), refused=refused, documents=documents)
+
+
+@dataclass
+class FakeSlice:
+    of: FakeRegistry
+    documents: Mapping[str, str]
+
+    def all(self, remaining_s: RemainingS, *, fresh: bool = False) -> Registered:
+        workloads = tuple(self.of.written[text] for text in self.documents.values())
+        return Registered(workloads=workloads, refused={}, documents=self.documents)
+
+    def one(self, name: str, remaining_s: RemainingS) -> Workload:
+        self.of.calls.note("registry.one", name)
+        if failing := self.of._failing(remaining_s):
+            raise failing
+        if name not in self.of.registered:
+            raise ConfigError(f"no workload {name} is registered")
+        workload, text = self.of.registered[name], self.documents.get(name)
+        if text is None or self.of.written[text].fleet != workload.fleet:
+            raise TransientError(f"workload {name} is on {workload.fleet}, where its tick did not see it")
+        return workload
+
+
+@dataclass
+class FakeShards:
+    of: FakeRegistry = field(default_factory=FakeRegistry)
+    sent: list[str] = field(default_factory=list)
+    """Bodies, in the order of their slices."""
+    refusing: dict[str, str] = field(default_factory=dict)
+    """What a slice's name begins with -> why it cannot be sent."""
+
+    def send(self, bodies: Mapping[str, str], remaining_s: RemainingS) -> Mapping[str, str]:
+        self.of.calls.note("shards.send", list(bodies))
+        unsent = {
+            name: why for name in bodies for start, why in self.refusing.items() if name.startswith(start)
+        }
+        if remaining_s() <= 0:
+            unsent = dict.fromkeys(bodies, LATE.why)
+        self.sent += [body for name, body in bodies.items() if name not in unsent]
+        return unsent
+
+    def registry(self, documents: Mapping[str, str]) -> FakeSlice:
+        return FakeSlice(self.of, documents)
+
+
+@dataclass
+class Ledger:
+    """A report that remembers what it was told."""
+
+    decisions: list[tuple[Decision | TargetDecision, Outcome]] = field(default_factory=list)
+    failures: list[tuple[str, Counter, str]] = field(default_factory=list)
+    met: list[Exception] = field(default_factory=list)
+    seen: dict[str, float] = field(default_factory=dict)
+    """Workload name -> BacklogPerInstance."""
+    published: dict[str, Published] = field(default_factory=dict)
+    counts: Tally[Counter] = field(default_factory=Tally)
+
+    @property
+    def defects(self) -> int:
+        return len({id(defect) for defect in self.met})
+
+    def decided(self, decision: Decision | TargetDecision, outcome: Outcome) -> None:
+        self.decisions.append((decision, outcome))
+        self.counts[Counter.DECISIONS] += 1
+
+    def observed(self, workload: Workload, saw: Observation, published: Published) -> None:
+        self.seen[workload.name] = published.backlog_per_instance
+        self.published[workload.name] = published
+
+    def failed(self, workload: str, counter: Counter, why: str, *, defect: Exception | None = None) -> None:
+        self.failures.append((workload, counter, why))
+        self.counts[counter] += 1
+        if defect:
+            self.met.append(defect)
+
+    def noted(self, counter: Counter, what: str, count: int = 1) -> None:
+        self.counts[counter] += count
+
+
+@dataclass
+class Scene:
+    """A world, its parts within reach, and the ledger of what is told about it."""
+
+    clock: Clock = field(default_factory=Clock)
+    calls: Calls = field(default_factory=Calls)
+    ledger: Ledger = field(default_factory=Ledger)
+    remaining: float = 60
+    repair_failures: dict[str, int] = field(default_factory=dict)
+    last_known: dict[tuple[str, str], LastKnown] = field(default_factory=dict)
+    queues: FakeQueues = field(init=False)
+    fleets: FakeFleets = field(init=False)
+    metrics: FakeMetrics = field(init=False)
+    policies: FakePolicies = field(init=False)
+    registry: FakeRegistry = field(init=False)
+    shards: FakeShards = field(init=False)
+    launches: FakeLaunches = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.queues, self.fleets = FakeQueues(self.calls), FakeFleets(self.calls)
+        self.metrics, self.policies = FakeMetrics(self.calls, self.clock), FakePolicies(self.calls)
+        self.registry = FakeRegistry(self.calls, self.clock)
+        self.shards = FakeShards(self.registry)
+        self.launches = FakeLaunches(self.calls)
+
+    @property
+    def world(self) -> World:
+        return World(
+            queues=self.queues,
+            fleets=self.fleets,
+            metrics=self.metrics,
+            policies=self.policies,
+            registry=self.registry,
+            namespace="Sluice",
+            now=self.clock,
+            shards=self.shards,
+            repair_failures=self.repair_failures,
+            last_known=self.last_known,
+            launches=self.launches,
+        )
+
+    def remaining_s(self) -> float:
+        return self.remaining
+
+    def serve(
+        self,
+        workload: Workload,
+        *,
+        visible: int = 0,
+        in_flight: int = 0,
+        delayed: int = 0,
+        desired: int = 0,
+        running: int | None = None,
+        bounds: Bounds | None = None,
+    ) -> Workload:
+        """Register a workload whose queue and fleet are as told."""
+        self.registry.registered[workload.name] = workload
+        self.queues.holding[workload.queue_url] = Backlog(
+            visible=visible, in_flight=in_flight, delayed=delayed
+        )
+        self.fleets.holding[workload.fleet] = Capacity(
+            desired=desired,
+            running=desired if running is None else running,
+            bounds=bounds or workload.bounds,
+        )
+        return workload
+
+    def idle(self, workload: Workload, *, minutes: int | None = None, value: float = 0) -> None:
+        """BacklogPerInstance as published over the last minutes."""
+        for back in range(1, (minutes or workload.idle_minutes) + 1):
+            at = self.clock().replace(second=0, microsecond=0) - MINUTE * back
+            self.metrics.put(self.backlog_metric(workload), at, value)
+
+    def backlog_metric(self, workload: Workload) -> Metric:
+        return Metric(namespace="Sluice", name="BacklogPerInstance", dimensions=workload.fleet.dimensions)
+
+    def desired(self, workload: Workload) -> int:
+        return self.fleets.holding[workload.fleet].desired
+
+    def published(self, name: str = "BacklogPerInstance") -> dict[str, DataPoint]:
+        """All points of this metric published so far, the newest of each workload."""
+        points: dict[str, DataPoint] = {}
+        for batch in self.calls.named("metrics.publish"):
+            assert isinstance(batch, dict)
+            points |= {
+                workload: point
+                for workload, own in batch.items()
+                for point in own
+                if point.metric.name == name
+            }
+        return points
+
+    def keep_arriving(self, workload: Workload, per_minute: float, *, minutes: int = 13) -> None:
+        """NumberOfMessagesSent of the last full minutes."""
+        metric = workload.queue_metric("NumberOfMessagesSent")
+        for back in range(1, minutes + 1):
+            self.metrics.put(
+                metric, self.clock().replace(second=0, microsecond=0) - MINUTE * back, per_minute
+            )
+
+    def acts(self) -> list[object]:
+        return self.calls.named("fleets.set_desired")

@@ -1,0 +1,187 @@
+import statistics
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sluice_worker.core.counters import (
+    HISTORY,
+    Minute,
+    Tally,
+    quantile,
+    rounded,
+)
+from sluice_worker.core.model import Outcome
+
+SECONDS = st.floats(min_value=0, max_value=1e6)
+
+
+def closed(*took_s: float, outcome: Outcome = Outcome.SUCCESS, length_s: float = 60.0) -> Minute:
+    tally = Tally(0.0)
+    for each in took_s:
+        tally.ended(outcome, each)
+    return tally.close(length_s)
+
+
+class TestRounding:
+    @pytest.mark.parametrize(
+        ("seconds", "expected"),
+        [
+            (0.0, 0.0),
+            (9.9e-7, 0.0),
+            (1e-6, 1e-6),
+            (0.00123456, 0.00123),
+            (0.9996, 1.0),
+            (1.0, 1.0),
+            (12.345, 12.3),
+            (999.6, 1000.0),
+            (43_199.0, 43_200.0),
+        ],
+    )
+    def test_three_digits_are_kept(self, seconds: float, expected: float) -> None:
+        assert rounded(seconds) == pytest.approx(expected, rel=1e-12)
+
+    @given(st.floats(min_value=1e-6, max_value=1e6))
+    def test_a_value_is_off_by_half_a_per_cent_at_most(self, seconds: float) -> None:
+        assert abs(rounded(seconds) - seconds) <= 0.005 * seconds * (1 + 1e-9)
+
+    def test_an_average_of_many_values_is_off_by_far_less(self) -> None:
+        """The average is what `retune_target` reads."""
+        values = [1 + number / 9973 for number in range(9973)]
+        off = statistics.fmean(map(rounded, values)) / statistics.fmean(values) - 1
+        assert abs(off) < 1e-4
+
+    @given(SECONDS, SECONDS)
+    def test_rounding_keeps_the_order(self, one: float, other: float) -> None:
+        smaller, larger = sorted((one, other))
+        assert rounded(smaller) <= rounded(larger)
+
+    def test_a_decade_has_nine_hundred_values_at_most(self) -> None:
+        assert len({rounded(1 + number / 12_345) for number in range(9 * 12_345)}) <= 901
+
+
+class TestQuantile:
+    @pytest.mark.parametrize(
+        ("share", "expected"), [(0, 1.0), (0.25, 1.0), (0.26, 2.0), (0.5, 2.0), (0.51, 3.0), (1, 9.0)]
+    )
+    def test_it_is_the_value_of_the_nearest_rank(self, share: float, expected: float) -> None:
+        assert quantile({9.0: 1, 2.0: 1, 1.0: 1, 3.0: 1}, share) == expected
+
+    def test_there_is_none_of_nothing(self) -> None:
+        assert quantile({}, 0.5) is None
+
+    def test_a_value_counts_as_often_as_it_occurred(self) -> None:
+        assert quantile({1.0: 95, 60.0: 5}, 0.95) == 1.0
+        assert quantile({1.0: 94, 60.0: 6}, 0.95) == 60.0
+
+    @given(
+        st.dictionaries(SECONDS, st.integers(1, 10_000), min_size=1), st.sampled_from(["0.5", "0.95", "0.99"])
+    )
+    def test_so_many_are_no_longer_and_it_is_the_smallest_such_value(
+        self, counts: dict[float, int], share: str
+    ) -> None:
+        found = quantile(counts, float(share))
+        assert found is not None
+        enough = Fraction(share) * sum(counts.values())
+        assert sum(count for value, count in counts.items() if value <= found) >= enough
+        assert sum(count for value, count in counts.items() if value < found) < enough
+
+
+class TestMinute:
+    def test_it_counts_successes_apart_from_what_failed_or_took_too_long(self) -> None:
+        tally = Tally(100.0)
+        for outcome in (Outcome.SUCCESS, Outcome.SUCCESS, Outcome.FAILURE, Outcome.TIMEOUT):
+            tally.ended(outcome, 2.0)
+        minute = tally.close(160.0)
+        assert (minute.processed, minute.failed) == (2, 2)
+        assert (tally.processed, tally.failed) == (2, 2)
+        assert (minute.began_at, minute.length_s, minute.middle_at) == (100.0, 60.0, 130.0)
+        assert minute.per_second == pytest.approx(2 / 60)
+
+    def test_its_quantiles_are_over_all_messages_however_they_ended(self) -> None:
+        tally = Tally(0.0)
+        for outcome, took_s in ((Outcome.SUCCESS, 1), (Outcome.FAILURE, 3), (Outcome.SUCCESS, 2)):
+            tally.ended(outcome, took_s)
+        minute = tally.close(60.0)
+        assert (minute.duration_quantile_s(0.5), minute.duration_quantile_s(1)) == (2.0, 3.0)
+
+    def test_the_share_that_kept_the_promise_is_of_those_begun(self) -> None:
+        tally = Tally(0.0, promise_s=10.0)
+        for waited_s in (1, 10, 10.01, 50):
+            tally.began(waited_s)
+        minute = tally.close(60.0)
+        assert minute.kept_share == 0.5
+        assert minute.wait_quantile_s(0.5) == 10.0
+
+    def test_a_promise_is_judged_by_the_wait_itself_and_not_by_what_is_left_of_it_rounded(self) -> None:
+        tally = Tally(0.0, promise_s=10.0)
+        tally.began(10.04)
+        minute = tally.close(60.0)
+        assert (minute.waits_s, minute.kept) == ({10.0: 1}, 0)
+
+    def test_a_message_from_a_clock_that_is_ahead_waited_not_at_all(self) -> None:
+        tally = Tally(0.0, promise_s=10.0)
+        tally.began(-3.0)
+        assert tally.close(60.0).waits_s == {0.0: 1}
+
+    def test_without_messages_there_is_no_share_and_no_quantile(self) -> None:
+        minute = Tally(0.0, promise_s=10.0).close(60.0)
+        assert minute.kept_share is None
+        assert minute.duration_quantile_s(0.5) is minute.wait_quantile_s(0.5) is None
+        assert (minute.processed, minute.failed, minute.per_second) == (0, 0, 0.0)
+
+    def test_nothing_is_counted_in_two_minutes_or_in_none(self) -> None:
+        tally = Tally(0.0)
+        tally.ended(Outcome.SUCCESS, 1.0)
+        first = tally.close(60.0)
+        tally.ended(Outcome.SUCCESS, 5.0)
+        tally.began(1.0)
+        second = tally.close(120.0)
+        assert first.durations_s == {Outcome.SUCCESS: {1.0: 1}}
+        assert (first.waits_s, second.waits_s) == ({}, {1.0: 1})
+        assert second.durations_s == {Outcome.SUCCESS: {5.0: 1}}
+        assert (second.began_at, second.length_s) == (60.0, 60.0)
+        assert tally.processed == 2
+
+    def test_a_clock_that_was_set_back_makes_no_minute_of_negative_length(self) -> None:
+        minute = closed(1.0, length_s=-3600.0)
+        assert (minute.length_s, minute.per_second) == (0.0, 0.0)
+
+    @given(st.lists(st.tuples(st.sampled_from(Outcome), SECONDS), max_size=200))
+    def test_every_message_is_counted_once(self, ends: list[tuple[Outcome, float]]) -> None:
+        tally = Tally(0.0)
+        for outcome, took_s in ends:
+            tally.ended(outcome, took_s)
+        minute = tally.close(60.0)
+        assert minute.processed + minute.failed == len(ends)
+        assert minute.processed == sum(outcome is Outcome.SUCCESS for outcome, _ in ends)
+
+
+class TestTally:
+    def test_its_mean_follows_the_newest_messages(self) -> None:
+        tally = Tally(0.0)
+        assert tally.mean_s is None
+        tally.ended(Outcome.SUCCESS, 10.0)
+        assert tally.mean_s == 10.0
+        tally.ended(Outcome.FAILURE, 20.0)
+        assert tally.mean_s == pytest.approx(11.0)
+        for _ in range(100):
+            tally.ended(Outcome.SUCCESS, 20.0)
+        assert tally.mean_s == pytest.approx(20.0, rel=1e-3)
+
+    def test_it_remembers_an_hour_of_minutes_and_no_more(self) -> None:
+        tally = Tally(0.0)
+        for minute in range(HISTORY + 5):
+            tally.close(60.0 * (minute + 1))
+        assert len(tally.history) == HISTORY
+        assert tally.history[-1].began_at == 60.0 * (HISTORY + 4)
+
+    def test_recent_rates_are_over_so_many_reports(self) -> None:
+        tally = Tally(0.0)
+        assert tally.recent_per_second(5) == 0.0
+        for number, successes in enumerate((60, 120, 0)):
+            for _ in range(successes):
+                tally.ended(Outcome.SUCCESS, 1.0)
+            tally.close(60.0 * (number + 1))
+        assert [tally.recent_per_second(reports) for reports in (1, 2, 3, 15)] == [0.0, 1.0, 1.0, 1.0]

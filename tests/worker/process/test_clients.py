@@ -1,0 +1,229 @@
+"""The clients for SQS that a worker makes: what they try again, and what their requests leave out."""
+
+import json
+import time
+from collections.abc import Callable
+
+import boto3
+import botocore.endpoint
+import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.model import StructureShape
+
+from sluice.errors import TransientError
+from sluice_worker import wiring
+from sluice_worker.aws import cloudwatch, instance, sqs
+from sluice_worker.core.model import Poll, Queue
+from sluice_worker.ports import Refusal
+from tests.support.builders import queue_url
+from tests.worker.runtime.parts import message
+
+WORK = Queue(url=queue_url("work"))
+ORDERED = Queue(url=queue_url("work.fifo"))
+
+
+RECEIVED = b"""
+{"Messages": [{"MessageId": "1", "ReceiptHandle": "r-1", "MD5OfBody": "4b", "Body": "do it",
+  "Attributes": {"ApproximateReceiveCount": "2", "SentTimestamp": "1768478400500"},
+  "MessageAttributes": {"tenant": {"DataType": "String", "StringValue": "a"},
+    "raw": {"DataType": "Binary", "BinaryValue": "AAE="}}}]}
+"""
+DELETED = b"""
+{"Successful": [{"Id": "0"}],
+  "Failed": [{"Id": "1", "SenderFault": true, "Code": "ReceiptHandleIsInvalid", "Message": "expired"}]}
+"""
+
+
+class Answers:
+    """SQS at the end of the wire: every request is answered with the same status and body."""
+
+    def __init__(self, status: int, body: bytes = b"{}") -> None:
+        self.requests: list[AWSPreparedRequest] = []
+        self._status, self._body = status, body
+
+    def __call__(self, request: AWSPreparedRequest, **_: object) -> AWSResponse:
+        self.requests.append(request)
+        answer = AWSResponse(request.url, self._status, {"Content-Type": "application/x-amz-json-1.0"}, None)
+        answer._content = self._body
+        return answer
+
+
+Connected = Callable[..., tuple[sqs.SqsQueues, Answers]]
+
+
+@pytest.fixture
+def connected(monkeypatch: pytest.MonkeyPatch) -> Connected:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    monkeypatch.setattr(botocore.endpoint.time, "sleep", lambda _: None)
+
+    def connect(status: int, body: bytes = b"{}") -> tuple[sqs.SqsQueues, Answers]:
+        queues, answers = sqs.connect(connections=1), Answers(status, body)
+        for client in (queues._client, queues._telling):
+            client.meta.events.register("before-send.sqs", answers)
+        return queues, answers
+
+    return connect
+
+
+def test_a_poll_that_fails_is_tried_three_times(connected: Connected) -> None:
+    queues, answers = connected(500)
+    with pytest.raises(TransientError, match="receiving from work"):
+        queues.receive(Poll(queue=WORK, max_messages=10, wait_s=0), 30)
+    assert len(answers.requests) == 3
+
+
+def test_what_is_told_is_tried_once(connected: Connected) -> None:
+    queues, answers = connected(500)
+    with pytest.raises(TransientError, match="deleting from work"):
+        queues.delete([message()])
+    assert len(answers.requests) == 1
+
+
+def test_no_request_counts_its_attempts(connected: Connected) -> None:
+    queues, answers = connected(200)
+    queues.receive(Poll(queue=WORK, max_messages=10, wait_s=0), 30)
+    queues.delete([message()])
+    assert len(answers.requests) == 2
+    assert not any("amz-sdk-request" in request.headers for request in answers.requests)
+
+
+@pytest.mark.parametrize("parsed", [False, True])
+def test_all_that_a_message_carries_is_read_however_boto3_parses_it(
+    connected: Connected, monkeypatch: pytest.MonkeyPatch, parsed: bool
+) -> None:
+    if parsed:  # as by a boto3 that speaks another protocol to SQS
+        monkeypatch.setattr(StructureShape, "is_document_type", property(lambda _: False))
+    queues, _ = connected(200, RECEIVED)
+    (received,) = queues.receive(Poll(queue=WORK, max_messages=10, wait_s=0), 30)
+    assert (received.message_id, received.receipt_handle, received.body) == ("1", "r-1", "do it")
+    assert (received.receive_count, received.sent_at) == (2, 1768478400.5)
+    assert received.attributes == {"tenant": "a", "raw": b"\x00\x01"}
+
+
+@pytest.mark.parametrize("wait_s", [0, 20])
+def test_a_message_is_hidden_from_the_request_on_but_in_a_long_poll_from_its_answer_on(
+    connected: Connected, wait_s: int
+) -> None:
+    """SQS hides it as it hands it out. Counted from too late, another worker has it before we expect that."""
+    queues, _ = connected(200, RECEIVED)
+    taking: list[float] = []
+
+    def take_time(**_: object) -> None:
+        taking.append(time.monotonic())
+        time.sleep(0.05)
+        taking.append(time.monotonic())
+
+    queues._client.meta.events.register_first("before-send.sqs", take_time)
+    (received,) = queues.receive(Poll(queue=WORK, max_messages=10, wait_s=wait_s), 30)
+    requested_at, answered_at = taking
+    if wait_s:
+        assert received.visible_at >= answered_at + 30
+    else:
+        assert received.visible_at <= requested_at + 30
+
+
+def batch(*broken: int, group: str | None = None, **how: object) -> bytes:
+    """An answer with four messages, where those named are changed so."""
+    system = {"ApproximateReceiveCount": "2", "SentTimestamp": "1768478400500"}
+    if group is not None:
+        system["MessageGroupId"] = group
+    plain = {"ReceiptHandle": "r", "Body": "do it", "Attributes": system}
+    sent = [{**plain, "MessageId": str(n), **(how if n in broken else {})} for n in range(4)]
+    return json.dumps({"Messages": sent}).encode()
+
+
+UNREADABLE: dict[str, dict[str, object]] = {
+    "no body": {"Body": None},
+    "no id": {"MessageId": None},
+    "no receipt handle": {"ReceiptHandle": None},
+    "no system attributes": {"Attributes": None},
+    "a count that is none": {"Attributes": {"ApproximateReceiveCount": "?", "SentTimestamp": "1"}},
+    "an attribute without a value": {"MessageAttributes": {"tenant": {"DataType": "String"}}},
+    "bytes that are no base64": {"MessageAttributes": {"raw": {"DataType": "Binary", "BinaryValue": "A"}}},
+}
+
+
+@pytest.mark.parametrize("how", UNREADABLE.values(), ids=UNREADABLE)
+def test_a_message_that_cannot_be_read_keeps_none_of_the_others_from_being_read(
+    connected: Connected, how: dict[str, object]
+) -> None:
+    queues, _ = connected(200, batch(1, **how))
+    received = queues.receive(Poll(queue=WORK, max_messages=10, wait_s=0), 30)
+    assert [one.unreadable is None for one in received] == [True, False, True, True]
+    assert [one.message_id for one in received if one.unreadable is None] == ["0", "2", "3"]
+
+
+def test_a_message_that_cannot_be_read_keeps_its_place_in_its_group(connected: Connected) -> None:
+    queues, _ = connected(200, batch(1, group="g", Body=None))
+    received = queues.receive(Poll(queue=ORDERED, max_messages=10, wait_s=0), 30)
+    assert [one.lane for one in received] == [(ORDERED.url, "g")] * 4
+
+
+def test_what_comes_after_a_message_whose_group_cannot_be_read_is_left_to_come_back(
+    connected: Connected, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may be of the same group, and would overtake."""
+    queues, _ = connected(200, batch(1, group="g", Attributes=None))
+    received = queues.receive(Poll(queue=ORDERED, max_messages=10, wait_s=0), 30)
+    assert [one.message_id for one in received] == ["0"]
+    assert "message 1 of work.fifo" in caplog.text
+
+
+def test_what_a_batch_left_undone_is_read(connected: Connected) -> None:
+    queues, _ = connected(200, DELETED)
+    refused = Refusal(why="ReceiptHandleIsInvalid: expired", final=True)
+    assert queues.delete([message(), message()]) == {1: refused}
+    assert queues.hide([(message(), 0), (message(), 0)]) == {1: refused}
+
+
+def test_what_sqs_says_nothing_of_is_not_done(connected: Connected) -> None:
+    """The answer was damaged on its way: what was to be deleted may be there still."""
+    queues, _ = connected(200, b"<html>")
+    told = queues.delete([message(), message()])
+    assert {place: refusal.final for place, refusal in told.items()} == {0: False, 1: False}
+    assert queues.hide([(message(), 0)]).keys() == {0}
+
+
+def test_what_is_null_counts_as_not_sent(connected: Connected) -> None:
+    said = json.loads(RECEIVED)
+    (sent,) = said["Messages"]
+    sent["MessageAttributes"]["raw"]["StringValue"] = None
+    sent["Attributes"]["MessageGroupId"] = None
+    queues, _ = connected(200, json.dumps(said).encode())
+    (received,) = queues.receive(Poll(queue=WORK, max_messages=10, wait_s=0), 30)
+    assert received.attributes["raw"] == b"\x00\x01"
+    sent["MessageAttributes"] = None
+    queues, _ = connected(200, json.dumps(said).encode())
+    (received,) = queues.receive(Poll(queue=WORK, max_messages=10, wait_s=0), 30)
+    assert received.attributes == {}
+
+
+def test_the_session_that_the_program_chose_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = boto3.Session("mine", "secret", region_name="us-west-2")
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", chosen)
+    monkeypatch.setenv("AWS_REGION", "eu-west-3")
+    assert sqs.client(connections=1, region=wiring.region()).meta.region_name == "us-west-2"
+
+
+@pytest.mark.parametrize(
+    "variables", [{"AWS_REGION": "eu-west-3", "AWS_DEFAULT_REGION": "eu-west-2"}, {"AWS_REGION": "eu-west-3"}]
+)
+def test_every_client_is_of_the_region_that_aws_region_names(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
+    """boto3 alone of AWS's SDKs passes it over."""
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    region = wiring.region()
+    made = [sqs.client(connections=1, region=region), cloudwatch.client(region), instance.client(region)]
+    assert {each.meta.region_name for each in made} == {"eu-west-3"}
+
+
+def test_messages_are_not_parsed_twice(connected: Connected) -> None:
+    queues, _ = connected(200, RECEIVED)
+    (said,) = queues._client.receive_message(QueueUrl=WORK.url)["Messages"]
+    assert said["MessageAttributes"]["raw"]["BinaryValue"] == "AAE="

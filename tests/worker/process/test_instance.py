@@ -1,0 +1,255 @@
+"""An instance of a group: protected by name, told of its end by its metadata, and let go in order."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from sluice.errors import ConfigError, TransientError
+from sluice_worker.aws.instance import GroupInstance
+from sluice_worker.aws.metadata import InstanceMetadata
+from tests.sluice.aws import account
+from tests.sluice.aws.stubs import (
+    refusal,
+    stubbed,
+)
+from tests.worker.process.endpoints import (
+    TOKEN_HEADER,
+    Metadata,
+    nobody,
+    serving,
+)
+
+LIFECYCLE = "autoscaling/target-lifecycle-state"
+SPOT = "spot/instance-action"
+ACTION = {"AutoScalingGroupName": "workers", "LifecycleHookName": "drain", "InstanceId": "i-0abc"}
+
+
+@pytest.fixture
+def metadata() -> Metadata:
+    return Metadata()
+
+
+@pytest.fixture
+def address(metadata: Metadata) -> Iterator[str]:
+    with serving(metadata) as address:
+        yield address
+
+
+def member(address: str, client: Any = None, *, hook: str | None = "drain") -> GroupInstance:
+    return GroupInstance(client, InstanceMetadata(address), group="workers", hook=hook)
+
+
+def why(around: GroupInstance) -> str | None:
+    out = around.out_of_service()
+    return None if out is None else out.why
+
+
+# ---- The metadata service ----------------------------------------------------------------------------------
+
+
+def test_every_answer_is_asked_for_under_a_token_with_a_term(metadata: Metadata, address: str) -> None:
+    assert InstanceMetadata(address).get("instance-id") == "i-0abc"
+    token, item = metadata.asked
+    assert (token.method, token.path) == ("PUT", "/latest/api/token")
+    assert int(token.headers[f"{TOKEN_HEADER}-ttl-seconds"]) in range(1, 21_601)
+    assert (item.method, item.path) == ("GET", "/latest/meta-data/instance-id")
+
+
+def test_a_token_that_expires_after_one_use_does_no_harm(metadata: Metadata, address: str) -> None:
+    metadata.uses_per_token = 1
+    service = InstanceMetadata(address)
+    assert [service.get("instance-id") for _ in range(3)] == ["i-0abc"] * 3
+
+
+def test_what_is_not_there_is_none_and_what_cannot_be_asked_is_an_error(
+    metadata: Metadata, address: str
+) -> None:
+    service = InstanceMetadata(address)
+    assert service.get(SPOT) is None
+    metadata.broken = 503
+    with pytest.raises(TransientError, match="HTTP 503"):
+        service.get(SPOT)
+
+
+def test_a_service_that_nobody_runs_is_told_by_the_error_alone(caplog: pytest.LogCaptureFixture) -> None:
+    """It is asked every few seconds: a line each time would fill the log of a worker that runs elsewhere."""
+    with caplog.at_level(logging.INFO), pytest.raises(TransientError, match="instance metadata at"):
+        InstanceMetadata(nobody()).get("instance-id")
+    assert caplog.records == []
+
+
+def test_the_service_is_found_where_the_sdks_look_for_it(
+    metadata: Metadata, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", f"{address}/")
+    assert InstanceMetadata().get("instance-id") == "i-0abc"
+
+
+# ---- Protection --------------------------------------------------------------------------------------------
+
+
+def test_the_instance_is_protected_in_its_group_and_released_again(metadata: Metadata, address: str) -> None:
+    with account.account():
+        account.create_group("workers", desired=2)
+        autoscaling = account.client("autoscaling")
+        [mine, other] = sorted(
+            each["InstanceId"]
+            for each in autoscaling.describe_auto_scaling_instances()["AutoScalingInstances"]
+        )
+        metadata.items["instance-id"] = mine
+
+        def protected() -> dict[str, bool]:
+            answer = autoscaling.describe_auto_scaling_instances()["AutoScalingInstances"]
+            return {each["InstanceId"]: each["ProtectedFromScaleIn"] for each in answer}
+
+        member(address, autoscaling).protect()
+        assert protected() == {mine: True, other: False}
+        member(address, autoscaling).release()
+        assert protected() == {mine: False, other: False}
+
+
+def test_a_refused_protection_names_the_instance_and_the_group(address: str) -> None:
+    asked = {"InstanceIds": ["i-0abc"], "AutoScalingGroupName": "workers", "ProtectedFromScaleIn": True}
+    answer = refusal("ValidationError", "The instance i-0abc is not part of Auto Scaling group workers.")
+    said = r"protection of i-0abc in workers: .*is not part of"
+    call = ("set_instance_protection", asked, answer)
+    with stubbed("autoscaling", call) as client, pytest.raises(ConfigError, match=said):
+        member(address, client).protect()
+
+
+def test_without_its_own_name_an_instance_asks_nobody_and_asks_again(
+    metadata: Metadata, address: str
+) -> None:
+    del metadata.items["instance-id"]
+    with stubbed("autoscaling") as client:
+        around = member(address, client)
+        with pytest.raises(TransientError, match="instance-id"):
+            around.protect()
+        metadata.items["instance-id"] = "i-0abc"
+    asked = {"InstanceIds": ["i-0abc"], "AutoScalingGroupName": "workers", "ProtectedFromScaleIn": True}
+    with stubbed("autoscaling", ("set_instance_protection", asked, {})) as client:
+        around._client = client
+        around.protect()
+
+
+# ---- Notices -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", [None, "InService"])
+def test_an_instance_that_is_in_service_or_in_no_group_works(
+    metadata: Metadata, address: str, state: str | None
+) -> None:
+    if state is not None:
+        metadata.items[LIFECYCLE] = state
+    assert member(address).out_of_service() is None
+    assert metadata.paths == [f"/latest/meta-data/{SPOT}", f"/latest/meta-data/{LIFECYCLE}"]
+
+
+def test_a_spot_interruption_and_the_groups_wish_are_each_a_reason_to_go(
+    metadata: Metadata, address: str
+) -> None:
+    around = member(address)
+    metadata.items[SPOT] = '{"action": "terminate", "time": "2026-01-01T00:00:00Z"}'
+    assert why(around) == "EC2 takes the Spot instance back"
+    metadata.items[LIFECYCLE] = "Terminated"
+    assert why(around) == "workers terminates the instance"
+
+
+# ---- The lifecycle hook ------------------------------------------------------------------------------------
+
+
+def test_an_instance_that_drains_for_another_reason_completes_nothing(address: str) -> None:
+    with stubbed("autoscaling") as client:
+        around = member(address, client)
+        assert around.out_of_service() is None
+        around.waiting_for_us()
+        around.left()
+
+
+def test_a_spot_interruption_alone_has_no_hook_to_complete(metadata: Metadata, address: str) -> None:
+    metadata.items[SPOT] = "{}"
+    with stubbed("autoscaling") as client:
+        around = member(address, client)
+        assert around.out_of_service()
+        around.waiting_for_us()
+        around.left()
+
+
+def test_a_terminated_instance_keeps_the_hook_waiting_and_completes_it_once_it_has_drained(
+    metadata: Metadata, address: str
+) -> None:
+    metadata.items[LIFECYCLE] = "Terminated"
+    with stubbed(
+        "autoscaling",
+        ("record_lifecycle_action_heartbeat", ACTION, {}),
+        ("record_lifecycle_action_heartbeat", ACTION, {}),
+        ("complete_lifecycle_action", {**ACTION, "LifecycleActionResult": "CONTINUE"}, {}),
+    ) as client:
+        around = member(address, client)
+        assert around.out_of_service()
+        around.waiting_for_us()
+        around.waiting_for_us()
+        around.left()
+
+
+def test_a_spot_instance_that_its_group_then_terminates_completes_the_hook(
+    metadata: Metadata, address: str
+) -> None:
+    metadata.items |= {SPOT: "{}", LIFECYCLE: "Terminated"}
+    complete = {**ACTION, "LifecycleActionResult": "CONTINUE"}
+    with stubbed("autoscaling", ("complete_lifecycle_action", complete, {})) as client:
+        around = member(address, client)
+        assert around.out_of_service()
+        around.left()
+
+
+def test_without_a_hook_nobody_is_kept_waiting(metadata: Metadata, address: str) -> None:
+    metadata.items[LIFECYCLE] = "Terminated"
+    with stubbed("autoscaling") as client:
+        around = member(address, client, hook=None)
+        assert around.out_of_service()
+        around.waiting_for_us()
+        around.left()
+
+
+def test_a_hook_that_is_no_longer_waiting_is_a_refusal_in_words(metadata: Metadata, address: str) -> None:
+    metadata.items[LIFECYCLE] = "Terminated"
+    answer = refusal("ValidationError", "No active Lifecycle Action found with instance ID i-0abc")
+    with stubbed("autoscaling", ("record_lifecycle_action_heartbeat", ACTION, answer)) as client:
+        around = member(address, client)
+        assert around.out_of_service()
+        with pytest.raises(ConfigError, match=r"asking workers for more time: .*No active Lifecycle Action"):
+            around.waiting_for_us()
+
+
+def test_an_instance_that_returns_to_the_warm_pool_completes_the_hook_once_each_time(
+    metadata: Metadata, address: str
+) -> None:
+    """Target states InService, Warmed:Running, InService, Warmed:Running: two returns, two waiting hooks."""
+    complete = ("complete_lifecycle_action", {**ACTION, "LifecycleActionResult": "CONTINUE"}, {})
+    with stubbed("autoscaling", complete, complete) as client:
+        around = member(address, client)
+        for _ in range(2):
+            metadata.items[LIFECYCLE] = "InService"
+            assert around.out_of_service() is None
+            metadata.items[LIFECYCLE] = "Warmed:Running"
+            for _ in range(2):
+                assert around.out_of_service()
+                around.left()
+
+
+@pytest.mark.parametrize("states", [["Warmed:Stopped"], ["InService", "Standby"], ["InService", "Detached"]])
+def test_where_no_termination_hook_runs_none_is_completed(
+    metadata: Metadata, address: str, states: list[str]
+) -> None:
+    with stubbed("autoscaling") as client:
+        around = member(address, client)
+        for state in states:
+            metadata.items[LIFECYCLE] = state
+            around.out_of_service()
+        around.waiting_for_us()
+        around.left()

@@ -1,0 +1,349 @@
+"""One JSON line a minute, whose numbers fit together, and metrics that outlive an outage of CloudWatch."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from sluice.errors import ConfigError, TransientError
+from sluice_worker.core.counters import (
+    Minute,
+    Tally,
+    quantile,
+)
+from sluice_worker.core.model import Depth, Outcome
+from sluice_worker.runtime.reporter import (
+    KEPT_MINUTES,
+    Reporter,
+)
+from tests.worker.core.builders import depth
+from tests.worker.core.test_gauges import gauges
+from tests.worker.process.minutes import (
+    BEGAN_AT,
+    minute,
+)
+from tests.worker.waiting import eventually
+
+TOP = [
+    "workerId",
+    "messagesProcessed",
+    "messagesFailed",
+    "uptimeSeconds",
+    "throughputPerSecond",
+    "throughputPerHour",
+    "throughputPerDay",
+]
+
+
+@dataclass
+class Shelf:
+    """A sink in memory; `refusing` fails every put."""
+
+    minutes: list[Minute] = field(default_factory=list)
+    refusing: bool = False
+    asked: int = 0
+
+    def put(self, one: Minute) -> None:
+        self.asked += 1
+        if self.refusing:
+            raise TransientError("publishing metrics to Sluice: no answer from AWS")
+        self.minutes.append(one)
+
+
+class Desk:
+    """A reporter, on a clock that the test turns."""
+
+    def __init__(
+        self,
+        *,
+        promise_s: float | None = None,
+        sink: Any = None,
+        state: Mapping[str, Any] | None = None,
+        publish_gauges: bool = False,
+    ) -> None:
+        self.now = BEGAN_AT
+        self.tally = Tally(began_at=self.now, promise_s=promise_s)
+        self.out = io.StringIO()
+        self.depth: Depth | None = None
+        self.reporter = Reporter(
+            "worker-7",
+            self.tally,
+            lambda: state or {},
+            sink,
+            gauges=lambda: gauges(uploads=self.depth),
+            publish_gauges=publish_gauges,
+            out=self.out,
+        )
+
+    def work(self, *took_s: float, outcome: Outcome = Outcome.SUCCESS) -> None:
+        for each_s in took_s:
+            self.tally.ended(outcome, each_s)
+
+    def report(self, after_s: float = 60.0) -> dict[str, Any]:
+        self.now += after_s
+        self.reporter.report(self.tally.close(self.now), patience_s=20.0)
+        line = self.out.getvalue().splitlines()[-1]
+        told: dict[str, Any] = json.loads(line)
+        return told
+
+
+# ---- The line ----------------------------------------------------------------------------------------------
+
+
+def test_the_line_begins_with_exactly_the_promised_names() -> None:
+    assert list(Desk().report())[: len(TOP)] == TOP
+
+
+def test_the_line_goes_on_with_the_report_the_history_and_what_the_worker_looks_like() -> None:
+    told = Desk(state={"hanging": 1}).report()
+    looks = list(gauges().line())
+    assert list(told)[len(TOP) :] == ["report", "recentPerSecond", "trend", *looks, "hanging"]
+
+
+def test_the_line_tells_the_trend_of_the_last_reports() -> None:
+    desk = Desk()
+    for visible in (10, 40, 25):
+        desk.depth = depth(visible)
+        trend = desk.report()["trend"]
+    assert (trend["reports"], trend["visible"]) == (2, {"uploads": 15})
+
+
+def test_gauges_are_published_by_option_with_each_report_also_of_an_idle_process() -> None:
+    for publish, published in ((False, []), (True, [gauges(uploads=None)] * 2)):
+        shelf = Shelf()
+        desk = Desk(sink=shelf, publish_gauges=publish)
+        for _ in range(2):
+            desk.report()
+        assert [one.gauges for one in shelf.minutes] == published
+
+
+def test_each_report_is_one_line_of_json() -> None:
+    desk = Desk()
+    for _ in range(3):
+        desk.report()
+    lines = desk.out.getvalue().splitlines()
+    assert len(lines) == 3
+    assert all(json.loads(line)["workerId"] == "worker-7" for line in lines)
+
+
+def test_counts_and_rates_at_the_top_are_since_the_start_and_fit_together() -> None:
+    desk = Desk()
+    desk.work(*[0.1] * 90)
+    desk.work(0.1, 0.2, outcome=Outcome.FAILURE)
+    desk.work(30.0, outcome=Outcome.TIMEOUT)
+    desk.report()
+    told = desk.report()
+    assert (told["messagesProcessed"], told["messagesFailed"], told["uptimeSeconds"]) == (90, 3, 120.0)
+    assert told["throughputPerSecond"] == 90 / 120
+    assert told["throughputPerHour"] == told["throughputPerSecond"] * 3600
+    assert told["throughputPerDay"] == told["throughputPerHour"] * 24
+
+
+def test_the_report_itself_is_about_its_own_time_alone() -> None:
+    desk = Desk()
+    desk.work(*[0.1] * 600)
+    first = desk.report()["report"]
+    desk.work(0.1, outcome=Outcome.FAILURE)
+    second = desk.report(30.0)["report"]
+    assert (first["seconds"], first["processed"], first["failed"], first["perSecond"]) == (60, 600, 0, 10)
+    assert (second["seconds"], second["processed"], second["failed"], second["perSecond"]) == (30, 0, 1, 0)
+
+
+def test_recent_history_is_the_rate_over_the_last_one_five_and_fifteen_reports() -> None:
+    desk = Desk()
+    for messages in [300] * 10 + [120] * 4 + [60]:
+        desk.work(*[0.1] * messages)
+        told = desk.report()
+    assert told["recentPerSecond"] == {"1": 1.0, "5": 540 / 300, "15": round(3540 / 900, 4)}
+
+
+def test_durations_are_told_over_all_outcomes_and_waits_from_sending_to_start() -> None:
+    desk = Desk()
+    desk.work(*[1.0] * 19)
+    desk.work(9.0, outcome=Outcome.TIMEOUT)
+    for waited_s in [2.0] * 10 + [40.0] * 10:
+        desk.tally.began(waited_s)
+    told = desk.report()["report"]
+    assert (told["durationP50Seconds"], told["durationP95Seconds"]) == (1.0, 1.0)
+    assert (told["waitP50Seconds"], told["waitP95Seconds"]) == (2.0, 40.0)
+    desk.work(*[9.0] * 2)
+    assert desk.report()["report"]["durationP50Seconds"] == 9.0
+
+
+def test_an_idle_report_has_no_durations_and_no_share() -> None:
+    told = Desk(promise_s=60.0).report()["report"]
+    assert (told["durationP50Seconds"], told["waitP95Seconds"], told["promiseKeptShare"]) == (
+        None,
+        None,
+        None,
+    )
+    assert (told["processed"], told["perSecond"]) == (0, 0)
+
+
+def test_the_share_that_kept_the_promise_counts_the_messages_begun_in_time() -> None:
+    desk = Desk(promise_s=60.0)
+    for waited_s in (1.0, 59.9, 60.0, 60.1):
+        desk.tally.began(waited_s)
+    assert desk.report()["report"]["promiseKeptShare"] == 0.75
+    desk.tally.began(61.0)
+    assert desk.report()["report"]["promiseKeptShare"] == 0.0
+
+
+def test_without_a_promise_no_share_is_told() -> None:
+    desk = Desk()
+    desk.tally.began(1.0)
+    assert desk.report()["report"]["promiseKeptShare"] is None
+
+
+@pytest.mark.parametrize(
+    ("counts", "share", "value"),
+    [
+        ({}, 0.5, None),
+        ({3.0: 1}, 0.95, 3.0),
+        ({1.0: 1, 2.0: 1}, 0.5, 1.0),
+        ({1.0: 1, 2.0: 1}, 0.51, 2.0),
+        ({2.0: 95, 1.0: 0, 7.0: 5}, 0.95, 2.0),
+        ({2.0: 94, 7.0: 6}, 0.95, 7.0),
+        ({2.0: 94, 7.0: 6}, 1.0, 7.0),
+    ],
+)
+def test_a_quantile_is_the_value_at_the_nearest_rank(
+    counts: dict[float, int], share: float, value: float | None
+) -> None:
+    assert quantile(counts, share) == value
+
+
+def test_a_stdout_that_is_gone_stops_no_work(caplog: pytest.LogCaptureFixture) -> None:
+    class Closed(io.StringIO):
+        def write(self, _: str) -> int:
+            raise BrokenPipeError(32, "Broken pipe")
+
+    shelf = Shelf()
+    desk = Desk(sink=shelf)
+    desk.reporter = Reporter("worker-7", desk.tally, dict, shelf, gauges=gauges, out=Closed())
+    desk.work(1.0)
+    desk.reporter.report(desk.tally.close(desk.now), patience_s=20.0)
+    assert "the report is lost" in caplog.text
+    assert [one.processed for one in shelf.minutes] == [1]
+
+
+# ---- The metrics' way out ----------------------------------------------------------------------------------
+
+
+def test_a_minute_without_work_is_not_published() -> None:
+    shelf = Shelf()
+    Desk(sink=shelf).report()
+    assert shelf.asked == 0
+
+
+def test_a_minute_that_cloudwatch_refused_is_put_with_the_next_in_order(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    shelf = Shelf(refusing=True)
+    desk = Desk(sink=shelf)
+    for took_s in (1.0, 2.0):
+        desk.work(took_s)
+        desk.report()
+    assert shelf.asked == 2  # one put an attempt: what comes after a refusal waits
+    assert "no answer from AWS; put again with the next report" in caplog.text
+    shelf.refusing = False
+    desk.report()
+    assert [one.durations_s for one in shelf.minutes] == [
+        {Outcome.SUCCESS: {1.0: 1}},
+        {Outcome.SUCCESS: {2.0: 1}},
+    ]
+    assert [one.began_at for one in shelf.minutes] == [BEGAN_AT, BEGAN_AT + 60]
+    desk.report()
+    assert len(shelf.minutes) == 2
+
+
+def test_after_an_hour_of_refusals_the_oldest_is_dropped_and_told(caplog: pytest.LogCaptureFixture) -> None:
+    shelf = Shelf(refusing=True)
+    desk = Desk(sink=shelf)
+    for _ in range(KEPT_MINUTES):
+        desk.work(1.0)
+        desk.report()
+    assert "lost" not in caplog.text
+    desk.work(2.0, 2.0)
+    desk.report()
+    assert "1 processing times are lost: CloudWatch took none for an hour" in caplog.text
+    shelf.refusing = False
+    desk.report()
+    assert [one.began_at for one in shelf.minutes] == [
+        BEGAN_AT + 60 * number for number in range(1, KEPT_MINUTES + 1)
+    ]
+
+
+def test_a_refusal_that_will_not_heal_by_itself_keeps_the_minute_all_the_same() -> None:
+    """Somebody may be adding the permission."""
+
+    class Denied(Shelf):
+        def put(self, one: Minute) -> None:
+            if self.refusing:
+                raise ConfigError("AccessDenied")
+            super().put(one)
+
+    denied = Denied(refusing=True)
+    desk = Desk(sink=denied)
+    desk.work(1.0)
+    desk.report()
+    denied.refusing = False
+    desk.report()
+    assert len(denied.minutes) == 1
+
+
+def test_a_cloudwatch_that_hangs_holds_up_neither_the_work_nor_the_next_line() -> None:
+    """The reporter is called by the thread that also looks after handlers and hears of the end."""
+    asked, go_on = threading.Event(), threading.Event()
+
+    class Hanging(Shelf):
+        def put(self, one: Minute) -> None:
+            asked.set()
+            assert go_on.wait(20)
+            super().put(one)
+
+    hanging = Hanging()
+    desk = Desk(sink=hanging)
+    desk.work(1.0)
+    desk.reporter.report(desk.tally.close(desk.now))
+    assert asked.wait(20)
+    desk.work(2.0)
+    desk.reporter.report(desk.tally.close(desk.now))
+    assert len(desk.out.getvalue().splitlines()) == 2
+    go_on.set()
+    eventually(lambda: len(hanging.minutes) == 2, "both minutes are put, once CloudWatch answers")
+    assert [one.processed for one in hanging.minutes] == [1, 1]
+
+
+def test_the_end_waits_for_the_last_metrics_but_not_for_long() -> None:
+    asked, go_on = threading.Event(), threading.Event()
+
+    class Slow(Shelf):
+        def put(self, one: Minute) -> None:
+            asked.set()
+            assert go_on.wait(20)
+            super().put(one)
+
+    slow = Slow()
+    desk = Desk(sink=slow)
+    desk.work(1.0)
+    desk.reporter.report(desk.tally.close(desk.now), patience_s=0.01)
+    assert slow.minutes == []
+    assert asked.wait(20)
+    threading.Timer(0.05, go_on.set).start()
+    desk.work(2.0)
+    desk.reporter.report(desk.tally.close(desk.now), patience_s=20.0)
+    assert len(slow.minutes) == 2
+
+
+def test_a_minute_stands_where_most_of_it_was() -> None:
+    """Reports do not begin with the clock's minutes: 12:00:59 to 12:01:59 is 12:01's."""
+    clock_minute = BEGAN_AT // 60
+    assert minute(began_at=BEGAN_AT + 1).middle_at // 60 == clock_minute
+    assert minute(began_at=BEGAN_AT + 59).middle_at // 60 == clock_minute + 1

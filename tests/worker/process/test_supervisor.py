@@ -1,0 +1,369 @@
+"""Real processes against a server that speaks SQS: deaths, signals, orphans, and one protection for all."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from sluice_worker import settings, supervisor
+from sluice_worker.supervisor import FIRST_PAUSE_S, LOOK_S, SOUND_AFTER_S
+from tests.worker.process.endpoints import (
+    Agent,
+    Metadata,
+    serving,
+)
+from tests.worker.process.handlers import STATUS
+from tests.worker.process.processes import (
+    Running,
+    running,
+)
+from tests.worker.waiting import eventually
+
+pytestmark = pytest.mark.processes
+
+NUMBERS = itertools.count()
+
+
+class Sqs:
+    """One queue at the server."""
+
+    def __init__(self, endpoint: str) -> None:
+        self.endpoint = endpoint
+        self._client: Any = boto3.client("sqs", endpoint_url=endpoint)
+        self.url: str = self._client.create_queue(QueueName=f"work-{next(NUMBERS)}")["QueueUrl"]
+
+    def send(self, *bodies: str) -> None:
+        for body in bodies:
+            self._client.send_message(QueueUrl=self.url, MessageBody=body)
+
+    def left(self) -> int:
+        """Messages that are still there, visible or not."""
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        counts = self._client.get_queue_attributes(QueueUrl=self.url, AttributeNames=names)["Attributes"]
+        return sum(int(counts[name]) for name in names)
+
+    def close(self) -> None:
+        self._client.close()
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    server = ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def sqs(endpoint: str) -> Iterator[Sqs]:
+    one = Sqs(endpoint)
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def worker(sqs: Sqs, tmp_path: Path) -> Any:
+    """Starts one: `worker(handler, *options, **variables)`."""
+
+    def start(handler: str, *options: str, **variables: str) -> Any:
+        common = ("--queue", sqs.url, "--visibility-s", "2", "--grace-s", "2", "--worker-id", "w")
+        return running(tmp_path, handler, *common, *options, AWS_ENDPOINT_URL=sqs.endpoint, **variables)
+
+    return start
+
+
+TWO = ("--processes", "2", "--max-concurrency", "1")
+UNHURRIED = ("--grace-s", "4")
+"""For work that has to be finished on a machine with other things to do."""
+PROTECTED, RELEASED = {"ProtectionEnabled": True, "ExpiresInMinutes": 2}, {"ProtectionEnabled": False}
+FLEET = ("--cluster", "c", "--service", "s", "--metrics", "none", "--protection-idle-s", "0.5")
+
+
+def began_in_two_processes(one: Running) -> set[int]:
+    pids = set(one.await_notes("began", 2).values())
+    assert len(pids) == 2
+    return pids
+
+
+# ---- Deaths ------------------------------------------------------------------------------------------------
+
+
+def test_processes_that_die_in_their_work_are_started_anew_and_their_messages_come_again(
+    worker: Any, sqs: Sqs
+) -> None:
+    """One is taken down by its handler, one is killed; neither leaves the task protected."""
+    agent = Agent()
+    sqs.send("poison", "long")
+    with serving(agent) as uri, worker("until_allowed", *TWO, *FLEET, ECS_AGENT_URI=uri) as one:
+        [killed] = one.await_notes("began", 1).values()
+        eventually(lambda: PROTECTED in agent.states, "the task is protected")
+        os.kill(killed, signal.SIGKILL)
+        one.await_log(f"ended with {STATUS}; started anew in 1 s")
+        one.await_log("ended with -9; started anew in 1 s")
+        one.go()
+        assert killed not in one.await_notes("done", 2).values()
+        eventually(lambda: sqs.left() == 0, "both are deleted")
+        eventually(lambda: agent.states[-1] == RELEASED, "an idle task is not protected")
+        one.tell(signal.SIGINT)
+        assert one.await_end() == 0
+    assert "Traceback" not in one.log
+
+
+@dataclass
+class Stillborn:
+    """A process that has ended as soon as it is started."""
+
+    exitcode: int = 1
+    started: int = 0
+
+    def start(self) -> None:
+        self.started += 1
+
+    def is_alive(self) -> bool:
+        return False
+
+
+@pytest.fixture
+def family(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """One whose processes the test makes, on the clock `family.now`."""
+    one: Any = supervisor._Family(settings({"queues": ["http://h/q"], "processes": 2}), print)
+    one.now = 1000.0
+    one.births = []
+
+    def born(**_: object) -> Stillborn:
+        one.births.append(one.now)
+        return Stillborn()
+
+    monkeypatch.setattr(one._context, "Process", born, raising=False)
+    monkeypatch.setattr(supervisor, "time", SimpleNamespace(monotonic=lambda: one.now))
+    return one
+
+
+def test_a_process_that_fails_to_start_is_tried_again_after_pauses_that_double_up_to_a_minute(
+    family: Any,
+) -> None:
+    for _ in range(round(350 / LOOK_S)):
+        family._look_after(0, family._children[0])
+        family.now += LOOK_S
+    pauses = [later - sooner for sooner, later in itertools.pairwise(family.births)]
+    assert pauses == [LOOK_S + pause_s for pause_s in (1, 2, 4, 8, 16, 32, 60, 60, 60, 60)][: len(pauses)]
+    assert len(pauses) > 8
+
+
+def test_a_process_that_failed_to_start_for_a_day_is_still_tried_again(family: Any) -> None:
+    """A doubled pause outgrows a float at the 1025th failure."""
+    child = family._children[0]
+    family._look_after(0, child)
+    child.failures = 2000
+    family._look_after(0, child)
+    family.now += 60
+    family._look_after(0, child)
+    assert len(family.births) == 2
+
+
+def test_a_process_that_dies_after_long_service_is_started_anew_as_soon_as_the_first_time(
+    family: Any,
+) -> None:
+    child = family._children[0]
+    for _ in range(5):
+        family._look_after(0, child)
+        family.now += SOUND_AFTER_S
+        family._look_after(0, child)  # found dead
+        assert child.start_at == family.now + FIRST_PAUSE_S
+        family.now += FIRST_PAUSE_S
+
+
+def test_a_process_that_cannot_be_made_now_is_tried_again_and_the_others_go_on(
+    family: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """For want of memory: the others are at work, and have to be drained in the end."""
+    born, refused = family._context.Process, [OSError("Resource temporarily unavailable")]
+
+    def make(**given: Any) -> Stillborn:
+        if given["name"] == "worker-0" and refused:
+            raise refused.pop()
+        return born(**given)
+
+    monkeypatch.setattr(family._context, "Process", make)
+    looks = itertools.count()
+
+    def wait(_: float) -> bool:
+        family.now += 60
+        return next(looks) == 3
+
+    monkeypatch.setattr(family._draining, "wait", wait)
+    monkeypatch.setattr(family, "_end", lambda: 0)
+    monkeypatch.setattr(supervisor, "_on_signals", lambda _: None)
+    assert family.run() == 0
+    assert all(child.process or child.failures for child in family._children)
+    assert "Resource temporarily unavailable" in caplog.text
+
+
+def test_a_dead_process_counts_as_idle_before_it_is_started_anew(family: Any) -> None:
+    family._look_after(0, family._children[0])
+    family._busy[0] = 1
+    family._look_after(0, family._children[0])
+    assert list(family._busy) == [0, 0]
+
+
+def test_the_busy_flags_stand_behind_no_lock_that_a_killed_process_could_keep(family: Any) -> None:
+    """A lock shared by processes and held by a dead one would stop the parent for good."""
+    assert not hasattr(family._busy, "get_lock")
+
+
+# ---- Signals -----------------------------------------------------------------------------------------------
+
+
+def test_sigterm_to_the_parent_drains_every_process_under_one_protection(worker: Any, sqs: Sqs) -> None:
+    agent = Agent()
+    sqs.send("a", "b")
+    with serving(agent) as uri, worker("until_allowed", *TWO, *UNHURRIED, *FLEET, ECS_AGENT_URI=uri) as one:
+        pids = began_in_two_processes(one)
+        assert one.process.pid not in pids
+        eventually(lambda: PROTECTED in agent.states, "the task is protected")
+        one.tell(signal.SIGTERM)
+        one.await_log("draining 2 processes: SIGTERM")
+        one.go()
+        assert one.await_end() == 0
+    assert set(one.notes("done")) == {"a", "b"}
+    assert sqs.left() == 0
+    assert agent.states[-2:] == [PROTECTED, RELEASED]
+    assert agent.states.count(PROTECTED) == 1
+    last = {line["workerId"]: line["messagesProcessed"] for line in map(json.loads, one.reports)}
+    assert last == {"w-0": 1, "w-1": 1}
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_thread_that_a_handler_left_behind_does_not_keep_the_process(
+    worker: Any, sqs: Sqs, processes: int
+) -> None:
+    sqs.send("one")
+    with worker("leaving_a_thread", "--processes", str(processes)) as one:
+        one.await_notes("done", 1)
+        one.tell(signal.SIGTERM)
+        assert one.await_end() == 0
+        assert "cut off" in one.log
+
+
+def test_a_signal_that_comes_while_the_processes_start_is_not_lost_and_ends_all_in_order(worker: Any) -> None:
+    with worker("at_once", *TWO) as one:
+        eventually(lambda: children(one.process.pid), "a child is on its way")
+        one.tell(signal.SIGTERM)
+        assert one.await_end() == 0, one.log
+    assert "Traceback" not in one.log
+
+
+def test_a_second_sigint_ends_at_once(worker: Any, sqs: Sqs) -> None:
+    sqs.send("long")
+    with worker("until_allowed") as one:
+        one.await_notes("began", 1)
+        one.tell(signal.SIGINT)
+        one.await_log("draining within 2 s: SIGINT")
+        one.tell(signal.SIGINT)
+        assert one.await_end() == -signal.SIGINT
+
+
+def test_processes_whose_parent_was_killed_drain_by_themselves(worker: Any, sqs: Sqs) -> None:
+    sqs.send("a", "b")
+    with worker("until_allowed", *TWO, *UNHURRIED) as one:
+        began_in_two_processes(one)
+        one.tell(signal.SIGKILL)
+        one.await_log("the parent process is gone")
+        one.go()
+        assert one.await_end() == -signal.SIGKILL
+    assert set(one.notes("done")) == {"a", "b"}
+    assert sqs.left() == 0
+
+
+def children(pid: int) -> list[str]:
+    path = Path(f"/proc/{pid}/task/{pid}/children")
+    return path.read_text(encoding="ascii").split() if path.exists() else []
+
+
+@pytest.fixture
+def _signals_as_they_were() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in supervisor.ENDING}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("_signals_as_they_were")
+def test_a_signal_that_interrupts_the_holder_of_the_lock_which_the_drain_needs_drains_all_the_same() -> None:
+    lock, drained = threading.Lock(), threading.Event()
+
+    def drain(_: str) -> None:
+        if lock.acquire(timeout=5):
+            lock.release()
+            drained.set()
+
+    supervisor._on_signals(drain)
+    with lock:
+        os.kill(os.getpid(), signal.SIGTERM)
+        eventually(lambda: signal.SIGTERM not in signal.sigpending(), "the signal has come")
+    assert drained.wait(20)
+
+
+# ---- In service --------------------------------------------------------------------------------------------
+
+STATE = "autoscaling/target-lifecycle-state"
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_an_instance_of_a_warm_pool_begins_nothing_until_it_is_in_service_and_drains_when_it_goes_back(
+    worker: Any, sqs: Sqs, processes: int
+) -> None:
+    metadata = Metadata()
+    metadata.items[STATE] = "Warmed:Running"
+    group = ("--auto-scaling-group", "g", "--no-protect", "--metrics", "none", "--processes", str(processes))
+    sqs.send(*map(str, range(6)))
+    with (
+        serving(metadata) as address,
+        worker(
+            "at_once",
+            *group,
+            AWS_EC2_METADATA_SERVICE_ENDPOINT=address,
+            AWS_EC2_METADATA_DISABLED="false",
+        ) as one,
+    ):
+        one.await_log("g keeps the instance in its warm pool (Warmed:Running)")
+        eventually(lambda: len(metadata.paths) > 4, "it goes on asking")
+        assert one.notes("done") == {}
+        metadata.items[STATE] = "InService"
+        one.await_notes("done", 6)
+        metadata.items[STATE] = "Warmed:Running"
+        one.await_log("draining")
+        eventually(lambda: one.log.count("(Warmed:Running): nothing is received") == 2, "it waits again")
+        sqs.send("warm")
+        metadata.items[STATE] = "InService"
+        assert "warm" not in one.notes("done")
+        one.await_notes("done", 7)
+        one.tell(signal.SIGTERM)
+        assert one.await_end() == 0
+    assert "Traceback" not in one.log
+
+
+# ---- Quiet -------------------------------------------------------------------------------------------------
+
+
+def test_a_worker_that_works_and_leaves_says_little(worker: Any, sqs: Sqs) -> None:
+    sqs.send(*map(str, range(30)))
+    with worker("at_once") as one:
+        one.await_notes("done", 30)
+        one.tell(signal.SIGTERM)
+        assert one.await_end() == 0
+    assert [line.split(" ", 4)[-1] for line in one.logs] == ["draining within 2 s: SIGTERM"]
+    assert len(one.reports) == 1

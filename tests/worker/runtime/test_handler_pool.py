@@ -1,0 +1,470 @@
+"""Slots: as many as are busy enough, each outliving whatever its handler does."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from sluice_worker.core.counters import (
+    Minute,
+    Tally,
+)
+from sluice_worker.core.model import HOLD_MARGIN_S, LONGEST_HOLD_S, Outcome
+from sluice_worker.core.pool_size import Range
+from sluice_worker.core.retry_policy import (
+    FailurePolicy,
+    Reject,
+)
+from sluice_worker.message import Message
+from sluice_worker.runtime import handler_pool as module
+from sluice_worker.runtime.ack_batcher import Outbox
+from sluice_worker.runtime.batches import one_at_a_time
+from sluice_worker.runtime.dispatcher import Intake
+from sluice_worker.runtime.handler_pool import Processor
+from sluice_worker.runtime.handler_runner import Handler
+from sluice_worker.runtime.in_flight import Custody
+from tests.support.builders import queue_url
+from tests.worker.fakes import InMemorySqs
+from tests.worker.runtime import parts
+from tests.worker.runtime.parts import WORK, filled, received
+from tests.worker.waiting import eventually
+
+DEAD = queue_url("dead")
+
+
+class Plant:
+    """A processor between a queue and what it tells SQS."""
+
+    def __init__(self, handler: Handler, *, least: int, most: int, max_processing_s: float) -> None:
+        self.sqs = InMemorySqs()
+        for name in ("work", "dead"):
+            self.sqs.create(name)
+        self.outbox = Outbox(self.sqs, linger_s=0.0, couriers=2)
+        self.intake: Intake = parts.intake([WORK])
+        self.custody: Custody = parts.custody(
+            self.sqs,
+            self.outbox,
+            self.intake,
+            policy=FailurePolicy(dead_letters=True),
+            dead_letter_queue=DEAD,
+        )
+        self.tally = Tally(began_at=time.time())
+        self.exhausted = 0
+        self.processor = Processor(
+            one_at_a_time(handler),
+            self.custody,
+            self.tally,
+            slots=Range(min=least, max=most),
+            prefetch_s=1.0,
+            max_processing_s=max_processing_s,
+            on_exhausted=self._exhaust,
+        )
+        self.outbox.start()
+        self.processor.start(self.intake)
+
+    def _exhaust(self) -> None:
+        self.exhausted += 1
+
+    def deliver(self, *bodies: str) -> list[Message]:
+        self.sqs.send(WORK.url, *bodies)
+        messages = received(self.sqs, WORK, len(bodies))
+        filled(self.intake, self.custody, messages)
+        return messages
+
+    def settled(self) -> None:
+        eventually(lambda: self.custody.count == 0, "every message has ended")
+
+    def outcomes(self) -> dict[Outcome, int]:
+        minute = self.tally.close(time.time())
+        return {outcome: sum(counts.values()) for outcome, counts in minute.durations_s.items()}
+
+    def end(self) -> None:
+        self.processor.stop()
+        self.intake.close()
+        self.outbox.stop()
+
+
+@pytest.fixture
+def plant(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Plant]]:
+    monkeypatch.setattr(module, "PATIENCE_S", 0.02)
+    plants: list[Plant] = []
+
+    def build(handler: Handler, *, least: int = 1, most: int = 4, max_processing_s: float = 3600) -> Plant:
+        plants.append(Plant(handler, least=least, most=most, max_processing_s=max_processing_s))
+        return plants[-1]
+
+    yield build
+    for one in plants:
+        one.end()
+
+
+class Gate:
+    """A handler that stays inside until it is opened."""
+
+    def __init__(self) -> None:
+        self.inside: list[str] = []
+        self.opened = threading.Event()
+
+    def __call__(self, message: Message) -> None:
+        self.inside.append(message.body)
+        assert self.opened.wait(20)
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    one = Gate()
+    yield one
+    one.opened.set()
+
+
+# ---- how a handler ends ------------------------------------------------------------------------------------
+
+
+def test_a_message_whose_handler_returns_is_deleted_and_counted(plant: Callable[..., Plant]) -> None:
+    built = plant(lambda _: None)
+    built.deliver("a", "b", "c")
+    built.settled()
+    assert built.sqs.bodies(WORK.url) == []
+    assert built.outcomes() == {Outcome.SUCCESS: 3}
+    assert (built.tally.processed, built.processor.busy) == (3, 0)
+
+
+class UnspeakableError(Exception):
+    """An exception that cannot be put into words."""
+
+    def __str__(self) -> str:
+        raise ValueError("a defect in the defect")
+
+
+class EndingError(Exception):
+    """An exception that ends the program when it is put into words."""
+
+    def __str__(self) -> str:
+        raise SystemExit(1)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("no"),
+        SystemExit(1),
+        KeyboardInterrupt(),
+        asyncio.CancelledError(),
+        UnspeakableError(),
+        EndingError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize("kind", ["function", "coroutine"])
+def test_whatever_a_handler_raises_its_message_goes_back_and_the_slot_lives_on(
+    plant: Callable[..., Plant], error: BaseException, kind: str
+) -> None:
+    def handle(message: Message) -> None:
+        if message.body == "bad":
+            raise error
+
+    async def awaited(message: Message) -> None:
+        handle(message)
+
+    built = plant(handle if kind == "function" else awaited, most=1)
+    built.deliver("bad", "good")
+    built.settled()
+    assert built.sqs.bodies(WORK.url) == ["bad"]
+    assert built.outcomes() == {Outcome.SUCCESS: 1, Outcome.FAILURE: 1}
+    assert built.sqs.made("hide")[0].seconds[0] > 0
+
+
+def test_a_rejected_message_is_buried_with_what_the_handler_said(plant: Callable[..., Plant]) -> None:
+    def reject(_: Message) -> None:
+        raise Reject("an empty body")
+
+    built = plant(reject)
+    built.deliver("poison")
+    built.settled()
+    assert built.sqs.bodies(WORK.url) == []
+    assert [dead.attributes["SluiceWorkerFailure"] for dead in built.sqs.all(DEAD)] == [
+        "Reject: an empty body"
+    ]
+
+
+def test_a_message_that_expired_in_the_buffer_is_not_begun(plant: Callable[..., Plant]) -> None:
+    begun: list[str] = []
+    built = plant(lambda message: begun.append(message.body))
+    built.sqs.send(WORK.url, "gone", "ours")
+    messages = received(built.sqs)
+    messages[0].visible_at = time.monotonic() - 1
+    filled(built.intake, built.custody, messages)
+    built.settled()
+    assert begun == ["ours"]
+    assert built.custody.expired == 1
+
+
+def test_a_defect_in_settling_ends_no_slot_and_holds_nothing(
+    plant: Callable[..., Plant], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = plant(lambda _: None, most=1)
+    succeeded = built.custody.succeeded
+
+    def break_once(message: Message) -> None:
+        if message.body == "unlucky":
+            raise RuntimeError("a defect")
+        succeeded(message)
+
+    monkeypatch.setattr(built.custody, "succeeded", break_once)
+    built.deliver("unlucky", "lucky")
+    built.settled()
+    assert built.sqs.bodies(WORK.url) == ["unlucky"]
+
+
+# ---- deadlines ---------------------------------------------------------------------------------------------
+
+
+def test_a_deadline_lies_no_later_than_sqs_can_hide_the_message(
+    plant: Callable[..., Plant], gate: Gate
+) -> None:
+    built = plant(gate, max_processing_s=LONGEST_HOLD_S)
+    built.sqs.send(WORK.url, "old")
+    (old,) = received(built.sqs)
+    old.received_at -= 100
+    filled(built.intake, built.custody, [old])
+    eventually(lambda: gate.inside, "the handler begins")
+    assert old.deadline_at == pytest.approx(old.received_at + LONGEST_HOLD_S - HOLD_MARGIN_S)
+
+
+def test_a_handler_past_its_deadline_loses_its_message_and_its_slot(
+    plant: Callable[..., Plant], gate: Gate
+) -> None:
+    built = plant(gate, max_processing_s=0.01)
+    (late,) = built.deliver("late")
+    eventually(lambda: gate.inside and late.remaining_s < 0, "the handler is late")
+    built.processor.adjust()
+    built.settled()
+    assert built.sqs.bodies(WORK.url) == ["late"]
+    assert built.outcomes() == {Outcome.TIMEOUT: 1}
+    assert (built.processor.lost, built.processor.busy, built.processor.slots) == (1, 0, 1)
+    assert built.processor.busy == 0
+
+
+def test_the_slot_that_takes_its_place_works(plant: Callable[..., Plant], gate: Gate) -> None:
+    def handle(message: Message) -> None:
+        if message.body == "hangs":
+            gate(message)
+
+    built = plant(handle, most=2, max_processing_s=0.01)
+    (hanging,) = built.deliver("hangs")
+    eventually(lambda: gate.inside and hanging.remaining_s < 0, "the handler is late")
+    built.processor.adjust()
+    built.deliver("next")
+    eventually(lambda: built.tally.processed == 1, "the next message is worked on")
+
+
+def test_a_success_that_comes_late_deletes_its_message_and_frees_the_thread(
+    plant: Callable[..., Plant], gate: Gate
+) -> None:
+    built = plant(gate, max_processing_s=0.01)
+    (late,) = built.deliver("late")
+    eventually(lambda: gate.inside and late.remaining_s < 0, "the handler is late")
+    built.processor.adjust()
+    built.settled()
+    gate.opened.set()
+    eventually(lambda: built.sqs.bodies(WORK.url) == [], "the message is deleted")
+    eventually(lambda: built.processor.lost == 0, "the thread ends")
+    assert built.outcomes() == {Outcome.TIMEOUT: 1}
+
+
+def test_a_failure_that_comes_late_changes_nothing(plant: Callable[..., Plant], gate: Gate) -> None:
+    def handle(message: Message) -> None:
+        gate(message)
+        raise Reject("too late to matter")
+
+    built = plant(handle, max_processing_s=0.01)
+    (late,) = built.deliver("late")
+    eventually(lambda: gate.inside and late.remaining_s < 0, "the handler is late")
+    built.processor.adjust()
+    built.settled()
+    calls = len(built.sqs.calls)
+    gate.opened.set()
+    eventually(lambda: built.processor.lost == 0, "the thread ends")
+    assert len(built.sqs.calls) == calls
+    assert built.sqs.bodies(WORK.url) == ["late"]
+
+
+def test_a_handler_that_moves_its_deadline_is_not_written_off(
+    plant: Callable[..., Plant], gate: Gate
+) -> None:
+    def handle(message: Message) -> None:
+        message.extend(3600)
+        gate(message)
+
+    built = plant(handle, max_processing_s=0.01)
+    built.deliver("long")
+    eventually(lambda: gate.inside, "the handler begins")
+    built.processor.adjust()
+    assert built.processor.lost == 0
+    gate.opened.set()
+    built.settled()
+    assert built.outcomes() == {Outcome.SUCCESS: 1}
+
+
+def test_a_coroutine_cancelled_at_its_deadline_counts_as_a_timeout(plant: Callable[..., Plant]) -> None:
+    async def hang(_: Message) -> None:
+        await asyncio.Event().wait()
+
+    built = plant(hang, max_processing_s=0.01)
+    built.deliver("hangs")
+    built.settled()
+    assert built.outcomes() == {Outcome.TIMEOUT: 1}
+    assert built.processor.lost == 0
+
+
+def test_a_coroutine_that_will_not_be_cancelled_is_written_off(
+    plant: Callable[..., Plant], gate: Gate
+) -> None:
+    async def stubborn(message: Message) -> None:
+        gate.inside.append(message.body)
+        while not gate.opened.is_set():
+            try:
+                await asyncio.sleep(0.01)
+            except asyncio.CancelledError:
+                continue
+
+    built = plant(stubborn, max_processing_s=0.01)
+    (late,) = built.deliver("stubborn")
+    eventually(lambda: gate.inside and late.remaining_s < 0, "the handler is late")
+    built.processor.adjust()
+    built.settled()
+    assert built.processor.lost == 1
+    gate.opened.set()
+    eventually(lambda: built.processor.lost == 0, "its thread ends")
+
+
+def test_a_coroutine_that_blocks_its_loop_costs_slots_and_nothing_else(
+    plant: Callable[..., Plant], gate: Gate
+) -> None:
+    async def block(message: Message) -> None:
+        gate(message)
+
+    built = plant(block, least=2, most=8, max_processing_s=0.01)
+    messages = built.deliver("blocks", "waits for the loop")
+    eventually(lambda: gate.inside and all(one.remaining_s < 0 for one in messages), "both are late")
+    built.processor.adjust()
+    built.settled()
+    assert built.processor.lost == 2
+    assert sorted(built.sqs.bodies(WORK.url)) == ["blocks", "waits for the loop"]
+    gate.opened.set()
+    eventually(lambda: built.processor.lost == 0, "the loop is free again")
+    assert built.exhausted == 0
+
+
+def test_as_many_hanging_handlers_as_slots_may_be_are_too_many(
+    plant: Callable[..., Plant], gate: Gate
+) -> None:
+    built = plant(gate, least=2, most=2, max_processing_s=0.01)
+    messages = built.deliver("a")
+    eventually(lambda: len(gate.inside) == 1 and messages[0].remaining_s < 0, "the first is late")
+    built.processor.adjust()
+    assert built.exhausted == 0
+    messages = built.deliver("b")
+    eventually(lambda: len(gate.inside) == 2 and messages[0].remaining_s < 0, "the second is late")
+    built.processor.adjust()
+    assert built.exhausted == 1
+
+
+# ---- how many ----------------------------------------------------------------------------------------------
+
+
+def test_slots_grow_one_at_a_time_while_they_are_busy_and_shrink_when_they_are_not(
+    plant: Callable[..., Plant], gate: Gate
+) -> None:
+    built = plant(gate, most=3)
+    built.deliver("a", "b", "c", "d")
+    for slots in (1, 2, 3):
+        eventually(lambda slots=slots: len(gate.inside) == slots, f"{slots} handlers run")
+        assert built.processor.slots == slots
+        built.processor.adjust()
+    assert built.processor.slots == 3
+    gate.opened.set()
+    built.settled()
+
+    def shrunk() -> bool:
+        built.processor.adjust()
+        return built.processor.slots == 1
+
+    eventually(shrunk, "one slot is left")
+
+
+def test_reach_counts_idle_slots_until_a_message_ended(plant: Callable[..., Plant], gate: Gate) -> None:
+    built = plant(gate, least=3)
+    assert built.processor.reach() == 3
+    built.deliver("a")
+    eventually(lambda: built.processor.busy == 1, "one handler runs")
+    assert built.processor.reach() == 2
+
+
+# ---- the end -----------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_begun_after_the_stop(plant: Callable[..., Plant], gate: Gate) -> None:
+    built = plant(gate, least=1, most=1)
+    built.deliver("runs", "waits")
+    eventually(lambda: gate.inside == ["runs"], "the first runs")
+    built.processor.stop()
+    gate.opened.set()
+    eventually(lambda: built.processor.slots == 0, "the slot ends")
+    assert gate.inside == ["runs"]
+    assert [message.body for message in built.intake.close()] == ["waits"]
+
+
+def test_what_is_abandoned_is_the_callers_to_end(plant: Callable[..., Plant], gate: Gate) -> None:
+    built = plant(gate, least=2)
+    built.deliver("a", "b")
+    eventually(lambda: len(gate.inside) == 2, "both run")
+    built.processor.stop()
+    assert sorted(message.body for message in built.processor.abandon()) == ["a", "b"]
+    assert built.processor.abandon() == []
+    assert (built.processor.busy, built.processor.slots) == (0, 0)
+    assert built.sqs.made("delete") == []
+
+
+def many(handler: Callable[[Message], Any], plant: Callable[..., Plant]) -> Plant:
+    built = plant(handler, least=4, most=4)
+    for batch in range(20):
+        built.deliver(*(f"{batch}-{number}" for number in range(10)))
+    built.settled()
+    return built
+
+
+def test_many_slots_begin_each_message_once(plant: Callable[..., Plant]) -> None:
+    begun: list[str] = []
+    built = many(lambda message: begun.append(message.body), plant)
+    assert len(begun) == len(set(begun)) == 200
+    assert built.sqs.bodies(WORK.url) == []
+
+
+def test_a_closed_minute_is_whole_and_changes_no_more(plant: Callable[..., Plant]) -> None:
+    """It is read while slots count on: none may still be counting into it."""
+    closed: list[Minute] = []
+    closing: list[threading.Thread] = []
+
+    class Interrupted(Tally):
+        def ended(self, outcome: Outcome, took_s: float) -> None:
+            close = threading.Thread(
+                target=lambda: closed.append(built.processor.close_minute(time.time())), daemon=True
+            )
+            closing.append(close)
+            close.start()
+            close.join(0.1)
+            assert not closed
+            super().ended(outcome, took_s)
+
+    built = plant(lambda _: None)
+    built.processor._tally = Interrupted(began_at=time.time())
+    built.deliver("one")
+    built.settled()
+    closing[0].join(10)
+    assert [minute.processed for minute in closed] == [1]

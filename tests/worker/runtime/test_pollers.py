@@ -1,0 +1,349 @@
+"""Pollers: as many as there is to receive, patient with queues that fail, and quiet while all are empty."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from sluice.errors import ConfigError
+from sluice_worker.core import queue_choice
+from sluice_worker.core.model import Depth, Priority, Queue
+from sluice_worker.core.pool_size import Range
+from sluice_worker.message import Message
+from sluice_worker.runtime import pollers as module
+from sluice_worker.runtime.ack_batcher import Outbox
+from sluice_worker.runtime.dispatcher import Intake
+from sluice_worker.runtime.in_flight import Custody
+from sluice_worker.runtime.pollers import ConsumerGroup
+from tests.support.builders import queue_url
+from tests.worker.fakes import DOWN, Call, InMemorySqs
+from tests.worker.runtime import parts
+from tests.worker.runtime.parts import WORK
+from tests.worker.waiting import eventually
+
+LONG_POLL_S = 0.1
+INTERVAL_S = 0.02
+URGENT = Queue(url=queue_url("urgent"), priority=Priority.HIGH)
+MINOR = Queue(url=queue_url("minor"), priority=Priority.LOW)
+
+
+@pytest.fixture
+def sqs() -> InMemorySqs:
+    fake = InMemorySqs(longest_wait_s=LONG_POLL_S)
+    for name in ("work", "urgent", "minor"):
+        fake.create(name)
+    return fake
+
+
+@pytest.fixture
+def outbox(sqs: InMemorySqs) -> Iterator[Outbox]:
+    opened = Outbox(sqs, linger_s=0.0, couriers=2)
+    opened.start()
+    yield opened
+    opened.stop()
+
+
+class Group:
+    """A consumer group with what it receives into."""
+
+    def __init__(self, sqs: InMemorySqs, outbox: Outbox, queues: list[Queue], pollers: Range) -> None:
+        self.intake: Intake = parts.intake(queues, reach=lambda: 100_000, limit=100_000)
+        self.custody: Custody = parts.custody(sqs, outbox, self.intake)
+        self.consumers = ConsumerGroup(
+            queues, sqs, self.intake, self.custody, pollers=pollers, interval_s=INTERVAL_S, visibility_s=60
+        )
+
+    def taken(self) -> list[str]:
+        bodies = []
+        while (message := parts.next_to_begin(self.intake, 0.0)) is not None:
+            bodies.append(message.body)
+        return bodies
+
+    def end(self) -> list[Message]:
+        self.consumers.stop()
+        return self.intake.close()
+
+
+@pytest.fixture
+def group(
+    sqs: InMemorySqs, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Group]]:
+    monkeypatch.setattr(module, "PATIENCE_S", 0.02)
+    groups: list[Group] = []
+
+    def start(*queues: Queue, least: int = 1, most: int = 8) -> Group:
+        groups.append(Group(sqs, outbox, list(queues or (WORK,)), Range(min=least, max=most)))
+        groups[-1].consumers.start()
+        return groups[-1]
+
+    yield start
+    sqs.longest_wait_s = 0
+    for one in groups:
+        one.end()
+        eventually(lambda one=one: one.consumers.alive == 0, "the pollers end")
+
+
+def waits(sqs: InMemorySqs) -> list[int]:
+    """How long each poll was ready to wait."""
+    return [call.seconds[0] for call in sqs.made("receive")]
+
+
+# ---- beside receiving --------------------------------------------------------------------------------------
+
+
+def test_a_poller_tells_what_has_ended_before_it_receives_more(sqs: InMemorySqs) -> None:
+    with_no_courier = Outbox(sqs, linger_s=3600.0, couriers=0)
+    group = Group(sqs, with_no_courier, [WORK], Range(min=1, max=1))
+    sqs.send(WORK.url, *map(str, range(10)))
+    for message in parts.received(sqs):
+        group.custody.succeeded(message)
+    group.consumers.start()
+
+    def the_pollers() -> list[str]:
+        return [call.operation for call in list(sqs.calls) if call.operation != "depth"]
+
+    eventually(lambda: len(the_pollers()) >= 3, "the poller does something, and more")
+    group.end()
+    assert the_pollers()[:3] == ["receive", "delete", "receive"]
+    assert sqs.bodies(WORK.url) == []
+    eventually(lambda: group.consumers.alive == 0, "the poller ends")
+
+
+# ---- how many ----------------------------------------------------------------------------------------------
+
+
+def test_pollers_grow_with_what_waits_and_shrink_once_it_is_gone(
+    sqs: InMemorySqs, group: Callable[..., Group], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqs, "depth", lambda url: Depth(visible=1_000_000, in_flight=0))
+    sqs.before["receive"] = lambda _: time.sleep(0.01)  # what SQS takes for an answer
+    sqs.send(WORK.url, *map(str, range(3000)))
+    started = group(most=6)
+    eventually(lambda: started.consumers.alive == 6, "there are as many pollers as may be")
+    monkeypatch.setattr(sqs, "depth", lambda url: Depth(visible=0, in_flight=0))
+    eventually(lambda: started.consumers.alive == 1, "one poller is left")
+
+
+def test_a_poller_that_waits_at_an_empty_queue_is_replaced_where_there_is_work(
+    sqs: InMemorySqs, group: Callable[..., Group], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "pollers_wanted", lambda *_, pollers, **__: pollers.min)
+    sqs.longest_wait_s = 20
+    started = group(URGENT, MINOR, least=2)
+    eventually(lambda: started.intake.waiting_long == 2, "both pollers wait at empty queues")
+    under_way: list[Call] = []
+    two = threading.Event()
+
+    def hold(call: Call) -> None:
+        if call.url == URGENT.url:
+            under_way.append(call)
+            if len(under_way) == 2:
+                two.set()
+            two.wait(20)
+            under_way.remove(call)
+
+    sqs.before["receive"] = hold
+    sqs.send(URGENT.url, *map(str, range(300)))
+    assert two.wait(10), (
+        "two pollers receive at once, although a third one waits"
+    )  # before its long poll ends
+    eventually(lambda: sqs.visible(URGENT.url) == [], "everything is received")
+    sqs.longest_wait_s = 0
+    eventually(lambda: started.consumers.alive == 2, "there are as many as wanted again")
+
+
+def test_while_every_queue_is_empty_pollers_that_wait_count_among_those_wanted(
+    sqs: InMemorySqs, group: Callable[..., Group], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sqs.longest_wait_s = 20
+    grown = threading.Event()
+    grow = ConsumerGroup._grow
+
+    def watched(consumers: ConsumerGroup) -> None:
+        grow(consumers)
+        if threading.current_thread().name == "depths":
+            grown.set()
+
+    def until_a_poller_waits(_: Call) -> None:
+        eventually(lambda: started.intake.waiting_long == 1, "the poller waits")
+
+    monkeypatch.setattr(ConsumerGroup, "_grow", watched)
+    sqs.before["depth"] = until_a_poller_waits
+    started = group()
+    sqs.send(WORK.url, "work")  # depths are read where a message came
+    assert grown.wait(20)
+    assert started.consumers.alive == 1
+
+
+def test_pollers_that_wait_count_among_those_allowed(sqs: InMemorySqs, group: Callable[..., Group]) -> None:
+    sqs.longest_wait_s = 20
+    started = group(URGENT, MINOR, least=2, most=2)
+    eventually(lambda: started.intake.waiting_long == 2, "both pollers wait at empty queues")
+    sqs.send(URGENT.url, *map(str, range(500)))
+    most = 0
+
+    def worked_off() -> bool:
+        nonlocal most
+        most = max(most, started.consumers.alive)
+        return sqs.visible(URGENT.url) == []
+
+    eventually(worked_off, "the other poller receives everything")
+    assert most == 2
+
+
+# ---- idleness ----------------------------------------------------------------------------------------------
+
+
+def test_an_idle_poller_makes_one_call_for_each_long_poll_and_no_depth_is_read(
+    sqs: InMemorySqs, group: Callable[..., Group]
+) -> None:
+    group()
+    eventually(lambda: len(sqs.made("receive")) >= 6, "five long polls are made")
+    assert set(waits(sqs)[1:]) == {20}  # the first one is short, unless the depth was read before it
+    at = [call.at for call in sqs.made("receive")[1:]]
+    assert all(later - sooner >= LONG_POLL_S for sooner, later in itertools.pairwise(at))
+    # One at the start, and one that may have been under way when the first poll came back empty.
+    assert len(sqs.made("depth")) <= 2
+
+
+def test_depths_are_read_again_once_a_message_came(sqs: InMemorySqs, group: Callable[..., Group]) -> None:
+    group()
+    eventually(lambda: 20 in waits(sqs), "the queue is known to be empty")
+    before = len(sqs.made("depth"))
+    sqs.send(WORK.url, "work")
+    eventually(lambda: len(sqs.made("depth")) > before, "the depth is read again")
+
+
+def test_a_message_wakes_a_long_poll(sqs: InMemorySqs, group: Callable[..., Group]) -> None:
+    sqs.longest_wait_s = 20
+    started = group()
+    eventually(lambda: started.intake.waiting_long == 1, "the poller waits")
+    sqs.send(WORK.url, "work")
+    eventually(lambda: started.taken() == ["work"], "the message arrives")
+
+
+# ---- failures ----------------------------------------------------------------------------------------------
+
+
+def test_a_queue_that_fails_is_asked_ever_more_rarely_and_soon_again_once_it_is_back(
+    sqs: InMemorySqs, group: Callable[..., Group], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue_choice, "FIRST_PAUSE_S", 0.05)
+    sqs.failing("receive")
+    started = group(most=1)
+    eventually(lambda: len(sqs.made("receive")) >= 5, "it is asked five times")
+    at = [call.at for call in sqs.made("receive")]
+    pauses_s = [later - sooner for sooner, later in itertools.pairwise(at)]
+    assert all(pause_s >= 0.05 * 2**turn for turn, pause_s in enumerate(pauses_s))
+    sqs.healed()
+    sqs.send(WORK.url, "work")
+    eventually(lambda: started.taken() == ["work"], "the message arrives")
+
+
+def test_pollers_that_fail_together_pause_no_longer_than_one(
+    sqs: InMemorySqs, group: Callable[..., Group], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A blip that meets all pollers at once must not put them to sleep for half a minute."""
+    monkeypatch.setattr(queue_choice, "FIRST_PAUSE_S", 0.05)
+    failures = iter([DOWN] * 8)
+    sqs.raising["receive"] = lambda _: next(failures, None)
+    sqs.before["receive"] = lambda _: time.sleep(0.02)  # so that all are under way as the first fails
+    started = group(least=8)
+    sqs.send(WORK.url, "work")
+    began_at = time.monotonic()
+    eventually(lambda: started.taken() == ["work"], "the message arrives")
+    # Eight failures one after the other would pause for 0.05 x (2^8 - 1) = 12.75 s.
+    assert time.monotonic() - began_at < 5
+
+
+def test_a_queue_that_fails_keeps_no_poller_from_the_others(
+    sqs: InMemorySqs, group: Callable[..., Group]
+) -> None:
+    """However high its priority: its back-off is its own."""
+    urgent_fails(sqs)
+    started = group(URGENT, MINOR, least=2, most=2)
+    sqs.send(MINOR.url, *map(str, range(500)))
+    received: list[str] = []
+
+    def all_received() -> bool:
+        received.extend(started.taken())
+        return len(received) == 500
+
+    eventually(all_received, "the other queue is worked off")
+    assert len([call for call in sqs.made("receive") if call.url == URGENT.url]) < 10
+
+
+def urgent_fails(sqs: InMemorySqs) -> None:
+    def fail(call: Call) -> ConfigError | None:
+        return ConfigError("AWS answered AccessDenied") if call.url == URGENT.url else None
+
+    sqs.raising["receive"] = fail
+
+
+def test_a_defect_in_a_poll_ends_no_poller_and_gives_its_room_back(
+    sqs: InMemorySqs, group: Callable[..., Group], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sluice_worker.runtime.loops.AFTER_DEFECT_S", 0.01)
+    monkeypatch.setattr(queue_choice, "FIRST_PAUSE_S", 0.01)
+    broken = [True, True]
+
+    def break_down(_: Call) -> None:
+        if broken:
+            broken.pop()
+            raise RuntimeError("a defect")
+
+    sqs.before["receive"] = break_down
+    sqs.send(WORK.url, "work")
+    started = group(most=1)
+    eventually(lambda: started.taken() == ["work"], "the message arrives")
+    assert started.consumers.alive == 1
+
+
+def test_attributes_that_are_refused_are_told_once_and_do_without(
+    sqs: InMemorySqs, group: Callable[..., Group], caplog: pytest.LogCaptureFixture
+) -> None:
+    sqs.failing("depth", error=ConfigError("no permission to read attributes"))
+    with caplog.at_level(logging.WARNING):
+        started = group()
+        received: list[str] = []
+
+        def goes_on() -> bool:
+            sqs.send(WORK.url, "work")
+            received.extend(started.taken())
+            return len(sqs.made("depth")) >= 4 and len(received) >= 4
+
+        eventually(goes_on, "messages arrive without depths")
+    assert [r.message for r in caplog.records if "attributes" in r.message] == [
+        "no permission to read attributes; its depth counts as unknown"
+    ]
+    assert set(started.intake.depths().values()) == {None}
+
+
+# ---- the end -----------------------------------------------------------------------------------------------
+
+
+def test_a_message_that_a_long_poll_brings_after_the_end_is_handed_back(
+    sqs: InMemorySqs, outbox: Outbox, group: Callable[..., Group]
+) -> None:
+    sqs.longest_wait_s = 20
+    started = group()
+    eventually(lambda: started.intake.waiting_long == 1, "the poller waits")
+    assert started.end() == []
+    sqs.send(WORK.url, "too late")
+    eventually(lambda: started.consumers.alive == 0, "the poller ends")
+    assert outbox.wait_empty(time.monotonic() + 20)
+    assert sqs.visible(WORK.url) == ["too late"]
+    assert started.custody.count == 0
+
+
+def test_pollers_that_wait_out_a_failure_end_at_once(sqs: InMemorySqs, group: Callable[..., Group]) -> None:
+    sqs.failing("receive")
+    started = group(least=3)
+    eventually(lambda: sqs.made("receive"), "a poll fails")
+    started.end()
+    eventually(lambda: started.consumers.alive == 0, "all pollers end")
