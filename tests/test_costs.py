@@ -1,4 +1,4 @@
-"""README.md's cost tables add up from the templates, the code and the list prices."""
+"""The tables of docs/costs.md add up from the templates, the code and the list prices."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tests.support.fakes import Scene
 from tests.templates import stacks
 
 ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs/costs.md").read_text(encoding="utf-8")
 SCALE = (ROOT / "docs/scale.md").read_text(encoding="utf-8")
 FLEETS = ("asg", "ecs")
 BUILD = {"asg": asg, "ecs": ecs}
@@ -56,9 +56,9 @@ def dollars(price: float) -> str:
 
 
 def table(header: str) -> list[Row]:
-    """The rows of the README's table whose header begins so."""
-    found = README.partition(f"\n| {header}")[2].partition("\n\n")[0]
-    assert found, f"README.md has no table that begins with | {header}"
+    """The rows of the page's table whose header begins so."""
+    found = PAGE.partition(f"\n| {header}")[2].partition("\n\n")[0]
+    assert found, f"docs/costs.md has no table that begins with | {header}"
     rows = re.findall(r"^\|(.*)\|$", found, flags=re.MULTILINE)[1:]
     return [tuple(cell.strip() for cell in re.split(r"\s*\|\s*", row)) for row in rows]
 
@@ -69,7 +69,7 @@ def shown(rows: Sequence[Row]) -> str:
 
 def assert_says(header: str, wanted: Sequence[Row]) -> None:
     assert table(header) == list(wanted), (
-        f"README.md, the table | {header} ...: by the templates and the code it has to be\n{shown(wanted)}"
+        f"docs/costs.md, the table | {header} ...: by the templates and the code it has to be\n{shown(wanted)}"
     )
 
 
@@ -315,7 +315,7 @@ def test_what_a_fleet_of_workers_costs() -> None:
 
 def test_what_the_control_plane_costs() -> None:
     found = alarms(stacks.plane())
-    larger = "[larger registries](docs/decisions/0013-the-tick-fans-out-by-shards.md)"
+    larger = "[larger registries](decisions/0013-the-tick-fans-out-by-shards.md)"
     costs = [
         (f"{len(found)} alarms", sum(map(price, found.values()))),
         (

@@ -20,8 +20,8 @@ from tests.support.builders import (
 )
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+WORKLOAD = (ROOT / "docs/workload.md").read_text(encoding="utf-8")
 OPERATIONS = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
 
 GENERATED = (".aws-sam", ".venv")
@@ -84,13 +84,13 @@ def test_every_make_target_that_a_page_names_exists(page: Path) -> None:
     assert named <= targets
 
 
-def test_the_readme_explains_every_parameter_of_a_workload() -> None:
-    table = README.partition("| Parameter of `workload.yaml` |")[2].partition("\n\n")[0]
+def test_the_page_on_a_workload_explains_every_parameter() -> None:
+    table = WORKLOAD.partition("| Parameter of `workload.yaml` |")[2].partition("\n\n")[0]
     assert _first_cells(table) == set(load(ROOT / "workload.yaml")["Parameters"])
 
 
-def test_the_readme_shows_each_parameters_default() -> None:
-    table = README.partition("| Parameter of `workload.yaml` |")[2].partition("\n\n")[0]
+def test_the_page_on_a_workload_shows_each_parameters_default() -> None:
+    table = WORKLOAD.partition("| Parameter of `workload.yaml` |")[2].partition("\n\n")[0]
     rows = {
         row[0].strip(" `"): row[1].strip(" `") for row in re.findall(r"^\|([^|]*)\|([^|]*)\|", table, re.M)
     }

@@ -1,4 +1,4 @@
-"""Workloads in a samconfig of the user's own, outside the clone, as the README shows."""
+"""Workloads in a samconfig of the user's own, outside the clone, as docs/workload.md shows."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tests.deploy.deployment import PLANE
 from tests.deploy.standing import Standing
 
 
-def of_the_readme() -> str:
-    """The README's file, for the plane that the tests deploy."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    shown = readme.partition("### A workload\n")[2].partition("```toml\n")[2].partition("```")[0]
+def of_the_page() -> str:
+    """The page's file, for the plane that the tests deploy."""
+    page = (ROOT / "docs/workload.md").read_text(encoding="utf-8")
+    shown = page.partition("### A workload\n")[2].partition("```toml\n")[2].partition("```")[0]
     assert "parameter_overrides = [\n" in shown
     return shown.replace(
         "parameter_overrides = [\n", f'parameter_overrides = [\n    "ControlPlaneStack={PLANE}",\n'
@@ -24,7 +24,7 @@ def test_a_workload_of_a_file_outside_the_clone_is_deployed_from_the_clone(
     standing: Standing, tmp_path: Path
 ) -> None:
     own = tmp_path / "samconfig.toml"
-    own.write_text(of_the_readme(), encoding="utf-8")
+    own.write_text(of_the_page(), encoding="utf-8")
     standing.deployment.deploy_workload_of(own, "thumbnails")
     try:
         aws = standing.deployment.server.aws

@@ -396,7 +396,7 @@ def test_a_worker_leaves_no_protection_behind(ended: tuple[EmbeddedAws, RunningW
 
 def test_the_commands_name_the_wheel_that_is_built() -> None:
     version = tomllib.loads((stacks.ROOT / "pyproject.toml").read_text())["project"]["version"]
-    for page in ("README.md", stacks.EXAMPLES["asg"]):
+    for page in ("docs/deploy.md", stacks.EXAMPLES["asg"]):
         named = set(re.findall(r"[\w.-]+-py3-none-any\.whl", (stacks.ROOT / page).read_text()))
         assert named == {f"sluice-{version}-py3-none-any.whl"}
 
