@@ -66,6 +66,10 @@ other-tests: setup
 test-slow: setup ## The tests that take longer: whole plays over the embedded AWS, planted defects, the simulator's bound
 	@$(OFFLINE) .venv/bin/pytest $(ON_ALL_CORES) --ignore tests/deploy -m slow
 
+.PHONY: day
+day: setup ## A whole day of an ECS service over the embedded AWS, some 27,000 messages (five minutes)
+	@$(OFFLINE) .venv/bin/pytest tests/scenarios/whole_day.py
+
 .PHONY: processes
 processes: setup ## Real worker processes: supervised, killed, and in a play on the wall clock
 	@$(OFFLINE) .venv/bin/pytest -m processes tests/worker tests/worker_chaos tests/scenarios

@@ -1,0 +1,73 @@
+"""A day of queue-proc: nothing at night, most in the early afternoon, and messages that take longer then.
+
+A day takes minutes to play, so continuous integration plays its morning (`test_day.py`) and `make day` all of
+it (`whole_day.py`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from itertools import pairwise
+
+from sluice_sim.embedded.scenarios import QUEUE_PROC
+from sluice_sim.embedded.timeline import Scenario
+from tests.scenarios.conftest import Played, perform
+
+HOUR = 60
+"""Minutes."""
+DAWN, DUSK = 5 * HOUR, 23 * HOUR
+PEAK_PER_MINUTE = 40
+
+
+def per_minute(minute_of_day: int) -> int:
+    """Messages that arrive in this minute of the day: a half wave from dawn to dusk."""
+    if not DAWN <= minute_of_day < DUSK:
+        return 0
+    return round(PEAK_PER_MINUTE * math.sin(math.pi * (minute_of_day - DAWN) / (DUSK - DAWN)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Day(Scenario):
+    """A part of the day; `flow` is the messages of each of its minutes."""
+
+    flow: tuple[int, ...]
+
+    def arriving(self, minute: int) -> int:
+        """Messages that arrive in this minute."""
+        return self.flow[minute] if minute < len(self.flow) else 0
+
+    @property
+    def last_arrival(self) -> int:
+        """The minute after which nothing arrives."""
+        return max(minute for minute, messages in enumerate(self.flow) if messages)
+
+
+def day(first: int, last: int) -> Day:
+    """Of queue-proc between two minutes of the day; then what is left is worked off."""
+    same = {field.name: getattr(QUEUE_PROC, field.name) for field in fields(Scenario)}
+    noon = 14 * HOUR
+    durations = ((0, 2.0), (max(noon - first, 1), 6.0), (DUSK - first, 2.0))
+    flow = tuple(per_minute(minute) for minute in range(first, last))
+    return Day(
+        **same | {"durations": durations, "steady": None, "limit_minutes": len(flow) + HOUR},
+        flow=flow,
+    )
+
+
+def play(first: int, last: int) -> Played:
+    return perform(scenario=day(first, last))
+
+
+def launches(played: Played) -> int:
+    """Instances that were asked for beyond those that were."""
+    return sum(max(after - before, 0) for before, after in pairwise(row.desired for row in played.minutes))
+
+
+def busy_hours(played: Played) -> float:
+    """Instance-hours that the messages take by themselves."""
+    worked_s: Iterable[float] = (
+        row.sent * (row.processing_s or 0.0) for row in played.minutes if row.processing_s is not None
+    )
+    return sum(worked_s) / 3600
