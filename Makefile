@@ -126,10 +126,18 @@ check: lint test ## The gate: lint, types, templates, and the tests
 
 .PHONY: lint
 lint: setup ## ruff, mypy --strict, sam validate --lint on both templates
+	@$(MAKE) -j 2 lint-code lint-templates
+
+.PHONY: lint-code
+lint-code: setup
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
-	@for t in template.yaml workload.yaml; do $(OFFLINE) .venv/bin/sam validate --lint --template $$t; done
+
+.PHONY: lint-templates
+lint-templates: setup
+	@for t in template.yaml workload.yaml; do \
+		$(OFFLINE) .venv/bin/sam validate --lint --template $$t || exit 1; done
 
 FINDINGS = scan/.venv/findings.txt
 SHIPPED = scan/.venv/shipped.txt

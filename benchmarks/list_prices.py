@@ -1,7 +1,7 @@
 """AWS's price list of us-east-1, 2026, and what a month of ticks costs by it; free tiers are left out.
 
-Owns the prices, which are list prices as published, and the month; the tables of docs/costs.md add up from them. A
-month of ticks leaves out the custom metrics, which cost every approach the same.
+The tables of docs/costs.md add up from these list prices. A month of ticks leaves out the custom metrics, which
+cost every approach the same.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ def shown(rows: Sequence[Row]) -> str:
 
 def assert_says(header: str, wanted: Sequence[Row]) -> None:
     assert table(header) == list(wanted), (
-        f"docs/costs.md, the table | {header} ...: by the templates and the code it has to be\n{shown(wanted)}"
+        f"docs/costs.md, table | {header} ...: by the templates and the code it has to be\n{shown(wanted)}"
     )
 
 
