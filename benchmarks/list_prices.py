@@ -1,6 +1,6 @@
 """AWS's price list of us-east-1, 2026, and what a month of ticks costs by it; free tiers are left out.
 
-The tables of docs/costs.md add up from these list prices. A month of ticks leaves out the custom metrics, which
+The tables of docs/costs.md add up from these prices. A month of ticks leaves out the custom metrics, which
 cost every approach the same.
 """
 
