@@ -80,7 +80,7 @@ class EndlessQueues:
         """What is left."""
         return Depth(visible=self._left, in_flight=0)
 
-    def bury(self, url: str, message: Message, why: str) -> None:
+    def send_to_dead_letter_queue(self, url: str, message: Message, reason: str) -> None:
         """Never asked here."""
         raise NotImplementedError
 

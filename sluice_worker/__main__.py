@@ -1,9 +1,9 @@
 """Run with `python -m sluice_worker`."""
 
 from sluice_worker.command import main
-from sluice_worker.runtime.loops import end
+from sluice_worker.runtime.loops import exit_process
 
 try:
     main(prog_name="python -m sluice_worker")
 except SystemExit as done:
-    end(done)
+    exit_process(done)

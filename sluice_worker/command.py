@@ -123,18 +123,18 @@ def main(handler: str, **given: Any) -> None:
     from sluice_worker.wiring import variables
 
     configure_logging()
-    _tell_strays(variables(f"{PREFIX}_"))
+    _warn_unknown_variables(variables(f"{PREFIX}_"))
     try:
         chosen = settings({name: value for name, value in given.items() if value not in (None, ())})
         status = run(chosen, handler)
     except DocumentError as refused:
-        raise _Refused("\n".join(["these settings cannot be used:", *_lines(refused)])) from refused
+        raise _UsageError("\n".join(["these settings cannot be used:", *_lines(refused)])) from refused
     except SluiceError as refused:
-        raise _Refused(str(refused)) from refused
+        raise _UsageError(str(refused)) from refused
     sys.exit(status)
 
 
-def _tell_strays(variables: Iterable[str]) -> None:
+def _warn_unknown_variables(variables: Iterable[str]) -> None:
     """Warn of a variable that is no setting: refusing it would refuse those that container engines add."""
     known = [f"{PREFIX}_{NAMES.get(name, name).upper()}" for name in ("handler", *Settings.model_fields)]
     for stray in sorted({*variables} - {*known}):
@@ -142,7 +142,7 @@ def _tell_strays(variables: Iterable[str]) -> None:
         log.warning("%s is no setting and does nothing%s", stray, f"; is it {alike[0]}?" if alike else "")
 
 
-class _Refused(click.ClickException):
+class _UsageError(click.ClickException):
     exit_code = 2
 
 

@@ -14,8 +14,8 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from numbers import Real
 
-from sluice_worker.core.model import HOLD_MARGIN_S, LONGEST_HOLD_S, Priority, Queue
-from sluice_worker.core.priority_buffer import Lane
+from sluice_worker.core.model import MAX_VISIBILITY_S, VISIBILITY_MARGIN_S, Priority, Queue
+from sluice_worker.core.priority_buffer import MessageGroup
 
 
 class Stage(Enum):
@@ -60,7 +60,7 @@ class Message:
     extending: bool = False
     """Whether SQS is being asked to keep it hidden."""
     returns_in_s: int = 0
-    freed_group: bool = False
+    group_unblocked: bool = False
     """Whether the next message of its group may begin, or has gone back: once for each message."""
     batch: Sequence[Message] = field(default=(), repr=False)
     """All that its handler was called with, where that were several; they share one deadline."""
@@ -83,14 +83,14 @@ class Message:
         return self.queue.url
 
     @property
-    def lane(self) -> Lane | None:
+    def message_group(self) -> MessageGroup | None:
         """What it must not overtake."""
         return None if self.group_id is None or not self.queue.is_fifo else (self.queue.url, self.group_id)
 
     @property
-    def hold_ends_at(self) -> float:
+    def visibility_limit_at(self) -> float:
         """Until when SQS can be asked to hide it; no deadline lies beyond."""
-        return self.received_at + LONGEST_HOLD_S - HOLD_MARGIN_S
+        return self.received_at + MAX_VISIBILITY_S - VISIBILITY_MARGIN_S
 
     @property
     def remaining_s(self) -> float:
@@ -102,9 +102,9 @@ class Message:
         """The deadline as a moment, in UTC."""
         return datetime.now(UTC) + timedelta(seconds=self.remaining_s)
 
-    def hideable_s(self, now: float) -> int:
+    def max_extension_s(self, now: float) -> int:
         """Seconds for which SQS can still be asked to hide it; 0 once its twelve hours are over."""
-        return max(0, int(self.hold_ends_at - now))
+        return max(0, int(self.visibility_limit_at - now))
 
     def extend(self, seconds: float) -> None:
         """Move the deadline: so many seconds from now, at most twelve hours after the receipt.
@@ -117,4 +117,4 @@ class Message:
             raise ValueError(f"extend({seconds!r}): give the seconds from now, a finite number of at least 0")
         deadline_at = time.monotonic() + seconds
         for one in self.batch or (self,):
-            one.deadline_at = min(deadline_at, one.hold_ends_at)
+            one.deadline_at = min(deadline_at, one.visibility_limit_at)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from sluice_worker.core.counters import Minute
+from sluice_worker.core.counters import ReportInterval
 from sluice_worker.core.lifecycle import OutOfService
 from sluice_worker.core.model import Depth, Poll
 from sluice_worker.message import Message
@@ -16,7 +16,7 @@ from sluice_worker.message import Message
 class Refusal:
     """SQS did not do what was asked for one message; `final` where asking again cannot help."""
 
-    why: str
+    reason: str
     final: bool
 
 
@@ -39,7 +39,7 @@ class Queues(Protocol):
         """What is visible and in flight."""
         ...
 
-    def bury(self, url: str, message: Message, why: str) -> None:
+    def send_to_dead_letter_queue(self, url: str, message: Message, reason: str) -> None:
         """Send a copy of a message to a dead-letter queue, with the reason as an attribute."""
         ...
 
@@ -47,7 +47,7 @@ class Queues(Protocol):
 class MetricSink(Protocol):
     """Where a minute's metrics go."""
 
-    def put(self, minute: Minute) -> None:
+    def put(self, interval: ReportInterval) -> None:
         """Publish one minute; SluiceError where it could not be."""
         ...
 
@@ -55,7 +55,7 @@ class MetricSink(Protocol):
 class Protection(Protocol):
     """What keeps AWS from choosing this instance or task for scale-in."""
 
-    lasts_s: float
+    expires_after_s: float
     """How long one protection holds; infinite where it has no expiry."""
 
     def protect(self) -> None:
@@ -67,17 +67,17 @@ class Protection(Protocol):
         ...
 
 
-class Notices(Protocol):
+class InstanceLifecycle(Protocol):
     """What AWS tells an instance about its service and its end."""
 
     def out_of_service(self) -> OutOfService | None:
         """Why this instance must not work, or None while it may; SluiceError where that is not known."""
         ...
 
-    def waiting_for_us(self) -> None:
+    def extend_hook(self) -> None:
         """Ask for more time, while draining; SluiceError where refused."""
         ...
 
-    def left(self) -> None:
+    def complete_hook(self) -> None:
         """Say that nothing runs here any more; SluiceError where refused."""
         ...

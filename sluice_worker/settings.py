@@ -23,13 +23,13 @@ from sluice.document.parsing import (
 from sluice.document.problems import problem
 from sluice.errors import DocumentError, Problem
 from sluice_worker.core.batch import BatchRule
-from sluice_worker.core.model import LONGEST_HOLD_S, Priority, Queue
+from sluice_worker.core.model import MAX_VISIBILITY_S, Priority, Queue
 from sluice_worker.core.pool_size import Range
 from sluice_worker.core.retry_policy import FailurePolicy
 from sluice_worker.naming import identity, parse_queue
 
-MOST_QUEUES = 20
-POLLERS_FOR_A_COURIER = 8
+MAX_QUEUES = 20
+POLLERS_PER_SENDER = 8
 """Pollers carry full batches: a courier has what is urgent, and what no poller came for in time."""
 
 
@@ -50,7 +50,7 @@ def _separated(queues: object) -> object:
 
 
 QueueSetting = Annotated[Queue, BeforeValidator(parse_queue)]
-Seconds = Annotated[float, Field(ge=0, le=LONGEST_HOLD_S)]
+Seconds = Annotated[float, Field(ge=0, le=MAX_VISIBILITY_S)]
 Count = Annotated[int, Field(ge=1, le=1000)]
 
 
@@ -61,7 +61,7 @@ class Settings(BaseModel):
 
     queues: Annotated[tuple[QueueSetting, ...], BeforeValidator(_separated)] = Field(
         min_length=1,
-        max_length=MOST_QUEUES,
+        max_length=MAX_QUEUES,
         description="URL[=high|medium|low][:weight] of a queue to consume, medium and 1 where not given; "
         "once for each, in the variable separated by spaces.",
     )
@@ -113,16 +113,18 @@ class Settings(BaseModel):
     visibility_s: int = Field(
         60,
         ge=2,
-        le=LONGEST_HOLD_S,
+        le=MAX_VISIBILITY_S,
         description="How long a received message is hidden from others; renewed at half while it is held.",
     )
     max_processing_s: float = Field(
-        3600.0, gt=0, le=LONGEST_HOLD_S, description="Deadline of a handler, unless it extends it."
+        3600.0, gt=0, le=MAX_VISIBILITY_S, description="Deadline of a handler, unless it extends it."
     )
     backoff_s: Seconds = Field(
         10.0, description="How long a failed message is hidden, doubled with each attempt."
     )
-    max_backoff_s: float = Field(900.0, ge=0, le=LONGEST_HOLD_S, description="The longest that it is hidden.")
+    max_backoff_s: float = Field(
+        900.0, ge=0, le=MAX_VISIBILITY_S, description="The longest that it is hidden."
+    )
     max_attempts: int | None = Field(
         None, ge=1, description="Attempts after which a failed message goes to the dead-letter queue."
     )
@@ -211,8 +213,11 @@ class Settings(BaseModel):
                 "batch_wait_s needs batch: without it the handler takes one message at a time",
             ),
             (
-                self.batches.reach > self.smallest_buffer,
-                f"batch {self.batch} needs buffers of {self.batches.reach}: polls bring ten at a time",
+                self.batches.prefetch_per_slot > self.smallest_buffer,
+                (
+                    f"batch {self.batch} needs buffers of {self.batches.prefetch_per_slot}: "
+                    "polls bring ten at a time"
+                ),
             ),
             (
                 self.batch is not None and self.promise_s is not None and self.batch_wait_s >= self.promise_s,
@@ -280,14 +285,14 @@ class Settings(BaseModel):
         return Range(min=max(self.min_pollers, len(self.queues)), max=self.max_pollers)
 
     @property
-    def couriers(self) -> int:
+    def senders(self) -> int:
         """Threads that tell SQS what became of messages where no poller does."""
-        return -(-self.max_pollers // POLLERS_FOR_A_COURIER)
+        return -(-self.max_pollers // POLLERS_PER_SENDER)
 
     @property
     def connections(self) -> int:
         """Most requests to SQS at a time; the reading of depths is one."""
-        return self.max_pollers + self.couriers + 1
+        return self.max_pollers + self.senders + 1
 
     @property
     def slots(self) -> Range:
@@ -345,7 +350,7 @@ def _named(errors: Iterable[ErrorDetails]) -> Iterator[Problem]:
         if found.path == "document":
             yield Problem(path="together", value="", way_out=_said(found))
         elif found.path == "queues" and error["type"] == "too_long":
-            way_out = f"give {MOST_QUEUES} at most, and the others to another worker"
+            way_out = f"give {MAX_QUEUES} at most, and the others to another worker"
             yield Problem(path="queues", value=f"{error['ctx']['actual_length']} queues", way_out=way_out)
         elif found.path != "queues" or error["type"] not in ("missing", "too_short"):
             yield Problem(path=found.path, value=found.value, way_out=_said(found))

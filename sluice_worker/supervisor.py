@@ -25,28 +25,28 @@ from sluice.errors import ConfigError
 from sluice_worker.runtime import handler_runner as handlers
 from sluice_worker.runtime.handler_runner import Handler
 from sluice_worker.runtime.in_service import (
-    EndOrder,
-    work_in_service,
+    DrainRequest,
+    run_while_in_service,
 )
 from sluice_worker.runtime.loops import (
-    end,
-    looping,
-    surviving,
+    defects_logged,
+    exit_process,
+    start_loop,
 )
 from sluice_worker.settings import Settings
 from sluice_worker.signature import must_take
-from sluice_worker.wiring import Surroundings, attended, check, surroundings, worker
+from sluice_worker.wiring import Platform, check, detect_platform, lifecycle_tasks, worker
 
 Flags = Array[c_byte]
 """One byte for each process in shared memory: whether it is busy."""
 
 log = logging.getLogger(__name__)
 
-ENDING = (signal.SIGTERM, signal.SIGINT)
-LOOK_S = 0.25
-FIRST_PAUSE_S = 1.0
-LONGEST_PAUSE_S = 60.0
-SOUND_AFTER_S = 60.0
+DRAIN_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+CHECK_INTERVAL_S = 0.25
+FIRST_BACKOFF_S = 1.0
+MAX_BACKOFF_S = 60.0
+HEALTHY_AFTER_S = 60.0
 """A child that lived this long did not fail to start: its restart waits no longer than a first one."""
 AFTER_GRACE_S = 10.0
 """More than `threads.LEFT_BEHIND_S`."""
@@ -64,19 +64,21 @@ def run(settings: Settings, handler: Handler | str) -> int:
     name = handler if isinstance(handler, str) else _named(called)
     must_take(called, name, "messages" if settings.batch else "message", may_yield=bool(settings.batch))
     if settings.processes > 1:
-        _must_travel(called)
+        _require_picklable(called)
     check(settings)
-    around, order = surroundings(settings), EndOrder()
-    _on_signals(order.give)
-    work = _alone if settings.processes == 1 else _together
-    return work_in_service(around.notices, order, lambda: work(settings, called, around, order))
+    platform, drain_request = detect_platform(settings), DrainRequest()
+    _on_signals(drain_request.request)
+    work = _run_single if settings.processes == 1 else _run_several
+    return run_while_in_service(
+        platform.lifecycle, drain_request, lambda: work(settings, called, platform, drain_request)
+    )
 
 
 def _named(handler: Handler) -> str:
     return str(getattr(handler, "__qualname__", handler))
 
 
-def _must_travel(handler: Handler) -> None:
+def _require_picklable(handler: Handler) -> None:
     try:
         pickle.dumps(handler)
     except (pickle.PicklingError, AttributeError, TypeError) as stuck:
@@ -85,16 +87,24 @@ def _must_travel(handler: Handler) -> None:
         ) from stuck
 
 
-def _alone(settings: Settings, handler: Handler, around: Surroundings, order: EndOrder) -> int:
+def _run_single(settings: Settings, handler: Handler, platform: Platform, drain_request: DrainRequest) -> int:
     one = worker(settings, handler)
-    with order.reaches(one.drain), attended(settings, around, lambda: one.busy, one.drain):
+    with (
+        drain_request.forwarded_to(one.drain),
+        lifecycle_tasks(settings, platform, lambda: one.busy, one.drain),
+    ):
         return one.run()
 
 
-def _together(settings: Settings, handler: Handler, around: Surroundings, order: EndOrder) -> int:
-    family = _Family(settings, handler)
-    with order.reaches(family.drain), attended(settings, around, lambda: family.busy, family.drain):
-        return family.run()
+def _run_several(
+    settings: Settings, handler: Handler, platform: Platform, drain_request: DrainRequest
+) -> int:
+    process_group = _ProcessGroup(settings, handler)
+    with (
+        drain_request.forwarded_to(process_group.drain),
+        lifecycle_tasks(settings, platform, lambda: process_group.busy, process_group.drain),
+    ):
+        return process_group.run()
 
 
 def _on_signals(drain: Callable[[str], None]) -> None:
@@ -114,21 +124,21 @@ def _on_signals(drain: Callable[[str], None]) -> None:
         drain(told.get())
         return True
 
-    looping("signals", listen)
-    for number in ENDING:
+    start_loop("signals", listen)
+    for number in DRAIN_SIGNALS:
         signal.signal(number, tell)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, DRAIN_SIGNALS)
 
 
 @contextmanager
 def _signals_held_back() -> Iterator[None]:
     """What is started meanwhile inherits this: a signal waits until the process knows how to drain."""
     resource_tracker.ensure_running()  # its start would let the signals through again
-    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    signal.pthread_sigmask(signal.SIG_BLOCK, DRAIN_SIGNALS)
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, DRAIN_SIGNALS)
 
 
 @dataclass(slots=True)
@@ -141,7 +151,7 @@ class _Child:
     start_at: float = 0.0
 
 
-class _Family:
+class _ProcessGroup:
     """Several worker processes; the children's busy flags stand in shared memory."""
 
     def __init__(self, settings: Settings, handler: Handler) -> None:
@@ -156,10 +166,10 @@ class _Family:
     def run(self) -> int:
         """Start all, start anew what dies, drain when told, or when this breaks."""
         try:
-            while not self._draining.wait(LOOK_S):
+            while not self._draining.wait(CHECK_INTERVAL_S):
                 for number, child in enumerate(self._children):
-                    with surviving(f"looking after process {number}"):
-                        self._look_after(number, child)
+                    with defects_logged(f"looking after process {number}"):
+                        self._restart_if_dead(number, child)
         finally:
             status = self._end()
         return status
@@ -169,17 +179,17 @@ class _Family:
         """Whether any process is."""
         return any(self._busy)
 
-    def drain(self, why: str) -> None:
+    def drain(self, reason: str) -> None:
         """Begin to end."""
-        self._why = self._why or why
+        self._why = self._why or reason
         self._draining.set()
 
-    def _look_after(self, number: int, child: _Child) -> None:
+    def _restart_if_dead(self, number: int, child: _Child) -> None:
         now = time.monotonic()
         if child.process is not None and not child.process.is_alive():
-            sound = now - child.started_at >= SOUND_AFTER_S
+            sound = now - child.started_at >= HEALTHY_AFTER_S
             child.failures = 1 if sound else child.failures + 1
-            pause_s = min(FIRST_PAUSE_S * 2 ** min(child.failures - 1, 10), LONGEST_PAUSE_S)
+            pause_s = min(FIRST_BACKOFF_S * 2 ** min(child.failures - 1, 10), MAX_BACKOFF_S)
             log.error(
                 "worker process %d ended with %s; started anew in %g s",
                 number,
@@ -223,7 +233,7 @@ def _work(settings: Settings, handler: Handler, number: int, busy: Flags) -> Non
     def flag() -> None:
         while True:
             busy[number] = int(one.busy)
-            time.sleep(LOOK_S)
+            time.sleep(CHECK_INTERVAL_S)
 
     threading.Thread(target=flag, name="flag", daemon=True).start()
     parent = multiprocessing.parent_process()
@@ -234,7 +244,7 @@ def _work(settings: Settings, handler: Handler, number: int, busy: Flags) -> Non
             one.drain("the parent process is gone")
 
     threading.Thread(target=orphaned, name="parent", daemon=True).start()
-    end(SystemExit(one.run()))
+    exit_process(SystemExit(one.run()))
 
 
 def configure_logging() -> None:

@@ -20,12 +20,12 @@ from sluice_worker.aws.metadata import InstanceMetadata
 from sluice_worker.aws.task import AGENT_VARIABLE, TaskProtection
 from sluice_worker.core.model import Queue
 from sluice_worker.naming import identity
-from sluice_worker.ports import MetricSink, Notices, Protection
+from sluice_worker.ports import InstanceLifecycle, MetricSink, Protection
 from sluice_worker.runtime.handler_runner import Handler
 from sluice_worker.runtime.lifecycle import (
-    Attendant,
-    Guard,
-    Listener,
+    PeriodicTask,
+    ScaleInProtector,
+    TerminationWatcher,
 )
 from sluice_worker.runtime.worker import Worker
 from sluice_worker.settings import Settings, Sink
@@ -52,11 +52,11 @@ class KeyUse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class Platform:
     """Who protects this process's instance or task, and who tells of its service and its end."""
 
     protection: Protection | None = None
-    notices: Notices | None = None
+    lifecycle: InstanceLifecycle | None = None
 
 
 def variables(prefix: str) -> list[str]:
@@ -162,9 +162,9 @@ def _key_problems(uses: Iterable[KeyUse]) -> Iterator[str]:
             log.warning("queue %s: %s; the first message will show", use.name, unreachable)
             break
         if doubt is not None and doubt.is_clear:
-            yield f"queue {use.name} cannot be used: {doubt.why}; {KEY_WAY_OUT}"
+            yield f"queue {use.name} cannot be used: {doubt.reason}; {KEY_WAY_OUT}"
         elif doubt is not None:
-            log.warning("queue %s may not be usable: %s; the first message will show", use.name, doubt.why)
+            log.warning("queue %s may not be usable: %s; the first message will show", use.name, doubt.reason)
 
 
 def worker(settings: Settings, handler: Handler) -> Worker:
@@ -185,25 +185,25 @@ def _sink(settings: Settings) -> MetricSink | None:
 
 
 @contextmanager
-def attended(
-    settings: Settings, around: Surroundings, busy: Callable[[], bool], on_leaving: Callable[[str], None]
+def lifecycle_tasks(
+    settings: Settings, platform: Platform, busy: Callable[[], bool], on_out_of_service: Callable[[str], None]
 ) -> Iterator[None]:
     """Protected while busy, and told when the instance is taken out of service."""
-    attendants: list[Attendant] = []
-    if around.protection is not None and settings.protect:
-        attendants.append(Guard(around.protection, busy, idle_s=settings.protection_idle_s))
-    if around.notices is not None:
-        attendants.append(Listener(around.notices, on_leaving))
-    for attendant in attendants:
-        attendant.start()
+    tasks: list[PeriodicTask] = []
+    if platform.protection is not None and settings.protect:
+        tasks.append(ScaleInProtector(platform.protection, busy, idle_s=settings.protection_idle_s))
+    if platform.lifecycle is not None:
+        tasks.append(TerminationWatcher(platform.lifecycle, on_out_of_service))
+    for task in tasks:
+        task.start()
     try:
         yield
     finally:
-        for attendant in attendants:
-            attendant.stop()
+        for task in tasks:
+            task.stop()
 
 
-def surroundings(settings: Settings) -> Surroundings:
+def detect_platform(settings: Settings) -> Platform:
     """What there is around this process; ECS tells of the end by SIGTERM."""
     if settings.auto_scaling_group is not None:
         if metadata.is_disabled():
@@ -212,19 +212,19 @@ def surroundings(settings: Settings) -> Surroundings:
                 "metadata off, which says who it is",
                 metadata.DISABLED_VARIABLE,
             )
-            return Surroundings()
-        around = GroupInstance(
+            return Platform()
+        platform = GroupInstance(
             instance.client(region()),
             InstanceMetadata(),
             group=settings.auto_scaling_group,
             hook=settings.lifecycle_hook,
         )
-        return Surroundings(protection=around, notices=around)
+        return Platform(protection=platform, lifecycle=platform)
     agent_uri = os.environ.get(AGENT_VARIABLE)
     if settings.cluster is None:
-        return Surroundings()
+        return Platform()
     if agent_uri is None:
         if settings.protect:
             log.warning("the task is not protected from scale-in: ECS sets no %s here", AGENT_VARIABLE)
-        return Surroundings()
-    return Surroundings(protection=TaskProtection(agent_uri, visibility_s=settings.visibility_s))
+        return Platform()
+    return Platform(protection=TaskProtection(agent_uri, visibility_s=settings.visibility_s))

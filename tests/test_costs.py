@@ -21,7 +21,7 @@ from sluice.usecases.offered_load import (
 )
 from sluice.usecases.tick import publish_backlog
 from sluice_sim.template import ResolvedStack
-from sluice_worker.core.counters import Minute
+from sluice_worker.core.counters import ReportInterval
 from sluice_worker.core.gauges import Gauges
 from sluice_worker.core.metrics import gauge_series, series
 from sluice_worker.core.model import Depth, Outcome, Priority
@@ -256,12 +256,12 @@ def test_what_a_workload_costs_beside_it() -> None:
 
 def worker_metrics(*outcomes: Outcome, with_wait: bool = False) -> int:
     """Custom metrics that a worker publishes of a minute in which these outcomes occurred."""
-    minute = Minute(
+    minute = ReportInterval(
         began_at=0.0,
         length_s=60.0,
         durations_s={outcome: {1.0: 1} for outcome in outcomes},
         waits_s={1.0: 1},
-        kept=0,
+        within_promise=0,
     )
     found = series(minute, {"AutoScalingGroupName": "transcription"}, with_wait=with_wait)
     return len({(each.name, *sorted(each.dimensions.items())) for each in found})

@@ -10,7 +10,7 @@ import boto3
 from botocore.config import Config
 
 from sluice.aws.errors import calling
-from sluice_worker.core.counters import Minute
+from sluice_worker.core.counters import ReportInterval
 from sluice_worker.core.metrics import series
 
 if TYPE_CHECKING:
@@ -41,19 +41,19 @@ class CloudWatchSink:
         self._client, self._namespace = client, namespace
         self._dimensions, self._with_wait = dict(dimensions), with_wait
 
-    def put(self, minute: Minute) -> None:
+    def put(self, interval: ReportInterval) -> None:
         """One PutMetricData, under the minute that most of it fell into."""
-        data = self._data(minute)
+        data = self._data(interval)
         for first in range(0, len(data), DATA_PER_CALL):
             with calling(f"publishing metrics to {self._namespace}"):
                 self._client.put_metric_data(
                     Namespace=self._namespace, MetricData=data[first : first + DATA_PER_CALL]
                 )
 
-    def _data(self, minute: Minute) -> list[Any]:
-        at = datetime.fromtimestamp(minute.middle_at, UTC)
+    def _data(self, interval: ReportInterval) -> list[Any]:
+        at = datetime.fromtimestamp(interval.middle_at, UTC)
         data = []
-        for each in series(minute, self._dimensions, with_wait=self._with_wait):
+        for each in series(interval, self._dimensions, with_wait=self._with_wait):
             values = sorted(each.counts)
             for first in range(0, len(values), VALUES_PER_DATUM):
                 some = values[first : first + VALUES_PER_DATUM]

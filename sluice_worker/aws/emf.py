@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TextIO
 
 from sluice_worker import lines
-from sluice_worker.core.counters import Minute
+from sluice_worker.core.counters import ReportInterval
 from sluice_worker.core.metrics import Series, series
 
 VALUES_PER_LINE = 100
@@ -26,10 +26,10 @@ class EmfSink:
         self._namespace, self._dimensions, self._with_wait = namespace, dict(dimensions), with_wait
         self._out = out
 
-    def put(self, minute: Minute) -> None:
+    def put(self, interval: ReportInterval) -> None:
         """One line for every hundred values of a series."""
-        for each in series(minute, self._dimensions, with_wait=self._with_wait):
-            for line in self._lines(each, minute.middle_at):
+        for each in series(interval, self._dimensions, with_wait=self._with_wait):
+            for line in self._lines(each, interval.middle_at):
                 lines.write(line, self._out)
 
     def _lines(self, each: Series, at: float) -> Iterator[dict[str, Any]]:

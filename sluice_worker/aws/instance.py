@@ -32,7 +32,7 @@ def client(region: str | None = None) -> AutoScalingClient:
 class GroupInstance:
     """Keeps `ports.Protection` and `ports.Notices`."""
 
-    lasts_s = float("inf")
+    expires_after_s = float("inf")
 
     def __init__(
         self, client: AutoScalingClient, metadata: InstanceMetadata, *, group: str, hook: str | None
@@ -73,7 +73,7 @@ class GroupInstance:
             self._target_state = state
         return lifecycle.out_of_service(state, self._group, interrupted=interrupted)
 
-    def waiting_for_us(self) -> None:
+    def extend_hook(self) -> None:
         """The lifecycle hook's timeout begins anew."""
         if self._hook is not None and self._hook_waits:
             with calling(f"asking {self._group} for more time"):
@@ -83,7 +83,7 @@ class GroupInstance:
                     InstanceId=self._instance_id,
                 )
 
-    def left(self) -> None:
+    def complete_hook(self) -> None:
         """The group need not wait for the hook's timeout; it is told once."""
         if self._hook is not None and self._hook_waits:
             with calling(f"completing the lifecycle action of {self._group}"):

@@ -43,7 +43,7 @@ class QueueKey:
 class Doubt:
     """What speaks against the key; `is_clear` where SQS would be refused as well."""
 
-    why: str
+    reason: str
     is_clear: bool
 
 
@@ -102,5 +102,5 @@ def _judged(action: str, key: QueueKey, code: str, message: str) -> Doubt | None
     # The same words come where a policy allows the action to SQS alone: for that there is --no-check-keys.
     lacking = code == "AccessDeniedException" and f"no identity-based policy allows the {action}" in message
     return Doubt(
-        why=f"{action} on {key.arn}: KMS answered {code}: {message}", is_clear=lacking or code in USELESS
+        reason=f"{action} on {key.arn}: KMS answered {code}: {message}", is_clear=lacking or code in USELESS
     )

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 DEPTHS = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
 FINAL_CODES = ("ReceiptHandleIsInvalid", "InvalidParameterValue", "MessageNotInflight", "InvalidAddress")
 """The message is not ours any more: it was deleted, or its visibility ran out."""
-NOTHING_SAID = Refusal(why="SQS did not say what became of it", final=False)
-TELLING_S = 5.0
+NO_ANSWER = Refusal(reason="SQS did not say what became of it", final=False)
+ACK_TIMEOUT_S = 5.0
 """The longest that a delete or a change of visibility waits for its answer: what was to be kept hidden shows
 up again meanwhile."""
 READ: Mapping[str, Any] = {
@@ -87,21 +87,21 @@ def connect(*, connections: int, region: str | None = None) -> SqsQueues:
     """Queues for so many threads."""
     return SqsQueues(
         client(connections=connections, region=region),
-        client(connections=connections, region=region, answers_within_s=TELLING_S, attempts=1),
+        client(connections=connections, region=region, answers_within_s=ACK_TIMEOUT_S, attempts=1),
     )
 
 
 class SqsQueues:
     """Keeps `ports.Queues`; `telling` deletes, hides and buries, and tries once: its caller tells again."""
 
-    def __init__(self, client: SQSClient, telling: SQSClient | None = None) -> None:
-        self._client, self._telling = client, telling or client
+    def __init__(self, client: SQSClient, ack_client: SQSClient | None = None) -> None:
+        self._client, self._ack_client = client, ack_client or client
 
     def receive(self, poll: Poll, visibility_s: int) -> list[Message]:
         """One ReceiveMessage; a FIFO queue is asked under an id, so that a lost answer comes again."""
         queue = poll.queue
         attempt: dict[str, str] = {"ReceiveRequestAttemptId": uuid.uuid4().hex} if queue.is_fifo else {}
-        asked_at = time.monotonic()
+        requested_at = time.monotonic()
         with calling(f"receiving from {queue.name}"), _unchecked():
             answer: Mapping[str, Any] = self._client.receive_message(
                 QueueUrl=queue.url,
@@ -114,7 +114,7 @@ class SqsQueues:
             )
             # SQS hides a message when it hands it out: after the request, unless a long poll waited for it.
             now = time.monotonic()
-            hidden_from = now if poll.wait_s else asked_at
+            hidden_from = now if poll.wait_s else requested_at
             return list(_messages(queue, answer.get("Messages", ()), now, hidden_from + visibility_s))
 
     def delete(self, messages: Sequence[Message]) -> dict[int, Refusal]:
@@ -125,7 +125,7 @@ class SqsQueues:
         ]
         queue = messages[0].queue
         with calling(f"deleting from {queue.name}"), _unchecked():
-            answer = self._telling.delete_message_batch(QueueUrl=queue.url, Entries=entries)  # type: ignore[arg-type]
+            answer = self._ack_client.delete_message_batch(QueueUrl=queue.url, Entries=entries)  # type: ignore[arg-type]
             return _refusals(answer, len(entries))
 
     def hide(self, messages: Sequence[tuple[Message, int]]) -> dict[int, Refusal]:
@@ -136,7 +136,7 @@ class SqsQueues:
         ]
         queue = messages[0][0].queue
         with calling(f"changing the visibility of messages of {queue.name}"), _unchecked():
-            answer = self._telling.change_message_visibility_batch(QueueUrl=queue.url, Entries=entries)  # type: ignore[arg-type]
+            answer = self._ack_client.change_message_visibility_batch(QueueUrl=queue.url, Entries=entries)  # type: ignore[arg-type]
             return _refusals(answer, len(entries))
 
     def depth(self, url: str) -> Depth:
@@ -169,18 +169,20 @@ class SqsQueues:
             policy = (said.get("Attributes") or {}).get("RedrivePolicy")
             return int(json.loads(policy)["maxReceiveCount"]) if policy else None
 
-    def bury(self, url: str, message: Message, why: str) -> None:
+    def send_to_dead_letter_queue(self, url: str, message: Message, reason: str) -> None:
         """One SendMessage, or two where the queue takes less than SQS: its refusal says how much."""
         with calling(f"sending message {message.message_id} to the dead-letter queue {url}"):
-            request = dead_letter.request(url, message, why)
+            request = dead_letter.request(url, message, reason)
             try:
-                self._telling.send_message(**request)
+                self._ack_client.send_message(**request)
             except ClientError as refused:
                 max_bytes = dead_letter.max_bytes_said(str(refused))
-                shorter = dead_letter.request(url, message, why, max_bytes or dead_letter.MAX_MESSAGE_BYTES)
+                shorter = dead_letter.request(
+                    url, message, reason, max_bytes or dead_letter.MAX_MESSAGE_BYTES
+                )
                 if shorter == request:
                     raise
-                self._telling.send_message(**shorter)
+                self._ack_client.send_message(**shorter)
 
 
 def is_denied(refused: SluiceError) -> bool:
@@ -254,10 +256,10 @@ def _refusals(answer: Mapping[str, Any], asked: int) -> dict[int, Refusal]:
     refused = {}
     for failed in map(_said, answer.get("Failed") or ()):
         refused[int(failed["Id"])] = Refusal(
-            why=f"{failed['Code']}: {failed.get('Message', '')}",
+            reason=f"{failed['Code']}: {failed.get('Message', '')}",
             final=any(code in failed["Code"] for code in FINAL_CODES),
         )
     unknown = (
         set(range(asked)) - refused.keys() - {int(done["Id"]) for done in answer.get("Successful") or ()}
     )
-    return refused | dict.fromkeys(unknown, NOTHING_SAID)
+    return refused | dict.fromkeys(unknown, NO_ANSWER)

@@ -12,7 +12,7 @@ from sluice.errors import ConfigError, TransientError
 
 AGENT_VARIABLE = "ECS_AGENT_URI"
 PATH = "/task-protection/v1/state"
-LONGEST_MINUTES = 2880
+MAX_MINUTES = 2880
 """The longest that a task is protected at once (documented)."""
 MINUTE_S = 60
 OK = 200
@@ -24,8 +24,8 @@ class TaskProtection:
     def __init__(self, agent_uri: str, *, visibility_s: int) -> None:
         self._url = agent_uri.rstrip("/") + PATH
         minutes = math.ceil((2 * visibility_s + MINUTE_S) / MINUTE_S)
-        self._minutes = min(minutes, LONGEST_MINUTES)
-        self.lasts_s = float(self._minutes * MINUTE_S)
+        self._minutes = min(minutes, MAX_MINUTES)
+        self.expires_after_s = float(self._minutes * MINUTE_S)
         self._http = urllib3.PoolManager(timeout=urllib3.Timeout(5), retries=False)
 
     def protect(self) -> None:

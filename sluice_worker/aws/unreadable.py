@@ -17,7 +17,7 @@ from sluice_worker.message import Message
 log = logging.getLogger(__name__)
 
 
-def unreadable(queue: Queue, sent: object, now: float, visible_at: float, why: str) -> Message | None:
+def unreadable(queue: Queue, sent: object, now: float, visible_at: float, reason: str) -> Message | None:
     """The message, with `why` it cannot be read; None where what was received after it might overtake it.
 
     `now` and `visible_at` are seconds of the worker's clock.
@@ -43,7 +43,7 @@ def unreadable(queue: Queue, sent: object, now: float, visible_at: float, why: s
         receipt_handle=str(said.get("ReceiptHandle")),
         received_at=now,
         visible_at=visible_at,
-        unreadable=why,
+        unreadable=reason,
     )
 
 

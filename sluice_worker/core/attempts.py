@@ -16,16 +16,16 @@ class Attempts:
     def __init__(self) -> None:
         self._not_begun: dict[str, int] = {}
 
-    def not_begun(self, message_id: str) -> None:
+    def record_unstarted(self, message_id: str) -> None:
         """A receipt of this message ended before it was begun."""
         self._not_begun[message_id] = self._not_begun.pop(message_id, 0) + 1
         if len(self._not_begun) > MAX_MESSAGES:
             del self._not_begun[next(iter(self._not_begun))]
 
-    def begun(self, message_id: str, receive_count: int) -> int:
+    def count_started(self, message_id: str, receive_count: int) -> int:
         """How often the message was begun, the present time included; `receive_count` is SQS's."""
         return max(1, receive_count - self._not_begun.get(message_id, 0))
 
-    def ended(self, message_id: str) -> None:
+    def forget(self, message_id: str) -> None:
         """The message does not come back."""
         self._not_begun.pop(message_id, None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-from sluice_worker.core.model import BATCH
+from sluice_worker.core.model import MAX_BATCH_SIZE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,9 +19,9 @@ class BatchRule:
     wait_s: float = 0.0
 
     @property
-    def reach(self) -> int:
+    def prefetch_per_slot(self) -> int:
         """Messages to hold for a batch to fill: a poll has room for ten until the last one is there."""
-        return self.size if self.size == 1 else self.size + BATCH - 1
+        return self.size if self.size == 1 else self.size + MAX_BATCH_SIZE - 1
 
 
 def behind_failures(groups: Sequence[Hashable | None], failed: Sequence[bool]) -> list[bool]:

@@ -15,7 +15,7 @@ from sluice_worker.core.model import Outcome
 
 DIGITS = 3
 """Significant digits of a value: at most 900 different ones a decade, and half a per cent of error."""
-HISTORY = 60
+MAX_HISTORY = 60
 """Reports that a worker remembers."""
 NEWEST_WEIGHT = 0.1
 """Of the newest message in the running mean."""
@@ -29,7 +29,7 @@ def rounded(seconds: float) -> float:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Minute:
+class ReportInterval:
     """One report's time: `durations_s` and `waits_s` map rounded seconds to how many messages took them."""
 
     began_at: float
@@ -37,7 +37,7 @@ class Minute:
     length_s: float
     durations_s: Mapping[Outcome, Mapping[float, int]]
     waits_s: Mapping[float, int]
-    kept: int
+    within_promise: int
     """Messages begun within the promise, of those in `waits_s`."""
     gauges: Gauges | None = None
     """At its end, where they are to be published."""
@@ -65,10 +65,10 @@ class Minute:
         return self.processed / self.length_s if self.length_s else 0.0
 
     @property
-    def kept_share(self) -> float | None:
+    def within_promise_share(self) -> float | None:
         """Share of the messages begun that kept the promise; None where none was begun."""
         begun = sum(self.waits_s.values())
-        return self.kept / begun if begun else None
+        return self.within_promise / begun if begun else None
 
     def duration_quantile_s(self, share: float) -> float | None:
         """Seconds within which this share of all messages ended, by nearest rank; None where none did."""
@@ -93,12 +93,12 @@ def quantile(counts: Mapping[float, int], share: float) -> float | None:
     return None
 
 
-def _none_yet() -> dict[Outcome, Counter[float]]:
+def _no_durations() -> dict[Outcome, Counter[float]]:
     return defaultdict(Counter)
 
 
 @dataclass(slots=True)
-class Tally:
+class Counters:
     """Counts as things happen; `close` makes a minute of them and begins the next."""
 
     began_at: float
@@ -108,18 +108,18 @@ class Tally:
     failed: int = 0
     mean_s: float | None = None
     """Exponentially weighted mean of the seconds of a message; None before the first."""
-    history: deque[Minute] = field(default_factory=lambda: deque(maxlen=HISTORY))
-    _durations: dict[Outcome, Counter[float]] = field(default_factory=_none_yet)
+    history: deque[ReportInterval] = field(default_factory=lambda: deque(maxlen=MAX_HISTORY))
+    _durations: dict[Outcome, Counter[float]] = field(default_factory=_no_durations)
     _waits: Counter[float] = field(default_factory=Counter)
-    _kept: int = 0
+    _within_promise: int = 0
 
-    def began(self, waited_s: float) -> None:
+    def record_start(self, waited_s: float) -> None:
         """A message that was sent `waited_s` ago is begun."""
         self._waits[rounded(waited_s)] += 1
         if self.promise_s is not None and waited_s <= self.promise_s:
-            self._kept += 1
+            self._within_promise += 1
 
-    def ended(self, outcome: Outcome, took_s: float) -> None:
+    def record_end(self, outcome: Outcome, took_s: float) -> None:
         """A message ended."""
         self._durations[outcome][rounded(took_s)] += 1
         if outcome is Outcome.SUCCESS:
@@ -128,21 +128,21 @@ class Tally:
             self.failed += 1
         self.mean_s = took_s if self.mean_s is None else self.mean_s + NEWEST_WEIGHT * (took_s - self.mean_s)
 
-    def close(self, now: float) -> Minute:
+    def close(self, now: float) -> ReportInterval:
         """The time since the last close, as a minute; `now` in epoch seconds."""
-        minute = Minute(
+        interval = ReportInterval(
             began_at=self.began_at,
             length_s=max(now - self.began_at, 0.0),  # the clock may have been set back
             durations_s=self._durations,
             waits_s=self._waits,
-            kept=self._kept,
+            within_promise=self._within_promise,
         )
-        self.history.append(minute)
-        self.began_at, self._durations, self._waits, self._kept = now, _none_yet(), Counter(), 0
-        return minute
+        self.history.append(interval)
+        self.began_at, self._durations, self._waits, self._within_promise = now, _no_durations(), Counter(), 0
+        return interval
 
     def recent_per_second(self, minutes: int) -> float:
         """Messages a second over the last so many reports."""
-        recent: Iterable[Minute] = list(self.history)[-minutes:]
-        length_s = sum(minute.length_s for minute in recent)
-        return sum(minute.processed for minute in recent) / length_s if length_s else 0.0
+        recent: Iterable[ReportInterval] = list(self.history)[-minutes:]
+        length_s = sum(interval.length_s for interval in recent)
+        return sum(interval.processed for interval in recent) / length_s if length_s else 0.0

@@ -13,7 +13,7 @@ import math
 from dataclasses import dataclass, replace
 
 from sluice_worker.core.model import Poll
-from sluice_worker.core.priority_buffer import Lane
+from sluice_worker.core.priority_buffer import MessageGroup
 
 SENT_WITHIN_S = 2.0
 """A poll reaches SQS so long after it was chosen, at the most."""
@@ -43,30 +43,30 @@ class FailedHeads:
         self._returns: dict[str, dict[str, _Return]] = {}
         """By queue URL and group, oldest first."""
 
-    def failed(self, lane: Lane, now: float) -> None:
+    def record_failure(self, message_group: MessageGroup, now: float) -> None:
         """The group's first message goes back to its queue; until more is known it may be visible at once."""
-        url, group = lane
+        url, group = message_group
         groups = self._returns.setdefault(url, {})
         groups.pop(group, None)
         groups[group] = _Return(now, now + self._remembered_s)
         if len(groups) > MAX_GROUPS:
             del groups[next(iter(groups))]
 
-    def hidden(self, lane: Lane, until: float) -> None:
+    def record_hidden(self, message_group: MessageGroup, until: float) -> None:
         """SQS hides the failed message until then."""
-        url, group = lane
+        url, group = message_group
         known = self._returns.get(url, {}).get(group)
         if known is not None:
             known.at, known.until = until, until + self._remembered_s
 
-    def received(self, lane: Lane) -> None:
+    def record_receipt(self, message_group: MessageGroup) -> None:
         """A message of the group was received: the failed one, or one after its end."""
-        url, group = lane
+        url, group = message_group
         groups = self._returns.get(url)
         if groups is not None:
             groups.pop(group, None)
 
-    def limited(self, poll: Poll, now: float, *, holds_groups: bool) -> Poll:
+    def limit_poll(self, poll: Poll, now: float, *, holds_groups: bool) -> Poll:
         """The poll as it may be made: for one message while a failed one may be visible.
 
         A long poll for more is back before that. Where messages of the queue's groups are held

@@ -17,7 +17,7 @@ WARM_POOL = "Warmed:"
 class OutOfService:
     """Why an instance must not work; `for_good` where it never will again."""
 
-    why: str
+    reason: str
     for_good: bool
 
 
@@ -29,16 +29,16 @@ def out_of_service(target_state: str | None, group: str, *, interrupted: bool) -
     given notice of a Spot interruption.
     """
     if target_state in TERMINATED:
-        return OutOfService(why=f"{group} terminates the instance", for_good=True)
+        return OutOfService(reason=f"{group} terminates the instance", for_good=True)
     if interrupted:
-        return OutOfService(why="EC2 takes the Spot instance back", for_good=True)
+        return OutOfService(reason="EC2 takes the Spot instance back", for_good=True)
     if target_state in (None, IN_SERVICE):
         return None
     if target_state.startswith(WARM_POOL):
         return OutOfService(
-            why=f"{group} keeps the instance in its warm pool ({target_state})", for_good=False
+            reason=f"{group} keeps the instance in its warm pool ({target_state})", for_good=False
         )
-    return OutOfService(why=f"{group} takes the instance out of service ({target_state})", for_good=False)
+    return OutOfService(reason=f"{group} takes the instance out of service ({target_state})", for_good=False)
 
 
 def termination_hook_runs(before: str | None, target_state: str | None) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sluice.core.model import MSG_PROCESSING_DURATION
-from sluice_worker.core.counters import Minute
+from sluice_worker.core.counters import ReportInterval
 from sluice_worker.core.gauges import Gauges
 from sluice_worker.core.model import Outcome
 
@@ -40,19 +40,19 @@ class Series:
     unit: Unit = Unit.SECONDS
 
 
-def series(minute: Minute, dimensions: Mapping[str, str], *, with_wait: bool) -> Iterator[Series]:
+def series(interval: ReportInterval, dimensions: Mapping[str, str], *, with_wait: bool) -> Iterator[Series]:
     """Every series that holds anything; the gauges' where the minute has any."""
-    if minute.gauges is not None:
-        yield from gauge_series(minute.gauges, dimensions)
-    for outcome, counts in minute.durations_s.items():
+    if interval.gauges is not None:
+        yield from gauge_series(interval.gauges, dimensions)
+    for outcome, counts in interval.durations_s.items():
         if outcome is Outcome.SUCCESS and counts:
             yield Series(name=MSG_PROCESSING_DURATION, dimensions=dimensions, counts=counts)
-    for outcome, counts in minute.durations_s.items():
+    for outcome, counts in interval.durations_s.items():
         if counts:
             named = {**dimensions, OUTCOME: outcome.value}
             yield Series(name=MSG_PROCESSING_DURATION, dimensions=named, counts=counts)
-    if with_wait and minute.waits_s:
-        yield Series(name=MSG_WAIT_DURATION, dimensions=dimensions, counts=minute.waits_s)
+    if with_wait and interval.waits_s:
+        yield Series(name=MSG_WAIT_DURATION, dimensions=dimensions, counts=interval.waits_s)
 
 
 def gauge_series(gauges: Gauges, dimensions: Mapping[str, str]) -> Iterator[Series]:

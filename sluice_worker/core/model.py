@@ -8,15 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-BATCH = 10
+MAX_BATCH_SIZE = 10
 """Messages that one call to SQS takes at most (documented)."""
 MAX_MESSAGE_BYTES = 1_048_576
 """The largest message (documented)."""
 LONG_POLL_S = 20
 """The longest that ReceiveMessage waits (documented)."""
-LONGEST_HOLD_S = 43_200
+MAX_VISIBILITY_S = 43_200
 """SQS hides a message for at most twelve hours from its receipt, extensions included (documented)."""
-HOLD_MARGIN_S = 30
+VISIBILITY_MARGIN_S = 30
 """Kept of those twelve hours, which SQS counts from the request that received the message: a long poll may
 have waited before it was answered."""
 IN_FLIGHT_QUOTA = 120_000

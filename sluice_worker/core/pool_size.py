@@ -24,7 +24,7 @@ class Range:
         return max(self.min, min(self.max, count))
 
 
-def pollers_wanted(
+def desired_pollers(
     depths: Sequence[Depth], *, average_s: float, interval_s: float, buffer_use: float, pollers: Range
 ) -> int:
     """Pollers that receive what waits within `interval_s`, as far as the buffer has room.
@@ -39,7 +39,7 @@ def pollers_wanted(
     return pollers.clamp(math.ceil(round(asked, 9)))
 
 
-def slots_wanted(busy: int, slots: int, *, high_use: float, bounds: Range, threshold: float = 0.7) -> int:
+def desired_slots(busy: int, slots: int, *, high_use: float, bounds: Range, threshold: float = 0.7) -> int:
     """One slot more, one fewer or as many as there are.
 
     More above the threshold in utilisation (busy / slots) or in use of the high-priority buffer, fewer below
@@ -51,7 +51,7 @@ def slots_wanted(busy: int, slots: int, *, high_use: float, bounds: Range, thres
     return bounds.clamp(slots + step)
 
 
-def reach(idle: int, slots: int, *, average_s: float | None, prefetch_s: float) -> int:
+def prefetch_limit(idle: int, slots: int, *, average_s: float | None, prefetch_s: float) -> int:
     """Messages of one priority that a worker may hold unstarted.
 
     As many as its slots begin within `prefetch_s`: those idle now, and slots x prefetch_s / average_s that

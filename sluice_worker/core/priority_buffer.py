@@ -16,7 +16,7 @@ from typing import Generic, Protocol, TypeVar
 from sluice_worker.core.batch import BatchRule
 from sluice_worker.core.model import Priority
 
-Lane = tuple[str, str]
+MessageGroup = tuple[str, str]
 """(queue URL, message group)."""
 
 
@@ -29,7 +29,7 @@ class Buffered(Protocol):
         ...
 
     @property
-    def lane(self) -> Lane | None:
+    def message_group(self) -> MessageGroup | None:
         """Its group in a FIFO queue, None where order does not matter."""
         ...
 
@@ -73,8 +73,8 @@ class MessageBuffer(Generic[M]):
         self.max_bytes = max_bytes
         self._aged_after_s = aged_after_s
         self._ready: dict[Priority, deque[M]] = {priority: deque() for priority in Priority}
-        self._waiting: dict[Lane, deque[M]] = {}
-        self._running: dict[Lane, int] = {}
+        self._waiting: dict[MessageGroup, deque[M]] = {}
+        self._running: dict[MessageGroup, int] = {}
         """Messages of a group that were taken out and have not ended; several where a batch holds them."""
         self._held = dict.fromkeys(Priority, 0)
         self._held_bytes = dict.fromkeys(Priority, 0)
@@ -92,7 +92,7 @@ class MessageBuffer(Generic[M]):
 
     def holds_groups(self, url: str) -> bool:
         """Whether a message of any group of this queue is held or not settled."""
-        return any(lane[0] == url for lane in self._waiting)
+        return any(message_group[0] == url for message_group in self._waiting)
 
     def limit(self, priority: Priority) -> int:
         """The most messages of this priority."""
@@ -128,13 +128,13 @@ class MessageBuffer(Generic[M]):
         self._held[priority] += len(messages)
         self._held_bytes[priority] += sum(message.size_bytes for message in messages)
         for message in messages:
-            lane = message.lane
-            if lane is None:
+            message_group = message.message_group
+            if message_group is None:
                 self._ready[priority].append(message)
-            elif lane in self._waiting:
-                self._waiting[lane].append(message)
+            elif message_group in self._waiting:
+                self._waiting[message_group].append(message)
             else:
-                self._waiting[lane] = deque()
+                self._waiting[message_group] = deque()
                 self._ready[priority].append(message)
 
     def pop(self, now: float) -> M | None:
@@ -163,7 +163,9 @@ class MessageBuffer(Generic[M]):
         for message in batch:
             ready = self._ready[message.priority]
             # Those behind the first of their group are not among the ready.
-            (self._waiting[message.lane] if message.lane in self._running else ready).remove(message)
+            (
+                self._waiting[message.message_group] if message.message_group in self._running else ready
+            ).remove(message)
             self._took(message)
         return batch
 
@@ -198,34 +200,34 @@ class MessageBuffer(Generic[M]):
                 break
             if message.queue_url == url:
                 batch.append(message)
-                batch += self._waiting[message.lane] if message.lane is not None else ()
+                batch += self._waiting[message.message_group] if message.message_group is not None else ()
         return batch[:size]
 
     def _took(self, message: M) -> None:
         self.popped += 1
         self._gone(message)
-        if message.lane is not None:
-            self._running[message.lane] = self._running.get(message.lane, 0) + 1
+        if message.message_group is not None:
+            self._running[message.message_group] = self._running.get(message.message_group, 0) + 1
 
-    def _ended(self, lane: Lane) -> bool:
+    def _ended(self, message_group: MessageGroup) -> bool:
         """One of the group's messages has; says whether it was the last of those taken out."""
-        running = self._running.get(lane, 0) - 1
+        running = self._running.get(message_group, 0) - 1
         if running > 0:
-            self._running[lane] = running
+            self._running[message_group] = running
         else:
-            self._running.pop(lane, None)
+            self._running.pop(message_group, None)
         return running <= 0
 
-    def advance(self, lane: Lane) -> bool:
+    def advance(self, message_group: MessageGroup) -> bool:
         """A message of the group is settled: its next one may begin, if it was the last that was taken out.
 
         Says whether there is one.
         """
-        if not self._ended(lane):
+        if not self._ended(message_group):
             return False
-        waiting = self._waiting[lane]
+        waiting = self._waiting[message_group]
         if not waiting:
-            del self._waiting[lane]
+            del self._waiting[message_group]
             return False
         following = waiting.popleft()
         ready = self._ready[following.priority]
@@ -237,14 +239,14 @@ class MessageBuffer(Generic[M]):
             ready.appendleft(following)
         return True
 
-    def drop(self, lane: Lane) -> list[M]:
+    def drop(self, message_group: MessageGroup) -> list[M]:
         """A message of the group goes back to its queue, and with it those behind it, which are returned.
 
         Others of the group that were taken out with it end by themselves, and keep the group until they have.
         """
-        dropped = list(self._waiting.pop(lane))
-        if not self._ended(lane):
-            self._waiting[lane] = deque()
+        dropped = list(self._waiting.pop(message_group))
+        if not self._ended(message_group):
+            self._waiting[message_group] = deque()
         for message in dropped:
             self._gone(message)
         return dropped
@@ -252,11 +254,13 @@ class MessageBuffer(Generic[M]):
     def empty(self) -> list[M]:
         """Take everything out, in order of service; messages behind a group come after those ready."""
         ready = [message for queue in self._ready.values() for message in queue]
-        waiting = [message for lane in self._waiting.values() for message in lane]
+        waiting = [message for message_group in self._waiting.values() for message in message_group]
         for queue in (*self._ready.values(), *self._waiting.values()):
             queue.clear()
-        for lane in {message.lane for message in ready if message.lane is not None}:
-            self._waiting.pop(lane, None)
+        for message_group in {
+            message.message_group for message in ready if message.message_group is not None
+        }:
+            self._waiting.pop(message_group, None)
         self._held = dict.fromkeys(Priority, 0)
         self._held_bytes = dict.fromkeys(Priority, 0)
         return ready + waiting

@@ -10,19 +10,19 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sluice_worker.core.model import BATCH, LONG_POLL_S, Depth, Poll, Priority, Queue
+from sluice_worker.core.model import LONG_POLL_S, MAX_BATCH_SIZE, Depth, Poll, Priority, Queue
 
 FACTOR = {Priority.HIGH: 10_000, Priority.MEDIUM: 1_000, Priority.LOW: 100}
-LARGEST_BOOST = {Priority.HIGH: 2.0, Priority.MEDIUM: 1.5, Priority.LOW: 1.2}
+MAX_BOOST = {Priority.HIGH: 2.0, Priority.MEDIUM: 1.5, Priority.LOW: 1.2}
 BOOST_PER_S = 1 / 30
-SMALLEST_PENALTY = 0.5
-POLLS_A_MINUTE = 300
+MIN_PENALTY = 0.5
+MAX_POLLS_PER_MINUTE = 300
 """Polls within a minute at which the penalty would take everything."""
 MINUTE_S = 60.0
-EMPTY_FOR_S = 1.0
+EMPTY_RECHECK_S = 1.0
 """An empty queue is looked at again after this long."""
-FIRST_PAUSE_S = 1.0
-LONGEST_PAUSE_S = 30.0
+FIRST_BACKOFF_S = 1.0
+MAX_BACKOFF_S = 30.0
 """A queue whose polls fail is left alone for so long, doubled with each failure."""
 ASSUMED_MESSAGES = 1
 """What a queue of unknown depth is scored with: unknown is not zero."""
@@ -34,13 +34,13 @@ def score(messages: int, queue: Queue, waited_s: float, polls_last_minute: int) 
     score = messages x weight x priority factor x wait boost x poll-count penalty, where
     boost = min(1 + waited_s / 30, the priority's largest), penalty = max(0.5, 1 - polls_last_minute / 300).
     """
-    boost = min(1 + waited_s * BOOST_PER_S, LARGEST_BOOST[queue.priority])
-    penalty = max(SMALLEST_PENALTY, 1 - polls_last_minute / POLLS_A_MINUTE)
+    boost = min(1 + waited_s * BOOST_PER_S, MAX_BOOST[queue.priority])
+    penalty = max(MIN_PENALTY, 1 - polls_last_minute / MAX_POLLS_PER_MINUTE)
     return messages * queue.weight * FACTOR[queue.priority] * boost * penalty
 
 
 @dataclass(slots=True, kw_only=True)
-class _View:
+class _QueueState:
     """What is believed of one queue; times in seconds of the worker's clock."""
 
     queue: Queue
@@ -56,7 +56,7 @@ class _View:
     failures: int = 0
     """Failed polls in a row; those that failed together count as one."""
     paused_until: float = 0.0
-    polls: deque[float] = field(default_factory=lambda: deque(maxlen=POLLS_A_MINUTE))
+    polls: deque[float] = field(default_factory=lambda: deque(maxlen=MAX_POLLS_PER_MINUTE))
     """When it was polled within the last minute, as far back as the score counts."""
 
     def messages(self, now: float) -> int:
@@ -66,7 +66,7 @@ class _View:
 
     def failed(self, now: float) -> None:
         if self.paused_until <= now:
-            pause_s = min(FIRST_PAUSE_S * 2 ** min(self.failures, 10), LONGEST_PAUSE_S)
+            pause_s = min(FIRST_BACKOFF_S * 2 ** min(self.failures, 10), MAX_BACKOFF_S)
             self.failures, self.paused_until = self.failures + 1, now + pause_s
 
     def polls_last_minute(self, now: float) -> int:
@@ -78,7 +78,7 @@ class _View:
             self.polls.popleft()
 
 
-class Schedule:
+class PollScheduler:
     """The queues of one worker; `now` is a monotonic clock's seconds."""
 
     def __init__(
@@ -89,16 +89,16 @@ class Schedule:
         starving_after_s: float = 60.0,
         stale_after_s: float = 15.0,
     ) -> None:
-        self._views = {queue.url: _View(queue=queue, polled_at=now) for queue in queues}
+        self._states = {queue.url: _QueueState(queue=queue, polled_at=now) for queue in queues}
         self._starving_after_s, self._stale_after_s = starving_after_s, stale_after_s
 
     @property
-    def everything_empty(self) -> bool:
+    def all_queues_empty(self) -> bool:
         """Whether the last that was heard of every queue was that it holds nothing."""
-        return all(view.seen_empty for view in self._views.values())
+        return all(state.seen_empty for state in self._states.values())
 
     def next_poll(
-        self, now: float, room: Mapping[str, int], spare: Mapping[str, int] | None = None
+        self, now: float, room: Mapping[str, int], unclaimed: Mapping[str, int] | None = None
     ) -> Poll | None:
         """The next poll, or None where no queue with messages has room.
 
@@ -106,68 +106,70 @@ class Schedule:
         of it where not given), and only a queue that starves may ask for more. Long polls only while
         everything is empty: a poller that waits at an empty queue is missing elsewhere.
         """
-        views = [
-            view for view in self._views.values() if room[view.queue.url] > 0 and view.paused_until <= now
+        states = [
+            state
+            for state in self._states.values()
+            if room[state.queue.url] > 0 and state.paused_until <= now
         ]
-        if not views:
+        if not states:
             return None
-        if self.everything_empty:
-            chosen = min(views, key=lambda view: (view.long_polls, view.polled_at))
+        if self.all_queues_empty:
+            chosen = min(states, key=lambda state: (state.long_polls, state.polled_at))
             return self._poll(chosen, now, room, LONG_POLL_S)
-        with_work = [view for view in views if view.messages(now)]
+        with_work = [state for state in states if state.messages(now)]
         if not with_work:
             return None
-        longest = min(with_work, key=lambda view: view.polled_at)
+        longest = min(with_work, key=lambda state: state.polled_at)
         if now - longest.polled_at >= self._starving_after_s:
             return self._poll(longest, now, room, 0)
-        spare = room if spare is None else spare
-        spared = [view for view in with_work if spare[view.queue.url] > 0]
+        unclaimed = room if unclaimed is None else unclaimed
+        spared = [state for state in with_work if unclaimed[state.queue.url] > 0]
         if not spared:
             return None
         best = max(
             spared,
-            key=lambda view: score(
-                view.messages(now), view.queue, now - view.polled_at, view.polls_last_minute(now)
+            key=lambda state: score(
+                state.messages(now), state.queue, now - state.polled_at, state.polls_last_minute(now)
             ),
         )
-        return self._poll(best, now, spare, 0)
+        return self._poll(best, now, unclaimed, 0)
 
-    def polled(self, poll: Poll, received: int | None, now: float) -> None:
+    def record_poll(self, poll: Poll, received: int | None, now: float) -> None:
         """What came of a poll: so many messages, or None where it failed, and others go first for a while."""
-        view = self._views[poll.queue.url]
-        view.long_polls -= poll.wait_s > 0
+        state = self._states[poll.queue.url]
+        state.long_polls -= poll.wait_s > 0
         if received is None:
-            view.failed(now)
+            state.failed(now)
             return
-        view.failures, view.paused_until = 0, 0.0
-        view.seen_empty = received == 0
+        state.failures, state.paused_until = 0, 0.0
+        state.seen_empty = received == 0
         if received == 0:
-            view.visible, view.visible_until = 0, now + EMPTY_FOR_S
+            state.visible, state.visible_until = 0, now + EMPTY_RECHECK_S
         else:
-            at_least = BATCH if received == poll.max_messages else 1
-            view.visible = max(view.messages(now) - received, at_least)
-            view.visible_until = now + self._stale_after_s
+            at_least = MAX_BATCH_SIZE if received == poll.max_messages else 1
+            state.visible = max(state.messages(now) - received, at_least)
+            state.visible_until = now + self._stale_after_s
 
-    def read(self, queue: Queue, depth: Depth | None, now: float) -> None:
+    def record_depth(self, queue: Queue, depth: Depth | None, now: float) -> None:
         """What the queue's attributes say; None where they could not be read."""
-        view = self._views[queue.url]
-        view.depth, view.depth_at = depth, now
+        state = self._states[queue.url]
+        state.depth, state.depth_at = depth, now
         if depth is not None:
             # None visible is but a guess of AWS's: as after an empty poll, the queue is soon looked at again.
-            lasts_s = self._stale_after_s if depth.visible else EMPTY_FOR_S
-            view.visible, view.visible_until = depth.visible, now + lasts_s
-            view.seen_empty = depth.visible == 0
+            expires_after_s = self._stale_after_s if depth.visible else EMPTY_RECHECK_S
+            state.visible, state.visible_until = depth.visible, now + expires_after_s
+            state.seen_empty = depth.visible == 0
 
     def depths(self, now: float) -> dict[str, Depth | None]:
         """Each queue by its URL; None where its newest reading is missing or stale."""
         return {
-            url: view.depth if now - view.depth_at <= self._stale_after_s else None
-            for url, view in self._views.items()
+            url: state.depth if now - state.depth_at <= self._stale_after_s else None
+            for url, state in self._states.items()
         }
 
-    def _poll(self, view: _View, now: float, room: Mapping[str, int], wait_s: int) -> Poll:
-        view.polled_at = now
-        view.forget_polls(now)
-        view.polls.append(now)
-        view.long_polls += wait_s > 0
-        return Poll(queue=view.queue, max_messages=min(BATCH, room[view.queue.url]), wait_s=wait_s)
+    def _poll(self, state: _QueueState, now: float, room: Mapping[str, int], wait_s: int) -> Poll:
+        state.polled_at = now
+        state.forget_polls(now)
+        state.polls.append(now)
+        state.long_polls += wait_s > 0
+        return Poll(queue=state.queue, max_messages=min(MAX_BATCH_SIZE, room[state.queue.url]), wait_s=wait_s)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 
-from sluice_worker.core.model import LONGEST_HOLD_S
+from sluice_worker.core.model import MAX_VISIBILITY_S
 
 JITTER = 0.2
 """Share of a back-off by which messages that failed together are spread."""
@@ -54,6 +54,6 @@ class FailurePolicy:
     def back_off(self, message_id: str, attempts: int) -> Retry:
         """Hide for min(backoff_s x 2^(attempts - 1), max_backoff_s), less a jitter by its id."""
         doublings = min(max(attempts, 1) - 1, 30)
-        full_s = min(self.backoff_s * 2**doublings, self.max_backoff_s, LONGEST_HOLD_S)
+        full_s = min(self.backoff_s * 2**doublings, self.max_backoff_s, MAX_VISIBILITY_S)
         share = zlib.crc32(message_id.encode()) / 2**32
         return Retry(after_s=round(full_s * (1 - JITTER * share)))

@@ -16,8 +16,8 @@ from sluice.errors import SluiceError, TransientError
 from sluice_worker.message import Message
 from sluice_worker.ports import Queues
 from sluice_worker.runtime.loops import (
-    looping,
-    survive,
+    call_logging_defects,
+    start_loop,
 )
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 SENDERS = 4
 """Most sends at a time. Their threads live only while there is something to send."""
 ATTEMPTS = 3
-FIRST_PAUSE_S = 0.2
+FIRST_BACKOFF_S = 0.2
 """Between two attempts, doubled with each."""
 BROKE_OFF = "the call broke off"
 
@@ -35,7 +35,7 @@ class _Send:
     """One copy to send; `on_done` hears once how it ended: None, or why it did not."""
 
     message: Message
-    why: str
+    reason: str
     on_done: Callable[[Message, str | None], None]
 
 
@@ -45,22 +45,22 @@ class DeadLetterSender:
     def __init__(self, queues: Queues, url: str) -> None:
         self._queues, self._url = queues, url
         self._lock = threading.Lock()
-        self._waiting: deque[_Send] = deque()
+        self._sends: deque[_Send] = deque()
         self._running = 0
         self._stopped = threading.Event()
 
     @property
-    def open(self) -> int:
+    def pending(self) -> int:
         """Sends that wait, and threads that send."""
-        return len(self._waiting) + self._running
+        return len(self._sends) + self._running
 
-    def send(self, message: Message, why: str, on_done: Callable[[Message, str | None], None]) -> None:
+    def send(self, message: Message, reason: str, on_done: Callable[[Message, str | None], None]) -> None:
         """Send a copy soon; the caller does not wait for it."""
         with self._lock:
-            self._waiting.append(_Send(message, why, on_done))
+            self._sends.append(_Send(message, reason, on_done))
             if self._running < SENDERS:
                 self._running += 1
-                looping("dead-letters", self._step)
+                start_loop("dead-letters", self._step)
 
     def stop(self) -> None:
         """Begin no further send: what waits is refused at once; what is under way has its answer to come."""
@@ -69,10 +69,10 @@ class DeadLetterSender:
 
     def _step(self) -> bool:
         with self._lock:
-            if not self._waiting:
+            if not self._sends:
                 self._running -= 1
                 return False
-            one = self._waiting.popleft()
+            one = self._sends.popleft()
         refused: str | None = BROKE_OFF
         try:
             refused = self._sent(one)
@@ -84,10 +84,10 @@ class DeadLetterSender:
         """None once SQS has taken it, or why it has not."""
         for attempt in range(ATTEMPTS):
             try:
-                self._queues.bury(self._url, one.message, one.why)
+                self._queues.send_to_dead_letter_queue(self._url, one.message, one.reason)
             except TransientError as failed:
                 refused = str(failed)
-                if self._stopped.wait(FIRST_PAUSE_S * 2**attempt):
+                if self._stopped.wait(FIRST_BACKOFF_S * 2**attempt):
                     break
             except SluiceError as failed:
                 return str(failed)
@@ -97,13 +97,15 @@ class DeadLetterSender:
         self._refuse_waiting(refused)
         return refused
 
-    def _refuse_waiting(self, why: str) -> None:
+    def _refuse_waiting(self, reason: str) -> None:
         with self._lock:
-            waiting = list(self._waiting)
-            self._waiting.clear()
+            waiting = list(self._sends)
+            self._sends.clear()
         for one in waiting:
-            _tell(one, why)
+            _tell(one, reason)
 
 
 def _tell(one: _Send, refused: str | None) -> None:
-    survive(f"what follows the dead letter {one.message.message_id}", one.on_done, one.message, refused)
+    call_logging_defects(
+        f"what follows the dead letter {one.message.message_id}", one.on_done, one.message, refused
+    )

@@ -11,43 +11,43 @@ from collections.abc import Container, Sequence
 
 from sluice_worker.core.batch import BatchRule
 from sluice_worker.core.failed_heads import FailedHeads
-from sluice_worker.core.headroom import Headroom, Reach
+from sluice_worker.core.headroom import Headroom, PrefetchLimit
 from sluice_worker.core.model import Depth, Poll, Priority, Queue
 from sluice_worker.core.priority_buffer import (
-    Lane,
     MessageBuffer,
+    MessageGroup,
 )
-from sluice_worker.core.queue_choice import Schedule
+from sluice_worker.core.queue_choice import PollScheduler
 from sluice_worker.message import Message
 
-NAP_S = 0.02
+SPIN_WAIT_S = 0.02
 """A few polls bring messages within it, where messages flow."""
-MIN_PAUSE_S = 0.02
+MIN_WAIT_S = 0.02
 """A batch begins at most so much later than it is due."""
 ONE_AT_A_TIME = BatchRule()
 
 
-class Intake:
+class Dispatcher:
     """What was received and not begun, and which queue to ask next."""
 
     def __init__(
         self,
         queues: Sequence[Queue],
-        schedule: Schedule,
+        scheduler: PollScheduler,
         buffer: MessageBuffer[Message],
-        reach: Reach,
+        prefetch_limit: PrefetchLimit,
         failed_heads: FailedHeads,
         batches: BatchRule = ONE_AT_A_TIME,
     ) -> None:
-        self._schedule, self._buffer, self._reach = schedule, buffer, reach
-        self._headroom = Headroom(queues, buffer, reach)
+        self._scheduler, self._buffer, self._prefetch_limit = scheduler, buffer, prefetch_limit
+        self._headroom = Headroom(queues, buffer, prefetch_limit)
         self._failed_heads, self._batches = failed_heads, batches
         self._priorities = {queue.priority for queue in queues}
         self._ordered = any(queue.is_fifo for queue in queues)
-        self._most = max(buffer.limit(priority) for priority in self._priorities)
+        self._max_limit = max(buffer.limit(priority) for priority in self._priorities)
         self._lock = threading.Lock()
-        self._room = threading.Condition(self._lock)
-        self._ready = threading.Condition(self._lock)
+        self._capacity_freed = threading.Condition(self._lock)
+        self._batch_due = threading.Condition(self._lock)
         self._closed = False
         self._pollers_waiting = 0
         """Pollers that wait for room."""
@@ -55,138 +55,138 @@ class Intake:
         """Slots that wait for a message."""
         self._waking = False
         """Whether a slot was woken, or naps, and has not looked yet."""
-        self.waiting_long = 0
+        self.long_polls_in_progress = 0
         """Long polls under way."""
 
     # ---- pollers -------------------------------------------------------------------------------------------
 
-    def next_poll(self, patience_s: float) -> Poll | None:
+    def next_poll(self, timeout_s: float) -> Poll | None:
         """The next poll to make, its room reserved; None where there is none within `patience_s`."""
         with self._lock:
-            until = time.monotonic() + patience_s
+            until = time.monotonic() + timeout_s
             while not self._closed:
                 now = time.monotonic()
-                rooms = self._headroom.rooms()
-                poll = self._schedule.next_poll(now, rooms, self._headroom.spare(rooms))
+                free_capacity = self._headroom.free_capacity()
+                poll = self._scheduler.next_poll(now, free_capacity, self._headroom.unclaimed(free_capacity))
                 if poll is not None:
-                    poll = self._limited(poll, now)
+                    poll = self._limit_for_failed_heads(poll, now)
                     self._buffer.reserve(poll.queue.priority, poll.max_messages)
-                    self._headroom.asked(poll)
-                    self.waiting_long += poll.wait_s > 0
+                    self._headroom.poll_started(poll)
+                    self.long_polls_in_progress += poll.wait_s > 0
                     return poll
                 if now >= until:
                     return None
                 self._pollers_waiting += 1
-                self._room.wait(until - now)
+                self._capacity_freed.wait(until - now)
                 self._pollers_waiting -= 1
             return None
 
-    def received(self, poll: Poll, messages: Sequence[Message] | None) -> Sequence[Message]:
+    def poll_finished(self, poll: Poll, messages: Sequence[Message] | None) -> Sequence[Message]:
         """What a poll brought, None where it failed; answers with what has to be handed back."""
         with self._lock:
-            self._headroom.answered(poll, messages or ())
-            self.waiting_long -= poll.wait_s > 0
+            self._headroom.poll_finished(poll, messages or ())
+            self.long_polls_in_progress -= poll.wait_s > 0
             count = None if messages is None else len(messages)
-            self._schedule.polled(poll, count, time.monotonic())
+            self._scheduler.record_poll(poll, count, time.monotonic())
             kept = [] if self._closed else list(messages or ())
             for message in kept:
-                if message.lane is not None:
-                    self._failed_heads.received(message.lane)
+                if message.message_group is not None:
+                    self._failed_heads.record_receipt(message.message_group)
             self._buffer.fill(poll.queue.priority, poll.max_messages, kept)
             self._wake_a_slot()
             if len(kept) < poll.max_messages:
-                self._make_room()
+                self._wake_a_poller()
             return (messages or ()) if self._closed else ()
 
-    def read(self, queue: Queue, depth: Depth | None) -> None:
+    def record_depth(self, queue: Queue, depth: Depth | None) -> None:
         """A queue's attributes were read."""
         with self._lock:
-            self._schedule.read(queue, depth, time.monotonic())
-            self._room.notify_all()
+            self._scheduler.record_depth(queue, depth, time.monotonic())
+            self._capacity_freed.notify_all()
 
-    def look_again(self) -> None:
+    def recheck_capacity(self) -> None:
         """There may be more room: what `reach` says has changed."""
         with self._lock:
-            self._room.notify_all()
+            self._capacity_freed.notify_all()
 
     # ---- slots ---------------------------------------------------------------------------------------------
 
-    def take_batch(self, patience_s: float) -> list[Message]:
+    def take_batch(self, timeout_s: float) -> list[Message]:
         """The next messages to begin, or none where no batch is due within `patience_s`, or none any more."""
         with self._lock:
             batch = self._pop()
-            if batch or not patience_s or self._closed:
-                self._wake_the_next()
+            if batch or not timeout_s or self._closed:
+                self._hand_on_wake_up()
                 return batch
-            self._make_room()  # an idle slot reaches further
-            naps = self._waking = self._may_nap()
-        if naps:
+            self._wake_a_poller()  # an idle slot reaches further
+            spins = self._waking = self._may_spin()
+        if spins:
             # While messages flow, a timer costs less than a wake for each batch.
-            time.sleep(NAP_S)
+            time.sleep(SPIN_WAIT_S)
         with self._lock:
             batch = self._pop()
             if not batch and not self._closed:
                 self._waking = False
                 self._idle += 1
-                self._ready.wait(self._pause_s(patience_s))
+                self._batch_due.wait(self._wait_s(timeout_s))
                 self._idle -= 1
                 batch = self._pop()
-            self._wake_the_next()
+            self._hand_on_wake_up()
             return batch
 
-    def advance(self, lane: Lane) -> None:
+    def advance(self, message_group: MessageGroup) -> None:
         """A message of this group is deleted: the next one may begin."""
         with self._lock:
-            self._buffer.advance(lane)
+            self._buffer.advance(message_group)
             self._wake_a_slot()
 
-    def drop(self, lane: Lane) -> list[Message]:
+    def drop(self, message_group: MessageGroup) -> list[Message]:
         """A message of this group goes back; so must those that came with it, which are returned.
 
         It comes first again: until it does, its queue is asked for one message at a time.
         """
         with self._lock:
-            self._failed_heads.failed(lane, time.monotonic())
-            return self._buffer.drop(lane)
+            self._failed_heads.record_failure(message_group, time.monotonic())
+            return self._buffer.drop(message_group)
 
-    def hidden(self, lane: Lane, until: float) -> None:
+    def record_head_hidden(self, message_group: MessageGroup, until: float) -> None:
         """SQS hides the message of this group that went back until then."""
         with self._lock:
-            self._failed_heads.hidden(lane, until)
+            self._failed_heads.record_hidden(message_group, until)
 
     def close(self) -> list[Message]:
         """Take nothing more and begin nothing more; answers with what was not begun, in order."""
         with self._lock:
             self._closed = True
-            self._room.notify_all()
-            self._ready.notify_all()
+            self._capacity_freed.notify_all()
+            self._batch_due.notify_all()
             return self._buffer.empty()
 
     # ---- what it looks like --------------------------------------------------------------------------------
 
     @property
-    def everything_empty(self) -> bool:
+    def all_queues_empty(self) -> bool:
         """Whether every queue was empty when last heard of."""
-        return self._schedule.everything_empty
+        return self._scheduler.all_queues_empty
 
     def depths(self) -> dict[str, Depth | None]:
         """Each queue by its URL, None where unknown."""
         with self._lock:
-            return self._schedule.depths(time.monotonic())
+            return self._scheduler.depths(time.monotonic())
 
-    def held(self) -> dict[Priority, int]:
+    def buffered(self) -> dict[Priority, int]:
         """Messages not begun, by the priorities that have queues."""
         with self._lock:
             return {
                 priority: self._buffer.held(priority) for priority in Priority if priority in self._priorities
             }
 
-    def flow(self) -> tuple[int, int]:
+    def pushed_and_popped(self) -> tuple[int, int]:
         """Messages that came into the buffer, and were taken out of it to begin, since the start."""
         with self._lock:
             return self._buffer.pushed, self._buffer.popped
 
-    def use(self, priority: Priority | None = None) -> float:
+    def utilization(self, priority: Priority | None = None) -> float:
         """Share of what may be held now that is held, 0 to 1: of one priority, or of all that have queues."""
         with self._lock:
             asked = self._priorities if priority is None else {priority} & self._priorities
@@ -196,19 +196,19 @@ class Intake:
             max_bytes = self._buffer.max_bytes * max(len(asked), 1)
             return min(max(held / max(capacity, 1), held_bytes / max_bytes), 1.0)
 
-    def _limited(self, poll: Poll, now: float) -> Poll:
+    def _limit_for_failed_heads(self, poll: Poll, now: float) -> Poll:
         holds_groups = poll.wait_s > 0 and self._buffer.holds_groups(poll.queue.url)
-        return self._failed_heads.limited(poll, now, holds_groups=holds_groups)
+        return self._failed_heads.limit_poll(poll, now, holds_groups=holds_groups)
 
-    def _may_nap(self) -> bool:
+    def _may_spin(self) -> bool:
         """Whether nobody waits for a slot that naps.
 
         Handlers are so quick that the buffer bounds what may be held, not the slots: polls go on meanwhile.
         And no group waits for its next message to begin.
         """
-        return not self._ordered and self._reach() >= self._most
+        return not self._ordered and self._prefetch_limit() >= self._max_limit
 
-    def _wake_the_next(self) -> None:
+    def _hand_on_wake_up(self) -> None:
         """By a slot that has looked."""
         self._waking = False
         self._wake_a_slot()
@@ -225,28 +225,28 @@ class Intake:
             and self._buffer.due(time.monotonic(), self._batches, self._stalled())
         ):
             self._waking = True
-            self._ready.notify()
+            self._batch_due.notify()
 
     def _pop(self) -> list[Message]:
         batch = self._buffer.pop_batch(time.monotonic(), self._batches, self._stalled())
         if batch:
-            self._make_room()
+            self._wake_a_poller()
         return batch
 
     def _stalled(self) -> Container[str]:
         """Queues whose batches can grow no further for now; of no account where messages begin singly."""
         return () if self._batches.size == 1 else self._headroom.stalled()
 
-    def _pause_s(self, patience_s: float) -> float:
+    def _wait_s(self, timeout_s: float) -> float:
         """How long a slot waits to be woken: nobody wakes it for a batch that becomes due by its wait.
 
         One that comes later is seen at the latest after that wait.
         """
         if self._batches.size == 1:
-            return patience_s
+            return timeout_s
         due_in_s = self._buffer.due_at(self._batches) - time.monotonic()
-        return min(patience_s, max(min(due_in_s, self._batches.wait_s), MIN_PAUSE_S))
+        return min(timeout_s, max(min(due_in_s, self._batches.wait_s), MIN_WAIT_S))
 
-    def _make_room(self) -> None:
+    def _wake_a_poller(self) -> None:
         if self._pollers_waiting:
-            self._room.notify()
+            self._capacity_freed.notify()

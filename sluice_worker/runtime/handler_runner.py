@@ -127,8 +127,8 @@ async def _until_deadline(answer: Awaitable[object], remaining_s: Callable[[], f
     """Await it; past its deadline, which the handler may move, it is cancelled."""
     running = asyncio.ensure_future(_answered(answer))
     while True:
-        patience_s = min(max(remaining_s(), 0.0), threading.TIMEOUT_MAX)
-        done, _ = await asyncio.wait({running}, timeout=patience_s)
+        timeout_s = min(max(remaining_s(), 0.0), threading.TIMEOUT_MAX)
+        done, _ = await asyncio.wait({running}, timeout=timeout_s)
         if done:
             break
         if remaining_s() <= 0:

@@ -15,28 +15,28 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from sluice.errors import SluiceError
-from sluice_worker.ports import Notices, Protection
+from sluice_worker.ports import InstanceLifecycle, Protection
 from sluice_worker.runtime.loops import (
-    looping,
-    surviving,
+    defects_logged,
+    start_loop,
 )
 
 log = logging.getLogger(__name__)
 
-LOOK_S = 0.5
-NOTICE_S = 5.0
+CHECK_INTERVAL_S = 0.5
+WATCH_INTERVAL_S = 5.0
 RENEW_AT = 0.5
 """Share of a protection's term after which it is renewed."""
 RETRY_S = 15.0
-WAIT_ON_S = 20.0
+HOOK_EXTENSION_S = 20.0
 """Between two requests for more time; a lifecycle hook waits for at least 30 s (documented)."""
-SPREAD = 0.2
+JITTER = 0.2
 """Share by which times are spread at random: what a burst woke together must not call AWS together."""
-FAREWELL_S = 5.0
+FINISH_TIMEOUT_S = 5.0
 """The longest that the end waits for an attendant's last word to AWS."""
 
 
-class Attendant(ABC):
+class PeriodicTask(ABC):
     """A look every so often, and a last word, from a thread of its own."""
 
     def __init__(self, name: str, every_s: float) -> None:
@@ -46,33 +46,33 @@ class Attendant(ABC):
 
     def start(self) -> None:
         """Look, and again after every pause."""
-        self._thread = looping(self._name, self._step)
+        self._thread = start_loop(self._name, self._step)
 
     def stop(self) -> None:
         """Look no more; the last word may take a few seconds, and is not waited for beyond them."""
         self._ended.set()
         if self._thread is not None:
-            self._thread.join(FAREWELL_S)
+            self._thread.join(FINISH_TIMEOUT_S)
 
     def _step(self) -> bool:
         if self._ended.is_set():
-            with surviving(f"the last word of {self._name}"):
-                self.leave()
+            with defects_logged(f"the last word of {self._name}"):
+                self.finish()
             return False
-        self.look(time.monotonic())
+        self.check(time.monotonic())
         self._ended.wait(self._every_s)
         return True
 
     @abstractmethod
-    def look(self, now: float) -> None:
+    def check(self, now: float) -> None:
         """One look; `now` in seconds of a clock that is never set back."""
 
     @abstractmethod
-    def leave(self) -> None:
+    def finish(self) -> None:
         """The last word."""
 
 
-class Guard(Attendant):
+class ScaleInProtector(PeriodicTask):
     """Protection that follows the work: `busy` says whether there is any."""
 
     def __init__(
@@ -81,11 +81,16 @@ class Guard(Attendant):
         busy: Callable[[], bool],
         *,
         idle_s: float,
-        spread: Callable[[], float] = random.random,
+        random_share: Callable[[], float] = random.random,
     ) -> None:
         """`spread` gives numbers from 0 to 1: all of a fleet share one throttle of AWS's."""
-        super().__init__("protection", LOOK_S)
-        self._protection, self._busy, self._idle_s, self._spread = protection, busy, idle_s, spread
+        super().__init__("protection", CHECK_INTERVAL_S)
+        self._protection, self._busy, self._idle_s, self._random_share = (
+            protection,
+            busy,
+            idle_s,
+            random_share,
+        )
         self._protected: bool | None = None
         """None: not known. A worker that died here may have left its protection behind, and a call that
         failed may have had its effect all the same."""
@@ -93,87 +98,91 @@ class Guard(Attendant):
         self._idle_since: float | None = None
         self._release_at = 0.0
         self._not_before = 0.0
-        self._voice = _Voice("the work goes on, and it is tried again")
+        self._call = _AwsCall("the work goes on, and it is tried again")
 
-    def look(self, now: float) -> None:
+    def check(self, now: float) -> None:
         """AWS is asked only where something changed."""
         if self._busy():
             self._idle_since = None
         elif self._idle_since is None:
             self._idle_since = now
-            self._release_at = now + self._idle_s * (1 + SPREAD * self._spread())
+            self._release_at = now + self._idle_s * (1 + JITTER * self._random_share())
         idle = self._idle_since is not None and now >= self._release_at
         if now < self._not_before:
             return
         if self._idle_since is None and (not self._protected or now >= self._renew_at):
-            self._ask(self._protection.protect, now, protected=True)
+            self._set(self._protection.protect, now, protected=True)
         elif idle and self._protected is not False:
-            self._ask(self._protection.release, now, protected=False)
+            self._set(self._protection.release, now, protected=False)
 
-    def leave(self) -> None:
+    def finish(self) -> None:
         """No protection is left behind."""
         if self._protected is not False:
-            self._voice.tell(self._protection.release)
+            self._call.attempt(self._protection.release)
 
-    def _ask(self, call: Callable[[], None], now: float, *, protected: bool) -> None:
-        if self._voice.tell(call):
+    def _set(self, call: Callable[[], None], now: float, *, protected: bool) -> None:
+        if self._call.attempt(call):
             self._protected = protected
-            term_s = self._protection.lasts_s * (1 - SPREAD * self._spread())
+            term_s = self._protection.expires_after_s * (1 - JITTER * self._random_share())
             self._renew_at = now + RENEW_AT * term_s if protected else float("inf")
         else:
-            self._protected, self._not_before = None, now + RETRY_S * (1 + SPREAD * self._spread())
+            self._protected, self._not_before = None, now + RETRY_S * (1 + JITTER * self._random_share())
 
 
-class Listener(Attendant):
+class TerminationWatcher(PeriodicTask):
     """Hears that the instance is taken out of service, and says so once: `on_leaving` gets the reason."""
 
     def __init__(
         self,
-        notices: Notices,
-        on_leaving: Callable[[str], None],
+        lifecycle: InstanceLifecycle,
+        on_out_of_service: Callable[[str], None],
         *,
-        spread: Callable[[], float] = random.random,
+        random_share: Callable[[], float] = random.random,
     ) -> None:
-        super().__init__("notices", NOTICE_S)
-        self._notices, self._on_leaving, self._spread = notices, on_leaving, spread
-        self._leaving = False
-        self._wait_on_at = 0.0
-        self._ear = _Voice(f"asked again every {NOTICE_S:g} s")
-        self._voice = _Voice("the lifecycle hook's own timeout counts")
+        super().__init__("notices", WATCH_INTERVAL_S)
+        self._lifecycle, self._on_out_of_service, self._random_share = (
+            lifecycle,
+            on_out_of_service,
+            random_share,
+        )
+        self._out_of_service = False
+        self._extend_hook_at = 0.0
+        self._watch_call = _AwsCall(f"asked again every {WATCH_INTERVAL_S:g} s")
+        self._call = _AwsCall("the lifecycle hook's own timeout counts")
 
-    def look(self, now: float) -> None:
+    def check(self, now: float) -> None:
         """Ask once; from the first notice on, also ask the group to wait."""
-        self._ear.tell(self._listen)
-        if self._leaving and now >= self._wait_on_at:
-            self._voice.tell(self._notices.waiting_for_us)
-            self._wait_on_at = now + WAIT_ON_S * (1 - SPREAD * self._spread())
+        self._watch_call.attempt(self._watch)
+        if self._out_of_service and now >= self._extend_hook_at:
+            self._call.attempt(self._lifecycle.extend_hook)
+            self._extend_hook_at = now + HOOK_EXTENSION_S * (1 - JITTER * self._random_share())
 
-    def leave(self) -> None:
+    def finish(self) -> None:
         """The group need not wait any longer."""
-        self._voice.tell(self._notices.left)
+        self._call.attempt(self._lifecycle.complete_hook)
 
-    def _listen(self) -> None:
-        out = self._notices.out_of_service()
-        if out is not None and not self._leaving:
-            self._leaving = True
-            self._on_leaving(out.why)
+    def _watch(self) -> None:
+        out = self._lifecycle.out_of_service()
+        if out is not None and not self._out_of_service:
+            self._out_of_service = True
+            self._on_out_of_service(out.reason)
 
 
-class _Voice:
+class _AwsCall:
     """Says to AWS what may fail; a row of failures is logged once."""
 
     def __init__(self, consequence: str) -> None:
         self._consequence = consequence
-        self._complained = False
+        self._failing = False
 
-    def tell(self, call: Callable[[], None]) -> bool:
+    def attempt(self, call: Callable[[], None]) -> bool:
         """Call it; says whether it succeeded."""
         try:
             call()
         except SluiceError as refused:
-            if not self._complained:
+            if not self._failing:
                 log.warning("%s; %s", refused, self._consequence)
-            self._complained = True
+            self._failing = True
             return False
-        self._complained = False
+        self._failing = False
         return True

@@ -19,7 +19,7 @@ from typing import NoReturn
 log = logging.getLogger(__name__)
 
 AFTER_DEFECT_S = 1.0
-LEFT_BEHIND_S = 5.0
+EXIT_TIMEOUT_S = 5.0
 """What a process has to end by itself, exit handlers included."""
 
 
@@ -28,23 +28,23 @@ _traced: set[tuple[type[BaseException], str, int]] = set()
 
 
 @contextmanager
-def surviving(what: str) -> Iterator[None]:
+def defects_logged(what: str) -> Iterator[None]:
     """Whoever does `what` survives a defect in it."""
     try:
         yield
     except Exception as broken:  # noqa: BLE001 - it is logged
-        tell_defect(what, broken)
+        log_defect(what, broken)
 
 
-def survive(what: str, step: Callable[..., object], *given: object) -> None:
+def call_logging_defects(what: str, step: Callable[..., object], *given: object) -> None:
     """`surviving` for one call, at a fraction of its cost, which counts where it is paid for each message."""
     try:
         step(*given)
     except Exception as broken:  # noqa: BLE001 - it is logged
-        tell_defect(what, broken)
+        log_defect(what, broken)
 
 
-def tell_defect(what: str, broken: BaseException) -> None:
+def log_defect(what: str, broken: BaseException) -> None:
     """Log a defect: with its stack trace when it is met first, in a line when it comes again."""
     frame, line = list(walk_tb(broken.__traceback__))[-1]
     place = (type(broken), frame.f_code.co_filename, line)
@@ -52,7 +52,7 @@ def tell_defect(what: str, broken: BaseException) -> None:
     _traced.add(place)
 
 
-def looping(name: str, step: Callable[[], bool | None]) -> threading.Thread:
+def start_loop(name: str, step: Callable[[], bool | None]) -> threading.Thread:
     """A started daemon thread that repeats `step` until it answers False or None."""
 
     def loop() -> None:
@@ -61,7 +61,7 @@ def looping(name: str, step: Callable[[], bool | None]) -> threading.Thread:
             try:
                 going = step()
             except Exception as broken:  # noqa: BLE001 - it is logged
-                tell_defect(name, broken)
+                log_defect(name, broken)
                 time.sleep(AFTER_DEFECT_S)
 
     thread = threading.Thread(target=loop, name=name, daemon=True)
@@ -69,11 +69,11 @@ def looping(name: str, step: Callable[[], bool | None]) -> threading.Thread:
     return thread
 
 
-def end(exiting: SystemExit) -> NoReturn:
+def exit_process(exiting: SystemExit) -> NoReturn:
     """End this process as any Python does; what a handler left running is waited for only so long."""
 
     def cut_off() -> None:
-        time.sleep(LEFT_BEHIND_S)
+        time.sleep(EXIT_TIMEOUT_S)
         log.warning("threads that a handler left behind are cut off")
         sys.stdout.flush()
         os._exit(exiting.code if isinstance(exiting.code, int) else 1)

@@ -14,48 +14,48 @@ from sluice.errors import SluiceError
 from sluice_worker.core.model import Poll, Queue
 from sluice_worker.core.pool_size import (
     Range,
-    pollers_wanted,
+    desired_pollers,
 )
 from sluice_worker.message import Message
 from sluice_worker.ports import Queues
-from sluice_worker.runtime.dispatcher import Intake
-from sluice_worker.runtime.in_flight import Custody
+from sluice_worker.runtime.dispatcher import Dispatcher
+from sluice_worker.runtime.in_flight import InFlightMessages
 from sluice_worker.runtime.loops import (
-    looping,
-    surviving,
+    defects_logged,
+    start_loop,
 )
 
 log = logging.getLogger(__name__)
 
-PATIENCE_S = 1.0
+TIMEOUT_S = 1.0
 NEWEST_WEIGHT = 0.1
 
 
-class ConsumerGroup:
+class PollerPool:
     """The pollers of one process."""
 
     def __init__(
         self,
         queues: Sequence[Queue],
         sqs: Queues,
-        intake: Intake,
-        custody: Custody,
+        dispatcher: Dispatcher,
+        in_flight: InFlightMessages,
         *,
         pollers: Range,
         interval_s: float,
         visibility_s: int,
     ) -> None:
-        self._queues, self._sqs, self._intake, self._custody = queues, sqs, intake, custody
+        self._queues, self._sqs, self._dispatcher, self._in_flight = queues, sqs, dispatcher, in_flight
         self._bounds, self._interval_s, self._visibility_s = pollers, interval_s, visibility_s
         self._lock = threading.Lock()
-        self._names = 0
+        self._poller_count = 0
         self._alive = 0
-        self._wanted = pollers.min
+        self._desired = pollers.min
         self._average_s: float | None = None
         self._stopped = threading.Event()
-        self._flow = threading.Event()
+        self._messages_flow = threading.Event()
         """Set where a message came since the depths were last read."""
-        self._unread: set[str] = set()
+        self._unreadable_depths: set[str] = set()
         self._long_polls_end: dict[int, float] = {}
         """When each poller's long poll comes back at the latest, by its thread."""
 
@@ -64,37 +64,37 @@ class ConsumerGroup:
         """Pollers that run."""
         return self._alive
 
-    def longest_wait_s(self, now: float) -> float:
+    def longest_poll_remaining_s(self, now: float) -> float:
         """Seconds until the last of the long polls under way is back, whatever it brings; 0 without any."""
         return max((end - now for end in list(self._long_polls_end.values())), default=0.0)
 
     def start(self) -> None:
         """Start the least number of pollers, and the reading of depths."""
         self._grow()
-        looping("depths", self._adjust)
+        start_loop("depths", self._adjust)
 
     def stop(self) -> None:
         """Poll no more; polls under way come back by themselves, and hand back what they bring."""
         self._stopped.set()
-        self._flow.set()
+        self._messages_flow.set()
 
     def _adjust(self) -> bool:
         """Every interval while messages flow: read what waits, and grow or shrink."""
-        if self._intake.everything_empty:
-            self._wanted = self._bounds.min
-            self._flow.wait()
+        if self._dispatcher.all_queues_empty:
+            self._desired = self._bounds.min
+            self._messages_flow.wait()
         if self._stopped.is_set():
             return False
-        self._flow.clear()
+        self._messages_flow.clear()
         for queue in self._queues:
             self._read(queue)
-        depths = [depth for depth in self._intake.depths().values() if depth is not None]
+        depths = [depth for depth in self._dispatcher.depths().values() if depth is not None]
         if len(depths) == len(self._queues) and self._average_s is not None:
-            self._wanted = pollers_wanted(
+            self._desired = desired_pollers(
                 depths,
                 average_s=self._average_s,
                 interval_s=self._interval_s,
-                buffer_use=self._intake.use(),
+                buffer_use=self._dispatcher.utilization(),
                 pollers=self._bounds,
             )
         self._grow()
@@ -104,38 +104,42 @@ class ConsumerGroup:
         depth = None
         try:
             depth = self._sqs.depth(queue.url)
-            self._unread.discard(queue.url)
+            self._unreadable_depths.discard(queue.url)
         except SluiceError as failed:
-            if queue.url not in self._unread:
+            if queue.url not in self._unreadable_depths:
                 log.warning("%s; its depth counts as unknown", failed)
-            self._unread.add(queue.url)
-        self._intake.read(queue, depth)
+            self._unreadable_depths.add(queue.url)
+        self._dispatcher.record_depth(queue, depth)
 
-    def _waiting(self) -> int:
+    def _long_polling(self) -> int:
         """Pollers that wait at empty queues while there is work elsewhere.
 
         They do not count among those wanted, but among those allowed.
         """
-        return 0 if self._intake.everything_empty else self._intake.waiting_long
+        return 0 if self._dispatcher.all_queues_empty else self._dispatcher.long_polls_in_progress
 
     def _grow(self) -> None:
         with self._lock:
-            missing = min(self._wanted - (self._alive - self._waiting()), self._bounds.max - self._alive)
+            missing = min(
+                self._desired - (self._alive - self._long_polling()), self._bounds.max - self._alive
+            )
             for _ in range(missing):
                 self._alive += 1
-                self._names += 1
-                looping(f"poller-{self._names}", self._poll)
+                self._poller_count += 1
+                start_loop(f"poller-{self._poller_count}", self._poll)
 
     def _poll(self) -> bool:
         """One poll; False ends the poller, where there are more than wanted."""
         with self._lock:
-            if self._stopped.is_set() or self._alive - self._waiting() > max(self._wanted, self._bounds.min):
+            if self._stopped.is_set() or self._alive - self._long_polling() > max(
+                self._desired, self._bounds.min
+            ):
                 self._alive -= 1
                 return False
         # A batch that waits goes first: a thread that runs already spares waking a courier.
-        if self._custody.help():
+        if self._in_flight.send_due_batch():
             return True
-        poll = self._intake.next_poll(PATIENCE_S)
+        poll = self._dispatcher.next_poll(TIMEOUT_S)
         if poll is not None:
             self._receive(poll)
         return True
@@ -151,17 +155,17 @@ class ConsumerGroup:
             log.warning("%s", failed)
         finally:
             self._long_polls_end.pop(threading.get_ident(), None)
-            self._custody.take_in(messages or ())
+            self._in_flight.add(messages or ())
             not_kept: Sequence[Message] = messages or ()
-            with surviving("taking in what a poll brought, which goes back"):
-                not_kept = self._intake.received(poll, messages)
-            self._custody.hand_back(not_kept)
+            with defects_logged("taking in what a poll brought, which goes back"):
+                not_kept = self._dispatcher.poll_finished(poll, messages)
+            self._in_flight.release(not_kept)
         if messages:
             if not poll.wait_s:
-                self._took((time.monotonic() - began) / len(messages))
-            self._flow.set()
+                self._record_receive_time((time.monotonic() - began) / len(messages))
+            self._messages_flow.set()
 
-    def _took(self, per_message_s: float) -> None:
+    def _record_receive_time(self, per_message_s: float) -> None:
         """A short poll took so long for each message that it brought."""
         before = self._average_s
         self._average_s = (

@@ -23,7 +23,7 @@ class Result:
     """How one message ended; `why` says it of a failure."""
 
     outcome: Outcome
-    why: str = ""
+    reason: str = ""
     raised: BaseException | None = None
     is_behind: bool = False
     """Whether one before it in its group failed: it goes back, whatever became of it."""
@@ -37,7 +37,10 @@ def results(batch: Sequence[Message], raised: Sequence[BaseException | None]) ->
     """What the handler's answer means for each message."""
     if len(raised) == 1 and raised[0] is None:
         return ONE_SUCCEEDED
-    ended = [SUCCEEDED if error is None else Result(_outcome(error), words(error), error) for error in raised]
+    ended = [
+        SUCCEEDED if error is None else Result(_outcome(error), exception_text(error), error)
+        for error in raised
+    ]
     return ended if len(batch) == 1 else _in_order(batch, ended)
 
 
@@ -47,7 +50,7 @@ def timeouts(batch: Sequence[Message], took_s: float) -> list[Result]:
     return _in_order(batch, [late] * len(batch))
 
 
-def tell_failures(batch: Sequence[Message], ended: Sequence[Result]) -> None:
+def log_failures(batch: Sequence[Message], ended: Sequence[Result]) -> None:
     """A line for each; the stack trace once, where one exception failed many, and none for a rejection."""
     told: BaseException | None = None
     for message, result in zip(batch, ended, strict=True):
@@ -59,19 +62,19 @@ def tell_failures(batch: Sequence[Message], ended: Sequence[Result]) -> None:
             message.message_id,
             message.queue.name,
             message.receive_count,
-            result.why,
+            result.reason,
             exc_info=result.raised if traced else None,
         )
         told = result.raised
 
 
-def names(batch: Sequence[Message]) -> str:
+def describe(batch: Sequence[Message]) -> str:
     """Which messages, in a few words."""
     more = f" and {len(batch) - 1} more" if len(batch) > 1 else ""
     return f"{batch[0].message_id}{more}"
 
 
-def words(raised: BaseException) -> str:
+def exception_text(raised: BaseException) -> str:
     """An exception in words, also one that cannot be put into any."""
     # Putting it into words is the user's code too.
     said, broken = caught(lambda: f"{type(raised).__name__}: {raised}")
@@ -80,7 +83,7 @@ def words(raised: BaseException) -> str:
 
 def _in_order(batch: Sequence[Message], ended: Sequence[Result]) -> list[Result]:
     failed = [result.outcome is not Outcome.SUCCESS for result in ended]
-    behind = behind_failures([message.lane for message in batch], failed)
+    behind = behind_failures([message.message_group for message in batch], failed)
     return [_behind(result) if is_behind else result for result, is_behind in zip(ended, behind, strict=True)]
 
 

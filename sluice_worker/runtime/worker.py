@@ -13,48 +13,48 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sluice_worker.core.counters import (
-    Minute,
-    Tally,
+    Counters,
+    ReportInterval,
 )
 from sluice_worker.core.failed_heads import FailedHeads
 from sluice_worker.core.gauges import Gauges
 from sluice_worker.core.model import MAX_MESSAGE_BYTES
 from sluice_worker.core.priority_buffer import MessageBuffer
-from sluice_worker.core.queue_choice import Schedule
+from sluice_worker.core.queue_choice import PollScheduler
 from sluice_worker.ports import MetricSink, Queues
-from sluice_worker.runtime.ack_batcher import Outbox
+from sluice_worker.runtime.ack_batcher import AckBatcher
 from sluice_worker.runtime.batches import (
     BatchCaller,
     one_at_a_time,
 )
-from sluice_worker.runtime.dispatcher import Intake
-from sluice_worker.runtime.handler_pool import Processor
+from sluice_worker.runtime.dispatcher import Dispatcher
+from sluice_worker.runtime.handler_pool import HandlerPool
 from sluice_worker.runtime.handler_runner import Handler
-from sluice_worker.runtime.in_flight import Custody
+from sluice_worker.runtime.in_flight import InFlightMessages
 from sluice_worker.runtime.loops import (
-    looping,
-    surviving,
+    defects_logged,
+    start_loop,
 )
-from sluice_worker.runtime.pollers import ConsumerGroup
+from sluice_worker.runtime.pollers import PollerPool
 from sluice_worker.runtime.reporter import Reporter
 from sluice_worker.settings import Settings
 
 log = logging.getLogger(__name__)
 
-MOST_UNTOLD = 1000
+MAX_UNACKNOWLEDGED = 1000
 """Messages whose end SQS has not taken yet; beyond what is buffered and runs, no more are received."""
-MOST_UNTOLD_BYTES = 2**26
+MAX_UNACKNOWLEDGED_BYTES = 2**26
 """The same in bytes."""
-LOOK_S = 0.05
+CHECK_INTERVAL_S = 0.05
 """Between two looks of a drain at what has not ended."""
 ADJUST_S = 1.0
-LAST_WORDS_S = 5.0
+RELEASE_RESERVE_S = 5.0
 """Kept of the grace for telling SQS what was handed back."""
-LEAST_WORDS_S = 1.0
+MIN_RELEASE_S = 1.0
 """The same at the least, however short the grace: unheard, they would stay hidden from everybody."""
-LAST_REPORT_S = 5.0
+MAX_LAST_REPORT_S = 5.0
 """The longest that the end waits for CloudWatch to take the last metrics, within the grace."""
-LEAST_REPORT_S = 1.0
+MIN_LAST_REPORT_S = 1.0
 """The same at the least, however short the grace."""
 
 
@@ -69,57 +69,57 @@ class Worker:
         self._ended = threading.Event()
         self._why = ""
         self._exhausted = False
-        self._tally = Tally(began_at=time.time(), promise_s=settings.promise_s)
-        schedule = Schedule(
+        self._counters = Counters(began_at=time.time(), promise_s=settings.promise_s)
+        scheduler = PollScheduler(
             settings.queues,
             time.monotonic(),
             starving_after_s=settings.starving_after_s,
             stale_after_s=3 * settings.interval_s,
         )
-        self._intake = Intake(
+        self._dispatcher = Dispatcher(
             settings.queues,
-            schedule,
+            scheduler,
             MessageBuffer(
                 settings.limits,
                 aged_after_s=settings.starving_after_s,
                 max_bytes=settings.buffer_bytes,
             ),
-            lambda: 0 if self._custody.full else self._processor.reach(),
+            lambda: 0 if self._in_flight.is_full else self._handler_pool.prefetch_limit(),
             FailedHeads(
                 min_backoff_s=settings.failure_policy.min_backoff_s, max_backoff_s=settings.max_backoff_s
             ),
             settings.batches,
         )
-        self._outbox = Outbox(queues, linger_s=settings.delete_linger_s, couriers=settings.couriers)
-        self._custody = Custody(
+        self._ack_batcher = AckBatcher(queues, linger_s=settings.delete_linger_s, senders=settings.senders)
+        self._in_flight = InFlightMessages(
             queues,
-            self._intake,
-            self._outbox,
+            self._dispatcher,
+            self._ack_batcher,
             settings.failure_policy,
             dead_letter_queue=settings.dead_letter_queue,
             visibility_s=settings.visibility_s,
-            most_held=sum(settings.limits.values())
+            max_held=sum(settings.limits.values())
             + settings.max_concurrency * settings.batches.size
-            + MOST_UNTOLD,
-            most_held_bytes=len(settings.limits) * settings.buffer_bytes
+            + MAX_UNACKNOWLEDGED,
+            max_held_bytes=len(settings.limits) * settings.buffer_bytes
             + settings.max_concurrency * settings.batches.size * MAX_MESSAGE_BYTES
-            + MOST_UNTOLD_BYTES,
+            + MAX_UNACKNOWLEDGED_BYTES,
         )
-        self._processor = Processor(
+        self._handler_pool = HandlerPool(
             BatchCaller(handler).call if settings.batch else one_at_a_time(handler),
-            self._custody,
-            self._tally,
+            self._in_flight,
+            self._counters,
             slots=settings.slots,
-            batch_reach=settings.batches.reach,
+            prefetch_per_slot=settings.batches.prefetch_per_slot,
             prefetch_s=settings.prefetch_s,
             max_processing_s=settings.max_processing_s,
             on_exhausted=self._exhaust,
         )
-        self._consumers = ConsumerGroup(
+        self._pollers = PollerPool(
             settings.queues,
             queues,
-            self._intake,
-            self._custody,
+            self._dispatcher,
+            self._in_flight,
             pollers=settings.pollers,
             interval_s=settings.interval_s,
             visibility_s=settings.visibility_s,
@@ -127,7 +127,7 @@ class Worker:
         self._flow = (0, 0)
         self._reporter = Reporter(
             settings.worker_id,
-            self._tally,
+            self._counters,
             self._state,
             sink,
             gauges=self._gauges,
@@ -137,25 +137,25 @@ class Worker:
     @property
     def busy(self) -> bool:
         """Whether any message is in this process's hands."""
-        return self._custody.count > 0
+        return self._in_flight.count > 0
 
     @property
     def processed(self) -> int:
         """Messages that ended well, since the start."""
-        return self._tally.processed
+        return self._counters.processed
 
     @property
-    def history(self) -> list[Minute]:
+    def history(self) -> list[ReportInterval]:
         """The last reports, oldest first; sixty at most."""
-        return list(self._tally.history)
+        return list(self._counters.history)
 
-    def drain(self, why: str) -> None:
+    def drain(self, reason: str) -> None:
         """Begin to end; `run` returns once that is done. From any thread, and more than once.
 
         Not from a signal handler: that may have interrupted who holds the same lock.
         """
         if not self._draining.is_set():
-            self._why = why
+            self._why = reason
             self._draining.set()
 
     def run(self) -> int:
@@ -163,21 +163,21 @@ class Worker:
 
         This thread only waits to be told, and then hurries the others: it makes no call that may take long.
         """
-        self._outbox.start()
-        self._custody.start()
-        self._processor.start(self._intake)
+        self._ack_batcher.start()
+        self._in_flight.start()
+        self._handler_pool.start(self._dispatcher)
         if not self._draining.is_set():  # told before it began
-            self._consumers.start()
-        looping("adjusting", self._adjust)
+            self._pollers.start()
+        start_loop("adjusting", self._adjust)
         self._report_at = time.monotonic() + self._settings.report_s
-        looping("reports", self._report)
+        start_loop("reports", self._report)
         self._draining.wait()
         self._drain()
         return 1 if self._exhausted else 0
 
     def _adjust(self) -> bool:
         """Every second, to the end: grow or shrink the slots, and write off what is past its deadline."""
-        self._processor.adjust()
+        self._handler_pool.adjust()
         return not self._ended.wait(ADJUST_S)
 
     def _report(self) -> bool:
@@ -185,30 +185,30 @@ class Worker:
         if self._draining.wait(max(self._report_at - time.monotonic(), 0.0)):
             return False
         self._report_at += self._settings.report_s
-        self._reporter.report(self._processor.close_minute(time.time()))
+        self._reporter.report(self._handler_pool.close_interval(time.time()))
         return True
 
     def _drain(self) -> None:
         """Poll no more, hand back what was not begun, finish or hand back what runs, tell SQS, report."""
         ends_at = time.monotonic() + self._settings.grace_s
         log.info("draining within %g s: %s", self._settings.grace_s, self._why)
-        for step in (self._stop_beginning, self._await_ends, self._hand_back_the_rest, self._end_report):
-            with surviving("the drain"):
+        for step in (self._stop_beginning, self._await_ends, self._release_the_rest, self._end_report):
+            with defects_logged("the drain"):
                 step(ends_at)
         self._ended.set()
-        self._custody.stop()
-        self._outbox.stop()
+        self._in_flight.stop()
+        self._ack_batcher.stop()
 
     def _stop_beginning(self, _: float) -> None:
-        self._consumers.stop()
-        self._processor.stop()
-        self._outbox.hurry()
-        self._custody.hand_back(self._intake.close())
+        self._pollers.stop()
+        self._handler_pool.stop()
+        self._ack_batcher.stop_lingering()
+        self._in_flight.release(self._dispatcher.close())
 
     def _await_ends(self, ends_at: float) -> None:
-        until = ends_at - min(LAST_WORDS_S, self._settings.grace_s / 2)
+        until = ends_at - min(RELEASE_RESERVE_S, self._settings.grace_s / 2)
         now = time.monotonic()
-        wait_s = min(self._consumers.longest_wait_s(now), until - now)
+        wait_s = min(self._pollers.longest_poll_remaining_s(now), until - now)
         if wait_s > 0:
             log.info(
                 "waiting for up to %d s: SQS may hand a message to a receive that is under way. "
@@ -218,59 +218,59 @@ class Worker:
             )
         self._wait_while(self._working, until)
 
-    def _hand_back_the_rest(self, ends_at: float) -> None:
-        abandoned = self._processor.abandon()
+    def _release_the_rest(self, ends_at: float) -> None:
+        abandoned = self._handler_pool.abandon()
         if abandoned:
             log.warning("%d messages are handed back unfinished", len(abandoned))
-            self._custody.hand_back(abandoned)
-        self._custody.stop_burying()
-        until = max(ends_at, time.monotonic() + LEAST_WORDS_S)
-        self._wait_while(lambda: self._custody.burying > 0, until)
-        if not self._outbox.wait_empty(until):
-            log.error("%d messages come back by themselves: SQS did not answer", self._outbox.open)
+            self._in_flight.release(abandoned)
+        self._in_flight.stop_dead_letters()
+        until = max(ends_at, time.monotonic() + MIN_RELEASE_S)
+        self._wait_while(lambda: self._in_flight.pending_dead_letters > 0, until)
+        if not self._ack_batcher.wait_empty(until):
+            log.error("%d messages come back by themselves: SQS did not answer", self._ack_batcher.pending)
 
     def _end_report(self, ends_at: float) -> None:
         """In a thread of its own: nobody may read stdout, and CloudWatch may not answer."""
-        left_s = max(LEAST_REPORT_S, min(LAST_REPORT_S, ends_at - time.monotonic()))
-        minute = self._processor.close_minute(time.time())
-        looping("last-report", lambda: self._reporter.report(minute, patience_s=left_s)).join(left_s)
+        left_s = max(MIN_LAST_REPORT_S, min(MAX_LAST_REPORT_S, ends_at - time.monotonic()))
+        interval = self._handler_pool.close_interval(time.time())
+        start_loop("last-report", lambda: self._reporter.report(interval, timeout_s=left_s)).join(left_s)
 
     def _wait_while(self, condition: Callable[[], bool], until: float) -> None:
         while condition() and time.monotonic() < until:
-            time.sleep(LOOK_S)
+            time.sleep(CHECK_INTERVAL_S)
 
     def _working(self) -> bool:
         """Whether a message has not ended, or a poll may still bring one that has to be handed back.
 
         A slot is not busy yet or no more while it takes a message or settles it: only custody knows them all.
         """
-        return self._custody.count > 0 or self._consumers.alive > 0
+        return self._in_flight.count > 0 or self._pollers.alive > 0
 
     def _exhaust(self) -> None:
         """Every slot there may be is held by a handler that hangs: another process has to take over."""
         self._exhausted = True
-        self.drain(f"{self._processor.lost} handlers hang")
+        self.drain(f"{self._handler_pool.hung} handlers hang")
 
     def _gauges(self) -> Gauges:
         """Those of a report: what flowed is counted since the one before."""
-        depths = self._intake.depths()
-        (pushed, popped), self._flow = self._flow, self._intake.flow()
+        depths = self._dispatcher.depths()
+        (pushed, popped), self._flow = self._flow, self._dispatcher.pushed_and_popped()
         return Gauges(
-            buffered=self._intake.held(),
-            buffer_use=self._intake.use(),
+            buffered=self._dispatcher.buffered(),
+            buffer_use=self._dispatcher.utilization(),
             pushed=self._flow[0] - pushed,
             popped=self._flow[1] - popped,
-            pollers=self._consumers.alive,
-            slots=self._processor.slots,
-            busy=self._processor.busy,
+            pollers=self._pollers.alive,
+            slots=self._handler_pool.slots,
+            busy=self._handler_pool.busy,
             depths={queue.name: depths[queue.url] for queue in self._settings.queues},
         )
 
     def _state(self) -> Mapping[str, Any]:
         return {
-            "hanging": self._processor.lost,
-            "held": self._custody.count,
-            "handedBack": self._custody.handed_back,
-            "expired": self._custody.expired,
-            "undeleted": self._custody.given_up,
+            "hanging": self._handler_pool.hung,
+            "held": self._in_flight.count,
+            "handedBack": self._in_flight.released,
+            "expired": self._in_flight.expired,
+            "undeleted": self._in_flight.undeleted,
         }

@@ -31,7 +31,7 @@ from sluice_sim.embedded.scenarios import QUEUE_PROC, TRANSCRIPTION
 from sluice_worker import wiring
 from sluice_worker.aws import cloudwatch
 from sluice_worker.aws.cloudwatch import CloudWatchSink
-from sluice_worker.core.counters import Tally
+from sluice_worker.core.counters import Counters
 from sluice_worker.core.metrics import OUTCOME
 from sluice_worker.core.model import Outcome
 from tests.sluice.aws import account
@@ -150,11 +150,11 @@ def work(fleet: str, took_s: Mapping[Outcome, float], count: int = 1, **paramete
     settings, _ = fleet_workers.understood(fleet_workers.variables(fleet, **parameters))
     sink = wiring._sink(settings)
     assert isinstance(sink, CloudWatchSink)
-    tally = Tally(began_at=(NOW - timedelta(minutes=10)).timestamp())
+    counters = Counters(began_at=(NOW - timedelta(minutes=10)).timestamp())
     for outcome, seconds in took_s.items():
         for _ in range(count):
-            tally.ended(outcome, seconds)
-    sink.put(tally.close(tally.began_at + 60))
+            counters.record_end(outcome, seconds)
+    sink.put(counters.close(counters.began_at + 60))
 
 
 def worker_publishes(

@@ -13,7 +13,7 @@ from sluice_worker.settings import Settings
 from tests.contract.test_processing_time import ENOUGH, LATENCY_S, NOW, Plane
 from tests.sluice.aws import account
 from tests.templates import stacks
-from tests.worker.process.minutes import minute
+from tests.worker.process.intervals import interval
 
 OPTIONS = {
     "AutoScalingGroupName": "auto_scaling_group",
@@ -45,7 +45,7 @@ def test_the_target_follows_the_successes_of_the_real_worker(plane: Plane, fleet
     plane.serve(fleet)
     sink = wiring._sink(told(fleet))
     assert sink is not None
-    sink.put(minute([TOOK_S] * ENOUGH, failed_s=[900.0] * ENOUGH, late_s=[3600.0], began_at=BEGAN_AT))
+    sink.put(interval([TOOK_S] * ENOUGH, failed_s=[900.0] * ENOUGH, late_s=[3600.0], began_at=BEGAN_AT))
     assert plane.retune().target == LATENCY_S / TOOK_S
 
 
@@ -53,5 +53,5 @@ def test_failures_alone_are_no_evidence_for_a_target(plane: Plane, fleet: str) -
     plane.serve(fleet)
     sink = wiring._sink(told(fleet))
     assert sink is not None
-    sink.put(minute(failed_s=[900.0] * ENOUGH, began_at=BEGAN_AT))
+    sink.put(interval(failed_s=[900.0] * ENOUGH, began_at=BEGAN_AT))
     assert plane.retune().reason is Reason.TOO_FEW_SAMPLES

@@ -176,7 +176,7 @@ def test_a_batch_is_deleted_but_for_what_is_refused(subject: Subject) -> None:
     a, b, c = subject.receive(url)
     refused = subject.port.delete([a, replace(b, receipt_handle="made up"), c])
     assert {place: refusal.final for place, refusal in refused.items()} == {1: True}
-    assert refused[1].why
+    assert refused[1].reason
     assert subject.port.depth(url) == Depth(visible=0, in_flight=1)
 
 
@@ -207,7 +207,7 @@ def test_every_call_to_a_queue_that_is_not_there_is_somebodys_to_mend(subject: S
         lambda: subject.port.delete([astray]),
         lambda: subject.port.hide([(astray, 0)]),
         lambda: subject.port.depth(gone),
-        lambda: subject.port.bury(gone, message, "why"),
+        lambda: subject.port.send_to_dead_letter_queue(gone, message, "why"),
     ]
     for call in calls:
         with pytest.raises(ConfigError, match="gone"):
@@ -223,7 +223,7 @@ def test_a_buried_message_keeps_what_it_was_and_says_why(subject: Subject, name:
     group = "g" if name.endswith(".fifo") else None
     subject.send(url, "poison", group=group, attributes={"tenant": "a", "raw": b"\x00"})
     (message,) = subject.receive(url)
-    subject.port.bury(dead, message, "ValueError: no such tenant")
+    subject.port.send_to_dead_letter_queue(dead, message, "ValueError: no such tenant")
     (buried,) = subject.receive(dead)
     assert (buried.body, buried.group_id) == ("poison", group)
     assert buried.attributes == {"tenant": "a", "raw": b"\x00", REASON: "ValueError: no such tenant"}
@@ -233,7 +233,7 @@ def test_burying_alone_does_not_take_the_message_out_of_its_queue(subject: Subje
     url, dead = subject.create("work"), subject.create("dead")
     subject.send(url, "poison")
     (message,) = subject.receive(url)
-    subject.port.bury(dead, message, "why")
+    subject.port.send_to_dead_letter_queue(dead, message, "why")
     assert subject.port.depth(url) == Depth(visible=0, in_flight=1)
 
 
@@ -245,8 +245,8 @@ def test_a_reason_that_sqs_would_refuse_is_made_fit_to_be_sent() -> None:
         _send_to_sqs(url, "a", "b", "c")
         poll = Poll(queue=Queue(url=url), max_messages=10, wait_s=0)
         reasons = ["\x1b[31mred\x00\ud800\ufffe \u00e9\U0001f600\n", "", "x" * 5000]
-        for message, why in zip(port.receive(poll, VISIBILITY_S), reasons, strict=True):
-            port.bury(dead, message, why)
+        for message, reason in zip(port.receive(poll, VISIBILITY_S), reasons, strict=True):
+            port.send_to_dead_letter_queue(dead, message, reason)
         poll = Poll(queue=Queue(url=dead), max_messages=10, wait_s=0)
         sent = {message.attributes[REASON] for message in port.receive(poll, VISIBILITY_S)}
     red = "\ufffd[31mred\ufffd\ufffd\ufffd \u00e9\U0001f600\n"
@@ -278,7 +278,7 @@ def test_a_buried_message_is_the_message_as_it_came(subject: Subject, name: str)
     trace = "Root=1-5759e988-bd862e3fe1be46a994272793"
     subject.send(url, "poison", group="tenant", attributes=TYPED, types=TYPES, trace_header=trace)
     (message,) = subject.receive(url)
-    subject.port.bury(dead, message, "why")
+    subject.port.send_to_dead_letter_queue(dead, message, "why")
     (buried,) = subject.receive(dead)
     assert buried.attributes == TYPED | {REASON: "why"}
     assert buried.attribute_types == TYPES | {REASON: "String"}
@@ -291,7 +291,7 @@ def test_a_message_with_ten_attributes_is_buried_with_all_of_them_and_no_reason(
     attributes = {f"a{number}": "x" for number in range(10)}
     subject.send(url, "poison", attributes=attributes)
     (message,) = subject.receive(url)
-    subject.port.bury(dead, message, "why")
+    subject.port.send_to_dead_letter_queue(dead, message, "why")
     (buried,) = subject.receive(dead)
     assert buried.attributes == attributes
 
@@ -302,7 +302,7 @@ def test_a_message_buried_for_the_second_time_says_the_second_reason(subject: Su
     attributes = {f"a{number}": "x" for number in range(9)}
     subject.send(url, "poison", attributes=attributes | {REASON: "the first"})
     (message,) = subject.receive(url)
-    subject.port.bury(dead, message, "the second")
+    subject.port.send_to_dead_letter_queue(dead, message, "the second")
     (buried,) = subject.receive(dead)
     assert buried.attributes == attributes | {REASON: "the second"}
 
@@ -320,7 +320,7 @@ def test_a_reason_is_shortened_to_the_room_that_the_message_leaves_and_then_left
     sender = len("aString") + len("\u00e9".encode())
     subject.send(url, "x" * (limit - sender - room), attributes={"a": "\u00e9"})
     (message,) = subject.receive(url)
-    subject.port.bury(dead, message, "ValueError: no such tenant")
+    subject.port.send_to_dead_letter_queue(dead, message, "ValueError: no such tenant")
     (buried,) = subject.receive(dead)
     assert buried.body == message.body
     assert buried.attributes.get(REASON) == said
@@ -330,7 +330,7 @@ def test_a_reason_is_never_cut_within_a_character(subject: Subject) -> None:
     url, dead = subject.create("work"), subject.create("dead", max_bytes=1024)
     subject.send(url, "x" * (1024 - len("SluiceWorkerFailureString") - 4))
     (message,) = subject.receive(url)
-    subject.port.bury(dead, message, "a\u20ac\u20ac")
+    subject.port.send_to_dead_letter_queue(dead, message, "a\u20ac\u20ac")
     (buried,) = subject.receive(dead)
     assert buried.attributes == {REASON: "a\u20ac"}
 
@@ -340,7 +340,7 @@ def test_a_message_that_the_dead_letter_queue_cannot_hold_is_refused_and_stays(s
     subject.send(url, "x" * 1025)
     (message,) = subject.receive(url)
     with pytest.raises(ConfigError, match="must be shorter than 1024 bytes"):
-        subject.port.bury(dead, message, "why")
+        subject.port.send_to_dead_letter_queue(dead, message, "why")
     assert subject.port.depth(dead) == Depth(visible=0, in_flight=0)
     assert subject.port.depth(url) == Depth(visible=0, in_flight=1)
 

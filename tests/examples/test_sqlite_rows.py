@@ -88,7 +88,7 @@ def test_a_database_that_fails_brings_the_whole_batch_again(
     with closing(sqlite3.connect(database)) as connection:
         connection.execute("CREATE TABLE readings (other TEXT)")
         sqs.send(WORK.url, *readings(30))
-        eventually(lambda: worker._tally.failed >= 30, "the batch fails")
+        eventually(lambda: worker._counters.failed >= 30, "the batch fails")
         connection.execute("DROP TABLE readings")
     eventually(lambda: not sqs.all(WORK.url), "all have ended")
     assert rows(database) == [("a", float(number)) for number in range(30)]

@@ -8,9 +8,9 @@ from types import FrameType
 
 import pytest
 
-from tests.worker.waiting import PATIENCE_S
+from tests.worker.waiting import TIMEOUT_S
 
-LIMIT_S = round(2.5 * PATIENCE_S)
+LIMIT_S = round(2.5 * TIMEOUT_S)
 
 
 class HangingError(BaseException):

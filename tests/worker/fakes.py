@@ -15,16 +15,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sluice.errors import ConfigError, SluiceError, TransientError
-from sluice_worker.core.model import BATCH, LONG_POLL_S, LONGEST_HOLD_S, Depth, Poll
+from sluice_worker.core.model import LONG_POLL_S, MAX_BATCH_SIZE, MAX_VISIBILITY_S, Depth, Poll
 from sluice_worker.message import Message
 from sluice_worker.ports import Refusal
 from tests.support.builders import queue_url
 
-UNKNOWN_HANDLE = Refusal(why="ReceiptHandleIsInvalid", final=True)
-EXPIRED_HANDLE = Refusal(why="InvalidParameterValue: the receipt handle has expired", final=True)
-NOT_IN_FLIGHT = Refusal(why="MessageNotInflight", final=True)
-BEYOND_LIMIT = Refusal(why="InvalidParameterValue: beyond the limit [43200 seconds]", final=True)
-THROTTLED = Refusal(why="RequestThrottled", final=False)
+UNKNOWN_HANDLE = Refusal(reason="ReceiptHandleIsInvalid", final=True)
+EXPIRED_HANDLE = Refusal(reason="InvalidParameterValue: the receipt handle has expired", final=True)
+NOT_IN_FLIGHT = Refusal(reason="MessageNotInflight", final=True)
+BEYOND_LIMIT = Refusal(reason="InvalidParameterValue: beyond the limit [43200 seconds]", final=True)
+THROTTLED = Refusal(reason="RequestThrottled", final=False)
 
 REASON = "SluiceWorkerFailure"
 MAX_ATTRIBUTES = 10
@@ -207,13 +207,13 @@ class InMemorySqs:
         visible, everything = len(self.visible(url)), len(self.all(url))
         return Depth(visible=visible, in_flight=everything - visible)
 
-    def bury(self, url: str, message: Message, why: str) -> None:
+    def send_to_dead_letter_queue(self, url: str, message: Message, reason: str) -> None:
         """The message as it came, and as much of the reason as there is room for."""
-        call = self._begin(Call("bury", url, (message.body,), at=self._clock()))
+        call = self._begin(Call("send_to_dead_letter_queue", url, (message.body,), at=self._clock()))
         own = {name: value for name, value in message.attributes.items() if name != REASON}
         used = _size_bytes(message.body, own, message.attribute_types)
         room = self._queues[url].max_bytes - used - len(REASON) - len("String")
-        said = why.encode()[: max(room, 0)].decode(errors="ignore") if len(own) < MAX_ATTRIBUTES else ""
+        said = reason.encode()[: max(room, 0)].decode(errors="ignore") if len(own) < MAX_ATTRIBUTES else ""
         self.send(
             url,
             message.body,
@@ -256,7 +256,7 @@ class InMemorySqs:
                 self._queues[queue.dead_letters].stored.append(stored)
                 continue
             taken.append(self._received(poll, stored, now, visibility_s))
-            if len(taken) == min(poll.max_messages, BATCH):
+            if len(taken) == min(poll.max_messages, MAX_BATCH_SIZE):
                 break
         return taken
 
@@ -301,7 +301,7 @@ class InMemorySqs:
             return NOT_IN_FLIGHT
         if stored.handles[-1] != message.receipt_handle:
             return EXPIRED_HANDLE
-        if now + seconds > stored.received_at + LONGEST_HOLD_S:
+        if now + seconds > stored.received_at + MAX_VISIBILITY_S:
             return BEYOND_LIMIT
         stored.visible_at = now + seconds
         return None
@@ -324,5 +324,5 @@ def _nothing(_: Call) -> None:
 def _one_queue(messages: Sequence[Message]) -> str:
     urls = {message.queue.url for message in messages}
     assert len(urls) == 1, f"a batch for {len(urls)} queues"
-    assert len(messages) <= BATCH, f"a batch of {len(messages)}"
+    assert len(messages) <= MAX_BATCH_SIZE, f"a batch of {len(messages)}"
     return urls.pop()

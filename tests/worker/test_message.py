@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sluice_worker.core.model import LONGEST_HOLD_S
+from sluice_worker.core.model import MAX_VISIBILITY_S
 from tests.worker.runtime.parts import message
 
 INFINITE = float("inf")
@@ -24,7 +24,7 @@ def test_a_deadline_cannot_be_moved_by_what_is_no_number_of_seconds(seconds: Any
     assert one.deadline_at == before
 
 
-@pytest.mark.parametrize(("seconds", "moves_to_s"), [(0, 0), (90, 90), (2.5, 2.5), (10**9, LONGEST_HOLD_S)])
+@pytest.mark.parametrize(("seconds", "moves_to_s"), [(0, 0), (90, 90), (2.5, 2.5), (10**9, MAX_VISIBILITY_S)])
 def test_a_deadline_is_moved_by_seconds_up_to_twelve_hours(seconds: float, moves_to_s: float) -> None:
     one = message()
     one.extend(seconds)

@@ -13,12 +13,12 @@ from types import SimpleNamespace
 import pytest
 
 from sluice_worker.core.model import Depth, Poll, Priority, Queue
-from sluice_worker.core.pool_size import reach
+from sluice_worker.core.pool_size import prefetch_limit
 from sluice_worker.core.priority_buffer import MessageBuffer
-from sluice_worker.core.queue_choice import Schedule
+from sluice_worker.core.queue_choice import PollScheduler
 from sluice_worker.message import Message
 from sluice_worker.runtime import dispatcher as module
-from sluice_worker.runtime.dispatcher import Intake
+from sluice_worker.runtime.dispatcher import Dispatcher
 from tests.support.builders import queue_url
 from tests.worker.runtime.parts import failed_heads, next_to_begin
 
@@ -44,14 +44,16 @@ class Worker:
     _events: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
     _random: random.Random = field(default_factory=lambda: random.Random(6))
-    _intake: Intake = field(init=False)
+    _dispatcher: Dispatcher = field(init=False)
 
     def run(self, seconds: float) -> None:
-        self._intake = Intake(
+        self._dispatcher = Dispatcher(
             self.queues,
-            Schedule(self.queues, 0.0),
+            PollScheduler(self.queues, 0.0),
             MessageBuffer(dict.fromkeys(Priority, 200)),
-            lambda: reach(self.slots - self.busy, self.slots, average_s=self.service_s, prefetch_s=1.0),
+            lambda: prefetch_limit(
+                self.slots - self.busy, self.slots, average_s=self.service_s, prefetch_s=1.0
+            ),
             failed_heads(),
         )
         self._in(0.0, self._read)
@@ -70,7 +72,7 @@ class Worker:
 
     def _read(self) -> None:
         for queue in self.queues:
-            self._intake.read(queue, Depth(visible=1000, in_flight=0))
+            self._dispatcher.record_depth(queue, Depth(visible=1000, in_flight=0))
         self._in(5.0, self._read)
 
     def _polled(self, queue: Queue) -> None:
@@ -79,7 +81,7 @@ class Worker:
         self.polled_at[queue.url] = self.now
 
     def _poll(self) -> None:
-        poll = self._intake.next_poll(0.0)
+        poll = self._dispatcher.next_poll(0.0)
         if poll is None:
             self._in(AGAIN_S, self._poll)
         else:
@@ -99,11 +101,11 @@ class Worker:
             )
             for _ in range(poll.max_messages)
         ]
-        self._intake.received(poll, brought)
+        self._dispatcher.poll_finished(poll, brought)
         self._poll()
 
     def _work(self) -> None:
-        message = next_to_begin(self._intake, 0.0)
+        message = next_to_begin(self._dispatcher, 0.0)
         if message is None:
             self._in(AGAIN_S, self._work)
             return

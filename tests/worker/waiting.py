@@ -3,14 +3,14 @@
 import time
 from collections.abc import Callable
 
-PATIENCE_S = 60.0
+TIMEOUT_S = 60.0
 """Far beyond what anything takes: only a failing test waits this long."""
-LOOK_S = 0.005
+CHECK_INTERVAL_S = 0.005
 
 
 def eventually(condition: Callable[[], object], what: str) -> None:
     """Return once the condition holds; `what` says what was waited for in vain."""
-    until = time.monotonic() + PATIENCE_S
+    until = time.monotonic() + TIMEOUT_S
     while not condition():
-        assert time.monotonic() < until, f"waited {PATIENCE_S:g} s in vain: {what}"
-        time.sleep(LOOK_S)
+        assert time.monotonic() < until, f"waited {TIMEOUT_S:g} s in vain: {what}"
+        time.sleep(CHECK_INTERVAL_S)

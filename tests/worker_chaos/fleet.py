@@ -24,7 +24,7 @@ from tests.worker_chaos.records import Records
 
 LIMIT_S = 60.0
 """No worker takes longer to end."""
-LOOK_S = 0.01
+CHECK_INTERVAL_S = 0.01
 BEFORE_IT_BEGAN = "SIGTERM before its first message"
 KILL_A_CHILD = 0.5
 """Share of the SIGKILLs at a family that hit a child; its parent starts another."""
@@ -212,7 +212,7 @@ def awaited(condition: Callable[[], bool], limit_s: float) -> bool:
     """Wait for it; says whether it came about."""
     until = time.monotonic() + limit_s
     while not (met := condition()) and time.monotonic() < until:
-        time.sleep(LOOK_S)
+        time.sleep(CHECK_INTERVAL_S)
     return met
 
 

@@ -14,9 +14,9 @@ from sluice_worker.aws.sqs import SqsQueues
 from sluice_worker.command import main
 from sluice_worker.core.model import Poll
 from sluice_worker.message import Message
-from sluice_worker.runtime.ack_batcher import Outbox
-from sluice_worker.runtime.dispatcher import Intake
-from sluice_worker.runtime.in_flight import Custody
+from sluice_worker.runtime.ack_batcher import AckBatcher
+from sluice_worker.runtime.dispatcher import Dispatcher
+from sluice_worker.runtime.in_flight import InFlightMessages
 from sluice_worker.runtime.worker import Worker
 
 MUTATION = "WORKER_CHAOS_MUTATION"
@@ -25,7 +25,7 @@ EVERY = 5
 
 def no_heartbeat() -> None:
     """Nothing keeps a message hidden while its handler works."""
-    Custody._extend_if_due = lambda *_: None
+    InFlightMessages._extend_if_due = lambda *_: None
 
 
 def deletes_dropped() -> None:
@@ -53,41 +53,41 @@ def deleted_on_receipt() -> None:
 
 def groups_ignored() -> None:
     """Messages of a FIFO group are worked on as they come."""
-    Message.lane = None
+    Message.message_group = None
 
 
 def successor_too_early() -> None:
     """The next of a FIFO group begins before the deletion is confirmed."""
-    succeeded = Custody.succeeded
+    succeeded = InFlightMessages.succeeded
 
-    def early(custody: Custody, message: Message) -> None:
-        if message.lane is not None:
-            custody._intake.advance(message.lane)
-        succeeded(custody, message)
+    def early(in_flight: InFlightMessages, message: Message) -> None:
+        if message.message_group is not None:
+            in_flight._dispatcher.advance(message.message_group)
+        succeeded(in_flight, message)
 
-    Custody.succeeded = early
+    InFlightMessages.succeeded = early
 
 
 def drain_in_haste() -> None:
     """The process ends as soon as it is told to, with deletes on their way and handlers at work."""
     Worker._working = lambda _: False
-    Outbox.wait_empty = lambda *_: True
+    AckBatcher.wait_empty = lambda *_: True
 
 
 def failures_kept() -> None:
     """A message that failed is neither deleted nor given back, but kept hidden for good."""
-    Custody.failed = lambda *_, **__: None
+    InFlightMessages.failed = lambda *_, **__: None
 
 
 def first_come() -> None:
     """Priorities are ignored: whatever was received first is begun first."""
-    take = Intake.take_batch
+    take = Dispatcher.take_batch
 
-    def fair(intake: Intake, patience_s: float) -> list[Message]:
-        intake._buffer._aged_after_s = -1.0
-        return take(intake, patience_s)
+    def fair(dispatcher: Dispatcher, timeout_s: float) -> list[Message]:
+        dispatcher._buffer._aged_after_s = -1.0
+        return take(dispatcher, timeout_s)
 
-    Intake.take_batch = fair
+    Dispatcher.take_batch = fair
 
 
 MUTATIONS: dict[str, Callable[[], None]] = {

@@ -131,25 +131,25 @@ def poison(stage: Stage, count: int) -> Verdict:
     """Messages that always fail end among the dead letters, by either policy, and stop nobody."""
     redriven, buried = stage.cloud.create("redriven-dead"), stage.cloud.create("buried-dead")
     redrive = stage.cloud.create("redrive", dead_letters=redriven, most_receipts=MOST_ATTEMPTS)
-    bury = stage.cloud.create("bury")
+    by_worker = stage.cloud.create("bury")
     messages = {
         url: [
             {**order, "do": {7: Do.RAISE, 13: Do.REJECT}.get(place % 20, Do.WORK)}
             for place, order in enumerate(orders(name, count // 2))
         ]
-        for name, url in (("redrive", redrive), ("bury", bury))
+        for name, url in (("redrive", redrive), ("bury", by_worker))
     }
-    burying = ("--max-attempts", str(MOST_ATTEMPTS), "--dead-letter-queue", buried)
+    dead_letter_options = ("--max-attempts", str(MOST_ATTEMPTS), "--dead-letter-queue", buried)
     crew = Crew(
         members=[
             Member((*QUICKLY, "--queue", redrive)),
-            Member((*QUICKLY, "--queue", bury, *burying), processes=2),
+            Member((*QUICKLY, "--queue", by_worker, *dead_letter_options), processes=2),
         ]
     )
 
     def judge(fleet: Fleet, calls: Calls, deaths: Deaths) -> Iterator[str]:
         yield from _letters(stage, redriven, messages[redrive], {None})
-        yield from _letters(stage, buried, messages[bury], {"RuntimeError: poison", "Reject: said so"})
+        yield from _letters(stage, buried, messages[by_worker], {"RuntimeError: poison", "Reject: said so"})
         tries = [len(calls[key(order)]) for order in messages[redrive] if is_poison(order)]
         if max(tries) > MOST_ATTEMPTS:
             yield f"poison was worked on {max(tries)} times where its queue allows {MOST_ATTEMPTS}"

@@ -23,7 +23,7 @@ LIMIT_S = 240.0
 """The longest play."""
 STALLED_S = 45.0
 """Nothing was completed and no queue changed for so long: it never will be."""
-LOOK_S = 0.02
+CHECK_INTERVAL_S = 0.02
 DEPTHS_S = 0.2
 AHEAD = 500
 """Messages sent and not processed: more only slow the server down, which is slow by nature."""
@@ -91,7 +91,7 @@ class Stage:
         def send() -> None:
             for sent in range(0, len(messages), BATCH):
                 while sent - len(self.records.completed) > AHEAD:
-                    time.sleep(LOOK_S)
+                    time.sleep(CHECK_INTERVAL_S)
                 self.cloud.send(url, messages[sent : sent + BATCH])
 
         threading.Thread(target=send, name="sender", daemon=True).start()
@@ -119,4 +119,4 @@ class Stage:
                 if now > ends_at:
                     return [f"not done after {self.limit_s:g} s: {len(waiting)} messages wait"]
             fleet.tend()
-            time.sleep(LOOK_S)
+            time.sleep(CHECK_INTERVAL_S)

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from sluice_worker.runtime.dispatcher import Intake
-from sluice_worker.runtime.in_flight import Custody
+from sluice_worker.runtime.dispatcher import Dispatcher
+from sluice_worker.runtime.in_flight import InFlightMessages
 from sluice_worker.runtime.worker import Worker
 from tests.worker.fakes import InMemorySqs
 from tests.worker.runtime.parts import WORK, settings
@@ -21,7 +21,7 @@ HELD_UP_S = 0.5
 """Several looks of a drain that waits for nothing any more."""
 
 
-@pytest.mark.parametrize(("owner", "step"), [(Intake, "take_batch"), (Custody, "succeeded")])
+@pytest.mark.parametrize(("owner", "step"), [(Dispatcher, "take_batch"), (InFlightMessages, "succeeded")])
 def test_a_drain_waits_for_a_message_between_two_steps(
     owner: type, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,7 +31,7 @@ def test_a_message_that_nobody_completed_is_lost() -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "deaths", "why"),
+    ("before", "deaths", "reason"),
     [
         (span(0, 1.0, failed_at=2.0), {}, "failed"),
         (span(0, 1.0), {1: 3.0}, "killed while at work"),
@@ -45,12 +45,12 @@ def test_a_message_that_nobody_completed_is_lost() -> None:
     ],
 )
 def test_a_message_is_begun_again_for_a_reason_or_for_none(
-    before: Span, deaths: promises.Deaths, why: str
+    before: Span, deaths: promises.Deaths, reason: str
 ) -> None:
     again = calls(before, span(0, 4.5, 4.6, pid=3))
 
-    assert promises.repeats(again, deaths) == {why: 1}
-    assert bool(list(promises.again_only_for_a_reason(again, deaths))) == (why == promises.UNEXPLAINED)
+    assert promises.repeats(again, deaths) == {reason: 1}
+    assert bool(list(promises.again_only_for_a_reason(again, deaths))) == (reason == promises.UNEXPLAINED)
 
 
 def test_only_what_was_completed_twice_was_processed_twice() -> None:

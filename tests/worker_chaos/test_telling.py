@@ -9,8 +9,8 @@ from sluice_worker.aws import sqs
 from sluice_worker.core.model import Poll, Queue
 from sluice_worker.message import Message
 from sluice_worker.runtime.ack_batcher import (
-    Entry,
-    Outbox,
+    AckBatcher,
+    PendingAck,
 )
 from tests.worker.fakes import THROTTLED, UNKNOWN_HANDLE, InMemorySqs
 from tests.worker.runtime import parts
@@ -42,7 +42,7 @@ def test_the_outbox_alone_tells_again_what_sqs_refused(as_worker: Cloud) -> None
 def test_an_answer_that_does_not_come_is_not_waited_for_long(
     as_worker: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqs, "TELLING_S", 0.2)
+    monkeypatch.setattr(sqs, "ACK_TIMEOUT_S", 0.2)
     queues = sqs.connect(connections=1)
     message = received(as_worker, queues, "unanswered")
     as_worker.plan(Plan(rates={TELLING: {Fault.SLOW_BEFORE: 1.0}}, slow_s=2.0))
@@ -74,11 +74,13 @@ def test_the_pauses_of_the_outbox_do_not_outlast_what_they_wait_for() -> None:
     refusals = iter(range(5))  # after these, a pause doubled once more would end beyond the 2.4 s
     fake.refusing["hide"] = lambda _: THROTTLED if next(refusals, None) is not None else None
     told: list[str | None] = []
-    outbox = Outbox(fake, linger_s=0.0, couriers=1)
-    outbox.start()
+    ack_batcher = AckBatcher(fake, linger_s=0.0, senders=1)
+    ack_batcher.start()
 
-    outbox.add(Entry(message, 60, message.visible_at, lambda _, why: told.append(why)))
+    ack_batcher.add(PendingAck(message, 60, message.visible_at, lambda _, reason: told.append(reason)))
 
-    outbox.wait_empty(message.visible_at)
-    outbox.stop()
-    assert told == [UNKNOWN_HANDLE.why]  # the fake was asked in time; of a made-up message it knows nothing
+    ack_batcher.wait_empty(message.visible_at)
+    ack_batcher.stop()
+    assert told == [
+        UNKNOWN_HANDLE.reason
+    ]  # the fake was asked in time; of a made-up message it knows nothing

@@ -6,7 +6,7 @@ import itertools
 from dataclasses import dataclass, field
 
 from sluice_worker.core.model import Depth, Priority, Queue
-from sluice_worker.core.priority_buffer import Lane
+from sluice_worker.core.priority_buffer import MessageGroup
 from tests.support.builders import queue_url
 
 _numbers = itertools.count()
@@ -17,7 +17,7 @@ class Item:
     """One received message; `number` tells it from all others."""
 
     priority: Priority = Priority.MEDIUM
-    lane: Lane | None = None
+    message_group: MessageGroup | None = None
     queue_url: str = "queue"
     received_at: float = 0.0
     size_bytes: int = 1
@@ -41,5 +41,5 @@ def depth(visible: int = 0, in_flight: int = 0) -> Depth:
     return Depth(visible=visible, in_flight=in_flight)
 
 
-def lane(group: str = "a") -> Lane:
+def message_group(group: str = "a") -> MessageGroup:
     return (queue_url("work.fifo"), group)

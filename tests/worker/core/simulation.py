@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 
 from sluice_worker.core.model import Depth, Poll, Priority, Queue
 from sluice_worker.core.priority_buffer import MessageBuffer
-from sluice_worker.core.queue_choice import Schedule
+from sluice_worker.core.queue_choice import PollScheduler
 from tests.worker.core.builders import Item
 
 READ_EVERY_S = 5.0
-PATIENCE_S = 0.5
+TIMEOUT_S = 0.5
 FLOOD = 10**9
 
 
@@ -69,7 +69,7 @@ class Simulation:
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
     _idle: int = 0
     _by_queue: dict[str, Load] = field(default_factory=dict)
-    _schedule: Schedule = field(init=False)
+    _scheduler: PollScheduler = field(init=False)
     _buffer: MessageBuffer[Item] = field(init=False)
 
     @property
@@ -78,7 +78,7 @@ class Simulation:
         return len(Priority) * self.limit * self.service_s / self.slots
 
     def run(self, seconds: float) -> None:
-        self._schedule = Schedule(
+        self._scheduler = PollScheduler(
             [load.queue for load in self.loads], 0.0, starving_after_s=self.starving_after_s
         )
         self._buffer = MessageBuffer(dict.fromkeys(Priority, self.limit), aged_after_s=self.starving_after_s)
@@ -106,14 +106,14 @@ class Simulation:
 
     def _read(self, now: float) -> None:
         for load in self.loads:
-            self._schedule.read(load.queue, Depth(visible=load.visible(now), in_flight=0), now)
+            self._scheduler.record_depth(load.queue, Depth(visible=load.visible(now), in_flight=0), now)
         self._at(now + READ_EVERY_S, self._read)
 
     def _poll(self, now: float) -> None:
-        rooms = {load.queue.url: self._buffer.room(load.queue.priority) for load in self.loads}
-        poll = self._schedule.next_poll(now, rooms)
+        free_capacity = {load.queue.url: self._buffer.room(load.queue.priority) for load in self.loads}
+        poll = self._scheduler.next_poll(now, free_capacity)
         if poll is None:
-            self._at(now + PATIENCE_S, self._poll)
+            self._at(now + TIMEOUT_S, self._poll)
             return
         load = self._by_queue[poll.queue.url]
         self._unpolled(load.gap_s(now))
@@ -126,7 +126,7 @@ class Simulation:
     def _received(self, now: float, load: Load, poll: Poll) -> None:
         count = 0 if load.fails else min(poll.max_messages, load.visible(now))
         load.taken += count
-        self._schedule.polled(poll, None if load.fails else count, now)
+        self._scheduler.record_poll(poll, None if load.fails else count, now)
         items = [Item(priority=poll.queue.priority, received_at=now) for _ in range(count)]
         self._buffer.fill(poll.queue.priority, poll.max_messages, items)
         woken, self._idle = self._idle, 0

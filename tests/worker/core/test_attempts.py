@@ -7,35 +7,35 @@ from sluice_worker.core.attempts import Attempts
 
 
 def test_receipts_count_as_begun_where_nothing_else_is_known() -> None:
-    assert Attempts().begun("id", 3) == 3
+    assert Attempts().count_started("id", 3) == 3
 
 
 def test_receipts_that_ended_before_the_message_was_begun_do_not_count() -> None:
     attempts = Attempts()
-    attempts.not_begun("id")
-    attempts.not_begun("id")
-    assert attempts.begun("id", 3) == 1
-    assert attempts.begun("other", 3) == 3
+    attempts.record_unstarted("id")
+    attempts.record_unstarted("id")
+    assert attempts.count_started("id", 3) == 1
+    assert attempts.count_started("other", 3) == 3
 
 
 def test_the_present_attempt_counts_however_few_receipts_sqs_has_counted() -> None:
     attempts = Attempts()
-    attempts.not_begun("id")
-    assert attempts.begun("id", 1) == 1
-    assert attempts.begun("other", 0) == 1
+    attempts.record_unstarted("id")
+    assert attempts.count_started("id", 1) == 1
+    assert attempts.count_started("other", 0) == 1
 
 
 def test_what_has_ended_is_forgotten() -> None:
     attempts = Attempts()
-    attempts.not_begun("id")
-    attempts.ended("id")
-    attempts.ended("never seen")
-    assert attempts.begun("id", 3) == 3
+    attempts.record_unstarted("id")
+    attempts.forget("id")
+    attempts.forget("never seen")
+    assert attempts.count_started("id", 3) == 3
 
 
 def test_only_so_many_messages_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_MESSAGES", 2)
     attempts = Attempts()
     for message_id in ("a", "b", "a", "c"):
-        attempts.not_begun(message_id)
-    assert [attempts.begun(message_id, 3) for message_id in ("a", "b", "c")] == [1, 3, 2]
+        attempts.record_unstarted(message_id)
+    assert [attempts.count_started(message_id, 3) for message_id in ("a", "b", "c")] == [1, 3, 2]

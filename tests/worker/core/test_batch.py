@@ -3,7 +3,7 @@
 import pytest
 
 from sluice_worker.core.batch import BatchRule, behind_failures
-from sluice_worker.core.model import BATCH
+from sluice_worker.core.model import MAX_BATCH_SIZE
 
 
 @pytest.mark.parametrize(
@@ -24,5 +24,5 @@ def test_what_follows_a_failure_in_its_group_does_not_count_as_done(
 
 
 def test_a_batch_reaches_for_a_whole_poll_more_than_it_holds_and_a_single_message_for_none() -> None:
-    assert BatchRule().reach == 1
-    assert BatchRule(size=25).reach == 25 + BATCH - 1
+    assert BatchRule().prefetch_per_slot == 1
+    assert BatchRule(size=25).prefetch_per_slot == 25 + MAX_BATCH_SIZE - 1

@@ -21,8 +21,8 @@ from hypothesis.stateful import (
 from sluice_worker.core.batch import BatchRule
 from sluice_worker.core.model import Priority
 from sluice_worker.core.priority_buffer import (
-    Lane,
     MessageBuffer,
+    MessageGroup,
 )
 from tests.worker.core.builders import Item
 
@@ -45,7 +45,7 @@ class BufferMachine(RuleBasedStateMachine):
         """In order of receipt."""
         self.at_work: list[Item] = []
         self.reserved = dict.fromkeys(Priority, 0)
-        self.last_begun: dict[Lane, int] = {}
+        self.last_begun: dict[MessageGroup, int] = {}
 
     # ---- what happens --------------------------------------------------------------------------------------
 
@@ -72,7 +72,7 @@ class BufferMachine(RuleBasedStateMachine):
         brought = [
             Item(
                 priority=priority,
-                lane=None if group is None else (priority.value, group),
+                message_group=None if group is None else (priority.value, group),
                 queue_url="standard" if group is None else priority.value,
                 received_at=self.now,
                 size_bytes=1000 + len(self.held),
@@ -101,15 +101,17 @@ class BufferMachine(RuleBasedStateMachine):
             assert ORDER.index(popped.priority) == most_urgent, "a more urgent one had to be first"
         same = [item for item in ready if item.priority is popped.priority]
         assert popped.received_at == min(item.received_at for item in same), "received after others"
-        if popped.lane is None:
-            assert popped == min((item for item in same if item.lane is None), key=lambda item: item.number)
-        if popped.lane is not None:
-            assert self.last_begun.get(popped.lane, -1) < popped.number, "the group went backwards"
+        if popped.message_group is None:
+            assert popped == min(
+                (item for item in same if item.message_group is None), key=lambda item: item.number
+            )
+        if popped.message_group is not None:
+            assert self.last_begun.get(popped.message_group, -1) < popped.number, "the group went backwards"
         self.began(popped)
 
     def began(self, item: Item) -> None:
-        if item.lane is not None:
-            self.last_begun[item.lane] = item.number
+        if item.message_group is not None:
+            self.last_begun[item.message_group] = item.number
         self.held.remove(item)
         self.at_work.append(item)
 
@@ -127,13 +129,19 @@ class BufferMachine(RuleBasedStateMachine):
         assert len(batch) <= size
         assert len({item.queue_url for item in batch}) == 1
         for item in batch:
-            group = [other for other in self.held if item.lane is not None and other.lane == item.lane]
+            group = [
+                other
+                for other in self.held
+                if item.message_group is not None and other.message_group == item.message_group
+            ]
             before = group[: group.index(item)] if group else []
             assert batch[: batch.index(item)].count(item) == 0
             assert all(other in batch[: batch.index(item)] for other in before), (
                 "one of its group is before it"
             )
-            assert item in ready or item.lane in {other.lane for other in batch if other in ready}
+            assert item in ready or item.message_group in {
+                other.message_group for other in batch if other in ready
+            }
         for item in batch:
             self.began(item)
 
@@ -142,18 +150,18 @@ class BufferMachine(RuleBasedStateMachine):
     def settle(self, data: st.DataObject) -> None:
         done = data.draw(st.sampled_from(self.at_work))
         self.at_work.remove(done)
-        if done.lane is not None:
-            others = any(item.lane == done.lane for item in self.at_work)
-            follows = not others and any(item.lane == done.lane for item in self.held)
-            assert self.buffer.advance(done.lane) == follows
+        if done.message_group is not None:
+            others = any(item.message_group == done.message_group for item in self.at_work)
+            follows = not others and any(item.message_group == done.message_group for item in self.held)
+            assert self.buffer.advance(done.message_group) == follows
 
-    @precondition(lambda self: any(item.lane for item in self.at_work))
+    @precondition(lambda self: any(item.message_group for item in self.at_work))
     @rule(data=st.data())
     def go_back(self, data: st.DataObject) -> None:
-        failed = data.draw(st.sampled_from([item for item in self.at_work if item.lane is not None]))
-        assert failed.lane is not None
-        behind = [item for item in self.held if item.lane == failed.lane]
-        assert self.buffer.drop(failed.lane) == behind
+        failed = data.draw(st.sampled_from([item for item in self.at_work if item.message_group is not None]))
+        assert failed.message_group is not None
+        behind = [item for item in self.held if item.message_group == failed.message_group]
+        assert self.buffer.drop(failed.message_group) == behind
         self.at_work.remove(failed)
         self.held = [item for item in self.held if item not in behind]
 
@@ -161,9 +169,9 @@ class BufferMachine(RuleBasedStateMachine):
     def empty(self) -> None:
         out = self.buffer.empty()
         assert sorted(out, key=lambda item: item.number) == sorted(self.held, key=lambda item: item.number)
-        for lane in {item.lane for item in self.held if item.lane is not None}:
-            assert [item for item in out if item.lane == lane] == [
-                item for item in self.held if item.lane == lane
+        for message_group in {item.message_group for item in self.held if item.message_group is not None}:
+            assert [item for item in out if item.message_group == message_group] == [
+                item for item in self.held if item.message_group == message_group
             ]
         self.held = []
 
@@ -185,12 +193,12 @@ class BufferMachine(RuleBasedStateMachine):
 
     def ready(self) -> list[Item]:
         """What may begin: everything outside groups, and the first of every group that has none at work."""
-        blocked = {item.lane for item in self.at_work}
+        blocked = {item.message_group for item in self.at_work}
         ready = []
         for item in self.held:
-            if item.lane is None or item.lane not in blocked:
+            if item.message_group is None or item.message_group not in blocked:
                 ready.append(item)
-                blocked.add(item.lane)
+                blocked.add(item.message_group)
         return ready
 
 
@@ -207,20 +215,20 @@ def broken_pop(buffer: MessageBuffer[Any], now: float) -> Any:
     return None
 
 
-def broken_advance(buffer: MessageBuffer[Any], lane: Lane) -> bool:
+def broken_advance(buffer: MessageBuffer[Any], message_group: MessageGroup) -> bool:
     """All of a group's messages at once."""
-    waiting = list(buffer._waiting[lane])
-    buffer._waiting[lane].clear()
+    waiting = list(buffer._waiting[message_group])
+    buffer._waiting[message_group].clear()
     for message in waiting:
         buffer._ready[message.priority].append(message)
     return bool(waiting)
 
 
-def broken_drop(buffer: MessageBuffer[Any], lane: Lane) -> list[Any]:
+def broken_drop(buffer: MessageBuffer[Any], message_group: MessageGroup) -> list[Any]:
     """The room of what goes back is never given back."""
-    dropped = list(buffer._waiting.pop(lane))
-    if not buffer._ended(lane):
-        buffer._waiting[lane] = deque()
+    dropped = list(buffer._waiting.pop(message_group))
+    if not buffer._ended(message_group):
+        buffer._waiting[message_group] = deque()
     return dropped
 
 

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluice_worker.core.counters import (
-    HISTORY,
-    Minute,
-    Tally,
+    MAX_HISTORY,
+    Counters,
+    ReportInterval,
     quantile,
     rounded,
 )
@@ -17,11 +17,11 @@ from sluice_worker.core.model import Outcome
 SECONDS = st.floats(min_value=0, max_value=1e6)
 
 
-def closed(*took_s: float, outcome: Outcome = Outcome.SUCCESS, length_s: float = 60.0) -> Minute:
-    tally = Tally(0.0)
+def closed(*took_s: float, outcome: Outcome = Outcome.SUCCESS, length_s: float = 60.0) -> ReportInterval:
+    counters = Counters(0.0)
     for each in took_s:
-        tally.ended(outcome, each)
-    return tally.close(length_s)
+        counters.record_end(outcome, each)
+    return counters.close(length_s)
 
 
 class TestRounding:
@@ -90,59 +90,59 @@ class TestQuantile:
 
 class TestMinute:
     def test_it_counts_successes_apart_from_what_failed_or_took_too_long(self) -> None:
-        tally = Tally(100.0)
+        counters = Counters(100.0)
         for outcome in (Outcome.SUCCESS, Outcome.SUCCESS, Outcome.FAILURE, Outcome.TIMEOUT):
-            tally.ended(outcome, 2.0)
-        minute = tally.close(160.0)
+            counters.record_end(outcome, 2.0)
+        minute = counters.close(160.0)
         assert (minute.processed, minute.failed) == (2, 2)
-        assert (tally.processed, tally.failed) == (2, 2)
+        assert (counters.processed, counters.failed) == (2, 2)
         assert (minute.began_at, minute.length_s, minute.middle_at) == (100.0, 60.0, 130.0)
         assert minute.per_second == pytest.approx(2 / 60)
 
     def test_its_quantiles_are_over_all_messages_however_they_ended(self) -> None:
-        tally = Tally(0.0)
+        counters = Counters(0.0)
         for outcome, took_s in ((Outcome.SUCCESS, 1), (Outcome.FAILURE, 3), (Outcome.SUCCESS, 2)):
-            tally.ended(outcome, took_s)
-        minute = tally.close(60.0)
+            counters.record_end(outcome, took_s)
+        minute = counters.close(60.0)
         assert (minute.duration_quantile_s(0.5), minute.duration_quantile_s(1)) == (2.0, 3.0)
 
     def test_the_share_that_kept_the_promise_is_of_those_begun(self) -> None:
-        tally = Tally(0.0, promise_s=10.0)
+        counters = Counters(0.0, promise_s=10.0)
         for waited_s in (1, 10, 10.01, 50):
-            tally.began(waited_s)
-        minute = tally.close(60.0)
-        assert minute.kept_share == 0.5
+            counters.record_start(waited_s)
+        minute = counters.close(60.0)
+        assert minute.within_promise_share == 0.5
         assert minute.wait_quantile_s(0.5) == 10.0
 
     def test_a_promise_is_judged_by_the_wait_itself_and_not_by_what_is_left_of_it_rounded(self) -> None:
-        tally = Tally(0.0, promise_s=10.0)
-        tally.began(10.04)
-        minute = tally.close(60.0)
-        assert (minute.waits_s, minute.kept) == ({10.0: 1}, 0)
+        counters = Counters(0.0, promise_s=10.0)
+        counters.record_start(10.04)
+        minute = counters.close(60.0)
+        assert (minute.waits_s, minute.within_promise) == ({10.0: 1}, 0)
 
     def test_a_message_from_a_clock_that_is_ahead_waited_not_at_all(self) -> None:
-        tally = Tally(0.0, promise_s=10.0)
-        tally.began(-3.0)
-        assert tally.close(60.0).waits_s == {0.0: 1}
+        counters = Counters(0.0, promise_s=10.0)
+        counters.record_start(-3.0)
+        assert counters.close(60.0).waits_s == {0.0: 1}
 
     def test_without_messages_there_is_no_share_and_no_quantile(self) -> None:
-        minute = Tally(0.0, promise_s=10.0).close(60.0)
-        assert minute.kept_share is None
+        minute = Counters(0.0, promise_s=10.0).close(60.0)
+        assert minute.within_promise_share is None
         assert minute.duration_quantile_s(0.5) is minute.wait_quantile_s(0.5) is None
         assert (minute.processed, minute.failed, minute.per_second) == (0, 0, 0.0)
 
     def test_nothing_is_counted_in_two_minutes_or_in_none(self) -> None:
-        tally = Tally(0.0)
-        tally.ended(Outcome.SUCCESS, 1.0)
-        first = tally.close(60.0)
-        tally.ended(Outcome.SUCCESS, 5.0)
-        tally.began(1.0)
-        second = tally.close(120.0)
+        counters = Counters(0.0)
+        counters.record_end(Outcome.SUCCESS, 1.0)
+        first = counters.close(60.0)
+        counters.record_end(Outcome.SUCCESS, 5.0)
+        counters.record_start(1.0)
+        second = counters.close(120.0)
         assert first.durations_s == {Outcome.SUCCESS: {1.0: 1}}
         assert (first.waits_s, second.waits_s) == ({}, {1.0: 1})
         assert second.durations_s == {Outcome.SUCCESS: {5.0: 1}}
         assert (second.began_at, second.length_s) == (60.0, 60.0)
-        assert tally.processed == 2
+        assert counters.processed == 2
 
     def test_a_clock_that_was_set_back_makes_no_minute_of_negative_length(self) -> None:
         minute = closed(1.0, length_s=-3600.0)
@@ -150,38 +150,38 @@ class TestMinute:
 
     @given(st.lists(st.tuples(st.sampled_from(Outcome), SECONDS), max_size=200))
     def test_every_message_is_counted_once(self, ends: list[tuple[Outcome, float]]) -> None:
-        tally = Tally(0.0)
+        counters = Counters(0.0)
         for outcome, took_s in ends:
-            tally.ended(outcome, took_s)
-        minute = tally.close(60.0)
+            counters.record_end(outcome, took_s)
+        minute = counters.close(60.0)
         assert minute.processed + minute.failed == len(ends)
         assert minute.processed == sum(outcome is Outcome.SUCCESS for outcome, _ in ends)
 
 
 class TestTally:
     def test_its_mean_follows_the_newest_messages(self) -> None:
-        tally = Tally(0.0)
-        assert tally.mean_s is None
-        tally.ended(Outcome.SUCCESS, 10.0)
-        assert tally.mean_s == 10.0
-        tally.ended(Outcome.FAILURE, 20.0)
-        assert tally.mean_s == pytest.approx(11.0)
+        counters = Counters(0.0)
+        assert counters.mean_s is None
+        counters.record_end(Outcome.SUCCESS, 10.0)
+        assert counters.mean_s == 10.0
+        counters.record_end(Outcome.FAILURE, 20.0)
+        assert counters.mean_s == pytest.approx(11.0)
         for _ in range(100):
-            tally.ended(Outcome.SUCCESS, 20.0)
-        assert tally.mean_s == pytest.approx(20.0, rel=1e-3)
+            counters.record_end(Outcome.SUCCESS, 20.0)
+        assert counters.mean_s == pytest.approx(20.0, rel=1e-3)
 
     def test_it_remembers_an_hour_of_minutes_and_no_more(self) -> None:
-        tally = Tally(0.0)
-        for minute in range(HISTORY + 5):
-            tally.close(60.0 * (minute + 1))
-        assert len(tally.history) == HISTORY
-        assert tally.history[-1].began_at == 60.0 * (HISTORY + 4)
+        counters = Counters(0.0)
+        for minute in range(MAX_HISTORY + 5):
+            counters.close(60.0 * (minute + 1))
+        assert len(counters.history) == MAX_HISTORY
+        assert counters.history[-1].began_at == 60.0 * (MAX_HISTORY + 4)
 
     def test_recent_rates_are_over_so_many_reports(self) -> None:
-        tally = Tally(0.0)
-        assert tally.recent_per_second(5) == 0.0
+        counters = Counters(0.0)
+        assert counters.recent_per_second(5) == 0.0
         for number, successes in enumerate((60, 120, 0)):
             for _ in range(successes):
-                tally.ended(Outcome.SUCCESS, 1.0)
-            tally.close(60.0 * (number + 1))
-        assert [tally.recent_per_second(reports) for reports in (1, 2, 3, 15)] == [0.0, 1.0, 1.0, 1.0]
+                counters.record_end(Outcome.SUCCESS, 1.0)
+            counters.close(60.0 * (number + 1))
+        assert [counters.recent_per_second(reports) for reports in (1, 2, 3, 15)] == [0.0, 1.0, 1.0, 1.0]

@@ -8,12 +8,12 @@ import pytest
 
 from sluice_worker.core import failed_heads as module
 from sluice_worker.core.failed_heads import MARGIN_S, SENT_WITHIN_S, FailedHeads
-from sluice_worker.core.model import BATCH, LONG_POLL_S, Poll
-from tests.worker.core.builders import MEDIUM, lane, queue
+from sluice_worker.core.model import LONG_POLL_S, MAX_BATCH_SIZE, Poll
+from tests.worker.core.builders import MEDIUM, message_group, queue
 
 ORDERED = queue("work.fifo")
-SHORT = Poll(queue=ORDERED, max_messages=BATCH, wait_s=0)
-LONG = Poll(queue=ORDERED, max_messages=BATCH, wait_s=LONG_POLL_S)
+SHORT = Poll(queue=ORDERED, max_messages=MAX_BATCH_SIZE, wait_s=0)
+LONG = Poll(queue=ORDERED, max_messages=MAX_BATCH_SIZE, wait_s=LONG_POLL_S)
 SINGLE = replace(SHORT, max_messages=1)
 MIN_BACKOFF_S = 8.0
 MAX_BACKOFF_S = 900.0
@@ -24,16 +24,16 @@ def heads(*, min_backoff_s: float = MIN_BACKOFF_S) -> FailedHeads:
 
 
 def limited(by: FailedHeads, poll: Poll, now: float, *, holds_groups: bool = False) -> Poll:
-    return by.limited(poll, now, holds_groups=holds_groups)
+    return by.limit_poll(poll, now, holds_groups=holds_groups)
 
 
 def failed(*groups: str, hidden_until: float | None = None) -> FailedHeads:
     """Groups whose first message failed at 0."""
     found = heads()
     for group in groups:
-        found.failed(lane(group), 0.0)
+        found.record_failure(message_group(group), 0.0)
         if hidden_until is not None:
-            found.hidden(lane(group), hidden_until)
+            found.record_hidden(message_group(group), hidden_until)
     return found
 
 
@@ -44,7 +44,10 @@ def test_where_nothing_failed_polls_are_as_they_were_chosen() -> None:
 
 def test_other_queues_are_asked_as_ever() -> None:
     by = failed("a")
-    for poll in (Poll(queue=MEDIUM, max_messages=BATCH, wait_s=0), replace(SHORT, queue=queue("else.fifo"))):
+    for poll in (
+        Poll(queue=MEDIUM, max_messages=MAX_BATCH_SIZE, wait_s=0),
+        replace(SHORT, queue=queue("else.fifo")),
+    ):
         assert limited(by, poll, 1.0) == poll
 
 
@@ -67,19 +70,19 @@ def test_a_long_poll_for_many_is_back_before_it_is_visible(now: float, waits_s: 
 
 def test_the_first_to_come_back_counts() -> None:
     by = failed("a", "b", hidden_until=100.0)
-    by.failed(lane("c"), 0.0)
-    by.hidden(lane("c"), 30.0)
+    by.record_failure(message_group("c"), 0.0)
+    by.record_hidden(message_group("c"), 30.0)
     assert limited(by, SHORT, 29.0) == SINGLE
 
 
 def test_once_a_message_of_its_group_was_received_polls_bring_many() -> None:
     """It is in our hands, or it has ended: with others, or among the dead letters."""
     by = failed("a", "b")
-    by.received(lane("a"))
+    by.record_receipt(message_group("a"))
     assert limited(by, SHORT, 1.0) == SINGLE
-    by.received(lane("b"))
+    by.record_receipt(message_group("b"))
     assert limited(by, SHORT, 1.0) == SHORT
-    by.hidden(lane("b"), 5.0)  # SQS's answer came late
+    by.record_hidden(message_group("b"), 5.0)  # SQS's answer came late
     assert limited(by, SHORT, 6.0) == SHORT
 
 
@@ -102,14 +105,14 @@ def test_a_long_poll_is_back_before_what_is_held_can_fail_and_be_visible(
 def test_no_more_than_so_many_groups_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_GROUPS", 2)
     by = failed("a", "b", "c")
-    by.received(lane("b"))
+    by.record_receipt(message_group("b"))
     assert limited(by, SHORT, 1.0) == SINGLE
-    by.received(lane("c"))
+    by.record_receipt(message_group("c"))
     assert limited(by, SHORT, 1.0) == SHORT
 
 
 def test_a_group_that_nothing_is_known_of_is_not_remembered_by_what_is_said_of_it() -> None:
     by = heads()
-    by.hidden(lane(), 100.0)
-    by.received(lane())
+    by.record_hidden(message_group(), 100.0)
+    by.record_receipt(message_group())
     assert limited(by, SHORT, 0.0) == SHORT

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sluice_worker.core.counters import Tally
+from sluice_worker.core.counters import Counters
 from sluice_worker.core.gauges import TREND_REPORTS, GaugeHistory, Gauges
 from sluice_worker.core.metrics import Unit, gauge_series, series
 from sluice_worker.core.model import Depth, Priority
@@ -55,12 +55,12 @@ def test_a_depth_that_is_not_known_is_not_published_as_none_or_zero() -> None:
 
 def test_a_minute_with_gauges_publishes_them_beside_its_counts() -> None:
     known = gauges(buffered=3)
-    minute = replace(Tally(0.0).close(60.0), gauges=known)
+    minute = replace(Counters(0.0).close(60.0), gauges=known)
     assert list(series(minute, FLEET, with_wait=True)) == list(gauge_series(known, FLEET))
 
 
 def test_a_minute_without_gauges_publishes_none() -> None:
-    assert list(series(Tally(0.0).close(60.0), FLEET, with_wait=True)) == []
+    assert list(series(Counters(0.0).close(60.0), FLEET, with_wait=True)) == []
 
 
 def test_the_line_shows_an_unknown_depth_as_null() -> None:

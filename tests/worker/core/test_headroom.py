@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pytest
 
 from sluice_worker.core.headroom import Headroom
-from sluice_worker.core.model import BATCH, LONG_POLL_S, MAX_MESSAGE_BYTES, Poll, Priority, Queue
+from sluice_worker.core.model import LONG_POLL_S, MAX_BATCH_SIZE, MAX_MESSAGE_BYTES, Poll, Priority, Queue
 from sluice_worker.core.priority_buffer import MessageBuffer
 from tests.worker.core.builders import HIGH, LOW, MEDIUM, Item, queue
 
@@ -19,24 +19,24 @@ class Room:
     """Headroom over a buffer that polls fill."""
 
     def __init__(
-        self, *queues: Queue, limit: int = 200, reach: int = 1000, max_bytes: int = 32 * MIB
+        self, *queues: Queue, limit: int = 200, prefetch_limit: int = 1000, max_bytes: int = 32 * MIB
     ) -> None:
         limits = dict.fromkeys(Priority, limit)
         self.buffer: MessageBuffer[Item] = MessageBuffer(limits, max_bytes=max_bytes)
-        self.headroom = Headroom(queues or (MEDIUM,), self.buffer, lambda: reach)
+        self.headroom = Headroom(queues or (MEDIUM,), self.buffer, lambda: prefetch_limit)
 
     def of(self, asked: Queue = MEDIUM) -> int:
-        return self.headroom.rooms()[asked.url]
+        return self.headroom.free_capacity()[asked.url]
 
     def ask(self, asked: Queue = MEDIUM, *, wait_s: int = 0) -> Poll:
-        poll = Poll(queue=asked, max_messages=min(BATCH, self.of(asked)), wait_s=wait_s)
+        poll = Poll(queue=asked, max_messages=min(MAX_BATCH_SIZE, self.of(asked)), wait_s=wait_s)
         self.buffer.reserve(asked.priority, poll.max_messages)
-        self.headroom.asked(poll)
+        self.headroom.poll_started(poll)
         return poll
 
     def answer(self, poll: Poll, sizes_bytes: Iterable[int] = ()) -> None:
         brought = [Item(priority=poll.queue.priority, size_bytes=size) for size in sizes_bytes]
-        self.headroom.answered(poll, brought)
+        self.headroom.poll_finished(poll, brought)
         self.buffer.fill(poll.queue.priority, poll.max_messages, brought)
 
     def begin_all(self) -> None:
@@ -46,28 +46,28 @@ class Room:
 
 def test_small_messages_are_bounded_by_their_number_alone() -> None:
     room = Room(limit=200)
-    room.answer(room.ask(), [KIB] * BATCH)
+    room.answer(room.ask(), [KIB] * MAX_BATCH_SIZE)
     assert room.of() == 190
 
 
 def test_large_messages_are_bounded_by_their_bytes() -> None:
     room = Room()
-    room.answer(room.ask(), [MIB] * BATCH)
+    room.answer(room.ask(), [MIB] * MAX_BATCH_SIZE)
     assert room.of() == 22
-    room.answer(room.ask(), [MIB] * BATCH)
+    room.answer(room.ask(), [MIB] * MAX_BATCH_SIZE)
     assert room.of() == 12
 
 
 def test_what_polls_under_way_may_bring_is_kept_free() -> None:
     room = Room()
-    room.answer(room.ask(), [MIB] * BATCH)
+    room.answer(room.ask(), [MIB] * MAX_BATCH_SIZE)
     room.ask()
     assert room.of() == 12
 
 
 def test_before_the_first_message_of_a_queue_it_is_taken_to_be_as_large_as_may_be() -> None:
     room = Room(MEDIUM, OTHER)
-    room.answer(room.ask(), [KIB] * BATCH)
+    room.answer(room.ask(), [KIB] * MAX_BATCH_SIZE)
     assert (room.of(MEDIUM), room.of(OTHER)) == (190, 31)
 
 
@@ -75,13 +75,13 @@ def test_the_largest_message_is_remembered_less_with_each_poll_that_brings_small
     room = Room()
     room.answer(room.ask(), [MIB, KIB])
     room.begin_all()
-    rooms = [room.of()]
+    free_capacity = [room.of()]
     for _ in range(30):
         room.answer(room.ask(), [KIB])
         room.begin_all()
-        rooms.append(room.of())
-    assert rooms == sorted(rooms)
-    assert (rooms[0], rooms[-1]) == (32, 200)
+        free_capacity.append(room.of())
+    assert free_capacity == sorted(free_capacity)
+    assert (free_capacity[0], free_capacity[-1]) == (32, 200)
 
 
 @pytest.mark.parametrize("size_bytes", [MIB, 5 * MIB])
@@ -113,25 +113,25 @@ def test_a_poll_that_brought_nothing_gives_its_room_back() -> None:
 
 def test_less_urgent_messages_have_the_reach_that_more_urgent_ones_leave() -> None:
     """Ready, asked for, or held of their own: all count before a queue of less urgency may ask."""
-    room = Room(HIGH, LOW, reach=25)
-    assert room.headroom.spare(room.headroom.rooms()) == {HIGH.url: 25, LOW.url: 25}
-    room.answer(room.ask(HIGH), [KIB] * BATCH)
+    room = Room(HIGH, LOW, prefetch_limit=25)
+    assert room.headroom.unclaimed(room.headroom.free_capacity()) == {HIGH.url: 25, LOW.url: 25}
+    room.answer(room.ask(HIGH), [KIB] * MAX_BATCH_SIZE)
     room.ask(HIGH)
-    assert room.headroom.spare(room.headroom.rooms())[LOW.url] == 25 - 2 * BATCH
+    assert room.headroom.unclaimed(room.headroom.free_capacity())[LOW.url] == 25 - 2 * MAX_BATCH_SIZE
 
 
 def test_one_priority_has_all_the_room_there_is() -> None:
     room = Room(MEDIUM, OTHER)
-    rooms = room.headroom.rooms()
-    assert room.headroom.spare(rooms) == rooms
+    free_capacity = room.headroom.free_capacity()
+    assert room.headroom.unclaimed(free_capacity) == free_capacity
 
 
 def test_a_queue_is_stalled_where_it_has_no_room_and_no_poll_under_way() -> None:
-    room = Room(limit=BATCH)
+    room = Room(limit=MAX_BATCH_SIZE)
     assert room.headroom.stalled() == set()
     poll = room.ask()
     assert room.headroom.stalled() == set(), "the poll may bring more"
-    room.answer(poll, [KIB] * BATCH)
+    room.answer(poll, [KIB] * MAX_BATCH_SIZE)
     assert room.headroom.stalled() == {MEDIUM.url}
     room.begin_all()
     assert room.headroom.stalled() == set()

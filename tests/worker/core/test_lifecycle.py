@@ -25,7 +25,7 @@ def test_every_other_state_keeps_an_instance_from_work_until_it_is_in_service(st
     out = out_of_service(state, "g", interrupted=False)
     assert out is not None
     assert not out.for_good
-    assert state in out.why
+    assert state in out.reason
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 from sluice_worker.core.model import IN_FLIGHT_QUOTA
 from sluice_worker.core.pool_size import (
     Range,
-    pollers_wanted,
-    reach,
-    slots_wanted,
+    desired_pollers,
+    desired_slots,
+    prefetch_limit,
 )
 from tests.worker.core.builders import depth
 
@@ -29,7 +29,7 @@ def pollers(
     bounds: Range = SMALL,
     in_flight: int = 0,
 ) -> int:
-    return pollers_wanted(
+    return desired_pollers(
         [depth(visible, in_flight)],
         average_s=average_s,
         interval_s=interval_s,
@@ -77,7 +77,7 @@ class TestPollers:
 
     def test_a_queue_at_its_quota_takes_no_pollers_from_the_others(self) -> None:
         both = [depth(1000, IN_FLIGHT_QUOTA), depth(1000, 0)]
-        assert pollers_wanted(both, average_s=0.2, interval_s=5, buffer_use=0, pollers=SMALL) == 40
+        assert desired_pollers(both, average_s=0.2, interval_s=5, buffer_use=0, pollers=SMALL) == 40
 
     @given(COUNT, SECONDS, SECONDS, SHARE, RANGES, COUNT)
     def test_pollers_are_always_within_their_bounds(
@@ -110,7 +110,7 @@ class TestPollers:
 
 
 def slots(busy: int, count: int, high_use: float = 0.0, bounds: Range = SMALL) -> int:
-    return slots_wanted(busy, count, high_use=high_use, bounds=bounds)
+    return desired_slots(busy, count, high_use=high_use, bounds=bounds)
 
 
 class TestSlots:
@@ -162,7 +162,7 @@ class TestSlots:
 
 class TestReach:
     def test_before_the_first_message_has_ended_only_what_idle_slots_begin_is_held(self) -> None:
-        assert reach(3, 10, average_s=None, prefetch_s=60) == 3
+        assert prefetch_limit(3, 10, average_s=None, prefetch_s=60) == 3
 
     @pytest.mark.parametrize(
         ("idle", "count", "average_s", "prefetch_s", "expected"),
@@ -179,12 +179,12 @@ class TestReach:
     def test_it_is_what_the_slots_can_begin_within_the_prefetch(
         self, idle: int, count: int, average_s: float, prefetch_s: float, expected: int
     ) -> None:
-        assert reach(idle, count, average_s=average_s, prefetch_s=prefetch_s) == expected
+        assert prefetch_limit(idle, count, average_s=average_s, prefetch_s=prefetch_s) == expected
 
     @given(st.integers(0, 100), st.integers(0, 100), SECONDS, SECONDS, SECONDS)
     def test_slower_messages_never_reach_further(
         self, idle: int, count: int, one: float, other: float, prefetch_s: float
     ) -> None:
         faster, slower = sorted((one, other))
-        at_faster = reach(idle, count, average_s=faster, prefetch_s=prefetch_s)
-        assert idle <= reach(idle, count, average_s=slower, prefetch_s=prefetch_s) <= at_faster
+        at_faster = prefetch_limit(idle, count, average_s=faster, prefetch_s=prefetch_s)
+        assert idle <= prefetch_limit(idle, count, average_s=slower, prefetch_s=prefetch_s) <= at_faster

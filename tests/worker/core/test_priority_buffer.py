@@ -7,10 +7,10 @@ from sluice_worker.core.batch import BatchRule
 from sluice_worker.core.model import Priority
 from sluice_worker.core.priority_buffer import (
     BufferFullError,
-    Lane,
     MessageBuffer,
+    MessageGroup,
 )
-from tests.worker.core.builders import Item, lane
+from tests.worker.core.builders import Item, message_group
 
 HIGH, MEDIUM, LOW = Priority
 
@@ -19,10 +19,10 @@ def buffer(high: int = 10, medium: int = 10, low: int = 10, **settings: float) -
     return MessageBuffer({HIGH: high, MEDIUM: medium, LOW: low}, **settings)
 
 
-def fill(into: MessageBuffer[Item], *items: Item) -> None:
+def fill(dispatcher: MessageBuffer[Item], *items: Item) -> None:
     for item in items:
-        into.reserve(item.priority, 1)
-        into.fill(item.priority, 1, [item])
+        dispatcher.reserve(item.priority, 1)
+        dispatcher.fill(item.priority, 1, [item])
 
 
 def popped(from_: MessageBuffer[Item], now: float = 0.0) -> list[Item]:
@@ -32,7 +32,7 @@ def popped(from_: MessageBuffer[Item], now: float = 0.0) -> list[Item]:
 
 def batch(*groups: str, received_at: float = 0.0) -> list[Item]:
     """One message for each, of that group."""
-    return [Item(lane=lane(group), received_at=received_at) for group in groups]
+    return [Item(message_group=message_group(group), received_at=received_at) for group in groups]
 
 
 class TestOrder:
@@ -127,14 +127,14 @@ class TestGroups:
         holding = buffer()
         fill(holding, first, second, other)
         assert popped(holding) == [first, other]
-        assert holding.advance(lane("a"))
+        assert holding.advance(message_group("a"))
         assert popped(holding) == [second]
 
     def test_a_group_without_more_says_so_and_its_next_message_begins_at_once(self) -> None:
         holding = buffer()
         fill(holding, *batch("a"))
         holding.pop(0)
-        assert not holding.advance(lane("a"))
+        assert not holding.advance(message_group("a"))
         [later] = batch("a")
         fill(holding, later)
         assert holding.pop(0) == later
@@ -144,7 +144,7 @@ class TestGroups:
         holding = buffer()
         fill(holding, first, second, other)
         holding.pop(0)
-        holding.advance(lane("a"))
+        holding.advance(message_group("a"))
         assert popped(holding) == [second, other]
 
     def test_when_a_message_goes_back_those_behind_it_are_given_up_in_their_order(self) -> None:
@@ -152,14 +152,14 @@ class TestGroups:
         holding = buffer()
         fill(holding, first, second, other, third)
         holding.pop(0)
-        assert holding.drop(lane("a")) == [second, third]
+        assert holding.drop(message_group("a")) == [second, third]
         assert holding.held(MEDIUM) == 1
         [again] = batch("a")
         fill(holding, again)
         assert popped(holding) == [other, again]
 
     def test_groups_of_the_same_name_in_two_queues_are_two_groups(self) -> None:
-        one, other = Item(lane=("one.fifo", "a")), Item(lane=("other.fifo", "a"))
+        one, other = Item(message_group=("one.fifo", "a")), Item(message_group=("other.fifo", "a"))
         holding = buffer()
         fill(holding, one, other)
         assert popped(holding) == [one, other]
@@ -172,7 +172,7 @@ class TestGroups:
         assert holding.pop(20) == first
         [later] = batch("a", received_at=60)
         fill(holding, later)
-        holding.advance(lane("a"))
+        holding.advance(message_group("a"))
         fill(holding, Item(priority=HIGH, received_at=60))
         assert holding.pop(71) == other
 
@@ -181,8 +181,8 @@ class TestGroups:
         older, younger = batch("a", "a"), batch("b", "b", received_at=5)
         fill(holding, *older, *younger)
         assert popped(holding) == [older[0], younger[0]]
-        holding.advance(lane("a"))
-        holding.advance(lane("b"))
+        holding.advance(message_group("a"))
+        holding.advance(message_group("b"))
         assert popped(holding) == [older[1], younger[1]]
 
 
@@ -203,8 +203,8 @@ class TestEmptying:
         holding.pop(0)
         holding.pop(0)
         holding.empty()
-        assert not holding.advance(lane("a"))
-        assert holding.drop(lane("b")) == []
+        assert not holding.advance(message_group("a"))
+        assert holding.drop(message_group("b")) == []
         [again] = batch("c")
         fill(holding, again)
         assert holding.pop(0) == again
@@ -215,8 +215,8 @@ class Watched:
 
     looks = 0
 
-    def __init__(self, priority: Priority, lane: Lane | None, received_at: float) -> None:
-        self._said = (priority, lane, received_at)
+    def __init__(self, priority: Priority, message_group: MessageGroup | None, received_at: float) -> None:
+        self._said = (priority, message_group, received_at)
 
     @property
     def priority(self) -> Priority:
@@ -224,7 +224,7 @@ class Watched:
         return self._said[0]
 
     @property
-    def lane(self) -> Lane | None:
+    def message_group(self) -> MessageGroup | None:
         Watched.looks += 1
         return self._said[1]
 
@@ -239,16 +239,16 @@ class Watched:
         return 1
 
 
-def lanes(size: int, grouped: bool) -> Iterable[Lane | None]:
+def message_groups(size: int, grouped: bool) -> Iterable[MessageGroup | None]:
     """Ten messages to a group, one after the other as SQS hands them out."""
-    return (lane(str(number // 10)) if grouped else None for number in range(size))
+    return (message_group(str(number // 10)) if grouped else None for number in range(size))
 
 
 def worked_off(size: int, *, grouped: bool, now: float) -> tuple[float, float]:
     """Looks and seconds for each message from its coming in to its end, with `size` of them held."""
     holding: MessageBuffer[Watched] = MessageBuffer(dict.fromkeys(Priority, size))
     messages: Sequence[Watched] = [
-        Watched(MEDIUM, of, float(number)) for number, of in enumerate(lanes(size, grouped))
+        Watched(MEDIUM, of, float(number)) for number, of in enumerate(message_groups(size, grouped))
     ]
     Watched.looks, began = 0, time.perf_counter()
     holding.reserve(MEDIUM, size)
@@ -256,8 +256,8 @@ def worked_off(size: int, *, grouped: bool, now: float) -> tuple[float, float]:
     for _ in range(size):
         message = holding.pop(now)
         assert message is not None
-        if message.lane is not None:
-            holding.advance(message.lane)
+        if message.message_group is not None:
+            holding.advance(message.message_group)
     assert holding.pop(now) is None
     return Watched.looks / size, (time.perf_counter() - began) / size
 
@@ -296,11 +296,11 @@ class TestBatches:
 
     def test_a_queue_holds_groups_until_the_last_of_them_has_ended(self) -> None:
         holding = buffer()
-        url, _ = lane()
+        url, _ = message_group()
         assert not holding.holds_groups(url)
-        fill(holding, Item(lane=lane()))
+        fill(holding, Item(message_group=message_group()))
         assert holding.holds_groups(url)
         holding.pop(0.0)
         assert holding.holds_groups(url)
-        holding.advance(lane())
+        holding.advance(message_group())
         assert not holding.holds_groups(url)

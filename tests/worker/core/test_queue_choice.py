@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from sluice_worker.core.model import Poll, Priority, Queue
 from sluice_worker.core.queue_choice import (
-    POLLS_A_MINUTE,
-    Schedule,
+    MAX_POLLS_PER_MINUTE,
+    PollScheduler,
     score,
 )
 from tests.worker.core.builders import HIGH, LOW, MEDIUM, depth, queue, room
@@ -61,11 +61,11 @@ class TestScore:
         assert scores == sorted(scores, reverse=True)
 
 
-def schedule(*queues: Queue, now: float = 0.0, **settings: float) -> Schedule:
-    return Schedule(queues or (HIGH, MEDIUM, LOW), now, **settings)
+def scheduler(*queues: Queue, now: float = 0.0, **settings: float) -> PollScheduler:
+    return PollScheduler(queues or (HIGH, MEDIUM, LOW), now, **settings)
 
 
-def chosen(by: Schedule, now: float, *queues: Queue) -> Queue | None:
+def chosen(by: PollScheduler, now: float, *queues: Queue) -> Queue | None:
     poll = by.next_poll(now, room(*(queues or (HIGH, MEDIUM, LOW))))
     return None if poll is None else poll.queue
 
@@ -74,44 +74,44 @@ def short(polled: Queue, messages: int = 10) -> Poll:
     return Poll(queue=polled, max_messages=messages, wait_s=0)
 
 
-def emptied(*queues: Queue, now: float = 0.0) -> Schedule:
+def emptied(*queues: Queue, now: float = 0.0) -> PollScheduler:
     """A schedule that has seen each of these empty."""
-    by = schedule(*queues, now=now)
+    by = scheduler(*queues, now=now)
     for each in queues or (HIGH, MEDIUM, LOW):
-        by.polled(short(each), 0, now)
+        by.record_poll(short(each), 0, now)
     return by
 
 
 class TestChoice:
     def test_at_the_start_everything_is_unknown_and_the_highest_priority_is_asked_first(self) -> None:
-        assert schedule().next_poll(0, room(HIGH, MEDIUM, LOW)) == short(HIGH)
+        assert scheduler().next_poll(0, room(HIGH, MEDIUM, LOW)) == short(HIGH)
 
     def test_the_highest_score_is_next_whatever_the_order_of_the_queues(self) -> None:
-        by = schedule(LOW, HIGH, MEDIUM)
-        by.read(LOW, depth(2_000), 1)
-        by.read(MEDIUM, depth(100), 1)
-        by.read(HIGH, depth(11), 1)
+        by = scheduler(LOW, HIGH, MEDIUM)
+        by.record_depth(LOW, depth(2_000), 1)
+        by.record_depth(MEDIUM, depth(100), 1)
+        by.record_depth(HIGH, depth(11), 1)
         assert chosen(by, 1) == LOW
 
     def test_weight_sets_queues_of_one_priority_against_each_other(self) -> None:
         light, heavy = queue("light", weight=1), queue("heavy", weight=3)
-        by = schedule(light, heavy)
+        by = scheduler(light, heavy)
         for each in (light, heavy):
-            by.read(each, depth(50), 0)
+            by.record_depth(each, depth(50), 0)
         picks = []
         for step in range(400):
             picks.append(chosen(by, step / 10, light, heavy))
             for each in (light, heavy):
-                by.read(each, depth(50), step / 10)
+                by.record_depth(each, depth(50), step / 10)
         assert picks.count(heavy) > 0.9 * len(picks)
 
     def test_queues_alike_take_turns(self) -> None:
         one, other = queue("one"), queue("other")
-        by = schedule(one, other)
+        by = scheduler(one, other)
         picks = []
         for step in range(20):
             for each in (one, other):
-                by.read(each, depth(50), step)
+                by.record_depth(each, depth(50), step)
             picks.append(chosen(by, step, one, other))
         assert picks.count(one) == picks.count(other) == 10
 
@@ -119,7 +119,7 @@ class TestChoice:
     def test_of_queues_alike_the_one_that_waited_longer_is_next(self, order: tuple[int, int]) -> None:
         """Polled as often, so that only the waiting tells them apart."""
         longer, shorter = alike = queue("longer"), queue("shorter")
-        by = schedule(*(alike[place] for place in order))
+        by = scheduler(*(alike[place] for place in order))
         assert by.next_poll(0, room(longer) | room(shorter, messages=0)) == short(longer)
         assert by.next_poll(5, room(shorter) | room(longer, messages=0)) == short(shorter)
         assert chosen(by, 6, longer, shorter) == longer
@@ -129,7 +129,7 @@ class TestChoice:
     )
     def test_a_poll_counts_against_its_queue_for_a_minute(self, now: float, expected: str) -> None:
         busy, lighter = queue("busy", weight=1), queue("lighter", weight=0.95)
-        by = schedule(busy, lighter, starving_after_s=1000)
+        by = scheduler(busy, lighter, starving_after_s=1000)
         for _ in range(30):  # a tenth off its score, and both wait since 0
             assert by.next_poll(0, room(busy) | room(lighter, messages=0)) == short(busy)
         picked = chosen(by, now, busy, lighter)
@@ -137,16 +137,16 @@ class TestChoice:
         assert picked.name == expected
 
     def test_a_queue_without_room_is_passed_by(self) -> None:
-        by = schedule()
+        by = scheduler()
         assert by.next_poll(0, room(MEDIUM, LOW) | room(HIGH, messages=0)) == short(MEDIUM)
 
     def test_without_any_room_nothing_is_polled(self) -> None:
-        assert schedule().next_poll(0, room(HIGH, MEDIUM, LOW, messages=0)) is None
+        assert scheduler().next_poll(0, room(HIGH, MEDIUM, LOW, messages=0)) is None
         assert emptied().next_poll(0, room(HIGH, MEDIUM, LOW, messages=0)) is None
 
     @pytest.mark.parametrize(("messages", "asked"), [(1, 1), (9, 9), (10, 10), (1000, 10)])
     def test_a_poll_asks_for_what_there_is_room_for_and_ten_at_most(self, messages: int, asked: int) -> None:
-        poll = schedule(HIGH).next_poll(0, room(HIGH, messages=messages))
+        poll = scheduler(HIGH).next_poll(0, room(HIGH, messages=messages))
         assert poll == short(HIGH, asked)
 
     @given(
@@ -164,120 +164,120 @@ class TestChoice:
     def test_whatever_happens_a_poll_fits_its_room_and_waits_only_while_everything_is_empty(
         self, course: list[tuple[Queue, float, int | None, int | None, int]]
     ) -> None:
-        by, now = schedule(), 0.0
+        by, now = scheduler(), 0.0
         for read, pause_s, received, visible, messages in course:
             now += pause_s
-            by.read(read, None if visible is None else depth(visible), now)
-            all_empty = by.everything_empty
-            rooms = room(HIGH, MEDIUM, LOW, messages=5) | room(read, messages=messages)
-            poll = by.next_poll(now, rooms)
+            by.record_depth(read, None if visible is None else depth(visible), now)
+            all_empty = by.all_queues_empty
+            free_capacity = room(HIGH, MEDIUM, LOW, messages=5) | room(read, messages=messages)
+            poll = by.next_poll(now, free_capacity)
             if poll is None:
                 continue
-            assert 1 <= poll.max_messages <= min(10, rooms[poll.queue.url])
+            assert 1 <= poll.max_messages <= min(10, free_capacity[poll.queue.url])
             assert poll.wait_s == (20 if all_empty else 0)
-            by.polled(poll, None if received is None else min(received, poll.max_messages), now)
+            by.record_poll(poll, None if received is None else min(received, poll.max_messages), now)
 
     def test_only_what_is_spare_behind_more_urgent_messages_is_asked_for(self) -> None:
-        spare = room(HIGH, messages=0) | room(MEDIUM, messages=0) | room(LOW, messages=3)
-        assert schedule().next_poll(0, room(HIGH, MEDIUM, LOW), spare) == short(LOW, 3)
-        assert schedule().next_poll(0, room(HIGH, MEDIUM, LOW), room(HIGH, MEDIUM, LOW, messages=0)) is None
+        unclaimed = room(HIGH, messages=0) | room(MEDIUM, messages=0) | room(LOW, messages=3)
+        assert scheduler().next_poll(0, room(HIGH, MEDIUM, LOW), unclaimed) == short(LOW, 3)
+        assert scheduler().next_poll(0, room(HIGH, MEDIUM, LOW), room(HIGH, MEDIUM, LOW, messages=0)) is None
 
 
 class TestStarvation:
     def test_a_queue_not_polled_for_a_minute_is_next_whatever_the_scores(self) -> None:
-        by = schedule(stale_after_s=1000)
-        by.read(HIGH, depth(1_000_000), 0)
-        by.read(LOW, depth(1), 0)
+        by = scheduler(stale_after_s=1000)
+        by.record_depth(HIGH, depth(1_000_000), 0)
+        by.record_depth(LOW, depth(1), 0)
         for step in range(60):
             assert chosen(by, step) == HIGH
         assert {chosen(by, 60), chosen(by, 60)} == {MEDIUM, LOW}
         assert chosen(by, 60) == HIGH
 
     def test_of_several_that_starve_the_one_that_waited_longest_is_next(self) -> None:
-        by = schedule(stale_after_s=1000)
+        by = scheduler(stale_after_s=1000)
         assert chosen(by, 1, MEDIUM, HIGH, LOW) == HIGH
         assert by.next_poll(2, room(HIGH, MEDIUM, LOW) | room(HIGH, MEDIUM, messages=0)) == short(LOW)
         assert [chosen(by, 70) for _ in range(3)] == [MEDIUM, HIGH, LOW]
 
     def test_a_queue_that_is_empty_does_not_starve(self) -> None:
-        by = schedule(stale_after_s=1000)
-        by.read(HIGH, depth(1000), 100)
-        by.read(MEDIUM, depth(0), 100)
-        by.polled(short(LOW), 0, 100)
+        by = scheduler(stale_after_s=1000)
+        by.record_depth(HIGH, depth(1000), 100)
+        by.record_depth(MEDIUM, depth(0), 100)
+        by.record_poll(short(LOW), 0, 100)
         assert [chosen(by, 100.5) for _ in range(5)] == [HIGH] * 5
 
     def test_a_queue_of_which_nothing_is_known_can_starve(self) -> None:
-        by = schedule()
-        by.read(HIGH, depth(1000), 59)
-        by.read(MEDIUM, None, 59)
+        by = scheduler()
+        by.record_depth(HIGH, depth(1000), 59)
+        by.record_depth(MEDIUM, None, 59)
         assert {chosen(by, 60) for _ in range(3)} == {HIGH, MEDIUM, LOW}
 
     def test_a_starving_queue_without_room_is_next_once_it_has_room(self) -> None:
-        by = schedule(HIGH, LOW, stale_after_s=1000)
-        by.read(HIGH, depth(1000), 60)
+        by = scheduler(HIGH, LOW, stale_after_s=1000)
+        by.record_depth(HIGH, depth(1000), 60)
         full = room(HIGH) | room(LOW, messages=0)
         assert by.next_poll(60, full) == short(HIGH)
         assert by.next_poll(61, full | room(LOW, messages=3)) == short(LOW, 3)
 
     def test_a_starving_queue_may_have_all_its_room_where_nothing_is_spare(self) -> None:
         nothing = room(HIGH, MEDIUM, LOW, messages=0)
-        rooms = room(HIGH, MEDIUM, messages=0) | room(LOW, messages=7)
-        assert schedule().next_poll(59, rooms, nothing) is None
-        assert schedule().next_poll(60, rooms, nothing) == short(LOW, 7)
+        free_capacity = room(HIGH, MEDIUM, messages=0) | room(LOW, messages=7)
+        assert scheduler().next_poll(59, free_capacity, nothing) is None
+        assert scheduler().next_poll(60, free_capacity, nothing) == short(LOW, 7)
 
 
 class TestBelief:
     def test_a_stale_reading_is_dropped(self) -> None:
-        by = schedule(HIGH, LOW)
-        by.read(LOW, depth(1_000_000), 0)
+        by = scheduler(HIGH, LOW)
+        by.record_depth(LOW, depth(1_000_000), 0)
         assert chosen(by, 14, HIGH, LOW) == LOW
         assert chosen(by, 15, HIGH, LOW) == HIGH
 
     def test_a_reading_that_failed_leaves_the_last_one_until_that_is_stale(self) -> None:
-        by = schedule(HIGH, LOW)
-        by.read(LOW, depth(1_000_000), 0)
-        by.read(LOW, None, 5)
+        by = scheduler(HIGH, LOW)
+        by.record_depth(LOW, depth(1_000_000), 0)
+        by.record_depth(LOW, None, 5)
         assert chosen(by, 14, HIGH, LOW) == LOW
         assert chosen(by, 15, HIGH, LOW) == HIGH
 
     def test_an_empty_poll_is_believed_for_a_second(self) -> None:
-        by = schedule(HIGH, LOW)
-        by.polled(short(HIGH), 0, 10)
+        by = scheduler(HIGH, LOW)
+        by.record_poll(short(HIGH), 0, 10)
         assert chosen(by, 10.9, HIGH, LOW) == LOW
         assert chosen(by, 11, HIGH, LOW) == HIGH
 
     def test_a_full_batch_says_that_more_is_there(self) -> None:
-        by = schedule(HIGH, MEDIUM)
-        by.read(MEDIUM, depth(60), 1)
-        by.polled(short(HIGH), 10, 1)
+        by = scheduler(HIGH, MEDIUM)
+        by.record_depth(MEDIUM, depth(60), 1)
+        by.record_poll(short(HIGH), 10, 1)
         assert chosen(by, 1, HIGH, MEDIUM) == HIGH
-        by.polled(short(HIGH), 9, 1)
-        by.polled(short(HIGH), 9, 1)
+        by.record_poll(short(HIGH), 9, 1)
+        by.record_poll(short(HIGH), 9, 1)
         assert chosen(by, 1, HIGH, MEDIUM) == MEDIUM
 
     def test_what_was_received_is_taken_off_the_reading(self) -> None:
-        by = schedule(MEDIUM, LOW)
-        by.read(MEDIUM, depth(30), 1)
-        by.read(LOW, depth(210), 1)
+        by = scheduler(MEDIUM, LOW)
+        by.record_depth(MEDIUM, depth(30), 1)
+        by.record_depth(LOW, depth(210), 1)
         assert chosen(by, 1, MEDIUM, LOW) == MEDIUM
-        by.polled(short(MEDIUM), 10, 1)
+        by.record_poll(short(MEDIUM), 10, 1)
         assert chosen(by, 1, MEDIUM, LOW) == LOW
 
     def test_a_reading_of_nothing_is_believed_for_a_second_too(self) -> None:
         """AWS's counts are approximate, and a minute late at worst."""
-        by = schedule(HIGH, LOW)
-        by.read(HIGH, depth(0), 10)
+        by = scheduler(HIGH, LOW)
+        by.record_depth(HIGH, depth(0), 10)
         assert chosen(by, 10.9, HIGH, LOW) == LOW
         assert chosen(by, 11, HIGH, LOW) == HIGH
 
     def test_a_queues_depth_is_known_only_while_its_reading_is_fresh(self) -> None:
-        by = schedule(HIGH, LOW)
-        by.read(HIGH, depth(3, 1), 0)
+        by = scheduler(HIGH, LOW)
+        by.record_depth(HIGH, depth(3, 1), 0)
         assert by.depths(0) == {HIGH.url: depth(3, 1), LOW.url: None}
-        by.read(LOW, depth(4, 1), 10)
+        by.record_depth(LOW, depth(4, 1), 10)
         assert by.depths(15) == {HIGH.url: depth(3, 1), LOW.url: depth(4, 1)}
         assert by.depths(15.1) == {HIGH.url: None, LOW.url: depth(4, 1)}
-        by.read(HIGH, None, 16)
+        by.record_depth(HIGH, None, 16)
         assert by.depths(16) == {HIGH.url: None, LOW.url: depth(4, 1)}
 
     def test_an_idle_month_leaves_no_more_behind_than_an_idle_minute(self) -> None:
@@ -286,21 +286,21 @@ class TestBelief:
             for count in range(polls):
                 poll = by.next_poll(20.0 * count, room(HIGH))
                 assert poll is not None
-                by.polled(poll, 0, 20.0 * count)
+                by.record_poll(poll, 0, 20.0 * count)
             return len(pickle.dumps(by))
 
         assert size(10_000) < size(10) + 100
 
     def test_a_minute_of_many_polls_leaves_no_more_behind_than_the_penalty_counts(self) -> None:
         def size(polls: int) -> int:
-            by = schedule(HIGH)
+            by = scheduler(HIGH)
             for count in range(polls):
                 poll = by.next_poll(count / 1000, room(HIGH))
                 assert poll is not None
-                by.polled(poll, 10, count / 1000)
+                by.record_poll(poll, 10, count / 1000)
             return len(pickle.dumps(by))
 
-        assert size(10_000) < size(POLLS_A_MINUTE) + 100
+        assert size(10_000) < size(MAX_POLLS_PER_MINUTE) + 100
 
 
 class TestLongPolls:
@@ -310,86 +310,86 @@ class TestLongPolls:
 
     @pytest.mark.parametrize("unknown", [HIGH, MEDIUM, LOW])
     def test_no_poll_waits_while_any_queue_may_hold_messages(self, unknown: Queue) -> None:
-        by = schedule()
+        by = scheduler()
         for each in {HIGH, MEDIUM, LOW} - {unknown}:
-            by.polled(short(each), 0, 0)
+            by.record_poll(short(each), 0, 0)
         for now in (0, 1, 30, 600):
             poll = by.next_poll(now, room(HIGH, MEDIUM, LOW))
             assert poll is None or poll.wait_s == 0
 
     def test_queues_just_seen_empty_are_not_asked_again_while_one_without_room_holds_messages(self) -> None:
-        by = schedule(HIGH, LOW)
-        by.polled(short(LOW), 0, 0)
+        by = scheduler(HIGH, LOW)
+        by.record_poll(short(LOW), 0, 0)
         assert by.next_poll(0.5, room(LOW) | room(HIGH, messages=0)) is None
 
     def test_a_message_ends_the_waiting(self) -> None:
         by = emptied()
-        by.polled(Poll(queue=LOW, max_messages=10, wait_s=20), 1, 20)
-        assert not by.everything_empty
+        by.record_poll(Poll(queue=LOW, max_messages=10, wait_s=20), 1, 20)
+        assert not by.all_queues_empty
         poll = by.next_poll(20, room(HIGH, MEDIUM, LOW))
         assert poll is not None
         assert poll.wait_s == 0
 
     def test_a_reading_with_messages_ends_the_waiting_and_one_without_begins_it(self) -> None:
         by = emptied(HIGH)
-        by.read(HIGH, depth(1), 2)
-        assert not by.everything_empty
-        by.read(HIGH, depth(0), 3)
-        assert by.everything_empty
+        by.record_depth(HIGH, depth(1), 2)
+        assert not by.all_queues_empty
+        by.record_depth(HIGH, depth(0), 3)
+        assert by.all_queues_empty
 
     def test_a_reading_that_failed_does_not_end_it(self) -> None:
         by = emptied(HIGH)
-        by.read(HIGH, None, 1)
-        assert by.everything_empty
+        by.record_depth(HIGH, None, 1)
+        assert by.all_queues_empty
 
     def test_pollers_that_wait_spread_over_all_queues(self) -> None:
         by = emptied()
         polls = [by.next_poll(1, room(HIGH, MEDIUM, LOW)) for _ in range(6)]
         assert [poll.queue for poll in polls if poll] == [HIGH, MEDIUM, LOW] * 2
         assert polls[1] is not None
-        by.polled(polls[1], 0, 21)
+        by.record_poll(polls[1], 0, 21)
         assert chosen(by, 21) == MEDIUM
 
     def test_a_long_poll_that_failed_is_not_counted_as_waiting_any_more(self) -> None:
         by = emptied(HIGH, LOW)
         poll = by.next_poll(1, room(HIGH, LOW))
         assert poll is not None
-        by.polled(poll, None, 2)
+        by.record_poll(poll, None, 2)
         assert [chosen(by, 3, HIGH, LOW), chosen(by, 3, HIGH, LOW)] == [LOW, HIGH]
 
 
 class TestFailingPolls:
     def test_a_queue_whose_poll_failed_leaves_the_turn_to_others_for_a_second(self) -> None:
-        by = schedule(HIGH, LOW)
-        by.polled(short(HIGH), None, 1)
+        by = scheduler(HIGH, LOW)
+        by.record_poll(short(HIGH), None, 1)
         assert chosen(by, 1.9, HIGH, LOW) == LOW
         assert chosen(by, 2, HIGH, LOW) == HIGH
 
     def test_the_pause_doubles_up_to_thirty_seconds_and_a_success_ends_it(self) -> None:
-        by, now, pauses_s = schedule(HIGH), 0.0, []
+        by, now, pauses_s = scheduler(HIGH), 0.0, []
         for _ in range(8):
-            by.polled(short(HIGH), None, now)
+            by.record_poll(short(HIGH), None, now)
             failed_at = now
             while chosen(by, now, HIGH) is None:
                 now += 0.5
             pauses_s.append(now - failed_at)
         assert pauses_s == [1, 2, 4, 8, 16, 30, 30, 30]
-        by.polled(short(HIGH), 5, now)
-        by.polled(short(HIGH), None, now)
+        by.record_poll(short(HIGH), 5, now)
+        by.record_poll(short(HIGH), None, now)
         assert chosen(by, now + 1, HIGH) == HIGH
 
     def test_polls_that_failed_together_count_as_one_failure(self) -> None:
-        by = schedule(HIGH)
+        by = scheduler(HIGH)
         for _ in range(10):
-            by.polled(short(HIGH), None, 0)
+            by.record_poll(short(HIGH), None, 0)
         assert chosen(by, 1, HIGH) == HIGH
 
     def test_no_queue_is_polled_while_all_of_them_pause(self) -> None:
         by = emptied(HIGH)
-        by.polled(short(HIGH), None, 0)
+        by.record_poll(short(HIGH), None, 0)
         assert by.next_poll(0.5, room(HIGH)) is None
 
     def test_a_failure_says_nothing_of_what_a_queue_holds(self) -> None:
         by = emptied(HIGH)
-        by.polled(short(HIGH), None, 1)
-        assert by.everything_empty
+        by.record_poll(short(HIGH), None, 1)
+        assert by.all_queues_empty

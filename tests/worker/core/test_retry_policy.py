@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice_worker.core.model import LONGEST_HOLD_S
+from sluice_worker.core.model import MAX_VISIBILITY_S
 from sluice_worker.core.retry_policy import (
     JITTER,
     DeadLetter,
@@ -57,7 +57,7 @@ def test_no_message_is_hidden_longer_than_sqs_or_the_settings_allow(
     message_id: str, receive_count: int, backoff_s: float, max_backoff_s: float
 ) -> None:
     policy = FailurePolicy(backoff_s=backoff_s, max_backoff_s=max_backoff_s)
-    assert 0 <= pause_s(policy, receive_count, message_id) <= round(min(max_backoff_s, LONGEST_HOLD_S))
+    assert 0 <= pause_s(policy, receive_count, message_id) <= round(min(max_backoff_s, MAX_VISIBILITY_S))
 
 
 @given(IDS, st.integers(1, 100), st.integers(1, 100))

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from sluice_worker.core.model import BATCH, Priority
+from sluice_worker.core.model import MAX_BATCH_SIZE, Priority
 from tests.worker.core.builders import queue
 from tests.worker.core.simulation import FLOOD, Load, Simulation
 
@@ -82,7 +82,7 @@ def longest_gap_allowed_s(course: Simulation) -> float:
     with messages that pop after their minute.
     """
     alike = max(Counter(load.queue.priority for load in course.loads).values())
-    turns = math.ceil(BATCH * alike / course.limit)
+    turns = math.ceil(MAX_BATCH_SIZE * alike / course.limit)
     return 60 * max(turns, 1) + course.poll_s * (1 + len(course.loads)) + course.drain_s
 
 
@@ -100,7 +100,7 @@ def test_no_queue_and_no_message_waits_for_ever(
     course.run(2 * HOUR_S)
     assert course.longest_gap_s <= longest_gap_allowed_s(course)
     assert course.longest_wait_s <= longest_wait_allowed_s(course)
-    at_best = 2 * HOUR_S * min(course.slots / course.service_s, BATCH / course.poll_s)
+    at_best = 2 * HOUR_S * min(course.slots / course.service_s, MAX_BATCH_SIZE / course.poll_s)
     assert sum(course.begun.values()) > 0.9 * at_best
 
 
@@ -108,7 +108,7 @@ def test_no_queue_and_no_message_waits_for_ever(
 def test_a_minute_and_some_polls_is_the_longest_gap_where_a_batch_of_each_queue_fits(
     loads: Callable[[], list[Load]],
 ) -> None:
-    course = Simulation(loads=loads(), **FAST, limit=BATCH * 8)
+    course = Simulation(loads=loads(), **FAST, limit=MAX_BATCH_SIZE * 8)
     course.run(HOUR_S)
     assert 60 <= course.longest_gap_s <= 60 + course.poll_s * (1 + len(course.loads))
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from tests.worker.process import handlers
-from tests.worker.waiting import PATIENCE_S, eventually
+from tests.worker.waiting import TIMEOUT_S, eventually
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -62,9 +62,9 @@ class Running:
 
     def await_end(self) -> int:
         """The exit status, once all of it is gone: children hold its stderr open for as long as they live."""
-        status = self.process.wait(PATIENCE_S)
+        status = self.process.wait(TIMEOUT_S)
         for reader in self._readers:
-            reader.join(PATIENCE_S)
+            reader.join(TIMEOUT_S)
             assert not reader.is_alive(), "a process is left behind"
         return status
 

@@ -60,7 +60,7 @@ def connected(monkeypatch: pytest.MonkeyPatch) -> Connected:
 
     def connect(status: int, body: bytes = b"{}") -> tuple[sqs.SqsQueues, Answers]:
         queues, answers = sqs.connect(connections=1), Answers(status, body)
-        for client in (queues._client, queues._telling):
+        for client in (queues._client, queues._ack_client):
             client.meta.events.register("before-send.sqs", answers)
         return queues, answers
 
@@ -158,7 +158,7 @@ def test_a_message_that_cannot_be_read_keeps_none_of_the_others_from_being_read(
 def test_a_message_that_cannot_be_read_keeps_its_place_in_its_group(connected: Connected) -> None:
     queues, _ = connected(200, batch(1, group="g", Body=None))
     received = queues.receive(Poll(queue=ORDERED, max_messages=10, wait_s=0), 30)
-    assert [one.lane for one in received] == [(ORDERED.url, "g")] * 4
+    assert [one.message_group for one in received] == [(ORDERED.url, "g")] * 4
 
 
 def test_what_comes_after_a_message_whose_group_cannot_be_read_is_left_to_come_back(
@@ -173,7 +173,7 @@ def test_what_comes_after_a_message_whose_group_cannot_be_read_is_left_to_come_b
 
 def test_what_a_batch_left_undone_is_read(connected: Connected) -> None:
     queues, _ = connected(200, DELETED)
-    refused = Refusal(why="ReceiptHandleIsInvalid: expired", final=True)
+    refused = Refusal(reason="ReceiptHandleIsInvalid: expired", final=True)
     assert queues.delete([message(), message()]) == {1: refused}
     assert queues.hide([(message(), 0), (message(), 0)]) == {1: refused}
 

@@ -12,19 +12,19 @@ from sluice.errors import SluiceError, TransientError
 from sluice_worker.core.lifecycle import OutOfService
 from sluice_worker.runtime import in_service
 from sluice_worker.runtime.in_service import (
-    LOOK_S,
-    UNKNOWN_S,
-    EndOrder,
-    work_in_service,
+    CHECK_INTERVAL_S,
+    UNKNOWN_STATE_S,
+    DrainRequest,
+    run_while_in_service,
 )
 
-WARM = OutOfService(why="g keeps the instance in its warm pool (Warmed:Running)", for_good=False)
-TERMINATED = OutOfService(why="g terminates the instance", for_good=True)
+WARM = OutOfService(reason="g keeps the instance in its warm pool (Warmed:Running)", for_good=False)
+TERMINATED = OutOfService(reason="g terminates the instance", for_good=True)
 DOWN = TransientError("instance metadata is out of reach")
 
 
 @dataclass
-class Notices:
+class InstanceLifecycle:
     """Answers in their order, the last one for ever; time passes with each look."""
 
     answers: list[OutOfService | SluiceError | None]
@@ -42,10 +42,10 @@ class Notices:
             raise answer
         return answer
 
-    def waiting_for_us(self) -> None:
+    def extend_hook(self) -> None:
         pass
 
-    def left(self) -> None:
+    def complete_hook(self) -> None:
         self.let_go += 1
 
 
@@ -53,7 +53,7 @@ class Notices:
 class Work:
     """Work that has drained as soon as it began."""
 
-    order: EndOrder
+    order: DrainRequest
     statuses: list[int] = field(default_factory=list)
     rounds: int = 0
     at_most: int = 3
@@ -61,7 +61,7 @@ class Work:
     def __call__(self) -> int:
         self.rounds += 1
         if self.rounds >= self.at_most:
-            self.order.give("SIGTERM")
+            self.order.request("SIGTERM")
         return self.statuses.pop(0) if self.statuses else 0
 
 
@@ -73,93 +73,99 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 
 @pytest.fixture
-def order(clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> EndOrder:
+def order(clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> DrainRequest:
     """Whose wait turns the clock."""
-    order = EndOrder()
+    order = DrainRequest()
 
     def wait(seconds: float | None = None) -> bool:
         clock.now += seconds or 0.0
-        return order.given.is_set()
+        return order.requested.is_set()
 
-    monkeypatch.setattr(order.given, "wait", wait)
+    monkeypatch.setattr(order.requested, "wait", wait)
     return order
 
 
-def test_an_instance_on_its_way_into_a_warm_pool_begins_only_when_it_is_in_service(order: EndOrder) -> None:
-    notices, work = Notices([WARM, WARM, None]), Work(order, at_most=1)
-    assert work_in_service(notices, order, work) == 0
+def test_an_instance_on_its_way_into_a_warm_pool_begins_only_when_it_is_in_service(
+    order: DrainRequest,
+) -> None:
+    notices, work = InstanceLifecycle([WARM, WARM, None]), Work(order, at_most=1)
+    assert run_while_in_service(notices, order, work) == 0
     assert (notices.looks, work.rounds) == (3, 1)
 
 
-def test_an_instance_that_comes_back_works_again(order: EndOrder, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_instance_that_comes_back_works_again(
+    order: DrainRequest, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("INFO")
-    notices, work = Notices([None, WARM, WARM, None]), Work(order, at_most=2)
-    assert work_in_service(notices, order, work) == 0
+    notices, work = InstanceLifecycle([None, WARM, WARM, None]), Work(order, at_most=2)
+    assert run_while_in_service(notices, order, work) == 0
     assert work.rounds == 2
     assert [record.getMessage() for record in caplog.records] == [
-        f"{WARM.why}: nothing is received until it is in service"
+        f"{WARM.reason}: nothing is received until it is in service"
     ]
 
 
-def test_an_instance_that_is_terminated_ends_in_order_and_lets_its_hook_go(order: EndOrder) -> None:
-    notices, work = Notices([None, TERMINATED]), Work(order)
-    assert work_in_service(notices, order, work) == 0
+def test_an_instance_that_is_terminated_ends_in_order_and_lets_its_hook_go(order: DrainRequest) -> None:
+    notices, work = InstanceLifecycle([None, TERMINATED]), Work(order)
+    assert run_while_in_service(notices, order, work) == 0
     assert (work.rounds, notices.let_go) == (1, 1)
 
 
-def test_a_process_started_on_an_instance_that_is_terminated_begins_nothing(order: EndOrder) -> None:
-    notices, work = Notices([TERMINATED]), Work(order)
-    assert work_in_service(notices, order, work) == 0
+def test_a_process_started_on_an_instance_that_is_terminated_begins_nothing(order: DrainRequest) -> None:
+    notices, work = InstanceLifecycle([TERMINATED]), Work(order)
+    assert run_while_in_service(notices, order, work) == 0
     assert (work.rounds, notices.let_go) == (0, 1)
 
 
-def test_a_worker_whose_handlers_hang_ends_for_whoever_starts_it_anew(order: EndOrder) -> None:
+def test_a_worker_whose_handlers_hang_ends_for_whoever_starts_it_anew(order: DrainRequest) -> None:
     work = Work(order, statuses=[1])
-    assert work_in_service(Notices([None]), order, work) == 1
+    assert run_while_in_service(InstanceLifecycle([None]), order, work) == 1
     assert work.rounds == 1
 
 
 def test_a_state_that_was_never_known_holds_the_work_up_for_half_a_minute_and_not_for_ever(
-    order: EndOrder, clock: SimpleNamespace, caplog: pytest.LogCaptureFixture
+    order: DrainRequest, clock: SimpleNamespace, caplog: pytest.LogCaptureFixture
 ) -> None:
     work = Work(order, at_most=1)
-    assert work_in_service(Notices([DOWN]), order, work) == 0
+    assert run_while_in_service(InstanceLifecycle([DOWN]), order, work) == 0
     assert work.rounds == 1
-    assert UNKNOWN_S <= clock.now <= UNKNOWN_S + LOOK_S
+    assert UNKNOWN_STATE_S <= clock.now <= UNKNOWN_STATE_S + CHECK_INTERVAL_S
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 2
     assert "is asked every 2 s" in said[0]
     assert "the work begins, not knowing" in said[1]
 
 
-def test_a_state_once_known_stays_while_the_metadata_fails(order: EndOrder, clock: SimpleNamespace) -> None:
+def test_a_state_once_known_stays_while_the_metadata_fails(
+    order: DrainRequest, clock: SimpleNamespace
+) -> None:
     """An outage of an hour does not let a warm instance begin."""
     outage: list[OutOfService | SluiceError | None] = [DOWN] * 900
     work = Work(order, at_most=1)
-    notices = Notices([WARM, *outage, None])
-    assert work_in_service(notices, order, work) == 0
+    notices = InstanceLifecycle([WARM, *outage, None])
+    assert run_while_in_service(notices, order, work) == 0
     assert clock.now > 1000
     assert notices.looks == 902
 
 
-def test_an_order_to_end_while_out_of_service_ends_the_wait(order: EndOrder) -> None:
-    notices, work = Notices([WARM]), Work(order)
-    notices.after = lambda: order.give("SIGTERM") if notices.looks == 5 else None
-    assert work_in_service(notices, order, work) == 0
+def test_an_order_to_end_while_out_of_service_ends_the_wait(order: DrainRequest) -> None:
+    notices, work = InstanceLifecycle([WARM]), Work(order)
+    notices.after = lambda: order.request("SIGTERM") if notices.looks == 5 else None
+    assert run_while_in_service(notices, order, work) == 0
     assert (work.rounds, notices.looks) == (0, 5)
 
 
-def test_where_no_service_is_known_of_the_work_is_done_once(order: EndOrder) -> None:
+def test_where_no_service_is_known_of_the_work_is_done_once(order: DrainRequest) -> None:
     work = Work(order)
-    assert work_in_service(None, order, work) == 0
+    assert run_while_in_service(None, order, work) == 0
     assert work.rounds == 1
 
 
 def test_an_order_reaches_whoever_works_and_whoever_begins_after_it() -> None:
-    order, heard = EndOrder(), list[str]()
-    with order.reaches(heard.append):
-        order.give("SIGTERM")
-    order.give("SIGTERM")
+    order, heard = DrainRequest(), list[str]()
+    with order.forwarded_to(heard.append):
+        order.request("SIGTERM")
+    order.request("SIGTERM")
     assert heard == ["SIGTERM"]
-    with order.reaches(heard.append):
+    with order.forwarded_to(heard.append):
         assert heard == ["SIGTERM"] * 2

@@ -43,9 +43,9 @@ def member(address: str, client: Any = None, *, hook: str | None = "drain") -> G
     return GroupInstance(client, InstanceMetadata(address), group="workers", hook=hook)
 
 
-def why(around: GroupInstance) -> str | None:
-    out = around.out_of_service()
-    return None if out is None else out.why
+def reason(instance: GroupInstance) -> str | None:
+    out = instance.out_of_service()
+    return None if out is None else out.reason
 
 
 # ---- The metadata service ----------------------------------------------------------------------------------
@@ -126,14 +126,14 @@ def test_without_its_own_name_an_instance_asks_nobody_and_asks_again(
 ) -> None:
     del metadata.items["instance-id"]
     with stubbed("autoscaling") as client:
-        around = member(address, client)
+        instance = member(address, client)
         with pytest.raises(TransientError, match="instance-id"):
-            around.protect()
+            instance.protect()
         metadata.items["instance-id"] = "i-0abc"
     asked = {"InstanceIds": ["i-0abc"], "AutoScalingGroupName": "workers", "ProtectedFromScaleIn": True}
     with stubbed("autoscaling", ("set_instance_protection", asked, {})) as client:
-        around._client = client
-        around.protect()
+        instance._client = client
+        instance.protect()
 
 
 # ---- Notices -----------------------------------------------------------------------------------------------
@@ -152,11 +152,11 @@ def test_an_instance_that_is_in_service_or_in_no_group_works(
 def test_a_spot_interruption_and_the_groups_wish_are_each_a_reason_to_go(
     metadata: Metadata, address: str
 ) -> None:
-    around = member(address)
+    instance = member(address)
     metadata.items[SPOT] = '{"action": "terminate", "time": "2026-01-01T00:00:00Z"}'
-    assert why(around) == "EC2 takes the Spot instance back"
+    assert reason(instance) == "EC2 takes the Spot instance back"
     metadata.items[LIFECYCLE] = "Terminated"
-    assert why(around) == "workers terminates the instance"
+    assert reason(instance) == "workers terminates the instance"
 
 
 # ---- The lifecycle hook ------------------------------------------------------------------------------------
@@ -164,19 +164,19 @@ def test_a_spot_interruption_and_the_groups_wish_are_each_a_reason_to_go(
 
 def test_an_instance_that_drains_for_another_reason_completes_nothing(address: str) -> None:
     with stubbed("autoscaling") as client:
-        around = member(address, client)
-        assert around.out_of_service() is None
-        around.waiting_for_us()
-        around.left()
+        instance = member(address, client)
+        assert instance.out_of_service() is None
+        instance.extend_hook()
+        instance.complete_hook()
 
 
 def test_a_spot_interruption_alone_has_no_hook_to_complete(metadata: Metadata, address: str) -> None:
     metadata.items[SPOT] = "{}"
     with stubbed("autoscaling") as client:
-        around = member(address, client)
-        assert around.out_of_service()
-        around.waiting_for_us()
-        around.left()
+        instance = member(address, client)
+        assert instance.out_of_service()
+        instance.extend_hook()
+        instance.complete_hook()
 
 
 def test_a_terminated_instance_keeps_the_hook_waiting_and_completes_it_once_it_has_drained(
@@ -189,11 +189,11 @@ def test_a_terminated_instance_keeps_the_hook_waiting_and_completes_it_once_it_h
         ("record_lifecycle_action_heartbeat", ACTION, {}),
         ("complete_lifecycle_action", {**ACTION, "LifecycleActionResult": "CONTINUE"}, {}),
     ) as client:
-        around = member(address, client)
-        assert around.out_of_service()
-        around.waiting_for_us()
-        around.waiting_for_us()
-        around.left()
+        instance = member(address, client)
+        assert instance.out_of_service()
+        instance.extend_hook()
+        instance.extend_hook()
+        instance.complete_hook()
 
 
 def test_a_spot_instance_that_its_group_then_terminates_completes_the_hook(
@@ -202,28 +202,28 @@ def test_a_spot_instance_that_its_group_then_terminates_completes_the_hook(
     metadata.items |= {SPOT: "{}", LIFECYCLE: "Terminated"}
     complete = {**ACTION, "LifecycleActionResult": "CONTINUE"}
     with stubbed("autoscaling", ("complete_lifecycle_action", complete, {})) as client:
-        around = member(address, client)
-        assert around.out_of_service()
-        around.left()
+        instance = member(address, client)
+        assert instance.out_of_service()
+        instance.complete_hook()
 
 
 def test_without_a_hook_nobody_is_kept_waiting(metadata: Metadata, address: str) -> None:
     metadata.items[LIFECYCLE] = "Terminated"
     with stubbed("autoscaling") as client:
-        around = member(address, client, hook=None)
-        assert around.out_of_service()
-        around.waiting_for_us()
-        around.left()
+        instance = member(address, client, hook=None)
+        assert instance.out_of_service()
+        instance.extend_hook()
+        instance.complete_hook()
 
 
 def test_a_hook_that_is_no_longer_waiting_is_a_refusal_in_words(metadata: Metadata, address: str) -> None:
     metadata.items[LIFECYCLE] = "Terminated"
     answer = refusal("ValidationError", "No active Lifecycle Action found with instance ID i-0abc")
     with stubbed("autoscaling", ("record_lifecycle_action_heartbeat", ACTION, answer)) as client:
-        around = member(address, client)
-        assert around.out_of_service()
+        instance = member(address, client)
+        assert instance.out_of_service()
         with pytest.raises(ConfigError, match=r"asking workers for more time: .*No active Lifecycle Action"):
-            around.waiting_for_us()
+            instance.extend_hook()
 
 
 def test_an_instance_that_returns_to_the_warm_pool_completes_the_hook_once_each_time(
@@ -232,14 +232,14 @@ def test_an_instance_that_returns_to_the_warm_pool_completes_the_hook_once_each_
     """Target states InService, Warmed:Running, InService, Warmed:Running: two returns, two waiting hooks."""
     complete = ("complete_lifecycle_action", {**ACTION, "LifecycleActionResult": "CONTINUE"}, {})
     with stubbed("autoscaling", complete, complete) as client:
-        around = member(address, client)
+        instance = member(address, client)
         for _ in range(2):
             metadata.items[LIFECYCLE] = "InService"
-            assert around.out_of_service() is None
+            assert instance.out_of_service() is None
             metadata.items[LIFECYCLE] = "Warmed:Running"
             for _ in range(2):
-                assert around.out_of_service()
-                around.left()
+                assert instance.out_of_service()
+                instance.complete_hook()
 
 
 @pytest.mark.parametrize("states", [["Warmed:Stopped"], ["InService", "Standby"], ["InService", "Detached"]])
@@ -247,9 +247,9 @@ def test_where_no_termination_hook_runs_none_is_completed(
     metadata: Metadata, address: str, states: list[str]
 ) -> None:
     with stubbed("autoscaling") as client:
-        around = member(address, client)
+        instance = member(address, client)
         for state in states:
             metadata.items[LIFECYCLE] = state
-            around.out_of_service()
-        around.waiting_for_us()
-        around.left()
+            instance.out_of_service()
+        instance.extend_hook()
+        instance.complete_hook()

@@ -26,9 +26,9 @@ PERMITTED = refusal("DryRunOperationException", "The request would have succeede
 Kms = Callable[..., None]
 
 
-def denied(action: str, why: str) -> Refusal:
+def denied(action: str, reason: str) -> Refusal:
     who = "arn:aws:sts::123456789012:assumed-role/worker/i-0abc"
-    text = f"User: {who} is not authorized to perform: {action} {why}"
+    text = f"User: {who} is not authorized to perform: {action} {reason}"
     return refusal("AccessDeniedException", text)
 
 

@@ -13,20 +13,20 @@ import pytest
 
 from sluice.errors import ConfigError, TransientError
 from sluice_worker.core.counters import (
-    Minute,
-    Tally,
+    Counters,
+    ReportInterval,
     quantile,
 )
 from sluice_worker.core.model import Depth, Outcome
 from sluice_worker.runtime.reporter import (
-    KEPT_MINUTES,
+    MAX_UNPUBLISHED_INTERVALS,
     Reporter,
 )
 from tests.worker.core.builders import depth
 from tests.worker.core.test_gauges import gauges
-from tests.worker.process.minutes import (
+from tests.worker.process.intervals import (
     BEGAN_AT,
-    minute,
+    interval,
 )
 from tests.worker.waiting import eventually
 
@@ -45,15 +45,15 @@ TOP = [
 class Shelf:
     """A sink in memory; `refusing` fails every put."""
 
-    minutes: list[Minute] = field(default_factory=list)
+    intervals: list[ReportInterval] = field(default_factory=list)
     refusing: bool = False
     asked: int = 0
 
-    def put(self, one: Minute) -> None:
+    def put(self, one: ReportInterval) -> None:
         self.asked += 1
         if self.refusing:
             raise TransientError("publishing metrics to Sluice: no answer from AWS")
-        self.minutes.append(one)
+        self.intervals.append(one)
 
 
 class Desk:
@@ -68,12 +68,12 @@ class Desk:
         publish_gauges: bool = False,
     ) -> None:
         self.now = BEGAN_AT
-        self.tally = Tally(began_at=self.now, promise_s=promise_s)
+        self.counters = Counters(began_at=self.now, promise_s=promise_s)
         self.out = io.StringIO()
         self.depth: Depth | None = None
         self.reporter = Reporter(
             "worker-7",
-            self.tally,
+            self.counters,
             lambda: state or {},
             sink,
             gauges=lambda: gauges(uploads=self.depth),
@@ -83,11 +83,11 @@ class Desk:
 
     def work(self, *took_s: float, outcome: Outcome = Outcome.SUCCESS) -> None:
         for each_s in took_s:
-            self.tally.ended(outcome, each_s)
+            self.counters.record_end(outcome, each_s)
 
     def report(self, after_s: float = 60.0) -> dict[str, Any]:
         self.now += after_s
-        self.reporter.report(self.tally.close(self.now), patience_s=20.0)
+        self.reporter.report(self.counters.close(self.now), timeout_s=20.0)
         line = self.out.getvalue().splitlines()[-1]
         told: dict[str, Any] = json.loads(line)
         return told
@@ -120,7 +120,7 @@ def test_gauges_are_published_by_option_with_each_report_also_of_an_idle_process
         desk = Desk(sink=shelf, publish_gauges=publish)
         for _ in range(2):
             desk.report()
-        assert [one.gauges for one in shelf.minutes] == published
+        assert [one.gauges for one in shelf.intervals] == published
 
 
 def test_each_report_is_one_line_of_json() -> None:
@@ -168,7 +168,7 @@ def test_durations_are_told_over_all_outcomes_and_waits_from_sending_to_start() 
     desk.work(*[1.0] * 19)
     desk.work(9.0, outcome=Outcome.TIMEOUT)
     for waited_s in [2.0] * 10 + [40.0] * 10:
-        desk.tally.began(waited_s)
+        desk.counters.record_start(waited_s)
     told = desk.report()["report"]
     assert (told["durationP50Seconds"], told["durationP95Seconds"]) == (1.0, 1.0)
     assert (told["waitP50Seconds"], told["waitP95Seconds"]) == (2.0, 40.0)
@@ -189,15 +189,15 @@ def test_an_idle_report_has_no_durations_and_no_share() -> None:
 def test_the_share_that_kept_the_promise_counts_the_messages_begun_in_time() -> None:
     desk = Desk(promise_s=60.0)
     for waited_s in (1.0, 59.9, 60.0, 60.1):
-        desk.tally.began(waited_s)
+        desk.counters.record_start(waited_s)
     assert desk.report()["report"]["promiseKeptShare"] == 0.75
-    desk.tally.began(61.0)
+    desk.counters.record_start(61.0)
     assert desk.report()["report"]["promiseKeptShare"] == 0.0
 
 
 def test_without_a_promise_no_share_is_told() -> None:
     desk = Desk()
-    desk.tally.began(1.0)
+    desk.counters.record_start(1.0)
     assert desk.report()["report"]["promiseKeptShare"] is None
 
 
@@ -226,11 +226,11 @@ def test_a_stdout_that_is_gone_stops_no_work(caplog: pytest.LogCaptureFixture) -
 
     shelf = Shelf()
     desk = Desk(sink=shelf)
-    desk.reporter = Reporter("worker-7", desk.tally, dict, shelf, gauges=gauges, out=Closed())
+    desk.reporter = Reporter("worker-7", desk.counters, dict, shelf, gauges=gauges, out=Closed())
     desk.work(1.0)
-    desk.reporter.report(desk.tally.close(desk.now), patience_s=20.0)
+    desk.reporter.report(desk.counters.close(desk.now), timeout_s=20.0)
     assert "the report is lost" in caplog.text
-    assert [one.processed for one in shelf.minutes] == [1]
+    assert [one.processed for one in shelf.intervals] == [1]
 
 
 # ---- The metrics' way out ----------------------------------------------------------------------------------
@@ -254,19 +254,19 @@ def test_a_minute_that_cloudwatch_refused_is_put_with_the_next_in_order(
     assert "no answer from AWS; put again with the next report" in caplog.text
     shelf.refusing = False
     desk.report()
-    assert [one.durations_s for one in shelf.minutes] == [
+    assert [one.durations_s for one in shelf.intervals] == [
         {Outcome.SUCCESS: {1.0: 1}},
         {Outcome.SUCCESS: {2.0: 1}},
     ]
-    assert [one.began_at for one in shelf.minutes] == [BEGAN_AT, BEGAN_AT + 60]
+    assert [one.began_at for one in shelf.intervals] == [BEGAN_AT, BEGAN_AT + 60]
     desk.report()
-    assert len(shelf.minutes) == 2
+    assert len(shelf.intervals) == 2
 
 
 def test_after_an_hour_of_refusals_the_oldest_is_dropped_and_told(caplog: pytest.LogCaptureFixture) -> None:
     shelf = Shelf(refusing=True)
     desk = Desk(sink=shelf)
-    for _ in range(KEPT_MINUTES):
+    for _ in range(MAX_UNPUBLISHED_INTERVALS):
         desk.work(1.0)
         desk.report()
     assert "lost" not in caplog.text
@@ -275,8 +275,8 @@ def test_after_an_hour_of_refusals_the_oldest_is_dropped_and_told(caplog: pytest
     assert "1 processing times are lost: CloudWatch took none for an hour" in caplog.text
     shelf.refusing = False
     desk.report()
-    assert [one.began_at for one in shelf.minutes] == [
-        BEGAN_AT + 60 * number for number in range(1, KEPT_MINUTES + 1)
+    assert [one.began_at for one in shelf.intervals] == [
+        BEGAN_AT + 60 * number for number in range(1, MAX_UNPUBLISHED_INTERVALS + 1)
     ]
 
 
@@ -284,7 +284,7 @@ def test_a_refusal_that_will_not_heal_by_itself_keeps_the_minute_all_the_same() 
     """Somebody may be adding the permission."""
 
     class Denied(Shelf):
-        def put(self, one: Minute) -> None:
+        def put(self, one: ReportInterval) -> None:
             if self.refusing:
                 raise ConfigError("AccessDenied")
             super().put(one)
@@ -295,7 +295,7 @@ def test_a_refusal_that_will_not_heal_by_itself_keeps_the_minute_all_the_same() 
     desk.report()
     denied.refusing = False
     desk.report()
-    assert len(denied.minutes) == 1
+    assert len(denied.intervals) == 1
 
 
 def test_a_cloudwatch_that_hangs_holds_up_neither_the_work_nor_the_next_line() -> None:
@@ -303,7 +303,7 @@ def test_a_cloudwatch_that_hangs_holds_up_neither_the_work_nor_the_next_line() -
     asked, go_on = threading.Event(), threading.Event()
 
     class Hanging(Shelf):
-        def put(self, one: Minute) -> None:
+        def put(self, one: ReportInterval) -> None:
             asked.set()
             assert go_on.wait(20)
             super().put(one)
@@ -311,21 +311,21 @@ def test_a_cloudwatch_that_hangs_holds_up_neither_the_work_nor_the_next_line() -
     hanging = Hanging()
     desk = Desk(sink=hanging)
     desk.work(1.0)
-    desk.reporter.report(desk.tally.close(desk.now))
+    desk.reporter.report(desk.counters.close(desk.now))
     assert asked.wait(20)
     desk.work(2.0)
-    desk.reporter.report(desk.tally.close(desk.now))
+    desk.reporter.report(desk.counters.close(desk.now))
     assert len(desk.out.getvalue().splitlines()) == 2
     go_on.set()
-    eventually(lambda: len(hanging.minutes) == 2, "both minutes are put, once CloudWatch answers")
-    assert [one.processed for one in hanging.minutes] == [1, 1]
+    eventually(lambda: len(hanging.intervals) == 2, "both minutes are put, once CloudWatch answers")
+    assert [one.processed for one in hanging.intervals] == [1, 1]
 
 
 def test_the_end_waits_for_the_last_metrics_but_not_for_long() -> None:
     asked, go_on = threading.Event(), threading.Event()
 
     class Slow(Shelf):
-        def put(self, one: Minute) -> None:
+        def put(self, one: ReportInterval) -> None:
             asked.set()
             assert go_on.wait(20)
             super().put(one)
@@ -333,17 +333,17 @@ def test_the_end_waits_for_the_last_metrics_but_not_for_long() -> None:
     slow = Slow()
     desk = Desk(sink=slow)
     desk.work(1.0)
-    desk.reporter.report(desk.tally.close(desk.now), patience_s=0.01)
-    assert slow.minutes == []
+    desk.reporter.report(desk.counters.close(desk.now), timeout_s=0.01)
+    assert slow.intervals == []
     assert asked.wait(20)
     threading.Timer(0.05, go_on.set).start()
     desk.work(2.0)
-    desk.reporter.report(desk.tally.close(desk.now), patience_s=20.0)
-    assert len(slow.minutes) == 2
+    desk.reporter.report(desk.counters.close(desk.now), timeout_s=20.0)
+    assert len(slow.intervals) == 2
 
 
 def test_a_minute_stands_where_most_of_it_was() -> None:
     """Reports do not begin with the clock's minutes: 12:00:59 to 12:01:59 is 12:01's."""
     clock_minute = BEGAN_AT // 60
-    assert minute(began_at=BEGAN_AT + 1).middle_at // 60 == clock_minute
-    assert minute(began_at=BEGAN_AT + 59).middle_at // 60 == clock_minute + 1
+    assert interval(began_at=BEGAN_AT + 1).middle_at // 60 == clock_minute
+    assert interval(began_at=BEGAN_AT + 59).middle_at // 60 == clock_minute + 1

@@ -17,7 +17,7 @@ from sluice.core.model import AutoScalingGroup, EcsService
 from sluice.errors import ConfigError, TransientError
 from sluice_worker.aws.cloudwatch import VALUES_PER_DATUM, CloudWatchSink
 from sluice_worker.aws.emf import VALUES_PER_LINE, EmfSink
-from sluice_worker.core.counters import Minute
+from sluice_worker.core.counters import ReportInterval
 from tests.sluice.aws import account
 from tests.sluice.aws.stubs import (
     ANY,
@@ -26,7 +26,7 @@ from tests.sluice.aws.stubs import (
 )
 from tests.worker.core.builders import depth
 from tests.worker.core.test_gauges import gauges
-from tests.worker.process.minutes import minute
+from tests.worker.process.intervals import interval
 
 GROUP = AutoScalingGroup(name="workers").dimensions
 SERVICE = EcsService(cluster="backend", service="workers").dimensions
@@ -53,8 +53,10 @@ class CloudWatch:
         )
         self.at = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(minutes=10)
 
-    def put(self, dimensions: Mapping[str, str], *, with_wait: bool = False, **counted: Any) -> Minute:
-        one = minute(began_at=self.at.timestamp(), **counted)
+    def put(
+        self, dimensions: Mapping[str, str], *, with_wait: bool = False, **counted: Any
+    ) -> ReportInterval:
+        one = interval(began_at=self.at.timestamp(), **counted)
         CloudWatchSink(self.client, "Sluice", dimensions, with_wait=with_wait).put(one)
         return one
 
@@ -159,7 +161,7 @@ def test_more_different_values_than_a_datum_takes_are_spread_over_several_and_no
 def test_a_minute_that_is_put_late_keeps_its_own_time(cloudwatch: CloudWatch) -> None:
     """What ended during an outage belongs to the minute in which it ended."""
     for minutes, took_s in ((0, 1.0), (1, 3.0)):
-        late = minute(took_s=[took_s], began_at=(cloudwatch.at + timedelta(minutes=minutes)).timestamp())
+        late = interval(took_s=[took_s], began_at=(cloudwatch.at + timedelta(minutes=minutes)).timestamp())
         CloudWatchSink(cloudwatch.client, "Sluice", GROUP, with_wait=False).put(late)
     found = cloudwatch.read(GROUP)
     assert sorted(found) == [(cloudwatch.at, 1.0), (cloudwatch.at + timedelta(minutes=1), 3.0)]
@@ -171,7 +173,7 @@ def test_a_report_that_straddles_two_minutes_stands_in_the_one_where_most_of_it_
 ) -> None:
     began_at = cloudwatch.at.timestamp() + begins_after_s
     CloudWatchSink(cloudwatch.client, "Sluice", GROUP, with_wait=False).put(
-        minute(took_s=[1.0], began_at=began_at)
+        interval(took_s=[1.0], began_at=began_at)
     )
     assert cloudwatch.read(GROUP) == [(cloudwatch.at + timedelta(minutes=minutes_later), 1.0)]
 
@@ -185,7 +187,7 @@ def test_a_refusal_names_the_namespace(code: str, status: int, kind: type[Except
         stubbed("cloudwatch", put) as client,
         pytest.raises(kind, match="metrics to Team/Workers: .*" + code),
     ):
-        CloudWatchSink(client, "Team/Workers", GROUP, with_wait=False).put(minute(took_s=[1.0]))
+        CloudWatchSink(client, "Team/Workers", GROUP, with_wait=False).put(interval(took_s=[1.0]))
 
 
 # ---- The embedded metric format ----------------------------------------------------------------------------
@@ -248,7 +250,7 @@ def embedded(
 ) -> list[dict[str, Any]]:
     """The log events of a minute, each checked against the specification."""
     out = io.StringIO()
-    EmfSink("Sluice", dimensions, with_wait=with_wait, out=out).put(minute(**counted))
+    EmfSink("Sluice", dimensions, with_wait=with_wait, out=out).put(interval(**counted))
     events = [json.loads(line) for line in out.getvalue().splitlines()]
     for event in events:
         jsonschema.validate(event, DOCUMENT)
@@ -308,7 +310,7 @@ def test_an_event_carries_the_minute_in_which_its_messages_ended() -> None:
 
 
 def test_gauges_reach_cloudwatch_in_the_same_call_with_their_units(cloudwatch: CloudWatch) -> None:
-    counted = minute(took_s=[1.0], began_at=cloudwatch.at.timestamp())
+    counted = interval(took_s=[1.0], began_at=cloudwatch.at.timestamp())
     one = replace(counted, gauges=gauges(uploads=depth(40, 6)))
     CloudWatchSink(cloudwatch.client, "Sluice", GROUP, with_wait=False).put(one)
     told = {datum["MetricName"]: (datum["Unit"], datum["Values"]) for datum in cloudwatch.data}
@@ -319,7 +321,7 @@ def test_gauges_reach_cloudwatch_in_the_same_call_with_their_units(cloudwatch: C
 
 def test_gauges_are_told_in_the_log_as_a_call_would_put_them() -> None:
     out = io.StringIO()
-    EmfSink("Sluice", GROUP, with_wait=False, out=out).put(replace(minute(), gauges=gauges(uploads=None)))
+    EmfSink("Sluice", GROUP, with_wait=False, out=out).put(replace(interval(), gauges=gauges(uploads=None)))
     events = [json.loads(line) for line in out.getvalue().splitlines()]
     for event in events:
         jsonschema.validate(event, DOCUMENT)
@@ -335,4 +337,4 @@ def test_a_log_that_takes_nothing_is_an_error_like_cloudwatchs() -> None:
             raise BrokenPipeError(32, "Broken pipe")
 
     with pytest.raises(TransientError, match="writing to stdout"):
-        EmfSink("Sluice", GROUP, with_wait=False, out=Closed()).put(minute(took_s=[1.0]))
+        EmfSink("Sluice", GROUP, with_wait=False, out=Closed()).put(interval(took_s=[1.0]))

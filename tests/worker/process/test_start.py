@@ -54,7 +54,7 @@ def _log_levels_as_they_were() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """A start that passes ends here."""
-    monkeypatch.setattr(supervisor, "_alone", lambda *_: 0)
+    monkeypatch.setattr(supervisor, "_run_single", lambda *_: 0)
     monkeypatch.setattr(supervisor, "_on_signals", lambda _: None)
 
 
@@ -191,13 +191,13 @@ def test_an_instance_whose_metadata_is_turned_off_is_told_what_it_lacks_and_asks
         for value in ("true", "True", "TRUE"):
             monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", value)
             caplog.clear()
-            assert wiring.surroundings(told(auto_scaling_group="g")) == wiring.Surroundings()
+            assert wiring.detect_platform(told(auto_scaling_group="g")) == wiring.Platform()
             [record] = caplog.records
             assert "AWS_EC2_METADATA_DISABLED" in record.getMessage()
         assert metadata.asked == []
         monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "false")
         asked = told(auto_scaling_group="g")
-        with wiring.attended(asked, wiring.surroundings(asked), lambda: True, print):
+        with wiring.lifecycle_tasks(asked, wiring.detect_platform(asked), lambda: True, print):
             eventually(lambda: metadata.asked, "it is asked where nothing turns it off")
 
 
@@ -337,11 +337,11 @@ def test_a_task_without_an_agent_is_told_once_that_nothing_protects_it(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.delenv("ECS_AGENT_URI", raising=False)
-    assert wiring.surroundings(told(cluster="c", service="s")).protection is None
+    assert wiring.detect_platform(told(cluster="c", service="s")).protection is None
     assert [record.getMessage() for record in caplog.records] == [
         "the task is not protected from scale-in: ECS sets no ECS_AGENT_URI here"
     ]
-    assert wiring.surroundings(told(cluster="c", service="s", protect=False)).protection is None
+    assert wiring.detect_platform(told(cluster="c", service="s", protect=False)).protection is None
     assert len(caplog.records) == 1
 
 

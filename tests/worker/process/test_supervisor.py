@@ -18,7 +18,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from sluice_worker import settings, supervisor
-from sluice_worker.supervisor import FIRST_PAUSE_S, LOOK_S, SOUND_AFTER_S
+from sluice_worker.supervisor import CHECK_INTERVAL_S, FIRST_BACKOFF_S, HEALTHY_AFTER_S
 from tests.worker.process.endpoints import (
     Agent,
     Metadata,
@@ -139,7 +139,7 @@ class Stillborn:
 @pytest.fixture
 def family(monkeypatch: pytest.MonkeyPatch) -> Any:
     """One whose processes the test makes, on the clock `family.now`."""
-    one: Any = supervisor._Family(settings({"queues": ["http://h/q"], "processes": 2}), print)
+    one: Any = supervisor._ProcessGroup(settings({"queues": ["http://h/q"], "processes": 2}), print)
     one.now = 1000.0
     one.births = []
 
@@ -155,22 +155,25 @@ def family(monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_a_process_that_fails_to_start_is_tried_again_after_pauses_that_double_up_to_a_minute(
     family: Any,
 ) -> None:
-    for _ in range(round(350 / LOOK_S)):
-        family._look_after(0, family._children[0])
-        family.now += LOOK_S
+    for _ in range(round(350 / CHECK_INTERVAL_S)):
+        family._restart_if_dead(0, family._children[0])
+        family.now += CHECK_INTERVAL_S
     pauses = [later - sooner for sooner, later in itertools.pairwise(family.births)]
-    assert pauses == [LOOK_S + pause_s for pause_s in (1, 2, 4, 8, 16, 32, 60, 60, 60, 60)][: len(pauses)]
+    assert (
+        pauses
+        == [CHECK_INTERVAL_S + pause_s for pause_s in (1, 2, 4, 8, 16, 32, 60, 60, 60, 60)][: len(pauses)]
+    )
     assert len(pauses) > 8
 
 
 def test_a_process_that_failed_to_start_for_a_day_is_still_tried_again(family: Any) -> None:
     """A doubled pause outgrows a float at the 1025th failure."""
     child = family._children[0]
-    family._look_after(0, child)
+    family._restart_if_dead(0, child)
     child.failures = 2000
-    family._look_after(0, child)
+    family._restart_if_dead(0, child)
     family.now += 60
-    family._look_after(0, child)
+    family._restart_if_dead(0, child)
     assert len(family.births) == 2
 
 
@@ -179,11 +182,11 @@ def test_a_process_that_dies_after_long_service_is_started_anew_as_soon_as_the_f
 ) -> None:
     child = family._children[0]
     for _ in range(5):
-        family._look_after(0, child)
-        family.now += SOUND_AFTER_S
-        family._look_after(0, child)  # found dead
-        assert child.start_at == family.now + FIRST_PAUSE_S
-        family.now += FIRST_PAUSE_S
+        family._restart_if_dead(0, child)
+        family.now += HEALTHY_AFTER_S
+        family._restart_if_dead(0, child)  # found dead
+        assert child.start_at == family.now + FIRST_BACKOFF_S
+        family.now += FIRST_BACKOFF_S
 
 
 def test_a_process_that_cannot_be_made_now_is_tried_again_and_the_others_go_on(
@@ -213,9 +216,9 @@ def test_a_process_that_cannot_be_made_now_is_tried_again_and_the_others_go_on(
 
 
 def test_a_dead_process_counts_as_idle_before_it_is_started_anew(family: Any) -> None:
-    family._look_after(0, family._children[0])
+    family._restart_if_dead(0, family._children[0])
     family._busy[0] = 1
-    family._look_after(0, family._children[0])
+    family._restart_if_dead(0, family._children[0])
     assert list(family._busy) == [0, 0]
 
 
@@ -295,7 +298,7 @@ def children(pid: int) -> list[str]:
 
 @pytest.fixture
 def _signals_as_they_were() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in supervisor.ENDING}
+    before = {number: signal.getsignal(number) for number in supervisor.DRAIN_SIGNALS}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)

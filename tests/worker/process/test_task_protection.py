@@ -52,7 +52,7 @@ def test_the_term_outlasts_the_visibility_twice_and_stays_within_what_ecs_takes(
     assert isinstance(state["ExpiresInMinutes"], int)
     assert 1 <= state["ExpiresInMinutes"] <= 2880
     assert state["ExpiresInMinutes"] * 60 > 2 * visibility_s
-    assert protection.lasts_s == state["ExpiresInMinutes"] * 60
+    assert protection.expires_after_s == state["ExpiresInMinutes"] * 60
 
 
 @pytest.mark.parametrize(

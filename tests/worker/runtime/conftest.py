@@ -24,10 +24,10 @@ def sqs() -> InMemorySqs:
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Everything that is looked at every second is looked at all the time; for more of it."""
-    monkeypatch.setattr(worker, "LOOK_S", 0.01)
+    monkeypatch.setattr(worker, "CHECK_INTERVAL_S", 0.01)
     monkeypatch.setattr(worker, "ADJUST_S", 0.02)
-    monkeypatch.setattr(worker, "LEAST_WORDS_S", 0.2)
-    monkeypatch.setattr(pollers, "PATIENCE_S", 0.02)
-    monkeypatch.setattr(handler_pool, "PATIENCE_S", 0.02)
-    monkeypatch.setattr(queue_choice, "FIRST_PAUSE_S", 0.02)
+    monkeypatch.setattr(worker, "MIN_RELEASE_S", 0.2)
+    monkeypatch.setattr(pollers, "TIMEOUT_S", 0.02)
+    monkeypatch.setattr(handler_pool, "TIMEOUT_S", 0.02)
+    monkeypatch.setattr(queue_choice, "FIRST_BACKOFF_S", 0.02)
     return monkeypatch

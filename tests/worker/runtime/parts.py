@@ -11,15 +11,15 @@ from sluice_worker.core.batch import BatchRule
 from sluice_worker.core.failed_heads import FailedHeads
 from sluice_worker.core.model import Poll, Priority, Queue
 from sluice_worker.core.priority_buffer import MessageBuffer
-from sluice_worker.core.queue_choice import Schedule
+from sluice_worker.core.queue_choice import PollScheduler
 from sluice_worker.core.retry_policy import FailurePolicy
 from sluice_worker.message import Message
-from sluice_worker.runtime.ack_batcher import Outbox
+from sluice_worker.runtime.ack_batcher import AckBatcher
 from sluice_worker.runtime.dispatcher import (
     ONE_AT_A_TIME,
-    Intake,
+    Dispatcher,
 )
-from sluice_worker.runtime.in_flight import Custody
+from sluice_worker.runtime.in_flight import InFlightMessages
 from sluice_worker.settings import Settings
 from tests.support.builders import queue_url
 from tests.worker.fakes import InMemorySqs
@@ -50,56 +50,58 @@ def received(
     return sqs.receive(Poll(queue=queue, max_messages=count, wait_s=0), visibility_s)
 
 
-def intake(
+def make_dispatcher(
     queues: Sequence[Queue] = (WORK,),
     *,
-    reach: Callable[[], int] = lambda: 100,
+    prefetch_limit: Callable[[], int] = lambda: 100,
     limit: int = 100,
     batches: BatchRule = ONE_AT_A_TIME,
-) -> Intake:
-    schedule = Schedule(queues, time.monotonic())
+) -> Dispatcher:
+    scheduler = PollScheduler(queues, time.monotonic())
     buffer: MessageBuffer[Message] = MessageBuffer(dict.fromkeys(Priority, limit))
-    return Intake(queues, schedule, buffer, reach, failed_heads(), batches)
+    return Dispatcher(queues, scheduler, buffer, prefetch_limit, failed_heads(), batches)
 
 
-def next_to_begin(from_intake: Intake, patience_s: float) -> Message | None:
+def next_to_begin(dispatcher: Dispatcher, timeout_s: float) -> Message | None:
     """The next message to begin, where they begin one at a time."""
-    return next(iter(from_intake.take_batch(patience_s)), None)
+    return next(iter(dispatcher.take_batch(timeout_s)), None)
 
 
 def failed_heads() -> FailedHeads:
     return FailedHeads(min_backoff_s=8, max_backoff_s=900)
 
 
-def filled(into: Intake, custody: Custody, messages: Sequence[Message], queue: Queue = WORK) -> None:
+def filled(
+    dispatcher: Dispatcher, in_flight: InFlightMessages, messages: Sequence[Message], queue: Queue = WORK
+) -> None:
     """As if a poll had just brought these."""
-    poll = into.next_poll(1)
+    poll = dispatcher.next_poll(1)
     assert poll is not None
     assert poll.queue == queue
-    custody.take_in(messages)
-    assert not into.received(poll, messages)
+    in_flight.add(messages)
+    assert not dispatcher.poll_finished(poll, messages)
 
 
-def custody(
+def make_in_flight(
     sqs: InMemorySqs,
-    outbox: Outbox,
-    into: Intake | None = None,
+    ack_batcher: AckBatcher,
+    dispatcher: Dispatcher | None = None,
     *,
     policy: FailurePolicy | None = None,
     dead_letter_queue: str | None = None,
     visibility_s: int = 60,
-    most_held: int = 1000,
-    most_held_bytes: int = 10**9,
-) -> Custody:
-    return Custody(
+    max_held: int = 1000,
+    max_held_bytes: int = 10**9,
+) -> InFlightMessages:
+    return InFlightMessages(
         sqs,
-        into or intake(),
-        outbox,
+        dispatcher or make_dispatcher(),
+        ack_batcher,
         policy or FailurePolicy(dead_letters=dead_letter_queue is not None),
         dead_letter_queue=dead_letter_queue,
         visibility_s=visibility_s,
-        most_held=most_held,
-        most_held_bytes=most_held_bytes,
+        max_held=max_held,
+        max_held_bytes=max_held_bytes,
     )
 
 

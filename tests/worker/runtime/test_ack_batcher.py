@@ -15,8 +15,8 @@ from sluice_worker.ports import Refusal
 from sluice_worker.runtime import loops
 from sluice_worker.runtime.ack_batcher import (
     POLLERS_FIRST_S,
-    Entry,
-    Outbox,
+    AckBatcher,
+    PendingAck,
 )
 from tests.support.builders import queue_url
 from tests.worker.fakes import DOWN, EXPIRED_HANDLE, THROTTLED, Call, InMemorySqs
@@ -37,17 +37,17 @@ def sqs() -> InMemorySqs:
 
 
 @pytest.fixture
-def opened(sqs: InMemorySqs) -> Iterator[Callable[..., Outbox]]:
-    outboxes: list[Outbox] = []
+def opened(sqs: InMemorySqs) -> Iterator[Callable[..., AckBatcher]]:
+    ack_batchers: list[AckBatcher] = []
 
-    def open_one(*, linger_s: float = NEVER_LINGERING_S, couriers: int = 2) -> Outbox:
-        outboxes.append(Outbox(sqs, linger_s=linger_s, couriers=couriers))
-        outboxes[-1].start()
-        return outboxes[-1]
+    def open_one(*, linger_s: float = NEVER_LINGERING_S, senders: int = 2) -> AckBatcher:
+        ack_batchers.append(AckBatcher(sqs, linger_s=linger_s, senders=senders))
+        ack_batchers[-1].start()
+        return ack_batchers[-1]
 
     yield open_one
-    for outbox in outboxes:
-        outbox.stop()
+    for ack_batcher in ack_batchers:
+        ack_batcher.stop()
 
 
 class Told:
@@ -56,12 +56,12 @@ class Told:
     def __init__(self) -> None:
         self.ends: list[tuple[str, str | None]] = []
 
-    def __call__(self, entry: Entry, why: str | None) -> None:
-        self.ends.append((entry.message.body, why))
+    def __call__(self, entry: PendingAck, reason: str | None) -> None:
+        self.ends.append((entry.message.body, reason))
 
     @property
     def done(self) -> list[str]:
-        return [body for body, why in self.ends if why is None]
+        return [body for body, reason in self.ends if reason is None]
 
 
 def work(sqs: InMemorySqs, count: int, queue: Queue = WORK) -> list[Message]:
@@ -70,13 +70,13 @@ def work(sqs: InMemorySqs, count: int, queue: Queue = WORK) -> list[Message]:
     return [one for _ in range(-(-count // 10)) for one in received(sqs, queue)]
 
 
-def deletes(messages: list[Message], told: Told, until: float = FOR_EVER) -> list[Entry]:
-    return [Entry(message, None, until, told) for message in messages]
+def deletes(messages: list[Message], told: Told, until: float = FOR_EVER) -> list[PendingAck]:
+    return [PendingAck(message, None, until, told) for message in messages]
 
 
-def add(outbox: Outbox, entries: list[Entry]) -> None:
+def add(ack_batcher: AckBatcher, entries: list[PendingAck]) -> None:
     for entry in entries:
-        outbox.add(entry)
+        ack_batcher.add(entry)
 
 
 def soon() -> float:
@@ -86,89 +86,93 @@ def soon() -> float:
 # ---- batches -----------------------------------------------------------------------------------------------
 
 
-def test_ten_deletes_make_one_call(sqs: InMemorySqs, opened: Callable[..., Outbox]) -> None:
-    outbox, told = opened(linger_s=LINGERING_S), Told()
-    add(outbox, deletes(work(sqs, 20), told))
-    assert outbox.wait_empty(soon())
+def test_ten_deletes_make_one_call(sqs: InMemorySqs, opened: Callable[..., AckBatcher]) -> None:
+    ack_batcher, told = opened(linger_s=LINGERING_S), Told()
+    add(ack_batcher, deletes(work(sqs, 20), told))
+    assert ack_batcher.wait_empty(soon())
     assert [len(call.bodies) for call in sqs.made("delete")] == [10, 10]
     assert sqs.bodies(WORK.url) == []
     assert len(told.done) == 20
 
 
-def test_fewer_than_ten_wait_for_others(sqs: InMemorySqs, opened: Callable[..., Outbox]) -> None:
-    outbox, told = opened(linger_s=LINGERING_S), Told()
-    add(outbox, deletes(work(sqs, 13), told))
+def test_fewer_than_ten_wait_for_others(sqs: InMemorySqs, opened: Callable[..., AckBatcher]) -> None:
+    ack_batcher, told = opened(linger_s=LINGERING_S), Told()
+    add(ack_batcher, deletes(work(sqs, 13), told))
     eventually(lambda: len(told.done) == 10, "ten are deleted")
-    assert not outbox.wait_empty(time.monotonic() + 0.1)
-    assert outbox.open == 3
+    assert not ack_batcher.wait_empty(time.monotonic() + 0.1)
+    assert ack_batcher.pending == 3
 
 
 def test_fewer_than_ten_go_once_the_first_has_lingered(
-    sqs: InMemorySqs, opened: Callable[..., Outbox]
+    sqs: InMemorySqs, opened: Callable[..., AckBatcher]
 ) -> None:
-    outbox, told = opened(linger_s=0.2), Told()
+    ack_batcher, told = opened(linger_s=0.2), Told()
     began_at = time.monotonic()
-    add(outbox, deletes(work(sqs, 3), told))
-    assert outbox.wait_empty(soon())
+    add(ack_batcher, deletes(work(sqs, 3), told))
+    assert ack_batcher.wait_empty(soon())
     (call,) = sqs.made("delete")
     assert len(call.bodies) == 3
     assert call.at - began_at >= 0.2
 
 
-def test_whoever_helps_tells_one_batch_that_is_due(sqs: InMemorySqs, opened: Callable[..., Outbox]) -> None:
-    outbox, told = opened(linger_s=LINGERING_S, couriers=0), Told()
-    assert not outbox.help()
-    add(outbox, deletes(work(sqs, 13), told))
-    assert outbox.help()
+def test_whoever_helps_tells_one_batch_that_is_due(
+    sqs: InMemorySqs, opened: Callable[..., AckBatcher]
+) -> None:
+    ack_batcher, told = opened(linger_s=LINGERING_S, senders=0), Told()
+    assert not ack_batcher.send_due_batch()
+    add(ack_batcher, deletes(work(sqs, 13), told))
+    assert ack_batcher.send_due_batch()
     assert len(told.done) == 10
-    assert not outbox.help()
-    assert outbox.open == 3
+    assert not ack_batcher.send_due_batch()
+    assert ack_batcher.pending == 3
 
 
 def test_a_full_batch_is_left_to_the_pollers_for_a_while(
-    sqs: InMemorySqs, opened: Callable[..., Outbox]
+    sqs: InMemorySqs, opened: Callable[..., AckBatcher]
 ) -> None:
-    outbox, told = opened(linger_s=LINGERING_S, couriers=2), Told()
+    ack_batcher, told = opened(linger_s=LINGERING_S, senders=2), Told()
     began_at = time.monotonic()
-    add(outbox, deletes(work(sqs, 20), told))
-    assert outbox.help()
+    add(ack_batcher, deletes(work(sqs, 20), told))
+    assert ack_batcher.send_due_batch()
     eventually(lambda: len(told.done) == 20, "a courier carries what no poller came for")
     by_the_poller, by_the_courier = sqs.made("delete")
     assert by_the_poller.at - began_at < POLLERS_FIRST_S <= by_the_courier.at - began_at
 
 
-def test_nothing_lingers_in_a_hurry(sqs: InMemorySqs, opened: Callable[..., Outbox]) -> None:
-    outbox, told = opened(linger_s=LINGERING_S), Told()
-    add(outbox, deletes(work(sqs, 3), told))
-    outbox.hurry()
-    assert outbox.wait_empty(soon())
+def test_nothing_lingers_in_a_hurry(sqs: InMemorySqs, opened: Callable[..., AckBatcher]) -> None:
+    ack_batcher, told = opened(linger_s=LINGERING_S), Told()
+    add(ack_batcher, deletes(work(sqs, 3), told))
+    ack_batcher.stop_lingering()
+    assert ack_batcher.wait_empty(soon())
     assert sqs.bodies(WORK.url) == []
 
 
 @pytest.mark.parametrize(("queue", "hide_s"), [(WORK, 0), (ORDERED, None)])
 def test_hand_backs_and_deletes_that_others_wait_for_do_not_linger(
-    sqs: InMemorySqs, opened: Callable[..., Outbox], queue: Queue, hide_s: int | None
+    sqs: InMemorySqs, opened: Callable[..., AckBatcher], queue: Queue, hide_s: int | None
 ) -> None:
-    outbox, told = opened(linger_s=LINGERING_S), Told()
-    add(outbox, [Entry(one, hide_s, FOR_EVER, told) for one in work(sqs, 1, queue)])
-    assert outbox.wait_empty(soon())
+    ack_batcher, told = opened(linger_s=LINGERING_S), Told()
+    add(ack_batcher, [PendingAck(one, hide_s, FOR_EVER, told) for one in work(sqs, 1, queue)])
+    assert ack_batcher.wait_empty(soon())
     assert told.ends == [("0", None)]
 
 
-def test_a_batch_is_of_one_queue_and_one_operation(sqs: InMemorySqs, opened: Callable[..., Outbox]) -> None:
-    outbox, told = opened(linger_s=LINGERING_S), Told()  # the fake refuses a batch for two queues
+def test_a_batch_is_of_one_queue_and_one_operation(
+    sqs: InMemorySqs, opened: Callable[..., AckBatcher]
+) -> None:
+    ack_batcher, told = opened(linger_s=LINGERING_S), Told()  # the fake refuses a batch for two queues
     plain, ordered = work(sqs, 4), work(sqs, 4, ORDERED)
     for one, other in zip(plain, ordered, strict=True):
-        add(outbox, [*deletes([one], told), Entry(other, 0, FOR_EVER, told)])
-    outbox.hurry()
-    assert outbox.wait_empty(soon())
+        add(ack_batcher, [*deletes([one], told), PendingAck(other, 0, FOR_EVER, told)])
+    ack_batcher.stop_lingering()
+    assert ack_batcher.wait_empty(soon())
     assert sqs.bodies(WORK.url) == []
     assert sqs.visible(ORDERED.url) == ["0", "1", "2", "3"]
 
 
-def test_one_busy_queue_does_not_hold_up_another(sqs: InMemorySqs, opened: Callable[..., Outbox]) -> None:
+def test_one_busy_queue_does_not_hold_up_another(sqs: InMemorySqs, opened: Callable[..., AckBatcher]) -> None:
     """Deletes that always fill the next batch must not keep a message from being hidden in time."""
-    outbox, told = opened(linger_s=LINGERING_S, couriers=1), Told()
+    ack_batcher, told = opened(linger_s=LINGERING_S, senders=1), Told()
     hidden = Told()
     (kept,) = work(sqs, 1)
     calls: list[int] = []
@@ -176,26 +180,26 @@ def test_one_busy_queue_does_not_hold_up_another(sqs: InMemorySqs, opened: Calla
     def flood(_: Call) -> None:
         calls.append(1)
         if len(calls) == 1:
-            outbox.add(Entry(kept, 300, FOR_EVER, hidden))
+            ack_batcher.add(PendingAck(kept, 300, FOR_EVER, hidden))
         if len(calls) < 50 and not hidden.ends:
-            add(outbox, deletes([message() for _ in range(10)], told))
+            add(ack_batcher, deletes([message() for _ in range(10)], told))
 
     sqs.before["delete"] = flood
-    add(outbox, deletes([message() for _ in range(20)], told))
-    assert outbox.wait_empty(soon())
+    add(ack_batcher, deletes([message() for _ in range(20)], told))
+    assert ack_batcher.wait_empty(soon())
     assert hidden.done == ["0"]
     assert len(calls) < 10
 
 
 def test_the_batch_that_has_waited_longest_is_told_first(
-    sqs: InMemorySqs, opened: Callable[..., Outbox]
+    sqs: InMemorySqs, opened: Callable[..., AckBatcher]
 ) -> None:
     """Whichever queue was the first to have one."""
-    outbox, told = opened(linger_s=0.0, couriers=0), Told()
+    ack_batcher, told = opened(linger_s=0.0, senders=0), Told()
     for queues in ([WORK, ORDERED], [ORDERED, WORK]):
         for queue in queues:
-            add(outbox, deletes([message(queue, body=queue.name)], told))
-        while outbox.help():
+            add(ack_batcher, deletes([message(queue, body=queue.name)], told))
+        while ack_batcher.send_due_batch():
             pass
     assert [call.url for call in sqs.made("delete")] == [WORK.url, ORDERED.url, ORDERED.url, WORK.url]
 
@@ -204,7 +208,7 @@ def test_the_batch_that_has_waited_longest_is_told_first(
 
 
 def test_what_was_refused_for_now_is_told_again_and_the_rest_of_its_batch_is_not(
-    sqs: InMemorySqs, opened: Callable[..., Outbox]
+    sqs: InMemorySqs, opened: Callable[..., AckBatcher]
 ) -> None:
     refusals = {"3": 2, "7": 1}
 
@@ -215,9 +219,9 @@ def test_what_was_refused_for_now_is_told_again_and_the_rest_of_its_batch_is_not
         return THROTTLED
 
     sqs.refusing["delete"] = sometimes
-    outbox, told = opened(), Told()
-    add(outbox, deletes(work(sqs, 10), told))
-    assert outbox.wait_empty(soon())
+    ack_batcher, told = opened(), Told()
+    add(ack_batcher, deletes(work(sqs, 10), told))
+    assert ack_batcher.wait_empty(soon())
     assert sorted(told.done) == list("0123456789")
     asked = [body for call in sqs.made("delete") for body in call.bodies]
     assert {body: asked.count(body) for body in "0123456789"} == {
@@ -228,32 +232,32 @@ def test_what_was_refused_for_now_is_told_again_and_the_rest_of_its_batch_is_not
     assert sqs.bodies(WORK.url) == []
 
 
-def test_a_final_refusal_is_told_once(sqs: InMemorySqs, opened: Callable[..., Outbox]) -> None:
+def test_a_final_refusal_is_told_once(sqs: InMemorySqs, opened: Callable[..., AckBatcher]) -> None:
     sqs.refusing["delete"] = lambda _: EXPIRED_HANDLE
-    outbox, told = opened(), Told()
-    add(outbox, deletes(work(sqs, 1), told))
-    assert outbox.wait_empty(soon())
-    assert told.ends == [("0", EXPIRED_HANDLE.why)]
+    ack_batcher, told = opened(), Told()
+    add(ack_batcher, deletes(work(sqs, 1), told))
+    assert ack_batcher.wait_empty(soon())
+    assert told.ends == [("0", EXPIRED_HANDLE.reason)]
     assert len(sqs.made("delete")) == 1
 
 
-def test_nothing_is_lost_while_sqs_is_down(sqs: InMemorySqs, opened: Callable[..., Outbox]) -> None:
-    outbox, told = opened(), Told()
+def test_nothing_is_lost_while_sqs_is_down(sqs: InMemorySqs, opened: Callable[..., AckBatcher]) -> None:
+    ack_batcher, told = opened(), Told()
     messages = work(sqs, 30)
     sqs.failing("delete")
-    add(outbox, deletes(messages, told))
+    add(ack_batcher, deletes(messages, told))
     eventually(lambda: len(sqs.made("delete")) >= 9, "every batch is told again twice")
-    assert (told.ends, outbox.open) == ([], 30)
+    assert (told.ends, ack_batcher.pending) == ([], 30)
     sqs.healed()
-    assert outbox.wait_empty(soon())
+    assert ack_batcher.wait_empty(soon())
     assert len(told.done) == len(set(told.done)) == 30
     assert sqs.bodies(WORK.url) == []
 
 
-def test_the_pause_grows_with_each_attempt(sqs: InMemorySqs, opened: Callable[..., Outbox]) -> None:
-    outbox, told = opened(), Told()
+def test_the_pause_grows_with_each_attempt(sqs: InMemorySqs, opened: Callable[..., AckBatcher]) -> None:
+    ack_batcher, told = opened(), Told()
     sqs.failing("delete")
-    add(outbox, deletes(work(sqs, 1), told))
+    add(ack_batcher, deletes(work(sqs, 1), told))
     eventually(lambda: len(sqs.made("delete")) >= 4, "it is told four times")
     at = [call.at for call in sqs.made("delete")]
     pauses_s = [later - sooner for sooner, later in itertools.pairwise(at)]
@@ -261,33 +265,35 @@ def test_the_pause_grows_with_each_attempt(sqs: InMemorySqs, opened: Callable[..
 
 
 def test_what_was_refused_for_hours_is_still_told_again(
-    sqs: InMemorySqs, opened: Callable[..., Outbox]
+    sqs: InMemorySqs, opened: Callable[..., AckBatcher]
 ) -> None:
     """A doubled pause outgrows a float after three hours of ten seconds each."""
-    outbox, told = opened(), Told()
+    ack_batcher, told = opened(), Told()
     refusals = iter([THROTTLED])
     sqs.refusing["delete"] = lambda _: next(refusals, None)
     (entry,) = deletes(work(sqs, 1), told, until=time.monotonic() + 0.5)
     entry.attempts = 2000
-    outbox.add(entry)
-    assert outbox.wait_empty(soon())
+    ack_batcher.add(entry)
+    assert ack_batcher.wait_empty(soon())
     assert told.done == ["0"]
 
 
-def test_what_does_not_matter_any_more_is_given_up(sqs: InMemorySqs, opened: Callable[..., Outbox]) -> None:
-    outbox, told = opened(), Told()
+def test_what_does_not_matter_any_more_is_given_up(
+    sqs: InMemorySqs, opened: Callable[..., AckBatcher]
+) -> None:
+    ack_batcher, told = opened(), Told()
     sqs.failing("hide")
-    add(outbox, [Entry(one, 0, time.monotonic() + 0.25, told) for one in work(sqs, 1)])
-    assert outbox.wait_empty(soon())
+    add(ack_batcher, [PendingAck(one, 0, time.monotonic() + 0.25, told) for one in work(sqs, 1)])
+    assert ack_batcher.wait_empty(soon())
     assert told.ends == [("0", "SQS is down")]
     assert 2 <= len(sqs.made("hide")) <= 3
 
 
 def test_a_defect_in_a_call_loses_nothing_and_ends_no_courier(
-    sqs: InMemorySqs, opened: Callable[..., Outbox], monkeypatch: pytest.MonkeyPatch
+    sqs: InMemorySqs, opened: Callable[..., AckBatcher], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loops, "AFTER_DEFECT_S", 0.01)
-    outbox, told = opened(couriers=1), Told()
+    ack_batcher, told = opened(senders=1), Told()
     broken = [True]
 
     def break_once(_: Call) -> None:
@@ -296,17 +302,19 @@ def test_a_defect_in_a_call_loses_nothing_and_ends_no_courier(
             raise RuntimeError("a defect")
 
     sqs.before["delete"] = break_once
-    add(outbox, deletes(work(sqs, 10), told))
-    assert outbox.wait_empty(soon())
+    add(ack_batcher, deletes(work(sqs, 10), told))
+    assert ack_batcher.wait_empty(soon())
     assert len(told.done) == 10
 
 
-def test_an_answer_that_got_lost_is_asked_for_again(sqs: InMemorySqs, opened: Callable[..., Outbox]) -> None:
-    outbox, told = opened(), Told()
+def test_an_answer_that_got_lost_is_asked_for_again(
+    sqs: InMemorySqs, opened: Callable[..., AckBatcher]
+) -> None:
+    ack_batcher, told = opened(), Told()
     messages = work(sqs, 10)
     sqs.after["delete"] = lost_once(sqs)
-    add(outbox, deletes(messages, told))
-    assert outbox.wait_empty(soon())
+    add(ack_batcher, deletes(messages, told))
+    assert ack_batcher.wait_empty(soon())
     assert len(told.done) == 10
     assert len(sqs.made("delete")) == 2
 
@@ -323,45 +331,45 @@ def lost_once(sqs: InMemorySqs) -> Callable[[Call], None]:
 
 
 def test_waiting_ends_at_its_deadline_and_says_that_something_is_open(
-    sqs: InMemorySqs, opened: Callable[..., Outbox]
+    sqs: InMemorySqs, opened: Callable[..., AckBatcher]
 ) -> None:
-    outbox, told = opened(), Told()
+    ack_batcher, told = opened(), Told()
     sqs.failing("delete")
-    add(outbox, deletes(work(sqs, 1), told))
-    assert not outbox.wait_empty(time.monotonic() + 0.1)
-    assert outbox.open == 1
+    add(ack_batcher, deletes(work(sqs, 1), told))
+    assert not ack_batcher.wait_empty(time.monotonic() + 0.1)
+    assert ack_batcher.pending == 1
 
 
 def test_an_entry_that_ends_one_and_begins_another_never_looks_like_nothing(
-    sqs: InMemorySqs, opened: Callable[..., Outbox]
+    sqs: InMemorySqs, opened: Callable[..., AckBatcher]
 ) -> None:
-    outbox, told = opened(), Told()
+    ack_batcher, told = opened(), Told()
     (one,) = work(sqs, 1)
     seen_open: list[int] = []
 
-    def then_hand_back(entry: Entry, why: str | None) -> None:
-        outbox.add(Entry(entry.message, 0, FOR_EVER, told))
-        seen_open.append(outbox.open)
+    def then_hand_back(entry: PendingAck, reason: str | None) -> None:
+        ack_batcher.add(PendingAck(entry.message, 0, FOR_EVER, told))
+        seen_open.append(ack_batcher.pending)
 
-    outbox.add(Entry(one, 300, FOR_EVER, then_hand_back))
-    assert outbox.wait_empty(soon())
+    ack_batcher.add(PendingAck(one, 300, FOR_EVER, then_hand_back))
+    assert ack_batcher.wait_empty(soon())
     assert seen_open == [2]
     assert sqs.visible(WORK.url) == ["0"]
 
 
-def test_stopped_couriers_end(sqs: InMemorySqs, opened: Callable[..., Outbox]) -> None:
+def test_stopped_couriers_end(sqs: InMemorySqs, opened: Callable[..., AckBatcher]) -> None:
     before = {thread.ident for thread in threading.enumerate()}
-    opened(couriers=3).stop()
+    opened(senders=3).stop()
     eventually(
         lambda: not {thread.ident for thread in threading.enumerate()} - before, "the couriers' threads end"
     )
 
 
-def test_deletes_of_many_queues_all_arrive(sqs: InMemorySqs, opened: Callable[..., Outbox]) -> None:
-    outbox, told = opened(couriers=4), Told()
+def test_deletes_of_many_queues_all_arrive(sqs: InMemorySqs, opened: Callable[..., AckBatcher]) -> None:
+    ack_batcher, told = opened(senders=4), Told()
     queues = [Queue(url=sqs.create(f"queue-{number}")) for number in range(8)]
     for queue in queues:
-        add(outbox, deletes(work(sqs, 25, queue), told))
-    assert outbox.wait_empty(soon())
+        add(ack_batcher, deletes(work(sqs, 25, queue), told))
+    assert ack_batcher.wait_empty(soon())
     assert len(told.done) == 200
     assert [sqs.bodies(queue_url(f"queue-{number}")) for number in range(8)] == [[]] * 8

@@ -19,15 +19,15 @@ from sluice_worker import (
     Reject,
 )
 from sluice_worker.core.batch import BatchRule
-from sluice_worker.core.counters import Tally
+from sluice_worker.core.counters import Counters
 from sluice_worker.core.model import Outcome, Queue
 from sluice_worker.core.pool_size import Range
 from sluice_worker.runtime import handler_pool
-from sluice_worker.runtime.ack_batcher import Outbox
+from sluice_worker.runtime.ack_batcher import AckBatcher
 from sluice_worker.runtime.batches import BatchCaller
-from sluice_worker.runtime.handler_pool import Processor
+from sluice_worker.runtime.handler_pool import HandlerPool
 from sluice_worker.runtime.handler_runner import DeadlineError
-from sluice_worker.runtime.in_flight import Custody
+from sluice_worker.runtime.in_flight import InFlightMessages
 from tests.support.builders import queue_url
 from tests.worker.fakes import InMemorySqs
 from tests.worker.runtime import parts
@@ -155,7 +155,7 @@ def test_a_coroutine_past_the_deadline_is_cancelled_and_fails_all() -> None:
 
 @pytest.fixture(autouse=True)
 def _soon(soon: pytest.MonkeyPatch) -> None:
-    soon.setattr(handler_pool, "PATIENCE_S", 0.1)
+    soon.setattr(handler_pool, "TIMEOUT_S", 0.1)
 
 
 @pytest.fixture
@@ -177,13 +177,13 @@ def run(sqs: InMemorySqs) -> Iterator[Callable[..., Running]]:
 class Rows:
     """A batch handler that keeps what it was given, and fails what it is told."""
 
-    def __init__(self, *failing: str, why: str | BaseException = "failed") -> None:
+    def __init__(self, *failing: str, reason: str | BaseException = "failed") -> None:
         self.batches: list[list[str]] = []
-        self.failing, self.why = set(failing), why
+        self.failing, self.reason = set(failing), reason
 
     def __call__(self, given: list[Message]) -> list[Failed]:
         self.batches.append([message.body for message in given])
-        return [Failed(message, self.why) for message in given if message.body in self.failing]
+        return [Failed(message, self.reason) for message in given if message.body in self.failing]
 
     @property
     def seen(self) -> Counter[str]:
@@ -255,7 +255,7 @@ def test_a_failed_message_comes_again_alone_and_is_sent_to_the_dead_letters_in_t
     sqs: InMemorySqs, run: Callable[..., Running]
 ) -> None:
     sqs.send(WORK.url, *bodies(10))
-    rows = Rows("003", why="no such column")
+    rows = Rows("003", reason="no such column")
     run(rows, backoff_s=0, max_attempts=3, dead_letter_queue=DEAD)
     eventually(lambda: not sqs.all(WORK.url), "all have ended")
     assert sqs.bodies(DEAD) == ["003"]
@@ -267,7 +267,7 @@ def test_a_rejected_message_alone_goes_to_the_dead_letters_at_once(
     sqs: InMemorySqs, run: Callable[..., Running]
 ) -> None:
     sqs.send(WORK.url, *bodies(10))
-    rows = Rows("000", why=Reject("an empty body"))
+    rows = Rows("000", reason=Reject("an empty body"))
     run(rows, dead_letter_queue=DEAD)
     eventually(lambda: not sqs.all(WORK.url), "all have ended")
     assert sqs.bodies(DEAD) == ["000"]
@@ -361,7 +361,7 @@ def test_a_rejected_message_of_a_group_is_buried_and_those_behind_it_come_again_
     sqs: InMemorySqs, run: Callable[..., Running]
 ) -> None:
     sqs.send(ORDERED.url, *bodies(5), group="a")
-    rows = Rows("001", why=Reject("never"))
+    rows = Rows("001", reason=Reject("never"))
     run(rows, ORDERED, batch=5, dead_letter_queue=ORDERED_DEAD)
     eventually(lambda: not sqs.all(ORDERED.url), "all have ended")
     assert sqs.bodies(ORDERED_DEAD) == ["001"]
@@ -373,16 +373,16 @@ def test_a_defect_in_the_end_of_one_message_leaves_the_others_of_its_batch_to_th
 ) -> None:
     """The message itself comes back once its visibility runs out; its group does not wait for it here."""
     sqs.send(ORDERED.url, *bodies(3), group="a")
-    succeeded = Custody.succeeded
+    succeeded = InFlightMessages.succeeded
     met = threading.Event()
 
-    def break_once(held: Custody, message: Message) -> None:
+    def break_once(held: InFlightMessages, message: Message) -> None:
         if message.body == "001" and not met.is_set():
             met.set()
             raise RuntimeError("a defect")
         succeeded(held, message)
 
-    monkeypatch.setattr(Custody, "succeeded", break_once)
+    monkeypatch.setattr(InFlightMessages, "succeeded", break_once)
     run(Rows(), ORDERED, batch=3, visibility_s=2)
     assert met.wait(20)
     eventually(lambda: not sqs.all(ORDERED.url), "all have ended")
@@ -391,17 +391,17 @@ def test_a_defect_in_the_end_of_one_message_leaves_the_others_of_its_batch_to_th
 def test_behind_a_message_that_expired_before_its_batch_began_nothing_of_its_group_begins(
     sqs: InMemorySqs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handler_pool, "PATIENCE_S", 0.02)
+    monkeypatch.setattr(handler_pool, "TIMEOUT_S", 0.02)
     sqs.send(ORDERED.url, *bodies(3), group="a")
     sqs.send(ORDERED.url, "other", group="b")
-    outbox = Outbox(sqs, linger_s=0.0, couriers=1)
-    into = parts.intake([ORDERED], batches=BatchRule(size=10))
-    custody = parts.custody(sqs, outbox, into)
+    ack_batcher = AckBatcher(sqs, linger_s=0.0, senders=1)
+    dispatcher = parts.make_dispatcher([ORDERED], batches=BatchRule(size=10))
+    in_flight = parts.make_in_flight(sqs, ack_batcher, dispatcher)
     rows = Rows()
-    one = Processor(
+    one = HandlerPool(
         BatchCaller(rows).call,
-        custody,
-        Tally(began_at=time.time()),
+        in_flight,
+        Counters(began_at=time.time()),
         slots=Range(min=1, max=1),
         prefetch_s=1.0,
         max_processing_s=60,
@@ -409,14 +409,14 @@ def test_behind_a_message_that_expired_before_its_batch_began_nothing_of_its_gro
     )
     messages = parts.received(sqs, ORDERED)
     messages[0].visible_at = time.monotonic() - 1
-    parts.filled(into, custody, messages, ORDERED)
-    outbox.start()
-    one.start(into)
-    eventually(lambda: custody.count == 0, "every message has ended")
+    parts.filled(dispatcher, in_flight, messages, ORDERED)
+    ack_batcher.start()
+    one.start(dispatcher)
+    eventually(lambda: in_flight.count == 0, "every message has ended")
     one.stop()
-    outbox.stop()
+    ack_batcher.stop()
     assert rows.batches == [["other"]]
-    assert (custody.expired, custody.handed_back) == (1, 2)
+    assert (in_flight.expired, in_flight.released) == (1, 2)
 
 
 def test_behind_a_message_that_cannot_be_read_a_batch_loses_no_attempt(
@@ -462,7 +462,7 @@ def test_a_batch_past_its_deadline_goes_back_as_a_whole(
 
 
 def timed_out(one: Running) -> Counter[Outcome]:
-    minute = one.worker._tally.close(time.time())
+    minute = one.worker._counters.close(time.time())
     return Counter({outcome: sum(counts.values()) for outcome, counts in minute.durations_s.items()})
 
 
@@ -492,7 +492,7 @@ def test_a_message_counts_its_share_of_the_batch(sqs: InMemorySqs, run: Callable
     sqs.send(WORK.url, *bodies(10))
     one = run(lambda _: time.sleep(0.5), batch_wait_s=5.0)
     eventually(lambda: not sqs.all(WORK.url), "all are deleted")
-    [(took_s, count)] = one.worker._tally.close(time.time()).durations_s[Outcome.SUCCESS].items()
+    [(took_s, count)] = one.worker._counters.close(time.time()).durations_s[Outcome.SUCCESS].items()
     assert count == 10
     assert 0.05 <= took_s < 0.5
 

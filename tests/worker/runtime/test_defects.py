@@ -13,8 +13,8 @@ import pytest
 from sluice.errors import TransientError
 from sluice_worker import lines
 from sluice_worker.core.counters import (
-    Minute,
-    Tally,
+    Counters,
+    ReportInterval,
 )
 from sluice_worker.core.lifecycle import OutOfService
 from sluice_worker.message import Message
@@ -36,8 +36,8 @@ DEAD = queue_url("dead")
 
 @pytest.fixture(autouse=True)
 def _soon(soon: pytest.MonkeyPatch) -> None:
-    soon.setattr(module, "LAST_REPORT_S", 0.1)
-    soon.setattr(in_flight, "BEATS", 1000)
+    soon.setattr(module, "MAX_LAST_REPORT_S", 0.1)
+    soon.setattr(in_flight, "HEARTBEATS_PER_VISIBILITY", 1000)
     soon.setattr(loops, "AFTER_DEFECT_S", 0.01)
 
 
@@ -45,10 +45,10 @@ class Sink:
     """Takes metrics, and remembers which threads brought them."""
 
     def __init__(self) -> None:
-        self.minutes: list[Minute] = []
+        self.minutes: list[ReportInterval] = []
         self.threads: set[threading.Thread] = set()
 
-    def put(self, minute: Minute) -> None:
+    def put(self, minute: ReportInterval) -> None:
         self.threads.add(threading.current_thread())
         self.minutes.append(minute)
 
@@ -129,7 +129,7 @@ def test_the_thread_that_is_told_to_drain_makes_no_call(sqs: InMemorySqs, start:
     def note(_: Call) -> None:
         callers.add(threading.current_thread())
 
-    for operation in ("receive", "delete", "hide", "depth", "bury"):
+    for operation in ("receive", "delete", "hide", "depth", "send_to_dead_letter_queue"):
         sqs.before[operation] = note
 
     def handle(message: Message) -> None:
@@ -148,7 +148,7 @@ def test_the_thread_that_is_told_to_drain_makes_no_call(sqs: InMemorySqs, start:
     assert running.drained() == 0
     hangs.set()
     assert running.thread not in callers | running.sink.threads
-    assert {"receive", "delete", "bury"} <= {call.operation for call in sqs.calls}
+    assert {"receive", "delete", "send_to_dead_letter_queue"} <= {call.operation for call in sqs.calls}
 
 
 def test_a_drain_keeps_its_grace_while_a_dead_letter_hangs(
@@ -156,7 +156,7 @@ def test_a_drain_keeps_its_grace_while_a_dead_letter_hangs(
 ) -> None:
     monkeypatch.setattr("sluice_worker.runtime.dead_letters.SENDERS", 1)
     hangs = threading.Event()
-    sqs.before["bury"] = holding
+    sqs.before["send_to_dead_letter_queue"] = holding
     sqs.send(WORK.url, *numbered(3))
     running = start(
         lambda _: hangs.wait(20) and None,
@@ -169,18 +169,18 @@ def test_a_drain_keeps_its_grace_while_a_dead_letter_hangs(
     )
     running.thread.start()
     assert holding.begun.wait(20)
-    eventually(lambda: running.worker._processor.lost == 3, "all three are dead letters")
+    eventually(lambda: running.worker._handler_pool.hung == 3, "all three are dead letters")
     assert running.drained() == 0
     hangs.set()
     assert not holding.ended.is_set()
-    assert len(sqs.made("bury")) == 1
+    assert len(sqs.made("send_to_dead_letter_queue")) == 1
     assert sum(len(call.bodies) for call in sqs.made("hide")) == 2, "those not begun are given back"
 
 
 def test_a_drain_keeps_its_grace_while_the_last_metrics_hang(
     sqs: InMemorySqs, start: Start, holding: Holding, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "LEAST_REPORT_S", 0.05)
+    monkeypatch.setattr(module, "MIN_LAST_REPORT_S", 0.05)
     sqs.send(WORK.url, "good")
     running = start(lambda _: None, grace_s=0.3)
     monkeypatch.setattr(running.sink, "put", holding)
@@ -194,7 +194,7 @@ def test_a_drain_keeps_its_grace_while_the_last_metrics_hang(
 def test_a_drain_keeps_its_grace_while_nobody_reads_its_reports(
     sqs: InMemorySqs, start: Start, holding: Holding, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "LEAST_REPORT_S", 0.05)
+    monkeypatch.setattr(module, "MIN_LAST_REPORT_S", 0.05)
     monkeypatch.setattr(lines, "write", holding)
     running = start(lambda _: None, grace_s=0.3, report_s=1)
     running.thread.start()
@@ -221,19 +221,19 @@ def planted(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, times: in
 
 
 PARTS = {
-    "adjusting": lambda worker: (worker._processor, "adjust"),
-    "the heartbeat": lambda worker: (worker._custody, "_extend_if_due"),
-    "a poller": lambda worker: (worker._intake, "next_poll"),
-    "a poller's call": lambda worker: (worker._consumers._sqs, "receive"),
-    "what a poll brought": lambda worker: (worker._intake._schedule, "polled"),
-    "the depths": lambda worker: (worker._consumers, "_read"),
-    "a slot": lambda worker: (worker._intake, "take_batch"),
-    "a slot's message": lambda worker: (worker._processor, "_process"),
-    "counting": lambda _: (Tally, "began"),
-    "settling": lambda worker: (worker._custody, "succeeded"),
-    "a courier": lambda worker: (worker._outbox, "_next_batch"),
-    "a courier's call": lambda worker: (worker._outbox, "_call"),
-    "what follows a delete": lambda worker: (worker._custody, "_free_group"),
+    "adjusting": lambda worker: (worker._handler_pool, "adjust"),
+    "the heartbeat": lambda worker: (worker._in_flight, "_extend_if_due"),
+    "a poller": lambda worker: (worker._dispatcher, "next_poll"),
+    "a poller's call": lambda worker: (worker._pollers._sqs, "receive"),
+    "what a poll brought": lambda worker: (worker._dispatcher._scheduler, "record_poll"),
+    "the depths": lambda worker: (worker._pollers, "_read"),
+    "a slot": lambda worker: (worker._dispatcher, "take_batch"),
+    "a slot's message": lambda worker: (worker._handler_pool, "_process"),
+    "counting": lambda _: (Counters, "record_start"),
+    "settling": lambda worker: (worker._in_flight, "succeeded"),
+    "a sender": lambda worker: (worker._ack_batcher, "_next_batch"),
+    "a sender's call": lambda worker: (worker._ack_batcher, "_call"),
+    "what follows a delete": lambda worker: (worker._in_flight, "_unblock_group"),
     "the report": lambda worker: (worker._reporter, "report"),
     "the report's line": lambda worker: (worker._reporter, "line"),
 }
@@ -254,7 +254,7 @@ def test_a_defect_is_told_and_the_work_goes_on(
     running.thread.start()
     eventually(lambda: sqs.bodies(WORK.url) == [], "the queue is worked off all the same")
     eventually(lambda: sum(broken.values()) == 2, "the defect was met twice")
-    eventually(lambda: running.worker._processor.busy == 0, "no slot counts as busy for ever")
+    eventually(lambda: running.worker._handler_pool.busy == 0, "no slot counts as busy for ever")
     assert running.drained() == 0
     told = [one for one in caplog.records if "a defect in" in one.getMessage()]
     assert all(one.levelno == logging.ERROR for one in told)
@@ -275,7 +275,7 @@ def test_a_defect_while_a_message_of_a_group_is_settled_does_not_wedge_the_group
 
     sqs.send(ORDERED.url, *numbered(4), group="g")
     running = start(handle, ORDERED, visibility_s=2, backoff_s=0)
-    owner = running.worker._intake if step == "advance" else running.worker._custody
+    owner = running.worker._dispatcher if step == "advance" else running.worker._in_flight
     planted(monkeypatch, owner, step, times=1)
     running.thread.start()
     eventually(lambda: sqs.bodies(ORDERED.url) == [], "the whole group is worked off")
@@ -290,16 +290,16 @@ def test_a_defect_while_a_handler_is_written_off_does_not_keep_its_message_or_th
     running = start(
         lambda _: hangs.wait(20) and None, max_processing_s=0.05, min_concurrency=2, backoff_s=600
     )
-    planted(monkeypatch, running.worker._custody, "failed", times=1)
+    planted(monkeypatch, running.worker._in_flight, "failed", times=1)
     running.thread.start()
-    eventually(lambda: running.worker._processor.lost == 2, "both are written off")
+    eventually(lambda: running.worker._handler_pool.hung == 2, "both are written off")
     eventually(lambda: not running.worker.busy, "neither is held")
     assert running.drained() == 0
     hangs.set()
 
 
 @pytest.mark.parametrize(
-    "step", ["_stop_beginning", "_await_ends", "_hand_back_the_rest", "_end_report"], ids=str.strip
+    "step", ["_stop_beginning", "_await_ends", "_release_the_rest", "_end_report"], ids=str.strip
 )
 def test_a_defect_in_a_step_of_the_drain_leaves_out_no_other(
     sqs: InMemorySqs, start: Start, monkeypatch: pytest.MonkeyPatch, step: str
@@ -310,7 +310,7 @@ def test_a_defect_in_a_step_of_the_drain_leaves_out_no_other(
     running.thread.start()
     eventually(lambda: running.worker.processed == 3, "all are processed")
     assert running.drained() == 0
-    assert running.worker._outbox._stopped
+    assert running.worker._ack_batcher._stopped
 
 
 def test_metrics_that_meet_a_defect_do_not_keep_back_those_of_later_reports(
@@ -318,9 +318,9 @@ def test_metrics_that_meet_a_defect_do_not_keep_back_those_of_later_reports(
 ) -> None:
     running = start(lambda _: None, report_s=1)
     sound = running.sink.put
-    first: list[Minute] = []
+    first: list[ReportInterval] = []
 
-    def break_for_one_minute(minute: Minute) -> None:
+    def break_for_one_minute(minute: ReportInterval) -> None:
         first.append(minute)
         if minute is first[0]:
             raise RuntimeError("a defect")
@@ -352,7 +352,7 @@ def test_a_report_that_nobody_takes_is_no_defect(
 class Defective:
     """Protection and notices whose first calls meet a defect."""
 
-    lasts_s = float("inf")
+    expires_after_s = float("inf")
 
     def __init__(self, times: int) -> None:
         self.left_defects = times
@@ -372,24 +372,24 @@ class Defective:
 
     def out_of_service(self) -> OutOfService | None:
         self._call("out_of_service")
-        return OutOfService(why="Spot", for_good=True) if len(self.made) == 1 else None
+        return OutOfService(reason="Spot", for_good=True) if len(self.made) == 1 else None
 
-    def waiting_for_us(self) -> None: ...
+    def extend_hook(self) -> None: ...
 
-    def left(self) -> None:
+    def complete_hook(self) -> None:
         self._call("left")
 
 
 def test_attendants_go_on_after_a_defect(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lifecycle, "LOOK_S", 0.01)
-    monkeypatch.setattr(lifecycle, "NOTICE_S", 0.01)
+    monkeypatch.setattr(lifecycle, "CHECK_INTERVAL_S", 0.01)
+    monkeypatch.setattr(lifecycle, "WATCH_INTERVAL_S", 0.01)
     protection, notices, heard = Defective(2), Defective(2), list[str]()
-    guard = lifecycle.Guard(protection, lambda: True, idle_s=10)
-    listener = lifecycle.Listener(notices, heard.append)
-    for each in (guard, listener):
+    protector = lifecycle.ScaleInProtector(protection, lambda: True, idle_s=10)
+    watcher = lifecycle.TerminationWatcher(notices, heard.append)
+    for each in (protector, watcher):
         each.start()
     eventually(lambda: protection.made == ["protect"] and heard == ["Spot"], "both do their work")
-    for each in (guard, listener):
+    for each in (protector, watcher):
         each.stop()
 
 
@@ -398,10 +398,10 @@ def test_an_attendant_whose_last_word_meets_a_defect_holds_nobody_up(
 ) -> None:
     monkeypatch.setattr(loops, "AFTER_DEFECT_S", 60)
     protection = Defective(0)
-    guard = lifecycle.Guard(protection, lambda: True, idle_s=10)
-    guard.start()
+    protector = lifecycle.ScaleInProtector(protection, lambda: True, idle_s=10)
+    protector.start()
     eventually(lambda: protection.made, "it is protected")
     protection.left_defects = 1
-    guard.stop()
-    assert guard._thread is not None
-    assert not guard._thread.is_alive()
+    protector.stop()
+    assert protector._thread is not None
+    assert not protector._thread.is_alive()

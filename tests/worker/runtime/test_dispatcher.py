@@ -12,11 +12,11 @@ import pytest
 
 from sluice_worker.core.model import LONG_POLL_S, Depth, Priority, Queue
 from sluice_worker.core.priority_buffer import MessageBuffer
-from sluice_worker.core.queue_choice import Schedule
+from sluice_worker.core.queue_choice import PollScheduler
 from sluice_worker.message import Message
-from sluice_worker.runtime.dispatcher import Intake
+from sluice_worker.runtime.dispatcher import Dispatcher
 from tests.support.builders import queue_url
-from tests.worker.runtime.parts import ORDERED, WORK, failed_heads, intake, message, next_to_begin
+from tests.worker.runtime.parts import ORDERED, WORK, failed_heads, make_dispatcher, message, next_to_begin
 from tests.worker.waiting import eventually
 
 OTHER = Queue(url=queue_url("other"))
@@ -26,10 +26,10 @@ LIMIT = 100
 T = TypeVar("T")
 
 
-def fill(into: Intake, *messages: Message) -> None:
-    poll = into.next_poll(1)
+def fill(dispatcher: Dispatcher, *messages: Message) -> None:
+    poll = dispatcher.next_poll(1)
     assert poll is not None
-    assert not into.received(poll, messages)
+    assert not dispatcher.poll_finished(poll, messages)
 
 
 def grouped(group: str, *bodies: str) -> list[Message]:
@@ -40,9 +40,9 @@ def bodies(messages: list[Message]) -> list[str]:
     return [one.body for one in messages]
 
 
-def taken(from_intake: Intake) -> list[str]:
+def taken(dispatcher: Dispatcher) -> list[str]:
     found = []
-    while (one := next_to_begin(from_intake, 0.0)) is not None:
+    while (one := next_to_begin(dispatcher, 0.0)) is not None:
         found.append(one.body)
     return found
 
@@ -63,66 +63,68 @@ def answered(thread: threading.Thread) -> None:
 # ---- pollers and room --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("reach", "limit", "asked"), [(3, 100, 3), (100, 4, 4), (100, 100, 10)])
-def test_a_poll_asks_for_no_more_than_there_is_room(reach: int, limit: int, asked: int) -> None:
-    poll = intake(reach=lambda: reach, limit=limit).next_poll(0.0)
+@pytest.mark.parametrize(("prefetch_limit", "limit", "asked"), [(3, 100, 3), (100, 4, 4), (100, 100, 10)])
+def test_a_poll_asks_for_no_more_than_there_is_room(prefetch_limit: int, limit: int, asked: int) -> None:
+    poll = make_dispatcher(prefetch_limit=lambda: prefetch_limit, limit=limit).next_poll(0.0)
     assert poll is not None
     assert poll.max_messages == asked
 
 
 def test_no_poll_is_made_while_polls_under_way_may_fill_the_room() -> None:
-    into = intake(reach=lambda: 20)
-    first, second = into.next_poll(0.0), into.next_poll(0.0)
+    dispatcher = make_dispatcher(prefetch_limit=lambda: 20)
+    first, second = dispatcher.next_poll(0.0), dispatcher.next_poll(0.0)
     assert first is not None
     assert second is not None
-    assert into.next_poll(0.0) is None
-    into.received(first, [])
-    into.received(second, [])
-    assert into.next_poll(0.0) is not None
+    assert dispatcher.next_poll(0.0) is None
+    dispatcher.poll_finished(first, [])
+    dispatcher.poll_finished(second, [])
+    assert dispatcher.next_poll(0.0) is not None
 
 
 def test_a_poller_that_waits_for_room_is_woken_by_a_slot() -> None:
-    into = intake(limit=10)
-    fill(into, *(message() for _ in range(10)))
-    thread, polls = waiting(lambda: into.next_poll(20))
+    dispatcher = make_dispatcher(limit=10)
+    fill(dispatcher, *(message() for _ in range(10)))
+    thread, polls = waiting(lambda: dispatcher.next_poll(20))
     for _ in range(5):
-        assert next_to_begin(into, 0.0) is not None
+        assert next_to_begin(dispatcher, 0.0) is not None
     answered(thread)
     assert polls[0] is not None
 
 
 def test_a_poll_that_brings_fewer_than_it_asked_for_makes_room_for_a_poller_that_waits() -> None:
-    into = intake(limit=10)
-    poll = into.next_poll(0.0)
+    dispatcher = make_dispatcher(limit=10)
+    poll = dispatcher.next_poll(0.0)
     assert poll is not None
-    thread, polls = waiting(lambda: into.next_poll(20))
-    eventually(lambda: into._pollers_waiting == 1, "there is no room")
-    into.received(poll, [message()])
+    thread, polls = waiting(lambda: dispatcher.next_poll(20))
+    eventually(lambda: dispatcher._pollers_waiting == 1, "there is no room")
+    dispatcher.poll_finished(poll, [message()])
     answered(thread)
     assert polls[0] is not None
-    assert into._pollers_waiting == 0
+    assert dispatcher._pollers_waiting == 0
 
 
 def test_many_pollers_and_slots_keep_the_limit_and_pass_every_message_once() -> None:
-    into = intake(limit=20, reach=lambda: 1000)
+    dispatcher = make_dispatcher(limit=20, prefetch_limit=lambda: 1000)
     seen: list[str] = []
-    most_held = 0
+    max_held = 0
     lock = threading.Lock()
     numbers = iter(range(2000))
 
     def receive() -> None:
-        nonlocal most_held
-        while (poll := into.next_poll(20)) is not None:
+        nonlocal max_held
+        while (poll := dispatcher.next_poll(20)) is not None:
             with lock:
                 batch = [
                     message(body=str(n)) for _, n in zip(range(poll.max_messages), numbers, strict=False)
                 ]
-            most_held = max(most_held, into.held()[Priority.MEDIUM])
-            into.received(poll, batch)
+            max_held = max(max_held, dispatcher.buffered()[Priority.MEDIUM])
+            dispatcher.poll_finished(poll, batch)
 
     def work() -> None:
-        while len(seen) < 2000 and not into._closed:  # else one message less would keep the pool's threads
-            one = next_to_begin(into, 0.01)
+        while (
+            len(seen) < 2000 and not dispatcher._closed
+        ):  # else one message less would keep the pool's threads
+            one = next_to_begin(dispatcher, 0.01)
             if one is not None:
                 seen.append(one.body)
 
@@ -133,20 +135,22 @@ def test_many_pollers_and_slots_keep_the_limit_and_pass_every_message_once() -> 
             for slot in slots:
                 slot.result(60)
         finally:
-            into.close()
+            dispatcher.close()
         for poller in pollers:
             poller.result(60)
     assert sorted(seen, key=int) == [str(n) for n in range(2000)]
-    assert 0 < most_held <= 20
+    assert 0 < max_held <= 20
 
 
 def test_a_long_poll_at_one_queue_leaves_room_for_another_of_its_priority() -> None:
-    into = intake([WORK, OTHER], reach=lambda: 10)
+    dispatcher = make_dispatcher([WORK, OTHER], prefetch_limit=lambda: 10)
     for queue in (WORK, OTHER):
-        into.read(queue, Depth(visible=0, in_flight=0))
-    urls = {poll.queue.url: poll.wait_s for poll in (into.next_poll(0.0), into.next_poll(0.0)) if poll}
+        dispatcher.record_depth(queue, Depth(visible=0, in_flight=0))
+    urls = {
+        poll.queue.url: poll.wait_s for poll in (dispatcher.next_poll(0.0), dispatcher.next_poll(0.0)) if poll
+    }
     assert urls == {WORK.url: LONG_POLL_S, OTHER.url: LONG_POLL_S}
-    assert into.waiting_long == 2
+    assert dispatcher.long_polls_in_progress == 2
 
 
 # ---- what is believed of queues ----------------------------------------------------------------------------
@@ -154,67 +158,69 @@ def test_a_long_poll_at_one_queue_leaves_room_for_another_of_its_priority() -> N
 
 def test_a_queue_said_to_be_empty_is_waited_at() -> None:
     """Also before its first poll: were it not polled at all, only its attributes could tell of a message."""
-    into = intake()
-    into.read(WORK, Depth(visible=0, in_flight=3))
-    poll = into.next_poll(0.0)
+    dispatcher = make_dispatcher()
+    dispatcher.record_depth(WORK, Depth(visible=0, in_flight=3))
+    poll = dispatcher.next_poll(0.0)
     assert poll is not None
     assert poll.wait_s == LONG_POLL_S
 
 
 def test_a_queue_said_to_be_empty_is_looked_at_again_soon_while_others_are_not() -> None:
     """AWS's counts lag by up to a minute."""
-    schedule = Schedule([URGENT, WORK], 0.0)
-    schedule.read(URGENT, Depth(visible=0, in_flight=0), 0.0)
-    schedule.read(WORK, Depth(visible=5, in_flight=0), 0.0)
+    scheduler = PollScheduler([URGENT, WORK], 0.0)
+    scheduler.record_depth(URGENT, Depth(visible=0, in_flight=0), 0.0)
+    scheduler.record_depth(WORK, Depth(visible=5, in_flight=0), 0.0)
     room = {URGENT.url: 10, WORK.url: 10}
     for now, polled in [(0.5, WORK), (1.5, URGENT)]:
-        poll = schedule.next_poll(now, room)
+        poll = scheduler.next_poll(now, room)
         assert poll is not None
         assert (poll.queue, poll.wait_s) == (polled, 0)
 
 
 def test_a_queue_whose_poll_failed_lets_others_go_first_and_is_tried_again() -> None:
-    schedule, now = Schedule([URGENT, WORK], 0.0), 0.0
+    scheduler, now = PollScheduler([URGENT, WORK], 0.0), 0.0
     urgent_alone, both = {URGENT.url: 10, WORK.url: 0}, {URGENT.url: 10, WORK.url: 10}
     for pause_s in (1, 2, 4, 8, 16, 30, 30):
-        failed = schedule.next_poll(now, urgent_alone)
+        failed = scheduler.next_poll(now, urgent_alone)
         assert failed is not None
-        schedule.polled(failed, None, now)
-        schedule.polled(failed, None, now)  # another one that failed at the same time
-        assert schedule.next_poll(now + pause_s - 0.01, urgent_alone) is None
-        spared = schedule.next_poll(now + pause_s - 0.01, both)
+        scheduler.record_poll(failed, None, now)
+        scheduler.record_poll(failed, None, now)  # another one that failed at the same time
+        assert scheduler.next_poll(now + pause_s - 0.01, urgent_alone) is None
+        spared = scheduler.next_poll(now + pause_s - 0.01, both)
         assert spared is not None
         assert spared.queue == WORK
         now += pause_s
-    back = schedule.next_poll(now, urgent_alone)
+    back = scheduler.next_poll(now, urgent_alone)
     assert back is not None
-    schedule.polled(back, 3, now)
-    assert schedule.next_poll(now, urgent_alone) is not None
+    scheduler.record_poll(back, 3, now)
+    assert scheduler.next_poll(now, urgent_alone) is not None
 
 
 # ---- slots -------------------------------------------------------------------------------------------------
 
 
 def test_a_slot_that_waits_is_woken_by_a_message() -> None:
-    into = intake()
-    thread, messages = waiting(lambda: next_to_begin(into, 20))
-    fill(into, message(body="work"))
+    dispatcher = make_dispatcher()
+    thread, messages = waiting(lambda: next_to_begin(dispatcher, 20))
+    fill(dispatcher, message(body="work"))
     answered(thread)
     assert messages[0] is not None
     assert messages[0].body == "work"
 
 
 def test_higher_priorities_are_taken_first() -> None:
-    into = intake([WORK, URGENT])
-    fill_queue(into, WORK, "later")
-    fill_queue(into, URGENT, "first")
-    assert taken(into) == ["first", "later"]
+    dispatcher = make_dispatcher([WORK, URGENT])
+    fill_queue(dispatcher, WORK, "later")
+    fill_queue(dispatcher, URGENT, "first")
+    assert taken(dispatcher) == ["first", "later"]
 
 
-def fill_queue(into: Intake, queue: Queue, *named: str) -> None:
+def fill_queue(dispatcher: Dispatcher, queue: Queue, *named: str) -> None:
     """Whichever queue the polls are for, until it is this one's turn."""
-    while (poll := into.next_poll(1)) is not None:
-        into.received(poll, [message(queue, body=body) for body in named] if poll.queue == queue else [])
+    while (poll := dispatcher.next_poll(1)) is not None:
+        dispatcher.poll_finished(
+            poll, [message(queue, body=body) for body in named] if poll.queue == queue else []
+        )
         if poll.queue == queue:
             return
 
@@ -223,63 +229,63 @@ def fill_queue(into: Intake, queue: Queue, *named: str) -> None:
 
 
 def test_of_each_group_one_runs_and_groups_run_side_by_side() -> None:
-    into = intake([ORDERED])
-    fill(into, *grouped("a", "a1", "a2"), *grouped("b", "b1", "b2"))
-    assert taken(into) == ["a1", "b1"]
-    into.advance((ORDERED.url, "b"))
-    assert taken(into) == ["b2"]
-    into.advance((ORDERED.url, "a"))
-    assert taken(into) == ["a2"]
+    dispatcher = make_dispatcher([ORDERED])
+    fill(dispatcher, *grouped("a", "a1", "a2"), *grouped("b", "b1", "b2"))
+    assert taken(dispatcher) == ["a1", "b1"]
+    dispatcher.advance((ORDERED.url, "b"))
+    assert taken(dispatcher) == ["b2"]
+    dispatcher.advance((ORDERED.url, "a"))
+    assert taken(dispatcher) == ["a2"]
 
 
 def test_a_group_that_advances_wakes_a_slot() -> None:
-    into = intake([ORDERED])
-    fill(into, *grouped("a", "a1", "a2"))
-    assert taken(into) == ["a1"]
-    thread, messages = waiting(lambda: next_to_begin(into, 20))
-    into.advance((ORDERED.url, "a"))
+    dispatcher = make_dispatcher([ORDERED])
+    fill(dispatcher, *grouped("a", "a1", "a2"))
+    assert taken(dispatcher) == ["a1"]
+    thread, messages = waiting(lambda: next_to_begin(dispatcher, 20))
+    dispatcher.advance((ORDERED.url, "a"))
     answered(thread)
     assert messages[0] is not None
     assert messages[0].body == "a2"
 
 
 def test_a_dropped_group_gives_what_was_behind_and_frees_its_room() -> None:
-    into = intake([ORDERED], limit=3)
-    fill(into, *grouped("a", "a1", "a2", "a3"))
-    assert taken(into) == ["a1"]
-    assert bodies(into.drop((ORDERED.url, "a"))) == ["a2", "a3"]
-    assert into.held()[Priority.MEDIUM] == 0
-    fill(into, *grouped("a", "a1"))
-    assert taken(into) == ["a1"]
+    dispatcher = make_dispatcher([ORDERED], limit=3)
+    fill(dispatcher, *grouped("a", "a1", "a2", "a3"))
+    assert taken(dispatcher) == ["a1"]
+    assert bodies(dispatcher.drop((ORDERED.url, "a"))) == ["a2", "a3"]
+    assert dispatcher.buffered()[Priority.MEDIUM] == 0
+    fill(dispatcher, *grouped("a", "a1"))
+    assert taken(dispatcher) == ["a1"]
 
 
 def test_after_a_group_was_dropped_its_queue_is_asked_for_one_until_a_message_of_the_group_comes() -> None:
-    into = intake([ORDERED])
-    fill(into, *grouped("a", "a1", "a2"))
-    assert taken(into) == ["a1"]
-    into.drop((ORDERED.url, "a"))
+    dispatcher = make_dispatcher([ORDERED])
+    fill(dispatcher, *grouped("a", "a1", "a2"))
+    assert taken(dispatcher) == ["a1"]
+    dispatcher.drop((ORDERED.url, "a"))
     asked = []
     for brought in (grouped("b", "b1"), grouped("a", "a1"), []):
-        poll = into.next_poll(1)
+        poll = dispatcher.next_poll(1)
         assert poll is not None
         asked.append(poll.max_messages)
-        into.received(poll, brought)
+        dispatcher.poll_finished(poll, brought)
     assert asked == [1, 1, 10]
 
 
 def test_a_long_poll_is_back_before_what_is_held_can_fail_and_be_visible_again() -> None:
     """What failed would otherwise come back in it, with all that is behind it."""
-    into = intake([ORDERED])
-    fill(into, *grouped("a", "a1"))
-    first = next_to_begin(into, 0.0)
+    dispatcher = make_dispatcher([ORDERED])
+    fill(dispatcher, *grouped("a", "a1"))
+    first = next_to_begin(dispatcher, 0.0)
     assert first is not None
-    into.read(ORDERED, Depth(visible=0, in_flight=1))
-    poll = into.next_poll(0.0)
+    dispatcher.record_depth(ORDERED, Depth(visible=0, in_flight=1))
+    poll = dispatcher.next_poll(0.0)
     assert poll is not None
     assert (poll.max_messages, poll.wait_s) == (10, 8)
-    into.received(poll, [])
-    into.advance((ORDERED.url, "a"))
-    idle = into.next_poll(0.0)
+    dispatcher.poll_finished(poll, [])
+    dispatcher.advance((ORDERED.url, "a"))
+    idle = dispatcher.next_poll(0.0)
     assert idle is not None
     assert idle.wait_s == LONG_POLL_S
 
@@ -288,89 +294,91 @@ def test_a_long_poll_is_back_before_what_is_held_can_fail_and_be_visible_again()
 
 
 def test_closing_answers_with_all_that_was_not_begun_and_wakes_everybody() -> None:
-    into = intake([ORDERED], limit=10)
-    fill(into, *grouped("a", *(f"a{n}" for n in range(5))), *grouped("b", *(f"b{n}" for n in range(5))))
-    assert taken(into) == ["a0", "b0"]
-    poller, polls = waiting(lambda: into.next_poll(20))
-    slot, messages = waiting(lambda: next_to_begin(into, 20))
-    assert bodies(into.close()) == ["a1", "a2", "a3", "a4", "b1", "b2", "b3", "b4"]
+    dispatcher = make_dispatcher([ORDERED], limit=10)
+    fill(dispatcher, *grouped("a", *(f"a{n}" for n in range(5))), *grouped("b", *(f"b{n}" for n in range(5))))
+    assert taken(dispatcher) == ["a0", "b0"]
+    poller, polls = waiting(lambda: dispatcher.next_poll(20))
+    slot, messages = waiting(lambda: next_to_begin(dispatcher, 20))
+    assert bodies(dispatcher.close()) == ["a1", "a2", "a3", "a4", "b1", "b2", "b3", "b4"]
     answered(poller)
     answered(slot)
     assert (polls, messages) == ([None], [None])
-    assert into.close() == []
+    assert dispatcher.close() == []
 
 
 def test_what_a_poll_brings_after_the_closing_is_given_back() -> None:
-    into = intake()
-    poll = into.next_poll(0.0)
+    dispatcher = make_dispatcher()
+    poll = dispatcher.next_poll(0.0)
     assert poll is not None
-    into.close()
+    dispatcher.close()
     late = [message(), message()]
-    assert list(into.received(poll, late)) == late
-    assert next_to_begin(into, 0.0) is None
-    assert into.next_poll(0.0) is None
+    assert list(dispatcher.poll_finished(poll, late)) == late
+    assert next_to_begin(dispatcher, 0.0) is None
+    assert dispatcher.next_poll(0.0) is None
 
 
 def test_a_group_whose_message_ends_after_the_closing_has_nothing_behind_it() -> None:
-    into = intake([ORDERED])
-    fill(into, *grouped("a", "a1", "a2"), *grouped("b", "b1", "b2"))
-    assert taken(into) == ["a1", "b1"]
-    into.close()
-    into.advance((ORDERED.url, "a"))
-    assert into.drop((ORDERED.url, "b")) == []
-    assert taken(into) == []
+    dispatcher = make_dispatcher([ORDERED])
+    fill(dispatcher, *grouped("a", "a1", "a2"), *grouped("b", "b1", "b2"))
+    assert taken(dispatcher) == ["a1", "b1"]
+    dispatcher.close()
+    dispatcher.advance((ORDERED.url, "a"))
+    assert dispatcher.drop((ORDERED.url, "b")) == []
+    assert taken(dispatcher) == []
 
 
 # ---- what it looks like ------------------------------------------------------------------------------------
 
 
 def test_use_is_the_share_of_what_may_be_held() -> None:
-    schedule = Schedule([WORK], time.monotonic())
-    into = Intake([WORK], schedule, MessageBuffer(dict.fromkeys(Priority, LIMIT)), lambda: 20, failed_heads())
-    fill(into, *(message() for _ in range(5)))
-    assert into.use() == into.use(Priority.MEDIUM) == 0.25
-    assert into.use(Priority.HIGH) == 0.0  # no queue has it
-    eventually(lambda: taken(into) and into.use() == 0.0, "all are taken")
+    scheduler = PollScheduler([WORK], time.monotonic())
+    dispatcher = Dispatcher(
+        [WORK], scheduler, MessageBuffer(dict.fromkeys(Priority, LIMIT)), lambda: 20, failed_heads()
+    )
+    fill(dispatcher, *(message() for _ in range(5)))
+    assert dispatcher.utilization() == dispatcher.utilization(Priority.MEDIUM) == 0.25
+    assert dispatcher.utilization(Priority.HIGH) == 0.0  # no queue has it
+    eventually(lambda: taken(dispatcher) and dispatcher.utilization() == 0.0, "all are taken")
 
 
 def test_the_depth_of_a_queue_is_the_last_that_was_read_or_unknown() -> None:
-    into = intake([WORK, OTHER])
+    dispatcher = make_dispatcher([WORK, OTHER])
     three = Depth(visible=3, in_flight=1)
-    into.read(WORK, three)
-    assert into.depths() == {WORK.url: three, OTHER.url: None}
-    into.read(WORK, None)
-    assert into.depths() == {WORK.url: None, OTHER.url: None}
+    dispatcher.record_depth(WORK, three)
+    assert dispatcher.depths() == {WORK.url: three, OTHER.url: None}
+    dispatcher.record_depth(WORK, None)
+    assert dispatcher.depths() == {WORK.url: None, OTHER.url: None}
 
 
 def test_while_a_slot_is_about_to_look_again_no_other_is_woken(monkeypatch: pytest.MonkeyPatch) -> None:
     """While messages flow, a timer costs less than being woken for each batch."""
-    into = intake()
-    monkeypatch.setattr("sluice_worker.runtime.dispatcher.NAP_S", 0.0)
-    waiter, found_by_the_waiter = waiting(lambda: next_to_begin(into, 10))
-    eventually(lambda: into._idle == 1, "it waits")
-    monkeypatch.setattr("sluice_worker.runtime.dispatcher.NAP_S", 1.0)
-    napper, found_by_the_napper = waiting(lambda: next_to_begin(into, 10))
-    eventually(lambda: into._waking, "it naps")
-    fill(into, message())
+    dispatcher = make_dispatcher()
+    monkeypatch.setattr("sluice_worker.runtime.dispatcher.SPIN_WAIT_S", 0.0)
+    waiter, found_by_the_waiter = waiting(lambda: next_to_begin(dispatcher, 10))
+    eventually(lambda: dispatcher._idle == 1, "it waits")
+    monkeypatch.setattr("sluice_worker.runtime.dispatcher.SPIN_WAIT_S", 1.0)
+    napper, found_by_the_napper = waiting(lambda: next_to_begin(dispatcher, 10))
+    eventually(lambda: dispatcher._waking, "it naps")
+    fill(dispatcher, message())
     answered(napper)
     assert None not in found_by_the_napper
     assert found_by_the_waiter == []
-    fill(into, message())
+    fill(dispatcher, message())
     answered(waiter)
     assert None not in found_by_the_waiter
 
 
 def test_a_batch_wakes_one_slot_and_that_one_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waking a thread costs more than a short message does: a slot may have worked off the batch by then."""
-    into = intake()
-    waits = [waiting(lambda: next_to_begin(into, 10)) for _ in range(10)]
-    eventually(lambda: into._idle == 10, "every slot waits")
+    dispatcher = make_dispatcher()
+    waits = [waiting(lambda: next_to_begin(dispatcher, 10)) for _ in range(10)]
+    eventually(lambda: dispatcher._idle == 10, "every slot waits")
     woken_by: list[threading.Thread] = []
-    notify = into._ready.notify
+    notify = dispatcher._batch_due.notify
     monkeypatch.setattr(
-        into._ready, "notify", lambda: (woken_by.append(threading.current_thread()), notify())
+        dispatcher._batch_due, "notify", lambda: (woken_by.append(threading.current_thread()), notify())
     )
-    fill(into, *(message() for _ in range(10)))
+    fill(dispatcher, *(message() for _ in range(10)))
     for slot, _ in waits:
         answered(slot)
     assert None not in [answer for _, [answer] in waits]
@@ -379,42 +387,42 @@ def test_a_batch_wakes_one_slot_and_that_one_the_next(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(
-    ("queue", "reach"), [(ORDERED, LIMIT), (WORK, LIMIT - 1)], ids=["ordered", "slow handlers"]
+    ("queue", "prefetch_limit"), [(ORDERED, LIMIT), (WORK, LIMIT - 1)], ids=["ordered", "slow handlers"]
 )
 def test_no_slot_naps_while_others_wait_for_it(
-    monkeypatch: pytest.MonkeyPatch, queue: Queue, reach: int
+    monkeypatch: pytest.MonkeyPatch, queue: Queue, prefetch_limit: int
 ) -> None:
     """The next of a group, or pollers that ask for what the slots can begin."""
-    monkeypatch.setattr("sluice_worker.runtime.dispatcher.NAP_S", 600.0)
-    into = intake([queue], reach=lambda: reach, limit=LIMIT)
-    slot, found = waiting(lambda: next_to_begin(into, 60))
-    eventually(lambda: into._idle == 1, "it waits to be woken")
-    fill(into, message(queue))
+    monkeypatch.setattr("sluice_worker.runtime.dispatcher.SPIN_WAIT_S", 600.0)
+    dispatcher = make_dispatcher([queue], prefetch_limit=lambda: prefetch_limit, limit=LIMIT)
+    slot, found = waiting(lambda: next_to_begin(dispatcher, 60))
+    eventually(lambda: dispatcher._idle == 1, "it waits to be woken")
+    fill(dispatcher, message(queue))
     answered(slot)
     assert None not in found
 
 
 def test_the_next_of_a_group_wakes_a_slot_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sluice_worker.runtime.dispatcher.NAP_S", 600.0)
-    into = intake([ORDERED])
-    fill(into, *grouped("g", "first", "second"))
-    first = next_to_begin(into, 0.0)
+    monkeypatch.setattr("sluice_worker.runtime.dispatcher.SPIN_WAIT_S", 600.0)
+    dispatcher = make_dispatcher([ORDERED])
+    fill(dispatcher, *grouped("g", "first", "second"))
+    first = next_to_begin(dispatcher, 0.0)
     assert first is not None
-    assert first.lane is not None
-    slot, found = waiting(lambda: next_to_begin(into, 60))
-    eventually(lambda: into._idle == 1, "it waits to be woken")
-    into.advance(first.lane)
+    assert first.message_group is not None
+    slot, found = waiting(lambda: next_to_begin(dispatcher, 60))
+    eventually(lambda: dispatcher._idle == 1, "it waits to be woken")
+    dispatcher.advance(first.message_group)
     answered(slot)
     assert [one.body for one in found if one] == ["second"]
 
 
 def test_a_slot_that_finds_nothing_makes_room_before_it_naps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sluice_worker.runtime.dispatcher.NAP_S", 600.0)
+    monkeypatch.setattr("sluice_worker.runtime.dispatcher.SPIN_WAIT_S", 600.0)
     room = 0
-    into = intake(reach=lambda: room, limit=LIMIT)
-    poller, polls = waiting(lambda: into.next_poll(60))
-    eventually(lambda: into._pollers_waiting == 1, "there is no room")
+    dispatcher = make_dispatcher(prefetch_limit=lambda: room, limit=LIMIT)
+    poller, polls = waiting(lambda: dispatcher.next_poll(60))
+    eventually(lambda: dispatcher._pollers_waiting == 1, "there is no room")
     room = LIMIT
-    waiting(lambda: next_to_begin(into, 60))
+    waiting(lambda: next_to_begin(dispatcher, 60))
     answered(poller)
     assert polls[0] is not None

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from sluice_worker.core.counters import (
-    Minute,
-    Tally,
+    Counters,
+    ReportInterval,
 )
-from sluice_worker.core.model import HOLD_MARGIN_S, LONGEST_HOLD_S, Outcome
+from sluice_worker.core.model import MAX_VISIBILITY_S, VISIBILITY_MARGIN_S, Outcome
 from sluice_worker.core.pool_size import Range
 from sluice_worker.core.retry_policy import (
     FailurePolicy,
@@ -22,12 +22,12 @@ from sluice_worker.core.retry_policy import (
 )
 from sluice_worker.message import Message
 from sluice_worker.runtime import handler_pool as module
-from sluice_worker.runtime.ack_batcher import Outbox
+from sluice_worker.runtime.ack_batcher import AckBatcher
 from sluice_worker.runtime.batches import one_at_a_time
-from sluice_worker.runtime.dispatcher import Intake
-from sluice_worker.runtime.handler_pool import Processor
+from sluice_worker.runtime.dispatcher import Dispatcher
+from sluice_worker.runtime.handler_pool import HandlerPool
 from sluice_worker.runtime.handler_runner import Handler
-from sluice_worker.runtime.in_flight import Custody
+from sluice_worker.runtime.in_flight import InFlightMessages
 from tests.support.builders import queue_url
 from tests.worker.fakes import InMemorySqs
 from tests.worker.runtime import parts
@@ -44,28 +44,28 @@ class Plant:
         self.sqs = InMemorySqs()
         for name in ("work", "dead"):
             self.sqs.create(name)
-        self.outbox = Outbox(self.sqs, linger_s=0.0, couriers=2)
-        self.intake: Intake = parts.intake([WORK])
-        self.custody: Custody = parts.custody(
+        self.ack_batcher = AckBatcher(self.sqs, linger_s=0.0, senders=2)
+        self.dispatcher: Dispatcher = parts.make_dispatcher([WORK])
+        self.in_flight: InFlightMessages = parts.make_in_flight(
             self.sqs,
-            self.outbox,
-            self.intake,
+            self.ack_batcher,
+            self.dispatcher,
             policy=FailurePolicy(dead_letters=True),
             dead_letter_queue=DEAD,
         )
-        self.tally = Tally(began_at=time.time())
+        self.counters = Counters(began_at=time.time())
         self.exhausted = 0
-        self.processor = Processor(
+        self.handler_pool = HandlerPool(
             one_at_a_time(handler),
-            self.custody,
-            self.tally,
+            self.in_flight,
+            self.counters,
             slots=Range(min=least, max=most),
             prefetch_s=1.0,
             max_processing_s=max_processing_s,
             on_exhausted=self._exhaust,
         )
-        self.outbox.start()
-        self.processor.start(self.intake)
+        self.ack_batcher.start()
+        self.handler_pool.start(self.dispatcher)
 
     def _exhaust(self) -> None:
         self.exhausted += 1
@@ -73,25 +73,25 @@ class Plant:
     def deliver(self, *bodies: str) -> list[Message]:
         self.sqs.send(WORK.url, *bodies)
         messages = received(self.sqs, WORK, len(bodies))
-        filled(self.intake, self.custody, messages)
+        filled(self.dispatcher, self.in_flight, messages)
         return messages
 
     def settled(self) -> None:
-        eventually(lambda: self.custody.count == 0, "every message has ended")
+        eventually(lambda: self.in_flight.count == 0, "every message has ended")
 
     def outcomes(self) -> dict[Outcome, int]:
-        minute = self.tally.close(time.time())
+        minute = self.counters.close(time.time())
         return {outcome: sum(counts.values()) for outcome, counts in minute.durations_s.items()}
 
     def end(self) -> None:
-        self.processor.stop()
-        self.intake.close()
-        self.outbox.stop()
+        self.handler_pool.stop()
+        self.dispatcher.close()
+        self.ack_batcher.stop()
 
 
 @pytest.fixture
 def plant(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Plant]]:
-    monkeypatch.setattr(module, "PATIENCE_S", 0.02)
+    monkeypatch.setattr(module, "TIMEOUT_S", 0.02)
     plants: list[Plant] = []
 
     def build(handler: Handler, *, least: int = 1, most: int = 4, max_processing_s: float = 3600) -> Plant:
@@ -131,7 +131,7 @@ def test_a_message_whose_handler_returns_is_deleted_and_counted(plant: Callable[
     built.settled()
     assert built.sqs.bodies(WORK.url) == []
     assert built.outcomes() == {Outcome.SUCCESS: 3}
-    assert (built.tally.processed, built.processor.busy) == (3, 0)
+    assert (built.counters.processed, built.handler_pool.busy) == (3, 0)
 
 
 class UnspeakableError(Exception):
@@ -198,24 +198,24 @@ def test_a_message_that_expired_in_the_buffer_is_not_begun(plant: Callable[..., 
     built.sqs.send(WORK.url, "gone", "ours")
     messages = received(built.sqs)
     messages[0].visible_at = time.monotonic() - 1
-    filled(built.intake, built.custody, messages)
+    filled(built.dispatcher, built.in_flight, messages)
     built.settled()
     assert begun == ["ours"]
-    assert built.custody.expired == 1
+    assert built.in_flight.expired == 1
 
 
 def test_a_defect_in_settling_ends_no_slot_and_holds_nothing(
     plant: Callable[..., Plant], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built = plant(lambda _: None, most=1)
-    succeeded = built.custody.succeeded
+    succeeded = built.in_flight.succeeded
 
     def break_once(message: Message) -> None:
         if message.body == "unlucky":
             raise RuntimeError("a defect")
         succeeded(message)
 
-    monkeypatch.setattr(built.custody, "succeeded", break_once)
+    monkeypatch.setattr(built.in_flight, "succeeded", break_once)
     built.deliver("unlucky", "lucky")
     built.settled()
     assert built.sqs.bodies(WORK.url) == ["unlucky"]
@@ -227,13 +227,13 @@ def test_a_defect_in_settling_ends_no_slot_and_holds_nothing(
 def test_a_deadline_lies_no_later_than_sqs_can_hide_the_message(
     plant: Callable[..., Plant], gate: Gate
 ) -> None:
-    built = plant(gate, max_processing_s=LONGEST_HOLD_S)
+    built = plant(gate, max_processing_s=MAX_VISIBILITY_S)
     built.sqs.send(WORK.url, "old")
     (old,) = received(built.sqs)
     old.received_at -= 100
-    filled(built.intake, built.custody, [old])
+    filled(built.dispatcher, built.in_flight, [old])
     eventually(lambda: gate.inside, "the handler begins")
-    assert old.deadline_at == pytest.approx(old.received_at + LONGEST_HOLD_S - HOLD_MARGIN_S)
+    assert old.deadline_at == pytest.approx(old.received_at + MAX_VISIBILITY_S - VISIBILITY_MARGIN_S)
 
 
 def test_a_handler_past_its_deadline_loses_its_message_and_its_slot(
@@ -242,12 +242,12 @@ def test_a_handler_past_its_deadline_loses_its_message_and_its_slot(
     built = plant(gate, max_processing_s=0.01)
     (late,) = built.deliver("late")
     eventually(lambda: gate.inside and late.remaining_s < 0, "the handler is late")
-    built.processor.adjust()
+    built.handler_pool.adjust()
     built.settled()
     assert built.sqs.bodies(WORK.url) == ["late"]
     assert built.outcomes() == {Outcome.TIMEOUT: 1}
-    assert (built.processor.lost, built.processor.busy, built.processor.slots) == (1, 0, 1)
-    assert built.processor.busy == 0
+    assert (built.handler_pool.hung, built.handler_pool.busy, built.handler_pool.slots) == (1, 0, 1)
+    assert built.handler_pool.busy == 0
 
 
 def test_the_slot_that_takes_its_place_works(plant: Callable[..., Plant], gate: Gate) -> None:
@@ -258,9 +258,9 @@ def test_the_slot_that_takes_its_place_works(plant: Callable[..., Plant], gate: 
     built = plant(handle, most=2, max_processing_s=0.01)
     (hanging,) = built.deliver("hangs")
     eventually(lambda: gate.inside and hanging.remaining_s < 0, "the handler is late")
-    built.processor.adjust()
+    built.handler_pool.adjust()
     built.deliver("next")
-    eventually(lambda: built.tally.processed == 1, "the next message is worked on")
+    eventually(lambda: built.counters.processed == 1, "the next message is worked on")
 
 
 def test_a_success_that_comes_late_deletes_its_message_and_frees_the_thread(
@@ -269,11 +269,11 @@ def test_a_success_that_comes_late_deletes_its_message_and_frees_the_thread(
     built = plant(gate, max_processing_s=0.01)
     (late,) = built.deliver("late")
     eventually(lambda: gate.inside and late.remaining_s < 0, "the handler is late")
-    built.processor.adjust()
+    built.handler_pool.adjust()
     built.settled()
     gate.opened.set()
     eventually(lambda: built.sqs.bodies(WORK.url) == [], "the message is deleted")
-    eventually(lambda: built.processor.lost == 0, "the thread ends")
+    eventually(lambda: built.handler_pool.hung == 0, "the thread ends")
     assert built.outcomes() == {Outcome.TIMEOUT: 1}
 
 
@@ -285,11 +285,11 @@ def test_a_failure_that_comes_late_changes_nothing(plant: Callable[..., Plant], 
     built = plant(handle, max_processing_s=0.01)
     (late,) = built.deliver("late")
     eventually(lambda: gate.inside and late.remaining_s < 0, "the handler is late")
-    built.processor.adjust()
+    built.handler_pool.adjust()
     built.settled()
     calls = len(built.sqs.calls)
     gate.opened.set()
-    eventually(lambda: built.processor.lost == 0, "the thread ends")
+    eventually(lambda: built.handler_pool.hung == 0, "the thread ends")
     assert len(built.sqs.calls) == calls
     assert built.sqs.bodies(WORK.url) == ["late"]
 
@@ -304,8 +304,8 @@ def test_a_handler_that_moves_its_deadline_is_not_written_off(
     built = plant(handle, max_processing_s=0.01)
     built.deliver("long")
     eventually(lambda: gate.inside, "the handler begins")
-    built.processor.adjust()
-    assert built.processor.lost == 0
+    built.handler_pool.adjust()
+    assert built.handler_pool.hung == 0
     gate.opened.set()
     built.settled()
     assert built.outcomes() == {Outcome.SUCCESS: 1}
@@ -319,7 +319,7 @@ def test_a_coroutine_cancelled_at_its_deadline_counts_as_a_timeout(plant: Callab
     built.deliver("hangs")
     built.settled()
     assert built.outcomes() == {Outcome.TIMEOUT: 1}
-    assert built.processor.lost == 0
+    assert built.handler_pool.hung == 0
 
 
 def test_a_coroutine_that_will_not_be_cancelled_is_written_off(
@@ -336,11 +336,11 @@ def test_a_coroutine_that_will_not_be_cancelled_is_written_off(
     built = plant(stubborn, max_processing_s=0.01)
     (late,) = built.deliver("stubborn")
     eventually(lambda: gate.inside and late.remaining_s < 0, "the handler is late")
-    built.processor.adjust()
+    built.handler_pool.adjust()
     built.settled()
-    assert built.processor.lost == 1
+    assert built.handler_pool.hung == 1
     gate.opened.set()
-    eventually(lambda: built.processor.lost == 0, "its thread ends")
+    eventually(lambda: built.handler_pool.hung == 0, "its thread ends")
 
 
 def test_a_coroutine_that_blocks_its_loop_costs_slots_and_nothing_else(
@@ -352,12 +352,12 @@ def test_a_coroutine_that_blocks_its_loop_costs_slots_and_nothing_else(
     built = plant(block, least=2, most=8, max_processing_s=0.01)
     messages = built.deliver("blocks", "waits for the loop")
     eventually(lambda: gate.inside and all(one.remaining_s < 0 for one in messages), "both are late")
-    built.processor.adjust()
+    built.handler_pool.adjust()
     built.settled()
-    assert built.processor.lost == 2
+    assert built.handler_pool.hung == 2
     assert sorted(built.sqs.bodies(WORK.url)) == ["blocks", "waits for the loop"]
     gate.opened.set()
-    eventually(lambda: built.processor.lost == 0, "the loop is free again")
+    eventually(lambda: built.handler_pool.hung == 0, "the loop is free again")
     assert built.exhausted == 0
 
 
@@ -367,11 +367,11 @@ def test_as_many_hanging_handlers_as_slots_may_be_are_too_many(
     built = plant(gate, least=2, most=2, max_processing_s=0.01)
     messages = built.deliver("a")
     eventually(lambda: len(gate.inside) == 1 and messages[0].remaining_s < 0, "the first is late")
-    built.processor.adjust()
+    built.handler_pool.adjust()
     assert built.exhausted == 0
     messages = built.deliver("b")
     eventually(lambda: len(gate.inside) == 2 and messages[0].remaining_s < 0, "the second is late")
-    built.processor.adjust()
+    built.handler_pool.adjust()
     assert built.exhausted == 1
 
 
@@ -385,25 +385,25 @@ def test_slots_grow_one_at_a_time_while_they_are_busy_and_shrink_when_they_are_n
     built.deliver("a", "b", "c", "d")
     for slots in (1, 2, 3):
         eventually(lambda slots=slots: len(gate.inside) == slots, f"{slots} handlers run")
-        assert built.processor.slots == slots
-        built.processor.adjust()
-    assert built.processor.slots == 3
+        assert built.handler_pool.slots == slots
+        built.handler_pool.adjust()
+    assert built.handler_pool.slots == 3
     gate.opened.set()
     built.settled()
 
     def shrunk() -> bool:
-        built.processor.adjust()
-        return built.processor.slots == 1
+        built.handler_pool.adjust()
+        return built.handler_pool.slots == 1
 
     eventually(shrunk, "one slot is left")
 
 
 def test_reach_counts_idle_slots_until_a_message_ended(plant: Callable[..., Plant], gate: Gate) -> None:
     built = plant(gate, least=3)
-    assert built.processor.reach() == 3
+    assert built.handler_pool.prefetch_limit() == 3
     built.deliver("a")
-    eventually(lambda: built.processor.busy == 1, "one handler runs")
-    assert built.processor.reach() == 2
+    eventually(lambda: built.handler_pool.busy == 1, "one handler runs")
+    assert built.handler_pool.prefetch_limit() == 2
 
 
 # ---- the end -----------------------------------------------------------------------------------------------
@@ -413,21 +413,21 @@ def test_nothing_is_begun_after_the_stop(plant: Callable[..., Plant], gate: Gate
     built = plant(gate, least=1, most=1)
     built.deliver("runs", "waits")
     eventually(lambda: gate.inside == ["runs"], "the first runs")
-    built.processor.stop()
+    built.handler_pool.stop()
     gate.opened.set()
-    eventually(lambda: built.processor.slots == 0, "the slot ends")
+    eventually(lambda: built.handler_pool.slots == 0, "the slot ends")
     assert gate.inside == ["runs"]
-    assert [message.body for message in built.intake.close()] == ["waits"]
+    assert [message.body for message in built.dispatcher.close()] == ["waits"]
 
 
 def test_what_is_abandoned_is_the_callers_to_end(plant: Callable[..., Plant], gate: Gate) -> None:
     built = plant(gate, least=2)
     built.deliver("a", "b")
     eventually(lambda: len(gate.inside) == 2, "both run")
-    built.processor.stop()
-    assert sorted(message.body for message in built.processor.abandon()) == ["a", "b"]
-    assert built.processor.abandon() == []
-    assert (built.processor.busy, built.processor.slots) == (0, 0)
+    built.handler_pool.stop()
+    assert sorted(message.body for message in built.handler_pool.abandon()) == ["a", "b"]
+    assert built.handler_pool.abandon() == []
+    assert (built.handler_pool.busy, built.handler_pool.slots) == (0, 0)
     assert built.sqs.made("delete") == []
 
 
@@ -448,22 +448,22 @@ def test_many_slots_begin_each_message_once(plant: Callable[..., Plant]) -> None
 
 def test_a_closed_minute_is_whole_and_changes_no_more(plant: Callable[..., Plant]) -> None:
     """It is read while slots count on: none may still be counting into it."""
-    closed: list[Minute] = []
+    closed: list[ReportInterval] = []
     closing: list[threading.Thread] = []
 
-    class Interrupted(Tally):
-        def ended(self, outcome: Outcome, took_s: float) -> None:
+    class Interrupted(Counters):
+        def record_end(self, outcome: Outcome, took_s: float) -> None:
             close = threading.Thread(
-                target=lambda: closed.append(built.processor.close_minute(time.time())), daemon=True
+                target=lambda: closed.append(built.handler_pool.close_interval(time.time())), daemon=True
             )
             closing.append(close)
             close.start()
             close.join(0.1)
             assert not closed
-            super().ended(outcome, took_s)
+            super().record_end(outcome, took_s)
 
     built = plant(lambda _: None)
-    built.processor._tally = Interrupted(began_at=time.time())
+    built.handler_pool._counters = Interrupted(began_at=time.time())
     built.deliver("one")
     built.settled()
     closing[0].join(10)

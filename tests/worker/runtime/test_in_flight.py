@@ -10,17 +10,17 @@ import pytest
 
 from sluice.errors import ConfigError
 from sluice_worker.aws.dead_letter import REASON
-from sluice_worker.core.model import HOLD_MARGIN_S, LONGEST_HOLD_S, Queue
+from sluice_worker.core.model import MAX_VISIBILITY_S, VISIBILITY_MARGIN_S, Queue
 from sluice_worker.core.retry_policy import FailurePolicy
 from sluice_worker.message import Message, Stage
 from sluice_worker.runtime import dead_letters
 from sluice_worker.runtime import in_flight as module
 from sluice_worker.runtime.ack_batcher import (
-    Entry,
-    Outbox,
+    AckBatcher,
+    PendingAck,
 )
-from sluice_worker.runtime.dispatcher import Intake
-from sluice_worker.runtime.in_flight import Custody
+from sluice_worker.runtime.dispatcher import Dispatcher
+from sluice_worker.runtime.in_flight import InFlightMessages
 from tests.support.builders import queue_url
 from tests.worker.fakes import DOWN, EXPIRED_HANDLE, THROTTLED, Call, InMemorySqs
 from tests.worker.runtime import parts
@@ -43,28 +43,30 @@ def sqs() -> InMemorySqs:
 
 
 @pytest.fixture
-def outbox(sqs: InMemorySqs) -> Iterator[Outbox]:
-    opened = Outbox(sqs, linger_s=0.0, couriers=2)
+def ack_batcher(sqs: InMemorySqs) -> Iterator[AckBatcher]:
+    opened = AckBatcher(sqs, linger_s=0.0, senders=2)
     opened.start()
     yield opened
     opened.stop()
 
 
 @pytest.fixture
-def intake() -> Intake:
-    return parts.intake([WORK])
+def dispatcher() -> Dispatcher:
+    return parts.make_dispatcher([WORK])
 
 
 @pytest.fixture
-def ordered() -> Intake:
-    return parts.intake([ORDERED])
+def ordered() -> Dispatcher:
+    return parts.make_dispatcher([ORDERED])
 
 
 @pytest.fixture
-def beating(sqs: InMemorySqs, outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Custody]:
+def beating(
+    sqs: InMemorySqs, ack_batcher: AckBatcher, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[InFlightMessages]:
     """Custody whose heart beats a hundred times a second."""
-    monkeypatch.setattr(module, "BEATS", VISIBILITY_S * 100)
-    held = parts.custody(sqs, outbox, dead_letter_queue=DEAD)
+    monkeypatch.setattr(module, "HEARTBEATS_PER_VISIBILITY", VISIBILITY_S * 100)
+    held = parts.make_in_flight(sqs, ack_batcher, dead_letter_queue=DEAD)
     held.start()
     yield held
     held.stop()
@@ -80,119 +82,123 @@ def hidden(sqs: InMemorySqs) -> list[tuple[str, int]]:
     return [pair for call in sqs.made("hide") for pair in zip(call.bodies, call.seconds, strict=True)]
 
 
-def told(outbox: Outbox) -> None:
-    assert outbox.wait_empty(time.monotonic() + 20)
+def told(ack_batcher: AckBatcher) -> None:
+    assert ack_batcher.wait_empty(time.monotonic() + 20)
 
 
-def ended(held: Custody, outbox: Outbox) -> None:
+def ended(held: InFlightMessages, ack_batcher: AckBatcher) -> None:
     """Its dead letters are sent or refused, and SQS has heard what follows."""
-    eventually(lambda: held.burying == 0, "every dead letter has its answer")
-    told(outbox)
+    eventually(lambda: held.pending_dead_letters == 0, "every dead letter has its answer")
+    told(ack_batcher)
 
 
 # ---- the heartbeat -----------------------------------------------------------------------------------------
 
 
-def test_what_is_buffered_runs_or_is_being_deleted_stays_hidden(sqs: InMemorySqs, beating: Custody) -> None:
+def test_what_is_buffered_runs_or_is_being_deleted_stays_hidden(
+    sqs: InMemorySqs, beating: InFlightMessages
+) -> None:
     sqs.failing("delete")
     _buffered, running, settling = messages = sent(sqs, 3)
     running.stage = Stage.RUNNING
-    beating.take_in(messages)
+    beating.add(messages)
     beating.succeeded(settling)
     eventually(lambda: {body for body, _ in hidden(sqs)} == {"0", "1", "2"}, "each is extended")
     assert {seconds for _, seconds in hidden(sqs)} == {VISIBILITY_S}
     eventually(lambda: all(one.visible_at - time.monotonic() > SOON_S for one in messages), "each knows it")
 
 
-def test_a_message_that_is_hidden_for_long_enough_is_left_alone(sqs: InMemorySqs, beating: Custody) -> None:
+def test_a_message_that_is_hidden_for_long_enough_is_left_alone(
+    sqs: InMemorySqs, beating: InFlightMessages
+) -> None:
     (long,) = sent(sqs, 1, visibility_s=VISIBILITY_S)
-    beating.take_in([long, control := extended_next(sqs, beating)])
+    beating.add([long, control := extended_next(sqs, beating)])
     eventually(lambda: "control" in dict(hidden(sqs)), "the other one is extended")
     assert hidden(sqs) == [(control.body, VISIBILITY_S)]
 
 
-def extended_next(sqs: InMemorySqs, beating: Custody) -> Message:
+def extended_next(sqs: InMemorySqs, beating: InFlightMessages) -> Message:
     """A message after which everything held before it has been looked at once."""
     sqs.send(WORK.url, "control")
     (control,) = received(sqs, WORK, 1, visibility_s=SOON_S)
     return control
 
 
-def test_a_handler_past_its_deadline_loses_its_message(sqs: InMemorySqs, beating: Custody) -> None:
+def test_a_handler_past_its_deadline_loses_its_message(sqs: InMemorySqs, beating: InFlightMessages) -> None:
     late, extended = sent(sqs, 2)
     late.stage = extended.stage = Stage.RUNNING
     late.deadline_at, extended.deadline_at = time.monotonic() - 1, time.monotonic() - 1
     extended.extend(30)
-    beating.take_in([late, extended])
+    beating.add([late, extended])
     eventually(lambda: hidden(sqs), "the one whose deadline was moved is extended")
     assert hidden(sqs) == [("1", VISIBILITY_S)]
 
 
 def test_a_message_is_hidden_for_twelve_hours_from_its_receipt_at_most(
-    sqs: InMemorySqs, beating: Custody
+    sqs: InMemorySqs, beating: InFlightMessages
 ) -> None:
     exhausted, nearly, control = sent(sqs, 3)
-    exhausted.received_at -= LONGEST_HOLD_S
-    nearly.received_at -= LONGEST_HOLD_S - HOLD_MARGIN_S - 10
-    beating.take_in([exhausted, nearly, control])
+    exhausted.received_at -= MAX_VISIBILITY_S
+    nearly.received_at -= MAX_VISIBILITY_S - VISIBILITY_MARGIN_S - 10
+    beating.add([exhausted, nearly, control])
     eventually(lambda: "2" in dict(hidden(sqs)), "the last one is extended")
     assert "0" not in dict(hidden(sqs))
     assert 0 < dict(hidden(sqs))["1"] <= 10
 
 
-def test_an_expired_message_is_not_fought_for(sqs: InMemorySqs, beating: Custody) -> None:
+def test_an_expired_message_is_not_fought_for(sqs: InMemorySqs, beating: InFlightMessages) -> None:
     """SQS extends only what is in flight: to ask on would be a call a second for nothing."""
     control = extended_next(sqs, beating)
     (gone,) = sent(sqs, 1, visibility_s=0)
     gone.stage = Stage.RUNNING
-    beating.take_in([gone, control])
+    beating.add([gone, control])
     eventually(lambda: "control" in dict(hidden(sqs)), "the other one is extended")
     assert "0" not in dict(hidden(sqs))
 
 
 def test_a_refused_extension_is_asked_for_again_until_the_message_expires(
-    sqs: InMemorySqs, beating: Custody
+    sqs: InMemorySqs, beating: InFlightMessages
 ) -> None:
     (held,) = sent(sqs, 1)
     sqs.failing("hide")
-    beating.take_in([held])
+    beating.add([held])
     eventually(lambda: len(hidden(sqs)) >= 2, "it is asked for again")
     sqs.healed()
     eventually(lambda: held.visible_at - time.monotonic() > SOON_S, "it is extended in the end")
 
 
-def test_an_extension_counts_from_before_sqs_was_asked(sqs: InMemorySqs, beating: Custody) -> None:
+def test_an_extension_counts_from_before_sqs_was_asked(sqs: InMemorySqs, beating: InFlightMessages) -> None:
     """SQS may hide it at once, and answer late."""
-    asked_at: list[float] = []
+    requested_at: list[float] = []
 
     def take_time(_: Call) -> None:
-        asked_at.append(time.monotonic())
+        requested_at.append(time.monotonic())
         time.sleep(0.05)
 
     sqs.before["hide"] = take_time
     (held,) = sent(sqs, 1)
-    beating.take_in([held])
+    beating.add([held])
     eventually(lambda: held.visible_at - time.monotonic() > SOON_S, "it is extended")
-    assert held.visible_at <= asked_at[0] + VISIBILITY_S
+    assert held.visible_at <= requested_at[0] + VISIBILITY_S
 
 
 def test_nothing_is_extended_after_it_was_handed_back(
-    sqs: InMemorySqs, outbox: Outbox, beating: Custody
+    sqs: InMemorySqs, ack_batcher: AckBatcher, beating: InFlightMessages
 ) -> None:
     sqs.refusing["hide"] = lambda one: THROTTLED if one.body == "0" else None
     back, control = sent(sqs, 2)
-    beating.hand_back([back])
-    beating.take_in([back, control])
+    beating.release([back])
+    beating.add([back, control])
     eventually(lambda: "1" in dict(hidden(sqs)), "the other one is extended")
     sqs.healed()
-    told(outbox)
+    told(ack_batcher)
     assert {seconds for body, seconds in hidden(sqs) if body == "0"} == {0}
     assert sqs.visible(WORK.url) == ["0"]
 
 
 @pytest.mark.parametrize("extension_fails", [False, True])
 def test_a_hand_back_has_the_last_word_over_an_extension_under_way(
-    sqs: InMemorySqs, outbox: Outbox, beating: Custody, extension_fails: bool
+    sqs: InMemorySqs, ack_batcher: AckBatcher, beating: InFlightMessages, extension_fails: bool
 ) -> None:
     under_way, go_on = threading.Event(), threading.Event()
 
@@ -202,48 +208,48 @@ def test_a_hand_back_has_the_last_word_over_an_extension_under_way(
 
     sqs.before["hide"] = hold
     (back,) = sent(sqs, 1)
-    beating.take_in([back])
+    beating.add([back])
     assert under_way.wait(20)
     if extension_fails:
         sqs.refusing["hide"] = lambda _: EXPIRED_HANDLE
         sqs.after["hide"] = lambda _: sqs.healed()
-    beating.hand_back([back])
+    beating.release([back])
     assert beating.count == 1
     go_on.set()
-    told(outbox)
+    told(ack_batcher)
     assert hidden(sqs) == [("0", VISIBILITY_S), ("0", 0)]
     assert sqs.visible(WORK.url) == ["0"]
     assert beating.count == 0
 
 
 def test_a_message_stays_hidden_while_it_is_being_buried(
-    sqs: InMemorySqs, outbox: Outbox, beating: Custody
+    sqs: InMemorySqs, ack_batcher: AckBatcher, beating: InFlightMessages
 ) -> None:
     """Also past its deadline: others would otherwise get what is already among the dead letters."""
-    burying, go_on = threading.Event(), threading.Event()
+    pending_dead_letters, go_on = threading.Event(), threading.Event()
 
     def hold(_: Call) -> None:
-        burying.set()
+        pending_dead_letters.set()
         assert go_on.wait(20)
 
-    sqs.before["bury"] = hold
+    sqs.before["send_to_dead_letter_queue"] = hold
     (poison,) = sent(sqs, 1)
     poison.stage, poison.deadline_at = Stage.RUNNING, time.monotonic() - 1
-    beating.take_in([poison])
+    beating.add([poison])
     beating.failed(poison, "no", rejected=True)
-    assert burying.wait(20)
+    assert pending_dead_letters.wait(20)
     eventually(lambda: hidden(sqs), "it is extended")
     go_on.set()
-    ended(beating, outbox)
+    ended(beating, ack_batcher)
     assert (sqs.bodies(WORK.url), sqs.bodies(DEAD)) == ([], ["0"])
 
 
 def test_the_heart_goes_on_after_a_defect(
-    sqs: InMemorySqs, outbox: Outbox, beating: Custody, monkeypatch: pytest.MonkeyPatch
+    sqs: InMemorySqs, ack_batcher: AckBatcher, beating: InFlightMessages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sluice_worker.runtime.loops.AFTER_DEFECT_S", 0.01)
     broken: list[bool] = [True]
-    add = outbox.add
+    add = ack_batcher.add
 
     def break_once(entry: object) -> None:
         if broken:
@@ -251,72 +257,74 @@ def test_the_heart_goes_on_after_a_defect(
             raise RuntimeError("a defect")
         add(entry)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(outbox, "add", break_once)
+    monkeypatch.setattr(ack_batcher, "add", break_once)
     first, second = sent(sqs, 2)
-    beating.take_in([first, second])
+    beating.add([first, second])
     eventually(lambda: "1" in dict(hidden(sqs)), "the next one is extended all the same")
 
 
 # ---- how a message ends ------------------------------------------------------------------------------------
 
 
-def test_a_success_is_deleted_and_no_longer_held(sqs: InMemorySqs, outbox: Outbox) -> None:
-    held = parts.custody(sqs, outbox)
+def test_a_success_is_deleted_and_no_longer_held(sqs: InMemorySqs, ack_batcher: AckBatcher) -> None:
+    held = parts.make_in_flight(sqs, ack_batcher)
     (done,) = sent(sqs, 1)
-    held.take_in([done])
+    held.add([done])
     assert held.count == 1
     held.succeeded(done)
-    told(outbox)
+    told(ack_batcher)
     assert (held.count, sqs.bodies(WORK.url), done.stage) == (0, [], Stage.SETTLED)
 
 
 @pytest.mark.parametrize(("receipts", "full_s"), [(1, 10), (2, 20), (3, 40), (20, 900)])
 def test_a_failure_goes_back_for_longer_with_each_receipt(
-    sqs: InMemorySqs, outbox: Outbox, receipts: int, full_s: float
+    sqs: InMemorySqs, ack_batcher: AckBatcher, receipts: int, full_s: float
 ) -> None:
-    held = parts.custody(sqs, outbox)
+    held = parts.make_in_flight(sqs, ack_batcher)
     (failed,) = sent(sqs, 1)
     failed.receive_count = receipts
-    held.take_in([failed])
+    held.add([failed])
     held.failed(failed, "no")
-    told(outbox)
+    told(ack_batcher)
     ((body, seconds),) = hidden(sqs)
     assert body == "0"
     assert 0.8 * full_s - 1 <= seconds <= full_s
-    assert (held.count, held.handed_back) == (0, 0)
+    assert (held.count, held.released) == (0, 0)
 
 
 def test_a_back_off_that_reaches_beyond_twelve_hours_hides_for_what_is_left_of_them(
-    sqs: InMemorySqs, outbox: Outbox
+    sqs: InMemorySqs, ack_batcher: AckBatcher
 ) -> None:
     """Also where SQS takes it only later. Refused as a whole, it would come back within a minute."""
-    policy = FailurePolicy(backoff_s=LONGEST_HOLD_S, max_backoff_s=LONGEST_HOLD_S)
-    held = parts.custody(sqs, outbox, policy=policy)
+    policy = FailurePolicy(backoff_s=MAX_VISIBILITY_S, max_backoff_s=MAX_VISIBILITY_S)
+    held = parts.make_in_flight(sqs, ack_batcher, policy=policy)
     (failed,) = sent(sqs, 1)
     (stored,) = sqs.all(WORK.url)
     failed.received_at = stored.received_at = time.monotonic() - 6 * HOUR_S
     refusals = iter([THROTTLED] * 3)
     sqs.refusing["hide"] = lambda _: next(refusals, None)
-    held.take_in([failed])
+    held.add([failed])
     held.failed(failed, "no")
-    told(outbox)
-    assert 6 * HOUR_S - HOLD_MARGIN_S - 5 < stored.visible_at - time.monotonic() < 6 * HOUR_S
+    told(ack_batcher)
+    assert 6 * HOUR_S - VISIBILITY_MARGIN_S - 5 < stored.visible_at - time.monotonic() < 6 * HOUR_S
     assert held.count == 0
 
 
 @pytest.mark.parametrize(("receipts", "rejected"), [(1, True), (3, False)])
 def test_what_is_rejected_or_failed_too_often_is_buried_with_the_reason_and_then_deleted(
-    sqs: InMemorySqs, outbox: Outbox, receipts: int, rejected: bool
+    sqs: InMemorySqs, ack_batcher: AckBatcher, receipts: int, rejected: bool
 ) -> None:
     policy = FailurePolicy(max_attempts=3, dead_letters=True)
-    held = parts.custody(sqs, outbox, policy=policy, dead_letter_queue=DEAD)
+    held = parts.make_in_flight(sqs, ack_batcher, policy=policy, dead_letter_queue=DEAD)
     (poison,) = sent(sqs, 1)
     poison.receive_count = receipts
-    held.take_in([poison])
+    held.add([poison])
     held.failed(poison, "ValueError: no such tenant", rejected=rejected)
-    ended(held, outbox)
-    assert [call.operation for call in sqs.calls if call.operation in ("bury", "delete")] == [
-        "bury",
+    ended(held, ack_batcher)
+    assert [
+        call.operation for call in sqs.calls if call.operation in ("send_to_dead_letter_queue", "delete")
+    ] == [
+        "send_to_dead_letter_queue",
         "delete",
     ]
     (dead,) = sqs.all(DEAD)
@@ -324,212 +332,220 @@ def test_what_is_rejected_or_failed_too_often_is_buried_with_the_reason_and_then
     assert (held.count, sqs.bodies(WORK.url)) == (0, [])
 
 
-def test_a_failure_below_the_most_attempts_is_not_buried(sqs: InMemorySqs, outbox: Outbox) -> None:
+def test_a_failure_below_the_most_attempts_is_not_buried(sqs: InMemorySqs, ack_batcher: AckBatcher) -> None:
     policy = FailurePolicy(max_attempts=3, dead_letters=True)
-    held = parts.custody(sqs, outbox, policy=policy, dead_letter_queue=DEAD)
+    held = parts.make_in_flight(sqs, ack_batcher, policy=policy, dead_letter_queue=DEAD)
     (failed,) = sent(sqs, 1)
     failed.receive_count = 2
     held.failed(failed, "no")
-    told(outbox)
+    told(ack_batcher)
     assert (sqs.bodies(DEAD), sqs.bodies(WORK.url)) == ([], ["0"])
 
 
 @pytest.mark.parametrize("unbegun", ["handed back", "expired"])
 def test_receipts_that_ended_before_the_message_was_begun_are_no_attempts(
-    sqs: InMemorySqs, outbox: Outbox, unbegun: str
+    sqs: InMemorySqs, ack_batcher: AckBatcher, unbegun: str
 ) -> None:
     """A message that waited behind others is not buried at its first failure."""
     policy = FailurePolicy(max_attempts=2, dead_letters=True, backoff_s=0)
-    held = parts.custody(sqs, outbox, policy=policy, dead_letter_queue=DEAD)
+    held = parts.make_in_flight(sqs, ack_batcher, policy=policy, dead_letter_queue=DEAD)
     sqs.send(WORK.url, "0")
 
     def receive() -> Message:
         (message,) = received(sqs)
-        held.take_in([message])
+        held.add([message])
         return message
 
     for _ in range(3):
         if unbegun == "handed back":
-            held.hand_back([receive()])
+            held.release([receive()])
         else:
             about_to_expire = receive()
-            assert not held.still_ours(about_to_expire, about_to_expire.visible_at - 0.5)
-        told(outbox)
+            assert not held.may_begin(about_to_expire, about_to_expire.visible_at - 0.5)
+        told(ack_batcher)
     for receipts, dead in [(4, []), (5, ["0"])]:
         failed = receive()
         assert failed.receive_count == receipts
         held.failed(failed, "no")
-        ended(held, outbox)
+        ended(held, ack_batcher)
         assert sqs.bodies(DEAD) == dead
 
 
-def test_a_message_handed_back_while_it_ran_was_begun(sqs: InMemorySqs, outbox: Outbox) -> None:
+def test_a_message_handed_back_while_it_ran_was_begun(sqs: InMemorySqs, ack_batcher: AckBatcher) -> None:
     policy = FailurePolicy(max_attempts=2, dead_letters=True)
-    held = parts.custody(sqs, outbox, policy=policy, dead_letter_queue=DEAD)
+    held = parts.make_in_flight(sqs, ack_batcher, policy=policy, dead_letter_queue=DEAD)
     (message,) = sent(sqs, 1)
     message.stage = Stage.RUNNING
-    held.hand_back([message])
+    held.release([message])
     message.receive_count = 2
     held.failed(message, "no")
-    ended(held, outbox)
+    ended(held, ack_batcher)
     assert sqs.bodies(DEAD) == ["0"]
 
 
-def test_a_rejection_without_a_dead_letter_queue_is_a_failure(sqs: InMemorySqs, outbox: Outbox) -> None:
-    held = parts.custody(sqs, outbox)
+def test_a_rejection_without_a_dead_letter_queue_is_a_failure(
+    sqs: InMemorySqs, ack_batcher: AckBatcher
+) -> None:
+    held = parts.make_in_flight(sqs, ack_batcher)
     (rejected,) = sent(sqs, 1)
     held.failed(rejected, "no", rejected=True)
-    told(outbox)
+    told(ack_batcher)
     assert [body for body, seconds in hidden(sqs) if seconds > 0] == ["0"]
 
 
 @pytest.mark.parametrize("rejected", [True, False])
 def test_what_cannot_be_buried_goes_back_and_is_not_deleted(
-    sqs: InMemorySqs, outbox: Outbox, rejected: bool
+    sqs: InMemorySqs, ack_batcher: AckBatcher, rejected: bool
 ) -> None:
-    sqs.failing("bury", error=ConfigError("no permission to send to dead"))
+    sqs.failing("send_to_dead_letter_queue", error=ConfigError("no permission to send to dead"))
     policy = FailurePolicy(max_attempts=1, dead_letters=True)
-    held = parts.custody(sqs, outbox, policy=policy, dead_letter_queue=DEAD)
+    held = parts.make_in_flight(sqs, ack_batcher, policy=policy, dead_letter_queue=DEAD)
     (poison,) = sent(sqs, 1)
-    held.take_in([poison])
+    held.add([poison])
     held.failed(poison, "no", rejected=rejected)
-    ended(held, outbox)
+    ended(held, ack_batcher)
     assert sqs.made("delete") == []
     assert [body for body, seconds in hidden(sqs) if seconds > 0] == ["0"]
     assert (held.count, sqs.bodies(DEAD)) == (0, [])
 
 
-def test_what_cannot_be_buried_comes_back_ever_more_slowly(sqs: InMemorySqs, outbox: Outbox) -> None:
+def test_what_cannot_be_buried_comes_back_ever_more_slowly(sqs: InMemorySqs, ack_batcher: AckBatcher) -> None:
     """Each time it does, its handler runs: without a pause, or with none that grows, that is for ever."""
-    sqs.failing("bury", error=ConfigError("Message must be shorter than 1024 bytes"))
+    sqs.failing("send_to_dead_letter_queue", error=ConfigError("Message must be shorter than 1024 bytes"))
     policy = FailurePolicy(max_attempts=1, dead_letters=True, backoff_s=0)
     slower = FailurePolicy(max_attempts=1, dead_letters=True, backoff_s=100)
     for each, receipts in ((policy, 1), (slower, 1), (slower, 3)):
-        held = parts.custody(sqs, outbox, policy=each, dead_letter_queue=DEAD)
+        held = parts.make_in_flight(sqs, ack_batcher, policy=each, dead_letter_queue=DEAD)
         (poison,) = sent(sqs, 1)
         poison.receive_count = receipts
-        held.take_in([poison])
+        held.add([poison])
         held.failed(poison, "no")
-        ended(held, outbox)
+        ended(held, ack_batcher)
     first, second, third = [seconds for _, seconds in hidden(sqs)]
     assert first == VISIBILITY_S
     assert 80 <= second <= 100
     assert 320 <= third <= 400
-    assert len(sqs.made("bury")) == 3
+    assert len(sqs.made("send_to_dead_letter_queue")) == 3
 
 
 def test_a_dead_letter_that_aws_cannot_take_now_is_sent_again(
-    sqs: InMemorySqs, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+    sqs: InMemorySqs, ack_batcher: AckBatcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dead_letters, "FIRST_PAUSE_S", 0.001)
-    sqs.raising["bury"] = lambda _: DOWN if len(sqs.made("bury")) < dead_letters.ATTEMPTS else None
-    held = parts.custody(sqs, outbox, dead_letter_queue=DEAD)
+    monkeypatch.setattr(dead_letters, "FIRST_BACKOFF_S", 0.001)
+    sqs.raising["send_to_dead_letter_queue"] = lambda _: (
+        DOWN if len(sqs.made("send_to_dead_letter_queue")) < dead_letters.ATTEMPTS else None
+    )
+    held = parts.make_in_flight(sqs, ack_batcher, dead_letter_queue=DEAD)
     (poison,) = sent(sqs, 1)
-    held.take_in([poison])
+    held.add([poison])
     held.failed(poison, "no", rejected=True)
-    ended(held, outbox)
+    ended(held, ack_batcher)
     assert (sqs.bodies(WORK.url), sqs.bodies(DEAD)) == ([], ["0"])
 
 
 def test_while_the_dead_letter_queue_is_out_of_reach_what_waits_for_it_is_not_kept(
-    sqs: InMemorySqs, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+    sqs: InMemorySqs, ack_batcher: AckBatcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A call may take seconds to fail: a thousand poison messages would hold the worker up for hours."""
-    monkeypatch.setattr(dead_letters, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(dead_letters, "FIRST_BACKOFF_S", 0.001)
     monkeypatch.setattr(dead_letters, "SENDERS", 1)
     go_on = threading.Event()
-    sqs.before["bury"] = lambda _: go_on.wait(20) and None
-    sqs.failing("bury")
-    held = parts.custody(sqs, outbox, dead_letter_queue=DEAD)
+    sqs.before["send_to_dead_letter_queue"] = lambda _: go_on.wait(20) and None
+    sqs.failing("send_to_dead_letter_queue")
+    held = parts.make_in_flight(sqs, ack_batcher, dead_letter_queue=DEAD)
     poison = sent(sqs, 10)
-    held.take_in(poison)
+    held.add(poison)
     for one in poison:
         held.failed(one, "no", rejected=True)
     go_on.set()
-    ended(held, outbox)
-    assert len(sqs.made("bury")) == dead_letters.ATTEMPTS
+    ended(held, ack_batcher)
+    assert len(sqs.made("send_to_dead_letter_queue")) == dead_letters.ATTEMPTS
     assert sorted(body for body, _ in hidden(sqs)) == sorted(map(str, range(10)))
     assert held.count == 0
 
 
 def test_a_defect_in_sending_a_dead_letter_gives_it_back_and_stops_no_other(
-    sqs: InMemorySqs, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+    sqs: InMemorySqs, ack_batcher: AckBatcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sluice_worker.runtime.loops.AFTER_DEFECT_S", 0.001)
-    bury = sqs.bury
+    send_to_dead_letter_queue = sqs.send_to_dead_letter_queue
 
-    def break_once(url: str, message: Message, why: str) -> None:
+    def break_once(url: str, message: Message, reason: str) -> None:
         if message.body == "0":
             raise RuntimeError("a defect")
-        bury(url, message, why)
+        send_to_dead_letter_queue(url, message, reason)
 
-    monkeypatch.setattr(sqs, "bury", break_once)
-    held = parts.custody(sqs, outbox, dead_letter_queue=DEAD)
+    monkeypatch.setattr(sqs, "send_to_dead_letter_queue", break_once)
+    held = parts.make_in_flight(sqs, ack_batcher, dead_letter_queue=DEAD)
     poison = sent(sqs, 3)
-    held.take_in(poison)
+    held.add(poison)
     for one in poison:
         held.failed(one, "no", rejected=True)
-    ended(held, outbox)
+    ended(held, ack_batcher)
     assert sorted(sqs.bodies(DEAD)) == ["1", "2"]
     assert (held.count, sqs.bodies(WORK.url)) == (0, ["0"])
 
 
-def test_what_sqs_will_not_delete_is_counted_and_let_go(sqs: InMemorySqs, outbox: Outbox) -> None:
+def test_what_sqs_will_not_delete_is_counted_and_let_go(sqs: InMemorySqs, ack_batcher: AckBatcher) -> None:
     sqs.refusing["delete"] = lambda _: EXPIRED_HANDLE
-    held = parts.custody(sqs, outbox)
+    held = parts.make_in_flight(sqs, ack_batcher)
     (done,) = sent(sqs, 1)
-    held.take_in([done])
+    held.add([done])
     held.succeeded(done)
-    told(outbox)
-    assert (held.count, held.given_up) == (0, 1)
+    told(ack_batcher)
+    assert (held.count, held.undeleted) == (0, 1)
 
 
-def test_a_success_that_comes_late_still_spares_others_the_work(sqs: InMemorySqs, outbox: Outbox) -> None:
-    held = parts.custody(sqs, outbox)
+def test_a_success_that_comes_late_still_spares_others_the_work(
+    sqs: InMemorySqs, ack_batcher: AckBatcher
+) -> None:
+    held = parts.make_in_flight(sqs, ack_batcher)
     (late,) = sent(sqs, 1)
-    held.take_in([late])
+    held.add([late])
     held.failed(late, "the handler was not back")
-    told(outbox)
-    held.deleted_late(late)
-    told(outbox)
+    told(ack_batcher)
+    held.delete_after_late_success(late)
+    told(ack_batcher)
     assert (held.count, sqs.bodies(WORK.url)) == (0, [])
 
 
 # ---- what expired in the buffer ----------------------------------------------------------------------------
 
 
-def test_a_message_that_expired_is_not_begun_and_let_go(sqs: InMemorySqs, outbox: Outbox) -> None:
-    held = parts.custody(sqs, outbox)
+def test_a_message_that_expired_is_not_begun_and_let_go(sqs: InMemorySqs, ack_batcher: AckBatcher) -> None:
+    held = parts.make_in_flight(sqs, ack_batcher)
     gone, ours = sent(sqs, 2)
     gone.visible_at = time.monotonic() - 1
-    held.take_in([gone, ours])
-    assert not held.still_ours(gone, time.monotonic())
-    assert held.still_ours(ours, time.monotonic())
+    held.add([gone, ours])
+    assert not held.may_begin(gone, time.monotonic())
+    assert held.may_begin(ours, time.monotonic())
     assert (held.count, held.expired) == (1, 1)
-    assert outbox.open == 0
+    assert ack_batcher.pending == 0
 
 
-def test_a_message_about_to_expire_is_not_begun_and_shown_at_once(sqs: InMemorySqs, outbox: Outbox) -> None:
+def test_a_message_about_to_expire_is_not_begun_and_shown_at_once(
+    sqs: InMemorySqs, ack_batcher: AckBatcher
+) -> None:
     """Also behind an extension under way, which would hide what nobody holds."""
-    held = parts.custody(sqs, outbox)
+    held = parts.make_in_flight(sqs, ack_batcher)
     (soon,) = sent(sqs, 1)
-    held.take_in([soon])
-    assert not held.still_ours(soon, soon.visible_at - 0.5)
-    told(outbox)
+    held.add([soon])
+    assert not held.may_begin(soon, soon.visible_at - 0.5)
+    told(ack_batcher)
     assert sqs.visible(WORK.url) == ["0"]
     assert (held.count, held.expired) == (0, 1)
 
 
 def test_with_an_expired_message_those_behind_it_in_its_group_go_back(
-    sqs: InMemorySqs, outbox: Outbox, ordered: Intake
+    sqs: InMemorySqs, ack_batcher: AckBatcher, ordered: Dispatcher
 ) -> None:
-    held = parts.custody(sqs, outbox, ordered)
+    held = parts.make_in_flight(sqs, ack_batcher, ordered)
     filled(ordered, held, sent(sqs, 3, ORDERED), ORDERED)
     first = parts.next_to_begin(ordered, 1)
     assert first is not None
     first.visible_at = time.monotonic() - 1
-    assert not held.still_ours(first, time.monotonic())
-    told(outbox)
+    assert not held.may_begin(first, time.monotonic())
+    told(ack_batcher)
     assert hidden(sqs) == [("1", 0), ("2", 0)]
     assert held.count == 0
 
@@ -539,16 +555,16 @@ def test_with_an_expired_message_those_behind_it_in_its_group_go_back(
 
 @pytest.mark.parametrize("receipts", [1, 2])
 def test_a_message_that_cannot_be_read_goes_back_for_a_while_and_is_never_buried(
-    sqs: InMemorySqs, outbox: Outbox, caplog: pytest.LogCaptureFixture, receipts: int
+    sqs: InMemorySqs, ack_batcher: AckBatcher, caplog: pytest.LogCaptureFixture, receipts: int
 ) -> None:
     """A copy would lack what could not be read: the queue's redrive policy moves the message itself."""
     policy = FailurePolicy(max_attempts=1, dead_letters=True)
-    held = parts.custody(sqs, outbox, policy=policy, dead_letter_queue=DEAD)
+    held = parts.make_in_flight(sqs, ack_batcher, policy=policy, dead_letter_queue=DEAD)
     (broken,) = sent(sqs, 1)
     broken.unreadable, broken.receive_count = "KeyError('Body')", receipts
-    held.take_in([broken])
-    assert not held.still_ours(broken, time.monotonic())
-    told(outbox)
+    held.add([broken])
+    assert not held.may_begin(broken, time.monotonic())
+    told(ack_batcher)
     ((_, seconds),) = hidden(sqs)
     assert 8 * receipts - 1 <= seconds <= 10 * receipts
     assert (sqs.bodies(DEAD), held.count) == ([], 0)
@@ -556,16 +572,16 @@ def test_a_message_that_cannot_be_read_goes_back_for_a_while_and_is_never_buried
 
 
 def test_those_behind_a_message_that_cannot_be_read_do_not_overtake_it(
-    sqs: InMemorySqs, outbox: Outbox, ordered: Intake
+    sqs: InMemorySqs, ack_batcher: AckBatcher, ordered: Dispatcher
 ) -> None:
-    held = parts.custody(sqs, outbox, ordered)
+    held = parts.make_in_flight(sqs, ack_batcher, ordered)
     brought = sent(sqs, 3, ORDERED)
     brought[0].unreadable = "KeyError('Body')"
     filled(ordered, held, brought, ORDERED)
     first = parts.next_to_begin(ordered, 1)
     assert first is not None
-    assert not held.still_ours(first, time.monotonic())
-    told(outbox)
+    assert not held.may_begin(first, time.monotonic())
+    told(ack_batcher)
     assert [body for body, seconds in hidden(sqs) if seconds == 0] == ["1", "2"]
     assert received(sqs, ORDERED) == []
     assert parts.next_to_begin(ordered, 0.0) is None
@@ -576,7 +592,7 @@ def test_those_behind_a_message_that_cannot_be_read_do_not_overtake_it(
 
 
 def test_the_next_of_a_group_begins_only_once_the_delete_is_confirmed(
-    sqs: InMemorySqs, outbox: Outbox, ordered: Intake
+    sqs: InMemorySqs, ack_batcher: AckBatcher, ordered: Dispatcher
 ) -> None:
     asked, go_on = threading.Event(), threading.Event()
 
@@ -585,7 +601,7 @@ def test_the_next_of_a_group_begins_only_once_the_delete_is_confirmed(
         assert go_on.wait(20)
 
     sqs.before["delete"] = hold
-    held = parts.custody(sqs, outbox, ordered)
+    held = parts.make_in_flight(sqs, ack_batcher, ordered)
     filled(ordered, held, sent(sqs, 2, ORDERED), ORDERED)
     first = parts.next_to_begin(ordered, 1)
     assert first is not None
@@ -600,22 +616,24 @@ def test_the_next_of_a_group_begins_only_once_the_delete_is_confirmed(
 
 
 def test_a_failure_takes_those_behind_it_back_and_keeps_its_place(
-    sqs: InMemorySqs, outbox: Outbox, ordered: Intake
+    sqs: InMemorySqs, ack_batcher: AckBatcher, ordered: Dispatcher
 ) -> None:
-    held = parts.custody(sqs, outbox, ordered)
+    held = parts.make_in_flight(sqs, ack_batcher, ordered)
     filled(ordered, held, sent(sqs, 3, ORDERED), ORDERED)
     first = parts.next_to_begin(ordered, 1)
     assert first is not None
     held.failed(first, "no")
-    told(outbox)
+    told(ack_batcher)
     assert [body for body, seconds in hidden(sqs) if seconds == 0] == ["1", "2"]
     assert received(sqs, ORDERED) == []  # while the first one is hidden, its group is locked
     assert parts.next_to_begin(ordered, 0.0) is None
-    assert (held.count, held.handed_back) == (0, 2)
+    assert (held.count, held.released) == (0, 2)
 
 
-def test_a_buried_message_lets_its_group_go_on(sqs: InMemorySqs, outbox: Outbox, ordered: Intake) -> None:
-    held = parts.custody(sqs, outbox, ordered, dead_letter_queue=DEAD)
+def test_a_buried_message_lets_its_group_go_on(
+    sqs: InMemorySqs, ack_batcher: AckBatcher, ordered: Dispatcher
+) -> None:
+    held = parts.make_in_flight(sqs, ack_batcher, ordered, dead_letter_queue=DEAD)
     filled(ordered, held, sent(sqs, 2, ORDERED), ORDERED)
     first = parts.next_to_begin(ordered, 1)
     assert first is not None
@@ -626,23 +644,23 @@ def test_a_buried_message_lets_its_group_go_on(sqs: InMemorySqs, outbox: Outbox,
 
 
 def test_a_delete_that_sqs_refuses_for_good_takes_those_behind_it_back(
-    sqs: InMemorySqs, outbox: Outbox, ordered: Intake
+    sqs: InMemorySqs, ack_batcher: AckBatcher, ordered: Dispatcher
 ) -> None:
     sqs.refusing["delete"] = lambda _: EXPIRED_HANDLE
-    held = parts.custody(sqs, outbox, ordered)
+    held = parts.make_in_flight(sqs, ack_batcher, ordered)
     filled(ordered, held, sent(sqs, 3, ORDERED), ORDERED)
     first = parts.next_to_begin(ordered, 1)
     assert first is not None
     held.succeeded(first)
-    told(outbox)
+    told(ack_batcher)
     assert hidden(sqs) == [("1", 0), ("2", 0)]
     assert parts.next_to_begin(ordered, 0.0) is None
 
 
 def test_after_a_failure_the_head_is_received_alone_and_those_behind_it_lose_no_attempt(
-    sqs: InMemorySqs, outbox: Outbox, ordered: Intake
+    sqs: InMemorySqs, ack_batcher: AckBatcher, ordered: Dispatcher
 ) -> None:
-    held = parts.custody(sqs, outbox, ordered, policy=FailurePolicy(backoff_s=0))
+    held = parts.make_in_flight(sqs, ack_batcher, ordered, policy=FailurePolicy(backoff_s=0))
     brought = sent(sqs, 3, ORDERED)
     filled(ordered, held, brought, ORDERED)
     for attempt in range(4):
@@ -650,54 +668,54 @@ def test_after_a_failure_the_head_is_received_alone_and_those_behind_it_lose_no_
         assert first is not None
         assert (first.body, first.receive_count) == ("0", attempt + 1)
         held.failed(first, "no")
-        told(outbox)
+        told(ack_batcher)
         poll = ordered.next_poll(1)
         assert poll is not None
         brought = sqs.receive(poll, SOON_S)
-        held.take_in(brought)
-        ordered.received(poll, brought)
+        held.add(brought)
+        ordered.poll_finished(poll, brought)
     assert [stored.receipts for stored in sqs.all(ORDERED.url)] == [5, 1, 1]
 
 
 @pytest.mark.parametrize("ends", ["expires", "cannot be deleted"])
 def test_a_head_that_comes_back_without_having_failed_is_received_alone_too(
-    sqs: InMemorySqs, outbox: Outbox, ordered: Intake, ends: str
+    sqs: InMemorySqs, ack_batcher: AckBatcher, ordered: Dispatcher, ends: str
 ) -> None:
-    held = parts.custody(sqs, outbox, ordered)
+    held = parts.make_in_flight(sqs, ack_batcher, ordered)
     filled(ordered, held, sent(sqs, 3, ORDERED), ORDERED)
     first = parts.next_to_begin(ordered, 1)
     assert first is not None
     if ends == "expires":
         first.visible_at = time.monotonic() - 1
-        assert not held.still_ours(first, time.monotonic())
+        assert not held.may_begin(first, time.monotonic())
     else:
         sqs.refusing["delete"] = lambda _: EXPIRED_HANDLE
         held.succeeded(first)
-    told(outbox)
+    told(ack_batcher)
     poll = ordered.next_poll(1)
     assert poll is not None
     assert poll.max_messages == 1
 
 
 def test_while_a_failed_head_is_hidden_its_queue_is_asked_for_many(
-    sqs: InMemorySqs, outbox: Outbox, ordered: Intake
+    sqs: InMemorySqs, ack_batcher: AckBatcher, ordered: Dispatcher
 ) -> None:
-    held = parts.custody(sqs, outbox, ordered, policy=FailurePolicy(backoff_s=600))
+    held = parts.make_in_flight(sqs, ack_batcher, ordered, policy=FailurePolicy(backoff_s=600))
     filled(ordered, held, sent(sqs, 3, ORDERED), ORDERED)
     first = parts.next_to_begin(ordered, 1)
     assert first is not None
     held.failed(first, "no")
-    told(outbox)
+    told(ack_batcher)
     poll = ordered.next_poll(1)
     assert poll is not None
     assert poll.max_messages == 10
 
 
-@pytest.mark.parametrize("part", ["outbox", "leaving"])
+@pytest.mark.parametrize("part", ["ack batcher", "removing"])
 def test_a_defect_after_a_delete_does_not_keep_its_group_waiting(
-    sqs: InMemorySqs, outbox: Outbox, ordered: Intake, monkeypatch: pytest.MonkeyPatch, part: str
+    sqs: InMemorySqs, ack_batcher: AckBatcher, ordered: Dispatcher, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
-    held = parts.custody(sqs, outbox, ordered)
+    held = parts.make_in_flight(sqs, ack_batcher, ordered)
     filled(ordered, held, sent(sqs, 2, ORDERED), ORDERED)
     first = parts.next_to_begin(ordered, 1)
     assert first is not None
@@ -706,27 +724,27 @@ def test_a_defect_after_a_delete_does_not_keep_its_group_waiting(
     def defective(*_: object) -> None:
         raise RuntimeError("a defect")
 
-    if part == "outbox":  # in what another entry of the same batch has to hear
-        outbox._lock.acquire()
-        outbox._open += 1
-        outbox._enter(Entry(other, None, time.monotonic() + 60, defective), time.monotonic())
-        outbox._lock.release()
+    if part == "ack batcher":  # in what another entry of the same batch has to hear
+        ack_batcher._lock.acquire()
+        ack_batcher._pending += 1
+        ack_batcher._enqueue(PendingAck(other, None, time.monotonic() + 60, defective), time.monotonic())
+        ack_batcher._lock.release()
         sqs.refusing["delete"] = lambda one: EXPIRED_HANDLE if one is other else None
     else:
-        monkeypatch.setattr(held, "_leave", defective)
+        monkeypatch.setattr(held, "_remove", defective)
     held.succeeded(first)
     second = parts.next_to_begin(ordered, 20)
     assert second is not None
     assert second.body == "1"
-    told(outbox)
+    told(ack_batcher)
 
 
-@pytest.mark.parametrize("step", ["_hide", "_leave"])
+@pytest.mark.parametrize("step", ["_hide", "_remove"])
 def test_a_defect_in_giving_a_message_back_keeps_nothing_behind_it(
-    sqs: InMemorySqs, outbox: Outbox, ordered: Intake, monkeypatch: pytest.MonkeyPatch, step: str
+    sqs: InMemorySqs, ack_batcher: AckBatcher, ordered: Dispatcher, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     """Those behind it would be kept hidden for up to twelve hours, and nobody would begin them."""
-    held = parts.custody(sqs, outbox, ordered)
+    held = parts.make_in_flight(sqs, ack_batcher, ordered)
     filled(ordered, held, sent(sqs, 3, ORDERED), ORDERED)
     first = parts.next_to_begin(ordered, 1)
     assert first is not None
@@ -739,20 +757,20 @@ def test_a_defect_in_giving_a_message_back_keeps_nothing_behind_it(
 
     monkeypatch.setattr(held, step, break_for_the_first)
     with pytest.raises(RuntimeError):
-        held.failed(first, "no") if step == "_hide" else held.let_go(first)
-    told(outbox)
+        held.failed(first, "no") if step == "_hide" else held.forget(first)
+    told(ack_batcher)
     assert hidden(sqs) == [("1", 0), ("2", 0)]
     monkeypatch.undo()
-    held.let_go(first)  # by whoever met the defect
+    held.forget(first)  # by whoever met the defect
     assert held.count == 0
 
 
 def test_a_defect_in_handing_one_message_back_keeps_none_of_the_others(
-    sqs: InMemorySqs, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+    sqs: InMemorySqs, ack_batcher: AckBatcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held = parts.custody(sqs, outbox)
+    held = parts.make_in_flight(sqs, ack_batcher)
     first, *_ = messages = sent(sqs, 3)
-    held.take_in(messages)
+    held.add(messages)
     hide = held._hide
 
     def break_for_the_first(message: Message, after_s: int) -> None:
@@ -761,55 +779,55 @@ def test_a_defect_in_handing_one_message_back_keeps_none_of_the_others(
         hide(message, after_s)
 
     monkeypatch.setattr(held, "_hide", break_for_the_first)
-    held.hand_back(messages)
-    told(outbox)
+    held.release(messages)
+    told(ack_batcher)
     assert sqs.visible(WORK.url) == ["1", "2"]
 
 
 # ---- back-pressure -----------------------------------------------------------------------------------------
 
 
-def test_custody_is_full_of_few_messages_that_are_large(sqs: InMemorySqs, outbox: Outbox) -> None:
+def test_custody_is_full_of_few_messages_that_are_large(sqs: InMemorySqs, ack_batcher: AckBatcher) -> None:
     """Also processed ones are held until they are deleted."""
     sqs.failing("delete")
-    held = parts.custody(sqs, outbox, most_held_bytes=25_000)
+    held = parts.make_in_flight(sqs, ack_batcher, max_held_bytes=25_000)
     sqs.send(WORK.url, *["x" * 10_000] * 3)
     first, second, third = received(sqs)
-    held.take_in([first, second])
+    held.add([first, second])
     held.succeeded(first)
-    assert not held.full
-    held.take_in([third])
-    assert held.full
-    held.let_go(second)
-    held.let_go(second)  # twice makes no more room
-    assert not held.full
+    assert not held.is_full
+    held.add([third])
+    assert held.is_full
+    held.forget(second)
+    held.forget(second)  # twice makes no more room
+    assert not held.is_full
     sqs.healed()
-    told(outbox)
-    held.let_go(third)
-    held.take_in([first, second])
-    assert not held.full
+    told(ack_batcher)
+    held.forget(third)
+    held.add([first, second])
+    assert not held.is_full
 
 
 def test_custody_is_full_while_sqs_takes_no_deletes_and_wakes_who_waits_for_room(
-    sqs: InMemorySqs, outbox: Outbox
+    sqs: InMemorySqs, ack_batcher: AckBatcher
 ) -> None:
-    held: Custody
-    intake = parts.intake([WORK], reach=lambda: 0 if held.full else 100)
-    held = parts.custody(sqs, outbox, intake, most_held=3)
+    held: InFlightMessages
+    dispatcher = parts.make_dispatcher([WORK], prefetch_limit=lambda: 0 if held.is_full else 100)
+    held = parts.make_in_flight(sqs, ack_batcher, dispatcher, max_held=3)
     sqs.failing("delete")
     done = sent(sqs, 3)
-    held.take_in(done[:2])
-    assert not held.full
-    held.take_in(done[2:])
-    assert held.full
-    assert intake.next_poll(0.0) is None
+    held.add(done[:2])
+    assert not held.is_full
+    held.add(done[2:])
+    assert held.is_full
+    assert dispatcher.next_poll(0.0) is None
     for one in done:
         held.succeeded(one)
     polls: list[object] = []
-    poller = threading.Thread(target=lambda: polls.append(intake.next_poll(20)), daemon=True)
+    poller = threading.Thread(target=lambda: polls.append(dispatcher.next_poll(20)), daemon=True)
     poller.start()
     sqs.healed()
-    told(outbox)
+    told(ack_batcher)
     poller.join(10)
     assert polls
     assert polls[0] is not None

@@ -16,10 +16,10 @@ from sluice_worker.core.model import Depth, Priority, Queue
 from sluice_worker.core.pool_size import Range
 from sluice_worker.message import Message
 from sluice_worker.runtime import pollers as module
-from sluice_worker.runtime.ack_batcher import Outbox
-from sluice_worker.runtime.dispatcher import Intake
-from sluice_worker.runtime.in_flight import Custody
-from sluice_worker.runtime.pollers import ConsumerGroup
+from sluice_worker.runtime.ack_batcher import AckBatcher
+from sluice_worker.runtime.dispatcher import Dispatcher
+from sluice_worker.runtime.in_flight import InFlightMessages
+from sluice_worker.runtime.pollers import PollerPool
 from tests.support.builders import queue_url
 from tests.worker.fakes import DOWN, Call, InMemorySqs
 from tests.worker.runtime import parts
@@ -41,8 +41,8 @@ def sqs() -> InMemorySqs:
 
 
 @pytest.fixture
-def outbox(sqs: InMemorySqs) -> Iterator[Outbox]:
-    opened = Outbox(sqs, linger_s=0.0, couriers=2)
+def ack_batcher(sqs: InMemorySqs) -> Iterator[AckBatcher]:
+    opened = AckBatcher(sqs, linger_s=0.0, senders=2)
     opened.start()
     yield opened
     opened.stop()
@@ -51,41 +51,51 @@ def outbox(sqs: InMemorySqs) -> Iterator[Outbox]:
 class Group:
     """A consumer group with what it receives into."""
 
-    def __init__(self, sqs: InMemorySqs, outbox: Outbox, queues: list[Queue], pollers: Range) -> None:
-        self.intake: Intake = parts.intake(queues, reach=lambda: 100_000, limit=100_000)
-        self.custody: Custody = parts.custody(sqs, outbox, self.intake)
-        self.consumers = ConsumerGroup(
-            queues, sqs, self.intake, self.custody, pollers=pollers, interval_s=INTERVAL_S, visibility_s=60
+    def __init__(
+        self, sqs: InMemorySqs, ack_batcher: AckBatcher, queues: list[Queue], pollers: Range
+    ) -> None:
+        self.dispatcher: Dispatcher = parts.make_dispatcher(
+            queues, prefetch_limit=lambda: 100_000, limit=100_000
+        )
+        self.in_flight: InFlightMessages = parts.make_in_flight(sqs, ack_batcher, self.dispatcher)
+        self.poller_pool = PollerPool(
+            queues,
+            sqs,
+            self.dispatcher,
+            self.in_flight,
+            pollers=pollers,
+            interval_s=INTERVAL_S,
+            visibility_s=60,
         )
 
     def taken(self) -> list[str]:
         bodies = []
-        while (message := parts.next_to_begin(self.intake, 0.0)) is not None:
+        while (message := parts.next_to_begin(self.dispatcher, 0.0)) is not None:
             bodies.append(message.body)
         return bodies
 
     def end(self) -> list[Message]:
-        self.consumers.stop()
-        return self.intake.close()
+        self.poller_pool.stop()
+        return self.dispatcher.close()
 
 
 @pytest.fixture
 def group(
-    sqs: InMemorySqs, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+    sqs: InMemorySqs, ack_batcher: AckBatcher, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., Group]]:
-    monkeypatch.setattr(module, "PATIENCE_S", 0.02)
+    monkeypatch.setattr(module, "TIMEOUT_S", 0.02)
     groups: list[Group] = []
 
     def start(*queues: Queue, least: int = 1, most: int = 8) -> Group:
-        groups.append(Group(sqs, outbox, list(queues or (WORK,)), Range(min=least, max=most)))
-        groups[-1].consumers.start()
+        groups.append(Group(sqs, ack_batcher, list(queues or (WORK,)), Range(min=least, max=most)))
+        groups[-1].poller_pool.start()
         return groups[-1]
 
     yield start
     sqs.longest_wait_s = 0
     for one in groups:
         one.end()
-        eventually(lambda one=one: one.consumers.alive == 0, "the pollers end")
+        eventually(lambda one=one: one.poller_pool.alive == 0, "the pollers end")
 
 
 def waits(sqs: InMemorySqs) -> list[int]:
@@ -97,12 +107,12 @@ def waits(sqs: InMemorySqs) -> list[int]:
 
 
 def test_a_poller_tells_what_has_ended_before_it_receives_more(sqs: InMemorySqs) -> None:
-    with_no_courier = Outbox(sqs, linger_s=3600.0, couriers=0)
+    with_no_courier = AckBatcher(sqs, linger_s=3600.0, senders=0)
     group = Group(sqs, with_no_courier, [WORK], Range(min=1, max=1))
     sqs.send(WORK.url, *map(str, range(10)))
     for message in parts.received(sqs):
-        group.custody.succeeded(message)
-    group.consumers.start()
+        group.in_flight.succeeded(message)
+    group.poller_pool.start()
 
     def the_pollers() -> list[str]:
         return [call.operation for call in list(sqs.calls) if call.operation != "depth"]
@@ -111,7 +121,7 @@ def test_a_poller_tells_what_has_ended_before_it_receives_more(sqs: InMemorySqs)
     group.end()
     assert the_pollers()[:3] == ["receive", "delete", "receive"]
     assert sqs.bodies(WORK.url) == []
-    eventually(lambda: group.consumers.alive == 0, "the poller ends")
+    eventually(lambda: group.poller_pool.alive == 0, "the poller ends")
 
 
 # ---- how many ----------------------------------------------------------------------------------------------
@@ -124,18 +134,18 @@ def test_pollers_grow_with_what_waits_and_shrink_once_it_is_gone(
     sqs.before["receive"] = lambda _: time.sleep(0.01)  # what SQS takes for an answer
     sqs.send(WORK.url, *map(str, range(3000)))
     started = group(most=6)
-    eventually(lambda: started.consumers.alive == 6, "there are as many pollers as may be")
+    eventually(lambda: started.poller_pool.alive == 6, "there are as many pollers as may be")
     monkeypatch.setattr(sqs, "depth", lambda url: Depth(visible=0, in_flight=0))
-    eventually(lambda: started.consumers.alive == 1, "one poller is left")
+    eventually(lambda: started.poller_pool.alive == 1, "one poller is left")
 
 
 def test_a_poller_that_waits_at_an_empty_queue_is_replaced_where_there_is_work(
     sqs: InMemorySqs, group: Callable[..., Group], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "pollers_wanted", lambda *_, pollers, **__: pollers.min)
+    monkeypatch.setattr(module, "desired_pollers", lambda *_, pollers, **__: pollers.min)
     sqs.longest_wait_s = 20
     started = group(URGENT, MINOR, least=2)
-    eventually(lambda: started.intake.waiting_long == 2, "both pollers wait at empty queues")
+    eventually(lambda: started.dispatcher.long_polls_in_progress == 2, "both pollers wait at empty queues")
     under_way: list[Call] = []
     two = threading.Event()
 
@@ -154,7 +164,7 @@ def test_a_poller_that_waits_at_an_empty_queue_is_replaced_where_there_is_work(
     )  # before its long poll ends
     eventually(lambda: sqs.visible(URGENT.url) == [], "everything is received")
     sqs.longest_wait_s = 0
-    eventually(lambda: started.consumers.alive == 2, "there are as many as wanted again")
+    eventually(lambda: started.poller_pool.alive == 2, "there are as many as wanted again")
 
 
 def test_while_every_queue_is_empty_pollers_that_wait_count_among_those_wanted(
@@ -162,34 +172,34 @@ def test_while_every_queue_is_empty_pollers_that_wait_count_among_those_wanted(
 ) -> None:
     sqs.longest_wait_s = 20
     grown = threading.Event()
-    grow = ConsumerGroup._grow
+    grow = PollerPool._grow
 
-    def watched(consumers: ConsumerGroup) -> None:
-        grow(consumers)
+    def watched(poller_pool: PollerPool) -> None:
+        grow(poller_pool)
         if threading.current_thread().name == "depths":
             grown.set()
 
     def until_a_poller_waits(_: Call) -> None:
-        eventually(lambda: started.intake.waiting_long == 1, "the poller waits")
+        eventually(lambda: started.dispatcher.long_polls_in_progress == 1, "the poller waits")
 
-    monkeypatch.setattr(ConsumerGroup, "_grow", watched)
+    monkeypatch.setattr(PollerPool, "_grow", watched)
     sqs.before["depth"] = until_a_poller_waits
     started = group()
     sqs.send(WORK.url, "work")  # depths are read where a message came
     assert grown.wait(20)
-    assert started.consumers.alive == 1
+    assert started.poller_pool.alive == 1
 
 
 def test_pollers_that_wait_count_among_those_allowed(sqs: InMemorySqs, group: Callable[..., Group]) -> None:
     sqs.longest_wait_s = 20
     started = group(URGENT, MINOR, least=2, most=2)
-    eventually(lambda: started.intake.waiting_long == 2, "both pollers wait at empty queues")
+    eventually(lambda: started.dispatcher.long_polls_in_progress == 2, "both pollers wait at empty queues")
     sqs.send(URGENT.url, *map(str, range(500)))
     most = 0
 
     def worked_off() -> bool:
         nonlocal most
-        most = max(most, started.consumers.alive)
+        most = max(most, started.poller_pool.alive)
         return sqs.visible(URGENT.url) == []
 
     eventually(worked_off, "the other poller receives everything")
@@ -222,7 +232,7 @@ def test_depths_are_read_again_once_a_message_came(sqs: InMemorySqs, group: Call
 def test_a_message_wakes_a_long_poll(sqs: InMemorySqs, group: Callable[..., Group]) -> None:
     sqs.longest_wait_s = 20
     started = group()
-    eventually(lambda: started.intake.waiting_long == 1, "the poller waits")
+    eventually(lambda: started.dispatcher.long_polls_in_progress == 1, "the poller waits")
     sqs.send(WORK.url, "work")
     eventually(lambda: started.taken() == ["work"], "the message arrives")
 
@@ -233,7 +243,7 @@ def test_a_message_wakes_a_long_poll(sqs: InMemorySqs, group: Callable[..., Grou
 def test_a_queue_that_fails_is_asked_ever_more_rarely_and_soon_again_once_it_is_back(
     sqs: InMemorySqs, group: Callable[..., Group], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queue_choice, "FIRST_PAUSE_S", 0.05)
+    monkeypatch.setattr(queue_choice, "FIRST_BACKOFF_S", 0.05)
     sqs.failing("receive")
     started = group(most=1)
     eventually(lambda: len(sqs.made("receive")) >= 5, "it is asked five times")
@@ -249,7 +259,7 @@ def test_pollers_that_fail_together_pause_no_longer_than_one(
     sqs: InMemorySqs, group: Callable[..., Group], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A blip that meets all pollers at once must not put them to sleep for half a minute."""
-    monkeypatch.setattr(queue_choice, "FIRST_PAUSE_S", 0.05)
+    monkeypatch.setattr(queue_choice, "FIRST_BACKOFF_S", 0.05)
     failures = iter([DOWN] * 8)
     sqs.raising["receive"] = lambda _: next(failures, None)
     sqs.before["receive"] = lambda _: time.sleep(0.02)  # so that all are under way as the first fails
@@ -289,7 +299,7 @@ def test_a_defect_in_a_poll_ends_no_poller_and_gives_its_room_back(
     sqs: InMemorySqs, group: Callable[..., Group], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sluice_worker.runtime.loops.AFTER_DEFECT_S", 0.01)
-    monkeypatch.setattr(queue_choice, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(queue_choice, "FIRST_BACKOFF_S", 0.01)
     broken = [True, True]
 
     def break_down(_: Call) -> None:
@@ -301,7 +311,7 @@ def test_a_defect_in_a_poll_ends_no_poller_and_gives_its_room_back(
     sqs.send(WORK.url, "work")
     started = group(most=1)
     eventually(lambda: started.taken() == ["work"], "the message arrives")
-    assert started.consumers.alive == 1
+    assert started.poller_pool.alive == 1
 
 
 def test_attributes_that_are_refused_are_told_once_and_do_without(
@@ -321,24 +331,24 @@ def test_attributes_that_are_refused_are_told_once_and_do_without(
     assert [r.message for r in caplog.records if "attributes" in r.message] == [
         "no permission to read attributes; its depth counts as unknown"
     ]
-    assert set(started.intake.depths().values()) == {None}
+    assert set(started.dispatcher.depths().values()) == {None}
 
 
 # ---- the end -----------------------------------------------------------------------------------------------
 
 
 def test_a_message_that_a_long_poll_brings_after_the_end_is_handed_back(
-    sqs: InMemorySqs, outbox: Outbox, group: Callable[..., Group]
+    sqs: InMemorySqs, ack_batcher: AckBatcher, group: Callable[..., Group]
 ) -> None:
     sqs.longest_wait_s = 20
     started = group()
-    eventually(lambda: started.intake.waiting_long == 1, "the poller waits")
+    eventually(lambda: started.dispatcher.long_polls_in_progress == 1, "the poller waits")
     assert started.end() == []
     sqs.send(WORK.url, "too late")
-    eventually(lambda: started.consumers.alive == 0, "the poller ends")
-    assert outbox.wait_empty(time.monotonic() + 20)
+    eventually(lambda: started.poller_pool.alive == 0, "the poller ends")
+    assert ack_batcher.wait_empty(time.monotonic() + 20)
     assert sqs.visible(WORK.url) == ["too late"]
-    assert started.custody.count == 0
+    assert started.in_flight.count == 0
 
 
 def test_pollers_that_wait_out_a_failure_end_at_once(sqs: InMemorySqs, group: Callable[..., Group]) -> None:
@@ -346,4 +356,4 @@ def test_pollers_that_wait_out_a_failure_end_at_once(sqs: InMemorySqs, group: Ca
     started = group(least=3)
     eventually(lambda: sqs.made("receive"), "a poll fails")
     started.end()
-    eventually(lambda: started.consumers.alive == 0, "all pollers end")
+    eventually(lambda: started.poller_pool.alive == 0, "all pollers end")

@@ -17,9 +17,8 @@ import pytest
 
 from sluice_worker.core.model import Priority, Queue
 from sluice_worker.message import Message
-from sluice_worker.runtime import (
-    ack_batcher,
-)
+from sluice_worker.runtime import ack_batcher
+from sluice_worker.runtime import pollers as pollers_module
 from sluice_worker.runtime import worker as module
 from sluice_worker.runtime.handler_runner import Handler
 from sluice_worker.runtime.worker import Worker
@@ -32,7 +31,7 @@ from tests.worker.waiting import eventually
 
 @pytest.fixture(autouse=True)
 def _soon(soon: pytest.MonkeyPatch) -> None:
-    soon.setattr(ack_batcher, "FIRST_PAUSE_S", 0.02)
+    soon.setattr(ack_batcher, "FIRST_BACKOFF_S", 0.02)
 
 
 class Running:
@@ -46,8 +45,8 @@ class Running:
     def start(self) -> None:
         self.thread.start()
 
-    def drain(self, why: str = "the test is over") -> int:
-        self.worker.drain(why)
+    def drain(self, reason: str = "the test is over") -> int:
+        self.worker.drain(reason)
         return self.status()
 
     def status(self) -> int:
@@ -173,7 +172,7 @@ def test_deletes_that_are_refused_one_by_one_are_all_done_in_the_end(sqs: InMemo
 def test_no_more_is_received_than_can_be_held_while_sqs_takes_no_deletes(
     sqs: InMemorySqs, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MOST_UNTOLD", 50)
+    monkeypatch.setattr(module, "MAX_UNACKNOWLEDGED", 50)
     record = Record()
     sqs.failing("delete")
     sqs.send(WORK.url, *numbered(1000))
@@ -213,7 +212,7 @@ def test_large_messages_are_received_ahead_by_their_bytes(
     sqs.send(WORK.url, *[large] * 300)
     running = start(handle, max_concurrency=2)
     eventually(lambda: len(closed.begun) == 2, "both slots are taken")
-    held = running.worker._intake.held
+    held = running.worker._dispatcher.buffered
     eventually(lambda: held()[Priority.MEDIUM] >= 20, "it reaches ahead all the same")
     polls = len(sqs.made("receive"))
     asked_again = time.monotonic() + 0.3
@@ -425,7 +424,7 @@ def test_a_message_that_a_long_poll_brings_after_the_drain_began_is_handed_back(
     running = start(record)
     eventually(lambda: any(call.seconds == (20,) for call in sqs.made("receive")), "a poll waits")
     running.worker.drain("SIGTERM")
-    eventually(lambda: running.worker._intake._closed, "the drain has begun")
+    eventually(lambda: running.worker._dispatcher._closed, "the drain has begun")
     sqs.send(WORK.url, "too late")
     eventually(lambda: sqs.made("hide"), "it is received all the same")
     assert running.status() == 0
@@ -492,7 +491,7 @@ def test_a_drain_told_before_the_start_begins_nothing(
 ) -> None:
     record = Record()
     pollers: list[str] = []
-    monkeypatch.setattr(pollers, "looping", lambda name, step: pollers.append(name))
+    monkeypatch.setattr(pollers_module, "start_loop", lambda name, step: pollers.append(name))
     sqs.send(WORK.url, "work")
     running = start(record, started=False)
     running.worker.drain("SIGTERM")

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from sluice_worker.core.model import Depth, Priority, Queue
-from sluice_worker.runtime import dispatcher as intake_module
+from sluice_worker.runtime import dispatcher as dispatcher_module
 from sluice_worker.runtime import worker as worker_module
-from sluice_worker.runtime.dispatcher import Intake
-from sluice_worker.runtime.handler_pool import Processor
+from sluice_worker.runtime.dispatcher import Dispatcher
+from sluice_worker.runtime.handler_pool import HandlerPool
 from sluice_worker.runtime.worker import Worker
 from tests.support.builders import queue_url
 from tests.worker.fakes import InMemorySqs
@@ -35,75 +35,75 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    for module in (worker_module, intake_module):
+    for module in (worker_module, dispatcher_module):
         still = SimpleNamespace(monotonic=lambda: clock.now, time=lambda: clock.now)
         monkeypatch.setattr(module, "time", still)
     return clock
 
 
-Told = Callable[..., Intake]
+Told = Callable[..., Dispatcher]
 
 
 @pytest.fixture
 def told(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Told:
     """The intake of a worker told so: what its pollers and slots ask, none of which run."""
-    monkeypatch.setattr(Processor, "reach", lambda _: 100)
+    monkeypatch.setattr(HandlerPool, "prefetch_limit", lambda _: 100)
 
-    def build(**more: Any) -> Intake:
-        return Worker(parts.settings(URGENT, SOMEDAY, **more), print, InMemorySqs())._intake
+    def build(**more: Any) -> Dispatcher:
+        return Worker(parts.settings(URGENT, SOMEDAY, **more), print, InMemorySqs())._dispatcher
 
     return build
 
 
-def polled(intake: Intake) -> Queue:
-    poll = intake.next_poll(0)
+def polled(dispatcher: Dispatcher) -> Queue:
+    poll = dispatcher.next_poll(0)
     assert poll is not None
     return poll.queue
 
 
-def brought(intake: Intake, queue: Queue, *bodies: str, at: float) -> None:
+def brought(dispatcher: Dispatcher, queue: Queue, *bodies: str, at: float) -> None:
     """A poll of this queue, which has to be the next, brings these."""
-    poll = intake.next_poll(0)
+    poll = dispatcher.next_poll(0)
     assert poll is not None
     assert poll.queue == queue
-    intake.received(poll, [parts.message(queue, body=body, received_at=at) for body in bodies])
+    dispatcher.poll_finished(poll, [parts.message(queue, body=body, received_at=at) for body in bodies])
 
 
-def begun(intake: Intake) -> str:
-    message = parts.next_to_begin(intake, 0)
+def begun(dispatcher: Dispatcher) -> str:
+    message = parts.next_to_begin(dispatcher, 0)
     assert message is not None
     return message.body
 
 
 def test_a_queue_starves_once_it_was_not_polled_for_as_long_as_told(clock: Clock, told: Told) -> None:
-    intake = told(starving_after_s=7)
-    intake.read(URGENT, FLOOD)
+    dispatcher = told(starving_after_s=7)
+    dispatcher.record_depth(URGENT, FLOOD)
     clock.now = 6.9
-    assert polled(intake) == URGENT
+    assert polled(dispatcher) == URGENT
     clock.now = 7
-    assert polled(intake) == SOMEDAY
+    assert polled(dispatcher) == SOMEDAY
 
 
 def test_a_message_goes_first_once_it_was_held_for_longer_than_told(clock: Clock, told: Told) -> None:
-    intake = told(starving_after_s=7)
-    intake.read(URGENT, NOTHING)
-    brought(intake, SOMEDAY, "aged", at=0)
+    dispatcher = told(starving_after_s=7)
+    dispatcher.record_depth(URGENT, NOTHING)
+    brought(dispatcher, SOMEDAY, "aged", at=0)
     clock.now = 1
-    intake.read(URGENT, FLOOD)
-    brought(intake, URGENT, "urgent", "urgent too", at=1)
+    dispatcher.record_depth(URGENT, FLOOD)
+    brought(dispatcher, URGENT, "urgent", "urgent too", at=1)
     clock.now = 7
-    assert begun(intake) == "urgent"
+    assert begun(dispatcher) == "urgent"
     clock.now = 7.1
-    assert begun(intake) == "aged"
+    assert begun(dispatcher) == "aged"
 
 
 def test_a_reading_is_dropped_once_it_is_three_intervals_old(clock: Clock, told: Told) -> None:
-    intake = told(interval_s=2)
-    intake.read(SOMEDAY, FLOOD)
+    dispatcher = told(interval_s=2)
+    dispatcher.record_depth(SOMEDAY, FLOOD)
     clock.now = 5.9
-    assert polled(intake) == SOMEDAY
+    assert polled(dispatcher) == SOMEDAY
     clock.now = 6
-    assert polled(intake) == URGENT  # as of both one message is assumed
-    assert intake.depths()[SOMEDAY.url] == FLOOD
+    assert polled(dispatcher) == URGENT  # as of both one message is assumed
+    assert dispatcher.depths()[SOMEDAY.url] == FLOOD
     clock.now = 6.1
-    assert intake.depths()[SOMEDAY.url] is None
+    assert dispatcher.depths()[SOMEDAY.url] is None

@@ -17,9 +17,9 @@ from sluice.errors import TransientError
 from sluice_worker import settings
 from sluice_worker.runtime import lifecycle
 from sluice_worker.runtime.lifecycle import (
-    LOOK_S,
+    CHECK_INTERVAL_S,
     RETRY_S,
-    Guard,
+    ScaleInProtector,
 )
 from tests.worker.waiting import eventually
 
@@ -30,7 +30,7 @@ IDLE_S = 10.0
 class Shield:
     """A protection in memory; `refusing` fails each call, and `heeding` has it take effect all the same."""
 
-    lasts_s: float = float("inf")
+    expires_after_s: float = float("inf")
     calls: list[str] = field(default_factory=list)
     protected: bool = False
     refusing: bool = False
@@ -58,17 +58,19 @@ class Watch:
     busy: bool = False
     now: float = 1000.0
     idle_s: float = IDLE_S
-    spread: Callable[[], float] = lambda: 0.0
+    random_share: Callable[[], float] = lambda: 0.0
 
     def __post_init__(self) -> None:
-        self.guard = Guard(self.shield, lambda: self.busy, idle_s=self.idle_s, spread=self.spread)
+        self.protector = ScaleInProtector(
+            self.shield, lambda: self.busy, idle_s=self.idle_s, random_share=self.random_share
+        )
 
     def live(self, seconds: float, *, busy: bool) -> None:
         """Look every half second for so long."""
         self.busy = busy
-        for _ in range(round(seconds / LOOK_S)):
-            self.now += LOOK_S
-            self.guard.look(self.now)
+        for _ in range(round(seconds / CHECK_INTERVAL_S)):
+            self.now += CHECK_INTERVAL_S
+            self.protector.check(self.now)
 
 
 @pytest.fixture
@@ -110,7 +112,7 @@ def test_protection_is_given_up_only_after_the_linger(idle: Watch) -> None:
     idle.live(1, busy=True)
     idle.live(IDLE_S, busy=False)
     assert idle.shield.protected
-    idle.live(LOOK_S, busy=False)
+    idle.live(CHECK_INTERVAL_S, busy=False)
     assert not idle.shield.protected
 
 
@@ -118,8 +120,8 @@ def test_a_storm_of_flapping_costs_two_calls_for_each_pause_that_outlasts_the_li
     chance = random.Random(7)
     long_pauses = 0
     for _ in range(2000):
-        idle.live(chance.choice([LOOK_S, 1, 3]), busy=True)
-        pause_s = chance.choice([LOOK_S, 1, 5, IDLE_S - 1, 30])
+        idle.live(chance.choice([CHECK_INTERVAL_S, 1, 3]), busy=True)
+        pause_s = chance.choice([CHECK_INTERVAL_S, 1, 5, IDLE_S - 1, 30])
         idle.live(pause_s, busy=False)
         long_pauses += pause_s > IDLE_S
     assert long_pauses > 100
@@ -134,7 +136,7 @@ def test_whoever_works_is_protected_and_nobody_is_asked_twice_in_a_row(
 ) -> None:
     watch = Watch()
     for busy, looks in spells:
-        watch.live(looks * LOOK_S, busy=busy)
+        watch.live(looks * CHECK_INTERVAL_S, busy=busy)
         assert watch.shield.protected >= busy
     assert all(one != other for one, other in itertools.pairwise(watch.shield.calls))
 
@@ -154,20 +156,20 @@ def test_workers_that_fall_idle_or_fail_together_do_not_call_together() -> None:
     """A hundred of them: no second sees a tenth of the calls."""
     chance = random.Random(7)
     idle_s = 60.0
-    crowd = [Watch(idle_s=idle_s, spread=chance.random) for _ in range(100)]
+    crowd = [Watch(idle_s=idle_s, random_share=chance.random) for _ in range(100)]
     released_at, retried_at = Counter[int](), Counter[int]()
     for watch in crowd:
         began_at = watch.now
         watch.live(1, busy=True)
         while "release" not in watch.shield.calls:
-            watch.live(LOOK_S, busy=False)
+            watch.live(CHECK_INTERVAL_S, busy=False)
         released_at[int(watch.now)] += 1
         assert idle_s <= watch.now - began_at <= 1.2 * idle_s + 2
         watch.shield.refusing = True
-        watch.live(LOOK_S, busy=True)
+        watch.live(CHECK_INTERVAL_S, busy=True)
         failed_at, calls = watch.now, len(watch.shield.calls)
         while len(watch.shield.calls) == calls:
-            watch.live(LOOK_S, busy=True)
+            watch.live(CHECK_INTERVAL_S, busy=True)
         retried_at[int(watch.now - failed_at)] += 1
     assert max(released_at.values()) <= 20
     assert len(retried_at) >= 3
@@ -177,20 +179,20 @@ def test_workers_that_fall_idle_or_fail_together_do_not_call_together() -> None:
 
 
 def test_protection_is_renewed_before_it_expires_for_as_long_as_there_is_work(idle: Watch) -> None:
-    idle.shield.lasts_s = 180.0
-    asked_at: list[float] = []
+    idle.shield.expires_after_s = 180.0
+    requested_at: list[float] = []
     for _ in range(3600):
         calls = len(idle.shield.calls)
-        idle.live(LOOK_S, busy=True)
-        asked_at += [idle.now] * (len(idle.shield.calls) - calls)
-    gaps = [later - sooner for sooner, later in itertools.pairwise(asked_at)]
+        idle.live(CHECK_INTERVAL_S, busy=True)
+        requested_at += [idle.now] * (len(idle.shield.calls) - calls)
+    gaps = [later - sooner for sooner, later in itertools.pairwise(requested_at)]
     assert set(idle.shield.calls) == {"protect"}
     assert len(gaps) >= 10
-    assert max(gaps) <= idle.shield.lasts_s / 2 + LOOK_S
+    assert max(gaps) <= idle.shield.expires_after_s / 2 + CHECK_INTERVAL_S
 
 
 def test_an_idle_worker_lets_its_term_run_out(idle: Watch) -> None:
-    idle.shield.lasts_s = 180.0
+    idle.shield.expires_after_s = 180.0
     idle.live(1, busy=True)
     idle.live(3600, busy=False)
     assert idle.shield.calls == ["protect", "release"]
@@ -223,14 +225,14 @@ def test_a_failure_is_told_once_and_tried_again_every_so_often(
     assert len(caplog.records) == 1
     assert "AWS is out of order; the work goes on" in caplog.text
     idle.shield.refusing = False
-    idle.live(RETRY_S + LOOK_S, busy=True)
+    idle.live(RETRY_S + CHECK_INTERVAL_S, busy=True)
     assert idle.shield.protected
 
 
 def test_a_second_outage_is_told_again(idle: Watch, caplog: pytest.LogCaptureFixture) -> None:
     for refusing in (True, False, True):
         idle.shield.refusing = refusing
-        idle.shield.lasts_s = 20.0
+        idle.shield.expires_after_s = 20.0
         idle.live(60, busy=True)
     assert len(caplog.records) == 2
 
@@ -263,16 +265,16 @@ def test_a_release_that_took_effect_although_its_answer_was_lost_is_made_good_by
 
 def test_the_end_of_the_worker_is_the_end_of_its_protection(watch: Watch) -> None:
     watch.busy = True
-    watch.guard.start()
+    watch.protector.start()
     eventually(lambda: watch.shield.protected, "a busy worker is protected")
-    watch.guard.stop()
+    watch.protector.stop()
     assert not watch.shield.protected
 
 
 def test_a_worker_told_to_go_before_its_first_look_releases_what_a_dead_one_left(watch: Watch) -> None:
     watch.shield.protected = True
-    watch.guard.start()
-    watch.guard.stop()
+    watch.protector.start()
+    watch.protector.stop()
     assert not watch.shield.protected
 
 
@@ -286,17 +288,17 @@ def test_a_protection_under_way_when_the_end_comes_does_not_outlast_it(watch: Wa
 
     watch.shield.protect = slowly  # type: ignore[method-assign]
     watch.busy = True
-    watch.guard.start()
+    watch.protector.start()
     assert under_way.wait(20)
     threading.Timer(0.05, go_on.set).start()
-    watch.guard.stop()
+    watch.protector.stop()
     assert watch.shield.calls == ["protect", "release"]
 
 
 def test_an_aws_that_does_not_answer_cannot_hold_up_the_end(
     watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lifecycle, "FAREWELL_S", 0.05)
+    monkeypatch.setattr(lifecycle, "FINISH_TIMEOUT_S", 0.05)
     asked, never = threading.Event(), threading.Event()
 
     def hang() -> None:
@@ -304,8 +306,8 @@ def test_an_aws_that_does_not_answer_cannot_hold_up_the_end(
         never.wait(20)
 
     watch.shield.release = hang  # type: ignore[method-assign]
-    watch.guard.start()
-    ending = threading.Thread(target=watch.guard.stop, daemon=True)
+    watch.protector.start()
+    ending = threading.Thread(target=watch.protector.stop, daemon=True)
     ending.start()
     assert asked.wait(20)
     ending.join(10)

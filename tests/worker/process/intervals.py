@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sluice_worker.core.counters import (
-    Minute,
-    Tally,
+    Counters,
+    ReportInterval,
 )
 from sluice_worker.core.model import Outcome
 
@@ -14,7 +14,7 @@ BEGAN_AT = 1_800_000_000.0
 """A full minute of the clock."""
 
 
-def minute(
+def interval(
     took_s: Iterable[float] = (),
     *,
     failed_s: Iterable[float] = (),
@@ -23,16 +23,16 @@ def minute(
     promise_s: float | None = None,
     began_at: float = BEGAN_AT,
     length_s: float = 60.0,
-) -> Minute:
+) -> ReportInterval:
     """What was counted between `began_at` and `length_s` later."""
-    tally = Tally(began_at=began_at, promise_s=promise_s)
+    counters = Counters(began_at=began_at, promise_s=promise_s)
     for outcome, durations_s in (
         (Outcome.SUCCESS, took_s),
         (Outcome.FAILURE, failed_s),
         (Outcome.TIMEOUT, late_s),
     ):
         for duration_s in durations_s:
-            tally.ended(outcome, duration_s)
+            counters.record_end(outcome, duration_s)
     for wait_s in waited_s:
-        tally.began(wait_s)
-    return tally.close(began_at + length_s)
+        counters.record_start(wait_s)
+    return counters.close(began_at + length_s)
