@@ -46,7 +46,7 @@ from sluice_sim.embedded.messages_sent import SentMessages
 from sluice_sim.embedded.moto_shortcuts import take_shortcuts
 from sluice_sim.embedded.services import Services
 from sluice_sim.embedded.stacks import Account, Stacks
-from sluice_sim.embedded.workers import Consumer
+from sluice_sim.embedded.worker import Consumer
 
 REPORTED_WHEN_ZERO = ("ApproximateNumberOfMessagesVisible",)
 """Of the counts of messages: the others are reported only while such messages exist."""

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from sluice_sim.aws_rules.policy_runner import Size
 from sluice_sim.clock import VirtualClock
-from sluice_sim.embedded.workers import Consumer
+from sluice_sim.embedded.worker import Consumer
 
 RECONCILE_S = 10
 

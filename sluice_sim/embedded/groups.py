@@ -26,7 +26,7 @@ from moto.core.responses import ActionResult
 from sluice_sim.account import ACCOUNT_ID, REGION
 from sluice_sim.clock import VirtualClock
 from sluice_sim.embedded.fleet import Fleet, Life, Unit
-from sluice_sim.embedded.workers import Consumer
+from sluice_sim.embedded.worker import Consumer
 
 LIFECYCLE_STATES = {
     Life.BOOTING: "Pending",

@@ -27,7 +27,7 @@ from sluice.aws.ecs import DIMENSION
 from sluice_sim.account import ACCOUNT_ID, REGION, service_policy_arn
 from sluice_sim.clock import VirtualClock
 from sluice_sim.embedded.fleet import Fleet, Life, Unit
-from sluice_sim.embedded.workers import Consumer
+from sluice_sim.embedded.worker import Consumer
 
 MAX_EVENTS = 100
 """The latest that DescribeServices answers with (documented)."""

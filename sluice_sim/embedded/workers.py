@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from moto.sqs.models import sqs_backends
 
 from sluice.core import model
 from sluice_sim.account import ACCOUNT_ID, REGION
+from sluice_sim.embedded.cloud import EmbeddedAws
 from sluice_sim.embedded.reporter import DurationReporter
 from sluice_sim.embedded.simulated_worker import (
     Job,
@@ -23,22 +24,7 @@ from sluice_sim.embedded.timeline import (
     Processes,
     Scenario,
 )
-
-if TYPE_CHECKING:
-    from sluice_sim.embedded.cloud import EmbeddedAws
-
-
-class Consumer(Protocol):
-    """What runs on an instance or task from its boot on."""
-
-    @property
-    def alive(self) -> bool:
-        """False once it has ended, told to or not."""
-        ...
-
-    def drain(self, when_drained: Callable[[], None]) -> None:
-        """Take nothing new, finish what runs, then say so."""
-        ...
+from sluice_sim.embedded.worker import Consumer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +53,7 @@ class Crew(Protocol):
         ...
 
 
-Hire = Callable[["EmbeddedAws", Assignment], Crew]
+Hire = Callable[[EmbeddedAws, Assignment], Crew]
 
 
 class SimulatedCrew:
