@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 
-class Consumer(Protocol):
+class Worker(Protocol):
     """What runs on an instance or task from its boot on."""
 
     @property
