@@ -40,7 +40,7 @@ from sluice_sim.study.experiment import (  # noqa: E402
     bound_of,
     bound_settings,
     load_of,
-    play,
+    run_experiment,
     trace_of,
 )
 from sluice_sim.study.result import measure  # noqa: E402
@@ -248,7 +248,7 @@ def _run(row: Row, way: Way, seed: int) -> tuple[float, float, int]:
     trace = trace_of(experiment.load_settings)
     load = load_of(experiment.load_settings, trace)
     with counting(way):
-        numbers = measure(play(experiment, load, trace.start_s))
+        numbers = measure(run_experiment(experiment, load, trace.start_s))
     return numbers.attainment or 0.0, numbers.instance_hours, numbers.launches
 
 

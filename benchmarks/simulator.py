@@ -22,7 +22,7 @@ from sluice_sim import policies  # noqa: E402
 from sluice_sim.clock import VirtualClock  # noqa: E402
 from sluice_sim.simulator.fleet import (  # noqa: E402
     Conditions,
-    Plant,
+    SimulatedFleet,
 )
 from sluice_sim.simulator.queue_kernel import (  # noqa: E402
     Floats,
@@ -83,13 +83,15 @@ def event_loop(what: Load) -> tuple[float, Floats]:
         started_s=np.full(count, np.nan),
         state=np.zeros(count, np.uint8),
         receives=np.zeros(count, np.uint8),
-        following=np.zeros(0, np.int64),
+        next_in_group=np.zeros(0, np.int64),
     )
     clock = VirtualClock()
-    plant = Plant(messages, Conditions(boot_s=lambda: 0.0), clock, np.random.default_rng(0), WORKERS)
-    plant.set_desired(WORKERS)
+    simulated_fleet = SimulatedFleet(
+        messages, Conditions(boot_s=lambda: 0.0), clock, np.random.default_rng(0), WORKERS
+    )
+    simulated_fleet.set_desired(WORKERS)
     clock.run_until(what.horizon_s + DAY_S)
-    return seconds(plant.look), messages.started_s
+    return seconds(simulated_fleet.snapshot), messages.started_s
 
 
 @click.command()

@@ -19,12 +19,12 @@ from sluice_report.demo import sentences
 from sluice_report.quantities import durations, number, share
 from sluice_sim.embedded.scenarios import DEMO, DEMO_OF_PROCESSES, SCENARIOS
 from sluice_sim.embedded.timeline import (
+    Component,
     EventKind,
     Minute,
-    Part,
     Scenario,
-    Story,
     Summary,
+    Timeline,
 )
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -71,7 +71,7 @@ EVENT_STYLES = {
 @click.option(
     "--without",
     "parts",
-    type=click.Choice([part.value for part in Part]),
+    type=click.Choice([part.value for part in Component]),
     multiple=True,
     help="Take a part of the control plane away and see what still works; repeatable.",
 )
@@ -92,7 +92,7 @@ def demo(
     """
     if as_list:
         for scenario in SCENARIOS.values():
-            click.echo(f"{scenario.name:24} {scenario.about}")
+            click.echo(f"{scenario.name:24} {scenario.description}")
         return
     if not (CHECKOUT / "workload.yaml").is_file():
         raise click.ClickException(
@@ -100,15 +100,15 @@ def demo(
         )
     if directory is not None:
         require_writable_directory(directory)
-    scenarios, without = _chosen(names, real_workers), [Part(part) for part in parts]
+    scenarios, without = _chosen(names, real_workers), [Component(part) for part in parts]
     console = Console(stderr=as_json, highlight=False, soft_wrap=True)
     if real_workers:
         stories = _played_by_processes(scenarios, without, console)
     else:
-        from sluice_sim.embedded.demo import play  # the cloud takes a second or two to import
+        from sluice_sim.embedded.demo import run_scenarios  # the cloud takes a second or two to import
 
         timeline = _Timeline(console, scenarios)
-        stories = play(CHECKOUT, scenarios, without=without, on_minute=timeline.show)
+        stories = run_scenarios(CHECKOUT, scenarios, without=without, on_minute=timeline.show)
     summaries = [story.summary for story in stories]
     if as_json:
         click.echo(json.dumps({"workloads": [_as_json(summary) for summary in summaries]}))
@@ -141,11 +141,11 @@ def _chosen(names: Sequence[str], real_workers: bool) -> list[Scenario]:
 
 
 def _played_by_processes(
-    scenarios: Sequence[Scenario], without: Sequence[Part], console: Console
-) -> list[Story]:
+    scenarios: Sequence[Scenario], without: Sequence[Component], console: Console
+) -> list[Timeline]:
     from sluice_sim.embedded import real_processes
 
-    if Part.RETUNE in without:
+    if Component.RETUNE in without:
         raise click.BadParameter(
             "retune: no target is dynamic with --real-workers, so nothing would be missing",
             param_hint="--without",
@@ -156,23 +156,25 @@ def _played_by_processes(
         "it ends within 3 min."
     )
     for scenario in scenarios:
-        console.print(_lasting(scenario.name, real_processes.shortened(CHECKOUT, scenario)), style="dim")
+        console.print(
+            _lasting(scenario.name, real_processes.scaled_durations(CHECKOUT, scenario)), style="dim"
+        )
     timeline = _Timeline(console, scenarios)
     try:
-        return real_processes.play(CHECKOUT, scenarios, without=without, on_minute=timeline.show)
-    except real_processes.CannotWorkError as broken:
+        return real_processes.run_scenarios(CHECKOUT, scenarios, without=without, on_minute=timeline.show)
+    except real_processes.WorkersFailedError as broken:
         raise click.ClickException(f"the workers cannot work: {broken}") from broken
 
 
-def _lasting(name: str, shortened: Mapping[str, tuple[float, float]]) -> str:
+def _lasting(name: str, scaled_durations: Mapping[str, tuple[float, float]]) -> str:
     first, *more = [
         f"{what} {{}}{wall_s:.2g} s in place of {virtual_s:g} s"
-        for what, (virtual_s, wall_s) in shortened.items()
+        for what, (virtual_s, wall_s) in scaled_durations.items()
     ]
     return f"{name}: {', '.join([first.format('takes '), *(each.format('') for each in more)])}"
 
 
-def _write_report(stories: Sequence[Story], directory: Path, console: Console) -> None:
+def _write_report(stories: Sequence[Timeline], directory: Path, console: Console) -> None:
     try:
         written = sluice_report.write(stories, directory)
     except OSError as refused:

@@ -124,7 +124,7 @@ class Choice(click.ParamType):
             self.fail(f"{value!r} is not one of {', '.join(ScaleIn)}.", param, ctx)
 
 
-TIME = Seconds(min=limits.LEAST_S, max=limits.MOST_S)
+TIME = Seconds(min=limits.MIN_S, max=limits.MAX_S)
 SHARE = Seconds(min=0, max=1, max_open=True)
 
 SETTINGS = [
@@ -138,7 +138,7 @@ SETTINGS = [
         help="Seconds to process a message, on average.",
     ),
     click.option(
-        "--duration-cv", "variation", type=Seconds(min=0, max=limits.MOST_VARIATION),
+        "--duration-cv", "variation", type=Seconds(min=0, max=limits.MAX_VARIATION),
         default=0.0, show_default=True,
         help="Their coefficient of variation (deviation / mean): lognormal above 0, constant at 0.",
     ),
@@ -150,7 +150,7 @@ SETTINGS = [
         "--boot-s", "boot", type=BootTime(), default="180", show_default=True,
         help="Seconds from launch to ready: one number, or a range such as 120-240.",
     ),
-    click.option("--tick-s", type=Seconds(min=limits.LEAST_TICK_S, max=limits.MOST_TICK_S),
+    click.option("--tick-s", type=Seconds(min=limits.MIN_TICK_S, max=limits.MAX_TICK_S),
         help="How often the policy decides. [default: its own period]"),
     click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True,
                  help="Of everything random."),
@@ -164,7 +164,7 @@ SETTINGS = [
         help="Messages an instance works on at a time. [default: ConcurrencyPerInstance, or 1]",
     ),
     click.option(
-        "--groups", type=click.IntRange(1, limits.MOST_GROUPS),
+        "--groups", type=click.IntRange(1, limits.MAX_GROUPS),
         help="FIFO queues: message groups. [default: 10 per slot of the largest fleet]",
     ),
     click.option(
@@ -173,22 +173,22 @@ SETTINGS = [
         "visibility timeout; or the instance may not go. A policy that needs one of them keeps it, "
         "and says so. [default: what the policy needs, or drain]",
     ),
-    click.option("--visibility-timeout-s", type=Seconds(min=1, max=limits.MOST_VISIBILITY_TIMEOUT_S),
+    click.option("--visibility-timeout-s", type=Seconds(min=1, max=limits.MAX_VISIBILITY_TIMEOUT_S),
         default=300.0, show_default=True,
                  help="Of the queue; workers extend it while they work."),
     click.option("--max-receives", type=click.IntRange(1, 1000), default=3, show_default=True,
                  help="Before a message becomes a dead letter."),
-    click.option("--delay-s", type=Seconds(min=0, max=limits.MOST_DELAY_S),
+    click.option("--delay-s", type=Seconds(min=0, max=limits.MAX_DELAY_S),
         default=0.0, show_default=True,
                  help="Of the queue: a message is invisible at first."),
     click.option(
         "--spot-interruptions-per-hour", "interruptions_per_instance_hour",
-        type=Seconds(min=0, max=limits.MOST_INTERRUPTIONS_PER_HOUR), default=0.0,
+        type=Seconds(min=0, max=limits.MAX_INTERRUPTIONS_PER_HOUR), default=0.0,
         show_default=True, help="Per instance.",
     ),
     click.option("--refusal-ratio", type=SHARE, default=0.0, show_default=True,
                  help="Share of launches that find no capacity."),
-    click.option("--count-lag-s", type=Seconds(min=0, max=limits.MOST_COUNT_LAG_S),
+    click.option("--count-lag-s", type=Seconds(min=0, max=limits.MAX_COUNT_LAG_S),
         default=0.0, show_default=True,
                  help="How old the counts are that SQS answers with."),
     click.option("--late-ratio", type=SHARE, default=0.01, show_default=True,

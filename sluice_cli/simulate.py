@@ -32,8 +32,8 @@ from sluice_sim.study.experiment import (
 from sluice_sim.study.sweep import (
     Outcome,
     frontier,
-    play_all,
-    play_in_turn,
+    run_all,
+    run_in_turn,
 )
 
 WIDTH = 160
@@ -122,9 +122,9 @@ def simulate(
             experiment.deployed()  # refuses now what would be refused later
     with refusals(), Progressing(Console(stderr=True)) as bar:
         if len(experiments) == 1 or directory is not None:
-            outcomes = play_in_turn(experiments, with_bound=not no_bound, on_progress=bar.show)
+            outcomes = run_in_turn(experiments, with_bound=not no_bound, on_progress=bar.show)
         else:
-            outcomes = play_all(
+            outcomes = run_all(
                 experiments,
                 with_bound=not no_bound,
                 on_done=lambda done, of: bar.show(f"{len(experiments)} runs", done / of),
@@ -198,7 +198,7 @@ def _introduce(console: Console, workload: str, first: Experiment, *, swept: boo
     deployed = first.deployed()
     bounds = deployed.workload.bounds
     durations = str(first.durations) if first.durations is not None else f"{first.duration_s:g} s"
-    boot = f"{first.boot.least_s:g}" + (f"-{first.boot.most_s:g}" * (first.boot.least_s != first.boot.most_s))
+    boot = f"{first.boot.min_s:g}" + (f"-{first.boot.max_s:g}" * (first.boot.min_s != first.boot.max_s))
     facts = [
         f"{first.trace}",
         f"{durations} a message",

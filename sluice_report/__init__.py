@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sluice_sim.embedded.timeline import Story
+    from sluice_sim.embedded.timeline import Timeline
 
 
-def write(stories: Sequence[Story], directory: Path) -> tuple[Path, ...]:
+def write(stories: Sequence[Timeline], directory: Path) -> tuple[Path, ...]:
     """Write `report.html` and one `<name>.png` per story; the paths written, the page first.
 
     Makes the directory where it is missing and replaces what an earlier report left under the same names.

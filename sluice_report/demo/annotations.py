@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from sluice_sim.embedded.timeline import (
     Event,
     EventKind,
-    Story,
+    Timeline,
 )
 
 WHO = {
@@ -62,7 +62,7 @@ class Label:
     kind: EventKind
 
 
-def chronicle(story: Story) -> tuple[Mark, ...]:
+def chronicle(story: Timeline) -> tuple[Mark, ...]:
     """Every event of the story in its order, numbered from 1; equal arrivals minute by minute are one run."""
     marks: list[Mark] = []
     number, arriving = 0, -1

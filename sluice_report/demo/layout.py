@@ -38,7 +38,7 @@ from sluice_report.demo.annotations import (
 )
 from sluice_sim.embedded.timeline import (
     EventKind,
-    Story,
+    Timeline,
 )
 
 TITLE, TITLE_LINE = 11.5, 15.0
@@ -55,13 +55,13 @@ TICK_EVERY = 60.0
 TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 240, 480, 1440, 2880, 10080)
 
 
-def figure(story: Story, width: float, *, alone: bool) -> Figure:
+def figure(story: Timeline, width: float, *, alone: bool) -> Figure:
     """The story's panels below each other; `alone` adds its name above and its chronicle below."""
     marks = chronicle(story)
     shown = panels.of(story.minutes, marks)
     titles = [wrapped(panel.title, width - (16 if alone else 0), TITLE) for panel in shown]
     head = wrapped(sentences.heading(story), width - 16, TITLE) if alone else []
-    told = (sentences.why_late(story.summary), story.lesson) if alone else ()
+    told = (sentences.why_late(story.summary), story.explanation) if alone else ()
     lesson = [line for text in told for line in wrapped(text, width - 16, LISTED, REGULAR)]
     listed = _listing(marks, width) if alone else []
     height = (
@@ -128,7 +128,7 @@ def _list_line(page: Sheet, line: _Line) -> None:
     page.skip(LIST_LINE + (LIST_GAP if line.last else 0))
 
 
-def _time_axis(axes: Axes, story: Story, width: float, *, labelled: bool) -> None:
+def _time_axis(axes: Axes, story: Timeline, width: float, *, labelled: bool) -> None:
     first, last = story.minutes[0].minute, story.minutes[-1].minute
     axes.set_xlim(first - 0.5, last + 0.5)
     most = max(3, int((width - LEFT - RIGHT) / TICK_EVERY))
@@ -141,7 +141,7 @@ def _time_axis(axes: Axes, story: Story, width: float, *, labelled: bool) -> Non
     axes.tick_params(axis="x", pad=12)
 
 
-def _place_marks(axes: Axes, marks: Sequence[Mark], story: Story, width: float) -> None:
+def _place_marks(axes: Axes, marks: Sequence[Mark], story: Timeline, width: float) -> None:
     """A hairline at every mark (at Sluice's own where there are many), and on the axis its number."""
     numbered = [mark for mark in marks if mark.number is not None]
     lined = [mark for mark in numbered if len(numbered) <= FEW_MARKS or _filled(mark.kind)]

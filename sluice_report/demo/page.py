@@ -27,8 +27,8 @@ from sluice_report.demo.picture import (
 )
 from sluice_report.quantities import UNKNOWN, durations, share
 from sluice_sim.embedded.timeline import (
-    Story,
     Summary,
+    Timeline,
 )
 
 WIDE, NARROW = 760.0, 350.0
@@ -39,7 +39,7 @@ WIDE, NARROW = 760.0, 350.0
 class Section:
     """What the page says about one story."""
 
-    story: Story
+    story: Timeline
     heading: str
     outcome: str
     is_good: bool
@@ -53,7 +53,7 @@ class Section:
     drawings: tuple[tuple[str, Drawing], ...]
 
 
-def render(stories: Sequence[Story]) -> str:
+def render(stories: Sequence[Timeline]) -> str:
     """The page's HTML."""
     environment = Environment(
         loader=PackageLoader("sluice_report"),
@@ -85,7 +85,7 @@ def _waits(summary: Summary) -> tuple[str, str, str, str]:
     return promised, share(waits.attainment), half, nearly_all
 
 
-def _section(story: Story) -> Section:
+def _section(story: Timeline) -> Section:
     marks = chronicle(story)
     outcome, is_good = _outcome(story.summary)
     decisions = sorted(story.summary.decisions.items())

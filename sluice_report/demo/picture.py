@@ -27,7 +27,7 @@ from sluice_report.chart.palette import (
     with_variables,
 )
 from sluice_report.demo.layout import figure
-from sluice_sim.embedded.timeline import Story
+from sluice_sim.embedded.timeline import Timeline
 
 PNG_SCALE = 2
 
@@ -56,13 +56,13 @@ class Drawing:
     last: int
 
 
-def png(story: Story, *, width: float = 860) -> bytes:
+def png(story: Timeline, *, width: float = 860) -> bytes:
     """The picture that stands by itself: title, panels, chronicle."""
     with style():
         return png_of(figure(story, width, alone=True))
 
 
-def drawing(story: Story, *, width: float) -> Drawing:
+def drawing(story: Timeline, *, width: float) -> Drawing:
     """The panels for the page, in the page's own colours and font."""
     with style(salt=f"{story.summary.name} {width}"):
         svg = svg_of(figure(story, width, alone=False))

@@ -12,8 +12,8 @@ from sluice_report.quantities import count, durations, number, share
 from sluice_sim.embedded.timeline import (
     Cause,
     Minute,
-    Story,
     Summary,
+    Timeline,
 )
 from sluice_sim.promise import KEPT_SHARE
 
@@ -22,14 +22,14 @@ FEW_TARGETS = 6
 
 
 LATE_WHILE: Mapping[Cause, tuple[str, str]] = {
-    Cause.NONE_RUNS: ("no instance ran", "a MinCapacity above 0, or a shorter boot"),
+    Cause.NONE_RUNNING: ("no instance ran", "a MinCapacity above 0, or a shorter boot"),
     Cause.BUSY_GROUPS: ("their message groups were busy", "more message groups, not more instances"),
     Cause.BOOTING: (
         "instances booted",
         "a shorter boot, or a lower target, which asks for them sooner",
     ),
     Cause.AT_MAXIMUM: ("the most instances allowed were at work", "a higher MaxCapacity"),
-    Cause.NOT_ASKED: (
+    Cause.NOT_REQUESTED: (
         "target tracking had not yet asked for more",
         "BootstrapCapacity=backlog where none runs, or a lower target",
     ),
@@ -79,14 +79,14 @@ def why_late(summary: Summary) -> str:
         return ""
     told = ", ".join(
         f"in {100 * part:.0f} % {during} (what helps: {remedy})"
-        for cause, part in summary.late_while.items()
+        for cause, part in summary.late_by_cause.items()
         if part >= MINOR
         for during, remedy in [LATE_WHILE[cause]]
     )
     return f"Of the time that late messages waited, {told}."
 
 
-def heading(story: Story) -> str:
+def heading(story: Timeline) -> str:
     """The whole story in one line."""
     summary = story.summary
     return (

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from sluice_report.simulation.time_series import Course
-from sluice_sim.simulator.context import Told
+from sluice_sim.simulator.context import LogEntry
 
 CHANGE = re.compile(r"(?:(?!retune)[a-z ]+ )?(\d+) -> (\d+)(?=[:,; ]|$)")
 """How a sentence about the fleet begins: `3 -> 5: ...` or `bootstrap 0 -> 1: ...`."""
@@ -28,13 +28,13 @@ class Move:
     change: int
 
 
-def of(told: Sequence[Told], course: Course) -> tuple[Move, ...]:
+def of(told: Sequence[LogEntry], course: Course) -> tuple[Move, ...]:
     """Every decision in its order."""
     return tuple(
         Move(
             at_s=one.at_s,
             stretch=course.stretch(one.at_s),
-            who=one.who,
+            who=one.source,
             text=" ".join(one.text.split()).replace("->", "→"),
             change=_change(one.text),
         )

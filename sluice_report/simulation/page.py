@@ -73,7 +73,7 @@ def tell(name: str, run: Run, result: Result, bound: Bound | None, *, runs: int)
     """What is said of one of so many runs."""
     share = 1 if runs <= FEW_RUNS else 2
     wide = time_series.of(run, bound, most=MOST_STRETCHES // share)
-    decided = decisions.of(run.told, wide)
+    decided = decisions.of(run.log, wide)
     return Told(
         name=name,
         run=run,
@@ -155,7 +155,7 @@ def _section(told: Told, most_decisions: int) -> dict[str, Any]:
 def _drawings(told: Told) -> list[tuple[str, Drawing]]:
     """Half the stretches suffice for half the width."""
     narrow = told.narrow
-    fewer = panels.of(told.run, told.result, narrow, decisions.of(told.run.told, narrow))
+    fewer = panels.of(told.run, told.result, narrow, decisions.of(told.run.log, narrow))
     return [
         ("wide", picture.drawing(told.name, told.panels, told.course, width=WIDE)),
         ("narrow", picture.drawing(told.name, fewer, narrow, width=NARROW)),

@@ -92,9 +92,9 @@ def of(run: Run, bound: Bound | None, *, most: int) -> Course:
     arrivals, busiest = _arrivals(run, edges_s, minutes)
     waiting, in_work = _worst(run, edges_s)
     wait_s, late = _waits(run, edges_s)
-    looked_s = np.array([look.now_s for look in run.looks])
-    visible = np.array([look.visible for look in run.looks])
-    desired = np.array([look.desired for look in run.looks], np.int64)
+    looked_s = np.array([snapshot.now_s for snapshot in run.snapshots])
+    visible = np.array([snapshot.visible for snapshot in run.snapshots])
+    desired = np.array([snapshot.desired for snapshot in run.snapshots], np.int64)
     return Course(
         stretch_s=stretch_s,
         end_s=span_s,
@@ -130,7 +130,9 @@ def _by_minute(run: Run, minutes: int) -> Whole:
 
 def _worst(run: Run, edges_s: Floats) -> tuple[Whole, Whole]:
     """Visible and in flight at the look of each stretch that saw the most of both."""
-    looks = np.array([(look.now_s, look.visible, look.in_flight) for look in run.looks], dtype=float)
+    looks = np.array(
+        [(snapshot.now_s, snapshot.visible, snapshot.in_flight) for snapshot in run.snapshots], dtype=float
+    )
     backlog = looks[:, 1] + looks[:, 2]
     place = np.clip(np.searchsorted(edges_s, looks[:, 0], "right") - 1, 0, edges_s.size - 2)
     worst_last = np.lexsort((backlog, place))

@@ -117,7 +117,7 @@ class Scaling:
 
     desired: int
     cooldowns: Cooldowns
-    why: str
+    reason: str
 
 
 def scale(
@@ -129,8 +129,8 @@ def scale(
     minimum: int,
     maximum: int,
     metric: float | None,
-    high_rings: bool,
-    low_rings: bool,
+    high_in_alarm: bool,
+    low_in_alarm: bool,
     deploying: bool,
     out_suspended: bool,
     in_suspended: bool,
@@ -140,30 +140,32 @@ def scale(
 
     Proportional to what runs: ceil(running * metric / target), within the bounds. AlarmHigh goes first.
     """
-    kept = Scaling(desired=desired, cooldowns=cooldowns, why="the metric has no data")
+    kept = Scaling(desired=desired, cooldowns=cooldowns, reason="the metric has no data")
     if metric is None:
         return kept
     asked = proportional(running, metric, policy.target)
-    if high_rings:
+    if high_in_alarm:
         if running == 0 and metric > policy.target:
             asked = 1  # nothing to multiply; where tasks are starting, one is no more than was asked for
         wanted = max(minimum, min(maximum, asked))
-        held = _holds_out(now, desired, wanted, cooldowns, suspended=out_suspended)
+        held = _scale_out_blocked_by(now, desired, wanted, cooldowns, suspended=out_suspended)
         after = Cooldowns(out_until=now + policy.scale_out_cooldown_s, out_to=wanted, in_until=-math.inf)
-    elif low_rings:
+    elif low_in_alarm:
         wanted = max(minimum, min(maximum, asked if asked < running else desired))
         suspended = in_suspended or policy.disable_scale_in
-        held = _holds_in(now, desired, wanted, cooldowns, suspended=suspended, deploying=deploying)
+        held = _scale_in_blocked_by(now, desired, wanted, cooldowns, suspended=suspended, deploying=deploying)
         after = replace(cooldowns, in_until=now + policy.scale_in_cooldown_s)
     else:
-        return replace(kept, why="no alarm rings")
-    saw = f"{metric:g} per task against a target of {policy.target:g}, {running} running"
+        return replace(kept, reason="no alarm rings")
+    observed = f"{metric:g} per task against a target of {policy.target:g}, {running} running"
     if held:
-        return replace(kept, why=f"{saw}: {held}")
-    return Scaling(desired=wanted, cooldowns=after, why=f"{saw}: {desired} -> {wanted}")
+        return replace(kept, reason=f"{observed}: {held}")
+    return Scaling(desired=wanted, cooldowns=after, reason=f"{observed}: {desired} -> {wanted}")
 
 
-def _holds_out(now: float, desired: int, wanted: int, cooldowns: Cooldowns, *, suspended: bool) -> str | None:
+def _scale_out_blocked_by(
+    now: float, desired: int, wanted: int, cooldowns: Cooldowns, *, suspended: bool
+) -> str | None:
     """Why AlarmHigh changes nothing, None where it does."""
     if wanted <= desired:
         return f"{desired} desired are enough"
@@ -174,7 +176,7 @@ def _holds_out(now: float, desired: int, wanted: int, cooldowns: Cooldowns, *, s
     return None
 
 
-def _holds_in(
+def _scale_in_blocked_by(
     now: float, desired: int, wanted: int, cooldowns: Cooldowns, *, suspended: bool, deploying: bool
 ) -> str | None:
     """Why AlarmLow changes nothing, None where it does."""

@@ -21,21 +21,21 @@ from sluice_sim.aws_rules.metric_math import (
     Series,
 )
 from sluice_sim.aws_rules.policy_runner import (
-    Scaled,
-    Tracker,
+    PolicyRunner,
+    ScalingActivity,
 )
 from sluice_sim.clock import VirtualClock
 
-EVALUATED_AT_S = 30
+EVALUATION_OFFSET_S = 30
 """Seconds into the minute at which alarms are evaluated; AWS promises only once a minute."""
 NATIVE_METRIC_DELAY_S = 60
 """How long after its minute an AWS metric of SQS, Auto Scaling or ECS can be read (assumption)."""
-READABLE_AFTER_S = 30
+CUSTOM_METRIC_DELAY_S = 30
 """How long after PutMetricData a value can be read by GetMetricData and alarms (assumption).
 
 AWS documents up to two minutes for a metric that is new, and nothing for its later points.
 """
-PASSED_OVER_RECEIVES = 3
+POISON_PILL_RECEIVES = 3
 """A message of a standard queue received this often no longer counts as its oldest (documented)."""
 MINUTE_S = 60
 LOOK_BACK_S = 20 * MINUTE_S
@@ -72,7 +72,7 @@ OnAction = Callable[[str, AlarmChange], None]
 
 
 @dataclass(slots=True, kw_only=True)
-class _Watched:
+class _AlarmEntry:
     alarm: Alarm
     state: State = State.INSUFFICIENT_DATA
 
@@ -86,53 +86,51 @@ class Monitoring:
         data: MetricData,
         *,
         on_action: OnAction,
-        on_scaled: Callable[[Scaled], None],
+        on_scaled: Callable[[ScalingActivity], None],
     ) -> None:
         self._clock, self._data = clock, data
         self._on_action, self._on_scaled = on_action, on_scaled
         self.missing = ASSUMED
         """What a missing operand of metric math stands for."""
-        self._watched: dict[str, _Watched] = {}
-        self._trackers: dict[str, Tracker] = {}
-        self._sampled: list[Callable[[], Iterable[tuple[MetricQuery, float]]]] = []
+        self._alarms: dict[str, _AlarmEntry] = {}
+        self._runners: dict[str, PolicyRunner] = {}
+        self._sources: list[Callable[[], Iterable[tuple[MetricQuery, float]]]] = []
         first = (clock.now // MINUTE_S + 1) * MINUTE_S
         clock.every(MINUTE_S, self._sample, first=first)
-        clock.every(MINUTE_S, self._evaluate, first=first + EVALUATED_AT_S)
+        clock.every(MINUTE_S, self._evaluate, first=first + EVALUATION_OFFSET_S)
 
-    def watch(self, alarm: Alarm) -> None:
+    def add_alarm(self, alarm: Alarm) -> None:
         """An alarm, which starts in INSUFFICIENT_DATA."""
-        self._watched[alarm.name] = _Watched(alarm=alarm)
+        self._alarms[alarm.name] = _AlarmEntry(alarm=alarm)
 
-    def forget(self, alarm_name: str) -> None:
+    def delete_alarm(self, alarm_name: str) -> None:
         """Delete an alarm."""
-        del self._watched[alarm_name]
+        del self._alarms[alarm_name]
 
-    def track(self, tracker: Tracker) -> None:
+    def add_policy(self, runner: PolicyRunner) -> None:
         """A target-tracking policy; a fleet has one."""
-        self._trackers[tracker.fleet_name] = tracker
+        self._runners[runner.fleet_name] = runner
 
     def target(self, fleet: str) -> float | None:
         """The target the fleet's policy holds now, None without a policy."""
-        tracker = self._trackers.get(fleet)
-        return tracker.target if tracker else None
+        runner = self._runners.get(fleet)
+        return runner.target if runner else None
 
-    def sample(self, read: Callable[[], Iterable[tuple[MetricQuery, float]]]) -> None:
+    def add_source(self, read: Callable[[], Iterable[tuple[MetricQuery, float]]]) -> None:
         """A source of native metrics, read at the end of every minute."""
-        self._sampled.append(read)
+        self._sources.append(read)
 
     def _sample(self) -> None:
         minute = self._clock.now - MINUTE_S
-        for read in self._sampled:
+        for read in self._sources:
             arrive = partial(self._data.put, minute, list(read()))
             self._clock.at(self._clock.now + NATIVE_METRIC_DELAY_S, arrive)
 
     def _evaluate(self) -> None:
         # A policy's own alarms are deleted with it.
-        self._trackers = {
-            fleet: tracker for fleet, tracker in self._trackers.items() if tracker.follow_policy()
-        }
-        alarms = [watched.alarm for watched in self._watched.values()]
-        alarms += [alarm for tracker in self._trackers.values() for alarm in tracker.alarms()]
+        self._runners = {fleet: runner for fleet, runner in self._runners.items() if runner.refresh_target()}
+        alarms = [entry.alarm for entry in self._alarms.values()]
+        alarms += [alarm for runner in self._runners.values() for alarm in runner.alarms()]
         end = self._clock.now // MINUTE_S * MINUTE_S
         queries = {query for alarm in alarms for query in alarm.metric_queries()}
         series = self._data.read(queries, end - LOOK_BACK_S, end)
@@ -141,27 +139,27 @@ class Monitoring:
             by_id = {query.id: series.get(query, {}) for query in alarm.metric_queries()}
             return alarm.datapoints(by_id, self._clock.now, self.missing)
 
-        for watched in list(self._watched.values()):
-            self._judge(watched, points(watched.alarm))
-        for tracker in self._trackers.values():
-            if scaled := tracker.steer(self._clock.now, points):
+        for entry in list(self._alarms.values()):
+            self._evaluate_alarm(entry, points(entry.alarm))
+        for runner in self._runners.values():
+            if scaled := runner.run(self._clock.now, points):
                 self._on_scaled(scaled)
 
-    def _judge(self, watched: _Watched, points: list[float | None]) -> None:
-        alarm, before = watched.alarm, watched.state
-        watched.state = alarm.next_state(points, before)
-        if watched.state is before or not alarm.actions_enabled:
+    def _evaluate_alarm(self, entry: _AlarmEntry, points: list[float | None]) -> None:
+        alarm, before = entry.alarm, entry.state
+        entry.state = alarm.next_state(points, before)
+        if entry.state is before or not alarm.actions_enabled:
             return
         actions = {
             State.ALARM: alarm.alarm_actions,
             State.OK: alarm.ok_actions,
             State.INSUFFICIENT_DATA: alarm.insufficient_data_actions,
-        }[watched.state]
+        }[entry.state]
         change = AlarmChange(
             alarm=alarm,
-            state=watched.state,
+            state=entry.state,
             previous=before,
-            reason=alarm.reason_text(points, watched.state),
+            reason=alarm.reason_text(points, entry.state),
             at=self._clock.now,
         )
         for action in actions:

@@ -34,7 +34,7 @@ Points = Callable[[Alarm], list[float | None]]
 
 AnyPolicy = TypeVar("AnyPolicy", TargetTracking, ServiceTracking)
 
-HeldTarget = Callable[[], float | None]
+ReadTarget = Callable[[], float | None]
 """The target that the policy holds now; None once it is deleted."""
 
 
@@ -48,16 +48,16 @@ class Size:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scaled:
+class ScalingActivity:
     """What AWS's own target tracking did to a fleet, and why."""
 
     fleet: str
     before: int
     after: int
-    why: str
+    reason: str
 
 
-class SteeredFleet(Protocol):
+class ScalingTarget(Protocol):
     """A fleet as its policy sees it."""
 
     @property
@@ -77,7 +77,7 @@ class SteeredFleet(Protocol):
         """Running instances whose warm-up is over."""
         ...
 
-    def rolling(self) -> bool:
+    def deploying(self) -> bool:
         """Whether a deployment still replaces instances."""
         ...
 
@@ -90,7 +90,7 @@ class SteeredFleet(Protocol):
         ...
 
 
-class Tracker(Protocol):
+class PolicyRunner(Protocol):
     """One target-tracking policy at work."""
 
     @property
@@ -103,7 +103,7 @@ class Tracker(Protocol):
         """The target the policy holds now."""
         ...
 
-    def follow_policy(self) -> bool:
+    def refresh_target(self) -> bool:
         """Read the target back; a new one starts the alarms anew. False once the policy is deleted."""
         ...
 
@@ -111,13 +111,13 @@ class Tracker(Protocol):
         """AlarmHigh, and AlarmLow unless scale-in is disabled."""
         ...
 
-    def steer(self, now: float, points: Points) -> Scaled | None:
+    def run(self, now: float, points: Points) -> ScalingActivity | None:
         """Judge the alarms and move the fleet; they act once a minute for as long as they ring."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Judged:
+class _Evaluation:
     """Which of a policy's alarms ring, and the newest value of its metric."""
 
     high: bool
@@ -125,29 +125,29 @@ class _Judged:
     metric: float | None
 
 
-class _Bells:
+class _AlarmStates:
     """AlarmHigh and AlarmLow of one policy, with the states they are in."""
 
     def __init__(self) -> None:
         self._states = [State.INSUFFICIENT_DATA, State.INSUFFICIENT_DATA]
 
-    def judge(self, alarms: list[Alarm], points: Points) -> _Judged:
+    def evaluate(self, alarms: list[Alarm], points: Points) -> _Evaluation:
         """Judge AlarmHigh and, where there is one, AlarmLow."""
         ranges = [points(alarm) for alarm in alarms]
         for index, (alarm, values) in enumerate(zip(alarms, ranges, strict=True)):
             self._states[index] = alarm.next_state(values, self._states[index])
         high, low = (state is State.ALARM for state in self._states)
         newest = next((value for value in reversed(ranges[0]) if value is not None), None)
-        return _Judged(high=high, low=low, metric=newest)
+        return _Evaluation(high=high, low=low, metric=newest)
 
 
-class _PolicyTracker(ABC, Generic[AnyPolicy]):
+class _TargetTrackingRunner(ABC, Generic[AnyPolicy]):
     """What the policies of both kinds of fleet share: a target that is followed, and alarms that are kept."""
 
-    def __init__(self, policy: AnyPolicy, fleet: SteeredFleet, held: HeldTarget) -> None:
+    def __init__(self, policy: AnyPolicy, fleet: ScalingTarget, read_target: ReadTarget) -> None:
         self._policy: AnyPolicy = policy
-        self._fleet, self._held = fleet, held
-        self._bells = _Bells()
+        self._fleet, self._read_target = fleet, read_target
+        self._alarm_states = _AlarmStates()
         self._alarms: dict[int, list[Alarm]] = {}
 
     @property
@@ -160,11 +160,11 @@ class _PolicyTracker(ABC, Generic[AnyPolicy]):
         """The target the policy holds now."""
         return self._policy.target
 
-    def follow_policy(self) -> bool:
+    def refresh_target(self) -> bool:
         """AWS makes new alarms when the target changes."""
-        target = self._held()
+        target = self._read_target()
         if target is not None and target != self._policy.target:
-            self._policy, self._bells = self._policy.with_target(target), _Bells()
+            self._policy, self._alarm_states = self._policy.with_target(target), _AlarmStates()
             self._alarms = {}
         return target is not None
 
@@ -181,30 +181,30 @@ class _PolicyTracker(ABC, Generic[AnyPolicy]):
         """AlarmLow of a fleet of this many instances asked for."""
 
 
-class GroupTracker(_PolicyTracker[TargetTracking]):
+class GroupPolicyRunner(_TargetTrackingRunner[TargetTracking]):
     """Keeps `Tracker` for an Auto Scaling group."""
 
     def _low_alarm(self, size: int) -> Alarm | None:
         """Its threshold follows the group's size."""
         return self._policy.low_alarm(size)
 
-    def steer(self, now: float, points: Points) -> Scaled | None:  # noqa: ARG002 - instances know their age
+    def run(self, now: float, points: Points) -> ScalingActivity | None:  # noqa: ARG002 - instances know their age
         """Scale out counts warmed instances alone; scale-in waits while any warms up."""
         policy, fleet = self._policy, self._fleet
         size, (minimum, maximum) = fleet.size(), fleet.bounds()
         warmed = fleet.warmed(
             DEFAULT_WARMUP_S if policy.instance_warmup_s is None else policy.instance_warmup_s
         )
-        judged = self._bells.judge(self.alarms(), points)
-        metric = judged.metric
+        evaluation = self._alarm_states.evaluate(self.alarms(), points)
+        metric = evaluation.metric
         if metric is None or fleet.suspended("AlarmNotification"):
             return None
         wanted = size.desired
-        if judged.high:
+        if evaluation.high:
             wanted = scale_out(
                 desired=size.desired, warmed=warmed, metric=metric, target=policy.target, maximum=maximum
             )
-        elif judged.low:
+        elif evaluation.low:
             wanted = scale_in(
                 desired=size.desired,
                 warming=size.running + size.booting - warmed,
@@ -212,26 +212,26 @@ class GroupTracker(_PolicyTracker[TargetTracking]):
                 target=policy.target,
                 minimum=minimum,
             )
-        return _move(fleet, size, wanted, metric, policy.target)
+        return _apply(fleet, size, wanted, metric, policy.target)
 
 
-class ServiceTracker(_PolicyTracker[ServiceTracking]):
+class ServicePolicyRunner(_TargetTrackingRunner[ServiceTracking]):
     """Keeps `Tracker` for an ECS service."""
 
-    def __init__(self, policy: ServiceTracking, fleet: SteeredFleet, held: HeldTarget) -> None:
-        super().__init__(policy, fleet, held)
+    def __init__(self, policy: ServiceTracking, fleet: ScalingTarget, read_target: ReadTarget) -> None:
+        super().__init__(policy, fleet, read_target)
         self._cooldowns = Cooldowns.none()
 
     def _low_alarm(self, size: int) -> Alarm | None:  # noqa: ARG002 - a service's is the same at every size
         """It stands at 0.9 times the target."""
         return self._policy.low_alarm()
 
-    def steer(self, now: float, points: Points) -> Scaled | None:
+    def run(self, now: float, points: Points) -> ScalingActivity | None:
         """Cooldowns, deployments and suspensions hold what they hold at AWS."""
         fleet = self._fleet
         size, (minimum, maximum) = fleet.size(), fleet.bounds()
-        judged = self._bells.judge(self.alarms(), points)
-        metric = judged.metric
+        evaluation = self._alarm_states.evaluate(self.alarms(), points)
+        metric = evaluation.metric
         if metric is None:
             return None
         scaling = scale(
@@ -242,20 +242,22 @@ class ServiceTracker(_PolicyTracker[ServiceTracking]):
             minimum=minimum,
             maximum=maximum,
             metric=metric,
-            high_rings=judged.high,
-            low_rings=judged.low,
-            deploying=fleet.rolling(),
+            high_in_alarm=evaluation.high,
+            low_in_alarm=evaluation.low,
+            deploying=fleet.deploying(),
             out_suspended=fleet.suspended("Out"),
             in_suspended=fleet.suspended("In"),
             cooldowns=self._cooldowns,
         )
         self._cooldowns = scaling.cooldowns
-        return _move(fleet, size, scaling.desired, metric, self._policy.target)
+        return _apply(fleet, size, scaling.desired, metric, self._policy.target)
 
 
-def _move(fleet: SteeredFleet, size: Size, wanted: int, metric: float, target: float) -> Scaled | None:
+def _apply(
+    fleet: ScalingTarget, size: Size, wanted: int, metric: float, target: float
+) -> ScalingActivity | None:
     if wanted == size.desired:
         return None
     fleet.set_desired(wanted)
-    why = f"{metric:.3g} per instance against a target of {target:.3g}"
-    return Scaled(fleet=fleet.name, before=size.desired, after=wanted, why=why)
+    reason = f"{metric:.3g} per instance against a target of {target:.3g}"
+    return ScalingActivity(fleet=fleet.name, before=size.desired, after=wanted, reason=reason)

@@ -16,7 +16,7 @@ from random import Random
 
 from sluice_sim.clock import VirtualClock
 
-MOST_LATE_S = 59
+MAX_LATENESS_S = 59
 """A schedule set to 1:00 starts its target between 1:00:00 and 1:00:59."""
 
 CRON_PERIODS_S = {"cron(* * * * ? *)": 60.0, "cron(0 * * * ? *)": 3600.0}
@@ -71,7 +71,7 @@ class Scheduler:
 
         def due() -> None:
             scheduled = datetime.fromtimestamp(self._clock.now, UTC)
-            lateness_s = random.uniform(0, MOST_LATE_S)
+            lateness_s = random.uniform(0, MAX_LATENESS_S)
             self._clock.at(self._clock.now + lateness_s, lambda: target(scheduled))
 
         self._clock.every(schedule.period_s, due, first=schedule.first_after(self._clock.now))

@@ -30,23 +30,23 @@ from sluice_sim.aws_rules.alarms import (
     State,
 )
 from sluice_sim.aws_rules.monitoring import (
-    PASSED_OVER_RECEIVES,
-    READABLE_AFTER_S,
+    CUSTOM_METRIC_DELAY_S,
+    POISON_PILL_RECEIVES,
     AlarmChange,
     Monitoring,
 )
-from sluice_sim.aws_rules.policy_runner import Scaled
+from sluice_sim.aws_rules.policy_runner import ScalingActivity
 from sluice_sim.aws_rules.scheduler import Scheduler
 from sluice_sim.clock import VirtualClock
-from sluice_sim.embedded.cloudwatch import MotoMetrics, action_payload, alarm_arn, readable_later
-from sluice_sim.embedded.fleet import Fleet
+from sluice_sim.embedded.cloudwatch import MotoMetrics, action_payload, alarm_arn, delayed_custom_metrics
+from sluice_sim.embedded.fleet import EmbeddedFleet
 from sluice_sim.embedded.functions import Lambda
-from sluice_sim.embedded.groups import Groups
+from sluice_sim.embedded.groups import AutoScalingGroups
 from sluice_sim.embedded.messages_sent import SentMessages
-from sluice_sim.embedded.moto_shortcuts import take_shortcuts
-from sluice_sim.embedded.services import Services
+from sluice_sim.embedded.moto_shortcuts import install_shortcuts
+from sluice_sim.embedded.services import EcsServices
 from sluice_sim.embedded.stacks import Account, Stacks
-from sluice_sim.embedded.workers import Consumer
+from sluice_sim.embedded.worker import Worker
 
 REPORTED_WHEN_ZERO = ("ApproximateNumberOfMessagesVisible",)
 """Of the counts of messages: the others are reported only while such messages exist."""
@@ -79,21 +79,21 @@ class EmbeddedAws:
         self.clock = clock
         self.pace = 1.0
         """Virtual seconds in a second of SQS and of those who work: more than 1 where these are real."""
-        self.reports_every_count = False
+        self.reports_zero_counts = False
         """Whether SQS reports to CloudWatch that no message is in flight or delayed; AWS says it does not."""
         self.log: list[LogLine] = []
         self.notifications: list[Notification] = []
-        self.scaled: list[tuple[float, Scaled]] = []
+        self.scaled: list[tuple[float, ScalingActivity]] = []
         self.on_log: Callable[[LogLine], None] = lambda _: None
-        self.on_scaled: Callable[[Scaled], None] = lambda _: None
-        self.let_all_metrics_be_read: Callable[[], None] = lambda: None
+        self.on_scaled: Callable[[ScalingActivity], None] = lambda _: None
+        self.flush_metrics: Callable[[], None] = lambda: None
         self.sqs, self.cloudwatch, self.ecs = _client("sqs"), _client("cloudwatch"), _client("ecs")
         self.autoscaling, self.scaling = _client("autoscaling"), _client("application-autoscaling")
-        self.groups, self.services = Groups(clock), Services(clock)
+        self.groups, self.services = AutoScalingGroups(clock), EcsServices(clock)
         self.sent = SentMessages()
-        self.functions = Lambda(clock, Scheduler(clock, seed=seed), self._logged)
+        self.functions = Lambda(clock, Scheduler(clock, seed=seed), self._on_log_line)
         self.monitoring = Monitoring(
-            clock, MotoMetrics(self.cloudwatch), on_action=self._alarm_acts, on_scaled=self._scaled
+            clock, MotoMetrics(self.cloudwatch), on_action=self._on_alarm_action, on_scaled=self._scaled
         )
         account = Account(
             functions=self.functions,
@@ -123,12 +123,12 @@ class EmbeddedAws:
             **fifo,
         }
         url: str = self.sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
-        self.monitoring.sample(partial(self._queue_metrics, name, url))
+        self.monitoring.add_source(partial(self._queue_metrics, name, url))
         return url
 
     def create_group(
-        self, name: str, *, minimum: int, maximum: int, boot_s: float, start: Callable[[], Consumer]
-    ) -> Fleet:
+        self, name: str, *, minimum: int, maximum: int, boot_s: float, start: Callable[[], Worker]
+    ) -> EmbeddedFleet:
         """An Auto Scaling group at its minimum whose instances run `start`, with group metrics on."""
         self.autoscaling.create_launch_configuration(
             LaunchConfigurationName=name, ImageId="ami-12c6146b", InstanceType="g5.xlarge"
@@ -142,7 +142,7 @@ class EmbeddedAws:
             AvailabilityZones=[f"{REGION}a"],
         )
         fleet = self.groups.run(name, minimum=minimum, boot_s=boot_s, start=start)
-        self.monitoring.sample(
+        self.monitoring.add_source(
             partial(
                 _fleet_metrics,
                 fleet,
@@ -159,9 +159,9 @@ class EmbeddedAws:
         service: str,
         *,
         boot_s: float,
-        start: Callable[[], Consumer],
+        start: Callable[[], Worker],
         controller: str = "ECS",
-    ) -> Fleet:
+    ) -> EmbeddedFleet:
         """An ECS service without a task, whose tasks will run `start`, with Container Insights on."""
         self.ecs.create_cluster(clusterName=cluster)
         self.ecs.register_task_definition(
@@ -175,7 +175,7 @@ class EmbeddedAws:
             deploymentController={"type": controller},
         )
         fleet = self.services.run(f"service/{cluster}/{service}", boot_s=boot_s, start=start)
-        self.monitoring.sample(
+        self.monitoring.add_source(
             partial(
                 _fleet_metrics,
                 fleet,
@@ -193,11 +193,14 @@ class EmbeddedAws:
             ("ApproximateNumberOfMessagesNotVisible", counts["ApproximateNumberOfMessagesNotVisible"]),
             ("ApproximateNumberOfMessagesDelayed", counts["ApproximateNumberOfMessagesDelayed"]),
         ):
-            if int(count) or metric in REPORTED_WHEN_ZERO or self.reports_every_count:
+            if int(count) or metric in REPORTED_WHEN_ZERO or self.reports_zero_counts:
                 yield _native("AWS/SQS", metric, {"QueueName": name}), float(count)
-        yield _native("AWS/SQS", "NumberOfMessagesSent", {"QueueName": name}), float(self.sent.sampled(name))
+        yield (
+            _native("AWS/SQS", "NumberOfMessagesSent", {"QueueName": name}),
+            float(self.sent.pop_count(name)),
+        )
         age_s = _oldest_age_s(name, self.clock.now)
-        if age_s is not None or self.reports_every_count:
+        if age_s is not None or self.reports_zero_counts:
             yield _native("AWS/SQS", "ApproximateAgeOfOldestMessage", {"QueueName": name}), age_s or 0.0
         if name.endswith(".fifo"):
             pending = tuple(sqs_backends[ACCOUNT_ID][REGION].queues[name].pending_messages)
@@ -205,31 +208,31 @@ class EmbeddedAws:
             metric = "ApproximateNumberOfGroupsWithInflightMessages"
             yield _native("AWS/SQS", metric, {"QueueName": name}), float(groups)
 
-    def _logged(self, function: str, record: dict[str, Any]) -> None:
+    def _on_log_line(self, function: str, record: dict[str, Any]) -> None:
         line = LogLine(at=self.clock.now, function=function, record=record)
         self.log.append(line)
         self.on_log(line)
 
-    def _alarm_acts(self, action: str, change: AlarmChange) -> None:
+    def _on_alarm_action(self, action: str, change: AlarmChange) -> None:
         if ":sns:" in action:
             note = Notification(at=self.clock.now, topic=action, alarm=change.alarm.name, state=change.state)
             self.notifications.append(note)
         self.functions.on_alarm_action(action, alarm_arn(change.alarm.name), action_payload(change))
 
-    def _scaled(self, scaled: Scaled) -> None:
+    def _scaled(self, scaled: ScalingActivity) -> None:
         self.scaled.append((self.clock.now, scaled))
         self.on_scaled(scaled)
 
 
 @contextmanager
 def embedded_aws(
-    root: Path, *, seed: int = 0, readable_after_s: float = READABLE_AFTER_S
+    root: Path, *, seed: int = 0, custom_metric_delay_s: float = CUSTOM_METRIC_DELAY_S
 ) -> Iterator[EmbeddedAws]:
     """An empty account at a fixed virtual time; `root` is where the templates and functions lie.
 
     The seed decides how late each schedule starts; what is put into CloudWatch can be read so much later.
     """
-    take_shortcuts()
+    install_shortcuts()
     with ExitStack() as running:
         running.enter_context(
             mock.patch.dict(os.environ, ENVIRONMENT | {"MOTO_EC2_LOAD_DEFAULT_AMIS": "false"})
@@ -240,10 +243,10 @@ def embedded_aws(
         wiring.cold_start()
         running.callback(wiring.cold_start)
         aws = EmbeddedAws(root, clock, seed=seed)
-        running.enter_context(aws.groups.installed())
-        running.enter_context(aws.services.installed())
-        running.enter_context(aws.sent.installed())
-        aws.let_all_metrics_be_read = running.enter_context(readable_later(clock, readable_after_s))
+        running.enter_context(aws.groups.patched_moto())
+        running.enter_context(aws.services.patched_moto())
+        running.enter_context(aws.sent.patched_moto())
+        aws.flush_metrics = running.enter_context(delayed_custom_metrics(clock, custom_metric_delay_s))
         yield aws
 
 
@@ -257,13 +260,13 @@ def _oldest_age_s(queue_name: str, now: float) -> float | None:
     sent_s = [
         float(message.sent_timestamp or 0) / 1000
         for message in queue._messages  # noqa: SLF001 - moto's public list leaves out those in flight
-        if queue_name.endswith(".fifo") or message.approximate_receive_count < PASSED_OVER_RECEIVES
+        if queue_name.endswith(".fifo") or message.approximate_receive_count < POISON_PILL_RECEIVES
     ]
     return now - min(sent_s) if sent_s else None
 
 
 def _fleet_metrics(
-    fleet: Fleet, namespace: str, dimensions: Mapping[str, str], names: tuple[str, str]
+    fleet: EmbeddedFleet, namespace: str, dimensions: Mapping[str, str], names: tuple[str, str]
 ) -> Iterable[tuple[MetricQuery, float]]:
     """A fleet's desired and running counts under the names AWS gives them."""
     size = fleet.size()

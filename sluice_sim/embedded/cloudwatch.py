@@ -21,7 +21,7 @@ from sluice_sim.account import ACCOUNT_ID, REGION, arn
 from sluice_sim.aws_rules.alarms import MetricQuery
 from sluice_sim.aws_rules.metric_math import Series
 from sluice_sim.aws_rules.monitoring import (
-    READABLE_AFTER_S,
+    CUSTOM_METRIC_DELAY_S,
     AlarmChange,
     Values,
 )
@@ -75,7 +75,9 @@ class MotoMetrics:
 
 
 @contextmanager
-def readable_later(clock: VirtualClock, after_s: float = READABLE_AFTER_S) -> Iterator[Callable[[], None]]:
+def delayed_custom_metrics(
+    clock: VirtualClock, after_s: float = CUSTOM_METRIC_DELAY_S
+) -> Iterator[Callable[[], None]]:
     """While the context lasts, what PutMetricData puts can be read so many seconds later.
 
     AWS's own metrics, which nobody else may put, come with the delay that `Monitoring` gives them. What is
@@ -91,20 +93,20 @@ def readable_later(clock: VirtualClock, after_s: float = READABLE_AFTER_S) -> It
             unread.append((clock.now + after_s, backend, backend.metric_data[known:]))
             del backend.metric_data[known:]
 
-    def let_read(until: float) -> None:
+    def release(until: float) -> None:
         while unread and unread[0][0] <= until:
             _, backend, data = unread.popleft()
             backend.metric_data += data
 
     def read_by_now(backend: CloudWatchBackend) -> list[MetricDatumBase]:
-        let_read(clock.now)
+        release(clock.now)
         return every_metric(backend)
 
     with (
         mock.patch.object(CloudWatchBackend, "put_metric_data", put_for_later),
         mock.patch.object(CloudWatchBackend, "get_all_metrics", read_by_now),
     ):
-        yield partial(let_read, math.inf)
+        yield partial(release, math.inf)
 
 
 def alarm_arn(name: str) -> str:

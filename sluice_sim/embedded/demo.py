@@ -1,7 +1,7 @@
-"""Plays scenarios on one embedded AWS: each workload from its beginning to its minimum, minute by minute.
+"""Runs scenarios on one embedded AWS: each workload from its first message to its minimum, minute by minute.
 
-Owns the stage: the control plane, deployed, and the workloads beside it. Everything that scales is the
-deployed thing: handlers, alarms, policies.
+Deploys the control plane, and the workloads beside it. Everything that scales is what a real deployment runs:
+handlers, alarms and policies.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from sluice.document import parsing
-from sluice_sim.aws_rules.policy_runner import Scaled
+from sluice_sim.aws_rules.policy_runner import ScalingActivity
 from sluice_sim.embedded.cloud import EmbeddedAws, LogLine, embedded_aws
 from sluice_sim.embedded.run import (
     MINUTE_S,
     OnMinute,
-    Play,
+    WorkloadRun,
 )
 from sluice_sim.embedded.timeline import (
-    Part,
+    Component,
     Scenario,
-    Story,
+    Timeline,
 )
 from sluice_sim.embedded.workers import (
-    Hire,
-    SimulatedCrew,
+    SimulatedWorkers,
+    WorkerFactory,
 )
 from sluice_sim.promise import promise_s
 from sluice_sim.template import deployment
@@ -33,7 +33,7 @@ CONTROL_PLANE = "sluice"
 NAMESPACE = "Sluice"
 
 
-class Stage:
+class Demo:
     """One embedded AWS with the control plane deployed, and workloads beside it."""
 
     def __init__(
@@ -42,87 +42,93 @@ class Stage:
         root: Path,
         *,
         on_minute: OnMinute = lambda *_: None,
-        hire: Hire = SimulatedCrew,
+        worker_factory: WorkerFactory = SimulatedWorkers,
         run_until: Callable[[float], None] | None = None,
     ) -> None:
-        self.aws, self._root, self._on_minute, self._hire = aws, root, on_minute, hire
+        self.aws, self._root, self._on_minute, self._worker_factory = aws, root, on_minute, worker_factory
         self._run_until = run_until or aws.clock.run_until
-        self.plays: list[Play] = []
-        aws.on_log, aws.on_scaled = self._logged, self._scaled
+        self.runs: list[WorkloadRun] = []
+        aws.on_log, aws.on_scaled = self._on_log_line, self._on_scaling_activity
         aws.stacks.deploy("template.yaml", CONTROL_PLANE, {})
 
-    def enter(self, scenario: Scenario, parameters: Mapping[str, str] | None = None) -> Play:
-        """Create a workload's queue and fleet, and deploy its stack; `parameters` win over samconfig's."""
+    def add_workload(self, scenario: Scenario, parameters: Mapping[str, str] | None = None) -> WorkloadRun:
+        """Create a workload's queue and fleet and deploy its stack.
+
+        `parameters` override the scenario's, which override those in samconfig.toml.
+        """
         given = {**scenario.parameters, **(parameters or {})}
         deployed = deployment.environments(self._root)[scenario.environment or scenario.name] | given
-        play = Play(
+        run = WorkloadRun(
             self.aws,
             scenario,
             deployed,
             promise_s=scenario.promise_s or self._promise_s(scenario, deployed),
             namespace=NAMESPACE,
-            hire=self._hire,
+            worker_factory=self._worker_factory,
             on_minute=self._on_minute,
         )
-        self.plays.append(play)
-        self.deploy(play)
-        return play
+        self.runs.append(run)
+        self.deploy(run)
+        return run
 
     def _promise_s(self, scenario: Scenario, deployed: Mapping[str, str]) -> float:
         workload = parsing.parse(deployment.registration(deployment.resolved(self._root, deployed)))
         return promise_s(workload, scenario.duration_s(0), scenario.concurrency)
 
-    def deploy(self, play: Play) -> None:
+    def deploy(self, run: WorkloadRun) -> None:
         """Create or update a workload's stack."""
-        self.aws.stacks.deploy("workload.yaml", f"{CONTROL_PLANE}-{play.name}", play.deployed)
+        self.aws.stacks.deploy("workload.yaml", f"{CONTROL_PLANE}-{run.name}", run.deployed)
 
-    def without(self, part: Part) -> None:
-        """Take a part of the control plane away."""
-        functions = {Part.PUBLISHER: "PublishBacklogFunction", Part.RETUNE: "RetuneTargetFunction"}
-        if part in functions:
-            self.aws.functions.named(f"{CONTROL_PLANE}-{functions[part]}").enabled = False
+    def disable(self, component: Component) -> None:
+        """Switch off one component of the control plane."""
+        functions = {
+            Component.PUBLISHER: "PublishBacklogFunction",
+            Component.RETUNE: "RetuneTargetFunction",
+        }
+        if component in functions:
+            self.aws.functions.named(f"{CONTROL_PLANE}-{functions[component]}").enabled = False
             return
-        for play in self.plays:
-            self.aws.monitoring.forget(f"sluice-{play.name}-{part.removesuffix('-alarm')}")
+        for run in self.runs:
+            self.aws.monitoring.delete_alarm(f"sluice-{run.name}-{component.removesuffix('-alarm')}")
 
-    def play(self, scenarios: Sequence[Scenario], without: Sequence[Part]) -> list[Story]:
-        """The scenarios side by side, from beginning to end."""
+    def run_scenarios(self, scenarios: Sequence[Scenario], without: Sequence[Component]) -> list[Timeline]:
+        """Run the scenarios side by side from beginning to end, `without` these components."""
         for scenario in scenarios:
-            self.enter(scenario)
-        for part in without:
-            self.without(part)
+            self.add_workload(scenario)
+        for component in without:
+            self.disable(component)
         return self.run()
 
-    def run(self) -> list[Story]:
-        """Play until every story is over."""
+    def run(self) -> list[Timeline]:
+        """Advance minute by minute until every workload's run is over."""
         start, minute = self.aws.clock.now, 0
-        playing = list(self.plays)
-        while playing:
-            for play in playing:
-                play.begin_minute(minute)
+        active = list(self.runs)
+        while active:
+            for run in active:
+                run.begin_minute(minute)
             minute += 1
             self._run_until(start + minute * MINUTE_S)
-            for play in playing:
-                play.end_minute(minute)
-            playing = [play for play in playing if not play.over]
-        return [play.story() for play in self.plays]
+            for run in active:
+                run.end_minute(minute)
+            active = [run for run in active if not run.over]
+        return [run.timeline() for run in self.runs]
 
-    def _logged(self, line: LogLine) -> None:
-        for play in self.plays:
-            play.logged(line)
+    def _on_log_line(self, line: LogLine) -> None:
+        for run in self.runs:
+            run.on_log_line(line)
 
-    def _scaled(self, scaled: Scaled) -> None:
-        for play in self.plays:
-            play.scaled(scaled)
+    def _on_scaling_activity(self, activity: ScalingActivity) -> None:
+        for run in self.runs:
+            run.on_scaling_activity(activity)
 
 
-def play(
+def run_scenarios(
     root: Path,
     scenarios: Sequence[Scenario],
     *,
-    without: Sequence[Part] = (),
+    without: Sequence[Component] = (),
     on_minute: OnMinute = lambda *_: None,
-) -> list[Story]:
-    """Play the scenarios side by side on an embedded AWS of their own."""
+) -> list[Timeline]:
+    """Run the scenarios side by side on an embedded AWS of their own."""
     with embedded_aws(root) as aws:
-        return Stage(aws, root, on_minute=on_minute).play(scenarios, without)
+        return Demo(aws, root, on_minute=on_minute).run_scenarios(scenarios, without)

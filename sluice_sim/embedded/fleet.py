@@ -14,34 +14,34 @@ from typing import Protocol
 
 from sluice_sim.aws_rules.policy_runner import Size
 from sluice_sim.clock import VirtualClock
-from sluice_sim.embedded.workers import Consumer
+from sluice_sim.embedded.worker import Worker
 
 RECONCILE_S = 10
 
 
-class Life(StrEnum):
+class Lifecycle(StrEnum):
     """Where an instance or task stands."""
 
     BOOTING = "booting"
     RUNNING = "running"
     DRAINING = "draining"
-    GONE = "gone"
+    TERMINATED = "gone"
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Unit:
+class Instance:
     """One instance or task; `since` is when its present life began. Moments are epoch seconds."""
 
-    life: Life
+    state: Lifecycle
     since: float
     launched_at: float
-    worker: Consumer | None = None
+    worker: Worker | None = None
 
 
-class Mirror(Protocol):
+class FleetApi(Protocol):
     """What the API shows of a fleet, and what an operator has suspended."""
 
-    def show(self, fleet: Fleet, unit: Unit) -> None:
+    def update(self, fleet: EmbeddedFleet, instance: Instance) -> None:
         """Tell the API that a unit's life changed."""
         ...
 
@@ -49,7 +49,7 @@ class Mirror(Protocol):
         """Whether new units may start."""
         ...
 
-    def refused(self, words: str, at: float) -> None:
+    def record_launch_failure(self, message: str, at: float) -> None:
         """Tell the API that a launch failed, why, and when (epoch seconds)."""
         ...
 
@@ -58,111 +58,132 @@ class Mirror(Protocol):
         ...
 
 
-class Fleet:
+class EmbeddedFleet:
     """Units moving towards a desired count."""
 
     def __init__(
-        self, clock: VirtualClock, mirror: Mirror, *, boot_s: float, start: Callable[[], Consumer]
+        self, clock: VirtualClock, api: FleetApi, *, boot_s: float, start: Callable[[], Worker]
     ) -> None:
-        self._clock, self._mirror, self._boot_s, self._start = clock, mirror, boot_s, start
-        self._units: list[Unit] = []
+        self._clock, self._api, self._boot_s, self._start = clock, api, boot_s, start
+        self._instances: list[Instance] = []
         self._desired = 0
-        self._rolling: list[Unit] = []
+        self._replaced: list[Instance] = []
         self._billed_s = 0.0
         """Of the units that are gone."""
-        self.refusal: str | None = None
+        self.launch_failure: str | None = None
         """Why AWS starts no unit, in its words; None where it does."""
         clock.every(RECONCILE_S, self._reconcile)
 
     @property
-    def rolling(self) -> bool:
+    def deploying(self) -> bool:
         """Whether a deployment still replaces units."""
-        return bool(self._rolling)
+        return bool(self._replaced)
 
     def set_desired(self, desired: int) -> None:
         """Ask for this many, and begin to move there."""
         self._desired = desired
         self._reconcile()
 
-    def roll(self) -> None:
+    def start_deployment(self) -> None:
         """A deployment: every unit is replaced, the new ones first."""
-        self._rolling = [unit for unit in self._units if unit.life in (Life.BOOTING, Life.RUNNING)]
-        self._launch(len(self._rolling))
+        self._replaced = [
+            instance
+            for instance in self._instances
+            if instance.state in (Lifecycle.BOOTING, Lifecycle.RUNNING)
+        ]
+        self._launch(len(self._replaced))
 
     def size(self) -> Size:
         """What is asked for, and what there is; during a deployment old and new both count."""
-        lives = [unit.life for unit in self._units]
+        states = [instance.state for instance in self._instances]
         return Size(
-            desired=self._desired, running=lives.count(Life.RUNNING), booting=lives.count(Life.BOOTING)
+            desired=self._desired,
+            running=states.count(Lifecycle.RUNNING),
+            booting=states.count(Lifecycle.BOOTING),
         )
 
     def billed_s(self) -> float:
         """Seconds of all units so far, each from its launch until it is gone."""
-        return self._billed_s + sum(self._clock.now - unit.launched_at for unit in self._units)
+        return self._billed_s + sum(self._clock.now - instance.launched_at for instance in self._instances)
 
     def warmed(self, warmup_s: float) -> int:
         """Running units whose warm-up is over."""
         return sum(
-            unit.life is Life.RUNNING and self._clock.now - unit.since >= warmup_s for unit in self._units
+            instance.state is Lifecycle.RUNNING and self._clock.now - instance.since >= warmup_s
+            for instance in self._instances
         )
 
     def _reconcile(self) -> None:
-        self._finish_roll()
-        self._replace_the_dead()
-        alive = [unit for unit in self._units if unit.life in (Life.BOOTING, Life.RUNNING)]
-        missing = self._desired + len(self._rolling) - len(alive)
-        if missing > 0 and self._mirror.may_launch():
-            if self.refusal is None:
+        self._finish_deployment()
+        self._remove_exited()
+        alive = [
+            instance
+            for instance in self._instances
+            if instance.state in (Lifecycle.BOOTING, Lifecycle.RUNNING)
+        ]
+        missing = self._desired + len(self._replaced) - len(alive)
+        if missing > 0 and self._api.may_launch():
+            if self.launch_failure is None:
                 self._launch(missing)
             else:
-                self._mirror.refused(self.refusal, self._clock.now)
-        elif missing < 0 and self._mirror.may_terminate():
+                self._api.record_launch_failure(self.launch_failure, self._clock.now)
+        elif missing < 0 and self._api.may_terminate():
             # Those still booting go first: nobody waits for their work.
-            for unit in sorted(alive, key=lambda unit: unit.life is not Life.BOOTING)[:-missing]:
-                self._stop(unit)
+            for instance in sorted(alive, key=lambda instance: instance.state is not Lifecycle.BOOTING)[
+                :-missing
+            ]:
+                self._stop(instance)
 
-    def _finish_roll(self) -> None:
+    def _finish_deployment(self) -> None:
         """Once enough new units run, the old ones go."""
-        old = set(map(id, self._rolling))
-        fresh = [unit for unit in self._units if unit.life is Life.RUNNING and id(unit) not in old]
-        if self._rolling and len(fresh) >= min(self._desired, len(self._rolling)):
-            for unit in self._rolling:
-                self._stop(unit)
-            self._rolling = []
+        old = set(map(id, self._replaced))
+        fresh = [
+            instance
+            for instance in self._instances
+            if instance.state is Lifecycle.RUNNING and id(instance) not in old
+        ]
+        if self._replaced and len(fresh) >= min(self._desired, len(self._replaced)):
+            for instance in self._replaced:
+                self._stop(instance)
+            self._replaced = []
 
-    def _replace_the_dead(self) -> None:
+    def _remove_exited(self) -> None:
         """What a health check finds: units whose consumer ended unbidden make room for new ones."""
-        for unit in list(self._units):
-            if unit.life is Life.RUNNING and unit.worker is not None and not unit.worker.alive:
-                self._gone(unit)
+        for instance in list(self._instances):
+            if (
+                instance.state is Lifecycle.RUNNING
+                and instance.worker is not None
+                and not instance.worker.alive
+            ):
+                self._terminated(instance)
 
     def _launch(self, count: int) -> None:
         for _ in range(count):
-            unit = Unit(life=Life.BOOTING, since=self._clock.now, launched_at=self._clock.now)
-            self._units.append(unit)
-            self._mirror.show(self, unit)
-            self._clock.at(self._clock.now + self._boot_s, partial(self._booted, unit))
+            instance = Instance(state=Lifecycle.BOOTING, since=self._clock.now, launched_at=self._clock.now)
+            self._instances.append(instance)
+            self._api.update(self, instance)
+            self._clock.at(self._clock.now + self._boot_s, partial(self._booted, instance))
 
-    def _booted(self, unit: Unit) -> None:
-        if unit.life is Life.BOOTING:  # else it was stopped while it booted
-            self._live(unit, Life.RUNNING)
-            unit.worker = self._start()
+    def _booted(self, instance: Instance) -> None:
+        if instance.state is Lifecycle.BOOTING:  # else it was stopped while it booted
+            self._set_state(instance, Lifecycle.RUNNING)
+            instance.worker = self._start()
 
-    def _stop(self, unit: Unit) -> None:
+    def _stop(self, instance: Instance) -> None:
         """Let it finish its messages first, as a lifecycle hook or task protection does."""
-        if unit.life in (Life.DRAINING, Life.GONE):
+        if instance.state in (Lifecycle.DRAINING, Lifecycle.TERMINATED):
             return
-        self._live(unit, Life.DRAINING)
-        if unit.worker is None:
-            self._gone(unit)
+        self._set_state(instance, Lifecycle.DRAINING)
+        if instance.worker is None:
+            self._terminated(instance)
         else:
-            unit.worker.drain(partial(self._gone, unit))
+            instance.worker.drain(partial(self._terminated, instance))
 
-    def _gone(self, unit: Unit) -> None:
-        self._units.remove(unit)
-        self._billed_s += self._clock.now - unit.launched_at
-        self._live(unit, Life.GONE)
+    def _terminated(self, instance: Instance) -> None:
+        self._instances.remove(instance)
+        self._billed_s += self._clock.now - instance.launched_at
+        self._set_state(instance, Lifecycle.TERMINATED)
 
-    def _live(self, unit: Unit, life: Life) -> None:
-        unit.life, unit.since = life, self._clock.now
-        self._mirror.show(self, unit)
+    def _set_state(self, instance: Instance, state: Lifecycle) -> None:
+        instance.state, instance.since = state, self._clock.now
+        self._api.update(self, instance)

@@ -25,26 +25,26 @@ from moto.core.responses import ActionResult
 
 from sluice_sim.account import ACCOUNT_ID, REGION
 from sluice_sim.clock import VirtualClock
-from sluice_sim.embedded.fleet import Fleet, Life, Unit
-from sluice_sim.embedded.workers import Consumer
+from sluice_sim.embedded.fleet import EmbeddedFleet, Instance, Lifecycle
+from sluice_sim.embedded.worker import Worker
 
 LIFECYCLE_STATES = {
-    Life.BOOTING: "Pending",
-    Life.RUNNING: "InService",
-    Life.DRAINING: "Terminating:Wait",  # the lifecycle hook of the example fleet
+    Lifecycle.BOOTING: "Pending",
+    Lifecycle.RUNNING: "InService",
+    Lifecycle.DRAINING: "Terminating:Wait",  # the lifecycle hook of the example fleet
 }
 
 
-class Groups:
+class AutoScalingGroups:
     """Every Auto Scaling group of the account."""
 
     def __init__(self, clock: VirtualClock) -> None:
         self._clock = clock
-        self._fleets: dict[str, Fleet] = {}
-        self._mirrors: dict[str, _GroupMirror] = {}
+        self._fleets: dict[str, EmbeddedFleet] = {}
+        self._apis: dict[str, _GroupApi] = {}
 
     @contextmanager
-    def installed(self) -> Iterator[None]:
+    def patched_moto(self) -> Iterator[None]:
         """SetDesiredCapacity and what follows from it go through here while the context lasts."""
         groups = self
 
@@ -62,26 +62,28 @@ class Groups:
         ):
             yield
 
-    def run(self, group_name: str, *, minimum: int, boot_s: float, start: Callable[[], Consumer]) -> Fleet:
+    def run(
+        self, group_name: str, *, minimum: int, boot_s: float, start: Callable[[], Worker]
+    ) -> EmbeddedFleet:
         """Bring a group that was created empty to life, and to its minimum."""
         _group(group_name).min_size = minimum
-        mirror = self._mirrors[group_name] = _GroupMirror(group=_group(group_name))
-        self._fleets[group_name] = Fleet(self._clock, mirror, boot_s=boot_s, start=start)
+        api = self._apis[group_name] = _GroupApi(group=_group(group_name))
+        self._fleets[group_name] = EmbeddedFleet(self._clock, api, boot_s=boot_s, start=start)
         self.set_desired(group_name, minimum)
         return self._fleets[group_name]
 
-    def fleet(self, group_name: str) -> Fleet:
+    def fleet(self, group_name: str) -> EmbeddedFleet:
         """The living fleet behind the group."""
         return self._fleets[group_name]
 
-    def refuse_launches(self, group_name: str, words: str | None) -> None:
+    def fail_launches(self, group_name: str, message: str | None) -> None:
         """From now on no instance starts, and activities say why in these words; None lets them start."""
-        self._fleets[group_name].refusal = words
+        self._fleets[group_name].launch_failure = message
 
     def activities(self, group_name: str) -> list[dict[str, Any]]:
         """The group's launches, newest first; none of a group that is not there."""
-        mirror = self._mirrors.get(group_name)
-        return [dict(activity) for activity in reversed(mirror.activities)] if mirror else []
+        api = self._apis.get(group_name)
+        return [dict(activity) for activity in reversed(api.activities)] if api else []
 
     def set_desired(self, group_name: str, desired: int) -> None:
         """As the API: out of bounds is a ValidationError, and nothing changes."""
@@ -106,7 +108,7 @@ class Groups:
 
 
 @dataclass(slots=True, kw_only=True)
-class _GroupMirror:
+class _GroupApi:
     """Keeps `fleet.Mirror`: every unit is one of moto's instances."""
 
     group: FakeAutoScalingGroup
@@ -115,27 +117,27 @@ class _GroupMirror:
     launches: dict[int, dict[str, Any]] = field(default_factory=dict)
     """The activity of each unit that still boots."""
 
-    def show(self, fleet: Fleet, unit: Unit) -> None:  # noqa: ARG002 - a group shows unit by unit
-        self._tell_activity(unit)
-        if unit.life is Life.GONE:
-            state = self.states.pop(id(unit))
+    def update(self, fleet: EmbeddedFleet, instance: Instance) -> None:  # noqa: ARG002 - a group shows unit by unit
+        self._record_activity(instance)
+        if instance.state is Lifecycle.TERMINATED:
+            state = self.states.pop(id(instance))
             _backend().ec2_backend.terminate_instances([state.instance.id])
             self.group.instance_states = [other for other in self.group.instance_states if other is not state]
             return
-        if id(unit) not in self.states:
+        if id(instance) not in self.states:
             self.group.replace_autoscaling_group_instances(1, self.group.get_propagated_tags())
-            self.states[id(unit)] = self.group.instance_states[-1]
-        self.states[id(unit)].lifecycle_state = LIFECYCLE_STATES[unit.life]
+            self.states[id(instance)] = self.group.instance_states[-1]
+        self.states[id(instance)].lifecycle_state = LIFECYCLE_STATES[instance.state]
 
-    def refused(self, words: str, at: float) -> None:
-        self.activities.append(self._activity(at, "Failed") | {"StatusMessage": words})
+    def record_launch_failure(self, message: str, at: float) -> None:
+        self.activities.append(self._activity(at, "Failed") | {"StatusMessage": message})
 
-    def _tell_activity(self, unit: Unit) -> None:
-        if unit.life is Life.BOOTING:
-            self.launches[id(unit)] = self._activity(unit.since, "InProgress")
-            self.activities.append(self.launches[id(unit)])
-        elif activity := self.launches.pop(id(unit), None):
-            activity["StatusCode"] = "Successful" if unit.life is Life.RUNNING else "Cancelled"
+    def _record_activity(self, instance: Instance) -> None:
+        if instance.state is Lifecycle.BOOTING:
+            self.launches[id(instance)] = self._activity(instance.since, "InProgress")
+            self.activities.append(self.launches[id(instance)])
+        elif activity := self.launches.pop(id(instance), None):
+            activity["StatusCode"] = "Successful" if instance.state is Lifecycle.RUNNING else "Cancelled"
 
     def _activity(self, at: float, status: str) -> dict[str, Any]:
         return {

@@ -41,7 +41,7 @@ def causes(
 
 def _cause(row: Minute, maximum: int, slots: int, *, is_fifo: bool) -> Cause:
     if not row.running:
-        return Cause.NONE_RUNS
+        return Cause.NONE_RUNNING
     if is_fifo and row.visible and row.in_flight < row.running * slots:
         return Cause.BUSY_GROUPS
     if row.running < row.desired:
@@ -50,7 +50,7 @@ def _cause(row: Minute, maximum: int, slots: int, *, is_fifo: bool) -> Cause:
         return Cause.AT_MAXIMUM
     tracked_per_instance = (row.visible + row.in_flight) / row.running + row.arriving_per_instance
     if row.target is None or tracked_per_instance > row.target:
-        return Cause.NOT_ASKED
+        return Cause.NOT_REQUESTED
     return Cause.WITHIN_TARGET
 
 

@@ -22,12 +22,12 @@ class SentMessages:
     def __init__(self) -> None:
         self._sent: Counter[str] = Counter()
 
-    def sampled(self, queue_name: str) -> int:
+    def pop_count(self, queue_name: str) -> int:
         """How many since the last sample; the count begins again."""
         return self._sent.pop(queue_name, 0)
 
     @contextmanager
-    def installed(self) -> Iterator[None]:
+    def patched_moto(self) -> Iterator[None]:
         """Count while the context lasts; a batch is sent message by message in moto."""
         send = SQSBackend.send_message
 

@@ -24,15 +24,15 @@ from moto.sqs.models import Message, Queue, SQSBackend
 
 _RECEIPT_HANDLE_LENGTH = 185
 
-_spelt = cache(utils.camelcase_to_underscores)
-_moto_tells = SQSBackend.get_queue_attributes
-_moto_reads = CloudWatchBackend.get_metric_data
+_snake_case = cache(utils.camelcase_to_underscores)
+_original_attributes = SQSBackend.get_queue_attributes
+_original_metric_data = CloudWatchBackend.get_metric_data
 
 
-def take_shortcuts() -> None:
+def install_shortcuts() -> None:
     """From now on in this process."""
     for module in (responses, models):
-        vars(module)["camelcase_to_underscores"] = _spelt
+        vars(module)["camelcase_to_underscores"] = _snake_case
     vars(models)["unix_time"], vars(models)["unix_time_millis"] = time, _time_ms
     vars(models)["generate_receipt_handle"] = _receipt_handle
     SQSBackend.get_queue_attributes = _attributes  # type: ignore[assignment, method-assign]
@@ -60,7 +60,7 @@ def _visible_messages(queue: Queue) -> list[Message]:
 def _attributes(backend: SQSBackend, queue_name: str, attribute_names: Sequence[str]) -> dict[str, Any]:
     known = {*Queue.BASE_ATTRIBUTES, *Queue.FIFO_ATTRIBUTES, *Queue.KMS_ATTRIBUTES}
     if not known.issuperset(attribute_names):
-        return _moto_tells(backend, queue_name, list(attribute_names))  # all of them, or a refusal
+        return _original_attributes(backend, queue_name, list(attribute_names))  # all of them, or a refusal
     every = backend.get_queue(queue_name).attributes
     return {name: every[name] for name in attribute_names if every.get(name) is not None}
 
@@ -73,9 +73,11 @@ def _metric_data(
     scan_by: str = "TimestampAscending",
 ) -> list[dict[str, Any]]:
     if any("SELECT" in query.get("Expression", "") for query in queries):
-        return _moto_reads(backend, queries, start_time, end_time, scan_by)  # asks for metrics by other means
+        return _original_metric_data(
+            backend, queries, start_time, end_time, scan_by
+        )  # asks for metrics by other means
     names = {query["MetricStat"]["Metric"]["MetricName"] for query in queries if "MetricStat" in query}
     named = [datum for datum in backend.get_all_metrics() if datum.name in names]
     # All that it looks at in the backend.
     holder = SimpleNamespace(get_all_metrics=lambda: named)
-    return _moto_reads(holder, queries, start_time, end_time, scan_by)  # type: ignore[arg-type]
+    return _original_metric_data(holder, queries, start_time, end_time, scan_by)  # type: ignore[arg-type]

@@ -24,27 +24,34 @@ from sluice_sim.embedded import handler
 from sluice_sim.embedded.cloud import EmbeddedAws
 from sluice_sim.embedded.cloudwatch import MotoMetrics
 from sluice_sim.embedded.timeline import (
-    Processes,
+    ProcessSummary,
     Scenario,
 )
 from sluice_sim.embedded.wall_clock import now_s
 from sluice_sim.embedded.workers import Assignment
 from sluice_worker import Settings
 
-LOOK_S = 5
+CHECK_INTERVAL_S = 5
 """Virtual seconds between two looks at every process."""
-SHORTEST_VISIBILITY_S = 4
+MIN_VISIBILITY_S = 4
 """Room for a process that gets no processor for a while."""
-SLACK_S = 10.0
+EXIT_GRACE_S = 10.0
 """Beyond its longest message, for a worker told to go."""
 LAST_LINES = 3
 MINUTE_S = 60
-SHORTENED = ("prefetch_s", "interval_s", "starving_after_s", "backoff_s", "max_backoff_s", "delete_linger_s")
+SCALED_SETTINGS = (
+    "prefetch_s",
+    "interval_s",
+    "starving_after_s",
+    "backoff_s",
+    "max_backoff_s",
+    "delete_linger_s",
+)
 """Settings of the worker that are shortened like all the rest; scenarios say nothing of them."""
-LOOKED_BACK_S = 600
+METRICS_WINDOW_S = 600
 
 
-class CannotWorkError(RuntimeError):
+class WorkersFailedError(RuntimeError):
     """Worker processes end before any message is processed."""
 
 
@@ -65,7 +72,7 @@ class WorkerProcess:
                 start_new_session=True,
             )
         self._when_drained: Callable[[], None] | None = None
-        self._known = False
+        self._exit_reported = False
         """Whether its end has been looked at."""
 
     @property
@@ -81,46 +88,46 @@ class WorkerProcess:
     def drain(self, when_drained: Callable[[], None]) -> None:
         """SIGTERM, as systemd or ECS send it."""
         self._when_drained = when_drained
-        self.tell_to_go()
+        self.terminate()
 
-    def tell_to_go(self) -> None:
+    def terminate(self) -> None:
         """SIGTERM; nobody waits."""
         self._process.terminate()
 
-    def look(self) -> str | None:
+    def check_exit(self) -> str | None:
         """Whether it ended since the last look: a sentence where it should not have, or not so."""
         status = self._process.poll()
-        if status is None or self._known:
+        if status is None or self._exit_reported:
             return None
-        self._known = True
+        self._exit_reported = True
         told = self._when_drained is not None
         if self._when_drained is not None:
             self._when_drained()
         # One told to go before it could listen ends by the signal itself.
         if told and status in (0, -signal.SIGTERM):
             return None
-        return f"worker process {self.pid} {_end(status)}{self._last_words()}"
+        return f"worker process {self.pid} {_exit_text(status)}{self._last_log_lines()}"
 
-    def end(self, by: float) -> None:
+    def wait_or_kill(self, by: float) -> None:
         """Wait until that moment of the monotonic clock, then kill."""
         try:
             self._process.wait(max(by - time.monotonic(), 0))
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self.let_go()
+        self.close_stdin()
 
-    def let_go(self) -> None:
+    def close_stdin(self) -> None:
         """What happens to it when this process dies: its standard input ends."""
         assert self._process.stdin is not None
         self._process.stdin.close()
 
-    def _last_words(self) -> str:
+    def _last_log_lines(self) -> str:
         lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         return "".join(f"\n      | {line}" for line in lines[-LAST_LINES:])
 
 
-class ProcessCrew:
+class WorkerProcesses:
     """Keeps `crew.Crew`."""
 
     def __init__(
@@ -134,7 +141,7 @@ class ProcessCrew:
         self._workers: list[WorkerProcess] = []
         self._environment = _environment(endpoint, self._record)
         self._options = options(assignment, endpoint, aws.pace)
-        self._looking = aws.clock.every(LOOK_S, self._look)
+        self._check_id = aws.clock.every(CHECK_INTERVAL_S, self._check_workers)
 
     def start(self) -> WorkerProcess:
         """One more process."""
@@ -144,18 +151,18 @@ class ProcessCrew:
         self._workers.append(worker)
         return worker
 
-    def go_home(self) -> Processes:
+    def stop(self) -> ProcessSummary:
         """All are told to go, and have their time for it."""
-        self._aws.clock.cancel(self._looking)
+        self._aws.clock.cancel(self._check_id)
         for worker in self._workers:
             if worker.alive:
                 worker.drain(lambda: None)
-        by = time.monotonic() + SLACK_S + _longest_s(self.assignment, self._aws.pace)
+        by = time.monotonic() + EXIT_GRACE_S + _longest_s(self.assignment, self._aws.pace)
         for worker in self._workers:
-            worker.end(by)
-        self._look()
+            worker.wait_or_kill(by)
+        self._check_workers()
         count, total_s = self._published()
-        return Processes(
+        return ProcessSummary(
             started=len(self._workers),
             failed=self._failed,
             published=count,
@@ -165,11 +172,11 @@ class ProcessCrew:
     def kill(self) -> None:
         """End whatever is left, at once."""
         for worker in self._workers:
-            worker.end(0)
+            worker.wait_or_kill(0)
 
     def _published(self) -> tuple[int, float]:
         """How many processing times CloudWatch was told, and their sum, in wall seconds."""
-        self._aws.let_all_metrics_be_read()
+        self._aws.flush_metrics()
         metrics, now = MotoMetrics(self._aws.cloudwatch), now_s()
         sums = {
             stat: MetricQuery(
@@ -182,20 +189,20 @@ class ProcessCrew:
             )
             for stat in ("SampleCount", "Sum")
         }
-        read = metrics.read(set(sums.values()), now - LOOKED_BACK_S, now)
+        read = metrics.read(set(sums.values()), now - METRICS_WINDOW_S, now)
         count, total_s = (sum(read[query].values()) for query in sums.values())
         return int(count), total_s
 
-    def _look(self) -> None:
+    def _check_workers(self) -> None:
         self._read_record()
         for worker in self._workers:
-            trouble = worker.look()
-            if trouble is None:
+            failure = worker.check_exit()
+            if failure is None:
                 continue
             self._failed += 1
             if not self._processed:
-                raise CannotWorkError(f"no message was processed, and {trouble}")
-            self.assignment.on_trouble(trouble)
+                raise WorkersFailedError(f"no message was processed, and {failure}")
+            self.assignment.on_failure(failure)
 
     def _read_record(self) -> None:
         """A line is written at once, so that every line is whole."""
@@ -220,8 +227,8 @@ def options(assignment: Assignment, endpoint: str, pace: float) -> list[str]:
         "--max-concurrency": scenario.concurrency,
         "--visibility-s": visibility_s(scenario, pace),
         "--report-s": max(MINUTE_S / pace, 1),
-        **{f"--{name.replace('_', '-')}": _default(name) / pace for name in SHORTENED},
-        "--grace-s": SLACK_S + _longest_s(assignment, pace),
+        **{f"--{name.replace('_', '-')}": _default(name) / pace for name in SCALED_SETTINGS},
+        "--grace-s": EXIT_GRACE_S + _longest_s(assignment, pace),
         "--namespace": assignment.namespace,
     }
     if isinstance(fleet, model.AutoScalingGroup):
@@ -235,7 +242,7 @@ def options(assignment: Assignment, endpoint: str, pace: float) -> list[str]:
 
 def visibility_s(scenario: Scenario, pace: float) -> int:
     """How long a received message stays hidden, in wall seconds."""
-    return max(round(scenario.visibility_timeout_s / pace), SHORTEST_VISIBILITY_S)
+    return max(round(scenario.visibility_timeout_s / pace), MIN_VISIBILITY_S)
 
 
 def _environment(endpoint: str, record: Path) -> dict[str, str]:
@@ -263,5 +270,5 @@ def _longest_s(assignment: Assignment, pace: float) -> float:
     return max(duration_s for _, duration_s in assignment.scenario.durations) / pace
 
 
-def _end(status: int) -> str:
+def _exit_text(status: int) -> str:
     return f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended by itself ({status})"

@@ -13,33 +13,33 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from sluice_sim.embedded.cloud import EmbeddedAws, embedded_aws
-from sluice_sim.embedded.demo import Stage
-from sluice_sim.embedded.processes import CannotWorkError, ProcessCrew, visibility_s
+from sluice_sim.embedded.demo import Demo
+from sluice_sim.embedded.processes import WorkerProcesses, WorkersFailedError, visibility_s
 from sluice_sim.embedded.run import OnMinute
-from sluice_sim.embedded.serialised_requests import taking_turns
-from sluice_sim.embedded.server import served
+from sluice_sim.embedded.serialised_requests import serialise_requests
+from sluice_sim.embedded.server import http_endpoint
 from sluice_sim.embedded.timeline import (
-    Part,
+    Component,
     Scenario,
-    Story,
+    Timeline,
 )
 from sluice_sim.embedded.wall_clock import (
     PACE,
     WallClock,
-    sqs_on_the_wall,
+    sqs_on_wall_clock,
 )
 from sluice_sim.embedded.workers import Assignment
 from sluice_sim.template import deployment, load
 from sluice_worker.core.model import LONG_POLL_S
 
-__all__ = ["PACE", "CannotWorkError", "play", "real_stage", "shortened"]
+__all__ = ["PACE", "WorkersFailedError", "process_demo", "run_scenarios", "scaled_durations"]
 
-LONGEST_S = 170
+MAX_RUN_S = 170
 """Wall seconds after which a play gives up."""
 MINUTE_S = 60
 
 
-def shortened(root: Path, scenario: Scenario, pace: float = PACE) -> dict[str, tuple[float, float]]:
+def scaled_durations(root: Path, scenario: Scenario, pace: float = PACE) -> dict[str, tuple[float, float]]:
     """What takes how long: seconds of the workload, and seconds of the wall."""
     idle = deployment.environments(root)[scenario.environment or scenario.name] | dict(scenario.parameters)
     idle_minutes = idle.get(
@@ -58,37 +58,37 @@ def shortened(root: Path, scenario: Scenario, pace: float = PACE) -> dict[str, t
 
 
 @contextmanager
-def real_stage(root: Path, *, on_minute: OnMinute = lambda *_: None, pace: float = PACE) -> Iterator[Stage]:
+def process_demo(root: Path, *, on_minute: OnMinute = lambda *_: None, pace: float = PACE) -> Iterator[Demo]:
     """A stage whose workloads are worked on by processes; none is left when the context ends."""
     with ExitStack() as running:
         aws = running.enter_context(embedded_aws(root))
         aws.pace = pace
         folder = Path(running.enter_context(TemporaryDirectory(prefix="sluice-demo-")))
-        running.enter_context(sqs_on_the_wall())
-        running.enter_context(taking_turns(pace=pace))
-        endpoint = running.enter_context(served())
+        running.enter_context(sqs_on_wall_clock())
+        running.enter_context(serialise_requests(pace=pace))
+        endpoint = running.enter_context(http_endpoint())
 
-        def hire(aws: EmbeddedAws, assignment: Assignment) -> ProcessCrew:
+        def worker_factory(aws: EmbeddedAws, assignment: Assignment) -> WorkerProcesses:
             own = folder / assignment.queue_url.rsplit("/", 1)[-1]
             own.mkdir()
-            crew = ProcessCrew(aws, assignment, root=root, endpoint=endpoint, folder=own)
-            running.callback(crew.kill)
-            return crew
+            workers = WorkerProcesses(aws, assignment, root=root, endpoint=endpoint, folder=own)
+            running.callback(workers.kill)
+            return workers
 
         wall = WallClock(aws.clock, pace)
-        yield Stage(aws, root, on_minute=on_minute, hire=hire, run_until=wall.run_until)
+        yield Demo(aws, root, on_minute=on_minute, worker_factory=worker_factory, run_until=wall.run_until)
 
 
-def play(
+def run_scenarios(
     root: Path,
     scenarios: Sequence[Scenario],
     *,
-    without: Sequence[Part] = (),
+    without: Sequence[Component] = (),
     on_minute: OnMinute = lambda *_: None,
     pace: float = PACE,
-) -> list[Story]:
+) -> list[Timeline]:
     """Play the scenarios side by side with worker processes; each gives up before three minutes are over."""
-    most = int(LONGEST_S * pace / MINUTE_S)
-    brief = [replace(each, limit_minutes=min(each.limit_minutes, most)) for each in scenarios]
-    with real_stage(root, on_minute=on_minute, pace=pace) as stage:
-        return stage.play(brief, without)
+    most = int(MAX_RUN_S * pace / MINUTE_S)
+    brief = [replace(each, max_minutes=min(each.max_minutes, most)) for each in scenarios]
+    with process_demo(root, on_minute=on_minute, pace=pace) as demo:
+        return demo.run_scenarios(brief, without)

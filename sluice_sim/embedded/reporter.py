@@ -30,7 +30,7 @@ class DurationReporter:
         self._counts: Counter[float] = Counter()
         clock.every(MINUTE_S, self._publish)
 
-    def took(self, duration_s: float) -> None:
+    def record(self, duration_s: float) -> None:
         """A message was finished after so many seconds."""
         self._counts[round(duration_s, DECIMALS)] += 1
 

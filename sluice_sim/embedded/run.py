@@ -1,6 +1,6 @@
-"""One workload on the stage: its queue, its fleet, its crew, and the account of what happens to it.
+"""The run of one workload in the demo: its queue, its fleet, its workers, and the record of what happens.
 
-Owns the rows of the timeline and the counting of messages, which goes by their ids: sent, processed, left.
+Writes the rows of the timeline and counts messages (sent, processed, left) by their ids.
 """
 
 from __future__ import annotations
@@ -18,33 +18,35 @@ from moto.sqs.models import sqs_backends
 
 from sluice.core import model
 from sluice_sim.account import ACCOUNT_ID, REGION
-from sluice_sim.aws_rules.policy_runner import Scaled
+from sluice_sim.aws_rules.policy_runner import ScalingActivity
 from sluice_sim.embedded.cloud import EmbeddedAws, LogLine
-from sluice_sim.embedded.fleet import Fleet
+from sluice_sim.embedded.fleet import EmbeddedFleet
 from sluice_sim.embedded.lateness import causes
 from sluice_sim.embedded.timeline import (
     Event,
     EventKind,
     Minute,
     Scenario,
-    Story,
     Summary,
+    Timeline,
 )
 from sluice_sim.embedded.workers import (
     Assignment,
-    Hire,
+    WorkerFactory,
 )
 from sluice_sim.promise import waits
 
 MINUTE_S = 60
 HOUR_S = 3600
-SENT_PER_CALL = 10
+MAX_BATCH = 10
+"""Messages per SendMessageBatch call (SQS limit)."""
 
 OnMinute = Callable[[str, Minute], None]
+"""Called with the workload's name and the row of the minute that has just ended."""
 
 
-class Play:
-    """A workload from its beginning to its minimum."""
+class WorkloadRun:
+    """One workload from its first minute until it is back at its minimum."""
 
     def __init__(
         self,
@@ -54,7 +56,7 @@ class Play:
         *,
         promise_s: float,
         namespace: str,
-        hire: Hire,
+        worker_factory: WorkerFactory,
         on_minute: OnMinute,
     ) -> None:
         self._aws, self._scenario, self._on_minute = aws, scenario, on_minute
@@ -65,52 +67,52 @@ class Play:
         )
         self.minutes: list[Minute] = []
         self._sent_s: dict[str, float] = {}
-        """When each message was sent, in seconds of the play."""
+        """Message id -> when it was sent, in seconds of the run."""
         self._waited_s: dict[str, float] = {}
         self._processed: Counter[str] = Counter()
         self._events: list[Event] = []
         self._finished_s: list[float] = []
         self._published: Mapping[str, float] = {}
-        """Field of the newest tick's line -> number."""
-        self._held = ""
-        self._quiet = 0
+        """The log record of the latest tick: field -> number."""
+        self._last_held = ""
+        self._quiet_minutes = 0
         self._queue_url = aws.create_queue(
             deployed["QueueName"], visibility_timeout_s=scenario.visibility_timeout_s
         )
-        named = _fleet_of(deployed)
-        self._crew = hire(
+        fleet = _fleet_of(deployed)
+        self._workers = worker_factory(
             aws,
             Assignment(
                 scenario=scenario,
                 queue_url=self._queue_url,
-                fleet=named,
+                fleet=fleet,
                 namespace=namespace,
-                on_processed=self._done,
-                on_trouble=self._trouble,
+                on_processed=self._on_processed,
+                on_failure=self._on_failure,
             ),
         )
-        self._fleet_key, self._fleet = self._create_fleet(named)
+        self._fleet_key, self._fleet = self._create_fleet(fleet)
 
     @property
     def over(self) -> bool:
-        """The work done and the fleet at its minimum for a while, or out of time."""
-        out_of_time = len(self.minutes) >= self._scenario.limit_minutes
-        return out_of_time or self._quiet > self._scenario.quiet_minutes
+        """True once the work is done and the fleet has rested at its minimum, or once time is up."""
+        out_of_time = len(self.minutes) >= self._scenario.max_minutes
+        return out_of_time or self._quiet_minutes > self._scenario.quiet_minutes
 
     def begin_minute(self, minute: int) -> None:
-        """Let the minute's messages arrive, evenly over it."""
+        """Schedule the minute's arrivals."""
         arriving = self._scenario.arriving(minute)
-        calls = -(-arriving // SENT_PER_CALL)
+        calls = -(-arriving // MAX_BATCH)
         for call in range(calls):
-            count = min(SENT_PER_CALL, arriving - call * SENT_PER_CALL)
-            # A burst comes at once, a flow in pieces.
+            count = min(MAX_BATCH, arriving - call * MAX_BATCH)
+            # A burst arrives at once, a steady flow is spread evenly over the minute.
             pause_s = 0 if minute in self._scenario.bursts else MINUTE_S / calls
             self._aws.clock.at(self._aws.clock.now + call * pause_s, partial(self._send, count))
-        if said := self._scenario.arrival_sentence(minute):
-            self._events.append(Event(kind=EventKind.ARRIVAL, text=said))
+        if text := self._scenario.arrival_sentence(minute):
+            self._events.append(Event(kind=EventKind.ARRIVAL, text=text))
 
     def end_minute(self, minute: int) -> None:
-        """Write the minute's row, and see whether the story is over."""
+        """Write the minute's row, and see whether the run is over."""
         row = self._row(minute)
         self.minutes.append(row)
         self.summary.peak_instances = max(self.summary.peak_instances, row.running)
@@ -119,20 +121,26 @@ class Play:
         self.summary.instance_hours = self._fleet.billed_s() / HOUR_S
         self._on_minute(self.name, row)
         done = minute > self._scenario.last_arrival and self._sent_s.keys() <= self._processed.keys()
-        at_rest = row.desired == row.running == self.summary.minimum
-        self._quiet = self._quiet + 1 if done and at_rest else 0
+        at_minimum = row.desired == row.running == self.summary.minimum
+        self._quiet_minutes = self._quiet_minutes + 1 if done and at_minimum else 0
 
-    def story(self) -> Story:
-        """The whole of it, the messages counted once nobody works any more."""
-        self.summary.processes = self._crew.go_home()
+    def timeline(self) -> Timeline:
+        """Stop the workers and return the whole run.
+
+        Messages are counted after the stop: a worker may still finish one while it drains.
+        """
+        self.summary.processes = self._workers.stop()
         self.summary.sent = len(self._sent_s)
         self.summary.processed = len(self._processed.keys() & self._sent_s.keys())
         self.summary.processed_twice = sum(times > 1 for times in self._processed.values())
         queues = sqs_backends[ACCOUNT_ID][REGION].queues.values()
+        # moto's public list omits messages in flight.
         held = {message.id for queue in queues for message in queue._messages}  # noqa: SLF001
         self.summary.left = len(held & self._sent_s.keys())
         self._measure_waits()
-        return Story(summary=self.summary, minutes=tuple(self.minutes), lesson=self._scenario.lesson)
+        return Timeline(
+            summary=self.summary, minutes=tuple(self.minutes), explanation=self._scenario.explanation
+        )
 
     def _measure_waits(self) -> None:
         end_s, never = len(self.minutes) * MINUTE_S, self._sent_s.keys() - self._waited_s.keys()
@@ -144,7 +152,7 @@ class Play:
             for one, sent_s in self._sent_s.items()
             if self._waited_s.get(one, math.inf) > self._promise_s
         ]
-        self.summary.late_while = causes(
+        self.summary.late_by_cause = causes(
             late_s,
             self.minutes,
             maximum=self.summary.maximum,
@@ -152,71 +160,71 @@ class Play:
             is_fifo=self._queue_url.endswith(".fifo"),
         )
 
-    def logged(self, line: LogLine) -> None:
-        """A log line of a function, about this workload or about none."""
+    def on_log_line(self, line: LogLine) -> None:
+        """Record a function's log line; lines about other workloads are ignored."""
         record = line.record
         if record.get("workload", self.name) != self.name:
             return
         if "backlog_per_instance" in record:
             self._published = record
         if "decision" in record:
-            self._decided(record)
+            self._record_decision(record)
         elif record.get("level") == "ERROR":
             text = f"{line.function}: {record['message']}"
             self._events.append(Event(kind=EventKind.FAILURE, text=text))
 
-    def _decided(self, record: Mapping[str, Any]) -> None:
-        """A decision that acted, or one that held or only observed for another reason than just before."""
+    def _record_decision(self, record: Mapping[str, Any]) -> None:
+        """Record a decision that acted; one that held or only observed, when its reason is a new one."""
         text, acted = f"{record['message']} (by {record['trigger']})", record["outcome"] == "acted"
         held = f"{record['decision']} {record['reason']}"
         if acted:
             self.summary.decisions[record["decision"]] += 1
-        if acted or held != self._held:
+        if acted or held != self._last_held:
             self._events.append(Event(kind=EventKind.DECISION if acted else EventKind.NOTE, text=text))
-        self._held = "" if acted else held
+        self._last_held = "" if acted else held
 
-    def scaled(self, scaled: Scaled) -> None:
-        """AWS's target tracking moved a fleet."""
-        if scaled.fleet == self._fleet_key:
-            text = f"target tracking {scaled.before} -> {scaled.after}: {scaled.why}"
+    def on_scaling_activity(self, activity: ScalingActivity) -> None:
+        """Record that AWS's target tracking scaled this workload's fleet."""
+        if activity.fleet == self._fleet_key:
+            text = f"target tracking {activity.before} -> {activity.after}: {activity.reason}"
             self._events.append(Event(kind=EventKind.TARGET_TRACKING, text=text))
 
-    def _create_fleet(self, named: model.Fleet) -> tuple[str, Fleet]:
+    def _create_fleet(self, fleet: model.Fleet) -> tuple[str, EmbeddedFleet]:
         boot_s = self._scenario.boot_s
-        if isinstance(named, model.EcsService):
-            fleet = self._aws.create_service(
-                named.cluster, named.service, boot_s=boot_s, start=self._crew.start
+        if isinstance(fleet, model.EcsService):
+            service = self._aws.create_service(
+                fleet.cluster, fleet.service, boot_s=boot_s, start=self._workers.start
             )
-            return f"service/{named.cluster}/{named.service}", fleet
-        fleet = self._aws.create_group(
-            named.name,
+            return f"service/{fleet.cluster}/{fleet.service}", service
+        group = self._aws.create_group(
+            fleet.name,
             minimum=self.summary.minimum,
             maximum=self.summary.maximum,
             boot_s=boot_s,
-            start=self._crew.start,
+            start=self._workers.start,
         )
-        return named.name, fleet
+        return fleet.name, group
 
-    def _done(self, message_id: str, duration_s: float, waited_s: float) -> None:
+    def _on_processed(self, message_id: str, duration_s: float, waited_s: float) -> None:
         self._processed[message_id] += 1
         self._waited_s.setdefault(message_id, waited_s)
         self._finished_s.append(duration_s)
 
-    def _trouble(self, text: str) -> None:
+    def _on_failure(self, text: str) -> None:
         self._events.append(Event(kind=EventKind.FAILURE, text=text))
 
     def _send(self, count: int) -> None:
         minute = (self._aws.clock.now - self._start) / MINUTE_S
-        # Whoever works measures it by the clock they work by.
+        # Worker processes run on the wall clock, `pace` times slower than the virtual one.
         body = json.dumps({"duration_s": self._scenario.duration_s(minute) / self._aws.pace})
         entries: list[Any] = [{"Id": str(index), "MessageBody": body} for index in range(count)]
         if self._queue_url.endswith(".fifo"):
             for entry in entries:
                 group = (len(self._sent_s) + int(entry["Id"])) % self._scenario.message_groups
                 entry |= {"MessageGroupId": f"group-{group}", "MessageDeduplicationId": uuid.uuid4().hex}
-        answer = self._aws.sqs.send_message_batch(QueueUrl=self._queue_url, Entries=entries)
+        response = self._aws.sqs.send_message_batch(QueueUrl=self._queue_url, Entries=entries)
         sent_s = self._aws.clock.now - self._start
-        self._sent_s |= {sent["MessageId"]: sent_s for sent in answer["Successful"]}
+        self._sent_s |= {sent["MessageId"]: sent_s for sent in response["Successful"]}
 
     def _row(self, minute: int) -> Minute:
         attributes = self._aws.sqs.get_queue_attributes(QueueUrl=self._queue_url, AttributeNames=["All"])

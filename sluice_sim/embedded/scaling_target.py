@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sluice_sim.aws_rules.policy_runner import Size
-from sluice_sim.embedded.groups import Groups
-from sluice_sim.embedded.services import Services
+from sluice_sim.embedded.groups import AutoScalingGroups
+from sluice_sim.embedded.services import EcsServices
 
 
 @dataclass(frozen=True, slots=True)
-class Steered:
+class EmbeddedScalingTarget:
     """Keeps `steering.SteeredFleet`; a service is named by its resource id."""
 
-    fleets: Groups | Services
+    fleets: AutoScalingGroups | EcsServices
     name: str
 
     def size(self) -> Size:
@@ -28,9 +28,9 @@ class Steered:
         """Running instances whose warm-up is over."""
         return self.fleets.fleet(self.name).warmed(warmup_s)
 
-    def rolling(self) -> bool:
+    def deploying(self) -> bool:
         """Whether a deployment still replaces instances."""
-        return self.fleets.fleet(self.name).rolling
+        return self.fleets.fleet(self.name).deploying
 
     def suspended(self, what: str) -> bool:
         """Whether this process of the group, or this direction of the scalable target, is suspended."""

@@ -17,12 +17,12 @@ from unittest import mock
 from moto.core.responses import BaseResponse
 from moto.sqs.models import Message, SQSBackend
 
-LOOK_S = 0.05
+LONG_POLL_CHECK_S = 0.05
 """How often a long poll looks again."""
 
 
 @contextmanager
-def taking_turns(*, pace: float = 1) -> Iterator[None]:
+def serialise_requests(*, pace: float = 1) -> Iterator[None]:
     """Requests go one after the other while the context lasts; a long poll lets others pass.
 
     It waits for 1/`pace` of the time that was asked for: an empty answer that comes early is one that SQS
@@ -44,7 +44,7 @@ def taking_turns(*, pace: float = 1) -> Iterator[None]:
             left_s = until - time.monotonic()
             if found or left_s <= 0:
                 return found
-            turn.wait(min(left_s, LOOK_S))  # gives the turn away, and has it again afterwards
+            turn.wait(min(left_s, LONG_POLL_CHECK_S))  # gives the turn away, and has it again afterwards
 
     with (
         mock.patch.object(BaseResponse, "call_action", act_in_turn),

@@ -31,7 +31,7 @@ class _Silent(MotoRequestHandler):
 
 
 @contextmanager
-def served() -> Iterator[str]:
+def http_endpoint() -> Iterator[str]:
     """The account of this process behind an endpoint, which is yielded."""
     server = make_server(
         HOST,

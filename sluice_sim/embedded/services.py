@@ -26,22 +26,22 @@ from moto.ecs.models import EC2ContainerServiceBackend, Service, TaskSet, ecs_ba
 from sluice.aws.ecs import DIMENSION
 from sluice_sim.account import ACCOUNT_ID, REGION, service_policy_arn
 from sluice_sim.clock import VirtualClock
-from sluice_sim.embedded.fleet import Fleet, Life, Unit
-from sluice_sim.embedded.workers import Consumer
+from sluice_sim.embedded.fleet import EmbeddedFleet, Instance, Lifecycle
+from sluice_sim.embedded.worker import Worker
 
 MAX_EVENTS = 100
 """The latest that DescribeServices answers with (documented)."""
 
 
-class Services:
+class EcsServices:
     """Every ECS service of the account, by its resource id `service/CLUSTER/NAME`."""
 
     def __init__(self, clock: VirtualClock) -> None:
         self._clock = clock
-        self._fleets: dict[str, Fleet] = {}
+        self._fleets: dict[str, EmbeddedFleet] = {}
 
     @contextmanager
-    def installed(self) -> Iterator[None]:
+    def patched_moto(self) -> Iterator[None]:
         """UpdateService, RegisterScalableTarget and policies' ARNs are ours while the context lasts."""
         services, register = self, ApplicationAutoscalingBackend.register_scalable_target
         put_policy = ApplicationAutoscalingBackend.put_scaling_policy
@@ -51,7 +51,7 @@ class Services:
             if properties.get("desired_count") is not None:
                 services.set_desired(resource_id, int(properties["desired_count"]))
             if properties.get("force_new_deployment"):
-                services.roll(resource_id)
+                services.start_deployment(resource_id)
             return _service(resource_id)
 
         def registered(
@@ -75,25 +75,25 @@ class Services:
         ):
             yield
 
-    def run(self, resource_id: str, *, boot_s: float, start: Callable[[], Consumer]) -> Fleet:
+    def run(self, resource_id: str, *, boot_s: float, start: Callable[[], Worker]) -> EmbeddedFleet:
         """Bring a service that was created with no task to life."""
-        mirror = _ServiceMirror(service=_service(resource_id))
-        mirror.deploy(self._clock.now)
-        self._fleets[resource_id] = Fleet(self._clock, mirror, boot_s=boot_s, start=start)
+        api = _ServiceApi(service=_service(resource_id))
+        api.deploy(self._clock.now)
+        self._fleets[resource_id] = EmbeddedFleet(self._clock, api, boot_s=boot_s, start=start)
         return self._fleets[resource_id]
 
-    def roll(self, resource_id: str) -> None:
+    def start_deployment(self, resource_id: str) -> None:
         """A deployment; under another controller than ECS it stands for one that this controller starts."""
-        _ServiceMirror(service=_service(resource_id)).deploy(self._clock.now)
-        self._fleets[resource_id].roll()
+        _ServiceApi(service=_service(resource_id)).deploy(self._clock.now)
+        self._fleets[resource_id].start_deployment()
 
-    def fleet(self, resource_id: str) -> Fleet:
+    def fleet(self, resource_id: str) -> EmbeddedFleet:
         """The living fleet behind the service."""
         return self._fleets[resource_id]
 
-    def refuse_launches(self, resource_id: str, words: str | None) -> None:
+    def fail_launches(self, resource_id: str, words: str | None) -> None:
         """From now on no task starts, and an event says why in these words; None lets them start."""
-        self._fleets[resource_id].refusal = words
+        self._fleets[resource_id].launch_failure = words
 
     def set_desired(self, resource_id: str, desired: int) -> None:
         """As UpdateService: no bounds, and no deployment."""
@@ -119,23 +119,23 @@ class Services:
 
 
 @dataclass(slots=True, kw_only=True)
-class _ServiceMirror:
+class _ServiceApi:
     """Keeps `fleet.Mirror`: a service shows counts and its deployment's state."""
 
     service: Service
 
-    def show(self, fleet: Fleet, unit: Unit) -> None:
+    def update(self, fleet: EmbeddedFleet, instance: Instance) -> None:
         size = fleet.size()
-        if unit.life is Life.BOOTING:
-            self._tell(unit.since, f"has started 1 tasks: (task {uuid.uuid4().hex}).")
-        elif unit.life is Life.RUNNING and size.running == size.desired:
-            self._tell(unit.since, "has reached a steady state.")
+        if instance.state is Lifecycle.BOOTING:
+            self._add_service_event(instance.since, f"has started 1 tasks: (task {uuid.uuid4().hex}).")
+        elif instance.state is Lifecycle.RUNNING and size.running == size.desired:
+            self._add_service_event(instance.since, "has reached a steady state.")
         self.service.running_count, self.service.pending_count = size.running, size.booting
         if not self.service.deployments:
             self._show_task_sets(fleet)
             return
         (primary,) = self.service.deployments
-        primary["rolloutState"] = "IN_PROGRESS" if fleet.rolling else "COMPLETED"
+        primary["rolloutState"] = "IN_PROGRESS" if fleet.deploying else "COMPLETED"
         primary["runningCount"], primary["desiredCount"] = size.running, size.desired
 
     def deploy(self, now: float) -> None:
@@ -149,8 +149,8 @@ class _ServiceMirror:
             task_set.createdAt = task_set.updatedAt = task_set.stabilityStatusAt = began
             self.service.task_sets.append(task_set)
 
-    def _show_task_sets(self, fleet: Fleet) -> None:
-        if not fleet.rolling:
+    def _show_task_sets(self, fleet: EmbeddedFleet) -> None:
+        if not fleet.deploying:
             del self.service.task_sets[:-1]
         size = fleet.size()
         steady = size.running == size.desired and not size.booting
@@ -160,15 +160,15 @@ class _ServiceMirror:
     def may_launch(self) -> bool:
         return True
 
-    def refused(self, words: str, at: float) -> None:
+    def record_launch_failure(self, words: str, at: float) -> None:
         """Once: ECS omits an event that repeats the newest until its cause is resolved."""
         if not self.service.events or self.service.events[0]["message"] != words:
-            self._put(at, words)
+            self._add_event(at, words)
 
-    def _tell(self, at: float, what: str) -> None:
-        self._put(at, f"(service {self.service.name}) {what}")
+    def _add_service_event(self, at: float, what: str) -> None:
+        self._add_event(at, f"(service {self.service.name}) {what}")
 
-    def _put(self, at: float, message: str) -> None:
+    def _add_event(self, at: float, message: str) -> None:
         event = {"id": str(uuid.uuid4()), "createdAt": datetime.fromtimestamp(at, UTC), "message": message}
         self.service.events[:] = [event, *self.service.events][:MAX_EVENTS]
 

@@ -19,13 +19,13 @@ from sluice_sim.aws_rules.ec2_target_tracking import TargetTracking
 from sluice_sim.aws_rules.ecs_target_tracking import ServiceTracking
 from sluice_sim.aws_rules.monitoring import Monitoring
 from sluice_sim.aws_rules.policy_runner import (
-    GroupTracker,
-    ServiceTracker,
+    GroupPolicyRunner,
+    ServicePolicyRunner,
 )
 from sluice_sim.embedded.functions import Lambda
-from sluice_sim.embedded.groups import Groups
-from sluice_sim.embedded.scaling_target import Steered
-from sluice_sim.embedded.services import Services
+from sluice_sim.embedded.groups import AutoScalingGroups
+from sluice_sim.embedded.scaling_target import EmbeddedScalingTarget
+from sluice_sim.embedded.services import EcsServices
 
 if TYPE_CHECKING:
     from mypy_boto3_application_autoscaling import ApplicationAutoScalingClient
@@ -50,8 +50,8 @@ class Account:
 
     functions: Lambda
     monitoring: Monitoring
-    groups: Groups
-    services: Services
+    groups: AutoScalingGroups
+    services: EcsServices
     ssm: SSMClient
     autoscaling: AutoScalingClient
     scaling: ApplicationAutoScalingClient
@@ -106,7 +106,7 @@ class Stacks:
                     Name=properties["Name"], Type="String", Value=properties["Value"], Overwrite=True
                 )
             case "AWS::CloudWatch::Alarm":
-                self._account.monitoring.watch(Alarm.from_properties(logical_id, properties))
+                self._account.monitoring.add_alarm(Alarm.from_properties(logical_id, properties))
             case "AWS::AutoScaling::ScalingPolicy":
                 self._track_group(resource_name(stack_name, logical_id), logical_id, properties)
             case "AWS::ApplicationAutoScaling::ScalableTarget":
@@ -138,16 +138,16 @@ class Stacks:
             request["EstimatedInstanceWarmup"] = policy.instance_warmup_s
         account = self._account
         account.autoscaling.put_scaling_policy(**request)
-        fleet = Steered(account.groups, policy.group)
+        fleet = EmbeddedScalingTarget(account.groups, policy.group)
 
-        def held() -> float | None:
+        def read_target() -> float | None:
             answer = account.autoscaling.describe_policies(
                 AutoScalingGroupName=policy.group, PolicyNames=[policy_name]
             )
             found = answer["ScalingPolicies"]
             return found[0]["TargetTrackingConfiguration"]["TargetValue"] if found else None
 
-        account.monitoring.track(GroupTracker(policy, fleet, held))
+        account.monitoring.add_policy(GroupPolicyRunner(policy, fleet, read_target))
 
     def _track_service(self, logical_id: str, properties: Mapping[str, Any]) -> None:
         policy = ServiceTracking.from_properties(logical_id, properties)
@@ -165,9 +165,9 @@ class Stacks:
             PolicyType="TargetTrackingScaling",
             TargetTrackingScalingPolicyConfiguration=configuration,
         )
-        fleet = Steered(account.services, resource_id)
+        fleet = EmbeddedScalingTarget(account.services, resource_id)
 
-        def held() -> float | None:
+        def read_target() -> float | None:
             answer = account.scaling.describe_scaling_policies(
                 ServiceNamespace="ecs", ResourceId=resource_id, PolicyNames=[name]
             )
@@ -175,7 +175,7 @@ class Stacks:
             own = [found for found in answer["ScalingPolicies"] if found["ResourceId"] == resource_id]
             return own[0]["TargetTrackingScalingPolicyConfiguration"]["TargetValue"] if own else None
 
-        account.monitoring.track(ServiceTracker(policy, fleet, held))
+        account.monitoring.add_policy(ServicePolicyRunner(policy, fleet, read_target))
 
 
 def _with_globals(loaded: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from itertools import pairwise
 from sluice_sim.promise import Waits
 
 
-class Part(StrEnum):
+class Component(StrEnum):
     """A part of the control plane that the demo can do without, to see what still works."""
 
     PUBLISHER = "publisher"
@@ -24,7 +24,7 @@ class Part(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Steady:
+class SteadyArrivals:
     """So many messages every minute, from the first minute to the last."""
 
     first: int
@@ -37,8 +37,8 @@ class Scenario:
     """One example workload (an environment of samconfig.toml), how its workers are, and what arrives."""
 
     name: str
-    about: str
-    lesson: str
+    description: str
+    explanation: str
     """What the play shows and why it is so."""
     boot_s: float
     durations: tuple[tuple[int, float], ...]
@@ -47,7 +47,7 @@ class Scenario:
     concurrency: int = 1
     batch: int = 1
     bursts: Mapping[int, int] = field(default_factory=dict)
-    steady: Steady | None = None
+    steady: SteadyArrivals | None = None
     environment: str = ""
     """Of samconfig.toml; empty: the one of the scenario's name."""
     parameters: Mapping[str, str] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class Scenario:
     """How often the timeline shows a minute in which nothing happened."""
     quiet_minutes: int = 3
     """How long to look on after the work is done and the fleet is at its minimum."""
-    limit_minutes: int = 180
+    max_minutes: int = 180
     """When to give up."""
     simulated_only: str = ""
     """Why worker processes cannot play it; empty where they can."""
@@ -149,7 +149,7 @@ class Minute:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Processes:
+class ProcessSummary:
     """What worker processes came to, where the work was done by such."""
 
     started: int
@@ -173,7 +173,7 @@ class Processes:
 class Cause(Enum):
     """What the fleet was doing while a message waited."""
 
-    NONE_RUNS = "none runs"
+    NONE_RUNNING = "none runs"
     """Nothing ran: the work was not seen yet, or the first instances booted."""
     BUSY_GROUPS = "busy groups"
     """FIFO: a slot was free, but the groups that waited had a message in work."""
@@ -181,7 +181,7 @@ class Cause(Enum):
     """Fewer ran than were asked for."""
     AT_MAXIMUM = "at maximum"
     """All that may run did."""
-    NOT_ASKED = "not asked"
+    NOT_REQUESTED = "not asked"
     """The backlog was above the target, and no more were asked for yet."""
     WITHIN_TARGET = "within target"
     """The backlog was within the target, so that no more were due."""
@@ -207,9 +207,9 @@ class Summary:
     """Billed, each instance from its launch until it is gone."""
     waits: Waits | None = None
     """None where nothing was sent."""
-    late_while: Mapping[Cause, float] = field(default_factory=dict)
+    late_by_cause: Mapping[Cause, float] = field(default_factory=dict)
     """Shares of the late messages' waiting, the largest first."""
-    processes: Processes | None = None
+    processes: ProcessSummary | None = None
 
     @property
     def ok(self) -> bool:
@@ -235,10 +235,10 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Story:
+class Timeline:
     """One workload's play from beginning to end."""
 
     summary: Summary
     minutes: tuple[Minute, ...]
-    lesson: str = ""
+    explanation: str = ""
     """What it shows and why it is so, for whoever looks at its picture."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PACE = 30.0
 """Two seconds stand for a minute."""
 STEP_S = 0.05
-LONGEST_STEP_S = 1.0
+MAX_STEP_S = 1.0
 """What passes at most from one look to the next: a machine that slept lets no hours pass without workers."""
 
 
@@ -36,19 +36,19 @@ class WallClock:
         now: Callable[[], float] = time.monotonic,
         pause: Callable[[float], object] = time.sleep,
     ) -> None:
-        self._clock, self._pace, self._wall_s, self._pause = clock, pace, now, pause
-        self._looked_at = now()
-        self._owed_s = 0.0
+        self._clock, self._pace, self._monotonic_s, self._pause = clock, pace, now, pause
+        self._last_read_s = now()
+        self._pending_s = 0.0
         """Virtual seconds that have passed on the wall and not yet on the clock."""
 
     def run_until(self, moment: float) -> None:
         """As the virtual clock's, but it takes its time."""
         while self._clock.now < moment:
-            now = self._wall_s()
-            self._owed_s += min(now - self._looked_at, LONGEST_STEP_S) * self._pace
-            self._looked_at = now
-            step_s = min(self._owed_s, moment - self._clock.now)
-            self._owed_s -= step_s
+            now = self._monotonic_s()
+            self._pending_s += min(now - self._last_read_s, MAX_STEP_S) * self._pace
+            self._last_read_s = now
+            step_s = min(self._pending_s, moment - self._clock.now)
+            self._pending_s -= step_s
             self._clock.run_until(min(self._clock.now + step_s, moment))
             if self._clock.now < moment:
                 self._pause(STEP_S)
@@ -61,7 +61,7 @@ def now_s() -> float:
 
 
 @contextmanager
-def sqs_on_the_wall() -> Iterator[None]:
+def sqs_on_wall_clock() -> Iterator[None]:
     """SQS counts in wall seconds while the context lasts: when messages were sent, and how long they hide."""
 
     def now_ms() -> float:

@@ -8,37 +8,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from moto.sqs.models import sqs_backends
 
 from sluice.core import model
 from sluice_sim.account import ACCOUNT_ID, REGION
+from sluice_sim.embedded.cloud import EmbeddedAws
 from sluice_sim.embedded.reporter import DurationReporter
 from sluice_sim.embedded.simulated_worker import (
-    Job,
-    Worker,
+    SimulatedWorker,
+    WorkerConfig,
 )
 from sluice_sim.embedded.timeline import (
-    Processes,
+    ProcessSummary,
     Scenario,
 )
-
-if TYPE_CHECKING:
-    from sluice_sim.embedded.cloud import EmbeddedAws
-
-
-class Consumer(Protocol):
-    """What runs on an instance or task from its boot on."""
-
-    @property
-    def alive(self) -> bool:
-        """False once it has ended, told to or not."""
-        ...
-
-    def drain(self, when_drained: Callable[[], None]) -> None:
-        """Take nothing new, finish what runs, then say so."""
-        ...
+from sluice_sim.embedded.worker import Worker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,26 +37,26 @@ class Assignment:
     namespace: str
     on_processed: Callable[[str, float, float], None]
     """Told each message's id, how many seconds it took, and how many it had waited from sending to start."""
-    on_trouble: Callable[[str], None]
+    on_failure: Callable[[str], None]
     """Told, as a sentence, what went wrong among the crew."""
 
 
-class Crew(Protocol):
+class Workers(Protocol):
     """Everybody who works for one workload."""
 
-    def start(self) -> Consumer:
+    def start(self) -> Worker:
         """One more, on a unit that has just booted."""
         ...
 
-    def go_home(self) -> Processes | None:
+    def stop(self) -> ProcessSummary | None:
         """The play is over: whoever is still there ends. What there is to tell of processes."""
         ...
 
 
-Hire = Callable[["EmbeddedAws", Assignment], Crew]
+WorkerFactory = Callable[[EmbeddedAws, Assignment], Workers]
 
 
-class SimulatedCrew:
+class SimulatedWorkers:
     """Keeps `Crew`: consumers on the virtual clock, and one reporter for all of them."""
 
     def __init__(self, aws: EmbeddedAws, assignment: Assignment) -> None:
@@ -79,23 +65,23 @@ class SimulatedCrew:
             aws.clock, aws.cloudwatch, assignment.namespace, assignment.fleet.dimensions
         )
 
-    def start(self) -> Worker:
+    def start(self) -> SimulatedWorker:
         """One more consumer."""
-        job = Job(
+        config = WorkerConfig(
             queue_url=self._assignment.queue_url,
-            waits=partial(_visible, self._assignment.queue_url.rsplit("/", 1)[-1]),
+            has_messages=partial(_visible, self._assignment.queue_url.rsplit("/", 1)[-1]),
             concurrency=self._assignment.scenario.concurrency,
             batch=self._assignment.scenario.batch,
-            on_processed=self._done,
+            on_processed=self._on_processed,
         )
-        return Worker(self._aws.clock, self._aws.sqs, job)
+        return SimulatedWorker(self._aws.clock, self._aws.sqs, config)
 
-    def go_home(self) -> None:
+    def stop(self) -> None:
         """They end with the clock."""
 
-    def _done(self, message_id: str, duration_s: float, waited_s: float) -> None:
+    def _on_processed(self, message_id: str, duration_s: float, waited_s: float) -> None:
         self._assignment.on_processed(message_id, duration_s, waited_s)
-        self._reporter.took(duration_s)
+        self._reporter.record(duration_s)
 
 
 def _visible(queue_name: str) -> bool:

@@ -7,7 +7,7 @@ counting arrivals changes: tick, alarms, retune and AWS's target tracking are th
 from __future__ import annotations
 
 from sluice_sim.policies import sluice
-from sluice_sim.simulator.context import Site
+from sluice_sim.simulator.context import ScalingContext
 from sluice_sim.simulator.fleet import ScaleIn
 
 
@@ -19,9 +19,9 @@ class Policy:
     tick_s: float = sluice.MINUTE_S
     """Whole minutes: EventBridge Scheduler knows nothing finer."""
 
-    def attach(self, site: Site) -> None:
+    def attach(self, context: ScalingContext) -> None:
         """The control plane over the same workload, deployed with that parameter."""
-        site.deployed = site.deployed.changed(TrackedMetric="backlog")
+        context.deployed = context.deployed.changed(TrackedMetric="backlog")
         plane = sluice.Policy()
         plane.tick_s = self.tick_s
-        plane.attach(site)
+        plane.attach(context)

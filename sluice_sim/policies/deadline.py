@@ -29,15 +29,15 @@ from sluice_sim.simulator.arrival_estimate import (
 )
 from sluice_sim.simulator.boot_times import (
     BootTimes,
-    Expected,
+    ExpectedCapacity,
 )
 from sluice_sim.simulator.context import (
-    Site,
+    ScalingContext,
     every,
 )
 from sluice_sim.simulator.fleet import (
-    Look,
     ScaleIn,
+    Snapshot,
 )
 
 TICK_S = 10.0
@@ -45,16 +45,16 @@ FLOOR_WINDOW_S = 300.0
 """The arrival-rate floor under scale-in looks back this far."""
 HOLD_S = 3600.0
 """Where no launch can be in time for the next arrivals, the floor is the peak of so long."""
-SHORTEST_WORK = 0.1
+MIN_WORK_SHARE = 0.1
 """What is late anyway is due this part of the promise after a launch made now is ready, or rescue would cost
 any number."""
 FIRST_START = 0.5
 """A slot that becomes ready starts a message at once and one each service time: in whole messages, half a
 start more than time / service time on average."""
 ROUNDING = 1e-9
-BEYOND_HELP_S = 600.0
+OVERDUE_MEMORY_S = 600.0
 """What has waited so much longer than the promise is not told apart any more."""
-MOST_COHORTS = 100
+MAX_COHORTS = 100
 """Within one promise; closer arrivals are one cohort, as old as its beginning."""
 
 
@@ -67,12 +67,12 @@ class Cohort:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fleet:
+class FleetCapacity:
     """What serves the queue: slots that run, slots that will, and how fast a slot is."""
 
     now_s: float
     running: int
-    booting: Sequence[Expected] = ()
+    booting: Sequence[ExpectedCapacity] = ()
     concurrency: int
     service_s: float
 
@@ -81,7 +81,7 @@ class Fleet:
         running = self.running * self.concurrency * (moment_s - self.now_s) / self.service_s
         return running + self.starts_of(self.booting, moment_s)
 
-    def starts_of(self, booting: Sequence[Expected], moment_s: float) -> float:
+    def starts_of(self, booting: Sequence[ExpectedCapacity], moment_s: float) -> float:
         """Messages that instances not ready yet can have started by then, on average."""
         return sum(one.instances * self.starts_of_one(one.ready_s, moment_s) for one in booting)
 
@@ -93,7 +93,7 @@ class Fleet:
 
 
 def launches(
-    cohorts: Sequence[Cohort], fleet: Fleet, *, launch: Sequence[Expected], shortest_work_s: float
+    cohorts: Sequence[Cohort], fleet: FleetCapacity, *, launch: Sequence[ExpectedCapacity], min_work_s: float
 ) -> int:
     """The least number of instances, launched now, with which every cohort (oldest first) starts in time.
 
@@ -103,7 +103,7 @@ def launches(
     before, needed = 0.0, 0
     for cohort in cohorts:
         before += cohort.messages
-        moment_s = max(cohort.due_s, ready_s + shortest_work_s)
+        moment_s = max(cohort.due_s, ready_s + min_work_s)
         missing = before - fleet.starts_by(moment_s)
         if missing > ROUNDING:
             each = fleet.starts_of(launch, moment_s)
@@ -117,36 +117,39 @@ class AgeProfile:
 
     memory_s: float
     """What has waited longer is late beyond help, so that its age matters no more: it is one cohort."""
-    least_s: float = 0.0
+    min_s: float = 0.0
     """Arrivals closer together than this are one cohort."""
-    _ring: deque[Arrivals] = field(default_factory=deque)
+    _arrivals: deque[Arrivals] = field(default_factory=deque)
 
-    def hear(self, arrivals: Arrivals, waiting: float) -> Sequence[Arrivals]:
+    def update(self, arrivals: Arrivals, waiting: float) -> Sequence[Arrivals]:
         """The arrivals that still wait, oldest first; what came before them has started and is forgotten.
 
         Where the ring does not cover what waits, arrivals were estimated too low: the rest is as old as the
         oldest that is known.
         """
-        self._ring.append(arrivals)
-        while len(self._ring) > 1 and self._ring[-1].elapsed_s + self._ring[-2].elapsed_s <= self.least_s:
-            self._ring.append(_together(self._ring.pop(), self._ring.pop()))
-        while len(self._ring) > 1 and self._ring[1].until_s <= arrivals.until_s - self.memory_s:
-            self._ring.appendleft(_together(self._ring.popleft(), self._ring.popleft()))
+        self._arrivals.append(arrivals)
+        while (
+            len(self._arrivals) > 1
+            and self._arrivals[-1].elapsed_s + self._arrivals[-2].elapsed_s <= self.min_s
+        ):
+            self._arrivals.append(_merged(self._arrivals.pop(), self._arrivals.pop()))
+        while len(self._arrivals) > 1 and self._arrivals[1].until_s <= arrivals.until_s - self.memory_s:
+            self._arrivals.appendleft(_merged(self._arrivals.popleft(), self._arrivals.popleft()))
         uncovered, kept = waiting, 0
-        while uncovered > 0 and kept < len(self._ring):
+        while uncovered > 0 and kept < len(self._arrivals):
             kept += 1
-            uncovered -= self._ring[-kept].messages
-        while len(self._ring) > kept:
-            self._ring.popleft()
-        if not self._ring:
+            uncovered -= self._arrivals[-kept].messages
+        while len(self._arrivals) > kept:
+            self._arrivals.popleft()
+        if not self._arrivals:
             return ()
-        oldest = self._ring[0]
+        oldest = self._arrivals[0]
         # uncovered < 0: a part of the oldest has started; > 0: there are more of them
-        self._ring[0] = replace(oldest, messages=oldest.messages + uncovered)
-        return self._ring
+        self._arrivals[0] = replace(oldest, messages=oldest.messages + uncovered)
+        return self._arrivals
 
 
-def _together(one: Arrivals, other: Arrivals) -> Arrivals:
+def _merged(one: Arrivals, other: Arrivals) -> Arrivals:
     """Two that follow one another as one: as old as the beginning of the older."""
     older, newer = sorted((one, other), key=lambda arrivals: arrivals.until_s)
     return Arrivals(
@@ -163,70 +166,71 @@ class Policy:
     scale_in: ScaleIn | None = ScaleIn.PROTECT
     tick_s = TICK_S
 
-    def attach(self, site: Site) -> None:
+    def attach(self, context: ScalingContext) -> None:
         """One reading every tick."""
-        self._site = site
+        self._context = context
         self._arrivals = ArrivalEstimate(memory_s=HOLD_S)
         self._ages = AgeProfile(
-            memory_s=site.promise_s + BEYOND_HELP_S, least_s=site.promise_s / MOST_COHORTS
+            memory_s=context.promise_s + OVERDUE_MEMORY_S, min_s=context.promise_s / MAX_COHORTS
         )
-        self._boots = BootTimes(prior_s=site.boot_s)
-        every(site, self.tick_s, self._tick)
+        self._boots = BootTimes(prior_s=context.boot_s)
+        every(context, self.tick_s, self._tick)
 
     def _tick(self) -> None:
-        look, service_s = self._site.view(), mean_service_s(self._site)
-        self._boots.hear(look)
-        arrivals = self._arrivals.hear(look, service_s)
+        snapshot, service_s = self._context.observe(), mean_service_s(self._context)
+        self._boots.update(snapshot)
+        arrivals = self._arrivals.update(snapshot, service_s)
         if arrivals is None:
             return
-        waiting = look.visible + look.delayed
-        ages = self._ages.hear(arrivals, waiting)
+        waiting = snapshot.visible + snapshot.delayed
+        ages = self._ages.update(arrivals, waiting)
         if waiting:
-            self._serve(look, ages, service_s)
+            self._scale_out(snapshot, ages, service_s)
         else:
-            self._rest(look, service_s)
+            self._scale_in(snapshot, service_s)
 
-    def _serve(self, look: Look, ages: Sequence[Arrivals], service_s: float) -> None:
-        site, there = self._site, look.running + len(look.launched_s)
-        if there >= site.maximum:
+    def _scale_out(self, snapshot: Snapshot, ages: Sequence[Arrivals], service_s: float) -> None:
+        context, launched = self._context, snapshot.running + len(snapshot.launched_s)
+        if launched >= context.maximum:
             return
-        fleet = Fleet(
-            now_s=look.now_s,
-            running=look.running,
-            booting=self._boots.expected(look),
-            concurrency=site.concurrency,
+        fleet = FleetCapacity(
+            now_s=snapshot.now_s,
+            running=snapshot.running,
+            booting=self._boots.expected_of_booting(snapshot),
+            concurrency=context.concurrency,
             service_s=service_s,
         )
         # As old as the beginning of their tick: they may all have come then.
         cohorts = [
-            Cohort(due_s=one.until_s - one.elapsed_s + site.promise_s, messages=one.messages) for one in ages
+            Cohort(due_s=one.until_s - one.elapsed_s + context.promise_s, messages=one.messages)
+            for one in ages
         ]
         needed = launches(
             cohorts,
             fleet,
-            launch=self._boots.of_a_launch(look.now_s),
-            shortest_work_s=SHORTEST_WORK * site.promise_s,
+            launch=self._boots.expected_of_launch(snapshot.now_s),
+            min_work_s=MIN_WORK_SHARE * context.promise_s,
         )
-        wait_s = look.now_s - ages[0].until_s + ages[0].elapsed_s
-        site.ask(
-            there + needed,
-            f"{look.visible + look.delayed} wait, the oldest {wait_s:.0f} s; {needed} more needed",
+        wait_s = snapshot.now_s - ages[0].until_s + ages[0].elapsed_s
+        context.set_desired(
+            launched + needed,
+            f"{snapshot.visible + snapshot.delayed} wait, the oldest {wait_s:.0f} s; {needed} more needed",
         )
 
-    def _rest(self, look: Look, service_s: float) -> None:
+    def _scale_in(self, snapshot: Snapshot, service_s: float) -> None:
         """Nothing waits: what is neither occupied nor under the floor goes."""
-        if look.launched_s:
+        if snapshot.launched_s:
             return
-        site = self._site
+        context = self._context
         slots = self._floor_rate_per_s() * service_s
-        floor = math.ceil(slots / site.concurrency)
-        occupied = math.ceil(look.in_flight / site.concurrency)
-        keep = min(look.running, max(floor, occupied))
-        site.ask(keep, f"nothing waits, {occupied} occupied; arrivals keep {slots:.3g} slots busy")
+        floor = math.ceil(slots / context.concurrency)
+        occupied = math.ceil(snapshot.in_flight / context.concurrency)
+        keep = min(snapshot.running, max(floor, occupied))
+        context.set_desired(keep, f"nothing waits, {occupied} occupied; arrivals keep {slots:.3g} slots busy")
 
     def _floor_rate_per_s(self) -> float:
         """What arrives now; where no launch would be in time, the most that came within a promise lately."""
-        promise_s = self._site.promise_s
-        if promise_s - self.tick_s >= self._boots.mean_s + SHORTEST_WORK * promise_s:
+        promise_s = self._context.promise_s
+        if promise_s - self.tick_s >= self._boots.mean_s + MIN_WORK_SHARE * promise_s:
             return self._arrivals.rate_per_s(FLOOR_WINDOW_S)
         return self._arrivals.peak_rate_per_s(promise_s)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 
 from sluice_sim.simulator.context import (
-    Site,
+    ScalingContext,
     every,
 )
 from sluice_sim.simulator.fleet import ScaleIn
@@ -29,20 +29,22 @@ class Policy:
     scale_in: ScaleIn | None = None
     tick_s = float(MINUTE_S)
 
-    def attach(self, site: Site) -> None:
+    def attach(self, context: ScalingContext) -> None:
         """One function, every tick."""
-        self._site = site
+        self._context = context
         self._out_s = self._in_s = -math.inf
-        every(site, self.tick_s, self._tick)
+        every(context, self.tick_s, self._tick)
 
     def _tick(self) -> None:
-        look, site = self._site.view(), self._site
-        asked = math.ceil(look.backlog / site.target_per_instance)
-        wanted = min(max(asked, site.minimum), site.maximum)
-        if wanted > look.desired and look.now_s >= self._out_s + OUT_COOLDOWN_S:
-            self._out_s = look.now_s
-        elif wanted < look.desired and look.now_s >= self._in_s + IN_COOLDOWN_S:
-            self._in_s = look.now_s
+        snapshot, context = self._context.observe(), self._context
+        asked = math.ceil(snapshot.backlog / context.target_per_instance)
+        wanted = min(max(asked, context.minimum), context.maximum)
+        if wanted > snapshot.desired and snapshot.now_s >= self._out_s + OUT_COOLDOWN_S:
+            self._out_s = snapshot.now_s
+        elif wanted < snapshot.desired and snapshot.now_s >= self._in_s + IN_COOLDOWN_S:
+            self._in_s = snapshot.now_s
         else:
             return
-        site.ask(wanted, f"a backlog of {look.backlog} at {site.target_per_instance:.3g} per instance")
+        context.set_desired(
+            wanted, f"a backlog of {snapshot.backlog} at {context.target_per_instance:.3g} per instance"
+        )

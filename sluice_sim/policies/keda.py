@@ -14,12 +14,12 @@ import math
 from collections import deque
 
 from sluice_sim.simulator.context import (
-    Site,
+    ScalingContext,
     every,
 )
 from sluice_sim.simulator.fleet import (
-    Look,
     ScaleIn,
+    Snapshot,
 )
 
 POLL_S = 30.0
@@ -37,43 +37,43 @@ class Policy:
     name = "keda"
     scale_in: ScaleIn | None = None
 
-    def attach(self, site: Site) -> None:
+    def attach(self, context: ScalingContext) -> None:
         """The poll that wakes and sends home, and the autoscaler's loop."""
-        self._site = site
+        self._context = context
         self._active_s = -math.inf
-        self._wishes: deque[tuple[float, int]] = deque()
-        every(site, POLL_S, self._poll)
-        every(site, SYNC_S, self._sync)
+        self._recommendations: deque[tuple[float, int]] = deque()
+        every(context, POLL_S, self._poll)
+        every(context, SYNC_S, self._sync)
 
     def _poll(self) -> None:
-        look = self._site.view()
-        if _messages(look):
-            self._active_s = look.now_s
-            if look.desired == 0:
-                self._wishes.clear()
-                self._site.ask(1, f"{_messages(look)} messages and nothing runs")
-        elif look.desired and look.now_s - self._active_s >= COOLDOWN_S:
-            self._site.ask(self._site.minimum, f"no message for {COOLDOWN_S:g} s")
+        snapshot = self._context.observe()
+        if _messages(snapshot):
+            self._active_s = snapshot.now_s
+            if snapshot.desired == 0:
+                self._recommendations.clear()
+                self._context.set_desired(1, f"{_messages(snapshot)} messages and nothing runs")
+        elif snapshot.desired and snapshot.now_s - self._active_s >= COOLDOWN_S:
+            self._context.set_desired(self._context.minimum, f"no message for {COOLDOWN_S:g} s")
 
     def _sync(self) -> None:
-        look = self._site.view()
-        if not look.desired:
+        snapshot = self._context.observe()
+        if not snapshot.desired:
             return
-        wish = self._wish(look)
-        self._wishes.append((look.now_s, wish))
-        while self._wishes[0][0] <= look.now_s - STABILISATION_S:
-            self._wishes.popleft()
-        highest = max(wish for _, wish in self._wishes)
-        most = max(UP_FACTOR * look.desired, look.desired + UP_INSTANCES)
-        wanted = min(wish, most) if wish > look.desired else min(highest, look.desired)
-        self._site.ask(max(wanted, 1), f"{_messages(look)} messages, {wish} wished for")
+        desired = self._desired(snapshot)
+        self._recommendations.append((snapshot.now_s, desired))
+        while self._recommendations[0][0] <= snapshot.now_s - STABILISATION_S:
+            self._recommendations.popleft()
+        highest = max(desired for _, desired in self._recommendations)
+        most = max(UP_FACTOR * snapshot.desired, snapshot.desired + UP_INSTANCES)
+        wanted = min(desired, most) if desired > snapshot.desired else min(highest, snapshot.desired)
+        self._context.set_desired(max(wanted, 1), f"{_messages(snapshot)} messages, {desired} wished for")
 
-    def _wish(self, look: Look) -> int:
-        load = _messages(look) / self._site.target_per_instance
-        if abs(load / look.desired - 1) <= TOLERANCE_RATIO:
-            return look.desired
+    def _desired(self, snapshot: Snapshot) -> int:
+        load = _messages(snapshot) / self._context.target_per_instance
+        if abs(load / snapshot.desired - 1) <= TOLERANCE_RATIO:
+            return snapshot.desired
         return max(math.ceil(load), 1)
 
 
-def _messages(look: Look) -> int:
-    return look.visible + look.in_flight
+def _messages(snapshot: Snapshot) -> int:
+    return snapshot.visible + snapshot.in_flight

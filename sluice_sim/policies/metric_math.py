@@ -10,13 +10,13 @@ messages asks for one instance. Scale-in reaches 0 by itself, fifteen minutes af
 from __future__ import annotations
 
 from sluice_sim.simulator.cloudwatch import SimulatedAws
-from sluice_sim.simulator.context import Site
+from sluice_sim.simulator.context import ScalingContext
 from sluice_sim.simulator.fleet import ScaleIn
 from sluice_sim.simulator.target_tracking import (
+    bootstrap_by_alarm,
     quotient,
     track,
     visible_metric,
-    wake_by_alarm,
 )
 
 
@@ -26,8 +26,8 @@ class Policy:
     name = "metric-math"
     scale_in: ScaleIn | None = None
 
-    def attach(self, site: Site) -> None:
+    def attach(self, context: ScalingContext) -> None:
         """One policy, one alarm, no function."""
-        per_instance = quotient(visible_metric(site), site.deployed.workload.fleet.running_metric)
-        track(SimulatedAws(site), per_instance, site.target_per_instance)
-        wake_by_alarm(site)
+        per_instance = quotient(visible_metric(context), context.deployed.workload.fleet.running_metric)
+        track(SimulatedAws(context), per_instance, context.target_per_instance)
+        bootstrap_by_alarm(context)

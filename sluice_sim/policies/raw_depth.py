@@ -12,13 +12,13 @@ alarm on visible messages asks for one instance. Scale-in reaches 0 fifteen minu
 from __future__ import annotations
 
 from sluice_sim.simulator.cloudwatch import SimulatedAws
-from sluice_sim.simulator.context import Site
+from sluice_sim.simulator.context import ScalingContext
 from sluice_sim.simulator.fleet import ScaleIn
 from sluice_sim.simulator.target_tracking import (
+    bootstrap_by_alarm,
     track,
     tracked,
     visible_metric,
-    wake_by_alarm,
 )
 
 
@@ -28,7 +28,7 @@ class Policy:
     name = "raw-depth"
     scale_in: ScaleIn | None = None
 
-    def attach(self, site: Site) -> None:
+    def attach(self, context: ScalingContext) -> None:
         """The target is what one instance may have waiting; one alarm beside it."""
-        track(SimulatedAws(site), tracked(visible_metric(site)), site.target_per_instance)
-        wake_by_alarm(site)
+        track(SimulatedAws(context), tracked(visible_metric(context)), context.target_per_instance)
+        bootstrap_by_alarm(context)

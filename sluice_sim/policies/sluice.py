@@ -21,15 +21,15 @@ from sluice_sim.aws_rules.scheduler import (
     Scheduler,
 )
 from sluice_sim.simulator.cloudwatch import SimulatedAws
-from sluice_sim.simulator.context import Site
+from sluice_sim.simulator.context import ScalingContext
 from sluice_sim.simulator.fleet import ScaleIn
 from sluice_sim.simulator.ports import (
     RunReport,
     world,
 )
 from sluice_sim.simulator.targets import (
-    TargetInForce,
-    explained,
+    CurrentTarget,
+    explain,
 )
 from sluice_sim.template.deployment import (
     BOOTSTRAP,
@@ -51,21 +51,21 @@ class Policy:
     tick_s: float = MINUTE_S
     """Whole minutes: EventBridge Scheduler knows nothing finer."""
 
-    def attach(self, site: Site) -> None:
+    def attach(self, context: ScalingContext) -> None:
         """Alarms and policy as the stack defines them, ticks and retunes as the schedules do."""
         if self.tick_s % MINUTE_S:
             raise SettingError(
                 f"a tick of {self.tick_s:g} s: the policy sluice is run by EventBridge Scheduler, in whole "
                 "minutes; give a multiple of 60"
             )
-        self._site = site
-        self._aws = SimulatedAws(site, on_alarm=self._on_alarm)
-        self._aws.watch_alarms()
-        self._aws.track_policy()
+        self._context = context
+        self._aws = SimulatedAws(context, on_alarm=self._on_alarm)
+        self._aws.create_alarms()
+        self._aws.create_policy()
         self._world: World = world(self._aws)
-        self.report = RunReport(site)
-        site.target = self._target
-        scheduler = Scheduler(site.clock, seed=site.seed)
+        self.report = RunReport(context)
+        context.target = self._target
+        scheduler = Scheduler(context.clock, seed=context.seed)
         scheduler.start(PUBLISH, Schedule(period_s=self.tick_s), self._tick)
         scheduler.start(RETUNE, Schedule(period_s=HOUR_S), self._retune)
 
@@ -76,14 +76,14 @@ class Policy:
         request = RetuneRequest(trigger=Trigger.SCHEDULE)
         retune_targets(request, self._world, self.report, lambda: RETUNE_S)
 
-    def _target(self) -> TargetInForce | None:
+    def _target(self) -> CurrentTarget | None:
         if self._aws.target is None:
             return None
-        settings = self._site.deployed.workload.target
-        return explained(settings, self._aws.target, self.report.last_retune)
+        settings = self._context.deployed.workload.target
+        return explain(settings, self._aws.target, self.report.last_retune)
 
     def _on_alarm(self, action: str, change: AlarmChange) -> None:
-        workload = self._site.deployed.workload
+        workload = self._context.deployed.workload
         alarm = Alarm(
             arn=arn("cloudwatch", f"alarm:{change.alarm.name}"),
             name=change.alarm.name,
@@ -96,4 +96,4 @@ class Policy:
         try:
             handler(alarm, self._world, self.report, lambda: FUNCTION_S)
         except SluiceError as failure:
-            self.report.failures.append((self._site.plant.now_s, str(failure)))
+            self.report.failures.append((self._context.fleet.now_s, str(failure)))

@@ -18,7 +18,7 @@ from sluice_sim.simulator.arrival_estimate import (
     mean_service_s,
 )
 from sluice_sim.simulator.context import (
-    Site,
+    ScalingContext,
     every,
 )
 from sluice_sim.simulator.fleet import ScaleIn
@@ -36,25 +36,25 @@ class Policy:
     scale_in: ScaleIn | None = None
     tick_s = TICK_S
 
-    def attach(self, site: Site) -> None:
+    def attach(self, context: ScalingContext) -> None:
         """One reading a minute."""
-        self._site = site
+        self._context = context
         self._arrivals = ArrivalEstimate(memory_s=RATE_WINDOW_S)
         self._needs: deque[tuple[float, int]] = deque()
-        every(site, self.tick_s, self._tick)
+        every(context, self.tick_s, self._tick)
 
     def _tick(self) -> None:
-        look, site = self._site.view(), self._site
-        service_s = mean_service_s(site)
-        self._arrivals.hear(look, service_s)
+        snapshot, context = self._context.observe(), self._context
+        service_s = mean_service_s(context)
+        self._arrivals.update(snapshot, service_s)
         slots = self._arrivals.rate_per_s(RATE_WINDOW_S) * service_s
-        drain = (look.visible + look.delayed) * service_s / site.promise_s
-        need = needed_instances(slots, drain, site.concurrency)
-        self._needs.append((look.now_s, need))
-        while self._needs[0][0] < look.now_s - site.boot_s:
+        drain = (snapshot.visible + snapshot.delayed) * service_s / context.promise_s
+        need = needed_instances(slots, drain, context.concurrency)
+        self._needs.append((snapshot.now_s, need))
+        while self._needs[0][0] < snapshot.now_s - context.boot_s:
             self._needs.popleft()
         wanted = max(need for _, need in self._needs)
-        site.ask(wanted, f"{slots:.3g} slots busy, {drain:.3g} more to drain the queue in time")
+        context.set_desired(wanted, f"{slots:.3g} slots busy, {drain:.3g} more to drain the queue in time")
 
 
 def needed_instances(load_slots: float, drain_slots: float, concurrency: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from sluice_sim.simulator.context import Site
+from sluice_sim.simulator.context import ScalingContext
 from sluice_sim.simulator.fleet import ScaleIn
 
 
@@ -14,7 +14,9 @@ class Policy:
     name = "static"
     scale_in: ScaleIn | None = None
 
-    def attach(self, site: Site) -> None:
+    def attach(self, context: ScalingContext) -> None:
         """Rate x service time / concurrency, rounded up (the offered load in instances)."""
-        load = site.peak_rate_per_s * site.mean_service_s / site.concurrency
-        site.ask(max(1, math.ceil(load)), f"the busiest ten minutes keep {load:.3g} instances busy")
+        load = context.peak_rate_per_s * context.mean_service_s / context.concurrency
+        context.set_desired(
+            max(1, math.ceil(load)), f"the busiest ten minutes keep {load:.3g} instances busy"
+        )

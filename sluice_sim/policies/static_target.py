@@ -20,16 +20,16 @@ from sluice_sim.aws_rules.scheduler import (
     Scheduler,
 )
 from sluice_sim.simulator.cloudwatch import SimulatedAws
-from sluice_sim.simulator.context import Site
+from sluice_sim.simulator.context import ScalingContext
 from sluice_sim.simulator.fleet import ScaleIn
 from sluice_sim.simulator.metrics import (
     MINUTE_S,
     metric_id,
 )
 from sluice_sim.simulator.target_tracking import (
+    bootstrap_by_alarm,
     track,
     tracked,
-    wake_by_alarm,
 )
 
 
@@ -39,20 +39,20 @@ class Policy:
     name = "static-target"
     scale_in: ScaleIn | None = None
 
-    def attach(self, site: Site) -> None:
+    def attach(self, context: ScalingContext) -> None:
         """The publisher every minute, AWS's target tracking behind it."""
-        self._site = site
-        dimensions = site.deployed.workload.fleet.dimensions
+        self._context = context
+        dimensions = context.deployed.workload.fleet.dimensions
         self._metric = Metric(namespace="Custom", name="BacklogPerInstance", dimensions=dimensions)
-        track(SimulatedAws(site), tracked(self._metric), site.target_per_instance)
-        wake_by_alarm(site)
-        scheduler = Scheduler(site.clock, seed=site.seed)
+        track(SimulatedAws(context), tracked(self._metric), context.target_per_instance)
+        bootstrap_by_alarm(context)
+        scheduler = Scheduler(context.clock, seed=context.seed)
         scheduler.start(self.name, Schedule.parse("rate(1 minute)"), self._publish)
 
     def _publish(self, scheduled: datetime) -> None:  # noqa: ARG002 - it stamps its point when it writes it
-        look = self._site.view()
-        if not look.visible or not look.running:
+        snapshot = self._context.observe()
+        if not snapshot.visible or not snapshot.running:
             return
         metric = metric_id(self._metric.namespace, self._metric.name, self._metric.dimensions)
-        minute = int(self._site.clock.now // MINUTE_S) * MINUTE_S
-        self._site.publish(metric, minute, look.visible / look.running)
+        minute = int(self._context.clock.now // MINUTE_S) * MINUTE_S
+        self._context.publish(metric, minute, snapshot.visible / snapshot.running)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 
 from sluice_sim.simulator.cloudwatch import SimulatedAws
-from sluice_sim.simulator.context import Site
+from sluice_sim.simulator.context import ScalingContext
 from sluice_sim.simulator.fleet import ScaleIn
 from sluice_sim.simulator.target_tracking import (
     every_evaluation,
@@ -26,7 +26,7 @@ STEPS_OUT = ((500, 5), (100, 1))
 STEP_IN = -1
 PERIOD_MINUTES = 5
 COOLDOWN_S = 300.0
-SMALLEST_FLEET = 1
+MIN_FLEET = 1
 
 
 class Policy:
@@ -35,30 +35,30 @@ class Policy:
     name = "step"
     scale_in: ScaleIn | None = None
 
-    def attach(self, site: Site) -> None:
+    def attach(self, context: ScalingContext) -> None:
         """One alarm out and one in, judged every minute."""
-        self._site = site
-        SimulatedAws(site)
+        self._context = context
+        SimulatedAws(context)
         self._out_until_s = self._in_until_s = -math.inf
         self._last_step = 0
-        site.ask(max(site.plant.desired, SMALLEST_FLEET), "one instance is kept")
-        every_evaluation(site, self._judge)
+        context.set_desired(max(context.fleet.desired, MIN_FLEET), "one instance is kept")
+        every_evaluation(context, self._evaluate)
 
-    def _judge(self) -> None:
-        values = newest_minutes(self._site, visible_metric(self._site), PERIOD_MINUTES)
+    def _evaluate(self) -> None:
+        values = newest_minutes(self._context, visible_metric(self._context), PERIOD_MINUTES)
         if not values:
             return
-        visible, now = max(values), self._site.plant.now_s
+        visible, now = max(values), self._context.fleet.now_s
         step = next((step for least, step in STEPS_OUT if visible >= least), 0)
         if step:
             self._out(step, visible, now)
         elif visible == 0 and now >= max(self._in_until_s, self._out_until_s):
-            wanted = max(self._site.plant.desired + STEP_IN, SMALLEST_FLEET)
-            self._site.ask(wanted, f"none visible for {PERIOD_MINUTES} minutes")
+            wanted = max(self._context.fleet.desired + STEP_IN, MIN_FLEET)
+            self._context.set_desired(wanted, f"none visible for {PERIOD_MINUTES} minutes")
             self._in_until_s = now + COOLDOWN_S
 
     def _out(self, step: int, visible: float, now: float) -> None:
         added = step if now >= self._out_until_s else step - self._last_step
         if added > 0:
-            self._site.ask(self._site.plant.desired + added, f"{visible:g} visible")
+            self._context.set_desired(self._context.fleet.desired + added, f"{visible:g} visible")
             self._out_until_s, self._last_step = now + COOLDOWN_S, step

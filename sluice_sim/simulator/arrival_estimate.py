@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from sluice_sim.simulator.context import Site
-from sluice_sim.simulator.fleet import Look
+from sluice_sim.simulator.context import ScalingContext
+from sluice_sim.simulator.fleet import Snapshot
 
-FEWEST_SAMPLES = 30
+MIN_SAMPLES = 30
 """Fewer messages in the last full hour say too little; then what was measured beforehand holds."""
 
 
@@ -31,23 +31,23 @@ class ArrivalEstimate:
     """Arrivals between readings, kept for `memory_s`."""
 
     memory_s: float
-    _last: Look | None = None
-    _owed: float = 0.0
+    _last: Snapshot | None = None
+    _deficit: float = 0.0
     _recent: deque[Arrivals] = field(default_factory=deque)
 
-    def hear(self, look: Look, mean_service_s: float) -> Arrivals | None:
+    def update(self, snapshot: Snapshot, mean_service_s: float) -> Arrivals | None:
         """One more reading; None for the first, which has nothing before it."""
-        before, self._last = self._last, look
+        before, self._last = self._last, snapshot
         if before is None:
             return None
-        elapsed_s = look.now_s - before.now_s
-        finished = (before.in_flight + look.in_flight) / 2 * elapsed_s / mean_service_s
-        grown = look.backlog - before.backlog + finished + self._owed
+        elapsed_s = snapshot.now_s - before.now_s
+        finished = (before.in_flight + snapshot.in_flight) / 2 * elapsed_s / mean_service_s
+        grown = snapshot.backlog - before.backlog + finished + self._deficit
         # Nothing arrives backwards: what is below 0 was estimated too high before, or finished earlier.
-        self._owed = min(grown, 0.0)
-        arrivals = Arrivals(until_s=look.now_s, elapsed_s=elapsed_s, messages=max(grown, 0.0))
+        self._deficit = min(grown, 0.0)
+        arrivals = Arrivals(until_s=snapshot.now_s, elapsed_s=elapsed_s, messages=max(grown, 0.0))
         self._recent.append(arrivals)
-        while self._recent[0].until_s <= look.now_s - self.memory_s:
+        while self._recent[0].until_s <= snapshot.now_s - self.memory_s:
             self._recent.popleft()
         return arrivals
 
@@ -74,7 +74,7 @@ class ArrivalEstimate:
         return peak
 
 
-def mean_service_s(site: Site) -> float:
+def mean_service_s(context: ScalingContext) -> float:
     """The last full hour's mean where enough messages tell it; else what was measured beforehand."""
-    hour = site.service_times()
-    return hour.mean_s if hour.messages >= FEWEST_SAMPLES else site.mean_service_s
+    hour = context.service_times()
+    return hour.mean_s if hour.messages >= MIN_SAMPLES else context.mean_service_s

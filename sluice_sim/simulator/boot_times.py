@@ -11,18 +11,18 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sluice_sim.simulator.fleet import Look
+from sluice_sim.simulator.fleet import Snapshot
 
 PRIOR_WEIGHT = 4
 """Boots that what was measured beforehand counts as."""
 MEMORY = 200
 """So many boots are remembered, the newest."""
-POINTS = 8
+QUANTILES = 8
 """An instance's boot is thought of as one of so many times, each as likely."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Expected:
+class ExpectedCapacity:
     """A part of an instance, thought of as ready at a moment: the parts of one instance add up to it."""
 
     ready_s: float
@@ -35,50 +35,50 @@ class BootTimes:
 
     prior_s: float
     """What the operator measured."""
-    _seen_s: deque[float] = field(default_factory=lambda: deque(maxlen=MEMORY))
-    _batches: dict[float, list[float]] = field(default_factory=dict)
+    _observed_s: deque[float] = field(default_factory=lambda: deque(maxlen=MEMORY))
+    _launches: dict[float, list[float]] = field(default_factory=dict)
     """By launch time: the boots of those that are ready, while others of the same launch still boot."""
     _booting: Counter[float] = field(default_factory=Counter)
-    _points_s: tuple[float, ...] = ()
+    _quantiles_s: tuple[float, ...] = ()
 
-    def hear(self, look: Look) -> None:
+    def update(self, snapshot: Snapshot) -> None:
         """One more look: what booted at the last one and no longer does is ready since then at the latest."""
-        booting = Counter(look.launched_s)
+        booting = Counter(snapshot.launched_s)
         for launched_s, count in (self._booting - booting).items():
-            ready = self._batches.setdefault(launched_s, [])
-            ready += [look.now_s - launched_s] * count
-        for launched_s in [one for one in self._batches if one not in booting]:
-            self._seen_s.extend(self._batches.pop(launched_s))
-            self._points_s = ()
+            ready = self._launches.setdefault(launched_s, [])
+            ready += [snapshot.now_s - launched_s] * count
+        for launched_s in [one for one in self._launches if one not in booting]:
+            self._observed_s.extend(self._launches.pop(launched_s))
+            self._quantiles_s = ()
         self._booting = booting
 
     @property
     def mean_s(self) -> float:
         """How long the next launch boots on average, seconds."""
-        return sum(self.points_s) / len(self.points_s)
+        return sum(self.quantiles_s) / len(self.quantiles_s)
 
     @property
-    def points_s(self) -> Sequence[float]:
+    def quantiles_s(self) -> Sequence[float]:
         """The distribution in so many equally likely boot times, shortest first."""
-        if not self._points_s:
-            known = sorted([*self._seen_s, *[self.prior_s] * PRIOR_WEIGHT])
-            middles = [(2 * point + 1) * len(known) // (2 * POINTS) for point in range(POINTS)]
-            self._points_s = tuple(known[middle] for middle in middles)
-        return self._points_s
+        if not self._quantiles_s:
+            known = sorted([*self._observed_s, *[self.prior_s] * PRIOR_WEIGHT])
+            middles = [(2 * point + 1) * len(known) // (2 * QUANTILES) for point in range(QUANTILES)]
+            self._quantiles_s = tuple(known[middle] for middle in middles)
+        return self._quantiles_s
 
-    def of_a_launch(self, now_s: float) -> list[Expected]:
+    def expected_of_launch(self, now_s: float) -> list[ExpectedCapacity]:
         """When an instance launched now will be ready."""
         return [
-            Expected(ready_s=now_s + boot_s, instances=count / POINTS)
-            for boot_s, count in Counter(self.points_s).items()
+            ExpectedCapacity(ready_s=now_s + boot_s, instances=count / QUANTILES)
+            for boot_s, count in Counter(self.quantiles_s).items()
         ]
 
-    def expected(self, look: Look) -> list[Expected]:
+    def expected_of_booting(self, snapshot: Snapshot) -> list[ExpectedCapacity]:
         """When the booting instances will be ready, as far as their age says; one overdue is about to be."""
         found: defaultdict[float, float] = defaultdict(float)
-        for launched_s, count in Counter(look.launched_s).items():
-            age_s = look.now_s - launched_s
-            left = [boot_s for boot_s in self.points_s if boot_s > age_s] or [age_s]
+        for launched_s, count in Counter(snapshot.launched_s).items():
+            age_s = snapshot.now_s - launched_s
+            left = [boot_s for boot_s in self.quantiles_s if boot_s > age_s] or [age_s]
             for boot_s in left:
                 found[launched_s + boot_s] += count / len(left)
-        return [Expected(ready_s=ready_s, instances=part) for ready_s, part in sorted(found.items())]
+        return [ExpectedCapacity(ready_s=ready_s, instances=part) for ready_s, part in sorted(found.items())]

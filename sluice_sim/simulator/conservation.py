@@ -10,38 +10,38 @@ from numba import njit
 
 from sluice_sim.simulator import queue_kernel
 from sluice_sim.simulator.queue_kernel import (
-    Bytes,
+    Ints,
+    KernelState,
     Messages,
-    Station,
-    Whole,
+    UInt8s,
 )
 
 
-def lost(messages: Messages, station: Station) -> int:
+def lost(messages: Messages, kernel: KernelState) -> int:
     """Messages that are neither processed nor dead-lettered, and that nobody holds."""
     waiting = messages.state == queue_kernel.WAITING
-    return int((waiting & (_held(messages, station) == 0)).sum())
+    return int((waiting & (_held(messages, kernel) == 0)).sum())
 
 
-def _held(messages: Messages, station: Station) -> Bytes:
+def _held(messages: Messages, kernel: KernelState) -> UInt8s:
     """By message: 1 where the queue or a slot has it."""
     held = np.zeros(messages.state.size, np.uint8)
-    returning = station.visible_message[: station.counts[queue_kernel.RETURNS]]
-    in_slots = station.message[station.message != queue_kernel.NOBODY]
+    returning = kernel.visible_message[: kernel.counts[queue_kernel.RETURNING]]
+    in_slots = kernel.message[kernel.message != queue_kernel.NO_MESSAGE]
     held[returning] = 1
     held[in_slots] = 1
-    if messages.following.size:
-        _hold_followers(np.concatenate([returning, in_slots]), messages.following, held)
+    if messages.next_in_group.size:
+        _hold_followers(np.concatenate([returning, in_slots]), messages.next_in_group, held)
     else:
-        held[station.counts[queue_kernel.FRESH] :] = 1
+        held[kernel.counts[queue_kernel.NEXT_NEW] :] = 1
     return held
 
 
 @njit(cache=True)
-def _hold_followers(heads: Whole, following: Whole, held: Bytes) -> None:
+def _hold_followers(heads: Ints, next_in_group: Ints, held: UInt8s) -> None:
     """Behind the message of a group that may be taken wait all later ones of it."""
     for head in heads:
-        message = following[head]
-        while message != queue_kernel.NOBODY:
+        message = next_in_group[head]
+        while message != queue_kernel.NO_MESSAGE:
             held[message] = 1
-            message = following[message]
+            message = next_in_group[message]

@@ -12,23 +12,23 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
-from sluice_sim.aws_rules.monitoring import READABLE_AFTER_S
+from sluice_sim.aws_rules.monitoring import CUSTOM_METRIC_DELAY_S
 from sluice_sim.clock import VirtualClock
 from sluice_sim.simulator.fleet import (
-    Counts,
-    Look,
-    Plant,
+    QueueCounts,
     ScaleIn,
+    SimulatedFleet,
+    Snapshot,
 )
 from sluice_sim.simulator.metrics import (
     MetricId,
     MetricStore,
 )
-from sluice_sim.simulator.targets import TargetInForce
+from sluice_sim.simulator.targets import CurrentTarget
 from sluice_sim.template.deployment import Deployed
 
 HOUR_MINUTES = 60
-SAMPLED_EVERY_S = 1.0
+COUNT_SAMPLE_INTERVAL_S = 1.0
 """Counts that lag are those of a full second: as old as asked for, or at most so much older."""
 
 
@@ -42,20 +42,20 @@ class ServiceTimes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class LogEntry:
     """Something decided, at a second of the run, in a sentence."""
 
     at_s: float
-    who: str
+    source: str
     text: str
 
 
 @dataclass(slots=True, kw_only=True)
-class Site:
+class ScalingContext:
     """One run as a policy sees it."""
 
     clock: VirtualClock
-    plant: Plant
+    fleet: SimulatedFleet
     deployed: Deployed
     promise_s: float
     """Acceptable seconds from a message's arrival to its start."""
@@ -70,14 +70,14 @@ class Site:
     metrics: MetricStore = field(default_factory=MetricStore)
     count_lag_s: float = 0.0
     """How old the counts are that SQS answers with."""
-    told: list[Told] = field(default_factory=list)
-    target: Callable[[], TargetInForce | None] = lambda: None
+    log: list[LogEntry] = field(default_factory=list)
+    target: Callable[[], CurrentTarget | None] = lambda: None
     """What the policy holds of the workload's target; told at the end of the run."""
-    _sampled: deque[Counts] = field(default_factory=deque)
+    _count_history: deque[QueueCounts] = field(default_factory=deque)
 
     def __post_init__(self) -> None:
         if self.count_lag_s:
-            self.clock.every(SAMPLED_EVERY_S, self._sample, first=self.clock.now, priority=-2)
+            self.clock.every(COUNT_SAMPLE_INTERVAL_S, self._sample, first=self.clock.now, priority=-2)
 
     @property
     def minimum(self) -> int:
@@ -92,35 +92,38 @@ class Site:
     @property
     def concurrency(self) -> int:
         """Messages that one instance works on at a time."""
-        return self.plant.conditions.concurrency
+        return self.fleet.conditions.concurrency
 
     @property
     def target_per_instance(self) -> float:
         """Messages per instance that keep the promise: promise x concurrency / service time."""
         return self.promise_s * self.concurrency / self.mean_service_s
 
-    def view(self) -> Look:
+    def observe(self) -> Snapshot:
         """The queue's counts as SQS would answer now, and the fleet as it is."""
-        now = self.plant.look()
+        now = self.fleet.snapshot()
         if not self.count_lag_s:
             return now
-        self._forget()
-        old = self._sampled[0]
+        self._drop_old_counts()
+        old = self._count_history[0]
         return replace(now, visible=old.visible, in_flight=old.in_flight, delayed=old.delayed)
 
     def _sample(self) -> None:
-        self._sampled.append(self.plant.counts())
-        self._forget()
+        self._count_history.append(self.fleet.counts())
+        self._drop_old_counts()
 
-    def _forget(self) -> None:
+    def _drop_old_counts(self) -> None:
         """What is older than the counts that are answered with now."""
-        while len(self._sampled) > 1 and self._sampled[1].at_s <= self.plant.now_s - self.count_lag_s:
-            self._sampled.popleft()
+        while (
+            len(self._count_history) > 1
+            and self._count_history[1].at_s <= self.fleet.now_s - self.count_lag_s
+        ):
+            self._count_history.popleft()
 
     def service_times(self) -> ServiceTimes:
         """Mean and spread over the hour before the last full one began to be counted anew."""
-        minute = int(self.plant.now_s // 3600) * HOUR_MINUTES
-        sums, squares, counts = self.plant.durations(minute - HOUR_MINUTES, minute)
+        minute = int(self.fleet.now_s // 3600) * HOUR_MINUTES
+        sums, squares, counts = self.fleet.durations(minute - HOUR_MINUTES, minute)
         messages = int(counts.sum())
         if not messages:
             return ServiceTimes(mean_s=math.nan, deviation_s=math.nan, messages=0)
@@ -131,16 +134,18 @@ class Site:
     def publish(self, metric: MetricId, minute: int, value: float) -> None:
         """PutMetricData: one value, which can be read some seconds later."""
         put = partial(self.metrics.put, metric, minute, value)
-        self.clock.at(self.clock.now + READABLE_AFTER_S, put)
+        self.clock.at(self.clock.now + CUSTOM_METRIC_DELAY_S, put)
 
-    def ask(self, desired: int, why: str, *, who: str = "policy") -> None:
+    def set_desired(self, desired: int, reason: str, *, source: str = "policy") -> None:
         """Ask for this many instances, within the bounds; told where it changes anything."""
         wanted = min(max(desired, self.minimum), self.maximum)
-        if wanted != self.plant.desired:
-            self.told.append(
-                Told(at_s=self.plant.now_s, who=who, text=f"{self.plant.desired} -> {wanted}: {why}")
+        if wanted != self.fleet.desired:
+            self.log.append(
+                LogEntry(
+                    at_s=self.fleet.now_s, source=source, text=f"{self.fleet.desired} -> {wanted}: {reason}"
+                )
             )
-            self.plant.set_desired(wanted)
+            self.fleet.set_desired(wanted)
 
 
 class Policy(Protocol):
@@ -150,11 +155,13 @@ class Policy(Protocol):
     scale_in: ScaleIn | None
     """What its scale-in needs of the fleet, None where it takes the fleet as it is."""
 
-    def attach(self, site: Site) -> None:
+    def attach(self, context: ScalingContext) -> None:
         """Schedule on the site's clock whatever it does."""
         ...
 
 
-def every(site: Site, period_s: float, action: Callable[[], object], *, after_s: float = 0.0) -> None:
+def every(
+    context: ScalingContext, period_s: float, action: Callable[[], object], *, after_s: float = 0.0
+) -> None:
     """Run an action each period, the first time `after_s` from now."""
-    site.clock.every(period_s, action, first=site.clock.now + after_s)
+    context.clock.every(period_s, action, first=context.clock.now + after_s)

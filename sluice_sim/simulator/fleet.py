@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from sluice_sim.aws_rules.monitoring import PASSED_OVER_RECEIVES
+from sluice_sim.aws_rules.monitoring import POISON_PILL_RECEIVES
 from sluice_sim.clock import VirtualClock
 from sluice_sim.simulator import (
     conservation,
@@ -23,15 +23,15 @@ from sluice_sim.simulator import (
 )
 from sluice_sim.simulator.queue_kernel import (
     Floats,
+    Ints,
+    KernelState,
     Messages,
-    Station,
-    Whole,
 )
 
 RETRY_S = 10.0
 """How soon a launch that found no capacity is tried again."""
-MOST_BERTHS_AT_FIRST = 1000
-LONGEST_LIFE_H = 100_000.0
+MAX_INITIAL_BLOCKS = 1000
+MAX_LIFETIME_H = 100_000.0
 """Beyond any run: who lives longer is not interrupted."""
 SPOT_NOTICE_S = 120.0
 """Documented: two minutes between the interruption notice and the end of a Spot instance."""
@@ -65,7 +65,7 @@ class Conditions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
+class QueueCounts:
     """The queue at one moment, exact."""
 
     at_s: float
@@ -75,7 +75,7 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class Snapshot:
     """Queue and fleet at one moment, exact."""
 
     now_s: float
@@ -103,14 +103,14 @@ class Instance:
     """One instance's life; what has not happened yet is infinite."""
 
     number: int
-    berth: int
+    block: int
     launched_s: float
     ready_s: float
     stopped_s: float = math.inf
 
 
 @dataclass(slots=True)
-class Plant:
+class SimulatedFleet:
     """One run's queue and fleet."""
 
     messages: Messages
@@ -119,14 +119,14 @@ class Plant:
     random: np.random.Generator
     maximum: int
     """Sizes the first arrays, where it is no number for "without a limit"; more instances make them grow."""
-    first_of_groups: Whole = field(default_factory=lambda: np.zeros(0, np.int64))
+    first_of_groups: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     desired: int = 0
     instances: list[Instance] = field(default_factory=list)
     launches_refused: int = 0
     interruptions: int = 0
     redelivered: int = 0
     _alive: list[Instance] = field(default_factory=list)
-    _station: Station = field(init=False)
+    _kernel: KernelState = field(init=False)
     _began_s: float = field(init=False)
     _invisible_until_s: list[float] = field(default_factory=list)
     _retrying: bool = False
@@ -134,13 +134,13 @@ class Plant:
     """The first message that may still count as the queue's oldest."""
 
     def __post_init__(self) -> None:
-        berths = 4 * min(self.maximum, MOST_BERTHS_AT_FIRST) + 16
+        blocks = 4 * min(self.maximum, MAX_INITIAL_BLOCKS) + 16
         heads = self.first_of_groups.size
-        self._station = _station(berths, self.conditions.concurrency, room=2 * heads + 1024)
+        self._kernel = _new_kernel_state(blocks, self.conditions.concurrency, room=2 * heads + 1024)
         self._began_s = self.clock.now
         if heads:
             queue_kernel.open_groups(
-                self.messages, self.first_of_groups, self.conditions.delay_s, self._station
+                self.messages, self.first_of_groups, self.conditions.delay_s, self._kernel
             )
 
     @property
@@ -148,27 +148,27 @@ class Plant:
         """The present moment, in seconds since the start of the run."""
         return self.clock.now - self._began_s
 
-    def counts(self) -> Counts:
+    def counts(self) -> QueueCounts:
         """Let everything happen that is due, and count the messages."""
         self._advance()
-        now, station = self.now_s, self._station
+        now, kernel = self.now_s, self._kernel
         arrived = self.arrived
         delayed = arrived - int(
             np.searchsorted(self.messages.arrival_s, now - self.conditions.delay_s, "right")
         )
         self._invisible_until_s = [until for until in self._invisible_until_s if until > now]
-        in_flight = int(station.counts[queue_kernel.BUSY]) + len(self._invisible_until_s)
-        out = int(station.counts[queue_kernel.FINISHED]) + int(station.counts[queue_kernel.BURIED])
-        return Counts(
+        in_flight = int(kernel.counts[queue_kernel.BUSY]) + len(self._invisible_until_s)
+        out = int(kernel.counts[queue_kernel.COMPLETED]) + int(kernel.counts[queue_kernel.DEAD_LETTERED])
+        return QueueCounts(
             at_s=now, visible=arrived - delayed - in_flight - out, in_flight=in_flight, delayed=delayed
         )
 
-    def look(self) -> Look:
+    def snapshot(self) -> Snapshot:
         """Let everything happen that is due, and count messages and instances."""
         counts, now = self.counts(), self.now_s
         running = [one for one in self._alive if one.ready_s <= now < one.stopped_s]
-        busy = self._station.busy
-        return Look(
+        busy = self._kernel.busy
+        return Snapshot(
             now_s=now,
             visible=counts.visible,
             in_flight=counts.in_flight,
@@ -185,8 +185,8 @@ class Plant:
         state, receives = self.messages.state, self.messages.receives
         least = self._oldest
         counts = state[least:arrived] == queue_kernel.WAITING
-        if not self.messages.following.size:
-            counts &= receives[least:arrived] < PASSED_OVER_RECEIVES
+        if not self.messages.next_in_group.size:
+            counts &= receives[least:arrived] < POISON_PILL_RECEIVES
         self._oldest += int(counts.argmax()) if counts.any() else counts.size
         return now - float(self.messages.arrival_s[self._oldest]) if self._oldest < arrived else 0.0
 
@@ -209,13 +209,13 @@ class Plant:
         self._advance()
         self._reconcile()
 
-    def durations(self, first_minute: int, last_minute: int) -> tuple[Floats, Floats, Whole]:
+    def durations(self, first_minute: int, last_minute: int) -> tuple[Floats, Floats, Ints]:
         """Sums of service times (s), of their squares, and how many, by the minute of their end."""
-        station, minutes = self._station, slice(max(first_minute, 0), max(last_minute, 0))
+        kernel, minutes = self._kernel, slice(max(first_minute, 0), max(last_minute, 0))
         return (
-            station.duration_sum_s[minutes],
-            station.duration_square_s2[minutes],
-            station.duration_count[minutes],
+            kernel.duration_sum_s[minutes],
+            kernel.duration_square_s2[minutes],
+            kernel.duration_count[minutes],
         )
 
     def finished_service_s(self, begin_s: float, until_s: float) -> Floats:
@@ -234,81 +234,81 @@ class Plant:
     @property
     def processed(self) -> int:
         """Messages finished so far."""
-        return int(self._station.counts[queue_kernel.FINISHED])
+        return int(self._kernel.counts[queue_kernel.COMPLETED])
 
     @property
     def dead_letters(self) -> int:
         """Messages that ended in the dead-letter queue."""
-        return int(self._station.counts[queue_kernel.BURIED])
+        return int(self._kernel.counts[queue_kernel.DEAD_LETTERED])
 
     def lost(self) -> int:
         """Messages that are neither processed nor dead letters and that neither queue nor slot holds."""
-        return conservation.lost(self.messages, self._station)
+        return conservation.lost(self.messages, self._kernel)
 
     def gone_s(self) -> Floats:
         """When each instance ever launched was gone; NaN where it still is."""
-        return self._station.gone_s[: len(self.instances)]
+        return self._kernel.gone_s[: len(self.instances)]
 
     def _advance(self) -> None:
-        if self.now_s == self._station.now_s[0]:
+        if self.now_s == self._kernel.now_s[0]:
             return  # whatever began at this moment is due at it, not before it
         minutes = int(self.now_s // queue_kernel.MINUTE_S) + 2
-        if minutes > self._station.duration_count.size:
-            more = max(minutes, 2 * self._station.duration_count.size)
-            self._station = self._station._replace(
-                duration_sum_s=_longer(self._station.duration_sum_s, more, 0),
-                duration_square_s2=_longer(self._station.duration_square_s2, more, 0),
-                duration_count=_longer(self._station.duration_count, more, 0),
+        if minutes > self._kernel.duration_count.size:
+            more = max(minutes, 2 * self._kernel.duration_count.size)
+            self._kernel = self._kernel._replace(
+                duration_sum_s=_grown(self._kernel.duration_sum_s, more, 0),
+                duration_square_s2=_grown(self._kernel.duration_square_s2, more, 0),
+                duration_count=_grown(self._kernel.duration_count, more, 0),
             )
         conditions = self.conditions
         queue_kernel.advance(
-            self.now_s, conditions.delay_s, conditions.max_receives, self.messages, self._station
+            self.now_s, conditions.delay_s, conditions.max_receives, self.messages, self._kernel
         )
 
     def _reconcile(self) -> None:
         """Launch what is missing; let go what is too many."""
-        now, gone = self.now_s, self._station.gone_s
+        now, gone = self.now_s, self._kernel.gone_s
         self._alive = [one for one in self._alive if not gone[one.number] <= now]
         staying = [one for one in self._alive if one.stopped_s > now]
         missing = self.desired - len(staying)
         for _ in range(missing):
             self._launch(now)
         if missing < 0:
-            self._let_go(staying, -missing, now)
+            self._scale_in(staying, -missing, now)
 
     def _launch(self, now: float) -> None:
         ratio = self.conditions.refusal_ratio
         if ratio and self.random.random() < ratio:
             self.launches_refused += 1
-            self._try_again()
+            self._schedule_retry()
             return
-        self._make_room()
-        station = self._station
-        station.counts[queue_kernel.FREE_BERTHS] -= 1
+        self._grow_arrays()
+        kernel = self._kernel
+        kernel.counts[queue_kernel.FREE_BLOCKS] -= 1
         one = Instance(
             number=len(self.instances),
-            berth=int(station.free_berths[station.counts[queue_kernel.FREE_BERTHS]]),
+            block=int(kernel.free_blocks[kernel.counts[queue_kernel.FREE_BLOCKS]]),
             launched_s=now,
             ready_s=now + self.conditions.boot_s(),
         )
         self.instances.append(one)
         self._alive.append(one)
-        queue_kernel.launch(one.berth, one.number, one.ready_s, station, self.conditions.concurrency)
+        queue_kernel.launch(one.block, one.number, one.ready_s, kernel, self.conditions.concurrency)
         if rate := self.conditions.interruptions_per_instance_hour:
             lives = self.random.exponential() / rate  # hours
-            if lives < LONGEST_LIFE_H:
+            if lives < MAX_LIFETIME_H:
                 self.clock.at(self._began_s + one.ready_s + 3600 * lives, lambda: self._interrupt(one))
 
-    def _let_go(self, staying: list[Instance], count: int, now: float) -> None:
+    def _scale_in(self, staying: list[Instance], count: int, now: float) -> None:
         """Those still booting first, newest first; then the idle ones, then the oldest."""
-        busy = self._station.busy
+        busy = self._kernel.busy
         booting = sorted((one for one in staying if one.ready_s > now), key=lambda one: -one.launched_s)
         running = [one for one in staying if one.ready_s <= now]
         idle_first = sorted(running, key=lambda one: busy[one.number] > 0)
         candidates = booting + (idle_first if self.conditions.scale_in is ScaleIn.PROTECT else running)
         for one in candidates[:count]:
             if one.ready_s <= now and busy[one.number] and self.conditions.scale_in is ScaleIn.PROTECT:
-                self._try_again()  # protected: it is looked at again
+                self._schedule_retry()  # protected: it is looked at again
                 return
             if one.ready_s <= now and self.conditions.scale_in is ScaleIn.KILL:
                 self._kill(one, now)
@@ -317,31 +317,31 @@ class Plant:
 
     def _stop(self, one: Instance, now: float) -> None:
         one.stopped_s = now
-        queue_kernel.stop(one.berth, now, one.ready_s > now, self._station, self.conditions.concurrency)
+        queue_kernel.stop(one.block, now, one.ready_s > now, self._kernel, self.conditions.concurrency)
 
     def _kill(self, one: Instance, now: float) -> None:
         one.stopped_s = min(one.stopped_s, now)
-        conditions, station = self.conditions, self._station
-        room = int(station.counts[queue_kernel.RETURNS]) + 2 * conditions.concurrency + 1
-        if room > station.visible_s.size:
-            self._station = station = station._replace(
-                visible_s=_longer(station.visible_s, 2 * room, 0),
-                visible_message=_longer(station.visible_message, 2 * room, 0),
+        conditions, kernel = self.conditions, self._kernel
+        room = int(kernel.counts[queue_kernel.RETURNING]) + 2 * conditions.concurrency + 1
+        if room > kernel.visible_s.size:
+            self._kernel = kernel = kernel._replace(
+                visible_s=_grown(kernel.visible_s, 2 * room, 0),
+                visible_message=_grown(kernel.visible_message, 2 * room, 0),
             )
-        held = station.message[one.berth * conditions.concurrency : (one.berth + 1) * conditions.concurrency]
-        started = self.messages.started_s[held[held != queue_kernel.NOBODY]]
+        held = kernel.message[one.block * conditions.concurrency : (one.block + 1) * conditions.concurrency]
+        started = self.messages.started_s[held[held != queue_kernel.NO_MESSAGE]]
         timeout_s = conditions.visibility_timeout_s
         self._invisible_until_s += [
             float(begun + (math.floor((now - begun) / timeout_s) + 1) * timeout_s) for begun in started
         ]
         self.redelivered += queue_kernel.kill(
-            one.berth, now, timeout_s, self.messages, station, conditions.concurrency
+            one.block, now, timeout_s, self.messages, kernel, conditions.concurrency
         )
 
     def _interrupt(self, one: Instance) -> None:
         """A Spot interruption: nothing new from the notice on, gone two minutes later, draining or not."""
         self._advance()
-        if self._station.gone_s[one.number] <= self.now_s:
+        if self._kernel.gone_s[one.number] <= self.now_s:
             return
         self.interruptions += 1
         if one.stopped_s > self.now_s:
@@ -351,10 +351,10 @@ class Plant:
 
     def _end(self, one: Instance) -> None:
         self._advance()
-        if math.isnan(self._station.gone_s[one.number]):
+        if math.isnan(self._kernel.gone_s[one.number]):
             self._kill(one, self.now_s)
 
-    def _try_again(self) -> None:
+    def _schedule_retry(self) -> None:
         if self._retrying:
             return
         self._retrying = True
@@ -365,40 +365,40 @@ class Plant:
         self._advance()
         self._reconcile()
 
-    def _make_room(self) -> None:
-        station = self._station
-        if station.counts[queue_kernel.FREE_BERTHS] == 0:
-            self._station = station = _more_berths(station, self.conditions.concurrency)
-        if len(self.instances) == station.gone_s.size:
+    def _grow_arrays(self) -> None:
+        kernel = self._kernel
+        if kernel.counts[queue_kernel.FREE_BLOCKS] == 0:
+            self._kernel = kernel = _with_more_blocks(kernel, self.conditions.concurrency)
+        if len(self.instances) == kernel.gone_s.size:
             more = 2 * len(self.instances)
-            self._station = station._replace(
-                stopping=_longer(station.stopping, more, 0),
-                busy=_longer(station.busy, more, 0),
-                serving=_longer(station.serving, more, 0),
-                gone_s=_longer(station.gone_s, more, math.nan),
+            self._kernel = kernel._replace(
+                stopping=_grown(kernel.stopping, more, 0),
+                busy=_grown(kernel.busy, more, 0),
+                serving_slots=_grown(kernel.serving_slots, more, 0),
+                gone_s=_grown(kernel.gone_s, more, math.nan),
             )
 
 
-def _station(berths: int, concurrency: int, *, room: int) -> Station:
-    slots = berths * concurrency
+def _new_kernel_state(blocks: int, concurrency: int, *, room: int) -> KernelState:
+    slots = blocks * concurrency
     counts = np.zeros(10, np.int64)
-    counts[queue_kernel.FREE_BERTHS] = berths
-    return Station(
+    counts[queue_kernel.FREE_BLOCKS] = blocks
+    return KernelState(
         counts=counts,
         now_s=np.zeros(1),
-        message=np.full(slots, queue_kernel.NOBODY, np.int64),
+        message=np.full(slots, queue_kernel.NO_MESSAGE, np.int64),
         abandoned=np.zeros(slots, np.uint8),
-        instance=np.zeros(berths, np.int64),
-        left=np.zeros(berths, np.int64),
+        instance=np.zeros(blocks, np.int64),
+        pending_slots=np.zeros(blocks, np.int64),
         due_s=np.zeros(slots + 1),
         due_slot=np.zeros(slots + 1, np.int64),
         idle=np.zeros(slots + 1, np.int64),
-        free_berths=np.arange(berths, dtype=np.int64)[::-1].copy(),
+        free_blocks=np.arange(blocks, dtype=np.int64)[::-1].copy(),
         visible_s=np.zeros(room),
         visible_message=np.zeros(room, np.int64),
         stopping=np.zeros(1024, np.uint8),
         busy=np.zeros(1024, np.int64),
-        serving=np.zeros(1024, np.int64),
+        serving_slots=np.zeros(1024, np.int64),
         gone_s=np.full(1024, math.nan),
         duration_sum_s=np.zeros(1440),
         duration_square_s2=np.zeros(1440),
@@ -406,30 +406,30 @@ def _station(berths: int, concurrency: int, *, room: int) -> Station:
     )
 
 
-def _more_berths(station: Station, concurrency: int) -> Station:
+def _with_more_blocks(kernel: KernelState, concurrency: int) -> KernelState:
     """Twice as many; the ring of idle slots is laid out anew from its head."""
-    berths = station.instance.size
-    slots = 2 * berths * concurrency
-    head, idle = station.counts[queue_kernel.HEAD], station.counts[queue_kernel.IDLE]
+    blocks = kernel.instance.size
+    slots = 2 * blocks * concurrency
+    head, idle = kernel.counts[queue_kernel.IDLE_HEAD], kernel.counts[queue_kernel.IDLE]
     ring = np.zeros(slots + 1, np.int64)
-    ring[:idle] = np.take(station.idle, range(head, head + idle), mode="wrap")
-    station.counts[queue_kernel.HEAD] = 0
-    station.counts[queue_kernel.FREE_BERTHS] = berths
-    free = np.zeros(2 * berths, np.int64)
-    free[:berths] = np.arange(2 * berths - 1, berths - 1, -1)
-    return station._replace(
-        message=_longer(station.message, slots, queue_kernel.NOBODY),
-        abandoned=_longer(station.abandoned, slots, 0),
-        instance=_longer(station.instance, 2 * berths, 0),
-        left=_longer(station.left, 2 * berths, 0),
-        due_s=_longer(station.due_s, slots + 1, 0),
-        due_slot=_longer(station.due_slot, slots + 1, 0),
+    ring[:idle] = np.take(kernel.idle, range(head, head + idle), mode="wrap")
+    kernel.counts[queue_kernel.IDLE_HEAD] = 0
+    kernel.counts[queue_kernel.FREE_BLOCKS] = blocks
+    free = np.zeros(2 * blocks, np.int64)
+    free[:blocks] = np.arange(2 * blocks - 1, blocks - 1, -1)
+    return kernel._replace(
+        message=_grown(kernel.message, slots, queue_kernel.NO_MESSAGE),
+        abandoned=_grown(kernel.abandoned, slots, 0),
+        instance=_grown(kernel.instance, 2 * blocks, 0),
+        pending_slots=_grown(kernel.pending_slots, 2 * blocks, 0),
+        due_s=_grown(kernel.due_s, slots + 1, 0),
+        due_slot=_grown(kernel.due_slot, slots + 1, 0),
         idle=ring,
-        free_berths=free,
+        free_blocks=free,
     )
 
 
-def _longer(array: Any, size: int, fill: float) -> Any:
+def _grown(array: Any, size: int, fill: float) -> Any:
     """The same values, and `fill` behind them."""
     grown = np.full(size, fill, array.dtype)
     grown[: array.size] = array

@@ -39,11 +39,11 @@ from sluice.ports import (
     World,
 )
 from sluice.report import sentence
-from sluice_sim.aws_rules.monitoring import READABLE_AFTER_S
+from sluice_sim.aws_rules.monitoring import CUSTOM_METRIC_DELAY_S
 from sluice_sim.simulator.cloudwatch import SimulatedAws
 from sluice_sim.simulator.context import (
-    Site,
-    Told,
+    LogEntry,
+    ScalingContext,
 )
 from sluice_sim.simulator.metrics import (
     MINUTE_S,
@@ -55,13 +55,13 @@ from sluice_sim.simulator.metrics import (
 class SimulatedQueues:
     """Keeps `ports.Queues`."""
 
-    site: Site
+    context: ScalingContext
 
     def read(self, queue_urls: Collection[str], remaining_s: RemainingS) -> Mapping[str, Backlog | Unknown]:  # noqa: ARG002
         """The counts as SQS would answer now."""
-        look = self.site.view()
-        own = Backlog(visible=look.visible, in_flight=look.in_flight, delayed=look.delayed)
-        known = self.site.deployed.workload.queue_url
+        snapshot = self.context.observe()
+        own = Backlog(visible=snapshot.visible, in_flight=snapshot.in_flight, delayed=snapshot.delayed)
+        known = self.context.deployed.workload.queue_url
         return {url: own if url == known else Unknown(why=f"AWS knows no queue {url}") for url in queue_urls}
 
     def send(self, queue_url: str, bodies: Sequence[str]) -> None:
@@ -73,12 +73,12 @@ class SimulatedQueues:
 class SimulatedFleets:
     """Keeps `ports.Fleets`."""
 
-    site: Site
+    context: ScalingContext
 
     def read(self, fleets: Collection[Fleet], remaining_s: RemainingS) -> Mapping[Fleet, Capacity | Unknown]:  # noqa: ARG002
         """The fleet as it is."""
-        look, workload = self.site.plant.look(), self.site.deployed.workload
-        own = Capacity(desired=look.desired, running=look.running, bounds=workload.bounds)
+        snapshot, workload = self.context.fleet.snapshot(), self.context.deployed.workload
+        own = Capacity(desired=snapshot.desired, running=snapshot.running, bounds=workload.bounds)
         return {
             fleet: own if fleet == workload.fleet else Unknown(why=f"AWS knows no {fleet}")
             for fleet in fleets
@@ -86,25 +86,25 @@ class SimulatedFleets:
 
     def set_desired(self, fleet: Fleet, instances: int) -> None:
         """Ask for this many; AWS refuses what is out of the fleet's own bounds."""
-        if fleet != self.site.deployed.workload.fleet:
+        if fleet != self.context.deployed.workload.fleet:
             raise ConfigError(f"AWS knows no {fleet}")
-        low, high = self.site.minimum, self.site.maximum
+        low, high = self.context.minimum, self.context.maximum
         if not low <= instances <= high:
             raise ConfigError(f"{fleet}: ValidationError: {instances} is outside {low}..{high}")
-        self.site.plant.set_desired(instances)
+        self.context.fleet.set_desired(instances)
 
 
 @dataclass(frozen=True, slots=True)
 class SimulatedMetrics:
     """Keeps `ports.Metrics`; MsgProcessingDuration is what the workers finished, minute by minute."""
 
-    site: Site
+    context: ScalingContext
 
     def publish(self, points: Mapping[str, Sequence[DataPoint]]) -> Mapping[str, str]:
         """Readable some seconds later."""
         for point in chain.from_iterable(points.values()):
             metric = metric_id(point.metric.namespace, point.metric.name, point.metric.dimensions)
-            self.site.publish(metric, int(point.at.timestamp()), point.value)
+            self.context.publish(metric, int(point.at.timestamp()), point.value)
         return {}
 
     def read(
@@ -119,18 +119,18 @@ class SimulatedMetrics:
 
     def _one(self, query: SeriesQuery, start: datetime, end: datetime) -> Series:
         first, last = int(start.timestamp()), int(end.timestamp())
-        if query.metric == self.site.deployed.workload.duration_metric:
+        if query.metric == self.context.deployed.workload.duration_metric:
             return self._durations(query, first, last)
         metric = metric_id(query.metric.namespace, query.metric.name, query.metric.dimensions)
-        values = self.site.metrics.read(metric, first, last)
+        values = self.context.metrics.read(metric, first, last)
         return {datetime.fromtimestamp(minute, UTC): value for minute, value in values.items()}
 
     def _durations(self, query: SeriesQuery, first: int, last: int) -> Series:
         """Average, SampleCount or a percentile of what was finished in each period."""
-        plant = self.site.plant
-        began = int(self.site.clock.now - plant.now_s)
+        fleet = self.context.fleet
+        began = int(self.context.clock.now - fleet.now_s)
         # Workers publish a minute when it is over.
-        now = int(plant.now_s - READABLE_AFTER_S) // MINUTE_S * MINUTE_S
+        now = int(fleet.now_s - CUSTOM_METRIC_DELAY_S) // MINUTE_S * MINUTE_S
         series = {}
         for at in range(-(-first // query.period_s) * query.period_s, last, query.period_s):
             begin, until = at - began, min(at + query.period_s - began, now)
@@ -142,7 +142,7 @@ class SimulatedMetrics:
         return series
 
     def _statistic(self, statistic: str, begin: int, until: int) -> float | None:
-        sums, _, counts = self.site.plant.durations(begin // MINUTE_S, until // MINUTE_S)
+        sums, _, counts = self.context.fleet.durations(begin // MINUTE_S, until // MINUTE_S)
         count = int(counts.sum())
         if not count:
             return None
@@ -150,7 +150,7 @@ class SimulatedMetrics:
             return float(count)
         if statistic == "Average":
             return float(sums.sum()) / count
-        finished = self.site.plant.finished_service_s(begin, until)
+        finished = self.context.fleet.finished_service_s(begin, until)
         return float(np.percentile(finished, float(statistic.removeprefix("p"))))
 
 
@@ -162,7 +162,7 @@ class SimulatedPolicies:
 
     def read(self, workload: Workload, remaining_s: RemainingS) -> Policy:  # noqa: ARG002
         """The policy of the run's workload."""
-        own = self.aws.site.deployed.workload.policy_arn
+        own = self.aws.context.deployed.workload.policy_arn
         if workload.policy_arn is None or workload.policy_arn != own or self.aws.target is None:
             raise ConfigError(f"workload {workload.name}: {workload.fleet} has no scaling policy")
         return Policy(fleet=workload.fleet, target=self.aws.target, definition={})
@@ -201,14 +201,14 @@ class SimulatedRegistry:
         return self.workload
 
 
-TOLD_NOTHING = (Reason.TOO_FEW_SAMPLES, Reason.UNKNOWN_READING)
+WITHOUT_EVIDENCE = (Reason.TOO_FEW_SAMPLES, Reason.UNKNOWN_READING)
 
 
 @dataclass(slots=True)
 class RunReport:
     """Keeps `ports.Report`: what acted is told, what failed is kept."""
 
-    site: Site
+    context: ScalingContext
     failures: list[tuple[float, str]] = field(default_factory=list)
     defects: int = 0
     """None: the first one ends the run."""
@@ -218,14 +218,14 @@ class RunReport:
     def decided(self, decision: Decision | TargetDecision, outcome: Outcome) -> None:
         """Only what acted: a run of a month has a million holds."""
         if isinstance(decision, TargetDecision) and (
-            self.last_retune is None or decision.reason not in TOLD_NOTHING
+            self.last_retune is None or decision.reason not in WITHOUT_EVIDENCE
         ):
             self.last_retune = decision
         if outcome is Outcome.ACTED:
-            self.site.told.append(
-                Told(
-                    at_s=self.site.plant.now_s,
-                    who="Sluice",
+            self.context.log.append(
+                LogEntry(
+                    at_s=self.context.fleet.now_s,
+                    source="Sluice",
                     text=f"{sentence(decision, outcome)} (by {decision.trigger})",
                 )
             )
@@ -237,7 +237,7 @@ class RunReport:
         """A defect of ours ends the run."""
         if defect is not None:
             raise defect
-        self.failures.append((self.site.plant.now_s, why))
+        self.failures.append((self.context.fleet.now_s, why))
 
     def noted(self, counter: Counter, what: str, count: int = 1) -> None:
         """Nothing to tell."""
@@ -245,18 +245,18 @@ class RunReport:
 
 def world(aws: SimulatedAws) -> World:
     """Everything outside the use cases, for one run."""
-    site = aws.site
+    context = aws.context
     return World(
-        queues=SimulatedQueues(site),
-        fleets=SimulatedFleets(site),
-        metrics=SimulatedMetrics(site),
+        queues=SimulatedQueues(context),
+        fleets=SimulatedFleets(context),
+        metrics=SimulatedMetrics(context),
         policies=SimulatedPolicies(aws),
-        registry=SimulatedRegistry(site.deployed.workload),
-        namespace=_namespace(site),
-        now=lambda: datetime.fromtimestamp(site.clock.now, UTC),
+        registry=SimulatedRegistry(context.deployed.workload),
+        namespace=_namespace(context),
+        now=lambda: datetime.fromtimestamp(context.clock.now, UTC),
     )
 
 
-def _namespace(site: Site) -> str:
-    metric = site.deployed.workload.duration_metric
+def _namespace(context: ScalingContext) -> str:
+    metric = context.deployed.workload.duration_metric
     return metric.namespace if metric.name == MSG_PROCESSING_DURATION else "Sluice"

@@ -16,29 +16,29 @@ import numpy as np
 from sluice_sim.clock import VirtualClock
 from sluice_sim.simulator import queue_kernel
 from sluice_sim.simulator.context import (
+    LogEntry,
     Policy,
-    Site,
-    Told,
+    ScalingContext,
 )
 from sluice_sim.simulator.fleet import (
     Conditions,
     Instance,
-    Look,
-    Plant,
     ScaleIn,
+    SimulatedFleet,
+    Snapshot,
 )
 from sluice_sim.simulator.queue_kernel import (
     Floats,
+    Ints,
     Messages,
-    Whole,
 )
-from sluice_sim.simulator.targets import TargetInForce
+from sluice_sim.simulator.targets import CurrentTarget
 from sluice_sim.template.deployment import Deployed
 
 START_S = 1_768_478_400.0
 """2026-01-15 12:00 UTC: where the clock of a run stands at its beginning, unless its trace says otherwise."""
 GIVE_UP_S = 7 * 86_400.0
-LOOK_S = 60.0
+SNAPSHOT_INTERVAL_S = 60.0
 PEAK_WINDOW_S = 600.0
 
 OnProgress = Callable[[float], None]
@@ -53,7 +53,7 @@ class Load:
     service_s: Floats
     horizon_s: float
     """Where the trace ends."""
-    groups: Whole | None = None
+    groups: Ints | None = None
     """FIFO queues: each message's group."""
 
     @property
@@ -80,8 +80,8 @@ class Run:
     promise_s: float
     instances: Sequence[Instance]
     gone_s: Floats
-    looks: Sequence[Look]
-    told: Sequence[Told]
+    snapshots: Sequence[Snapshot]
+    log: Sequence[LogEntry]
     redelivered: int
     dead_letters: int
     end_s: float
@@ -90,7 +90,7 @@ class Run:
     interruptions: int = 0
     concurrency: int = 1
     scale_in: ScaleIn = ScaleIn.DRAIN
-    target: TargetInForce | None = None
+    target: CurrentTarget | None = None
     lost: int = 0
     """Messages that nobody holds and nobody processed, by identity."""
 
@@ -112,16 +112,16 @@ def simulate(
     began = time.perf_counter()
     clock = VirtualClock(start_s)
     count = load.arrival_s.size
-    following, first = _chains(load.groups)
+    next_in_group, first = _group_links(load.groups)
     messages = Messages(
         arrival_s=load.arrival_s,
         service_s=load.service_s,
         started_s=np.full(count, math.nan),
         state=np.zeros(count, np.uint8),
         receives=np.zeros(count, np.uint16),
-        following=following,
+        next_in_group=next_in_group,
     )
-    plant = Plant(
+    fleet = SimulatedFleet(
         messages,
         conditions if policy.scale_in is None else replace(conditions, scale_in=policy.scale_in),
         clock,
@@ -129,9 +129,9 @@ def simulate(
         deployed.workload.bounds.max,
         first_of_groups=first,
     )
-    site = Site(
+    context = ScalingContext(
         clock=clock,
-        plant=plant,
+        fleet=fleet,
         deployed=deployed,
         promise_s=promise_s,
         mean_service_s=load.mean_service_s,
@@ -140,50 +140,52 @@ def simulate(
         count_lag_s=count_lag_s,
         seed=seed,
     )
-    looks: list[Look] = []
-    clock.every(LOOK_S, lambda: looks.append(plant.look()), first=clock.now, priority=-1)
-    plant.set_desired(deployed.workload.bounds.min)
-    policy.attach(site)
-    _play(clock, plant, load, start_s, on_progress)
+    snapshots: list[Snapshot] = []
+    clock.every(SNAPSHOT_INTERVAL_S, lambda: snapshots.append(fleet.snapshot()), first=clock.now, priority=-1)
+    fleet.set_desired(deployed.workload.bounds.min)
+    policy.attach(context)
+    _run_clock(clock, fleet, load, start_s, on_progress)
     return Run(
         policy=policy.name,
         load=load,
         messages=messages,
         promise_s=promise_s,
-        instances=plant.instances,
-        gone_s=plant.gone_s(),
-        looks=looks,
-        told=site.told,
-        redelivered=plant.redelivered,
-        dead_letters=plant.dead_letters,
-        end_s=plant.now_s,
+        instances=fleet.instances,
+        gone_s=fleet.gone_s(),
+        snapshots=snapshots,
+        log=context.log,
+        redelivered=fleet.redelivered,
+        dead_letters=fleet.dead_letters,
+        end_s=fleet.now_s,
         wall_s=time.perf_counter() - began,
-        launches_refused=plant.launches_refused,
-        interruptions=plant.interruptions,
+        launches_refused=fleet.launches_refused,
+        interruptions=fleet.interruptions,
         concurrency=conditions.concurrency,
-        scale_in=plant.conditions.scale_in,
-        target=site.target(),
-        lost=plant.lost(),
+        scale_in=fleet.conditions.scale_in,
+        target=context.target(),
+        lost=fleet.lost(),
     )
 
 
-def _play(clock: VirtualClock, plant: Plant, load: Load, start_s: float, on_progress: OnProgress) -> None:
-    step_s = max(LOOK_S, load.horizon_s / 200 // LOOK_S * LOOK_S)
+def _run_clock(
+    clock: VirtualClock, fleet: SimulatedFleet, load: Load, start_s: float, on_progress: OnProgress
+) -> None:
+    step_s = max(SNAPSHOT_INTERVAL_S, load.horizon_s / 200 // SNAPSHOT_INTERVAL_S * SNAPSHOT_INTERVAL_S)
     end = start_s + load.horizon_s
     while clock.now < end:  # not by seconds of the run: start + horizon - start need not be the horizon
         clock.run_until(min(clock.now + step_s, end))
-        on_progress(min(1.0, plant.now_s / load.horizon_s))
-    while plant.look().backlog and clock.now < end + GIVE_UP_S:
-        clock.run_until(clock.now + LOOK_S)
+        on_progress(min(1.0, fleet.now_s / load.horizon_s))
+    while fleet.snapshot().backlog and clock.now < end + GIVE_UP_S:
+        clock.run_until(clock.now + SNAPSHOT_INTERVAL_S)
 
 
-def _chains(groups: Whole | None) -> tuple[Whole, Whole]:
+def _group_links(groups: Ints | None) -> tuple[Ints, Ints]:
     """The next message of each message's group, and the first of each group."""
     if groups is None:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    following = np.full(groups.size, queue_kernel.NOBODY, np.int64)
+    next_in_group = np.full(groups.size, queue_kernel.NO_MESSAGE, np.int64)
     order = np.argsort(groups, kind="stable")
     same = groups[order[1:]] == groups[order[:-1]]
-    following[order[:-1][same]] = order[1:][same]
+    next_in_group[order[:-1][same]] = order[1:][same]
     _, first = np.unique(groups, return_index=True)
-    return following, np.sort(first)
+    return next_in_group, np.sort(first)

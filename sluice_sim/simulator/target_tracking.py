@@ -15,12 +15,12 @@ from sluice.core.model import Metric
 from sluice_sim.aws_rules.ec2_target_tracking import TargetTracking
 from sluice_sim.aws_rules.ecs_target_tracking import ServiceTracking
 from sluice_sim.aws_rules.monitoring import (
-    EVALUATED_AT_S,
+    EVALUATION_OFFSET_S,
     NATIVE_METRIC_DELAY_S,
 )
 from sluice_sim.simulator.cloudwatch import SimulatedAws
 from sluice_sim.simulator.context import (
-    Site,
+    ScalingContext,
     every,
 )
 from sluice_sim.simulator.metrics import (
@@ -35,7 +35,7 @@ Tracked = Mapping[str, Any]
 
 def track(aws: SimulatedAws, metric: Tracked, target: float) -> None:
     """Target tracking of this metric, on a group or a service as the workload has it."""
-    for logical_id, resource in aws.site.deployed.stack.resources.items():
+    for logical_id, resource in aws.context.deployed.stack.resources.items():
         if resource.type == "AWS::AutoScaling::ScalingPolicy":
             of_group = TargetTracking.from_properties(logical_id, resource.properties)
             aws.track_group(replace(of_group, metric=metric, target=target))
@@ -44,7 +44,9 @@ def track(aws: SimulatedAws, metric: Tracked, target: float) -> None:
             of_service = ServiceTracking.from_properties(logical_id, resource.properties)
             aws.track_service(replace(of_service, metric=metric, target=target))
             return
-    raise SettingError(f"workload {aws.site.deployed.workload.name}: its stack has no target-tracking policy")
+    raise SettingError(
+        f"workload {aws.context.deployed.workload.name}: its stack has no target-tracking policy"
+    )
 
 
 def tracked(metric: Metric) -> Tracked:
@@ -63,33 +65,33 @@ def quotient(numerator: Metric, denominator: Metric) -> Tracked:
     }
 
 
-def visible_metric(site: Site) -> Metric:
+def visible_metric(context: ScalingContext) -> Metric:
     """The visible messages, as SQS publishes them."""
-    return site.deployed.workload.queue_metric("ApproximateNumberOfMessagesVisible")
+    return context.deployed.workload.queue_metric("ApproximateNumberOfMessagesVisible")
 
 
-def newest_minutes(site: Site, metric: Metric, minutes: int) -> list[float]:
+def newest_minutes(context: ScalingContext, metric: Metric, minutes: int) -> list[float]:
     """An AWS metric's newest values that an evaluation now may count on, oldest first."""
-    end = int((site.clock.now - NATIVE_METRIC_DELAY_S) // MINUTE_S) * MINUTE_S
+    end = int((context.clock.now - NATIVE_METRIC_DELAY_S) // MINUTE_S) * MINUTE_S
     known = metric_id(metric.namespace, metric.name, metric.dimensions)
-    return list(site.metrics.read(known, end - minutes * MINUTE_S, end).values())
+    return list(context.metrics.read(known, end - minutes * MINUTE_S, end).values())
 
 
-def every_evaluation(site: Site, action: Callable[[], object]) -> None:
+def every_evaluation(context: ScalingContext, action: Callable[[], object]) -> None:
     """Run an action whenever CloudWatch evaluates alarms: once a minute."""
-    into_minute_s = site.clock.now % MINUTE_S
-    every(site, MINUTE_S, action, after_s=MINUTE_S - into_minute_s + EVALUATED_AT_S)
+    into_minute_s = context.clock.now % MINUTE_S
+    every(context, MINUTE_S, action, after_s=MINUTE_S - into_minute_s + EVALUATION_OFFSET_S)
 
 
-def wake_by_alarm(site: Site) -> None:
+def bootstrap_by_alarm(context: ScalingContext) -> None:
     """The usual companion: an alarm on visible messages above 0 asks for one instance where none is."""
 
-    def judge() -> None:
-        newest = newest_minutes(site, visible_metric(site), 1)
-        if newest and newest[-1] > 0 and site.plant.desired == 0:
-            site.ask(1, "messages wait and nothing runs", who="alarm")
+    def evaluate() -> None:
+        newest = newest_minutes(context, visible_metric(context), 1)
+        if newest and newest[-1] > 0 and context.fleet.desired == 0:
+            context.set_desired(1, "messages wait and nothing runs", source="alarm")
 
-    every_evaluation(site, judge)
+    every_evaluation(context, evaluate)
 
 
 def _named(metric: Metric) -> dict[str, Any]:

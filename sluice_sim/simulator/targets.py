@@ -15,7 +15,7 @@ SAME = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TargetInForce:
+class CurrentTarget:
     """Messages per instance that target tracking holds, and why so many."""
 
     messages_per_instance: float
@@ -24,33 +24,33 @@ class TargetInForce:
     """Parameters of workload.yaml that keep it from what the promise allows, strongest first."""
 
 
-def explained(
-    settings: StaticTarget | DynamicTarget, in_force: float, last: TargetDecision | None
-) -> TargetInForce:
+def explain(
+    settings: StaticTarget | DynamicTarget, current: float, last: TargetDecision | None
+) -> CurrentTarget:
     """`in_force` as the last retune of the run, None without one, leaves it."""
     if isinstance(settings, StaticTarget):
-        return TargetInForce(messages_per_instance=in_force, because="static: MessagesPerInstance")
+        return CurrentTarget(messages_per_instance=current, because="static: MessagesPerInstance")
     if last is None:
-        return TargetInForce(
-            messages_per_instance=in_force,
+        return CurrentTarget(
+            messages_per_instance=current,
             because="MessagesPerInstance: no retune came within the run",
             limits=("MessagesPerInstance",),
         )
     durations = last.durations
     if last.reason is Reason.TOO_FEW_SAMPLES:
-        return TargetInForce(
-            messages_per_instance=in_force,
+        return CurrentTarget(
+            messages_per_instance=current,
             because=f"left alone by the last retune: {last.detail}",
             limits=("MinSamples",),
         )
     if not isinstance(durations, Durations) or not durations.seconds > 0:
-        return TargetInForce(
-            messages_per_instance=in_force, because=f"left alone by the last retune: {last.detail}"
+        return CurrentTarget(
+            messages_per_instance=current, because=f"left alone by the last retune: {last.detail}"
         )
-    return _measured(settings, in_force, last.reason, durations.seconds)
+    return _measured(settings, current, last.reason, durations.seconds)
 
 
-def _measured(settings: DynamicTarget, in_force: float, reason: Reason, processing_s: float) -> TargetInForce:
+def _measured(settings: DynamicTarget, current: float, reason: Reason, processing_s: float) -> CurrentTarget:
     latency_s, concurrency = settings.acceptable_latency_s, settings.concurrency_per_instance
     allowed = latency_s * concurrency / processing_s
     least, most = settings.min_messages_per_instance, settings.max_messages_per_instance
@@ -59,8 +59,8 @@ def _measured(settings: DynamicTarget, in_force: float, reason: Reason, processi
         limits.append("MaxMessagesPerInstance")
     if allowed < least:
         limits.append("MinMessagesPerInstance")
-    if not math.isclose(in_force, min(max(allowed, least), most), rel_tol=SAME):
+    if not math.isclose(current, min(max(allowed, least), most), rel_tol=SAME):
         limits.append("DeadbandRatio" if reason is Reason.WITHIN_DEADBAND else "MaxFactorPerRetune")
     asked = f"{latency_s:g} s x {concurrency:g} / {processing_s:.4g} s = {allowed:.4g}"
     because = f"{asked}, limited by {' and '.join(limits)}" if limits else asked
-    return TargetInForce(messages_per_instance=in_force, because=because, limits=tuple(limits))
+    return CurrentTarget(messages_per_instance=current, because=because, limits=tuple(limits))

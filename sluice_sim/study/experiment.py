@@ -43,10 +43,10 @@ from sluice_sim.workloads import (
     traces,
 )
 from sluice_sim.workloads.limits import (
-    LEAST_S,
-    MOST_INSTANCES,
-    MOST_S,
-    MOST_TICKS,
+    MAX_INSTANCES,
+    MAX_S,
+    MAX_TICKS,
+    MIN_S,
 )
 from sluice_sim.workloads.service_times import Boot
 from sluice_sim.workloads.traces import (
@@ -59,7 +59,7 @@ ARRIVALS, SERVICE, BOOTS, GROUPS = 3, 4, 5, 6
 GROUPS_PER_SLOT = 10
 """Message groups of a FIFO queue per slot of the largest fleet, by default: they hold nobody up then."""
 
-THREE_MINUTES = Boot(least_s=180.0, most_s=180.0)
+THREE_MINUTES = Boot(min_s=180.0, max_s=180.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,10 +145,10 @@ class Experiment:
         if self.promise_s is not None:
             return self.promise_s
         promised_s = promise_s(self.deployed().workload, mean_service_s, self.slots_per_instance)
-        if not LEAST_S <= promised_s <= MOST_S:
+        if not MIN_S <= promised_s <= MAX_S:
             raise SettingError(
                 f"the workload's target makes a promise of {promised_s:g} s, and what is played is "
-                f"{LEAST_S:g} to {MOST_S:,.0f} s: give --promise-s, or another target"
+                f"{MIN_S:g} to {MAX_S:,.0f} s: give --promise-s, or another target"
             )
         return promised_s
 
@@ -184,7 +184,7 @@ def load_of(settings: LoadSettings, trace: Trace) -> Load:
     return Load(arrival_s=arrival_s, service_s=service_s, horizon_s=trace.horizon_s, groups=groups)
 
 
-def play(
+def run_experiment(
     experiment: Experiment, load: Load, start_s: float | None, *, on_progress: OnProgress = lambda _: None
 ) -> Run:
     """The run; `start_s` is when the trace begins, None where it does not say."""
@@ -238,7 +238,7 @@ def bound_settings(experiment: Experiment, mean_s: float) -> BoundSettings:
         promise_s=experiment.promise(mean_s),
         minimum=0 if refused else bounds.min,
         maximum=bounds.max,
-        boot_s=experiment.boot.least_s,
+        boot_s=experiment.boot.min_s,
         late_ratio=experiment.late_ratio,
     )
 
@@ -268,9 +268,9 @@ def has_tick(policy: str) -> bool:
 
 def _require_few_ticks(tick_s: float, horizon_s: float) -> None:
     ticks = horizon_s / tick_s
-    if ticks > MOST_TICKS:
+    if ticks > MAX_TICKS:
         raise SettingError(
-            f"--tick-s {tick_s:g}: {ticks:,.0f} decisions over the trace, and {MOST_TICKS:,} are played at "
+            f"--tick-s {tick_s:g}: {ticks:,.0f} decisions over the trace, and {MAX_TICKS:,} are played at "
             "most: give a longer tick or a shorter trace"
         )
 
@@ -278,9 +278,9 @@ def _require_few_ticks(tick_s: float, horizon_s: float) -> None:
 @lru_cache(maxsize=64)
 def _deployed(root: Path, parameters: tuple[tuple[str, str], ...]) -> Deployed:
     made = deployment.deployed(root, dict(parameters))
-    if made.workload.bounds.max > MOST_INSTANCES:
+    if made.workload.bounds.max > MAX_INSTANCES:
         raise SettingError(
-            f"MaxCapacity={made.workload.bounds.max}: at most {MOST_INSTANCES:,} instances are simulated: "
+            f"MaxCapacity={made.workload.bounds.max}: at most {MAX_INSTANCES:,} instances are simulated: "
             "give a smaller MaxCapacity"
         )
     return made

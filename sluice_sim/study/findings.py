@@ -14,7 +14,7 @@ from sluice_sim.study.experiment import (
     Experiment,
 )
 from sluice_sim.study.result import (
-    LEAST_LOAD,
+    MIN_LOAD,
     Result,
 )
 
@@ -24,7 +24,7 @@ SAME_LOAD = 1.25
 """An offered load that is this many times too large or too small is told of."""
 
 
-def judged(numbers: Result, experiment: Experiment) -> Result:
+def with_findings(numbers: Result, experiment: Experiment) -> Result:
     """The same numbers, with `promise_kept` and `warnings` filled in."""
     attained = numbers["attainment"]
     kept = None if attained is None else attained >= 1 - experiment.late_ratio
@@ -41,7 +41,7 @@ def judged(numbers: Result, experiment: Experiment) -> Result:
 
 def _of_the_promise(numbers: Result, experiment: Experiment, *, kept: bool | None) -> Iterator[str]:
     bounds = experiment.deployed().workload.bounds
-    if kept is False and numbers["promise_s"] < experiment.boot.least_s + _seen_after_s(experiment):
+    if kept is False and numbers["promise_s"] < experiment.boot.min_s + _seen_after_s(experiment):
         yield _no_time_to_boot(numbers["promise_s"], experiment, bounds.min)
     if numbers["attainable"] is False:
         yield (
@@ -57,7 +57,7 @@ def _of_the_arrivals(numbers: Result, experiment: Experiment, *, kept: bool | No
     workload = experiment.deployed().workload
     if workload.tracking.metric is TrackedMetric.EFFECTIVE:
         yield from _wrong_load(numbers, experiment, workload)
-    elif kept is False and numbers["mean_load"] >= LEAST_LOAD:
+    elif kept is False and numbers["mean_load"] >= MIN_LOAD:
         yield (
             "Target tracking follows the backlog alone: the fleet has no capacity for what keeps arriving "
             "before a backlog has built up, and loses it once the backlog is gone. What helps: "
@@ -93,7 +93,7 @@ def _wrong_load(numbers: Result, experiment: Experiment, workload: Workload) -> 
 
 
 def _no_time_to_boot(promise_s: float, experiment: Experiment, minimum: int) -> str:
-    boot_s, seen_s = experiment.boot.least_s, _seen_after_s(experiment)
+    boot_s, seen_s = experiment.boot.min_s, _seen_after_s(experiment)
     who = "a fleet at 0" if minimum == 0 else "an instance launched for them"
     more = "one or more" if minimum == 0 else f"more than {minimum}"
     return (

@@ -50,13 +50,13 @@ SLOTS_PER_PROMISE = 4
 """Within a slot arrivals and deadlines are not told apart, so a slot must be short against the promise."""
 PROMISES_PER_WINDOW = 100
 """Work that arrives in one window and is due in the next is nobody's: at most this share of all."""
-MOST_SLOTS = 60_000
+MAX_SLOTS = 60_000
 """What stays bearable; beyond, slots grow longer."""
 SAMPLED_WINDOWS = 6
 """The price of late work is sought on so many windows; any price gives a bound."""
 CLOSE_ENOUGH = 0.005
 """It is sought until the bound could not rise by more than this share of it."""
-MOST_PRICES = 6
+MAX_PRICES = 6
 CARRY_PASSES = 1
 """How often prices of what stands ready between windows are sought: one brings most of what several do."""
 FIRST_PRICE = 1.2
@@ -142,11 +142,11 @@ def lower_bound(
     attainable = True
     fleet = _Fleet(boot=boot_s / slot, minimum=float(minimum), maximum=float(maximum))
     try:
-        plan = _least(windows, fleet, allowance, on_progress)
+        plan = _highest_bound(windows, fleet, allowance, on_progress)
     except _NoPlanError:
         attainable = False
         unlimited = _Fleet(boot=fleet.boot, minimum=fleet.minimum, maximum=math.inf)
-        plan = _least(windows, unlimited, allowance, on_progress)
+        plan = _highest_bound(windows, unlimited, allowance, on_progress)
     on_progress(1.0)
     work_alone = float(load.service_s.sum()) / unit_s
     return Bound(
@@ -168,7 +168,7 @@ def chosen_slot_s(load: Load, promise_s: float) -> float:
         max(
             promise_s // SLOTS_PER_PROMISE,
             math.ceil(PROMISES_PER_WINDOW * crossing_s / WINDOW_SLOTS),
-            math.ceil(end_s / MOST_SLOTS),
+            math.ceil(end_s / MAX_SLOTS),
         )
     )
 
@@ -205,7 +205,9 @@ def _windows(load: Load, promise_s: float, slot_s: float, unit_s: float) -> list
     return windows
 
 
-def _least(windows: Sequence[_Window], fleet: _Fleet, allowance: float, on_progress: OnProgress) -> _Plan:
+def _highest_bound(
+    windows: Sequence[_Window], fleet: _Fleet, allowance: float, on_progress: OnProgress
+) -> _Plan:
     """The highest bound found, and its plan."""
     if _overdue_at_full_strength(windows, fleet.maximum) > allowance:
         raise _NoPlanError
@@ -230,12 +232,12 @@ def _carrying_over(
     The bound is concave in them. Where a window opens with more instances than the one before it left, its
     price was too low, else too high.
     """
-    best = _sum(windows, fleet, allowance, price)
+    best = _bound_at(windows, fleet, allowance, price)
     low, high = np.zeros(len(windows) - 1), np.full(len(windows) - 1, fleet.boot)
     ends = np.cumsum([window.due.size for window in windows])[:-1]
     for number in range(CARRY_PASSES if fleet.boot else 0):
         carried = (low + high) / 2
-        plan = _sum(windows, fleet, allowance, price, carried)
+        plan = _bound_at(windows, fleet, allowance, price, carried)
         best = max(best, plan, key=lambda found: found.cost)
         opens, left = plan.instances[ends], plan.instances[ends - 1]
         low, high = np.where(opens > left, carried, low), np.where(opens < left, carried, high)
@@ -262,8 +264,8 @@ def _best_price(windows: Sequence[_Window], fleet: _Fleet, allowance: float) -> 
     low, high, price = 0.0, math.inf, FIRST_PRICE
     low_plan = high_plan = _Plan(cost=0.0, late=sum(float(one.due.sum()) for one in windows), instances=_NONE)
     best = (0.0, price)
-    for _ in range(MOST_PRICES):
-        here = _sum(windows, fleet, allowance, price)
+    for _ in range(MAX_PRICES):
+        here = _bound_at(windows, fleet, allowance, price)
         best = max(best, (here.cost, price))
         if here.late > allowance:
             low, low_plan = price, here
@@ -280,7 +282,7 @@ def _best_price(windows: Sequence[_Window], fleet: _Fleet, allowance: float) -> 
     return best[1]
 
 
-def _sum(
+def _bound_at(
     windows: Sequence[_Window],
     fleet: _Fleet,
     allowance: float,

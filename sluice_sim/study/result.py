@@ -17,13 +17,13 @@ import numpy as np
 from sluice_sim.simulator import queue_kernel
 from sluice_sim.simulator.queue_kernel import (
     Floats,
-    Whole,
+    Ints,
 )
 from sluice_sim.simulator.run import Run
 from sluice_sim.study.lower_bound import Bound
 
 HOUR_S = 3600.0
-LEAST_LOAD = 1.0
+MIN_LOAD = 1.0
 """Instances busy on average below which a cost ratio says more of whole instances than of the policy."""
 
 Result = dict[str, Any]
@@ -35,11 +35,11 @@ class Steps:
     """A step function of time: `level[i]` from `at_s[i]` on; it begins at 0 s."""
 
     at_s: Floats
-    level: Whole
+    level: Ints
 
-    def __call__(self, moments_s: Floats) -> Whole:
+    def __call__(self, moments_s: Floats) -> Ints:
         """Its level at these moments."""
-        found: Whole = self.level[np.searchsorted(self.at_s, moments_s, "right") - 1]
+        found: Ints = self.level[np.searchsorted(self.at_s, moments_s, "right") - 1]
         return found
 
     def changes(self, until_s: float) -> int:
@@ -217,7 +217,7 @@ def _no_ratio(measured: Measured, bound: Bound | None) -> str | None:
     """Why costs are not compared; None where they are."""
     if bound is None:
         return "the lower bound was left out"
-    if measured.mean_load < LEAST_LOAD or not bound.instance_hours:
+    if measured.mean_load < MIN_LOAD or not bound.instance_hours:
         return (
             f"the messages keep {measured.mean_load:.2g} of an instance busy on average: the lower bound "
             "counts fractions of instances, and every policy pays whole ones"

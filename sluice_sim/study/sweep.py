@@ -31,10 +31,10 @@ from sluice_sim.study.experiment import (
     bound_of,
     bound_settings,
     load_of,
-    play,
+    run_experiment,
     trace_of,
 )
-from sluice_sim.study.findings import judged
+from sluice_sim.study.findings import with_findings
 from sluice_sim.study.lower_bound import Bound
 from sluice_sim.study.result import (
     Measured,
@@ -87,7 +87,7 @@ class Outcome:
     """Kept where experiments are played in turn."""
 
 
-def play_in_turn(
+def run_in_turn(
     experiments: Sequence[Experiment], *, with_bound: bool, on_progress: OnStep = lambda _, __: None
 ) -> list[Outcome]:
     """One after the other in this process, and every run kept."""
@@ -101,19 +101,19 @@ def play_in_turn(
             trace = trace_of(settings)
             loads[settings] = load_of(settings, trace), trace.start_s
         load, start_s = loads[settings]
-        run = play(experiment, load, start_s, on_progress=partial(on_progress, experiment.policy))
+        run = run_experiment(experiment, load, start_s, on_progress=partial(on_progress, experiment.policy))
         bound = None
         if with_bound:
             key = settings, bound_settings(experiment, load.mean_service_s)
             if key not in bounds:
                 bounds[key] = bound_of(key[1], load, on_progress=partial(on_progress, "the lower bound"))
             bound = bounds[key]
-        numbers = judged(result(measure(run), supply(run), bound), experiment)
+        numbers = with_findings(result(measure(run), supply(run), bound), experiment)
         outcomes.append(Outcome(result=numbers, promise_s=run.promise_s, bound=bound, run=run))
     return outcomes
 
 
-def play_all(
+def run_all(
     experiments: Sequence[Experiment], *, with_bound: bool, on_done: OnDone = lambda _, __: None
 ) -> list[Outcome]:
     """What came of each experiment, in their order, without the runs."""
@@ -121,7 +121,7 @@ def play_all(
     with tempfile.TemporaryDirectory(prefix="sluice-sweep-") as folder, _workers(len(experiments)) as pool:
         stored = _stored(loads, Path(folder), pool)
         keys = [_bound_key(experiment, stored) for experiment in experiments]
-        plays = [pool.submit(_play, one, stored[one.load_settings]) for one in experiments]
+        plays = [pool.submit(_run, one, stored[one.load_settings]) for one in experiments]
         plans = {
             key: pool.submit(_bound, key[1], stored[key[0]]) for key in dict.fromkeys(keys) if with_bound
         }
@@ -129,7 +129,7 @@ def play_all(
     outcomes = []
     for experiment, future, key in zip(experiments, plays, keys, strict=True):
         bound = plans[key].result() if with_bound else None
-        numbers = judged(result(*future.result(), bound), experiment)
+        numbers = with_findings(result(*future.result(), bound), experiment)
         outcomes.append(Outcome(result=numbers, promise_s=key[1].promise_s, bound=bound, run=None))
     return outcomes
 
@@ -173,8 +173,8 @@ def _bound_key(
     return settings, bound_settings(experiment, stored[settings].mean_service_s)
 
 
-def _play(experiment: Experiment, stored: _Stored) -> tuple[Measured, Steps]:
-    run = play(experiment, stored.load(), stored.start_s)
+def _run(experiment: Experiment, stored: _Stored) -> tuple[Measured, Steps]:
+    run = run_experiment(experiment, stored.load(), stored.start_s)
     return measure(run), supply(run)
 
 

@@ -13,10 +13,10 @@ import numpy as np
 from sluice_sim.simulator.queue_kernel import Floats
 from sluice_sim.template.deployment import SettingError
 from sluice_sim.workloads.limits import (
-    LEAST_S,
-    MOST_DAYS,
-    MOST_INTERVALS,
-    MOST_MESSAGES,
+    MAX_DAYS,
+    MAX_INTERVALS,
+    MAX_MESSAGES,
+    MIN_S,
 )
 from sluice_sim.workloads.traces import Trace
 
@@ -89,18 +89,18 @@ def generate(shape: str, *, days: float, per_day: int, interval_s: float, seed: 
     """A trace of this shape, from 0 on; SettingError where it cannot be."""
     if shape not in SHAPES:
         raise SettingError(f"{shape}: no such shape of trace; there are {', '.join(SHAPES)}")
-    if not LEAST_S <= interval_s <= MOST_DAYS * DAY_S:
-        raise SettingError(f"{interval_s:g} s: an interval is {LEAST_S:g} s to {MOST_DAYS:,} days")
-    if not 0 < days <= MOST_DAYS:
-        raise SettingError(f"{days:g} days: a trace has {MOST_DAYS:,} days at most")
-    if not 0 <= per_day * days <= MOST_MESSAGES:
+    if not MIN_S <= interval_s <= MAX_DAYS * DAY_S:
+        raise SettingError(f"{interval_s:g} s: an interval is {MIN_S:g} s to {MAX_DAYS:,} days")
+    if not 0 < days <= MAX_DAYS:
+        raise SettingError(f"{days:g} days: a trace has {MAX_DAYS:,} days at most")
+    if not 0 <= per_day * days <= MAX_MESSAGES:
         raise SettingError(
-            f"{days:g} days of {per_day:g} messages each: a trace has {MOST_MESSAGES:,} messages at most"
+            f"{days:g} days of {per_day:g} messages each: a trace has {MAX_MESSAGES:,} messages at most"
         )
     intervals = round(days * DAY_S / interval_s)
-    if intervals > MOST_INTERVALS:
+    if intervals > MAX_INTERVALS:
         raise SettingError(
-            f"{days:g} days are {intervals:,} intervals of {interval_s:g} s: a trace has {MOST_INTERVALS:,} "
+            f"{days:g} days are {intervals:,} intervals of {interval_s:g} s: a trace has {MAX_INTERVALS:,} "
             "at most"
         )
     if intervals < 2:

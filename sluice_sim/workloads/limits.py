@@ -5,32 +5,32 @@ Most are far beyond what AWS allows or anybody runs; where AWS has a limit of it
 
 from __future__ import annotations
 
-LEAST_S = 0.001
+MIN_S = 0.001
 """A shorter time (a message's processing, a promise, an interval) is none."""
-MOST_S = 30 * 86_400.0
+MAX_S = 30 * 86_400.0
 """Of one message's processing, of a boot, of a promise."""
-LEAST_TICK_S = 1.0
+MIN_TICK_S = 1.0
 """SQS counts are approximate, and no scheduler is faster."""
-MOST_TICK_S = 86_400.0
-MOST_VARIATION = 100.0
+MAX_TICK_S = 86_400.0
+MAX_VARIATION = 100.0
 """Coefficient of variation of processing times."""
-MOST_VISIBILITY_TIMEOUT_S = 43_200.0
+MAX_VISIBILITY_TIMEOUT_S = 43_200.0
 """SQS: twelve hours."""
-MOST_DELAY_S = 900.0
+MAX_DELAY_S = 900.0
 """SQS: a quarter of an hour."""
-MOST_COUNT_LAG_S = 3600.0
+MAX_COUNT_LAG_S = 3600.0
 """SQS documents a minute until its counts are consistent."""
-MOST_INTERRUPTIONS_PER_HOUR = 60.0
-MOST_GROUPS = 100_000_000
-MOST_INSTANCES = 100_000
+MAX_INTERRUPTIONS_PER_HOUR = 60.0
+MAX_GROUPS = 100_000_000
+MAX_INSTANCES = 100_000
 """Of one fleet: each is an object."""
 
-MOST_MESSAGES = 100_000_000
+MAX_MESSAGES = 100_000_000
 """More do not fit into the memory of the machines this runs on."""
-MOST_INTERVALS = 10_000_000
-MOST_DAYS = 1100
+MAX_INTERVALS = 10_000_000
+MAX_DAYS = 1100
 """Of a trace: three years."""
-MOST_TICKS = 5_000_000
+MAX_TICKS = 5_000_000
 """Of a run; each takes some ten thousandths of a second."""
 MILLISECONDS_FROM = 1e11
 """As seconds this is the year 5138: a larger timestamp counts milliseconds or less."""

@@ -18,13 +18,13 @@ import numpy as np
 from sluice_sim.simulator.queue_kernel import Floats
 from sluice_sim.template.deployment import SettingError
 from sluice_sim.workloads.limits import (
-    LEAST_S,
-    MOST_MESSAGES,
-    MOST_S,
+    MAX_MESSAGES,
+    MAX_S,
+    MIN_S,
 )
 
 COLUMN = "duration_s"
-LEAST_WEIGHT = 1e-9
+MIN_WEIGHT = 1e-9
 WEIGHT_COLUMN = "messages"
 """Where a file has it: how many messages a row stands for."""
 
@@ -66,7 +66,7 @@ def read(path: Path) -> Durations:
                 raise _wrong(path, 1, ",".join(columns), f"the header has a column {COLUMN}")
             for row in reader:
                 seconds.append(
-                    _number(path, reader.line_num, row[COLUMN], "a duration", least=LEAST_S, most=MOST_S)
+                    _number(path, reader.line_num, row[COLUMN], "a duration", least=MIN_S, most=MAX_S)
                 )
                 messages.append(
                     _number(
@@ -74,8 +74,8 @@ def read(path: Path) -> Durations:
                         reader.line_num,
                         row[WEIGHT_COLUMN],
                         "a number of messages",
-                        least=LEAST_WEIGHT,
-                        most=MOST_MESSAGES,
+                        least=MIN_WEIGHT,
+                        most=MAX_MESSAGES,
                     )
                     if WEIGHT_COLUMN in columns
                     else 1.0
@@ -93,19 +93,19 @@ def read(path: Path) -> Durations:
 class Boot:
     """How long instances boot: always as long, or anything between two times."""
 
-    least_s: float
-    most_s: float
+    min_s: float
+    max_s: float
 
     @property
     def mean_s(self) -> float:
         """What an operator would have measured."""
-        return (self.least_s + self.most_s) / 2
+        return (self.min_s + self.max_s) / 2
 
     def drawn(self, random: np.random.Generator) -> Callable[[], float]:
         """The boot time of the next instance, seconds."""
-        if self.least_s == self.most_s:
-            return lambda: self.least_s
-        return lambda: float(random.uniform(self.least_s, self.most_s))
+        if self.min_s == self.max_s:
+            return lambda: self.min_s
+        return lambda: float(random.uniform(self.min_s, self.max_s))
 
 
 def boot(text: str) -> Boot:
@@ -115,13 +115,13 @@ def boot(text: str) -> Boot:
         numbers = [float(end) for end in ends]
     except ValueError:
         numbers = []
-    if len(numbers) not in (1, 2) or not all(0 <= number <= MOST_S for number in numbers):
+    if len(numbers) not in (1, 2) or not all(0 <= number <= MAX_S for number in numbers):
         raise ValueError(
-            f"{text!r}: a boot time is seconds such as 180, or a range such as 120-240, up to {MOST_S:,.0f}"
+            f"{text!r}: a boot time is seconds such as 180, or a range such as 120-240, up to {MAX_S:,.0f}"
         )
     if numbers[0] > numbers[-1]:
         raise ValueError(f"{text!r}: a range of boot times begins with the shortest")
-    return Boot(least_s=numbers[0], most_s=numbers[-1])
+    return Boot(min_s=numbers[0], max_s=numbers[-1])
 
 
 def _number(path: Path, line: int, text: str | None, what: str, *, least: float, most: float) -> float:

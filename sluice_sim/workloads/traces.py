@@ -19,15 +19,15 @@ import numpy as np
 
 from sluice_sim.simulator.queue_kernel import (
     Floats,
-    Whole,
+    Ints,
 )
 from sluice_sim.template.deployment import SettingError
 from sluice_sim.workloads.limits import (
-    LEAST_S,
+    MAX_DAYS,
+    MAX_INTERVALS,
+    MAX_MESSAGES,
     MILLISECONDS_FROM,
-    MOST_DAYS,
-    MOST_INTERVALS,
-    MOST_MESSAGES,
+    MIN_S,
 )
 
 HEADER = ["timestamp", "arrivals"]
@@ -41,7 +41,7 @@ class Trace:
     """Messages per interval, from its first timestamp on."""
 
     interval_s: float
-    arrivals: Whole
+    arrivals: Ints
     start_s: float | None = None
     """Epoch seconds of its beginning; None where the file counts from a zero of its own."""
 
@@ -91,15 +91,15 @@ def read(path: Path) -> Trace:
             )
         previous_s = at_s
         intervals += 1
-        if intervals > MOST_INTERVALS or at_s - first_s > MOST_DAYS * DAY_S:
+        if intervals > MAX_INTERVALS or at_s - first_s > MAX_DAYS * DAY_S:
             raise _wrong(
-                path, line, stamp, f"a trace has {MOST_INTERVALS:,} intervals, {MOST_DAYS:,} days at most; "
+                path, line, stamp, f"a trace has {MAX_INTERVALS:,} intervals, {MAX_DAYS:,} days at most; "
                 "cut it"
             )  # fmt: skip
         arrivals.append(_count(path, line, count))
         total += arrivals[-1]
-        if total > MOST_MESSAGES:
-            raise _wrong(path, line, count, f"that makes more than {MOST_MESSAGES:,} messages; cut the trace")
+        if total > MAX_MESSAGES:
+            raise _wrong(path, line, count, f"that makes more than {MAX_MESSAGES:,} messages; cut the trace")
     if intervals < 2:
         raise SettingError(
             f"{path}: {intervals} rows of arrivals; a trace has two at least, whose distance is its interval"
@@ -156,10 +156,10 @@ def _rows(path: Path) -> Iterator[tuple[int, str, str]]:
 
 
 def _require_interval(path: Path, line: int, stamp: str, interval_s: float) -> None:
-    if interval_s < LEAST_S:
-        raise _wrong(path, line, stamp, f"an interval is {LEAST_S:g} s at least, this is {interval_s:g} s")
-    if interval_s > MOST_DAYS * DAY_S:
-        raise _wrong(path, line, stamp, f"a trace has {MOST_DAYS:,} days at most, this interval is longer")
+    if interval_s < MIN_S:
+        raise _wrong(path, line, stamp, f"an interval is {MIN_S:g} s at least, this is {interval_s:g} s")
+    if interval_s > MAX_DAYS * DAY_S:
+        raise _wrong(path, line, stamp, f"a trace has {MAX_DAYS:,} days at most, this interval is longer")
 
 
 def _moment(path: Path, line: int, text: str) -> tuple[float, bool]:
@@ -188,8 +188,8 @@ def _count(path: Path, line: int, text: str) -> int:
         raise _wrong(path, line, text, "arrivals are a number of messages") from None
     if not (count >= 0 and count.is_integer()):
         raise _wrong(path, line, text, "arrivals are a whole number of messages, 0 or more")
-    if count > MOST_MESSAGES:
-        raise _wrong(path, line, text, f"that is more than {MOST_MESSAGES:,} messages; cut the trace")
+    if count > MAX_MESSAGES:
+        raise _wrong(path, line, text, f"that is more than {MAX_MESSAGES:,} messages; cut the trace")
     return int(count)
 
 

@@ -270,7 +270,7 @@ def test_a_report_is_written_where_it_was_asked_for(sluice, tmp_path, monkeypatc
 @pytest.fixture
 def never_played(monkeypatch):
     """Whatever takes long fails the test."""
-    for name in ("play_in_turn", "play_all"):
+    for name in ("run_in_turn", "run_all"):
         monkeypatch.setattr(f"sluice_cli.simulate.{name}", lambda *_, **__: pytest.fail("it was played"))
     monkeypatch.setattr("sluice_cli.history._series", lambda *_: pytest.fail("AWS was asked"))
     monkeypatch.setattr("sluice_sim.workloads.generators.generate", lambda *_, **__: pytest.fail("made"))

@@ -12,7 +12,7 @@ from sluice.core.model import AutoScalingGroup, Bounds, Capacity, EcsService, Fl
 from sluice.errors import ConfigError, SluiceError
 from sluice.ports import Fleets
 from sluice_sim.simulator.ports import SimulatedFleets
-from tests.sim.simulator.contexts import site
+from tests.sim.simulator.contexts import context
 from tests.sluice.aws import account
 from tests.support.builders import plenty
 from tests.support.fakes import FakeFleets
@@ -70,11 +70,11 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
 
 def simulated(named: Callable[[str], Fleet]) -> Subject:
     """Its one fleet boots at once."""
-    run = site("transcription" if named is group else "queue-proc")
+    run = context("transcription" if named is group else "queue-proc")
     own = run.deployed.workload.fleet
 
     def create(name: str, desired: int) -> Fleet:
-        run.plant.set_desired(desired)
+        run.fleet.set_desired(desired)
         return own
 
     return Subject(port=SimulatedFleets(run), create=create, gone=named("gone"))

@@ -93,7 +93,7 @@ def embedded(kind: str, port: Launches, aws: EmbeddedAws) -> Subject:
             if isinstance(fleet, EcsService)
             else (aws.groups, fleet.name)
         )
-        fleets.refuse_launches(key, words)
+        fleets.fail_launches(key, words)
         fleets.set_desired(key, fleets.fleet(key).size().desired + 1)
         at = datetime.fromtimestamp(aws.clock.now, UTC)
         aws.clock.run_until(aws.clock.now + 1)

@@ -13,11 +13,11 @@ from botocore.client import BaseClient
 from sluice.aws.cloudwatch import CloudWatchMetrics
 from sluice.core.model import DataPoint, Metric, Unknown
 from sluice.ports import Metrics, Series, SeriesQuery
-from sluice_sim.aws_rules.monitoring import READABLE_AFTER_S
+from sluice_sim.aws_rules.monitoring import CUSTOM_METRIC_DELAY_S
 from sluice_sim.clock import VirtualClock
-from sluice_sim.embedded.cloudwatch import readable_later
+from sluice_sim.embedded.cloudwatch import delayed_custom_metrics
 from sluice_sim.simulator.ports import SimulatedMetrics
-from tests.sim.simulator.contexts import site
+from tests.sim.simulator.contexts import context
 from tests.sluice.aws import account
 from tests.support.builders import (
     POOL,
@@ -57,18 +57,18 @@ def world(request: pytest.FixtureRequest) -> Iterator[tuple[Metrics, Advance]]:
     """CloudWatch, and what lets time pass there."""
     if request.param == "fake":
         clock = Clock()
-        delayed = FakeMetrics(clock=clock, readable_after=timedelta(seconds=READABLE_AFTER_S))
+        delayed = FakeMetrics(clock=clock, readable_after=timedelta(seconds=CUSTOM_METRIC_DELAY_S))
         yield delayed, lambda seconds: clock.advance(seconds=seconds)
         return
     if request.param == "simulated":
-        run = site()
+        run = context()
         yield SimulatedMetrics(run), partial(after, clock=run.clock)
         return
     with ExitStack() as running:
         running.enter_context(account.account())
         clock = VirtualClock()
         if request.param == "embedded":
-            running.enter_context(readable_later(clock))
+            running.enter_context(delayed_custom_metrics(clock))
         cloudwatch = account.client("cloudwatch")
         yield CloudWatchMetrics(lambda: cloudwatch, POOL), partial(after, clock=clock)
 
@@ -87,7 +87,7 @@ class Settled:
 
     def publish(self, points: Mapping[str, Sequence[DataPoint]]) -> Mapping[str, str]:
         refused = self.of.publish(points)
-        self.advance(READABLE_AFTER_S)
+        self.advance(CUSTOM_METRIC_DELAY_S)
         return refused
 
     def read(self, *asked: Any) -> Mapping[str, Series | Unknown]:
@@ -196,10 +196,10 @@ def test_a_point_cannot_be_read_before_its_time_and_hides_none_that_can(
 ) -> None:
     metrics, advance = world
     publish(metrics, point(5, 1))
-    advance(READABLE_AFTER_S)
+    advance(CUSTOM_METRIC_DELAY_S)
     publish(metrics, point(6, 2))
     assert read(metrics) == {at(5): 1}
-    advance(READABLE_AFTER_S - 1)
+    advance(CUSTOM_METRIC_DELAY_S - 1)
     assert read(metrics) == {at(5): 1}
     advance(1)
     assert read(metrics) == {at(5): 1, at(6): 2}

@@ -11,7 +11,7 @@ from sluice.errors import ConfigError
 from sluice.ports import Policies, Policy
 from sluice_sim.simulator.cloudwatch import SimulatedAws
 from sluice_sim.simulator.ports import SimulatedPolicies
-from tests.sim.simulator.contexts import site
+from tests.sim.simulator.contexts import context
 from tests.sluice.aws import account
 from tests.support.builders import (
     POOL,
@@ -52,9 +52,9 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
         yield Subject(port=fake, create=create)
         return
     if request.param.startswith("simulated"):
-        run = site("transcription" if request.param.endswith("group") else "queue-proc")
+        run = context("transcription" if request.param.endswith("group") else "queue-proc")
         aws = SimulatedAws(run)
-        aws.track_policy()
+        aws.create_policy()
         yield Subject(port=SimulatedPolicies(aws), create=lambda name: run.deployed.workload)
         return
 

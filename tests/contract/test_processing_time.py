@@ -26,7 +26,7 @@ from sluice.ports import Policy
 from sluice.usecases.retune import retune_targets
 from sluice.usecases.tick import publish_backlog
 from sluice_sim.embedded.cloud import embedded_aws
-from sluice_sim.embedded.demo import Stage
+from sluice_sim.embedded.demo import Demo
 from sluice_sim.embedded.scenarios import QUEUE_PROC, TRANSCRIPTION
 from sluice_worker import wiring
 from sluice_worker.aws import cloudwatch
@@ -192,16 +192,16 @@ def example_worker(fleet: str, **parameters: str) -> tuple[Metric, str | None]:
 def simulated() -> list[tuple[Metric, str | None]]:
     """What the simulated workers of both fleets publish, as `sluice demo` plays them."""
     with embedded_aws(stacks.ROOT) as aws:
-        stage = Stage(aws, stacks.ROOT)
+        demo = Demo(aws, stacks.ROOT)
         for scenario in (TRANSCRIPTION, QUEUE_PROC):
-            one = replace(scenario, durations=((0, 3),), bursts={0: 1}, steady=None, limit_minutes=6)
-            stage.enter(one, DYNAMIC)
+            one = replace(scenario, durations=((0, 3),), bursts={0: 1}, steady=None, max_minutes=6)
+            demo.add_workload(one, DYNAMIC)
         calls: list[tuple[str, dict[str, Any]]] = []
         aws.cloudwatch.meta.events.register(
             "provide-client-params.cloudwatch.PutMetricData",
             lambda params, model, **_: calls.append((model.name, copy.deepcopy(params))),
         )
-        stage.run()
+        demo.run()
     every = [metric for call in calls for metric in published(call)]
     return [(metric, unit) for metric, unit in every if not metric.namespace.startswith(("AWS/", "ECS/"))]
 

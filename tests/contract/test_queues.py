@@ -11,10 +11,10 @@ from sluice.core.model import Backlog, Unknown
 from sluice.errors import SluiceError
 from sluice.ports import Queues
 from sluice_sim.simulator.ports import SimulatedQueues
-from tests.sim.simulator.contexts import site
+from tests.sim.simulator.contexts import context
 from tests.sim.simulator.fleets import (
     at,
-    plant,
+    simulated_fleet,
 )
 from tests.sluice.aws import account
 from tests.support.builders import (
@@ -66,13 +66,13 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
 
 def simulated() -> Subject:
     """Its queue delays each message by ten minutes; one worker for each that is to be in flight."""
-    run = site("transcription")
+    run = context("transcription")
 
     def fill(url: str, counts: Backlog) -> None:
         arrivals = [0.0] * (counts.visible + counts.in_flight) + [650.0] * counts.delayed
-        run.plant = plant(arrivals, 9999, delay_s=600)
-        run.plant.set_desired(counts.in_flight)
-        at(run.plant, 700)
+        run.fleet = simulated_fleet(arrivals, 9999, delay_s=600)
+        run.fleet.set_desired(counts.in_flight)
+        at(run.fleet, 700)
 
     return Subject(port=SimulatedQueues(run), create=lambda name: run.deployed.workload.queue_url, fill=fill)
 

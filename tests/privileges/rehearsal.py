@@ -28,7 +28,7 @@ from sluice.events import Shard, shard_message
 from sluice.usecases import tick
 from sluice_sim.account import ACCOUNT_ID, REGION
 from sluice_sim.embedded.cloud import EmbeddedAws, LogLine, embedded_aws
-from sluice_sim.embedded.demo import CONTROL_PLANE, NAMESPACE, Stage
+from sluice_sim.embedded.demo import CONTROL_PLANE, NAMESPACE, Demo
 from sluice_sim.embedded.scenarios import COMPILER_STAGING, QUEUE_PROC, TRANSCRIPTION
 from sluice_sim.template import ResolvedStack, stack_id
 from sluice_sim.template.deployment import environments
@@ -207,10 +207,10 @@ class Rehearsal:
 
     def _refuse_launches(self, deployed: Mapping[str, str], words: str | None) -> None:
         if deployed["FleetType"] == "asg":
-            self._aws.groups.refuse_launches(deployed["AutoScalingGroupName"], words)
+            self._aws.groups.fail_launches(deployed["AutoScalingGroupName"], words)
         else:
             service = f"service/{deployed['ClusterName']}/{deployed['ServiceName']}"
-            self._aws.services.refuse_launches(service, words)
+            self._aws.services.fail_launches(service, words)
 
     def _empty(self, deployed: Mapping[str, str]) -> None:
         url = self._url(deployed)
@@ -273,7 +273,7 @@ def rehearsal(plane: ResolvedStack) -> Iterator[Rehearsal]:
     gate = Gate(roles(plane), role_of_functions(plane), inventory.tags(account()))
     environment = plane.resources["PublishBacklogFunction"].properties["Environment"]["Variables"]
     with embedded_aws(ROOT, readable_after_s=0) as aws, gate.installed():
-        stage = Stage(aws, ROOT)
+        stage = Demo(aws, ROOT)
         for scenario in SCENARIOS:
-            stage.enter(scenario)
+            stage.add_workload(scenario)
         yield Rehearsal(aws, gate, environment["SLUICE_SHARD_QUEUE_URL"])

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 import sluice_report
-from sluice_sim.embedded.timeline import Story
+from sluice_sim.embedded.timeline import Timeline
 from tests.report.demo import builders
 
 HARD = "retune 8 -> 4: <script>alert('1')</script> & $\\frac{1}{2}$ \"quoted\" (by schedule)"
 
 
-def hard_story() -> Story:
+def hard_story() -> Timeline:
     rows = builders.minutes()
     burst = builders.minute(
         10,
@@ -35,7 +35,7 @@ def hard_story() -> Story:
         effective_backlog_per_instance=9003.0,
     )
     silent = builders.minute(11, visible=9000, desired=3, running=3, backlog_per_instance=None, target=None)
-    return Story(
+    return Timeline(
         summary=builders.summary(name="queue-proc", sent=9024, left=9000, final_desired=3),
         minutes=(*rows, burst, silent),
     )
@@ -66,7 +66,7 @@ class Elements(HTMLParser):
 class Report:
     """A written report and the stories in it."""
 
-    stories: tuple[Story, ...]
+    stories: tuple[Timeline, ...]
     written: tuple[Path, ...]
     html: str
     read: Elements

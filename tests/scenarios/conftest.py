@@ -10,17 +10,17 @@ import pytest
 
 from sluice_sim.aws_rules.alarms import State
 from sluice_sim.embedded.cloud import EmbeddedAws, LogLine, Notification, embedded_aws
-from sluice_sim.embedded.demo import Stage
+from sluice_sim.embedded.demo import Demo
 from sluice_sim.embedded.scenarios import TRANSCRIPTION
 from sluice_sim.embedded.timeline import (
+    Component,
     Minute,
-    Part,
     Scenario,
     Summary,
 )
 from sluice_sim.embedded.workers import (
-    Hire,
-    SimulatedCrew,
+    SimulatedWorkers,
+    WorkerFactory,
 )
 from tests.privileges.gate import Gate
 from tests.privileges.inventory import EverythingTagged
@@ -29,12 +29,12 @@ from tests.templates import stacks
 
 ROOT = Path(__file__).resolve().parents[2]
 TOPIC = "arn:aws:sns:eu-west-1:123456789012:operators"
-HEARD = {"NotificationTopicArn": TOPIC}
+WITH_NOTIFICATIONS = {"NotificationTopicArn": TOPIC}
 """Parameters with which somebody is told of alarms."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Played:
+class Recording:
     """What a play did: its summary, its minutes, and every log line."""
 
     summary: Summary
@@ -64,27 +64,27 @@ class Played:
         return next(minute.minute for minute in self.minutes if holds(minute))
 
 
-def perform(
+def run_scenario(
     root: Path = ROOT,
     *,
     scenario: Scenario = TRANSCRIPTION,
-    without: tuple[Part, ...] = (),
+    without: tuple[Component, ...] = (),
     parameters: Mapping[str, str] | None = None,
     before: Callable[[EmbeddedAws], object] = lambda _: None,
-    hire: Hire = SimulatedCrew,
-) -> Played:
+    worker_factory: WorkerFactory = SimulatedWorkers,
+) -> Recording:
     """Play a scenario; `before` may change the deployed account first."""
     with embedded_aws(root) as aws:
         start = aws.clock.now
-        stage = Stage(aws, root, hire=hire)
-        stage.enter(scenario, parameters)
+        demo = Demo(aws, root, worker_factory=worker_factory)
+        demo.add_workload(scenario, parameters)
         for part in without:
-            stage.without(part)
+            demo.disable(part)
         before(aws)
-        (story,) = stage.run()
-        return Played(
-            summary=story.summary,
-            minutes=list(story.minutes),
+        (timeline,) = demo.run()
+        return Recording(
+            summary=timeline.summary,
+            minutes=list(timeline.minutes),
             log=aws.log,
             notifications=aws.notifications,
             start=start,
@@ -102,9 +102,9 @@ def _under_the_deployed_roles() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def whole() -> Played:
+def transcription() -> Recording:
     """The demo as `sluice demo` plays it."""
-    return perform()
+    return run_scenario()
 
 
 @pytest.fixture

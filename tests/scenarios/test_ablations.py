@@ -13,21 +13,21 @@ from sluice_cli.main import main
 from sluice_sim.aws_rules.metric_math import MissingOperand
 from sluice_sim.embedded.cloud import EmbeddedAws
 from sluice_sim.embedded.scenarios import TRANSCRIPTION
-from sluice_sim.embedded.timeline import Part
+from sluice_sim.embedded.timeline import Component
 from tests.scenarios.conftest import (
-    Played,
-    perform,
+    Recording,
+    run_scenario,
 )
 
 pytestmark = pytest.mark.slow
 
 SHUTDOWN = "IF(visible > 0 OR FILL(in_flight, 0) > 0 OR FILL(delayed, 0) > 0, 1, visible)"
 FIRST_ARRIVAL = min(TRANSCRIPTION.bursts)
-BRIEF = replace(TRANSCRIPTION, bursts={4: 3}, limit_minutes=20)
+BRIEF = replace(TRANSCRIPTION, bursts={4: 3}, max_minutes=20)
 
 
 def test_without_the_bootstrap_alarm_the_tick_wakes_the_group_within_two_ticks() -> None:
-    played = perform(without=(Part.BOOTSTRAP_ALARM,))
+    played = run_scenario(without=(Component.BOOTSTRAP_ALARM,))
     ((minute, record),) = played.decisions("bootstrap")
     assert record["trigger"] == "tick"
     assert minute - FIRST_ARRIVAL <= 2
@@ -35,7 +35,7 @@ def test_without_the_bootstrap_alarm_the_tick_wakes_the_group_within_two_ticks()
 
 
 def test_without_the_publisher_the_alarm_wakes_the_group_and_the_work_is_done() -> None:
-    played = perform(without=(Part.PUBLISHER,))
+    played = run_scenario(without=(Component.PUBLISHER,))
     ((_, record),) = played.decisions("bootstrap")
     assert record["trigger"] == "alarm"
     assert played.summary.processed == played.summary.sent
@@ -61,7 +61,7 @@ def test_without_both_nothing_is_processed_and_the_demo_ends_with_1() -> None:
 
 
 def test_without_the_shutdown_alarm_the_tick_sends_the_group_home_before_the_low_alarm_could() -> None:
-    played = perform(without=(Part.SHUTDOWN_ALARM,))
+    played = run_scenario(without=(Component.SHUTDOWN_ALARM,))
     ((minute, record),) = played.decisions("shutdown")
     assert record["trigger"] == "tick"
     # AlarmLow needs 15 minutes below 0.7 x 8 per instance.
@@ -79,10 +79,10 @@ def test_without_repairs_the_alarm_sends_the_group_home(
     monkeypatch.setattr("sluice.usecases.tick.repair", lambda *_: None)
 
     def aws_as(aws: EmbeddedAws) -> None:
-        aws.reports_every_count = every_count
+        aws.reports_zero_counts = every_count
         aws.monitoring.missing = MissingOperand(arithmetic=gap)
 
-    played = perform(before=aws_as)
+    played = run_scenario(before=aws_as)
     ((_, bootstrap),), ((_, shutdown),) = played.decisions("bootstrap"), played.decisions("shutdown")
     assert (bootstrap["trigger"], shutdown["trigger"]) == ("alarm", "alarm")
     assert played.summary.ok
@@ -98,7 +98,7 @@ def test_a_sum_of_metrics_that_may_be_absent_never_sends_the_group_home(
         aws.monitoring.missing = MissingOperand(arithmetic=None)
 
     root = checkout_with("workload.yaml", SHUTDOWN, "visible + in_flight + delayed")
-    assert perform(root, before=aws_as, scenario=BRIEF).decisions("shutdown") == []
+    assert run_scenario(root, before=aws_as, scenario=BRIEF).decisions("shutdown") == []
 
 
 @pytest.mark.parametrize(
@@ -118,19 +118,19 @@ def test_a_mistake_in_a_template_leaves_the_group_asleep(
     checkout_with: Callable[[str, str, str], Path], file: str, old: str, new: str
 ) -> None:
     """What is deployed is what is played: with the publisher away, only the alarm could wake the group."""
-    played = perform(checkout_with(file, old, new), scenario=BRIEF, without=(Part.PUBLISHER,))
+    played = run_scenario(checkout_with(file, old, new), scenario=BRIEF, without=(Component.PUBLISHER,))
     assert played.summary.processed == 0
 
 
 def test_without_a_mistake_the_same_play_is_processed() -> None:
-    assert perform(scenario=BRIEF, without=(Part.PUBLISHER,)).summary.processed == 3
+    assert run_scenario(scenario=BRIEF, without=(Component.PUBLISHER,)).summary.processed == 3
 
 
 def test_a_group_whose_launches_are_suspended_is_held_and_says_so() -> None:
     def suspend(aws: EmbeddedAws) -> None:
         aws.autoscaling.suspend_processes(AutoScalingGroupName="transcription", ScalingProcesses=["Launch"])
 
-    played: Played = perform(scenario=BRIEF, before=suspend, without=(Part.PUBLISHER,))
+    played: Recording = run_scenario(scenario=BRIEF, before=suspend, without=(Component.PUBLISHER,))
     assert played.decisions("bootstrap") == []
     (_, record) = played.decisions("bootstrap", "held")[0]
     assert record["message"].endswith("(Launch is suspended)")

@@ -13,8 +13,8 @@ from sluice.core.emptiness import MINUTE
 from sluice.core.fifo import EVERY_MINUTES
 from sluice_sim.embedded.scenarios import COMPILER_STAGING
 from tests.scenarios.conftest import (
-    Played,
-    perform,
+    Recording,
+    run_scenario,
 )
 
 pytestmark = pytest.mark.slow
@@ -24,18 +24,18 @@ UNTIL = re.compile(r" until \d\d:\d\d")
 
 
 @pytest.fixture(scope="module")
-def staging() -> Played:
+def staging() -> Recording:
     """The scenario as `sluice demo --scenario compiler-aarch64-staging` plays it."""
-    return perform(scenario=COMPILER_STAGING)
+    return run_scenario(scenario=COMPILER_STAGING)
 
 
-def test_more_instances_run_than_there_are_groups_to_work_on(staging: Played) -> None:
+def test_more_instances_run_than_there_are_groups_to_work_on(staging: Recording) -> None:
     assert staging.summary.peak_instances == 4
     assert max(minute.in_flight for minute in staging.minutes) == GROUPS
     assert staging.summary.ok
 
 
-def test_the_tick_says_so_and_leaves_the_group_as_it_is(staging: Played) -> None:
+def test_the_tick_says_so_and_leaves_the_group_as_it_is(staging: Recording) -> None:
     told = staging.decisions("cap", "observed")
     message = (
         "would be cap 4 -> 2: more instances run than message groups are in work "
@@ -51,12 +51,12 @@ def test_the_tick_says_so_and_leaves_the_group_as_it_is(staging: Played) -> None
 
 
 @pytest.fixture(scope="module")
-def one_group() -> Played:
+def one_group() -> Recording:
     """The commonest case: two instances, and a sender that uses a single message group."""
-    return perform(scenario=replace(COMPILER_STAGING, message_groups=1), parameters={"MaxCapacity": "2"})
+    return run_scenario(scenario=replace(COMPILER_STAGING, message_groups=1), parameters={"MaxCapacity": "2"})
 
 
-def test_two_instances_over_one_group_are_told(one_group: Played) -> None:
+def test_two_instances_over_one_group_are_told(one_group: Recording) -> None:
     told = one_group.decisions("cap", "observed")
     assert one_group.summary.peak_instances == 2
     assert max(minute.in_flight for minute in one_group.minutes) == 1
@@ -65,7 +65,7 @@ def test_two_instances_over_one_group_are_told(one_group: Played) -> None:
     assert one_group.summary.ok
 
 
-def test_it_is_told_every_five_minutes_and_of_the_minutes_just_over(one_group: Played) -> None:
+def test_it_is_told_every_five_minutes_and_of_the_minutes_just_over(one_group: Recording) -> None:
     told = one_group.decisions("cap", "observed")
     minutes = [minute for minute, _ in told]
     assert len(minutes) > 2
@@ -76,19 +76,19 @@ def test_it_is_told_every_five_minutes_and_of_the_minutes_just_over(one_group: P
         assert until == f" until {said - MINUTE:%H:%M}"
 
 
-def test_four_instances_are_no_faster_than_two(staging: Played) -> None:
-    two = perform(scenario=COMPILER_STAGING, parameters={"MaxCapacity": "2"})
+def test_four_instances_are_no_faster_than_two(staging: Recording) -> None:
+    two = run_scenario(scenario=COMPILER_STAGING, parameters={"MaxCapacity": "2"})
     assert two.summary.ok
     assert _done(two) == _done(staging)
     assert two.decisions("cap", "observed") == []
 
 
 def test_with_a_group_for_each_instance_nothing_is_said() -> None:
-    played = perform(scenario=replace(COMPILER_STAGING, message_groups=12))
+    played = run_scenario(scenario=replace(COMPILER_STAGING, message_groups=12))
     assert played.summary.peak_instances == 4
     assert played.decisions("cap", "observed") == []
     assert played.summary.ok
 
 
-def _done(played: Played) -> int:
+def _done(played: Recording) -> int:
     return played.first_minute(lambda row: row.minute > 5 and row.visible + row.in_flight == 0)

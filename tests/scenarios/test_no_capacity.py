@@ -8,14 +8,14 @@ from dataclasses import replace
 
 import pytest
 
-from sluice_sim.aws_rules.scheduler import MOST_LATE_S
+from sluice_sim.aws_rules.scheduler import MAX_LATENESS_S
 from sluice_sim.embedded.cloud import EmbeddedAws
 from sluice_sim.embedded.scenarios import QUEUE_PROC, TRANSCRIPTION
 from sluice_sim.embedded.timeline import Scenario
 from tests.scenarios.conftest import (
-    HEARD,
-    Played,
-    perform,
+    WITH_NOTIFICATIONS,
+    Recording,
+    run_scenario,
 )
 
 pytestmark = pytest.mark.slow
@@ -29,16 +29,16 @@ FARGATE = (
     "try again later or in a different availability zone."
 )
 ARRIVAL = 4
-GROUP = replace(TRANSCRIPTION, bursts={ARRIVAL: 3}, limit_minutes=45)
-SERVICE = replace(QUEUE_PROC, steady=None, bursts={ARRIVAL: 3}, limit_minutes=45)
+GROUP = replace(TRANSCRIPTION, bursts={ARRIVAL: 3}, max_minutes=45)
+SERVICE = replace(QUEUE_PROC, steady=None, bursts={ARRIVAL: 3}, max_minutes=45)
 
 
 def refuse_group(aws: EmbeddedAws, words: str | None) -> None:
-    aws.groups.refuse_launches("transcription", words)
+    aws.groups.fail_launches("transcription", words)
 
 
 def refuse_service(aws: EmbeddedAws, words: str | None) -> None:
-    aws.services.refuse_launches("service/workers/queue-proc", words)
+    aws.services.fail_launches("service/workers/queue-proc", words)
 
 
 CASES = pytest.mark.parametrize(
@@ -49,7 +49,7 @@ CASES = pytest.mark.parametrize(
 Refuse = Callable[[EmbeddedAws, str | None], None]
 
 
-def told(played: Played) -> dict[int, str]:
+def told(played: Recording) -> dict[int, str]:
     """Minute -> what was said of launches."""
     return {
         minute: re.sub(r"at 2026-01-15 12:\d\d UTC: ", "", record["message"])
@@ -63,9 +63,11 @@ def test_the_tick_that_sees_it_tells_why_in_the_words_of_aws_until_one_starts(
 ) -> None:
     def without_capacity_for_half_an_hour(aws: EmbeddedAws) -> None:
         refuse(aws, words)
-        aws.clock.at(aws.clock.now + 34 * 60 + MOST_LATE_S, lambda: refuse(aws, None))
+        aws.clock.at(aws.clock.now + 34 * 60 + MAX_LATENESS_S, lambda: refuse(aws, None))
 
-    played = perform(scenario=scenario, parameters=HEARD, before=without_capacity_for_half_an_hour)
+    played = run_scenario(
+        scenario=scenario, parameters=WITH_NOTIFICATIONS, before=without_capacity_for_half_an_hour
+    )
     ((woken, _),) = played.decisions("bootstrap")
     sentence = f"launch holds: AWS does not start the instances that are asked for ({words})"
     # The tick that wakes the fleet has looked before; every later one sees the failure. That of minute 35 may
@@ -82,6 +84,6 @@ def test_the_tick_that_sees_it_tells_why_in_the_words_of_aws_until_one_starts(
 
 @CASES
 def test_a_fleet_that_boots_as_it_should_is_not_told(scenario: Scenario, refuse: Refuse, words: str) -> None:
-    played = perform(scenario=scenario, parameters=HEARD)
+    played = run_scenario(scenario=scenario, parameters=WITH_NOTIFICATIONS)
     assert played.summary.ok
     assert told(played) == {}

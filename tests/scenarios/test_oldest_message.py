@@ -13,9 +13,9 @@ from sluice_sim.embedded.scenarios import QUEUE_PROC, TRANSCRIPTION
 from sluice_sim.embedded.timeline import Scenario
 from sluice_sim.embedded.workers import Assignment
 from tests.scenarios.conftest import (
-    HEARD,
-    Played,
-    perform,
+    WITH_NOTIFICATIONS,
+    Recording,
+    run_scenario,
 )
 
 pytestmark = pytest.mark.slow
@@ -34,7 +34,7 @@ class NoRoute:
 
 
 @dataclass
-class UnreachingCrew:
+class UnreachableWorkers:
     """A fleet in subnets without a route to SQS."""
 
     aws: EmbeddedAws
@@ -43,16 +43,18 @@ class UnreachingCrew:
     def start(self) -> NoRoute:
         return NoRoute()
 
-    def go_home(self) -> None:
+    def stop(self) -> None:
         """They end with the clock."""
 
 
-def nothing_processed(scenario: Scenario, **parameters: str) -> Played:
-    return perform(scenario=scenario, parameters=HEARD | parameters, hire=UnreachingCrew)
+def nothing_processed(scenario: Scenario, **parameters: str) -> Recording:
+    return run_scenario(
+        scenario=scenario, parameters=WITH_NOTIFICATIONS | parameters, worker_factory=UnreachableWorkers
+    )
 
 
 def test_an_awake_group_that_processes_nothing_rings_after_a_quarter_of_an_hour() -> None:
-    played = nothing_processed(replace(TRANSCRIPTION, bursts={ARRIVAL: 60}, limit_minutes=30))
+    played = nothing_processed(replace(TRANSCRIPTION, bursts={ARRIVAL: 60}, max_minutes=30))
     assert played.summary.processed == 0
     assert played.summary.peak_instances == 5  # target tracking goes to the maximum
     [minute] = played.notified("sluice-transcription-age")
@@ -66,8 +68,10 @@ def test_the_topic_hears_when_the_message_is_gone() -> None:
         url = aws.sqs.get_queue_url(QueueName="transcription")["QueueUrl"]
         aws.clock.at(aws.clock.now + 25 * 60, lambda: aws.sqs.purge_queue(QueueUrl=url))
 
-    brief = replace(TRANSCRIPTION, bursts={ARRIVAL: 1}, limit_minutes=30)
-    played = perform(scenario=brief, parameters=HEARD, hire=UnreachingCrew, before=purge_later)
+    brief = replace(TRANSCRIPTION, bursts={ARRIVAL: 1}, max_minutes=30)
+    played = run_scenario(
+        scenario=brief, parameters=WITH_NOTIFICATIONS, worker_factory=UnreachableWorkers, before=purge_later
+    )
     [rang] = played.notified("sluice-transcription-age")
     # A new alarm's first OK is told as well.
     first, over = played.notified("sluice-transcription-age", State.OK)
@@ -75,20 +79,20 @@ def test_the_topic_hears_when_the_message_is_gone() -> None:
 
 
 def test_a_promise_is_waited_for_three_times() -> None:
-    brief = replace(QUEUE_PROC, steady=None, bursts={ARRIVAL: 5}, limit_minutes=45)
+    brief = replace(QUEUE_PROC, steady=None, bursts={ARRIVAL: 5}, max_minutes=45)
     played = nothing_processed(brief, AcceptableLatencySeconds="600")
     [minute] = played.notified("sluice-queue-proc-age")
     assert minute - ARRIVAL in range(30 + 3, 30 + 3 + NATIVE_DELAY_MINUTES + 1)
 
 
 def test_an_age_that_is_given_rings_when_it_is_exceeded() -> None:
-    brief = replace(TRANSCRIPTION, bursts={ARRIVAL: 1}, limit_minutes=20)
+    brief = replace(TRANSCRIPTION, bursts={ARRIVAL: 1}, max_minutes=20)
     played = nothing_processed(brief, OldestMessageAgeSeconds="300")
     [minute] = played.notified("sluice-transcription-age")
     assert minute - ARRIVAL in range(5 + 3, 5 + 3 + NATIVE_DELAY_MINUTES + 1)
 
 
 def test_a_run_in_which_all_is_processed_rings_nothing() -> None:
-    played = perform(scenario=TRANSCRIPTION, parameters=HEARD)
+    played = run_scenario(scenario=TRANSCRIPTION, parameters=WITH_NOTIFICATIONS)
     assert played.summary.ok
     assert played.notified("sluice-transcription-age") == []

@@ -15,13 +15,13 @@ from sluice_sim.embedded import demo
 from sluice_sim.embedded.scenarios import BULK_CONSUMER, QUEUE_PROC, TRANSCRIPTION, TRANSCRIPTION_IN_TIME
 from sluice_sim.embedded.timeline import (
     Cause,
-    Story,
     Summary,
+    Timeline,
 )
 from sluice_sim.promise import Waits
 from tests.scenarios.conftest import (
-    Played,
-    perform,
+    Recording,
+    run_scenario,
 )
 
 pytestmark = pytest.mark.slow
@@ -32,19 +32,19 @@ def waits_of(summary: Summary) -> Waits:
     return summary.waits
 
 
-def test_a_target_that_fills_the_whole_promise_does_not_keep_it(whole: Played) -> None:
+def test_a_target_that_fills_the_whole_promise_does_not_keep_it(transcription: Recording) -> None:
     """8 messages of a minute each for 8 minutes leave no time for a burst to be noticed and for a boot."""
-    waits = waits_of(whole.summary)
+    waits = waits_of(transcription.summary)
     assert waits.promise_s == 480
     assert waits.attainment == 36 / 84
-    assert whole.summary.ok
+    assert transcription.summary.ok
     assert not waits.kept
-    assert next(iter(whole.summary.late_while)) is Cause.AT_MAXIMUM
-    assert "a higher MaxCapacity" in sentences.why_late(whole.summary)
+    assert next(iter(transcription.summary.late_by_cause)) is Cause.AT_MAXIMUM
+    assert "a higher MaxCapacity" in sentences.why_late(transcription.summary)
 
 
 def test_the_same_load_keeps_the_promise_where_settings_leave_room_for_noticing_and_booting() -> None:
-    kept = perform(scenario=TRANSCRIPTION_IN_TIME).summary
+    kept = run_scenario(scenario=TRANSCRIPTION_IN_TIME).summary
     assert (kept.ok, kept.sent) == (True, 84)
     assert waits_of(kept).promise_s == 480
     assert waits_of(kept).attainment == 1
@@ -52,30 +52,30 @@ def test_the_same_load_keeps_the_promise_where_settings_leave_room_for_noticing_
 
 
 def test_a_message_waits_from_its_sending_until_an_instance_has_booted_and_taken_it() -> None:
-    one = replace(TRANSCRIPTION, bursts={2: 1}, limit_minutes=25)
-    waits = waits_of(perform(scenario=one).summary)
+    one = replace(TRANSCRIPTION, bursts={2: 1}, max_minutes=25)
+    waits = waits_of(run_scenario(scenario=one).summary)
     assert waits.p50_s == waits.p99_s
     # A tick up to a minute late, then the boot.
     assert TRANSCRIPTION.boot_s <= waits.p99_s <= TRANSCRIPTION.boot_s + 120
 
 
 def test_messages_of_one_batch_start_one_after_the_other() -> None:
-    ten = replace(QUEUE_PROC, bursts={2: 10}, steady=None, durations=((0, 2),), limit_minutes=20)
-    waits = waits_of(perform(scenario=ten).summary)
+    ten = replace(QUEUE_PROC, bursts={2: 10}, steady=None, durations=((0, 2),), max_minutes=20)
+    waits = waits_of(run_scenario(scenario=ten).summary)
     assert waits.p99_s - waits.p50_s == pytest.approx(5 * 2)
 
 
-def test_instances_are_billed_from_their_launch_until_they_are_gone(whole: Played) -> None:
+def test_instances_are_billed_from_their_launch_until_they_are_gone(transcription: Recording) -> None:
     """Of a fleet whose every change falls on a minute's end these are the hours of those asked for."""
-    asked_hours = sum(minute.desired for minute in whole.minutes) / 60
-    running_hours = sum(minute.running for minute in whole.minutes) / 60
-    assert running_hours < whole.summary.instance_hours
-    assert whole.summary.instance_hours == pytest.approx(asked_hours, abs=0.15)
+    asked_hours = sum(minute.desired for minute in transcription.minutes) / 60
+    running_hours = sum(minute.running for minute in transcription.minutes) / 60
+    assert running_hours < transcription.summary.instance_hours
+    assert transcription.summary.instance_hours == pytest.approx(asked_hours, abs=0.15)
 
 
 def test_a_scenario_may_promise_otherwise_than_its_target() -> None:
-    brief = replace(BULK_CONSUMER, bursts={3: 20}, limit_minutes=12)
-    assert waits_of(perform(scenario=brief).summary).promise_s == 4320
+    brief = replace(BULK_CONSUMER, bursts={3: 20}, max_minutes=12)
+    assert waits_of(run_scenario(scenario=brief).summary).promise_s == 4320
 
 
 # ---- The command -------------------------------------------------------------------------------------------
@@ -94,7 +94,9 @@ def summary(**changes: object) -> Summary:
 def played(monkeypatch: pytest.MonkeyPatch) -> list[Summary]:
     """What the next play comes to."""
     summaries: list[Summary] = []
-    monkeypatch.setattr(demo, "play", lambda *_, **__: [Story(summary=one, minutes=()) for one in summaries])
+    monkeypatch.setattr(
+        demo, "run_scenarios", lambda *_, **__: [Timeline(summary=one, minutes=()) for one in summaries]
+    )
     return summaries
 
 
@@ -118,7 +120,9 @@ def test_the_table_tells_waits_hours_and_a_share_that_is_not_rounded_up(played: 
 
 def test_messages_that_never_started_are_not_said_to_have_started(played: list[Summary]) -> None:
     waits = Waits(promise_s=480, attainment=0.0, p50_s=9960, p99_s=9960)
-    played.append(summary(sent=24, processed=0, left=24, waits=waits, late_while={Cause.NONE_RUNS: 1.0}))
+    played.append(
+        summary(sent=24, processed=0, left=24, waits=waits, late_by_cause={Cause.NONE_RUNNING: 1.0})
+    )
     shown = CliRunner().invoke(main, ["demo"])
     assert shown.exit_code == 1
     assert "half start within" not in shown.stdout
@@ -126,7 +130,7 @@ def test_messages_that_never_started_are_not_said_to_have_started(played: list[S
 
 
 def test_json_tells_why_the_status_is_1_and_why_messages_were_late(played: list[Summary]) -> None:
-    played += [summary(left=3, processed=81, final_desired=2), summary(late_while={})]
+    played += [summary(left=3, processed=81, final_desired=2), summary(late_by_cause={})]
     shown = CliRunner().invoke(main, ["demo", "--json"])
     assert shown.exit_code == 1
     undone, done = json.loads(shown.stdout.splitlines()[-1])["workloads"]
@@ -144,7 +148,7 @@ def test_a_report_that_cannot_be_written_is_refused_before_anything_is_played(
     def play(*_: object, **__: object) -> None:
         raise AssertionError("it was played")
 
-    monkeypatch.setattr(demo, "play", play)
+    monkeypatch.setattr(demo, "run_scenarios", play)
     (tmp_path / "a-file").touch()
     refused = CliRunner().invoke(main, ["demo", "--report", str(tmp_path / "a-file" / "report")])
     assert refused.exit_code == 2

@@ -9,19 +9,19 @@ from itertools import pairwise
 import pytest
 
 from sluice_sim.aws_rules.alarms import State
-from sluice_sim.aws_rules.monitoring import READABLE_AFTER_S
+from sluice_sim.aws_rules.monitoring import CUSTOM_METRIC_DELAY_S
 from sluice_sim.embedded.cloud import EmbeddedAws, embedded_aws
-from sluice_sim.embedded.demo import Stage
+from sluice_sim.embedded.demo import Demo
 from sluice_sim.embedded.scenarios import QUEUE_PROC
 from sluice_sim.embedded.timeline import (
-    Part,
-    Steady,
+    Component,
+    SteadyArrivals,
 )
 from tests.scenarios.conftest import (
-    HEARD,
     ROOT,
-    Played,
-    perform,
+    WITH_NOTIFICATIONS,
+    Recording,
+    run_scenario,
 )
 
 pytestmark = pytest.mark.slow
@@ -30,37 +30,37 @@ RETUNES_AT = (40, 100, 160)  # the full hours, in minutes of the play
 SHORT = replace(
     QUEUE_PROC,
     durations=((0, 2),),
-    steady=Steady(first=2, last=8, per_minute=60),
-    limit_minutes=60,
+    steady=SteadyArrivals(first=2, last=8, per_minute=60),
+    max_minutes=60,
 )
 
 
 @pytest.fixture(scope="module")
-def drift() -> Played:
+def drift() -> Recording:
     """Messages that come to take 6 s instead of 2 s, as `sluice demo` plays them; alarms are heard."""
-    return perform(scenario=QUEUE_PROC, parameters=HEARD)
+    return run_scenario(scenario=QUEUE_PROC, parameters=WITH_NOTIFICATIONS)
 
 
 @pytest.fixture(scope="module")
-def by_backlog() -> Played:
+def by_backlog() -> Recording:
     """The same, steered by the backlog alone."""
-    return perform(scenario=QUEUE_PROC, parameters={"TrackedMetric": "backlog"})
+    return run_scenario(scenario=QUEUE_PROC, parameters={"TrackedMetric": "backlog"})
 
 
 @pytest.fixture(scope="module")
-def short() -> Played:
+def short() -> Recording:
     """Seven busy minutes."""
-    return perform(scenario=SHORT)
+    return run_scenario(scenario=SHORT)
 
 
-def test_the_service_goes_from_zero_to_several_tasks_and_back_with_nothing_lost(short: Played) -> None:
+def test_the_service_goes_from_zero_to_several_tasks_and_back_with_nothing_lost(short: Recording) -> None:
     assert short.summary.ok
     assert short.summary.sent == short.summary.processed == 7 * 60
     assert short.summary.peak_instances > 1
     assert short.minutes[0].desired == short.summary.final_desired == 0
 
 
-def test_the_target_follows_messages_that_take_longer_at_least_three_times(drift: Played) -> None:
+def test_the_target_follows_messages_that_take_longer_at_least_three_times(drift: Recording) -> None:
     retunes = drift.decisions("retune")
     assert [minute for minute, _ in retunes] == list(RETUNES_AT)
     targets = [record["target"] for _, record in retunes]
@@ -69,7 +69,7 @@ def test_the_target_follows_messages_that_take_longer_at_least_three_times(drift
     assert drift.summary.ok
 
 
-def test_messages_that_are_all_processed_do_not_ring_the_alarm_on_their_age(drift: Played) -> None:
+def test_messages_that_are_all_processed_do_not_ring_the_alarm_on_their_age(drift: Recording) -> None:
     assert drift.summary.ok
     assert drift.notified("sluice-queue-proc-age", State.OK), "a new alarm's first OK is told"
     assert drift.notified("sluice-queue-proc-age") == []
@@ -79,13 +79,13 @@ def test_messages_that_are_all_processed_do_not_ring_the_alarm_on_their_age(drif
 SETTLED = slice(20, 135)
 
 
-def launches(played: Played) -> int:
+def launches(played: Recording) -> int:
     desired = [row.desired for row in played.minutes]
     return sum(max(after - before, 0) for before, after in pairwise(desired))
 
 
 def test_a_service_that_counts_what_arrives_swings_less_and_keeps_more_of_its_promise(
-    drift: Played, by_backlog: Played
+    drift: Recording, by_backlog: Recording
 ) -> None:
     settled, swinging = ({row.desired for row in played.minutes[SETTLED]} for played in (drift, by_backlog))
     assert settled <= {2, 3, 4, 5, 6}
@@ -98,7 +98,7 @@ def test_a_service_that_counts_what_arrives_swings_less_and_keeps_more_of_its_pr
 
 
 def test_every_minute_of_the_sustained_flow_is_reckoned_with_its_arrivals_and_durations(
-    drift: Played,
+    drift: Recording,
 ) -> None:
     """30 messages a minute, which come to take 6 s instead of 2 s."""
     told = [line.record for line in drift.log if line.record.get("arrivals_per_s")]
@@ -118,16 +118,16 @@ def test_every_new_target_is_the_latency_over_the_durations_its_workers_publishe
     """ecsTargetBPI = acceptable latency / MsgProcessingDuration, traced to the samples in CloudWatch."""
     with embedded_aws(ROOT) as aws:
         start = aws.clock.now
-        stage = Stage(aws, ROOT)
-        stage.enter(replace(QUEUE_PROC, limit_minutes=RETUNES_AT[0] + 2))
-        stage.run()
+        demo = Demo(aws, ROOT)
+        demo.add_workload(replace(QUEUE_PROC, max_minutes=RETUNES_AT[0] + 2))
+        demo.run()
         (line,) = [
             line
             for line in aws.log
             if line.record.get("decision") == "retune" and line.record["outcome"] == "acted"
         ]
         # A minute is published when it is over.
-        readable = int(line.at - start - READABLE_AFTER_S) // 60
+        readable = int(line.at - start - CUSTOM_METRIC_DELAY_S) // 60
         sampled = _published(aws, start, minutes=min(readable, RETUNES_AT[0]))
     record = line.record
     average_s = sum(sampled) / len(sampled)
@@ -136,7 +136,7 @@ def test_every_new_target_is_the_latency_over_the_durations_its_workers_publishe
     assert record["target"] == pytest.approx(60 / average_s, rel=1e-3)
 
 
-def test_the_policy_of_the_service_holds_the_new_target_from_the_next_minute_on(drift: Played) -> None:
+def test_the_policy_of_the_service_holds_the_new_target_from_the_next_minute_on(drift: Recording) -> None:
     retunes = drift.decisions("retune")
     ends = [minute for minute, _ in retunes[1:]] + [len(drift.minutes)]
     for (minute, record), end in zip(retunes, ends, strict=True):
@@ -145,33 +145,33 @@ def test_the_policy_of_the_service_holds_the_new_target_from_the_next_minute_on(
 
 
 def test_without_the_retune_the_target_stays_where_the_template_put_it() -> None:
-    played = perform(scenario=replace(QUEUE_PROC, limit_minutes=45), without=(Part.RETUNE,))
+    played = run_scenario(scenario=replace(QUEUE_PROC, max_minutes=45), without=(Component.RETUNE,))
     assert {minute.target for minute in played.minutes} == {30}
 
 
 def test_without_the_bootstrap_alarm_the_tick_wakes_the_service() -> None:
-    played = perform(scenario=SHORT, without=(Part.BOOTSTRAP_ALARM,))
+    played = run_scenario(scenario=SHORT, without=(Component.BOOTSTRAP_ALARM,))
     (_, record) = played.decisions("bootstrap")[0]
     assert record["trigger"] == "tick"
     assert played.summary.ok
 
 
 def test_without_the_publisher_the_alarm_wakes_the_service_and_the_work_is_done() -> None:
-    played = perform(scenario=SHORT, without=(Part.PUBLISHER,))
+    played = run_scenario(scenario=SHORT, without=(Component.PUBLISHER,))
     (_, record) = played.decisions("bootstrap")[0]
     assert record["trigger"] == "alarm"
     assert played.summary.processed == played.summary.sent
 
 
 def test_without_both_nothing_is_processed() -> None:
-    played = perform(
-        scenario=replace(SHORT, limit_minutes=20), without=(Part.PUBLISHER, Part.BOOTSTRAP_ALARM)
+    played = run_scenario(
+        scenario=replace(SHORT, max_minutes=20), without=(Component.PUBLISHER, Component.BOOTSTRAP_ALARM)
     )
     assert (played.summary.processed, played.summary.ok) == (0, False)
 
 
 def test_without_the_shutdown_alarm_the_tick_sends_the_service_home() -> None:
-    played = perform(scenario=SHORT, without=(Part.SHUTDOWN_ALARM,))
+    played = run_scenario(scenario=SHORT, without=(Component.SHUTDOWN_ALARM,))
     ((_, record),) = played.decisions("shutdown")
     assert record["trigger"] == "tick"
     assert played.summary.ok
@@ -185,7 +185,7 @@ def test_a_deployment_that_rolls_holds_the_shutdown_until_it_is_over() -> None:
         for minute in range(11, 20):
             aws.clock.at(aws.clock.now + minute * 60, roll)
 
-    played = perform(scenario=SHORT, before=deploy_while_idle)
+    played = run_scenario(scenario=SHORT, before=deploy_while_idle)
     assert played.summary.ok
     held = [record["message"] for _, record in played.decisions("shutdown", "held")]
     assert any("a deployment is rolling" in message for message in held)
@@ -193,8 +193,8 @@ def test_a_deployment_that_rolls_holds_the_shutdown_until_it_is_over() -> None:
 
 @pytest.mark.parametrize("registered", ["not-yet", "true"])
 def test_observe_leaves_the_service_alone_and_says_what_it_would_do(registered: str) -> None:
-    played = perform(
-        scenario=replace(SHORT, limit_minutes=12),
+    played = run_scenario(
+        scenario=replace(SHORT, max_minutes=12),
         parameters={"Mode": "observe", "CreateScalableTarget": registered},
     )
     assert {minute.desired for minute in played.minutes} == {0}
@@ -204,11 +204,11 @@ def test_observe_leaves_the_service_alone_and_says_what_it_would_do(registered: 
 
 def test_a_stack_update_that_resets_the_target_is_repaired_by_its_own_event() -> None:
     with embedded_aws(ROOT) as aws:
-        stage = Stage(aws, ROOT)
-        play = stage.enter(replace(QUEUE_PROC, limit_minutes=RETUNES_AT[0] + 10))
+        demo = Demo(aws, ROOT)
+        play = demo.add_workload(replace(QUEUE_PROC, max_minutes=RETUNES_AT[0] + 10))
         minute = (RETUNES_AT[0] + 5) * 60
-        aws.clock.at(aws.clock.now + minute, lambda: stage.deploy(play))
-        (story,) = stage.run()
+        aws.clock.at(aws.clock.now + minute, lambda: demo.deploy(play))
+        (timeline,) = demo.run()
         retunes = [line.record for line in aws.log if line.record.get("decision") == "retune"]
     assert [(record["trigger"], record["outcome"]) for record in retunes] == [
         ("stack", "held"),  # the stack's creation: nothing has been processed yet
@@ -216,7 +216,7 @@ def test_a_stack_update_that_resets_the_target_is_repaired_by_its_own_event() ->
         ("stack", "acted"),
     ]
     assert retunes[2]["present_target"] == 30  # the template's
-    assert story.minutes[-1].target == pytest.approx(retunes[2]["target"])
+    assert timeline.minutes[-1].target == pytest.approx(retunes[2]["target"])
 
 
 def _published(aws: EmbeddedAws, start: float, *, minutes: int) -> list[float]:

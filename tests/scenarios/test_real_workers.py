@@ -26,25 +26,25 @@ from sluice_sim.embedded import (
     real_processes,
 )
 from sluice_sim.embedded.cloud import START, EmbeddedAws, embedded_aws
-from sluice_sim.embedded.processes import CannotWorkError, ProcessCrew, WorkerProcess
+from sluice_sim.embedded.processes import WorkerProcess, WorkerProcesses, WorkersFailedError
 from sluice_sim.embedded.scenarios import TRANSCRIPTION
 from sluice_sim.embedded.serialised_requests import (
-    LOOK_S,
-    taking_turns,
+    LONG_POLL_CHECK_S,
+    serialise_requests,
 )
-from sluice_sim.embedded.server import served
+from sluice_sim.embedded.server import http_endpoint
 from sluice_sim.embedded.timeline import (
     Minute,
-    Processes,
-    Story,
+    ProcessSummary,
     Summary,
+    Timeline,
 )
 from sluice_sim.embedded.wall_clock import (
-    LONGEST_STEP_S,
+    MAX_STEP_S,
     STEP_S,
     WallClock,
     now_s,
-    sqs_on_the_wall,
+    sqs_on_wall_clock,
 )
 from sluice_sim.embedded.workers import Assignment
 from sluice_worker.aws.metadata import InstanceMetadata
@@ -60,7 +60,7 @@ BRIEF = replace(
     durations=((0, 30),),
     boot_s=30,
     quiet_minutes=0,
-    limit_minutes=240,
+    max_minutes=240,
     parameters={"IdleMinutes": "1"},
 )
 
@@ -88,21 +88,21 @@ def wait_until(holds: Callable[[], bool]) -> None:
 def started(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The ids of all worker processes that a play starts."""
     pids: list[int] = []
-    start = ProcessCrew.start
+    start = WorkerProcesses.start
 
-    def noted(crew: ProcessCrew) -> WorkerProcess:
-        worker = start(crew)
+    def noted(worker_processes: WorkerProcesses) -> WorkerProcess:
+        worker = start(worker_processes)
         pids.append(worker.pid)
         return worker
 
-    monkeypatch.setattr(ProcessCrew, "start", noted)
+    monkeypatch.setattr(WorkerProcesses, "start", noted)
     return pids
 
 
 def test_processes_take_a_workload_from_zero_to_its_end_and_back(started: list[int]) -> None:
-    story: Story
-    (story,) = real_processes.play(ROOT, [BRIEF], pace=PACE)
-    summary = story.summary
+    timeline: Timeline
+    (timeline,) = real_processes.run_scenarios(ROOT, [BRIEF], pace=PACE)
+    summary = timeline.summary
     assert summary.ok, summary
     assert (summary.sent, summary.processed, summary.processed_twice, summary.left) == (6, 6, 0, 0)
     assert summary.decisions == {"bootstrap": 1, "shutdown": 1}
@@ -113,7 +113,7 @@ def test_processes_take_a_workload_from_zero_to_its_end_and_back(started: list[i
     assert summary.processes.published == 6
     assert summary.processes.mean_s is not None
     assert summary.processes.mean_s >= 0.99 * 30 / PACE
-    assert not [event for minute in story.minutes for event in minute.events if event.kind == "failure"]
+    assert not [event for minute in timeline.minutes for event in minute.events if event.kind == "failure"]
     assert not any(map(alive, started))
 
 
@@ -123,7 +123,7 @@ def test_an_interrupted_play_leaves_no_process(started: list[int]) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        real_processes.play(ROOT, [BRIEF], pace=PACE, on_minute=interrupt)
+        real_processes.run_scenarios(ROOT, [BRIEF], pace=PACE, on_minute=interrupt)
     assert started
     assert not any(map(alive, started))
 
@@ -132,8 +132,8 @@ def test_workers_that_cannot_start_end_the_play_with_their_own_words(
     monkeypatch: pytest.MonkeyPatch, started: list[int]
 ) -> None:
     monkeypatch.setattr(handler.work, "__name__", "nobody")
-    with pytest.raises(CannotWorkError, match=r"ended by itself \(2\)\n(.*\n)*.*has no function nobody"):
-        real_processes.play(ROOT, [BRIEF], pace=PACE)
+    with pytest.raises(WorkersFailedError, match=r"ended by itself \(2\)\n(.*\n)*.*has no function nobody"):
+        real_processes.run_scenarios(ROOT, [BRIEF], pace=PACE)
     assert not any(map(alive, started))
 
 
@@ -157,7 +157,7 @@ def process(tmp_path: Path) -> Iterator[Callable[[str], WorkerProcess]]:
 
     yield start
     for worker in running:
-        worker.end(0)
+        worker.wait_or_kill(0)
 
 
 def test_a_process_that_ends_unbidden_is_told_once_with_its_last_words(
@@ -165,12 +165,12 @@ def test_a_process_that_ends_unbidden_is_told_once_with_its_last_words(
 ) -> None:
     worker = process(FAILS)
     wait_until(lambda: not worker.alive)
-    told = worker.look()
+    told = worker.check_exit()
     assert told is not None
     assert "ended by itself (3)" in told
     assert told.endswith("the last word")
     assert "first" not in told
-    assert worker.look() is None
+    assert worker.check_exit() is None
 
 
 def test_a_process_told_to_go_says_when_it_has_gone(process: Callable[[str], WorkerProcess]) -> None:
@@ -178,7 +178,7 @@ def test_a_process_told_to_go_says_when_it_has_gone(process: Callable[[str], Wor
     worker.drain(lambda: gone.append(True))
     assert not gone
     wait_until(lambda: not worker.alive)
-    assert worker.look() is None
+    assert worker.check_exit() is None
     assert gone == [True]
 
 
@@ -186,7 +186,7 @@ def test_a_drain_that_fails_is_told(process: Callable[[str], WorkerProcess]) -> 
     worker, gone = process(FAILS), []
     wait_until(lambda: not worker.alive)
     worker.drain(lambda: gone.append(True))
-    assert "ended by itself (3)" in (worker.look() or "")
+    assert "ended by itself (3)" in (worker.check_exit() or "")
     assert gone == [True]
 
 
@@ -196,12 +196,12 @@ def test_a_worker_does_not_outlive_a_demo_that_was_killed(
     """What a killed process leaves its children is the end of their standard input."""
     monkeypatch.setenv(handler.RECORD, str(tmp_path / "record"))
     worker = process(f"import sluice_sim.embedded.handler; {SLEEPS}")
-    worker.let_go()
+    worker.close_stdin()
     wait_until(lambda: not worker.alive)
 
 
 @pytest.fixture
-def crew(tmp_path: Path) -> Iterator[tuple[ProcessCrew, EmbeddedAws, list[Any]]]:
+def worker_processes(tmp_path: Path) -> Iterator[tuple[WorkerProcesses, EmbeddedAws, list[Any]]]:
     """A crew whose processes fail at once, and what it tells."""
     told: list[Any] = []
     with embedded_aws(ROOT) as aws:
@@ -212,33 +212,33 @@ def crew(tmp_path: Path) -> Iterator[tuple[ProcessCrew, EmbeddedAws, list[Any]]]
             fleet=AutoScalingGroup(name="work"),
             namespace="Sluice",
             on_processed=lambda *message: told.append(message),
-            on_trouble=told.append,
+            on_failure=told.append,
         )
-        one = ProcessCrew(aws, assignment, root=ROOT, endpoint="http://127.0.0.1:9", folder=tmp_path)
+        one = WorkerProcesses(aws, assignment, root=ROOT, endpoint="http://127.0.0.1:9", folder=tmp_path)
         yield one, aws, told
         one.kill()
 
 
 def test_a_worker_that_dies_among_others_that_work_is_told_and_the_play_goes_on(
-    crew: tuple[ProcessCrew, EmbeddedAws, list[Any]], tmp_path: Path
+    worker_processes: tuple[WorkerProcesses, EmbeddedAws, list[Any]], tmp_path: Path
 ) -> None:
-    one, aws, told = crew
+    one, aws, told = worker_processes
     worker = one.start()
-    worker.tell_to_go()  # by somebody else than the fleet
+    worker.terminate()  # by somebody else than the fleet
     wait_until(lambda: not worker.alive)
     (tmp_path / "record").write_text(f"a-message {30 / PACE} {90 / PACE}\n", encoding="utf-8")
     aws.clock.run_until(aws.clock.now + 10)
     assert told[0] == ("a-message", 30, 90)
     assert "was ended by SIGTERM" in told[1]
     assert len(told) == 2
-    told_at_the_end = one.go_home()
+    told_at_the_end = one.stop()
     assert (told_at_the_end.started, told_at_the_end.failed) == (1, 1)
 
 
 def test_all_lengths_of_time_are_shortened_alike(
-    crew: tuple[ProcessCrew, EmbeddedAws, list[Any]],
+    worker_processes: tuple[WorkerProcesses, EmbeddedAws, list[Any]],
 ) -> None:
-    one, _, _ = crew
+    one, _, _ = worker_processes
     for pace in (30.0, 60.0):
         words = processes.options(one.assignment, "http://127.0.0.1:9", pace)
         given = dict(zip(words[:-1:2], words[1::2], strict=False))
@@ -283,7 +283,7 @@ def test_a_machine_that_slept_lets_no_minutes_pass_without_workers() -> None:
     driver = WallClock(clock, 30, now=lambda: wall.now, pause=wall.pause)
     wall.now += 3600
     driver.run_until(300)
-    assert wall.now - 1000 - 3600 >= 10 - LONGEST_STEP_S
+    assert wall.now - 1000 - 3600 >= 10 - MAX_STEP_S
     assert seen == sorted(seen)
 
 
@@ -306,7 +306,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def aws(looks: list[str]) -> Iterator[EmbeddedAws]:
-    with embedded_aws(ROOT) as account, sqs_on_the_wall(), taking_turns(pace=40):
+    with embedded_aws(ROOT) as account, sqs_on_wall_clock(), serialise_requests(pace=40):
         yield account
 
 
@@ -346,7 +346,7 @@ def test_many_who_receive_at_once_get_each_message_once(
 
 
 def test_a_long_poll_lets_others_pass_and_ends_with_what_they_send(looks: list[str]) -> None:
-    with embedded_aws(ROOT) as aws, sqs_on_the_wall(), taking_turns():
+    with embedded_aws(ROOT) as aws, sqs_on_wall_clock(), serialise_requests():
         url = aws.create_queue("work", visibility_timeout_s=60)
         got: list[Any] = []
         poll = threading.Thread(
@@ -370,7 +370,7 @@ def test_a_long_poll_behind_a_busy_group_is_short_and_does_not_spin(
     assert len(aws.sqs.receive_message(QueueUrl=url)["Messages"]) == 1
     looks.clear()
     assert not aws.sqs.receive_message(QueueUrl=url, WaitTimeSeconds=20).get("Messages")
-    assert 1 < len(looks) <= 20 / 40 / LOOK_S + 2
+    assert 1 < len(looks) <= 20 / 40 / LONG_POLL_CHECK_S + 2
 
 
 def test_sqs_tells_wall_time_while_everybody_else_stands_still(aws: EmbeddedAws) -> None:
@@ -385,7 +385,7 @@ def test_sqs_tells_wall_time_while_everybody_else_stands_still(aws: EmbeddedAws)
 
 
 def test_no_instance_is_about_to_be_taken_away() -> None:
-    with served() as endpoint:
+    with http_endpoint() as endpoint:
         metadata = InstanceMetadata(endpoint)
         assert metadata.get("spot/instance-action") is None
         assert metadata.get("autoscaling/target-lifecycle-state") is None
@@ -444,9 +444,11 @@ def test_the_command_says_what_is_shortened_and_what_the_processes_came_to(
 ) -> None:
     told = Summary(
         name="transcription", minimum=0, maximum=5, sent=84, processed=84, processed_twice=1,
-        processes=Processes(started=5, failed=0, published=84, mean_s=2.004),
+        processes=ProcessSummary(started=5, failed=0, published=84, mean_s=2.004),
     )  # fmt: skip
-    monkeypatch.setattr(real_processes, "play", lambda *_, **__: [Story(summary=told, minutes=())])
+    monkeypatch.setattr(
+        real_processes, "run_scenarios", lambda *_, **__: [Timeline(summary=told, minutes=())]
+    )
     shown = CliRunner().invoke(main, ["demo", "--real-workers"])
     assert shown.exit_code == 0
     assert "A minute takes 2 s" in shown.output
@@ -466,10 +468,10 @@ def test_the_command_says_what_is_shortened_and_what_the_processes_came_to(
 
 
 def test_workers_that_cannot_work_end_the_command_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object, **__: object) -> list[Story]:
-        raise CannotWorkError("no message was processed, and worker process 7 ended by itself (2)")
+    def broken(*_: object, **__: object) -> list[Timeline]:
+        raise WorkersFailedError("no message was processed, and worker process 7 ended by itself (2)")
 
-    monkeypatch.setattr(real_processes, "play", broken)
+    monkeypatch.setattr(real_processes, "run_scenarios", broken)
     refused = CliRunner().invoke(main, ["demo", "--real-workers"])
     assert refused.exit_code == 1
     assert "Error: the workers cannot work: no message was processed, and worker process 7" in refused.output

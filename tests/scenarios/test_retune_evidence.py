@@ -17,13 +17,13 @@ from typing import Any
 import pytest
 
 from sluice_sim.embedded.cloud import EmbeddedAws, LogLine, embedded_aws
-from sluice_sim.embedded.demo import Stage
+from sluice_sim.embedded.demo import Demo
 from sluice_sim.embedded.scenarios import QUEUE_PROC
 from sluice_sim.embedded.services import DIMENSION
 from sluice_sim.embedded.timeline import (
     Scenario,
-    Steady,
-    Story,
+    SteadyArrivals,
+    Timeline,
 )
 from tests.scenarios.conftest import ROOT
 
@@ -40,9 +40,9 @@ QUICK = replace(
     QUEUE_PROC,
     durations=((0, 2),),
     visibility_timeout_s=900,
-    steady=Steady(first=0, last=5, per_minute=7),
+    steady=SteadyArrivals(first=0, last=5, per_minute=7),
     quiet_minutes=99,
-    limit_minutes=RETUNE_AT + 2,
+    max_minutes=RETUNE_AT + 2,
 )
 SLOW = replace(QUICK, durations=((0, 4),))
 QUIET = replace(QUICK, steady=None)
@@ -74,7 +74,7 @@ AT_THE_FLOOR = "[target raised to its lower bound; target moved by at most the a
 class Round:
     """A play around one or more hourly retunes: what each workload's policy held, and every log line."""
 
-    stories: Mapping[str, Story]
+    stories: Mapping[str, Timeline]
     log: list[LogLine]
     policies: Mapping[str, Mapping[str, Any]]
     """Service -> its policy's configuration as the API describes it in the end."""
@@ -108,14 +108,14 @@ def late_in_the_hour(minutes_to_retune: int) -> Iterator[EmbeddedAws]:
         yield aws
 
 
-def enter(stage: Stage, name: str, scenario: Scenario) -> None:
+def enter(demo: Demo, name: str, scenario: Scenario) -> None:
     """A workload with queue-proc's settings under a name of its own."""
     fleet = {"FleetType": "asg", "AutoScalingGroupName": name} if name in GROUPS else {"ServiceName": name}
-    stage.enter(scenario, {"Name": name, "QueueName": name, **fleet})
+    demo.add_workload(scenario, {"Name": name, "QueueName": name, **fleet})
 
 
-def finish(aws: EmbeddedAws, stage: Stage) -> Round:
-    stories = {story.summary.name: story for story in stage.run()}
+def finish(aws: EmbeddedAws, demo: Demo) -> Round:
+    stories = {timeline.summary.name: timeline for timeline in demo.run()}
     policies = aws.scaling.describe_scaling_policies(ServiceNamespace="ecs")["ScalingPolicies"]
     return Round(
         stories=stories,
@@ -199,9 +199,9 @@ def edit_policy(aws: EmbeddedAws, service: str, **changes: float) -> None:
 def played() -> Round:
     """Every trouble at once, and one retune."""
     with late_in_the_hour(RETUNE_AT) as aws:
-        stage = Stage(aws, ROOT)
+        demo = Demo(aws, ROOT)
         for name, scenario in SCENARIOS.items():
-            enter(stage, name, scenario)
+            enter(demo, name, scenario)
 
         def by_hand(change: Callable[[], None]) -> None:
             aws.clock.at(aws.clock.now + BY_HAND_AT * 60, change)
@@ -216,7 +216,7 @@ def played() -> Round:
         by_hand(lambda: delete_group_policy(aws, "gone-group"))
         by_hand(lambda: edit_policy(aws, "edited", TargetValue=45, ScaleInCooldown=600))
         by_hand(lambda: edit_policy(aws, "nudged", TargetValue=32))
-        return finish(aws, stage)
+        return finish(aws, demo)
 
 
 # ---- One retune meets them all -----------------------------------------------------------------------------
@@ -403,16 +403,16 @@ def test_no_other_function_failed_because_of_it(played: Round) -> None:
 def two_hours() -> Round:
     """Two retunes, an hour apart, over queues in which nothing happens: only the samples are there."""
     first = 3
-    idle = replace(QUIET, limit_minutes=first + HOUR_MINUTES + 2)
+    idle = replace(QUIET, max_minutes=first + HOUR_MINUTES + 2)
     with late_in_the_hour(first) as aws:
-        stage = Stage(aws, ROOT)
+        demo = Demo(aws, ROOT)
         for name in ("poisoned", "edited"):
-            enter(stage, name, idle)
+            enter(demo, name, idle)
             publish(aws, name, *[2] * 40, minutes_from_now=-30)
             publish(aws, name, *[2] * 40, minutes_from_now=30)
         publish(aws, "poisoned", PILL_S, minutes_from_now=-20)
         aws.clock.at(aws.clock.now + 60, lambda: edit_policy(aws, "edited", TargetValue=500))
-        return finish(aws, stage)
+        return finish(aws, demo)
 
 
 def test_a_poison_pill_is_forgotten_an_hour_later(two_hours: Round) -> None:

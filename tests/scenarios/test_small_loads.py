@@ -10,35 +10,35 @@ import pytest
 
 from sluice_sim.aws_rules.alarms import State
 from sluice_sim.aws_rules.monitoring import AlarmChange
-from sluice_sim.aws_rules.scheduler import MOST_LATE_S
+from sluice_sim.aws_rules.scheduler import MAX_LATENESS_S
 from sluice_sim.embedded.cloud import EmbeddedAws, embedded_aws
-from sluice_sim.embedded.demo import CONTROL_PLANE, Stage
+from sluice_sim.embedded.demo import CONTROL_PLANE, Demo
 from sluice_sim.embedded.scenarios import QUEUE_PROC, TRANSCRIPTION
 from sluice_sim.embedded.timeline import (
-    Part,
+    Component,
     Scenario,
-    Steady,
+    SteadyArrivals,
 )
 from tests.scenarios.conftest import (
     ROOT,
-    Played,
-    perform,
+    Recording,
+    run_scenario,
 )
 
 pytestmark = pytest.mark.slow
 
-ONE = replace(TRANSCRIPTION, bursts={2: 1}, limit_minutes=25)
-ONE_FOR_A_SERVICE = replace(QUEUE_PROC, bursts={2: 1}, steady=None, durations=((0, 2),), limit_minutes=20)
+ONE = replace(TRANSCRIPTION, bursts={2: 1}, max_minutes=25)
+ONE_FOR_A_SERVICE = replace(QUEUE_PROC, bursts={2: 1}, steady=None, durations=((0, 2),), max_minutes=20)
 SLOW = replace(
-    TRANSCRIPTION, bursts={2: 24}, durations=((0, 900),), visibility_timeout_s=1800, limit_minutes=20
+    TRANSCRIPTION, bursts={2: 24}, durations=((0, 900),), visibility_timeout_s=1800, max_minutes=20
 )
 TRICKLE = replace(
-    TRANSCRIPTION, bursts={2: 20}, steady=Steady(first=9, last=40, per_minute=1), limit_minutes=32
+    TRANSCRIPTION, bursts={2: 20}, steady=SteadyArrivals(first=9, last=40, per_minute=1), max_minutes=32
 )
 
 
-def test_what_is_published_is_the_backlog_per_running_instance(whole: Played) -> None:
-    seen = [line.record for line in whole.log if "backlog_per_instance" in line.record]
+def test_what_is_published_is_the_backlog_per_running_instance(transcription: Recording) -> None:
+    seen = [line.record for line in transcription.log if "backlog_per_instance" in line.record]
     for record in seen:
         counted = record["visible"] + record["in_flight"]
         assert record["backlog_per_instance"] == pytest.approx(counted / max(record["running"], 1))
@@ -47,14 +47,14 @@ def test_what_is_published_is_the_backlog_per_running_instance(whole: Played) ->
 
 
 def test_24_slow_messages_settle_at_three_of_five_instances() -> None:
-    played = perform(scenario=SLOW)
+    played = run_scenario(scenario=SLOW)
     assert max(minute.desired for minute in played.minutes) == 3
     assert {minute.running for minute in played.minutes[-8:]} == {3}
 
 
 @pytest.mark.parametrize("scenario", [ONE, ONE_FOR_A_SERVICE], ids=["group", "service"])
 def test_one_message_is_processed_and_the_fleet_goes_home(scenario: Scenario) -> None:
-    played = perform(scenario=scenario)
+    played = run_scenario(scenario=scenario)
     assert played.summary.ok
     assert (played.summary.processed, played.summary.peak_instances) == (1, 1)
     assert played.summary.decisions == {"bootstrap": 1, "shutdown": 1}
@@ -68,23 +68,23 @@ def test_the_tick_alone_sends_a_fleet_home_whatever_the_phase_and_lateness_of_it
     root = checkout_with("template.yaml", "cron(* * * * ? *)", schedule)
     with embedded_aws(root, seed=seed) as aws:
         aws.clock.run_until(aws.clock.now + 40)  # the second at which a rate begins to count
-        stage = Stage(aws, root)
-        stage.enter(ONE)
-        stage.without(Part.SHUTDOWN_ALARM)
-        [story] = stage.run()
+        demo = Demo(aws, root)
+        demo.add_workload(ONE)
+        demo.disable(Component.SHUTDOWN_ALARM)
+        [timeline] = demo.run()
         ticks = [line for line in aws.log if "backlog_per_instance" in line.record]
-    assert story.summary.ok
+    assert timeline.summary.ok
     last_work_at = max(line.at for line in ticks if line.record["backlog_per_instance"] > 0)
     first_rest_at = min(
         line.at for line in ticks if line.at > last_work_at and line.record["desired_now"] == 0
     )
     # Five idle minutes, the one whose live read ends them, one that came too soon to read the last point.
-    assert first_rest_at - last_work_at <= 8 * 60 + MOST_LATE_S
+    assert first_rest_at - last_work_at <= 8 * 60 + MAX_LATENESS_S
 
 
 @pytest.mark.parametrize("scenario", [ONE, ONE_FOR_A_SERVICE], ids=["group", "service"])
 def test_the_alarm_alone_wakes_a_fleet_for_one_message(scenario: Scenario) -> None:
-    played = perform(scenario=replace(scenario, limit_minutes=11), without=(Part.PUBLISHER,))
+    played = run_scenario(scenario=replace(scenario, max_minutes=11), without=(Component.PUBLISHER,))
     ((_, record),) = played.decisions("bootstrap")
     assert (record["trigger"], record["visible"]) == ("alarm", 1)
     assert played.summary.processed == 1
@@ -94,12 +94,12 @@ def test_an_alarm_that_waits_for_a_second_message_leaves_the_first_alone(
     checkout_with: Callable[[str, str, str], Path],
 ) -> None:
     root = checkout_with("workload.yaml", "IF(visible > 0 ", "IF(visible > 1 ")
-    played = perform(root, scenario=replace(ONE, limit_minutes=11), without=(Part.PUBLISHER,))
+    played = run_scenario(root, scenario=replace(ONE, max_minutes=11), without=(Component.PUBLISHER,))
     assert played.summary.processed == 0
 
 
 def test_a_small_steady_load_makes_target_tracking_let_instances_go_after_a_quarter_of_an_hour() -> None:
-    played = perform(scenario=TRICKLE)
+    played = run_scenario(scenario=TRICKLE)
     assert played.decisions("shutdown") == []
     ((scaled_at, text),) = [
         (minute.minute, event.text)
@@ -121,8 +121,8 @@ def test_observe_leaves_an_awake_and_empty_group_as_it_is() -> None:
     def wake(aws: EmbeddedAws) -> None:
         aws.autoscaling.set_desired_capacity(AutoScalingGroupName="transcription", DesiredCapacity=2)
 
-    idle = replace(TRANSCRIPTION, bursts={}, limit_minutes=12)
-    played = perform(scenario=idle, parameters={"Mode": "observe"}, before=wake)
+    idle = replace(TRANSCRIPTION, bursts={}, max_minutes=12)
+    played = run_scenario(scenario=idle, parameters={"Mode": "observe"}, before=wake)
     assert {minute.desired for minute in played.minutes} == {2}
     assert played.decisions("shutdown", "acted") == []
     assert {record["trigger"] for _, record in played.decisions("shutdown", "observed")} == {"alarm", "tick"}
@@ -144,20 +144,20 @@ def test_the_silence_alarm_tells_once_five_minutes_are_missing_and_never_of_a_ne
 
         def look() -> None:
             minute = int(aws.clock.now - start) // 60
-            states[minute] = aws.monitoring._watched["sluice-transcription-silent"].state
+            states[minute] = aws.monitoring._alarms["sluice-transcription-silent"].state
 
         def stop() -> None:
             aws.functions.named(f"{CONTROL_PLANE}-PublishBacklogFunction").enabled = False
 
         aws.monitoring._on_action = on_action
-        stage = Stage(aws, ROOT)
-        stage.enter(
-            replace(TRANSCRIPTION, bursts={}, quiet_minutes=99, limit_minutes=20),
+        demo = Demo(aws, ROOT)
+        demo.add_workload(
+            replace(TRANSCRIPTION, bursts={}, quiet_minutes=99, max_minutes=20),
             {"NotificationTopicArn": topic},
         )
         aws.clock.every(60, look, first=start + 45)  # after the minute's evaluation
         aws.clock.at(start + stops_at, stop)
-        stage.run()
+        demo.run()
     assert (states[0], states[1]) == (State.INSUFFICIENT_DATA, State.INSUFFICIENT_DATA)
     assert {states[minute] for minute in range(2, 16)} == {State.OK}
     assert {states[minute] for minute in range(16, 20)} == {State.INSUFFICIENT_DATA}

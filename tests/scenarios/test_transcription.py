@@ -6,51 +6,57 @@ from dataclasses import replace
 
 import pytest
 
-from sluice_sim.aws_rules.scheduler import MOST_LATE_S
+from sluice_sim.aws_rules.scheduler import MAX_LATENESS_S
 from sluice_sim.embedded.scenarios import TRANSCRIPTION
 from tests.scenarios.conftest import (
-    Played,
-    perform,
+    Recording,
+    run_scenario,
 )
 
 pytestmark = pytest.mark.slow
 
 
-def test_the_group_goes_from_zero_to_its_maximum_and_back_with_nothing_lost(whole: Played) -> None:
-    assert whole.summary.ok
-    assert (whole.summary.sent, whole.summary.processed, whole.summary.left) == (84, 84, 0)
-    assert whole.summary.peak_instances == 5
-    assert whole.minutes[0].desired == 0
-    assert whole.summary.final_desired == 0
+def test_the_group_goes_from_zero_to_its_maximum_and_back_with_nothing_lost(transcription: Recording) -> None:
+    assert transcription.summary.ok
+    assert (transcription.summary.sent, transcription.summary.processed, transcription.summary.left) == (
+        84,
+        84,
+        0,
+    )
+    assert transcription.summary.peak_instances == 5
+    assert transcription.minutes[0].desired == 0
+    assert transcription.summary.final_desired == 0
 
 
-def test_work_wakes_the_group_once_and_an_empty_queue_sends_it_home_once(whole: Played) -> None:
-    assert whole.summary.decisions == {"bootstrap": 1, "shutdown": 1}
+def test_work_wakes_the_group_once_and_an_empty_queue_sends_it_home_once(transcription: Recording) -> None:
+    assert transcription.summary.decisions == {"bootstrap": 1, "shutdown": 1}
 
 
-def test_24_messages_on_one_instance_make_target_tracking_ask_for_three(whole: Played) -> None:
-    events = [event.text for minute in whole.minutes for event in minute.events]
+def test_24_messages_on_one_instance_make_target_tracking_ask_for_three(transcription: Recording) -> None:
+    events = [event.text for minute in transcription.minutes for event in minute.events]
     assert any(event.startswith("target tracking 1 -> 3: 24 per instance") for event in events)
     assert any(event.startswith("target tracking 3 -> 5") for event in events)
 
 
-def test_the_group_is_not_shut_down_before_the_queue_was_empty_for_five_minutes(whole: Played) -> None:
-    ((_, record),) = whole.decisions("shutdown")
-    [shut_at] = [line.at for line in whole.log if line.record is record]
+def test_the_group_is_not_shut_down_before_the_queue_was_empty_for_five_minutes(
+    transcription: Recording,
+) -> None:
+    ((_, record),) = transcription.decisions("shutdown")
+    [shut_at] = [line.at for line in transcription.log if line.record is record]
     published = [
         (line.at, line.record["backlog_per_instance"])
-        for line in whole.log
+        for line in transcription.log
         if line.at < shut_at and "backlog_per_instance" in line.record
     ]
     last_work_at = max(at for at, value in published if value > 0)
     assert len([at for at, _ in published if at > last_work_at]) >= 5
     # The tick that saw work may have been as late as can be.
-    assert shut_at - last_work_at >= 5 * 60 - MOST_LATE_S
+    assert shut_at - last_work_at >= 5 * 60 - MAX_LATENESS_S
     assert (record["visible"], record["in_flight"], record["delayed"]) == (0, 0, 0)
 
 
-def test_every_decision_says_why_and_on_which_numbers(whole: Played) -> None:
-    ((_, record),) = whole.decisions("bootstrap")
+def test_every_decision_says_why_and_on_which_numbers(transcription: Recording) -> None:
+    ((_, record),) = transcription.decisions("bootstrap")
     assert record["message"] == "bootstrap 0 -> 1: work waits and nothing runs"
     assert (record["trigger"], record["visible"], record["desired_now"], record["desired"]) == (
         "tick",
@@ -60,24 +66,24 @@ def test_every_decision_says_why_and_on_which_numbers(whole: Played) -> None:
     )
 
 
-def test_every_minute_has_its_data_point_and_no_function_failed(whole: Played) -> None:
-    ticks = [line for line in whole.log if "backlog_per_instance" in line.record]
-    assert len(ticks) == len(whole.minutes) - 1  # the last minute's tick comes after the curtain
-    assert not [line for line in whole.log if line.record.get("level") == "ERROR"]
+def test_every_minute_has_its_data_point_and_no_function_failed(transcription: Recording) -> None:
+    ticks = [line for line in transcription.log if "backlog_per_instance" in line.record]
+    assert len(ticks) == len(transcription.minutes) - 1  # the last minute's tick comes after the curtain
+    assert not [line for line in transcription.log if line.record.get("level") == "ERROR"]
 
 
-def test_the_same_play_gives_the_same_minutes(whole: Played) -> None:
-    assert perform().minutes == whole.minutes
+def test_the_same_play_gives_the_same_minutes(transcription: Recording) -> None:
+    assert run_scenario().minutes == transcription.minutes
 
 
-def test_what_holds_minute_after_minute_is_noted_once(whole: Played) -> None:
-    texts = [event.text for minute in whole.minutes for event in minute.events]
-    assert len(whole.decisions("shutdown", "held")) > 4
+def test_what_holds_minute_after_minute_is_noted_once(transcription: Recording) -> None:
+    texts = [event.text for minute in transcription.minutes for event in minute.events]
+    assert len(transcription.decisions("shutdown", "held")) > 4
     assert len([text for text in texts if "emptiness is not proven" in text]) == 1
 
 
-def test_an_idle_group_stays_idle(whole: Played) -> None:
-    idle = perform(scenario=replace(TRANSCRIPTION, bursts={}, quiet_minutes=10, limit_minutes=20))
+def test_an_idle_group_stays_idle(transcription: Recording) -> None:
+    idle = run_scenario(scenario=replace(TRANSCRIPTION, bursts={}, quiet_minutes=10, max_minutes=20))
     assert {minute.desired for minute in idle.minutes} == {0}
     assert idle.summary.decisions == {}
     assert idle.summary.ok
@@ -85,7 +91,7 @@ def test_an_idle_group_stays_idle(whole: Played) -> None:
 
 def test_production_keeps_its_minimum_of_one_while_empty() -> None:
     parameters = {"MinCapacity": "1", "Name": "prod"}
-    kept = perform(parameters=parameters)
+    kept = run_scenario(parameters=parameters)
     assert kept.summary.ok
     assert kept.summary.final_desired == 1
     assert min(minute.desired for minute in kept.minutes) == 1
@@ -97,9 +103,9 @@ def test_a_message_in_flight_keeps_its_instance_even_where_in_flight_does_not_co
     (For up to a quarter of an hour: then AWS's own AlarmLow believes the published zeros.)
     """
     long = replace(
-        TRANSCRIPTION, bursts={2: 1}, durations=((0, 600),), visibility_timeout_s=1800, limit_minutes=60
+        TRANSCRIPTION, bursts={2: 1}, durations=((0, 600),), visibility_timeout_s=1800, max_minutes=60
     )
-    played = perform(scenario=long, parameters={"CountInFlight": "false"})
+    played = run_scenario(scenario=long, parameters={"CountInFlight": "false"})
     assert played.summary.ok
     ((_, record),) = played.decisions("shutdown")
     assert (record["visible"], record["in_flight"]) == (0, 0)
@@ -109,8 +115,8 @@ def test_a_message_in_flight_keeps_its_instance_even_where_in_flight_does_not_co
 
 
 def test_observe_logs_what_it_would_do_and_changes_nothing() -> None:
-    few = replace(TRANSCRIPTION, bursts={2: 3}, limit_minutes=8)
-    observed = perform(scenario=few, parameters={"Mode": "observe"})
+    few = replace(TRANSCRIPTION, bursts={2: 3}, max_minutes=8)
+    observed = run_scenario(scenario=few, parameters={"Mode": "observe"})
     assert {minute.desired for minute in observed.minutes} == {0}
     assert observed.decisions("bootstrap", "acted") == []
     would = observed.decisions("bootstrap", "observed")
@@ -119,14 +125,14 @@ def test_observe_logs_what_it_would_do_and_changes_nothing() -> None:
 
 
 def test_paused_publishes_and_nothing_else() -> None:
-    few = replace(TRANSCRIPTION, bursts={2: 3}, limit_minutes=8)
-    paused = perform(scenario=few, parameters={"Mode": "paused"})
+    few = replace(TRANSCRIPTION, bursts={2: 3}, max_minutes=8)
+    paused = run_scenario(scenario=few, parameters={"Mode": "paused"})
     assert {minute.desired for minute in paused.minutes} == {0}
     assert paused.minutes[-1].backlog_per_instance == 3
     assert paused.decisions("bootstrap", "observed") == []
 
 
 def test_native_metric_math_scales_the_group_as_well() -> None:
-    native = perform(parameters={"MetricSource": "native"})
+    native = run_scenario(parameters={"MetricSource": "native"})
     assert native.summary.ok
     assert native.summary.peak_instances > 1

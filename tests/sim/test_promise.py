@@ -63,20 +63,20 @@ def row(number: int, **changes: Any) -> Minute:
 @pytest.mark.parametrize(
     ("changes", "is_fifo", "cause"),
     [
-        ({"running": 0}, False, Cause.NONE_RUNS),
+        ({"running": 0}, False, Cause.NONE_RUNNING),
         ({"desired": 3}, False, Cause.BOOTING),
         ({"desired": 5, "running": 5, "in_flight": 5}, False, Cause.AT_MAXIMUM),
-        ({}, False, Cause.NOT_ASKED),
-        ({"target": None}, False, Cause.NOT_ASKED),
+        ({}, False, Cause.NOT_REQUESTED),
+        ({"target": None}, False, Cause.NOT_REQUESTED),
         ({"visible": 14}, False, Cause.WITHIN_TARGET),
         (
             {"visible": 14, "backlog_per_instance": 5.0, "effective_backlog_per_instance": 5.1},
             False,
-            Cause.NOT_ASKED,
+            Cause.NOT_REQUESTED,
         ),
         ({"in_flight": 1}, True, Cause.BUSY_GROUPS),
-        ({"in_flight": 2}, True, Cause.NOT_ASKED),
-        ({"in_flight": 1}, False, Cause.NOT_ASKED),
+        ({"in_flight": 2}, True, Cause.NOT_REQUESTED),
+        ({"in_flight": 1}, False, Cause.NOT_REQUESTED),
     ],
 )
 def test_a_late_minute_is_put_down_to_what_the_fleet_was_doing(
@@ -90,4 +90,4 @@ def test_each_late_message_counts_for_as_long_as_it_waited_and_the_largest_share
     rows = [row(1, running=0), row(2, desired=3), row(3, visible=0)]
     late_s = [(30.0, 120.0), (60.0, 90.0)]
     found = causes(late_s, rows, maximum=5, slots=1, is_fifo=False)
-    assert list(found.items()) == [(Cause.BOOTING, 0.75), (Cause.NONE_RUNS, 0.25)]
+    assert list(found.items()) == [(Cause.BOOTING, 0.75), (Cause.NONE_RUNNING, 0.25)]

@@ -9,8 +9,8 @@ from sluice_sim.embedded.timeline import (
     Event,
     EventKind,
     Minute,
-    Story,
     Summary,
+    Timeline,
 )
 from sluice_sim.promise import Waits
 
@@ -85,9 +85,9 @@ def minutes() -> tuple[Minute, ...]:
     )
 
 
-def story(**changes: Any) -> Story:
+def story(**changes: Any) -> Timeline:
     lesson = "24 messages on one instance are <three times> the target."
-    return Story(summary=summary(**changes), minutes=minutes(), lesson=lesson)
+    return Timeline(summary=summary(**changes), minutes=minutes(), explanation=lesson)
 
 
 def arriving() -> tuple[Minute, ...]:
@@ -112,8 +112,8 @@ def arriving() -> tuple[Minute, ...]:
     return before + sustained
 
 
-def flat(length: int = 5, **changes: Any) -> Story:
+def flat(length: int = 5, **changes: Any) -> Timeline:
     """Every minute alike."""
-    return Story(
+    return Timeline(
         summary=summary(), minutes=tuple(minute(number, **changes) for number in range(1, length + 1))
     )

@@ -17,14 +17,14 @@ from sluice_report.demo.annotations import (
 from sluice_sim.embedded.timeline import (
     Event,
     EventKind,
-    Story,
+    Timeline,
 )
 from tests.report.demo import builders
 
 
 def _chronicle(*rows: tuple[int, tuple[Event, ...]]) -> tuple[Mark, ...]:
     minutes = tuple(builders.minute(number, *events) for number, events in rows)
-    return chronicle(Story(summary=builders.summary(), minutes=minutes))
+    return chronicle(Timeline(summary=builders.summary(), minutes=minutes))
 
 
 def test_events_are_numbered_in_their_order_and_arrivals_are_not() -> None:

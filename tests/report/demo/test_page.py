@@ -33,8 +33,8 @@ def test_the_report_is_one_page_and_a_picture_for_each_workload(report: Report) 
 def test_the_page_says_what_a_story_shows_and_nothing_where_it_says_nothing(report: Report) -> None:
     lessons = re.findall(r'<p class="lesson">(.*?)</p>', report.html)
     told, untold = report.stories
-    assert [unescape(lesson) for lesson in lessons] == [told.lesson]
-    assert untold.lesson == ""
+    assert [unescape(lesson) for lesson in lessons] == [told.explanation]
+    assert untold.explanation == ""
 
 
 def test_every_minute_stands_in_the_page_with_the_storys_numbers(report: Report) -> None:
@@ -173,7 +173,7 @@ def test_a_fleet_that_is_back_at_its_minimum_is_not_called_good_where_its_promis
 
 
 def test_the_page_tells_waits_and_hours_and_why_messages_were_late() -> None:
-    html = page.render([builders.story(waits=LATE, late_while={Cause.NONE_RUNS: 1.0})])
+    html = page.render([builders.story(waits=LATE, late_by_cause={Cause.NONE_RUNNING: 1.0})])
     for label, value in (
         ("Instance-hours", "0.25"),
         ("Wait p50", "240 s"),

@@ -11,7 +11,7 @@ import pytest
 from matplotlib import image
 
 from sluice_report.demo import picture
-from sluice_sim.embedded.timeline import Story
+from sluice_sim.embedded.timeline import Timeline
 from tests.report.conftest import Report
 from tests.report.demo import builders
 
@@ -43,7 +43,7 @@ def test_a_longer_chronicle_makes_a_taller_png_up_to_what_a_png_lists() -> None:
             builders.minute(number, builders.decision()) if number <= decisions else builders.minute(number)
             for number in range(1, 61)
         )
-        return len(_pixels(picture.png(Story(summary=builders.summary(), minutes=rows))))
+        return len(_pixels(picture.png(Timeline(summary=builders.summary(), minutes=rows))))
 
     heights = [height(decisions) for decisions in (1, 14, 15, 60)]
     assert heights[0] < heights[1] < heights[2] == heights[3]
@@ -64,7 +64,7 @@ def test_titles_and_axis_numbers_are_text_in_the_drawing_and_scale_to_a_phone() 
 
 
 def test_what_is_tracked_is_drawn_as_the_backlogs_part_and_that_of_arrivals_against_the_target() -> None:
-    story = Story(summary=builders.summary(), minutes=builders.arriving())
+    story = Timeline(summary=builders.summary(), minutes=builders.arriving())
     pixels = _pixels(picture.png(story)).reshape(-1, 3)
     for colour in ("of-backlog", "of-arrivals", "per-instance", "target", "arriving", "plan"):
         wanted = [int(picture.LIGHT[colour][at : at + 2], 16) for at in (1, 3, 5)]
@@ -78,7 +78,7 @@ def test_a_workload_that_tracks_the_backlog_alone_has_no_panel_of_arrivals() -> 
     rows = tuple(
         replace(row, effective_backlog_per_instance=None, arrivals_per_s=None) for row in builders.arriving()
     )
-    svg = picture.drawing(Story(summary=builders.summary(), minutes=rows), width=760).svg
+    svg = picture.drawing(Timeline(summary=builders.summary(), minutes=rows), width=760).svg
     assert ">target 8<" in svg
     assert "sustained" not in svg
     assert "of arrivals" not in svg
@@ -111,7 +111,7 @@ def test_whatever_was_played_can_be_drawn(changes: dict, length: int) -> None:
 
 def test_a_target_far_below_the_burst_stands_clear_of_the_axis() -> None:
     rows = (builders.minute(1, backlog_per_instance=5000.0), builders.minute(2, backlog_per_instance=8.0))
-    svg = picture.drawing(Story(summary=builders.summary(), minutes=rows), width=760).svg
+    svg = picture.drawing(Timeline(summary=builders.summary(), minutes=rows), width=760).svg
     assert "logarithmic scale" in svg
     (line,) = re.findall(r'<path d="M [\d.]+ ([\d.]+)[^>]*url\(#(\w+)\)[^>]*dash[^>]*--target', svg)
     panel = re.search(

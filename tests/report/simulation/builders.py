@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from sluice_sim.simulator import queue_kernel
-from sluice_sim.simulator.context import Told
+from sluice_sim.simulator.context import LogEntry
 from sluice_sim.simulator.fleet import (
     Instance,
-    Look,
+    Snapshot,
 )
 from sluice_sim.simulator.queue_kernel import Messages
 from sluice_sim.simulator.run import (
@@ -32,11 +32,11 @@ BOOTSTRAP = "bootstrap 0 -> 1: work waits and nothing runs (by tick)"
 RETUNE = "retune 30 -> 23.4 per instance: the target follows the measured processing time (by schedule)"
 
 
-def told(at_s: float, text: str, who: str = "Sluice") -> Told:
-    return Told(at_s=at_s, who=who, text=text)
+def told(at_s: float, text: str, who: str = "Sluice") -> LogEntry:
+    return LogEntry(at_s=at_s, source=who, text=text)
 
 
-def decisions() -> list[Told]:
+def decisions() -> list[LogEntry]:
     return [
         told(63, BOOTSTRAP),
         told(300, "1 -> 2: target tracking, 24 per instance against a target of 8", who="AWS"),
@@ -48,23 +48,25 @@ def decisions() -> list[Told]:
 def instances(*lives: tuple[float, float]) -> list[Instance]:
     """Launched and ready, in seconds."""
     return [
-        Instance(number=number, berth=number, launched_s=launched, ready_s=ready)
+        Instance(number=number, block=number, launched_s=launched, ready_s=ready)
         for number, (launched, ready) in enumerate(lives)
     ]
 
 
-def look(now_s: float, **changes: Any) -> Look:
+def snapshot(now_s: float, **changes: Any) -> Snapshot:
     values: dict[str, Any] = {
         "visible": 0, "in_flight": 0, "delayed": 0, "desired": 0, "running": 0, "idle": 0, "launched_s": (),
         "oldest_age_s": 0.0,
     }  # fmt: skip
-    return Look(now_s=now_s, **(values | changes))
+    return Snapshot(now_s=now_s, **(values | changes))
 
 
-def looks(arrival_s: np.ndarray, wait_s: np.ndarray, service_s: np.ndarray, end_s: float) -> list[Look]:
+def snapshots(
+    arrival_s: np.ndarray, wait_s: np.ndarray, service_s: np.ndarray, end_s: float
+) -> list[Snapshot]:
     started = arrival_s + wait_s
     return [
-        look(
+        snapshot(
             now,
             visible=int(((arrival_s <= now) & (started > now)).sum()),
             in_flight=int(((started <= now) & (started + service_s > now)).sum()),
@@ -75,7 +77,7 @@ def looks(arrival_s: np.ndarray, wait_s: np.ndarray, service_s: np.ndarray, end_
 
 
 def run(policy: str = "sluice", **changes: Any) -> Run:
-    """`wait_s` and `arrival_s` make messages and looks; every field of a run may be given."""
+    """`wait_s` and `arrival_s` make messages and snapshots; every field of a run may be given."""
     arrival_s = np.asarray(changes.pop("arrival_s", np.arange(0.0, 600.0, 10.0)), dtype=float)
     count = arrival_s.size
     standard = np.where(np.arange(count) < 20, 400.0, 5.0)
@@ -91,19 +93,19 @@ def run(policy: str = "sluice", **changes: Any) -> Run:
             started_s=arrival_s + wait_s,
             state=np.where(np.isnan(wait_s), queue_kernel.WAITING, queue_kernel.PROCESSED).astype(np.uint8),
             receives=np.ones(count, np.uint8),
-            following=np.zeros(0, np.int64),
+            next_in_group=np.zeros(0, np.int64),
         ),
         "promise_s": PROMISE_S,
         "instances": instances((60, 240), (300, 480)),
         "gone_s": np.array([1500.0, math.nan]),
-        "told": decisions(),
+        "log": decisions(),
         "redelivered": 0,
         "dead_letters": 0,
         "end_s": end_s,
         "wall_s": 0.25,
     }
-    if "looks" not in changes:
-        values["looks"] = looks(arrival_s, wait_s, service_s, end_s)
+    if "snapshots" not in changes:
+        values["snapshots"] = snapshots(arrival_s, wait_s, service_s, end_s)
     return Run(policy=policy, **(values | changes))
 
 

@@ -25,9 +25,9 @@ def three_runs() -> tuple[Run, ...]:
     """One with everything that is hard to show, one that starts all in time, one without a message."""
     hard = [*builders.decisions(), builders.told(1510, HARD), builders.told(1511, "3 -> 2: <b>less</b>")]
     return (
-        builders.run(told=hard),
-        builders.run("static", wait_s=[1.0] * 60, told=[]),
-        builders.run("quiet <b>", arrival_s=[], wait_s=[], told=[]),
+        builders.run(log=hard),
+        builders.run("static", wait_s=[1.0] * 60, log=[]),
+        builders.run("quiet <b>", arrival_s=[], wait_s=[], log=[]),
     )
 
 
@@ -57,7 +57,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Written:
     """One run that lost two messages, on a page that has room for three decisions."""
     told = [builders.told(60.0 * (at // 4), f"{at} -> {at + 1}: x") for at in range(8)]
-    run = builders.run(told=told, lost=2)
+    run = builders.run(log=told, lost=2)
     results = [builders.measured(run)]
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(page, "MOST_DECISIONS", 3)
@@ -99,7 +99,7 @@ def test_every_stretch_stands_in_the_page_with_the_runs_numbers(written: Written
 def test_every_decision_stands_in_the_page_with_its_moment_and_its_reason(written: Written) -> None:
     decided = _data(written.html)[0]["decisions"]
     assert decided[0] == [1, "1 min", "Sluice", builders.BOOTSTRAP.replace("->", "→")]
-    assert [text for *_, text in decided] == [one.text.replace("->", "→") for one in written.runs[0].told]
+    assert [text for *_, text in decided] == [one.text.replace("->", "→") for one in written.runs[0].log]
 
 
 def test_of_too_many_decisions_the_page_counts_those_it_leaves_out(alone: Written) -> None:
@@ -178,12 +178,12 @@ def test_two_months_by_eleven_policies_stay_small_enough_for_a_phone(
     decided_s = np.sort(random.uniform(0, end_s, 9000)).tolist()
     text = "{} -> {}: as the backlog and the promise ask for, and then a word more"
     told = [builders.told(at, text.format(int(at) % 97, int(at) % 89)) for at in decided_s]
-    looks = [
-        builders.look(at, visible=many, in_flight=many // 7, desired=many // 9)
+    snapshots = [
+        builders.snapshot(at, visible=many, in_flight=many // 7, desired=many // 9)
         for at, many in zip(looked_s.tolist(), random.integers(0, 5000, 1400).tolist(), strict=True)
     ]
     wait_s = random.uniform(0, 900, 20_000)
-    run = builders.run(arrival_s=arrival_s, wait_s=wait_s, end_s=end_s, looks=looks, told=told)
+    run = builders.run(arrival_s=arrival_s, wait_s=wait_s, end_s=end_s, snapshots=snapshots, log=told)
     one = page.tell("one", run, builders.measured(run), None, runs=11)
     monkeypatch.setattr(page, "MOST_DECISIONS", page.MOST_DECISIONS // 11)
     html = page.render([one], [], ratios=False, workload="")

@@ -47,7 +47,7 @@ def test_a_fleet_that_swings_within_a_stretch_shows_its_most() -> None:
     end_s = 86_400.0
     swing = builders.instances((0, 36_000), (0, 36_000))
     told = _told(end_s=end_s, instances=swing, gone_s=np.array([36_060.0, 36_060.0]),
-                 looks=[builders.look(at) for at in np.arange(0, end_s + 1, 60)])  # fmt: skip
+                 snapshots=[builders.snapshot(at) for at in np.arange(0, end_s + 1, 60)])  # fmt: skip
     svg = picture.drawing("swing", told.panels, told.narrow, width=350).svg
     heights = _heights(svg, "spread")
     assert max(heights) - min(heights) > 80
@@ -75,13 +75,13 @@ def _heights(svg: str, role: str) -> list[float]:
     "changes",
     [
         {},
-        {"told": []},
-        {"arrival_s": [], "wait_s": [], "told": []},
+        {"log": []},
+        {"arrival_s": [], "wait_s": [], "log": []},
         {"wait_s": [100_000.0] * 60},
         {"wait_s": [0.0] * 60},
         {"wait_s": [float("nan")] * 60},
         {"instances": [], "gone_s": np.zeros(0)},
-        {"end_s": 30.0, "looks": [builders.look(0.0)], "arrival_s": [1.0], "wait_s": [1.0]},
+        {"end_s": 30.0, "snapshots": [builders.snapshot(0.0)], "arrival_s": [1.0], "wait_s": [1.0]},
         {"end_s": 60 * 86_400.0},
     ],
     ids=lambda changes: ",".join(changes) or "as built",
@@ -90,7 +90,7 @@ def _heights(svg: str, role: str) -> list[float]:
 def test_whatever_was_simulated_can_be_told_and_drawn(changes: dict, known: object) -> None:
     changes = dict(changes)
     if changes.get("end_s", 0) > 86_400:
-        changes["looks"] = [builders.look(at) for at in np.arange(0, changes["end_s"] + 1, 3600.0)]
+        changes["snapshots"] = [builders.snapshot(at) for at in np.arange(0, changes["end_s"] + 1, 3600.0)]
     told = _told(known=known, **changes)
     assert len(picture.drawing("sluice", told.panels, told.narrow, width=350).svg) > 5000
     said = json.dumps([page._data(told, 100), told.verdict, *(panel.title for panel in told.panels)])

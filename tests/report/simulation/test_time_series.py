@@ -26,7 +26,7 @@ def test_a_long_run_is_drawn_in_stretches_people_think_in_and_never_more_than_as
     days: int, stretch_min: int
 ) -> None:
     end_s = days * 86_400.0
-    played = builders.run(end_s=end_s, looks=[builders.look(0.0), builders.look(end_s)])
+    played = builders.run(end_s=end_s, snapshots=[builders.snapshot(0.0), builders.snapshot(end_s)])
     drawn = time_series.of(played, None, most=600)
     assert drawn.stretch_s == stretch_min * MINUTES
     assert drawn.stretches <= 600
@@ -41,11 +41,11 @@ def test_a_stretch_shows_its_busiest_minute_beside_its_sum() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 500), st.integers(0, 50)), min_size=31, max_size=31))
 def test_no_look_has_a_greater_backlog_than_its_stretch_shows(counts: list[tuple[int, int]]) -> None:
-    looks = [
-        builders.look(60.0 * minute, visible=visible, in_flight=in_flight)
+    snapshots = [
+        builders.snapshot(60.0 * minute, visible=visible, in_flight=in_flight)
         for minute, (visible, in_flight) in enumerate(counts)
     ]
-    drawn = time_series.of(builders.run(looks=looks), None, most=7)
+    drawn = time_series.of(builders.run(snapshots=snapshots), None, most=7)
     for stretch in range(drawn.stretches):
         own = [sum(counts[m]) for m in range(31) if drawn.stretch(60.0 * m) == stretch]
         assert drawn.waiting[stretch] + drawn.in_work[stretch] == max(own)

@@ -33,12 +33,12 @@ def cooldowns(*, out_left: float = 0, out_to: int = 0, in_left: float = 0) -> Co
 
 def high(metric: float = 150, *, running: int = 10, tracking: ServiceTracking = BULK, **more: Any) -> Scaling:
     """One evaluation while AlarmHigh rings; at first 10 of 10..30 run, and nothing holds."""
-    return _evaluated(tracking, metric, running, high_rings=True, **more)
+    return _evaluated(tracking, metric, running, high_in_alarm=True, **more)
 
 
 def low(metric: float = 50, *, running: int = 20, tracking: ServiceTracking = BULK, **more: Any) -> Scaling:
     """One evaluation while AlarmLow rings; at first 20 of 10..30 run, and nothing holds."""
-    return _evaluated(tracking, metric, running, low_rings=True, **more)
+    return _evaluated(tracking, metric, running, low_in_alarm=True, **more)
 
 
 def _evaluated(tracking: ServiceTracking, metric: float | None, running: int, **more: Any) -> Scaling:
@@ -47,8 +47,8 @@ def _evaluated(tracking: ServiceTracking, metric: float | None, running: int, **
         "desired": running,
         "minimum": 10,
         "maximum": 30,
-        "high_rings": False,
-        "low_rings": False,
+        "high_in_alarm": False,
+        "low_in_alarm": False,
         "deploying": False,
         "out_suspended": False,
         "in_suspended": False,
@@ -97,7 +97,7 @@ def test_a_second_ring_in_the_cooldown_adds_nothing() -> None:
     second = high(150, now=NOW + 59, desired=12, cooldowns=first.cooldowns)
     assert second.desired == 12  # even where somebody lowered the count by hand
     assert second.cooldowns == first.cooldowns
-    assert second.why.endswith("the scale-out cooldown of 15 tasks runs 1 s more")
+    assert second.reason.endswith("the scale-out cooldown of 15 tasks runs 1 s more")
     assert high(150, now=NOW + 60, desired=12, cooldowns=first.cooldowns).desired == 15
 
 
@@ -119,7 +119,7 @@ def test_a_suspended_scale_out_changes_neither_count_nor_cooldowns() -> None:
     running = cooldowns(in_left=100)
     held = high(out_suspended=True, cooldowns=running)
     assert (held.desired, held.cooldowns) == (10, running)
-    assert held.why == "150 per task against a target of 100, 10 running: scale-out is suspended"
+    assert held.reason == "150 per task against a target of 100, 10 running: scale-out is suspended"
     assert low(out_suspended=True).desired == 10
 
 
@@ -161,7 +161,7 @@ def test_scale_in_waits(hold: dict[str, Any], why: str) -> None:
     held = low(**hold)
     assert held.desired == 20
     assert held.cooldowns == hold.get("cooldowns", Cooldowns.none())
-    assert held.why == f"50 per task against a target of 100, 20 running: {why}"
+    assert held.reason == f"50 per task against a target of 100, 20 running: {why}"
     assert low(cooldowns=cooldowns()).desired == 10  # cooldowns that end now hold no more
 
 
@@ -183,15 +183,15 @@ def test_a_ring_that_changes_nothing_starts_no_cooldown() -> None:
     full, least = high(running=30), low(running=10)
     assert (full.desired, full.cooldowns) == (30, Cooldowns.none())
     assert (least.desired, least.cooldowns) == (10, Cooldowns.none())
-    assert full.why.endswith("30 running: 30 desired are enough")
-    assert least.why.endswith("10 running: 10 desired are not too many")
+    assert full.reason.endswith("30 running: 30 desired are enough")
+    assert least.reason.endswith("10 running: 10 desired are not too many")
 
 
 def test_without_a_ring_or_without_data_nothing_changes() -> None:
     quiet = _evaluated(BULK, 150, 40, desired=35)
-    assert (quiet.desired, quiet.why) == (35, "no alarm rings")
-    blind = _evaluated(BULK, None, 40, desired=35, low_rings=True)
-    assert (blind.desired, blind.why) == (35, "the metric has no data")
+    assert (quiet.desired, quiet.reason) == (35, "no alarm rings")
+    blind = _evaluated(BULK, None, 40, desired=35, low_in_alarm=True)
+    assert (blind.desired, blind.reason) == (35, "the metric has no data")
 
 
 @pytest.mark.parametrize("metric", [math.nan, math.inf, -1])
@@ -210,8 +210,8 @@ running_cooldowns = st.builds(
 situations = st.fixed_dictionaries(
     {
         "desired": counts,
-        "high_rings": st.booleans(),
-        "low_rings": st.booleans(),
+        "high_in_alarm": st.booleans(),
+        "low_in_alarm": st.booleans(),
         "deploying": st.booleans(),
         "out_suspended": st.booleans(),
         "in_suspended": st.booleans(),
@@ -231,8 +231,8 @@ def test_the_count_moves_with_its_alarm_and_stays_within_the_bounds(
         assert answer.cooldowns == more["cooldowns"]
     else:
         assert minimum <= answer.desired <= maximum
-        assert more["high_rings"] if answer.desired > desired else more["low_rings"]
-    assert not (more["high_rings"] and answer.desired < desired)
+        assert more["high_in_alarm"] if answer.desired > desired else more["low_in_alarm"]
+    assert not (more["high_in_alarm"] and answer.desired < desired)
     assert answer == _evaluated(BULK, metric, running, minimum=minimum, maximum=maximum, **more)
 
 

@@ -13,14 +13,14 @@ import pytest
 from botocore.exceptions import ClientError
 
 from sluice_sim.account import arn
-from sluice_sim.aws_rules.scheduler import MOST_LATE_S
+from sluice_sim.aws_rules.scheduler import MAX_LATENESS_S
 from sluice_sim.embedded.cloud import EmbeddedAws, _oldest_age_s, embedded_aws
-from sluice_sim.embedded.demo import Stage
+from sluice_sim.embedded.demo import Demo
 from sluice_sim.embedded.functions import Function
 from sluice_sim.embedded.scenarios import QUEUE_PROC, TRANSCRIPTION
 from sluice_sim.embedded.services import DIMENSION
 from sluice_sim.embedded.timeline import (
-    Part,
+    Component,
     Scenario,
 )
 
@@ -108,7 +108,7 @@ def test_what_is_sent_counts_in_its_minute_delayed_or_not_and_a_minute_without_i
 
 def test_a_message_that_comes_back_or_goes_to_the_dead_letter_queue_is_sent_once(aws: EmbeddedAws) -> None:
     url = aws.create_queue("work", visibility_timeout_s=30)
-    aws.monitoring.sample(partial(aws._queue_metrics, "dead-work", url.replace("work", "dead-work")))
+    aws.monitoring.add_source(partial(aws._queue_metrics, "dead-work", url.replace("work", "dead-work")))
     aws.sqs.send_message(QueueUrl=url, MessageBody="poison")
     for _ in range(5):
         aws.sqs.receive_message(QueueUrl=url)
@@ -246,12 +246,12 @@ def test_a_permission_is_its_principals_alone(
 def test_a_schedule_fires_every_minute_and_a_disabled_one_never(control_plane: EmbeddedAws) -> None:
     enabled = listening(control_plane, function(control_plane, "PublishBacklog"))
     disabled = listening(control_plane, function(control_plane, "SendTestMessages"))
-    wait(control_plane, 3 * 60 + MOST_LATE_S)
+    wait(control_plane, 3 * 60 + MAX_LATENESS_S)
     assert [event for _, event in enabled] == [
         {"scheduled_time": f"2026-01-15T12:2{minute}:00Z"} for minute in (1, 2, 3)
     ]
     late = [at - 60 * minute for minute, (at, _) in enumerate(enabled, start=1)]
-    assert all(0 <= each <= MOST_LATE_S for each in late)
+    assert all(0 <= each <= MAX_LATENESS_S for each in late)
     assert len(set(late)) == 3
     assert disabled == []
 
@@ -301,10 +301,15 @@ class Tracked:
 
     def __init__(self, aws: EmbeddedAws, scenario: Scenario, dimensions: dict[str, str]) -> None:
         self.aws, self.value = aws, 0.0
-        stage = Stage(aws, ROOT)
-        stage.enter(replace(scenario, boot_s=0))
-        for part in (Part.PUBLISHER, Part.BOOTSTRAP_ALARM, Part.SHUTDOWN_ALARM, Part.RETUNE):
-            stage.without(part)
+        demo = Demo(aws, ROOT)
+        demo.add_workload(replace(scenario, boot_s=0))
+        for part in (
+            Component.PUBLISHER,
+            Component.BOOTSTRAP_ALARM,
+            Component.SHUTDOWN_ALARM,
+            Component.RETUNE,
+        ):
+            demo.disable(part)
         self._dimensions = [{"Name": name, "Value": value} for name, value in dimensions.items()]
         aws.clock.every(60, self._put, first=aws.clock.now + 5)
 

@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 from sluice.aws.ecs import EcsServices
 from sluice.core.model import Capacity, EcsService
 from sluice_sim.embedded.cloud import EmbeddedAws, embedded_aws
-from sluice_sim.embedded.fleet import Fleet, Size
+from sluice_sim.embedded.fleet import EmbeddedFleet, Size
 
 ROOT = Path(__file__).resolve().parents[3]
 BOOT_S = 120
@@ -38,7 +38,7 @@ class Subject:
     """One fleet, its API, and its workers."""
 
     aws: EmbeddedAws
-    fleet: Fleet
+    fleet: EmbeddedFleet
     workers: list[Busy]
     ask: Callable[[int], object]
     shown: Callable[[], tuple[int, int]]
@@ -174,10 +174,10 @@ def test_a_deployment_starts_the_new_tasks_before_it_stops_the_old(aws: Embedded
     service.ask(2)
     service.wait(BOOT_S)
     aws.ecs.update_service(cluster="workers", service="service", forceNewDeployment=True)
-    assert service.fleet.rolling
+    assert service.fleet.deploying
     assert service.shown() == (2, 2)
     service.wait(BOOT_S + 20)
-    assert not service.fleet.rolling
+    assert not service.fleet.deploying
     assert service.shown() == (2, 2)
     assert [worker.finish is not None for worker in service.workers] == [True, True, False, False]
 

@@ -30,7 +30,7 @@ def test_a_queue_tells_the_attributes_that_moto_tells(queue: str, names: Sequenc
             account.receive(url)
         backend = sqs_backends[ACCOUNT_ID][REGION]
         told = SQSBackend.get_queue_attributes(backend, queue, list(names))
-        assert told == moto_shortcuts._moto_tells(backend, queue, list(names))
+        assert told == moto_shortcuts._original_attributes(backend, queue, list(names))
         assert bool(told) is bool(names)
 
 
@@ -43,7 +43,9 @@ def test_a_name_that_is_no_attribute_is_refused() -> None:
 
 
 def test_each_name_is_spelt_as_moto_spells_it() -> None:
-    assert [moto_shortcuts._spelt(name) for name in EVERY] == list(map(utils.camelcase_to_underscores, EVERY))
+    assert [moto_shortcuts._snake_case(name) for name in EVERY] == list(
+        map(utils.camelcase_to_underscores, EVERY)
+    )
 
 
 @pytest.fixture
@@ -99,5 +101,5 @@ def test_metrics_are_read_as_moto_reads_them() -> None:
         backend = cloudwatch_backends[ACCOUNT_ID][REGION]
         span = (noon, noon + timedelta(minutes=3))
         read = backend.get_metric_data(queries, *span)
-        assert read == moto_shortcuts._moto_reads(backend, queries, *span)
+        assert read == moto_shortcuts._original_metric_data(backend, queries, *span)
     assert [result["values"] for result in read] == [[5, 15, 25], [3, 13, 23], []]

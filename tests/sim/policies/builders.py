@@ -47,7 +47,7 @@ def flow(per_s: float, begin_s: float, end_s: float, seed: int = 0) -> Sequence[
     return list(random.uniform(begin_s, end_s, round(per_s * (end_s - begin_s))))
 
 
-def play(
+def run_policy(
     policy: str | Policy,
     what: Load,
     workload: Deployed | None = None,
@@ -77,9 +77,9 @@ def play(
 def moves(run: Run) -> list[tuple[float, str, int, int]]:
     """Every change of the desired count: when, by whom, from, to."""
     found = []
-    for told in run.told:
+    for told in run.log:
         before, after = told.text.split(":")[0].split(" -> ")
-        found.append((told.at_s, told.who, int(before), int(after)))
+        found.append((told.at_s, told.source, int(before), int(after)))
     return found
 
 
@@ -95,7 +95,7 @@ def hours(run: Run) -> float:
 
 
 def peak(run: Run) -> int:
-    return max(look.running for look in run.looks)
+    return max(snapshot.running for snapshot in run.snapshots)
 
 
 def unprocessed(run: Run) -> int:

@@ -15,18 +15,18 @@ from sluice_sim.policies import deadline
 from sluice_sim.policies.deadline import (
     AgeProfile,
     Cohort,
-    Fleet,
+    FleetCapacity,
     launches,
 )
 from sluice_sim.simulator.arrival_estimate import Arrivals
 from sluice_sim.simulator.boot_times import (
     BootTimes,
-    Expected,
+    ExpectedCapacity,
 )
 from sluice_sim.simulator.fleet import (
     Conditions,
-    Look,
     ScaleIn,
+    Snapshot,
 )
 from sluice_sim.simulator.run import (
     Load,
@@ -46,24 +46,26 @@ from tests.sim.policies.builders import (
     load,
     moves,
     peak,
-    play,
+    run_policy,
     unprocessed,
     waits_s,
 )
 
 MOST = deployed(maximum=2000)
-SHORTEST_WORK_S = 30.0
+MIN_WORK_S = 30.0
 
 
 def fleet(
     running: int = 0, ready_s: Sequence[float] = (), concurrency: int = 1, service_s: float = SERVICE_S
-) -> Fleet:
-    booting = [Expected(ready_s=one, instances=1.0) for one in ready_s]
-    return Fleet(now_s=0.0, running=running, booting=booting, concurrency=concurrency, service_s=service_s)
+) -> FleetCapacity:
+    booting = [ExpectedCapacity(ready_s=one, instances=1.0) for one in ready_s]
+    return FleetCapacity(
+        now_s=0.0, running=running, booting=booting, concurrency=concurrency, service_s=service_s
+    )
 
 
-def look(now_s: float, launched_s: tuple[float, ...] = ()) -> Look:
-    return Look(
+def snapshot(now_s: float, launched_s: tuple[float, ...] = ()) -> Snapshot:
+    return Snapshot(
         now_s=now_s, visible=0, in_flight=0, delayed=0, desired=0, running=0, idle=0, launched_s=launched_s,
         oldest_age_s=0.0,
     )  # fmt: skip
@@ -73,12 +75,12 @@ def due(*cohorts: tuple[float, float]) -> list[Cohort]:
     return [Cohort(due_s=due_s, messages=messages) for due_s, messages in cohorts]
 
 
-def needed(cohorts: list[Cohort], serving: Fleet | None = None) -> int:
+def needed(cohorts: list[Cohort], serving: FleetCapacity | None = None) -> int:
     return launches(
         cohorts,
         serving or fleet(),
-        launch=[Expected(ready_s=BOOT_S, instances=1.0)],
-        shortest_work_s=SHORTEST_WORK_S,
+        launch=[ExpectedCapacity(ready_s=BOOT_S, instances=1.0)],
+        min_work_s=MIN_WORK_S,
     )
 
 
@@ -127,7 +129,7 @@ class TestLaunches:
 
     @given(cohorts=cohort_lists, serving=fleets)
     def test_with_them_every_cohort_starts_in_time_and_with_one_fewer_one_does_not(
-        self, cohorts: list[Cohort], serving: Fleet
+        self, cohorts: list[Cohort], serving: FleetCapacity
     ) -> None:
         count = needed(cohorts, serving)
 
@@ -135,7 +137,7 @@ class TestLaunches:
             before = 0.0
             for cohort in cohorts:
                 before += cohort.messages
-                moment_s = max(cohort.due_s, BOOT_S + SHORTEST_WORK_S)
+                moment_s = max(cohort.due_s, BOOT_S + MIN_WORK_S)
                 starts = serving.starts_by(moment_s) + more * serving.starts_of_one(BOOT_S, moment_s)
                 if before > starts + 1e-9:
                     return False
@@ -145,7 +147,9 @@ class TestLaunches:
         assert count == 0 or not in_time(count - 1)
 
     @given(cohorts=cohort_lists, serving=fleets, more=st.floats(0, 500))
-    def test_more_messages_never_need_fewer(self, cohorts: list[Cohort], serving: Fleet, more: float) -> None:
+    def test_more_messages_never_need_fewer(
+        self, cohorts: list[Cohort], serving: FleetCapacity, more: float
+    ) -> None:
         deeper = [*cohorts[:-1], Cohort(due_s=cohorts[-1].due_s, messages=cohorts[-1].messages + more)]
         assert needed(deeper, serving) >= needed(cohorts, serving)
 
@@ -168,52 +172,52 @@ class TestAgeProfile:
         profile = AgeProfile(memory_s=900.0)
         for until_s, messages, seen in ((10.0, 30, 30), (20.0, 20, 50), (30.0, 10, waiting)):
             arrivals = Arrivals(until_s=until_s, elapsed_s=10.0, messages=messages)
-            found = profile.hear(arrivals, seen)
+            found = profile.update(arrivals, seen)
         assert [(one.until_s, one.messages) for one in found] == ages
 
     def test_under_lasting_overload_it_remembers_a_bounded_number_of_cohorts_and_every_message(self) -> None:
-        profile, waiting = AgeProfile(memory_s=900.0, least_s=3.0), 0
+        profile, waiting = AgeProfile(memory_s=900.0, min_s=3.0), 0
         for tick in range(1, 5000):
             waiting += 7
-            found = profile.hear(Arrivals(until_s=10.0 * tick, elapsed_s=10.0, messages=7), waiting)
+            found = profile.update(Arrivals(until_s=10.0 * tick, elapsed_s=10.0, messages=7), waiting)
             assert len(found) <= 92
         assert sum(one.messages for one in found) == waiting
         assert found[0].until_s - found[0].elapsed_s == 0.0, "the oldest is as old as it was"
         assert all(one.elapsed_s == 10.0 for one in list(found)[1:])
 
     def test_arrivals_close_together_are_one_cohort_as_old_as_its_first(self) -> None:
-        profile = AgeProfile(memory_s=900.0, least_s=3.0)
+        profile = AgeProfile(memory_s=900.0, min_s=3.0)
         for tick in range(1, 10):
-            found = profile.hear(Arrivals(until_s=float(tick), elapsed_s=1.0, messages=2), 2 * tick)
+            found = profile.update(Arrivals(until_s=float(tick), elapsed_s=1.0, messages=2), 2 * tick)
         assert [(one.until_s, one.elapsed_s) for one in found] == [(3, 3), (6, 3), (9, 3)]
 
 
 class TestBootTimes:
     def test_it_begins_with_what_was_measured_and_moves_to_what_was_seen(self) -> None:
         boots = BootTimes(prior_s=180.0)
-        assert (boots.mean_s, set(boots.points_s)) == (180.0, {180.0})
+        assert (boots.mean_s, set(boots.quantiles_s)) == (180.0, {180.0})
         for launch in range(100):
-            boots.hear(look(1000.0 * launch, launched_s=(1000.0 * launch,)))
-            boots.hear(look(1000.0 * launch + 600.0))
+            boots.update(snapshot(1000.0 * launch, launched_s=(1000.0 * launch,)))
+            boots.update(snapshot(1000.0 * launch + 600.0))
         assert boots.mean_s == pytest.approx(600.0, rel=0.1)
 
     def test_the_fast_ones_of_a_launch_are_learned_with_the_slow_ones(self) -> None:
         boots = BootTimes(prior_s=180.0)
-        boots.hear(look(0.0, launched_s=(0.0,) * 20))
-        boots.hear(look(60.0, launched_s=(0.0,) * 10))
+        boots.update(snapshot(0.0, launched_s=(0.0,) * 20))
+        boots.update(snapshot(60.0, launched_s=(0.0,) * 10))
         assert boots.mean_s == 180.0
-        boots.hear(look(300.0))
-        assert set(boots.points_s) == {60.0, 180.0, 300.0}
+        boots.update(snapshot(300.0))
+        assert set(boots.quantiles_s) == {60.0, 180.0, 300.0}
         assert boots.mean_s == pytest.approx(180.0)
 
     def test_the_longer_an_instance_boots_the_later_it_is_expected_and_then_at_any_moment(self) -> None:
         boots = BootTimes(prior_s=180.0)
-        boots.hear(look(0.0, launched_s=(0.0,) * 20))
-        boots.hear(look(60.0, launched_s=(0.0,) * 10))
-        boots.hear(look(300.0))
+        boots.update(snapshot(0.0, launched_s=(0.0,) * 20))
+        boots.update(snapshot(60.0, launched_s=(0.0,) * 10))
+        boots.update(snapshot(300.0))
 
         def expected(age_s: float) -> float:
-            found = boots.expected(look(1000.0, launched_s=(1000.0 - age_s,)))
+            found = boots.expected_of_booting(snapshot(1000.0, launched_s=(1000.0 - age_s,)))
             assert sum(one.instances for one in found) == pytest.approx(1.0)
             return sum(one.ready_s * one.instances for one in found) - 1000.0 + age_s
 
@@ -226,9 +230,9 @@ class TestBootTimes:
 def test_no_policy_knows_when_an_instance_will_be_ready(name: str) -> None:
     """Runs that differ only in how long instances boot are the same until the first is ready."""
     what, sizes = load(*(dump(300, at_s) for at_s in (60, 90, 120, 200)), hours=1), deployed(maximum=500)
-    fast, slow = (play(name, what, sizes, boot_s=boot_s) for boot_s in (200.0, 250.0))
+    fast, slow = (run_policy(name, what, sizes, boot_s=boot_s) for boot_s in (200.0, 250.0))
     known_s = min(one.launched_s for one in fast.instances) + 200.0
-    told = [[(one.at_s, one.text) for one in run.told if one.at_s < known_s] for run in (fast, slow)]
+    told = [[(one.at_s, one.text) for one in run.log if one.at_s < known_s] for run in (fast, slow)]
     assert told[0] == told[1]
 
 
@@ -257,7 +261,7 @@ class TestPromise:
     def test_a_dump_starts_in_time_with_hardly_more_instances_than_that_takes(
         self, at_s: float, concurrency: int
     ) -> None:
-        run = play("deadline", load(dump(2400, at_s)), MOST, concurrency=concurrency)
+        run = run_policy("deadline", load(dump(2400, at_s)), MOST, concurrency=concurrency)
         assert waits_s(run).max() <= PROMISE_S
         known_s = 10 * math.ceil((at_s + 1) / 10)
         starts_of_one = concurrency * (at_s + PROMISE_S - known_s - BOOT_S) / SERVICE_S
@@ -265,7 +269,7 @@ class TestPromise:
 
     def test_a_steady_flow_costs_hardly_more_than_its_work(self) -> None:
         what = load(flow(3.0, 0, 4 * HOUR_S), hours=4)
-        run = play("deadline", what)
+        run = run_policy("deadline", what)
         assert attainment(run) >= 0.999
         assert hours(run) <= 1.05 * work_hours(what)
 
@@ -277,7 +281,7 @@ class TestPromise:
             ]
         )
         what = load(arrivals, hours=6)
-        run = play("deadline", what)
+        run = run_policy("deadline", what)
         assert attainment(run) >= 0.999
         assert hours(run) <= 1.08 * work_hours(what)
 
@@ -288,7 +292,7 @@ class TestPromise:
             dump(int(random.integers(50, 1500)), at, 60.0) for at in random.uniform(0, 3.5 * HOUR_S, 12)
         ]
         what = load(flow(1.0, 0, 4 * HOUR_S, seed), *bursts, hours=4)
-        run = play("deadline", what, MOST)
+        run = run_policy("deadline", what, MOST)
         best = lower_bound(
             what,
             concurrency=1,
@@ -309,76 +313,76 @@ class TestPromise:
             service_s=random.exponential(SERVICE_S, steady.arrival_s.size) + 0.01,
             horizon_s=steady.horizon_s,
         )
-        assert attainment(play("deadline", what)) >= 0.99
+        assert attainment(run_policy("deadline", what)) >= 0.99
 
     def test_a_promise_shorter_than_the_boot_keeps_the_last_hours_peak(self) -> None:
         waves = [flow(per_s, 600.0 * part, 600.0 * (part + 1), part) for part, per_s in enumerate([4, 1] * 9)]
         what = load(*waves, hours=3)
-        run = play("deadline", what, promise_s=60.0)
+        run = run_policy("deadline", what, promise_s=60.0)
         later = what.arrival_s > HOUR_S
         assert (waits_s(run)[later] <= 60.0).mean() >= 0.98
-        assert min(one.desired for one in run.looks if HOUR_S < one.now_s < 3 * HOUR_S) >= 20
+        assert min(one.desired for one in run.snapshots if HOUR_S < one.now_s < 3 * HOUR_S) >= 20
 
 
 class TestScaleIn:
     def test_idle_instances_go_at_once_and_the_fleet_reaches_0(self) -> None:
-        run = play("deadline", load(dump(600), hours=1))
+        run = run_policy("deadline", load(dump(600), hours=1))
         done_s = float((run.messages.started_s + run.messages.service_s).max())
         gone_s = run.gone_s.max()
-        assert run.looks[-1].desired == 0
+        assert run.snapshots[-1].desired == 0
         assert gone_s <= done_s + deadline.FLOOR_WINDOW_S
 
     def test_nothing_goes_below_the_minimum(self) -> None:
-        run = play("deadline", load(dump(600), hours=1), deployed(minimum=3))
-        assert min(one.running for one in run.looks if one.now_s > BOOT_S) == 3
+        run = run_policy("deadline", load(dump(600), hours=1), deployed(minimum=3))
+        assert min(one.running for one in run.snapshots if one.now_s > BOOT_S) == 3
 
     def test_work_is_never_interrupted(self) -> None:
-        run = play("deadline", load(flow(2.0, 0, HOUR_S), service_s=20.0))
+        run = run_policy("deadline", load(flow(2.0, 0, HOUR_S), service_s=20.0))
         assert deadline.Policy.scale_in is ScaleIn.PROTECT
         assert (run.redelivered, run.dead_letters, unprocessed(run)) == (0, 0, 0)
 
     def test_what_boots_is_not_sent_home_even_where_the_others_are_done_before_it_is_ready(self) -> None:
-        run = play("deadline", load(dump(400, 1000.0)), deployed(minimum=3), boot_s=600.0)
+        run = run_policy("deadline", load(dump(400, 1000.0)), deployed(minimum=3), boot_s=600.0)
         launched = [one for one in run.instances if one.launched_s > 0]
         assert launched
         assert not any(run.gone_s[one.number] < one.ready_s for one in launched)
 
     def test_steady_arrivals_keep_their_floor(self) -> None:
-        run = play("deadline", load(flow(3.0, 0, 2 * HOUR_S), hours=2))
-        floor = [one.desired for one in run.looks if HOUR_S < one.now_s < 2 * HOUR_S]
+        run = run_policy("deadline", load(flow(3.0, 0, 2 * HOUR_S), hours=2))
+        floor = [one.desired for one in run.snapshots if HOUR_S < one.now_s < 2 * HOUR_S]
         assert min(floor) >= 12  # 15 instances' work arrives
 
 
 class TestLimits:
     def test_boots_that_take_longer_than_was_measured_are_not_answered_with_ever_more_launches(self) -> None:
-        run = play("deadline", load(dump(220, 1000.0)), deployed(minimum=3), boot_s=600.0)
+        run = run_policy("deadline", load(dump(220, 1000.0)), deployed(minimum=3), boot_s=600.0)
         assert len(run.instances) <= 3 + 3
 
     def test_beyond_its_maximum_it_asks_for_the_maximum_and_loses_nothing(self) -> None:
-        run = play("deadline", load(dump(5000), hours=3), deployed(maximum=10))
+        run = run_policy("deadline", load(dump(5000), hours=3), deployed(maximum=10))
         assert peak(run) == 10
         assert unprocessed(run) == 0
 
     def test_a_fleet_whose_launches_are_refused_serves_all_and_then_goes(self) -> None:
-        run = play("deadline", load(flow(0.5, 0, 1200), hours=1), refusal_ratio=0.9)
+        run = run_policy("deadline", load(flow(0.5, 0, 1200), hours=1), refusal_ratio=0.9)
         emptied_s = float(run.messages.started_s.max())
-        assert run.looks[-1].desired == 0
+        assert run.snapshots[-1].desired == 0
         assert max(one.launched_s for one in run.instances) <= emptied_s + deadline.TICK_S
         assert unprocessed(run) == 0
 
     def test_an_interrupted_instance_is_replaced_in_time_for_what_waits(self) -> None:
         what = load(flow(3.0, 0, 3 * HOUR_S), hours=3)
-        run = play("deadline", what, interruptions_per_instance_hour=0.2)
+        run = run_policy("deadline", what, interruptions_per_instance_hour=0.2)
         assert len(run.instances) > 20
         assert attainment(run) >= 0.99
         assert unprocessed(run) == 0
 
     def test_one_message_wakes_one_instance_at_the_next_tick(self) -> None:
-        run = play("deadline", load([65.0]))
+        run = run_policy("deadline", load([65.0]))
         assert moves(run)[0] == (70.0, "policy", 0, 1)
         assert moves(run)[-1][3] == 0
 
     def test_each_decision_names_what_it_saw(self) -> None:
-        told = [one.text for one in play("deadline", load(dump(600, at_s=61.0))).told]
+        told = [one.text for one in run_policy("deadline", load(dump(600, at_s=61.0))).log]
         assert told[0] == "0 -> 27: 600 wait, the oldest 10 s; 27 more needed"
         assert "nothing waits" in told[-1]

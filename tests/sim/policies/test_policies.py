@@ -17,10 +17,10 @@ from sluice_sim.policies import (
 )
 from sluice_sim.simulator.arrival_estimate import ArrivalEstimate
 from sluice_sim.simulator.context import (
-    Site,
+    ScalingContext,
     every,
 )
-from sluice_sim.simulator.fleet import Look
+from sluice_sim.simulator.fleet import Snapshot
 from sluice_sim.template.deployment import SettingError
 from tests.sim.policies.builders import (
     BOOT_S,
@@ -35,7 +35,7 @@ from tests.sim.policies.builders import (
     load,
     moves,
     peak,
-    play,
+    run_policy,
     unprocessed,
 )
 
@@ -73,19 +73,19 @@ class TestAll:
     def test_each_processes_every_message_for_a_group_and_for_a_service(
         self, name: str, environment: str
     ) -> None:
-        run = play(name, UNEVEN, deployed(environment))
+        run = run_policy(name, UNEVEN, deployed(environment))
         assert unprocessed(run) == 0
         assert run.dead_letters == 0
 
     @pytest.mark.parametrize("name", sorted(EXPECTED))
     def test_each_keeps_within_the_bounds(self, name: str) -> None:
-        run = play(name, load(dump(2000), hours=2), deployed(minimum=2, maximum=7))
-        assert all(2 <= look.desired <= 7 for look in run.looks)
+        run = run_policy(name, load(dump(2000), hours=2), deployed(minimum=2, maximum=7))
+        assert all(2 <= snapshot.desired <= 7 for snapshot in run.snapshots)
 
     @pytest.mark.parametrize("name", sorted(EXPECTED))
     def test_the_same_run_twice_is_the_same(self, name: str) -> None:
-        first, second = (play(name, UNEVEN) for _ in range(2))
-        assert first.told == second.told
+        first, second = (run_policy(name, UNEVEN) for _ in range(2))
+        assert first.log == second.log
         assert np.array_equal(first.messages.started_s, second.messages.started_s)
 
 
@@ -104,22 +104,22 @@ class TestBacklogPerInstance:
         self, environment: str, parameters: dict[str, str]
     ) -> None:
         workload = deployed(environment).changed(**parameters)
-        baseline = play("backlog-per-instance", self.WHAT, workload)
-        by_parameter = play("sluice", self.WHAT, workload.changed(TrackedMetric="backlog"))
-        assert baseline.told == by_parameter.told
-        assert baseline.looks == by_parameter.looks
+        baseline = run_policy("backlog-per-instance", self.WHAT, workload)
+        by_parameter = run_policy("sluice", self.WHAT, workload.changed(TrackedMetric="backlog"))
+        assert baseline.log == by_parameter.log
+        assert baseline.snapshots == by_parameter.snapshots
         assert np.array_equal(baseline.messages.started_s, by_parameter.messages.started_s)
         assert baseline.target == by_parameter.target
-        counting_arrivals = play(
+        counting_arrivals = run_policy(
             "sluice", self.WHAT, workload.changed(TrackedMetric="effective", **parameters)
         )
-        assert counting_arrivals.told != baseline.told
+        assert counting_arrivals.log != baseline.log
 
     def test_its_tick_takes_whole_minutes_as_that_of_sluice_does(self) -> None:
         policy = policies.named("backlog-per-instance")
         setattr(policy, "tick_s", 90.0)  # noqa: B010 - as an experiment sets it
         with pytest.raises(SettingError, match="a tick of 90 s"):
-            play(policy, self.WHAT)
+            run_policy(policy, self.WHAT)
 
 
 class TestSluice:
@@ -128,7 +128,11 @@ class TestSluice:
         workload = deployed().changed(MessagesPerInstance="60", ProcessingSeconds="5")
         sizes = {}
         for name in ("sluice", "backlog-per-instance"):
-            settled = [look.running for look in play(name, what, workload).looks if look.now_s > HOUR_S]
+            settled = [
+                snapshot.running
+                for snapshot in run_policy(name, what, workload).snapshots
+                if snapshot.now_s > HOUR_S
+            ]
             sizes[name] = min(settled), max(settled)
         busy = 3.0 * SERVICE_S
         assert busy <= sizes["sluice"][0]
@@ -138,35 +142,37 @@ class TestSluice:
     def test_a_dump_of_a_minute_counts_as_backlog_alone(self) -> None:
         what = load(dump(1200), hours=1)
         workload = deployed().changed(MessagesPerInstance="60", ProcessingSeconds="5")
-        assert play("sluice", what, workload).told == play("backlog-per-instance", what, workload).told
+        assert (
+            run_policy("sluice", what, workload).log == run_policy("backlog-per-instance", what, workload).log
+        )
 
 
 class TestStaticTarget:
     def test_an_alarm_wakes_it_as_it_publishes_nothing_at_0(self) -> None:
-        run = play("static-target", load(dump(400)))
+        run = run_policy("static-target", load(dump(400)))
         _, who, before, after = moves(run)[0]
         assert (who, before, after) == ("alarm", 0, 1)
 
     def test_it_scales_out_on_visible_messages_per_running_instance(self) -> None:
-        run = play("static-target", load(dump(400)))
+        run = run_policy("static-target", load(dump(400)))
         _, who, before, after = moves(run)[1]
         assert (who, before) == ("AWS", 1)
         assert 4 <= after <= math.ceil(400 / PER_INSTANCE)
 
     def test_on_an_empty_queue_its_metric_is_silent_and_the_fleet_stays(self) -> None:
-        run = play("static-target", load(dump(400), hours=6))
-        assert run.looks[-1].desired == peak(run) > 1
-        assert run.looks[-1].backlog == 0
+        run = run_policy("static-target", load(dump(400), hours=6))
+        assert run.snapshots[-1].desired == peak(run) > 1
+        assert run.snapshots[-1].backlog == 0
 
 
 class TestMetricMath:
     def test_an_alarm_wakes_it_as_the_quotient_has_no_value_at_0(self) -> None:
-        run = play("metric-math", load(dump(400)))
+        run = run_policy("metric-math", load(dump(400)))
         _, who, before, after = moves(run)[0]
         assert (who, before, after) == ("alarm", 0, 1)
 
     def test_it_reaches_0_by_itself_about_a_quarter_of_an_hour_after_the_queue_emptied(self) -> None:
-        run = play("metric-math", load(dump(400), hours=3))
+        run = run_policy("metric-math", load(dump(400), hours=3))
         emptied_s = float((run.messages.started_s).max())
         at_s, who, _, after = moves(run)[-1]
         assert (who, after) == ("AWS", 0)
@@ -175,52 +181,54 @@ class TestMetricMath:
 
 class TestRawDepth:
     def test_an_alarm_wakes_it_where_fewer_wait_than_its_target(self) -> None:
-        run = play("raw-depth", load(dump(40), hours=2))
+        run = run_policy("raw-depth", load(dump(40), hours=2))
         assert [(who, before, after) for _, who, before, after in moves(run)] == [
             ("alarm", 0, 1),
             ("AWS", 1, 0),
         ]
 
     def test_one_instance_becomes_visible_over_target(self) -> None:
-        run = play("raw-depth", load(dump(400)))
+        run = run_policy("raw-depth", load(dump(400)))
         assert moves(run)[1][1:] == ("AWS", 1, math.ceil(400 / PER_INSTANCE))
 
     def test_a_deep_queue_multiplies_the_fleet_beyond_what_it_needs(self) -> None:
         what = load(flow(1.0, 0, 2 * HOUR_S), dump(3000, HOUR_S), hours=2)
-        assert peak(play("raw-depth", what)) > 1.3 * peak(play("metric-math", what))
+        assert peak(run_policy("raw-depth", what)) > 1.3 * peak(run_policy("metric-math", what))
 
 
 class TestStep:
     def test_it_keeps_one_instance_even_where_none_is_the_minimum(self) -> None:
-        run = play("step", load([1.0], hours=2))
-        assert {look.desired for look in run.looks if look.now_s > 0} == {step.SMALLEST_FLEET}
+        run = run_policy("step", load([1.0], hours=2))
+        assert {snapshot.desired for snapshot in run.snapshots if snapshot.now_s > 0} == {step.MIN_FLEET}
 
     def test_from_100_visible_it_adds_one_a_cooldown_and_from_500_five(self) -> None:
-        added = [after - before for _, _, before, after in moves(play("step", load(dump(3000), hours=3)))[1:]]
+        added = [
+            after - before for _, _, before, after in moves(run_policy("step", load(dump(3000), hours=3)))[1:]
+        ]
         assert added[0] == 5
         assert set(added) <= {5, 1, -1}
-        slow = moves(play("step", load(dump(250), hours=1)))[1:]
+        slow = moves(run_policy("step", load(dump(250), hours=1)))[1:]
         assert slow[0][3] - slow[0][2] == 1
         out = [at_s for at_s, _, before, after in slow if after > before]
         assert all(late - early >= step.COOLDOWN_S for early, late in pairwise(out))
 
     def test_a_larger_step_within_the_cooldown_adds_the_difference(self) -> None:
-        run = play("step", load(dump(150, 10), dump(1000, 120), hours=1))
+        run = run_policy("step", load(dump(150, 10), dump(1000, 120), hours=1))
         out = [(at_s, after - before) for at_s, _, before, after in moves(run)[1:3]]
         assert [added for _, added in out] == [1, 4]
         assert out[1][0] - out[0][0] < step.COOLDOWN_S
 
     def test_with_none_visible_it_takes_one_a_cooldown(self) -> None:
-        run = play("step", load(dump(2000), hours=4))
+        run = run_policy("step", load(dump(2000), hours=4))
         down = [at_s for at_s, _, before, after in moves(run) if after == before - 1]
         assert len(down) > 2
         assert all(late - early >= step.COOLDOWN_S for early, late in pairwise(down))
-        assert run.looks[-1].desired == step.SMALLEST_FLEET
+        assert run.snapshots[-1].desired == step.MIN_FLEET
 
 
 class TestKeda:
     def test_a_poll_wakes_it_and_the_fleet_at_most_doubles_or_grows_by_four_each_sync(self) -> None:
-        run = play("keda", load(dump(3000, 100.0)))
+        run = run_policy("keda", load(dump(3000, 100.0)))
         grown = [(at_s, before, after) for at_s, _, before, after in moves(run) if after > before]
         assert grown[0] == (120.0, 0, 1)
         assert [after for _, _, after in grown] == [1, 5, 10, 20, 40, 50]
@@ -228,13 +236,15 @@ class TestKeda:
 
     def test_within_the_tolerance_nothing_changes(self) -> None:
         what = load(dump(round(10 * PER_INSTANCE * 1.09)), hours=1)
-        run = play("keda", what, deployed(minimum=10))
+        run = run_policy("keda", what, deployed(minimum=10))
         assert all(after <= 10 for _, _, _, after in moves(run))
-        beyond = play("keda", load(dump(round(10 * PER_INSTANCE * 1.12)), hours=1), deployed(minimum=10))
+        beyond = run_policy(
+            "keda", load(dump(round(10 * PER_INSTANCE * 1.12)), hours=1), deployed(minimum=10)
+        )
         assert moves(beyond)[0][2:] == (10, 12)
 
     def test_it_scales_down_to_the_highest_wish_of_five_minutes_and_to_0_after_the_cooldown(self) -> None:
-        run = play("keda", load(dump(600), hours=1))
+        run = run_policy("keda", load(dump(600), hours=1))
         done_s = float((run.messages.started_s + run.messages.service_s).max())
         at_s, _, _, after = moves(run)[-1]
         assert after == 0
@@ -246,15 +256,15 @@ class TestKeda:
 
 class TestDirect:
     def test_it_asks_for_backlog_over_target_at_the_next_minute(self) -> None:
-        run = play("direct", load(dump(500, 65.0)))
+        run = run_policy("direct", load(dump(500, 65.0)))
         assert moves(run)[0] == (120.0, "policy", 0, math.ceil(500 / PER_INSTANCE))
 
     def test_a_scale_out_waits_five_minutes_after_the_one_before(self) -> None:
-        run = play("direct", load(dump(500, 65.0), dump(2000, 130.0)))
+        run = run_policy("direct", load(dump(500, 65.0), dump(2000, 130.0)))
         assert [at_s for at_s, _, before, after in moves(run)[:2]] == [120.0, 420.0]
 
     def test_a_second_scale_in_waits_an_hour(self) -> None:
-        run = play("direct", load(dump(500, 65.0), dump(500, 2000.0), hours=3))
+        run = run_policy("direct", load(dump(500, 65.0), dump(500, 2000.0), hours=3))
         down = [at_s for at_s, _, before, after in moves(run) if after < before]
         assert len(down) >= 2
         assert all(late - early >= HOUR_S for early, late in pairwise(down))
@@ -271,21 +281,21 @@ class TestStaffing:
         assert staffing.needed_instances(load_slots, drain_slots, concurrency) == instances
 
     def test_a_steady_flow_gets_its_load_and_about_a_square_root_more(self) -> None:
-        run = play("staffing", load(flow(4.0, 0, 2 * HOUR_S), hours=2))
-        settled = [look.desired for look in run.looks if HOUR_S < look.now_s < 2 * HOUR_S]
+        run = run_policy("staffing", load(flow(4.0, 0, 2 * HOUR_S), hours=2))
+        settled = [snapshot.desired for snapshot in run.snapshots if HOUR_S < snapshot.now_s < 2 * HOUR_S]
         assert 20 + 3 <= np.mean(settled) <= 20 + 9
 
     def test_nothing_goes_before_it_was_not_needed_for_a_boot_time(self) -> None:
-        run = play("staffing", load(dump(600), hours=1))
+        run = run_policy("staffing", load(dump(600), hours=1))
         asked_s = max(at_s for at_s, _, before, after in moves(run) if after > before)
         fewer_s = min(at_s for at_s, _, before, after in moves(run) if after < before)
         assert fewer_s - asked_s >= BOOT_S
-        assert run.looks[-1].desired == 0
+        assert run.snapshots[-1].desired == 0
 
 
 class TestStatic:
     def test_it_costs_the_busiest_ten_minutes_all_the_time(self) -> None:
-        run = play("static", load(flow(2.0, 0, 600), flow(0.1, 600, 7200), hours=2))
+        run = run_policy("static", load(flow(2.0, 0, 600), flow(0.1, 600, 7200), hours=2))
         assert hours(run) == pytest.approx(10 * 2, rel=0.02)
 
 
@@ -295,7 +305,7 @@ class TestArrivalEstimate:
         self, instances: int
     ) -> None:
         watching = Watching(instances)
-        play(watching, load(flow(3.0, 0, HOUR_S), hours=1), deployed(minimum=instances))
+        run_policy(watching, load(flow(3.0, 0, HOUR_S), hours=1), deployed(minimum=instances))
         assert watching.found_per_s == pytest.approx(3.0, rel=0.1)
         assert watching.found_per_s <= watching.peak_per_s <= 6.0
 
@@ -303,11 +313,11 @@ class TestArrivalEstimate:
         estimate = ArrivalEstimate(memory_s=600.0)
         backlogs = [0, 100, 40, 40]
         heard = [
-            estimate.hear(look(now_s=10.0 * tick, visible=backlog), 5.0)
+            estimate.update(snapshot(now_s=10.0 * tick, visible=backlog), 5.0)
             for tick, backlog in enumerate(backlogs)
         ]
         assert [one and one.messages for one in heard] == [None, 100, 0, 0]
-        assert estimate.hear(look(now_s=40.0, visible=110), 5.0).messages == 10  # type: ignore[union-attr]
+        assert estimate.update(snapshot(now_s=40.0, visible=110), 5.0).messages == 10  # type: ignore[union-attr]
 
 
 class Watching:
@@ -320,17 +330,17 @@ class Watching:
         self._instances = instances
         self._estimate = ArrivalEstimate(memory_s=1800.0)
 
-    def attach(self, site: Site) -> None:
-        every(site, 10.0, lambda: self._estimate.hear(site.view(), 5.0))
-        site.clock.at(site.clock.now + 3500.0, self._keep)
+    def attach(self, context: ScalingContext) -> None:
+        every(context, 10.0, lambda: self._estimate.update(context.observe(), 5.0))
+        context.clock.at(context.clock.now + 3500.0, self._keep)
 
     def _keep(self) -> None:
         self.found_per_s = self._estimate.rate_per_s(1800.0)
         self.peak_per_s = self._estimate.peak_rate_per_s(60.0)
 
 
-def look(now_s: float, visible: int) -> Look:
-    return Look(
+def snapshot(now_s: float, visible: int) -> Snapshot:
+    return Snapshot(
         now_s=now_s,
         visible=visible,
         in_flight=0,

@@ -58,10 +58,10 @@ def run(
         started_s=np.array(started_s, float),
         state=np.array([queue_kernel.PROCESSED] * count if state is None else state, np.uint8),
         receives=np.ones(count, np.uint16),
-        following=np.zeros(0, np.int64),
+        next_in_group=np.zeros(0, np.int64),
     )
     instances = [
-        Instance(number=number, berth=number, launched_s=launched, ready_s=ready)
+        Instance(number=number, block=number, launched_s=launched, ready_s=ready)
         for number, (launched, ready, _) in enumerate(lives)
     ]
     return Run(
@@ -71,8 +71,8 @@ def run(
         promise_s=promise_s,
         instances=instances,
         gone_s=np.array([gone for *_, gone in lives], float),
-        looks=[],
-        told=[],
+        snapshots=[],
+        log=[],
         redelivered=0,
         dead_letters=0,
         end_s=end_s,

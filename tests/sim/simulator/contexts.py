@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from sluice_sim.simulator.context import Site
-from sluice_sim.simulator.fleet import Plant
+from sluice_sim.simulator.context import ScalingContext
+from sluice_sim.simulator.fleet import SimulatedFleet
 from sluice_sim.template import deployment
 from sluice_sim.template.deployment import Deployed
-from tests.sim.simulator.fleets import plant
+from tests.sim.simulator.fleets import simulated_fleet
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -22,14 +22,14 @@ def deployed(environment: str = "transcription", minimum: int = 0, maximum: int 
     return deployment.deployed(ROOT, {**deployment.environments(ROOT)[environment], **sizes, **target})
 
 
-def site(
-    environment: str = "transcription", subject: Plant | None = None, *, count_lag_s: float = 0.0
-) -> Site:
+def context(
+    environment: str = "transcription", subject: SimulatedFleet | None = None, *, count_lag_s: float = 0.0
+) -> ScalingContext:
     """A site at its beginning; without a plant of its own nothing ever arrives."""
-    subject = subject or plant([], 1)
-    return Site(
+    subject = subject or simulated_fleet([], 1)
+    return ScalingContext(
         clock=subject.clock,
-        plant=subject,
+        fleet=subject,
         deployed=deployed(environment),
         promise_s=300.0,
         mean_service_s=5.0,

@@ -11,16 +11,16 @@ import numpy as np
 from sluice_sim.clock import VirtualClock
 from sluice_sim.simulator.fleet import (
     Conditions,
-    Plant,
+    SimulatedFleet,
 )
 from sluice_sim.simulator.queue_kernel import Messages
-from sluice_sim.simulator.run import _chains
+from sluice_sim.simulator.run import _group_links
 
 START_S = 1_000_800.0
 """A full hour."""
 
 
-def plant(
+def simulated_fleet(
     arrival_s: Sequence[float],
     service_s: float | Sequence[float],
     *,
@@ -29,19 +29,19 @@ def plant(
     maximum: int = 2,
     seed: int = 0,
     **conditions: Any,
-) -> Plant:
+) -> SimulatedFleet:
     """A plant at its beginning; boots may be given one by one."""
     arrivals = np.asarray(arrival_s, float)
-    following, first = _chains(None if groups is None else np.asarray(groups, np.int64))
+    next_in_group, first = _group_links(None if groups is None else np.asarray(groups, np.int64))
     boots = iter(boot_s) if isinstance(boot_s, Sequence) else None
-    return Plant(
+    return SimulatedFleet(
         Messages(
             arrival_s=arrivals,
             service_s=np.broadcast_to(np.asarray(service_s, float), arrivals.shape).copy(),
             started_s=np.full(arrivals.size, math.nan),
             state=np.zeros(arrivals.size, np.uint8),
             receives=np.zeros(arrivals.size, np.uint16),
-            following=following,
+            next_in_group=next_in_group,
         ),
         Conditions(boot_s=(lambda: next(boots)) if boots else (lambda: float(boot_s)), **conditions),
         VirtualClock(START_S),
@@ -51,13 +51,13 @@ def plant(
     )
 
 
-def at(subject: Plant, second: float) -> Plant:
+def at(subject: SimulatedFleet, second: float) -> SimulatedFleet:
     """The plant at this second of its run."""
     subject.clock.run_until(START_S + second)
-    subject.look()
+    subject.snapshot()
     return subject
 
 
-def started(subject: Plant) -> list[float | None]:
+def started(subject: SimulatedFleet) -> list[float | None]:
     """When each message's last attempt began, in seconds."""
     return [None if math.isnan(one) else round(one, 6) for one in subject.messages.started_s.tolist()]

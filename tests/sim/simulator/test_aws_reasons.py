@@ -33,9 +33,9 @@ def test_a_move_of_target_tracking_is_told_with_the_metric_and_the_target_it_was
         promise_s=480,
         boot_s=180,
     )
-    moved = [one.text for one in run.told if one.who == "AWS"]
+    moved = [one.text for one in run.log if one.source == "AWS"]
     assert moved
     reason = r"(\d+) -> (\d+): target tracking, [\d.]+ per instance against a target of 8"
     assert [text for text in moved if not re.fullmatch(reason, text)] == []
-    last = int(run.told[-1].text.split(" -> ")[1].split(":")[0])
-    assert last == run.looks[-1].desired
+    last = int(run.log[-1].text.split(" -> ")[1].split(":")[0])
+    assert last == run.snapshots[-1].desired

@@ -18,12 +18,12 @@ import pytest
 
 from sluice_sim import policies
 from sluice_sim.embedded.cloud import START, embedded_aws
-from sluice_sim.embedded.demo import Stage
+from sluice_sim.embedded.demo import Demo
 from sluice_sim.embedded.scenarios import QUEUE_PROC, TRANSCRIPTION
 from sluice_sim.embedded.timeline import (
     EventKind,
     Scenario,
-    Story,
+    Timeline,
 )
 from sluice_sim.simulator.fleet import Conditions
 from sluice_sim.simulator.run import (
@@ -51,7 +51,7 @@ SERVICE = replace(
     batch=1,
     bursts={3: 120, 50: 100},
     steady=None,
-    limit_minutes=70,
+    max_minutes=70,
 )
 # Ten messages at each full minute, for long enough to be a sustained flow. Ticks come at other seconds in the
 # two, and may find a queue empty that was not a moment ago: it ends before that could prove anything.
@@ -70,12 +70,12 @@ SCENARIOS = {
 }
 
 
-def played_in_the_embedded_aws(scenario: Scenario) -> Story:
+def played_in_the_embedded_aws(scenario: Scenario) -> Timeline:
     with embedded_aws(ROOT) as aws:
-        stage = Stage(aws, ROOT)
-        stage.enter(scenario)
-        [story] = stage.run()
-        return story
+        demo = Demo(aws, ROOT)
+        demo.add_workload(scenario)
+        [timeline] = demo.run()
+        return timeline
 
 
 def simulated(scenario: Scenario) -> Run:
@@ -85,7 +85,7 @@ def simulated(scenario: Scenario) -> Run:
     load = Load(
         arrival_s=arrivals,
         service_s=np.full(arrivals.size, scenario.duration_s(0)),
-        horizon_s=float(scenario.limit_minutes * MINUTE_S),
+        horizon_s=float(scenario.max_minutes * MINUTE_S),
     )
     conditions = Conditions(
         boot_s=lambda: scenario.boot_s,
@@ -104,15 +104,15 @@ def simulated(scenario: Scenario) -> Run:
 
 
 @cache
-def both(kind: str) -> tuple[Story, Run]:
+def both(kind: str) -> tuple[Timeline, Run]:
     return played_in_the_embedded_aws(SCENARIOS[kind]), simulated(SCENARIOS[kind])
 
 
-def decided_in(story: Story) -> list[Decided]:
+def decided_in(timeline: Timeline) -> list[Decided]:
     who = {EventKind.DECISION: "Sluice", EventKind.TARGET_TRACKING: "AWS"}
     return [
         (row.minute - 1, who[event.kind], *change(event.text))
-        for row in story.minutes
+        for row in timeline.minutes
         for event in row.events
         if event.kind in who
     ]
@@ -126,10 +126,10 @@ def change(text: str) -> tuple[str, str]:
 
 @pytest.mark.parametrize("kind", SCENARIOS)
 def test_both_decide_the_same_in_the_same_minutes(kind: str) -> None:
-    story, run = both(kind)
-    expected = decided_in(story)
-    over = len(story.minutes)
-    told = [(int(one.at_s // MINUTE_S), one.who, *change(one.text)) for one in run.told]
+    timeline, run = both(kind)
+    expected = decided_in(timeline)
+    over = len(timeline.minutes)
+    told = [(int(one.at_s // MINUTE_S), one.source, *change(one.text)) for one in run.log]
     assert [one for one in told if one[0] < over] == expected
     waking, sleeping = ("0", "1"), "0"
     assert next(one[2:] for one in expected if one[1] == "Sluice") == waking
@@ -138,22 +138,22 @@ def test_both_decide_the_same_in_the_same_minutes(kind: str) -> None:
 
 
 def test_the_service_is_retuned_between_its_bursts() -> None:
-    story, _ = both("service")
-    assert (40, "Sluice", "30", "15") in decided_in(story)
+    timeline, _ = both("service")
+    assert (40, "Sluice", "30", "15") in decided_in(timeline)
 
 
 def test_a_sustained_flow_is_given_tasks_although_its_queue_is_empty() -> None:
-    story, _ = both("service under a sustained flow")
-    grown = [one for one in decided_in(story) if one[1] == "AWS" and int(one[3]) > int(one[2])]
+    timeline, _ = both("service under a sustained flow")
+    grown = [one for one in decided_in(timeline) if one[1] == "AWS" and int(one[3]) > int(one[2])]
     assert grown
-    assert {story.minutes[minute].visible for minute, *_ in grown} == {0}
+    assert {timeline.minutes[minute].visible for minute, *_ in grown} == {0}
 
 
 @pytest.mark.parametrize("kind", SCENARIOS)
 def test_both_fleets_and_queues_are_the_same_at_every_full_minute(kind: str) -> None:
-    story, run = both(kind)
-    rows = [(row.minute, row.desired, row.running, row.visible, row.in_flight) for row in story.minutes]
-    looks = [
-        (round(at.now_s / MINUTE_S), at.desired, at.running, at.visible, at.in_flight) for at in run.looks
+    timeline, run = both(kind)
+    rows = [(row.minute, row.desired, row.running, row.visible, row.in_flight) for row in timeline.minutes]
+    snapshots = [
+        (round(at.now_s / MINUTE_S), at.desired, at.running, at.visible, at.in_flight) for at in run.snapshots
     ]
-    assert looks[1 : len(rows) + 1] == rows
+    assert snapshots[1 : len(rows) + 1] == rows

@@ -8,22 +8,22 @@ import pytest
 from sluice_sim.simulator.fleet import (
     RETRY_S,
     SPOT_NOTICE_S,
-    Plant,
     ScaleIn,
+    SimulatedFleet,
 )
 from tests.sim.simulator.fleets import (
     at,
-    plant,
+    simulated_fleet,
     started,
 )
 
 
-def asked(subject: Plant, second: float, desired: int) -> Plant:
+def after_desired(subject: SimulatedFleet, second: float, desired: int) -> SimulatedFleet:
     at(subject, second).set_desired(desired)
     return subject
 
 
-def lives(subject: Plant) -> list[tuple[float, float]]:
+def lives(subject: SimulatedFleet) -> list[tuple[float, float]]:
     """From launch to termination, which is what is billed."""
     launched = [one.launched_s for one in subject.instances]
     return list(zip(launched, subject.gone_s().tolist(), strict=True))
@@ -33,56 +33,56 @@ def lives(subject: Plant) -> list[tuple[float, float]]:
 
 
 def test_a_message_waits_until_an_instance_has_booted_and_then_one_after_another() -> None:
-    subject = asked(plant([0, 1, 2], 10, boot_s=60), 5, 1)
+    subject = after_desired(simulated_fleet([0, 1, 2], 10, boot_s=60), 5, 1)
     at(subject, 200)
     assert started(subject) == [65, 75, 85]
 
 
 def test_the_oldest_visible_message_is_taken_first_by_as_many_as_have_room() -> None:
-    subject = asked(plant([0, 1, 2, 3], 10, concurrency=2), 5, 1)
+    subject = after_desired(simulated_fleet([0, 1, 2, 3], 10, concurrency=2), 5, 1)
     at(subject, 100)
     assert started(subject) == [5, 5, 15, 15]
 
 
 def test_a_delayed_message_is_counted_as_such_until_it_is_visible() -> None:
-    subject = plant([10], 5, delay_s=30)
+    subject = simulated_fleet([10], 5, delay_s=30)
     subject.set_desired(1)
-    assert (at(subject, 20).look().delayed, subject.look().visible) == (1, 0)
+    assert (at(subject, 20).snapshot().delayed, subject.snapshot().visible) == (1, 0)
     at(subject, 41)
     assert started(subject) == [40]
-    assert (subject.look().delayed, subject.look().in_flight) == (0, 1)
+    assert (subject.snapshot().delayed, subject.snapshot().in_flight) == (0, 1)
 
 
 def test_the_oldest_message_ages_until_it_is_deleted_whoever_holds_it() -> None:
-    subject = asked(plant([10, 25], 60), 0, 1)
-    assert at(subject, 5).look().oldest_age_s == 0  # nothing has come
-    assert at(subject, 40).look().oldest_age_s == 30  # in work
-    assert at(subject, 71).look().oldest_age_s == 46  # the first is done, the second is 46 s old
-    assert at(subject, 200).look().oldest_age_s == 0
+    subject = after_desired(simulated_fleet([10, 25], 60), 0, 1)
+    assert at(subject, 5).snapshot().oldest_age_s == 0  # nothing has come
+    assert at(subject, 40).snapshot().oldest_age_s == 30  # in work
+    assert at(subject, 71).snapshot().oldest_age_s == 46  # the first is done, the second is 46 s old
+    assert at(subject, 200).snapshot().oldest_age_s == 0
 
 
 @pytest.mark.parametrize(("groups", "age_s"), [(None, 40), ([0, 1], 100)], ids=["standard", "fifo"])
 def test_a_message_received_three_times_is_passed_over_in_a_standard_queue(
     groups: list[int] | None, age_s: float
 ) -> None:
-    subject = plant([0, 60], 50, scale_in=ScaleIn.KILL, visibility_timeout_s=20, groups=groups)
+    subject = simulated_fleet([0, 60], 50, scale_in=ScaleIn.KILL, visibility_timeout_s=20, groups=groups)
     for second in (0, 25, 46):  # received again after each kill, and never finished
-        asked(asked(subject, second, 1), second + 4, 0)
+        after_desired(after_desired(subject, second, 1), second + 4, 0)
     assert subject.messages.receives.tolist() == [3, 0]
-    assert at(subject, 100).look().oldest_age_s == age_s
+    assert at(subject, 100).snapshot().oldest_age_s == age_s
 
 
 def test_messages_of_one_group_follow_one_another_and_groups_run_side_by_side() -> None:
-    subject = plant([0, 1, 2, 3], 10, groups=[7, 7, 8, 7], concurrency=4)
+    subject = simulated_fleet([0, 1, 2, 3], 10, groups=[7, 7, 8, 7], concurrency=4)
     subject.set_desired(1)
     at(subject, 100)
     assert started(subject) == [0, 10, 2, 20]
 
 
 def test_a_killed_workers_message_holds_its_group_back_until_it_is_visible_again() -> None:
-    subject = plant([0, 1], 50, groups=[7, 7], scale_in=ScaleIn.KILL, visibility_timeout_s=100)
-    asked(subject, 0, 1)
-    asked(asked(subject, 20, 0), 21, 1)
+    subject = simulated_fleet([0, 1], 50, groups=[7, 7], scale_in=ScaleIn.KILL, visibility_timeout_s=100)
+    after_desired(subject, 0, 1)
+    after_desired(after_desired(subject, 20, 0), 21, 1)
     at(subject, 300)
     assert started(subject) == [100, 150]
 
@@ -91,19 +91,23 @@ def test_a_killed_workers_message_holds_its_group_back_until_it_is_visible_again
 
 
 def test_a_drained_instance_finishes_its_message_takes_no_other_and_is_billed_until_then() -> None:
-    subject = asked(plant([0, 0], 50), 0, 1)
-    asked(subject, 20, 0)
+    subject = after_desired(simulated_fleet([0, 0], 50), 0, 1)
+    after_desired(subject, 20, 0)
     at(subject, 200)
     assert started(subject) == [0, None]
     assert lives(subject) == [(0, 50)]
-    assert (subject.redelivered, subject.look().running, subject.look().visible) == (0, 0, 1)
+    assert (subject.redelivered, subject.snapshot().running, subject.snapshot().visible) == (0, 0, 1)
 
 
 def test_a_killed_instances_message_returns_when_its_visibility_timeout_ends_and_is_counted() -> None:
-    subject = asked(plant([0], 50, scale_in=ScaleIn.KILL, visibility_timeout_s=30), 0, 1)
-    asked(asked(subject, 40, 0), 45, 1)
-    look = at(subject, 50).look()
-    assert (look.visible, look.in_flight, look.idle) == (0, 1, 1)  # extended once, it is invisible until 60
+    subject = after_desired(simulated_fleet([0], 50, scale_in=ScaleIn.KILL, visibility_timeout_s=30), 0, 1)
+    after_desired(after_desired(subject, 40, 0), 45, 1)
+    snapshot = at(subject, 50).snapshot()
+    assert (snapshot.visible, snapshot.in_flight, snapshot.idle) == (
+        0,
+        1,
+        1,
+    )  # extended once, it is invisible until 60
     at(subject, 200)
     assert started(subject) == [60]
     assert (subject.redelivered, subject.processed) == (1, 1)
@@ -112,22 +116,22 @@ def test_a_killed_instances_message_returns_when_its_visibility_timeout_ends_and
 
 
 def test_a_message_killed_too_often_is_a_dead_letter_once_it_would_be_received_again() -> None:
-    subject = plant([0], 50, scale_in=ScaleIn.KILL, visibility_timeout_s=30, max_receives=2)
-    asked(subject, 0, 1)
-    asked(asked(subject, 10, 0), 35, 1)
-    asked(subject, 40, 0)
-    look = at(subject, 100).look()
-    assert (look.visible, look.in_flight, subject.dead_letters) == (1, 0, 0)
-    at(asked(subject, 100, 1), 101)
-    assert (subject.look().backlog, subject.dead_letters, subject.processed) == (0, 1, 0)
+    subject = simulated_fleet([0], 50, scale_in=ScaleIn.KILL, visibility_timeout_s=30, max_receives=2)
+    after_desired(subject, 0, 1)
+    after_desired(after_desired(subject, 10, 0), 35, 1)
+    after_desired(subject, 40, 0)
+    snapshot = at(subject, 100).snapshot()
+    assert (snapshot.visible, snapshot.in_flight, subject.dead_letters) == (1, 0, 0)
+    at(after_desired(subject, 100, 1), 101)
+    assert (subject.snapshot().backlog, subject.dead_letters, subject.processed) == (0, 1, 0)
     assert subject.lost() == 0
 
 
 def test_a_protected_fleet_lets_idle_instances_go_at_once_and_busy_ones_when_they_are_done() -> None:
-    subject = plant([0], 47, scale_in=ScaleIn.PROTECT)
-    asked(subject, 0, 3)
-    asked(subject, 10, 0)
-    assert subject.look().running == 1
+    subject = simulated_fleet([0], 47, scale_in=ScaleIn.PROTECT)
+    after_desired(subject, 0, 3)
+    after_desired(subject, 10, 0)
+    assert subject.snapshot().running == 1
     at(subject, 200)
     gone = sorted(end for _, end in lives(subject))
     assert gone == [10, 10, 50]  # looked at every 10 s
@@ -135,22 +139,22 @@ def test_a_protected_fleet_lets_idle_instances_go_at_once_and_busy_ones_when_the
 
 
 def test_those_still_booting_go_before_those_that_run() -> None:
-    subject = asked(plant([0], 500, boot_s=60), 0, 1)
-    asked(asked(subject, 100, 3), 110, 1)
-    look = at(subject, 120).look()
-    assert (look.running, look.idle, look.launched_s) == (1, 0, ())
+    subject = after_desired(simulated_fleet([0], 500, boot_s=60), 0, 1)
+    after_desired(after_desired(subject, 100, 3), 110, 1)
+    snapshot = at(subject, 120).snapshot()
+    assert (snapshot.running, snapshot.idle, snapshot.launched_s) == (1, 0, ())
     assert lives(subject)[1:] == [(100, 110), (100, 110)]
 
 
 def test_of_booting_instances_the_newest_go_first() -> None:
-    subject = asked(asked(plant([], 1, boot_s=60), 0, 1), 10, 2)
-    asked(subject, 20, 1)
-    assert subject.look().launched_s == (0,)
+    subject = after_desired(after_desired(simulated_fleet([], 1, boot_s=60), 0, 1), 10, 2)
+    after_desired(subject, 20, 1)
+    assert subject.snapshot().launched_s == (0,)
 
 
 def test_of_running_instances_the_oldest_go_first() -> None:
-    subject = asked(asked(plant([], 1), 0, 1), 50, 2)
-    asked(subject, 100, 1)
+    subject = after_desired(after_desired(simulated_fleet([], 1), 0, 1), 50, 2)
+    after_desired(subject, 100, 1)
     assert lives(subject) == [(0, 100), (50, pytest.approx(np.nan, nan_ok=True))]
 
 
@@ -158,15 +162,17 @@ def test_of_running_instances_the_oldest_go_first() -> None:
 
 
 def test_a_look_tells_what_runs_what_idles_and_since_when_others_boot() -> None:
-    subject = asked(plant([0], 500, boot_s=[30.0, 60.0, 45.0], maximum=3), 0, 1)
-    asked(subject, 31, 3)
-    look = at(subject, 40).look()
-    assert (look.desired, look.running, look.idle, look.launched_s) == (3, 1, 0, (31, 31))
+    subject = after_desired(simulated_fleet([0], 500, boot_s=[30.0, 60.0, 45.0], maximum=3), 0, 1)
+    after_desired(subject, 31, 3)
+    snapshot = at(subject, 40).snapshot()
+    assert (snapshot.desired, snapshot.running, snapshot.idle, snapshot.launched_s) == (3, 1, 0, (31, 31))
     assert (subject.warmed(5.0), subject.warmed(20.0)) == (1, 0)
 
 
 def test_a_spot_interruption_gives_two_minutes_notice_and_is_replaced_at_once() -> None:
-    subject = plant([0], 10_000, interruptions_per_instance_hour=2.0, visibility_timeout_s=900, seed=1)
+    subject = simulated_fleet(
+        [0], 10_000, interruptions_per_instance_hour=2.0, visibility_timeout_s=900, seed=1
+    )
     subject.set_desired(1)
     while not subject.interruptions:
         at(subject, subject.now_s + 1)
@@ -180,8 +186,8 @@ def test_a_spot_interruption_gives_two_minutes_notice_and_is_replaced_at_once() 
 
 def test_a_draining_instance_is_interrupted_as_well() -> None:
     conditions = {"interruptions_per_instance_hour": 2.0, "visibility_timeout_s": 900, "seed": 1}
-    subject = asked(plant([0], 50_000, **conditions), 0, 1)
-    asked(subject, 1, 0)
+    subject = after_desired(simulated_fleet([0], 50_000, **conditions), 0, 1)
+    after_desired(subject, 1, 0)
     while not subject.interruptions and subject.now_s < 40_000:
         at(subject, subject.now_s + 1)
     noticed = subject.now_s
@@ -192,13 +198,15 @@ def test_a_draining_instance_is_interrupted_as_well() -> None:
 
 
 def test_an_instance_that_is_gone_is_interrupted_no_more() -> None:
-    subject = asked(asked(plant([], 1, interruptions_per_instance_hour=2.0, seed=1), 0, 5), 1, 0)
+    subject = after_desired(
+        after_desired(simulated_fleet([], 1, interruptions_per_instance_hour=2.0, seed=1), 0, 5), 1, 0
+    )
     at(subject, 40_000)
     assert subject.interruptions == 0
 
 
 def test_a_drained_message_that_ends_within_the_spot_notice_is_not_redelivered() -> None:
-    subject = plant(np.arange(0, 36_000, 50).tolist(), 40, interruptions_per_instance_hour=2.0)
+    subject = simulated_fleet(np.arange(0, 36_000, 50).tolist(), 40, interruptions_per_instance_hour=2.0)
     subject.set_desired(1)
     at(subject, 40_000)
     assert subject.interruptions > 5
@@ -206,26 +214,26 @@ def test_a_drained_message_that_ends_within_the_spot_notice_is_not_redelivered()
 
 
 def test_a_refused_launch_is_tried_again_until_it_succeeds() -> None:
-    subject = plant([0], 1, refusal_ratio=0.8, seed=3)
+    subject = simulated_fleet([0], 1, refusal_ratio=0.8, seed=3)
     subject.set_desired(2)
     at(subject, 3600)
     assert subject.launches_refused > 0
-    assert subject.look().running == 2
+    assert subject.snapshot().running == 2
     assert {one.launched_s % RETRY_S for one in subject.instances} == {0}
 
 
 def test_a_fleet_grows_beyond_the_room_it_began_with() -> None:
-    subject = plant([0.0] * 500, 5, maximum=1, concurrency=3)
+    subject = simulated_fleet([0.0] * 500, 5, maximum=1, concurrency=3)
     subject.set_desired(1)
     for second, desired in ((1, 150), (2, 0), (3, 1500), (20, 0), (21, 30)):
-        asked(subject, second, desired)
+        after_desired(subject, second, desired)
     at(subject, 100)
-    assert (subject.processed, subject.lost(), subject.look().running) == (500, 0, 30)
+    assert (subject.processed, subject.lost(), subject.snapshot().running) == (500, 0, 30)
     assert len(subject.instances) == 1 + 149 + 1500 + 30
 
 
 def test_service_times_are_known_by_the_minute_in_which_they_ended() -> None:
-    subject = asked(plant([0, 50, 130], [10, 20, 30]), 0, 1)
+    subject = after_desired(simulated_fleet([0, 50, 130], [10, 20, 30]), 0, 1)
     at(subject, 180)
     sums, squares, counts = subject.durations(0, 3)
     assert (sums.tolist(), squares.tolist(), counts.tolist()) == ([10, 20, 30], [100, 400, 900], [1, 1, 1])
@@ -236,7 +244,7 @@ def test_the_same_plant_played_twice_is_the_same() -> None:
     def played() -> list[float | None]:
         random = np.random.default_rng(2)
         arrivals = np.sort(random.uniform(0, 5000, 800)).tolist()
-        subject = plant(
+        subject = simulated_fleet(
             arrivals,
             random.exponential(20.0, 800).tolist(),
             scale_in=ScaleIn.KILL,
@@ -244,7 +252,7 @@ def test_the_same_plant_played_twice_is_the_same() -> None:
             refusal_ratio=0.3,
         )
         for minute in range(90):
-            asked(subject, 60.0 * minute, minute * 7 % 5)
+            after_desired(subject, 60.0 * minute, minute * 7 % 5)
         return started(subject)
 
     assert played() == played()

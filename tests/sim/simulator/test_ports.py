@@ -10,7 +10,7 @@ from sluice.core.model import Unknown
 from sluice.errors import ConfigError
 from sluice.ports import Series, SeriesQuery
 from sluice_sim.simulator.cloudwatch import SimulatedAws
-from sluice_sim.simulator.context import Site
+from sluice_sim.simulator.context import ScalingContext
 from sluice_sim.simulator.fleet import ScaleIn
 from sluice_sim.simulator.ports import (
     SimulatedMetrics,
@@ -19,31 +19,33 @@ from sluice_sim.simulator.ports import (
     world,
 )
 from tests.sim.simulator.contexts import (
+    context,
     deployed,
-    site,
 )
 from tests.sim.simulator.fleets import (
     START_S,
     at,
-    plant,
+    simulated_fleet,
 )
 from tests.support.builders import plenty
 
 
-def durations(run: Site, statistic: str, *, minutes: int = 10, period_s: int = 60) -> Series | Unknown:
+def durations(
+    run: ScalingContext, statistic: str, *, minutes: int = 10, period_s: int = 60
+) -> Series | Unknown:
     query = SeriesQuery(metric=run.deployed.workload.duration_metric, statistic=statistic, period_s=period_s)
-    begin = datetime.fromtimestamp(run.clock.now - run.plant.now_s, UTC)
+    begin = datetime.fromtimestamp(run.clock.now - run.fleet.now_s, UTC)
     read = SimulatedMetrics(run).read({"one": query}, begin, begin + timedelta(minutes=minutes), plenty)
     return read["one"]
 
 
-def worked() -> Site:
+def worked() -> ScalingContext:
     """Messages of 10, 20 and 30 s that end in the first, second and third minute, on full minutes of time."""
-    subject = plant([0, 50, 130], [10, 20, 30])
+    subject = simulated_fleet([0, 50, 130], [10, 20, 30])
     subject.set_desired(1)
-    run = site("transcription", subject)
+    run = context("transcription", subject)
     run.clock.run_until(run.clock.now + 300)
-    run.plant.look()
+    run.fleet.snapshot()
     return run
 
 
@@ -68,11 +70,11 @@ def test_nothing_is_known_of_a_minute_that_is_not_over() -> None:
 
 
 def test_the_counts_lag_as_far_as_the_setting_says() -> None:
-    run = site("transcription", plant([100.0] * 7, 5), count_lag_s=60.0)
+    run = context("transcription", simulated_fleet([100.0] * 7, 5), count_lag_s=60.0)
     queues, url = SimulatedQueues(run), run.deployed.workload.queue_url
     seen = {}
     for second in range(0, 241, 30):
-        at(run.plant, second)
+        at(run.fleet, second)
         backlog = queues.read([url], plenty)[url]
         assert not isinstance(backlog, Unknown)
         seen[second] = backlog.visible
@@ -85,21 +87,24 @@ def test_the_counts_are_as_old_as_the_setting_says_however_seldom_they_are_read(
     lag_s: float, tick_s: float
 ) -> None:
     arrivals = [float(second) for second in range(0, 600, 3)]
-    run, exact = site("transcription", plant(arrivals, 7), count_lag_s=lag_s), plant(arrivals, 7)
-    for subject in (run.plant, exact):
+    run, exact = (
+        context("transcription", simulated_fleet(arrivals, 7), count_lag_s=lag_s),
+        simulated_fleet(arrivals, 7),
+    )
+    for subject in (run.fleet, exact):
         subject.set_desired(1)
     known = {}
     for second in range(601):
         known[float(second)] = at(exact, second).counts()
     for tick in range(1, int(600 / tick_s) + 1):
-        at(run.plant, tick * tick_s)
-        seen, then = run.view(), known[max(0.0, tick * tick_s - lag_s)]
+        at(run.fleet, tick * tick_s)
+        seen, then = run.observe(), known[max(0.0, tick * tick_s - lag_s)]
         assert (seen.visible, seen.in_flight) == (then.visible, then.in_flight)
         assert seen.running == 1, "the fleet is seen as it is"
 
 
 def test_a_trace_alone_brings_messages() -> None:
-    run = site()
+    run = context()
     with pytest.raises(ConfigError, match="cannot be sent into a simulation"):
         SimulatedQueues(run).send(run.deployed.workload.queue_url, ["body"])
 
@@ -112,26 +117,26 @@ def test_the_runs_workload_is_the_one_that_is_registered() -> None:
 
 
 def test_the_world_tells_the_time_of_the_run() -> None:
-    run = site()
-    at(run.plant, 90)
+    run = context()
+    at(run.fleet, 90)
     assert world(SimulatedAws(run)).now() == datetime.fromtimestamp(START_S + 90, UTC)
 
 
-def queue_silent_then_woken() -> Site:
+def queue_silent_then_woken() -> ScalingContext:
     """One message at the start, and one after eight hours that nobody takes."""
-    run = site("transcription", plant([1.0, 8 * 3600.0 + 1], 10))
-    run.plant.set_desired(1)
+    run = context("transcription", simulated_fleet([1.0, 8 * 3600.0 + 1], 10))
+    run.fleet.set_desired(1)
     SimulatedAws(run)
-    at(run.plant, 90).set_desired(0)
+    at(run.fleet, 90).set_desired(0)
     return run
 
 
-def visible_minutes(run: Site) -> set[int]:
+def visible_minutes(run: ScalingContext) -> set[int]:
     """Minutes of the run at which AWS/SQS has a value now."""
     return set(by_minute(run, "ApproximateNumberOfMessagesVisible"))
 
 
-def by_minute(run: Site, name: str) -> dict[int, float]:
+def by_minute(run: ScalingContext, name: str) -> dict[int, float]:
     """What AWS/SQS tells now of one metric: minute of the run -> value."""
     query = SeriesQuery(metric=run.deployed.workload.queue_metric(name), statistic="Sum", period_s=60)
     begin, end = (datetime.fromtimestamp(at_s, UTC) for at_s in (START_S - 3600, run.clock.now + 3600))
@@ -154,17 +159,17 @@ def test_a_queue_idle_for_six_hours_is_silent_and_its_first_metrics_come_fifteen
 
 
 def test_a_message_that_comes_and_goes_within_a_minute_ends_the_silence_too() -> None:
-    run = site("transcription", plant([1.0, 8 * 3600.0 + 1], 10))
-    run.plant.set_desired(1)
+    run = context("transcription", simulated_fleet([1.0, 8 * 3600.0 + 1], 10))
+    run.fleet.set_desired(1)
     SimulatedAws(run)
     run.clock.run_until(START_S + 9 * 3600)
-    assert run.plant.look().backlog == 0
+    assert run.fleet.snapshot().backlog == 0
     assert 8 * 60 in visible_minutes(run)
     assert 7 * 60 not in visible_minutes(run)
 
 
 def test_messages_are_counted_in_the_minute_in_which_they_are_sent() -> None:
-    run = site("transcription", plant([1.0, 59.0, 61.0, 200.0, 201.0, 202.0], 10))
+    run = context("transcription", simulated_fleet([1.0, 59.0, 61.0, 200.0, 201.0, 202.0], 10))
     SimulatedAws(run)
     run.clock.run_until(START_S + 600)
     sent = by_minute(run, SENT)
@@ -174,7 +179,7 @@ def test_messages_are_counted_in_the_minute_in_which_they_are_sent() -> None:
 
 
 def test_a_delayed_message_counts_when_it_is_sent_and_not_again_when_it_becomes_visible() -> None:
-    run = site("transcription", plant([30.0], 10, delay_s=600.0))
+    run = context("transcription", simulated_fleet([30.0], 10, delay_s=600.0))
     SimulatedAws(run)
     run.clock.run_until(START_S + 1200)
     visible = by_minute(run, "ApproximateNumberOfMessagesVisible")
@@ -183,15 +188,15 @@ def test_a_delayed_message_counts_when_it_is_sent_and_not_again_when_it_becomes_
 
 
 def test_a_message_that_is_received_again_was_sent_once() -> None:
-    killed = plant([1.0], 300, visibility_timeout_s=60.0, scale_in=ScaleIn.KILL, max_receives=9)
+    killed = simulated_fleet([1.0], 300, visibility_timeout_s=60.0, scale_in=ScaleIn.KILL, max_receives=9)
     killed.set_desired(1)
-    run = site("transcription", killed)
+    run = context("transcription", killed)
     SimulatedAws(run)
     for second, desired in ((120, 0), (240, 1)):
-        at(run.plant, second).set_desired(desired)
+        at(run.fleet, second).set_desired(desired)
     run.clock.run_until(START_S + 900)
-    run.plant.look()
-    assert run.plant.redelivered == 1
+    run.fleet.snapshot()
+    assert run.fleet.redelivered == 1
     assert sum(by_minute(run, SENT).values()) == 1
 
 

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from sluice_sim.simulator import queue_kernel
 from sluice_sim.simulator.fleet import (
-    Plant,
     ScaleIn,
+    SimulatedFleet,
 )
 from tests.sim.simulator.fleets import (
     at,
-    plant,
+    simulated_fleet,
     started,
 )
 
@@ -67,7 +67,7 @@ class Obvious:
         self.receives = [0] * count
         self.start_s: list[float | None] = [None] * count
 
-    def play(self, commands: Sequence[Command], until_s: float) -> None:
+    def run(self, commands: Sequence[Command], until_s: float) -> None:
         now = 0.0
         todo = sorted(commands)
         while True:
@@ -195,7 +195,7 @@ def test_every_message_starts_when_the_obvious_simulation_starts_it(
         conditions["max_receives"],
         conditions["delay_s"],
     )
-    subject = plant(
+    subject = simulated_fleet(
         arrivals,
         services[:count],
         boot_s=boots,
@@ -206,7 +206,7 @@ def test_every_message_starts_when_the_obvious_simulation_starts_it(
     for at_s, asked in sorted(commands):
         at(subject, at_s).set_desired(asked)
     at(subject, 600.0)
-    obvious.play(commands, 600.0)
+    obvious.run(commands, 600.0)
     assert started(subject) == [
         None if one is None else pytest.approx(one, abs=2e-6) for one in obvious.start_s
     ]
@@ -243,7 +243,7 @@ def test_every_message_is_in_exactly_one_place_whatever_happens(
     random = np.random.default_rng(seed)
     count = int(random.integers(1, 300))
     arrivals = np.sort(random.uniform(0, 1800, count))
-    subject = plant(
+    subject = simulated_fleet(
         arrivals.tolist(),
         random.exponential(random.choice([5.0, 200.0]), count).tolist(),
         boot_s=float(random.choice([0.0, 45.0])),
@@ -265,20 +265,20 @@ def test_every_message_is_in_exactly_one_place_whatever_happens(
     _conserved(subject)
 
 
-def _conserved(subject: Plant) -> None:
-    look = subject.look()
-    assert min(look.visible, look.in_flight, look.delayed) >= 0
-    arrived = int((subject.messages.arrival_s <= look.now_s).sum())
-    assert look.backlog + subject.processed + subject.dead_letters == arrived
+def _conserved(subject: SimulatedFleet) -> None:
+    snapshot = subject.snapshot()
+    assert min(snapshot.visible, snapshot.in_flight, snapshot.delayed) >= 0
+    arrived = int((subject.messages.arrival_s <= snapshot.now_s).sum())
+    assert snapshot.backlog + subject.processed + subject.dead_letters == arrived
     assert subject.lost() == 0
-    messages, station = subject.messages, subject._station
-    busy = int(station.counts[queue_kernel.BUSY])
+    messages, kernel = subject.messages, subject._kernel
+    busy = int(kernel.counts[queue_kernel.BUSY])
     ended = subject.processed + subject.redelivered + busy
     assert int(messages.receives.sum()) == ended
     assert (messages.state == queue_kernel.PROCESSED).sum() == subject.processed
     assert (messages.state == queue_kernel.DEAD_LETTER).sum() == subject.dead_letters
-    held = station.message[station.message != queue_kernel.NOBODY]
-    assert held.size == np.unique(held).size == busy == station.busy[: len(subject.instances)].sum()
+    held = kernel.message[kernel.message != queue_kernel.NO_MESSAGE]
+    assert held.size == np.unique(held).size == busy == kernel.busy[: len(subject.instances)].sum()
     assert (messages.started_s[messages.state == queue_kernel.PROCESSED] >= 0).all()
 
 
@@ -287,7 +287,9 @@ def test_the_mean_wait_of_random_arrivals_is_what_erlang_says(servers: int, load
     random = np.random.default_rng(5)
     count, service_s = 400_000, 10.0
     arrivals = np.cumsum(random.exponential(service_s / (servers * load), count))
-    subject = plant(arrivals.tolist(), random.exponential(service_s, count).tolist(), maximum=servers)
+    subject = simulated_fleet(
+        arrivals.tolist(), random.exponential(service_s, count).tolist(), maximum=servers
+    )
     subject.set_desired(servers)
     at(subject, float(arrivals[-1]) + 10_000.0)
     waits = subject.messages.started_s - arrivals
@@ -304,10 +306,10 @@ def test_as_many_wait_on_average_as_arrivals_times_their_wait() -> None:
     """Little's law, from the looks alone."""
     random = np.random.default_rng(6)
     arrivals = np.sort(random.uniform(0, 40_000, 8000))
-    subject = plant(arrivals.tolist(), random.exponential(9.0, 8000).tolist(), maximum=2)
+    subject = simulated_fleet(arrivals.tolist(), random.exponential(9.0, 8000).tolist(), maximum=2)
     subject.set_desired(2)
-    seen = [at(subject, float(second)).look() for second in range(0, 40_000, 5)]
+    seen = [at(subject, float(second)).snapshot() for second in range(0, 40_000, 5)]
     waits = subject.messages.started_s - arrivals
-    assert np.mean([look.visible for look in seen]) == pytest.approx(
+    assert np.mean([snapshot.visible for snapshot in seen]) == pytest.approx(
         8000 / 40_000 * np.nanmean(waits), rel=0.02
     )

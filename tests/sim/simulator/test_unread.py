@@ -17,7 +17,7 @@ from tests.sim.policies.builders import (
     MINUTE_S,
     dump,
     load,
-    play,
+    run_policy,
     unprocessed,
 )
 
@@ -37,18 +37,18 @@ def run(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> tupl
     read: Callable[..., object] = port.read
 
     def failing(self: object, asked: Collection[object], *more: object) -> object:
-        now_s = self.site.plant.now_s  # type: ignore[attr-defined]
+        now_s = self.context.fleet.now_s  # type: ignore[attr-defined]
         if BEGIN_S <= now_s < END_S:
             return {one: Unknown(why=f"this {what} cannot be read") for one in asked}
         return read(self, asked, *more)
 
     monkeypatch.setattr(port, "read", failing)
     policy = Policy()
-    return play(policy, LOAD), policy
+    return run_policy(policy, LOAD), policy
 
 
 def test_sluice_lowers_nothing_while_a_reading_fails(run: tuple[Run, Policy]) -> None:
-    lowered_s = [one.at_s for one in run[0].told if one.text.startswith("shutdown")]
+    lowered_s = [one.at_s for one in run[0].log if one.text.startswith("shutdown")]
     assert lowered_s
     assert not [at_s for at_s in lowered_s if BEGIN_S <= at_s < END_S]
 
@@ -62,4 +62,4 @@ def test_each_failed_reading_is_told(run: tuple[Run, Policy]) -> None:
 def test_once_it_can_be_read_again_all_is_served_and_the_fleet_goes_home(run: tuple[Run, Policy]) -> None:
     assert unprocessed(run[0]) == 0
     assert run[0].lost == 0
-    assert run[0].looks[-1].desired == 0
+    assert run[0].snapshots[-1].desired == 0

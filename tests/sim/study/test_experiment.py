@@ -15,13 +15,13 @@ from sluice_sim.study.experiment import (
     Generated,
     bound_settings,
     load_of,
-    play,
+    run_experiment,
     trace_of,
 )
 from sluice_sim.study.sweep import (
     frontier,
-    play_all,
-    play_in_turn,
+    run_all,
+    run_in_turn,
 )
 from sluice_sim.template import deployment
 from sluice_sim.template.deployment import SettingError
@@ -46,27 +46,27 @@ def test_the_same_experiment_gives_the_same_result_to_the_last_digit():
     one = experiment(
         policy="sluice",
         variation=0.5,
-        boot=Boot(least_s=30.0, most_s=90.0),
+        boot=Boot(min_s=30.0, max_s=90.0),
         interruptions_per_instance_hour=0.5,
         refusal_ratio=0.2,
         trace=replace(SHORT, per_day=20_000),
     )
-    first, second = (play_in_turn([one], with_bound=True)[0] for _ in range(2))
+    first, second = (run_in_turn([one], with_bound=True)[0] for _ in range(2))
     assert repr(numbers(first)) == repr(numbers(second))
     assert first.run.messages.started_s.tolist() == second.run.messages.started_s.tolist()
-    other = play_in_turn([replace(one, seed=1)], with_bound=False)[0]
+    other = run_in_turn([replace(one, seed=1)], with_bound=False)[0]
     assert numbers(other)["wait_max_s"] != numbers(first)["wait_max_s"]
 
 
 def test_other_processes_get_the_same_results_in_the_order_asked_for():
     experiments = [
-        experiment(policy=policy, boot=Boot(least_s=boot, most_s=boot))
+        experiment(policy=policy, boot=Boot(min_s=boot, max_s=boot))
         for policy in ("static", "sluice")
         for boot in (30.0, 60.0)
     ]
     told = []
-    spread = play_all(experiments, with_bound=True, on_done=lambda *done: told.append(done))
-    in_turn = play_in_turn(experiments, with_bound=True)
+    spread = run_all(experiments, with_bound=True, on_done=lambda *done: told.append(done))
+    in_turn = run_in_turn(experiments, with_bound=True)
     assert [repr(numbers(outcome)) for outcome in spread] == [repr(numbers(outcome)) for outcome in in_turn]
     assert told == [(done, 6) for done in range(1, 7)], "four runs, and two bounds for two boot times"
     assert all(outcome.run is None for outcome in spread)
@@ -78,7 +78,7 @@ def test_what_another_process_refuses_is_told_here(tmp_path, monkeypatch):
     )  # fresh processes take seconds
     bad = trace_file(tmp_path, "0,1", "60,-1")
     with pytest.raises(SettingError, match="line 3: '-1'"):
-        play_all([experiment(trace=bad), experiment()], with_bound=False)
+        run_all([experiment(trace=bad), experiment()], with_bound=False)
 
 
 def test_changing_one_random_thing_leaves_the_others_alone():
@@ -116,14 +116,14 @@ def test_the_run_begins_at_the_full_minute_before_its_trace(tmp_path, monkeypatc
 
     monkeypatch.setattr(module, "simulate", simulate)
     trace = trace_file(tmp_path, "2026-03-01T09:00:20Z,5", "2026-03-01T09:01:20Z,5")
-    (dated,) = play_in_turn([experiment(trace=trace)], with_bound=False)
-    play_in_turn([experiment()], with_bound=False)
+    (dated,) = run_in_turn([experiment(trace=trace)], with_bound=False)
+    run_in_turn([experiment()], with_bound=False)
     assert began == [datetime(2026, 3, 1, 9, tzinfo=UTC).timestamp(), run.START_S]
     assert min(dated.run.messages.arrival_s) >= 20.0
 
 
 def test_the_bound_takes_the_shortest_boot_and_no_minimum_that_may_be_refused():
-    one = experiment(boot=Boot(least_s=30.0, most_s=90.0))
+    one = experiment(boot=Boot(min_s=30.0, max_s=90.0))
     one = replace(one, parameters={**one.parameters, "MinCapacity": "2"})
     mean_s = made(one).mean_service_s
     assert (bound_settings(one, mean_s).boot_s, bound_settings(one, mean_s).minimum) == (30.0, 2)
@@ -132,19 +132,19 @@ def test_the_bound_takes_the_shortest_boot_and_no_minimum_that_may_be_refused():
 
 def test_a_policy_without_a_tick_refuses_another_period():
     with pytest.raises(SettingError, match="policy static has no tick"):
-        play(experiment(tick_s=30.0), made(experiment()), None)
+        run_experiment(experiment(tick_s=30.0), made(experiment()), None)
 
 
 def test_sluice_refuses_a_tick_that_its_schedule_cannot_have():
     one = experiment(policy="sluice", tick_s=90.0)
     with pytest.raises(SettingError, match="whole minutes"):
-        play(one, made(one), None)
+        run_experiment(one, made(one), None)
 
 
 def test_a_slower_tick_leaves_messages_waiting_longer():
     burst = Generated(shape="idle-then-dump", days=0.05, per_day=4000)
     every, third = (experiment(policy="sluice", tick_s=tick_s, trace=burst) for tick_s in (60.0, 600.0))
-    quick, slow = play_in_turn([every, third], with_bound=False)
+    quick, slow = run_in_turn([every, third], with_bound=False)
     assert slow.result["wait_p50_s"] > quick.result["wait_p50_s"] + 60
 
 

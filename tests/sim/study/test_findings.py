@@ -21,7 +21,7 @@ STEADY = "steady:days=0.03:per-day=80000"
 def played(sluice):
     """The numbers of one run, after a look at what a person reads of it."""
 
-    def play(*arguments):
+    def run_experiment(*arguments):
         told, numbers = sluice(*arguments), sluice(*arguments, "--json")
         assert told.exit_code == numbers.exit_code == 0, told.stderr
         found = json.loads(numbers.stdout)
@@ -29,7 +29,7 @@ def played(sluice):
         assert yellow == found["warnings"], "what the text warns of, JSON does, and the other way round"
         return told.stdout, found
 
-    return play
+    return run_experiment
 
 
 def test_a_promise_that_the_boot_makes_impossible_from_zero_is_answered_with_what_helps(played):

@@ -134,33 +134,33 @@ def test_below_a_mean_load_of_one_instance_there_is_no_ratio_and_a_reason(messag
     assert (numbers["no_cost_ratio_because"] is None) is ratio
 
 
-def station(*, fresh, slots=(), returning=()):
-    from sluice_sim.simulator.fleet import _station
+def kernel(*, fresh, slots=(), returning=()):
+    from sluice_sim.simulator.fleet import _new_kernel_state
 
-    made = _station(4, 1, room=8)
-    made.counts[queue_kernel.FRESH] = fresh
+    made = _new_kernel_state(4, 1, room=8)
+    made.counts[queue_kernel.NEXT_NEW] = fresh
     made.message[: len(slots)] = slots
-    made.counts[queue_kernel.RETURNS] = len(returning)
+    made.counts[queue_kernel.RETURNING] = len(returning)
     made.visible_message[: len(returning)] = returning
     return made
 
 
-def messages(count, *, following=(), states=None):
+def messages(count, *, next_in_group=(), states=None):
     played = run([0.0] * count, [1.0] * count, state=states or [queue_kernel.WAITING] * count)
-    return played.messages._replace(following=np.array(following, np.int64))
+    return played.messages._replace(next_in_group=np.array(next_in_group, np.int64))
 
 
 def test_a_message_is_lost_that_neither_queue_nor_slot_holds():
     five = messages(5, states=[1, 0, 0, 0, 2])
-    assert conservation.lost(five, station(fresh=4, slots=[1, 2], returning=[3])) == 0
-    assert conservation.lost(five, station(fresh=4, slots=[1], returning=[3])) == 1
-    assert conservation.lost(five, station(fresh=4)) == 3
-    assert conservation.lost(five, station(fresh=1)) == 0, "nobody has taken them yet"
+    assert conservation.lost(five, kernel(fresh=4, slots=[1, 2], returning=[3])) == 0
+    assert conservation.lost(five, kernel(fresh=4, slots=[1], returning=[3])) == 1
+    assert conservation.lost(five, kernel(fresh=4)) == 3
+    assert conservation.lost(five, kernel(fresh=1)) == 0, "nobody has taken them yet"
 
 
 def test_a_message_of_a_group_is_held_behind_the_one_that_may_be_taken():
     # Groups 0 -> 2 -> 4 and 1 -> 3.
-    grouped = messages(5, following=[2, 3, 4, -1, -1])
-    assert conservation.lost(grouped, station(fresh=0, slots=[0], returning=[1])) == 0
-    assert conservation.lost(grouped, station(fresh=0, slots=[2], returning=[1])) == 1, "0 is nowhere"
-    assert conservation.lost(grouped, station(fresh=0, slots=[0])) == 2
+    grouped = messages(5, next_in_group=[2, 3, 4, -1, -1])
+    assert conservation.lost(grouped, kernel(fresh=0, slots=[0], returning=[1])) == 0
+    assert conservation.lost(grouped, kernel(fresh=0, slots=[2], returning=[1])) == 1, "0 is nowhere"
+    assert conservation.lost(grouped, kernel(fresh=0, slots=[0])) == 2

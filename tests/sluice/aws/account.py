@@ -13,7 +13,7 @@ from moto import mock_aws
 
 from sluice.aws import clients
 from sluice.core.model import AutoScalingGroup, EcsService
-from sluice_sim.embedded.moto_shortcuts import take_shortcuts
+from sluice_sim.embedded.moto_shortcuts import install_shortcuts
 
 PREFIX = "/sluice/workloads"
 ECS_DIMENSION = "ecs:service:DesiredCount"
@@ -21,7 +21,7 @@ ECS_DIMENSION = "ecs:service:DesiredCount"
 
 @contextmanager
 def account() -> Iterator[None]:
-    take_shortcuts()
+    install_shortcuts()
     with pytest.MonkeyPatch.context() as patch, mock_aws():
         patch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
         yield
