@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from benchmarks import list_prices as prices
-from sluice.core.effective_backlog import READ_MINUTES
-from sluice.core.emptiness import MINUTE
+from sluice.core.backlog import READ_MINUTES
 from sluice.core.fifo import EVERY_MINUTES
+from sluice.core.minutes import MINUTE
 from sluice.core.model import MSG_PROCESSING_DURATION, TrackedMetric, Tracking, Workload
 from sluice.usecases.offered_load import (
     ARRIVALS,

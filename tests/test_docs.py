@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sluice import report
-from sluice.core.effective_backlog import to_publish
+from sluice.core.backlog import to_publish
 from sluice.core.model import Demand, Limit, OfferedLoad, Published, Reason, Unknown
 from sluice.ports import Counter
 from sluice_sim.template import load

@@ -12,10 +12,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from sluice.core.emptiness import (
-    MINUTE,
-    minute_of,
-)
+from sluice.core.minutes import MINUTE, minute_of
 from sluice.core.model import Backlog, Bounds, Capacity, Fleet, Metric, Workload
 from sluice.errors import SluiceError
 from sluice.events import Alarm, RetuneRequest

@@ -10,11 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from sluice.core.effective_backlog import READ_MINUTES
-from sluice.core.emptiness import (
-    MINUTE,
-    minute_of,
-)
+from sluice.core.backlog import READ_MINUTES
+from sluice.core.minutes import MINUTE, minute_of
 from sluice.core.model import (
     Backlog,
     Bounds,

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from sluice.core.emptiness import MINUTE
+from sluice.core.minutes import MINUTE
 from sluice.core.model import Decision, Kind, Published, Unknown, Workload
 from sluice.ports import Counter
 from sluice.usecases.retune import retune_targets

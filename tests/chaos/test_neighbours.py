@@ -10,7 +10,7 @@ import pytest
 
 from sluice.core.model import Unknown
 from sluice.ports import Counter
-from sluice.usecases.wake import published_backlog
+from sluice.usecases.published_backlog import published_backlog
 from tests.chaos.moves import MOVES, Beginning, Move, beginning, make
 from tests.chaos.steps import Step
 from tests.chaos.storm import Storm

@@ -8,11 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from sluice.core.effective_backlog import READ_MINUTES
-from sluice.core.emptiness import (
-    MINUTE,
-    minute_of,
-)
+from sluice.core.backlog import READ_MINUTES
+from sluice.core.minutes import MINUTE, minute_of
 from sluice.core.model import (
     BACKLOG_PER_INSTANCE,
     MSG_PROCESSING_DURATION,

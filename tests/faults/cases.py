@@ -9,7 +9,7 @@ from typing import Any
 from unittest import mock
 
 from sluice.events import Shard, shard_message
-from sluice.usecases import tick
+from sluice.usecases import shards
 from tests.faults.calls import Call, Fault
 from tests.faults.stage import (
     ASG,
@@ -47,7 +47,7 @@ class Case:
     warm: bool = False
     only: tuple[str, ...] = ()
     """The operations whose failing is of interest here; none for all."""
-    most_in_one_invocation: int = tick.MOST_IN_ONE_INVOCATION
+    max_workloads_per_invocation: int = shards.MAX_WORKLOADS_PER_INVOCATION
     """Workloads that a tick serves itself."""
     situations: Mapping[str, Situation] = field(init=False)
 
@@ -64,7 +64,7 @@ class Case:
         if self.warm:
             earlier = NOON - CACHE_RAN_OUT
             stage.play("publish_backlog", tick_at(earlier), at=earlier + STARTED_AFTER)
-        with mock.patch.object(tick, "MOST_IN_ONE_INVOCATION", self.most_in_one_invocation):
+        with mock.patch.object(shards, "MAX_WORKLOADS_PER_INVOCATION", self.max_workloads_per_invocation):
             return stage.play(self.function, dict(self.event), target=target, warm=self.warm)
 
     @property
@@ -187,7 +187,7 @@ CASES = [
         name="tick sends shards",
         function="publish_backlog",
         event=tick_at(NOON),
-        most_in_one_invocation=1,
+        max_workloads_per_invocation=1,
     ),
     Case(name="retune hourly", function="retune_target", event=sample("schedule")),
     Case(

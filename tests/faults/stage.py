@@ -23,7 +23,7 @@ from moto.core.responses import ActionResult
 
 from sluice import wiring
 from sluice.aws import concurrent_reads
-from sluice.core.effective_backlog import READ_MINUTES
+from sluice.core.backlog import READ_MINUTES
 from sluice.core.model import (
     BACKLOG_PER_INSTANCE,
     EFFECTIVE_BACKLOG_PER_INSTANCE,

@@ -28,13 +28,10 @@ from sluice.core.model import TrackedMetric, Tracking, Trigger, Workload
 from sluice.errors import TransientError
 from sluice.events import RetuneRequest, Shard, shard_message
 from sluice.ports import Counter, World
-from sluice.usecases import tick
 from sluice.usecases.retune import retune_targets
-from sluice.usecases.tick import (
-    WORKLOADS_PER_SHARD,
-    publish_backlog,
-    publish_shards,
-)
+from sluice.usecases.shards import publish_shards
+from sluice.usecases.tick import WORKLOADS_PER_SHARD, publish_backlog
+from sluice.usecases.tick_context import NO_TIME_LEFT
 from tests.faults.stage import timeouts_s
 from tests.support.builders import (
     dynamic_target,
@@ -355,7 +352,7 @@ def test_a_batch_of_shards_ends_in_its_time_however_slowly_cloudwatch_answers(
     lanes, ledger, _ = Invocation(call_s, monkeypatch, own_call_s=worst_call_s(), messages=0).batch()
     assert lanes.elapsed_s <= timeouts_s()["publish_backlog"]
     left_out = {why for _, counter, why in ledger.failures if counter is Counter.SHARD_FAILED}
-    assert left_out == {tick.NO_TIME_LEFT}
+    assert left_out == {NO_TIME_LEFT}
 
 
 def worst_call_s() -> float:

@@ -25,7 +25,7 @@ from sluice import wiring
 from sluice.aws.policies import TargetTrackingPolicies
 from sluice.aws.registry import SsmRegistry
 from sluice.events import Shard, shard_message
-from sluice.usecases import tick
+from sluice.usecases import shards
 from sluice_sim.account import ACCOUNT_ID, REGION
 from sluice_sim.embedded.cloud import EmbeddedAws, LogLine, embedded_aws
 from sluice_sim.embedded.demo import CONTROL_PLANE, NAMESPACE, Stage
@@ -68,7 +68,7 @@ class Act:
     function: str
     arrange: Callable[[], None]
     event: Mapping[str, Any]
-    most_in_one_invocation: int = tick.MOST_IN_ONE_INVOCATION
+    max_workloads_per_invocation: int = shards.MAX_WORKLOADS_PER_INVOCATION
     """Workloads that a tick serves itself."""
 
 
@@ -103,7 +103,7 @@ class Rehearsal:
         wiring.cold_start()
         passed, logged = len(self.gate.passages), len(self._aws.log)
         function = self._aws.functions.named(f"{CONTROL_PLANE}-{act.function}")
-        with mock.patch.object(tick, "MOST_IN_ONE_INVOCATION", act.most_in_one_invocation):
+        with mock.patch.object(shards, "MAX_WORKLOADS_PER_INVOCATION", act.max_workloads_per_invocation):
             failure = self._aws.functions.invoke(function, dict(act.event))
         return Performance(
             act=act, passages=self.gate.passages[passed:], log=self._aws.log[logged:], failure=failure
@@ -145,7 +145,7 @@ class Rehearsal:
             function=ticks,
             arrange=self._asleep_with_work,
             event=tick,
-            most_in_one_invocation=1,
+            max_workloads_per_invocation=1,
         )
         yield Act(name="shard", function=ticks, arrange=self._asleep_with_work, event=self._shard())
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import chain
 
-from sluice.core.emptiness import MINUTE
+from sluice.core.minutes import MINUTE, minute_of
 from sluice.core.model import (
     Backlog,
     Bounds,
@@ -41,6 +41,7 @@ from sluice.ports import (
     SeriesQuery,
     World,
 )
+from sluice.usecases.tick_context import TickContext
 from tests.support.builders import NOW
 
 LATE = Unknown(why="not read before the deadline")
@@ -439,7 +440,7 @@ class Scene:
     calls: Calls = field(default_factory=Calls)
     ledger: Ledger = field(default_factory=Ledger)
     remaining: float = 60
-    repair_failures: dict[str, int] = field(default_factory=dict)
+    retry_failures: dict[str, int] = field(default_factory=dict)
     last_known: dict[tuple[str, str], LastKnown] = field(default_factory=dict)
     queues: FakeQueues = field(init=False)
     fleets: FakeFleets = field(init=False)
@@ -467,7 +468,7 @@ class Scene:
             namespace="Sluice",
             now=self.clock,
             shards=self.shards,
-            repair_failures=self.repair_failures,
+            retry_failures=self.retry_failures,
             last_known=self.last_known,
             launches=self.launches,
         )
@@ -533,3 +534,15 @@ class Scene:
 
     def acts(self) -> list[object]:
         return self.calls.named("fleets.set_desired")
+
+
+def tick_context(scene: Scene, *workloads: Workload) -> TickContext:
+    """A tick over these workloads, before any of them is observed."""
+    return TickContext(
+        minute=minute_of(scene.clock()),
+        workloads={workload.name: workload for workload in workloads},
+        observed={},
+        world=scene.world,
+        report=scene.ledger,
+        remaining_s=scene.remaining_s,
+    )

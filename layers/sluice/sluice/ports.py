@@ -255,7 +255,7 @@ class World:
     now: Callable[[], datetime]
     shards: Shards | None = None
     """None where nothing can be handed to another invocation."""
-    repair_failures: MutableMapping[str, int] = field(default_factory=dict)
+    retry_failures: MutableMapping[str, int] = field(default_factory=dict)
     """Workload name -> how often its repair failed in a row; lives as long as the process."""
     last_known: MutableMapping[tuple[str, str], LastKnown] = field(default_factory=dict)
     """(quantity, where it is read) -> its newest reading; lives as long as the process."""

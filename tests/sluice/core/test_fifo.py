@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice.core.emptiness import MINUTE
 from sluice.core.fifo import (
     EVERY_MINUTES,
     decide_cap,
     is_due,
     may_exceed_groups,
 )
+from sluice.core.minutes import MINUTE
 from sluice.core.model import (
     Bounds,
     Decision,

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice.core.emptiness import before
+from sluice.core.emptiness import tick_proof_ends
 from sluice.core.model import (
     DYNAMIC_SCALING_IN_SUSPENDED,
     DYNAMIC_SCALING_OUT_SUSPENDED,
@@ -79,7 +79,7 @@ def bootstrap(served: Workload, saw: Observation, target: float = 8) -> Decision
 
 def shutdown(served: Workload, saw: Observation, published: Published | None = None) -> Decision:
     published = zeros() if published is None else published
-    return decide_shutdown(served, saw, published, Trigger.TICK, proof_ends=before(MINUTE_NOW))
+    return decide_shutdown(served, saw, published, Trigger.TICK, proof_ends=tick_proof_ends(MINUTE_NOW))
 
 
 class TestBootstrap:

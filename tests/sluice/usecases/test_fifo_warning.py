@@ -4,7 +4,7 @@ from datetime import datetime
 
 import pytest
 
-from sluice.core.emptiness import MINUTE
+from sluice.core.minutes import MINUTE
 from sluice.core.model import Decision, Kind, Metric, Mode, Workload
 from sluice.ports import Counter, Outcome
 from sluice.report import sentence

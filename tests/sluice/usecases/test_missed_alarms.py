@@ -97,17 +97,17 @@ def test_those_whose_repair_failed_come_last_and_the_fewest_failures_first(scene
     failures = {"a": 3, "b": 1, "c": 4, "e": 2}
     for _ in range(5):  # whoever the minute begins with
         scene.calls.made.clear()
-        scene.repair_failures.clear()
-        scene.repair_failures |= failures
+        scene.retry_failures.clear()
+        scene.retry_failures |= failures
         tick(scene)
         assert scene.calls.named("registry.one") == ["d", "b", "e", "a", "c"]
-        assert scene.repair_failures == {"a": 4, "b": 2, "c": 5, "d": 1, "e": 3}
+        assert scene.retry_failures == {"a": 4, "b": 2, "c": 5, "d": 1, "e": 3}
 
 
 def test_one_throttle_does_not_send_a_bootstrap_behind_all_that_always_fail(scene: Scene) -> None:
     refused = [scene.serve(workload(f"a{index:02}", idle_minutes=1), desired=3) for index in range(100)]
     throttled = scene.serve(workload("z"), visible=5)
-    scene.repair_failures |= {each.name: 5 for each in refused} | {throttled.name: 1}
+    scene.retry_failures |= {each.name: 5 for each in refused} | {throttled.name: 1}
     for each in refused:
         scene.idle(each, minutes=3)
     refuse(scene, refused)
@@ -118,21 +118,21 @@ def test_one_throttle_does_not_send_a_bootstrap_behind_all_that_always_fail(scen
 
 def test_failures_are_forgotten_once_nothing_is_left_to_repair(scene: Scene) -> None:
     served = scene.serve(workload(), visible=5, desired=1)  # an alarm woke it meanwhile
-    scene.repair_failures[served.name] = 7
-    scene.repair_failures["served by another shard"] = 2
+    scene.retry_failures[served.name] = 7
+    scene.retry_failures["served by another shard"] = 2
     tick(scene)
-    assert scene.repair_failures == {"served by another shard": 2}
+    assert scene.retry_failures == {"served by another shard": 2}
 
 
 def test_a_repair_that_succeeds_at_last_ends_the_wait_at_the_end(scene: Scene) -> None:
     served = scene.serve(workload(), visible=5)
     scene.fleets.refusing = ConfigError("AccessDenied")
     tick(scene)
-    assert scene.repair_failures == {served.name: 1}
+    assert scene.retry_failures == {served.name: 1}
     scene.fleets.refusing = None
     tick(scene)
     assert scene.desired(served) == 1
-    assert scene.repair_failures == {}
+    assert scene.retry_failures == {}
 
 
 def test_each_minute_begins_with_another_workload(scene: Scene) -> None:
@@ -152,7 +152,7 @@ def test_each_minute_begins_with_another_workload(scene: Scene) -> None:
 def test_while_cloudwatch_hangs_bootstraps_are_done_and_nobody_is_sent_home(scene: Scene) -> None:
     asleep = scene.serve(workload("a"), visible=5)
     failed_before = scene.serve(workload("b"), visible=5)
-    scene.repair_failures[failed_before.name] = 1
+    scene.retry_failures[failed_before.name] = 1
     idle = scene.serve(workload("c"), desired=3)
     scene.idle(idle)
 

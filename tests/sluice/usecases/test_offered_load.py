@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from sluice.core.emptiness import MINUTE
+from sluice.core.minutes import MINUTE
 from sluice.core.model import Demand, MetricSource, Mode, TrackedMetric, Unknown, Workload
 from sluice.errors import DefectError
 from sluice.events import Shard, shard_message
@@ -20,10 +20,8 @@ from sluice.ports import Counter, Policy, RemainingS, Series, SeriesQuery
 from sluice.report import published_sentence
 from sluice.usecases import publish_metrics
 from sluice.usecases.offered_load import demands
-from sluice.usecases.tick import (
-    publish_backlog,
-    publish_shards,
-)
+from sluice.usecases.shards import publish_shards
+from sluice.usecases.tick import publish_backlog
 from tests.support.builders import (
     MINUTE_NOW,
     dynamic_workload,
@@ -34,7 +32,7 @@ from tests.support.builders import (
     queue_url,
     workload,
 )
-from tests.support.fakes import Scene
+from tests.support.fakes import Scene, tick_context
 
 SENT, DURATION, EFFECTIVE = (
     "NumberOfMessagesSent",
@@ -167,7 +165,7 @@ class TestHowOftenIsRead:
             hold_target(scene, served, 10)
             for ahead in range(DAY):
                 scene.clock.at = MINUTE_NOW + MINUTE * ahead
-                demands(scene.clock(), {served.name: served}, scene.world, scene.ledger, plenty)
+                demands({served.name: served}, tick_context(scene, served))
             return asked(scene), len(scene.calls.named("policies.targets"))
 
         return run
@@ -634,7 +632,7 @@ class TestDefects:
 def test_a_reading_that_broke_keeps_no_stack_trace_in_memory(scene: Scene) -> None:
     served = scene.serve(STATIC)
     scene.metrics.read = lambda *asked: {}["a defect of ours"]
-    demands(MINUTE_NOW, {served.name: served}, scene.world, scene.ledger, plenty)
+    demands({served.name: served}, tick_context(scene, served))
     [last] = scene.last_known.values()
     assert last.value == Unknown(why="unexpected KeyError: 'a defect of ours'")
     assert len(scene.ledger.met) == 1
@@ -643,7 +641,7 @@ def test_a_reading_that_broke_keeps_no_stack_trace_in_memory(scene: Scene) -> No
 def test_a_demand_is_what_the_tick_publishes_by(scene: Scene) -> None:
     served = scene.serve(STATIC)
     scene.keep_arriving(served, 30)
-    found = demands(MINUTE_NOW, {served.name: served}, scene.world, scene.ledger, plenty)
+    found = demands({served.name: served}, tick_context(scene, served))
     load = found["transcription"]
     assert isinstance(load, Demand)
     assert (load.load.arrivals_per_s, load.load.instances, load.target_per_instance) == (0.5, 2, 8)

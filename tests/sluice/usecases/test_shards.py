@@ -11,11 +11,10 @@ from sluice.core.model import AutoScalingGroup, DataPoint, Fleet, Mode, Trigger,
 from sluice.errors import ConfigError, TransientError
 from sluice.events import parse_shard
 from sluice.ports import Counter, Outcome, RemainingS, SeriesQuery
-from sluice.usecases import tick
-from sluice.usecases.tick import (
-    publish_backlog,
-    publish_shards,
-)
+from sluice.usecases import shards
+from sluice.usecases.shards import publish_shards
+from sluice.usecases.tick import publish_backlog
+from sluice.usecases.tick_context import NO_TIME_LEFT
 from tests.support.builders import (
     MINUTE_NOW,
     ecs_workload,
@@ -25,14 +24,14 @@ from tests.support.builders import (
 from tests.support.fakes import Scene
 
 MOST, PER_SHARD = 8, 3
-MOST_AS_DEPLOYED, PER_SHARD_AS_DEPLOYED = tick.MOST_IN_ONE_INVOCATION, tick.WORKLOADS_PER_SHARD
+MOST_AS_DEPLOYED, PER_SHARD_AS_DEPLOYED = shards.MAX_WORKLOADS_PER_INVOCATION, shards.WORKLOADS_PER_SHARD
 
 
 @pytest.fixture(autouse=True)
 def _eight_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Eight workloads fit into one invocation here, and three into a shard."""
-    monkeypatch.setattr(tick, "MOST_IN_ONE_INVOCATION", MOST)
-    monkeypatch.setattr(tick, "WORKLOADS_PER_SHARD", PER_SHARD)
+    monkeypatch.setattr(shards, "MAX_WORKLOADS_PER_INVOCATION", MOST)
+    monkeypatch.setattr(shards, "WORKLOADS_PER_SHARD", PER_SHARD)
 
 
 def serve(scene: Scene, count: int, *, visible: int = 6, desired: int = 2) -> list[Workload]:
@@ -77,21 +76,21 @@ class TestTheTick:
         assert len(scene.published()) == MOST
         assert scene.shards.sent == []
 
-    @pytest.mark.parametrize(("count", "shards"), [(1000, 0), (1001, 5)])
+    @pytest.mark.parametrize(("count", "expected_shards"), [(1000, 0), (1001, 5)])
     def test_as_deployed_a_thousand_are_one_invocations_load(
-        self, scene: Scene, monkeypatch: pytest.MonkeyPatch, count: int, shards: int
+        self, scene: Scene, monkeypatch: pytest.MonkeyPatch, count: int, expected_shards: int
     ) -> None:
         """On the deployed function's 0.29 of a core they take a quarter of the time for reading.
 
         Of 3000 it left 500 unread (docs/scale.md), which no machine with a whole core shows.
         """
-        monkeypatch.setattr(tick, "MOST_IN_ONE_INVOCATION", MOST_AS_DEPLOYED)
-        monkeypatch.setattr(tick, "WORKLOADS_PER_SHARD", PER_SHARD_AS_DEPLOYED)
+        monkeypatch.setattr(shards, "MAX_WORKLOADS_PER_INVOCATION", MOST_AS_DEPLOYED)
+        monkeypatch.setattr(shards, "WORKLOADS_PER_SHARD", PER_SHARD_AS_DEPLOYED)
         for index in range(count):
             scene.serve(workload(f"w{index:04}"), visible=6, desired=2)
         tick(scene)
-        assert len(scene.shards.sent) == shards
-        assert len(scene.published()) == (0 if shards else count)
+        assert len(scene.shards.sent) == expected_shards
+        assert len(scene.published()) == (0 if expected_shards else count)
 
     def test_more_are_handed_on_in_contiguous_slices_of_the_sorted_names(self, scene: Scene) -> None:
         serve(scene, 11)
@@ -121,8 +120,8 @@ class TestTheTick:
         self, scene: Scene, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Documents of different sizes and alphabets; the envelope has what the slice leaves of a message."""
-        monkeypatch.setattr(tick, "WORKLOADS_PER_SHARD", 1000)
-        monkeypatch.setattr(tick, "BYTES_PER_SHARD", 6000)
+        monkeypatch.setattr(shards, "WORKLOADS_PER_SHARD", 1000)
+        monkeypatch.setattr(shards, "BYTES_PER_SHARD", 6000)
         for index in range(40):
             scene.serve(replace(workload(f"w{index:02}"), stack_id='"ü\\' * index))
         tick(scene)
@@ -354,7 +353,7 @@ class TestTheShards:
         with pytest.raises(TransientError, match="all 2 shards of this batch failed"):
             deliver(scene, scene.shards.sent[:2])
         assert scene.calls.made == []
-        assert {why for _, _, why in scene.ledger.failures} == {tick.NO_TIME_LEFT}
+        assert {why for _, _, why in scene.ledger.failures} == {NO_TIME_LEFT}
 
     def test_a_shard_where_no_queue_is_set_fails_with_the_setting_that_is_missing(self, scene: Scene) -> None:
         serve(scene, 11)

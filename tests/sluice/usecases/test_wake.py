@@ -4,13 +4,10 @@ from datetime import timedelta
 import pytest
 
 from sluice.core.model import Decision, DynamicTarget, Kind, Limit, Mode, Reason, Trigger, Workload
+from sluice.core.target import initial_target
 from sluice.errors import CapacityError, ConfigError, TransientError
 from sluice.ports import Counter, Outcome
-from sluice.usecases.wake import (
-    initial_target,
-    on_bootstrap_alarm,
-    on_shutdown_alarm,
-)
+from sluice.usecases.wake import on_bootstrap_alarm, on_shutdown_alarm
 from tests.support.builders import (
     alarm,
     capacity,

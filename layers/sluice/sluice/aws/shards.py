@@ -60,7 +60,7 @@ class SqsShards:
                 }
 
         sizes = {name: len(body.encode()) for name, body in bodies.items()}
-        calls = slices(sizes, most_names=MESSAGES_PER_SEND, most_bytes=BYTES_PER_SEND)
+        calls = slices(sizes, max_names=MESSAGES_PER_SEND, max_bytes=BYTES_PER_SEND)
         answers = fan_out(self._pool, send, calls, self._sending, lambda: remaining_s() + self._reserve_s)
         unsent: dict[str, str] = {}
         for names, refused in answers.items():

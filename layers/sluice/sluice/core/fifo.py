@@ -15,7 +15,7 @@ from sluice.core.bounds import (
     clamp,
     effective_bounds,
 )
-from sluice.core.emptiness import MINUTE
+from sluice.core.minutes import MINUTE, minutes_since_epoch
 from sluice.core.model import (
     Capacity,
     Decision,
@@ -45,7 +45,7 @@ def is_due(workload: Workload, minute: datetime) -> bool:
     The name decides which, by a checksum that is the same in every process: hash() of a string is not.
     """
     turn = zlib.crc32(workload.name.encode())
-    return (int(minute.timestamp()) // 60 - turn) % EVERY_MINUTES == 0
+    return (minutes_since_epoch(minute) - turn) % EVERY_MINUTES == 0
 
 
 def may_exceed_groups(workload: Workload, saw: Observation) -> bool:

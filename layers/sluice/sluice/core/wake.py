@@ -15,7 +15,7 @@ from sluice.core.bounds import (
     instances_for,
 )
 from sluice.core.capacity_units import why_not_served
-from sluice.core.emptiness import gap_in_proof
+from sluice.core.emptiness import why_not_proven_empty
 from sluice.core.model import (
     DYNAMIC_SCALING_IN_SUSPENDED,
     DYNAMIC_SCALING_OUT_SUSPENDED,
@@ -110,7 +110,7 @@ def decide_shutdown(
         return hold(*_held_scale_in(held, capacity, proof_ends[0]))
     if isinstance(published, Unknown):
         return hold(Reason.UNKNOWN_READING, published.why)
-    if gap := gap_in_proof(published, proof_ends, workload.idle_minutes):
+    if gap := why_not_proven_empty(published, proof_ends, workload.idle_minutes):
         return hold(Reason.NOT_PROVEN, gap)
     return Decision(
         workload=workload.name,

@@ -1,7 +1,7 @@
-"""One workload's failure is its own.
+"""Step: keep one workload's failure from the others.
 
-Owns the wall between workloads. Refuses to swallow: what is caught is reported and counted, and the caller
-learns that it happened.
+Owns the isolation between workloads. Refuses to swallow a failure: what is caught is logged and counted, and
+the caller learns of it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Reading = TypeVar("Reading")
 
 
 @contextmanager
-def told_if_it_fails(decision: Decision | TargetDecision, report: Report) -> Iterator[None]:
+def report_if_refused(decision: Decision | TargetDecision, report: Report) -> Iterator[None]:
     """A decision that AWS refuses is told like any other before its failure goes on."""
     try:
         yield

@@ -1,10 +1,10 @@
-"""The first step of every use case: which workloads there are, and what they look like this moment."""
+"""Step, the first of every use case: which workloads there are, and a live reading of each."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from sluice.core.emptiness import turn_of
+from sluice.core.minutes import minutes_since_epoch
 from sluice.core.model import Observation, Unknown, Workload
 from sluice.core.rotation import rotated
 from sluice.ports import Counter, Registered, RemainingS, Report, World, first_half
@@ -24,7 +24,7 @@ def observe(world: World, workloads: Collection[Workload], remaining_s: Remainin
     """One live observation per workload name; whatever could not be read in time is Unknown."""
     # Where the time is too short for all, it is not for the same ones every minute.
     by_name = {workload.name: workload for workload in workloads}
-    order = [by_name[name] for name in rotated(by_name, turn_of(world.now()))]
+    order = [by_name[name] for name in rotated(by_name, minutes_since_epoch(world.now()))]
     queue_urls = list(dict.fromkeys(workload.queue_url for workload in order))
     fleets = list(dict.fromkeys(workload.fleet for workload in order))
     # Queues first: each is read by a call of its own, while a slow fleet API holds up a hundred fleets. Slow

@@ -1,7 +1,7 @@
-"""Retune: recompute each dynamic target from what the workers measured, and write it into the policy.
+"""Entry point: recompute each dynamic target from what the workers measured, and write it into the policy.
 
-Owns the hourly round and the one after a stack change. Refuses to touch a static target, a policy inside the
-deadband, and any field of a policy but its target.
+It runs every hour, and after a change of a workload's stack. A static target, a policy inside the deadband
+and every field of a policy but its target are left alone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sluice.events import RetuneRequest
 from sluice.ports import Counter, Outcome, RemainingS, Report, World, first_half
 from sluice.usecases.isolation import (
     isolated,
-    told_if_it_fails,
+    report_if_refused,
 )
 from sluice.usecases.observe import registered
 from sluice.usecases.processing_time import (
@@ -87,7 +87,7 @@ def _retune(
     if decision.target is not None and policy is None:
         outcome = Outcome.OBSERVED
     elif decision.target is not None and policy is not None:
-        with told_if_it_fails(decision, report):
+        with report_if_refused(decision, report):
             world.policies.put_target(policy, decision.target)
         outcome = Outcome.ACTED
     report.decided(decision, outcome)

@@ -1,4 +1,4 @@
-"""Test load: messages whose body says how long a worker should take over each."""
+"""Entry point: send test messages, whose body says how long a worker should take over each."""
 
 from __future__ import annotations
 

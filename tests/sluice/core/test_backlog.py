@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice.core.effective_backlog import (
+from sluice.core.backlog import (
     MAX_MESSAGES,
+    backlog_per_instance,
+    demanded_capacity,
     effective_backlog_per_instance,
     has_gaps,
     measured_processing_s,
@@ -16,11 +18,7 @@ from sluice.core.effective_backlog import (
     to_publish,
     with_zeros,
 )
-from sluice.core.effective_backlog import demand as judged
-from sluice.core.emptiness import (
-    MINUTE,
-    backlog_per_instance,
-)
+from sluice.core.minutes import MINUTE
 from sluice.core.model import Demand, OfferedLoad, Published, Unknown
 from tests.support.builders import (
     MINUTE_NOW,
@@ -286,13 +284,13 @@ class TestDemand:
     )
     def test_a_load_that_no_fleet_can_have_is_no_reading(self, load: OfferedLoad, target: float) -> None:
         """CloudWatch would refuse its value, and with it the points of every workload in the call."""
-        told = judged(load, target, ())
+        told = demanded_capacity(load, target, ())
         assert isinstance(told, Unknown)
         assert told.why.endswith(" are no reading")
 
     def test_the_largest_load_is_a_value_that_cloudwatch_takes(self) -> None:
         load = OfferedLoad(arrivals_per_s=MAX_MESSAGES, processing_s=1, concurrency_per_instance=1)
-        largest = judged(load, 1, ())
+        largest = demanded_capacity(load, 1, ())
         assert isinstance(largest, Demand)
         assert effective_backlog_per_instance(2**31, 1, largest, margin=3) < 2**360
 

@@ -1,4 +1,4 @@
-"""EffectiveBacklogPerInstance: the backlog, and the load that keeps arriving.
+"""BacklogPerInstance, and EffectiveBacklogPerInstance: the backlog and the load that keeps arriving.
 
 Target tracking holds backlog / running at T messages per instance, as many as one instance begins within the
 promise. By the backlog alone a fleet has no capacity before a backlog has built up, and loses it once the
@@ -26,8 +26,8 @@ import math
 from collections.abc import Container, Mapping
 from datetime import datetime
 
-from sluice.core.emptiness import MINUTE
-from sluice.core.model import Capacity, Demand, Durations, OfferedLoad, Published, Unknown, Workload
+from sluice.core.minutes import MINUTE
+from sluice.core.model import Backlog, Capacity, Demand, Durations, OfferedLoad, Published, Unknown, Workload
 
 WINDOW_MINUTES = 10
 """Minutes over whose median arrivals count as sustained: a dump of fewer than five is backlog alone."""
@@ -43,6 +43,15 @@ MAX_PROCESSING_S = 43_200
 MAX_MESSAGES = 1e12
 """A load that amounts to more within the promise is no reading. CloudWatch takes values up to 2**360 alone,
 and refuses the points of all workloads in a call for one beyond."""
+
+
+def backlog_per_instance(backlog: Backlog, capacity: Capacity, *, count_in_flight: bool) -> float:
+    """Messages per running instance: (visible, plus in flight by setting) / max(running, 1).
+
+    With nothing running it is the whole backlog, so that the metric still shows how much work waits.
+    """
+    counted = backlog.visible + (backlog.in_flight if count_in_flight else 0)
+    return counted / max(capacity.running, 1)
 
 
 def has_gaps(sent: Mapping[datetime, float], minute: datetime) -> bool:
@@ -101,7 +110,9 @@ def measured_processing_s(measured: Durations, min_samples: int) -> float | Unkn
     return measured.seconds
 
 
-def demand(load: OfferedLoad, target_per_instance: float, not_renewed: tuple[str, ...]) -> Demand | Unknown:
+def demanded_capacity(
+    load: OfferedLoad, target_per_instance: float, not_renewed: tuple[str, ...]
+) -> Demand | Unknown:
     """The load in the unit of its policy's target; Unknown where it is more than any fleet can have."""
     if not target_per_instance * load.instances <= MAX_MESSAGES:
         return Unknown(
