@@ -62,7 +62,9 @@ class SimulatedQueues:
         look = self.site.view()
         own = Backlog(visible=look.visible, in_flight=look.in_flight, delayed=look.delayed)
         known = self.site.deployed.workload.queue_url
-        return {url: own if url == known else Unknown(why=f"AWS knows no queue {url}") for url in queue_urls}
+        return {
+            url: own if url == known else Unknown(reason=f"AWS knows no queue {url}") for url in queue_urls
+        }
 
     def send(self, queue_url: str, bodies: Sequence[str]) -> None:
         """A trace says what arrives."""
@@ -80,7 +82,7 @@ class SimulatedFleets:
         look, workload = self.site.plant.look(), self.site.deployed.workload
         own = Capacity(desired=look.desired, running=look.running, bounds=workload.bounds)
         return {
-            fleet: own if fleet == workload.fleet else Unknown(why=f"AWS knows no {fleet}")
+            fleet: own if fleet == workload.fleet else Unknown(reason=f"AWS knows no {fleet}")
             for fleet in fleets
         }
 
@@ -177,7 +179,7 @@ class SimulatedPolicies:
         try:
             return self.read(workload, remaining_s).target
         except ConfigError as missing:
-            return Unknown(why=str(missing))
+            return Unknown(reason=str(missing))
 
     def put_target(self, policy: Policy, target: float) -> None:  # noqa: ARG002 - there is one policy
         """From the next minute on."""
@@ -230,16 +232,23 @@ class RunReport:
                 )
             )
 
-    def observed(self, workload: Workload, saw: Observation, published: Published) -> None:
+    def observed(self, workload: Workload, observation: Observation, published: Published) -> None:
         """Nothing to tell."""
 
-    def failed(self, workload: str, counter: Counter, why: str, *, defect: Exception | None = None) -> None:  # noqa: ARG002
+    def failed(
+        self,
+        workload: str,  # noqa: ARG002
+        counter: Counter,  # noqa: ARG002
+        reason: str,
+        *,
+        defect: Exception | None = None,
+    ) -> None:
         """A defect of ours ends the run."""
         if defect is not None:
             raise defect
-        self.failures.append((self.site.plant.now_s, why))
+        self.failures.append((self.site.plant.now_s, reason))
 
-    def noted(self, counter: Counter, what: str, count: int = 1) -> None:
+    def event(self, counter: Counter, what: str, count: int = 1) -> None:
         """Nothing to tell."""
 
 

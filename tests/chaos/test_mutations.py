@@ -19,7 +19,7 @@ import sluice.usecases.retune
 import sluice.usecases.serve_workloads
 import sluice.usecases.tick
 import sluice.usecases.wake
-import tests.chaos.storm
+import tests.chaos.event_storm
 from sluice.core import target, wake
 from sluice.core.bounds import clamp
 from sluice.core.emptiness import alarm_proof_ends, minutes_to_prove, tick_proof_ends, why_not_proven_empty
@@ -61,14 +61,14 @@ Decide = Callable[..., Decision]
 def blind_to(decide: Decide, **facts: object) -> Decide:
     """The same decision, with these counts of the queue or facts of the fleet taken for others."""
 
-    def broken(workload: Workload, saw: Observation, *rest: Any, **named: Any) -> Decision:
-        return replace(decide(workload, _put(saw, facts), *rest, **named), saw=saw)
+    def broken(workload: Workload, observed: Observation, *rest: Any, **named: Any) -> Decision:
+        return replace(decide(workload, _put(observed, facts), *rest, **named), observation=observed)
 
     return broken
 
 
-def _put(saw: Observation, facts: Mapping[str, object]) -> Observation:
-    backlog, capacity = saw.backlog, saw.capacity
+def _put(observed: Observation, facts: Mapping[str, object]) -> Observation:
+    backlog, capacity = observed.backlog, observed.capacity
     if isinstance(backlog, Backlog):
         backlog = replace(backlog, **{key: to for key, to in facts.items() if hasattr(backlog, key)})
     if isinstance(capacity, Capacity):
@@ -84,7 +84,7 @@ def blind_shutdown(**facts: object) -> list[tuple[object, str, object]]:
             ("decide_shutdown", blind_to(decide_shutdown, **facts)),
             (
                 "reads_empty_above_min",
-                lambda workload, saw: reads_empty_above_min(workload, _put(saw, facts)),
+                lambda workload, observed: reads_empty_above_min(workload, _put(observed, facts)),
             ),
         )
     ]
@@ -112,10 +112,10 @@ def zero_for_unknown(
 ) -> Mapping[str, Observation]:
     return {
         name: Observation(
-            backlog=EMPTY if isinstance(saw.backlog, Unknown) else saw.backlog,
-            capacity=NOTHING if isinstance(saw.capacity, Unknown) else saw.capacity,
+            backlog=EMPTY if isinstance(observed.backlog, Unknown) else observed.backlog,
+            capacity=NOTHING if isinstance(observed.capacity, Unknown) else observed.capacity,
         )
-        for name, saw in observe(world, workloads, remaining_s).items()
+        for name, observed in observe(world, workloads, remaining_s).items()
     }
 
 
@@ -133,7 +133,7 @@ def counted_back_from_the_clock(tick: TickContext) -> None:
 
 def unread_proof_is_zero(
     workload: Workload,
-    saw: Observation,
+    observed: Observation,
     published: Series | Unknown,
     trigger: Trigger,
     *,
@@ -141,7 +141,7 @@ def unread_proof_is_zero(
 ) -> Decision:
     if isinstance(published, Unknown):
         published = dict.fromkeys(minutes_to_prove(proof_ends[0], workload.idle_minutes), 0.0)
-    return decide_shutdown(workload, saw, published, trigger, proof_ends=proof_ends)
+    return decide_shutdown(workload, observed, published, trigger, proof_ends=proof_ends)
 
 
 def given_up(name: str, *rest: Any) -> None:
@@ -155,16 +155,16 @@ def act_untold(decision: Decision, workload: Workload, world: World, report: Rep
             if outcome is not Outcome.ACTED:
                 report.decided(decision, outcome)
 
-    return act(decision, workload, world, Quiet(), *proof)  # type: ignore[arg-type]
+    return action(decision, workload, world, Quiet(), *proof)  # type: ignore[arg-type]
 
 
 def act_and_forget(*asked: Any) -> Outcome:
     with suppress(TransientError):
-        return act(*asked)
+        return action(*asked)
     return Outcome.HELD
 
 
-act = sluice.usecases.resize.act
+action = sluice.usecases.resize.act
 retry_missed_alarms = sluice.usecases.missed_alarms.retry_missed_alarms
 shutdown = sluice.usecases.resize.shutdown
 retune = sluice.usecases.retune._retune
@@ -221,9 +221,9 @@ def every_policy_at_once(
 
 
 def no_factor(
-    name: str, settings: Any, durations: Durations | Unknown, present: float | None, trigger: Trigger
+    name: str, settings: Any, durations: Durations | Unknown, current: float | None, trigger: Trigger
 ) -> TargetDecision:
-    return decide_target(name, replace(settings, max_factor_per_retune=1e9), durations, present, trigger)
+    return decide_target(name, replace(settings, max_factor_per_retune=1e9), durations, current, trigger)
 
 
 def published_now(scheduled: datetime, world: World, report: Report, remaining_s: RemainingS) -> None:
@@ -275,7 +275,7 @@ MUTATIONS: dict[str, Iterable[tuple[object, str, object]]] = {
         (
             sluice.usecases.resize,
             "act",
-            lambda decision, workload, *rest: act(decision, replace(workload, mode=Mode.ACTIVE), *rest),
+            lambda decision, workload, *rest: action(decision, replace(workload, mode=Mode.ACTIVE), *rest),
         )
     ],
     "paused acts": [
@@ -308,7 +308,9 @@ MUTATIONS: dict[str, Iterable[tuple[object, str, object]]] = {
     "what was done is not told": [(sluice.usecases.resize, "act", act_untold)],
     "an alarm may be anybody's": [(sluice.usecases.wake, "_check", lambda *_: None)],
     "a stale tick works": [(sluice.usecases.serve_workloads, "STALE_AFTER", timedelta(hours=1))],
-    "a point carries the time at which its tick ran": [(tests.chaos.storm, "publish_backlog", published_now)],
+    "a point carries the time at which its tick ran": [
+        (tests.chaos.event_storm, "publish_backlog", published_now)
+    ],
     "one workload's failure stops the repairs of the others": [
         (sluice.usecases.missed_alarms, "isolated", one_failure_ends_all)
     ],

@@ -129,13 +129,13 @@ def parsed(text: Mapping[str, Any]) -> Workload:
 def workload(
     name: str = "transcription",
     *,
-    least: int = 0,
-    most: int = 5,
+    min_instances: int = 0,
+    max_instances: int = 5,
     bootstrap: int | str = 1,
     **changes: Any,
 ) -> Workload:
     """A workload as its document gives it; `changes` are fields of `Workload`."""
-    capacity = {"min": least, "max": most, "bootstrap": bootstrap}
+    capacity = {"min": min_instances, "max": max_instances, "bootstrap": bootstrap}
     return replace(parsed(document(name, capacity=capacity)), **changes)
 
 

@@ -47,7 +47,7 @@ def broken_for(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def tick(scene: Scene) -> None:
-    publish_backlog(MINUTE_NOW, scene.world, scene.ledger, scene.remaining_s)
+    publish_backlog(MINUTE_NOW, scene.world, scene.report, scene.remaining_s)
 
 
 @pytest.mark.parametrize(
@@ -69,8 +69,8 @@ def test_while_fleets_are_woken(
         tick(scene)
     assert [scene.desired(each) for each in others] == [1, 1]
     assert {each.name for each in others} <= set(scene.published())
-    assert ("broken", told, "unexpected IndexError: ours") in scene.ledger.failures
-    assert scene.ledger.defects == 1
+    assert ("broken", told, "unexpected IndexError: ours") in scene.report.failures
+    assert scene.report.defects == 1
 
 
 @pytest.mark.parametrize(
@@ -166,4 +166,4 @@ def test_a_step_that_breaks_as_a_whole_leaves_the_other_steps_their_work(
         tick(scene)
     assert done == ["publish", *STEPS]
     assert scene.desired(asleep) == (0 if step == "retry_missed_alarms" else 1)
-    assert [name for name, _, why in scene.ledger.failures if "IndexError" in why] == [EVERY_WORKLOAD]
+    assert [name for name, _, reason in scene.report.failures if "IndexError" in reason] == [EVERY_WORKLOAD]

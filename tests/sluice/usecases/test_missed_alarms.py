@@ -19,7 +19,7 @@ def tick(scene: Scene) -> None:
     """A tick of a minute of its own, each call of which takes its time."""
     scene.clock.advance(minutes=1)
     scene.remaining = TICK_S
-    publish_backlog(scene.clock(), scene.world, scene.ledger, scene.remaining_s)
+    publish_backlog(scene.clock(), scene.world, scene.report, scene.remaining_s)
 
 
 def each_call_takes_a_while(scene: Scene) -> None:
@@ -34,7 +34,7 @@ def refuse(scene: Scene, refused: Iterable[Workload]) -> None:
 
     def act(fleet: Fleet, instances: int) -> None:
         if fleet in fleets:
-            scene.calls.note("fleets.set_desired", (fleet, instances))
+            scene.calls.record("fleets.set_desired", (fleet, instances))
             raise ConfigError("AWS answered AccessDenied")
         set_desired(fleet, instances)
 
@@ -51,7 +51,7 @@ def test_a_hundred_idle_fleets_in_mode_observe_do_not_keep_an_active_one_running
     tick(scene)
     assert scene.desired(active) == 0
     observed = [
-        decision.workload for decision, outcome in scene.ledger.decisions if outcome is Outcome.OBSERVED
+        decision.workload for decision, outcome in scene.report.decisions if outcome is Outcome.OBSERVED
     ]
     assert len(observed) == 100
 
@@ -61,8 +61,8 @@ def test_what_is_only_observed_is_decided_without_another_read(
     scene: Scene, visible: int, desired: int
 ) -> None:
     scene.idle(scene.serve(workload(mode=Mode.OBSERVE), visible=visible, desired=desired))
-    publish_backlog(scene.clock(), scene.world, scene.ledger, scene.remaining_s)
-    [(_, outcome)] = scene.ledger.decisions
+    publish_backlog(scene.clock(), scene.world, scene.report, scene.remaining_s)
+    [(_, outcome)] = scene.report.decisions
     assert outcome is Outcome.OBSERVED
     assert scene.calls.named("registry.one") == []
     assert len(scene.calls.named("queues.read")) == len(scene.calls.named("fleets.read")) == 1
@@ -78,7 +78,7 @@ def test_a_hundred_groups_that_refuse_do_not_keep_a_healthy_one_asleep(scene: Sc
         tick(scene)
         ticks += 1
         assert ticks <= 101 * 5 * CALL_S / TICK_S + 2, "one round of all takes so many ticks"
-    assert scene.ledger.counts[Counter.ACTION_FAILED] >= 1
+    assert scene.report.counts[Counter.ACTION_FAILED] >= 1
 
 
 def test_a_hundred_refused_bootstraps_do_not_keep_a_proven_empty_fleet_running(scene: Scene) -> None:
@@ -164,7 +164,7 @@ def test_while_cloudwatch_hangs_bootstraps_are_done_and_nobody_is_sent_home(scen
     read, scene.metrics.read = scene.metrics.read, hangs  # type: ignore[assignment, method-assign]
     tick(scene)
     assert (scene.desired(asleep), scene.desired(failed_before), scene.desired(idle)) == (1, 1, 3)
-    held = [decision.reason for decision, _ in scene.ledger.decisions if decision.workload == idle.name]
+    held = [decision.reason for decision, _ in scene.report.decisions if decision.workload == idle.name]
     assert held == [Reason.UNKNOWN_READING]
 
 

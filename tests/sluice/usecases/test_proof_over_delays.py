@@ -60,7 +60,7 @@ def tick(scene: Scene, minute: int, phase_s: int, late_s: int) -> None:
     """The tick of this minute; two that overlap read and publish as if they ran one after the other."""
     scheduled = MINUTE_NOW + MINUTE * minute + seconds(phase_s)
     scene.clock.at = max(scene.clock(), scheduled + seconds(late_s))
-    publish_backlog(scheduled, scene.world, scene.ledger, scene.remaining_s)
+    publish_backlog(scheduled, scene.world, scene.report, scene.remaining_s)
 
 
 def sent_home_in(scene: Scene, phase_s: int, latenesses_s: Iterable[int]) -> int | None:
@@ -130,7 +130,7 @@ def alarm_leaves_awake(among: range) -> set[Delayed]:
             if MINUTE_NOW + MINUTE * minute + seconds(late_s + read_s) <= at:
                 tick(scene, minute, 0, late_s)
         scene.clock.at = at
-        on_shutdown_alarm(alarm("shutdown"), scene.world, scene.ledger, scene.remaining_s)
+        on_shutdown_alarm(alarm("shutdown"), scene.world, scene.report, scene.remaining_s)
         if scene.desired(SERVED) > 0:
             awake.add((second, late_s, read_s))
     return awake

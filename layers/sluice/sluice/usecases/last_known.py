@@ -78,7 +78,7 @@ def _is_due(quantity: Quantity[Answer], last: LastKnown | None, minute: datetime
         return True
     told_nothing = isinstance(last.value, Unknown) or last.not_renewed
     # Ticks may overlap, the later one first, and clocks are set back.
-    return abs(minute - last.asked_at) >= (quantity.retry if told_nothing else quantity.every)
+    return abs(minute - last.attempted_at) >= (quantity.retry if told_nothing else quantity.every)
 
 
 def _readings(quantity: Quantity[Answer], due: Workloads, tick: TickContext) -> dict[str, float | Unknown]:
@@ -94,7 +94,7 @@ def _readings(quantity: Quantity[Answer], due: Workloads, tick: TickContext) -> 
         )
         if isinstance(told, Unknown) and (told is answer or told.defect):
             report_unknown(name, [told], tick.report)
-            told = Unknown(why=told.why)  # a defect's stack trace would be kept with it
+            told = Unknown(reason=told.reason)  # a defect's stack trace would be kept with it
         readings[name] = told
     return readings
 
@@ -102,14 +102,14 @@ def _readings(quantity: Quantity[Answer], due: Workloads, tick: TickContext) -> 
 def _renewed(last: LastKnown | None, reading: float | Unknown, minute: datetime) -> LastKnown:
     """The reading; the last one where this one tells nothing."""
     if isinstance(reading, Unknown) and last and not isinstance(last.value, Unknown):
-        return replace(last, asked_at=minute, not_renewed=reading.why)
-    return LastKnown(value=reading, read_at=minute, asked_at=minute)
+        return replace(last, attempted_at=minute, not_renewed=reading.reason)
+    return LastKnown(value=reading, read_at=minute, attempted_at=minute)
 
 
 def _counting(quantity: Quantity[Answer], last: LastKnown | None, minute: datetime) -> LastKnown:
     """The reading as it counts at this minute: one that is too old tells nothing any more."""
     if last is None:
-        return LastKnown(value=Unknown(why=NO_TIME_LEFT), read_at=minute, asked_at=minute)
+        return LastKnown(value=Unknown(reason=NO_TIME_LEFT), read_at=minute, attempted_at=minute)
     if isinstance(last.value, Unknown) or abs(minute - last.read_at) <= quantity.kept:
         return last
-    return replace(last, value=Unknown(why=last.not_renewed or NO_TIME_LEFT), not_renewed=None)
+    return replace(last, value=Unknown(reason=last.not_renewed or NO_TIME_LEFT), not_renewed=None)

@@ -51,6 +51,6 @@ def report_launch_failures(tick: TickContext) -> None:
 
     each_isolated(lacking, Counter.OBSERVATION_FAILED, report, decide)
     if refused:
-        report.noted(
+        report.event(
             Counter.NO_CAPACITY, f"{len(refused)} of {len(lacking)} that lack instances", len(refused)
         )

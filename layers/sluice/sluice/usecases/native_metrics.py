@@ -59,9 +59,9 @@ def _runs_long_enough(workload: Workload, tick: TickContext) -> bool:
         memory.pop(key, None)
         return False
     last = memory.get(key)
-    if last is None or abs(tick.minute - last.asked_at) > MAX_GAP:
-        last = LastKnown(value=capacity.running, read_at=tick.minute, asked_at=tick.minute)
-    memory[key] = replace(last, asked_at=tick.minute)
+    if last is None or abs(tick.minute - last.attempted_at) > MAX_GAP:
+        last = LastKnown(value=capacity.running, read_at=tick.minute, attempted_at=tick.minute)
+    memory[key] = replace(last, attempted_at=tick.minute)
     return tick.minute - last.read_at >= MINUTE * WINDOW_MINUTES
 
 

@@ -14,9 +14,9 @@ def registered(world: World, report: Report, remaining_s: RemainingS, *, fresh: 
     """Every workload that may be served; what is wrong with the others is told and counted."""
     registry = world.registry.all(remaining_s, fresh=fresh)
     if registry.stale:
-        report.noted(Counter.REGISTRY_STALE, f"serving the last good copy of the registry: {registry.stale}")
-    for name, why in registry.refused.items():
-        report.failed(name, Counter.DOCUMENT_INVALID, why, defect=registry.defects.get(name))
+        report.event(Counter.REGISTRY_STALE, f"serving the last good copy of the registry: {registry.stale}")
+    for name, reason in registry.refused.items():
+        report.failed(name, Counter.DOCUMENT_INVALID, reason, defect=registry.defects.get(name))
     return registry
 
 
@@ -41,5 +41,5 @@ def report_unknown(workload: str, readings: Sequence[Unknown], report: Report) -
     """Why a workload could not be observed, as one failure; a defect of ours with its stack trace."""
     defects = [reading.defect for reading in readings if reading.defect]
     defect = ExceptionGroup("several reads broke", defects) if len(defects) > 1 else next(iter(defects), None)
-    why = "; ".join(reading.why for reading in readings)
-    report.failed(workload, Counter.OBSERVATION_FAILED, why, defect=defect)
+    reason = "; ".join(reading.reason for reading in readings)
+    report.failed(workload, Counter.OBSERVATION_FAILED, reason, defect=defect)

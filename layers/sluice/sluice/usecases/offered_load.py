@@ -80,11 +80,11 @@ def _demand(
     per_instance = target.value if target else initial_target(workload)
     # In the order in which they are read: a slow read leaves those after it without time.
     if isinstance(arrivals_per_s, Unknown):
-        return replace(arrivals_per_s, why=f"{ARRIVALS.name}: {arrivals_per_s.why}")
+        return replace(arrivals_per_s, reason=f"{ARRIVALS.name}: {arrivals_per_s.reason}")
     if isinstance(per_instance, Unknown):
-        return replace(per_instance, why=f"{TARGET.name}: {per_instance.why}")
+        return replace(per_instance, reason=f"{TARGET.name}: {per_instance.reason}")
     if isinstance(processing_s, Unknown):
-        return replace(processing_s, why=f"{PROCESSING.name}: {processing_s.why}")
+        return replace(processing_s, reason=f"{PROCESSING.name}: {processing_s.reason}")
     load = OfferedLoad(
         arrivals_per_s=arrivals_per_s,
         processing_s=processing_s,

@@ -63,7 +63,7 @@ def publish_metrics(tick: TickContext) -> Mapping[str, str]:
     refused = tick.world.metrics.publish(points)
     for name, reason in refused.items():
         report.failed(name, Counter.PUBLISH_FAILED, reason)
-    report.noted(Counter.WORKLOADS_SERVED, f"tick {tick.minute:%H:%M}", len(points) - len(refused))
+    report.event(Counter.WORKLOADS_SERVED, f"tick {tick.minute:%H:%M}", len(points) - len(refused))
     return refused
 
 
@@ -88,9 +88,9 @@ def _points(published: Published, workload: Workload, tick: TickContext) -> list
     ]
 
 
-def _backlog_per_instance(workload: Workload, saw: Observation, report: Report) -> float | None:
+def _backlog_per_instance(workload: Workload, observation: Observation, report: Report) -> float | None:
     """The plain metric; None where the workload was not read in full, or may not be served."""
-    backlog, capacity = saw.backlog, saw.capacity
+    backlog, capacity = observation.backlog, observation.capacity
     if isinstance(backlog, Unknown) or isinstance(capacity, Unknown):
         unknowns = [reading for reading in (backlog, capacity) if isinstance(reading, Unknown)]
         report_unknown(workload.name, unknowns, report)

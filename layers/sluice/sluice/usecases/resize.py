@@ -82,7 +82,7 @@ def act(
     report.decided(decision, outcome)
     report_stuck_deployment(decision, report)
     if decision.reason is Reason.UNKNOWN_READING:
-        for reading in (decision.saw.backlog, decision.saw.capacity, *proof):
+        for reading in (decision.observation.backlog, decision.observation.capacity, *proof):
             if isinstance(reading, Unknown) and reading.defect:
                 raise reading.defect
         raise TransientError(f"{decision.kind} of {workload.name} is held: {decision.detail}")

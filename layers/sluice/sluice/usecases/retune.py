@@ -47,7 +47,7 @@ def retune_targets(request: RetuneRequest, world: World, report: Report, remaini
         and isinstance(workload.target, DynamicTarget)
         and workload.mode is not Mode.PAUSED
     }
-    report.noted(Counter.WORKLOADS_SERVED, f"retune by {request.trigger}", len(served))
+    report.event(Counter.WORKLOADS_SERVED, f"retune by {request.trigger}", len(served))
     durations = processing_times(served, world, first_half(remaining_s))
 
     def retuned(name: str) -> bool:
@@ -81,8 +81,8 @@ def _retune(
                 f"workload {workload.name} is active but its document names no policy: update its stack"
             )
         policy = world.policies.read(workload, remaining_s)
-    present = policy.target if policy else None
-    decision = decide_target(workload.name, workload.target, durations, present, request.trigger)
+    current = policy.target if policy else None
+    decision = decide_target(workload.name, workload.target, durations, current, request.trigger)
     outcome = Outcome.HELD
     if decision.target is not None and policy is None:
         outcome = Outcome.OBSERVED
@@ -94,4 +94,4 @@ def _retune(
     if isinstance(durations, Unknown):
         if durations.defect:
             raise durations.defect
-        raise TransientError(f"no processing time of {workload.name}: {durations.why}")
+        raise TransientError(f"no processing time of {workload.name}: {durations.reason}")

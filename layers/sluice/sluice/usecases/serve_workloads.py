@@ -10,7 +10,7 @@ from sluice.core.model import Workload
 from sluice.errors import TransientError
 from sluice.ports import Counter, RemainingS, Report, World
 from sluice.usecases.fifo_warning import warn_idle_instances
-from sluice.usecases.isolation import EVERY_WORKLOAD, failed_visibly, isolated
+from sluice.usecases.isolation import EVERY_WORKLOAD, isolated, raise_for_defects
 from sluice.usecases.launch_failures import report_launch_failures
 from sluice.usecases.missed_alarms import retry_missed_alarms
 from sluice.usecases.native_metrics import warn_missing_metrics
@@ -35,7 +35,7 @@ def serve_workloads(
     CloudWatch refused data points; either way every step has had its turn.
     """
     refused: dict[str, str] = {}
-    with failed_visibly(report):
+    with raise_for_defects(report):
         tick = TickContext(
             minute=minute,
             workloads={workload.name: workload for workload in served},
@@ -64,7 +64,7 @@ def is_stale(scheduled: datetime, world: World, report: Report) -> bool:
     age = world.now() - scheduled
     if abs(age) <= STALE_AFTER:
         return False
-    report.noted(
+    report.event(
         Counter.STALE_TICK,
         f"scheduled {age.total_seconds():.0f} s ago, more than {STALE_AFTER.seconds} s off: "
         "the tick of this minute has the work",

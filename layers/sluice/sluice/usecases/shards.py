@@ -47,9 +47,9 @@ def send_shards(
         Shard(scheduled=scheduled, documents={name: documents[name] for name in part}) for part in parts
     ]
     unsent = _shards(world).send({shard.name: shard_message(shard) for shard in shards}, remaining_s)
-    for name, why in unsent.items():
-        report.failed(name, Counter.SHARD_FAILED, why)
-    report.noted(
+    for name, reason in unsent.items():
+        report.failed(name, Counter.SHARD_FAILED, reason)
+    report.event(
         Counter.SHARDS_SENT,
         f"tick {scheduled:%H:%M} of {len(documents)} workloads",
         len(shards) - len(unsent),

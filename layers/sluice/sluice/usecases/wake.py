@@ -12,8 +12,8 @@ from sluice.usecases.resize import bootstrap, shutdown
 
 def on_bootstrap_alarm(alarm: Alarm, world: World, report: Report, remaining_s: RemainingS) -> None:
     """The bootstrap alarm changed state; only the change to ALARM needs an action."""
-    if not alarm.rings:
-        report.noted(Counter.EVENT_IGNORED, f"alarm {alarm.name} is {alarm.state}: nothing to do")
+    if not alarm.is_alarm:
+        report.event(Counter.EVENT_IGNORED, f"alarm {alarm.name} is {alarm.state}: nothing to do")
         return
     workload = world.registry.one(alarm.workload, remaining_s)
     _check(alarm, workload, workload.bootstrap_alarm_arn)
@@ -22,8 +22,8 @@ def on_bootstrap_alarm(alarm: Alarm, world: World, report: Report, remaining_s: 
 
 def on_shutdown_alarm(alarm: Alarm, world: World, report: Report, remaining_s: RemainingS) -> None:
     """The shutdown alarm changed state; only the change to ALARM needs an action."""
-    if not alarm.rings:
-        report.noted(Counter.EVENT_IGNORED, f"alarm {alarm.name} is {alarm.state}: nothing to do")
+    if not alarm.is_alarm:
+        report.event(Counter.EVENT_IGNORED, f"alarm {alarm.name} is {alarm.state}: nothing to do")
         return
     workload = world.registry.one(alarm.workload, remaining_s)
     _check(alarm, workload, workload.shutdown_alarm_arn)
