@@ -96,9 +96,9 @@ def function(workloads: int, readers: int) -> Handler:  # noqa: ARG001 - it read
 
 def tick(workloads: int, readers: int) -> Handler:
     """The function, serving all of its workloads in one invocation however many there are."""
-    from sluice.usecases import tick
+    from sluice.usecases import shards
 
-    tick.MOST_IN_ONE_INVOCATION = max(tick.MOST_IN_ONE_INVOCATION, workloads)
+    shards.MAX_WORKLOADS_PER_INVOCATION = max(shards.MAX_WORKLOADS_PER_INVOCATION, workloads)
     return function(workloads, readers)
 
 

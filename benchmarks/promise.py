@@ -27,8 +27,8 @@ import click
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / folder) for folder in ("", "layers/sluice")]
 
-from sluice.core import effective_backlog  # noqa: E402
-from sluice.core.emptiness import MINUTE  # noqa: E402
+from sluice.core import backlog  # noqa: E402
+from sluice.core.minutes import MINUTE  # noqa: E402
 from sluice.core.model import Unknown  # noqa: E402
 from sluice.usecases import offered_load  # noqa: E402
 from sluice_cli.progress import Progressing  # noqa: E402
@@ -101,7 +101,7 @@ class Way:
     name: str
     policy: str = EFFECTIVE
     overrides: Mapping[str, str] = field(default_factory=dict)
-    window_minutes: int = effective_backlog.WINDOW_MINUTES
+    window_minutes: int = backlog.WINDOW_MINUTES
     quantile: str = "median"
 
 
@@ -262,12 +262,12 @@ def _bound_hours(row: Row, seed: int) -> float:
 @contextmanager
 def counting(way: Way) -> Iterator[None]:
     """Sustained arrivals as this way takes them; the deployed code has one window and the median."""
-    read_minutes = way.window_minutes + effective_backlog.MAX_LATE_MINUTES
+    read_minutes = way.window_minutes + backlog.MAX_LATE_MINUTES
     with ExitStack() as patches:
         for module, name, value in (
-            (effective_backlog, "WINDOW_MINUTES", way.window_minutes),
-            (effective_backlog, "MIN_KNOWN_MINUTES", -(-way.window_minutes // 2)),
-            (effective_backlog, "READ_MINUTES", read_minutes),
+            (backlog, "WINDOW_MINUTES", way.window_minutes),
+            (backlog, "MIN_KNOWN_MINUTES", -(-way.window_minutes // 2)),
+            (backlog, "READ_MINUTES", read_minutes),
             (offered_load, "READ_MINUTES", read_minutes),
         ):
             patches.enter_context(patch.object(module, name, value))
@@ -281,11 +281,9 @@ def _sustained_per_s(quantile: Quantile, sent: Mapping[datetime, float], minute:
     """Another quantile in place of the median, under the deployed rules for what is late or missing."""
     known = {at: count for at, count in sent.items() if at < minute}
     newest = max(known, default=minute)
-    window = {
-        at: count for at, count in known.items() if at > newest - MINUTE * effective_backlog.WINDOW_MINUTES
-    }
+    window = {at: count for at, count in known.items() if at > newest - MINUTE * backlog.WINDOW_MINUTES}
     level = quantile(list(window.values())) if window else 0.0
-    return effective_backlog.sustained_arrivals_per_s(dict.fromkeys(window, level), minute)
+    return backlog.sustained_arrivals_per_s(dict.fromkeys(window, level), minute)
 
 
 def _quartile(number: int, counts: Sequence[float]) -> float:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from benchmarks.tick import PER_WORKLOAD_CALLS, READING_S, Tick
-from sluice.usecases.tick import MOST_IN_ONE_INVOCATION
+from sluice.usecases.shards import MAX_WORKLOADS_PER_INVOCATION
 from sluice_report.chart.palette import LIGHT
 from sluice_report.demo.picture import style
 
@@ -59,7 +59,7 @@ def _times(axes: Axes, ticks: Sequence[Tick]) -> None:
     axes.set_ylim(top=READING_S * 1.7)
     axes.annotate(
         "more go in shards",
-        (MOST_IN_ONE_INVOCATION, 0.02),
+        (MAX_WORKLOADS_PER_INVOCATION, 0.02),
         (4, 0),
         xycoords=("data", "axes fraction"),
         textcoords="offset points",
@@ -104,4 +104,4 @@ def _finish(axes: Axes, what: str, ticks: Sequence[Tick]) -> None:
     axes.grid(color=LIGHT["grid"], linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.axvline(MOST_IN_ONE_INVOCATION, color=LIGHT["asked"], linewidth=1.2)
+    axes.axvline(MAX_WORKLOADS_PER_INVOCATION, color=LIGHT["asked"], linewidth=1.2)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import boto3
 
-from sluice.aws.errors import calling
+from sluice.aws.errors import aws_errors
 from sluice.errors import ConfigError, SluiceError, TransientError
 from sluice_worker.aws import cloudwatch, instance, kms, metadata, sqs
 from sluice_worker.aws.cloudwatch import CloudWatchSink
@@ -81,7 +81,7 @@ def check(settings: Settings) -> None:
 
     Only at the start: the same failure later is waited out, because somebody may be mending it.
     """
-    with calling(CONNECTING):
+    with aws_errors(CONNECTING):
         client = sqs.client(connections=1, region=region())
     problems: list[str] = []
     keys: list[KeyUse] = []

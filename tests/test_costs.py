@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from benchmarks import list_prices as prices
-from sluice.core.effective_backlog import READ_MINUTES
-from sluice.core.emptiness import MINUTE
+from sluice.core.backlog import READ_MINUTES
 from sluice.core.fifo import EVERY_MINUTES
+from sluice.core.minutes import MINUTE
 from sluice.core.model import MSG_PROCESSING_DURATION, TrackedMetric, Tracking, Workload
 from sluice.usecases.offered_load import (
     ARRIVALS,
@@ -103,7 +103,7 @@ def published_metrics(workload: Workload) -> int:
     """Custom metrics that a tick publishes of one workload."""
     scene = Scene()
     scene.serve(workload, visible=3, desired=1)
-    publish_backlog(MINUTE_NOW, scene.world, scene.ledger, scene.remaining_s)
+    publish_backlog(MINUTE_NOW, scene.world, scene.report, scene.remaining_s)
     return len(scene.metrics.samples)
 
 
@@ -157,8 +157,8 @@ def queries_of_a_tick(**state: int) -> int:
     """Metrics that a tick reads of a FIFO workload whose turn it is."""
     scene = Scene()
     served = scene.serve(asg("queue-proc", queue_url=queue_url("builds.fifo")), **state)
-    publish_backlog(MINUTE_NOW, scene.world, scene.ledger, scene.remaining_s)
-    assert scene.ledger.seen.keys() == {served.name}
+    publish_backlog(MINUTE_NOW, scene.world, scene.report, scene.remaining_s)
+    assert scene.report.seen.keys() == {served.name}
     return sum(len(queries) for queries, _, _ in scene.calls.named("metrics.read"))  # type: ignore[misc]
 
 
@@ -178,7 +178,7 @@ def read_for_arrivals(
             scene.metrics.put(served.duration_metric, scene.clock(), *[2.0] * 30)
         scene.clock.advance(minutes=1)
         if minute >= READ_MINUTES:
-            publish_backlog(scene.clock(), scene.world, scene.ledger, scene.remaining_s)
+            publish_backlog(scene.clock(), scene.world, scene.report, scene.remaining_s)
         if minute == PLAYED_MINUTES - 61:
             scene.calls.made.clear()
         if forgetful:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sluice import report
-from sluice.core.effective_backlog import to_publish
+from sluice.core.backlog import to_publish
 from sluice.core.model import Demand, Limit, OfferedLoad, Published, Reason, Unknown
 from sluice.ports import Counter
 from sluice_sim.template import load
@@ -144,7 +144,7 @@ def test_the_sample_line_of_a_tick_is_one_and_every_field_of_it_is_explained() -
     published = to_publish(ecs_workload(), sample["backlog_per_instance"], fleet, demand)
     assert sample["message"] == f"{sample['workload']}: {report.published_sentence(published)}"
     assert report.published_fields(published).items() <= sample.items()
-    unknown = report.published_fields(Published(backlog_per_instance=1.0, demand=Unknown(why="late")))
+    unknown = report.published_fields(Published(backlog_per_instance=1.0, demand=Unknown(reason="late")))
     explained = _first_cells(section.partition("| Field | Meaning |")[2].partition("\n\n")[0])
     assert {*sample, *unknown} <= explained | {"message", "workload"}
 

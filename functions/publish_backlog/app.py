@@ -7,10 +7,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from sluice import wiring
 from sluice.events import batch_response, deliveries, parse_scheduled_time
-from sluice.usecases.tick import (
-    publish_backlog,
-    publish_shards,
-)
+from sluice.usecases.shards import publish_shards
+from sluice.usecases.tick import publish_backlog
 
 logger, metrics = Logger(), Metrics()
 

@@ -62,7 +62,9 @@ class SimulatedQueues:
         snapshot = self.context.observe()
         own = Backlog(visible=snapshot.visible, in_flight=snapshot.in_flight, delayed=snapshot.delayed)
         known = self.context.deployed.workload.queue_url
-        return {url: own if url == known else Unknown(why=f"AWS knows no queue {url}") for url in queue_urls}
+        return {
+            url: own if url == known else Unknown(reason=f"AWS knows no queue {url}") for url in queue_urls
+        }
 
     def send(self, queue_url: str, bodies: Sequence[str]) -> None:
         """A trace says what arrives."""
@@ -80,7 +82,7 @@ class SimulatedFleets:
         snapshot, workload = self.context.fleet.snapshot(), self.context.deployed.workload
         own = Capacity(desired=snapshot.desired, running=snapshot.running, bounds=workload.bounds)
         return {
-            fleet: own if fleet == workload.fleet else Unknown(why=f"AWS knows no {fleet}")
+            fleet: own if fleet == workload.fleet else Unknown(reason=f"AWS knows no {fleet}")
             for fleet in fleets
         }
 
@@ -177,7 +179,7 @@ class SimulatedPolicies:
         try:
             return self.read(workload, remaining_s).target
         except ConfigError as missing:
-            return Unknown(why=str(missing))
+            return Unknown(reason=str(missing))
 
     def put_target(self, policy: Policy, target: float) -> None:  # noqa: ARG002 - there is one policy
         """From the next minute on."""
@@ -239,7 +241,7 @@ class RunReport:
             raise defect
         self.failures.append((self.context.fleet.now_s, why))
 
-    def noted(self, counter: Counter, what: str, count: int = 1) -> None:
+    def event(self, counter: Counter, what: str, count: int = 1) -> None:
         """Nothing to tell."""
 
 

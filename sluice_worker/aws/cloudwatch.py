@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.config import Config
 
-from sluice.aws.errors import calling
+from sluice.aws.errors import aws_errors
 from sluice_worker.core.counters import ReportInterval
 from sluice_worker.core.metrics import series
 
@@ -45,7 +45,7 @@ class CloudWatchSink:
         """One PutMetricData, under the minute that most of it fell into."""
         data = self._data(interval)
         for first in range(0, len(data), DATA_PER_CALL):
-            with calling(f"publishing metrics to {self._namespace}"):
+            with aws_errors(f"publishing metrics to {self._namespace}"):
                 self._client.put_metric_data(
                     Namespace=self._namespace, MetricData=data[first : first + DATA_PER_CALL]
                 )

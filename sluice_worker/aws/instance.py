@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import boto3
 from botocore.config import Config
 
-from sluice.aws.errors import calling
+from sluice.aws.errors import aws_errors
 from sluice.errors import TransientError
 from sluice_worker.aws.metadata import InstanceMetadata
 from sluice_worker.core import lifecycle
@@ -58,7 +58,7 @@ class GroupInstance:
 
     def _set(self, *, protected: bool) -> None:
         instance_id = self._instance_id
-        with calling(f"setting scale-in protection of {instance_id} in {self._group}"):
+        with aws_errors(f"setting scale-in protection of {instance_id} in {self._group}"):
             self._client.set_instance_protection(
                 InstanceIds=[instance_id], AutoScalingGroupName=self._group, ProtectedFromScaleIn=protected
             )
@@ -76,7 +76,7 @@ class GroupInstance:
     def extend_hook(self) -> None:
         """The lifecycle hook's timeout begins anew."""
         if self._hook is not None and self._hook_waits:
-            with calling(f"asking {self._group} for more time"):
+            with aws_errors(f"asking {self._group} for more time"):
                 self._client.record_lifecycle_action_heartbeat(
                     AutoScalingGroupName=self._group,
                     LifecycleHookName=self._hook,
@@ -86,7 +86,7 @@ class GroupInstance:
     def complete_hook(self) -> None:
         """The group need not wait for the hook's timeout; it is told once."""
         if self._hook is not None and self._hook_waits:
-            with calling(f"completing the lifecycle action of {self._group}"):
+            with aws_errors(f"completing the lifecycle action of {self._group}"):
                 self._client.complete_lifecycle_action(
                     AutoScalingGroupName=self._group,
                     LifecycleHookName=self._hook,

@@ -19,9 +19,9 @@ from botocore.exceptions import ClientError
 from botocore.handlers import add_recursion_detection_header, add_retry_headers
 
 from sluice.aws import clients
-from sluice.aws.answers import MalformedAnswer
-from sluice.aws.clients import AS_SENT
-from sluice.aws.errors import calling
+from sluice.aws.clients import UNPARSED
+from sluice.aws.errors import aws_errors
+from sluice.aws.responses import MalformedResponse
 from sluice.errors import SluiceError
 from sluice_worker.aws import dead_letter
 from sluice_worker.aws.kms import QueueKey, queue_key
@@ -41,9 +41,9 @@ ACK_TIMEOUT_S = 5.0
 """The longest that a delete or a change of visibility waits for its answer: what was to be kept hidden shows
 up again meanwhile."""
 READ: Mapping[str, Any] = {
-    "ReceiveMessage": {"Messages": AS_SENT},
-    "DeleteMessageBatch": {"Successful": AS_SENT, "Failed": AS_SENT},
-    "ChangeMessageVisibilityBatch": {"Successful": AS_SENT, "Failed": AS_SENT},
+    "ReceiveMessage": {"Messages": UNPARSED},
+    "DeleteMessageBatch": {"Successful": UNPARSED, "Failed": UNPARSED},
+    "ChangeMessageVisibilityBatch": {"Successful": UNPARSED, "Failed": UNPARSED},
 }
 """Operation -> what is read of its answer: to parse ten messages costs a tenth of boto3's part of a batch."""
 SYSTEM_ATTRIBUTES = ("ApproximateReceiveCount", "SentTimestamp", "MessageGroupId", dead_letter.TRACE_HEADER)
@@ -102,7 +102,7 @@ class SqsQueues:
         queue = poll.queue
         attempt: dict[str, str] = {"ReceiveRequestAttemptId": uuid.uuid4().hex} if queue.is_fifo else {}
         requested_at = time.monotonic()
-        with calling(f"receiving from {queue.name}"), _unchecked():
+        with aws_errors(f"receiving from {queue.name}"), _unchecked():
             answer: Mapping[str, Any] = self._client.receive_message(
                 QueueUrl=queue.url,
                 MaxNumberOfMessages=poll.max_messages,
@@ -124,7 +124,7 @@ class SqsQueues:
             for place, message in enumerate(messages)
         ]
         queue = messages[0].queue
-        with calling(f"deleting from {queue.name}"), _unchecked():
+        with aws_errors(f"deleting from {queue.name}"), _unchecked():
             answer = self._ack_client.delete_message_batch(QueueUrl=queue.url, Entries=entries)  # type: ignore[arg-type]
             return _refusals(answer, len(entries))
 
@@ -135,13 +135,13 @@ class SqsQueues:
             for place, (message, seconds) in enumerate(messages)
         ]
         queue = messages[0][0].queue
-        with calling(f"changing the visibility of messages of {queue.name}"), _unchecked():
+        with aws_errors(f"changing the visibility of messages of {queue.name}"), _unchecked():
             answer = self._ack_client.change_message_visibility_batch(QueueUrl=queue.url, Entries=entries)  # type: ignore[arg-type]
             return _refusals(answer, len(entries))
 
     def depth(self, url: str) -> Depth:
         """One GetQueueAttributes."""
-        with calling(f"reading the attributes of {url}"), _unchecked():
+        with aws_errors(f"reading the attributes of {url}"), _unchecked():
             counts: Mapping[str, str] = self._client.get_queue_attributes(
                 QueueUrl=url,
                 AttributeNames=list(DEPTHS),  # type: ignore[arg-type]
@@ -151,7 +151,7 @@ class SqsQueues:
 
     def key(self, url: str) -> QueueKey | None:
         """One GetQueueAttributes: the customer's key that encrypts the queue, if one does."""
-        with calling(f"reading the key of {url}"), _unchecked():
+        with aws_errors(f"reading the key of {url}"), _unchecked():
             said: Mapping[str, str] = self._client.get_queue_attributes(
                 QueueUrl=url,
                 AttributeNames=["QueueArn", "KmsMasterKeyId"],
@@ -161,7 +161,7 @@ class SqsQueues:
 
     def max_receive_count(self, url: str) -> int | None:
         """One GetQueueAttributes: receipts after which the redrive policy moves a message, or None."""
-        with calling(f"reading the redrive policy of {url}"), _unchecked():
+        with aws_errors(f"reading the redrive policy of {url}"), _unchecked():
             said: Mapping[str, Any] = self._client.get_queue_attributes(
                 QueueUrl=url,
                 AttributeNames=["RedrivePolicy"],
@@ -171,7 +171,7 @@ class SqsQueues:
 
     def send_to_dead_letter_queue(self, url: str, message: Message, reason: str) -> None:
         """One SendMessage, or two where the queue takes less than SQS: its refusal says how much."""
-        with calling(f"sending message {message.message_id} to the dead-letter queue {url}"):
+        with aws_errors(f"sending message {message.message_id} to the dead-letter queue {url}"):
             request = dead_letter.request(url, message, reason)
             try:
                 self._ack_client.send_message(**request)
@@ -195,11 +195,11 @@ def is_denied(refused: SluiceError) -> bool:
 
 @contextmanager
 def _unchecked() -> Iterator[None]:
-    """What breaks on an answer is the answer's fault: JSON as SQS sent it (`AS_SENT`) is not checked."""
+    """What breaks on an answer is the answer's fault: JSON as SQS sent it (`UNPARSED`) is not checked."""
     try:
         yield
     except BROKEN as broken:
-        raise MalformedAnswer(repr(broken)) from broken
+        raise MalformedResponse(repr(broken)) from broken
 
 
 def _messages(

@@ -26,7 +26,7 @@ from sluice.aws.ecs import EcsServices
 from sluice.aws.fleets import AwsFleets
 from sluice.aws.registry import SsmRegistry
 from sluice.aws.sqs import SqsQueues
-from sluice.core.emptiness import backlog_per_instance as in_core
+from sluice.core.backlog import backlog_per_instance as in_core
 from sluice.core.model import Backlog, Capacity, DataPoint
 from sluice.ports import SeriesQuery
 from tests.sluice.aws import account

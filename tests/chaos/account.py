@@ -39,12 +39,12 @@ REASONS = {
 def audit(run: Invocation, error: Exception | None) -> None:
     """Blame the invocation for whatever does not add up."""
     if error is not None and not isinstance(error, SluiceError):
-        run.blame(f"ended with {error!r}")
-    run.blames += [f"a defect was caught: {defect!r}" for defect in run.ledger.met]
-    for decision, outcome in run.ledger.decisions:
-        _check_told(run, decision, outcome)
-    _check_acts_are_told(run)
-    _check_unknowns_are_told(run, error)
+        run.add_violation(f"ended with {error!r}")
+    run.violations += [f"a defect was caught: {defect!r}" for defect in run.report.met]
+    for decision, outcome in run.report.decisions:
+        _check_logged(run, decision, outcome)
+    _check_actions_are_logged(run)
+    _check_unknowns_are_logged(run, error)
     _check_look_after_shutdown(run)
     if run.event.tick is not None:
         _check_tick(run, error)
@@ -54,102 +54,104 @@ def audit(run: Invocation, error: Exception | None) -> None:
         _check_alarm(run)
 
 
-def _check_told(run: Invocation, decision: Decision | TargetDecision, outcome: Outcome) -> None:
+def _check_logged(run: Invocation, decision: Decision | TargetDecision, outcome: Outcome) -> None:
     said, told = sentence(decision, outcome), fields(decision, outcome)
     json.dumps(told, allow_nan=False)
     number = decision.desired if isinstance(decision, Decision) else decision.target
     if decision.reason not in said or (isinstance(number, int) and str(number) not in said):
-        run.blame(f"{said!r} does not explain {decision}")
+        run.add_violation(f"{said!r} does not explain {decision}")
     if (number is None) != (outcome is Outcome.HELD):
-        run.blame(f"{outcome} with {number}: {said}")
+        run.add_violation(f"{outcome} with {number}: {said}")
     if number is not None and decision.reason is not REASONS[decision.kind]:
-        run.blame(f"{decision.kind} by reason of {decision.reason}")
+        run.add_violation(f"{decision.kind} by reason of {decision.reason}")
     if decision.kind is Kind.CAP:
         if outcome is not Outcome.OBSERVED:
-            run.blame(f"a cap is a warning, but was {outcome}: {said}")
+            run.add_violation(f"a cap is a warning, but was {outcome}: {said}")
         return
-    look = run.looks.get(decision.workload)
-    if outcome is Outcome.OBSERVED and look and look.document.mode is not Mode.OBSERVE:
-        run.blame(f"only observed although the mode is {look.document.mode}: {said}")
+    snapshot = run.snapshots.get(decision.workload)
+    if outcome is Outcome.OBSERVED and snapshot and snapshot.document.mode is not Mode.OBSERVE:
+        run.add_violation(f"only observed although the mode is {snapshot.document.mode}: {said}")
 
 
-def _check_acts_are_told(run: Invocation) -> None:
-    asked = [(act.kind, act.workload, act.amount, act.taken, act.seen) for act in run.acts]
+def _check_actions_are_logged(run: Invocation) -> None:
+    asked = [
+        (action.kind, action.workload, action.amount, action.taken, action.seen) for action in run.actions
+    ]
     told = []
-    for decision, outcome in run.ledger.decisions:
+    for decision, outcome in run.report.decisions:
         if outcome not in (Outcome.ACTED, Outcome.FAILED):
             continue
         amount, seen = (
-            (decision.desired, decision.saw)
+            (decision.desired, decision.observation)
             if isinstance(decision, Decision)
-            else (decision.target, decision.present)
+            else (decision.target, decision.current)
         )
         told.append((decision.kind, decision.workload, amount, outcome is Outcome.ACTED, seen))
     if asked != told:
-        run.blame(f"did {asked} and told {told}")
+        run.add_violation(f"did {asked} and told {told}")
 
 
-def _check_unknowns_are_told(run: Invocation, error: Exception | None) -> None:
-    failures = {name: "" for name, _, _ in run.ledger.failures}
-    for name, _, why in run.ledger.failures:
-        failures[name] += why
+def _check_unknowns_are_logged(run: Invocation, error: Exception | None) -> None:
+    failures = {name: "" for name, _, _ in run.report.failures}
+    for name, _, reason in run.report.failures:
+        failures[name] += reason
     told = str(error) + "".join(failures.values())
-    for decision, outcome in run.ledger.decisions:
+    for decision, outcome in run.report.decisions:
         told += sentence(decision, outcome) + json.dumps(fields(decision, outcome))
     # The first question answered with no is the reason: the proof may have been asked for in vain.
     in_vain = {
         decision.workload
-        for decision, _ in run.ledger.decisions
+        for decision, _ in run.report.decisions
         if decision.reason in (Reason.PAUSED, Reason.BOUNDS_DISJOINT, Reason.HELD)
     }
-    for name, why in run.unknowns:
-        look = run.looks.get(name)
+    for name, reason in run.unknowns:
+        snapshot = run.snapshots.get(name)
         # Since the durations were asked for, the workload may have been paused, or its target fixed.
-        let_go = run.event.retune is not None and look is not None and not _tuned(look.document)
-        if why not in told and name not in failures and name not in in_vain and not let_go:
-            run.blame(f"nobody was told that {why}")
+        let_go = run.event.retune is not None and snapshot is not None and not _tuned(snapshot.document)
+        if reason not in told and name not in failures and name not in in_vain and not let_go:
+            run.add_violation(f"nobody was told that {reason}")
 
 
 def _check_look_after_shutdown(run: Invocation) -> None:
-    for name, look in run.looks.items():
-        if not look.after_shutdown:
+    for name, snapshot in run.snapshots.items():
+        if not snapshot.after_shutdown:
             continue
-        backlog, capacity = look.saw
+        backlog, capacity = snapshot.observation
         if backlog is None or capacity is None:
-            run.blame(f"{name} was sent home, and nobody looked again")
+            run.add_violation(f"{name} was sent home, and nobody looked again")
         elif isinstance(backlog, Backlog) and isinstance(capacity, Capacity) and backlog.visible:
-            bounds = common(look.document, capacity)
+            bounds = common(snapshot.document, capacity)
             room = bounds is not None and bounds.max > 0
             room = room and not capacity.scale_out_held_by and not capacity.counted_by
             if capacity.desired == 0 and room:
-                run.blame(f"{name} was sent home, and {backlog} seen since did not wake it")
+                run.add_violation(f"{name} was sent home, and {backlog} seen since did not wake it")
 
 
 def _check_alarm(run: Invocation) -> None:
     """It ended well: it decided, or had nothing to decide; Lambda would not ask again."""
-    if not run.ledger.decisions and not run.ledger.counts[Counter.EVENT_IGNORED]:
-        run.blame("an alarm ended without a decision")
-    if any(decision.reason is Reason.UNKNOWN_READING for decision, _ in run.ledger.decisions):
-        run.blame("an alarm ended well although a reading failed")
+    if not run.report.decisions and not run.report.counts[Counter.EVENT_IGNORED]:
+        run.add_violation("an alarm ended without a decision")
+    if any(decision.reason is Reason.UNKNOWN_READING for decision, _ in run.report.decisions):
+        run.add_violation("an alarm ended well although a reading failed")
 
 
 def _check_tick(run: Invocation, error: Exception | None) -> None:
     assert run.event.tick is not None
     if abs(run.began_at - run.event.tick) > seconds(110):
-        if run.served is not None or not run.ledger.counts[Counter.STALE_TICK]:
-            run.blame(f"the tick of {run.event.tick} worked at {run.began_at}")
+        if run.served is not None or not run.report.counts[Counter.STALE_TICK]:
+            run.add_violation(f"the tick of {run.event.tick} worked at {run.began_at}")
         return
     if run.served is None:
         return  # the registry was never read: the tick failed as a whole
-    failed = {name for name, _, _ in run.ledger.failures}
-    told = failed | {decision.workload for decision, _ in run.ledger.decisions}
-    if (error is not None) != (run.ledger.counts[Counter.PUBLISH_FAILED] > 0):
-        run.blame(f"the tick ended with {error!r} where {run.ledger.failures} failed")
+    failed = {name for name, _, _ in run.report.failures}
+    told = failed | {decision.workload for decision, _ in run.report.decisions}
+    if (error is not None) != (run.report.counts[Counter.PUBLISH_FAILED] > 0):
+        run.add_violation(f"the tick ended with {error!r} where {run.report.failures} failed")
     for name, document in run.served.items():
         if name not in (run.published or {}) and name not in failed:
-            run.blame(f"{name} was neither published nor told")
+            run.add_violation(f"{name} was neither published nor told")
         if name not in told and document.mode is not Mode.PAUSED and _needs_a_word(run, name):
-            run.blame(f"nobody was told why {name} stays as it is: {run.first[name]}")
+            run.add_violation(f"nobody was told why {name} stays as it is: {run.first[name]}")
 
 
 def _needs_a_word(run: Invocation, name: str) -> bool:
@@ -167,21 +169,21 @@ def _check_round(run: Invocation, error: Exception | None) -> None:
         return
     request = run.event.retune
     assert request is not None
-    failed = {name for name, counter, _ in run.ledger.failures if counter is Counter.RETUNE_FAILED}
+    failed = {name for name, counter, _ in run.report.failures if counter is Counter.RETUNE_FAILED}
     if bool(failed) != (error is not None):
-        run.blame(f"the round ended with {error!r} although {failed} failed")
-    told = Tally(decision.workload for decision, _ in run.ledger.decisions)
+        run.add_violation(f"the round ended with {error!r} although {failed} failed")
+    told = Tally(decision.workload for decision, _ in run.report.decisions)
     for name, document in run.served.items():
         if request.stack_id not in (None, document.stack_id):
-            if told[name] or name in run.looks:
-                run.blame(f"{name} was retuned though another's stack changed")
+            if told[name] or name in run.snapshots:
+                run.add_violation(f"{name} was retuned though another's stack changed")
             continue
         if not _tuned(document):
             continue
-        look = run.looks.get(name)
-        let_go = look is not None and not _tuned(look.document)
+        snapshot = run.snapshots.get(name)
+        let_go = snapshot is not None and not _tuned(snapshot.document)
         if not let_go and name not in failed and told[name] != 1:
-            run.blame(f"{told[name]} decisions on the target of {name}, and no failure")
+            run.add_violation(f"{told[name]} decisions on the target of {name}, and no failure")
 
 
 def _tuned(document: Workload) -> bool:

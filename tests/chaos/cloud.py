@@ -12,10 +12,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from sluice.core.emptiness import (
-    MINUTE,
-    minute_of,
-)
+from sluice.core.minutes import MINUTE, minute_of
 from sluice.core.model import Backlog, Bounds, Capacity, Fleet, Metric, Workload
 from sluice.errors import SluiceError
 from sluice.events import Alarm, RetuneRequest
@@ -36,8 +33,8 @@ from tests.support.fakes import (
 
 PLANE = "the control plane"
 LATE, GAPPED = "late", "gapped"
-MOST_UNDELIVERED = 6
-MOST_LATE_S = 59
+MAX_UNDELIVERED = 6
+MAX_LATE_S = 59
 """EventBridge Scheduler's precision is 60 s."""
 ATTEMPTS = 3
 """Lambda tries an alarm's invocation twice more, and a tick's or a retune's never."""
@@ -72,7 +69,7 @@ class Delays:
 
         Each of them is less late than the one before by more than what is left of the minute.
         """
-        return MOST_LATE_S // (61 - self.points_s)
+        return MAX_LATE_S // (61 - self.points_s)
 
 
 PUNCTUAL = Delays(ticks_s=(0,), points_s=0)
@@ -82,7 +79,7 @@ PUNCTUAL = Delays(ticks_s=(0,), points_s=0)
 class Cloud:
     """The world, and the events that nobody has delivered yet."""
 
-    born: tuple[Workload, ...]
+    workloads: tuple[Workload, ...]
     """The workloads as their stacks were created; where a queue or a fleet is never changes."""
     delays: Delays = field(default_factory=Delays)
     scene: Scene = field(default_factory=Scene)
@@ -98,7 +95,7 @@ class Cloud:
     """Workload -> LATE or GAPPED: how AWS publishes its NumberOfMessagesSent, where not minute by minute."""
     sent_late: list[tuple[Metric, datetime, float]] = field(default_factory=list)
     """What AWS has not published yet."""
-    acts_refused: dict[Fleet, SluiceError] = field(default_factory=dict)
+    refused_actions: dict[Fleet, SluiceError] = field(default_factory=dict)
     registries: dict[str, FakeRegistry] = field(init=False)
     """Over the same documents, one to each function that keeps a copy of them all."""
 
@@ -107,7 +104,7 @@ class Cloud:
         apart = FakeRegistry(registry.calls, registry.clock, registered=registry.registered, bad=registry.bad)
         self.registries = {"tick": registry, "retune": apart}
         self.scene.metrics.readable_after = seconds(self.delays.points_s)
-        for served in self.born:
+        for served in self.workloads:
             self.scene.serve(served)
             self.install_policy(served)
 
@@ -152,7 +149,7 @@ class Cloud:
         """A minute begins: CloudWatch evaluates the alarms, the scheduler asks for a tick."""
         minute = minute_of(self.scene.clock()) + MINUTE
         self.scene.clock.at = minute
-        for served in self.born:
+        for served in self.workloads:
             self._evaluate(served)
             self._publish_sent(served, minute - MINUTE)
             if served.is_fifo:
@@ -169,7 +166,7 @@ class Cloud:
         """Put an event under way; of too many the oldest is lost."""
         box = self.mail[owner]
         box.append(event)
-        del box[:-MOST_UNDELIVERED]
+        del box[:-MAX_UNDELIVERED]
 
     def _evaluate(self, served: Workload) -> None:
         backlog = self.backlog(served)
@@ -219,7 +216,7 @@ class Cloud:
 
 def common(document: Workload, capacity: Capacity) -> Bounds | None:
     """Both bounds at once, None where nothing satisfies both; written apart from the code under test."""
-    least, most = document.bounds.min, document.bounds.max
+    min_target, max_target = document.bounds.min, document.bounds.max
     if capacity.bounds:
-        least, most = max(least, capacity.bounds.min), min(most, capacity.bounds.max)
-    return Bounds(min=least, max=most) if least <= most else None
+        min_target, max_target = max(min_target, capacity.bounds.min), min(max_target, capacity.bounds.max)
+    return Bounds(min=min_target, max=max_target) if min_target <= max_target else None

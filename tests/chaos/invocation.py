@@ -25,9 +25,9 @@ from sluice.core.model import (
     Workload,
 )
 from sluice.ports import Policy, Registered, RemainingS, Series, SeriesQuery, World
-from tests.chaos.acts import Act, Look, wrong_with_desired, wrong_with_target
+from tests.chaos.actions import Action, Snapshot, resize_violations, retune_violations
 from tests.chaos.cloud import Cloud, Event, metric_key
-from tests.support.fakes import Ledger
+from tests.support.fakes import RecordingReport
 
 MINUTE = timedelta(minutes=1)
 PLENTY_S = 250.0
@@ -39,16 +39,16 @@ class Invocation:
     def __init__(self, cloud: Cloud, event: Event) -> None:
         self.cloud, self.event, self.scene = cloud, event, cloud.scene
         self.began_at = cloud.scene.clock()
-        self.ledger = Ledger()
+        self.report = RecordingReport()
         self.remaining = PLENTY_S
         self.served: dict[str, Workload] | None = None
         """The registry's copy, once it was asked for."""
         self.first: dict[str, tuple[Backlog | Unknown | None, Capacity | Unknown | None]] = {}
-        self.looks: dict[str, Look] = {}
-        self.acts: list[Act] = []
+        self.snapshots: dict[str, Snapshot] = {}
+        self.actions: list[Action] = []
         self.published: Mapping[str, Sequence[DataPoint]] | None = None
         self.unknowns: list[tuple[str, str]] = []
-        self.blames: list[str] = []
+        self.violations: list[str] = []
         self.overwrote = 0
         """Bootstraps that lowered the fleet, as something else had raised it since their look."""
         self.world = World(
@@ -66,16 +66,18 @@ class Invocation:
     def remaining_s(self) -> float:
         return self.remaining
 
-    def blame(self, what: str) -> None:
-        self.blames.append(what)
+    def add_violation(self, what: str) -> None:
+        self.violations.append(what)
 
-    def on(self, fleet: Fleet) -> Look | None:
+    def on(self, fleet: Fleet) -> Snapshot | None:
         """The look at the workload whose document, as read anew by this invocation, names the fleet."""
-        return next((look for look in self.looks.values() if look.document.fleet == fleet), None)
+        return next(
+            (snapshot for snapshot in self.snapshots.values() if snapshot.document.fleet == fleet), None
+        )
 
     def unknown(self, name: str, reading: object) -> None:
         if isinstance(reading, Unknown):
-            self.unknowns.append((name, reading.why))
+            self.unknowns.append((name, reading.reason))
 
 
 class _Queues:
@@ -84,18 +86,18 @@ class _Queues:
 
     def read(self, queue_urls: Collection[str], remaining_s: RemainingS) -> Mapping[str, Backlog | Unknown]:
         seen = self.of.scene.queues.read(queue_urls, remaining_s)
-        for served in self.of.cloud.born:
+        for served in self.of.cloud.workloads:
             if served.queue_url not in seen:
                 continue
             reading = seen[served.queue_url]
             self.of.unknown(served.name, reading)
             self.of.first.setdefault(served.name, (reading, None))
-            if look := self.of.looks.get(served.name):
-                look.backlog = reading
+            if snapshot := self.of.snapshots.get(served.name):
+                snapshot.backlog = reading
         return seen
 
     def send(self, queue_url: str, bodies: Sequence[str]) -> None:
-        self.of.blame(f"sent {len(bodies)} messages to {queue_url}")
+        self.of.add_violation(f"sent {len(bodies)} messages to {queue_url}")
 
 
 class _Fleets:
@@ -104,25 +106,27 @@ class _Fleets:
 
     def read(self, fleets: Collection[Fleet], remaining_s: RemainingS) -> Mapping[Fleet, Capacity | Unknown]:
         seen = self.of.scene.fleets.read(fleets, remaining_s)
-        for served in self.of.cloud.born:
+        for served in self.of.cloud.workloads:
             if served.fleet not in seen:
                 continue
             reading = seen[served.fleet]
             self.of.unknown(served.name, reading)
             if self.of.first.get(served.name, (None, None))[1] is None:
                 self.of.first[served.name] = (self.of.first[served.name][0], reading)
-            if look := self.of.looks.get(served.name):
-                look.capacity = reading
+            if snapshot := self.of.snapshots.get(served.name):
+                snapshot.capacity = reading
         return seen
 
     def set_desired(self, fleet: Fleet, instances: int) -> None:
-        look = self.of.on(fleet)
-        if look is None:
-            self.of.blame(f"set {fleet} to {instances} without reading its document anew")
+        snapshot = self.of.on(fleet)
+        if snapshot is None:
+            self.of.add_violation(f"set {fleet} to {instances} without reading its document anew")
         else:
-            self.of.blames += wrong_with_desired(self.of.event, look, instances)
-        name, saw = (look.document.name, look.saw) if look else (str(fleet), (None, None))
-        lowers = isinstance(saw[1], Capacity) and instances < saw[1].desired
+            self.of.violations += resize_violations(self.of.event, snapshot, instances)
+        name, observed = (
+            (snapshot.document.name, snapshot.observation) if snapshot else (str(fleet), (None, None))
+        )
+        lowers = isinstance(observed[1], Capacity) and instances < observed[1].desired
         kind = Kind.SHUTDOWN if lowers else Kind.BOOTSTRAP
         taken, before = False, self.of.scene.fleets.holding[fleet].desired
         try:
@@ -130,16 +134,16 @@ class _Fleets:
             taken = True
             self.of.overwrote += kind is Kind.BOOTSTRAP and instances < before
         finally:
-            seen = Observation(backlog=saw[0], capacity=saw[1])  # type: ignore[arg-type]
-            self.of.acts.append(Act(kind, name, instances, taken, seen))
-            if look:  # the next act needs a look of its own
-                look.backlog = look.capacity = look.proof = None
-                look.after_shutdown = taken and lowers
+            seen = Observation(backlog=observed[0], capacity=observed[1])  # type: ignore[arg-type]
+            self.of.actions.append(Action(kind, name, instances, taken, seen))
+            if snapshot:  # the next act needs a look of its own
+                snapshot.backlog = snapshot.capacity = snapshot.proof = None
+                snapshot.after_shutdown = taken and lowers
 
     def _set(self, fleet: Fleet, instances: int) -> None:
         cloud, fleets = self.of.cloud, self.of.scene.fleets
-        if fleet in cloud.acts_refused:
-            raise cloud.acts_refused[fleet]
+        if fleet in cloud.refused_actions:
+            raise cloud.refused_actions[fleet]
         if isinstance(fleet, EcsService):  # UpdateService knows no bounds
             bounds = fleets.holding[fleet].bounds
             fleets.holding[fleet] = replace(fleets.holding[fleet], bounds=None)
@@ -169,24 +173,26 @@ class _Metrics:
                 whole[name] = counted / (capacity.running or 1)
         values = {name: {point.metric.name: point.value for point in own} for name, own in points.items()}
         if {name: own.get(BACKLOG_PER_INSTANCE) for name, own in values.items()} != whole:
-            self.of.blame(f"published {points} where {whole} was seen")
+            self.of.add_violation(f"published {points} where {whole} was seen")
         for name, own in values.items():
             self._check_tracked(served[name], own)
         for name, point in ((name, point) for name, own in points.items() for point in own):
             if tick is None or point.at != tick.replace(second=0, microsecond=0):
-                self.of.blame(f"published {name} at {point.at} for the tick of {tick}")
+                self.of.add_violation(f"published {name} at {point.at} for the tick of {tick}")
 
     def _check_tracked(self, document: Workload, values: Mapping[str, float]) -> None:
         """What counts arrivals is never below the plain one, and is the plain one where they are unknown."""
         if (EFFECTIVE_BACKLOG_PER_INSTANCE in values) != document.publishes_effective:
-            self.of.blame(f"published {values} of {document.name}, which tracks {document.tracking}")
+            self.of.add_violation(f"published {values} of {document.name}, which tracks {document.tracking}")
         if EFFECTIVE_BACKLOG_PER_INSTANCE not in values:
             return
         plain, effective = values[BACKLOG_PER_INSTANCE], values[EFFECTIVE_BACKLOG_PER_INSTANCE]
         if not plain <= effective < math.inf:
-            self.of.blame(f"{document.name} tracks {effective} over a backlog of {plain}")
-        if isinstance(self.of.ledger.published[document.name].demand, Unknown) and effective != plain:
-            self.of.blame(f"{document.name} tracks {effective} though nothing is known of its arrivals")
+            self.of.add_violation(f"{document.name} tracks {effective} over a backlog of {plain}")
+        if isinstance(self.of.report.published[document.name].demand, Unknown) and effective != plain:
+            self.of.add_violation(
+                f"{document.name} tracks {effective} though nothing is known of its arrivals"
+            )
 
     def read(
         self,
@@ -196,26 +202,26 @@ class _Metrics:
         remaining_s: RemainingS,
     ) -> Mapping[str, Series | Unknown]:
         series = dict(self.of.scene.metrics.read(queries, start, end, remaining_s))
-        for served in self.of.cloud.born:
+        for served in self.of.cloud.workloads:
             for query_name in [name for name in queries if name.split()[0] == served.name]:
                 query = queries[query_name]
-                if why := self.of.cloud.unreadable.get(metric_key(query.metric)):
-                    series[query_name] = Unknown(why=why)
+                if reason := self.of.cloud.unreadable.get(metric_key(query.metric)):
+                    series[query_name] = Unknown(reason=reason)
                 self.of.unknown(served.name, series[query_name])
-                look = self.of.looks.get(served.name)
-                if look and query.metric.name == BACKLOG_PER_INSTANCE:
-                    look.proof = self._proof(look, series[query_name])
+                snapshot = self.of.snapshots.get(served.name)
+                if snapshot and query.metric.name == BACKLOG_PER_INSTANCE:
+                    snapshot.proof = self._proof(snapshot, series[query_name])
         return series
 
-    def _proof(self, look: Look, answer: Series | Unknown) -> list[float | None] | Unknown:
+    def _proof(self, snapshot: Snapshot, answer: Series | Unknown) -> list[float | None] | Unknown:
         if isinstance(answer, Unknown):
             return answer
         tick = self.of.event.tick
-        present = (tick or look.read_at).replace(second=0, microsecond=0)
+        current = (tick or snapshot.read_at).replace(second=0, microsecond=0)
         # A tick's proof ends one minute before its own; an alarm's at the newest published, at most two back.
-        ends = [1] if tick else [back for back in (0, 1, 2) if present - MINUTE * back in answer] or [2]
-        last = present - MINUTE * ends[0]
-        return [answer.get(last - MINUTE * back) for back in range(look.document.idle_minutes)]
+        ends = [1] if tick else [back for back in (0, 1, 2) if current - MINUTE * back in answer] or [2]
+        last = current - MINUTE * ends[0]
+        return [answer.get(last - MINUTE * back) for back in range(snapshot.document.idle_minutes)]
 
 
 class _Policies:
@@ -224,7 +230,7 @@ class _Policies:
 
     def read(self, workload: Workload, remaining_s: RemainingS) -> Policy:
         policy = self.of.scene.policies.read(workload, remaining_s)
-        self.of.looks[workload.name].policy = policy
+        self.of.snapshots[workload.name].policy = policy
         return policy
 
     def targets(
@@ -236,18 +242,18 @@ class _Policies:
         return targets
 
     def put_target(self, policy: Policy, target: float) -> None:
-        look = self.of.on(policy.fleet)
-        if look is None:
-            self.of.blame(f"retuned {policy.fleet} without reading its document anew")
+        snapshot = self.of.on(policy.fleet)
+        if snapshot is None:
+            self.of.add_violation(f"retuned {policy.fleet} without reading its document anew")
         else:
-            self.of.blames += wrong_with_target(self.of.event, look, policy, target)
-        name = look.document.name if look else str(policy.fleet)
+            self.of.violations += retune_violations(self.of.event, snapshot, policy, target)
+        name = snapshot.document.name if snapshot else str(policy.fleet)
         taken = False
         try:
             self.of.scene.policies.put_target(policy, target)
             taken = True
         finally:
-            self.of.acts.append(Act(Kind.RETUNE, name, target, taken, policy.target))
+            self.of.actions.append(Action(Kind.RETUNE, name, target, taken, policy.target))
 
 
 class _Registry:
@@ -262,7 +268,7 @@ class _Registry:
         return registered
 
     def one(self, name: str, remaining_s: RemainingS) -> Workload:
-        self.of.looks.pop(name, None)
+        self.of.snapshots.pop(name, None)
         document = self.registry.one(name, remaining_s)
-        self.of.looks[name] = Look(document=document, read_at=self.of.scene.clock())
+        self.of.snapshots[name] = Snapshot(document=document, read_at=self.of.scene.clock())
         return document

@@ -9,12 +9,12 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import Rule, RuleBasedStateMachine, initialize, rule
 
-from tests.chaos.moves import MOVES, Beginning, Move, beginning, make
-from tests.chaos.storm import Storm
+from tests.chaos.event_storm import EventStorm
+from tests.chaos.moves import MOVES, InitialState, Move, beginning, make
 
 
 @st.composite
-def beginnings(draw: st.DrawFn) -> Beginning:
+def beginnings(draw: st.DrawFn) -> InitialState:
     return beginning(lambda options: draw(st.sampled_from(options)))
 
 
@@ -32,10 +32,10 @@ def offers(name: str) -> Rule:
 
 
 class _Chaos(RuleBasedStateMachine):
-    storm: Storm | None = None
+    storm: EventStorm | None = None
 
     @initialize(start=beginnings())
-    def workloads_are_registered(self, start: Beginning) -> None:
+    def workloads_are_registered(self, start: InitialState) -> None:
         self.storm = start.storm()
 
     def teardown(self) -> None:

@@ -13,10 +13,10 @@ from random import Random
 from typing import Any
 
 from sluice.core.model import Bounds, Workload
-from tests.chaos.cloud import MOST_LATE_S, Delays
+from tests.chaos.cloud import MAX_LATE_S, Delays
+from tests.chaos.event_storm import EventStorm
+from tests.chaos.faults import FAULTS, PLANE_STEPS
 from tests.chaos.steps import HANDS, INSTANCES, MESSAGES, TRACKINGS, Step
-from tests.chaos.storm import Storm
-from tests.chaos.troubles import PLANE_STEPS, TROUBLES
 from tests.support.builders import (
     dynamic_target,
     ecs_workload,
@@ -80,7 +80,7 @@ MOVES: Mapping[str, list[Move]] = {
     ],
     "instances": alone(each(INSTANCES)),
     "hands": alone(each(HANDS)),
-    "troubles": alone(each(TROUBLES)),
+    "troubles": alone(each(FAULTS)),
     "the_plane": alone(each(PLANE_STEPS)),
     "all_is_mended": [(Step("plane mends"), Step("mend", who)) for who in range(3)],
     "a_round_of_retuning": [
@@ -111,36 +111,36 @@ STARTS = ("asleep", "asleep over work", "awake, proven empty", "awake, one taken
 
 
 @dataclass(frozen=True)
-class Beginning:
+class InitialState:
     """One to three workloads, how each begins, what happens inside the first handlers, and who is late."""
 
-    born: tuple[Workload, ...]
+    workloads: tuple[Workload, ...]
     starts: tuple[str, ...]
     meanwhile: tuple[Inside, ...]
     delays: Delays = field(default_factory=Delays)
 
-    def storm(self) -> Storm:
-        storm = Storm(self.born, self.delays)
-        for served, start in zip(self.born, self.starts, strict=True):
+    def storm(self) -> EventStorm:
+        storm = EventStorm(self.workloads, self.delays)
+        for served, start in zip(self.workloads, self.starts, strict=True):
             _start(storm, served, start)
         storm.armed = list(self.meanwhile)
         return storm
 
 
-def beginning(choose: Choose) -> Beginning:
+def beginning(choose: Choose) -> InitialState:
     names = ("one", "two", "three")[: choose((1, 2, 2, 3))]
-    return Beginning(
-        born=tuple(_workload(name, choose) for name in names),
+    return InitialState(
+        workloads=tuple(_workload(name, choose) for name in names),
         starts=tuple(choose(STARTS) for _ in names),
         meanwhile=tuple(choose(INSIDE) for _ in range(choose((0, 0, 1, 2, 4)))),
         delays=Delays(
-            ticks_s=tuple(choose(range(MOST_LATE_S + 1)) for _ in range(choose((1, 7)))),
+            ticks_s=tuple(choose(range(MAX_LATE_S + 1)) for _ in range(choose((1, 7)))),
             points_s=choose((0, 10, 30, 45)),
         ),
     )
 
 
-def drawn(seed: int) -> tuple[Beginning, list[Move]]:
+def drawn(seed: int) -> tuple[InitialState, list[Move]]:
     """The interleaving of this seed; some moves are frequent in it, some are missing."""
     random = Random(seed)
     weights = [random.choice((0, 1, 1, 4)) for _ in MOVES]
@@ -149,7 +149,7 @@ def drawn(seed: int) -> tuple[Beginning, list[Move]]:
     return beginning(random.choice), [random.choice(MOVES[name]) for name in names]
 
 
-def make(storm: Storm, move: Move) -> None:
+def make(storm: EventStorm, move: Move) -> None:
     for part in move:
         if isinstance(part, Step):
             storm.do(part)
@@ -157,7 +157,7 @@ def make(storm: Storm, move: Move) -> None:
             storm.armed.append(part)
 
 
-def play(start: Beginning, moves: Iterable[Move]) -> Storm:
+def play(start: InitialState, moves: Iterable[Move]) -> EventStorm:
     """One whole interleaving, to its quiet end."""
     storm = start.storm()
     for move in moves:
@@ -187,7 +187,7 @@ def _workload(name: str, choose: Choose) -> Workload:
     )
 
 
-def _start(storm: Storm, served: Workload, start: str) -> None:
+def _start(storm: EventStorm, served: Workload, start: str) -> None:
     """Where the two decisions can be raced: awake over an empty queue, or asleep over work."""
     cloud = storm.cloud
     if start == "asleep over work":

@@ -6,10 +6,10 @@ from collections import Counter as Tally
 
 from sluice.core.model import Kind, Limit, Reason, Trigger
 from sluice.ports import Counter, Outcome
+from tests.chaos.event_storm import COUNTED, LATE_SHUTDOWN, NONE_ARRIVE, NOT_RENEWED, TOO_SOON, UNCOUNTED
+from tests.chaos.faults import HAPPENINGS
 from tests.chaos.moves import MOVES
 from tests.chaos.steps import Step
-from tests.chaos.storm import COUNTED, LATE_SHUTDOWN, NONE_ARRIVE, NOT_RENEWED, TOO_SOON, UNCOUNTED
-from tests.chaos.troubles import HAPPENINGS
 
 # The report of a real invocation counts its failure, only the load generator sends, and three workloads need
 # no shards.
@@ -29,13 +29,13 @@ TRIGGERS = {
 def missed(reached: Tally[str]) -> list[str]:
     """Every kind of decision, reason, limit, counter and step that did not occur."""
     reasons = {what.rpartition(": ")[2] for what in reached}
-    acts = [f"{kind} acted by {trigger}" for kind, triggers in TRIGGERS.items() for trigger in triggers]
+    actions = [f"{kind} acted by {trigger}" for kind, triggers in TRIGGERS.items() for trigger in triggers]
     outcomes = [f"{kind} {outcome}" for kind in TRIGGERS for outcome in Outcome]
     outcomes.append(f"{Kind.CAP} {Outcome.OBSERVED}")
     told = {what.partition(":")[0] for what in reached}
     return [
         *(reason.name for reason in Reason if reason.name not in reasons),
-        *(act for act in acts if act not in reached),
+        *(action for action in actions if action not in reached),
         *(outcome for outcome in outcomes if outcome not in told),
         *(limit.name for limit in Limit if f"limit: {limit.name}" not in reached),
         *(counter for counter in Counter if counter not in ELSEWHERE and f"noted: {counter}" not in reached),

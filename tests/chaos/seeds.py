@@ -11,12 +11,12 @@ from dataclasses import replace
 from multiprocessing import get_context
 
 from tests.chaos.cloud import PUNCTUAL
-from tests.chaos.moves import Beginning, Move, drawn, play
+from tests.chaos.moves import InitialState, Move, drawn, play
 
 PER_BATCH = 200
 
 
-def failure_of(start: Beginning, moves: Sequence[Move]) -> str | None:
+def failure_of(start: InitialState, moves: Sequence[Move]) -> str | None:
     """What this interleaving breaks, or None."""
     try:
         play(start, moves)
@@ -25,7 +25,7 @@ def failure_of(start: Beginning, moves: Sequence[Move]) -> str | None:
     return None
 
 
-def shortest(start: Beginning, moves: Sequence[Move]) -> list[Move]:
+def shortest(start: InitialState, moves: Sequence[Move]) -> list[Move]:
     """The moves of a failing interleaving without those that it fails without."""
     kept = list(moves)
     shorter = True
@@ -39,7 +39,7 @@ def shortest(start: Beginning, moves: Sequence[Move]) -> list[Move]:
     return kept
 
 
-def on_time(start: Beginning, moves: Sequence[Move]) -> Beginning:
+def on_time(start: InitialState, moves: Sequence[Move]) -> InitialState:
     """The beginning of a failing interleaving with nobody late, where it fails without."""
     for delays in (PUNCTUAL, replace(start.delays, ticks_s=(0,)), replace(start.delays, points_s=0)):
         earlier = replace(start, delays=delays)
@@ -58,7 +58,7 @@ def explained(seed: int) -> str:
         str(failure_of(start, kept)),
         "it begins with",
     ]
-    for served, how in zip(start.born, start.starts, strict=True):
+    for served, how in zip(start.workloads, start.starts, strict=True):
         lines.append(
             f"  {served.name} on {served.fleet}, {how}: bounds {served.bounds.min}..{served.bounds.max}, "
             f"bootstrap {served.bootstrap_instances or 'by backlog'}, {served.idle_minutes} idle minutes, "

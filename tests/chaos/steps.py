@@ -10,11 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from sluice.core.effective_backlog import READ_MINUTES
-from sluice.core.emptiness import (
-    MINUTE,
-    minute_of,
-)
+from sluice.core.backlog import READ_MINUTES
+from sluice.core.minutes import MINUTE, minute_of
 from sluice.core.model import (
     Backlog,
     Bounds,
@@ -165,8 +162,8 @@ def set_fleet_bounds(cloud: Cloud, served: Workload, amount: int) -> None:
 
 
 def set_document_bounds(cloud: Cloud, served: Workload, amount: int) -> None:
-    least, most = DOCUMENT_BOUNDS[amount - 1]
-    cloud.amend(served, bounds=Bounds(min=least, max=most))
+    min_target, max_target = DOCUMENT_BOUNDS[amount - 1]
+    cloud.amend(served, bounds=Bounds(min=min_target, max=max_target))
 
 
 def set_policy_target(cloud: Cloud, served: Workload, amount: int) -> None:
@@ -190,9 +187,12 @@ def set_size(cloud: Cloud, served: Workload, amount: int) -> None:
 
 
 def switch_target(cloud: Cloud, served: Workload, amount: int) -> None:
-    least = (0.1, 0.5, 2)[amount % 3]
+    min_target = (0.1, 0.5, 2)[amount % 3]
     dynamic = dynamic_target(
-        min_messages_per_instance=least, max_messages_per_instance=50, min_samples=3, max_factor_per_retune=2
+        min_messages_per_instance=min_target,
+        max_messages_per_instance=50,
+        min_samples=3,
+        max_factor_per_retune=2,
     )
     cloud.amend(served, target=StaticTarget(messages_per_instance=8) if amount > 6 else dynamic)
 
@@ -217,8 +217,8 @@ def update_stack(cloud: Cloud, served: Workload, amount: int) -> None:
 
 def claim_neighbours_fleet(cloud: Cloud, served: Workload, amount: int) -> None:
     """Now and then: nothing happens to the two until it is mended."""
-    others = [other for other in cloud.born if other.name != served.name]
-    if amount == 1 and others and all(cloud.document(each).fleet == each.fleet for each in cloud.born):
+    others = [other for other in cloud.workloads if other.name != served.name]
+    if amount == 1 and others and all(cloud.document(each).fleet == each.fleet for each in cloud.workloads):
         cloud.amend(served, fleet=others[0].fleet)
 
 

@@ -14,20 +14,16 @@ from typing import Any
 import pytest
 
 import sluice.usecases.missed_alarms
+import sluice.usecases.resize
 import sluice.usecases.retune
+import sluice.usecases.serve_workloads
 import sluice.usecases.tick
 import sluice.usecases.wake
-import tests.chaos.storm
+import tests.chaos.event_storm
 from sluice.core import target, wake
 from sluice.core.bounds import clamp
-from sluice.core.emptiness import (
-    MINUTE,
-    before,
-    gap_in_proof,
-    minute_of,
-    minutes_to_prove,
-    up_to,
-)
+from sluice.core.emptiness import alarm_proof_ends, minutes_to_prove, tick_proof_ends, why_not_proven_empty
+from sluice.core.minutes import MINUTE, minute_of
 from sluice.core.model import (
     Backlog,
     Capacity,
@@ -48,6 +44,7 @@ from sluice.usecases.observe import (
     observe,
     registered,
 )
+from sluice.usecases.tick_context import TickContext
 from tests.chaos.seeds import reached_by
 from tests.chaos.test_chaos import DEFAULT_SHARE
 from tests.support.builders import plenty
@@ -64,14 +61,14 @@ Decide = Callable[..., Decision]
 def blind_to(decide: Decide, **facts: object) -> Decide:
     """The same decision, with these counts of the queue or facts of the fleet taken for others."""
 
-    def broken(workload: Workload, saw: Observation, *rest: Any, **named: Any) -> Decision:
-        return replace(decide(workload, _put(saw, facts), *rest, **named), saw=saw)
+    def broken(workload: Workload, observed: Observation, *rest: Any, **named: Any) -> Decision:
+        return replace(decide(workload, _put(observed, facts), *rest, **named), observation=observed)
 
     return broken
 
 
-def _put(saw: Observation, facts: Mapping[str, object]) -> Observation:
-    backlog, capacity = saw.backlog, saw.capacity
+def _put(observed: Observation, facts: Mapping[str, object]) -> Observation:
+    backlog, capacity = observed.backlog, observed.capacity
     if isinstance(backlog, Backlog):
         backlog = replace(backlog, **{key: to for key, to in facts.items() if hasattr(backlog, key)})
     if isinstance(capacity, Capacity):
@@ -82,12 +79,12 @@ def _put(saw: Observation, facts: Mapping[str, object]) -> Observation:
 def blind_shutdown(**facts: object) -> list[tuple[object, str, object]]:
     return [
         (module, name, broken)
-        for module in (sluice.usecases.missed_alarms, sluice.usecases.wake)
+        for module in (sluice.usecases.missed_alarms, sluice.usecases.resize)
         for name, broken in (
             ("decide_shutdown", blind_to(decide_shutdown, **facts)),
             (
                 "reads_empty_above_min",
-                lambda workload, saw: reads_empty_above_min(workload, _put(saw, facts)),
+                lambda workload, observed: reads_empty_above_min(workload, _put(observed, facts)),
             ),
         )
     ]
@@ -97,15 +94,15 @@ def blind_bootstrap(**facts: object) -> list[tuple[object, str, object]]:
     broken = blind_to(decide_bootstrap, **facts)
     return [
         (module, "decide_bootstrap", broken)
-        for module in (sluice.usecases.missed_alarms, sluice.usecases.wake)
+        for module in (sluice.usecases.missed_alarms, sluice.usecases.resize)
     ]
 
 
-def cached_document(repair: Callable[..., None]) -> Callable[..., None]:
+def cached_document(resize: Callable[..., None]) -> Callable[..., None]:
     def broken(name: str, *rest: Any) -> None:
-        *proof_ends, world, report, remaining_s = rest
-        cached = {workload.name: workload for workload in world.registry.all(plenty).workloads}
-        repair(cached[name], *proof_ends, world, Trigger.TICK, report, remaining_s)
+        *proof_ends, tick = rest
+        cached = {workload.name: workload for workload in tick.world.registry.all(plenty).workloads}
+        resize(cached[name], *proof_ends, tick.world, Trigger.TICK, tick.report, tick.remaining_s)
 
     return broken
 
@@ -115,10 +112,10 @@ def zero_for_unknown(
 ) -> Mapping[str, Observation]:
     return {
         name: Observation(
-            backlog=EMPTY if isinstance(saw.backlog, Unknown) else saw.backlog,
-            capacity=NOTHING if isinstance(saw.capacity, Unknown) else saw.capacity,
+            backlog=EMPTY if isinstance(observed.backlog, Unknown) else observed.backlog,
+            capacity=NOTHING if isinstance(observed.capacity, Unknown) else observed.capacity,
         )
-        for name, saw in observe(world, workloads, remaining_s).items()
+        for name, observed in observe(world, workloads, remaining_s).items()
     }
 
 
@@ -126,24 +123,17 @@ def nothing_published_is_zero(
     published: Mapping[datetime, float], ends: Sequence[datetime], minutes: int
 ) -> str | None:
     filled = dict.fromkeys(minutes_to_prove(ends[0], minutes), 0.0) | dict(published)
-    return gap_in_proof(filled, ends[:1], minutes)
+    return why_not_proven_empty(filled, ends[:1], minutes)
 
 
-def counted_back_from_the_clock(
-    minute: datetime,
-    workloads: Mapping[str, Workload],
-    seen: Mapping[str, Observation],
-    world: World,
-    report: Report,
-    remaining_s: RemainingS,
-) -> None:
+def counted_back_from_the_clock(tick: TickContext) -> None:
     """A tick's proof ends one minute before the time at which it has observed."""
-    repair(minute_of(world.now()), workloads, seen, world, report, remaining_s)
+    retry_missed_alarms(replace(tick, minute=minute_of(tick.world.now())))
 
 
 def unread_proof_is_zero(
     workload: Workload,
-    saw: Observation,
+    observed: Observation,
     published: Series | Unknown,
     trigger: Trigger,
     *,
@@ -151,12 +141,12 @@ def unread_proof_is_zero(
 ) -> Decision:
     if isinstance(published, Unknown):
         published = dict.fromkeys(minutes_to_prove(proof_ends[0], workload.idle_minutes), 0.0)
-    return decide_shutdown(workload, saw, published, trigger, proof_ends=proof_ends)
+    return decide_shutdown(workload, observed, published, trigger, proof_ends=proof_ends)
 
 
 def given_up(name: str, *rest: Any) -> None:
-    *_, report, _ = rest
-    report.failed(name, Counter.ACTION_FAILED, "no luck today")
+    *_, tick = rest
+    tick.report.failed(name, Counter.ACTION_FAILED, "no luck today")
 
 
 def act_untold(decision: Decision, workload: Workload, world: World, report: Report, *proof: Any) -> Outcome:
@@ -165,18 +155,18 @@ def act_untold(decision: Decision, workload: Workload, world: World, report: Rep
             if outcome is not Outcome.ACTED:
                 report.decided(decision, outcome)
 
-    return act(decision, workload, world, Quiet(), *proof)  # type: ignore[arg-type]
+    return action(decision, workload, world, Quiet(), *proof)  # type: ignore[arg-type]
 
 
 def act_and_forget(*asked: Any) -> Outcome:
     with suppress(TransientError):
-        return act(*asked)
+        return action(*asked)
     return Outcome.HELD
 
 
-act = sluice.usecases.wake._act
-repair = sluice.usecases.missed_alarms.repair
-shutdown = sluice.usecases.wake._shutdown
+action = sluice.usecases.resize.act
+retry_missed_alarms = sluice.usecases.missed_alarms.retry_missed_alarms
+shutdown = sluice.usecases.resize.shutdown
 retune = sluice.usecases.retune._retune
 tick = sluice.usecases.tick.publish_backlog
 
@@ -231,9 +221,9 @@ def every_policy_at_once(
 
 
 def no_factor(
-    name: str, settings: Any, durations: Durations | Unknown, present: float | None, trigger: Trigger
+    name: str, settings: Any, durations: Durations | Unknown, current: float | None, trigger: Trigger
 ) -> TargetDecision:
-    return decide_target(name, replace(settings, max_factor_per_retune=1e9), durations, present, trigger)
+    return decide_target(name, replace(settings, max_factor_per_retune=1e9), durations, current, trigger)
 
 
 def published_now(scheduled: datetime, world: World, report: Report, remaining_s: RemainingS) -> None:
@@ -246,24 +236,31 @@ def proven_by_the_cached_minutes(workload: Workload, *rest: Any) -> None:
 
 MUTATIONS: dict[str, Iterable[tuple[object, str, object]]] = {
     "a repair acts on the cached document": [
-        (sluice.usecases.missed_alarms, "retry_bootstrap", cached_document(sluice.usecases.wake._bootstrap)),
-        (sluice.usecases.missed_alarms, "retry_shutdown", cached_document(sluice.usecases.wake._shutdown)),
+        (sluice.usecases.missed_alarms, "retry_bootstrap", cached_document(sluice.usecases.resize.bootstrap)),
+        (sluice.usecases.missed_alarms, "retry_shutdown", cached_document(sluice.usecases.resize.shutdown)),
     ],
-    "no proof is asked for": [(wake, "gap_in_proof", lambda *_: None)],
-    "a minute without a point proves emptiness": [(wake, "gap_in_proof", nothing_published_is_zero)],
+    "no proof is asked for": [(wake, "why_not_proven_empty", lambda *_: None)],
+    "a minute without a point proves emptiness": [(wake, "why_not_proven_empty", nothing_published_is_zero)],
     "a tick's proof is counted back from the clock": [
-        (sluice.usecases.tick, "repair", counted_back_from_the_clock)
+        (sluice.usecases.serve_workloads, "retry_missed_alarms", counted_back_from_the_clock)
     ],
     "an alarm's proof is counted back from the clock": [
-        (sluice.usecases.wake, "up_to", lambda now: before(minute_of(now)))
+        (sluice.usecases.wake, "alarm_proof_ends", lambda now: tick_proof_ends(minute_of(now)))
     ],
     "an alarm's proof may end three minutes back": [
-        (sluice.usecases.wake, "up_to", lambda now: (*up_to(now), minute_of(now) - 3 * MINUTE))
+        (
+            sluice.usecases.wake,
+            "alarm_proof_ends",
+            lambda now: (*alarm_proof_ends(now), minute_of(now) - 3 * MINUTE),
+        )
     ],
     "a proof that cannot be read proves emptiness": [
-        (sluice.usecases.wake, "decide_shutdown", unread_proof_is_zero)
+        (sluice.usecases.resize, "decide_shutdown", unread_proof_is_zero)
     ],
-    "one idle minute is enough": [(sluice.usecases.wake, "_shutdown", proven_by_the_cached_minutes)],
+    "one idle minute is enough": [
+        (sluice.usecases.wake, "shutdown", proven_by_the_cached_minutes),
+        (sluice.usecases.missed_alarms, "shutdown", proven_by_the_cached_minutes),
+    ],
     "nothing is clamped": [(wake, "clamp", lambda instances, _: (instances, ()))],
     "the maximum alone is clamped": [
         (wake, "clamp", lambda instances, bounds: clamp(instances, replace(bounds, min=0)))
@@ -276,43 +273,51 @@ MUTATIONS: dict[str, Iterable[tuple[object, str, object]]] = {
     ],
     "observe acts": [
         (
-            sluice.usecases.wake,
-            "_act",
-            lambda decision, workload, *rest: act(decision, replace(workload, mode=Mode.ACTIVE), *rest),
+            sluice.usecases.resize,
+            "act",
+            lambda decision, workload, *rest: action(decision, replace(workload, mode=Mode.ACTIVE), *rest),
         )
     ],
     "paused acts": [
-        (sluice.usecases.wake, "decide_bootstrap", as_if_active(decide_bootstrap)),
-        (sluice.usecases.wake, "decide_shutdown", as_if_active(decide_shutdown)),
+        (sluice.usecases.resize, "decide_bootstrap", as_if_active(decide_bootstrap)),
+        (sluice.usecases.resize, "decide_shutdown", as_if_active(decide_shutdown)),
     ],
     "a held scale-out is done": blind_bootstrap(scale_out_held_by=()),
     "capacity units are taken for instances": blind_bootstrap(counted_by=()),
     "a held scale-in is done": blind_shutdown(scale_in_held_by=()),
-    "an unknown reading counts as 0 for the handlers": [(sluice.usecases.wake, "observe", zero_for_unknown)],
-    "an unknown reading counts as 0 for the tick": [(sluice.usecases.tick, "observe", zero_for_unknown)],
+    "an unknown reading counts as 0 for the handlers": [
+        (sluice.usecases.resize, "observe", zero_for_unknown)
+    ],
+    "an unknown reading counts as 0 for the tick": [
+        (sluice.usecases.serve_workloads, "observe", zero_for_unknown)
+    ],
     "a visible message does not keep a fleet awake": blind_shutdown(visible=0),
     "a message in flight does not keep a fleet awake": blind_shutdown(in_flight=0),
     "a delayed message does not keep a fleet awake": blind_shutdown(delayed=0),
     "a fleet awake is woken": blind_bootstrap(desired=0),
-    "nobody looks again after a shutdown": [(sluice.usecases.wake, "_wake_if_work_waits", lambda *_: None)],
-    "an alarm's reading that failed is asked for no more": [(sluice.usecases.wake, "_act", act_and_forget)],
+    "nobody looks again after a shutdown": [
+        (sluice.usecases.resize, "_bootstrap_if_work_waits", lambda *_: None)
+    ],
+    "an alarm's reading that failed is asked for no more": [(sluice.usecases.resize, "act", act_and_forget)],
     "a tick wakes nobody": [(sluice.usecases.missed_alarms, "_missed_bootstraps", lambda *_: [])],
     "a tick sends nobody home": [(sluice.usecases.missed_alarms, "_missed_shutdowns", lambda *_: [])],
     "a tick gives up waking, and says so": [(sluice.usecases.missed_alarms, "retry_bootstrap", given_up)],
     "a tick gives up sending home, and says so": [
         (sluice.usecases.missed_alarms, "retry_shutdown", given_up)
     ],
-    "what was done is not told": [(sluice.usecases.wake, "_act", act_untold)],
+    "what was done is not told": [(sluice.usecases.resize, "act", act_untold)],
     "an alarm may be anybody's": [(sluice.usecases.wake, "_check", lambda *_: None)],
-    "a stale tick works": [(sluice.usecases.tick, "STALE_AFTER", timedelta(hours=1))],
-    "a point carries the time at which its tick ran": [(tests.chaos.storm, "publish_backlog", published_now)],
+    "a stale tick works": [(sluice.usecases.serve_workloads, "STALE_AFTER", timedelta(hours=1))],
+    "a point carries the time at which its tick ran": [
+        (tests.chaos.event_storm, "publish_backlog", published_now)
+    ],
     "one workload's failure stops the repairs of the others": [
         (sluice.usecases.missed_alarms, "isolated", one_failure_ends_all)
     ],
     "one workload's failure stops the retunes of the others": [
         (sluice.usecases.retune, "isolated", one_failure_ends_all)
     ],
-    "a failed retune is not told": [(sluice.usecases.retune, "told_if_it_fails", lambda *_: nullcontext())],
+    "a failed retune is not told": [(sluice.usecases.retune, "report_if_refused", lambda *_: nullcontext())],
     "a retune of a paused workload": [(sluice.usecases.retune, "_retune", retune_paused)],
     "unknown durations retune": [(sluice.usecases.retune, "_retune", durations_of_unknown)],
     "a retune writes every policy": [(sluice.usecases.retune, "_retune", every_policy_at_once)],

@@ -10,11 +10,11 @@ import pytest
 
 from sluice.core.model import Unknown
 from sluice.ports import Counter
-from sluice.usecases.wake import published_backlog
-from tests.chaos.moves import MOVES, Beginning, Move, beginning, make
+from sluice.usecases.published_backlog import published_backlog
+from tests.chaos.event_storm import EventStorm
+from tests.chaos.faults import PLANE_STEPS
+from tests.chaos.moves import MOVES, InitialState, Move, beginning, make
 from tests.chaos.steps import Step
-from tests.chaos.storm import Storm
-from tests.chaos.troubles import PLANE_STEPS
 
 pytestmark = pytest.mark.slow
 
@@ -26,12 +26,12 @@ BOX_OF_THE_PLANE = {2: 2, 1: 1}
 """Number of workloads -> the `who` whose box is the plane's."""
 
 
-def drawn_for_two(seed: int) -> tuple[Beginning, list[Move]]:
+def drawn_for_two(seed: int) -> tuple[InitialState, list[Move]]:
     random = Random(seed)
     start = beginning(random.choice)
-    while len(start.born) < 2:
+    while len(start.workloads) < 2:
         start = beginning(random.choice)
-    start = replace(start, born=start.born[:2], starts=start.starts[:2], meanwhile=())
+    start = replace(start, workloads=start.workloads[:2], starts=start.starts[:2], meanwhile=())
     moves = [random.choice(MOVES[random.choice(APART)]) for _ in range(random.randint(10, 40))]
     return start, [move for move in moves if not any(map(_is_shared, _steps(move)))]
 
@@ -60,21 +60,23 @@ def _own(step: Step) -> list[Step]:
     return [step] if step.who % 2 == 0 else []
 
 
-def story_of_the_first(start: Beginning, moves: Iterable[Move]) -> list[object]:
-    storm: Storm = start.storm()
+def timeline_of_the_first(start: InitialState, moves: Iterable[Move]) -> list[object]:
+    storm: EventStorm = start.storm()
     for move in moves:
         make(storm, move)
     # Every invocation that reads the registry says what is wrong with it, a neighbour's stack event included.
     return [
-        told for told in storm.story if told[0] == start.born[0].name and told[2] != Counter.DOCUMENT_INVALID
+        told
+        for told in storm.timeline
+        if told[0] == start.workloads[0].name and told[2] != Counter.DOCUMENT_INVALID
     ]
 
 
 def difference(seed: int) -> tuple[list[object], list[object]]:
     """What the first workload went through with its neighbour, and without."""
     start, moves = drawn_for_two(seed)
-    by_itself = replace(start, born=start.born[:1], starts=start.starts[:1])
-    return story_of_the_first(start, moves), story_of_the_first(by_itself, of_the_first(moves))
+    by_itself = replace(start, workloads=start.workloads[:1], starts=start.starts[:1])
+    return timeline_of_the_first(start, moves), timeline_of_the_first(by_itself, of_the_first(moves))
 
 
 def test_a_neighbour_changes_no_act_no_decision_and_no_point() -> None:

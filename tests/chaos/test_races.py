@@ -6,7 +6,7 @@ import pytest
 
 from sluice.core.model import Kind
 from tests.chaos.cloud import Event
-from tests.chaos.moves import Beginning, drawn
+from tests.chaos.moves import InitialState, drawn
 from tests.chaos.steps import Step
 from tests.support.builders import (
     alarm,
@@ -25,7 +25,7 @@ def test_a_message_that_arrives_anywhere_between_two_alarms_has_an_instance_at_o
     played = 0
     for later in range(12 - after):
         meanwhile = ((after, Step("arrive")), (later, Step("deliver again")))
-        storm = Beginning((SERVED,), ("awake, proven empty",), meanwhile).storm()
+        storm = InitialState((SERVED,), ("awake, proven empty",), meanwhile).storm()
         storm.cloud.post(SERVED.name, Event(alarm=alarm(second)))
         storm.invoke(Event(alarm=alarm(first)))
         storm.invoke(Event(alarm=alarm(second)))
@@ -40,9 +40,9 @@ def test_a_message_that_arrives_anywhere_between_two_alarms_has_an_instance_at_o
 def test_while_the_publisher_is_silent_nothing_is_ever_sent_home() -> None:
     for seed in range(100):
         start, moves = drawn(seed)
-        silent = Beginning(
-            born=start.born,
-            starts=tuple("awake" for _ in start.born),
+        silent = InitialState(
+            workloads=start.workloads,
+            starts=tuple("awake" for _ in start.workloads),
             meanwhile=tuple(inside for inside in start.meanwhile if inside[1].what not in PUBLISHES),
         ).storm()
         for move in moves:
@@ -50,7 +50,7 @@ def test_while_the_publisher_is_silent_nothing_is_ever_sent_home() -> None:
                 step = part if isinstance(part, Step) else part[1]
                 if step.what not in (*PUBLISHES, "deliver", "deliver again"):
                     silent.do(step)
-            for served in start.born:
+            for served in start.workloads:
                 silent.invoke(Event(alarm=alarm("shutdown", served.name)))
         assert not [what for what in silent.reached if what.startswith(f"{Kind.SHUTDOWN} acted")]
 
@@ -64,7 +64,7 @@ def test_the_race_that_remains_a_bootstrap_may_undo_what_another_did_between_its
         4,
         Step("set desired", 0, 5),
     )  # after the fourth call the fleet has been read
-    storm = Beginning((SERVED,), ("asleep over work",), (an_operator_asks_for_four,)).storm()
+    storm = InitialState((SERVED,), ("asleep over work",), (an_operator_asks_for_four,)).storm()
     storm.invoke(Event(alarm=alarm("bootstrap")))
     assert storm.armed == []
     assert storm.cloud.capacity(SERVED).desired == 1

@@ -124,7 +124,7 @@ def test_a_fleet_that_is_not_there_is_unknown_and_the_others_are_read(subject: S
     [seen, gone] = read(subject, fleet, subject.gone)
     assert isinstance(seen, Capacity)
     assert isinstance(gone, Unknown)
-    assert "gone" in gone.why
+    assert "gone" in gone.reason
 
 
 def test_setting_a_fleet_that_is_not_there_raises(subject: Subject) -> None:

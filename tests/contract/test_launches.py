@@ -8,7 +8,7 @@ import pytest
 
 from sluice.aws import clients
 from sluice.aws.launch_failures import (
-    READ_EVENTS,
+    EVENT_FIELDS,
     AwsLaunches,
 )
 from sluice.core.model import EcsService, Fleet, LaunchAttempt, Unknown
@@ -49,7 +49,7 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
         return
     with embedded_aws(ROOT) as aws, account.threads() as pool:
         autoscaling = clients.client(account.session(), "autoscaling")
-        ecs = clients.client(account.session(), "ecs", read=READ_EVENTS)
+        ecs = clients.client(account.session(), "ecs", read=EVENT_FIELDS)
         port = AwsLaunches(lambda: autoscaling, lambda: ecs, pool)
         yield embedded(kind, port, aws)
 

@@ -126,7 +126,7 @@ def test_the_target_of_a_policy_that_is_not_there_is_unknown_and_the_others_are_
     assert targets[served.name] == 10
     unknown = targets["gone"]
     assert isinstance(unknown, Unknown)
-    assert "has no scaling policy" in unknown.why
+    assert "has no scaling policy" in unknown.reason
 
 
 @pytest.mark.parametrize("subject", SEVERAL, indirect=True)

@@ -88,13 +88,13 @@ class Plane:
         return self.scene.serve(workload, desired=1)
 
     def retune(self) -> TargetDecision:
-        retune_targets(HOURLY, self.world, self.scene.ledger, self.scene.remaining_s)
-        [(decision, _)] = self.scene.ledger.decisions
+        retune_targets(HOURLY, self.world, self.scene.report, self.scene.remaining_s)
+        [(decision, _)] = self.scene.report.decisions
         assert isinstance(decision, TargetDecision)
         return decision
 
     def tick(self) -> None:
-        publish_backlog(NOW, self.world, self.scene.ledger, self.scene.remaining_s)
+        publish_backlog(NOW, self.world, self.scene.report, self.scene.remaining_s)
 
     def put(self, metric: Metric, unit: str | None, *seconds: float) -> None:
         """Samples of the last hour, as a worker puts them."""

@@ -100,14 +100,14 @@ def test_a_queue_that_is_not_there_is_unknown_and_the_others_are_read(subject: S
     assert seen[url] == backlog()
     gone = seen[queue_url("gone")]
     assert isinstance(gone, Unknown)
-    assert "gone" in gone.why
+    assert "gone" in gone.reason
 
 
 def test_when_no_time_is_left_every_queue_is_unknown(subject: Subject) -> None:
     url = subject.create("transcription")
     seen = subject.port.read([url], lambda: -1)[url]
     # Threads may be done before they are waited for: then it is the value, but never anything else.
-    assert seen == backlog() or (isinstance(seen, Unknown) and "not read before the deadline" in seen.why)
+    assert seen == backlog() or (isinstance(seen, Unknown) and "not read before the deadline" in seen.reason)
 
 
 def test_no_queues_are_no_readings(subject: Subject) -> None:

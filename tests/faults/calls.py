@@ -22,7 +22,7 @@ from botocore.retries.quota import RetryQuota
 from moto.core.botocore_stubber import MockRawResponse
 from moto.core.models import botocore_stubber
 
-from tests.faults.answers import Path, noted
+from tests.faults.responses import Path, recording
 from tests.faults.timeline import Timeline
 from tests.sluice.aws import account
 
@@ -98,7 +98,7 @@ class _Said:
         return AWSResponse(request.url, self.status, self.headers, MockRawResponse(self.body))
 
 
-class Switchboard:
+class FaultInjector:
     """Where all calls of a process pass through; quiet unless an invocation runs."""
 
     def __init__(self, workloads: Sequence[str], timeline: Timeline) -> None:
@@ -185,7 +185,7 @@ class Switchboard:
         made.answers[call] = parsed
         if fault:
             fault.receive(parsed)
-        return noted(parsed, made.read.setdefault(call, set()))
+        return recording(parsed, made.read.setdefault(call, set()))
 
     def _before_send(self, request: AWSPreparedRequest, **_: object) -> AWSResponse:
         call, fault, operation, made = self._local.now

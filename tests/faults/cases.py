@@ -9,21 +9,21 @@ from typing import Any
 from unittest import mock
 
 from sluice.events import Shard, shard_message
-from sluice.usecases import tick
-from tests.faults.calls import Call, Fault
-from tests.faults.stage import (
+from sluice.usecases import shards
+from tests.faults.account import (
     ASG,
     BUSY,
     ECS,
     NOON,
     STARTED_AFTER,
     WORKLOADS,
+    Account,
     Outcome,
     Situation,
-    Stage,
     State,
     document_of,
 )
+from tests.faults.calls import Call, Fault
 from tests.functions.conftest import sample
 from tests.support.builders import stack_id
 
@@ -47,7 +47,7 @@ class Case:
     warm: bool = False
     only: tuple[str, ...] = ()
     """The operations whose failing is of interest here; none for all."""
-    most_in_one_invocation: int = tick.MOST_IN_ONE_INVOCATION
+    max_workloads_per_invocation: int = shards.MAX_WORKLOADS_PER_INVOCATION
     """Workloads that a tick serves itself."""
     situations: Mapping[str, Situation] = field(init=False)
 
@@ -59,13 +59,13 @@ class Case:
     def __str__(self) -> str:
         return self.name
 
-    def play(self, stage: Stage, target: tuple[Call, Fault] | None = None) -> Outcome:
-        stage.set(self.situations)
+    def play(self, account: Account, target: tuple[Call, Fault] | None = None) -> Outcome:
+        account.set(self.situations)
         if self.warm:
             earlier = NOON - CACHE_RAN_OUT
-            stage.play("publish_backlog", tick_at(earlier), at=earlier + STARTED_AFTER)
-        with mock.patch.object(tick, "MOST_IN_ONE_INVOCATION", self.most_in_one_invocation):
-            return stage.play(self.function, dict(self.event), target=target, warm=self.warm)
+            account.play("publish_backlog", tick_at(earlier), at=earlier + STARTED_AFTER)
+        with mock.patch.object(shards, "MAX_WORKLOADS_PER_INVOCATION", self.max_workloads_per_invocation):
+            return account.play(self.function, dict(self.event), target=target, warm=self.warm)
 
     @property
     def use_case(self) -> str:
@@ -76,10 +76,10 @@ class Case:
         """What the workload's fleet is asked for before."""
         return self.situations.get(name, BUSY).desired
 
-    def before(self, stage: Stage) -> State:
+    def before(self, account: Account) -> State:
         """The account as the case finds it."""
-        stage.set(self.situations)
-        return stage.state()
+        account.set(self.situations)
+        return account.state()
 
     @property
     def by_alarm(self) -> bool:
@@ -187,7 +187,7 @@ CASES = [
         name="tick sends shards",
         function="publish_backlog",
         event=tick_at(NOON),
-        most_in_one_invocation=1,
+        max_workloads_per_invocation=1,
     ),
     Case(name="retune hourly", function="retune_target", event=sample("schedule")),
     Case(

@@ -14,7 +14,7 @@ from botocore.model import OperationModel
 from moto.core.models import botocore_stubber
 
 from tests.faults import wire
-from tests.faults.answers import Spoiling
+from tests.faults.responses import Corruption
 from tests.faults.timeline import Timeline
 
 READ_TIMEOUT_S = 5.0
@@ -48,7 +48,7 @@ class NoAnswer:
 class WrongAnswer:
     """AWS answers, and something is wrong with what it says."""
 
-    spoiling: Spoiling
+    spoiling: Corruption
 
     @property
     def kind(self) -> str:

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from tests.faults.answers import WRONG_ANSWERS, spoilings
+from tests.faults.account import Account, Outcome, deployed_account
+from tests.faults.assertions import affected, assert_invariants, is_repaired_later
 from tests.faults.calls import Call, Fault
 from tests.faults.cases import CASES, Case
 from tests.faults.faults import NO_ANSWER, WrongAnswer, no_answer
-from tests.faults.judgement import affected, is_repaired_later, judge
-from tests.faults.stage import Outcome, Stage, stage
+from tests.faults.responses import WRONG_ANSWERS, corruptions
 from tests.faults.timeline import Timeline
 
 
@@ -40,7 +40,7 @@ class Cell:
 @cache
 def healthy_runs() -> dict[str, Outcome]:
     """One run of each case without any fault."""
-    with stage() as built:
+    with deployed_account() as built:
         return {case.name: case.play(built) for case in CASES}
 
 
@@ -59,13 +59,13 @@ def share() -> tuple[Cell, ...]:
     return tuple({str(cell): cell for cell in first.values()}.values())
 
 
-def played(cell: Cell, on: Stage) -> None:
+def run_cell(cell: Cell, account: Account) -> None:
     """Play the cell and judge it."""
-    healthy, fault = healthy_runs()[cell.case.name], cell.of(on.timeline)
-    came = cell.case.play(on, (cell.call, fault))
-    assert came.made.attempts[cell.call], f"{cell.call} was never made"
-    judge(cell.case, healthy, cell.call, fault, came)
-    is_repaired_later(cell.case, on, healthy, came)
+    healthy, fault = healthy_runs()[cell.case.name], cell.of(account.timeline)
+    outcome = cell.case.play(account, (cell.call, fault))
+    assert outcome.made.attempts[cell.call], f"{cell.call} was never made"
+    assert_invariants(cell.case, healthy, cell.call, fault, outcome)
+    is_repaired_later(cell.case, account, healthy, outcome)
 
 
 def calls_left_out() -> list[str]:
@@ -97,7 +97,7 @@ def _of(case: Case) -> Iterator[Cell]:
             continue
         for kind in NO_ANSWER:
             yield Cell(case=case, call=call, fault=kind)
-        for spoiling in spoilings(made.answers[call], made.read[call]):
+        for spoiling in corruptions(made.answers[call], made.read[call]):
             yield Cell(case=case, call=call, fault=WrongAnswer(spoiling=spoiling))
 
 

@@ -14,8 +14,8 @@ from sluice.aws import (
     registry,
     sqs,
 )
-from tests.faults.matrix import Cell, played, share
-from tests.faults.stage import Stage
+from tests.faults.account import Account
+from tests.faults.matrix import Cell, run_cell, share
 
 ADAPTERS = (asg, cloudwatch, ecs, launch_failures, policies, registry, sqs)
 UNANSWERED = ("access denied", "timed out", "not found", "bad gateway")
@@ -23,8 +23,8 @@ OFTEN_ENOUGH = 20
 
 
 @contextmanager
-def calling_as_it_comes(what: str) -> Iterator[None]:
-    """What `sluice.aws.errors.calling` would be if it did nothing."""
+def unmapped_errors(what: str) -> Iterator[None]:
+    """What `sluice.aws.errors.aws_errors` would be if it did nothing."""
     yield
 
 
@@ -35,15 +35,15 @@ def sample() -> list[Cell]:
 
 
 def test_without_the_mapping_every_cell_of_a_sample_fails(
-    on_stage: Stage, monkeypatch: pytest.MonkeyPatch
+    account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for adapter in ADAPTERS:
-        monkeypatch.setattr(adapter, "calling", calling_as_it_comes)
+        monkeypatch.setattr(adapter, "aws_errors", unmapped_errors)
     for cell in sample():
         with pytest.raises(AssertionError):
-            played(cell, on_stage)
+            run_cell(cell, account)
 
 
-def test_with_the_mapping_every_cell_of_that_sample_passes(on_stage: Stage) -> None:
+def test_with_the_mapping_every_cell_of_that_sample_passes(account: Account) -> None:
     for cell in sample():
-        played(cell, on_stage)
+        run_cell(cell, account)

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.matrix import Cell, cells, played, share
-from tests.faults.stage import Stage
+from tests.faults.account import Account
+from tests.faults.matrix import Cell, cells, run_cell, share
 
 
 @pytest.mark.parametrize("cell", share(), ids=str)
-def test_nothing_unsafe_happens_when(on_stage: Stage, cell: Cell) -> None:
-    played(cell, on_stage)
+def test_nothing_unsafe_happens_when(account: Account, cell: Cell) -> None:
+    run_cell(cell, account)
 
 
 def test_the_page_on_trust_states_the_sizes_of_the_matrix() -> None:

@@ -28,14 +28,11 @@ from sluice.core.model import TrackedMetric, Tracking, Trigger, Workload
 from sluice.errors import TransientError
 from sluice.events import RetuneRequest, Shard, shard_message
 from sluice.ports import Counter, World
-from sluice.usecases import tick
 from sluice.usecases.retune import retune_targets
-from sluice.usecases.tick import (
-    WORKLOADS_PER_SHARD,
-    publish_backlog,
-    publish_shards,
-)
-from tests.faults.stage import timeouts_s
+from sluice.usecases.shards import WORKLOADS_PER_SHARD, publish_shards
+from sluice.usecases.tick import publish_backlog
+from sluice.usecases.tick_context import NO_TIME_LEFT
+from tests.faults.account import timeouts_s
 from tests.support.builders import (
     dynamic_target,
     ecs_workload,
@@ -48,7 +45,7 @@ from tests.support.fakes import (
     FakePolicies,
     FakeRegistry,
     FakeShards,
-    Ledger,
+    RecordingReport,
 )
 
 WORKLOADS = 1000
@@ -186,7 +183,7 @@ class Invocation:
     own_call_s: float = AT_ONCE_S
     metrics_call_s: float | None = None
     messages: int = 2
-    ledger: Ledger = field(default_factory=Ledger)
+    report: RecordingReport = field(default_factory=RecordingReport)
     lanes: Lanes = field(init=False)
     answers: Answers = field(init=False)
     registry: FakeRegistry = field(init=False)
@@ -223,11 +220,11 @@ class Invocation:
     def get_remaining_time_in_millis(self) -> int:
         return round((timeouts_s()["publish_backlog"] - self.lanes.elapsed_s) * 1000)
 
-    def tick(self) -> tuple[Lanes, Ledger, int]:
-        publish_backlog(self.scheduled, self.world, self.ledger, wiring.remaining_s(self))  # type: ignore[arg-type]
-        return self.lanes, self.ledger, len(self.answers.points)
+    def tick(self) -> tuple[Lanes, RecordingReport, int]:
+        publish_backlog(self.scheduled, self.world, self.report, wiring.remaining_s(self))  # type: ignore[arg-type]
+        return self.lanes, self.report, len(self.answers.points)
 
-    def batch(self) -> tuple[Lanes, Ledger, int]:
+    def batch(self) -> tuple[Lanes, RecordingReport, int]:
         """The same workloads in as many shards as Lambda delivers at once."""
         documents = self.registry.all(plenty).documents
         parts = batches(sorted(documents), WORKLOADS_PER_SHARD)
@@ -237,14 +234,14 @@ class Invocation:
         ]
         deliveries = {str(place): body for place, body in enumerate(bodies)}
         with suppress(TransientError):  # where every shard failed
-            publish_shards(deliveries, self.world, self.ledger, wiring.remaining_s(self))  # type: ignore[arg-type]
-        return self.lanes, self.ledger, len(self.answers.points)
+            publish_shards(deliveries, self.world, self.report, wiring.remaining_s(self))  # type: ignore[arg-type]
+        return self.lanes, self.report, len(self.answers.points)
 
 
 def test_a_thousand_workloads_at_the_speed_of_aws_are_all_published(monkeypatch: pytest.MonkeyPatch) -> None:
-    lanes, ledger, published = Invocation(AT_ONCE_S, monkeypatch).tick()
+    lanes, report, published = Invocation(AT_ONCE_S, monkeypatch).tick()
     assert published == WORKLOADS
-    assert ledger.failures == []
+    assert report.failures == []
     assert lanes.elapsed_s < timeouts_s()["publish_backlog"]
 
 
@@ -254,11 +251,11 @@ def test_a_thousand_slow_workloads_are_published_as_far_as_time_reaches_and_the_
 ) -> None:
     invocation = Invocation(call_s, monkeypatch)
     invocation.lanes.clock.advance(minutes=1)  # who comes first depends on the minute
-    lanes, ledger, published = invocation.tick()
+    lanes, report, published = invocation.tick()
     assert 0 < published < WORKLOADS
-    late = [why for _, counter, why in ledger.failures if counter is Counter.OBSERVATION_FAILED]
-    assert len(late) == WORKLOADS - published == ledger.counts[Counter.OBSERVATION_FAILED]
-    assert all("not read before the deadline" in why for why in late)
+    late = [reason for _, counter, reason in report.failures if counter is Counter.OBSERVATION_FAILED]
+    assert len(late) == WORKLOADS - published == report.counts[Counter.OBSERVATION_FAILED]
+    assert all("not read before the deadline" in reason for reason in late)
     assert lanes.elapsed_s <= timeouts_s()["publish_backlog"] < MINUTE_S
 
 
@@ -275,22 +272,22 @@ def test_metrics_that_hang_leave_a_tick_of_fifo_queues_time_to_tell(
     """Each page of an answer may take 24 s, and three metrics of each queue are several calls."""
     invocation = Invocation(AT_ONCE_S, monkeypatch, metrics_call_s=2 * worst_call_s())
     invocation.registry.registered = {each.name: each for each in half_and_half(count, ".fifo")}
-    lanes, ledger, published = invocation.tick()
+    lanes, report, published = invocation.tick()
     assert published == count
     assert lanes.elapsed_s <= timeouts_s()["publish_backlog"] - wiring.RESERVE_S + ROUNDING_S
-    late = {name for name, counter, why in ledger.failures if counter is Counter.OBSERVATION_FAILED}
+    late = {name for name, counter, reason in report.failures if counter is Counter.OBSERVATION_FAILED}
     assert late
-    assert all("GetMetricData of" in why for _, _, why in ledger.failures)
+    assert all("GetMetricData of" in reason for _, _, reason in report.failures)
 
 
 @pytest.mark.parametrize("count", [400, 1000])
 def test_proofs_that_hang_leave_a_tick_time_to_tell(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     invocation = Invocation(AT_ONCE_S, monkeypatch, metrics_call_s=worst_call_s(), messages=0)
     invocation.registry.registered = {each.name: each for each in half_and_half(count)}
-    lanes, ledger, published = invocation.tick()
+    lanes, report, published = invocation.tick()
     assert published == count
     assert lanes.elapsed_s <= timeouts_s()["publish_backlog"] - wiring.RESERVE_S + ROUNDING_S
-    assert {name for name, _, _ in ledger.failures} == set(invocation.registry.registered)
+    assert {name for name, _, _ in report.failures} == set(invocation.registry.registered)
 
 
 @pytest.mark.parametrize("count", [400, 1000])
@@ -302,15 +299,15 @@ def test_arrivals_that_hang_leave_a_tick_time_to_publish_the_backlog_and_to_tell
         each.name: replace(each, tracking=Tracking(metric=TrackedMetric.EFFECTIVE))
         for each in half_and_half(count)
     }
-    lanes, ledger, _ = invocation.tick()
+    lanes, report, _ = invocation.tick()
     assert lanes.elapsed_s <= timeouts_s()["publish_backlog"] - wiring.RESERVE_S + ROUNDING_S
-    assert len(ledger.published) == count
+    assert len(report.published) == count
     assert {
-        each.effective_per_instance == each.backlog_per_instance for each in ledger.published.values()
+        each.effective_per_instance == each.backlog_per_instance for each in report.published.values()
     } == {True}
-    late = {name for name, counter, _ in ledger.failures if counter is Counter.OBSERVATION_FAILED}
+    late = {name for name, counter, _ in report.failures if counter is Counter.OBSERVATION_FAILED}
     assert late
-    assert all("GetMetricData of" in why for _, _, why in ledger.failures)
+    assert all("GetMetricData of" in reason for _, _, reason in report.failures)
 
 
 def test_durations_that_hang_leave_a_round_time_to_tell(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -323,17 +320,17 @@ def test_durations_that_hang_leave_a_round_time_to_tell(monkeypatch: pytest.Monk
         retune_targets(
             RetuneRequest(trigger=Trigger.SCHEDULE),
             invocation.world,
-            invocation.ledger,
+            invocation.report,
             lambda: limit_s - wiring.RESERVE_S - invocation.lanes.elapsed_s,
         )
     assert invocation.lanes.elapsed_s <= (limit_s - wiring.RESERVE_S) / 2 + ROUNDING_S
-    assert {name for name, _, _ in invocation.ledger.failures} == set(invocation.registry.registered)
+    assert {name for name, _, _ in invocation.report.failures} == set(invocation.registry.registered)
 
 
 def test_a_batch_of_shards_at_the_speed_of_aws_is_published_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    lanes, ledger, published = Invocation(AT_ONCE_S, monkeypatch).batch()
+    lanes, report, published = Invocation(AT_ONCE_S, monkeypatch).batch()
     assert published == WORKLOADS
-    assert ledger.failures == []
+    assert report.failures == []
     assert lanes.elapsed_s < timeouts_s()["publish_backlog"]
 
 
@@ -341,10 +338,10 @@ def test_a_batch_of_shards_at_the_speed_of_aws_is_published_whole(monkeypatch: p
 def test_of_a_batch_of_slow_shards_each_is_published_as_far_as_its_share_of_the_time_reaches(
     monkeypatch: pytest.MonkeyPatch, call_s: float
 ) -> None:
-    lanes, ledger, published = Invocation(call_s, monkeypatch).batch()
+    lanes, report, published = Invocation(call_s, monkeypatch).batch()
     assert 0 < published < WORKLOADS
-    assert ledger.counts[Counter.OBSERVATION_FAILED] == WORKLOADS - published
-    assert ledger.counts[Counter.SHARD_FAILED] == 0
+    assert report.counts[Counter.OBSERVATION_FAILED] == WORKLOADS - published
+    assert report.counts[Counter.SHARD_FAILED] == 0
     assert lanes.elapsed_s <= timeouts_s()["publish_backlog"]
 
 
@@ -352,10 +349,10 @@ def test_of_a_batch_of_slow_shards_each_is_published_as_far_as_its_share_of_the_
 def test_a_batch_of_shards_ends_in_its_time_however_slowly_cloudwatch_answers(
     monkeypatch: pytest.MonkeyPatch, call_s: float
 ) -> None:
-    lanes, ledger, _ = Invocation(call_s, monkeypatch, own_call_s=worst_call_s(), messages=0).batch()
+    lanes, report, _ = Invocation(call_s, monkeypatch, own_call_s=worst_call_s(), messages=0).batch()
     assert lanes.elapsed_s <= timeouts_s()["publish_backlog"]
-    left_out = {why for _, counter, why in ledger.failures if counter is Counter.SHARD_FAILED}
-    assert left_out == {tick.NO_TIME_LEFT}
+    left_out = {reason for _, counter, reason in report.failures if counter is Counter.SHARD_FAILED}
+    assert left_out == {NO_TIME_LEFT}
 
 
 def worst_call_s() -> float:

@@ -5,10 +5,10 @@ By its name pytest collects it only where it is asked for.
 
 import pytest
 
-from tests.faults.matrix import Cell, cells, played
-from tests.faults.stage import Stage
+from tests.faults.account import Account
+from tests.faults.matrix import Cell, cells, run_cell
 
 
 @pytest.mark.parametrize("cell", cells(), ids=str)
-def test_nothing_unsafe_happens_when(on_stage: Stage, cell: Cell) -> None:
-    played(cell, on_stage)
+def test_nothing_unsafe_happens_when(account: Account, cell: Cell) -> None:
+    run_cell(cell, account)

@@ -11,7 +11,6 @@ from sluice import wiring
 from sluice.aws.shards import SqsShards
 from sluice.errors import ConfigError, TransientError
 from sluice.events import parse_shard
-from sluice.usecases import tick
 from tests.functions.conftest import NOON, Context, Plane, sample
 from tests.sluice.aws import account
 from tests.support.builders import (
@@ -27,8 +26,8 @@ def shards(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> str:
     """The queue; one workload is an invocation's load here, and each of the two a shard."""
     url = account.create_queue("shards")
     monkeypatch.setenv("SLUICE_SHARD_QUEUE_URL", url)
-    monkeypatch.setattr(tick, "MOST_IN_ONE_INVOCATION", 1)
-    monkeypatch.setattr(tick, "WORKLOADS_PER_SHARD", 1)
+    monkeypatch.setattr("sluice.usecases.shards.MAX_WORKLOADS_PER_INVOCATION", 1)
+    monkeypatch.setattr("sluice.usecases.shards.WORKLOADS_PER_SHARD", 1)
     wiring.cold_start()
     return url
 

@@ -10,27 +10,23 @@ from tests.privileges import inventory
 from tests.privileges.on_behalf import Exercised, exercised
 from tests.privileges.policies import Request
 from tests.privileges.proof import Use
-from tests.privileges.rehearsal import Performance, Rehearsal, account, rehearsal
 from tests.privileges.roles import Roles, roles
+from tests.privileges.scenarios import ScenarioRun, Scenarios, account, deployed_scenarios
 from tests.templates import stacks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """Every act performed once: what the functions asked of AWS, and what AWS did on their behalf."""
+    """Every scenario run once: what the functions asked of AWS, and what AWS did on their behalf."""
 
     roles: Roles
-    performances: list[Performance]
+    runs: list[ScenarioRun]
     on_behalf: list[Exercised]
 
     @property
     def uses(self) -> list[Use]:
         """Every request once, however often it was made."""
-        asked = [
-            Use(role=passage.role, request=passage.request)
-            for performance in self.performances
-            for passage in performance.passages
-        ]
+        asked = [Use(role=call.role, request=call.request) for run in self.runs for call in run.calls]
         asked += [Use(role=each.role, request=each.request) for each in self.on_behalf]
         return list({str(use): use for use in asked}.values())
 
@@ -47,18 +43,18 @@ def plane() -> ResolvedStack:
 
 @pytest.fixture(scope="session")
 def recorded(plane: ResolvedStack) -> Recorded:
-    with rehearsal(plane) as rehearsed:
-        performances = [rehearsed.perform(act) for act in rehearsed.acts]
-    passages = [passage for performance in performances for passage in performance.passages]
+    with deployed_scenarios(plane) as scenarios:
+        runs = [scenarios.run(scenario) for scenario in scenarios.scenarios]
+    calls = [call for run in runs for call in run.calls]
     return Recorded(
         roles=roles(plane),
-        performances=performances,
-        on_behalf=exercised(plane, passages, inventory.tags(account())),
+        runs=runs,
+        on_behalf=exercised(plane, calls, inventory.tags(account())),
     )
 
 
 @pytest.fixture(scope="module")
-def rehearsed(plane: ResolvedStack) -> Iterator[Rehearsal]:
-    """The acts, to be performed."""
-    with rehearsal(plane) as live:
+def scenarios(plane: ResolvedStack) -> Iterator[Scenarios]:
+    """The scenarios, to be run."""
+    with deployed_scenarios(plane) as live:
         yield live

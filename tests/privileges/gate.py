@@ -24,7 +24,7 @@ from tests.privileges.roles import Roles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Passage:
+class RecordedCall:
     """One request at the gate: under which role, out of which call, and what was decided."""
 
     role: str
@@ -38,16 +38,16 @@ class Gate:
 
     def __init__(self, roles: Roles, role_of_functions: Mapping[str, str], tags: Tags) -> None:
         self.roles = roles
-        self.passages: list[Passage] = []
+        self.calls: list[RecordedCall] = []
         self._role_of_functions, self._tags = role_of_functions, tags
         self._role: str | None = None
         self._session = boto3.Session()
         self._session.events.register("before-parameter-build", self._on_call)
 
     @property
-    def refused(self) -> list[Passage]:
+    def refused(self) -> list[RecordedCall]:
         """What some role did not allow."""
-        return [passage for passage in self.passages if not passage.decision.allowed]
+        return [call for call in self.calls if not call.decision.allowed]
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -77,7 +77,7 @@ class Gate:
         )
         for request in requests(call, self._tags):
             decision = decide(self.roles[self._role], request)
-            self.passages.append(Passage(role=self._role, call=call, request=request, decision=decision))
+            self.calls.append(RecordedCall(role=self._role, call=call, request=request, decision=decision))
             if not decision.allowed:
                 raise _refusal(self._role, request, model)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sluice_sim.account import arn
 from sluice_sim.template import ResolvedStack
 from tests.privileges.authorization import Tags, opaque_id, request
-from tests.privileges.gate import Passage
+from tests.privileges.gate import RecordedCall
 from tests.privileges.policies import Request
 from tests.privileges.roles import role_of_functions
 from tests.templates.stacks import of_type
@@ -40,9 +40,9 @@ class Exercised:
     page: str
 
 
-def exercised(plane: ResolvedStack, passages: Iterable[Passage], tags: Tags) -> list[Exercised]:
+def exercised(plane: ResolvedStack, calls: Iterable[RecordedCall], tags: Tags) -> list[Exercised]:
     """Everything AWS does under the roles of this control plane after these calls."""
-    return [*_by_lambda(plane), *_by_scheduler(plane), *_by_application_auto_scaling(passages, tags)]
+    return [*_by_lambda(plane), *_by_scheduler(plane), *_by_application_auto_scaling(calls, tags)]
 
 
 def _by_lambda(plane: ResolvedStack) -> Iterator[Exercised]:
@@ -72,12 +72,12 @@ def _by_scheduler(plane: ResolvedStack) -> Iterator[Exercised]:
         yield Exercised(role=role, request=asked, page=SCHEDULED_STARTS)
 
 
-def _by_application_auto_scaling(passages: Iterable[Passage], tags: Tags) -> Iterator[Exercised]:
+def _by_application_auto_scaling(calls: Iterable[RecordedCall], tags: Tags) -> Iterator[Exercised]:
     """Whoever puts a policy on a service must be allowed what the service then does about its alarms."""
-    for passage in passages:
-        if passage.request.action != "application-autoscaling:PutScalingPolicy":
+    for call in calls:
+        if call.request.action != "application-autoscaling:PutScalingPolicy":
             continue
-        service = passage.call.parameters["ResourceId"]
+        service = call.call.parameters["ResourceId"]
         alarm = arn("cloudwatch", f"alarm:TargetTracking-{service}-AlarmHigh-{opaque_id(service)}")
         for action, resource, page in (
             ("ecs:DescribeServices", arn("ecs", service), PUT_POLICIES),
@@ -89,4 +89,4 @@ def _by_application_auto_scaling(passages: Iterable[Passage], tags: Tags) -> Ite
             ("cloudwatch:DeleteAlarms", UNNAMED, CHECKED_PERMISSIONS),
             ("cloudwatch:DescribeAlarms", UNNAMED, CHECKED_PERMISSIONS),
         ):
-            yield Exercised(role=passage.role, request=request(action, resource, tags), page=page)
+            yield Exercised(role=call.role, request=request(action, resource, tags), page=page)

@@ -11,8 +11,8 @@ from sluice_sim.template import ResolvedStack
 from tests.privileges.conftest import Recorded
 from tests.privileges.policies import Request, Statement, decide
 from tests.privileges.proof import Use, grants, refused, revoked, surplus
-from tests.privileges.rehearsal import WORKLOADS
 from tests.privileges.roles import role_of_functions
+from tests.privileges.scenarios import WORKLOADS
 from tests.templates.stacks import arn
 
 TAG = "aws:ResourceTag/sluice"
@@ -30,7 +30,7 @@ MAY_LOOK_AT_UNTAGGED = {"ecs:DescribeServices"}
 def test_every_function_was_seen_at_work_on_both_kinds_of_fleet(
     recorded: Recorded, plane: ResolvedStack
 ) -> None:
-    failed = {each.act.name: each.failure for each in recorded.performances if each.failure}
+    failed = {each.scenario.name: each.failure for each in recorded.runs if each.failure}
     assert failed == {}
     asked = {(use.role, use.request.action) for use in recorded.uses}
     assert {role for role, _ in asked} == set(recorded.roles)
@@ -46,7 +46,7 @@ def test_every_function_was_seen_at_work_on_both_kinds_of_fleet(
 
 
 def test_a_tick_counts_what_keeps_arriving_at_each_queue_by_the_target_in_force(recorded: Recorded) -> None:
-    [tick] = [each for each in recorded.performances if each.act.name == "tick, messages keep arriving"]
+    [tick] = [each for each in recorded.runs if each.scenario.name == "tick, messages keep arriving"]
     told = {line.record["workload"]: line.record for line in tick.log if "arrivals_per_s" in line.record}
     assert told.keys() == WORKLOADS.keys()
     assert {(each["arrivals_per_s"], each["processing_s"]) for each in told.values()} == {(1, 45)}

@@ -50,7 +50,7 @@ def too_wide(grant: Grant) -> str:
 
 
 def test_every_resource_is_as_narrow_as_aws_lets_it_be(granted: list[Grant]) -> None:
-    assert [why for why in map(too_wide, granted) if why] == []
+    assert [reason for reason in map(too_wide, granted) if reason] == []
 
 
 def test_every_condition_is_one_that_aws_looks_at(granted: list[Grant]) -> None:
@@ -77,7 +77,7 @@ def test_what_takes_no_resource_and_writes_is_narrowed_by_a_condition(granted: l
 
 
 @pytest.mark.parametrize(
-    ("action", "resource", "why"),
+    ("action", "resource", "reason"),
     [
         ("sqs:SendMessage", "*", "AWS knows narrower resources"),
         ("sqs:SendMessage", arn("ecs", "service/*"), "AWS knows no such resource"),
@@ -85,6 +85,6 @@ def test_what_takes_no_resource_and_writes_is_narrowed_by_a_condition(granted: l
         ("ecs:UpdateService", "arn:aws:ecs:*:*:service/*", "reaches beyond"),
     ],
 )
-def test_a_grant_that_is_too_wide_or_void_is_found(action: str, resource: str, why: str) -> None:
+def test_a_grant_that_is_too_wide_or_void_is_found(action: str, resource: str, reason: str) -> None:
     grant = Grant(role="R", action=action, statement=Statement(actions=(action,), resources=(resource,)))
-    assert why in too_wide(grant)
+    assert reason in too_wide(grant)

@@ -7,13 +7,12 @@ it (`whole_day.py`).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from itertools import pairwise
 
 from sluice_sim.embedded.scenarios import QUEUE_PROC
 from sluice_sim.embedded.timeline import Scenario
-from tests.scenarios.conftest import Played, perform
+from tests.scenarios.conftest import Recording, run_scenario
 
 HOUR = 60
 """Minutes."""
@@ -56,18 +55,10 @@ def day(first: int, last: int) -> Day:
     )
 
 
-def play(first: int, last: int) -> Played:
-    return perform(scenario=day(first, last))
+def play(first: int, last: int) -> Recording:
+    return run_scenario(scenario=day(first, last))
 
 
-def launches(played: Played) -> int:
+def launches(recording: Recording) -> int:
     """Instances that were asked for beyond those that were."""
-    return sum(max(after - before, 0) for before, after in pairwise(row.desired for row in played.minutes))
-
-
-def busy_hours(played: Played) -> float:
-    """Instance-hours that the messages take by themselves."""
-    worked_s: Iterable[float] = (
-        row.sent * (row.processing_s or 0.0) for row in played.minutes if row.processing_s is not None
-    )
-    return sum(worked_s) / 3600
+    return sum(max(after - before, 0) for before, after in pairwise(row.desired for row in recording.minutes))

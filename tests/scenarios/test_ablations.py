@@ -76,7 +76,7 @@ def test_without_repairs_the_alarm_sends_the_group_home(
     monkeypatch: pytest.MonkeyPatch, gap: float | None, every_count: bool
 ) -> None:
     """Whether or not SQS reports that nothing is in flight or delayed, and whatever a sum makes of a gap."""
-    monkeypatch.setattr("sluice.usecases.tick.repair", lambda *_: None)
+    monkeypatch.setattr("sluice.usecases.serve_workloads.retry_missed_alarms", lambda *_: None)
 
     def aws_as(aws: EmbeddedAws) -> None:
         aws.reports_zero_counts = every_count
@@ -92,7 +92,7 @@ def test_a_sum_of_metrics_that_may_be_absent_never_sends_the_group_home(
     monkeypatch: pytest.MonkeyPatch, checkout_with: Callable[[str, str, str], Path]
 ) -> None:
     """The expression of before, where a missing operand drops the point."""
-    monkeypatch.setattr("sluice.usecases.tick.repair", lambda *_: None)
+    monkeypatch.setattr("sluice.usecases.serve_workloads.retry_missed_alarms", lambda *_: None)
 
     def aws_as(aws: EmbeddedAws) -> None:
         aws.monitoring.missing = MissingOperand(arithmetic=None)

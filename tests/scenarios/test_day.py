@@ -3,28 +3,28 @@
 import pytest
 
 from tests.scenarios import day
-from tests.scenarios.conftest import Played
+from tests.scenarios.conftest import Recording
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def morning() -> Played:
+def morning() -> Recording:
     return day.play(day.DAWN, day.DAWN + 3 * day.HOUR)
 
 
-def test_the_service_wakes_and_follows_the_rising_load_with_nothing_lost(morning: Played) -> None:
+def test_the_service_wakes_and_follows_the_rising_load_with_nothing_lost(morning: Recording) -> None:
     assert morning.summary.ok
     assert morning.summary.sent == morning.summary.processed > 1_500
     assert 2 <= morning.summary.peak_instances <= 6
 
 
-def test_messages_start_within_the_promise_from_the_first_minutes_on(morning: Played) -> None:
+def test_messages_start_within_the_promise_from_the_first_minutes_on(morning: Recording) -> None:
     assert morning.summary.waits.attainment > 0.97
 
 
 def test_once_messages_arrive_in_every_part_of_a_minute_the_service_never_goes_to_zero(
-    morning: Played,
+    morning: Recording,
 ) -> None:
     steady = morning.first_minute(lambda row: (row.arrivals_per_s or 0) > 0.25)
     last_arrival = 3 * day.HOUR - 1

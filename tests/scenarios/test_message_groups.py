@@ -9,8 +9,8 @@ from itertools import pairwise
 
 import pytest
 
-from sluice.core.emptiness import MINUTE
 from sluice.core.fifo import EVERY_MINUTES
+from sluice.core.minutes import MINUTE
 from sluice_sim.embedded.scenarios import COMPILER_STAGING
 from tests.scenarios.conftest import (
     Recording,

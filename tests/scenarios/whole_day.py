@@ -6,31 +6,31 @@ By its name pytest collects it only where it is asked for (`make day`).
 import pytest
 
 from tests.scenarios import day
-from tests.scenarios.conftest import Played
+from tests.scenarios.conftest import Recording
 
 
 @pytest.fixture(scope="module")
-def whole() -> Played:
+def whole() -> Recording:
     return day.play(0, 24 * day.HOUR)
 
 
-def test_all_of_some_27000_messages_are_processed_and_the_service_is_at_zero_again(whole: Played) -> None:
+def test_all_of_some_27000_messages_are_processed_and_the_service_is_at_zero_again(whole: Recording) -> None:
     assert whole.summary.ok
     assert whole.summary.sent == whole.summary.processed > 27_000
 
 
-def test_99_of_100_messages_start_within_the_promise(whole: Played) -> None:
+def test_99_of_100_messages_start_within_the_promise(whole: Recording) -> None:
     assert whole.summary.waits.attainment > 0.99
 
 
-def test_the_service_follows_the_load_in_few_steps_and_is_at_zero_at_night(whole: Played) -> None:
+def test_the_service_follows_the_load_in_few_steps_and_is_at_zero_at_night(whole: Recording) -> None:
     assert day.launches(whole) <= 60
     assert whole.summary.minutes_at_zero > 4 * day.HOUR
     # A fleet that is sized for the busiest hour would run all the time.
     assert whole.summary.instance_hours < 0.5 * whole.summary.peak_instances * 24
 
 
-def test_every_hour_with_messages_the_target_follows_what_they_take(whole: Played) -> None:
+def test_every_hour_with_messages_the_target_follows_what_they_take(whole: Recording) -> None:
     targets = [record["target"] for _, record in whole.decisions("retune")]
     assert len(targets) >= 12
     lowest = targets.index(min(targets))

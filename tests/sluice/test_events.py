@@ -200,7 +200,7 @@ class TestAlarm:
     @pytest.mark.parametrize("event", [direct(), bus()])
     def test_both_shapes_say_the_same(self, event: dict[str, Any]) -> None:
         alarm = parse_alarm(event)
-        assert (alarm.arn, alarm.name, alarm.state, alarm.workload, alarm.rings) == (
+        assert (alarm.arn, alarm.name, alarm.state, alarm.workload, alarm.is_alarm) == (
             ARN,
             "sluice-transcription-bootstrap",
             "ALARM",
@@ -210,7 +210,7 @@ class TestAlarm:
 
     @pytest.mark.parametrize("state", ["OK", "INSUFFICIENT_DATA"])
     def test_only_the_change_to_alarm_rings(self, state: str) -> None:
-        assert not parse_alarm(direct(state={"value": state})).rings
+        assert not parse_alarm(direct(state={"value": state})).is_alarm
 
     @pytest.mark.parametrize(
         ("event", "said"),

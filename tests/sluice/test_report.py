@@ -28,7 +28,7 @@ WOKEN = Decision(
     kind=Kind.BOOTSTRAP,
     trigger=Trigger.TICK,
     reason=Reason.WORK_WAITS,
-    saw=observation(visible=9, in_flight=2, delayed=1),
+    observation=observation(visible=9, in_flight=2, delayed=1),
     desired=2,
     limits=(Limit.MAX_INSTANCES,),
 )
@@ -37,30 +37,30 @@ RETUNED = TargetDecision(
     trigger=Trigger.SCHEDULE,
     reason=Reason.RETUNED,
     durations=durations(48),
-    present=10,
+    current=10,
     target=12.5,
     detail="600 s x 1 / 48 s = 12.5",
 )
 
 
-def hold(reason: Reason, detail: str = "", **saw: object) -> Decision:
+def hold(reason: Reason, detail: str = "", **observed: object) -> Decision:
     return Decision(
         workload="transcription",
         kind=Kind.SHUTDOWN,
         trigger=Trigger.ALARM,
         reason=reason,
-        saw=observation(**saw),
+        observation=observation(**observed),
         detail=detail,
     )
 
 
-def untuned(measured: Durations | Unknown, reason: Reason, present: float | None = 10) -> TargetDecision:
+def untuned(measured: Durations | Unknown, reason: Reason, current: float | None = 10) -> TargetDecision:
     return TargetDecision(
         workload="transcription",
         trigger=Trigger.STACK,
         reason=reason,
         durations=measured,
-        present=present,
+        current=current,
     )
 
 
@@ -117,7 +117,7 @@ def test_a_decisions_fields_carry_all_it_saw() -> None:
 
 def test_a_reading_that_failed_is_told_as_the_reason_and_never_as_a_number() -> None:
     decision = hold(
-        Reason.UNKNOWN_READING, queue=Unknown(why="throttled"), fleet=Unknown(why="no such group")
+        Reason.UNKNOWN_READING, queue=Unknown(reason="throttled"), fleet=Unknown(reason="no such group")
     )
     told = fields(decision, Outcome.HELD)
     assert (told["backlog_unknown"], told["capacity_unknown"]) == ("throttled", "no such group")
@@ -142,13 +142,13 @@ def test_a_duration_that_is_no_number_is_null_in_the_log_as_json_knows_no_other(
 
 
 def test_an_unknown_duration_is_told_as_its_reason() -> None:
-    told = fields(untuned(Unknown(why="throttled"), Reason.UNKNOWN_READING), Outcome.HELD)
+    told = fields(untuned(Unknown(reason="throttled"), Reason.UNKNOWN_READING), Outcome.HELD)
     assert told["processing"] == {"unknown": "throttled"}
 
 
 PLAIN = Published(backlog_per_instance=4.5)
 UNCOUNTED = Published(
-    backlog_per_instance=4.5, effective_per_instance=4.5, demand=Unknown(why="arrivals: throttled")
+    backlog_per_instance=4.5, effective_per_instance=4.5, demand=Unknown(reason="arrivals: throttled")
 )
 COUNTED = Published(
     backlog_per_instance=4.5,

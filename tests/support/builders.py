@@ -11,12 +11,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sluice.core.emptiness import (
-    MINUTE,
-    before,
-    minute_of,
-    minutes_to_prove,
-)
+from sluice.core.emptiness import minutes_to_prove, tick_proof_ends
+from sluice.core.minutes import MINUTE, minute_of
 from sluice.core.model import (
     AutoScalingGroup,
     Backlog,
@@ -133,13 +129,13 @@ def parsed(text: Mapping[str, Any]) -> Workload:
 def workload(
     name: str = "transcription",
     *,
-    least: int = 0,
-    most: int = 5,
+    min_instances: int = 0,
+    max_instances: int = 5,
     bootstrap: int | str = 1,
     **changes: Any,
 ) -> Workload:
     """A workload as its document gives it; `changes` are fields of `Workload`."""
-    capacity = {"min": least, "max": most, "bootstrap": bootstrap}
+    capacity = {"min": min_instances, "max": max_instances, "bootstrap": bootstrap}
     return replace(parsed(document(name, capacity=capacity)), **changes)
 
 
@@ -202,7 +198,7 @@ def observation(
 
 def zeros(now: datetime = NOW, idle_minutes: int = 5) -> dict[datetime, float]:
     """The published half of a proof of emptiness, as a tick at `now` reads it."""
-    [last] = before(minute_of(now))
+    [last] = tick_proof_ends(minute_of(now))
     return dict.fromkeys(minutes_to_prove(last, idle_minutes), 0.0)
 
 

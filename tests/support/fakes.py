@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import chain
 
-from sluice.core.emptiness import MINUTE
+from sluice.core.minutes import MINUTE, minute_of
 from sluice.core.model import (
     Backlog,
     Bounds,
@@ -41,9 +41,10 @@ from sluice.ports import (
     SeriesQuery,
     World,
 )
+from sluice.usecases.tick_context import TickContext
 from tests.support.builders import NOW
 
-LATE = Unknown(why="not read before the deadline")
+LATE = Unknown(reason="not read before the deadline")
 
 
 @dataclass
@@ -69,7 +70,7 @@ class Calls:
     def named(self, name: str) -> list[object]:
         return [told for made, told in self.made if made == name]
 
-    def note(self, name: str, told: object) -> None:
+    def record(self, name: str, told: object) -> None:
         self.between()
         self.made.append((name, told))
 
@@ -82,7 +83,7 @@ class FakeQueues:
     sent: dict[str, list[str]] = field(default_factory=dict)
 
     def read(self, queue_urls: Collection[str], remaining_s: RemainingS) -> Mapping[str, Backlog | Unknown]:
-        self.calls.note("queues.read", set(queue_urls))
+        self.calls.record("queues.read", set(queue_urls))
         seen = {url: self._one(url, remaining_s) for url in queue_urls}
         self.calls.between()
         return seen
@@ -91,11 +92,11 @@ class FakeQueues:
         if remaining_s() <= 0:
             return LATE
         if url in self.failing:
-            return Unknown(why=self.failing[url])
-        return self.holding.get(url, Unknown(why=f"no queue {url}"))
+            return Unknown(reason=self.failing[url])
+        return self.holding.get(url, Unknown(reason=f"no queue {url}"))
 
     def send(self, queue_url: str, bodies: Sequence[str]) -> None:
-        self.calls.note("queues.send", queue_url)
+        self.calls.record("queues.send", queue_url)
         if queue_url not in self.holding:
             raise ConfigError(f"no queue {queue_url}")
         self.sent.setdefault(queue_url, []).extend(bodies)
@@ -119,7 +120,7 @@ class FakeFleets:
     refusing: SluiceError | None = None
 
     def read(self, fleets: Collection[Fleet], remaining_s: RemainingS) -> Mapping[Fleet, Capacity | Unknown]:
-        self.calls.note("fleets.read", set(fleets))
+        self.calls.record("fleets.read", set(fleets))
         seen = {fleet: self._one(fleet, remaining_s) for fleet in fleets}
         self.calls.between()
         return seen
@@ -128,11 +129,11 @@ class FakeFleets:
         if remaining_s() <= 0:
             return LATE
         if fleet in self.failing:
-            return Unknown(why=self.failing[fleet])
-        return self.holding.get(fleet, Unknown(why=f"AWS knows no {fleet}"))
+            return Unknown(reason=self.failing[fleet])
+        return self.holding.get(fleet, Unknown(reason=f"AWS knows no {fleet}"))
 
     def set_desired(self, fleet: Fleet, instances: int) -> None:
-        self.calls.note("fleets.set_desired", (fleet, instances))
+        self.calls.record("fleets.set_desired", (fleet, instances))
         if self.refusing:
             raise self.refusing
         if fleet not in self.holding:
@@ -159,7 +160,7 @@ class FakeLaunches:
     def read(
         self, fleets: Collection[Fleet], remaining_s: RemainingS
     ) -> Mapping[Fleet, Collection[LaunchAttempt] | Unknown]:
-        self.calls.note("launches.read", set(fleets))
+        self.calls.record("launches.read", set(fleets))
         found = {fleet: self._one(fleet, remaining_s) for fleet in fleets}
         self.calls.between()
         return found
@@ -168,7 +169,7 @@ class FakeLaunches:
         if remaining_s() <= 0:
             return LATE
         if fleet in self.failing:
-            return Unknown(why=self.failing[fleet])
+            return Unknown(reason=self.failing[fleet])
         return list(self.holding.get(fleet, []))
 
 
@@ -192,7 +193,7 @@ class FakeMetrics:
     """Metric name -> why."""
 
     def publish(self, points: Mapping[str, Sequence[DataPoint]]) -> Mapping[str, str]:
-        self.calls.note("metrics.publish", dict(points))
+        self.calls.record("metrics.publish", dict(points))
         if self.refusing:
             return dict.fromkeys(points, self.refusing)
         readable_at = self.clock() + self.readable_after if self.readable_after else None
@@ -221,7 +222,7 @@ class FakeMetrics:
         end: datetime,
         remaining_s: RemainingS,
     ) -> Mapping[str, Series | Unknown]:
-        self.calls.note("metrics.read", (dict(queries), start, end))
+        self.calls.record("metrics.read", (dict(queries), start, end))
         if remaining_s() <= 0:
             return dict.fromkeys(queries, LATE)
         series = {name: self._one(query, start, end) for name, query in queries.items()}
@@ -229,8 +230,8 @@ class FakeMetrics:
         return series
 
     def _one(self, query: SeriesQuery, start: datetime, end: datetime) -> Series | Unknown:
-        why = self.unreadable.get(query.metric.name)
-        return Unknown(why=why) if why else self.value_of(query, start, end)
+        reason = self.unreadable.get(query.metric.name)
+        return Unknown(reason=reason) if reason else self.value_of(query, start, end)
 
     def value_of(self, query: SeriesQuery, start: datetime, end: datetime) -> Series:
         """One query's answer, without the call."""
@@ -270,9 +271,9 @@ class FakePolicies:
     refusing: SluiceError | None = None
 
     def read(self, workload: Workload, remaining_s: RemainingS) -> Policy:
-        self.calls.note("policies.read", workload.name)
+        self.calls.record("policies.read", workload.name)
         if remaining_s() <= 0:
-            raise TransientError(LATE.why)
+            raise TransientError(LATE.reason)
         if workload.policy_arn not in self.holding:
             raise ConfigError(f"workload {workload.name}: {workload.fleet} has no scaling policy")
         return self.holding[workload.policy_arn]
@@ -280,19 +281,19 @@ class FakePolicies:
     def targets(
         self, workloads: Mapping[str, Workload], remaining_s: RemainingS
     ) -> Mapping[str, float | Unknown]:
-        self.calls.note("policies.targets", set(workloads))
+        self.calls.record("policies.targets", set(workloads))
         if remaining_s() <= 0:
             return dict.fromkeys(workloads, LATE)
         return {name: self._target(workload) for name, workload in workloads.items()}
 
     def _target(self, workload: Workload) -> float | Unknown:
-        if why := self.unreadable.get(workload.name):
-            return Unknown(why=why)
+        if reason := self.unreadable.get(workload.name):
+            return Unknown(reason=reason)
         held = self.holding.get(str(workload.policy_arn))
-        return held.target if held else Unknown(why=f"{workload.fleet} has no scaling policy")
+        return held.target if held else Unknown(reason=f"{workload.fleet} has no scaling policy")
 
     def put_target(self, policy: Policy, target: float) -> None:
-        self.calls.note("policies.put_target", target)
+        self.calls.record("policies.put_target", target)
         if self.refusing:
             raise self.refusing
         for arn, held in self.holding.items():
@@ -314,7 +315,7 @@ class FakeRegistry:
     _copied_at: datetime | None = None
 
     def all(self, remaining_s: RemainingS, *, fresh: bool = False) -> Registered:
-        self.calls.note("registry.all", fresh)
+        self.calls.record("registry.all", fresh)
         held, at = self._copy, self._copied_at
         if held and at and not fresh and self.clock() - at < timedelta(minutes=5):
             return held
@@ -327,10 +328,10 @@ class FakeRegistry:
         return self._copy
 
     def _failing(self, remaining_s: RemainingS) -> SluiceError | None:
-        return TransientError(LATE.why) if remaining_s() <= 0 else self.failing
+        return TransientError(LATE.reason) if remaining_s() <= 0 else self.failing
 
     def one(self, name: str, remaining_s: RemainingS) -> Workload:
-        self.calls.note("registry.one", name)
+        self.calls.record("registry.one", name)
         if failing := self._failing(remaining_s):
             raise failing
         refused = self._now().refused
@@ -364,7 +365,7 @@ class FakeSlice:
         return Registered(workloads=workloads, refused={}, documents=self.documents)
 
     def one(self, name: str, remaining_s: RemainingS) -> Workload:
-        self.of.calls.note("registry.one", name)
+        self.of.calls.record("registry.one", name)
         if failing := self.of._failing(remaining_s):
             raise failing
         if name not in self.of.registered:
@@ -384,12 +385,15 @@ class FakeShards:
     """What a slice's name begins with -> why it cannot be sent."""
 
     def send(self, bodies: Mapping[str, str], remaining_s: RemainingS) -> Mapping[str, str]:
-        self.of.calls.note("shards.send", list(bodies))
+        self.of.calls.record("shards.send", list(bodies))
         unsent = {
-            name: why for name in bodies for start, why in self.refusing.items() if name.startswith(start)
+            name: reason
+            for name in bodies
+            for start, reason in self.refusing.items()
+            if name.startswith(start)
         }
         if remaining_s() <= 0:
-            unsent = dict.fromkeys(bodies, LATE.why)
+            unsent = dict.fromkeys(bodies, LATE.reason)
         self.sent += [body for name, body in bodies.items() if name not in unsent]
         return unsent
 
@@ -398,7 +402,7 @@ class FakeShards:
 
 
 @dataclass
-class Ledger:
+class RecordingReport:
     """A report that remembers what it was told."""
 
     decisions: list[tuple[Decision | TargetDecision, Outcome]] = field(default_factory=list)
@@ -417,29 +421,31 @@ class Ledger:
         self.decisions.append((decision, outcome))
         self.counts[Counter.DECISIONS] += 1
 
-    def observed(self, workload: Workload, saw: Observation, published: Published) -> None:
+    def observed(self, workload: Workload, observed: Observation, published: Published) -> None:
         self.seen[workload.name] = published.backlog_per_instance
         self.published[workload.name] = published
 
-    def failed(self, workload: str, counter: Counter, why: str, *, defect: Exception | None = None) -> None:
-        self.failures.append((workload, counter, why))
+    def failed(
+        self, workload: str, counter: Counter, reason: str, *, defect: Exception | None = None
+    ) -> None:
+        self.failures.append((workload, counter, reason))
         self.counts[counter] += 1
         if defect:
             self.met.append(defect)
 
-    def noted(self, counter: Counter, what: str, count: int = 1) -> None:
+    def event(self, counter: Counter, what: str, count: int = 1) -> None:
         self.counts[counter] += count
 
 
 @dataclass
 class Scene:
-    """A world, its parts within reach, and the ledger of what is told about it."""
+    """A world, its parts within reach, and the report that its use cases write to."""
 
     clock: Clock = field(default_factory=Clock)
     calls: Calls = field(default_factory=Calls)
-    ledger: Ledger = field(default_factory=Ledger)
+    report: RecordingReport = field(default_factory=RecordingReport)
     remaining: float = 60
-    repair_failures: dict[str, int] = field(default_factory=dict)
+    retry_failures: dict[str, int] = field(default_factory=dict)
     last_known: dict[tuple[str, str], LastKnown] = field(default_factory=dict)
     queues: FakeQueues = field(init=False)
     fleets: FakeFleets = field(init=False)
@@ -467,7 +473,7 @@ class Scene:
             namespace="Sluice",
             now=self.clock,
             shards=self.shards,
-            repair_failures=self.repair_failures,
+            retry_failures=self.retry_failures,
             last_known=self.last_known,
             launches=self.launches,
         )
@@ -531,5 +537,17 @@ class Scene:
                 metric, self.clock().replace(second=0, microsecond=0) - MINUTE * back, per_minute
             )
 
-    def acts(self) -> list[object]:
+    def resizes(self) -> list[object]:
         return self.calls.named("fleets.set_desired")
+
+
+def tick_context(scene: Scene, *workloads: Workload) -> TickContext:
+    """A tick over these workloads, before any of them is observed."""
+    return TickContext(
+        minute=minute_of(scene.clock()),
+        workloads={workload.name: workload for workload in workloads},
+        observed={},
+        world=scene.world,
+        report=scene.report,
+        remaining_s=scene.remaining_s,
+    )

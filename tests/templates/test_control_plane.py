@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from sluice.aws.shards import BYTES_PER_SEND
-from sluice.usecases import tick
+from sluice.usecases import shards
+from sluice.usecases.serve_workloads import STALE_AFTER
 from sluice_sim.template import ResolvedStack
 from tests.templates import stacks
 from tests.templates.stacks import TOPIC, arn, dimensions, of_type
@@ -197,7 +198,7 @@ def test_queues_are_encrypted_failures_kept_for_14_days_and_shards_for_their_min
         "FailureQueue": {"SqsManagedSseEnabled": True, "MessageRetentionPeriod": 14 * 24 * 3600},
         "ShardQueue": {
             "SqsManagedSseEnabled": True,
-            "MessageRetentionPeriod": tick.STALE_AFTER.seconds,
+            "MessageRetentionPeriod": STALE_AFTER.seconds,
             "VisibilityTimeout": TIMEOUTS_S["PublishBacklogFunction"],
         },
     }
@@ -214,8 +215,8 @@ def test_a_ticks_shards_come_back_to_its_function_in_batches_of_one_invocations_
         "FunctionResponseTypes": ["ReportBatchItemFailures"],
         "ScalingConfig": {"MaximumConcurrency": 10},
     }
-    assert source["BatchSize"] * tick.WORKLOADS_PER_SHARD <= tick.MOST_IN_ONE_INVOCATION
-    assert tick.BYTES_PER_SHARD < BYTES_PER_SEND
+    assert source["BatchSize"] * shards.WORKLOADS_PER_SHARD <= shards.MAX_WORKLOADS_PER_INVOCATION
+    assert shards.BYTES_PER_SHARD < BYTES_PER_SEND
 
 
 @pytest.mark.parametrize("days", ["7", "30"])

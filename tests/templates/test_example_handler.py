@@ -53,7 +53,7 @@ def test_what_the_plane_sends_is_a_test_message(slept: list[float]) -> None:
     send_test_messages(
         LoadRequest(workload=one.name, messages=1, duration_s=2.5),
         scene.world,
-        scene.ledger,
+        scene.report,
         scene.remaining_s,
     )
     [body] = scene.queues.sent[one.queue_url]

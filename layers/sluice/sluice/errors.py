@@ -54,7 +54,7 @@ class DocumentError(ConfigError):
         super().__init__("; ".join([f"{what} is refused", *map(str, self.problems)]))
 
 
-def in_words(failure: BaseException) -> str:
+def failure_message(failure: BaseException) -> str:
     """A failure that Sluice understands speaks for itself; a defect is named by its type."""
     return (
         str(failure)
@@ -63,7 +63,7 @@ def in_words(failure: BaseException) -> str:
     )
 
 
-def attempted(step: Callable[[], Answer]) -> Answer | Exception:
+def attempt(step: Callable[[], Answer]) -> Answer | Exception:
     """What `step` answers, or whatever it raises: one of many must not stop the others."""
     try:
         return step()

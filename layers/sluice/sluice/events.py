@@ -31,7 +31,7 @@ class Alarm:
     workload: str
 
     @property
-    def rings(self) -> bool:
+    def is_alarm(self) -> bool:
         """Whether this change asks for anything: only the change to ALARM does."""
         return self.state == "ALARM"
 

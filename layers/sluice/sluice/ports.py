@@ -218,15 +218,17 @@ class Report(Protocol):
         """Tell a decision, everything it saw, and what became of it."""
         ...
 
-    def observed(self, workload: Workload, saw: Observation, published: Published) -> None:
+    def observed(self, workload: Workload, observation: Observation, published: Published) -> None:
         """Tell what one tick saw of one workload and published for it."""
         ...
 
-    def failed(self, workload: str, counter: Counter, why: str, *, defect: Exception | None = None) -> None:
+    def failed(
+        self, workload: str, counter: Counter, reason: str, *, defect: Exception | None = None
+    ) -> None:
         """Tell a failure that concerns one workload; a defect of ours also shows where it happened, once."""
         ...
 
-    def noted(self, counter: Counter, what: str, count: int = 1) -> None:
+    def event(self, counter: Counter, what: str, count: int = 1) -> None:
         """Tell something that concerns the plane as a whole."""
         ...
 
@@ -237,7 +239,7 @@ class LastKnown:
 
     value: float | Unknown
     read_at: datetime
-    asked_at: datetime
+    attempted_at: datetime
     not_renewed: str | None = None
     """Why the newest attempt, at `asked_at`, told nothing."""
 
@@ -255,7 +257,7 @@ class World:
     now: Callable[[], datetime]
     shards: Shards | None = None
     """None where nothing can be handed to another invocation."""
-    repair_failures: MutableMapping[str, int] = field(default_factory=dict)
+    retry_failures: MutableMapping[str, int] = field(default_factory=dict)
     """Workload name -> how often its repair failed in a row; lives as long as the process."""
     last_known: MutableMapping[tuple[str, str], LastKnown] = field(default_factory=dict)
     """(quantity, where it is read) -> its newest reading; lives as long as the process."""

@@ -24,15 +24,15 @@ from sluice.core.model import (
     Unknown,
     Workload,
 )
-from sluice.errors import SluiceError, in_words
+from sluice.errors import SluiceError, failure_message
 from sluice.ports import Counter, Outcome
 
 
 def sentence(decision: Decision | TargetDecision, outcome: Outcome) -> str:
     """The decision as a person says it: what, why, and what limited it."""
-    why = decision.reason + (f" ({decision.detail})" if decision.detail else "")
+    reason = decision.reason + (f" ({decision.detail})" if decision.detail else "")
     limits = f" [{'; '.join(decision.limits)}]" if decision.limits else ""
-    return f"{_verdict(decision, outcome)}: {why}{limits}"
+    return f"{_verdict(decision, outcome)}: {reason}{limits}"
 
 
 def fields(decision: Decision | TargetDecision, outcome: Outcome) -> dict[str, Any]:
@@ -46,28 +46,28 @@ def fields(decision: Decision | TargetDecision, outcome: Outcome) -> dict[str, A
         "limits": [limit.name.lower() for limit in decision.limits],
     }
     if isinstance(decision, Decision):
-        return told | {"desired": decision.desired} | observation_fields(decision.saw)
+        return told | {"desired": decision.desired} | observation_fields(decision.observation)
     return told | {
         "target": decision.target,
-        "present_target": decision.present,
+        "present_target": decision.current,
         "processing": _processing(decision.durations),
     }
 
 
-def observation_fields(saw: Observation) -> dict[str, Any]:
+def observation_fields(observation: Observation) -> dict[str, Any]:
     """What was seen, number by number."""
-    backlog, capacity = saw.backlog, saw.capacity
+    backlog, capacity = observation.backlog, observation.capacity
     told: dict[str, Any] = {}
     if isinstance(backlog, Backlog):
         told |= asdict(backlog)
     else:
-        told["backlog_unknown"] = backlog.why
+        told["backlog_unknown"] = backlog.reason
     if isinstance(capacity, Capacity):
         told |= {"desired_now": capacity.desired, "running": capacity.running}
         if capacity.bounds:
             told |= {"fleet_min": capacity.bounds.min, "fleet_max": capacity.bounds.max}
     else:
-        told["capacity_unknown"] = capacity.why
+        told["capacity_unknown"] = capacity.reason
     return told
 
 
@@ -77,7 +77,7 @@ def published_sentence(published: Published) -> str:
     if demand is None:
         return plain
     if isinstance(demand, Unknown):
-        return f"{plain}; the backlog alone is tracked: {demand.why}"
+        return f"{plain}; the backlog alone is tracked: {demand.reason}"
     load = demand.load
     reckoned = (
         f"{published.effective_per_instance:.4g} effective: {load.arrivals_per_s:.4g} arrivals/s "
@@ -94,7 +94,7 @@ def published_fields(published: Published) -> dict[str, Any]:
         return told
     told["effective_backlog_per_instance"] = published.effective_per_instance
     if isinstance(demand, Unknown):
-        return told | {"demand_unknown": demand.why}
+        return told | {"demand_unknown": demand.reason}
     load = demand.load
     return told | {
         "arrivals_per_s": load.arrivals_per_s,
@@ -107,7 +107,7 @@ def published_fields(published: Published) -> dict[str, Any]:
 
 def _processing(durations: Durations | Unknown) -> dict[str, Any]:
     if isinstance(durations, Unknown):
-        return {"unknown": durations.why}
+        return {"unknown": durations.reason}
     # JSON knows no NaN, and a line that is no JSON is lost to Logs Insights.
     seconds = durations.seconds if math.isfinite(durations.seconds) else None
     return asdict(durations) | {"seconds": seconds}
@@ -118,11 +118,11 @@ def _verdict(decision: Decision | TargetDecision, outcome: Outcome) -> str:
     if isinstance(decision, TargetDecision):
         if decision.target is None:
             return f"{decision.kind} holds"
-        present = f"{decision.present:.4g} -> " if decision.present is not None else ""
-        return f"{would}{decision.kind} {present}{decision.target:.4g} per instance"
+        current = f"{decision.current:.4g} -> " if decision.current is not None else ""
+        return f"{would}{decision.kind} {current}{decision.target:.4g} per instance"
     if decision.desired is None:
         return f"{decision.kind} holds"
-    now = decision.saw.capacity
+    now = decision.observation.capacity
     before = f"{now.desired} -> " if isinstance(now, Capacity) else ""
     return f"{would}{decision.kind} {before}{decision.desired}"
 
@@ -159,7 +159,7 @@ class PowertoolsReport:
         if failure is not None:
             understood = isinstance(failure, SluiceError)
             self._logger.error(
-                in_words(failure),
+                failure_message(failure),
                 extra={"failure": Counter.INVOCATION_FAILED.value},
                 exc_info=None if understood else failure,
             )
@@ -171,24 +171,26 @@ class PowertoolsReport:
         self._logger.info(sentence(decision, outcome), extra=fields(decision, outcome))
         self._count(Counter.DECISIONS, 1)
 
-    def observed(self, workload: Workload, saw: Observation, published: Published) -> None:
+    def observed(self, workload: Workload, observation: Observation, published: Published) -> None:
         """One line per workload and tick."""
         self._logger.info(
             f"{workload.name}: {published_sentence(published)}",
             extra={"workload": workload.name, "mode": workload.mode.value}
             | published_fields(published)
-            | observation_fields(saw),
+            | observation_fields(observation),
         )
 
-    def failed(self, workload: str, counter: Counter, why: str, *, defect: Exception | None = None) -> None:
+    def failed(
+        self, workload: str, counter: Counter, reason: str, *, defect: Exception | None = None
+    ) -> None:
         """One error line per failure; a hundred workloads that met one defect show its stack trace once."""
         trace = None if defect is None or _place(defect) in self._defects else defect
         if trace is not None:
             self._defects.add(_place(trace))
-        self._logger.error(why, extra={"workload": workload, "failure": counter.value}, exc_info=trace)
+        self._logger.error(reason, extra={"workload": workload, "failure": counter.value}, exc_info=trace)
         self._count(counter, 1)
 
-    def noted(self, counter: Counter, what: str, count: int = 1) -> None:
+    def event(self, counter: Counter, what: str, count: int = 1) -> None:
         """One line about the plane itself."""
         self._logger.info(f"{counter}: {what}", extra={"count": count})
         self._count(counter, count)

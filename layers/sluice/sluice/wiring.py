@@ -21,7 +21,7 @@ from sluice.aws.cloudwatch import CloudWatchMetrics
 from sluice.aws.ecs import EcsServices
 from sluice.aws.fleets import AwsFleets
 from sluice.aws.launch_failures import (
-    READ_EVENTS,
+    EVENT_FIELDS,
     AwsLaunches,
 )
 from sluice.aws.policies import TargetTrackingPolicies
@@ -101,7 +101,7 @@ def _world(registry_prefix: str, namespace: str, shard_queue_url: str | None) ->
         namespace=namespace,
         now=now,
         shards=shards,
-        launches=AwsLaunches(autoscaling, cache(partial(make, "ecs", READ_EVENTS)), threads()),
+        launches=AwsLaunches(autoscaling, cache(partial(make, "ecs", EVENT_FIELDS)), threads()),
     )
 
 

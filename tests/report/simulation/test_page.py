@@ -109,9 +109,9 @@ def test_of_too_many_decisions_the_page_counts_those_it_leaves_out(alone: Writte
 
 
 def test_every_number_of_the_result_stands_beside_the_charts(written: Written) -> None:
-    in_words = {"policy", "promise_s", "promise_kept", "attainable", "scale_in", "warnings"}
-    in_words |= {"target_because", "target_limits", "no_cost_ratio_because"}
-    assert set(page.FIGURES) == set(written.results[0]) - in_words
+    failure_message = {"policy", "promise_s", "promise_kept", "attainable", "scale_in", "warnings"}
+    failure_message |= {"target_because", "target_limits", "no_cost_ratio_because"}
+    assert set(page.FIGURES) == set(written.results[0]) - failure_message
     told = written.read.told()
     for shown in ("Promise kept | Messages that start within the promise. | 66.6 %", "Cost ratio", "3.27"):
         assert shown in told

@@ -39,7 +39,7 @@ def run(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> tupl
     def failing(self: object, asked: Collection[object], *more: object) -> object:
         now_s = self.context.fleet.now_s  # type: ignore[attr-defined]
         if BEGIN_S <= now_s < END_S:
-            return {one: Unknown(why=f"this {what} cannot be read") for one in asked}
+            return {one: Unknown(reason=f"this {what} cannot be read") for one in asked}
         return read(self, asked, *more)
 
     monkeypatch.setattr(port, "read", failing)
@@ -54,7 +54,7 @@ def test_sluice_lowers_nothing_while_a_reading_fails(run: tuple[Run, Policy]) ->
 
 
 def test_each_failed_reading_is_told(run: tuple[Run, Policy]) -> None:
-    told = [(at_s, why) for at_s, why in run[1].report.failures if "cannot be read" in why]
+    told = [(at_s, reason) for at_s, reason in run[1].report.failures if "cannot be read" in reason]
     assert told
     assert all(BEGIN_S <= at_s < END_S for at_s, _ in told)
 

@@ -148,7 +148,7 @@ def test_a_refused_batch_is_unknown_for_its_own_groups_alone(pool: ThreadPoolExe
     ]
     with stubbed("autoscaling", *calls) as client:
         seen = AutoScalingGroups(lambda: client, pool).read(fleets, plenty)
-    throttled = Unknown(why="DescribeAutoScalingGroups of 100 groups: AWS answered Throttling: slow down")
+    throttled = Unknown(reason="DescribeAutoScalingGroups of 100 groups: AWS answered Throttling: slow down")
     assert {seen[fleet] for fleet in fleets[:100]} == {throttled}
     assert isinstance(seen[fleets[100]], Capacity)
 
@@ -169,7 +169,7 @@ def test_a_malformed_answer_is_unknown_and_never_a_number(
     with unchecked("autoscaling", DescribeAutoScalingGroups={"AutoScalingGroups": [group]}) as client:
         seen = AutoScalingGroups(lambda: client, pool).read([GROUP], plenty)[GROUP]
     assert isinstance(seen, Unknown)
-    assert "AWS's answer cannot be read" in seen.why
+    assert "AWS's answer cannot be read" in seen.reason
 
 
 def test_setting_waits_for_no_cooldown() -> None:

@@ -226,7 +226,7 @@ class TestRead:
             )
         unknown = series["a"]
         assert isinstance(unknown, Unknown)
-        assert unknown.why.startswith(f"GetMetricData answered {status} for ")
+        assert unknown.reason.startswith(f"GetMetricData answered {status} for ")
         assert series["b"] == {minutes_ago(1): 3}
 
     def test_a_refused_call_is_unknown_for_its_own_queries_alone(self) -> None:
@@ -238,7 +238,7 @@ class TestRead:
         ]
         with stubbed("cloudwatch", *calls) as client:
             series = CloudWatchMetrics(lambda: client, ONE_AT_A_TIME).read(queries, START, END, plenty)
-        throttled = Unknown(why="GetMetricData of 500 queries: AWS answered Throttling: slow down")
+        throttled = Unknown(reason="GetMetricData of 500 queries: AWS answered Throttling: slow down")
         assert all(series[f"w{index}"] == throttled for index in range(500))
         assert series["w500"] == {minutes_ago(1): 9}
 
@@ -255,4 +255,4 @@ class TestRead:
         with unchecked("cloudwatch", GetMetricData=answer) as client:
             series = CloudWatchMetrics(lambda: client, POOL).read({"a": QUERY}, START, END, plenty)["a"]
         assert isinstance(series, Unknown)
-        assert "AWS's answer cannot be read" in series.why
+        assert "AWS's answer cannot be read" in series.reason

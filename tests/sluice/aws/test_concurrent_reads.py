@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from sluice.aws.concurrent_reads import (
-    each,
     fan_out,
-    in_time,
+    per_item,
+    read_in_time,
 )
 from sluice.core.model import Unknown
 from sluice.errors import TransientError
@@ -50,7 +50,7 @@ def test_an_unforeseen_error_is_unknown_for_its_own_item_and_marked_as_a_defect(
     assert readings["good"] == 1
     unknown = readings["bad"]
     assert isinstance(unknown, Unknown)
-    assert unknown.why == f"the read of bad: unexpected {type(defect).__name__}: {defect}"
+    assert unknown.reason == f"the read of bad: unexpected {type(defect).__name__}: {defect}"
     assert unknown.defect is defect
 
 
@@ -59,12 +59,12 @@ def test_a_failure_that_is_understood_is_no_defect() -> None:
         raise TransientError("AWS answered Throttling")
 
     readings = fan_out(POOL, read, ["one"], str, plenty)
-    assert readings == {"one": Unknown(why="AWS answered Throttling")}
+    assert readings == {"one": Unknown(reason="AWS answered Throttling")}
 
 
 def test_a_batch_that_met_a_defect_marks_each_of_its_items() -> None:
     defect = IndexError("ours")
-    readings = each({("a", "b"): Unknown(why="unexpected", defect=defect)})
+    readings = per_item({("a", "b"): Unknown(reason="unexpected", defect=defect)})
     assert {item: reading.defect for item, reading in readings.items() if isinstance(reading, Unknown)} == {
         "a": defect,
         "b": defect,
@@ -81,7 +81,7 @@ def test_the_interpreters_own_end_is_never_swallowed() -> None:
 
 def test_a_read_that_hangs_is_given_up_when_the_time_is_over(hang: Callable[..., int]) -> None:
     with pytest.raises(TransientError, match=r"^GetParameter of /one: not read before the deadline$"):
-        in_time(ThreadPoolExecutor(1), hang, "GetParameter of /one", lambda: 0.01)
+        read_in_time(ThreadPoolExecutor(1), hang, "GetParameter of /one", lambda: 0.01)
 
 
 def test_a_read_that_was_not_begun_never_runs(hang: Callable[..., int]) -> None:
@@ -89,12 +89,12 @@ def test_a_read_that_was_not_begun_never_runs(hang: Callable[..., int]) -> None:
     pool = ThreadPoolExecutor(1)
     readings = fan_out(pool, hang, ["one"], str, lambda: 0.01)
     with pytest.raises(TransientError):
-        in_time(pool, lambda: begun.append(1), "late", lambda: 0)
-    assert readings == {"one": Unknown(why="one: not read before the deadline")}
+        read_in_time(pool, lambda: begun.append(1), "late", lambda: 0)
+    assert readings == {"one": Unknown(reason="one: not read before the deadline")}
     assert begun == []
 
 
 def test_one_read_in_time_is_answered_and_its_failure_passes_through() -> None:
-    assert in_time(POOL, lambda: 3, "one", plenty) == 3
+    assert read_in_time(POOL, lambda: 3, "one", plenty) == 3
     with pytest.raises(IndexError):
-        in_time(POOL, lambda: [][0], "one", plenty)
+        read_in_time(POOL, lambda: [][0], "one", plenty)

@@ -251,7 +251,7 @@ class TestReading:
     def test_a_service_that_is_going_away_is_unknown(self, status: str, pool: ThreadPoolExecutor) -> None:
         seen = read_one(described(status=status), pool, scalable_target())
         assert isinstance(seen, Unknown)
-        assert "no active ECS service workers/queue-proc" in seen.why
+        assert "no active ECS service workers/queue-proc" in seen.reason
 
 
 class TestFailures:
@@ -267,7 +267,7 @@ class TestFailures:
         with services(calls, [targets()], pool) as port:
             seen = port.read([gone, there], plenty)
         assert seen[gone] == Unknown(
-            why="DescribeServices of 1 services in cluster gone: "
+            reason="DescribeServices of 1 services in cluster gone: "
             "AWS answered ClusterNotFoundException: Cluster not found."
         )
         assert isinstance(seen[there], Capacity)
@@ -280,7 +280,7 @@ class TestFailures:
         with services([describe("workers", ["queue-proc"])], [throttled], pool) as port:
             seen = port.read([SERVICE], plenty)[SERVICE]
         assert isinstance(seen, Unknown)
-        assert "ThrottlingException" in seen.why
+        assert "ThrottlingException" in seen.reason
 
     @pytest.mark.parametrize("lost", ["desiredCount", "runningCount", "deployments", "status", "serviceName"])
     def test_a_service_described_without_a_field_is_unknown(
@@ -293,7 +293,7 @@ class TestFailures:
         ):
             seen = EcsServices(lambda: ecs, lambda: scaling, pool).read([SERVICE], plenty)[SERVICE]
         assert isinstance(seen, Unknown)
-        assert "AWS's answer cannot be read" in seen.why
+        assert "AWS's answer cannot be read" in seen.reason
 
     @pytest.mark.parametrize(
         ("code", "kind"),

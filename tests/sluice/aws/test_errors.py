@@ -13,8 +13,8 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
-from sluice.aws.answers import MalformedAnswer, count, field, listed, optional_list, positive
-from sluice.aws.errors import calling
+from sluice.aws.errors import aws_errors
+from sluice.aws.responses import MalformedResponse, count, field, list_field, optional_list_field, positive
 from sluice.errors import CapacityError, ConfigError, SluiceError, TransientError
 from tests.sluice.aws import account
 
@@ -59,7 +59,7 @@ def refused(code: str, status: int = 400) -> ClientError:
     ],
 )
 def test_a_code_says_what_the_caller_does_about_it(code: str, status: int, kind: type[SluiceError]) -> None:
-    with pytest.raises(kind) as raised, calling("AnyCall of x"):
+    with pytest.raises(kind) as raised, aws_errors("AnyCall of x"):
         raise refused(code, status)
     assert str(raised.value) == f"AnyCall of x: AWS answered {code}: said AWS"
     assert type(raised.value) is kind
@@ -75,7 +75,10 @@ def test_a_code_says_what_the_caller_does_about_it(code: str, status: int, kind:
     ],
 )
 def test_no_answer_at_all_is_transient(unreachable: BotoCoreError) -> None:
-    with pytest.raises(TransientError, match="AnyCall of x: no answer from AWS: "), calling("AnyCall of x"):
+    with (
+        pytest.raises(TransientError, match="AnyCall of x: no answer from AWS: "),
+        aws_errors("AnyCall of x"),
+    ):
         raise unreachable
 
 
@@ -84,21 +87,21 @@ def test_no_answer_at_all_is_transient(unreachable: BotoCoreError) -> None:
     [NoCredentialsError(), NoRegionError(), ParamValidationError(report="unknown parameter")],
 )
 def test_what_only_a_person_can_change_is_no_transient(wrong: BotoCoreError) -> None:
-    with pytest.raises(ConfigError, match="AnyCall of x: "), calling("AnyCall of x"):
+    with pytest.raises(ConfigError, match="AnyCall of x: "), aws_errors("AnyCall of x"):
         raise wrong
 
 
 @pytest.mark.parametrize(
-    "malformed", [MalformedAnswer("Attributes is missing"), ResponseParserError("no XML")]
+    "malformed", [MalformedResponse("Attributes is missing"), ResponseParserError("no XML")]
 )
 def test_a_malformed_answer_is_one_aws_did_not_give(malformed: Exception) -> None:
-    with pytest.raises(TransientError) as raised, calling("AnyCall of x"):
+    with pytest.raises(TransientError) as raised, aws_errors("AnyCall of x"):
         raise malformed
     assert str(raised.value) == f"AnyCall of x: AWS's answer cannot be read: {malformed}"
 
 
 def test_an_answer_without_any_code_is_still_told() -> None:
-    with pytest.raises(ConfigError, match=r"AWS answered \?"), calling("AnyCall of x"):
+    with pytest.raises(ConfigError, match=r"AWS answered \?"), aws_errors("AnyCall of x"):
         raise ClientError({}, "AnyCall")
 
 
@@ -117,12 +120,12 @@ DEFECTS = (
 
 @pytest.mark.parametrize("defect", DEFECTS)
 def test_a_defect_of_ours_is_no_answer_of_awss_and_passes_through(defect: type[Exception]) -> None:
-    with pytest.raises(defect, match="ours"), calling("AnyCall of x"):
+    with pytest.raises(defect, match="ours"), aws_errors("AnyCall of x"):
         raise defect("ours")
 
 
 def test_what_goes_well_goes_through() -> None:
-    with calling("AnyCall of x"):
+    with aws_errors("AnyCall of x"):
         answer = 1
     assert answer == 1
 
@@ -135,14 +138,14 @@ def test_what_botocores_parsers_stumble_over_is_no_answer(answer: str) -> None:
     parser = parsers.create_parser("json")
     shape = client.meta.service_model.operation_model("GetQueueAttributes").output_shape
     response = {"status_code": 200, "headers": {}, "body": answer.encode()}
-    with pytest.raises(TransientError, match="AWS's answer cannot be read"), calling("AnyCall"):
+    with pytest.raises(TransientError, match="AWS's answer cannot be read"), aws_errors("AnyCall"):
         field(parser.parse(response, shape), "Attributes")
 
 
 class TestReadingAnAnswer:
     @pytest.mark.parametrize("answer", [{}, {"Other": 1}, None, 7, "Attributes"])
     def test_a_field_that_is_not_there_is_named(self, answer: object) -> None:
-        with pytest.raises(MalformedAnswer, match="Attributes is missing"):
+        with pytest.raises(MalformedResponse, match="Attributes is missing"):
             field(answer, "Attributes")
 
     def test_a_field_may_hold_anything_that_is_false(self) -> None:
@@ -151,16 +154,18 @@ class TestReadingAnAnswer:
     @pytest.mark.parametrize("found", [None, 7, "text", {"a": 1}])
     def test_a_list_is_a_list(self, found: object) -> None:
         assert (
-            listed({"Groups": [found]}, "Groups") == optional_list({"Groups": [found]}, "Groups") == [found]
+            list_field({"Groups": [found]}, "Groups")
+            == optional_list_field({"Groups": [found]}, "Groups")
+            == [found]
         )
-        for read in (listed, optional_list):
-            with pytest.raises(MalformedAnswer, match="Groups is no list but "):
+        for read in (list_field, optional_list_field):
+            with pytest.raises(MalformedResponse, match="Groups is no list but "):
                 read({"Groups": found}, "Groups")
 
     def test_a_list_may_be_left_out_only_where_it_is_optional(self) -> None:
-        assert optional_list({}, "Failed") == []
-        with pytest.raises(MalformedAnswer, match="Groups is missing"):
-            listed({}, "Groups")
+        assert optional_list_field({}, "Failed") == []
+        with pytest.raises(MalformedResponse, match="Groups is missing"):
+            list_field({}, "Groups")
 
     @pytest.mark.parametrize(("sent", "read"), [("0", 0), ("12", 12), (7, 7), (2**31 - 1, 2**31 - 1)])
     def test_a_count_is_a_whole_number(self, sent: object, read: int) -> None:
@@ -168,12 +173,12 @@ class TestReadingAnAnswer:
 
     @pytest.mark.parametrize("sent", ["-1", "1.5", "", None, -1, 1.0, 2**31, "NaN", [], "\u0663"])
     def test_anything_else_is_no_count(self, sent: object) -> None:
-        with pytest.raises(MalformedAnswer, match="is no count"):
+        with pytest.raises(MalformedResponse, match="is no count"):
             count(sent)
 
     @pytest.mark.parametrize("sent", [0, -1.0, math.nan, math.inf, "8", None])
     def test_what_is_no_positive_number_is_malformed(self, sent: object) -> None:
-        with pytest.raises(MalformedAnswer, match="is no positive number"):
+        with pytest.raises(MalformedResponse, match="is no positive number"):
             positive(sent)
 
     def test_a_positive_number_is_read_as_it_is(self) -> None:

@@ -48,5 +48,5 @@ def test_services_that_hang_until_the_deadline_leave_the_groups_their_reading() 
         hanging.released.set()
     assert isinstance(readings[GROUP], Capacity)
     assert readings[SERVICE] == Unknown(
-        why="DescribeServices of 1 services in cluster workers: not read before the deadline"
+        reason="DescribeServices of 1 services in cluster workers: not read before the deadline"
     )

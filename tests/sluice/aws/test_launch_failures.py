@@ -12,8 +12,8 @@ from botocore.awsrequest import AWSResponse
 
 from sluice.aws import clients
 from sluice.aws.launch_failures import (
+    EVENT_FIELDS,
     MAX_ACTIVITIES,
-    READ_EVENTS,
     AwsLaunches,
 )
 from sluice.core.model import AutoScalingGroup, EcsService, Fleet, LaunchAttempt, Unknown
@@ -165,8 +165,8 @@ class TestGroups:
             found = port.read([GROUP, other], plenty)
         assert found[GROUP] == [LaunchAttempt(at=ago(1), failure=SPOT)]
         assert isinstance(found[other], Unknown)
-        assert "DescribeScalingActivities of Auto Scaling group other" in found[other].why
-        assert "AccessDenied" in found[other].why
+        assert "DescribeScalingActivities of Auto Scaling group other" in found[other].reason
+        assert "AccessDenied" in found[other].reason
 
 
 class TestServices:
@@ -264,7 +264,7 @@ def test_answers_on_the_wire_are_read_with_the_clients_that_the_functions_make(
     pool: ThreadPoolExecutor,
 ) -> None:
     autoscaling = answering("autoscaling", ACTIVITIES)
-    ecs = answering("ecs", EVENTS, read=READ_EVENTS)
+    ecs = answering("ecs", EVENTS, read=EVENT_FIELDS)
     found = AwsLaunches(lambda: autoscaling, lambda: ecs, pool).read([GROUP, SERVICE], plenty)
     at = datetime(2026, 1, 15, 11, 58, 30, 251000, tzinfo=UTC)
     assert found == {
@@ -278,7 +278,7 @@ def test_answers_on_the_wire_are_read_with_the_clients_that_the_functions_make(
 @pytest.mark.parametrize("created_at", ["NaN", 1e18, -1e18])
 def test_an_absurd_time_is_an_answer_that_cannot_be_read(pool: ThreadPoolExecutor, created_at: Any) -> None:
     text = EVENTS.replace("1768478310.251", json.dumps(created_at))
-    ecs = answering("ecs", text, read=READ_EVENTS)
+    ecs = answering("ecs", text, read=EVENT_FIELDS)
     found = AwsLaunches(lambda: None, lambda: ecs, pool).read([SERVICE], plenty)  # type: ignore[arg-type,return-value]
     assert isinstance(found[SERVICE], Unknown)
-    assert "cannot be read" in found[SERVICE].why
+    assert "cannot be read" in found[SERVICE].reason

@@ -507,8 +507,8 @@ class TestTargets:
             found = TargetTrackingPolicies(lambda: client, no_client, POOL).targets(workloads, plenty)
         assert found["transcription"] == 8
         assert found["bad"] == Unknown(
-            why=f"workload bad: Auto Scaling group bad has no scaling policy {bad}: it was deleted by hand; "
-            "update the workload's stack with any change to create it again"
+            reason=f"workload bad: Auto Scaling group bad has no scaling policy {bad}: it was deleted by "
+            "hand; update the workload's stack with any change to create it again"
         )
         [parameters] = sent
         assert set(parameters["PolicyNames"]) <= {"deleted", "sluice"}
@@ -530,7 +530,7 @@ class TestTargets:
             policies = TargetTrackingPolicies(lambda: client, no_client, POOL)
             [found] = policies.targets({"transcription": workload()}, plenty).values()
         assert isinstance(found, Unknown)
-        assert "is of type StepScaling" in found.why
+        assert "is of type StepScaling" in found.reason
 
     @pytest.mark.parametrize(
         "answer",
@@ -549,7 +549,7 @@ class TestTargets:
             policies = TargetTrackingPolicies(lambda: client, no_client, POOL)
             [found] = policies.targets({"transcription": workload()}, plenty).values()
         assert isinstance(found, Unknown)
-        assert "AWS's answer cannot be read" in found.why
+        assert "AWS's answer cannot be read" in found.reason
         assert found.defect is None
 
     def test_one_policy_that_cannot_be_read_leaves_the_others_theirs(self) -> None:
@@ -571,7 +571,7 @@ class TestTargets:
             policies = TargetTrackingPolicies(lambda: one, lambda: other, POOL)
             found = policies.targets({"a": workload(), "b": ecs_workload()}, plenty)
         assert found == {
-            "a": Unknown(why="DescribePolicies of 1 workloads: AWS answered Throttling: slow down"),
+            "a": Unknown(reason="DescribePolicies of 1 workloads: AWS answered Throttling: slow down"),
             "b": 10,
         }
 
@@ -587,6 +587,6 @@ class TestTargets:
             found = policies.targets({"a": workload(), "b": ecs_workload()}, lambda: 2)
             over.set()
         assert found == {
-            "a": Unknown(why="DescribePolicies of 1 workloads: not read before the deadline"),
+            "a": Unknown(reason="DescribePolicies of 1 workloads: not read before the deadline"),
             "b": 10,
         }

@@ -82,15 +82,15 @@ def test_a_refused_call_is_told_of_each_of_its_messages(pool: ThreadPoolExecutor
         "Entries": [{"Id": "0", "MessageBody": "1"}, {"Id": "1", "MessageBody": "2"}],
     }
     with stubbed("sqs", ("send_message_batch", asked, refusal("AccessDenied", "not yours", 403))) as client:
-        why = f"SendMessageBatch of 2 shards to {URL}: AWS answered AccessDenied: not yours"
-        assert shards(client, pool).send({"a": "1", "b": "2"}, plenty) == {"a": why, "b": why}
+        reason = f"SendMessageBatch of 2 shards to {URL}: AWS answered AccessDenied: not yours"
+        assert shards(client, pool).send({"a": "1", "b": "2"}, plenty) == {"a": reason, "b": reason}
 
 
 @pytest.mark.parametrize("answer", [{"Failed": [{}]}, {"Failed": [{"Id": "7", "Code": "x"}]}, {"Failed": 3}])
 def test_a_malformed_answer_counts_as_none(answer: Mapping[str, Any], pool: ThreadPoolExecutor) -> None:
     with unchecked("sqs", SendMessageBatch=answer) as client:
-        [why] = shards(client, pool).send({"a": "1"}, plenty).values()
-    assert "AWS's answer cannot be read" in why
+        [reason] = shards(client, pool).send({"a": "1"}, plenty).values()
+    assert "AWS's answer cannot be read" in reason
 
 
 def test_a_registry_that_took_all_the_time_for_reading_leaves_the_reserve_for_sending(

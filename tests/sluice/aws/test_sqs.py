@@ -62,14 +62,14 @@ def test_a_malformed_answer_is_unknown_and_never_a_number(
     with unchecked("sqs", GetQueueAttributes=answer) as client:
         seen = SqsQueues(lambda: client, pool).read([URL], plenty)[URL]
     assert isinstance(seen, Unknown)
-    assert seen.why.startswith(f"GetQueueAttributes of {URL}: AWS's answer cannot be read")
+    assert seen.reason.startswith(f"GetQueueAttributes of {URL}: AWS's answer cannot be read")
 
 
 def test_a_refusal_is_unknown_with_awss_own_words(pool: ThreadPoolExecutor) -> None:
     call = ("get_queue_attributes", ASKED, refusal("AccessDenied", "not yours", 403))
     with stubbed("sqs", call) as client:
         seen = SqsQueues(lambda: client, pool).read([URL], plenty)[URL]
-    assert seen == Unknown(why=f"GetQueueAttributes of {URL}: AWS answered AccessDenied: not yours")
+    assert seen == Unknown(reason=f"GetQueueAttributes of {URL}: AWS answered AccessDenied: not yours")
 
 
 def test_queues_are_read_at_once_and_not_one_after_the_other() -> None:
@@ -101,7 +101,7 @@ def test_reads_stop_at_the_deadline_and_what_came_back_before_counts() -> None:
         seen = SqsQueues(lambda: client, two).read([slow, quick], lambda: 0.2)
         took = time.monotonic() - began
         released.set()
-    late = Unknown(why=f"GetQueueAttributes of {slow}: not read before the deadline")
+    late = Unknown(reason=f"GetQueueAttributes of {slow}: not read before the deadline")
     assert seen == {slow: late, quick: backlog(3, 2, 1)}
     assert took < 2
 

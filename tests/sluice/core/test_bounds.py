@@ -116,4 +116,7 @@ def test_a_clamp_says_which_limit_bit(instances: int, expected: int, limits: tup
 def test_the_bounds_in_force_are_those_both_the_document_and_the_fleet_allow(
     fleet: Bounds | None, expected: Bounds | None, limits: tuple[Limit, ...]
 ) -> None:
-    assert effective_bounds(workload(least=1, most=5), capacity(bounds=fleet)) == (expected, limits)
+    assert effective_bounds(workload(min_instances=1, max_instances=5), capacity(bounds=fleet)) == (
+        expected,
+        limits,
+    )

@@ -5,14 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice.core.emptiness import (
-    backlog_per_instance,
-    before,
-    gap_in_proof,
-    minute_of,
-    minutes_to_prove,
-    up_to,
-)
+from sluice.core.backlog import backlog_per_instance
+from sluice.core.emptiness import alarm_proof_ends, minutes_to_prove, tick_proof_ends, why_not_proven_empty
+from sluice.core.minutes import minute_of
 from tests.support.builders import (
     NOW,
     backlog,
@@ -71,23 +66,23 @@ def test_the_minutes_to_prove_end_with_the_given_one() -> None:
 class TestTheProofOfATick:
     """It ends one minute before the tick's own scheduled minute, whatever the clock says."""
 
-    ENDS = before(minutes_ago(0))
+    ENDS = tick_proof_ends(minutes_ago(0))
 
     def test_zeros_in_every_idle_minute_leave_no_gap(self) -> None:
-        assert gap_in_proof(zeros(), self.ENDS, 5) is None
+        assert why_not_proven_empty(zeros(), self.ENDS, 5) is None
 
     @pytest.mark.parametrize("missing", range(1, 6))
     def test_one_minute_without_a_point_is_a_gap_and_named(self, missing: int) -> None:
         published = zeros()
         del published[minutes_ago(missing)]
-        assert gap_in_proof(published, self.ENDS, 5) == (
+        assert why_not_proven_empty(published, self.ENDS, 5) == (
             f"no BacklogPerInstance was published for {minutes_ago(missing):%H:%M}"
         )
 
     @pytest.mark.parametrize("busy", range(1, 6))
     def test_one_minute_above_zero_is_a_gap_and_shown(self, busy: int) -> None:
         published = zeros() | {minutes_ago(busy): 0.25}
-        assert gap_in_proof(published, self.ENDS, 5) == (
+        assert why_not_proven_empty(published, self.ENDS, 5) == (
             f"BacklogPerInstance was 0.25 at {minutes_ago(busy):%H:%M}"
         )
 
@@ -100,48 +95,51 @@ class TestTheProofOfATick:
         self, value: float, said: str, minute: int
     ) -> None:
         published = zeros() | {minutes_ago(minute): value}
-        assert gap_in_proof(published, self.ENDS, 5) == (
+        assert why_not_proven_empty(published, self.ENDS, 5) == (
             f"BacklogPerInstance was {said} at {minutes_ago(minute):%H:%M}"
         )
 
     def test_neither_its_own_minute_nor_older_ones_are_asked_for(self) -> None:
         published = zeros() | {minutes_ago(0): 7.0, minutes_ago(6): 7.0}
-        assert gap_in_proof(published, self.ENDS, 5) is None
+        assert why_not_proven_empty(published, self.ENDS, 5) is None
 
 
 class TestTheProofOfAnAlarm:
     """It ends with the newest published minute: the present one, the one before, or two back."""
 
-    ENDS = up_to(NOW)
+    ENDS = alarm_proof_ends(NOW)
 
     @pytest.mark.parametrize("newest", [0, 1, 2])
     def test_it_ends_with_the_newest_published_minute(self, newest: int) -> None:
         published = dict.fromkeys(map(minutes_ago, range(newest, newest + 5)), 0.0)
-        assert gap_in_proof(published, self.ENDS, 5) is None
+        assert why_not_proven_empty(published, self.ENDS, 5) is None
         del published[minutes_ago(newest + 4)]
-        assert gap_in_proof(published, self.ENDS, 5) == (
+        assert why_not_proven_empty(published, self.ENDS, 5) == (
             f"no BacklogPerInstance was published for {minutes_ago(newest + 4):%H:%M}"
         )
 
     def test_a_newest_minute_that_lies_three_back_is_too_old(self) -> None:
         published = dict.fromkeys(map(minutes_ago, range(3, 20)), 0.0)
-        assert gap_in_proof(published, self.ENDS, 5) == (
+        assert why_not_proven_empty(published, self.ENDS, 5) == (
             f"no BacklogPerInstance was published for {minutes_ago(2):%H:%M}"
         )
 
     def test_a_gap_behind_the_newest_minute_is_a_gap(self) -> None:
         published = dict.fromkeys(map(minutes_ago, (0, 2, 3, 4, 5, 6)), 0.0)
-        assert gap_in_proof(published, self.ENDS, 5) == (
+        assert why_not_proven_empty(published, self.ENDS, 5) == (
             f"no BacklogPerInstance was published for {minutes_ago(1):%H:%M}"
         )
 
     @pytest.mark.parametrize(("value", "said"), [(math.nan, "nan"), (-2.0, "-2")])
     def test_a_value_that_no_backlog_has_ends_no_proof(self, value: float, said: str) -> None:
         published = {**dict.fromkeys(map(minutes_ago, range(1, 8)), 0.0), minutes_ago(0): value}
-        assert gap_in_proof(published, self.ENDS, 5) == (
+        assert why_not_proven_empty(published, self.ENDS, 5) == (
             f"BacklogPerInstance was {said} at {minutes_ago(0):%H:%M}"
         )
 
     def test_messages_in_the_newest_minute_are_no_emptiness(self) -> None:
         published = {**dict.fromkeys(map(minutes_ago, range(1, 8)), 0.0), minutes_ago(0): 2.0}
-        assert gap_in_proof(published, self.ENDS, 5) == f"BacklogPerInstance was 2 at {minutes_ago(0):%H:%M}"
+        assert (
+            why_not_proven_empty(published, self.ENDS, 5)
+            == f"BacklogPerInstance was 2 at {minutes_ago(0):%H:%M}"
+        )

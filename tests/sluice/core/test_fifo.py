@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice.core.emptiness import MINUTE
 from sluice.core.fifo import (
     EVERY_MINUTES,
     decide_cap,
     is_due,
     may_exceed_groups,
 )
+from sluice.core.minutes import MINUTE
 from sluice.core.model import (
     Bounds,
     Decision,
@@ -34,7 +34,7 @@ from tests.support.builders import (
 
 FIFO = workload(queue_url=queue_url("builds.fifo"))
 BUSY = observation(visible=9, in_flight=2, desired=4)
-LOST = Unknown(why="timed out")
+LOST = Unknown(reason="timed out")
 
 
 def minute(waiting: float = 9, running: float = 4, groups: float = 2, ago: int = 2) -> GroupMinute:
@@ -47,8 +47,8 @@ def in_a_row(minutes: tuple[GroupMinute, ...], *, newest_ago: int = 2) -> list[G
     return [replace(one, at=minutes_ago(back)) for one, back in zip(minutes, backs, strict=True)]
 
 
-def decide(*minutes: GroupMinute, saw: Observation = BUSY) -> Decision | None:
-    return decide_cap(FIFO, saw, in_a_row(minutes), Trigger.TICK, minute=MINUTE_NOW)
+def decide(*minutes: GroupMinute, observed: Observation = BUSY) -> Decision | None:
+    return decide_cap(FIFO, observed, in_a_row(minutes), Trigger.TICK, minute=MINUTE_NOW)
 
 
 def decide_of(*agos: int) -> Decision | None:
@@ -58,7 +58,7 @@ def decide_of(*agos: int) -> Decision | None:
 
 
 @pytest.mark.parametrize(
-    ("saw", "asks"),
+    ("observed", "asks"),
     [
         (BUSY, True),
         (observation(visible=9, in_flight=1, desired=2), True),
@@ -71,9 +71,9 @@ def decide_of(*agos: int) -> Decision | None:
     ],
 )
 def test_the_groups_are_asked_for_only_where_work_waits_though_several_run(
-    saw: Observation, asks: bool
+    observed: Observation, asks: bool
 ) -> None:
-    assert may_exceed_groups(FIFO, saw) is asks
+    assert may_exceed_groups(FIFO, observed) is asks
 
 
 def test_a_standard_queue_has_no_groups() -> None:
@@ -87,7 +87,7 @@ def test_three_minutes_of_more_instances_than_groups_ask_for_as_many_as_groups()
         kind=Kind.CAP,
         trigger=Trigger.TICK,
         reason=Reason.BEYOND_MESSAGE_GROUPS,
-        saw=BUSY,
+        observation=BUSY,
         desired=2,
         detail="at most 2 in flight for the 3 min until 11:59 while messages waited",
     )
@@ -95,7 +95,9 @@ def test_three_minutes_of_more_instances_than_groups_ask_for_as_many_as_groups()
 
 def test_two_instances_over_one_group_ask_for_one() -> None:
     one_group = minute(running=2, groups=1)
-    decision = decide(one_group, one_group, one_group, saw=observation(visible=9, in_flight=1, desired=2))
+    decision = decide(
+        one_group, one_group, one_group, observed=observation(visible=9, in_flight=1, desired=2)
+    )
     assert decision is not None
     assert (decision.desired, decision.reason) == (1, Reason.BEYOND_MESSAGE_GROUPS)
 
@@ -181,19 +183,19 @@ def test_the_seconds_of_a_moment_do_not_matter_to_the_turn() -> None:
 
 
 def test_nothing_is_said_of_a_fleet_that_is_on_its_way_down_to_the_groups() -> None:
-    assert decide(minute(), minute(), minute(), saw=observation(visible=9, fleet=capacity(2, 4))) is None
+    assert decide(minute(), minute(), minute(), observed=observation(visible=9, fleet=capacity(2, 4))) is None
 
 
 def test_nothing_is_said_of_a_fleet_that_cannot_be_read_or_has_no_common_bounds() -> None:
     apart = capacity(8, bounds=Bounds(min=6, max=9))
-    assert decide(minute(), minute(), minute(), saw=observation(visible=9, fleet=LOST)) is None
-    assert decide(minute(), minute(), minute(), saw=observation(visible=9, fleet=apart)) is None
+    assert decide(minute(), minute(), minute(), observed=observation(visible=9, fleet=LOST)) is None
+    assert decide(minute(), minute(), minute(), observed=observation(visible=9, fleet=apart)) is None
 
 
 def test_the_cap_stays_within_the_bounds() -> None:
     kept = replace(FIFO, bounds=Bounds(min=3, max=5))
-    saw = observation(visible=9, fleet=capacity(4, bounds=kept.bounds))
-    decision = decide_cap(kept, saw, in_a_row((minute(),) * 3), Trigger.TICK, minute=MINUTE_NOW)
+    observed = observation(visible=9, fleet=capacity(4, bounds=kept.bounds))
+    decision = decide_cap(kept, observed, in_a_row((minute(),) * 3), Trigger.TICK, minute=MINUTE_NOW)
     assert decision is not None
     assert (decision.desired, decision.limits) == (3, (Limit.MIN_INSTANCES,))
 
@@ -207,7 +209,7 @@ MINUTES = st.lists(
 def test_a_cap_is_below_desired_and_below_what_ran_in_each_of_the_last_minutes(
     minutes: list[GroupMinute], desired: int
 ) -> None:
-    decision = decide(*minutes, saw=observation(visible=9, desired=desired))
+    decision = decide(*minutes, observed=observation(visible=9, desired=desired))
     if decision is not None:
         assert decision.desired is not None
         assert 1 <= decision.desired < desired

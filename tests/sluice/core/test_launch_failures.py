@@ -27,7 +27,7 @@ SPOT = (
     "configuration. Please adjust your request and try again. Launching EC2 instance failed."
 )
 SHORT = observation(visible=9, fleet=capacity(desired=3, running=1))
-LOST = Unknown(why="timed out")
+LOST = Unknown(reason="timed out")
 
 
 AT_NOW = "at 2026-01-15 12:00 UTC: "
@@ -46,7 +46,7 @@ def decide(*attempts: LaunchAttempt, served: Workload | None = None) -> Decision
 
 
 @pytest.mark.parametrize(
-    ("saw", "asks"),
+    ("observed", "asks"),
     [
         (SHORT, True),
         (observation(visible=9, fleet=capacity(desired=1, running=0)), True),
@@ -59,9 +59,9 @@ def decide(*attempts: LaunchAttempt, served: Workload | None = None) -> Decision
     ],
 )
 def test_aws_is_asked_only_where_work_waits_and_fewer_run_than_are_asked_for(
-    saw: Observation, asks: bool
+    observed: Observation, asks: bool
 ) -> None:
-    assert lacks_instances(saw) is asks
+    assert lacks_instances(observed) is asks
 
 
 def test_a_failed_launch_holds_with_the_words_of_aws() -> None:
@@ -70,7 +70,7 @@ def test_a_failed_launch_holds_with_the_words_of_aws() -> None:
         kind=Kind.LAUNCH,
         trigger=Trigger.TICK,
         reason=Reason.NO_CAPACITY,
-        saw=SHORT,
+        observation=SHORT,
         detail=f"at 2026-01-15 11:58 UTC: {SPOT}",
     )
 
@@ -92,8 +92,8 @@ def test_a_failed_launch_holds_with_the_words_of_aws() -> None:
 def test_a_group_whose_launches_are_held_starts_nothing(
     served: Workload, held_by: tuple[str, ...], detail: str | None
 ) -> None:
-    saw = observation(visible=9, fleet=capacity(desired=3, running=1, scale_out_held_by=held_by))
-    held = decide_held_launch(served, saw, Trigger.TICK)
+    observed = observation(visible=9, fleet=capacity(desired=3, running=1, scale_out_held_by=held_by))
+    held = decide_held_launch(served, observed, Trigger.TICK)
     assert (held and (held.kind, held.reason, held.detail)) == (
         (Kind.LAUNCH, Reason.HELD, detail) if detail else None
     )

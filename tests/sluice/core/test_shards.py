@@ -8,34 +8,34 @@ from sluice.core.shards import slices
 
 NAMES = st.from_regex(r"[a-zA-Z][a-zA-Z0-9-]{0,5}", fullmatch=True)
 SIZES = st.dictionaries(NAMES, st.integers(1, 50), max_size=60)
-MOST_NAMES = st.integers(1, 12)
-MOST_BYTES = st.integers(50, 300)
+MAX_NAMES = st.integers(1, 12)
+MAX_BYTES = st.integers(50, 300)
 
 
-@given(sizes=SIZES, most_names=MOST_NAMES, most_bytes=MOST_BYTES)
+@given(sizes=SIZES, max_names=MAX_NAMES, max_bytes=MAX_BYTES)
 def test_every_name_is_in_exactly_one_slice_and_the_slices_follow_each_other_in_order(
-    sizes: dict[str, int], most_names: int, most_bytes: int
+    sizes: dict[str, int], max_names: int, max_bytes: int
 ) -> None:
-    parts = slices(sizes, most_names=most_names, most_bytes=most_bytes)
+    parts = slices(sizes, max_names=max_names, max_bytes=max_bytes)
     assert [name for part in parts for name in part] == sorted(sizes)
 
 
-@given(sizes=SIZES, most_names=MOST_NAMES, most_bytes=MOST_BYTES)
+@given(sizes=SIZES, max_names=MAX_NAMES, max_bytes=MAX_BYTES)
 def test_no_slice_is_empty_or_larger_than_allowed(
-    sizes: dict[str, int], most_names: int, most_bytes: int
+    sizes: dict[str, int], max_names: int, max_bytes: int
 ) -> None:
-    for part in slices(sizes, most_names=most_names, most_bytes=most_bytes):
-        assert 1 <= len(part) <= most_names
-        assert sum(sizes[name] for name in part) <= most_bytes
+    for part in slices(sizes, max_names=max_names, max_bytes=max_bytes):
+        assert 1 <= len(part) <= max_names
+        assert sum(sizes[name] for name in part) <= max_bytes
 
 
-@given(sizes=SIZES, most_names=MOST_NAMES, most_bytes=MOST_BYTES)
+@given(sizes=SIZES, max_names=MAX_NAMES, max_bytes=MAX_BYTES)
 def test_a_slice_ends_only_where_the_next_name_would_not_fit(
-    sizes: dict[str, int], most_names: int, most_bytes: int
+    sizes: dict[str, int], max_names: int, max_bytes: int
 ) -> None:
-    for part, following in pairwise(slices(sizes, most_names=most_names, most_bytes=most_bytes)):
+    for part, following in pairwise(slices(sizes, max_names=max_names, max_bytes=max_bytes)):
         filled_bytes = sum(sizes[name] for name in part)
-        assert len(part) == most_names or filled_bytes + sizes[following[0]] > most_bytes
+        assert len(part) == max_names or filled_bytes + sizes[following[0]] > max_bytes
 
 
 @pytest.mark.parametrize(
@@ -50,4 +50,4 @@ def test_a_slice_ends_only_where_the_next_name_would_not_fit(
 def test_a_slice_holds_two_names_or_ten_bytes_here(
     sizes: dict[str, int], parts: list[tuple[str, ...]]
 ) -> None:
-    assert slices(sizes, most_names=2, most_bytes=10) == parts
+    assert slices(sizes, max_names=2, max_bytes=10) == parts

@@ -17,11 +17,11 @@ POSITIVE = st.floats(min_value=1e-3, max_value=1e6)
 
 def decide(
     measured: Durations | Unknown,
-    present: float | None = None,
+    current: float | None = None,
     trigger: Trigger = Trigger.SCHEDULE,
     **changes: float,
 ) -> TargetDecision:
-    return decide_target("transcription", dynamic_target(**changes), measured, present, trigger)
+    return decide_target("transcription", dynamic_target(**changes), measured, current, trigger)
 
 
 class TestTarget:
@@ -47,7 +47,7 @@ class TestTarget:
     def test_a_duration_that_is_no_positive_finite_number_leaves_the_target_alone(
         self, seconds: float
     ) -> None:
-        decision = decide(durations(seconds), present=10)
+        decision = decide(durations(seconds), current=10)
         assert (decision.target, decision.reason) == (None, Reason.DURATION_REFUSED)
         assert decision.detail == f"{seconds:g} s over 100 samples"
 
@@ -56,45 +56,45 @@ class TestTarget:
         [(0, Reason.TOO_FEW_SAMPLES), (29, Reason.TOO_FEW_SAMPLES), (30, Reason.RETUNED)],
     )
     def test_too_few_samples_leave_the_present_target(self, samples: int, reason: Reason) -> None:
-        decision = decide(durations(60, samples), present=100)
+        decision = decide(durations(60, samples), current=100)
         assert decision.reason is reason
         assert (decision.target is None) == (reason is Reason.TOO_FEW_SAMPLES)
 
     def test_no_samples_at_all_are_too_few_and_not_a_refused_duration(self) -> None:
-        decision = decide(weighted({}, {}, 3600), present=10)
+        decision = decide(weighted({}, {}, 3600), current=10)
         assert (decision.reason, decision.detail) == (Reason.TOO_FEW_SAMPLES, "0 of 30 needed")
 
     def test_an_unknown_duration_leaves_the_present_target(self) -> None:
-        decision = decide(Unknown(why="GetMetricData was throttled"), present=10)
+        decision = decide(Unknown(reason="GetMetricData was throttled"), current=10)
         assert (decision.target, decision.reason) == (None, Reason.UNKNOWN_READING)
         assert decision.detail == "GetMetricData was throttled"
 
     @pytest.mark.parametrize(
-        ("seconds", "present", "expected"),
+        ("seconds", "current", "expected"),
         [(6, 10, 20), (600, 10, 5), (40, 10, 15), (80, 10, 7.5)],
     )
     def test_one_retune_moves_the_target_by_at_most_a_factor_of_two(
-        self, seconds: float, present: float, expected: float
+        self, seconds: float, current: float, expected: float
     ) -> None:
-        decision = decide(durations(seconds), present)
+        decision = decide(durations(seconds), current)
         assert decision.target == expected
         assert (Limit.MAX_FACTOR in decision.limits) == (seconds in (6, 600))
 
     @pytest.mark.parametrize("reset", [10, 10.000_000_1])
     def test_after_a_stack_event_that_reset_the_target_the_factor_does_not_apply(self, reset: float) -> None:
-        decision = decide(durations(6), present=reset, trigger=Trigger.STACK)
+        decision = decide(durations(6), current=reset, trigger=Trigger.STACK)
         assert (decision.target, decision.limits) == (100, ())
 
-    @pytest.mark.parametrize(("present", "expected"), [(9.9, 19.8), (10.1, 20.2), (40, 80), (400, 200)])
+    @pytest.mark.parametrize(("current", "expected"), [(9.9, 19.8), (10.1, 20.2), (40, 80), (400, 200)])
     def test_after_a_stack_event_that_reset_nothing_the_factor_applies(
-        self, present: float, expected: float
+        self, current: float, expected: float
     ) -> None:
         """An update of an alarm, say: what the policy holds was measured, and moves by the factor."""
-        decision = decide(durations(6), present, Trigger.STACK)
+        decision = decide(durations(6), current, Trigger.STACK)
         assert (decision.target, decision.limits) == (expected, (Limit.MAX_FACTOR,))
 
     def test_without_a_present_target_there_is_nothing_to_move_slowly_from(self) -> None:
-        assert decide(durations(6), present=None).target == 100
+        assert decide(durations(6), current=None).target == 100
 
     @pytest.mark.parametrize(
         ("seconds", "expected", "limit"),
@@ -107,26 +107,26 @@ class TestTarget:
         assert (decision.target, decision.limits) == (expected, (limit,))
 
     def test_both_the_factor_and_a_bound_can_bite(self) -> None:
-        decision = decide(durations(0.006), present=400)
+        decision = decide(durations(0.006), current=400)
         assert (decision.target, decision.limits) == (800, (Limit.MAX_TARGET, Limit.MAX_FACTOR))
 
     def test_a_factor_smaller_than_the_deadband_still_moves_the_target_step_by_step(self) -> None:
-        present = 10.0
+        current = 10.0
         for _ in range(20):
-            present = decide(durations(30), present, max_factor_per_retune=1.05).target or present
-        assert present > 18  # 600 s / 30 s = 20, less the deadband
+            current = decide(durations(30), current, max_factor_per_retune=1.05).target or current
+        assert current > 18  # 600 s / 30 s = 20, less the deadband
 
     def test_after_a_stack_event_the_deadband_still_leaves_a_close_target_alone(self) -> None:
         assert decide(durations(60), 10.5, Trigger.STACK).reason is Reason.WITHIN_DEADBAND
 
     @pytest.mark.parametrize(
-        ("present", "left_alone"), [(10, True), (9.1, True), (11.1, True), (9.0, False), (11.2, False)]
+        ("current", "left_alone"), [(10, True), (9.1, True), (11.1, True), (9.0, False), (11.2, False)]
     )
-    def test_inside_the_deadband_the_policy_is_left_alone(self, present: float, left_alone: bool) -> None:
-        decision = decide(durations(60), present)
+    def test_inside_the_deadband_the_policy_is_left_alone(self, current: float, left_alone: bool) -> None:
+        decision = decide(durations(60), current)
         assert (decision.target is None) is left_alone
         if left_alone:
-            assert (decision.reason, decision.detail) == (Reason.WITHIN_DEADBAND, f"10 against {present:g}")
+            assert (decision.reason, decision.detail) == (Reason.WITHIN_DEADBAND, f"10 against {current:g}")
 
     def test_a_deadband_of_zero_leaves_only_the_very_same_target_alone(self) -> None:
         assert decide(durations(60), 10, deadband_ratio=0).target is None
@@ -136,38 +136,38 @@ class TestTarget:
         assert decide(durations(60), 10.5, max_messages_per_instance=10).target == 10
 
     def test_the_decision_carries_the_duration_and_target_it_came_from(self) -> None:
-        decision = decide(durations(30), present=12)
+        decision = decide(durations(30), current=12)
         assert (decision.workload, decision.kind, decision.trigger) == (
             "transcription",
             Kind.RETUNE,
             Trigger.SCHEDULE,
         )
-        assert (decision.durations, decision.present) == (durations(30), 12)
+        assert (decision.durations, decision.current) == (durations(30), 12)
 
     @given(POSITIVE, st.none() | POSITIVE, st.sampled_from([Trigger.SCHEDULE, Trigger.STACK]))
     def test_a_new_target_is_within_bounds_factor_and_outside_the_deadband(
-        self, seconds: float, present: float | None, trigger: Trigger
+        self, seconds: float, current: float | None, trigger: Trigger
     ) -> None:
         settings = dynamic_target()
-        decision = decide(durations(seconds), present, trigger)
+        decision = decide(durations(seconds), current, trigger)
         if decision.target is None:
             assert decision.reason is Reason.WITHIN_DEADBAND
             return
         assert settings.min_messages_per_instance <= decision.target <= settings.max_messages_per_instance
-        if present is not None:
-            within = settings.min_messages_per_instance <= present <= settings.max_messages_per_instance
-            assert not within or abs(decision.target - present) > settings.deadband_ratio * present
-            reset = present == pytest.approx(settings.fallback_messages_per_instance)
+        if current is not None:
+            within = settings.min_messages_per_instance <= current <= settings.max_messages_per_instance
+            assert not within or abs(decision.target - current) > settings.deadband_ratio * current
+            reset = current == pytest.approx(settings.fallback_messages_per_instance)
             if within and not (trigger is Trigger.STACK and reset):
-                assert present / 2 * 0.999 <= decision.target <= present * 2 * 1.001
+                assert current / 2 * 0.999 <= decision.target <= current * 2 * 1.001
 
     @given(POSITIVE, POSITIVE, st.none() | POSITIVE)
     def test_slower_messages_never_raise_the_target(
-        self, one: float, other: float, present: float | None
+        self, one: float, other: float, current: float | None
     ) -> None:
         fast, slow = sorted((one, other))
         quick, late = (
-            decide(durations(seconds), present, deadband_ratio=0).target or present
+            decide(durations(seconds), current, deadband_ratio=0).target or current
             for seconds in (fast, slow)
         )
         assert quick is not None
@@ -176,14 +176,14 @@ class TestTarget:
 
     @given(st.floats(), st.floats(0, 1e9), st.none() | POSITIVE)
     def test_whatever_was_measured_the_target_is_a_positive_finite_number_or_left_alone(
-        self, seconds: float, samples: float, present: float | None
+        self, seconds: float, samples: float, current: float | None
     ) -> None:
-        target = decide(durations(seconds, samples), present).target
+        target = decide(durations(seconds, samples), current).target
         assert target is None or (math.isfinite(target) and target > 0)
 
     @given(POSITIVE, st.none() | POSITIVE)
-    def test_the_same_input_gives_the_same_decision(self, seconds: float, present: float | None) -> None:
-        assert decide(durations(seconds), present) == decide(durations(seconds), present)
+    def test_the_same_input_gives_the_same_decision(self, seconds: float, current: float | None) -> None:
+        assert decide(durations(seconds), current) == decide(durations(seconds), current)
 
 
 class TestWeighted:
@@ -205,7 +205,7 @@ class TestWeighted:
     def test_one_period_that_is_not_a_number_spoils_the_window_rather_than_vanishing(self) -> None:
         counts = {minutes_ago(2): 50.0, minutes_ago(1): 50.0}
         spoilt = weighted({minutes_ago(2): math.nan, minutes_ago(1): 60.0}, counts, 3600)
-        assert decide(spoilt, present=10).reason is Reason.DURATION_REFUSED
+        assert decide(spoilt, current=10).reason is Reason.DURATION_REFUSED
 
     @given(st.dictionaries(st.integers(0, 1439).map(minutes_ago), st.tuples(POSITIVE, st.integers(0, 500))))
     def test_the_weighted_value_lies_between_the_smallest_and_the_largest(

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice.core.emptiness import before
+from sluice.core.emptiness import tick_proof_ends
 from sluice.core.model import (
     DYNAMIC_SCALING_IN_SUSPENDED,
     DYNAMIC_SCALING_OUT_SUSPENDED,
@@ -32,8 +32,8 @@ from tests.support.builders import (
     zeros,
 )
 
-LOST = Unknown(why="GetQueueAttributes timed out")
-GONE = Unknown(why="AWS knows no such group")
+LOST = Unknown(reason="GetQueueAttributes timed out")
+GONE = Unknown(reason="AWS knows no such group")
 Published = dict[datetime, float] | Unknown
 
 COUNTS = st.integers(0, 1000)
@@ -60,7 +60,7 @@ OBSERVATIONS = st.builds(
 )
 WORKLOADS = st.builds(
     lambda bounds, bootstrap, mode: replace(
-        workload(bootstrap=bootstrap, least=0, most=12), bounds=bounds, mode=mode
+        workload(bootstrap=bootstrap, min_instances=0, max_instances=12), bounds=bounds, mode=mode
     ),
     BOUNDS,
     st.integers(1, 9) | st.just("backlog"),
@@ -73,13 +73,13 @@ PUBLISHED = st.one_of(
 )
 
 
-def bootstrap(served: Workload, saw: Observation, target: float = 8) -> Decision:
-    return decide_bootstrap(served, saw, Trigger.ALARM, target_per_instance=target)
+def bootstrap(served: Workload, observed: Observation, target: float = 8) -> Decision:
+    return decide_bootstrap(served, observed, Trigger.ALARM, target_per_instance=target)
 
 
-def shutdown(served: Workload, saw: Observation, published: Published | None = None) -> Decision:
+def shutdown(served: Workload, observed: Observation, published: Published | None = None) -> Decision:
     published = zeros() if published is None else published
-    return decide_shutdown(served, saw, published, Trigger.TICK, proof_ends=before(MINUTE_NOW))
+    return decide_shutdown(served, observed, published, Trigger.TICK, proof_ends=tick_proof_ends(MINUTE_NOW))
 
 
 class TestBootstrap:
@@ -103,28 +103,28 @@ class TestBootstrap:
         assert (decision.desired, decision.reason, decision.limits) == (expected, Reason.WORK_WAITS, limits)
 
     def test_a_backlog_sized_bootstrap_counts_in_flight_and_delayed_messages_too(self) -> None:
-        saw = observation(visible=8, in_flight=8, delayed=8)
-        assert bootstrap(workload(bootstrap="backlog"), saw).desired == 3
+        observed = observation(visible=8, in_flight=8, delayed=8)
+        assert bootstrap(workload(bootstrap="backlog"), observed).desired == 3
 
     def test_a_fleet_below_the_documents_minimum_wakes_to_the_minimum(self) -> None:
-        saw = observation(visible=1, fleet=capacity(0, bounds=None))
-        decision = bootstrap(replace(workload(), bounds=Bounds(min=2, max=5)), saw)
+        observed = observation(visible=1, fleet=capacity(0, bounds=None))
+        decision = bootstrap(replace(workload(), bounds=Bounds(min=2, max=5)), observed)
         assert (decision.desired, decision.limits) == (2, (Limit.MIN_INSTANCES,))
 
     def test_the_fleets_own_smaller_maximum_cuts_the_size_and_the_difference_is_told(self) -> None:
-        saw = observation(visible=40, fleet=capacity(0, bounds=Bounds(min=0, max=2)))
-        decision = bootstrap(workload(bootstrap="backlog"), saw)
+        observed = observation(visible=40, fleet=capacity(0, bounds=Bounds(min=0, max=2)))
+        decision = bootstrap(workload(bootstrap="backlog"), observed)
         assert decision.desired == 2
         assert decision.limits == (Limit.BOUNDS_DIFFER, Limit.MAX_INSTANCES)
 
     @pytest.mark.parametrize(
-        ("saw", "reason", "detail"),
+        ("observed", "reason", "detail"),
         [
             (observation(visible=9, desired=1), Reason.AWAKE, ""),
             (observation(in_flight=3, delayed=2), Reason.NO_WORK, ""),
-            (observation(queue=LOST), Reason.UNKNOWN_READING, LOST.why),
-            (observation(visible=9, fleet=GONE), Reason.UNKNOWN_READING, GONE.why),
-            (observation(queue=LOST, fleet=GONE), Reason.UNKNOWN_READING, f"{LOST.why}; {GONE.why}"),
+            (observation(queue=LOST), Reason.UNKNOWN_READING, LOST.reason),
+            (observation(visible=9, fleet=GONE), Reason.UNKNOWN_READING, GONE.reason),
+            (observation(queue=LOST, fleet=GONE), Reason.UNKNOWN_READING, f"{LOST.reason}; {GONE.reason}"),
             (
                 observation(visible=9, fleet=capacity(scale_out_held_by=("Launch is suspended",))),
                 Reason.HELD,
@@ -142,8 +142,10 @@ class TestBootstrap:
             ),
         ],
     )
-    def test_anything_else_holds_and_says_why(self, saw: Observation, reason: Reason, detail: str) -> None:
-        decision = bootstrap(workload(), saw)
+    def test_anything_else_holds_and_says_why(
+        self, observed: Observation, reason: Reason, detail: str
+    ) -> None:
+        decision = bootstrap(workload(), observed)
         assert (decision.desired, decision.reason, decision.detail) == (None, reason, detail)
 
     def test_a_group_with_instance_weights_is_held_with_the_way_out(self) -> None:
@@ -158,9 +160,9 @@ class TestBootstrap:
 
     def test_observe_looks_past_the_dynamic_scaling_that_the_mode_itself_suspends(self) -> None:
         suspended = capacity(scale_out_held_by=(DYNAMIC_SCALING_OUT_SUSPENDED,))
-        saw = observation(visible=9, fleet=suspended)
-        assert bootstrap(workload(mode=Mode.OBSERVE), saw).desired == 1
-        assert bootstrap(workload(), saw).reason is Reason.HELD
+        observed = observation(visible=9, fleet=suspended)
+        assert bootstrap(workload(mode=Mode.OBSERVE), observed).desired == 1
+        assert bootstrap(workload(), observed).reason is Reason.HELD
 
     def test_observe_is_held_by_whatever_else_holds(self) -> None:
         suspended = capacity(scale_out_held_by=(DYNAMIC_SCALING_OUT_SUSPENDED, "and more"))
@@ -172,24 +174,24 @@ class TestBootstrap:
         assert (decision.desired, decision.reason) == (None, Reason.PAUSED)
 
     def test_the_decision_carries_its_workload_kind_trigger_and_what_it_saw(self) -> None:
-        saw = observation(visible=1)
-        decision = decide_bootstrap(workload(), saw, Trigger.TICK, target_per_instance=8)
-        assert (decision.workload, decision.kind, decision.trigger, decision.saw) == (
+        observed = observation(visible=1)
+        decision = decide_bootstrap(workload(), observed, Trigger.TICK, target_per_instance=8)
+        assert (decision.workload, decision.kind, decision.trigger, decision.observation) == (
             "transcription",
             Kind.BOOTSTRAP,
             Trigger.TICK,
-            saw,
+            observed,
         )
 
     @given(WORKLOADS, OBSERVATIONS, st.floats(1e-3, 1e6))
     def test_it_only_ever_raises_and_stays_within_both_bounds(
-        self, served: Workload, saw: Observation, target: float
+        self, served: Workload, observed: Observation, target: float
     ) -> None:
-        decision = bootstrap(served, saw, target)
+        decision = bootstrap(served, observed, target)
         if decision.desired is not None:
-            assert isinstance(saw.capacity, Capacity)
-            assert decision.desired > saw.capacity.desired
-            for bounds in filter(None, (served.bounds, saw.capacity.bounds)):
+            assert isinstance(observed.capacity, Capacity)
+            assert decision.desired > observed.capacity.desired
+            for bounds in filter(None, (served.bounds, observed.capacity.bounds)):
                 assert bounds.min <= decision.desired <= bounds.max
 
     @given(WORKLOADS, CAPACITIES, COUNTS, COUNTS, st.floats(1e-3, 1e6))
@@ -203,15 +205,15 @@ class TestBootstrap:
         assert fewer <= more
 
     @given(WORKLOADS, OBSERVATIONS)
-    def test_the_same_input_gives_the_same_decision(self, served: Workload, saw: Observation) -> None:
-        assert bootstrap(served, saw) == bootstrap(served, saw)
+    def test_the_same_input_gives_the_same_decision(self, served: Workload, observed: Observation) -> None:
+        assert bootstrap(served, observed) == bootstrap(served, observed)
 
 
 class TestShutdown:
     @pytest.mark.parametrize("least", [0, 1])
     def test_a_proven_empty_queue_sends_the_fleet_to_its_minimum(self, least: int) -> None:
-        saw = observation(fleet=capacity(desired=3, bounds=Bounds(min=least, max=5)))
-        decision = shutdown(workload(least=least), saw)
+        observed = observation(fleet=capacity(desired=3, bounds=Bounds(min=least, max=5)))
+        decision = shutdown(workload(min_instances=least), observed)
         assert (decision.desired, decision.reason) == (least, Reason.PROVEN_EMPTY)
         assert decision.detail == "0 for 5 min and now"
 
@@ -220,14 +222,14 @@ class TestShutdown:
         assert (decision.desired, decision.limits) == (2, (Limit.BOUNDS_DIFFER,))
 
     @pytest.mark.parametrize(
-        ("saw", "reason", "detail"),
+        ("observed", "reason", "detail"),
         [
             (observation(visible=1, desired=2), Reason.NOT_EMPTY, ""),
             (observation(in_flight=1, desired=2), Reason.NOT_EMPTY, ""),
             (observation(delayed=1, desired=2), Reason.NOT_EMPTY, ""),
             (observation(desired=0), Reason.AT_MINIMUM, ""),
-            (observation(queue=LOST, desired=2), Reason.UNKNOWN_READING, LOST.why),
-            (observation(fleet=GONE), Reason.UNKNOWN_READING, GONE.why),
+            (observation(queue=LOST, desired=2), Reason.UNKNOWN_READING, LOST.reason),
+            (observation(fleet=GONE), Reason.UNKNOWN_READING, GONE.reason),
             (
                 observation(fleet=capacity(2, scale_in_held_by=("a deployment is rolling", "and more"))),
                 Reason.HELD,
@@ -241,9 +243,9 @@ class TestShutdown:
         ],
     )
     def test_anything_in_the_way_holds_and_says_why(
-        self, saw: Observation, reason: Reason, detail: str
+        self, observed: Observation, reason: Reason, detail: str
     ) -> None:
-        decision = shutdown(workload(), saw)
+        decision = shutdown(workload(), observed)
         assert (decision.desired, decision.reason, decision.detail) == (None, reason, detail)
 
     @pytest.mark.parametrize(
@@ -256,7 +258,7 @@ class TestShutdown:
                 "BacklogPerInstance was 0.5 at 11:58",
             ),
             (
-                Unknown(why="GetMetricData was throttled"),
+                Unknown(reason="GetMetricData was throttled"),
                 Reason.UNKNOWN_READING,
                 "GetMetricData was throttled",
             ),
@@ -306,14 +308,14 @@ class TestShutdown:
         assert shutdown(workload(), observation(visible=1, fleet=fleet)).reason is Reason.NOT_EMPTY
 
     def test_observe_looks_past_the_dynamic_scaling_that_the_mode_itself_suspends(self) -> None:
-        saw = observation(fleet=capacity(2, scale_in_held_by=(DYNAMIC_SCALING_IN_SUSPENDED,)))
-        assert shutdown(workload(mode=Mode.OBSERVE), saw).desired == 0
-        assert shutdown(workload(), saw).reason is Reason.HELD
+        observed = observation(fleet=capacity(2, scale_in_held_by=(DYNAMIC_SCALING_IN_SUSPENDED,)))
+        assert shutdown(workload(mode=Mode.OBSERVE), observed).desired == 0
+        assert shutdown(workload(), observed).reason is Reason.HELD
 
     def test_observe_is_held_by_a_deployment(self) -> None:
         held_by = (DYNAMIC_SCALING_IN_SUSPENDED, "a deployment is rolling")
-        saw = observation(fleet=capacity(2, scale_in_held_by=held_by))
-        decision = shutdown(workload(mode=Mode.OBSERVE), saw)
+        observed = observation(fleet=capacity(2, scale_in_held_by=held_by))
+        decision = shutdown(workload(mode=Mode.OBSERVE), observed)
         assert (decision.reason, decision.detail) == (Reason.HELD, "a deployment is rolling")
 
     def test_a_paused_workload_is_held_whatever_was_proven(self) -> None:
@@ -322,38 +324,38 @@ class TestShutdown:
 
     @given(WORKLOADS, OBSERVATIONS, PUBLISHED)
     def test_it_never_acts_on_anything_unknown_waiting_held_or_unproven(
-        self, served: Workload, saw: Observation, published: Published
+        self, served: Workload, observed: Observation, published: Published
     ) -> None:
-        decision = shutdown(served, saw, published)
+        decision = shutdown(served, observed, published)
         if decision.desired is None:
             return
         assert served.mode is not Mode.PAUSED
-        assert saw.backlog == backlog(0, 0, 0)
-        assert isinstance(saw.capacity, Capacity)
-        assert not saw.capacity.scale_in_held_by
+        assert observed.backlog == backlog(0, 0, 0)
+        assert isinstance(observed.capacity, Capacity)
+        assert not observed.capacity.scale_in_held_by
         assert isinstance(published, dict)
         assert all(published[minute] == 0 for minute in zeros())
-        assert decision.desired < saw.capacity.desired
-        for bounds in filter(None, (served.bounds, saw.capacity.bounds)):
+        assert decision.desired < observed.capacity.desired
+        for bounds in filter(None, (served.bounds, observed.capacity.bounds)):
             assert bounds.min <= decision.desired <= bounds.max
 
     @given(WORKLOADS, OBSERVATIONS, PUBLISHED)
     def test_the_same_input_gives_the_same_decision(
-        self, served: Workload, saw: Observation, published: Published
+        self, served: Workload, observed: Observation, published: Published
     ) -> None:
-        assert shutdown(served, saw, published) == shutdown(served, saw, published)
+        assert shutdown(served, observed, published) == shutdown(served, observed, published)
 
     @given(WORKLOADS, OBSERVATIONS)
     def test_the_proof_is_asked_for_wherever_it_could_lead_to_a_shutdown(
-        self, served: Workload, saw: Observation
+        self, served: Workload, observed: Observation
     ) -> None:
-        if shutdown(served, saw).desired is not None:
-            assert reads_empty_above_min(served, saw)
-        if not reads_empty_above_min(served, saw):
-            assert shutdown(served, saw).desired is None
+        if shutdown(served, observed).desired is not None:
+            assert reads_empty_above_min(served, observed)
+        if not reads_empty_above_min(served, observed):
+            assert shutdown(served, observed).desired is None
 
     @pytest.mark.parametrize(
-        ("saw", "worth_it"),
+        ("observed", "worth_it"),
         [
             (observation(desired=1), True),
             (observation(desired=0), False),
@@ -364,16 +366,19 @@ class TestShutdown:
         ],
     )
     def test_the_proof_is_worth_a_call_only_for_a_fleet_that_reads_empty_above_its_minimum(
-        self, saw: Observation, worth_it: bool
+        self, observed: Observation, worth_it: bool
     ) -> None:
-        assert reads_empty_above_min(workload(), saw) is worth_it
+        assert reads_empty_above_min(workload(), observed) is worth_it
 
 
 @given(WORKLOADS, OBSERVATIONS, PUBLISHED)
 def test_nothing_scales_a_fleet_whose_sizes_are_not_instances(
-    served: Workload, saw: Observation, published: Published
+    served: Workload, observed: Observation, published: Published
 ) -> None:
-    capacity_seen = saw.capacity
+    capacity_seen = observed.capacity
     if isinstance(capacity_seen, Unknown) or not capacity_seen.counted_by:
         return
-    assert (bootstrap(served, saw).desired, shutdown(served, saw, published).desired) == (None, None)
+    assert (bootstrap(served, observed).desired, shutdown(served, observed, published).desired) == (
+        None,
+        None,
+    )

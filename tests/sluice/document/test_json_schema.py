@@ -87,7 +87,7 @@ def problems(body: Any) -> list[str]:
 @settings(max_examples=400, deadline=None)
 @given(documents())
 def test_what_the_schema_accepts_the_code_accepts_and_the_other_way_round(body: dict[str, Any]) -> None:
-    found = [why for why in problems(body) if not any(beyond in why for beyond in BEYOND_A_SCHEMA)]
+    found = [reason for reason in problems(body) if not any(beyond in reason for beyond in BEYOND_A_SCHEMA)]
     wrong = [error.message for error in VALIDATOR.iter_errors(body)]
     assert bool(found) == bool(wrong), f"the code: {found}; the schema: {wrong}"
 

@@ -9,7 +9,8 @@ import sluice.usecases.fifo_warning
 import sluice.usecases.launch_failures
 import sluice.usecases.missed_alarms
 import sluice.usecases.publish_metrics
-import sluice.usecases.wake
+import sluice.usecases.resize
+import sluice.usecases.serve_workloads
 from sluice.core.model import Mode, Workload
 from sluice.errors import DefectError
 from sluice.ports import Counter
@@ -24,6 +25,8 @@ from tests.support.builders import (
 from tests.support.fakes import Scene
 
 FIFO = queue_url("builds.fifo")
+STEPS = ("retry_missed_alarms", "warn_idle_instances", "report_launch_failures")
+"""Of a tick, after publishing, in order."""
 
 
 def about(asked: tuple[Any, ...]) -> str:
@@ -44,7 +47,7 @@ def broken_for(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def tick(scene: Scene) -> None:
-    publish_backlog(MINUTE_NOW, scene.world, scene.ledger, scene.remaining_s)
+    publish_backlog(MINUTE_NOW, scene.world, scene.report, scene.remaining_s)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +56,7 @@ def tick(scene: Scene) -> None:
         (sluice.usecases.publish_metrics, "_backlog_per_instance", Counter.OBSERVATION_FAILED),
         (sluice.usecases.missed_alarms, "decide_bootstrap", Counter.ACTION_FAILED),
         (sluice.usecases.missed_alarms, "initial_target", Counter.ACTION_FAILED),
-        (sluice.usecases.wake, "decide_bootstrap", Counter.ACTION_FAILED),
+        (sluice.usecases.resize, "decide_bootstrap", Counter.ACTION_FAILED),
     ],
 )
 def test_while_fleets_are_woken(
@@ -66,8 +69,8 @@ def test_while_fleets_are_woken(
         tick(scene)
     assert [scene.desired(each) for each in others] == [1, 1]
     assert {each.name for each in others} <= set(scene.published())
-    assert ("broken", told, "unexpected IndexError: ours") in scene.ledger.failures
-    assert scene.ledger.defects == 1
+    assert ("broken", told, "unexpected IndexError: ours") in scene.report.failures
+    assert scene.report.defects == 1
 
 
 @pytest.mark.parametrize(
@@ -75,7 +78,7 @@ def test_while_fleets_are_woken(
     [
         (sluice.usecases.missed_alarms, "reads_empty_above_min"),
         (sluice.usecases.missed_alarms, "decide_shutdown"),
-        (sluice.usecases.wake, "decide_shutdown"),
+        (sluice.usecases.resize, "decide_shutdown"),
     ],
 )
 def test_while_fleets_are_sent_to_their_minimum(
@@ -138,7 +141,7 @@ def test_while_missing_instances_are_explained(
     assert seen == 3
 
 
-@pytest.mark.parametrize("step", ["publish", "repair", "tell_idle_instances", "report_no_capacity"])
+@pytest.mark.parametrize("step", ["publish", *STEPS])
 def test_a_step_that_breaks_as_a_whole_leaves_the_other_steps_their_work(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
@@ -155,11 +158,12 @@ def test_a_step_that_breaks_as_a_whole_leaves_the_other_steps_their_work(
 
         return call
 
-    for name in ("repair", "tell_idle_instances", "report_no_capacity"):
-        monkeypatch.setattr(sluice.usecases.tick, name, noted(name, getattr(sluice.usecases.tick, name)))
+    module = sluice.usecases.serve_workloads
+    for name in STEPS:
+        monkeypatch.setattr(module, name, noted(name, getattr(module, name)))
     scene.metrics.publish = noted("publish", scene.metrics.publish)  # type: ignore[method-assign]
     with pytest.raises(DefectError):
         tick(scene)
-    assert done == ["publish", "repair", "tell_idle_instances", "report_no_capacity"]
-    assert scene.desired(asleep) == (0 if step == "repair" else 1)
-    assert [name for name, _, why in scene.ledger.failures if "IndexError" in why] == [EVERY_WORKLOAD]
+    assert done == ["publish", *STEPS]
+    assert scene.desired(asleep) == (0 if step == "retry_missed_alarms" else 1)
+    assert [name for name, _, reason in scene.report.failures if "IndexError" in reason] == [EVERY_WORKLOAD]

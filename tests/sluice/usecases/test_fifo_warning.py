@@ -4,7 +4,7 @@ from datetime import datetime
 
 import pytest
 
-from sluice.core.emptiness import MINUTE
+from sluice.core.minutes import MINUTE
 from sluice.core.model import Decision, Kind, Metric, Mode, Workload
 from sluice.ports import Counter, Outcome
 from sluice.report import sentence
@@ -55,8 +55,8 @@ def measured(
 
 def tick(scene: Scene, scheduled: datetime = MINUTE_NOW) -> list[tuple[Decision, Outcome]]:
     """What a tick tells of caps."""
-    publish_backlog(scheduled, scene.world, scene.ledger, scene.remaining_s)
-    decisions = scene.ledger.decisions
+    publish_backlog(scheduled, scene.world, scene.report, scene.remaining_s)
+    decisions = scene.report.decisions
     return [(told, outcome) for told, outcome in decisions if told.kind is Kind.CAP]  # type: ignore[misc]
 
 
@@ -71,8 +71,8 @@ def test_more_instances_than_groups_in_work_are_told_and_left_alone(
         "would be cap 4 -> 2: more instances run than message groups are in work "
         "(at most 2 in flight for the 3 min until 11:59 while messages waited)"
     )
-    assert scene.acts() == []
-    assert scene.ledger.failures == []
+    assert scene.resizes() == []
+    assert scene.report.failures == []
 
 
 @pytest.mark.parametrize("build", [fifo_asg, fifo_ecs])
@@ -157,8 +157,8 @@ def test_a_metric_that_cannot_be_read_is_a_failure_and_no_warning(scene: Scene, 
     measured(scene, served, groups=2)
     scene.metrics.unreadable[lost] = "throttled"
     assert tick(scene) == []
-    assert scene.ledger.failures == [(served.name, Counter.OBSERVATION_FAILED, "throttled")]
-    assert scene.ledger.seen == {served.name: 9 / 4 + 2 / 4}
+    assert scene.report.failures == [(served.name, Counter.OBSERVATION_FAILED, "throttled")]
+    assert scene.report.seen == {served.name: 9 / 4 + 2 / 4}
 
 
 def test_a_tick_whose_time_ends_after_publishing_asks_for_nothing_more(scene: Scene) -> None:
@@ -171,5 +171,5 @@ def test_a_tick_whose_time_ends_after_publishing_asks_for_nothing_more(scene: Sc
 
     scene.calls.between = time_ends
     assert tick(scene) == []
-    assert scene.ledger.seen == {served.name: 9 / 4 + 2 / 4}
+    assert scene.report.seen == {served.name: 9 / 4 + 2 / 4}
     assert scene.calls.named("metrics.read") == []

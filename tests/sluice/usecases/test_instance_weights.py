@@ -32,13 +32,13 @@ def test_a_tick_neither_publishes_nor_scales_it_and_counts_it_as_an_invalid_docu
     scene.serve(workload(), visible=visible, desired=desired)
     scene.serve(ecs_workload(), visible=9, desired=3)
     weigh(scene)
-    publish_backlog(scene.clock(), scene.world, scene.ledger, scene.remaining_s)
+    publish_backlog(scene.clock(), scene.world, scene.report, scene.remaining_s)
     assert set(scene.published()) == {"queue-proc"}
     assert scene.calls.named("fleets.set_desired") == []
-    [(name, counter, why)] = scene.ledger.failures
+    [(name, counter, reason)] = scene.report.failures
     assert (name, counter) == ("transcription", Counter.DOCUMENT_INVALID)
-    assert "WeightedCapacity 2" in why
-    assert "give every instance type the weight 1" in why
+    assert "WeightedCapacity 2" in reason
+    assert "give every instance type the weight 1" in reason
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_an_alarm_holds_it_with_a_reason_of_its_own(
     served = scene.serve(workload(), visible=visible, desired=desired)
     scene.idle(served)
     weigh(scene)
-    handle(alarm(kind), scene.world, scene.ledger, scene.remaining_s)
+    handle(alarm(kind), scene.world, scene.report, scene.remaining_s)
     assert scene.calls.named("fleets.set_desired") == []
-    [(decision, outcome)] = scene.ledger.decisions
+    [(decision, outcome)] = scene.report.decisions
     assert (decision.reason, outcome) == (Reason.INSTANCE_WEIGHTS, Outcome.HELD)

@@ -21,8 +21,8 @@ FAILED = LaunchAttempt(at=NOW - timedelta(minutes=1), failure=WORDS)
 
 def tick(scene: Scene) -> list[tuple[Decision, Outcome]]:
     """What a tick tells of launches."""
-    publish_backlog(MINUTE_NOW, scene.world, scene.ledger, scene.remaining_s)
-    decisions = scene.ledger.decisions
+    publish_backlog(MINUTE_NOW, scene.world, scene.report, scene.remaining_s)
+    decisions = scene.report.decisions
     return [(told, outcome) for told, outcome in decisions if told.kind is Kind.LAUNCH]  # type: ignore[misc]
 
 
@@ -44,9 +44,9 @@ def test_the_tick_that_sees_a_launch_fail_tells_it_in_the_words_of_aws(build: ob
     told = fields(decision, outcome)
     assert (told["workload"], told["decision"], told["reason"]) == (served.name, "launch", "no_capacity")
     assert (told["outcome"], told["trigger"], told["desired_now"], told["running"]) == ("held", "tick", 3, 0)
-    assert scene.ledger.counts[Counter.NO_CAPACITY] == 1
-    assert scene.acts() == []
-    assert scene.ledger.failures == []
+    assert scene.report.counts[Counter.NO_CAPACITY] == 1
+    assert scene.resizes() == []
+    assert scene.report.failures == []
 
 
 def test_only_fleets_that_lack_instances_are_asked_about(scene: Scene) -> None:
@@ -58,7 +58,7 @@ def test_only_fleets_that_lack_instances_are_asked_about(scene: Scene) -> None:
     scene.fleets.failing[ecs_workload("unread").fleet] = "timed out"
     tick(scene)
     assert scene.calls.named("launches.read") == [{lacking.fleet}]
-    assert scene.ledger.counts[Counter.NO_CAPACITY] == 1
+    assert scene.report.counts[Counter.NO_CAPACITY] == 1
 
 
 def test_a_plane_whose_fleets_lack_nothing_asks_nothing(scene: Scene) -> None:
@@ -71,7 +71,7 @@ def test_an_instance_that_still_boots_is_not_told(scene: Scene) -> None:
     served = short(scene, workload())
     scene.launches.holding[served.fleet] = [FAILED, LaunchAttempt(at=NOW)]
     assert tick(scene) == []
-    assert scene.ledger.counts[Counter.NO_CAPACITY] == 0
+    assert scene.report.counts[Counter.NO_CAPACITY] == 0
 
 
 def test_a_group_whose_launches_are_suspended_is_told_and_nobody_is_asked(scene: Scene) -> None:
@@ -84,7 +84,7 @@ def test_a_group_whose_launches_are_suspended_is_told_and_nobody_is_asked(scene:
         "launch holds: scaling in this direction is held (Launch is suspended)"
     )
     assert scene.calls.named("launches.read") == []
-    assert scene.ledger.counts[Counter.NO_CAPACITY] == 0
+    assert scene.report.counts[Counter.NO_CAPACITY] == 0
 
 
 def test_it_is_told_in_mode_observe_as_well(scene: Scene) -> None:
@@ -98,10 +98,10 @@ def test_a_fleet_whose_launches_cannot_be_read_is_counted_and_the_tick_goes_on(s
     scene.launches.failing[unread.fleet] = "DescribeScalingActivities: AWS answered Throttling"
     [(decision, _)] = tick(scene)
     assert decision.workload == told.name
-    assert scene.ledger.failures == [
+    assert scene.report.failures == [
         ("unread", Counter.OBSERVATION_FAILED, "DescribeScalingActivities: AWS answered Throttling")
     ]
-    assert set(scene.ledger.seen) == {"unread", "told"}
+    assert set(scene.report.seen) == {"unread", "told"}
 
 
 def test_without_time_nothing_is_asked_and_nothing_fails(scene: Scene) -> None:
@@ -113,12 +113,12 @@ def test_without_time_nothing_is_asked_and_nothing_fails(scene: Scene) -> None:
         calls += scene.calls.named("metrics.publish") != []
         return 60.0 if not calls else 0.0
 
-    publish_backlog(MINUTE_NOW, scene.world, scene.ledger, remaining_s)
+    publish_backlog(MINUTE_NOW, scene.world, scene.report, remaining_s)
     assert scene.calls.named("launches.read") == []
-    assert not [told for told, _ in scene.ledger.decisions if told.kind is Kind.LAUNCH]
+    assert not [told for told, _ in scene.report.decisions if told.kind is Kind.LAUNCH]
 
 
 def test_a_world_that_cannot_be_asked_is_not(scene: Scene) -> None:
     short(scene, workload())
-    publish_backlog(MINUTE_NOW, replace(scene.world, launches=None), scene.ledger, scene.remaining_s)
-    assert not [told for told, _ in scene.ledger.decisions if told.kind is Kind.LAUNCH]
+    publish_backlog(MINUTE_NOW, replace(scene.world, launches=None), scene.report, scene.remaining_s)
+    assert not [told for told, _ in scene.report.decisions if told.kind is Kind.LAUNCH]

@@ -19,7 +19,7 @@ def tick(scene: Scene) -> None:
     """A tick of a minute of its own, each call of which takes its time."""
     scene.clock.advance(minutes=1)
     scene.remaining = TICK_S
-    publish_backlog(scene.clock(), scene.world, scene.ledger, scene.remaining_s)
+    publish_backlog(scene.clock(), scene.world, scene.report, scene.remaining_s)
 
 
 def each_call_takes_a_while(scene: Scene) -> None:
@@ -34,7 +34,7 @@ def refuse(scene: Scene, refused: Iterable[Workload]) -> None:
 
     def act(fleet: Fleet, instances: int) -> None:
         if fleet in fleets:
-            scene.calls.note("fleets.set_desired", (fleet, instances))
+            scene.calls.record("fleets.set_desired", (fleet, instances))
             raise ConfigError("AWS answered AccessDenied")
         set_desired(fleet, instances)
 
@@ -51,7 +51,7 @@ def test_a_hundred_idle_fleets_in_mode_observe_do_not_keep_an_active_one_running
     tick(scene)
     assert scene.desired(active) == 0
     observed = [
-        decision.workload for decision, outcome in scene.ledger.decisions if outcome is Outcome.OBSERVED
+        decision.workload for decision, outcome in scene.report.decisions if outcome is Outcome.OBSERVED
     ]
     assert len(observed) == 100
 
@@ -61,8 +61,8 @@ def test_what_is_only_observed_is_decided_without_another_read(
     scene: Scene, visible: int, desired: int
 ) -> None:
     scene.idle(scene.serve(workload(mode=Mode.OBSERVE), visible=visible, desired=desired))
-    publish_backlog(scene.clock(), scene.world, scene.ledger, scene.remaining_s)
-    [(_, outcome)] = scene.ledger.decisions
+    publish_backlog(scene.clock(), scene.world, scene.report, scene.remaining_s)
+    [(_, outcome)] = scene.report.decisions
     assert outcome is Outcome.OBSERVED
     assert scene.calls.named("registry.one") == []
     assert len(scene.calls.named("queues.read")) == len(scene.calls.named("fleets.read")) == 1
@@ -78,7 +78,7 @@ def test_a_hundred_groups_that_refuse_do_not_keep_a_healthy_one_asleep(scene: Sc
         tick(scene)
         ticks += 1
         assert ticks <= 101 * 5 * CALL_S / TICK_S + 2, "one round of all takes so many ticks"
-    assert scene.ledger.counts[Counter.ACTION_FAILED] >= 1
+    assert scene.report.counts[Counter.ACTION_FAILED] >= 1
 
 
 def test_a_hundred_refused_bootstraps_do_not_keep_a_proven_empty_fleet_running(scene: Scene) -> None:
@@ -97,17 +97,17 @@ def test_those_whose_repair_failed_come_last_and_the_fewest_failures_first(scene
     failures = {"a": 3, "b": 1, "c": 4, "e": 2}
     for _ in range(5):  # whoever the minute begins with
         scene.calls.made.clear()
-        scene.repair_failures.clear()
-        scene.repair_failures |= failures
+        scene.retry_failures.clear()
+        scene.retry_failures |= failures
         tick(scene)
         assert scene.calls.named("registry.one") == ["d", "b", "e", "a", "c"]
-        assert scene.repair_failures == {"a": 4, "b": 2, "c": 5, "d": 1, "e": 3}
+        assert scene.retry_failures == {"a": 4, "b": 2, "c": 5, "d": 1, "e": 3}
 
 
 def test_one_throttle_does_not_send_a_bootstrap_behind_all_that_always_fail(scene: Scene) -> None:
     refused = [scene.serve(workload(f"a{index:02}", idle_minutes=1), desired=3) for index in range(100)]
     throttled = scene.serve(workload("z"), visible=5)
-    scene.repair_failures |= {each.name: 5 for each in refused} | {throttled.name: 1}
+    scene.retry_failures |= {each.name: 5 for each in refused} | {throttled.name: 1}
     for each in refused:
         scene.idle(each, minutes=3)
     refuse(scene, refused)
@@ -118,21 +118,21 @@ def test_one_throttle_does_not_send_a_bootstrap_behind_all_that_always_fail(scen
 
 def test_failures_are_forgotten_once_nothing_is_left_to_repair(scene: Scene) -> None:
     served = scene.serve(workload(), visible=5, desired=1)  # an alarm woke it meanwhile
-    scene.repair_failures[served.name] = 7
-    scene.repair_failures["served by another shard"] = 2
+    scene.retry_failures[served.name] = 7
+    scene.retry_failures["served by another shard"] = 2
     tick(scene)
-    assert scene.repair_failures == {"served by another shard": 2}
+    assert scene.retry_failures == {"served by another shard": 2}
 
 
 def test_a_repair_that_succeeds_at_last_ends_the_wait_at_the_end(scene: Scene) -> None:
     served = scene.serve(workload(), visible=5)
     scene.fleets.refusing = ConfigError("AccessDenied")
     tick(scene)
-    assert scene.repair_failures == {served.name: 1}
+    assert scene.retry_failures == {served.name: 1}
     scene.fleets.refusing = None
     tick(scene)
     assert scene.desired(served) == 1
-    assert scene.repair_failures == {}
+    assert scene.retry_failures == {}
 
 
 def test_each_minute_begins_with_another_workload(scene: Scene) -> None:
@@ -152,7 +152,7 @@ def test_each_minute_begins_with_another_workload(scene: Scene) -> None:
 def test_while_cloudwatch_hangs_bootstraps_are_done_and_nobody_is_sent_home(scene: Scene) -> None:
     asleep = scene.serve(workload("a"), visible=5)
     failed_before = scene.serve(workload("b"), visible=5)
-    scene.repair_failures[failed_before.name] = 1
+    scene.retry_failures[failed_before.name] = 1
     idle = scene.serve(workload("c"), desired=3)
     scene.idle(idle)
 
@@ -164,7 +164,7 @@ def test_while_cloudwatch_hangs_bootstraps_are_done_and_nobody_is_sent_home(scen
     read, scene.metrics.read = scene.metrics.read, hangs  # type: ignore[assignment, method-assign]
     tick(scene)
     assert (scene.desired(asleep), scene.desired(failed_before), scene.desired(idle)) == (1, 1, 3)
-    held = [decision.reason for decision, _ in scene.ledger.decisions if decision.workload == idle.name]
+    held = [decision.reason for decision, _ in scene.report.decisions if decision.workload == idle.name]
     assert held == [Reason.UNKNOWN_READING]
 
 

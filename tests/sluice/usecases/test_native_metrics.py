@@ -24,7 +24,7 @@ BOTH = pytest.mark.parametrize("served", [GROUP, SERVICE], ids=["group", "servic
 def tick(scene: Scene, minutes: int = 1) -> None:
     """One tick a minute, so many of them."""
     for _ in range(minutes):
-        publish_backlog(scene.clock(), scene.world, scene.ledger, scene.remaining_s)
+        publish_backlog(scene.clock(), scene.world, scene.report, scene.remaining_s)
         scene.clock.advance(minutes=1)
 
 
@@ -47,28 +47,28 @@ def publish(scene: Scene, served: Workload, minutes: int) -> None:
 def test_a_group_without_group_metrics_is_told_once_it_has_run_for_a_quarter_of_an_hour(scene: Scene) -> None:
     scene.serve(GROUP, visible=9, desired=3)
     tick(scene, 15)
-    assert (scene.ledger.failures, asked(scene)) == ([], 0)
+    assert (scene.report.failures, asked(scene)) == ([], 0)
     tick(scene)
-    [(name, counter, why)] = scene.ledger.failures
+    [(name, counter, reason)] = scene.report.failures
     assert (name, counter) == ("transcription", Counter.DOCUMENT_INVALID)
-    assert why == (
+    assert reason == (
         "AWS has published no GroupInServiceInstances of Auto Scaling group transcription for 15 minutes "
         "although instances run (3 now): with MetricSource native target tracking has no data, and the fleet "
         "does not follow its queue; turn the group's metrics on (enable-metrics-collection with granularity "
         "1Minute), or set MetricSource to published"
     )
-    assert scene.ledger.counts[Counter.WORKLOADS_SERVED] == 16
+    assert scene.report.counts[Counter.WORKLOADS_SERVED] == 16
 
 
 def test_a_service_without_container_insights_is_told(scene: Scene) -> None:
     scene.serve(SERVICE, visible=9, desired=2)
     tick(scene, 16)
-    [(name, counter, why)] = scene.ledger.failures
+    [(name, counter, reason)] = scene.report.failures
     assert (name, counter) == ("queue-proc", Counter.DOCUMENT_INVALID)
-    assert why.startswith(
+    assert reason.startswith(
         "AWS has published no RunningTaskCount of ECS service workers/queue-proc for 15 minutes although "
     )
-    assert "turn Container Insights on for its cluster" in why
+    assert "turn Container Insights on for its cluster" in reason
 
 
 @BOTH
@@ -76,7 +76,7 @@ def test_it_is_told_every_minute_and_read_every_five(scene: Scene, served: Workl
     """The alarm on DocumentInvalid rings as long as it is so."""
     scene.serve(served, visible=9, desired=2)
     tick(scene, 15 + 20)
-    assert len(scene.ledger.failures) == 20
+    assert len(scene.report.failures) == 20
     assert asked(scene) == 4
 
 
@@ -85,7 +85,7 @@ def test_a_fleet_whose_metric_is_there_is_left_alone(scene: Scene, served: Workl
     scene.serve(served, visible=9, desired=2)
     publish(scene, served, 40)
     tick(scene, 40)
-    assert scene.ledger.failures == []
+    assert scene.report.failures == []
     assert asked(scene) == 5
 
 
@@ -95,9 +95,9 @@ def test_one_minute_of_the_last_fifteen_is_enough(scene: Scene, served: Workload
     scene.serve(served, visible=9, desired=2)
     scene.metrics.put(served.fleet.running_metric, MINUTE_NOW, 2)
     tick(scene, 20)
-    assert scene.ledger.failures == []
+    assert scene.report.failures == []
     tick(scene)
-    assert len(scene.ledger.failures) == 1
+    assert len(scene.report.failures) == 1
 
 
 @BOTH
@@ -106,20 +106,20 @@ def test_what_is_turned_on_is_seen_within_five_minutes(scene: Scene, served: Wor
     tick(scene, 16)
     publish(scene, served, 20)
     tick(scene, 20)
-    assert len(scene.ledger.failures) == 5
+    assert len(scene.report.failures) == 5
 
 
 @BOTH
 def test_a_read_that_fails_says_nothing_of_it(scene: Scene, served: Workload) -> None:
     scene.serve(served, visible=9, desired=2)
     tick(scene, 16)
-    scene.ledger.failures.clear()
+    scene.report.failures.clear()
     scene.metrics.unreadable[served.fleet.running_metric.name] = "throttled"
     tick(scene, 9)
-    assert [counter for _, counter, _ in scene.ledger.failures] == [Counter.DOCUMENT_INVALID] * 4 + [
+    assert [counter for _, counter, _ in scene.report.failures] == [Counter.DOCUMENT_INVALID] * 4 + [
         Counter.OBSERVATION_FAILED
     ]
-    assert scene.ledger.failures[-1][2] == "throttled"
+    assert scene.report.failures[-1][2] == "throttled"
 
 
 @BOTH
@@ -133,9 +133,9 @@ def test_a_fleet_that_was_empty_meanwhile_has_run_for_no_quarter_of_an_hour(
     tick(scene)
     scene.serve(served, visible=9, desired=2)
     tick(scene, 15)
-    assert (scene.ledger.failures, asked(scene)) == ([], 0)
+    assert (scene.report.failures, asked(scene)) == ([], 0)
     tick(scene)
-    assert len(scene.ledger.failures) == 1
+    assert len(scene.report.failures) == 1
 
 
 @BOTH
@@ -146,7 +146,7 @@ def test_a_fleet_that_no_tick_of_this_process_saw_for_long_may_have_been_empty(
     tick(scene)
     scene.clock.advance(minutes=20)
     tick(scene)
-    assert (scene.ledger.failures, asked(scene)) == ([], 0)
+    assert (scene.report.failures, asked(scene)) == ([], 0)
 
 
 @BOTH
@@ -155,7 +155,7 @@ def test_a_fleet_that_is_not_read_says_nothing(scene: Scene, served: Workload) -
     tick(scene, 15)
     scene.fleets.failing[served.fleet] = "throttled"
     tick(scene)
-    assert {counter for _, counter, _ in scene.ledger.failures} == {Counter.OBSERVATION_FAILED}
+    assert {counter for _, counter, _ in scene.report.failures} == {Counter.OBSERVATION_FAILED}
     assert asked(scene) == 0
 
 
@@ -173,7 +173,7 @@ def test_a_workload_without_a_policy_on_native_metrics_needs_none(scene: Scene, 
     scene.serve(served, visible=9, desired=2)
     tick(scene, 20)
     assert asked(scene) == 0
-    assert scene.ledger.failures == []
+    assert scene.report.failures == []
 
 
 def test_without_time_nothing_is_read_and_nothing_said(scene: Scene) -> None:
@@ -189,7 +189,7 @@ def test_without_time_nothing_is_read_and_nothing_said(scene: Scene) -> None:
     scene.fleets.read = last  # type: ignore[assignment]
     tick(scene)
     assert asked(scene) == 0
-    assert Counter.DOCUMENT_INVALID not in {counter for _, counter, _ in scene.ledger.failures}
+    assert Counter.DOCUMENT_INVALID not in {counter for _, counter, _ in scene.report.failures}
 
 
 def test_one_fleet_that_breaks_our_code_leaves_the_others_theirs(scene: Scene) -> None:
@@ -200,11 +200,11 @@ def test_one_fleet_that_breaks_our_code_leaves_the_others_theirs(scene: Scene) -
 
     def broken(*given: object) -> object:
         series = dict(read(*given))  # type: ignore[arg-type]
-        return series | {"transcription": Unknown(why="Forbidden")}
+        return series | {"transcription": Unknown(reason="Forbidden")}
 
     scene.metrics.read = broken  # type: ignore[method-assign]
     tick(scene)
-    assert [(name, counter) for name, counter, _ in scene.ledger.failures] == [
+    assert [(name, counter) for name, counter, _ in scene.report.failures] == [
         ("transcription", Counter.OBSERVATION_FAILED),
         ("queue-proc", Counter.DOCUMENT_INVALID),
     ]

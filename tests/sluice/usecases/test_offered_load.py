@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from sluice.core.emptiness import MINUTE
+from sluice.core.minutes import MINUTE
 from sluice.core.model import Demand, MetricSource, Mode, TrackedMetric, Unknown, Workload
 from sluice.errors import DefectError
 from sluice.events import Shard, shard_message
@@ -20,10 +20,8 @@ from sluice.ports import Counter, Policy, RemainingS, Series, SeriesQuery
 from sluice.report import published_sentence
 from sluice.usecases import publish_metrics
 from sluice.usecases.offered_load import demands
-from sluice.usecases.tick import (
-    publish_backlog,
-    publish_shards,
-)
+from sluice.usecases.shards import publish_shards
+from sluice.usecases.tick import publish_backlog
 from tests.support.builders import (
     MINUTE_NOW,
     dynamic_workload,
@@ -34,7 +32,7 @@ from tests.support.builders import (
     queue_url,
     workload,
 )
-from tests.support.fakes import Scene
+from tests.support.fakes import Scene, tick_context
 
 SENT, DURATION, EFFECTIVE = (
     "NumberOfMessagesSent",
@@ -53,7 +51,7 @@ DYNAMIC = effective(dynamic_workload(), arrival_margin=0)
 def tick(scene: Scene, minutes: float = 0) -> None:
     """One tick, so many minutes after the last."""
     scene.clock.advance(minutes=minutes)
-    publish_backlog(scene.clock(), scene.world, scene.ledger, scene.remaining_s)
+    publish_backlog(scene.clock(), scene.world, scene.report, scene.remaining_s)
 
 
 def value(scene: Scene, name: str = "transcription") -> float:
@@ -66,7 +64,7 @@ def plain(scene: Scene, name: str = "transcription") -> float:
 
 
 def told(scene: Scene, name: str = "transcription") -> str:
-    return published_sentence(scene.ledger.published[name])
+    return published_sentence(scene.report.published[name])
 
 
 def asked(scene: Scene) -> Tally[str]:
@@ -153,7 +151,7 @@ class TestPublished:
         scene.keep_arriving(served, 60)
         documents = scene.registry.all(plenty).documents
         body = shard_message(Shard(scheduled=scene.clock(), documents=documents))
-        assert publish_shards({"m": body}, scene.world, scene.ledger, scene.remaining_s) == []
+        assert publish_shards({"m": body}, scene.world, scene.report, scene.remaining_s) == []
         assert (plain(scene), value(scene)) == (0, 32)
 
 
@@ -167,7 +165,7 @@ class TestHowOftenIsRead:
             hold_target(scene, served, 10)
             for ahead in range(DAY):
                 scene.clock.at = MINUTE_NOW + MINUTE * ahead
-                demands(scene.clock(), {served.name: served}, scene.world, scene.ledger, plenty)
+                demands({served.name: served}, tick_context(scene, served))
             return asked(scene), len(scene.calls.named("policies.targets"))
 
         return run
@@ -223,7 +221,7 @@ class TestHowOftenIsRead:
         served = scene.serve(STATIC, desired=1)
         scene.keep_arriving(served, 60)
         for scheduled in (MINUTE_NOW, MINUTE_NOW, MINUTE_NOW - MINUTE):
-            publish_backlog(scheduled, scene.world, scene.ledger, scene.remaining_s)
+            publish_backlog(scheduled, scene.world, scene.report, scene.remaining_s)
         assert asked(scene) == {SENT: 1}
         assert value(scene) == 32
 
@@ -267,7 +265,7 @@ class TestArrivalsThatEnd:
         scene.metrics.unreadable[VISIBLE] = "throttled"
         tick(scene, minutes=15)
         assert value(scene) == 32
-        assert (served.name, Counter.OBSERVATION_FAILED, "throttled") in scene.ledger.failures
+        assert (served.name, Counter.OBSERVATION_FAILED, "throttled") in scene.report.failures
 
 
 class TestAnotherDocument:
@@ -358,7 +356,7 @@ class TestProcessingTime:
             "4 per instance; the backlog alone is tracked: processing time: 0 MsgProcessingDuration in the "
             "last day, and 30 are needed; ProcessingSeconds would say it"
         )
-        assert scene.ledger.failures == []
+        assert scene.report.failures == []
 
     def test_a_measurement_that_cannot_be_renewed_counts_for_a_day(self, scene: Scene) -> None:
         served = scene.serve(MEASURED, desired=1)
@@ -420,7 +418,7 @@ class TestTarget:
         scene.policies.unreadable["transcription"] = "no such policy"
         tick(scene)
         assert (value(scene), value(scene, "queue-proc")) == (3, 40)
-        assert scene.ledger.failures == [("transcription", Counter.OBSERVATION_FAILED, "no such policy")]
+        assert scene.report.failures == [("transcription", Counter.OBSERVATION_FAILED, "no such policy")]
         assert told(scene).endswith("the backlog alone is tracked: target: no such policy")
 
 
@@ -433,8 +431,8 @@ class TestWhatCannotBeRead:
         tick(scene)
         assert (plain(scene), value(scene)) == (4, 4)
         assert told(scene) == "4 per instance; the backlog alone is tracked: arrivals: throttled"
-        assert scene.ledger.failures == [("transcription", Counter.OBSERVATION_FAILED, "throttled")]
-        assert scene.ledger.counts[Counter.WORKLOADS_SERVED] == 1
+        assert scene.report.failures == [("transcription", Counter.OBSERVATION_FAILED, "throttled")]
+        assert scene.report.counts[Counter.WORKLOADS_SERVED] == 1
 
     def test_the_last_known_rate_counts_for_an_hour_and_no_longer(self, scene: Scene) -> None:
         served = scene.serve(STATIC, visible=4, desired=1)
@@ -473,7 +471,7 @@ class TestWhatCannotBeRead:
         assert told(scene).endswith(
             "arrivals: the newest NumberOfMessagesSent is that of 11:59; that of 12:00 counts"
         )
-        assert scene.ledger.failures == []
+        assert scene.report.failures == []
 
     @pytest.mark.parametrize("absurd", [math.nan, math.inf, -math.inf, -60, 1e300])
     def test_an_absurd_count_never_gives_less_than_the_plain_metric_or_no_number(
@@ -593,9 +591,9 @@ class TestDefects:
         with pytest.raises(DefectError):
             tick(scene)
         assert (value(scene), value(scene, "queue-proc")) == (4, 33)
-        [(name, counter, why)] = scene.ledger.failures
+        [(name, counter, reason)] = scene.report.failures
         assert (name, counter) == ("transcription", Counter.OBSERVATION_FAILED)
-        assert why.startswith("unexpected TypeError: ")
+        assert reason.startswith("unexpected TypeError: ")
 
     def test_a_read_that_breaks_as_a_whole_leaves_what_is_known(self, scene: Scene) -> None:
         served = scene.serve(STATIC, desired=1)
@@ -616,7 +614,7 @@ class TestDefects:
             tick(scene)
         assert (plain(scene), value(scene)) == (4, 4)
         assert "the backlog alone is tracked: unexpected IndexError" in told(scene)
-        [(name, counter, _)] = scene.ledger.failures
+        [(name, counter, _)] = scene.report.failures
         assert (name, counter) == ("every workload", Counter.OBSERVATION_FAILED)
 
     def test_a_defect_in_the_arithmetic_leaves_the_plain_backlog_published(
@@ -634,16 +632,16 @@ class TestDefects:
 def test_a_reading_that_broke_keeps_no_stack_trace_in_memory(scene: Scene) -> None:
     served = scene.serve(STATIC)
     scene.metrics.read = lambda *asked: {}["a defect of ours"]
-    demands(MINUTE_NOW, {served.name: served}, scene.world, scene.ledger, plenty)
+    demands({served.name: served}, tick_context(scene, served))
     [last] = scene.last_known.values()
-    assert last.value == Unknown(why="unexpected KeyError: 'a defect of ours'")
-    assert len(scene.ledger.met) == 1
+    assert last.value == Unknown(reason="unexpected KeyError: 'a defect of ours'")
+    assert len(scene.report.met) == 1
 
 
 def test_a_demand_is_what_the_tick_publishes_by(scene: Scene) -> None:
     served = scene.serve(STATIC)
     scene.keep_arriving(served, 30)
-    found = demands(MINUTE_NOW, {served.name: served}, scene.world, scene.ledger, plenty)
+    found = demands({served.name: served}, tick_context(scene, served))
     load = found["transcription"]
     assert isinstance(load, Demand)
     assert (load.load.arrivals_per_s, load.load.instances, load.target_per_instance) == (0.5, 2, 8)

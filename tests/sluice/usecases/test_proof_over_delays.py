@@ -7,21 +7,17 @@ and CloudWatch returns a point only some seconds after it was put. The fleet is 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from dataclasses import replace
 from itertools import product, repeat
 from random import Random
-from typing import Any
 
 import pytest
 
-from sluice.core.emptiness import (
-    MINUTE,
-    before,
-    minute_of,
-)
-from sluice.ports import World
-from sluice.usecases.missed_alarms import repair
+from sluice.core.emptiness import tick_proof_ends
+from sluice.core.minutes import MINUTE, minute_of
+from sluice.usecases.missed_alarms import retry_missed_alarms
 from sluice.usecases.tick import publish_backlog
+from sluice.usecases.tick_context import TickContext
 from sluice.usecases.wake import on_shutdown_alarm
 from tests.support.builders import (
     MINUTE_NOW,
@@ -64,7 +60,7 @@ def tick(scene: Scene, minute: int, phase_s: int, late_s: int) -> None:
     """The tick of this minute; two that overlap read and publish as if they ran one after the other."""
     scheduled = MINUTE_NOW + MINUTE * minute + seconds(phase_s)
     scene.clock.at = max(scene.clock(), scheduled + seconds(late_s))
-    publish_backlog(scheduled, scene.world, scene.ledger, scene.remaining_s)
+    publish_backlog(scheduled, scene.world, scene.report, scene.remaining_s)
 
 
 def sent_home_in(scene: Scene, phase_s: int, latenesses_s: Iterable[int]) -> int | None:
@@ -94,10 +90,10 @@ def test_counted_back_from_the_clock_the_proof_fails_wherever_the_tick_ends_afte
 ) -> None:
     """It asks for the point that the very tick has just put: what the grid above is there to notice."""
 
-    def counted_back(_: datetime, workloads: Any, seen: Any, world: World, *rest: Any) -> None:
-        repair(minute_of(world.now()), workloads, seen, world, *rest)
+    def counted_back(tick: TickContext) -> None:
+        retry_missed_alarms(replace(tick, minute=minute_of(tick.world.now())))
 
-    monkeypatch.setattr("sluice.usecases.tick.repair", counted_back)
+    monkeypatch.setattr("sluice.usecases.serve_workloads.retry_missed_alarms", counted_back)
     after_its_minute = {
         delays for delays in product(SOME_SECONDS, SOME_SECONDS, READS_S) if sum(delays) >= 60
     }
@@ -134,7 +130,7 @@ def alarm_leaves_awake(among: range) -> set[Delayed]:
             if MINUTE_NOW + MINUTE * minute + seconds(late_s + read_s) <= at:
                 tick(scene, minute, 0, late_s)
         scene.clock.at = at
-        on_shutdown_alarm(alarm("shutdown"), scene.world, scene.ledger, scene.remaining_s)
+        on_shutdown_alarm(alarm("shutdown"), scene.world, scene.report, scene.remaining_s)
         if scene.desired(SERVED) > 0:
             awake.add((second, late_s, read_s))
     return awake
@@ -143,15 +139,15 @@ def alarm_leaves_awake(among: range) -> set[Delayed]:
 def test_the_alarm_alone_sends_it_home_at_every_second_however_late_the_ticks_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("sluice.usecases.tick.repair", lambda *_: None)
+    monkeypatch.setattr("sluice.usecases.serve_workloads.retry_missed_alarms", lambda *_: None)
     assert alarm_leaves_awake(SECONDS) == set()
 
 
 def test_an_alarms_proof_counted_back_from_the_clock_fails_before_the_last_point_can_be_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("sluice.usecases.tick.repair", lambda *_: None)
-    monkeypatch.setattr("sluice.usecases.wake.up_to", lambda now: before(minute_of(now)))
+    monkeypatch.setattr("sluice.usecases.serve_workloads.retry_missed_alarms", lambda *_: None)
+    monkeypatch.setattr("sluice.usecases.wake.alarm_proof_ends", lambda now: tick_proof_ends(minute_of(now)))
     # The alarm observes before it asks for the proof, which takes a reading time as well.
     unreadable = {
         (second, late_s, read_s)

@@ -28,7 +28,7 @@ def after_stack(name: str) -> RetuneRequest:
 
 
 def retune(scene: Scene, request: RetuneRequest = HOURLY) -> None:
-    retune_targets(request, scene.world, scene.ledger, scene.remaining_s)
+    retune_targets(request, scene.world, scene.report, scene.remaining_s)
 
 
 def tuned(scene: Scene, served: Workload, target: float = 10) -> Workload:
@@ -52,7 +52,7 @@ def target_of(scene: Scene, served: Workload) -> float:
 
 
 def told(scene: Scene) -> tuple[TargetDecision, Outcome]:
-    [(decision, outcome)] = scene.ledger.decisions
+    [(decision, outcome)] = scene.report.decisions
     assert isinstance(decision, TargetDecision)
     return decision, outcome
 
@@ -126,7 +126,7 @@ class TestRound:
         scene.serve(workload())
         retune(scene)
         assert [name for name, _ in scene.calls.made] == ["registry.all"]
-        assert scene.ledger.counts == {Counter.WORKLOADS_SERVED: 0}
+        assert scene.report.counts == {Counter.WORKLOADS_SERVED: 0}
 
     def test_one_hour_moves_the_target_by_at_most_a_factor_of_two(self, scene: Scene) -> None:
         served = tuned(scene, dynamic_workload(), target=10)
@@ -155,7 +155,7 @@ class TestModes:
         processed(scene, served, minutes=10, seconds=40, count=50)
         retune(scene)
         decision, outcome = told(scene)
-        assert (decision.target, decision.present, outcome) == (15, None, Outcome.OBSERVED)
+        assert (decision.target, decision.current, outcome) == (15, None, Outcome.OBSERVED)
         assert scene.calls.named("policies.read") == []
 
     def test_paused_is_skipped_without_a_call(self, scene: Scene) -> None:
@@ -172,7 +172,7 @@ class TestModes:
         scene.registry.registered[served.name] = now
         retune(scene)
         assert scene.calls.named("policies.read") == []
-        assert scene.ledger.decisions == []
+        assert scene.report.decisions == []
 
 
 class TestFailures:
@@ -185,15 +185,15 @@ class TestFailures:
         with pytest.raises(TransientError, match="retune failed for broken"):
             retune(scene)
         assert target_of(scene, healthy) == 15
-        [(name, counter, why)] = scene.ledger.failures
+        [(name, counter, reason)] = scene.report.failures
         assert (name, counter) == ("broken", Counter.RETUNE_FAILED)
-        assert "has no scaling policy" in why
+        assert "has no scaling policy" in reason
 
     def test_an_active_workload_whose_document_names_no_policy_is_told(self, scene: Scene) -> None:
         scene.serve(replace(dynamic_workload(), policy_arn=None))
         with pytest.raises(TransientError):
             retune(scene)
-        assert scene.ledger.failures == [
+        assert scene.report.failures == [
             (
                 "transcription",
                 Counter.RETUNE_FAILED,
@@ -221,8 +221,8 @@ class TestFailures:
         with pytest.raises(TransientError, match="retune failed for"):
             retune(scene)
         assert len(scene.calls.named("policies.put_target")) == 1
-        [(_, counter, why)] = scene.ledger.failures
-        assert (counter, why) == (
+        [(_, counter, reason)] = scene.report.failures
+        assert (counter, reason) == (
             Counter.RETUNE_FAILED,
             "no time left in this round; the next one begins with another workload",
         )
@@ -245,7 +245,7 @@ class TestFailures:
         scene.policies.refusing = CapacityError("LimitExceeded")
         with pytest.raises(TransientError, match="retune failed for transcription"):
             retune(scene)
-        [(decision, outcome)] = scene.ledger.decisions
+        [(decision, outcome)] = scene.report.decisions
         assert (decision.reason, decision.target, outcome) == (Reason.RETUNED, 15, Outcome.FAILED)
 
     @pytest.mark.parametrize("unreadable", ["all", "counts"])
@@ -259,7 +259,7 @@ class TestFailures:
         else:
             read = scene.metrics.read
             scene.metrics.read = lambda *asked: {
-                name: Unknown(why="throttled") if "SampleCount" in name else series
+                name: Unknown(reason="throttled") if "SampleCount" in name else series
                 for name, series in read(*asked).items()
             }
         with pytest.raises(TransientError, match="retune failed for transcription"):
@@ -280,7 +280,7 @@ class TestFailures:
     def test_a_bad_document_is_reported_by_the_hourly_round(self, scene: Scene) -> None:
         scene.registry.bad["broken"] = "refused"
         retune(scene)
-        assert scene.ledger.failures == [("broken", Counter.DOCUMENT_INVALID, "refused")]
+        assert scene.report.failures == [("broken", Counter.DOCUMENT_INVALID, "refused")]
 
 
 class TestStackEvents:
@@ -315,4 +315,4 @@ class TestStackEvents:
         scene.registry.bad["broken"] = "refused"
         retune(scene, after_stack("somebody-elses"))
         assert [name for name, _ in scene.calls.made] == ["registry.all"]
-        assert scene.ledger.counts == {Counter.WORKLOADS_SERVED: 0, Counter.DOCUMENT_INVALID: 1}
+        assert scene.report.counts == {Counter.WORKLOADS_SERVED: 0, Counter.DOCUMENT_INVALID: 1}

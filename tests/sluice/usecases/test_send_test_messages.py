@@ -13,13 +13,13 @@ from tests.support.fakes import Scene
 def test_every_message_says_how_long_it_takes(scene: Scene) -> None:
     served = scene.serve(workload())
     load = parse_test_load({"workload": served.name, "messages": 3, "duration_s": 1.5})
-    send_test_messages(load, scene.world, scene.ledger, scene.remaining_s)
+    send_test_messages(load, scene.world, scene.report, scene.remaining_s)
     assert [json.loads(body) for body in scene.queues.sent[served.queue_url]] == [{"duration_s": 1.5}] * 3
-    assert scene.ledger.counts == {Counter.MESSAGES_SENT: 3}
+    assert scene.report.counts == {Counter.MESSAGES_SENT: 3}
 
 
 def test_an_unknown_workload_is_refused(scene: Scene) -> None:
     with pytest.raises(ConfigError, match="no workload nobody is registered"):
         send_test_messages(
-            parse_test_load({"workload": "nobody"}), scene.world, scene.ledger, scene.remaining_s
+            parse_test_load({"workload": "nobody"}), scene.world, scene.report, scene.remaining_s
         )

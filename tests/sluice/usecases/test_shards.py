@@ -11,11 +11,10 @@ from sluice.core.model import AutoScalingGroup, DataPoint, Fleet, Mode, Trigger,
 from sluice.errors import ConfigError, TransientError
 from sluice.events import parse_shard
 from sluice.ports import Counter, Outcome, RemainingS, SeriesQuery
-from sluice.usecases import tick
-from sluice.usecases.tick import (
-    publish_backlog,
-    publish_shards,
-)
+from sluice.usecases import shards
+from sluice.usecases.shards import publish_shards
+from sluice.usecases.tick import publish_backlog
+from sluice.usecases.tick_context import NO_TIME_LEFT
 from tests.support.builders import (
     MINUTE_NOW,
     ecs_workload,
@@ -25,14 +24,14 @@ from tests.support.builders import (
 from tests.support.fakes import Scene
 
 MOST, PER_SHARD = 8, 3
-MOST_AS_DEPLOYED, PER_SHARD_AS_DEPLOYED = tick.MOST_IN_ONE_INVOCATION, tick.WORKLOADS_PER_SHARD
+MOST_AS_DEPLOYED, PER_SHARD_AS_DEPLOYED = shards.MAX_WORKLOADS_PER_INVOCATION, shards.WORKLOADS_PER_SHARD
 
 
 @pytest.fixture(autouse=True)
 def _eight_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Eight workloads fit into one invocation here, and three into a shard."""
-    monkeypatch.setattr(tick, "MOST_IN_ONE_INVOCATION", MOST)
-    monkeypatch.setattr(tick, "WORKLOADS_PER_SHARD", PER_SHARD)
+    monkeypatch.setattr(shards, "MAX_WORKLOADS_PER_INVOCATION", MOST)
+    monkeypatch.setattr(shards, "WORKLOADS_PER_SHARD", PER_SHARD)
 
 
 def serve(scene: Scene, count: int, *, visible: int = 6, desired: int = 2) -> list[Workload]:
@@ -44,13 +43,13 @@ def serve(scene: Scene, count: int, *, visible: int = 6, desired: int = 2) -> li
 
 
 def tick(scene: Scene, scheduled: datetime | None = None) -> None:
-    publish_backlog(scheduled or MINUTE_NOW, scene.world, scene.ledger, scene.remaining_s)
+    publish_backlog(scheduled or MINUTE_NOW, scene.world, scene.report, scene.remaining_s)
 
 
 def deliver(scene: Scene, bodies: Sequence[str]) -> list[str]:
     """As Lambda delivers a batch; the answer names the failed ones by their place in it."""
     batch = {str(place): body for place, body in enumerate(bodies)}
-    return publish_shards(batch, scene.world, scene.ledger, scene.remaining_s)
+    return publish_shards(batch, scene.world, scene.report, scene.remaining_s)
 
 
 def averages(scene: Scene, served: Sequence[Workload]) -> dict[str, dict[datetime, float]]:
@@ -73,25 +72,25 @@ def names(bodies: Sequence[str]) -> list[list[str]]:
 class TestTheTick:
     def test_what_one_invocation_can_serve_is_served_by_it_and_no_queue_is_needed(self, scene: Scene) -> None:
         serve(scene, MOST)
-        publish_backlog(MINUTE_NOW, replace(scene.world, shards=None), scene.ledger, scene.remaining_s)
+        publish_backlog(MINUTE_NOW, replace(scene.world, shards=None), scene.report, scene.remaining_s)
         assert len(scene.published()) == MOST
         assert scene.shards.sent == []
 
-    @pytest.mark.parametrize(("count", "shards"), [(1000, 0), (1001, 5)])
+    @pytest.mark.parametrize(("count", "expected_shards"), [(1000, 0), (1001, 5)])
     def test_as_deployed_a_thousand_are_one_invocations_load(
-        self, scene: Scene, monkeypatch: pytest.MonkeyPatch, count: int, shards: int
+        self, scene: Scene, monkeypatch: pytest.MonkeyPatch, count: int, expected_shards: int
     ) -> None:
         """On the deployed function's 0.29 of a core they take a quarter of the time for reading.
 
         Of 3000 it left 500 unread (docs/scale.md), which no machine with a whole core shows.
         """
-        monkeypatch.setattr(tick, "MOST_IN_ONE_INVOCATION", MOST_AS_DEPLOYED)
-        monkeypatch.setattr(tick, "WORKLOADS_PER_SHARD", PER_SHARD_AS_DEPLOYED)
+        monkeypatch.setattr(shards, "MAX_WORKLOADS_PER_INVOCATION", MOST_AS_DEPLOYED)
+        monkeypatch.setattr(shards, "WORKLOADS_PER_SHARD", PER_SHARD_AS_DEPLOYED)
         for index in range(count):
             scene.serve(workload(f"w{index:04}"), visible=6, desired=2)
         tick(scene)
-        assert len(scene.shards.sent) == shards
-        assert len(scene.published()) == (0 if shards else count)
+        assert len(scene.shards.sent) == expected_shards
+        assert len(scene.published()) == (0 if expected_shards else count)
 
     def test_more_are_handed_on_in_contiguous_slices_of_the_sorted_names(self, scene: Scene) -> None:
         serve(scene, 11)
@@ -102,7 +101,7 @@ class TestTheTick:
             ["w06", "w07", "w08"],
             ["w09", "w10"],
         ]
-        assert scene.ledger.counts == {Counter.SHARDS_SENT: 4}
+        assert scene.report.counts == {Counter.SHARDS_SENT: 4}
 
     def test_the_tick_itself_then_looks_at_nothing_but_the_registry(self, scene: Scene) -> None:
         serve(scene, 11)
@@ -121,8 +120,8 @@ class TestTheTick:
         self, scene: Scene, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Documents of different sizes and alphabets; the envelope has what the slice leaves of a message."""
-        monkeypatch.setattr(tick, "WORKLOADS_PER_SHARD", 1000)
-        monkeypatch.setattr(tick, "BYTES_PER_SHARD", 6000)
+        monkeypatch.setattr(shards, "WORKLOADS_PER_SHARD", 1000)
+        monkeypatch.setattr(shards, "BYTES_PER_SHARD", 6000)
         for index in range(40):
             scene.serve(replace(workload(f"w{index:02}"), stack_id='"ü\\' * index))
         tick(scene)
@@ -138,7 +137,7 @@ class TestTheTick:
         scene.serve(replace(workload("thief"), fleet=served[0].fleet))
         tick(scene)
         deliver(scene, scene.shards.sent)
-        told = [(name, counter) for name, counter, _ in scene.ledger.failures]
+        told = [(name, counter) for name, counter, _ in scene.report.failures]
         assert sorted(told) == [
             ("broken", Counter.DOCUMENT_INVALID),
             ("thief", Counter.DOCUMENT_INVALID),
@@ -153,20 +152,20 @@ class TestTheTick:
         scene.shards.refusing["w03"] = "SQS is throttling"
         with pytest.raises(TransientError, match="1 of 4 shards could not be sent"):
             tick(scene)
-        assert scene.ledger.failures == [("w03 to w05 at 12:00", Counter.SHARD_FAILED, "SQS is throttling")]
+        assert scene.report.failures == [("w03 to w05 at 12:00", Counter.SHARD_FAILED, "SQS is throttling")]
         assert names(scene.shards.sent) == [["w00", "w01", "w02"], ["w06", "w07", "w08"], ["w09", "w10"]]
-        assert scene.ledger.counts[Counter.SHARDS_SENT] == 3
+        assert scene.report.counts[Counter.SHARDS_SENT] == 3
 
     def test_without_a_queue_for_them_the_tick_says_which_setting_is_missing(self, scene: Scene) -> None:
         serve(scene, 9)
         with pytest.raises(ConfigError, match=r"template\.yaml sets SLUICE_SHARD_QUEUE_URL"):
-            publish_backlog(MINUTE_NOW, replace(scene.world, shards=None), scene.ledger, scene.remaining_s)
+            publish_backlog(MINUTE_NOW, replace(scene.world, shards=None), scene.report, scene.remaining_s)
 
     def test_a_stale_tick_sends_no_shards(self, scene: Scene) -> None:
         serve(scene, 9)
         tick(scene, scene.clock() - seconds(111))
         assert scene.calls.made == []
-        assert scene.ledger.counts == {Counter.STALE_TICK: 1}
+        assert scene.report.counts == {Counter.STALE_TICK: 1}
 
 
 class TestTheShards:
@@ -175,7 +174,7 @@ class TestTheShards:
         tick(scene)
         assert deliver(scene, scene.shards.sent) == []
         assert averages(scene, served) == {each.name: {MINUTE_NOW: 3} for each in served}
-        assert scene.ledger.counts[Counter.WORKLOADS_SERVED] == 11
+        assert scene.report.counts[Counter.WORKLOADS_SERVED] == 11
 
     def test_a_shard_that_is_served_in_the_next_minute_publishes_for_the_minute_of_its_tick(
         self, scene: Scene
@@ -222,7 +221,7 @@ class TestTheShards:
         tick(scene)
         deliver(scene, scene.shards.sent)
         assert (scene.desired(sleeping), scene.desired(idle)) == (1, 0)
-        told = [(decision.trigger, outcome) for decision, outcome in scene.ledger.decisions]
+        told = [(decision.trigger, outcome) for decision, outcome in scene.report.decisions]
         assert told == [(Trigger.TICK, Outcome.ACTED)] * 2
 
     @pytest.mark.parametrize("calls_before", range(1, 12))
@@ -242,7 +241,7 @@ class TestTheShards:
         scene.calls.between = deliver_again
         assert deliver(scene, shard) == []
         assert waiting[0] <= 0, "the shard made fewer calls"
-        assert set(scene.acts()) == {(sleeping.fleet, 1)}
+        assert set(scene.resizes()) == {(sleeping.fleet, 1)}
         assert {len(minutes) for minutes in averages(scene, served[:3]).values()} == {1}
 
     def test_a_workload_is_repaired_by_its_document_as_it_is_now(self, scene: Scene) -> None:
@@ -251,7 +250,7 @@ class TestTheShards:
         tick(scene)
         scene.registry.registered[sleeping.name] = replace(sleeping, mode=Mode.PAUSED)
         deliver(scene, scene.shards.sent[:1])
-        assert scene.acts() == []
+        assert scene.resizes() == []
 
     def test_a_workload_that_moved_to_another_fleet_since_the_tick_is_left_to_the_next_one(
         self, scene: Scene
@@ -263,10 +262,10 @@ class TestTheShards:
         moved = replace(sleeping, fleet=AutoScalingGroup(name="w09"))
         scene.registry.registered[sleeping.name] = moved
         deliver(scene, scene.shards.sent[:1])
-        assert scene.acts() == []
-        [(name, counter, why)] = scene.ledger.failures
+        assert scene.resizes() == []
+        [(name, counter, reason)] = scene.report.failures
         assert (name, counter) == (sleeping.name, Counter.ACTION_FAILED)
-        assert "its tick did not see it" in why
+        assert "its tick did not see it" in reason
 
     def test_a_shard_past_its_minute_does_nothing_and_is_not_asked_for_again(self, scene: Scene) -> None:
         serve(scene, 11)
@@ -275,7 +274,7 @@ class TestTheShards:
         scene.clock.at = MINUTE_NOW + seconds(111)
         assert deliver(scene, scene.shards.sent) == []
         assert scene.calls.made == []
-        assert scene.ledger.counts[Counter.STALE_TICK] == 4
+        assert scene.report.counts[Counter.STALE_TICK] == 4
 
     def test_a_shard_that_fails_is_named_counted_and_asked_for_again_while_the_others_are_served(
         self, scene: Scene
@@ -295,12 +294,12 @@ class TestTheShards:
             "w04",
             "w05",
         ]
-        assert scene.ledger.counts[Counter.SHARD_FAILED] == 1
+        assert scene.report.counts[Counter.SHARD_FAILED] == 1
         assert (
             "w03 to w05 at 12:00",
             Counter.SHARD_FAILED,
             "CloudWatch refused the data points of 3 workloads",
-        ) in scene.ledger.failures
+        ) in scene.report.failures
 
     def test_a_defect_that_one_shard_meets_is_told_with_its_trace_and_stops_no_other(
         self, scene: Scene
@@ -317,16 +316,16 @@ class TestTheShards:
         scene.fleets.read = trip
         assert deliver(scene, scene.shards.sent) == ["0"]
         assert len(scene.published()) == 8
-        assert scene.ledger.met == [defect]
+        assert scene.report.met == [defect]
 
     def test_a_message_that_is_no_shard_fails_alone_and_is_named_by_its_id(self, scene: Scene) -> None:
         serve(scene, 11)
         tick(scene)
         assert deliver(scene, ["hello", *scene.shards.sent]) == ["0"]
         assert len(scene.published()) == 11
-        [(name, counter, why)] = scene.ledger.failures
+        [(name, counter, reason)] = scene.report.failures
         assert (name, counter) == ("message 0", Counter.SHARD_FAILED)
-        assert why == "the message is no JSON, so no shard of a tick: 'hello'"
+        assert reason == "the message is no JSON, so no shard of a tick: 'hello'"
 
     def test_a_slow_shard_uses_up_its_own_share_of_the_time_alone(self, scene: Scene) -> None:
         served = serve(scene, 11)
@@ -354,15 +353,15 @@ class TestTheShards:
         with pytest.raises(TransientError, match="all 2 shards of this batch failed"):
             deliver(scene, scene.shards.sent[:2])
         assert scene.calls.made == []
-        assert {why for _, _, why in scene.ledger.failures} == {tick.NO_TIME_LEFT}
+        assert {reason for _, _, reason in scene.report.failures} == {NO_TIME_LEFT}
 
     def test_a_shard_where_no_queue_is_set_fails_with_the_setting_that_is_missing(self, scene: Scene) -> None:
         serve(scene, 11)
         tick(scene)
         world = replace(scene.world, shards=None)
         with pytest.raises(TransientError):
-            publish_shards({"0": scene.shards.sent[0]}, world, scene.ledger, scene.remaining_s)
-        assert "SLUICE_SHARD_QUEUE_URL" in scene.ledger.failures[0][2]
+            publish_shards({"0": scene.shards.sent[0]}, world, scene.report, scene.remaining_s)
+        assert "SLUICE_SHARD_QUEUE_URL" in scene.report.failures[0][2]
 
     def test_an_unreadable_queue_is_a_gap_of_its_own_workload_and_no_failure_of_the_shard(
         self, scene: Scene
@@ -372,7 +371,7 @@ class TestTheShards:
         tick(scene)
         assert deliver(scene, scene.shards.sent) == []
         assert len(scene.published()) == 10
-        assert scene.ledger.counts[Counter.OBSERVATION_FAILED] == 1
+        assert scene.report.counts[Counter.OBSERVATION_FAILED] == 1
 
 
 def deliver_in_their_minutes(scene: Scene, bodies: Sequence[str]) -> None:

@@ -21,7 +21,7 @@ from tests.support.fakes import Scene
 
 
 def tick(scene: Scene, scheduled: datetime | None = None) -> None:
-    publish_backlog(scheduled or scene.clock(), scene.world, scene.ledger, scene.remaining_s)
+    publish_backlog(scheduled or scene.clock(), scene.world, scene.report, scene.remaining_s)
 
 
 class TestPublishing:
@@ -45,7 +45,7 @@ class TestPublishing:
         assert {(point.metric.namespace, point.metric.name) for point in points.values()} == {
             ("Sluice", "BacklogPerInstance")
         }
-        assert scene.ledger.counts[Counter.WORKLOADS_SERVED] == 2
+        assert scene.report.counts[Counter.WORKLOADS_SERVED] == 2
 
     def test_in_flight_messages_count_only_where_the_document_says_so(self, scene: Scene) -> None:
         scene.serve(workload(count_in_flight=False), visible=20, in_flight=4, desired=2)
@@ -72,12 +72,12 @@ class TestPublishing:
     def test_what_was_seen_and_published_is_told(self, scene: Scene) -> None:
         scene.serve(workload(), visible=9, desired=2)
         tick(scene)
-        assert scene.ledger.seen == {"transcription": 4.5}
+        assert scene.report.seen == {"transcription": 4.5}
 
     def test_nothing_registered_is_a_tick_that_serves_nobody(self, scene: Scene) -> None:
         tick(scene)
         assert scene.published() == {}
-        assert Counter.WORKLOADS_SERVED in scene.ledger.counts
+        assert Counter.WORKLOADS_SERVED in scene.report.counts
 
 
 class TestFailedReadings:
@@ -92,22 +92,22 @@ class TestFailedReadings:
             scene.fleets.failing[broken.fleet] = "AccessDenied"
         tick(scene)
         assert list(scene.published()) == [healthy.name]
-        assert scene.ledger.failures == [(broken.name, Counter.OBSERVATION_FAILED, "AccessDenied")]
-        assert scene.ledger.counts[Counter.WORKLOADS_SERVED] == 1
+        assert scene.report.failures == [(broken.name, Counter.OBSERVATION_FAILED, "AccessDenied")]
+        assert scene.report.counts[Counter.WORKLOADS_SERVED] == 1
 
     def test_both_reasons_are_told_where_both_reads_failed(self, scene: Scene) -> None:
         broken = scene.serve(workload())
         scene.queues.failing[broken.queue_url] = "no queue"
         scene.fleets.failing[broken.fleet] = "no group"
         tick(scene)
-        assert scene.ledger.failures == [(broken.name, Counter.OBSERVATION_FAILED, "no queue; no group")]
+        assert scene.report.failures == [(broken.name, Counter.OBSERVATION_FAILED, "no queue; no group")]
 
     def test_nothing_is_repaired_on_a_failed_read(self, scene: Scene) -> None:
         broken = scene.serve(workload(), desired=2)
         scene.idle(broken)
         scene.queues.failing[broken.queue_url] = "throttled"
         tick(scene)
-        assert scene.acts() == []
+        assert scene.resizes() == []
         assert scene.calls.named("metrics.read") == []
 
     def test_what_is_not_read_before_the_deadline_counts_as_failed(self, scene: Scene) -> None:
@@ -116,9 +116,9 @@ class TestFailedReadings:
         scene.remaining = 0
         tick(scene)
         assert scene.published() == {}
-        assert {name for name, counter, _ in scene.ledger.failures} == {one.name, other.name}
-        assert scene.ledger.counts[Counter.OBSERVATION_FAILED] == 2
-        assert scene.acts() == []
+        assert {name for name, counter, _ in scene.report.failures} == {one.name, other.name}
+        assert scene.report.counts[Counter.OBSERVATION_FAILED] == 2
+        assert scene.resizes() == []
 
     def test_a_slow_queue_leaves_half_of_the_time_to_the_fleets(self, scene: Scene) -> None:
         """Else one slow queue would leave every fleet unread, and no workload would be published."""
@@ -136,7 +136,7 @@ class TestFailedReadings:
         tick(scene)
         assert scene.remaining > 0
         assert set(scene.published()) == {quick.name}
-        assert [name for name, _, _ in scene.ledger.failures] == [slow.name]
+        assert [name for name, _, _ in scene.report.failures] == [slow.name]
 
     def test_what_was_read_is_published_even_when_the_deadline_then_passes(self, scene: Scene) -> None:
         late = scene.serve(workload(), visible=5)
@@ -148,8 +148,8 @@ class TestFailedReadings:
         scene.calls.between = time_runs_out_once_all_is_read
         tick(scene)
         assert scene.published()[late.name].value == 5
-        assert scene.acts() == []
-        assert scene.ledger.failures == [
+        assert scene.resizes() == []
+        assert scene.report.failures == [
             (late.name, Counter.ACTION_FAILED, "no time left in this tick; the next one looks again")
         ]
 
@@ -165,18 +165,18 @@ class TestFailedReadings:
         scene.calls.between = time_runs_out_once_all_is_read
         tick(scene)
         assert scene.calls.named("metrics.read") == []
-        assert scene.acts() == []
-        [(name, counter, why)] = scene.ledger.failures
+        assert scene.resizes() == []
+        [(name, counter, reason)] = scene.report.failures
         assert (name, counter) == (idle.name, Counter.ACTION_FAILED)
-        assert why == "no time left in this tick; the next one looks again"
+        assert reason == "no time left in this tick; the next one looks again"
 
     def test_a_refused_point_is_counted_and_ends_the_tick_visibly_failed(self, scene: Scene) -> None:
         scene.serve(workload(), visible=3)
         scene.metrics.refusing = "CloudWatch is throttling"
         with pytest.raises(TransientError, match="refused the data points of 1 workloads"):
             tick(scene)
-        assert ("transcription", Counter.PUBLISH_FAILED, "CloudWatch is throttling") in scene.ledger.failures
-        assert scene.ledger.counts[Counter.WORKLOADS_SERVED] == 0
+        assert ("transcription", Counter.PUBLISH_FAILED, "CloudWatch is throttling") in scene.report.failures
+        assert scene.report.counts[Counter.WORKLOADS_SERVED] == 0
 
     def test_a_refused_point_does_not_keep_the_tick_from_waking_a_fleet(self, scene: Scene) -> None:
         served = scene.serve(workload(), visible=3)
@@ -191,13 +191,13 @@ class TestSchedule:
         scene.serve(workload(), visible=5)
         tick(scene, scheduled=scene.clock() - seconds(110.5))
         assert scene.calls.made == []
-        assert scene.ledger.counts == {Counter.STALE_TICK: 1}
+        assert scene.report.counts == {Counter.STALE_TICK: 1}
 
     def test_a_tick_that_is_as_much_too_early_publishes_nothing_in_the_future(self, scene: Scene) -> None:
         scene.serve(workload(), visible=5)
         tick(scene, scheduled=scene.clock() + seconds(111))
         assert scene.calls.made == []
-        assert scene.ledger.counts == {Counter.STALE_TICK: 1}
+        assert scene.report.counts == {Counter.STALE_TICK: 1}
 
     @pytest.mark.parametrize("late_s", [59, 60, 90, 110])
     def test_a_tick_as_late_as_the_scheduler_may_be_plus_a_cold_start_still_counts(
@@ -207,14 +207,14 @@ class TestSchedule:
         scene.clock.at = MINUTE_NOW + seconds(late_s)
         tick(scene, scheduled=MINUTE_NOW)
         assert scene.published()[served.name].at == MINUTE_NOW
-        assert scene.ledger.counts[Counter.STALE_TICK] == 0
+        assert scene.report.counts[Counter.STALE_TICK] == 0
 
     def test_a_duplicate_tick_changes_nothing_more(self, scene: Scene) -> None:
         served = scene.serve(workload(), visible=20)
         tick(scene, scheduled=MINUTE_NOW)
         scene.fleets.settle()
         tick(scene, scheduled=MINUTE_NOW)
-        assert scene.acts() == [(served.fleet, 1)]
+        assert scene.resizes() == [(served.fleet, 1)]
         assert scene.desired(served) == 1
 
 
@@ -224,7 +224,7 @@ class TestRegistry:
         scene.registry.bad["broken"] = "the document of workload broken is refused; mode: 'on'"
         tick(scene)
         assert list(scene.published()) == ["transcription"]
-        assert scene.ledger.failures == [
+        assert scene.report.failures == [
             ("broken", Counter.DOCUMENT_INVALID, "the document of workload broken is refused; mode: 'on'")
         ]
 
@@ -234,8 +234,8 @@ class TestRegistry:
         scene.serve(ecs_workload(), desired=1)
         tick(scene)
         assert list(scene.published()) == ["queue-proc"]
-        assert {name for name, _, _ in scene.ledger.failures} == {"transcription", "second"}
-        assert scene.acts() == []
+        assert {name for name, _, _ in scene.report.failures} == {"transcription", "second"}
+        assert scene.resizes() == []
 
     def test_the_last_good_copy_serves_the_tick_and_is_counted(self, scene: Scene) -> None:
         scene.serve(workload(), desired=1, visible=3)
@@ -243,7 +243,7 @@ class TestRegistry:
         scene.registry.failing = TransientError("SSM is down")
         scene.clock.advance(minutes=6)
         tick(scene)
-        assert scene.ledger.counts[Counter.REGISTRY_STALE] == 1
+        assert scene.report.counts[Counter.REGISTRY_STALE] == 1
         assert scene.published()["transcription"].at == MINUTE_NOW + timedelta(minutes=6)
 
     def test_a_registry_that_was_never_read_fails_the_tick(self, scene: Scene) -> None:
@@ -257,7 +257,7 @@ class TestRepairs:
         served = scene.serve(workload(), visible=1)
         tick(scene)
         assert scene.desired(served) == 1
-        [(decision, outcome)] = scene.ledger.decisions
+        [(decision, outcome)] = scene.report.decisions
         assert (decision.kind, decision.trigger, decision.reason, outcome) == (
             Kind.BOOTSTRAP,
             Trigger.TICK,
@@ -267,11 +267,11 @@ class TestRepairs:
 
     @pytest.mark.parametrize("least", [0, 1])
     def test_a_queue_proven_empty_sends_the_fleet_to_its_minimum(self, scene: Scene, least: int) -> None:
-        served = scene.serve(workload(least=least), desired=3)
+        served = scene.serve(workload(min_instances=least), desired=3)
         scene.idle(served)
         tick(scene)
         assert scene.desired(served) == least
-        [(decision, outcome)] = scene.ledger.decisions
+        [(decision, outcome)] = scene.report.decisions
         assert (decision.kind, decision.trigger, outcome) == (Kind.SHUTDOWN, Trigger.TICK, Outcome.ACTED)
 
     @pytest.mark.parametrize("waiting", ["visible", "in_flight", "delayed"])
@@ -287,7 +287,7 @@ class TestRepairs:
         scene.idle(served, minutes=4)
         tick(scene)
         assert scene.desired(served) == 3
-        [(decision, outcome)] = scene.ledger.decisions
+        [(decision, outcome)] = scene.report.decisions
         assert (decision.reason, outcome) == (Reason.NOT_PROVEN, Outcome.HELD)
 
     def test_each_workload_needs_its_own_idle_minutes(self, scene: Scene) -> None:
@@ -327,14 +327,14 @@ class TestRepairs:
         scene.serve(workload())
         tick(scene)
         assert scene.calls.named("metrics.read") == []
-        assert scene.ledger.decisions == []
+        assert scene.report.decisions == []
 
     def test_a_proof_that_could_not_be_read_keeps_the_fleet_and_is_counted(self, scene: Scene) -> None:
         served = scene.serve(workload(), desired=3)
         scene.metrics.unreadable["BacklogPerInstance"] = "GetMetricData was throttled"
         tick(scene)
         assert scene.desired(served) == 3
-        assert scene.ledger.failures == [
+        assert scene.report.failures == [
             (served.name, Counter.OBSERVATION_FAILED, "GetMetricData was throttled")
         ]
 
@@ -345,8 +345,8 @@ class TestRepairs:
         served = scene.serve(workload(mode=Mode.OBSERVE), visible=visible, desired=desired)
         scene.idle(served)
         tick(scene)
-        assert scene.acts() == []
-        [(decision, outcome)] = scene.ledger.decisions
+        assert scene.resizes() == []
+        [(decision, outcome)] = scene.report.decisions
         assert (decision.desired, outcome) == (0 if desired else 1, Outcome.OBSERVED)
         assert list(scene.published()) == [served.name]
 
@@ -356,15 +356,15 @@ class TestRepairs:
         scene.idle(served)
         tick(scene)
         assert list(scene.published()) == [served.name]
-        assert (scene.acts(), scene.ledger.decisions) == ([], [])
+        assert (scene.resizes(), scene.report.decisions) == ([], [])
 
     def test_the_document_is_read_again_just_before_acting(self, scene: Scene) -> None:
         served = scene.serve(workload(), visible=5)
         scene.registry.all(plenty)  # cached; then an operator pauses the workload
         scene.registry.registered[served.name] = replace(served, mode=Mode.PAUSED)
         tick(scene)
-        assert scene.acts() == []
-        [(decision, outcome)] = scene.ledger.decisions
+        assert scene.resizes() == []
+        [(decision, outcome)] = scene.report.decisions
         assert (decision.reason, outcome) == (Reason.PAUSED, Outcome.HELD)
 
     def test_the_world_is_observed_again_just_before_acting(self, scene: Scene) -> None:
@@ -377,7 +377,7 @@ class TestRepairs:
         scene.calls.between = somebody_else_wakes_it
         tick(scene)
         assert scene.desired(served) == 4
-        assert scene.acts() == []
+        assert scene.resizes() == []
 
     def test_a_failure_in_one_workloads_repair_does_not_stop_the_next(self, scene: Scene) -> None:
         broken = scene.serve(workload("broken"), visible=5)
@@ -392,8 +392,8 @@ class TestRepairs:
         scene.fleets.set_desired = refuse_one
         tick(scene)
         assert scene.desired(healthy) == 1
-        assert scene.ledger.failures == [(broken.name, Counter.ACTION_FAILED, "no room")]
-        assert scene.ledger.met == []
+        assert scene.report.failures == [(broken.name, Counter.ACTION_FAILED, "no room")]
+        assert scene.report.met == []
 
     def test_a_defect_in_one_workloads_repair_is_told_with_its_trace_and_does_not_stop_the_next(
         self, scene: Scene
@@ -411,26 +411,26 @@ class TestRepairs:
         with pytest.raises(DefectError):
             tick(scene)
         assert scene.desired(healthy) == 1
-        assert scene.ledger.failures == [
+        assert scene.report.failures == [
             (broken.name, Counter.ACTION_FAILED, "unexpected RuntimeError: a defect of ours")
         ]
-        assert scene.ledger.met == [defect]
+        assert scene.report.met == [defect]
 
     def test_a_workload_deleted_since_the_list_was_read_is_told_and_left_alone(self, scene: Scene) -> None:
         served = scene.serve(workload(), visible=5)
         scene.registry.all(plenty)
         del scene.registry.registered[served.name]
         tick(scene)
-        assert scene.acts() == []
-        [(name, counter, why)] = scene.ledger.failures
+        assert scene.resizes() == []
+        [(name, counter, reason)] = scene.report.failures
         assert (name, counter) == (served.name, Counter.ACTION_FAILED)
-        assert "no workload transcription is registered" in why
+        assert "no workload transcription is registered" in reason
 
     def test_a_fleet_that_refuses_is_counted_and_the_tick_ends_well(self, scene: Scene) -> None:
         scene.serve(workload(), visible=5)
         scene.fleets.refusing = ConfigError("AccessDenied")
         tick(scene)
-        assert scene.ledger.failures == [("transcription", Counter.ACTION_FAILED, "AccessDenied")]
+        assert scene.report.failures == [("transcription", Counter.ACTION_FAILED, "AccessDenied")]
 
     def test_a_fleet_whose_own_minimum_is_higher_stays_there(self, scene: Scene) -> None:
         served = scene.serve(workload(), desired=3, bounds=Bounds(min=2, max=4))
@@ -451,17 +451,17 @@ class TestRepairs:
             scene.idle(served)
             tick(scene, scheduled=scene.clock().replace(second=0))
             scene.clock.advance(minutes=1)
-        told = [decision.reason for decision, _ in scene.ledger.decisions]
+        told = [decision.reason for decision, _ in scene.report.decisions]
         assert told == [Reason.HELD, Reason.HELD, Reason.DEPLOYMENT_STUCK, Reason.DEPLOYMENT_STUCK]
-        assert [(name, counter) for name, counter, _ in scene.ledger.failures] == [
+        assert [(name, counter) for name, counter, _ in scene.report.failures] == [
             (served.name, Counter.DEPLOYMENT_STUCK)
         ] * 2
-        [*_, (_, _, why)] = scene.ledger.failures
-        assert why == (
+        [*_, (_, _, reason)] = scene.report.failures
+        assert reason == (
             "a deployment over an hour old holds the shutdown: "
             "a deployment is rolling, since 2026-01-15 11:00 UTC, for 61 min"
         )
-        assert scene.acts() == []
+        assert scene.resizes() == []
 
     @pytest.mark.parametrize(
         ("bounds", "suspended", "reason"),
@@ -478,6 +478,6 @@ class TestRepairs:
         scene.fleets.holding[served.fleet] = replace(capacity(0, bounds=bounds), scale_out_held_by=suspended)
         for _ in range(2):
             tick(scene)
-        told = [(decision.reason, outcome) for decision, outcome in scene.ledger.decisions]
+        told = [(decision.reason, outcome) for decision, outcome in scene.report.decisions]
         assert told == [(reason, Outcome.HELD)] * 2
-        assert scene.acts() == []
+        assert scene.resizes() == []

@@ -4,13 +4,10 @@ from datetime import timedelta
 import pytest
 
 from sluice.core.model import Decision, DynamicTarget, Kind, Limit, Mode, Reason, Trigger, Workload
+from sluice.core.target import initial_target
 from sluice.errors import CapacityError, ConfigError, TransientError
 from sluice.ports import Counter, Outcome
-from sluice.usecases.wake import (
-    initial_target,
-    on_bootstrap_alarm,
-    on_shutdown_alarm,
-)
+from sluice.usecases.wake import on_bootstrap_alarm, on_shutdown_alarm
 from tests.support.builders import (
     alarm,
     capacity,
@@ -23,16 +20,16 @@ from tests.support.fakes import Scene
 
 def bootstrap(scene: Scene, served: Workload | None = None, state: str = "ALARM") -> None:
     event = alarm("bootstrap", served.name if served else "transcription", state)
-    on_bootstrap_alarm(event, scene.world, scene.ledger, scene.remaining_s)
+    on_bootstrap_alarm(event, scene.world, scene.report, scene.remaining_s)
 
 
 def shutdown(scene: Scene, served: Workload | None = None, state: str = "ALARM") -> None:
     event = alarm("shutdown", served.name if served else "transcription", state)
-    on_shutdown_alarm(event, scene.world, scene.ledger, scene.remaining_s)
+    on_shutdown_alarm(event, scene.world, scene.report, scene.remaining_s)
 
 
 def told(scene: Scene) -> tuple[Decision, Outcome]:
-    [(decision, outcome)] = scene.ledger.decisions
+    [(decision, outcome)] = scene.report.decisions
     assert isinstance(decision, Decision)
     return decision, outcome
 
@@ -46,7 +43,7 @@ class TestEither:
         scene.serve(workload(), visible=5)
         handle(scene, state=state)
         assert scene.calls.made == []
-        assert scene.ledger.counts == {Counter.EVENT_IGNORED: 1}
+        assert scene.report.counts == {Counter.EVENT_IGNORED: 1}
 
     @pytest.mark.parametrize("kind", ["bootstrap", "shutdown"])
     def test_an_alarm_that_the_document_does_not_name_is_refused(self, scene: Scene, kind: str) -> None:
@@ -54,13 +51,13 @@ class TestEither:
         stray = alarm(kind, arn="arn:aws:cloudwatch:eu-west-1:123456789012:alarm:sluice-stray")
         handle = on_bootstrap_alarm if kind == "bootstrap" else on_shutdown_alarm
         with pytest.raises(ConfigError, match="sluice-stray says it belongs to workload transcription"):
-            handle(stray, scene.world, scene.ledger, scene.remaining_s)
-        assert scene.acts() == []
+            handle(stray, scene.world, scene.report, scene.remaining_s)
+        assert scene.resizes() == []
 
     def test_the_other_functions_alarm_is_a_stray_one_too(self, scene: Scene) -> None:
         scene.serve(workload(), visible=5)
         with pytest.raises(ConfigError, match=r"document names .*sluice-transcription-bootstrap"):
-            on_bootstrap_alarm(alarm("shutdown"), scene.world, scene.ledger, scene.remaining_s)
+            on_bootstrap_alarm(alarm("shutdown"), scene.world, scene.report, scene.remaining_s)
 
     @pytest.mark.parametrize("handle", [bootstrap, shutdown])
     def test_an_unknown_workload_is_refused(self, scene: Scene, handle: object) -> None:
@@ -79,7 +76,7 @@ class TestEither:
             handle(scene)
         decision, outcome = told(scene)
         assert (decision.reason, outcome) == (Reason.UNKNOWN_READING, Outcome.HELD)
-        assert scene.acts() == []
+        assert scene.resizes() == []
 
     def test_a_fleet_that_refuses_fails_the_invocation(self, scene: Scene) -> None:
         scene.serve(workload(), visible=5)
@@ -102,7 +99,7 @@ class TestBootstrap:
     def test_an_ecs_service_wakes_the_same_way(self, scene: Scene) -> None:
         served = scene.serve(ecs_workload(), visible=1)
         bootstrap(scene, served)
-        assert scene.acts() == [(served.fleet, 1)]
+        assert scene.resizes() == [(served.fleet, 1)]
 
     def test_a_dynamic_target_sizes_the_bootstrap_by_its_fallback(self, scene: Scene) -> None:
         served = replace(dynamic_workload(fallback_messages_per_instance=10), bootstrap_instances=None)
@@ -122,7 +119,7 @@ class TestBootstrap:
     def test_a_late_alarm_over_an_empty_queue_does_nothing(self, scene: Scene) -> None:
         scene.serve(workload())
         bootstrap(scene)
-        assert scene.acts() == []
+        assert scene.resizes() == []
         assert told(scene)[0].reason is Reason.NO_WORK
 
     def test_a_suspended_launch_holds_and_says_so(self, scene: Scene) -> None:
@@ -140,12 +137,12 @@ class TestBootstrap:
         scene.serve(workload(mode=Mode.OBSERVE), visible=5)
         bootstrap(scene)
         decision, outcome = told(scene)
-        assert (decision.desired, outcome, scene.acts()) == (1, Outcome.OBSERVED, [])
+        assert (decision.desired, outcome, scene.resizes()) == (1, Outcome.OBSERVED, [])
 
     def test_paused_holds(self, scene: Scene) -> None:
         scene.serve(workload(mode=Mode.PAUSED), visible=5)
         bootstrap(scene)
-        assert (told(scene)[0].reason, scene.acts()) == (Reason.PAUSED, [])
+        assert (told(scene)[0].reason, scene.resizes()) == (Reason.PAUSED, [])
 
     def test_one_alarm_costs_one_read_of_the_document_the_queue_and_the_fleet(self, scene: Scene) -> None:
         served = scene.serve(workload(), visible=5)
@@ -162,7 +159,7 @@ class TestBootstrap:
 class TestShutdown:
     @pytest.mark.parametrize("least", [0, 2])
     def test_a_proven_empty_queue_sends_the_fleet_to_its_minimum(self, scene: Scene, least: int) -> None:
-        served = scene.serve(workload(least=least, bootstrap=2), desired=4)
+        served = scene.serve(workload(min_instances=least, bootstrap=2), desired=4)
         scene.idle(served)
         shutdown(scene)
         assert scene.desired(served) == least
@@ -177,25 +174,25 @@ class TestShutdown:
         scene.queues.change(served.queue_url, **{waiting: 1})
         scene.idle(served)
         shutdown(scene)
-        assert (told(scene)[0].reason, scene.acts()) == (Reason.NOT_EMPTY, [])
+        assert (told(scene)[0].reason, scene.resizes()) == (Reason.NOT_EMPTY, [])
         assert scene.calls.named("metrics.read") == []
 
     def test_a_fleet_already_at_its_minimum_is_left_alone(self, scene: Scene) -> None:
-        scene.serve(workload(least=1), desired=1)
+        scene.serve(workload(min_instances=1), desired=1)
         shutdown(scene)
-        assert (told(scene)[0].reason, scene.acts()) == (Reason.AT_MINIMUM, [])
+        assert (told(scene)[0].reason, scene.resizes()) == (Reason.AT_MINIMUM, [])
 
     def test_silence_is_no_proof(self, scene: Scene) -> None:
         scene.serve(workload(), desired=2)
         shutdown(scene)
-        assert (told(scene)[0].reason, scene.acts()) == (Reason.NOT_PROVEN, [])
+        assert (told(scene)[0].reason, scene.resizes()) == (Reason.NOT_PROVEN, [])
 
     def test_a_proof_that_could_not_be_read_holds_and_fails_the_invocation(self, scene: Scene) -> None:
         scene.serve(workload(), desired=2)
         scene.metrics.unreadable["BacklogPerInstance"] = "GetMetricData was throttled"
         with pytest.raises(TransientError, match="GetMetricData was throttled"):
             shutdown(scene)
-        assert scene.acts() == []
+        assert scene.resizes() == []
 
     @pytest.mark.parametrize("held_by", ["a deployment is rolling", "Terminate is suspended"])
     def test_what_holds_a_direction_holds_the_shutdown_and_is_told(self, scene: Scene, held_by: str) -> None:
@@ -204,7 +201,7 @@ class TestShutdown:
         scene.idle(served)
         shutdown(scene)
         decision, _ = told(scene)
-        assert (decision.reason, decision.detail, scene.acts()) == (Reason.HELD, held_by, [])
+        assert (decision.reason, decision.detail, scene.resizes()) == (Reason.HELD, held_by, [])
 
     def test_a_deployment_that_never_ends_is_an_error(self, scene: Scene) -> None:
         served = scene.serve(workload(), desired=2)
@@ -215,14 +212,14 @@ class TestShutdown:
         )
         scene.idle(served)
         shutdown(scene)
-        assert (told(scene)[0].reason, scene.acts()) == (Reason.DEPLOYMENT_STUCK, [])
-        [(name, counter, why)] = scene.ledger.failures
+        assert (told(scene)[0].reason, scene.resizes()) == (Reason.DEPLOYMENT_STUCK, [])
+        [(name, counter, reason)] = scene.report.failures
         assert (name, counter) == (served.name, Counter.DEPLOYMENT_STUCK)
-        assert why.endswith("since 2026-01-15 10:30 UTC, for 89 min")
+        assert reason.endswith("since 2026-01-15 10:30 UTC, for 89 min")
 
     def test_a_difference_between_the_documents_and_the_fleets_bounds_is_told(self, scene: Scene) -> None:
         served = scene.serve(workload(), desired=2)
-        scene.fleets.holding[served.fleet] = capacity(2, bounds=workload(most=9).bounds)
+        scene.fleets.holding[served.fleet] = capacity(2, bounds=workload(max_instances=9).bounds)
         scene.idle(served)
         shutdown(scene)
         assert told(scene)[0].limits == (Limit.BOUNDS_DIFFER,)
@@ -232,7 +229,7 @@ class TestShutdown:
         scene.idle(served)
         shutdown(scene)
         decision, outcome = told(scene)
-        assert (decision.desired, outcome, scene.acts()) == (0, Outcome.OBSERVED, [])
+        assert (decision.desired, outcome, scene.resizes()) == (0, Outcome.OBSERVED, [])
 
     def test_a_message_that_arrives_before_the_act_wakes_the_fleet_again_at_once(self, scene: Scene) -> None:
         served = scene.serve(workload(), desired=2)
@@ -247,8 +244,8 @@ class TestShutdown:
 
         scene.calls.between = a_message_arrives_after_the_proof
         shutdown(scene)
-        assert scene.acts() == [(served.fleet, 0), (served.fleet, 1)]
-        kinds = [(decision.kind, decision.trigger, outcome) for decision, outcome in scene.ledger.decisions]
+        assert scene.resizes() == [(served.fleet, 0), (served.fleet, 1)]
+        kinds = [(decision.kind, decision.trigger, outcome) for decision, outcome in scene.report.decisions]
         assert kinds == [
             (Kind.SHUTDOWN, Trigger.ALARM, Outcome.ACTED),
             (Kind.BOOTSTRAP, Trigger.ALARM, Outcome.ACTED),
@@ -259,7 +256,7 @@ class TestShutdown:
         scene.idle(served)
 
         def the_queue_breaks_after_the_act() -> None:
-            if scene.acts():
+            if scene.resizes():
                 scene.queues.failing[served.queue_url] = "throttled"
 
         scene.calls.between = the_queue_breaks_after_the_act
@@ -272,11 +269,11 @@ class TestShutdown:
         scene.idle(served)
         shutdown(scene)
         shutdown(scene)  # a duplicate
-        assert [decision.reason for decision, _ in scene.ledger.decisions] == [
+        assert [decision.reason for decision, _ in scene.report.decisions] == [
             Reason.PROVEN_EMPTY,
             Reason.AT_MINIMUM,
         ]
-        assert len(scene.acts()) == 1
+        assert len(scene.resizes()) == 1
 
 
 def test_a_decision_that_aws_refuses_is_told_with_everything_it_saw(scene: Scene) -> None:
@@ -292,4 +289,4 @@ def test_lambdas_next_attempt_wakes_the_fleet_where_the_look_after_a_shutdown_fa
     served = scene.serve(workload(), visible=3, desired=0)  # shut down by the attempt before, work came since
     shutdown(scene)
     assert scene.desired(served) == 1
-    assert [decision.kind for decision, _ in scene.ledger.decisions] == [Kind.SHUTDOWN, Kind.BOOTSTRAP]
+    assert [decision.kind for decision, _ in scene.report.decisions] == [Kind.SHUTDOWN, Kind.BOOTSTRAP]

@@ -13,7 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 from click.testing import CliRunner, Result
 
-from sluice.aws.errors import calling
+from sluice.aws.errors import aws_errors
 from sluice.errors import ConfigError
 from sluice_worker import run, settings, supervisor, wiring
 from sluice_worker.command import main
@@ -167,7 +167,7 @@ def test_a_dead_letter_queue_that_the_role_may_not_read_is_told_and_does_not_hol
     def denied(sound: Any, queues: Any, url: str) -> Any:
         if url != dead:
             return sound(queues, url)
-        with calling(f"reading the attributes of {url}"):
+        with aws_errors(f"reading the attributes of {url}"):
             raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "GetQueueAttributes")
 
     for read in ("depth", "key"):

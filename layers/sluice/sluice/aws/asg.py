@@ -10,15 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sluice.aws.answers import count, field, listed, optional_list
 from sluice.aws.concurrent_reads import (
     batches,
-    begin,
-    each,
-    missing,
-    one_of_many,
+    not_found,
+    parse_item,
+    per_item,
+    start_reads,
 )
-from sluice.aws.errors import calling
+from sluice.aws.errors import aws_errors
+from sluice.aws.responses import count, field, list_field, optional_list_field
 from sluice.core.model import AutoScalingGroup, Bounds, Capacity, Unknown
 from sluice.ports import RemainingS
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mypy_boto3_autoscaling.type_defs import AutoScalingGroupTypeDef
 
 GROUPS_PER_CALL = 100
-READ: Mapping[str, Any] = {
+RESPONSE_FIELDS: Mapping[str, Any] = {
     "DescribeAutoScalingGroups": {
         "AutoScalingGroups": {
             "AutoScalingGroupName": {},
@@ -62,9 +62,9 @@ class AutoScalingGroups:
         self, fleets: Collection[AutoScalingGroup], remaining_s: RemainingS
     ) -> Mapping[AutoScalingGroup, Capacity | Unknown]:
         """One reading per group, a hundred a call."""
-        return self.begin(fleets)(remaining_s)
+        return self.start_reads(fleets)(remaining_s)
 
-    def begin(
+    def start_reads(
         self, fleets: Collection[AutoScalingGroup]
     ) -> Callable[[RemainingS], Mapping[AutoScalingGroup, Capacity | Unknown]]:
         """Start reading; the answer waits."""
@@ -75,24 +75,24 @@ class AutoScalingGroups:
             pages = client.get_paginator("describe_auto_scaling_groups").paginate(
                 AutoScalingGroupNames=names, PaginationConfig={"PageSize": GROUPS_PER_CALL}
             )
-            with calling(_read(batch)):
+            with aws_errors(_read(batch)):
                 described = {
                     field(group, "AutoScalingGroupName"): group
                     for page in pages
-                    for group in listed(page, "AutoScalingGroups")
+                    for group in list_field(page, "AutoScalingGroups")
                 }
             found = {
-                name: one_of_many(f"DescribeAutoScalingGroups of {name}", partial(_capacity, group))
+                name: parse_item(f"DescribeAutoScalingGroups of {name}", partial(_capacity, group))
                 for name, group in described.items()
             }
-            return {fleet: found.get(fleet.name, Unknown(why=missing(str(fleet)))) for fleet in batch}
+            return {fleet: found.get(fleet.name, Unknown(reason=not_found(str(fleet)))) for fleet in batch}
 
-        finish = begin(self._pool, capacities, batches(fleets, GROUPS_PER_CALL), _read)
-        return lambda remaining_s: each(finish(remaining_s))
+        finish_reads = start_reads(self._pool, capacities, batches(fleets, GROUPS_PER_CALL), _read)
+        return lambda remaining_s: per_item(finish_reads(remaining_s))
 
     def set_desired(self, fleet: AutoScalingGroup, instances: int) -> None:
         """SetDesiredCapacity without waiting for a cooldown: scale-out never waits behind scale-in."""
-        with calling(f"SetDesiredCapacity of {fleet} to {instances}"):
+        with aws_errors(f"SetDesiredCapacity of {fleet} to {instances}"):
             self._client().set_desired_capacity(
                 AutoScalingGroupName=fleet.name, DesiredCapacity=instances, HonorCooldown=False
             )
@@ -103,12 +103,14 @@ def _read(batch: tuple[AutoScalingGroup, ...]) -> str:
 
 
 def _capacity(group: AutoScalingGroupTypeDef) -> Capacity:
-    suspended = {field(process, "ProcessName") for process in optional_list(group, "SuspendedProcesses")}
+    suspended = {
+        field(process, "ProcessName") for process in optional_list_field(group, "SuspendedProcesses")
+    }
     deletion = (group["Status"],) if group.get("Status") else ()
     return Capacity(
         desired=count(field(group, "DesiredCapacity")),
         running=sum(
-            field(instance, "LifecycleState") == "InService" for instance in listed(group, "Instances")
+            field(instance, "LifecycleState") == "InService" for instance in list_field(group, "Instances")
         ),
         bounds=Bounds(min=count(field(group, "MinSize")), max=count(field(group, "MaxSize"))),
         scale_out_held_by=(*_suspensions(suspended & NEEDED_TO_SCALE_OUT), *deletion),
@@ -124,9 +126,9 @@ def _counted_by(group: AutoScalingGroupTypeDef) -> tuple[str, ...]:
     with, even when the policy has none any more.
     """
     mixed = group.get("MixedInstancesPolicy", {}).get("LaunchTemplate", {}).get("Overrides", [])
-    weights = {counted.get("WeightedCapacity", "1") for counted in (*mixed, *listed(group, "Instances"))} - {
-        "1"
-    }
+    weights = {
+        counted.get("WeightedCapacity", "1") for counted in (*mixed, *list_field(group, "Instances"))
+    } - {"1"}
     unit = group.get("DesiredCapacityType", "units")
     return (
         *(f"WeightedCapacity {weight}" for weight in sorted(weights)),

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     import boto3
 
-AS_SENT: Final[Mapping[str, Any]] = {"*": {}}
+UNPARSED: Final[Mapping[str, Any]] = {"*": {}}
 """In place of fields: the items of a list as JSON has them, without base64 or a timestamp decoded."""
-READ: Mapping[str, Any] = {"autoscaling": asg.READ, "ecs": ecs.READ}
+RESPONSE_FIELDS: Mapping[str, Any] = {"autoscaling": asg.RESPONSE_FIELDS, "ecs": ecs.RESPONSE_FIELDS}
 """Service -> operation -> the fields of its answer that the functions read; of others every field is."""
 
 
@@ -47,7 +47,7 @@ def client(
             **settings,
         ),
     )
-    for operation, fields in (READ.get(service, {}) if read is None else read).items():
+    for operation, fields in (RESPONSE_FIELDS.get(service, {}) if read is None else read).items():
         # Lambda's runtime renews boto3 by itself: one that cannot be trimmed parses all that it is sent.
         with suppress(AttributeError, TypeError):
             _keep(made.meta.service_model.operation_model(operation).output_shape, fields)
@@ -60,7 +60,7 @@ def _keep(shape: Any, fields: Mapping[str, Any]) -> None:
     for name in structure.members.keys() - fields.keys():
         del structure.members[name]
     for name, inner in fields.items():
-        if inner is AS_SENT:
+        if inner is UNPARSED:
             structure.members[name].member.is_document_type = True
         elif inner:
             _keep(structure.members[name], inner)

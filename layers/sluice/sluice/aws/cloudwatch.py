@@ -12,14 +12,14 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sluice.aws.answers import MalformedAnswer, field, listed
 from sluice.aws.concurrent_reads import (
     batches,
-    each,
     fan_out,
-    one_of_many,
+    parse_item,
+    per_item,
 )
-from sluice.aws.errors import calling
+from sluice.aws.errors import aws_errors
+from sluice.aws.responses import MalformedResponse, field, list_field
 from sluice.core.model import DataPoint, Metric, Unknown
 from sluice.errors import SluiceError, TransientError
 from sluice.ports import RemainingS, Series, SeriesQuery
@@ -54,7 +54,7 @@ class CloudWatchMetrics:
             for batch in batches(names, POINTS_PER_CALL // most):
                 data = [_datum(point) for name in batch for point in points[name]]
                 try:
-                    with calling(f"PutMetricData of {len(data)} points to {namespace}"):
+                    with aws_errors(f"PutMetricData of {len(data)} points to {namespace}"):
                         self._client().put_metric_data(Namespace=namespace, MetricData=data)
                 except SluiceError as failure:
                     refused |= dict.fromkeys(batch, str(failure))
@@ -69,7 +69,7 @@ class CloudWatchMetrics:
     ) -> Mapping[str, Series | Unknown]:
         """GetMetricData, five hundred queries a call, every page of it; the calls run concurrently."""
         read = partial(_series, self._client(), queries, start, end)
-        return each(fan_out(self._pool, read, batches(queries, QUERIES_PER_CALL), _read, remaining_s))
+        return per_item(fan_out(self._pool, read, batches(queries, QUERIES_PER_CALL), _read, remaining_s))
 
 
 def _read(names: tuple[str, ...]) -> str:
@@ -92,15 +92,15 @@ def _series(
     )
     values: dict[str, dict[datetime, float]] = {name: {} for name in names}
     failed: dict[str, Unknown] = {}
-    with calling(_read(names)):
+    with aws_errors(_read(names)):
         results = [
             (field(name_of, field(result, "Id")), result)
             for page in pages
-            for result in listed(page, "MetricDataResults")
+            for result in list_field(page, "MetricDataResults")
         ]
     for name, result in results:
         metric = queries[name].metric
-        points = one_of_many(f"GetMetricData of {metric}", partial(_points, result, metric))
+        points = parse_item(f"GetMetricData of {metric}", partial(_points, result, metric))
         if isinstance(points, Unknown):
             failed[name] = points
         else:
@@ -111,9 +111,9 @@ def _series(
 def _points(result: MetricDataResultTypeDef, metric: Metric) -> dict[datetime, float]:
     if (status := field(result, "StatusCode")) in ("InternalError", "Forbidden"):
         raise TransientError(f"GetMetricData answered {status} for {metric}")
-    times, values = listed(result, "Timestamps"), listed(result, "Values")
+    times, values = list_field(result, "Timestamps"), list_field(result, "Values")
     if len(times) != len(values):
-        raise MalformedAnswer(f"{len(times)} Timestamps of {len(values)} Values")
+        raise MalformedResponse(f"{len(times)} Timestamps of {len(values)} Values")
     return dict(zip(times, values, strict=True))
 
 

@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import islice
 from typing import TypeVar
 
-from sluice.aws.errors import calling
+from sluice.aws.errors import aws_errors
 from sluice.core.model import Unknown
-from sluice.errors import SluiceError, TransientError, attempted, in_words
+from sluice.errors import SluiceError, TransientError, attempt, failure_message
 from sluice.ports import RemainingS
 
 LATE = "not read before the deadline"
@@ -20,7 +20,7 @@ Item = TypeVar("Item", bound=Hashable)
 Reading = TypeVar("Reading")
 
 
-def begin(
+def start_reads(
     pool: ThreadPoolExecutor,
     read: Callable[[Item], Reading],
     items: Iterable[Item],
@@ -34,27 +34,27 @@ def begin(
     """
     futures = {item: pool.submit(read, item) for item in items}
 
-    def finish(remaining_s: RemainingS) -> dict[Item, Reading | Unknown]:
+    def finish_reads(remaining_s: RemainingS) -> dict[Item, Reading | Unknown]:
         wait(futures.values(), timeout=max(remaining_s(), 0))
         readings: dict[Item, Reading | Unknown] = {}
         for item, future in futures.items():
             if not future.done():
                 future.cancel()
-                readings[item] = Unknown(why=f"{what(item)}: {LATE}")
+                readings[item] = Unknown(reason=f"{what(item)}: {LATE}")
                 continue
             failure = future.exception()
-            readings[item] = future.result() if failure is None else unknown(failure, what(item))
+            readings[item] = future.result() if failure is None else unknown_reading(failure, what(item))
         return readings
 
-    return finish
+    return finish_reads
 
 
-def unknown(failure: BaseException, what: str) -> Unknown:
+def unknown_reading(failure: BaseException, what: str) -> Unknown:
     """A reading that failed, or met a defect of the code that reads."""
     if isinstance(failure, SluiceError):
-        return Unknown(why=str(failure))
+        return Unknown(reason=str(failure))
     if isinstance(failure, Exception):
-        return Unknown(why=f"{what}: {in_words(failure)}", defect=failure)
+        return Unknown(reason=f"{what}: {failure_message(failure)}", defect=failure)
     raise failure
 
 
@@ -66,10 +66,10 @@ def fan_out(
     remaining_s: RemainingS,
 ) -> dict[Item, Reading | Unknown]:
     """`begin`, and wait at once."""
-    return begin(pool, read, items, what)(remaining_s)
+    return start_reads(pool, read, items, what)(remaining_s)
 
 
-def in_time(
+def read_in_time(
     pool: ThreadPoolExecutor, read: Callable[[], Reading], what: str, remaining_s: RemainingS
 ) -> Reading:
     """One read, given up when the time for reading is over: TransientError then. Failures pass through."""
@@ -88,18 +88,18 @@ def batches(items: Iterable[Item], size: int) -> Iterator[tuple[Item, ...]]:
         yield batch
 
 
-def one_of_many(what: str, read: Callable[[], Reading]) -> Reading | Unknown:
+def parse_item(what: str, read: Callable[[], Reading]) -> Reading | Unknown:
     """One item's part of an answer: what is wrong with it is Unknown for that item alone."""
 
     def called() -> Reading:
-        with calling(what):
+        with aws_errors(what):
             return read()
 
-    outcome = attempted(called)
-    return unknown(outcome, what) if isinstance(outcome, Exception) else outcome
+    outcome = attempt(called)
+    return unknown_reading(outcome, what) if isinstance(outcome, Exception) else outcome
 
 
-def each(
+def per_item(
     by_batch: Mapping[tuple[Item, ...], Mapping[Item, Reading | Unknown] | Unknown],
 ) -> dict[Item, Reading | Unknown]:
     """One reading per item from one per batch: a batch that failed is Unknown for each of its items."""
@@ -110,6 +110,6 @@ def each(
     }
 
 
-def missing(what: str) -> str:
+def not_found(what: str) -> str:
     """How a person is told that AWS does not know something."""
     return f"AWS knows no {what} in this account and region: check its name, or delete the workload's stack"

@@ -14,15 +14,15 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from sluice.aws.answers import count, field, listed
 from sluice.aws.concurrent_reads import (
     batches,
-    begin,
-    each,
-    missing,
-    one_of_many,
+    not_found,
+    parse_item,
+    per_item,
+    start_reads,
 )
-from sluice.aws.errors import calling
+from sluice.aws.errors import aws_errors
+from sluice.aws.responses import count, field, list_field
 from sluice.core.model import (
     DYNAMIC_SCALING_IN_SUSPENDED,
     DYNAMIC_SCALING_OUT_SUSPENDED,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from mypy_boto3_ecs.type_defs import ServiceTypeDef
 
 SERVICES_PER_CALL = 10
-READ: Mapping[str, Any] = {
+RESPONSE_FIELDS: Mapping[str, Any] = {
     "DescribeServices": {
         "services": {
             "serviceName": {},
@@ -74,27 +74,29 @@ class EcsServices:
         self, fleets: Collection[EcsService], remaining_s: RemainingS
     ) -> Mapping[EcsService, Capacity | Unknown]:
         """One reading per service: ten services of one cluster a call, fifty scalable targets a call."""
-        return self.begin(fleets)(remaining_s)
+        return self.start_reads(fleets)(remaining_s)
 
-    def begin(
+    def start_reads(
         self, fleets: Collection[EcsService]
     ) -> Callable[[RemainingS], Mapping[EcsService, Capacity | Unknown]]:
         """Start reading services and targets at once; the answer waits."""
         # The clients are made here, in one thread: making them is not thread-safe, using them is.
         services_of = partial(_services, self._client())
         targets_of = partial(_targets, self._scaling_client())
-        services = begin(self._pool, services_of, by_cluster(fleets), _read_services)
-        targets = begin(self._pool, targets_of, batches(fleets, SCALABLE_TARGETS_PER_CALL), _read_targets)
+        services = start_reads(self._pool, services_of, by_cluster(fleets), _read_services)
+        targets = start_reads(
+            self._pool, targets_of, batches(fleets, SCALABLE_TARGETS_PER_CALL), _read_targets
+        )
 
-        def finish(remaining_s: RemainingS) -> Mapping[EcsService, Capacity | Unknown]:
-            service, target = each(services(remaining_s)), each(targets(remaining_s))
+        def finish_reads(remaining_s: RemainingS) -> Mapping[EcsService, Capacity | Unknown]:
+            service, target = per_item(services(remaining_s)), per_item(targets(remaining_s))
             return {fleet: _joined(service[fleet], target[fleet]) for fleet in fleets}
 
-        return finish
+        return finish_reads
 
     def set_desired(self, fleet: EcsService, instances: int) -> None:
         """UpdateService with a desired count alone, which starts no deployment."""
-        with calling(f"UpdateService of {fleet} to {instances}"):
+        with aws_errors(f"UpdateService of {fleet} to {instances}"):
             self._client().update_service(
                 cluster=fleet.cluster, service=fleet.service, desiredCount=instances
             )
@@ -139,15 +141,15 @@ def _read_targets(batch: tuple[EcsService, ...]) -> str:
 
 def _services(client: ECSClient, batch: tuple[EcsService, ...]) -> dict[EcsService, _Service | Unknown]:
     cluster = batch[0].cluster
-    with calling(_read_services(batch)):
+    with aws_errors(_read_services(batch)):
         answer = client.describe_services(cluster=cluster, services=[fleet.service for fleet in batch])
-        described = {field(service, "serviceName"): service for service in listed(answer, "services")}
+        described = {field(service, "serviceName"): service for service in list_field(answer, "services")}
     readings = {
-        name: one_of_many(f"DescribeServices of {cluster}/{name}", partial(_service, service))
+        name: parse_item(f"DescribeServices of {cluster}/{name}", partial(_service, service))
         for name, service in described.items()
     }
     found = {name: reading for name, reading in readings.items() if reading is not None}
-    return {fleet: found.get(fleet.service, Unknown(why=missing(f"active {fleet}"))) for fleet in batch}
+    return {fleet: found.get(fleet.service, Unknown(reason=not_found(f"active {fleet}"))) for fleet in batch}
 
 
 def _targets(
@@ -158,14 +160,14 @@ def _targets(
         ScalableDimension=DIMENSION,
         ResourceIds=[resource_id(fleet) for fleet in batch],
     )
-    with calling(_read_targets(batch)):
+    with aws_errors(_read_targets(batch)):
         described = {
             field(target, "ResourceId"): target
             for page in pages
-            for target in listed(page, "ScalableTargets")
+            for target in list_field(page, "ScalableTargets")
         }
     found = {
-        name: one_of_many(f"DescribeScalableTargets of {name}", partial(_scalable_target, target))
+        name: parse_item(f"DescribeScalableTargets of {name}", partial(_scalable_target, target))
         for name, target in described.items()
     }
     return {fleet: found.get(resource_id(fleet), _ScalableTarget()) for fleet in batch}
@@ -193,7 +195,7 @@ def _service(described: ServiceTypeDef) -> _Service | None:
 
 def _deployment(described: ServiceTypeDef) -> _Deployment | None:
     """What runs, whoever controls it: ECS lists deployments, CODE_DEPLOY and EXTERNAL list task sets."""
-    if deployments := listed(described, "deployments"):
+    if deployments := list_field(described, "deployments"):
         rolling = len(deployments) > 1 or deployments[0].get("rolloutState", "COMPLETED") not in OVER
         began = [deployment.get("createdAt") for deployment in deployments]
         return _Deployment(since=_newest(began)) if rolling else None

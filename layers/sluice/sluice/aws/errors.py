@@ -19,7 +19,7 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
-from sluice.aws.answers import MalformedAnswer
+from sluice.aws.responses import MalformedResponse
 from sluice.errors import CapacityError, ConfigError, SluiceError, TransientError
 
 TRANSIENT_CODES = frozenset(
@@ -84,7 +84,7 @@ SERIALIZER = "botocore.serialize"
 
 
 @contextmanager
-def calling(what: str) -> Iterator[None]:
+def aws_errors(what: str) -> Iterator[None]:
     """Turn whatever a call to AWS raises into a SluiceError that begins with `what`.
 
     An answer that botocore or an adapter finds malformed is one AWS did not give: transient. What else breaks
@@ -98,7 +98,7 @@ def calling(what: str) -> Iterator[None]:
         raise ConfigError(f"{what}: {wrong}") from wrong
     except BotoCoreError as unreachable:
         raise TransientError(f"{what}: no answer from AWS: {unreachable}") from unreachable
-    except (MalformedAnswer, ResponseParserError) as malformed:
+    except (MalformedResponse, ResponseParserError) as malformed:
         raise TransientError(f"{what}: AWS's answer cannot be read: {malformed}") from malformed
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as broken:
         if not _broke_in_a_parser(broken):

@@ -20,8 +20,8 @@ class AwsFleets:
         """One reading per fleet; a kind without fleets costs no call, and no kind waits for the other."""
         groups = [fleet for fleet in fleets if isinstance(fleet, AutoScalingGroup)]
         services = [fleet for fleet in fleets if isinstance(fleet, EcsService)]
-        of_groups = self._groups.begin(groups) if groups else None
-        of_services = self._services.begin(services) if services else None
+        of_groups = self._groups.start_reads(groups) if groups else None
+        of_services = self._services.start_reads(services) if services else None
         readings: dict[Fleet, Capacity | Unknown] = {}
         if of_groups:
             readings |= dict(of_groups(remaining_s).items())

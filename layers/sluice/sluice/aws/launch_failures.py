@@ -13,15 +13,15 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sluice.aws.answers import MalformedAnswer, field, listed
-from sluice.aws.clients import AS_SENT
+from sluice.aws.clients import UNPARSED
 from sluice.aws.concurrent_reads import (
-    begin,
-    each,
-    one_of_many,
+    parse_item,
+    per_item,
+    start_reads,
 )
 from sluice.aws.ecs import by_cluster
-from sluice.aws.errors import calling
+from sluice.aws.errors import aws_errors
+from sluice.aws.responses import MalformedResponse, field, list_field
 from sluice.core.model import AutoScalingGroup, EcsService, Fleet, LaunchAttempt, Unknown
 from sluice.ports import RemainingS
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 MAX_ACTIVITIES = 20
 """Those in progress come first, then the newest by their start."""
-READ_EVENTS: Mapping[str, Any] = {"DescribeServices": {"services": {"serviceName": {}, "events": AS_SENT}}}
+EVENT_FIELDS: Mapping[str, Any] = {"DescribeServices": {"services": {"serviceName": {}, "events": UNPARSED}}}
 """For a client of its own: the one that each tick asks is spared the hundred events of a service."""
 NO_INSTANCE = frozenset({"Failed", "Cancelled"})
 LAUNCH = "Launching"
@@ -69,31 +69,31 @@ class AwsLaunches:
         """One call a group, one for ten services of a cluster; neither kind waits for the other."""
         groups = [fleet for fleet in fleets if isinstance(fleet, AutoScalingGroup)]
         services = [fleet for fleet in fleets if isinstance(fleet, EcsService)]
-        of_groups = self._begin_groups(groups) if groups else None
-        of_services = self._begin_services(services) if services else None
+        of_groups = self._start_groups(groups) if groups else None
+        of_services = self._start_services(services) if services else None
         attempts: dict[Fleet, Collection[LaunchAttempt] | Unknown] = {}
         if of_groups:
             attempts |= dict(of_groups(remaining_s).items())
         if of_services:
-            attempts |= dict(each(of_services(remaining_s)).items())
+            attempts |= dict(per_item(of_services(remaining_s)).items())
         return attempts
 
-    def _begin_groups(
+    def _start_groups(
         self, groups: Collection[AutoScalingGroup]
     ) -> Callable[[RemainingS], Mapping[AutoScalingGroup, list[LaunchAttempt] | Unknown]]:
         client = self._autoscaling()
 
         def attempts(group: AutoScalingGroup) -> list[LaunchAttempt]:
-            with calling(_activities_of(group)):
+            with aws_errors(_activities_of(group)):
                 answer = client.describe_scaling_activities(
                     AutoScalingGroupName=group.name, MaxRecords=MAX_ACTIVITIES
                 )
-                found = [_attempt(activity) for activity in listed(answer, "Activities")]
+                found = [_attempt(activity) for activity in list_field(answer, "Activities")]
             return [attempt for attempt in found if attempt]
 
-        return begin(self._pool, attempts, groups, _activities_of)
+        return start_reads(self._pool, attempts, groups, _activities_of)
 
-    def _begin_services(
+    def _start_services(
         self, services: Collection[EcsService]
     ) -> Callable[
         [RemainingS],
@@ -102,19 +102,21 @@ class AwsLaunches:
         client = self._ecs()
 
         def attempts(batch: tuple[EcsService, ...]) -> dict[EcsService, list[LaunchAttempt] | Unknown]:
-            with calling(_events_of(batch)):
+            with aws_errors(_events_of(batch)):
                 answer = client.describe_services(
                     cluster=batch[0].cluster, services=[fleet.service for fleet in batch]
                 )
-                described = {field(service, "serviceName"): service for service in listed(answer, "services")}
+                described = {
+                    field(service, "serviceName"): service for service in list_field(answer, "services")
+                }
             return {
-                fleet: one_of_many(
+                fleet: parse_item(
                     f"events of {fleet}", partial(_attempts, described.get(fleet.service, UNKNOWN_SERVICE))
                 )
                 for fleet in batch
             }
 
-        return begin(self._pool, attempts, by_cluster(services), _events_of)
+        return start_reads(self._pool, attempts, by_cluster(services), _events_of)
 
 
 def _activities_of(group: AutoScalingGroup) -> str:
@@ -139,7 +141,8 @@ def _attempt(activity: ActivityTypeDef) -> LaunchAttempt | None:
 def _attempts(service: ServiceTypeDef) -> list[LaunchAttempt]:
     attempts, keeps_failing = [], False
     for at, message in sorted(
-        (_moment(field(event, "createdAt")), field(event, "message")) for event in listed(service, "events")
+        (_moment(field(event, "createdAt")), field(event, "message"))
+        for event in list_field(service, "events")
     ):
         if STEADY.search(message):
             keeps_failing = False
@@ -159,4 +162,4 @@ def _moment(created_at: float | datetime) -> datetime:
     try:
         return EPOCH + timedelta(seconds=created_at)
     except (OverflowError, TypeError, ValueError):
-        raise MalformedAnswer(f"{created_at!r} is no time") from None
+        raise MalformedResponse(f"{created_at!r} is no time") from None

@@ -12,16 +12,16 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from sluice.aws.answers import MalformedAnswer, field, listed, positive
 from sluice.aws.concurrent_reads import (
     batches,
-    begin,
-    each,
-    in_time,
-    one_of_many,
+    parse_item,
+    per_item,
+    read_in_time,
+    start_reads,
 )
 from sluice.aws.ecs import DIMENSION, resource_id
-from sluice.aws.errors import calling
+from sluice.aws.errors import aws_errors
+from sluice.aws.responses import MalformedResponse, field, list_field, positive
 from sluice.core.model import AutoScalingGroup, Unknown, Workload
 from sluice.errors import ConfigError
 from sluice.ports import Policy, RemainingS
@@ -67,10 +67,10 @@ class TargetTrackingPolicies:
             )
 
         def read() -> tuple[Mapping[str, Any], float] | None:
-            with calling(what):
+            with aws_errors(what):
                 return _found(workload, described(), configuration)
 
-        found = in_time(self._pool, read, what, remaining_s)
+        found = read_in_time(self._pool, read, what, remaining_s)
         if found:
             definition, target = found
             return Policy(fleet=fleet, target=target, definition=definition)
@@ -84,16 +84,24 @@ class TargetTrackingPolicies:
             name for name, workload in workloads.items() if isinstance(workload.fleet, AutoScalingGroup)
         ]
         services = [name for name in workloads if name not in set(groups)]
-        finishes = []
+        pending_reads = []
         if groups:
             described = partial(_groups_policies, self._asg_client())
             read = partial(_targets, workloads, described, ASG_CONFIGURATION, _read_groups)
-            finishes.append(begin(self._pool, read, batches(groups, POLICIES_PER_CALL), _read_groups))
+            pending_reads.append(
+                start_reads(self._pool, read, batches(groups, POLICIES_PER_CALL), _read_groups)
+            )
         if services:
             described = partial(_services_policies, self._ecs_client())
             read = partial(_targets, workloads, described, ECS_CONFIGURATION, _read_services)
-            finishes.append(begin(self._pool, read, batches(services, POLICIES_PER_CALL), _read_services))
-        return {name: target for finish in finishes for name, target in each(finish(remaining_s)).items()}
+            pending_reads.append(
+                start_reads(self._pool, read, batches(services, POLICIES_PER_CALL), _read_services)
+            )
+        return {
+            name: target
+            for finish_reads in pending_reads
+            for name, target in per_item(finish_reads(remaining_s)).items()
+        }
 
     def put_target(self, policy: Policy, target: float) -> None:
         """PutScalingPolicy with every field that was described and the put takes, and the new target."""
@@ -102,7 +110,7 @@ class TargetTrackingPolicies:
             client, configuration = self._asg_client(), ASG_CONFIGURATION
         else:
             client, configuration = self._ecs_client(), ECS_CONFIGURATION
-        with calling(f"PutScalingPolicy of {policy.fleet}"):
+        with aws_errors(f"PutScalingPolicy of {policy.fleet}"):
             request = _as_request(client, policy.definition)
             request[configuration]["TargetValue"] = target
             cast("Any", client).put_scaling_policy(**request)
@@ -121,7 +129,9 @@ def _services_policies(client: ApplicationAutoScalingClient, **asked: Any) -> li
 
 
 def _listed(pages: Iterable[object]) -> list[Mapping[str, Any]]:
-    return [cast("Mapping[str, Any]", policy) for page in pages for policy in listed(page, "ScalingPolicies")]
+    return [
+        cast("Mapping[str, Any]", policy) for page in pages for policy in list_field(page, "ScalingPolicies")
+    ]
 
 
 def _read_groups(names: tuple[str, ...]) -> str:
@@ -144,10 +154,10 @@ def _targets(
     wanted = {found[1] for name in names if (found := _POLICY_NAME.search(str(workloads[name].policy_arn)))}
     policies: list[Mapping[str, Any]] = []
     if wanted:
-        with calling(what(names)):
+        with aws_errors(what(names)):
             policies = described(PolicyNames=sorted(wanted))
     return {
-        name: one_of_many(
+        name: parse_item(
             f"the policy of workload {name}", partial(_target, workloads[name], policies, configuration)
         )
         for name in names
@@ -182,7 +192,7 @@ def _found(
                 "and update the workload's stack with any change to create its own again"
             )
         if not kind:
-            raise MalformedAnswer("PolicyType is empty")
+            raise MalformedResponse("PolicyType is empty")
         return policy, positive(field(field(policy, configuration), "TargetValue"))
     return None
 
@@ -197,7 +207,7 @@ def _as_request(client: BaseClient, described: Mapping[str, object]) -> dict[str
     """
     put = cast("StructureShape", client.meta.service_model.operation_model("PutScalingPolicy").input_shape)
     if undescribed := [name for name in put.required_members if name not in described]:
-        raise MalformedAnswer(f"the policy was described without {', '.join(undescribed)}")
+        raise MalformedResponse(f"the policy was described without {', '.join(undescribed)}")
     request = _without_empty({name: value for name, value in described.items() if name in put.members})
     return cast("dict[str, Any]", request)
 

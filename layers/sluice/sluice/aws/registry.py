@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools.utilities.parameters import SSMProvider
 from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 
-from sluice.aws.concurrent_reads import in_time
-from sluice.aws.errors import calling
+from sluice.aws.concurrent_reads import read_in_time
+from sluice.aws.errors import aws_errors
 from sluice.core.model import Fleet, Workload
 from sluice.document import parsing
-from sluice.errors import ConfigError, SluiceError, TransientError, attempted, in_words
+from sluice.errors import ConfigError, SluiceError, TransientError, attempt, failure_message
 from sluice.ports import Registered, RemainingS, first_half
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class SsmRegistry:
             with _asking(what):
                 return str(parameters.get(path, force_fetch=True))
 
-        return _parsed(name, in_time(self._pool, text, what, remaining_s))
+        return _parsed(name, read_in_time(self._pool, text, what, remaining_s))
 
     def _documents(self, remaining_s: RemainingS, *, fresh: bool) -> _Documents:
         # Two workloads on one fleet may be one that is being renamed: that copy is not kept for five minutes.
@@ -98,7 +98,7 @@ class SsmRegistry:
         # With a copy to serve instead, a slow registry leaves half of the time to what is served.
         limit_s = remaining_s if self._last_good is None else first_half(remaining_s)
         try:
-            found = in_time(self._pool, texts_by_name, what, limit_s)
+            found = read_in_time(self._pool, texts_by_name, what, limit_s)
         except SluiceError as failure:
             if self._last_good is None:
                 raise
@@ -147,8 +147,8 @@ class SliceRegistry:
 
 @contextmanager
 def _asking(what: str) -> Iterator[None]:
-    """As `calling`, for Powertools, which hides the error it met behind one of its own."""
-    with calling(what):
+    """As `aws_errors`, for Powertools, which hides the error it met behind one of its own."""
+    with aws_errors(what):
         try:
             yield
         except GetParameterError as hidden:
@@ -173,13 +173,13 @@ def _sorted(texts: Mapping[str, str], before: _Documents) -> _Documents:
         if name in before.parsed and before.texts[name] == text:
             parsed[name] = before.parsed[name]
             continue
-        outcome = attempted(partial(_parsed, name, text))
+        outcome = attempt(partial(_parsed, name, text))
         if isinstance(outcome, Workload):
             parsed[name] = outcome
         elif isinstance(outcome, SluiceError):
             refused[name] = str(outcome)
         else:
-            refused[name] = f"the document of workload {name}: {in_words(outcome)}"
+            refused[name] = f"the document of workload {name}: {failure_message(outcome)}"
             defects[name] = outcome
     return _Documents(texts=texts, parsed=parsed, refused=refused, defects=defects)
 

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from sluice.aws.answers import field, optional_list
 from sluice.aws.concurrent_reads import fan_out
-from sluice.aws.errors import calling
+from sluice.aws.errors import aws_errors
 from sluice.aws.registry import SliceRegistry, SsmRegistry
+from sluice.aws.responses import field, optional_list_field
 from sluice.aws.sqs import MESSAGES_PER_SEND
 from sluice.core.model import Unknown
 from sluice.core.shards import slices
@@ -48,7 +48,7 @@ class SqsShards:
 
         def send(names: tuple[str, ...]) -> Mapping[str, str]:
             name_of = {str(index): name for index, name in enumerate(names)}
-            with calling(self._sending(names)):
+            with aws_errors(self._sending(names)):
                 answer = client.send_message_batch(
                     QueueUrl=self._queue_url,
                     Entries=[{"Id": each, "MessageBody": bodies[name]} for each, name in name_of.items()],
@@ -56,15 +56,15 @@ class SqsShards:
                 return {
                     field(name_of, field(entry, "Id")): f"SQS refused it with {field(entry, 'Code')}: "
                     f"{entry.get('Message', '')}"
-                    for entry in optional_list(answer, "Failed")
+                    for entry in optional_list_field(answer, "Failed")
                 }
 
         sizes = {name: len(body.encode()) for name, body in bodies.items()}
-        calls = slices(sizes, most_names=MESSAGES_PER_SEND, most_bytes=BYTES_PER_SEND)
+        calls = slices(sizes, max_names=MESSAGES_PER_SEND, max_bytes=BYTES_PER_SEND)
         answers = fan_out(self._pool, send, calls, self._sending, lambda: remaining_s() + self._reserve_s)
         unsent: dict[str, str] = {}
         for names, refused in answers.items():
-            unsent |= dict.fromkeys(names, refused.why) if isinstance(refused, Unknown) else refused
+            unsent |= dict.fromkeys(names, refused.reason) if isinstance(refused, Unknown) else refused
         return unsent
 
     def registry(self, documents: Mapping[str, str]) -> SliceRegistry:

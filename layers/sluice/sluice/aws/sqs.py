@@ -11,12 +11,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from sluice.aws.answers import count, field, optional_list
 from sluice.aws.concurrent_reads import (
     batches,
     fan_out,
 )
-from sluice.aws.errors import WAYS_OUT, calling
+from sluice.aws.errors import WAYS_OUT, aws_errors
+from sluice.aws.responses import count, field, optional_list_field
 from sluice.core.model import Backlog, Unknown
 from sluice.errors import ConfigError, TransientError
 from sluice.ports import RemainingS
@@ -43,7 +43,7 @@ class SqsQueues:
         client = self._client()
 
         def backlog(queue_url: str) -> Backlog:
-            with calling(_read(queue_url)):
+            with aws_errors(_read(queue_url)):
                 answer = client.get_queue_attributes(
                     QueueUrl=queue_url, AttributeNames=[VISIBLE, IN_FLIGHT, DELAYED]
                 )
@@ -61,11 +61,11 @@ class SqsQueues:
         client, refused = self._client(), []
         for batch in batches(enumerate(bodies), MESSAGES_PER_SEND):
             entries = [_entry(index, body, fifo=queue_url.endswith(".fifo")) for index, body in batch]
-            with calling(f"SendMessageBatch to {queue_url}"):
+            with aws_errors(f"SendMessageBatch to {queue_url}"):
                 answer = client.send_message_batch(QueueUrl=queue_url, Entries=entries)
                 refused += [
                     (field(entry, "Code"), entry.get("Message", ""))
-                    for entry in optional_list(answer, "Failed")
+                    for entry in optional_list_field(answer, "Failed")
                 ]
         if refused:
             code, message = refused[0]

@@ -1,54 +1,33 @@
-"""BacklogPerInstance, and the proof that a queue is empty.
+"""The proof that a queue is empty: BacklogPerInstance was published as 0 for every idle minute.
 
-Owns what a backlog amounts to. Refuses to take silence for emptiness: a minute without a data point proves
+Owns which minutes prove it. Refuses to take silence for emptiness: a minute without a data point proves
 nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from sluice.core.model import Backlog, Capacity
-
-MINUTE = timedelta(minutes=1)
+from sluice.core.minutes import MINUTE, minute_of
 
 
-def backlog_per_instance(backlog: Backlog, capacity: Capacity, *, count_in_flight: bool) -> float:
-    """Messages per running instance: (visible, plus in flight by setting) / max(running, 1).
-
-    With nothing running it is the whole backlog, so that the metric still tells how much work waits.
-    """
-    counted = backlog.visible + (backlog.in_flight if count_in_flight else 0)
-    return counted / max(capacity.running, 1)
-
-
-def minute_of(moment: datetime) -> datetime:
-    """The start of the minute that `moment` lies in."""
-    return moment.replace(second=0, microsecond=0)
-
-
-def turn_of(minute: datetime) -> int:
-    """The number of the minute: what is rotated by it begins elsewhere each minute."""
-    return int(minute.timestamp()) // 60
-
-
-def before(scheduled_minute: datetime) -> tuple[datetime, ...]:
+def tick_proof_ends(scheduled_minute: datetime) -> tuple[datetime, ...]:
     """The minute with which a tick's proof of emptiness ends: the one before its own scheduled minute.
 
-    Never counted back from the clock: a tick may start a minute late, and CloudWatch does not return yet what
-    this very tick has just put.
+    Never counted back from the clock: a tick may start a minute late, and CloudWatch does not yet return the
+    point that this very tick has just published.
     """
     return (scheduled_minute - MINUTE,)
 
 
-def up_to(now: datetime) -> tuple[datetime, ...]:
-    """The minutes with which an alarm's proof of emptiness may end, the newest first: now to two back.
+def alarm_proof_ends(now: datetime) -> tuple[datetime, ...]:
+    """The minutes with which an alarm's proof of emptiness may end, newest first: now to two back.
 
-    An alarm has no scheduled minute, and the ticks of the last two may be late or not readable yet.
+    An alarm has no scheduled minute, and the points of the last two ticks may be late or not yet readable.
     """
-    present = minute_of(now)
-    return present, present - MINUTE, present - 2 * MINUTE
+    current = minute_of(now)
+    return current, current - MINUTE, current - 2 * MINUTE
 
 
 def minutes_to_prove(last: datetime, idle_minutes: int) -> list[datetime]:
@@ -56,13 +35,14 @@ def minutes_to_prove(last: datetime, idle_minutes: int) -> list[datetime]:
     return [last - MINUTE * back for back in range(idle_minutes - 1, -1, -1)]
 
 
-def gap_in_proof(
+def why_not_proven_empty(
     published: Mapping[datetime, float], ends: Sequence[datetime], idle_minutes: int
 ) -> str | None:
     """Why the published BacklogPerInstance does not prove the queue empty, or None where it does.
 
-    `ends` are the minutes with which the proof may end, newest first; the newest published one counts. What
-    follows it is not asked for here: one live read of all three counts stands for it.
+    `published` is in messages per instance, by scheduled minute. `ends` are the minutes with which the proof
+    may end, newest first; the newest published one counts. The minutes after it are not needed: one live read
+    of all three message counts stands for them.
     """
     last = next((minute for minute in ends if minute in published), ends[-1])
     for minute in minutes_to_prove(last, idle_minutes):

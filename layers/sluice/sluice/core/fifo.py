@@ -15,7 +15,7 @@ from sluice.core.bounds import (
     clamp,
     effective_bounds,
 )
-from sluice.core.emptiness import MINUTE
+from sluice.core.minutes import MINUTE, minutes_since_epoch
 from sluice.core.model import (
     Capacity,
     Decision,
@@ -45,20 +45,20 @@ def is_due(workload: Workload, minute: datetime) -> bool:
     The name decides which, by a checksum that is the same in every process: hash() of a string is not.
     """
     turn = zlib.crc32(workload.name.encode())
-    return (int(minute.timestamp()) // 60 - turn) % EVERY_MINUTES == 0
+    return (minutes_since_epoch(minute) - turn) % EVERY_MINUTES == 0
 
 
-def may_exceed_groups(workload: Workload, saw: Observation) -> bool:
+def may_exceed_groups(workload: Workload, observation: Observation) -> bool:
     """Whether asking for the metrics is worth a call: work waits in a FIFO queue though several run."""
-    if isinstance(saw.backlog, Unknown) or isinstance(saw.capacity, Unknown):
+    if isinstance(observation.backlog, Unknown) or isinstance(observation.capacity, Unknown):
         return False
-    several = saw.capacity.running > 1 and not saw.capacity.counted_by
-    return workload.is_fifo and saw.backlog.visible > 0 and several
+    several = observation.capacity.running > 1 and not observation.capacity.counted_by
+    return workload.is_fifo and observation.backlog.visible > 0 and several
 
 
 def decide_cap(
     workload: Workload,
-    saw: Observation,
+    observation: Observation,
     minutes: Sequence[GroupMinute],
     trigger: Trigger,
     *,
@@ -70,22 +70,22 @@ def decide_cap(
     receives, which no count of instances would change.
     """
     last = _newest_in_a_row(minutes, minute)
-    if not isinstance(saw.capacity, Capacity) or not last:
+    if not isinstance(observation.capacity, Capacity) or not last:
         return None
     groups = max(one.groups for one in last)
     idle = all(one.waiting > 0 and one.running > groups for one in last)
-    bounds, differences = effective_bounds(workload, saw.capacity)
+    bounds, differences = effective_bounds(workload, observation.capacity)
     if not idle or groups < 1 or bounds is None:
         return None
     desired, clamps = clamp(int(groups), bounds)
-    if desired >= saw.capacity.desired:
+    if desired >= observation.capacity.desired:
         return None
     return Decision(
         workload=workload.name,
         kind=Kind.CAP,
         trigger=trigger,
         reason=Reason.BEYOND_MESSAGE_GROUPS,
-        saw=saw,
+        observation=observation,
         desired=desired,
         limits=differences + clamps,
         detail=f"at most {groups:g} in flight for the {MINUTES} min until {last[-1].at + MINUTE:%H:%M} "

@@ -30,33 +30,35 @@ MAX_WORDS = 400
 """Characters of AWS's words in a log line; its longest messages list zones or link to pages."""
 
 
-def lacks_instances(saw: Observation) -> bool:
+def lacks_instances(observation: Observation) -> bool:
     """Whether asking AWS is worth a call: work waits and fewer instances run than are asked for."""
-    if isinstance(saw.backlog, Unknown) or isinstance(saw.capacity, Unknown):
+    if isinstance(observation.backlog, Unknown) or isinstance(observation.capacity, Unknown):
         return False
-    lacking = saw.capacity.running < saw.capacity.desired and not saw.capacity.counted_by
-    return saw.backlog.visible > 0 and lacking
+    lacking = (
+        observation.capacity.running < observation.capacity.desired and not observation.capacity.counted_by
+    )
+    return observation.backlog.visible > 0 and lacking
 
 
-def decide_held_launch(workload: Workload, saw: Observation, trigger: Trigger) -> Decision | None:
+def decide_held_launch(workload: Workload, observation: Observation, trigger: Trigger) -> Decision | None:
     """A group whose launches are suspended, or that is being deleted: it starts nothing, whatever AWS has."""
-    if isinstance(saw.capacity, Unknown) or not isinstance(workload.fleet, AutoScalingGroup):
+    if isinstance(observation.capacity, Unknown) or not isinstance(workload.fleet, AutoScalingGroup):
         return None
-    if not saw.capacity.scale_out_held_by:
+    if not observation.capacity.scale_out_held_by:
         return None
     return Decision(
         workload=workload.name,
         kind=Kind.LAUNCH,
         trigger=trigger,
         reason=Reason.HELD,
-        saw=saw,
-        detail=", ".join(saw.capacity.scale_out_held_by),
+        observation=observation,
+        detail=", ".join(observation.capacity.scale_out_held_by),
     )
 
 
 def decide_no_capacity(
     workload: Workload,
-    saw: Observation,
+    observation: Observation,
     attempts: Collection[LaunchAttempt],
     trigger: Trigger,
     *,
@@ -74,7 +76,7 @@ def decide_no_capacity(
         kind=Kind.LAUNCH,
         trigger=trigger,
         reason=Reason.NO_CAPACITY,
-        saw=saw,
+        observation=observation,
         detail=f"at {newest.at:%Y-%m-%d %H:%M} UTC: {_shortened(newest.failure)}",
     )
 

@@ -53,7 +53,7 @@ class Trigger(StrEnum):
 class Unknown:
     """A reading that failed, is missing or came too late; nothing ever scales in on it."""
 
-    why: str
+    reason: str
     defect: Exception | None = None
     """What broke in Sluice's own code while reading, None where AWS could not answer."""
 
@@ -376,7 +376,7 @@ class Decision:
     kind: Kind
     trigger: Trigger
     reason: Reason
-    saw: Observation
+    observation: Observation
     desired: int | None = None
     limits: tuple[Limit, ...] = ()
     detail: str = ""
@@ -390,7 +390,7 @@ class TargetDecision:
     trigger: Trigger
     reason: Reason
     durations: Durations | Unknown
-    present: float | None
+    current: float | None
     target: float | None = None
     limits: tuple[Limit, ...] = ()
     detail: str = ""

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 
-def slices(size_bytes: Mapping[str, int], *, most_names: int, most_bytes: int) -> list[tuple[str, ...]]:
+def slices(size_bytes: Mapping[str, int], *, max_names: int, max_bytes: int) -> list[tuple[str, ...]]:
     """The names in order, in slices of at most so many names and bytes; a larger one stands alone."""
     parts: list[tuple[str, ...]] = []
     part: list[str] = []
     filled_bytes = 0
     for name in sorted(size_bytes):
-        if part and (len(part) == most_names or filled_bytes + size_bytes[name] > most_bytes):
+        if part and (len(part) == max_names or filled_bytes + size_bytes[name] > max_bytes):
             parts.append(tuple(part))
             part, filled_bytes = [], 0
         part.append(name)

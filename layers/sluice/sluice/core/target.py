@@ -52,7 +52,7 @@ def decide_target(
     workload: str,
     settings: DynamicTarget,
     durations: Durations | Unknown,
-    present: float | None,
+    current: float | None,
     trigger: Trigger,
 ) -> TargetDecision:
     """The target the policy should hold, in messages per instance.
@@ -67,31 +67,31 @@ def decide_target(
             trigger=trigger,
             reason=reason,
             durations=durations,
-            present=present,
+            current=current,
             detail=detail,
         )
 
     if isinstance(durations, Unknown):
-        return leave(Reason.UNKNOWN_READING, durations.why)
+        return leave(Reason.UNKNOWN_READING, durations.reason)
     if durations.samples < settings.min_samples:
         return leave(Reason.TOO_FEW_SAMPLES, f"{durations.samples:g} of {settings.min_samples} needed")
     if not (math.isfinite(durations.seconds) and durations.seconds > 0):
         return leave(Reason.DURATION_REFUSED, f"{durations.seconds:g} s over {durations.samples:g} samples")
     raw = settings.acceptable_latency_s * settings.concurrency_per_instance / durations.seconds
     wanted, limits = _bounded(raw, settings)
-    if present is not None and _close(wanted, present, settings):
-        return leave(Reason.WITHIN_DEADBAND, f"{wanted:.4g} against {present:.4g}")
+    if current is not None and _close(wanted, current, settings):
+        return leave(Reason.WITHIN_DEADBAND, f"{wanted:.4g} against {current:.4g}")
     target = wanted
-    if present is not None and not _was_reset(present, settings, trigger):
+    if current is not None and not _was_reset(current, settings, trigger):
         factor = settings.max_factor_per_retune
-        target, _ = _bounded(min(max(wanted, present / factor), present * factor), settings)
+        target, _ = _bounded(min(max(wanted, current / factor), current * factor), settings)
         limits += (Limit.MAX_FACTOR,) if target != wanted else ()
     return TargetDecision(
         workload=workload,
         trigger=trigger,
         reason=Reason.RETUNED,
         durations=durations,
-        present=present,
+        current=current,
         target=target,
         limits=limits,
         detail=f"{settings.acceptable_latency_s:g} s x {settings.concurrency_per_instance:g} "
@@ -99,16 +99,16 @@ def decide_target(
     )
 
 
-def _was_reset(present: float, settings: DynamicTarget, trigger: Trigger) -> bool:
+def _was_reset(current: float, settings: DynamicTarget, trigger: Trigger) -> bool:
     """Whether the stack put its own target back; an update of anything else leaves the retuned one."""
     fallback = settings.fallback_messages_per_instance
-    return trigger is Trigger.STACK and math.isclose(present, fallback, rel_tol=SAME_TARGET)
+    return trigger is Trigger.STACK and math.isclose(current, fallback, rel_tol=SAME_TARGET)
 
 
-def _close(target: float, present: float, settings: DynamicTarget) -> bool:
+def _close(target: float, current: float, settings: DynamicTarget) -> bool:
     """Within the deadband of a present target that is itself within the bounds."""
-    allowed = settings.min_messages_per_instance <= present <= settings.max_messages_per_instance
-    return allowed and abs(target - present) <= settings.deadband_ratio * present
+    allowed = settings.min_messages_per_instance <= current <= settings.max_messages_per_instance
+    return allowed and abs(target - current) <= settings.deadband_ratio * current
 
 
 def _bounded(target: float, settings: DynamicTarget) -> tuple[float, tuple[Limit, ...]]:

@@ -15,7 +15,7 @@ from sluice.core.bounds import (
     instances_for,
 )
 from sluice.core.capacity_units import why_not_served
-from sluice.core.emptiness import gap_in_proof
+from sluice.core.emptiness import why_not_proven_empty
 from sluice.core.model import (
     DYNAMIC_SCALING_IN_SUSPENDED,
     DYNAMIC_SCALING_OUT_SUSPENDED,
@@ -37,7 +37,7 @@ STUCK_AFTER = timedelta(hours=1)
 
 
 def decide_bootstrap(
-    workload: Workload, saw: Observation, trigger: Trigger, *, target_per_instance: float
+    workload: Workload, observation: Observation, trigger: Trigger, *, target_per_instance: float
 ) -> Decision:
     """Wake a fleet that sleeps while work waits.
 
@@ -45,9 +45,9 @@ def decide_bootstrap(
     """
 
     def hold(reason: Reason, detail: str = "") -> Decision:
-        return _hold(workload, Kind.BOOTSTRAP, trigger, saw, reason, detail)
+        return _hold(workload, Kind.BOOTSTRAP, trigger, observation, reason, detail)
 
-    backlog, capacity = saw.backlog, saw.capacity
+    backlog, capacity = observation.backlog, observation.capacity
     if workload.mode is Mode.PAUSED:
         return hold(Reason.PAUSED)
     if isinstance(backlog, Unknown) or isinstance(capacity, Unknown) or capacity.counted_by:
@@ -71,7 +71,7 @@ def decide_bootstrap(
         kind=Kind.BOOTSTRAP,
         trigger=trigger,
         reason=Reason.WORK_WAITS,
-        saw=saw,
+        observation=observation,
         desired=desired,
         limits=differences + clamps,
     )
@@ -79,7 +79,7 @@ def decide_bootstrap(
 
 def decide_shutdown(
     workload: Workload,
-    saw: Observation,
+    observation: Observation,
     published: Mapping[datetime, float] | Unknown,
     trigger: Trigger,
     *,
@@ -92,9 +92,9 @@ def decide_shutdown(
     """
 
     def hold(reason: Reason, detail: str = "") -> Decision:
-        return _hold(workload, Kind.SHUTDOWN, trigger, saw, reason, detail)
+        return _hold(workload, Kind.SHUTDOWN, trigger, observation, reason, detail)
 
-    backlog, capacity = saw.backlog, saw.capacity
+    backlog, capacity = observation.backlog, observation.capacity
     if workload.mode is Mode.PAUSED:
         return hold(Reason.PAUSED)
     if isinstance(backlog, Unknown) or isinstance(capacity, Unknown) or capacity.counted_by:
@@ -109,34 +109,45 @@ def decide_shutdown(
     if held := _held_by(workload, capacity.scale_in_held_by):
         return hold(*_held_scale_in(held, capacity, proof_ends[0]))
     if isinstance(published, Unknown):
-        return hold(Reason.UNKNOWN_READING, published.why)
-    if gap := gap_in_proof(published, proof_ends, workload.idle_minutes):
+        return hold(Reason.UNKNOWN_READING, published.reason)
+    if gap := why_not_proven_empty(published, proof_ends, workload.idle_minutes):
         return hold(Reason.NOT_PROVEN, gap)
     return Decision(
         workload=workload.name,
         kind=Kind.SHUTDOWN,
         trigger=trigger,
         reason=Reason.PROVEN_EMPTY,
-        saw=saw,
+        observation=observation,
         desired=bounds.min,
         limits=differences,
         detail=f"0 for {workload.idle_minutes} min and now",
     )
 
 
-def reads_empty_above_min(workload: Workload, saw: Observation) -> bool:
+def reads_empty_above_min(workload: Workload, observation: Observation) -> bool:
     """Whether asking for the proof is worth a call: the live reads alone would allow a shutdown."""
-    if isinstance(saw.backlog, Unknown) or isinstance(saw.capacity, Unknown) or saw.capacity.counted_by:
+    if (
+        isinstance(observation.backlog, Unknown)
+        or isinstance(observation.capacity, Unknown)
+        or observation.capacity.counted_by
+    ):
         return False
-    bounds, _ = effective_bounds(workload, saw.capacity)
+    bounds, _ = effective_bounds(workload, observation.capacity)
     # Disjoint bounds pass, so that the decision says so.
-    return saw.backlog.total == 0 and (bounds is None or saw.capacity.desired > bounds.min)
+    return observation.backlog.total == 0 and (bounds is None or observation.capacity.desired > bounds.min)
 
 
 def _hold(
-    workload: Workload, kind: Kind, trigger: Trigger, saw: Observation, reason: Reason, detail: str
+    workload: Workload, kind: Kind, trigger: Trigger, observation: Observation, reason: Reason, detail: str
 ) -> Decision:
-    return Decision(workload=workload.name, kind=kind, trigger=trigger, reason=reason, saw=saw, detail=detail)
+    return Decision(
+        workload=workload.name,
+        kind=kind,
+        trigger=trigger,
+        reason=reason,
+        observation=observation,
+        detail=detail,
+    )
 
 
 def _why_unserved(
@@ -162,7 +173,7 @@ def _held_scale_in(held: str, capacity: Capacity, newest: datetime) -> tuple[Rea
 
 
 def _unknowns(backlog: Backlog | Unknown, capacity: Capacity | Unknown) -> str:
-    return "; ".join(reading.why for reading in (backlog, capacity) if isinstance(reading, Unknown))
+    return "; ".join(reading.reason for reading in (backlog, capacity) if isinstance(reading, Unknown))
 
 
 def _both_bounds(workload: Workload, capacity: Capacity) -> str:

@@ -1,13 +1,10 @@
-"""The tick looks whether a FIFO queue has fewer message groups in work than its fleet has instances.
+"""Step: warn where a FIFO queue has fewer message groups in flight than its fleet has instances.
 
-Owns the reading of AWS's metrics for it, each workload in one minute of five. Refuses to act: it tells what
-it would decide.
+AWS's metrics for it are read for each workload in one minute of five. Nothing is acted on: the decision is
+logged as one that would be taken.
 """
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-from datetime import datetime
 
 from sluice.core.fifo import (
     LOOK_BACK,
@@ -15,50 +12,44 @@ from sluice.core.fifo import (
     is_due,
     may_exceed_groups,
 )
-from sluice.core.model import GroupMinute, Mode, Observation, Trigger, Unknown, Workload
-from sluice.ports import Counter, Outcome, RemainingS, Report, Series, SeriesQuery, World
+from sluice.core.model import GroupMinute, Mode, Trigger, Unknown, Workload
+from sluice.ports import Counter, Outcome, Series, SeriesQuery
 from sluice.usecases.isolation import each_isolated
 from sluice.usecases.observe import report_unknown
+from sluice.usecases.tick_context import TickContext
 
 VISIBLE = "ApproximateNumberOfMessagesVisible"
 GROUPS_IN_FLIGHT = "ApproximateNumberOfGroupsWithInflightMessages"
 
 
-def tell_idle_instances(
-    minute: datetime,
-    workloads: Mapping[str, Workload],
-    seen: Mapping[str, Observation],
-    world: World,
-    report: Report,
-    remaining_s: RemainingS,
-) -> None:
-    """Tell each FIFO workload whose turn it is and of which more instances run than groups are in work."""
-    asked: dict[str, Workload] = {}
+def warn_idle_instances(tick: TickContext) -> None:
+    """Log each FIFO workload whose turn it is and of which more instances run than groups are in flight."""
+    due: dict[str, Workload] = {}
 
-    def look(workload: Workload) -> None:
-        due = workload.mode is not Mode.PAUSED and is_due(workload, minute)
-        if due and may_exceed_groups(workload, seen[workload.name]):
-            asked[workload.name] = workload
+    def select(workload: Workload) -> None:
+        has_turn = workload.mode is not Mode.PAUSED and is_due(workload, tick.minute)
+        if has_turn and may_exceed_groups(workload, tick.observed[workload.name]):
+            due[workload.name] = workload
 
-    each_isolated(workloads, Counter.OBSERVATION_FAILED, report, look)
-    if not asked:
+    each_isolated(tick.workloads, Counter.OBSERVATION_FAILED, tick.report, select)
+    if not due:
         return
     queries = {
         f"{name} {part}": query
-        for name, workload in asked.items()
+        for name, workload in due.items()
         for part, query in _queries(workload).items()
     }
-    series = world.metrics.read(queries, minute - LOOK_BACK, minute, remaining_s)
+    series = tick.world.metrics.read(queries, tick.minute - LOOK_BACK, tick.minute, tick.remaining_s)
 
-    def judge(workload: Workload) -> None:
+    def decide(workload: Workload) -> None:
         name = workload.name
         minutes = _known(*(series[f"{name} {part}"] for part in _queries(workload)))
         if isinstance(minutes, Unknown):
-            report_unknown(name, [minutes], report)
-        elif decision := decide_cap(workload, seen[name], minutes, Trigger.TICK, minute=minute):
-            report.decided(decision, Outcome.OBSERVED)
+            report_unknown(name, [minutes], tick.report)
+        elif decision := decide_cap(workload, tick.observed[name], minutes, Trigger.TICK, minute=tick.minute):
+            tick.report.decided(decision, Outcome.OBSERVED)
 
-    each_isolated(asked, Counter.OBSERVATION_FAILED, report, judge)
+    each_isolated(due, Counter.OBSERVATION_FAILED, tick.report, decide)
 
 
 def _queries(workload: Workload) -> dict[str, SeriesQuery]:

@@ -1,7 +1,7 @@
-"""One workload's failure is its own.
+"""Step: keep one workload's failure from the others.
 
-Owns the wall between workloads. Refuses to swallow: what is caught is reported and counted, and the caller
-learns that it happened.
+Owns the isolation between workloads. Refuses to swallow a failure: what is caught is logged and counted, and
+the caller learns of it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import partial
 from typing import TypeVar
 
 from sluice.core.model import Decision, TargetDecision, Unknown, Workload
-from sluice.errors import DefectError, SluiceError, attempted, in_words
+from sluice.errors import DefectError, SluiceError, attempt, failure_message
 from sluice.ports import Counter, Outcome, Report
 
 EVERY_WORKLOAD = "every workload"
@@ -21,7 +21,7 @@ Reading = TypeVar("Reading")
 
 
 @contextmanager
-def told_if_it_fails(decision: Decision | TargetDecision, report: Report) -> Iterator[None]:
+def report_if_refused(decision: Decision | TargetDecision, report: Report) -> Iterator[None]:
     """A decision that AWS refuses is told like any other before its failure goes on."""
     try:
         yield
@@ -32,20 +32,22 @@ def told_if_it_fails(decision: Decision | TargetDecision, report: Report) -> Ite
 
 def isolated(workload: str, counter: Counter, report: Report, step: Callable[[], None]) -> bool:
     """Whether `step` went through; if not, its failure is told and the next workload can go on."""
-    outcome = attempted(step)
+    outcome = attempt(step)
     if isinstance(outcome, SluiceError):
         report.failed(workload, counter, str(outcome))
     elif isinstance(outcome, Exception):
-        report.failed(workload, counter, in_words(outcome), defect=outcome)
+        report.failed(workload, counter, failure_message(outcome), defect=outcome)
     return not isinstance(outcome, Exception)
 
 
 def read_isolated(read: Callable[[], Reading]) -> Reading | Unknown:
     """What `read` answers; Unknown where it fails, marked as a defect where Sluice's own code broke."""
-    outcome = attempted(read)
+    outcome = attempt(read)
     if not isinstance(outcome, Exception):
         return outcome
-    return Unknown(why=in_words(outcome), defect=None if isinstance(outcome, SluiceError) else outcome)
+    return Unknown(
+        reason=failure_message(outcome), defect=None if isinstance(outcome, SluiceError) else outcome
+    )
 
 
 def each_isolated(
@@ -57,7 +59,7 @@ def each_isolated(
 
 
 @contextmanager
-def failed_visibly(report: Report) -> Iterator[None]:
+def raise_for_defects(report: Report) -> Iterator[None]:
     """A defect that was told meanwhile ends in a DefectError, once everybody is served."""
     before = report.defects
     yield

@@ -1,8 +1,8 @@
-"""What moves slowly is read every few minutes, and kept in the process between ticks.
+"""Step: read what changes slowly every few minutes only, and keep it in the process between ticks.
 
-CloudWatch bills for each metric that is read. Owns how often a quantity is read, and for how long a reading
-that cannot be renewed still counts; each process of the function knows only what it has read itself. Refuses
-to let one bad reading reach another workload or quantity: what cannot be read is Unknown, told and counted.
+CloudWatch bills for each metric that is read. A reading that cannot be renewed still counts for a while. Each
+process of the function knows only what it has read itself. A bad reading stays that of one workload and one
+quantity: it is Unknown, logged and counted.
 """
 
 from __future__ import annotations
@@ -14,24 +14,14 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from sluice.core.model import Unknown, Workload
-from sluice.ports import LastKnown, RemainingS, Report, World
+from sluice.ports import LastKnown, World
 from sluice.usecases.isolation import read_isolated
 from sluice.usecases.observe import report_unknown
+from sluice.usecases.tick_context import TickContext, Workloads
 
 NO_TIME_LEFT = "no time was left to read it"
 
-Workloads = Mapping[str, Workload]
 Answer = TypeVar("Answer")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tick:
-    """What every read of one tick is made with."""
-
-    minute: datetime
-    world: World
-    report: Report
-    remaining_s: RemainingS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +31,9 @@ class Quantity(Generic[Answer]):
     name: str
     source: Callable[[Workload], str]
     """What it is read from: a workload whose document names another source is read anew."""
-    read: Callable[[Workloads, Tick], Mapping[str, Answer | Unknown]]
+    read: Callable[[Workloads, TickContext], Mapping[str, Answer | Unknown]]
     """AWS's answer for each workload; Unknown where it gave none, which is a failure."""
-    value: Callable[[Workload, Answer, Tick], float | Unknown]
+    value: Callable[[Workload, Answer, TickContext], float | Unknown]
     """What the answer says; Unknown where it does not tell, which is none."""
     every: timedelta
     retry: timedelta
@@ -53,7 +43,7 @@ class Quantity(Generic[Answer]):
 
 
 def last_known(
-    quantity: Quantity[Answer], workloads: Workloads, tick: Tick, *, renew: Container[str] = ()
+    quantity: Quantity[Answer], workloads: Workloads, tick: TickContext, *, renew: Container[str] = ()
 ) -> dict[str, LastKnown]:
     """Each workload's reading as it counts at this tick; those that are due are read, in one go.
 
@@ -88,10 +78,10 @@ def _is_due(quantity: Quantity[Answer], last: LastKnown | None, minute: datetime
         return True
     told_nothing = isinstance(last.value, Unknown) or last.not_renewed
     # Ticks may overlap, the later one first, and clocks are set back.
-    return abs(minute - last.asked_at) >= (quantity.retry if told_nothing else quantity.every)
+    return abs(minute - last.attempted_at) >= (quantity.retry if told_nothing else quantity.every)
 
 
-def _readings(quantity: Quantity[Answer], due: Workloads, tick: Tick) -> dict[str, float | Unknown]:
+def _readings(quantity: Quantity[Answer], due: Workloads, tick: TickContext) -> dict[str, float | Unknown]:
     """What AWS answers now; a read that fails is told of each workload that lacks it."""
     answers = read_isolated(partial(quantity.read, due, tick))
     readings: dict[str, float | Unknown] = {}
@@ -104,7 +94,7 @@ def _readings(quantity: Quantity[Answer], due: Workloads, tick: Tick) -> dict[st
         )
         if isinstance(told, Unknown) and (told is answer or told.defect):
             report_unknown(name, [told], tick.report)
-            told = Unknown(why=told.why)  # a defect's stack trace would be kept with it
+            told = Unknown(reason=told.reason)  # a defect's stack trace would be kept with it
         readings[name] = told
     return readings
 
@@ -112,14 +102,14 @@ def _readings(quantity: Quantity[Answer], due: Workloads, tick: Tick) -> dict[st
 def _renewed(last: LastKnown | None, reading: float | Unknown, minute: datetime) -> LastKnown:
     """The reading; the last one where this one tells nothing."""
     if isinstance(reading, Unknown) and last and not isinstance(last.value, Unknown):
-        return replace(last, asked_at=minute, not_renewed=reading.why)
-    return LastKnown(value=reading, read_at=minute, asked_at=minute)
+        return replace(last, attempted_at=minute, not_renewed=reading.reason)
+    return LastKnown(value=reading, read_at=minute, attempted_at=minute)
 
 
 def _counting(quantity: Quantity[Answer], last: LastKnown | None, minute: datetime) -> LastKnown:
     """The reading as it counts at this minute: one that is too old tells nothing any more."""
     if last is None:
-        return LastKnown(value=Unknown(why=NO_TIME_LEFT), read_at=minute, asked_at=minute)
+        return LastKnown(value=Unknown(reason=NO_TIME_LEFT), read_at=minute, attempted_at=minute)
     if isinstance(last.value, Unknown) or abs(minute - last.read_at) <= quantity.kept:
         return last
-    return replace(last, value=Unknown(why=last.not_renewed or NO_TIME_LEFT), not_renewed=None)
+    return replace(last, value=Unknown(reason=last.not_renewed or NO_TIME_LEFT), not_renewed=None)

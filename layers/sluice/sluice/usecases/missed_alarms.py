@@ -1,7 +1,7 @@
-"""What a tick puts right: the bootstraps and shutdowns that an alarm should have done.
+"""Step: the bootstraps and shutdowns that an alarm should have done.
 
-Alarms act on transitions only; the tick looks at levels. Owns the order in which workloads have their turn,
-so that no workload waits behind the same others every minute.
+Alarms act on transitions only; the tick looks at levels. The order rotates, so that no workload waits behind
+the same others every minute.
 """
 
 from __future__ import annotations
@@ -10,144 +10,135 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
-from sluice.core.emptiness import (
-    before,
-    turn_of,
-)
-from sluice.core.model import Mode, Observation, Reason, Trigger, Unknown, Workload
+from sluice.core.emptiness import tick_proof_ends
+from sluice.core.minutes import minutes_since_epoch
+from sluice.core.model import Mode, Reason, Trigger, Unknown, Workload
 from sluice.core.rotation import rotated
 from sluice.core.target import initial_target
 from sluice.core.wake import decide_bootstrap, decide_shutdown, reads_empty_above_min
-from sluice.ports import Counter, Outcome, RemainingS, Report, World, first_half
-from sluice.usecases.isolation import (
-    each_isolated,
-    isolated,
-)
+from sluice.ports import Counter, Outcome, first_half
+from sluice.usecases.isolation import each_isolated, isolated
 from sluice.usecases.observe import report_unknown
-from sluice.usecases.wake import (
-    published_backlog,
-    report_stuck_deployment,
-    retry_bootstrap,
-    retry_shutdown,
-)
+from sluice.usecases.published_backlog import published_backlog
+from sluice.usecases.resize import bootstrap, report_stuck_deployment, shutdown
+from sluice.usecases.tick_context import NO_TIME_LEFT, TickContext, Workloads
 
-NO_TIME_LEFT = "no time left in this tick; the next one looks again"
+Retries = Mapping[str, Callable[[], None]]
+"""Workload name -> its bootstrap or shutdown."""
 
 
-Steps = Mapping[str, Callable[[], None]]
-"""Workload name -> its repair."""
+def retry_missed_alarms(tick: TickContext) -> None:
+    """Do what an alarm should have done, each workload isolated from the others.
 
-
-def repair(
-    minute: datetime,
-    workloads: Mapping[str, Workload],
-    seen: Mapping[str, Observation],
-    world: World,
-    report: Report,
-    remaining_s: RemainingS,
-) -> None:
-    """Do what an alarm should have done; each workload is on its own.
-
-    Bootstraps come first, as messages wait for them; then shutdowns; then those whose last repair failed in
-    this process, the fewest failures in a row first. Otherwise another workload begins each minute.
+    Bootstraps come first, because messages wait for them; then shutdowns; then the workloads whose last retry
+    failed in this process, fewest failures in a row first. Within each of these, every minute begins with
+    another workload.
     """
-    served = {name: workload for name, workload in workloads.items() if workload.mode is not Mode.PAUSED}
-    failures = dict(world.repair_failures)
+    served = {name: workload for name, workload in tick.workloads.items() if workload.mode is not Mode.PAUSED}
+    failures = dict(tick.world.retry_failures)
 
-    def run(steps: Steps, *, failed_before: bool) -> None:
-        names = rotated((name for name in steps if (name in failures) is failed_before), turn_of(minute))
+    def run(retries: Retries, *, failed_before: bool) -> None:
+        chosen = (name for name in retries if (name in failures) is failed_before)
+        names = rotated(chosen, minutes_since_epoch(tick.minute))
         for name in sorted(names, key=lambda name: failures.get(name, 0)):
-            _repair(name, steps[name], world, report, remaining_s)
+            _retry(name, retries[name], tick)
 
-    bootstraps: Steps = {
-        name: partial(retry_bootstrap, name, world, report, remaining_s)
-        for name in _missed_bootstraps(served, seen, report)
+    bootstraps: Retries = {
+        name: partial(retry_bootstrap, name, tick) for name in _missed_bootstraps(served, tick)
     }
     run(bootstraps, failed_before=False)
-    proof_ends = before(minute)
-    shutdowns: Steps = {
-        name: partial(retry_shutdown, name, proof_ends, world, report, remaining_s)
-        for name in _missed_shutdowns(served, seen, proof_ends, world, report, remaining_s)
+    proof_ends = tick_proof_ends(tick.minute)
+    shutdowns: Retries = {
+        name: partial(retry_shutdown, name, proof_ends, tick)
+        for name in _missed_shutdowns(served, proof_ends, tick)
     }
     run(shutdowns, failed_before=False)
-    steps = {**bootstraps, **shutdowns}
-    run(steps, failed_before=True)
-    for name in workloads.keys() - steps.keys():
-        world.repair_failures.pop(name, None)  # somebody else did it, or it is no longer needed
+    retries = {**bootstraps, **shutdowns}
+    run(retries, failed_before=True)
+    for name in tick.workloads.keys() - retries.keys():
+        # An alarm has done it meanwhile, or nothing is left to do.
+        tick.world.retry_failures.pop(name, None)
 
 
-def _repair(
-    name: str, step: Callable[[], None], world: World, report: Report, remaining_s: RemainingS
-) -> None:
-    if remaining_s() <= 0:
-        report.failed(name, Counter.ACTION_FAILED, NO_TIME_LEFT)
-    elif isolated(name, Counter.ACTION_FAILED, report, step):
-        world.repair_failures.pop(name, None)
+def retry_bootstrap(name: str, tick: TickContext) -> None:
+    """Do what the bootstrap alarm would have done: read the document anew, observe and decide again."""
+    workload = tick.world.registry.one(name, tick.remaining_s)
+    bootstrap(workload, tick.world, Trigger.TICK, tick.report, tick.remaining_s)
+
+
+def retry_shutdown(name: str, proof_ends: Sequence[datetime], tick: TickContext) -> None:
+    """Do what the shutdown alarm would have done: read the document anew, observe and decide again."""
+    workload = tick.world.registry.one(name, tick.remaining_s)
+    shutdown(workload, proof_ends, tick.world, Trigger.TICK, tick.report, tick.remaining_s)
+
+
+def _retry(name: str, retry: Callable[[], None], tick: TickContext) -> None:
+    failures = tick.world.retry_failures
+    if tick.remaining_s() <= 0:
+        tick.report.failed(name, Counter.ACTION_FAILED, NO_TIME_LEFT)
+    elif isolated(name, Counter.ACTION_FAILED, tick.report, retry):
+        failures.pop(name, None)
     else:
-        world.repair_failures[name] = world.repair_failures.get(name, 0) + 1
+        failures[name] = failures.get(name, 0) + 1
 
 
-def _missed_bootstraps(
-    workloads: Mapping[str, Workload], seen: Mapping[str, Observation], report: Report
-) -> list[str]:
+def _missed_bootstraps(served: Workloads, tick: TickContext) -> list[str]:
     """Workloads that need a bootstrap; whatever blocks one is logged every minute.
 
-    Where nothing may be acted on, the tick's own observation decides: no further read.
+    In mode observe the tick's own observation decides, without a further read: nothing is acted on.
     """
     missed = []
 
     def decide(workload: Workload) -> None:
-        target = initial_target(workload)
-        decision = decide_bootstrap(workload, seen[workload.name], Trigger.TICK, target_per_instance=target)
+        decision = decide_bootstrap(
+            workload,
+            tick.observed[workload.name],
+            Trigger.TICK,
+            target_per_instance=initial_target(workload),
+        )
         if decision.desired is not None and workload.mode is Mode.OBSERVE:
-            report.decided(decision, Outcome.OBSERVED)
+            tick.report.decided(decision, Outcome.OBSERVED)
         elif decision.desired is not None:
             missed.append(workload.name)
         elif decision.reason in (Reason.HELD, Reason.BOUNDS_DISJOINT, Reason.NO_ROOM):
-            report.decided(decision, Outcome.HELD)
+            tick.report.decided(decision, Outcome.HELD)
 
-    each_isolated(workloads, Counter.ACTION_FAILED, report, decide)
+    each_isolated(served, Counter.ACTION_FAILED, tick.report, decide)
     return missed
 
 
-def _missed_shutdowns(
-    workloads: Mapping[str, Workload],
-    seen: Mapping[str, Observation],
-    proof_ends: Sequence[datetime],
-    world: World,
-    report: Report,
-    remaining_s: RemainingS,
-) -> list[str]:
+def _missed_shutdowns(served: Workloads, proof_ends: Sequence[datetime], tick: TickContext) -> list[str]:
     """Workloads that may be shut down; the proof is read only where the live reads alone would allow it.
 
-    Where nothing may be acted on, the tick's own observation decides: no further read.
+    In mode observe the tick's own observation decides, without a further read: nothing is acted on.
     """
     idle: dict[str, Workload] = {}
 
-    def look(workload: Workload) -> None:
-        if reads_empty_above_min(workload, seen[workload.name]):
+    def select(workload: Workload) -> None:
+        if reads_empty_above_min(workload, tick.observed[workload.name]):
             idle[workload.name] = workload
 
-    each_isolated(workloads, Counter.ACTION_FAILED, report, look)
-    if remaining_s() <= 0:
+    each_isolated(served, Counter.ACTION_FAILED, tick.report, select)
+    if tick.remaining_s() <= 0:
         for name in idle:
-            report.failed(name, Counter.ACTION_FAILED, NO_TIME_LEFT)
+            tick.report.failed(name, Counter.ACTION_FAILED, NO_TIME_LEFT)
         return []
-    published = published_backlog(world, idle, proof_ends, first_half(remaining_s))
+    # A CloudWatch that hangs may use up half of the time; the other half is left for acting.
+    published = published_backlog(tick.world, idle, proof_ends, first_half(tick.remaining_s))
     missed = []
 
     def decide(workload: Workload) -> None:
-        saw, proof = seen[workload.name], published[workload.name]
-        decision = decide_shutdown(workload, saw, proof, Trigger.TICK, proof_ends=proof_ends)
+        observation, proof = tick.observed[workload.name], published[workload.name]
+        decision = decide_shutdown(workload, observation, proof, Trigger.TICK, proof_ends=proof_ends)
         if decision.desired is not None and workload.mode is Mode.OBSERVE:
-            report.decided(decision, Outcome.OBSERVED)
+            tick.report.decided(decision, Outcome.OBSERVED)
         elif decision.desired is not None:
             missed.append(workload.name)
         else:
-            report.decided(decision, Outcome.HELD)
-            report_stuck_deployment(decision, report)
+            tick.report.decided(decision, Outcome.HELD)
+            report_stuck_deployment(decision, tick.report)
             if isinstance(proof, Unknown):
-                report_unknown(workload.name, [proof], report)
+                report_unknown(workload.name, [proof], tick.report)
 
-    each_isolated(idle, Counter.ACTION_FAILED, report, decide)
+    each_isolated(idle, Counter.ACTION_FAILED, tick.report, decide)
     return missed

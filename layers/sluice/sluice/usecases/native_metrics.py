@@ -1,34 +1,28 @@
-"""The tick looks whether AWS publishes what a policy with MetricSource=native reads.
+"""Step: warn where AWS does not publish what a policy with MetricSource=native reads.
 
-Such a policy divides by AWS's own count of running instances, which AWS publishes where it was asked to:
-without it target tracking has no data, and nothing else says so. Owns that look. Refuses to act, and to take
-a failed read, or an instance that has just started, for a metric that is missing.
+Such a policy divides by AWS's own count of running instances, which AWS publishes only where that is turned
+on: without it target tracking has no data, and nothing else shows it. Nothing is acted on. Neither a failed
+read nor an instance that has just started counts as a missing metric.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
 
-from sluice.core.emptiness import MINUTE
+from sluice.core.minutes import MINUTE
 from sluice.core.model import (
     AutoScalingGroup,
     Capacity,
     MetricSource,
     Mode,
-    Observation,
     Unknown,
     Workload,
 )
-from sluice.ports import Counter, LastKnown, RemainingS, Report, Series, SeriesQuery, World
+from sluice.ports import Counter, LastKnown, Series, SeriesQuery
 from sluice.usecases.isolation import each_isolated
-from sluice.usecases.last_known import (
-    Quantity,
-    Tick,
-    Workloads,
-    last_known,
-)
+from sluice.usecases.last_known import Quantity, last_known
+from sluice.usecases.tick_context import TickContext, Workloads
 
 WINDOW_MINUTES = 15
 """AWS's own metrics of a minute can be read some minutes after its end, and a service's only while it has
@@ -37,45 +31,38 @@ MAX_GAP = 5 * MINUTE
 """Between two ticks that saw instances run: beyond, they may have been others."""
 
 
-def tell_missing_metrics(
-    minute: datetime,
-    workloads: Mapping[str, Workload],
-    seen: Mapping[str, Observation],
-    world: World,
-    report: Report,
-    remaining_s: RemainingS,
-) -> None:
-    """Tell each workload whose policy reads AWS's own metrics and whose fleet has none, while it runs."""
-    asked: dict[str, Workload] = {}
+def warn_missing_metrics(tick: TickContext) -> None:
+    """Log each workload whose policy reads AWS's own metrics and whose running fleet has none."""
+    running: dict[str, Workload] = {}
 
-    def look(workload: Workload) -> None:
+    def select(workload: Workload) -> None:
         tracks_native = workload.tracking.source is MetricSource.NATIVE and workload.mode is Mode.ACTIVE
-        if tracks_native and _runs_long_enough(workload, seen[workload.name], minute, world):
-            asked[workload.name] = workload
+        if tracks_native and _runs_long_enough(workload, tick):
+            running[workload.name] = workload
 
-    each_isolated(workloads, Counter.OBSERVATION_FAILED, report, look)
-    tick = Tick(minute=minute, world=world, report=report, remaining_s=remaining_s)
-    published = last_known(PUBLISHED_MINUTES, asked, tick)
+    each_isolated(tick.workloads, Counter.OBSERVATION_FAILED, tick.report, select)
+    published = last_known(PUBLISHED_MINUTES, running, tick)
 
-    def judge(workload: Workload) -> None:
-        capacity = seen[workload.name].capacity
+    def warn(workload: Workload) -> None:
+        capacity = tick.observed[workload.name].capacity
         if published[workload.name].value == 0 and isinstance(capacity, Capacity):
-            report.failed(workload.name, Counter.DOCUMENT_INVALID, _missing(workload, capacity.running))
+            tick.report.failed(workload.name, Counter.DOCUMENT_INVALID, _missing(workload, capacity.running))
 
-    each_isolated(asked, Counter.OBSERVATION_FAILED, report, judge)
+    each_isolated(running, Counter.OBSERVATION_FAILED, tick.report, warn)
 
 
-def _runs_long_enough(workload: Workload, saw: Observation, minute: datetime, world: World) -> bool:
+def _runs_long_enough(workload: Workload, tick: TickContext) -> bool:
     """Whether this process has seen instances run at each tick of the window."""
-    memory, key = world.last_known, ("runs since", str(workload.fleet))
-    if isinstance(saw.capacity, Unknown) or saw.capacity.running == 0:
+    memory, key = tick.world.last_known, ("runs since", str(workload.fleet))
+    capacity = tick.observed[workload.name].capacity
+    if isinstance(capacity, Unknown) or capacity.running == 0:
         memory.pop(key, None)
         return False
     last = memory.get(key)
-    if last is None or abs(minute - last.asked_at) > MAX_GAP:
-        last = LastKnown(value=saw.capacity.running, read_at=minute, asked_at=minute)
-    memory[key] = replace(last, asked_at=minute)
-    return minute - last.read_at >= MINUTE * WINDOW_MINUTES
+    if last is None or abs(tick.minute - last.attempted_at) > MAX_GAP:
+        last = LastKnown(value=capacity.running, read_at=tick.minute, attempted_at=tick.minute)
+    memory[key] = replace(last, attempted_at=tick.minute)
+    return tick.minute - last.read_at >= MINUTE * WINDOW_MINUTES
 
 
 def _missing(workload: Workload, running: int) -> str:
@@ -92,7 +79,7 @@ def _missing(workload: Workload, running: int) -> str:
     )
 
 
-def _series(workloads: Workloads, tick: Tick) -> Mapping[str, Series | Unknown]:
+def _series(workloads: Workloads, tick: TickContext) -> Mapping[str, Series | Unknown]:
     queries = {
         name: SeriesQuery(metric=workload.fleet.running_metric, statistic="SampleCount", period_s=60)
         for name, workload in workloads.items()

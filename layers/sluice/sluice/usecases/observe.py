@@ -1,10 +1,10 @@
-"""The first step of every use case: which workloads there are, and what they look like this moment."""
+"""Step, the first of every use case: which workloads there are, and a live reading of each."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from sluice.core.emptiness import turn_of
+from sluice.core.minutes import minutes_since_epoch
 from sluice.core.model import Observation, Unknown, Workload
 from sluice.core.rotation import rotated
 from sluice.ports import Counter, Registered, RemainingS, Report, World, first_half
@@ -14,9 +14,9 @@ def registered(world: World, report: Report, remaining_s: RemainingS, *, fresh: 
     """Every workload that may be served; what is wrong with the others is told and counted."""
     registry = world.registry.all(remaining_s, fresh=fresh)
     if registry.stale:
-        report.noted(Counter.REGISTRY_STALE, f"serving the last good copy of the registry: {registry.stale}")
-    for name, why in registry.refused.items():
-        report.failed(name, Counter.DOCUMENT_INVALID, why, defect=registry.defects.get(name))
+        report.event(Counter.REGISTRY_STALE, f"serving the last good copy of the registry: {registry.stale}")
+    for name, reason in registry.refused.items():
+        report.failed(name, Counter.DOCUMENT_INVALID, reason, defect=registry.defects.get(name))
     return registry
 
 
@@ -24,7 +24,7 @@ def observe(world: World, workloads: Collection[Workload], remaining_s: Remainin
     """One live observation per workload name; whatever could not be read in time is Unknown."""
     # Where the time is too short for all, it is not for the same ones every minute.
     by_name = {workload.name: workload for workload in workloads}
-    order = [by_name[name] for name in rotated(by_name, turn_of(world.now()))]
+    order = [by_name[name] for name in rotated(by_name, minutes_since_epoch(world.now()))]
     queue_urls = list(dict.fromkeys(workload.queue_url for workload in order))
     fleets = list(dict.fromkeys(workload.fleet for workload in order))
     # Queues first: each is read by a call of its own, while a slow fleet API holds up a hundred fleets. Slow
@@ -41,5 +41,5 @@ def report_unknown(workload: str, readings: Sequence[Unknown], report: Report) -
     """Why a workload could not be observed, as one failure; a defect of ours with its stack trace."""
     defects = [reading.defect for reading in readings if reading.defect]
     defect = ExceptionGroup("several reads broke", defects) if len(defects) > 1 else next(iter(defects), None)
-    why = "; ".join(reading.why for reading in readings)
-    report.failed(workload, Counter.OBSERVATION_FAILED, why, defect=defect)
+    reason = "; ".join(reading.reason for reading in readings)
+    report.failed(workload, Counter.OBSERVATION_FAILED, reason, defect=defect)

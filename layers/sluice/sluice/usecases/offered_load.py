@@ -1,24 +1,23 @@
-"""The tick's second look: what keeps arriving at each queue, and how much capacity that takes.
+"""Step: what keeps arriving at each queue, and how much capacity that takes.
 
-Owns where arrivals, processing times and targets are read, and how often. Refuses to guess: what is not known
-is Unknown, and the tick publishes the plain backlog.
+Arrivals, processing times and targets are read here, each as often as it changes. Nothing is guessed: what is
+not known is Unknown, and the tick publishes the plain backlog.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
 
-from sluice.core.effective_backlog import (
+from sluice.core.backlog import (
     READ_MINUTES,
-    demand,
+    demanded_capacity,
     has_gaps,
     measured_processing_s,
     sustained_arrivals_per_s,
     with_zeros,
 )
-from sluice.core.emptiness import MINUTE
+from sluice.core.minutes import MINUTE
 from sluice.core.model import (
     Demand,
     Durations,
@@ -29,18 +28,13 @@ from sluice.core.model import (
     Workload,
 )
 from sluice.core.target import initial_target
-from sluice.ports import LastKnown, RemainingS, Report, Series, SeriesQuery, World, first_half
-from sluice.usecases.last_known import (
-    Quantity,
-    Tick,
-    Workloads,
-    last_known,
-    remembered,
-)
+from sluice.ports import LastKnown, Series, SeriesQuery, first_half
+from sluice.usecases.last_known import Quantity, last_known, remembered
 from sluice.usecases.processing_time import (
     DurationQuery,
     processing_times,
 )
+from sluice.usecases.tick_context import TickContext, Workloads
 
 VISIBLE = "ApproximateNumberOfMessagesVisible"
 SENT = "NumberOfMessagesSent"
@@ -49,20 +43,18 @@ MIN_SAMPLES = 30
 """Processed messages that make the processing time of a static target known; a dynamic one says how many."""
 
 
-def demands(
-    minute: datetime, workloads: Workloads, world: World, report: Report, remaining_s: RemainingS
-) -> dict[str, Demand | Unknown]:
-    """What keeps arriving at each workload, for the tick of this minute.
+def demands(workloads: Workloads, tick: TickContext) -> dict[str, Demand | Unknown]:
+    """What keeps arriving at each of these workloads of the tick, by name.
 
-    No more is read than can matter: processing time and target of those workloads alone at which messages
-    keep arriving, and which their document does not name. A read that AWS refuses is reported and counted.
-    Half of the remaining time is left to others.
+    Nothing is read that cannot matter: processing time and target only of workloads at which messages keep
+    arriving, and only where their document does not give them. A read that AWS refuses is logged and counted.
+    Half of the remaining time is left to the later steps.
     """
-    tick = Tick(minute=minute, world=world, report=report, remaining_s=first_half(remaining_s))
+    tick = replace(tick, remaining_s=first_half(tick.remaining_s))
     arrivals = last_known(ARRIVALS, workloads, tick)
     arriving = {name: workloads[name] for name, last in arrivals.items() if _is_positive(last.value)}
     retuned = {name: workload for name, workload in arriving.items() if _is_retuned(workload)}
-    before = remembered(TARGET, retuned, world)
+    before = remembered(TARGET, retuned, tick.world)
     # The processing time is read after it, and must not go without because policies are slow to be described.
     targets = last_known(TARGET, retuned, replace(tick, remaining_s=first_half(tick.remaining_s)))
     measured = {name: workload for name, workload in arriving.items() if not _is_processing_given(workload)}
@@ -88,11 +80,11 @@ def _demand(
     per_instance = target.value if target else initial_target(workload)
     # In the order in which they are read: a slow read leaves those after it without time.
     if isinstance(arrivals_per_s, Unknown):
-        return replace(arrivals_per_s, why=f"{ARRIVALS.name}: {arrivals_per_s.why}")
+        return replace(arrivals_per_s, reason=f"{ARRIVALS.name}: {arrivals_per_s.reason}")
     if isinstance(per_instance, Unknown):
-        return replace(per_instance, why=f"{TARGET.name}: {per_instance.why}")
+        return replace(per_instance, reason=f"{TARGET.name}: {per_instance.reason}")
     if isinstance(processing_s, Unknown):
-        return replace(processing_s, why=f"{PROCESSING.name}: {processing_s.why}")
+        return replace(processing_s, reason=f"{PROCESSING.name}: {processing_s.reason}")
     load = OfferedLoad(
         arrivals_per_s=arrivals_per_s,
         processing_s=processing_s,
@@ -104,7 +96,7 @@ def _demand(
         for name, last in readings.items()
         if last and last.not_renewed
     )
-    return demand(load, per_instance, not_renewed)
+    return demanded_capacity(load, per_instance, not_renewed)
 
 
 def _is_processing_given(workload: Workload) -> bool:
@@ -124,7 +116,7 @@ def _is_positive(value: float | Unknown) -> bool:
 # --- what is read -----------------------------------------------------------------------------------------
 
 
-def _sent(workloads: Workloads, tick: Tick) -> Mapping[str, Series | Unknown]:
+def _sent(workloads: Workloads, tick: TickContext) -> Mapping[str, Series | Unknown]:
     """Messages sent a minute; where minutes are missing, a second metric tells whether they were idle.
 
     It is not read where it makes no difference: of a queue that was silent before, and still is.
@@ -141,13 +133,15 @@ def _sent(workloads: Workloads, tick: Tick) -> Mapping[str, Series | Unknown]:
     return {name: _with_zeros(series, active.get(name, {}), tick) for name, series in sent.items()}
 
 
-def _with_zeros(sent: Series | Unknown, active: Series | Unknown, tick: Tick) -> Series | Unknown:
+def _with_zeros(sent: Series | Unknown, active: Series | Unknown, tick: TickContext) -> Series | Unknown:
     if isinstance(sent, Unknown):
         return sent
     return active if isinstance(active, Unknown) else with_zeros(sent, active, tick.minute)
 
 
-def _minutes(workloads: Workloads, name: str, statistic: str, tick: Tick) -> Mapping[str, Series | Unknown]:
+def _minutes(
+    workloads: Workloads, name: str, statistic: str, tick: TickContext
+) -> Mapping[str, Series | Unknown]:
     """One of SQS's metrics by the minute, as far back as arrivals are judged."""
     queries = {
         workload: SeriesQuery(metric=each.queue_metric(name), statistic=statistic, period_s=60)
@@ -157,11 +151,11 @@ def _minutes(workloads: Workloads, name: str, statistic: str, tick: Tick) -> Map
     return tick.world.metrics.read(queries, first, tick.minute, tick.remaining_s)
 
 
-def _arrivals_per_s(workload: Workload, sent: Series, tick: Tick) -> float | Unknown:  # noqa: ARG001
+def _arrivals_per_s(workload: Workload, sent: Series, tick: TickContext) -> float | Unknown:  # noqa: ARG001
     return sustained_arrivals_per_s(sent, tick.minute)
 
 
-def _durations(workloads: Workloads, tick: Tick) -> Mapping[str, Durations | Unknown]:
+def _durations(workloads: Workloads, tick: TickContext) -> Mapping[str, Durations | Unknown]:
     queries = {
         name: DurationQuery(
             metric=workload.duration_metric, statistic="Average", min_samples=_min_samples(workload)
@@ -171,7 +165,7 @@ def _durations(workloads: Workloads, tick: Tick) -> Mapping[str, Durations | Unk
     return processing_times(queries, tick.world, tick.remaining_s)
 
 
-def _processing_s(workload: Workload, measured: Durations, tick: Tick) -> float | Unknown:  # noqa: ARG001
+def _processing_s(workload: Workload, measured: Durations, tick: TickContext) -> float | Unknown:  # noqa: ARG001
     return measured_processing_s(measured, _min_samples(workload))
 
 
@@ -179,7 +173,7 @@ def _min_samples(workload: Workload) -> int:
     return workload.target.min_samples if isinstance(workload.target, DynamicTarget) else MIN_SAMPLES
 
 
-def _targets(workloads: Workloads, tick: Tick) -> Mapping[str, float | Unknown]:
+def _targets(workloads: Workloads, tick: TickContext) -> Mapping[str, float | Unknown]:
     return tick.world.policies.targets(workloads, tick.remaining_s)
 
 

@@ -1,4 +1,4 @@
-"""How long a message takes, as the workers measured it: a step that the retune and the tick share."""
+"""Step of the tick and of the retune: how long a message takes, as the workers measured it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from sluice.core.emptiness import minute_of
+from sluice.core.minutes import minute_of
 from sluice.core.model import Durations, Metric, Unknown
 from sluice.core.target import weighted
 from sluice.ports import RemainingS, SeriesQuery, World

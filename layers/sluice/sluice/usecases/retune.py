@@ -1,7 +1,7 @@
-"""Retune: recompute each dynamic target from what the workers measured, and write it into the policy.
+"""Entry point: recompute each dynamic target from what the workers measured, and write it into the policy.
 
-Owns the hourly round and the one after a stack change. Refuses to touch a static target, a policy inside the
-deadband, and any field of a policy but its target.
+It runs every hour, and after a change of a workload's stack. A static target, a policy inside the deadband
+and every field of a policy but its target are left alone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sluice.events import RetuneRequest
 from sluice.ports import Counter, Outcome, RemainingS, Report, World, first_half
 from sluice.usecases.isolation import (
     isolated,
-    told_if_it_fails,
+    report_if_refused,
 )
 from sluice.usecases.observe import registered
 from sluice.usecases.processing_time import (
@@ -47,7 +47,7 @@ def retune_targets(request: RetuneRequest, world: World, report: Report, remaini
         and isinstance(workload.target, DynamicTarget)
         and workload.mode is not Mode.PAUSED
     }
-    report.noted(Counter.WORKLOADS_SERVED, f"retune by {request.trigger}", len(served))
+    report.event(Counter.WORKLOADS_SERVED, f"retune by {request.trigger}", len(served))
     durations = processing_times(served, world, first_half(remaining_s))
 
     def retuned(name: str) -> bool:
@@ -81,17 +81,17 @@ def _retune(
                 f"workload {workload.name} is active but its document names no policy: update its stack"
             )
         policy = world.policies.read(workload, remaining_s)
-    present = policy.target if policy else None
-    decision = decide_target(workload.name, workload.target, durations, present, request.trigger)
+    current = policy.target if policy else None
+    decision = decide_target(workload.name, workload.target, durations, current, request.trigger)
     outcome = Outcome.HELD
     if decision.target is not None and policy is None:
         outcome = Outcome.OBSERVED
     elif decision.target is not None and policy is not None:
-        with told_if_it_fails(decision, report):
+        with report_if_refused(decision, report):
             world.policies.put_target(policy, decision.target)
         outcome = Outcome.ACTED
     report.decided(decision, outcome)
     if isinstance(durations, Unknown):
         if durations.defect:
             raise durations.defect
-        raise TransientError(f"no processing time of {workload.name}: {durations.why}")
+        raise TransientError(f"no processing time of {workload.name}: {durations.reason}")

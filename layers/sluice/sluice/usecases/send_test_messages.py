@@ -1,4 +1,4 @@
-"""Test load: messages whose body says how long a worker should take over each."""
+"""Entry point: send test messages, whose body says how long a worker should take over each."""
 
 from __future__ import annotations
 
@@ -13,4 +13,4 @@ def send_test_messages(load: LoadRequest, world: World, report: Report, remainin
     workload = world.registry.one(load.workload, remaining_s)
     body = json.dumps({"duration_s": load.duration_s})
     world.queues.send(workload.queue_url, [body] * load.messages)
-    report.noted(Counter.MESSAGES_SENT, f"{load.duration_s:g} s each to {workload.queue_url}", load.messages)
+    report.event(Counter.MESSAGES_SENT, f"{load.duration_s:g} s each to {workload.queue_url}", load.messages)

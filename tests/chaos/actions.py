@@ -25,7 +25,7 @@ from tests.chaos.cloud import Event, common
 
 
 @dataclass
-class Look:
+class Snapshot:
     """What an invocation has read of one workload since it last read the document, or acted."""
 
     document: Workload
@@ -39,12 +39,12 @@ class Look:
     after_shutdown: bool = False
 
     @property
-    def saw(self) -> tuple[object, object]:
+    def observation(self) -> tuple[object, object]:
         return self.backlog, self.capacity
 
 
 @dataclass(frozen=True)
-class Act:
+class Action:
     """Something that was asked of AWS, and whether AWS took it."""
 
     kind: Kind
@@ -54,11 +54,11 @@ class Act:
     seen: object
 
 
-def wrong_with_desired(event: Event, look: Look, instances: int) -> Iterator[str]:
+def resize_violations(event: Event, snapshot: Snapshot, instances: int) -> Iterator[str]:
     """What is wrong with setting the fleet of this look to so many instances."""
-    document, backlog, capacity = look.document, look.backlog, look.capacity
+    document, backlog, capacity = snapshot.document, snapshot.backlog, snapshot.capacity
     fleet = document.fleet
-    yield from _wrong_with_acting(event, document)
+    yield from _action_violations(event, document)
     if not isinstance(backlog, Backlog) or not isinstance(capacity, Capacity):
         yield f"set {fleet} to {instances} having seen only {backlog} and {capacity}"
         return
@@ -68,22 +68,22 @@ def wrong_with_desired(event: Event, look: Look, instances: int) -> Iterator[str
     if bounds is None or not bounds.min <= instances <= bounds.max:
         yield f"set {fleet} to {instances}, outside {bounds}"
     elif instances > capacity.desired:
-        yield from _wrong_with_wake(instances, document, backlog, capacity)
+        yield from _bootstrap_violations(instances, document, backlog, capacity)
     elif instances < capacity.desired:
-        yield from _wrong_with_shutdown(instances, look, backlog, capacity)
+        yield from _shutdown_violations(instances, snapshot, backlog, capacity)
     else:
         yield f"set {fleet} to the {instances} it has"
 
 
-def _wrong_with_acting(event: Event, document: Workload) -> Iterator[str]:
+def _action_violations(event: Event, document: Workload) -> Iterator[str]:
     if document.mode is not Mode.ACTIVE:
         yield f"set {document.fleet} although its document says {document.mode}"
     own = (document.bootstrap_alarm_arn, document.shutdown_alarm_arn)
-    if event.alarm and not (event.alarm.rings and event.alarm.arn in own):
+    if event.alarm and not (event.alarm.is_alarm and event.alarm.arn in own):
         yield f"set {document.fleet} on {event.alarm}"
 
 
-def _wrong_with_wake(
+def _bootstrap_violations(
     instances: int, document: Workload, backlog: Backlog, capacity: Capacity
 ) -> Iterator[str]:
     name, bounds = document.name, common(document, capacity)
@@ -105,37 +105,39 @@ def _first_target(document: Workload) -> float:
     return target.fallback_messages_per_instance if dynamic else target.messages_per_instance
 
 
-def _wrong_with_shutdown(instances: int, look: Look, backlog: Backlog, capacity: Capacity) -> Iterator[str]:
-    name, bounds = look.document.name, common(look.document, capacity)
+def _shutdown_violations(
+    instances: int, snapshot: Snapshot, backlog: Backlog, capacity: Capacity
+) -> Iterator[str]:
+    name, bounds = snapshot.document.name, common(snapshot.document, capacity)
     if bounds is None or instances != bounds.min:
         yield f"sent {name} to {instances}, not to the minimum of {bounds}"
     if backlog.visible or backlog.in_flight or backlog.delayed:
         yield f"sent {name} home over {backlog}"
     if capacity.scale_in_held_by:
         yield f"sent {name} home although {capacity.scale_in_held_by}"
-    if look.proof != [0.0] * look.document.idle_minutes:
-        yield f"sent {name} home on the proof {look.proof}"
+    if snapshot.proof != [0.0] * snapshot.document.idle_minutes:
+        yield f"sent {name} home on the proof {snapshot.proof}"
 
 
-def wrong_with_target(event: Event, look: Look, policy: Policy, target: float) -> Iterator[str]:
+def retune_violations(event: Event, snapshot: Snapshot, policy: Policy, target: float) -> Iterator[str]:
     """What is wrong with writing this target into the policy."""
-    document, settings = look.document, look.document.target
+    document, settings = snapshot.document, snapshot.document.target
     name = document.name
     if document.mode is not Mode.ACTIVE or not isinstance(settings, DynamicTarget):
         yield f"retuned {name}, which is {document.mode} with {settings}"
         return
-    if policy != look.policy or policy.definition["PolicyARN"] != document.policy_arn:
+    if policy != snapshot.policy or policy.definition["PolicyARN"] != document.policy_arn:
         yield f"retuned {policy}, which is not the policy that was read for {name}"
-    least, most = settings.min_messages_per_instance, settings.max_messages_per_instance
-    if not least <= target <= most:
-        yield f"retuned {name} to {target}, outside {least}..{most}"
+    min_target, max_target = settings.min_messages_per_instance, settings.max_messages_per_instance
+    if not min_target <= target <= max_target:
+        yield f"retuned {name} to {target}, outside {min_target}..{max_target}"
     if target == policy.target:
         yield f"retuned {name} to the {target} it has"
     by_stack = event.retune is not None and event.retune.trigger is Trigger.STACK
     if not by_stack or abs(policy.target / settings.fallback_messages_per_instance - 1) > 1e-6:
         factor = settings.max_factor_per_retune
         # A present target outside the bounds is brought to the nearer one, however far that is.
-        nearest = min(max(policy.target, least), most)
+        nearest = min(max(policy.target, min_target), max_target)
         low, high = min(policy.target / factor, nearest), max(policy.target * factor, nearest)
         if not low * (1 - 1e-9) <= target <= high * (1 + 1e-9):
             yield f"retuned {name} from {policy.target} to {target}: beyond the factor"

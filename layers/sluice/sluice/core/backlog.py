@@ -1,4 +1,4 @@
-"""EffectiveBacklogPerInstance: the backlog, and the load that keeps arriving.
+"""BacklogPerInstance, and EffectiveBacklogPerInstance: the backlog and the load that keeps arriving.
 
 Target tracking holds backlog / running at T messages per instance, as many as one instance begins within the
 promise. By the backlog alone a fleet has no capacity before a backlog has built up, and loses it once the
@@ -26,8 +26,8 @@ import math
 from collections.abc import Container, Mapping
 from datetime import datetime
 
-from sluice.core.emptiness import MINUTE
-from sluice.core.model import Capacity, Demand, Durations, OfferedLoad, Published, Unknown, Workload
+from sluice.core.minutes import MINUTE
+from sluice.core.model import Backlog, Capacity, Demand, Durations, OfferedLoad, Published, Unknown, Workload
 
 WINDOW_MINUTES = 10
 """Minutes over whose median arrivals count as sustained: a dump of fewer than five is backlog alone."""
@@ -43,6 +43,15 @@ MAX_PROCESSING_S = 43_200
 MAX_MESSAGES = 1e12
 """A load that amounts to more within the promise is no reading. CloudWatch takes values up to 2**360 alone,
 and refuses the points of all workloads in a call for one beyond."""
+
+
+def backlog_per_instance(backlog: Backlog, capacity: Capacity, *, count_in_flight: bool) -> float:
+    """Messages per running instance: (visible, plus in flight by setting) / max(running, 1).
+
+    With nothing running it is the whole backlog, so that the metric still shows how much work waits.
+    """
+    counted = backlog.visible + (backlog.in_flight if count_in_flight else 0)
+    return counted / max(capacity.running, 1)
 
 
 def has_gaps(sent: Mapping[datetime, float], minute: datetime) -> bool:
@@ -77,13 +86,13 @@ def sustained_arrivals_per_s(sent: Mapping[datetime, float], minute: datetime) -
     }  # no comparison holds for NaN
     newest = max(known, default=None)
     if newest is None:
-        return Unknown(why=f"no NumberOfMessagesSent of the last {READ_MINUTES} minutes")
+        return Unknown(reason=f"no NumberOfMessagesSent of the last {READ_MINUTES} minutes")
     if newest < minute - MINUTE * (MAX_LATE_MINUTES + 1):
-        return Unknown(why=f"the newest NumberOfMessagesSent is that of {newest:%H:%M}")
+        return Unknown(reason=f"the newest NumberOfMessagesSent is that of {newest:%H:%M}")
     window = sorted(count for at, count in known.items() if at > newest - MINUTE * WINDOW_MINUTES)
     if len(window) < MIN_KNOWN_MINUTES:
         return Unknown(
-            why=f"NumberOfMessagesSent of {len(window)} minutes, and {MIN_KNOWN_MINUTES} are needed"
+            reason=f"NumberOfMessagesSent of {len(window)} minutes, and {MIN_KNOWN_MINUTES} are needed"
         )
     median = (window[(len(window) - 1) // 2] + window[len(window) // 2]) / 2
     return median / MINUTE.total_seconds()
@@ -93,19 +102,21 @@ def measured_processing_s(measured: Durations, min_samples: int) -> float | Unkn
     """The mean seconds a message takes; Unknown where too few were measured, or what was is absurd."""
     if not measured.samples >= min_samples:
         return Unknown(
-            why=f"{measured.samples:g} MsgProcessingDuration in the last day, and {min_samples} are needed; "
-            "ProcessingSeconds would say it"
+            reason=f"{measured.samples:g} MsgProcessingDuration in the last day, and {min_samples} are "
+            "needed; ProcessingSeconds would say it"
         )
     if not 0 < measured.seconds <= MAX_PROCESSING_S:
-        return Unknown(why=f"a mean MsgProcessingDuration of {measured.seconds:g} s is no reading")
+        return Unknown(reason=f"a mean MsgProcessingDuration of {measured.seconds:g} s is no reading")
     return measured.seconds
 
 
-def demand(load: OfferedLoad, target_per_instance: float, not_renewed: tuple[str, ...]) -> Demand | Unknown:
+def demanded_capacity(
+    load: OfferedLoad, target_per_instance: float, not_renewed: tuple[str, ...]
+) -> Demand | Unknown:
     """The load in the unit of its policy's target; Unknown where it is more than any fleet can have."""
     if not target_per_instance * load.instances <= MAX_MESSAGES:
         return Unknown(
-            why=f"{load.instances:.4g} busy instances at {target_per_instance:.4g} messages are no reading"
+            reason=f"{load.instances:.4g} busy instances at {target_per_instance:.4g} messages are no reading"
         )
     return Demand(load=load, target_per_instance=target_per_instance, not_renewed=not_renewed)
 
@@ -132,7 +143,7 @@ def to_publish(
     """
     effective = backlog_per_instance
     if not capacity.desired and not capacity.running:
-        demand = Unknown(why="the fleet is at zero, which a message that waits ends")
+        demand = Unknown(reason="the fleet is at zero, which a message that waits ends")
     if isinstance(demand, Demand):
         effective = effective_backlog_per_instance(
             backlog_per_instance, capacity.running, demand, margin=workload.tracking.arrival_margin

@@ -18,11 +18,11 @@ HUGE = 10**18
 ABSENT = object()
 
 
-class Noted(dict[str, Any]):
+class RecordingDict(dict[str, Any]):
     """A mapping that notes the path of every key that is read from it."""
 
     def __init__(self, content: dict[str, Any], read: MutableSet[Path], path: Path = ()) -> None:
-        super().__init__({key: noted(value, read, (*path, key)) for key, value in content.items()})
+        super().__init__({key: recording(value, read, (*path, key)) for key, value in content.items()})
         self._read, self._path = read, path
 
     def _note(self, key: str) -> None:
@@ -43,17 +43,17 @@ class Noted(dict[str, Any]):
         return super().items()
 
 
-def noted(value: Any, read: MutableSet[Path], path: Path = ()) -> Any:
+def recording(value: Any, read: MutableSet[Path], path: Path = ()) -> Any:
     """`value` as it is, but telling what is read from it."""
     if isinstance(value, dict):
-        return Noted(value, read, path)
+        return RecordingDict(value, read, path)
     if isinstance(value, list):
-        return [noted(item, read, (*path, EACH)) for item in value]
+        return [recording(item, read, (*path, EACH)) for item in value]
     return value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spoiling:
+class Corruption:
     """One thing wrong with an answer: `path` is gone, or holds `value`; `*` is every item of a list."""
 
     kind: str
@@ -73,17 +73,17 @@ class Spoiling:
                     holder[key] = self.value
 
 
-def spoilings(parsed: dict[str, Any], read: set[Path]) -> Iterator[Spoiling]:
+def corruptions(parsed: dict[str, Any], read: set[Path]) -> Iterator[Corruption]:
     """Every way to spoil what was read of this answer."""
     for path in sorted(path for path in read if path[0] != OF_BOTOCORE):
         value = next(_at(parsed, path))
         if len(path) == 1 and isinstance(value, list | dict) and value:
-            yield Spoiling(kind=EMPTY_PAGE, path=path, value=type(value)())
-        yield Spoiling(kind=MISSING_FIELD, path=path)
+            yield Corruption(kind=EMPTY_PAGE, path=path, value=type(value)())
+        yield Corruption(kind=MISSING_FIELD, path=path)
         if isinstance(value, list) and value:
             path, value = (*path, EACH), value[0]
         for absurd in _absurd(value):
-            yield Spoiling(kind=ABSURD_NUMBER, path=path, value=absurd)
+            yield Corruption(kind=ABSURD_NUMBER, path=path, value=absurd)
 
 
 def _absurd(value: Any) -> list[Any]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from sluice.core.emptiness import MINUTE
+from sluice.core.minutes import MINUTE
 from sluice.core.model import Decision, Kind, Published, Unknown, Workload
 from sluice.ports import Counter
 from sluice.usecases.retune import retune_targets
@@ -22,12 +22,12 @@ from sluice.usecases.wake import (
 )
 from tests.chaos.account import audit
 from tests.chaos.cloud import PLANE, Cloud, Delays, Event
+from tests.chaos.faults import HAPPENINGS, mend, plane_mends
 from tests.chaos.invocation import Invocation
-from tests.chaos.promises import Promises
+from tests.chaos.liveness import Liveness
 from tests.chaos.steps import Step, arrive, drain
-from tests.chaos.troubles import HAPPENINGS, mend, plane_mends
 
-DEEPEST = 3
+MAX_DEPTH = 3
 """Handlers at once: one running, one inside its calls, one inside those."""
 TOO_SOON = "a tick that cannot read the point before its own yet"
 LATE_SHUTDOWN = "a shutdown by a tick that came after its minute"
@@ -42,26 +42,26 @@ CACHE_MINUTES = 6
 
 
 @dataclass
-class Storm:
+class EventStorm:
     """Some workloads, and whatever happens to them."""
 
-    born: tuple[Workload, ...]
+    workloads: tuple[Workload, ...]
     delays: Delays = field(default_factory=Delays)
     cloud: Cloud = field(init=False)
-    promises: Promises = field(init=False)
+    liveness: Liveness = field(init=False)
     running: list[Invocation] = field(default_factory=list)
     """The handlers that are running, the innermost last: it is the one that calls."""
     armed: list[tuple[int, Step]] = field(default_factory=list)
     """(calls to let pass first, what then happens inside a handler)."""
-    story: list[tuple[str, datetime, str, object]] = field(default_factory=list)
+    timeline: list[tuple[str, datetime, str, object]] = field(default_factory=list)
     """(workload, when, what, details) of every act, decision and point."""
     last_tick: Event | None = None
     reached: Tally[str] = field(default_factory=Tally)
     """How often each kind of step, decision, limit and failure occurred."""
 
     def __post_init__(self) -> None:
-        self.cloud = Cloud(self.born, self.delays)
-        self.promises = Promises(self.cloud)
+        self.cloud = Cloud(self.workloads, self.delays)
+        self.liveness = Liveness(self.cloud)
         self.cloud.scene.calls.between = self._let_something_happen
 
     # --- steps --------------------------------------------------------------------------------------------
@@ -69,7 +69,7 @@ class Storm:
     def do(self, step: Step) -> None:
         """One step, and the judgement on every invocation that it started."""
         self.reached[f"step: {step.what}"] += 1
-        served = self.born[step.who % len(self.born)]
+        served = self.workloads[step.who % len(self.workloads)]
         if step.what in HAPPENINGS:
             HAPPENINGS[step.what](self.cloud, served, step.amount)
         else:
@@ -88,12 +88,12 @@ class Storm:
         }
 
     def _box(self, step: Step) -> list[Event]:
-        owners = [PLANE, *(served.name for served in self.born)]
+        owners = [PLANE, *(served.name for served in self.workloads)]
         return self.cloud.mail[owners[(step.who + 1) % len(owners)]]
 
     def _deliver(self, box: list[Event], which: int, *, keep: bool) -> None:
         """Hand an event over: any of them, and perhaps not for the last time."""
-        if not box or len(self.running) >= DEEPEST:
+        if not box or len(self.running) >= MAX_DEPTH:
             return
         event = box[which % len(box)]
         if not keep:
@@ -102,7 +102,7 @@ class Storm:
 
     def _tick_again(self) -> None:
         """The scheduler delivers at least once."""
-        if self.last_tick and len(self.running) < DEEPEST:
+        if self.last_tick and len(self.running) < MAX_DEPTH:
             self.invoke(self.last_tick)
 
     def _lose(self, step: Step) -> None:
@@ -116,7 +116,7 @@ class Storm:
     def minute(self) -> None:
         """An ordinary minute: its tick comes within it, as late as the scheduler is."""
         event = self.cloud.next_minute()
-        if len(self.running) < DEEPEST and event.tick:
+        if len(self.running) < MAX_DEPTH and event.tick:
             self.cloud.mail[PLANE].remove(event)
             self.cloud.scene.clock.advance(seconds=self.cloud.lateness_s(event.tick))
             self.invoke(event)
@@ -130,19 +130,19 @@ class Storm:
             return
         self.armed.pop(0)
         self.reached["inside a handler"] += 1
-        self.promises.look()  # the handler itself may have acted since
+        self.liveness.snapshot()  # the handler itself may have acted since
         self.do(step)
-        self.promises.look()
+        self.liveness.snapshot()
 
     # --- invocations --------------------------------------------------------------------------------------
 
     def invoke(self, event: Event) -> None:
         """Run the use case that the event asks for."""
-        self.promises.look()
+        self.liveness.snapshot()
         self.last_tick = event if event.tick else self.last_tick
-        self.reached[TOO_SOON] += any(self.promises.unreadable(served, event) for served in self.born)
-        run, began = Invocation(self.cloud, event), self.promises.moment
-        proofs = self.promises.proofs(event)
+        self.reached[TOO_SOON] += any(self.liveness.unreadable(served, event) for served in self.workloads)
+        run, began = Invocation(self.cloud, event), self.liveness.moment
+        proofs = self.liveness.proofs(event)
         self.running.append(run)
         error: Exception | None = None
         try:
@@ -151,42 +151,44 @@ class Storm:
             error = failure
         finally:
             self.running.pop()
-        self.promises.look()
+        self.liveness.snapshot()
         audit(run, error)
         if event.tick is not None:
-            run.blames += self.promises.after_tick(run, began, proofs)
+            run.violations += self.liveness.after_tick(run, began, proofs)
         if event.alarm is not None:
-            run.blames += self.promises.after_alarm(run, began, proofs)
+            run.violations += self.liveness.after_alarm(run, began, proofs)
         if error is not None and event.alarm and event.attempts > 1:  # Lambda asks again, later
             self.cloud.post(event.alarm.workload, replace(event, attempts=event.attempts - 1))
-        self._tell(run, error)
+        self._record(run, error)
         if self.running:
-            self.running[-1].blames += run.blames  # told when nothing runs any more
+            self.running[-1].violations += run.violations  # told when nothing runs any more
         else:
-            assert not run.blames, "\n".join(run.blames)
+            assert not run.violations, "\n".join(run.violations)
 
-    def _tell(self, run: Invocation, error: Exception | None) -> None:
+    def _record(self, run: Invocation, error: Exception | None) -> None:
         now = self.cloud.scene.clock()
-        for decision, outcome in run.ledger.decisions:
+        for decision, outcome in run.report.decisions:
             self.reached[f"{decision.kind} {outcome}: {decision.reason.name}"] += 1
             self.reached.update(f"limit: {limit.name}" for limit in decision.limits)
             self.reached[f"{decision.kind} {outcome} by {decision.trigger}"] += 1
             amount = decision.desired if isinstance(decision, Decision) else decision.target
             what = f"{decision.kind} {outcome}"
-            self.story.append((decision.workload, now, what, (decision.trigger, decision.reason, amount)))
-        for name, counter, why in run.ledger.failures:
+            self.timeline.append((decision.workload, now, what, (decision.trigger, decision.reason, amount)))
+        for name, counter, reason in run.report.failures:
             self.reached[f"failure: {counter}"] += 1
-            self.story.append((name, now, counter, why))
-        for act in run.acts:
-            self.story.append((act.workload, now, f"{act.kind} asked", (act.amount, act.taken)))
+            self.timeline.append((name, now, counter, reason))
+        for action in run.actions:
+            self.timeline.append(
+                (action.workload, now, f"{action.kind} asked", (action.amount, action.taken))
+            )
         for name, points in (run.published or {}).items():
             what = {point.metric.name: point.value for point in points}
-            self.story.append((name, now, "published", (points[0].at, what)))
-        for published in run.ledger.published.values():
+            self.timeline.append((name, now, "published", (points[0].at, what)))
+        for published in run.report.published.values():
             self._tell_arrivals(published)
-        self.reached.update(f"noted: {counter}" for counter in run.ledger.counts)
+        self.reached.update(f"noted: {counter}" for counter in run.report.counts)
         if run.event.tick and run.began_at - run.event.tick >= MINUTE:
-            self.reached[LATE_SHUTDOWN] += any(act.kind is Kind.SHUTDOWN for act in run.acts)
+            self.reached[LATE_SHUTDOWN] += any(action.kind is Kind.SHUTDOWN for action in run.actions)
         self.reached["invocations"] += 1
         self.reached["bootstraps that overwrote a higher count"] += run.overwrote
         if error is not None:
@@ -206,35 +208,35 @@ class Storm:
         """Whatever happened, once all is mended a message wakes every fleet, and its end sends it home."""
         self.armed.clear()
         self.cloud.mail.clear()
-        for served in self.born:
+        for served in self.workloads:
             mend(self.cloud, served, 1)
             arrive(self.cloud, served, 1)
-        plane_mends(self.cloud, self.born[0], 1)
+        plane_mends(self.cloud, self.workloads[0], 1)
         self.cloud.scene.clock.advance(minutes=CACHE_MINUTES)
-        told_before = len(self.story)
+        told_before = len(self.timeline)
         for _ in range(2):
             self.minute()
-        for served in self.born:
+        for served in self.workloads:
             assert self.cloud.capacity(served).desired > 0, f"{served.name} sleeps on after two quiet ticks"
             drain(self.cloud, served, 1)
         self.cloud.scene.fleets.settle()
-        idle_minutes = max(self.cloud.document(served).idle_minutes for served in self.born)
+        idle_minutes = max(self.cloud.document(served).idle_minutes for served in self.workloads)
         for _ in range(idle_minutes + 2 + self.delays.unreadable_in_a_row):
             self.minute()
-        for served in self.born:
+        for served in self.workloads:
             capacity = self.cloud.capacity(served)
             assert capacity.desired == served.bounds.min, f"{served.name} is left at {capacity}"
-        failures = [told for told in self.story[told_before:] if isinstance(told[2], Counter)]
+        failures = [told for told in self.timeline[told_before:] if isinstance(told[2], Counter)]
         assert not failures, f"failures although all is mended: {failures}"
         self.reached["interleavings"] += 1
 
 
 def _use_case(event: Event, run: Invocation) -> None:
     if event.tick is not None:
-        publish_backlog(event.tick, run.world, run.ledger, run.remaining_s)
+        publish_backlog(event.tick, run.world, run.report, run.remaining_s)
     elif event.retune is not None:
-        retune_targets(event.retune, run.world, run.ledger, run.remaining_s)
+        retune_targets(event.retune, run.world, run.report, run.remaining_s)
     elif event.alarm is not None:
         bootstraps = event.alarm.name.endswith("bootstrap")
         on_alarm = on_bootstrap_alarm if bootstraps else on_shutdown_alarm
-        on_alarm(event.alarm, run.world, run.ledger, run.remaining_s)
+        on_alarm(event.alarm, run.world, run.report, run.remaining_s)

@@ -22,7 +22,7 @@ Facts = object
 
 
 @dataclass
-class Unbroken:
+class Condition:
     """How long the facts of one promise to one workload have stood."""
 
     facts: Facts | None = None
@@ -34,22 +34,22 @@ class Unbroken:
 
 
 @dataclass
-class Promises:
+class Liveness:
     """Looked after before and after every invocation and every step inside one; moments are counted."""
 
     cloud: Cloud
     moment: int = 0
-    sleeping: dict[str, Unbroken] = field(default_factory=dict)
-    idling: dict[str, Unbroken] = field(default_factory=dict)
+    sleeping: dict[str, Condition] = field(default_factory=dict)
+    idling: dict[str, Condition] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for served in self.cloud.born:
-            self.sleeping[served.name], self.idling[served.name] = Unbroken(), Unbroken()
+        for served in self.cloud.workloads:
+            self.sleeping[served.name], self.idling[served.name] = Condition(), Condition()
 
-    def look(self) -> None:
+    def snapshot(self) -> None:
         """Something may have changed."""
         self.moment += 1
-        for served in self.cloud.born:
+        for served in self.cloud.workloads:
             backlog, capacity = self.cloud.backlog(served), self.cloud.capacity(served)
             asleep = capacity.desired == 0 and backlog.visible > 0
             idle = capacity.desired > 0 and backlog.total == 0
@@ -57,7 +57,7 @@ class Promises:
             self._stand(self.sleeping[served.name], self._may_wake(served, room) if asleep else None)
             self._stand(self.idling[served.name], self._may_go_home(served, room) if idle else None)
 
-    def _stand(self, unbroken: Unbroken, facts: Facts | None) -> None:
+    def _stand(self, unbroken: Condition, facts: Facts | None) -> None:
         if facts != unbroken.facts:
             unbroken.facts, unbroken.since, unbroken.minutes = facts, self.moment, 0
 
@@ -83,9 +83,9 @@ class Promises:
             or scene.registry.bad.get(served.name)
             or scene.queues.failing.get(served.queue_url)
             or scene.fleets.failing.get(served.fleet)
-            or self.cloud.acts_refused.get(served.fleet)
+            or self.cloud.refused_actions.get(served.fleet)
             or self.cloud.capacity(served).counted_by
-            or any(self.cloud.document(each).fleet != each.fleet for each in self.cloud.born)
+            or any(self.cloud.document(each).fleet != each.fleet for each in self.cloud.workloads)
         )
         bounds = common(document, self.cloud.capacity(served))
         return None if broken or document.mode is not Mode.ACTIVE else bounds
@@ -95,10 +95,10 @@ class Promises:
 
         A tick's proof ends one minute before its own, an alarm's at the newest published, at most two back.
         """
-        present = (event.tick or self.cloud.scene.clock()).replace(second=0, microsecond=0)
-        ends = [present - MINUTE * back for back in ((1,) if event.tick else (0, 1, 2))]
+        current = (event.tick or self.cloud.scene.clock()).replace(second=0, microsecond=0)
+        ends = [current - MINUTE * back for back in ((1,) if event.tick else (0, 1, 2))]
         proven = {}
-        for served in self.cloud.born:
+        for served in self.cloud.workloads:
             minutes = self.cloud.document(served).idle_minutes
             points = self._published(served, ends[-1] - MINUTE * minutes, ends[0] + MINUTE)
             last = next((end for end in ends if end in points), None)
@@ -123,9 +123,9 @@ class Promises:
         """What a shutdown alarm that came at moment `began`, over these proofs, left undone."""
         alarm, clock = run.event.alarm, self.cloud.scene.clock()
         assert alarm is not None
-        for served in self.cloud.born:
+        for served in self.cloud.workloads:
             document, idle = self.cloud.document(served), self.idling[served.name]
-            own = alarm.rings and alarm.arn == document.shutdown_alarm_arn
+            own = alarm.is_alarm and alarm.arn == document.shutdown_alarm_arn
             stood = idle.facts is not None and idle.since <= began and run.remaining > 0
             # While the handler ran, a later minute may have begun, or a later point become readable.
             same = (clock - run.began_at) < MINUTE and clock.minute == run.began_at.minute
@@ -140,7 +140,7 @@ class Promises:
         if abs(tick.began_at - tick.event.tick) > STALE_AFTER or tick.remaining <= 0:
             return []
         undone = []
-        for served in self.cloud.born:
+        for served in self.cloud.workloads:
             # The registry may be five minutes old: a tick can only keep to the documents it was given.
             if (tick.served or {}).get(served.name) != self.cloud.document(served):
                 continue
@@ -160,7 +160,7 @@ class Promises:
                 )
         return undone
 
-    def _count(self, idle: Unbroken, tick: datetime) -> None:
+    def _count(self, idle: Condition, tick: datetime) -> None:
         on_time = tick <= self.cloud.scene.clock() < tick + MINUTE
         if idle.minutes and (not on_time or idle.last_tick not in (tick, tick - MINUTE)):
             idle.minutes = 0

@@ -10,44 +10,44 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-MOST = 2**31 - 1
+MAX_COUNT = 2**31 - 1
 """What AWS's own Integer holds."""
 
 
-class MalformedAnswer(Exception):  # noqa: N818 - it names the answer, as the errors of `sluice.errors` name who acts
+class MalformedResponse(Exception):  # noqa: N818 - it names the answer, as the errors of `sluice.errors` name who acts
     """An answer that lacks what AWS documents, or holds something else in its place."""
 
 
 def field(answer: object, name: str) -> Any:
     """A field that AWS documents as always there; MalformedAnswer where it is not."""
     if not isinstance(answer, Mapping) or name not in answer:
-        raise MalformedAnswer(f"{name} is missing")
+        raise MalformedResponse(f"{name} is missing")
     return answer[name]
 
 
-def listed(answer: object, name: str) -> list[Any]:
+def list_field(answer: object, name: str) -> list[Any]:
     """A list that AWS documents as always there; MalformedAnswer for anything else."""
     found = field(answer, name)
     if not isinstance(found, list):
-        raise MalformedAnswer(f"{name} is no list but {found!r}")
+        raise MalformedResponse(f"{name} is no list but {found!r}")
     return found
 
 
-def optional_list(answer: object, name: str) -> list[Any]:
+def optional_list_field(answer: object, name: str) -> list[Any]:
     """A list that AWS leaves out where it would be empty; MalformedAnswer for anything but a list."""
-    return listed(answer, name) if isinstance(answer, Mapping) and name in answer else []
+    return list_field(answer, name) if isinstance(answer, Mapping) and name in answer else []
 
 
 def count(value: object) -> int:
     """A whole number from 0 on, given as one or as its digits; MalformedAnswer for anything else."""
     number = int(value) if isinstance(value, str) and value.isdecimal() and value.isascii() else value
-    if not isinstance(number, int) or not 0 <= number <= MOST:
-        raise MalformedAnswer(f"{value!r} is no count of messages or instances")
+    if not isinstance(number, int) or not 0 <= number <= MAX_COUNT:
+        raise MalformedResponse(f"{value!r} is no count of messages or instances")
     return number
 
 
 def positive(value: object) -> float:
     """A finite number above 0; MalformedAnswer for anything else."""
     if not isinstance(value, int | float) or not (math.isfinite(value) and value > 0):
-        raise MalformedAnswer(f"{value!r} is no positive number")
+        raise MalformedResponse(f"{value!r} is no positive number")
     return float(value)

@@ -10,11 +10,21 @@ from datetime import datetime, timedelta
 
 from sluice.ports import Counter
 from sluice.usecases.last_known import NO_TIME_LEFT
-from tests.faults.answers import EMPTY_PAGE
+from tests.faults.account import (
+    LEAST,
+    MOST,
+    NOON,
+    STARTED_AFTER,
+    WORKLOADS,
+    Account,
+    Outcome,
+    State,
+    understood,
+)
 from tests.faults.calls import Call, Fault
 from tests.faults.cases import Case, tick_at
 from tests.faults.faults import PASSING, WrongAnswer
-from tests.faults.stage import LEAST, MOST, NOON, STARTED_AFTER, WORKLOADS, Outcome, Stage, State, understood
+from tests.faults.responses import EMPTY_PAGE
 from tests.support.builders import dynamic_section
 
 FAILURES = (
@@ -27,7 +37,7 @@ FAILURES = (
     Counter.REGISTRY_STALE,
     Counter.INVOCATION_FAILED,
 )
-ACTS = ("SetDesiredCapacity", "UpdateService")
+ACTIONS = ("SetDesiredCapacity", "UpdateService")
 OF_ARRIVALS = frozenset({"NumberOfMessagesSent", "MsgProcessingDuration"})
 READINGS = ("GetQueueAttributes", "DescribeAutoScalingGroups", "DescribeServices", "DescribeScalableTargets")
 OF_THE_PROOF = frozenset({"Attributes", "Id", "Timestamps", "Values"})
@@ -41,138 +51,146 @@ time that could not be read is read again after 10.
 """
 
 
-def judge(case: Case, healthy: Outcome, call: Call, fault: Fault, came: Outcome) -> None:
+def assert_invariants(case: Case, healthy: Outcome, call: Call, fault: Fault, outcome: Outcome) -> None:
     """The one invocation in which `call` failed."""
-    stays_within_bounds(case, came)
-    never_goes_down_on_an_unknown(case, healthy, call, fault, came)
-    invents_no_point(healthy, call, fault, came)
-    tracks_no_less_than_the_backlog(healthy, call, fault, came)
-    serves_the_others(healthy, call, fault, came)
-    is_told(healthy, call, fault, came)
-    ends_in_time_without_a_trace(came)
+    stays_within_bounds(case, outcome)
+    never_goes_down_on_an_unknown(case, healthy, call, fault, outcome)
+    invents_no_point(healthy, call, fault, outcome)
+    tracks_no_less_than_the_backlog(healthy, call, fault, outcome)
+    serves_the_others(healthy, call, fault, outcome)
+    is_reported(healthy, call, fault, outcome)
+    ends_in_time_without_a_trace(outcome)
 
 
-def stays_within_bounds(case: Case, came: Outcome) -> None:
+def stays_within_bounds(case: Case, outcome: Outcome) -> None:
     for name in WORKLOADS:
-        assert LEAST <= came.state.desired[name] <= MOST, f"{name} is asked for {came.state.desired[name]}"
-        target = came.state.targets[name]
+        assert LEAST <= outcome.state.desired[name] <= MOST, (
+            f"{name} is asked for {outcome.state.desired[name]}"
+        )
+        target = outcome.state.targets[name]
         settings = dynamic_section()
         least, most = settings["min_messages_per_instance"], settings["max_messages_per_instance"]
         assert least <= target <= most, f"the target of {name} is {target}"
 
 
 def never_goes_down_on_an_unknown(
-    case: Case, healthy: Outcome, call: Call, fault: Fault, came: Outcome
+    case: Case, healthy: Outcome, call: Call, fault: Fault, outcome: Outcome
 ) -> None:
     for name in WORKLOADS:
         before = case.desired(name)
-        if came.state.desired[name] >= before:
+        if outcome.state.desired[name] >= before:
             continue
         assert healthy.state.desired[name] < before, f"{name} went down, which a healthy run leaves alone"
         if name in affected(call) and _precedes_the_act(healthy, call, name):
-            assert not _unknown(call, fault, came), f"{name} went down without an answer to {call}"
+            assert not _unknown(call, fault, outcome), f"{name} went down without an answer to {call}"
 
 
-def invents_no_point(healthy: Outcome, call: Call, fault: Fault, came: Outcome) -> None:
+def invents_no_point(healthy: Outcome, call: Call, fault: Fault, outcome: Outcome) -> None:
     """No zero that a healthy run would not publish, and no point at all where a reading failed."""
-    for name, points in came.points.items():
+    for name, points in outcome.points.items():
         for at, value in points.items():
             true = healthy.points[name].get(at)
             assert true is not None, f"{name} has a point at {at} that a healthy run does not publish"
             assert value > 0 or true == 0, f"{name} is published as {value}, and holds {true} per instance"
             if not isinstance(fault, WrongAnswer):
                 assert value == true, f"{name} is published as {value} instead of {true}"
-        lost = call.operation in READINGS and call not in came.made.answers
+        lost = call.operation in READINGS and call not in outcome.made.answers
         if lost and name in affected(call) and _precedes(healthy, call, "PutMetricData", name):
             assert not points, f"{name} is published without an answer to {call}: {points}"
 
 
-def tracks_no_less_than_the_backlog(healthy: Outcome, call: Call, fault: Fault, came: Outcome) -> None:
+def tracks_no_less_than_the_backlog(healthy: Outcome, call: Call, fault: Fault, outcome: Outcome) -> None:
     """Published wherever the backlog is; where arrivals are not known it is the backlog, which is told."""
-    for name, points in came.points.items():
-        tracked = came.effective[name]
+    for name, points in outcome.points.items():
+        tracked = outcome.effective[name]
         assert tracked.keys() == points.keys(), f"{name} has points at {tracked} beside {points}"
         for at, value in points.items():
             assert value <= tracked[at] < math.inf, f"{name} tracks {tracked[at]} over a backlog of {value}"
     if not _is_about_arrivals(call, healthy):
         return
-    assert came.points == healthy.points, f"{call} keeps BacklogPerInstance from being published"
-    assert came.state == healthy.state, f"{call} changes {healthy.state} into {came.state}"
+    assert outcome.points == healthy.points, f"{call} keeps BacklogPerInstance from being published"
+    assert outcome.state == healthy.state, f"{call} changes {healthy.state} into {outcome.state}"
     if fault.kind in PASSING:
-        assert came.effective == healthy.effective, f"a second attempt mends {fault}: {came.effective}"
-    elif call not in came.made.answers:
-        uncounted = _counted(healthy) - _counted(came)
+        assert outcome.effective == healthy.effective, f"a second attempt mends {fault}: {outcome.effective}"
+    elif call not in outcome.made.answers:
+        uncounted = _counted(healthy) - _counted(outcome)
         assert uncounted or not _counted(healthy), f"arrivals are counted without an answer to {call}"
         for name in uncounted:
-            assert came.effective[name] == came.points[name], f"{name} tracks {came.effective[name]}"
-            said = _uncounted(came)[name]
+            assert outcome.effective[name] == outcome.points[name], f"{name} tracks {outcome.effective[name]}"
+            said = _uncounted(outcome)[name]
             assert call.operation in said or NO_TIME_LEFT in said, f"{name} is told {said}"
-        named = {name for name in uncounted if call.operation in _uncounted(came)[name]}
-        assert named or not uncounted, f"nobody is told of {call}: {_uncounted(came)}"
+        named = {name for name in uncounted if call.operation in _uncounted(outcome)[name]}
+        assert named or not uncounted, f"nobody is told of {call}: {_uncounted(outcome)}"
 
 
-def serves_the_others(healthy: Outcome, call: Call, fault: Fault, came: Outcome) -> None:
+def serves_the_others(healthy: Outcome, call: Call, fault: Fault, outcome: Outcome) -> None:
     """All of them; only a call that used up the time leaves some out, who are told."""
-    left_out = {line["workload"] for line in came.lines if "no time left" in str(line.get("message"))}
+    left_out = {line["workload"] for line in outcome.lines if "no time left" in str(line.get("message"))}
     assert not left_out or fault.kind == "slow", f"{left_out} were left out, though time was left"
     for name in set(WORKLOADS) - affected(call) - left_out:
-        assert came.points[name] == healthy.points[name], f"{name} has nothing to do with {call}"
-        if NO_TIME_LEFT not in _uncounted(came).get(name, ""):
-            assert came.effective[name] == healthy.effective[name], f"{name} has nothing to do with {call}"
+        assert outcome.points[name] == healthy.points[name], f"{name} has nothing to do with {call}"
+        if NO_TIME_LEFT not in _uncounted(outcome).get(name, ""):
+            assert outcome.effective[name] == healthy.effective[name], f"{name} has nothing to do with {call}"
         else:
             assert fault.kind in ("slow", "timed out"), f"{name} is left without time by {fault}"
-        assert _of(came.state, name) == _of(healthy.state, name), f"{name} has nothing to do with {call}"
+        assert _of(outcome.state, name) == _of(healthy.state, name), f"{name} has nothing to do with {call}"
 
 
-def is_told(healthy: Outcome, call: Call, fault: Fault, came: Outcome) -> None:
+def is_reported(healthy: Outcome, call: Call, fault: Fault, outcome: Outcome) -> None:
     """A call without an answer is counted and named; a wrong answer is told where it changed anything."""
-    same = (came.state, came.points, came.effective) == (healthy.state, healthy.points, healthy.effective)
+    same = (outcome.state, outcome.points, outcome.effective) == (
+        healthy.state,
+        healthy.points,
+        healthy.effective,
+    )
     if fault.kind in PASSING:
-        assert same or call.operation == "SendMessageBatch", f"a second attempt mends {fault}: {came.state}"
-        assert came.failure is None
+        assert same or call.operation == "SendMessageBatch", (
+            f"a second attempt mends {fault}: {outcome.state}"
+        )
+        assert outcome.failure is None
         return
-    counted = [counter for counter in FAILURES if came.counted(counter)]
-    if call not in came.made.answers:
-        assert counted, f"no failure is counted: {came.lines}"
-        assert call.operation in _said(came), f"nothing names {call.operation}: {_said(came)}"
+    counted = [counter for counter in FAILURES if outcome.counted(counter)]
+    if call not in outcome.made.answers:
+        assert counted, f"no failure is counted: {outcome.lines}"
+        assert call.operation in _said(outcome), f"nothing names {call.operation}: {_said(outcome)}"
         return
-    fewer = came.counted(Counter.WORKLOADS_SERVED) < healthy.counted(Counter.WORKLOADS_SERVED)
-    said = _reasons(came) != _reasons(healthy) or _reckoned(came) != _reckoned(healthy)
-    assert same or counted or fewer or said, f"nothing tells of {fault}: {came.effective}"
+    fewer = outcome.counted(Counter.WORKLOADS_SERVED) < healthy.counted(Counter.WORKLOADS_SERVED)
+    said = _reasons(outcome) != _reasons(healthy) or _reckoned(outcome) != _reckoned(healthy)
+    assert same or counted or fewer or said, f"nothing tells of {fault}: {outcome.effective}"
 
 
-def ends_in_time_without_a_trace(came: Outcome) -> None:
-    assert understood(came.failure), f"a defect: {came.failure!r}"
-    traces = [line["message"] for line in came.lines if "exception" in line]
+def ends_in_time_without_a_trace(outcome: Outcome) -> None:
+    assert understood(outcome.failure), f"a defect: {outcome.failure!r}"
+    traces = [line["message"] for line in outcome.lines if "exception" in line]
     assert not traces, f"a traceback is all that is told: {traces}"
-    assert came.elapsed_s <= came.timeout_s, f"took {came.elapsed_s} of {came.timeout_s} s"
+    assert outcome.elapsed_s <= outcome.timeout_s, f"took {outcome.elapsed_s} of {outcome.timeout_s} s"
 
 
-def is_repaired_later(case: Case, stage: Stage, healthy: Outcome, came: Outcome) -> None:
+def is_repaired_later(case: Case, account: Account, healthy: Outcome, outcome: Outcome) -> None:
     """Healthy runs in the same process end where a run without any fault ends."""
     if case.function == "send_test_messages":
-        again = stage.play(case.function, dict(case.event), at=_minute(1), warm=True)
-        assert _waits_more(again.state, came.state) == _waits_more(healthy.state, case.before(stage))
+        again = account.play(case.function, dict(case.event), at=_minute(1), warm=True)
+        assert _waits_more(again.state, outcome.state) == _waits_more(healthy.state, case.before(account))
         return
-    if _repaired(case, healthy, came):
+    if _repaired(case, healthy, outcome):
         return
-    if case.by_alarm and came.failure:  # Lambda tries again
-        came = stage.play(case.function, dict(case.event), at=NOON + RETRY_AFTER, warm=True)
-        assert came.failure is None
-        if _repaired(case, healthy, came):
+    if case.by_alarm and outcome.failure:  # Lambda tries again
+        outcome = account.play(case.function, dict(case.event), at=NOON + RETRY_AFTER, warm=True)
+        assert outcome.failure is None
+        if _repaired(case, healthy, outcome):
             return
     for run in range(1, LATER_RUNS + 1):
         if case.retunes:
             at = NOON + timedelta(hours=run) + STARTED_AFTER
-            came = stage.play("retune_target", tick_at(NOON), at=at, warm=True)
+            outcome = account.play("retune_target", tick_at(NOON), at=at, warm=True)
         else:
-            came = stage.play(
+            outcome = account.play(
                 "publish_backlog", tick_at(NOON + timedelta(minutes=run)), at=_minute(run), warm=True
             )
-        assert came.failure is None, f"a healthy run fails: {came.failure}"
-        if _repaired(case, healthy, came):
+        assert outcome.failure is None, f"a healthy run fails: {outcome.failure}"
+        if _repaired(case, healthy, outcome):
             return
-    raise AssertionError(f"after {LATER_RUNS} healthy runs: {came.state} instead of {healthy.state}")
+    raise AssertionError(f"after {LATER_RUNS} healthy runs: {outcome.state} instead of {healthy.state}")
 
 
 def affected(call: Call) -> set[str]:
@@ -180,7 +198,7 @@ def affected(call: Call) -> set[str]:
     return set(call.workloads or WORKLOADS)
 
 
-def _unknown(call: Call, fault: Fault, came: Outcome) -> bool:
+def _unknown(call: Call, fault: Fault, outcome: Outcome) -> bool:
     """Whether a reading was not given, or not what it should be."""
     if not call.reads or not OF_ARRIVALS.isdisjoint(call.metrics):
         return False  # what arrives is no part of the proof that nothing waits
@@ -188,11 +206,11 @@ def _unknown(call: Call, fault: Fault, came: Outcome) -> bool:
         if fault.kind == EMPTY_PAGE:
             return call.operation not in NOTHING_IS_AN_ANSWER
         return not OF_THE_PROOF.isdisjoint(fault.spoiling.path)
-    return call not in came.made.answers
+    return call not in outcome.made.answers
 
 
 def _precedes_the_act(healthy: Outcome, call: Call, name: str) -> bool:
-    return any(_precedes(healthy, call, act, name) for act in ACTS)
+    return any(_precedes(healthy, call, act, name) for act in ACTIONS)
 
 
 def _precedes(healthy: Outcome, call: Call, operation: str, name: str) -> bool:
@@ -202,11 +220,11 @@ def _precedes(healthy: Outcome, call: Call, operation: str, name: str) -> bool:
     return any(one.operation == operation and name in affected(one) for one in later)
 
 
-def _repaired(case: Case, healthy: Outcome, came: Outcome) -> bool:
-    published = all(came.points.values()) or not case.ticks
-    published &= _counted(came) >= _counted(healthy)
+def _repaired(case: Case, healthy: Outcome, outcome: Outcome) -> bool:
+    published = all(outcome.points.values()) or not case.ticks
+    published &= _counted(outcome) >= _counted(healthy)
     names = [case.about] if case.about else WORKLOADS
-    return published and all(_of(came.state, name) == _of(healthy.state, name) for name in names)
+    return published and all(_of(outcome.state, name) == _of(healthy.state, name) for name in names)
 
 
 def _is_about_arrivals(call: Call, healthy: Outcome) -> bool:
@@ -216,22 +234,22 @@ def _is_about_arrivals(call: Call, healthy: Outcome) -> bool:
     return call.operation in ("DescribePolicies", "DescribeScalingPolicies") and any(healthy.points.values())
 
 
-def _counted(came: Outcome) -> set[str]:
+def _counted(outcome: Outcome) -> set[str]:
     """Workloads whose arrivals are counted in what they track."""
-    return {line["workload"] for line in came.lines if "arrivals_per_s" in line}
+    return {line["workload"] for line in outcome.lines if "arrivals_per_s" in line}
 
 
-def _uncounted(came: Outcome) -> dict[str, str]:
+def _uncounted(outcome: Outcome) -> dict[str, str]:
     """Workload -> why its the backlog alone is tracked, as its line says."""
-    return {line["workload"]: line["demand_unknown"] for line in came.lines if "demand_unknown" in line}
+    return {line["workload"]: line["demand_unknown"] for line in outcome.lines if "demand_unknown" in line}
 
 
-def _reckoned(came: Outcome) -> dict[str, tuple[object, ...]]:
+def _reckoned(outcome: Outcome) -> dict[str, tuple[object, ...]]:
     """Workload -> what its line says that what it tracks is reckoned with."""
     fields = ("arrivals_per_s", "processing_s", "target", "demand_unknown", "not_renewed")
     return {
         line["workload"]: tuple(line.get(field) for field in fields)
-        for line in came.lines
+        for line in outcome.lines
         if "backlog_per_instance" in line
     }
 
@@ -248,15 +266,15 @@ def _of(state: State, name: str) -> tuple[float, ...]:
     return state.desired[name], state.targets[name], state.waiting[name]
 
 
-def _said(came: Outcome) -> str:
-    lines = [str(line["message"]) for line in came.lines if "message" in line]
-    return " / ".join([*lines, *([str(came.failure)] if came.failure else [])])
+def _said(outcome: Outcome) -> str:
+    lines = [str(line["message"]) for line in outcome.lines if "message" in line]
+    return " / ".join([*lines, *([str(outcome.failure)] if outcome.failure else [])])
 
 
-def _reasons(came: Outcome) -> list[tuple[object, ...]]:
+def _reasons(outcome: Outcome) -> list[tuple[object, ...]]:
     """What was decided about whom, and why."""
     return sorted(
         tuple(str(line.get(field)) for field in ("workload", "decision", "reason", "outcome", "message"))
-        for line in came.lines
+        for line in outcome.lines
         if "decision" in line
     )

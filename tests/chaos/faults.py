@@ -8,11 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from sluice.core.effective_backlog import READ_MINUTES
-from sluice.core.emptiness import (
-    MINUTE,
-    minute_of,
-)
+from sluice.core.backlog import READ_MINUTES
+from sluice.core.minutes import MINUTE, minute_of
 from sluice.core.model import (
     BACKLOG_PER_INSTANCE,
     MSG_PROCESSING_DURATION,
@@ -85,7 +82,7 @@ def running_count_fails(cloud: Cloud, served: Workload, _: int) -> None:
 
 
 def acts_are_refused(cloud: Cloud, served: Workload, amount: int) -> None:
-    cloud.acts_refused[served.fleet] = REFUSALS[amount % 3]
+    cloud.refused_actions[served.fleet] = REFUSALS[amount % 3]
 
 
 def document_spoils(cloud: Cloud, served: Workload, _: int) -> None:
@@ -115,7 +112,7 @@ def mend(cloud: Cloud, served: Workload, _: int) -> None:
     scene.queues.failing.pop(served.queue_url, None)
     scene.fleets.failing.pop(served.fleet, None)
     scene.registry.bad.pop(served.name, None)
-    cloud.acts_refused.pop(served.fleet, None)
+    cloud.refused_actions.pop(served.fleet, None)
     scene.policies.unreadable.pop(served.name, None)
     cloud.catch_up(served)
     own = [served.fleet.dimensions, served.queue_metric(SENT).dimensions]
@@ -181,7 +178,7 @@ def stray_alarm(cloud: Cloud, served: Workload, amount: int) -> None:
     cloud.post(served.name, Event(alarm=stray))
 
 
-TROUBLES: Mapping[str, Happening] = {
+FAULTS: Mapping[str, Happening] = {
     "queue fails": queue_fails,
     "fleet fails": fleet_fails,
     "proof fails": proof_fails,
@@ -208,4 +205,4 @@ PLANE_STEPS: Mapping[str, Happening] = {
     "ask for retune": ask_for_retune,
 }
 OTHERS: Mapping[str, Happening] = {"measure": measure, "stray alarm": stray_alarm}
-HAPPENINGS: Mapping[str, Happening] = MESSAGES | INSTANCES | HANDS | TROUBLES | PLANE_STEPS | OTHERS
+HAPPENINGS: Mapping[str, Happening] = MESSAGES | INSTANCES | HANDS | FAULTS | PLANE_STEPS | OTHERS

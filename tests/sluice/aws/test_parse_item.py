@@ -56,14 +56,14 @@ def only_the_bad_one(read: dict[str, Any]) -> Unknown:
     assert isinstance(read["a"], Capacity)
     assert isinstance(read["z"], Capacity)
     assert isinstance(read["bad"], Unknown)
-    assert "bad" in read["bad"].why
+    assert "bad" in read["bad"].reason
     return read["bad"]
 
 
 @pytest.mark.parametrize("wrong", [{"DesiredCapacity": None}, {"Instances": None}, {"MaxSize": "many"}])
 def test_a_malformed_group(wrong: dict[str, Any]) -> None:
     unknown = only_the_bad_one(groups(**wrong))
-    assert "AWS's answer cannot be read" in unknown.why
+    assert "AWS's answer cannot be read" in unknown.reason
     assert unknown.defect is None
 
 
@@ -73,9 +73,9 @@ def test_a_malformed_group(wrong: dict[str, Any]) -> None:
 def test_a_malformed_service(wrong: dict[str, Any]) -> None:
     read = services(wrong)
     if "status" in wrong:  # not active: AWS describes a deleted service for a while
-        assert "AWS knows no active" in read["bad"].why
+        assert "AWS knows no active" in read["bad"].reason
     else:
-        assert "AWS's answer cannot be read" in only_the_bad_one(read).why
+        assert "AWS's answer cannot be read" in only_the_bad_one(read).reason
 
 
 @pytest.mark.parametrize("wrong", [None, [{"createdAt": "soon", "message": "m"}], [{"message": "no time"}]])
@@ -91,7 +91,7 @@ def test_malformed_events_of_a_service(wrong: object) -> None:
     assert read[fleets["a"]] == read[fleets["z"]] == []
     unknown = read[fleets["bad"]]
     assert isinstance(unknown, Unknown)
-    assert "events of" in unknown.why
+    assert "events of" in unknown.reason
     assert unknown.defect is None
 
 

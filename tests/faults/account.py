@@ -1,4 +1,4 @@
-"""The account in which every cell plays: three workloads, and the deployed handlers over them.
+"""The account in which every cell runs: three workloads, and the deployed handlers over them.
 
 Owns putting the account back as a case wants it, cheaply: one account serves all cells, and moto's own state
 is read and restored where a call to it for each would take most of the time.
@@ -23,7 +23,7 @@ from moto.core.responses import ActionResult
 
 from sluice import wiring
 from sluice.aws import concurrent_reads
-from sluice.core.effective_backlog import READ_MINUTES
+from sluice.core.backlog import READ_MINUTES
 from sluice.core.model import (
     BACKLOG_PER_INSTANCE,
     EFFECTIVE_BACKLOG_PER_INSTANCE,
@@ -33,11 +33,11 @@ from sluice.core.model import (
 )
 from sluice.errors import SluiceError
 from tests.conftest import ENVIRONMENT
-from tests.faults.calls import Call, Fault, Made, Switchboard
+from tests.faults.calls import Call, Fault, FaultInjector, Made
 from tests.faults.timeline import ReadersPool, Timeline
 from tests.functions.conftest import ROOT
 from tests.functions.conftest import Context as AnyContext
-from tests.sluice.aws import account
+from tests.sluice.aws import account as moto_account
 from tests.support.builders import (
     document,
     dynamic_section,
@@ -111,11 +111,11 @@ class Outcome:
 
 
 @dataclass(eq=False)
-class Stage:
+class Account:
     """One process's world; `play` starts it anew unless told to stay warm."""
 
     timeline: Timeline
-    switchboard: Switchboard
+    switchboard: FaultInjector
     _queues: dict[str, str] = field(default_factory=dict)
     _policies: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
     _messages: dict[str, dict[int, list[Any]]] = field(default_factory=dict)
@@ -125,15 +125,19 @@ class Stage:
 
     def build(self) -> None:
         for name, fleet in FLEETS.items():
-            self._queues[name] = account.create_queue(queue_of(name))
-            make = account.create_group if isinstance(fleet, AutoScalingGroup) else account.create_service
+            self._queues[name] = moto_account.create_queue(queue_of(name))
+            make = (
+                moto_account.create_group
+                if isinstance(fleet, AutoScalingGroup)
+                else moto_account.create_service
+            )
             make(name)
-        account.create_queue(SHARDS)
+        moto_account.create_queue(SHARDS)
         for name in (ASG, FIFO):
-            account.register(document_of(name, policy_arn=account.create_group_policy(name)))
+            moto_account.register(document_of(name, policy_arn=moto_account.create_group_policy(name)))
         service = FLEETS[ECS]
         assert isinstance(service, EcsService)
-        account.register(document_of(ECS, policy_arn=account.create_service_policy(service)))
+        moto_account.register(document_of(ECS, policy_arn=moto_account.create_service_policy(service)))
         self._policies = (dict(_moto("autoscaling").policies), dict(_moto("applicationautoscaling").policies))
 
     def set(self, situations: Mapping[str, Situation]) -> None:
@@ -219,11 +223,11 @@ class Stage:
         if _desired(fleet) == instances:
             return
         if isinstance(fleet, EcsService):
-            account.client("ecs").update_service(
+            moto_account.client("ecs").update_service(
                 cluster=fleet.cluster, service=fleet.service, desiredCount=instances
             )
         else:
-            account.client("autoscaling").set_desired_capacity(
+            moto_account.client("autoscaling").set_desired_capacity(
                 AutoScalingGroupName=fleet.name, DesiredCapacity=instances
             )
 
@@ -236,7 +240,7 @@ class Stage:
                 group = (
                     {"MessageGroupId": "one", "MessageDeduplicationId": str(index)} if name == FIFO else {}
                 )
-                account.client("sqs").send_message(QueueUrl=url, MessageBody="{}", **group)
+                moto_account.client("sqs").send_message(QueueUrl=url, MessageBody="{}", **group)
             self._messages[name][messages] = list(held)
         held[:] = self._messages[name][messages]
 
@@ -305,24 +309,24 @@ class Context(AnyContext):
 
 
 @contextmanager
-def stage() -> Iterator[Stage]:
+def deployed_account() -> Iterator[Account]:
     """An account with the three workloads, and time that passes only where a call takes some."""
     with (
         pytest.MonkeyPatch.context() as patch,
-        account.account(),
+        moto_account.account(),
         time_machine.travel(NOON, tick=False) as travel,
         ReadersPool(wiring.READERS) as pool,
     ):
         for name, value in (ENVIRONMENT | {"SLUICE_SHARD_QUEUE_URL": queue_url(SHARDS)}).items():
             patch.setenv(name, value)
         timeline = Timeline(travel, pool)
-        switchboard = Switchboard(WORKLOADS, timeline)
+        switchboard = FaultInjector(WORKLOADS, timeline)
         patch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=timeline.sleep))
         patch.setattr(wiring, "ThreadPoolExecutor", lambda _: pool)
         patch.setattr(concurrent_reads, "wait", timeline.wait)
         patch.setattr(AutoScalingResponse, "describe_scaling_activities", _activities)
         with switchboard.connected():
-            built = Stage(timeline=timeline, switchboard=switchboard)
+            built = Account(timeline=timeline, switchboard=switchboard)
             built.build()
             switchboard.situation = built.situation
             yield built
@@ -411,4 +415,4 @@ def _queue(url: str) -> Any:
 def _put(namespace: str, metric: str, dimensions: Mapping[str, str], at: datetime, value: float) -> None:
     named = [{"Name": name, "Value": value} for name, value in dimensions.items()]
     datum = {"MetricName": metric, "Dimensions": named, "Timestamp": at, "Value": value}
-    account.client("cloudwatch").put_metric_data(Namespace=namespace, MetricData=[datum])
+    moto_account.client("cloudwatch").put_metric_data(Namespace=namespace, MetricData=[datum])

@@ -1,8 +1,8 @@
-"""Every function in every situation in which it calls AWS, on an embedded AWS behind the gate.
+"""Every function in every situation in which it calls AWS, on an embedded AWS that checks permissions.
 
-Owns four workloads (group and service, standard and FIFO) deployed from our templates, and the acts: what to
-arrange, which function to invoke, with which event. The clock stands still, so an act may be played again;
-CloudWatch shows at once what was put.
+Four workloads (group and service, standard and FIFO) are deployed from our templates. A scenario says what to
+arrange, which function to invoke, and with which event. The clock stands still, so that a scenario can be run
+again; CloudWatch shows a data point as soon as it is put.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from sluice import wiring
 from sluice.aws.policies import TargetTrackingPolicies
 from sluice.aws.registry import SsmRegistry
 from sluice.events import Shard, shard_message
-from sluice.usecases import tick
+from sluice.usecases import shards
 from sluice_sim.account import ACCOUNT_ID, REGION
 from sluice_sim.embedded.cloud import EmbeddedAws, LogLine, embedded_aws
 from sluice_sim.embedded.demo import CONTROL_PLANE, NAMESPACE, Demo
@@ -33,7 +33,7 @@ from sluice_sim.embedded.scenarios import COMPILER_STAGING, QUEUE_PROC, TRANSCRI
 from sluice_sim.template import ResolvedStack, stack_id
 from sluice_sim.template.deployment import environments
 from tests.privileges import inventory
-from tests.privileges.gate import Gate, Passage
+from tests.privileges.gate import Gate, RecordedCall
 from tests.privileges.roles import role_of_functions, roles
 from tests.support.builders import (
     POOL,
@@ -61,29 +61,29 @@ WORKLOADS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Act:
+class Scenario:
     """One invocation: what it finds, whom it is of, what it is told."""
 
     name: str
     function: str
     arrange: Callable[[], None]
     event: Mapping[str, Any]
-    most_in_one_invocation: int = tick.MOST_IN_ONE_INVOCATION
+    max_workloads_per_invocation: int = shards.MAX_WORKLOADS_PER_INVOCATION
     """Workloads that a tick serves itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Performance:
-    """What an act did: its requests, its log, and what the handler raised, if anything."""
+class ScenarioRun:
+    """What a scenario did: its requests, its log, and what the handler raised, if anything."""
 
-    act: Act
-    passages: list[Passage]
+    scenario: Scenario
+    calls: list[RecordedCall]
     log: list[LogLine]
     failure: Exception | None
 
 
-class Rehearsal:
-    """The four workloads deployed, and the acts over them."""
+class Scenarios:
+    """The four workloads deployed, and the scenarios over them."""
 
     def __init__(self, aws: EmbeddedAws, gate: Gate, shard_queue_url: str) -> None:
         self.gate = gate
@@ -95,59 +95,61 @@ class Rehearsal:
         registry = SsmRegistry(partial(boto3.client, "ssm"), POOL, stacks.EXPORTS["sluice-RegistryPrefix"])
         self._documents = registry.all(plenty).documents
         self._first_policies = [self._policies.read(registry.one(name, plenty), plenty) for name in WORKLOADS]
-        self.acts = list(self._acts())
+        self.scenarios = list(self._scenarios())
 
-    def perform(self, act: Act) -> Performance:
+    def run(self, scenario: Scenario) -> ScenarioRun:
         """Arrange, then invoke in a process that has read nothing yet."""
-        act.arrange()
+        scenario.arrange()
         wiring.cold_start()
-        passed, logged = len(self.gate.passages), len(self._aws.log)
-        function = self._aws.functions.named(f"{CONTROL_PLANE}-{act.function}")
-        with mock.patch.object(tick, "MOST_IN_ONE_INVOCATION", act.most_in_one_invocation):
-            failure = self._aws.functions.invoke(function, dict(act.event))
-        return Performance(
-            act=act, passages=self.gate.passages[passed:], log=self._aws.log[logged:], failure=failure
+        passed, logged = len(self.gate.calls), len(self._aws.log)
+        function = self._aws.functions.named(f"{CONTROL_PLANE}-{scenario.function}")
+        with mock.patch.object(shards, "MAX_WORKLOADS_PER_INVOCATION", scenario.max_workloads_per_invocation):
+            failure = self._aws.functions.invoke(function, dict(scenario.event))
+        return ScenarioRun(
+            scenario=scenario, calls=self.gate.calls[passed:], log=self._aws.log[logged:], failure=failure
         )
 
-    def _acts(self) -> Iterator[Act]:
+    def _scenarios(self) -> Iterator[Scenario]:
         tick = {"scheduled_time": self._now.isoformat()}
         ticks, retune = "PublishBacklogFunction", "RetuneTargetFunction"
-        yield Act(name="tick, proven empty", function=ticks, arrange=self._awake_and_empty, event=tick)
-        yield Act(name="hourly round", function=retune, arrange=self._measured, event=tick)
+        yield Scenario(name="tick, proven empty", function=ticks, arrange=self._awake_and_empty, event=tick)
+        yield Scenario(name="hourly round", function=retune, arrange=self._measured, event=tick)
         for name in WORKLOADS:
-            yield Act(
+            yield Scenario(
                 name=f"bootstrap of {name}",
                 function="BootstrapFunction",
                 arrange=self._asleep_with_work,
                 event=_alarm("bootstrap", name),
             )
-            yield Act(
+            yield Scenario(
                 name=f"shutdown of {name}",
                 function="ShutdownFunction",
                 arrange=self._awake_and_empty,
                 event=_alarm("shutdown", name),
             )
-            yield Act(
+            yield Scenario(
                 name=f"stack of {name} changed", function=retune, arrange=self._measured, event=_changed(name)
             )
-            yield Act(
+            yield Scenario(
                 name=f"test messages for {name}",
                 function="SendTestMessagesFunction",
                 arrange=self._awake_and_empty,
                 event={"workload": name, "messages": 11, "duration_s": 1},
             )
-        yield Act(name="tick, messages keep arriving", function=ticks, arrange=self._arriving, event=tick)
+        yield Scenario(
+            name="tick, messages keep arriving", function=ticks, arrange=self._arriving, event=tick
+        )
         # Last, as they publish that the queues are not empty in this minute.
-        yield Act(name="tick, work waits", function=ticks, arrange=self._asleep_with_work, event=tick)
-        yield Act(name="tick, no capacity", function=ticks, arrange=self._without_capacity, event=tick)
-        yield Act(
+        yield Scenario(name="tick, work waits", function=ticks, arrange=self._asleep_with_work, event=tick)
+        yield Scenario(name="tick, no capacity", function=ticks, arrange=self._without_capacity, event=tick)
+        yield Scenario(
             name="tick, too many workloads",
             function=ticks,
             arrange=self._asleep_with_work,
             event=tick,
-            most_in_one_invocation=1,
+            max_workloads_per_invocation=1,
         )
-        yield Act(name="shard", function=ticks, arrange=self._asleep_with_work, event=self._shard())
+        yield Scenario(name="shard", function=ticks, arrange=self._asleep_with_work, event=self._shard())
 
     def _shard(self) -> dict[str, Any]:
         """The sample event of a shard, filled with these workloads."""
@@ -176,7 +178,7 @@ class Rehearsal:
             self._refuse_launches(deployed, None)
 
     def _awake_and_empty(self) -> None:
-        # The clock stands still: what a tick of another act published is a point of this very minute.
+        # The clock stands still: what a tick of another scenario published is a point of this very minute.
         kept = cloudwatch_backends[ACCOUNT_ID][REGION].metric_data
         kept[:] = [point for point in kept if point.name != "BacklogPerInstance"]
         for deployed in WORKLOADS.values():
@@ -268,12 +270,12 @@ def account() -> list[ResolvedStack]:
 
 
 @contextmanager
-def rehearsal(plane: ResolvedStack) -> Iterator[Rehearsal]:
+def deployed_scenarios(plane: ResolvedStack) -> Iterator[Scenarios]:
     """The control plane and the workloads deployed, the functions behind a gate that knows their roles."""
     gate = Gate(roles(plane), role_of_functions(plane), inventory.tags(account()))
     environment = plane.resources["PublishBacklogFunction"].properties["Environment"]["Variables"]
-    with embedded_aws(ROOT, readable_after_s=0) as aws, gate.installed():
-        stage = Demo(aws, ROOT)
+    with embedded_aws(ROOT, custom_metric_delay_s=0) as aws, gate.installed():
+        demo = Demo(aws, ROOT)
         for scenario in SCENARIOS:
-            stage.add_workload(scenario)
-        yield Rehearsal(aws, gate, environment["SLUICE_SHARD_QUEUE_URL"])
+            demo.add_workload(scenario)
+        yield Scenarios(aws, gate, environment["SLUICE_SHARD_QUEUE_URL"])

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice.core.effective_backlog import (
+from sluice.core.backlog import (
     MAX_MESSAGES,
+    backlog_per_instance,
+    demanded_capacity,
     effective_backlog_per_instance,
     has_gaps,
     measured_processing_s,
@@ -16,11 +18,7 @@ from sluice.core.effective_backlog import (
     to_publish,
     with_zeros,
 )
-from sluice.core.effective_backlog import demand as judged
-from sluice.core.emptiness import (
-    MINUTE,
-    backlog_per_instance,
-)
+from sluice.core.minutes import MINUTE
 from sluice.core.model import Demand, OfferedLoad, Published, Unknown
 from tests.support.builders import (
     MINUTE_NOW,
@@ -199,7 +197,7 @@ class TestSustainedArrivals:
 
     def test_beyond_that_cloudwatch_is_late_and_that_is_not_zero(self) -> None:
         assert sustained_arrivals_per_s(sent(*[60] * 10, ago=5), MINUTE_NOW) == Unknown(
-            why="the newest NumberOfMessagesSent is that of 11:55"
+            reason="the newest NumberOfMessagesSent is that of 11:55"
         )
 
     def test_minutes_that_are_missing_are_not_zero(self) -> None:
@@ -211,7 +209,7 @@ class TestSustainedArrivals:
     def test_four_minutes_are_too_few(self) -> None:
         """Before it woke a queue was silent: its first minutes say nothing of later ones."""
         assert sustained_arrivals_per_s(sent(*[60] * 4), MINUTE_NOW) == Unknown(
-            why="NumberOfMessagesSent of 4 minutes, and 5 are needed"
+            reason="NumberOfMessagesSent of 4 minutes, and 5 are needed"
         )
 
     def test_minutes_before_the_ten_do_not_make_up_for_those_that_are_missing(self) -> None:
@@ -221,14 +219,14 @@ class TestSustainedArrivals:
     def test_a_silent_queue_tells_nothing(self) -> None:
         """Six hours without use, and SQS reports nothing any more."""
         assert sustained_arrivals_per_s({}, MINUTE_NOW) == Unknown(
-            why="no NumberOfMessagesSent of the last 13 minutes"
+            reason="no NumberOfMessagesSent of the last 13 minutes"
         )
 
     @pytest.mark.parametrize("ahead", [0, 1, 600])
     def test_a_minute_that_is_not_over_does_not_count(self, ahead: int) -> None:
-        present = {MINUTE_NOW + MINUTE * ahead: 60.0}
-        assert isinstance(sustained_arrivals_per_s(sent(*[60] * 4) | present, MINUTE_NOW), Unknown)
-        assert isinstance(sustained_arrivals_per_s(sent(*[60] * 10, ago=5) | present, MINUTE_NOW), Unknown)
+        current = {MINUTE_NOW + MINUTE * ahead: 60.0}
+        assert isinstance(sustained_arrivals_per_s(sent(*[60] * 4) | current, MINUTE_NOW), Unknown)
+        assert isinstance(sustained_arrivals_per_s(sent(*[60] * 10, ago=5) | current, MINUTE_NOW), Unknown)
 
     @pytest.mark.parametrize("absurd", ABSURD)
     def test_a_count_that_is_absurd_is_none(self, absurd: float) -> None:
@@ -257,7 +255,8 @@ class TestProcessingTime:
 
     def test_too_few_samples_are_told_with_the_way_out(self) -> None:
         assert measured_processing_s(durations(4.2, samples=29), 30) == Unknown(
-            why="29 MsgProcessingDuration in the last day, and 30 are needed; ProcessingSeconds would say it"
+            reason="29 MsgProcessingDuration in the last day, and 30 are needed; "
+            "ProcessingSeconds would say it"
         )
 
     @pytest.mark.parametrize("samples", [math.nan, -math.inf])
@@ -267,7 +266,7 @@ class TestProcessingTime:
     @pytest.mark.parametrize("seconds", [0, -4.2, math.nan, math.inf, 43_201, 1e300])
     def test_a_mean_that_no_message_can_take_is_no_reading(self, seconds: float) -> None:
         assert measured_processing_s(durations(seconds), 30) == Unknown(
-            why=f"a mean MsgProcessingDuration of {seconds:g} s is no reading"
+            reason=f"a mean MsgProcessingDuration of {seconds:g} s is no reading"
         )
 
     def test_twelve_hours_are_as_long_as_sqs_hides_a_message(self) -> None:
@@ -286,13 +285,13 @@ class TestDemand:
     )
     def test_a_load_that_no_fleet_can_have_is_no_reading(self, load: OfferedLoad, target: float) -> None:
         """CloudWatch would refuse its value, and with it the points of every workload in the call."""
-        told = judged(load, target, ())
+        told = demanded_capacity(load, target, ())
         assert isinstance(told, Unknown)
-        assert told.why.endswith(" are no reading")
+        assert told.reason.endswith(" are no reading")
 
     def test_the_largest_load_is_a_value_that_cloudwatch_takes(self) -> None:
         load = OfferedLoad(arrivals_per_s=MAX_MESSAGES, processing_s=1, concurrency_per_instance=1)
-        largest = judged(load, 1, ())
+        largest = demanded_capacity(load, 1, ())
         assert isinstance(largest, Demand)
         assert effective_backlog_per_instance(2**31, 1, largest, margin=3) < 2**360
 
@@ -310,9 +309,9 @@ class TestToPublish:
         assert to_publish(served, 0, capacity(4), busy(4)).effective_per_instance == 8 * (4 + 2 * 2) / 4
 
     def test_without_a_demand_both_are_the_plain_one_and_the_reason_goes_with_them(self) -> None:
-        why = Unknown(why="arrivals: throttled")
-        assert to_publish(effective(workload()), 5, capacity(2), why) == Published(
-            backlog_per_instance=5, effective_per_instance=5, demand=why
+        reason = Unknown(reason="arrivals: throttled")
+        assert to_publish(effective(workload()), 5, capacity(2), reason) == Published(
+            backlog_per_instance=5, effective_per_instance=5, demand=reason
         )
 
     def test_a_fleet_at_zero_is_not_woken_by_what_has_arrived(self) -> None:

@@ -1,0 +1,40 @@
+"""Step: BacklogPerInstance as the ticks published it, read back as the proof of emptiness."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from sluice.core.emptiness import minutes_to_prove
+from sluice.core.minutes import MINUTE
+from sluice.core.model import BACKLOG_PER_INSTANCE, Metric, Unknown, Workload
+from sluice.ports import RemainingS, Series, SeriesQuery, World
+
+
+def published_metric(world: World, workload: Workload, name: str) -> Metric:
+    """Where a tick publishes this workload's metric of that name."""
+    return Metric(namespace=world.namespace, name=name, dimensions=workload.fleet.dimensions)
+
+
+def published_backlog(
+    world: World,
+    workloads: Mapping[str, Workload],
+    proof_ends: Sequence[datetime],
+    remaining_s: RemainingS,
+) -> Mapping[str, Series | Unknown]:
+    """BacklogPerInstance by scheduled minute, as far back as the longest proof of emptiness needs.
+
+    `proof_ends` are the minutes with which a proof may end, newest first.
+    """
+    if not workloads:
+        return {}
+    # Maximum: should a minute hold two points, the one that shows messages counts.
+    queries = {
+        name: SeriesQuery(
+            metric=published_metric(world, workload, BACKLOG_PER_INSTANCE), statistic="Maximum", period_s=60
+        )
+        for name, workload in workloads.items()
+    }
+    longest = max(workload.idle_minutes for workload in workloads.values())
+    first = minutes_to_prove(proof_ends[-1], longest)[0]
+    return world.metrics.read(queries, first, proof_ends[0] + MINUTE, remaining_s)

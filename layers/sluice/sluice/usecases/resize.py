@@ -1,0 +1,98 @@
+"""Step: bootstrap or shut down one workload: observe -> decide -> act -> report, for alarms and ticks alike.
+
+The caller passes a workload whose document it has just read anew; the queue and the fleet are observed again
+here, just before the act.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sluice.core.model import Decision, Mode, Observation, Reason, Trigger, Unknown, Workload
+from sluice.core.target import initial_target
+from sluice.core.wake import decide_bootstrap, decide_shutdown, reads_empty_above_min
+from sluice.errors import TransientError
+from sluice.ports import Counter, Outcome, RemainingS, Report, Series, World
+from sluice.usecases.isolation import report_if_refused
+from sluice.usecases.observe import observe
+from sluice.usecases.published_backlog import published_backlog
+
+
+def bootstrap(
+    workload: Workload, world: World, trigger: Trigger, report: Report, remaining_s: RemainingS
+) -> None:
+    """Wake the fleet where messages wait and nothing runs."""
+    observation = observe(world, [workload], remaining_s)[workload.name]
+    decision = decide_bootstrap(workload, observation, trigger, target_per_instance=initial_target(workload))
+    act(decision, workload, world, report)
+
+
+def shutdown(
+    workload: Workload,
+    proof_ends: Sequence[datetime],
+    world: World,
+    trigger: Trigger,
+    report: Report,
+    remaining_s: RemainingS,
+) -> None:
+    """Send the fleet to its minimum where the queue is proven empty, and wake it if a message slipped in.
+
+    `proof_ends` are the minutes with which the proof may end, newest first.
+    """
+    observation = observe(world, [workload], remaining_s)[workload.name]
+    published: Series | Unknown = {}
+    if reads_empty_above_min(workload, observation):
+        series = published_backlog(world, {workload.name: workload}, proof_ends, remaining_s)
+        published = series[workload.name]
+    decision = decide_shutdown(workload, observation, published, trigger, proof_ends=proof_ends)
+    outcome = act(decision, workload, world, report, published)
+    # A message may have arrived between the proof and the act, and the bootstrap that its alarm started has
+    # held, because the fleet was still awake. Lambda's retry of an invocation whose second look failed finds
+    # the fleet at its minimum: it has to look again too.
+    if outcome is Outcome.ACTED:
+        observation = observe(world, [workload], remaining_s)[workload.name]
+    elif decision.reason is not Reason.AT_MINIMUM:
+        return
+    _bootstrap_if_work_waits(workload, observation, world, trigger, report)
+
+
+def _bootstrap_if_work_waits(
+    workload: Workload, observation: Observation, world: World, trigger: Trigger, report: Report
+) -> None:
+    decision = decide_bootstrap(workload, observation, trigger, target_per_instance=initial_target(workload))
+    if decision.desired is not None or decision.reason is Reason.UNKNOWN_READING:
+        act(decision, workload, world, report)
+
+
+def act(
+    decision: Decision, workload: Workload, world: World, report: Report, *proof: Series | Unknown
+) -> Outcome:
+    """Set the desired count where the decision and the mode say so, and log what became of it.
+
+    A failed reading is raised once it is logged, so that Lambda retries the invocation.
+    """
+    outcome = Outcome.HELD
+    if decision.desired is not None and workload.mode is Mode.OBSERVE:
+        outcome = Outcome.OBSERVED
+    elif decision.desired is not None:
+        with report_if_refused(decision, report):
+            world.fleets.set_desired(workload.fleet, decision.desired)
+        outcome = Outcome.ACTED
+    report.decided(decision, outcome)
+    report_stuck_deployment(decision, report)
+    if decision.reason is Reason.UNKNOWN_READING:
+        for reading in (decision.observation.backlog, decision.observation.capacity, *proof):
+            if isinstance(reading, Unknown) and reading.defect:
+                raise reading.defect
+        raise TransientError(f"{decision.kind} of {workload.name} is held: {decision.detail}")
+    return outcome
+
+
+def report_stuck_deployment(decision: Decision, report: Report) -> None:
+    """Log a deployment that never ends as an error of its own.
+
+    Nothing else shows that it keeps an idle fleet running, and billed.
+    """
+    if decision.reason is Reason.DEPLOYMENT_STUCK:
+        report.failed(decision.workload, Counter.DEPLOYMENT_STUCK, f"{decision.reason}: {decision.detail}")

@@ -1,0 +1,72 @@
+"""Step: what a tick, and each shard of one, does for its workloads."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from functools import partial
+
+from sluice.core.model import Workload
+from sluice.errors import TransientError
+from sluice.ports import Counter, RemainingS, Report, World
+from sluice.usecases.fifo_warning import warn_idle_instances
+from sluice.usecases.isolation import EVERY_WORKLOAD, isolated, raise_for_defects
+from sluice.usecases.launch_failures import report_launch_failures
+from sluice.usecases.missed_alarms import retry_missed_alarms
+from sluice.usecases.native_metrics import warn_missing_metrics
+from sluice.usecases.observe import observe
+from sluice.usecases.publish_metrics import publish_metrics
+from sluice.usecases.tick_context import TickContext
+
+STALE_AFTER = timedelta(seconds=110)
+"""EventBridge may start a tick 59 s after its minute, and a cold start follows.
+
+Ticks that overlap do no harm: a data point carries its scheduled minute, and CloudWatch averages two of one
+minute.
+"""
+
+
+def serve_workloads(
+    minute: datetime, served: Collection[Workload], world: World, report: Report, remaining_s: RemainingS
+) -> None:
+    """Observe the workloads, publish their metrics, retry what an alarm missed, and report what is wrong.
+
+    `minute` is the scheduled one. Raises DefectError where a step met a defect, and TransientError where
+    CloudWatch refused data points; either way every step has had its turn.
+    """
+    refused: dict[str, str] = {}
+    with raise_for_defects(report):
+        tick = TickContext(
+            minute=minute,
+            workloads={workload.name: workload for workload in served},
+            observed=observe(world, served, remaining_s),
+            world=world,
+            report=report,
+            remaining_s=remaining_s,
+        )
+
+        def publish() -> None:
+            refused.update(publish_metrics(tick))
+
+        # A defect in one step, beyond that of one workload, must not keep the next step from its work.
+        isolated(EVERY_WORKLOAD, Counter.PUBLISH_FAILED, report, publish)
+        isolated(EVERY_WORKLOAD, Counter.ACTION_FAILED, report, partial(retry_missed_alarms, tick))
+        if remaining_s() > 0:
+            isolated(EVERY_WORKLOAD, Counter.OBSERVATION_FAILED, report, partial(warn_idle_instances, tick))
+        isolated(EVERY_WORKLOAD, Counter.OBSERVATION_FAILED, report, partial(warn_missing_metrics, tick))
+        isolated(EVERY_WORKLOAD, Counter.OBSERVATION_FAILED, report, partial(report_launch_failures, tick))
+    if refused:
+        raise TransientError(f"CloudWatch refused the data points of {len(refused)} workloads")
+
+
+def is_stale(scheduled: datetime, world: World, report: Report) -> bool:
+    """Whether the tick of this scheduled time comes too late, or too early, to do its work; logs it if so."""
+    age = world.now() - scheduled
+    if abs(age) <= STALE_AFTER:
+        return False
+    report.event(
+        Counter.STALE_TICK,
+        f"scheduled {age.total_seconds():.0f} s ago, more than {STALE_AFTER.seconds} s off: "
+        "the tick of this minute has the work",
+    )
+    return True
