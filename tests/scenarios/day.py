@@ -50,12 +50,12 @@ def day(first: int, last: int) -> Day:
     durations = ((0, 2.0), (max(noon - first, 1), 6.0), (DUSK - first, 2.0))
     flow = tuple(per_minute(minute) for minute in range(first, last))
     return Day(
-        **same | {"durations": durations, "steady": None, "limit_minutes": len(flow) + HOUR},
+        **same | {"durations": durations, "steady": None, "max_minutes": len(flow) + HOUR},
         flow=flow,
     )
 
 
-def play(first: int, last: int) -> Recording:
+def run_minutes(first: int, last: int) -> Recording:
     return run_scenario(scenario=day(first, last))
 
 

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def morning() -> Recording:
-    return day.play(day.DAWN, day.DAWN + 3 * day.HOUR)
+    return day.run_minutes(day.DAWN, day.DAWN + 3 * day.HOUR)
 
 
 def test_the_service_wakes_and_follows_the_rising_load_with_nothing_lost(morning: Recording) -> None:

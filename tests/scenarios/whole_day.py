@@ -11,7 +11,7 @@ from tests.scenarios.conftest import Recording
 
 @pytest.fixture(scope="module")
 def whole() -> Recording:
-    return day.play(0, 24 * day.HOUR)
+    return day.run_minutes(0, 24 * day.HOUR)
 
 
 def test_all_of_some_27000_messages_are_processed_and_the_service_is_at_zero_again(whole: Recording) -> None:
