@@ -1,4 +1,4 @@
-"""The simulated account: its name and place, how its ARNs look, and what Ref and GetAtt give in it."""
+"""The simulated account: its id and region, its ARNs, and the values of Ref and GetAtt."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ENVIRONMENT = {
     "AWS_REGION": REGION,
     "AWS_EC2_METADATA_DISABLED": "true",
 }
-"""Credentials that open nothing: whatever escaped the embedded AWS would be refused by the real one."""
+"""Invalid credentials: AWS would reject a request that escaped the embedded account."""
 
 
 def arn(service: str, resource: str) -> str:
@@ -26,18 +26,18 @@ def arn(service: str, resource: str) -> str:
 
 
 def resource_name(stack_name: str, logical_id: str) -> str:
-    """The physical name of a resource that a stack did not name itself."""
+    """The physical name of a resource for which the template gives none."""
     return f"{stack_name}-{logical_id}"
 
 
 def service_of(properties: Mapping[str, Any]) -> str:
-    """Which service a scaling policy scales: a scalable target's Ref holds the resource id first."""
+    """The resource id of the service that a scaling policy scales; a scalable target's Ref begins with it."""
     named: str = properties.get("ResourceId") or properties["ScalingTargetId"].split("|")[0]
     return named
 
 
 def service_policy_arn(resource_id: str, policy_name: str) -> str:
-    """A policy keeps its ARN however often it is put."""
+    """The ARN of a service's scaling policy; it is the same after every PutScalingPolicy."""
     unique = uuid.uuid5(uuid.NAMESPACE_URL, f"{resource_id}/{policy_name}")
     return arn("autoscaling", f"scalingPolicy:{unique}:resource/ecs/{resource_id}:policyName/{policy_name}")
 
@@ -45,7 +45,7 @@ def service_policy_arn(resource_id: str, policy_name: str) -> str:
 def identity(
     stack_name: str, logical_id: str, kind: str, properties: Mapping[str, Any], attribute: str
 ) -> str:
-    """What Ref (attribute "Ref") and GetAtt give for a resource of the stack."""
+    """The value of Ref (attribute "Ref") or GetAtt for a resource of the stack."""
     name = resource_name(stack_name, logical_id)
     match kind, attribute:
         case "AWS::CloudWatch::Alarm", "Arn":
@@ -65,6 +65,6 @@ def identity(
 
 
 def _group_policy_arn(group: str, policy_name: str) -> str:
-    """As moto forms it: every policy has the same unique part there."""
+    """The ARN as moto builds it: with the same unique part for every policy."""
     unique = "c322761b-3172-4d56-9a21-0ed9d6161d67"
     return arn("autoscaling", f"scalingPolicy:{unique}:autoScalingGroupName/{group}:policyName/{policy_name}")

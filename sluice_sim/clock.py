@@ -1,8 +1,8 @@
-"""The simulator's clock: actions in order of (time, priority, id), and nothing ever sleeps.
+"""The simulator's virtual clock: runs actions in order of (time, priority, id), and never sleeps.
 
-Owns virtual time in epoch seconds and the order of what happens in it. Two runs that schedule the same
-actions run them in the same order: at one instant the lower priority number goes first, then whoever was
-scheduled first. Refuses the past, a run inside a run, and times that are not finite.
+Times are epoch seconds. Two runs that schedule the same actions run them in the same order: at the same time
+the lower priority number goes first, then the action that was scheduled first. Times in the past, nested runs
+and times that are not finite are ClockErrors.
 """
 
 import heapq
@@ -14,12 +14,12 @@ Action = Callable[[], object]
 
 
 class ClockError(ValueError):
-    """An impossible schedule: the past, a period that is not positive, a run inside a run."""
+    """An impossible schedule: a time in the past, a period that is not positive, a nested run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Scheduled:
-    """One entry of the agenda; a recurring one returns every `period_s` seconds, counted from `first`."""
+    """A scheduled action; a recurring one runs every `period_s` seconds, counted from `first`."""
 
     action: Action
     priority: int
@@ -29,9 +29,9 @@ class _Scheduled:
 
 
 class VirtualClock:
-    """Virtual time: schedule actions, then `run_until` a later instant. Actions read `now` themselves.
+    """Virtual time: schedule actions, then `run_until` a later time. Actions read `now` themselves.
 
-    `on_advance` hears of every new instant before anything runs in it, so that other clocks can follow.
+    `on_advance` is called with every new time before any action runs at it, so that other clocks can follow.
     """
 
     def __init__(self, start: float = 0, *, on_advance: Callable[[float], object] = lambda _: None) -> None:
@@ -45,17 +45,17 @@ class VirtualClock:
 
     @property
     def now(self) -> float:
-        """The present instant, epoch seconds."""
+        """The current time, epoch seconds."""
         return self._now
 
     def at(self, time: float, action: Action, *, priority: int = 0) -> int:
-        """Run `action` once at `time` (epoch seconds); the id returned is for `cancel`."""
+        """Run `action` once at `time` (epoch seconds); returns an id for `cancel`."""
         return self._schedule(time, action, priority, None)
 
     def every(self, period_s: float, action: Action, *, first: float | None = None, priority: int = 0) -> int:
         """Run `action` at `first` (by default one period from now) and every `period_s` seconds after it.
 
-        It keeps its id, hence its place among actions of the same instant and priority.
+        It keeps its id, and therefore its order among actions of the same time and priority.
         """
         if not (math.isfinite(period_s) and period_s > 0):
             raise ClockError(
@@ -64,14 +64,14 @@ class VirtualClock:
         return self._schedule(self._now + period_s if first is None else first, action, priority, period_s)
 
     def cancel(self, event_id: int) -> bool:
-        """Drop a scheduled action, recurring or not; False when it has already run or been dropped."""
+        """Cancel a scheduled action, recurring or not; False if it has already run or been cancelled."""
         return self._scheduled.pop(event_id, None) is not None
 
     def run_until(self, time: float) -> None:
-        """Run everything due up to and including `time`, then stand at `time`.
+        """Run every action due up to and including `time`, then set the clock to `time`.
 
-        An action's error passes through: the clock then stands at that action's instant, and a recurring
-        action is still scheduled for its next turn.
+        An action's exception is propagated: the clock then shows that action's time, and a recurring action
+        stays scheduled for its next time.
         """
         self._require_future(time, "run until")
         if self._running:

@@ -1,8 +1,8 @@
 """The promise: the processing of a message starts within so many seconds of its arrival.
 
-Owns what a workload promises and when a run has kept it, for the demo and the simulator alike. The worker's
-`--promise-s` means the same. A wait runs from the message's sending to the start of the processing that
-succeeded: the processing itself is no part of it.
+Defines a workload's promise and when a run has kept it, for the demo and the simulator alike. The worker's
+`--promise-s` means the same. A wait lasts from the sending of the message to the start of the processing that
+succeeded, and does not include the processing itself.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from sluice.core.model import DynamicTarget, Workload
 
 KEPT_SHARE = 0.99
-"""The promise is kept where at least this share of the messages starts in time."""
+"""The promise is kept if at least this share of the messages starts in time."""
 
 
 def promise_s(workload: Workload, processing_s: float, concurrency: float) -> float:
-    """Seconds within which a message shall start, unless somebody promised otherwise.
+    """Seconds within which a message shall start, unless another promise is given.
 
-    The acceptable latency; of a static target, which names none, what it amounts to: the time in which one
-    instance works off its target, target x processing time / concurrency.
+    For a dynamic target, the acceptable latency. For a static target, the time in which one instance
+    processes its target: target x processing time / concurrency.
     """
     if isinstance(workload.target, DynamicTarget):
         return workload.target.acceptable_latency_s
@@ -30,11 +30,11 @@ def promise_s(workload: Workload, processing_s: float, concurrency: float) -> fl
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waits:
-    """How long the messages of a run waited, against its promise; seconds."""
+    """How long the messages of a run waited, in seconds, and how that compares with the promise."""
 
     promise_s: float
     attainment: float
-    """Share of the messages that started in time, 0 to 1."""
+    """Share of the messages that started within the promise, 0 to 1."""
     p50_s: float
     p99_s: float
 
@@ -44,7 +44,7 @@ class Waits:
         return self.attainment >= KEPT_SHARE
 
     def as_json(self) -> dict[str, object]:
-        """Under the keys of `sluice simulate --json`."""
+        """The JSON object, with the keys of `sluice simulate --json`."""
         return {
             "promise_s": self.promise_s,
             "promise_kept": self.kept,
@@ -55,10 +55,10 @@ class Waits:
 
 
 def waits(started_s: Sequence[float], unprocessed_s: Sequence[float], promise_s: float) -> Waits | None:
-    """What a run's waits come to: of messages that were processed, and of those that still wait at its end.
+    """Summarise the waits of processed messages, and of those that still wait at the end of a run.
 
-    The latter are late whatever the promise. Percentiles are of all together, by nearest rank. None where
-    there is no message.
+    The latter count as late whatever the promise. Percentiles are over all messages, by nearest rank. None
+    without messages.
     """
     together = sorted([*started_s, *unprocessed_s])
     if not together:

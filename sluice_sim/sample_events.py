@@ -1,8 +1,8 @@
-"""What AWS would invoke the functions with for one workload, filled with its own names and ARNs.
+"""Sample events with which AWS would invoke the functions for one workload, with its names and ARNs.
 
-Owns the shapes as CloudWatch, EventBridge, CloudFormation, SQS and the schedules send them (the samples in
-events/ are made of these), and plausible values. Everything follows from the arguments: the same moment gives
-the same event. Refuses nothing: whoever calls it has parsed what comes in.
+The shapes are those of CloudWatch, EventBridge, CloudFormation, SQS and the schedules, with plausible values;
+the files in events/ are generated from them. Everything follows from the arguments: the same time gives the
+same event. Arguments are expected to be valid.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any
 from sluice.events import ALARM_CHANGE, STACK_CHANGE, Shard, shard_message
 
 MINUTE = timedelta(minutes=1)
-CALM_MINUTES = 14
-"""For how long the alarm had been calm before the data points that make it ring."""
+OK_MINUTES = 14
+"""Minutes for which the alarm was OK before the datapoints that breach."""
 COMPARISONS = {
     "GreaterThanThreshold": "greater than",
     "LessThanOrEqualToThreshold": "less than or equal to",
@@ -28,7 +28,7 @@ MESSAGES_LEFT = 3.0
 
 
 def schedule(at: datetime) -> dict[str, Any]:
-    """The input of the schedules of `publish_backlog` and `retune_target`: their minute."""
+    """The input of the schedules of `publish_backlog` and `retune_target`: the scheduled minute."""
     return {"scheduled_time": f"{_minute(at):%Y-%m-%dT%H:%M:%SZ}"}
 
 
@@ -38,7 +38,7 @@ def load(workload: str, at: datetime, *, messages: int, duration_s: float) -> di
 
 
 def stack_status(stack_id: str, at: datetime) -> dict[str, Any]:
-    """CloudFormation's news that a workload's stack was updated."""
+    """CloudFormation's event that a workload's stack was updated."""
     detail = {
         "stack-id": stack_id,
         "status-details": {"status": "UPDATE_COMPLETE", "status-reason": ""},
@@ -48,7 +48,7 @@ def stack_status(stack_id: str, at: datetime) -> dict[str, Any]:
 
 
 def alarm(arn: str, properties: Mapping[str, Any], at: datetime) -> dict[str, Any]:
-    """The direct action of an alarm that goes to ALARM; `properties` are its own in the resolved stack."""
+    """The event of a Lambda alarm action on ALARM; `properties` are the alarm's in the resolved stack."""
     _, _, _, region, account, _ = arn.split(":", 5)
     return {
         "source": "aws.cloudwatch",
@@ -60,13 +60,13 @@ def alarm(arn: str, properties: Mapping[str, Any], at: datetime) -> dict[str, An
     }
 
 
-def alarm_on_the_bus(arn: str, properties: Mapping[str, Any], at: datetime) -> dict[str, Any]:
-    """The same news as EventBridge carries it."""
+def alarm_state_change(arn: str, properties: Mapping[str, Any], at: datetime) -> dict[str, Any]:
+    """The same state change as an EventBridge event."""
     return _envelope("aws.cloudwatch", ALARM_CHANGE, arn, at, _alarm_data(arn, properties, at))
 
 
 def shard(documents: Mapping[str, str], at: datetime, *, region: str, account: str) -> dict[str, Any]:
-    """A tick's shard as SQS hands it to `publish_backlog`; `documents` are the texts by workload name."""
+    """A tick's shard as SQS delivers it to `publish_backlog`; `documents` are texts by workload name."""
     body = shard_message(Shard(scheduled=_minute(at), documents=dict(sorted(documents.items()))))
     sent_ms = round(at.timestamp() * 1000)
     record = {
@@ -107,13 +107,13 @@ def _envelope(
 
 def _alarm_data(arn: str, properties: Mapping[str, Any], at: datetime) -> dict[str, Any]:
     periods = int(properties["EvaluationPeriods"])
-    ringing, calm = _values(properties)
+    breaching, within = _values(properties)
     newest = _minute(at) - MINUTE
-    before = at - MINUTE * (CALM_MINUTES + max(periods, 5))
+    before = at - MINUTE * (OK_MINUTES + max(periods, 5))
     return {
         "alarmName": arn.partition(":alarm:")[2],
-        "state": _state(properties, "ALARM", [ringing] * periods, newest, at),
-        "previousState": _state(properties, "OK", [calm], _minute(before) - MINUTE, before),
+        "state": _state(properties, "ALARM", [breaching] * periods, newest, at),
+        "previousState": _state(properties, "OK", [within], _minute(before) - MINUTE, before),
         "configuration": {
             "description": properties["AlarmDescription"],
             "metrics": [_metric(query) for query in properties["Metrics"]],
@@ -122,7 +122,7 @@ def _alarm_data(arn: str, properties: Mapping[str, Any], at: datetime) -> dict[s
 
 
 def _values(properties: Mapping[str, Any]) -> tuple[float, float]:
-    """A value that makes the alarm ring, and one that does not."""
+    """A value that breaches the alarm's threshold, and one that does not."""
     if properties["ComparisonOperator"] == "LessThanOrEqualToThreshold":
         return 0.0, MESSAGES_LEFT
     return (1.0 if _is_math(properties) else MESSAGES_WAITING), 0.0
@@ -135,7 +135,7 @@ def _is_math(properties: Mapping[str, Any]) -> bool:
 def _state(
     properties: Mapping[str, Any], state: str, values: Sequence[float], newest: datetime, at: datetime
 ) -> dict[str, Any]:
-    """The state, with CloudWatch's words for the data points that led to it, newest first."""
+    """The state with CloudWatch's description of the datapoints that led to it, newest first."""
     moments = [newest - MINUTE * back for back in range(len(values))]
     threshold, count = float(properties["Threshold"]), len(values)
     shown = ", ".join(
@@ -169,11 +169,11 @@ def _state(
 
 
 def _metric(query: Mapping[str, Any]) -> dict[str, Any]:
-    """A query of the template in the words of an alarm's event."""
-    told = {key.lower(): query[key] for key in ("Id", "Expression", "Label") if key in query}
+    """A metric query of the template, with the keys of an alarm's event."""
+    entry = {key.lower(): query[key] for key in ("Id", "Expression", "Label") if key in query}
     if "MetricStat" in query:
         stat = query["MetricStat"]
-        told["metricStat"] = {
+        entry["metricStat"] = {
             "metric": {
                 "namespace": stat["Metric"]["Namespace"],
                 "name": stat["Metric"]["MetricName"],
@@ -182,7 +182,7 @@ def _metric(query: Mapping[str, Any]) -> dict[str, Any]:
             "period": stat["Period"],
             "stat": stat["Stat"],
         }
-    return {**told, "returnData": query["ReturnData"]}
+    return {**entry, "returnData": query["ReturnData"]}
 
 
 def _minute(at: datetime) -> datetime:

@@ -1,9 +1,8 @@
-"""The properties of a CloudWatch alarm: typed, and the metrics they make it read.
+"""Reads the properties of a CloudWatch alarm: types, and the metrics that the alarm evaluates.
 
-Owns resolved `AWS::CloudWatch::Alarm` properties, in which CloudFormation lets numbers and flags be text;
-scaling policies read theirs with the same reader.
-Refuses, with place, value and way out, every property that would change the outcome and is not simulated
-(units, anomaly bands, several expressions).
+In resolved `AWS::CloudWatch::Alarm` properties CloudFormation allows numbers and flags as text. Scaling
+policies are read with the same reader. A property that would change the outcome and is not simulated (units,
+anomaly detection, several expressions) is an error that names the place, the value and the way out.
 """
 
 import math
@@ -20,19 +19,19 @@ _METRIC = {"MetricName", "Namespace", "Dimensions", "Statistic", "ExtendedStatis
 _ACTIONS = {"ActionsEnabled", "OKActions", "AlarmActions", "InsufficientDataActions"}
 _RULE = {"ComparisonOperator", "Threshold", "EvaluationPeriods", "DatapointsToAlarm", "TreatMissingData"}
 PROPERTIES = {"AlarmName", "AlarmDescription", "Tags", "Metrics"} | _METRIC | _ACTIONS | _RULE
-"""What an alarm may say here; tags and the description change no outcome."""
+"""The supported properties of an alarm; tags and the description change no outcome."""
 
 _PERIODS_S = (10, 20, 30)
 _REQUIRED = object()
 
 
 class AlarmError(ValueError):
-    """An alarm definition that CloudWatch would refuse, or that is not simulated."""
+    """An alarm definition that CloudWatch would reject, or that is not simulated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricQuery:
-    """One metric an alarm reads: `stat` over periods of `period_s` seconds; dimensions sorted by name."""
+    """One metric of an alarm: `stat` over periods of `period_s` seconds; dimensions sorted by name."""
 
     id: str
     namespace: str
@@ -43,7 +42,7 @@ class MetricQuery:
 
 
 class PropertyReader:
-    """Typed access to resolved properties, `where` naming them in errors; no default means required."""
+    """Typed access to resolved properties; `where` names them in errors, no default means required."""
 
     def __init__(
         self, where: str, properties: Mapping[str, Any], raises: type[ValueError] = AlarmError
@@ -53,11 +52,11 @@ class PropertyReader:
         self._raises = raises
 
     def error(self, key: str, sentence: str) -> ValueError:
-        """What is wrong with one property, where, and its value."""
+        """An error about one property, with its place and value."""
         return self._raises(f"{self.where}.{key} = {self.properties.get(key)!r}: {sentence}")
 
     def only(self, known: set[str]) -> None:
-        """Refuse properties outside `known`."""
+        """Raise an error for any property outside `known`."""
         for key in sorted(self.properties.keys() - known):
             raise self.error(key, f"is not simulated; known here are {', '.join(sorted(known))}")
 
@@ -75,7 +74,7 @@ class PropertyReader:
         return str(value)
 
     def name(self, key: str) -> str:
-        """A text that is not empty, required."""
+        """A required text that is not empty."""
         value = self._value(key)
         if not isinstance(value, str) or not value:
             raise self.error(key, "must be a name, not empty")
@@ -100,7 +99,7 @@ class PropertyReader:
         return value
 
     def integer(self, key: str, default: object = _REQUIRED, *, least: int = 1) -> int:
-        """A whole number from `least` on, or the text of one."""
+        """An integer of at least `least`, or the text of one."""
         value = self.number(key, default)
         if value != int(value) or value < least:
             raise self.error(key, f"must be a whole number from {least} on")
@@ -116,28 +115,28 @@ class PropertyReader:
     def one_of(
         self, key: str, known: Mapping[str, object] | Sequence[str], default: object = _REQUIRED
     ) -> str:
-        """A text out of `known`."""
+        """A text that is one of `known`."""
         value = self.text(key, default)
         if value not in known:
             raise self.error(key, f"must be one of {', '.join(known)}")
         return value
 
     def texts(self, key: str) -> tuple[str, ...]:
-        """A list of texts; none where it is absent."""
+        """A list of texts; empty if absent."""
         value = self._value(key, [])
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise self.error(key, "must be a list of texts")
         return tuple(value)
 
     def inner(self, key: str) -> "PropertyReader":
-        """A mapping inside, required."""
+        """A required nested mapping."""
         value = self._value(key)
         if not isinstance(value, dict):
             raise self.error(key, "must be a mapping")
         return PropertyReader(f"{self.where}.{key}", value, self._raises)
 
     def items(self, key: str) -> "list[PropertyReader]":
-        """A list of mappings; none where it is absent."""
+        """A list of mappings; empty if absent."""
         value = self._value(key, [])
         if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
             raise self.error(key, "must be a list of mappings")
@@ -148,7 +147,7 @@ class PropertyReader:
 
 
 def metrics(read: PropertyReader) -> tuple[tuple[MetricQuery, ...], Expression]:
-    """The metrics and the expression over them; a single metric is the expression that names it."""
+    """The metrics of an alarm and the expression over them; for a single metric, just its id."""
     if "Metrics" not in read.properties:
         return (_query("m1", read, read),), parse("m1")
     if both := sorted(_METRIC & read.properties.keys()):

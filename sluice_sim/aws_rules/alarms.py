@@ -1,8 +1,8 @@
-"""CloudWatch metric alarms: which points one looks at, and which state they make.
+"""CloudWatch metric alarms: the evaluation range, and the state that results from it.
 
-Owns: an alarm as resolved `AWS::CloudWatch::Alarm` properties define it, and CloudWatch's rules for M of N
-points and missing data, as pure functions of data; who evaluates when, and what an action does, is the
-caller's. Refuses a rule CloudWatch would not take; what the properties may say is `alarm_properties`'.
+An alarm is built from resolved `AWS::CloudWatch::Alarm` properties. The rules for M of N datapoints and
+missing data are pure functions; when an alarm is evaluated, and what its actions do, is up to the caller.
+`alarm_properties` validates the properties; a combination that CloudWatch would reject is an AlarmError.
 """
 
 import operator
@@ -28,7 +28,7 @@ from sluice_sim.aws_rules.metric_math import (
 __all__ = ["EXTRA_POINTS", "Alarm", "AlarmError", "MetricQuery", "State", "Treatment", "next_state"]
 
 EXTRA_POINTS = 2
-"""CloudWatch fetches more points than N; documented for N = 3 alone (5). Assumption: N + 2 for every N."""
+"""CloudWatch retrieves more datapoints than N: 5 for N = 3 (documented). Assumption: N + 2 for every N."""
 
 _OPERATORS: Mapping[str, tuple[Callable[[float, float], bool], str]] = {
     "GreaterThanThreshold": (operator.gt, "greater than"),
@@ -47,7 +47,7 @@ class State(StrEnum):
 
 
 class Treatment(StrEnum):
-    """What TreatMissingData makes of a point that is not there."""
+    """TreatMissingData: how a missing datapoint is evaluated."""
 
     MISSING = "missing"
     IGNORE = "ignore"
@@ -75,7 +75,7 @@ class Alarm:
 
     @classmethod
     def from_properties(cls, logical_id: str, properties: Mapping[str, Any]) -> "Alarm":
-        """The alarm of a resolved template; `logical_id` names it in errors and where AlarmName is absent."""
+        """The alarm of a resolved template; `logical_id` names it in errors, and without an AlarmName."""
         read = PropertyReader(logical_id, properties)
         read.only(PROPERTIES)
         periods = read.integer("EvaluationPeriods")
@@ -114,13 +114,13 @@ class Alarm:
         return self.queries
 
     def breaches(self, value: float) -> bool:
-        """Whether one value is on the wrong side of the threshold."""
+        """Whether a value breaches the threshold."""
         return _OPERATORS[self.comparison][0](value, self.threshold)
 
     def datapoints(
         self, series: Mapping[str, Series], now: float, missing: MissingOperand = ASSUMED
     ) -> list[float | None]:
-        """The evaluation range at `now`, newest last, None where there is no point.
+        """The evaluation range at `now`, newest last; None for a missing datapoint.
 
         `series` holds, by query id, the statistic of each period keyed by the period's start (epoch
         seconds, a multiple of the period). The newest period is the last one that has ended at `now`.
@@ -133,7 +133,7 @@ class Alarm:
         return [values.get(at) for at in periods]
 
     def next_state(self, points: Sequence[float | None], previous: State) -> State:
-        """The state that `points` (the evaluation range, newest last) put the alarm in; see `next_state`."""
+        """The state that follows from `points` (the evaluation range, newest last); see `next_state`."""
         return next_state(
             [None if point is None else self.breaches(point) for point in points],
             previous,
@@ -143,7 +143,7 @@ class Alarm:
         )
 
     def reason_text(self, points: Sequence[float | None], state: State) -> str:
-        """A short state reason in CloudWatch's manner, quoting the real points that were looked at."""
+        """A short state reason in CloudWatch's style, with the datapoints that were evaluated."""
         real = [point for point in points if point is not None][-self.evaluation_periods :]
         gaps = self.evaluation_periods - len(real)
         if state is State.INSUFFICIENT_DATA:
@@ -165,14 +165,14 @@ def next_state(
     datapoints_to_alarm: int,
     treatment: Treatment,
 ) -> State:
-    """CloudWatch's verdict on an evaluation range (newest last; True breaches, None is missing).
+    """The alarm state that follows from an evaluation range (newest last; True breaches, None is missing).
 
-    With N real points or more the newest N decide and the treatment plays no part. With fewer, every real
-    point counts and the treatment fills up to N. Under `missing`, points that all breach but are fewer than
-    M still make an ALARM once the oldest of them is M periods old (AWS's premature-alarm rule); under
-    `ignore` they retain the state. Assumptions where AWS's tables are silent: one real point within the
-    threshold rules the premature alarm out, and under `missing` breaching points that are too young make
-    OK.
+    With N or more real datapoints, the newest N decide and the treatment is not used. With fewer, every real
+    datapoint counts and the treatment fills up to N. Under `missing`, datapoints that all breach but are
+    fewer than M lead to ALARM once the oldest of them is M periods old (AWS's premature-alarm rule); under
+    `ignore` they keep the state. Assumptions where AWS's tables say nothing: one real datapoint within the
+    threshold prevents the premature alarm, and under `missing` breaching datapoints that are too recent lead
+    to OK.
     """
     real = [point for point in breaching if point is not None][-evaluation_periods:]
     gaps = evaluation_periods - len(real)

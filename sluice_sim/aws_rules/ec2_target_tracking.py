@@ -1,9 +1,8 @@
-"""EC2 Auto Scaling target tracking: the two alarms behind a policy, and what each asks for.
+"""Target tracking of EC2 Auto Scaling: the two alarms of a policy, and the capacity that each requests.
 
-Owns: a policy as resolved `AWS::AutoScaling::ScalingPolicy` properties define it, its AlarmHigh and
-AlarmLow, and the proportional arithmetic of both directions, pure. Refuses other policy types and
-predefined metrics. AWS documents little of this: each number and rule that was only observed or inferred is
-named here and can be changed.
+A policy is built from resolved `AWS::AutoScaling::ScalingPolicy` properties; other policy types and
+predefined metrics are errors. The proportional scaling of both directions is pure. AWS documents little of
+this: each number and rule that was only observed or inferred is named here and can be changed.
 """
 
 from collections.abc import Mapping
@@ -47,10 +46,10 @@ _POLICY_PROPERTIES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LowRatio:
-    """k: AlarmLow stands at k times the target, by the group's size (desired instances).
+    """k: the threshold of AlarmLow is k times the target, depending on the group's desired capacity.
 
-    The three ratios were observed (0.85 at 7 instances); the sizes are an assumption: the greatest of the
-    three ratios that one instance fewer out of N, (N - 1) / N, still reaches, hence 7 and 10.
+    The three ratios were observed (0.85 at 7 instances). The sizes are an assumption: for N instances, the
+    greatest of the three ratios that does not exceed (N - 1) / N, hence 7 and 10.
     """
 
     small: float = 0.70
@@ -96,11 +95,11 @@ class TargetTracking:
                 else read.integer("EstimatedInstanceWarmup", least=0)
             ),
         )
-        policy.high_alarm()  # refuses now what its alarms could not read later
+        policy.high_alarm()  # raises now what its alarms would raise later
         return policy
 
     def with_target(self, target: float) -> "TargetTracking":
-        """The same policy at another target, as PutScalingPolicy leaves it."""
+        """The same policy with another target, as PutScalingPolicy leaves it."""
         return replace(self, target=checked_target(self.group, target))
 
     def high_alarm(self) -> Alarm:
@@ -115,18 +114,19 @@ class TargetTracking:
 
 
 def scale_out(*, desired: int, warmed: int, metric: float, target: float, maximum: int) -> int:
-    """The desired capacity AlarmHigh asks for: ceil(W * metric / T) up to `maximum`, never below `desired`.
+    """The capacity AlarmHigh requests: ceil(W * metric / target) up to `maximum`, never below `desired`.
 
-    W is the number of instances past their warm-up, at least 1, so that a breach repeated while others warm
-    up adds nothing, and a group at 0 is counted as one instance (both assumptions).
+    W is the number of warmed-up instances, at least 1. A breach that repeats while others warm up therefore
+    adds nothing, and a group at 0 counts as one instance (both assumptions).
     """
     return max(desired, min(maximum, proportional(max(warmed, 1), metric, target)))
 
 
 def scale_in(*, desired: int, warming: int, metric: float, target: float, minimum: int) -> int:
-    """The desired capacity AlarmLow asks for: ceil(N * metric / T) from `minimum` on, never above `desired`.
+    """The capacity AlarmLow requests: ceil(N * metric / target), at least `minimum`, never above `desired`.
 
-    Held while an instance warms up. A group at 0 stays there (assumption: AWS documents nothing for N = 0).
+    No scale-in while an instance warms up. A group at 0 stays at 0 (assumption: AWS documents nothing for
+    it).
     """
     wanted = proportional(desired, metric, target)
     return desired if warming > 0 else min(desired, max(minimum, wanted))

@@ -1,16 +1,16 @@
-"""Application Auto Scaling's target tracking of an ECS service: the policy, and when it moves the count.
+"""Target tracking of ECS services by Application Auto Scaling: the policy, and when it changes the count.
 
-Owns a policy as resolved `AWS::ApplicationAutoScaling::ScalingPolicy` properties define it, its two alarms,
-and the law by which they change the desired count, pure. Refuses other scalable dimensions, and metrics of
-other periods than 60 s.
+A policy is built from resolved `AWS::ApplicationAutoScaling::ScalingPolicy` properties. Other scalable
+dimensions, and periods other than 60 s, are errors. The rules that change the desired count are pure.
 
 Documented by AWS: the running count is the baseline; a scale-out cooldown lets only a larger scale-out
 through; a scale-out does not wait for the scale-in cooldown and ends it; no scale-in during a deployment; a
-desired count outside the bounds comes back to them on the alarm that points there and stays on the other one.
+desired count outside the bounds returns to them on the alarm of that direction, and stays on the other one.
 Assumptions: a cooldown starts as soon as the desired count is set; scale-in waits for the scale-out cooldown
-too (AWS says it gives a scale-out time to take effect, and names only scale-outs as held back); scale-in goes
-to the proportional count in one step, and only where that is fewer than run now, so that tasks still starting
-are left alone; the minimum amount by which a service at 0 scales out (documented) is one task or the minimum.
+too (AWS says that it gives a scale-out time to take effect, and names only scale-outs as blocked); scale-in
+goes to the proportional count in one step, and only if that is below the running count, so that tasks that
+still start are left alone; the minimum by which a service at 0 scales out (documented) is one task or the
+minimum capacity.
 """
 
 import math
@@ -32,9 +32,9 @@ from sluice_sim.aws_rules.target_tracking_alarms import (
 )
 
 LOW_RATIO = 0.9
-"""AlarmLow stands at this part of the target, whatever the service's size (observed)."""
+"""Threshold of AlarmLow as a share of the target, whatever the service's size (observed)."""
 DEFAULT_COOLDOWN_S = 300
-"""Both cooldowns of an ECS service where the policy gives none (documented)."""
+"""Default of both cooldowns of an ECS service (documented)."""
 
 _TARGET = {"ScalingTargetId", "ServiceNamespace", "ScalableDimension", "ResourceId"}
 _CONFIGURATION_KEY = "TargetTrackingScalingPolicyConfiguration"
@@ -45,7 +45,7 @@ _COOLDOWNS = frozenset({"ScaleOutCooldown", "ScaleInCooldown"})
 class ServiceTracking:
     """One target-tracking policy of an ECS service; `target` is in the metric's own unit.
 
-    `scaling_target_id` is the scalable target's Ref where the policy names its service by that.
+    `scaling_target_id` is the scalable target's Ref if the policy names its service by it, else None.
     """
 
     policy_name: str
@@ -74,7 +74,7 @@ class ServiceTracking:
             scale_in_cooldown_s=tracking.integer("ScaleInCooldown", DEFAULT_COOLDOWN_S, least=0),
             disable_scale_in=tracking.flag("DisableScaleIn", default=False),
         )
-        period_s = policy.high_alarm().period_s  # refuses now what the alarms could not read later
+        period_s = policy.high_alarm().period_s  # raises now what the alarms would raise later
         if period_s != DEFAULT_PERIOD_S:
             raise PolicyError(
                 f"{tracking.where}.CustomizedMetricSpecification: Period = {period_s}: "
@@ -83,7 +83,7 @@ class ServiceTracking:
         return policy
 
     def with_target(self, target: float) -> "ServiceTracking":
-        """The same policy at another target, as PutScalingPolicy leaves it."""
+        """The same policy with another target, as PutScalingPolicy leaves it."""
         return replace(self, target=checked_target(self.resource_id, target))
 
     def high_alarm(self) -> Alarm:
@@ -99,7 +99,7 @@ class ServiceTracking:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cooldowns:
-    """A policy's running cooldowns (ends in epoch seconds), and the count the last scale-out asked for."""
+    """When a policy's cooldowns end (epoch seconds), and the count of the last scale-out."""
 
     out_until: float
     out_to: int
@@ -107,13 +107,13 @@ class Cooldowns:
 
     @classmethod
     def none(cls) -> "Cooldowns":
-        """Neither runs: nothing was scaled yet."""
+        """No cooldown: nothing was scaled yet."""
         return cls(out_until=-math.inf, out_to=0, in_until=-math.inf)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scaling:
-    """The desired count from now on, the cooldowns that then run, and what moved or held it."""
+    """The new desired count, the cooldowns from now on, and the reason."""
 
     desired: int
     cooldowns: Cooldowns
@@ -136,9 +136,10 @@ def scale(
     in_suspended: bool,
     cooldowns: Cooldowns,
 ) -> Scaling:
-    """What one evaluation makes of the desired count; `now` in epoch seconds, `metric` its newest value.
+    """The desired count after one evaluation; `now` in epoch seconds, `metric` is its latest value.
 
-    Proportional to what runs: ceil(running * metric / target), within the bounds. AlarmHigh goes first.
+    Proportional to the running count: ceil(running * metric / target), within the bounds. AlarmHigh takes
+    precedence.
     """
     kept = Scaling(desired=desired, cooldowns=cooldowns, reason="the metric has no data")
     if metric is None:
@@ -146,7 +147,7 @@ def scale(
     asked = proportional(running, metric, policy.target)
     if high_in_alarm:
         if running == 0 and metric > policy.target:
-            asked = 1  # nothing to multiply; where tasks are starting, one is no more than was asked for
+            asked = 1  # nothing to multiply by; if tasks are starting, 1 is not above the desired count
         wanted = max(minimum, min(maximum, asked))
         held = _scale_out_blocked_by(now, desired, wanted, cooldowns, suspended=out_suspended)
         after = Cooldowns(out_until=now + policy.scale_out_cooldown_s, out_to=wanted, in_until=-math.inf)
@@ -156,7 +157,7 @@ def scale(
         held = _scale_in_blocked_by(now, desired, wanted, cooldowns, suspended=suspended, deploying=deploying)
         after = replace(cooldowns, in_until=now + policy.scale_in_cooldown_s)
     else:
-        return replace(kept, reason="no alarm rings")
+        return replace(kept, reason="neither alarm is in ALARM")
     observed = f"{metric:g} per task against a target of {policy.target:g}, {running} running"
     if held:
         return replace(kept, reason=f"{observed}: {held}")
@@ -166,7 +167,7 @@ def scale(
 def _scale_out_blocked_by(
     now: float, desired: int, wanted: int, cooldowns: Cooldowns, *, suspended: bool
 ) -> str | None:
-    """Why AlarmHigh changes nothing, None where it does."""
+    """Why AlarmHigh does not change the count; None if it does."""
     if wanted <= desired:
         return f"{desired} desired are enough"
     if suspended:
@@ -179,7 +180,7 @@ def _scale_out_blocked_by(
 def _scale_in_blocked_by(
     now: float, desired: int, wanted: int, cooldowns: Cooldowns, *, suspended: bool, deploying: bool
 ) -> str | None:
-    """Why AlarmLow changes nothing, None where it does."""
+    """Why AlarmLow does not change the count; None if it does."""
     if wanted >= desired:
         return f"{desired} desired are not too many"
     if suspended:
@@ -194,7 +195,7 @@ def _scale_in_blocked_by(
 
 
 def _scalable_target(read: PropertyReader) -> tuple[str, str | None]:
-    """The resource id and, where the policy names its target by that, the scalable target's Ref.
+    """The resource id and, if the policy names its target by it, the scalable target's Ref.
 
     CloudFormation forms the Ref as `resource id|scalable dimension|service namespace`.
     """

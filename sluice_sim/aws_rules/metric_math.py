@@ -1,12 +1,12 @@
 """CloudWatch metric math, as far as this project's templates use it.
 
-Owns: the grammar of numbers, metric ids, `+ - * /`, comparisons, `AND`, `OR`, `IF(condition, then, else)`,
-`FILL(metric, number)` and parentheses, and its evaluation minute by minute. Refuses, by name, every other
-function and operator, and mixtures whose precedence AWS leaves open.
+Parses numbers, metric ids, `+ - * /`, comparisons, `AND`, `OR`, `IF(condition, then, else)`, `FILL(metric,
+number)` and parentheses, and evaluates them minute by minute. Every other function and operator, and a
+mixture whose precedence AWS does not document, is an ExpressionError.
 
-A minute in which no referenced metric has a point yields no point, unless FILL gives it one; a point dropped
-inside a larger expression is a missing operand of it. What an operator makes of a missing operand is said by
-`metric_nodes`.
+A minute in which no referenced metric has a datapoint yields none, unless FILL provides it. A datapoint
+dropped inside a larger expression is a missing operand of it. `metric_nodes` defines how operators treat
+missing operands.
 """
 
 import math
@@ -37,12 +37,12 @@ _END = ("end", "the end")  # two words, so that no metric id is mistaken for it
 
 
 class ExpressionError(ValueError):
-    """An expression outside the part of metric math that is simulated, or with an unknown metric."""
+    """An expression outside the simulated part of metric math, or with an unknown metric."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expression:
-    """A parsed expression: its text, the metric ids it reads, and whether it fills what they miss."""
+    """A parsed expression: its text, its metric ids, and whether it uses FILL."""
 
     text: str
     ids: frozenset[str]
@@ -56,9 +56,9 @@ class Expression:
         *,
         minutes: Iterable[int] = (),
     ) -> dict[int, float]:
-        """One value per minute (epoch seconds) where a referenced metric has a point and a result exists.
+        """One value per minute (epoch seconds) that has a result and a datapoint of a referenced metric.
 
-        `minutes` are those asked for: FILL gives each of them a point, even where no metric has one.
+        `minutes` are the requested ones: FILL provides a datapoint for each, even if no metric has one.
         """
         unknown = sorted(self.ids - series.keys())
         if unknown:
@@ -82,7 +82,7 @@ def evaluate(
     *,
     minutes: Iterable[int] = (),
 ) -> dict[int, float]:
-    """Parse and evaluate at once; see `Expression.evaluate`."""
+    """Parse and evaluate in one call; see `Expression.evaluate`."""
     return parse(expression).evaluate(series, missing, minutes=minutes)
 
 
@@ -209,7 +209,7 @@ class _Parser:
         return metric_nodes.choice(condition, then, otherwise)
 
     def expect(self, wanted: str) -> None:
-        """Step over one symbol, or the end."""
+        """Consume this symbol, or the end; ExpressionError if something else follows."""
         if self._token[1] != wanted:
             raise self._unexpected(wanted)
         self._take()

@@ -1,8 +1,7 @@
-"""What each operator of metric math makes of its operands, missing ones included.
+"""The operators of metric math, including how each treats missing operands.
 
-Owns the nodes of a parsed expression: functions of one minute's values, pure. What a missing operand stands
-for is said by `MissingOperand`, part of it documented by AWS and part assumed, all of which a caller can
-change. Refuses nothing: the grammar does.
+The nodes of a parsed expression are pure functions of one minute's values. `MissingOperand` holds the
+treatment of missing operands, part of it documented by AWS and part assumed; a caller can change all of it.
 """
 
 import math
@@ -13,10 +12,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MissingOperand:
-    """What a missing operand stands for; None: the result is missing.
+    """The value that replaces a missing operand; None makes the result missing.
 
-    An operator none of whose operands has a value (a constant always has one) gives a missing result whatever
-    stands here.
+    If no operand of an operator has a value (a constant always has one), its result is missing in any case.
     """
 
     arithmetic: float | None = 0.0
@@ -60,7 +58,7 @@ LOGIC: Mapping[str, Callable[[float, float], bool]] = {
 
 
 def filled(name: str, filler: float) -> Node:
-    """FILL(metric, number): every missing value of the metric becomes the number."""
+    """FILL(metric, number): replaces every missing value of the metric by the number."""
 
     def node(values: Values, _missing: MissingOperand) -> float | None:
         return _or_else(values[name], filler)
@@ -69,7 +67,7 @@ def filled(name: str, filler: float) -> Node:
 
 
 def negated(operand: Node) -> Node:
-    """The operand with the other sign; missing stays missing."""
+    """The negated operand; missing stays missing."""
 
     def node(values: Values, missing: MissingOperand) -> float | None:
         value = operand(values, missing)
@@ -79,7 +77,7 @@ def negated(operand: Node) -> Node:
 
 
 def arithmetic(symbol: str, left: Node, right: Node) -> Node:
-    """One of `ARITHMETIC`; division by zero and a result beyond every number drop the point."""
+    """One of `ARITHMETIC`; division by zero and an infinite result drop the datapoint."""
     apply = ARITHMETIC[symbol]
 
     def node(values: Values, missing: MissingOperand) -> float | None:
@@ -115,7 +113,7 @@ def logic(word: str, left: Node, right: Node) -> Node:
 
 
 def choice(condition: Node, then: Node, otherwise: Node) -> Node:
-    """IF: what the chosen argument has; the other one plays no part."""
+    """IF: the value of the chosen argument; the other one is not evaluated."""
 
     def node(values: Values, missing: MissingOperand) -> float | None:
         truth = _or_else(condition(values, missing), missing.condition)

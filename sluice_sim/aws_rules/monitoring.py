@@ -1,7 +1,7 @@
-"""CloudWatch's moving parts: native metrics with their delay, alarms evaluated every minute.
+"""CloudWatch over time: samples native metrics with their delay, and evaluates alarms every minute.
 
-Owns who is evaluated when. The alarms and policies are those of the deployed templates; values are read back
-from where they were published, whoever did.
+Alarms and policies come from the deployed templates. Metric values are read back from where they were
+published.
 """
 
 from __future__ import annotations
@@ -27,38 +27,38 @@ from sluice_sim.aws_rules.policy_runner import (
 from sluice_sim.clock import VirtualClock
 
 EVALUATION_OFFSET_S = 30
-"""Seconds into the minute at which alarms are evaluated; AWS promises only once a minute."""
+"""Second of the minute at which alarms are evaluated; AWS documents only that it is once a minute."""
 NATIVE_METRIC_DELAY_S = 60
-"""How long after its minute an AWS metric of SQS, Auto Scaling or ECS can be read (assumption)."""
+"""Seconds from the end of a minute until a metric of SQS, Auto Scaling or ECS is readable (assumption)."""
 CUSTOM_METRIC_DELAY_S = 30
-"""How long after PutMetricData a value can be read by GetMetricData and alarms (assumption).
+"""Seconds from PutMetricData until GetMetricData and alarms can read a value (assumption).
 
 AWS documents up to two minutes for a metric that is new, and nothing for its later points.
 """
 POISON_PILL_RECEIVES = 3
-"""A message of a standard queue received this often no longer counts as its oldest (documented)."""
+"""A message of a standard queue received this often no longer counts as the oldest (documented)."""
 MINUTE_S = 60
 LOOK_BACK_S = 20 * MINUTE_S
-"""More than any alarm here evaluates: target tracking's AlarmLow looks back 17 minutes."""
+"""Longer than any evaluation range here: AlarmLow of target tracking covers 17 minutes."""
 
 Values = Sequence[tuple[MetricQuery, float]]
 
 
 class MetricData(Protocol):
-    """Where metric values are kept; times are epoch seconds."""
+    """Stores metric values; times are epoch seconds."""
 
     def put(self, minute: float, values: Values) -> None:
-        """One value of each metric, for the minute that begins then."""
+        """Store one value per metric for the minute that begins at `minute`."""
         ...
 
     def read(self, queries: set[MetricQuery], start: float, end: float) -> Mapping[MetricQuery, Series]:
-        """Each metric's values in start <= period < end, by period start."""
+        """Each metric's values in start <= period < end, keyed by period start."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlarmChange:
-    """One alarm's new state."""
+    """A state change of one alarm."""
 
     alarm: Alarm
     state: State
@@ -68,7 +68,7 @@ class AlarmChange:
 
 
 OnAction = Callable[[str, AlarmChange], None]
-"""Told each action of an alarm that changed, with the action's ARN."""
+"""Called with the ARN of each action of an alarm that changed its state."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -78,7 +78,7 @@ class _AlarmEntry:
 
 
 class Monitoring:
-    """Every alarm and target-tracking policy of the account."""
+    """All alarms and target-tracking policies of the account."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class Monitoring:
         self._clock, self._data = clock, data
         self._on_action, self._on_scaled = on_action, on_scaled
         self.missing = ASSUMED
-        """What a missing operand of metric math stands for."""
+        """How metric math treats missing operands."""
         self._alarms: dict[str, _AlarmEntry] = {}
         self._runners: dict[str, PolicyRunner] = {}
         self._sources: list[Callable[[], Iterable[tuple[MetricQuery, float]]]] = []
@@ -100,7 +100,7 @@ class Monitoring:
         clock.every(MINUTE_S, self._evaluate, first=first + EVALUATION_OFFSET_S)
 
     def add_alarm(self, alarm: Alarm) -> None:
-        """An alarm, which starts in INSUFFICIENT_DATA."""
+        """Create an alarm, in INSUFFICIENT_DATA."""
         self._alarms[alarm.name] = _AlarmEntry(alarm=alarm)
 
     def delete_alarm(self, alarm_name: str) -> None:
@@ -108,16 +108,16 @@ class Monitoring:
         del self._alarms[alarm_name]
 
     def add_policy(self, runner: PolicyRunner) -> None:
-        """A target-tracking policy; a fleet has one."""
+        """Run a target-tracking policy; it replaces the fleet's previous one."""
         self._runners[runner.fleet_name] = runner
 
     def target(self, fleet: str) -> float | None:
-        """The target the fleet's policy holds now, None without a policy."""
+        """The current target of the fleet's policy; None without a policy."""
         runner = self._runners.get(fleet)
         return runner.target if runner else None
 
     def add_source(self, read: Callable[[], Iterable[tuple[MetricQuery, float]]]) -> None:
-        """A source of native metrics, read at the end of every minute."""
+        """Add a source of native metrics, sampled at the end of every minute."""
         self._sources.append(read)
 
     def _sample(self) -> None:
@@ -127,7 +127,7 @@ class Monitoring:
             self._clock.at(self._clock.now + NATIVE_METRIC_DELAY_S, arrive)
 
     def _evaluate(self) -> None:
-        # A policy's own alarms are deleted with it.
+        # AWS deletes a policy's alarms together with the policy.
         self._runners = {fleet: runner for fleet, runner in self._runners.items() if runner.refresh_target()}
         alarms = [entry.alarm for entry in self._alarms.values()]
         alarms += [alarm for runner in self._runners.values() for alarm in runner.alarms()]

@@ -1,8 +1,8 @@
-"""AWS's own target tracking at work: each policy's alarms are judged every minute and move their fleet.
+"""Runs AWS's target-tracking policies: evaluates each policy's alarms every minute and scales its fleet.
 
-Owns the state between two judgements (alarm states, cooldowns); the laws are pure and stand in
-`target_tracking` (EC2) and `service_tracking` (ECS). The policy is read back each minute, as a retune may
-have replaced its target and a person may have deleted it.
+Keeps the state between two evaluations (alarm states, cooldowns); the rules are pure functions in
+`ec2_target_tracking` and `ecs_target_tracking`. The target is read back every minute, because a retune may
+have replaced it and an operator may have deleted the policy.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from sluice_sim.aws_rules.ecs_target_tracking import (
 DEFAULT_WARMUP_S = 300
 
 Points = Callable[[Alarm], list[float | None]]
-"""An alarm's evaluation range now, newest last."""
+"""Returns an alarm's current evaluation range, newest last."""
 
 AnyPolicy = TypeVar("AnyPolicy", TargetTracking, ServiceTracking)
 
 ReadTarget = Callable[[], float | None]
-"""The target that the policy holds now; None once it is deleted."""
+"""Returns the policy's current target; None once the policy is deleted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """A fleet at one moment, in instances or tasks."""
+    """The size of a fleet at one moment, in instances or tasks."""
 
     desired: int
     running: int
@@ -49,7 +49,7 @@ class Size:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScalingActivity:
-    """What AWS's own target tracking did to a fleet, and why."""
+    """One change of a fleet's desired count by target tracking, and its reason."""
 
     fleet: str
     before: int
@@ -58,7 +58,7 @@ class ScalingActivity:
 
 
 class ScalingTarget(Protocol):
-    """A fleet as its policy sees it."""
+    """The fleet that a policy scales."""
 
     @property
     def name(self) -> str:
@@ -66,45 +66,45 @@ class ScalingTarget(Protocol):
         ...
 
     def size(self) -> Size:
-        """What is asked for and what there is."""
+        """Desired, running and booting counts."""
         ...
 
     def bounds(self) -> tuple[int, int]:
-        """The fleet's own min and max."""
+        """Minimum and maximum of the group or the scalable target."""
         ...
 
     def warmed(self, warmup_s: float) -> int:
-        """Running instances whose warm-up is over."""
+        """Number of running instances whose warm-up is over."""
         ...
 
     def deploying(self) -> bool:
-        """Whether a deployment still replaces instances."""
+        """Whether a deployment is in progress."""
         ...
 
     def suspended(self, what: str) -> bool:
-        """Whether an operator suspended this process (EC2) or direction (ECS)."""
+        """Whether this process (EC2) or scaling direction (ECS) is suspended."""
         ...
 
     def set_desired(self, desired: int) -> None:
-        """Ask for this many."""
+        """Set the desired count."""
         ...
 
 
 class PolicyRunner(Protocol):
-    """One target-tracking policy at work."""
+    """Runs one target-tracking policy."""
 
     @property
     def fleet_name(self) -> str:
-        """Whose policy it is."""
+        """The name of the fleet that the policy scales."""
         ...
 
     @property
     def target(self) -> float:
-        """The target the policy holds now."""
+        """The policy's current target."""
         ...
 
     def refresh_target(self) -> bool:
-        """Read the target back; a new one starts the alarms anew. False once the policy is deleted."""
+        """Read the target back; a new one resets the alarms. False once the policy is deleted."""
         ...
 
     def alarms(self) -> list[Alarm]:
@@ -112,13 +112,13 @@ class PolicyRunner(Protocol):
         ...
 
     def run(self, now: float, points: Points) -> ScalingActivity | None:
-        """Judge the alarms and move the fleet; they act once a minute for as long as they ring."""
+        """Evaluate the alarms and scale the fleet, once a minute for as long as one is in ALARM."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Evaluation:
-    """Which of a policy's alarms ring, and the newest value of its metric."""
+    """Which of a policy's alarms are in ALARM, and the latest value of its metric."""
 
     high: bool
     low: bool
@@ -126,13 +126,13 @@ class _Evaluation:
 
 
 class _AlarmStates:
-    """AlarmHigh and AlarmLow of one policy, with the states they are in."""
+    """The states of AlarmHigh and AlarmLow of one policy."""
 
     def __init__(self) -> None:
         self._states = [State.INSUFFICIENT_DATA, State.INSUFFICIENT_DATA]
 
     def evaluate(self, alarms: list[Alarm], points: Points) -> _Evaluation:
-        """Judge AlarmHigh and, where there is one, AlarmLow."""
+        """Evaluate AlarmHigh and, if there is one, AlarmLow."""
         ranges = [points(alarm) for alarm in alarms]
         for index, (alarm, values) in enumerate(zip(alarms, ranges, strict=True)):
             self._states[index] = alarm.next_state(values, self._states[index])
@@ -142,7 +142,7 @@ class _AlarmStates:
 
 
 class _TargetTrackingRunner(ABC, Generic[AnyPolicy]):
-    """What the policies of both kinds of fleet share: a target that is followed, and alarms that are kept."""
+    """What the runners of both kinds of fleet share: the current target and the alarms."""
 
     def __init__(self, policy: AnyPolicy, fleet: ScalingTarget, read_target: ReadTarget) -> None:
         self._policy: AnyPolicy = policy
@@ -157,11 +157,11 @@ class _TargetTrackingRunner(ABC, Generic[AnyPolicy]):
 
     @property
     def target(self) -> float:
-        """The target the policy holds now."""
+        """The policy's current target."""
         return self._policy.target
 
     def refresh_target(self) -> bool:
-        """AWS makes new alarms when the target changes."""
+        """Read the target back; AWS creates new alarms when it changes."""
         target = self._read_target()
         if target is not None and target != self._policy.target:
             self._policy, self._alarm_states = self._policy.with_target(target), _AlarmStates()
@@ -169,7 +169,7 @@ class _TargetTrackingRunner(ABC, Generic[AnyPolicy]):
         return target is not None
 
     def alarms(self) -> list[Alarm]:
-        """AlarmHigh, and AlarmLow unless scale-in is disabled, at the fleet's present size."""
+        """AlarmHigh, and AlarmLow unless scale-in is disabled, for the fleet's current size."""
         size = self._fleet.size().desired
         if size not in self._alarms:
             both = (self._policy.high_alarm(), self._low_alarm(size))
@@ -178,18 +178,18 @@ class _TargetTrackingRunner(ABC, Generic[AnyPolicy]):
 
     @abstractmethod
     def _low_alarm(self, size: int) -> Alarm | None:
-        """AlarmLow of a fleet of this many instances asked for."""
+        """AlarmLow of a fleet with this desired count; None with scale-in disabled."""
 
 
 class GroupPolicyRunner(_TargetTrackingRunner[TargetTracking]):
-    """Keeps `Tracker` for an Auto Scaling group."""
+    """Implements `PolicyRunner` for an Auto Scaling group."""
 
     def _low_alarm(self, size: int) -> Alarm | None:
-        """Its threshold follows the group's size."""
+        """AlarmLow, whose threshold depends on the group's size."""
         return self._policy.low_alarm(size)
 
-    def run(self, now: float, points: Points) -> ScalingActivity | None:  # noqa: ARG002 - instances know their age
-        """Scale out counts warmed instances alone; scale-in waits while any warms up."""
+    def run(self, now: float, points: Points) -> ScalingActivity | None:  # noqa: ARG002 - a group has no cooldowns
+        """Scale out from the warmed-up instances only; scale in only while none is warming up."""
         policy, fleet = self._policy, self._fleet
         size, (minimum, maximum) = fleet.size(), fleet.bounds()
         warmed = fleet.warmed(
@@ -216,18 +216,18 @@ class GroupPolicyRunner(_TargetTrackingRunner[TargetTracking]):
 
 
 class ServicePolicyRunner(_TargetTrackingRunner[ServiceTracking]):
-    """Keeps `Tracker` for an ECS service."""
+    """Implements `PolicyRunner` for an ECS service."""
 
     def __init__(self, policy: ServiceTracking, fleet: ScalingTarget, read_target: ReadTarget) -> None:
         super().__init__(policy, fleet, read_target)
         self._cooldowns = Cooldowns.none()
 
-    def _low_alarm(self, size: int) -> Alarm | None:  # noqa: ARG002 - a service's is the same at every size
-        """It stands at 0.9 times the target."""
+    def _low_alarm(self, size: int) -> Alarm | None:  # noqa: ARG002 - the same at every size
+        """AlarmLow at 0.9 times the target."""
         return self._policy.low_alarm()
 
     def run(self, now: float, points: Points) -> ScalingActivity | None:
-        """Cooldowns, deployments and suspensions hold what they hold at AWS."""
+        """Scale the service unless a cooldown, a deployment or a suspension prevents it."""
         fleet = self._fleet
         size, (minimum, maximum) = fleet.size(), fleet.bounds()
         evaluation = self._alarm_states.evaluate(self.alarms(), points)

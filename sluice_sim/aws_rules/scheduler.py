@@ -1,9 +1,8 @@
-"""EventBridge Scheduler: when a schedule's target starts, and which moment it stands for.
+"""EventBridge Scheduler: when a schedule invokes its target, and for which scheduled time.
 
-Owns a schedule's phase and the lateness of each start. AWS documents both under "Schedule types in
-EventBridge Scheduler": every schedule invokes its target with 60 s precision, a cron expression names
-wall-clock minutes, and a rate has none of its own, so that it counts from the deploy. Refuses expressions
-that our templates do not use.
+AWS documents under "Schedule types in EventBridge Scheduler" that every schedule invokes its target with 60 s
+precision. A cron expression names wall-clock minutes. A rate counts from the deployment. Expressions that our
+templates do not use are errors.
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ from random import Random
 from sluice_sim.clock import VirtualClock
 
 MAX_LATENESS_S = 59
-"""A schedule set to 1:00 starts its target between 1:00:00 and 1:00:59."""
+"""A schedule for 1:00 invokes its target between 1:00:00 and 1:00:59 (documented)."""
 
 CRON_PERIODS_S = {"cron(* * * * ? *)": 60.0, "cron(0 * * * ? *)": 3600.0}
 UNITS_S = {"minute": 60.0, "hour": 3600.0, "day": 86_400.0}
 RATE = re.compile(r"rate\(([1-9]\d*) (minute|hour|day)s?\)")
 
 Target = Callable[[datetime], object]
-"""Told the scheduled time, UTC."""
+"""Called with the scheduled time, UTC."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,11 +32,11 @@ class Schedule:
 
     period_s: float
     from_deploy: bool = False
-    """A rate counts from the deploy, at any second; cron starts at whole periods of the wall clock."""
+    """True for a rate, which counts from the deployment; a cron expression follows the wall clock."""
 
     @classmethod
     def parse(cls, expression: str) -> Schedule:
-        """A ScheduleExpression; ValueError names one that is not simulated."""
+        """Parse a ScheduleExpression; ValueError if it is not simulated."""
         if expression in CRON_PERIODS_S:
             return cls(period_s=CRON_PERIODS_S[expression])
         rate = RATE.fullmatch(expression)
@@ -49,7 +48,7 @@ class Schedule:
         return cls(period_s=int(rate[1]) * UNITS_S[rate[2]], from_deploy=True)
 
     def first_after(self, deployed_s: float) -> float:
-        """The first scheduled time of a schedule deployed then, epoch seconds."""
+        """The first scheduled time of a schedule deployed at `deployed_s`, epoch seconds."""
         if self.from_deploy:
             return deployed_s + self.period_s
         return (deployed_s // self.period_s + 1) * self.period_s
@@ -58,16 +57,16 @@ class Schedule:
 class Scheduler:
     """The schedules of one account.
 
-    Each start is late by 0 to 59 s of its own, drawn from a random stream that the seed and the schedule's
-    name give: the same seed gives the same run, and another schedule changes nobody's lateness.
+    Each invocation is late by 0 to 59 s, drawn from a random stream per schedule that depends on the seed and
+    the schedule's name. The same seed gives the same run, and adding a schedule leaves the others unchanged.
     """
 
     def __init__(self, clock: VirtualClock, *, seed: int) -> None:
         self._clock, self._seed = clock, seed
 
     def start(self, name: str, schedule: Schedule, target: Target) -> None:
-        """Deploy a schedule: its target starts at every scheduled time from now on, late."""
-        random = Random(f"{self._seed} {name}")  # noqa: S311 - a simulation's draw
+        """Deploy a schedule: call its target for every scheduled time from now on, with some lateness."""
+        random = Random(f"{self._seed} {name}")  # noqa: S311 - not for cryptography
 
         def due() -> None:
             scheduled = datetime.fromtimestamp(self._clock.now, UTC)

@@ -1,8 +1,7 @@
-"""What the target tracking of EC2 and of ECS share: configuration, metric, both alarms, proportional count.
+"""What target tracking of EC2 and of ECS share: configuration, metric, both alarms, proportional count.
 
-Owns the parts of a policy's properties and the arithmetic in which the two services do not differ, pure.
-Refuses other policy types and predefined metrics. Who is counted, and when a count may change, is
-`target_tracking`'s (EC2) and `service_tracking`'s (ECS).
+Pure. Other policy types and predefined metrics are errors. Which instances count, and when a count may
+change, differs: see `ec2_target_tracking` and `ecs_target_tracking`.
 """
 
 import math
@@ -13,9 +12,9 @@ from sluice_sim.aws_rules.alarm_properties import PropertyReader
 from sluice_sim.aws_rules.alarms import Alarm
 
 HIGH_PERIODS = 3
-"""AlarmHigh: all of 3 periods above the target (observed)."""
+"""AlarmHigh: 3 of 3 periods above the target (observed)."""
 LOW_PERIODS = 15
-"""AlarmLow: all of 15 periods below a part of the target (observed)."""
+"""AlarmLow: 15 of 15 periods below a share of the target (observed)."""
 DEFAULT_PERIOD_S = 60
 
 _CONFIGURATION = {"CustomizedMetricSpecification", "TargetValue", "DisableScaleIn"}
@@ -23,11 +22,11 @@ _SPECIFICATION = {"MetricName", "Namespace", "Dimensions", "Statistic", "Period"
 
 
 class PolicyError(ValueError):
-    """A scaling policy that is not simulated, or numbers no policy can work with."""
+    """A scaling policy that is not simulated, or an invalid target or metric value."""
 
 
 def configuration(read: PropertyReader, key: str, more: frozenset[str] = frozenset()) -> PropertyReader:
-    """The target-tracking configuration under `key`, which may also say what `more` names."""
+    """The target-tracking configuration under `key`; `more` names further properties that it may have."""
     if read.properties.get("PolicyType") != "TargetTrackingScaling":
         raise read.error("PolicyType", "only TargetTrackingScaling is simulated")
     tracking = read.inner(key)
@@ -36,7 +35,7 @@ def configuration(read: PropertyReader, key: str, more: frozenset[str] = frozens
 
 
 def metric_of(tracking: PropertyReader) -> dict[str, Any]:
-    """The tracked metric as an alarm's properties: a policy may leave the period out, an alarm may not."""
+    """The tracked metric as alarm properties; adds the period, which only a policy may omit."""
     read = tracking.inner("CustomizedMetricSpecification")
     read.only(_SPECIFICATION)
     if "Metrics" not in read.properties:
@@ -53,7 +52,7 @@ def metric_of(tracking: PropertyReader) -> dict[str, Any]:
 
 
 def checked_target(where: str, target: float) -> float:
-    """A target that a policy can hold: positive and finite."""
+    """The target, if it is positive and finite; PolicyError otherwise."""
     return PropertyReader(where, {"TargetValue": target}, PolicyError).positive("TargetValue")
 
 
@@ -68,7 +67,7 @@ def below(what: str, metric: Mapping[str, Any], threshold: float) -> Alarm:
 
 
 def proportional(count: int, metric: float, target: float) -> int:
-    """ceil(count * metric / target), rounded so that 3 * 0.1 / 0.3 asks for 1 and not for 2."""
+    """ceil(count * metric / target), rounded first so that 3 * 0.1 / 0.3 gives 1 and not 2."""
     if not (math.isfinite(target) and target > 0):
         raise PolicyError(f"the target is {target}; give a positive finite number")
     if not (math.isfinite(metric) and metric >= 0):

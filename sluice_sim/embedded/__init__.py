@@ -1,1 +1,1 @@
-"""An AWS account in one process: moto for the API, with our own alarms, scaling, Lambda and instances."""
+"""An AWS account in one process: moto's API, with our own alarms, scaling, Lambda and instances."""

@@ -1,7 +1,7 @@
-"""The embedded AWS as a whole: one account, one virtual clock, everything wired together.
+"""The embedded AWS: one account on one virtual clock, with all its services.
 
-Owns starting and stopping it. While it runs, boto3 in this process reaches it and nothing else, and the wall
-clock of the process is the virtual one.
+While it runs, boto3 in this process reaches this account and nothing else, and the process's clock is the
+virtual one.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ from sluice_sim.embedded.stacks import Account, Stacks
 from sluice_sim.embedded.worker import Worker
 
 REPORTED_WHEN_ZERO = ("ApproximateNumberOfMessagesVisible",)
-"""Of the counts of messages: the others are reported only while such messages exist."""
+"""Message counts that SQS reports when they are 0; it omits the others while there are no such messages."""
 START = datetime(2026, 1, 15, 12, 20, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogLine:
-    """One line a function logged, at its virtual time (epoch seconds)."""
+    """One log line of a function, with its virtual time (epoch seconds)."""
 
     at: float
     function: str
@@ -64,7 +64,7 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notification:
-    """What a topic was told of an alarm, at its virtual time (epoch seconds)."""
+    """One alarm notification to a topic, with its virtual time (epoch seconds)."""
 
     at: float
     topic: str
@@ -73,14 +73,14 @@ class Notification:
 
 
 class EmbeddedAws:
-    """One running embedded account; get one from `embedded_aws()`."""
+    """A running embedded account; `embedded_aws()` creates one."""
 
     def __init__(self, root: Path, clock: VirtualClock, *, seed: int) -> None:
         self.clock = clock
         self.pace = 1.0
-        """Virtual seconds in a second of SQS and of those who work: more than 1 where these are real."""
+        """Virtual seconds per second of SQS and the workers; above 1 with real worker processes."""
         self.reports_zero_counts = False
-        """Whether SQS reports to CloudWatch that no message is in flight or delayed; AWS says it does not."""
+        """Whether SQS reports zeros of messages in flight and delayed to CloudWatch; AWS says it does not."""
         self.log: list[LogLine] = []
         self.notifications: list[Notification] = []
         self.scaled: list[tuple[float, ScalingActivity]] = []
@@ -107,9 +107,9 @@ class EmbeddedAws:
         self.stacks = Stacks(root, account)
 
     def create_queue(self, name: str, *, visibility_timeout_s: int) -> str:
-        """A queue (FIFO by its name), its dead-letter queue and native metrics; the answer is its URL.
+        """Create a queue (FIFO by its name) with a dead-letter queue and native metrics; returns its URL.
 
-        The timeout is one of virtual seconds.
+        The visibility timeout is in virtual seconds.
         """
         fifo = {"FifoQueue": "true", "ContentBasedDeduplication": "false"} if name.endswith(".fifo") else {}
         dead = self.sqs.create_queue(QueueName=f"dead-{name}", Attributes=fifo)["QueueUrl"]
@@ -129,14 +129,14 @@ class EmbeddedAws:
     def create_group(
         self, name: str, *, minimum: int, maximum: int, boot_s: float, start: Callable[[], Worker]
     ) -> EmbeddedFleet:
-        """An Auto Scaling group at its minimum whose instances run `start`, with group metrics on."""
+        """Create an Auto Scaling group at its minimum, with group metrics; `start` starts a worker."""
         self.autoscaling.create_launch_configuration(
             LaunchConfigurationName=name, ImageId="ami-12c6146b", InstanceType="g5.xlarge"
         )
         self.autoscaling.create_auto_scaling_group(
             AutoScalingGroupName=name,
             LaunchConfigurationName=name,
-            MinSize=0,  # its instances are born of the living fleet, not of moto
+            MinSize=0,  # the embedded fleet creates the instances, not moto
             MaxSize=maximum,
             DesiredCapacity=0,
             AvailabilityZones=[f"{REGION}a"],
@@ -162,7 +162,7 @@ class EmbeddedAws:
         start: Callable[[], Worker],
         controller: str = "ECS",
     ) -> EmbeddedFleet:
-        """An ECS service without a task, whose tasks will run `start`, with Container Insights on."""
+        """Create an ECS service without tasks, with Container Insights; `start` starts a worker per task."""
         self.ecs.create_cluster(clusterName=cluster)
         self.ecs.register_task_definition(
             family=service, containerDefinitions=[{"name": "worker", "image": "worker", "memory": 512}]
@@ -228,9 +228,10 @@ class EmbeddedAws:
 def embedded_aws(
     root: Path, *, seed: int = 0, custom_metric_delay_s: float = CUSTOM_METRIC_DELAY_S
 ) -> Iterator[EmbeddedAws]:
-    """An empty account at a fixed virtual time; `root` is where the templates and functions lie.
+    """An empty account at a fixed virtual time; `root` is the folder of templates and functions.
 
-    The seed decides how late each schedule starts; what is put into CloudWatch can be read so much later.
+    The seed decides how late each schedule starts. Custom metrics are readable `custom_metric_delay_s` after
+    they were put.
     """
     install_shortcuts()
     with ExitStack() as running:
@@ -255,11 +256,11 @@ def _client(service: str) -> Any:
 
 
 def _oldest_age_s(queue_name: str, now: float) -> float | None:
-    """Seconds since the oldest message was sent that is not deleted; None where there is none."""
+    """ApproximateAgeOfOldestMessage in seconds; None for an empty queue."""
     queue = sqs_backends[ACCOUNT_ID][REGION].queues[queue_name]
     sent_s = [
         float(message.sent_timestamp or 0) / 1000
-        for message in queue._messages  # noqa: SLF001 - moto's public list leaves out those in flight
+        for message in queue._messages  # noqa: SLF001 - moto's public list omits messages in flight
         if queue_name.endswith(".fifo") or message.approximate_receive_count < POISON_PILL_RECEIVES
     ]
     return now - min(sent_s) if sent_s else None
@@ -268,7 +269,7 @@ def _oldest_age_s(queue_name: str, now: float) -> float | None:
 def _fleet_metrics(
     fleet: EmbeddedFleet, namespace: str, dimensions: Mapping[str, str], names: tuple[str, str]
 ) -> Iterable[tuple[MetricQuery, float]]:
-    """A fleet's desired and running counts under the names AWS gives them."""
+    """A fleet's desired and running counts, under these metric names."""
     size = fleet.size()
     for name, value in zip(names, (size.desired, size.running), strict=True):
         yield _native(namespace, name, dimensions), float(value)

@@ -1,6 +1,6 @@
-"""CloudWatch as the embedded account has it: values in moto, and what a Lambda alarm action receives.
+"""CloudWatch of the embedded account: delayed metric values in moto, and the event of an alarm action.
 
-Owns what moto leaves out: there, a value can be read the moment it was put.
+Without the delay, moto lets a value be read the moment it was put.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
 
 class MotoMetrics:
-    """Keeps `monitoring.MetricData`: PutMetricData and GetMetricData of moto."""
+    """Implements `monitoring.MetricData` with PutMetricData and GetMetricData of moto."""
 
     def __init__(self, client: CloudWatchClient) -> None:
         self._client = client
 
     def put(self, minute: float, values: Values) -> None:
-        """One call a namespace."""
+        """Put the values, with one call per namespace."""
         at = datetime.fromtimestamp(minute, UTC)
         for namespace in {metric.namespace for metric, _ in values}:
             self._client.put_metric_data(
@@ -56,7 +56,7 @@ class MotoMetrics:
             )
 
     def read(self, queries: set[MetricQuery], start: float, end: float) -> Mapping[MetricQuery, Series]:
-        """All in one call."""
+        """Read all series in one call."""
         if not queries:
             return {}
         ids = {f"q{index}": query for index, query in enumerate(sorted(queries, key=repr))}
@@ -78,10 +78,10 @@ class MotoMetrics:
 def delayed_custom_metrics(
     clock: VirtualClock, after_s: float = CUSTOM_METRIC_DELAY_S
 ) -> Iterator[Callable[[], None]]:
-    """While the context lasts, what PutMetricData puts can be read so many seconds later.
+    """Within the context, values put by PutMetricData become readable `after_s` seconds later.
 
-    AWS's own metrics, which nobody else may put, come with the delay that `Monitoring` gives them. What is
-    yielded lets everything be read at once, for whoever counts it when a play is over.
+    Metrics in AWS's own namespaces are not delayed here: `Monitoring` does that. Yields a function that makes
+    everything readable at once, for counting at the end of a run.
     """
     put, every_metric = CloudWatchBackend.put_metric_data, CloudWatchBackend.get_all_metrics
     unread: deque[tuple[float, CloudWatchBackend, list[MetricDatumBase]]] = deque()
@@ -115,7 +115,7 @@ def alarm_arn(name: str) -> str:
 
 
 def action_payload(change: AlarmChange) -> dict[str, Any]:
-    """What a Lambda alarm action receives."""
+    """The event that a Lambda alarm action receives."""
     moment = datetime.fromtimestamp(change.at, UTC).strftime("%Y-%m-%dT%H:%M:%S.000+0000")
     return {
         "source": "aws.cloudwatch",

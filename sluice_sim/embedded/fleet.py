@@ -1,7 +1,7 @@
-"""A fleet with a life: instances or tasks boot, run, drain and go, on the virtual clock.
+"""The lifecycle of a fleet on the virtual clock: instances or tasks boot, run, drain and terminate.
 
-Owns the lifecycle that Auto Scaling groups and ECS services share; what AWS's API then shows of it is the
-mirror's. Refuses nothing: bounds are the API's business.
+Shared by Auto Scaling groups and ECS services. What the AWS API shows of it is up to `FleetApi`, and so are
+the bounds: this module accepts any desired count.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from sluice_sim.clock import VirtualClock
 from sluice_sim.embedded.worker import Worker
 
 RECONCILE_S = 10
+"""Seconds between two comparisons of desired and actual capacity."""
 
 
 class Lifecycle(StrEnum):
-    """Where an instance or task stands."""
+    """The lifecycle state of an instance or task."""
 
     BOOTING = "booting"
     RUNNING = "running"
@@ -30,7 +31,7 @@ class Lifecycle(StrEnum):
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Instance:
-    """One instance or task; `since` is when its present life began. Moments are epoch seconds."""
+    """One instance or task; `since` is when its current state began. Times are epoch seconds."""
 
     state: Lifecycle
     since: float
@@ -39,27 +40,27 @@ class Instance:
 
 
 class FleetApi(Protocol):
-    """What the API shows of a fleet, and what an operator has suspended."""
+    """The AWS API's view of a fleet: shows its instances, and knows what an operator has suspended."""
 
     def update(self, fleet: EmbeddedFleet, instance: Instance) -> None:
-        """Tell the API that a unit's life changed."""
+        """Show an instance's new lifecycle state."""
         ...
 
     def may_launch(self) -> bool:
-        """Whether new units may start."""
+        """False while launches are suspended."""
         ...
 
     def record_launch_failure(self, message: str, at: float) -> None:
-        """Tell the API that a launch failed, why, and when (epoch seconds)."""
+        """Show that a launch failed at `at` (epoch seconds), with AWS's message."""
         ...
 
     def may_terminate(self) -> bool:
-        """Whether units may be stopped."""
+        """False while terminations are suspended."""
         ...
 
 
 class EmbeddedFleet:
-    """Units moving towards a desired count."""
+    """Instances or tasks that follow a desired count."""
 
     def __init__(
         self, clock: VirtualClock, api: FleetApi, *, boot_s: float, start: Callable[[], Worker]
@@ -69,23 +70,23 @@ class EmbeddedFleet:
         self._desired = 0
         self._replaced: list[Instance] = []
         self._billed_s = 0.0
-        """Of the units that are gone."""
+        """Seconds billed for terminated instances."""
         self.launch_failure: str | None = None
-        """Why AWS starts no unit, in its words; None where it does."""
+        """AWS's message while every launch fails; None while launches succeed."""
         clock.every(RECONCILE_S, self._reconcile)
 
     @property
     def deploying(self) -> bool:
-        """Whether a deployment still replaces units."""
+        """True while a deployment still replaces instances."""
         return bool(self._replaced)
 
     def set_desired(self, desired: int) -> None:
-        """Ask for this many, and begin to move there."""
+        """Set the desired count, and launch or stop instances accordingly."""
         self._desired = desired
         self._reconcile()
 
     def start_deployment(self) -> None:
-        """A deployment: every unit is replaced, the new ones first."""
+        """Start a deployment: every instance is replaced, and new ones start before old ones stop."""
         self._replaced = [
             instance
             for instance in self._instances
@@ -94,7 +95,7 @@ class EmbeddedFleet:
         self._launch(len(self._replaced))
 
     def size(self) -> Size:
-        """What is asked for, and what there is; during a deployment old and new both count."""
+        """Desired, running and booting counts; during a deployment old and new instances both count."""
         states = [instance.state for instance in self._instances]
         return Size(
             desired=self._desired,
@@ -103,11 +104,11 @@ class EmbeddedFleet:
         )
 
     def billed_s(self) -> float:
-        """Seconds of all units so far, each from its launch until it is gone."""
+        """Instance-seconds so far, each instance from its launch to its termination."""
         return self._billed_s + sum(self._clock.now - instance.launched_at for instance in self._instances)
 
     def warmed(self, warmup_s: float) -> int:
-        """Running units whose warm-up is over."""
+        """Number of running instances whose warm-up is over."""
         return sum(
             instance.state is Lifecycle.RUNNING and self._clock.now - instance.since >= warmup_s
             for instance in self._instances
@@ -128,14 +129,14 @@ class EmbeddedFleet:
             else:
                 self._api.record_launch_failure(self.launch_failure, self._clock.now)
         elif missing < 0 and self._api.may_terminate():
-            # Those still booting go first: nobody waits for their work.
+            # Booting instances stop first: they have no message in flight.
             for instance in sorted(alive, key=lambda instance: instance.state is not Lifecycle.BOOTING)[
                 :-missing
             ]:
                 self._stop(instance)
 
     def _finish_deployment(self) -> None:
-        """Once enough new units run, the old ones go."""
+        """Stop the old instances once enough new ones run."""
         old = set(map(id, self._replaced))
         fresh = [
             instance
@@ -148,7 +149,7 @@ class EmbeddedFleet:
             self._replaced = []
 
     def _remove_exited(self) -> None:
-        """What a health check finds: units whose consumer ended unbidden make room for new ones."""
+        """Remove instances whose worker exited by itself, as a health check would; new ones replace them."""
         for instance in list(self._instances):
             if (
                 instance.state is Lifecycle.RUNNING
@@ -165,12 +166,12 @@ class EmbeddedFleet:
             self._clock.at(self._clock.now + self._boot_s, partial(self._booted, instance))
 
     def _booted(self, instance: Instance) -> None:
-        if instance.state is Lifecycle.BOOTING:  # else it was stopped while it booted
+        if instance.state is Lifecycle.BOOTING:  # otherwise it was stopped while it booted
             self._set_state(instance, Lifecycle.RUNNING)
             instance.worker = self._start()
 
     def _stop(self, instance: Instance) -> None:
-        """Let it finish its messages first, as a lifecycle hook or task protection does."""
+        """Drain the instance before it terminates, as a lifecycle hook or task protection does."""
         if instance.state in (Lifecycle.DRAINING, Lifecycle.TERMINATED):
             return
         self._set_state(instance, Lifecycle.DRAINING)

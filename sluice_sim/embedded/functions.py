@@ -1,8 +1,8 @@
-"""Lambda and what starts it: the functions of a template, run in this process as deployed.
+"""Lambda: runs the functions of a template in this process, as deployed.
 
-Owns loading `app.handler` from the function's folder, its environment, schedules, asynchronous retries, the
-permissions of alarms and the event rules. What a handler prints is its log, line by line, as CloudWatch Logs
-would hold it. Refuses to run a function the template does not define.
+Loads `app.handler` from each function's folder with its environment, and implements schedules, asynchronous
+retries, alarm permissions and event rules. What a handler prints becomes its log, line by line, as in
+CloudWatch Logs.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from sluice_sim.aws_rules.scheduler import (
 from sluice_sim.clock import VirtualClock
 
 RETRY_DELAYS_S = (60, 120)
-"""Asynchronous invocations that fail are tried again after one and two minutes (documented)."""
+"""Failed asynchronous invocations are retried after one and two minutes (documented)."""
 
 Handler = Callable[[dict[str, Any], Any], object]
 
@@ -46,7 +46,7 @@ class Function:
     retries: int
     enabled: bool = True
     invoked_by: list[tuple[str, str]] = field(default_factory=list)
-    """(principal, pattern of source ARNs) that the function's resource policy admits."""
+    """(principal, source ARN pattern) pairs that the function's resource policy allows."""
 
     @property
     def arn(self) -> str:
@@ -56,7 +56,7 @@ class Function:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """What a handler may ask of its invocation."""
+    """The Lambda context object."""
 
     function_name: str
     invoked_function_arn: str
@@ -65,7 +65,7 @@ class Context:
     aws_request_id: str = ""
 
     def get_remaining_time_in_millis(self) -> int:
-        """Virtual time stands still during an invocation."""
+        """The whole timeout: virtual time does not advance during an invocation."""
         return int(self.timeout_s * 1000)
 
 
@@ -80,7 +80,7 @@ class Lambda:
         self._rules: list[tuple[Mapping[str, Any], Function]] = []
 
     def create(self, name: str, properties: Mapping[str, Any], root: Path) -> Function:
-        """A function as an AWS::Serverless::Function's resolved properties define it, with its events."""
+        """Create a function from resolved AWS::Serverless::Function properties, with its events."""
         environment = properties.get("Environment", {}).get("Variables", {})
         function = Function(
             name=name,
@@ -95,17 +95,17 @@ class Lambda:
         return function
 
     def named(self, name: str) -> Function:
-        """The function of this name."""
+        """The function with this name; KeyError if there is none."""
         return self._by_arn[arn("lambda", f"function:{name}")]
 
     def permit(self, function_name: str, principal: str, source_arn: str) -> None:
-        """An AWS::Lambda::Permission."""
+        """Add an AWS::Lambda::Permission."""
         self.named(function_name).invoked_by.append((principal, source_arn))
 
     def on_alarm_action(self, function_arn: str, alarm_arn: str, payload: dict[str, Any]) -> None:
-        """An alarm's action; without a permission that admits this alarm it goes nowhere, as at AWS.
+        """Invoke the function of an alarm action, if a permission allows this alarm; log an error otherwise.
 
-        Topics are nobody here: what they would tell is not played.
+        Actions with other targets, such as SNS topics, are ignored here.
         """
         if ":lambda:" not in function_arn:
             return
@@ -122,13 +122,13 @@ class Lambda:
         self.invoke_async(function, payload)
 
     def on_event(self, event: dict[str, Any]) -> None:
-        """An event on the default bus: every rule whose pattern matches starts its function."""
+        """Deliver an event of the default bus: every rule whose pattern matches invokes its function."""
         for pattern, function in self._rules:
             if _matches(pattern, event):
                 self.invoke_async(function, event)
 
     def invoke_async(self, function: Function, event: dict[str, Any], attempt: int = 0) -> None:
-        """Run now; a failure is tried again later, as often as the function's event configuration says."""
+        """Invoke now; retry a failure later, as often as the function's event configuration says."""
         if not function.enabled or self.invoke(function, event) is None:
             return
         if attempt < min(function.retries, len(RETRY_DELAYS_S)):
@@ -138,7 +138,7 @@ class Lambda:
             )
 
     def invoke(self, function: Function, event: dict[str, Any]) -> Exception | None:
-        """Run the handler once with its own environment; the answer is what it raised, if anything."""
+        """Run the handler once with its own environment; returns the exception it raised, or None."""
         printed, failure = io.StringIO(), None
         context = Context(
             function_name=function.name,
@@ -149,7 +149,7 @@ class Lambda:
         with mock.patch.dict(os.environ, function.environment), contextlib.redirect_stdout(printed):
             try:
                 function.handler(json.loads(json.dumps(event)), context)
-            except Exception as raised:  # noqa: BLE001 - a function's failure is the runtime's to record
+            except Exception as raised:  # noqa: BLE001 - the runtime records any failure of a function
                 failure = raised
         for line in _log_lines(printed.getvalue()):
             self._on_log(function.name, line)
@@ -161,7 +161,7 @@ class Lambda:
         if kind == "EventBridgeRule":
             self._rules.append((properties["Pattern"], function))
             return
-        if kind == "SQS":  # a tick of more workloads than anybody plays here would send shards
+        if kind == "SQS":  # only a tick over more workloads than run here sends shards
             return
         if kind != "ScheduleV2":
             raise ValueError(f"function {function.name}: events of type {kind} are not simulated")
@@ -179,7 +179,7 @@ class Lambda:
 
 
 class _CurrentStdout(io.TextIOBase):
-    """Writes to whatever stdout is at that moment: a logger keeps the stream it was born with."""
+    """Writes to the current stdout: a logger keeps the stream that it was created with."""
 
     def write(self, text: str) -> int:
         return sys.stdout.write(text)
@@ -189,7 +189,7 @@ class _CurrentStdout(io.TextIOBase):
 
 
 def _load(folder: Path, handler: str, environment: Mapping[str, str]) -> Handler:
-    """Import the function's module under a name of its own, in its own environment."""
+    """Import the function's module under a unique name, with its own environment."""
     module_name, function_name = handler.split(".")
     path = folder / f"{module_name}.py"
     spec = importlib.util.spec_from_file_location(f"deployed_{folder.name}", path)
@@ -206,7 +206,7 @@ def _load(folder: Path, handler: str, environment: Mapping[str, str]) -> Handler
 
 
 def _log_lines(printed: str) -> Iterator[dict[str, Any]]:
-    """What was printed, as records; embedded metrics (EMF) are metrics, not log lines."""
+    """Printed lines as records; embedded metric format (EMF) lines are skipped."""
     for text in printed.splitlines():
         try:
             line = json.loads(text)
@@ -217,7 +217,7 @@ def _log_lines(printed: str) -> Iterator[dict[str, Any]]:
 
 
 def _matches(pattern: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
-    """EventBridge's exact matching: every key of the pattern, nested, lists one of the accepted values."""
+    """EventBridge's exact matching: the event has, for each key of the pattern, one of the listed values."""
     return all(
         _matches(accepted, event.get(key) or {})
         if isinstance(accepted, Mapping)

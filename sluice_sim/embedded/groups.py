@@ -1,6 +1,6 @@
-"""Auto Scaling groups as the API shows them: bounds are kept, and moto's group objects follow a living fleet.
+"""Auto Scaling groups: moto's group objects follow an embedded fleet, within the group's bounds.
 
-Owns what moto leaves out: there, instances are InService at once, whatever the bounds.
+Without this, moto puts instances InService at once and ignores the bounds.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class AutoScalingGroups:
 
     @contextmanager
     def patched_moto(self) -> Iterator[None]:
-        """SetDesiredCapacity and what follows from it go through here while the context lasts."""
+        """Within the context, SetDesiredCapacity and DescribeScalingActivities of moto are handled here."""
         groups = self
 
         def set_desired(_: AutoScalingBackend, group_name: str, desired_capacity: int | None) -> None:
@@ -65,7 +65,7 @@ class AutoScalingGroups:
     def run(
         self, group_name: str, *, minimum: int, boot_s: float, start: Callable[[], Worker]
     ) -> EmbeddedFleet:
-        """Bring a group that was created empty to life, and to its minimum."""
+        """Attach a fleet to a group that was created empty, and scale it to its minimum."""
         _group(group_name).min_size = minimum
         api = self._apis[group_name] = _GroupApi(group=_group(group_name))
         self._fleets[group_name] = EmbeddedFleet(self._clock, api, boot_s=boot_s, start=start)
@@ -73,20 +73,20 @@ class AutoScalingGroups:
         return self._fleets[group_name]
 
     def fleet(self, group_name: str) -> EmbeddedFleet:
-        """The living fleet behind the group."""
+        """The fleet of the group."""
         return self._fleets[group_name]
 
     def fail_launches(self, group_name: str, message: str | None) -> None:
-        """From now on no instance starts, and activities say why in these words; None lets them start."""
+        """Make every launch fail with this StatusMessage; None lets launches succeed again."""
         self._fleets[group_name].launch_failure = message
 
     def activities(self, group_name: str) -> list[dict[str, Any]]:
-        """The group's launches, newest first; none of a group that is not there."""
+        """The group's launch activities, newest first; empty for an unknown group."""
         api = self._apis.get(group_name)
         return [dict(activity) for activity in reversed(api.activities)] if api else []
 
     def set_desired(self, group_name: str, desired: int) -> None:
-        """As the API: out of bounds is a ValidationError, and nothing changes."""
+        """As the API: ValidationError outside the bounds, and nothing changes."""
         minimum, maximum = self.bounds(group_name)
         if not minimum <= desired <= maximum:
             side, bound = ("below min", minimum) if desired < minimum else ("above max", maximum)
@@ -98,26 +98,26 @@ class AutoScalingGroups:
         self._fleets[group_name].set_desired(desired)
 
     def bounds(self, group_name: str) -> tuple[int, int]:
-        """The group's own min and max."""
+        """The group's minimum and maximum."""
         group = _group(group_name)
         return group.min_size or 0, group.max_size or 0
 
     def suspended(self, group_name: str, process: str) -> bool:
-        """Whether an operator suspended this process of the group."""
+        """Whether this process of the group is suspended."""
         return _suspended(_group(group_name), process)
 
 
 @dataclass(slots=True, kw_only=True)
 class _GroupApi:
-    """Keeps `fleet.Mirror`: every unit is one of moto's instances."""
+    """Implements `fleet.FleetApi`: every instance of the fleet is one of moto's instances."""
 
     group: FakeAutoScalingGroup
     states: dict[int, InstanceState] = field(default_factory=dict)
     activities: list[dict[str, Any]] = field(default_factory=list)
     launches: dict[int, dict[str, Any]] = field(default_factory=dict)
-    """The activity of each unit that still boots."""
+    """id() of each booting instance -> its launch activity."""
 
-    def update(self, fleet: EmbeddedFleet, instance: Instance) -> None:  # noqa: ARG002 - a group shows unit by unit
+    def update(self, fleet: EmbeddedFleet, instance: Instance) -> None:  # noqa: ARG002 - a group shows its instances, not totals
         self._record_activity(instance)
         if instance.state is Lifecycle.TERMINATED:
             state = self.states.pop(id(instance))

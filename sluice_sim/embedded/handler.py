@@ -1,9 +1,8 @@
-"""What the demo's worker processes do with a message: take as long as it says, and write down that they did.
+"""The handler of the demo's worker processes: takes as long as the message says, then records it.
 
-A record's line holds the message's id, the seconds it asked for and the seconds it had waited, of the wall.
-
-Owns the record's line: one line a message, in one write, so that many processes may share a file. Refuses to
-outlive the demo: imported by one of its processes it watches standard input, which ends when the demo does.
+A line of the record holds the message's id, its duration and its wait, both in wall seconds. Each line is
+written in one call, so that many processes can share the file. Imported by a worker process, this module also
+watches standard input, which ends when the demo does: no worker outlives a demo that was killed.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ from examples.sleeper import duration_of, handle
 from sluice_worker import Message
 
 RECORD = "SLUICE_DEMO_RECORD"
-"""The variable that holds the record's path."""
+"""Environment variable with the path of the record."""
 
 
 def work(message: Message) -> None:
-    """As the example's handler, which sleeps for as long as the message says."""
+    """Process a message as the example's handler does, which sleeps for as long as the message says."""
     waited_s = time.time() - message.sent_at
     handle(message)
     record = os.open(os.environ[RECORD], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -32,9 +31,9 @@ def work(message: Message) -> None:
 
 
 def _end_with_the_demo() -> None:
-    while os.read(sys.stdin.fileno(), 1):  # not through a buffer, whose lock would hinder an exit in order
+    while os.read(sys.stdin.fileno(), 1):  # unbuffered: a buffer's lock would block a clean exit
         pass
-    # The account is gone with the demo: there is nobody to drain for.
+    # The account is gone with the demo, so there is nothing to drain.
     os._exit(1)
 
 

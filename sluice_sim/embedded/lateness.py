@@ -1,7 +1,6 @@
-"""Why messages were late: what the fleet was doing while they waited.
+"""Why messages were late: assigns every minute that they waited to a cause.
 
-Owns which cause a minute is put down to. Pure: a minute's row says what the fleet was at its end, and that
-stands for the minute.
+Pure. A row holds the fleet's state at the end of a minute, which is taken for the whole minute.
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ def causes(
     slots: int,
     is_fifo: bool,
 ) -> dict[Cause, float]:
-    """The shares of the late messages' waiting that fall to each cause, the largest first.
+    """The share of each cause in the late messages' waiting time, largest first.
 
-    `late_s` holds when each late message arrived and when it started, in seconds since the first minute
-    began; `slots` is how many messages an instance works on at a time.
+    `late_s` holds (arrival, start) of each late message in seconds since the first minute began; `slots` is
+    the number of messages that an instance processes concurrently.
     """
     spent_s: dict[Cause, float] = {}
     by_minute = [_cause(row, maximum, slots, is_fifo=is_fifo) for row in minutes]

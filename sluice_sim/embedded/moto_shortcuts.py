@@ -1,9 +1,9 @@
-"""Shortcuts through moto: the same answers, with what it works out again and again worked out once.
+"""Faster versions of some of moto's functions, with the same results.
 
-moto spells every operation and every attribute of a queue the way Python does whenever it meets it, letter by
-letter. It counts all of a queue's messages several times for each attribute that is asked for, builds two
-datetimes for each message to see whether it is visible, draws a receipt handle letter by letter, and compares
-every sample of a period with each metric that is asked for. Together that is half of what a play takes.
+moto converts the name of every operation and queue attribute to snake case on each use, character by
+character. It counts all messages of a queue several times per requested attribute, builds two datetimes per
+message to decide whether it is visible, draws receipt handles letter by letter, and compares every sample of
+a period with each requested metric. Together that is half of the time of a demo run.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _original_metric_data = CloudWatchBackend.get_metric_data
 
 
 def install_shortcuts() -> None:
-    """From now on in this process."""
+    """Patch moto for the rest of this process."""
     for module in (responses, models):
         vars(module)["camelcase_to_underscores"] = _snake_case
     vars(models)["unix_time"], vars(models)["unix_time_millis"] = time, _time_ms
@@ -52,7 +52,7 @@ def _visible_messages(queue: Queue) -> list[Message]:
     now_ms = _time_ms()
     return [
         message
-        for message in queue._messages  # noqa: SLF001 - the public list is this one
+        for message in queue._messages  # noqa: SLF001 - this replaces the public list
         if message.visible_at < now_ms and message.delayed_until <= now_ms
     ]
 
@@ -60,7 +60,7 @@ def _visible_messages(queue: Queue) -> list[Message]:
 def _attributes(backend: SQSBackend, queue_name: str, attribute_names: Sequence[str]) -> dict[str, Any]:
     known = {*Queue.BASE_ATTRIBUTES, *Queue.FIFO_ATTRIBUTES, *Queue.KMS_ATTRIBUTES}
     if not known.issuperset(attribute_names):
-        return _original_attributes(backend, queue_name, list(attribute_names))  # all of them, or a refusal
+        return _original_attributes(backend, queue_name, list(attribute_names))  # "All", or an unknown name
     every = backend.get_queue(queue_name).attributes
     return {name: every[name] for name in attribute_names if every.get(name) is not None}
 
@@ -75,9 +75,9 @@ def _metric_data(
     if any("SELECT" in query.get("Expression", "") for query in queries):
         return _original_metric_data(
             backend, queries, start_time, end_time, scan_by
-        )  # asks for metrics by other means
+        )  # reads metrics in another way
     names = {query["MetricStat"]["Metric"]["MetricName"] for query in queries if "MetricStat" in query}
     named = [datum for datum in backend.get_all_metrics() if datum.name in names]
-    # All that it looks at in the backend.
+    # The only method of the backend that moto calls here.
     holder = SimpleNamespace(get_all_metrics=lambda: named)
     return _original_metric_data(holder, queries, start_time, end_time, scan_by)  # type: ignore[arg-type]

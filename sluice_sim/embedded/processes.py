@@ -1,7 +1,7 @@
-"""Worker processes as a workload's crew: `python -m sluice_worker`, one an instance or task.
+"""Worker processes for a workload: one `python -m sluice_worker` per instance or task.
 
-Owns their lives, from the first to the last: none outlives its crew, and one that ends unbidden is reported
-with its last words. What they did is what they wrote down, message by message.
+No process outlives its workload. One that exits by itself is reported with the end of its log. Each process
+records the messages that it processed in a file, which is read from here.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from sluice_sim.embedded.workers import Assignment
 from sluice_worker import Settings
 
 CHECK_INTERVAL_S = 5
-"""Virtual seconds between two looks at every process."""
+"""Virtual seconds between two checks of all processes."""
 MIN_VISIBILITY_S = 4
-"""Room for a process that gets no processor for a while."""
+"""Wall seconds; a shorter timeout would expire while a process waits for a CPU."""
 EXIT_GRACE_S = 10.0
-"""Beyond its longest message, for a worker told to go."""
+"""Wall seconds that a stopped worker gets to exit, beyond its longest message."""
 LAST_LINES = 3
 MINUTE_S = 60
 SCALED_SETTINGS = (
@@ -47,22 +47,22 @@ SCALED_SETTINGS = (
     "max_backoff_s",
     "delete_linger_s",
 )
-"""Settings of the worker that are shortened like all the rest; scenarios say nothing of them."""
+"""Worker settings in seconds that no scenario sets; their defaults are divided by the pace too."""
 METRICS_WINDOW_S = 600
 
 
 class WorkersFailedError(RuntimeError):
-    """Worker processes end before any message is processed."""
+    """A worker process failed before any message was processed."""
 
 
 class WorkerProcess:
-    """Keeps `crew.Consumer`."""
+    """Implements `worker.Worker` with one operating-system process."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], root: Path, log: Path) -> None:
         self._log = log
         with log.open("wb") as errors:
-            # A session of its own: Ctrl-C is for the demo, which ends its processes in its own way.
-            self._process = subprocess.Popen(  # noqa: S603 - the words are ours
+            # In a session of its own, so that Ctrl-C reaches the demo only, which then stops its workers.
+            self._process = subprocess.Popen(  # noqa: S603 - no user input in it
                 command,
                 cwd=root,
                 env=environment,
@@ -73,7 +73,7 @@ class WorkerProcess:
             )
         self._when_drained: Callable[[], None] | None = None
         self._exit_reported = False
-        """Whether its end has been looked at."""
+        """Whether its exit has been reported."""
 
     @property
     def alive(self) -> bool:
@@ -91,11 +91,14 @@ class WorkerProcess:
         self.terminate()
 
     def terminate(self) -> None:
-        """SIGTERM; nobody waits."""
+        """Send SIGTERM without waiting."""
         self._process.terminate()
 
     def check_exit(self) -> str | None:
-        """Whether it ended since the last look: a sentence where it should not have, or not so."""
+        """Report the process's exit once: a sentence if it failed or was not asked to exit, None otherwise.
+
+        Also calls `when_drained` when a drained process has exited.
+        """
         status = self._process.poll()
         if status is None or self._exit_reported:
             return None
@@ -103,13 +106,13 @@ class WorkerProcess:
         told = self._when_drained is not None
         if self._when_drained is not None:
             self._when_drained()
-        # One told to go before it could listen ends by the signal itself.
+        # A process stopped before it installed its signal handler dies of SIGTERM.
         if told and status in (0, -signal.SIGTERM):
             return None
         return f"worker process {self.pid} {_exit_text(status)}{self._last_log_lines()}"
 
     def wait_or_kill(self, by: float) -> None:
-        """Wait until that moment of the monotonic clock, then kill."""
+        """Wait for the exit until `by` (monotonic seconds), then kill the process."""
         try:
             self._process.wait(max(by - time.monotonic(), 0))
         except subprocess.TimeoutExpired:
@@ -118,7 +121,7 @@ class WorkerProcess:
         self.close_stdin()
 
     def close_stdin(self) -> None:
-        """What happens to it when this process dies: its standard input ends."""
+        """Close the process's standard input, as happens when this process dies; the worker then exits."""
         assert self._process.stdin is not None
         self._process.stdin.close()
 
@@ -128,7 +131,7 @@ class WorkerProcess:
 
 
 class WorkerProcesses:
-    """Keeps `crew.Crew`."""
+    """Implements `workers.Workers` with processes."""
 
     def __init__(
         self, aws: EmbeddedAws, assignment: Assignment, *, root: Path, endpoint: str, folder: Path
@@ -144,7 +147,7 @@ class WorkerProcesses:
         self._check_id = aws.clock.every(CHECK_INTERVAL_S, self._check_workers)
 
     def start(self) -> WorkerProcess:
-        """One more process."""
+        """Start a worker process."""
         log = self._folder / f"worker-{len(self._workers) + 1}.log"
         command = [sys.executable, "-m", "sluice_worker", *self._options, "--worker-id", log.stem]
         worker = WorkerProcess(command, self._environment, self._root, log)
@@ -152,7 +155,7 @@ class WorkerProcesses:
         return worker
 
     def stop(self) -> ProcessSummary:
-        """All are told to go, and have their time for it."""
+        """Stop all processes, and wait for the messages in flight."""
         self._aws.clock.cancel(self._check_id)
         for worker in self._workers:
             if worker.alive:
@@ -170,12 +173,12 @@ class WorkerProcesses:
         )
 
     def kill(self) -> None:
-        """End whatever is left, at once."""
+        """Kill all remaining processes at once."""
         for worker in self._workers:
             worker.wait_or_kill(0)
 
     def _published(self) -> tuple[int, float]:
-        """How many processing times CloudWatch was told, and their sum, in wall seconds."""
+        """Count and sum (wall seconds) of the processing times published to CloudWatch."""
         self._aws.flush_metrics()
         metrics, now = MotoMetrics(self._aws.cloudwatch), now_s()
         sums = {
@@ -205,7 +208,7 @@ class WorkerProcesses:
             self.assignment.on_failure(failure)
 
     def _read_record(self) -> None:
-        """A line is written at once, so that every line is whole."""
+        """Read new lines of the record; each is written in one call and therefore complete."""
         with self._record.open("rb") as record:
             record.seek(self._read_to)
             written = record.read()
@@ -218,7 +221,7 @@ class WorkerProcesses:
 
 
 def options(assignment: Assignment, endpoint: str, pace: float) -> list[str]:
-    """What a worker is told: whatever is a length of time is shortened like all the rest."""
+    """The worker's command-line options; every duration is divided by the pace."""
     scenario, fleet = assignment.scenario, assignment.fleet
     given: dict[str, Any] = {
         "--queue": endpoint + urlsplit(assignment.queue_url).path,
@@ -236,17 +239,17 @@ def options(assignment: Assignment, endpoint: str, pace: float) -> list[str]:
     else:
         given |= {"--cluster": fleet.cluster, "--service": fleet.service}
     words = [word for option, value in given.items() for word in (option, str(value))]
-    # A unit of the embedded fleet waits for its worker by itself.
+    # The embedded fleet waits for a draining worker without scale-in protection.
     return [*words, "--no-protect"]
 
 
 def visibility_s(scenario: Scenario, pace: float) -> int:
-    """How long a received message stays hidden, in wall seconds."""
+    """The visibility timeout in wall seconds."""
     return max(round(scenario.visibility_timeout_s / pace), MIN_VISIBILITY_S)
 
 
 def _environment(endpoint: str, record: Path) -> dict[str, str]:
-    """As the caller's, without what could lead to another account, or tell a worker otherwise."""
+    """The caller's environment without variables that select another account or configure a worker."""
     kept = {
         name: value
         for name, value in os.environ.items()

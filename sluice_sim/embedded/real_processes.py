@@ -1,7 +1,7 @@
-"""The demo with worker processes: the same play, on the wall clock.
+"""The demo with real worker processes, on the wall clock.
 
-Owns the pace and what is put together. Everything that scales is what `demo` plays, with the same virtual
-minutes; those who work live in wall seconds, and so does their queue.
+Everything that scales is the same as in `demo` and runs in virtual minutes. The workers and their queue run
+in wall seconds; the pace is the ratio of the two.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from sluice_worker.core.model import LONG_POLL_S
 __all__ = ["PACE", "WorkersFailedError", "process_demo", "run_scenarios", "scaled_durations"]
 
 MAX_RUN_S = 170
-"""Wall seconds after which a play gives up."""
+"""Wall seconds after which a run gives up."""
 MINUTE_S = 60
 
 
 def scaled_durations(root: Path, scenario: Scenario, pace: float = PACE) -> dict[str, tuple[float, float]]:
-    """What takes how long: seconds of the workload, and seconds of the wall."""
+    """What takes how long: name -> (virtual seconds, wall seconds)."""
     idle = deployment.environments(root)[scenario.environment or scenario.name] | dict(scenario.parameters)
     idle_minutes = idle.get(
         "IdleMinutes", load(root / "workload.yaml")["Parameters"]["IdleMinutes"]["Default"]
@@ -59,7 +59,7 @@ def scaled_durations(root: Path, scenario: Scenario, pace: float = PACE) -> dict
 
 @contextmanager
 def process_demo(root: Path, *, on_minute: OnMinute = lambda *_: None, pace: float = PACE) -> Iterator[Demo]:
-    """A stage whose workloads are worked on by processes; none is left when the context ends."""
+    """A demo with worker processes; none is left when the context ends."""
     with ExitStack() as running:
         aws = running.enter_context(embedded_aws(root))
         aws.pace = pace
@@ -87,7 +87,7 @@ def run_scenarios(
     on_minute: OnMinute = lambda *_: None,
     pace: float = PACE,
 ) -> list[Timeline]:
-    """Play the scenarios side by side with worker processes; each gives up before three minutes are over."""
+    """Run the scenarios side by side with worker processes; each gives up within three wall minutes."""
     most = int(MAX_RUN_S * pace / MINUTE_S)
     brief = [replace(each, max_minutes=min(each.max_minutes, most)) for each in scenarios]
     with process_demo(root, on_minute=on_minute, pace=pace) as demo:

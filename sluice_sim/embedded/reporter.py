@@ -1,4 +1,4 @@
-"""MsgProcessingDuration as a fleet's workers publish it: once a minute, under the fleet's own dimensions."""
+"""Publishes MsgProcessingDuration as workers do: once a minute, under the fleet's dimensions."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 MINUTE_S = 60
 VALUES_PER_DATUM = 150
 DECIMALS = 2
-"""Rounding keeps a minute's distinct values within one datum."""
+"""Decimals of a value; rounding keeps a minute's distinct values within one datum."""
 
 
 class DurationReporter:
-    """Gathers the durations of a minute and puts them as values and counts."""
+    """Collects the durations of a minute and publishes them as values and counts."""
 
     def __init__(
         self, clock: VirtualClock, cloudwatch: CloudWatchClient, namespace: str, dimensions: Mapping[str, str]
@@ -31,7 +31,7 @@ class DurationReporter:
         clock.every(MINUTE_S, self._publish)
 
     def record(self, duration_s: float) -> None:
-        """A message was finished after so many seconds."""
+        """Record that a message was processed in `duration_s` seconds."""
         self._counts[round(duration_s, DECIMALS)] += 1
 
     def _publish(self) -> None:

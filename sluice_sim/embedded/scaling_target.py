@@ -1,4 +1,4 @@
-"""A group or a service as its target-tracking policy sees it."""
+"""An embedded group or service as the scaling target of a target-tracking policy."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from sluice_sim.embedded.services import EcsServices
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedScalingTarget:
-    """Keeps `steering.SteeredFleet`; a service is named by its resource id."""
+    """Implements `policy_runner.ScalingTarget`; `name` is a group's name or a service's resource id."""
 
     fleets: AutoScalingGroups | EcsServices
     name: str
 
     def size(self) -> Size:
-        """What is asked for and what there is."""
+        """Desired, running and booting counts."""
         return self.fleets.fleet(self.name).size()
 
     def bounds(self) -> tuple[int, int]:
-        """The group's own bounds, or the scalable target's."""
+        """Minimum and maximum of the group or the scalable target."""
         return self.fleets.bounds(self.name)
 
     def warmed(self, warmup_s: float) -> int:
-        """Running instances whose warm-up is over."""
+        """Number of running instances whose warm-up is over."""
         return self.fleets.fleet(self.name).warmed(warmup_s)
 
     def deploying(self) -> bool:
-        """Whether a deployment still replaces instances."""
+        """Whether a deployment is in progress."""
         return self.fleets.fleet(self.name).deploying
 
     def suspended(self, what: str) -> bool:
@@ -37,5 +37,5 @@ class EmbeddedScalingTarget:
         return self.fleets.suspended(self.name, what)
 
     def set_desired(self, desired: int) -> None:
-        """Ask for this many."""
+        """Set the desired count."""
         self.fleets.set_desired(self.name, desired)

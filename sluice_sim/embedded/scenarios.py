@@ -1,6 +1,6 @@
-"""The example workloads as plays: what arrives, how long it takes, how fast instances boot.
+"""The example workloads as scenarios: arrivals, processing times and boot times.
 
-Owns the stories alone; sizes, targets and alarms come from samconfig.toml and workload.yaml.
+Sizes, targets and alarms come from samconfig.toml and workload.yaml.
 """
 
 from __future__ import annotations
@@ -147,4 +147,4 @@ SCENARIOS = {
 }
 DEMO = (TRANSCRIPTION, TRANSCRIPTION_IN_TIME, QUEUE_PROC)
 DEMO_OF_PROCESSES = (TRANSCRIPTION,)
-"""What worker processes play unless told otherwise."""
+"""Scenarios that run with worker processes by default."""

@@ -1,8 +1,8 @@
-"""One request at a time: what moto needs before clients of other processes may ask it.
+"""Serialises requests to moto, so that several processes can use it at once.
 
-Its queues know no locks, so that two receives at once may hand out one message twice; and its long poll spins
-while every message of a FIFO queue stands behind another of its group. Owns the order of requests, and how
-long polls wait. Refuses to know who asks.
+moto's queues have no locks: two concurrent receives can return the same message. Its long poll busy-waits
+while every message of a FIFO queue is behind another of its group. Here requests run one at a time, and a
+long poll releases the lock while it waits.
 """
 
 from __future__ import annotations
@@ -18,15 +18,14 @@ from moto.core.responses import BaseResponse
 from moto.sqs.models import Message, SQSBackend
 
 LONG_POLL_CHECK_S = 0.05
-"""How often a long poll looks again."""
+"""Wall seconds between two receives of a long poll."""
 
 
 @contextmanager
 def serialise_requests(*, pace: float = 1) -> Iterator[None]:
-    """Requests go one after the other while the context lasts; a long poll lets others pass.
+    """Within the context, requests run one at a time; a long poll lets others through while it waits.
 
-    It waits for 1/`pace` of the time that was asked for: an empty answer that comes early is one that SQS
-    may give.
+    It waits for 1/`pace` of the requested time. SQS may return an empty response early, too.
     """
     turn = threading.Condition(threading.RLock())
     act, receive = BaseResponse.call_action, SQSBackend.receive_message
@@ -44,7 +43,7 @@ def serialise_requests(*, pace: float = 1) -> Iterator[None]:
             left_s = until - time.monotonic()
             if found or left_s <= 0:
                 return found
-            turn.wait(min(left_s, LONG_POLL_CHECK_S))  # gives the turn away, and has it again afterwards
+            turn.wait(min(left_s, LONG_POLL_CHECK_S))  # releases the lock while it waits
 
     with (
         mock.patch.object(BaseResponse, "call_action", act_in_turn),

@@ -1,7 +1,7 @@
-"""The embedded AWS over HTTP, for processes: what they ask is answered by this process's account.
+"""Serves this process's embedded account over HTTP, for worker processes.
 
-Owns the door. It stands on this machine alone, answers AWS's API, and answers as the metadata service of an
-instance that nobody is about to take away.
+It listens on the loopback interface only. Besides the AWS API it answers as an instance metadata service
+without any interruption or termination notice.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ App = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 class _Silent(MotoRequestHandler):
     def log_request(self, *_: object) -> None:
-        """Hundreds of requests a second are nothing to read."""
+        """Do not log: there are hundreds of requests per second."""
 
 
 @contextmanager
 def http_endpoint() -> Iterator[str]:
-    """The account of this process behind an endpoint, which is yielded."""
+    """Serve the account of this process; yields the endpoint's URL."""
     server = make_server(
         HOST,
         0,
@@ -51,7 +51,7 @@ def http_endpoint() -> Iterator[str]:
 
 
 def _with_metadata(api: App) -> App:
-    """A token for whoever asks; there is no notice of any kind."""
+    """Add the metadata service: it issues tokens, and every notice is 404."""
 
     def answer(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         if not environ["PATH_INFO"].startswith(METADATA):

@@ -1,8 +1,8 @@
-"""ECS services and their scalable targets as the API shows them: tasks take time, deployments roll.
+"""ECS services and their scalable targets: tasks take time to start, and deployments replace them.
 
-Owns what moto leaves out: there, running becomes desired at once, and a scalable target's bounds mean
-nothing. UpdateService is not bounded by the scalable target, as at AWS; registering a target pulls the count
-into its bounds.
+Without this, moto sets the running count to the desired count at once and ignores a scalable target's bounds.
+As at AWS, UpdateService is not bounded by the scalable target, but registering a target moves the count into
+its bounds.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from sluice_sim.embedded.fleet import EmbeddedFleet, Instance, Lifecycle
 from sluice_sim.embedded.worker import Worker
 
 MAX_EVENTS = 100
-"""The latest that DescribeServices answers with (documented)."""
+"""DescribeServices returns the latest 100 events (documented)."""
 
 
 class EcsServices:
@@ -42,7 +42,7 @@ class EcsServices:
 
     @contextmanager
     def patched_moto(self) -> Iterator[None]:
-        """UpdateService, RegisterScalableTarget and policies' ARNs are ours while the context lasts."""
+        """Within the context, UpdateService, RegisterScalableTarget and policy ARNs are handled here."""
         services, register = self, ApplicationAutoscalingBackend.register_scalable_target
         put_policy = ApplicationAutoscalingBackend.put_scaling_policy
 
@@ -76,51 +76,51 @@ class EcsServices:
             yield
 
     def run(self, resource_id: str, *, boot_s: float, start: Callable[[], Worker]) -> EmbeddedFleet:
-        """Bring a service that was created with no task to life."""
+        """Attach a fleet to a service that was created without tasks."""
         api = _ServiceApi(service=_service(resource_id))
         api.deploy(self._clock.now)
         self._fleets[resource_id] = EmbeddedFleet(self._clock, api, boot_s=boot_s, start=start)
         return self._fleets[resource_id]
 
     def start_deployment(self, resource_id: str) -> None:
-        """A deployment; under another controller than ECS it stands for one that this controller starts."""
+        """Start a deployment; for another controller than ECS, as that controller would start it."""
         _ServiceApi(service=_service(resource_id)).deploy(self._clock.now)
         self._fleets[resource_id].start_deployment()
 
     def fleet(self, resource_id: str) -> EmbeddedFleet:
-        """The living fleet behind the service."""
+        """The fleet of the service."""
         return self._fleets[resource_id]
 
     def fail_launches(self, resource_id: str, words: str | None) -> None:
-        """From now on no task starts, and an event says why in these words; None lets them start."""
+        """Make every launch fail with this service event; None lets launches succeed again."""
         self._fleets[resource_id].launch_failure = words
 
     def set_desired(self, resource_id: str, desired: int) -> None:
-        """As UpdateService: no bounds, and no deployment."""
+        """As UpdateService: sets the desired count without bounds and without a deployment."""
         _service(resource_id).desired_count = desired
         self._fleets[resource_id].set_desired(desired)
 
     def pull_into_bounds(self, resource_id: str) -> None:
-        """What registering a scalable target does to the service's count."""
+        """Move the desired count into the bounds, as registering a scalable target does."""
         minimum, maximum = self.bounds(resource_id)
         desired = self._fleets[resource_id].size().desired
         if not minimum <= desired <= maximum:
             self.set_desired(resource_id, min(max(desired, minimum), maximum))
 
     def bounds(self, resource_id: str) -> tuple[int, int]:
-        """The scalable target's min and max."""
+        """The scalable target's minimum and maximum."""
         target = _targets()[resource_id]
         return int(target.min_capacity or 0), int(target.max_capacity or 0)
 
     def suspended(self, resource_id: str, direction: str) -> bool:
-        """Whether dynamic scaling "Out" or "In" is suspended on the scalable target."""
+        """Whether dynamic scaling in this direction, "Out" or "In", is suspended."""
         state: Any = _targets()[resource_id].suspended_state or {}
         return bool(state.get(f"DynamicScaling{direction}Suspended", False))
 
 
 @dataclass(slots=True, kw_only=True)
 class _ServiceApi:
-    """Keeps `fleet.Mirror`: a service shows counts and its deployment's state."""
+    """Implements `fleet.FleetApi`: a service shows counts, events and its deployment's state."""
 
     service: Service
 
@@ -139,7 +139,7 @@ class _ServiceApi:
         primary["runningCount"], primary["desiredCount"] = size.running, size.desired
 
     def deploy(self, now: float) -> None:
-        """A deployment begins: ECS's own dates its deployment, any other controller adds a task set."""
+        """Record that a deployment began: ECS dates its deployment, other controllers add a task set."""
         began = datetime.fromtimestamp(now, UTC)
         for deployment in self.service.deployments:
             deployment["createdAt"] = deployment["updatedAt"] = began
@@ -161,7 +161,7 @@ class _ServiceApi:
         return True
 
     def record_launch_failure(self, words: str, at: float) -> None:
-        """Once: ECS omits an event that repeats the newest until its cause is resolved."""
+        """Add an event unless it repeats the latest: ECS omits those until the cause is resolved."""
         if not self.service.events or self.service.events[0]["message"] != words:
             self._add_event(at, words)
 

@@ -1,8 +1,8 @@
-"""What runs on an instance or task: receive, work, delete, report, until told to drain.
+"""A simulated worker: receives, processes, deletes and reports messages until it is drained.
 
-Owns the simulated consumer. On a virtual clock a long poll would never return, so it looks whether anything
-waits and receives only then. It takes a batch at a time and works it off with its concurrency; a finished
-batch is deleted in one call.
+A long poll would never return on a virtual clock, so the worker checks for visible messages first and
+receives only if there are any. It receives one batch at a time, processes it with its concurrency, and
+deletes it in one call.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ POLL_S = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerConfig:
-    """How a fleet's workers do their work; a message's body says how many seconds it takes."""
+    """Settings of the simulated workers of a fleet; a message's body says how many seconds it takes."""
 
     queue_url: str
     has_messages: Callable[[], bool]
-    """Whether a receive would find anything: what ends a long poll."""
+    """Whether a receive would return messages; replaces the long poll."""
     concurrency: int
     batch: int
-    """Messages taken at a time, 1 to 10."""
+    """Messages per receive, 1 to 10."""
     on_processed: Callable[[str, float, float], None]
-    """Told each message's id, how many seconds it took, and how many it had waited from sending to start."""
+    """Called for each message: id, seconds it took, seconds it waited from sending to start."""
 
 
 class SimulatedWorker:
-    """Keeps `crew.Consumer`."""
+    """Implements `worker.Worker` on the virtual clock."""
 
     alive = True
-    """Nothing ends it unbidden."""
+    """A simulated worker never exits by itself."""
 
     def __init__(self, clock: VirtualClock, sqs: SQSClient, config: WorkerConfig) -> None:
         self._clock, self._sqs, self._config = clock, sqs, config
@@ -50,13 +50,16 @@ class SimulatedWorker:
         self._polling = clock.every(POLL_S, self._poll, first=clock.now)
 
     def drain(self, when_drained: Callable[[], None]) -> None:
-        """Take nothing new, finish what runs, then say so."""
+        """Receive nothing new, finish the messages in flight, then call `when_drained`."""
         self._clock.cancel(self._polling)
         self._when_drained = when_drained
         self._finish_drain_if_idle()
 
     def _poll(self) -> None:
-        """Once idle, take the next batch and work it off: as many at a time as the concurrency."""
+        """If idle, receive a batch and schedule its end.
+
+        The messages run in rounds of `concurrency`; every round takes the batch's mean duration.
+        """
         if self._in_flight or self._when_drained is not None or not self._config.has_messages():
             return
         answer = self._sqs.receive_message(

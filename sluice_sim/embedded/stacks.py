@@ -1,7 +1,7 @@
-"""CloudFormation, as far as our templates need it: resolve a template, then make its resources live.
+"""CloudFormation, as far as our templates need it: resolves a template and creates its resources.
 
-Owns which resource types mean something here. Refuses every other type with a sentence, so that nothing a
-template says is passed over in silence.
+A resource type that is neither created here nor listed in WITHOUT_EFFECT is an error, so that no resource of
+a template is ignored silently.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 
 WITHOUT_EFFECT = frozenset(
     {
-        "AWS::IAM::ManagedPolicy",  # permissions are tested on the template, not played
+        "AWS::IAM::ManagedPolicy",  # permissions are tested on the template, not enforced here
         "AWS::IAM::Role",
         "AWS::Logs::LogGroup",
         "AWS::Serverless::LayerVersion",  # the layer is this checkout's own package
-        "AWS::SQS::Queue",  # failures are in the log, and nobody plays as many workloads as shards are for
+        "AWS::SQS::Queue",  # failures are logged, and too few workloads run here to need shards
         "AWS::SQS::QueuePolicy",
     }
 )
@@ -46,7 +46,7 @@ WITHOUT_EFFECT = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """What a stack's resources become part of."""
+    """The services of the account in which a stack creates its resources."""
 
     functions: Lambda
     monitoring: Monitoring
@@ -65,7 +65,7 @@ class Stacks:
         self._exports: dict[str, str] = {}
 
     def deploy(self, template_file: str, stack_name: str, parameters: Mapping[str, str]) -> None:
-        """Create or update the stack, then tell the event bus that it is complete."""
+        """Create or update the stack, then send its CREATE_COMPLETE event."""
         resolved = template.resolve(
             _with_globals(template.load(self._root / template_file)),
             parameters,
@@ -75,7 +75,7 @@ class Stacks:
             region=REGION,
             stack_name=stack_name,
         )
-        # Functions first: permissions name them.
+        # Functions first: a permission refers to an existing function.
         for logical_id, resource in sorted(
             resolved.resources.items(), key=lambda item: item[1].type != "AWS::Serverless::Function"
         ):
@@ -179,7 +179,7 @@ class Stacks:
 
 
 def _with_globals(loaded: Mapping[str, Any]) -> dict[str, Any]:
-    """SAM's Globals.Function, as it means them: what a function says itself wins, mappings are joined."""
+    """Apply SAM's Globals.Function: a function's own value overrides it, and mappings are merged."""
     shared = loaded.get("Globals", {}).get("Function", {})
     return {
         **loaded,

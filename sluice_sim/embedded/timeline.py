@@ -1,6 +1,6 @@
-"""What a play tells: its scenario, its minutes, its summary.
+"""The data of a demo run: scenario, timeline and summary.
 
-Owns the words between the embedded AWS and whoever shows it. Light to import: nothing of the cloud is in it.
+Shared by the embedded AWS, the command and the report. Cheap to import: it does not load moto or boto3.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sluice_sim.promise import Waits
 
 
 class Component(StrEnum):
-    """A part of the control plane that the demo can do without, to see what still works."""
+    """A component of the control plane that the demo can switch off, to show what still works."""
 
     PUBLISHER = "publisher"
     BOOTSTRAP_ALARM = "bootstrap-alarm"
@@ -25,7 +25,7 @@ class Component(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SteadyArrivals:
-    """So many messages every minute, from the first minute to the last."""
+    """A constant number of messages per minute, from the first minute to the last, inclusive."""
 
     first: int
     last: int
@@ -34,36 +34,36 @@ class SteadyArrivals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """One example workload (an environment of samconfig.toml), how its workers are, and what arrives."""
+    """One example workload (an environment of samconfig.toml), its workers, and its arrivals."""
 
     name: str
     description: str
     explanation: str
-    """What the play shows and why it is so."""
+    """What the run shows, and why."""
     boot_s: float
     durations: tuple[tuple[int, float], ...]
-    """(minute, seconds a message takes then); in between it drifts evenly."""
+    """(minute, seconds per message); interpolated linearly in between."""
     visibility_timeout_s: int
     concurrency: int = 1
     batch: int = 1
     bursts: Mapping[int, int] = field(default_factory=dict)
     steady: SteadyArrivals | None = None
     environment: str = ""
-    """Of samconfig.toml; empty: the one of the scenario's name."""
+    """Environment in samconfig.toml; empty for the scenario's own name."""
     parameters: Mapping[str, str] = field(default_factory=dict)
-    """What the play sets otherwise than the environment does."""
+    """Parameters that override the environment's."""
     promise_s: float | None = None
-    """Seconds within which a message shall start; None: what the workload promises by its target."""
+    """Seconds within which a message shall start; None for what follows from the workload's target."""
     message_groups: int = 1
-    """FIFO queues: how many groups the messages belong to."""
+    """FIFO queues: number of message groups."""
     row_every_minutes: int = 1
-    """How often the timeline shows a minute in which nothing happened."""
+    """The demo prints an uneventful minute only every so many minutes."""
     quiet_minutes: int = 3
-    """How long to look on after the work is done and the fleet is at its minimum."""
+    """Minutes to continue after the work is done and the fleet is at its minimum."""
     max_minutes: int = 180
-    """When to give up."""
+    """Minutes after which the run gives up."""
     simulated_only: str = ""
-    """Why worker processes cannot play it; empty where they can."""
+    """Why it cannot run with worker processes; empty if it can."""
 
     def arriving(self, minute: int) -> int:
         """Messages that arrive in this minute."""
@@ -72,7 +72,7 @@ class Scenario:
         return self.bursts.get(minute, 0) + flowing
 
     def arrival_sentence(self, minute: int) -> str | None:
-        """What a person is told about this minute's arrivals, if anything is new."""
+        """A sentence about this minute's arrivals; None if nothing changed."""
         if minute in self.bursts:
             return f"{self.bursts[minute]} messages arrive"
         if self.steady and minute == self.steady.first:
@@ -81,11 +81,11 @@ class Scenario:
 
     @property
     def last_arrival(self) -> int:
-        """The minute after which nothing arrives."""
+        """The last minute with arrivals."""
         return max([*self.bursts, self.steady.last if self.steady else 0], default=0)
 
     def duration_s(self, minute: float) -> float:
-        """How long a message takes that arrives then, in seconds."""
+        """Processing time in seconds of a message that arrives at this minute."""
         for (before, short), (after, long) in pairwise(self.durations):
             if before <= minute < after:
                 return short + (long - short) * (minute - before) / (after - before)
@@ -93,7 +93,7 @@ class Scenario:
 
 
 class EventKind(StrEnum):
-    """Who did something."""
+    """The kind of an event, or who caused it."""
 
     ARRIVAL = "arrival"
     DECISION = "decision"
@@ -104,7 +104,7 @@ class EventKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Something that happened, as a sentence."""
+    """One event as a sentence."""
 
     kind: EventKind
     text: str
@@ -112,7 +112,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Minute:
-    """One row of the timeline; `events` are what happened since the row before."""
+    """One row of the timeline, as of the end of a minute; `events` happened since the previous row."""
 
     minute: int
     visible: int
@@ -122,13 +122,13 @@ class Minute:
     sent: int = 0
     """Messages that arrived in this minute."""
     arrivals_per_s: float | None = None
-    """Of them what the newest tick took to be sustained; None where it knew none or does not track them."""
+    """Sustained arrivals according to the latest tick; None if unknown or not tracked."""
     backlog_per_instance: float | None
     effective_backlog_per_instance: float | None = None
-    """None where the workload does not track it."""
+    """None if the workload does not track it."""
     target: float | None
     processing_s: float | None
-    """Mean seconds of the messages finished in this minute, None where none was."""
+    """Mean processing time in seconds of the messages finished in this minute; None without any."""
     events: tuple[Event, ...]
 
     @property
@@ -138,30 +138,30 @@ class Minute:
 
     @property
     def tracked_per_instance(self) -> float | None:
-        """What target tracking compares with the target, in messages per instance, where it is published."""
+        """The tracked metric in messages per instance; None if it is not published."""
         effective = self.effective_backlog_per_instance
         return self.backlog_per_instance if effective is None else effective
 
     @property
     def arriving_per_instance(self) -> float:
-        """What sustained arrivals are of it."""
+        """The share of sustained arrivals in the tracked metric."""
         return (self.tracked_per_instance or 0.0) - (self.backlog_per_instance or 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessSummary:
-    """What worker processes came to, where the work was done by such."""
+    """What became of the worker processes of a run."""
 
     started: int
     failed: int
-    """Processes that ended unbidden, or not in order when told to."""
+    """Processes that exited by themselves, or failed while they drained."""
     published: int
-    """Processing times that they published as MsgProcessingDuration."""
+    """Number of processing times published as MsgProcessingDuration."""
     mean_s: float | None
-    """Their mean, in seconds of the wall clock; None where there is none."""
+    """Mean published processing time in wall seconds; None without any."""
 
     def as_json(self) -> dict[str, object]:
-        """A part of the summary."""
+        """The JSON object within the summary."""
         return {
             "started": self.started,
             "failed": self.failed,
@@ -174,22 +174,22 @@ class Cause(Enum):
     """What the fleet was doing while a message waited."""
 
     NONE_RUNNING = "none runs"
-    """Nothing ran: the work was not seen yet, or the first instances booted."""
+    """No instance ran: the messages were not observed yet, or the first instances booted."""
     BUSY_GROUPS = "busy groups"
-    """FIFO: a slot was free, but the groups that waited had a message in work."""
+    """FIFO: slots were free, but every waiting group had a message in flight."""
     BOOTING = "booting"
-    """Fewer ran than were asked for."""
+    """Fewer instances ran than were desired."""
     AT_MAXIMUM = "at maximum"
-    """All that may run did."""
+    """The maximum number of instances ran."""
     NOT_REQUESTED = "not asked"
-    """The backlog was above the target, and no more were asked for yet."""
+    """The backlog was above the target, and the desired capacity was not raised yet."""
     WITHIN_TARGET = "within target"
-    """The backlog was within the target, so that no more were due."""
+    """The backlog was within the target, so no scale-out was due."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Summary:
-    """What a workload came to; message counts are counts of distinct ids."""
+    """The result of a workload's run; message counts are counts of distinct ids."""
 
     name: str
     minimum: int
@@ -197,27 +197,27 @@ class Summary:
     sent: int = 0
     processed: int = 0
     processed_twice: int = 0
-    """Messages that were processed more than once."""
+    """Messages processed more than once."""
     left: int = 0
     peak_instances: int = 0
     minutes_at_zero: int = 0
     decisions: Counter[str] = field(default_factory=Counter)
     final_desired: int = 0
     instance_hours: float = 0.0
-    """Billed, each instance from its launch until it is gone."""
+    """Billed hours, each instance from its launch to its termination."""
     waits: Waits | None = None
-    """None where nothing was sent."""
+    """None if no message was sent."""
     late_by_cause: Mapping[Cause, float] = field(default_factory=dict)
-    """Shares of the late messages' waiting, the largest first."""
+    """Cause -> share of the late messages' waiting time, largest first."""
     processes: ProcessSummary | None = None
 
     @property
     def ok(self) -> bool:
-        """Nothing left, and the fleet back at its minimum."""
+        """Whether every message was processed and the fleet is back at its minimum."""
         return self.left == 0 and self.processed == self.sent and self.final_desired == self.minimum
 
     def as_json(self) -> dict[str, object]:
-        """The summary as the command prints it."""
+        """The JSON object that the command prints."""
         return {
             "name": self.name,
             "sent": self.sent,
@@ -236,9 +236,9 @@ class Summary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeline:
-    """One workload's play from beginning to end."""
+    """One workload's run from beginning to end."""
 
     summary: Summary
     minutes: tuple[Minute, ...]
     explanation: str = ""
-    """What it shows and why it is so, for whoever looks at its picture."""
+    """What it shows, and why; printed below its chart."""

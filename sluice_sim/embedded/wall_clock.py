@@ -1,7 +1,7 @@
-"""The embedded AWS on the wall clock: virtual time follows it, a good deal faster.
+"""Runs the embedded AWS on the wall clock: virtual time advances with it, `pace` times faster.
 
-Owns the pace: how many virtual seconds pass in one of the wall. Everything but SQS stays on the virtual
-clock. SQS tells wall time, for its clients are processes that know no other.
+Everything but SQS stays on the virtual clock. SQS uses wall time, because its clients are processes that know
+no other.
 """
 
 from __future__ import annotations
@@ -19,14 +19,17 @@ if TYPE_CHECKING:
     from sluice_sim.clock import VirtualClock
 
 PACE = 30.0
-"""Two seconds stand for a minute."""
+"""A virtual minute takes two wall seconds."""
 STEP_S = 0.05
 MAX_STEP_S = 1.0
-"""What passes at most from one look to the next: a machine that slept lets no hours pass without workers."""
+"""Most wall seconds counted between two readings of the clock.
+
+Without this limit, a machine that was suspended would skip hours in which no worker could run.
+"""
 
 
 class WallClock:
-    """Drives a virtual clock, `pace` virtual seconds in one of the wall."""
+    """Advances a virtual clock by `pace` virtual seconds per wall second."""
 
     def __init__(
         self,
@@ -39,10 +42,10 @@ class WallClock:
         self._clock, self._pace, self._monotonic_s, self._pause = clock, pace, now, pause
         self._last_read_s = now()
         self._pending_s = 0.0
-        """Virtual seconds that have passed on the wall and not yet on the clock."""
+        """Virtual seconds by which the virtual clock is behind."""
 
     def run_until(self, moment: float) -> None:
-        """As the virtual clock's, but it takes its time."""
+        """As `VirtualClock.run_until`, but in real time."""
         while self._clock.now < moment:
             now = self._monotonic_s()
             self._pending_s += min(now - self._last_read_s, MAX_STEP_S) * self._pace
@@ -55,14 +58,14 @@ class WallClock:
 
 
 def now_s() -> float:
-    """Epoch seconds of the wall clock, while the time machine holds all that this process reads."""
+    """Epoch seconds of the wall clock, although time-machine has patched this process's clock."""
     real_s: float = time_machine.escape_hatch.time.time()
     return real_s
 
 
 @contextmanager
 def sqs_on_wall_clock() -> Iterator[None]:
-    """SQS counts in wall seconds while the context lasts: when messages were sent, and how long they hide."""
+    """Within the context, SQS uses wall time for SentTimestamp and visibility timeouts."""
 
     def now_ms() -> float:
         return now_s() * 1000

@@ -1,6 +1,6 @@
-"""Who does a workload's work: what a play and a fleet ask of them.
+"""The workers of one workload: the protocol, and its implementation on the virtual clock.
 
-Owns the words between those who scale and those who work, and the crew of simulated workers.
+`processes` implements the same protocol with real worker processes.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ from sluice_sim.embedded.worker import Worker
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
-    """A workload as its crew knows it; seconds are the workload's own, virtual ones."""
+    """The workload that workers are assigned to; durations are virtual seconds."""
 
     scenario: Scenario
     queue_url: str
     fleet: model.Fleet
     namespace: str
     on_processed: Callable[[str, float, float], None]
-    """Told each message's id, how many seconds it took, and how many it had waited from sending to start."""
+    """Called for each message: id, seconds it took, seconds it waited from sending to start."""
     on_failure: Callable[[str], None]
-    """Told, as a sentence, what went wrong among the crew."""
+    """Called with a sentence when a worker fails."""
 
 
 class Workers(Protocol):
-    """Everybody who works for one workload."""
+    """All workers of one workload."""
 
     def start(self) -> Worker:
-        """One more, on a unit that has just booted."""
+        """Start a worker on an instance that has just booted."""
         ...
 
     def stop(self) -> ProcessSummary | None:
-        """The play is over: whoever is still there ends. What there is to tell of processes."""
+        """Stop all workers at the end of the run; returns what became of them if they are processes."""
         ...
 
 
@@ -57,7 +57,7 @@ WorkerFactory = Callable[[EmbeddedAws, Assignment], Workers]
 
 
 class SimulatedWorkers:
-    """Keeps `Crew`: consumers on the virtual clock, and one reporter for all of them."""
+    """Implements `Workers` on the virtual clock, with one duration reporter for all of them."""
 
     def __init__(self, aws: EmbeddedAws, assignment: Assignment) -> None:
         self._aws, self._assignment = aws, assignment
@@ -66,7 +66,7 @@ class SimulatedWorkers:
         )
 
     def start(self) -> SimulatedWorker:
-        """One more consumer."""
+        """Start a simulated worker."""
         config = WorkerConfig(
             queue_url=self._assignment.queue_url,
             has_messages=partial(_visible, self._assignment.queue_url.rsplit("/", 1)[-1]),
@@ -77,7 +77,7 @@ class SimulatedWorkers:
         return SimulatedWorker(self._aws.clock, self._aws.sqs, config)
 
     def stop(self) -> None:
-        """They end with the clock."""
+        """Nothing to stop: they exist on the virtual clock only."""
 
     def _on_processed(self, message_id: str, duration_s: float, waited_s: float) -> None:
         self._assignment.on_processed(message_id, duration_s, waited_s)

@@ -1,7 +1,7 @@
-"""Sluice with TrackedMetric=backlog: target tracking by the backlog alone, as in AWS's guide to SQS.
+"""Sluice with TrackedMetric=backlog: target tracking on the backlog alone, as in AWS's guide to SQS.
 
-Source: "Scaling based on Amazon SQS" in the documentation of EC2 Auto Scaling. The baseline that shows what
-counting arrivals changes: tick, alarms, retune and AWS's target tracking are those of the policy `sluice`.
+Source: "Scaling based on Amazon SQS" in the documentation of EC2 Auto Scaling. The baseline for the effect of
+counting arrivals: tick, alarms, retune and AWS's target tracking are those of the policy `sluice`.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ class Policy:
     name = "backlog-per-instance"
     scale_in: ScaleIn | None = None
     tick_s: float = sluice.MINUTE_S
-    """Whole minutes: EventBridge Scheduler knows nothing finer."""
+    """Whole minutes: EventBridge Scheduler has no finer resolution."""
 
     def attach(self, context: ScalingContext) -> None:
-        """The control plane over the same workload, deployed with that parameter."""
+        """Attach the control plane to the same workload, deployed with that parameter."""
         context.deployed = context.deployed.changed(TrackedMetric="backlog")
         plane = sluice.Policy()
         plane.tick_s = self.tick_s

@@ -1,18 +1,17 @@
-"""The deadline law: launch the least that lets every waiting message start by its own deadline.
+"""The deadline policy: launches the fewest instances with which every waiting message starts by its deadline.
 
-Source: this project; the law it means to ship next. Every 10 seconds:
+Source: this project, which plans to deploy it next. Every 10 seconds:
 
-1. How old is the backlog? Arrivals between readings are estimated (`readings`) and kept newest to oldest
-   until they cover the messages that wait: cohorts, each due `promise` after the beginning of its tick.
-2. How many starts do the instances give before each cohort is due, those that run and those that boot? When
-   one of these will be ready is estimated from since when it boots and how long others did (`boot_times`).
-3. Where that is not enough: the least number of instances, ready one boot delay from now, with which every
-   cohort starts in time.
-4. Where nothing waits and nothing boots: instances beyond the occupied ones and the arrival-rate floor go at
-   once (busy ones are protected). Where the promise is hardly longer than the boot, no launch is in time for
-   what comes next, and the floor is the last hour's peak instead.
+   1. How old is the backlog? Arrivals between readings are estimated (`arrival_estimate`) and kept, newest to
+   oldest, until they cover the waiting messages. They form cohorts, each due `promise` after the beginning of
+   its tick. 2. How many messages can the running and booting instances start before each cohort is due? When
+   a booting instance will be ready is estimated from its launch time and the boot times of others
+   (`boot_times`). 3. If that is not enough: launch the fewest instances, ready one boot time from now, with
+   which every cohort starts in time. 4. If no message waits and no instance boots: terminate instances beyond
+   the busy ones and the arrival-rate floor at once (busy ones are protected). If the promise is hardly longer
+   than the boot, no launch is in time for the next arrivals, and the floor is the last hour's peak instead.
 
-Nothing is forecast when scaling out. At 0 the first message launches one instance.
+Scale-out forecasts nothing. At 0 the first message launches one instance.
 """
 
 from __future__ import annotations
@@ -42,25 +41,29 @@ from sluice_sim.simulator.fleet import (
 
 TICK_S = 10.0
 FLOOR_WINDOW_S = 300.0
-"""The arrival-rate floor under scale-in looks back this far."""
+"""Window of the arrival-rate floor for scale-in, in seconds."""
 HOLD_S = 3600.0
-"""Where no launch can be in time for the next arrivals, the floor is the peak of so long."""
+"""Window of the floor if no launch can be in time for the next arrivals: their peak rate, in seconds."""
 MIN_WORK_SHARE = 0.1
-"""What is late anyway is due this part of the promise after a launch made now is ready, or rescue would cost
-any number."""
+"""Messages that are late anyway are due this share of the promise after an instance launched now is ready.
+
+Without this, the number of instances that could still save them would be unbounded.
+"""
 FIRST_START = 0.5
-"""A slot that becomes ready starts a message at once and one each service time: in whole messages, half a
-start more than time / service time on average."""
+"""A slot that becomes ready starts one message at once, and then one per service time.
+
+In whole messages that is half a start more than time / service time, on average.
+"""
 ROUNDING = 1e-9
 OVERDUE_MEMORY_S = 600.0
-"""What has waited so much longer than the promise is not told apart any more."""
+"""Messages that have waited this much longer than the promise form one cohort."""
 MAX_COHORTS = 100
-"""Within one promise; closer arrivals are one cohort, as old as its beginning."""
+"""Cohorts per promise; arrivals that are closer together form one, as old as its beginning."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cohort:
-    """Messages that wait and came in the same tick, and when they must have started."""
+    """Waiting messages that arrived in the same tick, and when the last of them must start."""
 
     due_s: float
     messages: float
@@ -68,7 +71,7 @@ class Cohort:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetCapacity:
-    """What serves the queue: slots that run, slots that will, and how fast a slot is."""
+    """The capacity of running and booting instances to start messages."""
 
     now_s: float
     running: int
@@ -77,16 +80,16 @@ class FleetCapacity:
     service_s: float
 
     def starts_by(self, moment_s: float) -> float:
-        """Messages that can have started by then."""
+        """Messages that running and booting instances can start by `moment_s`."""
         running = self.running * self.concurrency * (moment_s - self.now_s) / self.service_s
         return running + self.starts_of(self.booting, moment_s)
 
     def starts_of(self, booting: Sequence[ExpectedCapacity], moment_s: float) -> float:
-        """Messages that instances not ready yet can have started by then, on average."""
+        """Messages that booting instances can start by `moment_s`, on average."""
         return sum(one.instances * self.starts_of_one(one.ready_s, moment_s) for one in booting)
 
     def starts_of_one(self, ready_s: float, moment_s: float) -> float:
-        """Messages that an instance ready at `ready_s` can have started by then."""
+        """Messages that an instance ready at `ready_s` can start by `moment_s`."""
         if moment_s < ready_s:
             return 0.0
         return self.concurrency * ((moment_s - ready_s) / self.service_s + FIRST_START)
@@ -95,9 +98,10 @@ class FleetCapacity:
 def launches(
     cohorts: Sequence[Cohort], fleet: FleetCapacity, *, launch: Sequence[ExpectedCapacity], min_work_s: float
 ) -> int:
-    """The least number of instances, launched now, with which every cohort (oldest first) starts in time.
+    """The fewest instances to launch now so that every cohort (oldest first) starts in time.
 
-    `launch` is when one of them will be ready.
+    `launch` is when an instance launched now is expected to be ready. No cohort is due earlier than
+    `min_work_s` after that.
     """
     ready_s = sum(one.ready_s * one.instances for one in launch)
     before, needed = 0.0, 0
@@ -113,19 +117,20 @@ def launches(
 
 @dataclass(slots=True)
 class AgeProfile:
-    """When the messages that wait arrived, reconstructed from arrivals between readings."""
+    """The arrival times of the waiting messages, reconstructed from arrivals between readings."""
 
     memory_s: float
-    """What has waited longer is late beyond help, so that its age matters no more: it is one cohort."""
+    """Messages that have waited longer are late in any case, so their ages no longer matter: one cohort."""
     min_s: float = 0.0
-    """Arrivals closer together than this are one cohort."""
+    """Arrivals closer together than this form one cohort, seconds."""
     _arrivals: deque[Arrivals] = field(default_factory=deque)
 
     def update(self, arrivals: Arrivals, waiting: float) -> Sequence[Arrivals]:
-        """The arrivals that still wait, oldest first; what came before them has started and is forgotten.
+        """Add arrivals, and return those that still wait, oldest first.
 
-        Where the ring does not cover what waits, arrivals were estimated too low: the rest is as old as the
-        oldest that is known.
+        Earlier arrivals have started and are dropped, because the queue is served oldest first. If the kept
+        arrivals are fewer than the waiting messages, they were estimated too low: the rest counts as the
+        oldest.
         """
         self._arrivals.append(arrivals)
         while (
@@ -144,13 +149,13 @@ class AgeProfile:
         if not self._arrivals:
             return ()
         oldest = self._arrivals[0]
-        # uncovered < 0: a part of the oldest has started; > 0: there are more of them
+        # uncovered < 0: part of the oldest cohort has started; > 0: it is larger than estimated
         self._arrivals[0] = replace(oldest, messages=oldest.messages + uncovered)
         return self._arrivals
 
 
 def _merged(one: Arrivals, other: Arrivals) -> Arrivals:
-    """Two that follow one another as one: as old as the beginning of the older."""
+    """Merge two consecutive intervals into one that begins with the older."""
     older, newer = sorted((one, other), key=lambda arrivals: arrivals.until_s)
     return Arrivals(
         until_s=newer.until_s,
@@ -167,7 +172,7 @@ class Policy:
     tick_s = TICK_S
 
     def attach(self, context: ScalingContext) -> None:
-        """One reading every tick."""
+        """Observe and decide every tick."""
         self._context = context
         self._arrivals = ArrivalEstimate(memory_s=HOLD_S)
         self._ages = AgeProfile(
@@ -200,7 +205,7 @@ class Policy:
             concurrency=context.concurrency,
             service_s=service_s,
         )
-        # As old as the beginning of their tick: they may all have come then.
+        # Due from the beginning of their tick: they may all have arrived then.
         cohorts = [
             Cohort(due_s=one.until_s - one.elapsed_s + context.promise_s, messages=one.messages)
             for one in ages
@@ -218,7 +223,7 @@ class Policy:
         )
 
     def _scale_in(self, snapshot: Snapshot, service_s: float) -> None:
-        """Nothing waits: what is neither occupied nor under the floor goes."""
+        """No message waits: keep the busy instances, and at least the floor."""
         if snapshot.launched_s:
             return
         context = self._context
@@ -229,7 +234,7 @@ class Policy:
         context.set_desired(keep, f"nothing waits, {occupied} occupied; arrivals keep {slots:.3g} slots busy")
 
     def _floor_rate_per_s(self) -> float:
-        """What arrives now; where no launch would be in time, the most that came within a promise lately."""
+        """The current arrival rate; the peak rate of the last hour if no launch would be in time."""
         promise_s = self._context.promise_s
         if promise_s - self.tick_s >= self._boots.mean_s + MIN_WORK_SHARE * promise_s:
             return self._arrivals.rate_per_s(FLOOR_WINDOW_S)

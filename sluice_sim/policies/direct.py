@@ -1,10 +1,10 @@
-"""The desired count straight from the backlog, held by a cooldown in each direction.
+"""Sets the desired capacity directly from the backlog, with a cooldown in each direction.
 
-Source: scalers in the manner of buildkite-agent-scaler: a function that runs every minute, divides the work
-there is by what one instance may have, and sets the desired capacity; a scale-out waits five minutes after
-the one before, a scale-in an hour.
+Source: scalers like buildkite-agent-scaler: a function that runs every minute, divides the backlog by the
+messages per instance, and sets the desired capacity. A scale-out waits five minutes after the previous one, a
+scale-in an hour.
 
-At 0 it starts by itself, with as many as the backlog asks for.
+From 0 it starts by itself, with as many instances as the backlog needs.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Policy:
     tick_s = float(MINUTE_S)
 
     def attach(self, context: ScalingContext) -> None:
-        """One function, every tick."""
+        """Run one function every tick."""
         self._context = context
         self._out_s = self._in_s = -math.inf
         every(context, self.tick_s, self._tick)

@@ -1,11 +1,13 @@
 """KEDA's SQS scaler: KEDA itself between 0 and 1, Kubernetes' HorizontalPodAutoscaler from 1 to N.
 
 Source: the documentation of KEDA's aws-sqs-queue trigger and of the HorizontalPodAutoscaler (algorithm and
-default behaviour). Counted are visible messages and those in flight, as by default; delayed ones are not.
-The autoscaler asks for ceil(messages / target), unless the present count is within the tolerance of it; down
-it follows the highest wish of its stabilisation window, up it at most doubles or adds four each period.
+default behaviour). Visible messages and messages in flight count, as by default; delayed ones do not. The
+autoscaler recommends ceil(messages / target), unless the current count is within the tolerance. When scaling
+down it follows the highest recommendation of its stabilisation window; when scaling up it at most doubles or
+adds four per period.
 
-At 0 a poll that finds a message starts one instance; once none was found for the cooldown, all go.
+From 0 a poll that finds a message starts one instance; without messages for the cooldown, it scales to the
+minimum.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from sluice_sim.simulator.fleet import (
 POLL_S = 30.0
 COOLDOWN_S = 300.0
 SYNC_S = 15.0
-"""Also the period of the autoscaler's scale-up rules."""
+"""Sync period, and also the period of the autoscaler's scale-up rules."""
 TOLERANCE_RATIO = 0.1
 STABILISATION_S = 300.0
 UP_FACTOR, UP_INSTANCES = 2, 4
@@ -38,7 +40,7 @@ class Policy:
     scale_in: ScaleIn | None = None
 
     def attach(self, context: ScalingContext) -> None:
-        """The poll that wakes and sends home, and the autoscaler's loop."""
+        """Schedule KEDA's poll, which scales between 0 and 1, and the autoscaler's loop."""
         self._context = context
         self._active_s = -math.inf
         self._recommendations: deque[tuple[float, int]] = deque()

@@ -1,10 +1,10 @@
 """Target tracking on metric math: visible messages / instances in service, both from AWS's own metrics.
 
-Source: AWS's documentation of target tracking with metric math, whose example is this quotient. No function
-of one's own, at the price of a metric that is two minutes old and leaves out messages in flight.
+Source: AWS's documentation of target tracking with metric math, whose example is this quotient. It needs no
+function, but the metric is two minutes old and omits messages in flight.
 
-At 0 the quotient has no value and nothing starts; the usual companion is included: an alarm on visible
-messages asks for one instance. Scale-in reaches 0 by itself, fifteen minutes after the queue emptied.
+At 0 the quotient has no value and nothing starts, so the usual companion is included: an alarm on visible
+messages starts one instance. Scale-in reaches 0 by itself, fifteen minutes after the queue is empty.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Policy:
     scale_in: ScaleIn | None = None
 
     def attach(self, context: ScalingContext) -> None:
-        """One policy, one alarm, no function."""
+        """Create one policy and one alarm."""
         per_instance = quotient(visible_metric(context), context.deployed.workload.fleet.running_metric)
         track(SimulatedAws(context), per_instance, context.target_per_instance)
         bootstrap_by_alarm(context)

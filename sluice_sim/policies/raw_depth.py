@@ -1,12 +1,13 @@
 """Target tracking on the number of visible messages itself.
 
-Source: the first thing that a person tries, and what AWS's documentation advises against: the metric does not
-fall in proportion when instances are added, so the proportional law multiplies the fleet for as long as the
-queue is deeper than the target, however many work on it.
+Source: the obvious first attempt, and what AWS's documentation advises against. The metric does not fall in
+proportion when instances are added, so proportional scaling multiplies the fleet for as long as the queue is
+deeper than the target.
 
-At 0 a queue deeper than the target starts it (a group at 0 counts as one instance, see `target_tracking`; a
-service at 0 scales out to one task), and a shallower one never would; the usual companion is included: an
-alarm on visible messages asks for one instance. Scale-in reaches 0 fifteen minutes after the queue emptied.
+From 0 a queue deeper than the target starts instances (a group at 0 counts as one instance, see
+`ec2_target_tracking`; a service at 0 scales out to one task). A shallower queue never would, so the usual
+companion is included: an alarm on visible messages starts one instance. Scale-in reaches 0 fifteen minutes
+after the queue is empty.
 """
 
 from __future__ import annotations
@@ -29,6 +30,6 @@ class Policy:
     scale_in: ScaleIn | None = None
 
     def attach(self, context: ScalingContext) -> None:
-        """The target is what one instance may have waiting; one alarm beside it."""
+        """Create one policy, with the target of a single instance, and one alarm."""
         track(SimulatedAws(context), tracked(visible_metric(context)), context.target_per_instance)
         bootstrap_by_alarm(context)

@@ -40,7 +40,7 @@ from sluice_sim.template.deployment import (
 FUNCTION_S, RETUNE_S = 25.0, 275.0
 MINUTE_S, HOUR_S = 60, 3600
 PUBLISH, RETUNE = "sluice-PublishBacklogFunction", "sluice-RetuneTargetFunction"
-"""Named as deployed: under one seed a run and the embedded AWS draw the same latenesses."""
+"""The deployed names: with the same seed, a run and the embedded AWS draw the same lateness."""
 
 
 class Policy:
@@ -49,10 +49,10 @@ class Policy:
     name = "sluice"
     scale_in: ScaleIn | None = None
     tick_s: float = MINUTE_S
-    """Whole minutes: EventBridge Scheduler knows nothing finer."""
+    """Whole minutes: EventBridge Scheduler has no finer resolution."""
 
     def attach(self, context: ScalingContext) -> None:
-        """Alarms and policy as the stack defines them, ticks and retunes as the schedules do."""
+        """Create the stack's alarms and policy, and schedule ticks and retunes."""
         if self.tick_s % MINUTE_S:
             raise SettingError(
                 f"a tick of {self.tick_s:g} s: the policy sluice is run by EventBridge Scheduler, in whole "
@@ -72,7 +72,7 @@ class Policy:
     def _tick(self, scheduled: datetime) -> None:
         publish_backlog(scheduled, self._world, self.report, lambda: FUNCTION_S)
 
-    def _retune(self, scheduled: datetime) -> None:  # noqa: ARG002 - a round looks at the present
+    def _retune(self, scheduled: datetime) -> None:  # noqa: ARG002 - a retune reads the current values
         request = RetuneRequest(trigger=Trigger.SCHEDULE)
         retune_targets(request, self._world, self.report, lambda: RETUNE_S)
 

@@ -1,11 +1,12 @@
-"""Square-root staffing with delayed off: capacity for the load, a margin for its noise, one for the backlog.
+"""Square-root staffing with delayed off: capacity for the load, its variance, and the backlog.
 
 Source: the square-root rule of call centres (Halfin and Whitt: R + beta x sqrt(R) servers for an offered load
-R = arrival rate x service time), the arrival rate estimated from readings, plus what drains the waiting
-messages within the promise; an instance goes once it was not needed for a boot time (DelayedOff of Gandhi,
-Harchol-Balter and others: waiting has then cost as much as starting anew).
+R = arrival rate x service time). The arrival rate is estimated from readings, and the capacity that drains
+the waiting messages within the promise is added. An instance terminates once it was not needed for a boot
+time (DelayedOff of Gandhi, Harchol-Balter and others: waiting has then cost as much as a new start).
 
-At 0 the first message that is seen starts one instance; without arrivals and backlog all go.
+From 0 the first message that is observed starts one instance; without arrivals and backlog it scales to the
+minimum.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from sluice_sim.simulator.fleet import ScaleIn
 TICK_S = 60.0
 RATE_WINDOW_S = 300.0
 MARGIN = 1.0
-"""Beta: the margin in square roots of the offered load."""
+"""Beta: the margin in multiples of the square root of the offered load."""
 
 
 class Policy:
@@ -37,7 +38,7 @@ class Policy:
     tick_s = TICK_S
 
     def attach(self, context: ScalingContext) -> None:
-        """One reading a minute."""
+        """Observe and decide once a minute."""
         self._context = context
         self._arrivals = ArrivalEstimate(memory_s=RATE_WINDOW_S)
         self._needs: deque[tuple[float, int]] = deque()
@@ -58,5 +59,5 @@ class Policy:
 
 
 def needed_instances(load_slots: float, drain_slots: float, concurrency: int) -> int:
-    """Load, margin and drain in slots, as whole instances."""
+    """Load, margin and drain (in slots) as whole instances."""
     return math.ceil((load_slots + MARGIN * math.sqrt(load_slots) + drain_slots) / concurrency)

@@ -1,4 +1,4 @@
-"""A fleet fixed at its peak: what many run today."""
+"""A fleet of constant size, sized for its peak: what many run today."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Policy:
     scale_in: ScaleIn | None = None
 
     def attach(self, context: ScalingContext) -> None:
-        """Rate x service time / concurrency, rounded up (the offered load in instances)."""
+        """Set rate x service time / concurrency, rounded up (the offered load in instances)."""
         load = context.peak_rate_per_s * context.mean_service_s / context.concurrency
         context.set_desired(
             max(1, math.ceil(load)), f"the busiest ten minutes keep {load:.3g} instances busy"

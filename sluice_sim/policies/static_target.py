@@ -1,13 +1,13 @@
-"""The plain Lambda that everybody copies: visible messages per instance, published while there are any.
+"""The widely copied Lambda function: publishes visible messages per instance while there are any.
 
-Source: the scaling guide for SQS in AWS's EC2 Auto Scaling documentation and the functions modelled on it: a
-scheduled function divides ApproximateNumberOfMessages by the running instances and publishes the quotient;
-target tracking holds it at a fixed target. The function returns early while the queue is empty, as there is
-nothing to tell, and while nothing runs, as there is nothing to divide by.
+Source: the scaling guide for SQS in AWS's EC2 Auto Scaling documentation and the functions modelled on it. A
+scheduled function divides ApproximateNumberOfMessages by the running instances and publishes the quotient,
+and target tracking holds it at a fixed target. The function returns early while the queue is empty, and while
+no instance runs, because it cannot divide by 0.
 
-At 0 it publishes nothing, so the usual companion is included: an alarm on visible messages asks for one
-instance. On an empty queue the metric falls silent, AlarmLow never sees its fifteen low minutes, and the
-fleet stays as large as it was.
+At 0 it publishes nothing, so the usual companion is included: an alarm on visible messages starts one
+instance. On an empty queue the metric has no data, AlarmLow never gets its fifteen low minutes, and the fleet
+keeps its size.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Policy:
     scale_in: ScaleIn | None = None
 
     def attach(self, context: ScalingContext) -> None:
-        """The publisher every minute, AWS's target tracking behind it."""
+        """Schedule the publisher every minute, and track its metric."""
         self._context = context
         dimensions = context.deployed.workload.fleet.dimensions
         self._metric = Metric(namespace="Custom", name="BacklogPerInstance", dimensions=dimensions)
@@ -49,7 +49,7 @@ class Policy:
         scheduler = Scheduler(context.clock, seed=context.seed)
         scheduler.start(self.name, Schedule.parse("rate(1 minute)"), self._publish)
 
-    def _publish(self, scheduled: datetime) -> None:  # noqa: ARG002 - it stamps its point when it writes it
+    def _publish(self, scheduled: datetime) -> None:  # noqa: ARG002 - the datapoint has the time of writing
         snapshot = self._context.observe()
         if not snapshot.visible or not snapshot.running:
             return

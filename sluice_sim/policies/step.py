@@ -1,11 +1,11 @@
-"""Step scaling on visible messages, with the steps that a well-known construct brings.
+"""Step scaling on visible messages, with the default steps of a well-known construct.
 
-Source: QueueProcessingService of the AWS CDK: none visible -1, 100 or more +1, 500 or more +5, on the
-metric's maximum over five minutes, at least one task. Its second policy, on CPU, is left out: it knows
-nothing of the queue and fights this one. Application Auto Scaling's default cooldown holds steps out, except
-for the part by which one is larger than the one before, and steps in.
+Source: QueueProcessingService of the AWS CDK: no visible message -1, 100 or more +1, 500 or more +5, on the
+metric's maximum over five minutes, and at least one task. Its second policy, on CPU, is omitted: it is
+independent of the queue and counteracts this one. Application Auto Scaling's default cooldown blocks scale-in
+steps, and scale-out steps except for the amount by which they exceed the previous one.
 
-At 0 fewer than 100 messages would wait for ever; the construct keeps one task, and so does this.
+At 0 fewer than 100 messages would wait for ever, so the construct keeps one task, and so does this policy.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sluice_sim.simulator.target_tracking import (
 )
 
 STEPS_OUT = ((500, 5), (100, 1))
-"""Visible messages from which on so many instances are added, the largest step first."""
+"""(visible messages from which the step applies, instances added), largest step first."""
 STEP_IN = -1
 PERIOD_MINUTES = 5
 COOLDOWN_S = 300.0
@@ -36,7 +36,7 @@ class Policy:
     scale_in: ScaleIn | None = None
 
     def attach(self, context: ScalingContext) -> None:
-        """One alarm out and one in, judged every minute."""
+        """Evaluate one scale-out and one scale-in alarm every minute."""
         self._context = context
         SimulatedAws(context)
         self._out_until_s = self._in_until_s = -math.inf

@@ -1,8 +1,8 @@
-"""What successive readings of a queue say about its arrivals, which no reading shows.
+"""Estimates arrivals from successive readings of a queue, which do not show them.
 
-Owns the estimate that policies share: between two readings as many messages arrived as the backlog grew by
-and as were finished meanwhile; those are, by Little's law, the messages in flight x time / service time. It
-is right on average where the mean service time is. Refuses to look at anything but readings.
+Arrivals between two readings = growth of the backlog + messages finished meanwhile. The latter follow from
+Little's law: messages in flight x elapsed time / mean service time. The estimate is unbiased if the mean
+service time is right. It uses nothing but readings, as a deployed policy would have to.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from sluice_sim.simulator.context import ScalingContext
 from sluice_sim.simulator.fleet import Snapshot
 
 MIN_SAMPLES = 30
-"""Fewer messages in the last full hour say too little; then what was measured beforehand holds."""
+"""With fewer messages in the last full hour, the service time measured beforehand is used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrivals:
-    """Messages that came between two readings, as far as readings tell."""
+    """Estimated arrivals between two readings."""
 
     until_s: float
     elapsed_s: float
@@ -28,7 +28,7 @@ class Arrivals:
 
 @dataclass(slots=True, kw_only=True)
 class ArrivalEstimate:
-    """Arrivals between readings, kept for `memory_s`."""
+    """Estimated arrivals between readings, kept for `memory_s` seconds."""
 
     memory_s: float
     _last: Snapshot | None = None
@@ -36,14 +36,14 @@ class ArrivalEstimate:
     _recent: deque[Arrivals] = field(default_factory=deque)
 
     def update(self, snapshot: Snapshot, mean_service_s: float) -> Arrivals | None:
-        """One more reading; None for the first, which has nothing before it."""
+        """Add a reading and return the arrivals since the previous one; None for the first."""
         before, self._last = self._last, snapshot
         if before is None:
             return None
         elapsed_s = snapshot.now_s - before.now_s
         finished = (before.in_flight + snapshot.in_flight) / 2 * elapsed_s / mean_service_s
         grown = snapshot.backlog - before.backlog + finished + self._deficit
-        # Nothing arrives backwards: what is below 0 was estimated too high before, or finished earlier.
+        # A negative estimate corrects an earlier one that was too high: carry it over to the next interval.
         self._deficit = min(grown, 0.0)
         arrivals = Arrivals(until_s=snapshot.now_s, elapsed_s=elapsed_s, messages=max(grown, 0.0))
         self._recent.append(arrivals)
@@ -52,7 +52,7 @@ class ArrivalEstimate:
         return arrivals
 
     def rate_per_s(self, window_s: float) -> float:
-        """Arrivals per second over the last `window_s`, or since the first reading."""
+        """Arrivals per second over the last `window_s`, or since the first reading if that is later."""
         messages = elapsed_s = 0.0
         for one in reversed(self._recent):
             if elapsed_s >= window_s:
@@ -61,7 +61,7 @@ class ArrivalEstimate:
         return messages / elapsed_s if elapsed_s else 0.0
 
     def peak_rate_per_s(self, window_s: float) -> float:
-        """The highest rate over any `window_s` that is remembered."""
+        """Highest arrival rate over any `window_s` within the memory, per second."""
         peak = messages = elapsed_s = 0.0
         window: deque[Arrivals] = deque()
         for one in self._recent:
@@ -75,6 +75,6 @@ class ArrivalEstimate:
 
 
 def mean_service_s(context: ScalingContext) -> float:
-    """The last full hour's mean where enough messages tell it; else what was measured beforehand."""
+    """Mean service time of the last full hour, or the one measured beforehand if samples are too few."""
     hour = context.service_times()
     return hour.mean_s if hour.messages >= MIN_SAMPLES else context.mean_service_s

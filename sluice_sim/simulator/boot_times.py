@@ -1,8 +1,8 @@
-"""How long instances boot, learned from those that have: nobody is told when one will be ready.
+"""Estimates how long instances boot, from the boots observed so far.
 
-Owns the estimate that policies share. AWS shows since when an instance boots and that it no longer does. An
-estimate begins with what the operator measured and moves to what was seen; instances launched together are
-learned once all of them are ready, or the fast ones of each launch would make boots look short.
+AWS shows when an instance was launched and that it is no longer booting, never when it will be ready. The
+estimate starts from what the operator measured and moves to what was observed. Instances launched together
+are learned only once all of them are ready: the fast ones of each launch are seen first and would bias it.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from dataclasses import dataclass, field
 from sluice_sim.simulator.fleet import Snapshot
 
 PRIOR_WEIGHT = 4
-"""Boots that what was measured beforehand counts as."""
+"""Weight of the operator's measurement, in observed boots."""
 MEMORY = 200
-"""So many boots are remembered, the newest."""
+"""Number of most recent boots that are kept."""
 QUANTILES = 8
-"""An instance's boot is thought of as one of so many times, each as likely."""
+"""The distribution of boot times is approximated by this many equally likely values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectedCapacity:
-    """A part of an instance, thought of as ready at a moment: the parts of one instance add up to it."""
+    """A fraction of an instance expected to be ready at a moment; the fractions of an instance sum to 1."""
 
     ready_s: float
     instances: float
@@ -31,18 +31,18 @@ class ExpectedCapacity:
 
 @dataclass(slots=True, kw_only=True)
 class BootTimes:
-    """What is known of boots at the newest look."""
+    """What is known about boot times at the latest snapshot."""
 
     prior_s: float
-    """What the operator measured."""
+    """Boot time that the operator measured."""
     _observed_s: deque[float] = field(default_factory=lambda: deque(maxlen=MEMORY))
     _launches: dict[float, list[float]] = field(default_factory=dict)
-    """By launch time: the boots of those that are ready, while others of the same launch still boot."""
+    """Launch time -> boot times of the ready instances, while others of the same launch still boot."""
     _booting: Counter[float] = field(default_factory=Counter)
     _quantiles_s: tuple[float, ...] = ()
 
     def update(self, snapshot: Snapshot) -> None:
-        """One more look: what booted at the last one and no longer does is ready since then at the latest."""
+        """Add a snapshot: instances that no longer boot became ready since the previous one."""
         booting = Counter(snapshot.launched_s)
         for launched_s, count in (self._booting - booting).items():
             ready = self._launches.setdefault(launched_s, [])
@@ -54,12 +54,12 @@ class BootTimes:
 
     @property
     def mean_s(self) -> float:
-        """How long the next launch boots on average, seconds."""
+        """Expected boot time of the next launch, seconds."""
         return sum(self.quantiles_s) / len(self.quantiles_s)
 
     @property
     def quantiles_s(self) -> Sequence[float]:
-        """The distribution in so many equally likely boot times, shortest first."""
+        """QUANTILES equally likely boot times in seconds, shortest first."""
         if not self._quantiles_s:
             known = sorted([*self._observed_s, *[self.prior_s] * PRIOR_WEIGHT])
             middles = [(2 * point + 1) * len(known) // (2 * QUANTILES) for point in range(QUANTILES)]
@@ -67,14 +67,17 @@ class BootTimes:
         return self._quantiles_s
 
     def expected_of_launch(self, now_s: float) -> list[ExpectedCapacity]:
-        """When an instance launched now will be ready."""
+        """When an instance launched at `now_s` is expected to be ready."""
         return [
             ExpectedCapacity(ready_s=now_s + boot_s, instances=count / QUANTILES)
             for boot_s, count in Counter(self.quantiles_s).items()
         ]
 
     def expected_of_booting(self, snapshot: Snapshot) -> list[ExpectedCapacity]:
-        """When the booting instances will be ready, as far as their age says; one overdue is about to be."""
+        """When the booting instances are expected to be ready, given how long they have booted already.
+
+        One that has booted longer than any quantile is expected now.
+        """
         found: defaultdict[float, float] = defaultdict(float)
         for launched_s, count in Counter(snapshot.launched_s).items():
             age_s = snapshot.now_s - launched_s

@@ -1,8 +1,8 @@
-"""AWS over the plant: native metrics with their delay, the stack's alarms, target tracking.
+"""The AWS side of a simulated run: native metrics with their delay, the stack's alarms, target tracking.
 
-Owns what steers the plant where a policy runs on AWS's own machinery: the very implementation that the
-embedded AWS uses, on metrics in memory. Assumption: a queue idle for six hours is silent, and the metrics of
-its first messages come fifteen minutes late (documented as "up to").
+For policies that use AWS's own scaling. The rules are the ones that the embedded AWS uses (`aws_rules`), over
+metrics in memory. Assumption: a queue that was idle for six hours publishes no metrics, and those of its
+first messages are fifteen minutes late (AWS documents "up to").
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ REACTIVATION_DELAY_S = 15 * 60
 
 @dataclass(slots=True)
 class SimulatedAws:
-    """The account's monitoring of one run; a policy sets up what it needs of it."""
+    """CloudWatch and target tracking of one run; a policy creates the alarms and policies it needs."""
 
     context: ScalingContext
     on_alarm: Callable[[str, AlarmChange], None] = lambda *_: None
     target: float | None = None
-    """What the policy's target is now; None without one."""
+    """The current target of the scaling policy; None without one."""
     monitoring: Monitoring = field(init=False)
     _active_s: float = 0.0
     _arrived: int = 0
@@ -66,16 +66,16 @@ class SimulatedAws:
         )
         self.monitoring.add_source(self._native_metrics)
 
-    # ---- What a stack brings
+    # ---- Resources of the stack
 
     def create_alarms(self) -> None:
-        """The alarms of the workload's stack."""
+        """Create the alarms of the workload's stack."""
         for logical_id, resource in self.context.deployed.stack.resources.items():
             if resource.type == "AWS::CloudWatch::Alarm":
                 self.monitoring.add_alarm(Alarm.from_properties(logical_id, resource.properties))
 
     def create_policy(self) -> None:
-        """The target-tracking policy of the workload's stack."""
+        """Create the target-tracking policy of the workload's stack."""
         for logical_id, resource in self.context.deployed.stack.resources.items():
             if resource.type == "AWS::AutoScaling::ScalingPolicy":
                 self.track_group(TargetTracking.from_properties(logical_id, resource.properties))
@@ -83,14 +83,14 @@ class SimulatedAws:
                 self.track_service(ServiceTracking.from_properties(logical_id, resource.properties))
 
     def track_group(self, policy: TargetTracking) -> None:
-        """One target-tracking policy of an Auto Scaling group."""
+        """Run a target-tracking policy of an Auto Scaling group."""
         self.target = policy.target
         self.monitoring.add_policy(
             GroupPolicyRunner(policy, SimulatedScalingTarget(self.context), lambda: self.target)
         )
 
     def track_service(self, policy: ServiceTracking) -> None:
-        """One target-tracking policy of an ECS service."""
+        """Run a target-tracking policy of an ECS service."""
         self.target = policy.target
         self.monitoring.add_policy(
             ServicePolicyRunner(policy, SimulatedScalingTarget(self.context), lambda: self.target)
@@ -99,7 +99,7 @@ class SimulatedAws:
     # ---- monitoring.MetricData
 
     def put(self, minute: float, values: Values) -> None:
-        """Keep values; those of a queue that has just woken come later."""
+        """Store values; those of a queue that has just become active again arrive later."""
         for metric, value in values:
             delay_s = self._reactivation_delay_s(minute) if metric.namespace == "AWS/SQS" else 0.0
             if delay_s:
@@ -110,7 +110,7 @@ class SimulatedAws:
                 self._store_value(metric, minute, value)
 
     def read(self, queries: set[MetricQuery], start: float, end: float) -> Mapping[MetricQuery, Series]:
-        """Every metric here has one value a minute, which is each of its statistics."""
+        """Read each metric; it has one value per minute, so every statistic is that value."""
         return {query: self.context.metrics.read(_id(query), int(start), int(end)) for query in queries}
 
     def _store_value(self, metric: MetricQuery, minute: float, value: float) -> None:
@@ -121,7 +121,7 @@ class SimulatedAws:
         since_s = minute - (self.context.clock.now - self.context.fleet.now_s) - woke_s
         return max(0.0, REACTIVATION_DELAY_S - since_s) if woke_s else 0.0
 
-    # ---- What AWS publishes by itself
+    # ---- Native metrics
 
     def _native_metrics(self) -> Iterable[tuple[MetricQuery, float]]:
         snapshot, arrived = self.context.fleet.snapshot(), self.context.fleet.arrived
@@ -151,7 +151,7 @@ class SimulatedAws:
             ("ApproximateNumberOfMessagesDelayed", snapshot.delayed),
             ("ApproximateAgeOfOldestMessage", snapshot.oldest_age_s),
         ):
-            if not value and name not in (VISIBLE, SENT):  # reported only while such messages exist
+            if not value and name not in (VISIBLE, SENT):  # SQS reports these only while such messages exist
                 continue
             metric = workload.queue_metric(name)
             yield _query(metric.namespace, metric.name, metric.dimensions), float(value)
@@ -163,38 +163,38 @@ class SimulatedAws:
 
 @dataclass(frozen=True, slots=True)
 class SimulatedScalingTarget:
-    """Keeps `steering.SteeredFleet`: the fleet as AWS's own policies move it."""
+    """Implements `policy_runner.ScalingTarget` over the simulated fleet."""
 
     context: ScalingContext
 
     @property
     def name(self) -> str:
-        """The workload's name stands for the fleet's."""
+        """The workload's name, in place of the fleet's."""
         return self.context.deployed.workload.name
 
     def size(self) -> Size:
-        """What is asked for and what there is."""
+        """Desired, running and booting instances."""
         running, booting = self.context.fleet.size()
         return Size(desired=self.context.fleet.desired, running=running, booting=booting)
 
     def bounds(self) -> tuple[int, int]:
-        """The fleet's own, which are the document's here."""
+        """Minimum and maximum; here those of the workload document."""
         return self.context.minimum, self.context.maximum
 
     def warmed(self, warmup_s: float) -> int:
-        """Running instances whose warm-up is over."""
+        """Number of running instances whose warm-up is over."""
         return self.context.fleet.warmed(warmup_s)
 
     def deploying(self) -> bool:
-        """No deployment happens in a simulation."""
+        """Always False: a simulation has no deployments."""
         return False
 
-    def suspended(self, what: str) -> bool:  # noqa: ARG002 - nobody suspends anything here
-        """Nobody suspends anything in a simulation."""
+    def suspended(self, what: str) -> bool:  # noqa: ARG002 - part of the protocol
+        """Always False: nothing is ever suspended in a simulation."""
         return False
 
     def set_desired(self, desired: int) -> None:
-        """What target tracking asks for, within the bounds it knows; told with its reason by `_scaled`."""
+        """Set the desired capacity; `SimulatedAws._scaled` logs it with its reason."""
         self.context.fleet.set_desired(desired)
 
 

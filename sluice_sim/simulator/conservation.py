@@ -1,6 +1,7 @@
-"""Where every message is: a count by identity, against which nothing can be lost unseen.
+"""Conservation check: no message may disappear.
 
-Owns the answer to "who holds this message". Refuses to reckon it from totals.
+Every message is looked up by identity, never derived from totals: two errors that cancel out would leave the
+totals right.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from sluice_sim.simulator.queue_kernel import (
 
 
 def lost(messages: Messages, kernel: KernelState) -> int:
-    """Messages that are neither processed nor dead-lettered, and that nobody holds."""
+    """Number of messages that are neither processed nor dead-lettered, nor in the queue or a slot."""
     waiting = messages.state == queue_kernel.WAITING
     return int((waiting & (_held(messages, kernel) == 0)).sum())
 
 
 def _held(messages: Messages, kernel: KernelState) -> UInt8s:
-    """By message: 1 where the queue or a slot has it."""
+    """By message: 1 if it is in the queue or in a slot."""
     held = np.zeros(messages.state.size, np.uint8)
     returning = kernel.visible_message[: kernel.counts[queue_kernel.RETURNING]]
     in_slots = kernel.message[kernel.message != queue_kernel.NO_MESSAGE]
@@ -39,7 +40,7 @@ def _held(messages: Messages, kernel: KernelState) -> UInt8s:
 
 @njit(cache=True)
 def _hold_followers(heads: Ints, next_in_group: Ints, held: UInt8s) -> None:
-    """Behind the message of a group that may be taken wait all later ones of it."""
+    """FIFO queues: mark all messages behind the receivable one of each group."""
     for head in heads:
         message = next_in_group[head]
         while message != queue_kernel.NO_MESSAGE:

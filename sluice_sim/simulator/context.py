@@ -1,6 +1,7 @@
-"""What a policy finds and what it may do: the one interface between policies and what they steer.
+"""The interface between a scaling policy and the simulated queue and fleet.
 
-Owns what a policy may see at a tick, with the lag at which it sees it, and the record of what it asked for.
+Defines what a policy can observe at a tick, with the lag of real readings, and logs every change of the
+desired capacity.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ from sluice_sim.template.deployment import Deployed
 
 HOUR_MINUTES = 60
 COUNT_SAMPLE_INTERVAL_S = 1.0
-"""Counts that lag are those of a full second: as old as asked for, or at most so much older."""
+"""Resolution of lagging counts: they are as old as requested, or at most this much older."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceTimes:
-    """Service times of the messages finished in the last hour, in seconds; NaN where none was."""
+    """Service times of the messages finished in the last full hour, in seconds; NaN without any."""
 
     mean_s: float
     deviation_s: float
@@ -43,7 +44,7 @@ class ServiceTimes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogEntry:
-    """Something decided, at a second of the run, in a sentence."""
+    """One decision as a sentence, with its time in seconds of the run and its source."""
 
     at_s: float
     source: str
@@ -52,27 +53,27 @@ class LogEntry:
 
 @dataclass(slots=True, kw_only=True)
 class ScalingContext:
-    """One run as a policy sees it."""
+    """One run as a policy observes and changes it."""
 
     clock: VirtualClock
     fleet: SimulatedFleet
     deployed: Deployed
     promise_s: float
-    """Acceptable seconds from a message's arrival to its start."""
+    """Seconds within which a message shall start after its arrival."""
     mean_service_s: float
-    """What the operator would have measured beforehand."""
+    """Mean service time that the operator measured beforehand."""
     boot_s: float
-    """What the operator would have measured beforehand."""
+    """Mean boot time that the operator measured beforehand."""
     peak_rate_per_s: float
-    """Arrivals of the busiest ten minutes: what a fleet fixed at its peak is sized by."""
+    """Arrival rate of the busiest ten minutes, which sizes a static fleet."""
     seed: int = 0
-    """Of what happens beside the plant: how late each schedule starts."""
+    """Seed of everything outside queue and fleet: how late each schedule starts."""
     metrics: MetricStore = field(default_factory=MetricStore)
     count_lag_s: float = 0.0
-    """How old the counts are that SQS answers with."""
+    """Age of the message counts that SQS returns, in seconds."""
     log: list[LogEntry] = field(default_factory=list)
     target: Callable[[], CurrentTarget | None] = lambda: None
-    """What the policy holds of the workload's target; told at the end of the run."""
+    """Returns the policy's current target and its explanation; called at the end of the run."""
     _count_history: deque[QueueCounts] = field(default_factory=deque)
 
     def __post_init__(self) -> None:
@@ -81,26 +82,26 @@ class ScalingContext:
 
     @property
     def minimum(self) -> int:
-        """Fewest instances."""
+        """Minimum capacity of the workload."""
         return self.deployed.workload.bounds.min
 
     @property
     def maximum(self) -> int:
-        """Most instances."""
+        """Maximum capacity of the workload."""
         return self.deployed.workload.bounds.max
 
     @property
     def concurrency(self) -> int:
-        """Messages that one instance works on at a time."""
+        """Messages that one instance processes concurrently."""
         return self.fleet.conditions.concurrency
 
     @property
     def target_per_instance(self) -> float:
-        """Messages per instance that keep the promise: promise x concurrency / service time."""
+        """Messages per instance within the promise: promise x concurrency / mean service time."""
         return self.promise_s * self.concurrency / self.mean_service_s
 
     def observe(self) -> Snapshot:
-        """The queue's counts as SQS would answer now, and the fleet as it is."""
+        """The queue's counts as SQS would return them now, and the fleet as it is."""
         now = self.fleet.snapshot()
         if not self.count_lag_s:
             return now
@@ -113,7 +114,7 @@ class ScalingContext:
         self._drop_old_counts()
 
     def _drop_old_counts(self) -> None:
-        """What is older than the counts that are answered with now."""
+        """Drop counts older than the ones that `observe` returns now."""
         while (
             len(self._count_history) > 1
             and self._count_history[1].at_s <= self.fleet.now_s - self.count_lag_s
@@ -121,7 +122,7 @@ class ScalingContext:
             self._count_history.popleft()
 
     def service_times(self) -> ServiceTimes:
-        """Mean and spread over the hour before the last full one began to be counted anew."""
+        """Mean and standard deviation over the last full hour of the run."""
         minute = int(self.fleet.now_s // 3600) * HOUR_MINUTES
         sums, squares, counts = self.fleet.durations(minute - HOUR_MINUTES, minute)
         messages = int(counts.sum())
@@ -132,12 +133,12 @@ class ScalingContext:
         return ServiceTimes(mean_s=mean, deviation_s=math.sqrt(variance), messages=messages)
 
     def publish(self, metric: MetricId, minute: int, value: float) -> None:
-        """PutMetricData: one value, which can be read some seconds later."""
+        """PutMetricData: one value, readable CUSTOM_METRIC_DELAY_S later."""
         put = partial(self.metrics.put, metric, minute, value)
         self.clock.at(self.clock.now + CUSTOM_METRIC_DELAY_S, put)
 
     def set_desired(self, desired: int, reason: str, *, source: str = "policy") -> None:
-        """Ask for this many instances, within the bounds; told where it changes anything."""
+        """Set the desired capacity, clamped to the bounds; log it if it changes anything."""
         wanted = min(max(desired, self.minimum), self.maximum)
         if wanted != self.fleet.desired:
             self.log.append(
@@ -149,19 +150,19 @@ class ScalingContext:
 
 
 class Policy(Protocol):
-    """One way of scaling."""
+    """A scaling policy."""
 
     name: str
     scale_in: ScaleIn | None
-    """What its scale-in needs of the fleet, None where it takes the fleet as it is."""
+    """The scale-in behaviour that the policy requires; None if it works with any."""
 
     def attach(self, context: ScalingContext) -> None:
-        """Schedule on the site's clock whatever it does."""
+        """Schedule the policy's actions on the clock of the run."""
         ...
 
 
 def every(
     context: ScalingContext, period_s: float, action: Callable[[], object], *, after_s: float = 0.0
 ) -> None:
-    """Run an action each period, the first time `after_s` from now."""
+    """Run an action every `period_s`, for the first time `after_s` from now."""
     context.clock.every(period_s, action, first=context.clock.now + after_s)

@@ -1,8 +1,10 @@
-"""The plant: one queue and the fleet that serves it, moved through time by looks and by desired counts.
+"""One simulated queue and the fleet that serves it.
 
-Owns instances from launch to termination; what happens to messages in between is `stations`. A look first
-lets everything happen that is due. Refuses to know why a count is asked for, and to go back in time. Times
-are seconds since the start of the run.
+Handles instances from launch to termination; `queue_kernel` handles the messages in between. Time advances
+only when somebody takes a snapshot, reads counts or sets the desired capacity: each of these first processes
+every event that is due. Times are seconds since the start of the run.
+
+Longer than 300 lines because the instances' lifecycle and the arrays that hold their slots change together.
 """
 
 from __future__ import annotations
@@ -29,31 +31,31 @@ from sluice_sim.simulator.queue_kernel import (
 )
 
 RETRY_S = 10.0
-"""How soon a launch that found no capacity is tried again."""
+"""How long after a launch failed for lack of capacity the next attempt is made."""
 MAX_INITIAL_BLOCKS = 1000
 MAX_LIFETIME_H = 100_000.0
-"""Beyond any run: who lives longer is not interrupted."""
+"""Longer than any run: a longer lifetime means that the instance is never interrupted."""
 SPOT_NOTICE_S = 120.0
 """Documented: two minutes between the interruption notice and the end of a Spot instance."""
 
 
 class ScaleIn(StrEnum):
-    """What becomes of the work on an instance that is to go."""
+    """What happens to the messages in flight on an instance that is scaled in."""
 
     DRAIN = "drain"
-    """It finishes its messages and takes no more (lifecycle hook, stop timeout)."""
+    """The instance finishes its messages and receives no more (lifecycle hook, stop timeout)."""
     KILL = "kill"
-    """It is gone at once; its messages return when their visibility timeout ends."""
+    """The instance terminates at once; its messages return when their visibility timeout ends."""
     PROTECT = "protect"
-    """Only idle instances go; busy ones are protected and go once idle."""
+    """Only idle instances terminate; busy ones are protected from scale-in until they are idle."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """How queue, instances and workers are."""
+    """The settings of the queue, the instances and the workers."""
 
     boot_s: Callable[[], float]
-    """How long the next instance takes from its launch until it takes messages."""
+    """Returns the seconds from the next instance's launch until it receives messages."""
     concurrency: int = 1
     visibility_timeout_s: float = 300.0
     max_receives: int = 3
@@ -61,12 +63,12 @@ class Conditions:
     scale_in: ScaleIn = ScaleIn.DRAIN
     interruptions_per_instance_hour: float = 0.0
     refusal_ratio: float = 0.0
-    """Share of launches that find no capacity."""
+    """Share of launches that fail for lack of capacity, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueCounts:
-    """The queue at one moment, exact."""
+    """Exact message counts of the queue at one moment."""
 
     at_s: float
     visible: int
@@ -76,7 +78,7 @@ class QueueCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """Queue and fleet at one moment, exact."""
+    """Exact state of queue and fleet at one moment."""
 
     now_s: float
     visible: int
@@ -87,10 +89,9 @@ class Snapshot:
     idle: int
     """Running instances without a message."""
     launched_s: tuple[float, ...]
-    """Since when each booting instance boots, oldest first. AWS shows that; when it will be ready nobody
-    knows."""
+    """Launch time of each booting instance, oldest first. AWS shows these, but not when a boot will end."""
     oldest_age_s: float
-    """Age of the oldest message as SQS reports it; 0 where there is none."""
+    """ApproximateAgeOfOldestMessage as SQS reports it; 0 for an empty queue."""
 
     @property
     def backlog(self) -> int:
@@ -100,7 +101,7 @@ class Snapshot:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Instance:
-    """One instance's life; what has not happened yet is infinite."""
+    """One instance; `stopped_s` is infinite until it is stopped."""
 
     number: int
     block: int
@@ -111,14 +112,14 @@ class Instance:
 
 @dataclass(slots=True)
 class SimulatedFleet:
-    """One run's queue and fleet."""
+    """The queue and the fleet of one run."""
 
     messages: Messages
     conditions: Conditions
     clock: VirtualClock
     random: np.random.Generator
     maximum: int
-    """Sizes the first arrays, where it is no number for "without a limit"; more instances make them grow."""
+    """The fleet's maximum, which sizes the first arrays (up to MAX_INITIAL_BLOCKS); they grow on demand."""
     first_of_groups: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     desired: int = 0
     instances: list[Instance] = field(default_factory=list)
@@ -131,7 +132,7 @@ class SimulatedFleet:
     _invisible_until_s: list[float] = field(default_factory=list)
     _retrying: bool = False
     _oldest: int = 0
-    """The first message that may still count as the queue's oldest."""
+    """Index of the first message that may still count as the queue's oldest."""
 
     def __post_init__(self) -> None:
         blocks = 4 * min(self.maximum, MAX_INITIAL_BLOCKS) + 16
@@ -145,11 +146,11 @@ class SimulatedFleet:
 
     @property
     def now_s(self) -> float:
-        """The present moment, in seconds since the start of the run."""
+        """The current time, in seconds since the start of the run."""
         return self.clock.now - self._began_s
 
     def counts(self) -> QueueCounts:
-        """Let everything happen that is due, and count the messages."""
+        """Process every event that is due, and count the messages."""
         self._advance()
         now, kernel = self.now_s, self._kernel
         arrived = self.arrived
@@ -164,7 +165,7 @@ class SimulatedFleet:
         )
 
     def snapshot(self) -> Snapshot:
-        """Let everything happen that is due, and count messages and instances."""
+        """Process every event that is due, and count messages and instances."""
         counts, now = self.counts(), self.now_s
         running = [one for one in self._alive if one.ready_s <= now < one.stopped_s]
         busy = self._kernel.busy
@@ -181,7 +182,11 @@ class SimulatedFleet:
         )
 
     def _oldest_age_s(self, now: float, arrived: int) -> float:
-        """A message that left the queue, or is passed over, never counts again: none is looked at twice."""
+        """Age of the oldest message that SQS counts.
+
+        A message that was deleted, or received too often, never counts again. The scan therefore starts where
+        the last one ended, and looks at each message once per run.
+        """
         state, receives = self.messages.state, self.messages.receives
         least = self._oldest
         counts = state[least:arrived] == queue_kernel.WAITING
@@ -191,7 +196,7 @@ class SimulatedFleet:
         return now - float(self.messages.arrival_s[self._oldest]) if self._oldest < arrived else 0.0
 
     def size(self) -> tuple[int, int]:
-        """How many instances run and how many boot, without a look at the queue."""
+        """How many instances run and how many boot; processes no event of the queue."""
         now = self.now_s
         return sum(one.ready_s <= now < one.stopped_s for one in self._alive), len(self._booting(now))
 
@@ -199,18 +204,18 @@ class SimulatedFleet:
         return tuple(one.launched_s for one in self._alive if now < min(one.ready_s, one.stopped_s))
 
     def warmed(self, warmup_s: float) -> int:
-        """Running instances that have been ready for at least `warmup_s`."""
+        """Number of running instances that have been ready for at least `warmup_s`."""
         now = self.now_s
         return sum(one.stopped_s > now >= one.ready_s + warmup_s for one in self._alive)
 
     def set_desired(self, desired: int) -> None:
-        """Ask for this many instances, and begin to move there."""
+        """Set the desired capacity, and launch or stop instances accordingly."""
         self.desired = desired
         self._advance()
         self._reconcile()
 
     def durations(self, first_minute: int, last_minute: int) -> tuple[Floats, Floats, Ints]:
-        """Sums of service times (s), of their squares, and how many, by the minute of their end."""
+        """Sum of service times (s), sum of their squares (s2) and count, by minute of completion."""
         kernel, minutes = self._kernel, slice(max(first_minute, 0), max(last_minute, 0))
         return (
             kernel.duration_sum_s[minutes],
@@ -219,7 +224,7 @@ class SimulatedFleet:
         )
 
     def finished_service_s(self, begin_s: float, until_s: float) -> Floats:
-        """Service times of the messages finished in begin <= end < until, in seconds."""
+        """Service times (s) of the messages that finished in begin_s <= t < until_s."""
         messages = self.messages
         finished_s = messages.started_s + messages.service_s
         chosen = (messages.state == queue_kernel.PROCESSED) & (finished_s >= begin_s) & (finished_s < until_s)
@@ -228,30 +233,30 @@ class SimulatedFleet:
 
     @property
     def arrived(self) -> int:
-        """Messages that have come so far."""
+        """Messages that have arrived so far."""
         return int(np.searchsorted(self.messages.arrival_s, self.now_s, "right"))
 
     @property
     def processed(self) -> int:
-        """Messages finished so far."""
+        """Messages processed so far."""
         return int(self._kernel.counts[queue_kernel.COMPLETED])
 
     @property
     def dead_letters(self) -> int:
-        """Messages that ended in the dead-letter queue."""
+        """Messages moved to the dead-letter queue so far."""
         return int(self._kernel.counts[queue_kernel.DEAD_LETTERED])
 
     def lost(self) -> int:
-        """Messages that are neither processed nor dead letters and that neither queue nor slot holds."""
+        """Number of messages that are neither processed nor dead-lettered, nor in the queue or a slot."""
         return conservation.lost(self.messages, self._kernel)
 
     def gone_s(self) -> Floats:
-        """When each instance ever launched was gone; NaN where it still is."""
+        """Termination time of every instance ever launched; NaN while it is alive."""
         return self._kernel.gone_s[: len(self.instances)]
 
     def _advance(self) -> None:
         if self.now_s == self._kernel.now_s[0]:
-            return  # whatever began at this moment is due at it, not before it
+            return  # the kernel processes events before this moment, and it already has
         minutes = int(self.now_s // queue_kernel.MINUTE_S) + 2
         if minutes > self._kernel.duration_count.size:
             more = max(minutes, 2 * self._kernel.duration_count.size)
@@ -266,7 +271,7 @@ class SimulatedFleet:
         )
 
     def _reconcile(self) -> None:
-        """Launch what is missing; let go what is too many."""
+        """Launch missing instances, or stop surplus ones."""
         now, gone = self.now_s, self._kernel.gone_s
         self._alive = [one for one in self._alive if not gone[one.number] <= now]
         staying = [one for one in self._alive if one.stopped_s > now]
@@ -300,7 +305,10 @@ class SimulatedFleet:
                 self.clock.at(self._began_s + one.ready_s + 3600 * lives, lambda: self._interrupt(one))
 
     def _scale_in(self, staying: list[Instance], count: int, now: float) -> None:
-        """Those still booting first, newest first; then the idle ones, then the oldest."""
+        """Stop `count` instances: booting ones first, newest first; then running ones, oldest first.
+
+        Under PROTECT idle ones go before busy ones, and a busy one is tried again later.
+        """
         busy = self._kernel.busy
         booting = sorted((one for one in staying if one.ready_s > now), key=lambda one: -one.launched_s)
         running = [one for one in staying if one.ready_s <= now]
@@ -308,7 +316,7 @@ class SimulatedFleet:
         candidates = booting + (idle_first if self.conditions.scale_in is ScaleIn.PROTECT else running)
         for one in candidates[:count]:
             if one.ready_s <= now and busy[one.number] and self.conditions.scale_in is ScaleIn.PROTECT:
-                self._schedule_retry()  # protected: it is looked at again
+                self._schedule_retry()  # protected while busy
                 return
             if one.ready_s <= now and self.conditions.scale_in is ScaleIn.KILL:
                 self._kill(one, now)
@@ -339,7 +347,7 @@ class SimulatedFleet:
         )
 
     def _interrupt(self, one: Instance) -> None:
-        """A Spot interruption: nothing new from the notice on, gone two minutes later, draining or not."""
+        """A Spot interruption: the instance drains from the notice on and is gone two minutes later."""
         self._advance()
         if self._kernel.gone_s[one.number] <= self.now_s:
             return
@@ -407,7 +415,11 @@ def _new_kernel_state(blocks: int, concurrency: int, *, room: int) -> KernelStat
 
 
 def _with_more_blocks(kernel: KernelState, concurrency: int) -> KernelState:
-    """Twice as many; the ring of idle slots is laid out anew from its head."""
+    """Double the slot blocks.
+
+    The idle ring is copied from its head to the start of the new one: a ring that wraps around cannot grow in
+    place.
+    """
     blocks = kernel.instance.size
     slots = 2 * blocks * concurrency
     head, idle = kernel.counts[queue_kernel.IDLE_HEAD], kernel.counts[queue_kernel.IDLE]
@@ -430,7 +442,7 @@ def _with_more_blocks(kernel: KernelState, concurrency: int) -> KernelState:
 
 
 def _grown(array: Any, size: int, fill: float) -> Any:
-    """The same values, and `fill` behind them."""
+    """The array extended to `size` with `fill`."""
     grown = np.full(size, fill, array.dtype)
     grown[: array.size] = array
     return grown

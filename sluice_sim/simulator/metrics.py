@@ -1,7 +1,7 @@
-"""CloudWatch in memory: one value a minute and metric, read with the delay at which it came.
+"""CloudWatch metrics in memory: one value per metric and minute.
 
-Owns the store that alarms, policies and use cases of a simulated run share. Keeps a day: nothing here looks
-further back. Refuses to fill gaps.
+The store that alarms, policies and use cases of a simulated run share. It keeps at least one day, and nothing
+in a simulation looks further back. Missing minutes stay missing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MetricId = tuple[str, str, frozenset[tuple[str, str]]]
 
 
 def metric_id(namespace: str, name: str, dimensions: Mapping[str, str]) -> MetricId:
-    """The identity CloudWatch knows a metric by."""
+    """The identity of a metric in CloudWatch."""
     return namespace, name, frozenset(dimensions.items())
 
 
@@ -28,7 +28,7 @@ class MetricStore:
     _values: dict[MetricId, dict[int, float]] = field(default_factory=dict)
 
     def put(self, metric: MetricId, minute: int, value: float) -> None:
-        """One value; from now on it can be read."""
+        """Store one value, readable from now on."""
         values = self._values.setdefault(metric, {})
         values[minute] = value
         if len(values) > 2 * DAY_S // MINUTE_S:

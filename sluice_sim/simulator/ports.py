@@ -1,7 +1,7 @@
-"""The world of the use cases, over one run: the simulated side of `sluice.ports`.
+"""Implements `sluice.ports` over one simulated run, so that the deployed use cases decide in it.
 
-Owns the same promises as the AWS adapters keep, for one workload. What is not this workload's own queue,
-fleet or policy, AWS does not know here.
+The contract tests run over these and over the AWS adapters alike. A run has one workload; any other queue,
+fleet or policy does not exist here.
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ from sluice_sim.simulator.metrics import (
 
 @dataclass(frozen=True, slots=True)
 class SimulatedQueues:
-    """Keeps `ports.Queues`."""
+    """Implements `ports.Queues`."""
 
     context: ScalingContext
 
     def read(self, queue_urls: Collection[str], remaining_s: RemainingS) -> Mapping[str, Backlog | Unknown]:  # noqa: ARG002
-        """The counts as SQS would answer now."""
+        """The message counts as SQS would return them now."""
         snapshot = self.context.observe()
         own = Backlog(visible=snapshot.visible, in_flight=snapshot.in_flight, delayed=snapshot.delayed)
         known = self.context.deployed.workload.queue_url
@@ -67,18 +67,18 @@ class SimulatedQueues:
         }
 
     def send(self, queue_url: str, bodies: Sequence[str]) -> None:
-        """A trace says what arrives."""
+        """Raises ConfigError: messages arrive from the trace only."""
         raise ConfigError(f"{queue_url}: {len(bodies)} messages cannot be sent into a simulation")
 
 
 @dataclass(frozen=True, slots=True)
 class SimulatedFleets:
-    """Keeps `ports.Fleets`."""
+    """Implements `ports.Fleets`."""
 
     context: ScalingContext
 
     def read(self, fleets: Collection[Fleet], remaining_s: RemainingS) -> Mapping[Fleet, Capacity | Unknown]:  # noqa: ARG002
-        """The fleet as it is."""
+        """The capacity of the fleet."""
         snapshot, workload = self.context.fleet.snapshot(), self.context.deployed.workload
         own = Capacity(desired=snapshot.desired, running=snapshot.running, bounds=workload.bounds)
         return {
@@ -87,7 +87,7 @@ class SimulatedFleets:
         }
 
     def set_desired(self, fleet: Fleet, instances: int) -> None:
-        """Ask for this many; AWS refuses what is out of the fleet's own bounds."""
+        """Set the desired capacity; ConfigError outside the fleet's bounds, as at AWS."""
         if fleet != self.context.deployed.workload.fleet:
             raise ConfigError(f"AWS knows no {fleet}")
         low, high = self.context.minimum, self.context.maximum
@@ -98,12 +98,12 @@ class SimulatedFleets:
 
 @dataclass(frozen=True, slots=True)
 class SimulatedMetrics:
-    """Keeps `ports.Metrics`; MsgProcessingDuration is what the workers finished, minute by minute."""
+    """Implements `ports.Metrics`; MsgProcessingDuration comes from the messages finished in each minute."""
 
     context: ScalingContext
 
     def publish(self, points: Mapping[str, Sequence[DataPoint]]) -> Mapping[str, str]:
-        """Readable some seconds later."""
+        """Publish data points, readable CUSTOM_METRIC_DELAY_S later."""
         for point in chain.from_iterable(points.values()):
             metric = metric_id(point.metric.namespace, point.metric.name, point.metric.dimensions)
             self.context.publish(metric, int(point.at.timestamp()), point.value)
@@ -116,7 +116,7 @@ class SimulatedMetrics:
         end: datetime,
         remaining_s: RemainingS,  # noqa: ARG002 - no read takes time here
     ) -> Mapping[str, Series | Unknown]:
-        """One value a period; a period without data is absent."""
+        """One value per period; periods without data are absent."""
         return {name: self._one(query, start, end) for name, query in queries.items()}
 
     def _one(self, query: SeriesQuery, start: datetime, end: datetime) -> Series:
@@ -128,10 +128,10 @@ class SimulatedMetrics:
         return {datetime.fromtimestamp(minute, UTC): value for minute, value in values.items()}
 
     def _durations(self, query: SeriesQuery, first: int, last: int) -> Series:
-        """Average, SampleCount or a percentile of what was finished in each period."""
+        """Average, SampleCount or a percentile of the durations finished in each period."""
         fleet = self.context.fleet
         began = int(self.context.clock.now - fleet.now_s)
-        # Workers publish a minute when it is over.
+        # Workers publish a minute after it has ended.
         now = int(fleet.now_s - CUSTOM_METRIC_DELAY_S) // MINUTE_S * MINUTE_S
         series = {}
         for at in range(-(-first // query.period_s) * query.period_s, last, query.period_s):
@@ -158,12 +158,12 @@ class SimulatedMetrics:
 
 @dataclass(frozen=True, slots=True)
 class SimulatedPolicies:
-    """Keeps `ports.Policies` over the target that the simulated AWS tracks."""
+    """Implements `ports.Policies` over the target that the simulated AWS tracks."""
 
     aws: SimulatedAws
 
     def read(self, workload: Workload, remaining_s: RemainingS) -> Policy:  # noqa: ARG002
-        """The policy of the run's workload."""
+        """The scaling policy of the run's workload; ConfigError for any other."""
         own = self.aws.context.deployed.workload.policy_arn
         if workload.policy_arn is None or workload.policy_arn != own or self.aws.target is None:
             raise ConfigError(f"workload {workload.name}: {workload.fleet} has no scaling policy")
@@ -172,7 +172,7 @@ class SimulatedPolicies:
     def targets(
         self, workloads: Mapping[str, Workload], remaining_s: RemainingS
     ) -> Mapping[str, float | Unknown]:
-        """That of the run's workload; of another one AWS knows no policy here."""
+        """The target of the run's workload; Unknown for any other."""
         return {name: self._target(workload, remaining_s) for name, workload in workloads.items()}
 
     def _target(self, workload: Workload, remaining_s: RemainingS) -> float | Unknown:
@@ -182,22 +182,22 @@ class SimulatedPolicies:
             return Unknown(reason=str(missing))
 
     def put_target(self, policy: Policy, target: float) -> None:  # noqa: ARG002 - there is one policy
-        """From the next minute on."""
+        """Set the target; target tracking uses it from the next minute on."""
         self.aws.target = target
 
 
 @dataclass(frozen=True, slots=True)
 class SimulatedRegistry:
-    """Keeps `ports.Registry`: one workload is registered."""
+    """Implements `ports.Registry` with the run's one workload."""
 
     workload: Workload
 
     def all(self, remaining_s: RemainingS, *, fresh: bool = False) -> Registered:  # noqa: ARG002
-        """The one workload."""
+        """The one registered workload."""
         return Registered(workloads=(self.workload,), refused={})
 
     def one(self, name: str, remaining_s: RemainingS) -> Workload:  # noqa: ARG002
-        """The one workload, by its name."""
+        """The workload, by its name; ConfigError for any other name."""
         if name != self.workload.name:
             raise ConfigError(f"no workload {name} is registered")
         return self.workload
@@ -208,17 +208,17 @@ WITHOUT_EVIDENCE = (Reason.TOO_FEW_SAMPLES, Reason.UNKNOWN_READING)
 
 @dataclass(slots=True)
 class RunReport:
-    """Keeps `ports.Report`: what acted is told, what failed is kept."""
+    """Implements `ports.Report`: decisions that acted go to the log, failures are kept."""
 
     context: ScalingContext
     failures: list[tuple[float, str]] = field(default_factory=list)
     defects: int = 0
-    """None: the first one ends the run."""
+    """Always 0: the first defect ends the run."""
     last_retune: TargetDecision | None = None
-    """The last that had something to go by, or the first where none had."""
+    """The last retune that had readings to decide by; the first one if none had."""
 
     def decided(self, decision: Decision | TargetDecision, outcome: Outcome) -> None:
-        """Only what acted: a run of a month has a million holds."""
+        """Log a decision that acted; a run of a month has a million that hold."""
         if isinstance(decision, TargetDecision) and (
             self.last_retune is None or decision.reason not in WITHOUT_EVIDENCE
         ):
@@ -236,7 +236,7 @@ class RunReport:
         """Nothing to tell."""
 
     def failed(self, workload: str, counter: Counter, why: str, *, defect: Exception | None = None) -> None:  # noqa: ARG002
-        """A defect of ours ends the run."""
+        """Keep a failure; a defect in our own code ends the run."""
         if defect is not None:
             raise defect
         self.failures.append((self.context.fleet.now_s, why))
@@ -246,7 +246,7 @@ class RunReport:
 
 
 def world(aws: SimulatedAws) -> World:
-    """Everything outside the use cases, for one run."""
+    """Everything that the use cases need, for one run."""
     context = aws.context
     return World(
         queues=SimulatedQueues(context),

@@ -1,10 +1,11 @@
-"""The queue and the slots that serve it: which message starts when, exact to the message.
+"""The compiled core of the simulator: which slot starts which message when, message by message.
 
-An event simulation over arrays, compiled by numba: the message that became visible first is taken by the slot
-that has been idle longest. Owns the events between two looks; which instances are launched and stopped is the
-plant's. Arrays are grouped in tuples, as compiled code wants.
+A discrete-event simulation over arrays, compiled by numba. The slot that has been idle longest takes the
+message that became visible first. This module handles the events between two snapshots; `fleet` decides which
+instances are launched and stopped. Arrays are grouped in named tuples because numba compiles no other record.
 
-Times are seconds. A slot is one message at a time; a berth is the slots of one instance, side by side.
+Times are seconds since the start of the run. A slot works on one message at a time. A slot block is the
+adjacent slots of one instance.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ WAITING, PROCESSED, DEAD_LETTER = 0, 1, 2
 NO_MESSAGE = -1
 MINUTE_S = 60.0
 
-# Places in `Station.count`.
+# Indices into `KernelState.counts`. NEXT_NEW is the first message of a standard queue that was never
+# received; SCHEDULED and RETURNING are the sizes of the two heaps; IDLE_HEAD and IDLE are the start and the
+# length of the idle ring.
 NEXT_NEW, HELD, BUSY, COMPLETED, DEAD_LETTERED, SCHEDULED, RETURNING, IDLE_HEAD, IDLE, FREE_BLOCKS = range(10)
 
 
@@ -39,36 +42,39 @@ class Messages(NamedTuple):
     state: UInt8s
     receives: UInt16s
     next_in_group: Ints
-    """The next message of the same message group, NOBODY at its end; of length 0 for a standard queue."""
+    """The next message of the same message group, NO_MESSAGE for its last; empty for a standard queue."""
 
 
 class KernelState(NamedTuple):
-    """The queue's and the slots' own state."""
+    """The state of the queue and of the slots."""
 
     counts: Ints
     now_s: Floats
-    # A slot's message, whether it is abandoned, and the berth's instance.
+    # By slot: its message, and whether its instance was stopped. By block: its instance.
     message: Ints
     abandoned: UInt8s
     instance: Ints
     pending_slots: Ints
-    """By berth: slots that are not abandoned yet or still stand in the agenda or among the idle."""
-    # The agenda: when a busy slot finishes or a booting one is ready, as a heap.
+    """By block: slots that are in use, or abandoned but still in the event heap or the idle ring.
+
+    A block is reused only at 0. Otherwise an entry left behind would act on another instance's slot.
+    """
+    # Event heap: when a busy slot finishes, or a booting one becomes ready.
     due_s: Floats
     due_slot: Ints
-    # Idle slots, longest idle first, as a ring.
+    # Ring of idle slots, longest idle first.
     idle: Ints
     free_blocks: Ints
-    # Messages that become visible again (and heads of message groups), as a heap.
+    # Heap of messages by the time at which they become visible again, and of the heads of message groups.
     visible_s: Floats
     visible_message: Ints
-    # By instance.
+    # By instance number.
     stopping: UInt8s
     busy: Ints
     serving_slots: Ints
-    """Slots that may still take or finish a message."""
+    """Slots that may still receive or finish a message; the instance is gone at 0."""
     gone_s: Floats
-    # By minute since the start.
+    # By minute of the run in which the messages finished.
     duration_sum_s: Floats
     duration_square_s2: Floats
     duration_count: Ints
@@ -78,11 +84,15 @@ class KernelState(NamedTuple):
 def advance(  # noqa: C901 - one loop over events, in the order in which they happen
     until_s: float, delay_s: float, max_receives: int, messages: Messages, kernel: KernelState
 ) -> None:
-    """Let everything happen that is due before `until_s`.
+    """Process every event before `until_s` (seconds, exclusive).
 
-    As at SQS, a message moves to the dead-letter queue when it would be received once too often.
+    As in SQS, a message moves to the dead-letter queue when it would be received more than `max_receives`
+    times.
+
+    The function is long on purpose. It is the hot loop, and passing a tuple of arrays to another compiled
+    function costs more than handling an event, so parts of it cannot move into functions of their own.
     """
-    # Taken out of their tuples once: to hand a tuple of arrays on costs more than an event.
+    # Unpacked once, so that the heap functions below take arrays and not the tuples that hold them.
     count, message_of, instance_of = kernel.counts, kernel.message, kernel.instance
     abandoned, idle, busy = kernel.abandoned, kernel.idle, kernel.busy
     due_s, due_slot, visible_s, visible_message = (
@@ -103,15 +113,18 @@ def advance(  # noqa: C901 - one loop over events, in the order in which they ha
     slots = kernel.message.size // kernel.instance.size
     now = kernel.now_s[0]
     while True:
+        # An abandoned slot at the head of the ring would otherwise receive a message for a stopped instance.
         if count[IDLE] > 0 and abandoned[idle[count[IDLE_HEAD]]]:
             _drop_abandoned_idle_slots(kernel)
         visible = math.inf
         if not grouped and count[NEXT_NEW] < total:
             visible = arrival_s[count[NEXT_NEW]] + delay_s
+        # New messages are in order of arrival and need no heap; on a tie a returning one goes first.
         again = count[RETURNING] > 0 and visible_s[0] <= visible
         if again:
             visible = visible_s[0]
         due = due_s[0] if count[SCHEDULED] > 0 else math.inf
+        # The earlier of two: a message starts on an idle slot, or the next scheduled event of a slot occurs.
         if count[IDLE] > 0 and visible <= due:
             moment = max(visible, now)
             if moment >= until_s:
@@ -173,7 +186,7 @@ def advance(  # noqa: C901 - one loop over events, in the order in which they ha
 
 @njit(cache=True)
 def launch(block: int, instance: int, ready_s: float, kernel: KernelState, slots: int) -> None:
-    """Put an instance's slots on the agenda for when it has booted."""
+    """Schedule the moment at which an instance's slots are ready."""
     kernel.instance[block] = instance
     kernel.pending_slots[block] = slots
     kernel.serving_slots[instance] = slots
@@ -185,7 +198,11 @@ def launch(block: int, instance: int, ready_s: float, kernel: KernelState, slots
 
 @njit(cache=True)
 def stop(block: int, now_s: float, booting: bool, kernel: KernelState, slots: int) -> None:
-    """An instance takes nothing new; it is gone once its last message is finished."""
+    """Drain an instance: it receives nothing new and is gone once its last message is finished.
+
+    Slots without a message are abandoned at once. They stay in the heap or ring until their entry comes up,
+    because removing from the middle of either would cost a search.
+    """
     instance = kernel.instance[block]
     kernel.stopping[instance] = 1
     for slot in range(block * slots, (block + 1) * slots):
@@ -200,7 +217,11 @@ def stop(block: int, now_s: float, booting: bool, kernel: KernelState, slots: in
 def kill(
     block: int, now_s: float, visibility_timeout_s: float, messages: Messages, kernel: KernelState, slots: int
 ) -> int:
-    """An instance is gone at once; how many of its messages return, once their timeout ends."""
+    """Terminate an instance at once, and return how many messages it had in flight.
+
+    Each becomes visible again when its visibility timeout ends. Workers extend the timeout while they work,
+    so that is the first multiple of the timeout after `now_s`, counted from the receive.
+    """
     instance, returned = kernel.instance[block], 0
     kernel.stopping[instance] = 1
     for slot in range(block * slots, (block + 1) * slots):
@@ -221,7 +242,7 @@ def kill(
 
 @njit(cache=True)
 def open_groups(messages: Messages, first: Ints, delay_s: float, kernel: KernelState) -> None:
-    """A FIFO queue: the first message of each group is the only one of it that may be taken."""
+    """FIFO queues: make the first message of each group receivable; the others wait behind it."""
     for message in first:
         visible_s = messages.arrival_s[message] + delay_s
         _push(kernel.visible_s, kernel.visible_message, kernel.counts, RETURNING, visible_s, message)
@@ -231,7 +252,7 @@ def open_groups(messages: Messages, first: Ints, delay_s: float, kernel: KernelS
 def _release_next_in_group(
     done: int, now: float, delay_s: float, messages: Messages, kernel: KernelState
 ) -> None:
-    """The next message of the group may be taken from now on."""
+    """FIFO queues: make the next message of the same group receivable from now on."""
     if messages.next_in_group.size > 0 and messages.next_in_group[done] != NO_MESSAGE:
         next_in_group = messages.next_in_group[done]
         visible_s = max(messages.arrival_s[next_in_group] + delay_s, now)
@@ -240,7 +261,7 @@ def _release_next_in_group(
 
 @njit(cache=True)
 def _drop_abandoned_idle_slots(kernel: KernelState) -> None:
-    """Idle slots whose instance was stopped leave the ring when their turn comes."""
+    """Remove slots of stopped instances from the head of the idle ring."""
     count = kernel.counts
     while count[IDLE] > 0 and kernel.abandoned[kernel.idle[count[IDLE_HEAD]]]:
         _release_slot(kernel, kernel.idle[count[IDLE_HEAD]])
@@ -250,7 +271,7 @@ def _drop_abandoned_idle_slots(kernel: KernelState) -> None:
 
 @njit(cache=True)
 def _release_slot(kernel: KernelState, slot: int) -> None:
-    """A berth is free once the last of its slots has left the agenda and the ring."""
+    """Free the slot's block once its last slot has left the event heap and the idle ring."""
     block = slot // (kernel.message.size // kernel.instance.size)
     kernel.pending_slots[block] -= 1
     if kernel.pending_slots[block] == 0:
@@ -260,7 +281,10 @@ def _release_slot(kernel: KernelState, slot: int) -> None:
 
 @njit(cache=True)
 def _push(keys: Floats, values: Ints, count: Ints, size: int, key: float, value: int) -> None:
-    """Onto a heap of (key, value), the smallest first; equal keys go by value."""
+    """Push onto a heap of (key, value), smallest first; equal keys are ordered by value.
+
+    Without that order, runs with the same inputs could differ.
+    """
     place = count[size]
     count[size] += 1
     while place > 0:
@@ -274,7 +298,7 @@ def _push(keys: Floats, values: Ints, count: Ints, size: int, key: float, value:
 
 @njit(cache=True)
 def _pop(keys: Floats, values: Ints, count: Ints, size: int) -> int:
-    """The smallest off a heap."""
+    """Pop the value with the smallest key."""
     top = int(values[0])
     count[size] -= 1
     last = count[size]

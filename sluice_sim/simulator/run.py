@@ -1,7 +1,7 @@
-"""One run: a setting, a policy, and everything that happened.
+"""Runs one policy against one load and records everything that happened.
 
-Owns the beginning (the fleet at its minimum) and the end: the trace is over and the queue empty, or a week
-has passed since. Deterministic: the same inputs give the same run.
+A run begins with the fleet at its minimum. It ends when the trace is over and the queue is empty, or a week
+after the trace. It is deterministic: the same inputs give the same run.
 """
 
 from __future__ import annotations
@@ -36,34 +36,34 @@ from sluice_sim.simulator.targets import CurrentTarget
 from sluice_sim.template.deployment import Deployed
 
 START_S = 1_768_478_400.0
-"""2026-01-15 12:00 UTC: where the clock of a run stands at its beginning, unless its trace says otherwise."""
+"""2026-01-15 12:00 UTC: when a run starts, unless its trace has timestamps."""
 GIVE_UP_S = 7 * 86_400.0
 SNAPSHOT_INTERVAL_S = 60.0
 PEAK_WINDOW_S = 600.0
 
 OnProgress = Callable[[float], None]
-"""Told how much of the trace has been played, 0 to 1."""
+"""Called with the share of the trace that is done, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What comes and how long it takes, seconds since the start; in the order of arrival."""
+    """The messages of a run in order of arrival; times are seconds since the start."""
 
     arrival_s: Floats
     service_s: Floats
     horizon_s: float
-    """Where the trace ends."""
+    """When the trace ends."""
     groups: Ints | None = None
-    """FIFO queues: each message's group."""
+    """FIFO queues: the message group of each message."""
 
     @property
     def mean_service_s(self) -> float:
-        """Seconds a message takes on average; 1 where there is none."""
+        """Mean service time in seconds; 1 without messages."""
         return float(self.service_s.mean()) if self.service_s.size else 1.0
 
     @property
     def peak_rate_per_s(self) -> float:
-        """Arrivals of the busiest ten minutes, per second."""
+        """Arrivals per second in the busiest ten minutes."""
         if not self.arrival_s.size:
             return 0.0
         windows = (self.arrival_s // PEAK_WINDOW_S).astype(np.int64)
@@ -72,7 +72,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """What happened: every message, every instance, the fleet minute by minute, every decision."""
+    """The record of a run: messages, instances, a snapshot per minute, and the log of decisions."""
 
     policy: str
     load: Load
@@ -92,7 +92,7 @@ class Run:
     scale_in: ScaleIn = ScaleIn.DRAIN
     target: CurrentTarget | None = None
     lost: int = 0
-    """Messages that nobody holds and nobody processed, by identity."""
+    """Messages neither processed nor held anywhere, counted by identity; 0 unless the simulator is wrong."""
 
 
 def simulate(
@@ -108,27 +108,15 @@ def simulate(
     count_lag_s: float = 0.0,
     on_progress: OnProgress = lambda _: None,
 ) -> Run:
-    """Play the load against the policy; `boot_s` is what the operator would have measured beforehand."""
+    """Run the policy against the load.
+
+    `boot_s` is the mean boot time that the operator measured beforehand; `conditions` has the real ones.
+    """
     began = time.perf_counter()
     clock = VirtualClock(start_s)
-    count = load.arrival_s.size
-    next_in_group, first = _group_links(load.groups)
-    messages = Messages(
-        arrival_s=load.arrival_s,
-        service_s=load.service_s,
-        started_s=np.full(count, math.nan),
-        state=np.zeros(count, np.uint8),
-        receives=np.zeros(count, np.uint16),
-        next_in_group=next_in_group,
-    )
-    fleet = SimulatedFleet(
-        messages,
-        conditions if policy.scale_in is None else replace(conditions, scale_in=policy.scale_in),
-        clock,
-        np.random.default_rng([seed, 1]),
-        deployed.workload.bounds.max,
-        first_of_groups=first,
-    )
+    if policy.scale_in is not None:
+        conditions = replace(conditions, scale_in=policy.scale_in)
+    fleet = _new_fleet(load, conditions, clock, seed, deployed.workload.bounds.max)
     context = ScalingContext(
         clock=clock,
         fleet=fleet,
@@ -141,6 +129,7 @@ def simulate(
         seed=seed,
     )
     snapshots: list[Snapshot] = []
+    # Before everything else at a full minute, so that a row shows the fleet before that minute's decisions.
     clock.every(SNAPSHOT_INTERVAL_S, lambda: snapshots.append(fleet.snapshot()), first=clock.now, priority=-1)
     fleet.set_desired(deployed.workload.bounds.min)
     policy.attach(context)
@@ -148,7 +137,7 @@ def simulate(
     return Run(
         policy=policy.name,
         load=load,
-        messages=messages,
+        messages=fleet.messages,
         promise_s=promise_s,
         instances=fleet.instances,
         gone_s=fleet.gone_s(),
@@ -167,12 +156,31 @@ def simulate(
     )
 
 
+def _new_fleet(
+    load: Load, conditions: Conditions, clock: VirtualClock, seed: int, maximum: int
+) -> SimulatedFleet:
+    """A queue in which nothing has arrived yet, and its fleet without an instance."""
+    count = load.arrival_s.size
+    next_in_group, first = _group_links(load.groups)
+    messages = Messages(
+        arrival_s=load.arrival_s,
+        service_s=load.service_s,
+        started_s=np.full(count, math.nan),
+        state=np.zeros(count, np.uint8),
+        receives=np.zeros(count, np.uint16),
+        next_in_group=next_in_group,
+    )
+    random = np.random.default_rng([seed, 1])
+    return SimulatedFleet(messages, conditions, clock, random, maximum, first_of_groups=first)
+
+
 def _run_clock(
     clock: VirtualClock, fleet: SimulatedFleet, load: Load, start_s: float, on_progress: OnProgress
 ) -> None:
     step_s = max(SNAPSHOT_INTERVAL_S, load.horizon_s / 200 // SNAPSHOT_INTERVAL_S * SNAPSHOT_INTERVAL_S)
     end = start_s + load.horizon_s
-    while clock.now < end:  # not by seconds of the run: start + horizon - start need not be the horizon
+    # Compared in epoch seconds: in floats, start + horizon - start may differ from the horizon.
+    while clock.now < end:
         clock.run_until(min(clock.now + step_s, end))
         on_progress(min(1.0, fleet.now_s / load.horizon_s))
     while fleet.snapshot().backlog and clock.now < end + GIVE_UP_S:
@@ -180,7 +188,7 @@ def _run_clock(
 
 
 def _group_links(groups: Ints | None) -> tuple[Ints, Ints]:
-    """The next message of each message's group, and the first of each group."""
+    """For each message the next one of its group (NO_MESSAGE for the last), and the first of each group."""
     if groups is None:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     next_in_group = np.full(groups.size, queue_kernel.NO_MESSAGE, np.int64)

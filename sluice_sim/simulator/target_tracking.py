@@ -1,8 +1,7 @@
-"""AWS's own scaling on the run's fleet, for policies that track another metric than the stack's policy does.
+"""Target tracking for policies that track another metric than the workload's own stack.
 
-Owns what several ways of scaling share: the stack's target tracking with another metric and target, queue and
-fleet metrics as policies name them, and the alarm that people put beside a policy that cannot start from 0.
-Warm-up and cooldowns stay as the stack has them. Refuses a workload whose stack tracks nothing.
+What these policies share: the stack's target-tracking policy with another metric and target, the metrics of
+queue and fleet, and the alarm that starts a fleet from 0. Warm-up and cooldowns stay as in the stack.
 """
 
 from __future__ import annotations
@@ -30,11 +29,11 @@ from sluice_sim.simulator.metrics import (
 from sluice_sim.template.deployment import SettingError
 
 Tracked = Mapping[str, Any]
-"""A CustomizedMetricSpecification, with its periods."""
+"""A CustomizedMetricSpecification, periods included."""
 
 
 def track(aws: SimulatedAws, metric: Tracked, target: float) -> None:
-    """Target tracking of this metric, on a group or a service as the workload has it."""
+    """Track `metric` at `target` on the workload's fleet; SettingError if its stack has no policy."""
     for logical_id, resource in aws.context.deployed.stack.resources.items():
         if resource.type == "AWS::AutoScaling::ScalingPolicy":
             of_group = TargetTracking.from_properties(logical_id, resource.properties)
@@ -50,12 +49,12 @@ def track(aws: SimulatedAws, metric: Tracked, target: float) -> None:
 
 
 def tracked(metric: Metric) -> Tracked:
-    """One metric, averaged by the minute."""
+    """One metric, averaged per minute."""
     return {**_named(metric), "Statistic": "Average", "Period": MINUTE_S}
 
 
 def quotient(numerator: Metric, denominator: Metric) -> Tracked:
-    """Metric math: one metric divided by another; where the denominator is 0 there is no point."""
+    """Metric math: one metric divided by another; no data point where the denominator is 0."""
     return {
         "Metrics": [
             {"Id": "quotient", "Expression": "numerator / denominator", "ReturnData": True},
@@ -66,25 +65,25 @@ def quotient(numerator: Metric, denominator: Metric) -> Tracked:
 
 
 def visible_metric(context: ScalingContext) -> Metric:
-    """The visible messages, as SQS publishes them."""
+    """ApproximateNumberOfMessagesVisible of the workload's queue."""
     return context.deployed.workload.queue_metric("ApproximateNumberOfMessagesVisible")
 
 
 def newest_minutes(context: ScalingContext, metric: Metric, minutes: int) -> list[float]:
-    """An AWS metric's newest values that an evaluation now may count on, oldest first."""
+    """The latest values of an AWS metric that are readable now, oldest first."""
     end = int((context.clock.now - NATIVE_METRIC_DELAY_S) // MINUTE_S) * MINUTE_S
     known = metric_id(metric.namespace, metric.name, metric.dimensions)
     return list(context.metrics.read(known, end - minutes * MINUTE_S, end).values())
 
 
 def every_evaluation(context: ScalingContext, action: Callable[[], object]) -> None:
-    """Run an action whenever CloudWatch evaluates alarms: once a minute."""
+    """Run an action whenever CloudWatch evaluates alarms, once a minute."""
     into_minute_s = context.clock.now % MINUTE_S
     every(context, MINUTE_S, action, after_s=MINUTE_S - into_minute_s + EVALUATION_OFFSET_S)
 
 
 def bootstrap_by_alarm(context: ScalingContext) -> None:
-    """The usual companion: an alarm on visible messages above 0 asks for one instance where none is."""
+    """The usual companion alarm: one instance when messages are visible and the desired capacity is 0."""
 
     def evaluate() -> None:
         newest = newest_minutes(context, visible_metric(context), 1)

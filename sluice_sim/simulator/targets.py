@@ -1,6 +1,6 @@
-"""The target that the deployed policy holds, and which parameters keep it from what the promise allows.
+"""Explains the target at the end of a run: how it came about, and which parameters limit it.
 
-Owns the explanation of a dynamic target: the last retune's arithmetic, its bounds, its deadband, its samples.
+A dynamic target is explained by its last retune: the arithmetic, the bounds, the deadband and the samples.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ from dataclasses import dataclass
 from sluice.core.model import Durations, DynamicTarget, Reason, StaticTarget, TargetDecision
 
 SAME = 1e-3
-"""Relative difference below which two targets are one."""
+"""Relative difference below which two targets count as equal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurrentTarget:
-    """Messages per instance that target tracking holds, and why so many."""
+    """The target of target tracking in messages per instance, and how it came about."""
 
     messages_per_instance: float
     because: str
     limits: tuple[str, ...] = ()
-    """Parameters of workload.yaml that keep it from what the promise allows, strongest first."""
+    """Parameters of workload.yaml that keep it from the value the promise allows, strongest first."""
 
 
 def explain(
     settings: StaticTarget | DynamicTarget, current: float, last: TargetDecision | None
 ) -> CurrentTarget:
-    """`in_force` as the last retune of the run, None without one, leaves it."""
+    """Explain the `current` target; `last` is the last retune of the run, None if there was none."""
     if isinstance(settings, StaticTarget):
         return CurrentTarget(messages_per_instance=current, because="static: MessagesPerInstance")
     if last is None:

@@ -1,1 +1,1 @@
-"""What a simulation is worth: experiments, sweeps, results and the lower bound."""
+"""Evaluates policies: experiments, sweeps, results and the lower bound."""

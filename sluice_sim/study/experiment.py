@@ -1,8 +1,8 @@
-"""One experiment: everything that a run depends on, in values that another process can take over.
+"""One experiment: everything that a run depends on, as values that can be sent to another process.
 
-Owns the way from what a person asked for to a load, a deployed workload and a run. Every random stream has a
-number of its own beside the seed, so that changing one thing leaves the others' draws alone. Refuses what
-cannot be played before anything is.
+Builds the load, the deployed workload and the run. Every random stream has a number of its own beside the
+seed, so that changing one input leaves the other draws unchanged. Invalid inputs are SettingErrors before
+anything runs.
 """
 
 from __future__ import annotations
@@ -55,16 +55,16 @@ from sluice_sim.workloads.traces import (
 )
 
 ARRIVALS, SERVICE, BOOTS, GROUPS = 3, 4, 5, 6
-"""Random streams; 1 is the plant's, 2 the generated traces', and each schedule's is known by its name."""
+"""Random streams; 1 is the fleet's, 2 the generated traces', and a schedule's depends on its name."""
 GROUPS_PER_SLOT = 10
-"""Message groups of a FIFO queue per slot of the largest fleet, by default: they hold nobody up then."""
+"""Default number of message groups per slot of the largest fleet: enough not to limit it."""
 
 THREE_MINUTES = Boot(min_s=180.0, max_s=180.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generated:
-    """A trace made to order."""
+    """The parameters of a generated trace."""
 
     shape: str
     days: float = 1.0
@@ -77,7 +77,7 @@ class Generated:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadSettings:
-    """What a load is made of: runs that agree in these play the same messages."""
+    """What a load depends on: runs with equal settings have the same messages."""
 
     trace: Path | Generated
     duration_s: float
@@ -89,12 +89,12 @@ class LoadSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
-    """One run to be."""
+    """The inputs of one run."""
 
     root: Path
-    """Where `workload.yaml` is."""
+    """The folder of `workload.yaml`."""
     parameters: Mapping[str, str]
-    """Of `workload.yaml`."""
+    """Parameters of `workload.yaml`."""
     policy: str
     trace: Path | Generated
     durations: Path | None = None
@@ -108,7 +108,7 @@ class Experiment:
     concurrency: int | None = None
     groups: int | None = None
     scale_in: ScaleIn | None = None
-    """None: what the policy needs, or drain."""
+    """None for the policy's own, or drain."""
     visibility_timeout_s: float = 300.0
     max_receives: int = 3
     delay_s: float = 0.0
@@ -118,19 +118,19 @@ class Experiment:
     late_ratio: float = 0.01
 
     def deployed(self) -> Deployed:
-        """The workload as its stack would leave it."""
+        """The workload as its stack would deploy it."""
         return _deployed(self.root, tuple(sorted(self.parameters.items())))
 
     @property
     def slots_per_instance(self) -> int:
-        """Messages that an instance works on at a time: as asked for, else what the target reckons with."""
+        """Messages that an instance processes concurrently: as given, else the target's concurrency."""
         if self.concurrency is not None:
             return self.concurrency
         return max(1, round(self.deployed().workload.target.concurrency_per_instance))
 
     @property
     def load_settings(self) -> LoadSettings:
-        """What its load is made of."""
+        """The settings of its load."""
         return LoadSettings(
             trace=self.trace,
             duration_s=self.duration_s,
@@ -141,7 +141,7 @@ class Experiment:
         )
 
     def promise(self, mean_service_s: float) -> float:
-        """Acceptable seconds from a message's arrival to its start."""
+        """Seconds within which a message shall start: as given, else from the workload's target."""
         if self.promise_s is not None:
             return self.promise_s
         promised_s = promise_s(self.deployed().workload, mean_service_s, self.slots_per_instance)
@@ -159,7 +159,7 @@ class Experiment:
 
 
 def trace_of(settings: LoadSettings) -> Trace:
-    """The trace, read or generated."""
+    """Read or generate the trace."""
     made = settings.trace
     if isinstance(made, Path):
         return traces.read(made)
@@ -169,7 +169,7 @@ def trace_of(settings: LoadSettings) -> Trace:
 
 
 def load_of(settings: LoadSettings, trace: Trace) -> Load:
-    """Every message of a trace: when it comes, how long it takes, its group."""
+    """The messages of a trace: arrival, service time and message group of each."""
     arrival_s = traces.moments(trace, np.random.default_rng([settings.seed, ARRIVALS]))
     count, random = arrival_s.size, np.random.default_rng([settings.seed, SERVICE])
     if settings.durations is not None:
@@ -187,7 +187,7 @@ def load_of(settings: LoadSettings, trace: Trace) -> Load:
 def run_experiment(
     experiment: Experiment, load: Load, start_s: float | None, *, on_progress: OnProgress = lambda _: None
 ) -> Run:
-    """The run; `start_s` is when the trace begins, None where it does not say."""
+    """Run an experiment; `start_s` is when the trace begins, None if it has no timestamps."""
     policy = policies.named(experiment.policy)
     if experiment.tick_s is not None:
         if not has_tick(experiment.policy):
@@ -220,7 +220,7 @@ def run_experiment(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoundSettings:
-    """What a lower bound depends on beside the load: runs that agree in these share it."""
+    """What a lower bound depends on besides the load: runs with equal settings share it."""
 
     concurrency: int
     promise_s: float
@@ -231,7 +231,10 @@ class BoundSettings:
 
 
 def bound_settings(experiment: Experiment, mean_s: float) -> BoundSettings:
-    """The shortest boot, and no sure minimum where launches are refused: what every run really has to pay."""
+    """The settings of a bound that no run can beat.
+
+    It takes the shortest boot, and no minimum if launches can fail: only then does every run pay that much.
+    """
     bounds, refused = experiment.deployed().workload.bounds, experiment.refusal_ratio > 0
     return BoundSettings(
         concurrency=experiment.slots_per_instance,
@@ -244,7 +247,7 @@ def bound_settings(experiment: Experiment, mean_s: float) -> BoundSettings:
 
 
 def bound_of(settings: BoundSettings, load: Load, *, on_progress: OnProgress = lambda _: None) -> Bound:
-    """The clairvoyant's plan."""
+    """The lower bound for a load."""
     return lower_bound(
         load,
         concurrency=settings.concurrency,
@@ -258,11 +261,11 @@ def bound_of(settings: BoundSettings, load: Load, *, on_progress: OnProgress = l
 
 
 TICK = "tick_s"
-"""The attribute of a policy whose period can be set."""
+"""The attribute of a policy that holds the period of its ticks, if it can be set."""
 
 
 def has_tick(policy: str) -> bool:
-    """Whether a policy decides at ticks of its own, whose period can be set."""
+    """Whether the period of a policy's ticks can be set."""
     return hasattr(policies.named(policy), TICK)
 
 

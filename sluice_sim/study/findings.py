@@ -1,6 +1,6 @@
-"""What a person should know of a run beyond its numbers, in sentences: the same in text, JSON and report.
+"""Findings about a run beyond its numbers, as sentences: the same in text, JSON and report.
 
-Owns whether the promise was kept and what would help where it was not. Decides nothing and plays nothing.
+Says whether the promise was kept and, if not, what would help.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from sluice_sim.study.result import (
 )
 
 SEEN_AFTER_S = 60.0
-"""Until a policy without a tick of its own sees what came: CloudWatch's minute."""
+"""Seconds until a policy without ticks observes an arrival: CloudWatch's resolution."""
 SAME_LOAD = 1.25
-"""An offered load that is this many times too large or too small is told of."""
+"""Ratio from which a configured offered load counts as wrong, in either direction."""
 
 
 def with_findings(numbers: Result, experiment: Experiment) -> Result:
@@ -51,7 +51,7 @@ def _of_the_promise(numbers: Result, experiment: Experiment, *, kept: bool | Non
 
 
 def _of_the_arrivals(numbers: Result, experiment: Experiment, *, kept: bool | None) -> Iterator[str]:
-    """Whether target tracking counts what keeps arriving, and by the right processing time."""
+    """Whether target tracking counts arrivals, and with the right processing time."""
     if experiment.policy != "sluice":
         return
     workload = experiment.deployed().workload
@@ -73,7 +73,7 @@ def _counting_arrivals(workload: Workload, processing_s: float) -> str:
 
 
 def _wrong_load(numbers: Result, experiment: Experiment, workload: Workload) -> Iterator[str]:
-    """An offered load of another size than what is played."""
+    """A configured offered load that differs from the simulated one."""
     tracking, target = workload.tracking, workload.target
     processing_s, slots = numbers["mean_processing_s"], experiment.slots_per_instance
     given_s = tracking.processing_s if isinstance(target, StaticTarget) else None

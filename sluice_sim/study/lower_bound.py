@@ -1,11 +1,12 @@
-"""What no policy can beat: a linear program that knows every arrival beforehand.
+"""The lower bound on cost: a linear program that knows every arrival in advance.
 
-Owns the least billed instance-hours with which the promise can be kept, and the plan that gets there. Every
-step gives a plan more freedom than a fleet has: fractions of instances, work in any portion and order, a
-slot's arrivals from the slot's beginning. Refuses to say how a fleet would know.
+Computes the fewest billed instance-hours with which the promise can be kept, and the plan that achieves them.
+Every simplification gives the plan more freedom than a fleet has: fractions of instances, work in any portion
+and order, arrivals of a slot from the slot's beginning. No policy that keeps the promise can therefore cost
+less.
 
-The program, by slots t of a window, work in instance-slots (seconds / slot / concurrency), capitals for what
-has come together by the end of slot t:
+The program, by slots t of a window, with work in instance-slots (seconds / slot / concurrency); capital
+letters are sums up to the end of slot t:
 
     minimise  sum(x) + boot * sum(u)      x mean ready instances, u launches, boot in slots
     u_t >= x_t - x_(t-1)                  a launch is billed from its boot on
@@ -16,12 +17,14 @@ has come together by the end of slot t:
     0 <= m_t <= due_t
     M <= the largest service times of as many messages as may be late
 
-Late work is done whenever there is room, or after the end for its service time alone. A long trace is cut
-into windows whose minima add up: each has only the work that arrives and is due inside it and leaves its late
-work to others. What they share has a price (a Lagrange multiplier) each: an allowance of late work, and the
-instances that stand ready where one window ends and the next begins, which the next buys and the one before
-sells. Whatever the prices are (between 0 and a boot for an instance, as the next may launch its own), the
-minima less the allowance's worth are a bound, and good prices make a high one.
+Late work is done whenever capacity is free, or after the end at the cost of its service time. A long trace is
+cut into windows whose minima are added up. Each window has only the work that arrives and is due inside it,
+and leaves its late work to others. What windows share has a price (a Lagrange multiplier): the allowance of
+late work, and the instances that are ready where two windows meet, which the later window buys and the
+earlier one sells. For any prices (an instance costs between 0 and a boot, because the later window may launch
+its own), the minima minus the value of the allowance are a bound; good prices make it high.
+
+Longer than 300 lines: the derivation above and the steps of the one program are read together.
 """
 
 from __future__ import annotations
@@ -47,44 +50,44 @@ from sluice_sim.simulator.run import Load
 
 WINDOW_SLOTS = 1440
 SLOTS_PER_PROMISE = 4
-"""Within a slot arrivals and deadlines are not told apart, so a slot must be short against the promise."""
+"""Arrivals and deadlines within a slot are not distinguished, so it must be short against the promise."""
 PROMISES_PER_WINDOW = 100
-"""Work that arrives in one window and is due in the next is nobody's: at most this share of all."""
+"""Work that arrives in one window and is due in the next counts in neither: at most 1 in this many."""
 MAX_SLOTS = 60_000
-"""What stays bearable; beyond, slots grow longer."""
+"""Limit on the size of the program; beyond it, slots become longer."""
 SAMPLED_WINDOWS = 6
-"""The price of late work is sought on so many windows; any price gives a bound."""
+"""Number of windows on which the price of late work is searched; any price gives a bound."""
 CLOSE_ENOUGH = 0.005
-"""It is sought until the bound could not rise by more than this share of it."""
+"""The search ends once the bound cannot rise by more than this share."""
 MAX_PRICES = 6
 CARRY_PASSES = 1
-"""How often prices of what stands ready between windows are sought: one brings most of what several do."""
+"""Passes that improve the prices of instances between windows; the first brings most of the effect."""
 FIRST_PRICE = 1.2
-"""Below 1, what it costs to do the work at leisure, all of it would be late."""
+"""First price of late work; below 1, the cost of doing it at any time, all of it would be late."""
 INFEASIBLE = 2
-"""How `linprog` says that there is no plan."""
+"""Status of `linprog` if there is no feasible plan."""
 _NONE = np.zeros(0)
 
 OnProgress = Callable[[float], None]
-"""Told how much is done, 0 to 1."""
+"""Called with the share that is done, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bound:
-    """The clairvoyant's bill and plan."""
+    """The lower bound and its plan."""
 
     instance_hours: float
-    """Billed, from launch to termination."""
+    """Billed instance-hours, from launch to termination."""
     slot_s: float
     demand: Floats
-    """Mean ready instances by slot, from the start of the trace on."""
+    """Mean ready instances per slot, from the start of the trace on."""
     attainable: bool
-    """False where `maximum` cannot keep the promise: the bound is then that of an unlimited fleet."""
+    """False if `maximum` instances cannot keep the promise; the bound is then for an unlimited fleet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Fleet:
-    """What instances cost and how many there may be, in instance-slots."""
+    """Boot cost and limits of the fleet, in slots and instances."""
 
     boot: float
     minimum: float
@@ -93,20 +96,20 @@ class _Fleet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Window:
-    """The work of some slots in a row, in instance-slots."""
+    """The work of some consecutive slots, in instance-slots."""
 
     arrived: Floats
     due: Floats
     traced: int
-    """Its slots within the trace: beyond, a run may end at any time, and the minimum with it."""
+    """Its slots within the trace; after it a run may end at any time, so the minimum no longer applies."""
     first: bool
-    """Only the minimum stands ready before it; elsewhere what stands ready has a price."""
+    """Whether only the minimum is ready before it; elsewhere ready instances have a price."""
     last: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Plan:
-    """Minima of some windows: what they cost (late work included where it has a price), and how."""
+    """The minimum of one or more windows: cost (with priced late work), late work, and instances per slot."""
 
     cost: float
     late: float
@@ -114,7 +117,7 @@ class _Plan:
 
 
 class _NoPlanError(Exception):
-    """The most instances allowed cannot keep the promise."""
+    """The largest allowed fleet cannot keep the promise."""
 
 
 def lower_bound(
@@ -129,10 +132,10 @@ def lower_bound(
     slot_s: float | None = None,
     on_progress: OnProgress = lambda _: None,
 ) -> Bound:
-    """The least that keeps waits within `promise_s` for all but `late_ratio` of the messages.
+    """The fewest instance-hours with which all but `late_ratio` of the messages start within `promise_s`.
 
-    `boot_s` is what a launch is billed before it is ready, at least. Where launches may be refused even the
-    minimum is not sure to run: give 0 then.
+    `boot_s` is the shortest boot, for which each launch is billed. If launches can fail, not even the minimum
+    is sure to run: pass 0 then.
     """
     slot = slot_s or chosen_slot_s(load, promise_s)
     unit_s = slot * concurrency
@@ -158,7 +161,7 @@ def lower_bound(
 
 
 def chosen_slot_s(load: Load, promise_s: float) -> float:
-    """One window where its slots are short against the promise; else as long as windows and time ask."""
+    """The slot length: one window if its slots are short against the promise, else as the limits require."""
     end_s = _end_s(load, promise_s)
     one_window_s = math.ceil(end_s / WINDOW_SLOTS)
     if one_window_s * SLOTS_PER_PROMISE <= max(promise_s, SLOTS_PER_PROMISE):
@@ -180,9 +183,9 @@ def _end_s(load: Load, promise_s: float) -> float:
 
 
 def _windows(load: Load, promise_s: float, slot_s: float, unit_s: float) -> list[_Window]:
-    """The trace in windows; what arrives in one and is due in another is nobody's."""
+    """Cut the trace into windows; work that arrives in one and is due in another is dropped."""
     slots = max(1, math.ceil(_end_s(load, promise_s) / slot_s))
-    # Work can be done from the slot on in which it arrives; it is due by the first slot's end after its due.
+    # Work can be done from its slot of arrival on; it is due by the end of the slot that holds its due time.
     arrived = np.minimum((load.arrival_s / slot_s).astype(np.int64), slots - 1)
     due_s = load.arrival_s + promise_s + load.service_s
     due = np.clip(np.ceil(due_s / slot_s).astype(np.int64) - 1, arrived, slots - 1)
@@ -208,7 +211,7 @@ def _windows(load: Load, promise_s: float, slot_s: float, unit_s: float) -> list
 def _highest_bound(
     windows: Sequence[_Window], fleet: _Fleet, allowance: float, on_progress: OnProgress
 ) -> _Plan:
-    """The highest bound found, and its plan."""
+    """The highest bound that the search finds, and its plan."""
     if _overdue_at_full_strength(windows, fleet.maximum) > allowance:
         raise _NoPlanError
     if len(windows) == 1:
@@ -227,10 +230,10 @@ def _highest_bound(
 def _carrying_over(
     windows: Sequence[_Window], fleet: _Fleet, allowance: float, price: float, on_progress: OnProgress
 ) -> _Plan:
-    """The highest of some bounds, each with better prices of what stands ready between windows.
+    """The highest of several bounds, each with better prices of the instances between windows.
 
-    The bound is concave in them. Where a window opens with more instances than the one before it left, its
-    price was too low, else too high.
+    The bound is concave in these prices. If a window opens with more instances than the one before it ended
+    with, the price was too low, otherwise too high.
     """
     best = _bound_at(windows, fleet, allowance, price)
     low, high = np.zeros(len(windows) - 1), np.full(len(windows) - 1, fleet.boot)
@@ -247,7 +250,7 @@ def _carrying_over(
 
 
 def _overdue_at_full_strength(windows: Sequence[_Window], maximum: float) -> float:
-    """Work that is late even where the largest fleet works from the first slot on without a pause."""
+    """Work that is late even if the largest fleet runs at full capacity from the first slot on."""
     if math.isinf(maximum):
         return 0.0
     done = arrived = due = overdue = 0.0
@@ -260,7 +263,11 @@ def _overdue_at_full_strength(windows: Sequence[_Window], maximum: float) -> flo
 
 
 def _best_price(windows: Sequence[_Window], fleet: _Fleet, allowance: float) -> float:
-    """The bound is concave in the price: two tangents enclose the best one; next is where they cross."""
+    """Search the price of late work with the highest bound.
+
+    The bound is concave in the price: two tangents enclose the best one, and the next candidate is where they
+    cross.
+    """
     low, high, price = 0.0, math.inf, FIRST_PRICE
     low_plan = high_plan = _Plan(cost=0.0, late=sum(float(one.due.sum()) for one in windows), instances=_NONE)
     best = (0.0, price)
@@ -289,9 +296,9 @@ def _bound_at(
     price: float,
     carried: Floats | None = None,
 ) -> _Plan:
-    """All windows' minima at one price of late work, less what the allowance is worth.
+    """The sum of all windows' minima at one price of late work, minus the value of the allowance.
 
-    `carried` is the price of an instance that stands ready, for each place where two windows meet.
+    `carried` is the price of a ready instance at each boundary between two windows.
     """
     prices = np.concatenate([[0.0], np.zeros(len(windows) - 1) if carried is None else carried, [0.0]])
 
@@ -318,10 +325,11 @@ def _solve(
     buys: float = 0.0,
     sells: float = 0.0,
 ) -> _Plan:
-    """One window's minimum, by HiGHS; an instance ready at its beginning and its end has these prices.
+    """One window's minimum, by HiGHS; `buys` and `sells` price an instance ready at its beginning and end.
 
     Columns, each by slot: instances x, launches u, work in time w, work given up m, late work done l, and the
-    running surpluses W + M - D and A - W - M, which may not be negative.
+    running surpluses W + M - D and A - W - M, which may not be negative. The function is long because it lays
+    out one matrix: its blocks are read against these columns.
     """
     slots = window.due.size
     one, none = eye_array(slots), csr_array((slots, slots))
@@ -352,7 +360,7 @@ def _solve(
     cost[0], cost[1], cost[3] = 1.0, fleet.boot, price
     cost[0, 0] += buys
     cost[0, -1] -= sells
-    if window.last:  # late work not done by the end costs its service time
+    if window.last:  # late work that is not done by the end costs its service time
         cost[3] += 1.0
         cost[4] = -1.0
     solved = linprog(

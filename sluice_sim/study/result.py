@@ -1,8 +1,8 @@
-"""What a run comes to: the numbers by which policies are compared.
+"""The results of a run: the numbers by which policies are compared.
 
-Owns their definitions. Elasticity (there a_U, a_O, tau_U, tau_O and jitter) is that of the SPEC research
-group and of BUNGEE, with the running instances as supply and the clairvoyant plan as demand. Refuses to put
-a number where there is none: without a bound what depends on it is None.
+Elasticity (a_U, a_O, tau_U, tau_O and jitter there) is defined by the SPEC research group and BUNGEE, with
+the running instances as supply and the lower bound's plan as demand. Without a bound, every number that
+depends on it is None.
 """
 
 from __future__ import annotations
@@ -24,33 +24,33 @@ from sluice_sim.study.lower_bound import Bound
 
 HOUR_S = 3600.0
 MIN_LOAD = 1.0
-"""Instances busy on average below which a cost ratio says more of whole instances than of the policy."""
+"""Mean busy instances below which a cost ratio reflects rounding to whole instances, not the policy."""
 
 Result = dict[str, Any]
-"""The keys of `--json`, in their order."""
+"""The numbers, with the keys of `--json` in their order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Steps:
-    """A step function of time: `level[i]` from `at_s[i]` on; it begins at 0 s."""
+    """A step function of time: `level[i]` from `at_s[i]` on, starting at 0 s."""
 
     at_s: Floats
     level: Ints
 
     def __call__(self, moments_s: Floats) -> Ints:
-        """Its level at these moments."""
+        """The level at each of these times."""
         found: Ints = self.level[np.searchsorted(self.at_s, moments_s, "right") - 1]
         return found
 
     def changes(self, until_s: float) -> int:
-        """Moments before `until_s` at which the level changes."""
+        """Number of level changes before `until_s`."""
         moved = self.level[1:] != self.level[:-1]
         return int((moved & (self.at_s[1:] < until_s)).sum())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What a run says by itself; the rest takes a bound. Names are those of the result."""
+    """The numbers that need no bound, under the names of the result."""
 
     policy: str
     promise_s: float
@@ -71,42 +71,42 @@ class Measured:
     peak_instances: int
     peak_backlog: int
     mean_load: float
-    """Instances that the messages of the trace keep busy on average."""
+    """Instances that the trace keeps busy on average."""
     mean_processing_s: float
-    """Seconds that a message takes on average."""
+    """Mean service time in seconds."""
     scale_in: str
     target_per_instance: float | None
-    """Messages per instance that the policy holds at the end; None where it holds none of the workload's."""
+    """The policy's target at the end, messages per instance; None if it does not use the workload's."""
     target_because: str | None
-    """How it came about, and what limited it."""
+    """How the target came about, and what limited it."""
     target_limits: Sequence[str]
-    """The parameters of workload.yaml that keep it from what the promise allows."""
+    """The parameters of workload.yaml that keep the target from the value the promise allows."""
     simulated_s: float
     wall_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Elasticity:
-    """How supply followed demand."""
+    """How closely supply follows demand."""
 
     missing_instances: float
-    """Instances missing, averaged over the time."""
+    """Missing instances, averaged over time."""
     surplus_instances: float
-    """Instances too many, averaged over the time."""
+    """Surplus instances, averaged over time."""
     missing_time_share: float
-    """Share of the time in which instances were missing."""
+    """Share of time with missing instances."""
     surplus_time_share: float
-    """Share of the time in which there were too many."""
+    """Share of time with surplus instances."""
     extra_changes_per_hour: float
-    """Changes of supply beyond those of demand; below 0 where it moved less."""
+    """Changes of supply minus changes of demand, per hour."""
 
 
 def measure(run: Run) -> Measured:
-    """The numbers that need no bound.
+    """Compute the numbers that need no bound.
 
-    A wait is from a message's arrival to the start of the processing that succeeded, and percentiles are
-    those of all messages, each an actual wait. A message never processed has waited until the end of the run,
-    and has not been served in time whatever the promise.
+    A wait lasts from a message's arrival to the start of the processing that succeeded. Percentiles are over
+    all messages, by nearest rank. A message that was never processed has waited until the end of the run, and
+    counts as late whatever the promise.
     """
     messages = run.messages
     processed = messages.state == queue_kernel.PROCESSED
@@ -151,7 +151,7 @@ def measure(run: Run) -> Measured:
 
 
 def supply(run: Run) -> Steps:
-    """Running instances: from when they are ready until they are gone."""
+    """Running instances over time, each from when it is ready until it is gone."""
     gone_s = _gone_s(run)
     ready_s = np.array([one.ready_s for one in run.instances])
     ran = ready_s < gone_s
@@ -162,10 +162,10 @@ def supply(run: Run) -> Steps:
 
 
 def demand(bound: Bound) -> Steps:
-    """The clairvoyant plan, to the nearest whole instance; nothing once it is done.
+    """The lower bound's plan, rounded to whole instances; 0 after its end.
 
-    The plan of a linear program has fractions of instances. Rounded up, a plan that needs a tenth of one for
-    ten minutes would demand one for all of them; as it is, no supply would ever equal it.
+    The plan of a linear program has fractions of instances, which no supply can equal. Rounded up, a plan
+    that needs a tenth of an instance for ten minutes would demand one for all of them.
     """
     level = np.append(np.floor(bound.demand + 0.5), 0).astype(np.int64)
     at_s: Floats = bound.slot_s * np.arange(level.size, dtype=np.float64)
@@ -173,7 +173,7 @@ def demand(bound: Bound) -> Steps:
 
 
 def elasticity(supplied: Steps, demanded: Steps, until_s: float) -> Elasticity:
-    """Both compared from 0 to `until_s`, exactly."""
+    """Compare supply and demand from 0 to `until_s`, without sampling."""
     edges = np.union1d(supplied.at_s, demanded.at_s)
     edges = np.append(edges[edges < until_s], until_s)
     begins, lengths = edges[:-1], np.diff(edges)
@@ -188,9 +188,9 @@ def elasticity(supplied: Steps, demanded: Steps, until_s: float) -> Elasticity:
 
 
 def result(measured: Measured, supplied: Steps, bound: Bound | None) -> Result:
-    """Everything, under the keys of `--json` and in their order; None where there is no bound.
+    """All numbers, under the keys of `--json` and in their order; None where they need a missing bound.
 
-    What takes the circumstances of the run, `findings.judged` fills in.
+    `findings.with_findings` fills in `promise_kept` and `warnings`, which need the experiment.
     """
     numbers = asdict(measured)
     timing = {name: numbers.pop(name) for name in ("simulated_s", "wall_s")}
@@ -214,7 +214,7 @@ def result(measured: Measured, supplied: Steps, bound: Bound | None) -> Result:
 
 
 def _no_ratio(measured: Measured, bound: Bound | None) -> str | None:
-    """Why costs are not compared; None where they are."""
+    """Why there is no cost ratio; None if there is one."""
     if bound is None:
         return "the lower bound was left out"
     if measured.mean_load < MIN_LOAD or not bound.instance_hours:
@@ -226,15 +226,15 @@ def _no_ratio(measured: Measured, bound: Bound | None) -> str | None:
 
 
 def _gone_s(run: Run) -> Floats:
-    """When each instance was gone; those still alive are billed to the end of the run."""
+    """When each instance was gone; instances still alive are billed until the end of the run."""
     gone_s: Floats = np.where(np.isnan(run.gone_s), run.end_s, run.gone_s)
     return gone_s
 
 
 def _peak_backlog(run: Run) -> int:
-    """The most messages that had arrived and were not done, whatever the moment.
+    """The largest number of messages that had arrived and were not done.
 
-    A dead letter counts until its last attempt began: when it was buried is not kept.
+    A dead letter counts until its last attempt began: the time of its move is not recorded.
     """
     messages = run.messages
     done = messages.state == queue_kernel.PROCESSED

@@ -1,7 +1,7 @@
-"""Several experiments: in turn with their whole runs, or all at once over the cores without them.
+"""Runs several experiments: in turn, keeping the whole runs, or in parallel on all cores without them.
 
-Owns how loads reach other processes (files in a temporary folder, mapped into each: a load is made once and
-held in memory once) and which of the results no other one beats.
+Loads reach other processes as files in a temporary folder that each of them maps, so that a load is created
+once and held in memory once. Also finds the results that no other result beats.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ from sluice_sim.study.result import (
 )
 
 OnStep = Callable[[str, float], None]
-"""Told what is being done and how much of it is, 0 to 1."""
+"""Called with the current step and the share of it that is done, 0 to 1."""
 OnDone = Callable[[int, int], None]
-"""Told how many of how many tasks are done."""
+"""Called with the number of finished tasks and of all tasks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Stored:
-    """A load in files, and what is known of it without reading them."""
+    """A load in files, and its properties that are needed without reading them."""
 
     folder: Path
     start_s: float | None
@@ -63,7 +63,7 @@ class _Stored:
     grouped: bool
 
     def load(self) -> Load:
-        """Mapped privately: processes share the pages that nobody writes to."""
+        """Map the arrays copy-on-write: processes share all pages that none of them modifies."""
         return Load(
             arrival_s=self._array("arrival_s"),
             service_s=self._array("service_s"),
@@ -78,19 +78,19 @@ class _Stored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of one experiment."""
+    """The outcome of one experiment."""
 
     result: Result
     promise_s: float
     bound: Bound | None
     run: Run | None
-    """Kept where experiments are played in turn."""
+    """The run, if experiments ran in turn."""
 
 
 def run_in_turn(
     experiments: Sequence[Experiment], *, with_bound: bool, on_progress: OnStep = lambda _, __: None
 ) -> list[Outcome]:
-    """One after the other in this process, and every run kept."""
+    """Run the experiments one after the other in this process, and keep every run."""
     loads: dict[LoadSettings, tuple[Load, float | None]] = {}
     bounds: dict[tuple[LoadSettings, BoundSettings], Bound] = {}
     outcomes = []
@@ -116,7 +116,7 @@ def run_in_turn(
 def run_all(
     experiments: Sequence[Experiment], *, with_bound: bool, on_done: OnDone = lambda _, __: None
 ) -> list[Outcome]:
-    """What came of each experiment, in their order, without the runs."""
+    """Run the experiments in parallel; outcomes are in their order, without the runs."""
     loads = list(dict.fromkeys(experiment.load_settings for experiment in experiments))
     with tempfile.TemporaryDirectory(prefix="sluice-sweep-") as folder, _workers(len(experiments)) as pool:
         stored = _stored(loads, Path(folder), pool)
@@ -135,7 +135,7 @@ def run_all(
 
 
 def frontier(results: Iterable[Result]) -> list[bool]:
-    """Which results no other one beats: none costs as little and attains more, or attains it for less."""
+    """Whether each result is on the frontier: no other one costs less and attains as much, or the reverse."""
     points = [(one["instance_hours"], -(one["attainment"] or 0.0)) for one in results]
     return [
         not any(other != point and other[0] <= point[0] and other[1] <= point[1] for other in points)
@@ -183,7 +183,7 @@ def _bound(settings: BoundSettings, stored: _Stored) -> Bound:
 
 
 def _wait(futures: Sequence[Future[Any]], on_done: OnDone) -> None:
-    """Until all are done; the first failure ends it."""
+    """Wait for all futures; the first failure is raised."""
     for done, future in enumerate(as_completed(futures), start=1):
         future.result()
         on_done(done, len(futures))
@@ -191,16 +191,16 @@ def _wait(futures: Sequence[Future[Any]], on_done: OnDone) -> None:
 
 @contextlib.contextmanager
 def _workers(tasks: int) -> Iterator[ProcessPoolExecutor]:
-    """One process a core, each with a fresh interpreter; what has not begun is dropped on a failure.
+    """A pool with one process per core, each with a fresh interpreter; a failure cancels waiting tasks.
 
-    Ctrl-C is for this process alone: the others inherit that they are spared it, and are ended.
+    Ctrl-C reaches this process only, which then terminates the others: they start with SIGINT blocked.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(max_workers=max(1, min(cores, tasks)), mp_context=context)
     try:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        pool.submit(os.getpid)  # the first task starts them all
+        pool.submit(os.getpid)  # the first task starts all processes, with SIGINT blocked
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         yield pool
     except KeyboardInterrupt:

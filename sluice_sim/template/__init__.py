@@ -1,8 +1,8 @@
-"""Read a CloudFormation or SAM template and resolve it the way one stack would.
+"""Reads a CloudFormation or SAM template and resolves it as a stack would.
 
-Owns: YAML with the short-hand tags, parameters and their constraints, conditions, and the intrinsics this
-project's templates may use (Ref, Sub, If, Equals, And, Or, Not, Condition, GetAtt, ImportValue, pseudo
-parameters). Refuses every other intrinsic. `Rules` refuse here too.
+Supports YAML with short-hand tags, parameters and their constraints, conditions, rules, and the intrinsic
+functions that this project's templates use (Ref, Sub, If, Equals, And, Or, Not, Condition, GetAtt,
+ImportValue, pseudo parameters). Any other intrinsic function is a TemplateError.
 """
 
 from sluice_sim.template.errors import TemplateError

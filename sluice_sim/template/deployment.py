@@ -1,7 +1,7 @@
-"""What is simulated: a workload as its stack would be deployed, the messages that come, how workers are.
+"""Deployments: from an environment of samconfig.toml or a workload document to a resolved workload stack.
 
-Owns the way from an environment of samconfig.toml, or from a workload document, to the workload, alarms and
-policy that `workload.yaml` makes of it. Refuses a document the schema refuses.
+The stack holds the workload, the alarms and the scaling policy that `workload.yaml` creates from the
+parameters. A document that violates the schema is a ConfigError.
 """
 
 from __future__ import annotations
@@ -28,33 +28,33 @@ EXPORTS = {
     "BootstrapFunctionArn": BOOTSTRAP,
     "ShutdownFunctionArn": SHUTDOWN,
 }
-"""Of a control plane's stack, by output."""
+"""Exports of a control plane's stack, by output."""
 
 
 class SettingError(ValueError):
-    """Something a person asked for that cannot be simulated; the message says where, what and the way out."""
+    """A setting that cannot be simulated; the message names the place, the value and the way out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployed:
-    """One workload as its stack leaves it."""
+    """One workload as its stack deploys it."""
 
     root: Path
-    """Where its `workload.yaml` is."""
+    """The folder of its `workload.yaml`."""
     parameters: Mapping[str, str]
-    """As they were given."""
+    """The given parameters."""
     workload: Workload
     stack: ResolvedStack
     defaults: Mapping[str, str]
-    """Parameters that took the template's default."""
+    """Parameters with the template's default value."""
 
     def changed(self, **parameters: str) -> Deployed:
-        """The same workload with other values for these parameters."""
+        """The same workload with other values of these parameters."""
         return deployed(self.root, {**self.parameters, **parameters})
 
 
 def resolved(root: Path, parameters: Mapping[str, str]) -> ResolvedStack:
-    """The stack that `workload.yaml` makes of these parameters in the embedded account; TemplateError."""
+    """Resolve `workload.yaml` with these parameters in the simulated account; raises TemplateError."""
     plane = parameters.get("ControlPlaneStack", PLANE)
     stack_name = f"sluice-{parameters.get('Name', 'workload')}"
     return template.resolve(
@@ -74,7 +74,7 @@ def registration(stack: ResolvedStack) -> str:
 
 
 def deployed(root: Path, parameters: Mapping[str, str]) -> Deployed:
-    """The workload that `workload.yaml` makes of these parameters, in mode active whatever they say."""
+    """The workload that `workload.yaml` creates from these parameters, always in mode active."""
     declared = template.load(root / "workload.yaml")["Parameters"]
     given = {**parameters, "Mode": "active", "ControlPlaneStack": PLANE}
     stack = resolved(root, given)
@@ -93,14 +93,14 @@ def deployed(root: Path, parameters: Mapping[str, str]) -> Deployed:
 
 
 def environments(root: Path) -> dict[str, dict[str, str]]:
-    """The workloads of the project's own samconfig.toml, as `environments_of` reads them."""
+    """The workloads of the project's own samconfig.toml; see `environments_of`."""
     return environments_of(root / "samconfig.toml")
 
 
 def environments_of(samconfig: Path) -> dict[str, dict[str, str]]:
     """The workloads of a samconfig file: environment -> the parameters it deploys `workload.yaml` with.
 
-    The environments that only deploy the same workloads into an embedded AWS (`e2e-...`) are left out.
+    Environments that only deploy the same workloads into an emulated AWS (`e2e-...`) are omitted.
     """
     try:
         loaded = tomllib.loads(samconfig.read_text(encoding="utf-8"))
@@ -121,13 +121,13 @@ def environments_of(samconfig: Path) -> dict[str, dict[str, str]]:
 
 
 def _table(parent: object, key: str) -> Mapping[str, object]:
-    """The table below `key`; an empty one where something else stands there, as in environments of others."""
+    """The table at `key`; empty if there is something else, as in environments of other templates."""
     child = parent.get(key) if isinstance(parent, dict) else None
     return child if isinstance(child, dict) else {}
 
 
 def _overrides(place: str, written: object) -> dict[str, str]:
-    """parameter_overrides as SAM takes them: a list of Name=value, or one text of them."""
+    """parameter_overrides as SAM accepts them: a list of Name=value, or one text."""
     try:
         pairs = shlex.split(written) if isinstance(written, str) else written
     except ValueError as broken:
@@ -140,7 +140,7 @@ def _overrides(place: str, written: object) -> dict[str, str]:
 
 
 def document_parameters(text: str, *, what: str) -> dict[str, str]:
-    """A workload document as parameters of `workload.yaml`."""
+    """Convert a workload document to parameters of `workload.yaml`."""
     workload = parsing.parse(text, what=what)
     fleet, target, tracking = workload.fleet, workload.target, workload.tracking
     if isinstance(fleet, AutoScalingGroup):

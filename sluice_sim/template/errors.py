@@ -1,4 +1,4 @@
-"""The one error of a template: it owns how several problems are told at once, and refuses nothing itself."""
+"""The error of this package, which reports several problems at once."""
 
 
 class TemplateError(ValueError):

@@ -1,8 +1,8 @@
-"""The intrinsics of a template: which are known, and what each becomes.
+"""Resolves the intrinsic functions of a template.
 
-Owns Ref, Sub, If, GetAtt and ImportValue in values, Equals, And, Or, Not and Condition in conditions.
-Refuses every other one, by name and place, even in a branch that is not taken; references to what is not
-there; and circles.
+Ref, Sub, If, GetAtt and ImportValue in values; Equals, And, Or, Not and Condition in conditions. Any other
+one is a TemplateError with its name and place, even in a branch that is not taken. So are references to
+something that does not exist, and circular references.
 """
 
 import re
@@ -18,7 +18,7 @@ Identity = Callable[[str, str, Mapping[str, Any], str], str]
 """(logical id, resource type, resolved properties, attribute) -> its value; Ref is the attribute "Ref"."""
 
 NO_VALUE = object()
-"""What AWS::NoValue resolves to: the property or list item is left out."""
+"""The value of AWS::NoValue: the property or list item is omitted."""
 
 _CONDITION_FUNCTIONS = ("Fn::Equals", "Fn::And", "Fn::Or", "Fn::Not")
 _VALUE_FUNCTIONS = ("Ref", "Fn::Sub", "Fn::If", "Fn::GetAtt", "Fn::ImportValue")
@@ -27,7 +27,7 @@ _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 
 
 def unsupported(template: Mapping[str, Any]) -> list[str]:
-    """A sentence for each intrinsic outside the known ones, in every branch of the resolved sections."""
+    """A sentence for each unknown intrinsic function, in every branch of the resolved sections."""
     problems: list[str] = []
 
     def walk(node: object, where: str) -> None:
@@ -50,7 +50,7 @@ def unsupported(template: Mapping[str, Any]) -> list[str]:
 
 @dataclass(slots=True, kw_only=True)
 class Resolver:
-    """Resolves nodes of one template; resources and conditions on demand, each once, never in a circle."""
+    """Resolves nodes of one template; each resource and condition once, on demand."""
 
     conditions: Mapping[str, Any]
     resources: Mapping[str, Any]
@@ -61,7 +61,7 @@ class Resolver:
     _open: list[str] = field(default_factory=list)
 
     def exists(self, body: Mapping[str, Any], where: str) -> bool:
-        """Whether the condition of a resource or output holds; without one, it does."""
+        """Whether the condition of a resource or output holds; True without one."""
         return "Condition" not in body or self._named_condition(body["Condition"], f"{where}.Condition")
 
     def properties(self, logical_id: str) -> dict[str, Any]:
@@ -70,7 +70,8 @@ class Resolver:
             where = f"Resources.{logical_id}.Properties"
             self._enter(logical_id)
             body = self.resources[logical_id]
-            # What the metadata refers to is made first: that is how a resource depends on a conditional one.
+            # Resolve the metadata first: a resource refers there to a conditional resource that it depends
+            # on.
             self.value(body.get("Metadata") or {}, f"Resources.{logical_id}.Metadata")
             properties = self.value(body.get("Properties") or {}, where)
             self._open.pop()
@@ -80,7 +81,7 @@ class Resolver:
         return self._resolved[logical_id]
 
     def value(self, node: object, where: str) -> Any:
-        """A node with its intrinsics resolved; list items and entries that come out as NoValue are gone."""
+        """A node with its intrinsic functions resolved; entries that resolve to NoValue are omitted."""
         if isinstance(node, dict):
             for name in _VALUE_FUNCTIONS:
                 if name in node and len(node) == 1:
@@ -98,7 +99,7 @@ class Resolver:
         return node.isoformat() if isinstance(node, date) else node
 
     def text(self, node: object, where: str) -> str:
-        """A node as text; a list, a mapping and NoValue are none."""
+        """A node as text; TemplateError for a list, a mapping or NoValue."""
         value = self.value(node, where)
         if value is NO_VALUE:
             raise TemplateError(f"{where}: is AWS::NoValue, which is no text; use an empty string")
@@ -181,7 +182,7 @@ class Resolver:
         return holds
 
     def holds(self, node: object, where: str) -> bool:
-        """Whether a condition, of functions and names of others, holds."""
+        """Whether a condition holds; it consists of condition functions and names of other conditions."""
         name, argument = next(iter(node.items())) if isinstance(node, dict) and len(node) == 1 else ("", None)
         if name == "Condition":
             return self._named_condition(argument, where)

@@ -1,8 +1,8 @@
-"""The parameters of a template: their effective values, and why one is refused.
+"""The parameters of a template: effective values, and problems with them.
 
-Owns defaults, lists and constraints. Values stay what CloudFormation makes of them: a parameter is text (or
-a list of texts), whatever its type. Refuses, a sentence each, what the template does not declare, what it
-lacks and what its constraints forbid. Never reads the Parameter Store.
+Applies defaults, lists and constraints. As in CloudFormation a value is text (or a list of texts), whatever
+its type. There is one sentence for each undeclared parameter, each missing one and each violated constraint.
+The Parameter Store is never read.
 """
 
 import re
@@ -13,14 +13,14 @@ _LISTS = ("CommaDelimitedList", "List<")
 
 
 def as_text(value: object) -> str:
-    """A scalar as CloudFormation writes it."""
+    """A scalar as CloudFormation formats it."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def effective(
     declared: Mapping[str, Any], given: Mapping[str, object]
 ) -> tuple[dict[str, str | list[str]], list[str]]:
-    """Each parameter's value, defaults applied, and a sentence for each one that cannot be."""
+    """Each parameter's value with defaults applied, and a sentence for each problem."""
     known = ", ".join(declared) or "none"
     problems = [
         f"Parameters.{name} = {given[name]!r}: the template has no such parameter; it has {known}"
@@ -29,7 +29,8 @@ def effective(
     ]
     values: dict[str, str | list[str]] = {}
     for name, spec in declared.items():
-        # The default of an AWS::SSM::Parameter::Value is a key of the Parameter Store, not read here.
+        # The default of an AWS::SSM::Parameter::Value is a key of the Parameter Store, which is not read
+        # here.
         stored = str(spec["Type"]).startswith("AWS::SSM::Parameter::Value")
         raw = given.get(name, None if stored else spec.get("Default"))
         if raw is None:
@@ -49,7 +50,7 @@ def _items(raw: object) -> list[str]:
 
 
 def _refusals(text: str, spec: Mapping[str, Any]) -> list[str]:
-    """Why one value is not allowed, with the way out."""
+    """Which constraints a value violates, as sentences."""
     found: list[str] = []
     if "AllowedValues" in spec and text not in [as_text(value) for value in spec["AllowedValues"]]:
         found.append(f"must be one of {', '.join(as_text(value) for value in spec['AllowedValues'])}")

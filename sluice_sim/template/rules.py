@@ -1,6 +1,6 @@
-"""The rules of a template: which combinations of parameters it refuses, and in which words.
+"""The rules of a template: the combinations of parameters that it rejects.
 
-CloudFormation checks them before anything else, so a rule knows parameters alone: no condition, no resource.
+CloudFormation checks them first, so a rule can refer to parameters only, not to conditions or resources.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from sluice_sim.template.intrinsics import Resolver
 
 
 def broken(rules: Mapping[str, Any], names: Mapping[str, object]) -> list[str]:
-    """A sentence for each assertion that does not hold where its rule's condition does."""
+    """A sentence for each assertion that fails while its rule's condition holds."""
     resolver = Resolver(conditions={}, resources={}, names=names, identity=_no_identity, imports={})
     problems: list[str] = []
     for name, rule in rules.items():

@@ -1,7 +1,7 @@
-"""A template file and the stack it resolves to.
+"""A template file, and the stack that it resolves to.
 
-Owns reading the file, the pseudo parameters, and which resources, outputs and exports one stack holds.
-Refuses a file that is no template, and reports the problems of intrinsics and parameters all at once.
+Reads the file, adds the pseudo parameters, and resolves resources, outputs and exports. Problems with
+intrinsic functions and parameters are reported all at once.
 """
 
 import copy
@@ -32,7 +32,7 @@ class Resource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedStack:
-    """What a stack of the template would hold; `exports` by export name, `outputs` by output name."""
+    """The content of a stack; `exports` by export name, `outputs` by output name."""
 
     resources: Mapping[str, Resource]
     outputs: Mapping[str, str]
@@ -41,7 +41,7 @@ class ResolvedStack:
 
 
 def load(path: str | Path) -> dict[str, Any]:
-    """The template at `path`, short-hand tags as `Fn::` mappings; `TemplateError` if it cannot be read."""
+    """The template at `path`, with short-hand tags as `Fn::` mappings; `TemplateError` if unreadable."""
     try:
         template = copy.deepcopy(_parsed(Path(path).read_text(encoding="utf-8")))
     except OSError as error:
@@ -55,12 +55,12 @@ def load(path: str | Path) -> dict[str, Any]:
 
 @lru_cache(maxsize=16)
 def _parsed(text: str) -> object:
-    """What the text says, for callers to copy: parsing takes a tenth of a second, a copy a millisecond."""
+    """The parsed text, which callers must copy: parsing takes a tenth of a second, a copy a millisecond."""
     return yaml_parse(text)
 
 
 def stack_id(account_id: str, region: str, stack_name: str) -> str:
-    """The ARN that AWS::StackId has here: CloudFormation's shape, the same for the same stack."""
+    """The value of AWS::StackId: an ARN as CloudFormation's, always the same for the same stack."""
     unique = uuid.uuid5(uuid.NAMESPACE_URL, f"{account_id}/{region}/{stack_name}")
     return f"arn:aws:cloudformation:{region}:{account_id}:stack/{stack_name}/{unique}"
 
@@ -77,8 +77,8 @@ def resolve(
 ) -> ResolvedStack:
     """Resolve a loaded template; `imports` holds other stacks' exports by name.
 
-    Unsupported intrinsics and parameter problems are reported all at once, then the rules that refuse the
-    parameters together, then anything else as it is met.
+    Unsupported intrinsic functions and parameter problems are reported all at once, then all violated rules,
+    then the first of any other problems.
     """
     declared = template.get("Parameters") or {}
     problems = unsupported(template)

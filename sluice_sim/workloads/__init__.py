@@ -1,1 +1,1 @@
-"""What arrives and how long it takes: traces, generators, service times."""
+"""The load of a simulation: traces of arrivals, their generators, and service times."""

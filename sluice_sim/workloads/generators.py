@@ -1,7 +1,7 @@
-"""Traces made to order: shapes of load that every queue knows, drawn with a seed.
+"""Generates traces of common load shapes from a seed.
 
-Owns the shapes. Each is a weight per interval; the messages are dealt out over the intervals by these
-weights, so that a trace has exactly as many as were asked for. Refuses to resemble anybody's real traffic.
+A shape is a weight per interval. The messages are distributed over the intervals by these weights, so that a
+trace has exactly the requested number. The shapes are not fitted to any real traffic.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from sluice_sim.workloads.traces import Trace
 DAY_S = 86_400.0
 PEAK_HOUR = 14.0
 DUMP_S = 600.0
-"""A dump is over after ten minutes."""
+"""Duration of a dump."""
 SPIKES_PER_DAY = 6.0
 SPIKE_DECAY_S = 600.0
 
 Shape = Callable[[Floats, np.random.Generator], Floats]
-"""Weights of the intervals that begin at these seconds."""
+"""(start of each interval in seconds, random generator) -> weight of each interval."""
 
 
-def steady(at_s: Floats, random: np.random.Generator) -> Floats:  # noqa: ARG001 - dealing out is random
+def steady(at_s: Floats, random: np.random.Generator) -> Floats:  # noqa: ARG001 - the distribution of messages is random
     """The same rate all the time."""
     return np.ones(at_s.size)
 
 
 def diurnal(at_s: Floats, random: np.random.Generator) -> Floats:  # noqa: ARG001
-    """A quiet night, a peak in the early afternoon, half of it at weekends."""
+    """A quiet night, a peak in the early afternoon, half as much at weekends."""
     hour = at_s / 3600.0
     wave: Floats = 1.0 + 0.85 * np.cos((hour - PEAK_HOUR) * 2 * np.pi / 24)
     weekend = (at_s // DAY_S).astype(np.int64) % 7 >= 5
@@ -45,7 +45,7 @@ def diurnal(at_s: Floats, random: np.random.Generator) -> Floats:  # noqa: ARG00
 
 
 def bursty(at_s: Floats, random: np.random.Generator) -> Floats:
-    """From minute to minute next to nothing or a multiple: rates with a heavy tail, shortly correlated."""
+    """Close to nothing in one minute, a multiple in the next: heavy-tailed rates, correlated briefly."""
     fresh = random.normal(0.0, 1.0, at_s.size)
     before = np.concatenate([[0.0], fresh[:-1]])
     weights: Floats = np.exp(1.3 * (0.8 * fresh + 0.6 * before))
@@ -53,7 +53,7 @@ def bursty(at_s: Floats, random: np.random.Generator) -> Floats:
 
 
 def idle_then_dump(at_s: Floats, random: np.random.Generator) -> Floats:
-    """Nothing at all, and once a day everything within ten minutes."""
+    """Nothing, and once a day all messages within ten minutes."""
     weights = np.zeros(at_s.size)
     interval_s = float(at_s[1] - at_s[0])
     length = max(1, round(DUMP_S / interval_s))
@@ -65,7 +65,7 @@ def idle_then_dump(at_s: Floats, random: np.random.Generator) -> Floats:
 
 
 def spiky(at_s: Floats, random: np.random.Generator) -> Floats:
-    """A steady rate, and some times a day a spike of 10 to 40 times it that dies away within half an hour."""
+    """A steady rate, and a few times a day a spike of 10 to 40 times that rate, gone within half an hour."""
     weights = np.ones(at_s.size)
     span_s = float(at_s[-1] - at_s[0])
     for peak_s in random.uniform(0.0, span_s, max(1, int(random.poisson(SPIKES_PER_DAY * span_s / DAY_S)))):
@@ -86,7 +86,7 @@ SHAPES: Mapping[str, Shape] = {
 
 
 def generate(shape: str, *, days: float, per_day: int, interval_s: float, seed: int) -> Trace:
-    """A trace of this shape, from 0 on; SettingError where it cannot be."""
+    """A trace of this shape, starting at 0; SettingError for values out of range."""
     if shape not in SHAPES:
         raise SettingError(f"{shape}: no such shape of trace; there are {', '.join(SHAPES)}")
     if not MIN_S <= interval_s <= MAX_DAYS * DAY_S:
@@ -113,5 +113,5 @@ def generate(shape: str, *, days: float, per_day: int, interval_s: float, seed: 
 
 
 def about(shape: str) -> str:
-    """What a shape looks like, in a sentence."""
+    """The description of a shape, in a sentence."""
     return (SHAPES[shape].__doc__ or "").strip()

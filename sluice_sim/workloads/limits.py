@@ -1,36 +1,36 @@
-"""What the simulator plays: ranges of its inputs, so that every run ends and no number overflows.
+"""The ranges of the simulator's inputs, so that every run ends and no number overflows.
 
-Most are far beyond what AWS allows or anybody runs; where AWS has a limit of its own, it is that one.
+Where AWS has a limit, it is that one; the others are far beyond any real use.
 """
 
 from __future__ import annotations
 
 MIN_S = 0.001
-"""A shorter time (a message's processing, a promise, an interval) is none."""
+"""Shortest processing time, promise and interval."""
 MAX_S = 30 * 86_400.0
-"""Of one message's processing, of a boot, of a promise."""
+"""Longest processing time, boot and promise."""
 MIN_TICK_S = 1.0
-"""SQS counts are approximate, and no scheduler is faster."""
+"""SQS counts are approximate, and no scheduler is faster than this."""
 MAX_TICK_S = 86_400.0
 MAX_VARIATION = 100.0
 """Coefficient of variation of processing times."""
 MAX_VISIBILITY_TIMEOUT_S = 43_200.0
-"""SQS: twelve hours."""
+"""SQS limit: twelve hours."""
 MAX_DELAY_S = 900.0
-"""SQS: a quarter of an hour."""
+"""SQS limit: fifteen minutes."""
 MAX_COUNT_LAG_S = 3600.0
-"""SQS documents a minute until its counts are consistent."""
+"""SQS documents one minute until its counts are consistent."""
 MAX_INTERRUPTIONS_PER_HOUR = 60.0
 MAX_GROUPS = 100_000_000
 MAX_INSTANCES = 100_000
-"""Of one fleet: each is an object."""
+"""Instances of a fleet; each is a Python object."""
 
 MAX_MESSAGES = 100_000_000
-"""More do not fit into the memory of the machines this runs on."""
+"""More do not fit into the memory of common machines."""
 MAX_INTERVALS = 10_000_000
 MAX_DAYS = 1100
-"""Of a trace: three years."""
+"""Length of a trace: three years."""
 MAX_TICKS = 5_000_000
-"""Of a run; each takes some ten thousandths of a second."""
+"""Ticks of a run; each takes a few ten thousandths of a second."""
 MILLISECONDS_FROM = 1e11
-"""As seconds this is the year 5138: a larger timestamp counts milliseconds or less."""
+"""In seconds this is the year 5138: a larger timestamp must be in milliseconds or less."""

@@ -1,7 +1,7 @@
-"""How long messages take to process and instances to boot.
+"""How long messages take to process, and instances to boot.
 
-Owns the three kinds of service times (constant, lognormal, drawn from a file with a `duration_s` column) and
-the boot times. Refuses a duration that is not above 0.
+Service times are constant, lognormal, or drawn from a file with a `duration_s` column. Durations must be
+above 0.
 """
 
 from __future__ import annotations
@@ -26,29 +26,29 @@ from sluice_sim.workloads.limits import (
 COLUMN = "duration_s"
 MIN_WEIGHT = 1e-9
 WEIGHT_COLUMN = "messages"
-"""Where a file has it: how many messages a row stands for."""
+"""Optional column: the number of messages that a row stands for."""
 
 
 def constant(mean_s: float, count: int) -> Floats:
-    """Every message takes as long."""
+    """`count` equal service times."""
     return np.full(count, mean_s)
 
 
 def lognormal(mean_s: float, variation: float, count: int, random: np.random.Generator) -> Floats:
-    """Of this mean and coefficient of variation (standard deviation / mean)."""
+    """`count` lognormal service times with this mean and coefficient of variation (deviation / mean)."""
     variance = math.log1p(variation**2)
     return random.lognormal(math.log(mean_s) - variance / 2, math.sqrt(variance), count)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Durations:
-    """Durations that were measured, and how many messages each stands for."""
+    """Measured durations, and the number of messages that each stands for."""
 
     seconds: Floats
     messages: Floats
 
     def draw(self, count: int, random: np.random.Generator) -> Floats:
-        """As many, each as likely as it was seen."""
+        """`count` durations, drawn with the measured frequencies."""
         cumulated = np.cumsum(self.messages)
         at = random.uniform(0.0, cumulated[-1], count)
         drawn: Floats = self.seconds[np.searchsorted(cumulated, at, "right").clip(max=cumulated.size - 1)]
@@ -56,7 +56,7 @@ class Durations:
 
 
 def read(path: Path) -> Durations:
-    """The durations of a file; SettingError names file, line and value."""
+    """Read durations from a CSV file; SettingError names file, line and value."""
     seconds, messages = [], []
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -91,25 +91,25 @@ def read(path: Path) -> Durations:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Boot:
-    """How long instances boot: always as long, or anything between two times."""
+    """Boot times: constant, or uniform between two values."""
 
     min_s: float
     max_s: float
 
     @property
     def mean_s(self) -> float:
-        """What an operator would have measured."""
+        """The mean, as an operator would measure it."""
         return (self.min_s + self.max_s) / 2
 
     def drawn(self, random: np.random.Generator) -> Callable[[], float]:
-        """The boot time of the next instance, seconds."""
+        """A function that draws the boot time of the next instance, in seconds."""
         if self.min_s == self.max_s:
             return lambda: self.min_s
         return lambda: float(random.uniform(self.min_s, self.max_s))
 
 
 def boot(text: str) -> Boot:
-    """`180`, or `120-240`; ValueError says what is wrong with it."""
+    """Parse `180` or `120-240`; ValueError says what is wrong."""
     ends = re.split(r"(?<![-eE])-", text) if not text.startswith("-") else [text]
     try:
         numbers = [float(end) for end in ends]

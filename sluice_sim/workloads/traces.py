@@ -1,8 +1,8 @@
-"""A trace of arrivals: how many messages came in each interval, and when each of them came.
+"""A trace of arrivals: how many messages arrived in each interval, and when each of them arrives.
 
-Owns the file's form (header `timestamp,arrivals`; ISO 8601, or seconds from any zero; one interval
-throughout) and the spreading inside an interval: a trace says how many, so each message comes at a uniformly
-random moment of its interval, drawn with the seed. Refuses a file it would have to guess about.
+A file has the header `timestamp,arrivals`, timestamps in ISO 8601 or in seconds from any zero, and one
+interval throughout; anything ambiguous is an error. Within an interval each message arrives at a uniformly
+random time, drawn with the seed.
 """
 
 from __future__ import annotations
@@ -32,37 +32,40 @@ from sluice_sim.workloads.limits import (
 
 HEADER = ["timestamp", "arrivals"]
 UNEVEN_S = 0.001
-"""How far an interval may be off: offsets are often rounded to milliseconds."""
+"""Tolerance for an interval in seconds: offsets are often rounded to milliseconds."""
 MINUTE_S, DAY_S = 60.0, 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
-    """Messages per interval, from its first timestamp on."""
+    """Messages per interval, from the first timestamp on."""
 
     interval_s: float
     arrivals: Ints
     start_s: float | None = None
-    """Epoch seconds of its beginning; None where the file counts from a zero of its own."""
+    """Epoch seconds of the beginning; None if the file has seconds from a zero of its own."""
 
     @property
     def total(self) -> int:
-        """Every message of it."""
+        """Number of messages."""
         return int(self.arrivals.sum())
 
     @property
     def lead_s(self) -> float:
-        """Seconds by which it begins after a full minute, at which a run's clock starts."""
+        """Seconds from the full minute at which a run's clock starts to the beginning of the trace."""
         return 0.0 if self.start_s is None else self.start_s % MINUTE_S
 
     @property
     def horizon_s(self) -> float:
-        """Where it ends, in seconds of the run."""
+        """The end of the trace, in seconds of the run."""
         return self.lead_s + self.interval_s * self.arrivals.size
 
 
 def read(path: Path) -> Trace:
-    """The trace in a file, read line by line; SettingError names file, line and value."""
+    """Read the trace of a file line by line; SettingError names file, line and value.
+
+    One pass over the rows, longer than 40 lines because each check needs the row before.
+    """
     rows = _rows(path)
     arrivals, intervals = array("q"), 0
     first_s = second_s = previous_s = math.nan
@@ -112,7 +115,7 @@ def read(path: Path) -> Trace:
 
 
 def write(trace: Trace, path: Path) -> None:
-    """The trace as a file that `read` takes, ISO 8601 where it has a beginning."""
+    """Write a file that `read` accepts, in ISO 8601 if the trace has a beginning."""
     with path.open("w", encoding="utf-8", newline="") as file:
         file.write(",".join(HEADER) + "\n")
         for index, count in enumerate(trace.arrivals.tolist()):
@@ -125,7 +128,7 @@ def write(trace: Trace, path: Path) -> None:
 
 
 def moments(trace: Trace, random: np.random.Generator) -> Floats:
-    """When each message comes, in seconds of the run, in order: uniform within its interval."""
+    """Sorted arrival times in seconds of the run, uniform within each interval."""
     begins = trace.lead_s + trace.interval_s * np.arange(trace.arrivals.size)
     at_s: Floats = np.repeat(begins, trace.arrivals)
     at_s += random.uniform(0.0, trace.interval_s, at_s.size)
@@ -134,7 +137,7 @@ def moments(trace: Trace, random: np.random.Generator) -> Floats:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, str, str]]:
-    """Line number, timestamp and count of every row behind the header."""
+    """Line number, timestamp and count of every row after the header."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file)
@@ -163,7 +166,7 @@ def _require_interval(path: Path, line: int, stamp: str, interval_s: float) -> N
 
 
 def _moment(path: Path, line: int, text: str) -> tuple[float, bool]:
-    """Seconds, and whether they were written as ISO 8601 (UTC where it names no zone)."""
+    """The timestamp in seconds, and whether it was ISO 8601 (UTC without a zone)."""
     try:
         at_s = float(text)
     except ValueError:
