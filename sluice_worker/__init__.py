@@ -6,7 +6,8 @@
 
     run(settings({"queues": [URL]}), handle)
 
-`core` decides and is pure, `aws` is the world, `worker` puts one process together, `supervisor` runs several.
+`core` decides and is pure, `runtime` has the threads of one process, `aws` calls AWS, `supervisor` runs
+several processes.
 """
 
 from sluice_worker.core.retry_policy import Reject
@@ -18,7 +19,7 @@ __all__ = ["Failed", "Message", "Reject", "Settings", "run", "settings"]
 
 
 def run(settings: Settings, handler: object) -> int:
-    """Run until told to drain: see `supervisor.run`."""
+    """Run until SIGTERM, SIGINT or the instance's termination: see `supervisor.run`."""
     from sluice_worker.supervisor import run as supervised  # boto3 is not needed to write a handler
 
     return supervised(settings, handler)  # type: ignore[arg-type]

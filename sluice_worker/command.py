@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 PREFIX = "SLUICE_WORKER"
 NAMES = {"queues": "queue"}
-"""Options that are not called as their field is."""
+"""Options whose name differs from their field's."""
 METAVARS = {"queues": "QUEUE", "dead_letter_queue": "URL"}
 SECTIONS = {
     "handler": "What to work on",
@@ -31,7 +31,7 @@ SECTIONS = {
     "metrics": "Reports",
     "help": "Help",
 }
-"""Where a section of the help begins."""
+"""The first option of each section of the help."""
 HELP = """Consume SQS queues with a function of yours.
 
 \b
@@ -117,7 +117,7 @@ def _metavar(name: str, field: FieldInfo) -> str:
 )
 @_with_settings
 def main(handler: str, **given: Any) -> None:
-    """Parse, run, and end with the status."""
+    """Parse the options, run the worker, and exit with its status."""
     # boto3 is not needed to print the help.
     from sluice_worker.supervisor import configure_logging, run
     from sluice_worker.wiring import variables
@@ -135,7 +135,7 @@ def main(handler: str, **given: Any) -> None:
 
 
 def _warn_unknown_variables(variables: Iterable[str]) -> None:
-    """Warn of a variable that is no setting: refusing it would refuse those that container engines add."""
+    """Warn of variables that are no setting; they are no error, because container engines add some."""
     known = [f"{PREFIX}_{NAMES.get(name, name).upper()}" for name in ("handler", *Settings.model_fields)]
     for stray in sorted({*variables} - {*known}):
         alike = difflib.get_close_matches(stray, known, n=1, cutoff=0.9)
@@ -155,7 +155,7 @@ def _lines(refused: DocumentError) -> Iterator[str]:
 
 
 def _place(found: Problem) -> str:
-    """The option, and what was given with it."""
+    """The option and its value."""
     name = found.path.split(".")[0]
     option = "--" + NAMES.get(name, name).replace("_", "-")
     return f"{option} {shlex.quote(found.value)}" if isinstance(found.value, str) else option

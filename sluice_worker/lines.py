@@ -11,7 +11,7 @@ from sluice.errors import TransientError
 
 
 def write(line: Mapping[str, Any], out: TextIO | None = None) -> None:
-    """Write it at once and in one piece: processes share stdout; TransientError where nobody takes it."""
+    """Write and flush a line in one piece, as processes share stdout; TransientError where that fails."""
     out = out or sys.stdout
     try:
         out.write(json.dumps(line) + "\n")

@@ -1,6 +1,6 @@
-"""One received message: what its handler sees of it, and what the worker knows about it.
+"""One received message: what its handler sees, and what the worker knows about it.
 
-Owns the handler's view and the message's clock. Refuses to talk to SQS: `Outbox` does.
+Owns the handler's view and the message's deadline. Never calls SQS: `AckBatcher` does.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from sluice_worker.core.priority_buffer import MessageGroup
 
 
 class Stage(Enum):
-    """Where a message stands between its receipt and its end."""
+    """The stage of a message between its receipt and its end."""
 
     BUFFERED = "buffered"
     RUNNING = "running"
     SETTLING = "settling"
-    """Processed, and being deleted: still kept hidden."""
+    """Processed and being deleted, or being sent to the dead-letter queue: still kept hidden."""
     RETURNING = "returning"
     """On its way back to the queue."""
     SETTLED = "settled"
@@ -32,7 +32,7 @@ class Stage(Enum):
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Message:
-    """What a handler gets; times of the worker are seconds of `time.monotonic()`."""
+    """The handler's argument; times without epoch are seconds of `time.monotonic()`."""
 
     queue: Queue
     message_id: str
@@ -42,28 +42,29 @@ class Message:
     attribute_types: Mapping[str, str] = field(default_factory=dict)
     """SQS's type of each: String, Number or Binary, and the sender's label, if any (Number.float)."""
     receive_count: int = 1
-    """How often SQS has delivered it, this time included; never sure to be 1 for a message seen first."""
+    """How often SQS has delivered it, this time included; it may exceed 1 on the first delivery to a
+    handler."""
     sent_at: float
     """When it was sent, in epoch seconds."""
     group_id: str | None = None
-    """Its group in a FIFO queue; in a standard queue the tenant that fair queues tell apart."""
+    """Its group in a FIFO queue; in a standard queue the tenant, as fair queues distinguish them."""
     trace_header: str | None = None
-    """The trace of AWS X-Ray that it belongs to (AWSTraceHeader)."""
+    """The AWS X-Ray trace that it belongs to (AWSTraceHeader)."""
     receipt_handle: str
     received_at: float
     visible_at: float
-    """When SQS shows it to others again, if nobody extends it."""
+    """When SQS shows it to other consumers again, unless its visibility is extended."""
     deadline_at: float = float("inf")
     stage: Stage = Stage.BUFFERED
     unreadable: str | None = None
-    """What was wrong with SQS's answer about it; then it goes back and no handler sees it."""
+    """What was wrong with SQS's response, if anything: then it goes back, and no handler sees it."""
     extending: bool = False
-    """Whether SQS is being asked to keep it hidden."""
+    """Whether an extension of its visibility is under way."""
     returns_in_s: int = 0
     group_unblocked: bool = False
-    """Whether the next message of its group may begin, or has gone back: once for each message."""
+    """Whether it has let the next message of its group begin, or go back, which happens once."""
     batch: Sequence[Message] = field(default=(), repr=False)
-    """All that its handler was called with, where that were several; they share one deadline."""
+    """All messages of its handler's batch, where there are several; they share one deadline."""
     size_bytes: int = field(init=False)
     """The memory that body and attributes take."""
 
@@ -84,35 +85,35 @@ class Message:
 
     @property
     def message_group(self) -> MessageGroup | None:
-        """What it must not overtake."""
+        """Its queue and group in a FIFO queue, within which messages must stay in order; else None."""
         return None if self.group_id is None or not self.queue.is_fifo else (self.queue.url, self.group_id)
 
     @property
     def visibility_limit_at(self) -> float:
-        """Until when SQS can be asked to hide it; no deadline lies beyond."""
+        """Until when SQS can hide it; no deadline is later."""
         return self.received_at + MAX_VISIBILITY_S - VISIBILITY_MARGIN_S
 
     @property
     def remaining_s(self) -> float:
-        """Seconds until the deadline, beyond which the worker gives the message back."""
+        """Seconds until the deadline, after which the worker returns the message to its queue."""
         return self.deadline_at - time.monotonic()
 
     @property
     def deadline(self) -> datetime:
-        """The deadline as a moment, in UTC."""
+        """The deadline as a datetime in UTC."""
         return datetime.now(UTC) + timedelta(seconds=self.remaining_s)
 
     def max_extension_s(self, now: float) -> int:
-        """Seconds for which SQS can still be asked to hide it; 0 once its twelve hours are over."""
+        """Seconds for which SQS can still hide it; 0 once its twelve hours are over."""
         return max(0, int(self.visibility_limit_at - now))
 
     def extend(self, seconds: float) -> None:
-        """Move the deadline: so many seconds from now, at most twelve hours after the receipt.
+        """Move the deadline to `seconds` from now, at most twelve hours after the receipt.
 
-        The message's visibility needs no care: it is kept hidden as long as the deadline lasts. In a batch it
-        moves the deadline of all of them. ValueError where `seconds` is no finite number of at least 0.
+        The worker keeps the message hidden until the deadline. In a batch it moves the deadline of all
+        messages. ValueError where `seconds` is not a finite number of at least 0.
         """
-        # Also NaN, which would pass any comparison, and with it the deadline.
+        # This also rejects NaN: `min` and `>` with a NaN deadline would never find it overdue.
         if not (isinstance(seconds, Real) and 0 <= seconds < math.inf):
             raise ValueError(f"extend({seconds!r}): give the seconds from now, a finite number of at least 0")
         deadline_at = time.monotonic() + seconds

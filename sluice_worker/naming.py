@@ -1,6 +1,6 @@
-"""How a queue is named to a worker: its URL, and what sets it against others.
+"""The notation of a queue in the settings: its URL, priority and weight.
 
-Owns the notation, and which URLs are one queue's. Refuses to ask whether it is there: the start does.
+Owns the notation, and which URLs belong to one queue. Never checks whether a queue exists: the start does.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ _LEGACY_HOST, _LEGACY_REGION = "queue.amazonaws.com", "us-east-1"
 
 @dataclass(frozen=True, slots=True)
 class QueueIdentity:
-    """What tells one queue from another; `region` None where its URL does not say it."""
+    """The identity of a queue; `region` None where its URL does not contain it."""
 
     account: str
     region: str | None
     name: str
 
     def may_be(self, other: QueueIdentity) -> bool:
-        """Whether both may be one queue: a custom endpoint's region is not known."""
+        """Whether both may be the same queue: a custom endpoint's region is unknown."""
         regions = {self.region, other.region} - {None}
         return (self.account, self.name) == (other.account, other.name) and len(regions) < 2
 
 
 def identity(url: str) -> QueueIdentity:
-    """Of any of a queue's URLs, which end with the account and the name.
+    """The identity of a queue, from any of its URLs, which end with the account and the name.
 
     The region is a part of the host's name (sqs.REGION.amazonaws.com, REGION.queue.amazonaws.com, FIPS,
     dual-stack and VPC endpoints) or, in emulators, of the path.
@@ -50,7 +50,7 @@ def identity(url: str) -> QueueIdentity:
 
 
 def parse_queue(text: object) -> object:
-    """URL[=high|medium|low][:weight] as a Queue; whatever is not text passes through."""
+    """URL[=high|medium|low][:weight] as a Queue; a value that is not text passes through."""
     if isinstance(text, Queue):
         return replace(text, url=text.url.rstrip("/"))
     if not isinstance(text, str):

@@ -1,4 +1,4 @@
-"""What a worker needs from the world: queues, a place for metrics, protection, notices."""
+"""The ports of a worker: queues, a metric sink, scale-in protection, the instance's lifecycle."""
 
 from __future__ import annotations
 
@@ -14,29 +14,32 @@ from sluice_worker.message import Message
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """SQS did not do what was asked for one message; `final` where asking again cannot help."""
+    """SQS refused a request for one message; `final` where repeating it cannot help."""
 
     reason: str
     final: bool
 
 
 class Queues(Protocol):
-    """SQS. Each call raises a SluiceError where AWS did not answer; no call waits longer than its timeout."""
+    """SQS. Every call raises a SluiceError where AWS failed, and waits no longer than its timeout."""
 
     def receive(self, poll: Poll, visibility_s: int) -> list[Message]:
         """Receive up to `poll.max_messages`, hidden from others for `visibility_s`."""
         ...
 
     def delete(self, messages: Sequence[Message]) -> dict[int, Refusal]:
-        """Delete up to ten messages of one queue; the answer holds those refused, by their place."""
+        """Delete up to ten messages of one queue; returns the refusals by position."""
         ...
 
     def hide(self, messages: Sequence[tuple[Message, int]]) -> dict[int, Refusal]:
-        """Hide up to ten messages of one queue for so many seconds each, from now; 0 shows them at once."""
+        """Hide up to ten messages of one queue for the given seconds from now (0: visible at once).
+
+        Returns the refusals by position.
+        """
         ...
 
     def depth(self, url: str) -> Depth:
-        """What is visible and in flight."""
+        """The queue's messages visible and in flight."""
         ...
 
     def send_to_dead_letter_queue(self, url: str, message: Message, reason: str) -> None:
@@ -45,39 +48,39 @@ class Queues(Protocol):
 
 
 class MetricSink(Protocol):
-    """Where a minute's metrics go."""
+    """Where the metrics of a report interval go."""
 
     def put(self, interval: ReportInterval) -> None:
-        """Publish one minute; SluiceError where it could not be."""
+        """Publish one interval; SluiceError where that failed."""
         ...
 
 
 class Protection(Protocol):
-    """What keeps AWS from choosing this instance or task for scale-in."""
+    """Scale-in protection of this instance or task."""
 
     expires_after_s: float
-    """How long one protection holds; infinite where it has no expiry."""
+    """Seconds after which a protection expires; infinity where it does not."""
 
     def protect(self) -> None:
-        """Protect; SluiceError where it could not be."""
+        """Set the protection; SluiceError where that failed."""
         ...
 
     def release(self) -> None:
-        """Give the protection up; SluiceError where it could not be."""
+        """Remove the protection; SluiceError where that failed."""
         ...
 
 
 class InstanceLifecycle(Protocol):
-    """What AWS tells an instance about its service and its end."""
+    """The lifecycle of this instance in its Auto Scaling group, and Spot interruptions."""
 
     def out_of_service(self) -> OutOfService | None:
-        """Why this instance must not work, or None while it may; SluiceError where that is not known."""
+        """Why this instance must not work, or None while it may; SluiceError where that is unknown."""
         ...
 
     def extend_hook(self) -> None:
-        """Ask for more time, while draining; SluiceError where refused."""
+        """Restart the timeout of the termination hook while draining; SluiceError where that failed."""
         ...
 
     def complete_hook(self) -> None:
-        """Say that nothing runs here any more; SluiceError where refused."""
+        """Complete the termination hook: nothing runs here any more; SluiceError where that failed."""
         ...

@@ -1,6 +1,6 @@
-"""What a worker can be told: the command, the environment and the library share it.
+"""The settings of a worker, shared by the command, the environment and the library.
 
-Owns names, defaults, bounds and the words of refusals. Refuses what contradicts itself.
+Owns names, defaults, bounds and error messages. Refuses settings that contradict each other.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from sluice_worker.naming import identity, parse_queue
 
 MAX_QUEUES = 20
 POLLERS_PER_SENDER = 8
-"""Pollers carry full batches: a courier has what is urgent, and what no poller came for in time."""
+"""Pollers send full batches: a sender has only what is urgent, and what no poller has sent in time."""
 
 
 class Sink(StrEnum):
@@ -55,7 +55,7 @@ Count = Annotated[int, Field(ge=1, le=1000)]
 
 
 class Settings(BaseModel):
-    """Everything a worker is told; each field is also an option and a variable SLUICE_WORKER_<NAME>."""
+    """All settings; each field is also an option and a variable SLUICE_WORKER_<NAME>."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
@@ -267,7 +267,7 @@ class Settings(BaseModel):
 
     @property
     def fleet(self) -> Fleet | None:
-        """Whose dimensions the metrics carry."""
+        """The fleet whose dimensions the metrics carry."""
         if self.auto_scaling_group is not None:
             return AutoScalingGroup(name=self.auto_scaling_group)
         if self.cluster is not None and self.service is not None:
@@ -286,32 +286,32 @@ class Settings(BaseModel):
 
     @property
     def senders(self) -> int:
-        """Threads that tell SQS what became of messages where no poller does."""
+        """Threads that send acknowledgements to SQS where no poller does."""
         return -(-self.max_pollers // POLLERS_PER_SENDER)
 
     @property
     def connections(self) -> int:
-        """Most requests to SQS at a time; the reading of depths is one."""
+        """The maximum of concurrent requests to SQS; the reading of depths is one."""
         return self.max_pollers + self.senders + 1
 
     @property
     def slots(self) -> Range:
-        """Messages worked on at a time."""
+        """Batches processed at a time."""
         return Range(min=self.min_concurrency, max=self.max_concurrency)
 
     @property
     def batches(self) -> BatchRule:
-        """How messages are put together for the handler."""
+        """How messages are batched for the handler."""
         return BatchRule() if self.batch is None else BatchRule(size=self.batch, wait_s=self.batch_wait_s)
 
     @property
     def smallest_buffer(self) -> int:
-        """Messages of the priority for which the fewest are held, of those that have queues."""
+        """The smallest buffer of the priorities that have queues, in messages."""
         return min(self.limits[queue.priority] for queue in self.queues)
 
     @property
     def limits(self) -> dict[Priority, int]:
-        """Messages held before they are begun."""
+        """The maximum of messages held before they begin, by priority."""
         return {
             Priority.HIGH: self.buffer_high,
             Priority.MEDIUM: self.buffer_medium,
@@ -320,12 +320,12 @@ class Settings(BaseModel):
 
     @property
     def buffer_bytes(self) -> int:
-        """Bytes of each priority held before they are begun."""
+        """The maximum of bytes held before they begin, for each priority."""
         return self.buffer_mib * 2**20
 
     @property
     def failure_policy(self) -> FailurePolicy:
-        """What follows a failure."""
+        """What follows the failure of a message."""
         return FailurePolicy(
             backoff_s=self.backoff_s,
             max_backoff_s=self.max_backoff_s,
@@ -344,7 +344,7 @@ def settings(given: Mapping[str, Any]) -> Settings:
 
 
 def _named(errors: Iterable[ErrorDetails]) -> Iterator[Problem]:
-    """The problems in the settings' words: a contradiction has no place of its own."""
+    """The problems by setting; a contradiction of several settings has the path `together`."""
     for error in errors:
         found = problem(error)
         if found.path == "document":
@@ -354,7 +354,8 @@ def _named(errors: Iterable[ErrorDetails]) -> Iterator[Problem]:
             yield Problem(path="queues", value=f"{error['ctx']['actual_length']} queues", way_out=way_out)
         elif found.path != "queues" or error["type"] not in ("missing", "too_short"):
             yield Problem(path=found.path, value=found.value, way_out=_said(found))
-        elif error["type"] == "missing" or not error["input"]:  # else each queue given is wrong, and told
+        # Otherwise each queue that was given has a problem of its own.
+        elif error["type"] == "missing" or not error["input"]:
             yield Problem(path="queues", value=(), way_out="give at least one")
 
 

@@ -1,6 +1,6 @@
 """Whether a handler can be called as the worker calls it, found before the first message.
 
-Owns the words for a handler that cannot. Refuses to guess: one that may be called with anything passes.
+Owns the error messages for a handler that cannot. Never guesses: one whose signature is unknown passes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _why_not(handler: Callable[..., Any], argument: str, *, may_yield: bool) -> 
         return "has a yield in it: called, it would run nothing"
     try:
         signature = inspect.signature(handler, follow_wrapped=False)
-    except (TypeError, ValueError):  # not of Python's making: nothing says what it takes
+    except (TypeError, ValueError):  # written in C without a signature
         return None
     try:
         signature.bind(argument)

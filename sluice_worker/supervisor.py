@@ -1,7 +1,7 @@
-"""One worker process or several: signals, restarts, and what surrounds all of them.
+"""One worker process or several: signals, restarts, and the lifecycle tasks that they share.
 
-Owns the processes. A child that dies is started anew, after a growing pause; SIGTERM and notices reach every
-child, and the whole ends when the last one has drained.
+Owns the processes. A child that dies is restarted after a growing pause. SIGTERM and the instance's
+termination drain every child, and the parent ends when the last one has drained.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ CHECK_INTERVAL_S = 0.25
 FIRST_BACKOFF_S = 1.0
 MAX_BACKOFF_S = 60.0
 HEALTHY_AFTER_S = 60.0
-"""A child that lived this long did not fail to start: its restart waits no longer than a first one."""
+"""A child that lived this long started successfully: its restart has the shortest pause again."""
 AFTER_GRACE_S = 10.0
-"""More than `threads.LEFT_BEHIND_S`."""
+"""More than `loops.EXIT_TIMEOUT_S`."""
 
 
 def run(settings: Settings, handler: Handler | str) -> int:
-    """Run until SIGTERM, SIGINT or a notice; the answer is the exit status, 0 for a drain in order.
+    """Run until SIGTERM, SIGINT or the instance's termination; returns the exit status, 0 for a clean drain.
 
     ConfigError where it cannot even begin: no such handler, one that a message cannot be given to, no region,
     a queue that refuses, another thread than the main one.
@@ -113,27 +113,27 @@ def _on_signals(drain: Callable[[str], None]) -> None:
     A signal interrupts whatever the main thread does, also while that holds the lock which `drain` needs: so
     another thread drains, and only a reentrant queue is touched here.
     """
-    told: queue.SimpleQueue[str] = queue.SimpleQueue()
+    received: queue.SimpleQueue[str] = queue.SimpleQueue()
 
-    def tell(number: int, _: FrameType | None) -> None:
-        told.put(signal.Signals(number).name)
+    def on_signal(number: int, _: FrameType | None) -> None:
+        received.put(signal.Signals(number).name)
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-    def listen() -> bool:
-        drain(told.get())
+    def drain_on_signal() -> bool:
+        drain(received.get())
         return True
 
-    start_loop("signals", listen)
+    start_loop("signals", drain_on_signal)
     for number in DRAIN_SIGNALS:
-        signal.signal(number, tell)
+        signal.signal(number, on_signal)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, DRAIN_SIGNALS)
 
 
 @contextmanager
 def _signals_held_back() -> Iterator[None]:
-    """What is started meanwhile inherits this: a signal waits until the process knows how to drain."""
-    resource_tracker.ensure_running()  # its start would let the signals through again
+    """Block the drain signals: a child inherits this, so a signal waits until it has its handler."""
+    resource_tracker.ensure_running()  # starting it later would unblock the signals
     signal.pthread_sigmask(signal.SIG_BLOCK, DRAIN_SIGNALS)
     try:
         yield
@@ -143,7 +143,7 @@ def _signals_held_back() -> Iterator[None]:
 
 @dataclass(slots=True)
 class _Child:
-    """One process, and when it may be started anew."""
+    """One process, and when it may be restarted."""
 
     process: SpawnProcess | None = None
     started_at: float = 0.0
@@ -152,19 +152,19 @@ class _Child:
 
 
 class _ProcessGroup:
-    """Several worker processes; the children's busy flags stand in shared memory."""
+    """Several worker processes, with their busy flags in shared memory."""
 
     def __init__(self, settings: Settings, handler: Handler) -> None:
         self._settings, self._handler = settings, handler
         self._context = multiprocessing.get_context("spawn")
-        # Without a lock: a child killed while it holds one would stop all others, and the parent.
+        # Without a lock: a child that is killed while it holds one would block the others and the parent.
         self._busy: Flags = self._context.RawArray("b", settings.processes)
         self._children = [_Child() for _ in range(settings.processes)]
         self._draining = threading.Event()
-        self._why = ""
+        self._reason = ""
 
     def run(self) -> int:
-        """Start all, start anew what dies, drain when told, or when this breaks."""
+        """Start all, restart those that die, and drain when `drain` is called or a defect ends the loop."""
         try:
             while not self._draining.wait(CHECK_INTERVAL_S):
                 for number, child in enumerate(self._children):
@@ -176,12 +176,12 @@ class _ProcessGroup:
 
     @property
     def busy(self) -> bool:
-        """Whether any process is."""
+        """Whether any process is busy."""
         return any(self._busy)
 
     def drain(self, reason: str) -> None:
-        """Begin to end."""
-        self._why = self._why or reason
+        """Start to drain; `run` returns when that is done."""
+        self._reason = self._reason or reason
         self._draining.set()
 
     def _restart_if_dead(self, number: int, child: _Child) -> None:
@@ -209,7 +209,7 @@ class _ProcessGroup:
             child.started_at = now
 
     def _end(self) -> int:
-        log.info("draining %d processes: %s", len(self._children), self._why)
+        log.info("draining %d processes: %s", len(self._children), self._reason)
         processes = [child.process for child in self._children if child.process is not None]
         for process in processes:
             process.terminate()
@@ -224,7 +224,7 @@ class _ProcessGroup:
 
 
 def _work(settings: Settings, handler: Handler, number: int, busy: Flags) -> None:
-    """A child: one worker, whose flag in `busy` follows its work."""
+    """The main function of a child: one worker, whose flag in `busy` follows its work."""
     configure_logging()
     named = settings.model_copy(update={"processes": 1, "worker_id": f"{settings.worker_id}-{number}"})
     one = worker(named, handler)
@@ -251,4 +251,4 @@ def configure_logging() -> None:
     """Log lines on stderr; stdout belongs to the reports."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("botocore").setLevel(logging.WARNING)
-    logging.getLogger("urllib3").setLevel(logging.ERROR)  # what it retries, whoever called it tells of
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # callers log what fails after its retries

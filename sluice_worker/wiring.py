@@ -1,4 +1,4 @@
-"""Settings -> a worker in its world; what makes clients, and reads what surrounds the process."""
+"""Builds a worker from its settings: makes the clients, and reads the environment."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ KEY_WAY_OUT = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyUse:
-    """A queue, the customer's key that encrypts it, and what the worker needs it for."""
+    """A queue, the customer's key that encrypts it, and the KMS actions that the worker needs."""
 
     name: str
     key: kms.QueueKey | None
@@ -53,33 +53,33 @@ class KeyUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Platform:
-    """Who protects this process's instance or task, and who tells of its service and its end."""
+    """What protects this process's instance or task, and reads the instance's lifecycle, if anything."""
 
     protection: Protection | None = None
     lifecycle: InstanceLifecycle | None = None
 
 
 def variables(prefix: str) -> list[str]:
-    """The names of the environment's variables that begin so."""
+    """The names of environment variables with this prefix."""
     return [name for name in os.environ if name.startswith(prefix)]
 
 
 def region() -> str | None:
-    """AWS_REGION, which boto3 alone of AWS's SDKs passes over; None leaves the choice to boto3's session.
+    """AWS_REGION, which boto3 ignores, unlike AWS's other SDKs; None leaves the choice to boto3's session.
 
     A region that the program gave that session comes first; AWS_DEFAULT_REGION and the profile come last.
     """
     chosen = boto3.DEFAULT_SESSION
-    # Of a region that it was given, and not found by itself, boto3 says nothing elsewhere.
+    # boto3 has no public way to tell a region that was passed in from one that it found itself.
     if chosen is not None and "region" in chosen._session.instance_variables():  # noqa: SLF001
         return None
     return os.environ.get("AWS_REGION") or None
 
 
 def check(settings: Settings) -> None:
-    """Read every queue once: ConfigError for those that could never be consumed; what may heal is told.
+    """Read every queue once: ConfigError for those that can never be consumed; a transient failure is logged.
 
-    Only at the start: the same failure later is waited out, because somebody may be mending it.
+    Only at the start: the same failure later is retried, because somebody may be repairing it.
     """
     with aws_errors(CONNECTING):
         client = sqs.client(connections=1, region=region())
@@ -100,7 +100,7 @@ def check(settings: Settings) -> None:
             except SluiceError as failed:
                 log.warning("%s; it may heal, and is tried again", failed)
                 break
-        else:  # an AWS out of reach is told once
+        else:  # not after a transient failure: it is logged once, not for each queue
             if settings.dead_letter_queue is not None:
                 problems += _dead_letter_problems(queues, settings, client.meta.region_name, keys)
     problems += _key_problems(keys)
@@ -109,7 +109,7 @@ def check(settings: Settings) -> None:
 
 
 def _warn_of_few_receipts(queue: Queue, max_receive_count: int | None, processes: int) -> None:
-    """Each process may receive once, without beginning it, what is behind a failing message of its group."""
+    """Warn of a low maxReceiveCount: processes may receive what is behind a failing message, in vain."""
     if max_receive_count is not None and max_receive_count <= processes:
         log.warning(
             "%s moves messages to its dead-letter queue after %d receipts (maxReceiveCount), and each of %d "
@@ -122,7 +122,7 @@ def _warn_of_few_receipts(queue: Queue, max_receive_count: int | None, processes
 
 
 def _elsewhere(url: str, here: str) -> str | None:
-    """The way out where the URL is of another region: requests go to the worker's, whatever the URL says."""
+    """The way out for a URL of another region: requests go to the worker's region, whatever the URL says."""
     said = identity(url).region
     if said is None or said == here:
         return None
@@ -132,7 +132,7 @@ def _elsewhere(url: str, here: str) -> str | None:
 def _dead_letter_problems(
     queues: sqs.SqsQueues, settings: Settings, consumed_in: str, keys: list[KeyUse]
 ) -> Iterator[str]:
-    """What keeps messages from it for certain; a role that may send to it need not be allowed to read it."""
+    """Definite problems of the dead-letter queue; a role that may send to it may lack reading it."""
     url = settings.dead_letter_queue or ""
     name = identity(url).name
     try:
@@ -151,7 +151,7 @@ def _dead_letter_problems(
 
 
 def _key_problems(uses: Iterable[KeyUse]) -> Iterator[str]:
-    """What keeps the role from a key for certain; what is not certain is told, and the start goes on."""
+    """Definite problems of the role with a key; a doubt is logged, and the start goes on."""
     for use in uses:
         if use.key is None:
             continue
@@ -188,7 +188,7 @@ def _sink(settings: Settings) -> MetricSink | None:
 def lifecycle_tasks(
     settings: Settings, platform: Platform, busy: Callable[[], bool], on_out_of_service: Callable[[str], None]
 ) -> Iterator[None]:
-    """Protected while busy, and told when the instance is taken out of service."""
+    """Run the lifecycle tasks: protect while busy, and call `on_out_of_service` when that happens."""
     tasks: list[PeriodicTask] = []
     if platform.protection is not None and settings.protect:
         tasks.append(ScaleInProtector(platform.protection, busy, idle_s=settings.protection_idle_s))
@@ -204,7 +204,7 @@ def lifecycle_tasks(
 
 
 def detect_platform(settings: Settings) -> Platform:
-    """What there is around this process; ECS tells of the end by SIGTERM."""
+    """The platform that this process runs on; ECS announces the end of a task by SIGTERM alone."""
     if settings.auto_scaling_group is not None:
         if metadata.is_disabled():
             log.warning(

@@ -1,4 +1,4 @@
-"""A minute's metrics by PutMetricData: values and counts, one call."""
+"""The metrics of a report interval by PutMetricData: values and counts, one call."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DATA_PER_CALL = 1000
 
 
 def client(region: str | None = None) -> CloudWatchClient:
-    """A client that gives up within a fraction of a minute."""
+    """A client whose calls fail within a minute."""
     return boto3.client(
         "cloudwatch",
         region_name=region,
@@ -33,7 +33,7 @@ def client(region: str | None = None) -> CloudWatchClient:
 
 
 class CloudWatchSink:
-    """Keeps `ports.MetricSink`."""
+    """Implements `ports.MetricSink`."""
 
     def __init__(
         self, client: CloudWatchClient, namespace: str, dimensions: Mapping[str, str], *, with_wait: bool
@@ -42,7 +42,7 @@ class CloudWatchSink:
         self._dimensions, self._with_wait = dict(dimensions), with_wait
 
     def put(self, interval: ReportInterval) -> None:
-        """One PutMetricData, under the minute that most of it fell into."""
+        """One PutMetricData, with the timestamp of the clock's minute that the interval overlaps most."""
         data = self._data(interval)
         for first in range(0, len(data), DATA_PER_CALL):
             with aws_errors(f"publishing metrics to {self._namespace}"):

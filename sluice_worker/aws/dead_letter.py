@@ -1,6 +1,6 @@
-"""A message as SendMessage takes it for a dead-letter queue: as it came, and the reason where there is room.
+"""A message as SendMessage's arguments for a dead-letter queue: as it came, with the reason where it fits.
 
-Owns how much room a reason has. Refuses to change anything of the sender's.
+Owns the size that is left for a reason. Never changes anything of the sender's.
 """
 
 from __future__ import annotations
@@ -12,24 +12,25 @@ from typing import Any
 from sluice_worker.message import Message
 
 MAX_MESSAGE_BYTES = 1_048_576
-"""Of a body with the names, types and values of its attributes (documented); a queue may allow less."""
+"""The maximum of a body with the names, types and values of its attributes (documented); a queue may allow
+less."""
 MAX_ATTRIBUTES = 10
-"""Attributes that SQS lets a message carry (documented)."""
+"""The maximum of attributes of a message (documented)."""
 REASON = "SluiceWorkerFailure"
 MAX_REASON_LENGTH = 1000
 TRACE_HEADER = "AWSTraceHeader"
-"""The one system attribute that can be sent; it has no part in a message's size (documented)."""
+"""The only system attribute that can be sent; it does not count towards a message's size (documented)."""
 UNSENDABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters for which SQS refuses a message (documented)."""
 _TOO_LONG = re.compile(r"must be shorter than (\d+) bytes")
 
 
 def request(url: str, message: Message, why: str, max_bytes: int = MAX_MESSAGE_BYTES) -> dict[str, Any]:
-    """SendMessage's arguments; the reason is shortened to what `max_bytes` leave it, then left out."""
+    """SendMessage's arguments; the reason is shortened to fit into `max_bytes`, or left out."""
     attributes = {
         name: _attribute(value, message.attribute_types.get(name))
         for name, value in message.attributes.items()
-        if name != REASON  # of an earlier burial
+        if name != REASON  # from an earlier dead-letter queue
     }
     said: dict[str, Any] = {"QueueUrl": url, "MessageBody": message.body}
     reason = _reason(why, max_bytes - _size_bytes(message.body, attributes))
@@ -43,19 +44,20 @@ def request(url: str, message: Message, why: str, max_bytes: int = MAX_MESSAGE_B
         said["MessageGroupId"] = message.group_id
     if url.endswith(".fifo"):
         said.setdefault("MessageGroupId", message.message_id)
-        # Not the sender's: it may have come again after five minutes, and the queue would drop the later one.
+        # Not the sender's deduplication id: the sender may use it again after five minutes, and the
+        # dead-letter queue would then drop the later message.
         said["MessageDeduplicationId"] = message.message_id
     return said
 
 
 def max_bytes_said(refusal: str) -> int | None:
-    """The queue's own MaximumMessageSize, where SQS refused a message for it."""
+    """The queue's own MaximumMessageSize, where SQS's refusal names it."""
     found = _TOO_LONG.search(refusal)
     return int(found[1]) if found else None
 
 
 def _reason(why: str, room_bytes: int) -> str:
-    """As much of it as there is room for beside its name and type; empty where there is none."""
+    """As much of the reason as fits beside its name and type; empty where none does."""
     sendable = UNSENDABLE.sub("\ufffd", why[:MAX_REASON_LENGTH]) or "no reason"
     return sendable.encode()[: max(room_bytes - len(REASON) - len("String"), 0)].decode(errors="ignore")
 

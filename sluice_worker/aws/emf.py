@@ -1,7 +1,7 @@
-"""A minute's metrics as log lines in CloudWatch's embedded metric format, for whoever ships logs anyway.
+"""The metrics of a report interval as log lines in CloudWatch's embedded metric format.
 
-Owns the lines. Refuses pairs of values and counts: some of AWS's own exporters write them, yet the
-specification knows but numbers and arrays of numbers.
+Owns the lines. They have no pairs of values and counts: some of AWS's own exporters write them, but the
+specification allows only numbers and arrays of numbers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ VALUES_PER_LINE = 100
 
 
 class EmfSink:
-    """Keeps `ports.MetricSink`; a value stands as often as it occurred."""
+    """Implements `ports.MetricSink`; each value is written as often as it occurred."""
 
     def __init__(
         self, namespace: str, dimensions: Mapping[str, str], *, with_wait: bool, out: TextIO | None = None

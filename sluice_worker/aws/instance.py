@@ -1,4 +1,4 @@
-"""An EC2 instance of an Auto Scaling group: protected while it works, told when it has to go."""
+"""An EC2 instance of an Auto Scaling group: its scale-in protection, lifecycle state and termination hook."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def client(region: str | None = None) -> AutoScalingClient:
-    """A client that gives up soon: nobody's work waits for these calls."""
+    """A client with short timeouts: no message waits for these calls."""
     return boto3.client(
         "autoscaling",
         region_name=region,
@@ -30,7 +30,7 @@ def client(region: str | None = None) -> AutoScalingClient:
 
 
 class GroupInstance:
-    """Keeps `ports.Protection` and `ports.Notices`."""
+    """Implements `ports.Protection` and `ports.InstanceLifecycle`."""
 
     expires_after_s = float("inf")
 
@@ -49,11 +49,11 @@ class GroupInstance:
         return found
 
     def protect(self) -> None:
-        """Scale-in passes the instance by; a health check, Spot and a hand do not."""
+        """Blocks scale-in only; health checks, Spot interruptions and manual termination still apply."""
         self._set(protected=True)
 
     def release(self) -> None:
-        """Scale-in may choose it again."""
+        """Scale-in may choose the instance again."""
         self._set(protected=False)
 
     def _set(self, *, protected: bool) -> None:
@@ -64,9 +64,10 @@ class GroupInstance:
             )
 
     def out_of_service(self) -> OutOfService | None:
-        """A Spot interruption (two minutes ahead), or a target lifecycle state that is not InService."""
+        """A Spot interruption notice (two minutes ahead), or a target state other than InService."""
         interrupted = self._metadata.get("spot/instance-action") is not None
-        # After a Spot notice too: the group then runs its lifecycle hook, and waits for an answer.
+        # Read after a Spot notice as well: the group then runs its lifecycle hook, and waits for its
+        # completion.
         state = self._metadata.get("autoscaling/target-lifecycle-state")
         if state != self._target_state:
             self._hook_waits = lifecycle.termination_hook_runs(self._target_state, state)
@@ -74,7 +75,7 @@ class GroupInstance:
         return lifecycle.out_of_service(state, self._group, interrupted=interrupted)
 
     def extend_hook(self) -> None:
-        """The lifecycle hook's timeout begins anew."""
+        """RecordLifecycleActionHeartbeat: the hook's timeout starts again."""
         if self._hook is not None and self._hook_waits:
             with aws_errors(f"asking {self._group} for more time"):
                 self._client.record_lifecycle_action_heartbeat(
@@ -84,7 +85,7 @@ class GroupInstance:
                 )
 
     def complete_hook(self) -> None:
-        """The group need not wait for the hook's timeout; it is told once."""
+        """CompleteLifecycleAction, once: the group does not wait for the hook's timeout."""
         if self._hook is not None and self._hook_waits:
             with aws_errors(f"completing the lifecycle action of {self._group}"):
                 self._client.complete_lifecycle_action(

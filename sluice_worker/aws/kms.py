@@ -1,7 +1,7 @@
-"""Whether the role may use a queue's KMS key, as far as KMS can say so before the first message.
+"""Whether the role may use a queue's KMS key, as far as KMS can tell before the first message.
 
-Owns the dry runs and what their answers mean. Refuses to take a doubtful answer for a refusal: SQS's own call
-on the worker's behalf may pass where the worker's does not, because a policy can allow a key to SQS alone
+Owns the dry runs and the meaning of their responses. A doubtful response is no refusal: SQS's own call on the
+worker's behalf may succeed where the worker's fails, because a policy can allow a key to SQS alone
 (kms:ViaService).
 """
 
@@ -18,12 +18,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 from sluice.errors import TransientError
 
 MANAGED_ALIAS = "alias/aws/sqs"
-"""AWS's own key: its policy lets every principal of the account use it that may use SQS (documented)."""
+"""AWS's own key: its policy allows it to every principal of the account that may use SQS (documented)."""
 TO_RECEIVE = ("kms:Decrypt",)
 TO_SEND = ("kms:GenerateDataKey", "kms:Decrypt")
 PERMITTED = "DryRunOperationException"
 USELESS = ("DisabledException", "InvalidKeyUsageException", "KMSInvalidStateException")
-"""The key itself is at fault, whoever asks."""
+"""The key itself cannot be used, by any caller."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,20 +35,20 @@ class QueueKey:
 
     @property
     def region(self) -> str:
-        """Where the key lies."""
+        """The key's region."""
         return self.arn.split(":")[3]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doubt:
-    """What speaks against the key; `is_clear` where SQS would be refused as well."""
+    """Why the key may not be usable; `is_clear` where SQS would be refused as well."""
 
     reason: str
     is_clear: bool
 
 
 def queue_key(queue_arn: str, key: str) -> QueueKey | None:
-    """The customer's key by what the queue's attributes say; None where it is AWS's own."""
+    """The customer's key that the queue's attributes name; None where it is AWS's own."""
     if key == MANAGED_ALIAS or key.endswith(f":{MANAGED_ALIAS}"):
         return None
     if not key.startswith("arn:"):
@@ -59,7 +59,7 @@ def queue_key(queue_arn: str, key: str) -> QueueKey | None:
 
 
 def client(region: str) -> Any:
-    """A client that gives up soon: many a worker's subnet has a way to SQS and none to KMS."""
+    """A client with short timeouts: the subnets of many workers reach SQS and not KMS."""
     return boto3.client(
         "kms",
         region_name=region,
@@ -70,7 +70,7 @@ def client(region: str) -> Any:
 
 
 def doubt(kms: Any, key: QueueKey, actions: Sequence[str]) -> Doubt | None:
-    """What speaks against one of the actions first, or None; TransientError where KMS is out of reach."""
+    """The first doubt about one of the actions, or None; TransientError where KMS is out of reach."""
     for action in actions:
         try:
             _dry_run(kms, key, action)
@@ -87,8 +87,8 @@ def doubt(kms: Any, key: QueueKey, actions: Sequence[str]) -> Doubt | None:
 
 
 def _dry_run(kms: Any, key: QueueKey, action: str) -> None:
-    """It always ends in an error, which says what would have become of the call; nothing is encrypted."""
-    # The context is the one that SQS gives: a policy may ask for it.
+    """A dry run: always ends in an error that says whether the call would succeed, encrypts nothing."""
+    # The encryption context is the one that SQS passes: a policy may require it.
     request = {"KeyId": key.arn, "EncryptionContext": {"aws:sqs:arn": key.queue_arn}, "DryRun": True}
     if action == "kms:Decrypt":
         kms.decrypt(**request, DryRunModifiers=["IGNORE_CIPHERTEXT"])
@@ -99,7 +99,8 @@ def _dry_run(kms: Any, key: QueueKey, action: str) -> None:
 def _judged(action: str, key: QueueKey, code: str, message: str) -> Doubt | None:
     if code == PERMITTED:
         return None
-    # The same words come where a policy allows the action to SQS alone: for that there is --no-check-keys.
+    # KMS gives the same message where a policy allows the action to SQS alone; --no-check-keys is for that
+    # case.
     lacking = code == "AccessDeniedException" and f"no identity-based policy allows the {action}" in message
     return Doubt(
         reason=f"{action} on {key.arn}: KMS answered {code}: {message}", is_clear=lacking or code in USELESS

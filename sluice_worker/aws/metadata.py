@@ -1,4 +1,4 @@
-"""The instance metadata service, version 2: who this instance is, and whether it has to go."""
+"""The instance metadata service, version 2."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ENDPOINT_VARIABLE = "AWS_EC2_METADATA_SERVICE_ENDPOINT"
 """As the SDKs name it, for tests and proxies."""
 ENDPOINT = "http://169.254.169.254"
 DISABLED_VARIABLE = "AWS_EC2_METADATA_DISABLED"
-"""As the SDKs name it: where it is true, in whatever case, nobody asks the service."""
+"""As the SDKs name it: if it is true, in any case of letters, the service is not called."""
 TOKEN_TTL_S = 300
 OK, NOT_FOUND = 200, 404
 
@@ -24,14 +24,14 @@ def is_disabled() -> bool:
 
 
 class InstanceMetadata:
-    """Answers of the service, each under a fresh token (IMDSv2)."""
+    """Reads from the service, each with a new token (IMDSv2)."""
 
     def __init__(self, endpoint: str | None = None) -> None:
         self._endpoint = (endpoint or os.environ.get(ENDPOINT_VARIABLE) or ENDPOINT).rstrip("/")
         self._http = urllib3.PoolManager(timeout=urllib3.Timeout(2), retries=False)
 
     def get(self, path: str) -> str | None:
-        """What stands at `/latest/meta-data/PATH`, or None; TransientError without an answer."""
+        """The value at `/latest/meta-data/PATH`, or None; TransientError where the service fails."""
         token = self._ask(
             "PUT", "/latest/api/token", {"X-aws-ec2-metadata-token-ttl-seconds": str(TOKEN_TTL_S)}
         )

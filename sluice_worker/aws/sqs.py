@@ -1,7 +1,6 @@
 """SQS as a worker uses it: batches of ten, long polls, two clients for all threads.
 
-Owns the shape of requests and answers. Refuses to retry what a batch left undone:
-`Outbox` does.
+Owns the shape of requests and responses. Never retries the refused part of a batch: `AckBatcher` does.
 """
 
 from __future__ import annotations
@@ -35,20 +34,21 @@ if TYPE_CHECKING:
 
 DEPTHS = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
 FINAL_CODES = ("ReceiptHandleIsInvalid", "InvalidParameterValue", "MessageNotInflight", "InvalidAddress")
-"""The message is not ours any more: it was deleted, or its visibility ran out."""
+"""The receipt handle is no longer valid: the message was deleted, or its visibility ended."""
 NO_ANSWER = Refusal(reason="SQS did not say what became of it", final=False)
 ACK_TIMEOUT_S = 5.0
-"""The longest that a delete or a change of visibility waits for its answer: what was to be kept hidden shows
-up again meanwhile."""
+"""How long a delete or a visibility change waits for its response: the messages of a lost request become
+visible meanwhile."""
 READ: Mapping[str, Any] = {
     "ReceiveMessage": {"Messages": UNPARSED},
     "DeleteMessageBatch": {"Successful": UNPARSED, "Failed": UNPARSED},
     "ChangeMessageVisibilityBatch": {"Successful": UNPARSED, "Failed": UNPARSED},
 }
-"""Operation -> what is read of its answer: to parse ten messages costs a tenth of boto3's part of a batch."""
+"""Operation -> the parts of its response that are read as sent: parsing ten messages takes a tenth of boto3's
+share of a batch."""
 SYSTEM_ATTRIBUTES = ("ApproximateReceiveCount", "SentTimestamp", "MessageGroupId", dead_letter.TRACE_HEADER)
 BROKEN = (AttributeError, LookupError, TypeError, ValueError)
-"""What reading an answer raises that is not as documented."""
+"""The exceptions of reading a response that is not as documented."""
 
 
 def client(
@@ -58,9 +58,9 @@ def client(
     answers_within_s: float = LONG_POLL_S + 10,
     attempts: int = 3,
 ) -> SQSClient:
-    """A client for so many threads; by default it answers within a long poll and a margin, or not at all.
+    """A client for so many threads; by default a call returns or fails within a long poll and a margin.
 
-    Without a region it is the session's.
+    Without a region, the session's is used.
     """
     made: SQSClient = clients.client(
         boto3,
@@ -74,8 +74,8 @@ def client(
         retries={"mode": "standard", "total_max_attempts": attempts},
         tcp_keepalive=True,
     )
-    # Together a twentieth of a call's CPU: a header that counts attempts, which SQS has no use for, one that
-    # Lambda alone fills, and whether to retry what is tried once.
+    # These three cost a twentieth of a call's CPU: a header that counts attempts, which SQS ignores; one that
+    # only Lambda fills; and the decision whether to retry a call that has one attempt.
     made.meta.events.unregister("request-created", add_retry_headers)
     made.meta.events.unregister("before-call", add_recursion_detection_header)
     if attempts == 1:
@@ -92,13 +92,16 @@ def connect(*, connections: int, region: str | None = None) -> SqsQueues:
 
 
 class SqsQueues:
-    """Keeps `ports.Queues`; `telling` deletes, hides and buries, and tries once: its caller tells again."""
+    """Implements `ports.Queues`.
+
+    `ack_client` deletes, hides and sends dead letters, with a single attempt: its callers retry.
+    """
 
     def __init__(self, client: SQSClient, ack_client: SQSClient | None = None) -> None:
         self._client, self._ack_client = client, ack_client or client
 
     def receive(self, poll: Poll, visibility_s: int) -> list[Message]:
-        """One ReceiveMessage; a FIFO queue is asked under an id, so that a lost answer comes again."""
+        """One ReceiveMessage; for a FIFO queue with an attempt id, so that a retry finds a lost response."""
         queue = poll.queue
         attempt: dict[str, str] = {"ReceiveRequestAttemptId": uuid.uuid4().hex} if queue.is_fifo else {}
         requested_at = time.monotonic()
@@ -112,7 +115,8 @@ class SqsQueues:
                 MessageAttributeNames=["All"],
                 **attempt,  # type: ignore[arg-type]  # one more keyword, typed with all the others
             )
-            # SQS hides a message when it hands it out: after the request, unless a long poll waited for it.
+            # SQS hides a message when it delivers it. A short poll may deliver as early as the request, a
+            # long poll waits and delivers just before it returns.
             now = time.monotonic()
             hidden_from = now if poll.wait_s else requested_at
             return list(_messages(queue, answer.get("Messages", ()), now, hidden_from + visibility_s))

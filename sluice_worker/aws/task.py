@@ -1,4 +1,4 @@
-"""An ECS task: protected while it works, by the agent's endpoint. It is told to go by SIGTERM alone."""
+"""An ECS task's scale-in protection, by the agent's endpoint. ECS announces a task's end by SIGTERM alone."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from sluice.errors import ConfigError, TransientError
 AGENT_VARIABLE = "ECS_AGENT_URI"
 PATH = "/task-protection/v1/state"
 MAX_MINUTES = 2880
-"""The longest that a task is protected at once (documented)."""
+"""The maximum term of a task's protection (documented)."""
 MINUTE_S = 60
 OK = 200
 
 
 class TaskProtection:
-    """Keeps `ports.Protection`; it outlasts a message's visibility twice, and is renewed in time."""
+    """Implements `ports.Protection`; a term is twice the visibility timeout and a minute."""
 
     def __init__(self, agent_uri: str, *, visibility_s: int) -> None:
         self._url = agent_uri.rstrip("/") + PATH
@@ -29,11 +29,11 @@ class TaskProtection:
         self._http = urllib3.PoolManager(timeout=urllib3.Timeout(5), retries=False)
 
     def protect(self) -> None:
-        """Scale-in and deployments leave the task alone until the term ends; Spot does not."""
+        """Blocks scale-in and deployments until the term ends; Spot interruptions still apply."""
         self._put({"ProtectionEnabled": True, "ExpiresInMinutes": self._minutes})
 
     def release(self) -> None:
-        """The task may be chosen again."""
+        """Scale-in and deployments may choose the task again."""
         self._put({"ProtectionEnabled": False})
 
     def _put(self, state: dict[str, object]) -> None:

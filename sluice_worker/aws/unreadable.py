@@ -1,7 +1,7 @@
-"""What there is of a received message whose answer is not as documented.
+"""The message of a response that is not as documented, as far as it can be read.
 
-It is taken on like any other, so that it is hidden for a growing time and keeps its place in its group; no
-handler sees it. Assumes no field to be there.
+It is held like any other message, so that it is hidden for a growing time and keeps its place in its group;
+no handler sees it. Assumes no field to be present.
 """
 
 from __future__ import annotations

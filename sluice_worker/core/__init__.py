@@ -1,1 +1,1 @@
-"""What a worker decides: which queue next, how many pollers and slots, what follows a failure. Pure."""
+"""The worker's pure decisions: which queue is next, how many pollers and slots, what follows a failure."""

@@ -1,6 +1,6 @@
-"""Messages that a handler gets together: when a batch is due, and what a failure in it means for the others.
+"""Batches of messages: when one is due, and what a failure in it means for the other messages.
 
-Messages are worked on in batches whatever the handler is: one at a time is a batch of one, due at once.
+Messages are always processed in batches: a handler that takes one at a time gets batches of one, due at once.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ class BatchRule:
 
     @property
     def prefetch_per_slot(self) -> int:
-        """Messages to hold for a batch to fill: a poll has room for ten until the last one is there."""
+        """Messages to prefetch for an idle slot: a full batch, and room for a poll of ten until then."""
         return self.size if self.size == 1 else self.size + MAX_BATCH_SIZE - 1
 
 
 def behind_failures(groups: Sequence[Hashable | None], failed: Sequence[bool]) -> list[bool]:
     """Which messages follow a failed one of their group, in the order of the batch; None is no group.
 
-    Whatever their handler says of them they do not count as done: the failed one comes again, and would then
-    come after them. Lambda asks its handlers for the same with FIFO queues (documented).
+    They do not count as done, even if the handler succeeded: the failed one is delivered again, and would be
+    processed after them. Lambda requires the same of its handlers with FIFO queues (documented).
     """
     broken: set[Hashable] = set()
     behind = []

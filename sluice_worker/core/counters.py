@@ -1,6 +1,6 @@
-"""What a worker did in a report's time, counted as CloudWatch takes it: values and how often each occurred.
+"""Durations and waits within a report interval, counted as CloudWatch takes them: values and their counts.
 
-Owns the counting. Refuses the clock and the network: moments are arguments, and `aws/` publishes.
+Owns the counting. Never reads a clock or publishes: times are arguments, and `aws/` publishes.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from sluice_worker.core.model import Outcome
 DIGITS = 3
 """Significant digits of a value: at most 900 different ones a decade, and half a per cent of error."""
 MAX_HISTORY = 60
-"""Reports that a worker remembers."""
+"""The maximum of report intervals that a worker remembers."""
 NEWEST_WEIGHT = 0.1
-"""Of the newest message in the running mean."""
+"""The weight of the newest message in the running mean."""
 
 
 def rounded(seconds: float) -> float:
@@ -30,7 +30,7 @@ def rounded(seconds: float) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportInterval:
-    """One report's time: `durations_s` and `waits_s` map rounded seconds to how many messages took them."""
+    """A closed interval; `durations_s` and `waits_s` map rounded seconds to how many messages took them."""
 
     began_at: float
     """Epoch seconds."""
@@ -38,35 +38,35 @@ class ReportInterval:
     durations_s: Mapping[Outcome, Mapping[float, int]]
     waits_s: Mapping[float, int]
     within_promise: int
-    """Messages begun within the promise, of those in `waits_s`."""
+    """Messages in `waits_s` that began within the promised time."""
     gauges: Gauges | None = None
-    """At its end, where they are to be published."""
+    """The gauges at its end, where they are published."""
 
     @property
     def middle_at(self) -> float:
-        """Epoch seconds that lie in the minute of the clock which this one overlaps most."""
+        """Epoch seconds in the middle: in the clock's minute that a one-minute interval overlaps most."""
         return self.began_at + self.length_s / 2
 
     @property
     def processed(self) -> int:
-        """Messages that ended well."""
+        """Messages that succeeded."""
         return sum(self.durations_s.get(Outcome.SUCCESS, {}).values())
 
     @property
     def failed(self) -> int:
-        """Messages that did not."""
+        """Messages that failed or timed out."""
         return sum(
             sum(c.values()) for outcome, c in self.durations_s.items() if outcome is not Outcome.SUCCESS
         )
 
     @property
     def per_second(self) -> float:
-        """Messages ended well a second."""
+        """Messages that succeeded, per second."""
         return self.processed / self.length_s if self.length_s else 0.0
 
     @property
     def within_promise_share(self) -> float | None:
-        """Share of the messages begun that kept the promise; None where none was begun."""
+        """Share of the messages begun that began within the promised time; None where none was begun."""
         begun = sum(self.waits_s.values())
         return self.within_promise / begun if begun else None
 
@@ -99,7 +99,7 @@ def _no_durations() -> dict[Outcome, Counter[float]]:
 
 @dataclass(slots=True)
 class Counters:
-    """Counts as things happen; `close` makes a minute of them and begins the next."""
+    """The running counts; `close` turns them into a `ReportInterval` and starts the next one."""
 
     began_at: float
     promise_s: float | None = None
@@ -114,13 +114,13 @@ class Counters:
     _within_promise: int = 0
 
     def record_start(self, waited_s: float) -> None:
-        """A message that was sent `waited_s` ago is begun."""
+        """Count the start of a message that was sent `waited_s` ago."""
         self._waits[rounded(waited_s)] += 1
         if self.promise_s is not None and waited_s <= self.promise_s:
             self._within_promise += 1
 
     def record_end(self, outcome: Outcome, took_s: float) -> None:
-        """A message ended."""
+        """Count the end of a message."""
         self._durations[outcome][rounded(took_s)] += 1
         if outcome is Outcome.SUCCESS:
             self.processed += 1
@@ -129,10 +129,10 @@ class Counters:
         self.mean_s = took_s if self.mean_s is None else self.mean_s + NEWEST_WEIGHT * (took_s - self.mean_s)
 
     def close(self, now: float) -> ReportInterval:
-        """The time since the last close, as a minute; `now` in epoch seconds."""
+        """The interval since the last close; `now` in epoch seconds."""
         interval = ReportInterval(
             began_at=self.began_at,
-            length_s=max(now - self.began_at, 0.0),  # the clock may have been set back
+            length_s=max(now - self.began_at, 0.0),  # the system clock may have been set back
             durations_s=self._durations,
             waits_s=self._waits,
             within_promise=self._within_promise,
@@ -142,7 +142,7 @@ class Counters:
         return interval
 
     def recent_per_second(self, minutes: int) -> float:
-        """Messages a second over the last so many reports."""
+        """Messages per second over the last so many intervals."""
         recent: Iterable[ReportInterval] = list(self.history)[-minutes:]
         length_s = sum(interval.length_s for interval in recent)
         return sum(interval.processed for interval in recent) / length_s if length_s else 0.0

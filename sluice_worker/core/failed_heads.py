@@ -1,10 +1,10 @@
-"""FIFO groups whose first message has failed and may come back, and what a poll may ask for meanwhile.
+"""FIFO groups whose first message has failed and will come back, and what a poll may ask for meanwhile.
 
-A receive charges an attempt to every message that it brings, also to those behind one that fails and takes
-them all back. While SQS hides that one, it blocks its group. As it comes back, a poll for a single message
-brings it alone, and its group is blocked again. So polls ask for one message from shortly before its return
-until this process receives a message of its group: the failed one, which is in our hands again, or one after
-its end. Never reads a clock or talks to SQS.
+A receive counts as an attempt of every message that it brings, also of those behind one that fails, which all
+go back with it. While SQS hides the failed message, it blocks its group. When that message is visible again,
+a poll for a single message brings it alone, and its group is blocked again. So polls ask for one message from
+shortly before its return until this process receives a message of its group: the failed one, or one behind it
+once it has ended elsewhere. Never reads a clock or calls SQS.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sluice_worker.core.model import Poll
 from sluice_worker.core.priority_buffer import MessageGroup
 
 SENT_WITHIN_S = 2.0
-"""A poll reaches SQS so long after it was chosen, at the most."""
+"""The longest time from the choice of a poll to its arrival at SQS."""
 MARGIN_S = 60.0
 MAX_GROUPS = 1000
 """Failed groups remembered for each queue; beyond, the oldest is forgotten."""
@@ -24,7 +24,7 @@ MAX_GROUPS = 1000
 
 @dataclass(slots=True)
 class _Return:
-    """When a failed message may be visible again, and when it is not expected any more."""
+    """When a failed message may be visible again, and until when it is expected."""
 
     at: float
     until: float
@@ -44,7 +44,7 @@ class FailedHeads:
         """By queue URL and group, oldest first."""
 
     def record_failure(self, message_group: MessageGroup, now: float) -> None:
-        """The group's first message goes back to its queue; until more is known it may be visible at once."""
+        """The group's first message goes back; until more is known it may be visible at once."""
         url, group = message_group
         groups = self._returns.setdefault(url, {})
         groups.pop(group, None)
@@ -60,7 +60,7 @@ class FailedHeads:
             known.at, known.until = until, until + self._remembered_s
 
     def record_receipt(self, message_group: MessageGroup) -> None:
-        """A message of the group was received: the failed one, or one after its end."""
+        """A message of the group was received: the failed one, or one behind it."""
         url, group = message_group
         groups = self._returns.get(url)
         if groups is not None:
@@ -69,8 +69,9 @@ class FailedHeads:
     def limit_poll(self, poll: Poll, now: float, *, holds_groups: bool) -> Poll:
         """The poll as it may be made: for one message while a failed one may be visible.
 
-        A long poll for more is back before that. Where messages of the queue's groups are held
-        (`holds_groups`), one of them may fail while it waits: then it is back before that one is visible.
+        A long poll for more returns before that. Where messages of the queue's groups are held
+        (`holds_groups`), one of them may fail during the poll, so the poll also returns before that one could
+        be visible.
         """
         if not poll.queue.is_fifo:
             return poll
@@ -82,7 +83,7 @@ class FailedHeads:
         return replace(poll, wait_s=int(min(poll.wait_s, free_s)))
 
     def _returns_at(self, url: str, now: float) -> float:
-        """When the first failed message may be visible; what is not expected any more is forgotten."""
+        """When the first failed message may be visible; forgets those that are no longer expected."""
         groups = self._returns.get(url)
         if groups is None:
             return math.inf

@@ -1,6 +1,6 @@
-"""What a worker process looks like at a report: its buffer, its pools and its queues, and which way they go.
+"""The gauges of a worker process at a report (buffer, pools and queues), and their trend.
 
-A depth that is not known is None: it is neither published nor a part of a trend, and never 0.
+An unknown depth is None: it is neither published nor part of a trend, and never 0.
 """
 
 from __future__ import annotations
@@ -13,30 +13,30 @@ from typing import Any
 from sluice_worker.core.model import Depth, Priority
 
 TREND_REPORTS = 5
-"""Reports over which a trend is told."""
+"""Reports over which a trend is computed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gauges:
-    """One process; counts of messages and threads."""
+    """The gauges of one process, in messages and threads."""
 
     buffered: Mapping[Priority, int]
     """Messages received and not begun, by the priorities that have queues."""
     buffer_use: float
     """Share of what may be held now that is held, 0 to 1."""
     pushed: int
-    """Messages that came into the buffer since the last report."""
+    """Messages that entered the buffer since the last report."""
     popped: int
-    """Messages that were taken out of it to begin."""
+    """Messages that left the buffer to begin since the last report."""
     pollers: int
     slots: int
     busy: int
     """Slots at work."""
     depths: Mapping[str, Depth | None]
-    """Each queue by its name as last seen, None where that is unknown or too long ago."""
+    """Each queue's last depth by its name, None where it is unknown or too old."""
 
     def line(self) -> dict[str, Any]:
-        """As the report's line shows them."""
+        """The fields of the report's line."""
         return {
             "buffer": {priority.value: count for priority, count in self.buffered.items()},
             "bufferUse": round(self.buffer_use, 3),
@@ -59,13 +59,13 @@ class GaugeHistory:
     _reports: deque[Gauges] = field(default_factory=lambda: deque(maxlen=TREND_REPORTS + 1))
 
     def add(self, gauges: Gauges) -> None:
-        """Those of a report."""
+        """Add the gauges of a report."""
         self._reports.append(gauges)
 
     def trend(self) -> dict[str, Any]:
-        """By how much the newest report differs from the one five before it, or from the oldest there is.
+        """The difference between the newest report and the one five before it, or the oldest one.
 
-        `reports` is how many lie between; None stands for a difference to what is not known.
+        `reports` is the number of reports between the two. A difference is None where one value is unknown.
         """
         oldest, newest = self._reports[0], self._reports[-1]
         return {

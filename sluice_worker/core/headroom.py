@@ -1,7 +1,7 @@
 """How many messages a poll of each queue may ask for: bounded in messages and in bytes, for each priority.
 
-What a poll will bring is not known before: each message is taken to be as large as the largest that its queue
-has brought lately. Never polls, and never says which queue is next: the schedule does.
+The size of a message is not known before it is received, so each is taken to be as large as the largest that
+its queue has brought lately. Never polls, and never chooses a queue: `PollScheduler` does.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from sluice_worker.core.priority_buffer import (
 )
 
 SIZE_DECAY = 0.9
-"""Of the largest size, with each poll that brought smaller messages."""
+"""The factor by which the remembered size falls with each poll that brought smaller messages."""
 
 PrefetchLimit = Callable[[], int]
-"""Messages of one priority that may be held now (`sizing.reach`)."""
+"""Returns the messages of one priority that may be held now (`pool_size.prefetch_limit`)."""
 
 
 class Headroom:
-    """Room in the buffer, less what polls under way may bring."""
+    """Free capacity in the buffer, less what polls under way may bring."""
 
     def __init__(
         self, queues: Sequence[Queue], buffer: MessageBuffer[M], prefetch_limit: PrefetchLimit
@@ -31,18 +31,18 @@ class Headroom:
         self._queues, self._buffer, self._prefetch_limit = queues, buffer, prefetch_limit
         self._priorities = {queue.priority for queue in queues}
         self._short_poll_messages = dict.fromkeys(Priority, 0)
-        """Messages that short polls under way have asked for."""
+        """Messages asked for by short polls under way, by priority."""
         self._long_poll_messages = {queue.url: 0 for queue in queues}
-        """Messages that long polls under way have asked for."""
+        """Messages asked for by long polls under way, by queue URL."""
         self._largest_bytes: dict[str, int] = {}
         """The largest message that each queue has brought lately."""
 
     def poll_started(self, poll: Poll) -> None:
-        """A poll is made."""
+        """Count a poll that starts."""
         self._count(poll, 1)
 
     def poll_finished(self, poll: Poll, messages: Collection[Buffered]) -> None:
-        """A poll has come back and brought these."""
+        """Count a poll that returned with these messages, and remember their largest size."""
         self._count(poll, -1)
         if messages:
             largest = max(message.size_bytes for message in messages)
@@ -50,18 +50,19 @@ class Headroom:
             self._largest_bytes[poll.queue.url] = max(largest, remembered)
 
     def capacity(self, priority: Priority) -> int:
-        """Messages of this priority that may be held, where they are small."""
+        """Messages of this priority that may be held, not counting bytes."""
         return min(self._buffer.limit(priority), self._prefetch_limit())
 
     def free_capacity(self) -> dict[str, int]:
         """Messages that a poll of each queue may ask for, by its URL."""
-        return {queue.url: self._room(queue) for queue in self._queues}
+        return {queue.url: self._poll_capacity(queue) for queue in self._queues}
 
     def unclaimed(self, free_capacity: Mapping[str, int]) -> Mapping[str, int]:
-        """What is left of a queue's room behind more urgent messages that are ready, or asked for.
+        """The part of each queue's capacity that more urgent messages, ready or asked for, do not claim.
 
-        They begin first: what is received meanwhile would find the slots taken, and then the first one free,
-        so that slow messages of all priorities would take turns.
+        More urgent messages begin first. Less urgent ones received beside them would find the slots taken,
+        but then get the first one that becomes free, so that slow messages of all priorities would take
+        turns.
         """
         if len(self._priorities) == 1:
             return free_capacity
@@ -82,7 +83,7 @@ class Headroom:
         }
 
     def stalled(self) -> set[str]:
-        """Queues that bring nothing until messages are taken out: no poll is under way, nor has one room."""
+        """Queues that bring nothing until messages begin: no poll is under way, and none has capacity."""
         unclaimed = self.unclaimed(self.free_capacity())
         return {
             queue.url
@@ -92,19 +93,20 @@ class Headroom:
             and not self._long_poll_messages[queue.url]
         }
 
-    def _room(self, queue: Queue) -> int:
+    def _poll_capacity(self, queue: Queue) -> int:
         size_bytes = self._largest_bytes.get(queue.url, MAX_MESSAGE_BYTES)
         held = self._buffer.held(queue.priority)
-        # A long poll keeps room at an empty queue: that must not keep others of its priority waiting.
-        poll_started = self._short_poll_messages[queue.priority] + self._long_poll_messages[queue.url]
-        fit = self._buffer.fit(queue.priority, size_bytes) - poll_started
-        if not held and not poll_started:
+        # A long poll reserves capacity at an empty queue for up to 20 s. It counts for its own queue only, so
+        # that it does not block the other queues of its priority.
+        requested = self._short_poll_messages[queue.priority] + self._long_poll_messages[queue.url]
+        fit = self._buffer.fit(queue.priority, size_bytes) - requested
+        if not held and not requested:
             fit = max(fit, 1)  # one message may always be held, however large
         capacity = self.capacity(queue.priority)
-        room = min(capacity - held - poll_started, fit, self._buffer.room(queue.priority))
-        # Rather one poll for many than many polls for one each.
-        most = min(capacity, max(self._buffer.max_bytes // size_bytes, 1))
-        return room if room >= min(MAX_BATCH_SIZE, -(-most // 2)) else 0
+        free = min(capacity - held - requested, fit, self._buffer.free_capacity(queue.priority))
+        # Prefer one large poll over many small ones.
+        max_messages_by_size = min(capacity, max(self._buffer.max_bytes // size_bytes, 1))
+        return free if free >= min(MAX_BATCH_SIZE, -(-max_messages_by_size // 2)) else 0
 
     def _count(self, poll: Poll, sign: int) -> None:
         if poll.wait_s:

@@ -1,4 +1,4 @@
-"""What the target lifecycle state of an instance in its Auto Scaling group means for a worker on it.
+"""What an instance's target lifecycle state in its Auto Scaling group means for the worker on it.
 
 Owns the reading of the states that AWS documents: InService, Standby, Detached, Terminated, and those of a
 warm pool, which begin with `Warmed:`. An instance of no group has none.
@@ -15,7 +15,7 @@ WARM_POOL = "Warmed:"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutOfService:
-    """Why an instance must not work; `for_good` where it never will again."""
+    """The reason why an instance must not work; `for_good` where it never will again."""
 
     reason: str
     for_good: bool

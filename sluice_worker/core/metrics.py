@@ -23,7 +23,7 @@ QUEUE_NAME = "QueueName"
 
 
 class Unit(StrEnum):
-    """Of a series' values, in CloudWatch's words."""
+    """The unit of a series' values, as CloudWatch names it."""
 
     SECONDS = "Seconds"
     COUNT = "Count"
@@ -41,7 +41,7 @@ class Series:
 
 
 def series(interval: ReportInterval, dimensions: Mapping[str, str], *, with_wait: bool) -> Iterator[Series]:
-    """Every series that holds anything; the gauges' where the minute has any."""
+    """Every series that has values; those of the gauges only where the interval has gauges."""
     if interval.gauges is not None:
         yield from gauge_series(interval.gauges, dimensions)
     for outcome, counts in interval.durations_s.items():
@@ -56,7 +56,7 @@ def series(interval: ReportInterval, dimensions: Mapping[str, str], *, with_wait
 
 
 def gauge_series(gauges: Gauges, dimensions: Mapping[str, str]) -> Iterator[Series]:
-    """One value of each gauge, under the fleet's dimensions: every process of a fleet adds its own.
+    """One value of each gauge, under the fleet's dimensions; every process of a fleet publishes its own.
 
     Their number does not grow with the fleet: 6, one for each priority that has queues, and two for each
     queue whose depth is known.

@@ -1,7 +1,4 @@
-"""The worker's vocabulary: queues with a priority, what a poll asks for, how a message ended.
-
-Owns the words. Refuses any rule: those stand in the modules beside it.
-"""
+"""The worker's model: queues with a priority, polls, depths and outcomes, without any rule."""
 
 from __future__ import annotations
 
@@ -9,16 +6,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 MAX_BATCH_SIZE = 10
-"""Messages that one call to SQS takes at most (documented)."""
+"""The maximum of messages in one call to SQS (documented)."""
 MAX_MESSAGE_BYTES = 1_048_576
-"""The largest message (documented)."""
+"""The maximum size of a message (documented)."""
 LONG_POLL_S = 20
 """The longest that ReceiveMessage waits (documented)."""
 MAX_VISIBILITY_S = 43_200
 """SQS hides a message for at most twelve hours from its receipt, extensions included (documented)."""
 VISIBILITY_MARGIN_S = 30
-"""Kept of those twelve hours, which SQS counts from the request that received the message: a long poll may
-have waited before it was answered."""
+"""Subtracted from those twelve hours, which SQS counts from the receive request: a long poll may have waited
+before it returned."""
 IN_FLIGHT_QUOTA = 120_000
 """Messages of one queue in flight, beyond which SQS delivers nothing (documented)."""
 
@@ -33,7 +30,7 @@ class Priority(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queue:
-    """One queue to consume; `weight` sets it against others of its priority."""
+    """One queue to consume; `weight` ranks it among the queues of its priority."""
 
     url: str
     priority: Priority = Priority.MEDIUM
@@ -46,7 +43,7 @@ class Queue:
 
     @property
     def is_fifo(self) -> bool:
-        """Whether messages of one group come one after the other."""
+        """Whether it is a FIFO queue, whose messages of one group are processed one after the other."""
         return self.url.endswith(".fifo")
 
 
@@ -68,9 +65,9 @@ class Depth:
 
 
 class Outcome(StrEnum):
-    """How a message ended for the handler; the values are those of the metric's dimension Outcome."""
+    """How the handler of a message ended; the values are those of the metric's dimension Outcome."""
 
     SUCCESS = "success"
     FAILURE = "failure"
     TIMEOUT = "timeout"
-    """The handler had not come back at the message's deadline."""
+    """The handler had not returned at the message's deadline."""

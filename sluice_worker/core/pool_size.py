@@ -1,6 +1,6 @@
-"""How many pollers receive and how many slots process, and how far a worker may reach ahead.
+"""How many pollers receive, how many slots process, and how many messages a worker may prefetch.
 
-Owns the three formulas. Refuses to count anything itself: the numbers are arguments.
+Owns the three formulas. Never counts anything itself: the numbers are arguments.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sluice_worker.core.model import IN_FLIGHT_QUOTA, Depth
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Range:
-    """The least and the most, both included."""
+    """A minimum and a maximum, both inclusive."""
 
     min: int
     max: int
@@ -27,7 +27,7 @@ class Range:
 def desired_pollers(
     depths: Sequence[Depth], *, average_s: float, interval_s: float, buffer_use: float, pollers: Range
 ) -> int:
-    """Pollers that receive what waits within `interval_s`, as far as the buffer has room.
+    """Pollers that receive the backlog within `interval_s`, as far as the buffer has free capacity.
 
     pollers = clamp(ceil(min(visible x average_s / interval_s, max x (1 - buffer_use))), min, max), where
     average_s is the seconds a poller spends on one message and buffer_use is 0 to 1. Back-pressure is the
@@ -40,7 +40,7 @@ def desired_pollers(
 
 
 def desired_slots(busy: int, slots: int, *, high_use: float, bounds: Range, threshold: float = 0.7) -> int:
-    """One slot more, one fewer or as many as there are.
+    """The desired number of slots: one more, one fewer or the same.
 
     More above the threshold in utilisation (busy / slots) or in use of the high-priority buffer, fewer below
     half of it in both; one step at a time, within bounds.
@@ -52,10 +52,10 @@ def desired_slots(busy: int, slots: int, *, high_use: float, bounds: Range, thre
 
 
 def prefetch_limit(idle: int, slots: int, *, average_s: float | None, prefetch_s: float) -> int:
-    """Messages of one priority that a worker may hold unstarted.
+    """Messages of one priority that a worker may hold before they begin.
 
-    As many as its slots begin within `prefetch_s`: those idle now, and slots x prefetch_s / average_s that
-    become free. A message that takes long is left in the queue, where another worker finds it.
+    As many as its slots begin within `prefetch_s`: `idle` of them now, and slots x prefetch_s / average_s as
+    slots become free. So a message is not held behind long ones, but left in the queue for another worker.
     """
     if average_s is None:
         return idle

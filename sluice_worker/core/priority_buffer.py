@@ -1,8 +1,8 @@
-"""What was received and not begun: three bounded queues in strict order, and the groups of FIFO queues.
+"""Messages received and not begun: a bounded queue for each priority, and the groups of FIFO queues.
 
-Owns the order of service: high before medium before low, but whoever waited too long goes first; a message of
-a FIFO group only after the one before it is settled. All of it in O(1), but for a group whose next message
-was received after others that may begin. Refuses more than the limits.
+Owns the order of service: high before medium before low, except that a message that has waited too long goes
+first; a message of a FIFO group only after the one before it is settled. Every operation is O(1), except for
+a group whose next message was received after others that may begin. Refuses messages beyond the limits.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MessageGroup = tuple[str, str]
 
 
 class Buffered(Protocol):
-    """What the buffer needs to know of a message."""
+    """The part of a message that the buffer reads."""
 
     @property
     def priority(self) -> Priority:
@@ -35,7 +35,7 @@ class Buffered(Protocol):
 
     @property
     def size_bytes(self) -> int:
-        """The memory that it takes."""
+        """The memory that it takes, in bytes."""
         ...
 
     @property
@@ -57,13 +57,13 @@ def _received_at(message: Buffered) -> float:
 
 
 class BufferFullError(ValueError):
-    """More messages than the buffer has room for: whoever received them did not ask for the room first."""
+    """More messages than were reserved: the caller polled without reserving capacity first."""
 
 
 class MessageBuffer(Generic[M]):
-    """Messages waiting for a slot; `limits` are messages of each priority, `max_bytes` is for each as well.
+    """Messages that wait for a slot; `limits` and `max_bytes` hold for each priority.
 
-    Messages beyond their number are refused. Bytes are only counted: whoever polls asks for what `fit`s.
+    More messages than the limit are refused. Bytes are only counted: a poll asks for what `fit` allows.
     """
 
     def __init__(
@@ -75,15 +75,16 @@ class MessageBuffer(Generic[M]):
         self._ready: dict[Priority, deque[M]] = {priority: deque() for priority in Priority}
         self._waiting: dict[MessageGroup, deque[M]] = {}
         self._running: dict[MessageGroup, int] = {}
-        """Messages of a group that were taken out and have not ended; several where a batch holds them."""
+        """How many messages of each group were taken out and have not ended: several where a batch holds
+        them."""
         self._held = dict.fromkeys(Priority, 0)
         self._held_bytes = dict.fromkeys(Priority, 0)
         self._reserved = dict.fromkeys(Priority, 0)
         self.pushed = self.popped = 0
-        """Messages that came in and were taken out to begin, since the start."""
+        """Messages that entered, and that left to begin, since the start."""
 
     def held(self, priority: Priority) -> int:
-        """Messages of this priority, those that wait behind their group included."""
+        """Messages of this priority, including those that wait behind their group."""
         return self._held[priority]
 
     def ready(self, priority: Priority) -> int:
@@ -91,19 +92,19 @@ class MessageBuffer(Generic[M]):
         return len(self._ready[priority])
 
     def holds_groups(self, url: str) -> bool:
-        """Whether a message of any group of this queue is held or not settled."""
+        """Whether any group of this queue has a message that is held or not settled."""
         return any(message_group[0] == url for message_group in self._waiting)
 
     def limit(self, priority: Priority) -> int:
-        """The most messages of this priority."""
+        """The maximum of messages of this priority."""
         return self._limits[priority]
 
-    def room(self, priority: Priority) -> int:
-        """Messages of this priority that may still come, beyond those reserved for polls under way."""
+    def free_capacity(self, priority: Priority) -> int:
+        """Messages of this priority that may still be reserved."""
         return max(0, self._limits[priority] - self._held[priority] - self._reserved[priority])
 
     def held_bytes(self, priority: Priority) -> int:
-        """Bytes of this priority, those that wait behind their group included."""
+        """Bytes of this priority, including messages that wait behind their group."""
         return self._held_bytes[priority]
 
     def fit(self, priority: Priority, size_bytes: int) -> int:
@@ -111,15 +112,15 @@ class MessageBuffer(Generic[M]):
         return max(0, self.max_bytes - self._held_bytes[priority]) // size_bytes
 
     def reserve(self, priority: Priority, count: int) -> None:
-        """Keep room for what a poll may bring."""
-        if count > self.room(priority):
+        """Reserve capacity for what a poll may bring."""
+        if count > self.free_capacity(priority):
             raise BufferFullError(
-                f"no room for {count} more of priority {priority}: {self.room(priority)} left"
+                f"no room for {count} more of priority {priority}: {self.free_capacity(priority)} left"
             )
         self._reserved[priority] += count
 
     def fill(self, priority: Priority, reserved: int, messages: Iterable[M]) -> None:
-        """Give a reservation back, and take in what the poll brought, in its order."""
+        """End a reservation, and take in what the poll brought, in its order."""
         messages = list(messages)
         if len(messages) > reserved:
             raise BufferFullError(f"{len(messages)} messages for a reservation of {reserved}")
@@ -139,22 +140,22 @@ class MessageBuffer(Generic[M]):
 
     def pop(self, now: float) -> M | None:
         """The next message to begin, or None; its group waits until `advance` or `drop`."""
-        foremost, oldest_at = None, now - self._aged_after_s
+        next_queue, oldest_at = None, now - self._aged_after_s
         for queue in self._ready.values():
-            if queue and (foremost is None or queue[0].received_at < oldest_at):
-                foremost = queue
+            if queue and (next_queue is None or queue[0].received_at < oldest_at):
+                next_queue = queue
                 oldest_at = min(oldest_at, queue[0].received_at)
-        if foremost is None:
+        if next_queue is None:
             return None
-        message = foremost.popleft()
-        self._took(message)
+        message = next_queue.popleft()
+        self._record_popped(message)
         return message
 
     def pop_batch(self, now: float, rule: BatchRule, stalled: Container[str] = ()) -> list[M]:
         """The next messages to begin together, all of one queue and in order; empty where no batch is due.
 
-        Of a group they are its first ones; it waits until each of them was told by `advance` or `drop`.
-        A batch of a queue that brings nothing more for now (`stalled`, by URL) is due at once.
+        Of a group they are its first ones; the group waits until `advance` or `drop` was called for each of
+        them. A batch of a queue that can bring nothing more for now (`stalled`, by URL) is due at once.
         """
         if rule.size == 1:
             message = self.pop(now)
@@ -162,11 +163,11 @@ class MessageBuffer(Generic[M]):
         batch = self._due_batch(now, rule, stalled)
         for message in batch:
             ready = self._ready[message.priority]
-            # Those behind the first of their group are not among the ready.
+            # Only the first message of a group is among the ready; the others of the batch wait behind it.
             (
                 self._waiting[message.message_group] if message.message_group in self._running else ready
             ).remove(message)
-            self._took(message)
+            self._record_popped(message)
         return batch
 
     def due(self, now: float, rule: BatchRule, stalled: Container[str] = ()) -> bool:
@@ -174,7 +175,7 @@ class MessageBuffer(Generic[M]):
         return any(self._ready.values()) if rule.size == 1 else bool(self._due_batch(now, rule, stalled))
 
     def due_at(self, rule: BatchRule) -> float:
-        """When the oldest of the ready messages has waited long enough for others; infinity where none is."""
+        """When the oldest ready message has waited long enough for a batch; infinity where none is ready."""
         return (
             min((ready[0].received_at for ready in self._ready.values() if ready), default=math.inf)
             + rule.wait_s
@@ -185,15 +186,15 @@ class MessageBuffer(Generic[M]):
         queues = [ready for ready in self._ready.values() if ready]
         queues.sort(key=lambda ready: min(ready[0].received_at, aged_at))  # stable: else in order of urgency
         for ready in queues:
-            batch = self._together(ready, rule.size)
+            batch = self._batch_from(ready, rule.size)
             first = ready[0]
             waited = first.received_at <= now - rule.wait_s
             if len(batch) == rule.size or waited or first.queue_url in stalled:
                 return batch
         return []
 
-    def _together(self, ready: deque[M], size: int) -> list[M]:
-        """What may begin with the first of these: messages of its queue, each with those behind it."""
+    def _batch_from(self, ready: deque[M], size: int) -> list[M]:
+        """The messages that may begin with the first ready one: of its queue, each with those behind it."""
         url, batch = ready[0].queue_url, list[M]()
         for message in ready:
             if len(batch) >= size:
@@ -203,14 +204,14 @@ class MessageBuffer(Generic[M]):
                 batch += self._waiting[message.message_group] if message.message_group is not None else ()
         return batch[:size]
 
-    def _took(self, message: M) -> None:
+    def _record_popped(self, message: M) -> None:
         self.popped += 1
-        self._gone(message)
+        self._record_removed(message)
         if message.message_group is not None:
             self._running[message.message_group] = self._running.get(message.message_group, 0) + 1
 
-    def _ended(self, message_group: MessageGroup) -> bool:
-        """One of the group's messages has; says whether it was the last of those taken out."""
+    def _record_ended(self, message_group: MessageGroup) -> bool:
+        """Count the end of one message of the group; returns whether it was the last of those taken out."""
         running = self._running.get(message_group, 0) - 1
         if running > 0:
             self._running[message_group] = running
@@ -219,11 +220,11 @@ class MessageBuffer(Generic[M]):
         return running <= 0
 
     def advance(self, message_group: MessageGroup) -> bool:
-        """A message of the group is settled: its next one may begin, if it was the last that was taken out.
+        """A message of the group is settled; if it was the last one taken out, the next one may begin.
 
-        Says whether there is one.
+        Returns whether there is a next one.
         """
-        if not self._ended(message_group):
+        if not self._record_ended(message_group):
             return False
         waiting = self._waiting[message_group]
         if not waiting:
@@ -231,8 +232,9 @@ class MessageBuffer(Generic[M]):
             return False
         following = waiting.popleft()
         ready = self._ready[following.priority]
-        # Nearly always to the front: a group's batch is worked off in one go. But the order of receipt stays,
-        # or else the message in front would hide one that is too old.
+        # Usually it goes to the front, because it was received with the one before it. But the order of
+        # receipt has to stay: `pop` looks for messages that waited too long at the front alone, and a newer
+        # message there would hide an older one.
         if ready and ready[0].received_at < following.received_at:
             insort_left(ready, following, key=_received_at)
         else:
@@ -240,19 +242,19 @@ class MessageBuffer(Generic[M]):
         return True
 
     def drop(self, message_group: MessageGroup) -> list[M]:
-        """A message of the group goes back to its queue, and with it those behind it, which are returned.
+        """A message of the group goes back to its queue; returns those behind it, which must go back too.
 
-        Others of the group that were taken out with it end by themselves, and keep the group until they have.
+        Others of the group that were taken out with it end by themselves, and block the group until then.
         """
         dropped = list(self._waiting.pop(message_group))
-        if not self._ended(message_group):
+        if not self._record_ended(message_group):
             self._waiting[message_group] = deque()
         for message in dropped:
-            self._gone(message)
+            self._record_removed(message)
         return dropped
 
     def empty(self) -> list[M]:
-        """Take everything out, in order of service; messages behind a group come after those ready."""
+        """Take everything out in order of service; messages that wait behind their group come last."""
         ready = [message for queue in self._ready.values() for message in queue]
         waiting = [message for message_group in self._waiting.values() for message in message_group]
         for queue in (*self._ready.values(), *self._waiting.values()):
@@ -265,6 +267,6 @@ class MessageBuffer(Generic[M]):
         self._held_bytes = dict.fromkeys(Priority, 0)
         return ready + waiting
 
-    def _gone(self, message: M) -> None:
+    def _record_removed(self, message: M) -> None:
         self._held[message.priority] -= 1
         self._held_bytes[message.priority] -= message.size_bytes

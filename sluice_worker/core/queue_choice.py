@@ -1,7 +1,7 @@
-"""Which queue to poll next: the highest score, but never at the price of one that starves.
+"""Which queue to poll next: the one with the highest score, unless another one starves.
 
-Owns what is believed of each queue (from polls and from its attributes), and when such a belief is too old to
-count. Refuses to poll: it only says what to ask for.
+Owns the last known state of each queue (from polls and from its attributes), and when that is too old to
+count. Never polls: it only says what to ask for.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ MAX_BOOST = {Priority.HIGH: 2.0, Priority.MEDIUM: 1.5, Priority.LOW: 1.2}
 BOOST_PER_S = 1 / 30
 MIN_PENALTY = 0.5
 MAX_POLLS_PER_MINUTE = 300
-"""Polls within a minute at which the penalty would take everything."""
+"""Polls within a minute at which the penalty would reach 100 %, if it had no limit."""
 MINUTE_S = 60.0
 EMPTY_RECHECK_S = 1.0
-"""An empty queue is looked at again after this long."""
+"""An empty queue is polled again after this long."""
 FIRST_BACKOFF_S = 1.0
 MAX_BACKOFF_S = 30.0
-"""A queue whose polls fail is left alone for so long, doubled with each failure."""
+"""A queue whose polls fail is not polled for FIRST_BACKOFF_S, doubled with each failure up to this."""
 ASSUMED_MESSAGES = 1
-"""What a queue of unknown depth is scored with: unknown is not zero."""
+"""The messages with which a queue of unknown depth is scored: unknown is not zero."""
 
 
 def score(messages: int, queue: Queue, waited_s: float, polls_last_minute: int) -> float:
-    """How much a queue deserves the next poll; larger is sooner.
+    """The score of a queue; the highest one is polled next.
 
     score = messages x weight x priority factor x wait boost x poll-count penalty, where
     boost = min(1 + waited_s / 30, the priority's largest), penalty = max(0.5, 1 - polls_last_minute / 300).
@@ -41,26 +41,26 @@ def score(messages: int, queue: Queue, waited_s: float, polls_last_minute: int) 
 
 @dataclass(slots=True, kw_only=True)
 class _QueueState:
-    """What is believed of one queue; times in seconds of the worker's clock."""
+    """The last known state of one queue; times in seconds of the worker's clock."""
 
     queue: Queue
     polled_at: float
     visible: int | None = None
     visible_until: float = 0.0
-    """When `visible` stops counting."""
+    """When `visible` is too old to count."""
     depth: Depth | None = None
     depth_at: float = 0.0
     seen_empty: bool = False
-    """Whether the last that was heard of it was that it holds nothing, however long ago."""
+    """Whether it was empty when it was last polled or read, however long ago."""
     long_polls: int = 0
     failures: int = 0
-    """Failed polls in a row; those that failed together count as one."""
+    """Consecutive failed polls; those that failed at the same time count as one."""
     paused_until: float = 0.0
     polls: deque[float] = field(default_factory=lambda: deque(maxlen=MAX_POLLS_PER_MINUTE))
-    """When it was polled within the last minute, as far back as the score counts."""
+    """When it was polled within the last minute, limited to as many as the score counts."""
 
     def messages(self, now: float) -> int:
-        """Visible messages as far as known; a stale belief is dropped."""
+        """Visible messages where that is known and recent, else ASSUMED_MESSAGES."""
         known = self.visible is not None and now < self.visible_until
         return self.visible if known and self.visible is not None else ASSUMED_MESSAGES
 
@@ -94,40 +94,41 @@ class PollScheduler:
 
     @property
     def all_queues_empty(self) -> bool:
-        """Whether the last that was heard of every queue was that it holds nothing."""
+        """Whether every queue was empty when it was last polled or read."""
         return all(state.seen_empty for state in self._states.values())
 
     def next_poll(
-        self, now: float, room: Mapping[str, int], unclaimed: Mapping[str, int] | None = None
+        self, now: float, free_capacity: Mapping[str, int], unclaimed: Mapping[str, int] | None = None
     ) -> Poll | None:
-        """The next poll, or None where no queue with messages has room.
+        """The next poll, or None where no queue with messages has free capacity.
 
-        `room` is in messages, by queue URL; `spare` is what is left of it behind more urgent messages (all
-        of it where not given), and only a queue that starves may ask for more. Long polls only while
-        everything is empty: a poller that waits at an empty queue is missing elsewhere.
+        `free_capacity` is in messages, by queue URL. `unclaimed` is the part of it that more urgent messages
+        do not claim (all of it where not given); only a queue that starves may ask for more. Long polls are
+        made only while every queue is empty: a poller that waits at an empty queue receives nothing
+        elsewhere.
         """
         states = [
             state
             for state in self._states.values()
-            if room[state.queue.url] > 0 and state.paused_until <= now
+            if free_capacity[state.queue.url] > 0 and state.paused_until <= now
         ]
         if not states:
             return None
         if self.all_queues_empty:
             chosen = min(states, key=lambda state: (state.long_polls, state.polled_at))
-            return self._poll(chosen, now, room, LONG_POLL_S)
+            return self._poll(chosen, now, free_capacity, LONG_POLL_S)
         with_work = [state for state in states if state.messages(now)]
         if not with_work:
             return None
         longest = min(with_work, key=lambda state: state.polled_at)
         if now - longest.polled_at >= self._starving_after_s:
-            return self._poll(longest, now, room, 0)
-        unclaimed = room if unclaimed is None else unclaimed
-        spared = [state for state in with_work if unclaimed[state.queue.url] > 0]
-        if not spared:
+            return self._poll(longest, now, free_capacity, 0)
+        unclaimed = free_capacity if unclaimed is None else unclaimed
+        unclaimed_states = [state for state in with_work if unclaimed[state.queue.url] > 0]
+        if not unclaimed_states:
             return None
         best = max(
-            spared,
+            unclaimed_states,
             key=lambda state: score(
                 state.messages(now), state.queue, now - state.polled_at, state.polls_last_minute(now)
             ),
@@ -135,7 +136,7 @@ class PollScheduler:
         return self._poll(best, now, unclaimed, 0)
 
     def record_poll(self, poll: Poll, received: int | None, now: float) -> None:
-        """What came of a poll: so many messages, or None where it failed, and others go first for a while."""
+        """Take in a poll's result: messages received, or None where it failed and the queue backs off."""
         state = self._states[poll.queue.url]
         state.long_polls -= poll.wait_s > 0
         if received is None:
@@ -151,25 +152,28 @@ class PollScheduler:
             state.visible_until = now + self._stale_after_s
 
     def record_depth(self, queue: Queue, depth: Depth | None, now: float) -> None:
-        """What the queue's attributes say; None where they could not be read."""
+        """Take in the queue's attributes; None where they could not be read."""
         state = self._states[queue.url]
         state.depth, state.depth_at = depth, now
         if depth is not None:
-            # None visible is but a guess of AWS's: as after an empty poll, the queue is soon looked at again.
+            # Zero visible messages is an approximation of AWS's: as after an empty poll, the queue is polled
+            # again soon.
             expires_after_s = self._stale_after_s if depth.visible else EMPTY_RECHECK_S
             state.visible, state.visible_until = depth.visible, now + expires_after_s
             state.seen_empty = depth.visible == 0
 
     def depths(self, now: float) -> dict[str, Depth | None]:
-        """Each queue by its URL; None where its newest reading is missing or stale."""
+        """Each queue's depth by its URL; None where its last reading failed or is stale."""
         return {
             url: state.depth if now - state.depth_at <= self._stale_after_s else None
             for url, state in self._states.items()
         }
 
-    def _poll(self, state: _QueueState, now: float, room: Mapping[str, int], wait_s: int) -> Poll:
+    def _poll(self, state: _QueueState, now: float, free_capacity: Mapping[str, int], wait_s: int) -> Poll:
         state.polled_at = now
         state.forget_polls(now)
         state.polls.append(now)
         state.long_polls += wait_s > 0
-        return Poll(queue=state.queue, max_messages=min(MAX_BATCH_SIZE, room[state.queue.url]), wait_s=wait_s)
+        return Poll(
+            queue=state.queue, max_messages=min(MAX_BATCH_SIZE, free_capacity[state.queue.url]), wait_s=wait_s
+        )

@@ -1,9 +1,9 @@
-"""What SQS has yet to be told: deletes and changes of visibility, in batches of ten by size or by time.
+"""Deletes and visibility changes on their way to SQS, in batches of up to ten, sent by size or by time.
 
-Owns who carries a batch, and that nothing is lost: what SQS refuses for now is told again, with a growing
-pause, for as long as it matters. Pollers carry full batches between their polls (`help`), which spares waking
-a thread; couriers, threads of the outbox's own, carry what must not wait and what no poller came for. Refuses
-to decide what becomes of a message.
+Owns which thread sends a batch, and that no acknowledgement is lost: one that SQS refuses for now is sent
+again, with a growing pause, for as long as it is useful. Pollers send full batches between their polls
+(`send_due_batch`), which saves waking a thread. Senders, threads of the batcher's own, send what must not
+wait and what no poller has sent in time. Never decides what becomes of a message.
 """
 
 from __future__ import annotations
@@ -32,53 +32,54 @@ log = logging.getLogger(__name__)
 FIRST_BACKOFF_S = 0.1
 MAX_BACKOFF_S = 10.0
 MAX_DOUBLINGS = 20
-"""Of the pause: entries are told again for up to twelve hours, and a float holds 1023."""
+"""Of the pause: an acknowledgement is retried for up to twelve hours, and a float overflows after 1023."""
 IDLE_CHECK_S = 1.0
 POLLERS_FIRST_S = 0.2
-"""For so long a full batch is left to the pollers, which come by after each short poll."""
+"""How long a full batch is left to the pollers, which look for one after each short poll."""
 
 
 @dataclass(slots=True, eq=False)
 class PendingAck:
-    """One thing to tell; `hide_s` None deletes. `told` hears once how it ended: None, or why it did not.
+    """One delete (`hide_s` None) or one visibility change of `hide_s` seconds.
 
-    Times are seconds of `time.monotonic()`.
+    `on_done` is called once, with None where SQS did it, else with the reason why not. Times are seconds of
+    `time.monotonic()`.
     """
 
     message: Message
     hide_s: int | None
     useful_until: float
-    """When it does not matter any more."""
+    """From then on it is not retried."""
     on_done: Callable[[PendingAck, str | None], None]
     attempts: int = 0
     added_at: float = 0.0
-    """When it was last entered."""
+    """When it was last queued."""
     requested_at: float = 0.0
-    """When SQS was last asked: what it hides, it hides from then or later."""
+    """When the request was last sent: SQS hides the message from then or later."""
 
 
 @dataclass(slots=True)
 class _AckQueue:
-    """What waits for one queue and one operation."""
+    """Acknowledgements that wait for one queue and one operation."""
 
     linger_s: float
     acks: deque[PendingAck] = field(default_factory=deque)
 
     def due_at(self, full_waits_s: float) -> float:
-        """When to tell the next batch, where a full one waits so long."""
+        """When to send the next batch, where a full one waits for `full_waits_s`."""
         full = len(self.acks) >= MAX_BATCH_SIZE
         return self.acks[0].added_at + min(self.linger_s, full_waits_s if full else math.inf)
 
 
 class AckBatcher:
-    """Entries on their way."""
+    """The acknowledgements of one process that SQS has not confirmed."""
 
     def __init__(self, queues: Queues, *, linger_s: float, senders: int) -> None:
         self._queues, self._linger_s = queues, linger_s
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._emptied = threading.Condition(self._lock)
-        """Of its own, lest who waits for the end takes a courier's call."""
+        """A separate condition, so that the draining thread cannot consume a wake-up meant for a sender."""
         self._ack_queues: dict[tuple[str, bool], _AckQueue] = {}
         self._retries: list[tuple[float, int, PendingAck]] = []
         self._numbers = itertools.count()
@@ -88,23 +89,23 @@ class AckBatcher:
         self._senders = senders
 
     def start(self) -> None:
-        """Start the couriers."""
+        """Start the senders."""
         for number in range(self._senders):
-            start_loop(f"courier-{number}", self._send_next)
+            start_loop(f"sender-{number}", self._send_next)
 
     @property
     def pending(self) -> int:
-        """Entries that are neither done nor given up."""
+        """Acknowledgements that are neither done nor given up."""
         return self._pending
 
     def add(self, ack: PendingAck) -> None:
-        """Take one entry on."""
+        """Take on one acknowledgement."""
         with self._lock:
             self._pending += 1
             self._enqueue(ack, time.monotonic())
 
     def send_due_batch(self) -> bool:
-        """Tell one batch that is due, in the caller's thread; says whether there was one."""
+        """Send one batch that is due, in the caller's thread; returns whether there was one."""
         with self._lock:
             ack_queue, _ = self._due(time.monotonic(), full_waits_s=0.0)
             if ack_queue is None:
@@ -114,20 +115,20 @@ class AckBatcher:
         return True
 
     def stop_lingering(self) -> None:
-        """From now on nothing lingers."""
+        """From now on send every acknowledgement at once, in batches that may be small."""
         with self._changed:
             self._stop_lingering = True
             self._changed.notify_all()
 
     def wait_empty(self, deadline: float) -> bool:
-        """Wait until everything is told, at most until `deadline`; says whether it is."""
+        """Wait until nothing is pending, at most until `deadline`; returns whether that is so."""
         with self._changed:
             while self._pending and time.monotonic() < deadline:
                 self._emptied.wait(min(IDLE_CHECK_S, max(deadline - time.monotonic(), 0.0)))
             return not self._pending
 
     def stop(self) -> None:
-        """Let the couriers end; what is still open is not told."""
+        """Let the senders end; what is still pending is not sent."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
@@ -136,12 +137,14 @@ class AckBatcher:
         key = (ack.message.queue.url, ack.hide_s is None)
         ack_queue = self._ack_queues.get(key)
         if ack_queue is None:
-            # Order in a FIFO group waits for its deletes: they do not linger. Nor does a message handed back.
+            # The next message of a FIFO group waits for this delete, so it does not linger. A visibility
+            # change does not either: a message that is extended too late is delivered again.
             patient = ack.hide_s is None and not ack.message.queue.is_fifo
             ack_queue = self._ack_queues[key] = _AckQueue(self._linger_s if patient else 0.0)
         ack.added_at = now
         ack_queue.acks.append(ack)
-        # What lingers wakes nobody: while anything is open, some courier looks again in time.
+        # One that lingers wakes nobody: while anything is pending, a sender looks again in time (`_due`). The
+        # first pending one wakes a sender, because without any the senders sleep for IDLE_CHECK_S.
         if len(ack_queue.acks) == 1 and (not ack_queue.linger_s or self._pending == 1):
             self._changed.notify()
 
@@ -167,15 +170,17 @@ class AckBatcher:
 
     def _batch(self, ack_queue: _AckQueue) -> list[PendingAck]:
         batch = [ack_queue.acks.popleft() for _ in range(min(MAX_BATCH_SIZE, len(ack_queue.acks)))]
+        # `_enqueue` notifies for the first acknowledgement only. Without this, a second batch would wait
+        # until the sender of the first one has its answer.
         if ack_queue.acks and not ack_queue.linger_s:
             self._changed.notify()
         return batch
 
     def _due(self, now: float, *, full_waits_s: float) -> tuple[_AckQueue | None, float]:
-        """The lot to tell now, or how long to wait for one.
+        """The queue of acknowledgements to send from now, and the seconds to wait where there is none.
 
-        Of several it is the one that has waited longest: a queue whose deletes always fill a batch must not
-        keep others' messages from being hidden in time.
+        Of several that are due, the one that has waited longest comes first. Otherwise a queue whose deletes
+        always fill a batch would keep the messages of other queues from being extended in time.
         """
         longest: _AckQueue | None = None
         pause_s = min(POLLERS_FIRST_S, self._linger_s or IDLE_CHECK_S) if self._pending else IDLE_CHECK_S
@@ -195,9 +200,11 @@ class AckBatcher:
         now = time.monotonic()
         for ack in batch:
             ack.requested_at = now
-            if ack.hide_s is not None:  # SQS refuses as a whole what reaches beyond the twelve hours
+            # SQS refuses a visibility timeout that ends more than twelve hours after the receipt.
+            if ack.hide_s is not None:
                 ack.hide_s = min(ack.hide_s, ack.message.max_extension_s(now))
-        # What a defect breaks off counts as refused for now: nothing is lost by it.
+        # The value that stays if a defect breaks the call off: the batch counts as refused for now, is sent
+        # again, and nothing is lost.
         refused = _all_refused(batch, "the call broke off")
         try:
             refused = self._call(batch)
@@ -212,6 +219,8 @@ class AckBatcher:
             for place, ack in enumerate(batch)
             if (refusal := refused.get(place)) is None or not self._retry_later(ack, refusal)
         ]
+        # `on_done` runs outside the lock, because it may add the next acknowledgement of its message. The
+        # count falls only afterwards: `wait_empty` must not return between the two.
         for ack, reason in ended:
             call_logging_defects(
                 f"what follows the end of {ack.message.message_id}", ack.on_done, ack, reason
@@ -227,7 +236,10 @@ class AckBatcher:
         return self._queues.hide([(ack.message, ack.hide_s or 0) for ack in batch])
 
     def _retry_later(self, ack: PendingAck, refusal: Refusal) -> bool:
-        """Try later, as long as it matters: half of what is left of that, at the most."""
+        """Queue it again after a pause, unless SQS's answer is final or it would be too late to be useful.
+
+        The pause doubles with each attempt, up to half of the time for which the acknowledgement is useful.
+        """
         now = time.monotonic()
         longest_s = max(min(MAX_BACKOFF_S, (ack.useful_until - now) / 2), FIRST_BACKOFF_S)
         pause_s = min(FIRST_BACKOFF_S * 2 ** min(ack.attempts, MAX_DOUBLINGS), longest_s)
@@ -235,7 +247,7 @@ class AckBatcher:
         if refusal.final or due > ack.useful_until:
             return False
         if ack.attempts == 0:
-            log.warning("told again in %.1f s: %s", pause_s, refusal.reason)
+            log.warning("sent again in %.1f s: %s", pause_s, refusal.reason)
         ack.attempts += 1
         with self._changed:
             heapq.heappush(self._retries, (due, next(self._numbers), ack))

@@ -1,7 +1,7 @@
-"""A handler of batches: called with a list of messages, it answers with those that failed.
+"""A batch handler: called with a list of messages, it returns those that failed.
 
-Nothing that it answers is taken for success by mistake: an exception, or an answer that cannot be read, fails
-the whole batch.
+Nothing is taken for success by mistake: an exception, or a return value that cannot be read, fails the whole
+batch.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ class Failed:
 
 
 Call = Callable[[Sequence[Message]], Sequence[BaseException | None]]
-"""Calls the handler with a batch; the answer holds for each what it failed with, or None."""
+"""Calls the handler with a batch; returns for each message what it failed with, or None."""
 BatchHandler = Callable[[list[Message]], Any]
-"""Answers with None where all succeeded, else with an iterable of `Failed`; may be a coroutine function."""
+"""Returns None where all succeeded, else an iterable of `Failed`; may be a coroutine function."""
 
 WAY_OUT = "return None, or an iterable of Failed(message, why) for those of its messages that failed"
 
 
 def one_at_a_time(handler: Handler) -> Call:
-    """Calls a handler that takes a message: with the only one of its batch."""
+    """A call for a handler that takes one message: it gets the only one of its batch."""
     caller = Caller(handler)
     return lambda batch: [caller.call(batch[0])]
 
@@ -52,7 +52,7 @@ class BatchCaller:
         self._caller = Caller(handler)
 
     def call(self, batch: Sequence[Message]) -> list[BaseException | None]:
-        """Call it with messages of one queue; the answer holds for each what it failed with, or None."""
+        """Call it with messages of one queue; returns for each what it failed with, or None."""
         answered, raised = self._caller.answer(
             list(batch), lambda: min(message.remaining_s for message in batch)
         )
@@ -69,12 +69,12 @@ class BatchCaller:
 
 
 def _by_receipt(batch: Sequence[Message], answered: object) -> dict[str, BaseException]:
-    """Those that failed; TypeError or ValueError where the answer is not understood."""
+    """The failed messages by receipt handle; TypeError or ValueError for a return value of another shape."""
     if answered is None:
         return {}
     if not isinstance(answered, Iterable) or isinstance(answered, str | bytes | Mapping):
         raise TypeError(f"the batch handler returned {answered!r:.200}; {WAY_OUT}")
-    # A copy of a message, from another process say, is the same message.
+    # By receipt handle: a copy of a message, for example from another process, is the same message.
     receipts = {message.receipt_handle for message in batch}
     failed: dict[str, BaseException] = {}
     for one in answered:
@@ -92,4 +92,4 @@ def _by_receipt(batch: Sequence[Message], answered: object) -> dict[str, BaseExc
 
 
 class MessageFailedError(Exception):
-    """What a batch handler says of one message, in its words."""
+    """The failure of one message, in the batch handler's words."""

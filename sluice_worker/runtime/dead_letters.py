@@ -1,7 +1,7 @@
-"""Copies of messages on their way to the dead-letter queue, sent by threads of their own.
+"""Copies of messages on their way to the dead-letter queue, sent by separate threads.
 
-Owns how often a send is tried and what follows from its end being known. Refuses to decide which message is a
-dead letter, and to take one out of its queue: `Custody` does both.
+Owns how often a send is attempted and who is called once it has ended. Never decides which message is sent
+there, nor deletes it from its queue: `InFlightMessages` does both.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sluice_worker.runtime.loops import (
 log = logging.getLogger(__name__)
 
 SENDERS = 4
-"""Most sends at a time. Their threads live only while there is something to send."""
+"""The maximum of concurrent sends. Their threads live only while there is something to send."""
 ATTEMPTS = 3
 FIRST_BACKOFF_S = 0.2
 """Between two attempts, doubled with each."""
@@ -32,7 +32,7 @@ BROKE_OFF = "the call broke off"
 
 @dataclass(frozen=True, slots=True)
 class _Send:
-    """One copy to send; `on_done` hears once how it ended: None, or why it did not."""
+    """One copy to send; `on_done` is called once, with None or with the reason why it was not sent."""
 
     message: Message
     reason: str
@@ -63,7 +63,7 @@ class DeadLetterSender:
                 start_loop("dead-letters", self._step)
 
     def stop(self) -> None:
-        """Begin no further send: what waits is refused at once; what is under way has its answer to come."""
+        """Start no further send: those that wait are refused at once, those under way get their answer."""
         self._stopped.set()
         self._refuse_waiting("the worker is ending")
 
@@ -77,7 +77,7 @@ class DeadLetterSender:
         try:
             refused = self._sent(one)
         finally:
-            _tell(one, refused)
+            _report_end(one, refused)
         return True
 
     def _sent(self, one: _Send) -> str | None:
@@ -93,7 +93,8 @@ class DeadLetterSender:
                 return str(failed)
             else:
                 return None
-        # Whatever waits would meet the same: each would be held here for as long.
+        # The other sends would fail in the same way, each after as many attempts. They are refused at once,
+        # so that their messages go back to their queues.
         self._refuse_waiting(refused)
         return refused
 
@@ -102,10 +103,10 @@ class DeadLetterSender:
             waiting = list(self._sends)
             self._sends.clear()
         for one in waiting:
-            _tell(one, reason)
+            _report_end(one, reason)
 
 
-def _tell(one: _Send, refused: str | None) -> None:
+def _report_end(one: _Send, refused: str | None) -> None:
     call_logging_defects(
         f"what follows the dead letter {one.message.message_id}", one.on_done, one.message, refused
     )

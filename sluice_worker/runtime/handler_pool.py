@@ -1,8 +1,8 @@
-"""The processor: slots (threads) that work batches off one at a time, as many as they are busy enough for.
+"""The handler pool: slots (threads) that each work on one batch at a time; the pool grows with their use.
 
-Owns the pool's growth and what a handler's end means for its messages; where a handler takes one message at a
-time, a batch is one. A slot whose handler is not back at the deadline is written off: its messages are given
-back, and another slot takes its place.
+Owns the pool's size, and what the end of a handler means for its messages. A handler that takes one message
+gets batches of one. Python cannot stop a thread, so a slot whose handler is not back at the deadline is
+detached: its messages go back to their queue, and another slot takes its place.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ TIMEOUT_S = 1.0
 
 @dataclass(slots=True, eq=False)
 class Slot:
-    """One thread, and what it works on."""
+    """One thread, and the batch that it works on."""
 
     number: int
     batch: Sequence[Message] = ()
@@ -57,7 +57,10 @@ class Slot:
     detached: bool = False
 
     def is_overdue(self, now: float) -> bool:
-        """Whether a deadline has passed; in a batch all have one, but that none lasts over twelve hours."""
+        """Whether a deadline has passed.
+
+        The messages of a batch share a deadline, except that none lasts beyond its own twelve hours.
+        """
         return bool(self.batch) and now > min(message.deadline_at for message in self.batch)
 
 
@@ -89,7 +92,7 @@ class HandlerPool:
         self._stopped = False
         self._dispatcher: Dispatcher | None = None
 
-    # ---- what it looks like --------------------------------------------------------------------------------
+    # ---- its state --------------------------------------------------------------------------------
 
     @property
     def busy(self) -> int:
@@ -98,7 +101,7 @@ class HandlerPool:
 
     @property
     def slots(self) -> int:
-        """Slots there are, those written off left out."""
+        """Slots in the pool, detached ones not included."""
         return len(self._slots)
 
     @property
@@ -107,21 +110,22 @@ class HandlerPool:
         return len(self._hung)
 
     def prefetch_limit(self) -> int:
-        """Messages of one priority that may be held unstarted."""
+        """Messages of one priority that may be held before they begin."""
         slots = len(self._slots)
         idle = max(slots - self._busy, 0) * self._prefetch_per_slot
         return prefetch_limit(idle, slots, average_s=self._counters.mean_s, prefetch_s=self._prefetch_s)
 
-    # ---- its life ------------------------------------------------------------------------------------------
+    # ---- its lifecycle
+    # ------------------------------------------------------------------------------------------
 
     def start(self, dispatcher: Dispatcher) -> None:
-        """Start the least number of slots."""
+        """Start the minimum number of slots."""
         self._dispatcher = dispatcher
         with self._lock:
             self._grow()
 
     def adjust(self) -> None:
-        """Write off what is past its deadline; then one slot more, one fewer, or as many as there are."""
+        """Detach slots that are past their deadline; then grow or shrink the pool by one slot, or keep it."""
         assert self._dispatcher is not None
         self._detach_hung(time.monotonic())
         high_use = self._dispatcher.utilization(Priority.HIGH)
@@ -136,12 +140,12 @@ class HandlerPool:
         self._stopped = True
 
     def close_interval(self, now: float) -> ReportInterval:
-        """What was counted since the last call; no slot counts into it any more. `now` in epoch seconds."""
+        """The counts since the last call, which no slot changes any more. `now` in epoch seconds."""
         with self._lock:
             return self._counters.close(now)
 
     def abandon(self) -> list[Message]:
-        """Write off every slot at work; the answer is what they worked on, whose end is the caller's now."""
+        """Detach every slot at work; returns their messages, which the caller has to settle."""
         with self._lock:
             return [message for slot in list(self._slots) for message in self._detach(slot)]
 
@@ -153,7 +157,7 @@ class HandlerPool:
             threading.Thread(target=self._work, args=[slot], name=f"slot-{slot.number}", daemon=True).start()
 
     def _work(self, slot: Slot) -> None:
-        """A slot's life: message after message, until there are too many slots or it is written off."""
+        """The loop of a slot: batch after batch, until there are too many slots or it is detached."""
         while self._should_continue(slot):
             batch = self._next_batch()
             if batch:
@@ -174,20 +178,20 @@ class HandlerPool:
     def _handle_defect(
         self, broken: BaseException, batch: Sequence[Message], slot: Slot | None = None
     ) -> None:
-        """A defect must not keep messages, their groups or their slot from anybody."""
+        """Give up the messages of a batch whose settling met a defect, and free its slot and its groups."""
         log_defect(f"settling {describe(batch)}, which comes back by itself", broken)
         with self._lock:
             if slot is not None and slot.batch:
                 slot.batch = ()
                 self._busy -= 1
         for message in batch:
-            call_logging_defects(f"letting go of {message.message_id}", self._in_flight.forget, message)
+            call_logging_defects(f"forgetting {message.message_id}", self._in_flight.forget, message)
 
     def _should_continue(self, slot: Slot) -> bool:
-        if not self._should_end(slot):  # for each message: not worth the lock
+        if not self._should_end(slot):  # checked for each message, so without the lock at first
             return True
         with self._lock:
-            if not self._should_end(slot):  # another one ended meanwhile
+            if not self._should_end(slot):  # another slot may have ended meanwhile, and then this one stays
                 return True
             self._slots.discard(slot)
             self._hung.discard(slot)
@@ -214,6 +218,8 @@ class HandlerPool:
         took_s = time.monotonic() - now
         ended = results(batch, raised)
         with self._lock:
+            # Read under the lock: a slot that `_detach` has taken must not be counted or settled a second
+            # time.
             late = slot.detached
             if not late:
                 slot.batch = ()
@@ -226,12 +232,12 @@ class HandlerPool:
             self._settle(batch, ended)
 
     def _count(self, ended: Sequence[Result], took_s: float) -> None:
-        """A message's time is its share of the batch's."""
+        """Count each message, with its share of the batch's time."""
         for result in ended:
             self._counters.record_end(result.outcome, took_s / len(ended))
 
     def _startable(self, received: Sequence[Message], now: float) -> Sequence[Message]:
-        """Those that may be begun: one that SQS shows to others again takes back those behind it."""
+        """The messages that may begin; behind one that expired, those of its group are released."""
         if len(received) == 1:
             return received if self._in_flight.may_begin(received[0], now) else ()
         gone = [not self._in_flight.may_begin(message, now) for message in received]
@@ -245,7 +251,11 @@ class HandlerPool:
         return ours
 
     def _settle(self, batch: Sequence[Message], ended: Sequence[Result]) -> None:
-        """First what goes back behind a failure: its group is free once the failed one has ended too."""
+        """Settle each message, first those that go back behind a failure.
+
+        The buffer unblocks a group with the last of its messages to be settled; that has to be the failed
+        one.
+        """
         pairs = list(zip(batch, ended, strict=True))
         if len(pairs) > 1:
             pairs.sort(key=lambda pair: not pair[1].is_behind)
@@ -269,7 +279,8 @@ class HandlerPool:
             if result.outcome is Outcome.SUCCESS:
                 self._in_flight.delete_after_late_success(message)
 
-    # ---- what hangs ----------------------------------------------------------------------------------------
+    # ---- hung handlers
+    # ----------------------------------------------------------------------------------------
 
     def _detach_hung(self, now: float) -> None:
         with self._lock:

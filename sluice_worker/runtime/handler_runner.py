@@ -1,8 +1,7 @@
-"""The user's function: found by its name, called with a message, never trusted.
+"""The user's handler: imported by name, called with a message, never trusted.
 
-Owns how plain functions and coroutines are run, and that nothing a handler raises goes further than its own
-message. Refuses to wait for a coroutine beyond the message's deadline; a plain function cannot be
-stopped.
+Owns how plain functions and coroutines are run, and that nothing a handler raises affects more than its own
+message. A coroutine is cancelled at the message's deadline; a plain function cannot be stopped.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ NOTHING_RAN = TypeError("the handler has a yield in it: nothing of it has run")
 
 
 def load(name: str) -> Handler:
-    """`package.module:function`, looked for from the present folder on; ConfigError where it is not."""
+    """Import `package.module:function`, also from the current folder; ConfigError where that fails."""
     module_name, colon, function_name = name.partition(":")
     if not (module_name and colon and function_name):
         raise ConfigError(f"handler {name!r}: write package.module:function")
@@ -59,7 +58,7 @@ class DeadlineError(TimeoutError):
 
 
 def caught(call: Callable[[], T]) -> tuple[T, None] | tuple[None, BaseException]:
-    """What a call of the user's code returned, or what it raised, whatever that was."""
+    """What a call of the user's code returned, or the exception that it raised, of any kind."""
     try:
         return call(), None
     except BaseException as raised:  # noqa: BLE001 - a handler must not take the worker down
@@ -67,7 +66,7 @@ def caught(call: Callable[[], T]) -> tuple[T, None] | tuple[None, BaseException]
 
 
 class Caller:
-    """Calls the handler; coroutines run on one event loop of their own."""
+    """Calls the handler; all its coroutines run on one event loop."""
 
     def __init__(self, handler: Callable[[Any], Any]) -> None:
         self._handler = handler
@@ -75,14 +74,14 @@ class Caller:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def call(self, message: Message) -> BaseException | None:
-        """Call it with a message; the answer is what it raised, whatever that was."""
+        """Call it with a message; returns the exception that it raised, of any kind, or None."""
         answered, raised = self.answer(message, lambda: message.remaining_s)
         return NOTHING_RAN if answered is not None and inspect.isgenerator(answered) else raised
 
     def answer(self, given: object, remaining_s: Callable[[], float]) -> Answer:
-        """Call it with whatever it takes; what it returned, and what it raised.
+        """Call it with its argument; returns what it returned, and what it raised.
 
-        A coroutine is cancelled where no `remaining_s` are left.
+        A coroutine is cancelled once `remaining_s` returns 0 or less.
         """
         try:
             answer = self._handler(given)
@@ -98,7 +97,7 @@ class Caller:
 
     def _await(self, answer: Awaitable[object], remaining_s: Callable[[], float]) -> Answer:
         async def within_deadline() -> Answer:
-            # Raised in a task, SystemExit and the like would end the loop: they are answered instead.
+            # SystemExit and the like would end the event loop if a task raised them, so they are returned.
             try:
                 return await _until_deadline(answer, remaining_s)
             except BaseException as raised:  # noqa: BLE001 - a handler must not take the worker down
@@ -115,7 +114,7 @@ class Caller:
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:
-    """For ever: a task that a handler started may stop the loop, or end it by SystemExit and the like."""
+    """Run the loop again whenever a task that a handler started stops it, or ends it with SystemExit."""
     while True:
         try:
             loop.run_forever()
@@ -124,7 +123,7 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
 
 
 async def _until_deadline(answer: Awaitable[object], remaining_s: Callable[[], float]) -> Answer:
-    """Await it; past its deadline, which the handler may move, it is cancelled."""
+    """Await it, and cancel it at its deadline, which the handler may move meanwhile."""
     running = asyncio.ensure_future(_answered(answer))
     while True:
         timeout_s = min(max(remaining_s(), 0.0), threading.TIMEOUT_MAX)

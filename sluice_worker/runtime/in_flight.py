@@ -1,7 +1,7 @@
-"""Every message this process has received and not settled: hidden from others as long as it is ours.
+"""Every message that this process has received and not settled; each is kept hidden from other consumers.
 
-Owns how a message ends (deleted, handed back, sent to the dead letters), and the visibility heartbeat, which
-extends each one before SQS would show it to somebody else. Refuses to begin or to run anything.
+Owns how a message ends (deleted, released to its queue, sent to the dead-letter queue) and the visibility
+heartbeat, which extends each message before SQS would show it to another consumer. Never runs a handler.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from sluice_worker.runtime.loops import (
 log = logging.getLogger(__name__)
 
 MIN_VISIBILITY_LEFT_S = 1.0
-"""A message that SQS shows again within this is not begun: a delete would come too late."""
+"""A message that SQS shows again sooner than this is not begun: its delete would come too late."""
 
 HEARTBEATS_PER_VISIBILITY = 8
-"""Looks at every message within one visibility timeout."""
+"""How often each message is checked within one visibility timeout."""
 
 
 class InFlightMessages:
-    """The messages in this process's hands."""
+    """The in-flight messages of one process."""
 
     def __init__(
         self,
@@ -66,11 +66,11 @@ class InFlightMessages:
         self._stage_lock = threading.Lock()
         self._ended = threading.Event()
         self.undeleted = 0
-        """Messages that SQS would not delete: others will get them again."""
+        """Messages that were processed and that SQS did not delete: they are delivered again."""
         self.expired = 0
-        """Messages whose visibility ran out before they were begun."""
+        """Messages whose visibility timeout ended before they were begun."""
         self.released = 0
-        """Messages handed back without having failed."""
+        """Messages released without having failed."""
 
     def start(self) -> None:
         """Start the heartbeat."""
@@ -82,23 +82,23 @@ class InFlightMessages:
 
     @property
     def count(self) -> int:
-        """Messages held, running, or with their end on the way to SQS."""
+        """Messages buffered, running, or waiting for SQS to confirm their end."""
         return len(self._held)
 
     @property
     def is_full(self) -> bool:
-        """Whether nothing more should be received: SQS does not keep up with what it is told."""
+        """Whether no more should be received, because SQS confirms deletes more slowly than messages end."""
         return len(self._held) >= self._max_held or self._held_bytes >= self._max_held_bytes
 
     def add(self, messages: Iterable[Message]) -> None:
-        """These were just received."""
+        """Take on messages that were just received."""
         with self._count_lock:
             for message in messages:
                 self._held[id(message)] = message
                 self._held_bytes += message.size_bytes
 
     def may_begin(self, message: Message, now: float) -> bool:
-        """Whether it may be begun; what expired or cannot be read is let go, with those behind it."""
+        """Whether its handler may be called; one that expired or cannot be read goes back, with its group."""
         if message.visible_at - now <= min(MIN_VISIBILITY_LEFT_S, self._visibility_s / 4):
             self._release_expired(message, now)
             return False
@@ -118,7 +118,10 @@ class InFlightMessages:
         self.release(self._unblock_group(message))
 
     def _return_unreadable(self, message: Message, reason: str) -> None:
-        """Not to the dead letters, where a copy would lack what could not be read: redrive moves it whole."""
+        """Return it to its queue, whose redrive policy moves it whole.
+
+        A copy in the dead-letter queue would lack the part that could not be read.
+        """
         log.error("%s of %s cannot be read: %s", message.message_id, message.queue.name, reason)
         self._return(message, self._policy.back_off(message.message_id, message.receive_count).after_s)
 
@@ -132,59 +135,65 @@ class InFlightMessages:
         self._ack_batcher.add(PendingAck(message, None, until, self._on_deleted))
 
     def failed(self, message: Message, reason: str, *, rejected: bool = False) -> None:
-        """Back to the queue after a while, or to the dead letters; those behind it in its group go back."""
+        """Return it to its queue after a back-off, or send it to the dead-letter queue.
+
+        The messages behind it in its group go back to the queue as well.
+        """
         attempts = self._attempts.count_started(message.message_id, message.receive_count)
         follows = self._policy.after(message.message_id, attempts, rejected=rejected)
         if isinstance(follows, DeadLetter):
-            message.stage = Stage.SETTLING  # kept hidden meanwhile, also past its deadline
+            # The heartbeat keeps a settling message hidden even past its deadline. Otherwise it would be
+            # delivered again while its copy is sent.
+            message.stage = Stage.SETTLING
             self._dead_letters.send(message, reason, self._on_dead_letter_done)
         else:
             self._return(message, follows.after_s)
 
     @property
     def pending_dead_letters(self) -> int:
-        """Messages on their way to the dead letters."""
+        """Messages being sent to the dead-letter queue."""
         return self._dead_letters.pending
 
     def stop_dead_letters(self) -> None:
-        """Send no more dead letters: those not begun go back to their queue."""
+        """Start no further send to the dead-letter queue; its waiting messages go back to their queues."""
         self._dead_letters.stop()
 
     def release_with_successors(self, message: Message) -> None:
-        """One before it in its group failed, in the same batch: it goes back, and so do those behind it."""
+        """Release a message behind a failed one of its batch, and those behind it in its group."""
         behind = self._unblock_group(message)
         self.release([message, *behind])
 
     def release(self, messages: Iterable[Message]) -> None:
-        """Show them to other workers at once."""
+        """Make them visible to other consumers at once."""
         for message in messages:
             self.released += 1
             if message.stage is Stage.BUFFERED:
                 self._record_unstarted(message)
-            call_logging_defects(f"handing {message.message_id} back", self._hide, message, 0)
+            call_logging_defects(f"releasing {message.message_id}", self._hide, message, 0)
 
     def forget(self, message: Message) -> None:
-        """Keep it hidden no longer: it comes back by itself, and those behind it in its group at once."""
+        """Stop extending it, so that its visibility ends; release those behind it in its group at once."""
         try:
             self._remove(message)
         finally:
             self.release(self._unblock_group(message))
 
     def send_due_batch(self) -> bool:
-        """Tell SQS how up to ten messages ended, in the caller's thread; says whether any waited."""
+        """Send up to ten acknowledgements in the caller's thread; returns whether any were due."""
         return self._ack_batcher.send_due_batch()
 
     def delete_after_late_success(self, message: Message) -> None:
-        """Its handler came back with success after it was given up: spare another worker the work."""
+        """Delete a message whose handler succeeded after its deadline, unless another consumer has it."""
         until = time.monotonic() + self._visibility_s
         self._ack_batcher.add(PendingAck(message, None, until, lambda *_: None))
 
     def _on_dead_letter_done(self, message: Message, refused: str | None) -> None:
-        """What follows once a dead letter is sent, or refused: then it is the queue's redrive policy's."""
+        """Delete the message once its copy is sent, or leave it to its queue's redrive policy."""
         if refused is None:
             self.succeeded(message)
             return
-        # Not for ever from one refusal to the next: a handler is run for each.
+        # Each return to the queue runs the handler again. With a short back-off, a dead-letter queue that
+        # refuses everything would keep handlers busy with messages that are known to fail.
         attempts = self._attempts.count_started(message.message_id, message.receive_count)
         back_off = self._policy.back_off(message.message_id, attempts)
         after_s = max(back_off.after_s, self._visibility_s)
@@ -192,17 +201,20 @@ class InFlightMessages:
         self._return(message, after_s)
 
     def _return(self, message: Message, after_s: int) -> None:
-        """The group stays blocked at SQS while it is hidden, so that those behind it cannot overtake."""
+        """Return it to its queue, hidden for `after_s`; SQS blocks its group for that time."""
         behind = self._unblock_group(message)
+        # A defect while hiding the failed message must not keep those behind it hidden for up to twelve
+        # hours.
         try:
             self._hide(message, after_s)
         finally:
             self.release(behind)
 
     def _unblock_group(self, message: Message, *, settled: bool = False) -> list[Message]:
-        """Once for each message that began: the next of its group may begin, or those behind it go back.
+        """Let the next message of its group begin, or return the messages behind it, which must go back.
 
-        The latter are returned; nothing is behind a message whose group it freed before.
+        It does so once for each message. A second call would unblock the group while another of its messages
+        is at work.
         """
         if message.message_group is None or message.group_unblocked:
             return []
@@ -211,7 +223,7 @@ class InFlightMessages:
             with defects_logged(f"the advance of group {message.group_id}"):
                 self._dispatcher.advance(message.message_group)
                 return []
-            # What could not begin goes back, in place of staying hidden.
+            # A defect in `advance`: the rest of the group goes back instead of staying hidden for hours.
         return self._dispatcher.drop(message.message_group)
 
     def _record_unstarted(self, message: Message) -> None:
@@ -219,8 +231,12 @@ class InFlightMessages:
             self._attempts.record_unstarted(message.message_id)
 
     def _hide(self, message: Message, after_s: int) -> None:
-        """Give it back; behind an extension under way, which would otherwise have the last word."""
-        with self._stage_lock:
+        """Change its visibility so that it returns to its queue in `after_s` seconds.
+
+        An extension under way is awaited first. Sent side by side, the extension could reach SQS last and
+        keep the message hidden for the whole visibility timeout. `_on_extended` then calls this again.
+        """
+        with self._stage_lock:  # the heartbeat checks the stage and sets `extending` under the same lock
             message.stage = Stage.RETURNING
             message.returns_in_s = after_s
             if message.extending:
@@ -263,7 +279,7 @@ class InFlightMessages:
 
     def _extend_if_due(self, message: Message, now: float) -> None:
         late = message.stage is Stage.RUNNING and now > message.deadline_at
-        expired = message.visible_at <= now  # SQS extends only what is in flight
+        expired = message.visible_at <= now  # SQS extends only messages that are in flight
         if (
             late
             or expired

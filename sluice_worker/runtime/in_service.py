@@ -1,7 +1,7 @@
 """Work only while the instance is in service: wait for that, work, drain, and wait again.
 
-An instance may be taken out of service and come back while its processes live on: into Standby, or into a
-warm pool that keeps it running or hibernated. Nothing is received meanwhile, so nothing is interrupted.
+An instance may leave service and return while its processes live on: it enters Standby, or a warm pool that
+keeps it running or hibernated. Nothing is received meanwhile, so nothing is interrupted.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from sluice_worker.ports import InstanceLifecycle
 log = logging.getLogger(__name__)
 
 CHECK_INTERVAL_S = 2.0
-"""Between two looks while out of service: what a scale-out from a warm pool waits for."""
+"""Between two checks while out of service; a scale-out from a warm pool waits this long for its work."""
 UNKNOWN_STATE_S = 30.0
-"""A state that was never known holds the work up for so long. Metadata answers within milliseconds on an
-instance, and never on a laptop or in a container that its hop limit keeps out."""
+"""How long the start waits for a first lifecycle state. The metadata service answers within milliseconds on
+an instance, and never on a laptop or in a container beyond its hop limit."""
 
 
 class DrainRequest:
-    """The order to end, from a signal: kept for whoever begins to work after it was given."""
+    """A request to drain, from a signal; it also reaches work that starts after it was made."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._why: str | None = None
+        self._reason: str | None = None
         self._drain: Callable[[str], None] | None = None
         self.requested = threading.Event()
 
     def request(self, reason: str) -> None:
-        """End, for this reason; more than once does no harm."""
+        """Drain, for this reason; the first reason counts."""
         with self._lock:
-            self._why = self._why or reason
+            self._reason = self._reason or reason
             drain = self._drain
         self.requested.set()
         if drain is not None:
@@ -44,9 +44,9 @@ class DrainRequest:
 
     @contextmanager
     def forwarded_to(self, drain: Callable[[str], None]) -> Iterator[None]:
-        """Meanwhile the order drains; one given before drains at once."""
+        """Within the context a request calls `drain`; one made before calls it at once."""
         with self._lock:
-            self._drain, reason = drain, self._why
+            self._drain, reason = drain, self._reason
         if reason is not None:
             drain(reason)
         try:
@@ -59,10 +59,10 @@ class DrainRequest:
 def run_while_in_service(
     lifecycle: InstanceLifecycle | None, drain_request: DrainRequest, work: Callable[[], int]
 ) -> int:
-    """Work whenever the instance is in service; the exit status, once it ends for good or is told to.
+    """Work whenever the instance is in service; returns the exit status of the final drain.
 
-    `work` answers with its own exit status after a drain, whatever that was for. Without notices nothing is
-    known of any service, and the work is done once.
+    `work` returns its own exit status after each drain. Without a `lifecycle` (no Auto Scaling group) it is
+    called once.
     """
     if lifecycle is None:
         return work()
@@ -73,15 +73,15 @@ def run_while_in_service(
 
 
 def _wait_in_service(lifecycle: InstanceLifecycle, ended: threading.Event) -> bool:
-    """Wait until the instance is in service; False once that can no more be, or `ended` is set."""
+    """Wait until the instance is in service; False once that is impossible, or `ended` is set."""
     began_at = time.monotonic()
     known = is_failing = False
-    told = ""
+    logged = ""
     while not ended.is_set():
         try:
             out = lifecycle.out_of_service()
         except SluiceError as failed:
-            # What was known of the state stays: out of service, or this loop had ended.
+            # The last known state stays: out of service, otherwise this loop would have ended.
             if not known and time.monotonic() - began_at >= UNKNOWN_STATE_S:
                 log.warning("%s; the work begins, not knowing whether the instance is in service", failed)
                 return True
@@ -98,15 +98,15 @@ def _wait_in_service(lifecycle: InstanceLifecycle, ended: threading.Event) -> bo
                 log.info("nothing is received any more: %s", out.reason)
                 _complete_hook(lifecycle)
                 return False
-            if out.reason != told:
+            if out.reason != logged:
                 log.info("%s: nothing is received until it is in service", out.reason)
-            told = out.reason
+            logged = out.reason
         ended.wait(CHECK_INTERVAL_S)
     return False
 
 
 def _complete_hook(lifecycle: InstanceLifecycle) -> None:
-    """The group need not wait for an instance on which nothing runs."""
+    """Complete the termination hook at once: the group need not wait for an instance where nothing runs."""
     try:
         lifecycle.complete_hook()
     except SluiceError as refused:

@@ -1,8 +1,8 @@
-"""What happens around the work: protection while busy, and an ear for the end of the instance.
+"""Tasks beside the work: scale-in protection while busy, and watching for the end of the instance.
 
-Owns when AWS is asked: for protection on the way from idle to busy and back, and again before it expires; for
-notices every few seconds. Nothing here ever stops the work, nor holds up its end for more than a few seconds:
-each attendant asks from a thread of its own, and what fails is told once, and tried again.
+Owns when AWS is called: for protection when the worker becomes busy or idle and before the protection
+expires; for the instance's lifecycle state every few seconds. No task ever stops the work or delays its end
+by more than a few seconds. Each runs in its own thread; a failed call is logged once, and tried again.
 """
 
 from __future__ import annotations
@@ -26,18 +26,19 @@ log = logging.getLogger(__name__)
 CHECK_INTERVAL_S = 0.5
 WATCH_INTERVAL_S = 5.0
 RENEW_AT = 0.5
-"""Share of a protection's term after which it is renewed."""
+"""The share of a protection's term after which it is renewed."""
 RETRY_S = 15.0
 HOOK_EXTENSION_S = 20.0
-"""Between two requests for more time; a lifecycle hook waits for at least 30 s (documented)."""
+"""Between two heartbeats of the lifecycle hook, whose timeout is at least 30 s (documented)."""
 JITTER = 0.2
-"""Share by which times are spread at random: what a burst woke together must not call AWS together."""
+"""The share by which times are spread at random, so that workers woken by one burst do not call AWS
+together."""
 FINISH_TIMEOUT_S = 5.0
-"""The longest that the end waits for an attendant's last word to AWS."""
+"""How long the end of the process waits for a task's last call to AWS."""
 
 
 class PeriodicTask(ABC):
-    """A look every so often, and a last word, from a thread of its own."""
+    """A check at regular intervals and a last call at the end, in a thread of its own."""
 
     def __init__(self, name: str, every_s: float) -> None:
         self._name, self._every_s = name, every_s
@@ -45,18 +46,18 @@ class PeriodicTask(ABC):
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Look, and again after every pause."""
+        """Check now, and again after every interval."""
         self._thread = start_loop(self._name, self._step)
 
     def stop(self) -> None:
-        """Look no more; the last word may take a few seconds, and is not waited for beyond them."""
+        """Check no more, and make the last call; waits for it for a few seconds at most."""
         self._ended.set()
         if self._thread is not None:
             self._thread.join(FINISH_TIMEOUT_S)
 
     def _step(self) -> bool:
         if self._ended.is_set():
-            with defects_logged(f"the last word of {self._name}"):
+            with defects_logged(f"the last call of {self._name}"):
                 self.finish()
             return False
         self.check(time.monotonic())
@@ -65,15 +66,15 @@ class PeriodicTask(ABC):
 
     @abstractmethod
     def check(self, now: float) -> None:
-        """One look; `now` in seconds of a clock that is never set back."""
+        """Check once; `now` in seconds of a monotonic clock."""
 
     @abstractmethod
     def finish(self) -> None:
-        """The last word."""
+        """Make the last call to AWS."""
 
 
 class ScaleInProtector(PeriodicTask):
-    """Protection that follows the work: `busy` says whether there is any."""
+    """Protects the instance or task from scale-in while `busy` returns True."""
 
     def __init__(
         self,
@@ -83,7 +84,7 @@ class ScaleInProtector(PeriodicTask):
         idle_s: float,
         random_share: Callable[[], float] = random.random,
     ) -> None:
-        """`spread` gives numbers from 0 to 1: all of a fleet share one throttle of AWS's."""
+        """`random_share` returns numbers from 0 to 1: AWS throttles these calls for the whole account."""
         super().__init__("protection", CHECK_INTERVAL_S)
         self._protection, self._busy, self._idle_s, self._random_share = (
             protection,
@@ -92,8 +93,8 @@ class ScaleInProtector(PeriodicTask):
             random_share,
         )
         self._protected: bool | None = None
-        """None: not known. A worker that died here may have left its protection behind, and a call that
-        failed may have had its effect all the same."""
+        """None while unknown: a worker that died on this instance may have left its protection, and a call
+        that failed may still have had its effect."""
         self._renew_at = float("inf")
         self._idle_since: float | None = None
         self._release_at = 0.0
@@ -101,7 +102,7 @@ class ScaleInProtector(PeriodicTask):
         self._call = _AwsCall("the work goes on, and it is tried again")
 
     def check(self, now: float) -> None:
-        """AWS is asked only where something changed."""
+        """Call AWS only where the state changed or the protection is about to expire."""
         if self._busy():
             self._idle_since = None
         elif self._idle_since is None:
@@ -116,7 +117,7 @@ class ScaleInProtector(PeriodicTask):
             self._set(self._protection.release, now, protected=False)
 
     def finish(self) -> None:
-        """No protection is left behind."""
+        """Release the protection."""
         if self._protected is not False:
             self._call.attempt(self._protection.release)
 
@@ -130,7 +131,7 @@ class ScaleInProtector(PeriodicTask):
 
 
 class TerminationWatcher(PeriodicTask):
-    """Hears that the instance is taken out of service, and says so once: `on_leaving` gets the reason."""
+    """Watches the instance's lifecycle; calls `on_out_of_service` once, with the reason."""
 
     def __init__(
         self,
@@ -151,14 +152,14 @@ class TerminationWatcher(PeriodicTask):
         self._call = _AwsCall("the lifecycle hook's own timeout counts")
 
     def check(self, now: float) -> None:
-        """Ask once; from the first notice on, also ask the group to wait."""
+        """Read the lifecycle state; once out of service, also extend the termination hook."""
         self._watch_call.attempt(self._watch)
         if self._out_of_service and now >= self._extend_hook_at:
             self._call.attempt(self._lifecycle.extend_hook)
             self._extend_hook_at = now + HOOK_EXTENSION_S * (1 - JITTER * self._random_share())
 
     def finish(self) -> None:
-        """The group need not wait any longer."""
+        """Complete the termination hook, so that the group does not wait for its timeout."""
         self._call.attempt(self._lifecycle.complete_hook)
 
     def _watch(self) -> None:
@@ -169,14 +170,14 @@ class TerminationWatcher(PeriodicTask):
 
 
 class _AwsCall:
-    """Says to AWS what may fail; a row of failures is logged once."""
+    """Makes calls to AWS that may fail, and logs consecutive failures once."""
 
     def __init__(self, consequence: str) -> None:
         self._consequence = consequence
         self._failing = False
 
     def attempt(self, call: Callable[[], None]) -> bool:
-        """Call it; says whether it succeeded."""
+        """Make the call; returns whether it succeeded."""
         try:
             call()
         except SluiceError as refused:

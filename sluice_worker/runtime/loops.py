@@ -1,7 +1,7 @@
-"""Threads that do one thing over and over, and survive a defect in it; and the end of their process.
+"""Threads that repeat one step and survive a defect in it, and the end of their process.
 
-Owns the worker's broad `except` outside the handlers: what breaks is logged, the first time at its place with
-its stack trace, and whoever met it goes on.
+Owns the worker's broad `except` outside the handlers. A defect is logged, the first time at its place with
+its stack trace, and the thread that met it goes on.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ log = logging.getLogger(__name__)
 
 AFTER_DEFECT_S = 1.0
 EXIT_TIMEOUT_S = 5.0
-"""What a process has to end by itself, exit handlers included."""
+"""How long a process may take to end by itself, exit handlers included, before it is cut off."""
 
 
 _traced: set[tuple[type[BaseException], str, int]] = set()
-"""Defects whose stack trace was logged: what was raised, by which file and line."""
+"""Defects whose stack trace was logged: the exception's type, the file and the line."""
 
 
 @contextmanager
 def defects_logged(what: str) -> Iterator[None]:
-    """Whoever does `what` survives a defect in it."""
+    """Log a defect in the block, which does `what`, and go on."""
     try:
         yield
     except Exception as broken:  # noqa: BLE001 - it is logged
@@ -37,7 +37,7 @@ def defects_logged(what: str) -> Iterator[None]:
 
 
 def call_logging_defects(what: str, step: Callable[..., object], *given: object) -> None:
-    """`surviving` for one call, at a fraction of its cost, which counts where it is paid for each message."""
+    """`defects_logged` for one call, at a fraction of its cost: it is used for each message."""
     try:
         step(*given)
     except Exception as broken:  # noqa: BLE001 - it is logged
@@ -45,7 +45,7 @@ def call_logging_defects(what: str, step: Callable[..., object], *given: object)
 
 
 def log_defect(what: str, broken: BaseException) -> None:
-    """Log a defect: with its stack trace when it is met first, in a line when it comes again."""
+    """Log a defect: with its stack trace the first time, in one line when it comes again."""
     frame, line = list(walk_tb(broken.__traceback__))[-1]
     place = (type(broken), frame.f_code.co_filename, line)
     log.error("a defect in %s; it goes on: %r", what, broken, exc_info=None if place in _traced else broken)
@@ -53,7 +53,7 @@ def log_defect(what: str, broken: BaseException) -> None:
 
 
 def start_loop(name: str, step: Callable[[], bool | None]) -> threading.Thread:
-    """A started daemon thread that repeats `step` until it answers False or None."""
+    """Start and return a daemon thread that repeats `step` until it returns False or None."""
 
     def loop() -> None:
         going: bool | None = True
@@ -70,7 +70,7 @@ def start_loop(name: str, step: Callable[[], bool | None]) -> threading.Thread:
 
 
 def exit_process(exiting: SystemExit) -> NoReturn:
-    """End this process as any Python does; what a handler left running is waited for only so long."""
+    """End this process like any Python process, but wait only `EXIT_TIMEOUT_S` for threads of the handler."""
 
     def cut_off() -> None:
         time.sleep(EXIT_TIMEOUT_S)

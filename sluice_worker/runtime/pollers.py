@@ -1,6 +1,6 @@
-"""The consumer group: threads that receive, as many as what waits and the buffer's room ask for.
+"""The poller pool: threads that receive, as many as the backlog and the buffer's free capacity ask for.
 
-Owns when a poller starts and ends, and the reading of depths. Refuses to choose a queue: the schedule does.
+Owns when a poller starts and ends, and the reading of depths. Never chooses a queue: `PollScheduler` does.
 """
 
 from __future__ import annotations
@@ -54,32 +54,35 @@ class PollerPool:
         self._average_s: float | None = None
         self._stopped = threading.Event()
         self._messages_flow = threading.Event()
-        """Set where a message came since the depths were last read."""
+        """Set when a message was received since the depths were last read."""
         self._unreadable_depths: set[str] = set()
         self._long_polls_end: dict[int, float] = {}
-        """When each poller's long poll comes back at the latest, by its thread."""
+        """The latest time at which each poller's long poll returns, by its thread."""
 
     @property
     def alive(self) -> int:
-        """Pollers that run."""
+        """Pollers that are running."""
         return self._alive
 
     def longest_poll_remaining_s(self, now: float) -> float:
-        """Seconds until the last of the long polls under way is back, whatever it brings; 0 without any."""
+        """Seconds until the last long poll under way has returned; 0 without any."""
         return max((end - now for end in list(self._long_polls_end.values())), default=0.0)
 
     def start(self) -> None:
-        """Start the least number of pollers, and the reading of depths."""
+        """Start the minimum number of pollers, and the reading of depths."""
         self._grow()
         start_loop("depths", self._adjust)
 
     def stop(self) -> None:
-        """Poll no more; polls under way come back by themselves, and hand back what they bring."""
+        """Poll no more; polls under way return by themselves, and what they bring is released."""
         self._stopped.set()
         self._messages_flow.set()
 
     def _adjust(self) -> bool:
-        """Every interval while messages flow: read what waits, and grow or shrink."""
+        """Every interval while messages flow: read the depths, and grow or shrink the pool.
+
+        While all queues are empty it waits for a message, so that an idle worker reads no attributes.
+        """
         if self._dispatcher.all_queues_empty:
             self._desired = self._bounds.min
             self._messages_flow.wait()
@@ -112,9 +115,10 @@ class PollerPool:
         self._dispatcher.record_depth(queue, depth)
 
     def _long_polling(self) -> int:
-        """Pollers that wait at empty queues while there is work elsewhere.
+        """Pollers in a long poll at an empty queue while another queue has messages.
 
-        They do not count among those wanted, but among those allowed.
+        They do not count towards the desired pollers, which receive now, but they do count towards the
+        maximum.
         """
         return 0 if self._dispatcher.all_queues_empty else self._dispatcher.long_polls_in_progress
 
@@ -129,14 +133,14 @@ class PollerPool:
                 start_loop(f"poller-{self._poller_count}", self._poll)
 
     def _poll(self) -> bool:
-        """One poll; False ends the poller, where there are more than wanted."""
+        """One poll; False ends the poller, if there are more than desired."""
         with self._lock:
             if self._stopped.is_set() or self._alive - self._long_polling() > max(
                 self._desired, self._bounds.min
             ):
                 self._alive -= 1
                 return False
-        # A batch that waits goes first: a thread that runs already spares waking a courier.
+        # A batch of acknowledgements goes first: this thread runs already, so no sender has to be woken.
         if self._in_flight.send_due_batch():
             return True
         poll = self._dispatcher.next_poll(TIMEOUT_S)
@@ -154,6 +158,7 @@ class PollerPool:
         except SluiceError as failed:
             log.warning("%s", failed)
         finally:
+            # Messages are in flight from here on, whatever breaks: they are extended, or released below.
             self._long_polls_end.pop(threading.get_ident(), None)
             self._in_flight.add(messages or ())
             not_kept: Sequence[Message] = messages or ()
@@ -166,7 +171,7 @@ class PollerPool:
             self._messages_flow.set()
 
     def _record_receive_time(self, per_message_s: float) -> None:
-        """A short poll took so long for each message that it brought."""
+        """Update the average seconds that a short poll takes for each message that it brings."""
         before = self._average_s
         self._average_s = (
             per_message_s if before is None else before + NEWEST_WEIGHT * (per_message_s - before)

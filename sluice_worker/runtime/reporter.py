@@ -1,7 +1,7 @@
-"""What a worker says of itself: one JSON line a minute, and the minute's metrics.
+"""The worker's reports: one JSON line for each interval, and the interval's metrics.
 
-Owns the line's fields. Refuses to lose a minute that CloudWatch did not take: it is put again with the next;
-and to hold up the work: metrics go out in a thread of their own.
+Owns the line's fields. An interval that CloudWatch did not take is published again with the next one. Metrics
+are published in a separate thread, so that they never delay the work.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from sluice_worker.runtime.loops import defects_logged
 log = logging.getLogger(__name__)
 
 MAX_UNPUBLISHED_INTERVALS = 60
-"""Minutes that are kept for CloudWatch while it takes none; older ones are dropped and told."""
+"""Intervals that are kept while CloudWatch takes none; older ones are dropped, and that is logged."""
 HOUR_S, DAY_S = 3600, 86_400
 
 State = Callable[[], Mapping[str, Any]]
-"""What else the worker counts, for the line."""
+"""Further fields of the line, counted by the worker."""
 
 
 class Reporter:
-    """Tells a minute and publishes it."""
+    """Writes the line of each report interval and publishes its metrics."""
 
     def __init__(
         self,
@@ -56,11 +56,11 @@ class Reporter:
         self._publishing = threading.Lock()
 
     def report(self, interval: ReportInterval, *, timeout_s: float = 0.0) -> None:
-        """Tell a closed minute: its line now, its metrics meanwhile; `patience_s` waits for those."""
+        """Write a closed interval's line, and publish its metrics; waits `timeout_s` for those."""
         gauges = self._gauges()
         self._history.add(gauges)
         with defects_logged("the report's line"):
-            self._tell(interval, gauges)
+            self._write_line(interval, gauges)
         if self._publish_gauges:
             interval = replace(interval, gauges=gauges)
         if self._sink is not None and (interval.durations_s or interval.waits_s or interval.gauges):
@@ -70,14 +70,14 @@ class Reporter:
             publisher.start()
             publisher.join(timeout_s)
 
-    def _tell(self, interval: ReportInterval, gauges: Gauges) -> None:
+    def _write_line(self, interval: ReportInterval, gauges: Gauges) -> None:
         try:
             lines.write(self.line(interval, gauges), self._out)
-        except SluiceError as unheard:
-            log.warning("the report is lost: %s", unheard)
+        except SluiceError as failed:
+            log.warning("the report is lost: %s", failed)
 
     def line(self, interval: ReportInterval, gauges: Gauges) -> dict[str, Any]:
-        """The minute as one JSON object; counts and rates at its top are since the start."""
+        """The interval as one JSON object; counts and rates at its top level are since the start."""
         uptime_s = max(interval.began_at + interval.length_s - self._began_at, 1e-9)
         per_second = self._counters.processed / uptime_s
         return {
@@ -112,9 +112,10 @@ class Reporter:
     def _publish(self, sink: MetricSink) -> None:
         with self._publishing:
             while self._unpublished:
-                # A minute that meets a defect would meet it again, and keep back those after it.
+                # An interval that meets a defect is dropped: it would meet it again, and block those behind
+                # it.
                 with defects_logged("publishing, which loses this report's metrics"):
-                    if not _taken(sink, self._unpublished[0]):
+                    if not _published(sink, self._unpublished[0]):
                         break
                 self._unpublished.popleft()
             while len(self._unpublished) > MAX_UNPUBLISHED_INTERVALS:
@@ -122,7 +123,7 @@ class Reporter:
                 log.error("%d processing times are lost: CloudWatch took none for an hour", lost.processed)
 
 
-def _taken(sink: MetricSink, interval: ReportInterval) -> bool:
+def _published(sink: MetricSink, interval: ReportInterval) -> bool:
     try:
         sink.put(interval)
     except SluiceError as failed:

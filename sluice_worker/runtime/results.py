@@ -1,4 +1,4 @@
-"""How each message of a batch ended: for the metrics, for the log, and for what becomes of it."""
+"""How each message of a batch ended, for the metrics, for the log and for its settlement."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How one message ended; `why` says it of a failure."""
+    """How one message ended; `reason` describes a failure."""
 
     outcome: Outcome
     reason: str = ""
     raised: BaseException | None = None
     is_behind: bool = False
-    """Whether one before it in its group failed: it goes back, whatever became of it."""
+    """Whether a message before it in its group failed: then it goes back, even if its handler succeeded."""
 
 
 SUCCEEDED = Result(Outcome.SUCCESS)
@@ -34,7 +34,7 @@ ONE_SUCCEEDED = (SUCCEEDED,)
 
 
 def results(batch: Sequence[Message], raised: Sequence[BaseException | None]) -> Sequence[Result]:
-    """What the handler's answer means for each message."""
+    """The result of each message, from what the handler raised for it."""
     if len(raised) == 1 and raised[0] is None:
         return ONE_SUCCEEDED
     ended = [
@@ -45,18 +45,18 @@ def results(batch: Sequence[Message], raised: Sequence[BaseException | None]) ->
 
 
 def timeouts(batch: Sequence[Message], took_s: float) -> list[Result]:
-    """Of a handler that was not back at the deadline."""
+    """The results of a batch whose handler was not back at the deadline."""
     late = Result(Outcome.TIMEOUT, f"the handler was not back after {took_s:.0f} s")
     return _in_order(batch, [late] * len(batch))
 
 
 def log_failures(batch: Sequence[Message], ended: Sequence[Result]) -> None:
-    """A line for each; the stack trace once, where one exception failed many, and none for a rejection."""
-    told: BaseException | None = None
+    """Log each failure. One exception of many messages has one stack trace, a rejection has none."""
+    logged: BaseException | None = None
     for message, result in zip(batch, ended, strict=True):
         if result.raised is None or result.is_behind:
             continue
-        traced = result.raised is not told and not isinstance(result.raised, Reject)
+        traced = result.raised is not logged and not isinstance(result.raised, Reject)
         log.warning(
             "%s of %s failed at receipt %d: %s",
             message.message_id,
@@ -65,18 +65,18 @@ def log_failures(batch: Sequence[Message], ended: Sequence[Result]) -> None:
             result.reason,
             exc_info=result.raised if traced else None,
         )
-        told = result.raised
+        logged = result.raised
 
 
 def describe(batch: Sequence[Message]) -> str:
-    """Which messages, in a few words."""
+    """The messages of a batch, named briefly for a log line."""
     more = f" and {len(batch) - 1} more" if len(batch) > 1 else ""
     return f"{batch[0].message_id}{more}"
 
 
 def exception_text(raised: BaseException) -> str:
-    """An exception in words, also one that cannot be put into any."""
-    # Putting it into words is the user's code too.
+    """The text of an exception, also where its `__str__` raises."""
+    # `__str__` is the user's code too.
     said, broken = caught(lambda: f"{type(raised).__name__}: {raised}")
     return said if broken is None and said else f"{type(raised).__name__}, which cannot be put into words"
 
@@ -88,7 +88,7 @@ def _in_order(batch: Sequence[Message], ended: Sequence[Result]) -> list[Result]
 
 
 def _behind(result: Result) -> Result:
-    """To the metrics a failure, or the time-out that it was."""
+    """A result that counts as a failure, or as the timeout that it was."""
     outcome = Outcome.TIMEOUT if result.outcome is Outcome.TIMEOUT else Outcome.FAILURE
     return replace(result, outcome=outcome, is_behind=True)
 

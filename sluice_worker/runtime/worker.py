@@ -1,6 +1,6 @@
-"""One worker process: its parts put together, started, watched, and drained.
+"""One worker process: its parts are built, started, watched and drained here.
 
-Owns the order of things. Refuses to know AWS: it gets its world from `wiring`.
+Owns the order of start and drain. Never calls AWS: `wiring` passes the ports in.
 """
 
 from __future__ import annotations
@@ -42,20 +42,20 @@ from sluice_worker.settings import Settings
 log = logging.getLogger(__name__)
 
 MAX_UNACKNOWLEDGED = 1000
-"""Messages whose end SQS has not taken yet; beyond what is buffered and runs, no more are received."""
+"""Messages whose end SQS has yet to confirm, beside those buffered and running; above, none are received."""
 MAX_UNACKNOWLEDGED_BYTES = 2**26
 """The same in bytes."""
 CHECK_INTERVAL_S = 0.05
-"""Between two looks of a drain at what has not ended."""
+"""Between two checks of a drain for messages that have not ended."""
 ADJUST_S = 1.0
 RELEASE_RESERVE_S = 5.0
-"""Kept of the grace for telling SQS what was handed back."""
+"""The part of the grace period that is kept for releasing messages to SQS."""
 MIN_RELEASE_S = 1.0
-"""The same at the least, however short the grace: unheard, they would stay hidden from everybody."""
+"""Its minimum, however short the grace period: messages not released stay hidden from every consumer."""
 MAX_LAST_REPORT_S = 5.0
-"""The longest that the end waits for CloudWatch to take the last metrics, within the grace."""
+"""How long the end waits for CloudWatch to take the last metrics, within the grace period."""
 MIN_LAST_REPORT_S = 1.0
-"""The same at the least, however short the grace."""
+"""Its minimum, however short the grace period."""
 
 
 class Worker:
@@ -67,7 +67,7 @@ class Worker:
         self._settings = settings
         self._draining = threading.Event()
         self._ended = threading.Event()
-        self._why = ""
+        self._reason = ""
         self._exhausted = False
         self._counters = Counters(began_at=time.time(), promise_s=settings.promise_s)
         scheduler = PollScheduler(
@@ -141,32 +141,33 @@ class Worker:
 
     @property
     def processed(self) -> int:
-        """Messages that ended well, since the start."""
+        """Messages that succeeded since the start."""
         return self._counters.processed
 
     @property
     def history(self) -> list[ReportInterval]:
-        """The last reports, oldest first; sixty at most."""
+        """The last reports, oldest first, at most sixty."""
         return list(self._counters.history)
 
     def drain(self, reason: str) -> None:
-        """Begin to end; `run` returns once that is done. From any thread, and more than once.
+        """Start to drain; `run` returns when that is done. May be called from any thread, more than once.
 
-        Not from a signal handler: that may have interrupted who holds the same lock.
+        Never call it in a signal handler, which may have interrupted the thread that holds the event's lock.
         """
         if not self._draining.is_set():
-            self._why = reason
+            self._reason = reason
             self._draining.set()
 
     def run(self) -> int:
-        """Work until told to drain; the answer is the exit status, 1 where too many handlers hang.
+        """Work until `drain` is called; returns the exit status, 1 where too many handlers hang.
 
-        This thread only waits to be told, and then hurries the others: it makes no call that may take long.
+        This thread only waits for the drain and then directs the others. It makes no call that may take long,
+        so that the drain keeps to the grace period whatever AWS does.
         """
         self._ack_batcher.start()
         self._in_flight.start()
         self._handler_pool.start(self._dispatcher)
-        if not self._draining.is_set():  # told before it began
+        if not self._draining.is_set():  # `drain` may have been called before `run`
             self._pollers.start()
         start_loop("adjusting", self._adjust)
         self._report_at = time.monotonic() + self._settings.report_s
@@ -176,12 +177,12 @@ class Worker:
         return 1 if self._exhausted else 0
 
     def _adjust(self) -> bool:
-        """Every second, to the end: grow or shrink the slots, and write off what is past its deadline."""
+        """Every second until the end: resize the handler pool, and detach slots past their deadline."""
         self._handler_pool.adjust()
         return not self._ended.wait(ADJUST_S)
 
     def _report(self) -> bool:
-        """Every report's time while it works; the last report is the drain's."""
+        """Report after each interval while it works; the drain makes the last report."""
         if self._draining.wait(max(self._report_at - time.monotonic(), 0.0)):
             return False
         self._report_at += self._settings.report_s
@@ -189,9 +190,9 @@ class Worker:
         return True
 
     def _drain(self) -> None:
-        """Poll no more, hand back what was not begun, finish or hand back what runs, tell SQS, report."""
+        """Stop polling, release what was not begun, finish or release what runs, wait for SQS, report."""
         ends_at = time.monotonic() + self._settings.grace_s
-        log.info("draining within %g s: %s", self._settings.grace_s, self._why)
+        log.info("draining within %g s: %s", self._settings.grace_s, self._reason)
         for step in (self._stop_beginning, self._await_ends, self._release_the_rest, self._end_report):
             with defects_logged("the drain"):
                 step(ends_at)
@@ -221,7 +222,7 @@ class Worker:
     def _release_the_rest(self, ends_at: float) -> None:
         abandoned = self._handler_pool.abandon()
         if abandoned:
-            log.warning("%d messages are handed back unfinished", len(abandoned))
+            log.warning("%d messages are released unfinished", len(abandoned))
             self._in_flight.release(abandoned)
         self._in_flight.stop_dead_letters()
         until = max(ends_at, time.monotonic() + MIN_RELEASE_S)
@@ -230,7 +231,7 @@ class Worker:
             log.error("%d messages come back by themselves: SQS did not answer", self._ack_batcher.pending)
 
     def _end_report(self, ends_at: float) -> None:
-        """In a thread of its own: nobody may read stdout, and CloudWatch may not answer."""
+        """Make the last report in a separate thread: stdout may block, and CloudWatch may not answer."""
         left_s = max(MIN_LAST_REPORT_S, min(MAX_LAST_REPORT_S, ends_at - time.monotonic()))
         interval = self._handler_pool.close_interval(time.time())
         start_loop("last-report", lambda: self._reporter.report(interval, timeout_s=left_s)).join(left_s)
@@ -240,19 +241,20 @@ class Worker:
             time.sleep(CHECK_INTERVAL_S)
 
     def _working(self) -> bool:
-        """Whether a message has not ended, or a poll may still bring one that has to be handed back.
+        """Whether a message has not ended, or a poll under way may bring one that has to be released.
 
-        A slot is not busy yet or no more while it takes a message or settles it: only custody knows them all.
+        Busy slots do not tell: a slot counts as idle while it takes a message and while it settles one. Only
+        `InFlightMessages` knows them all.
         """
         return self._in_flight.count > 0 or self._pollers.alive > 0
 
     def _exhaust(self) -> None:
-        """Every slot there may be is held by a handler that hangs: another process has to take over."""
+        """Drain: hung handlers hold as many threads as there may be slots, and a new process takes over."""
         self._exhausted = True
         self.drain(f"{self._handler_pool.hung} handlers hang")
 
     def _gauges(self) -> Gauges:
-        """Those of a report: what flowed is counted since the one before."""
+        """The gauges of a report; messages pushed and popped are counted since the report before."""
         depths = self._dispatcher.depths()
         (pushed, popped), self._flow = self._flow, self._dispatcher.pushed_and_popped()
         return Gauges(

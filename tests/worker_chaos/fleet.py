@@ -89,7 +89,7 @@ class Fleet:
     def tend(self) -> None:
         """Replace whoever has ended; end somebody when it is time."""
         for command in [each for each in self._at_work + self._told if each.process.poll() is not None]:
-            self._gone(command)
+            self._record_removed(command)
             if command.told is None:
                 self._begin(command.member)
         if self.crew.ends and len(self.records.completed) >= self._next_end_at:
@@ -104,7 +104,7 @@ class Fleet:
             left = [each.process.pid for each in everybody if each.process.poll() is None]
             return [f"workers {left} did not end within {LIMIT_S:g} s of a SIGTERM"]
         for command in everybody:
-            self._gone(command)
+            self._record_removed(command)
         if not awaited(lambda: not self._children(), LIMIT_S):
             return [f"processes {self._children()} outlived the command that started them"]
         return []
@@ -146,7 +146,7 @@ class Fleet:
         self._leaders.add(process.pid)
         self._at_work.append(_Command(member, process))
 
-    def _gone(self, command: _Command) -> None:
+    def _record_removed(self, command: _Command) -> None:
         (self._at_work if command.told is None else self._told).remove(command)
         by = "itself" if command.told is None else command.told.name
         if command.told is signal.SIGTERM and command.process.pid not in self._begun():

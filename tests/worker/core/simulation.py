@@ -110,7 +110,9 @@ class Simulation:
         self._at(now + READ_EVERY_S, self._read)
 
     def _poll(self, now: float) -> None:
-        free_capacity = {load.queue.url: self._buffer.room(load.queue.priority) for load in self.loads}
+        free_capacity = {
+            load.queue.url: self._buffer.free_capacity(load.queue.priority) for load in self.loads
+        }
         poll = self._scheduler.next_poll(now, free_capacity)
         if poll is None:
             self._at(now + TIMEOUT_S, self._poll)

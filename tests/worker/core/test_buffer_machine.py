@@ -51,7 +51,7 @@ class BufferMachine(RuleBasedStateMachine):
 
     @rule(priority=st.sampled_from(Priority), count=st.integers(1, 4))
     def begin_a_poll(self, priority: Priority, count: int) -> None:
-        count = min(count, self.buffer.room(priority))
+        count = min(count, self.buffer.free_capacity(priority))
         self.buffer.reserve(priority, count)
         self.reserved[priority] += count
 
@@ -64,7 +64,7 @@ class BufferMachine(RuleBasedStateMachine):
 
     @rule(priority=st.sampled_from(Priority), groups=GROUPS)
     def poll(self, priority: Priority, groups: list[str | None]) -> None:
-        room = self.buffer.room(priority)
+        room = self.buffer.free_capacity(priority)
         self.buffer.reserve(priority, room)
         self.bring(priority, room, groups[:room])
 
@@ -182,7 +182,7 @@ class BufferMachine(RuleBasedStateMachine):
         for priority, limit in LIMITS.items():
             taken = sum(item.priority is priority for item in self.held) + self.reserved[priority]
             assert taken <= limit
-            assert self.buffer.room(priority) == limit - taken
+            assert self.buffer.free_capacity(priority) == limit - taken
 
     @invariant()
     def what_is_held_is_counted(self) -> None:
@@ -227,7 +227,7 @@ def broken_advance(buffer: MessageBuffer[Any], message_group: MessageGroup) -> b
 def broken_drop(buffer: MessageBuffer[Any], message_group: MessageGroup) -> list[Any]:
     """The room of what goes back is never given back."""
     dropped = list(buffer._waiting.pop(message_group))
-    if not buffer._ended(message_group):
+    if not buffer._record_ended(message_group):
         buffer._waiting[message_group] = deque()
     return dropped
 

@@ -80,7 +80,7 @@ class TestRoom:
     def test_low_never_takes_highs_room(self) -> None:
         holding = buffer(high=3, medium=2, low=1)
         fill(holding, Item(priority=LOW), Item(priority=MEDIUM), Item(priority=MEDIUM))
-        assert [holding.room(priority) for priority in Priority] == [3, 0, 0]
+        assert [holding.free_capacity(priority) for priority in Priority] == [3, 0, 0]
         fill(holding, *(Item(priority=HIGH) for _ in range(3)))
         assert [holding.held(priority) for priority in Priority] == [3, 2, 1]
         assert [holding.limit(priority) for priority in Priority] == [3, 2, 1]
@@ -88,15 +88,15 @@ class TestRoom:
     def test_room_that_is_reserved_is_taken_until_the_poll_is_back(self) -> None:
         holding = buffer(high=10)
         holding.reserve(HIGH, 7)
-        assert holding.room(HIGH) == 3
+        assert holding.free_capacity(HIGH) == 3
         holding.fill(HIGH, 7, [Item(priority=HIGH)])
-        assert holding.room(HIGH) == 9
+        assert holding.free_capacity(HIGH) == 9
 
     def test_a_poll_that_brings_nothing_gives_its_room_back(self) -> None:
         holding = buffer(high=10)
         holding.reserve(HIGH, 10)
         holding.fill(HIGH, 10, [])
-        assert holding.room(HIGH) == 10
+        assert holding.free_capacity(HIGH) == 10
 
     def test_more_than_there_is_room_for_cannot_be_reserved(self) -> None:
         holding = buffer(low=10)
@@ -104,7 +104,7 @@ class TestRoom:
         holding.reserve(LOW, 4)
         with pytest.raises(BufferFullError, match="no room for 6 more of priority low: 5 left"):
             holding.reserve(LOW, 6)
-        assert holding.room(LOW) == 5
+        assert holding.free_capacity(LOW) == 5
 
     def test_more_than_was_reserved_is_refused(self) -> None:
         holding = buffer()
@@ -116,9 +116,9 @@ class TestRoom:
     def test_a_message_that_waits_behind_its_group_takes_room(self) -> None:
         holding = buffer(medium=2)
         fill(holding, *batch("a", "a"))
-        assert (holding.held(MEDIUM), holding.ready(MEDIUM), holding.room(MEDIUM)) == (2, 1, 0)
+        assert (holding.held(MEDIUM), holding.ready(MEDIUM), holding.free_capacity(MEDIUM)) == (2, 1, 0)
         holding.pop(0)
-        assert (holding.held(MEDIUM), holding.room(MEDIUM)) == (1, 1)
+        assert (holding.held(MEDIUM), holding.free_capacity(MEDIUM)) == (1, 1)
 
 
 class TestGroups:
@@ -195,7 +195,7 @@ class TestEmptying:
         assert holding.empty() == [high, first, third, low, second]
         assert holding.empty() == []
         assert [holding.held(priority) for priority in Priority] == [0, 0, 0]
-        assert [holding.room(priority) for priority in Priority] == [10, 10, 10]
+        assert [holding.free_capacity(priority) for priority in Priority] == [10, 10, 10]
 
     def test_a_group_at_work_may_still_end_afterwards(self) -> None:
         holding = buffer()

@@ -13,6 +13,7 @@ import pytest
 from sluice_worker.core.model import LONG_POLL_S, Depth, Priority, Queue
 from sluice_worker.core.priority_buffer import MessageBuffer
 from sluice_worker.core.queue_choice import PollScheduler
+from sluice_worker.core.slot_wakeups import NextLook
 from sluice_worker.message import Message
 from sluice_worker.runtime.dispatcher import Dispatcher
 from tests.support.builders import queue_url
@@ -96,11 +97,11 @@ def test_a_poll_that_brings_fewer_than_it_asked_for_makes_room_for_a_poller_that
     poll = dispatcher.next_poll(0.0)
     assert poll is not None
     thread, polls = waiting(lambda: dispatcher.next_poll(20))
-    eventually(lambda: dispatcher._pollers_waiting == 1, "there is no room")
+    eventually(lambda: dispatcher._waiting_pollers == 1, "there is no room")
     dispatcher.poll_finished(poll, [message()])
     answered(thread)
     assert polls[0] is not None
-    assert dispatcher._pollers_waiting == 0
+    assert dispatcher._waiting_pollers == 0
 
 
 def test_many_pollers_and_slots_keep_the_limit_and_pass_every_message_once() -> None:
@@ -355,10 +356,10 @@ def test_while_a_slot_is_about_to_look_again_no_other_is_woken(monkeypatch: pyte
     dispatcher = make_dispatcher()
     monkeypatch.setattr("sluice_worker.runtime.dispatcher.SPIN_WAIT_S", 0.0)
     waiter, found_by_the_waiter = waiting(lambda: next_to_begin(dispatcher, 10))
-    eventually(lambda: dispatcher._idle == 1, "it waits")
+    eventually(lambda: dispatcher._wakeups.waiting == 1, "it waits")
     monkeypatch.setattr("sluice_worker.runtime.dispatcher.SPIN_WAIT_S", 1.0)
     napper, found_by_the_napper = waiting(lambda: next_to_begin(dispatcher, 10))
-    eventually(lambda: dispatcher._waking, "it naps")
+    eventually(lambda: dispatcher._wakeups.next_look is NextLook.SPINNING, "it spins")
     fill(dispatcher, message())
     answered(napper)
     assert None not in found_by_the_napper
@@ -372,7 +373,7 @@ def test_a_batch_wakes_one_slot_and_that_one_the_next(monkeypatch: pytest.Monkey
     """Waking a thread costs more than a short message does: a slot may have worked off the batch by then."""
     dispatcher = make_dispatcher()
     waits = [waiting(lambda: next_to_begin(dispatcher, 10)) for _ in range(10)]
-    eventually(lambda: dispatcher._idle == 10, "every slot waits")
+    eventually(lambda: dispatcher._wakeups.waiting == 10, "every slot waits")
     woken_by: list[threading.Thread] = []
     notify = dispatcher._batch_due.notify
     monkeypatch.setattr(
@@ -396,7 +397,7 @@ def test_no_slot_naps_while_others_wait_for_it(
     monkeypatch.setattr("sluice_worker.runtime.dispatcher.SPIN_WAIT_S", 600.0)
     dispatcher = make_dispatcher([queue], prefetch_limit=lambda: prefetch_limit, limit=LIMIT)
     slot, found = waiting(lambda: next_to_begin(dispatcher, 60))
-    eventually(lambda: dispatcher._idle == 1, "it waits to be woken")
+    eventually(lambda: dispatcher._wakeups.waiting == 1, "it waits to be woken")
     fill(dispatcher, message(queue))
     answered(slot)
     assert None not in found
@@ -410,7 +411,7 @@ def test_the_next_of_a_group_wakes_a_slot_at_once(monkeypatch: pytest.MonkeyPatc
     assert first is not None
     assert first.message_group is not None
     slot, found = waiting(lambda: next_to_begin(dispatcher, 60))
-    eventually(lambda: dispatcher._idle == 1, "it waits to be woken")
+    eventually(lambda: dispatcher._wakeups.waiting == 1, "it waits to be woken")
     dispatcher.advance(first.message_group)
     answered(slot)
     assert [one.body for one in found if one] == ["second"]
@@ -421,7 +422,7 @@ def test_a_slot_that_finds_nothing_makes_room_before_it_naps(monkeypatch: pytest
     room = 0
     dispatcher = make_dispatcher(prefetch_limit=lambda: room, limit=LIMIT)
     poller, polls = waiting(lambda: dispatcher.next_poll(60))
-    eventually(lambda: dispatcher._pollers_waiting == 1, "there is no room")
+    eventually(lambda: dispatcher._waiting_pollers == 1, "there is no room")
     room = LIMIT
     waiting(lambda: next_to_begin(dispatcher, 60))
     answered(poller)
