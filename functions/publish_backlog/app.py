@@ -1,4 +1,4 @@
-"""Every minute: publish BacklogPerInstance of every workload, and repair what an alarm missed."""
+"""Every minute: publish BacklogPerInstance of every workload, and retry what an alarm missed."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ logger, metrics = Logger(), Metrics()
 
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any] | None:
-    """Invoked by the schedule, whose input carries its minute, and by the queue of a large tick's shards."""
+    """Invoked by the schedule, whose input has the scheduled minute, and by the queue of a tick's shards."""
     with wiring.report(logger, metrics) as report:
         world, remaining_s = wiring.world(), wiring.remaining_s(context)
         shards = deliveries(event)

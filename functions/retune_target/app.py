@@ -1,4 +1,4 @@
-"""Every hour, and after a workload stack changed: recompute the dynamic targets."""
+"""Every hour, and after a change of a workload's stack: recompute the dynamic targets."""
 
 from typing import Any
 
@@ -14,6 +14,6 @@ logger, metrics = Logger(), Metrics()
 
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
-    """Invoked by the hourly schedule or by CloudFormation's stack status."""
+    """Invoked by the hourly schedule, or by EventBridge with a stack's status change."""
     with wiring.report(logger, metrics) as report:
         retune_targets(parse_retune(event), wiring.world(), report, wiring.remaining_s(context))

@@ -1,4 +1,4 @@
-"""The shutdown alarm: the queue looks empty, so prove it and send the fleet to its minimum."""
+"""The shutdown alarm: the queue looks empty, so prove it and set the fleet to its minimum."""
 
 from typing import Any
 
@@ -14,6 +14,6 @@ logger, metrics = Logger(), Metrics()
 
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
-    """Invoked by the alarm itself, or by EventBridge with the same news."""
+    """Invoked by the alarm itself, or by EventBridge with the alarm's state change."""
     with wiring.report(logger, metrics) as report:
         on_shutdown_alarm(parse_alarm(event), wiring.world(), report, wiring.remaining_s(context))

@@ -40,7 +40,7 @@ def audit(run: Invocation, error: Exception | None) -> None:
     """Blame the invocation for whatever does not add up."""
     if error is not None and not isinstance(error, SluiceError):
         run.add_violation(f"ended with {error!r}")
-    run.violations += [f"a defect was caught: {defect!r}" for defect in run.report.met]
+    run.violations += [f"a defect was caught: {defect!r}" for defect in run.report.defects_seen]
     for decision, outcome in run.report.decisions:
         _check_logged(run, decision, outcome)
     _check_actions_are_logged(run)

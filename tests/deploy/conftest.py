@@ -1,4 +1,4 @@
-"""One build and one deployment for the whole folder; each test finds both workloads asleep.
+"""One build and one deployment for the whole folder; each test starts with both fleets at zero.
 
 A test that changes or deletes the stacks says so (`outdated`), and the next that needs them gets new ones.
 """
@@ -41,7 +41,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What Lambda's runtime brings beside the layer."""
+    """The packages that Lambda's runtime provides in addition to the layer."""
     return lambda_runtime(tmp_path_factory.mktemp("lambda") / "runtime")
 
 
@@ -54,7 +54,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(scope="package")
 def shared(server: Server, built: Path, tmp_path_factory: pytest.TempPathFactory) -> Standing:
-    """What is deployed, or will be when somebody needs it."""
+    """The deployment, made when the first test needs it."""
     folder = tmp_path_factory.mktemp("deployment")
     return Standing(deployment=Deployment(server=server, built=built, folder=folder))
 
@@ -67,7 +67,7 @@ def standing(shared: Standing) -> Standing:
 
 @pytest.fixture
 def account(standing: Standing, server: Server) -> Account:
-    """The account with both workloads asleep, and nothing judged yet."""
+    """The account with both fleets at zero, and no authorization recorded yet."""
     standing.account.calm()
     server.gate.judgements.clear()
     return standing.account
@@ -75,7 +75,7 @@ def account(standing: Standing, server: Server) -> Account:
 
 @pytest.fixture
 def start(standing: Standing, runtime: Path, tmp_path: Path) -> Iterator[Start]:
-    """Start a deployed function by its logical id, with credentials of its role."""
+    """Start a deployed function by its logical ID, with its role's credentials."""
     with ExitStack() as started:
 
         def start(logical_id: str) -> RunningFunction:
@@ -88,7 +88,7 @@ def start(standing: Standing, runtime: Path, tmp_path: Path) -> Iterator[Start]:
 
 @pytest.fixture
 def nothing_refused(server: Server) -> Iterator[None]:
-    """The roles as deployed are enough for whatever the test does."""
+    """The deployed roles allow everything that the test does."""
     server.gate.judgements.clear()
     yield
     assert server.gate.refused == []

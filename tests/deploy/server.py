@@ -28,7 +28,7 @@ from tests.deploy.authorization import (
 )
 from tests.deploy.cloudformation.calls import Aws
 from tests.deploy.cloudformation.stack import Deployed
-from tests.support.aws_environment import know_what_workers_ask
+from tests.support.aws_environment import add_missing_operations
 
 HOST = "127.0.0.1"
 PUT_SCALING_POLICY = ApplicationAutoscalingBackend.put_scaling_policy
@@ -53,7 +53,7 @@ def served() -> Iterator[Server]:
             "MOTO_ECS_SERVICE_RUNNING", "1"
         )  # a new service's one task runs, or its rollout never ends
         patch.setattr(ApplicationAutoscalingBackend, "put_scaling_policy", _put_again)
-        know_what_workers_ask(patch)
+        add_missing_operations(patch)
         patch.setattr(logging.getLogger("werkzeug"), "disabled", True)  # a line for every request
         gate = Gate()
         # Every service of AWS knows them; moto warns of a code that a service's model does not list.

@@ -171,7 +171,7 @@ def played(
             ),
         }
         until(lambda: protected(server.aws)[instance_id], "the instance is protected while it works")
-        beside_instance.says["autoscaling/target-lifecycle-state"] = "Terminated"
+        beside_instance.items["autoscaling/target-lifecycle-state"] = "Terminated"
         until(lambda: waiting(server.aws, SERVICE) == 1, "the task has worked off its queue")
         statuses = {"task": at_work["task"].drain(), "instance": at_work["instance"].ended()}
         durations = standing.account.samples("MsgProcessingDuration")
@@ -255,7 +255,7 @@ def test_each_worker_publishes_for_its_own_fleet_and_again_with_the_outcome(play
 
 
 def test_task_and_instance_are_protected_while_they_work_and_no_longer(played: Played) -> None:
-    assert [state["ProtectionEnabled"] for state in played.agent.heard.asked] == [True, False]
+    assert [state["ProtectionEnabled"] for state in played.agent.calls.recorded] == [True, False]
     assert list(played.protected.values()) == [False]
 
 

@@ -1,4 +1,4 @@
-"""The control plane over an account in memory, at the minute the sample events speak of."""
+"""The control plane over an account in memory, at the minute of the sample events."""
 
 import importlib.util
 import json
@@ -36,7 +36,7 @@ def sample(name: str) -> Any:
 
 
 class Context:
-    """What Lambda tells a function about its invocation."""
+    """The context object that Lambda passes to a function."""
 
     function_name = "function"
     memory_limit_in_mb = 256
@@ -53,7 +53,7 @@ def _no_constant(name: str) -> None:
 
 @dataclass
 class Plane:
-    """The functions, and the account they act on."""
+    """The functions, and the account that they act on."""
 
     travel: time_machine.Traveller
     capsys: pytest.CaptureFixture[str]
@@ -61,7 +61,7 @@ class Plane:
     fleets: Mapping[str, Any]
 
     def invoke(self, function: str, event: Any) -> Any:
-        """The function's answer."""
+        """Invoke the function; returns its response."""
         path = ROOT / "functions" / function / "app.py"
         spec = importlib.util.spec_from_file_location(f"functions_{function}_app", path)
         assert spec is not None
@@ -73,7 +73,7 @@ class Plane:
         return module.handler(event, Context())
 
     def lines(self) -> list[dict[str, Any]]:
-        """What the invocations so far wrote, each line the JSON object it must be."""
+        """The log lines of the invocations so far; each must be a JSON object."""
         return [
             json.loads(line, parse_constant=_no_constant)
             for line in self.capsys.readouterr().out.splitlines()
@@ -83,7 +83,7 @@ class Plane:
         self.travel.move_to(moment, tick=False)
 
     def ask_for(self, kind: str, instances: int) -> None:
-        """What somebody else set the fleet to; in this account they run at once."""
+        """Set the fleet's desired count; in this account the instances run at once."""
         fleet = self.fleets[kind]
         if isinstance(fleet, EcsService):
             account.client("ecs").update_service(
@@ -98,7 +98,7 @@ class Plane:
         return account.desired_of(self.fleets[kind])
 
     def points(self, kind: str) -> dict[datetime, float]:
-        """BacklogPerInstance as CloudWatch holds it."""
+        """BacklogPerInstance in CloudWatch."""
         found = account.client("cloudwatch").get_metric_statistics(
             Namespace="Sluice",
             MetricName="BacklogPerInstance",
@@ -111,7 +111,7 @@ class Plane:
         return {point["Timestamp"]: point["Maximum"] for point in found}
 
     def idle(self, kind: str, minutes: int = 5) -> None:
-        """Zeros published over the last minutes."""
+        """Publish zeros for the last minutes."""
         for back in range(1, minutes + 1):
             self.put(kind, "BacklogPerInstance", 0, back)
 
@@ -125,7 +125,7 @@ class Plane:
         account.client("cloudwatch").put_metric_data(Namespace="Sluice", MetricData=[datum])
 
     def processed(self, kind: str, seconds: float, count: int = 40) -> None:
-        """So many messages took so many seconds each, within the last hour."""
+        """Publish this many processing times of this many seconds, within the last hour."""
         for _ in range(count):
             self.put(kind, "MsgProcessingDuration", seconds, 10)
 
@@ -148,7 +148,7 @@ def _dimensions(kind: str) -> list[dict[str, str]]:
 
 @pytest.fixture
 def plane(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Plane]:
-    """Two workloads, asleep over empty queues, their policies at target 10, half a minute past noon."""
+    """Two workloads with empty queues, fleets at zero and policies at target 10, half a minute past noon."""
     with account.account(), time_machine.travel(NOON + timedelta(seconds=30), tick=False) as travel:
         session = account.session()
         monkeypatch.setattr("boto3.Session", lambda: session)

@@ -1,6 +1,6 @@
-"""What surrounds a worker's process on an instance or in a task: AWS, the metadata service, the agent.
+"""Fakes of a worker's environment on an instance or in a task: AWS, the metadata service, the ECS agent.
 
-Owns fakes of them on ports of this machine, and what was asked of each. Refuses to judge it.
+Each listens on a local port and records the calls that it receives. The tests make the assertions.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from moto.server import ThreadedMotoServer
 
 HOST = "127.0.0.1"
 LIMIT_S = 60.0
-"""No condition takes so long; whoever waits longer has failed."""
-UNKNOWN_TO_MOTO = {
+"""No condition takes this long: a longer wait is a failure."""
+MISSING_IN_MOTO = {
     AutoScalingResponse: ("complete_lifecycle_action", "record_lifecycle_action_heartbeat"),
     EC2ContainerServiceResponse: ("update_task_protection",),
 }
@@ -30,29 +30,29 @@ TOKEN = "a session's token"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """One call of AWS, as its API names it."""
+class ApiCall:
+    """One call of an AWS API: the operation and its parameters."""
 
     operation: str
     parameters: Mapping[str, Any]
 
 
 @dataclass(slots=True)
-class Heard:
-    """What was asked, in order; others wait for what they expect of it."""
+class CallRecorder:
+    """The calls in order, for tests in other threads to wait for."""
 
-    asked: list[Any] = field(default_factory=list)
-    _news: threading.Condition = field(default_factory=threading.Condition)
+    recorded: list[Any] = field(default_factory=list)
+    _changed: threading.Condition = field(default_factory=threading.Condition)
 
-    def add(self, one: Any) -> None:
-        with self._news:
-            self.asked.append(one)
-            self._news.notify_all()
+    def add(self, call: Any) -> None:
+        with self._changed:
+            self.recorded.append(call)
+            self._changed.notify_all()
 
     def wait_for(self, expected: Callable[[], bool]) -> None:
-        """Return once it holds; it is looked at after each new call."""
-        with self._news:
-            assert self._news.wait_for(expected, LIMIT_S), f"still waiting after: {self.asked}"
+        """Return once the condition holds; it is checked after each new call."""
+        with self._changed:
+            assert self._changed.wait_for(expected, LIMIT_S), f"still waiting after: {self.recorded}"
 
 
 # ---- AWS ---------------------------------------------------------------------------------------------------
@@ -60,77 +60,77 @@ class Heard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddedAws:
-    """A moto server and every call that it heard."""
+    """A moto server, and every call that it received."""
 
     endpoint: str
-    heard: Heard
+    calls: CallRecorder
 
     def of(self, operation: str, queue_url: str | None = None) -> list[Mapping[str, Any]]:
         """The parameters of each call of an operation, on one queue or on any."""
         return [
-            asked.parameters
-            for asked in list(self.heard.asked)
-            if asked.operation == operation and queue_url in (None, asked.parameters.get("QueueUrl"))
+            call.parameters
+            for call in list(self.calls.recorded)
+            if call.operation == operation and queue_url in (None, call.parameters.get("QueueUrl"))
         ]
 
 
 @contextmanager
 def embedded_aws() -> Iterator[EmbeddedAws]:
-    """An empty account on a free port, groups that exist for whoever names them."""
-    heard = Heard()
+    """An empty account on a free port, in which every Auto Scaling group exists that a call names."""
+    calls = CallRecorder()
     with pytest.MonkeyPatch.context() as patch:
-        know_what_workers_ask(patch)
+        add_missing_operations(patch)
         patch.setattr(AutoScalingResponse, "set_instance_protection", lambda _: EmptyResult())
-        patch.setattr(BaseResponse, "call_action", _listening(BaseResponse.call_action, heard))
+        patch.setattr(BaseResponse, "call_action", _recording(BaseResponse.call_action, calls))
         server = ThreadedMotoServer(ip_address=HOST, port=0, verbose=False)
         server.start()
         try:
-            yield EmbeddedAws(endpoint=f"http://{HOST}:{server.get_host_and_port()[1]}", heard=heard)
+            yield EmbeddedAws(endpoint=f"http://{HOST}:{server.get_host_and_port()[1]}", calls=calls)
         finally:
             server.stop()
 
 
-def know_what_workers_ask(patch: pytest.MonkeyPatch) -> None:
-    """Let moto answer the calls of a lifecycle hook and of task protection, which it does not have."""
-    for service, operations in UNKNOWN_TO_MOTO.items():
+def add_missing_operations(patch: pytest.MonkeyPatch) -> None:
+    """Add the operations of lifecycle hooks and task protection, which moto does not implement."""
+    for service, operations in MISSING_IN_MOTO.items():
         for operation in operations:
             patch.setattr(service, operation, lambda _: EmptyResult(), raising=False)
 
 
-def _listening(
-    call_action: Callable[[BaseResponse], TYPE_RESPONSE], heard: Heard
+def _recording(
+    call_action: Callable[[BaseResponse], TYPE_RESPONSE], calls: CallRecorder
 ) -> Callable[[BaseResponse], TYPE_RESPONSE]:
-    def listening(response: BaseResponse) -> TYPE_RESPONSE:
+    def recording(response: BaseResponse) -> TYPE_RESPONSE:
         response.parse_parameters(response.normalized_request)
         answer = call_action(response)
-        heard.add(Asked(operation=response._get_action(), parameters=response.params))
+        calls.add(ApiCall(operation=response._get_action(), parameters=response.params))
         return answer
 
-    return listening
+    return recording
 
 
-# ---- What the instance and the task find beside them -------------------------------------------------------
+# ---- The instance metadata service and the ECS agent -------------------------------------------------------
 
 
 @dataclass(slots=True)
 class Metadata:
-    """The instance metadata service, version 2 only; `says` may change at any time."""
+    """The instance metadata service, version 2 only; `items` may be changed at any time."""
 
-    says: dict[str, str]
+    items: dict[str, str]
     endpoint: str = ""
 
 
 @contextmanager
-def metadata(**says: str) -> Iterator[Metadata]:
-    """Answers at `/latest/meta-data/PATH`, given as words with `__` for `/` and `_` for `-`."""
-    service = Metadata({name.replace("__", "/").replace("_", "-"): text for name, text in says.items()})
+def metadata(**items: str) -> Iterator[Metadata]:
+    """Serve items at `/latest/meta-data/PATH`, given as keywords with `__` for `/` and `_` for `-`."""
+    service = Metadata({name.replace("__", "/").replace("_", "-"): text for name, text in items.items()})
 
     def answer(method: str, path: str, headers: Mapping[str, str], _: str) -> tuple[int, str]:
         if (method, path) == ("PUT", "/latest/api/token"):
             return (200, TOKEN) if "X-aws-ec2-metadata-token-ttl-seconds" in headers else (400, "")
         if headers.get("X-aws-ec2-metadata-token") != TOKEN:
             return 401, ""
-        found = service.says.get(path.removeprefix("/latest/meta-data/"))
+        found = service.items.get(path.removeprefix("/latest/meta-data/"))
         return (404, "") if found is None else (200, found)
 
     with _served(answer) as service.endpoint:
@@ -139,26 +139,26 @@ def metadata(**says: str) -> Iterator[Metadata]:
 
 @dataclass(slots=True)
 class Agent:
-    """The ECS agent's endpoint for task protection, and each state that it was told."""
+    """The ECS agent's endpoint for task protection, and each state that was set through it."""
 
-    heard: Heard
+    calls: CallRecorder
     endpoint: str = ""
 
 
 @contextmanager
-def agent(passed_on: Callable[[dict[str, Any]], object] = bool) -> Iterator[Agent]:
-    """An agent that passes on what it is told."""
-    one = Agent(Heard())
+def agent(on_state: Callable[[dict[str, Any]], object] = bool) -> Iterator[Agent]:
+    """An agent that passes each state on to `on_state`."""
+    agent_fake = Agent(CallRecorder())
 
     def answer(method: str, path: str, _: Mapping[str, str], body: str) -> tuple[int, str]:
         if (method, path) != ("PUT", "/task-protection/v1/state"):
             return 404, ""
-        passed_on(json.loads(body))
-        one.heard.add(json.loads(body))
+        on_state(json.loads(body))
+        agent_fake.calls.add(json.loads(body))
         return 200, json.dumps({"protection": json.loads(body)})
 
-    with _served(answer) as one.endpoint:
-        yield one
+    with _served(answer) as agent_fake.endpoint:
+        yield agent_fake
 
 
 Answer = Callable[[str, str, Mapping[str, str], str], tuple[int, str]]
@@ -166,7 +166,7 @@ Answer = Callable[[str, str, Mapping[str, str], str], tuple[int, str]]
 
 @contextmanager
 def _served(answer: Answer) -> Iterator[str]:
-    """The endpoint at which `answer` gives (status, text) for (method, path, headers, body)."""
+    """Serve `answer`: (method, path, headers, body) -> (status, text); yields the endpoint."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

@@ -1,4 +1,4 @@
-"""Builders with defaults: a test names only what it is about.
+"""Builders with defaults: a test names only the values that it is about.
 
 The defaults are the workloads of the sample events: `transcription` on an Auto Scaling group, `queue-proc` on
 an ECS service.
@@ -134,7 +134,7 @@ def workload(
     bootstrap: int | str = 1,
     **changes: Any,
 ) -> Workload:
-    """A workload as its document gives it; `changes` are fields of `Workload`."""
+    """A workload as parsed from its document; `changes` are fields of `Workload`."""
     capacity = {"min": min_instances, "max": max_instances, "bootstrap": bootstrap}
     return replace(parsed(document(name, capacity=capacity)), **changes)
 
@@ -149,12 +149,12 @@ def dynamic_target(**changes: Any) -> DynamicTarget:
 
 
 def dynamic_workload(name: str = "transcription", **changes: Any) -> Workload:
-    """A workload whose target follows the processing time; `changes` are settings of the target."""
+    """A workload with a dynamic target; `changes` are settings of the target."""
     return replace(workload(name), target=dynamic_target(**changes))
 
 
 def effective(served: Workload, **changes: Any) -> Workload:
-    """The workload, its policy counting arrivals; `changes` are settings of its tracking."""
+    """The workload with a policy that counts arrivals; `changes` are settings of its tracking."""
     return replace(served, tracking=Tracking(**({"metric": TrackedMetric.EFFECTIVE} | changes)))
 
 
@@ -177,7 +177,7 @@ def backlog(visible: int = 0, in_flight: int = 0, delayed: int = 0) -> Backlog:
 
 
 def capacity(desired: int = 0, running: int | None = None, **changes: Any) -> Capacity:
-    """A fleet of 0..5 whose instances all run, unless told otherwise."""
+    """A fleet with bounds 0..5, all of whose desired instances run by default."""
     running = desired if running is None else running
     return Capacity(**({"desired": desired, "running": running, "bounds": Bounds(min=0, max=5)} | changes))
 
@@ -226,5 +226,5 @@ def seconds(count: float) -> timedelta:
 
 
 def plenty() -> float:
-    """Time left for reading, in seconds, where a test is not about time."""
+    """Seconds left for reading, for tests that are not about time."""
     return 60

@@ -1,7 +1,7 @@
-"""A world in memory that keeps every port as AWS does: live counts, enforced bounds, a settable clock.
+"""In-memory implementations of every port, close to AWS: live counts, enforced bounds, a settable clock.
 
-Failures are switched on by assigning; `between` runs before and after every call into the world, which is how
-a test lets something else happen between a handler's look and its act.
+Failures are switched on by assignment. `between` runs before and after every call of a port: a test uses it
+to change something between a use case's observation and its act.
 """
 
 from __future__ import annotations
@@ -62,17 +62,17 @@ class Clock:
 
 @dataclass
 class Calls:
-    """Every call into the world, in order; `between` runs before and after each."""
+    """Every call of a port, in order; `between` runs before and after each."""
 
     made: list[tuple[str, object]] = field(default_factory=list)
     between: Callable[[], None] = lambda: None
 
     def named(self, name: str) -> list[object]:
-        return [told for made, told in self.made if made == name]
+        return [detail for made, detail in self.made if made == name]
 
-    def record(self, name: str, told: object) -> None:
+    def record(self, name: str, detail: object) -> None:
         self.between()
-        self.made.append((name, told))
+        self.made.append((name, detail))
 
 
 @dataclass
@@ -147,7 +147,7 @@ class FakeFleets:
         self.calls.between()
 
     def settle(self) -> None:
-        """Every instance that was asked for runs, and no other."""
+        """All desired instances run, and no others."""
         self.holding = {fleet: replace(has, running=has.desired) for fleet, has in self.holding.items()}
 
 
@@ -190,7 +190,7 @@ class FakeMetrics:
     """(time stamp, value, when it can be read; None: always)."""
     refusing: str | None = None
     unreadable: dict[str, str] = field(default_factory=dict)
-    """Metric name -> why."""
+    """Metric name -> the reason."""
 
     def publish(self, points: Mapping[str, Sequence[DataPoint]]) -> Mapping[str, str]:
         self.calls.record("metrics.publish", dict(points))
@@ -267,7 +267,7 @@ class FakePolicies:
     holding: dict[str, Policy] = field(default_factory=dict)
     """Policy ARN -> policy."""
     unreadable: dict[str, str] = field(default_factory=dict)
-    """Workload name -> why its target cannot be read."""
+    """Workload name -> the reason why its target cannot be read."""
     refusing: SluiceError | None = None
 
     def read(self, workload: Workload, remaining_s: RemainingS) -> Policy:
@@ -307,10 +307,10 @@ class FakeRegistry:
     clock: Clock = field(default_factory=Clock)
     registered: dict[str, Workload] = field(default_factory=dict)
     bad: dict[str, str] = field(default_factory=dict)
-    """Name -> why its document is refused."""
+    """Name -> the reason why its document is refused."""
     failing: SluiceError | None = None
     written: dict[str, Workload] = field(default_factory=dict)
-    """Text -> the workload it describes, of every document there ever was."""
+    """Text -> the workload it describes, for every document that was ever registered."""
     _copy: Registered | None = None
     _copied_at: datetime | None = None
 
@@ -382,7 +382,7 @@ class FakeShards:
     sent: list[str] = field(default_factory=list)
     """Bodies, in the order of their slices."""
     refusing: dict[str, str] = field(default_factory=dict)
-    """What a slice's name begins with -> why it cannot be sent."""
+    """Prefix of a slice's name -> the reason why it cannot be sent."""
 
     def send(self, bodies: Mapping[str, str], remaining_s: RemainingS) -> Mapping[str, str]:
         self.of.calls.record("shards.send", list(bodies))
@@ -403,11 +403,11 @@ class FakeShards:
 
 @dataclass
 class RecordingReport:
-    """A report that remembers what it was told."""
+    """A report that keeps everything it is given."""
 
     decisions: list[tuple[Decision | TargetDecision, Outcome]] = field(default_factory=list)
     failures: list[tuple[str, Counter, str]] = field(default_factory=list)
-    met: list[Exception] = field(default_factory=list)
+    defects_seen: list[Exception] = field(default_factory=list)
     seen: dict[str, float] = field(default_factory=dict)
     """Workload name -> BacklogPerInstance."""
     published: dict[str, Published] = field(default_factory=dict)
@@ -415,7 +415,7 @@ class RecordingReport:
 
     @property
     def defects(self) -> int:
-        return len({id(defect) for defect in self.met})
+        return len({id(defect) for defect in self.defects_seen})
 
     def decided(self, decision: Decision | TargetDecision, outcome: Outcome) -> None:
         self.decisions.append((decision, outcome))
@@ -431,7 +431,7 @@ class RecordingReport:
         self.failures.append((workload, counter, reason))
         self.counts[counter] += 1
         if defect:
-            self.met.append(defect)
+            self.defects_seen.append(defect)
 
     def event(self, counter: Counter, what: str, count: int = 1) -> None:
         self.counts[counter] += count
@@ -439,7 +439,7 @@ class RecordingReport:
 
 @dataclass
 class Scene:
-    """A world, its parts within reach, and the report that its use cases write to."""
+    """The fake ports, the World made of them, and the report that the use cases write to."""
 
     clock: Clock = field(default_factory=Clock)
     calls: Calls = field(default_factory=Calls)
@@ -492,7 +492,7 @@ class Scene:
         running: int | None = None,
         bounds: Bounds | None = None,
     ) -> Workload:
-        """Register a workload whose queue and fleet are as told."""
+        """Register a workload, with these counts of its queue and its fleet."""
         self.registry.registered[workload.name] = workload
         self.queues.holding[workload.queue_url] = Backlog(
             visible=visible, in_flight=in_flight, delayed=delayed
@@ -505,7 +505,7 @@ class Scene:
         return workload
 
     def idle(self, workload: Workload, *, minutes: int | None = None, value: float = 0) -> None:
-        """BacklogPerInstance as published over the last minutes."""
+        """Publish BacklogPerInstance for the last minutes."""
         for back in range(1, (minutes or workload.idle_minutes) + 1):
             at = self.clock().replace(second=0, microsecond=0) - MINUTE * back
             self.metrics.put(self.backlog_metric(workload), at, value)
@@ -517,7 +517,7 @@ class Scene:
         return self.fleets.holding[workload.fleet].desired
 
     def published(self, name: str = "BacklogPerInstance") -> dict[str, DataPoint]:
-        """All points of this metric published so far, the newest of each workload."""
+        """The newest point of this metric that was published for each workload."""
         points: dict[str, DataPoint] = {}
         for batch in self.calls.named("metrics.publish"):
             assert isinstance(batch, dict)
@@ -530,7 +530,7 @@ class Scene:
         return points
 
     def keep_arriving(self, workload: Workload, per_minute: float, *, minutes: int = 13) -> None:
-        """NumberOfMessagesSent of the last full minutes."""
+        """Publish NumberOfMessagesSent for the last full minutes."""
         metric = workload.queue_metric("NumberOfMessagesSent")
         for back in range(1, minutes + 1):
             self.metrics.put(

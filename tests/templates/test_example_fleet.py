@@ -343,8 +343,8 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[EmbeddedAw
         }
         log = tmp_path_factory.mktemp("instance") / "worker.log"
         worker = held.enter_context(started(told, aws.endpoint, log))
-        aws.heard.wait_for(lambda: len(settled(aws)) == len(bodies))
-        beside.says["autoscaling/target-lifecycle-state"] = "Terminated"
+        aws.calls.wait_for(lambda: len(settled(aws)) == len(bodies))
+        beside.items["autoscaling/target-lifecycle-state"] = "Terminated"
         worker.ended()
         yield aws, worker
 

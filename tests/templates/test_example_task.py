@@ -74,10 +74,10 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Task]]
         }
         for name in ("busy", "too late"):
             waiting = all_three[name]
-            waiting.agent.heard.wait_for(lambda waiting=waiting: bool(waiting.agent.heard.asked))
+            waiting.agent.calls.wait_for(lambda waiting=waiting: bool(waiting.agent.calls.recorded))
             assert waiting.worker.drain() == 0, waiting.worker.log.read_text()
         idle = all_three["idle"]
-        aws.heard.wait_for(
+        aws.calls.wait_for(
             lambda: (
                 len(idle.in_batches("DeleteMessageBatch")) == len(works)
                 and len(idle.in_batches("ChangeMessageVisibilityBatch")) == len(NO_TEST_MESSAGES)
@@ -117,13 +117,13 @@ def test_a_task_reports_its_seconds_under_exactly_the_services_dimensions(tasks:
 
 def test_a_busy_task_asks_for_protection_once_and_gives_it_back_once(tasks: dict[str, Task]) -> None:
     for task in tasks.values():
-        assert [state["ProtectionEnabled"] for state in task.agent.heard.asked] == [True, False]
+        assert [state["ProtectionEnabled"] for state in task.agent.calls.recorded] == [True, False]
 
 
 def test_protection_outlasts_the_visibility_timeout(tasks: dict[str, Task]) -> None:
     settings, _ = fleet_workers.understood(fleet_workers.variables("ecs"))
     for task in tasks.values():
-        protected, _ = task.agent.heard.asked
+        protected, _ = task.agent.calls.recorded
         assert protected["ExpiresInMinutes"] * 60 > settings.visibility_s
 
 

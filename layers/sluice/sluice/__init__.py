@@ -1,6 +1,5 @@
 """Sluice: keeps the latency promise of an SQS queue with the fewest workers.
 
 Every entry point reads observe -> decide -> act -> report. `core` decides and knows no AWS, `aws` observes
-and acts, the use cases (`publish`, `retune`, `wake`, `send`) join them, and `wiring` alone knows how a
-process is set up.
+and acts, `usecases` joins them, and only `wiring` knows how a process is set up.
 """

@@ -9,32 +9,32 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 class SluiceError(Exception):
-    """Any failure that Sluice understands; the message is written for a person."""
+    """Any failure that Sluice expects; the message is written for an operator."""
 
 
 class ConfigError(SluiceError):
-    """Somebody has to change something; asking again will not help."""
+    """An operator has to change something; a retry does not help."""
 
 
 class TransientError(SluiceError):
-    """AWS could not answer this time: nobody but the next tick."""
+    """AWS could not answer this time; the next tick retries."""
 
 
 class DefectError(SluiceError):
-    """Sluice's own code broke; the log line of each defect shows where."""
+    """A bug in Sluice's own code; the log line of each has a stack trace."""
 
 
 class CapacityError(SluiceError):
-    """AWS has no room for what was asked: whoever owns the quota or chooses the instance types."""
+    """AWS lacks the capacity: the owner of the quota, or of the choice of instance types, has to act."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One thing wrong with a document: where, the offending value, and the way out."""
+    """One thing wrong with a document: where, the offending value, and what to do about it."""
 
     path: str
     value: object
@@ -47,7 +47,7 @@ class Problem:
 
 
 class DocumentError(ConfigError):
-    """A workload document is refused; `problems` holds everything wrong with it, at once."""
+    """A workload document is refused; `problems` holds everything that is wrong with it."""
 
     def __init__(self, what: str, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
@@ -55,7 +55,7 @@ class DocumentError(ConfigError):
 
 
 def failure_message(failure: BaseException) -> str:
-    """A failure that Sluice understands speaks for itself; a defect is named by its type."""
+    """The message of an expected failure; for any other exception its type as well."""
     return (
         str(failure)
         if isinstance(failure, SluiceError)
@@ -63,9 +63,9 @@ def failure_message(failure: BaseException) -> str:
     )
 
 
-def attempt(step: Callable[[], Answer]) -> Answer | Exception:
-    """What `step` answers, or whatever it raises: one of many must not stop the others."""
+def attempt(step: Callable[[], Result]) -> Result | Exception:
+    """What `step` returns, or the exception it raises: one item of many must not stop the others."""
     try:
         return step()
-    except Exception as failure:  # noqa: BLE001 - see above; the caller tells a failure from a defect
+    except Exception as failure:  # noqa: BLE001 - see above; the caller distinguishes a failure from a defect
         return failure

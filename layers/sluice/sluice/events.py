@@ -1,7 +1,7 @@
-"""What AWS invokes the functions with, parsed.
+"""Parses the events with which AWS invokes the functions.
 
 Owns the shapes of the schedule's input, a tick's shards, CloudWatch alarms (direct action and EventBridge)
-and CloudFormation stack events. Refuses what it does not recognise with a sentence that says what is missing.
+and CloudFormation stack events. Refuses any other event with a sentence that says what is missing.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Alarm:
 
     @property
     def is_alarm(self) -> bool:
-        """Whether this change asks for anything: only the change to ALARM does."""
+        """Whether the alarm went to ALARM: no other change needs an action."""
         return self.state == "ALARM"
 
 
@@ -40,7 +40,7 @@ class Alarm:
 class Shard:
     """A slice of the registry, to be served for the minute of the tick that read it.
 
-    `documents` are the texts by workload name, in order: whoever serves them reads no registry.
+    `documents` are the texts by workload name, in order, so that serving them needs no read of the registry.
     """
 
     scheduled: datetime
@@ -48,14 +48,14 @@ class Shard:
 
     @property
     def name(self) -> str:
-        """The slice and its minute, as a person finds it again."""
+        """The slice and its minute, as they appear in the log."""
         names = list(self.documents)
         return f"{names[0]} to {names[-1]} at {self.scheduled:%H:%M}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetuneRequest:
-    """Why targets are to be recomputed; `stack_id` narrows it to one workload's stack."""
+    """What triggered a retune; `stack_id` narrows it to one workload's stack."""
 
     trigger: Trigger
     stack_id: str | None = None
@@ -63,7 +63,7 @@ class RetuneRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadRequest:
-    """How many test messages to send to whose queue, and how many seconds each asks a worker to take."""
+    """Test messages for a workload's queue: how many, and how many seconds a worker should take over each."""
 
     workload: str
     messages: int
@@ -71,13 +71,13 @@ class LoadRequest:
 
 
 def parse_scheduled_time(event: Mapping[str, Any], *, now: datetime) -> datetime:
-    """When the schedule meant this to run; an event without a scheduled time is a manual one: now."""
+    """The scheduled time of the invocation; `now` for an event without one, which is a manual invocation."""
     text = _object(event).get("scheduled_time")
     return now if text is None else _moment(text)
 
 
 def deliveries(event: Mapping[str, Any]) -> Mapping[str, str] | None:
-    """Message id -> body of what a queue delivers; None where the event comes from elsewhere."""
+    """Message ID -> body of the messages that a queue delivers; None for an event from any other source."""
     records = _object(event).get("Records")
     if records is None:
         return None
@@ -87,22 +87,22 @@ def deliveries(event: Mapping[str, Any]) -> Mapping[str, str] | None:
 
 
 def batch_response(failed: Collection[str]) -> dict[str, Any]:
-    """What Lambda is answered, so that only the failed messages come again."""
+    """The response to Lambda that has only the failed messages redelivered."""
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
 
 
 def shard_message(shard: Shard) -> str:
-    """A shard as the message that `parse_shard` reads: printable ASCII, as many bytes as characters."""
+    """A shard as the message that `parse_shard` reads: printable ASCII, one byte per character."""
     return json.dumps({"scheduled_time": shard.scheduled.isoformat(), "documents": dict(shard.documents)})
 
 
 def size_in_shard_bytes(name: str, text: str) -> int:
-    """What one document adds to a shard's message."""
-    return len(json.dumps({name: text}))  # its two braces stand for a comma and a space
+    """The bytes that one document adds to a shard's message."""
+    return len(json.dumps({name: text}))  # its two braces take as much as a comma and a space
 
 
 def parse_shard(body: str) -> Shard:
-    """The shard that a message carries."""
+    """The shard in a message's body; raises ConfigError for anything else."""
     try:
         message = _object(json.loads(body))
     except (ValueError, RecursionError):
@@ -148,7 +148,7 @@ def parse_alarm(event: Mapping[str, Any]) -> Alarm:
 
 
 def parse_retune(event: Mapping[str, Any]) -> RetuneRequest:
-    """A stack's status change, or anything else: the hourly schedule or a person."""
+    """A stack's status change; any other event is the hourly schedule or a manual invocation."""
     if _object(event).get("detail-type") != STACK_CHANGE:
         return RetuneRequest(trigger=Trigger.SCHEDULE)
     return RetuneRequest(trigger=Trigger.STACK, stack_id=_required(_section(event, "detail"), "stack-id"))
@@ -187,7 +187,7 @@ def _alarm(arn: str, data: Mapping[str, Any]) -> Alarm:
 
 
 def _object(event: Mapping[str, Any]) -> Mapping[str, Any]:
-    if not isinstance(event, Mapping):  # whoever invokes a function by hand may send any JSON
+    if not isinstance(event, Mapping):  # a manual invocation may send any JSON
         raise ConfigError(f"the event must be a JSON object, got {event!r}")
     return event
 

@@ -1,4 +1,4 @@
-"""What the use cases need from the world, and nothing more.
+"""The ports: what the use cases need from outside the process, and nothing more.
 
 Owns the Protocols that the AWS adapters and the tests' fakes both keep; one contract suite runs over each.
 Reads never raise for one bad item: its reading is `Unknown`, the others are served.
@@ -32,42 +32,42 @@ RemainingS = Callable[[], float]
 
 
 def first_half(remaining_s: RemainingS) -> RemainingS:
-    """What is left of the first half of the time: for a read that must leave the rest to others."""
+    """The time left of the first half, for a read that must leave the second half to later ones."""
     kept_s = remaining_s() / 2
     return lambda: remaining_s() - kept_s
 
 
 class Queues(Protocol):
-    """SQS: reading never receives (that would raise receive counts)."""
+    """SQS queues. Reading never receives: that would raise the receive count of each message."""
 
     def read(self, queue_urls: Collection[str], remaining_s: RemainingS) -> Mapping[str, Backlog | Unknown]:
         """One live reading per queue URL; what is not read in time is Unknown."""
         ...
 
     def send(self, queue_url: str, bodies: Sequence[str]) -> None:
-        """Send every body, or raise naming how many were refused."""
+        """Send every body; raises, with the number of refused ones, where SQS refused any."""
         ...
 
 
 class Fleets(Protocol):
-    """Auto Scaling groups and ECS services alike."""
+    """Auto Scaling groups and ECS services."""
 
     def read(self, fleets: Collection[Fleet], remaining_s: RemainingS) -> Mapping[Fleet, Capacity | Unknown]:
         """One live reading per fleet; a fleet AWS does not know is Unknown."""
         ...
 
     def set_desired(self, fleet: Fleet, instances: int) -> None:
-        """Ask for this many instances, whatever any cooldown says."""
+        """Set the desired count, regardless of any cooldown."""
         ...
 
 
 class Launches(Protocol):
-    """What AWS says of its attempts to start instances."""
+    """AWS's attempts to start instances, and why they failed."""
 
     def read(
         self, fleets: Collection[Fleet], remaining_s: RemainingS
     ) -> Mapping[Fleet, Collection[LaunchAttempt] | Unknown]:
-        """The newest attempts of each fleet, in any order; none of a fleet that AWS does not know."""
+        """The newest attempts of each fleet, in any order; empty for a fleet that AWS does not know."""
         ...
 
 
@@ -87,7 +87,7 @@ class Metrics(Protocol):
     """CloudWatch metrics."""
 
     def publish(self, points: Mapping[str, Sequence[DataPoint]]) -> Mapping[str, str]:
-        """Publish each workload's points, together; the answer names workloads refused, each with why."""
+        """Publish each workload's points together; returns the refused workloads, each with the reason."""
         ...
 
     def read(
@@ -106,7 +106,7 @@ class Metrics(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """A target-tracking policy as AWS holds it; `definition` is all that a put needs to keep the rest."""
+    """A target-tracking policy in AWS; `definition` holds every field, so that a put can keep the others."""
 
     fleet: Fleet
     target: float
@@ -133,46 +133,46 @@ class Policies(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registered:
-    """What the registry holds: the workloads that may be served, and what is wrong with the others."""
+    """The registry: the workloads that may be served, and what is wrong with the others."""
 
     workloads: tuple[Workload, ...]
     refused: Mapping[str, str]
-    """Name of each workload that is not served -> why."""
+    """Name of each workload that is not served -> the reason."""
     documents: Mapping[str, str] = field(default_factory=dict)
     """Name of each workload that may be served -> its document's text."""
     defects: Mapping[str, Exception] = field(default_factory=dict)
-    """Name of each refused workload whose document Sluice's own code broke on -> the defect."""
+    """Name of each refused workload whose document broke Sluice's own code -> the exception."""
     stale: str | None = None
-    """Why this is the last good copy rather than a fresh one."""
+    """The reason why this is the last good copy and not a fresh one; None where it is fresh."""
 
 
 class Registry(Protocol):
     """The registered workload documents."""
 
     def all(self, remaining_s: RemainingS, *, fresh: bool = False) -> Registered:
-        """Every workload, at most five minutes old; `fresh` asks anew.
+        """Every workload, at most five minutes old; `fresh` reads them anew.
 
-        Out of time it is the last good copy, or TransientError where there is none.
+        Without time left it is the last good copy; raises TransientError where there is none.
         """
         ...
 
     def one(self, name: str, remaining_s: RemainingS) -> Workload:
-        """One workload, uncached; ConfigError where it is absent, refused or shares its fleet.
+        """One workload, read anew; raises ConfigError where it is absent, refused or shares its fleet.
 
-        TransientError out of time.
+        Raises TransientError without time left.
         """
         ...
 
 
 class Shards(Protocol):
-    """Slices of the registry, each served by an invocation of its own."""
+    """The queue of a large tick's shards, each served by an invocation of its own."""
 
     def send(self, bodies: Mapping[str, str], remaining_s: RemainingS) -> Mapping[str, str]:
-        """Send every slice's message, keyed by its name; the answer names those not sent, each with why."""
+        """Send every shard's message, keyed by its name; returns those not sent, with the reason."""
         ...
 
     def registry(self, documents: Mapping[str, str]) -> Registry:
-        """The registry as a slice of these documents knows it."""
+        """The registry restricted to a shard's documents."""
         ...
 
 
@@ -186,7 +186,7 @@ class Outcome(StrEnum):
 
 
 class Counter(StrEnum):
-    """The control plane's own health, in occurrences."""
+    """The control plane's own metrics, each a number of occurrences."""
 
     WORKLOADS_SERVED = "WorkloadsServed"
     NO_CAPACITY = "NoCapacity"
@@ -207,29 +207,29 @@ class Counter(StrEnum):
 
 
 class Report(Protocol):
-    """Where decisions and failures are told: one structured line each, and counted."""
+    """Logs decisions and failures, one structured line each, and counts them."""
 
     @property
     def defects(self) -> int:
-        """How many different defects of Sluice's own code were told in this invocation."""
+        """How many different defects of Sluice's own code were logged in this invocation."""
         ...
 
     def decided(self, decision: Decision | TargetDecision, outcome: Outcome) -> None:
-        """Tell a decision, everything it saw, and what became of it."""
+        """Log a decision, the readings behind it, and what became of it."""
         ...
 
     def observed(self, workload: Workload, observation: Observation, published: Published) -> None:
-        """Tell what one tick saw of one workload and published for it."""
+        """Log what one tick observed of one workload and published for it."""
         ...
 
     def failed(
         self, workload: str, counter: Counter, reason: str, *, defect: Exception | None = None
     ) -> None:
-        """Tell a failure that concerns one workload; a defect of ours also shows where it happened, once."""
+        """Log a failure that concerns one workload; a defect of our own code once with its stack trace."""
         ...
 
     def event(self, counter: Counter, what: str, count: int = 1) -> None:
-        """Tell something that concerns the plane as a whole."""
+        """Log and count an event of the control plane as a whole."""
         ...
 
 
@@ -241,12 +241,12 @@ class LastKnown:
     read_at: datetime
     attempted_at: datetime
     not_renewed: str | None = None
-    """Why the newest attempt, at `asked_at`, told nothing."""
+    """Why the newest attempt, at `attempted_at`, yielded no reading; None where it did."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """Everything outside the process."""
+    """Everything outside the process, and the memory that lives as long as the process."""
 
     queues: Queues
     fleets: Fleets
@@ -256,10 +256,10 @@ class World:
     namespace: str
     now: Callable[[], datetime]
     shards: Shards | None = None
-    """None where nothing can be handed to another invocation."""
+    """None for a function that has no queue of shards."""
     retry_failures: MutableMapping[str, int] = field(default_factory=dict)
-    """Workload name -> how often its repair failed in a row; lives as long as the process."""
+    """Workload name -> how often its retry failed in a row; lives as long as the process."""
     last_known: MutableMapping[tuple[str, str], LastKnown] = field(default_factory=dict)
-    """(quantity, where it is read) -> its newest reading; lives as long as the process."""
+    """(quantity, its source) -> the newest reading; lives as long as the process."""
     launches: Launches | None = None
-    """None where AWS cannot be asked why instances do not start: a simulation."""
+    """None in a simulation, which has no launch failures to read."""

@@ -1,6 +1,6 @@
 """Decisions and failures as log lines, metrics and sentences.
 
-Owns the wording and the field names; logs, the command and the simulator all render through here.
+Owns the sentences and the field names; logs, the command and the simulator all render them through here.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from sluice.ports import Counter, Outcome
 
 
 def sentence(decision: Decision | TargetDecision, outcome: Outcome) -> str:
-    """The decision as a person says it: what, why, and what limited it."""
+    """The decision as a sentence: what, why, and what limited it."""
     reason = decision.reason + (f" ({decision.detail})" if decision.detail else "")
     limits = f" [{'; '.join(decision.limits)}]" if decision.limits else ""
     return f"{_verdict(decision, outcome)}: {reason}{limits}"
 
 
 def fields(decision: Decision | TargetDecision, outcome: Outcome) -> dict[str, Any]:
-    """The decision as flat log fields; a reading that failed is told as the reason it failed."""
-    told: dict[str, Any] = {
+    """The decision as flat log fields; a failed reading becomes the reason of its failure."""
+    logged: dict[str, Any] = {
         "workload": decision.workload,
         "decision": decision.kind.value,
         "trigger": decision.trigger.value,
@@ -46,8 +46,8 @@ def fields(decision: Decision | TargetDecision, outcome: Outcome) -> dict[str, A
         "limits": [limit.name.lower() for limit in decision.limits],
     }
     if isinstance(decision, Decision):
-        return told | {"desired": decision.desired} | observation_fields(decision.observation)
-    return told | {
+        return logged | {"desired": decision.desired} | observation_fields(decision.observation)
+    return logged | {
         "target": decision.target,
         "present_target": decision.current,
         "processing": _processing(decision.durations),
@@ -55,48 +55,48 @@ def fields(decision: Decision | TargetDecision, outcome: Outcome) -> dict[str, A
 
 
 def observation_fields(observation: Observation) -> dict[str, Any]:
-    """What was seen, number by number."""
+    """The observation as flat log fields."""
     backlog, capacity = observation.backlog, observation.capacity
-    told: dict[str, Any] = {}
+    logged: dict[str, Any] = {}
     if isinstance(backlog, Backlog):
-        told |= asdict(backlog)
+        logged |= asdict(backlog)
     else:
-        told["backlog_unknown"] = backlog.reason
+        logged["backlog_unknown"] = backlog.reason
     if isinstance(capacity, Capacity):
-        told |= {"desired_now": capacity.desired, "running": capacity.running}
+        logged |= {"desired_now": capacity.desired, "running": capacity.running}
         if capacity.bounds:
-            told |= {"fleet_min": capacity.bounds.min, "fleet_max": capacity.bounds.max}
+            logged |= {"fleet_min": capacity.bounds.min, "fleet_max": capacity.bounds.max}
     else:
-        told["capacity_unknown"] = capacity.reason
-    return told
+        logged["capacity_unknown"] = capacity.reason
+    return logged
 
 
 def published_sentence(published: Published) -> str:
-    """What a tick published, and what it reckoned the arrivals with."""
+    """What a tick published, and the readings behind its share for arrivals."""
     plain, demand = f"{published.backlog_per_instance:g} per instance", published.demand
     if demand is None:
         return plain
     if isinstance(demand, Unknown):
         return f"{plain}; the backlog alone is tracked: {demand.reason}"
     load = demand.load
-    reckoned = (
+    effective = (
         f"{published.effective_per_instance:.4g} effective: {load.arrivals_per_s:.4g} arrivals/s "
         f"x {load.processing_s:.4g} s / {load.concurrency_per_instance:g} = {load.instances:.4g} busy"
     )
-    return "; ".join((plain, reckoned, *demand.not_renewed))
+    return "; ".join((plain, effective, *demand.not_renewed))
 
 
 def published_fields(published: Published) -> dict[str, Any]:
-    """The same, number by number."""
-    told: dict[str, Any] = {"backlog_per_instance": published.backlog_per_instance}
+    """What a tick published, as flat log fields."""
+    logged: dict[str, Any] = {"backlog_per_instance": published.backlog_per_instance}
     demand = published.demand
     if demand is None:
-        return told
-    told["effective_backlog_per_instance"] = published.effective_per_instance
+        return logged
+    logged["effective_backlog_per_instance"] = published.effective_per_instance
     if isinstance(demand, Unknown):
-        return told | {"demand_unknown": demand.reason}
+        return logged | {"demand_unknown": demand.reason}
     load = demand.load
-    return told | {
+    return logged | {
         "arrivals_per_s": load.arrivals_per_s,
         "processing_s": load.processing_s,
         "offered_load_instances": load.instances,
@@ -108,7 +108,7 @@ def published_fields(published: Published) -> dict[str, Any]:
 def _processing(durations: Durations | Unknown) -> dict[str, Any]:
     if isinstance(durations, Unknown):
         return {"unknown": durations.reason}
-    # JSON knows no NaN, and a line that is no JSON is lost to Logs Insights.
+    # JSON has no NaN, and Logs Insights cannot query a line that is not JSON.
     seconds = durations.seconds if math.isfinite(durations.seconds) else None
     return asdict(durations) | {"seconds": seconds}
 
@@ -127,20 +127,20 @@ def _verdict(decision: Decision | TargetDecision, outcome: Outcome) -> str:
     return f"{would}{decision.kind} {before}{decision.desired}"
 
 
-def _place(defect: Exception) -> tuple[object, ...]:
-    """What one defect has in common wherever it is met: its kind, and the line that raised it."""
+def _origin(defect: Exception) -> tuple[object, ...]:
+    """What identifies a defect, whichever workload meets it: its type, and the line that raised it."""
     if isinstance(defect, ExceptionGroup):
-        return tuple(_place(each) for each in defect.exceptions)
+        return tuple(_origin(each) for each in defect.exceptions)
     frames = list(walk_tb(defect.__traceback__))
     where = (frames[-1][0].f_code.co_filename, frames[-1][1]) if frames else (id(defect),)
     return type(defect), *where
 
 
 class PowertoolsReport:
-    """Keeps `ports.Report` with structured logs and embedded metrics.
+    """Implements `ports.Report` with structured logs and embedded metrics.
 
-    A context for one invocation: what makes it fail is told and counted before it reaches Lambda, and the
-    metrics are flushed either way.
+    A context for one invocation: what makes it fail is logged and counted before it reaches Lambda, and
+    the metrics are flushed either way.
     """
 
     def __init__(self, logger: Logger, metrics: Metrics) -> None:
@@ -149,7 +149,7 @@ class PowertoolsReport:
 
     @property
     def defects(self) -> int:
-        """How many different defects were told."""
+        """How many different defects were logged."""
         return len(self._defects)
 
     def __enter__(self) -> Self:
@@ -167,7 +167,7 @@ class PowertoolsReport:
         self._metrics.flush_metrics()
 
     def decided(self, decision: Decision | TargetDecision, outcome: Outcome) -> None:
-        """One line per decision, with everything it saw."""
+        """One line per decision, with the readings behind it."""
         self._logger.info(sentence(decision, outcome), extra=fields(decision, outcome))
         self._count(Counter.DECISIONS, 1)
 
@@ -183,15 +183,15 @@ class PowertoolsReport:
     def failed(
         self, workload: str, counter: Counter, reason: str, *, defect: Exception | None = None
     ) -> None:
-        """One error line per failure; a hundred workloads that met one defect show its stack trace once."""
-        trace = None if defect is None or _place(defect) in self._defects else defect
+        """One error line per failure; a defect that hits a hundred workloads shows its stack trace once."""
+        trace = None if defect is None or _origin(defect) in self._defects else defect
         if trace is not None:
-            self._defects.add(_place(trace))
+            self._defects.add(_origin(trace))
         self._logger.error(reason, extra={"workload": workload, "failure": counter.value}, exc_info=trace)
         self._count(counter, 1)
 
     def event(self, counter: Counter, what: str, count: int = 1) -> None:
-        """One line about the plane itself."""
+        """One line about the control plane itself."""
         self._logger.info(f"{counter}: {what}", extra={"count": count})
         self._count(counter, count)
 

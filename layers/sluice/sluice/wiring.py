@@ -1,7 +1,7 @@
 """How a Lambda process is set up: environment -> clients -> adapters.
 
-The only reader of the environment. Nothing here runs at import; a warm process builds its world once, and a
-client only when it is first asked.
+Reads the environment; no other module does. Nothing runs at import: a warm process builds its ports once, and
+each client on first use.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 READERS = 32
-"""Concurrent reads of one port, and so connections: many in flight at once hide the latency of each.
+"""Concurrent reads, and connections, of one port: many in flight hide the latency of each.
 
-Each port has threads of its own: calls that hang keep theirs, and must not keep those of the other ports.
+Each port has threads of its own, so that its hanging calls cannot block the other ports.
 """
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S, ATTEMPTS = 2, 5, 3
 RESERVE_S = 25
-"""What an invocation keeps for publishing and acting after it stops reading.
+"""Seconds that an invocation keeps for publishing and acting after it stops reading.
 
 A call that fails in every attempt takes 24 s: three timeouts of 2 + 5 s, and 1 + 2 s between them.
 """
 
 
 def world(environ: Mapping[str, str] = os.environ) -> World:
-    """The AWS that this process's environment names; built once for the same settings."""
+    """The ports for this process's environment, built once for the same settings."""
     needed = ("SLUICE_REGISTRY_PREFIX", "SLUICE_METRIC_NAMESPACE")
     absent = [name for name in needed if not environ.get(name)]
     if absent:
@@ -87,7 +87,7 @@ def _world(registry_prefix: str, namespace: str, shard_queue_url: str | None) ->
     registry = SsmRegistry(clients("ssm"), threads(), registry_prefix)
     shards = None
     if shard_queue_url:
-        # A second is left to tell what could not be sent.
+        # One second is left to log what could not be sent.
         shards = SqsShards(clients("sqs"), threads(), shard_queue_url, registry, reserve_s=RESERVE_S - 1)
     autoscaling, scaling = clients("autoscaling"), clients("application-autoscaling")
     return World(
@@ -106,7 +106,7 @@ def _world(registry_prefix: str, namespace: str, shard_queue_url: str | None) ->
 
 
 def cold_start() -> None:
-    """Forget the world that was built, as a new process would have none."""
+    """Discard the ports that were built, as in a new process."""
     _world.cache_clear()
 
 
@@ -116,7 +116,7 @@ def now() -> datetime:
 
 
 def report(logger: Logger, metrics: Metrics) -> PowertoolsReport:
-    """Where this function tells what it did."""
+    """The report of this invocation."""
     return PowertoolsReport(logger, metrics)
 
 

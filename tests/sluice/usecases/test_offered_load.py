@@ -635,7 +635,7 @@ def test_a_reading_that_broke_keeps_no_stack_trace_in_memory(scene: Scene) -> No
     demands({served.name: served}, tick_context(scene, served))
     [last] = scene.last_known.values()
     assert last.value == Unknown(reason="unexpected KeyError: 'a defect of ours'")
-    assert len(scene.report.met) == 1
+    assert len(scene.report.defects_seen) == 1
 
 
 def test_a_demand_is_what_the_tick_publishes_by(scene: Scene) -> None:

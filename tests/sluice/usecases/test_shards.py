@@ -316,7 +316,7 @@ class TestTheShards:
         scene.fleets.read = trip
         assert deliver(scene, scene.shards.sent) == ["0"]
         assert len(scene.published()) == 8
-        assert scene.report.met == [defect]
+        assert scene.report.defects_seen == [defect]
 
     def test_a_message_that_is_no_shard_fails_alone_and_is_named_by_its_id(self, scene: Scene) -> None:
         serve(scene, 11)

@@ -393,7 +393,7 @@ class TestRepairs:
         tick(scene)
         assert scene.desired(healthy) == 1
         assert scene.report.failures == [(broken.name, Counter.ACTION_FAILED, "no room")]
-        assert scene.report.met == []
+        assert scene.report.defects_seen == []
 
     def test_a_defect_in_one_workloads_repair_is_told_with_its_trace_and_does_not_stop_the_next(
         self, scene: Scene
@@ -414,7 +414,7 @@ class TestRepairs:
         assert scene.report.failures == [
             (broken.name, Counter.ACTION_FAILED, "unexpected RuntimeError: a defect of ours")
         ]
-        assert scene.report.met == [defect]
+        assert scene.report.defects_seen == [defect]
 
     def test_a_workload_deleted_since_the_list_was_read_is_told_and_left_alone(self, scene: Scene) -> None:
         served = scene.serve(workload(), visible=5)

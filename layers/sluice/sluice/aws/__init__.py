@@ -1,1 +1,1 @@
-"""The world: adapters that observe and act through boto3 and keep the Protocols of `ports`."""
+"""Adapters that implement the Protocols of `ports` through boto3."""

@@ -46,14 +46,14 @@ RESPONSE_FIELDS: Mapping[str, Any] = {
         "Activities": {"Description": {}, "StartTime": {}, "StatusCode": {}, "StatusMessage": {}}
     },
 }
-"""Operation -> the fields of its answer that `_capacity`, the pages and `launches` need."""
+"""Operation -> the fields of its response that `_capacity`, the paginator and `launch_failures` need."""
 NEEDED_TO_SCALE_OUT = frozenset({"Launch"})
-# A deployment tool that suspends AlarmNotification wants the group to keep what it has.
+# A deployment tool suspends AlarmNotification so that the group keeps the instances it has.
 NEEDED_TO_SCALE_IN = frozenset({"Terminate", "AlarmNotification"})
 
 
 class AutoScalingGroups:
-    """Keeps `ports.Fleets` for Auto Scaling groups."""
+    """Implements `ports.Fleets` for Auto Scaling groups."""
 
     def __init__(self, client: Callable[[], AutoScalingClient], pool: ThreadPoolExecutor) -> None:
         self._client, self._pool = client, pool
@@ -61,13 +61,13 @@ class AutoScalingGroups:
     def read(
         self, fleets: Collection[AutoScalingGroup], remaining_s: RemainingS
     ) -> Mapping[AutoScalingGroup, Capacity | Unknown]:
-        """One reading per group, a hundred a call."""
+        """One reading per group, a hundred groups a call."""
         return self.start_reads(fleets)(remaining_s)
 
     def start_reads(
         self, fleets: Collection[AutoScalingGroup]
     ) -> Callable[[RemainingS], Mapping[AutoScalingGroup, Capacity | Unknown]]:
-        """Start reading; the answer waits."""
+        """Start the reads; the returned function waits for them."""
         client = self._client()
 
         def capacities(batch: tuple[AutoScalingGroup, ...]) -> dict[AutoScalingGroup, Capacity | Unknown]:
@@ -91,7 +91,7 @@ class AutoScalingGroups:
         return lambda remaining_s: per_item(finish_reads(remaining_s))
 
     def set_desired(self, fleet: AutoScalingGroup, instances: int) -> None:
-        """SetDesiredCapacity without waiting for a cooldown: scale-out never waits behind scale-in."""
+        """SetDesiredCapacity regardless of cooldowns: a scale-out must not wait for that of a scale-in."""
         with aws_errors(f"SetDesiredCapacity of {fleet} to {instances}"):
             self._client().set_desired_capacity(
                 AutoScalingGroupName=fleet.name, DesiredCapacity=instances, HonorCooldown=False
@@ -120,10 +120,10 @@ def _capacity(group: AutoScalingGroupTypeDef) -> Capacity:
 
 
 def _counted_by(group: AutoScalingGroupTypeDef) -> tuple[str, ...]:
-    """The instance weights, or the unit, in which the group's sizes are counted; none for instances.
+    """The instance weights, or the unit, in which the group's sizes are counted; empty where it is instances.
 
     Where every weight is 1, a capacity unit is an instance. An instance keeps the weight that it was launched
-    with, even when the policy has none any more.
+    with, even once the policy has none.
     """
     mixed = group.get("MixedInstancesPolicy", {}).get("LaunchTemplate", {}).get("Overrides", [])
     weights = {

@@ -1,6 +1,7 @@
-"""boto3 clients without what each call repeats: a tick makes one for each workload, a worker many a second.
+"""boto3 clients with less overhead per call: a tick makes a call for each workload, a worker many a second.
 
-Owns what boto3 is spared in each call. Refuses to spare it anything that AWS or an adapter needs.
+Request validation and the parsing of response fields that nothing reads are turned off; everything that AWS
+or an adapter needs stays.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
     import boto3
 
 UNPARSED: Final[Mapping[str, Any]] = {"*": {}}
-"""In place of fields: the items of a list as JSON has them, without base64 or a timestamp decoded."""
+"""In place of fields: the items of a list as in the JSON, with no base64 or timestamp decoded."""
 RESPONSE_FIELDS: Mapping[str, Any] = {"autoscaling": asg.RESPONSE_FIELDS, "ecs": ecs.RESPONSE_FIELDS}
-"""Service -> operation -> the fields of its answer that the functions read; of others every field is."""
+"""Service -> operation -> the fields of its response that are parsed; other operations are parsed in full."""
 
 
 def client(
@@ -30,9 +31,9 @@ def client(
     read: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Any:
-    """A client with these settings of botocore's Config; `boto3` itself is the default session.
+    """A client with these settings of botocore's Config; the `boto3` module stands for the default session.
 
-    `read` is like an item of `READ`, which it replaces; `program` is what CloudTrail shows.
+    `read` replaces the service's item of `RESPONSE_FIELDS`; `program` is the user agent in CloudTrail.
     """
     import boto3
     from botocore.config import Config
@@ -40,22 +41,22 @@ def client(
     made = session.client(  # type: ignore[call-overload]
         service,
         config=Config(
-            # Said in one piece: botocore puts its own together anew for each call, at a sixth of its CPU.
+            # A fixed string: botocore builds its own anew for each call, which takes a sixth of its CPU time.
             user_agent=f"{program} Boto3/{boto3.__version__}",
-            # Our own requests: at a thousand data points, checking them takes as long as writing them.
+            # The requests are our own: validating a thousand data points takes as long as serialising them.
             parameter_validation=False,
             **settings,
         ),
     )
     for operation, fields in (RESPONSE_FIELDS.get(service, {}) if read is None else read).items():
-        # Lambda's runtime renews boto3 by itself: one that cannot be trimmed parses all that it is sent.
+        # Lambda updates the runtime's boto3 by itself: one that cannot be trimmed parses every field.
         with suppress(AttributeError, TypeError):
-            _keep(made.meta.service_model.operation_model(operation).output_shape, fields)
+            _trim(made.meta.service_model.operation_model(operation).output_shape, fields)
     return made
 
 
-def _keep(shape: Any, fields: Mapping[str, Any]) -> None:
-    """Let the parser pass over the other fields: a service comes with its last hundred events."""
+def _trim(shape: Any, fields: Mapping[str, Any]) -> None:
+    """Have the parser skip the other fields: a described service includes its last hundred events."""
     structure = shape.member if shape.type_name == "list" else shape
     for name in structure.members.keys() - fields.keys():
         del structure.members[name]
@@ -63,4 +64,4 @@ def _keep(shape: Any, fields: Mapping[str, Any]) -> None:
         if inner is UNPARSED:
             structure.members[name].member.is_document_type = True
         elif inner:
-            _keep(structure.members[name], inner)
+            _trim(structure.members[name], inner)

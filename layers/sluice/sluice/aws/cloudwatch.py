@@ -1,7 +1,7 @@
 """CloudWatch metrics: publishing data points and reading series back.
 
 Owns PutMetricData and GetMetricData, with their batch limits. Refuses to fill gaps: a period without data is
-absent from a series, and a query CloudWatch could not answer is Unknown.
+absent from a series, and a query that CloudWatch could not answer is Unknown.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ QUERIES_PER_CALL = 500
 
 
 class CloudWatchMetrics:
-    """Keeps `ports.Metrics`."""
+    """Implements `ports.Metrics`."""
 
     def __init__(self, client: Callable[[], CloudWatchClient], pool: ThreadPoolExecutor) -> None:
         self._client, self._pool = client, pool
 
     def publish(self, points: Mapping[str, Sequence[DataPoint]]) -> Mapping[str, str]:
-        """PutMetricData to each namespace; a workload's points share a call, and are refused together."""
+        """PutMetricData for each namespace; a workload's points share a call, and are refused together."""
         refused: dict[str, str] = {}
         by_namespace: dict[str, list[str]] = {}
         for name, own in points.items():
             by_namespace.setdefault(own[0].metric.namespace, []).append(name)
         for namespace, names in by_namespace.items():
-            most = max(len(points[name]) for name in names)
-            for batch in batches(names, POINTS_PER_CALL // most):
+            max_points = max(len(points[name]) for name in names)
+            for batch in batches(names, POINTS_PER_CALL // max_points):
                 data = [_datum(point) for name in batch for point in points[name]]
                 try:
                     with aws_errors(f"PutMetricData of {len(data)} points to {namespace}"):
@@ -67,7 +67,7 @@ class CloudWatchMetrics:
         end: datetime,
         remaining_s: RemainingS,
     ) -> Mapping[str, Series | Unknown]:
-        """GetMetricData, five hundred queries a call, every page of it; the calls run concurrently."""
+        """GetMetricData with five hundred queries a call and all its pages; the calls run concurrently."""
         read = partial(_series, self._client(), queries, start, end)
         return per_item(fan_out(self._pool, read, batches(queries, QUERIES_PER_CALL), _read, remaining_s))
 

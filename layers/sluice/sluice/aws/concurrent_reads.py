@@ -1,6 +1,7 @@
-"""Reads many things at once, and stops waiting when the time for reading is over.
+"""Reads many items concurrently, and stops waiting once the time for reading is over.
 
-Owns the one place where threads are used. Refuses to let a late or failed read look like a value.
+Owns the threads of the layer: no other module uses any. Refuses to let a late or failed read look like a
+value.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ def start_reads(
     items: Iterable[Item],
     what: Callable[[Item], str],
 ) -> Callable[[RemainingS], dict[Item, Reading | Unknown]]:
-    """Start reading every item; the answer waits for them. `what` names the reading of an item.
+    """Start reading every item; the returned function waits for the reads. `what` describes an item's read.
 
-    A failure, or a read not back in time, is Unknown for that item alone; so is a defect of the code that
-    reads, marked as one. Whoever begins several kinds of read before waiting for the first keeps a slow kind
-    from using up the time of the others.
+    A read that fails or is late is Unknown for that item alone; so is a defect of the code that reads, marked
+    as one. Start several kinds of read before waiting for the first: otherwise a slow kind uses up the time
+    of the others.
     """
     futures = {item: pool.submit(read, item) for item in items}
 
@@ -50,7 +51,7 @@ def start_reads(
 
 
 def unknown_reading(failure: BaseException, what: str) -> Unknown:
-    """A reading that failed, or met a defect of the code that reads."""
+    """The Unknown for a read that failed, or that a defect of the code that reads has broken."""
     if isinstance(failure, SluiceError):
         return Unknown(reason=str(failure))
     if isinstance(failure, Exception):
@@ -65,14 +66,14 @@ def fan_out(
     what: Callable[[Item], str],
     remaining_s: RemainingS,
 ) -> dict[Item, Reading | Unknown]:
-    """`begin`, and wait at once."""
+    """`start_reads`, and wait at once."""
     return start_reads(pool, read, items, what)(remaining_s)
 
 
 def read_in_time(
     pool: ThreadPoolExecutor, read: Callable[[], Reading], what: str, remaining_s: RemainingS
 ) -> Reading:
-    """One read, given up when the time for reading is over: TransientError then. Failures pass through."""
+    """One read; raises TransientError once the time for reading is over. Other failures pass through."""
     future = pool.submit(read)
     wait([future], timeout=max(remaining_s(), 0))
     if not future.done():
@@ -88,12 +89,12 @@ def batches(items: Iterable[Item], size: int) -> Iterator[tuple[Item, ...]]:
         yield batch
 
 
-def parse_item(what: str, read: Callable[[], Reading]) -> Reading | Unknown:
-    """One item's part of an answer: what is wrong with it is Unknown for that item alone."""
+def parse_item(what: str, parse: Callable[[], Reading]) -> Reading | Unknown:
+    """One item of a response that describes many: a malformed one is Unknown for that item alone."""
 
     def called() -> Reading:
         with aws_errors(what):
-            return read()
+            return parse()
 
     outcome = attempt(called)
     return unknown_reading(outcome, what) if isinstance(outcome, Exception) else outcome
@@ -102,7 +103,7 @@ def parse_item(what: str, read: Callable[[], Reading]) -> Reading | Unknown:
 def per_item(
     by_batch: Mapping[tuple[Item, ...], Mapping[Item, Reading | Unknown] | Unknown],
 ) -> dict[Item, Reading | Unknown]:
-    """One reading per item from one per batch: a batch that failed is Unknown for each of its items."""
+    """The readings of all batches by item; a batch that failed is Unknown for each of its items."""
     return {
         item: readings if isinstance(readings, Unknown) else readings[item]
         for batch, readings in by_batch.items()
@@ -111,5 +112,5 @@ def per_item(
 
 
 def not_found(what: str) -> str:
-    """How a person is told that AWS does not know something."""
+    """The message for a resource that AWS does not know."""
     return f"AWS knows no {what} in this account and region: check its name, or delete the workload's stack"

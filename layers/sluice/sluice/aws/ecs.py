@@ -1,7 +1,7 @@
 """ECS services: what they run, and how many they should run.
 
-Owns DescribeServices, UpdateService, and the scalable target's bounds and suspensions. UpdateService knows no
-bounds, so those of the scalable target are read beside the service.
+Owns DescribeServices, UpdateService, and the scalable target's bounds and suspensions. UpdateService enforces
+no bounds, so those of the scalable target are read together with the service.
 """
 
 from __future__ import annotations
@@ -52,15 +52,15 @@ RESPONSE_FIELDS: Mapping[str, Any] = {
         }
     }
 }
-"""Operation -> the fields of its answer that `_service` needs."""
-OVER = ("COMPLETED", "FAILED")
-"""Rollout states of a deployment that has ended; any other word may be one that is running."""
+"""Operation -> the fields of its response that `_service` needs."""
+ENDED_STATES = ("COMPLETED", "FAILED")
+"""Rollout states of a deployment that has ended; any other state counts as still running."""
 SCALABLE_TARGETS_PER_CALL = 50
 DIMENSION: Literal["ecs:service:DesiredCount"] = "ecs:service:DesiredCount"
 
 
 class EcsServices:
-    """Keeps `ports.Fleets` for ECS services."""
+    """Implements `ports.Fleets` for ECS services."""
 
     def __init__(
         self,
@@ -79,8 +79,8 @@ class EcsServices:
     def start_reads(
         self, fleets: Collection[EcsService]
     ) -> Callable[[RemainingS], Mapping[EcsService, Capacity | Unknown]]:
-        """Start reading services and targets at once; the answer waits."""
-        # The clients are made here, in one thread: making them is not thread-safe, using them is.
+        """Start reading services and scalable targets together; the returned function waits for both."""
+        # The clients are created here, in one thread: creating them is not thread-safe, using them is.
         services_of = partial(_services, self._client())
         targets_of = partial(_targets, self._scaling_client())
         services = start_reads(self._pool, services_of, by_cluster(fleets), _read_services)
@@ -95,7 +95,7 @@ class EcsServices:
         return finish_reads
 
     def set_desired(self, fleet: EcsService, instances: int) -> None:
-        """UpdateService with a desired count alone, which starts no deployment."""
+        """UpdateService with only a desired count, which starts no deployment."""
         with aws_errors(f"UpdateService of {fleet} to {instances}"):
             self._client().update_service(
                 cluster=fleet.cluster, service=fleet.service, desiredCount=instances
@@ -104,9 +104,9 @@ class EcsServices:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Deployment:
-    """A deployment that runs, or one that cannot be ruled out; `since` None where AWS does not say."""
+    """A deployment that runs, or cannot be ruled out; `since` is None where AWS does not say."""
 
-    seen: str = "a deployment is rolling"
+    description: str = "a deployment is rolling"
     since: datetime | None = None
 
 
@@ -119,7 +119,7 @@ class _Service:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ScalableTarget:
-    """Bounds and suspensions; as built here, those of a service that has no scalable target."""
+    """Bounds and suspensions; the defaults are those of a service without a scalable target."""
 
     bounds: Bounds | None = None
     out_suspended: bool = False
@@ -127,7 +127,7 @@ class _ScalableTarget:
 
 
 def resource_id(fleet: EcsService) -> str:
-    """How Application Auto Scaling names the service."""
+    """The service's resource ID in Application Auto Scaling."""
     return f"service/{fleet.cluster}/{fleet.service}"
 
 
@@ -142,8 +142,8 @@ def _read_targets(batch: tuple[EcsService, ...]) -> str:
 def _services(client: ECSClient, batch: tuple[EcsService, ...]) -> dict[EcsService, _Service | Unknown]:
     cluster = batch[0].cluster
     with aws_errors(_read_services(batch)):
-        answer = client.describe_services(cluster=cluster, services=[fleet.service for fleet in batch])
-        described = {field(service, "serviceName"): service for service in list_field(answer, "services")}
+        response = client.describe_services(cluster=cluster, services=[fleet.service for fleet in batch])
+        described = {field(service, "serviceName"): service for service in list_field(response, "services")}
     readings = {
         name: parse_item(f"DescribeServices of {cluster}/{name}", partial(_service, service))
         for name, service in described.items()
@@ -174,7 +174,7 @@ def _targets(
 
 
 def by_cluster(fleets: Iterable[EcsService]) -> Iterator[tuple[EcsService, ...]]:
-    """As many services as one call describes, all of one cluster."""
+    """The services in batches of one cluster each, as many as one DescribeServices call takes."""
     clusters: dict[str, list[EcsService]] = defaultdict(list)
     for fleet in fleets:
         clusters[fleet.cluster].append(fleet)
@@ -183,7 +183,7 @@ def by_cluster(fleets: Iterable[EcsService]) -> Iterator[tuple[EcsService, ...]]
 
 
 def _service(described: ServiceTypeDef) -> _Service | None:
-    """None for a service that is deleted, or about to be: AWS describes it for a while."""
+    """None for a service that is deleted or draining: AWS still describes it for a while."""
     if field(described, "status") != "ACTIVE":
         return None
     return _Service(
@@ -194,25 +194,25 @@ def _service(described: ServiceTypeDef) -> _Service | None:
 
 
 def _deployment(described: ServiceTypeDef) -> _Deployment | None:
-    """What runs, whoever controls it: ECS lists deployments, CODE_DEPLOY and EXTERNAL list task sets."""
+    """The running deployment: ECS lists deployments, CODE_DEPLOY and EXTERNAL list task sets."""
     if deployments := list_field(described, "deployments"):
-        rolling = len(deployments) > 1 or deployments[0].get("rolloutState", "COMPLETED") not in OVER
+        rolling = len(deployments) > 1 or deployments[0].get("rolloutState", "COMPLETED") not in ENDED_STATES
         began = [deployment.get("createdAt") for deployment in deployments]
         return _Deployment(since=_newest(began)) if rolling else None
     task_sets = described.get("taskSets")
     if task_sets is None:
-        return _Deployment(seen="AWS shows neither deployments nor task sets, so one may be rolling")
+        return _Deployment(description="AWS shows neither deployments nor task sets, so one may be rolling")
     if len(task_sets) > 1:
         return _Deployment(since=_newest([task_set.get("createdAt") for task_set in task_sets]))
     for task_set in task_sets:
         if task_set.get("stabilityStatus") != "STEADY_STATE":
-            # Not stabilityStatusAt, which is when AWS looked; a change of the desired count updates it too.
+            # Not stabilityStatusAt, when AWS last checked: a change of the desired count updates it too.
             return _Deployment(since=_newest([task_set.get("createdAt"), task_set.get("updatedAt")]))
     return None
 
 
 def _newest(times: Iterable[datetime | None]) -> datetime | None:
-    """A deployment began with the newest of what it consists of; the others are what it replaces."""
+    """A deployment began with its newest part; the older parts are the ones that it replaces."""
     return max((time.astimezone(UTC) for time in times if time is not None), default=None)
 
 
@@ -238,7 +238,7 @@ def _joined(service: _Service | Unknown, target: _ScalableTarget | Unknown) -> C
         scale_out_held_by=(DYNAMIC_SCALING_OUT_SUSPENDED,) if target.out_suspended else (),
         scale_in_held_by=(
             *((DYNAMIC_SCALING_IN_SUSPENDED,) if target.in_suspended else ()),
-            *((deployment.seen,) if deployment else ()),
+            *((deployment.description,) if deployment else ()),
         ),
         deploying_since=deployment.since if deployment else None,
     )

@@ -1,7 +1,7 @@
-"""AWS's error codes, sorted into what the caller does about them; the only file that knows them.
+"""Maps AWS's error codes to error classes by what the caller has to do; the only file that knows the codes.
 
-Owns the mapping. Refuses to guess: a code it does not know is a ConfigError that shows the code, so that a
-person sees it.
+Owns the mapping. Refuses to guess: an unknown code becomes a ConfigError that shows it, so that an operator
+sees it.
 """
 
 from __future__ import annotations
@@ -74,26 +74,26 @@ WAYS_OUT = {
     "KmsNotFound": NO_KEY,
     "KmsOptInRequired": NO_OPT_IN,
 }
-"""What SQS passes on from KMS, under the code of its query protocol, which boto3 shows, and under the name in
-its JSON model. AWS's own words say too little: of a disabled key, that the request was throttled."""
+"""Errors that SQS passes on from KMS, under the code of the query protocol, which boto3 shows, and under the
+name in the JSON model. AWS's messages do not help: for a disabled key, SQS says the request was throttled."""
 
 
 PARSERS = ("botocore", "aws_lambda_powertools")
-"""Packages that read AWS's answers for us."""
+"""Packages that parse AWS's responses for us."""
 SERIALIZER = "botocore.serialize"
 
 
 @contextmanager
 def aws_errors(what: str) -> Iterator[None]:
-    """Turn whatever a call to AWS raises into a SluiceError that begins with `what`.
+    """Turn every exception of a call to AWS into a SluiceError whose message begins with `what`.
 
-    An answer that botocore or an adapter finds malformed is one AWS did not give: transient. What else breaks
-    while an answer is read is a defect of ours, and passes through as it is.
+    A response that botocore or an adapter finds malformed is transient, as no response would be. Any other
+    exception while a response is read is a defect of Sluice's own code, and passes through.
     """
     try:
         yield
     except ClientError as refused:
-        raise _sorted(refused, what) from refused
+        raise _classified(refused, what) from refused
     except (NoCredentialsError, NoRegionError, ParamValidationError) as wrong:
         raise ConfigError(f"{what}: {wrong}") from wrong
     except BotoCoreError as unreachable:
@@ -101,27 +101,27 @@ def aws_errors(what: str) -> Iterator[None]:
     except (MalformedResponse, ResponseParserError) as malformed:
         raise TransientError(f"{what}: AWS's answer cannot be read: {malformed}") from malformed
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as broken:
-        if not _broke_in_a_parser(broken):
+        if not _is_from_parser(broken):
             raise
         raise TransientError(f"{what}: AWS's answer cannot be read: {broken!r}") from broken
 
 
-def _broke_in_a_parser(error: BaseException) -> bool:
-    """Whether botocore or Powertools met it: both take a well-formed answer for granted."""
+def _is_from_parser(error: BaseException) -> bool:
+    """Whether botocore or Powertools raised it: both take a well-formed response for granted."""
     modules = [str(frame.f_globals.get("__name__")) for frame, _ in walk_tb(error.__traceback__)]
-    # A request that botocore cannot serialise is ours: nothing was sent, so nothing was answered.
+    # A request that botocore cannot serialise is a defect of ours: it was never sent, so AWS never answered.
     return SERIALIZER not in modules and any(module.partition(".")[0] in PARSERS for module in modules)
 
 
-def _sorted(refused: ClientError, what: str) -> SluiceError:
+def _classified(refused: ClientError, what: str) -> SluiceError:
     error = refused.response.get("Error", {})
     code, message = error.get("Code", "?"), error.get("Message", "")
     status = refused.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    said = f"{what}: AWS answered {code}: {message}"
+    text = f"{what}: AWS answered {code}: {message}"
     if code in WAYS_OUT:
-        return ConfigError(f"{said}; {WAYS_OUT[code]}")
+        return ConfigError(f"{text}; {WAYS_OUT[code]}")
     if code in CAPACITY_CODES:
-        return CapacityError(said)
+        return CapacityError(text)
     if code in TRANSIENT_CODES or status == 429 or status >= 500:
-        return TransientError(said)
-    return ConfigError(said)
+        return TransientError(text)
+    return ConfigError(text)

@@ -1,4 +1,4 @@
-"""Both kinds of fleet behind one port: each is asked through its own adapter."""
+"""Both kinds of fleet behind one port, each through its own adapter."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from sluice.ports import RemainingS
 
 
 class AwsFleets:
-    """Keeps `ports.Fleets` for every kind of fleet."""
+    """Implements `ports.Fleets` for every kind of fleet."""
 
     def __init__(self, groups: AutoScalingGroups, services: EcsServices) -> None:
         self._groups, self._services = groups, services
 
     def read(self, fleets: Collection[Fleet], remaining_s: RemainingS) -> Mapping[Fleet, Capacity | Unknown]:
-        """One reading per fleet; a kind without fleets costs no call, and no kind waits for the other."""
+        """One reading per fleet; a kind without fleets costs no call, and the kinds are read concurrently."""
         groups = [fleet for fleet in fleets if isinstance(fleet, AutoScalingGroup)]
         services = [fleet for fleet in fleets if isinstance(fleet, EcsService)]
         of_groups = self._groups.start_reads(groups) if groups else None

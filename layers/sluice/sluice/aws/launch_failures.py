@@ -1,7 +1,8 @@
-"""What AWS says of its attempts to start instances: scaling activities of groups, events of services.
+"""AWS's attempts to start instances: the scaling activities of groups, the events of services.
 
-Owns DescribeScalingActivities, DescribeServices for its events, and the sentences by which ECS tells a
-failure from a start: its events carry no code. Refuses to judge which attempt matters: `core.launches` does.
+Owns DescribeScalingActivities, DescribeServices for its events, and the patterns that tell a failed start
+from a successful one in ECS's events, which have no code. Refuses to decide which attempt matters:
+`core/launch_failures.py` does.
 """
 
 from __future__ import annotations
@@ -32,28 +33,28 @@ if TYPE_CHECKING:
     from mypy_boto3_ecs.type_defs import ServiceTypeDef
 
 MAX_ACTIVITIES = 20
-"""Those in progress come first, then the newest by their start."""
+"""AWS returns those in progress first, then the newest by their start."""
 EVENT_FIELDS: Mapping[str, Any] = {"DescribeServices": {"services": {"serviceName": {}, "events": UNPARSED}}}
-"""For a client of its own: the one that each tick asks is spared the hundred events of a service."""
+"""For a client of its own: the tick's other client does not parse the hundred events of a service."""
 NO_INSTANCE = frozenset({"Failed", "Cancelled"})
 LAUNCH = "Launching"
-"""How the description of an activity begins that is to start an instance."""
+"""How the description of an activity begins that launches an instance."""
 START_FAILED = re.compile(
     r"unable to (?:place|start|stop or start|consistently start|assume)"
     r"|failed to (?:launch|start)|operations are being throttled",
     re.IGNORECASE,
 )
 KEEPS_FAILING = re.compile(r"unable to consistently start", re.IGNORECASE)
-"""Tasks start and end at once (an image for another architecture), so a start is no sign of success."""
+"""Tasks that start and exit at once (an image for another architecture): a start is no sign of success."""
 STARTED = re.compile(r"has started \d+ task", re.IGNORECASE)
 STEADY = re.compile(r"has reached a steady state", re.IGNORECASE)
 UNKNOWN_SERVICE: ServiceTypeDef = {"events": []}
-"""What AWS does not describe has no events; that it is missing is told by whoever reads its capacity."""
+"""A service that AWS does not describe has no events; the read of its capacity reports it as missing."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class AwsLaunches:
-    """Keeps `ports.Launches` for every kind of fleet."""
+    """Implements `ports.Launches` for every kind of fleet."""
 
     def __init__(
         self,
@@ -66,7 +67,7 @@ class AwsLaunches:
     def read(
         self, fleets: Collection[Fleet], remaining_s: RemainingS
     ) -> Mapping[Fleet, Collection[LaunchAttempt] | Unknown]:
-        """One call a group, one for ten services of a cluster; neither kind waits for the other."""
+        """One call per group, one per ten services of a cluster; both kinds are read concurrently."""
         groups = [fleet for fleet in fleets if isinstance(fleet, AutoScalingGroup)]
         services = [fleet for fleet in fleets if isinstance(fleet, EcsService)]
         of_groups = self._start_groups(groups) if groups else None
@@ -85,10 +86,10 @@ class AwsLaunches:
 
         def attempts(group: AutoScalingGroup) -> list[LaunchAttempt]:
             with aws_errors(_activities_of(group)):
-                answer = client.describe_scaling_activities(
+                response = client.describe_scaling_activities(
                     AutoScalingGroupName=group.name, MaxRecords=MAX_ACTIVITIES
                 )
-                found = [_attempt(activity) for activity in list_field(answer, "Activities")]
+                found = [_attempt(activity) for activity in list_field(response, "Activities")]
             return [attempt for attempt in found if attempt]
 
         return start_reads(self._pool, attempts, groups, _activities_of)
@@ -103,11 +104,11 @@ class AwsLaunches:
 
         def attempts(batch: tuple[EcsService, ...]) -> dict[EcsService, list[LaunchAttempt] | Unknown]:
             with aws_errors(_events_of(batch)):
-                answer = client.describe_services(
+                response = client.describe_services(
                     cluster=batch[0].cluster, services=[fleet.service for fleet in batch]
                 )
                 described = {
-                    field(service, "serviceName"): service for service in list_field(answer, "services")
+                    field(service, "serviceName"): service for service in list_field(response, "services")
                 }
             return {
                 fleet: parse_item(
@@ -128,14 +129,14 @@ def _events_of(batch: tuple[EcsService, ...]) -> str:
 
 
 def _attempt(activity: ActivityTypeDef) -> LaunchAttempt | None:
-    """None for what is no launch, and for one that was called off without a word."""
+    """None for an activity that is not a launch, and for a cancelled launch without a message."""
     if not field(activity, "Description").startswith(LAUNCH):
         return None
     at = field(activity, "StartTime")
     if field(activity, "StatusCode") not in NO_INSTANCE:
         return LaunchAttempt(at=at)
-    words = activity.get("StatusMessage")
-    return LaunchAttempt(at=at, failure=words) if words else None
+    message = activity.get("StatusMessage")
+    return LaunchAttempt(at=at, failure=message) if message else None
 
 
 def _attempts(service: ServiceTypeDef) -> list[LaunchAttempt]:
@@ -156,7 +157,7 @@ def _attempts(service: ServiceTypeDef) -> list[LaunchAttempt]:
 
 
 def _moment(created_at: float | datetime) -> datetime:
-    """Seconds since 1970 as JSON has them, or parsed where the client could not be trimmed."""
+    """Seconds since 1970 as in the JSON, or a datetime where the client could not be trimmed."""
     if isinstance(created_at, datetime):
         return created_at
     try:

@@ -1,7 +1,7 @@
 """Target-tracking policies of EC2 Auto Scaling and of Application Auto Scaling.
 
-Owns the describe and put calls. A put replaces the whole policy, so everything AWS described goes back with
-it and the target alone changes. Refuses to pick "the first" policy: the document's ARN names the one.
+Owns the describe and put calls. A put replaces the whole policy, so it sends back every field that AWS
+described, and only the target changes. Refuses to pick "the first" policy: the document's ARN names the one.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _POLICY_NAME = re.compile(r":policyName/(.{1,255})$")
 
 
 class TargetTrackingPolicies:
-    """Keeps `ports.Policies` for every kind of fleet."""
+    """Implements `ports.Policies` for every kind of fleet."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class TargetTrackingPolicies:
 
     def read(self, workload: Workload, remaining_s: RemainingS) -> Policy:
         """The policy that the workload's document names by its ARN."""
-        # The client is made here, in one thread: making it is not thread-safe, using it is.
+        # The client is created here, in one thread: creating it is not thread-safe, using it is.
         fleet = workload.fleet
         if isinstance(fleet, AutoScalingGroup):
             what, configuration = f"DescribePolicies of {fleet}", ASG_CONFIGURATION
@@ -104,7 +104,7 @@ class TargetTrackingPolicies:
         }
 
     def put_target(self, policy: Policy, target: float) -> None:
-        """PutScalingPolicy with every field that was described and the put takes, and the new target."""
+        """PutScalingPolicy with the new target, and every other described field that the put accepts."""
         client: BaseClient
         if isinstance(policy.fleet, AutoScalingGroup):
             client, configuration = self._asg_client(), ASG_CONFIGURATION
@@ -116,15 +116,15 @@ class TargetTrackingPolicies:
             cast("Any", client).put_scaling_policy(**request)
 
 
-def _groups_policies(client: AutoScalingClient, **asked: Any) -> list[Mapping[str, Any]]:
-    """DescribePolicies, every page of it."""
-    return _listed(client.get_paginator("describe_policies").paginate(**asked))
+def _groups_policies(client: AutoScalingClient, **parameters: Any) -> list[Mapping[str, Any]]:
+    """DescribePolicies, all pages."""
+    return _listed(client.get_paginator("describe_policies").paginate(**parameters))
 
 
-def _services_policies(client: ApplicationAutoScalingClient, **asked: Any) -> list[Mapping[str, Any]]:
-    """DescribeScalingPolicies of ECS, every page of it."""
+def _services_policies(client: ApplicationAutoScalingClient, **parameters: Any) -> list[Mapping[str, Any]]:
+    """DescribeScalingPolicies of ECS, all pages."""
     return _listed(
-        client.get_paginator("describe_scaling_policies").paginate(ServiceNamespace="ecs", **asked)
+        client.get_paginator("describe_scaling_policies").paginate(ServiceNamespace="ecs", **parameters)
     )
 
 
@@ -150,7 +150,7 @@ def _targets(
     names: tuple[str, ...],
 ) -> dict[str, float | Unknown]:
     """Each workload's target from one call; a policy of the same name on another fleet has another ARN."""
-    # AWS refuses the whole call for one name that it cannot take; for one that it does not know it does not.
+    # AWS refuses the whole call for one invalid name, but not for an unknown one.
     wanted = {found[1] for name in names if (found := _POLICY_NAME.search(str(workloads[name].policy_arn)))}
     policies: list[Mapping[str, Any]] = []
     if wanted:
@@ -181,7 +181,7 @@ def _is_missing(workload: Workload) -> ConfigError:
 def _found(
     workload: Workload, described: list[Mapping[str, Any]], configuration: str
 ) -> tuple[Mapping[str, Any], float] | None:
-    """The policy by its ARN, and its target; of another kind of policy a put would make nonsense."""
+    """The policy with that ARN, and its target. A put would corrupt a policy of another type."""
     for policy in described:
         if field(policy, "PolicyARN") != workload.policy_arn:
             continue
@@ -200,10 +200,10 @@ def _found(
 def _as_request(client: BaseClient, described: Mapping[str, object]) -> dict[str, Any]:
     """The described fields that a put accepts.
 
-    The service model knows which those are, so a field AWS adds later is kept too. What is described as
-    empty, like the step adjustments that a target-tracking policy may not have, stays out at any depth;
-    False, 0 and "" are values, such as that of a policy which a person disabled (`Enabled`). What the put
-    requires must have been described: under any other name it would make a second policy.
+    The service model lists them, so a field that AWS adds later is kept too. Empty lists and structures, such
+    as the step adjustments that a target-tracking policy must not have, are left out at any depth; False, 0
+    and "" are values, for example `Enabled` of a policy that an operator has disabled. Fields that the put
+    requires must have been described: under another name it would create a second policy.
     """
     put = cast("StructureShape", client.meta.service_model.operation_model("PutScalingPolicy").input_shape)
     if undescribed := [name for name in put.required_members if name not in described]:
@@ -213,7 +213,7 @@ def _as_request(client: BaseClient, described: Mapping[str, object]) -> dict[str
 
 
 def _without_empty(described: object) -> object:
-    """A copy without the empty lists and structures in it, those that become empty included."""
+    """A copy without empty lists and structures, including those that become empty."""
     if isinstance(described, Mapping):
         inner = {name: _without_empty(value) for name, value in described.items()}
         return {name: value for name, value in inner.items() if not _is_empty(value)}

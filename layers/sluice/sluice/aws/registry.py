@@ -1,8 +1,8 @@
 """The registered workloads: SSM parameters under one prefix, one document each.
 
-Owns reading them, the five-minute cache and the last good copy, and the registry as a shard knows it. Refuses
-to let one bad document, or two that claim one fleet, stop the others; refuses to guess when it has never read
-the registry.
+Owns reading them, the five-minute cache and the last good copy, and the registry of a shard. Refuses to let
+one bad document, or two that claim one fleet, stop the others; refuses to guess before the registry was ever
+read.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CACHE_S = 300
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Documents:
-    """What stands under the prefix: the texts, those that parse, and why the others do not."""
+    """The parameters under the prefix: their texts, the ones that parse, and why the others do not."""
 
     texts: Mapping[str, str] = field(default_factory=dict)
     parsed: Mapping[str, Workload] = field(default_factory=dict)
@@ -43,7 +43,7 @@ class _Documents:
 
 
 class SsmRegistry:
-    """Keeps `ports.Registry`."""
+    """Implements `ports.Registry`."""
 
     def __init__(self, client: Callable[[], SSMClient], pool: ThreadPoolExecutor, prefix: str) -> None:
         self._client, self._pool, self._prefix = client, pool, prefix.rstrip("/")
@@ -67,7 +67,7 @@ class SsmRegistry:
         )
 
     def one(self, name: str, remaining_s: RemainingS) -> Workload:
-        """One workload as it is this moment, uncached, provided that no other claims its fleet."""
+        """One workload, read anew; refused where another workload claims its fleet."""
         workload = self.fresh(name, remaining_s)
         documents = self._documents(remaining_s, fresh=False)
         claims = _claims({**documents.parsed, name: workload})[workload.fleet]
@@ -76,23 +76,23 @@ class SsmRegistry:
         return workload
 
     def fresh(self, name: str, remaining_s: RemainingS) -> Workload:
-        """One document as it is this moment, uncached, whoever else claims its fleet."""
+        """One document, read anew, even where another workload claims its fleet."""
         path = f"{self._prefix}/{name}"
         what, parameters = f"GetParameter of {path}", self._parameters()
 
         def text() -> str:
-            with _asking(what):
+            with _ssm_errors(what):
                 return str(parameters.get(path, force_fetch=True))
 
         return _parsed(name, read_in_time(self._pool, text, what, remaining_s))
 
     def _documents(self, remaining_s: RemainingS, *, fresh: bool) -> _Documents:
-        # Two workloads on one fleet may be one that is being renamed: that copy is not kept for five minutes.
+        # Two workloads on one fleet may be a rename under way: do not serve such a copy for five minutes.
         fresh = fresh or (self._last_good is not None and _are_shared(self._last_good))
         what, parameters = f"GetParametersByPath of {self._prefix}", self._parameters()
 
         def texts_by_name() -> dict[str, Any]:
-            with _asking(what):
+            with _ssm_errors(what):
                 return parameters.get_multiple(self._prefix, max_age=CACHE_S, force_fetch=fresh)
 
         # With a copy to serve instead, a slow registry leaves half of the time to what is served.
@@ -104,8 +104,8 @@ class SsmRegistry:
                 raise
             return replace(self._last_good, stale=str(failure))
         texts = {name: str(found[name]) for name in sorted(found)}
-        # To parse a thousand anew would take a core 0.1 s every minute.
-        self._last_good = _sorted(texts, self._last_good or _Documents())
+        # Parsing a thousand documents anew would take 0.1 s of a core every minute.
+        self._last_good = _parse_all(texts, self._last_good or _Documents())
         return self._last_good
 
     def _parameters(self) -> SSMProvider:
@@ -115,18 +115,18 @@ class SsmRegistry:
 
 
 class SliceRegistry:
-    """Keeps `ports.Registry` for a shard: the documents that its tick sent, each read anew before an act.
+    """Implements `ports.Registry` for a shard: the documents that its tick sent, read anew before an act.
 
-    The tick looked at the claims of all workloads before it sliced them. A shard knows its own slice alone:
-    a workload whose fleet has changed since is refused until the next tick has looked again.
+    The tick has checked which workloads claim which fleet. A shard knows only its own slice, so a workload
+    whose fleet has changed since is refused until the next tick has checked again.
     """
 
     def __init__(self, documents: Mapping[str, str], fresh: Callable[[str, RemainingS], Workload]) -> None:
         self._documents, self._fresh = documents, fresh
-        self._sliced = _sorted(documents, _Documents())
+        self._sliced = _parse_all(documents, _Documents())
 
     def all(self, remaining_s: RemainingS, *, fresh: bool = False) -> Registered:  # noqa: ARG002 - a slice never changes
-        """Every workload of the slice, as its tick read it."""
+        """Every workload of the slice, as the tick read it."""
         return Registered(
             workloads=tuple(self._sliced.parsed.values()),
             refused=self._sliced.refused,
@@ -135,7 +135,7 @@ class SliceRegistry:
         )
 
     def one(self, name: str, remaining_s: RemainingS) -> Workload:
-        """One workload as it is this moment, uncached, provided that it is still on the fleet it was on."""
+        """One workload, read anew; refused where its document names another fleet than before."""
         workload, sliced = self._fresh(name, remaining_s), self._sliced.parsed.get(name)
         if sliced is None or workload.fleet != sliced.fleet:
             raise TransientError(
@@ -146,8 +146,8 @@ class SliceRegistry:
 
 
 @contextmanager
-def _asking(what: str) -> Iterator[None]:
-    """As `aws_errors`, for Powertools, which hides the error it met behind one of its own."""
+def _ssm_errors(what: str) -> Iterator[None]:
+    """As `aws_errors`, for Powertools, which wraps the AWS error in one of its own."""
     with aws_errors(what):
         try:
             yield
@@ -164,8 +164,8 @@ def _parsed(name: str, text: str) -> Workload:
     return workload
 
 
-def _sorted(texts: Mapping[str, str], before: _Documents) -> _Documents:
-    """What parses and what does not; a text that parsed before is not parsed again."""
+def _parse_all(texts: Mapping[str, str], before: _Documents) -> _Documents:
+    """The documents that parse, and why the others do not; an unchanged text is not parsed again."""
     parsed: dict[str, Workload] = {}
     refused: dict[str, str] = {}
     defects: dict[str, Exception] = {}

@@ -1,7 +1,7 @@
 """The queue through which a tick hands slices of the registry to other invocations of its function.
 
-Owns filling SendMessageBatch within both of its limits, and what a slice knows of the registry. Refuses to
-receive: Lambda's event source does.
+Owns SendMessageBatch within both of its limits, and the registry of a slice. Refuses to receive: Lambda's
+event source mapping does.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 BYTES_PER_SEND = 262_144
-"""Of all messages of a call together, as SQS had it until August 2025; a million since."""
+"""The limit for all messages of a call together until August 2025; a million since."""
 
 
 class SqsShards:
-    """Keeps `ports.Shards`."""
+    """Implements `ports.Shards`."""
 
     def __init__(
         self,
@@ -38,37 +38,37 @@ class SqsShards:
         *,
         reserve_s: float,
     ) -> None:
-        """`reserve_s` is what sending may take once the time for reading is over."""
+        """`reserve_s` is how long sending may take once the time for reading is over."""
         self._client, self._pool, self._queue_url = client, pool, queue_url
         self._registry, self._reserve_s = registry, reserve_s
 
     def send(self, bodies: Mapping[str, str], remaining_s: RemainingS) -> Mapping[str, str]:
-        """SendMessageBatch, all calls at once; a call without an answer may yet have sent its messages."""
+        """SendMessageBatch, all calls concurrently; a call without a response may have sent its messages."""
         client = self._client()
 
         def send(names: tuple[str, ...]) -> Mapping[str, str]:
             name_of = {str(index): name for index, name in enumerate(names)}
             with aws_errors(self._sending(names)):
-                answer = client.send_message_batch(
+                response = client.send_message_batch(
                     QueueUrl=self._queue_url,
                     Entries=[{"Id": each, "MessageBody": bodies[name]} for each, name in name_of.items()],
                 )
                 return {
                     field(name_of, field(entry, "Id")): f"SQS refused it with {field(entry, 'Code')}: "
                     f"{entry.get('Message', '')}"
-                    for entry in optional_list_field(answer, "Failed")
+                    for entry in optional_list_field(response, "Failed")
                 }
 
         sizes = {name: len(body.encode()) for name, body in bodies.items()}
         calls = slices(sizes, max_names=MESSAGES_PER_SEND, max_bytes=BYTES_PER_SEND)
-        answers = fan_out(self._pool, send, calls, self._sending, lambda: remaining_s() + self._reserve_s)
+        responses = fan_out(self._pool, send, calls, self._sending, lambda: remaining_s() + self._reserve_s)
         unsent: dict[str, str] = {}
-        for names, refused in answers.items():
+        for names, refused in responses.items():
             unsent |= dict.fromkeys(names, refused.reason) if isinstance(refused, Unknown) else refused
         return unsent
 
     def registry(self, documents: Mapping[str, str]) -> SliceRegistry:
-        """The registry as a slice of these documents knows it."""
+        """The registry restricted to these documents."""
         return SliceRegistry(documents, self._registry.fresh)
 
     def _sending(self, names: tuple[str, ...]) -> str:

@@ -1,7 +1,7 @@
 """SQS queues: how many messages they hold, and sending test messages.
 
-Owns the GetQueueAttributes and SendMessageBatch calls. Refuses to receive: a look must not raise a message's
-receive count.
+Owns the GetQueueAttributes and SendMessageBatch calls. Refuses to receive: reading a queue must not raise a
+message's receive count.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ MESSAGES_PER_SEND = 10
 
 
 class SqsQueues:
-    """Keeps `ports.Queues`."""
+    """Implements `ports.Queues`."""
 
     def __init__(self, client: Callable[[], SQSClient], pool: ThreadPoolExecutor) -> None:
         self._client, self._pool = client, pool
@@ -44,10 +44,10 @@ class SqsQueues:
 
         def backlog(queue_url: str) -> Backlog:
             with aws_errors(_read(queue_url)):
-                answer = client.get_queue_attributes(
+                response = client.get_queue_attributes(
                     QueueUrl=queue_url, AttributeNames=[VISIBLE, IN_FLIGHT, DELAYED]
                 )
-                attributes = field(answer, "Attributes")
+                attributes = field(response, "Attributes")
                 return Backlog(
                     visible=count(field(attributes, VISIBLE)),
                     in_flight=count(field(attributes, IN_FLIGHT)),
@@ -57,23 +57,23 @@ class SqsQueues:
         return fan_out(self._pool, backlog, queue_urls, _read, remaining_s)
 
     def send(self, queue_url: str, bodies: Sequence[str]) -> None:
-        """Send every body, ten a call; a FIFO queue gets one message group per body."""
+        """Send every body, ten a call; in a FIFO queue each body gets a message group of its own."""
         client, refused = self._client(), []
         for batch in batches(enumerate(bodies), MESSAGES_PER_SEND):
             entries = [_entry(index, body, fifo=queue_url.endswith(".fifo")) for index, body in batch]
             with aws_errors(f"SendMessageBatch to {queue_url}"):
-                answer = client.send_message_batch(QueueUrl=queue_url, Entries=entries)
+                response = client.send_message_batch(QueueUrl=queue_url, Entries=entries)
                 refused += [
                     (field(entry, "Code"), entry.get("Message", ""))
-                    for entry in optional_list_field(answer, "Failed")
+                    for entry in optional_list_field(response, "Failed")
                 ]
         if refused:
             code, message = refused[0]
-            said = (
+            text = (
                 f"SendMessageBatch to {queue_url}: {len(refused)} of {len(bodies)} messages refused, "
                 f"the first with {code}: {message}"
             )
-            raise ConfigError(f"{said}; {WAYS_OUT[code]}") if code in WAYS_OUT else TransientError(said)
+            raise ConfigError(f"{text}; {WAYS_OUT[code]}") if code in WAYS_OUT else TransientError(text)
 
 
 def _read(queue_url: str) -> str:

@@ -1,23 +1,23 @@
 """BacklogPerInstance, and EffectiveBacklogPerInstance: the backlog and the load that keeps arriving.
 
-Target tracking holds backlog / running at T messages per instance, as many as one instance begins within the
-promise. By the backlog alone a fleet has no capacity before a backlog has built up, and loses it once the
-backlog is gone, although messages keep arriving. By Little's law a fleet that keeps up with arrivals of
-`lambda` per second, each processed for `s` seconds, has
+Target tracking holds backlog / running at T messages per instance: as many as one instance starts within
+the acceptable latency. Tracking the backlog alone, a fleet has no capacity until a backlog has built up, and
+loses it once the backlog is gone, although messages keep arriving. By Little's law, a fleet that keeps up
+with `lambda` arrivals per second, each processed for `s` seconds, has
 
     rho = lambda x s / concurrency
 
-busy instances on average: the offered load. What arrives spreads around its mean (by sqrt(rho), where
-arrivals are Poisson), so a margin of beta x sqrt(rho) instances keeps the queue short: square-root staffing
-(Halfin and Whitt, 1981). Target tracking moves a fleet to running x metric / T instances, so
+busy instances on average: the offered load. Arrivals vary around their mean (by sqrt(rho), where they are
+Poisson), so a margin of beta x sqrt(rho) instances keeps the queue short: square-root staffing (Halfin and
+Whitt, 1981). Target tracking moves a fleet to running x metric / T instances, so
 
     effective = (backlog + T x (rho + beta x sqrt(rho))) / running
 
-asks for rho + beta x sqrt(rho) instances where the queue is empty, and for backlog / T more where it is not.
-As T = promise x concurrency / s, T x rho = promise x lambda: the messages that arrive within the promise.
+yields rho + beta x sqrt(rho) instances for an empty queue, and backlog / T more for a backlog. Because
+T = latency x concurrency / s, T x rho = latency x lambda: the messages that arrive within the latency.
 
-Owns the arithmetic, and what passes for a reading in it. Refuses to lower the plain BacklogPerInstance,
-whatever is known of the arrivals.
+Owns the arithmetic, and which values count as a reading. Refuses to publish less than the plain
+BacklogPerInstance, whatever is known of the arrivals.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from sluice.core.minutes import MINUTE
 from sluice.core.model import Backlog, Capacity, Demand, Durations, OfferedLoad, Published, Unknown, Workload
 
 WINDOW_MINUTES = 10
-"""Minutes over whose median arrivals count as sustained: a dump of fewer than five is backlog alone."""
+"""Their median is the sustained arrival rate: a burst of fewer than five minutes counts as backlog only."""
 MIN_KNOWN_MINUTES = 5
-"""Of the window: before it woke a queue was silent, and its first minutes say nothing of later ones."""
+"""Of the window: a queue that has just become active has no older minutes, and its first few say little."""
 MAX_LATE_MINUTES = 3
-"""The newest minute may be as many behind; beyond that CloudWatch is late, and late is not zero."""
+"""How far behind the newest minute may be; beyond that CloudWatch is late, and late is not zero."""
 READ_MINUTES = WINDOW_MINUTES + MAX_LATE_MINUTES
 MAX_SENT_PER_MINUTE = 1e9
-"""More than any queue takes: such a count is no reading."""
+"""More than any queue receives: a higher count is not a reading."""
 MAX_PROCESSING_S = 43_200
-"""SQS hides a message for twelve hours at most: a longer mean is no reading."""
+"""A visibility timeout is at most twelve hours: a longer mean is not a reading."""
 MAX_MESSAGES = 1e12
-"""A load that amounts to more within the promise is no reading. CloudWatch takes values up to 2**360 alone,
-and refuses the points of all workloads in a call for one beyond."""
+"""A load of more messages within the acceptable latency is not a reading. CloudWatch accepts values up to
+2**360 only, and one value beyond that has it refuse the data points of every workload in the call."""
 
 
 def backlog_per_instance(backlog: Backlog, capacity: Capacity, *, count_in_flight: bool) -> float:
@@ -55,17 +55,17 @@ def backlog_per_instance(backlog: Backlog, capacity: Capacity, *, count_in_fligh
 
 
 def has_gaps(sent: Mapping[datetime, float], minute: datetime) -> bool:
-    """Whether a minute is missing that CloudWatch, were it late, would know by now."""
+    """Whether a minute is missing that even a late CloudWatch would have by now."""
     return any(at not in sent for at in _settled_minutes(minute))
 
 
 def with_zeros(
     sent: Mapping[datetime, float], active: Container[datetime], minute: datetime
 ) -> dict[datetime, float]:
-    """`sent`, and 0 for each missing minute in which SQS reported of the queue all the same.
+    """`sent`, and 0 for each missing minute for which SQS published another metric of the queue (`active`).
 
-    SQS may leave NumberOfMessagesSent out of a minute in which nothing was sent; without these minutes the
-    others would pass for what always comes.
+    SQS may leave out NumberOfMessagesSent for a minute in which nothing was sent. Without those zeros the
+    busy minutes alone would make up the median.
     """
     return {at: 0.0 for at in _settled_minutes(minute) if at in active} | dict(sent)
 
@@ -78,8 +78,8 @@ def sustained_arrivals_per_s(sent: Mapping[datetime, float], minute: datetime) -
     """The median of the last ten full minutes before `minute`, in messages per second.
 
     `sent` holds messages per minute, by the minute's start. The ten end with the newest that is known.
-    Unknown where that is more than `MAX_LATE_MINUTES` behind, or fewer than `MIN_KNOWN_MINUTES` of the ten
-    are known.
+    Unknown where the newest is more than `MAX_LATE_MINUTES` behind, or fewer than `MIN_KNOWN_MINUTES` of the
+    ten are known.
     """
     known = {
         at: count for at, count in sent.items() if at < minute and 0 <= count <= MAX_SENT_PER_MINUTE
@@ -99,7 +99,7 @@ def sustained_arrivals_per_s(sent: Mapping[datetime, float], minute: datetime) -
 
 
 def measured_processing_s(measured: Durations, min_samples: int) -> float | Unknown:
-    """The mean seconds a message takes; Unknown where too few were measured, or what was is absurd."""
+    """The mean seconds a message takes; Unknown where too few samples exist, or the mean is implausible."""
     if not measured.samples >= min_samples:
         return Unknown(
             reason=f"{measured.samples:g} MsgProcessingDuration in the last day, and {min_samples} are "
@@ -113,7 +113,7 @@ def measured_processing_s(measured: Durations, min_samples: int) -> float | Unkn
 def demanded_capacity(
     load: OfferedLoad, target_per_instance: float, not_renewed: tuple[str, ...]
 ) -> Demand | Unknown:
-    """The load in the unit of its policy's target; Unknown where it is more than any fleet can have."""
+    """The load in the unit of the policy's target; Unknown where it is implausibly large."""
     if not target_per_instance * load.instances <= MAX_MESSAGES:
         return Unknown(
             reason=f"{load.instances:.4g} busy instances at {target_per_instance:.4g} messages are no reading"
@@ -136,10 +136,11 @@ def effective_backlog_per_instance(
 def to_publish(
     workload: Workload, backlog_per_instance: float, capacity: Capacity, demand: Demand | Unknown
 ) -> Published:
-    """Both metrics of a workload whose policy counts arrivals; without a demand both are the plain one.
+    """Both metrics of a workload whose policy counts arrivals; without a known demand both are the plain one.
 
-    So they are of a fleet at zero: bootstrap wakes it once work waits. Arrivals count as sustained for some
-    minutes after the last of them, and would have target tracking launch again what a shutdown has ended.
+    So are those of a fleet at zero, which a bootstrap starts once a message waits. Arrivals count as
+    sustained for some minutes after the last message, and would have target tracking launch again the
+    instances that a shutdown has just ended.
     """
     effective = backlog_per_instance
     if not capacity.desired and not capacity.running:

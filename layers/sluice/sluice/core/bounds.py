@@ -1,6 +1,6 @@
-"""How many instances a backlog asks for, and the bounds every answer passes through.
+"""How many instances a backlog needs, and the bounds that every desired count is clamped to.
 
-Owns the chain demand -> bounds. Refuses to clamp anywhere else: the decisions in `wake` call this.
+Owns the chain demand -> bounds: no other module clamps a desired count.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from sluice.core.model import Bounds, Capacity, Limit, Workload
 def instances_for(messages: float, target_per_instance: float) -> int:
     """The fewest instances with at most `target_per_instance` messages each: ceil(messages / target).
 
-    The same law AWS's target tracking follows: ceil(N x BacklogPerInstance / target).
+    AWS's target tracking uses the same formula: ceil(N x BacklogPerInstance / target).
     """
-    # A float's last bit must not decide over an instance (21 / 0.7 = 30.000000000000004). The slack is
-    # relative: one message against a huge target still asks for one.
+    # A rounding error must not cost an instance: 21 / 0.7 = 30.000000000000004. The tolerance is relative, so
+    # that one message against a huge target still needs one instance.
     return math.ceil(messages / target_per_instance * (1 - 1e-12))
 
 
@@ -31,7 +31,7 @@ def effective_bounds(workload: Workload, capacity: Capacity) -> tuple[Bounds | N
 
 
 def clamp(instances: int, bounds: Bounds) -> tuple[int, tuple[Limit, ...]]:
-    """`instances` within `bounds`, and the limit that bit."""
+    """`instances` clamped to `bounds`, and the limit that changed it, if any."""
     if instances < bounds.min:
         return bounds.min, (Limit.MIN_INSTANCES,)
     if instances > bounds.max:

@@ -1,7 +1,7 @@
-"""Fleets whose sizes are not counted in instances.
+"""Fleets whose sizes AWS does not count in instances.
 
-A desired count, a bound and a backlog per instance all mean instances here. With instance weights, AWS counts
-capacity units instead: a bootstrap of 1 could be a quarter of an instance, a maximum of 8 two of them.
+Here a desired count, a bound and a backlog per instance all mean instances. With instance weights AWS counts
+capacity units instead: a bootstrap of 1 could be a quarter of an instance, and a maximum of 8 two of them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from sluice.core.model import Capacity, Workload
 
 
 def why_not_served(workload: Workload, capacity: Capacity) -> str:
-    """Why nothing is published or decided for a fleet that is `counted_by` anything, with the way out."""
+    """Why nothing is published or decided for a fleet with `counted_by`, and how to change that."""
     return (
         f"{workload.fleet} counts its sizes in capacity units, not in instances "
         f"({', '.join(capacity.counted_by)}), which is not supported: give every instance type the weight 1 "

@@ -1,8 +1,8 @@
 """FIFO queues: how many instances the message groups can keep busy.
 
-A message in flight blocks its group, so instances beyond the groups in work only wait. Owns that judgement,
-which today is a warning: it is told, never acted on. Refuses to judge by minutes that are not known in full,
-that are old, or that lie apart.
+SQS delivers no further message of a group while one of its messages is in flight, so instances beyond the
+number of groups in flight are idle. Owns that decision, which is only logged as a warning, never acted on.
+Refuses to decide from minutes that are not fully known, that are old, or that are not consecutive.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ from sluice.core.model import (
 )
 
 MINUTES = 3
-"""So many minutes must agree: a boot, a gap between two messages or a late metric looks alike for one."""
+"""Consecutive minutes that must agree: in a single one, a boot or a late metric looks just the same."""
 NEWEST_AGE = 4 * MINUTE
-"""The newest of them begins at most so long before the tick's minute. AWS's own metrics of a minute can be
-read one to three minutes after its end (observed); older ones say nothing of the present."""
+"""How long before the tick's minute the newest of them may begin. AWS's own metrics of a minute can be read
+one to three minutes after its end (observed); older ones say nothing about the current state."""
 LOOK_BACK = NEWEST_AGE + MINUTE * (MINUTES - 1)
-"""How long before the tick's minute the oldest minute that may count begins."""
+"""How long before the tick's minute the oldest minute that may count begins, and reading starts."""
 EVERY_MINUTES = 5
-"""GetMetricData is billed per metric: three each minute cost more than all else of a workload together."""
+"""GetMetricData is billed per metric: three every minute would cost more than all else of a workload."""
 
 
 def is_due(workload: Workload, minute: datetime) -> bool:
-    """Whether the tick of this scheduled minute is the workload's turn, one of five.
+    """Whether this scheduled minute is the workload's turn: one minute of five.
 
-    The name decides which, by a checksum that is the same in every process: hash() of a string is not.
+    A checksum of the name decides which, because it is the same in every process; hash() of a string is not.
     """
     turn = zlib.crc32(workload.name.encode())
     return (minutes_since_epoch(minute) - turn) % EVERY_MINUTES == 0
 
 
 def may_exceed_groups(workload: Workload, observation: Observation) -> bool:
-    """Whether asking for the metrics is worth a call: work waits in a FIFO queue though several run."""
+    """Whether the metrics are worth a call: messages wait in a FIFO queue although several instances run."""
     if isinstance(observation.backlog, Unknown) or isinstance(observation.capacity, Unknown):
         return False
     several = observation.capacity.running > 1 and not observation.capacity.counted_by
@@ -64,10 +64,10 @@ def decide_cap(
     *,
     minute: datetime,
 ) -> Decision | None:
-    """As many instances as message groups are in work, where more run; None where that cannot be said.
+    """As many instances as message groups are in flight, where more run; None where that is not certain.
 
-    `minutes` are those known in full, `minute` is the tick's. No group in work at all says that nobody
-    receives, which no count of instances would change.
+    `minutes` are the minutes of which all three metrics are known; `minute` is the tick's own. Without any
+    group in flight no worker receives at all, and fewer instances would not change that.
     """
     last = _newest_in_a_row(minutes, minute)
     if not isinstance(observation.capacity, Capacity) or not last:
@@ -94,9 +94,9 @@ def decide_cap(
 
 
 def _newest_in_a_row(minutes: Sequence[GroupMinute], minute: datetime) -> list[GroupMinute]:
-    """The three minutes that end with the newest one known, oldest first; empty where one of them is missing.
+    """The three minutes that end with the newest known one, oldest first; empty where one of them is missing.
 
-    Only minutes that are over count, and the newest must be as new as AWS can have it.
+    Only minutes that are over count, and the newest must not be older than `NEWEST_AGE`.
     """
     known = {one.at: one for one in minutes if one.at < minute}
     newest = max(known, default=None)

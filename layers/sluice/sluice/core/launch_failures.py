@@ -1,7 +1,7 @@
-"""Fewer instances run than are asked for: whether AWS has said why it starts none.
+"""Fewer instances run than desired: whether AWS has said why it starts none.
 
-Owns that judgement, which is told and never acted on: AWS tries again by itself. Refuses to take an instance
-that still boots for one that cannot start: without AWS's own words on a failure there is no decision.
+Owns that decision, which is logged and never acted on: AWS retries by itself. Refuses to take an instance
+that is still booting for one that cannot start: without a failure message from AWS there is no decision.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from sluice.core.model import (
 )
 
 GROUP_FAILURE_HOLDS = timedelta(minutes=15)
-"""A group tries again and tells of each attempt; an older failure may be that of an earlier need."""
+"""A group retries and records each attempt; an older failure may belong to an earlier scale-out."""
 SERVICE_FAILURE_HOLDS = timedelta(hours=6, minutes=15)
-"""ECS repeats an event whose cause is not resolved only after six hours."""
-MAX_WORDS = 400
-"""Characters of AWS's words in a log line; its longest messages list zones or link to pages."""
+"""ECS repeats an event with an unresolved cause only after six hours."""
+MAX_MESSAGE_CHARS = 400
+"""Of AWS's message in a log line; the longest ones list zones or link to pages."""
 
 
 def lacks_instances(observation: Observation) -> bool:
-    """Whether asking AWS is worth a call: work waits and fewer instances run than are asked for."""
+    """Whether the reason is worth a call: messages wait, and fewer instances run than desired."""
     if isinstance(observation.backlog, Unknown) or isinstance(observation.capacity, Unknown):
         return False
     lacking = (
@@ -41,7 +41,7 @@ def lacks_instances(observation: Observation) -> bool:
 
 
 def decide_held_launch(workload: Workload, observation: Observation, trigger: Trigger) -> Decision | None:
-    """A group whose launches are suspended, or that is being deleted: it starts nothing, whatever AWS has."""
+    """A group whose launches are suspended, or that is being deleted: it starts no instance at all."""
     if isinstance(observation.capacity, Unknown) or not isinstance(workload.fleet, AutoScalingGroup):
         return None
     if not observation.capacity.scale_out_held_by:
@@ -64,10 +64,10 @@ def decide_no_capacity(
     *,
     now: datetime,
 ) -> Decision | None:
-    """AWS's newest attempt failed: its words; None where another followed, or the failure is too old."""
+    """The failure of AWS's newest attempt; None where that did not fail, or failed too long ago."""
     if not attempts:
         return None
-    # Several instances of one scale-out are attempted at the same moment: one that failed is enough.
+    # AWS attempts several instances of one scale-out at the same moment: one failure among them is enough.
     newest = max(attempts, key=lambda attempt: (attempt.at, attempt.failure is not None))
     if newest.failure is None or now - newest.at > failure_holds(workload.fleet):
         return None
@@ -82,10 +82,10 @@ def decide_no_capacity(
 
 
 def failure_holds(fleet: Fleet) -> timedelta:
-    """For how long a failure that nothing followed is taken for the present state."""
+    """How long a failure counts as the current state, unless another attempt follows it."""
     return GROUP_FAILURE_HOLDS if isinstance(fleet, AutoScalingGroup) else SERVICE_FAILURE_HOLDS
 
 
-def _shortened(words: str) -> str:
-    words = " ".join(words.split())
-    return words if len(words) <= MAX_WORDS else f"{words[: MAX_WORDS - 3]}..."
+def _shortened(message: str) -> str:
+    message = " ".join(message.split())
+    return message if len(message) <= MAX_MESSAGE_CHARS else f"{message[: MAX_MESSAGE_CHARS - 3]}..."

@@ -1,7 +1,7 @@
-"""The vocabulary: what is promised, what was seen, what was decided.
+"""The value types of the control plane: what is configured, what was observed, what was decided.
 
-Owns the value types that every other module speaks. Refuses I/O and any default that would let a missing
-reading pass for a number: a reading that failed is `Unknown`, never 0.
+Owns the types that every other module uses. Refuses I/O, and any default that would let a missing reading
+pass for a number: a reading that failed is `Unknown`, never 0.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MSG_PROCESSING_DURATION = "MsgProcessingDuration"
 
 
 class Mode(StrEnum):
-    """How far Sluice may go for a workload."""
+    """Whether Sluice acts on a workload, only logs what it would do, or leaves it alone."""
 
     ACTIVE = "active"
     OBSERVE = "observe"
@@ -28,7 +28,7 @@ class TrackedMetric(StrEnum):
     """What target tracking holds at its target."""
 
     EFFECTIVE = "effective"
-    """The backlog and what keeps arriving."""
+    """EffectiveBacklogPerInstance: the backlog, and the load that keeps arriving."""
     BACKLOG = "backlog"
 
 
@@ -41,7 +41,7 @@ class MetricSource(StrEnum):
 
 
 class Trigger(StrEnum):
-    """What made us look."""
+    """What started the decision."""
 
     TICK = "tick"
     ALARM = "alarm"
@@ -51,14 +51,14 @@ class Trigger(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unknown:
-    """A reading that failed, is missing or came too late; nothing ever scales in on it."""
+    """A reading that failed, is missing or came too late; no fleet is ever scaled in on it."""
 
     reason: str
     defect: Exception | None = None
-    """What broke in Sluice's own code while reading, None where AWS could not answer."""
+    """The exception of Sluice's own code, where a bug broke the read; None where AWS could not answer."""
 
 
-# --- what is promised -------------------------------------------------------------------------------------
+# --- what is configured ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +78,7 @@ class AutoScalingGroup:
 
     @property
     def dimensions(self) -> dict[str, str]:
-        """The dimensions under which AWS itself publishes this fleet's metrics."""
+        """The dimensions under which AWS publishes this fleet's metrics."""
         return {"AutoScalingGroupName": self.name}
 
     @property
@@ -92,14 +92,14 @@ class AutoScalingGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EcsService:
-    """An ECS service; its tasks are what the rest of the code calls instances."""
+    """An ECS service; the rest of the code calls its tasks instances."""
 
     cluster: str
     service: str
 
     @property
     def dimensions(self) -> dict[str, str]:
-        """The dimensions under which AWS itself publishes this fleet's metrics."""
+        """The dimensions under which AWS publishes this fleet's metrics."""
         return {"ClusterName": self.cluster, "ServiceName": self.service}
 
     @property
@@ -111,13 +111,13 @@ class EcsService:
         return f"ECS service {self.cluster}/{self.service}"
 
 
-# A later member is the blue/green pair: two of the above and which of them is live.
+# A blue/green pair would be a third member: two of the above, and which of them is live.
 Fleet = AutoScalingGroup | EcsService
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """The least and the most instances, both included."""
+    """The minimum and maximum number of instances, both inclusive."""
 
     min: int
     max: int
@@ -125,11 +125,11 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StaticTarget:
-    """A target somebody measured by hand, in messages per instance."""
+    """A fixed target that an operator has measured, in messages per instance."""
 
     messages_per_instance: float
     concurrency_per_instance: float = 1
-    """Messages that one instance works on at a time."""
+    """Messages that one instance processes at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +138,7 @@ class DynamicTarget:
 
     target = acceptable_latency_s x concurrency_per_instance / MsgProcessingDuration, in messages per instance
     (the AWS guidance for target tracking on SQS: acceptable latency over average processing time). An
-    instance that holds as many begins the last of them one processing time before the latency is over.
+    instance with that many messages starts the last of them one processing time before the latency is over.
     """
 
     acceptable_latency_s: float
@@ -155,19 +155,19 @@ class DynamicTarget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tracking:
-    """Which metric target tracking reads, and what the arrivals in it are reckoned with."""
+    """Which metric target tracking reads, and the parameters of its share for arrivals."""
 
     metric: TrackedMetric = TrackedMetric.BACKLOG
     source: MetricSource = MetricSource.PUBLISHED
     arrival_margin: float = 0.3
-    """beta: sqrt(offered load) x this many instances stand by."""
+    """beta: this factor times sqrt(offered load) instances stand by."""
     processing_s: float | None = None
-    """Mean seconds a message takes, where nothing was measured."""
+    """Mean seconds a message takes, for a workload whose workers publish no measurement."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """One queue, one fleet, one promise, as registered by its stack."""
+    """One queue and the fleet that consumes it, as registered by the workload's stack."""
 
     name: str
     stack_id: str
@@ -176,7 +176,7 @@ class Workload:
     fleet: Fleet
     bounds: Bounds
     bootstrap_instances: int | None
-    """How many instances the bootstrap starts; None: as many as the backlog asks for."""
+    """How many instances a bootstrap starts; None: as many as the backlog needs."""
     count_in_flight: bool
     target: StaticTarget | DynamicTarget
     duration_metric: Metric
@@ -188,26 +188,26 @@ class Workload:
 
     @property
     def publishes_effective(self) -> bool:
-        """Whether its policy reads EffectiveBacklogPerInstance."""
+        """Whether the workload's policy reads EffectiveBacklogPerInstance."""
         tracking = self.tracking
         return tracking.metric is TrackedMetric.EFFECTIVE and tracking.source is MetricSource.PUBLISHED
 
     @property
     def is_fifo(self) -> bool:
-        """Whether the queue delivers by message group, one batch of a group at a time."""
+        """Whether the queue is a FIFO queue, which delivers one batch of a message group at a time."""
         return self.queue_url.endswith(".fifo")
 
     @property
     def queue_name(self) -> str:
-        """The queue's name, which its URL ends with."""
+        """The queue's name: the last part of its URL."""
         return self.queue_url.rsplit("/", 1)[-1]
 
     def queue_metric(self, name: str) -> Metric:
-        """One of the metrics that SQS itself publishes for the queue."""
+        """One of the metrics that SQS publishes for the queue."""
         return Metric(namespace="AWS/SQS", name=name, dimensions={"QueueName": self.queue_name})
 
 
-# --- what was seen ----------------------------------------------------------------------------------------
+# --- what was observed ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,13 +220,13 @@ class Backlog:
 
     @property
     def total(self) -> int:
-        """Every message that is not deleted yet."""
+        """Every message that is not yet deleted."""
         return self.visible + self.in_flight + self.delayed
 
 
 DYNAMIC_SCALING_OUT_SUSPENDED = "DynamicScalingOut is suspended"
 DYNAMIC_SCALING_IN_SUSPENDED = "DynamicScalingIn is suspended"
-"""What holds the directions of an ECS service; a stack suspends both itself in a mode without a policy."""
+"""What blocks a direction of an ECS service; in a mode without a policy, the stack itself suspends both."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,8 +234,9 @@ class Capacity:
     """One live reading of a fleet, in instances.
 
     `bounds` are the fleet's own, None where it has none (an ECS service without a scalable target). The two
-    `held_by` name what an operator or a deployment has put in the way of a direction. `deploying_since` is
-    when the running deployment began, in UTC; None where none runs, and where AWS does not say when it began.
+    `held_by` name what blocks a direction: a suspension by an operator, a deletion, a deployment.
+    `deploying_since` is when the running deployment began, in UTC; None where none runs, and where AWS does
+    not say when it began.
     """
 
     desired: int
@@ -244,13 +245,13 @@ class Capacity:
     scale_out_held_by: tuple[str, ...] = ()
     scale_in_held_by: tuple[str, ...] = ()
     counted_by: tuple[str, ...] = ()
-    """What makes AWS count the fleet's sizes in other units than instances; empty where nothing does."""
+    """Why AWS counts the fleet's sizes in units other than instances; empty where it counts instances."""
     deploying_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """What one look at a workload saw."""
+    """One live reading of a workload's queue and fleet."""
 
     backlog: Backlog | Unknown
     capacity: Capacity | Unknown
@@ -258,10 +259,10 @@ class Observation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfferedLoad:
-    """What keeps arriving, and how much capacity it takes to keep up with it."""
+    """The load that keeps arriving, and the capacity it takes to keep up with it."""
 
     arrivals_per_s: float
-    """Sustained: a single dump does not count."""
+    """Sustained: a single burst does not count."""
     processing_s: float
     concurrency_per_instance: float
 
@@ -277,16 +278,17 @@ class Demand:
 
     load: OfferedLoad
     target_per_instance: float
-    """Messages per instance that its policy holds."""
+    """The target of the workload's policy, in messages per instance."""
     not_renewed: tuple[str, ...] = ()
-    """What could not be read anew, each with why and since when it holds."""
+    """Readings that could not be renewed: for each the reason, and the time of the reading in use."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupMinute:
-    """One minute of a FIFO queue and its fleet, as AWS's own metrics tell it; `at` is its start.
+    """One minute of a FIFO queue and its fleet, by AWS's own metrics; `at` is the minute's start.
 
-    `waiting` visible messages and `running` instances at the least, `groups` in flight at the most.
+    `waiting` and `running` are the minimum of visible messages and of running instances in that minute,
+    `groups` is the maximum of message groups in flight.
     """
 
     at: datetime
@@ -297,9 +299,9 @@ class GroupMinute:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchAttempt:
-    """One attempt of AWS to start an instance, as it tells of it.
+    """One attempt of AWS to start an instance.
 
-    `failure` is AWS's own words on why none started; None where one did or may still start.
+    `failure` is AWS's message on why none started; None where one has started or may still start.
     """
 
     at: datetime
@@ -332,7 +334,7 @@ class Kind(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a decision is what it is; the value is the sentence a person reads."""
+    """The reason for a decision; the value is the sentence that is logged."""
 
     WORK_WAITS = "work waits and nothing runs"
     NO_WORK = "no visible message waits"
@@ -358,7 +360,7 @@ class Reason(StrEnum):
 
 
 class Limit(StrEnum):
-    """A clamp that changed a decision, or a difference worth a look."""
+    """A clamp that changed a decision, or a difference an operator should know of."""
 
     MIN_INSTANCES = "raised to the minimum"
     MAX_INSTANCES = "cut to the maximum"
@@ -370,7 +372,7 @@ class Limit(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What to do with a fleet's desired count, why, and on which numbers; `desired` None means hold."""
+    """What to do with a fleet's desired count, why, and from which readings; `desired` None means hold."""
 
     workload: str
     kind: Kind
@@ -384,7 +386,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetDecision:
-    """What to do with a policy's target, in messages per instance; `target` None means leave it alone."""
+    """What to do with a policy's target, in messages per instance; `target` None means leave it as it is."""
 
     workload: str
     trigger: Trigger
@@ -405,7 +407,7 @@ class Published:
     effective_per_instance: float | None = None
     """None where the workload does not track it."""
     demand: Demand | Unknown | None = None
-    """What the effective one is reckoned with; Unknown where it is the plain one for that reason."""
+    """What the effective one is computed from; Unknown, with the reason, where it equals the plain one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

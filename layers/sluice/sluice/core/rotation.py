@@ -1,4 +1,4 @@
-"""Rotates the order of workloads, so that a shortage of time does not always hit the same ones."""
+"""Rotates the order of workloads, so that a shortage of time does not always affect the same ones."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import math
 from collections.abc import Iterable
 
 GOLDEN_RATIO = 0.618
-"""Successive starts at this part of a circle are spread over it evenly (the three-gap theorem)."""
+"""Starting points this fraction of a circle apart are spread over it evenly (the three-gap theorem)."""
 
 
 def rotated(names: Iterable[str], turn: int) -> list[str]:
-    """The names in order, beginning with another one each turn; as many turns as names begin with each once.
+    """The names in sorted order, starting at another one each turn; n turns start at each of n names once.
 
-    Successive turns begin far apart: whoever comes too late in one is early in another soon after.
+    Successive turns start far apart, so that a name that comes too late in one turn comes early in one of the
+    next.
     """
     ordered = sorted(names)
     stride = max(round(len(ordered) * GOLDEN_RATIO), 1)

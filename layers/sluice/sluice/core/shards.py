@@ -1,4 +1,4 @@
-"""The slices of the registry that a tick hands on: contiguous parts of the sorted names.
+"""Splits the registry into the slices of a tick's shards: contiguous parts of the sorted names.
 
 Owns where one slice ends and the next begins. Refuses to leave a name out, however large its document is.
 """
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 
 def slices(size_bytes: Mapping[str, int], *, max_names: int, max_bytes: int) -> list[tuple[str, ...]]:
-    """The names in order, in slices of at most so many names and bytes; a larger one stands alone."""
+    """The sorted names, in slices within both limits; a name larger than `max_bytes` is a slice by itself."""
     parts: list[tuple[str, ...]] = []
     part: list[str] = []
     filled_bytes = 0

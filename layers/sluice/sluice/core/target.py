@@ -1,7 +1,7 @@
 """The dynamic target: acceptable latency x concurrency / processing time.
 
 Owns the chain raw -> bounds -> deadband -> factor per retune. Refuses a processing time that is not a
-positive finite number, and leaves the present target alone where too little is known.
+positive finite number, and keeps the current target where too few samples are known.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from sluice.core.model import (
 )
 
 SAME_TARGET = 1e-6
-"""Relative difference within which the policy's target is the template's, after its way through AWS."""
+"""Relative difference up to which the policy's target is still the template's: AWS may round it."""
 
 
 def initial_target(workload: Workload) -> float:
-    """The target that its stack started the policy with, in messages per instance."""
+    """The target that the workload's stack created the policy with, in messages per instance."""
     target = workload.target
     if isinstance(target, DynamicTarget):
         return target.fallback_messages_per_instance
@@ -38,8 +38,8 @@ def weighted(
 ) -> Durations:
     """One statistic over a window from its per-period values, weighted by SampleCount.
 
-    Exact for Average. For a percentile it is the sample-weighted mean of the periods' percentiles, which is
-    an approximation: percentiles do not add up.
+    Exact for Average. For a percentile it is the sample-weighted mean of the periods' percentiles, an
+    approximation: percentiles of periods do not combine into one of the window.
     """
     periods = [period for period in statistic if sample_counts.get(period, 0) > 0]
     samples = math.fsum(sample_counts[period] for period in periods)
@@ -57,11 +57,11 @@ def decide_target(
 ) -> TargetDecision:
     """The target the policy should hold, in messages per instance.
 
-    `present` is the policy's target now, None where the mode has no policy. Where a stack event has reset it
-    to the template's initial value nothing was measured, so the factor per retune does not apply.
+    `current` is the policy's target, None where the mode has no policy. Where a stack update has reset it to
+    the template's initial value, it was not measured, so the factor per retune does not apply.
     """
 
-    def leave(reason: Reason, detail: str = "") -> TargetDecision:
+    def keep(reason: Reason, detail: str = "") -> TargetDecision:
         return TargetDecision(
             workload=workload,
             trigger=trigger,
@@ -72,15 +72,15 @@ def decide_target(
         )
 
     if isinstance(durations, Unknown):
-        return leave(Reason.UNKNOWN_READING, durations.reason)
+        return keep(Reason.UNKNOWN_READING, durations.reason)
     if durations.samples < settings.min_samples:
-        return leave(Reason.TOO_FEW_SAMPLES, f"{durations.samples:g} of {settings.min_samples} needed")
+        return keep(Reason.TOO_FEW_SAMPLES, f"{durations.samples:g} of {settings.min_samples} needed")
     if not (math.isfinite(durations.seconds) and durations.seconds > 0):
-        return leave(Reason.DURATION_REFUSED, f"{durations.seconds:g} s over {durations.samples:g} samples")
+        return keep(Reason.DURATION_REFUSED, f"{durations.seconds:g} s over {durations.samples:g} samples")
     raw = settings.acceptable_latency_s * settings.concurrency_per_instance / durations.seconds
     wanted, limits = _bounded(raw, settings)
     if current is not None and _close(wanted, current, settings):
-        return leave(Reason.WITHIN_DEADBAND, f"{wanted:.4g} against {current:.4g}")
+        return keep(Reason.WITHIN_DEADBAND, f"{wanted:.4g} against {current:.4g}")
     target = wanted
     if current is not None and not _was_reset(current, settings, trigger):
         factor = settings.max_factor_per_retune
@@ -100,13 +100,13 @@ def decide_target(
 
 
 def _was_reset(current: float, settings: DynamicTarget, trigger: Trigger) -> bool:
-    """Whether the stack put its own target back; an update of anything else leaves the retuned one."""
+    """Whether a stack update put the template's target back; an update of other properties does not."""
     fallback = settings.fallback_messages_per_instance
     return trigger is Trigger.STACK and math.isclose(current, fallback, rel_tol=SAME_TARGET)
 
 
 def _close(target: float, current: float, settings: DynamicTarget) -> bool:
-    """Within the deadband of a present target that is itself within the bounds."""
+    """Whether the target is within the deadband of a current target that is itself within the bounds."""
     allowed = settings.min_messages_per_instance <= current <= settings.max_messages_per_instance
     return allowed and abs(target - current) <= settings.deadband_ratio * current
 

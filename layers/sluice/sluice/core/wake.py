@@ -1,7 +1,7 @@
 """Bootstrap (0 -> 1 or more) and shutdown (-> 0 or min).
 
-Owns the two decisions AWS's target tracking does not make. Bootstrap only ever raises; shutdown needs a proof
-and lets anything unknown, in flight or held stop it.
+Owns the two decisions that AWS's target tracking does not make. A bootstrap only raises the desired count. A
+shutdown needs the proof of emptiness, and anything unknown, in flight or held prevents it.
 """
 
 from __future__ import annotations
@@ -33,15 +33,16 @@ from sluice.core.model import (
 
 SUSPENDED_BY_MODE = frozenset({DYNAMIC_SCALING_OUT_SUSPENDED, DYNAMIC_SCALING_IN_SUSPENDED})
 STUCK_AFTER = timedelta(hours=1)
-"""A deployment this old no longer ends by itself: the whole fleet is billed until somebody looks."""
+"""A deployment this old does not end by itself: the whole fleet is billed until an operator acts."""
 
 
 def decide_bootstrap(
     workload: Workload, observation: Observation, trigger: Trigger, *, target_per_instance: float
 ) -> Decision:
-    """Wake a fleet that sleeps while work waits.
+    """Start a fleet at zero while messages wait.
 
-    `target_per_instance` sizes the fleet where the workload asks for as many instances as its backlog needs.
+    `target_per_instance`, in messages per instance, sizes the fleet where the workload's bootstrap size is
+    `backlog`.
     """
 
     def hold(reason: Reason, detail: str = "") -> Decision:
@@ -62,8 +63,8 @@ def decide_bootstrap(
     if bounds is None:
         return hold(Reason.BOUNDS_DISJOINT, _both_bounds(workload, capacity))
     size = workload.bootstrap_instances
-    asked = instances_for(backlog.total, target_per_instance) if size is None else size
-    desired, clamps = clamp(asked, bounds)
+    wanted = instances_for(backlog.total, target_per_instance) if size is None else size
+    desired, clamps = clamp(wanted, bounds)
     if desired == 0:
         return hold(Reason.NO_ROOM, _both_bounds(workload, capacity))
     return Decision(
@@ -85,10 +86,10 @@ def decide_shutdown(
     *,
     proof_ends: Sequence[datetime],
 ) -> Decision:
-    """Send a fleet to its minimum once its queue is proven empty.
+    """Set a fleet to its minimum once its queue is proven empty.
 
-    `published` is BacklogPerInstance by scheduled minute; with the live read in `saw` it is the whole proof.
-    `proof_ends` are the minutes with which it may end, newest first (see `core/backlog.py`).
+    `published` is BacklogPerInstance by scheduled minute; with the live reading in `observation` it is the
+    whole proof. `proof_ends` are the minutes with which it may end, newest first (`core/emptiness.py`).
     """
 
     def hold(reason: Reason, detail: str = "") -> Decision:
@@ -110,8 +111,8 @@ def decide_shutdown(
         return hold(*_held_scale_in(held, capacity, proof_ends[0]))
     if isinstance(published, Unknown):
         return hold(Reason.UNKNOWN_READING, published.reason)
-    if gap := why_not_proven_empty(published, proof_ends, workload.idle_minutes):
-        return hold(Reason.NOT_PROVEN, gap)
+    if detail := why_not_proven_empty(published, proof_ends, workload.idle_minutes):
+        return hold(Reason.NOT_PROVEN, detail)
     return Decision(
         workload=workload.name,
         kind=Kind.SHUTDOWN,
@@ -125,7 +126,7 @@ def decide_shutdown(
 
 
 def reads_empty_above_min(workload: Workload, observation: Observation) -> bool:
-    """Whether asking for the proof is worth a call: the live reads alone would allow a shutdown."""
+    """Whether the proof is worth a call: the live readings alone would allow a shutdown."""
     if (
         isinstance(observation.backlog, Unknown)
         or isinstance(observation.capacity, Unknown)
@@ -133,7 +134,7 @@ def reads_empty_above_min(workload: Workload, observation: Observation) -> bool:
     ):
         return False
     bounds, _ = effective_bounds(workload, observation.capacity)
-    # Disjoint bounds pass, so that the decision says so.
+    # Disjoint bounds pass, so that the decision reports them.
     return observation.backlog.total == 0 and (bounds is None or observation.capacity.desired > bounds.min)
 
 
@@ -159,7 +160,7 @@ def _why_unserved(
 
 
 def _held_by(workload: Workload, holds: tuple[str, ...]) -> str:
-    """What holds a direction; in observe the stack itself suspends a service, which says nothing."""
+    """What blocks a direction. In mode observe the stack itself suspends a service, which does not count."""
     own = SUSPENDED_BY_MODE if workload.mode is Mode.OBSERVE else frozenset()
     return ", ".join(hold for hold in holds if hold not in own)
 

@@ -1,1 +1,1 @@
-"""A workload's document in SSM: its fields, its versions, and what is wrong with one."""
+"""The workload document in SSM: its fields, its versions, and the problems in one."""

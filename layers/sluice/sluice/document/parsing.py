@@ -1,7 +1,7 @@
-"""The workload document: JSON in, `Workload` or every problem at once out.
+"""Parses the workload document: JSON in, a `Workload` or all its problems at once out.
 
 Owns the one schema that Lambda, the command and the simulator share; docs/workload.schema.json is generated
-from it. Refuses unknown keys, strings where numbers belong, names that workload.yaml would not take, and
+from it. Refuses unknown keys, strings in place of numbers, names that workload.yaml does not accept, and
 settings that contradict each other.
 """
 
@@ -62,14 +62,14 @@ NO_OTHERS = {"additionalProperties": False}  # pydantic's JSON Schema lets keys 
 Dimensions = Annotated[
     dict[DimensionName, DimensionValue], Field(min_length=1, max_length=30, json_schema_extra=NO_OTHERS)
 ]
-# Any printable character at the end: a group's name may have blanks, and its policy's ARN holds that name.
-# Ranges of ASCII in place of \s, which means other characters to other readers of the schema.
+# Any printable character at the end: a group's name may contain blanks, and its policy's ARN contains it.
+# ASCII ranges in place of \s, which matches different characters in other implementations of JSON Schema.
 ARN = r"arn:[!-9;-~]+:[!-9;-~]+:[!-9;-~]*:[0-9]{12}:[ -~]+"
 Arn = Annotated[str, Field(pattern=f"^{ARN}$")]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 PerInstance = Annotated[float, Field(ge=1e-6, allow_inf_nan=False)]
 
-# CloudFormation's Sub has no way to leave a string out: what is absent arrives empty.
+# Fn::Sub cannot omit a value, so a missing one arrives as an empty string.
 OptionalArn = Annotated[
     Annotated[str, Field(pattern=f"^({ARN})?$")] | None, AfterValidator(lambda value: value or None)
 ]
@@ -84,7 +84,7 @@ BEYOND_SCHEMA = (
 
 
 def _where(key: str, value: object, needed: str) -> dict[str, Any]:
-    """JSON Schema for: a document with this value needs a text under that key."""
+    """JSON Schema for: a document with this value needs a string under that key."""
     return {
         "if": {"properties": {key: {"const": value}}, "required": [key]},
         "then": {"properties": {needed: {"type": "string", "minLength": 1}}, "required": [needed]},
@@ -108,7 +108,7 @@ NATIVE_NEEDS_PROCESSING_TIME: dict[str, Any] = {
         }
     },
 }
-"""JSON Schema for: neither AWS's own metrics nor a static target say how long a message takes."""
+"""JSON Schema for: processing_s is required where neither AWS's metrics nor the target imply it."""
 
 
 class _Section(BaseModel):
@@ -116,7 +116,7 @@ class _Section(BaseModel):
 
 
 def _at_least(other: str, value: Number, info: ValidationInfo) -> Number:
-    floor = info.data.get(other, value)  # absent where it is refused itself
+    floor = info.data.get(other, value)  # absent where that field is invalid itself
     if value < floor:
         raise PydanticCustomError("order", f"must be at least {other} ({floor}): raise this or lower {other}")
     return value
@@ -138,7 +138,7 @@ class AsgFleet(_Section):
     name: GroupName
 
     def fleet(self) -> Fleet:
-        """The fleet in the core's words."""
+        """The fleet as a type of the core."""
         return AutoScalingGroup(name=self.name)
 
 
@@ -150,12 +150,12 @@ class EcsFleet(_Section):
     service: EcsName
 
     def fleet(self) -> Fleet:
-        """The fleet in the core's words."""
+        """The fleet as a type of the core."""
         return EcsService(cluster=self.cluster, service=self.service)
 
 
 class CapacitySection(_Section):
-    """How many instances are allowed, and how many a bootstrap starts."""
+    """The fleet's bounds, and how many instances a bootstrap starts."""
 
     min: Annotated[int, Field(ge=0)]
     max: Annotated[int, Field(ge=1)]
@@ -180,7 +180,7 @@ class StaticSection(_Section):
     concurrency_per_instance: Positive = 1
 
     def target(self) -> StaticTarget:
-        """The target in the core's words."""
+        """The target as a type of the core."""
         return StaticTarget(**self.model_dump(exclude={"type"}))
 
 
@@ -210,7 +210,7 @@ class DynamicSection(_Section):
         return _at_most("max_messages_per_instance", value, info)
 
     def target(self) -> DynamicTarget:
-        """The target in the core's words."""
+        """The target as a type of the core."""
         return DynamicTarget(**self.model_dump(exclude={"type"}))
 
 
@@ -220,11 +220,11 @@ class DurationMetricSection(_Section):
     namespace: Namespace
     name: Text = MSG_PROCESSING_DURATION
     dimensions: Dimensions | None = None
-    """Exactly the published ones; absent: the fleet's native dimensions."""
+    """Exactly the published ones; absent: the dimensions of AWS's own metrics of the fleet."""
 
 
 class TrackingSection(_Section):
-    """Which metric target tracking reads, and what its part for arrivals is reckoned with."""
+    """Which metric target tracking reads, and the parameters of its share for arrivals."""
 
     metric: TrackedMetric
     source: MetricSource = MetricSource.PUBLISHED
@@ -232,12 +232,12 @@ class TrackingSection(_Section):
     processing_s: Positive | None = None
 
     def tracking(self) -> Tracking:
-        """The same in the core's words."""
+        """The settings as a type of the core."""
         return Tracking(**self.model_dump())
 
 
 class AlarmArns(_Section):
-    """The alarms whose actions may name this workload."""
+    """The only alarms that may start a bootstrap or shutdown of this workload."""
 
     bootstrap: Arn
     shutdown: Arn
@@ -255,7 +255,7 @@ class WorkloadDocument(_Section):
 
     version: Literal[2, 3]
     release: Annotated[str, Field(pattern=RELEASE_PATTERN)]
-    """Of the workload.yaml that wrote this."""
+    """Of the workload.yaml that wrote the document."""
     name: Annotated[str, Field(pattern=NAME)]
     stack_id: Arn
     mode: Mode
@@ -291,7 +291,7 @@ class WorkloadDocument(_Section):
         return value
 
     def workload(self) -> Workload:
-        """The same facts in the core's own words."""
+        """The document as a type of the core."""
         fleet, size = self.fleet.fleet(), self.capacity.bootstrap
         duration = self.duration_metric
         return Workload(
@@ -318,9 +318,9 @@ class WorkloadDocument(_Section):
 
 
 def parse(text: str, *, what: str = "the workload document") -> Workload:
-    """The workload that a document describes; raises DocumentError with every problem it has.
+    """The workload that a document describes; raises DocumentError with every problem in it.
 
-    Nothing but its version is judged of a document whose version is not served here.
+    A document whose version this release does not serve is refused for that alone.
     """
     if unserved := version_problem(text):
         raise DocumentError(what, [unserved])

@@ -1,7 +1,7 @@
-"""What is wrong with a workload document, in words for whoever wrote it.
+"""Describes what is wrong with a workload document, for the person who wrote it.
 
-Owns the translation of pydantic's errors, and the search for keys given twice. Refuses to judge settings:
-`config.py` does.
+Translates pydantic's errors, and finds keys that are given twice. The settings themselves are validated in
+`parsing.py`.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from sluice.errors import Problem
 
 
 def repeated_keys(text: str) -> list[Problem]:
-    """Keys that one object holds more than once: parsers keep the last one and say nothing."""
+    """Keys that an object holds more than once: JSON parsers silently keep the last one."""
     try:
-        # An object becomes a tuple of pairs; numbers stay text, which no length of theirs can break.
+        # Objects become tuples of pairs. Integers stay text: Python refuses to parse very long ones.
         document = json.loads(text, object_pairs_hook=tuple, parse_int=str)
     except (ValueError, RecursionError):
-        return []  # no JSON, as the model says better
+        return []  # not JSON: the model reports that
     return list(_repeated(document, ()))
 
 
@@ -42,9 +42,9 @@ _WAYS_OUT = {
 
 
 def problem(error: ErrorDetails) -> Problem:
-    """One error of the model in those words."""
+    """One of pydantic's errors as a Problem."""
     location = error["loc"]
-    if location[-1:] == ("[key]",):  # pydantic's mark: the key itself is the offending value
+    if location[-1:] == ("[key]",):  # pydantic's marker: the key itself is the offending value
         location = location[:-2]
     message = error["msg"][:1].lower() + error["msg"][1:]
     way_out = _WAYS_OUT.get(error["type"], "{message}").format(message=message)
@@ -52,7 +52,7 @@ def problem(error: ErrorDetails) -> Problem:
 
 
 def _path(location: tuple[int | str, ...]) -> Iterator[str]:
-    """The document's own path: pydantic also names the chosen member of a union, which is no key."""
+    """The path in the document: pydantic also names the chosen member of a union, which is not a key."""
     tags = {"fleet": ("asg", "ecs"), "target": ("static", "dynamic"), "bootstrap": None}
     previous: int | str = ""
     for step in location:

@@ -1,8 +1,8 @@
 """The version of a workload document, and which versions this release of the control plane serves.
 
-Unknown keys of a document are refused, so a document says which version of its schema it follows, and which
-release of workload.yaml wrote it. A control plane serves its own version and the one before, so that it is
-upgraded first and its workloads later, one by one. Never judges anything else of a document.
+Unknown keys of a document are refused, so a document says which version of the schema it follows, and which
+release of workload.yaml wrote it. A control plane serves its own version and the one before, so that it can
+be upgraded first and its workloads later, one by one. This module validates nothing else of a document.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ RELEASE: Final = "0.1.0"
 """Of this control plane, as pyproject.toml and workload.yaml have it."""
 RELEASE_PATTERN: Final = r"^[0-9]{1,6}\.[0-9]{1,6}\.[0-9]{1,6}([.+-]?[a-zA-Z0-9][a-zA-Z0-9.+-]{0,39})?$"
 VERSION: Final = 3
-"""The newest that this release serves; raised by whatever an older control plane would refuse or misread."""
+"""The newest that this release serves; raised with each change that an older control plane would misread."""
 FIRST_VERSION: Final = 1
-"""Of a document that does not name its version."""
+"""The version of a document that does not name one."""
 
 
 def version_problem(text: str, *, newest: int = VERSION, release: str = RELEASE) -> Problem | None:
     """Why a control plane of that release does not serve the document's version; None where it does.
 
-    None as well where `text` is no JSON object: the schema says what is wrong with that.
+    Also None where `text` is not a JSON object, which the schema reports.
     """
     document = _object(text)
     if document is None:
         return None
     version, written_by = document.get("version", FIRST_VERSION), document.get("release")
-    if type(version) is not int or version < FIRST_VERSION:  # true is an int of Python's, too
+    if type(version) is not int or version < FIRST_VERSION:  # True is an int in Python
         way_out = f"must be a whole number from {FIRST_VERSION} to {newest}, as workload.yaml writes it"
         return Problem(path="version", value=version, way_out=way_out)
     oldest = max(newest - 1, FIRST_VERSION)

@@ -1,1 +1,1 @@
-"""What each trigger does, and the steps that several of them share."""
+"""The entry points, one for each trigger, and the steps that they are made of."""

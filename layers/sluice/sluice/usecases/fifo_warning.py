@@ -65,7 +65,7 @@ def _queries(workload: Workload) -> dict[str, SeriesQuery]:
 def _known(
     waiting: Series | Unknown, running: Series | Unknown, groups: Series | Unknown
 ) -> list[GroupMinute] | Unknown:
-    """The minutes of which all three are known."""
+    """The minutes for which all three metrics are known."""
     if isinstance(waiting, Unknown):
         return waiting
     if isinstance(running, Unknown):

@@ -16,13 +16,13 @@ from sluice.errors import DefectError, SluiceError, attempt, failure_message
 from sluice.ports import Counter, Outcome, Report
 
 EVERY_WORKLOAD = "every workload"
-"""In place of a workload's name, where a step of the tick broke as a whole."""
+"""In place of a workload's name, where a whole step of the tick failed."""
 Reading = TypeVar("Reading")
 
 
 @contextmanager
 def report_if_refused(decision: Decision | TargetDecision, report: Report) -> Iterator[None]:
-    """A decision that AWS refuses is told like any other before its failure goes on."""
+    """Log a decision that AWS refuses like any other, then let the failure pass through."""
     try:
         yield
     except SluiceError:
@@ -31,7 +31,7 @@ def report_if_refused(decision: Decision | TargetDecision, report: Report) -> It
 
 
 def isolated(workload: str, counter: Counter, report: Report, step: Callable[[], None]) -> bool:
-    """Whether `step` went through; if not, its failure is told and the next workload can go on."""
+    """Run `step`; a failure is logged and counted, not raised. Returns whether the step succeeded."""
     outcome = attempt(step)
     if isinstance(outcome, SluiceError):
         report.failed(workload, counter, str(outcome))
@@ -41,7 +41,7 @@ def isolated(workload: str, counter: Counter, report: Report, step: Callable[[],
 
 
 def read_isolated(read: Callable[[], Reading]) -> Reading | Unknown:
-    """What `read` answers; Unknown where it fails, marked as a defect where Sluice's own code broke."""
+    """What `read` returns; Unknown where it fails, marked as a defect where Sluice's own code broke."""
     outcome = attempt(read)
     if not isinstance(outcome, Exception):
         return outcome
@@ -53,14 +53,14 @@ def read_isolated(read: Callable[[], Reading]) -> Reading | Unknown:
 def each_isolated(
     workloads: Mapping[str, Workload], counter: Counter, report: Report, step: Callable[[Workload], None]
 ) -> None:
-    """`step` for each workload; one that fails is told, and the others go on."""
+    """Run `step` for each workload; the failure of one is logged, and the others go on."""
     for name, workload in workloads.items():
         isolated(name, counter, report, partial(step, workload))
 
 
 @contextmanager
 def raise_for_defects(report: Report) -> Iterator[None]:
-    """A defect that was told meanwhile ends in a DefectError, once everybody is served."""
+    """Raise DefectError at the end where a defect was logged meanwhile, once every workload is served."""
     before = report.defects
     yield
     if report.defects > before:

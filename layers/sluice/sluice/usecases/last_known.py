@@ -21,33 +21,33 @@ from sluice.usecases.tick_context import TickContext, Workloads
 
 NO_TIME_LEFT = "no time was left to read it"
 
-Answer = TypeVar("Answer")
+Response = TypeVar("Response")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Quantity(Generic[Answer]):
-    """Something that is read every few minutes."""
+class Quantity(Generic[Response]):
+    """A quantity of each workload that is read every few minutes."""
 
     name: str
     source: Callable[[Workload], str]
-    """What it is read from: a workload whose document names another source is read anew."""
-    read: Callable[[Workloads, TickContext], Mapping[str, Answer | Unknown]]
-    """AWS's answer for each workload; Unknown where it gave none, which is a failure."""
-    value: Callable[[Workload, Answer, TickContext], float | Unknown]
-    """What the answer says; Unknown where it does not tell, which is none."""
+    """Where it is read: a workload whose document names another source is read anew."""
+    read: Callable[[Workloads, TickContext], Mapping[str, Response | Unknown]]
+    """AWS's response for each workload; Unknown, which is logged as a failure, where there is none."""
+    value: Callable[[Workload, Response, TickContext], float | Unknown]
+    """The value in a response; Unknown where it holds none, which is not a failure."""
     every: timedelta
     retry: timedelta
-    """After a read that told nothing."""
+    """How soon to read again after a read that yielded no value."""
     kept: timedelta
-    """How old the last reading may be that counts where newer reads tell nothing."""
+    """How old the last reading may be while newer reads yield no value."""
 
 
 def last_known(
-    quantity: Quantity[Answer], workloads: Workloads, tick: TickContext, *, renew: Container[str] = ()
+    quantity: Quantity[Response], workloads: Workloads, tick: TickContext, *, renew: Container[str] = ()
 ) -> dict[str, LastKnown]:
-    """Each workload's reading as it counts at this tick; those that are due are read, in one go.
+    """Each workload's reading as of this tick; those that are due are read together.
 
-    `renew` are the names of workloads whose reading is due however new it is.
+    `renew` are the names of workloads whose reading is due however recent it is.
     """
     memory, minute = tick.world.last_known, tick.minute
     keys = _keys(quantity, workloads)
@@ -56,58 +56,60 @@ def last_known(
         for name, key in keys.items()
         if name in renew or _is_due(quantity, memory.get(key), minute)
     }
-    # What no time is left for was not asked: it stays due.
+    # Without time left nothing is attempted, so the reading stays due.
     if due and tick.remaining_s() > 0:
         for name, reading in _readings(quantity, due, tick).items():
             memory[keys[name]] = _renewed(memory.get(keys[name]), reading, minute)
-    return {name: _counting(quantity, memory.get(key), minute) for name, key in keys.items()}
+    return {name: _current(quantity, memory.get(key), minute) for name, key in keys.items()}
 
 
-def remembered(quantity: Quantity[Answer], workloads: Workloads, world: World) -> dict[str, LastKnown]:
+def earlier_readings(
+    quantity: Quantity[Response], workloads: Workloads, world: World
+) -> dict[str, LastKnown]:
     """The readings of earlier ticks, of those workloads that have one."""
     keys = _keys(quantity, workloads)
     return {name: world.last_known[key] for name, key in keys.items() if key in world.last_known}
 
 
-def _keys(quantity: Quantity[Answer], workloads: Workloads) -> dict[str, tuple[str, str]]:
+def _keys(quantity: Quantity[Response], workloads: Workloads) -> dict[str, tuple[str, str]]:
     return {name: (quantity.name, quantity.source(workload)) for name, workload in workloads.items()}
 
 
-def _is_due(quantity: Quantity[Answer], last: LastKnown | None, minute: datetime) -> bool:
+def _is_due(quantity: Quantity[Response], last: LastKnown | None, minute: datetime) -> bool:
     if last is None:
         return True
-    told_nothing = isinstance(last.value, Unknown) or last.not_renewed
+    no_reading = isinstance(last.value, Unknown) or last.not_renewed
     # Ticks may overlap, the later one first, and clocks are set back.
-    return abs(minute - last.attempted_at) >= (quantity.retry if told_nothing else quantity.every)
+    return abs(minute - last.attempted_at) >= (quantity.retry if no_reading else quantity.every)
 
 
-def _readings(quantity: Quantity[Answer], due: Workloads, tick: TickContext) -> dict[str, float | Unknown]:
-    """What AWS answers now; a read that fails is told of each workload that lacks it."""
-    answers = read_isolated(partial(quantity.read, due, tick))
+def _readings(quantity: Quantity[Response], due: Workloads, tick: TickContext) -> dict[str, float | Unknown]:
+    """The readings from AWS; a read that fails is logged for each workload that lacks it."""
+    responses = read_isolated(partial(quantity.read, due, tick))
     readings: dict[str, float | Unknown] = {}
     for name, workload in due.items():
-        answer = answers if isinstance(answers, Unknown) else answers[name]
-        told = (
-            answer
-            if isinstance(answer, Unknown)
-            else read_isolated(partial(quantity.value, workload, answer, tick))
+        response = responses if isinstance(responses, Unknown) else responses[name]
+        value = (
+            response
+            if isinstance(response, Unknown)
+            else read_isolated(partial(quantity.value, workload, response, tick))
         )
-        if isinstance(told, Unknown) and (told is answer or told.defect):
-            report_unknown(name, [told], tick.report)
-            told = Unknown(reason=told.reason)  # a defect's stack trace would be kept with it
-        readings[name] = told
+        if isinstance(value, Unknown) and (value is response or value.defect):
+            report_unknown(name, [value], tick.report)
+            value = Unknown(reason=value.reason)  # without the defect, whose stack trace would stay in memory
+        readings[name] = value
     return readings
 
 
 def _renewed(last: LastKnown | None, reading: float | Unknown, minute: datetime) -> LastKnown:
-    """The reading; the last one where this one tells nothing."""
+    """The new reading; the last one, marked as not renewed, where the new one has no value."""
     if isinstance(reading, Unknown) and last and not isinstance(last.value, Unknown):
         return replace(last, attempted_at=minute, not_renewed=reading.reason)
     return LastKnown(value=reading, read_at=minute, attempted_at=minute)
 
 
-def _counting(quantity: Quantity[Answer], last: LastKnown | None, minute: datetime) -> LastKnown:
-    """The reading as it counts at this minute: one that is too old tells nothing any more."""
+def _current(quantity: Quantity[Response], last: LastKnown | None, minute: datetime) -> LastKnown:
+    """The reading as of this minute: one older than `kept` becomes Unknown."""
     if last is None:
         return LastKnown(value=Unknown(reason=NO_TIME_LEFT), read_at=minute, attempted_at=minute)
     if isinstance(last.value, Unknown) or abs(minute - last.read_at) <= quantity.kept:

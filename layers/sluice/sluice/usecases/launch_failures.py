@@ -1,6 +1,6 @@
-"""Step: ask AWS why instances that are needed do not start, and log its answer.
+"""Step: read from AWS why instances that are needed do not start, and log the reason.
 
-Only fleets that lack instances while messages wait are asked about, so a healthy control plane makes no call.
+Only fleets that lack instances while messages wait are read, so a healthy control plane makes no call.
 Nothing is acted on, and what cannot be read is counted without failing the tick.
 """
 
@@ -33,7 +33,7 @@ def report_launch_failures(tick: TickContext) -> None:
             lacking[workload.name] = workload
 
     each_isolated(tick.workloads, Counter.OBSERVATION_FAILED, report, select)
-    # Without time left the next tick asks; the workload's age alarm fires meanwhile.
+    # Without time left the next tick reads them; the workload's age alarm fires meanwhile.
     if world.launches is None or not lacking or tick.remaining_s() <= 0:
         return
     attempts = world.launches.read({workload.fleet for workload in lacking.values()}, tick.remaining_s)

@@ -25,10 +25,10 @@ from sluice.usecases.last_known import Quantity, last_known
 from sluice.usecases.tick_context import TickContext, Workloads
 
 WINDOW_MINUTES = 15
-"""AWS's own metrics of a minute can be read some minutes after its end, and a service's only while it has
-tasks: instances that run for less say nothing."""
+"""AWS's own metrics of a minute can be read only some minutes after its end, and a service's only while it
+has tasks: for a fleet that has run for less time, missing points mean nothing."""
 MAX_GAP = 5 * MINUTE
-"""Between two ticks that saw instances run: beyond, they may have been others."""
+"""Between two ticks that observed running instances; after a longer gap they may be others."""
 
 
 def warn_missing_metrics(tick: TickContext) -> None:
@@ -97,4 +97,4 @@ PUBLISHED_MINUTES = Quantity(
     retry=5 * MINUTE,
     kept=4 * MINUTE,
 )
-"""Minutes of the window of which AWS tells how many instances ran; one metric a read."""
+"""Minutes of the window for which AWS has published the running instances; a read is billed as one metric."""

@@ -11,7 +11,7 @@ from sluice.ports import Counter, Registered, RemainingS, Report, World, first_h
 
 
 def registered(world: World, report: Report, remaining_s: RemainingS, *, fresh: bool = False) -> Registered:
-    """Every workload that may be served; what is wrong with the others is told and counted."""
+    """Every workload that may be served; what is wrong with the others is logged and counted."""
     registry = world.registry.all(remaining_s, fresh=fresh)
     if registry.stale:
         report.event(Counter.REGISTRY_STALE, f"serving the last good copy of the registry: {registry.stale}")
@@ -22,13 +22,13 @@ def registered(world: World, report: Report, remaining_s: RemainingS, *, fresh: 
 
 def observe(world: World, workloads: Collection[Workload], remaining_s: RemainingS) -> dict[str, Observation]:
     """One live observation per workload name; whatever could not be read in time is Unknown."""
-    # Where the time is too short for all, it is not for the same ones every minute.
+    # Rotated: where the time is too short for all, it must not be the same ones that go without every minute.
     by_name = {workload.name: workload for workload in workloads}
     order = [by_name[name] for name in rotated(by_name, minutes_since_epoch(world.now()))]
     queue_urls = list(dict.fromkeys(workload.queue_url for workload in order))
     fleets = list(dict.fromkeys(workload.fleet for workload in order))
-    # Queues first: each is read by a call of its own, while a slow fleet API holds up a hundred fleets. Slow
-    # queues may use up half of the time; the other half is the fleets'.
+    # Queues first: each takes a call of its own, while one slow fleet call holds up a hundred fleets. Slow
+    # queues may use up half of the time; the other half is left for the fleets.
     backlogs = world.queues.read(queue_urls, first_half(remaining_s))
     capacities = world.fleets.read(fleets, remaining_s)
     return {
@@ -38,7 +38,7 @@ def observe(world: World, workloads: Collection[Workload], remaining_s: Remainin
 
 
 def report_unknown(workload: str, readings: Sequence[Unknown], report: Report) -> None:
-    """Why a workload could not be observed, as one failure; a defect of ours with its stack trace."""
+    """Log why a workload could not be observed as one failure; a defect with its stack trace."""
     defects = [reading.defect for reading in readings if reading.defect]
     defect = ExceptionGroup("several reads broke", defects) if len(defects) > 1 else next(iter(defects), None)
     reason = "; ".join(reading.reason for reading in readings)

@@ -29,7 +29,7 @@ from sluice.core.model import (
 )
 from sluice.core.target import initial_target
 from sluice.ports import LastKnown, Series, SeriesQuery, first_half
-from sluice.usecases.last_known import Quantity, last_known, remembered
+from sluice.usecases.last_known import Quantity, earlier_readings, last_known
 from sluice.usecases.processing_time import (
     DurationQuery,
     processing_times,
@@ -38,9 +38,9 @@ from sluice.usecases.tick_context import TickContext, Workloads
 
 VISIBLE = "ApproximateNumberOfMessagesVisible"
 SENT = "NumberOfMessagesSent"
-"""Messages added to a queue, delayed ones when they are sent; its own retries are none of them."""
+"""Messages added to a queue, delayed ones when they are sent; redeliveries are not counted."""
 MIN_SAMPLES = 30
-"""Processed messages that make the processing time of a static target known; a dynamic one says how many."""
+"""Samples needed for the processing time of a static target; a dynamic one has its own `min_samples`."""
 
 
 def demands(workloads: Workloads, tick: TickContext) -> dict[str, Demand | Unknown]:
@@ -54,12 +54,12 @@ def demands(workloads: Workloads, tick: TickContext) -> dict[str, Demand | Unkno
     arrivals = last_known(ARRIVALS, workloads, tick)
     arriving = {name: workloads[name] for name, last in arrivals.items() if _is_positive(last.value)}
     retuned = {name: workload for name, workload in arriving.items() if _is_retuned(workload)}
-    before = remembered(TARGET, retuned, tick.world)
-    # The processing time is read after it, and must not go without because policies are slow to be described.
+    before = earlier_readings(TARGET, retuned, tick.world)
+    # Half of that again: a slow DescribePolicies must leave time to read the processing time.
     targets = last_known(TARGET, retuned, replace(tick, remaining_s=first_half(tick.remaining_s)))
     measured = {name: workload for name, workload in arriving.items() if not _is_processing_given(workload)}
-    # A retune has found another processing time: with the one from before, target x load would be off by as
-    # much as the target has moved.
+    # A moved target means that a retune has measured another processing time: with the old one, target x load
+    # would be wrong by as much as the target has moved.
     moved = {name for name, last in before.items() if last.value != targets[name].value}
     processing = last_known(PROCESSING, measured, tick, renew=moved)
     return {
@@ -71,14 +71,15 @@ def demands(workloads: Workloads, tick: TickContext) -> dict[str, Demand | Unkno
 def _demand(
     workload: Workload, arrivals: LastKnown, processing: LastKnown | None, target: LastKnown | None
 ) -> Demand | Unknown:
-    """Of the three readings; None where the document says it, or where it makes no difference."""
+    """The demand from the three readings; None where the document gives the value or it does not matter."""
     given_s = workload.tracking.processing_s
     if processing and isinstance(processing.value, Unknown) and given_s is not None:
         processing = None
     arrivals_per_s = arrivals.value
     processing_s = processing.value if processing else given_s or 0.0
     per_instance = target.value if target else initial_target(workload)
-    # In the order in which they are read: a slow read leaves those after it without time.
+    # In the order of reading: a slow read leaves those after it without time, so the first failure is the
+    # cause.
     if isinstance(arrivals_per_s, Unknown):
         return replace(arrivals_per_s, reason=f"{ARRIVALS.name}: {arrivals_per_s.reason}")
     if isinstance(per_instance, Unknown):
@@ -100,12 +101,12 @@ def _demand(
 
 
 def _is_processing_given(workload: Workload) -> bool:
-    """A dynamic target follows the workers' own measurements, and so does its load."""
+    """Whether the document gives the processing time; for a dynamic target the measured one counts."""
     return workload.tracking.processing_s is not None and isinstance(workload.target, StaticTarget)
 
 
 def _is_retuned(workload: Workload) -> bool:
-    """Whether the policy's target may differ from the document's."""
+    """Whether a retune may have moved the policy's target away from the document's."""
     return isinstance(workload.target, DynamicTarget) and workload.policy_arn is not None
 
 
@@ -113,15 +114,15 @@ def _is_positive(value: float | Unknown) -> bool:
     return not isinstance(value, Unknown) and value > 0
 
 
-# --- what is read -----------------------------------------------------------------------------------------
+# --- the quantities that are read ---------------------------------------------------------------------------
 
 
 def _sent(workloads: Workloads, tick: TickContext) -> Mapping[str, Series | Unknown]:
-    """Messages sent a minute; where minutes are missing, a second metric tells whether they were idle.
+    """Messages sent per minute; where minutes are missing, a second metric shows whether they were idle.
 
-    It is not read where it makes no difference: of a queue that was silent before, and still is.
+    The second metric is not read where it does not matter: for a queue that was silent before and still is.
     """
-    sent, before = _minutes(workloads, SENT, "Sum", tick), remembered(ARRIVALS, workloads, tick.world)
+    sent, before = _minutes(workloads, SENT, "Sum", tick), earlier_readings(ARRIVALS, workloads, tick.world)
     gapped = {
         name: workloads[name]
         for name, series in sent.items()
@@ -142,7 +143,7 @@ def _with_zeros(sent: Series | Unknown, active: Series | Unknown, tick: TickCont
 def _minutes(
     workloads: Workloads, name: str, statistic: str, tick: TickContext
 ) -> Mapping[str, Series | Unknown]:
-    """One of SQS's metrics by the minute, as far back as arrivals are judged."""
+    """One of SQS's metrics by minute, as far back as arrivals count."""
     queries = {
         workload: SeriesQuery(metric=each.queue_metric(name), statistic=statistic, period_s=60)
         for workload, each in workloads.items()
@@ -186,7 +187,7 @@ ARRIVALS = Quantity(
     retry=5 * MINUTE,
     kept=60 * MINUTE,
 )
-"""Messages per second; one metric a read, two where minutes are missing."""
+"""Messages per second; a read is billed as one metric, as two where minutes are missing."""
 PROCESSING = Quantity(
     name="processing time",
     source=lambda workload: f"{workload.name} {workload.duration_metric}",
@@ -196,8 +197,8 @@ PROCESSING = Quantity(
     retry=10 * MINUTE,
     kept=24 * 60 * MINUTE,
 )
-"""Mean seconds a message takes; two metrics a read, four where the last hour holds too few samples. A retune
-that has moved the target has it read at once."""
+"""Mean seconds a message takes; a read is billed as two metrics, as four where the last hour has too few
+samples. It is read at once where a retune has moved the target."""
 TARGET = Quantity(
     name="target",
     source=lambda workload: f"{workload.policy_arn}",
@@ -207,4 +208,4 @@ TARGET = Quantity(
     retry=5 * MINUTE,
     kept=60 * MINUTE,
 )
-"""Messages per instance that the policy holds; AWS does not bill for it."""
+"""The policy's target in messages per instance; reading it is not billed."""

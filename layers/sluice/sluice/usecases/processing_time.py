@@ -13,14 +13,14 @@ from sluice.core.target import weighted
 from sluice.ports import RemainingS, SeriesQuery, World
 from sluice.usecases.isolation import read_isolated
 
-# (window, period): an hour at CloudWatch's finest period, then a day at one that keeps the answer small.
+# (window, period): an hour in periods of a minute, then a day in longer ones, which keep the response small.
 WINDOWS_S = ((3600, 60), (86_400, 300))
 SAMPLES = "SampleCount"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DurationQuery:
-    """Which processing time is asked for, and how many samples make it known."""
+    """Which processing time to read, and how many samples make it known."""
 
     metric: Metric
     statistic: str
@@ -30,9 +30,9 @@ class DurationQuery:
 def processing_times(
     queries: Mapping[str, DurationQuery], world: World, remaining_s: RemainingS
 ) -> dict[str, Durations | Unknown]:
-    """Each query's processing time over the shortest window that holds enough samples.
+    """Each query's processing time over the shortest window with enough samples.
 
-    Where neither window does, the longest one's, with as many samples as there are.
+    Where neither window has enough, that of the longest one, with as many samples as there are.
     """
     now = minute_of(world.now())
     durations: dict[str, Durations | Unknown] = {}
@@ -40,7 +40,7 @@ def processing_times(
     for window_s, period_s in WINDOWS_S:
         if not waiting:
             break
-        # Periods are aligned: the window ends with the last whole one.
+        # Periods are aligned: the window ends with the last complete one.
         end = now - timedelta(seconds=now.timestamp() % period_s)
         durations |= _over(waiting, world, end, window_s, period_s, remaining_s)
         waiting = {name: query for name, query in waiting.items() if _sparse(query, durations[name])}

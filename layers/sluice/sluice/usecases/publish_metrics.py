@@ -89,7 +89,7 @@ def _points(published: Published, workload: Workload, tick: TickContext) -> list
 
 
 def _backlog_per_instance(workload: Workload, observation: Observation, report: Report) -> float | None:
-    """The plain metric; None where the workload was not read in full, or may not be served."""
+    """The plain metric; None where a reading is missing, or the fleet does not count instances."""
     backlog, capacity = observation.backlog, observation.capacity
     if isinstance(backlog, Unknown) or isinstance(capacity, Unknown):
         unknowns = [reading for reading in (backlog, capacity) if isinstance(reading, Unknown)]

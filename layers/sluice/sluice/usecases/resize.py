@@ -22,7 +22,7 @@ from sluice.usecases.published_backlog import published_backlog
 def bootstrap(
     workload: Workload, world: World, trigger: Trigger, report: Report, remaining_s: RemainingS
 ) -> None:
-    """Wake the fleet where messages wait and nothing runs."""
+    """Start the fleet where messages wait and nothing runs."""
     observation = observe(world, [workload], remaining_s)[workload.name]
     decision = decide_bootstrap(workload, observation, trigger, target_per_instance=initial_target(workload))
     act(decision, workload, world, report)
@@ -36,7 +36,7 @@ def shutdown(
     report: Report,
     remaining_s: RemainingS,
 ) -> None:
-    """Send the fleet to its minimum where the queue is proven empty, and wake it if a message slipped in.
+    """Set the fleet to its minimum where the queue is proven empty; start it again if work arrived meanwhile.
 
     `proof_ends` are the minutes with which the proof may end, newest first.
     """
@@ -47,9 +47,9 @@ def shutdown(
         published = series[workload.name]
     decision = decide_shutdown(workload, observation, published, trigger, proof_ends=proof_ends)
     outcome = act(decision, workload, world, report, published)
-    # A message may have arrived between the proof and the act, and the bootstrap that its alarm started has
-    # held, because the fleet was still awake. Lambda's retry of an invocation whose second look failed finds
-    # the fleet at its minimum: it has to look again too.
+    # A message may have arrived between the proof and the act. The bootstrap that its alarm started then
+    # found the desired count still above 0 and held, and the alarm does not fire again. Where this second
+    # reading fails, Lambda's retry finds the fleet at its minimum: it has to observe again too.
     if outcome is Outcome.ACTED:
         observation = observe(world, [workload], remaining_s)[workload.name]
     elif decision.reason is not Reason.AT_MINIMUM:

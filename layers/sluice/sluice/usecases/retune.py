@@ -26,15 +26,15 @@ from sluice.usecases.processing_time import (
 
 HOUR_S = 3600
 TURN_S = 48
-"""One workload's three calls take 72 s where each fails in every attempt; 24 s of it are kept back anyway."""
+"""A workload's three calls take 72 s where each fails in every attempt; `RESERVE_S` covers 24 s of that."""
 LEFT_OUT = "no time left in this round; the next one begins with another workload"
 
 
 def retune_targets(request: RetuneRequest, world: World, report: Report, remaining_s: RemainingS) -> None:
-    """One round over all dynamic targets, or over the workload whose stack just changed.
+    """One round over all dynamic targets, or over the workload whose stack has just changed.
 
-    Raises TransientError at the end where any workload failed or was left out for want of time, so that the
-    round is seen to have failed.
+    Raises TransientError at the end where any workload failed or was left out for lack of time, so that the
+    invocation counts as failed.
     """
     served = {
         workload.name: DurationQuery(
