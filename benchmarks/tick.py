@@ -15,7 +15,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,11 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / folder) for folder in ("", "layers/sluice")]
 
 from benchmarks import list_prices  # noqa: E402
-from benchmarks.approaches import TIMEOUT_S, process  # noqa: E402
+from benchmarks.approaches import process  # noqa: E402
 from benchmarks.counts import Counts  # noqa: E402
 from benchmarks.cpu_share import NoControlGroupError, held_to, share_of  # noqa: E402
 from benchmarks.stub_aws import LATENCY_S, Stub, is_idle, stub  # noqa: E402
+from benchmarks.tick_results import PER_WORKLOAD_CALLS, PerWorkload, Tick  # noqa: E402
 from sluice import wiring  # noqa: E402
 from sluice.usecases.tick import MOST_IN_ONE_INVOCATION  # noqa: E402
 from sluice_cli.progress import Progressing  # noqa: E402
@@ -40,50 +41,8 @@ JUDGED = 1000
 MOST_CALLS, MOST_OF_FLOOR = 1.10, 1.5
 SAMPLE = 30
 """Workloads with a function of their own that are invoked; all make the same three calls."""
-PER_WORKLOAD_CALLS = 3
-READING_S = TIMEOUT_S - wiring.RESERVE_S
-"""When a tick stops reading, and turns to publishing what it has."""
 SMALLEST_MB = 128
 """The least memory a function can have."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tick:
-    """So many workloads in one invocation."""
-
-    workloads: int
-    readers: int
-    cpu_share: float
-    """Of a core; 1 is all that one process can use."""
-    calls: float
-    """A workload, warm."""
-    cold_calls: float
-    """A workload, with the registry unread."""
-    wall_s: float
-    cpu_s: float
-    cold_s: float
-    """The first invocation: imports, clients, the registry and the tick."""
-    floor_s: float
-    """The same calls by bare clients."""
-    floor_cpu_s: float
-    slim_s: float
-    """The same calls by clients as the function makes them."""
-    peak_mb: float
-
-    @property
-    def of_floor(self) -> float:
-        """Time to that of the bare clients."""
-        return self.wall_s / self.floor_s
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PerWorkload:
-    """A function for each workload, warm."""
-
-    memory_mb: int
-    cpu_share: float
-    billed_s: float
-    """Of one invocation, in whole milliseconds, on average."""
 
 
 def measure(workloads: int, readers: int, cpu_share: float, rounds: int) -> Tick:

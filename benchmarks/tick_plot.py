@@ -12,12 +12,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from benchmarks.tick import PER_WORKLOAD_CALLS, READING_S, Tick
+from benchmarks.approaches import TIMEOUT_S
+from benchmarks.tick_results import PER_WORKLOAD_CALLS, Tick
+from sluice import wiring
 from sluice.usecases.tick import MOST_IN_ONE_INVOCATION
 from sluice_report.chart.palette import LIGHT
-from sluice_report.demo.picture import style
+from sluice_report.chart.rendering import style
 
 WIDTH_IN, HEIGHT_IN = 8.6, 4.4
+READING_S = TIMEOUT_S - wiring.RESERVE_S
+"""When a tick stops reading and publishes what it has."""
 
 
 def svg(ticks: Sequence[Tick], *, latency_s: float) -> str:

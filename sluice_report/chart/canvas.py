@@ -18,6 +18,8 @@ from sluice_report.chart.palette import LIGHT
 POINTS_PER_INCH = 72
 LEFT, RIGHT = 44.0, 12.0
 """Beside each plot, in points."""
+TITLE, TITLE_LINE = 11.5, 15.0
+"""A panel's title: size of its text and height of a line, in points."""
 BOLD, REGULAR = 0.6, 0.55
 """Mean width of a character, in sizes of the text."""
 

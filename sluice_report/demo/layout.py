@@ -19,6 +19,8 @@ from sluice_report.chart.canvas import (
     POINTS_PER_INCH,
     REGULAR,
     RIGHT,
+    TITLE,
+    TITLE_LINE,
     Sheet,
     blank,
     plain_axes,
@@ -41,7 +43,6 @@ from sluice_sim.embedded.timeline import (
     Story,
 )
 
-TITLE, TITLE_LINE = 11.5, 15.0
 BELOW_PLOT = 22.0
 """Room for half a mark below each panel."""
 AXIS = 8.0

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from sluice_report import quantities
+from sluice_report.chart import scales
 from sluice_report.chart.label_placement import Room
 from sluice_report.chart.palette import LIGHT
 from sluice_report.demo import sentences
@@ -63,7 +63,7 @@ def _backlog(axes: Axes, minutes: Rows, *, marks: Sequence[Mark]) -> None:
     at = [row.minute for row in minutes]
     in_work = [row.in_flight for row in minutes]
     together = [row.visible + row.in_flight for row in minutes]
-    scale(axes, max(together), whole=True)
+    scales.linear(axes, max(together), headroom=HEADROOM, integer=True)
     axes.fill_between(at, in_work, color=LIGHT["in-work"], step="mid", lw=0, zorder=3)
     axes.fill_between(at, in_work, together, color=LIGHT["waiting"], step="mid", lw=0, zorder=3)
     room = Room(axes)
@@ -92,7 +92,7 @@ def _arrivals(axes: Axes, minutes: Rows) -> None:
     at, sent = [row.minute for row in minutes], [row.sent for row in minutes]
     sustained = [row.sustained_per_minute for row in minutes]
     known = [(float(row), value) for row, value in zip(at, sustained, strict=True) if value is not None]
-    scale(axes, max([*sent, *(value for _, value in known)]), whole=True)
+    scales.linear(axes, max([*sent, *(value for _, value in known)]), headroom=HEADROOM, integer=True)
     axes.fill_between(at, sent, color=LIGHT["arriving"], step="mid", lw=0, zorder=3)
     axes.step(at, _gaps(sustained), where="mid", color=LIGHT["plan"], lw=1.6, zorder=4)
     room = Room(axes)
@@ -108,7 +108,7 @@ def _arrivals(axes: Axes, minutes: Rows) -> None:
 def _instances(axes: Axes, minutes: Rows) -> None:
     at = [row.minute for row in minutes]
     desired, running = [row.desired for row in minutes], [row.running for row in minutes]
-    scale(axes, max(*desired, *running), whole=True)
+    scales.linear(axes, max(*desired, *running), headroom=HEADROOM, integer=True)
     axes.fill_between(at, running, color=LIGHT["running"], step="mid", lw=0, zorder=3)
     axes.step(at, desired, where="mid", color=LIGHT["asked"], lw=1.6, zorder=4)
     room = Room(axes)
@@ -136,9 +136,11 @@ def _per_instance(axes: Axes, minutes: Rows) -> None:
     targets = [row.target for row in minutes]
     known = [value for value in (*values, *targets) if value is not None]
     if _dwarfs(minutes):
-        logarithmic(axes, max(known), min(target for target in targets if target))
+        scales.logarithmic(
+            axes, max(known), min(target for target in targets if target), headroom=LOG_HEADROOM
+        )
     else:
-        scale(axes, max(known, default=1))
+        scales.linear(axes, max(known, default=1), headroom=HEADROOM)
     if sentences.counts_arrivals(minutes):
         axes.fill_between(at, _gaps(plain), color=LIGHT["of-backlog"], step="mid", lw=0, zorder=3)
         axes.fill_between(
@@ -176,7 +178,7 @@ def _arriving(row: Minute) -> float:
 def _processing(axes: Axes, minutes: Rows) -> None:
     at, values = [row.minute for row in minutes], [row.processing_s for row in minutes]
     known = [(float(row.minute), row.processing_s) for row in minutes if row.processing_s is not None]
-    scale(axes, max(value for _, value in known))
+    scales.linear(axes, max(value for _, value in known), headroom=HEADROOM)
     axes.step(at, _gaps(values), where="mid", color=LIGHT["processing"], lw=1.6, zorder=4)
     room = Room(axes)
     room.line(at, values)
@@ -193,23 +195,3 @@ def _dwarfs(minutes: Rows) -> bool:
     targets = [row.target for row in minutes if row.target]
     most = max((row.tracked_per_instance or 0 for row in minutes), default=0)
     return bool(targets) and most > DWARFED * min(targets)
-
-
-def scale(axes: Axes, most: float, *, whole: bool = False, headroom: float = HEADROOM) -> None:
-    """From zero to the most and, above it, the labels' room."""
-    axes.set_ylim(0, (most or 1) * headroom)
-    axes.yaxis.set_major_locator(
-        MaxNLocator(3, integer=whole, steps=[1, 2, 2.5, 5, 10] if not whole else [1, 2, 5, 10])
-    )
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: quantities.number(value)))
-
-
-def logarithmic(axes: Axes, most: float, least_target: float, *, headroom: float = LOG_HEADROOM) -> None:
-    """Zero, then powers of ten; linear below the target's own power of ten."""
-    linear = 10.0 ** math.floor(math.log10(least_target))
-    axes.set_yscale("symlog", linthresh=linear, linscale=0.5)
-    axes.set_ylim(0, most * headroom)
-    powers = range(round(math.log10(linear)), math.ceil(math.log10(most)) + 1)
-    axes.yaxis.set_major_locator(FixedLocator([0, *(10.0**power for power in powers)]))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: quantities.number(value)))

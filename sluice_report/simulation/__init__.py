@@ -34,7 +34,12 @@ def write(
     """
     # A home that cannot be written costs matplotlib a moment, not the reader a warning.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
-    from sluice_report.simulation import overview, page, picture  # matplotlib takes over a second to import
+    from sluice_report.simulation import (  # matplotlib takes over a second to import
+        comparison,
+        overview,
+        page,
+        picture,
+    )
 
     called = [run.policy for run in runs] if names is None else list(names)
     files = _files(called)
@@ -44,7 +49,7 @@ def write(
         page.tell(name, run, result, bound, runs=len(runs))
         for name, run, result, bound in zip(called, runs, results, known, strict=True)
     ]
-    compared, ratios = overview.entries(called, results), overview.in_ratios(results)
+    compared, ratios = comparison.entries(called, results), comparison.in_ratios(results)
     html = directory / "report.html"
     html.write_text(page.render(told, compared, ratios=ratios, workload=workload), encoding="utf-8")
     written = [html]

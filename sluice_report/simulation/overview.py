@@ -17,22 +17,20 @@ from matplotlib.ticker import FixedFormatter, FixedLocator
 from sluice_report.chart.canvas import (
     LEFT,
     RIGHT,
+    TITLE,
+    TITLE_LINE,
     Sheet,
     blank,
     plain_axes,
     wrapped,
 )
+from sluice_report.chart.compact_svg import compact
 from sluice_report.chart.label_placement import Room
 from sluice_report.chart.palette import LIGHT
-from sluice_report.demo.picture import (
-    png_of,
-    style,
-    svg_of,
-)
+from sluice_report.chart.rendering import Drawing, style, to_png, to_svg
 from sluice_report.quantities import number
 from sluice_report.simulation import sentences
-from sluice_report.simulation.picture import TITLE, TITLE_LINE, Drawing, compact
-from sluice_report.simulation.sentences import Result
+from sluice_report.simulation.comparison import Entry
 
 HEIGHT = 250.0
 ACROSS = 100.0
@@ -46,57 +44,16 @@ CLOSE = 2.0
 FEW_TICKS = 6
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One run in the comparison."""
-
-    name: str
-    attainment: float
-    cost: float
-    """Times the lower bound; instance-hours where a run has none."""
-    on_frontier: bool
-
-
-def entries(names: Sequence[str], results: Sequence[Result]) -> tuple[Entry, ...]:
-    """Every run that had a message, in the order given."""
-    measured = [
-        (name, float(str(result["attainment"])), _cost(result, results))
-        for name, result in zip(names, results, strict=True)
-        if result["attainment"] is not None
-    ]
-    return tuple(
-        Entry(
-            name=name,
-            attainment=attained,
-            cost=cost,
-            on_frontier=not any(
-                other >= attained and price <= cost and (other, price) != (attained, cost)
-                for _, other, price in measured
-            ),
-        )
-        for name, attained, cost in measured
-    )
-
-
-def in_ratios(results: Sequence[Result]) -> bool:
-    """Whether costs are told as times the bound: every run has one."""
-    return all(result.get("cost_ratio") is not None for result in results)
-
-
-def _cost(result: Result, results: Sequence[Result]) -> float:
-    return float(str(result["cost_ratio" if in_ratios(results) else "instance_hours"]))
-
-
 def png(compared: Sequence[Entry], *, ratios: bool, width: float = 860) -> bytes:
     """The comparison as a picture of its own."""
     with style():
-        return png_of(_figure(compared, ratios, width, alone=True))
+        return to_png(_figure(compared, ratios, width, alone=True))
 
 
 def drawing(compared: Sequence[Entry], *, ratios: bool, width: float) -> Drawing:
     """The comparison for the page."""
     with style(salt=f"overview {width}"):
-        svg = svg_of(_figure(compared, ratios, width, alone=False))
+        svg = to_svg(_figure(compared, ratios, width, alone=False))
     return Drawing(svg=compact(svg), left=LEFT / width, right=1 - RIGHT / width)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from sluice_report.chart import palette
+from sluice_report.chart.rendering import Drawing
 from sluice_report.quantities import UNKNOWN, duration, durations, number, share, times
 from sluice_report.simulation import (
     decisions,
@@ -22,10 +23,9 @@ from sluice_report.simulation import (
     sentences,
     time_series,
 )
+from sluice_report.simulation.comparison import Entry
 from sluice_report.simulation.decisions import Move
-from sluice_report.simulation.overview import Entry
 from sluice_report.simulation.panels import Panel
-from sluice_report.simulation.picture import Drawing
 from sluice_report.simulation.sentences import Result
 from sluice_report.simulation.time_series import Course
 from sluice_sim import policies

@@ -13,11 +13,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedFormatter, FixedLocator
 
+from sluice_report.chart import scales
 from sluice_report.chart.palette import LIGHT
-from sluice_report.demo.panels import (
-    logarithmic,
-    scale,
-)
 from sluice_report.simulation import sentences
 from sluice_report.simulation.decisions import Move
 from sluice_report.simulation.sentences import Result
@@ -124,7 +121,7 @@ def _cost_keys(course: Course) -> tuple[Key, ...]:
 def _arrivals(axes: Axes, course: Course) -> None:
     minutes = np.full(course.stretches, course.stretch_s / MINUTE_S)
     minutes[-1] = max(course.end_s / MINUTE_S - minutes[0] * (course.stretches - 1), 1)
-    scale(axes, float(course.busiest.max()), whole=True, headroom=HEADROOM)
+    scales.linear(axes, float(course.busiest.max()), integer=True, headroom=HEADROOM)
     _area(axes, course.arrivals / minutes, "arriving")
     if course.stretch_s > MINUTE_S:
         _line(axes, course.busiest.astype(float), "ink", width=0.7)
@@ -132,7 +129,7 @@ def _arrivals(axes: Axes, course: Course) -> None:
 
 def _backlog(axes: Axes, course: Course) -> None:
     together = (course.waiting + course.in_work).astype(float)
-    scale(axes, float(together.max()), whole=True, headroom=HEADROOM)
+    scales.linear(axes, float(together.max()), integer=True, headroom=HEADROOM)
     _area(axes, course.in_work.astype(float), "in-work")
     _area(axes, together, "waiting", floor=course.in_work.astype(float))
 
@@ -140,7 +137,7 @@ def _backlog(axes: Axes, course: Course) -> None:
 def _instances(axes: Axes, course: Course) -> None:
     most = max(course.running.most.max(), course.desired.most.max())
     plan = course.planned
-    scale(axes, float(max(most, plan.most.max()) if plan else most), whole=True, headroom=HEADROOM)
+    scales.linear(axes, float(max(most, plan.most.max()) if plan else most), integer=True, headroom=HEADROOM)
     _area(axes, course.running.most, "spread")
     _area(axes, course.running.mean, "running")
     _line(axes, course.desired.most, "asked", width=1.0)
@@ -173,9 +170,9 @@ def _waits(axes: Axes, course: Course, *, promise_s: float) -> None:
     half, most, nearly_all, longest = course.wait_s
     worst = float(np.nanmax(longest, initial=0.0))
     if _dwarfs(course, promise_s):
-        logarithmic(axes, worst, promise_s, headroom=LOG_HEADROOM)
+        scales.logarithmic(axes, worst, promise_s, headroom=LOG_HEADROOM)
     else:
-        scale(axes, max(worst, promise_s), headroom=HEADROOM)
+        scales.linear(axes, max(worst, promise_s), headroom=HEADROOM)
     for values, role in ((nearly_all, "p99"), (most, "p95"), (half, "p50")):
         _area(axes, values, role)
     _line(axes, longest, "ink", width=0.7)
@@ -183,7 +180,7 @@ def _waits(axes: Axes, course: Course, *, promise_s: float) -> None:
 
 
 def _cost(axes: Axes, course: Course) -> None:
-    scale(axes, float(course.billed_h[-1]), headroom=HEADROOM)
+    scales.linear(axes, float(course.billed_h[-1]), headroom=HEADROOM)
     _line(axes, course.billed_h, "processing", width=1.6)
     if course.bound_h is not None:
         _area(axes, course.billed_h, "grid", floor=course.bound_h)

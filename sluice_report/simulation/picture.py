@@ -5,9 +5,7 @@ Owns sizes and places, in points, and what keeps the SVG of a long run small.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,21 +15,19 @@ from sluice_report.chart.canvas import (
     LEFT,
     REGULAR,
     RIGHT,
+    TITLE,
+    TITLE_LINE,
     Sheet,
     blank,
     plain_axes,
     wrapped,
 )
+from sluice_report.chart.compact_svg import compact
 from sluice_report.chart.palette import LIGHT
-from sluice_report.demo.picture import (
-    png_of,
-    style,
-    svg_of,
-)
+from sluice_report.chart.rendering import Drawing, style, to_png, to_svg
 from sluice_report.simulation.panels import Key, Panel
 from sluice_report.simulation.time_series import Course
 
-TITLE, TITLE_LINE = 11.5, 15.0
 KEY, KEY_LINE = 9.5, 15.0
 SWATCH, SWATCH_GAP, KEY_GAP = 12.0, 4.0, 14.0
 BELOW_PLOT = 18.0
@@ -43,25 +39,16 @@ TICKS_S = (
 UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Drawing:
-    """An SVG for the page, and where in its width time begins and ends (0 to 1)."""
-
-    svg: str
-    left: float
-    right: float
-
-
 def png(name: str, verdict: str, panels: Sequence[Panel], course: Course, *, width: float = 860) -> bytes:
     """The picture that stands by itself, with its name and verdict."""
     with style():
-        return png_of(_figure(panels, course, width, heading=(name, verdict)))
+        return to_png(_figure(panels, course, width, heading=(name, verdict)))
 
 
 def drawing(name: str, panels: Sequence[Panel], course: Course, *, width: float) -> Drawing:
     """The panels for the page."""
     with style(salt=f"{name} {width}"):
-        svg = svg_of(_figure(panels, course, width, heading=None))
+        svg = to_svg(_figure(panels, course, width, heading=None))
     return Drawing(svg=compact(svg), left=LEFT / width, right=1 - RIGHT / width)
 
 
@@ -131,53 +118,3 @@ def _time_axis(axes: Axes, course: Course, width: float, *, labelled: bool) -> N
     axes.xaxis.set_major_formatter(FixedFormatter(texts))
     plain_axes(axes)
     axes.grid(visible=True, axis="x", color=LIGHT["grid"], lw=0.8, zorder=0)
-
-
-def compact(svg: str) -> str:
-    """The same drawing in fewer bytes: a tenth of a point, steps as H and V, what lies on a line left out."""
-    return re.sub(r' d="([^"]*)"', lambda found: f' d="{_compact_path(found[1])}"', svg)
-
-
-def _compact_path(path: str) -> str:
-    """Only straight paths; one with curves stays as it is."""
-    steps = re.findall(r"([A-Za-z])([^A-Za-z]*)", path)
-    if any(command not in "MLz" for command, _ in steps):
-        return path
-    written: list[str] = []
-    corners: list[tuple[float, float]] = []
-    for command, rest in steps:
-        if command == "z":
-            written.append(_polyline(corners) + "z")
-            corners = []
-            continue
-        if command == "M" and corners:
-            written.append(_polyline(corners))
-            corners = []
-        x, y = (round(float(value), 1) for value in rest.split())
-        corners.append((x, y))
-    return "".join(written) + _polyline(corners)
-
-
-def _polyline(corners: Sequence[tuple[float, float]]) -> str:
-    if not corners:
-        return ""
-    kept: list[tuple[float, float]] = []
-    for corner in corners:
-        while len(kept) > 1 and _between(kept[-2], kept[-1], corner):
-            kept.pop()
-        if not kept or kept[-1] != corner:
-            kept.append(corner)
-    (x, y), *others = kept
-    parts = [f"M{x:g} {y:g}"]
-    for nx, ny in others:
-        parts.append(f"H{nx:g}" if ny == y else f"V{ny:g}" if nx == x else f"L{nx:g} {ny:g}")
-        x, y = nx, ny
-    return "".join(parts)
-
-
-def _between(before: tuple[float, float], middle: tuple[float, float], after: tuple[float, float]) -> bool:
-    """Whether the middle of three lies on a horizontal or vertical line that goes on in its direction."""
-    for along, across in ((0, 1), (1, 0)):
-        if before[across] == middle[across] == after[across]:
-            return (before[along] - middle[along]) * (middle[along] - after[along]) >= 0
-    return False

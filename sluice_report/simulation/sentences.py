@@ -6,21 +6,18 @@ Every number in them is a number of the run. Durations count from the beginning 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sluice_report.quantities import count, duration, number, share, times
 from sluice_report.simulation import decisions as moved
+from sluice_report.simulation.comparison import Entry
 from sluice_report.simulation.decisions import Move
 from sluice_report.simulation.time_series import (
     MINUTE_S,
     Course,
 )
 from sluice_sim.promise import KEPT_SHARE
-
-if TYPE_CHECKING:
-    from sluice_report.simulation.overview import Entry
 
 HOUR_S, DAY_S = 3600, 86_400
 FEW_MINUTES_S = 600

@@ -134,7 +134,7 @@ def test_importing_the_report_loads_neither_matplotlib_nor_jinja() -> None:
     code = (
         "import sys, sluice_report; print([m for m in ('matplotlib', 'jinja2', 'numpy') if m in sys.modules])"
     )
-    root = Path(sluice_report.__file__).resolve().parents[2]
+    root = Path(sluice_report.__file__).resolve().parents[1]
     loaded = subprocess.run(
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
     )
@@ -144,12 +144,12 @@ def test_importing_the_report_loads_neither_matplotlib_nor_jinja() -> None:
 def test_a_home_that_cannot_be_written_costs_no_warning(tmp_path: Path) -> None:
     (tmp_path / "not-a-directory").touch()
     code = (
-        "import sys; from pathlib import Path; import sluice_report; from tests.report import builders;"
+        "import sys; from pathlib import Path; import sluice_report; from tests.report.demo import builders;"
         f"sluice_report.write([builders.flat()], Path({str(tmp_path / 'out')!r}))"
     )
     home = str(tmp_path / "not-a-directory")
     environ = dict.fromkeys(("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "MPLCONFIGDIR"), home)
-    root = Path(sluice_report.__file__).resolve().parents[2]
+    root = Path(sluice_report.__file__).resolve().parents[1]
     wrote = subprocess.run(
         [sys.executable, "-c", code], cwd=root, env=environ, capture_output=True, text=True, check=False
     )

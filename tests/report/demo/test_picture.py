@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from matplotlib import image
 
+from sluice_report.chart.palette import LIGHT
 from sluice_report.demo import picture
 from sluice_sim.embedded.timeline import Story
 from tests.report.conftest import Report
@@ -33,7 +34,7 @@ def test_a_png_is_wide_enough_for_a_page_and_not_blank(report: Report) -> None:
 def test_a_png_shows_the_backlog_the_fleet_and_the_target_in_their_colours(report: Report) -> None:
     pixels = _pixels(report.written[1].read_bytes()).reshape(-1, 3)
     for colour in ("waiting", "in-work", "running", "asked", "per-instance", "target", "processing"):
-        wanted = [int(picture.LIGHT[colour][at : at + 2], 16) for at in (1, 3, 5)]
+        wanted = [int(LIGHT[colour][at : at + 2], 16) for at in (1, 3, 5)]
         assert (pixels == wanted).all(axis=1).sum() > 50, colour
 
 
@@ -67,7 +68,7 @@ def test_what_is_tracked_is_drawn_as_the_backlogs_part_and_that_of_arrivals_agai
     story = Story(summary=builders.summary(), minutes=builders.arriving())
     pixels = _pixels(picture.png(story)).reshape(-1, 3)
     for colour in ("of-backlog", "of-arrivals", "per-instance", "target", "arriving", "plan"):
-        wanted = [int(picture.LIGHT[colour][at : at + 2], 16) for at in (1, 3, 5)]
+        wanted = [int(LIGHT[colour][at : at + 2], 16) for at in (1, 3, 5)]
         assert (pixels == wanted).all(axis=1).sum() > 50, colour
     svg = picture.drawing(story, width=760).svg
     for label in ("of the backlog", "of arrivals", "sustained", "arriving", "target 8"):

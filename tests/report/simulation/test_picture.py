@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib import image
 
+from sluice_report.chart.compact_svg import compact
 from sluice_report.chart.palette import LIGHT
-from sluice_report.simulation import overview, page, picture
+from sluice_report.simulation import comparison, overview, page, picture
 from tests.report.simulation import builders
 
 Corners = list[tuple[float, float]]
@@ -105,7 +106,7 @@ def test_whatever_is_compared_can_be_drawn_with_every_name(costs: list[float], r
         for place, cost in enumerate(costs)
     ]
     names = [f"policy-{place}" for place in range(len(costs))]
-    svg = overview.drawing(overview.entries(names, results), ratios=ratios, width=350).svg
+    svg = overview.drawing(comparison.entries(names, results), ratios=ratios, width=350).svg
     for name in names:
         assert f">{name}<" in svg
 
@@ -116,7 +117,7 @@ def test_a_dearer_run_stands_further_right_and_a_more_punctual_one_further_up() 
         {"attainment": 0.999, "cost_ratio": 1.5},
         {"attainment": 0.9, "cost_ratio": 3.0},
     ]
-    compared = overview.entries(["low", "high", "dear"], results)
+    compared = comparison.entries(["low", "high", "dear"], results)
     svg = overview.drawing(compared, ratios=True, width=760).svg
     uses = re.findall(r'<use xlink:href="#[^"]+" x="([\d.]+)" y="([\d.]+)" style="fill', svg)
     (low, high, dear) = [(float(x), float(y)) for x, y in uses[-3:]]
@@ -134,7 +135,7 @@ def test_a_compact_path_has_the_area_the_ends_and_the_extent_of_the_whole_one(st
         x, y = corners[-1]
         corners.append((round(x + by, 1), y) if along_x else (x, round(y + by, 1)))
     path = "M 100 100 " + " ".join(f"L {x} {y}" for x, y in corners[1:])
-    short = picture.compact(f'<path d="{path}"/>')
+    short = compact(f'<path d="{path}"/>')
     drawn = _corners(re.search(r'd="([^"]*)"', short)[1])
     assert (drawn[0], drawn[-1]) == (corners[0], corners[-1])
     assert _area(drawn) == pytest.approx(_area(corners), abs=1e-6)
@@ -147,7 +148,7 @@ def test_a_compact_path_has_the_area_the_ends_and_the_extent_of_the_whole_one(st
 
 def test_a_path_with_curves_stays_as_it_is() -> None:
     curved = '<path d="M 0 3 C 0.795609 3 1.55874 2.683901 2.12132 2.12132 z"/>'
-    assert picture.compact(curved) == curved
+    assert compact(curved) == curved
 
 
 def _corners(path: str) -> Corners:

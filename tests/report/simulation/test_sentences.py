@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from sluice_report.simulation import (
+    comparison,
     decisions,
-    overview,
     sentences,
     time_series,
 )
@@ -142,9 +142,9 @@ def test_of_very_many_decisions_every_stretch_keeps_its_first_and_then_the_great
     ]  # fmt: skip
 
 
-def _compared(*runs: tuple[str, float, float]) -> tuple[overview.Entry, ...]:
+def _compared(*runs: tuple[str, float, float]) -> tuple[comparison.Entry, ...]:
     results = [{"attainment": attained, "cost_ratio": ratio} for _, attained, ratio in runs]
-    return overview.entries([name for name, _, _ in runs], results)
+    return comparison.entries([name for name, _, _ in runs], results)
 
 
 def test_the_frontier_is_whom_no_other_beats_in_both_cost_and_promise() -> None:
@@ -165,5 +165,5 @@ def test_where_nobody_keeps_the_promise_the_closest_is_named() -> None:
 
 def test_without_bounds_costs_are_told_in_instance_hours() -> None:
     results = [{"attainment": 1.0, "cost_ratio": None, "instance_hours": 12.0}]
-    assert not overview.in_ratios(results)
-    assert "at 12 instance-hours" in sentences.comparison(overview.entries(["a"], results), ratios=False)
+    assert not comparison.in_ratios(results)
+    assert "at 12 instance-hours" in sentences.comparison(comparison.entries(["a"], results), ratios=False)
