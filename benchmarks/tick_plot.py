@@ -70,7 +70,7 @@ def _times(axes: Axes, ticks: Sequence[Tick]) -> None:
         rotation=90,
         va="bottom",
         fontsize=9,
-        color=LIGHT["asked"],
+        color=LIGHT["desired"],
     )
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(0, 0.9), fontsize=9)
 
@@ -108,4 +108,4 @@ def _finish(axes: Axes, what: str, ticks: Sequence[Tick]) -> None:
     axes.grid(color=LIGHT["grid"], linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.axvline(MOST_IN_ONE_INVOCATION, color=LIGHT["asked"], linewidth=1.2)
+    axes.axvline(MOST_IN_ONE_INVOCATION, color=LIGHT["desired"], linewidth=1.2)

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 
 def compact(svg: str) -> str:
-    """The same drawing in fewer bytes: a tenth of a point, steps as H and V, what lies on a line left out."""
+    """The same drawing in fewer bytes: tenths of a point, steps as H and V, no points within a line."""
     return re.sub(r' d="([^"]*)"', lambda found: f' d="{_compact_path(found[1])}"', svg)
 
 
 def _compact_path(path: str) -> str:
-    """Only straight paths; one with curves stays as it is."""
+    """Shorten a path of straight lines; a path with curves is returned unchanged."""
     steps = re.findall(r"([A-Za-z])([^A-Za-z]*)", path)
     if any(command not in "MLz" for command, _ in steps):
         return path
@@ -49,7 +49,7 @@ def _polyline(corners: Sequence[tuple[float, float]]) -> str:
 
 
 def _between(before: tuple[float, float], middle: tuple[float, float], after: tuple[float, float]) -> bool:
-    """Whether the middle of three lies on a horizontal or vertical line that goes on in its direction."""
+    """Whether the middle of three points lies on a horizontal or vertical line that keeps its direction."""
     for along, across in ((0, 1), (1, 0)):
         if before[across] == middle[across] == after[across]:
             return (before[along] - middle[along]) * (middle[along] - after[along]) >= 0

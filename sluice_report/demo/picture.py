@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sluice_report.chart.canvas import LEFT, RIGHT
+from sluice_report.chart.canvas import LEFT_MARGIN, RIGHT_MARGIN
 from sluice_report.chart.rendering import style, to_png, to_svg
 from sluice_report.demo.layout import figure
 from sluice_sim.embedded.timeline import Story
@@ -36,8 +36,8 @@ def drawing(story: Story, *, width: float) -> Drawing:
         svg = to_svg(figure(story, width, alone=False))
     return Drawing(
         svg=svg,
-        left=LEFT / width,
-        right=1 - RIGHT / width,
+        left=LEFT_MARGIN / width,
+        right=1 - RIGHT_MARGIN / width,
         first=story.minutes[0].minute,
         last=story.minutes[-1].minute,
     )

@@ -10,25 +10,25 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class ComparedRun:
     """One run in the comparison."""
 
     name: str
     attainment: float
     cost: float
-    """Times the lower bound; instance-hours where a run has none."""
+    """A multiple of the lower bound; instance-hours if any run has no bound."""
     on_frontier: bool
 
 
-def entries(names: Sequence[str], results: Sequence[Mapping[str, object]]) -> tuple[Entry, ...]:
-    """Every run that had a message, in the order given."""
+def compare(names: Sequence[str], results: Sequence[Mapping[str, object]]) -> tuple[ComparedRun, ...]:
+    """Every run that received a message, in the given order."""
     measured = [
         (name, float(str(result["attainment"])), _cost(result, results))
         for name, result in zip(names, results, strict=True)
         if result["attainment"] is not None
     ]
     return tuple(
-        Entry(
+        ComparedRun(
             name=name,
             attainment=attained,
             cost=cost,
@@ -41,10 +41,10 @@ def entries(names: Sequence[str], results: Sequence[Mapping[str, object]]) -> tu
     )
 
 
-def in_ratios(results: Sequence[Mapping[str, object]]) -> bool:
-    """Whether costs are told as times the bound: every run has one."""
+def uses_cost_ratios(results: Sequence[Mapping[str, object]]) -> bool:
+    """Whether costs are multiples of the lower bound: only if every run has one."""
     return all(result.get("cost_ratio") is not None for result in results)
 
 
 def _cost(result: Mapping[str, object], results: Sequence[Mapping[str, object]]) -> float:
-    return float(str(result["cost_ratio" if in_ratios(results) else "instance_hours"]))
+    return float(str(result["cost_ratio" if uses_cost_ratios(results) else "instance_hours"]))

@@ -59,10 +59,12 @@ def test_the_summary_says_of_each_workload_what_became_of_it(report: Report) -> 
     assert "1 bootstrap, 1 shutdown" in told
 
 
-def test_every_event_stands_in_the_chronicle_and_every_one_but_arrivals_has_a_number(report: Report) -> None:
+def test_every_event_stands_in_the_list_of_events_and_every_one_but_arrivals_has_a_number(
+    report: Report,
+) -> None:
     for index, story in enumerate(report.stories, 1):
         section = report.html.split(f'<section id="play-{index}"')[1].split("</section>")[0]
-        listed = section.split('<ol class="chronicle">')[1].split("</ol>")[0]
+        listed = section.split('<ol class="events">')[1].split("</ol>")[0]
         items = re.findall(r'<li data-minute="(\d+)">(.*?)</li>', listed, flags=re.DOTALL)
         events = [(row.minute, event) for row in story.minutes for event in row.events]
         assert [int(minute) for minute, _ in items] == [minute for minute, _ in events]
@@ -121,12 +123,12 @@ def test_the_same_stories_make_the_same_files(report: Report, tmp_path: Path) ->
 
 
 def test_two_stories_of_one_name_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"told twice: transcription"):
+    with pytest.raises(ValueError, match=r"used twice: transcription"):
         sluice_report.write([builders.story(), builders.story()], tmp_path)
 
 
 def test_a_story_without_a_minute_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"no minute was played of transcription"):
+    with pytest.raises(ValueError, match=r"no minute was simulated of transcription"):
         sluice_report.write([builders.flat(0)], tmp_path)
 
 

@@ -33,12 +33,12 @@ def test_a_png_is_wide_enough_for_a_page_and_not_blank(report: Report) -> None:
 
 def test_a_png_shows_the_backlog_the_fleet_and_the_target_in_their_colours(report: Report) -> None:
     pixels = _pixels(report.written[1].read_bytes()).reshape(-1, 3)
-    for colour in ("waiting", "in-work", "running", "asked", "per-instance", "target", "processing"):
+    for colour in ("waiting", "in-flight", "running", "desired", "per-instance", "target", "processing"):
         wanted = [int(LIGHT[colour][at : at + 2], 16) for at in (1, 3, 5)]
         assert (pixels == wanted).all(axis=1).sum() > 50, colour
 
 
-def test_a_longer_chronicle_makes_a_taller_png_up_to_what_a_png_lists() -> None:
+def test_a_longer_list_of_events_makes_a_taller_png_up_to_what_a_png_lists() -> None:
     def height(decisions: int) -> int:
         rows = tuple(
             builders.minute(number, builders.decision()) if number <= decisions else builders.minute(number)

@@ -30,14 +30,16 @@ def test_a_backlog_that_grew_is_told_at_its_most() -> None:
 
 def test_a_backlog_that_is_left_is_told_as_left() -> None:
     rows = [minute(1, visible=5), minute(2, visible=3, in_flight=2)]
-    assert sentences.backlog(rows) == "5 messages wait in minute 1; 3 still wait and 2 are in work at the end"
+    assert (
+        sentences.backlog(rows) == "5 messages wait in minute 1; 3 still wait and 2 are in flight at the end"
+    )
 
 
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
         ({}, "No message waits"),
-        ({"in_flight": 2}, "No message waits at any minute's end: each is taken up at once"),
+        ({"in_flight": 2}, "No message waits at any minute's end: each is received at once"),
     ],
 )
 def test_a_backlog_of_nothing_is_told_as_such(changes: dict, told: str) -> None:

@@ -88,9 +88,9 @@ def test_nothing_is_wider_than_a_phone(page: Path, tmp_path: Path) -> None:
 
 
 def test_an_error_in_the_page_would_be_seen(page: Path, tmp_path: Path) -> None:
-    broken = page.read_text(encoding="utf-8").replace("const at = rows", "const on = rows")
+    broken = page.read_text(encoding="utf-8").replace("const positions = rows", "const on = rows")
     assert broken != page.read_text(encoding="utf-8")
     wrong = tmp_path / "broken.html"
     wrong.write_text(broken, encoding="utf-8")
     _, console = opened(wrong, tmp_path / "profile")
-    assert any("at is not defined" in line for line in console)
+    assert any("positions is not defined" in line for line in console)

@@ -60,7 +60,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Written:
     run = builders.run(told=told, lost=2)
     results = [builders.measured(run)]
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(page, "MOST_DECISIONS", 3)
+        patched.setattr(page, "MAX_DECISIONS", 3)
         paths = simulation.write([run], results, tmp_path_factory.mktemp("alone"), names=["boot 180 s"])
     html = paths[0].read_text(encoding="utf-8")
     return Written(runs=[run], results=results, paths=paths, html=html, read=Elements(html))
@@ -86,7 +86,7 @@ def test_a_single_run_has_no_overview(alone: Written) -> None:
 def test_every_stretch_stands_in_the_page_with_the_runs_numbers(written: Written) -> None:
     data = _data(written.html)[0]
     assert data["columns"] == [
-        "arrivals", "busiest minute", "waiting", "in work", "asked for", "running", "half within",
+        "arrivals", "busiest minute", "waiting", "in flight", "desired", "running", "half within",
         "95 of 100", "99 of 100", "all within", "late", "hours so far", "hindsight",
     ]  # fmt: skip
     assert len(data["rows"]) == 30
@@ -104,14 +104,14 @@ def test_every_decision_stands_in_the_page_with_its_moment_and_its_reason(writte
 
 def test_of_too_many_decisions_the_page_counts_those_it_leaves_out(alone: Written) -> None:
     (data,) = _data(alone.html)
-    assert [stretch for stretch, *_ in data["decisions"]] == [0, 0, 1]
+    assert [interval for interval, *_ in data["decisions"]] == [0, 0, 1]
     assert data["more"] == {"0": 2, "1": 3}
 
 
 def test_every_number_of_the_result_stands_beside_the_charts(written: Written) -> None:
     in_words = {"policy", "promise_s", "promise_kept", "attainable", "scale_in", "warnings"}
     in_words |= {"target_because", "target_limits", "no_cost_ratio_because"}
-    assert set(page.FIGURES) == set(written.results[0]) - in_words
+    assert set(page.METRICS) == set(written.results[0]) - in_words
     told = written.read.told()
     for shown in ("Promise kept | Messages that start within the promise. | 66.6 %", "Cost ratio", "3.27"):
         assert shown in told
@@ -166,8 +166,8 @@ def test_the_drawings_take_every_colour_and_the_font_from_the_page(written: Writ
 
 
 def test_the_same_run_makes_the_same_drawing(written: Written) -> None:
-    again = page.tell("static", written.runs[1], written.results[1], builders.bound(), runs=3)
-    assert picture.drawing("static", again.panels, again.course, width=page.WIDE).svg in written.html
+    again = page.describe("static", written.runs[1], written.results[1], builders.bound(), runs=3)
+    assert picture.drawing("static", again.panels, again.series, width=page.WIDE).svg in written.html
 
 
 def test_two_months_by_eleven_policies_stay_small_enough_for_a_phone(
@@ -184,8 +184,8 @@ def test_two_months_by_eleven_policies_stay_small_enough_for_a_phone(
     ]
     wait_s = random.uniform(0, 900, 20_000)
     run = builders.run(arrival_s=arrival_s, wait_s=wait_s, end_s=end_s, looks=looks, told=told)
-    one = page.tell("one", run, builders.measured(run), None, runs=11)
-    monkeypatch.setattr(page, "MOST_DECISIONS", page.MOST_DECISIONS // 11)
+    one = page.describe("one", run, builders.measured(run), None, runs=11)
+    monkeypatch.setattr(page, "MAX_DECISIONS", page.MAX_DECISIONS // 11)
     html = page.render([one], [], ratios=False, workload="")
     (section,) = re.findall(r"<section.*?</section>", html, flags=re.DOTALL)
     assert len(section) > 100_000
@@ -194,7 +194,7 @@ def test_two_months_by_eleven_policies_stay_small_enough_for_a_phone(
 
 def test_two_runs_of_one_name_are_refused(tmp_path: Path) -> None:
     run = builders.run()
-    with pytest.raises(ValueError, match=r"told twice: sluice"):
+    with pytest.raises(ValueError, match=r"used twice: sluice"):
         simulation.write([run, run], [builders.measured(run)] * 2, tmp_path / "none")
     assert not (tmp_path / "none").exists()
 

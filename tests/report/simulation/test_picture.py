@@ -20,9 +20,9 @@ from tests.report.simulation import builders
 Corners = list[tuple[float, float]]
 
 
-def _told(known: object = None, **changes: object) -> page.Told:
+def _told(known: object = None, **changes: object) -> page.RunReport:
     run = builders.run(**changes)
-    return page.tell("sluice", run, builders.measured(run, known), known, runs=1)
+    return page.describe("sluice", run, builders.measured(run, known), known, runs=1)
 
 
 def _pixels(png: bytes) -> np.ndarray:
@@ -37,9 +37,9 @@ def _shows(pixels: np.ndarray, role: str) -> int:
 
 def test_a_png_shows_arrivals_backlog_fleet_plan_waits_promise_and_bill_in_their_colours() -> None:
     told = _told(known=builders.bound())
-    pixels = _pixels(picture.png(told.name, told.verdict, told.panels, told.course))
+    pixels = _pixels(picture.png(told.name, told.verdict, told.panels, told.series))
     assert pixels.shape[1] == 1720
-    for role in ("arriving", "waiting", "running", "asked", "plan", "p50", "target", "processing"):
+    for role in ("arriving", "waiting", "running", "desired", "plan", "p50", "target", "processing"):
         assert _shows(pixels, role) > 200, role
 
 
@@ -56,7 +56,7 @@ def test_a_fleet_that_swings_within_a_stretch_shows_its_most() -> None:
 
 def test_the_promise_is_drawn_on_the_scale_of_the_waits() -> None:
     told = _told()
-    svg = picture.drawing("sluice", told.panels, told.course, width=760).svg
+    svg = picture.drawing("sluice", told.panels, told.series, width=760).svg
     waits = _heights(svg, "p99")
     none, longest = max(waits), min(waits)
     promise = float(re.search(r'<path d="M[\d.]+ ([\d.]+)H[^>]*stroke: var\(--target\)', svg)[1])
@@ -106,7 +106,7 @@ def test_whatever_is_compared_can_be_drawn_with_every_name(costs: list[float], r
         for place, cost in enumerate(costs)
     ]
     names = [f"policy-{place}" for place in range(len(costs))]
-    svg = overview.drawing(comparison.entries(names, results), ratios=ratios, width=350).svg
+    svg = overview.drawing(comparison.compare(names, results), ratios=ratios, width=350).svg
     for name in names:
         assert f">{name}<" in svg
 
@@ -117,7 +117,7 @@ def test_a_dearer_run_stands_further_right_and_a_more_punctual_one_further_up() 
         {"attainment": 0.999, "cost_ratio": 1.5},
         {"attainment": 0.9, "cost_ratio": 3.0},
     ]
-    compared = comparison.entries(["low", "high", "dear"], results)
+    compared = comparison.compare(["low", "high", "dear"], results)
     svg = overview.drawing(compared, ratios=True, width=760).svg
     uses = re.findall(r'<use xlink:href="#[^"]+" x="([\d.]+)" y="([\d.]+)" style="fill', svg)
     (low, high, dear) = [(float(x), float(y)) for x, y in uses[-3:]]

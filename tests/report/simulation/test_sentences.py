@@ -12,15 +12,15 @@ from sluice_report.simulation import (
     sentences,
     time_series,
 )
-from sluice_report.simulation.time_series import Course
+from sluice_report.simulation.time_series import TimeSeries
 from sluice_sim.study.lower_bound import Bound
 from tests.report.simulation import builders
 
 ALL_IN_TIME = "60 messages within 300 s and bills 0.817 instance-hours"
 
 
-def _course(known: Bound | None = None, most: int = 600, **changes: Any) -> Course:
-    return time_series.of(builders.run(**changes), known, most=most)
+def _series(known: Bound | None = None, max_intervals: int = 600, **changes: Any) -> TimeSeries:
+    return time_series.build(builders.run(**changes), known, max_intervals=max_intervals)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_every_verdict_has_its_words(known: Bound | None, changes: dict, told: s
 
 
 def test_what_arrives_and_what_waits_is_told_with_its_worst_moment() -> None:
-    drawn = _course()
+    drawn = _series()
     assert (
         sentences.arrivals(drawn)
         == "2 messages arrive a minute on average, 6 in the busiest minute (at 0 min)"
@@ -65,52 +65,52 @@ def test_what_arrives_and_what_waits_is_told_with_its_worst_moment() -> None:
 
 
 def test_a_quiet_run_is_told_as_such() -> None:
-    nothing = _course(arrival_s=[], wait_s=[])
+    nothing = _series(arrival_s=[], wait_s=[])
     assert sentences.arrivals(nothing) == "No message arrives"
     assert sentences.backlog(nothing).startswith("No message waits")
 
 
 def test_the_fleet_is_told_against_hindsights_plan() -> None:
-    assert sentences.instances(_course()) == "At most 2 instances run, 1.43 on average"
+    assert sentences.instances(_series()) == "At most 2 instances run, 1.43 on average"
     assert (
-        sentences.instances(_course(builders.bound()))
+        sentences.instances(_series(builders.bound()))
         == "At most 2 instances run, 1.43 on average; hindsight would run 0.4 on average and 1 at most"
     )
 
 
 def test_waits_are_told_against_the_promise_and_where_most_late_ones_arrive() -> None:
     result = builders.measured(builders.run())
-    told = sentences.waits(result, _course(), 300)
+    told = sentences.waits(result, _series(), 300)
     assert told == (
         "Promise of 300 s kept for 66.6 %: half start within 5 s, 99 of 100 within 400 s, all within 400 s; "
         "30.0 % of the 20 late ones arrive from 0 min to 1 min"
     )
-    assert sentences.waits(result, _course(most=10), 300).endswith(
+    assert sentences.waits(result, _series(max_intervals=10), 300).endswith(
         "90.0 % of the 20 late ones arrive from 0 min to 3 min"
     )
 
 
 def test_late_messages_all_over_are_told_by_how_much_of_the_time_they_arrive_in() -> None:
     played = builders.run(wait_s=[400.0] * 60)
-    told = sentences.waits(builders.measured(played), time_series.of(played, None, most=600), 300)
-    assert told.endswith("60 are late, in 33.3 % of the stretches of 1 min drawn")
+    told = sentences.waits(builders.measured(played), time_series.build(played, None, max_intervals=600), 300)
+    assert told.endswith("60 are late, in 33.3 % of the intervals of 1 min drawn")
 
 
 def test_the_cost_is_told_against_the_bound_and_a_bound_out_of_reach_as_such() -> None:
     played, known = builders.run(), builders.bound()
     result = builders.measured(played, known)
-    told = sentences.cost(result, _course(known))
+    told = sentences.cost(result, _series(known))
     assert told == "0.817 instance-hours billed; the clairvoyant lower bound is 0.25, a ratio of 3.27"
     assert (
-        sentences.cost(result, _course(builders.bound(attainable=False)))
+        sentences.cost(result, _series(builders.bound(attainable=False)))
         == f"{told}. {sentences.OUT_OF_REACH}"
     )
-    assert sentences.cost(builders.measured(played), _course()) == "0.817 instance-hours billed"
+    assert sentences.cost(builders.measured(played), _series()) == "0.817 instance-hours billed"
 
 
 def test_decisions_are_counted_by_their_direction_and_a_retune_is_no_move() -> None:
-    decided = decisions.of(builders.decisions(), _course())
-    assert [move.change for move in decided] == [1, 1, 0, -1]
+    decided = decisions.parse(builders.decisions(), _series())
+    assert [decision.change for decision in decided] == [1, 1, 0, -1]
     assert sentences.decisions(decided) == (
         "4 decisions: 2 out, 1 in, 1 about the target; the direction turns 1 time"
     )
@@ -129,22 +129,22 @@ def test_decisions_are_counted_by_their_direction_and_a_retune_is_no_move() -> N
     ],
 )
 def test_a_decision_moves_the_fleet_by_what_its_sentence_says(text: str, change: int) -> None:
-    (move,) = decisions.of([builders.told(0, text)], _course())
-    assert move.change == change
+    (decision,) = decisions.parse([builders.told(0, text)], _series())
+    assert decision.change == change
 
 
 def test_of_very_many_decisions_every_stretch_keeps_its_first_and_then_the_greatest() -> None:
     told = [builders.told(60.0 * minute + 1, f"0 -> {size}: x") for minute in range(3) for size in (1, 2, 9)]
-    decided = decisions.of(told, _course())
-    assert decisions.kept(decided, 9) == decided
-    assert [(move.stretch, move.change) for move in decisions.kept(decided, 5)] == [
+    decided = decisions.parse(told, _series())
+    assert decisions.most_important(decided, 9) == decided
+    assert [(decision.interval, decision.change) for decision in decisions.most_important(decided, 5)] == [
         (0, 1), (0, 9), (1, 1), (1, 9), (2, 1),
     ]  # fmt: skip
 
 
-def _compared(*runs: tuple[str, float, float]) -> tuple[comparison.Entry, ...]:
+def _compared(*runs: tuple[str, float, float]) -> tuple[comparison.ComparedRun, ...]:
     results = [{"attainment": attained, "cost_ratio": ratio} for _, attained, ratio in runs]
-    return comparison.entries([name for name, _, _ in runs], results)
+    return comparison.compare([name for name, _, _ in runs], results)
 
 
 def test_the_frontier_is_whom_no_other_beats_in_both_cost_and_promise() -> None:
@@ -165,5 +165,5 @@ def test_where_nobody_keeps_the_promise_the_closest_is_named() -> None:
 
 def test_without_bounds_costs_are_told_in_instance_hours() -> None:
     results = [{"attainment": 1.0, "cost_ratio": None, "instance_hours": 12.0}]
-    assert not comparison.in_ratios(results)
-    assert "at 12 instance-hours" in sentences.comparison(comparison.entries(["a"], results), ratios=False)
+    assert not comparison.uses_cost_ratios(results)
+    assert "at 12 instance-hours" in sentences.comparison(comparison.compare(["a"], results), ratios=False)
