@@ -35,7 +35,7 @@ from rich.console import Console
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / folder) for folder in ("", "layers/sluice")]
 
-from sluice_cli.progress import Progressing  # noqa: E402
+from sluice_cli.progress import ProgressBar  # noqa: E402
 from sluice_sim.account import ACCOUNT_ID, ENVIRONMENT, REGION  # noqa: E402
 from sluice_sim.embedded.server import served  # noqa: E402
 from tests.deploy.build import sam_build  # noqa: E402
@@ -257,7 +257,7 @@ def rows(handlers: list[Handler]) -> list[Row]:
 def main(rounds: int, as_json: bool) -> None:
     """The first and the second answer of each function, and of two handlers to compare them with."""
     os.environ |= ENVIRONMENT | {"MOTO_SQS_ENFORCE_STRICT_QUEUE_PURGE_BEHAVIOUR": "false"}
-    with Progressing(Console(stderr=True)) as progress:
+    with ProgressBar(Console(stderr=True)) as progress:
         table = rows(measure(rounds, progress.show))
     if as_json:
         click.echo(json.dumps([asdict(row) for row in table], indent=2))

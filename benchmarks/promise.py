@@ -31,7 +31,7 @@ from sluice.core import effective_backlog  # noqa: E402
 from sluice.core.emptiness import MINUTE  # noqa: E402
 from sluice.core.model import Unknown  # noqa: E402
 from sluice.usecases import offered_load  # noqa: E402
-from sluice_cli.progress import Progressing  # noqa: E402
+from sluice_cli.progress import ProgressBar  # noqa: E402
 from sluice_cli.terminal import Console  # noqa: E402
 from sluice_report.quantities import share as percentage  # noqa: E402
 from sluice_sim.study.experiment import (  # noqa: E402
@@ -400,7 +400,7 @@ def main(folder: Path | None, seeds: int, only: tuple[str, ...], sensitivity: bo
     if not rows:
         raise click.UsageError(f"no row's name contains {' or '.join(only)}")
     ways = variants() if sensitivity else list(WAYS)
-    with Progressing(Console(stderr=True)) as bar:
+    with ProgressBar(Console(stderr=True)) as bar:
         figures = measured(
             rows,
             ways,

@@ -29,7 +29,7 @@ from benchmarks.stub_aws import LATENCY_S, Stub, backlog_per_instance, name_of, 
 from sluice import wiring  # noqa: E402
 from sluice.aws.concurrent_reads import batches  # noqa: E402
 from sluice.usecases.tick import MOST_IN_ONE_INVOCATION  # noqa: E402
-from sluice_cli.progress import Progressing  # noqa: E402
+from sluice_cli.progress import ProgressBar  # noqa: E402
 
 MINUTES = 3
 SCHEDULED_AT_S, TICKS_AT_S, SERVED_AT_S, AGAIN_AT_S = 30, 32, 35, 60
@@ -167,7 +167,7 @@ def play(workloads: int, minutes: int, seed: int, core: float) -> tuple[list[Min
         stub(workloads=workloads, latency_s=LATENCY_S) as aws,
         process("function", aws.endpoint, workloads, wiring.READERS) as function,
         held_to(core, function.pid),
-        Progressing(Console(stderr=True)) as progress,
+        ProgressBar(Console(stderr=True)) as progress,
     ):
         for place, minute in enumerate(ticked):
             for step in serve_minute(aws, function, workloads, minute, dice):

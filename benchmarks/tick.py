@@ -33,7 +33,7 @@ from benchmarks.stub_aws import LATENCY_S, Stub, is_idle, stub  # noqa: E402
 from benchmarks.tick_results import PER_WORKLOAD_CALLS, PerWorkload, Tick  # noqa: E402
 from sluice import wiring  # noqa: E402
 from sluice.usecases.tick import MOST_IN_ONE_INVOCATION  # noqa: E402
-from sluice_cli.progress import Progressing  # noqa: E402
+from sluice_cli.progress import ProgressBar  # noqa: E402
 from sluice_sim.template import load  # noqa: E402
 
 JUDGED = 1000
@@ -218,7 +218,7 @@ def _measured(
     plan: Sequence[tuple[int, int, float]], rounds: int, memory_mb: int, part: float
 ) -> tuple[list[Tick], list[PerWorkload]]:
     ticks, each = [], []
-    with Progressing(Console(stderr=True)) as progress:
+    with ProgressBar(Console(stderr=True)) as progress:
         for done, (size, readers, cpu_share) in enumerate(plan):
             progress.show(f"{size} workloads, {readers} readers", done / (len(plan) + 1))
             ticks.append(measure(size, readers, cpu_share, rounds))

@@ -159,11 +159,11 @@ class TestThePrintedEvent:
         [
             (("alarm", "transcription"), "'alarm' is not one of 'bootstrap-alarm'"),
             (("schedule", "no-such"), "no-such: neither an environment"),
-            (("schedule", "transcription", "--at", "noon"), "'noon' is no ISO 8601 time"),
+            (("schedule", "transcription", "--at", "noon"), "'noon' is not an ISO 8601 time"),
             (("send-test-messages", "transcription", "--messages", "0"), "0 is not in the range"),
             (("send-test-messages", "transcription", "--duration-s", "nan"), "nan is not a finite number"),
-            (("bootstrap-alarm", "transcription", "--at", "0001-01-01"), "'0001-01-01' is no time from 1970"),
-            (("schedule", "transcription", "--at", "9999-12-31T23:59:59-12:00"), "is no ISO 8601 time"),
+            (("bootstrap-alarm", "transcription", "--at", "0001-01-01"), "'0001-01-01' is before 1970"),
+            (("schedule", "transcription", "--at", "9999-12-31T23:59:59-12:00"), "is not an ISO 8601 time"),
         ],
     )
     def test_what_cannot_be_filled_is_refused_in_a_sentence(

@@ -249,4 +249,4 @@ def test_the_trace_and_the_durations_are_two_files(sluice, tmp_path):
         written = ("--out", tmp_path / "a.csv", "--durations-out", f"{tmp_path}/{other}")
         result = sluice("history", "transcription", *written)
         assert result.exit_code == 2
-        assert "--out and --durations-out are one file: name two" in result.stderr
+        assert "--out and --durations-out name the same file: give two names" in result.stderr

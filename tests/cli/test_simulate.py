@@ -7,7 +7,7 @@ import re
 import pytest
 from rich.console import Console
 
-from sluice_cli.progress import Progressing
+from sluice_cli.progress import ProgressBar
 from sluice_sim import policies
 from sluice_sim.study import sweep
 from tests.sim.simulator.builders import trace_file
@@ -166,7 +166,7 @@ def test_a_bad_trace_ends_a_sweep_as_well(sluice, tmp_path, one_core):
         ),
         ((*QUICK, "--sweep", "MinCapacity=0,9"), "the workload document is refused; capacity.max: 5"),
         ((*QUICK, "--durations", "none.csv"), "none.csv: cannot be read: No such file"),
-        ((*QUICK, "--durations", "x", "--duration-cv", 1), "--durations and --duration-cv are two ways"),
+        ((*QUICK, "--durations", "x", "--duration-cv", 1), "--durations and --duration-cv both set"),
         ((*QUICK, "--sweep", "seed=1,2", "--report", "x"), "--report shows runs, not sweeps"),
         (("trace", "zigzag"), "zigzag: no such shape of trace; there are steady"),
         (
@@ -237,16 +237,16 @@ def test_a_narrow_terminal_still_shows_what_each_run_costs(sluice, one_core, mon
 
 def test_a_bar_shows_only_to_who_has_waited_at_a_terminal():
     shown = io.StringIO()
-    with Progressing(Console(file=shown, force_terminal=True)) as bar:
+    with ProgressBar(Console(file=shown, force_terminal=True)) as bar:
         bar.show("early", 0.1)
-        bar._began_s -= 3
+        bar._started_s -= 3
         bar.show("late", 0.5)
         bar.show("later", 0.7)
     assert "early" not in shown.getvalue()
     assert "late" in shown.getvalue()
     piped = io.StringIO()
-    with Progressing(Console(file=piped)) as bar:
-        bar._began_s -= 3
+    with ProgressBar(Console(file=piped)) as bar:
+        bar._started_s -= 3
         bar.show("late", 0.5)
     assert piped.getvalue() == ""
 

@@ -19,7 +19,7 @@ from sluice_cli.main import main
 from sluice_sim.study import sweep
 
 SHORT = "steady:days=0.02:per-day=2000"
-INTERRUPTED, NOBODY_READS = 130, 141
+SIGINT_STATUS, SIGPIPE_STATUS = 130, 141
 BEGIN = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
     "from sluice_cli.main import main; main(prog_name='sluice')"
@@ -99,7 +99,7 @@ def test_it_ends_quietly_once_nobody_reads_on(arguments: tuple[str, ...]) -> Non
         assert process.stderr is not None
         process.stdout.close()  # as `head` does
         told = process.stderr.read()
-        assert process.wait() == NOBODY_READS, told
+        assert process.wait() == SIGPIPE_STATUS, told
     assert "Traceback" not in told
     assert "Error" not in told
     assert "Exception ignored" not in told
@@ -109,7 +109,7 @@ class TestCtrlC:
     def interrupted(self, process: subprocess.Popen[str]) -> None:
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to children, too
         _, told = process.communicate(timeout=120)
-        assert process.returncode == INTERRUPTED, told
+        assert process.returncode == SIGINT_STATUS, told
         assert "Traceback" not in told
         assert "KeyboardInterrupt" not in told
 
