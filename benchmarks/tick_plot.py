@@ -1,6 +1,6 @@
 """The growth of a tick with its workloads, as a picture for the documentation.
 
-Owns how it looks: both axes logarithmic, so that a time in proportion to the workloads is a straight line.
+Both axes are logarithmic, so that a time in proportion to the workloads is a straight line.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ READING_S = TIMEOUT_S - wiring.RESERVE_S
 
 
 def svg(ticks: Sequence[Tick], *, latency_s: float) -> str:
-    """Time and calls over the number of workloads, of ticks that differ in nothing else."""
+    """Time and calls over the number of workloads, for ticks that differ in nothing else."""
     out = io.StringIO()
     with style():
         figure(ticks, latency_s).savefig(out, format="svg", metadata={"Date": None})

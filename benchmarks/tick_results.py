@@ -10,38 +10,38 @@ PER_WORKLOAD_CALLS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tick:
-    """So many workloads in one invocation."""
+    """One measured size: this many workloads in one invocation."""
 
     workloads: int
     readers: int
     cpu_share: float
-    """Of a core; 1 is all that one process can use."""
+    """Share of a core; 1 is all that one Python process can use."""
     calls: float
-    """A workload, warm."""
+    """AWS calls per workload, warm."""
     cold_calls: float
-    """A workload, with the registry unread."""
+    """AWS calls per workload in the first invocation, which reads the registry."""
     wall_s: float
     cpu_s: float
     cold_s: float
     """The first invocation: imports, clients, the registry and the tick."""
     floor_s: float
-    """The same calls by bare clients."""
+    """The same calls by plain boto3 clients."""
     floor_cpu_s: float
     slim_s: float
-    """The same calls by clients as the function makes them."""
+    """The same calls by clients that are configured like the function's."""
     peak_mb: float
 
     @property
     def of_floor(self) -> float:
-        """Time to that of the bare clients."""
+        """The tick's time as a multiple of the plain clients'."""
         return self.wall_s / self.floor_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PerWorkload:
-    """A function for each workload, warm."""
+    """A function per workload, warm."""
 
     memory_mb: int
     cpu_share: float
     billed_s: float
-    """Of one invocation, in whole milliseconds, on average."""
+    """Mean billed time of an invocation, each rounded up to whole milliseconds."""

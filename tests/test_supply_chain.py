@@ -101,7 +101,7 @@ def test_a_service_that_nothing_reaches_is_told_and_passes(
     with service({}) as url:
         pass
     assert audit(requirements, url) == 0
-    assert capfd.readouterr().out == f"No package was audited: {url} cannot be asked (ConnectionError).\n"
+    assert capfd.readouterr().out == f"No package was audited: {url} cannot be reached (ConnectionError).\n"
 
 
 def test_a_service_that_is_refused_or_ill_is_told_and_passes(
@@ -109,7 +109,7 @@ def test_a_service_that_is_refused_or_ill_is_told_and_passes(
 ) -> None:
     with service({}, status=403) as url:
         assert audit(requirements, url) == 0
-    assert capfd.readouterr().out == f"No package was audited: {url} cannot be asked (HTTP status 403).\n"
+    assert capfd.readouterr().out == f"No package was audited: {url} cannot be reached (HTTP status 403).\n"
 
 
 def test_an_audit_that_stumbles_over_anything_else_fails(requirements: Path) -> None:
