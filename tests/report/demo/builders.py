@@ -1,4 +1,4 @@
-"""Stories with defaults: a test names only what it is about."""
+"""Builders of stories, with defaults: a test names only what it is about."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def arriving() -> tuple[Minute, ...]:
 
 
 def flat(length: int = 5, **changes: Any) -> Story:
-    """Every minute alike."""
+    """A story in which all minutes are equal."""
     return Story(
         summary=summary(), minutes=tuple(minute(number, **changes) for number in range(1, length + 1))
     )

@@ -1,4 +1,4 @@
-"""What gets a number, and which numbers share a label."""
+"""Which events get a number, and which numbers share a label."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_events_are_numbered_in_their_order_and_arrivals_are_not() -> None:
     ]
 
 
-def test_a_trigger_is_told_apart_from_the_reason() -> None:
+def test_the_trigger_is_split_from_the_reason() -> None:
     (annotation,) = _annotated((1, (builders.decision("bootstrap 0 -> 1: work waits (by alarm)"),)))
     assert (annotation.source, annotation.text) == ("Sluice, by alarm", "bootstrap 0 → 1: work waits")
 
@@ -46,7 +46,7 @@ def test_a_bracket_that_names_no_trigger_stays_in_the_reason() -> None:
     assert (annotation.source, annotation.text) == ("Sluice", "shutdown 5 → 0: proven (by two reads, 5 min)")
 
 
-def test_equal_arrivals_minute_by_minute_are_one_run() -> None:
+def test_equal_arrivals_in_consecutive_minutes_are_one_annotation() -> None:
     flow = builders.arrival("30 messages arrive")
     annotations = _annotated(
         *((number, (flow,)) for number in range(4, 10)), (11, (flow,)), (12, (builders.arrival(),))
@@ -58,7 +58,7 @@ def test_equal_arrivals_minute_by_minute_are_one_run() -> None:
     ]
 
 
-def test_marks_with_room_stand_alone_and_crowded_ones_share_a_label() -> None:
+def test_distant_annotations_have_their_own_label_and_close_ones_share_one() -> None:
     annotations = _annotated(
         (1, (builders.decision(),)), (2, (builders.tracking(),)), (30, (builders.note(),))
     )
@@ -66,7 +66,7 @@ def test_marks_with_room_stand_alone_and_crowded_ones_share_a_label() -> None:
     assert [label.text for label in labels(annotations, 5)] == ["1–2", "3"]
 
 
-def test_a_shared_label_looks_like_the_gravest_of_its_marks() -> None:
+def test_a_shared_label_looks_like_its_most_severe_annotation() -> None:
     annotations = _annotated(
         (1, (builders.tracking(), builders.decision())), (40, (builders.decision(), builders.failure()))
     )

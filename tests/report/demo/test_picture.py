@@ -1,4 +1,4 @@
-"""A picture shows something, whatever was played."""
+"""The picture shows any run, in the right colours."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.report.demo import builders
 
 
 def _pixels(png: bytes) -> np.ndarray:
-    """Rows of columns of red, green and blue, 0 to 255."""
+    """An array of rows, columns and colour channels (red, green, blue; 0 to 255)."""
     return np.rint(image.imread(io.BytesIO(png), format="png")[:, :, :3] * 255).astype(int)
 
 
@@ -64,7 +64,7 @@ def test_titles_and_axis_numbers_are_text_in_the_drawing_and_scale_to_a_phone() 
     assert 0 < wide.left < wide.right < 1
 
 
-def test_what_is_tracked_is_drawn_as_the_backlogs_part_and_that_of_arrivals_against_the_target() -> None:
+def test_the_tracked_metric_is_drawn_as_backlog_plus_arrivals_against_the_target() -> None:
     story = Story(summary=builders.summary(), minutes=builders.arriving())
     pixels = _pixels(picture.png(story)).reshape(-1, 3)
     for colour in ("of-backlog", "of-arrivals", "per-instance", "target", "arriving", "plan"):
@@ -105,7 +105,7 @@ def test_a_workload_that_tracks_the_backlog_alone_has_no_panel_of_arrivals() -> 
     ids=str,
 )
 @pytest.mark.parametrize("length", [1, 2, 400])
-def test_whatever_was_played_can_be_drawn(changes: dict, length: int) -> None:
+def test_any_run_can_be_drawn(changes: dict, length: int) -> None:
     story = builders.flat(length, **changes)
     assert len(picture.drawing(story, width=350).svg) > 1000
 

@@ -1,4 +1,4 @@
-"""However long a run is, what is drawn of it keeps its extremes."""
+"""The time series of a run keep its extremes, however long it is."""
 
 from __future__ import annotations
 
@@ -22,9 +22,7 @@ def test_a_short_run_is_drawn_minute_by_minute() -> None:
 
 
 @pytest.mark.parametrize(("days", "interval_min"), [(1, 3), (14, 60), (30, 90), (58, 180), (365, 1440)])
-def test_a_long_run_is_drawn_in_stretches_people_think_in_and_never_more_than_asked(
-    days: int, interval_min: int
-) -> None:
+def test_a_long_run_is_drawn_in_readable_intervals_up_to_the_limit(days: int, interval_min: int) -> None:
     end_s = days * 86_400.0
     played = builders.run(end_s=end_s, looks=[builders.look(0.0), builders.look(end_s)])
     drawn = time_series.build(played, None, max_intervals=600)
@@ -32,7 +30,7 @@ def test_a_long_run_is_drawn_in_stretches_people_think_in_and_never_more_than_as
     assert drawn.intervals <= 600
 
 
-def test_a_stretch_shows_its_busiest_minute_beside_its_sum() -> None:
+def test_an_interval_has_its_busiest_minute_beside_its_sum() -> None:
     played = builders.run(arrival_s=[*np.arange(0.0, 60.0, 10.0), 61.0, 150.0])
     drawn = time_series.build(played, None, max_intervals=10)
     assert drawn.interval_s == 180
@@ -40,7 +38,7 @@ def test_a_stretch_shows_its_busiest_minute_beside_its_sum() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 500), st.integers(0, 50)), min_size=31, max_size=31))
-def test_no_look_has_a_greater_backlog_than_its_stretch_shows(counts: list[tuple[int, int]]) -> None:
+def test_no_snapshot_has_a_greater_backlog_than_its_interval(counts: list[tuple[int, int]]) -> None:
     looks = [
         builders.look(60.0 * minute, visible=visible, in_flight=in_flight)
         for minute, (visible, in_flight) in enumerate(counts)
@@ -52,7 +50,7 @@ def test_no_look_has_a_greater_backlog_than_its_stretch_shows(counts: list[tuple
 
 
 @given(st.lists(st.tuples(st.floats(0, 1700), st.floats(0, 300), st.floats(0, 900)), max_size=12))
-def test_the_most_the_least_and_the_bill_of_every_stretch_are_those_of_the_instances(
+def test_maximum_minimum_and_billed_hours_of_every_interval_match_the_instances(
     lives: list[tuple[float, float, float]],
 ) -> None:
     lives = [(round(at, 1), round(boot, 1), round(life, 1)) for at, boot, life in lives]
@@ -76,7 +74,7 @@ def test_the_most_the_least_and_the_bill_of_every_stretch_are_those_of_the_insta
         assert drawn.billed_h[interval] == pytest.approx(spent_s / 3600)
 
 
-def test_a_wait_counts_where_its_message_arrived_and_percentiles_are_waits_somebody_had() -> None:
+def test_a_wait_counts_where_its_message_arrived_and_percentiles_are_real_waits() -> None:
     drawn = time_series.build(builders.run(), None, max_intervals=600)
     assert drawn.wait_s[:, 0].tolist() == [400, 400, 400, 400]
     assert drawn.wait_s[:, 3].tolist() == [5, 400, 400, 400]
