@@ -1,7 +1,7 @@
-"""The ways to publish every workload's backlog that are measured, each alone in a process.
+"""The approaches to publishing every workload's backlog that are compared, each in a process of its own.
 
-`python benchmarks/approaches.py tick ENDPOINT 1000`: each line of stdin is one invocation, and what it took
-is a line on stdout. Owns how each way asks AWS. It ends with its stdin.
+`python benchmarks/approaches.py tick ENDPOINT 1000`: each line of stdin is one invocation, and one line of
+stdout says what it took. The process ends with its stdin.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from tests.support.builders import queue_url  # noqa: E402
 
 NAMESPACE = "Sluice"
 TIMEOUT_S = 50
-"""The function's, as its template sets it."""
+"""The function's timeout in template.yaml."""
 COUNTS = [f"ApproximateNumberOfMessages{which}" for which in ("", "NotVisible", "Delayed")]
 Event = Mapping[str, Any]
 Handler = Callable[[Event], object]
@@ -41,17 +41,17 @@ Handler = Callable[[Event], object]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invocation:
-    """What one invocation took, and what came back."""
+    """What one invocation took, and its result."""
 
     wall_s: float
     cpu_s: float
     peak_mb: float
-    """The most memory that the process has held so far."""
-    answered: Any = None
+    """Peak memory of the process so far."""
+    result: Any = None
 
 
 class Context:
-    """What Lambda tells a function about its invocation."""
+    """The Lambda context of an invocation."""
 
     function_name = "publish_backlog"
     memory_limit_in_mb = 512
@@ -62,28 +62,28 @@ class Context:
         self._ends_at = time.monotonic() + TIMEOUT_S
 
     def get_remaining_time_in_millis(self) -> int:
-        """Until the timeout."""
+        """Milliseconds until the timeout."""
         return int((self._ends_at - time.monotonic()) * 1000)
 
 
 class Clock:
-    """The function's, which an invocation may find set, so that no minute need be waited for."""
+    """The function's clock, which an invocation can set, so that the benchmark need not wait for a minute."""
 
     _ahead_s = 0.0
 
     def set(self, epoch_s: float | None) -> None:
-        """To this moment; None is the wall's."""
+        """Set the clock to this time; None is the wall clock."""
         self._ahead_s = 0.0 if epoch_s is None else epoch_s - time.time()
 
     def now(self) -> datetime:
-        """In UTC."""
+        """The current time, in UTC."""
         return datetime.now(UTC) + timedelta(seconds=self._ahead_s)
 
 
 CLOCK = Clock()
 
 
-def function(workloads: int, readers: int) -> Handler:  # noqa: ARG001 - it reads the registry
+def function(workloads: int, readers: int) -> Handler:  # noqa: ARG001 - the registry has them
     """The function as deployed."""
     import app  # type: ignore[import-not-found]
 
@@ -95,15 +95,15 @@ def function(workloads: int, readers: int) -> Handler:  # noqa: ARG001 - it read
 
 
 def tick(workloads: int, readers: int) -> Handler:
-    """The function, serving all of its workloads in one invocation however many there are."""
-    from sluice.usecases import shards
+    """The function, made to serve any number of workloads in one invocation."""
+    from sluice.usecases import tick
 
     shards.MAX_WORKLOADS_PER_INVOCATION = max(shards.MAX_WORKLOADS_PER_INVOCATION, workloads)
     return function(workloads, readers)
 
 
 def bare(workloads: int, readers: int) -> Handler:
-    """The calls of a warm tick, made by bare boto3 clients over a pool of threads."""
+    """The AWS calls of a warm tick, made by plain boto3 clients on a thread pool."""
     import boto3
     from botocore.config import Config
 
@@ -112,7 +112,7 @@ def bare(workloads: int, readers: int) -> Handler:
 
 
 def slim(workloads: int, readers: int) -> Handler:
-    """The same by clients as the function makes them."""
+    """The same calls, made by clients that are configured like the function's."""
     import boto3
 
     from sluice.aws import clients
@@ -176,8 +176,8 @@ def _calls(workloads: int, readers: int, client: Callable[[str], Any]) -> Handle
     return invoke
 
 
-def per_workload(workloads: int, readers: int) -> Handler:  # noqa: ARG001 - it serves whom its event names
-    """A Lambda function for each workload, as samples have it: three calls, one after another."""
+def per_workload(workloads: int, readers: int) -> Handler:  # noqa: ARG001 - the event names the workload
+    """A Lambda function per workload, as in AWS's samples: three calls, one after another."""
     import boto3
 
     session: Any = boto3.Session()
@@ -229,7 +229,7 @@ APPROACHES: dict[str, Callable[[int, int], Handler]] = {
 
 
 class Process:
-    """A running one, seen from the benchmark."""
+    """A running approach, seen from the benchmark."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self._process = subprocess.Popen(  # noqa: S603 - our own script
@@ -238,15 +238,15 @@ class Process:
         self.pid = self._process.pid
 
     def invoke(self, event: Event, *, at: datetime | None = None) -> Invocation:
-        """Serve one event; for the function it is this moment."""
+        """Serve one event; `at` sets the function's clock."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        asked = {"event": event, "at": at and at.timestamp()}
-        print(json.dumps(asked), file=self._process.stdin, flush=True)
-        answer = self._process.stdout.readline()
-        if not answer:
-            raise SystemExit(f"it ended with status {self._process.wait()} in place of an answer")
-        return Invocation(**json.loads(answer))
+        request = {"event": event, "at": at and at.timestamp()}
+        print(json.dumps(request), file=self._process.stdin, flush=True)
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit(f"the approach ended with status {self._process.wait()} before it answered")
+        return Invocation(**json.loads(line))
 
     def end(self) -> None:
         """End it."""
@@ -256,7 +256,7 @@ class Process:
 
 @contextmanager
 def process(name: str, endpoint: str, workloads: int, readers: int) -> Iterator[Process]:
-    """An approach in a process of its own, which has not begun to import anything heavy."""
+    """Start an approach in a process of its own; it imports nothing heavy before the first event."""
     options = [name, endpoint, str(workloads), f"--readers={readers}"]
     running = Process([sys.executable, str(Path(__file__).resolve()), *options])
     try:
@@ -286,18 +286,18 @@ def main(name: str, endpoint: str, workloads: int, readers: int) -> None:
     }
     warnings.simplefilter("ignore")
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the log, which Lambda takes from a pipe
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the log: Lambda reads it from a pipe
     handler: Handler | None = None
     for line in sys.stdin:
-        asked, began_at, cpu_s = json.loads(line), time.perf_counter(), time.process_time()
-        CLOCK.set(asked["at"])
+        request, started_at, cpu_s = json.loads(line), time.perf_counter(), time.process_time()
+        CLOCK.set(request["at"])
         handler = handler or APPROACHES[name](workloads, readers)
-        answered = handler(asked["event"])
+        result = handler(request["event"])
         took = Invocation(
-            wall_s=time.perf_counter() - began_at,
+            wall_s=time.perf_counter() - started_at,
             cpu_s=time.process_time() - cpu_s,
             peak_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-            answered=answered,
+            result=result,
         )
         print(json.dumps(asdict(took)), file=answers, flush=True)
 

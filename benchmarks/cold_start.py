@@ -1,13 +1,12 @@
-"""How long the first answer of each function takes: `python benchmarks/cold_start.py`.
+"""How long the first response of each function takes: `python benchmarks/cold_start.py`.
 
-Owns the comparison of every function, as `make deploy` ships it and as `sam build` alone does (its layer is
-without bytecode), with two handlers of the same runtime: one does nothing, one imports boto3 and makes a
-client. A turn is a fresh runtime process behind the runtime interface emulator, and two events posted to
-it. The first answer takes the process's start, imports, clients and calls; the second the calls alone. An
-embedded AWS in this process answers them over HTTP, without TLS. As in Lambda, the runtime's own modules
-have their bytecode, and no process can write any for the layer. Ratios are those of the best turns, as
-timeit's are: whatever else the machine does only slows a turn. Exits with 1 where a function does not
-answer.
+Compares every function, as `make deploy` ships it and as `sam build` alone does (its layer is without
+bytecode), with two handlers on the same runtime: one does nothing, one imports boto3 and makes a client. A
+round is a fresh runtime process behind the runtime interface emulator, and two events posted to it. The first
+response includes the process's start, imports, clients and calls; the second the calls alone. An embedded AWS
+in this process answers over HTTP, without TLS. As in Lambda, the runtime's own modules have their bytecode,
+and no process can write bytecode for the layer. Ratios compare the best rounds, as timeit does: other load on
+the machine can only slow a round down. Exits with 1 if a function does not answer.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from rich.console import Console
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / folder) for folder in ("", "layers/sluice")]
 
-from sluice_cli.progress import Progressing  # noqa: E402
+from sluice_cli.progress import ProgressBar  # noqa: E402
 from sluice_sim.account import ACCOUNT_ID, ENVIRONMENT, REGION  # noqa: E402
 from sluice_sim.embedded.server import served  # noqa: E402
 from tests.deploy.build import sam_build  # noqa: E402
@@ -55,7 +54,7 @@ from tests.support.builders import (  # noqa: E402
 GROUP, CLUSTER, SERVICE = "transcription", "workers", "queue-proc"
 MINUTE = timedelta(minutes=1)
 PROVEN_MINUTES = 8
-"""More than the proof of emptiness asks: the clock turns meanwhile."""
+"""More minutes than the proof of emptiness needs, because the clock goes on meanwhile."""
 FUNCTIONS: Mapping[str, tuple[str, str]] = {
     "publish_backlog": ("PublishBacklogFunction", "schedule-manual"),
     "retune_target": ("RetuneTargetFunction", "schedule"),
@@ -63,7 +62,7 @@ FUNCTIONS: Mapping[str, tuple[str, str]] = {
     "shutdown": ("ShutdownFunction", "shutdown-asg-direct"),
     "send_test_messages": ("SendTestMessagesFunction", "send-test-messages"),
 }
-"""Each one's logical id, and a sample event that lets it walk its whole path in the account below."""
+"""Function -> its logical id, and a sample event that takes it through its whole path below."""
 NO_BYTECODE = ", no bytecode"
 SETTINGS = {
     "SLUICE_REGISTRY_PREFIX": account.PREFIX,
@@ -75,13 +74,13 @@ REFERENCES: Mapping[str, str] = {
     "empty": "def handler(event, context):\n    return None\n",
     "boto3": "import boto3\n\nsqs = boto3.client('sqs')\n\n\ndef handler(event, context):\n    return None\n",
 }
-# /opt and /var/task are read-only: what has no bytecode beside it is compiled in each cold start.
-AS_LAMBDA_READS = {"PYTHONPYCACHEPREFIX": "", "PYTHONDONTWRITEBYTECODE": "1"}
+# /opt and /var/task are read-only: a module without bytecode is compiled in every cold start.
+READ_ONLY_BYTECODE = {"PYTHONPYCACHEPREFIX": "", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 @dataclass(slots=True, kw_only=True)
 class Handler:
-    """What takes turns, and what its answers took, in milliseconds."""
+    """A handler to measure, and the times of its responses."""
 
     name: str
     function: DeployedFunction
@@ -92,7 +91,7 @@ class Handler:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One handler's answers; the ratios are those of the best turns."""
+    """One handler's response times; the ratios compare the best rounds."""
 
     name: str
     median_ms: float
@@ -139,7 +138,7 @@ def _function(
         folder=folder,
         handler="app.handler",
         layers=layers,
-        environment={**variables, **AS_LAMBDA_READS},
+        environment={**variables, **READ_ONLY_BYTECODE},
         timeout_s=300,
         memory_mb=512,
         role_arn="",
@@ -147,7 +146,7 @@ def _function(
 
 
 def build(folder: Path) -> Path:
-    """What `sam build` makes of the control plane."""
+    """Run `sam build` on the control plane; returns its build folder."""
     without_event = {app.parent.name for app in (ROOT / "functions").glob("*/app.py")} - FUNCTIONS.keys()
     if without_event:
         raise click.ClickException(
@@ -160,7 +159,7 @@ def build(folder: Path) -> Path:
 
 
 def runtime(folder: Path) -> Path:
-    """What Lambda's runtime brings, with its bytecode beside it."""
+    """The libraries of Lambda's runtime, with their bytecode."""
     libraries = lambda_runtime(folder / "runtime")
     for library in libraries.iterdir():
         place = library.resolve()
@@ -169,7 +168,7 @@ def runtime(folder: Path) -> Path:
 
 
 def register_workloads() -> None:
-    """One on a group, retuned by what its workers measured; one on a service, whose three messages wait."""
+    """Register a workload on a group, whose target a retune changes, and one on a service with a backlog."""
     for queue in (GROUP, SERVICE):
         account.create_queue(queue)
     account.create_group(GROUP)
@@ -179,14 +178,14 @@ def register_workloads() -> None:
     account.send(f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT_ID}/{SERVICE}", 3)
 
 
-def recall() -> None:
-    """Before each event: an idle group, its queue proven empty, its target far off; a service asleep."""
+def reset_account() -> None:
+    """Reset the account before each event: an idle group with a wrong target, and a service at zero."""
     queue_url = account.client("sqs").get_queue_url(QueueName=GROUP)["QueueUrl"]
     account.client("sqs").purge_queue(QueueUrl=queue_url)
     account.client("autoscaling").set_desired_capacity(AutoScalingGroupName=GROUP, DesiredCapacity=2)
     account.create_group_policy(GROUP, target=10)
     account.client("ecs").update_service(cluster=CLUSTER, service=SERVICE, desiredCount=0)
-    cloudwatch_backends[ACCOUNT_ID][REGION].metric_data.clear()  # no call of AWS's deletes metrics
+    cloudwatch_backends[ACCOUNT_ID][REGION].metric_data.clear()  # AWS has no call that deletes metrics
     this_minute = datetime.now(UTC).replace(second=0, microsecond=0)
     for back in range(PROVEN_MINUTES):
         _put("BacklogPerInstance", this_minute - back * MINUTE, [0])
@@ -201,24 +200,24 @@ def _put(metric: str, at: datetime, values: list[float]) -> None:
     account.client("cloudwatch").put_metric_data(Namespace="Sluice", MetricData=data)
 
 
-def take_turn(handler: Handler, libraries: Path, endpoint: str, log: Path) -> tuple[float, float]:
-    """Milliseconds to the first and to the second answer of a fresh process."""
+def run_once(handler: Handler, libraries: Path, endpoint: str, log: Path) -> tuple[float, float]:
+    """Milliseconds to the first and to the second response of a fresh process."""
     try:
         with emulated(handler.function, libraries, endpoint, {}, log) as running:
             return _answer_ms(running, handler.event), _answer_ms(running, handler.event)
-    except (AssertionError, OSError, ValueError) as silent:
-        raise click.ClickException(f"{handler.name} does not answer: {silent}") from None
+    except (AssertionError, OSError, ValueError) as error:
+        raise click.ClickException(f"{handler.name} does not answer: {error}") from None
 
 
 def _answer_ms(running: RunningFunction, event: Mapping[str, Any]) -> float:
-    recall()
-    began_s = time.perf_counter()
+    reset_account()
+    started_s = time.perf_counter()
     running.invoke(event)
-    return (time.perf_counter() - began_s) * 1000
+    return (time.perf_counter() - started_s) * 1000
 
 
 def measure(rounds: int, show: Callable[[str, float], None]) -> list[Handler]:
-    """Every handler in every round, one at a time; the first round only wakes caches and is not kept."""
+    """Every handler in every round, one at a time; the first round only warms caches and is dropped."""
     with tempfile.TemporaryDirectory() as temporary, account.account(), served() as endpoint:
         folder = Path(temporary)
         show("sam build", 0)
@@ -228,7 +227,7 @@ def measure(rounds: int, show: Callable[[str, float], None]) -> list[Handler]:
         turns = [(number, handler) for number in range(rounds + 1) for handler in handlers]
         for done, (number, handler) in enumerate(turns):
             show("cold starts", done / len(turns))
-            cold_ms, warm_ms = take_turn(handler, libraries, endpoint, folder / "log")
+            cold_ms, warm_ms = run_once(handler, libraries, endpoint, folder / "log")
             if number:
                 handler.cold_ms.append(cold_ms)
                 handler.warm_ms.append(warm_ms)
@@ -236,7 +235,7 @@ def measure(rounds: int, show: Callable[[str, float], None]) -> list[Handler]:
 
 
 def rows(handlers: list[Handler]) -> list[Row]:
-    """How the handlers compare, by the turns that were disturbed least."""
+    """How the handlers compare, by their best rounds."""
     best_ms = {handler.name: min(handler.cold_ms) for handler in handlers}
     return [
         Row(
@@ -252,12 +251,12 @@ def rows(handlers: list[Handler]) -> list[Row]:
 
 
 @click.command()
-@click.option("--rounds", type=click.IntRange(1), default=7, show_default=True, help="Turns of each.")
+@click.option("--rounds", type=click.IntRange(1), default=7, show_default=True, help="Rounds of each.")
 @click.option("--json", "as_json", is_flag=True, help="The table as JSON.")
 def main(rounds: int, as_json: bool) -> None:
-    """The first and the second answer of each function, and of two handlers to compare them with."""
+    """Measure the first and second response of each function, and of two reference handlers."""
     os.environ |= ENVIRONMENT | {"MOTO_SQS_ENFORCE_STRICT_QUEUE_PURGE_BEHAVIOUR": "false"}
-    with Progressing(Console(stderr=True)) as progress:
+    with ProgressBar(Console(stderr=True)) as progress:
         table = rows(measure(rounds, progress.show))
     if as_json:
         click.echo(json.dumps([asdict(row) for row in table], indent=2))

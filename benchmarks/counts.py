@@ -1,4 +1,4 @@
-"""An option that is a list of counts, for every benchmark that measures several sizes."""
+"""A click option type for a list of counts, for the benchmarks that measure several sizes."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import click
 
 
 class Counts(click.ParamType):
-    """`10,100,1000`; what is given twice counts once."""
+    """`10,100,1000`, without duplicates."""
 
     name = "COUNT,..."
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[int, ...]:
-        """The counts, or click's refusal."""
+        """The counts; fails as click does."""
         if not isinstance(value, str):
             counts: tuple[int, ...] = value
             return counts

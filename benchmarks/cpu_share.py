@@ -1,7 +1,7 @@
-"""Less than a core for a process, as Lambda gives it by memory.
+"""Limit a process to a share of a core, as Lambda does according to memory.
 
-Owns the control group, of either version, in which the process has its share of each 20 ms. Refuses where the
-kernel or the user's rights do not allow it, with a sentence.
+Uses a control group of either version, with a quota per 20 ms. Raises NoControlGroupError where the kernel or
+the user's rights do not allow it.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ GROUPS = Path("/sys/fs/cgroup")
 
 
 class NoControlGroupError(Exception):
-    """No share can be set here."""
+    """The share of a core cannot be limited on this machine."""
 
 
 def share_of(memory_mb: float) -> float:
-    """Of a core, at so much memory."""
+    """The share of a core that a function with this memory gets."""
     return memory_mb / MB_PER_CORE
 
 
 @contextmanager
-def held_to(share: float, *pids: int) -> Iterator[None]:
-    """Each of the processes has this share of a core, with all its threads; of 1 it has what there is."""
+def limited_to(share: float, *pids: int) -> Iterator[None]:
+    """Limit each process, with all its threads, to this share of a core; 1 is no limit."""
     with ExitStack() as stack:
         for pid in pids if share < 1 else ():
             stack.enter_context(_limited(share, pid))
@@ -37,22 +37,22 @@ def held_to(share: float, *pids: int) -> Iterator[None]:
 @contextmanager
 def _limited(share: float, pid: int) -> Iterator[None]:
     quota_us = round(share * PERIOD_US)
-    first_version = GROUPS / "cpu"
-    root = first_version if first_version.is_dir() else GROUPS
+    cgroup_v1 = GROUPS / "cpu"
+    root = cgroup_v1 if cgroup_v1.is_dir() else GROUPS
     group = root / f"sluice-benchmark-{pid}"
     try:
         group.mkdir()
-        if root is first_version:
+        if root is cgroup_v1:
             (group / "cpu.cfs_period_us").write_text(str(PERIOD_US))
             (group / "cpu.cfs_quota_us").write_text(str(quota_us))
         else:
             (root / "cgroup.subtree_control").write_text("+cpu")
             (group / "cpu.max").write_text(f"{quota_us} {PERIOD_US}")
         _move(pid, group)
-    except OSError as refused:
+    except OSError as error:
         if group.is_dir():
             group.rmdir()
-        raise NoControlGroupError(f"no share of a core can be set on this machine: {refused}") from refused
+        raise NoControlGroupError(f"no share of a core can be set on this machine: {error}") from error
     try:
         yield
     finally:

@@ -1,9 +1,9 @@
-"""What each way of counting keeps of a promise, and what it costs: `python benchmarks/promise.py`.
+"""How far each way of counting keeps a promise, and what it costs: `python benchmarks/promise.py`.
 
-Plays generated days, and with `--traces DIR` the real ones found there, in the simulator with the deployed
-code: 5 s a message, a boot of 180 s, a start promised within 300 s. Judges the limits that `sluice` has to
-keep, whichever seed is drawn, and ends with 1 where it misses one. `--sensitivity` plays `sluice` with other
-margins (beta), windows and quantiles of the arrivals instead.
+Simulates generated days with the deployed code, and with `--traces DIR` the real traces found there: 5 s per
+message, a boot of 180 s, a start promised within 300 s. Checks the limits that `sluice` has to keep for every
+seed, and exits with 1 if it misses one. `--sensitivity` simulates `sluice` with other margins (beta), windows
+and quantiles of the arrivals instead.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from sluice.core import backlog  # noqa: E402
 from sluice.core.minutes import MINUTE  # noqa: E402
 from sluice.core.model import Unknown  # noqa: E402
 from sluice.usecases import offered_load  # noqa: E402
-from sluice_cli.progress import Progressing  # noqa: E402
+from sluice_cli.progress import ProgressBar  # noqa: E402
 from sluice_cli.terminal import Console  # noqa: E402
 from sluice_report.quantities import share as percentage  # noqa: E402
 from sluice_sim.study.experiment import (  # noqa: E402
@@ -61,18 +61,18 @@ ECS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What `sluice` has to keep in a row, whichever seed is drawn; None for what is not limited."""
+    """The limits that `sluice` has to keep in a row, for every seed; None is no limit."""
 
     attainment: float | None = None
-    """Least share of the messages that start within the promise."""
+    """Minimum share of the messages that start within the promise."""
     cost_ratio: float | None = None
-    """Most instance-hours, over the clairvoyant's."""
+    """Maximum instance-hours, as a multiple of the lower bound's."""
     launches: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A load and the workload that it is played against."""
+    """A load, and the workload that serves it."""
 
     name: str
     trace: Path | Generated
@@ -82,7 +82,7 @@ class Row:
     limits: Limits = Limits()
 
     def experiment(self, way: Way, seed: int) -> Experiment:
-        """One run of it."""
+        """One run of the row."""
         own = deployment.environments(ROOT)[self.environment]
         return Experiment(
             root=ROOT,
@@ -107,7 +107,7 @@ class Way:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """What one run comes to."""
+    """The results of one run."""
 
     row: str
     way: str
@@ -158,7 +158,7 @@ TRACES = {
     "nab": ("nab_elb_requests_5m.csv", 60, Limits()),
     "fb2009": ("fb2009_hadoop_tasks_1m.csv", 5000, Limits()),
 }
-"""Name -> its file, MaxCapacity (one that its peak does not reach), limits."""
+"""Name -> file, MaxCapacity (beyond its peak), limits."""
 WAYS = (
     Way(name=PLAIN, policy=PLAIN),
     Way(name=EFFECTIVE),
@@ -169,8 +169,8 @@ WINDOWS_MINUTES = (3, 5, 10, 20)
 Quantile = Callable[[Sequence[float]], float]
 
 
-def of_traces(folder: Path) -> tuple[list[Row], list[str]]:
-    """The rows of the traces that are found there, and the files that are not."""
+def trace_rows(folder: Path) -> tuple[list[Row], list[str]]:
+    """The rows of the traces found in the folder, and the files that are missing."""
     paths = {name: folder / file for name, (file, _, _) in TRACES.items()}
     rows = [
         Row(
@@ -188,14 +188,14 @@ def of_traces(folder: Path) -> tuple[list[Row], list[str]]:
 
 
 def variants() -> list[Way]:
-    """The plain way, and the deployed one with one constant at a time changed."""
+    """The plain way, and the deployed one with one constant changed at a time."""
     ways = [Way(name=PLAIN, policy=PLAIN)]
     ways += [Way(name=f"margin {margin}", overrides={"ArrivalMargin": margin}) for margin in MARGINS]
     ways += [Way(name=f"window {minutes} min", window_minutes=minutes) for minutes in WINDOWS_MINUTES]
     return ways + [Way(name=f"quantile {name}", quantile=name) for name in QUANTILES]
 
 
-# ---- Playing
+# ---- Simulating
 
 
 def measured(
@@ -205,7 +205,7 @@ def measured(
     *,
     on_done: Callable[[float], None] = lambda _: None,
 ) -> list[Figures]:
-    """Every row in every way under every seed; runs and bounds are spread over the cores."""
+    """Simulate every row in every way with every seed; runs and bounds are spread over the cores."""
     cases = [(row, seed) for row in rows for seed in range(1, seeds + 1)]
     with workers() as pool:
         runs = [(row, way, seed, pool.submit(_run, row, way, seed)) for row, seed in cases for way in ways]
@@ -233,12 +233,12 @@ def measured(
 
 
 def workers() -> Executor:
-    """One process a core, each with a fresh interpreter."""
+    """One process per core, each with a fresh interpreter."""
     return ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn"))
 
 
 def _bound_key(row: Row, seed: int) -> tuple[object, ...]:
-    """Rows that agree in these share a bound: a group and a service have the same clairvoyant."""
+    """Rows that agree in these share a lower bound, which is the same for a group and a service."""
     return row.trace, row.maximum, seed
 
 
@@ -253,7 +253,7 @@ def _run(row: Row, way: Way, seed: int) -> tuple[float, float, int]:
 
 
 def _bound_hours(row: Row, seed: int) -> float:
-    """What a clairvoyant pays for the row."""
+    """Instance-hours of the row's lower bound."""
     experiment = row.experiment(Way(name=EFFECTIVE), seed)
     load = load_of(experiment.load_settings, trace_of(experiment.load_settings))
     return bound_of(bound_settings(experiment, load.mean_service_s), load).instance_hours
@@ -261,8 +261,8 @@ def _bound_hours(row: Row, seed: int) -> float:
 
 @contextmanager
 def counting(way: Way) -> Iterator[None]:
-    """Sustained arrivals as this way takes them; the deployed code has one window and the median."""
-    read_minutes = way.window_minutes + backlog.MAX_LATE_MINUTES
+    """Patch the deployed code, which has one window and the median, to this way's window and quantile."""
+    read_minutes = way.window_minutes + effective_backlog.MAX_LATE_MINUTES
     with ExitStack() as patches:
         for module, name, value in (
             (backlog, "WINDOW_MINUTES", way.window_minutes),
@@ -278,7 +278,7 @@ def counting(way: Way) -> Iterator[None]:
 
 
 def _sustained_per_s(quantile: Quantile, sent: Mapping[datetime, float], minute: datetime) -> float | Unknown:
-    """Another quantile in place of the median, under the deployed rules for what is late or missing."""
+    """Another quantile instead of the median, with the deployed rules for late and missing values."""
     known = {at: count for at, count in sent.items() if at < minute}
     newest = max(known, default=minute)
     window = {at: count for at, count in known.items() if at > newest - MINUTE * backlog.WINDOW_MINUTES}
@@ -301,11 +301,11 @@ QUANTILES: Mapping[str, Quantile] = {
 }
 
 
-# ---- Judging
+# ---- Checking limits
 
 
 def worst(figures: Sequence[Figures], row: str, way: str) -> Figures:
-    """Of the seeds: the least share in time, the highest cost, the most launches."""
+    """The worst over the seeds: lowest share in time, highest cost, most launches."""
     own = [one for one in figures if (one.row, one.way) == (row, way)]
     return Figures(
         row=row,
@@ -318,7 +318,7 @@ def worst(figures: Sequence[Figures], row: str, way: str) -> Figures:
 
 
 def missed(figures: Sequence[Figures], rows: Sequence[Row]) -> list[str]:
-    """Every limit that `sluice` misses under some seed, in a sentence each."""
+    """One sentence for every limit that `sluice` misses with some seed."""
     found = []
     for row in rows:
         limits = row.limits
@@ -329,16 +329,15 @@ def missed(figures: Sequence[Figures], rows: Sequence[Row]) -> list[str]:
             which = f"{row.name}, seed {one.seed}"
             if limits.attainment is not None and one.attainment < limits.attainment:
                 found.append(
-                    f"{which}: {percentage(one.attainment)} in time, and at least "
-                    f"{percentage(limits.attainment)} have to be"
+                    f"{which}: {percentage(one.attainment)} in time; at least "
+                    f"{percentage(limits.attainment)} required"
                 )
             if limits.cost_ratio is not None and one.cost_ratio > limits.cost_ratio:
                 found.append(
-                    f"{which}: {one.cost_ratio:.3f} times the bound, and at most {limits.cost_ratio:g} "
-                    "are allowed"
+                    f"{which}: {one.cost_ratio:.3f} times the bound; at most {limits.cost_ratio:g} allowed"
                 )
             if limits.launches is not None and one.launches > limits.launches:
-                found.append(f"{which}: {one.launches} launches, and at most {limits.launches} are allowed")
+                found.append(f"{which}: {one.launches} launches; at most {limits.launches} allowed")
             if one.attainment < plain[one.seed].attainment:
                 found.append(
                     f"{which}: {percentage(one.attainment)} in time, fewer than the "
@@ -347,22 +346,22 @@ def missed(figures: Sequence[Figures], rows: Sequence[Row]) -> list[str]:
     return found
 
 
-# ---- Telling
+# ---- Printing
 
 
-def table(figures: Sequence[Figures], rows: Sequence[Row], ways: Sequence[Way], *, turned: bool) -> str:
-    """Share in time / cost over the bound / launches, the worst of the seeds; turned: a way in each line."""
+def table(figures: Sequence[Figures], rows: Sequence[Row], ways: Sequence[Way], *, transposed: bool) -> str:
+    """Share in time / cost over the bound / launches, worst of the seeds; transposed: one line per way."""
     lines, columns = [row.name for row in rows], [way.name for way in ways]
-    if turned:
+    if transposed:
         lines, columns = columns, lines
-    told = [["", *columns]]
+    table_cells = [["", *columns]]
     for line in lines:
-        pairs = [(column, line) if turned else (line, column) for column in columns]
-        told.append([line, *(_cell(worst(figures, row, way)) for row, way in pairs)])
-    widths = [max(len(cells[column]) for cells in told) for column in range(len(told[0]))]
+        pairs = [(column, line) if transposed else (line, column) for column in columns]
+        table_cells.append([line, *(_cell(worst(figures, row, way)) for row, way in pairs)])
+    widths = [max(len(cells[column]) for cells in table_cells) for column in range(len(table_cells[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
-        for cells in told
+        for cells in table_cells
     )
 
 
@@ -379,26 +378,26 @@ def _as_json(figures: Sequence[Figures], missing: Sequence[str], found: Sequence
     "--traces",
     "folder",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help=f"Also play the real traces in this folder: {', '.join(file for file, _, _ in TRACES.values())}.",
+    help=f"Also run the real traces in this folder: {', '.join(file for file, _, _ in TRACES.values())}.",
 )
 @click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Seeds for each run.")
 @click.option("--row", "only", multiple=True, help="Only the rows whose name contains this; repeatable.")
 @click.option(
     "--sensitivity",
     is_flag=True,
-    help="Play other margins, windows and quantiles of the arrivals; judges nothing.",
+    help="Simulate other margins, windows and quantiles of the arrivals; checks no limits.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print every run's figures, as JSON.")
 def main(folder: Path | None, seeds: int, only: tuple[str, ...], sensitivity: bool, as_json: bool) -> None:
-    """Share in time / cost over the clairvoyant bound / launches: the worst of the seeds."""
-    traced, missing = of_traces(folder) if folder is not None else ([], [])
+    """Share in time / cost over the lower bound / launches: the worst of the seeds."""
+    traced, missing = trace_rows(folder) if folder is not None else ([], [])
     for path in missing:
         click.echo(f"{path}: no such file, so its row is left out", err=True)
     rows = [row for row in (*GENERATED, *traced) if not only or any(part in row.name for part in only)]
     if not rows:
         raise click.UsageError(f"no row's name contains {' or '.join(only)}")
     ways = variants() if sensitivity else list(WAYS)
-    with Progressing(Console(stderr=True)) as bar:
+    with ProgressBar(Console(stderr=True)) as bar:
         figures = measured(
             rows,
             ways,
@@ -409,7 +408,7 @@ def main(folder: Path | None, seeds: int, only: tuple[str, ...], sensitivity: bo
     if as_json:
         click.echo(json.dumps(_as_json(figures, missing, found), indent=2))
     else:
-        click.echo(table(figures, rows, ways, turned=sensitivity))
+        click.echo(table(figures, rows, ways, transposed=sensitivity))
     for sentence in found or []:
         click.echo(f"missed: {sentence}", err=True)
     if found:

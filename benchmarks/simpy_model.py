@@ -1,7 +1,4 @@
-"""The same queue and workers as a plain SimPy model: what one would write in an hour.
-
-Owns nothing but the comparison: a first-in-first-out queue, so many workers, given arrivals and services.
-"""
+"""The same queue and workers as a plain SimPy model, without any scaling, to compare the simulator with."""
 
 from __future__ import annotations
 
@@ -21,19 +18,19 @@ def play(arrival_s: Floats, service_s: Floats, workers: int) -> Floats:
     started_s = np.zeros(arrival_s.size)
     arrivals, services = arrival_s.tolist(), service_s.tolist()
 
-    def arrive() -> Generator[Any, Any, None]:
+    def send_messages() -> Generator[Any, Any, None]:
         for message, moment_s in enumerate(arrivals):
             yield environment.timeout(moment_s - environment.now)
             yield queue.put(message)
 
-    def work() -> Generator[Any, Any, None]:
+    def process_messages() -> Generator[Any, Any, None]:
         while True:
             message = yield queue.get()
             started_s[message] = environment.now
             yield environment.timeout(services[message])
 
     for _ in range(workers):
-        environment.process(work())
-    environment.process(arrive())
+        environment.process(process_messages())
+    environment.process(send_messages())
     environment.run()
     return started_s

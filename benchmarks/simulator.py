@@ -1,7 +1,7 @@
-"""How fast the simulator is, beside a plain SimPy model on this machine: `python benchmarks/simulator.py`.
+"""The simulator's speed beside a plain SimPy model on this machine: `python benchmarks/simulator.py`.
 
-The whole run with `sluice` (30 days of 600,000 messages a day, alarms, ticks, target tracking) against the
-whole run of the SimPy model, which has workers and no control at all; then the event loops alone.
+Compares the whole run with `sluice` (30 days of 600,000 messages a day, alarms, ticks, target tracking) with
+the whole run of the SimPy model, which has workers and no control at all; then the event loops alone.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ DAY_S = 86_400.0
 MESSAGES_PER_DAY = 600_000
 SERVICE_S, BOOT_S, PROMISE_S, WORKERS = 4.3, 180.0, 300.0, 32
 SIMPY_DAYS = 0.5
-"""Enough for a steady figure; its time is linear in messages."""
+"""Enough for a stable result; SimPy's time is linear in messages."""
 
 
 def load(days: float) -> Load:
-    """Random arrivals of constant rate, and what the workload's messages take."""
+    """Random arrivals at a constant rate, with constant service times."""
     count = int(days * MESSAGES_PER_DAY)
     random = np.random.default_rng(0)
     return Load(
@@ -56,9 +56,9 @@ def load(days: float) -> Load:
 
 def seconds(action: Callable[[], object]) -> float:
     """Wall-clock seconds an action takes."""
-    began = time.perf_counter()
+    started_s = time.perf_counter()
     action()
-    return time.perf_counter() - began
+    return time.perf_counter() - started_s
 
 
 def whole_run(what: Load, policy: str) -> Run:
@@ -75,7 +75,7 @@ def whole_run(what: Load, policy: str) -> Run:
 
 
 def event_loop(what: Load) -> tuple[float, Floats]:
-    """Seconds in the event loop alone with a fixed fleet, and when each message starts."""
+    """Seconds that the event loop alone takes with a fixed fleet, and when each message starts."""
     count = what.arrival_s.size
     messages = Messages(
         arrival_s=what.arrival_s,
@@ -98,20 +98,22 @@ def event_loop(what: Load) -> tuple[float, Floats]:
 @click.option("--days", default=30.0, show_default=True, help="Days of 600,000 messages for the whole run.")
 def main(days: float) -> None:
     """Whole run against whole run, and event loop against event loop."""
-    whole_run(load(0.05), "sluice")  # compiled once, and kept
-    what, short = load(days), load(SIMPY_DAYS)
-    run_s = seconds(lambda: whole_run(what, "sluice"))
+    whole_run(load(0.05), "sluice")  # compiles the kernels, which are then cached
+    month, short = load(days), load(SIMPY_DAYS)
+    run_s = seconds(lambda: whole_run(month, "sluice"))
     memory_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-    loop_s, ours = event_loop(what)
-    _, begun = event_loop(short)
-    theirs: list[Floats] = []
-    simpy_s = seconds(lambda: theirs.append(simpy_model.play(short.arrival_s, short.service_s, WORKERS)))
-    if not np.allclose(begun, theirs[0]):
+    loop_s, loop_starts_s = event_loop(month)
+    _, starts_s = event_loop(short)
+    simpy_starts_s: list[Floats] = []
+    simpy_s = seconds(
+        lambda: simpy_starts_s.append(simpy_model.play(short.arrival_s, short.service_s, WORKERS))
+    )
+    if not np.allclose(starts_s, simpy_starts_s[0]):
         raise SystemExit("the two models start messages at different times: nothing is compared")
     simpy_rate = short.arrival_s.size / simpy_s
     rows = [
-        (f"whole run, sluice, {days:g} days", what.arrival_s.size, run_s),
-        (f"event loop alone, {days:g} days", ours.size, loop_s),
+        (f"whole run, sluice, {days:g} days", month.arrival_s.size, run_s),
+        (f"event loop alone, {days:g} days", loop_starts_s.size, loop_s),
         (f"SimPy, workers alone, {SIMPY_DAYS:g} days", short.arrival_s.size, simpy_s),
     ]
     click.echo(f"{'':38}{'messages':>12}{'seconds':>10}{'per second':>14}{'x SimPy':>9}")

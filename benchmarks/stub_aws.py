@@ -1,7 +1,7 @@
-"""The AWS of a tick over HTTP for benchmarks: so many workloads, each request answered after the same time.
+"""An AWS stub over HTTP for benchmarks of the tick: every request is answered after the same time.
 
-Owns the workloads' documents, queues and fleets, the data points it was given and the messages it was sent.
-Refuses what AWS would refuse for its size, and to be an AWS otherwise: nothing in it ever changes.
+It has the workloads' documents, queues and fleets, keeps the data points put and the messages sent, and
+rejects requests beyond AWS's size limits. It is no AWS otherwise: its workloads never change.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from tests.support.builders import (  # noqa: E402
 )
 
 LATENCY_S = 0.01
-"""From a call to its answer, wherever a tick is measured."""
+"""Seconds from a request to its answer, in every benchmark of the tick."""
 PREFIX = "/sluice/workloads"
 CLUSTER = "workers"
 INSTANCES = 2
-"""Of each fleet that is awake."""
+"""Instances of each fleet that is not at zero."""
 MEBIBYTE = 2**20
 JSON, XML = b"application/x-amz-json-1.1", b"text/xml"
 GROUP_XML = (
@@ -68,75 +68,75 @@ INSTANCE_XML = (
 
 
 def name_of(number: int) -> str:
-    """The workload's, its queue's and its fleet's name."""
+    """The name of a workload, its queue and its fleet."""
     return f"workload-{number:05}"
 
 
 def on_ecs(number: int) -> bool:
-    """Four of ten are services of one cluster, the others Auto Scaling groups."""
+    """Whether the workload runs on ECS: four in ten do, the others are Auto Scaling groups."""
     return number % 10 >= 6
 
 
 def is_asleep(number: int) -> bool:
-    """One of ten has an empty queue and a fleet of none."""
+    """One in ten has an empty queue and a fleet at zero."""
     return number // 10 % 10 == 0
 
 
 def is_idle(number: int) -> bool:
-    """One of a hundred has an empty queue and a fleet that still waits for the proof of it."""
+    """One in a hundred has an empty queue that is not yet proven empty, so its fleet still runs."""
     return number // 10 % 100 == 1
 
 
 def registered(number: int) -> str:
-    """The workload's document; nobody's proof is complete before a benchmark has ended."""
+    """The workload's document; its idle period is longer than any benchmark."""
     name = name_of(number)
     shown = ecs_document(name) if on_ecs(number) else document(name)
     return json.dumps(shown | {"idle_minutes": 120}, separators=(",", ":"))
 
 
-class RefusedError(Exception):
-    """What AWS answers with an error."""
+class AwsError(Exception):
+    """The request is one that AWS answers with an error."""
 
 
 class Aws:
-    """Everything that a tick asks."""
+    """Answers every request of a tick."""
 
     def __init__(self, workloads: int) -> None:
         self.counts = Counts()
         self._documents = [registered(number) for number in range(workloads)]
         self._points: dict[str, dict[str, list[float]]] = defaultdict(dict)
-        """Sum and count of the values of each fleet's name and minute."""
+        """Fleet -> minute -> sum and count of the values put."""
         self._sent: list[str] = []
 
     def answer(self, request: Request) -> Answer:
-        """Do what was asked: Auto Scaling's clients ask in forms and read XML, the others' speak JSON."""
+        """Serve a request: Auto Scaling uses forms and XML, the other services JSON."""
         try:
-            asked = _read(request)
-            operation = _operation(request, asked)
+            parameters = _read(request)
+            operation = _operation(request, parameters)
             self.counts.asked(operation)
-            done = self.OPERATIONS[operation](self, asked)
-        except RefusedError as refused:
-            click.echo(f"the stub of AWS refuses {refused}", err=True)
-            return _refusal(str(refused), in_json=b"x-amz-target" in request.headers)
-        return _written(done)
+            done = self.OPERATIONS[operation](self, parameters)
+        except AwsError as error:
+            click.echo(f"the stub of AWS rejects {error}", err=True)
+            return _error_answer(str(error), as_json=b"x-amz-target" in request.headers)
+        return _to_answer(done)
 
     def told(self, path: str) -> object:
-        """/points, or what was sent since /sent was asked."""
+        """/points: the data points; /sent: the messages since the last call."""
         if path == "/points":
             return self._points
         sent, self._sent = self._sent, []
         return sent
 
-    def _parameters(self, asked: Mapping[str, Any]) -> object:
-        most = asked.get("MaxResults", 10)
-        _at_most(most, 10, "parameters a page")
-        first = int(asked.get("NextToken", 0))
-        page = range(first, min(first + most, len(self._documents)))
+    def _parameters(self, parameters: Mapping[str, Any]) -> object:
+        page_size = parameters.get("MaxResults", 10)
+        _require_at_most(page_size, 10, "parameters a page")
+        first = int(parameters.get("NextToken", 0))
+        page = range(first, min(first + page_size, len(self._documents)))
         following = {"NextToken": str(page.stop)} if page.stop < len(self._documents) else {}
         return {"Parameters": [self._parameter_of(number) for number in page], **following}
 
-    def _parameter(self, asked: Mapping[str, Any]) -> object:
-        return {"Parameter": self._parameter_of(_number_of(asked["Name"]))}
+    def _parameter(self, parameters: Mapping[str, Any]) -> object:
+        return {"Parameter": self._parameter_of(_number_of(parameters["Name"]))}
 
     def _parameter_of(self, number: int) -> dict[str, Any]:
         return {
@@ -149,27 +149,31 @@ class Aws:
             "DataType": "text",
         }
 
-    def _attributes(self, asked: Mapping[str, Any]) -> object:
-        number = _number_of(asked["QueueUrl"])
-        held = {
+    def _attributes(self, parameters: Mapping[str, Any]) -> object:
+        number = _number_of(parameters["QueueUrl"])
+        counts = {
             "ApproximateNumberOfMessages": str(_visible(number)),
             "ApproximateNumberOfMessagesNotVisible": "0",
             "ApproximateNumberOfMessagesDelayed": "0",
         }
-        return {"Attributes": {name: held[name] for name in asked["AttributeNames"]}}
+        return {"Attributes": {name: counts[name] for name in parameters["AttributeNames"]}}
 
-    def _send(self, asked: Mapping[str, Any]) -> object:
-        entries = asked["Entries"]
-        _at_most(len(entries), 10, "messages a batch")
-        _at_most(sum(len(entry["MessageBody"].encode()) for entry in entries), MEBIBYTE, "bytes a batch")
+    def _send(self, parameters: Mapping[str, Any]) -> object:
+        entries = parameters["Entries"]
+        _require_at_most(len(entries), 10, "messages a batch")
+        _require_at_most(
+            sum(len(entry["MessageBody"].encode()) for entry in entries), MEBIBYTE, "bytes a batch"
+        )
         self._sent += [entry["MessageBody"] for entry in entries]
         done = [{"Id": entry["Id"], "MessageId": entry["Id"], "MD5OfMessageBody": ""} for entry in entries]
         return {"Successful": done, "Failed": []}
 
-    def _groups(self, asked: Mapping[str, str]) -> str:
-        _at_most(int(asked.get("MaxRecords", 50)), 100, "groups a page")
-        names = [value for key, value in asked.items() if key.startswith("AutoScalingGroupNames.member.")]
-        _at_most(len(names), int(asked.get("MaxRecords", 50)), "groups on one page")
+    def _groups(self, parameters: Mapping[str, str]) -> str:
+        _require_at_most(int(parameters.get("MaxRecords", 50)), 100, "groups a page")
+        names = [
+            value for key, value in parameters.items() if key.startswith("AutoScalingGroupNames.member.")
+        ]
+        _require_at_most(len(names), int(parameters.get("MaxRecords", 50)), "groups on one page")
         members = "".join(_group(number) for number in map(_number_of, names) if not on_ecs(number))
         return (
             '<DescribeAutoScalingGroupsResponse xmlns="http://autoscaling.amazonaws.com/doc/2011-01-01/">'
@@ -178,29 +182,29 @@ class Aws:
             "</DescribeAutoScalingGroupsResponse>"
         )
 
-    def _services(self, asked: Mapping[str, Any]) -> object:
-        _at_most(len(asked["services"]), 10, "services a call")
-        return {"services": [_service(_number_of(name)) for name in asked["services"]], "failures": []}
+    def _services(self, parameters: Mapping[str, Any]) -> object:
+        _require_at_most(len(parameters["services"]), 10, "services a call")
+        return {"services": [_service(_number_of(name)) for name in parameters["services"]], "failures": []}
 
-    def _targets(self, asked: Mapping[str, Any]) -> object:
-        _at_most(len(asked["ResourceIds"]), 50, "scalable targets a call")
-        return {"ScalableTargets": [_target(resource) for resource in asked["ResourceIds"]]}
+    def _targets(self, parameters: Mapping[str, Any]) -> object:
+        _require_at_most(len(parameters["ResourceIds"]), 50, "scalable targets a call")
+        return {"ScalableTargets": [_target(resource) for resource in parameters["ResourceIds"]]}
 
-    def _put(self, asked: Mapping[str, Any]) -> object:
-        data = asked["MetricData"]
-        _at_most(len(data), 1000, "metrics a call")
+    def _put(self, parameters: Mapping[str, Any]) -> object:
+        data = parameters["MetricData"]
+        _require_at_most(len(data), 1000, "metrics a call")
         for datum in data:
-            _at_most(len(datum["Dimensions"]), 30, "dimensions of a metric")
+            _require_at_most(len(datum["Dimensions"]), 30, "dimensions of a metric")
             minutes = self._points[_fleet(datum["Dimensions"])]
             kept = minutes.setdefault(_minute(datum["Timestamp"]), [0.0, 0])
             kept[0] += datum["Value"]
             kept[1] += 1
         return {}
 
-    def _history(self, asked: Mapping[str, Any]) -> object:
-        queries = asked["MetricDataQueries"]
-        _at_most(len(queries), 500, "queries a call")
-        start, end = _minute(asked["StartTime"]), _minute(asked["EndTime"])
+    def _history(self, parameters: Mapping[str, Any]) -> object:
+        queries = parameters["MetricDataQueries"]
+        _require_at_most(len(queries), 500, "queries a call")
+        start, end = _minute(parameters["StartTime"]), _minute(parameters["EndTime"])
         return {"MetricDataResults": [self._series(query, start, end) for query in queries]}
 
     def _series(self, query: Mapping[str, Any], start: str, end: str) -> object:
@@ -228,20 +232,20 @@ class Aws:
     }
 
 
-def _at_most(count: int, most: int, what: str) -> None:
-    if count > most:
-        raise RefusedError(f"{count} {what}: AWS takes {most} at most")
+def _require_at_most(count: int, maximum: int, what: str) -> None:
+    if count > maximum:
+        raise AwsError(f"{count} {what}: AWS takes {maximum} at most")
 
 
 def _number_of(name: str) -> int:
     found = re.search(r"workload-(\d{5})$", name)
     if found is None:
-        raise RefusedError(f"nothing is called {name}")
+        raise AwsError(f"there is no {name}")
     return int(found[1])
 
 
 def backlog_per_instance(number: int) -> float:
-    """What is to be published of a workload, in every minute."""
+    """The value that is to be published for a workload, in every minute."""
     return _visible(number) / max(_desired(number), 1)
 
 
@@ -315,28 +319,28 @@ def _minute(epoch_s: float) -> str:
 def _read(request: Request) -> Any:
     body = request.body
     if request.headers.get(b"content-encoding") == b"gzip":
-        _at_most(len(body), MEBIBYTE, "bytes of a request")
+        _require_at_most(len(body), MEBIBYTE, "bytes of a request")
         body = gzip.decompress(body)
     return json.loads(body) if b"x-amz-target" in request.headers else dict(parse_qsl(body.decode()))
 
 
-def _operation(request: Request, asked: Mapping[str, Any]) -> str:
+def _operation(request: Request, parameters: Mapping[str, Any]) -> str:
     target = request.headers.get(b"x-amz-target")
-    return target.decode().rpartition(".")[2] if target else str(asked["Action"])
+    return target.decode().rpartition(".")[2] if target else str(parameters["Action"])
 
 
-def _written(done: object, *, status: int = 200) -> Answer:
+def _to_answer(done: object, *, status: int = 200) -> Answer:
     if isinstance(done, str):
         return Answer(body=done.encode(), content_type=XML, status=status)
     return Answer(body=json.dumps(done).encode(), content_type=JSON, status=status)
 
 
-def _refusal(why: str, *, in_json: bool) -> Answer:
+def _error_answer(message: str, *, as_json: bool) -> Answer:
     code = "ValidationError"
-    if in_json:
-        return _written({"__type": code, "message": why}, status=400)
-    error = f"<Error><Code>{code}</Code><Message>{why}</Message></Error>"
-    return _written(f"<ErrorResponse>{error}</ErrorResponse>", status=400)
+    if as_json:
+        return _to_answer({"__type": code, "message": message}, status=400)
+    error = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
+    return _to_answer(f"<ErrorResponse>{error}</ErrorResponse>", status=400)
 
 
 class Stub:
@@ -346,7 +350,7 @@ class Stub:
         self.endpoint = endpoint
 
     def counts(self) -> Counts:
-        """What it counted so far; the most at once since the last time it was asked."""
+        """Request counts so far; the most concurrent requests since the last call."""
         return Counts(**serving.tell(self.endpoint))
 
     def points(self) -> dict[str, dict[str, tuple[float, int]]]:
@@ -354,7 +358,7 @@ class Stub:
         return serving.tell(self.endpoint, "/points")  # type: ignore[no-any-return]
 
     def sent(self) -> list[str]:
-        """The messages sent since this was last asked, to whatever queue."""
+        """The messages sent to any queue since the last call."""
         return serving.tell(self.endpoint, "/sent")  # type: ignore[no-any-return]
 
 

@@ -1,9 +1,9 @@
 """A tick of a thousand workloads in one invocation: `python benchmarks/tick.py`.
 
-The deployed handler and bare boto3 clients make the same calls at the same concurrency, each in a process of
-its own, against a stub of AWS that answers after 10 ms; in turns, and of each the best turn counts, as
-timeit's does: whatever else the machine does only slows a turn. Beside them a Lambda function for each
-workload. Exits with 1 where 1000 workloads take more than 1.10 calls each, more than 1.5 times the bare
+The deployed handler and plain boto3 clients make the same calls at the same concurrency, each in a process of
+its own, against a stub of AWS that answers after 10 ms. They alternate, and the best round of each counts, as
+in timeit: other load on the machine can only slow a round down. A Lambda function per workload is measured
+beside them. Exits with 1 if 1000 workloads take more than 1.10 calls each, more than 1.5 times the plain
 clients' time, or more memory than the function has.
 """
 
@@ -15,7 +15,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,81 +26,40 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / folder) for folder in ("", "layers/sluice")]
 
 from benchmarks import list_prices  # noqa: E402
-from benchmarks.approaches import TIMEOUT_S, process  # noqa: E402
+from benchmarks.approaches import process  # noqa: E402
 from benchmarks.counts import Counts  # noqa: E402
-from benchmarks.cpu_share import NoControlGroupError, held_to, share_of  # noqa: E402
+from benchmarks.cpu_share import NoControlGroupError, limited_to, share_of  # noqa: E402
 from benchmarks.stub_aws import LATENCY_S, Stub, is_idle, stub  # noqa: E402
+from benchmarks.tick_results import PER_WORKLOAD_CALLS, PerWorkload, Tick  # noqa: E402
 from sluice import wiring  # noqa: E402
-from sluice.usecases.shards import MAX_WORKLOADS_PER_INVOCATION  # noqa: E402
-from sluice_cli.progress import Progressing  # noqa: E402
+from sluice.usecases.tick import MOST_IN_ONE_INVOCATION  # noqa: E402
+from sluice_cli.progress import ProgressBar  # noqa: E402
 from sluice_sim.template import load  # noqa: E402
 
-JUDGED = 1000
-"""Workloads at which the limits hold."""
-MOST_CALLS, MOST_OF_FLOOR = 1.10, 1.5
+LIMITED_WORKLOADS = 1000
+"""The number of workloads for which the limits are checked."""
+MAX_CALLS, MAX_TIME_RATIO = 1.10, 1.5
 SAMPLE = 30
-"""Workloads with a function of their own that are invoked; all make the same three calls."""
-PER_WORKLOAD_CALLS = 3
-READING_S = TIMEOUT_S - wiring.RESERVE_S
-"""When a tick stops reading, and turns to publishing what it has."""
-SMALLEST_MB = 128
-"""The least memory a function can have."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tick:
-    """So many workloads in one invocation."""
-
-    workloads: int
-    readers: int
-    cpu_share: float
-    """Of a core; 1 is all that one process can use."""
-    calls: float
-    """A workload, warm."""
-    cold_calls: float
-    """A workload, with the registry unread."""
-    wall_s: float
-    cpu_s: float
-    cold_s: float
-    """The first invocation: imports, clients, the registry and the tick."""
-    floor_s: float
-    """The same calls by bare clients."""
-    floor_cpu_s: float
-    slim_s: float
-    """The same calls by clients as the function makes them."""
-    peak_mb: float
-
-    @property
-    def of_floor(self) -> float:
-        """Time to that of the bare clients."""
-        return self.wall_s / self.floor_s
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PerWorkload:
-    """A function for each workload, warm."""
-
-    memory_mb: int
-    cpu_share: float
-    billed_s: float
-    """Of one invocation, in whole milliseconds, on average."""
+"""Functions per workload that are measured; all make the same three calls."""
+MIN_MEMORY_MB = 128
+"""The smallest memory that Lambda offers."""
 
 
 def measure(workloads: int, readers: int, cpu_share: float, rounds: int) -> Tick:
-    """A fresh stub and two fresh processes, in turns."""
+    """Measure with a fresh stub and fresh processes, which alternate."""
     with (
         stub(workloads=workloads, latency_s=LATENCY_S) as aws,
         process("tick", aws.endpoint, workloads, readers) as ours,
         process("bare", aws.endpoint, workloads, readers) as bare,
         process("slim", aws.endpoint, workloads, readers) as slim,
-        held_to(cpu_share, ours.pid, bare.pid, slim.pid),
+        limited_to(cpu_share, ours.pid, bare.pid, slim.pid),
     ):
-        cold_calls, cold = _counted(aws, lambda: ours.invoke({}))
+        cold_calls, cold = _count_calls(aws, lambda: ours.invoke({}))
         bare.invoke({}), slim.invoke({})
         turns = []
         for _ in range(rounds):
-            calls, turn = _counted(aws, lambda: ours.invoke({}))
-            bare_calls, floor = _counted(aws, lambda: bare.invoke({}))
+            calls, turn = _count_calls(aws, lambda: ours.invoke({}))
+            bare_calls, floor = _count_calls(aws, lambda: bare.invoke({}))
             if calls != bare_calls:
                 raise SystemExit(f"nothing is compared: the tick calls {calls}, the bare client {bare_calls}")
             turns.append((turn, floor, slim.invoke({})))
@@ -122,11 +81,11 @@ def measure(workloads: int, readers: int, cpu_share: float, rounds: int) -> Tick
 
 
 def measure_per_workload(memory_mb: int, cpu_share: float) -> PerWorkload:
-    """Warm invocations of one environment, one after another."""
+    """Measure warm invocations of one execution environment, one after another."""
     with (
         stub(workloads=SAMPLE, latency_s=LATENCY_S) as aws,
         process("per-workload", aws.endpoint, SAMPLE, 1) as running,
-        held_to(cpu_share, running.pid),
+        limited_to(cpu_share, running.pid),
     ):
         running.invoke({"workload": 0})
         took = [running.invoke({"workload": number}).wall_s for number in range(SAMPLE)]
@@ -134,15 +93,15 @@ def measure_per_workload(memory_mb: int, cpu_share: float) -> PerWorkload:
     return PerWorkload(memory_mb=memory_mb, cpu_share=cpu_share, billed_s=billed_s)
 
 
-def _counted(aws: Stub, step: Callable[[], Any]) -> tuple[Counter[str], Any]:
-    """What a step asked, by operation, and what it answered."""
+def _count_calls(aws: Stub, step: Callable[[], Any]) -> tuple[Counter[str], Any]:
+    """The AWS calls of a step by operation, and its result."""
     before = Counter(aws.counts().requests)
     done = step()
     return Counter(aws.counts().requests) - before, done
 
 
 def month_of(tick: Tick, memory_mb: int) -> float:
-    """Dollars for the tick's workloads."""
+    """Dollars per month for the tick's workloads."""
     minute = list_prices.Minute(
         invocations=1,
         billed_s=math.ceil(tick.wall_s * 1000) / 1000,
@@ -155,7 +114,7 @@ def month_of(tick: Tick, memory_mb: int) -> float:
 
 
 def month_of_each(one: PerWorkload, workloads: int) -> float:
-    """Dollars for as many functions as workloads."""
+    """Dollars per month for one function per workload."""
     minute = list_prices.Minute(
         invocations=workloads,
         billed_s=one.billed_s * workloads,
@@ -166,12 +125,12 @@ def month_of_each(one: PerWorkload, workloads: int) -> float:
     return list_prices.month(minute)
 
 
-def _can_be_written(_: click.Context, __: click.Parameter, plot: Path | None) -> Path | None:
-    """Refuse before all the measuring, not after it."""
+def _require_writable(_: click.Context, __: click.Parameter, plot: Path | None) -> Path | None:
+    """Check the path before measuring, not after it."""
     if plot and not plot.parent.is_dir():
         raise click.BadParameter(f"{plot}: there is no folder {plot.parent}; make it or name another")
     if plot and not os.access(plot if plot.exists() else plot.parent, os.W_OK):
-        raise click.BadParameter(f"{plot}: may not be written; name a file in another folder")
+        raise click.BadParameter(f"{plot}: cannot be written: no permission; name a file in another folder")
     return plot
 
 
@@ -190,14 +149,12 @@ def _can_be_written(_: click.Context, __: click.Parameter, plot: Path | None) ->
     show_default=True,
     help="Threads, at 1000 workloads.",
 )
-@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Turns of each.")
-@click.option(
-    "--full-core", is_flag=True, help="Leave out what is measured with the function's part of a core."
-)
+@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Rounds of each.")
+@click.option("--full-core", is_flag=True, help="Skip the measurements with the function's share of a core.")
 @click.option(
     "--plot",
     type=click.Path(dir_okay=False, path_type=Path),
-    callback=_can_be_written,
+    callback=_require_writable,
     help="Draw the growth as an SVG.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object in place of the tables.")
@@ -209,72 +166,77 @@ def main(
     plot: Path | None,
     as_json: bool,
 ) -> None:
-    """Ticks of growing size, and one of 1000 beside a function for each workload."""
+    """Measure ticks of growing size, and one of 1000 workloads beside a function per workload."""
     memory_mb = load(ROOT / "template.yaml")["Globals"]["Function"]["MemorySize"]
-    part = 1.0 if full_core else _part(memory_mb)
-    ticks, each = _measured(_plan(workloads, readers, part), rounds, memory_mb, part)
+    part = 1.0 if full_core else _core_share(memory_mb)
+    ticks, each = _measure_all(_plan(workloads, readers, part), rounds, memory_mb, part)
     growth = [one for one in ticks if one.readers == wiring.READERS]
     if plot:
         from benchmarks import tick_plot  # matplotlib takes over a second to import
 
         plot.write_text(tick_plot.svg(growth, latency_s=LATENCY_S), encoding="utf-8")
-    judged = [one for one in ticks if one.workloads == JUDGED]
-    compared = next((one for one in judged if one.cpu_share == part and one.readers == wiring.READERS), None)
+    limited = [one for one in ticks if one.workloads == LIMITED_WORKLOADS]
+    compared = next((one for one in limited if one.cpu_share == part and one.readers == wiring.READERS), None)
     if as_json:
-        click.echo(json.dumps(_said(ticks, compared, each, rounds, memory_mb)))
+        click.echo(json.dumps(_as_json(ticks, compared, each, rounds, memory_mb)))
     else:
         click.echo(_table(ticks))
         if compared:
             click.echo(f"\n{_comparison(compared, each, memory_mb)}")
-    misses = [miss for one in judged for miss in _misses(one, memory_mb)]
+    misses = [miss for one in limited for miss in _misses(one, memory_mb)]
     for miss in misses:
         click.echo(miss, err=True)
     sys.exit(1 if misses else 0)
 
 
-def _part(memory_mb: int) -> float:
-    """Of a core, as the function's memory buys it; a whole one where that cannot be set."""
+def _core_share(memory_mb: int) -> float:
+    """The share of a core that the function's memory gives; 1 where the share cannot be limited."""
     part = share_of(memory_mb)
     try:
-        with process("bare", "", 0, 1) as running, held_to(part, running.pid):
+        with process("bare", "", 0, 1) as running, limited_to(part, running.pid):
             return part
-    except NoControlGroupError as refused:
-        click.echo(f"{refused}; all is measured with a whole one", err=True)
+    except NoControlGroupError as error:
+        click.echo(f"{error}; everything is measured with a whole core", err=True)
         return 1.0
 
 
 def _plan(sizes: Sequence[int], readers: Sequence[int], part: float) -> list[tuple[int, int, float]]:
-    """What is measured: workloads, readers, share of a core.
+    """The measurements: workloads, readers, share of a core.
 
-    With a part of a core one invocation cannot read many more than 1000 in its time: those go in shards.
+    With a share of a core one invocation cannot read many more than 1000 workloads in time: they are sharded.
     """
     shares = (1.0, part)
     growth = [(size, wiring.READERS, 1.0) for size in sizes]
-    growth += [(size, wiring.READERS, part) for size in sizes if size <= MAX_WORKLOADS_PER_INVOCATION]
-    beside = [(JUDGED, count, share) for share in shares for count in readers if JUDGED in sizes]
+    growth += [(size, wiring.READERS, part) for size in sizes if size <= MOST_IN_ONE_INVOCATION]
+    beside = [
+        (LIMITED_WORKLOADS, count, share)
+        for share in shares
+        for count in readers
+        if LIMITED_WORKLOADS in sizes
+    ]
     return list(dict.fromkeys(growth + beside))
 
 
-def _measured(
+def _measure_all(
     plan: Sequence[tuple[int, int, float]], rounds: int, memory_mb: int, part: float
 ) -> tuple[list[Tick], list[PerWorkload]]:
     ticks, each = [], []
-    with Progressing(Console(stderr=True)) as progress:
+    with ProgressBar(Console(stderr=True)) as progress:
         for done, (size, readers, cpu_share) in enumerate(plan):
             progress.show(f"{size} workloads, {readers} readers", done / (len(plan) + 1))
             ticks.append(measure(size, readers, cpu_share, rounds))
         progress.show("a function for each workload", len(plan) / (len(plan) + 1))
-        for size_mb in (SMALLEST_MB, memory_mb):
+        for size_mb in (MIN_MEMORY_MB, memory_mb):
             each.append(measure_per_workload(size_mb, 1 if part == 1 else share_of(size_mb)))
     return ticks, each
 
 
 def _misses(tick: Tick, memory_mb: int) -> Iterator[str]:
     what = f"{tick.workloads} workloads, {tick.readers} readers, {tick.cpu_share:.2f} of a core"
-    if tick.calls > MOST_CALLS:
-        yield f"{what}: {tick.calls:.3f} calls each, more than {MOST_CALLS:.2f}"
-    if tick.of_floor > MOST_OF_FLOOR:
-        yield f"{what}: {tick.of_floor:.2f} times the bare clients' time, more than {MOST_OF_FLOOR}"
+    if tick.calls > MAX_CALLS:
+        yield f"{what}: {tick.calls:.3f} calls each, more than {MAX_CALLS:.2f}"
+    if tick.of_floor > MAX_TIME_RATIO:
+        yield f"{what}: {tick.of_floor:.2f} times the bare clients' time, more than {MAX_TIME_RATIO}"
     if tick.peak_mb > memory_mb:
         yield f"{what}: {tick.peak_mb:.0f} MB, more than the function's {memory_mb}"
 
@@ -292,7 +254,7 @@ def _table(ticks: Sequence[Tick]) -> str:
 
 
 def _comparison(tick: Tick, each: Sequence[PerWorkload], memory_mb: int) -> str:
-    """A function for each workload, as a multiple of the tick."""
+    """The function per workload, as a multiple of the tick."""
     ours = month_of(tick, memory_mb)
     rows = [f"{tick.workloads} workloads, a month by list prices: one tick {ours:.2f} USD"]
     for one in each:
@@ -306,10 +268,10 @@ def _comparison(tick: Tick, each: Sequence[PerWorkload], memory_mb: int) -> str:
     return "\n".join(rows)
 
 
-def _said(
+def _as_json(
     ticks: Sequence[Tick], compared: Tick | None, each: Sequence[PerWorkload], rounds: int, memory_mb: int
 ) -> dict[str, Any]:
-    said: dict[str, Any] = {
+    output: dict[str, Any] = {
         "latency_s": LATENCY_S,
         "rounds": rounds,
         "memory_mb": memory_mb,
@@ -317,11 +279,11 @@ def _said(
         "per_workload": [asdict(one) for one in each],
     }
     if compared:
-        said["month_usd"] = {
+        output["month_usd"] = {
             "tick": month_of(compared, memory_mb),
-            **{f"per_workload_{one.memory_mb}_mb": month_of_each(one, JUDGED) for one in each},
+            **{f"per_workload_{one.memory_mb}_mb": month_of_each(one, LIMITED_WORKLOADS) for one in each},
         }
-    return said
+    return output
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The growth of a tick with its workloads, as a picture for the documentation.
 
-Owns how it looks: both axes logarithmic, so that a time in proportion to the workloads is a straight line.
+Both axes are logarithmic, so that a time in proportion to the workloads is a straight line.
 """
 
 from __future__ import annotations
@@ -12,16 +12,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from benchmarks.tick import PER_WORKLOAD_CALLS, READING_S, Tick
-from sluice.usecases.shards import MAX_WORKLOADS_PER_INVOCATION
+from benchmarks.approaches import TIMEOUT_S
+from benchmarks.tick_results import PER_WORKLOAD_CALLS, Tick
+from sluice import wiring
+from sluice.usecases.tick import MOST_IN_ONE_INVOCATION
 from sluice_report.chart.palette import LIGHT
-from sluice_report.demo.picture import style
+from sluice_report.chart.rendering import style
 
 WIDTH_IN, HEIGHT_IN = 8.6, 4.4
+READING_S = TIMEOUT_S - wiring.RESERVE_S
+"""When a tick stops reading and publishes what it has."""
 
 
 def svg(ticks: Sequence[Tick], *, latency_s: float) -> str:
-    """Time and calls over the number of workloads, of ticks that differ in nothing else."""
+    """Time and calls over the number of workloads, for ticks that differ in nothing else."""
     out = io.StringIO()
     with style():
         figure(ticks, latency_s).savefig(out, format="svg", metadata={"Date": None})
@@ -66,7 +70,7 @@ def _times(axes: Axes, ticks: Sequence[Tick]) -> None:
         rotation=90,
         va="bottom",
         fontsize=9,
-        color=LIGHT["asked"],
+        color=LIGHT["desired"],
     )
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(0, 0.9), fontsize=9)
 
@@ -104,4 +108,4 @@ def _finish(axes: Axes, what: str, ticks: Sequence[Tick]) -> None:
     axes.grid(color=LIGHT["grid"], linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.axvline(MAX_WORKLOADS_PER_INVOCATION, color=LIGHT["asked"], linewidth=1.2)
+    axes.axvline(MOST_IN_ONE_INVOCATION, color=LIGHT["desired"], linewidth=1.2)

@@ -25,7 +25,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1] / folder) for folder in 
 from benchmarks.contenders import CONTENDERS, HANDLERS  # noqa: E402
 from benchmarks.counts import Counts  # noqa: E402
 from benchmarks.turns import LATENCY_S, Share, Watched, median, play_round, share_of  # noqa: E402
-from sluice_cli.progress import Progressing  # noqa: E402
+from sluice_cli.progress import ProgressBar  # noqa: E402
 
 ENOUGH = 0.95
 
@@ -75,7 +75,7 @@ def main(
     signal.signal(signal.SIGTERM, _end)  # else whoever stands still would outlive it
     plan = [count for count in counts for _ in range(rounds)]
     watched: dict[tuple[int, str], list[Watched]] = {(count, name): [] for count in counts for name in names}
-    with Progressing(Console(stderr=True)) as progress:
+    with ProgressBar(Console(stderr=True)) as progress:
         for place, count in enumerate(plan):
             progress.show(f"{count} connections", place / len(plan))
             for one in play_round(names, count, handler, turns, watch_s):

@@ -1,1 +1,1 @@
-"""The operator's command: it renders what the layer decides and the simulator plays, and decides nothing."""
+"""The operator's command line. It presents decisions and simulations, and makes none itself."""

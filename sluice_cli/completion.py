@@ -1,7 +1,6 @@
-"""What a shell offers after a tab for the values of arguments and options.
+"""Shell completion for the values of arguments and options: matching names, or else files.
 
-Owns how names become offers: those that begin as what was typed, or else files. Never fails: a shell has no
-place for a sentence.
+Completion must never fail: a shell has no place to show an error.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ FILE = "file"
 
 
 def names(known: Callable[[click.Context], Iterable[str]], *, or_files: bool = False) -> Complete:
-    """One of these names."""
+    """Complete one of these names; with `or_files`, a file where no name matches."""
 
     def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
         found = [CompletionItem(name) for name in known(ctx) if name.startswith(incomplete)]
@@ -26,7 +25,7 @@ def names(known: Callable[[click.Context], Iterable[str]], *, or_files: bool = F
 
 
 def several(known: Callable[[click.Context], Iterable[str]]) -> Complete:
-    """Some of these names, with commas between: the last one is completed."""
+    """Complete the last of several names that are separated by commas."""
 
     def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
         before, comma, last = incomplete.rpartition(",")

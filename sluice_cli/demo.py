@@ -29,7 +29,7 @@ from sluice_sim.embedded.timeline import (
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 BAR_MESSAGES = 3
-"""Messages that one block of the backlog's bar stands for."""
+"""Messages per block of the backlog's bar."""
 BAR_WIDTH = 26
 FLEET_WIDTH = 10
 MINUTE_S = 60
@@ -62,10 +62,10 @@ EVENT_STYLES = {
 @click.option(
     "--real-workers",
     is_flag=True,
-    help="Let processes do the work, one `python -m sluice_worker` an instance, over HTTP and on the wall "
-    "clock: two seconds stand for a minute, and it ends within three. Without a scenario: "
+    help="Run the workers as processes, one `python -m sluice_worker` per instance, over HTTP and on the "
+    "wall clock: two seconds stand for a minute, and the demo ends within three. Without a scenario: "
     + " and ".join(s.name for s in DEMO_OF_PROCESSES)
-    + ". Not for dynamic targets: processes measure seconds of the wall.",
+    + ". Not for dynamic targets: the processes measure wall-clock seconds.",
 )
 @click.option("--list", "as_list", is_flag=True, help="List the scenarios.")
 @click.option(
@@ -73,7 +73,7 @@ EVENT_STYLES = {
     "parts",
     type=click.Choice([part.value for part in Component]),
     multiple=True,
-    help="Take a part of the control plane away and see what still works; repeatable.",
+    help="Remove a part of the control plane and see what still works; repeatable.",
 )
 def demo(
     as_json: bool,
@@ -86,9 +86,9 @@ def demo(
     """Play example workloads from their minimum to their peak and back.
 
     No AWS account is needed: SQS, Auto Scaling, ECS, SSM and CloudWatch are embedded, the clock is virtual,
-    and what decides are the very handlers, alarms and policies that `sam deploy` would install. Workers are
-    simulated, unless --real-workers asks for processes. Exits with 1 when a message is left or a fleet is not
-    back at its minimum; a promise that is not kept is said, and does not count.
+    and the decisions are made by the same handlers, alarms and policies that `sam deploy` installs. Workers
+    are simulated, or processes with --real-workers. Exits with 1 if a message is left or a fleet is not back
+    at its minimum; a promise that is not kept is reported, but does not change the exit status.
     """
     if as_list:
         for scenario in SCENARIOS.values():
@@ -103,9 +103,9 @@ def demo(
     scenarios, without = _chosen(names, real_workers), [Component(part) for part in parts]
     console = Console(stderr=as_json, highlight=False, soft_wrap=True)
     if real_workers:
-        stories = _played_by_processes(scenarios, without, console)
+        stories = _run_with_processes(scenarios, without, console)
     else:
-        from sluice_sim.embedded.demo import run_scenarios  # the cloud takes a second or two to import
+        from sluice_sim.embedded.demo import play  # moto takes a second or two to import
 
         timeline = _Timeline(console, scenarios)
         stories = run_scenarios(CHECKOUT, scenarios, without=without, on_minute=timeline.show)
@@ -115,8 +115,8 @@ def demo(
     else:
         for summary in summaries:
             console.print(_table(summary))
-            told = [f"{_capital(sentences.promise(summary))}.", sentences.why_late(summary)]
-            console.print("\n".join(filter(None, told)), end="\n\n")
+            sentences_to_print = [f"{_capitalised(sentences.promise(summary))}.", sentences.why_late(summary)]
+            console.print("\n".join(filter(None, sentences_to_print)), end="\n\n")
     if directory is not None:
         _write_report(stories, directory, console)
     sys.exit(0 if all(summary.ok for summary in summaries) else 1)
@@ -140,9 +140,9 @@ def _chosen(names: Sequence[str], real_workers: bool) -> list[Scenario]:
     return chosen or list(DEMO_OF_PROCESSES)
 
 
-def _played_by_processes(
-    scenarios: Sequence[Scenario], without: Sequence[Component], console: Console
-) -> list[Timeline]:
+def _run_with_processes(
+    scenarios: Sequence[Scenario], without: Sequence[Part], console: Console
+) -> list[Story]:
     from sluice_sim.embedded import real_processes
 
     if Component.RETUNE in without:
@@ -157,7 +157,7 @@ def _played_by_processes(
     )
     for scenario in scenarios:
         console.print(
-            _lasting(scenario.name, real_processes.scaled_durations(CHECKOUT, scenario)), style="dim"
+            _shortened_durations(scenario.name, real_processes.shortened(CHECKOUT, scenario)), style="dim"
         )
     timeline = _Timeline(console, scenarios)
     try:
@@ -166,7 +166,7 @@ def _played_by_processes(
         raise click.ClickException(f"the workers cannot work: {broken}") from broken
 
 
-def _lasting(name: str, scaled_durations: Mapping[str, tuple[float, float]]) -> str:
+def _shortened_durations(name: str, shortened: Mapping[str, tuple[float, float]]) -> str:
     first, *more = [
         f"{what} {{}}{wall_s:.2g} s in place of {virtual_s:g} s"
         for what, (virtual_s, wall_s) in scaled_durations.items()
@@ -177,15 +177,15 @@ def _lasting(name: str, scaled_durations: Mapping[str, tuple[float, float]]) -> 
 def _write_report(stories: Sequence[Timeline], directory: Path, console: Console) -> None:
     try:
         written = sluice_report.write(stories, directory)
-    except OSError as refused:
+    except OSError as error:
         raise click.ClickException(
-            f"{directory}: no report can be written there: {refused.strerror}"
-        ) from refused
+            f"{directory}: no report can be written there: {error.strerror}"
+        ) from error
     console.print(f"report: {', '.join(map(str, written))}", style="dim")
 
 
 class _Timeline:
-    """Rows as they happen: every minute in which something did, and some in between."""
+    """Prints minutes as they happen: each with an event, and some in between."""
 
     def __init__(self, console: Console, scenarios: Sequence[Scenario]) -> None:
         self._console = console
@@ -203,7 +203,7 @@ class _Timeline:
         )
 
     def show(self, name: str, minute: Minute) -> None:
-        """One minute: the numbers, the bars, and below it what was decided."""
+        """Print one minute: its numbers, its bars, and its events below."""
         if minute.events or minute.minute % self._every[name] == 0:
             self._console.print(self._row(name, minute))
 
@@ -236,7 +236,7 @@ def _fleet_bar(minute: Minute) -> Text:
 
 
 def _as_json(summary: Summary) -> dict[str, object]:
-    """The summary's numbers; what is not done, and why a promise was not kept, as sentences."""
+    """The summary's numbers, and as sentences what is not done and why a promise was not kept."""
     return {
         **summary.as_json(),
         "ok": summary.ok,
@@ -245,7 +245,7 @@ def _as_json(summary: Summary) -> dict[str, object]:
     }
 
 
-def _capital(sentence: str) -> str:
+def _capitalised(sentence: str) -> str:
     return sentence[:1].upper() + sentence[1:]
 
 
@@ -256,20 +256,20 @@ def _table(summary: Summary) -> Table:
     for what, value in (
         ("messages sent", summary.sent),
         ("processed", summary.processed),
-        *_of_processes(summary),
+        *_process_rows(summary),
         ("left", summary.left),
         ("instances at most", summary.peak_instances),
         ("minutes at zero", summary.minutes_at_zero),
         ("Sluice's decisions", decided or "none"),
         ("desired at the end", summary.final_desired),
         ("instance-hours", number(summary.instance_hours)),
-        *_of_waits(summary),
+        *_wait_rows(summary),
     ):
         table.add_row(what, str(value))
     return table
 
 
-def _of_waits(summary: Summary) -> list[tuple[str, object]]:
+def _wait_rows(summary: Summary) -> list[tuple[str, object]]:
     waits = summary.waits
     if waits is None:
         return []
@@ -281,7 +281,7 @@ def _of_waits(summary: Summary) -> list[tuple[str, object]]:
     ]
 
 
-def _of_processes(summary: Summary) -> list[tuple[str, object]]:
+def _process_rows(summary: Summary) -> list[tuple[str, object]]:
     processes = summary.processes
     if processes is None:
         return []

@@ -1,4 +1,4 @@
-"""`sluice events`: what AWS would invoke a function with, filled for one workload."""
+"""`sluice events`: print the event that AWS would invoke a function with, filled in for one workload."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ import click
 from sluice.core.model import Workload
 from sluice.document import parsing
 from sluice_cli.settings import Seconds
-from sluice_cli.usage_errors import refusals
+from sluice_cli.usage_errors import as_usage_errors
 from sluice_cli.workloads import CHECKOUT, COMPLETE, config_file, document
 from sluice_sim import sample_events
 from sluice_sim.template import deployment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """What an event is filled with."""
+class EventRequest:
+    """The values that an event is filled with."""
 
     text: str
     workload: Workload
     at: datetime
-    on_the_bus: bool
+    via_event_bus: bool
     messages: int
     duration_s: float
 
     def alarm(self, arn: str, logical_id: str) -> dict[str, Any]:
-        """The alarm of the workload's stack, under the ARN that its document names."""
+        """An alarm of the workload's stack, with the ARN that its document names."""
         parameters = deployment.document_parameters(self.text, what=self.workload.name)
         properties = deployment.resolved(CHECKOUT, parameters).resources[logical_id].properties
-        fill = sample_events.alarm_state_change if self.on_the_bus else sample_events.alarm
+        fill = sample_events.alarm_on_the_bus if self.via_event_bus else sample_events.alarm
         return fill(arn, properties, self.at)
 
     def shard(self) -> dict[str, Any]:
-        """Of this workload alone."""
+        """A shard with this workload alone."""
         _, _, _, region, account, _ = self.workload.stack_id.split(":", 5)
         documents = {self.workload.name: self.text}
         return sample_events.shard(documents, self.at, region=region, account=account)
@@ -46,44 +46,44 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """One kind of event: who is invoked by it, when, and how it is filled."""
+    """One kind of event: the function that it invokes, when it occurs, and how it is filled in."""
 
     function: str
     about: str
-    fill: Callable[[Asked], dict[str, Any]]
+    fill: Callable[[EventRequest], dict[str, Any]]
 
 
 KINDS = {
     "bootstrap-alarm": Kind(
         function="BootstrapFunction",
-        about="the bootstrap alarm rings",
-        fill=lambda asked: asked.alarm(asked.workload.bootstrap_alarm_arn, "BootstrapAlarm"),
+        about="the bootstrap alarm goes into ALARM",
+        fill=lambda request: request.alarm(request.workload.bootstrap_alarm_arn, "BootstrapAlarm"),
     ),
     "shutdown-alarm": Kind(
         function="ShutdownFunction",
-        about="the shutdown alarm rings",
-        fill=lambda asked: asked.alarm(asked.workload.shutdown_alarm_arn, "ShutdownAlarm"),
+        about="the shutdown alarm goes into ALARM",
+        fill=lambda request: request.alarm(request.workload.shutdown_alarm_arn, "ShutdownAlarm"),
     ),
     "schedule": Kind(
         function="PublishBacklogFunction, RetuneTargetFunction",
-        about="the schedule's minute",
-        fill=lambda asked: sample_events.schedule(asked.at),
+        about="the schedule fires",
+        fill=lambda request: sample_events.schedule(request.at),
     ),
     "shard": Kind(
         function="PublishBacklogFunction",
-        about="a large tick's shard, with this workload",
-        fill=Asked.shard,
+        about="one shard of a large tick, with this workload",
+        fill=EventRequest.shard,
     ),
     "stack": Kind(
         function="RetuneTargetFunction",
         about="the workload's stack was updated",
-        fill=lambda asked: sample_events.stack_status(asked.workload.stack_id, asked.at),
+        fill=lambda request: sample_events.stack_status(request.workload.stack_id, request.at),
     ),
     "send-test-messages": Kind(
         function="SendTestMessagesFunction",
-        about="load for a trial",
-        fill=lambda asked: sample_events.load(
-            asked.workload.name, asked.at, messages=asked.messages, duration_s=asked.duration_s
+        about="an operator sends test messages",
+        fill=lambda request: sample_events.load(
+            request.workload.name, request.at, messages=request.messages, duration_s=request.duration_s
         ),
     ),
 }
@@ -92,32 +92,33 @@ KINDS = {
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Moment(click.ParamType):
+class UtcTime(click.ParamType):
     """An ISO 8601 time from 1970 on; without an offset it is UTC."""
 
     name = "TIME"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """The moment in UTC, or click's refusal."""
+        """The time in UTC; fails as click does."""
         try:
             moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
             moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
         except (ValueError, OverflowError):
-            self.fail(f"{value!r} is no ISO 8601 time, such as 2026-01-15T12:00:30Z.", param, ctx)
-        if moment < EPOCH:  # epoch milliseconds are below zero, and an alarm's history begins before year 1
-            self.fail(f"{value!r} is no time from {EPOCH:%Y} on.", param, ctx)
+            self.fail(f"{value!r} is not an ISO 8601 time, such as 2026-01-15T12:00:30Z.", param, ctx)
+        # Epoch milliseconds would be negative, and the alarm's history would begin before year 1.
+        if moment < EPOCH:
+            self.fail(f"{value!r} is before {EPOCH:%Y}; give a later time.", param, ctx)
         return moment
 
 
 ABOUT = "\n".join(f"  {name:18}  {kind.about} ({kind.function})" for name, kind in KINDS.items())
 
 
-@click.command(epilog=f"\b\nKinds, and who is invoked by them:\n{ABOUT}")
+@click.command(epilog=f"\b\nKinds, and the functions that they invoke:\n{ABOUT}")
 @click.argument("kind", metavar="KIND", type=click.Choice(list(KINDS)))
 @click.argument("workload", shell_complete=COMPLETE)
 @config_file
-@click.option("--at", type=Moment(), help="When it happens, in ISO 8601 (UTC). [default: now]")
-@click.option("--event-bus", "on_the_bus", is_flag=True, help="Alarms: as EventBridge carries them.")
+@click.option("--at", type=UtcTime(), help="When the event occurs, in ISO 8601 (UTC). [default: now]")
+@click.option("--event-bus", "via_event_bus", is_flag=True, help="Alarms: as EventBridge delivers them.")
 @click.option(
     "--messages",
     type=click.IntRange(1, 10_000),
@@ -126,18 +127,18 @@ ABOUT = "\n".join(f"  {name:18}  {kind.about} ({kind.function})" for name, kind 
     help="send-test-messages: how many.",
 )
 @click.option("--duration-s", type=Seconds(0, 43_200), default=5, show_default=True,
-              help="send-test-messages: seconds that each asks a worker to take.")  # fmt: skip
+              help="send-test-messages: seconds that a worker takes for each.")  # fmt: skip
 def events(kind: str, workload: str, at: datetime | None, **options: Any) -> None:
     """Print a filled sample event, for `sam local invoke` or `aws lambda invoke`.
 
-    WORKLOAD is a file with a workload document, or an environment of samconfig.toml. A function refuses an
-    alarm that its registered document does not name, so for an account of yours take the document from there:
-    `aws ssm get-parameter --name /sluice/workloads/NAME --query Parameter.Value --output text`. Of an
-    environment alone the account is not known: the event is of 123456789012 in eu-west-1.
+    WORKLOAD is a file with a workload document, or an environment of samconfig.toml. A function rejects
+    an alarm that its registered document does not name, so for a real account use the document from there:
+    `aws ssm get-parameter --name /sluice/workloads/NAME --query Parameter.Value --output text`. An
+    environment does not name its account: the event then has account 123456789012 and region eu-west-1.
     """
-    with refusals():
+    with as_usage_errors():
         text = document(workload)
         parsed = parsing.parse(text, what=workload)
-        asked = Asked(text=text, workload=parsed, at=at or datetime.now(UTC), **options)
-        event = KINDS[kind].fill(asked)
+        request = EventRequest(text=text, workload=parsed, at=at or datetime.now(UTC), **options)
+        event = KINDS[kind].fill(request)
     click.echo(json.dumps(event, indent=2))

@@ -1,7 +1,7 @@
-"""`sluice history`: what a queue really had to do, from CloudWatch, as a trace to simulate.
+"""`sluice history`: write a queue's real arrivals from CloudWatch, as a trace to simulate.
 
-Owns which period is asked for (CloudWatch keeps minutes for 15 days, five minutes for 63, hours for 455) and
-how its statistics become durations. Reads with the credentials of whoever runs it, and writes to files alone.
+CloudWatch keeps one-minute values for 15 days, five-minute values for 63 and hourly values for 455: the
+finest period that covers all days is used. Reads with the caller's credentials, and writes to files only.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from sluice.core.model import Metric, Unknown
 from sluice.ports import Series, SeriesQuery
 from sluice_cli.outputs import require_writable_file
 from sluice_cli.usage_errors import (
-    Refused,
-    refusals,
+    UsageError,
+    as_usage_errors,
 )
 from sluice_cli.workloads import COMPLETE, config_file, registered
 from sluice_sim.workloads import traces
@@ -37,22 +37,24 @@ from sluice_sim.workloads.traces import Trace
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
 
-RETENTION = {15: 60, 63: 300, 455: 3600}
-"""Days for which CloudWatch keeps periods of so many seconds."""
+PERIOD_S_BY_RETENTION_DAYS = {15: 60, 63: 300, 455: 3600}
+"""Days that CloudWatch keeps values -> the period of these values, in seconds."""
 CONCURRENT_CALLS = 4
 READ_LIMIT_S = 600.0
-"""A call that fails in every attempt takes some minutes with boto3's own limits."""
+"""With boto3's own limits a call that fails in every attempt takes some minutes."""
 HOUR_S = 3600
-SETTLED = timedelta(minutes=5)
-"""The newest minutes may not be counted in full yet."""
+INGESTION_DELAY = timedelta(minutes=5)
+"""SQS may not have published the newest minutes in full yet."""
 PERCENTILES = [f"p{2.5 + 5 * step:g}" for step in range(20)]
-"""The middles of twenty parts of as many messages each."""
+"""The middles of twenty equal parts of the messages."""
 
 
 @click.command()
 @click.argument("workload", shell_complete=COMPLETE)
 @config_file
-@click.option("--days", type=click.IntRange(1, max(RETENTION)), default=14, show_default=True)
+@click.option(
+    "--days", type=click.IntRange(1, max(PERIOD_S_BY_RETENTION_DAYS)), default=14, show_default=True
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path, readable=False),
@@ -74,21 +76,21 @@ def history(workload: str, days: int, out: Path, durations_out: Path | None, reg
     455. Processing times are MsgProcessingDuration, hour by hour, in twenty parts from its percentiles, or
     its average where CloudWatch has no percentiles. It takes cloudwatch:GetMetricData.
     """
-    period_s = next(period for kept, period in RETENTION.items() if days <= kept)
+    period_s = next(period for kept, period in PERIOD_S_BY_RETENTION_DAYS.items() if days <= kept)
     for path in filter(None, (out, durations_out)):
         require_writable_file(path)
     if durations_out is not None and out.resolve() == durations_out.resolve():
-        raise Refused(f"{out}: --out and --durations-out are one file: name two")
-    until = _whole(datetime.now(UTC) - SETTLED, period_s)
+        raise UsageError(f"{out}: --out and --durations-out name the same file: give two names")
+    until = _start_of_period(datetime.now(UTC) - INGESTION_DELAY, period_s)
     since = until - timedelta(days=days)
-    with refusals():
+    with as_usage_errors():
         described = registered(workload)
         client = _client(region)
         metrics = CloudWatchMetrics(lambda: client, ThreadPoolExecutor(CONCURRENT_CALLS))
         sent = described.queue_metric("NumberOfMessagesSent")
         counts = _series(metrics, sent, ["Sum"], period_s, since, until)["Sum"]
         if not any(counts.values()):
-            raise Refused(
+            raise UsageError(
                 f"CloudWatch has no message sent to queue {described.queue_name} in the last {days} days: "
                 "check the queue's name, the region and the account of your credentials"
             )
@@ -104,17 +106,17 @@ def history(workload: str, days: int, out: Path, durations_out: Path | None, reg
 
 def _client(region: str | None) -> CloudWatchClient:
     try:
-        # boto3 alone of AWS's SDKs passes AWS_REGION over.
+        # boto3 is the only AWS SDK that ignores AWS_REGION.
         session = boto3.Session()
         chosen = region or os.environ.get("AWS_REGION") or session.region_name
-        if not chosen:  # botocore takes an empty AWS_DEFAULT_REGION for a region
+        if not chosen:  # botocore would take an empty AWS_DEFAULT_REGION as a region
             raise NoRegionError
         return session.client("cloudwatch", region_name=chosen)
-    except (BotoCoreError, ValueError) as refused:  # ValueError: endpoints and numbers in the environment
-        raise Refused(
-            f"your AWS configuration: {str(refused).rstrip('.')}; give --region, or set AWS_REGION and "
+    except (BotoCoreError, ValueError) as error:  # ValueError: endpoints and numbers in the environment
+        raise UsageError(
+            f"your AWS configuration: {str(error).rstrip('.')}; give --region, or set AWS_REGION and "
             "AWS_PROFILE"
-        ) from refused
+        ) from error
 
 
 def _series(
@@ -125,7 +127,7 @@ def _series(
     since: datetime,
     until: datetime,
 ) -> Mapping[str, Series]:
-    """These statistics of one metric; what CloudWatch could not answer is told."""
+    """These statistics of one metric; raises UsageError with CloudWatch's reason where there is none."""
     queries = {
         statistic: SeriesQuery(metric=metric, statistic=statistic, period_s=period_s)
         for statistic in statistics
@@ -133,16 +135,16 @@ def _series(
     found = {}
     for statistic, series in metrics.read(queries, since, until, lambda: READ_LIMIT_S).items():
         if isinstance(series, Unknown):
-            raise Refused(
-                f"{series.reason}; check the network, the region, and that your credentials (AWS_PROFILE) "
-                "allow cloudwatch:GetMetricData"
+            raise UsageError(
+                f"{series.why}; check the network, the region, and that your credentials (AWS_PROFILE) allow "
+                "cloudwatch:GetMetricData"
             )
         found[statistic] = series
     return found
 
 
 def _trace(counts: Series, period_s: int, since: datetime, until: datetime) -> Trace:
-    """A period without data is one in which nothing was sent."""
+    """The trace; a period without data is one in which nothing was sent."""
     sent = np.zeros(int((until - since).total_seconds()) // period_s, np.int64)
     for at, count in counts.items():
         place = int((at - since).total_seconds()) // period_s
@@ -152,8 +154,8 @@ def _trace(counts: Series, period_s: int, since: datetime, until: datetime) -> T
 
 
 def _durations(metrics: CloudWatchMetrics, metric: Metric, since: datetime, until: datetime) -> list[str]:
-    """Each hour's percentiles as rows that stand for a twentieth of its messages each."""
-    since, until = _whole(since, HOUR_S), _whole(until, HOUR_S) + timedelta(hours=1)
+    """Each hour's percentiles as rows, each of which stands for a twentieth of the hour's messages."""
+    since, until = _start_of_period(since, HOUR_S), _start_of_period(until, HOUR_S) + timedelta(hours=1)
     found = _series(metrics, metric, ["SampleCount", "Average", *PERCENTILES], HOUR_S, since, until)
     rows = []
     for at, samples in sorted(found["SampleCount"].items()):
@@ -163,20 +165,20 @@ def _durations(metrics: CloudWatchMetrics, metric: Metric, since: datetime, unti
         weight = samples / len(parts) if parts else 0.0
         rows += [f"{part:.6g},{weight:.6g}" for part in parts if part > 0 and weight > 0]
     if not rows:
-        raise Refused(
+        raise UsageError(
             f"CloudWatch has no {metric.name} with {dict(metric.dimensions)} in {metric.namespace}: "
-            "do the workers publish it? Leave --durations-out out, and simulate with --duration-s"
+            "do the workers publish it? Otherwise leave --durations-out out, and simulate with --duration-s"
         )
     return rows
 
 
-def _whole(moment: datetime, period_s: int) -> datetime:
-    """The beginning of the period it is in."""
+def _start_of_period(moment: datetime, period_s: int) -> datetime:
+    """The beginning of the period that contains the moment."""
     return datetime.fromtimestamp(moment.timestamp() // period_s * period_s, UTC)
 
 
 def _write(path: Path, write: Callable[[], object]) -> None:
     try:
         write()
-    except OSError as refused:
-        raise Refused(f"{path}: cannot be written: {refused.strerror}") from refused
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}") from error

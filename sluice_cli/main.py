@@ -1,6 +1,6 @@
-"""`sluice`: the operator's command. One file per subcommand; this one only gathers them.
+"""`sluice`: the operator's command. One module per subcommand; this one only collects them.
 
-A subcommand is imported when it is called: the simulator's numerical libraries take seconds.
+A subcommand's module is imported when the subcommand runs: the simulator's numerical libraries take seconds.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from sluice_cli.terminal import print_in_any_encoding, quiet_ends
+from sluice_cli.terminal import exit_quietly, replace_unencodable_characters
 
 COMMANDS = {
     "demo": "Play example workloads from their minimum to their peak and back.",
@@ -23,14 +23,14 @@ COMMANDS = {
 }
 
 
-class _Gathered(click.Group):
+class _LazyGroup(click.Group):
     def make_context(self, *args: Any, **named: Any) -> click.Context:
-        print_in_any_encoding()
-        with quiet_ends():
+        replace_unencodable_characters()
+        with exit_quietly():
             return super().make_context(*args, **named)
 
     def invoke(self, ctx: click.Context) -> Any:
-        with quiet_ends():  # within click's own handling, which ends both with status 1
+        with exit_quietly():  # inside click's handling, which would turn both into exit status 1
             return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
@@ -44,7 +44,7 @@ class _Gathered(click.Group):
         return command
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """The commands that begin so, without importing them, and the options."""
+        """The matching commands, without importing them, and the options."""
         found = [
             CompletionItem(name, help=about)
             for name, about in COMMANDS.items()
@@ -57,7 +57,7 @@ class _Gathered(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.group(cls=_Gathered, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="sluice", message="sluice %(version)s")
 def main() -> None:
     """Keep the latency promise of an SQS queue with the fewest workers."""

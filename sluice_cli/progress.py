@@ -1,4 +1,4 @@
-"""A progress bar on stderr for whatever takes more than two seconds; nothing where nobody watches."""
+"""A progress bar on stderr for anything that takes more than two seconds; none without a terminal."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from sluice_cli.terminal import Console
 
-PATIENCE_S = 2.0
+SHOW_AFTER_S = 2.0
 
 
-class Progressing:
-    """One bar at a time; it begins to show once somebody has waited."""
+class ProgressBar:
+    """One bar at a time, which appears after two seconds."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._began_s = time.monotonic()
+        self._started_s = time.monotonic()
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._text = ""
 
-    def __enter__(self) -> Progressing:
+    def __enter__(self) -> ProgressBar:
         return self
 
     def __exit__(
@@ -32,8 +32,8 @@ class Progressing:
             self._bar.stop()
 
     def show(self, text: str, share: float) -> None:
-        """What is being done, and how much of it is."""
-        if not self._console.is_terminal or time.monotonic() - self._began_s < PATIENCE_S:
+        """Show what is being done, and the share of it that is done (0 to 1)."""
+        if not self._console.is_terminal or time.monotonic() - self._started_s < SHOW_AFTER_S:
             return
         if self._bar is None:
             self._bar = Progress(

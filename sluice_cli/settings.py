@@ -1,6 +1,6 @@
-"""The options of `sluice simulate` that are settings of an experiment, each with its type.
+"""The options of `sluice simulate` that are settings of an experiment, and their types.
 
-Owns how a value on the command line becomes one; `--sweep` reads its values by the same types.
+`--sweep` parses its values with the same types.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from sluice_cli import completion
-from sluice_cli.usage_errors import Refused
+from sluice_cli.usage_errors import UsageError
 from sluice_sim.simulator.fleet import ScaleIn
 from sluice_sim.study.experiment import Generated
 from sluice_sim.workloads import (
@@ -34,10 +34,10 @@ GENERATOR_SETTINGS: dict[str, tuple[str, Callable[[str], float]]] = {
 
 
 class Seconds(click.FloatRange):
-    """A finite number within a range; click itself lets NaN pass."""
+    """A finite number within a range; click's own range accepts NaN."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The number, or click's refusal."""
+        """The number; fails as click does."""
         number = float(super().convert(value, param, ctx))
         if not math.isfinite(number):
             self.fail(f"{value} is not a finite number.", param, ctx)
@@ -50,13 +50,13 @@ class BootTime(click.ParamType):
     name = "SECONDS"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Boot:
-        """The boot time, or click's refusal."""
+        """The boot time; fails as click does."""
         if isinstance(value, Boot):
             return value
         try:
             return service_times.boot(value)
-        except ValueError as wrong:
-            self.fail(str(wrong), param, ctx)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class TraceSource(click.ParamType):
@@ -67,7 +67,7 @@ class TraceSource(click.ParamType):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """The shapes, or else files."""
+        """Complete shapes, or else files."""
         return completion.names(lambda _: generators.SHAPES, or_files=True)(ctx, param, incomplete)
 
     def convert(
@@ -76,15 +76,15 @@ class TraceSource(click.ParamType):
         param: click.Parameter | None,  # noqa: ARG002 - click's signature
         ctx: click.Context | None,  # noqa: ARG002
     ) -> Path | Generated:
-        """The file's path or the shape to generate; a missing file is refused here."""
+        """The file's path or the shape to generate; raises UsageError if there is no such file."""
         if not isinstance(value, str):
             given: Path | Generated = value
             return given
         shape, *given_settings = value.split(":")
         if shape in generators.SHAPES:
             return Generated(shape=shape, **dict(map(_generator_setting, given_settings)))
-        if not os.path.isfile(value):  # noqa: PTH113 - Path fails on a name longer than a file may have
-            raise Refused(
+        if not os.path.isfile(value):  # noqa: PTH113 - Path raises for a name that is too long
+            raise UsageError(
                 f"{value}: there is no such file; a trace can also be generated: "
                 f"{', '.join(generators.SHAPES)}"
             )
@@ -94,14 +94,14 @@ class TraceSource(click.ParamType):
 def _generator_setting(text: str) -> tuple[str, Any]:
     name, _, value = text.partition("=")
     if name not in GENERATOR_SETTINGS:
-        raise Refused(f"{text}: a generated trace takes {', '.join(GENERATOR_SETTINGS)}, as in days=7")
+        raise UsageError(f"{text}: a generated trace takes {', '.join(GENERATOR_SETTINGS)}, as in days=7")
     field, parse = GENERATOR_SETTINGS[name]
     try:
         number = parse(value)
     except ValueError:
         number = math.nan
     if not (math.isfinite(number) and number > 0):
-        raise Refused(f"{text}: {name} is a number above 0")
+        raise UsageError(f"{text}: {name} is a number above 0")
     return field, number
 
 
@@ -113,11 +113,11 @@ class Choice(click.ParamType):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """The values."""
+        """Complete the values."""
         return completion.names(lambda _: list(ScaleIn))(ctx, param, incomplete)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> ScaleIn:
-        """The member, or click's refusal."""
+        """The enum's member; fails as click does."""
         try:
             return ScaleIn(value)
         except ValueError:
@@ -153,7 +153,7 @@ SETTINGS = [
     click.option("--tick-s", type=Seconds(min=limits.MIN_TICK_S, max=limits.MAX_TICK_S),
         help="How often the policy decides. [default: its own period]"),
     click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True,
-                 help="Of everything random."),
+                 help="Seed of every random number."),
     click.option(
         "--promise-s", type=TIME,
         help="Acceptable seconds from arrival to start. [default: the workload's AcceptableLatencySeconds, "
@@ -169,8 +169,8 @@ SETTINGS = [
     ),
     click.option(
         "--scale-in", type=Choice(), metavar="|".join(ScaleIn),
-        help="What becomes of a message whose instance is to go: it is finished; it returns after its "
-        "visibility timeout; or the instance may not go. A policy that needs one of them keeps it, "
+        help="What happens to a message whose instance is scaled in: it is finished; it returns after its "
+        "visibility timeout; or the instance is protected. A policy that needs one of them keeps it, "
         "and says so. [default: what the policy needs, or drain]",
     ),
     click.option("--visibility-timeout-s", type=Seconds(min=1, max=limits.MAX_VISIBILITY_TIMEOUT_S),
@@ -190,21 +190,21 @@ SETTINGS = [
                  help="Share of launches that find no capacity."),
     click.option("--count-lag-s", type=Seconds(min=0, max=limits.MAX_COUNT_LAG_S),
         default=0.0, show_default=True,
-                 help="How old the counts are that SQS answers with."),
+                 help="Age of the counts that SQS returns."),
     click.option("--late-ratio", type=SHARE, default=0.01, show_default=True,
                  help="Share of messages that the lower bound may start late."),
 ]  # fmt: skip
 
 
 def settings(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command every setting as an option."""
+    """Add every setting to a command, as an option."""
     for option in reversed(SETTINGS):
         command = option(command)
     return command
 
 
 def names(command: click.Command) -> dict[str, click.Parameter]:
-    """The settings of a command by what they are called after the dashes."""
+    """The settings of a command, by their option's name without the dashes."""
     fields = {field.name for field in dataclasses.fields(_experiment_type())}
     return {
         option.removeprefix("--"): param
@@ -216,10 +216,10 @@ def names(command: click.Command) -> dict[str, click.Parameter]:
 
 
 def pairs(texts: Iterable[str], option: str) -> list[tuple[str, str]]:
-    """`name=value` as a pair each."""
+    """Split each `name=value` into a pair."""
     split = [text.split("=", 1) for text in texts]
     if wrong := [text for text, parts in zip(texts, split, strict=True) if len(parts) != 2 or not parts[0]]:
-        raise Refused(f"{option} {wrong[0]}: write it as name=value")
+        raise UsageError(f"{option} {wrong[0]}: write it as name=value")
     return [(name, value) for name, value in split]
 
 

@@ -1,4 +1,4 @@
-"""`sluice simulate`: what a configuration would cost, and whether its promise would hold, before a deploy."""
+"""`sluice simulate`: the cost of a configuration, and whether it keeps its promise, before a deploy."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from rich.text import Text
 
 from sluice_cli import completion, settings, tables
 from sluice_cli.outputs import require_writable_directory
-from sluice_cli.progress import Progressing
+from sluice_cli.progress import ProgressBar
 from sluice_cli.terminal import Console
 from sluice_cli.usage_errors import (
-    Refused,
-    refusals,
+    UsageError,
+    as_usage_errors,
 )
 from sluice_cli.workloads import CHECKOUT, COMPLETE, config_file, parameters, template_parameters
 from sluice_report.quantities import duration
@@ -37,7 +37,7 @@ from sluice_sim.study.sweep import (
 )
 
 WIDTH = 160
-"""Where the output is no terminal."""
+"""Characters per line where the output is not a terminal."""
 
 
 @click.command()
@@ -96,20 +96,22 @@ def simulate(
 ) -> None:
     """Play a trace of arrivals against a workload and a way of scaling.
 
-    WORKLOAD is an environment of samconfig.toml or a file with a workload document. Messages come at random
-    moments of the trace's intervals, drawn with the seed; every wait is exact. Beside the result stands what
-    a clairvoyant would have paid, whom no policy can beat.
+    WORKLOAD is an environment of samconfig.toml or a file with a workload document. Messages arrive at random
+    moments of the trace's intervals, drawn with the seed; every wait is exact. The result is compared with a
+    lower bound: the cost of a plan that knows every arrival in advance, which no policy can beat.
 
     --json prints one object; for several policies a list of them; for a sweep a list of
     {"set": ..., "frontier": ..., "result": ...}.
     """
     if options["durations"] is not None and options["variation"]:
-        raise Refused("--durations and --duration-cv are two ways to say the same: give one of them")
+        raise UsageError("--durations and --duration-cv both set the processing times: give only one of them")
     if directory is not None and sweeps:
-        raise Refused("--report shows runs, not sweeps: leave --sweep out, or compare policies by --policy")
+        raise UsageError(
+            "--report shows runs, not sweeps: leave --sweep out, or compare policies by --policy"
+        )
     if directory is not None:
         require_writable_directory(directory)
-    with refusals():
+    with as_usage_errors():
         first = Experiment(
             root=CHECKOUT,
             parameters={**parameters(workload), **dict(settings.pairs(overrides, "--set"))},
@@ -117,10 +119,10 @@ def simulate(
             **options,
         )
         grid = _grid(policy, sweeps)
-        experiments = [_changed(first, point) for point in grid]
+        experiments = [_with_grid_values(first, point) for point in grid]
         for experiment in experiments:
-            experiment.deployed()  # refuses now what would be refused later
-    with refusals(), Progressing(Console(stderr=True)) as bar:
+            experiment.deployed()  # reports now what would fail after the first runs
+    with as_usage_errors(), ProgressBar(Console(stderr=True)) as bar:
         if len(experiments) == 1 or directory is not None:
             outcomes = run_in_turn(experiments, with_bound=not no_bound, on_progress=bar.show)
         else:
@@ -129,10 +131,10 @@ def simulate(
                 with_bound=not no_bound,
                 on_done=lambda done, of: bar.show(f"{len(experiments)} runs", done / of),
             )
-    closed = sys.stdout is None  # by `>&-`
-    watched = (not closed and sys.stdout.isatty()) or "COLUMNS" in os.environ
-    console = Console(stderr=as_json, highlight=False, width=None if watched else WIDTH)
-    _introduce(console, workload, first, swept=bool(sweeps))
+    closed = sys.stdout is None  # the shell's `>&-` closes it
+    is_terminal = (not closed and sys.stdout.isatty()) or "COLUMNS" in os.environ
+    console = Console(stderr=as_json, highlight=False, width=None if is_terminal else WIDTH)
+    _print_setup(console, workload, first, swept=bool(sweeps))
     labels = _labels(grid)
     if as_json:
         click.echo(json.dumps(_as_json(outcomes, labels, swept=bool(sweeps)), allow_nan=False, indent=2))
@@ -144,11 +146,11 @@ def simulate(
         raise click.ClickException("messages were lost: this is a defect of the simulator, please report it")
 
 
-Point = Mapping[str, tuple[str, Any]]
-"""One combination of a grid: what a person wrote, and what it means."""
+GridPoint = Mapping[str, tuple[str, Any]]
+"""One combination of a grid: per setting, its text on the command line and its parsed value."""
 
 
-def _grid(policy: str, sweeps: Sequence[str]) -> list[Point]:
+def _grid(policy: str, sweeps: Sequence[str]) -> list[GridPoint]:
     swept = {name: text.split(",") for name, text in settings.pairs(sweeps, "--sweep")}
     chosen = swept.pop("policy", None) or policy.split(",")
     axes = {"policy": [(name, name) for name in _policies(chosen)]}
@@ -157,7 +159,7 @@ def _grid(policy: str, sweeps: Sequence[str]) -> list[Point]:
     for name, texts in swept.items():
         param = known.get(name)
         if param is None and not name[0].isupper():
-            raise Refused(
+            raise UsageError(
                 f"--sweep {name}: neither a parameter of workload.yaml nor one of {', '.join(known)}"
             )
         axes[name] = [
@@ -166,8 +168,8 @@ def _grid(policy: str, sweeps: Sequence[str]) -> list[Point]:
     return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
 
 
-def _labels(grid: Sequence[Point]) -> list[dict[str, str]]:
-    """What tells the points of a grid apart, as it was written."""
+def _labels(grid: Sequence[GridPoint]) -> list[dict[str, str]]:
+    """The values in which the points of a grid differ, as written on the command line."""
     apart = [name for name in grid[0] if len({point[name][0] for point in grid}) > 1 or name != "policy"]
     return [{name: point[name][0] for name in apart} for point in grid]
 
@@ -177,24 +179,24 @@ def _policies(chosen: Sequence[str]) -> list[str]:
     if "all" in chosen:
         return known
     if unknown := [name for name in chosen if name not in known]:
-        raise Refused(f"{', '.join(unknown)}: no such policy; there are {', '.join(known)}, and all")
+        raise UsageError(f"{', '.join(unknown)}: no such policy; there are {', '.join(known)}, and all")
     return list(dict.fromkeys(chosen))
 
 
-def _changed(first: Experiment, point: Point) -> Experiment:
-    """The experiment with the values of one point of the grid."""
+def _with_grid_values(first: Experiment, point: GridPoint) -> Experiment:
+    """The experiment with the values of one grid point."""
     command = click.get_current_context().command
     known = settings.names(command)
     fields = {str(known[name].name): value for name, (_, value) in point.items() if name in known}
     overrides = {name: value for name, (_, value) in point.items() if name not in known}
     changed = replace(first, parameters={**first.parameters, **overrides}, **fields)
     if changed.tick_s is not None and not has_tick(changed.policy):
-        raise Refused(f"policy {changed.policy} has no tick whose period could be set: leave --tick-s out")
+        raise UsageError(f"policy {changed.policy} has no tick period to set: leave --tick-s out")
     return changed
 
 
-def _introduce(console: Console, workload: str, first: Experiment, *, swept: bool) -> None:
-    """What is played, and what nobody has said."""
+def _print_setup(console: Console, workload: str, first: Experiment, *, swept: bool) -> None:
+    """Print what is simulated, and the defaults that apply."""
     deployed = first.deployed()
     bounds = deployed.workload.bounds
     durations = str(first.durations) if first.durations is not None else f"{first.duration_s:g} s"
@@ -210,7 +212,7 @@ def _introduce(console: Console, workload: str, first: Experiment, *, swept: boo
     if (groups := first.load_settings.groups) is not None:
         facts.append(f"FIFO, {groups} message groups")
     if swept:
-        facts.append("but for what is swept")
+        facts.append("except for the swept values")
     console.print(f"[bold]{workload}[/]: {', '.join(facts)}", soft_wrap=True)
     defaults = ", ".join(f"{name}={value}" for name, value in deployed.defaults.items())
     console.print(f"[dim]by workload.yaml's defaults: {defaults or 'nothing'}[/]", soft_wrap=True)
@@ -224,16 +226,16 @@ def _show(
         console.print(tables.verdict(only.result, only.promise_s), soft_wrap=True)
         console.print(tables.one(only.result, only.promise_s))
     else:
-        _compare(console, outcomes, labels, swept=swept)
+        _show_comparison(console, outcomes, labels, swept=swept)
     for warning, warned in tables.warnings([outcome.result for outcome in outcomes], labels):
         which = f"{', '.join(warned)}: " if warned else ""
         console.print(Text(f"{which}{warning}", style="yellow"), soft_wrap=True)
 
 
-def _compare(
+def _show_comparison(
     console: Console, outcomes: Sequence[Outcome], labels: Sequence[Mapping[str, str]], *, swept: bool
 ) -> None:
-    """Side by side: policies in their order, a sweep from the cheapest to the dearest."""
+    """Print a table: policies in their order, a sweep sorted by cost."""
     promises = {outcome.promise_s for outcome in outcomes}
     heading = f"≤ {duration(promises.pop())}" if len(promises) == 1 else "in time"
     results = [outcome.result for outcome in outcomes]
@@ -271,6 +273,6 @@ def _report(outcomes: Sequence[Outcome], directory: Path, workload: str, console
             bounds=[outcome.bound for outcome in outcomes],
             workload=workload,
         )
-    except OSError as refused:
-        raise Refused(f"{directory}: the report could not be written: {refused.strerror}") from refused
+    except OSError as error:
+        raise UsageError(f"{directory}: the report could not be written: {error.strerror}") from error
     console.print(f"report: {', '.join(map(str, written))}", style="dim", soft_wrap=True)

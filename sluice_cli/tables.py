@@ -1,4 +1,4 @@
-"""How results look in a terminal: one run at length, several side by side."""
+"""How results are printed in a terminal: one run in detail, several side by side."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LABEL_WIDTH = 12
 
 
 def verdict(result: Result, promise_s: float) -> str:
-    """The finding in a sentence."""
+    """The result in one sentence."""
     found = (
         f"{share(result['attainment'])} of {count(result['messages'], 'message')} started within "
         f"{duration(promise_s)} of their arrival, for {number(result['instance_hours'])} instance-hours"
@@ -29,7 +29,7 @@ def verdict(result: Result, promise_s: float) -> str:
 
 
 def one(result: Result, promise_s: float) -> Table:
-    """Everything there is about one run, in four blocks."""
+    """All metrics of one run, in four blocks."""
     table = Table(box=box.SIMPLE_HEAD, show_header=False, pad_edge=False, padding=(0, 1))
     table.add_column(style="dim")
     table.add_column(justify="right")
@@ -46,7 +46,11 @@ def one(result: Result, promise_s: float) -> Table:
         ),
         (
             ("instance-hours", _amount(result["instance_hours"]), "billed from launch to termination"),
-            ("lower bound", _amount(result["lower_bound_instance_hours"]), "what a clairvoyant pays"),
+            (
+                "lower bound",
+                _amount(result["lower_bound_instance_hours"]),
+                "of a plan that knows every arrival",
+            ),
             ("cost ratio", *_ratio(result)),
             ("launches", number(result["launches"]), ""),
             ("peak instances", number(result["peak_instances"]), "running at once"),
@@ -55,8 +59,8 @@ def one(result: Result, promise_s: float) -> Table:
             ("messages", number(result["messages"]), ""),
             ("processed", number(result["processed"]), ""),
             ("dead letters", number(result["dead_letters"]), "received too often"),
-            ("redelivered", number(result["redelivered"]), "their instance went while it worked on them"),
-            ("lost", number(result["lost"]), "held by nobody"),
+            ("redelivered", number(result["redelivered"]), "their instance ended while processing them"),
+            ("lost", number(result["lost"]), "neither processed nor in a queue"),
             ("target", _amount(result["target_per_instance"]), result["target_because"] or ""),
             ("peak backlog", number(result["peak_backlog"]), "not yet processed, at the worst moment"),
         ),
@@ -64,7 +68,7 @@ def one(result: Result, promise_s: float) -> Table:
             (
                 "missing",
                 _amount(result["missing_instances"]),
-                "instances below the clairvoyant plan, on average",
+                "instances below the lower bound's plan, on average",
             ),
             ("surplus", _amount(result["surplus_instances"]), "instances above it, on average"),
             ("time missing", share(result["missing_time_share"]), "share of the time with too few"),
@@ -85,11 +89,11 @@ def one(result: Result, promise_s: float) -> Table:
 
 
 Row = tuple[Result, Mapping[str, str], bool]
-"""A result, what tells it apart, and whether no other one beats it."""
+"""A result, the values that identify it, and whether it is on the frontier."""
 
 
 def comparison(rows: Sequence[Row], *, promise: str, wide: bool) -> Table:
-    """Several runs, one a row, the best marked; a narrow table leaves out the details."""
+    """Several runs, one per row, those on the frontier marked; a narrow table has fewer columns."""
     results = [result for result, _, _ in rows]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     table.add_column("", min_width=len(BEST))
@@ -110,11 +114,11 @@ def comparison(rows: Sequence[Row], *, promise: str, wide: bool) -> Table:
 
 
 Column = Callable[[Sequence[Result]], list[str]]
-"""One column's cells, all in one unit."""
+"""Makes the cells of one column, all in one unit."""
 
 
 def _columns(results: Sequence[Result], promise: str, *, wide: bool) -> dict[str, Column]:
-    """Headings, and what stands below them."""
+    """The columns by their headings."""
     columns: dict[str, Column] = {
         promise: _each("attainment", share),
         "hours": _each("instance_hours", _amount),
@@ -139,7 +143,7 @@ def _columns(results: Sequence[Result], promise: str, *, wide: bool) -> dict[str
 
 
 def warnings(results: Sequence[Result], labels: Sequence[Mapping[str, str]]) -> list[tuple[str, list[str]]]:
-    """Every warning once, and of several runs which ones it is of."""
+    """Every warning once, with the runs that it applies to where there are several."""
     found: dict[str, list[str]] = {}
     for result, label in zip(results, labels, strict=True):
         for warning in result["warnings"]:
@@ -148,12 +152,12 @@ def warnings(results: Sequence[Result], labels: Sequence[Mapping[str, str]]) -> 
 
 
 def _ratio(result: Result) -> tuple[str, str]:
-    """The cost ratio, or that there is none and why; without a bound nothing is said."""
+    """The cost ratio and its meaning, or why there is none; nothing without a bound."""
     if result["lower_bound_instance_hours"] is None:
         return UNKNOWN, ""
     if result["cost_ratio"] is None:
         return "none", f"no meaningful ratio: {result['no_cost_ratio_because']}"
-    return times(result["cost_ratio"]), "the one over the other"
+    return times(result["cost_ratio"]), "instance-hours / lower bound"
 
 
 def _each(key: str, written: Callable[[Any], str]) -> Column:

@@ -1,7 +1,7 @@
-"""What the command prints to, and how it ends when nobody wants more.
+"""The console that the command prints to, and how it ends on a closed pipe or Ctrl-C.
 
-Owns the characters that stand for those a terminal's encoding lacks, and the exit statuses of a reader that
-went away (`| head`) and of Ctrl-C: those that a shell gives to a program which SIGPIPE or SIGINT ends.
+Characters that the terminal's encoding lacks are replaced. After `| head` or Ctrl-C the exit status is the
+one that a shell reports for a program ended by SIGPIPE or SIGINT.
 """
 
 from __future__ import annotations
@@ -16,51 +16,51 @@ from typing import NoReturn
 
 import rich.console
 
-NOBODY_READS = 141
-INTERRUPTED = 130
+SIGPIPE_STATUS = 141
+SIGINT_STATUS = 130
 ASCII = str.maketrans(
     {"█": "#", "▒": "=", "●": "*", "○": "o", "→": "->", "×": "x", "≤": "<=", "…": "~", "–": "-", "Δ": "d"}
 )
-"""One for one where columns stand below each other."""
-IN_ASCII = "sluice.ascii"
+"""One character for one where the text is a table, so that columns stay aligned."""
+ASCII_FALLBACK = "sluice.ascii"
 
 
-def _in_ascii(error: UnicodeError) -> tuple[str, int]:
-    """An error handler of codecs: what is printed for characters that the encoding lacks."""
+def _ascii_fallback(error: UnicodeError) -> tuple[str, int]:
+    """The codecs error handler that replaces characters which the encoding lacks."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     lacking = error.object[error.start : error.end]
     return lacking.translate(ASCII).encode("ascii", "replace").decode("ascii"), error.end
 
 
-codecs.register_error(IN_ASCII, _in_ascii)
+codecs.register_error(ASCII_FALLBACK, _ascii_fallback)
 
 
-def print_in_any_encoding() -> None:
-    """Let stdout and stderr replace what their encoding lacks, in place of failing."""
+def replace_unencodable_characters() -> None:
+    """Make stdout and stderr replace characters that their encoding lacks, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors=IN_ASCII)
+            stream.reconfigure(errors=ASCII_FALLBACK)
 
 
 class Console(rich.console.Console):
-    """rich's, which leaves a reader that went away to `quiet_ends`."""
+    """rich's console, which leaves a closed pipe to `exit_quietly`."""
 
     def on_broken_pipe(self) -> NoReturn:
-        """Called while the BrokenPipeError is handled, which goes on from here."""
+        """Re-raise the BrokenPipeError that is being handled; rich itself would exit with status 1."""
         raise
 
 
 @contextmanager
-def quiet_ends() -> Iterator[None]:
-    """End the process without a word where its reader went away, or where a person pressed Ctrl-C.
+def exit_quietly() -> Iterator[None]:
+    """End the process silently when its reader closed the pipe or the user pressed Ctrl-C.
 
-    At once: threads that still wait for AWS would hold it for minutes, and what is buffered has no reader.
-    Whatever had to be cleaned up has been, on the exception's way here.
+    It exits at once: threads that still wait for AWS would block a normal exit for minutes, and buffered
+    output has no reader. All clean-up has run before, while the exception propagated to here.
     """
     try:
         yield
     except BrokenPipeError:
-        os._exit(NOBODY_READS)
+        os._exit(SIGPIPE_STATUS)
     except KeyboardInterrupt:
-        os._exit(INTERRUPTED)
+        os._exit(SIGINT_STATUS)

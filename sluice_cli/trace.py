@@ -1,4 +1,4 @@
-"""`sluice trace`: write a trace made to order."""
+"""`sluice trace`: write a generated trace of arrivals."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from sluice_cli import completion
 from sluice_cli.outputs import require_writable_file
 from sluice_cli.settings import Seconds
 from sluice_cli.usage_errors import (
-    Refused,
-    refusals,
+    UsageError,
+    as_usage_errors,
 )
 from sluice_sim.workloads import (
     generators,
@@ -43,10 +43,10 @@ def trace(shape: str, days: float, per_day: int, interval_s: float, seed: int, o
     """
     path = out or Path(f"{shape}.csv")
     require_writable_file(path)
-    with refusals():
+    with as_usage_errors():
         made = generators.generate(shape, days=days, per_day=per_day, interval_s=interval_s, seed=seed)
     try:
         traces.write(made, path)
-    except OSError as refused:
-        raise Refused(f"{path}: cannot be written: {refused.strerror}") from refused
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
     click.echo(f"{path}: {made.total:,} messages in {made.arrivals.size:,} intervals of {interval_s:g} s")

@@ -1,4 +1,4 @@
-"""How the command says no: one line that names what is wrong and the way out, and exit status 2."""
+"""How the command reports a usage error: one line that names the problem and the way out, exit status 2."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from sluice_sim.template.deployment import SettingError
 from sluice_sim.template.errors import TemplateError
 
 
-class Refused(click.ClickException):
-    """Something a person has to change before this can be done."""
+class UsageError(click.ClickException):
+    """The user has to change something before this can be done."""
 
     exit_code = 2
 
 
 @contextmanager
-def refusals(*, but: tuple[type[Exception], ...] = ()) -> Iterator[None]:
-    """Turn what the project refuses into one line; a defect passes, and what the caller tells itself."""
+def as_usage_errors(*, except_for: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Turn the project's errors into a UsageError; a defect, and `except_for`, passes through."""
     try:
         yield
-    except but:
+    except except_for:
         raise
-    except TemplateError as refused:
-        raise Refused("; ".join(refused.problems)) from refused
-    except (SettingError, SluiceError) as refused:
-        raise Refused(str(refused)) from refused
+    except TemplateError as error:
+        raise UsageError("; ".join(error.problems)) from error
+    except (SettingError, SluiceError) as error:
+        raise UsageError(str(error)) from error

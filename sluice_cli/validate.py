@@ -1,4 +1,4 @@
-"""`sluice validate`: whether a workload would be accepted, and what would be in force."""
+"""`sluice validate`: whether a workload is valid, and which settings would be in force."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from sluice.core.model import AutoScalingGroup, DynamicTarget, MetricSource, Tra
 from sluice.document import parsing
 from sluice.errors import DocumentError
 from sluice_cli.usage_errors import (
-    Refused,
-    refusals,
+    UsageError,
+    as_usage_errors,
 )
 from sluice_cli.validation_notes import notes
 from sluice_cli.workloads import COMPLETE, config_file, document
@@ -21,32 +21,32 @@ from sluice_sim.template.errors import TemplateError
 @click.command()
 @click.argument("workloads", metavar="WORKLOAD...", nargs=-1, required=True, shell_complete=COMPLETE)
 @config_file
-@click.option("--json", "as_json", is_flag=True, help="Print the documents that are fine, as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the valid documents, as JSON.")
 def validate(workloads: tuple[str, ...], as_json: bool) -> None:
-    """Check workloads as a deploy and the functions would, and say what is in force.
+    """Check workloads as a deploy and the functions would, and print the settings in force.
 
     WORKLOAD is an environment of samconfig.toml or a file with a workload document. An environment's
-    parameters are held against the constraints and rules of workload.yaml, then become the document that its
-    stack would register (of account 123456789012 in eu-west-1). Exits with 1 where something is wrong, with a
-    sentence for each problem, and with 2 where something cannot be read. A note says what an accepted setting
-    leads to, and changes no status.
+    parameters are checked against the constraints and rules of workload.yaml, then become the document that
+    its stack would register (with account 123456789012 and region eu-west-1). Exits with 1 if something is
+    wrong, with a sentence for each problem, and with 2 if something cannot be read. A note explains the
+    consequence of a valid setting, and does not change the exit status.
 
     --json prints one document, or a list of several; notes then go to stderr, as problems do.
     """
     documents, status = [], 0
     for name in workloads:
         try:
-            with refusals(but=(TemplateError, DocumentError)):
+            with as_usage_errors(except_for=(TemplateError, DocumentError)):
                 text = document(name)
                 workload = parsing.parse(text, what=name)
-        except (TemplateError, DocumentError) as refused:
+        except (TemplateError, DocumentError) as error:
             status = max(status, 1)
-            for problem in refused.problems:
+            for problem in error.problems:
                 click.echo(f"{name}: {problem}", err=True)
             continue
-        except Refused as refused:  # a sentence that names it; the others are judged all the same
-            status = refused.exit_code
-            click.echo(refused.message, err=True)
+        except UsageError as error:  # cannot be read; the other workloads are still checked
+            status = error.exit_code
+            click.echo(error.message, err=True)
             continue
         documents.append(json.loads(text))
         if not as_json:
@@ -59,7 +59,7 @@ def validate(workloads: tuple[str, ...], as_json: bool) -> None:
 
 
 def in_force(workload: Workload) -> str:
-    """What the functions would go by, in a line."""
+    """The settings that the functions would use, in one line."""
     fleet, bounds, size = workload.fleet, workload.bounds, workload.bootstrap_instances
     named = (
         f"group {fleet.name}"

@@ -1,6 +1,6 @@
-"""What `sluice validate` says of a workload beside OK: settings that are accepted, and what they lead to.
+"""The notes that `sluice validate` prints: valid settings, and what they lead to.
 
-Owns the sentences. Knows the document alone: what AWS measures and whether it does is said, not asked.
+A note is derived from the document alone: AWS is not queried, so a note says what to check there.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from sluice.usecases.offered_load import MIN_SAMPLES
 
 
 def notes(workload: Workload) -> Iterator[str]:
-    """A sentence for each setting whose consequence is easily missed; none where all is as advised."""
+    """One sentence for each setting whose consequence is easy to miss."""
     yield from _unknown_processing_time(workload)
     yield from _idle_margin(workload)
     if workload.tracking.source is MetricSource.NATIVE:
-        yield _needed_of_aws(workload)
+        yield _required_aws_metrics(workload)
         yield from _clamped_target(workload)
 
 
@@ -58,7 +58,7 @@ def _idle_margin(workload: Workload) -> Iterator[str]:
     )
 
 
-def _needed_of_aws(workload: Workload) -> str:
+def _required_aws_metrics(workload: Workload) -> str:
     fleet = workload.fleet
     if isinstance(fleet, AutoScalingGroup):
         needed = f"the metrics of group {fleet.name}"
@@ -76,7 +76,7 @@ def _needed_of_aws(workload: Workload) -> str:
 
 
 def _clamped_target(workload: Workload) -> Iterator[str]:
-    """The expression asks for promise x arrivals / target instances: too many where the target is clamped."""
+    """The metric math yields promise x arrivals / target instances: too many if the target is clamped."""
     target, tracking = workload.target, workload.tracking
     if not isinstance(target, DynamicTarget) or tracking.metric is TrackedMetric.BACKLOG:
         return

@@ -1,4 +1,4 @@
-"""What WORKLOAD names on the command line: an environment of samconfig.toml, or a file with a document."""
+"""Resolve WORKLOAD of the command line: an environment of samconfig.toml, or a file with a document."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 from sluice.core.model import Workload
 from sluice.document import parsing
 from sluice_cli import completion
-from sluice_cli.usage_errors import Refused
+from sluice_cli.usage_errors import UsageError
 from sluice_sim import template
 from sluice_sim.template import deployment
 from sluice_sim.template.deployment import SettingError
@@ -19,12 +19,12 @@ from sluice_sim.template.errors import TemplateError
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 
-SAMCONFIG = "sluice.samconfig"
+SAMCONFIG_KEY = "sluice.samconfig"
 
 
-def _remember(ctx: click.Context, param: click.Parameter, value: Path | None) -> None:  # noqa: ARG001
+def _store_config_file(ctx: click.Context, param: click.Parameter, value: Path | None) -> None:  # noqa: ARG001
     if value is not None:
-        ctx.meta[SAMCONFIG] = value
+        ctx.meta[SAMCONFIG_KEY] = value
 
 
 config_file = click.option(
@@ -33,15 +33,15 @@ config_file = click.option(
     type=click.Path(path_type=Path, readable=False),
     is_eager=True,
     expose_value=False,
-    callback=_remember,
-    help="Where environments are looked up, as in `sam deploy --config-file`. [default: the clone's "
+    callback=_store_config_file,
+    help="The file that defines the environments, as in `sam deploy --config-file`. [default: the clone's "
     "samconfig.toml]",
 )
-"""The option of every command that takes a WORKLOAD."""
+"""The --config-file option, for every command that takes a WORKLOAD."""
 
 
 def parameters(name: str) -> dict[str, str]:
-    """The parameters of `workload.yaml` that the workload is deployed with."""
+    """The workload's parameters of `workload.yaml`."""
     environments = _environments()
     if name in environments:
         return environments[name]
@@ -64,18 +64,18 @@ def known(ctx: click.Context) -> list[str]:
 
 
 def template_parameters(ctx: click.Context) -> list[str]:  # noqa: ARG001
-    """`Name=` of every parameter of workload.yaml."""
+    """`Name=` for every parameter of workload.yaml, for completion."""
     with suppress(TemplateError):
         return [f"{name}=" for name in template.load(CHECKOUT / "workload.yaml")["Parameters"]]
     return []
 
 
 COMPLETE = completion.names(known, or_files=True)
-"""Of WORKLOAD, for a shell."""
+"""Shell completion of WORKLOAD."""
 
 
 def registered(name: str) -> Workload:
-    """The workload with the metrics it has in AWS: those of its document, or of its environment's."""
+    """The workload with its metrics in AWS, as its document or its environment defines them."""
     environments = _environments()
     if name in environments:
         return deployment.deployed(CHECKOUT, environments[name]).workload
@@ -84,23 +84,25 @@ def registered(name: str) -> Workload:
 
 def _environments(ctx: click.Context | None = None) -> dict[str, dict[str, str]]:
     if not (CHECKOUT / "workload.yaml").is_file():
-        raise Refused(f"{CHECKOUT} holds no workload.yaml: run this from a clone of the project")
+        raise UsageError(f"{CHECKOUT} holds no workload.yaml: run this from a clone of the project")
     return deployment.environments_of(_samconfig(ctx))
 
 
 def _samconfig(ctx: click.Context | None = None) -> Path:
-    samconfig: Path = (ctx or click.get_current_context()).meta.get(SAMCONFIG, CHECKOUT / "samconfig.toml")
+    samconfig: Path = (ctx or click.get_current_context()).meta.get(
+        SAMCONFIG_KEY, CHECKOUT / "samconfig.toml"
+    )
     return samconfig
 
 
 def _document(name: str) -> str:
     try:
         return Path(name).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as refused:
-        raise Refused(f"{name}: no workload document: it is not text in UTF-8") from refused
-    except OSError as refused:
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{name}: not a workload document: it is not UTF-8 text") from error
+    except OSError as error:
         known = ", ".join(_environments())
-        raise Refused(
+        raise UsageError(
             f"{name}: neither an environment of {_samconfig().name} ({known}) nor a file with a workload "
-            f"document ({refused.strerror})"
-        ) from refused
+            f"document ({error.strerror})"
+        ) from error

@@ -1,7 +1,7 @@
-"""How shares, durations and amounts are written, in the terminal and in every report alike.
+"""Format shares, durations and amounts, in the terminal and in the reports alike.
 
-A share is cut, never rounded: what is short of all of it is never shown as 100 %, and 98.996 % never as 99 %.
-Pure text, light to import.
+Shares are truncated, never rounded: anything below 1 never reads 100 %, and 98.996 % never reads 99 %, or a
+missed promise would look kept. Pure text, cheap to import.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from decimal import ROUND_DOWN, Decimal
 
 UNKNOWN = "–"
 THREE_DIGITS = 999.5
-"""From here on three digits would round to four."""
+"""From here on, three significant digits would round up to four."""
 MAX_DECIMALS = 5
-"""Of a share in per cent: one message in ten million."""
+"""Of a share in per cent: tells one message in ten million."""
 UNITS_S = ((1.0, "s"), (60.0, "min"), (3600.0, "h"), (86_400.0, "days"))
 FROM_S = (0.0, 600.0, 7200.0, 172_800.0)
-"""From how many seconds on each of the units is the one a person would choose."""
+"""From how many seconds on a person would choose each of the units."""
 
 
 def number(value: float) -> str:
@@ -30,7 +30,7 @@ def count(amount: int, noun: str) -> str:
 
 
 def share(part: float | None) -> str:
-    """A share (0 to 1) in per cent, cut to three digits, or to as many as tell it from all."""
+    """A share (0 to 1) in per cent, truncated to three digits, or to as many as distinguish it from 100 %."""
     if part is None:
         return UNKNOWN
     if part in (0, 1):

@@ -44,7 +44,7 @@ TRACKING_ALARMS = 2
 ALARM_QUOTA = 5000
 PROCESSES = 30
 LONG_REPORT_MINUTES = 5
-PLAYED_MINUTES = 120
+SIMULATED_MINUTES = 120
 LAMBDA_POLLERS, LONG_POLLS_A_MINUTE = 5, 3
 """Lambda keeps five long polls of 20 s at an event source's queue (documented)."""
 
@@ -56,20 +56,20 @@ def dollars(price: float) -> str:
 
 
 def table(header: str) -> list[Row]:
-    """The rows of the page's table whose header begins so."""
-    found = PAGE.partition(f"\n| {header}")[2].partition("\n\n")[0]
-    assert found, f"docs/costs.md has no table that begins with | {header}"
+    """The rows of the README's table whose header starts with this text."""
+    found = README.partition(f"\n| {header}")[2].partition("\n\n")[0]
+    assert found, f"README.md has no table that begins with | {header}"
     rows = re.findall(r"^\|(.*)\|$", found, flags=re.MULTILINE)[1:]
     return [tuple(cell.strip() for cell in re.split(r"\s*\|\s*", row)) for row in rows]
 
 
-def shown(rows: Sequence[Row]) -> str:
+def markdown(rows: Sequence[Row]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def assert_says(header: str, wanted: Sequence[Row]) -> None:
     assert table(header) == list(wanted), (
-        f"docs/costs.md, table | {header} ...: by the templates and the code it has to be\n{shown(wanted)}"
+        f"README.md, the table | {header} ...: the templates and the code give\n{markdown(wanted)}"
     )
 
 
@@ -82,7 +82,7 @@ def alarms(stack: ResolvedStack) -> dict[str, Mapping[str, Any]]:
 
 
 def periods(alarm: Mapping[str, Any]) -> list[int]:
-    """The period of each metric that the alarm is billed for."""
+    """The period of each billed metric of the alarm."""
     metrics = [query["MetricStat"] for query in alarm.get("Metrics", ()) if "MetricStat" in query]
     return [int(metric["Period"]) for metric in metrics or [alarm]]
 
@@ -100,7 +100,7 @@ def counting_arrivals(fleet: str, *, processing_s: float | None = 60) -> Workloa
 
 
 def published_metrics(workload: Workload) -> int:
-    """Custom metrics that a tick publishes of one workload."""
+    """Custom metrics that a tick publishes for one workload."""
     scene = Scene()
     scene.serve(workload, visible=3, desired=1)
     publish_backlog(MINUTE_NOW, scene.world, scene.report, scene.remaining_s)
@@ -108,7 +108,7 @@ def published_metrics(workload: Workload) -> int:
 
 
 def tracked_metrics(fleet: str, **parameters: str) -> int:
-    """Metrics of each of the target-tracking policy's alarms."""
+    """Metrics in each alarm of the target-tracking policy."""
     [policy] = [
         resource.properties
         for resource in stacks.workload(fleet, **parameters).resources.values()
@@ -124,10 +124,10 @@ def tracking(fleet: str, **parameters: str) -> float:
 
 
 def per_workload() -> Iterator[tuple[str, list[float]]]:
-    """Label and price for each fleet, of all that costs the same whatever happens."""
+    """Label and price per fleet type, of everything with a fixed price."""
     plain = [published_metrics(BUILD[fleet]()) for fleet in FLEETS]
     more = [published_metrics(counting_arrivals(fleet)) - 1 for fleet in FLEETS]
-    assert plain == more == [1, 1], "these two rows speak of one custom metric each"
+    assert plain == more == [1, 1], "each of these two rows is for one custom metric"
     yield "Custom metric BacklogPerInstance", [count * prices.CUSTOM_METRIC for count in plain]
     effective = "Custom metric EffectiveBacklogPerInstance, where it is tracked"
     yield effective, [count * prices.CUSTOM_METRIC for count in more]
@@ -149,12 +149,12 @@ def test_what_a_workload_costs() -> None:
     assert_says("Per workload", wanted)
 
 
-def read(metrics: int, every_minutes: int) -> float:
+def read_cost(metrics: int, every_minutes: int) -> float:
     return metrics * prices.MINUTES / every_minutes * prices.GET_METRIC_DATA_PER_METRIC
 
 
 def queries_of_a_tick(**state: int) -> int:
-    """Metrics that a tick reads of a FIFO workload whose turn it is."""
+    """Metrics that a tick reads for a FIFO workload in a minute with a FIFO check."""
     scene = Scene()
     served = scene.serve(asg("queue-proc", queue_url=queue_url("builds.fifo")), **state)
     publish_backlog(MINUTE_NOW, scene.world, scene.report, scene.remaining_s)
@@ -165,21 +165,21 @@ def queries_of_a_tick(**state: int) -> int:
 def read_for_arrivals(
     *, processing_s: float | None, measured: bool = False, forgetful: bool = False
 ) -> float:
-    """Dollars a month for what ticks read beside queue and fleet, while 30 messages a minute keep arriving.
+    """Dollars per month for metrics that ticks read, at 30 sustained arrivals per minute.
 
-    `forgetful`: each tick meets another process, as shards may.
+    `forgetful`: each tick runs in a process without memory of the last one, as shards may.
     """
     scene = Scene()
     served = scene.serve(counting_arrivals("asg", processing_s=processing_s), visible=3, desired=1)
     scene.clock.at = MINUTE_NOW
-    for minute in range(PLAYED_MINUTES):
+    for minute in range(SIMULATED_MINUTES):
         scene.metrics.put(served.queue_metric("NumberOfMessagesSent"), scene.clock(), 30.0)
         if measured:
             scene.metrics.put(served.duration_metric, scene.clock(), *[2.0] * 30)
         scene.clock.advance(minutes=1)
         if minute >= READ_MINUTES:
-            publish_backlog(scene.clock(), scene.world, scene.report, scene.remaining_s)
-        if minute == PLAYED_MINUTES - 61:
+            publish_backlog(scene.clock(), scene.world, scene.ledger, scene.remaining_s)
+        if minute == SIMULATED_MINUTES - 61:
             scene.calls.made.clear()
         if forgetful:
             scene.last_known.clear()
@@ -188,7 +188,7 @@ def read_for_arrivals(
 
 
 def metrics_read(scene: Scene) -> list[str]:
-    """The name of each metric that was asked for."""
+    """The name of each metric that was read."""
     return [
         query.metric.name
         for queries, _, _ in scene.calls.named("metrics.read")  # type: ignore[misc]
@@ -196,7 +196,7 @@ def metrics_read(scene: Scene) -> list[str]:
     ]
 
 
-def test_what_a_workload_costs_beside_it() -> None:
+def test_what_a_workload_costs_in_addition() -> None:
     known = {"ProcessingSeconds": "60"}
     natively = {fleet: tracking(fleet, MetricSource="native") - tracking(fleet) for fleet in FLEETS}
     with_arrivals = {
@@ -206,14 +206,14 @@ def test_what_a_workload_costs_beside_it() -> None:
     every_minute = read_for_arrivals(processing_s=60, forgetful=True)
     processing = read_for_arrivals(processing_s=None, measured=True) - arrivals
     unknown = read_for_arrivals(processing_s=None) - arrivals
-    assert arrivals == pytest.approx(read(1, ARRIVALS.every // MINUTE))
-    assert every_minute == pytest.approx(read(1, 1))
-    assert processing == pytest.approx(read(2, PROCESSING.every // MINUTE))
-    assert unknown == pytest.approx(read(4, PROCESSING.retry // MINUTE))
+    assert arrivals == pytest.approx(read_cost(1, ARRIVALS.every // MINUTE))
+    assert every_minute == pytest.approx(read_cost(1, 1))
+    assert processing == pytest.approx(read_cost(2, PROCESSING.every // MINUTE))
+    assert unknown == pytest.approx(read_cost(4, PROCESSING.retry // MINUTE))
     groups = queries_of_a_tick(visible=9, in_flight=2, desired=4)
     proof = queries_of_a_tick(desired=1)
-    looks = dollars(read(groups, EVERY_MINUTES))
-    proofs = dollars(read(proof, 1))
+    looks = dollars(read_cost(groups, EVERY_MINUTES))
+    proofs = dollars(read_cost(proof, 1))
     looked = f"GetMetricData of {groups} metrics every {EVERY_MINUTES} minutes"
     reads = dollars(prices.MINUTES * prices.SQS_PER_REQUEST)
     assert {tracked_metrics(fleet, MetricSource="native") for fleet in FLEETS} == {2}
@@ -255,8 +255,8 @@ def test_what_a_workload_costs_beside_it() -> None:
 
 
 def worker_metrics(*outcomes: Outcome, with_wait: bool = False) -> int:
-    """Custom metrics that a worker publishes of a minute in which these outcomes occurred."""
-    minute = ReportInterval(
+    """Custom metrics that a worker publishes for a minute with these outcomes."""
+    minute = Minute(
         began_at=0.0,
         length_s=60.0,
         durations_s={outcome: {1.0: 1} for outcome in outcomes},
@@ -333,7 +333,7 @@ def test_what_the_control_plane_costs() -> None:
 
 
 @pytest.mark.parametrize("fleet", FLEETS)
-def test_how_many_workloads_the_quota_of_alarms_takes(fleet: str) -> None:
+def test_how_many_workloads_fit_the_alarm_quota(fleet: str) -> None:
     of_workload = len(alarms(stacks.workload(fleet))) + TRACKING_ALARMS
     of_plane = len(alarms(stacks.plane()))
     fit = (ALARM_QUOTA - of_plane) // of_workload

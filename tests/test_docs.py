@@ -1,4 +1,4 @@
-"""The documentation says what is there: paths, make targets and parameters exist, tables are complete."""
+"""The documentation is current: its paths, make targets and parameters exist, its tables are complete."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _first_cells(page: str) -> set[str]:
 
 
 def _named_paths(text: str) -> set[str]:
-    """What stands in backticks and is a path: a file's name, or something below a folder of the project."""
+    """Every path in backticks: a file's name, or something below a folder of the project."""
     folders = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")}
     tokens = {token.strip() for token in re.findall(r"`([^`\n]+)`", text)}
     tokens |= set(re.findall(r"(?:-e|--env-vars|-t|pytest) ((?:events|docs|examples|tests)/\S+?)[`\s]", text))
@@ -64,7 +64,7 @@ def test_every_path_that_a_page_names_exists(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_page_id)
-def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
+def test_every_link_of_a_page_has_a_target(page: Path) -> None:
     broken = []
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
         path, _, anchor = target.partition("#")
@@ -95,17 +95,15 @@ def test_the_page_on_a_workload_shows_each_parameters_default() -> None:
         row[0].strip(" `"): row[1].strip(" `") for row in re.findall(r"^\|([^|]*)\|([^|]*)\|", table, re.M)
     }
     for name, parameter in load(ROOT / "workload.yaml")["Parameters"].items():
-        if name in rows:  # those that share a row have no default
+        if name in rows:  # parameters that share a row have no default
             assert rows[name] == str(parameter.get("Default", "")), name
 
 
 @pytest.mark.parametrize(("heading", "vocabulary"), [("## Reasons", Reason), ("### Limits", Limit)])
-def test_the_operators_page_explains_every_word_of_a_decision(
-    heading: str, vocabulary: type[StrEnum]
-) -> None:
+def test_the_operators_page_explains_every_reason_and_limit(heading: str, vocabulary: type[StrEnum]) -> None:
     section = OPERATIONS.partition(f"\n{heading}\n")[2].partition("\n#")[0]
-    told = _first_cells(section) - {"reason", "limits"}
-    assert told == {word.name.lower() for word in vocabulary}
+    explained = _first_cells(section) - {"reason", "limits"}
+    assert explained == {word.name.lower() for word in vocabulary}
 
 
 def test_the_operators_page_explains_every_counter() -> None:
@@ -124,12 +122,12 @@ def test_the_operators_page_explains_every_alarm() -> None:
     assert alarms <= _first_cells(OPERATIONS)
 
 
-def test_the_sample_log_line_is_one_and_every_field_of_it_is_explained() -> None:
+def test_the_sample_log_line_is_valid_and_every_field_is_explained() -> None:
     sample = json.loads(OPERATIONS.partition("```json\n")[2].partition("```")[0])
     assert set(sample) <= _first_cells(OPERATIONS)
 
 
-def test_the_sample_line_of_a_tick_is_one_and_every_field_of_it_is_explained() -> None:
+def test_the_sample_line_of_a_tick_is_current_and_every_field_is_explained() -> None:
     section = OPERATIONS.partition("\n## A tick's log line\n")[2].partition("\n## ")[0]
     sample = json.loads(section.partition("```json\n")[2].partition("```")[0])
     demand = Demand(
@@ -150,7 +148,7 @@ def test_the_sample_line_of_a_tick_is_one_and_every_field_of_it_is_explained() -
 
 
 def test_the_local_environment_overrides_only_what_the_template_declares() -> None:
-    """SAM passes over any other variable in silence."""
+    """SAM silently ignores any other variable."""
     declared = load(ROOT / "template.yaml")["Globals"]["Function"]["Environment"]["Variables"]
     given = json.loads((ROOT / "docs/local-env.json").read_text(encoding="utf-8"))
     assert set(given) == {"Parameters"}

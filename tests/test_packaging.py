@@ -1,4 +1,4 @@
-"""The layer ships exactly what the lock says it imports."""
+"""The layer ships exactly the locked packages that it imports."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def _locked() -> dict[str, dict]:
 
 
 def _pinned() -> dict[str, tuple[str, set[str]]]:
-    """Name -> version and hashes, as the layer's requirements say."""
+    """Name -> version and hashes in the layer's requirements."""
     text = (ROOT / "layers/sluice/requirements.txt").read_text(encoding="utf-8")
     found = {}
     for line in text.replace("\\\n", "").splitlines():
@@ -24,7 +24,7 @@ def _pinned() -> dict[str, tuple[str, set[str]]]:
     return found
 
 
-def test_the_layers_requirements_are_the_locks_versions_with_everything_they_need() -> None:
+def test_the_layers_requirements_are_the_locked_versions_with_all_dependencies() -> None:
     locked = _locked()
     wanted, open_names = (
         {},
@@ -43,8 +43,8 @@ def test_the_layers_requirements_are_the_locks_versions_with_everything_they_nee
     assert pinned == wanted, "layers/sluice/requirements.txt is stale: run make lock"
 
 
-def test_the_layers_requirements_name_the_hash_of_every_file_that_the_lock_knows() -> None:
-    """With them pip, and so `sam build`, refuses a file that is not the one that was locked."""
+def test_the_layers_requirements_have_the_hash_of_every_locked_file() -> None:
+    """With the hashes pip, and so `sam build`, rejects any file other than the locked one."""
     locked = _locked()
     for name, (_, hashes) in _pinned().items():
         files = [*locked[name]["wheels"], locked[name]["sdist"]]

@@ -1,4 +1,4 @@
-"""What is installed is locked by hash, what is shipped is audited and has a bill of materials."""
+"""Installed packages are locked by hash; shipped ones are audited and have a bill of materials."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ VULNERABILITY = {
 
 
 def locked(path: str) -> list[dict[str, Any]]:
-    """What a lock installs from the index; the project itself is left out."""
+    """The packages that a lock installs from the index, without the project itself."""
     packages = tomllib.loads((ROOT / path).read_text(encoding="utf-8"))["package"]
     return [package for package in packages if not {"editable", "virtual"} & set(package["source"])]
 
@@ -49,7 +49,7 @@ def test_every_file_of_every_locked_package_has_its_hash(lock: str) -> None:
 
 @contextmanager
 def service(answers: dict[str, dict[str, Any]], status: int = 200) -> Iterator[str]:
-    """The URL of a vulnerability service that knows these packages' answers and none of any other."""
+    """The URL of a vulnerability service that has these answers, and none for other packages."""
 
     class Service(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -95,24 +95,24 @@ def test_a_vulnerability_fails_and_is_named(requirements: Path, capfd: pytest.Ca
     assert "PYSEC-2020-1" in capfd.readouterr().out
 
 
-def test_a_service_that_nothing_reaches_is_told_and_passes(
+def test_an_unreachable_service_is_reported_and_passes(
     requirements: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with service({}) as url:
         pass
     assert audit(requirements, url) == 0
-    assert capfd.readouterr().out == f"No package was audited: {url} cannot be asked (ConnectionError).\n"
+    assert capfd.readouterr().out == f"No package was audited: {url} cannot be reached (ConnectionError).\n"
 
 
-def test_a_service_that_is_refused_or_ill_is_told_and_passes(
+def test_a_service_error_is_reported_and_passes(
     requirements: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with service({}, status=403) as url:
         assert audit(requirements, url) == 0
-    assert capfd.readouterr().out == f"No package was audited: {url} cannot be asked (HTTP status 403).\n"
+    assert capfd.readouterr().out == f"No package was audited: {url} cannot be reached (HTTP status 403).\n"
 
 
-def test_an_audit_that_stumbles_over_anything_else_fails(requirements: Path) -> None:
+def test_any_other_error_of_the_audit_fails(requirements: Path) -> None:
     requirements.write_text("jmespath\n")  # neither a version nor a hash
     with service({}) as url:
         assert audit(requirements, url) != 0
@@ -144,14 +144,14 @@ def test_the_layers_bill_lists_what_the_layers_requirements_pin(bills: dict[str,
     assert listed(bills["sluice-layer.cdx.json"]) == dict(pins)
 
 
-def test_the_workers_bill_lists_what_its_wheel_asks_for(bills: dict[str, str]) -> None:
+def test_the_workers_bill_lists_what_its_wheel_requires(bills: dict[str, str]) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    asked = {
+    requested = {
         requirement.split(">=")[0]
         for requirement in (*project["dependencies"], *project["optional-dependencies"]["worker"])
     }
     bill = listed(bills["sluice-worker.cdx.json"])
-    assert asked <= set(bill)
+    assert requested <= set(bill)
     assert not {"moto", "pytest", "ruff"} & set(bill)
 
 

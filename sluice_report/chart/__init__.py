@@ -1,1 +1,1 @@
-"""What both reports draw with: canvas, colours, places for labels."""
+"""The drawing base of both reports: canvas, colours, scales, label placement and rendering."""

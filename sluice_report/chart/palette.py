@@ -1,8 +1,8 @@
 """The report's colours: one name per role, in a light and a dark variant.
 
-The data's hues are Okabe and Ito's, which stay apart for colour-blind eyes; the marks are black and white, so
-that colour means data. A picture is drawn in the light variant, and no two roles share a light colour: in the
-page each is replaced by its role's CSS variable.
+Data has hues of Okabe and Ito's palette, which stay distinct for colour-blind readers; annotations are black
+and white, so that colour always means data. A picture is drawn in the light variant. In the page each light
+colour becomes its role's CSS variable, so no two roles may share a light colour.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ LIGHT = {
     "muted": "#5b6570",
     "grid": "#e3e7eb",
     "waiting": "#0072b2",
-    "in-work": "#7cc4ee",
-    "in-work-text": "#2580b3",
+    "in-flight": "#7cc4ee",
+    "in-flight-text": "#2580b3",
     "running": "#8fd3bb",
     "running-text": "#007a59",
-    "asked": "#00553e",
+    "desired": "#00553e",
     "per-instance": "#9b4f86",
     "of-backlog": "#d6aecb",
     "of-arrivals": "#f1e0ec",
@@ -37,11 +37,11 @@ DARK = {
     "muted": "#a0abb6",
     "grid": "#2b343d",
     "waiting": "#3d9fdd",
-    "in-work": "#a9dcf8",
-    "in-work-text": "#a9dcf8",
+    "in-flight": "#a9dcf8",
+    "in-flight-text": "#a9dcf8",
     "running": "#1f7f64",
     "running-text": "#4fcda6",
-    "asked": "#86e5c8",
+    "desired": "#86e5c8",
     "per-instance": "#dd93c6",
     "of-backlog": "#7a4a6c",
     "of-arrivals": "#35242f",
@@ -58,7 +58,7 @@ DARK = {
 
 
 def with_variables(svg: str) -> str:
-    """The drawing with each light colour replaced by its role's CSS variable."""
+    """Replace each light colour of the drawing by its role's CSS variable."""
     for role, colour in LIGHT.items():
         svg = svg.replace(colour, f"var(--{role})")
     return svg

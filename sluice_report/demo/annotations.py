@@ -1,7 +1,7 @@
-"""What happened and when: the numbered marks of a story.
+"""What happened and when: the numbered annotations on the time axis, and their labels.
 
-Owns which events get a number (all but arrivals, which the backlog shows by itself) and which marks share a
-label where the axis has no room for each.
+Every event gets a number except arrivals, which the backlog shows by itself. Where the axis has no room for
+each number, neighbouring annotations share a label.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sluice_sim.embedded.timeline import (
     Timeline,
 )
 
-WHO = {
+SOURCES = {
     EventKind.ARRIVAL: "arrival",
     EventKind.DECISION: "Sluice",
     EventKind.TARGET_TRACKING: "AWS",
@@ -24,16 +24,16 @@ WHO = {
     EventKind.NOTE: "note",
 }
 TRIGGER = re.compile(r" \(by ([\w-]+)\)$")
-"""How a decision's sentence ends: what made Sluice look."""
+"""The end of a decision's sentence: which trigger led to it."""
 
-GRAVEST_FIRST = (EventKind.FAILURE, EventKind.DECISION, EventKind.TARGET_TRACKING, EventKind.NOTE)
+BY_SEVERITY = (EventKind.FAILURE, EventKind.DECISION, EventKind.TARGET_TRACKING, EventKind.NOTE)
 LABEL_HEIGHT = 13.5
 """Points; a label of one digit is a circle."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
-    """One event on the time axis, or a run of equal arrivals; arrivals have no number."""
+class Annotation:
+    """One event on the time axis, or a series of equal arrivals; arrivals have no number."""
 
     number: int | None
     minute: int
@@ -43,52 +43,52 @@ class Mark:
     text: str
 
     @property
-    def who(self) -> str:
-        """Who acted and, where the sentence says so, what made them look."""
-        return WHO[self.kind] + (f", by {self.trigger}" if self.trigger else "")
+    def source(self) -> str:
+        """Who acted and, if the sentence names it, the trigger."""
+        return SOURCES[self.kind] + (f", by {self.trigger}" if self.trigger else "")
 
     @property
     def sentence(self) -> str:
-        """What happened, and for a run of arrivals until when."""
+        """What happened, and for a series of arrivals until which minute."""
         return self.text if self.until == self.minute else f"{self.text} every minute until {self.until}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Label:
-    """One label on the axis: a mark's number, or the range of those too close to stand apart."""
+    """One label on the axis: a number, or the range of numbers that are too close together."""
 
     minute: int
     text: str
     kind: EventKind
 
 
-def chronicle(story: Timeline) -> tuple[Mark, ...]:
-    """Every event of the story in its order, numbered from 1; equal arrivals minute by minute are one run."""
-    marks: list[Mark] = []
-    number, arriving = 0, -1
+def annotate(story: Story) -> tuple[Annotation, ...]:
+    """Every event in order, numbered from 1; equal arrivals in consecutive minutes become one annotation."""
+    annotations: list[Annotation] = []
+    number, last_arrival = 0, -1
     for row in story.minutes:
         for event in row.events:
             if event.kind is not EventKind.ARRIVAL:
                 number += 1
-                marks.append(_mark(number, row.minute, event))
+                annotations.append(_annotation(number, row.minute, event))
                 continue
-            arrival = _mark(None, row.minute, event)
-            if arriving >= 0 and _continues(marks[arriving], arrival):
-                marks[arriving] = replace(marks[arriving], until=row.minute)
+            arrival = _annotation(None, row.minute, event)
+            if last_arrival >= 0 and _continues(annotations[last_arrival], arrival):
+                annotations[last_arrival] = replace(annotations[last_arrival], until=row.minute)
             else:
-                arriving = len(marks)
-                marks.append(arrival)
-    return tuple(marks)
+                last_arrival = len(annotations)
+                annotations.append(arrival)
+    return tuple(annotations)
 
 
-def _continues(run: Mark, arrival: Mark) -> bool:
-    return run.text == arrival.text and arrival.minute == run.until + 1
+def _continues(earlier: Annotation, arrival: Annotation) -> bool:
+    return earlier.text == arrival.text and arrival.minute == earlier.until + 1
 
 
-def _mark(number: int | None, minute: int, event: Event) -> Mark:
+def _annotation(number: int | None, minute: int, event: Event) -> Annotation:
     text = " ".join(event.text.split()).replace("->", "→")
     trigger = TRIGGER.search(text)
-    return Mark(
+    return Annotation(
         number=number,
         minute=minute,
         until=minute,
@@ -99,35 +99,35 @@ def _mark(number: int | None, minute: int, event: Event) -> Mark:
 
 
 def label_width(text: str) -> float:
-    """How wide a label of this text is drawn, in points."""
+    """Width of a label with this text, in points."""
     return max(LABEL_HEIGHT, 5.4 * len(text) + 7.5)
 
 
-def labels(marks: Sequence[Mark], points_per_minute: float) -> tuple[Label, ...]:
-    """Labels that do not touch; where several marks share one, the gravest gives its look."""
-    groups: list[list[Mark]] = []
-    for mark in marks:
-        if mark.number is None:
+def labels(annotations: Sequence[Annotation], points_per_minute: float) -> tuple[Label, ...]:
+    """Labels that do not touch; a shared label looks like its most severe annotation."""
+    groups: list[list[Annotation]] = []
+    for annotation in annotations:
+        if annotation.number is None:
             continue
-        if groups and _touch(groups[-1], mark, points_per_minute):
-            groups[-1].append(mark)
+        if groups and _touch(groups[-1], annotation, points_per_minute):
+            groups[-1].append(annotation)
         else:
-            groups.append([mark])
+            groups.append([annotation])
     return tuple(_label(group) for group in groups)
 
 
-def _touch(group: Sequence[Mark], mark: Mark, points_per_minute: float) -> bool:
-    """A label begins at its first mark and reaches to the right, so that it only ever touches the next."""
-    return (mark.minute - group[0].minute) * points_per_minute < label_width(_text(group)) + 1
+def _touch(group: Sequence[Annotation], annotation: Annotation, points_per_minute: float) -> bool:
+    """A label starts at its first annotation and extends to the right, so it can only touch the next one."""
+    return (annotation.minute - group[0].minute) * points_per_minute < label_width(_text(group)) + 1
 
 
-def _text(group: Sequence[Mark]) -> str:
+def _text(group: Sequence[Annotation]) -> str:
     first, last = group[0], group[-1]
     return f"{first.number}" if first is last else f"{first.number}–{last.number}"
 
 
-def _label(group: Sequence[Mark]) -> Label:
-    kinds = {mark.kind for mark in group}
+def _label(group: Sequence[Annotation]) -> Label:
+    kinds = {annotation.kind for annotation in group}
     return Label(
-        minute=group[0].minute, text=_text(group), kind=next(kind for kind in GRAVEST_FIRST if kind in kinds)
+        minute=group[0].minute, text=_text(group), kind=next(kind for kind in BY_SEVERITY if kind in kinds)
     )

@@ -1,7 +1,7 @@
-"""A story as one figure: panels on one time axis, the marks on each, and where it stands alone its chronicle.
+"""Lay out a demo run as one figure: panels on one time axis, each with the annotations.
 
-Owns sizes and places, in points. Uses matplotlib's figures without pyplot, so that nothing global is changed
-and no display is needed.
+The stand-alone picture also has a heading and the list of events. Sizes are in points. matplotlib is used
+without pyplot: no display is needed and no global state changes.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ from matplotlib.patches import FancyBboxPatch
 from matplotlib.ticker import FixedFormatter, FixedLocator
 
 from sluice_report.chart.canvas import (
-    LEFT,
+    LEFT_MARGIN,
     POINTS_PER_INCH,
-    REGULAR,
-    RIGHT,
-    Sheet,
-    blank,
-    plain_axes,
-    wrapped,
+    REGULAR_WIDTH,
+    RIGHT_MARGIN,
+    TITLE_LINE,
+    TITLE_SIZE,
+    Canvas,
+    new_figure,
+    style_axes,
+    wrap_text,
 )
 from sluice_report.chart.palette import LIGHT
 from sluice_report.demo import (
@@ -31,8 +33,8 @@ from sluice_report.demo import (
 )
 from sluice_report.demo.annotations import (
     LABEL_HEIGHT,
-    Mark,
-    chronicle,
+    Annotation,
+    annotate,
     label_width,
     labels,
 )
@@ -41,139 +43,149 @@ from sluice_sim.embedded.timeline import (
     Timeline,
 )
 
-TITLE, TITLE_LINE = 11.5, 15.0
-BELOW_PLOT = 22.0
-"""Room for half a mark below each panel."""
-AXIS = 8.0
-LISTED, LIST_LINE, LIST_GAP = 9.5, 14.0, 3.0
-NUMBER = 8.5
-"""Size of a mark's number."""
-FEW_MARKS = 12
-MOST_LISTED = 14
-"""So many marks a PNG lists; the page lists them all."""
-TICK_EVERY = 60.0
+SPACE_BELOW_PLOT = 22.0
+"""Leaves room for the lower half of the annotations' pills."""
+AXIS_HEIGHT = 8.0
+LIST_SIZE, LIST_LINE, LIST_GAP = 9.5, 14.0, 3.0
+NUMBER_SIZE = 8.5
+"""Text size of an annotation's number."""
+FEW_ANNOTATIONS = 12
+MAX_LISTED = 14
+"""Events that a PNG lists at most; the page lists them all."""
+MIN_TICK_DISTANCE = 60.0
 TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 240, 480, 1440, 2880, 10080)
 
 
-def figure(story: Timeline, width: float, *, alone: bool) -> Figure:
-    """The story's panels below each other; `alone` adds its name above and its chronicle below."""
-    marks = chronicle(story)
-    shown = panels.of(story.minutes, marks)
-    titles = [wrapped(panel.title, width - (16 if alone else 0), TITLE) for panel in shown]
-    head = wrapped(sentences.heading(story), width - 16, TITLE) if alone else []
-    told = (sentences.why_late(story.summary), story.explanation) if alone else ()
-    lesson = [line for text in told for line in wrapped(text, width - 16, LISTED, REGULAR)]
-    listed = _listing(marks, width) if alone else []
+def figure(story: Story, width: float, *, alone: bool) -> Figure:
+    """The panels below each other; `alone` adds the heading above and the list of events below."""
+    annotations = annotate(story)
+    drawn_panels = panels.build(story.minutes, annotations)
+    titles = [wrap_text(panel.title, width - (16 if alone else 0), TITLE_SIZE) for panel in drawn_panels]
+    head = wrap_text(sentences.heading(story), width - 16, TITLE_SIZE) if alone else []
+    explanations = (sentences.why_late(story.summary), story.lesson) if alone else ()
+    lesson = [line for text in explanations for line in wrap_text(text, width - 16, LIST_SIZE, REGULAR_WIDTH)]
+    listed = _listing(annotations, width) if alone else []
     height = (
         sum(
-            len(title) * TITLE_LINE + 4 + panel.height + BELOW_PLOT
-            for panel, title in zip(shown, titles, strict=True)
+            len(title) * TITLE_LINE + 4 + panel.height + SPACE_BELOW_PLOT
+            for panel, title in zip(drawn_panels, titles, strict=True)
         )
-        + AXIS
+        + AXIS_HEIGHT
         + (34 + len(head) * TITLE_LINE + 4 + len(lesson) * LIST_LINE + 12 if alone else 4)
         + (len(listed) * (LIST_LINE + LIST_GAP) + 24 if alone else 0)
     )
-    drawn = blank(width, height)
-    page = Sheet(drawn, indent=8 if alone else 0)
+    canvas = Canvas(new_figure(width, height), indent=8 if alone else 0)
     if alone:
-        page.skip(8)
-        page.write([story.summary.name], size=17, line=26, weight="bold")
-        page.write(head, size=TITLE, line=TITLE_LINE, colour="muted")
-        page.skip(4)
-        page.write(lesson, size=LISTED, line=LIST_LINE)
-        page.skip(12)
-    for index, (panel, title) in enumerate(zip(shown, titles, strict=True)):
-        page.write(title, size=TITLE, line=TITLE_LINE, weight="bold")
-        page.skip(4)
-        axes = page.plot(panel.height)
-        _time_axis(axes, story, width, labelled=index == len(shown) - 1)
+        canvas.move_down(8)
+        canvas.write_lines([story.summary.name], size=17, line=26, weight="bold")
+        canvas.write_lines(head, size=TITLE_SIZE, line=TITLE_LINE, colour="muted")
+        canvas.move_down(4)
+        canvas.write_lines(lesson, size=LIST_SIZE, line=LIST_LINE)
+        canvas.move_down(12)
+    for index, (panel, title) in enumerate(zip(drawn_panels, titles, strict=True)):
+        canvas.write_lines(title, size=TITLE_SIZE, line=TITLE_LINE, weight="bold")
+        canvas.move_down(4)
+        axes = canvas.add_plot(panel.height)
+        _time_axis(axes, story, width, labelled=index == len(drawn_panels) - 1)
         panel.draw(axes, story.minutes)
-        _place_marks(axes, marks, story, width)
-        page.skip(BELOW_PLOT)
-    page.skip(AXIS + 10)
+        _draw_annotations(axes, annotations, story, width)
+        canvas.move_down(SPACE_BELOW_PLOT)
+    canvas.move_down(AXIS_HEIGHT + 10)
     for line in listed:
-        _list_line(page, line)
-    return drawn
+        _list_line(canvas, line)
+    return canvas.figure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Line:
-    """One line of the chronicle; a mark's first line carries its number."""
+    """One line of the list of events; an event's first line carries its number."""
 
-    mark: Mark | None = None
+    annotation: Annotation | None = None
     when: str = ""
-    who: str = ""
+    source: str = ""
     text: str
     last: bool = True
 
 
-def _listing(marks: Sequence[Mark], width: float) -> list[_Line]:
-    numbered = [mark for mark in marks if mark.number is not None]
+def _listing(annotations: Sequence[Annotation], width: float) -> list[_Line]:
+    numbered = [annotation for annotation in annotations if annotation.number is not None]
     lines: list[_Line] = []
-    weighty = sorted(numbered, key=lambda mark: mark.kind is EventKind.TARGET_TRACKING)[:MOST_LISTED]
-    for mark in sorted(weighty, key=numbered.index):
-        first, *rest = wrapped(mark.sentence, width - 214, LISTED, REGULAR) or [""]
-        lines.append(_Line(mark=mark, when=f"minute {mark.minute}", who=mark.who, text=first, last=not rest))
+    # Target tracking acts most often: where there are too many events, its own are left out first.
+    chosen = sorted(numbered, key=lambda one: one.kind is EventKind.TARGET_TRACKING)[:MAX_LISTED]
+    for event in sorted(chosen, key=numbered.index):
+        first, *rest = wrap_text(event.sentence, width - 214, LIST_SIZE, REGULAR_WIDTH) or [""]
+        lines.append(
+            _Line(
+                annotation=event,
+                when=f"minute {event.minute}",
+                source=event.source,
+                text=first,
+                last=not rest,
+            )
+        )
         lines += [_Line(text=line, last=line is rest[-1]) for line in rest]
-    if len(numbered) > MOST_LISTED:
-        lines.append(_Line(text=f"and {len(numbered) - MOST_LISTED} more, all in report.html"))
+    if len(numbered) > MAX_LISTED:
+        lines.append(_Line(text=f"and {len(numbered) - MAX_LISTED} more, all in report.html"))
     return lines
 
 
-def _list_line(page: Sheet, line: _Line) -> None:
-    if line.mark is not None:
-        _pill(page.figure, 18, page.y - LIST_LINE / 2, str(line.mark.number), line.mark.kind)
-    for x, text, colour in ((38, line.when, "muted"), (98, line.who, "muted"), (206, line.text, "ink")):
-        page.text(x, text, baseline=LIST_LINE * 0.73, size=LISTED, color=LIGHT[colour])
-    page.skip(LIST_LINE + (LIST_GAP if line.last else 0))
+def _list_line(canvas: Canvas, line: _Line) -> None:
+    if line.annotation is not None:
+        middle = canvas.y - LIST_LINE / 2
+        _pill(canvas.figure, 18, middle, str(line.annotation.number), line.annotation.kind)
+    for x, text, colour in ((38, line.when, "muted"), (98, line.source, "muted"), (206, line.text, "ink")):
+        canvas.write_text(x, text, baseline=LIST_LINE * 0.73, size=LIST_SIZE, color=LIGHT[colour])
+    canvas.move_down(LIST_LINE + (LIST_GAP if line.last else 0))
 
 
 def _time_axis(axes: Axes, story: Timeline, width: float, *, labelled: bool) -> None:
     first, last = story.minutes[0].minute, story.minutes[-1].minute
     axes.set_xlim(first - 0.5, last + 0.5)
-    most = max(3, int((width - LEFT - RIGHT) / TICK_EVERY))
+    most = max(3, int((width - LEFT_MARGIN - RIGHT_MARGIN) / MIN_TICK_DISTANCE))
     step = next((step for step in TICKS if (last - first) / step <= most), TICKS[-1])
     at = list(range(-(-first // step) * step, last + 1, step))
     axes.xaxis.set_major_locator(FixedLocator(at))
     named = [f"minute {at[0]}", *map(str, at[1:])] if at else []
     axes.xaxis.set_major_formatter(FixedFormatter(named if labelled else [""] * len(at)))
-    plain_axes(axes)
+    style_axes(axes)
     axes.tick_params(axis="x", pad=12)
 
 
-def _place_marks(axes: Axes, marks: Sequence[Mark], story: Timeline, width: float) -> None:
-    """A hairline at every mark (at Sluice's own where there are many), and on the axis its number."""
-    numbered = [mark for mark in marks if mark.number is not None]
-    lined = [mark for mark in numbered if len(numbered) <= FEW_MARKS or _filled(mark.kind)]
-    for minute in sorted({mark.minute for mark in lined}):
+def _draw_annotations(axes: Axes, annotations: Sequence[Annotation], story: Story, width: float) -> None:
+    """A hairline at each annotation (only decisions and failures where there are many), and the numbers."""
+    numbered = [annotation for annotation in annotations if annotation.number is not None]
+    with_line = [one for one in numbered if len(numbered) <= FEW_ANNOTATIONS or _fill_role(one.kind)]
+    for minute in sorted({annotation.minute for annotation in with_line}):
         axes.axvline(minute, color=LIGHT["muted"], lw=0.6, ls=(0, (1, 2)), zorder=2)
     minutes = story.minutes[-1].minute - story.minutes[0].minute + 1
-    for label in labels(numbered, (width - LEFT - RIGHT) / minutes):
+    for label in labels(numbered, (width - LEFT_MARGIN - RIGHT_MARGIN) / minutes):
         x, y = axes.get_xaxis_transform().transform((label.minute, 0))
         size = label_width(label.text)
         centre = min(float(x) + (size - LABEL_HEIGHT) / 2, width - size / 2 - 1)
         _pill(axes, centre, float(y), label.text, label.kind)
 
 
-def _pill(on: Figure | Axes, x: float, y: float, text: str, kind: EventKind) -> None:
-    """A mark's number on a pill at a point of the figure. Filled: Sluice decided, or something failed."""
-    figure = on if isinstance(on, Figure) else on.figure
+def _pill(target: Figure | Axes, x: float, y: float, text: str, kind: EventKind) -> None:
+    """Draw a number on a pill; a filled pill is a decision of Sluice, or a failure."""
+    figure = target if isinstance(target, Figure) else target.figure
     inches = figure.dpi_scale_trans
     width, height = label_width(text), LABEL_HEIGHT
-    left, floor, size = (part / POINTS_PER_INCH for part in (x - width / 2, y - height / 2, width))
+    left, bottom, size = (part / POINTS_PER_INCH for part in (x - width / 2, y - height / 2, width))
     radius = height / (6 if kind is EventKind.FAILURE else 2) / POINTS_PER_INCH
-    on.add_artist(
+    target.add_artist(
         FancyBboxPatch(
-            (left, floor), size, height / POINTS_PER_INCH, boxstyle=f"round,pad=0,rounding_size={radius}",
-            transform=inches, facecolor=LIGHT[_filled(kind) or "paper"], lw=1, zorder=8, clip_on=False,
-            edgecolor=LIGHT[_filled(kind) or ("muted" if kind is EventKind.NOTE else "ink")],
+            (left, bottom), size, height / POINTS_PER_INCH, boxstyle=f"round,pad=0,rounding_size={radius}",
+            transform=inches, facecolor=LIGHT[_fill_role(kind) or "paper"], lw=1, zorder=8, clip_on=False,
+            edgecolor=LIGHT[_fill_role(kind) or ("muted" if kind is EventKind.NOTE else "ink")],
         )
     )  # fmt: skip
-    on.text(
-        x / POINTS_PER_INCH, (y - 0.36 * NUMBER) / POINTS_PER_INCH, text, transform=inches, size=NUMBER,
-        weight="bold", color=LIGHT["paper" if _filled(kind) else "ink"], ha="center", va="baseline", zorder=9,
+    target.text(
+        x / POINTS_PER_INCH, (y - 0.36 * NUMBER_SIZE) / POINTS_PER_INCH, text, transform=inches,
+        size=NUMBER_SIZE,
+        weight="bold", color=LIGHT["paper" if _fill_role(kind) else "ink"], ha="center", va="baseline",
+        zorder=9,
     )  # fmt: skip
 
 
-def _filled(kind: EventKind) -> str | None:
+def _fill_role(kind: EventKind) -> str | None:
     return {EventKind.DECISION: "ink", EventKind.FAILURE: "failure"}.get(kind)

@@ -1,7 +1,7 @@
-"""The page: one self-contained HTML file that tells every story.
+"""The demo's page: one self-contained HTML file that shows every run.
 
-Owns what the template is given: the drawings in two widths, the chronicle, the figures. The template escapes
-everything but the drawings, whose texts matplotlib has escaped.
+This module gathers what the template needs. The template escapes everything but the drawings, whose texts
+matplotlib has escaped already.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from sluice_report.demo import (
     sentences,
 )
 from sluice_report.demo.annotations import (
-    Mark,
-    chronicle,
+    Annotation,
+    annotate,
 )
 from sluice_report.demo.picture import (
     Drawing,
@@ -32,12 +32,12 @@ from sluice_sim.embedded.timeline import (
 )
 
 WIDE, NARROW = 760.0, 350.0
-"""Widths of the two drawings in points, which the page shows at about as many pixels."""
+"""Widths of the two drawings, in points; the page shows a point as about one CSS pixel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """What the page says about one story."""
+    """What the page shows of one run."""
 
     story: Timeline
     heading: str
@@ -46,10 +46,10 @@ class Section:
     verdict: str
     why_late: str
     waits: tuple[str, str, str, str]
-    """The promise, the share that started in time, half and 99 % of the waits."""
+    """The promise, the share that started in time, the median and the 99th percentile of waits."""
     decisions: str
     panels: tuple[str, ...]
-    marks: tuple[Mark, ...]
+    annotations: tuple[Annotation, ...]
     drawings: tuple[tuple[str, Drawing], ...]
 
 
@@ -69,7 +69,7 @@ def render(stories: Sequence[Timeline]) -> str:
 
 
 def _outcome(summary: Summary) -> tuple[str, bool]:
-    """What became of a workload in a word or three, and whether that is as it should be."""
+    """The outcome in a few words, and whether it is a good one."""
     if not summary.ok:
         return "not done", False
     if summary.waits is None:
@@ -85,8 +85,8 @@ def _waits(summary: Summary) -> tuple[str, str, str, str]:
     return promised, share(waits.attainment), half, nearly_all
 
 
-def _section(story: Timeline) -> Section:
-    marks = chronicle(story)
+def _section(story: Story) -> Section:
+    annotations = annotate(story)
     outcome, is_good = _outcome(story.summary)
     decisions = sorted(story.summary.decisions.items())
     return Section(
@@ -98,7 +98,7 @@ def _section(story: Timeline) -> Section:
         why_late=sentences.why_late(story.summary),
         waits=_waits(story.summary),
         decisions=", ".join(f"{amount} {kind}" for kind, amount in decisions) or "none",
-        panels=tuple(panel.title for panel in panels.of(story.minutes, marks)),
-        marks=marks,
+        panels=tuple(panel.title for panel in panels.build(story.minutes, annotations)),
+        annotations=annotations,
         drawings=(("wide", drawing(story, width=WIDE)), ("narrow", drawing(story, width=NARROW))),
     )

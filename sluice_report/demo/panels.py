@@ -1,7 +1,6 @@
-"""The panels of a picture: what each draws into its axes.
+"""The panels of the demo's picture: what each one draws, and which labels name the data.
 
-Owns scales, lines, areas and which label names what. Every panel shares the story's minutes; a row's values
-fill the minute they are counted in.
+All panels share the minutes of the run. A row's value fills the minute in which it was counted.
 """
 
 from __future__ import annotations
@@ -12,31 +11,31 @@ from dataclasses import dataclass
 from functools import partial
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from sluice_report import quantities
-from sluice_report.chart.label_placement import Room
+from sluice_report.chart import scales
+from sluice_report.chart.label_placement import LabelPlacement
 from sluice_report.chart.palette import LIGHT
 from sluice_report.demo import sentences
-from sluice_report.demo.annotations import Mark
+from sluice_report.demo.annotations import Annotation
 from sluice_sim.embedded.timeline import (
     EventKind,
     Minute,
 )
 
 HEADROOM = 1.38
-"""The part of a panel above its data, where labels always find room."""
+"""The axis ends this far above the greatest value, so that labels fit above the data."""
 LOG_HEADROOM = 3.5
-DWARFED = 6.0
-"""Beyond so many targets, a linear axis would press the target into the ground."""
-MANY_ARRIVALS = 5
+LOG_SCALE_FROM = 6.0
+"""From this multiple of the target on, a linear axis would leave the target indistinguishable from zero."""
+MAX_LABELLED_ARRIVALS = 5
 
 Rows = Sequence[Minute]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
-    """A panel: what it says in words, and how it is drawn."""
+    """A panel: its finding in words, and the function that draws it."""
 
     title: str
     height: float = 104
@@ -44,11 +43,11 @@ class Panel:
     draw: Callable[[Axes, Rows], None]
 
 
-def of(minutes: Rows, marks: Sequence[Mark]) -> tuple[Panel, ...]:
-    """The panels of a story; processing times where any are known."""
-    logarithmic = " (logarithmic scale)" if _dwarfs(minutes) else ""
+def build(minutes: Rows, annotations: Sequence[Annotation]) -> tuple[Panel, ...]:
+    """The panels of a run; those of arrivals and processing times only where there is data."""
+    logarithmic = " (logarithmic scale)" if _needs_log_scale(minutes) else ""
     panels = [
-        Panel(title=sentences.backlog(minutes), draw=partial(_backlog, marks=marks)),
+        Panel(title=sentences.backlog(minutes), draw=partial(_backlog, annotations=annotations)),
         Panel(title=sentences.instances(minutes), draw=_instances),
         Panel(title=sentences.per_instance(minutes) + logarithmic, draw=_per_instance),
     ]
@@ -59,68 +58,73 @@ def of(minutes: Rows, marks: Sequence[Mark]) -> tuple[Panel, ...]:
     return tuple(panels)
 
 
-def _backlog(axes: Axes, minutes: Rows, *, marks: Sequence[Mark]) -> None:
+def _backlog(axes: Axes, minutes: Rows, *, annotations: Sequence[Annotation]) -> None:
     at = [row.minute for row in minutes]
     in_work = [row.in_flight for row in minutes]
     together = [row.visible + row.in_flight for row in minutes]
-    scale(axes, max(together), whole=True)
-    axes.fill_between(at, in_work, color=LIGHT["in-work"], step="mid", lw=0, zorder=3)
+    scales.linear(axes, max(together), headroom=HEADROOM, integer=True)
+    axes.fill_between(at, in_work, color=LIGHT["in-flight"], step="mid", lw=0, zorder=3)
     axes.fill_between(at, in_work, together, color=LIGHT["waiting"], step="mid", lw=0, zorder=3)
-    room = Room(axes)
-    room.area(at, together)
-    arrivals = [mark for mark in marks if mark.kind is EventKind.ARRIVAL]
+    labels = LabelPlacement(axes)
+    labels.occupy_area(at, together)
+    arrivals = [annotation for annotation in annotations if annotation.kind is EventKind.ARRIVAL]
     by_minute = dict(zip(at, together, strict=True))
-    for mark in arrivals if len(arrivals) <= MANY_ARRIVALS else ():
-        room.label(mark.sentence, LIGHT["muted"], [(mark.minute, by_minute[mark.minute])], weight="normal")
-    _label_areas(room, minutes, together)
+    for annotation in arrivals if len(arrivals) <= MAX_LABELLED_ARRIVALS else ():
+        labels.add_label(
+            annotation.sentence,
+            LIGHT["muted"],
+            [(annotation.minute, by_minute[annotation.minute])],
+            weight="normal",
+        )
+    _label_areas(labels, minutes, together)
 
 
-def _label_areas(room: Room, minutes: Rows, together: Sequence[int]) -> None:
-    """`waiting` where the most is held, `in work` where much is and little waits above it."""
+def _label_areas(labels: LabelPlacement, minutes: Rows, together: Sequence[int]) -> None:
+    """`waiting` where the backlog is greatest, `in flight` where much is and few messages wait above it."""
     stacked = sorted(zip(minutes, together, strict=True), key=lambda pair: -pair[1])
     waiting = [(float(row.minute), float(top)) for row, top in stacked if row.visible > row.in_flight]
     if waiting:
-        room.label("waiting", LIGHT["waiting"], waiting)
+        labels.add_label("waiting", LIGHT["waiting"], waiting)
     if max(row.in_flight for row in minutes):
         working = sorted((pair for pair in stacked if pair[0].in_flight), key=lambda pair: -pair[0].in_flight)
         clear = [pair for pair in working if pair[0].visible <= pair[0].in_flight / 2] or working
         anchors = [(float(row.minute), float(top)) for row, top in clear]
-        room.label("in work", LIGHT["in-work-text"], anchors)
+        labels.add_label("in flight", LIGHT["in-flight-text"], anchors)
 
 
 def _arrivals(axes: Axes, minutes: Rows) -> None:
     at, sent = [row.minute for row in minutes], [row.sent for row in minutes]
     sustained = [row.sustained_per_minute for row in minutes]
     known = [(float(row), value) for row, value in zip(at, sustained, strict=True) if value is not None]
-    scale(axes, max([*sent, *(value for _, value in known)]), whole=True)
+    scales.linear(axes, max([*sent, *(value for _, value in known)]), headroom=HEADROOM, integer=True)
     axes.fill_between(at, sent, color=LIGHT["arriving"], step="mid", lw=0, zorder=3)
     axes.step(at, _gaps(sustained), where="mid", color=LIGHT["plan"], lw=1.6, zorder=4)
-    room = Room(axes)
-    room.area(at, sent)
-    room.line(at, sustained)
+    labels = LabelPlacement(axes)
+    labels.occupy_area(at, sent)
+    labels.occupy_line(at, sustained)
     if any(value for _, value in known):
-        room.label("sustained", LIGHT["plan"], sorted(known, key=lambda point: -point[1]))
+        labels.add_label("sustained", LIGHT["plan"], sorted(known, key=lambda point: -point[1]))
     if any(sent):
         most = max(zip(sent, at, strict=True))
-        room.label("arriving", LIGHT["muted"], [(float(most[1]), float(most[0]))])
+        labels.add_label("arriving", LIGHT["muted"], [(float(most[1]), float(most[0]))])
 
 
 def _instances(axes: Axes, minutes: Rows) -> None:
     at = [row.minute for row in minutes]
     desired, running = [row.desired for row in minutes], [row.running for row in minutes]
-    scale(axes, max(*desired, *running), whole=True)
+    scales.linear(axes, max(*desired, *running), headroom=HEADROOM, integer=True)
     axes.fill_between(at, running, color=LIGHT["running"], step="mid", lw=0, zorder=3)
-    axes.step(at, desired, where="mid", color=LIGHT["asked"], lw=1.6, zorder=4)
-    room = Room(axes)
-    room.area(at, running)
-    room.line(at, desired)
-    ahead = [(float(row.minute), float(row.desired)) for row in minutes if row.desired > row.running]
-    asked = ahead or [(float(row.minute), float(row.desired)) for row in minutes if row.desired]
-    if asked:
-        room.label("asked for", LIGHT["asked"], asked)
+    axes.step(at, desired, where="mid", color=LIGHT["desired"], lw=1.6, zorder=4)
+    labels = LabelPlacement(axes)
+    labels.occupy_area(at, running)
+    labels.occupy_line(at, desired)
+    scaling_out = [(float(row.minute), float(row.desired)) for row in minutes if row.desired > row.running]
+    anchors = scaling_out or [(float(row.minute), float(row.desired)) for row in minutes if row.desired]
+    if anchors:
+        labels.add_label("desired", LIGHT["desired"], anchors)
     if max(running):
         most = max(running)
-        room.label(
+        labels.add_label(
             "running",
             LIGHT["running-text"],
             [(float(m), float(most)) for m, r in zip(at, running, strict=True) if r == most],
@@ -135,10 +139,12 @@ def _per_instance(axes: Axes, minutes: Rows) -> None:
     )
     targets = [row.target for row in minutes]
     known = [value for value in (*values, *targets) if value is not None]
-    if _dwarfs(minutes):
-        logarithmic(axes, max(known), min(target for target in targets if target))
+    if _needs_log_scale(minutes):
+        scales.logarithmic(
+            axes, max(known), min(target for target in targets if target), headroom=LOG_HEADROOM
+        )
     else:
-        scale(axes, max(known, default=1))
+        scales.linear(axes, max(known, default=1), headroom=HEADROOM)
     if sentences.counts_arrivals(minutes):
         axes.fill_between(at, _gaps(plain), color=LIGHT["of-backlog"], step="mid", lw=0, zorder=3)
         axes.fill_between(
@@ -146,27 +152,29 @@ def _per_instance(axes: Axes, minutes: Rows) -> None:
         )
     axes.step(at, _gaps(values), where="mid", color=LIGHT["per-instance"], lw=1.6, zorder=4)
     axes.step(at, _gaps(targets), where="mid", color=LIGHT["target"], lw=1.4, ls=(0, (5, 2.5)), zorder=3)
-    room = Room(axes)
-    room.line(at, values)
-    room.line(at, targets)
-    stretches = sentences.targets(minutes)
-    for index, (target, first, last) in enumerate(stretches):
-        named = len(stretches) <= sentences.FEW_TARGETS or index in (0, len(stretches) - 1)
+    labels = LabelPlacement(axes)
+    labels.occupy_line(at, values)
+    labels.occupy_line(at, targets)
+    periods = sentences.targets(minutes)
+    for index, (target, first, last) in enumerate(periods):
+        named = len(periods) <= sentences.MAX_NAMED_TARGETS or index in (0, len(periods) - 1)
         text = f"target {quantities.number(target)}" if index == 0 else quantities.number(target)
         if named:
-            room.label(text, LIGHT["target"], [(float(m), target) for m in range(last, first - 1, -1)])
+            labels.add_label(text, LIGHT["target"], [(float(m), target) for m in range(last, first - 1, -1)])
     published = [(float(row.minute), value) for row in minutes if (value := row.tracked_per_instance)]
     if published:
-        room.label("per instance", LIGHT["per-instance"], sorted(published, key=lambda point: -point[1]))
+        labels.add_label(
+            "per instance", LIGHT["per-instance"], sorted(published, key=lambda point: -point[1])
+        )
     arriving = sorted((row for row in minutes if row.arriving_per_instance), key=_arriving, reverse=True)
     if arriving:
         middles = [
             (float(row.minute), (row.tracked_per_instance or 0) - _arriving(row) / 2) for row in arriving
         ]
-        room.label("of arrivals", LIGHT["muted"], middles, weight="normal")
+        labels.add_label("of arrivals", LIGHT["muted"], middles, weight="normal")
         waiting = sorted(arriving, key=lambda row: -(row.backlog_per_instance or 0))
         halves = [(float(row.minute), (row.backlog_per_instance or 0) / 2) for row in waiting]
-        room.label("of the backlog", LIGHT["muted"], halves, weight="normal")
+        labels.add_label("of the backlog", LIGHT["muted"], halves, weight="normal")
 
 
 def _arriving(row: Minute) -> float:
@@ -176,40 +184,20 @@ def _arriving(row: Minute) -> float:
 def _processing(axes: Axes, minutes: Rows) -> None:
     at, values = [row.minute for row in minutes], [row.processing_s for row in minutes]
     known = [(float(row.minute), row.processing_s) for row in minutes if row.processing_s is not None]
-    scale(axes, max(value for _, value in known))
+    scales.linear(axes, max(value for _, value in known), headroom=HEADROOM)
     axes.step(at, _gaps(values), where="mid", color=LIGHT["processing"], lw=1.6, zorder=4)
-    room = Room(axes)
-    room.line(at, values)
-    room.label("seconds a message", LIGHT["processing"], known)
+    labels = LabelPlacement(axes)
+    labels.occupy_line(at, values)
+    labels.add_label("seconds a message", LIGHT["processing"], known)
 
 
 def _gaps(values: Sequence[float | None]) -> list[float]:
-    """What is unknown is a gap in the line, never a zero."""
+    """An unknown value is a gap in the line, never a zero."""
     return [math.nan if value is None else value for value in values]
 
 
-def _dwarfs(minutes: Rows) -> bool:
-    """Whether a burst would press the target into the ground."""
+def _needs_log_scale(minutes: Rows) -> bool:
+    """Whether a burst is so far above the target that a linear axis would hide the target."""
     targets = [row.target for row in minutes if row.target]
     most = max((row.tracked_per_instance or 0 for row in minutes), default=0)
-    return bool(targets) and most > DWARFED * min(targets)
-
-
-def scale(axes: Axes, most: float, *, whole: bool = False, headroom: float = HEADROOM) -> None:
-    """From zero to the most and, above it, the labels' room."""
-    axes.set_ylim(0, (most or 1) * headroom)
-    axes.yaxis.set_major_locator(
-        MaxNLocator(3, integer=whole, steps=[1, 2, 2.5, 5, 10] if not whole else [1, 2, 5, 10])
-    )
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: quantities.number(value)))
-
-
-def logarithmic(axes: Axes, most: float, least_target: float, *, headroom: float = LOG_HEADROOM) -> None:
-    """Zero, then powers of ten; linear below the target's own power of ten."""
-    linear = 10.0 ** math.floor(math.log10(least_target))
-    axes.set_yscale("symlog", linthresh=linear, linscale=0.5)
-    axes.set_ylim(0, most * headroom)
-    powers = range(round(math.log10(linear)), math.ceil(math.log10(most)) + 1)
-    axes.yaxis.set_major_locator(FixedLocator([0, *(10.0**power for power in powers)]))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: quantities.number(value)))
+    return bool(targets) and most > LOG_SCALE_FROM * min(targets)

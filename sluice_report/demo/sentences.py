@@ -1,6 +1,6 @@
-"""What a panel shows, said in words: pure sentences over a story's minutes.
+"""The demo's findings in words: pure functions from a run's minutes and summary to sentences.
 
-Every number in them is a number of the story. Refuses to say anything about minutes nobody played.
+Every number in a sentence comes from the run.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from sluice_sim.embedded.timeline import (
 )
 from sluice_sim.promise import KEPT_SHARE
 
-FEW_TARGETS = 6
-"""So many values of a moving target are named one by one."""
+MAX_NAMED_TARGETS = 6
+"""Up to this many values of a moving target are listed one by one."""
 
 
-LATE_WHILE: Mapping[Cause, tuple[str, str]] = {
-    Cause.NONE_RUNNING: ("no instance ran", "a MinCapacity above 0, or a shorter boot"),
+CAUSE_TEXTS: Mapping[Cause, tuple[str, str]] = {
+    Cause.NONE_RUNS: ("no instance ran", "a MinCapacity above 0, or a shorter boot"),
     Cause.BUSY_GROUPS: ("their message groups were busy", "more message groups, not more instances"),
     Cause.BOOTING: (
         "instances booted",
@@ -36,19 +36,19 @@ LATE_WHILE: Mapping[Cause, tuple[str, str]] = {
     Cause.WITHIN_TARGET: ("the target asked for no more", "a lower target"),
 }
 """What the fleet was doing while late messages waited, and what would help."""
-MINOR = 0.1
-"""Causes of less of the waiting than this are left out."""
+MIN_NAMED_SHARE = 0.1
+"""Causes of a smaller share of the waiting are left out."""
 
 
 def verdict(summary: Summary) -> str:
-    """What became of the work and of the fleet."""
+    """Whether the work is done and the fleet back at its minimum."""
     if summary.ok:
         return "nothing left, back at its minimum"
     return f"not done: {unfinished(summary)}"
 
 
 def unfinished(summary: Summary) -> str:
-    """What a fleet that is not ok has left undone."""
+    """What is missing where a run did not end well."""
     return (
         f"{number(summary.processed)} of {number(summary.sent)} processed, "
         f"{number(summary.left)} left, {number(summary.final_desired)} desired "
@@ -74,20 +74,20 @@ def promise(summary: Summary) -> str:
 
 
 def why_late(summary: Summary) -> str:
-    """Where the promise was not kept, what the fleet was doing while messages were late; else nothing."""
+    """What the fleet was doing while messages were late; empty where the promise was kept."""
     if summary.waits is None or summary.waits.kept:
         return ""
-    told = ", ".join(
+    causes = ", ".join(
         f"in {100 * part:.0f} % {during} (what helps: {remedy})"
-        for cause, part in summary.late_by_cause.items()
-        if part >= MINOR
-        for during, remedy in [LATE_WHILE[cause]]
+        for cause, part in summary.late_while.items()
+        if part >= MIN_NAMED_SHARE
+        for during, remedy in [CAUSE_TEXTS[cause]]
     )
-    return f"Of the time that late messages waited, {told}."
+    return f"Of the time that late messages waited, {causes}."
 
 
-def heading(story: Timeline) -> str:
-    """The whole story in one line."""
+def heading(story: Story) -> str:
+    """The whole run in one line."""
     summary = story.summary
     return (
         f"{count(summary.processed, 'message')} processed by at most "
@@ -97,28 +97,30 @@ def heading(story: Timeline) -> str:
 
 
 def backlog(minutes: Sequence[Minute]) -> str:
-    """When messages wait, how many at most, and until when."""
+    """When messages wait, how many at most, and when the queue is empty again."""
     waiting = [row for row in minutes if row.visible]
     held = [row for row in minutes if row.visible or row.in_flight]
     if not held:
         return "No message waits"
     if not waiting:
-        return "No message waits at any minute's end: each is taken up at once"
+        return "No message waits at any minute's end: each is received at once"
     first, peak = waiting[0], max(waiting, key=lambda row: row.visible)
     wait = "waits" if first.visible == 1 else "wait"
-    told = [f"{count(first.visible, 'message')} {wait} in minute {first.minute}"]
+    parts = [f"{count(first.visible, 'message')} {wait} in minute {first.minute}"]
     if peak.visible > first.visible:
-        told.append(f"at most {number(peak.visible)} in minute {peak.minute}")
+        parts.append(f"at most {number(peak.visible)} in minute {peak.minute}")
     last = minutes[-1]
     if held[-1] is last:
-        told.append(f"{number(last.visible)} still wait and {number(last.in_flight)} are in work at the end")
+        parts.append(
+            f"{number(last.visible)} still wait and {number(last.in_flight)} are in flight at the end"
+        )
     else:
-        told.append(f"the queue is empty after minute {held[-1].minute}")
-    return "; ".join(told)
+        parts.append(f"the queue is empty after minute {held[-1].minute}")
+    return "; ".join(parts)
 
 
 def instances(minutes: Sequence[Minute]) -> str:
-    """When the fleet grows, how far, and when it is back."""
+    """When the fleet grows, how far, and when it is back at its first size."""
     start, end = minutes[0], minutes[-1]
     peak = max(row.desired for row in minutes)
     grown = next((row for row in minutes if row.desired > start.desired), None)
@@ -128,19 +130,19 @@ def instances(minutes: Sequence[Minute]) -> str:
             if peak
             else "No instance is ever asked for"
         )
-    told = []
+    parts = []
     if grown is not None:
-        asked = (
+        desired = (
             f"{count(grown.desired, 'instance')} {'is' if grown.desired == 1 else 'are'} asked for in minute"
         )
-        told.append(f"{asked} {grown.minute}{_running(minutes, grown)}")
+        parts.append(f"{desired} {grown.minute}{_running(minutes, grown)}")
     if peak > max(start.desired, grown.desired if grown else 0):
-        told.append(f"{number(peak)} at most")
+        parts.append(f"{number(peak)} at most")
     if end.desired < peak:
         settled = next(row.minute for row in _from_last_change(minutes))
         verb = "back to" if end.desired == start.desired else "down to"
-        told.append(f"{verb} {number(end.desired)} in minute {settled}")
-    return "; ".join(told)
+        parts.append(f"{verb} {number(end.desired)} in minute {settled}")
+    return "; ".join(parts)
 
 
 def _running(minutes: Sequence[Minute], grown: Minute) -> str:
@@ -160,35 +162,35 @@ def _from_last_change(minutes: Sequence[Minute]) -> Iterable[Minute]:
 
 
 def counts_arrivals(minutes: Sequence[Minute]) -> bool:
-    """Whether what is tracked counts arrivals too."""
+    """Whether the tracked metric counts sustained arrivals as well."""
     return any(row.effective_backlog_per_instance is not None for row in minutes)
 
 
 def arrivals(minutes: Sequence[Minute]) -> str:
-    """How many messages arrive, and how many of them count as sustained."""
+    """How many messages arrive at most in a minute, and how many of them count as sustained."""
     peak = max(minutes, key=lambda row: row.sent)
     if not peak.sent:
         return "No message arrives"
-    told = f"At most {count(peak.sent, 'message')} {'arrives' if peak.sent == 1 else 'arrive'} in a minute"
+    text = f"At most {count(peak.sent, 'message')} {'arrives' if peak.sent == 1 else 'arrive'} in a minute"
     known = [row.sustained_per_minute for row in minutes if row.sustained_per_minute is not None]
     if not known:
-        return f"{told}; how many keep arriving is not known"
+        return f"{text}; how many keep arriving is not known"
     sustained = number(max(known))
-    return f"{told}; {f'up to {sustained}' if max(known) else 'none'} of them count as sustained"
+    return f"{text}; {f'up to {sustained}' if max(known) else 'none'} of them count as sustained"
 
 
 def targets(minutes: Sequence[Minute]) -> list[tuple[float, int, int]]:
-    """(target, first minute, last minute) of each stretch on one target; where there is none is left out."""
-    stretches = []
+    """(target, first minute, last minute) of each period with one target; minutes without are omitted."""
+    periods = []
     for target, rows in groupby(minutes, key=lambda row: row.target):
-        stretch = list(rows)
+        period = list(rows)
         if target is not None:
-            stretches.append((target, stretch[0].minute, stretch[-1].minute))
-    return stretches
+            periods.append((target, period[0].minute, period[-1].minute))
+    return periods
 
 
 def per_instance(minutes: Sequence[Minute]) -> str:
-    """How far what is tracked was from its target, and where the target went."""
+    """How far the tracked metric was from its target, and how the target moved."""
     known = [row for row in minutes if row.tracked_per_instance is not None]
     values = [value for value, _, _ in targets(minutes)]
     if not known:
@@ -197,13 +199,13 @@ def per_instance(minutes: Sequence[Minute]) -> str:
         )
     most = max(known, key=lambda row: row.tracked_per_instance or 0)
     arriving = ", sustained arrivals included" if any(row.arriving_per_instance for row in minutes) else ""
-    told = f"At most {count_of(most.tracked_per_instance)} per instance, in minute {most.minute}{arriving}"
+    text = f"At most {messages(most.tracked_per_instance)} per instance, in minute {most.minute}{arriving}"
     if not values:
-        return f"{told}; no target is set"
+        return f"{text}; no target is set"
     if len(values) == 1:
-        return f"{told}, against a target of {number(values[0])}{_settled(known, values[0])}"
-    named = values if len(values) <= FEW_TARGETS else [values[0], values[-1]]
-    return f"{told}; the target moves " + (" → " if named is values else " … ").join(map(number, named))
+        return f"{text}, against a target of {number(values[0])}{_settled(known, values[0])}"
+    named = values if len(values) <= MAX_NAMED_TARGETS else [values[0], values[-1]]
+    return f"{text}; the target moves " + (" → " if named is values else " … ").join(map(number, named))
 
 
 def _settled(known: Sequence[Minute], target: float) -> str:
@@ -213,8 +215,8 @@ def _settled(known: Sequence[Minute], target: float) -> str:
     return f"; not above it from minute {known[above[-1] + 1].minute} on"
 
 
-def count_of(value: float | None) -> str:
-    """A measured amount of messages."""
+def messages(value: float | None) -> str:
+    """A measured number of messages, which need not be whole."""
     return f"{number(value or 0)} message" + ("" if value == 1 else "s")
 
 

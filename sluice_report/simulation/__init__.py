@@ -1,6 +1,7 @@
-"""The report of `sluice simulate`: one self-contained page, a picture for each run, one that compares them.
+"""The report of `sluice simulate`: one self-contained page, a picture per run, and one that compares them.
 
-Owns how runs look. Decides nothing and measures nothing that the runs' results do not say.
+It only presents the runs: every number comes from their results. Importing this package is cheap; matplotlib
+and jinja2 are loaded when a report is written.
 """
 
 from __future__ import annotations
@@ -25,43 +26,48 @@ def write(
     names: Sequence[str] | None = None,
     workload: str = "",
 ) -> list[Path]:
-    """Write `report.html`, one PNG per run and, of several runs, `overview.png`; the paths, the page first.
+    """Write `report.html`, one PNG per run and, for several runs, `overview.png`; return the paths.
 
-    `results` has the keys of `--json`; `names` tells runs of one policy apart (the policies' names, unless
-    given). Makes the directory where it is missing and replaces what an earlier report left under the same
-    names. Raises ValueError where there is nothing to report or two runs share a name, and OSError where the
+    The page's path comes first. `results` has the keys of `--json`; `names` distinguishes runs of one policy
+    (default: the policies' names). Creates the directory if needed and overwrites files of the same
+    names. Raises ValueError if there is no run or two runs share a name, and OSError if the
     directory cannot be written.
     """
-    # A home that cannot be written costs matplotlib a moment, not the reader a warning.
+    # Without a writable home matplotlib warns about its font cache: it works, so the user need not know.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
-    from sluice_report.simulation import overview, page, picture  # matplotlib takes over a second to import
+    from sluice_report.simulation import (  # matplotlib takes over a second to import
+        comparison,
+        overview,
+        page,
+        picture,
+    )
 
-    called = [run.policy for run in runs] if names is None else list(names)
-    files = _files(called)
-    known = [None] * len(runs) if bounds is None else bounds
+    run_names = [run.policy for run in runs] if names is None else list(names)
+    files = _files(run_names)
+    run_bounds = [None] * len(runs) if bounds is None else bounds
     directory.mkdir(parents=True, exist_ok=True)
-    told = [
-        page.tell(name, run, result, bound, runs=len(runs))
-        for name, run, result, bound in zip(called, runs, results, known, strict=True)
+    reports = [
+        page.describe(name, run, result, bound, runs=len(runs))
+        for name, run, result, bound in zip(run_names, runs, results, run_bounds, strict=True)
     ]
-    compared, ratios = overview.entries(called, results), overview.in_ratios(results)
+    compared, ratios = comparison.compare(run_names, results), comparison.uses_cost_ratios(results)
     html = directory / "report.html"
-    html.write_text(page.render(told, compared, ratios=ratios, workload=workload), encoding="utf-8")
+    html.write_text(page.render(reports, compared, ratios=ratios, workload=workload), encoding="utf-8")
     written = [html]
-    if len(told) > 1 and compared:
+    if len(reports) > 1 and compared:
         written.append(directory / "overview.png")
         written[-1].write_bytes(overview.png(compared, ratios=ratios))
-    for one, file in zip(told, files, strict=True):
+    for report, file in zip(reports, files, strict=True):
         written.append(directory / file)
-        written[-1].write_bytes(picture.png(one.name, one.verdict, one.panels, one.course))
+        written[-1].write_bytes(picture.png(report.name, report.verdict, report.panels, report.series))
     return written
 
 
 def _files(names: Sequence[str]) -> list[str]:
-    """A PNG's name for each run."""
+    """The name of each run's PNG."""
     if not names:
         raise ValueError("nothing to report: there is no run")
     files = [re.sub(r"[^\w.+-]+", "-", name).strip("-.") + ".png" for name in names]
-    if twice := sorted({name for name, file in zip(names, files, strict=True) if files.count(file) > 1}):
-        raise ValueError(f"each run needs a name of its own; told twice: {', '.join(twice)}")
+    if duplicates := sorted({name for name, file in zip(names, files, strict=True) if files.count(file) > 1}):
+        raise ValueError(f"each run needs its own name; used twice: {', '.join(duplicates)}")
     return files

@@ -1,6 +1,7 @@
-"""What was decided in a run: which way each decision moved the fleet, and which of very many are told.
+"""The decisions of a run: how each changed the fleet, and which to show where there are too many.
 
-Owns the reading of a decision's sentence. Refuses to count a retune as a move.
+The change is read from the decision's sentence. A retune changes the target, so it counts as no change of the
+fleet although its sentence has an arrow too.
 """
 
 from __future__ import annotations
@@ -10,53 +11,56 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from sluice_report.simulation.time_series import Course
-from sluice_sim.simulator.context import LogEntry
+from sluice_report.simulation.time_series import TimeSeries
+from sluice_sim.simulator.context import Told
 
 CHANGE = re.compile(r"(?:(?!retune)[a-z ]+ )?(\d+) -> (\d+)(?=[:,; ]|$)")
 """How a sentence about the fleet begins: `3 -> 5: ...` or `bootstrap 0 -> 1: ...`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Move:
-    """One decision: when, whose, why, and by how many instances (0 where the fleet stays as it is)."""
+class Decision:
+    """One decision; `change` is the number of instances added, 0 where the fleet stays the same."""
 
     at_s: float
-    stretch: int
-    who: str
+    interval: int
+    source: str
     text: str
     change: int
 
 
-def of(told: Sequence[LogEntry], course: Course) -> tuple[Move, ...]:
-    """Every decision in its order."""
+def parse(log: Sequence[Told], series: TimeSeries) -> tuple[Decision, ...]:
+    """Every decision, in order."""
     return tuple(
-        Move(
-            at_s=one.at_s,
-            stretch=course.stretch(one.at_s),
-            who=one.source,
-            text=" ".join(one.text.split()).replace("->", "→"),
-            change=_change(one.text),
+        Decision(
+            at_s=entry.at_s,
+            interval=series.interval_at(entry.at_s),
+            source=entry.who,
+            text=" ".join(entry.text.split()).replace("->", "→"),
+            change=_change(entry.text),
         )
-        for one in told
+        for entry in log
     )
 
 
-def kept(moves: Sequence[Move], most: int) -> tuple[Move, ...]:
-    """All where there are at most so many; else the first of every stretch, then the greatest, in order."""
-    if len(moves) <= most:
-        return tuple(moves)
-    first = {move.stretch: place for place, move in reversed(list(enumerate(moves)))}
-    ranked = sorted(
-        range(len(moves)), key=lambda place: (first[moves[place].stretch] != place, -abs(moves[place].change))
-    )
-    return tuple(moves[place] for place in sorted(ranked[:most]))
+def most_important(decisions: Sequence[Decision], limit: int) -> tuple[Decision, ...]:
+    """All decisions if at most `limit`; else the first of every interval, then the largest, in order."""
+    if len(decisions) <= limit:
+        return tuple(decisions)
+    first = {decision.interval: index for index, decision in reversed(list(enumerate(decisions)))}
+
+    def rank(index: int) -> tuple[bool, int]:
+        decision = decisions[index]
+        return first[decision.interval] != index, -abs(decision.change)
+
+    ranked = sorted(range(len(decisions)), key=rank)
+    return tuple(decisions[index] for index in sorted(ranked[:limit]))
 
 
-def turns(moves: Sequence[Move]) -> int:
-    """How often a move outwards follows one inwards, or the other way."""
-    ways = [move.change > 0 for move in moves if move.change]
-    return sum(before != after for before, after in pairwise(ways))
+def direction_changes(decisions: Sequence[Decision]) -> int:
+    """How often a scale-out follows a scale-in, or the other way round."""
+    scale_outs = [decision.change > 0 for decision in decisions if decision.change]
+    return sum(before != after for before, after in pairwise(scale_outs))
 
 
 def _change(text: str) -> int:

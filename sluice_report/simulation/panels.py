@@ -1,6 +1,6 @@
-"""The panels of a run's picture: what each draws into its axes, and the key that names its colours.
+"""The panels of a run's picture: what each one draws, and the legend of its colours.
 
-Owns scales, areas and lines. The time axis counts stretches; where a stretch has extremes, both are drawn.
+The time axis counts intervals. Where an interval has a minimum and a maximum, both are drawn.
 """
 
 from __future__ import annotations
@@ -13,33 +13,30 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedFormatter, FixedLocator
 
+from sluice_report.chart import scales
 from sluice_report.chart.palette import LIGHT
-from sluice_report.demo.panels import (
-    logarithmic,
-    scale,
-)
 from sluice_report.simulation import sentences
-from sluice_report.simulation.decisions import Move
+from sluice_report.simulation.decisions import Decision
 from sluice_report.simulation.sentences import Result
 from sluice_report.simulation.time_series import (
     MINUTE_S,
-    Course,
     Floats,
+    TimeSeries,
 )
 from sluice_sim.simulator.run import Run
 
 HEADROOM = 1.08
 LOG_HEADROOM = 1.6
-DWARFED = 6.0
-"""Beyond so many promises, a linear axis would press the promise into the ground."""
+LOG_SCALE_FROM = 6.0
+"""From this multiple of the promise on, a linear axis would leave it indistinguishable from zero."""
 DASHED = (0, (5, 2.5))
 
-Draw = Callable[[Axes, Course], None]
+Draw = Callable[[Axes, TimeSeries], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Key:
-    """One colour's name; a line's key is drawn as a line."""
+class LegendKey:
+    """One entry of a legend; a line's entry is drawn as a line."""
 
     role: str
     text: str
@@ -49,154 +46,162 @@ class Key:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
-    """A panel: what it says in words, what its colours mean, and how it is drawn."""
+    """A panel: its finding in words, its legend, and the function that draws it."""
 
     title: str
-    keys: tuple[Key, ...]
+    keys: tuple[LegendKey, ...]
     height: float = 96
     """Of the plot, in points."""
     draw: Draw
 
 
-def of(run: Run, result: Result, course: Course, moves: Sequence[Move]) -> tuple[Panel, ...]:
+def build(run: Run, result: Result, series: TimeSeries, decisions: Sequence[Decision]) -> tuple[Panel, ...]:
     """Arrivals, backlog, fleet, decisions, waits, cost."""
-    shown = [
-        Panel(title=sentences.arrivals(course), keys=_arrival_keys(course), height=64, draw=_arrivals),
+    panels = [
+        Panel(title=sentences.arrivals(series), keys=_arrival_keys(series), height=64, draw=_arrivals),
         Panel(
-            title=sentences.backlog(course),
-            keys=(Key(role="waiting", text="waiting"), Key(role="in-work", text="in work")),
+            title=sentences.backlog(series),
+            keys=(LegendKey(role="waiting", text="waiting"), LegendKey(role="in-flight", text="in flight")),
             draw=_backlog,
         ),
-        Panel(title=sentences.instances(course), keys=_fleet_keys(course), height=120, draw=_instances),
+        Panel(title=sentences.instances(series), keys=_fleet_keys(series), height=120, draw=_instances),
     ]
-    if moves:
-        shown.append(
+    if decisions:
+        panels.append(
             Panel(
-                title=sentences.decisions(moves), keys=_move_keys(moves), height=52,
-                draw=partial(_decisions, moves=moves),
+                title=sentences.decisions(decisions), keys=_decision_keys(decisions), height=52,
+                draw=partial(_decisions, decisions=decisions),
             )
         )  # fmt: skip
     waits = (
-        Key(role="p50", text="seconds until half have started"),
-        Key(role="p95", text="95 of 100"),
-        Key(role="p99", text="99 of 100"),
-        Key(role="ink", text="all", line=True),
-        Key(role="target", text="promise", line=True, dashed=True),
+        LegendKey(role="p50", text="seconds until half have started"),
+        LegendKey(role="p95", text="95 of 100"),
+        LegendKey(role="p99", text="99 of 100"),
+        LegendKey(role="ink", text="all", line=True),
+        LegendKey(role="target", text="promise", line=True, dashed=True),
     )
-    scaled = " (logarithmic scale)" if _dwarfs(course, run.promise_s) else ""
-    shown.append(
+    scaled = " (logarithmic scale)" if _needs_log_scale(series, run.promise_s) else ""
+    panels.append(
         Panel(
-            title=sentences.waits(result, course, run.promise_s) + scaled, keys=waits,
+            title=sentences.waits(result, series, run.promise_s) + scaled, keys=waits,
             draw=partial(_waits, promise_s=run.promise_s),
         )
     )  # fmt: skip
-    shown.append(Panel(title=sentences.cost(result, course), keys=_cost_keys(course), height=80, draw=_cost))
-    return tuple(shown)
+    panels.append(Panel(title=sentences.cost(result, series), keys=_cost_keys(series), height=80, draw=_cost))
+    return tuple(panels)
 
 
-def _arrival_keys(course: Course) -> tuple[Key, ...]:
-    mean = Key(role="arriving", text="arrivals a minute")
-    if course.stretch_s == MINUTE_S:
+def _arrival_keys(series: TimeSeries) -> tuple[LegendKey, ...]:
+    mean = LegendKey(role="arriving", text="arrivals a minute")
+    if series.interval_s == MINUTE_S:
         return (mean,)
-    return (mean, Key(role="ink", text="in the busiest minute", line=True))
+    return (mean, LegendKey(role="ink", text="in the busiest minute", line=True))
 
 
-def _fleet_keys(course: Course) -> tuple[Key, ...]:
-    keys = [Key(role="running", text="running on average"), Key(role="spread", text="at most")]
-    keys.append(Key(role="asked", text="asked for", line=True))
-    if course.planned is not None:
-        keys.append(Key(role="plan", text="hindsight's plan", line=True, dashed=True))
+def _fleet_keys(series: TimeSeries) -> tuple[LegendKey, ...]:
+    keys = [LegendKey(role="running", text="running on average"), LegendKey(role="spread", text="at most")]
+    keys.append(LegendKey(role="desired", text="desired", line=True))
+    if series.planned is not None:
+        keys.append(LegendKey(role="plan", text="hindsight's plan", line=True, dashed=True))
     return tuple(keys)
 
 
-def _move_keys(moves: Sequence[Move]) -> tuple[Key, ...]:
-    ways = Key(role="asked", text="instances more (up) and fewer (down), by the decisions of each time")
-    return (ways, Key(role="target", text="target")) if any(not move.change for move in moves) else (ways,)
+def _decision_keys(decisions: Sequence[Decision]) -> tuple[LegendKey, ...]:
+    changes = LegendKey(
+        role="desired", text="instances more (up) and fewer (down), by the decisions of each time"
+    )
+    return (
+        (changes, LegendKey(role="target", text="target"))
+        if any(not decision.change for decision in decisions)
+        else (changes,)
+    )
 
 
-def _cost_keys(course: Course) -> tuple[Key, ...]:
-    billed = Key(role="processing", text="instance-hours billed so far", line=True)
-    if course.bound_h is None:
+def _cost_keys(series: TimeSeries) -> tuple[LegendKey, ...]:
+    billed = LegendKey(role="processing", text="instance-hours billed so far", line=True)
+    if series.bound_h is None:
         return (billed,)
-    return (billed, Key(role="plan", text="lower bound", line=True, dashed=True))
+    return (billed, LegendKey(role="plan", text="lower bound", line=True, dashed=True))
 
 
-def _arrivals(axes: Axes, course: Course) -> None:
-    minutes = np.full(course.stretches, course.stretch_s / MINUTE_S)
-    minutes[-1] = max(course.end_s / MINUTE_S - minutes[0] * (course.stretches - 1), 1)
-    scale(axes, float(course.busiest.max()), whole=True, headroom=HEADROOM)
-    _area(axes, course.arrivals / minutes, "arriving")
-    if course.stretch_s > MINUTE_S:
-        _line(axes, course.busiest.astype(float), "ink", width=0.7)
+def _arrivals(axes: Axes, series: TimeSeries) -> None:
+    minutes = np.full(series.intervals, series.interval_s / MINUTE_S)
+    minutes[-1] = max(series.end_s / MINUTE_S - minutes[0] * (series.intervals - 1), 1)
+    scales.linear(axes, float(series.busiest_minute.max()), integer=True, headroom=HEADROOM)
+    _area(axes, series.arrivals / minutes, "arriving")
+    if series.interval_s > MINUTE_S:
+        _line(axes, series.busiest_minute.astype(float), "ink", width=0.7)
 
 
-def _backlog(axes: Axes, course: Course) -> None:
-    together = (course.waiting + course.in_work).astype(float)
-    scale(axes, float(together.max()), whole=True, headroom=HEADROOM)
-    _area(axes, course.in_work.astype(float), "in-work")
-    _area(axes, together, "waiting", floor=course.in_work.astype(float))
+def _backlog(axes: Axes, series: TimeSeries) -> None:
+    together = (series.waiting + series.in_flight).astype(float)
+    scales.linear(axes, float(together.max()), integer=True, headroom=HEADROOM)
+    _area(axes, series.in_flight.astype(float), "in-flight")
+    _area(axes, together, "waiting", floor=series.in_flight.astype(float))
 
 
-def _instances(axes: Axes, course: Course) -> None:
-    most = max(course.running.most.max(), course.desired.most.max())
-    plan = course.planned
-    scale(axes, float(max(most, plan.most.max()) if plan else most), whole=True, headroom=HEADROOM)
-    _area(axes, course.running.most, "spread")
-    _area(axes, course.running.mean, "running")
-    _line(axes, course.desired.most, "asked", width=1.0)
+def _instances(axes: Axes, series: TimeSeries) -> None:
+    most = max(series.running.maximum.max(), series.desired.maximum.max())
+    plan = series.planned
+    scales.linear(
+        axes, float(max(most, plan.maximum.max()) if plan else most), integer=True, headroom=HEADROOM
+    )
+    _area(axes, series.running.maximum, "spread")
+    _area(axes, series.running.mean, "running")
+    _line(axes, series.desired.maximum, "desired", width=1.0)
     if plan is not None:
-        _line(axes, plan.most, "plan", width=0.9, dashed=True)
+        _line(axes, plan.maximum, "plan", width=0.9, dashed=True)
 
 
-def _decisions(axes: Axes, course: Course, *, moves: Sequence[Move]) -> None:
-    """What was asked for more and fewer in each stretch, summed; a diamond where the target was set anew."""
-    changes = np.array([move.change for move in moves])
-    places = np.array([move.stretch for move in moves])
+def _decisions(axes: Axes, series: TimeSeries, *, decisions: Sequence[Decision]) -> None:
+    """Instances added and removed by the decisions of each interval; a diamond where the target changed."""
+    changes = np.array([decision.change for decision in decisions])
+    places = np.array([decision.interval for decision in decisions])
     more, fewer = (
-        np.bincount(places, weights=weights, minlength=course.stretches)
+        np.bincount(places, weights=weights, minlength=series.intervals)
         for weights in (np.maximum(changes, 0), np.maximum(-changes, 0))
     )
     reach = max(float(max(more.max(), fewer.max())), 1.0)
     axes.set_ylim(-reach * 1.15, reach * 1.15)
-    _area(axes, more, "asked")
-    _area(axes, -fewer, "asked")
+    _area(axes, more, "desired")
+    _area(axes, -fewer, "desired")
     axes.axhline(0, color=LIGHT["muted"], lw=0.8, zorder=4)
     axes.spines["bottom"].set_visible(False)
     axes.yaxis.set_major_locator(FixedLocator([-reach, 0, reach]))
     axes.yaxis.set_major_formatter(FixedFormatter([f"−{reach:,.0f}", "0", f"+{reach:,.0f}"]))
-    about = sorted({move.stretch for move in moves if not move.change})
+    about = sorted({decision.interval for decision in decisions if not decision.change})
     if about:
         axes.plot(about, np.zeros(len(about)), "D", color=LIGHT["target"], ms=3, mew=0, zorder=5)
 
 
-def _waits(axes: Axes, course: Course, *, promise_s: float) -> None:
-    half, most, nearly_all, longest = course.wait_s
+def _waits(axes: Axes, series: TimeSeries, *, promise_s: float) -> None:
+    half, most, nearly_all, longest = series.wait_s
     worst = float(np.nanmax(longest, initial=0.0))
-    if _dwarfs(course, promise_s):
-        logarithmic(axes, worst, promise_s, headroom=LOG_HEADROOM)
+    if _needs_log_scale(series, promise_s):
+        scales.logarithmic(axes, worst, promise_s, headroom=LOG_HEADROOM)
     else:
-        scale(axes, max(worst, promise_s), headroom=HEADROOM)
+        scales.linear(axes, max(worst, promise_s), headroom=HEADROOM)
     for values, role in ((nearly_all, "p99"), (most, "p95"), (half, "p50")):
         _area(axes, values, role)
     _line(axes, longest, "ink", width=0.7)
     axes.axhline(promise_s, color=LIGHT["target"], lw=1.4, ls=DASHED, zorder=5)
 
 
-def _cost(axes: Axes, course: Course) -> None:
-    scale(axes, float(course.billed_h[-1]), headroom=HEADROOM)
-    _line(axes, course.billed_h, "processing", width=1.6)
-    if course.bound_h is not None:
-        _area(axes, course.billed_h, "grid", floor=course.bound_h)
-        _line(axes, course.bound_h, "plan", width=1.2, dashed=True)
+def _cost(axes: Axes, series: TimeSeries) -> None:
+    scales.linear(axes, float(series.billed_h[-1]), headroom=HEADROOM)
+    _line(axes, series.billed_h, "processing", width=1.6)
+    if series.bound_h is not None:
+        _area(axes, series.billed_h, "grid", floor=series.bound_h)
+        _line(axes, series.bound_h, "plan", width=1.2, dashed=True)
 
 
-def _dwarfs(course: Course, promise_s: float) -> bool:
-    """Whether waits would press the promise into the ground."""
-    return bool(np.nanmax(course.wait_s[-1], initial=0.0) > DWARFED * promise_s > 0)
+def _needs_log_scale(series: TimeSeries, promise_s: float) -> bool:
+    """Whether waits are so far above the promise that a linear axis would hide it."""
+    return bool(np.nanmax(series.wait_s[-1], initial=0.0) > LOG_SCALE_FROM * promise_s > 0)
 
 
 def _area(axes: Axes, values: Floats, role: str, *, floor: Floats | None = None) -> None:
-    """Each stretch is as wide as its time; where nothing is known there is a gap."""
+    """A filled step line; an unknown value is a gap."""
     sides = np.arange(values.size + 1) - 0.5
     tops, floors = (
         np.append(line, line[-1:]) for line in (values, np.zeros(values.size) if floor is None else floor)

@@ -1,34 +1,29 @@
-"""What a run shows, said in words: pure sentences over results and courses.
+"""A run's findings in words: pure functions from results and time series to sentences.
 
-Every number in them is a number of the run. Durations count from the beginning of the trace.
+Every number in a sentence comes from the run. Times count from the beginning of the trace.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sluice_report.quantities import count, duration, number, share, times
-from sluice_report.simulation import decisions as moved
-from sluice_report.simulation.decisions import Move
+from sluice_report.simulation.comparison import ComparedRun
+from sluice_report.simulation.decisions import Decision, direction_changes
 from sluice_report.simulation.time_series import (
     MINUTE_S,
-    Course,
+    TimeSeries,
 )
 from sluice_sim.promise import KEPT_SHARE
-
-if TYPE_CHECKING:
-    from sluice_report.simulation.overview import Entry
 
 HOUR_S, DAY_S = 3600, 86_400
 FEW_MINUTES_S = 600
 FEW_HOURS_S = 7200
-MOST_DECIMALS = 5
-MUCH_AT_ONCE = 0.2
-"""From this share of the late messages on, the stretch they arrive in is named."""
-SAME_COST = 1.005
+MIN_NAMED_SHARE = 0.2
+"""The interval with the most late messages is named if it has at least this share of them."""
+MAX_RATIO_AT_BOUND = 1.005
 
 OUT_OF_REACH = "The most instances allowed cannot keep the promise, so the bound is that of more"
 
@@ -36,17 +31,17 @@ Result = Mapping[str, object]
 
 
 def moment(at_s: float) -> str:
-    """How long after the beginning, to the minute."""
+    """Time since the beginning of the trace, to the minute."""
     days, rest = divmod(int(at_s), DAY_S)
     hours, rest = divmod(rest, HOUR_S)
     parts = [(days, "d"), (hours, "h"), (rest // 60, "min")]
     return " ".join(f"{amount} {unit}" for amount, unit in parts if amount) or "0 min"
 
 
-def span(course: Course, stretch: int) -> str:
-    """From when to when a stretch lasts."""
-    begin = stretch * course.stretch_s
-    return f"{moment(begin)} to {moment(min(begin + course.stretch_s, course.end_s))}"
+def span(series: TimeSeries, interval: int) -> str:
+    """When an interval begins and ends."""
+    begin = interval * series.interval_s
+    return f"{moment(begin)} to {moment(min(begin + series.interval_s, series.end_s))}"
 
 
 def hours(amount: float) -> str:
@@ -57,12 +52,12 @@ def hours(amount: float) -> str:
 def verdict(result: Result, promise_s: float) -> str:
     """Promise and cost in one sentence."""
     attained = number_of(result["attainment"])
-    told = f"bills {hours(_whole_hours(result['instance_hours']))}{_against_bound(result)}"
+    text = f"bills {hours(_whole_hours(result['instance_hours']))}{_against_bound(result)}"
     if attained is None:
-        return f"No message arrives; {told}"
+        return f"No message arrives; {text}"
     kept = "every one" if attained == 1 else share(attained)
     messages = count(int(str(result["messages"])), "message")
-    return f"Starts {kept} of {messages} within {duration(promise_s)} and {told}"
+    return f"Starts {kept} of {messages} within {duration(promise_s)} and {text}"
 
 
 def _against_bound(result: Result) -> str:
@@ -71,13 +66,13 @@ def _against_bound(result: Result) -> str:
         return ""
     if result.get("promise_kept") is False:
         return f", without keeping the promise; hindsight keeps it with {number(bound)}"
-    if ratio < SAME_COST:
+    if ratio < MAX_RATIO_AT_BOUND:
         return ", which no policy that keeps the promise can beat"
     return f", {times(ratio)} times the {number(bound)} that hindsight needs"
 
 
-def comparison(compared: Sequence[Entry], *, ratios: bool) -> str:
-    """Who is on the frontier, and what keeping the promise costs at least."""
+def comparison(compared: Sequence[ComparedRun], *, ratios: bool) -> str:
+    """The cheapest run that keeps the promise, and the runs on the frontier."""
     if not compared:
         return "No message arrives"
     best = [one.name for one in sorted(compared, key=lambda one: one.cost) if one.on_frontier]
@@ -98,92 +93,94 @@ def _listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-def arrivals(course: Course) -> str:
-    """How much comes, and when the most."""
-    total = int(course.arrivals.sum())
+def arrivals(series: TimeSeries) -> str:
+    """How many messages arrive, and when the most."""
+    total = int(series.arrivals.sum())
     if not total:
         return "No message arrives"
-    mean = total * MINUTE_S / course.end_s
+    mean = total * MINUTE_S / series.end_s
     return (
         f"{number(mean)} messages arrive a minute on average, "
-        f"{number(int(course.busiest.max()))} in the busiest minute (at {moment(course.busiest_s)})"
+        f"{number(int(series.busiest_minute.max()))} in the busiest minute (at {moment(series.busiest_at_s)})"
     )
 
 
-def backlog(course: Course) -> str:
-    """How much is held at most, and how it ends."""
-    most = int(course.waiting.max())
+def backlog(series: TimeSeries) -> str:
+    """How many messages wait at most, and how often none does."""
+    most = int(series.waiting.max())
     if not most:
-        return "No message waits at any minute's end: each is taken up at once"
+        return "No message waits at any minute's end: each is received at once"
     wait = "waits" if most == 1 else "wait"
-    told = f"At most {count(most, 'message')} {wait} (at {moment(course.most_waiting_s)})"
-    return told + (f"; none waits {share(course.free)} of the time" if course.free else "")
+    text = f"At most {count(most, 'message')} {wait} (at {moment(series.max_waiting_at_s)})"
+    none = series.share_without_backlog
+    return text + (f"; none waits {share(none)} of the time" if none else "")
 
 
-def instances(course: Course) -> str:
-    """How many run, against how many hindsight would."""
-    lengths = _lengths(course)
-    mean = float((course.running.mean * lengths).sum() / course.end_s)
-    told = f"At most {count(int(course.running.most.max()), 'instance')} run, {number(mean)} on average"
-    if course.planned is None:
-        return told
-    plan = float((course.planned.mean * lengths).sum() / course.end_s)
-    most = number(float(course.planned.most.max()))
-    return f"{told}; hindsight would run {number(plan)} on average and {most} at most"
+def instances(series: TimeSeries) -> str:
+    """How many instances run, against the lower bound's plan."""
+    lengths = _lengths(series)
+    mean = float((series.running.mean * lengths).sum() / series.end_s)
+    text = f"At most {count(int(series.running.maximum.max()), 'instance')} run, {number(mean)} on average"
+    if series.planned is None:
+        return text
+    plan = float((series.planned.mean * lengths).sum() / series.end_s)
+    most = number(float(series.planned.maximum.max()))
+    return f"{text}; hindsight would run {number(plan)} on average and {most} at most"
 
 
-def waits(result: Result, course: Course, promise_s: float) -> str:
-    """What was promised, and what half, 99 of 100 and the unluckiest message got."""
+def waits(result: Result, series: TimeSeries, promise_s: float) -> str:
+    """How far the promise is kept, the percentiles of the waits, and when late messages arrive."""
     attained = number_of(result["attainment"])
     if attained is None:
         return "No message arrives"
     half, most, longest = (
         duration(number_of(result[f"wait_{name}_s"]) or 0.0) for name in ("p50", "p99", "max")
     )
-    told = f"Promise of {duration(promise_s)} kept for {share(attained)}: half start within {half}"
-    told += f", 99 of 100 within {most}, all within {longest}"
-    late = int(course.late.sum())
+    text = f"Promise of {duration(promise_s)} kept for {share(attained)}: half start within {half}"
+    text += f", 99 of 100 within {most}, all within {longest}"
+    late = int(series.late.sum())
     if not late:
-        return told
-    worst = int(course.late.argmax())
-    part = float(course.late[worst]) / late
-    if part >= MUCH_AT_ONCE:
+        return text
+    worst = int(series.late.argmax())
+    part = float(series.late[worst]) / late
+    if part >= MIN_NAMED_SHARE:
         which = "all" if part == 1 else f"{share(part)} of the"
-        return f"{told}; {which} {number(late)} late ones arrive from {span(course, worst)}"
-    somewhere = float((course.late > 0).mean())
-    each = moment(course.stretch_s)
-    return f"{told}; {number(late)} are late, in {share(somewhere)} of the stretches of {each} drawn"
+        return f"{text}; {which} {number(late)} late ones arrive from {span(series, worst)}"
+    late_share = float((series.late > 0).mean())
+    each = moment(series.interval_s)
+    return f"{text}; {number(late)} are late, in {share(late_share)} of the intervals of {each} drawn"
 
 
-def decisions(moves: Sequence[Move]) -> str:
-    """How many, in which direction, and how often the direction turns."""
-    if not moves:
+def decisions(decided: Sequence[Decision]) -> str:
+    """How many decisions, in which direction, and how often the direction changes."""
+    if not decided:
         return "Nothing is decided: the fleet stays as it begins"
-    out, back = sum(move.change > 0 for move in moves), sum(move.change < 0 for move in moves)
-    other = len(moves) - out - back
-    told = f"{count(len(moves), 'decision')}: {number(out)} out, {number(back)} in"
-    told += f", {number(other)} about the target" if other else ""
-    turned = moved.turns(moves)
-    return f"{told}; the direction turns {count(turned, 'time')}" if turned else told
+    outwards = sum(one.change > 0 for one in decided)
+    inwards = sum(one.change < 0 for one in decided)
+    other = len(decided) - outwards - inwards
+    text = f"{count(len(decided), 'decision')}: {number(outwards)} out, {number(inwards)} in"
+    text += f", {number(other)} about the target" if other else ""
+    turns = direction_changes(decided)
+    return f"{text}; the direction turns {count(turns, 'time')}" if turns else text
 
 
-def cost(result: Result, course: Course) -> str:
-    """What is billed, and what could not have been saved."""
+def cost(result: Result, series: TimeSeries) -> str:
+    """What is billed, against the lower bound."""
     billed = f"{hours(_whole_hours(result['instance_hours']))} billed"
     bound, ratio = number_of(result.get("lower_bound_instance_hours")), number_of(result.get("cost_ratio"))
     if bound is None:
         return billed
-    told = f"{billed}; the clairvoyant lower bound is {number(_whole_hours(bound))}"
+    text = f"{billed}; the clairvoyant lower bound is {number(_whole_hours(bound))}"
     if ratio is not None:
-        told += f", a ratio of {times(ratio)}"
+        text += f", a ratio of {times(ratio)}"
     elif because := result.get("no_cost_ratio_because"):
-        told += f"; no meaningful ratio: {because}"
-    return told if course.attainable else f"{told}. {OUT_OF_REACH}"
+        text += f"; no meaningful ratio: {because}"
+    return text if series.attainable else f"{text}. {OUT_OF_REACH}"
 
 
-def _lengths(course: Course) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    lengths = np.full(course.stretches, course.stretch_s)
-    lengths[-1] = course.end_s - course.stretch_s * (course.stretches - 1)
+def _lengths(series: TimeSeries) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    lengths = np.full(series.intervals, series.interval_s)
+    lengths[-1] = series.end_s - series.interval_s * (series.intervals - 1)
     return lengths
 
 
@@ -192,5 +189,5 @@ def _whole_hours(amount: object) -> float:
 
 
 def number_of(value: object) -> float | None:
-    """A result's number, None where it has none."""
+    """A result's value as a number; None stays None."""
     return None if value is None else float(str(value))

@@ -1,7 +1,7 @@
-"""A run as a course through time: at most some hundred stretches of equal length, with the extremes of each.
+"""A run as time series: at most some hundred intervals of equal length, with the extremes of each.
 
-Owns what of a long run is drawn. A stretch keeps its least and its most, its worst moment and its latest
-message, so that a month on a phone's width hides no minute. Refuses to average what somebody may fail by.
+Each interval keeps its minimum and maximum, its worst moment and its latest message, so that a month on a
+phone's width hides no bad minute. A mean alone would hide exactly what breaks a promise.
 """
 
 from __future__ import annotations
@@ -19,93 +19,117 @@ from sluice_sim.study.lower_bound import Bound
 from sluice_sim.study.result import Steps
 
 Floats = NDArray[np.float64]
-Whole = NDArray[np.int64]
+Integers = NDArray[np.int64]
 
 MINUTE_S = 60.0
 HOUR_S = 3600.0
-MINUTES = (1, 2, 3, 5, 10, 15, 20, 30, 60, 90, 120, 180, 240, 360, 480, 720, 1440, 2880, 4320, 10080)
-"""Lengths of a stretch that people think in."""
+INTERVALS_MIN = (
+    1,
+    2,
+    3,
+    5,
+    10,
+    15,
+    20,
+    30,
+    60,
+    90,
+    120,
+    180,
+    240,
+    360,
+    480,
+    720,
+    1440,
+    2880,
+    4320,
+    10080,
+)
+"""Lengths of an interval that are easy to read, in minutes."""
 PERCENTILES = (50, 95, 99, 100)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Range:
-    """Least, most and mean of something in each stretch."""
+    """Minimum, maximum and mean in each interval."""
 
-    least: Floats
-    most: Floats
+    minimum: Floats
+    maximum: Floats
     mean: Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Course:
-    """One value a stretch."""
+class TimeSeries:
+    """One value per interval; times are seconds from the beginning of the trace."""
 
-    stretch_s: float
+    interval_s: float
     end_s: float
-    arrivals: Whole
-    busiest: Whole
-    """Arrivals of the stretch's busiest minute."""
-    busiest_s: float
-    """When the busiest minute of all begins."""
-    waiting: Whole
-    """At the moment of the greatest backlog."""
-    in_work: Whole
-    """At the same moment."""
-    most_waiting_s: float
-    """When most messages wait."""
-    free: float
-    """Share of the looks, one a minute, that find no message waiting."""
+    arrivals: Integers
+    busiest_minute: Integers
+    """Arrivals in the interval's busiest minute."""
+    busiest_at_s: float
+    """When the busiest minute of the whole run begins."""
+    waiting: Integers
+    """Visible messages at the interval's greatest backlog."""
+    in_flight: Integers
+    """Messages in flight at the same moment."""
+    max_waiting_at_s: float
+    """When the most messages wait."""
+    share_without_backlog: float
+    """Share of the snapshots, one per minute, in which no message waits."""
     desired: Range
     running: Range
     planned: Range | None
-    """What the clairvoyant would run, in whole instances; None without a bound."""
+    """The lower bound's plan, in whole instances; None without a bound."""
     wait_s: Floats
-    """Percentiles (rows) by the stretch in which a message arrived (columns); NaN where none arrived."""
-    late: Whole
-    """Messages that arrived here and did not start within the promise."""
+    """Percentiles (rows) by the interval in which messages arrived (columns); NaN where none arrived."""
+    late: Integers
+    """Messages that arrived in the interval and did not start within the promise."""
     billed_h: Floats
-    """Instance-hours from the beginning to the stretch's end."""
+    """Instance-hours from the beginning to the end of the interval."""
     bound_h: Floats | None
-    """The lower bound's own, spread as its plan is."""
+    """Instance-hours of the lower bound, distributed like its plan; None without a bound."""
     attainable: bool
-    """False where the most instances allowed cannot keep the promise, whoever steers them."""
+    """False where even the maximum number of instances cannot keep the promise under any policy."""
 
     @property
-    def stretches(self) -> int:
-        """How many there are."""
+    def intervals(self) -> int:
+        """Number of intervals."""
         return int(self.arrivals.size)
 
-    def stretch(self, at_s: float) -> int:
-        """The stretch that holds a moment; the end belongs to the last."""
-        return min(int(at_s // self.stretch_s), self.stretches - 1)
+    def interval_at(self, at_s: float) -> int:
+        """Index of the interval that holds a moment; the run's end belongs to the last one."""
+        return min(int(at_s // self.interval_s), self.intervals - 1)
 
 
-def of(run: Run, bound: Bound | None, *, most: int) -> Course:
-    """The run in at most `most` stretches (where a stretch of a week is long enough for that)."""
+def build(run: Run, bound: Bound | None, *, max_intervals: int) -> TimeSeries:
+    """The run in at most `max_intervals` intervals; a run of many years gets more, of a week each."""
     span_s = max(run.end_s, MINUTE_S)
-    minutes = next((minutes for minutes in MINUTES if span_s <= most * minutes * MINUTE_S), MINUTES[-1])
-    stretch_s = minutes * MINUTE_S
-    count = math.ceil(span_s / stretch_s)
-    edges_s = np.linspace(0, count * stretch_s, count + 1)
+    minutes = next(
+        (minutes for minutes in INTERVALS_MIN if span_s <= max_intervals * minutes * MINUTE_S),
+        INTERVALS_MIN[-1],
+    )
+    interval_s = minutes * MINUTE_S
+    count = math.ceil(span_s / interval_s)
+    edges_s = np.linspace(0, count * interval_s, count + 1)
     edges_s[-1] = span_s
-    arrivals, busiest = _arrivals(run, edges_s, minutes)
-    waiting, in_work = _worst(run, edges_s)
+    arrivals, busiest_minute = _arrivals(run, edges_s, minutes)
+    waiting, in_flight = _greatest_backlog(run, edges_s)
     wait_s, late = _waits(run, edges_s)
-    looked_s = np.array([snapshot.now_s for snapshot in run.snapshots])
-    visible = np.array([snapshot.visible for snapshot in run.snapshots])
-    desired = np.array([snapshot.desired for snapshot in run.snapshots], np.int64)
-    return Course(
-        stretch_s=stretch_s,
+    snapshot_s = np.array([look.now_s for look in run.looks])
+    visible = np.array([look.visible for look in run.looks])
+    desired = np.array([look.desired for look in run.looks], np.int64)
+    return TimeSeries(
+        interval_s=interval_s,
         end_s=span_s,
         arrivals=arrivals,
-        busiest=busiest,
-        busiest_s=float(_by_minute(run, 1).argmax() * MINUTE_S),
+        busiest_minute=busiest_minute,
+        busiest_at_s=float(_by_minute(run, 1).argmax() * MINUTE_S),
         waiting=waiting,
-        in_work=in_work,
-        most_waiting_s=float(looked_s[visible.argmax()]),
-        free=float((visible == 0).mean()),
-        desired=_range(Steps(at_s=looked_s, level=desired), edges_s),
+        in_flight=in_flight,
+        max_waiting_at_s=float(snapshot_s[visible.argmax()]),
+        share_without_backlog=float((visible == 0).mean()),
+        desired=_range(Steps(at_s=snapshot_s, level=desired), edges_s),
         running=_range(result.supply(run), edges_s),
         planned=None if bound is None else _range(result.demand(bound), edges_s),
         wait_s=wait_s,
@@ -116,23 +140,21 @@ def of(run: Run, bound: Bound | None, *, most: int) -> Course:
     )
 
 
-def _arrivals(run: Run, edges_s: Floats, minutes: int) -> tuple[Whole, Whole]:
-    """Arrivals of each stretch, and of its busiest minute."""
+def _arrivals(run: Run, edges_s: Floats, minutes: int) -> tuple[Integers, Integers]:
+    """Arrivals of each interval, and of its busiest minute."""
     count = edges_s.size - 1
     folded = _by_minute(run, count * minutes)[: count * minutes].reshape(count, minutes)
     return folded.sum(axis=1), folded.max(axis=1)
 
 
-def _by_minute(run: Run, minutes: int) -> Whole:
-    """Arrivals of each minute, of at least so many."""
+def _by_minute(run: Run, minutes: int) -> Integers:
+    """Arrivals of each minute, for at least this many minutes."""
     return np.bincount((run.load.arrival_s // MINUTE_S).astype(np.int64), minlength=minutes)
 
 
-def _worst(run: Run, edges_s: Floats) -> tuple[Whole, Whole]:
-    """Visible and in flight at the look of each stretch that saw the most of both."""
-    looks = np.array(
-        [(snapshot.now_s, snapshot.visible, snapshot.in_flight) for snapshot in run.snapshots], dtype=float
-    )
+def _greatest_backlog(run: Run, edges_s: Floats) -> tuple[Integers, Integers]:
+    """Visible and in flight in the snapshot of each interval with the greatest backlog."""
+    looks = np.array([(look.now_s, look.visible, look.in_flight) for look in run.looks], dtype=float)
     backlog = looks[:, 1] + looks[:, 2]
     place = np.clip(np.searchsorted(edges_s, looks[:, 0], "right") - 1, 0, edges_s.size - 2)
     worst_last = np.lexsort((backlog, place))
@@ -141,8 +163,8 @@ def _worst(run: Run, edges_s: Floats) -> tuple[Whole, Whole]:
     return chosen[:, 1], chosen[:, 2]
 
 
-def _waits(run: Run, edges_s: Floats) -> tuple[Floats, Whole]:
-    """Percentiles of the waits and how many were late; what was never processed waited to the end."""
+def _waits(run: Run, edges_s: Floats) -> tuple[Floats, Integers]:
+    """Percentiles of the waits, and how many were late; an unprocessed message has waited to the end."""
     messages = run.messages
     processed = messages.state == queue_kernel.PROCESSED
     wait_s = np.where(processed, messages.started_s, run.end_s) - messages.arrival_s
@@ -150,28 +172,28 @@ def _waits(run: Run, edges_s: Floats) -> tuple[Floats, Whole]:
     begins = np.searchsorted(messages.arrival_s, edges_s[:-1], "left")
     ends = np.append(begins[1:], wait_s.size)
     percentiles = np.full((len(PERCENTILES), begins.size), math.nan)
-    for stretch, (begin, end) in enumerate(zip(begins, ends, strict=True)):
+    for interval, (begin, end) in enumerate(zip(begins, ends, strict=True)):
         if end > begin:
-            percentiles[:, stretch] = np.percentile(wait_s[begin:end], PERCENTILES, method="inverted_cdf")
+            percentiles[:, interval] = np.percentile(wait_s[begin:end], PERCENTILES, method="inverted_cdf")
     missed = np.concatenate([[0], np.cumsum(late)])
     return percentiles, (missed[ends] - missed[begins]).astype(np.int64)
 
 
 def _range(steps: Steps, edges_s: Floats) -> Range:
-    """Extremes and mean of a step function in each stretch."""
+    """Minimum, maximum and mean of a step function in each interval."""
     first = np.searchsorted(steps.at_s, edges_s[:-1], "right") - 1
     until = np.searchsorted(steps.at_s, edges_s[1:], "left")
     between = np.column_stack([np.maximum(first, 0), np.maximum(until, 1)]).ravel()
     levels = np.append(steps.level, steps.level[-1])
     return Range(
-        least=np.minimum.reduceat(levels, between)[::2].astype(float),
-        most=np.maximum.reduceat(levels, between)[::2].astype(float),
+        minimum=np.minimum.reduceat(levels, between)[::2].astype(float),
+        maximum=np.maximum.reduceat(levels, between)[::2].astype(float),
         mean=np.diff(_integral(steps, edges_s)) / np.diff(edges_s),
     )
 
 
 def _integral(steps: Steps, moments_s: Floats) -> Floats:
-    """Of a step function from 0 to each moment; its last level goes on."""
+    """Integral of a step function from 0 to each moment; its last level continues."""
     ends = np.append(steps.at_s[1:], max(moments_s[-1], steps.at_s[-1]) + 1.0)
     total = np.concatenate([[0.0], np.cumsum(steps.level * (ends - steps.at_s))])
     integral: Floats = np.interp(moments_s, np.append(steps.at_s, ends[-1]), total)
@@ -179,7 +201,7 @@ def _integral(steps: Steps, moments_s: Floats) -> Floats:
 
 
 def _billed_h(run: Run, edges_s: Floats) -> Floats:
-    """From launch to termination, up to the end of each stretch."""
+    """Instance-hours from launch to termination, up to the end of each interval."""
     launched_s = np.sort(np.array([one.launched_s for one in run.instances], dtype=float))
     gone_s = np.sort(np.where(np.isnan(run.gone_s), run.end_s, run.gone_s))
     hours: Floats = (_since(launched_s, edges_s[1:]) - _since(gone_s, edges_s[1:])) / HOUR_S
@@ -187,7 +209,7 @@ def _billed_h(run: Run, edges_s: Floats) -> Floats:
 
 
 def _since(began_s: Floats, moments_s: Floats) -> Floats:
-    """Seconds gone by at each moment since every beginning (sorted) before it, summed."""
+    """Sum over all starts (sorted) before a moment of the seconds since then, for each moment."""
     before = np.searchsorted(began_s, moments_s, "right")
     total = np.concatenate([[0.0], np.cumsum(began_s)])
     since: Floats = before * moments_s - total[before]
@@ -195,7 +217,7 @@ def _since(began_s: Floats, moments_s: Floats) -> Floats:
 
 
 def _bound_h(bound: Bound, edges_s: Floats) -> Floats:
-    """The bound's hours in proportion to its plan: what boots cost has no moment of its own."""
+    """The bound's hours in proportion to its plan: the cost of boots belongs to no moment."""
     ends = bound.slot_s * np.arange(bound.demand.size + 1)
     total = np.concatenate([[0.0], np.cumsum(bound.demand)])
     scale = bound.instance_hours / total[-1] if total[-1] else 0.0

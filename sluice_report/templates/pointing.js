@@ -1,22 +1,22 @@
-// Pointing at a chart: a line and a tip follow the mouse, the finger and the arrow keys.
+// Pointing at a chart: a line and a tooltip follow the mouse, the finger and the arrow keys.
 const make = (name, text) => Object.assign(document.createElement(name), { textContent: text });
 const nearest = (values, wanted) => values.reduce((best, value) => Math.abs(value - wanted) < Math.abs(best - wanted) ? value : best);
 
-// `at` are the places of the time axis, each 1 wide and counted by `first` to `last`; one of `happened` is preferred
-// where it is close by. `tell` gives what the tip holds, `leave` hears that nothing is pointed at any more.
-function follow(chart, { at, happened, tell, leave }) {
+// `positions` are those of the time axis, each 1 wide, from `first` to `last`; a position with an event (`withEvents`)
+// is preferred where it is close. `describe` returns the tooltip's content, `onLeave` is called when pointing ends.
+function follow(chart, { positions, withEvents, describe, onLeave }) {
   const [left, right, first, last] = ["left", "right", "first", "last"].map((key) => Number(chart.dataset[key]));
   const line = chart.querySelector(".line"), tip = chart.querySelector(".tip");
   const place = (wanted) => left + (wanted - first + 0.5) / (last - first + 1) * (right - left);
-  let shown = at[0];
+  let shown = positions[0];
 
   const hide = () => {
     line.hidden = tip.hidden = true;
-    leave();
+    onLeave();
   };
   const show = (wanted) => {
-    shown = nearest(at, wanted);
-    tip.replaceChildren(...tell(shown));
+    shown = nearest(positions, wanted);
+    tip.replaceChildren(...describe(shown));
     line.hidden = tip.hidden = false;
     const x = place(shown) * chart.clientWidth, width = tip.offsetWidth;
     line.style.left = `${x}px`;
@@ -26,8 +26,8 @@ function follow(chart, { at, happened, tell, leave }) {
   const point = (event) => {
     const box = chart.getBoundingClientRect(), each = (right - left) * box.width / (last - first + 1);
     const wanted = first - 0.5 + ((event.clientX - box.left) / box.width - left) * box.width / each;
-    const mark = happened.length ? nearest(happened, wanted) : wanted;
-    show(Math.abs(mark - wanted) * each <= 9 ? mark : wanted);
+    const closest = withEvents.length ? nearest(withEvents, wanted) : wanted;
+    show(Math.abs(closest - wanted) * each <= 9 ? closest : wanted);
     tip.style.top = `${Math.max(0, Math.min(event.clientY - box.top + 16, box.height - tip.offsetHeight))}px`;
   };
   chart.addEventListener("pointermove", point);
@@ -39,7 +39,7 @@ function follow(chart, { at, happened, tell, leave }) {
     if (event.key === "Escape") hide();
     if (!step) return;
     event.preventDefault();
-    show(line.hidden ? shown : at[at.indexOf(shown) + step] ?? shown);
+    show(line.hidden ? shown : positions[positions.indexOf(shown) + step] ?? shown);
   });
   return { show, hide, tip };
 }

@@ -1,28 +1,28 @@
-// Pointing at a chart shows its stretch of time: the numbers and the decisions from the section's data.
+// Pointing at a chart shows its interval: the numbers and the decisions from the section's data.
 for (const play of document.querySelectorAll(".play")) {
   const { columns, rows, decisions, more } = JSON.parse(play.querySelector(".data").textContent);
-  const at = rows.map((_, index) => index), happened = [...new Set(decisions.map(([stretch]) => stretch))];
-  const by = Map.groupBy ? Map.groupBy(decisions, ([stretch]) => stretch) : decisions.reduce(
+  const positions = rows.map((_, index) => index), withEvents = [...new Set(decisions.map(([interval]) => interval))];
+  const byInterval = Map.groupBy ? Map.groupBy(decisions, ([interval]) => interval) : decisions.reduce(
     (found, one) => found.set(one[0], [...(found.get(one[0]) ?? []), one]), new Map());
-  const shownAtOnce = 4;
+  const maxShown = 4;
 
-  const told = ([, when, who, text]) => {
+  const toLine = ([, when, who, text]) => {
     const line = make("p", ""), what = make("span", `${text} `);
     what.append(make("span", `${when}, ${who}`));
     what.lastChild.className = "who";
     line.append(what);
     return line;
   };
-  const tell = (stretch) => {
-    const [time, ...values] = rows[stretch], own = by.get(stretch) ?? [];
-    const left = own.length - shownAtOnce + (more[stretch] ?? 0);
-    const lines = own.slice(0, shownAtOnce).map(told);
+  const describe = (interval) => {
+    const [time, ...values] = rows[interval], own = byInterval.get(interval) ?? [];
+    const left = own.length - maxShown + (more[interval] ?? 0);
+    const lines = own.slice(0, maxShown).map(toLine);
     if (own.length && left > 0) lines.push(make("p", `and ${left} more in this time`));
     return [make("b", time), numbers(columns, values), ...lines];
   };
-  for (const chart of play.querySelectorAll(".chart")) follow(chart, { at, happened, tell, leave: () => {} });
+  for (const chart of play.querySelectorAll(".chart")) follow(chart, { positions, withEvents, describe, onLeave: () => {} });
 
-  // The long lists are made when somebody opens them.
+  // The long lists are built when they are first opened.
   const opened = (name, fill) => {
     const details = play.querySelector(`details.${name}`);
     details?.addEventListener("toggle", () => details.open && !details.dataset.made && (details.dataset.made = "yes") && fill(details));

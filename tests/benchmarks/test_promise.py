@@ -1,4 +1,4 @@
-"""The benchmark of the promise: the limits of its short rows hold, and what misses one is named."""
+"""The promise benchmark: the limits of its generated rows hold, and a missed limit is named."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(autouse=True)
 def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One after the other: the tests have the other cores already."""
+    """Run one after the other: the other tests use the other cores."""
     monkeypatch.setattr(promise, "workers", lambda: ThreadPoolExecutor(1))
 
 
@@ -38,57 +38,57 @@ SHORT = Row(
 LIMITED = replace(SHORT, limits=Limits(attainment=0.99, cost_ratio=1.3, launches=100))
 
 
-def test_on_a_diurnal_and_a_steady_day_the_promise_is_kept_at_the_cost_allowed() -> None:
+def test_a_diurnal_and_a_steady_day_keep_the_promise_within_the_cost_limit() -> None:
     figures = promise.measured(GENERATED, [Way(name=PLAIN, policy=PLAIN), Way(name=EFFECTIVE)], 1)
     assert promise.missed(figures, GENERATED) == []
     assert len(figures) == 2 * len(GENERATED)
     for row in GENERATED:
         plain = promise.worst(figures, row.name, PLAIN)
-        assert plain.attainment < 0.9, "the baseline swings over a boot, or nothing is compared here"
+        assert plain.attainment < 0.9, "without late messages in the baseline nothing is compared"
 
 
-def figures_of(way: str, **changed: float) -> Figures:
+def results_of(way: str, **changed: float) -> Figures:
     kept = Figures(row="an hour", way=way, seed=1, attainment=0.995, cost_ratio=1.2, launches=50)
     return replace(kept, **changed)  # type: ignore[arg-type]
 
 
-def test_figures_at_their_limits_miss_none() -> None:
-    at_limit = figures_of(EFFECTIVE, attainment=0.99, cost_ratio=1.3, launches=100)
-    assert promise.missed([figures_of(PLAIN, attainment=0.99), at_limit], [LIMITED]) == []
+def test_results_at_their_limits_miss_none() -> None:
+    at_limit = results_of(EFFECTIVE, attainment=0.99, cost_ratio=1.3, launches=100)
+    assert promise.missed([results_of(PLAIN, attainment=0.99), at_limit], [LIMITED]) == []
 
 
 @pytest.mark.parametrize(
-    ("worse", "said"),
+    ("worse", "message"),
     [
-        ({"attainment": 0.9899}, "an hour, seed 1: 98.9 % in time, and at least 99.0 % have to be"),
-        ({"cost_ratio": 1.301}, "an hour, seed 1: 1.301 times the bound, and at most 1.3 are allowed"),
-        ({"launches": 101}, "an hour, seed 1: 101 launches, and at most 100 are allowed"),
+        ({"attainment": 0.9899}, "an hour, seed 1: 98.9 % in time; at least 99.0 % required"),
+        ({"cost_ratio": 1.301}, "an hour, seed 1: 1.301 times the bound; at most 1.3 allowed"),
+        ({"launches": 101}, "an hour, seed 1: 101 launches; at most 100 allowed"),
     ],
 )
-def test_each_limit_that_is_missed_is_named(worse: dict[str, float], said: str) -> None:
-    plain = figures_of(PLAIN, attainment=0.5)
-    assert promise.missed([plain, figures_of(EFFECTIVE, **worse)], [LIMITED]) == [said]
-    assert promise.missed([plain, figures_of(EFFECTIVE, **worse)], [SHORT]) == []
+def test_each_limit_that_is_missed_is_named(worse: dict[str, float], message: str) -> None:
+    plain = results_of(PLAIN, attainment=0.5)
+    assert promise.missed([plain, results_of(EFFECTIVE, **worse)], [LIMITED]) == [message]
+    assert promise.missed([plain, results_of(EFFECTIVE, **worse)], [SHORT]) == []
 
 
 def test_a_smaller_share_in_time_than_by_the_backlog_alone_is_named_for_every_row() -> None:
-    plain, less = figures_of(PLAIN, attainment=0.96), figures_of(EFFECTIVE, attainment=0.95)
+    plain, less = results_of(PLAIN, attainment=0.96), results_of(EFFECTIVE, attainment=0.95)
     assert promise.missed([plain, less], [SHORT]) == [
         f"an hour, seed 1: 95.0 % in time, fewer than the 96.0 % of {PLAIN}"
     ]
-    assert promise.missed([plain, figures_of(NATIVE, attainment=0.5), plain], [SHORT]) == []
+    assert promise.missed([plain, results_of(NATIVE, attainment=0.5), plain], [SHORT]) == []
 
 
-def test_of_several_seeds_the_worst_is_judged_and_shown() -> None:
+def test_the_worst_of_several_seeds_is_checked_and_shown() -> None:
     seeds = [
-        figures_of(EFFECTIVE, attainment=0.999, cost_ratio=1.4),
-        figures_of(EFFECTIVE, seed=2, attainment=0.992, launches=90),
+        results_of(EFFECTIVE, attainment=0.999, cost_ratio=1.4),
+        results_of(EFFECTIVE, seed=2, attainment=0.992, launches=90),
     ]
-    plain = [figures_of(PLAIN, seed=seed, attainment=0.5) for seed in (1, 2)]
+    plain = [results_of(PLAIN, seed=seed, attainment=0.5) for seed in (1, 2)]
     assert promise.missed([*plain, *seeds], [LIMITED]) == [
-        "an hour, seed 1: 1.400 times the bound, and at most 1.3 are allowed"
+        "an hour, seed 1: 1.400 times the bound; at most 1.3 allowed"
     ]
-    shown = promise.table(seeds, [LIMITED], [Way(name=EFFECTIVE)], turned=False)
+    shown = promise.table(seeds, [LIMITED], [Way(name=EFFECTIVE)], transposed=False)
     assert shown.splitlines()[1].split("  ")[-1].strip() == "99.2 % / 1.40 / 90"
 
 
@@ -120,24 +120,26 @@ def test_a_missed_limit_ends_with_1_and_a_sentence(play: Play) -> None:
     answer = play(replace(SHORT, limits=Limits(launches=1)))
     assert answer.exit_code == 1
     assert "missed: an hour, seed 1: " in answer.stderr
-    assert "launches, and at most 1 are allowed" in answer.stderr
+    assert "launches; at most 1 allowed" in answer.stderr
     heading, line = answer.stdout.splitlines()
     assert heading.split() == [PLAIN, "sluice", "sluice,", "native"]
     assert line.startswith("an hour  ")
 
 
-def test_its_json_holds_every_run(play: Play) -> None:
+def test_its_json_has_every_run(play: Play) -> None:
     answer = play(SHORT, "--json")
     assert answer.exit_code == 0, answer.stderr
-    told = json.loads(answer.stdout)
-    assert [(one["way"], one["seed"]) for one in told["figures"]] == [(PLAIN, 1), (EFFECTIVE, 1), (NATIVE, 1)]
-    assert told["missed"] == []
-    assert all(one["cost_ratio"] >= 1 for one in told["figures"] if one["attainment"] >= 0.99)
+    output = json.loads(answer.stdout)
+    assert [(one["way"], one["seed"]) for one in output["figures"]] == [
+        (PLAIN, 1),
+        (EFFECTIVE, 1),
+        (NATIVE, 1),
+    ]
+    assert output["missed"] == []
+    assert all(one["cost_ratio"] >= 1 for one in output["figures"] if one["attainment"] >= 0.99)
 
 
-def test_the_project_needs_no_traces_and_those_that_are_not_found_are_named(
-    play: Play, tmp_path: Path
-) -> None:
+def test_missing_traces_are_named_and_skipped(play: Play, tmp_path: Path) -> None:
     rows = "".join(f"{minute * 60},{100}\n" for minute in range(60))
     (tmp_path / "nab_elb_requests_5m.csv").write_text(f"timestamp,arrivals\n{rows}", encoding="utf-8")
     answer = play(SHORT, "--traces", str(tmp_path), "--row", "nab")
@@ -166,15 +168,13 @@ def sustained(way: Way, sent: list[float]) -> object:
         (Way(name="short, mean", window_minutes=3, quantile="mean"), 2000),
     ],
 )
-def test_the_sensitivity_changes_what_counts_as_sustained_for_its_own_runs_alone(
-    way: Way, expected: float
-) -> None:
+def test_the_sensitivity_changes_sustained_arrivals_only_in_its_own_runs(way: Way, expected: float) -> None:
     sent = [300.0] * 7 + [1200.0, 1200.0, 3600.0]
     assert sustained(way, sent) == pytest.approx(expected / 60)
     assert sustained(Way(name="deployed"), sent) == pytest.approx(300 / 60)
 
 
-def test_the_sensitivity_plays_each_constant_and_judges_nothing(play: Play) -> None:
+def test_the_sensitivity_runs_each_constant_and_checks_no_limits(play: Play) -> None:
     answer = play(replace(SHORT, limits=Limits(launches=1)), "--sensitivity")
     assert answer.exit_code == 0, answer.stderr
     lines = [re.split("  +", line) for line in answer.stdout.splitlines()[1:]]

@@ -1,4 +1,4 @@
-"""The stub of AWS that ticks are measured against answers the adapters as AWS would."""
+"""The benchmark's stub of AWS answers the adapters as AWS would."""
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -51,19 +51,19 @@ def aws() -> Iterator[Stub]:
 def client(aws: Stub) -> Iterator[Callable[[str], Any]]:
     session, made = boto3.Session(), dict[str, Any]()
 
-    def ask(service: str) -> Any:
+    def cached_client(service: str) -> Any:
         if service not in made:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("AWS_ENDPOINT_URL", aws.endpoint)
                 made[service] = clients.client(session, service)
         return made[service]
 
-    yield ask
+    yield cached_client
     for one in made.values():
         one.close()
 
 
-def test_what_it_registers_is_what_the_tick_is_to_publish(client: Callable[[str], Any]) -> None:
+def test_its_workloads_have_the_expected_backlog_per_instance(client: Callable[[str], Any]) -> None:
     workloads = SsmRegistry(lambda: client("ssm"), POOL, PREFIX).all(plenty).workloads
     assert [workload.name for workload in workloads] == [name_of(number) for number in range(WORKLOADS)]
     with account.threads() as pool:
@@ -83,7 +83,7 @@ def test_what_it_registers_is_what_the_tick_is_to_publish(client: Callable[[str]
         assert (backlog.visible == 0) == (is_asleep(number) or is_idle(number))
 
 
-def test_it_keeps_what_is_put_by_the_minute_and_averages_what_is_put_twice(
+def test_it_stores_data_points_per_minute_and_averages_duplicates(
     aws: Stub, client: Callable[[str], Any]
 ) -> None:
     metrics = CloudWatchMetrics(lambda: client("cloudwatch"), POOL)
@@ -98,9 +98,7 @@ def test_it_keeps_what_is_put_by_the_minute_and_averages_what_is_put_twice(
     assert metrics.read({"kept": query}, start, MINUTE_NOW, plenty)["kept"] == {}
 
 
-def test_it_keeps_the_messages_it_was_sent_until_they_are_taken(
-    aws: Stub, client: Callable[[str], Any]
-) -> None:
+def test_it_keeps_sent_messages_until_they_are_read(aws: Stub, client: Callable[[str], Any]) -> None:
     with account.threads() as pool:
         SqsQueues(lambda: client("sqs"), pool).send(queue_url("shards"), ["one", "two"])
     assert aws.sent() == ["one", "two"]
@@ -110,7 +108,7 @@ def test_it_keeps_the_messages_it_was_sent_until_they_are_taken(
 SERVICES = [name_of(number) for number in range(WORKLOADS) if on_ecs(number)]
 
 
-@pytest.mark.parametrize(("service", "method", "asked"), [
+@pytest.mark.parametrize(("service", "method", "requested"), [
     ("ssm", "get_parameters_by_path", {"Path": PREFIX, "MaxResults": 11}),
     ("ecs", "describe_services", {"cluster": CLUSTER, "services": SERVICES[:11]}),
     ("autoscaling", "describe_auto_scaling_groups", {"MaxRecords": 101}),
@@ -124,8 +122,8 @@ SERVICES = [name_of(number) for number in range(WORKLOADS) if on_ecs(number)]
      {"Namespace": "Sluice", "MetricData": [{"MetricName": "Backlog", "Value": 1.0, "Timestamp": MINUTE_NOW,
                                              "Dimensions": [{"Name": "x", "Value": "x"}]}] * 1001}),
 ])  # fmt: skip
-def test_it_refuses_what_is_more_than_aws_takes_in_a_call(
-    client: Callable[[str], Any], service: str, method: str, asked: dict[str, Any]
+def test_it_rejects_requests_beyond_aws_limits(
+    client: Callable[[str], Any], service: str, method: str, requested: dict[str, Any]
 ) -> None:
     with pytest.raises(ClientError, match="at most"):
-        getattr(client(service), method)(**asked)
+        getattr(client(service), method)(**requested)

@@ -1,4 +1,4 @@
-"""The command, as a person calls it."""
+"""Call the command as a user does."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Answer:
 def sluice(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Answer]:
     """`sluice(...)`: exit status, stdout and stderr of one call whose output goes through a pipe.
 
-    pytest-xdist tells its processes how wide the terminal is, which a pipe does not know.
+    COLUMNS is removed: pytest-xdist sets it, but a pipe has no width.
     """
     monkeypatch.delenv("COLUMNS", raising=False)
 

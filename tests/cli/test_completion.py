@@ -1,4 +1,4 @@
-"""What a shell offers after a tab: commands, options, names of workloads, scenarios, policies, shapes."""
+"""Shell completion of commands, options and the names of workloads, scenarios, policies and shapes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PARAMETERS = ["MinCapacity=", "MinMessagesPerInstance=", "MinSamples="]
 
 
 def offered(*words: str) -> list[str]:
-    """What is offered for the last word."""
+    """The completions of the last word."""
     *before, incomplete = words
     completion = ShellComplete(main, {}, "sluice", "_SLUICE_COMPLETE")
     return [item.value for item in completion.get_completions(list(before), incomplete)]
@@ -53,7 +53,7 @@ def test_names_are_offered(words: tuple[str, ...], names: list[str]) -> None:
 
 
 @pytest.mark.parametrize("words", [("simulate", "./doc"), ("simulate", "transcription", "--trace", "./a")])
-def test_where_no_name_begins_so_the_shell_offers_files(words: tuple[str, ...]) -> None:
+def test_without_a_matching_name_files_are_offered(words: tuple[str, ...]) -> None:
     completion = ShellComplete(main, {}, "sluice", "_SLUICE_COMPLETE")
     [item] = completion.get_completions(list(words[:-1]), words[-1])
     assert item.type == "file"
@@ -64,12 +64,12 @@ def test_options_are_offered_after_dashes() -> None:
     assert "--version" in offered("--")
 
 
-def test_outside_a_clone_nothing_breaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_completion_works_outside_a_clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workloads, "CHECKOUT", tmp_path)
     assert offered("simulate", "tr") == ["tr"]  # a file, perhaps
 
 
-def test_names_come_from_the_samconfig_that_is_named(tmp_path: Path) -> None:
+def test_names_come_from_the_given_samconfig(tmp_path: Path) -> None:
     mine = tmp_path / "mine.toml"
     mine.write_text('[thumbnails.deploy.parameters]\ntemplate_file = "workload.yaml"\n')
     assert offered("simulate", "--config-file", str(mine), "") == ["thumbnails"]

@@ -1,4 +1,4 @@
-"""`sluice events`: filled samples, which the deployed handlers understand and events/ agrees with."""
+"""`sluice events` prints events that the deployed handlers accept and that match events/."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WORKLOADS = {"asg": "transcription", "ecs": "queue-proc"}
 
 @pytest.fixture
 def event(sluice: Any) -> Callable[..., Any]:
-    """What the command prints."""
+    """The event that the command prints."""
 
     def event(*arguments: object) -> Any:
         answer = sluice("events", *arguments)
@@ -40,22 +40,22 @@ def event(sluice: Any) -> Callable[..., Any]:
     return event
 
 
-class TestTheSamplesOfEvents:
+class TestSampleEvents:
     @pytest.mark.parametrize("fleet", ["asg", "ecs"])
     @pytest.mark.parametrize("kind", ["bootstrap", "shutdown"])
     def test_alarms_are_what_the_command_prints(self, event: Any, kind: str, fleet: str) -> None:
-        asked = (f"{kind}-alarm", WORKLOADS[fleet], "--at", NOW)
-        assert event(*asked) == sample(f"{kind}-{fleet}-direct")
-        assert event(*asked, "--event-bus") == sample(f"{kind}-{fleet}-eventbridge")
+        requested = (f"{kind}-alarm", WORKLOADS[fleet], "--at", NOW)
+        assert event(*requested) == sample(f"{kind}-{fleet}-direct")
+        assert event(*requested, "--event-bus") == sample(f"{kind}-{fleet}-eventbridge")
 
     def test_schedules_are_what_the_command_prints(self, event: Any) -> None:
         assert event("schedule", "transcription", "--at", NOW) == sample("schedule")
         assert event("send-test-messages", "transcription", "--at", NOW) == sample("send-test-messages")
 
-    def test_a_stacks_status_is_what_the_command_fills(self) -> None:
+    def test_a_stack_status_is_what_the_command_fills_in(self) -> None:
         assert sample_events.stack_status(stack_id("transcription"), NOON) == sample("stack-status")
 
-    def test_a_shard_is_what_the_command_fills(self) -> None:
+    def test_a_shard_is_what_the_command_fills_in(self) -> None:
         documents = {
             WORKLOADS[fleet]: stacks.workload(fleet).resources["Registration"].properties["Value"]
             for fleet in ("asg", "ecs")
@@ -65,8 +65,8 @@ class TestTheSamplesOfEvents:
         assert made == sample("shard")
 
 
-class TestTheDeployedHandlers:
-    """Each is invoked with what the command prints for the document that the account has registered."""
+class TestDeployedHandlers:
+    """Each handler is invoked with the event printed for a document that is registered in the account."""
 
     @pytest.fixture
     def documents(self, tmp_path: Path) -> dict[str, Path]:
@@ -85,7 +85,7 @@ class TestTheDeployedHandlers:
         assert plane.desired(fleet) == 1
 
     @pytest.mark.parametrize("fleet", ["asg", "ecs"])
-    def test_the_shutdown_alarm_sends_the_fleet_to_its_minimum(
+    def test_the_shutdown_alarm_returns_the_fleet_to_its_minimum(
         self, event: Any, plane: Plane, documents: Any, fleet: str
     ) -> None:
         plane.ask_for(fleet, 2)
@@ -93,11 +93,11 @@ class TestTheDeployedHandlers:
         plane.invoke("shutdown", event("shutdown-alarm", documents[fleet]))
         assert plane.desired(fleet) == 0
 
-    def test_the_schedules_minute_publishes(self, event: Any, plane: Plane, documents: Any) -> None:
+    def test_the_schedule_publishes(self, event: Any, plane: Plane, documents: Any) -> None:
         plane.invoke("publish_backlog", event("schedule", documents["asg"]))
         assert list(plane.points("asg")) == [NOON]
 
-    def test_a_shard_publishes_its_workload_alone(
+    def test_a_shard_publishes_only_its_workload(
         self, event: Any, plane: Plane, documents: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("SLUICE_SHARD_QUEUE_URL", account.create_queue("shards"))
@@ -106,69 +106,70 @@ class TestTheDeployedHandlers:
         assert answer == {"batchItemFailures": []}
         assert (list(plane.points("ecs")), list(plane.points("asg"))) == ([NOON], [])
 
-    def test_a_stacks_status_retunes_the_workload(self, event: Any, plane: Plane, documents: Any) -> None:
+    def test_a_stack_status_retunes_the_workload(self, event: Any, plane: Plane, documents: Any) -> None:
         plane.processed("ecs", 100)
         plane.invoke("retune_target", event("stack", documents["ecs"]))
         assert plane.target("ecs") == 6
 
-    def test_test_messages_are_sent_as_many_as_asked_for(
+    def test_the_requested_number_of_test_messages_is_sent(
         self, event: Any, plane: Plane, documents: Any
     ) -> None:
-        asked = event("send-test-messages", documents["asg"], "--messages", 3, "--duration-s", 1.5)
-        plane.invoke("send_test_messages", asked)
+        requested = event("send-test-messages", documents["asg"], "--messages", 3, "--duration-s", 1.5)
+        plane.invoke("send_test_messages", requested)
         client = account.client("sqs")
         received = client.receive_message(QueueUrl=plane.queues["asg"], MaxNumberOfMessages=10)["Messages"]
         assert [json.loads(message["Body"])["duration_s"] for message in received] == [1.5] * 3
 
 
-class TestThePrintedEvent:
-    def test_it_is_of_now_unless_told_otherwise(self, event: Any) -> None:
-        said = datetime.fromisoformat(event("schedule", "transcription")["scheduled_time"])
-        assert timedelta() <= datetime.now(UTC) - said < timedelta(minutes=2)
+class TestPrintedEvent:
+    def test_its_time_is_now_by_default(self, event: Any) -> None:
+        message = datetime.fromisoformat(event("schedule", "transcription")["scheduled_time"])
+        assert timedelta() <= datetime.now(UTC) - message < timedelta(minutes=2)
 
-    def test_a_time_without_an_offset_is_utc_and_any_other_is_turned_to_it(self, event: Any) -> None:
+    def test_a_time_without_an_offset_is_utc_and_others_are_converted(self, event: Any) -> None:
         for at in ("2026-01-15T12:00:30", "2026-01-15T14:00:59+02:00"):
             assert event("schedule", "transcription", "--at", at) == sample("schedule")
 
-    def test_it_carries_the_documents_account_region_and_alarms(self, event: Any, tmp_path: Path) -> None:
+    def test_it_has_the_documents_account_region_and_alarms(self, event: Any, tmp_path: Path) -> None:
         text = json.dumps(document(), indent=1).replace("123456789012", "210987654321")
         (tmp_path / "mine.json").write_text(text.replace("eu-west-1", "us-east-2"))
-        told = event("bootstrap-alarm", tmp_path / "mine.json")
-        assert (told["accountId"], told["region"]) == ("210987654321", "us-east-2")
+        printed = event("bootstrap-alarm", tmp_path / "mine.json")
+        assert (printed["accountId"], printed["region"]) == ("210987654321", "us-east-2")
         assert (
-            told["alarmArn"] == json.loads(text.replace("eu-west-1", "us-east-2"))["alarm_arns"]["bootstrap"]
+            printed["alarmArn"]
+            == json.loads(text.replace("eu-west-1", "us-east-2"))["alarm_arns"]["bootstrap"]
         )
         [record] = event("shard", tmp_path / "mine.json")["Records"]
         assert record["eventSourceARN"].startswith("arn:aws:sqs:us-east-2:210987654321:")
 
-    def test_a_shutdown_rings_after_as_many_minutes_as_the_workload_waits(
+    def test_a_shutdown_alarm_has_as_many_data_points_as_idle_minutes(
         self, event: Any, tmp_path: Path
     ) -> None:
         (tmp_path / "mine.json").write_text(json.dumps(document(idle_minutes=30)))
         state = event("shutdown-alarm", tmp_path / "mine.json")["alarmData"]["state"]
         assert json.loads(state["reasonData"])["recentDatapoints"] == [0.0] * 30
 
-    def test_the_help_names_every_kind_and_who_is_invoked_by_it(self, sluice: Any) -> None:
-        told = sluice("events", "--help").stdout
+    def test_the_help_names_every_kind_and_its_function(self, sluice: Any) -> None:
+        printed = sluice("events", "--help").stdout
         for name, kind in KINDS.items():
-            assert f"{name} " in told
-            assert kind.function in told
+            assert f"{name} " in printed
+            assert kind.function in printed
 
     @pytest.mark.parametrize(
-        ("arguments", "said"),
+        ("arguments", "message"),
         [
             (("alarm", "transcription"), "'alarm' is not one of 'bootstrap-alarm'"),
             (("schedule", "no-such"), "no-such: neither an environment"),
-            (("schedule", "transcription", "--at", "noon"), "'noon' is no ISO 8601 time"),
+            (("schedule", "transcription", "--at", "noon"), "'noon' is not an ISO 8601 time"),
             (("send-test-messages", "transcription", "--messages", "0"), "0 is not in the range"),
             (("send-test-messages", "transcription", "--duration-s", "nan"), "nan is not a finite number"),
-            (("bootstrap-alarm", "transcription", "--at", "0001-01-01"), "'0001-01-01' is no time from 1970"),
-            (("schedule", "transcription", "--at", "9999-12-31T23:59:59-12:00"), "is no ISO 8601 time"),
+            (("bootstrap-alarm", "transcription", "--at", "0001-01-01"), "'0001-01-01' is before 1970"),
+            (("schedule", "transcription", "--at", "9999-12-31T23:59:59-12:00"), "is not an ISO 8601 time"),
         ],
     )
-    def test_what_cannot_be_filled_is_refused_in_a_sentence(
-        self, sluice: Any, arguments: tuple[str, ...], said: str
+    def test_an_event_that_cannot_be_filled_in_is_rejected_in_one_line(
+        self, sluice: Any, arguments: tuple[str, ...], message: str
     ) -> None:
         answer = sluice("events", *arguments)
         assert answer.exit_code == 2
-        assert said in answer.stderr.replace("\n", " ")
+        assert message in answer.stderr.replace("\n", " ")

@@ -1,4 +1,4 @@
-"""Whatever number a person writes: it plays to an end soon, or one sentence names it and the way out."""
+"""Any number is either simulated to the end in reasonable time, or rejected with a sentence that names it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from sluice_sim.workloads import traces
 from tests.cli.conftest import Answer
 from tests.sim.simulator.builders import trace_file
 
-SOON_S = 60
+TIME_LIMIT_S = 60
 EXTREMES = ("nan", "inf", "-1", "0", "1e-300", "1e15", "1e300", "99999999999999999999")
 TYPED = ("nan", "0", "1e15", "99999999999999999999")
-"""Of a parameter's value its pattern refuses most; each costs a reading of the template."""
+"""Fewer values for parameters: their patterns reject most, and each test loads the template."""
 FLAGS = (
     "--duration-s", "--duration-cv", "--boot-s", "--tick-s", "--seed", "--promise-s", "--concurrency",
     "--groups", "--visibility-timeout-s", "--max-receives", "--delay-s", "--spot-interruptions-per-hour",
-    "--refusal-ratio", "--count-lag-s", "--late-ratio",
+    "--error_line-ratio", "--count-lag-s", "--late-ratio",
 )  # fmt: skip
 STATIC = ("MinCapacity", "MaxCapacity", "BootstrapCapacity", "MessagesPerInstance", "IdleMinutes",
           "InstanceWarmupSeconds")  # fmt: skip
@@ -37,56 +37,56 @@ Sluice = Callable[..., Answer]
 
 
 @pytest.fixture(autouse=True)
-def ends_soon() -> Iterator[None]:
-    """A play that does not end fails its test instead of hanging all of them."""
+def time_limit() -> Iterator[None]:
+    """Fail a run that does not end, instead of hanging all tests."""
 
-    def too_long(*_: object) -> None:
-        raise AssertionError(f"not done after {SOON_S} s")
+    def time_is_up(*_: object) -> None:
+        raise AssertionError(f"not done after {TIME_LIMIT_S} s")
 
-    before = signal.signal(signal.SIGALRM, too_long)
-    signal.alarm(SOON_S)
+    before = signal.signal(signal.SIGALRM, time_is_up)
+    signal.alarm(TIME_LIMIT_S)
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
 
 
-def plays_or_is_refused(sluice: Sluice, arguments: Sequence[object], *named: str) -> bool:
-    """Whether it plays; a refusal has one of these words in its last line, and no traceback comes."""
+def runs_or_is_rejected(sluice: Sluice, arguments: Sequence[object], *named: str) -> bool:
+    """Whether it runs; an error has one of these words in its last line, and there is no traceback."""
     answer = sluice(*arguments)
     if answer.exit_code == 0:
         json.loads(answer.stdout, parse_constant=lambda found: pytest.fail(f"{found} in the result"))
         return True
-    said = answer.stderr.strip().splitlines()[-1]
+    message = answer.stderr.strip().splitlines()[-1]
     assert answer.exit_code == 2, answer.stderr
-    assert any(word in said for word in named), said
+    assert any(word in message for word in named), message
     assert answer.stdout == ""
     return False
 
 
 @pytest.mark.parametrize("value", EXTREMES)
 @pytest.mark.parametrize("flag", FLAGS)
-def test_every_number_of_simulate_plays_or_is_refused(sluice: Sluice, flag: str, value: str) -> None:
+def test_every_number_of_simulate_runs_or_is_rejected(sluice: Sluice, flag: str, value: str) -> None:
     workload = "compiler-aarch64-staging" if flag == "--groups" else "transcription"
     command = ("simulate", workload, "--trace", SHORT, "--json", "--policy", "deadline")
-    plays_or_is_refused(sluice, (*command, f"{flag}={value}"), flag, value)
+    runs_or_is_rejected(sluice, (*command, f"{flag}={value}"), flag, value)
 
 
 @pytest.mark.parametrize("value", TYPED)
 @pytest.mark.parametrize("name", [*STATIC, *DYNAMIC])
-def test_every_number_of_a_workload_plays_or_is_refused(sluice: Sluice, name: str, value: str) -> None:
+def test_every_number_of_a_workload_runs_or_is_rejected(sluice: Sluice, name: str, value: str) -> None:
     command = ("simulate", "transcription", "--trace", SHORT, "--json", "--no-bound")
     target = ("--set", f"TargetType={'dynamic' if name in DYNAMIC else 'static'}")
-    plays_or_is_refused(sluice, (*command, *target, "--set", f"{name}={value}"), name, value, "promise")
+    runs_or_is_rejected(sluice, (*command, *target, "--set", f"{name}={value}"), name, value, "promise")
 
 
 @pytest.mark.parametrize("value", EXTREMES)
 @pytest.mark.parametrize("setting", ["days", "per-day", "interval-s"])
-def test_every_number_of_a_generated_trace_makes_one_or_is_refused(
+def test_every_number_of_a_generated_trace_makes_one_or_is_rejected(
     sluice: Sluice, tmp_path: Path, setting: str, value: str
 ) -> None:
     shape = f"steady:days=0.05:per-day=4000:{setting}={value}"
     known = (setting, value, f"{float(value):g}")
-    plays_or_is_refused(
+    runs_or_is_rejected(
         sluice, ("simulate", "transcription", "--trace", shape, "--json", "--no-bound"), *known
     )
     answer = sluice("trace", "steady", "--out", tmp_path / "t.csv", f"--{setting}={value}")
@@ -96,30 +96,30 @@ def test_every_number_of_a_generated_trace_makes_one_or_is_refused(
 
 @pytest.mark.parametrize("value", EXTREMES)
 @pytest.mark.parametrize("column", ["duration_s", "messages"])
-def test_every_number_of_a_file_of_durations_is_drawn_from_or_refused(
+def test_every_number_of_a_file_of_durations_is_used_or_rejected(
     sluice: Sluice, tmp_path: Path, column: str, value: str
 ) -> None:
     row = {"duration_s": "5", "messages": "10"} | {column: value}
     path = trace_file(tmp_path, "5,10", ",".join(row.values()), header=",".join(row), name="d.csv")
     command = ("simulate", "transcription", "--trace", SHORT, "--json", "--no-bound")
-    plays_or_is_refused(sluice, (*command, "--durations", path), repr(value))
+    runs_or_is_rejected(sluice, (*command, "--durations", path), repr(value))
 
 
 @pytest.mark.parametrize("value", EXTREMES)
 @pytest.mark.parametrize("row", [0, 1, 2])
 @pytest.mark.parametrize("column", [0, 1])
-def test_every_cell_of_a_trace_plays_or_is_refused(
+def test_every_cell_of_a_trace_runs_or_is_rejected(
     sluice: Sluice, tmp_path: Path, row: int, column: int, value: str
 ) -> None:
     cells = [["0", "5"], ["60", "3"], ["120", "4"]]
     cells[row][column] = value
     path = trace_file(tmp_path, *map(",".join, cells))
     command = ("simulate", "transcription", "--trace", path, "--json", "--policy", "deadline")
-    plays_or_is_refused(sluice, command, f"{path}, line ")
+    runs_or_is_rejected(sluice, command, f"{path}, line ")
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("rows", "message"),
     [
         (["1700000000000,5", "1700000060000,3"], "milliseconds or less; timestamps are in seconds"),
         (["0,1e300", "60,1"], "that is more than 100,000,000 messages; cut the trace"),
@@ -128,28 +128,28 @@ def test_every_cell_of_a_trace_plays_or_is_refused(
         (["yesterday,1", "today,1"], "a timestamp is ISO 8601, or a number of seconds"),
     ],
 )
-def test_a_trace_that_cannot_be_meant_is_refused_with_the_way_out(
-    tmp_path: Path, rows: list[str], said: str
+def test_an_implausible_trace_is_rejected_with_the_way_out(
+    tmp_path: Path, rows: list[str], message: str
 ) -> None:
-    with pytest.raises(SettingError, match=said):
+    with pytest.raises(SettingError, match=message):
         traces.read(trace_file(tmp_path, *rows))
 
 
-def test_a_trace_whose_end_is_no_round_number_ends(sluice: Sluice, tmp_path: Path) -> None:
+def test_a_trace_with_a_fractional_end_finishes(sluice: Sluice, tmp_path: Path) -> None:
     path = trace_file(tmp_path, "0,5", "0.7,3", "1.4,4")
     answer = sluice("simulate", "transcription", "--trace", path, "--json", "--no-bound")
     assert json.loads(answer.stdout)["processed"] == 12
 
 
-def test_decisions_by_the_million_are_refused(sluice: Sluice) -> None:
+def test_millions_of_decisions_are_rejected(sluice: Sluice) -> None:
     long = ("--trace", "steady:days=100:per-day=10", "--no-bound", "--json")
     answer = sluice("simulate", "transcription", *long, "--policy", "deadline", "--tick-s", 1)
     assert answer.exit_code == 2
     assert "--tick-s 1: 8,640,000 decisions over the trace" in answer.stderr
 
 
-def test_lasting_overload_ends_as_soon_as_anything_else(sluice: Sluice) -> None:
-    """Twice the work that the fleet can do in the time; it took minutes where every tick was remembered."""
+def test_sustained_overload_finishes_as_fast_as_any_run(sluice: Sluice) -> None:
+    """The load is twice the fleet's capacity; this took minutes when every tick was stored."""
     overload = (
         "simulate",
         "transcription",
@@ -168,11 +168,11 @@ def test_lasting_overload_ends_as_soon_as_anything_else(sluice: Sluice) -> None:
     interval_s=st.floats(0.002, 1e4),
     counts=st.lists(st.integers(0, 5), min_size=2, max_size=6),
 )
-def test_every_trace_that_is_read_plays_to_its_end(
+def test_every_trace_that_is_accepted_runs_to_its_end(
     sluice: Sluice, tmp_path: Path, first_s: float, interval_s: float, counts: list[int]
 ) -> None:
     rows = [f"{first_s + index * interval_s!r},{count}" for index, count in enumerate(counts)]
     path = trace_file(tmp_path, *rows)
     command = ("simulate", "transcription", "--trace", path, "--json", "--no-bound", "--policy", "static")
-    if plays_or_is_refused(sluice, command, f"{path}, line "):
+    if runs_or_is_rejected(sluice, command, f"{path}, line "):
         assert math.isfinite(traces.read(path).horizon_s)

@@ -1,4 +1,4 @@
-"""`sluice history`: a trace and durations out of CloudWatch, over moto."""
+"""`sluice history` writes a trace and durations from CloudWatch, here moto."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -53,7 +53,7 @@ def process(cloudwatch, minutes_ago, *seconds):
     )
 
 
-def test_what_was_sent_becomes_a_trace_minute_by_minute(sluice, cloudwatch, tmp_path):
+def test_sent_messages_become_a_trace_minute_by_minute(sluice, cloudwatch, tmp_path):
     send(cloudwatch, 30, 12)
     send(cloudwatch, 30, 3)
     send(cloudwatch, 10, 5)
@@ -71,24 +71,24 @@ def test_what_was_sent_becomes_a_trace_minute_by_minute(sluice, cloudwatch, tmp_
 
 @pytest.mark.parametrize(("days", "period_s"), [(15, 60), (16, 300), (63, 300), (64, 3600), (455, 3600)])
 def test_the_period_is_the_finest_that_cloudwatch_still_has(sluice, monkeypatch, tmp_path, days, period_s):
-    asked = {}
+    requested = {}
 
     def read(self, queries, since, until, remaining_s):
-        asked.update(queries=queries, since=since, until=until)
+        requested.update(queries=queries, since=since, until=until)
         return {name: {since: 4.0, since + timedelta(seconds=period_s): 1.0} for name in queries}
 
     monkeypatch.setattr(history.CloudWatchMetrics, "read", read)
     result = sluice("history", "transcription", "--days", days, "--out", tmp_path / "a.csv")
     assert result.exit_code == 0, result.stderr
-    (query,) = asked["queries"].values()
+    (query,) = requested["queries"].values()
     assert (query.period_s, query.statistic) == (period_s, "Sum")
-    assert asked["until"] - asked["since"] == timedelta(days=days)
-    assert asked["since"].timestamp() % period_s == 0
+    assert requested["until"] - requested["since"] == timedelta(days=days)
+    assert requested["since"].timestamp() % period_s == 0
     trace = traces.read(tmp_path / "a.csv")
     assert (trace.interval_s, trace.arrivals[:3].tolist()) == (period_s, [4, 1, 0])
 
 
-def test_older_days_than_cloudwatch_keeps_are_refused(sluice, tmp_path):
+def test_more_days_than_cloudwatch_keeps_are_rejected(sluice, tmp_path):
     result = sluice("history", "transcription", "--days", 456)
     assert result.exit_code == 2
     assert "456 is not in the range 1<=x<=455" in result.stderr
@@ -112,7 +112,7 @@ def test_every_page_is_read(sluice, monkeypatch, tmp_path):
     assert ": 5 messages in" in result.stdout, result.stderr
 
 
-def test_durations_stand_for_as_many_messages_as_their_hour_had(sluice, cloudwatch, tmp_path, monkeypatch):
+def test_durations_are_weighted_by_their_hours_messages(sluice, cloudwatch, tmp_path, monkeypatch):
     monkeypatch.setattr(history, "PERCENTILES", [])  # moto has none
     send(cloudwatch, 10, 5)
     process(cloudwatch, 200, 2.0, 2.0, 2.0)
@@ -129,7 +129,7 @@ def test_durations_stand_for_as_many_messages_as_their_hour_had(sluice, cloudwat
     assert by_length == pytest.approx({2.0: 3.0, 8.0: 1.0})
 
 
-def test_percentiles_become_twenty_rows_an_hour(sluice, monkeypatch, tmp_path):
+def test_percentiles_become_twenty_rows_per_hour(sluice, monkeypatch, tmp_path):
     hour = datetime(2026, 1, 15, 11, tzinfo=UTC)
 
     def read(self, queries, since, until, remaining_s):
@@ -159,14 +159,14 @@ def test_a_document_names_the_metric_its_workers_publish(sluice, cloudwatch, tmp
     assert "no MsgProcessingDuration with {'App': 'x'} in Else" in result.stderr
 
 
-def test_a_queue_to_which_nothing_was_sent_makes_no_trace(sluice, cloudwatch, tmp_path):
+def test_a_queue_without_messages_makes_no_trace(sluice, cloudwatch, tmp_path):
     result = sluice("history", "transcription", "--out", tmp_path / "a.csv")
     assert (result.exit_code, result.stdout) == (2, "")
     assert "no message sent to queue transcription in the last 14 days" in result.stderr
     assert not (tmp_path / "a.csv").exists()
 
 
-def test_what_aws_refuses_is_told_in_one_line(sluice, monkeypatch, tmp_path):
+def test_an_aws_error_is_one_line(sluice, monkeypatch, tmp_path):
     def call(self, operation, arguments):
         raise botocore.exceptions.NoCredentialsError
 
@@ -180,7 +180,7 @@ def test_what_aws_refuses_is_told_in_one_line(sluice, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("variables", "told"),
+    ("variables", "printed"),
     [
         ({}, "You must specify a region"),
         ({"AWS_PROFILE": "nobody"}, "The config profile (nobody) could not be found"),
@@ -190,8 +190,8 @@ def test_what_aws_refuses_is_told_in_one_line(sluice, monkeypatch, tmp_path):
     ],
     ids=["no region", "no such profile", "an empty region", "no endpoint", "no number of attempts"],
 )
-def test_a_machine_without_an_aws_configuration_is_told_the_way_out(
-    sluice, monkeypatch, tmp_path, variables, told
+def test_a_missing_aws_configuration_is_reported_with_the_way_out(
+    sluice, monkeypatch, tmp_path, variables, printed
 ):
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
@@ -201,7 +201,7 @@ def test_a_machine_without_an_aws_configuration_is_told_the_way_out(
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     result = sluice("history", "transcription", "--out", tmp_path / "arrivals.csv")
     assert result.exit_code == 2
-    assert result.stderr.splitlines()[-1].startswith(f"Error: your AWS configuration: {told}")
+    assert result.stderr.splitlines()[-1].startswith(f"Error: your AWS configuration: {printed}")
     assert "--region" in result.stderr
 
 
@@ -221,10 +221,10 @@ def test_a_machine_without_an_aws_configuration_is_told_the_way_out(
     ],
     ids=["option", "both", "AWS_REGION", "empty", "AWS_DEFAULT_REGION", "profile"],
 )
-def test_the_region_is_the_options_or_aws_regions_or_boto3s(
+def test_the_region_comes_from_the_option_then_aws_region_then_boto3(
     sluice, monkeypatch, tmp_path, given, variables, expected
 ):
-    """boto3 alone of AWS's SDKs passes AWS_REGION over."""
+    """boto3 is the only AWS SDK that ignores AWS_REGION."""
     config = tmp_path / "config"
     config.write_text("[default]\nregion = eu-west-9\n", encoding="utf-8")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
@@ -232,21 +232,21 @@ def test_the_region_is_the_options_or_aws_regions_or_boto3s(
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    asked = []
+    requested = []
 
     def call(client, operation, given):
-        asked.append(client.meta.region_name)
+        requested.append(client.meta.region_name)
         return {"MetricDataResults": []}
 
     monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", call)
     sluice("history", "transcription", "--out", tmp_path / "a.csv", *given)
-    assert set(asked) == {expected}
+    assert set(requested) == {expected}
 
 
-def test_the_trace_and_the_durations_are_two_files(sluice, tmp_path):
+def test_the_trace_and_the_durations_need_two_files(sluice, tmp_path):
     (tmp_path / "link.csv").symlink_to(tmp_path / "a.csv")
     for other in ("a.csv", "link.csv", "./a.csv"):
         written = ("--out", tmp_path / "a.csv", "--durations-out", f"{tmp_path}/{other}")
         result = sluice("history", "transcription", *written)
         assert result.exit_code == 2
-        assert "--out and --durations-out are one file: name two" in result.stderr
+        assert "--out and --durations-out name the same file: give two names" in result.stderr

@@ -1,4 +1,4 @@
-"""`sluice simulate` and `sluice trace`: what a person asks, reads, and is told when it cannot be."""
+"""`sluice simulate` and `sluice trace`: options, output and error messages."""
 
 import io
 import json
@@ -7,7 +7,7 @@ import re
 import pytest
 from rich.console import Console
 
-from sluice_cli.progress import Progressing
+from sluice_cli.progress import ProgressBar
 from sluice_sim import policies
 from sluice_sim.study import sweep
 from tests.sim.simulator.builders import trace_file
@@ -24,15 +24,15 @@ BUSY = ("simulate", "transcription", "--trace", "steady:days=0.05:per-day=40000"
 
 
 @pytest.fixture
-def one_core(monkeypatch):
-    """The grid in this process: others take seconds to begin, and test_experiment has them."""
+def one_process_pool(monkeypatch):
+    """Run the grid in this process: others take seconds to start, and test_experiment covers them."""
     from concurrent.futures import ThreadPoolExecutor
 
     monkeypatch.setattr(sweep, "_workers", lambda tasks: ThreadPoolExecutor(1))
 
 
-def refusal(result):
-    """The one line that stderr must hold."""
+def error_line(result):
+    """The only line of stderr, without its prefix."""
     assert result.exit_code == 2, result.stderr
     lines = result.stderr.strip().splitlines()
     assert len(lines) == 1, result.stderr
@@ -50,13 +50,13 @@ def test_json_is_one_object_with_exactly_the_documented_keys(sluice):
     assert "transcription: steady" in result.stderr
 
 
-def test_the_same_call_prints_the_same_but_for_the_time_it_took(sluice):
+def test_the_same_call_prints_the_same_except_for_its_run_time(sluice):
     first, second = (json.loads(sluice(*QUICK, "--json", "--no-bound").stdout) for _ in range(2))
     del first["wall_s"], second["wall_s"]
     assert json.dumps(first) == json.dumps(second)
 
 
-def test_a_person_reads_the_finding_the_numbers_and_the_defaults(sluice):
+def test_the_output_has_the_finding_the_numbers_and_the_defaults(sluice):
     output = sluice(*BUSY).stdout
     assert "of 2,000 messages started within 300 s of their arrival, for" in output
     assert "times the least that could keep the promise" in output
@@ -76,7 +76,7 @@ def test_without_the_bound_the_rest_stays(sluice):
     assert "instance-hours" in result.stdout
 
 
-def test_policies_stand_side_by_side_in_one_table(sluice, one_core):
+def test_policies_are_compared_in_one_table(sluice, one_process_pool):
     result = sluice(*QUICK, "--policy", "sluice,static")
     rows = [
         line for line in result.stdout.splitlines() if line.strip("● ").startswith(("sluice ", "static "))
@@ -85,14 +85,14 @@ def test_policies_stand_side_by_side_in_one_table(sluice, one_core):
     assert "●" in result.stdout
 
 
-def test_every_policy_processes_everything(sluice, one_core):
+def test_every_policy_processes_everything(sluice, one_process_pool):
     result = sluice(*QUICK, "--policy", "all", "--no-bound", "--json")
     played = {numbers["policy"]: numbers for numbers in json.loads(result.stdout)}
     assert list(played) == policies.names()
     assert all((numbers["processed"], numbers["lost"]) == (200, 0) for numbers in played.values())
 
 
-def test_a_sweep_plays_every_combination_and_marks_the_frontier(sluice, one_core):
+def test_a_sweep_runs_every_combination_and_marks_the_frontier(sluice, one_process_pool):
     sweeps = ("--sweep", "MaxCapacity=1,3", "--sweep", "duration-s=5,20", "--sweep", "boot-s=60-90")
     result = sluice(*QUICK, *sweeps, "--policy", "sluice", "--no-bound", "--json")
     points = json.loads(result.stdout)
@@ -108,7 +108,7 @@ def test_a_sweep_plays_every_combination_and_marks_the_frontier(sluice, one_core
     assert list(points[0]["result"]) == KEYS.split()
 
 
-def test_a_workload_document_does_as_well_as_an_environment(sluice, tmp_path):
+def test_a_workload_document_works_like_an_environment(sluice, tmp_path):
     path = tmp_path / "queue-proc.json"
     path.write_text(json.dumps(document("queue-proc", target=dynamic_section(acceptable_latency_s=90))))
     result = sluice("simulate", path, "--trace", SHORT, "--no-bound")
@@ -117,7 +117,7 @@ def test_a_workload_document_does_as_well_as_an_environment(sluice, tmp_path):
     assert "ScaleInCooldownSeconds=300" in result.stdout, "a document does not say"
 
 
-def test_a_fifo_queue_says_how_many_groups_it_was_given(sluice):
+def test_the_output_names_the_message_groups_of_a_fifo_queue(sluice):
     result = sluice("simulate", "compiler-aarch64-staging", "--trace", SHORT, "--no-bound", "--groups", 2)
     assert "FIFO, 2 message groups" in result.stdout
 
@@ -134,18 +134,18 @@ def test_a_killing_scale_in_redelivers_and_loses_nothing(sluice):
 )
 def test_a_bad_trace_ends_with_one_line_that_names_file_line_and_value(sluice, tmp_path, row, value):
     path = trace_file(tmp_path, "-60,1", "0,1", row)
-    said = refusal(sluice("simulate", "transcription", "--trace", path))
-    assert said.startswith(f"{path}, line 4: {value!r}: ")
+    message = error_line(sluice("simulate", "transcription", "--trace", path))
+    assert message.startswith(f"{path}, line 4: {value!r}: ")
 
 
-def test_a_bad_trace_ends_a_sweep_as_well(sluice, tmp_path, one_core):
+def test_a_bad_trace_also_ends_a_sweep(sluice, tmp_path, one_process_pool):
     path = trace_file(tmp_path, "0,1", "60,-4")
-    said = refusal(sluice("simulate", "transcription", "--trace", path, "--policy", "sluice,static"))
-    assert said.startswith(f"{path}, line 3: '-4'")
+    message = error_line(sluice("simulate", "transcription", "--trace", path, "--policy", "sluice,static"))
+    assert message.startswith(f"{path}, line 3: '-4'")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (
             ("simulate", "nobody", "--trace", SHORT),
@@ -166,7 +166,7 @@ def test_a_bad_trace_ends_a_sweep_as_well(sluice, tmp_path, one_core):
         ),
         ((*QUICK, "--sweep", "MinCapacity=0,9"), "the workload document is refused; capacity.max: 5"),
         ((*QUICK, "--durations", "none.csv"), "none.csv: cannot be read: No such file"),
-        ((*QUICK, "--durations", "x", "--duration-cv", 1), "--durations and --duration-cv are two ways"),
+        ((*QUICK, "--durations", "x", "--duration-cv", 1), "--durations and --duration-cv both set"),
         ((*QUICK, "--sweep", "seed=1,2", "--report", "x"), "--report shows runs, not sweeps"),
         (("trace", "zigzag"), "zigzag: no such shape of trace; there are steady"),
         (
@@ -175,8 +175,8 @@ def test_a_bad_trace_ends_a_sweep_as_well(sluice, tmp_path, one_core):
         ),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_line(sluice, arguments, said):
-    assert refusal(sluice(*arguments)).startswith(said)
+def test_a_usage_error_is_one_line(sluice, arguments, message):
+    assert error_line(sluice(*arguments)).startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -186,25 +186,25 @@ def test_what_cannot_be_done_is_said_in_one_line(sluice, arguments, said):
         ("--duration-s", "nan"),
         ("--promise-s", "inf"),
         ("--boot-s", "240-120"),
-        ("--refusal-ratio", "1"),
+        ("--error_line-ratio", "1"),
         ("--concurrency", "0"),
         ("--scale-in", "explode"),
         ("--seed", "-1"),
         ("--sweep", "duration-s=5,0"),
     ],
 )
-def test_an_impossible_value_is_refused_with_its_option(sluice, wrong):
+def test_an_invalid_value_is_rejected_with_its_option(sluice, wrong):
     result = sluice(*QUICK, *wrong)
     assert result.exit_code == 2
     assert "Traceback" not in result.stderr
     assert wrong[1].rsplit(",", 1)[-1] in result.stderr.splitlines()[-1]
 
 
-def test_a_document_that_the_schema_refuses_is_refused_here(sluice, tmp_path):
+def test_an_invalid_document_is_rejected(sluice, tmp_path):
     path = tmp_path / "bad.json"
     path.write_text(json.dumps(document("queue-proc", idle_minutes=0)))
-    said = refusal(sluice("simulate", path, "--trace", SHORT))
-    assert said.startswith(f"{path} is refused; idle_minutes: 0")
+    message = error_line(sluice("simulate", path, "--trace", SHORT))
+    assert message.startswith(f"{path} is refused; idle_minutes: 0")
 
 
 def test_a_trace_is_written_for_simulate_to_read(sluice, tmp_path):
@@ -223,7 +223,7 @@ def test_help_names_every_command_without_importing_them(sluice):
     assert sluice("nonsense").exit_code == 2
 
 
-def test_a_narrow_terminal_still_shows_what_each_run_costs(sluice, one_core, monkeypatch):
+def test_a_narrow_terminal_still_shows_what_each_run_costs(sluice, one_process_pool, monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
     sweeps = ("--sweep", "duration-s=300,5", "--sweep", "MaxCapacity=3,4")
     lines = sluice(*QUICK, *sweeps, "--no-bound").stdout.splitlines()
@@ -235,44 +235,44 @@ def test_a_narrow_terminal_still_shows_what_each_run_costs(sluice, one_core, mon
     assert first.strip("● ").startswith("5 "), "the cheapest comes first"
 
 
-def test_a_bar_shows_only_to_who_has_waited_at_a_terminal():
+def test_a_progress_bar_appears_on_a_terminal_after_two_seconds():
     shown = io.StringIO()
-    with Progressing(Console(file=shown, force_terminal=True)) as bar:
+    with ProgressBar(Console(file=shown, force_terminal=True)) as bar:
         bar.show("early", 0.1)
-        bar._began_s -= 3
+        bar._started_s -= 3
         bar.show("late", 0.5)
         bar.show("later", 0.7)
     assert "early" not in shown.getvalue()
     assert "late" in shown.getvalue()
     piped = io.StringIO()
-    with Progressing(Console(file=piped)) as bar:
-        bar._began_s -= 3
+    with ProgressBar(Console(file=piped)) as bar:
+        bar._started_s -= 3
         bar.show("late", 0.5)
     assert piped.getvalue() == ""
 
 
-def test_a_report_is_written_where_it_was_asked_for(sluice, tmp_path, monkeypatch):
-    asked = {}
+def test_a_report_is_written_to_the_given_folder(sluice, tmp_path, monkeypatch):
+    requested = {}
 
     def write(runs, results, directory, *, bounds, workload):
-        asked.update(runs=runs, results=results, directory=directory, bounds=bounds, workload=workload)
+        requested.update(runs=runs, results=results, directory=directory, bounds=bounds, workload=workload)
         return [directory / "report.html"]
 
     monkeypatch.setattr("sluice_report.simulation.write", write)
     result = sluice(*QUICK, "--policy", "sluice,static", "--report", tmp_path / "r")
     assert f"report: {tmp_path}/r/report.html" in result.stdout
-    assert [run.policy for run in asked["runs"]] == ["sluice", "static"]
-    assert [numbers["policy"] for numbers in asked["results"]] == ["sluice", "static"]
-    assert asked["bounds"][0] is asked["bounds"][1], "one bound for the same load and fleet"
-    assert asked["workload"] == "transcription"
+    assert [run.policy for run in requested["runs"]] == ["sluice", "static"]
+    assert [numbers["policy"] for numbers in requested["results"]] == ["sluice", "static"]
+    assert requested["bounds"][0] is requested["bounds"][1], "one bound for the same load and fleet"
+    assert requested["workload"] == "transcription"
 
 
 @pytest.fixture
-def never_played(monkeypatch):
-    """Whatever takes long fails the test."""
-    for name in ("run_in_turn", "run_all"):
+def no_run(monkeypatch):
+    """Fail the test if a run, a CloudWatch read or a generated trace starts."""
+    for name in ("play_in_turn", "play_all"):
         monkeypatch.setattr(f"sluice_cli.simulate.{name}", lambda *_, **__: pytest.fail("it was played"))
-    monkeypatch.setattr("sluice_cli.history._series", lambda *_: pytest.fail("AWS was asked"))
+    monkeypatch.setattr("sluice_cli.history._series", lambda *_: pytest.fail("AWS was called"))
     monkeypatch.setattr("sluice_sim.workloads.generators.generate", lambda *_, **__: pytest.fail("made"))
 
 
@@ -285,50 +285,46 @@ def never_played(monkeypatch):
         ("history", "transcription", "--durations-out"),
     ],
 )
-def test_an_output_that_cannot_be_written_is_refused_before_anything_is_played(
-    sluice, tmp_path, command, never_played
-):
+def test_an_output_that_cannot_be_written_is_rejected_before_any_run(sluice, tmp_path, command, no_run):
     (tmp_path / "file").write_text("a file")
     (tmp_path / "folder").mkdir()
     refused = {tmp_path / "file" / "below": "file is not a folder", tmp_path / "folder": "it is a folder"}
     if "--report" in command:
         refused = {tmp_path / "file": "is not a folder", tmp_path / "file" / "below": "is not a folder"}
-    for path, why in refused.items():
-        said = refusal(sluice(*command, path))
-        assert said.startswith(f"{path}: cannot be written: ")
-        assert why in said or "there is no folder" in said
+    for path, reason in refused.items():
+        message = error_line(sluice(*command, path))
+        assert message.startswith(f"{path}: cannot be written: ")
+        assert reason in message or "there is no folder" in message
 
 
-def test_an_output_without_permission_is_refused_before_anything_is_played(
-    sluice, tmp_path, never_played, monkeypatch
-):
+def test_an_output_without_permission_is_rejected_before_any_run(sluice, tmp_path, no_run, monkeypatch):
     monkeypatch.setattr("sluice_cli.outputs.os.access", lambda *_: False)
-    said = refusal(sluice(*QUICK, "--report", tmp_path / "r" / "below"))
-    assert f"no permission to write to {tmp_path}" in said
+    message = error_line(sluice(*QUICK, "--report", tmp_path / "r" / "below"))
+    assert f"no permission to write to {tmp_path}" in message
     (tmp_path / "t.csv").write_text("")
-    assert "no permission" in refusal(sluice("trace", "steady", "--out", tmp_path / "t.csv"))
-    assert "no permission" in refusal(sluice("trace", "steady", "--out", tmp_path / "u.csv"))
+    assert "no permission" in error_line(sluice("trace", "steady", "--out", tmp_path / "t.csv"))
+    assert "no permission" in error_line(sluice("trace", "steady", "--out", tmp_path / "u.csv"))
 
 
-def test_a_refused_report_leaves_no_folder_behind(sluice, tmp_path):
+def test_a_rejected_report_leaves_no_folder_behind(sluice, tmp_path):
     assert sluice("simulate", "nobody", "--trace", SHORT, "--report", tmp_path / "r").exit_code == 2
     assert not (tmp_path / "r").exists()
 
 
-def test_a_report_that_fails_after_the_play_does_not_take_the_result_with_it(sluice, tmp_path, monkeypatch):
+def test_a_report_that_fails_after_the_run_does_not_lose_the_result(sluice, tmp_path, monkeypatch):
     def write(*_, **__):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("sluice_report.simulation.write", write)
-    told = sluice(*QUICK, "--no-bound", "--report", tmp_path / "r")
+    printed = sluice(*QUICK, "--no-bound", "--report", tmp_path / "r")
     numbers = sluice(*QUICK, "--no-bound", "--report", tmp_path / "r", "--json")
-    assert (told.exit_code, numbers.exit_code) == (2, 2)
-    assert "of 200 messages started within" in told.stdout
+    assert (printed.exit_code, numbers.exit_code) == (2, 2)
+    assert "of 200 messages started within" in printed.stdout
     assert json.loads(numbers.stdout)["messages"] == 200
-    assert "the report could not be written: No space left on device" in told.stderr
+    assert "the report could not be written: No space left on device" in printed.stderr
 
 
-def test_a_column_has_one_unit_and_a_share_short_of_all_is_never_all(sluice, one_core):
+def test_a_column_has_one_unit(sluice, one_process_pool):
     lines = sluice(*QUICK, "--no-bound", "--sweep", "MaxCapacity=1,2", "--sweep", "duration-s=5,25").stdout
     cells = [re.findall(r"[\d.,]+ (s|min|h|days)\b", line) for line in lines.splitlines()]
     rows = [units for units in cells if len(units) == 3]
@@ -352,11 +348,11 @@ def test_a_column_has_one_unit_and_a_share_short_of_all_is_never_all(sluice, one
     ],
     ids=" ".join,
 )
-def test_a_name_longer_than_a_file_may_have_is_refused_in_a_sentence(sluice, tmp_path, monkeypatch, command):
+def test_a_file_name_that_is_too_long_is_rejected_in_one_line(sluice, tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
-    assert "n" * 300 in refusal(sluice(*command))
+    assert "n" * 300 in error_line(sluice(*command))
 
 
-def test_a_run_whose_output_is_closed_ends_as_any_other(sluice, monkeypatch):
+def test_a_run_with_closed_output_ends_normally(sluice, monkeypatch):
     monkeypatch.setattr("sys.stdout", None)
     assert sluice(*QUICK, "--no-bound").exit_code == 0

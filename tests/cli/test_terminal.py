@@ -1,4 +1,4 @@
-"""A terminal without the characters, a reader that goes away, Ctrl-C: the command ends as Unix tools do."""
+"""Limited encodings, closed pipes and Ctrl-C: the command behaves as Unix tools do."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sluice_cli.main import main
 from sluice_sim.study import sweep
 
 SHORT = "steady:days=0.02:per-day=2000"
-INTERRUPTED, NOBODY_READS = 130, 141
+SIGINT_STATUS, SIGPIPE_STATUS = 130, 141
 BEGIN = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
     "from sluice_cli.main import main; main(prog_name='sluice')"
@@ -29,8 +29,8 @@ COMMAND = (sys.executable, "-c", BEGIN)
 HISTORY = ("history", "transcription", "--region", "eu-west-1")
 
 
-def told_in(encoding: str, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
-    """What the command prints to a terminal that knows this encoding alone."""
+def printed_in(encoding: str, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
+    """The command's output on a terminal with this encoding."""
     written = io.BytesIO()
     for name in ("stdout", "stderr"):
         monkeypatch.setattr(sys, name, io.TextIOWrapper(written, encoding=encoding, write_through=True))
@@ -41,34 +41,34 @@ def told_in(encoding: str, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> 
 
 
 @pytest.mark.usefixtures("one_process")
-class TestATerminalWithoutTheCharacters:
+class TestEncodings:
     @pytest.fixture
     def one_process(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Others take seconds to begin."""
+        """Run in this process: others take seconds to start."""
         monkeypatch.setattr(sweep, "_workers", lambda tasks: ThreadPoolExecutor(1))
 
     def test_the_demos_bars_and_arrows_become_ascii(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        told = told_in("ascii", monkeypatch, "demo", "--scenario", "transcription")
-        assert "# visible, = in flight; * running, o asked for" in told
-        assert "-> 24 messages arrive" in told
-        assert "########" in told
-        assert "?" not in told
+        printed = printed_in("ascii", monkeypatch, "demo", "--scenario", "transcription")
+        assert "# visible, = in flight; * running, o asked for" in printed
+        assert "-> 24 messages arrive" in printed
+        assert "########" in printed
+        assert "?" not in printed
 
     @pytest.mark.parametrize("policies", ["sluice", "sluice,static"])
     def test_a_simulations_tables_become_ascii(self, policies: str, monkeypatch: pytest.MonkeyPatch) -> None:
         played = ("simulate", "transcription", "--trace", SHORT, "--policy", policies)
-        told = told_in("ascii", monkeypatch, *played)
-        assert "instance" in told
-        assert "?" not in told
+        printed = printed_in("ascii", monkeypatch, *played)
+        assert "instance" in printed
+        assert "?" not in printed
 
-    def test_what_a_character_set_has_stays_as_it_is(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_characters_of_the_encoding_are_kept(self, monkeypatch: pytest.MonkeyPatch) -> None:
         played = ("simulate", "transcription", "--trace", SHORT, "--policy", "sluice,static")
-        assert "× bound" in told_in("latin-1", monkeypatch, *played)
+        assert "× bound" in printed_in("latin-1", monkeypatch, *played)
 
 
 @contextmanager
 def started(*arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """The command in a process group of its own, as a shell starts it."""
+    """Start the command in its own process group, as a shell does."""
     with subprocess.Popen(
         [*COMMAND, *arguments],
         stdout=subprocess.PIPE,
@@ -93,25 +93,25 @@ def started(*arguments: str, **environment: str) -> Iterator[subprocess.Popen[st
     ],
     ids=" ".join,
 )
-def test_it_ends_quietly_once_nobody_reads_on(arguments: tuple[str, ...]) -> None:
+def test_it_ends_quietly_when_the_reader_closes_the_pipe(arguments: tuple[str, ...]) -> None:
     with started(*arguments) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()  # as `head` does
-        told = process.stderr.read()
-        assert process.wait() == NOBODY_READS, told
-    assert "Traceback" not in told
-    assert "Error" not in told
-    assert "Exception ignored" not in told
+        printed = process.stderr.read()
+        assert process.wait() == SIGPIPE_STATUS, printed
+    assert "Traceback" not in printed
+    assert "Error" not in printed
+    assert "Exception ignored" not in printed
 
 
 class TestCtrlC:
     def interrupted(self, process: subprocess.Popen[str]) -> None:
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to children, too
-        _, told = process.communicate(timeout=120)
-        assert process.returncode == INTERRUPTED, told
-        assert "Traceback" not in told
-        assert "KeyboardInterrupt" not in told
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: child processes get it too
+        _, printed = process.communicate(timeout=120)
+        assert process.returncode == SIGINT_STATUS, printed
+        assert "Traceback" not in printed
+        assert "KeyboardInterrupt" not in printed
 
     def test_the_demo_ends(self) -> None:
         with started("demo", "--scenario", "transcription") as process:
@@ -120,8 +120,8 @@ class TestCtrlC:
                 assert process.poll() is None
             self.interrupted(process)
 
-    def test_a_comparison_ends_with_the_processes_that_play_it(self, tmp_path: Path) -> None:
-        # A trace so long that it is being played when the signal comes.
+    def test_a_comparison_ends_with_its_processes(self, tmp_path: Path) -> None:
+        # The trace is so long that it is still being simulated when the signal comes.
         played = ("simulate", "transcription", "--trace", "diurnal:days=7:per-day=200000", "--policy", "all")
         with started(*played, TMPDIR=str(tmp_path)) as process:
             while not any(tmp_path.glob("sluice-sweep-*/*")):

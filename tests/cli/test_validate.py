@@ -1,4 +1,4 @@
-"""`sluice validate`: what is wrong with a workload, or what would be in force."""
+"""`sluice validate` prints the problems of a workload, or the settings in force."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ SERVICE = (
 GROUP = '"Name=w", "QueueName=w", "AutoScalingGroupName=w"'
 
 
-def test_every_environment_of_the_project_is_fine(sluice: Any) -> None:
+def test_every_environment_of_the_project_is_valid(sluice: Any) -> None:
     names = deployment.environments(workloads.CHECKOUT)
     answer: Answer = sluice("validate", *names)
     assert (answer.exit_code, answer.stderr) == (0, "")
@@ -55,15 +55,15 @@ def test_every_environment_of_the_project_is_fine(sluice: Any) -> None:
     assert [line.partition(": OK: ")[0] for line in fine] == list(names)
 
 
-def test_it_says_what_is_in_force(sluice: Any, tmp_path: Path) -> None:
+def test_it_prints_the_settings_in_force(sluice: Any, tmp_path: Path) -> None:
     dynamic = written(tmp_path, ecs_document(target=dynamic_section(), count_in_flight=False, mode="observe"))
-    said = sluice("validate", "transcription", dynamic).stdout.splitlines()
-    assert said[0] == (
+    message = sluice("validate", "transcription", dynamic).stdout.splitlines()
+    assert message[0] == (
         "transcription: OK: mode active; queue transcription; group transcription, 0 to 5 instances, "
         "bootstrap 1; target 8 messages per instance; tracks EffectiveBacklogPerInstance (margin 0.3, "
         "processing time 60 s); shutdown after 5 empty minutes"
     )
-    assert said[1].removeprefix(f"{dynamic}: OK: ") == (
+    assert message[1].removeprefix(f"{dynamic}: OK: ") == (
         "mode observe; queue queue-proc; service queue-proc in cluster workers, 0 to 5 instances, "
         "bootstrap 1; target 600 s x 1 / Average MsgProcessingDuration, 0.1 to 1000 messages per instance "
         "(10 until it is known), messages in flight not counted; tracks BacklogPerInstance; "
@@ -72,7 +72,7 @@ def test_it_says_what_is_in_force(sluice: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tracking", "target", "said"),
+    ("tracking", "target", "message"),
     [
         ({"metric": "backlog"}, static_section(), "tracks BacklogPerInstance"),
         (
@@ -98,11 +98,11 @@ def test_it_says_what_is_in_force(sluice: Any, tmp_path: Path) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_it_says_what_target_tracking_reads(
-    sluice: Any, tmp_path: Path, tracking: dict[str, Any], target: dict[str, Any], said: str
+def test_it_prints_what_target_tracking_reads(
+    sluice: Any, tmp_path: Path, tracking: dict[str, Any], target: dict[str, Any], message: str
 ) -> None:
     line = sluice("validate", written(tmp_path, document(tracking=tracking, target=target))).stdout
-    assert f"; {said}; shutdown" in line
+    assert f"; {message}; shutdown" in line
 
 
 ALONE = "it tracks the backlog alone"
@@ -124,7 +124,7 @@ def tracked(metric: str, source: str = "published", **changes: Any) -> dict[str,
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
         (tracked("effective", processing_s=60), []),
         (tracked("backlog", processing_s=60), []),
@@ -163,19 +163,19 @@ def tracked(metric: str, source: str = "published", **changes: Any) -> dict[str,
         ),
     ],
 )
-def test_a_note_says_what_an_accepted_setting_leads_to(
-    sluice: Any, tmp_path: Path, body: dict[str, Any], said: list[str]
+def test_a_note_explains_the_consequence_of_a_valid_setting(
+    sluice: Any, tmp_path: Path, body: dict[str, Any], message: list[str]
 ) -> None:
     path = written(tmp_path, body)
     answer = sluice("validate", path)
     assert (answer.exit_code, answer.stderr) == (0, "")
     noted = answer.stdout.splitlines()[1:]
-    assert len(noted) == len(said)
-    for line, sentence in zip(noted, said, strict=True):
+    assert len(noted) == len(message)
+    for line, sentence in zip(noted, message, strict=True):
         assert line.startswith(f"{path}: note: {sentence}")
 
 
-def test_notes_leave_the_json_to_the_documents(sluice: Any, tmp_path: Path) -> None:
+def test_notes_do_not_mix_with_the_json(sluice: Any, tmp_path: Path) -> None:
     path = written(tmp_path, tracked("backlog"))
     answer = sluice("validate", path, "--json")
     assert answer.exit_code == 0
@@ -183,9 +183,7 @@ def test_notes_leave_the_json_to_the_documents(sluice: Any, tmp_path: Path) -> N
     assert answer.stderr.startswith(f"{path}: note: {ALONE}, ")
 
 
-def test_each_problem_of_a_document_is_a_sentence_with_its_place_value_and_way_out(
-    sluice: Any, tmp_path: Path
-) -> None:
+def test_each_problem_of_a_document_has_its_place_value_and_way_out(sluice: Any, tmp_path: Path) -> None:
     wrong = written(tmp_path, document(policy_arn="", capacity={"min": 0, "max": 2, "bootstrap": 3}))
     answer = sluice("validate", wrong)
     assert (answer.exit_code, answer.stdout) == (1, "")
@@ -208,7 +206,7 @@ def test_each_problem_of_a_document_is_a_sentence_with_its_place_value_and_way_o
         ({"metric": "both"}, "tracking.metric: 'both': input should be 'effective' or 'backlog'"),
     ],
 )
-def test_what_a_document_tracks_is_judged_in_a_sentence(
+def test_an_invalid_tracking_section_is_explained_in_one_line(
     sluice: Any, tmp_path: Path, tracking: dict[str, Any], problem: str
 ) -> None:
     wrong = written(tmp_path, document(tracking={"metric": "effective"} | tracking))
@@ -217,7 +215,7 @@ def test_what_a_document_tracks_is_judged_in_a_sentence(
     assert answer.stderr.splitlines() == [f"{wrong}: {problem}"]
 
 
-def test_a_document_may_come_through_a_pipe(sluice: Any, tmp_path: Path) -> None:
+def test_a_document_can_come_through_a_pipe(sluice: Any, tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     writer = threading.Thread(target=pipe.write_text, args=[json.dumps(document())])
@@ -227,7 +225,7 @@ def test_a_document_may_come_through_a_pipe(sluice: Any, tmp_path: Path) -> None
     assert "OK: mode active" in answer.stdout
 
 
-def test_what_is_no_json_is_a_problem_too(sluice: Any, tmp_path: Path) -> None:
+def test_invalid_json_is_a_problem(sluice: Any, tmp_path: Path) -> None:
     answer = sluice("validate", written(tmp_path, "name: x"))
     assert answer.exit_code == 1
     assert "document: 'name: x': not valid JSON" in answer.stderr
@@ -270,7 +268,7 @@ def test_what_is_no_json_is_a_problem_too(sluice: Any, tmp_path: Path) -> None:
         ),
     ],
 )
-def test_an_environments_parameters_are_judged_as_a_deploy_would(
+def test_an_environments_parameters_are_checked_as_in_a_deploy(
     sluice: Any, samconfig: Path, overrides: str, problem: str
 ) -> None:
     samconfig.write_text(environment("mine", overrides))
@@ -280,22 +278,20 @@ def test_an_environments_parameters_are_judged_as_a_deploy_would(
     assert answer.stdout == ""
 
 
-def test_the_mode_of_an_environment_is_the_one_it_is_deployed_in(sluice: Any, samconfig: Path) -> None:
+def test_the_mode_of_an_environment_is_the_deployed_one(sluice: Any, samconfig: Path) -> None:
     samconfig.write_text(environment("mine", f'[{GROUP}, "MaxCapacity=5", "Mode=observe"]'))
     assert "mode observe" in sluice("validate", "mine").stdout
     assert json.loads(sluice("validate", "mine", "--json").stdout)["policy_arn"] == ""
 
 
-def test_parameters_may_stand_in_one_text_as_sam_takes_them_and_under_any_control_plane(
-    sluice: Any, samconfig: Path
-) -> None:
+def test_parameters_can_be_one_string_and_name_any_control_plane(sluice: Any, samconfig: Path) -> None:
     text = "'Name=w QueueName=w AutoScalingGroupName=\"a b\" MaxCapacity=5 ControlPlaneStack=mine'"
     samconfig.write_text(environment("mine", text))
     assert json.loads(sluice("validate", "mine", "--json").stdout)["fleet"] == {"type": "asg", "name": "a b"}
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (environment("mine", '["Name"]'), "parameter_overrides: 'Name': write it as Name=value"),
         ("[mine", "samconfig.toml: not valid TOML"),
@@ -304,14 +300,14 @@ def test_parameters_may_stand_in_one_text_as_sam_takes_them_and_under_any_contro
         (environment("mine", "'Name=\"w'"), "parameter_overrides: 'Name=\"w': No closing quotation"),
     ],
 )
-def test_a_samconfig_that_cannot_be_read_is_one_sentence(
-    sluice: Any, samconfig: Path, text: str, said: str
+def test_an_unreadable_samconfig_is_reported_in_one_line(
+    sluice: Any, samconfig: Path, text: str, message: str
 ) -> None:
     samconfig.write_text(text)
     answer = sluice("validate", "mine")
     assert answer.exit_code == 2
     [line] = answer.stderr.splitlines()
-    assert said in line
+    assert message in line
 
 
 def test_json_is_the_document_that_the_stack_would_register(sluice: Any, tmp_path: Path) -> None:
@@ -321,7 +317,7 @@ def test_json_is_the_document_that_the_stack_would_register(sluice: Any, tmp_pat
     assert "OK: mode active" in again.stdout
 
 
-def test_json_of_several_is_a_list_of_those_that_are_fine(sluice: Any, tmp_path: Path) -> None:
+def test_json_of_several_workloads_lists_the_valid_ones(sluice: Any, tmp_path: Path) -> None:
     wrong = written(tmp_path, document(mode="on"))
     answer = sluice("validate", "transcription", wrong, "queue-proc", "--json")
     assert answer.exit_code == 1
@@ -329,28 +325,28 @@ def test_json_of_several_is_a_list_of_those_that_are_fine(sluice: Any, tmp_path:
 
 
 @pytest.mark.parametrize("as_json", [(), ("--json",)])
-def test_what_cannot_be_read_keeps_no_other_from_being_judged(
+def test_an_unreadable_workload_does_not_keep_others_from_being_checked(
     sluice: Any, tmp_path: Path, as_json: tuple[str, ...]
 ) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
     wrong = written(tmp_path, document(mode="on"))
     answer = sluice("validate", "no-such", tmp_path / "binary", tmp_path, wrong, "queue-proc", *as_json)
     assert answer.exit_code == 2
-    told = [line.partition(": ")[0] for line in answer.stderr.splitlines()]
-    assert told == ["no-such", f"{tmp_path}/binary", f"{tmp_path}", f"{wrong}"]
+    printed = [line.partition(": ")[0] for line in answer.stderr.splitlines()]
+    assert printed == ["no-such", f"{tmp_path}/binary", f"{tmp_path}", f"{wrong}"]
     assert ("queue-proc: OK" in answer.stdout) or [each["name"] for each in json.loads(answer.stdout)] == [
         "queue-proc"
     ]
 
 
 @pytest.mark.parametrize("arguments", [(), ("no-such",)])
-def test_what_names_no_workload_is_a_wrong_call(sluice: Any, arguments: tuple[str, ...]) -> None:
+def test_a_call_without_a_known_workload_is_a_usage_error(sluice: Any, arguments: tuple[str, ...]) -> None:
     answer = sluice("validate", *arguments)
     assert answer.exit_code == 2
     assert "Traceback" not in answer.stderr
 
 
-def test_a_samconfig_of_ones_own_outside_the_clone_is_judged_as_well(sluice: Any, tmp_path: Path) -> None:
+def test_a_samconfig_outside_the_clone_is_checked_too(sluice: Any, tmp_path: Path) -> None:
     mine = tmp_path / "mine.toml"
     others = 'deploy = 5\n[default]\ndeploy = "x"\n[also.deploy.parameters]\ntemplate_file = 5\n'
     mine.write_text(

@@ -1,4 +1,4 @@
-"""A page as headless Chromium sees it, where one is installed."""
+"""Open a page in headless Chromium, if it is installed."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ needs_chromium = pytest.mark.skipif(
 
 
 def opened(page: Path, profile: Path, width: int = 1280) -> tuple[str, list[str]]:
-    """The document as the browser sees it, and what it wrote to the console.
+    """The document after the browser has loaded it, and its console messages.
 
-    Without Chromium's own sandbox and shared memory: neither exists in many a container.
+    Chromium's sandbox and shared memory are off: many containers have neither.
     """
     ran = subprocess.run(
         [

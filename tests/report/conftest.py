@@ -1,4 +1,4 @@
-"""One report, written once: two workloads, the second with everything that is hard to show."""
+"""One report, written once, with two workloads; the second has everything that is hard to show."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def hard_story() -> Timeline:
 
 
 class Elements(HTMLParser):
-    """Every element with its attributes, and every text with the element it stands in."""
+    """Every element with its attributes, and every text with its element."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -57,14 +57,14 @@ class Elements(HTMLParser):
         if data.strip():
             self.texts.append((self.elements[-1][0], " ".join(data.split())))
 
-    def told(self) -> str:
-        """What a reader reads."""
+    def visible_text(self) -> str:
+        """The text that a reader sees."""
         return " | ".join(text for tag, text in self.texts if tag not in ("style", "script"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """A written report and the stories in it."""
+    """A written report and its stories."""
 
     stories: tuple[Timeline, ...]
     written: tuple[Path, ...]

@@ -1,4 +1,4 @@
-"""Shares, durations and amounts read the same wherever they are printed."""
+"""Shares, durations and amounts have the same format everywhere."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ from sluice_report import quantities
         (1e-9, "under 0.00001 %"),
     ],
 )
-def test_a_share_is_cut_and_keeps_the_digits_that_tell_it_from_all(part: float | None, written: str) -> None:
+def test_a_share_is_truncated_and_keeps_enough_digits_to_differ_from_all(
+    part: float | None, written: str
+) -> None:
     assert quantities.share(part) == written
 
 
@@ -46,11 +48,11 @@ def test_a_share_short_of_a_promise_is_never_written_as_the_promise(part: float,
         (5e6, "57.9 days"),
     ],
 )  # fmt: skip
-def test_a_duration_is_written_in_the_unit_people_would_choose(seconds: float | None, written: str) -> None:
+def test_a_duration_is_written_in_a_readable_unit(seconds: float | None, written: str) -> None:
     assert quantities.duration(seconds) == written
 
 
-def test_durations_that_stand_together_have_one_unit() -> None:
+def test_durations_in_one_list_share_a_unit() -> None:
     assert quantities.durations([0.0, 4.5, None, 7300.0]) == ["0 s", "4.5 s", "–", "7,300 s"]
     assert quantities.durations([0.0, 786.0, 90_000.0]) == ["0 min", "13.1 min", "1,500 min"]
     assert quantities.durations([]) == []

@@ -1,4 +1,4 @@
-"""Stories with defaults: a test names only what it is about."""
+"""Builders of stories, with defaults: a test names only what it is about."""
 
 from __future__ import annotations
 
@@ -112,8 +112,8 @@ def arriving() -> tuple[Minute, ...]:
     return before + sustained
 
 
-def flat(length: int = 5, **changes: Any) -> Timeline:
-    """Every minute alike."""
-    return Timeline(
+def flat(length: int = 5, **changes: Any) -> Story:
+    """A story in which all minutes are equal."""
+    return Story(
         summary=summary(), minutes=tuple(minute(number, **changes) for number in range(1, length + 1))
     )

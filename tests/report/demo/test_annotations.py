@@ -1,4 +1,4 @@
-"""What gets a number, and which numbers share a label."""
+"""Which events get a number, and which numbers share a label."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from sluice_report.demo.annotations import (
     LABEL_HEIGHT,
-    Mark,
-    chronicle,
+    Annotation,
+    annotate,
     label_width,
     labels,
 )
@@ -22,49 +22,55 @@ from sluice_sim.embedded.timeline import (
 from tests.report.demo import builders
 
 
-def _chronicle(*rows: tuple[int, tuple[Event, ...]]) -> tuple[Mark, ...]:
+def _annotated(*rows: tuple[int, tuple[Event, ...]]) -> tuple[Annotation, ...]:
     minutes = tuple(builders.minute(number, *events) for number, events in rows)
-    return chronicle(Timeline(summary=builders.summary(), minutes=minutes))
+    return annotate(Story(summary=builders.summary(), minutes=minutes))
 
 
 def test_events_are_numbered_in_their_order_and_arrivals_are_not() -> None:
-    marks = _chronicle((3, (builders.arrival(), builders.decision())), (5, (builders.tracking(),)))
-    assert [(mark.minute, mark.number) for mark in marks] == [(3, None), (3, 1), (5, 2)]
+    annotations = _annotated((3, (builders.arrival(), builders.decision())), (5, (builders.tracking(),)))
+    assert [(annotation.minute, annotation.number) for annotation in annotations] == [
+        (3, None),
+        (3, 1),
+        (5, 2),
+    ]
 
 
-def test_a_trigger_is_told_apart_from_the_reason() -> None:
-    (mark,) = _chronicle((1, (builders.decision("bootstrap 0 -> 1: work waits (by alarm)"),)))
-    assert (mark.who, mark.text) == ("Sluice, by alarm", "bootstrap 0 → 1: work waits")
+def test_the_trigger_is_split_from_the_reason() -> None:
+    (annotation,) = _annotated((1, (builders.decision("bootstrap 0 -> 1: work waits (by alarm)"),)))
+    assert (annotation.source, annotation.text) == ("Sluice, by alarm", "bootstrap 0 → 1: work waits")
 
 
 def test_a_bracket_that_names_no_trigger_stays_in_the_reason() -> None:
-    (mark,) = _chronicle((1, (builders.decision("shutdown 5 -> 0: proven (by two reads, 5 min)"),)))
-    assert (mark.who, mark.text) == ("Sluice", "shutdown 5 → 0: proven (by two reads, 5 min)")
+    (annotation,) = _annotated((1, (builders.decision("shutdown 5 -> 0: proven (by two reads, 5 min)"),)))
+    assert (annotation.source, annotation.text) == ("Sluice", "shutdown 5 → 0: proven (by two reads, 5 min)")
 
 
-def test_equal_arrivals_minute_by_minute_are_one_run() -> None:
+def test_equal_arrivals_in_consecutive_minutes_are_one_annotation() -> None:
     flow = builders.arrival("30 messages arrive")
-    marks = _chronicle(
+    annotations = _annotated(
         *((number, (flow,)) for number in range(4, 10)), (11, (flow,)), (12, (builders.arrival(),))
     )
-    assert [mark.sentence for mark in marks] == [
+    assert [annotation.sentence for annotation in annotations] == [
         "30 messages arrive every minute until 9",
         "30 messages arrive",
         "24 messages arrive",
     ]
 
 
-def test_marks_with_room_stand_alone_and_crowded_ones_share_a_label() -> None:
-    marks = _chronicle((1, (builders.decision(),)), (2, (builders.tracking(),)), (30, (builders.note(),)))
-    assert [label.text for label in labels(marks, 20)] == ["1", "2", "3"]
-    assert [label.text for label in labels(marks, 5)] == ["1–2", "3"]
+def test_distant_annotations_have_their_own_label_and_close_ones_share_one() -> None:
+    annotations = _annotated(
+        (1, (builders.decision(),)), (2, (builders.tracking(),)), (30, (builders.note(),))
+    )
+    assert [label.text for label in labels(annotations, 20)] == ["1", "2", "3"]
+    assert [label.text for label in labels(annotations, 5)] == ["1–2", "3"]
 
 
-def test_a_shared_label_looks_like_the_gravest_of_its_marks() -> None:
-    marks = _chronicle(
+def test_a_shared_label_looks_like_its_most_severe_annotation() -> None:
+    annotations = _annotated(
         (1, (builders.tracking(), builders.decision())), (40, (builders.decision(), builders.failure()))
     )
-    assert [label.kind for label in labels(marks, 5)] == [EventKind.DECISION, EventKind.FAILURE]
+    assert [label.kind for label in labels(annotations, 5)] == [EventKind.DECISION, EventKind.FAILURE]
 
 
 @given(
@@ -76,13 +82,13 @@ def test_labels_never_touch_and_cover_every_number(events: list, points_per_minu
         (number, tuple(Event(kind=kind, text="x") for at, kind in events if at == number))
         for number in sorted({at for at, _ in events})
     ]
-    marks = _chronicle(*rows)
-    shown = labels(marks, points_per_minute)
+    annotations = _annotated(*rows)
+    shown = labels(annotations, points_per_minute)
     for before, after in pairwise(shown):
         right = before.minute * points_per_minute - LABEL_HEIGHT / 2 + label_width(before.text)
         assert right < after.minute * points_per_minute - LABEL_HEIGHT / 2
     covered = [int(number) for label in shown for number in label.text.split("–")]
-    numbers = [mark.number for mark in marks if mark.number is not None]
+    numbers = [annotation.number for annotation in annotations if annotation.number is not None]
     assert covered[:1] == numbers[:1]
     assert covered[-1:] == numbers[-1:]
     assert covered == sorted(covered)

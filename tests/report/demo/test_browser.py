@@ -1,4 +1,4 @@
-"""The page opens in a browser without a complaint, and pointing at a chart shows the minute's reasons."""
+"""The page opens in a browser without errors, and pointing at a chart shows the minute's reasons."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ chart.dispatchEvent(new PointerEvent("pointermove", place));
 </script></body>"""
 
 
-def test_the_page_opens_without_a_word_on_the_console(report: Report, tmp_path: Path) -> None:
+def test_the_page_opens_without_console_messages(report: Report, tmp_path: Path) -> None:
     document, console = opened(report.written[0], tmp_path)
     assert console == []
     assert document.count("<svg") == 4
@@ -33,11 +33,11 @@ def test_pointing_at_a_decision_shows_its_minute_its_numbers_and_its_reason(
     assert console == []
     tip = document.split('<div class="tip" role="status"')[1].split("</div>")[0]
     assert "hidden" not in tip.split(">")[0]
-    told = Elements(f"<div{tip}").told()
-    assert told.startswith(
-        "minute 2 | waiting | 24 | in work | 0 | asked for | 1 | running | 0 | per instance | 24"
+    text = Elements(f"<div{tip}").visible_text()
+    assert text.startswith(
+        "minute 2 | waiting | 24 | in flight | 0 | desired | 1 | running | 0 | per instance | 24"
     )
-    assert told.endswith("bootstrap 0 → 1: work waits and nothing runs")
+    assert text.endswith("bootstrap 0 → 1: work waits and nothing runs")
     assert 'data-minute="2" class="now"' in document
 
 

@@ -1,4 +1,4 @@
-"""The page tells what the story tells, and needs nothing but itself."""
+"""The page has all of the story's content, and is self-contained."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ def test_the_report_is_one_page_and_a_picture_for_each_workload(report: Report) 
     }
 
 
-def test_the_page_says_what_a_story_shows_and_nothing_where_it_says_nothing(report: Report) -> None:
+def test_the_page_has_a_lesson_only_where_the_story_has_one(report: Report) -> None:
     lessons = re.findall(r'<p class="lesson">(.*?)</p>', report.html)
-    told, untold = report.stories
-    assert [unescape(lesson) for lesson in lessons] == [told.explanation]
-    assert untold.explanation == ""
+    with_lesson, without_lesson = report.stories
+    assert [unescape(lesson) for lesson in lessons] == [with_lesson.lesson]
+    assert without_lesson.lesson == ""
 
 
-def test_every_minute_stands_in_the_page_with_the_storys_numbers(report: Report) -> None:
+def test_the_page_lists_every_minute_with_the_storys_numbers(report: Report) -> None:
     rows = re.findall(r'<tr><th scope="row">(\d+)</th>(.*?)</tr>', report.html)
-    told = [(int(number), re.findall(r"<td>(.*?)</td>", cells)) for number, cells in rows]
+    shown = [(int(number), re.findall(r"<td>(.*?)</td>", cells)) for number, cells in rows]
     played = [row for story in report.stories for row in story.minutes]
-    assert len(told) == len(played)
-    for (number, cells), row in zip(told, played, strict=True):
+    assert len(shown) == len(played)
+    for (number, cells), row in zip(shown, played, strict=True):
         values = (
             row.visible, row.in_flight, row.desired, row.running, row.sent, row.backlog_per_instance,
             row.tracked_per_instance, row.target, row.processing_s,
@@ -51,18 +51,20 @@ def test_every_minute_stands_in_the_page_with_the_storys_numbers(report: Report)
         assert cells == ["–" if value is None else quantities.number(value) for value in values]
 
 
-def test_the_summary_says_of_each_workload_what_became_of_it(report: Report) -> None:
-    told = report.read.told()
-    assert re.findall(r"\| (promise kept|not done) \|", told) == ["promise kept", "not done"]
-    assert "| nothing left, back at its minimum |" in told
-    assert "not done: 24 of 9,024 processed, 9,000 left, 3 desired (minimum 0)" in told
-    assert "1 bootstrap, 1 shutdown" in told
+def test_the_summary_has_each_workloads_outcome(report: Report) -> None:
+    text = report.read.visible_text()
+    assert re.findall(r"\| (promise kept|not done) \|", text) == ["promise kept", "not done"]
+    assert "| nothing left, back at its minimum |" in text
+    assert "not done: 24 of 9,024 processed, 9,000 left, 3 desired (minimum 0)" in text
+    assert "1 bootstrap, 1 shutdown" in text
 
 
-def test_every_event_stands_in_the_chronicle_and_every_one_but_arrivals_has_a_number(report: Report) -> None:
+def test_the_list_of_events_is_complete_and_numbers_all_but_arrivals(
+    report: Report,
+) -> None:
     for index, story in enumerate(report.stories, 1):
         section = report.html.split(f'<section id="play-{index}"')[1].split("</section>")[0]
-        listed = section.split('<ol class="chronicle">')[1].split("</ol>")[0]
+        listed = section.split('<ol class="events">')[1].split("</ol>")[0]
         items = re.findall(r'<li data-minute="(\d+)">(.*?)</li>', listed, flags=re.DOTALL)
         events = [(row.minute, event) for row in story.minutes for event in row.events]
         assert [int(minute) for minute, _ in items] == [minute for minute, _ in events]
@@ -70,22 +72,22 @@ def test_every_event_stands_in_the_chronicle_and_every_one_but_arrivals_has_a_nu
         assert numbers == list(range(1, len(events) - Counter(e.kind for _, e in events)["arrival"] + 1))
 
 
-def test_a_decision_is_told_with_its_minute_its_trigger_and_its_reason(report: Report) -> None:
-    told = report.read.told()
-    assert "| 1 | minute 2 | Sluice, by tick | bootstrap 0 → 1: work waits and nothing runs |" in told
-    assert "| 2 | minute 4 | AWS | target tracking 1 → 3: 24 per instance against a target of 8 |" in told
-    assert "| Sluice, by alarm | shutdown 3 → 0: the queue is proven empty (0 for 5 min and now) |" in told
+def test_a_decision_is_listed_with_its_minute_trigger_and_reason(report: Report) -> None:
+    text = report.read.visible_text()
+    assert "| 1 | minute 2 | Sluice, by tick | bootstrap 0 → 1: work waits and nothing runs |" in text
+    assert "| 2 | minute 4 | AWS | target tracking 1 → 3: 24 per instance against a target of 8 |" in text
+    assert "| Sluice, by alarm | shutdown 3 → 0: the queue is proven empty (0 for 5 min and now) |" in text
 
 
-def test_what_a_story_says_is_text_and_never_markup(report: Report) -> None:
-    told = HARD.removesuffix(" (by schedule)").replace("->", "→")
-    assert told in report.read.told()
+def test_texts_of_a_story_are_escaped(report: Report) -> None:
+    text = HARD.removesuffix(" (by schedule)").replace("->", "→")
+    assert text in report.read.visible_text()
     assert "<script>alert" not in report.html
     assert "<b>9000" not in report.html
     assert [tag for tag, _ in report.read.elements].count("script") == 1
 
 
-def test_the_page_reaches_for_nothing_outside_itself(report: Report) -> None:
+def test_the_page_loads_nothing_from_elsewhere(report: Report) -> None:
     assert not re.search(r"(https?:)?//[a-z]", report.html.replace("// Pointing", ""), flags=re.IGNORECASE)
     assert "@import" not in report.html
     for tag, attributes in report.read.elements:
@@ -110,7 +112,7 @@ def test_the_drawings_take_every_colour_and_the_font_from_the_page(report: Repor
         assert set(re.findall(r"var\(--([a-z-]+)\)", drawing)) <= {*palette.LIGHT, "font"}
 
 
-def test_both_variants_of_the_palette_name_the_same_roles_and_light_ones_are_told_apart() -> None:
+def test_both_variants_of_the_palette_have_the_same_roles_and_light_colours_differ() -> None:
     assert set(palette.LIGHT) == set(palette.DARK)
     assert len(set(palette.LIGHT.values())) == len(palette.LIGHT)
 
@@ -120,13 +122,13 @@ def test_the_same_stories_make_the_same_files(report: Report, tmp_path: Path) ->
     assert [path.read_bytes() for path in again] == [path.read_bytes() for path in report.written]
 
 
-def test_two_stories_of_one_name_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"told twice: transcription"):
+def test_two_stories_with_one_name_are_rejected(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"used twice: transcription"):
         sluice_report.write([builders.story(), builders.story()], tmp_path)
 
 
-def test_a_story_without_a_minute_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"no minute was played of transcription"):
+def test_a_story_without_minutes_is_rejected(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no minute was simulated of transcription"):
         sluice_report.write([builders.flat(0)], tmp_path)
 
 
@@ -134,22 +136,22 @@ def test_importing_the_report_loads_neither_matplotlib_nor_jinja() -> None:
     code = (
         "import sys, sluice_report; print([m for m in ('matplotlib', 'jinja2', 'numpy') if m in sys.modules])"
     )
-    root = Path(sluice_report.__file__).resolve().parents[2]
+    root = Path(sluice_report.__file__).resolve().parents[1]
     loaded = subprocess.run(
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
     )
     assert loaded.stdout.strip() == "[]"
 
 
-def test_a_home_that_cannot_be_written_costs_no_warning(tmp_path: Path) -> None:
+def test_a_read_only_home_causes_no_warning(tmp_path: Path) -> None:
     (tmp_path / "not-a-directory").touch()
     code = (
-        "import sys; from pathlib import Path; import sluice_report; from tests.report import builders;"
+        "import sys; from pathlib import Path; import sluice_report; from tests.report.demo import builders;"
         f"sluice_report.write([builders.flat()], Path({str(tmp_path / 'out')!r}))"
     )
     home = str(tmp_path / "not-a-directory")
     environ = dict.fromkeys(("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "MPLCONFIGDIR"), home)
-    root = Path(sluice_report.__file__).resolve().parents[2]
+    root = Path(sluice_report.__file__).resolve().parents[1]
     wrote = subprocess.run(
         [sys.executable, "-c", code], cwd=root, env=environ, capture_output=True, text=True, check=False
     )
@@ -165,15 +167,15 @@ def test_a_home_that_cannot_be_written_costs_no_warning(tmp_path: Path) -> None:
         ({"waits": None}, "done", True),
     ],
 )
-def test_a_fleet_that_is_back_at_its_minimum_is_not_called_good_where_its_promise_broke(
+def test_a_fleet_back_at_its_minimum_is_no_success_if_its_promise_was_broken(
     changes: dict, outcome: str, is_good: bool
 ) -> None:
     html = page.render([builders.story(**changes)])
     assert f'class="{"ok" if is_good else "not-ok"}"><b>{outcome}</b>' in html
 
 
-def test_the_page_tells_waits_and_hours_and_why_messages_were_late() -> None:
-    html = page.render([builders.story(waits=LATE, late_by_cause={Cause.NONE_RUNNING: 1.0})])
+def test_the_page_shows_waits_hours_and_why_messages_were_late() -> None:
+    html = page.render([builders.story(waits=LATE, late_while={Cause.NONE_RUNS: 1.0})])
     for label, value in (
         ("Instance-hours", "0.25"),
         ("Wait p50", "240 s"),

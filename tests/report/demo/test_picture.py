@@ -1,4 +1,4 @@
-"""A picture shows something, whatever was played."""
+"""The picture shows any run, in the right colours."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from matplotlib import image
 
+from sluice_report.chart.palette import LIGHT
 from sluice_report.demo import picture
 from sluice_sim.embedded.timeline import Timeline
 from tests.report.conftest import Report
@@ -17,7 +18,7 @@ from tests.report.demo import builders
 
 
 def _pixels(png: bytes) -> np.ndarray:
-    """Rows of columns of red, green and blue, 0 to 255."""
+    """An array of rows, columns and colour channels (red, green, blue; 0 to 255)."""
     return np.rint(image.imread(io.BytesIO(png), format="png")[:, :, :3] * 255).astype(int)
 
 
@@ -32,12 +33,12 @@ def test_a_png_is_wide_enough_for_a_page_and_not_blank(report: Report) -> None:
 
 def test_a_png_shows_the_backlog_the_fleet_and_the_target_in_their_colours(report: Report) -> None:
     pixels = _pixels(report.written[1].read_bytes()).reshape(-1, 3)
-    for colour in ("waiting", "in-work", "running", "asked", "per-instance", "target", "processing"):
-        wanted = [int(picture.LIGHT[colour][at : at + 2], 16) for at in (1, 3, 5)]
+    for colour in ("waiting", "in-flight", "running", "desired", "per-instance", "target", "processing"):
+        wanted = [int(LIGHT[colour][at : at + 2], 16) for at in (1, 3, 5)]
         assert (pixels == wanted).all(axis=1).sum() > 50, colour
 
 
-def test_a_longer_chronicle_makes_a_taller_png_up_to_what_a_png_lists() -> None:
+def test_a_longer_list_of_events_makes_a_taller_png_up_to_what_a_png_lists() -> None:
     def height(decisions: int) -> int:
         rows = tuple(
             builders.minute(number, builders.decision()) if number <= decisions else builders.minute(number)
@@ -63,11 +64,11 @@ def test_titles_and_axis_numbers_are_text_in_the_drawing_and_scale_to_a_phone() 
     assert 0 < wide.left < wide.right < 1
 
 
-def test_what_is_tracked_is_drawn_as_the_backlogs_part_and_that_of_arrivals_against_the_target() -> None:
-    story = Timeline(summary=builders.summary(), minutes=builders.arriving())
+def test_the_tracked_metric_is_drawn_as_backlog_plus_arrivals_against_the_target() -> None:
+    story = Story(summary=builders.summary(), minutes=builders.arriving())
     pixels = _pixels(picture.png(story)).reshape(-1, 3)
     for colour in ("of-backlog", "of-arrivals", "per-instance", "target", "arriving", "plan"):
-        wanted = [int(picture.LIGHT[colour][at : at + 2], 16) for at in (1, 3, 5)]
+        wanted = [int(LIGHT[colour][at : at + 2], 16) for at in (1, 3, 5)]
         assert (pixels == wanted).all(axis=1).sum() > 50, colour
     svg = picture.drawing(story, width=760).svg
     for label in ("of the backlog", "of arrivals", "sustained", "arriving", "target 8"):
@@ -104,7 +105,7 @@ def test_a_workload_that_tracks_the_backlog_alone_has_no_panel_of_arrivals() -> 
     ids=str,
 )
 @pytest.mark.parametrize("length", [1, 2, 400])
-def test_whatever_was_played_can_be_drawn(changes: dict, length: int) -> None:
+def test_any_run_can_be_drawn(changes: dict, length: int) -> None:
     story = builders.flat(length, **changes)
     assert len(picture.drawing(story, width=350).svg) > 1000
 

@@ -1,4 +1,4 @@
-"""A panel's title says in words what is seen, with the story's own numbers."""
+"""A panel's title describes its data, with the story's own numbers."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tests.report.demo.builders import (
 )
 
 
-def test_the_backlog_is_told_from_its_first_message_to_its_last() -> None:
-    told = sentences.backlog(minutes())
-    assert told == "24 messages wait in minute 2; the queue is empty after minute 6"
+def test_the_backlog_is_described_from_its_first_message_to_its_last() -> None:
+    text = sentences.backlog(minutes())
+    assert text == "24 messages wait in minute 2; the queue is empty after minute 6"
 
 
-def test_a_backlog_that_grew_is_told_at_its_most() -> None:
+def test_the_maximum_of_a_growing_backlog_is_named() -> None:
     rows = [minute(1, visible=1), minute(2, visible=1200), minute(3)]
     assert (
         sentences.backlog(rows)
@@ -28,31 +28,33 @@ def test_a_backlog_that_grew_is_told_at_its_most() -> None:
     )
 
 
-def test_a_backlog_that_is_left_is_told_as_left() -> None:
+def test_a_remaining_backlog_is_named() -> None:
     rows = [minute(1, visible=5), minute(2, visible=3, in_flight=2)]
-    assert sentences.backlog(rows) == "5 messages wait in minute 1; 3 still wait and 2 are in work at the end"
-
-
-@pytest.mark.parametrize(
-    ("changes", "told"),
-    [
-        ({}, "No message waits"),
-        ({"in_flight": 2}, "No message waits at any minute's end: each is taken up at once"),
-    ],
-)
-def test_a_backlog_of_nothing_is_told_as_such(changes: dict, told: str) -> None:
-    assert sentences.backlog(flat(**changes).minutes) == told
-
-
-def test_the_fleet_is_told_from_its_first_instance_to_its_last() -> None:
-    told = sentences.instances(minutes())
     assert (
-        told == "1 instance is asked for in minute 2 and runs in minute 3; 3 at most; back to 0 in minute 8"
+        sentences.backlog(rows) == "5 messages wait in minute 1; 3 still wait and 2 are in flight at the end"
     )
 
 
 @pytest.mark.parametrize(
-    ("rows", "told"),
+    ("changes", "text"),
+    [
+        ({}, "No message waits"),
+        ({"in_flight": 2}, "No message waits at any minute's end: each is received at once"),
+    ],
+)
+def test_an_empty_backlog_is_described_as_empty(changes: dict, text: str) -> None:
+    assert sentences.backlog(flat(**changes).minutes) == text
+
+
+def test_the_fleet_is_described_from_its_first_instance_to_its_last() -> None:
+    text = sentences.instances(minutes())
+    assert (
+        text == "1 instance is asked for in minute 2 and runs in minute 3; 3 at most; back to 0 in minute 8"
+    )
+
+
+@pytest.mark.parametrize(
+    ("rows", "text"),
     [
         ([minute(1), minute(2)], "No instance is ever asked for"),
         ([minute(1, desired=10), minute(2, desired=10)], "10 instances asked for throughout"),
@@ -68,19 +70,19 @@ def test_the_fleet_is_told_from_its_first_instance_to_its_last() -> None:
         ),
     ],
 )
-def test_every_course_of_a_fleet_has_its_words(rows: list, told: str) -> None:
-    assert sentences.instances(rows) == told
+def test_every_kind_of_fleet_history_has_its_sentence(rows: list, text: str) -> None:
+    assert sentences.instances(rows) == text
 
 
-def test_the_backlog_per_instance_is_told_against_its_target() -> None:
-    told = sentences.per_instance(minutes())
-    most, since = told.split("; ")
+def test_the_backlog_per_instance_is_compared_with_its_target() -> None:
+    text = sentences.per_instance(minutes())
+    most, since = text.split("; ")
     assert most == "At most 24 messages per instance, in minute 2, against a target of 8"
     assert since == "not above it from minute 5 on"
 
 
 @pytest.mark.parametrize(
-    ("rows", "told"),
+    ("rows", "text"),
     [
         ([minute(1, backlog_per_instance=None, target=None)], "Backlog per instance was never published"),
         ([minute(1, backlog_per_instance=None)], "Backlog per instance was never published; target 8"),
@@ -102,11 +104,11 @@ def test_the_backlog_per_instance_is_told_against_its_target() -> None:
         ),
     ],
 )
-def test_every_course_of_a_target_has_its_words(rows: list, told: str) -> None:
-    assert sentences.per_instance(rows) == told
+def test_every_kind_of_target_history_has_its_sentence(rows: list, text: str) -> None:
+    assert sentences.per_instance(rows) == text
 
 
-def test_arrivals_are_told_by_their_busiest_minute_and_by_what_of_them_is_sustained() -> None:
+def test_arrivals_are_described_by_their_busiest_minute_and_their_sustained_part() -> None:
     rows = builders.arriving()
     assert sentences.arrivals(rows) == (
         "At most 30 messages arrive in a minute; up to 30 of them count as sustained"
@@ -121,7 +123,7 @@ def test_arrivals_are_told_by_their_busiest_minute_and_by_what_of_them_is_sustai
     assert sentences.arrivals([minute(1)]) == "No message arrives"
 
 
-def test_what_is_tracked_is_told_against_the_target_and_says_where_arrivals_are_a_part_of_it() -> None:
+def test_the_tracked_metric_is_compared_with_the_target_and_names_sustained_arrivals() -> None:
     assert sentences.per_instance(builders.arriving()) == (
         "At most 15 messages per instance, in minute 1, sustained arrivals included, against a target of 8"
     )
@@ -131,14 +133,14 @@ def test_what_is_tracked_is_told_against_the_target_and_says_where_arrivals_are_
     )
 
 
-def test_a_processing_time_that_drifts_is_told_at_both_ends() -> None:
+def test_a_drifting_processing_time_is_described_at_both_ends() -> None:
     rows = [minute(1), minute(2, processing_s=2.04), minute(3, processing_s=6), minute(4)]
     assert sentences.processing(rows) == "A message takes 2.04 s at first and 6 s at the end"
     assert sentences.processing(rows[:2]) == "A message takes 2.04 s"
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "text"),
     [
         (0, "0"),
         (8.0, "8"),
@@ -149,21 +151,21 @@ def test_a_processing_time_that_drifts_is_told_at_both_ends() -> None:
         (2_800_000, "2,800,000"),
     ],
 )
-def test_numbers_are_written_for_people(value: float, told: str) -> None:
-    assert quantities.number(value) == told
+def test_numbers_are_written_for_people(value: float, text: str) -> None:
+    assert quantities.number(value) == text
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "text"),
     [
         ({}, "nothing left, back at its minimum"),
         ({"left": 3}, "not done: 24 of 24 processed, 3 left, 0 desired (minimum 0)"),
         ({"final_desired": 2, "minimum": 1}, "not done: 24 of 24 processed, 0 left, 2 desired (minimum 1)"),
     ],
 )
-def test_the_verdict_is_ok_only_where_the_summary_is(changes: dict, told: str) -> None:
-    assert sentences.verdict(summary(**changes)) == told
-    assert summary(**changes).ok == told.startswith("nothing left")
+def test_the_verdict_is_ok_only_where_the_summary_is(changes: dict, text: str) -> None:
+    assert sentences.verdict(summary(**changes)) == text
+    assert summary(**changes).ok == text.startswith("nothing left")
 
 
 def test_the_heading_counts_what_was_processed() -> None:

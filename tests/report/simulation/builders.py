@@ -1,4 +1,4 @@
-"""Runs written by hand: a test names only what it is about.
+"""Builders of runs, with defaults: a test names only what it is about.
 
 60 messages in ten minutes, one every 10 s; the first 20 wait 400 s, the others 5 s. One instance serves from
 minute 4 to minute 25, another from minute 8 to the end after 30 minutes.
@@ -32,21 +32,21 @@ BOOTSTRAP = "bootstrap 0 -> 1: work waits and nothing runs (by tick)"
 RETUNE = "retune 30 -> 23.4 per instance: the target follows the measured processing time (by schedule)"
 
 
-def told(at_s: float, text: str, who: str = "Sluice") -> LogEntry:
-    return LogEntry(at_s=at_s, source=who, text=text)
+def log_entry(at_s: float, text: str, who: str = "Sluice") -> Told:
+    return Told(at_s=at_s, who=who, text=text)
 
 
 def decisions() -> list[LogEntry]:
     return [
-        told(63, BOOTSTRAP),
-        told(300, "1 -> 2: target tracking, 24 per instance against a target of 8", who="AWS"),
-        told(360, RETUNE),
-        told(1500, "2 -> 1: target tracking, 0 per instance against a target of 8", who="AWS"),
+        log_entry(63, BOOTSTRAP),
+        log_entry(300, "1 -> 2: target tracking, 24 per instance against a target of 8", who="AWS"),
+        log_entry(360, RETUNE),
+        log_entry(1500, "2 -> 1: target tracking, 0 per instance against a target of 8", who="AWS"),
     ]
 
 
 def instances(*lives: tuple[float, float]) -> list[Instance]:
-    """Launched and ready, in seconds."""
+    """Instances from (launched, ready) times, in seconds."""
     return [
         Instance(number=number, block=number, launched_s=launched, ready_s=ready)
         for number, (launched, ready) in enumerate(lives)
@@ -77,7 +77,7 @@ def snapshots(
 
 
 def run(policy: str = "sluice", **changes: Any) -> Run:
-    """`wait_s` and `arrival_s` make messages and snapshots; every field of a run may be given."""
+    """`wait_s` and `arrival_s` define messages and snapshots; any field of a run can be given."""
     arrival_s = np.asarray(changes.pop("arrival_s", np.arange(0.0, 600.0, 10.0)), dtype=float)
     count = arrival_s.size
     standard = np.where(np.arange(count) < 20, 400.0, 5.0)
@@ -85,7 +85,7 @@ def run(policy: str = "sluice", **changes: Any) -> Run:
     service_s = np.full(count, 5.0)
     end_s = changes.get("end_s", END_S)
     values: dict[str, Any] = {
-        # As long as one instance works on them: below a load of one no ratio is told.
+        # The horizon gives a load of one instance: below that there is no cost ratio.
         "load": Load(arrival_s=arrival_s, service_s=service_s, horizon_s=float(service_s.sum()) or end_s),
         "messages": Messages(
             arrival_s=arrival_s,

@@ -1,4 +1,4 @@
-"""The simulation's page opens in a browser without a complaint, fits a phone, tells what is pointed at."""
+"""The simulation's page opens in a browser without errors, fits a phone, and responds to pointing."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ addEventListener("load", () => {
   document.title = `${root.clientWidth} ${root.scrollWidth}`;
 });
 </script></body>"""
-"""A window of its own may be no narrower than 500 px."""
+"""An iframe, because a window cannot be narrower than 500 px."""
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run, bound = builders.run(), builders.bound()
-    told = pages.tell("sluice", run, builders.measured(run, bound), bound, runs=1)
+    report = pages.describe("sluice", run, builders.measured(run, bound), bound, runs=1)
     written = tmp_path_factory.mktemp("page") / "report.html"
-    written.write_text(pages.render([told], [], ratios=True, workload="queue-proc"), encoding="utf-8")
+    written.write_text(pages.render([report], [], ratios=True, workload="queue-proc"), encoding="utf-8")
     return written
 
 
@@ -57,21 +57,21 @@ def _with_pointing(page: Path) -> str:
     return page.read_text(encoding="utf-8").replace("</body>", POINT_AND_OPEN)
 
 
-def test_the_page_opens_without_a_word_on_the_console(pointed: tuple[str, list[str]]) -> None:
+def test_the_page_opens_without_console_messages(pointed: tuple[str, list[str]]) -> None:
     document, console = pointed
     assert console == []
     assert document.count("<svg") == 2
 
 
-def test_pointing_tells_the_numbers_and_the_reasons_of_that_time(pointed: tuple[str, list[str]]) -> None:
+def test_pointing_shows_the_numbers_and_reasons_of_that_time(pointed: tuple[str, list[str]]) -> None:
     tip = pointed[0].split('<div class="tip" role="status"')[1].split("</div>")[0]
     assert "hidden" not in tip.split(">")[0]
-    told = Elements(f"<div{tip}").told()
-    assert told.startswith("1 min to 2 min | arrivals | 6 | busiest minute | 6 | waiting | 7 |")
-    assert told.endswith("bootstrap 0 → 1: work waits and nothing runs (by tick) | 1 min, Sluice")
+    text = Elements(f"<div{tip}").visible_text()
+    assert text.startswith("1 min to 2 min | arrivals | 6 | busiest minute | 6 | waiting | 7 |")
+    assert text.endswith("bootstrap 0 → 1: work waits and nothing runs (by tick) | 1 min, Sluice")
 
 
-def test_opening_the_lists_shows_every_decision_and_every_stretch(pointed: tuple[str, list[str]]) -> None:
+def test_opening_the_lists_shows_every_decision_and_every_interval(pointed: tuple[str, list[str]]) -> None:
     section = pointed[0].split('<section id="run-1"')[1].split("</section>")[0]
     assert len(re.findall(r'<span class="when">', section.split("<ol")[1].split("</ol>")[0])) == 4
     assert len(re.findall(r'<th scope="row">[^<]* to [^<]*</th>', section)) == 30
@@ -88,9 +88,9 @@ def test_nothing_is_wider_than_a_phone(page: Path, tmp_path: Path) -> None:
 
 
 def test_an_error_in_the_page_would_be_seen(page: Path, tmp_path: Path) -> None:
-    broken = page.read_text(encoding="utf-8").replace("const at = rows", "const on = rows")
+    broken = page.read_text(encoding="utf-8").replace("const positions = rows", "const on = rows")
     assert broken != page.read_text(encoding="utf-8")
     wrong = tmp_path / "broken.html"
     wrong.write_text(broken, encoding="utf-8")
     _, console = opened(wrong, tmp_path / "profile")
-    assert any("at is not defined" in line for line in console)
+    assert any("positions is not defined" in line for line in console)

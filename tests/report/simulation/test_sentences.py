@@ -1,4 +1,4 @@
-"""What is said of a run is what its numbers say."""
+"""A run's sentences state its numbers."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from typing import Any
 import pytest
 
 from sluice_report.simulation import (
+    comparison,
     decisions,
-    overview,
     sentences,
     time_series,
 )
-from sluice_report.simulation.time_series import Course
+from sluice_report.simulation.time_series import TimeSeries
 from sluice_sim.study.lower_bound import Bound
 from tests.report.simulation import builders
 
 ALL_IN_TIME = "60 messages within 300 s and bills 0.817 instance-hours"
 
 
-def _course(known: Bound | None = None, most: int = 600, **changes: Any) -> Course:
-    return time_series.of(builders.run(**changes), known, most=most)
+def _series(known: Bound | None = None, max_intervals: int = 600, **changes: Any) -> TimeSeries:
+    return time_series.build(builders.run(**changes), known, max_intervals=max_intervals)
 
 
 @pytest.mark.parametrize(
-    ("at_s", "told"), [(0, "0 min"), (59, "0 min"), (58_500, "16 h 15 min"), (180_000, "2 d 2 h")]
+    ("at_s", "text"), [(0, "0 min"), (59, "0 min"), (58_500, "16 h 15 min"), (180_000, "2 d 2 h")]
 )
-def test_a_moment_counts_from_the_beginning(at_s: float, told: str) -> None:
-    assert sentences.moment(at_s) == told
+def test_a_moment_counts_from_the_beginning_of_the_trace(at_s: float, text: str) -> None:
+    assert sentences.moment(at_s) == text
 
 
-def test_the_verdict_tells_promise_and_cost() -> None:
+def test_the_verdict_names_promise_and_cost() -> None:
     played = builders.run()
     assert (
         sentences.verdict(builders.measured(played, builders.bound()), builders.PROMISE_S)
@@ -40,7 +40,7 @@ def test_the_verdict_tells_promise_and_cost() -> None:
 
 
 @pytest.mark.parametrize(
-    ("known", "changes", "told"),
+    ("known", "changes", "text"),
     [
         (None, {}, "Starts 66.6 % of 60 messages within 300 s and bills 0.817 instance-hours"),
         (None, {"arrival_s": [], "wait_s": []}, "No message arrives; bills 0.817 instance-hours"),
@@ -51,12 +51,12 @@ def test_the_verdict_tells_promise_and_cost() -> None:
         ),
     ],
 )
-def test_every_verdict_has_its_words(known: Bound | None, changes: dict, told: str) -> None:
-    assert sentences.verdict(builders.measured(builders.run(**changes), known), 300) == told
+def test_every_kind_of_verdict_has_its_sentence(known: Bound | None, changes: dict, text: str) -> None:
+    assert sentences.verdict(builders.measured(builders.run(**changes), known), 300) == text
 
 
-def test_what_arrives_and_what_waits_is_told_with_its_worst_moment() -> None:
-    drawn = _course()
+def test_arrivals_and_backlog_are_described_with_their_worst_moment() -> None:
+    drawn = _series()
     assert (
         sentences.arrivals(drawn)
         == "2 messages arrive a minute on average, 6 in the busiest minute (at 0 min)"
@@ -64,53 +64,53 @@ def test_what_arrives_and_what_waits_is_told_with_its_worst_moment() -> None:
     assert sentences.backlog(drawn) == "At most 21 messages wait (at 4 min); none waits 67.7 % of the time"
 
 
-def test_a_quiet_run_is_told_as_such() -> None:
-    nothing = _course(arrival_s=[], wait_s=[])
+def test_a_run_without_messages_is_described_as_such() -> None:
+    nothing = _series(arrival_s=[], wait_s=[])
     assert sentences.arrivals(nothing) == "No message arrives"
     assert sentences.backlog(nothing).startswith("No message waits")
 
 
-def test_the_fleet_is_told_against_hindsights_plan() -> None:
-    assert sentences.instances(_course()) == "At most 2 instances run, 1.43 on average"
+def test_the_fleet_is_compared_with_the_lower_bounds_plan() -> None:
+    assert sentences.instances(_series()) == "At most 2 instances run, 1.43 on average"
     assert (
-        sentences.instances(_course(builders.bound()))
+        sentences.instances(_series(builders.bound()))
         == "At most 2 instances run, 1.43 on average; hindsight would run 0.4 on average and 1 at most"
     )
 
 
-def test_waits_are_told_against_the_promise_and_where_most_late_ones_arrive() -> None:
+def test_waits_are_compared_with_the_promise_and_the_worst_interval_is_named() -> None:
     result = builders.measured(builders.run())
-    told = sentences.waits(result, _course(), 300)
-    assert told == (
+    text = sentences.waits(result, _series(), 300)
+    assert text == (
         "Promise of 300 s kept for 66.6 %: half start within 5 s, 99 of 100 within 400 s, all within 400 s; "
         "30.0 % of the 20 late ones arrive from 0 min to 1 min"
     )
-    assert sentences.waits(result, _course(most=10), 300).endswith(
+    assert sentences.waits(result, _series(max_intervals=10), 300).endswith(
         "90.0 % of the 20 late ones arrive from 0 min to 3 min"
     )
 
 
-def test_late_messages_all_over_are_told_by_how_much_of_the_time_they_arrive_in() -> None:
+def test_evenly_spread_late_messages_are_described_by_their_share_of_intervals() -> None:
     played = builders.run(wait_s=[400.0] * 60)
-    told = sentences.waits(builders.measured(played), time_series.of(played, None, most=600), 300)
-    assert told.endswith("60 are late, in 33.3 % of the stretches of 1 min drawn")
+    text = sentences.waits(builders.measured(played), time_series.build(played, None, max_intervals=600), 300)
+    assert text.endswith("60 are late, in 33.3 % of the intervals of 1 min drawn")
 
 
-def test_the_cost_is_told_against_the_bound_and_a_bound_out_of_reach_as_such() -> None:
+def test_the_cost_is_compared_with_the_bound_and_an_unattainable_bound_is_named() -> None:
     played, known = builders.run(), builders.bound()
     result = builders.measured(played, known)
-    told = sentences.cost(result, _course(known))
-    assert told == "0.817 instance-hours billed; the clairvoyant lower bound is 0.25, a ratio of 3.27"
+    text = sentences.cost(result, _series(known))
+    assert text == "0.817 instance-hours billed; the clairvoyant lower bound is 0.25, a ratio of 3.27"
     assert (
-        sentences.cost(result, _course(builders.bound(attainable=False)))
-        == f"{told}. {sentences.OUT_OF_REACH}"
+        sentences.cost(result, _series(builders.bound(attainable=False)))
+        == f"{text}. {sentences.OUT_OF_REACH}"
     )
-    assert sentences.cost(builders.measured(played), _course()) == "0.817 instance-hours billed"
+    assert sentences.cost(builders.measured(played), _series()) == "0.817 instance-hours billed"
 
 
-def test_decisions_are_counted_by_their_direction_and_a_retune_is_no_move() -> None:
-    decided = decisions.of(builders.decisions(), _course())
-    assert [move.change for move in decided] == [1, 1, 0, -1]
+def test_decisions_are_counted_by_direction_and_a_retune_has_none() -> None:
+    decided = decisions.parse(builders.decisions(), _series())
+    assert [decision.change for decision in decided] == [1, 1, 0, -1]
     assert sentences.decisions(decided) == (
         "4 decisions: 2 out, 1 in, 1 about the target; the direction turns 1 time"
     )
@@ -128,26 +128,28 @@ def test_decisions_are_counted_by_their_direction_and_a_retune_is_no_move() -> N
         ("it rains", 0),
     ],
 )
-def test_a_decision_moves_the_fleet_by_what_its_sentence_says(text: str, change: int) -> None:
-    (move,) = decisions.of([builders.told(0, text)], _course())
-    assert move.change == change
+def test_a_decisions_change_is_parsed_from_its_sentence(text: str, change: int) -> None:
+    (decision,) = decisions.parse([builders.log_entry(0, text)], _series())
+    assert decision.change == change
 
 
-def test_of_very_many_decisions_every_stretch_keeps_its_first_and_then_the_greatest() -> None:
-    told = [builders.told(60.0 * minute + 1, f"0 -> {size}: x") for minute in range(3) for size in (1, 2, 9)]
-    decided = decisions.of(told, _course())
-    assert decisions.kept(decided, 9) == decided
-    assert [(move.stretch, move.change) for move in decisions.kept(decided, 5)] == [
+def test_of_too_many_decisions_every_interval_keeps_its_first_then_the_largest() -> None:
+    log = [
+        builders.log_entry(60.0 * minute + 1, f"0 -> {size}: x") for minute in range(3) for size in (1, 2, 9)
+    ]
+    decided = decisions.parse(log, _series())
+    assert decisions.most_important(decided, 9) == decided
+    assert [(decision.interval, decision.change) for decision in decisions.most_important(decided, 5)] == [
         (0, 1), (0, 9), (1, 1), (1, 9), (2, 1),
     ]  # fmt: skip
 
 
-def _compared(*runs: tuple[str, float, float]) -> tuple[overview.Entry, ...]:
+def _compared(*runs: tuple[str, float, float]) -> tuple[comparison.ComparedRun, ...]:
     results = [{"attainment": attained, "cost_ratio": ratio} for _, attained, ratio in runs]
-    return overview.entries([name for name, _, _ in runs], results)
+    return comparison.compare([name for name, _, _ in runs], results)
 
 
-def test_the_frontier_is_whom_no_other_beats_in_both_cost_and_promise() -> None:
+def test_the_frontier_has_the_runs_that_no_other_beats_in_both_cost_and_promise() -> None:
     compared = _compared(
         ("a", 0.999, 3.0), ("b", 0.95, 1.2), ("c", 0.95, 1.5), ("d", 0.9, 1.2), ("e", 0.5, 1.1)
     )
@@ -158,12 +160,12 @@ def test_the_frontier_is_whom_no_other_beats_in_both_cost_and_promise() -> None:
     )
 
 
-def test_where_nobody_keeps_the_promise_the_closest_is_named() -> None:
-    told = sentences.comparison(_compared(("a", 0.9, 3.0), ("b", 0.8, 4.0)), ratios=True)
-    assert told.startswith("None starts 99 % in time, a comes closest with 90.0 %. On the frontier is a:")
+def test_where_no_run_keeps_the_promise_the_closest_is_named() -> None:
+    text = sentences.comparison(_compared(("a", 0.9, 3.0), ("b", 0.8, 4.0)), ratios=True)
+    assert text.startswith("None starts 99 % in time, a comes closest with 90.0 %. On the frontier is a:")
 
 
-def test_without_bounds_costs_are_told_in_instance_hours() -> None:
+def test_without_bounds_costs_are_instance_hours() -> None:
     results = [{"attainment": 1.0, "cost_ratio": None, "instance_hours": 12.0}]
-    assert not overview.in_ratios(results)
-    assert "at 12 instance-hours" in sentences.comparison(overview.entries(["a"], results), ratios=False)
+    assert not comparison.uses_cost_ratios(results)
+    assert "at 12 instance-hours" in sentences.comparison(comparison.compare(["a"], results), ratios=False)

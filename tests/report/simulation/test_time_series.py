@@ -1,4 +1,4 @@
-"""However long a run is, what is drawn of it keeps its extremes."""
+"""The time series of a run keep its extremes, however long it is."""
 
 from __future__ import annotations
 
@@ -12,47 +12,45 @@ from hypothesis import strategies as st
 from sluice_report.simulation import time_series
 from tests.report.simulation import builders
 
-MINUTES = 60.0
+MINUTE_S = 60.0
 
 
 def test_a_short_run_is_drawn_minute_by_minute() -> None:
-    drawn = time_series.of(builders.run(), None, most=600)
-    assert (drawn.stretch_s, drawn.stretches) == (60, 30)
+    drawn = time_series.build(builders.run(), None, max_intervals=600)
+    assert (drawn.interval_s, drawn.intervals) == (60, 30)
     assert drawn.arrivals[:11].tolist() == [6] * 10 + [0]
 
 
-@pytest.mark.parametrize(("days", "stretch_min"), [(1, 3), (14, 60), (30, 90), (58, 180), (365, 1440)])
-def test_a_long_run_is_drawn_in_stretches_people_think_in_and_never_more_than_asked(
-    days: int, stretch_min: int
-) -> None:
+@pytest.mark.parametrize(("days", "interval_min"), [(1, 3), (14, 60), (30, 90), (58, 180), (365, 1440)])
+def test_a_long_run_is_drawn_in_readable_intervals_up_to_the_limit(days: int, interval_min: int) -> None:
     end_s = days * 86_400.0
-    played = builders.run(end_s=end_s, snapshots=[builders.snapshot(0.0), builders.snapshot(end_s)])
-    drawn = time_series.of(played, None, most=600)
-    assert drawn.stretch_s == stretch_min * MINUTES
-    assert drawn.stretches <= 600
+    played = builders.run(end_s=end_s, looks=[builders.look(0.0), builders.look(end_s)])
+    drawn = time_series.build(played, None, max_intervals=600)
+    assert drawn.interval_s == interval_min * MINUTE_S
+    assert drawn.intervals <= 600
 
 
-def test_a_stretch_shows_its_busiest_minute_beside_its_sum() -> None:
+def test_an_interval_has_its_busiest_minute_beside_its_sum() -> None:
     played = builders.run(arrival_s=[*np.arange(0.0, 60.0, 10.0), 61.0, 150.0])
-    drawn = time_series.of(played, None, most=10)
-    assert drawn.stretch_s == 180
-    assert (drawn.arrivals[0], drawn.busiest[0], drawn.busiest_s) == (8, 6, 0)
+    drawn = time_series.build(played, None, max_intervals=10)
+    assert drawn.interval_s == 180
+    assert (drawn.arrivals[0], drawn.busiest_minute[0], drawn.busiest_at_s) == (8, 6, 0)
 
 
 @given(st.lists(st.tuples(st.integers(0, 500), st.integers(0, 50)), min_size=31, max_size=31))
-def test_no_look_has_a_greater_backlog_than_its_stretch_shows(counts: list[tuple[int, int]]) -> None:
-    snapshots = [
-        builders.snapshot(60.0 * minute, visible=visible, in_flight=in_flight)
+def test_no_snapshot_has_a_greater_backlog_than_its_interval(counts: list[tuple[int, int]]) -> None:
+    looks = [
+        builders.look(60.0 * minute, visible=visible, in_flight=in_flight)
         for minute, (visible, in_flight) in enumerate(counts)
     ]
-    drawn = time_series.of(builders.run(snapshots=snapshots), None, most=7)
-    for stretch in range(drawn.stretches):
-        own = [sum(counts[m]) for m in range(31) if drawn.stretch(60.0 * m) == stretch]
-        assert drawn.waiting[stretch] + drawn.in_work[stretch] == max(own)
+    drawn = time_series.build(builders.run(looks=looks), None, max_intervals=7)
+    for interval in range(drawn.intervals):
+        own = [sum(counts[m]) for m in range(31) if drawn.interval_at(60.0 * m) == interval]
+        assert drawn.waiting[interval] + drawn.in_flight[interval] == max(own)
 
 
 @given(st.lists(st.tuples(st.floats(0, 1700), st.floats(0, 300), st.floats(0, 900)), max_size=12))
-def test_the_most_the_least_and_the_bill_of_every_stretch_are_those_of_the_instances(
+def test_maximum_minimum_and_billed_hours_of_every_interval_match_the_instances(
     lives: list[tuple[float, float, float]],
 ) -> None:
     lives = [(round(at, 1), round(boot, 1), round(life, 1)) for at, boot, life in lives]
@@ -60,21 +58,24 @@ def test_the_most_the_least_and_the_bill_of_every_stretch_are_those_of_the_insta
         instances=builders.instances(*((at, at + boot) for at, boot, _ in lives)),
         gone_s=np.array([at + boot + life if life > 1 else math.nan for at, boot, life in lives]),
     )
-    drawn = time_series.of(played, None, most=7)
+    drawn = time_series.build(played, None, max_intervals=7)
     gone_s = np.where(np.isnan(played.gone_s), builders.END_S, played.gone_s)
     ready_s = np.array([one.ready_s for one in played.instances])
     launched_s = np.array([one.launched_s for one in played.instances])
-    for stretch in range(drawn.stretches):
-        begin, end = stretch * drawn.stretch_s, min((stretch + 1) * drawn.stretch_s, drawn.end_s)
+    for interval in range(drawn.intervals):
+        begin, end = interval * drawn.interval_s, min((interval + 1) * drawn.interval_s, drawn.end_s)
         moments = [begin, *(at for at in (*ready_s, *gone_s) if begin <= at < end)]
         levels = [int(((ready_s <= at) & (at < gone_s)).sum()) for at in moments]
-        assert (drawn.running.least[stretch], drawn.running.most[stretch]) == (min(levels), max(levels))
+        assert (drawn.running.minimum[interval], drawn.running.maximum[interval]) == (
+            min(levels),
+            max(levels),
+        )
         spent_s = (np.clip(gone_s, None, end) - np.clip(launched_s, None, end)).clip(0).sum()
-        assert drawn.billed_h[stretch] == pytest.approx(spent_s / 3600)
+        assert drawn.billed_h[interval] == pytest.approx(spent_s / 3600)
 
 
-def test_a_wait_counts_where_its_message_arrived_and_percentiles_are_waits_somebody_had() -> None:
-    drawn = time_series.of(builders.run(), None, most=600)
+def test_a_wait_counts_where_its_message_arrived_and_percentiles_are_real_waits() -> None:
+    drawn = time_series.build(builders.run(), None, max_intervals=600)
     assert drawn.wait_s[:, 0].tolist() == [400, 400, 400, 400]
     assert drawn.wait_s[:, 3].tolist() == [5, 400, 400, 400]
     assert np.isnan(drawn.wait_s[:, 12]).all()
@@ -84,21 +85,21 @@ def test_a_wait_counts_where_its_message_arrived_and_percentiles_are_waits_someb
 def test_a_message_never_processed_has_waited_to_the_end_and_is_late() -> None:
     waits = np.full(60, 1.0)
     waits[59] = math.nan
-    drawn = time_series.of(builders.run(wait_s=waits), None, most=600)
+    drawn = time_series.build(builders.run(wait_s=waits), None, max_intervals=600)
     assert drawn.wait_s[-1, 9] == builders.END_S - 590
     assert int(drawn.late.sum()) == 1
-    patient = time_series.of(builders.run(wait_s=waits, promise_s=5000.0), None, most=600)
+    patient = time_series.build(builders.run(wait_s=waits, promise_s=5000.0), None, max_intervals=600)
     assert int(patient.late.sum()) == 1
 
 
 def test_the_bounds_hours_follow_its_plan_and_end_at_the_bound() -> None:
-    drawn = time_series.of(builders.run(), builders.bound([0, 0, 3, 1]), most=600)
+    drawn = time_series.build(builders.run(), builders.bound([0, 0, 3, 1]), max_intervals=600)
     assert drawn.bound_h is not None
     assert drawn.bound_h[[0, 1, 2, 3, 29]].tolist() == pytest.approx([0, 0, 0.1875, 0.25, 0.25])
     assert drawn.planned is not None
-    assert drawn.planned.most[:6].tolist() == [0, 0, 3, 1, 0, 0]
+    assert drawn.planned.maximum[:6].tolist() == [0, 0, 3, 1, 0, 0]
 
 
 def test_without_a_bound_there_is_neither_plan_nor_bound() -> None:
-    drawn = time_series.of(builders.run(), None, most=600)
+    drawn = time_series.build(builders.run(), None, max_intervals=600)
     assert (drawn.planned, drawn.bound_h) == (None, None)
