@@ -96,7 +96,7 @@ def function(workloads: int, readers: int) -> Handler:  # noqa: ARG001 - the reg
 
 def tick(workloads: int, readers: int) -> Handler:
     """The function, made to serve any number of workloads in one invocation."""
-    from sluice.usecases import tick
+    from sluice.usecases import shards
 
     shards.MAX_WORKLOADS_PER_INVOCATION = max(shards.MAX_WORKLOADS_PER_INVOCATION, workloads)
     return function(workloads, readers)

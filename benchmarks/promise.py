@@ -262,7 +262,7 @@ def _bound_hours(row: Row, seed: int) -> float:
 @contextmanager
 def counting(way: Way) -> Iterator[None]:
     """Patch the deployed code, which has one window and the median, to this way's window and quantile."""
-    read_minutes = way.window_minutes + effective_backlog.MAX_LATE_MINUTES
+    read_minutes = way.window_minutes + backlog.MAX_LATE_MINUTES
     with ExitStack() as patches:
         for module, name, value in (
             (backlog, "WINDOW_MINUTES", way.window_minutes),

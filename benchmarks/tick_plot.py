@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 from benchmarks.approaches import TIMEOUT_S
 from benchmarks.tick_results import PER_WORKLOAD_CALLS, Tick
 from sluice import wiring
-from sluice.usecases.tick import MOST_IN_ONE_INVOCATION
+from sluice.usecases.shards import MAX_WORKLOADS_PER_INVOCATION
 from sluice_report.chart.palette import LIGHT
 from sluice_report.chart.rendering import style
 
@@ -108,4 +108,4 @@ def _finish(axes: Axes, what: str, ticks: Sequence[Tick]) -> None:
     axes.grid(color=LIGHT["grid"], linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.axvline(MOST_IN_ONE_INVOCATION, color=LIGHT["desired"], linewidth=1.2)
+    axes.axvline(MAX_WORKLOADS_PER_INVOCATION, color=LIGHT["desired"], linewidth=1.2)

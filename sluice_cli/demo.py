@@ -105,7 +105,7 @@ def demo(
     if real_workers:
         stories = _run_with_processes(scenarios, without, console)
     else:
-        from sluice_sim.embedded.demo import play  # moto takes a second or two to import
+        from sluice_sim.embedded.demo import run_scenarios  # the cloud takes a second or two to import
 
         timeline = _Timeline(console, scenarios)
         stories = run_scenarios(CHECKOUT, scenarios, without=without, on_minute=timeline.show)
@@ -141,8 +141,8 @@ def _chosen(names: Sequence[str], real_workers: bool) -> list[Scenario]:
 
 
 def _run_with_processes(
-    scenarios: Sequence[Scenario], without: Sequence[Part], console: Console
-) -> list[Story]:
+    scenarios: Sequence[Scenario], without: Sequence[Component], console: Console
+) -> list[Timeline]:
     from sluice_sim.embedded import real_processes
 
     if Component.RETUNE in without:
@@ -157,7 +157,8 @@ def _run_with_processes(
     )
     for scenario in scenarios:
         console.print(
-            _shortened_durations(scenario.name, real_processes.shortened(CHECKOUT, scenario)), style="dim"
+            _shortened_durations(scenario.name, real_processes.scaled_durations(CHECKOUT, scenario)),
+            style="dim",
         )
     timeline = _Timeline(console, scenarios)
     try:
@@ -169,7 +170,7 @@ def _run_with_processes(
 def _shortened_durations(name: str, shortened: Mapping[str, tuple[float, float]]) -> str:
     first, *more = [
         f"{what} {{}}{wall_s:.2g} s in place of {virtual_s:g} s"
-        for what, (virtual_s, wall_s) in scaled_durations.items()
+        for what, (virtual_s, wall_s) in shortened.items()
     ]
     return f"{name}: {', '.join([first.format('takes '), *(each.format('') for each in more)])}"
 

@@ -34,7 +34,7 @@ class EventRequest:
         """An alarm of the workload's stack, with the ARN that its document names."""
         parameters = deployment.document_parameters(self.text, what=self.workload.name)
         properties = deployment.resolved(CHECKOUT, parameters).resources[logical_id].properties
-        fill = sample_events.alarm_on_the_bus if self.via_event_bus else sample_events.alarm
+        fill = sample_events.alarm_state_change if self.via_event_bus else sample_events.alarm
         return fill(arn, properties, self.at)
 
     def shard(self) -> dict[str, Any]:

@@ -136,8 +136,8 @@ def _series(
     for statistic, series in metrics.read(queries, since, until, lambda: READ_LIMIT_S).items():
         if isinstance(series, Unknown):
             raise UsageError(
-                f"{series.why}; check the network, the region, and that your credentials (AWS_PROFILE) allow "
-                "cloudwatch:GetMetricData"
+                f"{series.reason}; check the network, the region, and that your credentials (AWS_PROFILE) "
+                "allow cloudwatch:GetMetricData"
             )
         found[statistic] = series
     return found

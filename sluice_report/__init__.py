@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sluice_sim.embedded.timeline import Timeline
 
 
-def write(stories: Sequence[Story], directory: Path) -> tuple[Path, ...]:
+def write(stories: Sequence[Timeline], directory: Path) -> tuple[Path, ...]:
     """Write `report.html` and one `<name>.png` per story; return the paths, the page first.
 
     Creates the directory if needed and overwrites an earlier report's files of the same names. Raises

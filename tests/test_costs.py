@@ -56,9 +56,9 @@ def dollars(price: float) -> str:
 
 
 def table(header: str) -> list[Row]:
-    """The rows of the README's table whose header starts with this text."""
-    found = README.partition(f"\n| {header}")[2].partition("\n\n")[0]
-    assert found, f"README.md has no table that begins with | {header}"
+    """The rows of the page's table whose header starts with this text."""
+    found = PAGE.partition(f"\n| {header}")[2].partition("\n\n")[0]
+    assert found, f"docs/costs.md has no table that begins with | {header}"
     rows = re.findall(r"^\|(.*)\|$", found, flags=re.MULTILINE)[1:]
     return [tuple(cell.strip() for cell in re.split(r"\s*\|\s*", row)) for row in rows]
 
@@ -69,7 +69,7 @@ def markdown(rows: Sequence[Row]) -> str:
 
 def assert_says(header: str, wanted: Sequence[Row]) -> None:
     assert table(header) == list(wanted), (
-        f"README.md, the table | {header} ...: the templates and the code give\n{markdown(wanted)}"
+        f"docs/costs.md, table | {header} ...: the templates and the code give\n{markdown(wanted)}"
     )
 
 
@@ -256,14 +256,14 @@ def test_what_a_workload_costs_in_addition() -> None:
 
 def worker_metrics(*outcomes: Outcome, with_wait: bool = False) -> int:
     """Custom metrics that a worker publishes for a minute with these outcomes."""
-    minute = Minute(
+    interval = ReportInterval(
         began_at=0.0,
         length_s=60.0,
         durations_s={outcome: {1.0: 1} for outcome in outcomes},
         waits_s={1.0: 1},
         within_promise=0,
     )
-    found = series(minute, {"AutoScalingGroupName": "transcription"}, with_wait=with_wait)
+    found = series(interval, {"AutoScalingGroupName": "transcription"}, with_wait=with_wait)
     return len({(each.name, *sorted(each.dimensions.items())) for each in found})
 
 

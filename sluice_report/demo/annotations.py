@@ -62,7 +62,7 @@ class Label:
     kind: EventKind
 
 
-def annotate(story: Story) -> tuple[Annotation, ...]:
+def annotate(story: Timeline) -> tuple[Annotation, ...]:
     """Every event in order, numbered from 1; equal arrivals in consecutive minutes become one annotation."""
     annotations: list[Annotation] = []
     number, last_arrival = 0, -1

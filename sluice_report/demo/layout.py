@@ -56,13 +56,13 @@ MIN_TICK_DISTANCE = 60.0
 TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 240, 480, 1440, 2880, 10080)
 
 
-def figure(story: Story, width: float, *, alone: bool) -> Figure:
+def figure(story: Timeline, width: float, *, alone: bool) -> Figure:
     """The panels below each other; `alone` adds the heading above and the list of events below."""
     annotations = annotate(story)
     drawn_panels = panels.build(story.minutes, annotations)
     titles = [wrap_text(panel.title, width - (16 if alone else 0), TITLE_SIZE) for panel in drawn_panels]
     head = wrap_text(sentences.heading(story), width - 16, TITLE_SIZE) if alone else []
-    explanations = (sentences.why_late(story.summary), story.lesson) if alone else ()
+    explanations = (sentences.why_late(story.summary), story.explanation) if alone else ()
     lesson = [line for text in explanations for line in wrap_text(text, width - 16, LIST_SIZE, REGULAR_WIDTH)]
     listed = _listing(annotations, width) if alone else []
     height = (
@@ -151,7 +151,7 @@ def _time_axis(axes: Axes, story: Timeline, width: float, *, labelled: bool) -> 
     axes.tick_params(axis="x", pad=12)
 
 
-def _draw_annotations(axes: Axes, annotations: Sequence[Annotation], story: Story, width: float) -> None:
+def _draw_annotations(axes: Axes, annotations: Sequence[Annotation], story: Timeline, width: float) -> None:
     """A hairline at each annotation (only decisions and failures where there are many), and the numbers."""
     numbered = [annotation for annotation in annotations if annotation.number is not None]
     with_line = [one for one in numbered if len(numbered) <= FEW_ANNOTATIONS or _fill_role(one.kind)]

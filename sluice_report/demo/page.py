@@ -85,7 +85,7 @@ def _waits(summary: Summary) -> tuple[str, str, str, str]:
     return promised, share(waits.attainment), half, nearly_all
 
 
-def _section(story: Story) -> Section:
+def _section(story: Timeline) -> Section:
     annotations = annotate(story)
     outcome, is_good = _outcome(story.summary)
     decisions = sorted(story.summary.decisions.items())

@@ -24,13 +24,13 @@ class Drawing:
     last: int
 
 
-def png(story: Story, *, width: float = 860) -> bytes:
+def png(story: Timeline, *, width: float = 860) -> bytes:
     """The picture that stands alone: title, panels and the list of events."""
     with style():
         return to_png(figure(story, width, alone=True))
 
 
-def drawing(story: Story, *, width: float) -> Drawing:
+def drawing(story: Timeline, *, width: float) -> Drawing:
     """The panels for the page, `width` points wide."""
     with style(salt=f"{story.summary.name} {width}"):
         svg = to_svg(figure(story, width, alone=False))

@@ -22,7 +22,7 @@ MAX_NAMED_TARGETS = 6
 
 
 CAUSE_TEXTS: Mapping[Cause, tuple[str, str]] = {
-    Cause.NONE_RUNS: ("no instance ran", "a MinCapacity above 0, or a shorter boot"),
+    Cause.NONE_RUNNING: ("no instance ran", "a MinCapacity above 0, or a shorter boot"),
     Cause.BUSY_GROUPS: ("their message groups were busy", "more message groups, not more instances"),
     Cause.BOOTING: (
         "instances booted",
@@ -79,14 +79,14 @@ def why_late(summary: Summary) -> str:
         return ""
     causes = ", ".join(
         f"in {100 * part:.0f} % {during} (what helps: {remedy})"
-        for cause, part in summary.late_while.items()
+        for cause, part in summary.late_by_cause.items()
         if part >= MIN_NAMED_SHARE
         for during, remedy in [CAUSE_TEXTS[cause]]
     )
     return f"Of the time that late messages waited, {causes}."
 
 
-def heading(story: Story) -> str:
+def heading(story: Timeline) -> str:
     """The whole run in one line."""
     summary = story.summary
     return (

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from sluice_report.simulation.time_series import TimeSeries
-from sluice_sim.simulator.context import Told
+from sluice_sim.simulator.context import LogEntry
 
 CHANGE = re.compile(r"(?:(?!retune)[a-z ]+ )?(\d+) -> (\d+)(?=[:,; ]|$)")
 """How a sentence about the fleet begins: `3 -> 5: ...` or `bootstrap 0 -> 1: ...`."""
@@ -29,13 +29,13 @@ class Decision:
     change: int
 
 
-def parse(log: Sequence[Told], series: TimeSeries) -> tuple[Decision, ...]:
+def parse(log: Sequence[LogEntry], series: TimeSeries) -> tuple[Decision, ...]:
     """Every decision, in order."""
     return tuple(
         Decision(
             at_s=entry.at_s,
             interval=series.interval_at(entry.at_s),
-            source=entry.who,
+            source=entry.source,
             text=" ".join(entry.text.split()).replace("->", "→"),
             change=_change(entry.text),
         )

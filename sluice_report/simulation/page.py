@@ -73,7 +73,7 @@ def describe(name: str, run: Run, result: Result, bound: Bound | None, *, runs: 
     """Prepare the report of one of `runs` runs on the page."""
     share = 1 if runs <= FEW_RUNS else 2
     wide = time_series.build(run, bound, max_intervals=MAX_INTERVALS // share)
-    decided = parse(run.told, wide)
+    decided = parse(run.log, wide)
     return RunReport(
         name=name,
         run=run,
@@ -159,7 +159,7 @@ def _section(report: RunReport, max_decisions: int) -> dict[str, Any]:
 def _drawings(report: RunReport) -> list[tuple[str, Drawing]]:
     """The wide and the narrow drawing: half the width needs half the intervals only."""
     narrow = report.narrow
-    fewer = panels.build(report.run, report.result, narrow, parse(report.run.told, narrow))
+    fewer = panels.build(report.run, report.result, narrow, parse(report.run.log, narrow))
     return [
         ("wide", picture.drawing(report.name, report.panels, report.series, width=WIDE)),
         ("narrow", picture.drawing(report.name, fewer, narrow, width=NARROW)),

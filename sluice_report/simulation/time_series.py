@@ -116,9 +116,9 @@ def build(run: Run, bound: Bound | None, *, max_intervals: int) -> TimeSeries:
     arrivals, busiest_minute = _arrivals(run, edges_s, minutes)
     waiting, in_flight = _greatest_backlog(run, edges_s)
     wait_s, late = _waits(run, edges_s)
-    snapshot_s = np.array([look.now_s for look in run.looks])
-    visible = np.array([look.visible for look in run.looks])
-    desired = np.array([look.desired for look in run.looks], np.int64)
+    snapshot_s = np.array([snapshot.now_s for snapshot in run.snapshots])
+    visible = np.array([snapshot.visible for snapshot in run.snapshots])
+    desired = np.array([snapshot.desired for snapshot in run.snapshots], np.int64)
     return TimeSeries(
         interval_s=interval_s,
         end_s=span_s,
@@ -154,12 +154,14 @@ def _by_minute(run: Run, minutes: int) -> Integers:
 
 def _greatest_backlog(run: Run, edges_s: Floats) -> tuple[Integers, Integers]:
     """Visible and in flight in the snapshot of each interval with the greatest backlog."""
-    looks = np.array([(look.now_s, look.visible, look.in_flight) for look in run.looks], dtype=float)
-    backlog = looks[:, 1] + looks[:, 2]
-    place = np.clip(np.searchsorted(edges_s, looks[:, 0], "right") - 1, 0, edges_s.size - 2)
+    snapshots = np.array(
+        [(snapshot.now_s, snapshot.visible, snapshot.in_flight) for snapshot in run.snapshots], dtype=float
+    )
+    backlog = snapshots[:, 1] + snapshots[:, 2]
+    place = np.clip(np.searchsorted(edges_s, snapshots[:, 0], "right") - 1, 0, edges_s.size - 2)
     worst_last = np.lexsort((backlog, place))
     last = np.searchsorted(place[worst_last], np.arange(edges_s.size - 1), "right") - 1
-    chosen = looks[worst_last[np.maximum(last, 0)]].astype(np.int64)
+    chosen = snapshots[worst_last[np.maximum(last, 0)]].astype(np.int64)
     return chosen[:, 1], chosen[:, 2]
 
 

@@ -112,8 +112,8 @@ def arriving() -> tuple[Minute, ...]:
     return before + sustained
 
 
-def flat(length: int = 5, **changes: Any) -> Story:
+def flat(length: int = 5, **changes: Any) -> Timeline:
     """A story in which all minutes are equal."""
-    return Story(
+    return Timeline(
         summary=summary(), minutes=tuple(minute(number, **changes) for number in range(1, length + 1))
     )

@@ -24,7 +24,7 @@ from tests.report.demo import builders
 
 def _annotated(*rows: tuple[int, tuple[Event, ...]]) -> tuple[Annotation, ...]:
     minutes = tuple(builders.minute(number, *events) for number, events in rows)
-    return annotate(Story(summary=builders.summary(), minutes=minutes))
+    return annotate(Timeline(summary=builders.summary(), minutes=minutes))
 
 
 def test_events_are_numbered_in_their_order_and_arrivals_are_not() -> None:

@@ -33,8 +33,8 @@ def test_the_report_is_one_page_and_a_picture_for_each_workload(report: Report) 
 def test_the_page_has_a_lesson_only_where_the_story_has_one(report: Report) -> None:
     lessons = re.findall(r'<p class="lesson">(.*?)</p>', report.html)
     with_lesson, without_lesson = report.stories
-    assert [unescape(lesson) for lesson in lessons] == [with_lesson.lesson]
-    assert without_lesson.lesson == ""
+    assert [unescape(lesson) for lesson in lessons] == [with_lesson.explanation]
+    assert without_lesson.explanation == ""
 
 
 def test_the_page_lists_every_minute_with_the_storys_numbers(report: Report) -> None:
@@ -175,7 +175,7 @@ def test_a_fleet_back_at_its_minimum_is_no_success_if_its_promise_was_broken(
 
 
 def test_the_page_shows_waits_hours_and_why_messages_were_late() -> None:
-    html = page.render([builders.story(waits=LATE, late_while={Cause.NONE_RUNS: 1.0})])
+    html = page.render([builders.story(waits=LATE, late_by_cause={Cause.NONE_RUNNING: 1.0})])
     for label, value in (
         ("Instance-hours", "0.25"),
         ("Wait p50", "240 s"),

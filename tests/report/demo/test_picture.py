@@ -65,7 +65,7 @@ def test_titles_and_axis_numbers_are_text_in_the_drawing_and_scale_to_a_phone() 
 
 
 def test_the_tracked_metric_is_drawn_as_backlog_plus_arrivals_against_the_target() -> None:
-    story = Story(summary=builders.summary(), minutes=builders.arriving())
+    story = Timeline(summary=builders.summary(), minutes=builders.arriving())
     pixels = _pixels(picture.png(story)).reshape(-1, 3)
     for colour in ("of-backlog", "of-arrivals", "per-instance", "target", "arriving", "plan"):
         wanted = [int(LIGHT[colour][at : at + 2], 16) for at in (1, 3, 5)]

@@ -32,8 +32,8 @@ BOOTSTRAP = "bootstrap 0 -> 1: work waits and nothing runs (by tick)"
 RETUNE = "retune 30 -> 23.4 per instance: the target follows the measured processing time (by schedule)"
 
 
-def log_entry(at_s: float, text: str, who: str = "Sluice") -> Told:
-    return Told(at_s=at_s, who=who, text=text)
+def log_entry(at_s: float, text: str, who: str = "Sluice") -> LogEntry:
+    return LogEntry(at_s=at_s, who=who, text=text)
 
 
 def decisions() -> list[LogEntry]:
