@@ -58,7 +58,7 @@ HANDLERS: dict[str, Callable[[Any], Any]] = {
 
 
 def worker(url: str, connections: int, handler: Callable[[Any], Any]) -> None:
-    """The worker with as many pollers: they delete too, and its couriers have nothing to do."""
+    """The worker with as many pollers: they delete too, and its senders have nothing to do."""
     from sluice_worker import run, settings
 
     slots = {"min_concurrency": 32, "max_concurrency": 32} if handler in (nap, nap_awaited) else {}
