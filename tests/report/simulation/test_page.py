@@ -183,7 +183,7 @@ def test_two_months_of_eleven_policies_stay_small_enough_for_a_phone(
     text = "{} -> {}: as the backlog and the promise ask for, and then a word more"
     log = [builders.log_entry(at, text.format(int(at) % 97, int(at) % 89)) for at in decided_s]
     looks = [
-        builders.look(at, visible=many, in_flight=many // 7, desired=many // 9)
+        builders.snapshot(at, visible=many, in_flight=many // 7, desired=many // 9)
         for at, many in zip(looked_s.tolist(), random.integers(0, 5000, 1400).tolist(), strict=True)
     ]
     wait_s = random.uniform(0, 900, 20_000)
