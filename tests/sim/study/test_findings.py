@@ -219,7 +219,7 @@ def test_of_several_runs_each_warning_names_its_own(sluice, monkeypatch):
         "simulate", "transcription", "--trace", "steady:days=0.02:per-day=4000", "--no-bound",
         "--policy", "static,deadline", "--scale-in", "drain",
     ).stdout  # fmt: skip
-    assert "policy=deadline: --scale-in drain was not played" in told
+    assert "policy=deadline: --scale-in drain was not used" in told
     assert "policy=static: --scale-in" not in told
 
 
