@@ -98,9 +98,9 @@ def _no_time_to_boot(promise_s: float, experiment: Experiment, minimum: int) -> 
     more = "one or more" if minimum == 0 else f"more than {minimum}"
     return (
         f"A promise of {promise_s:g} s leaves no time for a boot of {boot_s:g} s and up to {seen_s:g} s "
-        f"until messages are seen: {subject} cannot start them all in time, whatever MaxCapacity. What "
-        f"helps: a promise above {boot_s + seen_s:g} s, a MinCapacity of {more}, or shorter boots (a warm pool, an "
-        "image that holds what is installed)."
+        f"until messages are seen: {subject} cannot start them all in time, whatever MaxCapacity. "
+        f"What helps: a promise above {boot_s + seen_s:g} s, a MinCapacity of {more}, or shorter boots "
+        "(a warm pool, an image that holds what is installed)."
     )
 
 
