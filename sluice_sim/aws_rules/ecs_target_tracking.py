@@ -141,26 +141,29 @@ def scale(
     Proportional to the running count: ceil(running * metric / target), within the bounds. AlarmHigh takes
     precedence.
     """
-    kept = Scaling(desired=desired, cooldowns=cooldowns, reason="the metric has no data")
+    unchanged = Scaling(desired=desired, cooldowns=cooldowns, reason="the metric has no data")
     if metric is None:
-        return kept
-    asked = proportional(running, metric, policy.target)
+        return unchanged
+    count = proportional(running, metric, policy.target)
     if high_in_alarm:
         if running == 0 and metric > policy.target:
-            asked = 1  # nothing to multiply by; if tasks are starting, 1 is not above the desired count
-        wanted = max(minimum, min(maximum, asked))
-        held = _scale_out_blocked_by(now, desired, wanted, cooldowns, suspended=out_suspended)
+            # There is nothing to multiply by. If tasks are starting, 1 is not above the desired count.
+            count = 1
+        wanted = max(minimum, min(maximum, count))
+        blocked_by = _scale_out_blocked_by(now, desired, wanted, cooldowns, suspended=out_suspended)
         after = Cooldowns(out_until=now + policy.scale_out_cooldown_s, out_to=wanted, in_until=-math.inf)
     elif low_in_alarm:
-        wanted = max(minimum, min(maximum, asked if asked < running else desired))
+        wanted = max(minimum, min(maximum, count if count < running else desired))
         suspended = in_suspended or policy.disable_scale_in
-        held = _scale_in_blocked_by(now, desired, wanted, cooldowns, suspended=suspended, deploying=deploying)
+        blocked_by = _scale_in_blocked_by(
+            now, desired, wanted, cooldowns, suspended=suspended, deploying=deploying
+        )
         after = replace(cooldowns, in_until=now + policy.scale_in_cooldown_s)
     else:
-        return replace(kept, reason="neither alarm is in ALARM")
+        return replace(unchanged, reason="neither alarm is in ALARM")
     observed = f"{metric:g} per task against a target of {policy.target:g}, {running} running"
-    if held:
-        return replace(kept, reason=f"{observed}: {held}")
+    if blocked_by:
+        return replace(unchanged, reason=f"{observed}: {blocked_by}")
     return Scaling(desired=wanted, cooldowns=after, reason=f"{observed}: {desired} -> {wanted}")
 
 

@@ -67,8 +67,8 @@ class Expression:
                 f"{', '.join(sorted(series)) or 'none'}; give every id a series, if need be an empty one"
             )
         result: dict[int, float] = {}
-        asked = set(minutes) if self.fills else set()
-        for minute in sorted(asked.union(*(series[name] for name in self.ids))):
+        requested = set(minutes) if self.fills else set()
+        for minute in sorted(requested.union(*(series[name] for name in self.ids))):
             value = self.root({name: series[name].get(minute) for name in self.ids}, missing)
             if value is not None:
                 result[minute] = value

@@ -95,7 +95,7 @@ class WorkerProcess:
         self._process.terminate()
 
     def check_exit(self) -> str | None:
-        """Report the process's exit once: a sentence if it failed or was not asked to exit, None otherwise.
+        """Report the process's exit once: a sentence if it failed or was not stopped, None otherwise.
 
         Also calls `when_drained` when a drained process has exited.
         """
@@ -103,11 +103,11 @@ class WorkerProcess:
         if status is None or self._exit_reported:
             return None
         self._exit_reported = True
-        told = self._when_drained is not None
+        was_drained = self._when_drained is not None
         if self._when_drained is not None:
             self._when_drained()
         # A process stopped before it installed its signal handler dies of SIGTERM.
-        if told and status in (0, -signal.SIGTERM):
+        if was_drained and status in (0, -signal.SIGTERM):
             return None
         return f"worker process {self.pid} {_exit_text(status)}{self._last_log_lines()}"
 

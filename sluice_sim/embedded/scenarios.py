@@ -18,11 +18,11 @@ TRANSCRIPTION = Scenario(
         "a GPU group at 8 messages per instance, 0..5: idle, 24 messages, a burst of 60, idle again"
     ),
     explanation=(
-        "24 messages on one instance are three times the target of 8, so target tracking asks for three. It "
-        "asks for fewer only after a quarter of an hour below the target; an empty queue is proven sooner. "
-        "But eight messages of a minute each fill all of the eight minutes that may pass before one "
-        "starts: nothing is left for noticing a burst, asking for instances and booting them, and five "
-        "instances are too few for 60 messages. transcription-in-time is the same load with room for that."
+        "24 messages on one instance are three times the target of 8, so target tracking scales out to "
+        "three. It scales in only after a quarter of an hour below the target; Sluice shuts an empty "
+        "queue's fleet down sooner. But eight messages of a minute each use up all eight minutes within "
+        "which a message shall start. No time is left to notice a burst and to launch and boot instances, "
+        "and five instances are too few for 60 messages. transcription-in-time has room for both."
     ),
     boot_s=120,
     durations=((0, 60),),
@@ -34,14 +34,15 @@ TRANSCRIPTION_IN_TIME = replace(
     TRANSCRIPTION,
     name="transcription-in-time",
     description=(
-        "the same group and load at 4 per instance, 0..12, woken by the backlog: the promise is kept"
+        "the same group and load at 4 per instance, 0..12, bootstrapped by the backlog: the promise is kept"
     ),
     explanation=(
-        "Of the eight minutes that may pass before a message starts, up to four go by until a fleet at zero "
-        "works: a tick, a boot of two minutes and some to spare. Four are left, and so four messages of a "
-        "minute each are the target. BootstrapCapacity=backlog asks for all instances at once where none "
-        "runs. The second burst waits for target tracking, which takes three minutes, and for another boot; "
-        "with the lower target enough run by then, and MaxCapacity=12 leaves room for the rest."
+        "Of the eight minutes within which a message shall start, up to four pass until a fleet at zero "
+        "works: a tick, a boot of two minutes and a reserve. Four are left, so the target is four "
+        "messages of a minute each. BootstrapCapacity=backlog launches all instances at once when none "
+        "runs. The second burst waits for target tracking, which takes three minutes, and for another "
+        "boot. With the lower target enough instances run by then, and MaxCapacity=12 leaves room for the "
+        "rest."
     ),
     environment="transcription",
     parameters={
@@ -59,14 +60,14 @@ TRANSCRIPTION_IN_TIME = replace(
 QUEUE_PROC = Scenario(
     name="queue-proc",
     description=(
-        "a Fargate service with a dynamic target: over 150 minutes messages come to take 6 s, not 2 s"
+        "a Fargate service with a dynamic target: over 150 minutes the processing time grows from 2 s to 6 s"
     ),
     explanation=(
-        "The longer a message takes, the fewer may wait for a task: every hour the target follows. The "
-        "messages that are late come in the first minutes; once arrivals count as sustained, as many tasks "
-        "are held as keep up with them, and nothing waits. After a retune AWS's alarm judges the minutes "
-        "before it, reckoned with the old target, by the new one: tasks are added that a quarter of an hour "
-        "later go again."
+        "The longer a message takes, the fewer may wait per task, so the target is retuned every hour. "
+        "Late messages arrive in the first minutes. Once arrivals count as sustained, enough tasks run to "
+        "keep up with them, and no message waits. After a retune AWS's alarm compares the previous "
+        "minutes, computed with the old target, with the new one: it adds tasks that are removed a "
+        "quarter of an hour later."
     ),
     boot_s=40,
     durations=((0, 2), (150, 6)),
@@ -76,8 +77,8 @@ QUEUE_PROC = Scenario(
     row_every_minutes=15,
     max_minutes=300,
     simulated_only=(
-        "its target follows MsgProcessingDuration, which worker processes measure on the wall clock: thirty "
-        "times too short for this stage"
+        "its target follows MsgProcessingDuration, which worker processes measure in wall seconds: a "
+        "thirtieth of the virtual ones"
     ),
 )
 
@@ -87,8 +88,8 @@ COMPILER_PROD = Scenario(
         "a FIFO queue with 12 message groups on native metrics, 3 per instance, 1..6: never below one"
     ),
     explanation=(
-        "AWS's own metrics divide what waits by what runs, a minute or two late; nobody needs to publish "
-        "anything. One instance is always there, so the first messages wait for no boot."
+        "AWS's own metrics give visible messages per running instance, a minute or two late, without any "
+        "published metric. One instance always runs, so the first messages wait for no boot."
     ),
     boot_s=180,
     durations=((0, 90),),
@@ -100,11 +101,12 @@ COMPILER_PROD = Scenario(
 COMPILER_STAGING = Scenario(
     name="compiler-aarch64-staging",
     description=(
-        "a FIFO queue with 2 message groups, 0..4: a third instance finds no work, and the tick says so"
+        "a FIFO queue with 2 message groups, 0..4: a third instance has nothing to do, and the tick logs it"
     ),
     explanation=(
-        "A message in work blocks its message group, so two groups keep two instances busy however many "
-        "run. Target tracking does not know that and asks for four; the tick tells what a cap would do."
+        "A message in flight blocks its message group, so two groups keep two instances busy, however "
+        "many run. Target tracking does not know that and scales out to four; the tick logs what a cap "
+        "would do."
     ),
     boot_s=180,
     durations=((0, 90),),
@@ -116,13 +118,13 @@ COMPILER_STAGING = Scenario(
 BULK_CONSUMER = Scenario(
     name="bulk-consumer",
     description=(
-        "2.8 million messages at 600,000 a day, 10..30 tasks; scaled down 1:10,000 in messages and target, "
-        "each taking 432 s in place of 4.32 s"
+        "2.8 million messages at 600,000 a day, 10..30 tasks; messages and target scaled down 1:10,000, "
+        "each message taking 432 s instead of 4.32 s"
     ),
     explanation=(
-        "All 30 tasks work until an hour's work is left for each of them; then they go step by step, 300 s "
-        "between two scale-ins, down to the 10 that always stay. Such a target is no promise: the messages "
-        "may wait for days, and the last of them shall start within five, here 72 minutes."
+        "All 30 tasks run until an hour's work is left for each. Then the service scales in step by step, "
+        "300 s between two scale-ins, to the 10 tasks that always run. Such a target is no promise: "
+        "messages may wait for days. The last of them shall start within five days, here 72 minutes."
     ),
     boot_s=60,
     durations=((0, 432),),

@@ -56,8 +56,8 @@ def _with_metadata(api: App) -> App:
     def answer(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         if not environ["PATH_INFO"].startswith(METADATA):
             return api(environ, start_response)
-        told = environ["REQUEST_METHOD"] == "PUT"
-        start_response("200 OK" if told else "404 Not Found", [("Content-Type", "text/plain")])
-        return [b"token" if told else b""]
+        is_token_request = environ["REQUEST_METHOD"] == "PUT"
+        start_response("200 OK" if is_token_request else "404 Not Found", [("Content-Type", "text/plain")])
+        return [b"token" if is_token_request else b""]
 
     return answer

@@ -181,7 +181,7 @@ class Cause(Enum):
     """Fewer instances ran than were desired."""
     AT_MAXIMUM = "at maximum"
     """The maximum number of instances ran."""
-    NOT_REQUESTED = "not asked"
+    NOT_REQUESTED = "not requested"
     """The backlog was above the target, and the desired capacity was not raised yet."""
     WITHIN_TARGET = "within target"
     """The backlog was within the target, so no scale-out was due."""

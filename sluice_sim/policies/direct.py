@@ -37,8 +37,8 @@ class Policy:
 
     def _tick(self) -> None:
         snapshot, context = self._context.observe(), self._context
-        asked = math.ceil(snapshot.backlog / context.target_per_instance)
-        wanted = min(max(asked, context.minimum), context.maximum)
+        needed = math.ceil(snapshot.backlog / context.target_per_instance)
+        wanted = min(max(needed, context.minimum), context.maximum)
         if wanted > snapshot.desired and snapshot.now_s >= self._out_s + OUT_COOLDOWN_S:
             self._out_s = snapshot.now_s
         elif wanted < snapshot.desired and snapshot.now_s >= self._in_s + IN_COOLDOWN_S:

@@ -1,7 +1,7 @@
 """One simulated queue and the fleet that serves it.
 
 Handles instances from launch to termination; `queue_kernel` handles the messages in between. Time advances
-only when somebody takes a snapshot, reads counts or sets the desired capacity: each of these first processes
+only when a caller takes a snapshot, reads counts or sets the desired capacity: each of these first processes
 every event that is due. Times are seconds since the start of the run.
 
 Longer than 300 lines because the instances' lifecycle and the arrays that hold their slots change together.

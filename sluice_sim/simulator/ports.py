@@ -233,7 +233,7 @@ class RunReport:
             )
 
     def observed(self, workload: Workload, saw: Observation, published: Published) -> None:
-        """Nothing to tell."""
+        """Ignored: runs do not record it."""
 
     def failed(self, workload: str, counter: Counter, why: str, *, defect: Exception | None = None) -> None:  # noqa: ARG002
         """Keep a failure; a defect in our own code ends the run."""
@@ -242,7 +242,7 @@ class RunReport:
         self.failures.append((self.context.fleet.now_s, why))
 
     def event(self, counter: Counter, what: str, count: int = 1) -> None:
-        """Nothing to tell."""
+        """Ignored: runs do not record it."""
 
 
 def world(aws: SimulatedAws) -> World:

@@ -6,6 +6,8 @@ instances are launched and stopped. Arrays are grouped in named tuples because n
 
 Times are seconds since the start of the run. A slot works on one message at a time. A slot block is the
 adjacent slots of one instance.
+
+Slightly longer than 300 lines: the event loop and the operations on its arrays only make sense together.
 """
 
 from __future__ import annotations

@@ -134,11 +134,18 @@ def simulate(
     fleet.set_desired(deployed.workload.bounds.min)
     policy.attach(context)
     _run_clock(clock, fleet, load, start_s, on_progress)
+    return _record(policy, load, context, snapshots, wall_s=time.perf_counter() - began)
+
+
+def _record(
+    policy: Policy, load: Load, context: ScalingContext, snapshots: Sequence[Snapshot], *, wall_s: float
+) -> Run:
+    fleet = context.fleet
     return Run(
         policy=policy.name,
         load=load,
         messages=fleet.messages,
-        promise_s=promise_s,
+        promise_s=context.promise_s,
         instances=fleet.instances,
         gone_s=fleet.gone_s(),
         snapshots=snapshots,
@@ -146,10 +153,10 @@ def simulate(
         redelivered=fleet.redelivered,
         dead_letters=fleet.dead_letters,
         end_s=fleet.now_s,
-        wall_s=time.perf_counter() - began,
+        wall_s=wall_s,
         launches_refused=fleet.launches_refused,
         interruptions=fleet.interruptions,
-        concurrency=conditions.concurrency,
+        concurrency=context.concurrency,
         scale_in=fleet.conditions.scale_in,
         target=context.target(),
         lost=fleet.lost(),

@@ -61,6 +61,6 @@ def _measured(settings: DynamicTarget, current: float, reason: Reason, processin
         limits.append("MinMessagesPerInstance")
     if not math.isclose(current, min(max(allowed, least), most), rel_tol=SAME):
         limits.append("DeadbandRatio" if reason is Reason.WITHIN_DEADBAND else "MaxFactorPerRetune")
-    asked = f"{latency_s:g} s x {concurrency:g} / {processing_s:.4g} s = {allowed:.4g}"
-    because = f"{asked}, limited by {' and '.join(limits)}" if limits else asked
+    arithmetic = f"{latency_s:g} s x {concurrency:g} / {processing_s:.4g} s = {allowed:.4g}"
+    because = f"{arithmetic}, limited by {' and '.join(limits)}" if limits else arithmetic
     return CurrentTarget(messages_per_instance=current, because=because, limits=tuple(limits))

@@ -147,7 +147,7 @@ class Experiment:
         promised_s = promise_s(self.deployed().workload, mean_service_s, self.slots_per_instance)
         if not MIN_S <= promised_s <= MAX_S:
             raise SettingError(
-                f"the workload's target makes a promise of {promised_s:g} s, and what is played is "
+                f"the workload's target makes a promise of {promised_s:g} s, and the allowed range is "
                 f"{MIN_S:g} to {MAX_S:,.0f} s: give --promise-s, or another target"
             )
         return promised_s
@@ -273,7 +273,7 @@ def _require_few_ticks(tick_s: float, horizon_s: float) -> None:
     ticks = horizon_s / tick_s
     if ticks > MAX_TICKS:
         raise SettingError(
-            f"--tick-s {tick_s:g}: {ticks:,.0f} decisions over the trace, and {MAX_TICKS:,} are played at "
+            f"--tick-s {tick_s:g}: {ticks:,.0f} decisions over the trace, and {MAX_TICKS:,} are simulated at "
             "most: give a longer tick or a shorter trace"
         )
 

@@ -94,13 +94,13 @@ def _wrong_load(numbers: Result, experiment: Experiment, workload: Workload) -> 
 
 def _no_time_to_boot(promise_s: float, experiment: Experiment, minimum: int) -> str:
     boot_s, seen_s = experiment.boot.min_s, _seen_after_s(experiment)
-    who = "a fleet at 0" if minimum == 0 else "an instance launched for them"
+    subject = "a fleet at 0" if minimum == 0 else "an instance launched for them"
     more = "one or more" if minimum == 0 else f"more than {minimum}"
     return (
         f"A promise of {promise_s:g} s leaves no time for a boot of {boot_s:g} s and up to {seen_s:g} s "
-        f"until messages are seen: {who} cannot start them all in time, whatever MaxCapacity. What helps: a "
-        f"promise above {boot_s + seen_s:g} s, a MinCapacity of {more}, or shorter boots (a warm pool, an "
-        "image that holds what is installed)."
+        f"until messages are seen: {subject} cannot start them all in time, whatever MaxCapacity. "
+        f"What helps: a promise above {boot_s + seen_s:g} s, a MinCapacity of {more}, or shorter boots "
+        "(a warm pool, an image that holds what is installed)."
     )
 
 
@@ -118,7 +118,7 @@ def _of_the_run(numbers: Result, experiment: Experiment) -> Iterator[str]:
         )
     if experiment.scale_in is not None and experiment.scale_in != numbers["scale_in"]:
         yield (
-            f"--scale-in {experiment.scale_in} was not played: the policy {numbers['policy']} brings "
+            f"--scale-in {experiment.scale_in} was not used: the policy {numbers['policy']} brings "
             f"{numbers['scale_in']} with it."
         )
     if dead := numbers["dead_letters"]:

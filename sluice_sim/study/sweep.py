@@ -121,13 +121,13 @@ def run_all(
     with tempfile.TemporaryDirectory(prefix="sluice-sweep-") as folder, _workers(len(experiments)) as pool:
         stored = _stored(loads, Path(folder), pool)
         keys = [_bound_key(experiment, stored) for experiment in experiments]
-        plays = [pool.submit(_run, one, stored[one.load_settings]) for one in experiments]
+        runs = [pool.submit(_run, one, stored[one.load_settings]) for one in experiments]
         plans = {
             key: pool.submit(_bound, key[1], stored[key[0]]) for key in dict.fromkeys(keys) if with_bound
         }
-        _wait([*plays, *plans.values()], on_done)
+        _wait([*runs, *plans.values()], on_done)
     outcomes = []
-    for experiment, future, key in zip(experiments, plays, keys, strict=True):
+    for experiment, future, key in zip(experiments, runs, keys, strict=True):
         bound = plans[key].result() if with_bound else None
         numbers = with_findings(result(*future.result(), bound), experiment)
         outcomes.append(Outcome(result=numbers, promise_s=key[1].promise_s, bound=bound, run=None))

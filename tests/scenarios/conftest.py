@@ -1,4 +1,4 @@
-"""A stage: one scenario played on the embedded AWS, with everything it did at hand."""
+"""Runs one scenario on the embedded AWS and records everything that it did."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from tests.templates import stacks
 ROOT = Path(__file__).resolve().parents[2]
 TOPIC = "arn:aws:sns:eu-west-1:123456789012:operators"
 WITH_NOTIFICATIONS = {"NotificationTopicArn": TOPIC}
-"""Parameters with which somebody is told of alarms."""
+"""Parameters with which alarms notify a topic."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recording:
-    """What a play did: its summary, its minutes, and every log line."""
+    """What a run did: its summary, its minutes, every log line and every notification."""
 
     summary: Summary
     minutes: list[Minute]
@@ -73,7 +73,7 @@ def run_scenario(
     before: Callable[[EmbeddedAws], object] = lambda _: None,
     worker_factory: WorkerFactory = SimulatedWorkers,
 ) -> Recording:
-    """Play a scenario; `before` may change the deployed account first."""
+    """Run a scenario; `before` may change the deployed account first."""
     with embedded_aws(root) as aws:
         start = aws.clock.now
         demo = Demo(aws, root, worker_factory=worker_factory)
@@ -93,7 +93,7 @@ def run_scenario(
 
 @pytest.fixture(scope="module", autouse=True)
 def _under_the_deployed_roles() -> Iterator[None]:
-    """Every function plays under its role in template.yaml, and asks for nothing that it does not allow."""
+    """Every function runs under its role in template.yaml, and makes no request that the role denies."""
     plane = stacks.plane()
     gate = Gate(roles(plane), role_of_functions(plane), EverythingTagged())
     with gate.installed():
@@ -103,7 +103,7 @@ def _under_the_deployed_roles() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def transcription() -> Recording:
-    """The demo as `sluice demo` plays it."""
+    """The transcription scenario as `sluice demo` runs it."""
     return run_scenario()
 
 

@@ -1,4 +1,4 @@
-"""Take a part away, and look at who did its work: each decision names its trigger."""
+"""Switches off a component and checks which other one takes over: each decision names its trigger."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ FIRST_ARRIVAL = min(TRANSCRIPTION.bursts)
 BRIEF = replace(TRANSCRIPTION, bursts={4: 3}, max_minutes=20)
 
 
-def test_without_the_bootstrap_alarm_the_tick_wakes_the_group_within_two_ticks() -> None:
-    played = run_scenario(without=(Component.BOOTSTRAP_ALARM,))
-    ((minute, record),) = played.decisions("bootstrap")
+def test_without_the_bootstrap_alarm_the_tick_starts_the_group_within_two_ticks() -> None:
+    recording = run_scenario(without=(Component.BOOTSTRAP_ALARM,))
+    ((minute, record),) = recording.decisions("bootstrap")
     assert record["trigger"] == "tick"
     assert minute - FIRST_ARRIVAL <= 2
-    assert played.summary.ok
+    assert recording.summary.ok
 
 
-def test_without_the_publisher_the_alarm_wakes_the_group_and_the_work_is_done() -> None:
-    played = run_scenario(without=(Component.PUBLISHER,))
-    ((_, record),) = played.decisions("bootstrap")
+def test_without_the_publisher_the_alarm_starts_the_group_and_the_work_is_done() -> None:
+    recording = run_scenario(without=(Component.PUBLISHER,))
+    ((_, record),) = recording.decisions("bootstrap")
     assert record["trigger"] == "alarm"
-    assert played.summary.processed == played.summary.sent
-    assert played.decisions("shutdown") == []  # nothing published proves nothing
+    assert recording.summary.processed == recording.summary.sent
+    assert recording.decisions("shutdown") == []  # nothing published proves nothing
 
 
 def test_without_both_nothing_is_processed_and_the_demo_ends_with_1() -> None:
@@ -60,19 +60,19 @@ def test_without_both_nothing_is_processed_and_the_demo_ends_with_1() -> None:
     assert '"processed": 0' in result.stdout
 
 
-def test_without_the_shutdown_alarm_the_tick_sends_the_group_home_before_the_low_alarm_could() -> None:
-    played = run_scenario(without=(Component.SHUTDOWN_ALARM,))
-    ((minute, record),) = played.decisions("shutdown")
+def test_without_the_shutdown_alarm_the_tick_shuts_the_group_down_before_the_low_alarm_could() -> None:
+    recording = run_scenario(without=(Component.SHUTDOWN_ALARM,))
+    ((minute, record),) = recording.decisions("shutdown")
     assert record["trigger"] == "tick"
     # AlarmLow needs 15 minutes below 0.7 x 8 per instance.
-    low_since = played.first_minute(lambda row: row.minute > 20 and (row.backlog_per_instance or 0) < 5.6)
+    low_since = recording.first_minute(lambda row: row.minute > 20 and (row.backlog_per_instance or 0) < 5.6)
     assert minute - low_since < 15
-    assert played.summary.ok
+    assert recording.summary.ok
 
 
 @pytest.mark.parametrize("every_count", [False, True], ids=["as documented", "zeros reported"])
 @pytest.mark.parametrize("gap", [0.0, None], ids=["missing is 0", "missing is dropped"])
-def test_without_repairs_the_alarm_sends_the_group_home(
+def test_without_retries_the_alarm_shuts_the_group_down(
     monkeypatch: pytest.MonkeyPatch, gap: float | None, every_count: bool
 ) -> None:
     """Whether or not SQS reports that nothing is in flight or delayed, and whatever a sum makes of a gap."""
@@ -82,13 +82,13 @@ def test_without_repairs_the_alarm_sends_the_group_home(
         aws.reports_zero_counts = every_count
         aws.monitoring.missing = MissingOperand(arithmetic=gap)
 
-    played = run_scenario(before=aws_as)
-    ((_, bootstrap),), ((_, shutdown),) = played.decisions("bootstrap"), played.decisions("shutdown")
+    recording = run_scenario(before=aws_as)
+    ((_, bootstrap),), ((_, shutdown),) = recording.decisions("bootstrap"), recording.decisions("shutdown")
     assert (bootstrap["trigger"], shutdown["trigger"]) == ("alarm", "alarm")
-    assert played.summary.ok
+    assert recording.summary.ok
 
 
-def test_a_sum_of_metrics_that_may_be_absent_never_sends_the_group_home(
+def test_a_sum_of_metrics_that_may_be_missing_never_shuts_the_group_down(
     monkeypatch: pytest.MonkeyPatch, checkout_with: Callable[[str, str, str], Path]
 ) -> None:
     """The expression of before, where a missing operand drops the point."""
@@ -114,23 +114,23 @@ def test_a_sum_of_metrics_that_may_be_absent_never_sends_the_group_home(
     ],
     ids=["wrong expression", "no permission", "nameless description"],
 )
-def test_a_mistake_in_a_template_leaves_the_group_asleep(
+def test_a_mistake_in_a_template_leaves_the_group_at_zero(
     checkout_with: Callable[[str, str, str], Path], file: str, old: str, new: str
 ) -> None:
-    """What is deployed is what is played: with the publisher away, only the alarm could wake the group."""
-    played = run_scenario(checkout_with(file, old, new), scenario=BRIEF, without=(Component.PUBLISHER,))
-    assert played.summary.processed == 0
+    """The run uses what is deployed: without the publisher, only the alarm can start the group."""
+    recording = run_scenario(checkout_with(file, old, new), scenario=BRIEF, without=(Component.PUBLISHER,))
+    assert recording.summary.processed == 0
 
 
-def test_without_a_mistake_the_same_play_is_processed() -> None:
+def test_without_a_mistake_the_same_run_is_processed() -> None:
     assert run_scenario(scenario=BRIEF, without=(Component.PUBLISHER,)).summary.processed == 3
 
 
-def test_a_group_whose_launches_are_suspended_is_held_and_says_so() -> None:
+def test_a_group_with_suspended_launches_is_held_with_a_reason() -> None:
     def suspend(aws: EmbeddedAws) -> None:
         aws.autoscaling.suspend_processes(AutoScalingGroupName="transcription", ScalingProcesses=["Launch"])
 
-    played: Recording = run_scenario(scenario=BRIEF, before=suspend, without=(Component.PUBLISHER,))
-    assert played.decisions("bootstrap") == []
-    (_, record) = played.decisions("bootstrap", "held")[0]
+    recording: Recording = run_scenario(scenario=BRIEF, before=suspend, without=(Component.PUBLISHER,))
+    assert recording.decisions("bootstrap") == []
+    (_, record) = recording.decisions("bootstrap", "held")[0]
     assert record["message"].endswith("(Launch is suspended)")

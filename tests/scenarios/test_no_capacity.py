@@ -1,4 +1,4 @@
-"""AWS starts no instance: the tick that sees it says so in AWS's words, and the age alarm rings."""
+"""AWS starts no instance: the tick logs AWS's message, and the age alarm is raised."""
 
 from __future__ import annotations
 
@@ -33,57 +33,59 @@ GROUP = replace(TRANSCRIPTION, bursts={ARRIVAL: 3}, max_minutes=45)
 SERVICE = replace(QUEUE_PROC, steady=None, bursts={ARRIVAL: 3}, max_minutes=45)
 
 
-def refuse_group(aws: EmbeddedAws, words: str | None) -> None:
-    aws.groups.fail_launches("transcription", words)
+def fail_group_launches(aws: EmbeddedAws, message: str | None) -> None:
+    aws.groups.fail_launches("transcription", message)
 
 
-def refuse_service(aws: EmbeddedAws, words: str | None) -> None:
-    aws.services.fail_launches("service/workers/queue-proc", words)
+def fail_service_launches(aws: EmbeddedAws, message: str | None) -> None:
+    aws.services.fail_launches("service/workers/queue-proc", message)
 
 
 CASES = pytest.mark.parametrize(
-    ("scenario", "refuse", "words"),
-    [(GROUP, refuse_group, SPOT), (SERVICE, refuse_service, FARGATE)],
+    ("scenario", "fail_launches", "message"),
+    [(GROUP, fail_group_launches, SPOT), (SERVICE, fail_service_launches, FARGATE)],
     ids=["group", "service"],
 )
-Refuse = Callable[[EmbeddedAws, str | None], None]
+FailLaunches = Callable[[EmbeddedAws, str | None], None]
 
 
-def told(played: Recording) -> dict[int, str]:
+def launch_failures(recording: Recording) -> dict[int, str]:
     """Minute -> what was said of launches."""
     return {
         minute: re.sub(r"at 2026-01-15 12:\d\d UTC: ", "", record["message"])
-        for minute, record in played.decisions("launch", "held")
+        for minute, record in recording.decisions("launch", "held")
     }
 
 
 @CASES
-def test_the_tick_that_sees_it_tells_why_in_the_words_of_aws_until_one_starts(
-    scenario: Scenario, refuse: Refuse, words: str
+def test_the_tick_logs_the_message_of_aws_until_an_instance_starts(
+    scenario: Scenario, fail_launches: FailLaunches, message: str
 ) -> None:
     def without_capacity_for_half_an_hour(aws: EmbeddedAws) -> None:
-        refuse(aws, words)
-        aws.clock.at(aws.clock.now + 34 * 60 + MAX_LATENESS_S, lambda: refuse(aws, None))
+        fail_launches(aws, message)
+        aws.clock.at(aws.clock.now + 34 * 60 + MAX_LATENESS_S, lambda: fail_launches(aws, None))
 
-    played = run_scenario(
+    recording = run_scenario(
         scenario=scenario, parameters=WITH_NOTIFICATIONS, before=without_capacity_for_half_an_hour
     )
-    ((woken, _),) = played.decisions("bootstrap")
-    sentence = f"launch holds: AWS does not start the instances that are asked for ({words})"
+    ((woken, _),) = recording.decisions("bootstrap")
+    sentence = f"launch holds: AWS does not start the instances that are asked for ({message})"
     # The tick that wakes the fleet has looked before; every later one sees the failure. That of minute 35 may
     # come before AWS has tried once more.
-    said = told(played)
-    assert {minute: words for minute, words in said.items() if minute < 35} == dict.fromkeys(
+    logged = launch_failures(recording)
+    assert {minute: message for minute, message in logged.items() if minute < 35} == dict.fromkeys(
         range(woken + 1, 35), sentence
     )
-    assert max(said) <= 35
-    assert played.summary.processed == 3
-    [rang] = played.notified(f"sluice-{scenario.name}-age")
-    assert rang < 34
+    assert max(logged) <= 35
+    assert recording.summary.processed == 3
+    [alarm_minute] = recording.notified(f"sluice-{scenario.name}-age")
+    assert alarm_minute < 34
 
 
 @CASES
-def test_a_fleet_that_boots_as_it_should_is_not_told(scenario: Scenario, refuse: Refuse, words: str) -> None:
-    played = run_scenario(scenario=scenario, parameters=WITH_NOTIFICATIONS)
-    assert played.summary.ok
-    assert told(played) == {}
+def test_a_fleet_that_boots_is_not_reported(
+    scenario: Scenario, fail_launches: FailLaunches, message: str
+) -> None:
+    recording = run_scenario(scenario=scenario, parameters=WITH_NOTIFICATIONS)
+    assert recording.summary.ok
+    assert launch_failures(recording) == {}

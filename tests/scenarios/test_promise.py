@@ -1,4 +1,4 @@
-"""The demo tells how long messages waited, whether that was promised, and where not, why."""
+"""The demo reports how long messages waited, whether the promise was kept and, if not, why."""
 
 from __future__ import annotations
 
@@ -91,8 +91,8 @@ def summary(**changes: object) -> Summary:
 
 
 @pytest.fixture
-def played(monkeypatch: pytest.MonkeyPatch) -> list[Summary]:
-    """What the next play comes to."""
+def canned_summaries(monkeypatch: pytest.MonkeyPatch) -> list[Summary]:
+    """The summaries that the next run returns."""
     summaries: list[Summary] = []
     monkeypatch.setattr(
         demo, "run_scenarios", lambda *_, **__: [Timeline(summary=one, minutes=()) for one in summaries]
@@ -100,8 +100,10 @@ def played(monkeypatch: pytest.MonkeyPatch) -> list[Summary]:
     return summaries
 
 
-def test_the_table_tells_waits_hours_and_a_share_that_is_not_rounded_up(played: list[Summary]) -> None:
-    played.append(summary())
+def test_the_table_has_waits_hours_and_a_share_that_is_not_rounded_up(
+    canned_summaries: list[Summary],
+) -> None:
+    canned_summaries.append(summary())
     shown = CliRunner().invoke(main, ["demo"])
     assert shown.exit_code == 0
     for what, value in (
@@ -118,9 +120,9 @@ def test_the_table_tells_waits_hours_and_a_share_that_is_not_rounded_up(played: 
     assert "booted" not in shown.stdout, "a minor cause"
 
 
-def test_messages_that_never_started_are_not_said_to_have_started(played: list[Summary]) -> None:
+def test_messages_that_never_started_are_not_said_to_have_started(canned_summaries: list[Summary]) -> None:
     waits = Waits(promise_s=480, attainment=0.0, p50_s=9960, p99_s=9960)
-    played.append(
+    canned_summaries.append(
         summary(sent=24, processed=0, left=24, waits=waits, late_by_cause={Cause.NONE_RUNNING: 1.0})
     )
     shown = CliRunner().invoke(main, ["demo"])
@@ -129,8 +131,8 @@ def test_messages_that_never_started_are_not_said_to_have_started(played: list[S
     assert "those that never started until the end" in " ".join(shown.stdout.split())
 
 
-def test_json_tells_why_the_status_is_1_and_why_messages_were_late(played: list[Summary]) -> None:
-    played += [summary(left=3, processed=81, final_desired=2), summary(late_by_cause={})]
+def test_json_has_the_reason_of_status_1_and_of_late_messages(canned_summaries: list[Summary]) -> None:
+    canned_summaries += [summary(left=3, processed=81, final_desired=2), summary(late_by_cause={})]
     shown = CliRunner().invoke(main, ["demo", "--json"])
     assert shown.exit_code == 1
     undone, done = json.loads(shown.stdout.splitlines()[-1])["workloads"]
@@ -142,7 +144,7 @@ def test_json_tells_why_the_status_is_1_and_why_messages_were_late(played: list[
     assert (done["wait_p50_s"], done["wait_p99_s"], done["instance_hours"]) == (60, 510, 2.13)
 
 
-def test_a_report_that_cannot_be_written_is_refused_before_anything_is_played(
+def test_a_report_that_cannot_be_written_is_an_error_before_anything_runs(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def play(*_: object, **__: object) -> None:

@@ -1,4 +1,4 @@
-"""An ECS service follows its queue, and its target follows how long messages take."""
+"""An ECS service scales with its queue, and its target follows the processing time."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ SHORT = replace(
 
 @pytest.fixture(scope="module")
 def drift() -> Recording:
-    """Messages that come to take 6 s instead of 2 s, as `sluice demo` plays them; alarms are heard."""
+    """Messages that come to take 6 s instead of 2 s, as in `sluice demo`, with alarm notifications."""
     return run_scenario(scenario=QUEUE_PROC, parameters=WITH_NOTIFICATIONS)
 
 
 @pytest.fixture(scope="module")
 def by_backlog() -> Recording:
-    """The same, steered by the backlog alone."""
+    """The same, scaled by the backlog alone."""
     return run_scenario(scenario=QUEUE_PROC, parameters={"TrackedMetric": "backlog"})
 
 
@@ -69,7 +69,7 @@ def test_the_target_follows_messages_that_take_longer_at_least_three_times(drift
     assert drift.summary.ok
 
 
-def test_messages_that_are_all_processed_do_not_ring_the_alarm_on_their_age(drift: Recording) -> None:
+def test_processed_messages_do_not_raise_the_alarm_on_their_age(drift: Recording) -> None:
     assert drift.summary.ok
     assert drift.notified("sluice-queue-proc-age", State.OK), "a new alarm's first OK is told"
     assert drift.notified("sluice-queue-proc-age") == []
@@ -79,20 +79,22 @@ def test_messages_that_are_all_processed_do_not_ring_the_alarm_on_their_age(drif
 SETTLED = slice(20, 135)
 
 
-def launches(played: Recording) -> int:
-    desired = [row.desired for row in played.minutes]
+def launches(recording: Recording) -> int:
+    desired = [row.desired for row in recording.minutes]
     return sum(max(after - before, 0) for before, after in pairwise(desired))
 
 
 def test_a_service_that_counts_what_arrives_swings_less_and_keeps_more_of_its_promise(
     drift: Recording, by_backlog: Recording
 ) -> None:
-    settled, swinging = ({row.desired for row in played.minutes[SETTLED]} for played in (drift, by_backlog))
+    settled, swinging = (
+        {row.desired for row in recording.minutes[SETTLED]} for recording in (drift, by_backlog)
+    )
     assert settled <= {2, 3, 4, 5, 6}
     assert {1, 10} <= swinging
     assert launches(drift) * 2 <= launches(by_backlog)
     assert drift.summary.instance_hours < by_backlog.summary.instance_hours
-    in_time, plain = (played.summary.waits.attainment for played in (drift, by_backlog))
+    in_time, plain = (recording.summary.waits.attainment for recording in (drift, by_backlog))
     assert in_time > 0.95
     assert 1 - plain > 3 * (1 - in_time)
 
@@ -101,14 +103,14 @@ def test_every_minute_of_the_sustained_flow_is_reckoned_with_its_arrivals_and_du
     drift: Recording,
 ) -> None:
     """30 messages a minute, which come to take 6 s instead of 2 s."""
-    told = [line.record for line in drift.log if line.record.get("arrivals_per_s")]
-    assert len(told) > 140
-    assert {record["arrivals_per_s"] for record in told} == {0.5}
-    loads = [record["offered_load_instances"] for record in told]
+    records = [line.record for line in drift.log if line.record.get("arrivals_per_s")]
+    assert len(records) > 140
+    assert {record["arrivals_per_s"] for record in records} == {0.5}
+    loads = [record["offered_load_instances"] for record in records]
     assert loads == sorted(loads)
     assert 1 <= loads[0] < 1.2
     assert 2.2 < loads[-1] <= 3
-    for record in told:
+    for record in records:
         needed = record["offered_load_instances"] + 0.3 * record["offered_load_instances"] ** 0.5
         tracked = record["backlog_per_instance"] + record["target"] * needed / max(record["running"], 1)
         assert record["effective_backlog_per_instance"] == pytest.approx(tracked)
@@ -145,39 +147,39 @@ def test_the_policy_of_the_service_holds_the_new_target_from_the_next_minute_on(
 
 
 def test_without_the_retune_the_target_stays_where_the_template_put_it() -> None:
-    played = run_scenario(scenario=replace(QUEUE_PROC, max_minutes=45), without=(Component.RETUNE,))
-    assert {minute.target for minute in played.minutes} == {30}
+    recording = run_scenario(scenario=replace(QUEUE_PROC, max_minutes=45), without=(Component.RETUNE,))
+    assert {minute.target for minute in recording.minutes} == {30}
 
 
-def test_without_the_bootstrap_alarm_the_tick_wakes_the_service() -> None:
-    played = run_scenario(scenario=SHORT, without=(Component.BOOTSTRAP_ALARM,))
-    (_, record) = played.decisions("bootstrap")[0]
+def test_without_the_bootstrap_alarm_the_tick_starts_the_service() -> None:
+    recording = run_scenario(scenario=SHORT, without=(Component.BOOTSTRAP_ALARM,))
+    (_, record) = recording.decisions("bootstrap")[0]
     assert record["trigger"] == "tick"
-    assert played.summary.ok
+    assert recording.summary.ok
 
 
-def test_without_the_publisher_the_alarm_wakes_the_service_and_the_work_is_done() -> None:
-    played = run_scenario(scenario=SHORT, without=(Component.PUBLISHER,))
-    (_, record) = played.decisions("bootstrap")[0]
+def test_without_the_publisher_the_alarm_starts_the_service_and_the_work_is_done() -> None:
+    recording = run_scenario(scenario=SHORT, without=(Component.PUBLISHER,))
+    (_, record) = recording.decisions("bootstrap")[0]
     assert record["trigger"] == "alarm"
-    assert played.summary.processed == played.summary.sent
+    assert recording.summary.processed == recording.summary.sent
 
 
 def test_without_both_nothing_is_processed() -> None:
-    played = run_scenario(
+    recording = run_scenario(
         scenario=replace(SHORT, max_minutes=20), without=(Component.PUBLISHER, Component.BOOTSTRAP_ALARM)
     )
-    assert (played.summary.processed, played.summary.ok) == (0, False)
+    assert (recording.summary.processed, recording.summary.ok) == (0, False)
 
 
-def test_without_the_shutdown_alarm_the_tick_sends_the_service_home() -> None:
-    played = run_scenario(scenario=SHORT, without=(Component.SHUTDOWN_ALARM,))
-    ((_, record),) = played.decisions("shutdown")
+def test_without_the_shutdown_alarm_the_tick_shuts_the_service_down() -> None:
+    recording = run_scenario(scenario=SHORT, without=(Component.SHUTDOWN_ALARM,))
+    ((_, record),) = recording.decisions("shutdown")
     assert record["trigger"] == "tick"
-    assert played.summary.ok
+    assert recording.summary.ok
 
 
-def test_a_deployment_that_rolls_holds_the_shutdown_until_it_is_over() -> None:
+def test_a_deployment_in_progress_holds_the_shutdown_until_it_is_over() -> None:
     def deploy_while_idle(aws: EmbeddedAws) -> None:
         def roll() -> None:
             aws.ecs.update_service(cluster="workers", service="queue-proc", forceNewDeployment=True)
@@ -185,21 +187,21 @@ def test_a_deployment_that_rolls_holds_the_shutdown_until_it_is_over() -> None:
         for minute in range(11, 20):
             aws.clock.at(aws.clock.now + minute * 60, roll)
 
-    played = run_scenario(scenario=SHORT, before=deploy_while_idle)
-    assert played.summary.ok
-    held = [record["message"] for _, record in played.decisions("shutdown", "held")]
+    recording = run_scenario(scenario=SHORT, before=deploy_while_idle)
+    assert recording.summary.ok
+    held = [record["message"] for _, record in recording.decisions("shutdown", "held")]
     assert any("a deployment is rolling" in message for message in held)
 
 
 @pytest.mark.parametrize("registered", ["not-yet", "true"])
 def test_observe_leaves_the_service_alone_and_says_what_it_would_do(registered: str) -> None:
-    played = run_scenario(
+    recording = run_scenario(
         scenario=replace(SHORT, max_minutes=12),
         parameters={"Mode": "observe", "CreateScalableTarget": registered},
     )
-    assert {minute.desired for minute in played.minutes} == {0}
-    assert played.decisions("bootstrap", "observed")
-    assert not played.decisions("bootstrap", "held")
+    assert {minute.desired for minute in recording.minutes} == {0}
+    assert recording.decisions("bootstrap", "observed")
+    assert not recording.decisions("bootstrap", "held")
 
 
 def test_a_stack_update_that_resets_the_target_is_repaired_by_its_own_event() -> None:

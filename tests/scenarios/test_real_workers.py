@@ -1,4 +1,4 @@
-"""Worker processes do the work of a play: `sluice demo --real-workers`, shortened further."""
+"""Runs with worker processes: `sluice demo --real-workers`, at a faster pace."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ pytestmark = pytest.mark.processes
 
 ROOT = Path(__file__).resolve().parents[2]
 PACE = 120.0
-"""Half a second stands for a minute."""
+"""A virtual minute takes half a second."""
 BRIEF = replace(
     TRANSCRIPTION,
     bursts={0: 6},
@@ -81,21 +81,21 @@ def wait_until(holds: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-# ---- A whole play ------------------------------------------------------------------------------------------
+# ---- A whole run -------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The ids of all worker processes that a play starts."""
+    """The ids of all worker processes that a run starts."""
     pids: list[int] = []
     start = WorkerProcesses.start
 
-    def noted(worker_processes: WorkerProcesses) -> WorkerProcess:
+    def recorded(worker_processes: WorkerProcesses) -> WorkerProcess:
         worker = start(worker_processes)
         pids.append(worker.pid)
         return worker
 
-    monkeypatch.setattr(WorkerProcesses, "start", noted)
+    monkeypatch.setattr(WorkerProcesses, "start", recorded)
     return pids
 
 
@@ -117,7 +117,7 @@ def test_processes_take_a_workload_from_zero_to_its_end_and_back(started: list[i
     assert not any(map(alive, started))
 
 
-def test_an_interrupted_play_leaves_no_process(started: list[int]) -> None:
+def test_an_interrupted_run_leaves_no_process(started: list[int]) -> None:
     def interrupt(_: str, minute: Minute) -> None:
         if minute.running:
             raise KeyboardInterrupt
@@ -128,7 +128,7 @@ def test_an_interrupted_play_leaves_no_process(started: list[int]) -> None:
     assert not any(map(alive, started))
 
 
-def test_workers_that_cannot_start_end_the_play_with_their_own_words(
+def test_workers_that_cannot_start_end_the_run_with_their_own_error(
     monkeypatch: pytest.MonkeyPatch, started: list[int]
 ) -> None:
     monkeypatch.setattr(handler.work, "__name__", "nobody")
@@ -160,20 +160,20 @@ def process(tmp_path: Path) -> Iterator[Callable[[str], WorkerProcess]]:
         worker.wait_or_kill(0)
 
 
-def test_a_process_that_ends_unbidden_is_told_once_with_its_last_words(
+def test_a_process_that_exits_by_itself_is_reported_once_with_the_end_of_its_log(
     process: Callable[[str], WorkerProcess],
 ) -> None:
     worker = process(FAILS)
     wait_until(lambda: not worker.alive)
-    told = worker.check_exit()
-    assert told is not None
-    assert "ended by itself (3)" in told
-    assert told.endswith("the last word")
-    assert "first" not in told
+    exit_report = worker.check_exit()
+    assert exit_report is not None
+    assert "ended by itself (3)" in exit_report
+    assert exit_report.endswith("the last word")
+    assert "first" not in exit_report
     assert worker.check_exit() is None
 
 
-def test_a_process_told_to_go_says_when_it_has_gone(process: Callable[[str], WorkerProcess]) -> None:
+def test_a_drained_process_reports_its_exit(process: Callable[[str], WorkerProcess]) -> None:
     worker, gone = process(SLEEPS), []
     worker.drain(lambda: gone.append(True))
     assert not gone
@@ -182,7 +182,7 @@ def test_a_process_told_to_go_says_when_it_has_gone(process: Callable[[str], Wor
     assert gone == [True]
 
 
-def test_a_drain_that_fails_is_told(process: Callable[[str], WorkerProcess]) -> None:
+def test_a_failed_drain_is_reported(process: Callable[[str], WorkerProcess]) -> None:
     worker, gone = process(FAILS), []
     wait_until(lambda: not worker.alive)
     worker.drain(lambda: gone.append(True))
@@ -193,7 +193,7 @@ def test_a_drain_that_fails_is_told(process: Callable[[str], WorkerProcess]) -> 
 def test_a_worker_does_not_outlive_a_demo_that_was_killed(
     process: Callable[[str], WorkerProcess], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """What a killed process leaves its children is the end of their standard input."""
+    """A killed process closes its children's standard input."""
     monkeypatch.setenv(handler.RECORD, str(tmp_path / "record"))
     worker = process(f"import sluice_sim.embedded.handler; {SLEEPS}")
     worker.close_stdin()
@@ -202,8 +202,8 @@ def test_a_worker_does_not_outlive_a_demo_that_was_killed(
 
 @pytest.fixture
 def worker_processes(tmp_path: Path) -> Iterator[tuple[WorkerProcesses, EmbeddedAws, list[Any]]]:
-    """A crew whose processes fail at once, and what it tells."""
-    told: list[Any] = []
+    """Worker processes that fail at once, and what they report."""
+    exit_report: list[Any] = []
     with embedded_aws(ROOT) as aws:
         aws.pace = PACE
         assignment = Assignment(
@@ -211,31 +211,31 @@ def worker_processes(tmp_path: Path) -> Iterator[tuple[WorkerProcesses, Embedded
             queue_url=aws.create_queue("work", visibility_timeout_s=60),
             fleet=AutoScalingGroup(name="work"),
             namespace="Sluice",
-            on_processed=lambda *message: told.append(message),
-            on_failure=told.append,
+            on_processed=lambda *message: exit_report.append(message),
+            on_failure=exit_report.append,
         )
         one = WorkerProcesses(aws, assignment, root=ROOT, endpoint="http://127.0.0.1:9", folder=tmp_path)
-        yield one, aws, told
+        yield one, aws, exit_report
         one.kill()
 
 
-def test_a_worker_that_dies_among_others_that_work_is_told_and_the_play_goes_on(
+def test_a_worker_that_dies_while_others_work_is_reported_and_the_run_continues(
     worker_processes: tuple[WorkerProcesses, EmbeddedAws, list[Any]], tmp_path: Path
 ) -> None:
-    one, aws, told = worker_processes
+    one, aws, exit_report = worker_processes
     worker = one.start()
     worker.terminate()  # by somebody else than the fleet
     wait_until(lambda: not worker.alive)
     (tmp_path / "record").write_text(f"a-message {30 / PACE} {90 / PACE}\n", encoding="utf-8")
     aws.clock.run_until(aws.clock.now + 10)
-    assert told[0] == ("a-message", 30, 90)
-    assert "was ended by SIGTERM" in told[1]
-    assert len(told) == 2
-    told_at_the_end = one.stop()
-    assert (told_at_the_end.started, told_at_the_end.failed) == (1, 1)
+    assert exit_report[0] == ("a-message", 30, 90)
+    assert "was ended by SIGTERM" in exit_report[1]
+    assert len(exit_report) == 2
+    summary = one.stop()
+    assert (summary.started, summary.failed) == (1, 1)
 
 
-def test_all_lengths_of_time_are_shortened_alike(
+def test_all_durations_are_scaled_alike(
     worker_processes: tuple[WorkerProcesses, EmbeddedAws, list[Any]],
 ) -> None:
     one, _, _ = worker_processes
@@ -250,8 +250,8 @@ def test_all_lengths_of_time_are_shortened_alike(
 # ---- The wall clock ----------------------------------------------------------------------------------------
 
 
-class Wall:
-    """A wall clock that goes on when somebody pauses, and as a test says."""
+class FakeWallClock:
+    """A wall clock that advances with each pause, and as a test sets it."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -260,8 +260,8 @@ class Wall:
         self.now += seconds
 
 
-def test_virtual_time_keeps_its_pace_with_the_wall() -> None:
-    clock, wall = VirtualClock(), Wall()
+def test_virtual_time_keeps_pace_with_the_wall_clock() -> None:
+    clock, wall = VirtualClock(), FakeWallClock()
     driver = WallClock(clock, 29, now=lambda: wall.now, pause=wall.pause)
     for minute in range(1, 30):
         driver.run_until(minute * 60)
@@ -269,15 +269,15 @@ def test_virtual_time_keeps_its_pace_with_the_wall() -> None:
     assert 60 <= wall.now - 1000 <= 60 + 2 * STEP_S
 
 
-def test_time_that_the_handlers_took_is_made_up_for() -> None:
-    clock, wall = VirtualClock(), Wall()
+def test_time_spent_in_handlers_is_caught_up() -> None:
+    clock, wall = VirtualClock(), FakeWallClock()
     clock.at(30, lambda: wall.pause(0.5))
     WallClock(clock, 30, now=lambda: wall.now, pause=wall.pause).run_until(60)
     assert 2 <= wall.now - 1000 <= 2.1
 
 
-def test_a_machine_that_slept_lets_no_minutes_pass_without_workers() -> None:
-    clock, wall = VirtualClock(), Wall()
+def test_a_suspended_machine_skips_no_minutes() -> None:
+    clock, wall = VirtualClock(), FakeWallClock()
     seen: list[float] = []
     clock.every(30, lambda: seen.append(wall.now))
     driver = WallClock(clock, 30, now=lambda: wall.now, pause=wall.pause)
@@ -291,21 +291,21 @@ def test_a_machine_that_slept_lets_no_minutes_pass_without_workers() -> None:
 
 
 @pytest.fixture
-def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Each time that moto looks for messages, the queue's name."""
+def receives(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The queue name of each receive in moto."""
     seen: list[str] = []
     receive = SQSBackend.receive_message
 
-    def noted(backend: SQSBackend, queue_name: str, *how: Any) -> list[Any]:
+    def recorded(backend: SQSBackend, queue_name: str, *how: Any) -> list[Any]:
         seen.append(queue_name)
         return receive(backend, queue_name, *how)
 
-    monkeypatch.setattr(SQSBackend, "receive_message", noted)
+    monkeypatch.setattr(SQSBackend, "receive_message", recorded)
     return seen
 
 
 @pytest.fixture
-def aws(looks: list[str]) -> Iterator[EmbeddedAws]:
+def aws(receives: list[str]) -> Iterator[EmbeddedAws]:
     with embedded_aws(ROOT) as account, sqs_on_wall_clock(), serialise_requests(pace=40):
         yield account
 
@@ -319,7 +319,7 @@ def many(count: int, act: Callable[[], object]) -> None:
         thread.join()
 
 
-def test_many_who_receive_at_once_get_each_message_once(
+def test_concurrent_receives_return_each_message_once(
     aws: EmbeddedAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = aws.create_queue("work", visibility_timeout_s=600)
@@ -328,7 +328,7 @@ def test_many_who_receive_at_once_get_each_message_once(
     visible = Message.visible.fget
 
     def slowly(message: Message) -> bool:
-        """Long enough for another thread to come between a look and the taking."""
+        """Slow enough for another thread to run between the check and the receive."""
         seen: bool = visible(message)
         time.sleep(0.0005)
         return seen
@@ -345,7 +345,7 @@ def test_many_who_receive_at_once_get_each_message_once(
     assert sorted(got, key=int) == [str(number) for number in range(8)]
 
 
-def test_a_long_poll_lets_others_pass_and_ends_with_what_they_send(looks: list[str]) -> None:
+def test_a_long_poll_lets_other_requests_through_and_returns_what_they_send(receives: list[str]) -> None:
     with embedded_aws(ROOT) as aws, sqs_on_wall_clock(), serialise_requests():
         url = aws.create_queue("work", visibility_timeout_s=60)
         got: list[Any] = []
@@ -353,14 +353,14 @@ def test_a_long_poll_lets_others_pass_and_ends_with_what_they_send(looks: list[s
             target=lambda: got.append(aws.sqs.receive_message(QueueUrl=url, WaitTimeSeconds=20))
         )
         poll.start()
-        wait_until(lambda: bool(looks))
+        wait_until(lambda: bool(receives))
         aws.sqs.send_message(QueueUrl=url, MessageBody="here")
         poll.join()
     assert [message["Body"] for message in got[0]["Messages"]] == ["here"]
 
 
 def test_a_long_poll_behind_a_busy_group_is_short_and_does_not_spin(
-    aws: EmbeddedAws, looks: list[str]
+    aws: EmbeddedAws, receives: list[str]
 ) -> None:
     url = aws.create_queue("work.fifo", visibility_timeout_s=36_000)
     for number in "12":
@@ -368,12 +368,12 @@ def test_a_long_poll_behind_a_busy_group_is_short_and_does_not_spin(
             QueueUrl=url, MessageBody=number, MessageGroupId="one", MessageDeduplicationId=number
         )
     assert len(aws.sqs.receive_message(QueueUrl=url)["Messages"]) == 1
-    looks.clear()
+    receives.clear()
     assert not aws.sqs.receive_message(QueueUrl=url, WaitTimeSeconds=20).get("Messages")
-    assert 1 < len(looks) <= 20 / 40 / LONG_POLL_CHECK_S + 2
+    assert 1 < len(receives) <= 20 / 40 / LONG_POLL_CHECK_S + 2
 
 
-def test_sqs_tells_wall_time_while_everybody_else_stands_still(aws: EmbeddedAws) -> None:
+def test_sqs_uses_wall_time_while_virtual_time_stands_still(aws: EmbeddedAws) -> None:
     url = aws.create_queue("work", visibility_timeout_s=60)
     aws.sqs.send_message(QueueUrl=url, MessageBody="here")
     how = {"QueueUrl": url, "VisibilityTimeout": 1, "MessageSystemAttributeNames": ["SentTimestamp"]}
@@ -395,7 +395,7 @@ def test_no_instance_is_about_to_be_taken_away() -> None:
 
 
 class Mortal:
-    """A consumer that dies when told."""
+    """A worker that dies when the test says so."""
 
     def __init__(self) -> None:
         self.alive = True
@@ -439,15 +439,15 @@ def test_taking_the_retune_away_is_refused_where_nothing_is_retuned() -> None:
     assert "no target is dynamic" in refused.output
 
 
-def test_the_command_says_what_is_shortened_and_what_the_processes_came_to(
+def test_the_command_prints_the_scaled_durations_and_the_summary_of_the_processes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    told = Summary(
+    exit_report = Summary(
         name="transcription", minimum=0, maximum=5, sent=84, processed=84, processed_twice=1,
         processes=ProcessSummary(started=5, failed=0, published=84, mean_s=2.004),
     )  # fmt: skip
     monkeypatch.setattr(
-        real_processes, "run_scenarios", lambda *_, **__: [Timeline(summary=told, minutes=())]
+        real_processes, "run_scenarios", lambda *_, **__: [Timeline(summary=exit_report, minutes=())]
     )
     shown = CliRunner().invoke(main, ["demo", "--real-workers"])
     assert shown.exit_code == 0

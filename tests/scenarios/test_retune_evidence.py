@@ -72,7 +72,7 @@ AT_THE_FLOOR = "[target raised to its lower bound; target moved by at most the a
 
 @dataclass(frozen=True, kw_only=True)
 class Round:
-    """A play around one or more hourly retunes: what each workload's policy held, and every log line."""
+    """A run around one or more hourly retunes: each workload's policies, and every log line."""
 
     stories: Mapping[str, Timeline]
     log: list[LogLine]
@@ -292,7 +292,7 @@ def test_a_retune_says_what_it_did_to_the_target_and_why(
     assert record.get("target") == (pytest.approx(after) if after != before else None)
 
 
-def test_silent_workers_did_work_and_their_number_of_samples_says_that_nothing_was_told(
+def test_workers_without_metrics_processed_messages_and_the_sample_count_shows_it(
     played: Round,
 ) -> None:
     assert played.stories["silent"].summary.processed == ARRIVED
@@ -336,7 +336,7 @@ def test_a_target_put_back_keeps_what_else_was_changed_by_hand(played: Round) ->
     ("workload", "fleet"),
     [("gone-service", "ECS service workers/gone-service"), ("gone-group", "Auto Scaling group gone-group")],
 )
-def test_a_policy_deleted_by_hand_is_told_with_the_way_out_and_counted(
+def test_a_manually_deleted_policy_is_reported_with_the_way_out_and_counted(
     played: Round, workload: str, fleet: str
 ) -> None:
     assert played.target(workload, BY_HAND_AT - 1) == 30
@@ -388,12 +388,12 @@ def test_two_failures_leave_the_others_served_in_the_same_round_and_the_round_en
 def test_no_other_function_failed_because_of_it(played: Round) -> None:
     ended = {line.function for line in played.log if line.record.get("failure") == "InvocationFailed"}
     assert ended == {"sluice-RetuneTargetFunction"}
-    told = {
+    counted = {
         (line.record["workload"], line.record["failure"])
         for line in played.log
         if line.record["level"] == "ERROR" and line.function == "sluice-PublishBacklogFunction"
     }
-    assert told <= {("gone-service", "ObservationFailed"), ("gone-group", "ObservationFailed")}
+    assert counted <= {("gone-service", "ObservationFailed"), ("gone-group", "ObservationFailed")}
 
 
 # ---- An hour later -----------------------------------------------------------------------------------------

@@ -47,22 +47,22 @@ def test_what_is_published_is_the_backlog_per_running_instance(transcription: Re
 
 
 def test_24_slow_messages_settle_at_three_of_five_instances() -> None:
-    played = run_scenario(scenario=SLOW)
-    assert max(minute.desired for minute in played.minutes) == 3
-    assert {minute.running for minute in played.minutes[-8:]} == {3}
+    recording = run_scenario(scenario=SLOW)
+    assert max(minute.desired for minute in recording.minutes) == 3
+    assert {minute.running for minute in recording.minutes[-8:]} == {3}
 
 
 @pytest.mark.parametrize("scenario", [ONE, ONE_FOR_A_SERVICE], ids=["group", "service"])
-def test_one_message_is_processed_and_the_fleet_goes_home(scenario: Scenario) -> None:
-    played = run_scenario(scenario=scenario)
-    assert played.summary.ok
-    assert (played.summary.processed, played.summary.peak_instances) == (1, 1)
-    assert played.summary.decisions == {"bootstrap": 1, "shutdown": 1}
+def test_one_message_is_processed_and_the_fleet_shuts_down(scenario: Scenario) -> None:
+    recording = run_scenario(scenario=scenario)
+    assert recording.summary.ok
+    assert (recording.summary.processed, recording.summary.peak_instances) == (1, 1)
+    assert recording.summary.decisions == {"bootstrap": 1, "shutdown": 1}
 
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("schedule", ["cron(* * * * ? *)", "rate(1 minute)"])
-def test_the_tick_alone_sends_a_fleet_home_whatever_the_phase_and_lateness_of_its_schedule(
+def test_the_tick_alone_shuts_a_fleet_down_whatever_the_phase_and_lateness_of_its_schedule(
     checkout_with: Callable[[str, str, str], Path], schedule: str, seed: int
 ) -> None:
     root = checkout_with("template.yaml", "cron(* * * * ? *)", schedule)
@@ -83,38 +83,38 @@ def test_the_tick_alone_sends_a_fleet_home_whatever_the_phase_and_lateness_of_it
 
 
 @pytest.mark.parametrize("scenario", [ONE, ONE_FOR_A_SERVICE], ids=["group", "service"])
-def test_the_alarm_alone_wakes_a_fleet_for_one_message(scenario: Scenario) -> None:
-    played = run_scenario(scenario=replace(scenario, max_minutes=11), without=(Component.PUBLISHER,))
-    ((_, record),) = played.decisions("bootstrap")
+def test_the_alarm_alone_starts_a_fleet_for_one_message(scenario: Scenario) -> None:
+    recording = run_scenario(scenario=replace(scenario, max_minutes=11), without=(Component.PUBLISHER,))
+    ((_, record),) = recording.decisions("bootstrap")
     assert (record["trigger"], record["visible"]) == ("alarm", 1)
-    assert played.summary.processed == 1
+    assert recording.summary.processed == 1
 
 
 def test_an_alarm_that_waits_for_a_second_message_leaves_the_first_alone(
     checkout_with: Callable[[str, str, str], Path],
 ) -> None:
     root = checkout_with("workload.yaml", "IF(visible > 0 ", "IF(visible > 1 ")
-    played = run_scenario(root, scenario=replace(ONE, max_minutes=11), without=(Component.PUBLISHER,))
-    assert played.summary.processed == 0
+    recording = run_scenario(root, scenario=replace(ONE, max_minutes=11), without=(Component.PUBLISHER,))
+    assert recording.summary.processed == 0
 
 
 def test_a_small_steady_load_makes_target_tracking_let_instances_go_after_a_quarter_of_an_hour() -> None:
-    played = run_scenario(scenario=TRICKLE)
-    assert played.decisions("shutdown") == []
+    recording = run_scenario(scenario=TRICKLE)
+    assert recording.decisions("shutdown") == []
     ((scaled_at, text),) = [
         (minute.minute, event.text)
-        for minute in played.minutes
+        for minute in recording.minutes
         for event in minute.events
         if event.text.startswith("target tracking 3 ->")
     ]
     # One message of a minute each minute keeps one busy, and 0.3 stand by.
     assert text.startswith("target tracking 3 -> 2: ")
     # AlarmLow: 15 minutes below 0.7 x 8 per instance.
-    low_since = played.first_minute(
+    low_since = recording.first_minute(
         lambda row: row.running == 3 and (row.effective_backlog_per_instance or 0) < 0.7 * 8
     )
     assert 15 <= scaled_at - low_since <= 17
-    assert {minute.desired for minute in played.minutes[scaled_at - 1 :]} == {2}
+    assert {minute.desired for minute in recording.minutes[scaled_at - 1 :]} == {2}
 
 
 def test_observe_leaves_an_awake_and_empty_group_as_it_is() -> None:
@@ -122,27 +122,30 @@ def test_observe_leaves_an_awake_and_empty_group_as_it_is() -> None:
         aws.autoscaling.set_desired_capacity(AutoScalingGroupName="transcription", DesiredCapacity=2)
 
     idle = replace(TRANSCRIPTION, bursts={}, max_minutes=12)
-    played = run_scenario(scenario=idle, parameters={"Mode": "observe"}, before=wake)
-    assert {minute.desired for minute in played.minutes} == {2}
-    assert played.decisions("shutdown", "acted") == []
-    assert {record["trigger"] for _, record in played.decisions("shutdown", "observed")} == {"alarm", "tick"}
-    assert played.decisions("shutdown", "observed")[0][1]["desired"] == 0
+    recording = run_scenario(scenario=idle, parameters={"Mode": "observe"}, before=wake)
+    assert {minute.desired for minute in recording.minutes} == {2}
+    assert recording.decisions("shutdown", "acted") == []
+    assert {record["trigger"] for _, record in recording.decisions("shutdown", "observed")} == {
+        "alarm",
+        "tick",
+    }
+    assert recording.decisions("shutdown", "observed")[0][1]["desired"] == 0
 
 
-def test_the_silence_alarm_tells_once_five_minutes_are_missing_and_never_of_a_new_workload() -> None:
+def test_the_silence_alarm_notifies_once_five_minutes_are_missing_and_never_for_a_new_workload() -> None:
     topic = "arn:aws:sns:eu-west-1:123456789012:oncall"
     stops_at = 11 * 60 - 0.5  # after the tenth minute's tick, however late it is
     with embedded_aws(ROOT) as aws:
-        start, states, told = aws.clock.now, {}, []
+        start, states, notifications = aws.clock.now, {}, []
         pass_on = aws.monitoring._on_action
 
         def on_action(action: str, change: AlarmChange) -> None:
             if action == topic:
-                told.append((aws.clock.now - start, change.alarm.name, change.state.value))
+                notifications.append((aws.clock.now - start, change.alarm.name, change.state.value))
             else:
                 pass_on(action, change)
 
-        def look() -> None:
+        def record_state() -> None:
             minute = int(aws.clock.now - start) // 60
             states[minute] = aws.monitoring._alarms["sluice-transcription-silent"].state
 
@@ -155,12 +158,12 @@ def test_the_silence_alarm_tells_once_five_minutes_are_missing_and_never_of_a_ne
             replace(TRANSCRIPTION, bursts={}, quiet_minutes=99, max_minutes=20),
             {"NotificationTopicArn": topic},
         )
-        aws.clock.every(60, look, first=start + 45)  # after the minute's evaluation
+        aws.clock.every(60, record_state, first=start + 45)  # after the minute's evaluation
         aws.clock.at(start + stops_at, stop)
         demo.run()
     assert (states[0], states[1]) == (State.INSUFFICIENT_DATA, State.INSUFFICIENT_DATA)
     assert {states[minute] for minute in range(2, 16)} == {State.OK}
     assert {states[minute] for minute in range(16, 20)} == {State.INSUFFICIENT_DATA}
     # The 11th to the 15th minute have no data point; the evaluation in the 16th sees that.
-    of_silence = [note for note in told if note[1] == "sluice-transcription-silent"]
+    of_silence = [note for note in notifications if note[1] == "sluice-transcription-silent"]
     assert of_silence == [(16 * 60 + 30, "sluice-transcription-silent", "INSUFFICIENT_DATA")]

@@ -28,7 +28,9 @@ def test_the_group_goes_from_zero_to_its_maximum_and_back_with_nothing_lost(tran
     assert transcription.summary.final_desired == 0
 
 
-def test_work_wakes_the_group_once_and_an_empty_queue_sends_it_home_once(transcription: Recording) -> None:
+def test_a_backlog_starts_the_group_and_an_empty_queue_shuts_it_down(
+    transcription: Recording,
+) -> None:
     assert transcription.summary.decisions == {"bootstrap": 1, "shutdown": 1}
 
 
@@ -38,7 +40,7 @@ def test_24_messages_on_one_instance_make_target_tracking_ask_for_three(transcri
     assert any(event.startswith("target tracking 3 -> 5") for event in events)
 
 
-def test_the_group_is_not_shut_down_before_the_queue_was_empty_for_five_minutes(
+def test_the_group_is_shut_down_only_after_five_empty_minutes(
     transcription: Recording,
 ) -> None:
     ((_, record),) = transcription.decisions("shutdown")
@@ -72,11 +74,11 @@ def test_every_minute_has_its_data_point_and_no_function_failed(transcription: R
     assert not [line for line in transcription.log if line.record.get("level") == "ERROR"]
 
 
-def test_the_same_play_gives_the_same_minutes(transcription: Recording) -> None:
+def test_the_same_run_gives_the_same_minutes(transcription: Recording) -> None:
     assert run_scenario().minutes == transcription.minutes
 
 
-def test_what_holds_minute_after_minute_is_noted_once(transcription: Recording) -> None:
+def test_a_decision_held_minute_after_minute_is_recorded_once(transcription: Recording) -> None:
     texts = [event.text for minute in transcription.minutes for event in minute.events]
     assert len(transcription.decisions("shutdown", "held")) > 4
     assert len([text for text in texts if "emptiness is not proven" in text]) == 1
@@ -105,11 +107,11 @@ def test_a_message_in_flight_keeps_its_instance_even_where_in_flight_does_not_co
     long = replace(
         TRANSCRIPTION, bursts={2: 1}, durations=((0, 600),), visibility_timeout_s=1800, max_minutes=60
     )
-    played = run_scenario(scenario=long, parameters={"CountInFlight": "false"})
-    assert played.summary.ok
-    ((_, record),) = played.decisions("shutdown")
+    recording = run_scenario(scenario=long, parameters={"CountInFlight": "false"})
+    assert recording.summary.ok
+    ((_, record),) = recording.decisions("shutdown")
     assert (record["visible"], record["in_flight"]) == (0, 0)
-    working = [minute for minute in played.minutes if minute.in_flight]
+    working = [minute for minute in recording.minutes if minute.in_flight]
     assert len(working) >= 9
     assert {minute.desired for minute in working} == {1}
 

@@ -28,7 +28,7 @@ def test_an_action_sees_its_own_instant_and_the_clock_ends_where_it_was_sent() -
     assert clock.now == 200
 
 
-def test_other_clocks_hear_of_each_new_instant_once_and_before_its_actions() -> None:
+def test_other_clocks_are_advanced_once_per_new_time_and_before_its_actions() -> None:
     heard: list[object] = []
     clock = VirtualClock(100, on_advance=heard.append)
     clock.at(100, lambda: heard.append("now"))

@@ -18,7 +18,7 @@ from tests.support.builders import (
 )
 
 
-def test_a_dynamic_target_promises_its_acceptable_latency_whatever_a_message_takes() -> None:
+def test_a_dynamic_target_promises_its_acceptable_latency_for_any_processing_time() -> None:
     promised = dynamic_workload(acceptable_latency_s=60.0)
     assert {promise_s(promised, processing_s, 2) for processing_s in (1, 60, 3600)} == {60.0}
 

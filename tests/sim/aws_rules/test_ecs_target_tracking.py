@@ -32,12 +32,12 @@ def cooldowns(*, out_left: float = 0, out_to: int = 0, in_left: float = 0) -> Co
 
 
 def high(metric: float = 150, *, running: int = 10, tracking: ServiceTracking = BULK, **more: Any) -> Scaling:
-    """One evaluation while AlarmHigh rings; at first 10 of 10..30 run, and nothing holds."""
+    """One evaluation with AlarmHigh in ALARM; by default 10 of 10..30 run, and nothing blocks it."""
     return _evaluated(tracking, metric, running, high_in_alarm=True, **more)
 
 
 def low(metric: float = 50, *, running: int = 20, tracking: ServiceTracking = BULK, **more: Any) -> Scaling:
-    """One evaluation while AlarmLow rings; at first 20 of 10..30 run, and nothing holds."""
+    """One evaluation with AlarmLow in ALARM; by default 20 of 10..30 run, and nothing blocks it."""
     return _evaluated(tracking, metric, running, low_in_alarm=True, **more)
 
 
@@ -91,7 +91,7 @@ def test_from_zero_a_service_scales_out_by_the_minimum_amount(
     assert high(metric, running=0, minimum=minimum, maximum=maximum).desired == asked
 
 
-def test_a_second_ring_in_the_cooldown_adds_nothing() -> None:
+def test_a_second_alarm_within_the_cooldown_adds_nothing() -> None:
     first = high(150)
     assert first.desired == 15
     second = high(150, now=NOW + 59, desired=12, cooldowns=first.cooldowns)
@@ -108,7 +108,7 @@ def test_a_larger_scale_out_pre_empts_the_cooldown_and_starts_it_anew() -> None:
     assert larger.cooldowns == Cooldowns(out_until=NOW + 90, out_to=20, in_until=-math.inf)
 
 
-def test_scale_out_goes_through_the_scale_in_cooldown_and_ends_it() -> None:
+def test_scale_out_ignores_the_scale_in_cooldown_and_ends_it() -> None:
     inwards = low()
     assert inwards.cooldowns.in_until == NOW + 300
     outwards = high(150, now=NOW + 1, cooldowns=inwards.cooldowns)
@@ -141,7 +141,7 @@ def test_scale_in_is_proportional_to_what_runs(metric: float, running: int, desi
     assert low(metric, running=running, desired=desired).desired == left
 
 
-def test_a_task_woken_for_a_small_backlog_is_left_to_start() -> None:
+def test_a_task_launched_for_a_small_backlog_is_left_to_start() -> None:
     starting = {"running": 0, "desired": 1, "minimum": 0, "maximum": 5}
     assert low(5, tracking=BULK.with_target(8), **starting).desired == 1
     assert low(5, tracking=BULK.with_target(8), **(starting | {"running": 1})).desired == 1
@@ -179,7 +179,7 @@ def test_scale_in_starts_its_own_cooldown_alone() -> None:
     assert low(cooldowns=ended).cooldowns == replace(ended, in_until=NOW + 300)
 
 
-def test_a_ring_that_changes_nothing_starts_no_cooldown() -> None:
+def test_an_alarm_that_changes_nothing_starts_no_cooldown() -> None:
     full, least = high(running=30), low(running=10)
     assert (full.desired, full.cooldowns) == (30, Cooldowns.none())
     assert (least.desired, least.cooldowns) == (10, Cooldowns.none())
@@ -187,7 +187,7 @@ def test_a_ring_that_changes_nothing_starts_no_cooldown() -> None:
     assert least.reason.endswith("10 running: 10 desired are not too many")
 
 
-def test_without_a_ring_or_without_data_nothing_changes() -> None:
+def test_without_an_alarm_or_without_data_nothing_changes() -> None:
     quiet = _evaluated(BULK, 150, 40, desired=35)
     assert (quiet.desired, quiet.reason) == (35, "neither alarm is in ALARM")
     blind = _evaluated(BULK, None, 40, desired=35, low_in_alarm=True)
@@ -237,14 +237,16 @@ def test_the_count_moves_with_its_alarm_and_stays_within_the_bounds(
 
 
 @given(metric=metrics, running=counts, later=st.integers(1, 59))
-def test_two_rings_in_one_cooldown_ask_for_no_more_than_one(metric: float, running: int, later: int) -> None:
+def test_two_alarms_within_a_cooldown_request_no_more_than_one(
+    metric: float, running: int, later: int
+) -> None:
     first = high(metric, running=running)
     second = high(metric, running=running, desired=first.desired, now=NOW + later, cooldowns=first.cooldowns)
     assert (second.desired, second.cooldowns) == (first.desired, first.cooldowns)
 
 
 @given(running=st.integers(10, 28), later=st.integers(0, 59), more=st.integers(1, 10))
-def test_whatever_asks_for_more_than_the_cooldown_goes_at_once(running: int, later: int, more: int) -> None:
+def test_a_larger_scale_out_than_the_cooldowns_happens_at_once(running: int, later: int, more: int) -> None:
     first = high(100 * (running + 1) / running, running=running)
     assert first.desired == running + 1
     larger = high(

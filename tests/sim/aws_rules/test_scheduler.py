@@ -1,4 +1,4 @@
-"""When a schedule's target starts: at its own phase, 0 to 59 s late, and told the scheduled time."""
+"""A schedule invokes its target in its own phase, 0 to 59 s late, with the scheduled time."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_every_start_is_late_by_a_lateness_of_its_own_from_0_to_59_s(expression:
     assert max(between) > 115
 
 
-def test_the_scheduled_time_is_told_whatever_the_lateness() -> None:
+def test_the_target_gets_the_scheduled_time_whatever_the_lateness() -> None:
     seen = [scheduled for _, scheduled in starts("cron(* * * * ? *)")]
     assert [(each.second, each.microsecond) for each in seen] == [(0, 0)] * len(seen)
     assert len(set(seen)) == len(seen) >= 179

@@ -1,4 +1,4 @@
-"""What the embedded AWS refuses, repeats and withholds: bounds, suspensions, retries, permissions, rules."""
+"""The embedded AWS enforces bounds, suspensions, retries, permissions and event rules."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from sluice_sim.embedded.timeline import (
 ROOT = Path(__file__).resolve().parents[3]
 ALARMS = "lambda.alarms.cloudwatch.amazonaws.com"
 SERVICE = "service/workers/queue-proc"
-NEWS = {"news": 1}
+EVENT = {"news": 1}
 OUT_MINUTES, IN_MINUTES = 5, 17
 
 
@@ -42,7 +42,7 @@ def wait(aws: EmbeddedAws, seconds: float) -> None:
 
 
 class Idle:
-    """A worker that has nothing in hand."""
+    """A worker without a message in flight."""
 
     alive = True
 
@@ -56,7 +56,7 @@ class Idle:
 @pytest.mark.parametrize(
     ("name", "age_s"), [("work", 60), ("work.fifo", 180)], ids=["a standard queue", "a FIFO queue"]
 )
-def test_the_oldest_message_ages_until_it_is_deleted_and_passes_over_what_was_received_three_times(
+def test_the_oldest_message_ages_until_it_is_deleted_or_was_received_three_times(
     aws: EmbeddedAws, name: str, age_s: float
 ) -> None:
     url = aws.create_queue(name, visibility_timeout_s=30)
@@ -74,7 +74,7 @@ def test_the_oldest_message_ages_until_it_is_deleted_and_passes_over_what_was_re
 
 
 def sent_by_minute(aws: EmbeddedAws, queue: str, statistic: str = "Sum") -> list[float]:
-    """NumberOfMessagesSent of the last ten minutes that can be read, the oldest first."""
+    """The readable values of NumberOfMessagesSent of the last ten minutes, oldest first."""
     now = datetime.fromtimestamp(aws.clock.now, UTC)
     metric = {
         "Namespace": "AWS/SQS",
@@ -106,7 +106,7 @@ def test_what_is_sent_counts_in_its_minute_delayed_or_not_and_a_minute_without_i
     assert sent_by_minute(aws, "work") == sent_by_minute(aws, "work", "Average") == [8, 0, 1]
 
 
-def test_a_message_that_comes_back_or_goes_to_the_dead_letter_queue_is_sent_once(aws: EmbeddedAws) -> None:
+def test_a_message_that_returns_or_is_dead_lettered_counts_as_sent_once(aws: EmbeddedAws) -> None:
     url = aws.create_queue("work", visibility_timeout_s=30)
     aws.monitoring.add_source(partial(aws._queue_metrics, "dead-work", url.replace("work", "dead-work")))
     aws.sqs.send_message(QueueUrl=url, MessageBody="poison")
@@ -171,17 +171,17 @@ def function(aws: EmbeddedAws, name: str) -> Function:
     return aws.functions.named(f"sluice-{name}Function")
 
 
-def listening(aws: EmbeddedAws, listener: Function, *, failures: int = 0) -> list[tuple[float, Any]]:
+def record_events(aws: EmbeddedAws, target: Function, *, failures: int = 0) -> list[tuple[float, Any]]:
     """(seconds from now, event) of every attempt from now on; the first so many attempts at NEWS fail."""
-    start, heard = aws.clock.now, []
+    start, received = aws.clock.now, []
 
     def handler(event: dict[str, Any], _: object) -> None:
-        heard.append((aws.clock.now - start, event))
-        if event == NEWS and [told for _, told in heard].count(NEWS) <= failures:
+        received.append((aws.clock.now - start, event))
+        if event == EVENT and [seen for _, seen in received].count(EVENT) <= failures:
             raise RuntimeError("not now")
 
-    listener.handler = handler
-    return heard
+    target.handler = handler
+    return received
 
 
 @pytest.mark.parametrize(
@@ -194,26 +194,26 @@ def listening(aws: EmbeddedAws, listener: Function, *, failures: int = 0) -> lis
         ("SendTestMessages", [0]),
     ],
 )
-def test_a_failed_invocation_is_tried_again_as_often_as_its_configuration_says(
+def test_a_failed_invocation_is_retried_as_often_as_configured(
     control_plane: EmbeddedAws, name: str, attempts_at: list[float]
 ) -> None:
-    heard = listening(control_plane, function(control_plane, name), failures=99)
-    control_plane.functions.invoke_async(function(control_plane, name), NEWS)
+    received = record_events(control_plane, function(control_plane, name), failures=99)
+    control_plane.functions.invoke_async(function(control_plane, name), EVENT)
     wait(control_plane, 900)
-    assert [at for at, event in heard if event == NEWS] == attempts_at
+    assert [at for at, event in received if event == EVENT] == attempts_at
     failed = [line for line in control_plane.log if line.record["message"] == "RuntimeError: not now"]
     assert len(failed) == len(attempts_at)
 
 
 def test_an_attempt_that_succeeds_is_the_last(control_plane: EmbeddedAws) -> None:
-    heard = listening(control_plane, function(control_plane, "Bootstrap"), failures=1)
-    control_plane.functions.invoke_async(function(control_plane, "Bootstrap"), NEWS)
+    received = record_events(control_plane, function(control_plane, "Bootstrap"), failures=1)
+    control_plane.functions.invoke_async(function(control_plane, "Bootstrap"), EVENT)
     wait(control_plane, 900)
-    assert [at for at, _ in heard] == [0, 60]
+    assert [at for at, _ in received] == [0, 60]
 
 
 @pytest.mark.parametrize(
-    ("name", "alarm", "heard_of"),
+    ("name", "alarm", "invoked"),
     [
         ("Bootstrap", "sluice-transcription-bootstrap", True),
         ("Bootstrap", "other-transcription-bootstrap", False),
@@ -222,30 +222,30 @@ def test_an_attempt_that_succeeds_is_the_last(control_plane: EmbeddedAws) -> Non
     ],
 )
 def test_only_an_alarm_with_a_permission_invokes(
-    control_plane: EmbeddedAws, name: str, alarm: str, heard_of: bool
+    control_plane: EmbeddedAws, name: str, alarm: str, invoked: bool
 ) -> None:
-    heard = listening(control_plane, function(control_plane, name))
+    received = record_events(control_plane, function(control_plane, name))
     alarm_arn = arn("cloudwatch", f"alarm:{alarm}")
-    control_plane.functions.on_alarm_action(function(control_plane, name).arn, alarm_arn, NEWS)
-    assert [event for _, event in heard] == ([NEWS] if heard_of else [])
+    control_plane.functions.on_alarm_action(function(control_plane, name).arn, alarm_arn, EVENT)
+    assert [event for _, event in received] == ([EVENT] if invoked else [])
     refused = [line for line in control_plane.log if "may not invoke" in line.record["message"]]
-    assert bool(refused) is not heard_of
+    assert bool(refused) is not invoked
 
 
-@pytest.mark.parametrize(("principal", "heard_of"), [(ALARMS, 1), ("events.amazonaws.com", 0)])
-def test_a_permission_is_its_principals_alone(
-    control_plane: EmbeddedAws, principal: str, heard_of: int
+@pytest.mark.parametrize(("principal", "invoked"), [(ALARMS, 1), ("events.amazonaws.com", 0)])
+def test_a_permission_applies_to_its_principal_only(
+    control_plane: EmbeddedAws, principal: str, invoked: int
 ) -> None:
-    listener, alarm_arn = function(control_plane, "PublishBacklog"), arn("cloudwatch", "alarm:any")
-    heard = listening(control_plane, listener)
-    control_plane.functions.permit(listener.name, principal, alarm_arn)
-    control_plane.functions.on_alarm_action(listener.arn, alarm_arn, NEWS)
-    assert len(heard) == heard_of
+    target, alarm_arn = function(control_plane, "PublishBacklog"), arn("cloudwatch", "alarm:any")
+    received = record_events(control_plane, target)
+    control_plane.functions.permit(target.name, principal, alarm_arn)
+    control_plane.functions.on_alarm_action(target.arn, alarm_arn, EVENT)
+    assert len(received) == invoked
 
 
 def test_a_schedule_fires_every_minute_and_a_disabled_one_never(control_plane: EmbeddedAws) -> None:
-    enabled = listening(control_plane, function(control_plane, "PublishBacklog"))
-    disabled = listening(control_plane, function(control_plane, "SendTestMessages"))
+    enabled = record_events(control_plane, function(control_plane, "PublishBacklog"))
+    disabled = record_events(control_plane, function(control_plane, "SendTestMessages"))
     wait(control_plane, 3 * 60 + MAX_LATENESS_S)
     assert [event for _, event in enabled] == [
         {"scheduled_time": f"2026-01-15T12:2{minute}:00Z"} for minute in (1, 2, 3)
@@ -257,7 +257,7 @@ def test_a_schedule_fires_every_minute_and_a_disabled_one_never(control_plane: E
 
 
 @pytest.mark.parametrize(
-    ("status", "heard_of"),
+    ("status", "invoked"),
     [
         ("CREATE_COMPLETE", 1),
         ("UPDATE_COMPLETE", 1),
@@ -268,21 +268,21 @@ def test_a_schedule_fires_every_minute_and_a_disabled_one_never(control_plane: E
         ("ROLLBACK_COMPLETE", 0),
     ],
 )
-def test_the_rule_takes_its_own_statuses_alone(
-    control_plane: EmbeddedAws, status: str, heard_of: int
+def test_the_rule_matches_its_own_statuses_only(
+    control_plane: EmbeddedAws, status: str, invoked: int
 ) -> None:
-    heard = listening(control_plane, function(control_plane, "RetuneTarget"))
+    received = record_events(control_plane, function(control_plane, "RetuneTarget"))
     control_plane.functions.on_event(stack_event(status))
-    assert len(heard) == heard_of
+    assert len(received) == invoked
 
 
 @pytest.mark.parametrize("key", ["source", "detail-type", "detail"])
-def test_the_rule_wants_every_key_of_its_pattern(control_plane: EmbeddedAws, key: str) -> None:
-    heard = listening(control_plane, function(control_plane, "RetuneTarget"))
+def test_the_rule_requires_every_key_of_its_pattern(control_plane: EmbeddedAws, key: str) -> None:
+    received = record_events(control_plane, function(control_plane, "RetuneTarget"))
     event = stack_event("CREATE_COMPLETE")
     control_plane.functions.on_event({name: value for name, value in event.items() if name != key})
     control_plane.functions.on_event(event | {key: {} if key == "detail" else "aws.other"})
-    assert heard == []
+    assert received == []
 
 
 def stack_event(status: str) -> dict[str, Any]:
@@ -297,7 +297,7 @@ def stack_event(status: str) -> dict[str, Any]:
 
 
 class Tracked:
-    """A fleet whose policy alone moves it, by the metric that it tracks, which the test sets."""
+    """A fleet that is scaled by its policy only; the test sets the tracked metric."""
 
     def __init__(self, aws: EmbeddedAws, scenario: Scenario, dimensions: dict[str, str]) -> None:
         self.aws, self.value = aws, 0.0
@@ -314,7 +314,7 @@ class Tracked:
         aws.clock.every(60, self._put, first=aws.clock.now + 5)
 
     def desired_after(self, minutes: int, *, value: float) -> int:
-        """Where the fleet stands after so many minutes at this value."""
+        """The desired count after so many minutes at this value."""
         self.value = value
         wait(self.aws, minutes * 60)
         return self.desired
@@ -341,7 +341,7 @@ class TrackedGroup(Tracked):
     def desired(self) -> int:
         return int(group_of(self.aws)["DesiredCapacity"])
 
-    def ask(self, desired: int) -> None:
+    def set_desired(self, desired: int) -> None:
         self.aws.autoscaling.set_desired_capacity(
             AutoScalingGroupName="transcription", DesiredCapacity=desired
         )
@@ -372,7 +372,7 @@ class TrackedService(Tracked):
         (service,) = self.aws.ecs.describe_services(cluster="workers", services=["queue-proc"])["services"]
         return int(service["desiredCount"])
 
-    def ask(self, desired: int) -> None:
+    def set_desired(self, desired: int) -> None:
         self.aws.ecs.update_service(cluster="workers", service="queue-proc", desiredCount=desired)
 
     def put_target(self, target: float) -> None:
@@ -411,7 +411,7 @@ def test_target_tracking_follows_the_target_that_was_put_last(
     aws: EmbeddedAws, tracked: type[TrackedGroup | TrackedService], raised: float, lowered: float
 ) -> None:
     fleet = tracked(aws)
-    fleet.ask(1)
+    fleet.set_desired(1)
     between = raised - 1  # above the template's target
     fleet.put_target(raised)
     assert fleet.desired_after(OUT_MINUTES, value=between) == 1
@@ -423,7 +423,7 @@ def test_target_tracking_follows_the_target_that_was_put_last(
 
 def test_suspended_alarm_notifications_hold_a_groups_target_tracking(aws: EmbeddedAws) -> None:
     group = TrackedGroup(aws)
-    group.ask(1)
+    group.set_desired(1)
     names = {"AutoScalingGroupName": "transcription", "ScalingProcesses": ["AlarmNotification"]}
     aws.autoscaling.suspend_processes(**names)
     assert group.desired_after(2 * OUT_MINUTES, value=24) == 1
@@ -433,7 +433,7 @@ def test_suspended_alarm_notifications_hold_a_groups_target_tracking(aws: Embedd
 
 def test_suspended_scale_out_holds_a_service_while_it_may_scale_in(aws: EmbeddedAws) -> None:
     service = TrackedService(aws)
-    service.ask(2)
+    service.set_desired(2)
     service.suspend(Out=True)
     assert service.desired_after(2 * OUT_MINUTES, value=60) == 2
     assert service.desired_after(IN_MINUTES, value=10) == 1
@@ -443,7 +443,7 @@ def test_suspended_scale_out_holds_a_service_while_it_may_scale_in(aws: Embedded
 
 def test_suspended_scale_in_holds_a_service_while_it_may_scale_out(aws: EmbeddedAws) -> None:
     service = TrackedService(aws)
-    service.ask(2)
+    service.set_desired(2)
     service.suspend(In=True)
     assert service.desired_after(IN_MINUTES + 3, value=10) == 2
     more = service.desired_after(OUT_MINUTES, value=45)

@@ -1,4 +1,4 @@
-"""The shortcuts through moto answer as moto does."""
+"""The faster versions of moto's functions return what moto returns."""
 
 import importlib
 import sys
@@ -22,16 +22,16 @@ EVERY = [*Queue.BASE_ATTRIBUTES, *Queue.FIFO_ATTRIBUTES, *Queue.KMS_ATTRIBUTES]
 
 @pytest.mark.parametrize("names", [[], ["All"], EVERY[::-1], ["ApproximateNumberOfMessages"] * 2], ids=str)
 @pytest.mark.parametrize("queue", ["plain", "ordered.fifo"])
-def test_a_queue_tells_the_attributes_that_moto_tells(queue: str, names: Sequence[str]) -> None:
+def test_a_queue_has_the_attributes_that_moto_returns(queue: str, names: Sequence[str]) -> None:
     with account.account():
         url = account.create_queue(queue)
         if queue == "plain":
             account.send(url, 3)
             account.receive(url)
         backend = sqs_backends[ACCOUNT_ID][REGION]
-        told = SQSBackend.get_queue_attributes(backend, queue, list(names))
-        assert told == moto_shortcuts._original_attributes(backend, queue, list(names))
-        assert bool(told) is bool(names)
+        attributes = SQSBackend.get_queue_attributes(backend, queue, list(names))
+        assert attributes == moto_shortcuts._original_attributes(backend, queue, list(names))
+        assert bool(attributes) is bool(names)
 
 
 def test_a_name_that_is_no_attribute_is_refused() -> None:
@@ -42,7 +42,7 @@ def test_a_name_that_is_no_attribute_is_refused() -> None:
             SQSBackend.get_queue_attributes(backend, "plain", ["QueueArn", "Colour"])
 
 
-def test_each_name_is_spelt_as_moto_spells_it() -> None:
+def test_each_name_is_converted_as_moto_converts_it() -> None:
     assert [moto_shortcuts._snake_case(name) for name in EVERY] == list(
         map(utils.camelcase_to_underscores, EVERY)
     )

@@ -1,4 +1,4 @@
-"""Tiny loads and workloads for the tests of policies, and what came of a run."""
+"""Small loads and workloads for the tests of policies, and the results of a run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[3]
 MINUTE_S, HOUR_S = 60.0, 3600.0
 SERVICE_S, BOOT_S, PROMISE_S = 5.0, 180.0, 300.0
 PER_INSTANCE = PROMISE_S / SERVICE_S
-"""What one instance starts within the promise: the target of the policies that have one."""
+"""Messages that one instance starts within the promise: the target of the policies that have one."""
 
 
 @cache
@@ -75,11 +75,11 @@ def run_policy(
 
 
 def moves(run: Run) -> list[tuple[float, str, int, int]]:
-    """Every change of the desired count: when, by whom, from, to."""
+    """Every change of the desired count: (time, source, from, to)."""
     found = []
-    for told in run.log:
-        before, after = told.text.split(":")[0].split(" -> ")
-        found.append((told.at_s, told.source, int(before), int(after)))
+    for entry in run.log:
+        before, after = entry.text.split(":")[0].split(" -> ")
+        found.append((entry.at_s, entry.source, int(before), int(after)))
     return found
 
 

@@ -1,4 +1,4 @@
-"""The deadline law: every message starts in time, with the least that this takes."""
+"""The deadline policy: every message starts in time, with the fewest instances that this takes."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ from tests.sim.policies.builders import (
     waits_s,
 )
 
-MOST = deployed(maximum=2000)
+LARGE_FLEET = deployed(maximum=2000)
 MIN_WORK_S = 30.0
 
 
@@ -115,7 +115,7 @@ class TestLaunches:
         assert needed(due((300.0, 25)), fleet(ready_s=[180.0])) == 1
         assert needed(due((300.0, 36)), fleet(ready_s=[120.0])) == 0
 
-    def test_a_dump_takes_its_messages_over_the_starts_of_one_until_they_are_due(self) -> None:
+    def test_a_dump_needs_its_messages_divided_by_what_one_instance_starts_until_they_are_due(self) -> None:
         assert needed(due((300.0, 2450))) == 100
         assert needed(due((300.0, 2450)), fleet(concurrency=4)) == 25
 
@@ -232,8 +232,8 @@ def test_no_policy_knows_when_an_instance_will_be_ready(name: str) -> None:
     what, sizes = load(*(dump(300, at_s) for at_s in (60, 90, 120, 200)), hours=1), deployed(maximum=500)
     fast, slow = (run_policy(name, what, sizes, boot_s=boot_s) for boot_s in (200.0, 250.0))
     known_s = min(one.launched_s for one in fast.instances) + 200.0
-    told = [[(one.at_s, one.text) for one in run.log if one.at_s < known_s] for run in (fast, slow)]
-    assert told[0] == told[1]
+    log = [[(one.at_s, one.text) for one in run.log if one.at_s < known_s] for run in (fast, slow)]
+    assert log[0] == log[1]
 
 
 def test_boots_that_vary_widely_cost_neither_the_promise_nor_the_price() -> None:
@@ -242,7 +242,7 @@ def test_boots_that_vary_widely_cost_neither_the_promise_nor_the_price() -> None
     what = load(flow(2.0, 0, 6 * HOUR_S), *bursts, hours=6)
     even, uneven = (
         simulate(
-            MOST,
+            LARGE_FLEET,
             what,
             Conditions(boot_s=boot_s),
             policies.named("deadline"),
@@ -258,10 +258,10 @@ def test_boots_that_vary_widely_cost_neither_the_promise_nor_the_price() -> None
 class TestPromise:
     @pytest.mark.parametrize("concurrency", [1, 4])
     @pytest.mark.parametrize("at_s", [60.0, 63.0, 69.5])
-    def test_a_dump_starts_in_time_with_hardly_more_instances_than_that_takes(
+    def test_a_dump_starts_in_time_with_few_more_instances_than_needed(
         self, at_s: float, concurrency: int
     ) -> None:
-        run = run_policy("deadline", load(dump(2400, at_s)), MOST, concurrency=concurrency)
+        run = run_policy("deadline", load(dump(2400, at_s)), LARGE_FLEET, concurrency=concurrency)
         assert waits_s(run).max() <= PROMISE_S
         known_s = 10 * math.ceil((at_s + 1) / 10)
         starts_of_one = concurrency * (at_s + PROMISE_S - known_s - BOOT_S) / SERVICE_S
@@ -292,7 +292,7 @@ class TestPromise:
             dump(int(random.integers(50, 1500)), at, 60.0) for at in random.uniform(0, 3.5 * HOUR_S, 12)
         ]
         what = load(flow(1.0, 0, 4 * HOUR_S, seed), *bursts, hours=4)
-        run = run_policy("deadline", what, MOST)
+        run = run_policy("deadline", what, LARGE_FLEET)
         best = lower_bound(
             what,
             concurrency=1,
@@ -325,14 +325,14 @@ class TestPromise:
 
 
 class TestScaleIn:
-    def test_idle_instances_go_at_once_and_the_fleet_reaches_0(self) -> None:
+    def test_idle_instances_terminate_at_once_and_the_fleet_reaches_0(self) -> None:
         run = run_policy("deadline", load(dump(600), hours=1))
         done_s = float((run.messages.started_s + run.messages.service_s).max())
         gone_s = run.gone_s.max()
         assert run.snapshots[-1].desired == 0
         assert gone_s <= done_s + deadline.FLOOR_WINDOW_S
 
-    def test_nothing_goes_below_the_minimum(self) -> None:
+    def test_the_fleet_never_falls_below_the_minimum(self) -> None:
         run = run_policy("deadline", load(dump(600), hours=1), deployed(minimum=3))
         assert min(one.running for one in run.snapshots if one.now_s > BOOT_S) == 3
 
@@ -341,7 +341,7 @@ class TestScaleIn:
         assert deadline.Policy.scale_in is ScaleIn.PROTECT
         assert (run.redelivered, run.dead_letters, unprocessed(run)) == (0, 0, 0)
 
-    def test_what_boots_is_not_sent_home_even_where_the_others_are_done_before_it_is_ready(self) -> None:
+    def test_booting_instances_are_not_stopped_even_if_the_others_are_done_before(self) -> None:
         run = run_policy("deadline", load(dump(400, 1000.0)), deployed(minimum=3), boot_s=600.0)
         launched = [one for one in run.instances if one.launched_s > 0]
         assert launched
@@ -358,31 +358,31 @@ class TestLimits:
         run = run_policy("deadline", load(dump(220, 1000.0)), deployed(minimum=3), boot_s=600.0)
         assert len(run.instances) <= 3 + 3
 
-    def test_beyond_its_maximum_it_asks_for_the_maximum_and_loses_nothing(self) -> None:
+    def test_beyond_its_maximum_it_sets_the_maximum_and_loses_nothing(self) -> None:
         run = run_policy("deadline", load(dump(5000), hours=3), deployed(maximum=10))
         assert peak(run) == 10
         assert unprocessed(run) == 0
 
-    def test_a_fleet_whose_launches_are_refused_serves_all_and_then_goes(self) -> None:
+    def test_a_fleet_with_failed_launches_processes_everything_and_then_scales_to_0(self) -> None:
         run = run_policy("deadline", load(flow(0.5, 0, 1200), hours=1), refusal_ratio=0.9)
         emptied_s = float(run.messages.started_s.max())
         assert run.snapshots[-1].desired == 0
         assert max(one.launched_s for one in run.instances) <= emptied_s + deadline.TICK_S
         assert unprocessed(run) == 0
 
-    def test_an_interrupted_instance_is_replaced_in_time_for_what_waits(self) -> None:
+    def test_an_interrupted_instance_is_replaced_in_time_for_the_waiting_messages(self) -> None:
         what = load(flow(3.0, 0, 3 * HOUR_S), hours=3)
         run = run_policy("deadline", what, interruptions_per_instance_hour=0.2)
         assert len(run.instances) > 20
         assert attainment(run) >= 0.99
         assert unprocessed(run) == 0
 
-    def test_one_message_wakes_one_instance_at_the_next_tick(self) -> None:
+    def test_one_message_launches_one_instance_at_the_next_tick(self) -> None:
         run = run_policy("deadline", load([65.0]))
         assert moves(run)[0] == (70.0, "policy", 0, 1)
         assert moves(run)[-1][3] == 0
 
-    def test_each_decision_names_what_it_saw(self) -> None:
-        told = [one.text for one in run_policy("deadline", load(dump(600, at_s=61.0))).log]
-        assert told[0] == "0 -> 27: 600 wait, the oldest 10 s; 27 more needed"
-        assert "nothing waits" in told[-1]
+    def test_each_decision_names_its_observation(self) -> None:
+        log = [one.text for one in run_policy("deadline", load(dump(600, at_s=61.0))).log]
+        assert log[0] == "0 -> 27: 600 wait, the oldest 10 s; 27 more needed"
+        assert "nothing waits" in log[-1]

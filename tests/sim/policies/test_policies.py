@@ -1,4 +1,4 @@
-"""The ways of scaling: each keeps to its own rule, and none loses a message."""
+"""The scaling policies: each follows its own rule, and none loses a message."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class TestAll:
         assert set(policies.names()) == EXPECTED
 
     @pytest.mark.parametrize("name", sorted(EXPECTED))
-    def test_each_says_what_it_is_and_goes_by_the_name_of_its_file(self, name: str) -> None:
+    def test_each_has_a_description_and_the_name_of_its_file(self, name: str) -> None:
         module = importlib.import_module(f"sluice_sim.policies.{name.replace('-', '_')}")
         policy = policies.named(name)
         assert policy.name == name
@@ -148,7 +148,7 @@ class TestSluice:
 
 
 class TestStaticTarget:
-    def test_an_alarm_wakes_it_as_it_publishes_nothing_at_0(self) -> None:
+    def test_an_alarm_starts_it_because_it_publishes_nothing_at_0(self) -> None:
         run = run_policy("static-target", load(dump(400)))
         _, who, before, after = moves(run)[0]
         assert (who, before, after) == ("alarm", 0, 1)
@@ -166,7 +166,7 @@ class TestStaticTarget:
 
 
 class TestMetricMath:
-    def test_an_alarm_wakes_it_as_the_quotient_has_no_value_at_0(self) -> None:
+    def test_an_alarm_starts_it_because_the_quotient_has_no_value_at_0(self) -> None:
         run = run_policy("metric-math", load(dump(400)))
         _, who, before, after = moves(run)[0]
         assert (who, before, after) == ("alarm", 0, 1)
@@ -180,7 +180,7 @@ class TestMetricMath:
 
 
 class TestRawDepth:
-    def test_an_alarm_wakes_it_where_fewer_wait_than_its_target(self) -> None:
+    def test_an_alarm_starts_it_if_fewer_messages_wait_than_its_target(self) -> None:
         run = run_policy("raw-depth", load(dump(40), hours=2))
         assert [(who, before, after) for _, who, before, after in moves(run)] == [
             ("alarm", 0, 1),
@@ -201,7 +201,7 @@ class TestStep:
         run = run_policy("step", load([1.0], hours=2))
         assert {snapshot.desired for snapshot in run.snapshots if snapshot.now_s > 0} == {step.MIN_FLEET}
 
-    def test_from_100_visible_it_adds_one_a_cooldown_and_from_500_five(self) -> None:
+    def test_from_100_visible_it_adds_one_per_cooldown_and_from_500_five(self) -> None:
         added = [
             after - before for _, _, before, after in moves(run_policy("step", load(dump(3000), hours=3)))[1:]
         ]
@@ -218,7 +218,7 @@ class TestStep:
         assert [added for _, added in out] == [1, 4]
         assert out[1][0] - out[0][0] < step.COOLDOWN_S
 
-    def test_with_none_visible_it_takes_one_a_cooldown(self) -> None:
+    def test_with_none_visible_it_removes_one_per_cooldown(self) -> None:
         run = run_policy("step", load(dump(2000), hours=4))
         down = [at_s for at_s, _, before, after in moves(run) if after == before - 1]
         assert len(down) > 2
@@ -227,7 +227,7 @@ class TestStep:
 
 
 class TestKeda:
-    def test_a_poll_wakes_it_and_the_fleet_at_most_doubles_or_grows_by_four_each_sync(self) -> None:
+    def test_a_poll_starts_it_and_the_fleet_at_most_doubles_or_grows_by_four_each_sync(self) -> None:
         run = run_policy("keda", load(dump(3000, 100.0)))
         grown = [(at_s, before, after) for at_s, _, before, after in moves(run) if after > before]
         assert grown[0] == (120.0, 0, 1)
@@ -243,7 +243,9 @@ class TestKeda:
         )
         assert moves(beyond)[0][2:] == (10, 12)
 
-    def test_it_scales_down_to_the_highest_wish_of_five_minutes_and_to_0_after_the_cooldown(self) -> None:
+    def test_it_scales_down_to_the_highest_recommendation_and_to_0_after_the_cooldown(
+        self,
+    ) -> None:
         run = run_policy("keda", load(dump(600), hours=1))
         done_s = float((run.messages.started_s + run.messages.service_s).max())
         at_s, _, _, after = moves(run)[-1]
@@ -255,7 +257,7 @@ class TestKeda:
 
 
 class TestDirect:
-    def test_it_asks_for_backlog_over_target_at_the_next_minute(self) -> None:
+    def test_it_sets_backlog_over_target_at_the_next_minute(self) -> None:
         run = run_policy("direct", load(dump(500, 65.0)))
         assert moves(run)[0] == (120.0, "policy", 0, math.ceil(500 / PER_INSTANCE))
 
@@ -285,7 +287,7 @@ class TestStaffing:
         settled = [snapshot.desired for snapshot in run.snapshots if HOUR_S < snapshot.now_s < 2 * HOUR_S]
         assert 20 + 3 <= np.mean(settled) <= 20 + 9
 
-    def test_nothing_goes_before_it_was_not_needed_for_a_boot_time(self) -> None:
+    def test_no_instance_terminates_before_it_was_not_needed_for_a_boot_time(self) -> None:
         run = run_policy("staffing", load(dump(600), hours=1))
         asked_s = max(at_s for at_s, _, before, after in moves(run) if after > before)
         fewer_s = min(at_s for at_s, _, before, after in moves(run) if after < before)
@@ -304,24 +306,24 @@ class TestArrivalEstimate:
     def test_it_finds_a_steady_rate_from_counts_alone_whether_the_fleet_keeps_up_or_not(
         self, instances: int
     ) -> None:
-        watching = Watching(instances)
-        run_policy(watching, load(flow(3.0, 0, HOUR_S), hours=1), deployed(minimum=instances))
-        assert watching.found_per_s == pytest.approx(3.0, rel=0.1)
-        assert watching.found_per_s <= watching.peak_per_s <= 6.0
+        passive = PassivePolicy(instances)
+        run_policy(passive, load(flow(3.0, 0, HOUR_S), hours=1), deployed(minimum=instances))
+        assert passive.found_per_s == pytest.approx(3.0, rel=0.1)
+        assert passive.found_per_s <= passive.peak_per_s <= 6.0
 
     def test_what_was_estimated_too_high_is_taken_off_what_comes_next(self) -> None:
         estimate = ArrivalEstimate(memory_s=600.0)
         backlogs = [0, 100, 40, 40]
-        heard = [
+        updates = [
             estimate.update(snapshot(now_s=10.0 * tick, visible=backlog), 5.0)
             for tick, backlog in enumerate(backlogs)
         ]
-        assert [one and one.messages for one in heard] == [None, 100, 0, 0]
+        assert [one and one.messages for one in updates] == [None, 100, 0, 0]
         assert estimate.update(snapshot(now_s=40.0, visible=110), 5.0).messages == 10  # type: ignore[union-attr]
 
 
-class Watching:
-    """Scales nothing; reads every ten seconds and keeps what it found in the last half hour."""
+class PassivePolicy:
+    """Never scales; observes every ten seconds and keeps its estimate of the last half hour."""
 
     name = "watching"
     scale_in = None

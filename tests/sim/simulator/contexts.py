@@ -1,4 +1,4 @@
-"""Sites for tests: a workload as its stack deploys it, over a plant of the test's choice."""
+"""Scaling contexts for tests: a workload as its stack deploys it, over a fleet of the test's choice."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def deployed(environment: str = "transcription", minimum: int = 0, maximum: int 
 def context(
     environment: str = "transcription", subject: SimulatedFleet | None = None, *, count_lag_s: float = 0.0
 ) -> ScalingContext:
-    """A site at its beginning; without a plant of its own nothing ever arrives."""
+    """A context at the start of its run; without a given fleet nothing ever arrives."""
     subject = subject or simulated_fleet([], 1)
     return ScalingContext(
         clock=subject.clock,

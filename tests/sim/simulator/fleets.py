@@ -1,4 +1,4 @@
-"""Plants for tests: a queue and a fleet on a clock of their own."""
+"""Simulated fleets for tests: a queue and a fleet on a clock of their own."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def simulated_fleet(
     seed: int = 0,
     **conditions: Any,
 ) -> SimulatedFleet:
-    """A plant at its beginning; boots may be given one by one."""
+    """A fleet at the start of its run; boot times may be given one by one."""
     arrivals = np.asarray(arrival_s, float)
     next_in_group, first = _group_links(None if groups is None else np.asarray(groups, np.int64))
     boots = iter(boot_s) if isinstance(boot_s, Sequence) else None
@@ -52,12 +52,12 @@ def simulated_fleet(
 
 
 def at(subject: SimulatedFleet, second: float) -> SimulatedFleet:
-    """The plant at this second of its run."""
+    """The fleet, advanced to this second of its run."""
     subject.clock.run_until(START_S + second)
     subject.snapshot()
     return subject
 
 
 def started(subject: SimulatedFleet) -> list[float | None]:
-    """When each message's last attempt began, in seconds."""
+    """When the last attempt of each message began, in seconds."""
     return [None if math.isnan(one) else round(one, 6) for one in subject.messages.started_s.tolist()]

@@ -1,9 +1,9 @@
-"""One small scenario through the embedded AWS and through the simulation: the same, minute by minute.
+"""Runs small scenarios in the embedded AWS and in the simulator: both must agree in every minute.
 
-The tolerance is 0, because what must differ is kept out of the scenarios' way. Embedded workers poll every 5
-seconds, so messages come in bursts and take a multiple of 5 seconds; nothing ends at a full minute, where
-the two differ in who looks first. A burst arrives in the embedded AWS just after what happens at the full
-minute, hence a millisecond after it in the simulation.
+The tolerance is 0, because the scenarios avoid what differs by design. Embedded workers poll every 5 seconds,
+so messages arrive in bursts and take a multiple of 5 seconds. Nothing ends at a full minute, where the two
+differ in the order of reading and finishing. In the embedded AWS a burst arrives just after the other events
+of a full minute, hence a millisecond after it in the simulator.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ MINUTE_S = 60
 JUST_AFTER_S = 0.001
 
 Decided = tuple[int, str, str, str]
-"""Minute, who, from how many, to how many."""
+"""(minute, source, old value, new value)."""
 
 # A dynamic target, long enough for a retune to act between two bursts.
 SERVICE = replace(
@@ -70,7 +70,7 @@ SCENARIOS = {
 }
 
 
-def played_in_the_embedded_aws(scenario: Scenario) -> Timeline:
+def embedded_timeline(scenario: Scenario) -> Timeline:
     with embedded_aws(ROOT) as aws:
         demo = Demo(aws, ROOT)
         demo.add_workload(scenario)
@@ -104,17 +104,17 @@ def simulated(scenario: Scenario) -> Run:
 
 
 @cache
-def both(kind: str) -> tuple[Timeline, Run]:
-    return played_in_the_embedded_aws(SCENARIOS[kind]), simulated(SCENARIOS[kind])
+def run_both(kind: str) -> tuple[Timeline, Run]:
+    return embedded_timeline(SCENARIOS[kind]), simulated(SCENARIOS[kind])
 
 
-def decided_in(timeline: Timeline) -> list[Decided]:
-    who = {EventKind.DECISION: "Sluice", EventKind.TARGET_TRACKING: "AWS"}
+def decisions(timeline: Timeline) -> list[Decided]:
+    source = {EventKind.DECISION: "Sluice", EventKind.TARGET_TRACKING: "AWS"}
     return [
-        (row.minute - 1, who[event.kind], *change(event.text))
+        (row.minute - 1, source[event.kind], *change(event.text))
         for row in timeline.minutes
         for event in row.events
-        if event.kind in who
+        if event.kind in source
     ]
 
 
@@ -126,32 +126,32 @@ def change(text: str) -> tuple[str, str]:
 
 @pytest.mark.parametrize("kind", SCENARIOS)
 def test_both_decide_the_same_in_the_same_minutes(kind: str) -> None:
-    timeline, run = both(kind)
-    expected = decided_in(timeline)
+    timeline, run = run_both(kind)
+    expected = decisions(timeline)
     over = len(timeline.minutes)
-    told = [(int(one.at_s // MINUTE_S), one.source, *change(one.text)) for one in run.log]
-    assert [one for one in told if one[0] < over] == expected
+    logged = [(int(one.at_s // MINUTE_S), one.source, *change(one.text)) for one in run.log]
+    assert [one for one in logged if one[0] < over] == expected
     waking, sleeping = ("0", "1"), "0"
     assert next(one[2:] for one in expected if one[1] == "Sluice") == waking
     assert expected[-1][3] == sleeping
-    assert "AWS" in {who for _, who, _, _ in expected}
+    assert "AWS" in {source for _, source, _, _ in expected}
 
 
 def test_the_service_is_retuned_between_its_bursts() -> None:
-    timeline, _ = both("service")
-    assert (40, "Sluice", "30", "15") in decided_in(timeline)
+    timeline, _ = run_both("service")
+    assert (40, "Sluice", "30", "15") in decisions(timeline)
 
 
 def test_a_sustained_flow_is_given_tasks_although_its_queue_is_empty() -> None:
-    timeline, _ = both("service under a sustained flow")
-    grown = [one for one in decided_in(timeline) if one[1] == "AWS" and int(one[3]) > int(one[2])]
+    timeline, _ = run_both("service under a sustained flow")
+    grown = [one for one in decisions(timeline) if one[1] == "AWS" and int(one[3]) > int(one[2])]
     assert grown
     assert {timeline.minutes[minute].visible for minute, *_ in grown} == {0}
 
 
 @pytest.mark.parametrize("kind", SCENARIOS)
 def test_both_fleets_and_queues_are_the_same_at_every_full_minute(kind: str) -> None:
-    timeline, run = both(kind)
+    timeline, run = run_both(kind)
     rows = [(row.minute, row.desired, row.running, row.visible, row.in_flight) for row in timeline.minutes]
     snapshots = [
         (round(at.now_s / MINUTE_S), at.desired, at.running, at.visible, at.in_flight) for at in run.snapshots

@@ -1,4 +1,4 @@
-"""One queue and its fleet, sentence by sentence."""
+"""The simulated fleet: queue, scale-in, boots, interruptions and failed launches."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_message_waits_until_an_instance_has_booted_and_then_one_after_another
     assert started(subject) == [65, 75, 85]
 
 
-def test_the_oldest_visible_message_is_taken_first_by_as_many_as_have_room() -> None:
+def test_the_oldest_visible_message_is_received_first_by_every_free_slot() -> None:
     subject = after_desired(simulated_fleet([0, 1, 2, 3], 10, concurrency=2), 5, 1)
     at(subject, 100)
     assert started(subject) == [5, 5, 15, 15]
@@ -53,7 +53,7 @@ def test_a_delayed_message_is_counted_as_such_until_it_is_visible() -> None:
     assert (subject.snapshot().delayed, subject.snapshot().in_flight) == (0, 1)
 
 
-def test_the_oldest_message_ages_until_it_is_deleted_whoever_holds_it() -> None:
+def test_the_oldest_message_ages_until_it_is_deleted_in_flight_or_not() -> None:
     subject = after_desired(simulated_fleet([10, 25], 60), 0, 1)
     assert at(subject, 5).snapshot().oldest_age_s == 0  # nothing has come
     assert at(subject, 40).snapshot().oldest_age_s == 30  # in work
@@ -62,7 +62,7 @@ def test_the_oldest_message_ages_until_it_is_deleted_whoever_holds_it() -> None:
 
 
 @pytest.mark.parametrize(("groups", "age_s"), [(None, 40), ([0, 1], 100)], ids=["standard", "fifo"])
-def test_a_message_received_three_times_is_passed_over_in_a_standard_queue(
+def test_a_message_received_three_times_no_longer_counts_as_oldest_in_a_standard_queue(
     groups: list[int] | None, age_s: float
 ) -> None:
     subject = simulated_fleet([0, 60], 50, scale_in=ScaleIn.KILL, visibility_timeout_s=20, groups=groups)
@@ -90,7 +90,7 @@ def test_a_killed_workers_message_holds_its_group_back_until_it_is_visible_again
 # ---- Scale-in
 
 
-def test_a_drained_instance_finishes_its_message_takes_no_other_and_is_billed_until_then() -> None:
+def test_a_drained_instance_finishes_its_message_receives_no_other_and_is_billed_until_then() -> None:
     subject = after_desired(simulated_fleet([0, 0], 50), 0, 1)
     after_desired(subject, 20, 0)
     at(subject, 200)
@@ -127,7 +127,7 @@ def test_a_message_killed_too_often_is_a_dead_letter_once_it_would_be_received_a
     assert subject.lost() == 0
 
 
-def test_a_protected_fleet_lets_idle_instances_go_at_once_and_busy_ones_when_they_are_done() -> None:
+def test_a_protected_fleet_terminates_idle_instances_at_once_and_busy_ones_when_they_are_done() -> None:
     subject = simulated_fleet([0], 47, scale_in=ScaleIn.PROTECT)
     after_desired(subject, 0, 3)
     after_desired(subject, 10, 0)
@@ -138,7 +138,7 @@ def test_a_protected_fleet_lets_idle_instances_go_at_once_and_busy_ones_when_the
     assert (subject.processed, subject.redelivered) == (1, 0)
 
 
-def test_those_still_booting_go_before_those_that_run() -> None:
+def test_booting_instances_stop_before_running_ones() -> None:
     subject = after_desired(simulated_fleet([0], 500, boot_s=60), 0, 1)
     after_desired(after_desired(subject, 100, 3), 110, 1)
     snapshot = at(subject, 120).snapshot()
@@ -146,13 +146,13 @@ def test_those_still_booting_go_before_those_that_run() -> None:
     assert lives(subject)[1:] == [(100, 110), (100, 110)]
 
 
-def test_of_booting_instances_the_newest_go_first() -> None:
+def test_of_booting_instances_the_newest_stop_first() -> None:
     subject = after_desired(after_desired(simulated_fleet([], 1, boot_s=60), 0, 1), 10, 2)
     after_desired(subject, 20, 1)
     assert subject.snapshot().launched_s == (0,)
 
 
-def test_of_running_instances_the_oldest_go_first() -> None:
+def test_of_running_instances_the_oldest_stop_first() -> None:
     subject = after_desired(after_desired(simulated_fleet([], 1), 0, 1), 50, 2)
     after_desired(subject, 100, 1)
     assert lives(subject) == [(0, 100), (50, pytest.approx(np.nan, nan_ok=True))]
@@ -161,7 +161,7 @@ def test_of_running_instances_the_oldest_go_first() -> None:
 # ---- The fleet
 
 
-def test_a_look_tells_what_runs_what_idles_and_since_when_others_boot() -> None:
+def test_a_snapshot_counts_running_and_idle_instances_and_has_the_launch_times_of_booting_ones() -> None:
     subject = after_desired(simulated_fleet([0], 500, boot_s=[30.0, 60.0, 45.0], maximum=3), 0, 1)
     after_desired(subject, 31, 3)
     snapshot = at(subject, 40).snapshot()
@@ -197,7 +197,7 @@ def test_a_draining_instance_is_interrupted_as_well() -> None:
     assert subject.gone_s()[0] == pytest.approx(noticed + SPOT_NOTICE_S, abs=1)
 
 
-def test_an_instance_that_is_gone_is_interrupted_no_more() -> None:
+def test_a_terminated_instance_is_not_interrupted() -> None:
     subject = after_desired(
         after_desired(simulated_fleet([], 1, interruptions_per_instance_hour=2.0, seed=1), 0, 5), 1, 0
     )
@@ -213,7 +213,7 @@ def test_a_drained_message_that_ends_within_the_spot_notice_is_not_redelivered()
     assert (subject.redelivered, subject.processed) == (0, 720)
 
 
-def test_a_refused_launch_is_tried_again_until_it_succeeds() -> None:
+def test_a_failed_launch_is_retried_until_it_succeeds() -> None:
     subject = simulated_fleet([0], 1, refusal_ratio=0.8, seed=3)
     subject.set_desired(2)
     at(subject, 3600)
@@ -222,7 +222,7 @@ def test_a_refused_launch_is_tried_again_until_it_succeeds() -> None:
     assert {one.launched_s % RETRY_S for one in subject.instances} == {0}
 
 
-def test_a_fleet_grows_beyond_the_room_it_began_with() -> None:
+def test_a_fleet_grows_beyond_its_initial_arrays() -> None:
     subject = simulated_fleet([0.0] * 500, 5, maximum=1, concurrency=3)
     subject.set_desired(1)
     for second, desired in ((1, 150), (2, 0), (3, 1500), (20, 0), (21, 30)):
@@ -232,7 +232,7 @@ def test_a_fleet_grows_beyond_the_room_it_began_with() -> None:
     assert len(subject.instances) == 1 + 149 + 1500 + 30
 
 
-def test_service_times_are_known_by_the_minute_in_which_they_ended() -> None:
+def test_service_times_are_summed_by_the_minute_of_completion() -> None:
     subject = after_desired(simulated_fleet([0, 50, 130], [10, 20, 30]), 0, 1)
     at(subject, 180)
     sums, squares, counts = subject.durations(0, 3)
@@ -240,7 +240,7 @@ def test_service_times_are_known_by_the_minute_in_which_they_ended() -> None:
     assert subject.finished_service_s(60, 120).tolist() == [20]
 
 
-def test_the_same_plant_played_twice_is_the_same() -> None:
+def test_the_same_fleet_simulated_twice_is_the_same() -> None:
     def played() -> list[float | None]:
         random = np.random.default_rng(2)
         arrivals = np.sort(random.uniform(0, 5000, 800)).tolist()

@@ -1,4 +1,4 @@
-"""What the simulated side of `sluice.ports` keeps beyond the contract suite, where a run has one workload."""
+"""The simulated implementation of `sluice.ports`, beyond the contract tests."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ def test_a_longer_period_joins_its_messages(statistic: str, expected: float) -> 
     assert list(series.values()) == [expected]
 
 
-def test_nothing_is_known_of_a_minute_that_is_not_over() -> None:
+def test_a_minute_that_is_not_over_has_no_durations() -> None:
     run = worked()
     later = durations(run, "SampleCount", minutes=60)
     assert isinstance(later, dict)
     assert sum(later.values()) == 3
 
 
-def test_the_counts_lag_as_far_as_the_setting_says() -> None:
+def test_the_counts_lag_as_configured() -> None:
     run = context("transcription", simulated_fleet([100.0] * 7, 5), count_lag_s=60.0)
     queues, url = SimulatedQueues(run), run.deployed.workload.queue_url
     seen = {}
@@ -83,9 +83,7 @@ def test_the_counts_lag_as_far_as_the_setting_says() -> None:
 
 @pytest.mark.parametrize("lag_s", [5.0, 30.0, 60.0, 90.0])
 @pytest.mark.parametrize("tick_s", [10.0, 60.0])
-def test_the_counts_are_as_old_as_the_setting_says_however_seldom_they_are_read(
-    lag_s: float, tick_s: float
-) -> None:
+def test_the_counts_are_as_old_as_configured_at_any_tick(lag_s: float, tick_s: float) -> None:
     arrivals = [float(second) for second in range(0, 600, 3)]
     run, exact = (
         context("transcription", simulated_fleet(arrivals, 7), count_lag_s=lag_s),
@@ -103,27 +101,27 @@ def test_the_counts_are_as_old_as_the_setting_says_however_seldom_they_are_read(
         assert seen.running == 1, "the fleet is seen as it is"
 
 
-def test_a_trace_alone_brings_messages() -> None:
+def test_messages_cannot_be_sent_into_a_simulation() -> None:
     run = context()
     with pytest.raises(ConfigError, match="cannot be sent into a simulation"):
         SimulatedQueues(run).send(run.deployed.workload.queue_url, ["body"])
 
 
-def test_the_runs_workload_is_the_one_that_is_registered() -> None:
+def test_the_workload_of_the_run_is_the_registered_one() -> None:
     registry = SimulatedRegistry(deployed().workload)
     assert registry.all(plenty, fresh=True).workloads == (registry.one("transcription", plenty),)
     with pytest.raises(ConfigError, match="nobody"):
         registry.one("nobody", plenty)
 
 
-def test_the_world_tells_the_time_of_the_run() -> None:
+def test_the_world_has_the_time_of_the_run() -> None:
     run = context()
     at(run.fleet, 90)
     assert world(SimulatedAws(run)).now() == datetime.fromtimestamp(START_S + 90, UTC)
 
 
 def queue_silent_then_woken() -> ScalingContext:
-    """One message at the start, and one after eight hours that nobody takes."""
+    """One message at the start, and one after eight hours that is never received."""
     run = context("transcription", simulated_fleet([1.0, 8 * 3600.0 + 1], 10))
     run.fleet.set_desired(1)
     SimulatedAws(run)
@@ -137,7 +135,7 @@ def visible_minutes(run: ScalingContext) -> set[int]:
 
 
 def by_minute(run: ScalingContext, name: str) -> dict[int, float]:
-    """What AWS/SQS tells now of one metric: minute of the run -> value."""
+    """The current values of one AWS/SQS metric: minute of the run -> value."""
     query = SeriesQuery(metric=run.deployed.workload.queue_metric(name), statistic="Sum", period_s=60)
     begin, end = (datetime.fromtimestamp(at_s, UTC) for at_s in (START_S - 3600, run.clock.now + 3600))
     series = SimulatedMetrics(run).read({"one": query}, begin, end, plenty)["one"]
@@ -158,7 +156,7 @@ def test_a_queue_idle_for_six_hours_is_silent_and_its_first_metrics_come_fifteen
     assert {8 * 60, 8 * 60 + 5, 8 * 60 + 10, 8 * 60 + 15} <= visible_minutes(run)
 
 
-def test_a_message_that_comes_and_goes_within_a_minute_ends_the_silence_too() -> None:
+def test_a_message_processed_within_a_minute_ends_the_silence_too() -> None:
     run = context("transcription", simulated_fleet([1.0, 8 * 3600.0 + 1], 10))
     run.fleet.set_desired(1)
     SimulatedAws(run)

@@ -1,4 +1,4 @@
-"""The compiled event loop against a slow and obvious one, and against queueing theory."""
+"""Compares the compiled event loop with a slow reference simulation and with queueing theory."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from tests.sim.simulator.fleets import (
 )
 
 Command = tuple[float, int]
-"""At this second ask for so many instances."""
+"""(second, desired count)."""
 
 
 @dataclass(eq=False)
-class Machine:
+class ReferenceInstance:
     number: int
     launched_s: float
     ready_s: float
@@ -35,18 +35,18 @@ class Machine:
 
 
 @dataclass(eq=False)
-class Place:
+class Slot:
     """One slot; `message` is None while it idles or boots."""
 
-    machine: Machine
+    instance: ReferenceInstance
     free_s: float
     message: int | None = None
     booting: bool = True
 
 
 @dataclass
-class Obvious:
-    """Message by message, looking through everything at every step."""
+class ReferenceSimulation:
+    """The same simulation without any data structure: it searches everything at every step."""
 
     arrival_s: Sequence[float]
     service_s: Sequence[float]
@@ -55,10 +55,10 @@ class Obvious:
     concurrency: int
     kills: bool
     timeout_s: float
-    most_receives: int
+    max_receives: int
     delay_s: float
-    places: list[Place] = field(default_factory=list)
-    machines: list[Machine] = field(default_factory=list)
+    slots: list[Slot] = field(default_factory=list)
+    instances: list[ReferenceInstance] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         count = len(self.arrival_s)
@@ -71,23 +71,23 @@ class Obvious:
         now = 0.0
         todo = sorted(commands)
         while True:
-            takes, message = self._next_take(now)
-            ends = min(
-                (p.free_s for p in self.places if p.booting or p.message is not None), default=math.inf
+            next_receive_s, message = self._next_receive(now)
+            next_end_s = min(
+                (p.free_s for p in self.slots if p.booting or p.message is not None), default=math.inf
             )
-            asks = todo[0][0] if todo else math.inf
-            now = min(takes, ends, asks)
+            next_command_s = todo[0][0] if todo else math.inf
+            now = min(next_receive_s, next_end_s, next_command_s)
             if now >= until_s:
                 return
-            if now == asks:
-                self._ask(now, todo.pop(0)[1])
-            elif now == ends:
+            if now == next_command_s:
+                self._set_desired(now, todo.pop(0)[1])
+            elif now == next_end_s:
                 self._end(now)
             else:
-                self._take(now, message)
+                self._receive(now, message)
 
-    def _next_take(self, now: float) -> tuple[float, int]:
-        if not any(p.message is None and not p.booting for p in self.places):
+    def _next_receive(self, now: float) -> tuple[float, int]:
+        if not any(p.message is None and not p.booting for p in self.slots):
             return math.inf, -1
         waiting = [
             (self.visible_s[one], one)
@@ -103,26 +103,26 @@ class Obvious:
         earlier = [one for one in range(message) if self.groups[one] == self.groups[message]]
         return any(self.state[one] not in ("done", "dead") for one in earlier)
 
-    def _take(self, now: float, message: int) -> None:
-        if self.receives[message] >= self.most_receives:
-            self._out(message, "dead", now)
+    def _receive(self, now: float, message: int) -> None:
+        if self.receives[message] >= self.max_receives:
+            self._remove(message, "dead", now)
             return
-        idle = [place for place in self.places if place.message is None and not place.booting]
-        place = min(idle, key=lambda one: one.free_s)
-        place.message, place.free_s = message, now + self.service_s[message]
+        idle = [slot for slot in self.slots if slot.message is None and not slot.booting]
+        slot = min(idle, key=lambda one: one.free_s)
+        slot.message, slot.free_s = message, now + self.service_s[message]
         self.state[message], self.start_s[message] = "busy", now
         self.receives[message] += 1
 
     def _end(self, now: float) -> None:
-        ending = [p for p in self.places if p.free_s == now and (p.booting or p.message is not None)]
-        place = ending[0]
-        if place.message is not None:
-            self._out(place.message, "done", now)
-        place.message, place.booting = None, False
-        if place.machine.stopping:
-            self.places.remove(place)
+        ending = [p for p in self.slots if p.free_s == now and (p.booting or p.message is not None)]
+        slot = ending[0]
+        if slot.message is not None:
+            self._remove(slot.message, "done", now)
+        slot.message, slot.booting = None, False
+        if slot.instance.stopping:
+            self.slots.remove(slot)
 
-    def _out(self, message: int, state: str, now: float) -> None:
+    def _remove(self, message: int, state: str, now: float) -> None:
         self.state[message] = state
         if self.groups is not None:
             later = [
@@ -131,25 +131,25 @@ class Obvious:
             if later:
                 self.visible_s[later[0]] = max(self.visible_s[later[0]], now)
 
-    def _ask(self, now: float, desired: int) -> None:
-        staying = [machine for machine in self.machines if not machine.stopping]
+    def _set_desired(self, now: float, desired: int) -> None:
+        staying = [instance for instance in self.instances if not instance.stopping]
         for _ in range(desired - len(staying)):
-            number = len(self.machines)
-            machine = Machine(number, now, now + self.boots_s[number])
-            self.machines.append(machine)
-            self.places += [Place(machine, machine.ready_s) for _ in range(self.concurrency)]
+            number = len(self.instances)
+            instance = ReferenceInstance(number, now, now + self.boots_s[number])
+            self.instances.append(instance)
+            self.slots += [Slot(instance, instance.ready_s) for _ in range(self.concurrency)]
         booting = sorted((m for m in staying if m.ready_s > now), key=lambda m: (-m.launched_s, m.number))
         running = [m for m in staying if m.ready_s <= now]
-        for machine in (booting + running)[: max(0, len(staying) - desired)]:
-            self._let_go(machine, now)
+        for instance in (booting + running)[: max(0, len(staying) - desired)]:
+            self._stop(instance, now)
 
-    def _let_go(self, machine: Machine, now: float) -> None:
-        machine.stopping = True
-        for place in [one for one in self.places if one.machine is machine]:
-            if place.message is None or self.kills:
-                self.places.remove(place)
-            if place.message is not None and self.kills:
-                self._return(place.message, now)
+    def _stop(self, instance: ReferenceInstance, now: float) -> None:
+        instance.stopping = True
+        for slot in [one for one in self.slots if one.instance is instance]:
+            if slot.message is None or self.kills:
+                self.slots.remove(slot)
+            if slot.message is not None and self.kills:
+                self._return(slot.message, now)
 
     def _return(self, message: int, now: float) -> None:
         begun = self.start_s[message]
@@ -165,10 +165,10 @@ seconds = st.floats(0.01, 300.0, allow_subnormal=False).map(lambda one: round(on
 
 @settings(max_examples=200)
 @given(data=st.data(), concurrency=st.integers(1, 3), kills=st.booleans(), grouped=st.booleans())
-def test_every_message_starts_when_the_obvious_simulation_starts_it(
+def test_every_message_starts_when_the_reference_simulation_starts_it(
     data: st.DataObject, concurrency: int, kills: bool, grouped: bool
 ) -> None:
-    # Odd millionths keep events apart: at one instant the two may differ in whom they serve first.
+    # Irrational offsets keep events apart: at the same time the two may serve in a different order.
     apart = 1e-6 * math.sqrt(2)
     arrivals = sorted(data.draw(st.lists(seconds, min_size=1, max_size=25)))
     arrivals = [one + number * apart for number, one in enumerate(arrivals)]
@@ -184,7 +184,7 @@ def test_every_message_starts_when_the_obvious_simulation_starts_it(
         "delay_s": data.draw(st.sampled_from([0.0, 11.0])),
     }
     count = len(arrivals)
-    obvious = Obvious(
+    reference = ReferenceSimulation(
         arrivals,
         services[:count],
         boots,
@@ -206,14 +206,14 @@ def test_every_message_starts_when_the_obvious_simulation_starts_it(
     for at_s, asked in sorted(commands):
         at(subject, at_s).set_desired(asked)
     at(subject, 600.0)
-    obvious.run(commands, 600.0)
+    reference.run(commands, 600.0)
     assert started(subject) == [
-        None if one is None else pytest.approx(one, abs=2e-6) for one in obvious.start_s
+        None if one is None else pytest.approx(one, abs=2e-6) for one in reference.start_s
     ]
-    assert subject.messages.receives.tolist() == obvious.receives
+    assert subject.messages.receives.tolist() == reference.receives
     names = {"done": queue_kernel.PROCESSED, "dead": queue_kernel.DEAD_LETTER}
     assert subject.messages.state.tolist() == [
-        names.get(state, queue_kernel.WAITING) for state in obvious.state
+        names.get(state, queue_kernel.WAITING) for state in reference.state
     ]
 
 
@@ -303,7 +303,7 @@ def test_the_mean_wait_of_random_arrivals_is_what_erlang_says(servers: int, load
 
 
 def test_as_many_wait_on_average_as_arrivals_times_their_wait() -> None:
-    """Little's law, from the looks alone."""
+    """Little's law, from snapshots only."""
     random = np.random.default_rng(6)
     arrivals = np.sort(random.uniform(0, 40_000, 8000))
     subject = simulated_fleet(arrivals.tolist(), random.exponential(9.0, 8000).tolist(), maximum=2)

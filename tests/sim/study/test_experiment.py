@@ -1,4 +1,4 @@
-"""One experiment: what it depends on, that it repeats itself, and how many are played at once."""
+"""Experiments: their inputs, repeatability, and parallel runs."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -72,7 +72,7 @@ def test_other_processes_get_the_same_results_in_the_order_asked_for():
     assert all(outcome.run is None for outcome in spread)
 
 
-def test_what_another_process_refuses_is_told_here(tmp_path, monkeypatch):
+def test_an_error_of_another_process_is_raised_here(tmp_path, monkeypatch):
     monkeypatch.setattr(
         sweep, "_workers", lambda tasks: ThreadPoolExecutor(1)
     )  # fresh processes take seconds
@@ -122,7 +122,7 @@ def test_the_run_begins_at_the_full_minute_before_its_trace(tmp_path, monkeypatc
     assert min(dated.run.messages.arrival_s) >= 20.0
 
 
-def test_the_bound_takes_the_shortest_boot_and_no_minimum_that_may_be_refused():
+def test_the_bound_uses_the_shortest_boot_and_no_minimum_whose_launches_can_fail():
     one = experiment(boot=Boot(min_s=30.0, max_s=90.0))
     one = replace(one, parameters={**one.parameters, "MinCapacity": "2"})
     mean_s = made(one).mean_service_s

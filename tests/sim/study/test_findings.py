@@ -19,7 +19,7 @@ STEADY = "steady:days=0.03:per-day=80000"
 
 @pytest.fixture
 def played(sluice):
-    """The numbers of one run, after a look at what a person reads of it."""
+    """The numbers of one run, with its findings."""
 
     def run_experiment(*arguments):
         told, numbers = sluice(*arguments), sluice(*arguments, "--json")
@@ -67,7 +67,7 @@ def test_a_maximum_that_cannot_keep_the_promise_is_to_be_raised(played, tmp_path
     assert [one for one in numbers["warnings"] if "raise MaxCapacity" in one]
 
 
-def test_a_run_that_breaks_the_promise_is_not_said_to_cost_more_than_keeping_it(played):
+def test_a_run_that_breaks_the_promise_has_no_warning_about_its_cost(played):
     text, numbers = played("simulate", "transcription", "--trace", STEADY, "--promise-s", 60)
     assert numbers["cost_ratio"] is not None
     assert "times the least that could keep the promise, which this run does not keep." in text
@@ -106,7 +106,7 @@ def dynamic(tmp_path):
         ({"max_factor_per_retune": 100.0}, [], "1800 s x 1 / 5 s = 360"),
     ],
 )
-def test_the_target_in_force_is_told_with_what_limits_it(played, dynamic, target, limits, because):
+def test_the_current_target_is_reported_with_what_limits_it(played, dynamic, target, limits, because):
     text, numbers = played(*dynamic(**target))
     assert numbers["target_limits"] == limits
     assert because in numbers["target_because"]
@@ -114,7 +114,7 @@ def test_the_target_in_force_is_told_with_what_limits_it(played, dynamic, target
     assert bool([one for one in numbers["warnings"] if one.startswith("The target of")]) is bool(limits)
 
 
-def test_too_few_samples_leave_the_target_alone_and_that_is_told(played, dynamic):
+def test_too_few_samples_leave_the_target_alone_and_that_is_reported(played, dynamic):
     name, path, *_ = dynamic(fallback_messages_per_instance=12.0)
     _, numbers = played(name, path, "--trace", "steady:days=0.2:per-day=100", "--no-bound")
     assert (numbers["target_per_instance"], numbers["target_limits"]) == (12.0, ["MinSamples"])
@@ -170,7 +170,7 @@ def test_a_plain_metric_that_keeps_its_promise_is_not_warned_of(played):
         ),
     ],
 )
-def test_an_offered_load_of_another_size_than_what_is_played_is_told(played, arguments, says, times, helps):
+def test_an_offered_load_unlike_the_simulated_one_is_reported(played, arguments, says, times, helps):
     _, numbers = played(*BUSY, *SIZED, *arguments)
     (said,) = of_arrivals(numbers)
     assert says in said
@@ -190,7 +190,7 @@ def test_a_static_target_is_the_operators_and_no_warning(played):
 
 
 @pytest.mark.parametrize("name", policies.names())
-def test_a_scale_in_that_a_policy_does_not_play_is_said(sluice, name):
+def test_a_scale_in_that_the_policy_overrides_is_reported(sluice, name):
     short = ("simulate", "transcription", "--trace", "steady:days=0.02:per-day=4000", "--no-bound", "--json")
     for asked in ("drain", "kill", "protect"):
         numbers = json.loads(sluice(*short, "--policy", name, "--scale-in", asked).stdout)
@@ -219,7 +219,7 @@ def test_of_several_runs_each_warning_names_its_own(sluice, monkeypatch):
         "simulate", "transcription", "--trace", "steady:days=0.02:per-day=4000", "--no-bound",
         "--policy", "static,deadline", "--scale-in", "drain",
     ).stdout  # fmt: skip
-    assert "policy=deadline: --scale-in drain was not played" in told
+    assert "policy=deadline: --scale-in drain was not used" in told
     assert "policy=static: --scale-in" not in told
 
 

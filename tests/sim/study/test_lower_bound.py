@@ -1,4 +1,4 @@
-"""The clairvoyant lower bound: below everything that keeps the promise, and not worthless."""
+"""The lower bound: below every run that keeps the promise, and close to the best one."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_the_minimum_is_billed_though_nothing_comes() -> None:
     assert found.instance_hours == pytest.approx(2.0)
 
 
-def test_a_promise_out_of_reach_is_said_and_bounded_as_if_there_were_no_maximum() -> None:
+def test_an_unattainable_promise_is_reported_and_bounded_without_a_maximum() -> None:
     dump = load([0.0] * 10, 60.0)
     found = bounded(dump, promise_s=60.0, maximum=2, slot_s=60.0)
     assert not found.attainable
@@ -133,7 +133,7 @@ def test_a_promise_out_of_reach_is_said_and_bounded_as_if_there_were_no_maximum(
     assert bounded(dump, promise_s=540.0, maximum=2, slot_s=60.0).attainable
 
 
-def test_a_promise_out_of_reach_is_said_of_a_long_trace_with_an_allowance_too(
+def test_an_unattainable_promise_is_reported_for_a_long_trace_with_an_allowance_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Beyond one window the allowance has a price, at which no amount of late work is infeasible."""
@@ -228,7 +228,7 @@ def test_coarser_slots_only_lower_the_bound(seed: int, times: int, late_ratio: f
 
 @settings(max_examples=15)
 @given(seed=st.integers(0, 10_000))
-def test_whoever_asks_for_less_never_pays_more(seed: int) -> None:
+def test_weaker_requirements_never_cost_more(seed: int) -> None:
     what = bursts(seed)
     strict = bounded(what, minimum=1, maximum=60, late_ratio=0.01, slot_s=60.0)
     for easier in (
@@ -297,7 +297,7 @@ def test_no_simulated_run_is_billed_less_than_the_bound_at_what_it_attained(
 def cheapest_plan_s(
     what: Load, *, promise_s: float, boot_s: float, late: int, slots: int, most: int
 ) -> float:
-    """The least billed seconds of every plan of whole instances by the minute, played message by message."""
+    """The fewest billed seconds of all plans in whole instances and minutes, simulated message by message."""
     least = math.inf
     for plan in itertools.product(range(most + 1), repeat=slots):
         launches = sum(max(0, now - before) for before, now in itertools.pairwise((0, *plan)))

@@ -89,7 +89,7 @@ def test_supply_is_what_runs_and_a_booting_instance_does_not():
     assert supplied.changes(600.0) == 2, "two moments: two come at once, and one goes; the end is none"
 
 
-def test_an_instance_that_comes_as_another_goes_changes_nothing():
+def test_an_instance_that_starts_as_another_ends_changes_nothing():
     assert supply(run([0.0], [70.0], lives=[(0, 60, 300), (200, 300, math.nan)])).changes(600.0) == 1
 
 

@@ -387,7 +387,7 @@ Resources: {A: {Type: T}}
         ({"Mode": "off", "Size": "13"}, "Rules.Always: its assertion 1 does not hold"),
     ],
 )
-def test_a_rule_whose_assertion_fails_refuses_the_stack_in_its_own_words(
+def test_a_failed_assertion_of_a_rule_rejects_the_stack_with_its_description(
     resolved: Any, given: dict[str, str], says: str
 ) -> None:
     with pytest.raises(TemplateError, match=re.escape(says)):

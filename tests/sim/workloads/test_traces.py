@@ -1,4 +1,4 @@
-"""Traces: what a file may look like, what is refused with its line, and when messages come."""
+"""Traces: valid files, errors with their line, and arrival times."""
 
 import numpy as np
 import pytest

@@ -1,6 +1,6 @@
-"""The deployed decisions meet readings that fail in the middle of a run: nothing unsafe, and repaired after.
+"""Readings that fail in the middle of a run: no unsafe decision meanwhile, and normal operation afterwards.
 
-The faults of AWS's answers are `tests/faults`; here the simulated ports fail while the loop goes on.
+Faults in AWS's responses are in `tests/faults`; here the simulated ports fail while the control loop runs on.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.sim.policies.builders import (
 )
 
 BEGIN_S, END_S = 20 * MINUTE_S, 50 * MINUTE_S
-# Work before the readings fail, work while they do, and nothing for an hour after.
+# Messages before the readings fail and while they do, and none for an hour afterwards.
 LOAD = load(dump(200, at_s=3 * MINUTE_S), dump(60, at_s=30 * MINUTE_S), hours=2.0)
 FAILING = {
     "queue": (ports.SimulatedQueues, "queue"),
@@ -47,19 +47,21 @@ def run(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> tupl
     return run_policy(policy, LOAD), policy
 
 
-def test_sluice_lowers_nothing_while_a_reading_fails(run: tuple[Run, Policy]) -> None:
+def test_sluice_never_scales_in_while_a_reading_fails(run: tuple[Run, Policy]) -> None:
     lowered_s = [one.at_s for one in run[0].log if one.text.startswith("shutdown")]
     assert lowered_s
     assert not [at_s for at_s in lowered_s if BEGIN_S <= at_s < END_S]
 
 
-def test_each_failed_reading_is_told(run: tuple[Run, Policy]) -> None:
-    told = [(at_s, reason) for at_s, reason in run[1].report.failures if "cannot be read" in reason]
-    assert told
-    assert all(BEGIN_S <= at_s < END_S for at_s, _ in told)
+def test_each_failed_reading_is_reported(run: tuple[Run, Policy]) -> None:
+    failures = [(at_s, why) for at_s, why in run[1].report.failures if "cannot be read" in why]
+    assert failures
+    assert all(BEGIN_S <= at_s < END_S for at_s, _ in failures)
 
 
-def test_once_it_can_be_read_again_all_is_served_and_the_fleet_goes_home(run: tuple[Run, Policy]) -> None:
+def test_once_readings_work_again_all_is_processed_and_the_fleet_shuts_down(
+    run: tuple[Run, Policy],
+) -> None:
     assert unprocessed(run[0]) == 0
     assert run[0].lost == 0
     assert run[0].snapshots[-1].desired == 0

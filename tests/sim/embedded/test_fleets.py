@@ -1,4 +1,4 @@
-"""What Auto Scaling groups and ECS services of the embedded AWS promise alike, and where they differ."""
+"""Auto Scaling groups and ECS services of the embedded AWS: common behaviour and differences."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BOOT_S = 120
 
 
 class Busy:
-    """A worker that has a message in hand until it is told to finish."""
+    """A worker with a message in flight until the test calls `finish`."""
 
     alive = True
 
@@ -40,8 +40,8 @@ class Subject:
     aws: EmbeddedAws
     fleet: EmbeddedFleet
     workers: list[Busy]
-    ask: Callable[[int], object]
-    shown: Callable[[], tuple[int, int]]
+    set_desired: Callable[[int], object]
+    described: Callable[[], tuple[int, int]]
     """(desired, running) as the API describes them."""
 
     def wait(self, seconds: float) -> None:
@@ -51,15 +51,15 @@ class Subject:
 def _group(aws: EmbeddedAws, workers: list[Busy]) -> Subject:
     fleet = aws.create_group("group", minimum=0, maximum=4, boot_s=BOOT_S, start=_starting(workers))
 
-    def shown() -> tuple[int, int]:
+    def described() -> tuple[int, int]:
         (group,) = aws.autoscaling.describe_auto_scaling_groups()["AutoScalingGroups"]
         running = [each for each in group["Instances"] if each["LifecycleState"] == "InService"]
         return group["DesiredCapacity"], len(running)
 
-    def ask(desired: int) -> None:
+    def set_desired(desired: int) -> None:
         aws.autoscaling.set_desired_capacity(AutoScalingGroupName="group", DesiredCapacity=desired)
 
-    return Subject(aws=aws, fleet=fleet, workers=workers, ask=ask, shown=shown)
+    return Subject(aws=aws, fleet=fleet, workers=workers, set_desired=set_desired, described=described)
 
 
 def _service(aws: EmbeddedAws, workers: list[Busy], controller: str = "ECS") -> Subject:
@@ -67,14 +67,14 @@ def _service(aws: EmbeddedAws, workers: list[Busy], controller: str = "ECS") -> 
         "workers", "service", boot_s=BOOT_S, start=_starting(workers), controller=controller
     )
 
-    def shown() -> tuple[int, int]:
+    def described() -> tuple[int, int]:
         (service,) = aws.ecs.describe_services(cluster="workers", services=["service"])["services"]
         return service["desiredCount"], service["runningCount"]
 
-    def ask(desired: int) -> None:
+    def set_desired(desired: int) -> None:
         aws.ecs.update_service(cluster="workers", service="service", desiredCount=desired)
 
-    return Subject(aws=aws, fleet=fleet, workers=workers, ask=ask, shown=shown)
+    return Subject(aws=aws, fleet=fleet, workers=workers, set_desired=set_desired, described=described)
 
 
 def _starting(workers: list[Busy]) -> Callable[[], Any]:
@@ -97,20 +97,20 @@ def subject(request: pytest.FixtureRequest, aws: EmbeddedAws) -> Subject:
     return made
 
 
-def test_what_is_asked_for_boots_before_it_runs(subject: Subject) -> None:
-    subject.ask(3)
+def test_a_launched_instance_boots_before_it_runs(subject: Subject) -> None:
+    subject.set_desired(3)
     assert subject.fleet.size() == Size(desired=3, running=0, booting=3)
-    assert subject.shown() == (3, 0)
+    assert subject.described() == (3, 0)
     subject.wait(BOOT_S)
-    assert subject.shown() == (3, 3)
+    assert subject.described() == (3, 3)
     assert len(subject.workers) == 3
 
 
-def test_what_goes_finishes_its_message_first(subject: Subject) -> None:
-    subject.ask(2)
+def test_a_stopped_instance_finishes_its_message_first(subject: Subject) -> None:
+    subject.set_desired(2)
     subject.wait(BOOT_S)
-    subject.ask(0)
-    assert subject.shown() == (0, 0)
+    subject.set_desired(0)
+    assert subject.described() == (0, 0)
     assert all(worker.finish for worker in subject.workers)
     for worker in subject.workers:
         assert worker.finish is not None
@@ -118,18 +118,18 @@ def test_what_goes_finishes_its_message_first(subject: Subject) -> None:
     assert subject.fleet.size() == Size(desired=0, running=0, booting=0)
 
 
-def test_what_still_boots_goes_first(subject: Subject) -> None:
-    subject.ask(1)
+def test_booting_instances_stop_first(subject: Subject) -> None:
+    subject.set_desired(1)
     subject.wait(BOOT_S)
-    subject.ask(3)
-    subject.ask(1)
+    subject.set_desired(3)
+    subject.set_desired(1)
     subject.wait(BOOT_S)
-    assert subject.shown() == (1, 1)
+    assert subject.described() == (1, 1)
     assert [worker.finish for worker in subject.workers] == [None]
 
 
-def test_warmth_counts_from_when_it_runs(subject: Subject) -> None:
-    subject.ask(1)
+def test_warm_up_counts_from_when_an_instance_runs(subject: Subject) -> None:
+    subject.set_desired(1)
     subject.wait(BOOT_S + 59)
     assert subject.fleet.warmed(60) == 0
     subject.wait(1)
@@ -139,25 +139,27 @@ def test_warmth_counts_from_when_it_runs(subject: Subject) -> None:
 def test_a_group_refuses_what_its_bounds_forbid_and_nothing_changes(aws: EmbeddedAws) -> None:
     group = _group(aws, [])
     with pytest.raises(ClientError, match="5 is above max value 4"):
-        group.ask(5)
-    assert group.shown() == (0, 0)
+        group.set_desired(5)
+    assert group.described() == (0, 0)
 
 
 def test_a_group_whose_launches_are_suspended_waits_until_they_are_resumed(aws: EmbeddedAws) -> None:
     group = _group(aws, [])
     aws.autoscaling.suspend_processes(AutoScalingGroupName="group", ScalingProcesses=["Launch"])
-    group.ask(2)
+    group.set_desired(2)
     group.wait(BOOT_S * 2)
-    assert group.shown() == (2, 0)
+    assert group.described() == (2, 0)
     aws.autoscaling.resume_processes(AutoScalingGroupName="group", ScalingProcesses=["Launch"])
     group.wait(BOOT_S * 2)
-    assert group.shown() == (2, 2)
+    assert group.described() == (2, 2)
 
 
-def test_a_service_takes_any_count_until_a_scalable_target_pulls_it_into_bounds(aws: EmbeddedAws) -> None:
+def test_a_service_accepts_any_count_until_a_scalable_target_bounds_it(
+    aws: EmbeddedAws,
+) -> None:
     service = _service(aws, [])
-    service.ask(9)
-    assert service.shown()[0] == 9
+    service.set_desired(9)
+    assert service.described()[0] == 9
     for minimum, maximum, desired in ((1, 6, 6), (8, 10, 8)):
         aws.scaling.register_scalable_target(
             ServiceNamespace="ecs",
@@ -166,28 +168,28 @@ def test_a_service_takes_any_count_until_a_scalable_target_pulls_it_into_bounds(
             MinCapacity=minimum,
             MaxCapacity=maximum,
         )
-        assert service.shown()[0] == desired
+        assert service.described()[0] == desired
 
 
 def test_a_deployment_starts_the_new_tasks_before_it_stops_the_old(aws: EmbeddedAws) -> None:
     service = _service(aws, [])
-    service.ask(2)
+    service.set_desired(2)
     service.wait(BOOT_S)
     aws.ecs.update_service(cluster="workers", service="service", forceNewDeployment=True)
     assert service.fleet.deploying
-    assert service.shown() == (2, 2)
+    assert service.described() == (2, 2)
     service.wait(BOOT_S + 20)
     assert not service.fleet.deploying
-    assert service.shown() == (2, 2)
+    assert service.described() == (2, 2)
     assert [worker.finish is not None for worker in service.workers] == [True, True, False, False]
 
 
 @pytest.mark.parametrize("controller", ["ECS", "CODE_DEPLOY", "EXTERNAL"])
-def test_a_deployment_is_read_as_one_while_it_lasts_whoever_controls_it(
+def test_a_deployment_in_progress_is_read_as_such_with_every_controller(
     aws: EmbeddedAws, controller: str
 ) -> None:
     service = _service(aws, [], controller)
-    service.ask(2)
+    service.set_desired(2)
     service.wait(BOOT_S)
     assert _deployment(aws) == ((), None)
     aws.ecs.update_service(cluster="workers", service="service", forceNewDeployment=True)
@@ -201,7 +203,7 @@ def test_a_deployment_is_read_as_one_while_it_lasts_whoever_controls_it(
 
 
 def _deployment(aws: EmbeddedAws) -> tuple[tuple[str, ...], datetime | None]:
-    """What the functions read of the service: what holds its scale-in, and since when."""
+    """What the functions read: what blocks the service's scale-in, and since when."""
     fleet = EcsService(cluster="workers", service="service")
     with ThreadPoolExecutor(2) as pool:
         seen = EcsServices(lambda: aws.ecs, lambda: aws.scaling, pool).read([fleet], lambda: 30)[fleet]

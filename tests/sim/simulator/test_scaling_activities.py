@@ -1,4 +1,4 @@
-"""What AWS's target tracking does in a run is told with its numbers, as every other decision is."""
+"""Scaling activities of AWS's target tracking are logged with their numbers, as all decisions are."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sluice_sim.template import deployment
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def test_a_move_of_target_tracking_is_told_with_the_metric_and_the_target_it_was_judged_by() -> None:
+def test_a_scaling_activity_of_target_tracking_is_logged_with_its_metric_and_target() -> None:
     deployed = deployment.deployed(ROOT, deployment.environments(ROOT)["transcription"])
     load = Load(
         arrival_s=np.sort(np.random.default_rng(0).uniform(0, 60, 40)),
