@@ -131,17 +131,17 @@ MAX_ATTEMPTS = 3
 
 def poison(stage: Stage, count: int) -> Verdict:
     """Messages that always fail end among the dead letters, by either policy, and stop nobody."""
-    redriven, buried = stage.cloud.create("redriven-dead"), stage.cloud.create("buried-dead")
+    redriven, sent = stage.cloud.create("redriven-dead"), stage.cloud.create("sent-dead")
     redrive = stage.cloud.create("redrive", dead_letters=redriven, max_receipts=MAX_ATTEMPTS)
-    by_worker = stage.cloud.create("bury")
+    by_worker = stage.cloud.create("by-worker")
     messages = {
         url: [
             {**order, "do": {7: Do.RAISE, 13: Do.REJECT}.get(place % 20, Do.WORK)}
             for place, order in enumerate(orders(name, count // 2))
         ]
-        for name, url in (("redrive", redrive), ("bury", by_worker))
+        for name, url in (("redrive", redrive), ("by-worker", by_worker))
     }
-    dead_letter_options = ("--max-attempts", str(MAX_ATTEMPTS), "--dead-letter-queue", buried)
+    dead_letter_options = ("--max-attempts", str(MAX_ATTEMPTS), "--dead-letter-queue", sent)
     workers = WorkerSet(
         members=[
             Member((*QUICKLY, "--queue", redrive)),
@@ -151,7 +151,7 @@ def poison(stage: Stage, count: int) -> Verdict:
 
     def judge(fleet: Fleet, calls: Calls, deaths: Deaths) -> Iterator[str]:
         yield from _letters(stage, redriven, messages[redrive], {None})
-        yield from _letters(stage, buried, messages[by_worker], {"RuntimeError: poison", "Reject: said so"})
+        yield from _letters(stage, sent, messages[by_worker], {"RuntimeError: poison", "Reject: said so"})
         tries = [len(calls[key(order)]) for order in messages[redrive] if is_poison(order)]
         if max(tries) > MAX_ATTEMPTS:
             yield f"poison was worked on {max(tries)} times where its queue allows {MAX_ATTEMPTS}"
