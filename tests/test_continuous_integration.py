@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.__main__ import BEYOND_THE_DEFAULT_SHARE
-from tests.worker_chaos.programme import NOTICED_BY, SCENARIOS
+from tests.worker_chaos.scenario_table import DETECTED_BY, SCENARIOS
 
 RUN = Path(__file__).resolve().parents[1] / ".ci/run"
 
@@ -21,8 +21,8 @@ def test_so_many_interleavings_are_played_that_every_reason_and_limit_has_to_be_
     assert asked("chaos", "COUNT") >= BEYOND_THE_DEFAULT_SHARE
 
 
-@pytest.mark.parametrize("defect", NOTICED_BY)
+@pytest.mark.parametrize("defect", DETECTED_BY)
 def test_real_workers_are_given_as_many_messages_as_show_the_defect(defect: str) -> None:
-    scenario, messages, _ = NOTICED_BY[defect]
+    scenario, messages, _ = DETECTED_BY[defect]
     _, all_of_it = SCENARIOS[scenario]
     assert int(all_of_it * asked("worker-chaos", "SHARE")) >= messages

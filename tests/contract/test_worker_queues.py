@@ -229,7 +229,7 @@ def test_a_buried_message_keeps_what_it_was_and_says_why(subject: Subject, name:
     assert buried.attributes == {"tenant": "a", "raw": b"\x00", REASON: "ValueError: no such tenant"}
 
 
-def test_burying_alone_does_not_take_the_message_out_of_its_queue(subject: Subject) -> None:
+def test_sending_to_the_dead_letter_queue_does_not_delete_the_message(subject: Subject) -> None:
     url, dead = subject.create("work"), subject.create("dead")
     subject.send(url, "poison")
     (message,) = subject.receive(url)

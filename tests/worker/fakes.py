@@ -51,11 +51,11 @@ class Stored:
 
 @dataclass(slots=True, kw_only=True)
 class Held:
-    """One queue; `dead_letters` is where messages go that were received `most_receipts` times."""
+    """One queue; `dead_letters` is where messages go that were received `max_receipts` times."""
 
     stored: list[Stored] = field(default_factory=list)
     dead_letters: str | None = None
-    most_receipts: int = 0
+    max_receipts: int = 0
     max_bytes: int = 1_048_576
 
 
@@ -67,7 +67,7 @@ class Call:
     url: str
     bodies: tuple[str, ...] = ()
     seconds: tuple[int, ...] = ()
-    """What `hide` asked for, or how long a `receive` was ready to wait."""
+    """The timeouts that `hide` requested, or the maximum wait of a `receive`."""
     at: float = 0.0
 
 
@@ -208,7 +208,7 @@ class InMemorySqs:
         return Depth(visible=visible, in_flight=everything - visible)
 
     def send_to_dead_letter_queue(self, url: str, message: Message, reason: str) -> None:
-        """The message as it came, and as much of the reason as there is room for."""
+        """The message as it came, and as much of the reason as fits."""
         call = self._begin(Call("send_to_dead_letter_queue", url, (message.body,), at=self._clock()))
         own = {name: value for name, value in message.attributes.items() if name != REASON}
         used = _size_bytes(message.body, own, message.attribute_types)
@@ -250,7 +250,7 @@ class InMemorySqs:
         for stored in list(queue.stored):
             if stored.visible_at > now or (stored.group in locked and poll.queue.is_fifo):
                 continue
-            if queue.dead_letters is not None and stored.receipts >= queue.most_receipts:
+            if queue.dead_letters is not None and stored.receipts >= queue.max_receipts:
                 queue.stored.remove(stored)
                 stored.receipts = 0
                 self._queues[queue.dead_letters].stored.append(stored)

@@ -201,7 +201,7 @@ class TestRefusals:
         assert head == "Error: these settings cannot be used:"
         assert line.startswith(expected)
 
-    def test_everything_wrong_is_told_at_once_a_line_each(self, started: Started) -> None:
+    def test_everything_wrong_is_reported_at_once_a_line_each(self, started: Started) -> None:
         lines = refused(
             command(
                 *(*HANDLER, "--queue", "one", "--queue", "two", "--grace-s", "soon"),
@@ -234,7 +234,7 @@ class TestRefusals:
         """A list of queues without an option for each."""
         assert "unexpected extra argument" in refused(command(*HANDLER, *QUEUE, f"{URL}2"))[-1]
 
-    def test_a_variable_mistyped_is_told_with_the_right_one(
+    def test_a_mistyped_variable_is_logged_with_the_right_one(
         self, started: Started, caplog: pytest.LogCaptureFixture
     ) -> None:
         strays = {"SLUICE_WORKER_QUEUES": URL, "SLUICE_WORKER_PORT_80_TCP": "x"}

@@ -1,4 +1,5 @@
-"""Who has the slots: pollers, intake and slots of one worker on a virtual clock, with every queue flooded."""
+"""How priorities share the slots: one worker's pollers, dispatcher and slots on a virtual clock, all queues
+full."""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ AGAIN_S = 0.05
 
 @dataclass(slots=True, kw_only=True)
 class Worker:
-    """`pollers` and `slots` around one intake; every poll brings as many as it asked for."""
+    """`pollers` and `slots` around one dispatcher; every poll brings as many as it asked for."""
 
     queues: Sequence[Queue]
     slots: int

@@ -20,14 +20,14 @@ URL = queue_url("uploads")
 DEAD = queue_url("dead")
 
 
-def told(*queues: str, **given: Any) -> Settings:
+def configured(*queues: str, **given: Any) -> Settings:
     return settings({"queues": queues or (URL,), **given})
 
 
 def refused(*queues: str, **given: Any) -> list[str]:
     """Everything that is wrong, one sentence each."""
     with pytest.raises(DocumentError) as error:
-        told(*queues, **given)
+        configured(*queues, **given)
     return [str(problem) for problem in error.value.problems]
 
 
@@ -53,7 +53,7 @@ class TestQueues:
         ],
     )
     def test_a_queue_is_a_url_with_a_priority_and_a_weight_if_given(self, text: str, expected: Queue) -> None:
-        assert told(text).queues == (expected,)
+        assert configured(text).queues == (expected,)
 
     @given(
         st.sampled_from(["https://sqs.eu-west-1.amazonaws.com/1/", "http://h:1/", "http://[::1]:4566/x/"]),
@@ -62,7 +62,7 @@ class TestQueues:
         st.floats(min_value=0.001, max_value=1000),
     )
     def test_what_is_written_is_read(self, base: str, name: str, priority: Priority, weight: float) -> None:
-        [read] = told(f"{base}{name}={priority}:{weight}").queues
+        [read] = configured(f"{base}{name}={priority}:{weight}").queues
         assert read == Queue(url=base + name, priority=priority, weight=weight)
         assert read.name == name
 
@@ -108,7 +108,7 @@ class TestQueues:
         [said] = refused(URL + ending)
         assert expected in said
 
-    def test_every_wrong_queue_is_told_at_its_place(self) -> None:
+    def test_every_wrong_queue_is_reported_at_its_position(self) -> None:
         first, second = refused("one", URL, "three")
         assert first.startswith("queues.0: 'one': ")
         assert second.startswith("queues.2: 'three': ")
@@ -230,11 +230,11 @@ class TestOneQueue:
     @pytest.mark.parametrize("other", [*OTHERS, *ONE_QUEUE["cn-north-1"]])
     def test_queues_of_other_names_accounts_and_regions_are_others(self, other: str) -> None:
         for url in ONE_QUEUE["us-east-1"]:
-            assert len(told(url, other).queues) == 2
-            assert told(url, dead_letter_queue=other).dead_letter_queue == other
+            assert len(configured(url, other).queues) == 2
+            assert configured(url, dead_letter_queue=other).dead_letter_queue == other
 
     def test_a_slash_at_the_end_is_no_part_of_the_url(self) -> None:
-        chosen = told(f"{URL}.fifo/=high:2", dead_letter_queue=f"{DEAD}.fifo/")
+        chosen = configured(f"{URL}.fifo/=high:2", dead_letter_queue=f"{DEAD}.fifo/")
         assert chosen.queues == (Queue(url=f"{URL}.fifo", priority=Priority.HIGH, weight=2),)
         assert chosen.dead_letter_queue == f"{DEAD}.fifo"
         [given] = Settings(queues=(Queue(url=f"{URL}.fifo/"),)).queues
@@ -252,12 +252,12 @@ class TestContradictions:
         assert problem.path == "together"
         assert problem.way_out.startswith(expected)
 
-    def test_all_contradictions_are_told_at_once(self) -> None:
+    def test_all_contradictions_are_reported_at_once(self) -> None:
         [said] = refused(min_concurrency=20, cluster="c", lifecycle_hook="h", max_attempts=3)
         for expected in ("min_concurrency 20", "cluster and service", "lifecycle_hook", "max_attempts"):
             assert expected in said
 
-    def test_all_wrong_values_are_told_at_once(self) -> None:
+    def test_all_wrong_values_are_reported_at_once(self) -> None:
         said = refused("nonsense", grace_s="soon", visibility_s=1, processes=2.5, metrics="statsd", graze_s=1)
         assert [sentence.split(":")[0] for sentence in said] == [
             "queues.0",
@@ -270,7 +270,7 @@ class TestContradictions:
         assert "unknown key" in said[-1]
 
     def test_as_many_pollers_as_queues_suffice(self) -> None:
-        assert told(*(f"{URL}{n}" for n in range(10))).pollers == Range(min=10, max=10)
+        assert configured(*(f"{URL}{n}" for n in range(10))).pollers == Range(min=10, max=10)
 
 
 class TestValues:
@@ -287,7 +287,7 @@ class TestValues:
         """But the rule against starvation may be off."""
         [said] = refused(**{name: math.inf})
         assert said.startswith(f"{name}: ")
-        assert told(starving_after_s=math.inf).starving_after_s == math.inf
+        assert configured(starving_after_s=math.inf).starving_after_s == math.inf
 
     @pytest.mark.parametrize(
         ("given", "least", "most"),
@@ -315,24 +315,24 @@ class TestValues:
     def test_bounds_are_included_and_what_lies_beyond_is_refused(
         self, given: str, least: float, most: float
     ) -> None:
-        assert getattr(told(**{given: least}), given) == least
-        assert getattr(told(**{given: most}), given) == most
+        assert getattr(configured(**{given: least}), given) == least
+        assert getattr(configured(**{given: most}), given) == most
         assert refused(**{given: least - 1})
         assert refused(**{given: most + 1})
 
     def test_a_batch_fits_into_the_buffers_of_its_queues_and_its_wait_into_the_promise(self) -> None:
-        assert told(batch=991, buffer_medium=1000, buffer_low=1).batch == 991
+        assert configured(batch=991, buffer_medium=1000, buffer_low=1).batch == 991
         [said] = refused(batch=300)
         assert "batch 300 needs buffers of 309: polls bring ten at a time" in said
         [said] = refused(batch=10, batch_wait_s=5, promise_s=5)
         assert "batch_wait_s 5 is not below promise_s" in said
-        assert told(batch=10, promise_s=5, batch_wait_s=1).batch_wait_s == 1
+        assert configured(batch=10, promise_s=5, batch_wait_s=1).batch_wait_s == 1
 
     def test_a_wait_without_batches_is_refused(self) -> None:
         [said] = refused(batch_wait_s=2)
         assert "batch_wait_s needs batch" in said
-        assert told().batches == BatchRule(size=1, wait_s=0)
-        assert told(batch=7).batches == BatchRule(size=7, wait_s=1)
+        assert configured().batches == BatchRule(size=1, wait_s=0)
+        assert configured(batch=7).batches == BatchRule(size=7, wait_s=1)
 
     @pytest.mark.parametrize("name", ["auto_scaling_group", "cluster", "service", "worker_id"])
     def test_an_empty_name_is_refused(self, name: str) -> None:
@@ -345,7 +345,7 @@ class TestValues:
 
     @pytest.mark.parametrize("namespace", ["My Company: Workers/1", "Sluice"])
     def test_every_namespace_that_a_workload_may_name_can_be_published_to(self, namespace: str) -> None:
-        assert told(namespace=namespace).namespace == namespace
+        assert configured(namespace=namespace).namespace == namespace
 
     @pytest.mark.parametrize(
         "url", ["dead", "arn:aws:sqs:eu-west-1:123456789012:dead", "https://host", f"{DEAD}=high"]
@@ -361,7 +361,7 @@ class TestValues:
 
 class TestMeaning:
     def test_the_defaults_alone_are_a_worker(self) -> None:
-        chosen = told()
+        chosen = configured()
         assert chosen.pollers == Range(min=1, max=10)
         assert chosen.slots == Range(min=1, max=10)
         assert chosen.limits == dict.fromkeys(Priority, 200)
@@ -369,16 +369,16 @@ class TestMeaning:
         assert (chosen.fleet, chosen.sink) == (None, Sink.NONE)
         assert chosen.worker_id == socket.gethostname()
 
-    def test_to_starve_is_to_wait_for_a_minute_unless_told_otherwise(self) -> None:
-        assert told().starving_after_s == 60
-        assert told(starving_after_s=7).starving_after_s == 7
+    def test_a_queue_starves_after_a_minute_by_default(self) -> None:
+        assert configured().starving_after_s == 60
+        assert configured(starving_after_s=7).starving_after_s == 7
 
     def test_limits_are_those_of_each_priority(self) -> None:
-        limits = told(buffer_high=1, buffer_medium=2, buffer_low=3).limits
+        limits = configured(buffer_high=1, buffer_medium=2, buffer_low=3).limits
         assert limits == {Priority.HIGH: 1, Priority.MEDIUM: 2, Priority.LOW: 3}
 
-    def test_failures_follow_what_was_told(self) -> None:
-        chosen = told(backoff_s=1, max_backoff_s=2, max_attempts=3, dead_letter_queue=DEAD)
+    def test_the_failure_policy_follows_the_settings(self) -> None:
+        chosen = configured(backoff_s=1, max_backoff_s=2, max_attempts=3, dead_letter_queue=DEAD)
         assert chosen.failure_policy == FailurePolicy(
             backoff_s=1, max_backoff_s=2, max_attempts=3, dead_letters=True
         )
@@ -393,11 +393,11 @@ class TestMeaning:
     def test_a_fleet_is_what_the_metrics_are_published_for(
         self, given: dict[str, str], fleet: object
     ) -> None:
-        assert told(**given).fleet == fleet
-        assert told(**given).sink is Sink.CLOUDWATCH
-        assert told(**given, metrics="emf").sink is Sink.EMF
-        assert told(**given, metrics="none").sink is Sink.NONE
+        assert configured(**given).fleet == fleet
+        assert configured(**given).sink is Sink.CLOUDWATCH
+        assert configured(**given, metrics="emf").sink is Sink.EMF
+        assert configured(**given, metrics="none").sink is Sink.NONE
 
-    def test_what_was_told_cannot_be_changed(self) -> None:
+    def test_settings_cannot_be_changed(self) -> None:
         with pytest.raises(ValueError, match="frozen"):
-            told().grace_s = 1  # type: ignore[misc]
+            configured().grace_s = 1  # type: ignore[misc]

@@ -1,7 +1,7 @@
-"""The long run: `python -m tests.worker_chaos` plays every scenario with real processes.
+"""The long run: `python -m tests.worker_chaos` runs every scenario with real processes.
 
-Each prints its seed, with which it is drawn again: `--scenario NAME --seed SEED`. What processes make of the
-same draws is up to the machine.
+Each prints its seed, which repeats its draws: `--scenario NAME --seed SEED`. The timing of processes still
+depends on the machine.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tests.worker_chaos.cloud import cloud
-from tests.worker_chaos.play import Verdict
-from tests.worker_chaos.programme import NOTICED_BY, SCENARIOS
+from tests.worker_chaos.run import Verdict
+from tests.worker_chaos.scenario_table import DETECTED_BY, SCENARIOS
 from tests.worker_chaos.stage import LIMIT_S, Stage
 
 BAR = Console(stderr=True)
 MUTANT_S = 30.0
-"""By then a defect has broken a promise, or the play is over."""
-LEAST = 100
-"""Messages, below which a scenario shows nothing."""
+"""By then a defect has violated an invariant, or the run is over."""
+MIN_MESSAGES = 100
+"""The minimum of messages with which a scenario shows anything."""
 
 
 @click.command()
@@ -41,17 +41,17 @@ def main(names: Sequence[str], seed: int, share: float, mutations: bool, as_json
     """Play scenarios; exit 1 where one breaks a promise, or where a defect breaks none."""
     folder = Path(tempfile.mkdtemp(prefix="worker-chaos-"))
     if mutations:
-        _unnoticed(seed, folder)
+        _run_mutations(seed, folder)
         return
     verdicts = []
     for number, name in enumerate(names or SCENARIOS):
         scenario, full = SCENARIOS[name]
-        with staged(name, max(int(full * share), LEAST), seed, folder / str(number)) as stage:
-            verdict = scenario(stage, max(int(full * share), LEAST))
+        with staged(name, max(int(full * share), MIN_MESSAGES), seed, folder / str(number)) as stage:
+            verdict = scenario(stage, max(int(full * share), MIN_MESSAGES))
         verdict.name = name
         verdicts.append(verdict)
         if not as_json:
-            _told(verdict)
+            _report(verdict)
     if as_json:
         click.echo(json.dumps([asdict(verdict) for verdict in verdicts], indent=2))
     broken = [verdict.name for verdict in verdicts if verdict.broken]
@@ -60,10 +60,10 @@ def main(names: Sequence[str], seed: int, share: float, mutations: bool, as_json
     shutil.rmtree(folder)
 
 
-def _unnoticed(seed: int, folder: Path) -> None:
+def _run_mutations(seed: int, folder: Path) -> None:
     """Play each defect before the scenario that should notice it."""
     unnoticed = []
-    for mutation, (name, count, sentence) in NOTICED_BY.items():
+    for mutation, (name, count, sentence) in DETECTED_BY.items():
         with staged(name, count, seed, folder / mutation, mutation=mutation, limit_s=MUTANT_S) as stage:
             verdict = SCENARIOS[name][0](stage, count)
         said = [broken for broken in verdict.broken if sentence in broken]
@@ -92,7 +92,7 @@ def staged(
         )
 
 
-def _told(verdict: Verdict) -> None:
+def _report(verdict: Verdict) -> None:
     rows: list[tuple[str, object]] = [
         ("seed", verdict.seed),
         ("messages", verdict.messages),

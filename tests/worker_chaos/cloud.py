@@ -66,14 +66,14 @@ class Cloud:
             config=Config(max_pool_connections=4),
         )
 
-    def create(self, name: str, *, dead_letters: str | None = None, most_receipts: int = 0) -> str:
+    def create(self, name: str, *, dead_letters: str | None = None, max_receipts: int = 0) -> str:
         """An empty queue; the answer is its URL."""
         attributes = {"FifoQueue": "true"} if name.endswith(".fifo") else {}
         if dead_letters is not None:
             asked = self._sqs.get_queue_attributes(QueueUrl=dead_letters, AttributeNames=["QueueArn"])
             policy = {
                 "deadLetterTargetArn": asked["Attributes"]["QueueArn"],
-                "maxReceiveCount": most_receipts,
+                "maxReceiveCount": max_receipts,
             }
             attributes["RedrivePolicy"] = json.dumps(policy)
         return str(self._sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"])

@@ -1,4 +1,4 @@
-"""What the tests of the chaos share: one embedded account."""
+"""Fixtures of the chaos tests: one embedded account for all of them."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ from collections.abc import Iterator
 import pytest
 
 from tests.worker_chaos.cloud import Cloud, cloud, environment
+from tests.worker_chaos.faults import Plan
 
 
 @pytest.fixture(scope="session")
 def account() -> Iterator[Cloud]:
-    """A server of its own."""
+    """An account on a server of its own."""
     with cloud() as served:
         yield served
 
 
 @pytest.fixture
-def as_worker(account: Cloud, monkeypatch: pytest.MonkeyPatch) -> Cloud:
-    """This process meets the account as workers do, faults included."""
+def as_worker(account: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
+    """This process calls the account as workers do, faults included; no fault outlasts the test."""
     for name, value in environment(AWS_ENDPOINT_URL=account.endpoint).items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
-    return account
+    yield account
+    account.plan(Plan())

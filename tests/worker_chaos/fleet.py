@@ -1,6 +1,6 @@
-"""Worker processes that come and go: started, ended at random, replaced until the work is done.
+"""Worker processes: started, ended at random, and replaced until the work is done.
 
-Owns every process it starts, the children of these too, and when which of them was ended by what.
+Owns every process that it starts, including their children, and the record of what ended each and when.
 """
 
 from __future__ import annotations
@@ -23,30 +23,31 @@ from tests.worker_chaos.mutant import MUTATION
 from tests.worker_chaos.records import Records
 
 LIMIT_S = 60.0
-"""No worker takes longer to end."""
+"""The longest that a worker may take to end."""
 CHECK_INTERVAL_S = 0.01
 BEFORE_IT_BEGAN = "SIGTERM before its first message"
 KILL_A_CHILD = 0.5
-"""Share of the SIGKILLs at a family that hit a child; its parent starts another."""
+"""The share of SIGKILLs at a command with several processes that hit a child; its parent starts another."""
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One command that works, and is replaced when it ends."""
+    """One worker command, which is replaced when it ends."""
 
     options: Sequence[str]
     processes: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Crew:
-    """Who works, and how they are ended."""
+class WorkerSet:
+    """The worker commands of a scenario, and how they are ended."""
 
     members: Sequence[Member]
     ends: Sequence[signal.Signals] = ()
-    """Drawn from for each end; empty: nobody is ended."""
+    """The signals drawn from for each end; empty where none is ended."""
     every: int = 500
-    """Messages completed between two ends, on average: a slow machine sees no more ends than a fast one."""
+    """Messages completed between two ends on average, so that a slow machine has no more ends than a fast
+    one."""
     mutation: str | None = None
 
 
@@ -56,14 +57,14 @@ class _Command:
 
     member: Member
     process: subprocess.Popen[bytes]
-    told: signal.Signals | None = None
+    sent_signal: signal.Signals | None = None
 
 
 @dataclass(slots=True)
 class Fleet:
-    """A crew at work."""
+    """A running `WorkerSet`."""
 
-    crew: Crew
+    workers: WorkerSet
     endpoint: str
     folder: Path
     records: Records
@@ -71,47 +72,47 @@ class Fleet:
     deaths: dict[int, float] = field(default_factory=dict)
     """Process -> when it was killed."""
     ended: Counter[str] = field(default_factory=Counter)
-    """By what, so many processes."""
+    """Ended processes, by what ended them."""
     statuses: Counter[tuple[str, int]] = field(default_factory=Counter)
     """(by what, exit status) of the commands that have ended."""
     _at_work: list[_Command] = field(default_factory=list)
-    _told: list[_Command] = field(default_factory=list)
+    _signalled: list[_Command] = field(default_factory=list)
     _leaders: set[int] = field(default_factory=set)
     _next_end_at: float = 0.0
     """Messages completed."""
 
     def start(self) -> None:
-        """Everybody at once."""
-        for member in self.crew.members:
+        """Start all commands at once."""
+        for member in self.workers.members:
             self._begin(member)
         self._plan_next_end()
 
-    def tend(self) -> None:
-        """Replace whoever has ended; end somebody when it is time."""
-        for command in [each for each in self._at_work + self._told if each.process.poll() is not None]:
-            self._record_removed(command)
-            if command.told is None:
+    def replace_and_end(self) -> None:
+        """Replace commands that have ended; end one when it is time."""
+        for command in [each for each in self._at_work + self._signalled if each.process.poll() is not None]:
+            self._record_end(command)
+            if command.sent_signal is None:
                 self._begin(command.member)
-        if self.crew.ends and len(self.records.completed) >= self._next_end_at:
-            self._end_somebody()
+        if self.workers.ends and len(self.records.completed) >= self._next_end_at:
+            self._end_one()
 
     def drain(self) -> list[str]:
-        """Tell everybody to go, and wait for them; the answer names those that did not."""
+        """Send SIGTERM to all commands and wait for them; returns those that did not end."""
         for command in [each for each in self._at_work if each.process.poll() is None]:
-            self._tell(command, signal.SIGTERM)
-        everybody = self._at_work + self._told
+            self._signal(command, signal.SIGTERM)
+        everybody = self._at_work + self._signalled
         if not awaited(lambda: all(each.process.poll() is not None for each in everybody), LIMIT_S):
             left = [each.process.pid for each in everybody if each.process.poll() is None]
             return [f"workers {left} did not end within {LIMIT_S:g} s of a SIGTERM"]
         for command in everybody:
-            self._record_removed(command)
+            self._record_end(command)
         if not awaited(lambda: not self._children(), LIMIT_S):
             return [f"processes {self._children()} outlived the command that started them"]
         return []
 
     def kill(self) -> None:
-        """Whatever is left."""
-        for command in [*self._at_work, *self._told]:
+        """Kill every process that is left."""
+        for command in [*self._at_work, *self._signalled]:
             command.process.kill()
             command.process.wait()
         for pid in self._children():
@@ -121,7 +122,7 @@ class Fleet:
     # ---- one of them ---------------------------------------------------------------------------------------
 
     def _begin(self, member: Member) -> None:
-        module = "sluice_worker" if self.crew.mutation is None else "tests.worker_chaos.mutant"
+        module = "sluice_worker" if self.workers.mutation is None else "tests.worker_chaos.mutant"
         with (self.folder / "workers.log").open("ab") as log:
             process = subprocess.Popen(
                 [
@@ -135,7 +136,7 @@ class Fleet:
                     **{
                         "AWS_ENDPOINT_URL": self.endpoint,
                         handlers.LOG: str(self.records.path),
-                        MUTATION: self.crew.mutation or "",
+                        MUTATION: self.workers.mutation or "",
                     }
                 ),
                 stdin=subprocess.DEVNULL,
@@ -146,17 +147,17 @@ class Fleet:
         self._leaders.add(process.pid)
         self._at_work.append(_Command(member, process))
 
-    def _record_removed(self, command: _Command) -> None:
-        (self._at_work if command.told is None else self._told).remove(command)
-        by = "itself" if command.told is None else command.told.name
-        if command.told is signal.SIGTERM and command.process.pid not in self._begun():
+    def _record_end(self, command: _Command) -> None:
+        (self._at_work if command.sent_signal is None else self._signalled).remove(command)
+        by = "itself" if command.sent_signal is None else command.sent_signal.name
+        if command.sent_signal is signal.SIGTERM and command.process.pid not in self._begun():
             by = BEFORE_IT_BEGAN
         self.statuses[by, command.process.returncode] += 1
-        if command.told is None:
+        if command.sent_signal is None:
             self.ended[by] += 1
 
     def _children(self) -> list[int]:
-        """Processes that our commands started, and that still run."""
+        """Processes that the commands started and that still run."""
         return [
             pid
             for pid in _pids()
@@ -165,32 +166,32 @@ class Fleet:
 
     # ---- ending --------------------------------------------------------------------------------------------
 
-    def _end_somebody(self) -> None:
-        """One that has begun a message: who has not may not know yet what a signal means."""
+    def _end_one(self) -> None:
+        """End a command that has begun a message: another one may not have its signal handlers yet."""
         begun = self._begun()
         ready = [command for command in self._at_work if command.process.pid in begun]
         if not ready:
             return
         self._plan_next_end()
-        command, number = self.chance.choice(ready), self.chance.choice(self.crew.ends)
+        command, number = self.chance.choice(ready), self.chance.choice(self.workers.ends)
         children = [pid for pid in self._begun_by(command) if runs(pid)]
         if number == signal.SIGKILL and children and self.chance.random() < KILL_A_CHILD:
             self._kill_child(self.chance.choice(children))
         else:
-            self._tell(command, number)
+            self._signal(command, number)
             self._begin(command.member)
 
     def _begun(self) -> set[int]:
-        """Commands that have begun a message, themselves or by a child."""
+        """Commands that have begun a message, in their own process or a child's."""
         return set(self.records.processes) | set(self.records.processes.values())
 
     def _begun_by(self, parent: _Command) -> list[int]:
         return [pid for pid, by in self.records.processes.items() if by == parent.process.pid]
 
-    def _tell(self, command: _Command, number: signal.Signals) -> None:
+    def _signal(self, command: _Command, number: signal.Signals) -> None:
         self._at_work.remove(command)
-        self._told.append(command)
-        command.told = number
+        self._signalled.append(command)
+        command.sent_signal = number
         command.process.send_signal(number)
         self.ended[number.name if command.member.processes == 1 else f"{number.name} to a parent"] += 1
         if number == signal.SIGKILL:
@@ -205,11 +206,11 @@ class Fleet:
             self.ended["SIGKILL to a child"] += 1
 
     def _plan_next_end(self) -> None:
-        self._next_end_at = len(self.records.completed) + self.chance.uniform(0.5, 1.5) * self.crew.every
+        self._next_end_at = len(self.records.completed) + self.chance.uniform(0.5, 1.5) * self.workers.every
 
 
 def awaited(condition: Callable[[], bool], limit_s: float) -> bool:
-    """Wait for it; says whether it came about."""
+    """Wait for the condition; returns whether it was met."""
     until = time.monotonic() + limit_s
     while not (met := condition()) and time.monotonic() < until:
         time.sleep(CHECK_INTERVAL_S)
@@ -217,7 +218,7 @@ def awaited(condition: Callable[[], bool], limit_s: float) -> bool:
 
 
 def runs(pid: int) -> bool:
-    """Whether the process is alive; one that nobody has waited for yet is not."""
+    """Whether the process is alive; a zombie is not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):

@@ -1,6 +1,6 @@
-"""What the workers run: a message says what to do, and each call leaves a line where it begins and ends.
+"""The workers' handler: a message says what to do, and each call logs a line when it begins and ends.
 
-Owns the log's lines. Refuses to judge them: `records` reads, `promises` judges.
+Owns the log's lines. `records` reads them, `invariants` checks them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _calls = itertools.count()
 
 
 class Do(StrEnum):
-    """What a message asks for; all but the first three misbehave at the first receipt alone."""
+    """The instruction of a message; all but the first three misbehave only at the first receipt."""
 
     WORK = "work"
     RAISE = "always raise"
@@ -37,23 +37,23 @@ class Do(StrEnum):
 
 
 def handle(message: Message) -> None:
-    """Do as the message says."""
+    """Do what the message instructs."""
     order = json.loads(message.body)
     call = f"{os.getpid()}-{next(_calls)}"
-    _note(call, "began", order=order, receipt=message.receive_count, id=message.message_id)
+    _log_event(call, "began", order=order, receipt=message.receive_count, id=message.message_id)
     do = Do(order["do"])
     if do is Do.DIE_ONCE and message.receive_count == 1:
-        _note(call, "died")
+        _log_event(call, "died")
         os._exit(DIED)
     try:
-        _obey(do, message.receive_count, order["s"])
+        _run(do, message.receive_count, order["s"])
     except BaseException:
-        _note(call, "failed")
+        _log_event(call, "failed")
         raise
-    _note(call, "completed")
+    _log_event(call, "completed")
 
 
-def _obey(do: Do, receipt: int, seconds: float) -> None:
+def _run(do: Do, receipt: int, seconds: float) -> None:
     if do is Do.RAISE:
         raise RuntimeError("poison")
     if do is Do.REJECT:
@@ -71,7 +71,7 @@ def _obey(do: Do, receipt: int, seconds: float) -> None:
         time.sleep(seconds)
 
 
-def _note(call: str, event: str, **more: object) -> None:
+def _log_event(call: str, event: str, **more: object) -> None:
     line = {"call": call, "event": event, "at": time.monotonic(), "pid": os.getpid(), "parent": os.getppid()}
     os.write(_log(os.environ[LOG]), (json.dumps({**line, **more}) + "\n").encode())
 

@@ -1,6 +1,6 @@
-"""`python -m tests.worker_chaos.mutant`: a worker with a defect of a known kind, which the chaos must notice.
+"""`python -m tests.worker_chaos.mutant`: a worker with a planted defect, which a scenario must detect.
 
-The defect is put in when this module is imported, so that it reaches the processes that a worker spawns.
+The defect is planted when this module is imported, so that it reaches the processes that a worker spawns.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def no_heartbeat() -> None:
 
 
 def deletes_dropped() -> None:
-    """Some batches are taken for deleted that never were told."""
+    """Some batches count as deleted, but no request was sent."""
     delete, calls = SqsQueues.delete, itertools.count(1)
 
     def forgetful(queues: SqsQueues, messages: Sequence[Message]) -> Any:
@@ -69,13 +69,13 @@ def successor_too_early() -> None:
 
 
 def drain_in_haste() -> None:
-    """The process ends as soon as it is told to, with deletes on their way and handlers at work."""
+    """The process ends as soon as it drains, with deletes under way and handlers at work."""
     Worker._working = lambda _: False
     AckBatcher.wait_empty = lambda *_: True
 
 
 def failures_kept() -> None:
-    """A message that failed is neither deleted nor given back, but kept hidden for good."""
+    """A message that failed is neither deleted nor released, but kept hidden for good."""
     InFlightMessages.failed = lambda *_, **__: None
 
 

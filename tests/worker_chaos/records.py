@@ -1,4 +1,4 @@
-"""What was done to every message, read from the log that the handlers of all processes append to.
+"""The calls for every message, read from the log that the handlers of all processes append to.
 
 Owns the reading. Times are seconds of the machine's monotonic clock, which all its processes share.
 """
@@ -19,7 +19,7 @@ class Span:
     """One call of a handler."""
 
     key: str
-    """Names the message, across receipts."""
+    """The message's key, the same for all its receipts."""
     queue: str
     group: str
     place: int
@@ -30,17 +30,17 @@ class Span:
     began_at: float
     completed_at: float | None = None
     failed_at: float | None = None
-    """When it raised; with neither it was killed, or still runs."""
+    """When it raised. Without either time it was killed, or still runs."""
 
     @property
     def ended_at(self) -> float | None:
-        """When it came back, either way."""
+        """When it returned or raised."""
         return self.completed_at or self.failed_at
 
 
 @dataclass(slots=True)
 class Records:
-    """All calls so far; `read` takes in what was appended since."""
+    """All calls so far; `read` adds those that were appended since."""
 
     path: Path
     spans: list[Span] = field(default_factory=list)
@@ -53,7 +53,7 @@ class Records:
     _offset: int = 0
 
     def read(self) -> None:
-        """Take in whole lines."""
+        """Read the complete lines that were appended."""
         if not self.path.exists():
             return
         with self.path.open("rb") as log:
@@ -62,7 +62,7 @@ class Records:
         whole = new[: new.rfind(b"\n") + 1]
         self._offset += len(whole)
         for line in whole.splitlines():
-            self._take_in(json.loads(line))
+            self._add(json.loads(line))
 
     def by_message(self) -> dict[str, list[Span]]:
         """The calls for each message, in the order in which they began."""
@@ -71,7 +71,7 @@ class Records:
             calls[span.key].append(span)
         return calls
 
-    def _take_in(self, line: dict[str, Any]) -> None:
+    def _add(self, line: dict[str, Any]) -> None:
         call = line["call"]
         if line["event"] == "died":
             self.died[line["pid"]] = line["at"]

@@ -1,6 +1,6 @@
-"""What is played, and what each play promises.
+"""The scenarios, and the invariants of each.
 
-Owns the scenes: who works on what, what goes wrong meanwhile, and which promises are looked at afterwards.
+Owns the setups: which workers process what, what goes wrong meanwhile, and which invariants are checked.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from sluice_worker.aws.dead_letter import REASON
-from tests.worker_chaos import promises
+from tests.worker_chaos import invariants
 from tests.worker_chaos.faults import Plan, every_fault, harmless_faults
-from tests.worker_chaos.fleet import BEFORE_IT_BEGAN, Crew, Fleet, Member
+from tests.worker_chaos.fleet import BEFORE_IT_BEGAN, Fleet, Member, WorkerSet
 from tests.worker_chaos.handlers import DIED, Do
-from tests.worker_chaos.play import Verdict, ends_well, play
-from tests.worker_chaos.promises import Calls, Deaths
-from tests.worker_chaos.stage import Order, Stage, is_poison, key, orders
+from tests.worker_chaos.invariants import Calls, Deaths
+from tests.worker_chaos.run import Verdict, ends_well, run
+from tests.worker_chaos.stage import Instruction, Stage, is_poison, key, orders
 
 VISIBILITY_S = 4
 QUICKLY = (
@@ -34,16 +34,18 @@ BOTH = (signal.SIGKILL, signal.SIGTERM)
 POLITE = (signal.SIGTERM,)
 LONG_S = 1.5 * VISIBILITY_S
 LONG_EVERY = 200
-"""One message in so many keeps its handler for longer than the visibility timeout: without a heartbeat it is
-worked on twice."""
-MOST_RECEIPTS = 50
-"""Far more than a message that is not poison needs, however often it is handed back."""
+"""One message in so many takes longer than the visibility timeout: without a heartbeat it is processed
+twice."""
+MAX_RECEIPTS = 50
+"""Far more than a message that is not poison needs, however often it is released."""
 
 
-def crew_of_three(*options: str, ends: Sequence[signal.Signals] = (), every: int = 500) -> Crew:
-    """Two single processes, and a family of two."""
-    told = (*QUICKLY, *options)
-    return Crew(members=[Member(told), Member(told), Member(told, processes=2)], ends=ends, every=every)
+def three_commands(*options: str, ends: Sequence[signal.Signals] = (), every: int = 500) -> WorkerSet:
+    """Two commands with one process, and one with two."""
+    options = (*QUICKLY, *options)
+    return WorkerSet(
+        members=[Member(options), Member(options), Member(options, processes=2)], ends=ends, every=every
+    )
 
 
 # ---- a standard queue --------------------------------------------------------------------------------------
@@ -66,7 +68,7 @@ def drains_and_faults(stage: Stage, count: int) -> Verdict:
 
 def _standard(stage: Stage, count: int, plan: Plan, ends: Sequence[signal.Signals]) -> Verdict:
     dead = stage.cloud.create("standard-dead")
-    url = stage.cloud.create("standard", dead_letters=dead, most_receipts=MOST_RECEIPTS)
+    url = stage.cloud.create("standard", dead_letters=dead, max_receipts=MAX_RECEIPTS)
     messages = [
         {
             **order,
@@ -76,12 +78,12 @@ def _standard(stage: Stage, count: int, plan: Plan, ends: Sequence[signal.Signal
     ]
 
     def judge(fleet: Fleet, calls: Calls, deaths: Deaths) -> Iterator[str]:
-        yield from promises.again_only_for_a_reason(calls, deaths)
+        yield from invariants.repeated_only_for_a_reason(calls, deaths)
         yield from _no_letters(stage, dead)
         yield from ends_well(fleet)
 
-    crew = crew_of_three("--queue", url, ends=ends, every=max(count // 20, 30))
-    return play(stage, crew, plan, {url: messages}, judge)
+    workers = three_commands("--queue", url, ends=ends, every=max(count // 20, 30))
+    return run(stage, workers, plan, {url: messages}, judge)
 
 
 def _briefly(chance: random.Random) -> float:
@@ -97,7 +99,7 @@ RAISING_SHARE = 0.02
 def groups(stage: Stage, count: int) -> Verdict:
     """Kills, drains and every fault over a FIFO queue: each group in order, one at a time."""
     dead = stage.cloud.create("groups-dead.fifo")
-    url = stage.cloud.create("groups.fifo", dead_letters=dead, most_receipts=MOST_RECEIPTS)
+    url = stage.cloud.create("groups.fifo", dead_letters=dead, max_receipts=MAX_RECEIPTS)
     messages = [
         {
             **order,
@@ -108,12 +110,12 @@ def groups(stage: Stage, count: int) -> Verdict:
     ]
 
     def judge(fleet: Fleet, calls: Calls, deaths: Deaths) -> Iterator[str]:
-        yield from promises.in_order(stage.records.spans, deaths)
+        yield from invariants.in_order(stage.records.spans, deaths)
         yield from _no_letters(stage, dead)
         yield from ends_well(fleet)
 
-    crew = crew_of_three("--queue", url, ends=BOTH, every=max(count // 20, 30))
-    return play(stage, crew, every_fault(stage.seed), {url: messages}, judge)
+    workers = three_commands("--queue", url, ends=BOTH, every=max(count // 20, 30))
+    return run(stage, workers, every_fault(stage.seed), {url: messages}, judge)
 
 
 def _no_letters(stage: Stage, url: str) -> Iterator[str]:
@@ -124,23 +126,23 @@ def _no_letters(stage: Stage, url: str) -> Iterator[str]:
 
 # ---- poison ------------------------------------------------------------------------------------------------
 
-MOST_ATTEMPTS = 3
+MAX_ATTEMPTS = 3
 
 
 def poison(stage: Stage, count: int) -> Verdict:
     """Messages that always fail end among the dead letters, by either policy, and stop nobody."""
-    redriven, buried = stage.cloud.create("redriven-dead"), stage.cloud.create("buried-dead")
-    redrive = stage.cloud.create("redrive", dead_letters=redriven, most_receipts=MOST_ATTEMPTS)
-    by_worker = stage.cloud.create("bury")
+    redriven, sent = stage.cloud.create("redriven-dead"), stage.cloud.create("sent-dead")
+    redrive = stage.cloud.create("redrive", dead_letters=redriven, max_receipts=MAX_ATTEMPTS)
+    by_worker = stage.cloud.create("by-worker")
     messages = {
         url: [
             {**order, "do": {7: Do.RAISE, 13: Do.REJECT}.get(place % 20, Do.WORK)}
             for place, order in enumerate(orders(name, count // 2))
         ]
-        for name, url in (("redrive", redrive), ("bury", by_worker))
+        for name, url in (("redrive", redrive), ("by-worker", by_worker))
     }
-    dead_letter_options = ("--max-attempts", str(MOST_ATTEMPTS), "--dead-letter-queue", buried)
-    crew = Crew(
+    dead_letter_options = ("--max-attempts", str(MAX_ATTEMPTS), "--dead-letter-queue", sent)
+    workers = WorkerSet(
         members=[
             Member((*QUICKLY, "--queue", redrive)),
             Member((*QUICKLY, "--queue", by_worker, *dead_letter_options), processes=2),
@@ -149,20 +151,22 @@ def poison(stage: Stage, count: int) -> Verdict:
 
     def judge(fleet: Fleet, calls: Calls, deaths: Deaths) -> Iterator[str]:
         yield from _letters(stage, redriven, messages[redrive], {None})
-        yield from _letters(stage, buried, messages[by_worker], {"RuntimeError: poison", "Reject: said so"})
+        yield from _letters(stage, sent, messages[by_worker], {"RuntimeError: poison", "Reject: said so"})
         tries = [len(calls[key(order)]) for order in messages[redrive] if is_poison(order)]
-        if max(tries) > MOST_ATTEMPTS:
-            yield f"poison was worked on {max(tries)} times where its queue allows {MOST_ATTEMPTS}"
+        if max(tries) > MAX_ATTEMPTS:
+            yield f"poison was worked on {max(tries)} times where its queue allows {MAX_ATTEMPTS}"
         healthy = {key(order) for each in messages.values() for order in each if not is_poison(order)}
-        yield from promises.again_only_for_a_reason(
+        yield from invariants.repeated_only_for_a_reason(
             {each: calls[each] for each in healthy if each in calls}, deaths
         )
         yield from ends_well(fleet)
 
-    return play(stage, crew, harmless_faults(stage.seed), messages, judge)
+    return run(stage, workers, harmless_faults(stage.seed), messages, judge)
 
 
-def _letters(stage: Stage, url: str, messages: Sequence[Order], reasons: set[str | None]) -> Iterator[str]:
+def _letters(
+    stage: Stage, url: str, messages: Sequence[Instruction], reasons: set[str | None]
+) -> Iterator[str]:
     """Exactly the poison is among the dead letters, for these reasons."""
     letters = stage.cloud.contents(url)
     found = {key(json.loads(letter["Body"])) for letter in letters}
@@ -170,11 +174,11 @@ def _letters(stage: Stage, url: str, messages: Sequence[Order], reasons: set[str
     if found != sent:
         missing, strange = len(sent - found), len(found - sent)
         yield f"of {len(sent)} poisoned messages {missing} are not in {url}, and {strange} others are"
-    told = Counter(
+    options = Counter(
         letter.get("MessageAttributes", {}).get(REASON, {}).get("StringValue") for letter in letters
     )
-    if set(told) != reasons:
-        yield f"the reasons in {url} are {dict(told)}"
+    if set(options) != reasons:
+        yield f"the reasons in {url} are {dict(options)}"
 
 
 # ---- handlers that misbehave -------------------------------------------------------------------------------
@@ -202,7 +206,7 @@ def misbehaviour(stage: Stage, count: int) -> Verdict:
         if strange := {each for each in fleet.statuses if each[0] != BEFORE_IT_BEGAN} - allowed:
             yield f"workers ended in ways that no handler explains: {sorted(strange)}"
 
-    return play(stage, crew_of_three("--queue", url, *impatient), Plan(), {url: messages}, judge)
+    return run(stage, three_commands("--queue", url, *impatient), Plan(), {url: messages}, judge)
 
 
 # ---- priorities --------------------------------------------------------------------------------------------
@@ -225,7 +229,7 @@ def priorities(stage: Stage, count: int) -> Verdict:
         urls[level]: orders(level, count if level == "high" else count // 3, s=0.05) for level in levels
     }
     options = [part for level in levels for part in ("--queue", f"{urls[level]}={level}")]
-    told = (*QUICKLY, "--starving-after-s", str(STARVING_S), "--prefetch-s", "0.2", *options)
+    options = (*QUICKLY, "--starving-after-s", str(STARVING_S), "--prefetch-s", "0.2", *options)
 
     def judge(fleet: Fleet, calls: Calls, deaths: Deaths) -> Iterator[str]:
         begun = sorted((spans[0] for spans in calls.values()), key=lambda span: span.began_at)
@@ -240,8 +244,8 @@ def priorities(stage: Stage, count: int) -> Verdict:
             longest_s = max(after - before for before, after in gaps)
             if longest_s > PATIENCE * STARVING_S:
                 yield f"{level} priority was forgotten for {longest_s:.1f} s; starving are {STARVING_S:g} s"
-        yield from promises.again_only_for_a_reason(calls, deaths)
+        yield from invariants.repeated_only_for_a_reason(calls, deaths)
         yield from ends_well(fleet)
 
-    crew = Crew(members=[Member(told), Member(told)])
-    return play(stage, crew, Plan(), messages, judge, beforehand=True)
+    workers = WorkerSet(members=[Member(options), Member(options)])
+    return run(stage, workers, Plan(), messages, judge, beforehand=True)

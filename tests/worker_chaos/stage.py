@@ -1,6 +1,7 @@
-"""One scenario's run: its queues, its messages, its workers, until all is done or nothing moves any more.
+"""The environment of one scenario's run: queues, messages and workers, until all is done or nothing
+progresses.
 
-Owns the course of a run. Refuses to know what a scenario promises.
+Owns the course of a run. Knows no scenario's invariants.
 """
 
 from __future__ import annotations
@@ -15,25 +16,25 @@ from pathlib import Path
 from typing import Any
 
 from tests.worker_chaos.cloud import BATCH, Cloud
-from tests.worker_chaos.fleet import Crew, Fleet
+from tests.worker_chaos.fleet import Fleet, WorkerSet
 from tests.worker_chaos.handlers import Do
 from tests.worker_chaos.records import Records
 
 LIMIT_S = 240.0
-"""The longest play."""
+"""The longest run."""
 STALLED_S = 45.0
-"""Nothing was completed and no queue changed for so long: it never will be."""
+"""If nothing was completed and no queue changed for so long, nothing ever will."""
 CHECK_INTERVAL_S = 0.02
 DEPTHS_S = 0.2
 AHEAD = 500
-"""Messages sent and not processed: more only slow the server down, which is slow by nature."""
+"""Messages sent and not processed: more would only slow down the server."""
 
-Order = Mapping[str, Any]
+Instruction = Mapping[str, Any]
 Progress = Callable[[int], None]
 
 
-def orders(queue: str, count: int, *, groups: int = 1, **more: Any) -> list[Order]:
-    """So many messages, in turn for each group; `more` says what they ask for."""
+def orders(queue: str, count: int, *, groups: int = 1, **more: Any) -> list[Instruction]:
+    """So many messages, in turn for each group; `more` are further instructions."""
     return [
         {
             "queue": queue,
@@ -47,19 +48,19 @@ def orders(queue: str, count: int, *, groups: int = 1, **more: Any) -> list[Orde
     ]
 
 
-def key(order: Order) -> str:
-    """As the records name the message."""
+def key(order: Instruction) -> str:
+    """The key of a message in the records."""
     return f"{order['queue']}/{order['group']}/{order['place']}"
 
 
-def is_poison(order: Order) -> bool:
-    """Whether it never succeeds."""
+def is_poison(order: Instruction) -> bool:
+    """Whether the message never succeeds."""
     return order["do"] in (Do.RAISE, Do.REJECT)
 
 
 @dataclass(slots=True, kw_only=True)
 class Stage:
-    """What a scenario plays on."""
+    """The environment that a scenario runs in."""
 
     cloud: Cloud
     folder: Path
@@ -76,17 +77,17 @@ class Stage:
         self.chance = random.Random(self.seed)
 
     @contextmanager
-    def crew(self, crew: Crew) -> Iterator[Fleet]:
-        """Its workers, at work; none is left behind."""
-        fleet = Fleet(crew, self.cloud.endpoint, self.folder, self.records, random.Random(self.seed))
+    def workers(self, workers: WorkerSet) -> Iterator[Fleet]:
+        """Start its workers; at the end none is left running."""
+        fleet = Fleet(workers, self.cloud.endpoint, self.folder, self.records, random.Random(self.seed))
         fleet.start()
         try:
             yield fleet
         finally:
             fleet.kill()
 
-    def feed(self, url: str, messages: Sequence[Order]) -> None:
-        """Send them while they are worked on, in their order."""
+    def feed(self, url: str, messages: Sequence[Instruction]) -> None:
+        """Send them in order while they are processed."""
 
         def send() -> None:
             for sent in range(0, len(messages), BATCH):
@@ -96,8 +97,8 @@ class Stage:
 
         threading.Thread(target=send, name="sender", daemon=True).start()
 
-    def play(self, fleet: Fleet, expected: Iterable[str], urls: Sequence[str]) -> list[str]:
-        """Until all of `expected` are completed and the queues are empty; the answer says what stalled."""
+    def run_until_done(self, fleet: Fleet, expected: Iterable[str], urls: Sequence[str]) -> list[str]:
+        """Run until all of `expected` are completed and the queues are empty; returns what stalled."""
         waiting, moved_at, look_at = set(expected), time.monotonic(), 0.0
         ends_at = time.monotonic() + self.limit_s
         before: object = None
@@ -118,5 +119,5 @@ class Stage:
                     return [f"nothing moves any more: {len(waiting)} messages wait, the queues hold {depths}"]
                 if now > ends_at:
                     return [f"not done after {self.limit_s:g} s: {len(waiting)} messages wait"]
-            fleet.tend()
+            fleet.replace_and_end()
             time.sleep(CHECK_INTERVAL_S)

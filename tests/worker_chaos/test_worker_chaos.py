@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.worker_chaos.cloud import Cloud
-from tests.worker_chaos.play import Verdict
-from tests.worker_chaos.programme import SCENARIOS
+from tests.worker_chaos.run import Verdict
+from tests.worker_chaos.scenario_table import SCENARIOS
 from tests.worker_chaos.stage import Stage
 
 pytestmark = pytest.mark.processes
@@ -17,20 +17,20 @@ SEED = 1
 LIMIT_S = 60.0
 
 
-def played(account: Cloud, folder: Path, name: str, count: int, mutation: str | None = None) -> Verdict:
+def run_scenario(account: Cloud, folder: Path, name: str, count: int, mutation: str | None = None) -> Verdict:
     scenario, _ = SCENARIOS[name]
     return scenario(Stage(cloud=account, folder=folder, seed=SEED, mutation=mutation, limit_s=LIMIT_S), count)
 
 
 def test_killed_workers_lose_nothing_over_a_failing_sqs(account: Cloud, tmp_path: Path) -> None:
-    verdict = played(account, tmp_path, "kills-and-faults", 100)
+    verdict = run_scenario(account, tmp_path, "kills-and-faults", 100)
 
     assert verdict.broken == []
     assert verdict.ended
     assert verdict.faults
 
 
-def test_a_worker_that_ignores_groups_is_noticed(account: Cloud, tmp_path: Path) -> None:
-    verdict = played(account, tmp_path, "groups", 60, mutation="groups-ignored")
+def test_a_worker_that_ignores_groups_is_detected(account: Cloud, tmp_path: Path) -> None:
+    verdict = run_scenario(account, tmp_path, "groups", 60, mutation="groups-ignored")
 
     assert any("times the order of a group was broken" in said for said in verdict.broken)

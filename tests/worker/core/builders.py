@@ -14,7 +14,7 @@ _numbers = itertools.count()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One received message; `number` tells it from all others."""
+    """One received message; `number` is unique."""
 
     priority: Priority = Priority.MEDIUM
     message_group: MessageGroup | None = None

@@ -225,7 +225,7 @@ def broken_advance(buffer: MessageBuffer[Any], message_group: MessageGroup) -> b
 
 
 def broken_drop(buffer: MessageBuffer[Any], message_group: MessageGroup) -> list[Any]:
-    """The room of what goes back is never given back."""
+    """The capacity of messages that go back is never freed."""
     dropped = list(buffer._waiting.pop(message_group))
     if not buffer._record_ended(message_group):
         buffer._waiting[message_group] = deque()
@@ -246,7 +246,7 @@ def broken_pop_batch(buffer: MessageBuffer[Any], now: float, asked: BatchRule) -
         ("pop_batch", broken_pop_batch),
     ],
 )
-def test_the_machine_finds_a_buffer_that_breaks_its_word(
+def test_the_machine_finds_a_broken_buffer(
     method: str, broken: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(MessageBuffer, method, broken)

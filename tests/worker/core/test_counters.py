@@ -88,7 +88,7 @@ class TestQuantile:
         assert sum(count for value, count in counts.items() if value < found) < enough
 
 
-class TestMinute:
+class TestReportInterval:
     def test_it_counts_successes_apart_from_what_failed_or_took_too_long(self) -> None:
         counters = Counters(100.0)
         for outcome in (Outcome.SUCCESS, Outcome.SUCCESS, Outcome.FAILURE, Outcome.TIMEOUT):
@@ -131,7 +131,7 @@ class TestMinute:
         assert minute.duration_quantile_s(0.5) is minute.wait_quantile_s(0.5) is None
         assert (minute.processed, minute.failed, minute.per_second) == (0, 0, 0.0)
 
-    def test_nothing_is_counted_in_two_minutes_or_in_none(self) -> None:
+    def test_nothing_is_counted_in_two_intervals_or_in_none(self) -> None:
         counters = Counters(0.0)
         counters.record_end(Outcome.SUCCESS, 1.0)
         first = counters.close(60.0)
@@ -144,7 +144,7 @@ class TestMinute:
         assert (second.began_at, second.length_s) == (60.0, 60.0)
         assert counters.processed == 2
 
-    def test_a_clock_that_was_set_back_makes_no_minute_of_negative_length(self) -> None:
+    def test_a_clock_that_was_set_back_makes_no_interval_of_negative_length(self) -> None:
         minute = closed(1.0, length_s=-3600.0)
         assert (minute.length_s, minute.per_second) == (0.0, 0.0)
 
@@ -170,7 +170,7 @@ class TestTally:
             counters.record_end(Outcome.SUCCESS, 20.0)
         assert counters.mean_s == pytest.approx(20.0, rel=1e-3)
 
-    def test_it_remembers_an_hour_of_minutes_and_no_more(self) -> None:
+    def test_it_remembers_sixty_intervals_and_no_more(self) -> None:
         counters = Counters(0.0)
         for minute in range(MAX_HISTORY + 5):
             counters.close(60.0 * (minute + 1))

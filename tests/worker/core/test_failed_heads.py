@@ -42,7 +42,7 @@ def test_where_nothing_failed_polls_are_as_they_were_chosen() -> None:
         assert limited(heads(), poll, 0.0) == poll
 
 
-def test_other_queues_are_asked_as_ever() -> None:
+def test_other_queues_are_polled_as_before() -> None:
     by = failed("a")
     for poll in (
         Poll(queue=MEDIUM, max_messages=MAX_BATCH_SIZE, wait_s=0),
@@ -51,7 +51,7 @@ def test_other_queues_are_asked_as_ever() -> None:
         assert limited(by, poll, 1.0) == poll
 
 
-def test_a_failed_message_that_may_be_visible_is_asked_for_alone() -> None:
+def test_a_failed_message_that_may_be_visible_is_polled_for_alone() -> None:
     assert limited(failed("a"), SHORT, 1.0) == SINGLE
     assert limited(failed("a"), LONG, 1.0) == replace(LONG, max_messages=1)
 

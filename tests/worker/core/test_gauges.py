@@ -53,13 +53,13 @@ def test_a_depth_that_is_not_known_is_not_published_as_none_or_zero() -> None:
     assert queues == ["rebuilds", "rebuilds"]
 
 
-def test_a_minute_with_gauges_publishes_them_beside_its_counts() -> None:
+def test_an_interval_with_gauges_publishes_them_beside_its_counts() -> None:
     known = gauges(buffered=3)
     minute = replace(Counters(0.0).close(60.0), gauges=known)
     assert list(series(minute, FLEET, with_wait=True)) == list(gauge_series(known, FLEET))
 
 
-def test_a_minute_without_gauges_publishes_none() -> None:
+def test_an_interval_without_gauges_publishes_none() -> None:
     assert list(series(Counters(0.0).close(60.0), FLEET, with_wait=True)) == []
 
 

@@ -15,8 +15,8 @@ KIB, MIB = 2**10, MAX_MESSAGE_BYTES
 OTHER = queue("other")
 
 
-class Room:
-    """Headroom over a buffer that polls fill."""
+class PollCapacity:
+    """Headroom over a buffer that is filled by polls."""
 
     def __init__(
         self, *queues: Queue, limit: int = 200, prefetch_limit: int = 1000, max_bytes: int = 32 * MIB
@@ -45,13 +45,13 @@ class Room:
 
 
 def test_small_messages_are_bounded_by_their_number_alone() -> None:
-    room = Room(limit=200)
+    room = PollCapacity(limit=200)
     room.answer(room.ask(), [KIB] * MAX_BATCH_SIZE)
     assert room.of() == 190
 
 
 def test_large_messages_are_bounded_by_their_bytes() -> None:
-    room = Room()
+    room = PollCapacity()
     room.answer(room.ask(), [MIB] * MAX_BATCH_SIZE)
     assert room.of() == 22
     room.answer(room.ask(), [MIB] * MAX_BATCH_SIZE)
@@ -59,20 +59,20 @@ def test_large_messages_are_bounded_by_their_bytes() -> None:
 
 
 def test_what_polls_under_way_may_bring_is_kept_free() -> None:
-    room = Room()
+    room = PollCapacity()
     room.answer(room.ask(), [MIB] * MAX_BATCH_SIZE)
     room.ask()
     assert room.of() == 12
 
 
 def test_before_the_first_message_of_a_queue_it_is_taken_to_be_as_large_as_may_be() -> None:
-    room = Room(MEDIUM, OTHER)
+    room = PollCapacity(MEDIUM, OTHER)
     room.answer(room.ask(), [KIB] * MAX_BATCH_SIZE)
     assert (room.of(MEDIUM), room.of(OTHER)) == (190, 31)
 
 
 def test_the_largest_message_is_remembered_less_with_each_poll_that_brings_smaller_ones() -> None:
-    room = Room()
+    room = PollCapacity()
     room.answer(room.ask(), [MIB, KIB])
     room.begin_all()
     free_capacity = [room.of()]
@@ -86,7 +86,7 @@ def test_the_largest_message_is_remembered_less_with_each_poll_that_brings_small
 
 @pytest.mark.parametrize("size_bytes", [MIB, 5 * MIB])
 def test_of_each_priority_one_message_may_be_held_however_large(size_bytes: int) -> None:
-    room = Room(HIGH, LOW, max_bytes=MIB)
+    room = PollCapacity(HIGH, LOW, max_bytes=MIB)
     for asked in (LOW, HIGH):
         poll = room.ask(asked)
         assert poll.max_messages == 1
@@ -97,37 +97,37 @@ def test_of_each_priority_one_message_may_be_held_however_large(size_bytes: int)
     assert (room.of(LOW), room.of(HIGH)) == (1, 1)
 
 
-def test_a_long_poll_keeps_no_room_from_another_queue_of_its_priority() -> None:
-    room = Room(MEDIUM, OTHER, max_bytes=10 * MIB)
+def test_a_long_poll_takes_no_capacity_from_another_queue_of_its_priority() -> None:
+    room = PollCapacity(MEDIUM, OTHER, max_bytes=10 * MIB)
     room.ask(MEDIUM, wait_s=LONG_POLL_S)
     assert (room.of(MEDIUM), room.of(OTHER)) == (0, 10)
 
 
-def test_a_poll_that_brought_nothing_gives_its_room_back() -> None:
-    room = Room(max_bytes=10 * MIB)
+def test_a_poll_that_brought_nothing_frees_its_capacity() -> None:
+    room = PollCapacity(max_bytes=10 * MIB)
     poll = room.ask()
     assert room.of() == 0
     room.answer(poll)
     assert room.of() == 10
 
 
-def test_less_urgent_messages_have_the_reach_that_more_urgent_ones_leave() -> None:
-    """Ready, asked for, or held of their own: all count before a queue of less urgency may ask."""
-    room = Room(HIGH, LOW, prefetch_limit=25)
+def test_less_urgent_messages_have_the_prefetch_that_more_urgent_ones_leave() -> None:
+    """Ready, asked for, or held themselves: all count before a less urgent queue may be polled."""
+    room = PollCapacity(HIGH, LOW, prefetch_limit=25)
     assert room.headroom.unclaimed(room.headroom.free_capacity()) == {HIGH.url: 25, LOW.url: 25}
     room.answer(room.ask(HIGH), [KIB] * MAX_BATCH_SIZE)
     room.ask(HIGH)
     assert room.headroom.unclaimed(room.headroom.free_capacity())[LOW.url] == 25 - 2 * MAX_BATCH_SIZE
 
 
-def test_one_priority_has_all_the_room_there_is() -> None:
-    room = Room(MEDIUM, OTHER)
+def test_one_priority_has_all_the_capacity() -> None:
+    room = PollCapacity(MEDIUM, OTHER)
     free_capacity = room.headroom.free_capacity()
     assert room.headroom.unclaimed(free_capacity) == free_capacity
 
 
-def test_a_queue_is_stalled_where_it_has_no_room_and_no_poll_under_way() -> None:
-    room = Room(limit=MAX_BATCH_SIZE)
+def test_a_queue_is_stalled_where_it_has_no_capacity_and_no_poll_under_way() -> None:
+    room = PollCapacity(limit=MAX_BATCH_SIZE)
     assert room.headroom.stalled() == set()
     poll = room.ask()
     assert room.headroom.stalled() == set(), "the poll may bring more"

@@ -39,7 +39,7 @@ def test_what_failed_is_published_under_its_outcome_alone_and_moves_no_target() 
     ]
 
 
-def test_nothing_is_published_of_a_minute_without_messages() -> None:
+def test_nothing_is_published_of_an_interval_without_messages() -> None:
     """A zero would pull the average of the processing times down."""
     assert published(Counters(0.0), with_wait=True) == []
 

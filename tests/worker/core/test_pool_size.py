@@ -56,10 +56,10 @@ class TestPollers:
             (2500, 0.0, 100),
             (2501, 0.0, 100),  # bounded by the most
             (1_000_000, 0.93, 7),
-            (1_000_000, 1.0, 5),  # a full buffer leaves the least: they find no room, and wait
+            (1_000_000, 1.0, 5),  # a full buffer leaves the minimum: they find no capacity, and wait
         ],
     )
-    def test_the_smaller_of_demand_and_room_counts_rounded_up_and_within_bounds(
+    def test_the_smaller_of_demand_and_capacity_counts_rounded_up_and_within_bounds(
         self, visible: int, buffer_use: float, expected: int
     ) -> None:
         assert pollers(visible, buffer_use) == expected
@@ -160,7 +160,7 @@ class TestSlots:
         assert slots(busy, count, high_use) >= slots(data.draw(st.integers(0, busy)), count, high_use)
 
 
-class TestReach:
+class TestPrefetchLimit:
     def test_before_the_first_message_has_ended_only_what_idle_slots_begin_is_held(self) -> None:
         assert prefetch_limit(3, 10, average_s=None, prefetch_s=60) == 3
 
@@ -169,7 +169,7 @@ class TestReach:
         [
             (0, 10, 0.2, 1.0, 50),
             (4, 10, 0.2, 1.0, 54),
-            (0, 10, 60, 1.0, 0),  # a message that takes a minute is left to others
+            (0, 10, 60, 1.0, 0),  # a message that takes a minute is left to other workers
             (2, 10, 60, 1.0, 2),
             (0, 10, 60, 6.0, 1),
             (5, 10, 0.2, 0.0, 5),
@@ -182,7 +182,7 @@ class TestReach:
         assert prefetch_limit(idle, count, average_s=average_s, prefetch_s=prefetch_s) == expected
 
     @given(st.integers(0, 100), st.integers(0, 100), SECONDS, SECONDS, SECONDS)
-    def test_slower_messages_never_reach_further(
+    def test_slower_messages_are_never_prefetched_further(
         self, idle: int, count: int, one: float, other: float, prefetch_s: float
     ) -> None:
         faster, slower = sorted((one, other))

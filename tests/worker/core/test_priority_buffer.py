@@ -76,8 +76,8 @@ class TestOrder:
         assert holding.pop(5.5) == old
 
 
-class TestRoom:
-    def test_low_never_takes_highs_room(self) -> None:
+class TestFreeCapacity:
+    def test_low_never_takes_highs_capacity(self) -> None:
         holding = buffer(high=3, medium=2, low=1)
         fill(holding, Item(priority=LOW), Item(priority=MEDIUM), Item(priority=MEDIUM))
         assert [holding.free_capacity(priority) for priority in Priority] == [3, 0, 0]
@@ -85,20 +85,20 @@ class TestRoom:
         assert [holding.held(priority) for priority in Priority] == [3, 2, 1]
         assert [holding.limit(priority) for priority in Priority] == [3, 2, 1]
 
-    def test_room_that_is_reserved_is_taken_until_the_poll_is_back(self) -> None:
+    def test_capacity_that_is_reserved_is_taken_until_the_poll_returns(self) -> None:
         holding = buffer(high=10)
         holding.reserve(HIGH, 7)
         assert holding.free_capacity(HIGH) == 3
         holding.fill(HIGH, 7, [Item(priority=HIGH)])
         assert holding.free_capacity(HIGH) == 9
 
-    def test_a_poll_that_brings_nothing_gives_its_room_back(self) -> None:
+    def test_a_poll_that_brings_nothing_frees_its_capacity(self) -> None:
         holding = buffer(high=10)
         holding.reserve(HIGH, 10)
         holding.fill(HIGH, 10, [])
         assert holding.free_capacity(HIGH) == 10
 
-    def test_more_than_there_is_room_for_cannot_be_reserved(self) -> None:
+    def test_more_than_the_free_capacity_cannot_be_reserved(self) -> None:
         holding = buffer(low=10)
         fill(holding, Item(priority=LOW))
         holding.reserve(LOW, 4)
@@ -113,7 +113,7 @@ class TestRoom:
             holding.fill(LOW, 1, [Item(priority=LOW), Item(priority=LOW)])
         assert (holding.held(LOW), holding.pop(0)) == (0, None)
 
-    def test_a_message_that_waits_behind_its_group_takes_room(self) -> None:
+    def test_a_message_that_waits_behind_its_group_takes_capacity(self) -> None:
         holding = buffer(medium=2)
         fill(holding, *batch("a", "a"))
         assert (holding.held(MEDIUM), holding.ready(MEDIUM), holding.free_capacity(MEDIUM)) == (2, 1, 0)

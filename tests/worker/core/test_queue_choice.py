@@ -83,7 +83,7 @@ def emptied(*queues: Queue, now: float = 0.0) -> PollScheduler:
 
 
 class TestChoice:
-    def test_at_the_start_everything_is_unknown_and_the_highest_priority_is_asked_first(self) -> None:
+    def test_at_the_start_everything_is_unknown_and_the_highest_priority_is_polled_first(self) -> None:
         assert scheduler().next_poll(0, room(HIGH, MEDIUM, LOW)) == short(HIGH)
 
     def test_the_highest_score_is_next_whatever_the_order_of_the_queues(self) -> None:
@@ -117,7 +117,7 @@ class TestChoice:
 
     @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
     def test_of_queues_alike_the_one_that_waited_longer_is_next(self, order: tuple[int, int]) -> None:
-        """Polled as often, so that only the waiting tells them apart."""
+        """Polled equally often, so that they differ only in their wait."""
         longer, shorter = alike = queue("longer"), queue("shorter")
         by = scheduler(*(alike[place] for place in order))
         assert by.next_poll(0, room(longer) | room(shorter, messages=0)) == short(longer)
@@ -136,16 +136,16 @@ class TestChoice:
         assert picked is not None
         assert picked.name == expected
 
-    def test_a_queue_without_room_is_passed_by(self) -> None:
+    def test_a_queue_without_capacity_is_not_polled(self) -> None:
         by = scheduler()
         assert by.next_poll(0, room(MEDIUM, LOW) | room(HIGH, messages=0)) == short(MEDIUM)
 
-    def test_without_any_room_nothing_is_polled(self) -> None:
+    def test_without_any_capacity_nothing_is_polled(self) -> None:
         assert scheduler().next_poll(0, room(HIGH, MEDIUM, LOW, messages=0)) is None
         assert emptied().next_poll(0, room(HIGH, MEDIUM, LOW, messages=0)) is None
 
     @pytest.mark.parametrize(("messages", "asked"), [(1, 1), (9, 9), (10, 10), (1000, 10)])
-    def test_a_poll_asks_for_what_there_is_room_for_and_ten_at_most(self, messages: int, asked: int) -> None:
+    def test_a_poll_asks_for_the_free_capacity_and_ten_at_most(self, messages: int, asked: int) -> None:
         poll = scheduler(HIGH).next_poll(0, room(HIGH, messages=messages))
         assert poll == short(HIGH, asked)
 
@@ -161,7 +161,7 @@ class TestChoice:
             max_size=60,
         )
     )
-    def test_whatever_happens_a_poll_fits_its_room_and_waits_only_while_everything_is_empty(
+    def test_a_poll_always_fits_the_capacity_and_waits_only_while_every_queue_is_empty(
         self, course: list[tuple[Queue, float, int | None, int | None, int]]
     ) -> None:
         by, now = scheduler(), 0.0
@@ -177,7 +177,7 @@ class TestChoice:
             assert poll.wait_s == (20 if all_empty else 0)
             by.record_poll(poll, None if received is None else min(received, poll.max_messages), now)
 
-    def test_only_what_is_spare_behind_more_urgent_messages_is_asked_for(self) -> None:
+    def test_only_what_more_urgent_messages_do_not_claim_is_asked_for(self) -> None:
         unclaimed = room(HIGH, messages=0) | room(MEDIUM, messages=0) | room(LOW, messages=3)
         assert scheduler().next_poll(0, room(HIGH, MEDIUM, LOW), unclaimed) == short(LOW, 3)
         assert scheduler().next_poll(0, room(HIGH, MEDIUM, LOW), room(HIGH, MEDIUM, LOW, messages=0)) is None
@@ -212,14 +212,14 @@ class TestStarvation:
         by.record_depth(MEDIUM, None, 59)
         assert {chosen(by, 60) for _ in range(3)} == {HIGH, MEDIUM, LOW}
 
-    def test_a_starving_queue_without_room_is_next_once_it_has_room(self) -> None:
+    def test_a_starving_queue_without_capacity_is_next_once_it_has_some(self) -> None:
         by = scheduler(HIGH, LOW, stale_after_s=1000)
         by.record_depth(HIGH, depth(1000), 60)
         full = room(HIGH) | room(LOW, messages=0)
         assert by.next_poll(60, full) == short(HIGH)
         assert by.next_poll(61, full | room(LOW, messages=3)) == short(LOW, 3)
 
-    def test_a_starving_queue_may_have_all_its_room_where_nothing_is_spare(self) -> None:
+    def test_a_starving_queue_may_have_all_its_capacity_where_nothing_is_unclaimed(self) -> None:
         nothing = room(HIGH, MEDIUM, LOW, messages=0)
         free_capacity = room(HIGH, MEDIUM, messages=0) | room(LOW, messages=7)
         assert scheduler().next_poll(59, free_capacity, nothing) is None
@@ -317,7 +317,9 @@ class TestLongPolls:
             poll = by.next_poll(now, room(HIGH, MEDIUM, LOW))
             assert poll is None or poll.wait_s == 0
 
-    def test_queues_just_seen_empty_are_not_asked_again_while_one_without_room_holds_messages(self) -> None:
+    def test_queues_just_seen_empty_are_not_polled_again_while_one_without_capacity_holds_messages(
+        self,
+    ) -> None:
         by = scheduler(HIGH, LOW)
         by.record_poll(short(LOW), 0, 0)
         assert by.next_poll(0.5, room(LOW) | room(HIGH, messages=0)) is None
@@ -359,7 +361,7 @@ class TestLongPolls:
 
 
 class TestFailingPolls:
-    def test_a_queue_whose_poll_failed_leaves_the_turn_to_others_for_a_second(self) -> None:
+    def test_a_queue_whose_poll_failed_is_not_polled_for_a_second(self) -> None:
         by = scheduler(HIGH, LOW)
         by.record_poll(short(HIGH), None, 1)
         assert chosen(by, 1.9, HIGH, LOW) == LOW

@@ -69,14 +69,15 @@ COURSES: Sequence[Callable[[], list[Load]]] = (
     twenty_queues,
     one_that_fails,
 )
-# Slots that keep up with the pollers leave room for high alone for ever; those that do not fill the buffer.
+# Slots that keep up with the pollers would leave capacity for high alone for ever; slower ones fill the
+# buffer.
 FAST: dict[str, Any] = {"poll_s": 2.0, "slots": 1, "service_s": 0.15}
 SLOW: dict[str, Any] = {"slots": 2, "service_s": 1.0, "limit": 20}
 OVERRUN: dict[str, Any] = {"slots": 1, "service_s": 2.0, "limit": 20}
 
 
 def longest_gap_allowed_s(course: Simulation) -> float:
-    """A minute, the poll under way and one for each queue that starves too, and what makes room for it.
+    """A minute, the poll under way, one for each queue that starves too, and the time until capacity is free.
 
     Queues of one priority that do not all fit into its room with a batch of ten take turns, as room comes
     with messages that pop after their minute.

@@ -72,13 +72,13 @@ class Metadata:
 
     @property
     def paths(self) -> list[str]:
-        """What was asked for, tokens left out."""
+        """The paths that were requested, except for tokens."""
         return [asked.path for asked in self.asked if asked.method == "GET"]
 
 
 @contextmanager
 def serving(endpoint: Agent | Metadata, *, port: int = 0) -> Iterator[str]:
-    """Serve it, at a port of its own unless told; yields the address."""
+    """Serve it, at a free port unless one is given; yields the address."""
 
     class Answering(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

@@ -1,4 +1,4 @@
-"""Handlers for workers in processes of their own; what happens is noted in a folder that the test reads."""
+"""Handlers for workers in separate processes; events are written to a folder that the test reads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FOLDER = "WORKER_TEST_FOLDER"
 STATUS = 3
 
 
-def note(event: str, message: Message) -> None:
+def log_event(event: str, message: Message) -> None:
     """One line, appended in one piece."""
     with (folder() / "notes").open("a", encoding="utf-8") as notes:
         notes.write(f"{event} {message.body} {os.getpid()}\n")
@@ -24,20 +24,20 @@ def folder() -> Path:
 
 
 def at_once(message: Message) -> None:
-    note("done", message)
+    log_event("done", message)
 
 
 def until_allowed(message: Message) -> None:
     """Works until the test says go; poison takes the whole process down at its first receipt."""
     if message.body == "poison" and message.receive_count == 1:
         os._exit(STATUS)
-    note("began", message)
+    log_event("began", message)
     while not (folder() / "go").exists():
         time.sleep(0.02)
-    note("done", message)
+    log_event("done", message)
 
 
 def leaving_a_thread(message: Message) -> None:
     """What it started never ends, and Python waits for it."""
-    note("done", message)
+    log_event("done", message)
     threading.Thread(target=threading.Event().wait, daemon=False).start()

@@ -1,4 +1,4 @@
-"""Minutes of work, built as a worker counts them."""
+"""Report intervals, built as a worker counts them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def interval(
     began_at: float = BEGAN_AT,
     length_s: float = 60.0,
 ) -> ReportInterval:
-    """What was counted between `began_at` and `length_s` later."""
+    """The counts between `began_at` and `length_s` later."""
     counters = Counters(began_at=began_at, promise_s=promise_s)
     for outcome, durations_s in (
         (Outcome.SUCCESS, took_s),

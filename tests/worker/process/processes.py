@@ -1,4 +1,4 @@
-"""A worker's command in a process of its own: started, told, read, and never left behind."""
+"""A worker's command in a separate process: started, signalled, read, and always ended."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 class Running:
-    """The command, its lines, and what its handlers noted in `folder`."""
+    """The command, its output, and the events that its handlers wrote to `folder`."""
 
     def __init__(self, process: subprocess.Popen[str], folder: Path) -> None:
         self.process, self.folder = process, folder
@@ -39,16 +39,18 @@ class Running:
     def log(self) -> str:
         return "\n".join(self.logs)
 
-    def notes(self, event: str) -> dict[str, int]:
+    def logged_events(self, event: str) -> dict[str, int]:
         """Body -> process id, of every message that this happened to."""
         path = self.folder / "notes"
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         split = [line.split() for line in lines]
         return {body: int(pid) for noted, body, pid in split if noted == event}
 
-    def await_notes(self, event: str, count: int) -> dict[str, int]:
-        eventually(lambda: len(self.notes(event)) >= count, f"{count} times {event}; its log:\n{self.log}")
-        return self.notes(event)
+    def await_events(self, event: str, count: int) -> dict[str, int]:
+        eventually(
+            lambda: len(self.logged_events(event)) >= count, f"{count} times {event}; its log:\n{self.log}"
+        )
+        return self.logged_events(event)
 
     def await_log(self, text: str) -> None:
         eventually(lambda: text in self.log, f"{text!r} in its log:\n{self.log}")
@@ -57,7 +59,7 @@ class Running:
         """Let the handlers that wait for it end."""
         (self.folder / "go").touch()
 
-    def tell(self, number: signal.Signals) -> None:
+    def send_signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
     def await_end(self) -> int:

@@ -1,4 +1,4 @@
-"""An instance of a group: protected by name, told of its end by its metadata, and let go in order."""
+"""An instance of a group: its protection, its lifecycle state from the metadata, and its termination hook."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_what_is_not_there_is_none_and_what_cannot_be_asked_is_an_error(
 
 
 def test_a_service_that_nobody_runs_is_told_by_the_error_alone(caplog: pytest.LogCaptureFixture) -> None:
-    """It is asked every few seconds: a line each time would fill the log of a worker that runs elsewhere."""
+    """It is called every few seconds: a line each time would fill the log of a worker that runs elsewhere."""
     with caplog.at_level(logging.INFO), pytest.raises(TransientError, match="instance metadata at"):
         InstanceMetadata(nobody()).get("instance-id")
     assert caplog.records == []

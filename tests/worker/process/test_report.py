@@ -1,4 +1,4 @@
-"""One JSON line a minute, whose numbers fit together, and metrics that outlive an outage of CloudWatch."""
+"""One JSON line per interval with consistent numbers, and metrics that survive an outage of CloudWatch."""
 
 from __future__ import annotations
 
@@ -89,8 +89,8 @@ class Desk:
         self.now += after_s
         self.reporter.report(self.counters.close(self.now), timeout_s=20.0)
         line = self.out.getvalue().splitlines()[-1]
-        told: dict[str, Any] = json.loads(line)
-        return told
+        configured: dict[str, Any] = json.loads(line)
+        return configured
 
 
 # ---- The line ----------------------------------------------------------------------------------------------
@@ -101,9 +101,9 @@ def test_the_line_begins_with_exactly_the_promised_names() -> None:
 
 
 def test_the_line_goes_on_with_the_report_the_history_and_what_the_worker_looks_like() -> None:
-    told = Desk(state={"hanging": 1}).report()
+    configured = Desk(state={"hanging": 1}).report()
     looks = list(gauges().line())
-    assert list(told)[len(TOP) :] == ["report", "recentPerSecond", "trend", *looks, "hanging"]
+    assert list(configured)[len(TOP) :] == ["report", "recentPerSecond", "trend", *looks, "hanging"]
 
 
 def test_the_line_tells_the_trend_of_the_last_reports() -> None:
@@ -138,11 +138,15 @@ def test_counts_and_rates_at_the_top_are_since_the_start_and_fit_together() -> N
     desk.work(0.1, 0.2, outcome=Outcome.FAILURE)
     desk.work(30.0, outcome=Outcome.TIMEOUT)
     desk.report()
-    told = desk.report()
-    assert (told["messagesProcessed"], told["messagesFailed"], told["uptimeSeconds"]) == (90, 3, 120.0)
-    assert told["throughputPerSecond"] == 90 / 120
-    assert told["throughputPerHour"] == told["throughputPerSecond"] * 3600
-    assert told["throughputPerDay"] == told["throughputPerHour"] * 24
+    configured = desk.report()
+    assert (configured["messagesProcessed"], configured["messagesFailed"], configured["uptimeSeconds"]) == (
+        90,
+        3,
+        120.0,
+    )
+    assert configured["throughputPerSecond"] == 90 / 120
+    assert configured["throughputPerHour"] == configured["throughputPerSecond"] * 3600
+    assert configured["throughputPerDay"] == configured["throughputPerHour"] * 24
 
 
 def test_the_report_itself_is_about_its_own_time_alone() -> None:
@@ -159,8 +163,8 @@ def test_recent_history_is_the_rate_over_the_last_one_five_and_fifteen_reports()
     desk = Desk()
     for messages in [300] * 10 + [120] * 4 + [60]:
         desk.work(*[0.1] * messages)
-        told = desk.report()
-    assert told["recentPerSecond"] == {"1": 1.0, "5": 540 / 300, "15": round(3540 / 900, 4)}
+        configured = desk.report()
+    assert configured["recentPerSecond"] == {"1": 1.0, "5": 540 / 300, "15": round(3540 / 900, 4)}
 
 
 def test_durations_are_told_over_all_outcomes_and_waits_from_sending_to_start() -> None:
@@ -169,21 +173,25 @@ def test_durations_are_told_over_all_outcomes_and_waits_from_sending_to_start() 
     desk.work(9.0, outcome=Outcome.TIMEOUT)
     for waited_s in [2.0] * 10 + [40.0] * 10:
         desk.counters.record_start(waited_s)
-    told = desk.report()["report"]
-    assert (told["durationP50Seconds"], told["durationP95Seconds"]) == (1.0, 1.0)
-    assert (told["waitP50Seconds"], told["waitP95Seconds"]) == (2.0, 40.0)
+    configured = desk.report()["report"]
+    assert (configured["durationP50Seconds"], configured["durationP95Seconds"]) == (1.0, 1.0)
+    assert (configured["waitP50Seconds"], configured["waitP95Seconds"]) == (2.0, 40.0)
     desk.work(*[9.0] * 2)
     assert desk.report()["report"]["durationP50Seconds"] == 9.0
 
 
 def test_an_idle_report_has_no_durations_and_no_share() -> None:
-    told = Desk(promise_s=60.0).report()["report"]
-    assert (told["durationP50Seconds"], told["waitP95Seconds"], told["promiseKeptShare"]) == (
+    configured = Desk(promise_s=60.0).report()["report"]
+    assert (
+        configured["durationP50Seconds"],
+        configured["waitP95Seconds"],
+        configured["promiseKeptShare"],
+    ) == (
         None,
         None,
         None,
     )
-    assert (told["processed"], told["perSecond"]) == (0, 0)
+    assert (configured["processed"], configured["perSecond"]) == (0, 0)
 
 
 def test_the_share_that_kept_the_promise_counts_the_messages_begun_in_time() -> None:
@@ -299,7 +307,7 @@ def test_a_refusal_that_will_not_heal_by_itself_keeps_the_minute_all_the_same() 
 
 
 def test_a_cloudwatch_that_hangs_holds_up_neither_the_work_nor_the_next_line() -> None:
-    """The reporter is called by the thread that also looks after handlers and hears of the end."""
+    """The reports' thread must not hang on CloudWatch: the next line would be late."""
     asked, go_on = threading.Event(), threading.Event()
 
     class Hanging(Shelf):

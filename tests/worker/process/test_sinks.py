@@ -1,4 +1,4 @@
-"""A minute as CloudWatch and the embedded metric format take it."""
+"""A report interval as CloudWatch and the embedded metric format take it."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class CloudWatch:
         return data
 
     def read(self, dimensions: Mapping[str, str], name: str = DURATION, statistic: str = "Average") -> Any:
-        """(moment, value) of each minute, as the control plane asks."""
+        """(time, value) of each minute, as the control plane reads them."""
         metric = {
             "Namespace": "Sluice",
             "MetricName": name,
@@ -248,7 +248,7 @@ DOCUMENT = {
 def embedded(
     dimensions: Mapping[str, str], *, with_wait: bool = False, **counted: Any
 ) -> list[dict[str, Any]]:
-    """The log events of a minute, each checked against the specification."""
+    """The log events of an interval, each checked against the specification."""
     out = io.StringIO()
     EmfSink("Sluice", dimensions, with_wait=with_wait, out=out).put(interval(**counted))
     events = [json.loads(line) for line in out.getvalue().splitlines()]
@@ -313,13 +313,13 @@ def test_gauges_reach_cloudwatch_in_the_same_call_with_their_units(cloudwatch: C
     counted = interval(took_s=[1.0], began_at=cloudwatch.at.timestamp())
     one = replace(counted, gauges=gauges(uploads=depth(40, 6)))
     CloudWatchSink(cloudwatch.client, "Sluice", GROUP, with_wait=False).put(one)
-    told = {datum["MetricName"]: (datum["Unit"], datum["Values"]) for datum in cloudwatch.data}
-    assert told["QueueMessagesVisible"] == ("Count", [40])
-    assert told["BufferUtilization"] == ("Percent", [25.0])
-    assert told[DURATION] == ("Seconds", [1.0])
+    configured = {datum["MetricName"]: (datum["Unit"], datum["Values"]) for datum in cloudwatch.data}
+    assert configured["QueueMessagesVisible"] == ("Count", [40])
+    assert configured["BufferUtilization"] == ("Percent", [25.0])
+    assert configured[DURATION] == ("Seconds", [1.0])
 
 
-def test_gauges_are_told_in_the_log_as_a_call_would_put_them() -> None:
+def test_gauges_are_written_to_the_log_as_a_call_would_put_them() -> None:
     out = io.StringIO()
     EmfSink("Sluice", GROUP, with_wait=False, out=out).put(replace(interval(), gauges=gauges(uploads=None)))
     events = [json.loads(line) for line in out.getvalue().splitlines()]

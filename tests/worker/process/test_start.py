@@ -83,7 +83,7 @@ def test_a_queue_that_does_not_exist_is_named_with_a_way_out(queue_url: str) -> 
     assert "check its URL" in line
 
 
-def test_every_queue_that_cannot_be_used_is_told_at_once(queue_url: str) -> None:
+def test_every_queue_that_cannot_be_used_is_reported_at_once(queue_url: str) -> None:
     wrong = [queue_url.replace("uploads", name) for name in ("one", "two")]
     result = command("--handler", HANDLER, "--queue", wrong[0], "--queue", queue_url, "--queue", wrong[1])
     assert result.exit_code == 2
@@ -124,7 +124,7 @@ def test_aws_region_alone_is_enough(queue_url: str, monkeypatch: pytest.MonkeyPa
 def test_a_queue_of_another_region_is_named_with_both_regions(
     queue_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SQS answers that there is no such queue: it is asked in the worker's region, whatever the URL says."""
+    """SQS answers that there is no such queue: requests go to the worker's region, whatever the URL says."""
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     line = refused(command("--handler", HANDLER, "--queue", queue_url))
     assert line.endswith(
@@ -158,7 +158,7 @@ def test_a_dead_letter_queue_that_is_consumed_or_of_the_other_type_is_refused(
         assert f"dead_letter_queue {said}" in result.output
 
 
-def test_a_dead_letter_queue_that_the_role_may_not_read_is_told_and_does_not_hold_the_start_up(
+def test_a_dead_letter_queue_that_the_role_may_not_read_is_logged_and_does_not_delay_the_start(
     queue_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Sending to it takes another permission, which nothing but sending shows."""
@@ -182,7 +182,7 @@ def test_a_dead_letter_queue_that_the_role_may_not_read_is_told_and_does_not_hol
         assert "failed" in record.getMessage()
 
 
-def test_an_instance_whose_metadata_is_turned_off_is_told_what_it_lacks_and_asks_nobody(
+def test_an_instance_whose_metadata_is_turned_off_logs_what_it_lacks_and_makes_no_call(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     metadata = Metadata()
@@ -191,12 +191,12 @@ def test_an_instance_whose_metadata_is_turned_off_is_told_what_it_lacks_and_asks
         for value in ("true", "True", "TRUE"):
             monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", value)
             caplog.clear()
-            assert wiring.detect_platform(told(auto_scaling_group="g")) == wiring.Platform()
+            assert wiring.detect_platform(configured(auto_scaling_group="g")) == wiring.Platform()
             [record] = caplog.records
             assert "AWS_EC2_METADATA_DISABLED" in record.getMessage()
         assert metadata.asked == []
         monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "false")
-        asked = told(auto_scaling_group="g")
+        asked = configured(auto_scaling_group="g")
         with wiring.lifecycle_tasks(asked, wiring.detect_platform(asked), lambda: True, print):
             eventually(lambda: metadata.asked, "it is asked where nothing turns it off")
 
@@ -253,7 +253,7 @@ def test_a_function_given_to_run_is_looked_at_as_well() -> None:
     with pytest.raises(
         ConfigError, match=r"handler 'as_in_lambda' is called with .message. and takes .event"
     ):
-        run(told(), callables.as_in_lambda)
+        run(configured(), callables.as_in_lambda)
 
 
 def test_a_run_outside_the_main_thread_where_no_signal_arrives_is_refused_in_a_sentence() -> None:
@@ -261,10 +261,10 @@ def test_a_run_outside_the_main_thread_where_no_signal_arrives_is_refused_in_a_s
         pool.submit(run, settings({"queues": [QUEUE]}), callables.plain).result()
 
 
-def test_a_handler_is_looked_for_before_aws_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_handler_is_looked_for_before_aws_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "check", lambda _: pytest.fail("AWS was asked"))
     with pytest.raises(ConfigError, match="nowhere"):
-        run(told(), "nowhere.app:handle")
+        run(configured(), "nowhere.app:handle")
 
 
 def test_a_permission_that_is_missing_is_named_with_the_queue(
@@ -296,7 +296,7 @@ def test_a_key_that_the_role_may_not_use_is_named_with_the_queue_and_the_action(
 
 
 @pytest.mark.parametrize(("receipts", "processes", "warned"), [(3, 1, False), (4, 3, False), (3, 3, True)])
-def test_a_fifo_queue_whose_redrive_leaves_no_attempt_behind_a_failing_message_is_told(
+def test_a_fifo_queue_whose_redrive_leaves_no_attempt_behind_a_failing_message_is_logged(
     caplog: pytest.LogCaptureFixture, receipts: int, processes: int, warned: bool
 ) -> None:
     with account.account():
@@ -309,7 +309,7 @@ def test_a_fifo_queue_whose_redrive_leaves_no_attempt_behind_a_failing_message_i
 
 
 @pytest.mark.parametrize("name", ["orders.fifo", "uploads"])
-def test_a_queue_without_a_redrive_policy_is_told_nothing_of_it(
+def test_a_queue_without_a_redrive_policy_logs_no_warning(
     caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
     with account.account():
@@ -317,12 +317,12 @@ def test_a_queue_without_a_redrive_policy_is_told_nothing_of_it(
     assert caplog.text == ""
 
 
-def test_an_aws_out_of_reach_may_heal_and_is_told_once_however_many_queues_there_are(
+def test_an_unreachable_aws_is_logged_once_however_many_queues_there_are(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", nobody())
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    wiring.check(told("one", "two", "three"))
+    wiring.check(configured("one", "two", "three"))
     [record] = caplog.records
     assert "no answer from AWS" in record.getMessage()
     assert "it may heal, and is tried again" in record.getMessage()
@@ -330,21 +330,21 @@ def test_an_aws_out_of_reach_may_heal_and_is_told_once_however_many_queues_there
 
 def test_a_handler_that_cannot_reach_other_processes_is_refused_before_any_is_started() -> None:
     with pytest.raises(ConfigError, match=r"<lambda>.* cannot reach other processes: make it a function"):
-        run(told(processes=2), lambda message: None)
+        run(configured(processes=2), lambda message: None)
 
 
-def test_a_task_without_an_agent_is_told_once_that_nothing_protects_it(
+def test_a_task_without_an_agent_logs_once_that_nothing_protects_it(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.delenv("ECS_AGENT_URI", raising=False)
-    assert wiring.detect_platform(told(cluster="c", service="s")).protection is None
+    assert wiring.detect_platform(configured(cluster="c", service="s")).protection is None
     assert [record.getMessage() for record in caplog.records] == [
         "the task is not protected from scale-in: ECS sets no ECS_AGENT_URI here"
     ]
-    assert wiring.detect_platform(told(cluster="c", service="s", protect=False)).protection is None
+    assert wiring.detect_platform(configured(cluster="c", service="s", protect=False)).protection is None
     assert len(caplog.records) == 1
 
 
-def told(*names: str, **given: Any) -> Settings:
+def configured(*names: str, **given: Any) -> Settings:
     urls = [f"https://sqs.eu-west-1.amazonaws.com/123456789012/{name}" for name in names or ("uploads",)]
     return settings({"queues": urls, **given})

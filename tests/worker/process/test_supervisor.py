@@ -93,7 +93,7 @@ FLEET = ("--cluster", "c", "--service", "s", "--metrics", "none", "--protection-
 
 
 def began_in_two_processes(one: Running) -> set[int]:
-    pids = set(one.await_notes("began", 2).values())
+    pids = set(one.await_events("began", 2).values())
     assert len(pids) == 2
     return pids
 
@@ -108,16 +108,16 @@ def test_processes_that_die_in_their_work_are_started_anew_and_their_messages_co
     agent = Agent()
     sqs.send("poison", "long")
     with serving(agent) as uri, worker("until_allowed", *TWO, *FLEET, ECS_AGENT_URI=uri) as one:
-        [killed] = one.await_notes("began", 1).values()
+        [killed] = one.await_events("began", 1).values()
         eventually(lambda: PROTECTED in agent.states, "the task is protected")
         os.kill(killed, signal.SIGKILL)
         one.await_log(f"ended with {STATUS}; started anew in 1 s")
         one.await_log("ended with -9; started anew in 1 s")
         one.go()
-        assert killed not in one.await_notes("done", 2).values()
+        assert killed not in one.await_events("done", 2).values()
         eventually(lambda: sqs.left() == 0, "both are deleted")
         eventually(lambda: agent.states[-1] == RELEASED, "an idle task is not protected")
-        one.tell(signal.SIGINT)
+        one.send_signal(signal.SIGINT)
         assert one.await_end() == 0
     assert "Traceback" not in one.log
 
@@ -237,11 +237,11 @@ def test_sigterm_to_the_parent_drains_every_process_under_one_protection(worker:
         pids = began_in_two_processes(one)
         assert one.process.pid not in pids
         eventually(lambda: PROTECTED in agent.states, "the task is protected")
-        one.tell(signal.SIGTERM)
+        one.send_signal(signal.SIGTERM)
         one.await_log("draining 2 processes: SIGTERM")
         one.go()
         assert one.await_end() == 0
-    assert set(one.notes("done")) == {"a", "b"}
+    assert set(one.logged_events("done")) == {"a", "b"}
     assert sqs.left() == 0
     assert agent.states[-2:] == [PROTECTED, RELEASED]
     assert agent.states.count(PROTECTED) == 1
@@ -255,8 +255,8 @@ def test_a_thread_that_a_handler_left_behind_does_not_keep_the_process(
 ) -> None:
     sqs.send("one")
     with worker("leaving_a_thread", "--processes", str(processes)) as one:
-        one.await_notes("done", 1)
-        one.tell(signal.SIGTERM)
+        one.await_events("done", 1)
+        one.send_signal(signal.SIGTERM)
         assert one.await_end() == 0
         assert "cut off" in one.log
 
@@ -264,7 +264,7 @@ def test_a_thread_that_a_handler_left_behind_does_not_keep_the_process(
 def test_a_signal_that_comes_while_the_processes_start_is_not_lost_and_ends_all_in_order(worker: Any) -> None:
     with worker("at_once", *TWO) as one:
         eventually(lambda: children(one.process.pid), "a child is on its way")
-        one.tell(signal.SIGTERM)
+        one.send_signal(signal.SIGTERM)
         assert one.await_end() == 0, one.log
     assert "Traceback" not in one.log
 
@@ -272,10 +272,10 @@ def test_a_signal_that_comes_while_the_processes_start_is_not_lost_and_ends_all_
 def test_a_second_sigint_ends_at_once(worker: Any, sqs: Sqs) -> None:
     sqs.send("long")
     with worker("until_allowed") as one:
-        one.await_notes("began", 1)
-        one.tell(signal.SIGINT)
+        one.await_events("began", 1)
+        one.send_signal(signal.SIGINT)
         one.await_log("draining within 2 s: SIGINT")
-        one.tell(signal.SIGINT)
+        one.send_signal(signal.SIGINT)
         assert one.await_end() == -signal.SIGINT
 
 
@@ -283,11 +283,11 @@ def test_processes_whose_parent_was_killed_drain_by_themselves(worker: Any, sqs:
     sqs.send("a", "b")
     with worker("until_allowed", *TWO, *UNHURRIED) as one:
         began_in_two_processes(one)
-        one.tell(signal.SIGKILL)
+        one.send_signal(signal.SIGKILL)
         one.await_log("the parent process is gone")
         one.go()
         assert one.await_end() == -signal.SIGKILL
-    assert set(one.notes("done")) == {"a", "b"}
+    assert set(one.logged_events("done")) == {"a", "b"}
     assert sqs.left() == 0
 
 
@@ -344,17 +344,17 @@ def test_an_instance_of_a_warm_pool_begins_nothing_until_it_is_in_service_and_dr
     ):
         one.await_log("g keeps the instance in its warm pool (Warmed:Running)")
         eventually(lambda: len(metadata.paths) > 4, "it goes on asking")
-        assert one.notes("done") == {}
+        assert one.logged_events("done") == {}
         metadata.items[STATE] = "InService"
-        one.await_notes("done", 6)
+        one.await_events("done", 6)
         metadata.items[STATE] = "Warmed:Running"
         one.await_log("draining")
         eventually(lambda: one.log.count("(Warmed:Running): nothing is received") == 2, "it waits again")
         sqs.send("warm")
         metadata.items[STATE] = "InService"
-        assert "warm" not in one.notes("done")
-        one.await_notes("done", 7)
-        one.tell(signal.SIGTERM)
+        assert "warm" not in one.logged_events("done")
+        one.await_events("done", 7)
+        one.send_signal(signal.SIGTERM)
         assert one.await_end() == 0
     assert "Traceback" not in one.log
 
@@ -365,8 +365,8 @@ def test_an_instance_of_a_warm_pool_begins_nothing_until_it_is_in_service_and_dr
 def test_a_worker_that_works_and_leaves_says_little(worker: Any, sqs: Sqs) -> None:
     sqs.send(*map(str, range(30)))
     with worker("at_once") as one:
-        one.await_notes("done", 30)
-        one.tell(signal.SIGTERM)
+        one.await_events("done", 30)
+        one.send_signal(signal.SIGTERM)
         assert one.await_end() == 0
     assert [line.split(" ", 4)[-1] for line in one.logs] == ["draining within 2 s: SIGTERM"]
     assert len(one.reports) == 1

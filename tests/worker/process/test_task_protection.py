@@ -28,7 +28,7 @@ def uri(agent: Agent) -> Iterator[str]:
         yield f"{address}/api/0123456789"
 
 
-def test_a_busy_task_puts_its_wish_and_the_term_at_the_agents_path(agent: Agent, uri: str) -> None:
+def test_a_busy_task_puts_its_protection_and_the_term_at_the_agents_path(agent: Agent, uri: str) -> None:
     TaskProtection(uri, visibility_s=60).protect()
     [asked] = agent.asked
     assert (asked.method, asked.path) == ("PUT", "/api/0123456789/task-protection/v1/state")
@@ -85,7 +85,7 @@ def test_whatever_is_not_a_protection_is_an_error_that_shows_the_answer(
         TaskProtection(uri, visibility_s=60).protect()
 
 
-def test_an_agent_that_is_gone_is_a_passing_trouble_told_by_nobody_else(
+def test_an_agent_that_is_gone_is_a_transient_error_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.INFO), pytest.raises(TransientError, match="task protection"):

@@ -1,4 +1,4 @@
-"""A worker hears that its instance has to go, once, and keeps the group waiting until it has drained."""
+"""A worker learns once that its instance terminates, and extends the hook until it has drained."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tests.worker.waiting import eventually
 
 
 @dataclass
-class Bell:
-    """Notices in memory."""
+class LifecycleFake:
+    """An instance's lifecycle in memory."""
 
     reason: str | None = None
     unreachable: bool = False
@@ -41,15 +41,15 @@ class Bell:
 
 
 @dataclass
-class Ear:
-    """A listener, its bell, and what it heard."""
+class Watching:
+    """A watcher, a fake lifecycle, and the reasons that were reported."""
 
-    bell: Bell = field(default_factory=Bell)
-    heard: list[str] = field(default_factory=list)
+    lifecycle: LifecycleFake = field(default_factory=LifecycleFake)
+    reasons: list[str] = field(default_factory=list)
     now: float = 1000.0
 
     def __post_init__(self) -> None:
-        self.watcher = TerminationWatcher(self.bell, self.heard.append, random_share=lambda: 0.0)
+        self.watcher = TerminationWatcher(self.lifecycle, self.reasons.append, random_share=lambda: 0.0)
 
     def live(self, seconds: float) -> None:
         for _ in range(round(seconds / WATCH_INTERVAL_S)):
@@ -58,52 +58,54 @@ class Ear:
 
 
 @pytest.fixture
-def ear() -> Ear:
-    return Ear()
+def watching() -> Watching:
+    return Watching()
 
 
-def test_a_notice_is_passed_on_once_however_long_it_stands(ear: Ear) -> None:
-    ear.live(60)
-    assert ear.heard == []
-    ear.bell.reason = "the group terminates the instance"
-    ear.live(60)
-    assert ear.heard == ["the group terminates the instance"]
+def test_a_notice_is_reported_once_however_long_it_stands(watching: Watching) -> None:
+    watching.live(60)
+    assert watching.reasons == []
+    watching.lifecycle.reason = "the group terminates the instance"
+    watching.live(60)
+    assert watching.reasons == ["the group terminates the instance"]
 
 
-def test_the_group_is_asked_to_wait_at_once_and_more_often_than_any_hook_times_out(ear: Ear) -> None:
+def test_the_hook_is_extended_at_once_and_more_often_than_any_hook_times_out(watching: Watching) -> None:
     shortest_hook_s = 30
-    ear.bell.reason = "the group terminates the instance"
-    ear.live(WATCH_INTERVAL_S)
-    assert ear.bell.calls == ["out of service?", "wait"]
-    ear.live(600)
-    assert ear.bell.calls.count("wait") == 1 + 600 / HOOK_EXTENSION_S
+    watching.lifecycle.reason = "the group terminates the instance"
+    watching.live(WATCH_INTERVAL_S)
+    assert watching.lifecycle.calls == ["out of service?", "wait"]
+    watching.live(600)
+    assert watching.lifecycle.calls.count("wait") == 1 + 600 / HOOK_EXTENSION_S
     assert shortest_hook_s > HOOK_EXTENSION_S + WATCH_INTERVAL_S
 
 
-def test_nobody_is_asked_to_wait_while_the_instance_may_stay(ear: Ear) -> None:
-    ear.live(600)
-    assert "wait" not in ear.bell.calls
+def test_no_hook_is_extended_while_the_instance_is_in_service(watching: Watching) -> None:
+    watching.live(600)
+    assert "wait" not in watching.lifecycle.calls
 
 
-def test_it_goes_on_listening_after_the_first_notice(ear: Ear) -> None:
+def test_it_goes_on_watching_after_the_first_notice(watching: Watching) -> None:
     """A Spot notice may be followed by the group's own, whose hook has to be answered."""
-    ear.bell.reason = "EC2 takes the Spot instance back"
-    ear.live(60)
-    assert ear.bell.calls.count("out of service?") == 60 / WATCH_INTERVAL_S
+    watching.lifecycle.reason = "EC2 takes the Spot instance back"
+    watching.live(60)
+    assert watching.lifecycle.calls.count("out of service?") == 60 / WATCH_INTERVAL_S
 
 
-def test_an_outage_is_told_once_and_ends_by_itself(ear: Ear, caplog: pytest.LogCaptureFixture) -> None:
-    ear.bell.unreachable = True
-    ear.live(600)
-    assert ear.heard == []
+def test_an_outage_is_logged_once_and_ends_by_itself(
+    watching: Watching, caplog: pytest.LogCaptureFixture
+) -> None:
+    watching.lifecycle.unreachable = True
+    watching.live(600)
+    assert watching.reasons == []
     assert [record.getMessage() for record in caplog.records] == ["nobody answers; asked again every 5 s"]
-    ear.bell.unreachable, ear.bell.reason = False, "the group terminates the instance"
-    ear.live(WATCH_INTERVAL_S)
-    assert ear.heard == ["the group terminates the instance"]
+    watching.lifecycle.unreachable, watching.lifecycle.reason = False, "the group terminates the instance"
+    watching.live(WATCH_INTERVAL_S)
+    assert watching.reasons == ["the group terminates the instance"]
 
 
-def test_the_last_thing_said_is_that_nothing_runs_here_any_more(ear: Ear) -> None:
-    ear.watcher.start()
-    eventually(lambda: ear.bell.calls, "the first look comes at once")
-    ear.watcher.stop()
-    assert ear.bell.calls == ["out of service?", "left"]
+def test_the_last_call_completes_the_hook(watching: Watching) -> None:
+    watching.watcher.start()
+    eventually(lambda: watching.lifecycle.calls, "the first look comes at once")
+    watching.watcher.stop()
+    assert watching.lifecycle.calls == ["out of service?", "left"]

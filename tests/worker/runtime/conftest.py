@@ -1,4 +1,4 @@
-"""What tests of a whole worker share: queues in memory, and a worker that looks again all the time."""
+"""Fixtures for tests of a whole worker: queues in memory, and a worker with short intervals."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def sqs() -> InMemorySqs:
 
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """Everything that is looked at every second is looked at all the time; for more of it."""
+    """Everything that is checked every second is checked much more often."""
     monkeypatch.setattr(worker, "CHECK_INTERVAL_S", 0.01)
     monkeypatch.setattr(worker, "ADJUST_S", 0.02)
     monkeypatch.setattr(worker, "MIN_RELEASE_S", 0.2)

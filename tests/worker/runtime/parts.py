@@ -31,7 +31,7 @@ _numbers = itertools.count()
 
 
 def message(queue: Queue = WORK, *, body: str = "body", visible_in_s: float = 60, **more: Any) -> Message:
-    """One that the fake has never heard of."""
+    """A message that the fake does not know."""
     now = time.monotonic()
     said = {
         "message_id": f"id-{next(_numbers)}",

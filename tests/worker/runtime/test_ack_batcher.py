@@ -50,8 +50,8 @@ def opened(sqs: InMemorySqs) -> Iterator[Callable[..., AckBatcher]]:
         ack_batcher.stop()
 
 
-class Told:
-    """What became of entries."""
+class Outcomes:
+    """The outcomes of acknowledgements."""
 
     def __init__(self) -> None:
         self.ends: list[tuple[str, str | None]] = []
@@ -70,8 +70,8 @@ def work(sqs: InMemorySqs, count: int, queue: Queue = WORK) -> list[Message]:
     return [one for _ in range(-(-count // 10)) for one in received(sqs, queue)]
 
 
-def deletes(messages: list[Message], told: Told, until: float = FOR_EVER) -> list[PendingAck]:
-    return [PendingAck(message, None, until, told) for message in messages]
+def deletes(messages: list[Message], outcomes: Outcomes, until: float = FOR_EVER) -> list[PendingAck]:
+    return [PendingAck(message, None, until, outcomes) for message in messages]
 
 
 def add(ack_batcher: AckBatcher, entries: list[PendingAck]) -> None:
@@ -87,18 +87,18 @@ def soon() -> float:
 
 
 def test_ten_deletes_make_one_call(sqs: InMemorySqs, opened: Callable[..., AckBatcher]) -> None:
-    ack_batcher, told = opened(linger_s=LINGERING_S), Told()
-    add(ack_batcher, deletes(work(sqs, 20), told))
+    ack_batcher, outcomes = opened(linger_s=LINGERING_S), Outcomes()
+    add(ack_batcher, deletes(work(sqs, 20), outcomes))
     assert ack_batcher.wait_empty(soon())
     assert [len(call.bodies) for call in sqs.made("delete")] == [10, 10]
     assert sqs.bodies(WORK.url) == []
-    assert len(told.done) == 20
+    assert len(outcomes.done) == 20
 
 
 def test_fewer_than_ten_wait_for_others(sqs: InMemorySqs, opened: Callable[..., AckBatcher]) -> None:
-    ack_batcher, told = opened(linger_s=LINGERING_S), Told()
-    add(ack_batcher, deletes(work(sqs, 13), told))
-    eventually(lambda: len(told.done) == 10, "ten are deleted")
+    ack_batcher, outcomes = opened(linger_s=LINGERING_S), Outcomes()
+    add(ack_batcher, deletes(work(sqs, 13), outcomes))
+    eventually(lambda: len(outcomes.done) == 10, "ten are deleted")
     assert not ack_batcher.wait_empty(time.monotonic() + 0.1)
     assert ack_batcher.pending == 3
 
@@ -106,23 +106,21 @@ def test_fewer_than_ten_wait_for_others(sqs: InMemorySqs, opened: Callable[..., 
 def test_fewer_than_ten_go_once_the_first_has_lingered(
     sqs: InMemorySqs, opened: Callable[..., AckBatcher]
 ) -> None:
-    ack_batcher, told = opened(linger_s=0.2), Told()
+    ack_batcher, outcomes = opened(linger_s=0.2), Outcomes()
     began_at = time.monotonic()
-    add(ack_batcher, deletes(work(sqs, 3), told))
+    add(ack_batcher, deletes(work(sqs, 3), outcomes))
     assert ack_batcher.wait_empty(soon())
     (call,) = sqs.made("delete")
     assert len(call.bodies) == 3
     assert call.at - began_at >= 0.2
 
 
-def test_whoever_helps_tells_one_batch_that_is_due(
-    sqs: InMemorySqs, opened: Callable[..., AckBatcher]
-) -> None:
-    ack_batcher, told = opened(linger_s=LINGERING_S, senders=0), Told()
+def test_a_caller_sends_one_batch_that_is_due(sqs: InMemorySqs, opened: Callable[..., AckBatcher]) -> None:
+    ack_batcher, outcomes = opened(linger_s=LINGERING_S, senders=0), Outcomes()
     assert not ack_batcher.send_due_batch()
-    add(ack_batcher, deletes(work(sqs, 13), told))
+    add(ack_batcher, deletes(work(sqs, 13), outcomes))
     assert ack_batcher.send_due_batch()
-    assert len(told.done) == 10
+    assert len(outcomes.done) == 10
     assert not ack_batcher.send_due_batch()
     assert ack_batcher.pending == 3
 
@@ -130,40 +128,43 @@ def test_whoever_helps_tells_one_batch_that_is_due(
 def test_a_full_batch_is_left_to_the_pollers_for_a_while(
     sqs: InMemorySqs, opened: Callable[..., AckBatcher]
 ) -> None:
-    ack_batcher, told = opened(linger_s=LINGERING_S, senders=2), Told()
+    ack_batcher, outcomes = opened(linger_s=LINGERING_S, senders=2), Outcomes()
     began_at = time.monotonic()
-    add(ack_batcher, deletes(work(sqs, 20), told))
+    add(ack_batcher, deletes(work(sqs, 20), outcomes))
     assert ack_batcher.send_due_batch()
-    eventually(lambda: len(told.done) == 20, "a courier carries what no poller came for")
-    by_the_poller, by_the_courier = sqs.made("delete")
-    assert by_the_poller.at - began_at < POLLERS_FIRST_S <= by_the_courier.at - began_at
+    eventually(lambda: len(outcomes.done) == 20, "a sender sends what no poller has sent")
+    by_the_poller, by_the_sender = sqs.made("delete")
+    assert by_the_poller.at - began_at < POLLERS_FIRST_S <= by_the_sender.at - began_at
 
 
-def test_nothing_lingers_in_a_hurry(sqs: InMemorySqs, opened: Callable[..., AckBatcher]) -> None:
-    ack_batcher, told = opened(linger_s=LINGERING_S), Told()
-    add(ack_batcher, deletes(work(sqs, 3), told))
+def test_nothing_lingers_while_draining(sqs: InMemorySqs, opened: Callable[..., AckBatcher]) -> None:
+    ack_batcher, outcomes = opened(linger_s=LINGERING_S), Outcomes()
+    add(ack_batcher, deletes(work(sqs, 3), outcomes))
     ack_batcher.stop_lingering()
     assert ack_batcher.wait_empty(soon())
     assert sqs.bodies(WORK.url) == []
 
 
 @pytest.mark.parametrize(("queue", "hide_s"), [(WORK, 0), (ORDERED, None)])
-def test_hand_backs_and_deletes_that_others_wait_for_do_not_linger(
+def test_releases_and_deletes_that_others_wait_for_do_not_linger(
     sqs: InMemorySqs, opened: Callable[..., AckBatcher], queue: Queue, hide_s: int | None
 ) -> None:
-    ack_batcher, told = opened(linger_s=LINGERING_S), Told()
-    add(ack_batcher, [PendingAck(one, hide_s, FOR_EVER, told) for one in work(sqs, 1, queue)])
+    ack_batcher, outcomes = opened(linger_s=LINGERING_S), Outcomes()
+    add(ack_batcher, [PendingAck(one, hide_s, FOR_EVER, outcomes) for one in work(sqs, 1, queue)])
     assert ack_batcher.wait_empty(soon())
-    assert told.ends == [("0", None)]
+    assert outcomes.ends == [("0", None)]
 
 
 def test_a_batch_is_of_one_queue_and_one_operation(
     sqs: InMemorySqs, opened: Callable[..., AckBatcher]
 ) -> None:
-    ack_batcher, told = opened(linger_s=LINGERING_S), Told()  # the fake refuses a batch for two queues
+    ack_batcher, outcomes = (
+        opened(linger_s=LINGERING_S),
+        Outcomes(),
+    )  # the fake refuses a batch for two queues
     plain, ordered = work(sqs, 4), work(sqs, 4, ORDERED)
     for one, other in zip(plain, ordered, strict=True):
-        add(ack_batcher, [*deletes([one], told), PendingAck(other, 0, FOR_EVER, told)])
+        add(ack_batcher, [*deletes([one], outcomes), PendingAck(other, 0, FOR_EVER, outcomes)])
     ack_batcher.stop_lingering()
     assert ack_batcher.wait_empty(soon())
     assert sqs.bodies(WORK.url) == []
@@ -172,8 +173,8 @@ def test_a_batch_is_of_one_queue_and_one_operation(
 
 def test_one_busy_queue_does_not_hold_up_another(sqs: InMemorySqs, opened: Callable[..., AckBatcher]) -> None:
     """Deletes that always fill the next batch must not keep a message from being hidden in time."""
-    ack_batcher, told = opened(linger_s=LINGERING_S, senders=1), Told()
-    hidden = Told()
+    ack_batcher, outcomes = opened(linger_s=LINGERING_S, senders=1), Outcomes()
+    hidden = Outcomes()
     (kept,) = work(sqs, 1)
     calls: list[int] = []
 
@@ -182,23 +183,23 @@ def test_one_busy_queue_does_not_hold_up_another(sqs: InMemorySqs, opened: Calla
         if len(calls) == 1:
             ack_batcher.add(PendingAck(kept, 300, FOR_EVER, hidden))
         if len(calls) < 50 and not hidden.ends:
-            add(ack_batcher, deletes([message() for _ in range(10)], told))
+            add(ack_batcher, deletes([message() for _ in range(10)], outcomes))
 
     sqs.before["delete"] = flood
-    add(ack_batcher, deletes([message() for _ in range(20)], told))
+    add(ack_batcher, deletes([message() for _ in range(20)], outcomes))
     assert ack_batcher.wait_empty(soon())
     assert hidden.done == ["0"]
     assert len(calls) < 10
 
 
-def test_the_batch_that_has_waited_longest_is_told_first(
+def test_the_batch_that_has_waited_longest_is_sent_first(
     sqs: InMemorySqs, opened: Callable[..., AckBatcher]
 ) -> None:
     """Whichever queue was the first to have one."""
-    ack_batcher, told = opened(linger_s=0.0, senders=0), Told()
+    ack_batcher, outcomes = opened(linger_s=0.0, senders=0), Outcomes()
     for queues in ([WORK, ORDERED], [ORDERED, WORK]):
         for queue in queues:
-            add(ack_batcher, deletes([message(queue, body=queue.name)], told))
+            add(ack_batcher, deletes([message(queue, body=queue.name)], outcomes))
         while ack_batcher.send_due_batch():
             pass
     assert [call.url for call in sqs.made("delete")] == [WORK.url, ORDERED.url, ORDERED.url, WORK.url]
@@ -207,7 +208,7 @@ def test_the_batch_that_has_waited_longest_is_told_first(
 # ---- what is refused ---------------------------------------------------------------------------------------
 
 
-def test_what_was_refused_for_now_is_told_again_and_the_rest_of_its_batch_is_not(
+def test_what_was_refused_for_now_is_sent_again_and_the_rest_of_its_batch_is_not(
     sqs: InMemorySqs, opened: Callable[..., AckBatcher]
 ) -> None:
     refusals = {"3": 2, "7": 1}
@@ -219,10 +220,10 @@ def test_what_was_refused_for_now_is_told_again_and_the_rest_of_its_batch_is_not
         return THROTTLED
 
     sqs.refusing["delete"] = sometimes
-    ack_batcher, told = opened(), Told()
-    add(ack_batcher, deletes(work(sqs, 10), told))
+    ack_batcher, outcomes = opened(), Outcomes()
+    add(ack_batcher, deletes(work(sqs, 10), outcomes))
     assert ack_batcher.wait_empty(soon())
-    assert sorted(told.done) == list("0123456789")
+    assert sorted(outcomes.done) == list("0123456789")
     asked = [body for call in sqs.made("delete") for body in call.bodies]
     assert {body: asked.count(body) for body in "0123456789"} == {
         **dict.fromkeys("01245689", 1),
@@ -232,68 +233,66 @@ def test_what_was_refused_for_now_is_told_again_and_the_rest_of_its_batch_is_not
     assert sqs.bodies(WORK.url) == []
 
 
-def test_a_final_refusal_is_told_once(sqs: InMemorySqs, opened: Callable[..., AckBatcher]) -> None:
+def test_a_final_refusal_is_not_retried(sqs: InMemorySqs, opened: Callable[..., AckBatcher]) -> None:
     sqs.refusing["delete"] = lambda _: EXPIRED_HANDLE
-    ack_batcher, told = opened(), Told()
-    add(ack_batcher, deletes(work(sqs, 1), told))
+    ack_batcher, outcomes = opened(), Outcomes()
+    add(ack_batcher, deletes(work(sqs, 1), outcomes))
     assert ack_batcher.wait_empty(soon())
-    assert told.ends == [("0", EXPIRED_HANDLE.reason)]
+    assert outcomes.ends == [("0", EXPIRED_HANDLE.reason)]
     assert len(sqs.made("delete")) == 1
 
 
 def test_nothing_is_lost_while_sqs_is_down(sqs: InMemorySqs, opened: Callable[..., AckBatcher]) -> None:
-    ack_batcher, told = opened(), Told()
+    ack_batcher, outcomes = opened(), Outcomes()
     messages = work(sqs, 30)
     sqs.failing("delete")
-    add(ack_batcher, deletes(messages, told))
-    eventually(lambda: len(sqs.made("delete")) >= 9, "every batch is told again twice")
-    assert (told.ends, ack_batcher.pending) == ([], 30)
+    add(ack_batcher, deletes(messages, outcomes))
+    eventually(lambda: len(sqs.made("delete")) >= 9, "every batch is sent again twice")
+    assert (outcomes.ends, ack_batcher.pending) == ([], 30)
     sqs.healed()
     assert ack_batcher.wait_empty(soon())
-    assert len(told.done) == len(set(told.done)) == 30
+    assert len(outcomes.done) == len(set(outcomes.done)) == 30
     assert sqs.bodies(WORK.url) == []
 
 
 def test_the_pause_grows_with_each_attempt(sqs: InMemorySqs, opened: Callable[..., AckBatcher]) -> None:
-    ack_batcher, told = opened(), Told()
+    ack_batcher, outcomes = opened(), Outcomes()
     sqs.failing("delete")
-    add(ack_batcher, deletes(work(sqs, 1), told))
+    add(ack_batcher, deletes(work(sqs, 1), outcomes))
     eventually(lambda: len(sqs.made("delete")) >= 4, "it is told four times")
     at = [call.at for call in sqs.made("delete")]
     pauses_s = [later - sooner for sooner, later in itertools.pairwise(at)]
     assert all(pause_s >= least_s for pause_s, least_s in zip(pauses_s, (0.1, 0.2, 0.4), strict=False))
 
 
-def test_what_was_refused_for_hours_is_still_told_again(
+def test_what_was_refused_for_hours_is_still_retried(
     sqs: InMemorySqs, opened: Callable[..., AckBatcher]
 ) -> None:
     """A doubled pause outgrows a float after three hours of ten seconds each."""
-    ack_batcher, told = opened(), Told()
+    ack_batcher, outcomes = opened(), Outcomes()
     refusals = iter([THROTTLED])
     sqs.refusing["delete"] = lambda _: next(refusals, None)
-    (entry,) = deletes(work(sqs, 1), told, until=time.monotonic() + 0.5)
+    (entry,) = deletes(work(sqs, 1), outcomes, until=time.monotonic() + 0.5)
     entry.attempts = 2000
     ack_batcher.add(entry)
     assert ack_batcher.wait_empty(soon())
-    assert told.done == ["0"]
+    assert outcomes.done == ["0"]
 
 
-def test_what_does_not_matter_any_more_is_given_up(
-    sqs: InMemorySqs, opened: Callable[..., AckBatcher]
-) -> None:
-    ack_batcher, told = opened(), Told()
+def test_what_is_no_longer_useful_is_given_up(sqs: InMemorySqs, opened: Callable[..., AckBatcher]) -> None:
+    ack_batcher, outcomes = opened(), Outcomes()
     sqs.failing("hide")
-    add(ack_batcher, [PendingAck(one, 0, time.monotonic() + 0.25, told) for one in work(sqs, 1)])
+    add(ack_batcher, [PendingAck(one, 0, time.monotonic() + 0.25, outcomes) for one in work(sqs, 1)])
     assert ack_batcher.wait_empty(soon())
-    assert told.ends == [("0", "SQS is down")]
+    assert outcomes.ends == [("0", "SQS is down")]
     assert 2 <= len(sqs.made("hide")) <= 3
 
 
-def test_a_defect_in_a_call_loses_nothing_and_ends_no_courier(
+def test_a_defect_in_a_call_loses_nothing_and_ends_no_sender(
     sqs: InMemorySqs, opened: Callable[..., AckBatcher], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loops, "AFTER_DEFECT_S", 0.01)
-    ack_batcher, told = opened(senders=1), Told()
+    ack_batcher, outcomes = opened(senders=1), Outcomes()
     broken = [True]
 
     def break_once(_: Call) -> None:
@@ -302,20 +301,20 @@ def test_a_defect_in_a_call_loses_nothing_and_ends_no_courier(
             raise RuntimeError("a defect")
 
     sqs.before["delete"] = break_once
-    add(ack_batcher, deletes(work(sqs, 10), told))
+    add(ack_batcher, deletes(work(sqs, 10), outcomes))
     assert ack_batcher.wait_empty(soon())
-    assert len(told.done) == 10
+    assert len(outcomes.done) == 10
 
 
-def test_an_answer_that_got_lost_is_asked_for_again(
+def test_a_request_whose_response_was_lost_is_sent_again(
     sqs: InMemorySqs, opened: Callable[..., AckBatcher]
 ) -> None:
-    ack_batcher, told = opened(), Told()
+    ack_batcher, outcomes = opened(), Outcomes()
     messages = work(sqs, 10)
     sqs.after["delete"] = lost_once(sqs)
-    add(ack_batcher, deletes(messages, told))
+    add(ack_batcher, deletes(messages, outcomes))
     assert ack_batcher.wait_empty(soon())
-    assert len(told.done) == 10
+    assert len(outcomes.done) == 10
     assert len(sqs.made("delete")) == 2
 
 
@@ -333,9 +332,9 @@ def lost_once(sqs: InMemorySqs) -> Callable[[Call], None]:
 def test_waiting_ends_at_its_deadline_and_says_that_something_is_open(
     sqs: InMemorySqs, opened: Callable[..., AckBatcher]
 ) -> None:
-    ack_batcher, told = opened(), Told()
+    ack_batcher, outcomes = opened(), Outcomes()
     sqs.failing("delete")
-    add(ack_batcher, deletes(work(sqs, 1), told))
+    add(ack_batcher, deletes(work(sqs, 1), outcomes))
     assert not ack_batcher.wait_empty(time.monotonic() + 0.1)
     assert ack_batcher.pending == 1
 
@@ -343,12 +342,12 @@ def test_waiting_ends_at_its_deadline_and_says_that_something_is_open(
 def test_an_entry_that_ends_one_and_begins_another_never_looks_like_nothing(
     sqs: InMemorySqs, opened: Callable[..., AckBatcher]
 ) -> None:
-    ack_batcher, told = opened(), Told()
+    ack_batcher, outcomes = opened(), Outcomes()
     (one,) = work(sqs, 1)
     seen_open: list[int] = []
 
     def then_hand_back(entry: PendingAck, reason: str | None) -> None:
-        ack_batcher.add(PendingAck(entry.message, 0, FOR_EVER, told))
+        ack_batcher.add(PendingAck(entry.message, 0, FOR_EVER, outcomes))
         seen_open.append(ack_batcher.pending)
 
     ack_batcher.add(PendingAck(one, 300, FOR_EVER, then_hand_back))
@@ -357,19 +356,19 @@ def test_an_entry_that_ends_one_and_begins_another_never_looks_like_nothing(
     assert sqs.visible(WORK.url) == ["0"]
 
 
-def test_stopped_couriers_end(sqs: InMemorySqs, opened: Callable[..., AckBatcher]) -> None:
+def test_stopped_senders_end(sqs: InMemorySqs, opened: Callable[..., AckBatcher]) -> None:
     before = {thread.ident for thread in threading.enumerate()}
     opened(senders=3).stop()
     eventually(
-        lambda: not {thread.ident for thread in threading.enumerate()} - before, "the couriers' threads end"
+        lambda: not {thread.ident for thread in threading.enumerate()} - before, "the senders' threads end"
     )
 
 
 def test_deletes_of_many_queues_all_arrive(sqs: InMemorySqs, opened: Callable[..., AckBatcher]) -> None:
-    ack_batcher, told = opened(senders=4), Told()
+    ack_batcher, outcomes = opened(senders=4), Outcomes()
     queues = [Queue(url=sqs.create(f"queue-{number}")) for number in range(8)]
     for queue in queues:
-        add(ack_batcher, deletes(work(sqs, 25, queue), told))
+        add(ack_batcher, deletes(work(sqs, 25, queue), outcomes))
     assert ack_batcher.wait_empty(soon())
-    assert len(told.done) == 200
+    assert len(outcomes.done) == 200
     assert [sqs.bodies(queue_url(f"queue-{number}")) for number in range(8)] == [[]] * 8

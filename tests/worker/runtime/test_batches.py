@@ -175,7 +175,7 @@ def run(sqs: InMemorySqs) -> Iterator[Callable[..., Running]]:
 
 
 class Rows:
-    """A batch handler that keeps what it was given, and fails what it is told."""
+    """A batch handler that records its batches, and fails the given messages."""
 
     def __init__(self, *failing: str, reason: str | BaseException = "failed") -> None:
         self.batches: list[list[str]] = []
@@ -234,7 +234,7 @@ def test_a_batch_that_cannot_fill_begins_without_its_wait(
     body_bytes: int,
     more: dict[str, Any],
 ) -> None:
-    """Nothing more is received while the buffer has no room: what it holds would wait in vain."""
+    """Nothing more is received while the buffer has no capacity: what it holds would wait in vain."""
     names = [f"work-{number}" for number in range(queues)]
     for name in names:
         sqs.send(sqs.create(name), *["x" * body_bytes] * (400 // queues))
@@ -357,7 +357,7 @@ def test_no_group_ever_runs_ahead_of_a_failure_for_good(
         assert sorted(mine, key=last.__getitem__) == mine
 
 
-def test_a_rejected_message_of_a_group_is_buried_and_those_behind_it_come_again_in_order(
+def test_a_rejected_message_of_a_group_is_dead_lettered_and_those_behind_it_come_again_in_order(
     sqs: InMemorySqs, run: Callable[..., Running]
 ) -> None:
     sqs.send(ORDERED.url, *bodies(5), group="a")
@@ -422,7 +422,7 @@ def test_behind_a_message_that_expired_before_its_batch_began_nothing_of_its_gro
 def test_behind_a_message_that_cannot_be_read_a_batch_loses_no_attempt(
     sqs: InMemorySqs, run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those behind it were taken out to begin with it, and their handler never saw them."""
+    """Those behind it were taken out to begin with it, and their handler was never called."""
     sqs.send(ORDERED.url, *bodies(3), group="a")
     receive = sqs.receive
 
@@ -466,8 +466,8 @@ def timed_out(one: Running) -> Counter[Outcome]:
     return Counter({outcome: sum(counts.values()) for outcome, counts in minute.durations_s.items()})
 
 
-def test_a_message_of_a_large_batch_is_put_into_words_at_once() -> None:
-    """Each names its batch: told in full, every message would tell all the others."""
+def test_a_message_of_a_large_batch_has_a_short_repr() -> None:
+    """Each refers to its batch: in full, the repr of every message would contain all the others."""
     given = batch(200)
     for message in given:
         message.batch = given
@@ -514,7 +514,7 @@ def test_every_message_of_a_batch_is_kept_hidden_and_the_worker_is_busy(
     assert rows.seen == dict.fromkeys(bodies(10), 1)
 
 
-def test_a_drain_hands_back_a_batch_that_does_not_end(sqs: InMemorySqs, run: Callable[..., Running]) -> None:
+def test_a_drain_releases_a_batch_that_does_not_end(sqs: InMemorySqs, run: Callable[..., Running]) -> None:
     sqs.send(WORK.url, *bodies(5))
     rows = Rows()
 

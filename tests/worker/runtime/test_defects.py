@@ -88,7 +88,7 @@ def start(sqs: InMemorySqs, capsys: pytest.CaptureFixture[str]) -> Iterator[Star
 
 
 class Holding:
-    """Calls that hang until the test is over; `ended` tells of those that did not have to."""
+    """Calls that hang until the test is over; `ended` is set when one returns before."""
 
     def __init__(self) -> None:
         self.begun, self.ended = threading.Event(), threading.Event()
@@ -118,10 +118,10 @@ def reject(_: Message) -> None:
     raise ValueError("no")
 
 
-# ---- the thread that is told to drain ----------------------------------------------------------------------
+# ---- the thread that drains ----------------------------------------------------------------------
 
 
-def test_the_thread_that_is_told_to_drain_makes_no_call(sqs: InMemorySqs, start: Start) -> None:
+def test_the_thread_that_drains_makes_no_call(sqs: InMemorySqs, start: Start) -> None:
     """A call may take a minute to fail, and SIGTERM leaves less than two."""
     callers: set[threading.Thread] = set()
     hangs = threading.Event()
@@ -240,7 +240,7 @@ PARTS = {
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_a_defect_is_told_and_the_work_goes_on(
+def test_a_defect_is_logged_and_the_work_goes_on(
     sqs: InMemorySqs,
     start: Start,
     monkeypatch: pytest.MonkeyPatch,
@@ -256,9 +256,9 @@ def test_a_defect_is_told_and_the_work_goes_on(
     eventually(lambda: sum(broken.values()) == 2, "the defect was met twice")
     eventually(lambda: running.worker._handler_pool.busy == 0, "no slot counts as busy for ever")
     assert running.drained() == 0
-    told = [one for one in caplog.records if "a defect in" in one.getMessage()]
-    assert all(one.levelno == logging.ERROR for one in told)
-    assert len([one for one in told if one.exc_info]) == 1, "its stack trace is logged once"
+    logged = [one for one in caplog.records if "a defect in" in one.getMessage()]
+    assert all(one.levelno == logging.ERROR for one in logged)
+    assert len([one for one in logged if one.exc_info]) == 1, "its stack trace is logged once"
 
 
 @pytest.mark.parametrize("step", ["succeeded", "failed", "advance"])
@@ -282,7 +282,7 @@ def test_a_defect_while_a_message_of_a_group_is_settled_does_not_wedge_the_group
     assert running.drained() == 0
 
 
-def test_a_defect_while_a_handler_is_written_off_does_not_keep_its_message_or_the_others(
+def test_a_defect_while_a_slot_is_detached_does_not_keep_its_message_or_the_others(
     sqs: InMemorySqs, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hangs = threading.Event()
@@ -393,7 +393,7 @@ def test_attendants_go_on_after_a_defect(monkeypatch: pytest.MonkeyPatch) -> Non
         each.stop()
 
 
-def test_an_attendant_whose_last_word_meets_a_defect_holds_nobody_up(
+def test_a_lifecycle_task_whose_last_call_meets_a_defect_delays_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(loops, "AFTER_DEFECT_S", 60)

@@ -61,17 +61,18 @@ def answered(thread: threading.Thread) -> None:
     assert not thread.is_alive(), "nobody woke it"
 
 
-# ---- pollers and room --------------------------------------------------------------------------------------
+# ---- pollers and capacity
+# --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("prefetch_limit", "limit", "asked"), [(3, 100, 3), (100, 4, 4), (100, 100, 10)])
-def test_a_poll_asks_for_no_more_than_there_is_room(prefetch_limit: int, limit: int, asked: int) -> None:
+def test_a_poll_asks_for_no_more_than_the_free_capacity(prefetch_limit: int, limit: int, asked: int) -> None:
     poll = make_dispatcher(prefetch_limit=lambda: prefetch_limit, limit=limit).next_poll(0.0)
     assert poll is not None
     assert poll.max_messages == asked
 
 
-def test_no_poll_is_made_while_polls_under_way_may_fill_the_room() -> None:
+def test_no_poll_is_made_while_polls_under_way_may_use_the_capacity() -> None:
     dispatcher = make_dispatcher(prefetch_limit=lambda: 20)
     first, second = dispatcher.next_poll(0.0), dispatcher.next_poll(0.0)
     assert first is not None
@@ -82,7 +83,7 @@ def test_no_poll_is_made_while_polls_under_way_may_fill_the_room() -> None:
     assert dispatcher.next_poll(0.0) is not None
 
 
-def test_a_poller_that_waits_for_room_is_woken_by_a_slot() -> None:
+def test_a_poller_that_waits_for_capacity_is_woken_by_a_slot() -> None:
     dispatcher = make_dispatcher(limit=10)
     fill(dispatcher, *(message() for _ in range(10)))
     thread, polls = waiting(lambda: dispatcher.next_poll(20))
@@ -92,7 +93,7 @@ def test_a_poller_that_waits_for_room_is_woken_by_a_slot() -> None:
     assert polls[0] is not None
 
 
-def test_a_poll_that_brings_fewer_than_it_asked_for_makes_room_for_a_poller_that_waits() -> None:
+def test_a_poll_that_brings_fewer_than_it_asked_for_wakes_a_poller_that_waits() -> None:
     dispatcher = make_dispatcher(limit=10)
     poll = dispatcher.next_poll(0.0)
     assert poll is not None
@@ -143,7 +144,7 @@ def test_many_pollers_and_slots_keep_the_limit_and_pass_every_message_once() -> 
     assert 0 < max_held <= 20
 
 
-def test_a_long_poll_at_one_queue_leaves_room_for_another_of_its_priority() -> None:
+def test_a_long_poll_at_one_queue_leaves_capacity_for_another_of_its_priority() -> None:
     dispatcher = make_dispatcher([WORK, OTHER], prefetch_limit=lambda: 10)
     for queue in (WORK, OTHER):
         dispatcher.record_depth(queue, Depth(visible=0, in_flight=0))
@@ -157,8 +158,8 @@ def test_a_long_poll_at_one_queue_leaves_room_for_another_of_its_priority() -> N
 # ---- what is believed of queues ----------------------------------------------------------------------------
 
 
-def test_a_queue_said_to_be_empty_is_waited_at() -> None:
-    """Also before its first poll: were it not polled at all, only its attributes could tell of a message."""
+def test_an_empty_queue_is_long_polled() -> None:
+    """Also before its first poll: if it were not polled, only its attributes could show a message."""
     dispatcher = make_dispatcher()
     dispatcher.record_depth(WORK, Depth(visible=0, in_flight=3))
     poll = dispatcher.next_poll(0.0)
@@ -166,7 +167,7 @@ def test_a_queue_said_to_be_empty_is_waited_at() -> None:
     assert poll.wait_s == LONG_POLL_S
 
 
-def test_a_queue_said_to_be_empty_is_looked_at_again_soon_while_others_are_not() -> None:
+def test_an_empty_queue_is_polled_again_soon_while_others_are_not_empty() -> None:
     """AWS's counts lag by up to a minute."""
     scheduler = PollScheduler([URGENT, WORK], 0.0)
     scheduler.record_depth(URGENT, Depth(visible=0, in_flight=0), 0.0)
@@ -250,7 +251,7 @@ def test_a_group_that_advances_wakes_a_slot() -> None:
     assert messages[0].body == "a2"
 
 
-def test_a_dropped_group_gives_what_was_behind_and_frees_its_room() -> None:
+def test_a_dropped_group_returns_what_was_behind_and_frees_its_capacity() -> None:
     dispatcher = make_dispatcher([ORDERED], limit=3)
     fill(dispatcher, *grouped("a", "a1", "a2", "a3"))
     assert taken(dispatcher) == ["a1"]
@@ -260,7 +261,7 @@ def test_a_dropped_group_gives_what_was_behind_and_frees_its_room() -> None:
     assert taken(dispatcher) == ["a1"]
 
 
-def test_after_a_group_was_dropped_its_queue_is_asked_for_one_until_a_message_of_the_group_comes() -> None:
+def test_after_a_group_was_dropped_its_queue_is_polled_for_one_until_a_message_of_the_group_comes() -> None:
     dispatcher = make_dispatcher([ORDERED])
     fill(dispatcher, *grouped("a", "a1", "a2"))
     assert taken(dispatcher) == ["a1"]
@@ -294,7 +295,7 @@ def test_a_long_poll_is_back_before_what_is_held_can_fail_and_be_visible_again()
 # ---- the end -----------------------------------------------------------------------------------------------
 
 
-def test_closing_answers_with_all_that_was_not_begun_and_wakes_everybody() -> None:
+def test_closing_returns_all_that_was_not_begun_and_wakes_everybody() -> None:
     dispatcher = make_dispatcher([ORDERED], limit=10)
     fill(dispatcher, *grouped("a", *(f"a{n}" for n in range(5))), *grouped("b", *(f"b{n}" for n in range(5))))
     assert taken(dispatcher) == ["a0", "b0"]
@@ -307,7 +308,7 @@ def test_closing_answers_with_all_that_was_not_begun_and_wakes_everybody() -> No
     assert dispatcher.close() == []
 
 
-def test_what_a_poll_brings_after_the_closing_is_given_back() -> None:
+def test_what_a_poll_brings_after_the_closing_is_returned() -> None:
     dispatcher = make_dispatcher()
     poll = dispatcher.next_poll(0.0)
     assert poll is not None
@@ -390,7 +391,7 @@ def test_a_batch_wakes_one_slot_and_that_one_the_next(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("queue", "prefetch_limit"), [(ORDERED, LIMIT), (WORK, LIMIT - 1)], ids=["ordered", "slow handlers"]
 )
-def test_no_slot_naps_while_others_wait_for_it(
+def test_no_slot_spins_while_others_wait_for_it(
     monkeypatch: pytest.MonkeyPatch, queue: Queue, prefetch_limit: int
 ) -> None:
     """The next of a group, or pollers that ask for what the slots can begin."""
@@ -417,7 +418,7 @@ def test_the_next_of_a_group_wakes_a_slot_at_once(monkeypatch: pytest.MonkeyPatc
     assert [one.body for one in found if one] == ["second"]
 
 
-def test_a_slot_that_finds_nothing_makes_room_before_it_naps(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slot_that_finds_nothing_wakes_a_poller_before_it_spins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sluice_worker.runtime.dispatcher.SPIN_WAIT_S", 600.0)
     room = 0
     dispatcher = make_dispatcher(prefetch_limit=lambda: room, limit=LIMIT)

@@ -37,8 +37,8 @@ from tests.worker.waiting import eventually
 DEAD = queue_url("dead")
 
 
-class Plant:
-    """A processor between a queue and what it tells SQS."""
+class Pool:
+    """A handler pool between a queue and the acknowledgements to SQS."""
 
     def __init__(self, handler: Handler, *, least: int, most: int, max_processing_s: float) -> None:
         self.sqs = InMemorySqs()
@@ -90,16 +90,16 @@ class Plant:
 
 
 @pytest.fixture
-def plant(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Plant]]:
+def pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Pool]]:
     monkeypatch.setattr(module, "TIMEOUT_S", 0.02)
-    plants: list[Plant] = []
+    pools: list[Pool] = []
 
-    def build(handler: Handler, *, least: int = 1, most: int = 4, max_processing_s: float = 3600) -> Plant:
-        plants.append(Plant(handler, least=least, most=most, max_processing_s=max_processing_s))
-        return plants[-1]
+    def build(handler: Handler, *, least: int = 1, most: int = 4, max_processing_s: float = 3600) -> Pool:
+        pools.append(Pool(handler, least=least, most=most, max_processing_s=max_processing_s))
+        return pools[-1]
 
     yield build
-    for one in plants:
+    for one in pools:
         one.end()
 
 
@@ -125,8 +125,8 @@ def gate() -> Iterator[Gate]:
 # ---- how a handler ends ------------------------------------------------------------------------------------
 
 
-def test_a_message_whose_handler_returns_is_deleted_and_counted(plant: Callable[..., Plant]) -> None:
-    built = plant(lambda _: None)
+def test_a_message_whose_handler_returns_is_deleted_and_counted(pool: Callable[..., Pool]) -> None:
+    built = pool(lambda _: None)
     built.deliver("a", "b", "c")
     built.settled()
     assert built.sqs.bodies(WORK.url) == []
@@ -134,7 +134,7 @@ def test_a_message_whose_handler_returns_is_deleted_and_counted(plant: Callable[
     assert (built.counters.processed, built.handler_pool.busy) == (3, 0)
 
 
-class UnspeakableError(Exception):
+class UnprintableError(Exception):
     """An exception that cannot be put into words."""
 
     def __str__(self) -> str:
@@ -155,14 +155,14 @@ class EndingError(Exception):
         SystemExit(1),
         KeyboardInterrupt(),
         asyncio.CancelledError(),
-        UnspeakableError(),
+        UnprintableError(),
         EndingError(),
     ],
     ids=lambda error: type(error).__name__,
 )
 @pytest.mark.parametrize("kind", ["function", "coroutine"])
 def test_whatever_a_handler_raises_its_message_goes_back_and_the_slot_lives_on(
-    plant: Callable[..., Plant], error: BaseException, kind: str
+    pool: Callable[..., Pool], error: BaseException, kind: str
 ) -> None:
     def handle(message: Message) -> None:
         if message.body == "bad":
@@ -171,7 +171,7 @@ def test_whatever_a_handler_raises_its_message_goes_back_and_the_slot_lives_on(
     async def awaited(message: Message) -> None:
         handle(message)
 
-    built = plant(handle if kind == "function" else awaited, most=1)
+    built = pool(handle if kind == "function" else awaited, most=1)
     built.deliver("bad", "good")
     built.settled()
     assert built.sqs.bodies(WORK.url) == ["bad"]
@@ -179,11 +179,11 @@ def test_whatever_a_handler_raises_its_message_goes_back_and_the_slot_lives_on(
     assert built.sqs.made("hide")[0].seconds[0] > 0
 
 
-def test_a_rejected_message_is_buried_with_what_the_handler_said(plant: Callable[..., Plant]) -> None:
+def test_a_rejected_message_is_dead_lettered_with_the_handlers_reason(pool: Callable[..., Pool]) -> None:
     def reject(_: Message) -> None:
         raise Reject("an empty body")
 
-    built = plant(reject)
+    built = pool(reject)
     built.deliver("poison")
     built.settled()
     assert built.sqs.bodies(WORK.url) == []
@@ -192,9 +192,9 @@ def test_a_rejected_message_is_buried_with_what_the_handler_said(plant: Callable
     ]
 
 
-def test_a_message_that_expired_in_the_buffer_is_not_begun(plant: Callable[..., Plant]) -> None:
+def test_a_message_that_expired_in_the_buffer_is_not_begun(pool: Callable[..., Pool]) -> None:
     begun: list[str] = []
-    built = plant(lambda message: begun.append(message.body))
+    built = pool(lambda message: begun.append(message.body))
     built.sqs.send(WORK.url, "gone", "ours")
     messages = received(built.sqs)
     messages[0].visible_at = time.monotonic() - 1
@@ -205,9 +205,9 @@ def test_a_message_that_expired_in_the_buffer_is_not_begun(plant: Callable[..., 
 
 
 def test_a_defect_in_settling_ends_no_slot_and_holds_nothing(
-    plant: Callable[..., Plant], monkeypatch: pytest.MonkeyPatch
+    pool: Callable[..., Pool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    built = plant(lambda _: None, most=1)
+    built = pool(lambda _: None, most=1)
     succeeded = built.in_flight.succeeded
 
     def break_once(message: Message) -> None:
@@ -225,9 +225,9 @@ def test_a_defect_in_settling_ends_no_slot_and_holds_nothing(
 
 
 def test_a_deadline_lies_no_later_than_sqs_can_hide_the_message(
-    plant: Callable[..., Plant], gate: Gate
+    pool: Callable[..., Pool], gate: Gate
 ) -> None:
-    built = plant(gate, max_processing_s=MAX_VISIBILITY_S)
+    built = pool(gate, max_processing_s=MAX_VISIBILITY_S)
     built.sqs.send(WORK.url, "old")
     (old,) = received(built.sqs)
     old.received_at -= 100
@@ -237,9 +237,9 @@ def test_a_deadline_lies_no_later_than_sqs_can_hide_the_message(
 
 
 def test_a_handler_past_its_deadline_loses_its_message_and_its_slot(
-    plant: Callable[..., Plant], gate: Gate
+    pool: Callable[..., Pool], gate: Gate
 ) -> None:
-    built = plant(gate, max_processing_s=0.01)
+    built = pool(gate, max_processing_s=0.01)
     (late,) = built.deliver("late")
     eventually(lambda: gate.inside and late.remaining_s < 0, "the handler is late")
     built.handler_pool.adjust()
@@ -250,12 +250,12 @@ def test_a_handler_past_its_deadline_loses_its_message_and_its_slot(
     assert built.handler_pool.busy == 0
 
 
-def test_the_slot_that_takes_its_place_works(plant: Callable[..., Plant], gate: Gate) -> None:
+def test_the_slot_that_takes_its_place_works(pool: Callable[..., Pool], gate: Gate) -> None:
     def handle(message: Message) -> None:
         if message.body == "hangs":
             gate(message)
 
-    built = plant(handle, most=2, max_processing_s=0.01)
+    built = pool(handle, most=2, max_processing_s=0.01)
     (hanging,) = built.deliver("hangs")
     eventually(lambda: gate.inside and hanging.remaining_s < 0, "the handler is late")
     built.handler_pool.adjust()
@@ -264,9 +264,9 @@ def test_the_slot_that_takes_its_place_works(plant: Callable[..., Plant], gate: 
 
 
 def test_a_success_that_comes_late_deletes_its_message_and_frees_the_thread(
-    plant: Callable[..., Plant], gate: Gate
+    pool: Callable[..., Pool], gate: Gate
 ) -> None:
-    built = plant(gate, max_processing_s=0.01)
+    built = pool(gate, max_processing_s=0.01)
     (late,) = built.deliver("late")
     eventually(lambda: gate.inside and late.remaining_s < 0, "the handler is late")
     built.handler_pool.adjust()
@@ -277,12 +277,12 @@ def test_a_success_that_comes_late_deletes_its_message_and_frees_the_thread(
     assert built.outcomes() == {Outcome.TIMEOUT: 1}
 
 
-def test_a_failure_that_comes_late_changes_nothing(plant: Callable[..., Plant], gate: Gate) -> None:
+def test_a_failure_that_comes_late_changes_nothing(pool: Callable[..., Pool], gate: Gate) -> None:
     def handle(message: Message) -> None:
         gate(message)
         raise Reject("too late to matter")
 
-    built = plant(handle, max_processing_s=0.01)
+    built = pool(handle, max_processing_s=0.01)
     (late,) = built.deliver("late")
     eventually(lambda: gate.inside and late.remaining_s < 0, "the handler is late")
     built.handler_pool.adjust()
@@ -294,14 +294,14 @@ def test_a_failure_that_comes_late_changes_nothing(plant: Callable[..., Plant], 
     assert built.sqs.bodies(WORK.url) == ["late"]
 
 
-def test_a_handler_that_moves_its_deadline_is_not_written_off(
-    plant: Callable[..., Plant], gate: Gate
+def test_a_slot_whose_handler_moves_its_deadline_is_not_detached(
+    pool: Callable[..., Pool], gate: Gate
 ) -> None:
     def handle(message: Message) -> None:
         message.extend(3600)
         gate(message)
 
-    built = plant(handle, max_processing_s=0.01)
+    built = pool(handle, max_processing_s=0.01)
     built.deliver("long")
     eventually(lambda: gate.inside, "the handler begins")
     built.handler_pool.adjust()
@@ -311,19 +311,19 @@ def test_a_handler_that_moves_its_deadline_is_not_written_off(
     assert built.outcomes() == {Outcome.SUCCESS: 1}
 
 
-def test_a_coroutine_cancelled_at_its_deadline_counts_as_a_timeout(plant: Callable[..., Plant]) -> None:
+def test_a_coroutine_cancelled_at_its_deadline_counts_as_a_timeout(pool: Callable[..., Pool]) -> None:
     async def hang(_: Message) -> None:
         await asyncio.Event().wait()
 
-    built = plant(hang, max_processing_s=0.01)
+    built = pool(hang, max_processing_s=0.01)
     built.deliver("hangs")
     built.settled()
     assert built.outcomes() == {Outcome.TIMEOUT: 1}
     assert built.handler_pool.hung == 0
 
 
-def test_a_coroutine_that_will_not_be_cancelled_is_written_off(
-    plant: Callable[..., Plant], gate: Gate
+def test_a_slot_whose_coroutine_will_not_be_cancelled_is_detached(
+    pool: Callable[..., Pool], gate: Gate
 ) -> None:
     async def stubborn(message: Message) -> None:
         gate.inside.append(message.body)
@@ -333,7 +333,7 @@ def test_a_coroutine_that_will_not_be_cancelled_is_written_off(
             except asyncio.CancelledError:
                 continue
 
-    built = plant(stubborn, max_processing_s=0.01)
+    built = pool(stubborn, max_processing_s=0.01)
     (late,) = built.deliver("stubborn")
     eventually(lambda: gate.inside and late.remaining_s < 0, "the handler is late")
     built.handler_pool.adjust()
@@ -344,12 +344,12 @@ def test_a_coroutine_that_will_not_be_cancelled_is_written_off(
 
 
 def test_a_coroutine_that_blocks_its_loop_costs_slots_and_nothing_else(
-    plant: Callable[..., Plant], gate: Gate
+    pool: Callable[..., Pool], gate: Gate
 ) -> None:
     async def block(message: Message) -> None:
         gate(message)
 
-    built = plant(block, least=2, most=8, max_processing_s=0.01)
+    built = pool(block, least=2, most=8, max_processing_s=0.01)
     messages = built.deliver("blocks", "waits for the loop")
     eventually(lambda: gate.inside and all(one.remaining_s < 0 for one in messages), "both are late")
     built.handler_pool.adjust()
@@ -361,10 +361,8 @@ def test_a_coroutine_that_blocks_its_loop_costs_slots_and_nothing_else(
     assert built.exhausted == 0
 
 
-def test_as_many_hanging_handlers_as_slots_may_be_are_too_many(
-    plant: Callable[..., Plant], gate: Gate
-) -> None:
-    built = plant(gate, least=2, most=2, max_processing_s=0.01)
+def test_as_many_hanging_handlers_as_slots_may_be_are_too_many(pool: Callable[..., Pool], gate: Gate) -> None:
+    built = pool(gate, least=2, most=2, max_processing_s=0.01)
     messages = built.deliver("a")
     eventually(lambda: len(gate.inside) == 1 and messages[0].remaining_s < 0, "the first is late")
     built.handler_pool.adjust()
@@ -379,9 +377,9 @@ def test_as_many_hanging_handlers_as_slots_may_be_are_too_many(
 
 
 def test_slots_grow_one_at_a_time_while_they_are_busy_and_shrink_when_they_are_not(
-    plant: Callable[..., Plant], gate: Gate
+    pool: Callable[..., Pool], gate: Gate
 ) -> None:
-    built = plant(gate, most=3)
+    built = pool(gate, most=3)
     built.deliver("a", "b", "c", "d")
     for slots in (1, 2, 3):
         eventually(lambda slots=slots: len(gate.inside) == slots, f"{slots} handlers run")
@@ -398,8 +396,10 @@ def test_slots_grow_one_at_a_time_while_they_are_busy_and_shrink_when_they_are_n
     eventually(shrunk, "one slot is left")
 
 
-def test_reach_counts_idle_slots_until_a_message_ended(plant: Callable[..., Plant], gate: Gate) -> None:
-    built = plant(gate, least=3)
+def test_the_prefetch_limit_counts_idle_slots_until_a_message_ended(
+    pool: Callable[..., Pool], gate: Gate
+) -> None:
+    built = pool(gate, least=3)
     assert built.handler_pool.prefetch_limit() == 3
     built.deliver("a")
     eventually(lambda: built.handler_pool.busy == 1, "one handler runs")
@@ -409,8 +409,8 @@ def test_reach_counts_idle_slots_until_a_message_ended(plant: Callable[..., Plan
 # ---- the end -----------------------------------------------------------------------------------------------
 
 
-def test_nothing_is_begun_after_the_stop(plant: Callable[..., Plant], gate: Gate) -> None:
-    built = plant(gate, least=1, most=1)
+def test_nothing_is_begun_after_the_stop(pool: Callable[..., Pool], gate: Gate) -> None:
+    built = pool(gate, least=1, most=1)
     built.deliver("runs", "waits")
     eventually(lambda: gate.inside == ["runs"], "the first runs")
     built.handler_pool.stop()
@@ -420,8 +420,8 @@ def test_nothing_is_begun_after_the_stop(plant: Callable[..., Plant], gate: Gate
     assert [message.body for message in built.dispatcher.close()] == ["waits"]
 
 
-def test_what_is_abandoned_is_the_callers_to_end(plant: Callable[..., Plant], gate: Gate) -> None:
-    built = plant(gate, least=2)
+def test_what_is_abandoned_is_settled_by_the_caller(pool: Callable[..., Pool], gate: Gate) -> None:
+    built = pool(gate, least=2)
     built.deliver("a", "b")
     eventually(lambda: len(gate.inside) == 2, "both run")
     built.handler_pool.stop()
@@ -431,22 +431,22 @@ def test_what_is_abandoned_is_the_callers_to_end(plant: Callable[..., Plant], ga
     assert built.sqs.made("delete") == []
 
 
-def many(handler: Callable[[Message], Any], plant: Callable[..., Plant]) -> Plant:
-    built = plant(handler, least=4, most=4)
+def many(handler: Callable[[Message], Any], pool: Callable[..., Pool]) -> Pool:
+    built = pool(handler, least=4, most=4)
     for batch in range(20):
         built.deliver(*(f"{batch}-{number}" for number in range(10)))
     built.settled()
     return built
 
 
-def test_many_slots_begin_each_message_once(plant: Callable[..., Plant]) -> None:
+def test_many_slots_begin_each_message_once(pool: Callable[..., Pool]) -> None:
     begun: list[str] = []
-    built = many(lambda message: begun.append(message.body), plant)
+    built = many(lambda message: begun.append(message.body), pool)
     assert len(begun) == len(set(begun)) == 200
     assert built.sqs.bodies(WORK.url) == []
 
 
-def test_a_closed_minute_is_whole_and_changes_no_more(plant: Callable[..., Plant]) -> None:
+def test_a_closed_interval_is_whole_and_changes_no_more(pool: Callable[..., Pool]) -> None:
     """It is read while slots count on: none may still be counting into it."""
     closed: list[ReportInterval] = []
     closing: list[threading.Thread] = []
@@ -462,7 +462,7 @@ def test_a_closed_minute_is_whole_and_changes_no_more(plant: Callable[..., Plant
             assert not closed
             super().record_end(outcome, took_s)
 
-    built = plant(lambda _: None)
+    built = pool(lambda _: None)
     built.handler_pool._counters = Interrupted(began_at=time.time())
     built.deliver("one")
     built.settled()

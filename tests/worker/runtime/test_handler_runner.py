@@ -201,7 +201,7 @@ def test_coroutines_run_side_by_side() -> None:
 # ---- its name ----------------------------------------------------------------------------------------------
 
 
-def test_a_handler_is_found_in_the_present_folder(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_handler_is_found_in_the_current_folder(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "found_here.py").write_text("class Jobs:\n    @staticmethod\n    def handle(message): ...\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", [])

@@ -1,4 +1,4 @@
-"""Every message received ends once: deleted, handed back or buried; and is hidden while it is held."""
+"""Every received message ends once (deleted, released or dead-lettered), and is hidden while it is held."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def ordered() -> Dispatcher:
 def beating(
     sqs: InMemorySqs, ack_batcher: AckBatcher, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[InFlightMessages]:
-    """Custody whose heart beats a hundred times a second."""
+    """In-flight messages with a hundred heartbeats a second."""
     monkeypatch.setattr(module, "HEARTBEATS_PER_VISIBILITY", VISIBILITY_S * 100)
     held = parts.make_in_flight(sqs, ack_batcher, dead_letter_queue=DEAD)
     held.start()
@@ -78,18 +78,18 @@ def sent(sqs: InMemorySqs, count: int, queue: Queue = WORK, *, visibility_s: int
 
 
 def hidden(sqs: InMemorySqs) -> list[tuple[str, int]]:
-    """What SQS was asked to hide, and for how long."""
+    """The bodies and timeouts of visibility changes."""
     return [pair for call in sqs.made("hide") for pair in zip(call.bodies, call.seconds, strict=True)]
 
 
-def told(ack_batcher: AckBatcher) -> None:
+def all_acknowledged(ack_batcher: AckBatcher) -> None:
     assert ack_batcher.wait_empty(time.monotonic() + 20)
 
 
 def ended(held: InFlightMessages, ack_batcher: AckBatcher) -> None:
-    """Its dead letters are sent or refused, and SQS has heard what follows."""
+    """Its dead letters are sent or refused, and SQS has confirmed what follows."""
     eventually(lambda: held.pending_dead_letters == 0, "every dead letter has its answer")
-    told(ack_batcher)
+    all_acknowledged(ack_batcher)
 
 
 # ---- the heartbeat -----------------------------------------------------------------------------------------
@@ -182,7 +182,7 @@ def test_an_extension_counts_from_before_sqs_was_asked(sqs: InMemorySqs, beating
     assert held.visible_at <= requested_at[0] + VISIBILITY_S
 
 
-def test_nothing_is_extended_after_it_was_handed_back(
+def test_nothing_is_extended_after_it_was_released(
     sqs: InMemorySqs, ack_batcher: AckBatcher, beating: InFlightMessages
 ) -> None:
     sqs.refusing["hide"] = lambda one: THROTTLED if one.body == "0" else None
@@ -191,13 +191,13 @@ def test_nothing_is_extended_after_it_was_handed_back(
     beating.add([back, control])
     eventually(lambda: "1" in dict(hidden(sqs)), "the other one is extended")
     sqs.healed()
-    told(ack_batcher)
+    all_acknowledged(ack_batcher)
     assert {seconds for body, seconds in hidden(sqs) if body == "0"} == {0}
     assert sqs.visible(WORK.url) == ["0"]
 
 
 @pytest.mark.parametrize("extension_fails", [False, True])
-def test_a_hand_back_has_the_last_word_over_an_extension_under_way(
+def test_a_release_waits_for_an_extension_under_way(
     sqs: InMemorySqs, ack_batcher: AckBatcher, beating: InFlightMessages, extension_fails: bool
 ) -> None:
     under_way, go_on = threading.Event(), threading.Event()
@@ -216,13 +216,13 @@ def test_a_hand_back_has_the_last_word_over_an_extension_under_way(
     beating.release([back])
     assert beating.count == 1
     go_on.set()
-    told(ack_batcher)
+    all_acknowledged(ack_batcher)
     assert hidden(sqs) == [("0", VISIBILITY_S), ("0", 0)]
     assert sqs.visible(WORK.url) == ["0"]
     assert beating.count == 0
 
 
-def test_a_message_stays_hidden_while_it_is_being_buried(
+def test_a_message_stays_hidden_while_it_is_sent_to_the_dead_letter_queue(
     sqs: InMemorySqs, ack_batcher: AckBatcher, beating: InFlightMessages
 ) -> None:
     """Also past its deadline: others would otherwise get what is already among the dead letters."""
@@ -244,7 +244,7 @@ def test_a_message_stays_hidden_while_it_is_being_buried(
     assert (sqs.bodies(WORK.url), sqs.bodies(DEAD)) == ([], ["0"])
 
 
-def test_the_heart_goes_on_after_a_defect(
+def test_the_heartbeat_goes_on_after_a_defect(
     sqs: InMemorySqs, ack_batcher: AckBatcher, beating: InFlightMessages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sluice_worker.runtime.loops.AFTER_DEFECT_S", 0.01)
@@ -272,7 +272,7 @@ def test_a_success_is_deleted_and_no_longer_held(sqs: InMemorySqs, ack_batcher: 
     held.add([done])
     assert held.count == 1
     held.succeeded(done)
-    told(ack_batcher)
+    all_acknowledged(ack_batcher)
     assert (held.count, sqs.bodies(WORK.url), done.stage) == (0, [], Stage.SETTLED)
 
 
@@ -285,7 +285,7 @@ def test_a_failure_goes_back_for_longer_with_each_receipt(
     failed.receive_count = receipts
     held.add([failed])
     held.failed(failed, "no")
-    told(ack_batcher)
+    all_acknowledged(ack_batcher)
     ((body, seconds),) = hidden(sqs)
     assert body == "0"
     assert 0.8 * full_s - 1 <= seconds <= full_s
@@ -295,7 +295,7 @@ def test_a_failure_goes_back_for_longer_with_each_receipt(
 def test_a_back_off_that_reaches_beyond_twelve_hours_hides_for_what_is_left_of_them(
     sqs: InMemorySqs, ack_batcher: AckBatcher
 ) -> None:
-    """Also where SQS takes it only later. Refused as a whole, it would come back within a minute."""
+    """Also if SQS takes it only later. If SQS refused it, the message would come back within a minute."""
     policy = FailurePolicy(backoff_s=MAX_VISIBILITY_S, max_backoff_s=MAX_VISIBILITY_S)
     held = parts.make_in_flight(sqs, ack_batcher, policy=policy)
     (failed,) = sent(sqs, 1)
@@ -305,13 +305,13 @@ def test_a_back_off_that_reaches_beyond_twelve_hours_hides_for_what_is_left_of_t
     sqs.refusing["hide"] = lambda _: next(refusals, None)
     held.add([failed])
     held.failed(failed, "no")
-    told(ack_batcher)
+    all_acknowledged(ack_batcher)
     assert 6 * HOUR_S - VISIBILITY_MARGIN_S - 5 < stored.visible_at - time.monotonic() < 6 * HOUR_S
     assert held.count == 0
 
 
 @pytest.mark.parametrize(("receipts", "rejected"), [(1, True), (3, False)])
-def test_what_is_rejected_or_failed_too_often_is_buried_with_the_reason_and_then_deleted(
+def test_what_is_rejected_or_failed_too_often_is_dead_lettered_with_the_reason_and_then_deleted(
     sqs: InMemorySqs, ack_batcher: AckBatcher, receipts: int, rejected: bool
 ) -> None:
     policy = FailurePolicy(max_attempts=3, dead_letters=True)
@@ -332,13 +332,13 @@ def test_what_is_rejected_or_failed_too_often_is_buried_with_the_reason_and_then
     assert (held.count, sqs.bodies(WORK.url)) == (0, [])
 
 
-def test_a_failure_below_the_most_attempts_is_not_buried(sqs: InMemorySqs, ack_batcher: AckBatcher) -> None:
+def test_a_failure_below_max_attempts_is_not_dead_lettered(sqs: InMemorySqs, ack_batcher: AckBatcher) -> None:
     policy = FailurePolicy(max_attempts=3, dead_letters=True)
     held = parts.make_in_flight(sqs, ack_batcher, policy=policy, dead_letter_queue=DEAD)
     (failed,) = sent(sqs, 1)
     failed.receive_count = 2
     held.failed(failed, "no")
-    told(ack_batcher)
+    all_acknowledged(ack_batcher)
     assert (sqs.bodies(DEAD), sqs.bodies(WORK.url)) == ([], ["0"])
 
 
@@ -346,7 +346,7 @@ def test_a_failure_below_the_most_attempts_is_not_buried(sqs: InMemorySqs, ack_b
 def test_receipts_that_ended_before_the_message_was_begun_are_no_attempts(
     sqs: InMemorySqs, ack_batcher: AckBatcher, unbegun: str
 ) -> None:
-    """A message that waited behind others is not buried at its first failure."""
+    """A message that waited behind others is not dead-lettered at its first failure."""
     policy = FailurePolicy(max_attempts=2, dead_letters=True, backoff_s=0)
     held = parts.make_in_flight(sqs, ack_batcher, policy=policy, dead_letter_queue=DEAD)
     sqs.send(WORK.url, "0")
@@ -362,7 +362,7 @@ def test_receipts_that_ended_before_the_message_was_begun_are_no_attempts(
         else:
             about_to_expire = receive()
             assert not held.may_begin(about_to_expire, about_to_expire.visible_at - 0.5)
-        told(ack_batcher)
+        all_acknowledged(ack_batcher)
     for receipts, dead in [(4, []), (5, ["0"])]:
         failed = receive()
         assert failed.receive_count == receipts
@@ -371,7 +371,7 @@ def test_receipts_that_ended_before_the_message_was_begun_are_no_attempts(
         assert sqs.bodies(DEAD) == dead
 
 
-def test_a_message_handed_back_while_it_ran_was_begun(sqs: InMemorySqs, ack_batcher: AckBatcher) -> None:
+def test_a_message_released_while_it_ran_was_begun(sqs: InMemorySqs, ack_batcher: AckBatcher) -> None:
     policy = FailurePolicy(max_attempts=2, dead_letters=True)
     held = parts.make_in_flight(sqs, ack_batcher, policy=policy, dead_letter_queue=DEAD)
     (message,) = sent(sqs, 1)
@@ -389,12 +389,12 @@ def test_a_rejection_without_a_dead_letter_queue_is_a_failure(
     held = parts.make_in_flight(sqs, ack_batcher)
     (rejected,) = sent(sqs, 1)
     held.failed(rejected, "no", rejected=True)
-    told(ack_batcher)
+    all_acknowledged(ack_batcher)
     assert [body for body, seconds in hidden(sqs) if seconds > 0] == ["0"]
 
 
 @pytest.mark.parametrize("rejected", [True, False])
-def test_what_cannot_be_buried_goes_back_and_is_not_deleted(
+def test_what_the_dead_letter_queue_refuses_goes_back_and_is_not_deleted(
     sqs: InMemorySqs, ack_batcher: AckBatcher, rejected: bool
 ) -> None:
     sqs.failing("send_to_dead_letter_queue", error=ConfigError("no permission to send to dead"))
@@ -409,7 +409,9 @@ def test_what_cannot_be_buried_goes_back_and_is_not_deleted(
     assert (held.count, sqs.bodies(DEAD)) == (0, [])
 
 
-def test_what_cannot_be_buried_comes_back_ever_more_slowly(sqs: InMemorySqs, ack_batcher: AckBatcher) -> None:
+def test_what_the_dead_letter_queue_refuses_comes_back_ever_more_slowly(
+    sqs: InMemorySqs, ack_batcher: AckBatcher
+) -> None:
     """Each time it does, its handler runs: without a pause, or with none that grows, that is for ever."""
     sqs.failing("send_to_dead_letter_queue", error=ConfigError("Message must be shorter than 1024 bytes"))
     policy = FailurePolicy(max_attempts=1, dead_letters=True, backoff_s=0)
@@ -486,13 +488,13 @@ def test_a_defect_in_sending_a_dead_letter_gives_it_back_and_stops_no_other(
     assert (held.count, sqs.bodies(WORK.url)) == (0, ["0"])
 
 
-def test_what_sqs_will_not_delete_is_counted_and_let_go(sqs: InMemorySqs, ack_batcher: AckBatcher) -> None:
+def test_what_sqs_will_not_delete_is_counted_and_forgotten(sqs: InMemorySqs, ack_batcher: AckBatcher) -> None:
     sqs.refusing["delete"] = lambda _: EXPIRED_HANDLE
     held = parts.make_in_flight(sqs, ack_batcher)
     (done,) = sent(sqs, 1)
     held.add([done])
     held.succeeded(done)
-    told(ack_batcher)
+    all_acknowledged(ack_batcher)
     assert (held.count, held.undeleted) == (0, 1)
 
 
@@ -503,16 +505,18 @@ def test_a_success_that_comes_late_still_spares_others_the_work(
     (late,) = sent(sqs, 1)
     held.add([late])
     held.failed(late, "the handler was not back")
-    told(ack_batcher)
+    all_acknowledged(ack_batcher)
     held.delete_after_late_success(late)
-    told(ack_batcher)
+    all_acknowledged(ack_batcher)
     assert (held.count, sqs.bodies(WORK.url)) == (0, [])
 
 
 # ---- what expired in the buffer ----------------------------------------------------------------------------
 
 
-def test_a_message_that_expired_is_not_begun_and_let_go(sqs: InMemorySqs, ack_batcher: AckBatcher) -> None:
+def test_a_message_that_expired_is_not_begun_and_is_forgotten(
+    sqs: InMemorySqs, ack_batcher: AckBatcher
+) -> None:
     held = parts.make_in_flight(sqs, ack_batcher)
     gone, ours = sent(sqs, 2)
     gone.visible_at = time.monotonic() - 1
@@ -531,7 +535,7 @@ def test_a_message_about_to_expire_is_not_begun_and_shown_at_once(
     (soon,) = sent(sqs, 1)
     held.add([soon])
     assert not held.may_begin(soon, soon.visible_at - 0.5)
-    told(ack_batcher)
+    all_acknowledged(ack_batcher)
     assert sqs.visible(WORK.url) == ["0"]
     assert (held.count, held.expired) == (0, 1)
 
@@ -545,7 +549,7 @@ def test_with_an_expired_message_those_behind_it_in_its_group_go_back(
     assert first is not None
     first.visible_at = time.monotonic() - 1
     assert not held.may_begin(first, time.monotonic())
-    told(ack_batcher)
+    all_acknowledged(ack_batcher)
     assert hidden(sqs) == [("1", 0), ("2", 0)]
     assert held.count == 0
 
@@ -554,7 +558,7 @@ def test_with_an_expired_message_those_behind_it_in_its_group_go_back(
 
 
 @pytest.mark.parametrize("receipts", [1, 2])
-def test_a_message_that_cannot_be_read_goes_back_for_a_while_and_is_never_buried(
+def test_a_message_that_cannot_be_read_goes_back_for_a_while_and_is_never_dead_lettered(
     sqs: InMemorySqs, ack_batcher: AckBatcher, caplog: pytest.LogCaptureFixture, receipts: int
 ) -> None:
     """A copy would lack what could not be read: the queue's redrive policy moves the message itself."""
@@ -564,7 +568,7 @@ def test_a_message_that_cannot_be_read_goes_back_for_a_while_and_is_never_buried
     broken.unreadable, broken.receive_count = "KeyError('Body')", receipts
     held.add([broken])
     assert not held.may_begin(broken, time.monotonic())
-    told(ack_batcher)
+    all_acknowledged(ack_batcher)
     ((_, seconds),) = hidden(sqs)
     assert 8 * receipts - 1 <= seconds <= 10 * receipts
     assert (sqs.bodies(DEAD), held.count) == ([], 0)
@@ -581,7 +585,7 @@ def test_those_behind_a_message_that_cannot_be_read_do_not_overtake_it(
     first = parts.next_to_begin(ordered, 1)
     assert first is not None
     assert not held.may_begin(first, time.monotonic())
-    told(ack_batcher)
+    all_acknowledged(ack_batcher)
     assert [body for body, seconds in hidden(sqs) if seconds == 0] == ["1", "2"]
     assert received(sqs, ORDERED) == []
     assert parts.next_to_begin(ordered, 0.0) is None
@@ -623,14 +627,14 @@ def test_a_failure_takes_those_behind_it_back_and_keeps_its_place(
     first = parts.next_to_begin(ordered, 1)
     assert first is not None
     held.failed(first, "no")
-    told(ack_batcher)
+    all_acknowledged(ack_batcher)
     assert [body for body, seconds in hidden(sqs) if seconds == 0] == ["1", "2"]
     assert received(sqs, ORDERED) == []  # while the first one is hidden, its group is locked
     assert parts.next_to_begin(ordered, 0.0) is None
     assert (held.count, held.released) == (0, 2)
 
 
-def test_a_buried_message_lets_its_group_go_on(
+def test_a_dead_lettered_message_lets_its_group_go_on(
     sqs: InMemorySqs, ack_batcher: AckBatcher, ordered: Dispatcher
 ) -> None:
     held = parts.make_in_flight(sqs, ack_batcher, ordered, dead_letter_queue=DEAD)
@@ -652,7 +656,7 @@ def test_a_delete_that_sqs_refuses_for_good_takes_those_behind_it_back(
     first = parts.next_to_begin(ordered, 1)
     assert first is not None
     held.succeeded(first)
-    told(ack_batcher)
+    all_acknowledged(ack_batcher)
     assert hidden(sqs) == [("1", 0), ("2", 0)]
     assert parts.next_to_begin(ordered, 0.0) is None
 
@@ -668,7 +672,7 @@ def test_after_a_failure_the_head_is_received_alone_and_those_behind_it_lose_no_
         assert first is not None
         assert (first.body, first.receive_count) == ("0", attempt + 1)
         held.failed(first, "no")
-        told(ack_batcher)
+        all_acknowledged(ack_batcher)
         poll = ordered.next_poll(1)
         assert poll is not None
         brought = sqs.receive(poll, SOON_S)
@@ -691,13 +695,13 @@ def test_a_head_that_comes_back_without_having_failed_is_received_alone_too(
     else:
         sqs.refusing["delete"] = lambda _: EXPIRED_HANDLE
         held.succeeded(first)
-    told(ack_batcher)
+    all_acknowledged(ack_batcher)
     poll = ordered.next_poll(1)
     assert poll is not None
     assert poll.max_messages == 1
 
 
-def test_while_a_failed_head_is_hidden_its_queue_is_asked_for_many(
+def test_while_a_failed_head_is_hidden_its_queue_is_polled_for_many(
     sqs: InMemorySqs, ack_batcher: AckBatcher, ordered: Dispatcher
 ) -> None:
     held = parts.make_in_flight(sqs, ack_batcher, ordered, policy=FailurePolicy(backoff_s=600))
@@ -705,7 +709,7 @@ def test_while_a_failed_head_is_hidden_its_queue_is_asked_for_many(
     first = parts.next_to_begin(ordered, 1)
     assert first is not None
     held.failed(first, "no")
-    told(ack_batcher)
+    all_acknowledged(ack_batcher)
     poll = ordered.next_poll(1)
     assert poll is not None
     assert poll.max_messages == 10
@@ -724,7 +728,7 @@ def test_a_defect_after_a_delete_does_not_keep_its_group_waiting(
     def defective(*_: object) -> None:
         raise RuntimeError("a defect")
 
-    if part == "ack batcher":  # in what another entry of the same batch has to hear
+    if part == "ack batcher":  # in the callback of another acknowledgement of the same batch
         ack_batcher._lock.acquire()
         ack_batcher._pending += 1
         ack_batcher._enqueue(PendingAck(other, None, time.monotonic() + 60, defective), time.monotonic())
@@ -736,11 +740,11 @@ def test_a_defect_after_a_delete_does_not_keep_its_group_waiting(
     second = parts.next_to_begin(ordered, 20)
     assert second is not None
     assert second.body == "1"
-    told(ack_batcher)
+    all_acknowledged(ack_batcher)
 
 
 @pytest.mark.parametrize("step", ["_hide", "_remove"])
-def test_a_defect_in_giving_a_message_back_keeps_nothing_behind_it(
+def test_a_defect_in_returning_a_message_keeps_nothing_behind_it(
     sqs: InMemorySqs, ack_batcher: AckBatcher, ordered: Dispatcher, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     """Those behind it would be kept hidden for up to twelve hours, and nobody would begin them."""
@@ -758,14 +762,14 @@ def test_a_defect_in_giving_a_message_back_keeps_nothing_behind_it(
     monkeypatch.setattr(held, step, break_for_the_first)
     with pytest.raises(RuntimeError):
         held.failed(first, "no") if step == "_hide" else held.forget(first)
-    told(ack_batcher)
+    all_acknowledged(ack_batcher)
     assert hidden(sqs) == [("1", 0), ("2", 0)]
     monkeypatch.undo()
-    held.forget(first)  # by whoever met the defect
+    held.forget(first)  # by the thread that met the defect
     assert held.count == 0
 
 
-def test_a_defect_in_handing_one_message_back_keeps_none_of_the_others(
+def test_a_defect_in_releasing_one_message_keeps_none_of_the_others(
     sqs: InMemorySqs, ack_batcher: AckBatcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = parts.make_in_flight(sqs, ack_batcher)
@@ -780,14 +784,16 @@ def test_a_defect_in_handing_one_message_back_keeps_none_of_the_others(
 
     monkeypatch.setattr(held, "_hide", break_for_the_first)
     held.release(messages)
-    told(ack_batcher)
+    all_acknowledged(ack_batcher)
     assert sqs.visible(WORK.url) == ["1", "2"]
 
 
 # ---- back-pressure -----------------------------------------------------------------------------------------
 
 
-def test_custody_is_full_of_few_messages_that_are_large(sqs: InMemorySqs, ack_batcher: AckBatcher) -> None:
+def test_the_in_flight_messages_are_full_with_few_that_are_large(
+    sqs: InMemorySqs, ack_batcher: AckBatcher
+) -> None:
     """Also processed ones are held until they are deleted."""
     sqs.failing("delete")
     held = parts.make_in_flight(sqs, ack_batcher, max_held_bytes=25_000)
@@ -799,16 +805,16 @@ def test_custody_is_full_of_few_messages_that_are_large(sqs: InMemorySqs, ack_ba
     held.add([third])
     assert held.is_full
     held.forget(second)
-    held.forget(second)  # twice makes no more room
+    held.forget(second)  # twice frees no more capacity
     assert not held.is_full
     sqs.healed()
-    told(ack_batcher)
+    all_acknowledged(ack_batcher)
     held.forget(third)
     held.add([first, second])
     assert not held.is_full
 
 
-def test_custody_is_full_while_sqs_takes_no_deletes_and_wakes_who_waits_for_room(
+def test_the_in_flight_messages_are_full_while_sqs_confirms_no_deletes_and_wake_pollers_then(
     sqs: InMemorySqs, ack_batcher: AckBatcher
 ) -> None:
     held: InFlightMessages
@@ -827,7 +833,7 @@ def test_custody_is_full_while_sqs_takes_no_deletes_and_wakes_who_waits_for_room
     poller = threading.Thread(target=lambda: polls.append(dispatcher.next_poll(20)), daemon=True)
     poller.start()
     sqs.healed()
-    told(ack_batcher)
+    all_acknowledged(ack_batcher)
     poller.join(10)
     assert polls
     assert polls[0] is not None

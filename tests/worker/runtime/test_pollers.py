@@ -49,7 +49,7 @@ def ack_batcher(sqs: InMemorySqs) -> Iterator[AckBatcher]:
 
 
 class Group:
-    """A consumer group with what it receives into."""
+    """A poller pool with the parts that it receives into."""
 
     def __init__(
         self, sqs: InMemorySqs, ack_batcher: AckBatcher, queues: list[Queue], pollers: Range
@@ -106,7 +106,7 @@ def waits(sqs: InMemorySqs) -> list[int]:
 # ---- beside receiving --------------------------------------------------------------------------------------
 
 
-def test_a_poller_tells_what_has_ended_before_it_receives_more(sqs: InMemorySqs) -> None:
+def test_a_poller_sends_acknowledgements_before_it_receives_more(sqs: InMemorySqs) -> None:
     with_no_courier = AckBatcher(sqs, linger_s=3600.0, senders=0)
     group = Group(sqs, with_no_courier, [WORK], Range(min=1, max=1))
     sqs.send(WORK.url, *map(str, range(10)))
@@ -240,7 +240,7 @@ def test_a_message_wakes_a_long_poll(sqs: InMemorySqs, group: Callable[..., Grou
 # ---- failures ----------------------------------------------------------------------------------------------
 
 
-def test_a_queue_that_fails_is_asked_ever_more_rarely_and_soon_again_once_it_is_back(
+def test_a_queue_that_fails_is_polled_ever_more_rarely_and_soon_again_once_it_is_back(
     sqs: InMemorySqs, group: Callable[..., Group], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queue_choice, "FIRST_BACKOFF_S", 0.05)
@@ -258,7 +258,7 @@ def test_a_queue_that_fails_is_asked_ever_more_rarely_and_soon_again_once_it_is_
 def test_pollers_that_fail_together_pause_no_longer_than_one(
     sqs: InMemorySqs, group: Callable[..., Group], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A blip that meets all pollers at once must not put them to sleep for half a minute."""
+    """A short outage that meets all pollers at once must not pause them for half a minute."""
     monkeypatch.setattr(queue_choice, "FIRST_BACKOFF_S", 0.05)
     failures = iter([DOWN] * 8)
     sqs.raising["receive"] = lambda _: next(failures, None)
@@ -295,7 +295,7 @@ def urgent_fails(sqs: InMemorySqs) -> None:
     sqs.raising["receive"] = fail
 
 
-def test_a_defect_in_a_poll_ends_no_poller_and_gives_its_room_back(
+def test_a_defect_in_a_poll_ends_no_poller_and_frees_its_capacity(
     sqs: InMemorySqs, group: Callable[..., Group], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sluice_worker.runtime.loops.AFTER_DEFECT_S", 0.01)
@@ -314,7 +314,7 @@ def test_a_defect_in_a_poll_ends_no_poller_and_gives_its_room_back(
     assert started.poller_pool.alive == 1
 
 
-def test_attributes_that_are_refused_are_told_once_and_do_without(
+def test_attributes_that_are_refused_are_logged_once_and_done_without(
     sqs: InMemorySqs, group: Callable[..., Group], caplog: pytest.LogCaptureFixture
 ) -> None:
     sqs.failing("depth", error=ConfigError("no permission to read attributes"))
@@ -337,7 +337,7 @@ def test_attributes_that_are_refused_are_told_once_and_do_without(
 # ---- the end -----------------------------------------------------------------------------------------------
 
 
-def test_a_message_that_a_long_poll_brings_after_the_end_is_handed_back(
+def test_a_message_that_a_long_poll_brings_after_the_end_is_released(
     sqs: InMemorySqs, ack_batcher: AckBatcher, group: Callable[..., Group]
 ) -> None:
     sqs.longest_wait_s = 20

@@ -236,7 +236,7 @@ def test_a_queues_own_redrive_takes_poison_where_the_worker_has_none(sqs: InMemo
     def fail(_: Message) -> None:
         raise ValueError("no")
 
-    redriven = Queue(url=sqs.create("redriven", dead_letters=queue_url("dead"), most_receipts=3))
+    redriven = Queue(url=sqs.create("redriven", dead_letters=queue_url("dead"), max_receipts=3))
     sqs.send(redriven.url, "poison")
     start(fail, redriven, backoff_s=0)
     eventually(lambda: sqs.bodies(queue_url("dead")) == ["poison"], "it is among the dead letters")
@@ -284,7 +284,7 @@ def test_a_failing_message_takes_none_of_those_behind_it_to_the_dead_letters(
     sqs: InMemorySqs, start: Start, workers: int
 ) -> None:
     """A receive charges an attempt to all that it brings; each worker may do so once."""
-    ordered = Queue(url=sqs.create("redriven.fifo", dead_letters=queue_url("dead"), most_receipts=5))
+    ordered = Queue(url=sqs.create("redriven.fifo", dead_letters=queue_url("dead"), max_receipts=5))
     sqs.send(ordered.url, "poison", *(f"good-{number}" for number in range(9)), group="g")
     begun: dict[str, int] = {}
     numbers = itertools.count()
@@ -361,7 +361,7 @@ def test_coroutines_of_all_slots_share_one_loop(sqs: InMemorySqs, start: Start) 
 # ---- the drain ---------------------------------------------------------------------------------------------
 
 
-def test_a_drain_hands_back_what_was_not_begun_and_finishes_what_runs(
+def test_a_drain_releases_what_was_not_begun_and_finishes_what_runs(
     sqs: InMemorySqs, start: Start, closed: Record
 ) -> None:
     quick: list[str] = []
@@ -396,7 +396,7 @@ def test_a_drain_flushes_deletes_that_linger(sqs: InMemorySqs, start: Start) -> 
     assert sqs.bodies(WORK.url) == []
 
 
-def test_what_still_runs_at_the_end_of_the_grace_is_handed_back(
+def test_what_still_runs_at_the_end_of_the_grace_is_released(
     sqs: InMemorySqs, start: Start, closed: Record
 ) -> None:
     sqs.send(WORK.url, "long")
@@ -406,7 +406,7 @@ def test_what_still_runs_at_the_end_of_the_grace_is_handed_back(
     assert sqs.visible(WORK.url) == ["long"]
 
 
-def test_without_a_grace_everything_is_handed_back_at_once(
+def test_without_a_grace_everything_is_released_at_once(
     sqs: InMemorySqs, start: Start, closed: Record
 ) -> None:
     sqs.send(WORK.url, *numbered(5))
@@ -416,7 +416,7 @@ def test_without_a_grace_everything_is_handed_back_at_once(
     assert len(sqs.visible(WORK.url)) == 5
 
 
-def test_a_message_that_a_long_poll_brings_after_the_drain_began_is_handed_back(
+def test_a_message_that_a_long_poll_brings_after_the_drain_began_is_released(
     sqs: InMemorySqs, start: Start
 ) -> None:
     record = Record()
@@ -432,7 +432,7 @@ def test_a_message_that_a_long_poll_brings_after_the_drain_began_is_handed_back(
     assert sqs.visible(WORK.url) == ["too late"]
 
 
-def test_an_idle_worker_that_is_told_to_go_says_at_once_what_it_waits_for_and_for_how_long(
+def test_an_idle_worker_that_drains_logs_at_once_what_it_waits_for_and_for_how_long(
     sqs: InMemorySqs, start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
     """SQS may hand a message to a receive whose caller is gone: it is hidden, and its receipt counts."""
@@ -475,7 +475,7 @@ def test_what_waits_behind_a_group_goes_back_too_and_in_order(
     assert sqs.bodies(ORDERED.url) == ["1", "2", "3", "4"]
 
 
-def test_a_drain_told_twice_is_one_drain(sqs: InMemorySqs, start: Start, closed: Record) -> None:
+def test_a_drain_requested_twice_is_one_drain(sqs: InMemorySqs, start: Start, closed: Record) -> None:
     sqs.send(WORK.url, "work")
     running = start(closed)
     eventually(lambda: closed.begun, "it runs")
@@ -486,7 +486,7 @@ def test_a_drain_told_twice_is_one_drain(sqs: InMemorySqs, start: Start, closed:
     assert sqs.bodies(WORK.url) == []
 
 
-def test_a_drain_told_before_the_start_begins_nothing(
+def test_a_drain_requested_before_the_start_begins_nothing(
     sqs: InMemorySqs, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record = Record()

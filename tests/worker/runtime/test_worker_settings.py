@@ -1,4 +1,4 @@
-"""What a worker is told reaches the parts that act on it: one not started, on a clock that stands still."""
+"""Settings reach the parts of a worker that act on them; it is not started, and its clock stands still."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ Told = Callable[..., Dispatcher]
 
 
 @pytest.fixture
-def told(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Told:
-    """The intake of a worker told so: what its pollers and slots ask, none of which run."""
+def configured_dispatcher(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Told:
+    """The dispatcher of a worker with these settings, none of whose threads run."""
     monkeypatch.setattr(HandlerPool, "prefetch_limit", lambda _: 100)
 
     def build(**more: Any) -> Dispatcher:
@@ -75,8 +75,10 @@ def begun(dispatcher: Dispatcher) -> str:
     return message.body
 
 
-def test_a_queue_starves_once_it_was_not_polled_for_as_long_as_told(clock: Clock, told: Told) -> None:
-    dispatcher = told(starving_after_s=7)
+def test_a_queue_starves_once_it_was_not_polled_for_as_long_as_told(
+    clock: Clock, configured_dispatcher: Told
+) -> None:
+    dispatcher = configured_dispatcher(starving_after_s=7)
     dispatcher.record_depth(URGENT, FLOOD)
     clock.now = 6.9
     assert polled(dispatcher) == URGENT
@@ -84,8 +86,10 @@ def test_a_queue_starves_once_it_was_not_polled_for_as_long_as_told(clock: Clock
     assert polled(dispatcher) == SOMEDAY
 
 
-def test_a_message_goes_first_once_it_was_held_for_longer_than_told(clock: Clock, told: Told) -> None:
-    dispatcher = told(starving_after_s=7)
+def test_a_message_goes_first_once_it_was_held_for_longer_than_told(
+    clock: Clock, configured_dispatcher: Told
+) -> None:
+    dispatcher = configured_dispatcher(starving_after_s=7)
     dispatcher.record_depth(URGENT, NOTHING)
     brought(dispatcher, SOMEDAY, "aged", at=0)
     clock.now = 1
@@ -97,8 +101,10 @@ def test_a_message_goes_first_once_it_was_held_for_longer_than_told(clock: Clock
     assert begun(dispatcher) == "aged"
 
 
-def test_a_reading_is_dropped_once_it_is_three_intervals_old(clock: Clock, told: Told) -> None:
-    dispatcher = told(interval_s=2)
+def test_a_reading_is_dropped_once_it_is_three_intervals_old(
+    clock: Clock, configured_dispatcher: Told
+) -> None:
+    dispatcher = configured_dispatcher(interval_s=2)
     dispatcher.record_depth(SOMEDAY, FLOOD)
     clock.now = 5.9
     assert polled(dispatcher) == SOMEDAY

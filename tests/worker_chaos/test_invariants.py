@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.worker_chaos import promises
+from tests.worker_chaos import invariants
 from tests.worker_chaos.handlers import Do
 from tests.worker_chaos.records import Span
 
@@ -18,7 +18,7 @@ def span(place: int, began_at: float, completed_at: float | None = None, **more:
     return Span(key=f"q/g/{place}", place=place, began_at=began_at, completed_at=completed_at, **said)
 
 
-def calls(*spans: Span) -> promises.Calls:
+def calls(*spans: Span) -> invariants.Calls:
     found = defaultdict(list)
     for each in spans:
         found[each.key].append(each)
@@ -26,8 +26,8 @@ def calls(*spans: Span) -> promises.Calls:
 
 
 def test_a_message_that_nobody_completed_is_lost() -> None:
-    assert not list(promises.none_lost(["a", "b"], {"a", "b"}))
-    assert list(promises.none_lost(["a", "b"], {"a"})) == ["1 messages were never processed: b"]
+    assert not list(invariants.none_lost(["a", "b"], {"a", "b"}))
+    assert list(invariants.none_lost(["a", "b"], {"a"})) == ["1 messages were never processed: b"]
 
 
 @pytest.mark.parametrize(
@@ -37,25 +37,27 @@ def test_a_message_that_nobody_completed_is_lost() -> None:
         (span(0, 1.0), {1: 3.0}, "killed while at work"),
         (span(0, 1.0, 2.0), {1: 3.0}, "killed before its delete arrived"),
         (span(0, 1.0, do=Do.HANG_ONCE), {}, "not back at its deadline"),
-        (span(0, 1.0, 2.0), {}, promises.UNEXPLAINED),
-        (span(0, 1.0), {}, promises.UNEXPLAINED),
-        (span(0, 1.0, 2.0), {2: 3.0}, promises.UNEXPLAINED),
-        (span(0, 1.0, 2.0), {1: 5.0}, promises.UNEXPLAINED),
-        (span(0, 4.0), {1: 3.0}, promises.UNEXPLAINED),
+        (span(0, 1.0, 2.0), {}, invariants.UNEXPLAINED),
+        (span(0, 1.0), {}, invariants.UNEXPLAINED),
+        (span(0, 1.0, 2.0), {2: 3.0}, invariants.UNEXPLAINED),
+        (span(0, 1.0, 2.0), {1: 5.0}, invariants.UNEXPLAINED),
+        (span(0, 4.0), {1: 3.0}, invariants.UNEXPLAINED),
     ],
 )
-def test_a_message_is_begun_again_for_a_reason_or_for_none(
-    before: Span, deaths: promises.Deaths, reason: str
+def test_a_repeated_message_has_a_reason_or_none(
+    before: Span, deaths: invariants.Deaths, reason: str
 ) -> None:
     again = calls(before, span(0, 4.5, 4.6, pid=3))
 
-    assert promises.repeats(again, deaths) == {reason: 1}
-    assert bool(list(promises.again_only_for_a_reason(again, deaths))) == (reason == promises.UNEXPLAINED)
+    assert invariants.repeats(again, deaths) == {reason: 1}
+    assert bool(list(invariants.repeated_only_for_a_reason(again, deaths))) == (
+        reason == invariants.UNEXPLAINED
+    )
 
 
 def test_only_what_was_completed_twice_was_processed_twice() -> None:
-    assert promises.twice(calls(span(0, 1.0), span(0, 2.0, 3.0), span(1, 1.0, 2.0))) == []
-    assert promises.twice(calls(span(0, 1.0, 1.5), span(0, 2.0, 3.0))) == ["q/g/0"]
+    assert invariants.twice(calls(span(0, 1.0), span(0, 2.0, 3.0), span(1, 1.0, 2.0))) == []
+    assert invariants.twice(calls(span(0, 1.0, 1.5), span(0, 2.0, 3.0))) == ["q/g/0"]
 
 
 @pytest.mark.parametrize(
@@ -67,8 +69,8 @@ def test_only_what_was_completed_twice_was_processed_twice() -> None:
         ([span(0, 1.0, 2.0), span(0, 1.0, 2.0, group="another")], {}),
     ],
 )
-def test_a_group_in_order_is_let_pass(spans: list[Span], deaths: promises.Deaths) -> None:
-    assert not list(promises.in_order(spans, deaths))
+def test_a_group_in_order_is_let_pass(spans: list[Span], deaths: invariants.Deaths) -> None:
+    assert not list(invariants.in_order(spans, deaths))
 
 
 @pytest.mark.parametrize(
@@ -90,5 +92,5 @@ def test_a_group_in_order_is_let_pass(spans: list[Span], deaths: promises.Deaths
         ([span(0, 1.0), span(0, 2.0, 3.0, pid=2)], {}, "q/g/0 ran in process 1"),
     ],
 )
-def test_a_group_out_of_order_is_broken(spans: list[Span], deaths: promises.Deaths, sentence: str) -> None:
-    assert sentence in " ".join(promises.in_order(spans, deaths))
+def test_a_group_out_of_order_is_broken(spans: list[Span], deaths: invariants.Deaths, sentence: str) -> None:
+    assert sentence in " ".join(invariants.in_order(spans, deaths))

@@ -1,10 +1,10 @@
-"""What the long run plays: each scenario over how many messages, and which defect it has to notice."""
+"""The scenarios of the long run with their message counts, and the defects that they have to detect."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.worker_chaos.play import Verdict
+from tests.worker_chaos.run import Verdict
 from tests.worker_chaos.scenarios import (
     drains_alone,
     drains_and_faults,
@@ -27,9 +27,9 @@ SCENARIOS: dict[str, tuple[Scenario, int]] = {
     "misbehaviour": (misbehaviour, 400),
     "priorities": (priorities, 1_200),
 }
-"""Name -> what is played, over how many messages."""
+"""Name -> the scenario and its number of messages."""
 
-NOTICED_BY = {
+DETECTED_BY = {
     "no-heartbeat": ("drains-alone", 400, "begun again for no good reason"),
     "deletes-dropped": ("drains-alone", 400, "begun again for no good reason"),
     "deleted-on-receipt": ("kills-and-faults", 400, "never processed"),
@@ -39,4 +39,4 @@ NOTICED_BY = {
     "failures-kept": ("poison", 120, "poisoned messages"),
     "first-come": ("priorities", 480, "was of high priority"),
 }
-"""Defect -> the scenario that shows it, over how many messages, and what is said of it."""
+"""Defect -> the scenario that detects it, its number of messages, and the sentence of the violation."""

@@ -1,6 +1,6 @@
 """A drain ends when the last message has ended, not when the last handler has returned.
 
-Between the two lie a few instructions, which a process that ends at random does hit.
+A few instructions lie between the two, and a process that ends at random does hit them.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from sluice_worker.runtime.worker import Worker
 from tests.worker.fakes import InMemorySqs
 from tests.worker.runtime.parts import WORK, settings
 
-HELD_UP_S = 0.5
-"""Several looks of a drain that waits for nothing any more."""
+DELAY_S = 0.5
+"""Several checks of a drain that would not wait for anything more."""
 
 
 @pytest.mark.parametrize(("owner", "step"), [(Dispatcher, "take_batch"), (InFlightMessages, "succeeded")])
@@ -28,7 +28,7 @@ def test_a_drain_waits_for_a_message_between_two_steps(
     sqs = InMemorySqs(longest_wait_s=0.05)
     url = sqs.create("work")
     reached, go = threading.Event(), threading.Event()
-    monkeypatch.setattr(owner, step, held_up(getattr(owner, step), reached, go))
+    monkeypatch.setattr(owner, step, delayed(getattr(owner, step), reached, go))
     worker = Worker(settings(WORK, prefetch_s=0), lambda message: None, sqs)
     running = threading.Thread(target=worker.run, daemon=True)
     sqs.send(url, "one")
@@ -36,7 +36,7 @@ def test_a_drain_waits_for_a_message_between_two_steps(
     assert reached.wait(10)
 
     worker.drain("the test says so")
-    running.join(HELD_UP_S)
+    running.join(DELAY_S)
     waited = running.is_alive()
     go.set()
     running.join(10)
@@ -45,7 +45,7 @@ def test_a_drain_waits_for_a_message_between_two_steps(
     assert sqs.bodies(url) == []
 
 
-def held_up(step: Callable[..., Any], reached: threading.Event, go: threading.Event) -> Callable[..., Any]:
+def delayed(step: Callable[..., Any], reached: threading.Event, go: threading.Event) -> Callable[..., Any]:
     """The step, which waits for `go` once it is there: a take after it has a message, a settlement before."""
 
     def slow(self: object, *given: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What SQS is told must not wait: a message shows up again in its own time, a call under way or not."""
+"""Acknowledgements must not wait: a message becomes visible in its own time, a call under way or not."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.worker_chaos.cloud import Cloud
 from tests.worker_chaos.faults import Fault, Plan
 from tests.worker_chaos.stage import orders
 
-TELLING = "ChangeMessageVisibilityBatch"
+HIDE = "ChangeMessageVisibilityBatch"
 
 
 def received(cloud: Cloud, queues: sqs.SqsQueues, name: str) -> Message:
@@ -28,30 +28,30 @@ def received(cloud: Cloud, queues: sqs.SqsQueues, name: str) -> Message:
     return message
 
 
-def test_the_outbox_alone_tells_again_what_sqs_refused(as_worker: Cloud) -> None:
+def test_only_the_ack_batcher_retries_what_sqs_refused(as_worker: Cloud) -> None:
     queues = sqs.connect(connections=1)
     message = received(as_worker, queues, "refused")
-    as_worker.plan(Plan(rates={TELLING: {Fault.UNAVAILABLE: 1.0}}))
+    as_worker.plan(Plan(rates={HIDE: {Fault.UNAVAILABLE: 1.0}}))
 
     with pytest.raises(TransientError):
         queues.hide([(message, 60)])
 
-    assert as_worker.done()["requests"] == {TELLING: 1}
+    assert as_worker.done()["requests"] == {HIDE: 1}
 
 
-def test_an_answer_that_does_not_come_is_not_waited_for_long(
+def test_a_response_that_does_not_come_is_not_waited_for_long(
     as_worker: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqs, "ACK_TIMEOUT_S", 0.2)
     queues = sqs.connect(connections=1)
     message = received(as_worker, queues, "unanswered")
-    as_worker.plan(Plan(rates={TELLING: {Fault.SLOW_BEFORE: 1.0}}, slow_s=2.0))
+    as_worker.plan(Plan(rates={HIDE: {Fault.SLOW_BEFORE: 1.0}}, slow_s=2.0))
 
     with pytest.raises(TransientError):
         queues.hide([(message, 60)])
 
 
-def test_a_receive_whose_answer_was_lost_is_asked_again_under_its_id(as_worker: Cloud) -> None:
+def test_a_receive_whose_response_was_lost_is_retried_with_its_attempt_id(as_worker: Cloud) -> None:
     queues = sqs.connect(connections=1)
     url = as_worker.create("lost.fifo")
     as_worker.send(url, orders("lost", 3))
@@ -67,7 +67,7 @@ LOST_ONCE = 1
 """A seed that draws one lost answer, then none."""
 
 
-def test_the_pauses_of_the_outbox_do_not_outlast_what_they_wait_for() -> None:
+def test_the_pauses_of_the_ack_batcher_end_before_the_visibility() -> None:
     fake = InMemorySqs()
     fake.create("work")
     message = parts.message(visible_in_s=2.4)

@@ -1,7 +1,7 @@
-"""What must hold whatever was done to the workers, judged on the calls of their handlers. Pure.
+"""The invariants that hold whatever was done to the workers, checked on the calls of their handlers. Pure.
 
-Owns the sentences that say how a promise was broken. `deaths` holds when a process was killed: whatever it
-was at is no fault of the worker's.
+Owns the sentences that describe a violation. `deaths` holds when each process was killed: its unfinished
+messages may be processed again.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ Deaths = Mapping[int, float]
 
 
 def none_lost(sent: Iterable[str], completed: set[str]) -> Iterator[str]:
-    """At least once."""
+    """Every message was processed at least once."""
     lost = [key for key in sent if key not in completed]
     if lost:
         yield f"{len(lost)} messages were never processed: {_some(lost)}"
 
 
 def repeats(calls: Calls, deaths: Deaths) -> Counter[str]:
-    """Why messages were begun again: one reason for each time."""
+    """The reasons why messages were begun again, one for each time."""
     return Counter(
-        _why(before, after, deaths) for spans in calls.values() for before, after in pairwise(spans)
+        _reason(before, after, deaths) for spans in calls.values() for before, after in pairwise(spans)
     )
 
 
@@ -42,21 +42,21 @@ UNEXPLAINED = "for no good reason"
 OUTSTAYING = (Do.HANG_ONCE, Do.LATE_ONCE)
 
 
-def again_only_for_a_reason(calls: Calls, deaths: Deaths) -> Iterator[str]:
+def repeated_only_for_a_reason(calls: Calls, deaths: Deaths) -> Iterator[str]:
     """A message is begun again only where its handler failed, or the process that had it was killed."""
     wrong = [
         f"{key} at {after.began_at:.3f} (receipt {after.receipt}, process {after.pid}; before: "
         f"{before.began_at:.3f} to {before.ended_at}, receipt {before.receipt}, process {before.pid})"
         for key, spans in calls.items()
         for before, after in pairwise(spans)
-        if _why(before, after, deaths) == UNEXPLAINED
+        if _reason(before, after, deaths) == UNEXPLAINED
     ]
     if wrong:
         yield f"{len(wrong)} times a message was begun again {UNEXPLAINED}: {_some(wrong)}"
 
 
 def in_order(spans: Iterable[Span], deaths: Deaths) -> Iterator[str]:
-    """Of each group: nothing begins before its predecessor completed, or again after its successor began."""
+    """In each group nothing begins before its predecessor completed, nor again after its successor began."""
     groups: dict[str, list[Span]] = defaultdict(list)
     for span in sorted(spans, key=lambda span: span.began_at):
         groups[span.group].append(span)
@@ -85,14 +85,14 @@ def _overtakings(calls: Sequence[Span]) -> Iterator[str]:
 
 
 def _overlaps(calls: Sequence[Span], deaths: Deaths) -> Iterator[str]:
-    """A call lasts until it ended, its process was killed, or, where neither is known, for good."""
+    """A call lasts until it ended or its process was killed; if neither is known, for ever."""
     for before, after in pairwise(calls):
         over_at = before.ended_at or deaths.get(before.pid, float("inf"))
         if over_at > after.began_at:
             yield f"{before.key} ran in process {before.pid} when {after.key} began in {after.pid}"
 
 
-def _why(before: Span, after: Span, deaths: Deaths) -> str:
+def _reason(before: Span, after: Span, deaths: Deaths) -> str:
     if before.failed_at is not None:
         return "failed"
     if before.do in OUTSTAYING:

@@ -1,6 +1,6 @@
-"""One play of a scenario: send, work, end, judge.
+"""One run of a scenario: send, work, end, judge.
 
-Owns what every scenario has in common, its verdict included.
+Owns the steps that every scenario shares, including its verdict.
 """
 
 from __future__ import annotations
@@ -10,46 +10,46 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from tests.worker_chaos import promises
+from tests.worker_chaos import invariants
 from tests.worker_chaos.faults import Plan
-from tests.worker_chaos.fleet import Crew, Fleet
-from tests.worker_chaos.promises import Calls, Deaths
-from tests.worker_chaos.stage import Order, Stage, is_poison, key
+from tests.worker_chaos.fleet import Fleet, WorkerSet
+from tests.worker_chaos.invariants import Calls, Deaths
+from tests.worker_chaos.stage import Instruction, Stage, is_poison, key
 
 Judge = Callable[[Fleet, Calls, Deaths], Iterator[str]]
-"""What a scenario promises beyond what all do; yields a sentence for each broken promise."""
+"""Checks the invariants of one scenario beside those of all; yields a sentence for each violation."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Verdict:
-    """How a play went: `broken` are sentences, all else is counted."""
+    """The result of a run: `broken` has sentences, everything else is counted."""
 
     name: str = ""
     seed: int
     broken: list[str]
     messages: int
     begun_again: dict[str, int]
-    """Why messages were begun more than once."""
+    """The reasons why messages were begun more than once."""
     twice: int
     """Messages completed more than once."""
     ended: dict[str, int]
-    """Processes by what ended them; those that drained when all was done are left out."""
+    """Processes by what ended them, except for those that drained when all was done."""
     statuses: dict[str, int]
     requests: int
     faults: dict[str, int]
     duration_s: float
 
 
-def play(
+def run(
     stage: Stage,
-    crew: Crew,
+    workers: WorkerSet,
     plan: Plan,
-    messages: Mapping[str, Sequence[Order]],
+    messages: Mapping[str, Sequence[Instruction]],
     judge: Judge,
     *,
     beforehand: bool = False,
 ) -> Verdict:
-    """Play it over `messages`, by queue; `beforehand`: all of them wait before anybody works."""
+    """Run it over `messages`, by queue; with `beforehand`, all are sent before any worker starts."""
     began_at = time.monotonic()
     everything = [order for each in messages.values() for order in each]
     waiting = [key(order) for order in everything if not is_poison(order)]
@@ -59,14 +59,14 @@ def play(
             stage.cloud.send(url, each)
         else:
             stage.feed(url, each)
-    with stage.crew(replace(crew, mutation=stage.mutation)) as fleet:
-        broken = stage.play(fleet, waiting, list(messages))
+    with stage.workers(replace(workers, mutation=stage.mutation)) as fleet:
+        broken = stage.run_until_done(fleet, waiting, list(messages))
         ended = dict(fleet.ended)
         if not broken:
             broken += fleet.drain()
     stage.records.read()
     calls, deaths = stage.records.by_message(), {**stage.records.died, **fleet.deaths}
-    broken += promises.none_lost(waiting, stage.records.completed)
+    broken += invariants.none_lost(waiting, stage.records.completed)
     broken += judge(fleet, calls, deaths)
     done = stage.cloud.done()
     stage.cloud.plan(Plan())
@@ -77,8 +77,8 @@ def play(
         seed=stage.seed,
         broken=broken,
         messages=len(everything),
-        begun_again=dict(promises.repeats(calls, deaths)),
-        twice=len(promises.twice(calls)),
+        begun_again=dict(invariants.repeats(calls, deaths)),
+        twice=len(invariants.twice(calls)),
         ended=ended,
         statuses={f"{by} {status}": times for (by, status), times in sorted(fleet.statuses.items())},
         requests=sum(done["requests"].values()),
@@ -88,7 +88,7 @@ def play(
 
 
 def ends_well(fleet: Fleet) -> Iterator[str]:
-    """Nobody ended by itself, and whoever was told to go said 0."""
+    """No process ended by itself, and those that were sent SIGTERM exited with 0."""
     wrong = [
         f"{times} with {status} after {by}"
         for (by, status), times in fleet.statuses.items()
