@@ -1,4 +1,4 @@
-"""What an interleaving may be made of, as data: how workloads begin, and the moves that follow.
+"""What an interleaving consists of, as data: the initial state of the workloads, and the moves that follow.
 
 Owns the choices and how often each is on offer; hypothesis and a seed choose from the same. A move is one or
 more steps in a row, or a step that will happen inside a later handler's calls.

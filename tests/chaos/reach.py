@@ -1,4 +1,4 @@
-"""What a share of the chaos must have met at least once, so that its silence means something."""
+"""What each share of the interleavings must reach at least once, so that passing means something."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def missed(reached: Tally[str]) -> list[str]:
     actions = [f"{kind} acted by {trigger}" for kind, triggers in TRIGGERS.items() for trigger in triggers]
     outcomes = [f"{kind} {outcome}" for kind in TRIGGERS for outcome in Outcome]
     outcomes.append(f"{Kind.CAP} {Outcome.OBSERVED}")
-    told = {what.partition(":")[0] for what in reached}
+    logged = {what.partition(":")[0] for what in reached}
     return [
         *(reason.name for reason in Reason if reason.name not in reasons),
         *(action for action in actions if action not in reached),
-        *(outcome for outcome in outcomes if outcome not in told),
+        *(outcome for outcome in outcomes if outcome not in logged),
         *(limit.name for limit in Limit if f"limit: {limit.name}" not in reached),
         *(counter for counter in Counter if counter not in ELSEWHERE and f"noted: {counter}" not in reached),
         *(step for step in HAPPENINGS if f"step: {step}" not in reached),

@@ -1,6 +1,6 @@
-"""Interleavings by their seeds: one, many on all cores, and the shortest part of one that still fails.
+"""Interleavings by seed: one, many on all cores, and the shortest part of one that still fails.
 
-Owns what a failing seed is told as. An interleaving is known by its number alone.
+A failing seed is reported by its shortest part. The seed alone identifies an interleaving.
 """
 
 from __future__ import annotations

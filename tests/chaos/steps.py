@@ -1,6 +1,6 @@
-"""The steps of an ordinary day, each a function of the cloud, one workload and a small number.
+"""The ordinary steps, each a function of the cloud, one workload and a small number.
 
-Owns what messages, instances and people do. From any state a step does what AWS or a person could do there,
+What messages, instances and operators do. From any state a step does what AWS or a person could do there,
 or nothing.
 """
 

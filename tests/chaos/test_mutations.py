@@ -1,4 +1,4 @@
-"""The chaos notices when the use cases break: each mutation is caught within the default share.
+"""The interleavings detect broken use cases: each mutation is caught within the default share.
 
 A mutation replaces one function of the layer by one with a plausible defect.
 """

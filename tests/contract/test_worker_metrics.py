@@ -1,4 +1,4 @@
-"""From the worker's own settings to the target: what it publishes is what `retune_target` reads."""
+"""From the worker's settings to the target: `retune_target` reads what the worker publishes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def plane() -> Iterator[Plane]:
         yield Plane(account.session().client("cloudwatch"))
 
 
-def told(fleet: str) -> Settings:
+def logged(fleet: str) -> Settings:
     """The settings that a worker of this fleet is started with; what is published where is its own doing."""
     named = {OPTIONS[name]: value for name, value in stacks.DIMENSIONS[fleet].items()}
     return settings({"queues": ["https://sqs.eu-west-1.amazonaws.com/123456789012/q"], **named})
@@ -43,7 +43,7 @@ def told(fleet: str) -> Settings:
 
 def test_the_target_follows_the_successes_of_the_real_worker(plane: Plane, fleet: str) -> None:
     plane.serve(fleet)
-    sink = wiring._sink(told(fleet))
+    sink = wiring._sink(logged(fleet))
     assert sink is not None
     sink.put(minute([TOOK_S] * ENOUGH, failed_s=[900.0] * ENOUGH, late_s=[3600.0], began_at=BEGAN_AT))
     assert plane.retune().target == LATENCY_S / TOOK_S
@@ -51,7 +51,7 @@ def test_the_target_follows_the_successes_of_the_real_worker(plane: Plane, fleet
 
 def test_failures_alone_are_no_evidence_for_a_target(plane: Plane, fleet: str) -> None:
     plane.serve(fleet)
-    sink = wiring._sink(told(fleet))
+    sink = wiring._sink(logged(fleet))
     assert sink is not None
     sink.put(minute(failed_s=[900.0] * ENOUGH, began_at=BEGAN_AT))
     assert plane.retune().reason is Reason.TOO_FEW_SAMPLES

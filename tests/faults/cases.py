@@ -59,13 +59,13 @@ class Case:
     def __str__(self) -> str:
         return self.name
 
-    def play(self, account: Account, target: tuple[Call, Fault] | None = None) -> Outcome:
+    def invoke(self, account: Account, target: tuple[Call, Fault] | None = None) -> Outcome:
         account.set(self.situations)
         if self.warm:
             earlier = NOON - CACHE_RAN_OUT
-            account.play("publish_backlog", tick_at(earlier), at=earlier + STARTED_AFTER)
+            account.invoke("publish_backlog", tick_at(earlier), at=earlier + STARTED_AFTER)
         with mock.patch.object(shards, "MAX_WORKLOADS_PER_INVOCATION", self.max_workloads_per_invocation):
-            return account.play(self.function, dict(self.event), target=target, warm=self.warm)
+            return account.invoke(self.function, dict(self.event), target=target, warm=self.warm)
 
     @property
     def use_case(self) -> str:

@@ -1,7 +1,7 @@
-"""Time that passes only where a call, a wait or a backoff takes some: nothing here really sleeps.
+"""A clock that advances only for a call, a wait or a backoff: nothing here really sleeps.
 
-Owns the clock of a cell, what Lambda says is left of an invocation, and the waiting of the fan-out. A read
-that takes longer than the invocation waits for is held back in its thread until the invocation is over.
+It is the clock of a cell, the remaining time of the Lambda context, and the wait of the concurrent reads. A
+read that takes longer than the invocation waits is held back in its thread until the invocation is over.
 """
 
 import threading

@@ -1,7 +1,7 @@
-"""What AWS, or the network before it, sends when a call fails: each protocol's own bytes.
+"""The bytes that AWS, or the network, sends when a call fails, in each protocol.
 
-Owns the shapes of refusals. Refuses a protocol it does not know, so that a newer boto3 that speaks another
-one fails here with a sentence instead of testing nothing.
+An unknown protocol is refused, so that a newer boto3 with another one fails here with a message instead of
+testing nothing.
 """
 
 import json

@@ -118,8 +118,8 @@ def test_an_alarm_that_does_not_ring_is_acknowledged_and_nothing_else(
     account.send(plane.queues["asg"], 3)
     plane.invoke(function, sample(event))
     assert plane.desired("asg") == 0
-    [told, counted] = plane.lines()
-    assert f"alarm sluice-transcription-bootstrap is {state}: nothing to do" in told["message"]
+    [logged, counted] = plane.lines()
+    assert f"alarm sluice-transcription-bootstrap is {state}: nothing to do" in logged["message"]
     assert counted["EventIgnored"] == [1]
 
 

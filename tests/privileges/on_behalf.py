@@ -1,4 +1,4 @@
-"""What AWS itself does under our roles, which no call of ours shows: each with the page that says so.
+"""What AWS does under our roles without a call of ours: each with the page that documents it.
 
 Owns the list, as requests that follow from what is deployed and from the calls that were made: they are
 evaluated like those. A granted action that neither a call nor this list uses has no reason to be granted.

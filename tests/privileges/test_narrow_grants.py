@@ -1,4 +1,4 @@
-"""Every grant against AWS's own list of actions: as narrow as can be, and no condition that AWS ignores."""
+"""Every grant against AWS's list of actions: as narrow as possible, with no condition that AWS ignores."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def one_group() -> Played:
     return perform(scenario=replace(COMPILER_STAGING, message_groups=1), parameters={"MaxCapacity": "2"})
 
 
-def test_two_instances_over_one_group_are_told(one_group: Played) -> None:
+def test_two_instances_over_one_group_are_logged(one_group: Played) -> None:
     told = one_group.decisions("cap", "observed")
     assert one_group.summary.peak_instances == 2
     assert max(minute.in_flight for minute in one_group.minutes) == 1

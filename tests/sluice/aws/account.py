@@ -1,4 +1,4 @@
-"""An AWS account in memory, with what a user would have created in it."""
+"""An AWS account in memory, with the resources that a user creates."""
 
 import json
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Answers as AWS gives them, when launches fail and when they do not."""
+"""AWS's responses when launches fail, and when they do not."""
 
 import json
 from collections.abc import Iterator
@@ -214,7 +214,7 @@ class TestServices:
 
 
 class TestBoth:
-    def test_no_kind_is_asked_for_that_nobody_wants(self, pool: ThreadPoolExecutor) -> None:
+    def test_a_kind_of_fleet_without_fleets_costs_no_call(self, pool: ThreadPoolExecutor) -> None:
         def nobody() -> Any:
             raise AssertionError("a client is made that is not needed")
 

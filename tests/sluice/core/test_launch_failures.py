@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sluice.core.launch_failures import (
     GROUP_FAILURE_HOLDS,
-    MAX_WORDS,
+    MAX_MESSAGE_CHARS,
     SERVICE_FAILURE_HOLDS,
     decide_held_launch,
     decide_no_capacity,
@@ -120,7 +120,7 @@ def test_an_instance_that_starts_after_a_failure_clears_it(attempts: tuple[Launc
     assert decide(*attempts) is None
 
 
-def test_the_newest_failure_is_told() -> None:
+def test_the_newest_failure_is_reported() -> None:
     decision = decide(failed(9, "older"), started(7), failed(3, "newest"), failed(5, "between"))
     assert decision is not None
     assert decision.detail == "at 2026-01-15 11:57 UTC: newest"
@@ -149,10 +149,10 @@ def test_ecs_repeats_an_unresolved_event_after_six_hours_and_is_believed_until_t
 
 def test_long_words_are_cut_and_line_breaks_are_blanks() -> None:
     assert decide(failed(words="no\n  room")).detail == f"{AT_NOW}no room"  # type: ignore[union-attr]
-    exact, longer = "x" * MAX_WORDS, "x" * (MAX_WORDS + 1)
+    exact, longer = "x" * MAX_MESSAGE_CHARS, "x" * (MAX_MESSAGE_CHARS + 1)
     assert decide(failed(words=exact)).detail == f"{AT_NOW}{exact}"  # type: ignore[union-attr]
     cut = decide(failed(words=longer)).detail  # type: ignore[union-attr]
-    assert (len(cut), cut[-4:]) == (len(AT_NOW) + MAX_WORDS, "x...")
+    assert (len(cut), cut[-4:]) == (len(AT_NOW) + MAX_MESSAGE_CHARS, "x...")
 
 
 attempts = st.lists(
@@ -165,11 +165,11 @@ attempts = st.lists(
 
 
 @given(attempts)
-def test_the_order_in_which_aws_tells_does_not_matter(told: list[LaunchAttempt]) -> None:
-    assert decide(*told) == decide(*reversed(told))
+def test_the_order_in_which_aws_lists_attempts_does_not_matter(logged: list[LaunchAttempt]) -> None:
+    assert decide(*logged) == decide(*reversed(logged))
 
 
 @given(attempts)
-def test_it_never_asks_for_a_count(told: list[LaunchAttempt]) -> None:
-    decision = decide(*told)
+def test_it_never_asks_for_a_count(logged: list[LaunchAttempt]) -> None:
+    decision = decide(*logged)
     assert decision is None or decision.desired is None
