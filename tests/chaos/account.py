@@ -88,7 +88,7 @@ def _check_actions_are_logged(run: Invocation) -> None:
         )
         logged.append((decision.kind, decision.workload, amount, outcome is Outcome.ACTED, seen))
     if asked != logged:
-        run.add_violation(f"did {asked} and told {logged}")
+        run.add_violation(f"requested {asked} and logged {logged}")
 
 
 def _check_unknowns_are_logged(run: Invocation, error: Exception | None) -> None:
@@ -98,7 +98,7 @@ def _check_unknowns_are_logged(run: Invocation, error: Exception | None) -> None
     logged = str(error) + "".join(failures.values())
     for decision, outcome in run.report.decisions:
         logged += sentence(decision, outcome) + json.dumps(fields(decision, outcome))
-    # The first question answered with no is the reason: the proof may have been asked for in vain.
+    # The first failed condition is the reason: the proof may have been read in vain.
     in_vain = {
         decision.workload
         for decision, _ in run.report.decisions
@@ -106,10 +106,10 @@ def _check_unknowns_are_logged(run: Invocation, error: Exception | None) -> None
     }
     for name, reason in run.unknowns:
         snapshot = run.snapshots.get(name)
-        # Since the durations were asked for, the workload may have been paused, or its target fixed.
+        # Since the durations were read, the workload may have been paused, or its target made static.
         let_go = run.event.retune is not None and snapshot is not None and not _tuned(snapshot.document)
         if reason not in logged and name not in failures and name not in in_vain and not let_go:
-            run.add_violation(f"nobody was told that {reason}")
+            run.add_violation(f"not logged: {reason}")
 
 
 def _check_look_after_shutdown(run: Invocation) -> None:
@@ -118,17 +118,17 @@ def _check_look_after_shutdown(run: Invocation) -> None:
             continue
         backlog, capacity = snapshot.observation
         if backlog is None or capacity is None:
-            run.add_violation(f"{name} was sent home, and nobody looked again")
+            run.add_violation(f"{name} was shut down, and not observed again")
         elif isinstance(backlog, Backlog) and isinstance(capacity, Capacity) and backlog.visible:
             bounds = common(snapshot.document, capacity)
             room = bounds is not None and bounds.max > 0
             room = room and not capacity.scale_out_held_by and not capacity.counted_by
             if capacity.desired == 0 and room:
-                run.add_violation(f"{name} was sent home, and {backlog} seen since did not wake it")
+                run.add_violation(f"{name} was shut down, and {backlog} observed since started no bootstrap")
 
 
 def _check_alarm(run: Invocation) -> None:
-    """It ended well: it decided, or had nothing to decide; Lambda would not ask again."""
+    """An invocation that succeeded has decided, or had nothing to decide: Lambda does not retry it."""
     if not run.report.decisions and not run.report.counts[Counter.EVENT_IGNORED]:
         run.add_violation("an alarm ended without a decision")
     if any(decision.reason is Reason.UNKNOWN_READING for decision, _ in run.report.decisions):
@@ -149,9 +149,9 @@ def _check_tick(run: Invocation, error: Exception | None) -> None:
         run.add_violation(f"the tick ended with {error!r} where {run.report.failures} failed")
     for name, document in run.served.items():
         if name not in (run.published or {}) and name not in failed:
-            run.add_violation(f"{name} was neither published nor told")
+            run.add_violation(f"{name} was neither published nor logged")
         if name not in logged and document.mode is not Mode.PAUSED and _needs_a_word(run, name):
-            run.add_violation(f"nobody was told why {name} stays as it is: {run.first[name]}")
+            run.add_violation(f"no reason is logged why {name} stays as it is: {run.first[name]}")
 
 
 def _needs_a_word(run: Invocation, name: str) -> bool:

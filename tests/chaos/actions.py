@@ -90,13 +90,13 @@ def _bootstrap_violations(
     assert bounds is not None
     size = document.bootstrap_instances or -int(-backlog.total // _first_target(document))
     if instances != min(max(size, bounds.min), bounds.max):
-        yield f"woke {name} with {instances} where {size} within {bounds} are asked for"
+        yield f"bootstrapped {name} with {instances} where {size} within {bounds} are needed"
     if capacity.desired > 0:
-        yield f"woke {name} although it saw {capacity.desired} asked for"
+        yield f"bootstrapped {name} although {capacity.desired} were desired"
     if backlog.visible == 0:
-        yield f"woke {name} although nothing was visible"
+        yield f"bootstrapped {name} although nothing was visible"
     if capacity.scale_out_held_by:
-        yield f"woke {name} although {capacity.scale_out_held_by}"
+        yield f"bootstrapped {name} although {capacity.scale_out_held_by}"
 
 
 def _first_target(document: Workload) -> float:
@@ -110,13 +110,13 @@ def _shutdown_violations(
 ) -> Iterator[str]:
     name, bounds = snapshot.document.name, common(snapshot.document, capacity)
     if bounds is None or instances != bounds.min:
-        yield f"sent {name} to {instances}, not to the minimum of {bounds}"
+        yield f"set {name} to {instances}, not to the minimum of {bounds}"
     if backlog.visible or backlog.in_flight or backlog.delayed:
-        yield f"sent {name} home over {backlog}"
+        yield f"shut {name} down over {backlog}"
     if capacity.scale_in_held_by:
-        yield f"sent {name} home although {capacity.scale_in_held_by}"
+        yield f"shut {name} down although {capacity.scale_in_held_by}"
     if snapshot.proof != [0.0] * snapshot.document.idle_minutes:
-        yield f"sent {name} home on the proof {snapshot.proof}"
+        yield f"shut {name} down on the proof {snapshot.proof}"
 
 
 def retune_violations(event: Event, snapshot: Snapshot, policy: Policy, target: float) -> Iterator[str]:

@@ -147,7 +147,7 @@ class EventStorm:
         error: Exception | None = None
         try:
             _use_case(event, run)
-        except Exception as failure:  # noqa: BLE001 - the audit judges it
+        except Exception as failure:  # noqa: BLE001 - the audit checks it
             error = failure
         finally:
             self.running.pop()
@@ -205,7 +205,7 @@ class EventStorm:
     # --- the end ------------------------------------------------------------------------------------------
 
     def end_quietly(self) -> None:
-        """Whatever happened, once all is mended a message wakes every fleet, and its end sends it home."""
+        """Once every fault is repaired, a message starts each fleet, and its deletion shuts it down."""
         self.armed.clear()
         self.cloud.mail.clear()
         for served in self.workloads:

@@ -101,7 +101,7 @@ def drain(cloud: Cloud, served: Workload, _: int) -> None:
 
 
 def boot(cloud: Cloud, served: Workload, amount: int) -> None:
-    """Some of what was asked for begins to run; what nobody boots stays asked for."""
+    """Some of the desired instances start to run; the others stay pending."""
     capacity = cloud.capacity(served)
     if capacity.running < capacity.desired:
         cloud.change(served, running=min(capacity.running + amount, capacity.desired))

@@ -54,7 +54,7 @@ def test_a_failing_interleaving_is_reported_by_its_shortest_part(monkeypatch: py
     assert failed is not None
     start, moves = drawn(failed)
     start = on_time(start, moves)
-    assert start.delays == PUNCTUAL  # nobody needs to be late for this defect
+    assert start.delays == PUNCTUAL  # this defect needs no delay
     kept = shortest(start, moves)
     assert len(kept) < len(moves)
     assert failure_of(start, kept)

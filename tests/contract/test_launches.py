@@ -34,7 +34,7 @@ WORDS = {
 class Subject:
     port: Launches
     create: Callable[[str], Fleet]
-    """A fleet by this name that nobody has asked for an instance."""
+    """A fleet of this name without any launch attempt."""
     ask: Callable[[Fleet, str | None], datetime]
     """Ask for an instance, which fails with these words or starts; when that was."""
     words: str

@@ -112,7 +112,7 @@ class Outcome:
 
 @dataclass(eq=False)
 class Account:
-    """One process's world; `play` starts it anew unless told to stay warm."""
+    """One account and process; `invoke` starts the process anew unless `warm` is set."""
 
     timeline: Timeline
     switchboard: FaultInjector
@@ -184,7 +184,7 @@ class Account:
         with self.switchboard.listening(target) as made, redirect_stdout(written):
             try:
                 module.handler(event, Context(self.timeline))
-            except Exception as raised:  # noqa: BLE001 - a cell judges whatever comes out
+            except Exception as raised:  # noqa: BLE001 - the cell checks the outcome
                 failure = raised
             ended, elapsed_s = made.snapshot(), self.timeline.elapsed_s
             self.timeline.end()
@@ -299,7 +299,7 @@ def document_of(name: str, **changes: Any) -> dict[str, Any]:
 
 
 class Context(AnyContext):
-    """What Lambda tells, on the clock of the cell."""
+    """The Lambda context, on the clock of the cell."""
 
     def __init__(self, timeline: Timeline) -> None:
         self._timeline = timeline

@@ -118,9 +118,9 @@ def tracks_no_less_than_the_backlog(healthy: Outcome, call: Call, fault: Fault, 
         for name in uncounted:
             assert outcome.effective[name] == outcome.points[name], f"{name} tracks {outcome.effective[name]}"
             said = _uncounted(outcome)[name]
-            assert call.operation in said or NO_TIME_LEFT in said, f"{name} is told {said}"
+            assert call.operation in said or NO_TIME_LEFT in said, f"{name} is logged with {said}"
         named = {name for name in uncounted if call.operation in _uncounted(outcome)[name]}
-        assert named or not uncounted, f"nobody is told of {call}: {_uncounted(outcome)}"
+        assert named or not uncounted, f"{call} is not logged: {_uncounted(outcome)}"
 
 
 def others_are_served(healthy: Outcome, call: Call, fault: Fault, outcome: Outcome) -> None:
@@ -156,13 +156,13 @@ def is_reported(healthy: Outcome, call: Call, fault: Fault, outcome: Outcome) ->
         return
     fewer = outcome.counted(Counter.WORKLOADS_SERVED) < healthy.counted(Counter.WORKLOADS_SERVED)
     said = _reasons(outcome) != _reasons(healthy) or _computed(outcome) != _computed(healthy)
-    assert same or counted or fewer or said, f"nothing tells of {fault}: {outcome.effective}"
+    assert same or counted or fewer or said, f"{fault} is not logged: {outcome.effective}"
 
 
 def ends_in_time_without_a_trace(outcome: Outcome) -> None:
     assert understood(outcome.failure), f"a defect: {outcome.failure!r}"
     traces = [line["message"] for line in outcome.lines if "exception" in line]
-    assert not traces, f"a traceback is all that is told: {traces}"
+    assert not traces, f"a traceback is all that is logged: {traces}"
     assert outcome.elapsed_s <= outcome.timeout_s, f"took {outcome.elapsed_s} of {outcome.timeout_s} s"
 
 
@@ -245,7 +245,7 @@ def _uncounted(outcome: Outcome) -> dict[str, str]:
 
 
 def _computed(outcome: Outcome) -> dict[str, tuple[object, ...]]:
-    """Workload -> what its line says that what it tracks is reckoned with."""
+    """Workload -> the readings in its log line that its effective metric is computed from."""
     fields = ("arrivals_per_s", "processing_s", "target", "demand_unknown", "not_renewed")
     return {
         line["workload"]: tuple(line.get(field) for field in fields)
@@ -272,7 +272,7 @@ def _log_text(outcome: Outcome) -> str:
 
 
 def _reasons(outcome: Outcome) -> list[tuple[object, ...]]:
-    """What was decided about whom, and why."""
+    """The logged decisions: workload, kind, reason."""
     return sorted(
         tuple(str(line.get(field)) for field in ("workload", "decision", "reason", "outcome", "message"))
         for line in outcome.lines

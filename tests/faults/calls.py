@@ -29,7 +29,7 @@ from tests.sluice.aws import account
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Call:
-    """One call of an invocation: its operation, the workloads it concerns, and its number among equal ones."""
+    """One call of an invocation: operation, the workloads it concerns, and its number among equal ones."""
 
     operation: str
     workloads: tuple[str, ...]
@@ -109,7 +109,7 @@ class FaultInjector:
         self._handed_out: Counter[str] = Counter()
         self._made: RecordedCalls | None = None
         self._target: tuple[Call, Fault] | None = None
-        self._log_text: dict[Hashable, _CachedResponse] = {}
+        self._cached: dict[Hashable, _CachedResponse] = {}
         self.situation: Callable[[], Hashable] = object
         """Everything that a response depends on: the same request in one situation comes from a cache."""
         self.session = boto3.Session()
@@ -196,9 +196,9 @@ class FaultInjector:
 
     def _account_response(self, call: Call, request: AWSPreparedRequest) -> AWSResponse:
         asked = (self.situation(), call.operation, str(request.body)) if call.reads else None
-        if asked is None or asked not in self._log_text:
+        if asked is None or asked not in self._cached:
             status, headers, body = botocore_stubber.process_request(request)
-            self._log_text[asked] = _CachedResponse(
+            self._cached[asked] = _CachedResponse(
                 status, headers, body if isinstance(body, bytes) else body.encode()
             )
-        return self._log_text[asked].to(request)
+        return self._cached[asked].to(request)

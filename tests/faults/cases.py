@@ -52,8 +52,8 @@ class Case:
     situations: Mapping[str, Situation] = field(init=False)
 
     def __post_init__(self) -> None:
-        whom = [self.about] if self.about else WORKLOADS
-        situations = dict.fromkeys(whom, self.situation) if self.situation else {}
+        names = [self.about] if self.about else WORKLOADS
+        situations = dict.fromkeys(names, self.situation) if self.situation else {}
         object.__setattr__(self, "situations", situations)
 
     def __str__(self) -> str:

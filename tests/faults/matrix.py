@@ -60,7 +60,7 @@ def share() -> tuple[Cell, ...]:
 
 
 def run_cell(cell: Cell, account: Account) -> None:
-    """Play the cell and judge it."""
+    """Run the cell and check its outcome."""
     healthy, fault = healthy_runs()[cell.case.name], cell.of(account.timeline)
     outcome = cell.case.invoke(account, (cell.call, fault))
     assert outcome.made.attempts[cell.call], f"{cell.call} was never made"

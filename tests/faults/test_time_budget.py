@@ -56,7 +56,7 @@ MINUTE_S = 60
 
 @dataclass
 class Lanes:
-    """A pool of readers on a clock: each call takes as long as it is told to, and only waiting lets it pass.
+    """A pool of readers on a clock: each call takes a given time, and only waiting advances the clock.
 
     What is submitted first is begun first, by whichever of the lanes is free first.
     """

@@ -20,8 +20,8 @@ UNKNOWN_NAME = {"query": "ValidationError", "json": "ResourceNotFoundException"}
 
 
 def answer(request: AWSPreparedRequest, status: int, body: bytes, **headers: str) -> AWSResponse:
-    told = {name.replace("_", "-"): value for name, value in headers.items()}
-    return AWSResponse(request.url, status, {"x-amzn-RequestId": REQUEST_ID} | told, MockRawResponse(body))
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return AWSResponse(request.url, status, {"x-amzn-RequestId": REQUEST_ID} | named, MockRawResponse(body))
 
 
 def refusal(

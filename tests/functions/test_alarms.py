@@ -148,7 +148,7 @@ def test_an_event_that_is_no_workloads_alarm_fails_with_what_is_missing(
     [line, counted] = plane.lines()
     assert (line["failure"], counted["InvocationFailed"]) == ("InvocationFailed", [1])
     assert said in line["message"]
-    assert "exception" not in line  # a mistake in an event is told in a sentence, not in a trace
+    assert "exception" not in line  # an invalid event is logged as a sentence, without a stack trace
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def _by_scheduler(plane: ResolvedStack) -> Iterator[Exercised]:
 
 
 def _by_application_auto_scaling(calls: Iterable[RecordedCall], tags: Tags) -> Iterator[Exercised]:
-    """Whoever puts a policy on a service must be allowed what the service then does about its alarms."""
+    """The caller of PutScalingPolicy needs the permissions for what AWS then does with its alarms."""
     for call in calls:
         if call.request.action != "application-autoscaling:PutScalingPolicy":
             continue

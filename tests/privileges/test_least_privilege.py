@@ -209,7 +209,7 @@ def test_no_role_writes_or_sees_an_alarm_but_the_one_that_retunes(
 
 
 def test_nothing_else_about_alarms_is_allowed_to_anybody(recorded: Recorded) -> None:
-    """Muting an alarm, or setting its state by hand, would hide what it tells."""
+    """Muting an alarm, or setting its state by hand, would hide what it reports."""
     resource = arn("cloudwatch", "alarm:sluice-transcription-bootstrap")
     asked = [
         Request(action=f"cloudwatch:{action}", resource=resource)

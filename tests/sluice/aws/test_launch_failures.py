@@ -215,10 +215,10 @@ class TestServices:
 
 class TestBoth:
     def test_a_kind_of_fleet_without_fleets_costs_no_call(self, pool: ThreadPoolExecutor) -> None:
-        def nobody() -> Any:
+        def no_client() -> Any:
             raise AssertionError("a client is made that is not needed")
 
-        assert AwsLaunches(nobody, nobody, pool).read([], plenty) == {}
+        assert AwsLaunches(no_client, no_client, pool).read([], plenty) == {}
 
     def test_what_is_not_read_in_time_is_unknown(self, pool: ThreadPoolExecutor) -> None:
         fleets: list[Fleet] = [GROUP, SERVICE]

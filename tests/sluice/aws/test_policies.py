@@ -225,7 +225,7 @@ def test_every_page_is_searched() -> None:
 def test_another_kind_of_policy_under_the_documents_arn_is_reported_with_the_remedy(
     kind: dict[str, Any],
 ) -> None:
-    """Somebody has to change something: asking AWS again would answer the same every hour."""
+    """An operator has to act: the same call would get the same response every hour."""
     policy = {"AutoScalingGroupName": "transcription", "PolicyARN": POLICY_ARN, **kind}
     with (
         unchecked("autoscaling", DescribePolicies={"ScalingPolicies": [policy]}) as client,
@@ -421,7 +421,7 @@ class TestTargets:
     """Of many workloads at once, as the tick reads them."""
 
     def test_they_are_asked_for_by_the_policies_names_once_each(self) -> None:
-        """Two fleets may hold policies of one name: their ARNs tell them apart."""
+        """Two fleets may have policies of the same name: only their ARNs differ."""
         workloads = {
             name: replace(workload(name), policy_arn=arn_of("tracking", name)) for name in ("first", "second")
         }

@@ -362,7 +362,10 @@ class TestShutdown:
             (observation(in_flight=1, desired=1), False),
             (observation(queue=LOST, desired=1), False),
             (observation(fleet=GONE), False),
-            (observation(fleet=capacity(8, bounds=Bounds(min=7, max=9))), True),  # so that it is told
+            (
+                observation(fleet=capacity(8, bounds=Bounds(min=7, max=9))),
+                True,
+            ),  # so that the decision reports it
         ],
     )
     def test_the_proof_is_worth_a_call_only_for_a_fleet_that_reads_empty_above_its_minimum(

@@ -54,7 +54,7 @@ def measured(
 
 
 def tick(scene: Scene, scheduled: datetime = MINUTE_NOW) -> list[tuple[Decision, Outcome]]:
-    """What a tick tells of caps."""
+    """The cap decisions that the ticks have logged."""
     publish_backlog(scheduled, scene.world, scene.report, scene.remaining_s)
     decisions = scene.report.decisions
     return [(logged, outcome) for logged, outcome in decisions if logged.kind is Kind.CAP]  # type: ignore[misc]

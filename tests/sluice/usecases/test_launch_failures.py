@@ -20,7 +20,7 @@ FAILED = LaunchAttempt(at=NOW - timedelta(minutes=1), failure=WORDS)
 
 
 def tick(scene: Scene) -> list[tuple[Decision, Outcome]]:
-    """What a tick tells of launches."""
+    """The launch decisions that the ticks have logged."""
     publish_backlog(MINUTE_NOW, scene.world, scene.report, scene.remaining_s)
     decisions = scene.report.decisions
     return [(logged, outcome) for logged, outcome in decisions if logged.kind is Kind.LAUNCH]  # type: ignore[misc]
@@ -103,14 +103,14 @@ def test_it_is_logged_in_mode_observe_as_well(scene: Scene) -> None:
 
 
 def test_a_fleet_whose_launches_cannot_be_read_is_counted_and_the_tick_goes_on(scene: Scene) -> None:
-    unread, logged = short(scene, workload("unread")), short(scene, workload("told"))
+    unread, logged = short(scene, workload("unread")), short(scene, workload("logged"))
     scene.launches.failing[unread.fleet] = "DescribeScalingActivities: AWS answered Throttling"
     [(decision, _)] = tick(scene)
     assert decision.workload == logged.name
     assert scene.report.failures == [
         ("unread", Counter.OBSERVATION_FAILED, "DescribeScalingActivities: AWS answered Throttling")
     ]
-    assert set(scene.report.seen) == {"unread", "told"}
+    assert set(scene.report.seen) == {"unread", "logged"}
 
 
 def test_without_time_nothing_is_asked_and_nothing_fails(scene: Scene) -> None:

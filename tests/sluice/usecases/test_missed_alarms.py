@@ -95,7 +95,7 @@ def test_those_whose_repair_failed_come_last_and_the_fewest_failures_first(scene
         scene.serve(workload(name), visible=5)
     refuse(scene, scene.registry.registered.values())
     failures = {"a": 3, "b": 1, "c": 4, "e": 2}
-    for _ in range(5):  # whoever the minute begins with
+    for _ in range(5):  # whichever workload the minute begins with
         scene.calls.made.clear()
         scene.retry_failures.clear()
         scene.retry_failures |= failures

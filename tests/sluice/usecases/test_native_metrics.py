@@ -128,7 +128,7 @@ def test_a_read_that_fails_says_nothing_of_it(scene: Scene, served: Workload) ->
 def test_a_fleet_that_was_empty_meanwhile_has_run_for_no_quarter_of_an_hour(
     scene: Scene, served: Workload
 ) -> None:
-    """AWS tells nothing of a service without tasks, nor within minutes of its first."""
+    """AWS publishes nothing for a service without tasks, nor within minutes of its first."""
     scene.serve(served, visible=9, desired=2)
     tick(scene, 10)
     scene.serve(served, visible=9, desired=2, running=0)

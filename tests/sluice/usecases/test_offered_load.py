@@ -45,7 +45,7 @@ STATIC = effective(workload(), processing_s=4, arrival_margin=0)
 """At target 8; 15 messages a minute keep one instance busy."""
 MEASURED = effective(workload(), arrival_margin=0)
 DYNAMIC = effective(dynamic_workload(), arrival_margin=0)
-"""Its policy is told to hold 10 at first."""
+"""Its policy has the target 10 at first."""
 
 
 def tick(scene: Scene, minutes: float = 0) -> None:

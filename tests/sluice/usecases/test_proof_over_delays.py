@@ -64,7 +64,7 @@ def tick(scene: Scene, minute: int, phase_s: int, late_s: int) -> None:
 
 
 def shut_down_after(scene: Scene, phase_s: int, latenesses_s: Iterable[int]) -> int | None:
-    """The minute whose tick sends the fleet home, from 0; None where none of these ticks does."""
+    """The minute, from 0, whose tick shuts the fleet down; None where none of these ticks does."""
     for minute, late_s in enumerate(latenesses_s):
         tick(scene, minute, phase_s, late_s)
         if scene.desired(SERVED) == 0:
@@ -73,7 +73,7 @@ def shut_down_after(scene: Scene, phase_s: int, latenesses_s: Iterable[int]) -> 
 
 
 def too_late(among: range) -> set[Delayed]:
-    """Every (phase, lateness, reading time) at which the minute after the idle ones does not send it home."""
+    """Every (phase, lateness, reading time) at which the minute after the idle ones does not shut it down."""
     return {
         (phase_s, late_s, read_s)
         for phase_s, late_s, read_s in product(among, among, READS_S)
