@@ -22,7 +22,7 @@ from sluice.usecases.wake import (
 )
 from tests.chaos.account import audit
 from tests.chaos.cloud import PLANE, Cloud, Delays, Event
-from tests.chaos.faults import HAPPENINGS, mend, plane_mends
+from tests.chaos.faults import STEPS, mend, plane_mends
 from tests.chaos.invocation import Invocation
 from tests.chaos.liveness import Liveness
 from tests.chaos.steps import Step, arrive, drain
@@ -62,16 +62,16 @@ class EventStorm:
     def __post_init__(self) -> None:
         self.cloud = Cloud(self.workloads, self.delays)
         self.liveness = Liveness(self.cloud)
-        self.cloud.scene.calls.between = self._let_something_happen
+        self.cloud.scene.calls.between = self._run_armed_step
 
     # --- steps --------------------------------------------------------------------------------------------
 
-    def do(self, step: Step) -> None:
+    def run_step(self, step: Step) -> None:
         """Run one step, and check every invocation that it starts."""
         self.reached[f"step: {step.what}"] += 1
         served = self.workloads[step.who % len(self.workloads)]
-        if step.what in HAPPENINGS:
-            HAPPENINGS[step.what](self.cloud, served, step.amount)
+        if step.what in STEPS:
+            STEPS[step.what](self.cloud, served, step.amount)
         else:
             self._deliveries()[step.what](step)
 
@@ -121,7 +121,7 @@ class EventStorm:
             self.cloud.scene.clock.advance(seconds=self.cloud.lateness_s(event.tick))
             self.invoke(event)
 
-    def _let_something_happen(self) -> None:
+    def _run_armed_step(self) -> None:
         if not self.armed or not self.running:
             return
         wait, step = self.armed[0]
@@ -131,7 +131,7 @@ class EventStorm:
         self.armed.pop(0)
         self.reached["inside a handler"] += 1
         self.liveness.snapshot()  # the handler itself may have acted since
-        self.do(step)
+        self.run_step(step)
         self.liveness.snapshot()
 
     # --- invocations --------------------------------------------------------------------------------------

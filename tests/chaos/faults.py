@@ -24,7 +24,7 @@ from sluice.errors import CapacityError, ConfigError, TransientError
 from sluice.events import RetuneRequest
 from sluice.usecases.offered_load import SENT
 from tests.chaos.cloud import GAPPED, LATE, PLANE, Cloud, Event, metric_key
-from tests.chaos.steps import HANDS, INSTANCES, MESSAGES, Happening, measure
+from tests.chaos.steps import INSTANCES, MESSAGES, OPERATOR_STEPS, StepFunction, measure
 from tests.support.builders import alarm
 
 REFUSALS = [
@@ -178,7 +178,7 @@ def stray_alarm(cloud: Cloud, served: Workload, amount: int) -> None:
     cloud.post(served.name, Event(alarm=stray))
 
 
-FAULTS: Mapping[str, Happening] = {
+FAULTS: Mapping[str, StepFunction] = {
     "queue fails": queue_fails,
     "fleet fails": fleet_fails,
     "proof fails": proof_fails,
@@ -195,7 +195,7 @@ FAULTS: Mapping[str, Happening] = {
     "weights are given": weights_are_given,
     "mend": mend,
 }
-PLANE_STEPS: Mapping[str, Happening] = {
+PLANE_STEPS: Mapping[str, StepFunction] = {
     "registry fails": registry_fails,
     "points are refused": points_are_refused,
     "policies refuse": policies_refuse,
@@ -204,5 +204,5 @@ PLANE_STEPS: Mapping[str, Happening] = {
     "minute without tick": minute_without_tick,
     "ask for retune": ask_for_retune,
 }
-OTHERS: Mapping[str, Happening] = {"measure": measure, "stray alarm": stray_alarm}
-HAPPENINGS: Mapping[str, Happening] = MESSAGES | INSTANCES | HANDS | FAULTS | PLANE_STEPS | OTHERS
+OTHERS: Mapping[str, StepFunction] = {"measure": measure, "stray alarm": stray_alarm}
+STEPS: Mapping[str, StepFunction] = MESSAGES | INSTANCES | OPERATOR_STEPS | FAULTS | PLANE_STEPS | OTHERS

@@ -49,7 +49,7 @@ def test_while_the_publisher_is_silent_no_fleet_is_ever_shut_down() -> None:
             for part in move:
                 step = part if isinstance(part, Step) else part[1]
                 if step.what not in (*PUBLISHES, "deliver", "deliver again"):
-                    silent.do(step)
+                    silent.run_step(step)
             for served in start.workloads:
                 silent.invoke(Event(alarm=alarm("shutdown", served.name)))
         assert not [what for what in silent.reached if what.startswith(f"{Kind.SHUTDOWN} acted")]

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from sluice.ports import Counter
-from sluice.usecases.last_known import NO_TIME_LEFT
+from sluice.usecases.last_known import NOT_READ_IN_TIME
 from tests.faults.account import (
     MAX_INSTANCES,
     MIN_INSTANCES,
@@ -118,7 +118,7 @@ def tracks_no_less_than_the_backlog(healthy: Outcome, call: Call, fault: Fault, 
         for name in uncounted:
             assert outcome.effective[name] == outcome.points[name], f"{name} tracks {outcome.effective[name]}"
             said = _uncounted(outcome)[name]
-            assert call.operation in said or NO_TIME_LEFT in said, f"{name} is logged with {said}"
+            assert call.operation in said or NOT_READ_IN_TIME in said, f"{name} is logged with {said}"
         named = {name for name in uncounted if call.operation in _uncounted(outcome)[name]}
         assert named or not uncounted, f"{call} is not logged: {_uncounted(outcome)}"
 
@@ -129,7 +129,7 @@ def others_are_served(healthy: Outcome, call: Call, fault: Fault, outcome: Outco
     assert not left_out or fault.kind == "slow", f"{left_out} were left out, though time was left"
     for name in set(WORKLOADS) - affected(call) - left_out:
         assert outcome.points[name] == healthy.points[name], f"{name} has nothing to do with {call}"
-        if NO_TIME_LEFT not in _uncounted(outcome).get(name, ""):
+        if NOT_READ_IN_TIME not in _uncounted(outcome).get(name, ""):
             assert outcome.effective[name] == healthy.effective[name], f"{name} has nothing to do with {call}"
         else:
             assert fault.kind in ("slow", "timed out"), f"{name} is left without time by {fault}"
