@@ -1,4 +1,4 @@
-"""The long run: `python -m tests.chaos` plays 100,000 interleavings over all cores.
+"""The long run: `python -m tests.chaos` runs 100,000 interleavings on all cores.
 
 Every interleaving has a number, its seed, from which it can be played again:
 `python -m tests.chaos --first SEED --count 1`.

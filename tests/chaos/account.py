@@ -1,7 +1,7 @@
-"""What must hold of an invocation as a whole, once it has ended.
+"""What must hold for an invocation as a whole, once it has ended.
 
-Owns the account: each act told exactly once with its numbers, each reading that failed told with its reason,
-each workload served or its failure told.
+Each action is logged exactly once with its numbers, each failed reading with its reason, and each workload is
+either served or its failure logged.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ REASONS = {
 
 
 def audit(run: Invocation, error: Exception | None) -> None:
-    """Blame the invocation for whatever does not add up."""
+    """Add a violation to the invocation for each rule that it breaks."""
     if error is not None and not isinstance(error, SluiceError):
         run.add_violation(f"ended with {error!r}")
     run.violations += [f"a defect was caught: {defect!r}" for defect in run.report.defects_seen]
@@ -55,8 +55,8 @@ def audit(run: Invocation, error: Exception | None) -> None:
 
 
 def _check_logged(run: Invocation, decision: Decision | TargetDecision, outcome: Outcome) -> None:
-    said, told = sentence(decision, outcome), fields(decision, outcome)
-    json.dumps(told, allow_nan=False)
+    said, logged = sentence(decision, outcome), fields(decision, outcome)
+    json.dumps(logged, allow_nan=False)
     number = decision.desired if isinstance(decision, Decision) else decision.target
     if decision.reason not in said or (isinstance(number, int) and str(number) not in said):
         run.add_violation(f"{said!r} does not explain {decision}")
@@ -77,7 +77,7 @@ def _check_actions_are_logged(run: Invocation) -> None:
     asked = [
         (action.kind, action.workload, action.amount, action.taken, action.seen) for action in run.actions
     ]
-    told = []
+    logged = []
     for decision, outcome in run.report.decisions:
         if outcome not in (Outcome.ACTED, Outcome.FAILED):
             continue
@@ -86,19 +86,19 @@ def _check_actions_are_logged(run: Invocation) -> None:
             if isinstance(decision, Decision)
             else (decision.target, decision.current)
         )
-        told.append((decision.kind, decision.workload, amount, outcome is Outcome.ACTED, seen))
-    if asked != told:
-        run.add_violation(f"did {asked} and told {told}")
+        logged.append((decision.kind, decision.workload, amount, outcome is Outcome.ACTED, seen))
+    if asked != logged:
+        run.add_violation(f"requested {asked} and logged {logged}")
 
 
 def _check_unknowns_are_logged(run: Invocation, error: Exception | None) -> None:
     failures = {name: "" for name, _, _ in run.report.failures}
     for name, _, reason in run.report.failures:
         failures[name] += reason
-    told = str(error) + "".join(failures.values())
+    logged = str(error) + "".join(failures.values())
     for decision, outcome in run.report.decisions:
-        told += sentence(decision, outcome) + json.dumps(fields(decision, outcome))
-    # The first question answered with no is the reason: the proof may have been asked for in vain.
+        logged += sentence(decision, outcome) + json.dumps(fields(decision, outcome))
+    # The first failed condition is the reason: the proof may have been read in vain.
     in_vain = {
         decision.workload
         for decision, _ in run.report.decisions
@@ -106,10 +106,10 @@ def _check_unknowns_are_logged(run: Invocation, error: Exception | None) -> None
     }
     for name, reason in run.unknowns:
         snapshot = run.snapshots.get(name)
-        # Since the durations were asked for, the workload may have been paused, or its target fixed.
+        # Since the durations were read, the workload may have been paused, or its target made static.
         let_go = run.event.retune is not None and snapshot is not None and not _tuned(snapshot.document)
-        if reason not in told and name not in failures and name not in in_vain and not let_go:
-            run.add_violation(f"nobody was told that {reason}")
+        if reason not in logged and name not in failures and name not in in_vain and not let_go:
+            run.add_violation(f"not logged: {reason}")
 
 
 def _check_look_after_shutdown(run: Invocation) -> None:
@@ -118,17 +118,17 @@ def _check_look_after_shutdown(run: Invocation) -> None:
             continue
         backlog, capacity = snapshot.observation
         if backlog is None or capacity is None:
-            run.add_violation(f"{name} was sent home, and nobody looked again")
+            run.add_violation(f"{name} was shut down, and not observed again")
         elif isinstance(backlog, Backlog) and isinstance(capacity, Capacity) and backlog.visible:
             bounds = common(snapshot.document, capacity)
             room = bounds is not None and bounds.max > 0
             room = room and not capacity.scale_out_held_by and not capacity.counted_by
             if capacity.desired == 0 and room:
-                run.add_violation(f"{name} was sent home, and {backlog} seen since did not wake it")
+                run.add_violation(f"{name} was shut down, and {backlog} observed since started no bootstrap")
 
 
 def _check_alarm(run: Invocation) -> None:
-    """It ended well: it decided, or had nothing to decide; Lambda would not ask again."""
+    """An invocation that succeeded has decided, or had nothing to decide: Lambda does not retry it."""
     if not run.report.decisions and not run.report.counts[Counter.EVENT_IGNORED]:
         run.add_violation("an alarm ended without a decision")
     if any(decision.reason is Reason.UNKNOWN_READING for decision, _ in run.report.decisions):
@@ -144,14 +144,14 @@ def _check_tick(run: Invocation, error: Exception | None) -> None:
     if run.served is None:
         return  # the registry was never read: the tick failed as a whole
     failed = {name for name, _, _ in run.report.failures}
-    told = failed | {decision.workload for decision, _ in run.report.decisions}
+    logged = failed | {decision.workload for decision, _ in run.report.decisions}
     if (error is not None) != (run.report.counts[Counter.PUBLISH_FAILED] > 0):
         run.add_violation(f"the tick ended with {error!r} where {run.report.failures} failed")
     for name, document in run.served.items():
         if name not in (run.published or {}) and name not in failed:
-            run.add_violation(f"{name} was neither published nor told")
-        if name not in told and document.mode is not Mode.PAUSED and _needs_a_word(run, name):
-            run.add_violation(f"nobody was told why {name} stays as it is: {run.first[name]}")
+            run.add_violation(f"{name} was neither published nor logged")
+        if name not in logged and document.mode is not Mode.PAUSED and _needs_a_word(run, name):
+            run.add_violation(f"no reason is logged why {name} stays as it is: {run.first[name]}")
 
 
 def _needs_a_word(run: Invocation, name: str) -> bool:
@@ -172,18 +172,18 @@ def _check_round(run: Invocation, error: Exception | None) -> None:
     failed = {name for name, counter, _ in run.report.failures if counter is Counter.RETUNE_FAILED}
     if bool(failed) != (error is not None):
         run.add_violation(f"the round ended with {error!r} although {failed} failed")
-    told = Tally(decision.workload for decision, _ in run.report.decisions)
+    logged = Tally(decision.workload for decision, _ in run.report.decisions)
     for name, document in run.served.items():
         if request.stack_id not in (None, document.stack_id):
-            if told[name] or name in run.snapshots:
+            if logged[name] or name in run.snapshots:
                 run.add_violation(f"{name} was retuned though another's stack changed")
             continue
         if not _tuned(document):
             continue
         snapshot = run.snapshots.get(name)
         let_go = snapshot is not None and not _tuned(snapshot.document)
-        if not let_go and name not in failed and told[name] != 1:
-            run.add_violation(f"{told[name]} decisions on the target of {name}, and no failure")
+        if not let_go and name not in failed and logged[name] != 1:
+            run.add_violation(f"{logged[name]} decisions on the target of {name}, and no failure")
 
 
 def _tuned(document: Workload) -> bool:

@@ -1,7 +1,7 @@
-"""What must hold of each act, given what its invocation had read just before.
+"""What must hold for each action, given what its invocation has read just before: the safety rules.
 
-Owns the rules of a wake, a shutdown and a retune, written apart from the code under test. Answers with
-everything that is wrong, as sentences.
+The rules of a bootstrap, a shutdown and a retune are written independently of the code under test. Each
+function yields every violation as a sentence.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.chaos.cloud import Event, common
 
 @dataclass
 class Snapshot:
-    """What an invocation has read of one workload since it last read the document, or acted."""
+    """What an invocation has read of one workload since it last read the document or acted."""
 
     document: Workload
     read_at: datetime
@@ -34,7 +34,7 @@ class Snapshot:
     backlog: Backlog | Unknown | None = None
     capacity: Capacity | Unknown | None = None
     proof: list[float | None] | Unknown | None = None
-    """What CloudWatch answered for each idle minute, None where it holds nothing."""
+    """CloudWatch's value for each idle minute, None where it has none."""
     policy: Policy | None = None
     after_shutdown: bool = False
 
@@ -45,7 +45,7 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Action:
-    """Something that was asked of AWS, and whether AWS took it."""
+    """A change requested from AWS, and whether AWS accepted it."""
 
     kind: Kind
     workload: str
@@ -55,7 +55,7 @@ class Action:
 
 
 def resize_violations(event: Event, snapshot: Snapshot, instances: int) -> Iterator[str]:
-    """What is wrong with setting the fleet of this look to so many instances."""
+    """What is wrong with setting this workload's fleet to so many instances."""
     document, backlog, capacity = snapshot.document, snapshot.backlog, snapshot.capacity
     fleet = document.fleet
     yield from _action_violations(event, document)
@@ -90,13 +90,13 @@ def _bootstrap_violations(
     assert bounds is not None
     size = document.bootstrap_instances or -int(-backlog.total // _first_target(document))
     if instances != min(max(size, bounds.min), bounds.max):
-        yield f"woke {name} with {instances} where {size} within {bounds} are asked for"
+        yield f"bootstrapped {name} with {instances} where {size} within {bounds} are needed"
     if capacity.desired > 0:
-        yield f"woke {name} although it saw {capacity.desired} asked for"
+        yield f"bootstrapped {name} although {capacity.desired} were desired"
     if backlog.visible == 0:
-        yield f"woke {name} although nothing was visible"
+        yield f"bootstrapped {name} although nothing was visible"
     if capacity.scale_out_held_by:
-        yield f"woke {name} although {capacity.scale_out_held_by}"
+        yield f"bootstrapped {name} although {capacity.scale_out_held_by}"
 
 
 def _first_target(document: Workload) -> float:
@@ -110,13 +110,13 @@ def _shutdown_violations(
 ) -> Iterator[str]:
     name, bounds = snapshot.document.name, common(snapshot.document, capacity)
     if bounds is None or instances != bounds.min:
-        yield f"sent {name} to {instances}, not to the minimum of {bounds}"
+        yield f"set {name} to {instances}, not to the minimum of {bounds}"
     if backlog.visible or backlog.in_flight or backlog.delayed:
-        yield f"sent {name} home over {backlog}"
+        yield f"shut {name} down over {backlog}"
     if capacity.scale_in_held_by:
-        yield f"sent {name} home although {capacity.scale_in_held_by}"
+        yield f"shut {name} down although {capacity.scale_in_held_by}"
     if snapshot.proof != [0.0] * snapshot.document.idle_minutes:
-        yield f"sent {name} home on the proof {snapshot.proof}"
+        yield f"shut {name} down on the proof {snapshot.proof}"
 
 
 def retune_violations(event: Event, snapshot: Snapshot, policy: Policy, target: float) -> Iterator[str]:
@@ -136,7 +136,7 @@ def retune_violations(event: Event, snapshot: Snapshot, policy: Policy, target: 
     by_stack = event.retune is not None and event.retune.trigger is Trigger.STACK
     if not by_stack or abs(policy.target / settings.fallback_messages_per_instance - 1) > 1e-6:
         factor = settings.max_factor_per_retune
-        # A present target outside the bounds is brought to the nearer one, however far that is.
+        # A current target outside the bounds is moved to the nearer bound, however far that is.
         nearest = min(max(policy.target, min_target), max_target)
         low, high = min(policy.target / factor, nearest), max(policy.target * factor, nearest)
         if not low * (1 - 1e-9) <= target <= high * (1 + 1e-9):

@@ -1,8 +1,8 @@
-"""What AWS and people do to one to three workloads while Sluice is not looking.
+"""The simulated AWS of one to three workloads, independent of what Sluice decides.
 
-Owns the truth (queues, fleets, documents, policies, the clock), how late the scheduler and CloudWatch are,
-the faults that are switched on, and the two alarms of each workload, raised by transition as CloudWatch
-does. Refuses to know what Sluice should decide.
+Holds the true state (queues, fleets, documents, policies, the clock), how late the scheduler and CloudWatch
+are, the faults that are switched on, and the two alarms of each workload, which fire on transitions as in
+CloudWatch.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ MAX_UNDELIVERED = 6
 MAX_LATE_S = 59
 """EventBridge Scheduler's precision is 60 s."""
 ATTEMPTS = 3
-"""Lambda tries an alarm's invocation twice more, and a tick's or a retune's never."""
+"""Lambda retries an alarm's invocation twice, and a tick's or a retune's never."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Something that asks for an invocation; one of the three is set."""
+    """An event that starts an invocation; one of the three fields is set."""
 
     tick: datetime | None = None
     alarm: Alarm | None = None
@@ -51,7 +51,7 @@ class Event:
 
 
 def metric_key(metric: Metric) -> tuple[str, frozenset[str]]:
-    """Which metric of which fleet."""
+    """A key for a metric of one fleet or queue."""
     return metric.name, frozenset(metric.dimensions.values())
 
 
@@ -60,14 +60,14 @@ class Delays:
     """How late the scheduler starts each tick, and how long a published point cannot be read, in seconds."""
 
     ticks_s: tuple[int, ...] = (3,)
-    """Of each minute's tick, 0 to 59; from the last one on they begin anew."""
+    """Of each minute's tick, 0 to 59; after the last one they repeat from the first."""
     points_s: int = 30
 
     @property
     def unreadable_in_a_row(self) -> int:
-        """Ticks one after another, at most, that come too soon to read the point of the tick before.
+        """The maximum number of consecutive ticks that start too early to read the previous tick's point.
 
-        Each of them is less late than the one before by more than what is left of the minute.
+        Each of them is less late than the one before, by more than the rest of the minute.
         """
         return MAX_LATE_S // (61 - self.points_s)
 
@@ -77,18 +77,18 @@ PUNCTUAL = Delays(ticks_s=(0,), points_s=0)
 
 @dataclass
 class Cloud:
-    """The world, and the events that nobody has delivered yet."""
+    """The true state of AWS, and the events that are not delivered yet."""
 
     workloads: tuple[Workload, ...]
-    """The workloads as their stacks were created; where a queue or a fleet is never changes."""
+    """The workloads as their stacks created them; their queues and fleets never change."""
     delays: Delays = field(default_factory=Delays)
     scene: Scene = field(default_factory=Scene)
     mail: dict[str, list[Event]] = field(default_factory=lambda: defaultdict(list))
-    """Workload, or PLANE -> events under way."""
+    """Workload name, or PLANE -> undelivered events."""
     ringing: set[tuple[str, str]] = field(default_factory=set)
     minutes_empty: Tally[str] = field(default_factory=Tally)
     unreadable: dict[tuple[str, frozenset[str]], str] = field(default_factory=dict)
-    """Metric of one fleet -> why CloudWatch does not answer for it."""
+    """Metric of one fleet -> the reason why CloudWatch does not return it."""
     sent: Tally[str] = field(default_factory=Tally)
     """Workload -> messages sent in this minute."""
     sent_is: dict[str, str] = field(default_factory=dict)
@@ -97,7 +97,7 @@ class Cloud:
     """What AWS has not published yet."""
     refused_actions: dict[Fleet, SluiceError] = field(default_factory=dict)
     registries: dict[str, FakeRegistry] = field(init=False)
-    """Over the same documents, one to each function that keeps a copy of them all."""
+    """Over the same documents, one for each function that caches the registry."""
 
     def __post_init__(self) -> None:
         registry = self.scene.registry
@@ -108,7 +108,7 @@ class Cloud:
             self.scene.serve(served)
             self.install_policy(served)
 
-    # --- the truth ----------------------------------------------------------------------------------------
+    # --- the true state -----------------------------------------------------------------------------------
 
     def document(self, served: Workload) -> Workload:
         return self.scene.registry.registered[served.name]
@@ -124,7 +124,7 @@ class Cloud:
         return self.scene.fleets.holding[served.fleet]
 
     def change(self, served: Workload, **changes: object) -> None:
-        """Change what the fleet is; AWS pulls the desired count into new bounds."""
+        """Change the fleet; AWS moves the desired count into new bounds."""
         capacity = replace(self.capacity(served), **changes)  # type: ignore[arg-type]
         if "bounds" in changes and capacity.bounds:
             desired = min(max(capacity.desired, capacity.bounds.min), capacity.bounds.max)
@@ -136,7 +136,7 @@ class Cloud:
         return common(self.document(served), self.capacity(served))
 
     def install_policy(self, served: Workload) -> None:
-        """As the stack creates it: the target is the template's."""
+        """Create the policy as the stack does, with the template's target."""
         arn = served.policy_arn
         assert arn is not None
         self.scene.policies.holding[arn] = Policy(

@@ -1,7 +1,7 @@
-"""An interleaving: steps one after another, and steps that fall inside a handler's calls.
+"""An interleaving: steps one after another, and steps that happen inside a handler's calls.
 
-Owns which event is delivered when, to the real use cases, and the tally of what was reached. Raises
-AssertionError, between steps, as soon as an invocation did what it must not or left undone what it promised.
+Delivers events to the real use cases, and counts which kinds of step and decision were reached. Raises
+AssertionError between steps, as soon as an invocation has violated a safety rule or liveness.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from sluice.usecases.wake import (
 )
 from tests.chaos.account import audit
 from tests.chaos.cloud import PLANE, Cloud, Delays, Event
-from tests.chaos.faults import HAPPENINGS, mend, plane_mends
+from tests.chaos.faults import STEPS, mend, plane_mends
 from tests.chaos.invocation import Invocation
 from tests.chaos.liveness import Liveness
 from tests.chaos.steps import Step, arrive, drain
 
 MAX_DEPTH = 3
-"""Handlers at once: one running, one inside its calls, one inside those."""
+"""Nested handlers: one running, one inside its calls, one inside those."""
 TOO_SOON = "a tick that cannot read the point before its own yet"
 LATE_SHUTDOWN = "a shutdown by a tick that came after its minute"
 COUNTED, UNCOUNTED, NONE_ARRIVE, NOT_RENEWED = (
@@ -38,21 +38,21 @@ COUNTED, UNCOUNTED, NONE_ARRIVE, NOT_RENEWED = (
     "arrivals, processing times or targets that an earlier tick read",
 )
 CACHE_MINUTES = 6
-"""After which the registry's copy, five minutes old at most, is as the documents are."""
+"""After which the cached registry, at most five minutes old, equals the documents."""
 
 
 @dataclass
 class EventStorm:
-    """Some workloads, and whatever happens to them."""
+    """Some workloads, and the events that hit them in any order."""
 
     workloads: tuple[Workload, ...]
     delays: Delays = field(default_factory=Delays)
     cloud: Cloud = field(init=False)
     liveness: Liveness = field(init=False)
     running: list[Invocation] = field(default_factory=list)
-    """The handlers that are running, the innermost last: it is the one that calls."""
+    """The running handlers, the innermost last: it is the one that makes calls."""
     armed: list[tuple[int, Step]] = field(default_factory=list)
-    """(calls to let pass first, what then happens inside a handler)."""
+    """(calls to let pass first, the step that then happens inside a handler)."""
     timeline: list[tuple[str, datetime, str, object]] = field(default_factory=list)
     """(workload, when, what, details) of every act, decision and point."""
     last_tick: Event | None = None
@@ -62,16 +62,16 @@ class EventStorm:
     def __post_init__(self) -> None:
         self.cloud = Cloud(self.workloads, self.delays)
         self.liveness = Liveness(self.cloud)
-        self.cloud.scene.calls.between = self._let_something_happen
+        self.cloud.scene.calls.between = self._run_armed_step
 
     # --- steps --------------------------------------------------------------------------------------------
 
-    def do(self, step: Step) -> None:
-        """One step, and the judgement on every invocation that it started."""
+    def run_step(self, step: Step) -> None:
+        """Run one step, and check every invocation that it starts."""
         self.reached[f"step: {step.what}"] += 1
         served = self.workloads[step.who % len(self.workloads)]
-        if step.what in HAPPENINGS:
-            HAPPENINGS[step.what](self.cloud, served, step.amount)
+        if step.what in STEPS:
+            STEPS[step.what](self.cloud, served, step.amount)
         else:
             self._deliveries()[step.what](step)
 
@@ -92,7 +92,7 @@ class EventStorm:
         return self.cloud.mail[owners[(step.who + 1) % len(owners)]]
 
     def _deliver(self, box: list[Event], which: int, *, keep: bool) -> None:
-        """Hand an event over: any of them, and perhaps not for the last time."""
+        """Deliver one of the events, in any order, perhaps more than once."""
         if not box or len(self.running) >= MAX_DEPTH:
             return
         event = box[which % len(box)]
@@ -101,7 +101,7 @@ class EventStorm:
         self.invoke(event)
 
     def _tick_again(self) -> None:
-        """The scheduler delivers at least once."""
+        """The scheduler delivers a tick at least once, so perhaps again."""
         if self.last_tick and len(self.running) < MAX_DEPTH:
             self.invoke(self.last_tick)
 
@@ -114,14 +114,14 @@ class EventStorm:
             self.running[-1].remaining = 0
 
     def minute(self) -> None:
-        """An ordinary minute: its tick comes within it, as late as the scheduler is."""
+        """An ordinary minute: its tick starts within it, with the scheduler's delay."""
         event = self.cloud.next_minute()
         if len(self.running) < MAX_DEPTH and event.tick:
             self.cloud.mail[PLANE].remove(event)
             self.cloud.scene.clock.advance(seconds=self.cloud.lateness_s(event.tick))
             self.invoke(event)
 
-    def _let_something_happen(self) -> None:
+    def _run_armed_step(self) -> None:
         if not self.armed or not self.running:
             return
         wait, step = self.armed[0]
@@ -131,13 +131,13 @@ class EventStorm:
         self.armed.pop(0)
         self.reached["inside a handler"] += 1
         self.liveness.snapshot()  # the handler itself may have acted since
-        self.do(step)
+        self.run_step(step)
         self.liveness.snapshot()
 
     # --- invocations --------------------------------------------------------------------------------------
 
     def invoke(self, event: Event) -> None:
-        """Run the use case that the event asks for."""
+        """Run the use case for the event."""
         self.liveness.snapshot()
         self.last_tick = event if event.tick else self.last_tick
         self.reached[TOO_SOON] += any(self.liveness.unreadable(served, event) for served in self.workloads)
@@ -147,7 +147,7 @@ class EventStorm:
         error: Exception | None = None
         try:
             _use_case(event, run)
-        except Exception as failure:  # noqa: BLE001 - the audit judges it
+        except Exception as failure:  # noqa: BLE001 - the audit checks it
             error = failure
         finally:
             self.running.pop()
@@ -157,11 +157,11 @@ class EventStorm:
             run.violations += self.liveness.after_tick(run, began, proofs)
         if event.alarm is not None:
             run.violations += self.liveness.after_alarm(run, began, proofs)
-        if error is not None and event.alarm and event.attempts > 1:  # Lambda asks again, later
+        if error is not None and event.alarm and event.attempts > 1:  # Lambda retries later
             self.cloud.post(event.alarm.workload, replace(event, attempts=event.attempts - 1))
         self._record(run, error)
         if self.running:
-            self.running[-1].violations += run.violations  # told when nothing runs any more
+            self.running[-1].violations += run.violations  # raised once no handler runs any more
         else:
             assert not run.violations, "\n".join(run.violations)
 
@@ -205,7 +205,7 @@ class EventStorm:
     # --- the end ------------------------------------------------------------------------------------------
 
     def end_quietly(self) -> None:
-        """Whatever happened, once all is mended a message wakes every fleet, and its end sends it home."""
+        """Once every fault is repaired, a message starts each fleet, and its deletion shuts it down."""
         self.armed.clear()
         self.cloud.mail.clear()
         for served in self.workloads:
@@ -226,7 +226,7 @@ class EventStorm:
         for served in self.workloads:
             capacity = self.cloud.capacity(served)
             assert capacity.desired == served.bounds.min, f"{served.name} is left at {capacity}"
-        failures = [told for told in self.timeline[told_before:] if isinstance(told[2], Counter)]
+        failures = [logged for logged in self.timeline[told_before:] if isinstance(logged[2], Counter)]
         assert not failures, f"failures although all is mended: {failures}"
         self.reached["interleavings"] += 1
 

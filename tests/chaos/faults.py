@@ -1,6 +1,6 @@
-"""The steps that are trouble: what fails, and who mends it; and what concerns the whole plane.
+"""The steps that are faults, the steps that repair them, and those that affect the whole control plane.
 
-Owns the faults. Each is switched on by one step and stays until the step that mends it.
+Each fault is switched on by one step and lasts until the step that repairs it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sluice.errors import CapacityError, ConfigError, TransientError
 from sluice.events import RetuneRequest
 from sluice.usecases.offered_load import SENT
 from tests.chaos.cloud import GAPPED, LATE, PLANE, Cloud, Event, metric_key
-from tests.chaos.steps import HANDS, INSTANCES, MESSAGES, Happening, measure
+from tests.chaos.steps import INSTANCES, MESSAGES, OPERATOR_STEPS, StepFunction, measure
 from tests.support.builders import alarm
 
 REFUSALS = [
@@ -61,7 +61,7 @@ def arrivals_fail(cloud: Cloud, served: Workload, _: int) -> None:
 
 
 def arrivals_come_late(cloud: Cloud, served: Workload, amount: int) -> None:
-    """As of a queue that was idle for six hours; or only every other minute has a value."""
+    """As for a queue that was idle for six hours; or only every other minute has a value."""
     cloud.sent_is[served.name] = LATE if amount % 2 else GAPPED
 
 
@@ -90,7 +90,7 @@ def document_spoils(cloud: Cloud, served: Workload, _: int) -> None:
 
 
 def launches_fail(cloud: Cloud, served: Workload, _: int) -> None:
-    """AWS starts no instance that is asked for; those it has go on."""
+    """AWS starts no more instances; the running ones go on."""
     attempt = LaunchAttempt(at=cloud.scene.clock(), failure=f"no capacity for {served.name}")
     cloud.scene.launches.holding[served.fleet] = [attempt]
 
@@ -107,7 +107,7 @@ def policy_vanishes(cloud: Cloud, served: Workload, _: int) -> None:
 
 
 def mend(cloud: Cloud, served: Workload, _: int) -> None:
-    """Somebody reads the log and repairs the workload; its document says active again."""
+    """An operator reads the log and repairs the workload; its document says active again."""
     scene = cloud.scene
     scene.queues.failing.pop(served.queue_url, None)
     scene.fleets.failing.pop(served.fleet, None)
@@ -134,7 +134,7 @@ def mend(cloud: Cloud, served: Workload, _: int) -> None:
     )
 
 
-# --- the plane, of which there is one: whoever is named does not matter -------------------------------------
+# --- the control plane: the workload that is passed does not matter -----------------------------------------
 
 
 def registry_fails(cloud: Cloud, _: Workload, __: int) -> None:
@@ -158,12 +158,12 @@ def plane_mends(cloud: Cloud, _: Workload, __: int) -> None:
 
 
 def wait(cloud: Cloud, _: Workload, amount: int) -> None:
-    """Up to a minute and a half goes by, and nothing is evaluated or scheduled meanwhile."""
+    """Up to a minute and a half passes without an evaluation or a scheduled event."""
     cloud.scene.clock.advance(seconds=12 * amount)
 
 
 def minute_without_tick(cloud: Cloud, _: Workload, __: int) -> None:
-    """The tick of this minute is under way: it comes late, or never."""
+    """The tick of this minute is scheduled, and comes late or never."""
     cloud.next_minute()
 
 
@@ -178,7 +178,7 @@ def stray_alarm(cloud: Cloud, served: Workload, amount: int) -> None:
     cloud.post(served.name, Event(alarm=stray))
 
 
-FAULTS: Mapping[str, Happening] = {
+FAULTS: Mapping[str, StepFunction] = {
     "queue fails": queue_fails,
     "fleet fails": fleet_fails,
     "proof fails": proof_fails,
@@ -195,7 +195,7 @@ FAULTS: Mapping[str, Happening] = {
     "weights are given": weights_are_given,
     "mend": mend,
 }
-PLANE_STEPS: Mapping[str, Happening] = {
+PLANE_STEPS: Mapping[str, StepFunction] = {
     "registry fails": registry_fails,
     "points are refused": points_are_refused,
     "policies refuse": policies_refuse,
@@ -204,5 +204,5 @@ PLANE_STEPS: Mapping[str, Happening] = {
     "minute without tick": minute_without_tick,
     "ask for retune": ask_for_retune,
 }
-OTHERS: Mapping[str, Happening] = {"measure": measure, "stray alarm": stray_alarm}
-HAPPENINGS: Mapping[str, Happening] = MESSAGES | INSTANCES | HANDS | FAULTS | PLANE_STEPS | OTHERS
+OTHERS: Mapping[str, StepFunction] = {"measure": measure, "stray alarm": stray_alarm}
+STEPS: Mapping[str, StepFunction] = MESSAGES | INSTANCES | OPERATOR_STEPS | FAULTS | PLANE_STEPS | OTHERS

@@ -1,7 +1,7 @@
-"""One invocation, watched: every port is passed through, and what is read and done is noted.
+"""One observed invocation: its ports pass calls on, and record what is read and done.
 
-Owns the world as one invocation meets it. Refuses to raise inside a handler, whose isolation would swallow
-it: what is wrong is noted in `blames`, for whoever started the invocation to raise.
+Never raises inside a handler, whose isolation would catch the error: violations are collected, and the caller
+of the invocation raises them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PLENTY_S = 250.0
 
 
 class Invocation:
-    """The world as one invocation meets it."""
+    """The ports of one invocation, and everything that it read and did."""
 
     def __init__(self, cloud: Cloud, event: Event) -> None:
         self.cloud, self.event, self.scene = cloud, event, cloud.scene
@@ -42,7 +42,7 @@ class Invocation:
         self.report = RecordingReport()
         self.remaining = PLENTY_S
         self.served: dict[str, Workload] | None = None
-        """The registry's copy, once it was asked for."""
+        """The cached registry, once it was read."""
         self.first: dict[str, tuple[Backlog | Unknown | None, Capacity | Unknown | None]] = {}
         self.snapshots: dict[str, Snapshot] = {}
         self.actions: list[Action] = []
@@ -50,7 +50,7 @@ class Invocation:
         self.unknowns: list[tuple[str, str]] = []
         self.violations: list[str] = []
         self.overwrote = 0
-        """Bootstraps that lowered the fleet, as something else had raised it since their look."""
+        """Bootstraps that lowered the desired count, as something else had raised it meanwhile."""
         self.world = World(
             queues=_Queues(self),
             fleets=_Fleets(self),
@@ -70,7 +70,7 @@ class Invocation:
         self.violations.append(what)
 
     def on(self, fleet: Fleet) -> Snapshot | None:
-        """The look at the workload whose document, as read anew by this invocation, names the fleet."""
+        """The snapshot of the workload whose document, as this invocation has read it, names the fleet."""
         return next(
             (snapshot for snapshot in self.snapshots.values() if snapshot.document.fleet == fleet), None
         )
@@ -136,7 +136,7 @@ class _Fleets:
         finally:
             seen = Observation(backlog=observed[0], capacity=observed[1])  # type: ignore[arg-type]
             self.of.actions.append(Action(kind, name, instances, taken, seen))
-            if snapshot:  # the next act needs a look of its own
+            if snapshot:  # the next action needs a snapshot of its own
                 snapshot.backlog = snapshot.capacity = snapshot.proof = None
                 snapshot.after_shutdown = taken and lowers
 
@@ -181,7 +181,7 @@ class _Metrics:
                 self.of.add_violation(f"published {name} at {point.at} for the tick of {tick}")
 
     def _check_tracked(self, document: Workload, values: Mapping[str, float]) -> None:
-        """What counts arrivals is never below the plain one, and is the plain one where they are unknown."""
+        """The effective metric is never below the plain one, and equals it where arrivals are unknown."""
         if (EFFECTIVE_BACKLOG_PER_INSTANCE in values) != document.publishes_effective:
             self.of.add_violation(f"published {values} of {document.name}, which tracks {document.tracking}")
         if EFFECTIVE_BACKLOG_PER_INSTANCE not in values:

@@ -1,8 +1,8 @@
-"""What must come about in time, judged on the true state of the world.
+"""What must happen in time, checked against the true state of AWS: the liveness rules.
 
-Owns the two promises of a healthy tick: work that waits is not left asleep, and a fleet over an empty queue
-is sent to its minimum, which its alarm does as well. Refuses to judge an invocation during which the workload
-was not healthy, or anything changed that the promise depends on.
+After a healthy tick no fleet stays at zero while messages wait, and a fleet with an empty queue is set to its
+minimum, which its shutdown alarm does as well. An invocation is not checked where the workload was unhealthy
+meanwhile, or where anything changed that the rule depends on.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from tests.chaos.invocation import Invocation
 MINUTE = timedelta(minutes=1)
 STALE_AFTER = timedelta(seconds=110)
 Facts = object
-"""What a promise depends on while it may be asked for; None while it may not."""
+"""What a rule depends on while it applies; None while it does not."""
 
 
 @dataclass
 class Condition:
-    """How long the facts of one promise to one workload have stood."""
+    """How long the facts that one rule depends on have been unchanged, for one workload."""
 
     facts: Facts | None = None
     since: int = 0
-    """The first moment at which they stood as they do."""
+    """The first moment at which they were as they are."""
     last_tick: datetime | None = None
     minutes: int = 0
     """Consecutive minutes with a healthy tick since then."""
@@ -35,7 +35,7 @@ class Condition:
 
 @dataclass
 class Liveness:
-    """Looked after before and after every invocation and every step inside one; moments are counted."""
+    """Updated before and after every invocation and every step inside one; each update is a moment."""
 
     cloud: Cloud
     moment: int = 0
@@ -47,7 +47,7 @@ class Liveness:
             self.sleeping[served.name], self.idling[served.name] = Condition(), Condition()
 
     def snapshot(self) -> None:
-        """Something may have changed."""
+        """Update the state: something may have changed."""
         self.moment += 1
         for served in self.cloud.workloads:
             backlog, capacity = self.cloud.backlog(served), self.cloud.capacity(served)
@@ -76,7 +76,7 @@ class Liveness:
         return room, self.cloud.document(served)
 
     def _room(self, served: Workload) -> Bounds | None:
-        """The bounds in common where nothing keeps Sluice from acting for the workload."""
+        """The common bounds, where nothing prevents Sluice from acting on the workload."""
         scene, document = self.cloud.scene, self.cloud.document(served)
         broken = (
             scene.registry.failing
@@ -120,7 +120,7 @@ class Liveness:
         return self.cloud.scene.metrics.value_of(query, start, end)
 
     def after_alarm(self, run: Invocation, began: int, proofs: dict[str, datetime]) -> list[str]:
-        """What a shutdown alarm that came at moment `began`, over these proofs, left undone."""
+        """What a shutdown alarm that came at moment `began`, with these proofs, failed to do."""
         alarm, clock = run.event.alarm, self.cloud.scene.clock()
         assert alarm is not None
         for served in self.cloud.workloads:
@@ -135,13 +135,13 @@ class Liveness:
         return []
 
     def after_tick(self, tick: Invocation, began: int, proofs: dict[str, datetime]) -> list[str]:
-        """What a tick that began at moment `began`, over these proofs, left undone."""
+        """What a tick that began at moment `began`, with these proofs, failed to do."""
         assert tick.event.tick is not None
         if abs(tick.began_at - tick.event.tick) > STALE_AFTER or tick.remaining <= 0:
             return []
         undone = []
         for served in self.cloud.workloads:
-            # The registry may be five minutes old: a tick can only keep to the documents it was given.
+            # The cached registry may be five minutes old: a tick can only follow the documents that it has.
             if (tick.served or {}).get(served.name) != self.cloud.document(served):
                 continue
             asleep, idle = self.sleeping[served.name], self.idling[served.name]

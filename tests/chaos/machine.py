@@ -1,4 +1,4 @@
-"""The state machine: hypothesis chooses how workloads begin, and every move.
+"""The hypothesis state machine: it chooses how the workloads start, and every move.
 
 One run of it, from the beginning to the quiet end, is one interleaving. A failure is shrunk to the few moves
 that bring it about.

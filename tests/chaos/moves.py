@@ -1,4 +1,4 @@
-"""What an interleaving may be made of, as data: how workloads begin, and the moves that follow.
+"""What an interleaving consists of, as data: the initial state of the workloads, and the moves that follow.
 
 Owns the choices and how often each is on offer; hypothesis and a seed choose from the same. A move is one or
 more steps in a row, or a step that will happen inside a later handler's calls.
@@ -16,7 +16,7 @@ from sluice.core.model import Bounds, Workload
 from tests.chaos.cloud import MAX_LATE_S, Delays
 from tests.chaos.event_storm import EventStorm
 from tests.chaos.faults import FAULTS, PLANE_STEPS
-from tests.chaos.steps import HANDS, INSTANCES, MESSAGES, TRACKINGS, Step
+from tests.chaos.steps import INSTANCES, MESSAGES, OPERATOR_STEPS, TRACKINGS, Step
 from tests.support.builders import (
     dynamic_target,
     ecs_workload,
@@ -54,7 +54,9 @@ CALLS_BEFORE = (0, 1, 2, 3, 4, 5, 6, 7, 9, 11, 13, 15, 17, 19)  # a tick's repai
 INSIDE: list[Inside] = [
     (after, step)
     for after in CALLS_BEFORE
-    for step in each([*RACES, *RACES, *MESSAGES, "drain", *INSTANCES, *HANDS, "wait", "run out of time"])
+    for step in each(
+        [*RACES, *RACES, *MESSAGES, "drain", *INSTANCES, *OPERATOR_STEPS, "wait", "run out of time"]
+    )
 ]
 
 MOVES: Mapping[str, list[Move]] = {
@@ -79,7 +81,7 @@ MOVES: Mapping[str, list[Move]] = {
         tuple(Step(what, who, 8) for what in ("boot", "receive", "delete", "drain")) for who in range(3)
     ],
     "instances": alone(each(INSTANCES)),
-    "hands": alone(each(HANDS)),
+    "hands": alone(each(OPERATOR_STEPS)),
     "troubles": alone(each(FAULTS)),
     "the_plane": alone(each(PLANE_STEPS)),
     "all_is_mended": [(Step("plane mends"), Step("mend", who)) for who in range(3)],
@@ -152,7 +154,7 @@ def drawn(seed: int) -> tuple[InitialState, list[Move]]:
 def make(storm: EventStorm, move: Move) -> None:
     for part in move:
         if isinstance(part, Step):
-            storm.do(part)
+            storm.run_step(part)
         else:
             storm.armed.append(part)
 

@@ -1,4 +1,4 @@
-"""What a share of the chaos must have met at least once, so that its silence means something."""
+"""What each share of the interleavings must reach at least once, so that passing means something."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter as Tally
 from sluice.core.model import Kind, Limit, Reason, Trigger
 from sluice.ports import Counter, Outcome
 from tests.chaos.event_storm import COUNTED, LATE_SHUTDOWN, NONE_ARRIVE, NOT_RENEWED, TOO_SOON, UNCOUNTED
-from tests.chaos.faults import HAPPENINGS
+from tests.chaos.faults import STEPS
 from tests.chaos.moves import MOVES
 from tests.chaos.steps import Step
 
@@ -32,14 +32,14 @@ def missed(reached: Tally[str]) -> list[str]:
     actions = [f"{kind} acted by {trigger}" for kind, triggers in TRIGGERS.items() for trigger in triggers]
     outcomes = [f"{kind} {outcome}" for kind in TRIGGERS for outcome in Outcome]
     outcomes.append(f"{Kind.CAP} {Outcome.OBSERVED}")
-    told = {what.partition(":")[0] for what in reached}
+    logged = {what.partition(":")[0] for what in reached}
     return [
         *(reason.name for reason in Reason if reason.name not in reasons),
         *(action for action in actions if action not in reached),
-        *(outcome for outcome in outcomes if outcome not in told),
+        *(outcome for outcome in outcomes if outcome not in logged),
         *(limit.name for limit in Limit if f"limit: {limit.name}" not in reached),
         *(counter for counter in Counter if counter not in ELSEWHERE and f"noted: {counter}" not in reached),
-        *(step for step in HAPPENINGS if f"step: {step}" not in reached),
+        *(step for step in STEPS if f"step: {step}" not in reached),
         *(step for step in _delivered() if f"step: {step}" not in reached),
         *(
             what
@@ -59,4 +59,4 @@ def _delivered() -> set[str]:
     steps = {
         part.what for moves in MOVES.values() for move in moves for part in move if isinstance(part, Step)
     }
-    return steps - HAPPENINGS.keys()
+    return steps - STEPS.keys()

@@ -1,6 +1,6 @@
-"""Interleavings by their seeds: one, many on all cores, and the shortest part of one that still fails.
+"""Interleavings by seed: one, many on all cores, and the shortest part of one that still fails.
 
-Owns what a failing seed is told as. An interleaving is known by its number alone.
+A failing seed is reported by its shortest part. The seed alone identifies an interleaving.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def shortest(start: InitialState, moves: Sequence[Move]) -> list[Move]:
 
 
 def on_time(start: InitialState, moves: Sequence[Move]) -> InitialState:
-    """The beginning of a failing interleaving with nobody late, where it fails without."""
+    """The initial state of a failing interleaving without delays, where it fails without them too."""
     for delays in (PUNCTUAL, replace(start.delays, ticks_s=(0,)), replace(start.delays, points_s=0)):
         earlier = replace(start, delays=delays)
         if failure_of(earlier, moves):

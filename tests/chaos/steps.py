@@ -1,6 +1,6 @@
-"""The steps of an ordinary day, each a function of the cloud, one workload and a small number.
+"""The ordinary steps, each a function of the cloud, one workload and a small number.
 
-Owns what messages, instances and people do. From any state a step does what AWS or a person could do there,
+What messages, instances and operators do. From any state a step does what AWS or a person could do there,
 or nothing.
 """
 
@@ -38,7 +38,7 @@ class Step:
     amount: int = 1
 
 
-Happening = Callable[[Cloud, Workload, int], None]
+StepFunction = Callable[[Cloud, Workload, int], None]
 
 FLEET_BOUNDS = [(0, 5), (0, 5), (1, 3), (2, 4), (6, 8), (0, 0), (0, 0), None]
 DOCUMENT_BOUNDS = [(0, 5), (0, 5), (0, 3), (1, 4), (2, 5), (0, 1), (4, 6), (0, 9)]
@@ -101,7 +101,7 @@ def drain(cloud: Cloud, served: Workload, _: int) -> None:
 
 
 def boot(cloud: Cloud, served: Workload, amount: int) -> None:
-    """Some of what was asked for begins to run; what nobody boots stays asked for."""
+    """Some of the desired instances start to run; the others stay pending."""
     capacity = cloud.capacity(served)
     if capacity.running < capacity.desired:
         cloud.change(served, running=min(capacity.running + amount, capacity.desired))
@@ -228,7 +228,7 @@ def measure(cloud: Cloud, served: Workload, amount: int) -> None:
     cloud.scene.metrics.put(of, cloud.scene.clock(), *[DURATIONS_S[amount - 1]] * (amount % 3 + 2))
 
 
-MESSAGES: Mapping[str, Happening] = {
+MESSAGES: Mapping[str, StepFunction] = {
     "arrive": arrive,
     "keep arriving": keep_arriving,
     "arrive delayed": arrive_delayed,
@@ -238,7 +238,7 @@ MESSAGES: Mapping[str, Happening] = {
     "delete": delete,
     "drain": drain,
 }
-INSTANCES: Mapping[str, Happening] = {
+INSTANCES: Mapping[str, StepFunction] = {
     "boot": boot,
     "stop": stop,
     "lose instance": lose_instance,
@@ -247,7 +247,7 @@ INSTANCES: Mapping[str, Happening] = {
     "hold in": hold_in,
     "release": release,
 }
-HANDS: Mapping[str, Happening] = {
+OPERATOR_STEPS: Mapping[str, StepFunction] = {
     "set desired": set_desired,
     "set fleet bounds": set_fleet_bounds,
     "set document bounds": set_document_bounds,

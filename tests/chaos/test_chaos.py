@@ -1,4 +1,4 @@
-"""The share of the chaos that every test run plays; `python -m tests.chaos` plays 100,000 interleavings."""
+"""The share of the interleavings in every test run; `python -m tests.chaos` runs 100,000 of them."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def test_a_seed_is_the_same_interleaving_every_time() -> None:
     assert drawn(7) == drawn(7) != drawn(8)
 
 
-def test_a_failing_interleaving_is_told_by_its_shortest_part(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_interleaving_is_reported_by_its_shortest_part(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sluice.core.wake.why_not_proven_empty", lambda *_: None)
     _, failed = reached_by(DEFAULT_SHARE)
     assert failed is not None
     start, moves = drawn(failed)
     start = on_time(start, moves)
-    assert start.delays == PUNCTUAL  # nobody needs to be late for this defect
+    assert start.delays == PUNCTUAL  # this defect needs no delay
     kept = shortest(start, moves)
     assert len(kept) < len(moves)
     assert failure_of(start, kept)

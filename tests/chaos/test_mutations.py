@@ -1,4 +1,4 @@
-"""The chaos notices when the use cases break: each mutation is caught within the default share.
+"""The interleavings detect broken use cases: each mutation is caught within the default share.
 
 A mutation replaces one function of the layer by one with a plausible defect.
 """
@@ -149,7 +149,9 @@ def given_up(name: str, *rest: Any) -> None:
     tick.report.failed(name, Counter.ACTION_FAILED, "no luck today")
 
 
-def act_untold(decision: Decision, workload: Workload, world: World, report: Report, *proof: Any) -> Outcome:
+def act_unlogged(
+    decision: Decision, workload: Workload, world: World, report: Report, *proof: Any
+) -> Outcome:
     class Quiet:
         def decided(self, decision: Decision, outcome: Outcome) -> None:
             if outcome is not Outcome.ACTED:
@@ -235,11 +237,11 @@ def proven_by_the_cached_minutes(workload: Workload, *rest: Any) -> None:
 
 
 MUTATIONS: dict[str, Iterable[tuple[object, str, object]]] = {
-    "a repair acts on the cached document": [
+    "a retry acts on the cached document": [
         (sluice.usecases.missed_alarms, "retry_bootstrap", cached_document(sluice.usecases.resize.bootstrap)),
         (sluice.usecases.missed_alarms, "retry_shutdown", cached_document(sluice.usecases.resize.shutdown)),
     ],
-    "no proof is asked for": [(wake, "why_not_proven_empty", lambda *_: None)],
+    "no proof is needed": [(wake, "why_not_proven_empty", lambda *_: None)],
     "a minute without a point proves emptiness": [(wake, "why_not_proven_empty", nothing_published_is_zero)],
     "a tick's proof is counted back from the clock": [
         (sluice.usecases.serve_workloads, "retry_missed_alarms", counted_back_from_the_clock)
@@ -291,33 +293,35 @@ MUTATIONS: dict[str, Iterable[tuple[object, str, object]]] = {
     "an unknown reading counts as 0 for the tick": [
         (sluice.usecases.serve_workloads, "observe", zero_for_unknown)
     ],
-    "a visible message does not keep a fleet awake": blind_shutdown(visible=0),
-    "a message in flight does not keep a fleet awake": blind_shutdown(in_flight=0),
-    "a delayed message does not keep a fleet awake": blind_shutdown(delayed=0),
-    "a fleet awake is woken": blind_bootstrap(desired=0),
-    "nobody looks again after a shutdown": [
+    "a visible message does not prevent a shutdown": blind_shutdown(visible=0),
+    "a message in flight does not prevent a shutdown": blind_shutdown(in_flight=0),
+    "a delayed message does not prevent a shutdown": blind_shutdown(delayed=0),
+    "a running fleet is bootstrapped": blind_bootstrap(desired=0),
+    "nothing is observed again after a shutdown": [
         (sluice.usecases.resize, "_bootstrap_if_work_waits", lambda *_: None)
     ],
-    "an alarm's reading that failed is asked for no more": [(sluice.usecases.resize, "act", act_and_forget)],
-    "a tick wakes nobody": [(sluice.usecases.missed_alarms, "_missed_bootstraps", lambda *_: [])],
-    "a tick sends nobody home": [(sluice.usecases.missed_alarms, "_missed_shutdowns", lambda *_: [])],
-    "a tick gives up waking, and says so": [(sluice.usecases.missed_alarms, "retry_bootstrap", given_up)],
-    "a tick gives up sending home, and says so": [
-        (sluice.usecases.missed_alarms, "retry_shutdown", given_up)
+    "an alarm's failed reading is not retried": [(sluice.usecases.resize, "act", act_and_forget)],
+    "a tick bootstraps no fleet": [(sluice.usecases.missed_alarms, "_missed_bootstraps", lambda *_: [])],
+    "a tick shuts no fleet down": [(sluice.usecases.missed_alarms, "_missed_shutdowns", lambda *_: [])],
+    "a tick gives up a bootstrap, and logs it": [
+        (sluice.usecases.missed_alarms, "retry_bootstrap", given_up)
     ],
-    "what was done is not told": [(sluice.usecases.resize, "act", act_untold)],
-    "an alarm may be anybody's": [(sluice.usecases.wake, "_check", lambda *_: None)],
+    "a tick gives up a shutdown, and logs it": [(sluice.usecases.missed_alarms, "retry_shutdown", given_up)],
+    "what was done is not logged": [(sluice.usecases.resize, "act", act_unlogged)],
+    "an alarm may be that of any workload": [(sluice.usecases.wake, "_check", lambda *_: None)],
     "a stale tick works": [(sluice.usecases.serve_workloads, "STALE_AFTER", timedelta(hours=1))],
     "a point carries the time at which its tick ran": [
         (tests.chaos.event_storm, "publish_backlog", published_now)
     ],
-    "one workload's failure stops the repairs of the others": [
+    "one workload's failure stops the retries of the others": [
         (sluice.usecases.missed_alarms, "isolated", one_failure_ends_all)
     ],
     "one workload's failure stops the retunes of the others": [
         (sluice.usecases.retune, "isolated", one_failure_ends_all)
     ],
-    "a failed retune is not told": [(sluice.usecases.retune, "report_if_refused", lambda *_: nullcontext())],
+    "a failed retune is not logged": [
+        (sluice.usecases.retune, "report_if_refused", lambda *_: nullcontext())
+    ],
     "a retune of a paused workload": [(sluice.usecases.retune, "_retune", retune_paused)],
     "unknown durations retune": [(sluice.usecases.retune, "_retune", durations_of_unknown)],
     "a retune writes every policy": [(sluice.usecases.retune, "_retune", every_policy_at_once)],

@@ -1,4 +1,4 @@
-"""One workload's trouble changes nothing for another: the same events, with and without a neighbour."""
+"""One workload's faults change nothing for another: the same events, with and without a neighbour."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ def timeline_of_the_first(start: InitialState, moves: Iterable[Move]) -> list[ob
         make(storm, move)
     # Every invocation that reads the registry says what is wrong with it, a neighbour's stack event included.
     return [
-        told
-        for told in storm.timeline
-        if told[0] == start.workloads[0].name and told[2] != Counter.DOCUMENT_INVALID
+        logged
+        for logged in storm.timeline
+        if logged[0] == start.workloads[0].name and logged[2] != Counter.DOCUMENT_INVALID
     ]
 
 
@@ -80,12 +80,12 @@ def difference(seed: int) -> tuple[list[object], list[object]]:
 
 
 def test_a_neighbour_changes_no_act_no_decision_and_no_point() -> None:
-    told = 0
+    logged = 0
     for seed in SEEDS:
         beside, by_itself = difference(seed)
         assert beside == by_itself, f"seed {seed}"
-        told += len(beside)
-    assert told > 5 * len(SEEDS)
+        logged += len(beside)
+    assert logged > 5 * len(SEEDS)
 
 
 def test_a_neighbour_whose_unread_proof_holds_up_everybody_is_noticed(

@@ -1,4 +1,4 @@
-"""Races worth a name: two alarms and a message, a silent publisher, and the race that remains."""
+"""Particular races: two alarms and a message, a silent publisher, and the race that remains."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_message_that_arrives_anywhere_between_two_alarms_has_an_instance_at_o
     assert played
 
 
-def test_while_the_publisher_is_silent_nothing_is_ever_sent_home() -> None:
+def test_while_the_publisher_is_silent_no_fleet_is_ever_shut_down() -> None:
     for seed in range(100):
         start, moves = drawn(seed)
         silent = InitialState(
@@ -49,7 +49,7 @@ def test_while_the_publisher_is_silent_nothing_is_ever_sent_home() -> None:
             for part in move:
                 step = part if isinstance(part, Step) else part[1]
                 if step.what not in (*PUBLISHES, "deliver", "deliver again"):
-                    silent.do(step)
+                    silent.run_step(step)
             for served in start.workloads:
                 silent.invoke(Event(alarm=alarm("shutdown", served.name)))
         assert not [what for what in silent.reached if what.startswith(f"{Kind.SHUTDOWN} acted")]

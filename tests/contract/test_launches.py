@@ -1,4 +1,4 @@
-"""What every implementation of `ports.Launches` keeps, for both kinds of fleet."""
+"""The contract of `ports.Launches`, for every implementation and both kinds of fleet."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ WORDS = {
 class Subject:
     port: Launches
     create: Callable[[str], Fleet]
-    """A fleet by this name that nobody has asked for an instance."""
+    """A fleet of this name without any launch attempt."""
     ask: Callable[[Fleet, str | None], datetime]
     """Ask for an instance, which fails with these words or starts; when that was."""
     words: str
@@ -112,7 +112,7 @@ def newest(subject: Subject, fleet: Fleet) -> LaunchAttempt:
     return max(found, key=lambda attempt: attempt.at)
 
 
-def test_a_launch_that_fails_is_told_with_its_moment_and_the_words(subject: Subject) -> None:
+def test_a_failed_launch_has_its_time_and_message(subject: Subject) -> None:
     fleet = subject.create("work")
     at = subject.ask(fleet, subject.words)
     assert newest(subject, fleet) == LaunchAttempt(at=at, failure=subject.words)
@@ -144,7 +144,7 @@ def test_a_fleet_that_is_not_there_has_none_and_leaves_the_others(subject: Subje
     assert found[fleet]
 
 
-def test_nobody_to_ask_about_is_nothing_read(subject: Subject) -> None:
+def test_without_fleets_nothing_is_read(subject: Subject) -> None:
     assert subject.port.read([], plenty) == {}
 
 

@@ -1,4 +1,4 @@
-"""What every implementation of `ports.Metrics` keeps."""
+"""The contract of `ports.Metrics`, for every implementation."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -122,7 +122,7 @@ def test_a_zero_is_a_value_and_a_minute_without_a_point_is_absent(metrics: Metri
     assert read(metrics) == {at(5): 0, at(7): 0}
 
 
-def test_a_metric_nobody_published_is_an_empty_series(metrics: Metrics) -> None:
+def test_a_metric_that_was_never_published_is_an_empty_series(metrics: Metrics) -> None:
     assert read(metrics) == {}
 
 

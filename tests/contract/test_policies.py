@@ -1,4 +1,4 @@
-"""What every implementation of `ports.Policies` keeps, for both kinds of fleet."""
+"""The contract of `ports.Policies`, for every implementation and both kinds of fleet."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace

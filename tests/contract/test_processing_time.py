@@ -1,6 +1,6 @@
 """One metric from the worker to the target: where a time is published is exactly where it is read.
 
-CloudWatch rolls nothing up: a sample with one dimension more, fewer or another is a metric that nobody reads.
+CloudWatch aggregates no dimensions: a sample with one more, fewer or another is a metric that nothing reads.
 So every source that names a metric is asked here, each in its own words: the real worker with the settings of
 each example fleet, the simulated workers, the deployed functions' calls, and the templates.
 

@@ -1,4 +1,4 @@
-"""What every implementation of `ports.Queues` keeps."""
+"""The contract of `ports.Queues`, for every implementation."""
 
 import json
 from collections.abc import Callable, Iterator

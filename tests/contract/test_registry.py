@@ -1,4 +1,4 @@
-"""What every implementation of `ports.Registry` keeps."""
+"""The contract of `ports.Registry`, for every implementation."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass

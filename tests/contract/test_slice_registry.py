@@ -1,4 +1,4 @@
-"""What every implementation of the registry keeps as a shard knows it: `ports.Shards.registry`."""
+"""The contract of `ports.Shards.registry`, for every implementation."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass

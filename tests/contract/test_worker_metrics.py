@@ -1,4 +1,4 @@
-"""From the worker's own settings to the target: what it publishes is what `retune_target` reads."""
+"""From the worker's settings to the target: `retune_target` reads what the worker publishes."""
 
 from __future__ import annotations
 

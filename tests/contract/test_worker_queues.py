@@ -1,4 +1,4 @@
-"""What every implementation of the worker's `ports.Queues` keeps."""
+"""The contract of the worker's `ports.Queues`, for every implementation."""
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -189,14 +189,14 @@ def test_a_batch_is_hidden_but_for_what_is_refused(subject: Subject) -> None:
     assert bodies(subject.receive(url)) == [b.body]
 
 
-def test_depth_tells_visible_from_in_flight(subject: Subject) -> None:
+def test_depth_separates_visible_from_in_flight(subject: Subject) -> None:
     url = subject.create("work")
     subject.send(url, *"abcde")
     subject.receive(url, 2)
     assert subject.port.depth(url) == Depth(visible=3, in_flight=2)
 
 
-def test_every_call_to_a_queue_that_is_not_there_is_somebodys_to_mend(subject: Subject) -> None:
+def test_every_call_to_a_queue_that_does_not_exist_is_a_config_error(subject: Subject) -> None:
     url = subject.create("work")
     subject.send(url, "astray")
     (message,) = subject.receive(url)

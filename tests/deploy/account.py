@@ -1,6 +1,6 @@
-"""The account that the deployed functions find: one workload on an Auto Scaling group, one on an ECS service.
+"""The account of the deployed functions: one workload on an Auto Scaling group, one on an ECS service.
 
-Owns looking at it, making things happen in it, and bringing it back to where both workloads are asleep.
+Reads it, changes it, and resets it to where both fleets are at zero.
 """
 
 from __future__ import annotations

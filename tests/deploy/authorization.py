@@ -1,4 +1,4 @@
-"""Who may do what in the embedded AWS: a role's calls are judged by the policies it was deployed with.
+"""Permissions in the embedded AWS: a role's calls are evaluated against its deployed policies.
 
 Owns finding the role, the policies in force and the tags that the account's resources carry at that moment;
 what a call asks of IAM, and whether a policy allows it, is decided where least privilege is proved.

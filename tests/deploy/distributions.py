@@ -1,4 +1,4 @@
-"""What the installed distributions are made of, as their own metadata says it."""
+"""The contents of the installed distributions, from their metadata."""
 
 from __future__ import annotations
 

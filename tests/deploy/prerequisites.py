@@ -1,4 +1,4 @@
-"""Where the built functions can run at all.
+"""Where the built functions can run.
 
 Owns the one condition: Linux and the Python that Lambda runs, because the layer's wheels and the emulator are
 made for those. Refuses to pass over it in silence: it skips with a way out, and in CI it fails.

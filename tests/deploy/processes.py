@@ -1,4 +1,4 @@
-"""Other programs that a test starts, and ends.
+"""Other programs that a test starts and stops.
 
 Owns their whole life. Refuses to leave one behind: each gets a session of its own, and the whole session ends
 with the context, whatever became of the test.

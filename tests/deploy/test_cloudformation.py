@@ -1,4 +1,4 @@
-"""The embedded CloudFormation refuses what it would have to pass over, and leaves nothing half made."""
+"""The embedded CloudFormation refuses what it cannot implement, and leaves nothing half created."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def test_a_stale_tick_publishes_nothing(account: Account, start: Start) -> None:
     assert account.desired("transcription") == 0
 
 
-def test_the_queue_of_a_ticks_shards_brings_them_to_the_function_that_sends_them(
+def test_the_queue_of_a_ticks_shards_delivers_them_to_the_function_that_sends_them(
     standing: Standing, server: Server
 ) -> None:
     queue = standing.deployment.physical(PLANE, "ShardQueue")
@@ -153,7 +153,7 @@ def test_shutdown_holds_a_fleet_whose_emptiness_is_not_proven(account: Account, 
     assert account.desired("transcription") == 2
 
 
-def test_send_test_messages_fills_the_queue_it_is_told(account: Account, start: Start) -> None:
+def test_send_test_messages_fills_the_queue_of_its_workload(account: Account, start: Start) -> None:
     event = on_time(sample("send-test-messages"), datetime.now(UTC))
     assert start("SendTestMessagesFunction").invoke(event) is None
     bodies = [json.loads(body) for body in account.bodies("transcription")]
@@ -161,7 +161,7 @@ def test_send_test_messages_fills_the_queue_it_is_told(account: Account, start: 
     assert account.bodies("queue-proc") == []
 
 
-def test_an_alarm_it_cannot_read_fails_the_invocation_and_wakes_nobody(
+def test_an_alarm_it_cannot_read_fails_the_invocation_and_starts_no_fleet(
     account: Account, start: Start
 ) -> None:
     account.send("transcription", 3)

@@ -1,4 +1,4 @@
-"""Every deployed function is fed with every file of events/: the account changes where it should alone."""
+"""Every deployed function gets every file of events/: the account changes only where it should."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The deployed layer: the sluice package, what it imports beside the runtime, and nothing else."""
+"""The deployed layer: the sluice package, its dependencies that the runtime lacks, and nothing else."""
 
 from __future__ import annotations
 

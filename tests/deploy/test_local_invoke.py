@@ -1,4 +1,4 @@
-"""`make local-invoke` says so where no engine runs, and fails where a function does not do its work."""
+"""`make local-invoke` reports a missing container engine, and fails where a function does not do its work."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class TestWhereItCanRun:
 
 
 class TestHowContainersReachThisMachine:
-    def test_they_are_told_its_name_which_linux_does_not_know_by_itself(self) -> None:
+    def test_they_get_its_host_name_which_linux_does_not_resolve_by_itself(self) -> None:
         options = list(containers.OPTIONS)
         assert options[options.index("--add-host") + 1] == f"{containers.HOST_NAME}:host-gateway"
 

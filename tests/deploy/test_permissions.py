@@ -1,4 +1,4 @@
-"""The deployed roles: enough for what their functions do, and not one permission too many to lose."""
+"""The deployed roles allow what their functions do, and each permission is needed."""
 
 from __future__ import annotations
 

@@ -11,13 +11,13 @@ from tests.deploy.prerequisites import (
 
 
 @pytest.mark.parametrize("version", [(3, 11, 9), (3, 12, 0), (3, 14, 1)])
-def test_another_python_is_told_what_to_install(version: tuple[int, ...]) -> None:
+def test_with_another_python_the_message_says_what_to_install(version: tuple[int, ...]) -> None:
     reason = unmet(version, "Linux")
     assert reason is not None
     assert f"this is {version[0]}.{version[1]}: install Python 3.13" in reason
 
 
-def test_another_system_is_told_where_to_run() -> None:
+def test_on_another_system_the_message_says_where_to_run() -> None:
     reason = unmet((3, 13, 1), "Darwin")
     assert reason is not None
     assert reason.endswith("this is Darwin: run the tests in Linux")

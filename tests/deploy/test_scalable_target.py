@@ -1,4 +1,4 @@
-"""An ECS workload's scalable target over its life: it stays, with everything that others hung on it."""
+"""An ECS workload's scalable target over time: it stays, with every policy and scheduled action of others."""
 
 from __future__ import annotations
 

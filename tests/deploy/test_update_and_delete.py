@@ -1,4 +1,4 @@
-"""A stack's life after it was made: changed parameters change what is deployed, a deletion leaves nothing."""
+"""Updates and deletion of a stack: changed parameters change what is deployed, a deletion leaves nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The real worker beside the deployed plane: sent messages become a target, under the deployed roles alone.
+"""The real worker with the deployed control plane and roles: sent messages become a target.
 
 One play for the whole module: both fleets' workers, installed from the wheel, at the work that the deployed
 functions send them. It changes a workload's stack, so that others after it get a new deployment.

@@ -37,13 +37,13 @@ def test_the_image_runs_the_workers_command(image: str) -> None:
     assert "Consume SQS queues" in helped.stdout, helped.stderr
 
 
-def test_the_image_finds_its_handler_and_complains_of_what_it_was_not_told(image: str) -> None:
+def test_the_image_finds_its_handler_and_reports_missing_settings(image: str) -> None:
     refused = in_the_image(image)
     assert refused.returncode == 2
     assert "queue" in refused.stderr
     assert "handler" not in refused.stderr
 
 
-def test_the_image_runs_as_nobody_in_particular(image: str) -> None:
+def test_the_image_runs_as_an_unprivileged_user(image: str) -> None:
     told = in_the_image("--entrypoint", "id", image, "-u")
     assert told.stdout.strip() == "10001"

@@ -1,4 +1,4 @@
-"""The example fleets' workers: what the account would start, from the wheel that an instance would install.
+"""The example fleets' workers, as the account would start them, from the wheel that an instance installs.
 
 Owns reading back variables and roles from the launch template and the task definition, and the installation.
 """

@@ -1,7 +1,7 @@
 """The account in which every cell runs: three workloads, and the deployed handlers over them.
 
-Owns putting the account back as a case wants it, cheaply: one account serves all cells, and moto's own state
-is read and restored where a call to it for each would take most of the time.
+Sets the account up for each case, cheaply: one account serves all cells, and moto's own state is read and
+restored where API calls would take most of the time.
 """
 
 import importlib.util
@@ -33,7 +33,7 @@ from sluice.core.model import (
 )
 from sluice.errors import SluiceError
 from tests.conftest import ENVIRONMENT
-from tests.faults.calls import Call, Fault, FaultInjector, Made
+from tests.faults.calls import Call, Fault, FaultInjector, RecordedCalls
 from tests.faults.timeline import ReadersPool, Timeline
 from tests.functions.conftest import ROOT
 from tests.functions.conftest import Context as AnyContext
@@ -58,7 +58,7 @@ FLEETS: dict[str, Fleet] = {
     ECS: EcsService(cluster="workers", service=ECS),
     FIFO: AutoScalingGroup(name=FIFO),
 }
-LEAST, MOST = 0, 5
+MIN_INSTANCES, MAX_INSTANCES = 0, 5
 IDLE_MINUTES = 2
 ARRIVING_MINUTES = 15
 """From noon on: longer than a case goes on."""
@@ -104,7 +104,7 @@ class Outcome:
     failure: Exception | None
     elapsed_s: float
     timeout_s: float
-    made: Made
+    made: RecordedCalls
 
     def counted(self, counter: str) -> float:
         return sum(sum(line.get(counter, [])) for line in self.lines if "_aws" in line)
@@ -112,7 +112,7 @@ class Outcome:
 
 @dataclass(eq=False)
 class Account:
-    """One process's world; `play` starts it anew unless told to stay warm."""
+    """One account and process; `invoke` starts the process anew unless `warm` is set."""
 
     timeline: Timeline
     switchboard: FaultInjector
@@ -162,7 +162,7 @@ class Account:
             tuple((point.timestamp, point.value, point.dimensions[-1].value) for point in published),
         )
 
-    def play(
+    def invoke(
         self,
         function: str,
         event: Any,
@@ -184,7 +184,7 @@ class Account:
         with self.switchboard.listening(target) as made, redirect_stdout(written):
             try:
                 module.handler(event, Context(self.timeline))
-            except Exception as raised:  # noqa: BLE001 - a cell judges whatever comes out
+            except Exception as raised:  # noqa: BLE001 - the cell checks the outcome
                 failure = raised
             ended, elapsed_s = made.snapshot(), self.timeline.elapsed_s
             self.timeline.end()
@@ -299,7 +299,7 @@ def document_of(name: str, **changes: Any) -> dict[str, Any]:
 
 
 class Context(AnyContext):
-    """What Lambda tells, on the clock of the cell."""
+    """The Lambda context, on the clock of the cell."""
 
     def __init__(self, timeline: Timeline) -> None:
         self._timeline = timeline

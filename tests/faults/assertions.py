@@ -1,7 +1,7 @@
-"""What must hold however a call fails, judged against the same run without a fault.
+"""What must hold however a call fails, compared with the same run without a fault.
 
-Owns the invariants. Refuses to know the use cases: what a failed call may change follows from which workloads
-it is about, when it is made, and whether it was answered.
+The invariants know nothing of the use cases: what a failed call may change follows from which workloads it
+concerns, when it is made, and whether it got a response.
 """
 
 import math
@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from sluice.ports import Counter
-from sluice.usecases.last_known import NO_TIME_LEFT
+from sluice.usecases.last_known import NOT_READ_IN_TIME
 from tests.faults.account import (
-    LEAST,
-    MOST,
+    MAX_INSTANCES,
+    MIN_INSTANCES,
     NOON,
     STARTED_AFTER,
     WORKLOADS,
@@ -41,8 +41,8 @@ ACTIONS = ("SetDesiredCapacity", "UpdateService")
 OF_ARRIVALS = frozenset({"NumberOfMessagesSent", "MsgProcessingDuration"})
 READINGS = ("GetQueueAttributes", "DescribeAutoScalingGroups", "DescribeServices", "DescribeScalableTargets")
 OF_THE_PROOF = frozenset({"Attributes", "Id", "Timestamps", "Values"})
-"""The fields that say what waits: with one of them wrong, nothing is proven."""
-NOTHING_IS_AN_ANSWER = frozenset({"DescribeScalableTargets", "GetParametersByPath"})
+"""The fields that hold message counts: with one of them wrong, nothing is proven."""
+EMPTY_IS_VALID = frozenset({"DescribeScalableTargets", "GetParametersByPath"})
 """A service without a scalable target has the document's bounds; a registry may be empty."""
 RETRY_AFTER = timedelta(seconds=40)
 LATER_RUNS = 11
@@ -52,25 +52,25 @@ time that could not be read is read again after 10.
 
 
 def assert_invariants(case: Case, healthy: Outcome, call: Call, fault: Fault, outcome: Outcome) -> None:
-    """The one invocation in which `call` failed."""
+    """Check the one invocation in which `call` failed."""
     stays_within_bounds(case, outcome)
     never_goes_down_on_an_unknown(case, healthy, call, fault, outcome)
     invents_no_point(healthy, call, fault, outcome)
     tracks_no_less_than_the_backlog(healthy, call, fault, outcome)
-    serves_the_others(healthy, call, fault, outcome)
+    others_are_served(healthy, call, fault, outcome)
     is_reported(healthy, call, fault, outcome)
     ends_in_time_without_a_trace(outcome)
 
 
 def stays_within_bounds(case: Case, outcome: Outcome) -> None:
     for name in WORKLOADS:
-        assert LEAST <= outcome.state.desired[name] <= MOST, (
+        assert MIN_INSTANCES <= outcome.state.desired[name] <= MAX_INSTANCES, (
             f"{name} is asked for {outcome.state.desired[name]}"
         )
         target = outcome.state.targets[name]
         settings = dynamic_section()
-        least, most = settings["min_messages_per_instance"], settings["max_messages_per_instance"]
-        assert least <= target <= most, f"the target of {name} is {target}"
+        min_target, max_target = settings["min_messages_per_instance"], settings["max_messages_per_instance"]
+        assert min_target <= target <= max_target, f"the target of {name} is {target}"
 
 
 def never_goes_down_on_an_unknown(
@@ -94,13 +94,13 @@ def invents_no_point(healthy: Outcome, call: Call, fault: Fault, outcome: Outcom
             assert value > 0 or true == 0, f"{name} is published as {value}, and holds {true} per instance"
             if not isinstance(fault, WrongAnswer):
                 assert value == true, f"{name} is published as {value} instead of {true}"
-        lost = call.operation in READINGS and call not in outcome.made.answers
+        lost = call.operation in READINGS and call not in outcome.made.responses
         if lost and name in affected(call) and _precedes(healthy, call, "PutMetricData", name):
             assert not points, f"{name} is published without an answer to {call}: {points}"
 
 
 def tracks_no_less_than_the_backlog(healthy: Outcome, call: Call, fault: Fault, outcome: Outcome) -> None:
-    """Published wherever the backlog is; where arrivals are not known it is the backlog, which is told."""
+    """Published wherever the backlog is; with unknown arrivals it equals the backlog, which is logged."""
     for name, points in outcome.points.items():
         tracked = outcome.effective[name]
         assert tracked.keys() == points.keys(), f"{name} has points at {tracked} beside {points}"
@@ -112,24 +112,24 @@ def tracks_no_less_than_the_backlog(healthy: Outcome, call: Call, fault: Fault, 
     assert outcome.state == healthy.state, f"{call} changes {healthy.state} into {outcome.state}"
     if fault.kind in PASSING:
         assert outcome.effective == healthy.effective, f"a second attempt mends {fault}: {outcome.effective}"
-    elif call not in outcome.made.answers:
+    elif call not in outcome.made.responses:
         uncounted = _counted(healthy) - _counted(outcome)
         assert uncounted or not _counted(healthy), f"arrivals are counted without an answer to {call}"
         for name in uncounted:
             assert outcome.effective[name] == outcome.points[name], f"{name} tracks {outcome.effective[name]}"
             said = _uncounted(outcome)[name]
-            assert call.operation in said or NO_TIME_LEFT in said, f"{name} is told {said}"
+            assert call.operation in said or NOT_READ_IN_TIME in said, f"{name} is logged with {said}"
         named = {name for name in uncounted if call.operation in _uncounted(outcome)[name]}
-        assert named or not uncounted, f"nobody is told of {call}: {_uncounted(outcome)}"
+        assert named or not uncounted, f"{call} is not logged: {_uncounted(outcome)}"
 
 
-def serves_the_others(healthy: Outcome, call: Call, fault: Fault, outcome: Outcome) -> None:
-    """All of them; only a call that used up the time leaves some out, who are told."""
+def others_are_served(healthy: Outcome, call: Call, fault: Fault, outcome: Outcome) -> None:
+    """All of them; only a call that used up the time leaves some out, and they are logged."""
     left_out = {line["workload"] for line in outcome.lines if "no time left" in str(line.get("message"))}
     assert not left_out or fault.kind == "slow", f"{left_out} were left out, though time was left"
     for name in set(WORKLOADS) - affected(call) - left_out:
         assert outcome.points[name] == healthy.points[name], f"{name} has nothing to do with {call}"
-        if NO_TIME_LEFT not in _uncounted(outcome).get(name, ""):
+        if NOT_READ_IN_TIME not in _uncounted(outcome).get(name, ""):
             assert outcome.effective[name] == healthy.effective[name], f"{name} has nothing to do with {call}"
         else:
             assert fault.kind in ("slow", "timed out"), f"{name} is left without time by {fault}"
@@ -137,7 +137,7 @@ def serves_the_others(healthy: Outcome, call: Call, fault: Fault, outcome: Outco
 
 
 def is_reported(healthy: Outcome, call: Call, fault: Fault, outcome: Outcome) -> None:
-    """A call without an answer is counted and named; a wrong answer is told where it changed anything."""
+    """A call without a response is counted and named; a wrong one is logged where it changed anything."""
     same = (outcome.state, outcome.points, outcome.effective) == (
         healthy.state,
         healthy.points,
@@ -150,51 +150,51 @@ def is_reported(healthy: Outcome, call: Call, fault: Fault, outcome: Outcome) ->
         assert outcome.failure is None
         return
     counted = [counter for counter in FAILURES if outcome.counted(counter)]
-    if call not in outcome.made.answers:
+    if call not in outcome.made.responses:
         assert counted, f"no failure is counted: {outcome.lines}"
-        assert call.operation in _said(outcome), f"nothing names {call.operation}: {_said(outcome)}"
+        assert call.operation in _log_text(outcome), f"nothing names {call.operation}: {_log_text(outcome)}"
         return
     fewer = outcome.counted(Counter.WORKLOADS_SERVED) < healthy.counted(Counter.WORKLOADS_SERVED)
-    said = _reasons(outcome) != _reasons(healthy) or _reckoned(outcome) != _reckoned(healthy)
-    assert same or counted or fewer or said, f"nothing tells of {fault}: {outcome.effective}"
+    said = _reasons(outcome) != _reasons(healthy) or _computed(outcome) != _computed(healthy)
+    assert same or counted or fewer or said, f"{fault} is not logged: {outcome.effective}"
 
 
 def ends_in_time_without_a_trace(outcome: Outcome) -> None:
     assert understood(outcome.failure), f"a defect: {outcome.failure!r}"
     traces = [line["message"] for line in outcome.lines if "exception" in line]
-    assert not traces, f"a traceback is all that is told: {traces}"
+    assert not traces, f"a traceback is all that is logged: {traces}"
     assert outcome.elapsed_s <= outcome.timeout_s, f"took {outcome.elapsed_s} of {outcome.timeout_s} s"
 
 
-def is_repaired_later(case: Case, account: Account, healthy: Outcome, outcome: Outcome) -> None:
+def recovers_later(case: Case, account: Account, healthy: Outcome, outcome: Outcome) -> None:
     """Healthy runs in the same process end where a run without any fault ends."""
     if case.function == "send_test_messages":
-        again = account.play(case.function, dict(case.event), at=_minute(1), warm=True)
+        again = account.invoke(case.function, dict(case.event), at=_minute(1), warm=True)
         assert _waits_more(again.state, outcome.state) == _waits_more(healthy.state, case.before(account))
         return
-    if _repaired(case, healthy, outcome):
+    if _recovered(case, healthy, outcome):
         return
-    if case.by_alarm and outcome.failure:  # Lambda tries again
-        outcome = account.play(case.function, dict(case.event), at=NOON + RETRY_AFTER, warm=True)
+    if case.by_alarm and outcome.failure:  # Lambda retries
+        outcome = account.invoke(case.function, dict(case.event), at=NOON + RETRY_AFTER, warm=True)
         assert outcome.failure is None
-        if _repaired(case, healthy, outcome):
+        if _recovered(case, healthy, outcome):
             return
     for run in range(1, LATER_RUNS + 1):
         if case.retunes:
             at = NOON + timedelta(hours=run) + STARTED_AFTER
-            outcome = account.play("retune_target", tick_at(NOON), at=at, warm=True)
+            outcome = account.invoke("retune_target", tick_at(NOON), at=at, warm=True)
         else:
-            outcome = account.play(
+            outcome = account.invoke(
                 "publish_backlog", tick_at(NOON + timedelta(minutes=run)), at=_minute(run), warm=True
             )
         assert outcome.failure is None, f"a healthy run fails: {outcome.failure}"
-        if _repaired(case, healthy, outcome):
+        if _recovered(case, healthy, outcome):
             return
     raise AssertionError(f"after {LATER_RUNS} healthy runs: {outcome.state} instead of {healthy.state}")
 
 
 def affected(call: Call) -> set[str]:
-    """Whom the call is about; one that names no workload is about all."""
+    """The workloads that a call concerns; one that names no workload concerns all."""
     return set(call.workloads or WORKLOADS)
 
 
@@ -204,9 +204,9 @@ def _unknown(call: Call, fault: Fault, outcome: Outcome) -> bool:
         return False  # what arrives is no part of the proof that nothing waits
     if isinstance(fault, WrongAnswer):
         if fault.kind == EMPTY_PAGE:
-            return call.operation not in NOTHING_IS_AN_ANSWER
+            return call.operation not in EMPTY_IS_VALID
         return not OF_THE_PROOF.isdisjoint(fault.spoiling.path)
-    return call not in outcome.made.answers
+    return call not in outcome.made.responses
 
 
 def _precedes_the_act(healthy: Outcome, call: Call, name: str) -> bool:
@@ -220,7 +220,7 @@ def _precedes(healthy: Outcome, call: Call, operation: str, name: str) -> bool:
     return any(one.operation == operation and name in affected(one) for one in later)
 
 
-def _repaired(case: Case, healthy: Outcome, outcome: Outcome) -> bool:
+def _recovered(case: Case, healthy: Outcome, outcome: Outcome) -> bool:
     published = all(outcome.points.values()) or not case.ticks
     published &= _counted(outcome) >= _counted(healthy)
     names = [case.about] if case.about else WORKLOADS
@@ -244,8 +244,8 @@ def _uncounted(outcome: Outcome) -> dict[str, str]:
     return {line["workload"]: line["demand_unknown"] for line in outcome.lines if "demand_unknown" in line}
 
 
-def _reckoned(outcome: Outcome) -> dict[str, tuple[object, ...]]:
-    """Workload -> what its line says that what it tracks is reckoned with."""
+def _computed(outcome: Outcome) -> dict[str, tuple[object, ...]]:
+    """Workload -> the readings in its log line that its effective metric is computed from."""
     fields = ("arrivals_per_s", "processing_s", "target", "demand_unknown", "not_renewed")
     return {
         line["workload"]: tuple(line.get(field) for field in fields)
@@ -266,13 +266,13 @@ def _of(state: State, name: str) -> tuple[float, ...]:
     return state.desired[name], state.targets[name], state.waiting[name]
 
 
-def _said(outcome: Outcome) -> str:
+def _log_text(outcome: Outcome) -> str:
     lines = [str(line["message"]) for line in outcome.lines if "message" in line]
     return " / ".join([*lines, *([str(outcome.failure)] if outcome.failure else [])])
 
 
 def _reasons(outcome: Outcome) -> list[tuple[object, ...]]:
-    """What was decided about whom, and why."""
+    """The logged decisions: workload, kind, reason."""
     return sorted(
         tuple(str(line.get(field)) for field in ("workload", "decision", "reason", "outcome", "message"))
         for line in outcome.lines

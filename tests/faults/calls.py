@@ -1,7 +1,7 @@
-"""Every call that a handler makes to AWS: noted as it is made, and made to fail where a cell asks for it.
+"""Records every call that a handler makes to AWS, and injects the fault of a cell into one of them.
 
-Owns the two places in botocore where that is done. Below the retries and the parser, at the HTTP request, for
-a call that gets no answer; above them for an answer that is parsed, but wrong.
+It hooks into botocore in two places: below the retries and the parser, at the HTTP request, for a call that
+gets no response; above them for a response that is parsed, but wrong.
 """
 
 import json
@@ -29,17 +29,17 @@ from tests.sluice.aws import account
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Call:
-    """One call of an invocation: what is asked about which workloads, and for which time."""
+    """One call of an invocation: operation, the workloads it concerns, and its number among equal ones."""
 
     operation: str
     workloads: tuple[str, ...]
     metrics: tuple[str, ...] = ()
-    """Names of those that GetMetricData asks for."""
+    """The metric names in a GetMetricData request."""
     nth: int = 1
 
     @property
     def reads(self) -> bool:
-        """Whether it leaves everything as it is."""
+        """Whether the call changes nothing."""
         return self.operation.startswith(("Get", "Describe"))
 
     def __str__(self) -> str:
@@ -58,37 +58,37 @@ class Fault(Protocol):
 
     @property
     def kind(self) -> str:
-        """How a table names it."""
+        """The fault's name in tables."""
         ...
 
     def send(
         self, attempt: int, request: AWSPreparedRequest, operation: OperationModel
     ) -> AWSResponse | None:
-        """At each HTTP attempt: AWS's answer, an exception, or None to let AWS answer."""
+        """At each HTTP attempt: a response, an exception, or None to let the request pass to AWS."""
         ...
 
     def receive(self, parsed: dict[str, Any]) -> None:
-        """At the parsed answer, which may be changed in place."""
+        """For the parsed response, which may be changed in place."""
         ...
 
 
 @dataclass
-class Made:
+class RecordedCalls:
     """The calls of one invocation, in the order in which they began."""
 
     calls: list[Call] = field(default_factory=list)
-    answers: dict[Call, dict[str, Any]] = field(default_factory=dict)
+    responses: dict[Call, dict[str, Any]] = field(default_factory=dict)
     read: dict[Call, set[Path]] = field(default_factory=dict)
     attempts: Counter[Call] = field(default_factory=Counter)
 
-    def snapshot(self) -> "Made":
-        """As it stands now: a read that nobody waited for may still come in."""
-        return Made(list(self.calls), dict(self.answers), dict(self.read), Counter(self.attempts))
+    def snapshot(self) -> "RecordedCalls":
+        """A copy: a read that was no longer waited for may still complete."""
+        return RecordedCalls(list(self.calls), dict(self.responses), dict(self.read), Counter(self.attempts))
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
-    """An answer of the account's, kept."""
+class _CachedResponse:
+    """A cached response of the account."""
 
     status: int
     headers: dict[str, str]
@@ -99,7 +99,7 @@ class _Said:
 
 
 class FaultInjector:
-    """Where all calls of a process pass through; quiet unless an invocation runs."""
+    """All calls of a process pass through it; it is inactive unless an invocation runs."""
 
     def __init__(self, workloads: Sequence[str], timeline: Timeline) -> None:
         self._workloads, self._timeline = workloads, timeline
@@ -107,19 +107,19 @@ class FaultInjector:
         self._quotas: list[RetryQuota] = []
         self._clients: dict[tuple[str, int], Any] = {}
         self._handed_out: Counter[str] = Counter()
-        self._made: Made | None = None
+        self._made: RecordedCalls | None = None
         self._target: tuple[Call, Fault] | None = None
-        self._said: dict[Hashable, _Said] = {}
+        self._cached: dict[Hashable, _CachedResponse] = {}
         self.situation: Callable[[], Hashable] = object
-        """All that an answer may depend on: what was asked in it before is answered alike, and sooner."""
+        """Everything that a response depends on: the same request in one situation comes from a cache."""
         self.session = boto3.Session()
-        # Every handler of the event runs, whatever an earlier one answered: the account is asked from here.
+        # Every handler of the event runs, whatever an earlier one returned, so moto is called from here.
         self.session.events.unregister("before-send", botocore_stubber)
         self.session.events.register("before-send", self._before_send)
 
     @contextmanager
     def connected(self) -> Iterator[None]:
-        """Botocore is wired through here; the handlers' clients are made once and keep their settings."""
+        """Route botocore through here; the handlers' clients are created once and keep their settings."""
         original: Callable[..., Any] = BaseClient._make_api_call
 
         def make(client: BaseClient, operation: str, parameters: dict[str, Any]) -> Any:
@@ -151,11 +151,11 @@ class FaultInjector:
         return self._clients[key]
 
     @contextmanager
-    def listening(self, target: tuple[Call, Fault] | None = None) -> Iterator[Made]:
+    def listening(self, target: tuple[Call, Fault] | None = None) -> Iterator[RecordedCalls]:
         """Note the calls made meanwhile, and let the target's fail."""
         for quota in self._quotas:
             quota.release(RetryQuota.INITIAL_CAPACITY)
-        self._made, self._target = Made(), target
+        self._made, self._target = RecordedCalls(), target
         try:
             yield self._made
         finally:
@@ -182,7 +182,7 @@ class FaultInjector:
             parsed = original(client, operation, parameters)
         finally:
             self._local.now = None
-        made.answers[call] = parsed
+        made.responses[call] = parsed
         if fault:
             fault.receive(parsed)
         return recording(parsed, made.read.setdefault(call, set()))
@@ -192,11 +192,13 @@ class FaultInjector:
         made.attempts[call] += 1
         self._timeline.take_a_moment()
         faulted = fault.send(made.attempts[call], request, operation) if fault else None
-        return faulted or self._account_says(call, request)
+        return faulted or self._account_response(call, request)
 
-    def _account_says(self, call: Call, request: AWSPreparedRequest) -> AWSResponse:
+    def _account_response(self, call: Call, request: AWSPreparedRequest) -> AWSResponse:
         asked = (self.situation(), call.operation, str(request.body)) if call.reads else None
-        if asked is None or asked not in self._said:
+        if asked is None or asked not in self._cached:
             status, headers, body = botocore_stubber.process_request(request)
-            self._said[asked] = _Said(status, headers, body if isinstance(body, bytes) else body.encode())
-        return self._said[asked].to(request)
+            self._cached[asked] = _CachedResponse(
+                status, headers, body if isinstance(body, bytes) else body.encode()
+            )
+        return self._cached[asked].to(request)

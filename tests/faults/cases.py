@@ -52,20 +52,20 @@ class Case:
     situations: Mapping[str, Situation] = field(init=False)
 
     def __post_init__(self) -> None:
-        whom = [self.about] if self.about else WORKLOADS
-        situations = dict.fromkeys(whom, self.situation) if self.situation else {}
+        names = [self.about] if self.about else WORKLOADS
+        situations = dict.fromkeys(names, self.situation) if self.situation else {}
         object.__setattr__(self, "situations", situations)
 
     def __str__(self) -> str:
         return self.name
 
-    def play(self, account: Account, target: tuple[Call, Fault] | None = None) -> Outcome:
+    def invoke(self, account: Account, target: tuple[Call, Fault] | None = None) -> Outcome:
         account.set(self.situations)
         if self.warm:
             earlier = NOON - CACHE_RAN_OUT
-            account.play("publish_backlog", tick_at(earlier), at=earlier + STARTED_AFTER)
+            account.invoke("publish_backlog", tick_at(earlier), at=earlier + STARTED_AFTER)
         with mock.patch.object(shards, "MAX_WORKLOADS_PER_INVOCATION", self.max_workloads_per_invocation):
-            return account.play(self.function, dict(self.event), target=target, warm=self.warm)
+            return account.invoke(self.function, dict(self.event), target=target, warm=self.warm)
 
     @property
     def use_case(self) -> str:

@@ -1,7 +1,7 @@
 """The ways in which a call fails.
 
-Owns one class per place where it goes wrong: no answer, or a wrong one. Whether anything unsafe follows is
-judged in `judgement`.
+One class per place where it goes wrong: no response, or a wrong one. `assertions` checks that nothing unsafe
+follows.
 """
 
 from collections.abc import Callable
@@ -46,7 +46,7 @@ class NoAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrongAnswer:
-    """AWS answers, and something is wrong with what it says."""
+    """AWS responds, and something in the response is wrong."""
 
     spoiling: Corruption
 

@@ -1,7 +1,7 @@
 """The matrix: use case x call x fault, generated from one healthy run of each use case.
 
-Owns which cells there are. A call that concerns only a neighbour of the workload a case is about is left to
-the case that is about all; a field that nothing reads cannot be missed.
+A call that concerns only a neighbour of a case's workload is left to the case that concerns all; a field that
+nothing reads cannot matter.
 """
 
 from collections import Counter
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from tests.faults.account import Account, Outcome, deployed_account
-from tests.faults.assertions import affected, assert_invariants, is_repaired_later
+from tests.faults.assertions import affected, assert_invariants, recovers_later
 from tests.faults.calls import Call, Fault
 from tests.faults.cases import CASES, Case
 from tests.faults.faults import NO_ANSWER, WrongAnswer, no_answer
@@ -41,7 +41,7 @@ class Cell:
 def healthy_runs() -> dict[str, Outcome]:
     """One run of each case without any fault."""
     with deployed_account() as built:
-        return {case.name: case.play(built) for case in CASES}
+        return {case.name: case.invoke(built) for case in CASES}
 
 
 @cache
@@ -60,12 +60,12 @@ def share() -> tuple[Cell, ...]:
 
 
 def run_cell(cell: Cell, account: Account) -> None:
-    """Play the cell and judge it."""
+    """Run the cell and check its outcome."""
     healthy, fault = healthy_runs()[cell.case.name], cell.of(account.timeline)
-    outcome = cell.case.play(account, (cell.call, fault))
+    outcome = cell.case.invoke(account, (cell.call, fault))
     assert outcome.made.attempts[cell.call], f"{cell.call} was never made"
     assert_invariants(cell.case, healthy, cell.call, fault, outcome)
-    is_repaired_later(cell.case, account, healthy, outcome)
+    recovers_later(cell.case, account, healthy, outcome)
 
 
 def calls_left_out() -> list[str]:
@@ -97,7 +97,7 @@ def _of(case: Case) -> Iterator[Cell]:
             continue
         for kind in NO_ANSWER:
             yield Cell(case=case, call=call, fault=kind)
-        for spoiling in corruptions(made.answers[call], made.read[call]):
+        for spoiling in corruptions(made.responses[call], made.read[call]):
             yield Cell(case=case, call=call, fault=WrongAnswer(spoiling=spoiling))
 
 

@@ -1,7 +1,7 @@
-"""Answers that are wrong: something is missing, empty or absurd in what AWS said.
+"""Wrong responses: something in AWS's response is missing, empty or implausible.
 
-Owns the walk over a parsed answer. Which fields there are to spoil is not written down anywhere: a healthy
-run notes each field that was read, and a field that nothing reads cannot matter.
+The fields to corrupt are not listed anywhere: a healthy run records each field that is read, and a field that
+nothing reads cannot matter.
 """
 
 import math

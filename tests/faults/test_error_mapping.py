@@ -1,4 +1,4 @@
-"""The matrix would notice: without the mapping of AWS's errors, cells of it fail."""
+"""The matrix detects a missing mapping: without that of AWS's errors, cells of it fail."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""However slow AWS is, an invocation ends in its time, and a tick before the next one begins."""
+"""However slow AWS is, an invocation ends within its timeout, and a tick before the next one starts."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future
@@ -56,7 +56,7 @@ MINUTE_S = 60
 
 @dataclass
 class Lanes:
-    """A pool of readers on a clock: each call takes as long as it is told to, and only waiting lets it pass.
+    """A pool of readers on a clock: each call takes a given time, and only waiting advances the clock.
 
     What is submitted first is begun first, by whichever of the lanes is free first.
     """
@@ -185,13 +185,13 @@ class Invocation:
     messages: int = 2
     report: RecordingReport = field(default_factory=RecordingReport)
     lanes: Lanes = field(init=False)
-    answers: Answers = field(init=False)
+    responses: Answers = field(init=False)
     registry: FakeRegistry = field(init=False)
 
     def __post_init__(self) -> None:
         clock = Clock()
         self.lanes = Lanes(clock, self.call_s, self.own_call_s, self.metrics_call_s)
-        self.answers, self.registry = Answers(self.lanes, self.messages), FakeRegistry(clock=clock)
+        self.responses, self.registry = Answers(self.lanes, self.messages), FakeRegistry(clock=clock)
         self.registry.registered = {each.name: each for each in half_and_half()}
         self.monkeypatch.setattr(concurrent_reads, "wait", self.lanes.wait)
 
@@ -200,7 +200,7 @@ class Invocation:
         pool: Any = self.lanes
 
         def client() -> Any:
-            return self.answers
+            return self.responses
 
         return World(
             queues=SqsQueues(client, pool),
@@ -222,7 +222,7 @@ class Invocation:
 
     def tick(self) -> tuple[Lanes, RecordingReport, int]:
         publish_backlog(self.scheduled, self.world, self.report, wiring.remaining_s(self))  # type: ignore[arg-type]
-        return self.lanes, self.report, len(self.answers.points)
+        return self.lanes, self.report, len(self.responses.points)
 
     def batch(self) -> tuple[Lanes, RecordingReport, int]:
         """The same workloads in as many shards as Lambda delivers at once."""
@@ -235,7 +235,7 @@ class Invocation:
         deliveries = {str(place): body for place, body in enumerate(bodies)}
         with suppress(TransientError):  # where every shard failed
             publish_shards(deliveries, self.world, self.report, wiring.remaining_s(self))  # type: ignore[arg-type]
-        return self.lanes, self.report, len(self.answers.points)
+        return self.lanes, self.report, len(self.responses.points)
 
 
 def test_a_thousand_workloads_at_the_speed_of_aws_are_all_published(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
-"""Time that passes only where a call, a wait or a backoff takes some: nothing here really sleeps.
+"""A clock that advances only for a call, a wait or a backoff: nothing here really sleeps.
 
-Owns the clock of a cell, what Lambda says is left of an invocation, and the waiting of the fan-out. A read
-that takes longer than the invocation waits for is held back in its thread until the invocation is over.
+It is the clock of a cell, the remaining time of the Lambda context, and the wait of the concurrent reads. A
+read that takes longer than the invocation waits is held back in its thread until the invocation is over.
 """
 
 import threading
@@ -46,10 +46,10 @@ class ReadersPool(ThreadPoolExecutor):
         future = super().submit(run)
         future.ticket = ticket  # type: ignore[attr-defined]
         self.begun.append(future)
-        future.add_done_callback(lambda _: self.tell())
+        future.add_done_callback(lambda _: self.notify())
         return future
 
-    def tell(self) -> None:
+    def notify(self) -> None:
         """Let who waits look again."""
         with self.changed:
             self.changed.notify_all()
@@ -101,7 +101,7 @@ class Timeline:
             self.advance(max(self.timeout_s - self.elapsed_s - LAST_CALL_S, 0))
             return
         self._held.add(ticket)
-        self._pool.tell()
+        self._pool.notify()
         self._let_go.wait()
 
     def wait(self, futures: Collection[Future[Any]], timeout: float) -> None:

@@ -1,7 +1,7 @@
-"""What AWS, or the network before it, sends when a call fails: each protocol's own bytes.
+"""The bytes that AWS, or the network, sends when a call fails, in each protocol.
 
-Owns the shapes of refusals. Refuses a protocol it does not know, so that a newer boto3 that speaks another
-one fails here with a sentence instead of testing nothing.
+An unknown protocol is refused, so that a newer boto3 with another one fails here with a message instead of
+testing nothing.
 """
 
 import json
@@ -20,8 +20,8 @@ UNKNOWN_NAME = {"query": "ValidationError", "json": "ResourceNotFoundException"}
 
 
 def answer(request: AWSPreparedRequest, status: int, body: bytes, **headers: str) -> AWSResponse:
-    told = {name.replace("_", "-"): value for name, value in headers.items()}
-    return AWSResponse(request.url, status, {"x-amzn-RequestId": REQUEST_ID} | told, MockRawResponse(body))
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return AWSResponse(request.url, status, {"x-amzn-RequestId": REQUEST_ID} | named, MockRawResponse(body))
 
 
 def refusal(

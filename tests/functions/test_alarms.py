@@ -118,8 +118,8 @@ def test_an_alarm_that_does_not_ring_is_acknowledged_and_nothing_else(
     account.send(plane.queues["asg"], 3)
     plane.invoke(function, sample(event))
     assert plane.desired("asg") == 0
-    [told, counted] = plane.lines()
-    assert f"alarm sluice-transcription-bootstrap is {state}: nothing to do" in told["message"]
+    [logged, counted] = plane.lines()
+    assert f"alarm sluice-transcription-bootstrap is {state}: nothing to do" in logged["message"]
     assert counted["EventIgnored"] == [1]
 
 
@@ -148,7 +148,7 @@ def test_an_event_that_is_no_workloads_alarm_fails_with_what_is_missing(
     [line, counted] = plane.lines()
     assert (line["failure"], counted["InvocationFailed"]) == ("InvocationFailed", [1])
     assert said in line["message"]
-    assert "exception" not in line  # a mistake in an event is told in a sentence, not in a trace
+    assert "exception" not in line  # an invalid event is logged as a sentence, without a stack trace
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a function imports, it imports in every cold start: no needless module, none uncompiled."""
+"""Each cold start imports a function's modules: none is unnecessary, and none is uncompiled."""
 
 import importlib.util
 import json

@@ -61,7 +61,7 @@ def test_without_a_single_measured_message_the_target_stays_and_the_line_is_stil
     assert decisions[0]["processing"] == {"seconds": None, "samples": 0, "window_s": 86_400}
 
 
-def test_a_policy_that_is_gone_is_told_the_other_target_moves_and_the_round_fails(plane: Plane) -> None:
+def test_a_policy_that_is_gone_is_logged_the_other_target_moves_and_the_round_fails(plane: Plane) -> None:
     plane.processed("asg", seconds=48)
     plane.processed("ecs", seconds=48)
     account.client("autoscaling").delete_policy(

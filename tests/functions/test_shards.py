@@ -1,4 +1,4 @@
-"""The tick's shards: out of one invocation into a queue, and out of the queue into others of the function."""
+"""A tick's shards: one invocation sends them to a queue, and the queue delivers them to others."""
 
 import time
 from collections.abc import Iterator
@@ -119,7 +119,7 @@ def test_a_workload_that_changed_its_fleet_meanwhile_is_not_resized_by_the_shard
     assert "workload transcription is on Auto Scaling group other" in failed["message"]
 
 
-def test_too_many_workloads_and_no_queue_is_told_by_the_setting_that_is_missing(
+def test_too_many_workloads_and_no_queue_fail_with_the_missing_setting(
     plane: Plane, shards: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SLUICE_SHARD_QUEUE_URL")
@@ -165,7 +165,7 @@ def test_a_tick_that_has_no_time_left_for_reading_still_has_what_is_kept_for_pub
     assert plane.lines()[-1]["ShardsSent"] == [2]
 
 
-def test_a_tick_stops_sending_a_second_before_lambda_ends_it_and_tells_what_is_not_sent(
+def test_a_tick_stops_sending_a_second_before_lambda_ends_it_and_logs_what_is_not_sent(
     plane: Plane, slow_sending: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lambda would end it as it waits: no line and no count would say which shards are missing."""

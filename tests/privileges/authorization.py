@@ -1,7 +1,7 @@
-"""What IAM is asked when a call is made: the action, each resource, the condition keys AWS gives a value.
+"""The authorization request of a call: the action, each resource, the condition keys that AWS sets.
 
 Owns the table of the operations that our functions and workers call. Refuses an operation that is not in it:
-a call nobody looked at is a permission nobody looked at.
+an unreviewed call is an unreviewed permission.
 """
 
 from __future__ import annotations

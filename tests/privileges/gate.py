@@ -1,7 +1,7 @@
-"""A gate between the functions and the embedded AWS: who called what, and whether the role allowed it.
+"""Checks the permissions of each call between the functions and the embedded AWS.
 
-Owns noting every call a handler makes, with the role it is made under, and refusing as AWS would what the
-role does not allow. Calls made outside an invocation are the test's own and pass unseen.
+Records every call that a handler makes, with its role, and refuses, as AWS would, what the role does not
+allow. Calls outside an invocation are the test's own and are neither recorded nor checked.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from tests.privileges.authorization import HERE, opaque_id
 
 
 class EverythingTagged(Mapping[str, Mapping[str, str]]):
-    """An account in which whoever made a resource gave it the tag, as the README asks."""
+    """An account in which every resource has the tag, as the README requires."""
 
     def __getitem__(self, arn: str) -> Mapping[str, str]:
         return {"sluice": "managed"}

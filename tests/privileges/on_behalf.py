@@ -1,4 +1,4 @@
-"""What AWS itself does under our roles, which no call of ours shows: each with the page that says so.
+"""What AWS does under our roles without a call of ours: each with the page that documents it.
 
 Owns the list, as requests that follow from what is deployed and from the calls that were made: they are
 evaluated like those. A granted action that neither a call nor this list uses has no reason to be granted.
@@ -73,7 +73,7 @@ def _by_scheduler(plane: ResolvedStack) -> Iterator[Exercised]:
 
 
 def _by_application_auto_scaling(calls: Iterable[RecordedCall], tags: Tags) -> Iterator[Exercised]:
-    """Whoever puts a policy on a service must be allowed what the service then does about its alarms."""
+    """The caller of PutScalingPolicy needs the permissions for what AWS then does with its alarms."""
     for call in calls:
         if call.request.action != "application-autoscaling:PutScalingPolicy":
             continue

@@ -1,6 +1,6 @@
-"""The proof both ways: what is asked must be allowed, and what is allowed must be asked.
+"""Least privilege in both directions: every request must be allowed, and every permission must be used.
 
-Owns the two questions, over the requests that were recorded and those AWS makes on our behalf.
+It is checked over the recorded requests and those that AWS makes on our behalf.
 """
 
 from __future__ import annotations

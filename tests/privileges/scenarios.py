@@ -62,7 +62,7 @@ WORKLOADS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """One invocation: what it finds, whom it is of, what it is told."""
+    """One invocation: what is arranged before it, its function, its event."""
 
     name: str
     function: str
@@ -252,7 +252,7 @@ def _alarm(kind: str, workload: str) -> dict[str, Any]:
 
 
 def _changed(workload: str) -> dict[str, Any]:
-    """The sample event of a stack's change, told of this workload's."""
+    """The sample event of a stack's status change, for this workload's stack."""
     event: dict[str, Any] = json.loads((ROOT / "events" / "stack-status.json").read_text(encoding="utf-8"))
     event["detail"]["stack-id"] = stack_id(ACCOUNT_ID, REGION, f"{CONTROL_PLANE}-{workload}")
     return event

@@ -1,4 +1,4 @@
-"""One permission less: the handler meets AccessDenied, and its log names the action and the resource."""
+"""With one permission less, the handler gets AccessDenied, and its log names the action and the resource."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def lacking(scenarios: Scenarios, role: str, action: str) -> Iterator[None]:
 
 
 def first_uses(recorded: Recorded, function: str) -> dict[str, tuple[str, str]]:
-    """Action -> the first act of the function that asks for it, and the role it asks under."""
+    """Action -> the first scenario in which the function uses it, and the role."""
     found: dict[str, tuple[str, str]] = {}
     for run in recorded.runs:
         if run.scenario.function == function:
@@ -47,7 +47,7 @@ def first_uses(recorded: Recorded, function: str) -> dict[str, tuple[str, str]]:
     return found
 
 
-def told(run: ScenarioRun, request: Request) -> bool:
+def logged(run: ScenarioRun, request: Request) -> bool:
     """Whether the log counts a failure with one sentence that names the action and the resource."""
     resource = "" if request.resource == "*" else f" on resource: {request.resource} "
     refusal = re.compile(
@@ -63,14 +63,14 @@ def test_each_permission_a_function_uses_is_missed_by_name_once_it_is_gone(
     scenarios: Scenarios, recorded: Recorded, function: str
 ) -> None:
     scenarios = {scenario.name: scenario for scenario in scenarios.scenarios}
-    untold = []
+    not_logged = []
     for action, (scenario, role) in first_uses(recorded, function).items():
         with lacking(scenarios, role, action):
             run = scenarios.run(scenarios[scenario])
         refused = [call.request for call in run.calls if not call.decision.allowed]
         assert refused, f"{scenario} no longer asks for {action}"
-        untold += [f"{scenario}: {request}" for request in refused if not told(run, request)]
-    assert untold == []
+        not_logged += [f"{scenario}: {request}" for request in refused if not logged(run, request)]
+    assert not_logged == []
 
 
 def test_calls_that_no_function_makes_pass_the_gate_unseen(scenarios: Scenarios) -> None:

@@ -1,4 +1,4 @@
-"""What IAM is asked by each call our functions make, and what nobody looked at."""
+"""The authorization request of each call that our functions make; unreviewed calls fail."""
 
 from __future__ import annotations
 
@@ -168,9 +168,7 @@ def test_tags_are_those_of_the_resource_that_is_called() -> None:
         ("PurgeQueueBatch", LookupError, "sqs:PurgeQueueBatch is no action"),
     ],
 )
-def test_a_call_that_nobody_looked_at_fails_loudly(
-    operation: str, error: type[Exception], sentence: str
-) -> None:
+def test_an_unreviewed_call_fails_loudly(operation: str, error: type[Exception], sentence: str) -> None:
     call = Call(signing_name="sqs", operation=operation, parameters={"QueueUrl": QUEUE_URL})
     with pytest.raises(error, match=sentence):
         requests(call, {})

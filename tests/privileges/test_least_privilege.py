@@ -1,4 +1,4 @@
-"""Least privilege, proved both ways: what the functions ask is allowed, and what is allowed they ask."""
+"""Least privilege in both directions: what the functions call is allowed, and what is allowed they call."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def test_every_function_was_seen_at_work_on_both_kinds_of_fleet(
 
 def test_a_tick_counts_what_keeps_arriving_at_each_queue_by_the_target_in_force(recorded: Recorded) -> None:
     [tick] = [each for each in recorded.runs if each.scenario.name == "tick, messages keep arriving"]
-    told = {line.record["workload"]: line.record for line in tick.log if "arrivals_per_s" in line.record}
-    assert told.keys() == WORKLOADS.keys()
-    assert {(each["arrivals_per_s"], each["processing_s"]) for each in told.values()} == {(1, 45)}
+    logged = {line.record["workload"]: line.record for line in tick.log if "arrivals_per_s" in line.record}
+    assert logged.keys() == WORKLOADS.keys()
+    assert {(each["arrivals_per_s"], each["processing_s"]) for each in logged.values()} == {(1, 45)}
     assert all(
-        each["effective_backlog_per_instance"] > each["backlog_per_instance"] for each in told.values()
+        each["effective_backlog_per_instance"] > each["backlog_per_instance"] for each in logged.values()
     )
 
 
@@ -209,7 +209,7 @@ def test_no_role_writes_or_sees_an_alarm_but_the_one_that_retunes(
 
 
 def test_nothing_else_about_alarms_is_allowed_to_anybody(recorded: Recorded) -> None:
-    """Muting an alarm, or setting its state by hand, would hide what it tells."""
+    """Muting an alarm, or setting its state by hand, would hide what it reports."""
     resource = arn("cloudwatch", "alarm:sluice-transcription-bootstrap")
     asked = [
         Request(action=f"cloudwatch:{action}", resource=resource)

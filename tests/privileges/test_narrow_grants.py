@@ -1,4 +1,4 @@
-"""Every grant against AWS's own list of actions: as narrow as can be, and no condition that AWS ignores."""
+"""Every grant against AWS's list of actions: as narrow as possible, with no condition that AWS ignores."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def too_wide(grant: Grant) -> str:
         if pattern != "*" and not action.takes(pattern):
             return f"{grant}: AWS knows no such resource for it"
         if pattern.startswith(ONE_OBJECT) and not set(pattern) & set("*?"):
-            continue  # a bucket's ARN tells neither account nor region: its name is the world's
+            continue  # a bucket's ARN has neither account nor region: its name is globally unique
         if pattern != "*" and not pattern.startswith(arn(pattern.split(":")[2], "")):
             return f"{grant}: reaches beyond this account and region"
     return ""

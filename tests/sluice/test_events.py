@@ -154,7 +154,7 @@ class TestShards:
         sizes = [size_in_shard_bytes(name, text) for name, text in SHARD.documents.items()]
         assert len(shard_message(SHARD).encode()) == empty + sum(sizes) - len(", ")
 
-    def test_a_queues_messages_are_told_by_their_ids_and_any_other_event_is_none(self) -> None:
+    def test_a_queues_messages_are_keyed_by_their_ids_and_any_other_event_is_none(self) -> None:
         assert deliveries(delivery("one", "two")) == {"m0": "one", "m1": "two"}
         for name in ("schedule", "schedule-manual", "stack-status", "bootstrap-asg-direct"):
             assert deliveries(json.loads((SAMPLES[0].parent / f"{name}.json").read_text())) is None
@@ -209,7 +209,7 @@ class TestAlarm:
         )
 
     @pytest.mark.parametrize("state", ["OK", "INSUFFICIENT_DATA"])
-    def test_only_the_change_to_alarm_rings(self, state: str) -> None:
+    def test_only_the_change_to_alarm_needs_an_action(self, state: str) -> None:
         assert not parse_alarm(direct(state={"value": state})).is_alarm
 
     @pytest.mark.parametrize(
@@ -285,7 +285,7 @@ class TestRetune:
 
 
 class TestLoad:
-    def test_fifty_messages_of_five_seconds_unless_told_otherwise(self) -> None:
+    def test_fifty_messages_of_five_seconds_by_default(self) -> None:
         load = parse_test_load({"workload": "transcription"})
         assert (load.messages, load.duration_s) == (50, 5)
 

@@ -115,35 +115,35 @@ def test_a_decisions_fields_carry_all_it_saw() -> None:
     }
 
 
-def test_a_reading_that_failed_is_told_as_the_reason_and_never_as_a_number() -> None:
+def test_a_failed_reading_is_logged_as_its_reason_and_never_as_a_number() -> None:
     decision = hold(
         Reason.UNKNOWN_READING, queue=Unknown(reason="throttled"), fleet=Unknown(reason="no such group")
     )
-    told = fields(decision, Outcome.HELD)
-    assert (told["backlog_unknown"], told["capacity_unknown"]) == ("throttled", "no such group")
-    assert not {"visible", "in_flight", "delayed", "running", "desired_now"} & set(told)
+    logged = fields(decision, Outcome.HELD)
+    assert (logged["backlog_unknown"], logged["capacity_unknown"]) == ("throttled", "no such group")
+    assert not {"visible", "in_flight", "delayed", "running", "desired_now"} & set(logged)
 
 
 def test_a_fleet_without_bounds_of_its_own_has_no_bounds_to_tell() -> None:
-    told = fields(hold(Reason.NOT_EMPTY, visible=1, fleet=capacity(2, bounds=None)), Outcome.HELD)
-    assert "fleet_min" not in told
+    logged = fields(hold(Reason.NOT_EMPTY, visible=1, fleet=capacity(2, bounds=None)), Outcome.HELD)
+    assert "fleet_min" not in logged
 
 
 def test_a_retunes_fields_carry_the_target_and_the_duration_it_came_from() -> None:
-    told = fields(RETUNED, Outcome.ACTED)
-    assert (told["target"], told["present_target"]) == (12.5, 10)
-    assert told["processing"] == {"seconds": 48, "samples": 100, "window_s": 3600}
+    logged = fields(RETUNED, Outcome.ACTED)
+    assert (logged["target"], logged["present_target"]) == (12.5, 10)
+    assert logged["processing"] == {"seconds": 48, "samples": 100, "window_s": 3600}
 
 
 @pytest.mark.parametrize("seconds", [math.nan, math.inf])
 def test_a_duration_that_is_no_number_is_null_in_the_log_as_json_knows_no_other(seconds: float) -> None:
-    told = fields(untuned(durations(seconds, samples=0), Reason.TOO_FEW_SAMPLES), Outcome.HELD)
-    assert told["processing"] == {"seconds": None, "samples": 0, "window_s": 3600}
+    logged = fields(untuned(durations(seconds, samples=0), Reason.TOO_FEW_SAMPLES), Outcome.HELD)
+    assert logged["processing"] == {"seconds": None, "samples": 0, "window_s": 3600}
 
 
-def test_an_unknown_duration_is_told_as_its_reason() -> None:
-    told = fields(untuned(Unknown(reason="throttled"), Reason.UNKNOWN_READING), Outcome.HELD)
-    assert told["processing"] == {"unknown": "throttled"}
+def test_an_unknown_duration_is_logged_as_its_reason() -> None:
+    logged = fields(untuned(Unknown(reason="throttled"), Reason.UNKNOWN_READING), Outcome.HELD)
+    assert logged["processing"] == {"unknown": "throttled"}
 
 
 PLAIN = Published(backlog_per_instance=4.5)
@@ -176,7 +176,7 @@ def test_what_a_tick_publishes_reads_as_a_sentence(published: Published, said: s
 
 
 @pytest.mark.parametrize(
-    ("published", "told"),
+    ("published", "logged"),
     [
         (PLAIN, {"backlog_per_instance": 4.5}),
         (
@@ -201,8 +201,8 @@ def test_what_a_tick_publishes_reads_as_a_sentence(published: Published, said: s
         ),
     ],
 )
-def test_its_fields_carry_all_that_it_was_reckoned_with(
-    published: Published, told: dict[str, object]
+def test_its_fields_carry_all_that_it_was_computed_from(
+    published: Published, logged: dict[str, object]
 ) -> None:
-    assert published_fields(published) == told
+    assert published_fields(published) == logged
     json.dumps(published_fields(published), allow_nan=False)

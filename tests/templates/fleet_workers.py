@@ -1,4 +1,4 @@
-"""The workers of the example fleets: what a template starts them with, and how they understand it.
+"""The workers of the example fleets: their settings from the template, as the worker parses them.
 
 Owns reading a template, a unit and the Dockerfile. Refuses to say what the variables mean: the worker's own
 command does.

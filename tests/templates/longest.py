@@ -1,4 +1,4 @@
-"""The longest text that a regular expression matches: what stands at a parameter's limit."""
+"""The longest text that a regular expression matches: a parameter's longest value."""
 
 from __future__ import annotations
 

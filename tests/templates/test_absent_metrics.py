@@ -1,4 +1,4 @@
-"""What the shutdown alarm makes of metrics that SQS does not report, whatever arithmetic makes of a gap.
+"""The shutdown alarm with metrics that SQS does not publish, however metric math treats a gap.
 
 SQS reports messages in flight and delayed only while there are such messages, visible ones while the queue is
 active. AWS documents that arithmetic counts a missing value as 0; should it drop the point instead, the alarm

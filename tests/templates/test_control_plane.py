@@ -64,7 +64,7 @@ def test_each_trigger_has_its_function_and_folder(plane: ResolvedStack) -> None:
 
 
 @pytest.mark.parametrize(("function", "folder"), FUNCTIONS.items())
-def test_a_function_is_told_what_it_needs_and_nothing_else(
+def test_a_function_gets_the_variables_it_needs_and_no_others(
     plane: ResolvedStack, function: str, folder: str
 ) -> None:
     properties = functions(plane)[function]
@@ -127,7 +127,7 @@ def test_concurrency_is_reserved_only_when_asked_for() -> None:
         ("SendTestMessagesFunction", "cron(* * * * ? *)", (0, 60)),
     ],
 )
-def test_a_schedule_is_punctual_and_tells_its_time(
+def test_a_schedule_is_punctual_and_passes_its_time(
     plane: ResolvedStack, function: str, expression: str, retry: tuple[int, int]
 ) -> None:
     properties = schedule(plane, function)

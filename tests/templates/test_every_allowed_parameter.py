@@ -1,4 +1,4 @@
-"""Whatever the parameter patterns of the templates allow, the document that comes of it is accepted."""
+"""Every value that the templates' parameter patterns allow yields a document that is accepted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""examples/fleet-asg.yaml: the fleet a trial is made on, and the worker on its instances."""
+"""examples/fleet-asg.yaml: the Auto Scaling group to try Sluice on, and the worker on its instances."""
 
 from __future__ import annotations
 
@@ -315,7 +315,7 @@ def test_a_worker_that_fails_is_started_again_and_one_that_drained_is_not(fleet:
     assert unit["Install.WantedBy"] == ["multi-user.target"]  # and after a reboot
 
 
-def test_the_unit_runs_the_worker_as_nobody_in_particular(fleet: ResolvedStack) -> None:
+def test_the_unit_runs_the_worker_as_an_unprivileged_user(fleet: ResolvedStack) -> None:
     unit = fleet_workers.unit(fleet)
     assert unit["Service.DynamicUser"] == ["yes"]
     assert unit["Service.CapabilityBoundingSet"] == [""]
@@ -355,7 +355,7 @@ def settled(aws: EmbeddedAws) -> list[str]:
     return [operation for operation in operations for asked in aws.of(operation) for _ in asked["Entries"]]
 
 
-def test_a_worker_works_deletes_reports_and_leaves_when_told(
+def test_a_worker_processes_deletes_reports_and_stops_on_request(
     ended: tuple[EmbeddedAws, RunningWorker], fleet: ResolvedStack
 ) -> None:
     aws, worker = ended

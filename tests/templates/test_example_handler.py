@@ -1,4 +1,4 @@
-"""examples/sleeper.py: works for as long as a message says, and rejects what is no test message."""
+"""examples/sleeper.py: sleeps for as long as a message says, and rejects anything but a test message."""
 
 from __future__ import annotations
 

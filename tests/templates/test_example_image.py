@@ -106,7 +106,7 @@ def test_compose_waits_for_a_worker_longer_than_its_grace() -> None:
     assert seconds(worker["stop_grace_period"]) > int(worker["environment"]["SLUICE_WORKER_GRACE_S"]) + 20
 
 
-def test_compose_may_be_told_to_run_any_number_of_workers() -> None:
+def test_compose_runs_any_number_of_workers() -> None:
     worker = compose()["services"]["worker"]
     assert not {"container_name", "ports"} & set(worker)  # either would be the first worker's alone
 

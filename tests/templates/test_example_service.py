@@ -1,4 +1,4 @@
-"""examples/fleet-ecs.yaml: the service a trial is made on."""
+"""examples/fleet-ecs.yaml: the ECS service to try Sluice on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The real worker with the variables of examples/fleet-ecs.yaml: three tasks, each told to go at its time."""
+"""The real worker with the variables of examples/fleet-ecs.yaml: three tasks, each stopped at its time."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Task]]
         yield all_three
 
 
-def test_a_task_works_deletes_reports_and_leaves_when_told(tasks: dict[str, Task]) -> None:
+def test_a_task_processes_deletes_reports_and_stops_on_request(tasks: dict[str, Task]) -> None:
     task = tasks["idle"]
     assert len(task.in_batches("DeleteMessageBatch")) == 3
     assert task.worker.last_report()["messagesProcessed"] == 3
@@ -127,7 +127,7 @@ def test_protection_outlasts_the_visibility_timeout(tasks: dict[str, Task]) -> N
         assert protected["ExpiresInMinutes"] * 60 > settings.visibility_s
 
 
-def test_a_task_told_to_go_finishes_its_message_and_takes_no_other(tasks: dict[str, Task]) -> None:
+def test_a_stopping_task_finishes_its_message_and_receives_no_other(tasks: dict[str, Task]) -> None:
     task = tasks["busy"]
     assert len(task.in_batches("DeleteMessageBatch")) == 1
     assert task.left() == (1, 0)

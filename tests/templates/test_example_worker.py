@@ -1,4 +1,4 @@
-"""What both example fleets tell their workers, and how it fits the queue, the supervisor and the workload."""
+"""The worker settings of both example fleets, and how they fit the queue, the supervisor and the workload."""
 
 from __future__ import annotations
 
@@ -73,13 +73,13 @@ def test_the_worker_has_left_before_spot_takes_its_machine(fleet: str) -> None:
     assert settings.grace_s + LEAVING_S <= SPOT_NOTICE_S
 
 
-def test_whoever_receives_from_the_queue_hides_a_message_as_long_as_the_worker_does(fleet: str) -> None:
+def test_any_consumer_of_the_queue_hides_a_message_as_long_as_the_worker_does(fleet: str) -> None:
     queue = stacks.example_fleet(fleet).resources["Queue"].properties
     settings, _ = understood(variables(fleet))
     assert int(queue["VisibilityTimeout"]) == settings.visibility_s
 
 
-def test_a_tasks_messages_return_as_soon_as_the_template_is_told() -> None:
+def test_a_tasks_messages_return_after_the_templates_visibility_timeout() -> None:
     queue = stacks.example_fleet("ecs", VisibilitySeconds="30").resources["Queue"].properties
     settings, _ = understood(variables("ecs", VisibilitySeconds="30"))
     assert int(queue["VisibilityTimeout"]) == settings.visibility_s == 30

@@ -1,4 +1,4 @@
-"""Who takes which role, what moves with the parameters, and what workers may do, against a closed table.
+"""Who assumes which role, what depends on the parameters, and what workers may do, against a closed table.
 
 That the functions' roles allow what the functions ask, and nothing else, is proved in tests/privileges.
 """

@@ -20,7 +20,7 @@ def test_the_plane_is_deployed_by_default_and_asks_first() -> None:
     assert "template_file" not in deploy  # what `sam build` left, not the source
 
 
-def test_the_e2e_plane_asks_nobody() -> None:
+def test_the_e2e_plane_needs_no_confirmation() -> None:
     assert samconfig()["e2e"]["deploy"]["parameters"]["confirm_changeset"] is False
 
 
@@ -35,7 +35,7 @@ def named_buckets(node: object, where: str = "samconfig.toml") -> Iterator[str]:
         yield f"{where}: {node}"
 
 
-def test_no_environment_names_a_bucket_because_whoever_owns_the_name_can_replace_the_code() -> None:
+def test_no_environment_names_a_bucket_because_its_owner_could_replace_the_code() -> None:
     assert list(named_buckets(samconfig())) == []
     uploading = ("default", "e2e")  # a workload's template holds no code
     assert all(samconfig()[name]["deploy"]["parameters"]["resolve_s3"] is True for name in uploading)

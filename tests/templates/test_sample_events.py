@@ -1,4 +1,4 @@
-"""events/: the samples say what the templates would make AWS send."""
+"""events/: the samples are what AWS would send for the templates."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_the_event_bus_carries_the_same_alarm_in_its_envelope(kind: str, fleet: 
 
 
 @pytest.mark.parametrize(("name", "state"), [("alarm-ok", "OK"), ("alarm-insufficient", "INSUFFICIENT_DATA")])
-def test_the_calm_samples_differ_from_the_ringing_one_in_state_alone(name: str, state: str) -> None:
+def test_the_ok_samples_differ_from_the_alarm_sample_only_in_state(name: str, state: str) -> None:
     calm, ringing = event(name), event("bootstrap-asg-direct")
     assert calm["alarmData"]["state"]["value"] == state
     assert calm["alarmData"]["configuration"] == ringing["alarmData"]["configuration"]

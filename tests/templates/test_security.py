@@ -1,4 +1,4 @@
-"""No template makes anything public, unencrypted or kept for ever, or silences the scan without a reason."""
+"""No template makes anything public, unencrypted or retained for ever, or skips a check without a reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The four alarms of a workload: what they read, how they judge it, whom they tell."""
+"""The four alarms of a workload: their metrics, their thresholds, their actions."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_an_alarm_is_found_by_its_prefix_and_names_its_workload_first(fleet: str
         assert alarm(logical_id, fleet)["AlarmDescription"].startswith(f"Sluice workload {name}: ")
 
 
-def test_silence_is_told_on_the_change_to_missing_data_and_on_nothing_else(fleet: str) -> None:
+def test_silence_is_notified_on_the_change_to_missing_data_and_on_nothing_else(fleet: str) -> None:
     properties = alarm("SilenceAlarm", fleet, NotificationTopicArn=TOPIC)
     assert properties["InsufficientDataActions"] == [TOPIC]
     assert not {"AlarmActions", "OKActions"} & set(properties)
@@ -164,7 +164,7 @@ def test_silence_is_five_missing_minutes_of_the_published_metric_that_is_tracked
     assert properties["Period"] * attempted == 300
 
 
-def test_silence_tells_nobody_where_there_is_no_topic(fleet: str) -> None:
+def test_silence_is_not_notified_without_a_topic(fleet: str) -> None:
     assert "InsufficientDataActions" not in alarm("SilenceAlarm", fleet, NotificationTopicArn="")
 
 
@@ -184,7 +184,7 @@ def test_the_age_is_that_of_the_oldest_message_that_sqs_reports(fleet: str) -> N
         assert queries(alarm("OldestMessageAgeAlarm", fleet, TargetType=target)) == age
 
 
-def test_a_static_target_rings_beyond_fifteen_minutes(fleet: str) -> None:
+def test_with_a_static_target_the_alarm_fires_beyond_fifteen_minutes(fleet: str) -> None:
     assert not rings_at(900, fleet)
     assert rings_at(901, fleet)
     # It promises nothing, whatever the other target's parameter says.
@@ -194,7 +194,7 @@ def test_a_static_target_rings_beyond_fifteen_minutes(fleet: str) -> None:
 @pytest.mark.parametrize(
     ("promise_s", "limit_s"), [("600", 1800), ("300", 900), ("60", 900), ("0.5", 900), ("301.5", 904.5)]
 )
-def test_a_promise_rings_beyond_three_times_itself_and_no_sooner_than_fifteen_minutes(
+def test_with_a_latency_the_alarm_fires_beyond_three_times_it_and_no_sooner_than_fifteen_minutes(
     fleet: str, promise_s: str, limit_s: float
 ) -> None:
     promised = {"TargetType": "dynamic", "AcceptableLatencySeconds": promise_s}
@@ -217,7 +217,7 @@ def test_three_old_minutes_ring_and_no_data_does_not(fleet: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["active", "observe", "paused"])
-def test_the_topic_hears_of_an_old_message_and_of_its_end_in_every_mode(fleet: str, mode: str) -> None:
+def test_the_topic_is_notified_of_an_old_message_and_of_its_end_in_every_mode(fleet: str, mode: str) -> None:
     given = {"Mode": mode, "CreateScalableTarget": "true"}
     properties = alarm("OldestMessageAgeAlarm", fleet, NotificationTopicArn=TOPIC, **given)
     assert (properties["AlarmActions"], properties["OKActions"]) == ([TOPIC], [TOPIC])

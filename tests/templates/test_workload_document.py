@@ -114,7 +114,7 @@ def test_a_dynamic_target_carries_every_setting_as_a_number() -> None:
 
 
 @pytest.mark.parametrize("margin", ["0", "0.0", "0.3", "2.999999", "3", "3.0"])
-def test_the_document_says_what_is_tracked_and_what_its_arrivals_are_reckoned_with(margin: str) -> None:
+def test_the_document_says_what_is_tracked_and_how_arrivals_are_counted(margin: str) -> None:
     effective = workload(ProcessingSeconds="4.32", ConcurrencyPerInstance="2.5", ArrivalMargin=margin)
     assert document(effective)["tracking"] == {
         "metric": "effective",
@@ -165,14 +165,14 @@ def test_native_metrics_that_count_arrivals_need_the_processing_time_of_a_static
     ("given_capacity", "min_capacity", "expected"),
     [("", "0", 1), ("", "3", 3), ("2", "0", 2), ("4", "3", 4), ("backlog", "0", "backlog")],
 )
-def test_a_bootstrap_is_one_instance_or_the_minimum_unless_told_otherwise(
+def test_a_bootstrap_is_one_instance_or_the_minimum_by_default(
     given_capacity: str, min_capacity: str, expected: int | str
 ) -> None:
     stack = workload(BootstrapCapacity=given_capacity, MinCapacity=min_capacity)
     assert document(stack)["capacity"] == {"min": int(min_capacity), "max": 5, "bootstrap": expected}
 
 
-def test_durations_are_read_from_the_control_planes_namespace_unless_told_otherwise() -> None:
+def test_durations_are_read_from_the_control_planes_namespace_by_default() -> None:
     default, own = document(workload()), document(workload(DurationNamespace="Acme/Workers"))
     assert default["duration_metric"] == {"namespace": "Sluice", "name": "MsgProcessingDuration"}
     assert own["duration_metric"]["namespace"] == "Acme/Workers"

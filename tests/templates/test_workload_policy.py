@@ -240,7 +240,7 @@ def test_the_scalable_target_is_tagged_for_sluice_and_bounded() -> None:
 
 
 @pytest.mark.parametrize("owner", ["true", "false"])
-def test_an_ecs_policy_names_the_service_whoever_registered_it(owner: str) -> None:
+def test_an_ecs_policy_names_the_service_whichever_stack_registered_it(owner: str) -> None:
     policy = workload("ecs", CreateScalableTarget=owner).resources["EcsTargetTracking"].properties
     assert "ScalingTargetId" not in policy
     assert policy["ResourceId"] == "service/workers/queue-proc"

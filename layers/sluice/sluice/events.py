@@ -155,7 +155,7 @@ def parse_retune(event: Mapping[str, Any]) -> RetuneRequest:
 
 
 def parse_test_load(event: Mapping[str, Any]) -> LoadRequest:
-    """The schedule's input for test messages; 50 messages of 5 seconds unless told otherwise."""
+    """The schedule's input for test messages; by default 50 messages of 5 seconds."""
     messages, duration_s = _object(event).get("messages", 50), event.get("duration_s", 5)
     if isinstance(messages, bool) or not isinstance(messages, int) or not 1 <= messages <= 10_000:
         raise ConfigError(f"messages: {messages!r}: give a whole number from 1 to 10000")

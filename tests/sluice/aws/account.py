@@ -1,4 +1,4 @@
-"""An AWS account in memory, with what a user would have created in it."""
+"""An AWS account in memory, with the resources that a user creates."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -65,7 +65,7 @@ def receive(queue_url: str, count: int = 1) -> list[str]:
     return [message["ReceiptHandle"] for message in answer.get("Messages", [])]
 
 
-def create_group(name: str, *, desired: int = 0, least: int = 0, most: int = 5) -> AutoScalingGroup:
+def create_group(name: str, *, desired: int = 0, min_size: int = 0, max_size: int = 5) -> AutoScalingGroup:
     autoscaling = client("autoscaling")
     autoscaling.create_launch_configuration(
         LaunchConfigurationName=name, ImageId="ami-12345678", InstanceType="t3.micro"
@@ -73,8 +73,8 @@ def create_group(name: str, *, desired: int = 0, least: int = 0, most: int = 5) 
     autoscaling.create_auto_scaling_group(
         AutoScalingGroupName=name,
         LaunchConfigurationName=name,
-        MinSize=least,
-        MaxSize=most,
+        MinSize=min_size,
+        MaxSize=max_size,
         DesiredCapacity=desired,
         AvailabilityZones=["eu-west-1a"],
     )
@@ -130,7 +130,7 @@ def create_group_policy(group: str, target: float = 10) -> str:
     autoscaling = client("autoscaling")
     autoscaling.put_scaling_policy(
         AutoScalingGroupName=group,
-        PolicyName=f"sluice-{group}",  # moto tells policies apart by their name alone
+        PolicyName=f"sluice-{group}",  # moto distinguishes policies by name only
         PolicyType="TargetTrackingScaling",
         EstimatedInstanceWarmup=180,
         TargetTrackingConfiguration={"TargetValue": target, "CustomizedMetricSpecification": METRIC},

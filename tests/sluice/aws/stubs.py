@@ -1,4 +1,4 @@
-"""Clients whose answers are written out beforehand, and checked against the service's own model."""
+"""Clients with prepared responses, which are checked against the service's model."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

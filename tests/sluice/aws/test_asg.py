@@ -239,7 +239,7 @@ def mixed(*weights: str | None) -> dict[str, Any]:
         ({"DesiredCapacityType": "memory-mib"}, ("DesiredCapacityType memory-mib",)),
     ],
 )
-def test_sizes_that_are_not_counted_in_instances_are_told(
+def test_sizes_that_are_not_counted_in_instances_are_marked(
     changes: dict[str, Any], counted_by: tuple[str, ...], pool: ThreadPoolExecutor
 ) -> None:
     assert read_one(described("transcription", "InService", **changes), pool).counted_by == counted_by

@@ -101,7 +101,7 @@ def test_all_that_a_decision_needs_of_a_service_is_read(answering: Answering) ->
         ("autoscaling", GROUPS, "describe_auto_scaling_groups", "AutoScalingGroups"),
     ],
 )
-def test_what_nobody_reads_is_not_parsed(
+def test_fields_that_nothing_reads_are_not_parsed(
     answering: Answering, service: str, text: str, method: str, field: str
 ) -> None:
     asked = {"services": ["queue-proc"]} if service == "ecs" else {}

@@ -1,4 +1,4 @@
-"""Reads that run concurrently: each failure is its own, and none keeps the invocation."""
+"""Concurrent reads: a failure affects one item only, and none holds up the invocation."""
 
 import threading
 from collections.abc import Callable, Iterator

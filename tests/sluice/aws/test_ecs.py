@@ -222,7 +222,7 @@ class TestReading:
         assert isinstance(seen, Capacity)
         assert (seen.scale_in_held_by, seen.deploying_since) == (("a deployment is rolling",), None)
 
-    def test_the_beginning_of_a_deployment_is_told_in_utc(self, pool: ThreadPoolExecutor) -> None:
+    def test_the_beginning_of_a_deployment_is_logged_in_utc(self, pool: ThreadPoolExecutor) -> None:
         local = BEGAN.astimezone(timezone(timedelta(hours=9)))
         deployments = [COMPLETED | {"rolloutState": "IN_PROGRESS", "createdAt": local}]
         seen = read_one(described(deployments=deployments), pool, scalable_target())
@@ -325,13 +325,13 @@ def test_each_client_is_asked_for_in_the_callers_thread_as_making_one_is_not_thr
 ) -> None:
     asked_in: list[threading.Thread] = []
 
-    def noting(client: Any) -> Any:
+    def recording(client: Any) -> Any:
         asked_in.append(threading.current_thread())
         return client
 
     calls = [describe("a", ["s"]), describe("b", ["s"])]
     with stubbed("ecs", *calls) as ecs, stubbed("application-autoscaling", targets()) as scaling:
-        port = EcsServices(lambda: noting(ecs), lambda: noting(scaling), pool)
+        port = EcsServices(lambda: recording(ecs), lambda: recording(scaling), pool)
         port.read([fleet("s", "a"), fleet("s", "b")], plenty)
     assert set(asked_in) == {threading.current_thread()}
 

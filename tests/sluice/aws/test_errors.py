@@ -100,7 +100,7 @@ def test_a_malformed_answer_is_one_aws_did_not_give(malformed: Exception) -> Non
     assert str(raised.value) == f"AnyCall of x: AWS's answer cannot be read: {malformed}"
 
 
-def test_an_answer_without_any_code_is_still_told() -> None:
+def test_a_response_without_any_code_is_still_mapped() -> None:
     with pytest.raises(ConfigError, match=r"AWS answered \?"), aws_errors("AnyCall of x"):
         raise ClientError({}, "AnyCall")
 

@@ -1,4 +1,4 @@
-"""One slow kind of fleet must not cost the other its reading."""
+"""A slow kind of fleet must not use up the time of the other kind."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor

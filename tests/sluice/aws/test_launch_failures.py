@@ -1,4 +1,4 @@
-"""Answers as AWS gives them, when launches fail and when they do not."""
+"""AWS's responses when launches fail, and when they do not."""
 
 import json
 from collections.abc import Iterator
@@ -214,11 +214,11 @@ class TestServices:
 
 
 class TestBoth:
-    def test_no_kind_is_asked_for_that_nobody_wants(self, pool: ThreadPoolExecutor) -> None:
-        def nobody() -> Any:
+    def test_a_kind_of_fleet_without_fleets_costs_no_call(self, pool: ThreadPoolExecutor) -> None:
+        def no_client() -> Any:
             raise AssertionError("a client is made that is not needed")
 
-        assert AwsLaunches(nobody, nobody, pool).read([], plenty) == {}
+        assert AwsLaunches(no_client, no_client, pool).read([], plenty) == {}
 
     def test_what_is_not_read_in_time_is_unknown(self, pool: ThreadPoolExecutor) -> None:
         fleets: list[Fleet] = [GROUP, SERVICE]

@@ -1,4 +1,4 @@
-"""One bad item of an answer is Unknown for itself alone: the batch it came with is read."""
+"""A malformed item of a response is Unknown for itself alone: the rest of the batch is read."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A retune keeps all of a policy but its target: on answers as AWS documents them, as moto drops fields."""
+"""A retune changes only a policy's target. Responses are as AWS documents them, because moto drops fields."""
 
 import math
 import threading
@@ -222,10 +222,10 @@ def test_every_page_is_searched() -> None:
 
 
 @pytest.mark.parametrize("kind", OTHER_KINDS, ids=lambda kind: "-".join(kind))
-def test_another_kind_of_policy_under_the_documents_arn_is_told_with_the_way_out(
+def test_another_kind_of_policy_under_the_documents_arn_is_reported_with_the_remedy(
     kind: dict[str, Any],
 ) -> None:
-    """Somebody has to change something: asking AWS again would answer the same every hour."""
+    """An operator has to act: the same call would get the same response every hour."""
     policy = {"AutoScalingGroupName": "transcription", "PolicyARN": POLICY_ARN, **kind}
     with (
         unchecked("autoscaling", DescribePolicies={"ScalingPolicies": [policy]}) as client,
@@ -239,7 +239,7 @@ def test_another_kind_of_policy_under_the_documents_arn_is_told_with_the_way_out
     )
 
 
-def test_another_kind_of_policy_on_a_service_is_told_with_the_way_out() -> None:
+def test_another_kind_of_policy_on_a_service_is_reported_with_the_remedy() -> None:
     kept = ("PolicyARN", "PolicyName", "ServiceNamespace", "ResourceId", "ScalableDimension", "CreationTime")
     step = {key: value for key, value in service_policy().items() if key in kept}
     step |= {"PolicyType": "StepScaling", "StepScalingPolicyConfiguration": {"StepAdjustments": STEPS}}
@@ -300,7 +300,7 @@ def test_what_is_described_as_empty_stays_out_however_deep_and_false_0_and_blank
 
 
 @pytest.mark.parametrize("found", [[], [group_policy(arn=POLICY_ARN + "-other")]])
-def test_a_missing_policy_is_told_with_the_way_out(found: list[dict[str, Any]]) -> None:
+def test_a_missing_policy_is_reported_with_the_remedy(found: list[dict[str, Any]]) -> None:
     with (
         stubbed("autoscaling", describe_group(*found)) as client,
         pytest.raises(ConfigError) as missing,
@@ -421,7 +421,7 @@ class TestTargets:
     """Of many workloads at once, as the tick reads them."""
 
     def test_they_are_asked_for_by_the_policies_names_once_each(self) -> None:
-        """Two fleets may hold policies of one name: their ARNs tell them apart."""
+        """Two fleets may have policies of the same name: only their ARNs differ."""
         workloads = {
             name: replace(workload(name), policy_arn=arn_of("tracking", name)) for name in ("first", "second")
         }
@@ -493,7 +493,7 @@ class TestTargets:
         ],
         ids=["deleted", "no name", "empty name", "long name"],
     )
-    def test_one_that_is_missing_or_wrongly_named_is_told_and_the_others_are_read(self, bad: str) -> None:
+    def test_one_that_is_missing_or_wrongly_named_is_logged_and_the_others_are_read(self, bad: str) -> None:
         """AWS would refuse the names of the whole call for one it cannot take."""
         workloads = {"bad": replace(workload("bad"), policy_arn=bad), "transcription": workload()}
         sent: list[dict[str, Any]] = []

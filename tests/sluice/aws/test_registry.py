@@ -124,7 +124,7 @@ def test_what_is_no_longer_registered_is_forgotten_until_it_comes_back(registry:
     assert [each.name for each in registry.all(plenty, fresh=True).workloads] == ["transcription"]
 
 
-def test_the_texts_of_those_that_may_be_served_are_told_as_they_stand(registry: SsmRegistry) -> None:
+def test_the_documents_of_served_workloads_are_returned_unchanged(registry: SsmRegistry) -> None:
     text = json.dumps(document(), indent=2)
     account.register(text)
     account.register("{}", "broken")
@@ -164,7 +164,7 @@ def test_a_registry_that_may_not_be_read_is_a_persons_business(ssm: Ssm, registr
         registry.all(plenty)
 
 
-def test_one_bad_document_is_told_with_all_its_problems_and_the_others_are_served(
+def test_one_bad_document_is_logged_with_all_its_problems_and_the_others_are_served(
     registry: SsmRegistry,
 ) -> None:
     account.register(document())
@@ -219,7 +219,7 @@ def test_one_workload_is_refused_while_another_claims_its_fleet(registry: SsmReg
     )
 
 
-def test_a_workload_that_just_moved_off_a_shared_fleet_is_judged_by_its_new_document(
+def test_a_workload_that_just_moved_off_a_shared_fleet_is_served_by_its_new_document(
     registry: SsmRegistry,
 ) -> None:
     account.register(document("one", fleet={"type": "asg", "name": "shared"}))

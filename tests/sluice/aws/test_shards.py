@@ -76,7 +76,7 @@ def test_a_message_that_sqs_refuses_is_named_with_why_and_the_others_count_as_se
         }
 
 
-def test_a_refused_call_is_told_of_each_of_its_messages(pool: ThreadPoolExecutor) -> None:
+def test_a_refused_call_is_returned_for_each_of_its_messages(pool: ThreadPoolExecutor) -> None:
     asked = {
         "QueueUrl": URL,
         "Entries": [{"Id": "0", "MessageBody": "1"}, {"Id": "1", "MessageBody": "2"}],
@@ -107,7 +107,7 @@ def test_a_registry_that_took_all_the_time_for_reading_leaves_the_reserve_for_se
         assert shards(client, pool, reserve_s=5).send({"a": "1"}, lambda: -2) == {}
 
 
-def test_what_is_not_sent_before_the_deadline_is_told() -> None:
+def test_what_is_not_sent_before_the_deadline_is_returned() -> None:
     released = threading.Event()
 
     def answer(operation: str, parameters: object) -> Mapping[str, Any]:

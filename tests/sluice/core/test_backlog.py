@@ -122,12 +122,15 @@ class TestEffectiveBacklog:
         low, high = sorted((given_[changed], data.draw(draws[changed], f"other {changed}")))
 
         def value(argument: float) -> float:
-            told = given_ | {changed: argument}
+            logged = given_ | {changed: argument}
             load = demand(
-                told["arrivals_per_s"], told["processing_s"], told["concurrency"], target=told["target"]
+                logged["arrivals_per_s"],
+                logged["processing_s"],
+                logged["concurrency"],
+                target=logged["target"],
             )
             return effective_backlog_per_instance(
-                told["plain"], int(told["running"]), load, margin=told["margin"]
+                logged["plain"], int(logged["running"]), load, margin=logged["margin"]
             )
 
         lower, higher = (value(low), value(high)) if more else (value(high), value(low))
@@ -216,7 +219,7 @@ class TestSustainedArrivals:
         known = sent(*[60] * 4) | sent(60, 60, 60, ago=11)
         assert isinstance(sustained_arrivals_per_s(known, MINUTE_NOW), Unknown)
 
-    def test_a_silent_queue_tells_nothing(self) -> None:
+    def test_a_silent_queue_is_unknown(self) -> None:
         """Six hours without use, and SQS reports nothing any more."""
         assert sustained_arrivals_per_s({}, MINUTE_NOW) == Unknown(
             reason="no NumberOfMessagesSent of the last 13 minutes"
@@ -253,7 +256,7 @@ class TestProcessingTime:
     def test_it_is_the_measured_mean_where_enough_was_measured(self) -> None:
         assert measured_processing_s(durations(4.2, samples=30), 30) == 4.2
 
-    def test_too_few_samples_are_told_with_the_way_out(self) -> None:
+    def test_too_few_samples_are_reported_with_the_remedy(self) -> None:
         assert measured_processing_s(durations(4.2, samples=29), 30) == Unknown(
             reason="29 MsgProcessingDuration in the last day, and 30 are needed; "
             "ProcessingSeconds would say it"
@@ -285,9 +288,9 @@ class TestDemand:
     )
     def test_a_load_that_no_fleet_can_have_is_no_reading(self, load: OfferedLoad, target: float) -> None:
         """CloudWatch would refuse its value, and with it the points of every workload in the call."""
-        told = demanded_capacity(load, target, ())
-        assert isinstance(told, Unknown)
-        assert told.reason.endswith(" are no reading")
+        logged = demanded_capacity(load, target, ())
+        assert isinstance(logged, Unknown)
+        assert logged.reason.endswith(" are no reading")
 
     def test_the_largest_load_is_a_value_that_cloudwatch_takes(self) -> None:
         load = OfferedLoad(arrivals_per_s=MAX_MESSAGES, processing_s=1, concurrency_per_instance=1)
@@ -297,7 +300,7 @@ class TestDemand:
 
 
 class TestToPublish:
-    def test_both_metrics_are_published_with_what_they_are_reckoned_with(self) -> None:
+    def test_both_metrics_are_published_with_what_they_are_computed_from(self) -> None:
         served = effective(workload(), arrival_margin=0)
         load = demand(arrivals_per_s=0.5, processing_s=4)
         assert to_publish(served, 5, capacity(2), load) == Published(

@@ -120,7 +120,7 @@ def test_an_instance_that_starts_after_a_failure_clears_it(attempts: tuple[Launc
     assert decide(*attempts) is None
 
 
-def test_the_newest_failure_is_told() -> None:
+def test_the_newest_failure_is_reported() -> None:
     decision = decide(failed(9, "older"), started(7), failed(3, "newest"), failed(5, "between"))
     assert decision is not None
     assert decision.detail == "at 2026-01-15 11:57 UTC: newest"
@@ -165,11 +165,11 @@ attempts = st.lists(
 
 
 @given(attempts)
-def test_the_order_in_which_aws_tells_does_not_matter(told: list[LaunchAttempt]) -> None:
-    assert decide(*told) == decide(*reversed(told))
+def test_the_order_in_which_aws_lists_attempts_does_not_matter(logged: list[LaunchAttempt]) -> None:
+    assert decide(*logged) == decide(*reversed(logged))
 
 
 @given(attempts)
-def test_it_never_asks_for_a_count(told: list[LaunchAttempt]) -> None:
-    decision = decide(*told)
+def test_it_never_asks_for_a_count(logged: list[LaunchAttempt]) -> None:
+    decision = decide(*logged)
     assert decision is None or decision.desired is None

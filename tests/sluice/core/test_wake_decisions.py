@@ -111,7 +111,7 @@ class TestBootstrap:
         decision = bootstrap(replace(workload(), bounds=Bounds(min=2, max=5)), observed)
         assert (decision.desired, decision.limits) == (2, (Limit.MIN_INSTANCES,))
 
-    def test_the_fleets_own_smaller_maximum_cuts_the_size_and_the_difference_is_told(self) -> None:
+    def test_the_fleets_own_smaller_maximum_cuts_the_size_and_the_difference_is_logged(self) -> None:
         observed = observation(visible=40, fleet=capacity(0, bounds=Bounds(min=0, max=2)))
         decision = bootstrap(workload(bootstrap="backlog"), observed)
         assert decision.desired == 2
@@ -217,7 +217,7 @@ class TestShutdown:
         assert (decision.desired, decision.reason) == (least, Reason.PROVEN_EMPTY)
         assert decision.detail == "0 for 5 min and now"
 
-    def test_the_fleets_own_higher_minimum_holds_and_the_difference_is_told(self) -> None:
+    def test_the_fleets_own_higher_minimum_holds_and_the_difference_is_logged(self) -> None:
         decision = shutdown(workload(), observation(fleet=capacity(4, bounds=Bounds(min=2, max=5))))
         assert (decision.desired, decision.limits) == (2, (Limit.BOUNDS_DIFFER,))
 
@@ -270,7 +270,7 @@ class TestShutdown:
         decision = shutdown(workload(), observation(desired=2), published)
         assert (decision.desired, decision.reason, decision.detail) == (None, reason, detail)
 
-    def test_a_group_with_instance_weights_is_never_sent_home(self) -> None:
+    def test_a_group_with_instance_weights_is_never_shut_down(self) -> None:
         weighted = observation(fleet=capacity(desired=2, counted_by=("DesiredCapacityType vcpu",)))
         decision = shutdown(workload(), weighted)
         assert (decision.desired, decision.reason) == (None, Reason.INSTANCE_WEIGHTS)
@@ -362,7 +362,10 @@ class TestShutdown:
             (observation(in_flight=1, desired=1), False),
             (observation(queue=LOST, desired=1), False),
             (observation(fleet=GONE), False),
-            (observation(fleet=capacity(8, bounds=Bounds(min=7, max=9))), True),  # so that it is told
+            (
+                observation(fleet=capacity(8, bounds=Bounds(min=7, max=9))),
+                True,
+            ),  # so that the decision reports it
         ],
     )
     def test_the_proof_is_worth_a_call_only_for_a_fleet_that_reads_empty_above_its_minimum(

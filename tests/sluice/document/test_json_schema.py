@@ -1,4 +1,4 @@
-"""docs/workload.schema.json and the code accept the same documents, but for what a JSON Schema cannot say."""
+"""docs/workload.schema.json and the code accept the same documents, where JSON Schema can express it."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_both_accept_a_document_that_is_not_active_without_a_policy(
 
 
 def test_the_schema_names_what_it_cannot_say() -> None:
-    told = parsing.json_schema()["description"]
-    assert "sluice validate" in told
+    logged = parsing.json_schema()["description"]
+    assert "sluice validate" in logged
     for beyond in ("capacity.max", "fallback_messages_per_instance", "4096 bytes", "5.0"):
-        assert beyond in told
+        assert beyond in logged

@@ -157,15 +157,15 @@ class TestAccepted:
         served = parsed(document(tracking=tracking_section(metric, source=source, processing_s=4)))
         assert served.publishes_effective == published
 
-    def test_a_margin_of_three_tenths_stands_by_unless_told_otherwise(self) -> None:
+    def test_a_margin_of_three_tenths_stands_by_by_default(self) -> None:
         served = parsed(document(tracking={"metric": "effective"}))
         assert (served.tracking.arrival_margin, served.tracking.processing_s) == (0.3, None)
 
-    @pytest.mark.parametrize(("told", "concurrency"), [({}, 1), ({"concurrency_per_instance": 2.5}, 2.5)])
-    def test_an_instance_with_a_static_target_works_on_one_message_at_a_time_unless_told_otherwise(
-        self, told: dict[str, float], concurrency: float
+    @pytest.mark.parametrize(("logged", "concurrency"), [({}, 1), ({"concurrency_per_instance": 2.5}, 2.5)])
+    def test_an_instance_with_a_static_target_works_on_one_message_at_a_time_by_default(
+        self, logged: dict[str, float], concurrency: float
     ) -> None:
-        served = parsed(document(target=static_section() | told))
+        served = parsed(document(target=static_section() | logged))
         assert served.target.concurrency_per_instance == concurrency
 
     def test_an_empty_policy_arn_is_an_absent_one(self) -> None:
@@ -186,7 +186,7 @@ class TestAccepted:
     def test_a_bootstrap_by_backlog_has_no_fixed_size(self) -> None:
         assert parsed(VALID["bootstrap by backlog"]).bootstrap_instances is None
 
-    def test_the_bootstrap_starts_one_instance_unless_told_otherwise(self) -> None:
+    def test_the_bootstrap_starts_one_instance_by_default(self) -> None:
         assert parsed(document(capacity={"min": 0, "max": 5})).bootstrap_instances == 1
 
 
@@ -495,7 +495,7 @@ class TestRefused:
             (".".join(path), "required: add this key")
         ]
 
-    def test_everything_wrong_is_told_at_once(self) -> None:
+    def test_all_problems_are_reported_at_once(self) -> None:
         text = document(
             name="9",
             mode="on",
@@ -556,7 +556,7 @@ class TestRefused:
         assert len(wide) < 4096 < len(wide.encode())
         assert [path for path, _, _ in problems(wide)] == ["document"]
 
-    def test_a_long_document_tells_its_length_beside_its_other_problems(self) -> None:
+    def test_a_long_document_reports_its_length_beside_its_other_problems(self) -> None:
         text = json.dumps(document(mode="on")) + " " * 4096
         assert [path for path, _, _ in problems(text)] == ["mode", "document"]
 

@@ -31,10 +31,10 @@ def refused(text: str) -> str:
 
 @pytest.mark.parametrize("path", VERSION_2, ids=lambda path: path.stem)
 def test_a_document_of_the_version_before_is_served_and_its_policy_tracks_the_backlog(path: Path) -> None:
-    told = json.loads(path.read_text())
-    assert (told["version"], "tracking" in told) == (VERSION - 1, False)
+    logged = json.loads(path.read_text())
+    assert (logged["version"], "tracking" in logged) == (VERSION - 1, False)
     served = parsing.parse(path.read_text())
-    assert served.name == told["name"]
+    assert served.name == logged["name"]
     assert (served.tracking.metric, served.tracking.source) == (TrackedMetric.BACKLOG, MetricSource.PUBLISHED)
     assert not served.publishes_effective
 
@@ -55,8 +55,8 @@ def test_a_document_of_the_first_version_is_refused_with_the_release_to_update_t
 
 def test_there_are_documents_of_every_kind_of_the_version_before() -> None:
     kinds = {
-        (told["fleet"]["type"], told["mode"], told["target"]["type"])
-        for told in (json.loads(path.read_text()) for path in VERSION_2)
+        (logged["fleet"]["type"], logged["mode"], logged["target"]["type"])
+        for logged in (json.loads(path.read_text()) for path in VERSION_2)
     }
     assert kinds == {
         ("asg", "active", "static"),

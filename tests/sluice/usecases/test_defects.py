@@ -1,4 +1,4 @@
-"""A defect that one workload meets, anywhere in a tick: the others are served, and the tick fails visibly."""
+"""A defect that affects one workload in a tick: the others are served, and the tick fails visibly."""
 
 from collections.abc import Callable
 from typing import Any
@@ -30,7 +30,7 @@ STEPS = ("retry_missed_alarms", "warn_idle_instances", "report_launch_failures")
 
 
 def about(asked: tuple[Any, ...]) -> str:
-    """The name of the workload that a call is about, whatever its arguments."""
+    """The name of the workload among a call's arguments."""
     for each in asked:
         if isinstance(each, Workload):
             return each.name
@@ -51,7 +51,7 @@ def tick(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "function", "told"),
+    ("module", "function", "logged"),
     [
         (sluice.usecases.publish_metrics, "_backlog_per_instance", Counter.OBSERVATION_FAILED),
         (sluice.usecases.missed_alarms, "decide_bootstrap", Counter.ACTION_FAILED),
@@ -60,7 +60,7 @@ def tick(scene: Scene) -> None:
     ],
 )
 def test_while_fleets_are_woken(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch, module: Any, function: str, told: Counter
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, module: Any, function: str, logged: Counter
 ) -> None:
     scene.serve(workload("broken"), visible=5)
     others = [scene.serve(workload("a"), visible=5), scene.serve(ecs_workload("z"), visible=5)]
@@ -69,7 +69,7 @@ def test_while_fleets_are_woken(
         tick(scene)
     assert [scene.desired(each) for each in others] == [1, 1]
     assert {each.name for each in others} <= set(scene.published())
-    assert ("broken", told, "unexpected IndexError: ours") in scene.report.failures
+    assert ("broken", logged, "unexpected IndexError: ours") in scene.report.failures
     assert scene.report.defects == 1
 
 
@@ -103,7 +103,7 @@ def test_while_message_groups_are_counted(
     seen: list[str] = []
     real = getattr(sluice.usecases.fifo_warning, function)
 
-    def noting(*asked: Any, **named: Any) -> Any:
+    def recording(*asked: Any, **named: Any) -> Any:
         seen.append(about(asked) or str(asked[0]))
         if seen[-1] == "broken":
             raise IndexError("ours")
@@ -111,7 +111,7 @@ def test_while_message_groups_are_counted(
 
     if function == "report_unknown":
         scene.metrics.unreadable["GroupInServiceInstances"] = "throttled"
-    monkeypatch.setattr(sluice.usecases.fifo_warning, function, noting)
+    monkeypatch.setattr(sluice.usecases.fifo_warning, function, recording)
     with pytest.raises(DefectError):
         tick(scene)
     assert seen == ["a", "broken", "z"]

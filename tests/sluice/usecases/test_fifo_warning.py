@@ -54,14 +54,14 @@ def measured(
 
 
 def tick(scene: Scene, scheduled: datetime = MINUTE_NOW) -> list[tuple[Decision, Outcome]]:
-    """What a tick tells of caps."""
+    """The cap decisions that the ticks have logged."""
     publish_backlog(scheduled, scene.world, scene.report, scene.remaining_s)
     decisions = scene.report.decisions
-    return [(told, outcome) for told, outcome in decisions if told.kind is Kind.CAP]  # type: ignore[misc]
+    return [(logged, outcome) for logged, outcome in decisions if logged.kind is Kind.CAP]  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("build", [fifo_asg, fifo_ecs])
-def test_more_instances_than_groups_in_work_are_told_and_left_alone(
+def test_more_instances_than_groups_in_flight_are_logged_and_left_alone(
     build: Callable[[], Workload], scene: Scene
 ) -> None:
     served = scene.serve(build(), visible=9, in_flight=2, desired=4)
@@ -76,7 +76,7 @@ def test_more_instances_than_groups_in_work_are_told_and_left_alone(
 
 
 @pytest.mark.parametrize("build", [fifo_asg, fifo_ecs])
-def test_two_instances_over_one_group_are_told(build: Callable[[], Workload], scene: Scene) -> None:
+def test_two_instances_over_one_group_are_logged(build: Callable[[], Workload], scene: Scene) -> None:
     served = scene.serve(build(), visible=3, in_flight=1, desired=2)
     measured(scene, served, groups=1, running=2, waiting=3)
     [(decision, outcome)] = tick(scene)
@@ -134,7 +134,7 @@ def test_a_task_count_without_container_insights_says_nothing(scene: Scene) -> N
     assert tick(scene) == []
 
 
-def test_enough_groups_are_not_told(scene: Scene) -> None:
+def test_enough_groups_are_not_logged(scene: Scene) -> None:
     served = scene.serve(FIFO, visible=9, in_flight=4, desired=4)
     measured(scene, served, groups=4)
     assert tick(scene) == []

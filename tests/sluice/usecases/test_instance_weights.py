@@ -1,4 +1,4 @@
-"""A group that counts capacity units is refused against what AWS says of it, whatever its document says."""
+"""A group that AWS counts in capacity units is refused, whatever its document says."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -20,10 +20,10 @@ FAILED = LaunchAttempt(at=NOW - timedelta(minutes=1), failure=WORDS)
 
 
 def tick(scene: Scene) -> list[tuple[Decision, Outcome]]:
-    """What a tick tells of launches."""
+    """The launch decisions that the ticks have logged."""
     publish_backlog(MINUTE_NOW, scene.world, scene.report, scene.remaining_s)
     decisions = scene.report.decisions
-    return [(told, outcome) for told, outcome in decisions if told.kind is Kind.LAUNCH]  # type: ignore[misc]
+    return [(logged, outcome) for logged, outcome in decisions if logged.kind is Kind.LAUNCH]  # type: ignore[misc]
 
 
 def short(scene: Scene, served: Workload, **changes: int) -> Workload:
@@ -34,16 +34,25 @@ def short(scene: Scene, served: Workload, **changes: int) -> Workload:
 
 
 @pytest.mark.parametrize("build", [workload, ecs_workload])
-def test_the_tick_that_sees_a_launch_fail_tells_it_in_the_words_of_aws(build: object, scene: Scene) -> None:
+def test_the_tick_that_observes_a_failed_launch_logs_the_message_of_aws(build: object, scene: Scene) -> None:
     served = short(scene, build())
     [(decision, outcome)] = tick(scene)
     assert sentence(decision, outcome) == (
         "launch holds: AWS does not start the instances that are asked for "
         f"(at 2026-01-15 11:59 UTC: {WORDS})"
     )
-    told = fields(decision, outcome)
-    assert (told["workload"], told["decision"], told["reason"]) == (served.name, "launch", "no_capacity")
-    assert (told["outcome"], told["trigger"], told["desired_now"], told["running"]) == ("held", "tick", 3, 0)
+    logged = fields(decision, outcome)
+    assert (logged["workload"], logged["decision"], logged["reason"]) == (
+        served.name,
+        "launch",
+        "no_capacity",
+    )
+    assert (logged["outcome"], logged["trigger"], logged["desired_now"], logged["running"]) == (
+        "held",
+        "tick",
+        3,
+        0,
+    )
     assert scene.report.counts[Counter.NO_CAPACITY] == 1
     assert scene.resizes() == []
     assert scene.report.failures == []
@@ -67,14 +76,14 @@ def test_a_plane_whose_fleets_lack_nothing_asks_nothing(scene: Scene) -> None:
     assert scene.calls.named("launches.read") == []
 
 
-def test_an_instance_that_still_boots_is_not_told(scene: Scene) -> None:
+def test_an_instance_that_still_boots_is_not_logged(scene: Scene) -> None:
     served = short(scene, workload())
     scene.launches.holding[served.fleet] = [FAILED, LaunchAttempt(at=NOW)]
     assert tick(scene) == []
     assert scene.report.counts[Counter.NO_CAPACITY] == 0
 
 
-def test_a_group_whose_launches_are_suspended_is_told_and_nobody_is_asked(scene: Scene) -> None:
+def test_a_group_whose_launches_are_suspended_is_logged_and_nothing_is_read(scene: Scene) -> None:
     """What an example's instance leaves behind that could not install its worker."""
     served = short(scene, workload())
     held = replace(scene.fleets.holding[served.fleet], scale_out_held_by=("Launch is suspended",))
@@ -87,21 +96,21 @@ def test_a_group_whose_launches_are_suspended_is_told_and_nobody_is_asked(scene:
     assert scene.report.counts[Counter.NO_CAPACITY] == 0
 
 
-def test_it_is_told_in_mode_observe_as_well(scene: Scene) -> None:
+def test_it_is_logged_in_mode_observe_as_well(scene: Scene) -> None:
     short(scene, replace(workload(), mode=Mode.OBSERVE))
     [(decision, outcome)] = tick(scene)
     assert (decision.reason, outcome) == (Reason.NO_CAPACITY, Outcome.HELD)
 
 
 def test_a_fleet_whose_launches_cannot_be_read_is_counted_and_the_tick_goes_on(scene: Scene) -> None:
-    unread, told = short(scene, workload("unread")), short(scene, workload("told"))
+    unread, logged = short(scene, workload("unread")), short(scene, workload("logged"))
     scene.launches.failing[unread.fleet] = "DescribeScalingActivities: AWS answered Throttling"
     [(decision, _)] = tick(scene)
-    assert decision.workload == told.name
+    assert decision.workload == logged.name
     assert scene.report.failures == [
         ("unread", Counter.OBSERVATION_FAILED, "DescribeScalingActivities: AWS answered Throttling")
     ]
-    assert set(scene.report.seen) == {"unread", "told"}
+    assert set(scene.report.seen) == {"unread", "logged"}
 
 
 def test_without_time_nothing_is_asked_and_nothing_fails(scene: Scene) -> None:
@@ -115,10 +124,10 @@ def test_without_time_nothing_is_asked_and_nothing_fails(scene: Scene) -> None:
 
     publish_backlog(MINUTE_NOW, scene.world, scene.report, remaining_s)
     assert scene.calls.named("launches.read") == []
-    assert not [told for told, _ in scene.report.decisions if told.kind is Kind.LAUNCH]
+    assert not [logged for logged, _ in scene.report.decisions if logged.kind is Kind.LAUNCH]
 
 
 def test_a_world_that_cannot_be_asked_is_not(scene: Scene) -> None:
     short(scene, workload())
     publish_backlog(MINUTE_NOW, replace(scene.world, launches=None), scene.report, scene.remaining_s)
-    assert not [told for told, _ in scene.report.decisions if told.kind is Kind.LAUNCH]
+    assert not [logged for logged, _ in scene.report.decisions if logged.kind is Kind.LAUNCH]

@@ -1,4 +1,4 @@
-"""Who has a turn when the time does not suffice for all, and what a turn costs."""
+"""Which retries run where there is not enough time for all of them, and what a retry costs."""
 
 from collections.abc import Iterable
 
@@ -95,7 +95,7 @@ def test_those_whose_repair_failed_come_last_and_the_fewest_failures_first(scene
         scene.serve(workload(name), visible=5)
     refuse(scene, scene.registry.registered.values())
     failures = {"a": 3, "b": 1, "c": 4, "e": 2}
-    for _ in range(5):  # whoever the minute begins with
+    for _ in range(5):  # whichever workload the minute begins with
         scene.calls.made.clear()
         scene.retry_failures.clear()
         scene.retry_failures |= failures
@@ -149,7 +149,7 @@ def test_each_minute_begins_with_another_workload(scene: Scene) -> None:
     assert firsts == set(names)
 
 
-def test_while_cloudwatch_hangs_bootstraps_are_done_and_nobody_is_sent_home(scene: Scene) -> None:
+def test_while_cloudwatch_hangs_bootstraps_are_done_and_no_fleet_is_shut_down(scene: Scene) -> None:
     asleep = scene.serve(workload("a"), visible=5)
     failed_before = scene.serve(workload("b"), visible=5)
     scene.retry_failures[failed_before.name] = 1
@@ -169,7 +169,7 @@ def test_while_cloudwatch_hangs_bootstraps_are_done_and_nobody_is_sent_home(scen
 
 
 @pytest.mark.parametrize("count", range(1, 40))
-def test_rotation_leaves_nobody_out_and_begins_with_each_once(count: int) -> None:
+def test_rotation_leaves_no_name_out_and_begins_with_each_once(count: int) -> None:
     names = [f"w{index:02}" for index in range(count)]
     orders = [rotated(reversed(names), turn) for turn in range(count)]
     assert all(sorted(order) == names for order in orders)

@@ -1,4 +1,4 @@
-"""MetricSource=native without the metrics it reads: target tracking has no data, and somebody is told."""
+"""MetricSource=native without the metrics it reads: target tracking has no data, which is logged."""
 
 from dataclasses import replace
 
@@ -44,7 +44,9 @@ def publish(scene: Scene, served: Workload, minutes: int) -> None:
         scene.metrics.put(served.fleet.running_metric, minutes_ago(-ahead, scene.clock()), 2)
 
 
-def test_a_group_without_group_metrics_is_told_once_it_has_run_for_a_quarter_of_an_hour(scene: Scene) -> None:
+def test_a_group_without_group_metrics_is_logged_once_it_has_run_for_a_quarter_of_an_hour(
+    scene: Scene,
+) -> None:
     scene.serve(GROUP, visible=9, desired=3)
     tick(scene, 15)
     assert (scene.report.failures, asked(scene)) == ([], 0)
@@ -60,7 +62,7 @@ def test_a_group_without_group_metrics_is_told_once_it_has_run_for_a_quarter_of_
     assert scene.report.counts[Counter.WORKLOADS_SERVED] == 16
 
 
-def test_a_service_without_container_insights_is_told(scene: Scene) -> None:
+def test_a_service_without_container_insights_is_logged(scene: Scene) -> None:
     scene.serve(SERVICE, visible=9, desired=2)
     tick(scene, 16)
     [(name, counter, reason)] = scene.report.failures
@@ -72,7 +74,7 @@ def test_a_service_without_container_insights_is_told(scene: Scene) -> None:
 
 
 @BOTH
-def test_it_is_told_every_minute_and_read_every_five(scene: Scene, served: Workload) -> None:
+def test_it_is_logged_every_minute_and_read_every_five(scene: Scene, served: Workload) -> None:
     """The alarm on DocumentInvalid rings as long as it is so."""
     scene.serve(served, visible=9, desired=2)
     tick(scene, 15 + 20)
@@ -126,7 +128,7 @@ def test_a_read_that_fails_says_nothing_of_it(scene: Scene, served: Workload) ->
 def test_a_fleet_that_was_empty_meanwhile_has_run_for_no_quarter_of_an_hour(
     scene: Scene, served: Workload
 ) -> None:
-    """AWS tells nothing of a service without tasks, nor within minutes of its first."""
+    """AWS publishes nothing for a service without tasks, nor within minutes of its first."""
     scene.serve(served, visible=9, desired=2)
     tick(scene, 10)
     scene.serve(served, visible=9, desired=2, running=0)

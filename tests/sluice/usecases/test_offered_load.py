@@ -1,4 +1,4 @@
-"""What keeps arriving: read seldom, remembered for a while, and never a reason to publish less or nothing."""
+"""Arrivals: read rarely, kept for a while, and never a reason to publish less, or nothing."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ STATIC = effective(workload(), processing_s=4, arrival_margin=0)
 """At target 8; 15 messages a minute keep one instance busy."""
 MEASURED = effective(workload(), arrival_margin=0)
 DYNAMIC = effective(dynamic_workload(), arrival_margin=0)
-"""Its policy is told to hold 10 at first."""
+"""Its policy has the target 10 at first."""
 
 
 def tick(scene: Scene, minutes: float = 0) -> None:
@@ -63,7 +63,7 @@ def plain(scene: Scene, name: str = "transcription") -> float:
     return scene.published()[name].value
 
 
-def told(scene: Scene, name: str = "transcription") -> str:
+def logged(scene: Scene, name: str = "transcription") -> str:
     return published_sentence(scene.report.published[name])
 
 
@@ -112,7 +112,7 @@ class TestPublished:
         }
         assert points["transcription"][1].metric.dimensions == {"AutoScalingGroupName": "transcription"}
         assert points["transcription"][1].metric.namespace == "Sluice"
-        assert told(scene) == "3 per instance; 19 effective: 1 arrivals/s x 4 s / 1 = 4 busy"
+        assert logged(scene) == "3 per instance; 19 effective: 1 arrivals/s x 4 s / 1 = 4 busy"
 
     def test_the_margin_stands_by(self, scene: Scene) -> None:
         served = scene.serve(effective(workload(), processing_s=4, arrival_margin=0.5), desired=2)
@@ -137,7 +137,7 @@ class TestPublished:
         assert plain(scene) == 4
         assert scene.published(EFFECTIVE) == {}
         assert asked(scene) == {}
-        assert told(scene) == "4 per instance"
+        assert logged(scene) == "4 per instance"
 
     def test_a_single_dump_is_backlog_and_nothing_more(self, scene: Scene) -> None:
         served = scene.serve(STATIC, visible=24, desired=1)
@@ -205,7 +205,7 @@ class TestHowOftenIsRead:
         scene.metrics.put(served.queue_metric(SENT), minutes_ago(5, scene.clock()), 60)
         tick(scene)
         assert asked(scene) == {SENT: 1, VISIBLE: 1}
-        assert "0 arrivals/s" in told(scene)
+        assert "0 arrivals/s" in logged(scene)
 
     def test_all_that_is_due_is_one_read(self, scene: Scene) -> None:
         """As in a process that has just started, which knows nothing yet."""
@@ -352,7 +352,7 @@ class TestProcessingTime:
         scene.keep_arriving(served, 60)
         tick(scene)
         assert (plain(scene), value(scene)) == (4, 4)
-        assert told(scene) == (
+        assert logged(scene) == (
             "4 per instance; the backlog alone is tracked: processing time: 0 MsgProcessingDuration in the "
             "last day, and 30 are needed; ProcessingSeconds would say it"
         )
@@ -366,10 +366,10 @@ class TestProcessingTime:
         scene.metrics.unreadable[DURATION] = "throttled"
         tick(scene, minutes=DAY)
         assert value(scene) == 32
-        assert told(scene).endswith("= 4 busy; processing time: throttled; that of 12:00 counts")
+        assert logged(scene).endswith("= 4 busy; processing time: throttled; that of 12:00 counts")
         tick(scene, minutes=1)
         assert value(scene) == 0
-        assert told(scene).endswith("the backlog alone is tracked: processing time: throttled")
+        assert logged(scene).endswith("the backlog alone is tracked: processing time: throttled")
 
 
 class TestTarget:
@@ -419,18 +419,18 @@ class TestTarget:
         tick(scene)
         assert (value(scene), value(scene, "queue-proc")) == (3, 40)
         assert scene.report.failures == [("transcription", Counter.OBSERVATION_FAILED, "no such policy")]
-        assert told(scene).endswith("the backlog alone is tracked: target: no such policy")
+        assert logged(scene).endswith("the backlog alone is tracked: target: no such policy")
 
 
 class TestWhatCannotBeRead:
-    def test_a_first_read_that_fails_is_told_counted_and_the_plain_backlog_tracked(
+    def test_a_first_read_that_fails_is_logged_counted_and_the_plain_backlog_tracked(
         self, scene: Scene
     ) -> None:
         scene.serve(STATIC, visible=4, desired=1)
         scene.metrics.unreadable[SENT] = "throttled"
         tick(scene)
         assert (plain(scene), value(scene)) == (4, 4)
-        assert told(scene) == "4 per instance; the backlog alone is tracked: arrivals: throttled"
+        assert logged(scene) == "4 per instance; the backlog alone is tracked: arrivals: throttled"
         assert scene.report.failures == [("transcription", Counter.OBSERVATION_FAILED, "throttled")]
         assert scene.report.counts[Counter.WORKLOADS_SERVED] == 1
 
@@ -442,11 +442,11 @@ class TestWhatCannotBeRead:
         for _ in range(60):
             tick(scene, minutes=1)
             assert value(scene) == 4 + 32
-        assert told(scene).endswith("= 4 busy; arrivals: throttled; that of 12:00 counts")
+        assert logged(scene).endswith("= 4 busy; arrivals: throttled; that of 12:00 counts")
         for _ in range(10):
             tick(scene, minutes=1)
             assert value(scene) == 4
-        assert told(scene) == "4 per instance; the backlog alone is tracked: arrivals: throttled"
+        assert logged(scene) == "4 per instance; the backlog alone is tracked: arrivals: throttled"
         scene.metrics.unreadable.clear()
         scene.clock.advance(minutes=5)
         scene.keep_arriving(served, 15)
@@ -468,7 +468,7 @@ class TestWhatCannotBeRead:
         tick(scene)
         tick(scene, minutes=5)
         assert value(scene) == 32
-        assert told(scene).endswith(
+        assert logged(scene).endswith(
             "arrivals: the newest NumberOfMessagesSent is that of 11:59; that of 12:00 counts"
         )
         assert scene.report.failures == []
@@ -490,13 +490,15 @@ class TestWhatCannotBeRead:
         tick(scene)
         assert value(scene) == plain(scene) == 4
 
-    def test_a_load_that_no_fleet_can_have_is_told_and_the_plain_backlog_tracked(self, scene: Scene) -> None:
+    def test_a_load_that_no_fleet_can_have_is_logged_and_the_plain_backlog_tracked(
+        self, scene: Scene
+    ) -> None:
         target = replace(STATIC.target, concurrency_per_instance=1e-300)
         served = scene.serve(replace(STATIC, target=target), visible=4, desired=1)
         scene.keep_arriving(served, 60)
         tick(scene)
         assert value(scene) == 4
-        assert told(scene).endswith(
+        assert logged(scene).endswith(
             "the backlog alone is tracked: 4e+300 busy instances at 8 messages are no reading"
         )
 
@@ -524,7 +526,7 @@ class TestTime:
         tick(scene)
         assert scene.remaining == 12
         assert (plain(scene), value(scene)) == (4, 4)
-        assert "not read before the deadline" in told(scene)
+        assert "not read before the deadline" in logged(scene)
 
     def test_what_no_time_is_left_for_counts_as_it_was_and_is_read_by_the_next_tick(
         self, scene: Scene
@@ -546,7 +548,7 @@ class TestTime:
         with no_time_for_more(scene):
             tick(scene)
         assert (value(scene), asked(scene)) == (4, {})
-        assert told(scene).endswith("the backlog alone is tracked: arrivals: no time was left to read it")
+        assert logged(scene).endswith("the backlog alone is tracked: arrivals: no time was left to read it")
 
     def test_a_rate_that_no_time_was_left_to_renew_counts_for_an_hour_as_well(self, scene: Scene) -> None:
         served = scene.serve(STATIC, desired=1)
@@ -555,7 +557,7 @@ class TestTime:
         with no_time_for_more(scene):
             tick(scene, minutes=61)
         assert value(scene) == 0
-        assert told(scene).endswith("arrivals: no time was left to read it")
+        assert logged(scene).endswith("arrivals: no time was left to read it")
 
 
 @contextmanager
@@ -603,7 +605,7 @@ class TestDefects:
         with pytest.raises(DefectError):
             tick(scene, minutes=5)
         assert value(scene) == 32
-        assert told(scene).endswith("unexpected KeyError: 'a defect of ours'; that of 12:00 counts")
+        assert logged(scene).endswith("unexpected KeyError: 'a defect of ours'; that of 12:00 counts")
 
     def test_a_defect_beyond_the_reads_leaves_every_workload_its_plain_backlog(
         self, scene: Scene, monkeypatch: pytest.MonkeyPatch
@@ -613,7 +615,7 @@ class TestDefects:
         with pytest.raises(DefectError):
             tick(scene)
         assert (plain(scene), value(scene)) == (4, 4)
-        assert "the backlog alone is tracked: unexpected IndexError" in told(scene)
+        assert "the backlog alone is tracked: unexpected IndexError" in logged(scene)
         [(name, counter, _)] = scene.report.failures
         assert (name, counter) == ("every workload", Counter.OBSERVATION_FAILED)
 

@@ -1,7 +1,7 @@
 """An empty queue is proven at every phase and lateness of the schedule, and at every second of an alarm.
 
 EventBridge Scheduler starts a tick up to 59 s late, `rate` gives its minutes any phase, observing takes time,
-and CloudWatch returns a point only some seconds after it was put. The fleet is sent home all the same.
+and CloudWatch returns a point only some seconds after it was put. The fleet is shut down all the same.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ pytestmark = pytest.mark.slow
 IDLE_MINUTES = 2
 SERVED = workload(idle_minutes=IDLE_MINUTES)
 READABLE_AFTER_S = 30
-MOST_LATE_S = 59
-SECONDS = range(MOST_LATE_S + 1)
-SOME_SECONDS = range(0, MOST_LATE_S + 1, 4)
+MAX_LATE_S = 59
+SECONDS = range(MAX_LATE_S + 1)
+SOME_SECONDS = range(0, MAX_LATE_S + 1, 4)
 """Enough to see that a broken proof is noticed."""
 READS_S = (0, 24)
 """What observing takes; the tick stops reading 25 s before its function's timeout of 50 s."""
@@ -63,8 +63,8 @@ def tick(scene: Scene, minute: int, phase_s: int, late_s: int) -> None:
     publish_backlog(scheduled, scene.world, scene.report, scene.remaining_s)
 
 
-def sent_home_in(scene: Scene, phase_s: int, latenesses_s: Iterable[int]) -> int | None:
-    """The minute whose tick sends the fleet home, from 0; None where none of these ticks does."""
+def shut_down_after(scene: Scene, phase_s: int, latenesses_s: Iterable[int]) -> int | None:
+    """The minute, from 0, whose tick shuts the fleet down; None where none of these ticks does."""
     for minute, late_s in enumerate(latenesses_s):
         tick(scene, minute, phase_s, late_s)
         if scene.desired(SERVED) == 0:
@@ -73,15 +73,15 @@ def sent_home_in(scene: Scene, phase_s: int, latenesses_s: Iterable[int]) -> int
 
 
 def too_late(among: range) -> set[Delayed]:
-    """Every (phase, lateness, reading time) at which the minute after the idle ones does not send it home."""
+    """Every (phase, lateness, reading time) at which the minute after the idle ones does not shut it down."""
     return {
         (phase_s, late_s, read_s)
         for phase_s, late_s, read_s in product(among, among, READS_S)
-        if sent_home_in(world(read_s=read_s), phase_s, repeat(late_s, IDLE_MINUTES + 1)) is None
+        if shut_down_after(world(read_s=read_s), phase_s, repeat(late_s, IDLE_MINUTES + 1)) is None
     }
 
 
-def test_the_minute_after_the_idle_ones_sends_it_home_at_every_phase_lateness_and_reading_time() -> None:
+def test_the_minute_after_the_idle_ones_shuts_it_down_at_every_phase_lateness_and_reading_time() -> None:
     assert too_late(SECONDS) == set()
 
 
@@ -98,22 +98,22 @@ def test_counted_back_from_the_clock_the_proof_fails_wherever_the_tick_ends_afte
         delays for delays in product(SOME_SECONDS, SOME_SECONDS, READS_S) if sum(delays) >= 60
     }
     assert too_late(SOME_SECONDS) == after_its_minute
-    assert sent_home_in(world(), 30, repeat(30, 60)) is None  # nor ever later
+    assert shut_down_after(world(), 30, repeat(30, 60)) is None  # nor ever later
 
 
 @pytest.mark.parametrize("read_s", [0, 8])
 @pytest.mark.parametrize("readable_after_s", [0, 30, 45])
-def test_where_every_tick_is_late_by_another_time_the_fleet_goes_home_within_a_few_minutes(
+def test_where_every_tick_is_late_by_another_time_the_fleet_is_shut_down_within_a_few_minutes(
     readable_after_s: int, read_s: int
 ) -> None:
     """Each tick that comes too soon after the one before is less late than it, and lateness ends at 0."""
-    too_soon_in_a_row = MOST_LATE_S // (61 - readable_after_s)
+    too_soon_in_a_row = MAX_LATE_S // (61 - readable_after_s)
     took = []
     for seed in range(300):
         random = Random(seed)
         scene = world(read_s=read_s, readable_after_s=readable_after_s)
-        latenesses_s = [random.randint(0, MOST_LATE_S) for _ in range(12)]
-        took.append(sent_home_in(scene, random.choice(SECONDS), latenesses_s))
+        latenesses_s = [random.randint(0, MAX_LATE_S) for _ in range(12)]
+        took.append(shut_down_after(scene, random.choice(SECONDS), latenesses_s))
     assert {minute is None or minute < IDLE_MINUTES for minute in took} == {False}
     assert max(minute or 0 for minute in took) <= IDLE_MINUTES + too_soon_in_a_row
     assert (max(minute or 0 for minute in took) > IDLE_MINUTES) is (readable_after_s > 0)
@@ -136,7 +136,7 @@ def alarm_leaves_awake(among: range) -> set[Delayed]:
     return awake
 
 
-def test_the_alarm_alone_sends_it_home_at_every_second_however_late_the_ticks_are(
+def test_the_alarm_alone_shuts_it_down_at_every_second_however_late_the_ticks_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("sluice.usecases.serve_workloads.retry_missed_alarms", lambda *_: None)

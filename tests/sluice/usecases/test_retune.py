@@ -51,7 +51,7 @@ def target_of(scene: Scene, served: Workload) -> float:
     return scene.policies.holding[served.policy_arn].target
 
 
-def told(scene: Scene) -> tuple[TargetDecision, Outcome]:
+def logged(scene: Scene) -> tuple[TargetDecision, Outcome]:
     [(decision, outcome)] = scene.report.decisions
     assert isinstance(decision, TargetDecision)
     return decision, outcome
@@ -65,7 +65,7 @@ class TestRound:
         processed(scene, served, minutes=61, seconds=999, count=500)  # older than the window
         retune(scene)
         assert target_of(scene, served) == 600 / 48  # weighted by the number of messages, not by the minute
-        decision, outcome = told(scene)
+        decision, outcome = logged(scene)
         assert (decision.reason, decision.trigger, outcome) == (
             Reason.RETUNED,
             Trigger.SCHEDULE,
@@ -83,7 +83,7 @@ class TestRound:
         processed(scene, served, minutes=10, seconds=999, count=20)
         processed(scene, served, minutes=300, seconds=40, count=980)
         retune(scene)
-        decision, _ = told(scene)
+        decision, _ = logged(scene)
         assert not isinstance(decision.durations, Unknown)
         assert (decision.durations.samples, decision.durations.window_s) == (1000, 86_400)
         assert target_of(scene, served) == pytest.approx(600 / (0.98 * 40 + 0.02 * 999))
@@ -93,7 +93,7 @@ class TestRound:
         processed(scene, served, minutes=10, seconds=40, count=29)
         retune(scene)
         assert target_of(scene, served) == 7
-        decision, outcome = told(scene)
+        decision, outcome = logged(scene)
         assert (decision.reason, outcome) == (Reason.TOO_FEW_SAMPLES, Outcome.HELD)
 
     def test_the_windows_end_with_the_last_whole_period(self, scene: Scene) -> None:
@@ -139,7 +139,7 @@ class TestRound:
         processed(scene, served, minutes=10, seconds=60, count=50)
         retune(scene)
         assert scene.calls.named("policies.put_target") == []
-        assert told(scene)[0].reason is Reason.WITHIN_DEADBAND
+        assert logged(scene)[0].reason is Reason.WITHIN_DEADBAND
 
     def test_an_ecs_policy_is_put_the_same_way(self, scene: Scene) -> None:
         served = tuned(scene, ecs_workload(target=dynamic_target()), target=10)
@@ -154,7 +154,7 @@ class TestModes:
         scene.serve(served)
         processed(scene, served, minutes=10, seconds=40, count=50)
         retune(scene)
-        decision, outcome = told(scene)
+        decision, outcome = logged(scene)
         assert (decision.target, decision.current, outcome) == (15, None, Outcome.OBSERVED)
         assert scene.calls.named("policies.read") == []
 
@@ -176,7 +176,9 @@ class TestModes:
 
 
 class TestFailures:
-    def test_a_missing_policy_is_told_the_others_go_on_and_the_round_ends_failed(self, scene: Scene) -> None:
+    def test_a_missing_policy_is_logged_the_others_go_on_and_the_round_ends_failed(
+        self, scene: Scene
+    ) -> None:
         broken = dynamic_workload("broken")
         scene.serve(broken)
         healthy = tuned(scene, dynamic_workload())
@@ -189,7 +191,7 @@ class TestFailures:
         assert (name, counter) == ("broken", Counter.RETUNE_FAILED)
         assert "has no scaling policy" in reason
 
-    def test_an_active_workload_whose_document_names_no_policy_is_told(self, scene: Scene) -> None:
+    def test_an_active_workload_whose_document_names_no_policy_is_logged(self, scene: Scene) -> None:
         scene.serve(replace(dynamic_workload(), policy_arn=None))
         with pytest.raises(TransientError):
             retune(scene)
@@ -201,7 +203,7 @@ class TestFailures:
             )
         ]
 
-    def test_a_round_without_time_left_tells_whom_it_left_out_and_ends_failed(self, scene: Scene) -> None:
+    def test_a_round_without_time_left_logs_what_it_left_out_and_ends_failed(self, scene: Scene) -> None:
         first, second = tuned(scene, dynamic_workload("first")), tuned(scene, dynamic_workload("second"))
         for served in (first, second):
             processed(scene, served, minutes=10, seconds=40, count=50)
@@ -265,7 +267,7 @@ class TestFailures:
         with pytest.raises(TransientError, match="retune failed for transcription"):
             retune(scene)
         assert target_of(scene, served) == 7
-        decision, outcome = told(scene)
+        decision, outcome = logged(scene)
         assert (decision.reason, outcome) == (Reason.UNKNOWN_READING, Outcome.HELD)
 
     @pytest.mark.parametrize("seconds", [0.0, -3.0, float("nan")])
@@ -275,7 +277,7 @@ class TestFailures:
         served = tuned(scene, dynamic_workload(), target=7)
         processed(scene, served, minutes=10, seconds=seconds, count=50)
         retune(scene)
-        assert (target_of(scene, served), told(scene)[0].reason) == (7, Reason.DURATION_REFUSED)
+        assert (target_of(scene, served), logged(scene)[0].reason) == (7, Reason.DURATION_REFUSED)
 
     def test_a_bad_document_is_reported_by_the_hourly_round(self, scene: Scene) -> None:
         scene.registry.bad["broken"] = "refused"
@@ -292,7 +294,7 @@ class TestStackEvents:
             processed(scene, served, minutes=10, seconds=6, count=50)
         retune(scene, after_stack("transcription"))
         assert (target_of(scene, changed), target_of(scene, other)) == (100, 10)
-        assert told(scene)[0].trigger is Trigger.STACK
+        assert logged(scene)[0].trigger is Trigger.STACK
 
     def test_a_stack_event_that_left_a_retuned_target_alone_moves_it_by_the_factor(
         self, scene: Scene
@@ -301,7 +303,7 @@ class TestStackEvents:
         processed(scene, served, minutes=10, seconds=6, count=50)
         retune(scene, after_stack("transcription"))
         assert target_of(scene, served) == 60
-        assert told(scene)[0].limits == (Limit.MAX_FACTOR,)
+        assert logged(scene)[0].limits == (Limit.MAX_FACTOR,)
 
     def test_a_workload_registered_a_moment_ago_is_found(self, scene: Scene) -> None:
         scene.registry.all(plenty)

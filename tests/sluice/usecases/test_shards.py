@@ -23,14 +23,14 @@ from tests.support.builders import (
 )
 from tests.support.fakes import Scene
 
-MOST, PER_SHARD = 8, 3
-MOST_AS_DEPLOYED, PER_SHARD_AS_DEPLOYED = shards.MAX_WORKLOADS_PER_INVOCATION, shards.WORKLOADS_PER_SHARD
+MAX_WORKLOADS, PER_SHARD = 8, 3
+MAX_AS_DEPLOYED, PER_SHARD_AS_DEPLOYED = shards.MAX_WORKLOADS_PER_INVOCATION, shards.WORKLOADS_PER_SHARD
 
 
 @pytest.fixture(autouse=True)
 def _eight_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Eight workloads fit into one invocation here, and three into a shard."""
-    monkeypatch.setattr(shards, "MAX_WORKLOADS_PER_INVOCATION", MOST)
+    monkeypatch.setattr(shards, "MAX_WORKLOADS_PER_INVOCATION", MAX_WORKLOADS)
     monkeypatch.setattr(shards, "WORKLOADS_PER_SHARD", PER_SHARD)
 
 
@@ -71,9 +71,9 @@ def names(bodies: Sequence[str]) -> list[list[str]]:
 
 class TestTheTick:
     def test_what_one_invocation_can_serve_is_served_by_it_and_no_queue_is_needed(self, scene: Scene) -> None:
-        serve(scene, MOST)
+        serve(scene, MAX_WORKLOADS)
         publish_backlog(MINUTE_NOW, replace(scene.world, shards=None), scene.report, scene.remaining_s)
-        assert len(scene.published()) == MOST
+        assert len(scene.published()) == MAX_WORKLOADS
         assert scene.shards.sent == []
 
     @pytest.mark.parametrize(("count", "expected_shards"), [(1000, 0), (1001, 5)])
@@ -84,7 +84,7 @@ class TestTheTick:
 
         Of 3000 it left 500 unread (docs/scale.md), which no machine with a whole core shows.
         """
-        monkeypatch.setattr(shards, "MAX_WORKLOADS_PER_INVOCATION", MOST_AS_DEPLOYED)
+        monkeypatch.setattr(shards, "MAX_WORKLOADS_PER_INVOCATION", MAX_AS_DEPLOYED)
         monkeypatch.setattr(shards, "WORKLOADS_PER_SHARD", PER_SHARD_AS_DEPLOYED)
         for index in range(count):
             scene.serve(workload(f"w{index:04}"), visible=6, desired=2)
@@ -131,21 +131,21 @@ class TestTheTick:
         sent = [name for part in names(scene.shards.sent) for name in part]
         assert sent == sorted(scene.registry.registered)
 
-    def test_refused_documents_are_told_by_the_tick_and_are_in_no_shard(self, scene: Scene) -> None:
+    def test_refused_documents_are_logged_by_the_tick_and_are_in_no_shard(self, scene: Scene) -> None:
         served = serve(scene, 10)
         scene.registry.bad["broken"] = "the document of workload broken is refused"
         scene.serve(replace(workload("thief"), fleet=served[0].fleet))
         tick(scene)
         deliver(scene, scene.shards.sent)
-        told = [(name, counter) for name, counter, _ in scene.report.failures]
-        assert sorted(told) == [
+        logged = [(name, counter) for name, counter, _ in scene.report.failures]
+        assert sorted(logged) == [
             ("broken", Counter.DOCUMENT_INVALID),
             ("thief", Counter.DOCUMENT_INVALID),
             ("w00", Counter.DOCUMENT_INVALID),
         ]
         assert sorted(scene.published()) == [each.name for each in served[1:]]
 
-    def test_a_shard_that_cannot_be_sent_is_told_and_fails_the_tick_once_the_others_are_sent(
+    def test_a_shard_that_cannot_be_sent_is_logged_and_fails_the_tick_once_the_others_are_sent(
         self, scene: Scene
     ) -> None:
         serve(scene, 11)
@@ -213,7 +213,7 @@ class TestTheShards:
         assert scene.calls.named("queues.read") == [{each.queue_url for each in served[:3]}]
         assert scene.calls.named("fleets.read") == [{each.fleet for each in served[:3]}]
 
-    def test_a_shard_wakes_and_sends_home_as_a_tick_does(self, scene: Scene) -> None:
+    def test_a_shard_bootstraps_and_shuts_down_as_a_tick_does(self, scene: Scene) -> None:
         served = serve(scene, 11)
         sleeping = scene.serve(served[0], visible=1)
         idle = scene.serve(served[4], desired=3)
@@ -221,8 +221,8 @@ class TestTheShards:
         tick(scene)
         deliver(scene, scene.shards.sent)
         assert (scene.desired(sleeping), scene.desired(idle)) == (1, 0)
-        told = [(decision.trigger, outcome) for decision, outcome in scene.report.decisions]
-        assert told == [(Trigger.TICK, Outcome.ACTED)] * 2
+        logged = [(decision.trigger, outcome) for decision, outcome in scene.report.decisions]
+        assert logged == [(Trigger.TICK, Outcome.ACTED)] * 2
 
     @pytest.mark.parametrize("calls_before", range(1, 12))
     def test_the_same_shard_delivered_in_the_middle_of_its_first_run_asks_for_no_other_size(
@@ -301,7 +301,7 @@ class TestTheShards:
             "CloudWatch refused the data points of 3 workloads",
         ) in scene.report.failures
 
-    def test_a_defect_that_one_shard_meets_is_told_with_its_trace_and_stops_no_other(
+    def test_a_defect_that_one_shard_meets_is_logged_with_its_trace_and_stops_no_other(
         self, scene: Scene
     ) -> None:
         serve(scene, 11)

@@ -69,12 +69,12 @@ class TestPublishing:
         assert scene.calls.named("fleets.read") == [{one.fleet, other.fleet}]
         assert len(scene.calls.named("metrics.publish")) == 1
 
-    def test_what_was_seen_and_published_is_told(self, scene: Scene) -> None:
+    def test_what_was_seen_and_published_is_logged(self, scene: Scene) -> None:
         scene.serve(workload(), visible=9, desired=2)
         tick(scene)
         assert scene.report.seen == {"transcription": 4.5}
 
-    def test_nothing_registered_is_a_tick_that_serves_nobody(self, scene: Scene) -> None:
+    def test_without_workloads_a_tick_publishes_nothing(self, scene: Scene) -> None:
         tick(scene)
         assert scene.published() == {}
         assert Counter.WORKLOADS_SERVED in scene.report.counts
@@ -95,7 +95,7 @@ class TestFailedReadings:
         assert scene.report.failures == [(broken.name, Counter.OBSERVATION_FAILED, "AccessDenied")]
         assert scene.report.counts[Counter.WORKLOADS_SERVED] == 1
 
-    def test_both_reasons_are_told_where_both_reads_failed(self, scene: Scene) -> None:
+    def test_both_reasons_are_logged_where_both_reads_failed(self, scene: Scene) -> None:
         broken = scene.serve(workload())
         scene.queues.failing[broken.queue_url] = "no queue"
         scene.fleets.failing[broken.fleet] = "no group"
@@ -282,7 +282,7 @@ class TestRepairs:
         tick(scene)
         assert scene.desired(served) == 3
 
-    def test_one_minute_without_a_point_keeps_the_fleet_and_is_told(self, scene: Scene) -> None:
+    def test_one_minute_without_a_point_keeps_the_fleet_and_is_logged(self, scene: Scene) -> None:
         served = scene.serve(workload(), desired=3)
         scene.idle(served, minutes=4)
         tick(scene)
@@ -395,7 +395,7 @@ class TestRepairs:
         assert scene.report.failures == [(broken.name, Counter.ACTION_FAILED, "no room")]
         assert scene.report.defects_seen == []
 
-    def test_a_defect_in_one_workloads_repair_is_told_with_its_trace_and_does_not_stop_the_next(
+    def test_a_defect_in_one_workloads_repair_is_logged_with_its_trace_and_does_not_stop_the_next(
         self, scene: Scene
     ) -> None:
         broken = scene.serve(workload("broken"), visible=5)
@@ -416,7 +416,7 @@ class TestRepairs:
         ]
         assert scene.report.defects_seen == [defect]
 
-    def test_a_workload_deleted_since_the_list_was_read_is_told_and_left_alone(self, scene: Scene) -> None:
+    def test_a_workload_deleted_since_the_list_was_read_is_logged_and_left_alone(self, scene: Scene) -> None:
         served = scene.serve(workload(), visible=5)
         scene.registry.all(plenty)
         del scene.registry.registered[served.name]
@@ -451,8 +451,8 @@ class TestRepairs:
             scene.idle(served)
             tick(scene, scheduled=scene.clock().replace(second=0))
             scene.clock.advance(minutes=1)
-        told = [decision.reason for decision, _ in scene.report.decisions]
-        assert told == [Reason.HELD, Reason.HELD, Reason.DEPLOYMENT_STUCK, Reason.DEPLOYMENT_STUCK]
+        logged = [decision.reason for decision, _ in scene.report.decisions]
+        assert logged == [Reason.HELD, Reason.HELD, Reason.DEPLOYMENT_STUCK, Reason.DEPLOYMENT_STUCK]
         assert [(name, counter) for name, counter, _ in scene.report.failures] == [
             (served.name, Counter.DEPLOYMENT_STUCK)
         ] * 2
@@ -471,13 +471,13 @@ class TestRepairs:
             (Bounds(min=0, max=0), (), Reason.NO_ROOM),
         ],
     )
-    def test_what_keeps_a_fleet_asleep_over_waiting_work_is_told_every_minute(
+    def test_what_blocks_a_bootstrap_is_logged_every_minute(
         self, scene: Scene, bounds: Bounds, suspended: tuple[str, ...], reason: Reason
     ) -> None:
         served = scene.serve(workload(), visible=5)
         scene.fleets.holding[served.fleet] = replace(capacity(0, bounds=bounds), scale_out_held_by=suspended)
         for _ in range(2):
             tick(scene)
-        told = [(decision.reason, outcome) for decision, outcome in scene.report.decisions]
-        assert told == [(reason, Outcome.HELD)] * 2
+        logged = [(decision.reason, outcome) for decision, outcome in scene.report.decisions]
+        assert logged == [(reason, Outcome.HELD)] * 2
         assert scene.resizes() == []

@@ -28,7 +28,7 @@ def shutdown(scene: Scene, served: Workload | None = None, state: str = "ALARM")
     on_shutdown_alarm(event, scene.world, scene.report, scene.remaining_s)
 
 
-def told(scene: Scene) -> tuple[Decision, Outcome]:
+def logged(scene: Scene) -> tuple[Decision, Outcome]:
     [(decision, outcome)] = scene.report.decisions
     assert isinstance(decision, Decision)
     return decision, outcome
@@ -65,7 +65,7 @@ class TestEither:
             handle(scene)
 
     @pytest.mark.parametrize("handle", [bootstrap, shutdown])
-    def test_a_reading_that_failed_is_told_and_fails_the_invocation_so_that_it_is_retried(
+    def test_a_reading_that_failed_is_logged_and_fails_the_invocation_so_that_it_is_retried(
         self, scene: Scene, handle: object
     ) -> None:
         served = scene.serve(workload(), visible=5)
@@ -74,7 +74,7 @@ class TestEither:
             TransientError, match="of transcription is held: GetQueueAttributes was throttled"
         ):
             handle(scene)
-        decision, outcome = told(scene)
+        decision, outcome = logged(scene)
         assert (decision.reason, outcome) == (Reason.UNKNOWN_READING, Outcome.HELD)
         assert scene.resizes() == []
 
@@ -93,7 +93,7 @@ class TestBootstrap:
         served = scene.serve(workload(bootstrap=size), visible=visible)
         bootstrap(scene)
         assert scene.desired(served) == expected
-        decision, outcome = told(scene)
+        decision, outcome = logged(scene)
         assert (decision.kind, decision.trigger, outcome) == (Kind.BOOTSTRAP, Trigger.ALARM, Outcome.ACTED)
 
     def test_an_ecs_service_wakes_the_same_way(self, scene: Scene) -> None:
@@ -114,19 +114,19 @@ class TestBootstrap:
         served = scene.serve(workload(bootstrap=3), visible=50, desired=desired)
         bootstrap(scene)
         assert scene.desired(served) == desired
-        assert told(scene)[0].reason is Reason.AWAKE
+        assert logged(scene)[0].reason is Reason.AWAKE
 
     def test_a_late_alarm_over_an_empty_queue_does_nothing(self, scene: Scene) -> None:
         scene.serve(workload())
         bootstrap(scene)
         assert scene.resizes() == []
-        assert told(scene)[0].reason is Reason.NO_WORK
+        assert logged(scene)[0].reason is Reason.NO_WORK
 
     def test_a_suspended_launch_holds_and_says_so(self, scene: Scene) -> None:
         served = scene.serve(workload(), visible=5)
         scene.fleets.holding[served.fleet] = capacity(scale_out_held_by=("Launch is suspended",))
         bootstrap(scene)
-        decision, outcome = told(scene)
+        decision, outcome = logged(scene)
         assert (decision.reason, decision.detail, outcome) == (
             Reason.HELD,
             "Launch is suspended",
@@ -136,13 +136,13 @@ class TestBootstrap:
     def test_observe_logs_and_does_not_act(self, scene: Scene) -> None:
         scene.serve(workload(mode=Mode.OBSERVE), visible=5)
         bootstrap(scene)
-        decision, outcome = told(scene)
+        decision, outcome = logged(scene)
         assert (decision.desired, outcome, scene.resizes()) == (1, Outcome.OBSERVED, [])
 
     def test_paused_holds(self, scene: Scene) -> None:
         scene.serve(workload(mode=Mode.PAUSED), visible=5)
         bootstrap(scene)
-        assert (told(scene)[0].reason, scene.resizes()) == (Reason.PAUSED, [])
+        assert (logged(scene)[0].reason, scene.resizes()) == (Reason.PAUSED, [])
 
     def test_one_alarm_costs_one_read_of_the_document_the_queue_and_the_fleet(self, scene: Scene) -> None:
         served = scene.serve(workload(), visible=5)
@@ -163,7 +163,7 @@ class TestShutdown:
         scene.idle(served)
         shutdown(scene)
         assert scene.desired(served) == least
-        decision, outcome = told(scene)
+        decision, outcome = logged(scene)
         assert (decision.kind, decision.trigger, outcome) == (Kind.SHUTDOWN, Trigger.ALARM, Outcome.ACTED)
 
     @pytest.mark.parametrize("waiting", ["visible", "in_flight", "delayed"])
@@ -174,18 +174,18 @@ class TestShutdown:
         scene.queues.change(served.queue_url, **{waiting: 1})
         scene.idle(served)
         shutdown(scene)
-        assert (told(scene)[0].reason, scene.resizes()) == (Reason.NOT_EMPTY, [])
+        assert (logged(scene)[0].reason, scene.resizes()) == (Reason.NOT_EMPTY, [])
         assert scene.calls.named("metrics.read") == []
 
     def test_a_fleet_already_at_its_minimum_is_left_alone(self, scene: Scene) -> None:
         scene.serve(workload(min_instances=1), desired=1)
         shutdown(scene)
-        assert (told(scene)[0].reason, scene.resizes()) == (Reason.AT_MINIMUM, [])
+        assert (logged(scene)[0].reason, scene.resizes()) == (Reason.AT_MINIMUM, [])
 
     def test_silence_is_no_proof(self, scene: Scene) -> None:
         scene.serve(workload(), desired=2)
         shutdown(scene)
-        assert (told(scene)[0].reason, scene.resizes()) == (Reason.NOT_PROVEN, [])
+        assert (logged(scene)[0].reason, scene.resizes()) == (Reason.NOT_PROVEN, [])
 
     def test_a_proof_that_could_not_be_read_holds_and_fails_the_invocation(self, scene: Scene) -> None:
         scene.serve(workload(), desired=2)
@@ -195,12 +195,14 @@ class TestShutdown:
         assert scene.resizes() == []
 
     @pytest.mark.parametrize("held_by", ["a deployment is rolling", "Terminate is suspended"])
-    def test_what_holds_a_direction_holds_the_shutdown_and_is_told(self, scene: Scene, held_by: str) -> None:
+    def test_what_holds_a_direction_holds_the_shutdown_and_is_logged(
+        self, scene: Scene, held_by: str
+    ) -> None:
         served = scene.serve(workload(), desired=2)
         scene.fleets.holding[served.fleet] = capacity(2, scale_in_held_by=(held_by,))
         scene.idle(served)
         shutdown(scene)
-        decision, _ = told(scene)
+        decision, _ = logged(scene)
         assert (decision.reason, decision.detail, scene.resizes()) == (Reason.HELD, held_by, [])
 
     def test_a_deployment_that_never_ends_is_an_error(self, scene: Scene) -> None:
@@ -212,23 +214,23 @@ class TestShutdown:
         )
         scene.idle(served)
         shutdown(scene)
-        assert (told(scene)[0].reason, scene.resizes()) == (Reason.DEPLOYMENT_STUCK, [])
+        assert (logged(scene)[0].reason, scene.resizes()) == (Reason.DEPLOYMENT_STUCK, [])
         [(name, counter, reason)] = scene.report.failures
         assert (name, counter) == (served.name, Counter.DEPLOYMENT_STUCK)
         assert reason.endswith("since 2026-01-15 10:30 UTC, for 89 min")
 
-    def test_a_difference_between_the_documents_and_the_fleets_bounds_is_told(self, scene: Scene) -> None:
+    def test_a_difference_between_the_documents_and_the_fleets_bounds_is_logged(self, scene: Scene) -> None:
         served = scene.serve(workload(), desired=2)
         scene.fleets.holding[served.fleet] = capacity(2, bounds=workload(max_instances=9).bounds)
         scene.idle(served)
         shutdown(scene)
-        assert told(scene)[0].limits == (Limit.BOUNDS_DIFFER,)
+        assert logged(scene)[0].limits == (Limit.BOUNDS_DIFFER,)
 
     def test_observe_logs_and_does_not_act(self, scene: Scene) -> None:
         served = scene.serve(workload(mode=Mode.OBSERVE), desired=2)
         scene.idle(served)
         shutdown(scene)
-        decision, outcome = told(scene)
+        decision, outcome = logged(scene)
         assert (decision.desired, outcome, scene.resizes()) == (0, Outcome.OBSERVED, [])
 
     def test_a_message_that_arrives_before_the_act_wakes_the_fleet_again_at_once(self, scene: Scene) -> None:
@@ -251,7 +253,7 @@ class TestShutdown:
             (Kind.BOOTSTRAP, Trigger.ALARM, Outcome.ACTED),
         ]
 
-    def test_a_look_after_the_act_that_fails_is_told_and_fails_the_invocation(self, scene: Scene) -> None:
+    def test_a_failed_reading_after_the_act_is_logged_and_fails_the_invocation(self, scene: Scene) -> None:
         served = scene.serve(workload(), desired=2)
         scene.idle(served)
 
@@ -264,7 +266,7 @@ class TestShutdown:
             shutdown(scene)
         assert scene.desired(served) == 0
 
-    def test_a_quiet_shutdown_tells_one_decision(self, scene: Scene) -> None:
+    def test_a_quiet_shutdown_logs_one_decision(self, scene: Scene) -> None:
         served = scene.serve(workload(), desired=2)
         scene.idle(served)
         shutdown(scene)
@@ -276,12 +278,12 @@ class TestShutdown:
         assert len(scene.resizes()) == 1
 
 
-def test_a_decision_that_aws_refuses_is_told_with_everything_it_saw(scene: Scene) -> None:
+def test_a_decision_that_aws_refuses_is_logged_with_its_observation(scene: Scene) -> None:
     scene.serve(workload(), visible=5)
     scene.fleets.refusing = ConfigError("AccessDenied")
     with pytest.raises(ConfigError, match="AccessDenied"):
         bootstrap(scene)
-    decision, outcome = told(scene)
+    decision, outcome = logged(scene)
     assert (decision.reason, decision.desired, outcome) == (Reason.WORK_WAITS, 1, Outcome.FAILED)
 
 

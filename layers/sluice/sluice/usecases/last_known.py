@@ -19,7 +19,7 @@ from sluice.usecases.isolation import read_isolated
 from sluice.usecases.observe import report_unknown
 from sluice.usecases.tick_context import TickContext, Workloads
 
-NO_TIME_LEFT = "no time was left to read it"
+NOT_READ_IN_TIME = "no time was left to read it"
 
 Response = TypeVar("Response")
 
@@ -111,7 +111,7 @@ def _renewed(last: LastKnown | None, reading: float | Unknown, minute: datetime)
 def _current(quantity: Quantity[Response], last: LastKnown | None, minute: datetime) -> LastKnown:
     """The reading as of this minute: one older than `kept` becomes Unknown."""
     if last is None:
-        return LastKnown(value=Unknown(reason=NO_TIME_LEFT), read_at=minute, attempted_at=minute)
+        return LastKnown(value=Unknown(reason=NOT_READ_IN_TIME), read_at=minute, attempted_at=minute)
     if isinstance(last.value, Unknown) or abs(minute - last.read_at) <= quantity.kept:
         return last
-    return replace(last, value=Unknown(reason=last.not_renewed or NO_TIME_LEFT), not_renewed=None)
+    return replace(last, value=Unknown(reason=last.not_renewed or NOT_READ_IN_TIME), not_renewed=None)
