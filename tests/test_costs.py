@@ -178,7 +178,7 @@ def read_for_arrivals(
             scene.metrics.put(served.duration_metric, scene.clock(), *[2.0] * 30)
         scene.clock.advance(minutes=1)
         if minute >= READ_MINUTES:
-            publish_backlog(scene.clock(), scene.world, scene.ledger, scene.remaining_s)
+            publish_backlog(scene.clock(), scene.world, scene.report, scene.remaining_s)
         if minute == SIMULATED_MINUTES - 61:
             scene.calls.made.clear()
         if forgetful:

@@ -32,16 +32,16 @@ BOOTSTRAP = "bootstrap 0 -> 1: work waits and nothing runs (by tick)"
 RETUNE = "retune 30 -> 23.4 per instance: the target follows the measured processing time (by schedule)"
 
 
-def log_entry(at_s: float, text: str, who: str = "Sluice") -> LogEntry:
-    return LogEntry(at_s=at_s, who=who, text=text)
+def log_entry(at_s: float, text: str, source: str = "Sluice") -> LogEntry:
+    return LogEntry(at_s=at_s, source=source, text=text)
 
 
 def decisions() -> list[LogEntry]:
     return [
         log_entry(63, BOOTSTRAP),
-        log_entry(300, "1 -> 2: target tracking, 24 per instance against a target of 8", who="AWS"),
+        log_entry(300, "1 -> 2: target tracking, 24 per instance against a target of 8", source="AWS"),
         log_entry(360, RETUNE),
-        log_entry(1500, "2 -> 1: target tracking, 0 per instance against a target of 8", who="AWS"),
+        log_entry(1500, "2 -> 1: target tracking, 0 per instance against a target of 8", source="AWS"),
     ]
 
 
