@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sluice.core.launch_failures import (
     GROUP_FAILURE_HOLDS,
-    MAX_WORDS,
+    MAX_MESSAGE_CHARS,
     SERVICE_FAILURE_HOLDS,
     decide_held_launch,
     decide_no_capacity,
@@ -149,10 +149,10 @@ def test_ecs_repeats_an_unresolved_event_after_six_hours_and_is_believed_until_t
 
 def test_long_words_are_cut_and_line_breaks_are_blanks() -> None:
     assert decide(failed(words="no\n  room")).detail == f"{AT_NOW}no room"  # type: ignore[union-attr]
-    exact, longer = "x" * MAX_WORDS, "x" * (MAX_WORDS + 1)
+    exact, longer = "x" * MAX_MESSAGE_CHARS, "x" * (MAX_MESSAGE_CHARS + 1)
     assert decide(failed(words=exact)).detail == f"{AT_NOW}{exact}"  # type: ignore[union-attr]
     cut = decide(failed(words=longer)).detail  # type: ignore[union-attr]
-    assert (len(cut), cut[-4:]) == (len(AT_NOW) + MAX_WORDS, "x...")
+    assert (len(cut), cut[-4:]) == (len(AT_NOW) + MAX_MESSAGE_CHARS, "x...")
 
 
 attempts = st.lists(
