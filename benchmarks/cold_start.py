@@ -36,7 +36,7 @@ sys.path[:0] = [str(ROOT / folder) for folder in ("", "layers/sluice")]
 
 from sluice_cli.progress import ProgressBar  # noqa: E402
 from sluice_sim.account import ACCOUNT_ID, ENVIRONMENT, REGION  # noqa: E402
-from sluice_sim.embedded.server import served  # noqa: E402
+from sluice_sim.embedded.server import http_endpoint  # noqa: E402
 from tests.deploy.build import sam_build  # noqa: E402
 from tests.deploy.deployment import DeployedFunction  # noqa: E402
 from tests.deploy.emulator import (  # noqa: E402
@@ -218,7 +218,7 @@ def _answer_ms(running: RunningFunction, event: Mapping[str, Any]) -> float:
 
 def measure(rounds: int, show: Callable[[str, float], None]) -> list[Handler]:
     """Every handler in every round, one at a time; the first round only warms caches and is dropped."""
-    with tempfile.TemporaryDirectory() as temporary, account.account(), served() as endpoint:
+    with tempfile.TemporaryDirectory() as temporary, account.account(), http_endpoint() as endpoint:
         folder = Path(temporary)
         show("sam build", 0)
         handlers = [*references(folder), *functions(build(folder))]

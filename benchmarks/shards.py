@@ -28,7 +28,7 @@ from benchmarks.cpu_share import NoControlGroupError, limited_to  # noqa: E402
 from benchmarks.stub_aws import LATENCY_S, Stub, backlog_per_instance, name_of, stub  # noqa: E402
 from sluice import wiring  # noqa: E402
 from sluice.aws.concurrent_reads import batches  # noqa: E402
-from sluice.usecases.tick import MOST_IN_ONE_INVOCATION  # noqa: E402
+from sluice.usecases.shards import MAX_WORKLOADS_PER_INVOCATION  # noqa: E402
 from sluice_cli.progress import ProgressBar  # noqa: E402
 
 MINUTES = 3
@@ -115,10 +115,10 @@ def misses(aws: Stub, workloads: int, minutes: Sequence[datetime]) -> Iterator[s
 
 
 def _require_shards(_: click.Context, __: click.Parameter, workloads: int) -> int:
-    if workloads <= MOST_IN_ONE_INVOCATION:
+    if workloads <= MAX_WORKLOADS_PER_INVOCATION:
         raise click.BadParameter(
-            f"{workloads}: up to {MOST_IN_ONE_INVOCATION} workloads are not sharded; give "
-            f"{MOST_IN_ONE_INVOCATION + 1} or more, or measure them with benchmarks/tick.py"
+            f"{workloads}: up to {MAX_WORKLOADS_PER_INVOCATION} workloads are not sharded; give "
+            f"{MAX_WORKLOADS_PER_INVOCATION + 1} or more, or measure them with benchmarks/tick.py"
         )
     return workloads
 

@@ -32,7 +32,7 @@ from benchmarks.cpu_share import NoControlGroupError, limited_to, share_of  # no
 from benchmarks.stub_aws import LATENCY_S, Stub, is_idle, stub  # noqa: E402
 from benchmarks.tick_results import PER_WORKLOAD_CALLS, PerWorkload, Tick  # noqa: E402
 from sluice import wiring  # noqa: E402
-from sluice.usecases.tick import MOST_IN_ONE_INVOCATION  # noqa: E402
+from sluice.usecases.shards import MAX_WORKLOADS_PER_INVOCATION  # noqa: E402
 from sluice_cli.progress import ProgressBar  # noqa: E402
 from sluice_sim.template import load  # noqa: E402
 
@@ -207,7 +207,7 @@ def _plan(sizes: Sequence[int], readers: Sequence[int], part: float) -> list[tup
     """
     shares = (1.0, part)
     growth = [(size, wiring.READERS, 1.0) for size in sizes]
-    growth += [(size, wiring.READERS, part) for size in sizes if size <= MOST_IN_ONE_INVOCATION]
+    growth += [(size, wiring.READERS, part) for size in sizes if size <= MAX_WORKLOADS_PER_INVOCATION]
     beside = [
         (LIMITED_WORKLOADS, count, share)
         for share in shares

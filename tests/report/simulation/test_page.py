@@ -61,7 +61,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Written:
     """One run that lost two messages, on a page limited to three decisions."""
     log = [builders.log_entry(60.0 * (at // 4), f"{at} -> {at + 1}: x") for at in range(8)]
-    run = builders.run(told=log, lost=2)
+    run = builders.run(log=log, lost=2)
     results = [builders.measured(run)]
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(page, "MAX_DECISIONS", 3)
@@ -182,12 +182,12 @@ def test_two_months_of_eleven_policies_stay_small_enough_for_a_phone(
     decided_s = np.sort(random.uniform(0, end_s, 9000)).tolist()
     text = "{} -> {}: as the backlog and the promise ask for, and then a word more"
     log = [builders.log_entry(at, text.format(int(at) % 97, int(at) % 89)) for at in decided_s]
-    looks = [
+    snapshots = [
         builders.snapshot(at, visible=many, in_flight=many // 7, desired=many // 9)
         for at, many in zip(looked_s.tolist(), random.integers(0, 5000, 1400).tolist(), strict=True)
     ]
     wait_s = random.uniform(0, 900, 20_000)
-    run = builders.run(arrival_s=arrival_s, wait_s=wait_s, end_s=end_s, looks=looks, told=log)
+    run = builders.run(arrival_s=arrival_s, wait_s=wait_s, end_s=end_s, snapshots=snapshots, log=log)
     one = page.describe("one", run, builders.measured(run), None, runs=11)
     monkeypatch.setattr(page, "MAX_DECISIONS", page.MAX_DECISIONS // 11)
     html = page.render([one], [], ratios=False, workload="")

@@ -48,7 +48,7 @@ def test_a_fleet_that_swings_within_an_interval_shows_its_maximum() -> None:
     end_s = 86_400.0
     swing = builders.instances((0, 36_000), (0, 36_000))
     report = _report(end_s=end_s, instances=swing, gone_s=np.array([36_060.0, 36_060.0]),
-                 looks=[builders.snapshot(at) for at in np.arange(0, end_s + 1, 60)])  # fmt: skip
+                 snapshots=[builders.snapshot(at) for at in np.arange(0, end_s + 1, 60)])  # fmt: skip
     svg = picture.drawing("swing", report.panels, report.narrow, width=350).svg
     heights = _heights(svg, "spread")
     assert max(heights) - min(heights) > 80
@@ -91,7 +91,7 @@ def _heights(svg: str, role: str) -> list[float]:
 def test_any_simulation_can_be_described_and_drawn(changes: dict, known: object) -> None:
     changes = dict(changes)
     if changes.get("end_s", 0) > 86_400:
-        changes["looks"] = [builders.snapshot(at) for at in np.arange(0, changes["end_s"] + 1, 3600.0)]
+        changes["snapshots"] = [builders.snapshot(at) for at in np.arange(0, changes["end_s"] + 1, 3600.0)]
     report = _report(known=known, **changes)
     assert len(picture.drawing("sluice", report.panels, report.narrow, width=350).svg) > 5000
     titles = [panel.title for panel in report.panels]

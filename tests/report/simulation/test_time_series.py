@@ -24,7 +24,7 @@ def test_a_short_run_is_drawn_minute_by_minute() -> None:
 @pytest.mark.parametrize(("days", "interval_min"), [(1, 3), (14, 60), (30, 90), (58, 180), (365, 1440)])
 def test_a_long_run_is_drawn_in_readable_intervals_up_to_the_limit(days: int, interval_min: int) -> None:
     end_s = days * 86_400.0
-    played = builders.run(end_s=end_s, looks=[builders.snapshot(0.0), builders.snapshot(end_s)])
+    played = builders.run(end_s=end_s, snapshots=[builders.snapshot(0.0), builders.snapshot(end_s)])
     drawn = time_series.build(played, None, max_intervals=600)
     assert drawn.interval_s == interval_min * MINUTE_S
     assert drawn.intervals <= 600
@@ -39,11 +39,11 @@ def test_an_interval_has_its_busiest_minute_beside_its_sum() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 500), st.integers(0, 50)), min_size=31, max_size=31))
 def test_no_snapshot_has_a_greater_backlog_than_its_interval(counts: list[tuple[int, int]]) -> None:
-    looks = [
+    snapshots = [
         builders.snapshot(60.0 * minute, visible=visible, in_flight=in_flight)
         for minute, (visible, in_flight) in enumerate(counts)
     ]
-    drawn = time_series.build(builders.run(looks=looks), None, max_intervals=7)
+    drawn = time_series.build(builders.run(snapshots=snapshots), None, max_intervals=7)
     for interval in range(drawn.intervals):
         own = [sum(counts[m]) for m in range(31) if drawn.interval_at(60.0 * m) == interval]
         assert drawn.waiting[interval] + drawn.in_flight[interval] == max(own)
