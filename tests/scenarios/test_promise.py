@@ -85,7 +85,7 @@ def summary(**changes: object) -> Summary:
     waits = Waits(promise_s=480, attainment=0.98999, p50_s=60, p99_s=510)
     given = {
         "name": "transcription", "minimum": 0, "maximum": 5, "sent": 84, "processed": 84, "waits": waits,
-        "instance_hours": 2.13, "late_while": {Cause.AT_MAXIMUM: 0.95, Cause.BOOTING: 0.05},
+        "instance_hours": 2.13, "late_by_cause": {Cause.AT_MAXIMUM: 0.95, Cause.BOOTING: 0.05},
     }  # fmt: skip
     return Summary(**(given | changes))
 
