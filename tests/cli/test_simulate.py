@@ -186,7 +186,7 @@ def test_a_usage_error_is_one_line(sluice, arguments, message):
         ("--duration-s", "nan"),
         ("--promise-s", "inf"),
         ("--boot-s", "240-120"),
-        ("--error_line-ratio", "1"),
+        ("--refusal-ratio", "1"),
         ("--concurrency", "0"),
         ("--scale-in", "explode"),
         ("--seed", "-1"),
@@ -270,7 +270,7 @@ def test_a_report_is_written_to_the_given_folder(sluice, tmp_path, monkeypatch):
 @pytest.fixture
 def no_run(monkeypatch):
     """Fail the test if a run, a CloudWatch read or a generated trace starts."""
-    for name in ("play_in_turn", "play_all"):
+    for name in ("run_in_turn", "run_all"):
         monkeypatch.setattr(f"sluice_cli.simulate.{name}", lambda *_, **__: pytest.fail("it was played"))
     monkeypatch.setattr("sluice_cli.history._series", lambda *_: pytest.fail("AWS was called"))
     monkeypatch.setattr("sluice_sim.workloads.generators.generate", lambda *_, **__: pytest.fail("made"))
