@@ -6,7 +6,9 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping
+from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -156,3 +158,90 @@ def test_importing_a_handler_makes_no_client() -> None:
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.Import):
                 assert "boto3" not in [alias.name for alias in node.names], path.name
+
+
+ARROWS: Mapping[str, str] = {
+    "sluice.core": "",
+    "sluice.document": "sluice.core sluice.errors",
+    "sluice.usecases": "sluice.core sluice.errors sluice.events sluice.ports",
+    "sluice.aws": "sluice.core sluice.document sluice.errors sluice.ports",
+    "sluice_worker.core": "sluice.core",
+    "sluice_worker.runtime": """sluice.errors sluice_worker.core sluice_worker.lines sluice_worker.message
+        sluice_worker.ports sluice_worker.settings""",
+    "sluice_worker.aws": """sluice.aws sluice.errors sluice_worker.core sluice_worker.lines
+        sluice_worker.message sluice_worker.ports""",
+    "sluice_sim.aws_rules": "sluice_sim.clock",
+    "sluice_sim.template": "sluice.core sluice.document sluice_sim.account",
+    "sluice_sim.embedded": """sluice.aws sluice.core sluice.document sluice.wiring sluice_sim.account
+        sluice_sim.aws_rules sluice_sim.clock sluice_sim.promise sluice_sim.template sluice_worker
+        sluice_worker.core""",
+    "sluice_sim.simulator": """sluice.core sluice.errors sluice.ports sluice.report sluice_sim.aws_rules
+        sluice_sim.clock sluice_sim.template""",
+    "sluice_sim.workloads": "sluice_sim.simulator sluice_sim.template",
+    "sluice_sim.policies": """sluice.core sluice.errors sluice.events sluice.ports sluice.usecases
+        sluice_sim.account sluice_sim.aws_rules sluice_sim.simulator sluice_sim.template""",
+    "sluice_sim.study": """sluice.core sluice_sim.policies sluice_sim.promise sluice_sim.simulator
+        sluice_sim.template sluice_sim.workloads""",
+    "sluice_report.chart": "sluice_report.quantities",
+    "sluice_report.demo": """sluice_report.chart sluice_report.quantities sluice_sim.embedded
+        sluice_sim.promise""",
+    "sluice_report.simulation": """sluice_report.chart sluice_report.quantities sluice_sim.policies
+        sluice_sim.promise sluice_sim.simulator sluice_sim.study""",
+}
+"""Each folder, and the folders and single files that it imports."""
+PACKAGES = {
+    "sluice": LAYER,
+    "sluice_worker": WORKER,
+    **{name: ROOT / name for name in ("sluice_sim", "sluice_report", "sluice_cli", "benchmarks")},
+}
+
+
+def _module(path: Path) -> str:
+    """The name that a file is imported by."""
+    parts = path.relative_to(LAYER.parent if path.is_relative_to(LAYER) else ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@cache
+def _graph() -> Mapping[str, frozenset[str]]:
+    """Each module and the modules that it imports, in functions and for the type checker too."""
+    modules = {_module(path): path for folder in PACKAGES.values() for path in _files(folder)}
+    return {name: frozenset(_imported(path, modules.keys()) - {name}) for name, path in modules.items()}
+
+
+def _imported(path: Path, modules: Container[str]) -> set[str]:
+    """`from package import module` imports the module; the package's own file is run for any import of it."""
+    named = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            named |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            named |= {each if each in modules else node.module for each in inner}
+    return {name for name in named if name in modules}
+
+
+def _folder(module: str) -> str:
+    return next((folder for folder in ARROWS if module == folder or module.startswith(f"{folder}.")), module)
+
+
+@pytest.mark.parametrize("folder", ARROWS)
+def test_a_folder_imports_only_the_folders_behind_it(folder: str) -> None:
+    inside = [targets for module, targets in _graph().items() if _folder(module) == folder]
+    imported = {_folder(target) for targets in inside for target in targets}
+    assert imported - {folder} == {*ARROWS[folder].split()}
+
+
+def test_every_folder_has_its_arrows() -> None:
+    folders = {_module(path) for name in PACKAGES for path in PACKAGES[name].glob("*/__init__.py")}
+    assert folders == ARROWS.keys()
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    TopologicalSorter(_graph()).prepare()  # CycleError names the modules of a circle
+
+
+@pytest.mark.parametrize("package", ["sluice", "sluice_worker", "sluice_sim"])
+def test_few_files_stand_beside_the_folders(package: str) -> None:
+    beside = [path.name for path in PACKAGES[package].glob("*.py") if path.name != "__init__.py"]
+    assert len(beside) <= {"sluice_worker": 10}.get(package, 8), beside
