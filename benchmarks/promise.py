@@ -27,7 +27,7 @@ import click
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / folder) for folder in ("", "layers/sluice")]
 
-from sluice.core import backlog  # noqa: E402
+from sluice.core import sustained_arrivals  # noqa: E402
 from sluice.core.minutes import MINUTE  # noqa: E402
 from sluice.core.model import Unknown  # noqa: E402
 from sluice.usecases import offered_load  # noqa: E402
@@ -101,7 +101,7 @@ class Way:
     name: str
     policy: str = EFFECTIVE
     overrides: Mapping[str, str] = field(default_factory=dict)
-    window_minutes: int = backlog.WINDOW_MINUTES
+    window_minutes: int = sustained_arrivals.WINDOW_MINUTES
     quantile: str = "median"
 
 
@@ -262,12 +262,12 @@ def _bound_hours(row: Row, seed: int) -> float:
 @contextmanager
 def counting(way: Way) -> Iterator[None]:
     """Patch the deployed code, which has one window and the median, to this way's window and quantile."""
-    read_minutes = way.window_minutes + backlog.MAX_LATE_MINUTES
+    read_minutes = way.window_minutes + sustained_arrivals.MAX_LATE_MINUTES
     with ExitStack() as patches:
         for module, name, value in (
-            (backlog, "WINDOW_MINUTES", way.window_minutes),
-            (backlog, "MIN_KNOWN_MINUTES", -(-way.window_minutes // 2)),
-            (backlog, "READ_MINUTES", read_minutes),
+            (sustained_arrivals, "WINDOW_MINUTES", way.window_minutes),
+            (sustained_arrivals, "MIN_KNOWN_MINUTES", -(-way.window_minutes // 2)),
+            (sustained_arrivals, "READ_MINUTES", read_minutes),
             (offered_load, "READ_MINUTES", read_minutes),
         ):
             patches.enter_context(patch.object(module, name, value))
@@ -281,9 +281,11 @@ def _sustained_per_s(quantile: Quantile, sent: Mapping[datetime, float], minute:
     """Another quantile instead of the median, with the deployed rules for late and missing values."""
     known = {at: count for at, count in sent.items() if at < minute}
     newest = max(known, default=minute)
-    window = {at: count for at, count in known.items() if at > newest - MINUTE * backlog.WINDOW_MINUTES}
+    window = {
+        at: count for at, count in known.items() if at > newest - MINUTE * sustained_arrivals.WINDOW_MINUTES
+    }
     level = quantile(list(window.values())) if window else 0.0
-    return backlog.sustained_arrivals_per_s(dict.fromkeys(window, level), minute)
+    return sustained_arrivals.sustained_arrivals_per_s(dict.fromkeys(window, level), minute)
 
 
 def _quartile(number: int, counts: Sequence[float]) -> float:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sluice_worker.core.counters import ReportInterval
-from sluice_worker.core.lifecycle import OutOfService
+from sluice_worker.core.instance_state import OutOfService
 from sluice_worker.core.model import Depth, Poll
 from sluice_worker.message import Message
 

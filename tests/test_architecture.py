@@ -166,9 +166,9 @@ ARROWS: Mapping[str, str] = {
     "sluice.usecases": "sluice.core sluice.errors sluice.events sluice.ports",
     "sluice.aws": "sluice.core sluice.document sluice.errors sluice.ports",
     "sluice_worker.core": "sluice.core",
-    "sluice_worker.runtime": """sluice.errors sluice_worker.core sluice_worker.lines sluice_worker.message
-        sluice_worker.ports sluice_worker.settings""",
-    "sluice_worker.aws": """sluice.aws sluice.errors sluice_worker.core sluice_worker.lines
+    "sluice_worker.runtime": """sluice.errors sluice_worker.core sluice_worker.json_lines
+        sluice_worker.message sluice_worker.ports sluice_worker.settings""",
+    "sluice_worker.aws": """sluice.aws sluice.errors sluice_worker.core sluice_worker.json_lines
         sluice_worker.message sluice_worker.ports""",
     "sluice_sim.aws_rules": "sluice_sim.clock",
     "sluice_sim.template": "sluice.core sluice.document sluice_sim.account",

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from benchmarks import list_prices as prices
-from sluice.core.backlog import READ_MINUTES
 from sluice.core.fifo import EVERY_MINUTES
 from sluice.core.minutes import MINUTE
 from sluice.core.model import MSG_PROCESSING_DURATION, TrackedMetric, Tracking, Workload
+from sluice.core.sustained_arrivals import READ_MINUTES
 from sluice.usecases.offered_load import (
     ARRIVALS,
     PROCESSING,

@@ -46,7 +46,7 @@ from sluice_sim.embedded.messages_sent import SentMessages
 from sluice_sim.embedded.moto_shortcuts import install_shortcuts
 from sluice_sim.embedded.services import EcsServices
 from sluice_sim.embedded.stacks import Account, Stacks
-from sluice_sim.embedded.worker import Worker
+from sluice_sim.embedded.worker_protocol import Worker
 
 REPORTED_WHEN_ZERO = ("ApproximateNumberOfMessagesVisible",)
 """Message counts that SQS reports when they are 0; it omits the others while there are no such messages."""

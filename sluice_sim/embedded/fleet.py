@@ -14,7 +14,7 @@ from typing import Protocol
 
 from sluice_sim.aws_rules.policy_runner import Size
 from sluice_sim.clock import VirtualClock
-from sluice_sim.embedded.worker import Worker
+from sluice_sim.embedded.worker_protocol import Worker
 
 RECONCILE_S = 10
 """Seconds between two comparisons of desired and actual capacity."""

@@ -26,7 +26,7 @@ from moto.core.responses import ActionResult
 from sluice_sim.account import ACCOUNT_ID, REGION
 from sluice_sim.clock import VirtualClock
 from sluice_sim.embedded.fleet import EmbeddedFleet, Instance, Lifecycle
-from sluice_sim.embedded.worker import Worker
+from sluice_sim.embedded.worker_protocol import Worker
 
 LIFECYCLE_STATES = {
     Lifecycle.BOOTING: "Pending",

@@ -27,7 +27,7 @@ from sluice.aws.ecs import DIMENSION
 from sluice_sim.account import ACCOUNT_ID, REGION, service_policy_arn
 from sluice_sim.clock import VirtualClock
 from sluice_sim.embedded.fleet import EmbeddedFleet, Instance, Lifecycle
-from sluice_sim.embedded.worker import Worker
+from sluice_sim.embedded.worker_protocol import Worker
 
 MAX_EVENTS = 100
 """DescribeServices returns the latest 100 events (documented)."""

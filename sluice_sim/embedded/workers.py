@@ -24,7 +24,7 @@ from sluice_sim.embedded.timeline import (
     ProcessSummary,
     Scenario,
 )
-from sluice_sim.embedded.worker import Worker
+from sluice_sim.embedded.worker_protocol import Worker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

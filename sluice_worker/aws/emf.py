@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, TextIO
 
-from sluice_worker import lines
+from sluice_worker import json_lines
 from sluice_worker.core.counters import ReportInterval
 from sluice_worker.core.metrics import Series, series
 
@@ -30,7 +30,7 @@ class EmfSink:
         """One line for every hundred values of a series."""
         for each in series(interval, self._dimensions, with_wait=self._with_wait):
             for line in self._lines(each, interval.middle_at):
-                lines.write(line, self._out)
+                json_lines.write(line, self._out)
 
     def _lines(self, each: Series, at: float) -> Iterator[dict[str, Any]]:
         values = [value for value, count in sorted(each.counts.items()) for _ in range(count)]

@@ -11,8 +11,8 @@ from botocore.config import Config
 from sluice.aws.errors import aws_errors
 from sluice.errors import TransientError
 from sluice_worker.aws.metadata import InstanceMetadata
-from sluice_worker.core import lifecycle
-from sluice_worker.core.lifecycle import OutOfService
+from sluice_worker.core import instance_state
+from sluice_worker.core.instance_state import OutOfService
 
 if TYPE_CHECKING:
     from mypy_boto3_autoscaling import AutoScalingClient
@@ -70,9 +70,9 @@ class GroupInstance:
         # completion.
         state = self._metadata.get("autoscaling/target-lifecycle-state")
         if state != self._target_state:
-            self._hook_waits = lifecycle.termination_hook_runs(self._target_state, state)
+            self._hook_waits = instance_state.termination_hook_runs(self._target_state, state)
             self._target_state = state
-        return lifecycle.out_of_service(state, self._group, interrupted=interrupted)
+        return instance_state.out_of_service(state, self._group, interrupted=interrupted)
 
     def extend_hook(self) -> None:
         """RecordLifecycleActionHeartbeat: the hook's timeout starts again."""

@@ -15,7 +15,7 @@ import time
 from collections.abc import Container, Sequence
 
 from sluice_worker.core.batch import BatchRule
-from sluice_worker.core.failed_heads import FailedHeads
+from sluice_worker.core.failed_group_heads import FailedHeads
 from sluice_worker.core.headroom import Headroom, PrefetchLimit
 from sluice_worker.core.model import Depth, Poll, Priority, Queue
 from sluice_worker.core.priority_buffer import MessageBuffer, MessageGroup

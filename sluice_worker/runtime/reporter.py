@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any, TextIO
 
 from sluice.errors import SluiceError
-from sluice_worker import lines
+from sluice_worker import json_lines
 from sluice_worker.core.counters import (
     Counters,
     ReportInterval,
@@ -72,7 +72,7 @@ class Reporter:
 
     def _write_line(self, interval: ReportInterval, gauges: Gauges) -> None:
         try:
-            lines.write(self.line(interval, gauges), self._out)
+            json_lines.write(self.line(interval, gauges), self._out)
         except SluiceError as failed:
             log.warning("the report is lost: %s", failed)
 

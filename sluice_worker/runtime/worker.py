@@ -16,7 +16,7 @@ from sluice_worker.core.counters import (
     Counters,
     ReportInterval,
 )
-from sluice_worker.core.failed_heads import FailedHeads
+from sluice_worker.core.failed_group_heads import FailedHeads
 from sluice_worker.core.gauges import Gauges
 from sluice_worker.core.model import MAX_MESSAGE_BYTES
 from sluice_worker.core.priority_buffer import MessageBuffer

@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks import promise
 from benchmarks.promise import EFFECTIVE, GENERATED, NATIVE, PLAIN, Figures, Limits, Row, Way
-from sluice.core import backlog
+from sluice.core import sustained_arrivals
 from sluice.usecases import offered_load
 from sluice_sim.study.experiment import Generated
 from tests.support.builders import MINUTE_NOW
@@ -188,5 +188,5 @@ def test_the_sensitivity_runs_each_constant_and_checks_no_limits(play: Play) -> 
 
 def test_a_longer_window_is_read_in_full() -> None:
     with promise.counting(Way(name="long", window_minutes=20)):
-        assert offered_load.READ_MINUTES == 20 + backlog.MAX_LATE_MINUTES
-    assert offered_load.READ_MINUTES == backlog.READ_MINUTES
+        assert offered_load.READ_MINUTES == 20 + sustained_arrivals.MAX_LATE_MINUTES
+    assert offered_load.READ_MINUTES == sustained_arrivals.READ_MINUTES

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from sluice.core.backlog import READ_MINUTES
 from sluice.core.minutes import MINUTE, minute_of
 from sluice.core.model import (
     BACKLOG_PER_INSTANCE,
@@ -20,6 +19,7 @@ from sluice.core.model import (
     Trigger,
     Workload,
 )
+from sluice.core.sustained_arrivals import READ_MINUTES
 from sluice.errors import CapacityError, ConfigError, TransientError
 from sluice.events import RetuneRequest
 from sluice.usecases.offered_load import SENT

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from sluice.core.backlog import READ_MINUTES
 from sluice.core.minutes import MINUTE, minute_of
 from sluice.core.model import (
     Backlog,
@@ -23,6 +22,7 @@ from sluice.core.model import (
     Trigger,
     Workload,
 )
+from sluice.core.sustained_arrivals import READ_MINUTES
 from sluice.events import RetuneRequest
 from sluice.usecases.offered_load import SENT
 from tests.chaos.cloud import Cloud, Event

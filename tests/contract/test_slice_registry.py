@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sluice.aws.registry import SsmRegistry
-from sluice.aws.shards import SqsShards
+from sluice.aws.shard_queue import SqsShards
 from sluice.core.model import Mode
 from sluice.errors import ConfigError, SluiceError, TransientError
 from sluice.ports import Registry, Shards

@@ -23,7 +23,6 @@ from moto.core.responses import ActionResult
 
 from sluice import wiring
 from sluice.aws import concurrent_reads
-from sluice.core.backlog import READ_MINUTES
 from sluice.core.model import (
     BACKLOG_PER_INSTANCE,
     EFFECTIVE_BACKLOG_PER_INSTANCE,
@@ -31,6 +30,7 @@ from sluice.core.model import (
     EcsService,
     Fleet,
 )
+from sluice.core.sustained_arrivals import READ_MINUTES
 from sluice.errors import SluiceError
 from tests.conftest import ENVIRONMENT
 from tests.faults.calls import Call, Fault, FaultInjector, RecordedCalls

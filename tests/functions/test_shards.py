@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sluice import wiring
-from sluice.aws.shards import SqsShards
+from sluice.aws.shard_queue import SqsShards
 from sluice.errors import ConfigError, TransientError
 from sluice.events import parse_shard
 from tests.functions.conftest import NOON, Context, Plane, sample

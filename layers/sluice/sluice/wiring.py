@@ -26,7 +26,7 @@ from sluice.aws.launch_failures import (
 )
 from sluice.aws.policies import TargetTrackingPolicies
 from sluice.aws.registry import SsmRegistry
-from sluice.aws.shards import SqsShards
+from sluice.aws.shard_queue import SqsShards
 from sluice.aws.sqs import SqsQueues
 from sluice.errors import ConfigError
 from sluice.ports import RemainingS, World

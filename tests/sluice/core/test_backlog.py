@@ -12,14 +12,16 @@ from sluice.core.backlog import (
     backlog_per_instance,
     demanded_capacity,
     effective_backlog_per_instance,
-    has_gaps,
     measured_processing_s,
-    sustained_arrivals_per_s,
     to_publish,
-    with_zeros,
 )
 from sluice.core.minutes import MINUTE
 from sluice.core.model import Demand, OfferedLoad, Published, Unknown
+from sluice.core.sustained_arrivals import (
+    has_gaps,
+    sustained_arrivals_per_s,
+    with_zeros,
+)
 from tests.support.builders import (
     MINUTE_NOW,
     backlog,

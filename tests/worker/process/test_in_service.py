@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from sluice.errors import SluiceError, TransientError
-from sluice_worker.core.lifecycle import OutOfService
+from sluice_worker.core.instance_state import OutOfService
 from sluice_worker.runtime import in_service
 from sluice_worker.runtime.in_service import (
     CHECK_INTERVAL_S,

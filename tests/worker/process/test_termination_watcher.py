@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from sluice.errors import TransientError
-from sluice_worker.core.lifecycle import OutOfService
+from sluice_worker.core.instance_state import OutOfService
 from sluice_worker.runtime.lifecycle import (
     HOOK_EXTENSION_S,
     WATCH_INTERVAL_S,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sluice_worker.core.batch import BatchRule
-from sluice_worker.core.failed_heads import FailedHeads
+from sluice_worker.core.failed_group_heads import FailedHeads
 from sluice_worker.core.model import Poll, Priority, Queue
 from sluice_worker.core.priority_buffer import MessageBuffer
 from sluice_worker.core.queue_choice import PollScheduler

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from sluice.errors import TransientError
-from sluice_worker import lines
+from sluice_worker import json_lines
 from sluice_worker.core.counters import (
     Counters,
     ReportInterval,
 )
-from sluice_worker.core.lifecycle import OutOfService
+from sluice_worker.core.instance_state import OutOfService
 from sluice_worker.message import Message
 from sluice_worker.runtime import (
     in_flight,
@@ -195,7 +195,7 @@ def test_a_drain_keeps_its_grace_while_nobody_reads_its_reports(
     sqs: InMemorySqs, start: Start, holding: Holding, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MIN_LAST_REPORT_S", 0.05)
-    monkeypatch.setattr(lines, "write", holding)
+    monkeypatch.setattr(json_lines, "write", holding)
     running = start(lambda _: None, grace_s=0.3, report_s=1)
     running.thread.start()
     assert holding.begun.wait(20), "a report is written"
@@ -341,7 +341,7 @@ def test_a_report_that_nobody_takes_is_no_defect(
     def closed(*_: object) -> None:
         raise TransientError("writing to stdout: closed")
 
-    monkeypatch.setattr(lines, "write", closed)
+    monkeypatch.setattr(json_lines, "write", closed)
     running = start(lambda _: None)
     running.thread.start()
     assert running.drained() == 0

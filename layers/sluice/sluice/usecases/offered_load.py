@@ -9,14 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from sluice.core.backlog import (
-    READ_MINUTES,
-    demanded_capacity,
-    has_gaps,
-    measured_processing_s,
-    sustained_arrivals_per_s,
-    with_zeros,
-)
+from sluice.core.backlog import demanded_capacity, measured_processing_s
 from sluice.core.minutes import MINUTE
 from sluice.core.model import (
     Demand,
@@ -26,6 +19,12 @@ from sluice.core.model import (
     StaticTarget,
     Unknown,
     Workload,
+)
+from sluice.core.sustained_arrivals import (
+    READ_MINUTES,
+    has_gaps,
+    sustained_arrivals_per_s,
+    with_zeros,
 )
 from sluice.core.target import initial_target
 from sluice.ports import LastKnown, Series, SeriesQuery, first_half

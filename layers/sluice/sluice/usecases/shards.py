@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import partial
 
 from sluice.core.minutes import minute_of
-from sluice.core.shards import slices
+from sluice.core.shard_slices import slices
 from sluice.errors import ConfigError, TransientError
 from sluice.events import Shard, parse_shard, shard_message, size_in_shard_bytes
 from sluice.ports import Counter, Registered, RemainingS, Report, Shards, World

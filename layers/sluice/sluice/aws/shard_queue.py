@@ -16,7 +16,7 @@ from sluice.aws.registry import SliceRegistry, SsmRegistry
 from sluice.aws.responses import field, optional_list_field
 from sluice.aws.sqs import MESSAGES_PER_SEND
 from sluice.core.model import Unknown
-from sluice.core.shards import slices
+from sluice.core.shard_slices import slices
 from sluice.ports import RemainingS
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice.core.shards import slices
+from sluice.core.shard_slices import slices
 
 NAMES = st.from_regex(r"[a-zA-Z][a-zA-Z0-9-]{0,5}", fullmatch=True)
 SIZES = st.dictionaries(NAMES, st.integers(1, 50), max_size=60)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sluice.aws.registry import SsmRegistry
-from sluice.aws.shards import SqsShards
+from sluice.aws.shard_queue import SqsShards
 from sluice.document.versions import VERSION
 from tests.sluice.aws import account
 from tests.sluice.aws.stubs import (

@@ -6,8 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from sluice_worker.core import failed_heads as module
-from sluice_worker.core.failed_heads import MARGIN_S, SENT_WITHIN_S, FailedHeads
+from sluice_worker.core import failed_group_heads as module
+from sluice_worker.core.failed_group_heads import (
+    MARGIN_S,
+    SENT_WITHIN_S,
+    FailedHeads,
+)
 from sluice_worker.core.model import LONG_POLL_S, MAX_BATCH_SIZE, Poll
 from tests.worker.core.builders import MEDIUM, message_group, queue
 

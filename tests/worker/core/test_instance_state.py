@@ -2,7 +2,10 @@
 
 import pytest
 
-from sluice_worker.core.lifecycle import out_of_service, termination_hook_runs
+from sluice_worker.core.instance_state import (
+    out_of_service,
+    termination_hook_runs,
+)
 
 OUT = [
     "Standby",
