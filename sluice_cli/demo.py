@@ -103,13 +103,13 @@ def demo(
     scenarios, without = _chosen(names, real_workers), [Component(part) for part in parts]
     console = Console(stderr=as_json, highlight=False, soft_wrap=True)
     if real_workers:
-        stories = _run_with_processes(scenarios, without, console)
+        timelines = _run_with_processes(scenarios, without, console)
     else:
         from sluice_sim.embedded.demo import run_scenarios  # the cloud takes a second or two to import
 
-        timeline = _Timeline(console, scenarios)
-        stories = run_scenarios(CHECKOUT, scenarios, without=without, on_minute=timeline.show)
-    summaries = [story.summary for story in stories]
+        printer = _Timeline(console, scenarios)
+        timelines = run_scenarios(CHECKOUT, scenarios, without=without, on_minute=printer.show)
+    summaries = [timeline.summary for timeline in timelines]
     if as_json:
         click.echo(json.dumps({"workloads": [_as_json(summary) for summary in summaries]}))
     else:
@@ -118,7 +118,7 @@ def demo(
             sentences_to_print = [f"{_capitalised(sentences.promise(summary))}.", sentences.why_late(summary)]
             console.print("\n".join(filter(None, sentences_to_print)), end="\n\n")
     if directory is not None:
-        _write_report(stories, directory, console)
+        _write_report(timelines, directory, console)
     sys.exit(0 if all(summary.ok for summary in summaries) else 1)
 
 
@@ -160,9 +160,9 @@ def _run_with_processes(
             _shortened_durations(scenario.name, real_processes.scaled_durations(CHECKOUT, scenario)),
             style="dim",
         )
-    timeline = _Timeline(console, scenarios)
+    printer = _Timeline(console, scenarios)
     try:
-        return real_processes.run_scenarios(CHECKOUT, scenarios, without=without, on_minute=timeline.show)
+        return real_processes.run_scenarios(CHECKOUT, scenarios, without=without, on_minute=printer.show)
     except real_processes.WorkersFailedError as broken:
         raise click.ClickException(f"the workers cannot work: {broken}") from broken
 
@@ -175,9 +175,9 @@ def _shortened_durations(name: str, shortened: Mapping[str, tuple[float, float]]
     return f"{name}: {', '.join([first.format('takes '), *(each.format('') for each in more)])}"
 
 
-def _write_report(stories: Sequence[Timeline], directory: Path, console: Console) -> None:
+def _write_report(timelines: Sequence[Timeline], directory: Path, console: Console) -> None:
     try:
-        written = sluice_report.write(stories, directory)
+        written = sluice_report.write(timelines, directory)
     except OSError as error:
         raise click.ClickException(
             f"{directory}: no report can be written there: {error.strerror}"

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from sluice_sim.embedded.timeline import Timeline
 
 
-def write(stories: Sequence[Timeline], directory: Path) -> tuple[Path, ...]:
-    """Write `report.html` and one `<name>.png` per story; return the paths, the page first.
+def write(timelines: Sequence[Timeline], directory: Path) -> tuple[Path, ...]:
+    """Write `report.html` and one `<name>.png` per timeline; return the paths, the page first.
 
     Creates the directory if needed and overwrites an earlier report's files of the same names. Raises
-    ValueError if two stories share a name or one has no minute, and OSError if the directory cannot be
+    ValueError if two timelines share a name or one has no minute, and OSError if the directory cannot be
     written.
     """
     # Without a writable home matplotlib warns about its font cache: it works, so the user need not know.
@@ -27,16 +27,16 @@ def write(stories: Sequence[Timeline], directory: Path) -> tuple[Path, ...]:
     from sluice_report.demo.page import render  # matplotlib takes over a second to import
     from sluice_report.demo.picture import png
 
-    names = [story.summary.name for story in stories]
+    names = [timeline.summary.name for timeline in timelines]
     if duplicates := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"each story needs its own name; used twice: {', '.join(duplicates)}")
-    if empty := [story.summary.name for story in stories if not story.minutes]:
+        raise ValueError(f"each timeline needs its own name; used twice: {', '.join(duplicates)}")
+    if empty := [timeline.summary.name for timeline in timelines if not timeline.minutes]:
         raise ValueError(f"nothing to report: no minute was simulated of {', '.join(empty)}")
     directory.mkdir(parents=True, exist_ok=True)
     html = directory / "report.html"
-    html.write_text(render(stories), encoding="utf-8")
+    html.write_text(render(timelines), encoding="utf-8")
     pictures = []
-    for story in stories:
-        pictures.append(directory / f"{story.summary.name}.png")
-        pictures[-1].write_bytes(png(story))
+    for timeline in timelines:
+        pictures.append(directory / f"{timeline.summary.name}.png")
+        pictures[-1].write_bytes(png(timeline))
     return (html, *pictures)

@@ -62,11 +62,11 @@ class Label:
     kind: EventKind
 
 
-def annotate(story: Timeline) -> tuple[Annotation, ...]:
+def annotate(timeline: Timeline) -> tuple[Annotation, ...]:
     """Every event in order, numbered from 1; equal arrivals in consecutive minutes become one annotation."""
     annotations: list[Annotation] = []
     number, last_arrival = 0, -1
-    for row in story.minutes:
+    for row in timeline.minutes:
         for event in row.events:
             if event.kind is not EventKind.ARRIVAL:
                 number += 1

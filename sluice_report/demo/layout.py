@@ -56,13 +56,13 @@ MIN_TICK_DISTANCE = 60.0
 TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 240, 480, 1440, 2880, 10080)
 
 
-def figure(story: Timeline, width: float, *, alone: bool) -> Figure:
+def figure(timeline: Timeline, width: float, *, alone: bool) -> Figure:
     """The panels below each other; `alone` adds the heading above and the list of events below."""
-    annotations = annotate(story)
-    drawn_panels = panels.build(story.minutes, annotations)
+    annotations = annotate(timeline)
+    drawn_panels = panels.build(timeline.minutes, annotations)
     titles = [wrap_text(panel.title, width - (16 if alone else 0), TITLE_SIZE) for panel in drawn_panels]
-    head = wrap_text(sentences.heading(story), width - 16, TITLE_SIZE) if alone else []
-    explanations = (sentences.why_late(story.summary), story.explanation) if alone else ()
+    head = wrap_text(sentences.heading(timeline), width - 16, TITLE_SIZE) if alone else []
+    explanations = (sentences.why_late(timeline.summary), timeline.explanation) if alone else ()
     lesson = [line for text in explanations for line in wrap_text(text, width - 16, LIST_SIZE, REGULAR_WIDTH)]
     listed = _listing(annotations, width) if alone else []
     height = (
@@ -77,7 +77,7 @@ def figure(story: Timeline, width: float, *, alone: bool) -> Figure:
     canvas = Canvas(new_figure(width, height), indent=8 if alone else 0)
     if alone:
         canvas.move_down(8)
-        canvas.write_lines([story.summary.name], size=17, line=26, weight="bold")
+        canvas.write_lines([timeline.summary.name], size=17, line=26, weight="bold")
         canvas.write_lines(head, size=TITLE_SIZE, line=TITLE_LINE, colour="muted")
         canvas.move_down(4)
         canvas.write_lines(lesson, size=LIST_SIZE, line=LIST_LINE)
@@ -86,9 +86,9 @@ def figure(story: Timeline, width: float, *, alone: bool) -> Figure:
         canvas.write_lines(title, size=TITLE_SIZE, line=TITLE_LINE, weight="bold")
         canvas.move_down(4)
         axes = canvas.add_plot(panel.height)
-        _time_axis(axes, story, width, labelled=index == len(drawn_panels) - 1)
-        panel.draw(axes, story.minutes)
-        _draw_annotations(axes, annotations, story, width)
+        _time_axis(axes, timeline, width, labelled=index == len(drawn_panels) - 1)
+        panel.draw(axes, timeline.minutes)
+        _draw_annotations(axes, annotations, timeline, width)
         canvas.move_down(SPACE_BELOW_PLOT)
     canvas.move_down(AXIS_HEIGHT + 10)
     for line in listed:
@@ -138,8 +138,8 @@ def _list_line(canvas: Canvas, line: _Line) -> None:
     canvas.move_down(LIST_LINE + (LIST_GAP if line.last else 0))
 
 
-def _time_axis(axes: Axes, story: Timeline, width: float, *, labelled: bool) -> None:
-    first, last = story.minutes[0].minute, story.minutes[-1].minute
+def _time_axis(axes: Axes, timeline: Timeline, width: float, *, labelled: bool) -> None:
+    first, last = timeline.minutes[0].minute, timeline.minutes[-1].minute
     axes.set_xlim(first - 0.5, last + 0.5)
     most = max(3, int((width - LEFT_MARGIN - RIGHT_MARGIN) / MIN_TICK_DISTANCE))
     step = next((step for step in TICKS if (last - first) / step <= most), TICKS[-1])
@@ -151,13 +151,15 @@ def _time_axis(axes: Axes, story: Timeline, width: float, *, labelled: bool) -> 
     axes.tick_params(axis="x", pad=12)
 
 
-def _draw_annotations(axes: Axes, annotations: Sequence[Annotation], story: Timeline, width: float) -> None:
+def _draw_annotations(
+    axes: Axes, annotations: Sequence[Annotation], timeline: Timeline, width: float
+) -> None:
     """A hairline at each annotation (only decisions and failures where there are many), and the numbers."""
     numbered = [annotation for annotation in annotations if annotation.number is not None]
     with_line = [one for one in numbered if len(numbered) <= FEW_ANNOTATIONS or _fill_role(one.kind)]
     for minute in sorted({annotation.minute for annotation in with_line}):
         axes.axvline(minute, color=LIGHT["muted"], lw=0.6, ls=(0, (1, 2)), zorder=2)
-    minutes = story.minutes[-1].minute - story.minutes[0].minute + 1
+    minutes = timeline.minutes[-1].minute - timeline.minutes[0].minute + 1
     for label in labels(numbered, (width - LEFT_MARGIN - RIGHT_MARGIN) / minutes):
         x, y = axes.get_xaxis_transform().transform((label.minute, 0))
         size = label_width(label.text)

@@ -39,7 +39,7 @@ WIDE, NARROW = 760.0, 350.0
 class Section:
     """What the page shows of one run."""
 
-    story: Timeline
+    timeline: Timeline
     heading: str
     outcome: str
     is_good: bool
@@ -53,7 +53,7 @@ class Section:
     drawings: tuple[tuple[str, Drawing], ...]
 
 
-def render(stories: Sequence[Timeline]) -> str:
+def render(timelines: Sequence[Timeline]) -> str:
     """The page's HTML."""
     environment = Environment(
         loader=PackageLoader("sluice_report"),
@@ -64,7 +64,7 @@ def render(stories: Sequence[Timeline]) -> str:
     )
     environment.filters |= {"number": lambda value: "–" if value is None else quantities.number(value)}
     return environment.get_template("report.html").render(
-        sections=[_section(story) for story in stories], light=palette.LIGHT, dark=palette.DARK
+        sections=[_section(timeline) for timeline in timelines], light=palette.LIGHT, dark=palette.DARK
     )
 
 
@@ -85,20 +85,20 @@ def _waits(summary: Summary) -> tuple[str, str, str, str]:
     return promised, share(waits.attainment), half, nearly_all
 
 
-def _section(story: Timeline) -> Section:
-    annotations = annotate(story)
-    outcome, is_good = _outcome(story.summary)
-    decisions = sorted(story.summary.decisions.items())
+def _section(timeline: Timeline) -> Section:
+    annotations = annotate(timeline)
+    outcome, is_good = _outcome(timeline.summary)
+    decisions = sorted(timeline.summary.decisions.items())
     return Section(
-        story=story,
-        heading=sentences.heading(story),
+        timeline=timeline,
+        heading=sentences.heading(timeline),
         outcome=outcome,
         is_good=is_good,
-        verdict=sentences.verdict(story.summary),
-        why_late=sentences.why_late(story.summary),
-        waits=_waits(story.summary),
+        verdict=sentences.verdict(timeline.summary),
+        why_late=sentences.why_late(timeline.summary),
+        waits=_waits(timeline.summary),
         decisions=", ".join(f"{amount} {kind}" for kind, amount in decisions) or "none",
-        panels=tuple(panel.title for panel in panels.build(story.minutes, annotations)),
+        panels=tuple(panel.title for panel in panels.build(timeline.minutes, annotations)),
         annotations=annotations,
-        drawings=(("wide", drawing(story, width=WIDE)), ("narrow", drawing(story, width=NARROW))),
+        drawings=(("wide", drawing(timeline, width=WIDE)), ("narrow", drawing(timeline, width=NARROW))),
     )

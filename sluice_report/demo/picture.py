@@ -24,20 +24,20 @@ class Drawing:
     last: int
 
 
-def png(story: Timeline, *, width: float = 860) -> bytes:
+def png(timeline: Timeline, *, width: float = 860) -> bytes:
     """The picture that stands alone: title, panels and the list of events."""
     with style():
-        return to_png(figure(story, width, alone=True))
+        return to_png(figure(timeline, width, alone=True))
 
 
-def drawing(story: Timeline, *, width: float) -> Drawing:
+def drawing(timeline: Timeline, *, width: float) -> Drawing:
     """The panels for the page, `width` points wide."""
-    with style(salt=f"{story.summary.name} {width}"):
-        svg = to_svg(figure(story, width, alone=False))
+    with style(salt=f"{timeline.summary.name} {width}"):
+        svg = to_svg(figure(timeline, width, alone=False))
     return Drawing(
         svg=svg,
         left=LEFT_MARGIN / width,
         right=1 - RIGHT_MARGIN / width,
-        first=story.minutes[0].minute,
-        last=story.minutes[-1].minute,
+        first=timeline.minutes[0].minute,
+        last=timeline.minutes[-1].minute,
     )

@@ -86,9 +86,9 @@ def why_late(summary: Summary) -> str:
     return f"Of the time that late messages waited, {causes}."
 
 
-def heading(story: Timeline) -> str:
+def heading(timeline: Timeline) -> str:
     """The whole run in one line."""
-    summary = story.summary
+    summary = timeline.summary
     return (
         f"{count(summary.processed, 'message')} processed by at most "
         f"{count(summary.peak_instances, 'instance')} in {number(summary.instance_hours)} instance-hours; "

@@ -15,7 +15,7 @@ from tests.report.demo import builders
 HARD = "retune 8 -> 4: <script>alert('1')</script> & $\\frac{1}{2}$ \"quoted\" (by schedule)"
 
 
-def hard_story() -> Timeline:
+def hard_timeline() -> Timeline:
     rows = builders.minutes()
     burst = builders.minute(
         10,
@@ -64,9 +64,9 @@ class Elements(HTMLParser):
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """A written report and its stories."""
+    """A written report and its timelines."""
 
-    stories: tuple[Timeline, ...]
+    timelines: tuple[Timeline, ...]
     written: tuple[Path, ...]
     html: str
     read: Elements
@@ -74,7 +74,7 @@ class Report:
 
 @pytest.fixture(scope="package")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
-    stories = (builders.story(), hard_story())
-    written = sluice_report.write(stories, tmp_path_factory.mktemp("report") / "new")
+    timelines = (builders.timeline(), hard_timeline())
+    written = sluice_report.write(timelines, tmp_path_factory.mktemp("report") / "new")
     html = written[0].read_text(encoding="utf-8")
-    return Report(stories=stories, written=written, html=html, read=Elements(html))
+    return Report(timelines=timelines, written=written, html=html, read=Elements(html))

@@ -74,7 +74,7 @@ AT_THE_FLOOR = "[target raised to its lower bound; target moved by at most the a
 class Round:
     """A run around one or more hourly retunes: each workload's policies, and every log line."""
 
-    stories: Mapping[str, Timeline]
+    timelines: Mapping[str, Timeline]
     log: list[LogLine]
     policies: Mapping[str, Mapping[str, Any]]
     """Service -> its policy's configuration as the API describes it in the end."""
@@ -96,7 +96,7 @@ class Round:
 
     def target(self, workload: str, minute: int) -> float | None:
         """What the policy held at the end of that minute of the play."""
-        return self.stories[workload].minutes[minute].target
+        return self.timelines[workload].minutes[minute].target
 
 
 @contextmanager
@@ -115,10 +115,10 @@ def enter(demo: Demo, name: str, scenario: Scenario) -> None:
 
 
 def finish(aws: EmbeddedAws, demo: Demo) -> Round:
-    stories = {timeline.summary.name: timeline for timeline in demo.run()}
+    timelines = {timeline.summary.name: timeline for timeline in demo.run()}
     policies = aws.scaling.describe_scaling_policies(ServiceNamespace="ecs")["ScalingPolicies"]
     return Round(
-        stories=stories,
+        timelines=timelines,
         log=aws.log,
         policies={
             policy["ResourceId"].rsplit("/", 1)[-1]: policy["TargetTrackingScalingPolicyConfiguration"]
@@ -295,8 +295,8 @@ def test_a_retune_says_what_it_did_to_the_target_and_why(
 def test_workers_without_metrics_processed_messages_and_the_sample_count_shows_it(
     played: Round,
 ) -> None:
-    assert played.stories["silent"].summary.processed == ARRIVED
-    assert played.stories["missing"].summary.processed == 0
+    assert played.timelines["silent"].summary.processed == ARRIVED
+    assert played.timelines["missing"].summary.processed == 0
     for workload in ("silent", "missing"):
         assert played.retune(workload)["processing"] == {"seconds": None, "samples": 0, "window_s": 86_400}
 
@@ -308,7 +308,7 @@ def test_a_quiet_hour_is_measured_over_the_day_and_the_decision_says_so(played: 
 
 
 def test_a_poison_pill_went_through_the_queue_like_any_message(played: Round) -> None:
-    assert played.stories["poisoned"].summary.left == 0
+    assert played.timelines["poisoned"].summary.left == 0
     measured = played.retune("poisoned")["processing"]
     assert measured["samples"] == ARRIVED + 1
     assert measured["seconds"] == pytest.approx((ARRIVED * 2 + PILL_S) / (ARRIVED + 1))
@@ -359,7 +359,7 @@ def test_a_manually_deleted_policy_is_reported_with_the_way_out_and_counted(
 
 @pytest.mark.parametrize("workload", ["gone-service", "gone-group"])
 def test_a_fleet_without_its_policy_still_does_its_work(played: Round, workload: str) -> None:
-    summary = played.stories[workload].summary
+    summary = played.timelines[workload].summary
     assert (summary.processed, summary.left) == (ARRIVED, 0)
 
 

@@ -1,4 +1,4 @@
-"""Builders of stories, with defaults: a test names only what it is about."""
+"""Builders of timelines, with defaults: a test names only what it is about."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def minutes() -> tuple[Minute, ...]:
     )
 
 
-def story(**changes: Any) -> Timeline:
+def timeline(**changes: Any) -> Timeline:
     lesson = "24 messages on one instance are <three times> the target."
     return Timeline(summary=summary(**changes), minutes=minutes(), explanation=lesson)
 
@@ -113,7 +113,7 @@ def arriving() -> tuple[Minute, ...]:
 
 
 def flat(length: int = 5, **changes: Any) -> Timeline:
-    """A story in which all minutes are equal."""
+    """A timeline in which all minutes are equal."""
     return Timeline(
         summary=summary(), minutes=tuple(minute(number, **changes) for number in range(1, length + 1))
     )

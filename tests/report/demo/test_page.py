@@ -1,4 +1,4 @@
-"""The page has all of the story's content, and is self-contained."""
+"""The page has all of the timeline's content, and is self-contained."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_the_report_is_one_page_and_a_picture_for_each_workload(report: Report) 
 
 def test_the_page_has_a_lesson_only_where_the_story_has_one(report: Report) -> None:
     lessons = re.findall(r'<p class="lesson">(.*?)</p>', report.html)
-    with_lesson, without_lesson = report.stories
+    with_lesson, without_lesson = report.timelines
     assert [unescape(lesson) for lesson in lessons] == [with_lesson.explanation]
     assert without_lesson.explanation == ""
 
@@ -40,7 +40,7 @@ def test_the_page_has_a_lesson_only_where_the_story_has_one(report: Report) -> N
 def test_the_page_lists_every_minute_with_the_storys_numbers(report: Report) -> None:
     rows = re.findall(r'<tr><th scope="row">(\d+)</th>(.*?)</tr>', report.html)
     shown = [(int(number), re.findall(r"<td>(.*?)</td>", cells)) for number, cells in rows]
-    played = [row for story in report.stories for row in story.minutes]
+    played = [row for timeline in report.timelines for row in timeline.minutes]
     assert len(shown) == len(played)
     for (number, cells), row in zip(shown, played, strict=True):
         values = (
@@ -62,11 +62,11 @@ def test_the_summary_has_each_workloads_outcome(report: Report) -> None:
 def test_the_list_of_events_is_complete_and_numbers_all_but_arrivals(
     report: Report,
 ) -> None:
-    for index, story in enumerate(report.stories, 1):
+    for index, timeline in enumerate(report.timelines, 1):
         section = report.html.split(f'<section id="play-{index}"')[1].split("</section>")[0]
         listed = section.split('<ol class="events">')[1].split("</ol>")[0]
         items = re.findall(r'<li data-minute="(\d+)">(.*?)</li>', listed, flags=re.DOTALL)
-        events = [(row.minute, event) for row in story.minutes for event in row.events]
+        events = [(row.minute, event) for row in timeline.minutes for event in row.events]
         assert [int(minute) for minute, _ in items] == [minute for minute, _ in events]
         numbers = [int(number) for _, item in items for number in re.findall(r">(\d+)</i>", item)]
         assert numbers == list(range(1, len(events) - Counter(e.kind for _, e in events)["arrival"] + 1))
@@ -105,7 +105,7 @@ def test_ids_are_unique_and_every_reference_has_its_id(report: Report) -> None:
 
 def test_the_drawings_take_every_colour_and_the_font_from_the_page(report: Report) -> None:
     drawings = re.findall(r"<svg .*?</svg>", report.html, flags=re.DOTALL)
-    assert len(drawings) == 2 * len(report.stories)
+    assert len(drawings) == 2 * len(report.timelines)
     for drawing in drawings:
         assert not re.findall(r"#[0-9a-f]{6}\b", drawing)
         assert "DejaVu" not in drawing
@@ -118,13 +118,13 @@ def test_both_variants_of_the_palette_have_the_same_roles_and_light_colours_diff
 
 
 def test_the_same_stories_make_the_same_files(report: Report, tmp_path: Path) -> None:
-    again = sluice_report.write(report.stories, tmp_path)
+    again = sluice_report.write(report.timelines, tmp_path)
     assert [path.read_bytes() for path in again] == [path.read_bytes() for path in report.written]
 
 
 def test_two_stories_with_one_name_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"used twice: transcription"):
-        sluice_report.write([builders.story(), builders.story()], tmp_path)
+        sluice_report.write([builders.timeline(), builders.timeline()], tmp_path)
 
 
 def test_a_story_without_minutes_is_rejected(tmp_path: Path) -> None:
@@ -170,12 +170,12 @@ def test_a_read_only_home_causes_no_warning(tmp_path: Path) -> None:
 def test_a_fleet_back_at_its_minimum_is_no_success_if_its_promise_was_broken(
     changes: dict, outcome: str, is_good: bool
 ) -> None:
-    html = page.render([builders.story(**changes)])
+    html = page.render([builders.timeline(**changes)])
     assert f'class="{"ok" if is_good else "not-ok"}"><b>{outcome}</b>' in html
 
 
 def test_the_page_shows_waits_hours_and_why_messages_were_late() -> None:
-    html = page.render([builders.story(waits=LATE, late_by_cause={Cause.NONE_RUNNING: 1.0})])
+    html = page.render([builders.timeline(waits=LATE, late_by_cause={Cause.NONE_RUNNING: 1.0})])
     for label, value in (
         ("Instance-hours", "0.25"),
         ("Wait p50", "240 s"),
@@ -184,4 +184,4 @@ def test_the_page_shows_waits_hours_and_why_messages_were_late() -> None:
     ):
         assert f'<td data-label="{label}">{value}</td>' in html
     assert '<p class="late">Of the time that late messages waited, in 100 % no instance ran' in html
-    assert '<p class="late">' not in page.render([builders.story()])
+    assert '<p class="late">' not in page.render([builders.timeline()])

@@ -51,7 +51,7 @@ def test_a_longer_list_of_events_makes_a_taller_png_up_to_what_a_png_lists() -> 
 
 
 def test_titles_and_axis_numbers_are_text_in_the_drawing_and_scale_to_a_phone() -> None:
-    wide, narrow = (picture.drawing(builders.story(), width=width) for width in (760, 350))
+    wide, narrow = (picture.drawing(builders.timeline(), width=width) for width in (760, 350))
     for drawing in (wide, narrow):
         assert "24 messages arrive" in drawing.svg
         assert ">target 8<" in drawing.svg
@@ -65,12 +65,12 @@ def test_titles_and_axis_numbers_are_text_in_the_drawing_and_scale_to_a_phone() 
 
 
 def test_the_tracked_metric_is_drawn_as_backlog_plus_arrivals_against_the_target() -> None:
-    story = Timeline(summary=builders.summary(), minutes=builders.arriving())
-    pixels = _pixels(picture.png(story)).reshape(-1, 3)
+    timeline = Timeline(summary=builders.summary(), minutes=builders.arriving())
+    pixels = _pixels(picture.png(timeline)).reshape(-1, 3)
     for colour in ("of-backlog", "of-arrivals", "per-instance", "target", "arriving", "plan"):
         wanted = [int(LIGHT[colour][at : at + 2], 16) for at in (1, 3, 5)]
         assert (pixels == wanted).all(axis=1).sum() > 50, colour
-    svg = picture.drawing(story, width=760).svg
+    svg = picture.drawing(timeline, width=760).svg
     for label in ("of the backlog", "of arrivals", "sustained", "arriving", "target 8"):
         assert f">{label}<" in svg
 
@@ -106,8 +106,8 @@ def test_a_workload_that_tracks_the_backlog_alone_has_no_panel_of_arrivals() -> 
 )
 @pytest.mark.parametrize("length", [1, 2, 400])
 def test_any_run_can_be_drawn(changes: dict, length: int) -> None:
-    story = builders.flat(length, **changes)
-    assert len(picture.drawing(story, width=350).svg) > 1000
+    timeline = builders.flat(length, **changes)
+    assert len(picture.drawing(timeline, width=350).svg) > 1000
 
 
 def test_a_target_far_below_the_burst_stands_clear_of_the_axis() -> None:

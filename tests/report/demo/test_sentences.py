@@ -1,4 +1,4 @@
-"""A panel's title describes its data, with the story's own numbers."""
+"""A panel's title describes its data, with the timeline's own numbers."""
 
 from __future__ import annotations
 
@@ -169,6 +169,6 @@ def test_the_verdict_is_ok_only_where_the_summary_is(changes: dict, text: str) -
 
 
 def test_the_heading_counts_what_was_processed() -> None:
-    assert sentences.heading(builders.story()).startswith(
+    assert sentences.heading(builders.timeline()).startswith(
         "24 messages processed by at most 3 instances in 0.25 instance-hours; "
     )

@@ -162,10 +162,10 @@ class TestChoice:
         )
     )
     def test_a_poll_always_fits_the_capacity_and_waits_only_while_every_queue_is_empty(
-        self, course: list[tuple[Queue, float, int | None, int | None, int]]
+        self, steps: list[tuple[Queue, float, int | None, int | None, int]]
     ) -> None:
         by, now = scheduler(), 0.0
-        for read, pause_s, received, visible, messages in course:
+        for read, pause_s, received, visible, messages in steps:
             now += pause_s
             by.record_depth(read, None if visible is None else depth(visible), now)
             all_empty = by.all_queues_empty
