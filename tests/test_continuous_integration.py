@@ -5,24 +5,24 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.__main__ import BEYOND_THE_DEFAULT_SHARE
+from tests.chaos.__main__ import MIN_COUNT_TO_REACH_ALL
 from tests.worker_chaos.scenario_table import DETECTED_BY, SCENARIOS
 
 RUN = Path(__file__).resolve().parents[1] / ".ci/run"
 
 
-def asked(target: str, variable: str) -> float:
-    """What it gives to this target of make."""
+def requested(target: str, variable: str) -> float:
+    """The value that it passes to this target of make."""
     [value] = re.findall(rf"^make {target} {variable}=(\S+)$", RUN.read_text(encoding="utf-8"), re.MULTILINE)
     return float(value)
 
 
 def test_so_many_interleavings_are_played_that_every_reason_and_limit_has_to_be_reached() -> None:
-    assert asked("chaos", "COUNT") >= BEYOND_THE_DEFAULT_SHARE
+    assert requested("chaos", "COUNT") >= MIN_COUNT_TO_REACH_ALL
 
 
 @pytest.mark.parametrize("defect", DETECTED_BY)
 def test_real_workers_are_given_as_many_messages_as_show_the_defect(defect: str) -> None:
     scenario, messages, _ = DETECTED_BY[defect]
     _, all_of_it = SCENARIOS[scenario]
-    assert int(all_of_it * asked("worker-chaos", "SHARE")) >= messages
+    assert int(all_of_it * requested("worker-chaos", "SHARE")) >= messages
