@@ -2,6 +2,8 @@
 
 `python benchmarks/approaches.py tick ENDPOINT 1000`: each line of stdin is one invocation, and one line of
 stdout says what it took. The process ends with its stdin.
+
+A little over 300 lines: each approach is a class that runs alone in its process.
 """
 
 from __future__ import annotations
@@ -124,6 +126,7 @@ def slim(workloads: int, readers: int) -> Handler:
 
 
 def _calls(workloads: int, readers: int, client: Callable[[str], Any]) -> Handler:
+    """The bare calls of a tick, in one function as a script would make them."""
     services = ("sqs", "autoscaling", "ecs", "application-autoscaling", "cloudwatch")
     sqs, autoscaling, ecs, scaling, cloudwatch = (client(name) for name in services)
     pool = ThreadPoolExecutor(readers)

@@ -4,6 +4,8 @@ Simulates generated days with the deployed code, and with `--traces DIR` the rea
 message, a boot of 180 s, a start promised within 300 s. Checks the limits that `sluice` has to keep for every
 seed, and exits with 1 if it misses one. `--sensitivity` simulates `sluice` with other margins (beta), windows
 and quantiles of the arrivals instead.
+
+Longer than 300 lines because the table of workloads, their limits and the report of them are read together.
 """
 
 from __future__ import annotations

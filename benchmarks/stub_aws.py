@@ -2,6 +2,8 @@
 
 It has the workloads' documents, queues and fleets, keeps the data points put and the messages sent, and
 rejects requests beyond AWS's size limits. It is no AWS otherwise: its workloads never change.
+
+Longer than 300 lines because each AWS operation that a tick calls has its answer here.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ def verdict(result: Result, promise_s: float) -> str:
 
 
 def one(result: Result, promise_s: float) -> Table:
-    """All metrics of one run, in four blocks."""
+    """All metrics of one run, in four blocks; long because each row of the table is a line of its own."""
     table = Table(box=box.SIMPLE_HEAD, show_header=False, pad_edge=False, padding=(0, 1))
     table.add_column(style="dim")
     table.add_column(justify="right")

@@ -197,6 +197,7 @@ class Settings(BaseModel):
         return self
 
     def _disagreements(self) -> list[tuple[bool, str]]:
+        # Long because it is a table: a condition and its sentence for each pair of settings.
         dead = self.dead_letter_queue
         consumed = [identity(queue.url) for queue in self.queues]
         return [

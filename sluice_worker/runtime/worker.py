@@ -64,6 +64,7 @@ class Worker:
     def __init__(
         self, settings: Settings, handler: Handler, queues: Queues, sink: MetricSink | None = None
     ) -> None:
+        # Long because it only connects the parts, each of which needs those before it.
         self._settings = settings
         self._draining = threading.Event()
         self._ended = threading.Event()

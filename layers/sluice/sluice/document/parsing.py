@@ -3,6 +3,8 @@
 Owns the one schema that Lambda, the command and the simulator share; docs/workload.schema.json is generated
 from it. Refuses unknown keys, strings in place of numbers, names that workload.yaml does not accept, and
 settings that contradict each other.
+
+Longer than 300 lines because each field stands with its constraints and the sentence that refuses it.
 """
 
 from __future__ import annotations
