@@ -62,11 +62,11 @@ def logged(run: ScenarioRun, request: Request) -> bool:
 def test_each_permission_a_function_uses_is_missed_by_name_once_it_is_gone(
     scenarios: Scenarios, recorded: Recorded, function: str
 ) -> None:
-    scenarios = {scenario.name: scenario for scenario in scenarios.scenarios}
+    by_name = {scenario.name: scenario for scenario in scenarios.scenarios}
     not_logged = []
     for action, (scenario, role) in first_uses(recorded, function).items():
         with lacking(scenarios, role, action):
-            run = scenarios.run(scenarios[scenario])
+            run = scenarios.run(by_name[scenario])
         refused = [call.request for call in run.calls if not call.decision.allowed]
         assert refused, f"{scenario} no longer asks for {action}"
         not_logged += [f"{scenario}: {request}" for request in refused if not logged(run, request)]
