@@ -13,7 +13,7 @@ from tests.deploy.standing import Standing
 def of_the_page() -> str:
     """The page's file, for the plane that the tests deploy."""
     page = (ROOT / "docs/workload.md").read_text(encoding="utf-8")
-    shown = page.partition("### A workload\n")[2].partition("```toml\n")[2].partition("```")[0]
+    shown = page.partition("# A workload\n")[2].partition("```toml\n")[2].partition("```")[0]
     assert "parameter_overrides = [\n" in shown
     return shown.replace(
         "parameter_overrides = [\n", f'parameter_overrides = [\n    "ControlPlaneStack={PLANE}",\n'
