@@ -49,7 +49,7 @@ def _receipt_handle() -> str:
 
 
 def _visible_messages(queue: Queue) -> list[Message]:
-    now_ms = models.unix_time_millis()  # looked up anew: worker processes put SQS on the wall clock
+    now_ms = vars(models)["unix_time_millis"]()  # looked up anew: worker processes put SQS on the wall clock
     return [
         message
         for message in queue._messages  # noqa: SLF001 - this replaces the public list

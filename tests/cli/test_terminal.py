@@ -18,6 +18,8 @@ import pytest
 from sluice_cli.main import main
 from sluice_sim.study import sweep
 
+pytestmark = pytest.mark.slow
+
 SHORT = "steady:days=0.02:per-day=2000"
 SIGINT_STATUS, SIGPIPE_STATUS = 130, 141
 BEGIN = (

@@ -10,6 +10,8 @@ import pytest
 from tests.faults.account import Account
 from tests.faults.matrix import Cell, cells, run_cell, share
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("cell", share(), ids=str)
 def test_nothing_unsafe_happens_when(account: Account, cell: Cell) -> None:

@@ -48,6 +48,8 @@ from tests.support.fakes import (
     RecordingReport,
 )
 
+pytestmark = pytest.mark.slow
+
 WORKLOADS = 1000
 AT_ONCE_S = 0.05
 ROUNDING_S = 0.001

@@ -235,7 +235,7 @@ class Report(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastKnown:
-    """A reading that is not renewed at every tick; `read_at` and `asked_at` are scheduled minutes."""
+    """A reading that is not renewed at every tick; `read_at` and `attempted_at` are scheduled minutes."""
 
     value: float | Unknown
     read_at: datetime

@@ -16,6 +16,8 @@ from sluice_sim.embedded.timeline import Timeline
 from tests.report.conftest import Report
 from tests.report.demo import builders
 
+pytestmark = pytest.mark.slow
+
 
 def _pixels(png: bytes) -> np.ndarray:
     """An array of rows, columns and colour channels (red, green, blue; 0 to 255)."""
