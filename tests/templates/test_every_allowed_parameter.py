@@ -30,6 +30,8 @@ from tests.templates.stacks import (
     template,
 )
 
+pytestmark = pytest.mark.slow
+
 TEMPLATE = template(WORKLOAD_TEMPLATE)
 PARAMETERS: dict[str, dict[str, Any]] = TEMPLATE["Parameters"]
 PLANE_PARAMETERS: dict[str, dict[str, Any]] = template("template.yaml")["Parameters"]
