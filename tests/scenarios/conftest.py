@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,12 @@ class Recording:
             for note in self.notifications
             if (note.alarm, note.state) == (alarm, state)
         ]
+
+    @property
+    def launches(self) -> int:
+        """Instances by which the desired count was raised, over the whole run."""
+        desired = [row.desired for row in self.minutes]
+        return sum(max(after - before, 0) for before, after in pairwise(desired))
 
     def first_minute(self, holds: Callable[[Minute], bool]) -> int:
         """The first minute of which `holds` is true."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from itertools import pairwise
 
 from sluice_sim.embedded.scenarios import QUEUE_PROC
 from sluice_sim.embedded.timeline import Scenario
@@ -57,8 +56,3 @@ def day(first: int, last: int) -> Day:
 
 def run_minutes(first: int, last: int) -> Recording:
     return run_scenario(scenario=day(first, last))
-
-
-def launches(recording: Recording) -> int:
-    """Instances that were asked for beyond those that were."""
-    return sum(max(after - before, 0) for before, after in pairwise(row.desired for row in recording.minutes))

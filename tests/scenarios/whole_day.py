@@ -24,7 +24,7 @@ def test_99_of_100_messages_start_within_the_promise(whole: Recording) -> None:
 
 
 def test_the_service_follows_the_load_in_few_steps_and_is_at_zero_at_night(whole: Recording) -> None:
-    assert day.launches(whole) <= 60
+    assert whole.launches <= 60
     assert whole.summary.minutes_at_zero > 4 * day.HOUR
     # A fleet that is sized for the busiest hour would run all the time.
     assert whole.summary.instance_hours < 0.5 * whole.summary.peak_instances * 24
