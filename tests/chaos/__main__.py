@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections import Counter as Tally
+from collections import Counter
 
 import click
 from rich.console import Console
@@ -34,7 +34,7 @@ def main(count: int, first: int, processes: int) -> None:
     """Play the interleavings of COUNT seeds; the first that breaks a promise ends the run."""
     seeds, began = range(first, first + count), time.monotonic()
     click.echo(f"{count} interleavings, seeds {seeds[0]} to {seeds[-1]}, on {processes} processes")
-    reached: Tally[str] = Tally()
+    reached: Counter[str] = Counter()
     with Progress(BarColumn(40), MofNCompleteColumn(), TimeRemainingColumn(), console=BAR) as progress:
         bar = progress.add_task("interleavings", total=count)
         for batch, failed in on_all_cores(seeds, processes):

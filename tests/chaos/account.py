@@ -6,8 +6,8 @@ either served or its failure logged.
 
 from __future__ import annotations
 
+import collections
 import json
-from collections import Counter as Tally
 
 from sluice.core.model import (
     Backlog,
@@ -172,7 +172,7 @@ def _check_round(run: Invocation, error: Exception | None) -> None:
     failed = {name for name, counter, _ in run.report.failures if counter is Counter.RETUNE_FAILED}
     if bool(failed) != (error is not None):
         run.add_violation(f"the round ended with {error!r} although {failed} failed")
-    logged = Tally(decision.workload for decision, _ in run.report.decisions)
+    logged = collections.Counter(decision.workload for decision, _ in run.report.decisions)
     for name, document in run.served.items():
         if request.stack_id not in (None, document.stack_id):
             if logged[name] or name in run.snapshots:

@@ -7,8 +7,7 @@ CloudWatch.
 
 from __future__ import annotations
 
-from collections import Counter as Tally
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -86,10 +85,10 @@ class Cloud:
     mail: dict[str, list[Event]] = field(default_factory=lambda: defaultdict(list))
     """Workload name, or PLANE -> undelivered events."""
     ringing: set[tuple[str, str]] = field(default_factory=set)
-    minutes_empty: Tally[str] = field(default_factory=Tally)
+    minutes_empty: Counter[str] = field(default_factory=Counter)
     unreadable: dict[tuple[str, frozenset[str]], str] = field(default_factory=dict)
     """Metric of one fleet -> the reason why CloudWatch does not return it."""
-    sent: Tally[str] = field(default_factory=Tally)
+    sent: Counter[str] = field(default_factory=Counter)
     """Workload -> messages sent in this minute."""
     sent_is: dict[str, str] = field(default_factory=dict)
     """Workload -> LATE or GAPPED: how AWS publishes its NumberOfMessagesSent, where not minute by minute."""

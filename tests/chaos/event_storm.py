@@ -6,7 +6,7 @@ AssertionError between steps, as soon as an invocation has violated a safety rul
 
 from __future__ import annotations
 
-from collections import Counter as Tally
+import collections
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -56,7 +56,7 @@ class EventStorm:
     timeline: list[tuple[str, datetime, str, object]] = field(default_factory=list)
     """(workload, when, what, details) of every act, decision and point."""
     last_tick: Event | None = None
-    reached: Tally[str] = field(default_factory=Tally)
+    reached: collections.Counter[str] = field(default_factory=collections.Counter)
     """How often each kind of step, decision, limit and failure occurred."""
 
     def __post_init__(self) -> None:

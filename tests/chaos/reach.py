@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter as Tally
+import collections
 
 from sluice.core.model import Kind, Limit, Reason, Trigger
 from sluice.ports import Counter, Outcome
@@ -26,7 +26,7 @@ TRIGGERS = {
 }
 
 
-def missed(reached: Tally[str]) -> list[str]:
+def missed(reached: collections.Counter[str]) -> list[str]:
     """Every kind of decision, reason, limit, counter and step that did not occur."""
     reasons = {what.rpartition(": ")[2] for what in reached}
     actions = [f"{kind} acted by {trigger}" for kind, triggers in TRIGGERS.items() for trigger in triggers]

@@ -5,7 +5,7 @@ A failing seed is reported by its shortest part. The seed alone identifies an in
 
 from __future__ import annotations
 
-from collections import Counter as Tally
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from multiprocessing import get_context
@@ -73,9 +73,9 @@ def explained(seed: int) -> str:
     return "\n".join(lines)
 
 
-def reached_by(seeds: Iterable[int]) -> tuple[Tally[str], int | None]:
+def reached_by(seeds: Iterable[int]) -> tuple[Counter[str], int | None]:
     """What these interleavings came to, and the first seed that failed."""
-    reached: Tally[str] = Tally()
+    reached: Counter[str] = Counter()
     for seed in seeds:
         start, moves = drawn(seed)
         try:
@@ -85,7 +85,7 @@ def reached_by(seeds: Iterable[int]) -> tuple[Tally[str], int | None]:
     return reached, None
 
 
-def on_all_cores(seeds: range, processes: int) -> Iterator[tuple[Tally[str], int | None]]:
+def on_all_cores(seeds: range, processes: int) -> Iterator[tuple[Counter[str], int | None]]:
     """As `reached_by`, batch by batch, in whatever order they end."""
     batches = [seeds[at : at + PER_BATCH] for at in range(0, len(seeds), PER_BATCH)]
     with get_context("spawn").Pool(processes) as pool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter as Tally
+from collections import Counter
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -21,18 +21,20 @@ DEFAULT_SHARE = range(1000)
 
 
 @pytest.fixture(scope="module")
-def share() -> tuple[Tally[str], int | None]:
+def share() -> tuple[Counter[str], int | None]:
     return reached_by(DEFAULT_SHARE)
 
 
-def test_no_interleaving_of_the_default_share_breaks_a_promise(share: tuple[Tally[str], int | None]) -> None:
+def test_no_interleaving_of_the_default_share_breaks_a_promise(
+    share: tuple[Counter[str], int | None],
+) -> None:
     reached, failed = share
     assert failed is None, explained(failed)
     assert reached["interleavings"] == len(DEFAULT_SHARE)
 
 
 def test_the_default_share_meets_every_decision_reason_limit_counter_and_step(
-    share: tuple[Tally[str], int | None],
+    share: tuple[Counter[str], int | None],
 ) -> None:
     reached, _ = share
     assert missed(reached) == []

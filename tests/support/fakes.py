@@ -6,8 +6,8 @@ to change something between a use case's observation and its act.
 
 from __future__ import annotations
 
+import collections
 import math
-from collections import Counter as Tally
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -342,7 +342,7 @@ class FakeRegistry:
         return self.registered[name]
 
     def _now(self) -> Registered:
-        claims = Tally(workload.fleet for workload in self.registered.values())
+        claims = collections.Counter(workload.fleet for workload in self.registered.values())
         shared = {
             name: f"{workload.fleet} is claimed by another workload too"
             for name, workload in self.registered.items()
@@ -411,7 +411,7 @@ class RecordingReport:
     seen: dict[str, float] = field(default_factory=dict)
     """Workload name -> BacklogPerInstance."""
     published: dict[str, Published] = field(default_factory=dict)
-    counts: Tally[Counter] = field(default_factory=Tally)
+    counts: collections.Counter[Counter] = field(default_factory=collections.Counter)
 
     @property
     def defects(self) -> int:

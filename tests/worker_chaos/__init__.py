@@ -1,5 +1,5 @@
-"""Workers ended at random over an SQS that fails at random: what they promise must hold all the same.
+"""Workers are ended at random while SQS fails at random: their invariants must still hold.
 
-`python -m tests.worker_chaos` plays every scenario with real processes of the worker and its real AWS client;
-the tests here play a small share of that, and show that each broken promise would be noticed.
+`python -m tests.worker_chaos` runs every scenario with real processes of the worker and its real AWS client;
+the tests here run a small share of that, and show that each violated invariant is detected.
 """

@@ -1,6 +1,6 @@
-"""The account that the workers meet: a server in a process of its own, its queues, its faults.
+"""The account that the workers use: a server in a process of its own, its queues, its faults.
 
-Owns the server's life, and what is asked of it by those who set the scene: no fault touches them.
+Owns the server process and the test's own requests to it, which no fault affects.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from tests.worker_chaos.faults import CONTROL, SETTER, Plan
+from tests.worker_chaos.faults import CONTROL, SETUP_KEY_ID, Plan
 
 ROOT = Path(__file__).resolve().parents[2]
 REGION = "eu-west-1"
 BATCH = 10
 
 
-def environment(**more: str) -> dict[str, str]:
-    """For processes of the project; nothing in it reaches a real account."""
+def process_environment(**more: str) -> dict[str, str]:
+    """The environment variables of a worker process; they reach no real account."""
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SLUICE_"))},
         "PYTHONPATH": f"{ROOT / 'layers/sluice'}:{ROOT}",
@@ -41,14 +41,14 @@ def environment(**more: str) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Depths:
-    """What a queue holds; exact."""
+    """The exact counts of a queue."""
 
     visible: int
     in_flight: int
 
     @property
     def empty(self) -> bool:
-        """Whether it holds nothing at all."""
+        """Whether it holds no message."""
         return not (self.visible or self.in_flight)
 
 
@@ -61,13 +61,13 @@ class Cloud:
             "sqs",
             endpoint_url=endpoint,
             region_name=REGION,
-            aws_access_key_id=SETTER,
+            aws_access_key_id=SETUP_KEY_ID,
             aws_secret_access_key="secret",
             config=Config(max_pool_connections=4),
         )
 
     def create(self, name: str, *, dead_letters: str | None = None, max_receipts: int = 0) -> str:
-        """An empty queue; the answer is its URL."""
+        """Create an empty queue and return its URL."""
         attributes = {"FifoQueue": "true"} if name.endswith(".fifo") else {}
         if dead_letters is not None:
             asked = self._sqs.get_queue_attributes(QueueUrl=dead_letters, AttributeNames=["QueueArn"])
@@ -78,21 +78,24 @@ class Cloud:
             attributes["RedrivePolicy"] = json.dumps(policy)
         return str(self._sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"])
 
-    def send(self, url: str, orders: Sequence[Mapping[str, Any]]) -> None:
-        """In batches of ten, in their order."""
-        for first in range(0, len(orders), BATCH):
-            entries = [_entry(url, place, order) for place, order in enumerate(orders[first : first + BATCH])]
+    def send(self, url: str, instructions: Sequence[Mapping[str, Any]]) -> None:
+        """Send them in order, in batches of ten."""
+        for first in range(0, len(instructions), BATCH):
+            entries = [
+                _entry(url, place, instruction)
+                for place, instruction in enumerate(instructions[first : first + BATCH])
+            ]
             answer = self._sqs.send_message_batch(QueueUrl=url, Entries=entries)
             assert not answer.get("Failed"), answer
 
     def depths(self, url: str) -> Depths:
-        """Now."""
+        """The queue's counts now."""
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         found = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
         return Depths(*(int(found[name]) for name in names))
 
     def contents(self, url: str) -> list[dict[str, Any]]:
-        """Takes everything out of a queue, as ReceiveMessage tells it."""
+        """Receive every message of a queue."""
         taken: list[dict[str, Any]] = []
         while found := self._sqs.receive_message(
             QueueUrl=url,
@@ -104,28 +107,28 @@ class Cloud:
         return taken
 
     def plan(self, plan: Plan) -> None:
-        """From now on these faults, counted from nothing."""
+        """Inject these faults from now on, and reset the counts."""
         self._control("PUT", json.dumps(asdict(plan)).encode())
 
     def done(self) -> dict[str, Any]:
-        """Requests of workers by operation, and faults by operation and kind."""
-        said: dict[str, Any] = json.loads(self._control("GET", None))
-        return said
+        """Count the workers' requests by operation, and the faults by operation and kind."""
+        counts: dict[str, Any] = json.loads(self._control("GET", None))
+        return counts
 
     def _control(self, method: str, body: bytes | None) -> bytes:
         request = urllib.request.Request(f"{self.endpoint}{CONTROL}", data=body, method=method)
         with urllib.request.urlopen(request, timeout=30) as answer:
-            said: bytes = answer.read()
-        return said
+            content: bytes = answer.read()
+        return content
 
 
 @contextmanager
 def cloud() -> Iterator[Cloud]:
-    """An account of its own, on a free port; it ends with the context, or with this process."""
+    """Start an empty account on a free port; it ends with the context, or with this process."""
     with subprocess.Popen(
         [sys.executable, "-m", "tests.worker_chaos.server"],
         cwd=ROOT,
-        env=environment(),
+        env=process_environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -139,9 +142,9 @@ def cloud() -> Iterator[Cloud]:
             server.stdin.close()
 
 
-def _entry(url: str, place: int, order: Mapping[str, Any]) -> dict[str, Any]:
-    entry: dict[str, Any] = {"Id": str(place), "MessageBody": json.dumps(order)}
+def _entry(url: str, place: int, instruction: Mapping[str, Any]) -> dict[str, Any]:
+    entry: dict[str, Any] = {"Id": str(place), "MessageBody": json.dumps(instruction)}
     if url.endswith(".fifo"):
-        entry["MessageGroupId"] = order["group"]
-        entry["MessageDeduplicationId"] = f"{order['group']}-{order['place']}"
+        entry["MessageGroupId"] = instruction["group"]
+        entry["MessageDeduplicationId"] = f"{instruction['group']}-{instruction['place']}"
     return entry

@@ -6,21 +6,21 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.worker_chaos.cloud import Cloud, cloud, environment
+from tests.worker_chaos.cloud import Cloud, cloud, process_environment
 from tests.worker_chaos.faults import Plan
 
 
 @pytest.fixture(scope="session")
 def account() -> Iterator[Cloud]:
-    """An account on a server of its own."""
+    """An empty account on its own server."""
     with cloud() as served:
         yield served
 
 
 @pytest.fixture
 def as_worker(account: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
-    """This process calls the account as workers do, faults included; no fault outlasts the test."""
-    for name, value in environment(AWS_ENDPOINT_URL=account.endpoint).items():
+    """Make this process call the account as workers do, faults included; no fault outlasts the test."""
+    for name, value in process_environment(AWS_ENDPOINT_URL=account.endpoint).items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
     yield account

@@ -1,7 +1,7 @@
 """Faults between a worker and SQS: refusals, broken connections, slow answers, batches half done.
 
 Owns what goes wrong and how it looks on the wire, drawn by one seeded generator at given rates per operation.
-Refuses to harm whoever is not a worker: those who set the scene sign with a key of their own.
+No fault affects the test's own requests, which are signed with a key of their own.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ Environ = dict[str, Any]
 Start = Callable[..., Any]
 App = Callable[[Environ, Start], Iterable[bytes]]
 
-SETTER = "SCENESETTER"
+SETUP_KEY_ID = "TESTSETUP"
 """The access key whose requests always get through."""
 CONTROL = "/chaos"
-"""GET tells what was done; PUT sets `Plan` anew."""
+"""GET returns the counts; PUT replaces the `Plan`."""
 
 
 class Fault(StrEnum):
-    """What can happen to one request; the names are those of a plan's rates."""
+    """The faults of one request; a plan's rates use these names."""
 
     THROTTLED = "throttled"
     TOO_MANY = "too many requests"
@@ -49,35 +49,35 @@ REFUSALS: Mapping[Fault, tuple[str, str, str]] = {
     Fault.FAILED: ("500 Internal Server Error", "InternalFailure", "Unable to complete request"),
 }
 HARMLESS = (*REFUSALS, Fault.UNAVAILABLE, Fault.RESET_BEFORE, Fault.SLOW_BEFORE, Fault.PARTLY_BEFORE)
-"""After these the worker knows what SQS knows."""
+"""After these the worker knows the true state of its messages."""
 PARTLY = (Fault.PARTLY_BEFORE, Fault.PARTLY_AFTER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How often what happens to whom; `rates` are per request, "*" stands for every other operation."""
+    """How often each fault happens; `rates` are per request, "*" stands for every other operation."""
 
     seed: int = 0
     rates: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     slow_s: float = 0.5
     outage_every_s: float = 0.0
-    """0: never. Else nothing but 503 for `outage_s`, so often."""
+    """Every so often SQS answers only 503 for `outage_s`; 0: never."""
     outage_s: float = 1.0
 
 
 RATE = 0.01
-"""Of each kind of fault, per request."""
+"""The probability of each kind of fault, per request."""
 BATCH_RATE = 0.05
-"""Of a batch of which a part is refused."""
+"""The probability that a part of a batch is refused."""
 
 
 def every_fault(seed: int) -> Plan:
-    """All kinds, at all operations, and an outage now and then."""
+    """Inject every kind of fault into every operation, and an outage from time to time."""
     return _plan(seed, list(Fault))
 
 
 def harmless_faults(seed: int) -> Plan:
-    """All after which both sides know the same."""
+    """Inject every fault that leaves the worker with the true state of its messages."""
     return _plan(seed, HARMLESS)
 
 
@@ -98,12 +98,12 @@ class Faults:
         if environ["PATH_INFO"] == CONTROL:
             return self._control(environ, start)
         operation = environ.get("HTTP_X_AMZ_TARGET", "").partition(".")[2]
-        if SETTER in environ.get("HTTP_AUTHORIZATION", ""):
+        if SETUP_KEY_ID in environ.get("HTTP_AUTHORIZATION", ""):
             return self._app(environ, start)
         fault = self._draw(operation)
         if fault is None:
             return self._app(environ, start)
-        return self._harm(fault, environ, start)
+        return self._inject(fault, environ, start)
 
     def _draw(self, operation: str) -> Fault | None:
         with self._lock:
@@ -127,8 +127,10 @@ class Faults:
 
     # ---- how it looks on the wire --------------------------------------------------------------------------
 
-    def _harm(self, fault: Fault, environ: Environ, start: Start) -> Iterable[bytes]:
-        body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))  # else it is taken for a request
+    def _inject(self, fault: Fault, environ: Environ, start: Start) -> Iterable[bytes]:
+        body = environ["wsgi.input"].read(
+            int(environ["CONTENT_LENGTH"])
+        )  # unread, it would be parsed as the next request
         environ = {**environ, "wsgi.input": io.BytesIO(body)}
         if fault in REFUSALS:
             return _refused(*REFUSALS[fault], start)
@@ -143,8 +145,10 @@ class Faults:
         if fault is Fault.PARTLY_BEFORE:
             return self._partly(json.loads(body), environ, start)
         if fault is Fault.PARTLY_AFTER:
-            told = json.loads(b"".join(self._app(environ, _unheard)))
-            return _told(told, self._chosen([entry["Id"] for entry in told.get("Successful", ())]), start)
+            response = json.loads(b"".join(self._app(environ, _discard_head)))
+            return _batch_response(
+                response, self._chosen([entry["Id"] for entry in response.get("Successful", ())]), start
+            )
         answer = b"".join(self._app(environ, start))
         if fault is Fault.RESET_AFTER:
             _reset(environ)
@@ -156,18 +160,18 @@ class Faults:
         """Some entries never reach SQS."""
         refused = self._chosen([entry["Id"] for entry in request["Entries"]])
         request["Entries"] = [entry for entry in request["Entries"] if entry["Id"] not in refused]
-        told: dict[str, Any] = {"Successful": [], "Failed": []}
+        response: dict[str, Any] = {"Successful": [], "Failed": []}
         if request["Entries"]:
             body = json.dumps(request).encode()
             environ = {**environ, "wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
-            told = json.loads(b"".join(self._app(environ, _unheard)))
-        return _told(told, refused, start)
+            response = json.loads(b"".join(self._app(environ, _discard_head)))
+        return _batch_response(response, refused, start)
 
     def _chosen(self, ids: Sequence[str]) -> set[str]:
         with self._lock:
             return set(self._random.sample(ids, self._random.randint(1, len(ids)))) if ids else set()
 
-    # ---- its control ---------------------------------------------------------------------------------------
+    # ---- control ------------------------------------------------------------------------------------------
 
     def _control(self, environ: Environ, start: Start) -> Iterable[bytes]:
         if environ["REQUEST_METHOD"] == "PUT":
@@ -175,11 +179,11 @@ class Faults:
             with self._lock:
                 self._set(Plan(**json.loads(body)))
         with self._lock:
-            said = {
+            counts = {
                 "requests": dict(self._requests),
                 "faults": [[*key, times] for key, times in sorted(self._done.items())],
             }
-        return _answered("200 OK", json.dumps(said).encode(), start)
+        return _answered("200 OK", json.dumps(counts).encode(), start)
 
     def _set(self, plan: Plan) -> None:
         self._plan, self._random = plan, random.Random(plan.seed)
@@ -188,16 +192,16 @@ class Faults:
         self._done: Counter[tuple[str, str]] = Counter()
 
 
-def _unheard(*_: Any) -> None:
-    """The head of an answer that another one replaces."""
+def _discard_head(*_: Any) -> None:
+    """Ignore the status and headers of a response that another one replaces."""
 
 
-def _told(told: Mapping[str, Any], refused: set[str], start: Start) -> Iterable[bytes]:
-    """A batch's answer in which these failed through no fault of the sender's."""
+def _batch_response(response: Mapping[str, Any], refused: set[str], start: Start) -> Iterable[bytes]:
+    """The response to a batch in which these entries failed with a server error."""
     answer = {
-        "Successful": [entry for entry in told.get("Successful", ()) if entry["Id"] not in refused],
+        "Successful": [entry for entry in response.get("Successful", ()) if entry["Id"] not in refused],
         "Failed": [
-            *told.get("Failed", ()),
+            *response.get("Failed", ()),
             *(
                 {"Id": each, "SenderFault": False, "Code": "InternalError", "Message": "try again"}
                 for each in sorted(refused)
@@ -220,6 +224,6 @@ def _answered(
 
 
 def _reset(environ: Environ) -> None:
-    """No answer, and no goodbye."""
+    """Close the connection without a response."""
     environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
     raise ConnectionResetError

@@ -18,16 +18,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.worker_chaos import handlers
-from tests.worker_chaos.cloud import ROOT, environment
+from tests.worker_chaos.cloud import ROOT, process_environment
 from tests.worker_chaos.mutant import MUTATION
 from tests.worker_chaos.records import Records
 
-LIMIT_S = 60.0
+MAX_DURATION_S = 60.0
 """The longest that a worker may take to end."""
 CHECK_INTERVAL_S = 0.01
 BEFORE_IT_BEGAN = "SIGTERM before its first message"
-KILL_A_CHILD = 0.5
-"""The share of SIGKILLs at a command with several processes that hit a child; its parent starts another."""
+CHILD_KILL_SHARE = 0.5
+"""The share of SIGKILLs that hit a child, if a command has several processes; its parent starts another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +44,10 @@ class WorkerSet:
 
     members: Sequence[Member]
     ends: Sequence[signal.Signals] = ()
-    """The signals drawn from for each end; empty where none is ended."""
+    """The signals to choose from; empty if no worker is ended."""
     every: int = 500
-    """Messages completed between two ends on average, so that a slow machine has no more ends than a fast
-    one."""
+    """Messages completed between two ends on average. Counting messages makes a slow machine end as many
+    workers as a fast one."""
     mutation: str | None = None
 
 
@@ -75,7 +75,7 @@ class Fleet:
     """Ended processes, by what ended them."""
     statuses: Counter[tuple[str, int]] = field(default_factory=Counter)
     """(by what, exit status) of the commands that have ended."""
-    _at_work: list[_Command] = field(default_factory=list)
+    _running: list[_Command] = field(default_factory=list)
     _signalled: list[_Command] = field(default_factory=list)
     _leaders: set[int] = field(default_factory=set)
     _next_end_at: float = 0.0
@@ -89,7 +89,7 @@ class Fleet:
 
     def replace_and_end(self) -> None:
         """Replace commands that have ended; end one when it is time."""
-        for command in [each for each in self._at_work + self._signalled if each.process.poll() is not None]:
+        for command in [each for each in self._running + self._signalled if each.process.poll() is not None]:
             self._record_end(command)
             if command.sent_signal is None:
                 self._begin(command.member)
@@ -98,21 +98,21 @@ class Fleet:
 
     def drain(self) -> list[str]:
         """Send SIGTERM to all commands and wait for them; returns those that did not end."""
-        for command in [each for each in self._at_work if each.process.poll() is None]:
+        for command in [each for each in self._running if each.process.poll() is None]:
             self._signal(command, signal.SIGTERM)
-        everybody = self._at_work + self._signalled
-        if not awaited(lambda: all(each.process.poll() is not None for each in everybody), LIMIT_S):
-            left = [each.process.pid for each in everybody if each.process.poll() is None]
-            return [f"workers {left} did not end within {LIMIT_S:g} s of a SIGTERM"]
-        for command in everybody:
+        commands = self._running + self._signalled
+        if not awaited(lambda: all(each.process.poll() is not None for each in commands), MAX_DURATION_S):
+            left = [each.process.pid for each in commands if each.process.poll() is None]
+            return [f"workers {left} did not end within {MAX_DURATION_S:g} s of a SIGTERM"]
+        for command in commands:
             self._record_end(command)
-        if not awaited(lambda: not self._children(), LIMIT_S):
+        if not awaited(lambda: not self._children(), MAX_DURATION_S):
             return [f"processes {self._children()} outlived the command that started them"]
         return []
 
     def kill(self) -> None:
         """Kill every process that is left."""
-        for command in [*self._at_work, *self._signalled]:
+        for command in [*self._running, *self._signalled]:
             command.process.kill()
             command.process.wait()
         for pid in self._children():
@@ -132,7 +132,7 @@ class Fleet:
                     *member.options,
                 ],
                 cwd=ROOT,
-                env=environment(
+                env=process_environment(
                     **{
                         "AWS_ENDPOINT_URL": self.endpoint,
                         handlers.LOG: str(self.records.path),
@@ -145,10 +145,10 @@ class Fleet:
                 start_new_session=True,
             )
         self._leaders.add(process.pid)
-        self._at_work.append(_Command(member, process))
+        self._running.append(_Command(member, process))
 
     def _record_end(self, command: _Command) -> None:
-        (self._at_work if command.sent_signal is None else self._signalled).remove(command)
+        (self._running if command.sent_signal is None else self._signalled).remove(command)
         by = "itself" if command.sent_signal is None else command.sent_signal.name
         if command.sent_signal is signal.SIGTERM and command.process.pid not in self._begun():
             by = BEFORE_IT_BEGAN
@@ -169,13 +169,13 @@ class Fleet:
     def _end_one(self) -> None:
         """End a command that has begun a message: another one may not have its signal handlers yet."""
         begun = self._begun()
-        ready = [command for command in self._at_work if command.process.pid in begun]
+        ready = [command for command in self._running if command.process.pid in begun]
         if not ready:
             return
         self._plan_next_end()
         command, number = self.chance.choice(ready), self.chance.choice(self.workers.ends)
         children = [pid for pid in self._begun_by(command) if runs(pid)]
-        if number == signal.SIGKILL and children and self.chance.random() < KILL_A_CHILD:
+        if number == signal.SIGKILL and children and self.chance.random() < CHILD_KILL_SHARE:
             self._kill_child(self.chance.choice(children))
         else:
             self._signal(command, number)
@@ -189,7 +189,7 @@ class Fleet:
         return [pid for pid, by in self.records.processes.items() if by == parent.process.pid]
 
     def _signal(self, command: _Command, number: signal.Signals) -> None:
-        self._at_work.remove(command)
+        self._running.remove(command)
         self._signalled.append(command)
         command.sent_signal = number
         command.process.send_signal(number)
@@ -201,7 +201,7 @@ class Fleet:
     def _kill_child(self, pid: int) -> None:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-            awaited(lambda: not runs(pid), LIMIT_S)
+            awaited(lambda: not runs(pid), MAX_DURATION_S)
             self.deaths[pid] = time.monotonic()
             self.ended["SIGKILL to a child"] += 1
 

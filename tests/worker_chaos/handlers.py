@@ -23,7 +23,7 @@ _calls = itertools.count()
 
 
 class Do(StrEnum):
-    """The instruction of a message; all but the first three misbehave only at the first receipt."""
+    """The instruction of a message; all but the first three apply only to the first receipt."""
 
     WORK = "work"
     RAISE = "always raise"
@@ -33,20 +33,20 @@ class Do(StrEnum):
     INTERRUPT_ONCE = "raise KeyboardInterrupt"
     DIE_ONCE = "end the process"
     HANG_ONCE = "hang"
-    LATE_ONCE = "come back late"
+    LATE_ONCE = "return late"
 
 
 def handle(message: Message) -> None:
     """Do what the message instructs."""
-    order = json.loads(message.body)
+    instruction = json.loads(message.body)
     call = f"{os.getpid()}-{next(_calls)}"
-    _log_event(call, "began", order=order, receipt=message.receive_count, id=message.message_id)
-    do = Do(order["do"])
+    _log_event(call, "began", instruction=instruction, receipt=message.receive_count, id=message.message_id)
+    do = Do(instruction["do"])
     if do is Do.DIE_ONCE and message.receive_count == 1:
         _log_event(call, "died")
         os._exit(DIED)
     try:
-        _run(do, message.receive_count, order["s"])
+        _run(do, message.receive_count, instruction["s"])
     except BaseException:
         _log_event(call, "failed")
         raise
@@ -78,5 +78,5 @@ def _log_event(call: str, event: str, **more: object) -> None:
 
 @cache
 def _log(path: str) -> int:
-    """Appended to by many processes, a line in one piece."""
+    """Opened for appending, so that lines of several processes do not mix."""
     return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)

@@ -38,12 +38,12 @@ def twice(calls: Calls) -> list[str]:
     return [key for key, spans in calls.items() if sum(span.completed_at is not None for span in spans) > 1]
 
 
-UNEXPLAINED = "for no good reason"
-OUTSTAYING = (Do.HANG_ONCE, Do.LATE_ONCE)
+UNEXPLAINED = "without a reason"
+PAST_DEADLINE = (Do.HANG_ONCE, Do.LATE_ONCE)
 
 
 def repeated_only_for_a_reason(calls: Calls, deaths: Deaths) -> Iterator[str]:
-    """A message is begun again only where its handler failed, or the process that had it was killed."""
+    """A message is begun again only if its handler failed, or if its process was killed."""
     wrong = [
         f"{key} at {after.began_at:.3f} (receipt {after.receipt}, process {after.pid}; before: "
         f"{before.began_at:.3f} to {before.ended_at}, receipt {before.receipt}, process {before.pid})"
@@ -56,7 +56,7 @@ def repeated_only_for_a_reason(calls: Calls, deaths: Deaths) -> Iterator[str]:
 
 
 def in_order(spans: Iterable[Span], deaths: Deaths) -> Iterator[str]:
-    """In each group nothing begins before its predecessor completed, nor again after its successor began."""
+    """In each group no message begins before its predecessor completed, or after its successor began."""
     groups: dict[str, list[Span]] = defaultdict(list)
     for span in sorted(spans, key=lambda span: span.began_at):
         groups[span.group].append(span)
@@ -85,7 +85,7 @@ def _overtakings(calls: Sequence[Span]) -> Iterator[str]:
 
 
 def _overlaps(calls: Sequence[Span], deaths: Deaths) -> Iterator[str]:
-    """A call lasts until it ended or its process was killed; if neither is known, for ever."""
+    """Calls of one group that overlap; a call ends with its process, and never if neither end is known."""
     for before, after in pairwise(calls):
         over_at = before.ended_at or deaths.get(before.pid, float("inf"))
         if over_at > after.began_at:
@@ -95,8 +95,8 @@ def _overlaps(calls: Sequence[Span], deaths: Deaths) -> Iterator[str]:
 def _reason(before: Span, after: Span, deaths: Deaths) -> str:
     if before.failed_at is not None:
         return "failed"
-    if before.do in OUTSTAYING:
-        return "not back at its deadline"
+    if before.do in PAST_DEADLINE:
+        return "not done at its deadline"
     died_at = deaths.get(before.pid)
     if died_at is None or not before.began_at <= died_at <= after.began_at:
         return UNEXPLAINED

@@ -32,32 +32,32 @@ def deletes_dropped() -> None:
     """Some batches count as deleted, but no request was sent."""
     delete, calls = SqsQueues.delete, itertools.count(1)
 
-    def forgetful(queues: SqsQueues, messages: Sequence[Message]) -> Any:
+    def drop_some(queues: SqsQueues, messages: Sequence[Message]) -> Any:
         return {} if next(calls) % EVERY == 0 else delete(queues, messages)
 
-    SqsQueues.delete = forgetful
+    SqsQueues.delete = drop_some
 
 
 def deleted_on_receipt() -> None:
-    """At most once: a message is deleted before it is worked on."""
+    """A message is deleted before it is processed: at most once instead of at least once."""
     receive = SqsQueues.receive
 
-    def hasty(queues: SqsQueues, poll: Poll, visibility_s: int) -> list[Message]:
+    def delete_first(queues: SqsQueues, poll: Poll, visibility_s: int) -> list[Message]:
         messages = receive(queues, poll, visibility_s)
         if messages:
             queues.delete(messages)
         return messages
 
-    SqsQueues.receive = hasty
+    SqsQueues.receive = delete_first
 
 
 def groups_ignored() -> None:
-    """Messages of a FIFO group are worked on as they come."""
+    """Messages of a FIFO group are processed side by side."""
     Message.message_group = None
 
 
 def successor_too_early() -> None:
-    """The next of a FIFO group begins before the deletion is confirmed."""
+    """The next message of a FIFO group begins before the delete is confirmed."""
     succeeded = InFlightMessages.succeeded
 
     def early(in_flight: InFlightMessages, message: Message) -> None:
@@ -75,19 +75,19 @@ def drain_in_haste() -> None:
 
 
 def failures_kept() -> None:
-    """A message that failed is neither deleted nor released, but kept hidden for good."""
+    """A message that failed is neither deleted nor released, but never extended or shown."""
     InFlightMessages.failed = lambda *_, **__: None
 
 
-def first_come() -> None:
-    """Priorities are ignored: whatever was received first is begun first."""
+def priorities_ignored() -> None:
+    """The message that was received first is begun first, whatever its priority."""
     take = Dispatcher.take_batch
 
-    def fair(dispatcher: Dispatcher, timeout_s: float) -> list[Message]:
+    def take_oldest(dispatcher: Dispatcher, timeout_s: float) -> list[Message]:
         dispatcher._buffer._aged_after_s = -1.0
         return take(dispatcher, timeout_s)
 
-    Dispatcher.take_batch = fair
+    Dispatcher.take_batch = take_oldest
 
 
 MUTATIONS: dict[str, Callable[[], None]] = {
@@ -100,7 +100,7 @@ MUTATIONS: dict[str, Callable[[], None]] = {
         successor_too_early,
         drain_in_haste,
         failures_kept,
-        first_come,
+        priorities_ignored,
     )
 }
 

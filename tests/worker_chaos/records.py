@@ -83,13 +83,13 @@ class Records:
         if line["event"] == "failed":
             self._calls[call].failed_at = line["at"]
             return
-        order = line["order"]
+        instruction = line["instruction"]
         span = Span(
-            key=f"{order['queue']}/{order['group']}/{order['place']}",
-            queue=order["queue"],
-            group=order["group"],
-            place=order["place"],
-            do=Do(order["do"]),
+            key=f"{instruction['queue']}/{instruction['group']}/{instruction['place']}",
+            queue=instruction["queue"],
+            group=instruction["group"],
+            place=instruction["place"],
+            do=Do(instruction["do"]),
             receipt=line["receipt"],
             pid=line["pid"],
             began_at=line["at"],

@@ -1,4 +1,4 @@
-"""One run of a scenario: send, work, end, judge.
+"""One run of a scenario: send, process, end, check.
 
 Owns the steps that every scenario shares, including its verdict.
 """
@@ -14,9 +14,9 @@ from tests.worker_chaos import invariants
 from tests.worker_chaos.faults import Plan
 from tests.worker_chaos.fleet import Fleet, WorkerSet
 from tests.worker_chaos.invariants import Calls, Deaths
-from tests.worker_chaos.stage import Instruction, Stage, is_poison, key
+from tests.worker_chaos.scenario_environment import Environment, Instruction, is_poison, key
 
-Judge = Callable[[Fleet, Calls, Deaths], Iterator[str]]
+Check = Callable[[Fleet, Calls, Deaths], Iterator[str]]
 """Checks the invariants of one scenario beside those of all; yields a sentence for each violation."""
 
 
@@ -41,42 +41,42 @@ class Verdict:
 
 
 def run(
-    stage: Stage,
+    env: Environment,
     workers: WorkerSet,
     plan: Plan,
     messages: Mapping[str, Sequence[Instruction]],
-    judge: Judge,
+    check: Check,
     *,
-    beforehand: bool = False,
+    send_first: bool = False,
 ) -> Verdict:
-    """Run it over `messages`, by queue; with `beforehand`, all are sent before any worker starts."""
+    """Run a scenario over `messages`, by queue; `send_first` sends all before any worker starts."""
     began_at = time.monotonic()
-    everything = [order for each in messages.values() for order in each]
-    waiting = [key(order) for order in everything if not is_poison(order)]
-    stage.cloud.plan(plan)
+    all_messages = [instruction for each in messages.values() for instruction in each]
+    waiting = [key(instruction) for instruction in all_messages if not is_poison(instruction)]
+    env.cloud.plan(plan)
     for url, each in messages.items():
-        if beforehand:
-            stage.cloud.send(url, each)
+        if send_first:
+            env.cloud.send(url, each)
         else:
-            stage.feed(url, each)
-    with stage.workers(replace(workers, mutation=stage.mutation)) as fleet:
-        broken = stage.run_until_done(fleet, waiting, list(messages))
+            env.feed(url, each)
+    with env.workers(replace(workers, mutation=env.mutation)) as fleet:
+        broken = env.run_until_done(fleet, waiting, list(messages))
         ended = dict(fleet.ended)
         if not broken:
             broken += fleet.drain()
-    stage.records.read()
-    calls, deaths = stage.records.by_message(), {**stage.records.died, **fleet.deaths}
-    broken += invariants.none_lost(waiting, stage.records.completed)
-    broken += judge(fleet, calls, deaths)
-    done = stage.cloud.done()
-    stage.cloud.plan(Plan())
+    env.records.read()
+    calls, deaths = env.records.by_message(), {**env.records.died, **fleet.deaths}
+    broken += invariants.none_lost(waiting, env.records.completed)
+    broken += check(fleet, calls, deaths)
+    done = env.cloud.done()
+    env.cloud.plan(Plan())
     faults: Counter[str] = Counter()
     for _, kind, times in done["faults"]:
         faults[kind] += times
     return Verdict(
-        seed=stage.seed,
+        seed=env.seed,
         broken=broken,
-        messages=len(everything),
+        messages=len(all_messages),
         begun_again=dict(invariants.repeats(calls, deaths)),
         twice=len(invariants.twice(calls)),
         ended=ended,
@@ -87,7 +87,7 @@ def run(
     )
 
 
-def ends_well(fleet: Fleet) -> Iterator[str]:
+def exits_cleanly(fleet: Fleet) -> Iterator[str]:
     """No process ended by itself, and those that were sent SIGTERM exited with 0."""
     wrong = [
         f"{times} with {status} after {by}"
@@ -95,4 +95,4 @@ def ends_well(fleet: Fleet) -> Iterator[str]:
         if by == "itself" or (by == "SIGTERM" and status != 0)
     ]
     if wrong:
-        yield f"workers ended out of order: {', '.join(wrong)}"
+        yield f"workers ended unexpectedly: {', '.join(wrong)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.worker_chaos.run import Verdict
+from tests.worker_chaos.scenario_environment import Environment
 from tests.worker_chaos.scenarios import (
     drains_alone,
     drains_and_faults,
@@ -14,9 +15,8 @@ from tests.worker_chaos.scenarios import (
     poison,
     priorities,
 )
-from tests.worker_chaos.stage import Stage
 
-Scenario = Callable[[Stage, int], Verdict]
+Scenario = Callable[[Environment, int], Verdict]
 
 SCENARIOS: dict[str, tuple[Scenario, int]] = {
     "kills-and-faults": (kills_and_faults, 10_000),
@@ -30,13 +30,13 @@ SCENARIOS: dict[str, tuple[Scenario, int]] = {
 """Name -> the scenario and its number of messages."""
 
 DETECTED_BY = {
-    "no-heartbeat": ("drains-alone", 400, "begun again for no good reason"),
-    "deletes-dropped": ("drains-alone", 400, "begun again for no good reason"),
+    "no-heartbeat": ("drains-alone", 400, "begun again without a reason"),
+    "deletes-dropped": ("drains-alone", 400, "begun again without a reason"),
     "deleted-on-receipt": ("kills-and-faults", 400, "never processed"),
-    "drain-in-haste": ("drains-alone", 400, "begun again for no good reason"),
+    "drain-in-haste": ("drains-alone", 400, "begun again without a reason"),
     "groups-ignored": ("groups", 200, "the order of a group was broken"),
     "successor-too-early": ("groups", 400, "the order of a group was broken"),
     "failures-kept": ("poison", 120, "poisoned messages"),
-    "first-come": ("priorities", 480, "was of high priority"),
+    "priorities-ignored": ("priorities", 480, "was of high priority"),
 }
 """Defect -> the scenario that detects it, its number of messages, and the sentence of the violation."""

@@ -1,6 +1,6 @@
-"""A process of its own: an empty account whose SQS fails at will. Tells its port in its first line.
+"""A server process: an empty account whose SQS fails as planned. Its first line of output is its port.
 
-It ends with its stdin: whoever started it need not live to end it.
+It ends when its stdin closes, so that it does not outlive the process that started it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""moto's SQS with what it lacks for workers that come by the dozen and end at random.
+"""moto's SQS with what it lacks for dozens of workers that end at random.
 
 Owns the state of the queues under one lock: no message is handed out twice, long polls sleep until something
 changes, a FIFO group is blocked while any of its messages is in flight, a receipt handle is good for one
-receipt, and a receive whose answer was lost gives the same messages again when asked under its id.
+receipt, and a receive that is retried with its attempt id returns the same messages again.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from moto.sqs.exceptions import ReceiptHandleIsInvalid
 from moto.sqs.models import Message, Queue, SQSBackend
 from moto.sqs.responses import SQSResponse
 
-LONGEST_NAP_S = 0.5
-"""Between two looks of a long poll, where nobody told of a change and nothing is due to become visible."""
+MAX_POLL_SLEEP_S = 0.5
+"""The longest time between two checks of a long poll, if nothing changes and nothing becomes visible."""
 
-LONGEST_POLL_S = 2.0
-"""A long poll comes back empty after this, whatever it was ready to wait: a drain waits for it."""
+MAX_POLL_S = 2.0
+"""A long poll returns empty after this, whatever WaitTimeSeconds says: a drain waits for it."""
 
 _state = threading.RLock()
 _changed = threading.Condition(_state)
-_asked = threading.local()
+_request = threading.local()
 """The ReceiveRequestAttemptId of this thread's request, which moto does not pass on."""
 _attempts: dict[str, list[Message]] = {}
 _respond, _send, _describe = (
@@ -36,14 +36,14 @@ _respond, _send, _describe = (
 
 
 def install() -> None:
-    """Change moto in this process, for good."""
-    # Counting thrice whatever a queue is asked for: they are told by `_attributes` alone.
+    """Patch moto in this process, permanently."""
+    # moto would count all messages three times for any attribute: only `_attributes` counts them.
     Queue.BASE_ATTRIBUTES = [name for name in Queue.BASE_ATTRIBUTES if name not in COUNTS]
     SQSResponse.receive_message = _received
     SQSBackend.send_message = _sent
     SQSBackend.receive_message = _receive
     SQSBackend.delete_message = _delete
-    SQSBackend.change_message_visibility = _hide
+    SQSBackend.change_message_visibility = _change_visibility
     SQSBackend.get_queue_attributes = _attributes
 
 
@@ -51,7 +51,7 @@ def install() -> None:
 
 
 def _received(response: SQSResponse) -> Any:
-    _asked.attempt = response._get_param("ReceiveRequestAttemptId")
+    _request.attempt = response._get_param("ReceiveRequestAttemptId")
     return _respond(response)
 
 
@@ -63,20 +63,20 @@ def _receive(
     visibility_timeout: int,
     message_attribute_names: Sequence[str] = (),
 ) -> list[Message]:
-    until = time.monotonic() + min(wait_seconds_timeout, LONGEST_POLL_S)
+    until = time.monotonic() + min(wait_seconds_timeout, MAX_POLL_S)
     with _changed:
         while True:
             queue = backend.get_queue(queue_name)
-            messages = _same_again(visibility_timeout) or _take(queue, count, visibility_timeout)
+            messages = _repeat_of_lost_response(visibility_timeout) or _take(queue, count, visibility_timeout)
             left_s = until - time.monotonic()
             if messages or left_s <= 0:
                 return [copy.copy(message) for message in messages]
             _changed.wait(min(left_s, _next_visible_in_s(queue)))
 
 
-def _same_again(visibility_s: int) -> list[Message]:
-    """What this attempt was given before, as long as all of it is still hidden for it."""
-    messages = _attempts.get(_asked.attempt or "", [])
+def _repeat_of_lost_response(visibility_s: int) -> list[Message]:
+    """The messages that this attempt received before, while all of them are still hidden for it."""
+    messages = _attempts.get(_request.attempt or "", [])
     if not all(_in_flight(message) for message in messages):
         return []
     for message in messages:
@@ -102,8 +102,8 @@ def _take(queue: Queue, count: int, visibility_s: int) -> list[Message]:
             continue
         message.mark_received(visibility_s)
         taken.append(message)
-    if taken and _asked.attempt:
-        _attempts[_asked.attempt] = taken
+    if taken and _request.attempt:
+        _attempts[_request.attempt] = taken
     return taken
 
 
@@ -115,7 +115,7 @@ def _is_poison(queue: Queue, message: Message) -> bool:
 def _next_visible_in_s(queue: Queue) -> float:
     now_ms = time.time() * 1000
     hidden = [message.visible_at - now_ms for message in queue._messages if message.visible_at > now_ms]
-    return min([LONGEST_NAP_S, *(left_ms / 1000 for left_ms in hidden)])
+    return min([MAX_POLL_SLEEP_S, *(left_ms / 1000 for left_ms in hidden)])
 
 
 # ---- the rest ----------------------------------------------------------------------------------------------
@@ -129,7 +129,7 @@ def _sent(backend: SQSBackend, *given: Any, **named: Any) -> Message:
 
 
 def _delete(backend: SQSBackend, queue_name: str, receipt_handle: str) -> None:
-    """An outdated handle deletes nothing, and only a FIFO queue says so."""
+    """An outdated handle deletes nothing, and only a FIFO queue reports that as an error."""
     with _changed:
         queue = backend.get_queue(queue_name)
         if receipt_handle in queue.deleted_messages:
@@ -144,8 +144,10 @@ def _delete(backend: SQSBackend, queue_name: str, receipt_handle: str) -> None:
             _changed.notify_all()
 
 
-def _hide(backend: SQSBackend, queue_name: str, receipt_handle: str, visibility_timeout: int) -> None:
-    """Only what is in flight, and only for its last receiver."""
+def _change_visibility(
+    backend: SQSBackend, queue_name: str, receipt_handle: str, visibility_timeout: int
+) -> None:
+    """Only a message in flight, and only with its newest receipt handle."""
     with _changed:
         message = _holder(backend.get_queue(queue_name), receipt_handle)
         if message.receipt_handle != receipt_handle or not _in_flight(message):

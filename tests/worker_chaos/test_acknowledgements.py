@@ -1,4 +1,4 @@
-"""Acknowledgements must not wait: a message becomes visible in its own time, a call under way or not."""
+"""Acknowledgements must not wait: a message becomes visible on time even while a call is under way."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tests.worker.fakes import THROTTLED, UNKNOWN_HANDLE, InMemorySqs
 from tests.worker.runtime import parts
 from tests.worker_chaos.cloud import Cloud
 from tests.worker_chaos.faults import Fault, Plan
-from tests.worker_chaos.stage import orders
+from tests.worker_chaos.scenario_environment import instructions
 
 HIDE = "ChangeMessageVisibilityBatch"
 
 
 def received(cloud: Cloud, queues: sqs.SqsQueues, name: str) -> Message:
     url = cloud.create(name)
-    cloud.send(url, orders(name, 1))
+    cloud.send(url, instructions(name, 1))
     [message] = queues.receive(Poll(queue=Queue(url=url), max_messages=1, wait_s=0), 60)
     return message
 
@@ -54,7 +54,7 @@ def test_a_response_that_does_not_come_is_not_waited_for_long(
 def test_a_receive_whose_response_was_lost_is_retried_with_its_attempt_id(as_worker: Cloud) -> None:
     queues = sqs.connect(connections=1)
     url = as_worker.create("lost.fifo")
-    as_worker.send(url, orders("lost", 3))
+    as_worker.send(url, instructions("lost", 3))
     as_worker.plan(Plan(seed=LOST_ONCE, rates={"ReceiveMessage": {Fault.RESET_AFTER: 0.5}}))
 
     messages = queues.receive(Poll(queue=Queue(url=url), max_messages=10, wait_s=0), 60)
@@ -71,16 +71,14 @@ def test_the_pauses_of_the_ack_batcher_end_before_the_visibility() -> None:
     fake = InMemorySqs()
     fake.create("work")
     message = parts.message(visible_in_s=2.4)
-    refusals = iter(range(5))  # after these, a pause doubled once more would end beyond the 2.4 s
+    refusals = iter(range(5))  # another doubled pause would end after the 2.4 s
     fake.refusing["hide"] = lambda _: THROTTLED if next(refusals, None) is not None else None
-    told: list[str | None] = []
+    reasons: list[str | None] = []
     ack_batcher = AckBatcher(fake, linger_s=0.0, senders=1)
     ack_batcher.start()
 
-    ack_batcher.add(PendingAck(message, 60, message.visible_at, lambda _, reason: told.append(reason)))
+    ack_batcher.add(PendingAck(message, 60, message.visible_at, lambda _, reason: reasons.append(reason)))
 
     ack_batcher.wait_empty(message.visible_at)
     ack_batcher.stop()
-    assert told == [
-        UNKNOWN_HANDLE.reason
-    ]  # the fake was asked in time; of a made-up message it knows nothing
+    assert reasons == [UNKNOWN_HANDLE.reason]  # the fake was called in time, and does not know the message

@@ -1,6 +1,6 @@
 """A drain ends when the last message has ended, not when the last handler has returned.
 
-A few instructions lie between the two, and a process that ends at random does hit them.
+A few instructions lie between the two, and processes that end at random do end there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.worker.fakes import InMemorySqs
 from tests.worker.runtime.parts import WORK, settings
 
 DELAY_S = 0.5
-"""Several checks of a drain that would not wait for anything more."""
+"""Long enough for several checks of a drain that would not wait."""
 
 
 @pytest.mark.parametrize(("owner", "step"), [(Dispatcher, "take_batch"), (InFlightMessages, "succeeded")])
@@ -46,7 +46,7 @@ def test_a_drain_waits_for_a_message_between_two_steps(
 
 
 def delayed(step: Callable[..., Any], reached: threading.Event, go: threading.Event) -> Callable[..., Any]:
-    """The step, which waits for `go` once it is there: a take after it has a message, a settlement before."""
+    """The step with a pause until `go`: before it settles a message, or after it has taken one."""
 
     def slow(self: object, *given: Any) -> Any:
         if step.__name__ == "succeeded":

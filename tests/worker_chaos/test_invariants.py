@@ -1,4 +1,4 @@
-"""The judge: what it calls broken, and what it has to let pass."""
+"""The invariants: which runs violate them, and which do not."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tests.worker_chaos.records import Span
 
 def span(place: int, began_at: float, completed_at: float | None = None, **more: Any) -> Span:
     """A call in process 1 for a message of one group."""
-    said: dict[str, Any] = {"queue": "q", "group": "g", "do": Do.WORK, "receipt": 1, "pid": 1, **more}
-    return Span(key=f"q/g/{place}", place=place, began_at=began_at, completed_at=completed_at, **said)
+    fields: dict[str, Any] = {"queue": "q", "group": "g", "do": Do.WORK, "receipt": 1, "pid": 1, **more}
+    return Span(key=f"q/g/{place}", place=place, began_at=began_at, completed_at=completed_at, **fields)
 
 
 def calls(*spans: Span) -> invariants.Calls:
@@ -36,7 +36,7 @@ def test_a_message_that_nobody_completed_is_lost() -> None:
         (span(0, 1.0, failed_at=2.0), {}, "failed"),
         (span(0, 1.0), {1: 3.0}, "killed while at work"),
         (span(0, 1.0, 2.0), {1: 3.0}, "killed before its delete arrived"),
-        (span(0, 1.0, do=Do.HANG_ONCE), {}, "not back at its deadline"),
+        (span(0, 1.0, do=Do.HANG_ONCE), {}, "not done at its deadline"),
         (span(0, 1.0, 2.0), {}, invariants.UNEXPLAINED),
         (span(0, 1.0), {}, invariants.UNEXPLAINED),
         (span(0, 1.0, 2.0), {2: 3.0}, invariants.UNEXPLAINED),

@@ -1,4 +1,4 @@
-"""The embedded SQS keeps to the rules that the chaos judges workers by."""
+"""The embedded SQS follows the rules that the invariants rely on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sluice_worker.core.model import Poll, Queue
 from sluice_worker.message import Message
 from tests.worker_chaos.cloud import Cloud, Depths
 from tests.worker_chaos.faults import Fault, Plan
-from tests.worker_chaos.stage import orders
+from tests.worker_chaos.scenario_environment import instructions
 
 HOLD_S = 60
 
@@ -28,7 +28,7 @@ def places(messages: Sequence[Message]) -> list[int]:
 
 def test_receives_at_once_never_share_a_message(as_worker: Cloud) -> None:
     url, queues = as_worker.create("shared"), sqs.connect(connections=4)
-    as_worker.send(url, orders("shared", 100))
+    as_worker.send(url, instructions("shared", 100))
 
     with ThreadPoolExecutor(4) as pool:
         batches = list(pool.map(lambda _: received(queues, url), range(12)))
@@ -38,7 +38,7 @@ def test_receives_at_once_never_share_a_message(as_worker: Cloud) -> None:
 
 def test_a_long_poll_ends_with_the_first_message(as_worker: Cloud) -> None:
     url, queues = as_worker.create("awaited.fifo"), sqs.connect(connections=2)
-    as_worker.send(url, orders("awaited", 2))
+    as_worker.send(url, instructions("awaited", 2))
     [first] = received(queues, url, 1)
     brought: list[Message] = []
     poll = threading.Thread(target=lambda: brought.extend(received(queues, url, wait_s=20)), daemon=True)
@@ -54,7 +54,7 @@ def test_a_long_poll_ends_with_the_first_message(as_worker: Cloud) -> None:
 
 def test_a_group_waits_for_what_is_in_flight(as_worker: Cloud) -> None:
     url, queues = as_worker.create("blocked.fifo"), sqs.connect(connections=1)
-    as_worker.send(url, orders("blocked", 4, groups=2))
+    as_worker.send(url, instructions("blocked", 4, groups=2))
     [first] = received(queues, url, 1)
 
     assert places(received(queues, url)) == [0, 1]  # the other group's
@@ -64,14 +64,14 @@ def test_a_group_waits_for_what_is_in_flight(as_worker: Cloud) -> None:
 
 
 def test_a_handle_is_good_for_one_receipt(as_worker: Cloud) -> None:
-    for url, said in ((as_worker.create("handles"), False), (as_worker.create("handles.fifo"), True)):
+    for url, is_refused in ((as_worker.create("handles"), False), (as_worker.create("handles.fifo"), True)):
         queues = sqs.connect(connections=1)
-        as_worker.send(url, orders("handles", 1))
+        as_worker.send(url, instructions("handles", 1))
         [outdated] = received(queues, url)
         queues.hide([(outdated, 0)])
         received(queues, url)
 
-        assert bool(queues.delete([outdated])) == said
+        assert bool(queues.delete([outdated])) == is_refused
         assert queues.hide([(outdated, 5)])[0].final
         assert as_worker.depths(url) == Depths(visible=0, in_flight=1)
 
@@ -79,7 +79,7 @@ def test_a_handle_is_good_for_one_receipt(as_worker: Cloud) -> None:
 def test_a_part_of_a_batch_fails_before_or_after_its_effect(as_worker: Cloud) -> None:
     for fault in (Fault.PARTLY_BEFORE, Fault.PARTLY_AFTER):
         url, queues = as_worker.create(f"partly-{fault.name}"), sqs.connect(connections=1)
-        as_worker.send(url, orders("partly", 10))
+        as_worker.send(url, instructions("partly", 10))
         messages = received(queues, url)
         as_worker.plan(Plan(seed=1, rates={"*": {fault: 1.0}}))
 

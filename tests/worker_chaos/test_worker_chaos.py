@@ -1,4 +1,4 @@
-"""A small share of the long run, which `python -m tests.worker_chaos` plays in full."""
+"""A small share of the long run, which `python -m tests.worker_chaos` runs in full."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ import pytest
 
 from tests.worker_chaos.cloud import Cloud
 from tests.worker_chaos.run import Verdict
+from tests.worker_chaos.scenario_environment import Environment
 from tests.worker_chaos.scenario_table import SCENARIOS
-from tests.worker_chaos.stage import Stage
 
 pytestmark = pytest.mark.processes
 
 SEED = 1
-LIMIT_S = 60.0
+MAX_DURATION_S = 60.0
 
 
 def run_scenario(account: Cloud, folder: Path, name: str, count: int, mutation: str | None = None) -> Verdict:
     scenario, _ = SCENARIOS[name]
-    return scenario(Stage(cloud=account, folder=folder, seed=SEED, mutation=mutation, limit_s=LIMIT_S), count)
+    return scenario(
+        Environment(cloud=account, folder=folder, seed=SEED, mutation=mutation, limit_s=MAX_DURATION_S), count
+    )
 
 
 def test_killed_workers_lose_nothing_over_a_failing_sqs(account: Cloud, tmp_path: Path) -> None:
@@ -33,4 +35,4 @@ def test_killed_workers_lose_nothing_over_a_failing_sqs(account: Cloud, tmp_path
 def test_a_worker_that_ignores_groups_is_detected(account: Cloud, tmp_path: Path) -> None:
     verdict = run_scenario(account, tmp_path, "groups", 60, mutation="groups-ignored")
 
-    assert any("times the order of a group was broken" in said for said in verdict.broken)
+    assert any("times the order of a group was broken" in violation for violation in verdict.broken)

@@ -1,6 +1,6 @@
 import json
 import threading
-from collections import Counter as Tally
+from collections import Counter
 from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import Any
@@ -28,7 +28,7 @@ class Ssm:
 
     def __init__(self) -> None:
         self.client = account.session().client("ssm")
-        self.calls: Tally[str] = Tally()
+        self.calls: Counter[str] = Counter()
         self.failing: Exception | None = None
         self._really = self.client._make_api_call
         self.client._make_api_call = self._call
@@ -83,9 +83,9 @@ def test_the_list_is_asked_for_once_in_five_minutes(
 
 
 @pytest.fixture
-def parses(monkeypatch: pytest.MonkeyPatch) -> Tally[str]:
+def parses(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often each document was parsed."""
-    counted: Tally[str] = Tally()
+    counted: Counter[str] = Counter()
     parse = parsing.parse
 
     def counting(text: str, *, what: str) -> object:
@@ -97,7 +97,7 @@ def parses(monkeypatch: pytest.MonkeyPatch) -> Tally[str]:
 
 
 def test_a_document_is_parsed_anew_only_when_its_text_has_changed(
-    registry: SsmRegistry, time: time_machine.Traveller, parses: Tally[str]
+    registry: SsmRegistry, time: time_machine.Traveller, parses: Counter[str]
 ) -> None:
     account.register(document())
     account.register(document("other"))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import collections
 import math
-from collections import Counter as Tally
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -67,9 +67,9 @@ def logged(scene: Scene, name: str = "transcription") -> str:
     return published_sentence(scene.report.published[name])
 
 
-def asked(scene: Scene) -> Tally[str]:
+def asked(scene: Scene) -> collections.Counter[str]:
     """How often each metric was asked for, the proofs of emptiness left out."""
-    queries: Tally[str] = Tally()
+    queries: collections.Counter[str] = collections.Counter()
     for call in scene.calls.named("metrics.read"):
         assert isinstance(call, tuple)
         queries.update(query.metric.name for query in call[0].values())
@@ -160,7 +160,7 @@ class TestHowOftenIsRead:
     def day(self, scene: Scene) -> Any:
         """What is asked for over a day of ticks, at which so many messages arrive a minute."""
 
-        def run(served: Workload, per_minute: float) -> tuple[Tally[str], int]:
+        def run(served: Workload, per_minute: float) -> tuple[collections.Counter[str], int]:
             put_sent(scene, served, per_minute, until=DAY)
             hold_target(scene, served, 10)
             for ahead in range(DAY):

@@ -20,21 +20,21 @@ from tests.worker_chaos.fleet import Fleet, WorkerSet
 from tests.worker_chaos.handlers import Do
 from tests.worker_chaos.records import Records
 
-LIMIT_S = 240.0
+MAX_DURATION_S = 240.0
 """The longest run."""
 STALLED_S = 45.0
-"""If nothing was completed and no queue changed for so long, nothing ever will."""
+"""Without a completed message or a changed queue for this long, the run has stalled."""
 CHECK_INTERVAL_S = 0.02
 DEPTHS_S = 0.2
-AHEAD = 500
-"""Messages sent and not processed: more would only slow down the server."""
+MAX_UNPROCESSED = 500
+"""Messages sent and not yet processed: more would only slow down the server."""
 
 Instruction = Mapping[str, Any]
 Progress = Callable[[int], None]
 
 
-def orders(queue: str, count: int, *, groups: int = 1, **more: Any) -> list[Instruction]:
-    """So many messages, in turn for each group; `more` are further instructions."""
+def instructions(queue: str, count: int, *, groups: int = 1, **more: Any) -> list[Instruction]:
+    """The instructions of `count` messages, one group after the other; `more` is added to each."""
     return [
         {
             "queue": queue,
@@ -48,25 +48,25 @@ def orders(queue: str, count: int, *, groups: int = 1, **more: Any) -> list[Inst
     ]
 
 
-def key(order: Instruction) -> str:
+def key(instruction: Instruction) -> str:
     """The key of a message in the records."""
-    return f"{order['queue']}/{order['group']}/{order['place']}"
+    return f"{instruction['queue']}/{instruction['group']}/{instruction['place']}"
 
 
-def is_poison(order: Instruction) -> bool:
+def is_poison(instruction: Instruction) -> bool:
     """Whether the message never succeeds."""
-    return order["do"] in (Do.RAISE, Do.REJECT)
+    return instruction["do"] in (Do.RAISE, Do.REJECT)
 
 
 @dataclass(slots=True, kw_only=True)
-class Stage:
+class Environment:
     """The environment that a scenario runs in."""
 
     cloud: Cloud
     folder: Path
     seed: int
     mutation: str | None = None
-    limit_s: float = LIMIT_S
+    limit_s: float = MAX_DURATION_S
     progress: Progress = field(default=lambda _: None)
     records: Records = field(init=False)
     chance: random.Random = field(init=False)
@@ -78,7 +78,7 @@ class Stage:
 
     @contextmanager
     def workers(self, workers: WorkerSet) -> Iterator[Fleet]:
-        """Start its workers; at the end none is left running."""
+        """Start the workers; when the context ends, none is left running."""
         fleet = Fleet(workers, self.cloud.endpoint, self.folder, self.records, random.Random(self.seed))
         fleet.start()
         try:
@@ -91,7 +91,7 @@ class Stage:
 
         def send() -> None:
             for sent in range(0, len(messages), BATCH):
-                while sent - len(self.records.completed) > AHEAD:
+                while sent - len(self.records.completed) > MAX_UNPROCESSED:
                     time.sleep(CHECK_INTERVAL_S)
                 self.cloud.send(url, messages[sent : sent + BATCH])
 
@@ -116,7 +116,7 @@ class Stage:
                 if state != before:
                     before, moved_at = state, now
                 if now - moved_at > STALLED_S:
-                    return [f"nothing moves any more: {len(waiting)} messages wait, the queues hold {depths}"]
+                    return [f"the run stalled: {len(waiting)} messages wait, the queues hold {depths}"]
                 if now > ends_at:
                     return [f"not done after {self.limit_s:g} s: {len(waiting)} messages wait"]
             fleet.replace_and_end()
