@@ -31,7 +31,7 @@ from tests.support.builders import (
 )
 from tests.support.builders import ecs_workload as ecs
 from tests.support.builders import workload as asg
-from tests.support.fakes import Scene
+from tests.support.fakes import FakeAccount
 from tests.templates import stacks
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -101,10 +101,10 @@ def counting_arrivals(fleet: str, *, processing_s: float | None = 60) -> Workloa
 
 def published_metrics(workload: Workload) -> int:
     """Custom metrics that a tick publishes for one workload."""
-    scene = Scene()
-    scene.serve(workload, visible=3, desired=1)
-    publish_backlog(MINUTE_NOW, scene.world, scene.report, scene.remaining_s)
-    return len(scene.metrics.samples)
+    account = FakeAccount()
+    account.add_workload(workload, visible=3, desired=1)
+    publish_backlog(MINUTE_NOW, account.world, account.report, account.remaining_s)
+    return len(account.metrics.samples)
 
 
 def tracked_metrics(fleet: str, **parameters: str) -> int:
@@ -155,11 +155,11 @@ def read_cost(metrics: int, every_minutes: int) -> float:
 
 def queries_of_a_tick(**state: int) -> int:
     """Metrics that a tick reads for a FIFO workload in a minute with a FIFO check."""
-    scene = Scene()
-    served = scene.serve(asg("queue-proc", queue_url=queue_url("builds.fifo")), **state)
-    publish_backlog(MINUTE_NOW, scene.world, scene.report, scene.remaining_s)
-    assert scene.report.seen.keys() == {served.name}
-    return sum(len(queries) for queries, _, _ in scene.calls.named("metrics.read"))  # type: ignore[misc]
+    account = FakeAccount()
+    served = account.add_workload(asg("queue-proc", queue_url=queue_url("builds.fifo")), **state)
+    publish_backlog(MINUTE_NOW, account.world, account.report, account.remaining_s)
+    assert account.report.seen.keys() == {served.name}
+    return sum(len(queries) for queries, _, _ in account.calls.named("metrics.read"))  # type: ignore[misc]
 
 
 def read_for_arrivals(
@@ -169,29 +169,29 @@ def read_for_arrivals(
 
     `forgetful`: each tick runs in a process without memory of the last one, as shards may.
     """
-    scene = Scene()
-    served = scene.serve(counting_arrivals("asg", processing_s=processing_s), visible=3, desired=1)
-    scene.clock.at = MINUTE_NOW
+    account = FakeAccount()
+    served = account.add_workload(counting_arrivals("asg", processing_s=processing_s), visible=3, desired=1)
+    account.clock.at = MINUTE_NOW
     for minute in range(SIMULATED_MINUTES):
-        scene.metrics.put(served.queue_metric("NumberOfMessagesSent"), scene.clock(), 30.0)
+        account.metrics.put(served.queue_metric("NumberOfMessagesSent"), account.clock(), 30.0)
         if measured:
-            scene.metrics.put(served.duration_metric, scene.clock(), *[2.0] * 30)
-        scene.clock.advance(minutes=1)
+            account.metrics.put(served.duration_metric, account.clock(), *[2.0] * 30)
+        account.clock.advance(minutes=1)
         if minute >= READ_MINUTES:
-            publish_backlog(scene.clock(), scene.world, scene.report, scene.remaining_s)
+            publish_backlog(account.clock(), account.world, account.report, account.remaining_s)
         if minute == SIMULATED_MINUTES - 61:
-            scene.calls.made.clear()
+            account.calls.made.clear()
         if forgetful:
-            scene.last_known.clear()
-    assert all(name in ("NumberOfMessagesSent", MSG_PROCESSING_DURATION) for name in metrics_read(scene))
-    return prices.MINUTES / 60 * len(metrics_read(scene)) * prices.GET_METRIC_DATA_PER_METRIC
+            account.last_known.clear()
+    assert all(name in ("NumberOfMessagesSent", MSG_PROCESSING_DURATION) for name in metrics_read(account))
+    return prices.MINUTES / 60 * len(metrics_read(account)) * prices.GET_METRIC_DATA_PER_METRIC
 
 
-def metrics_read(scene: Scene) -> list[str]:
+def metrics_read(account: FakeAccount) -> list[str]:
     """The name of each metric that was read."""
     return [
         query.metric.name
-        for queries, _, _ in scene.calls.named("metrics.read")  # type: ignore[misc]
+        for queries, _, _ in account.calls.named("metrics.read")  # type: ignore[misc]
         for query in queries.values()
     ]
 

@@ -26,8 +26,8 @@ from tests.support.builders import (
     seconds,
 )
 from tests.support.fakes import (
+    FakeAccount,
     FakeRegistry,
-    Scene,
 )
 
 PLANE = "the control plane"
@@ -81,7 +81,7 @@ class Cloud:
     workloads: tuple[Workload, ...]
     """The workloads as their stacks created them; their queues and fleets never change."""
     delays: Delays = field(default_factory=Delays)
-    scene: Scene = field(default_factory=Scene)
+    account: FakeAccount = field(default_factory=FakeAccount)
     mail: dict[str, list[Event]] = field(default_factory=lambda: defaultdict(list))
     """Workload name, or PLANE -> undelivered events."""
     ringing: set[tuple[str, str]] = field(default_factory=set)
@@ -99,28 +99,28 @@ class Cloud:
     """Over the same documents, one for each function that caches the registry."""
 
     def __post_init__(self) -> None:
-        registry = self.scene.registry
+        registry = self.account.registry
         apart = FakeRegistry(registry.calls, registry.clock, registered=registry.registered, bad=registry.bad)
         self.registries = {"tick": registry, "retune": apart}
-        self.scene.metrics.readable_after = seconds(self.delays.points_s)
+        self.account.metrics.readable_after = seconds(self.delays.points_s)
         for served in self.workloads:
-            self.scene.serve(served)
+            self.account.add_workload(served)
             self.install_policy(served)
 
     # --- the true state -----------------------------------------------------------------------------------
 
     def document(self, served: Workload) -> Workload:
-        return self.scene.registry.registered[served.name]
+        return self.account.registry.registered[served.name]
 
     def amend(self, served: Workload, **changes: object) -> None:
         """Write the workload's document anew."""
-        self.scene.registry.registered[served.name] = replace(self.document(served), **changes)  # type: ignore[arg-type]
+        self.account.registry.registered[served.name] = replace(self.document(served), **changes)  # type: ignore[arg-type]
 
     def backlog(self, served: Workload) -> Backlog:
-        return self.scene.queues.holding[served.queue_url]
+        return self.account.queues.backlogs[served.queue_url]
 
     def capacity(self, served: Workload) -> Capacity:
-        return self.scene.fleets.holding[served.fleet]
+        return self.account.fleets.capacities[served.fleet]
 
     def change(self, served: Workload, **changes: object) -> None:
         """Change the fleet; AWS moves the desired count into new bounds."""
@@ -128,7 +128,7 @@ class Cloud:
         if "bounds" in changes and capacity.bounds:
             desired = min(max(capacity.desired, capacity.bounds.min), capacity.bounds.max)
             capacity = replace(capacity, desired=desired)
-        self.scene.fleets.holding[served.fleet] = capacity
+        self.account.fleets.capacities[served.fleet] = capacity
 
     def overlap(self, served: Workload) -> Bounds | None:
         """The bounds that document and fleet have in common."""
@@ -138,7 +138,7 @@ class Cloud:
         """Create the policy as the stack does, with the template's target."""
         arn = served.policy_arn
         assert arn is not None
-        self.scene.policies.holding[arn] = Policy(
+        self.account.policies.by_arn[arn] = Policy(
             fleet=served.fleet, target=10, definition={"PolicyARN": arn, "warm-up": served.name}
         )
 
@@ -146,8 +146,8 @@ class Cloud:
 
     def next_minute(self) -> Event:
         """A minute begins: CloudWatch evaluates the alarms, the scheduler asks for a tick."""
-        minute = minute_of(self.scene.clock()) + MINUTE
-        self.scene.clock.at = minute
+        minute = minute_of(self.account.clock()) + MINUTE
+        self.account.clock.at = minute
         for served in self.workloads:
             self._evaluate(served)
             self._publish_sent(served, minute - MINUTE)
@@ -184,7 +184,7 @@ class Cloud:
 
     def _publish_native(self, served: Workload, minute: datetime) -> None:
         """AWS's own metrics of a FIFO queue and its fleet; up to four messages in flight are of one group."""
-        put, backlog = self.scene.metrics.put, self.backlog(served)
+        put, backlog = self.account.metrics.put, self.backlog(served)
         put(served.queue_metric(VISIBLE), minute, backlog.visible)
         put(served.queue_metric(GROUPS_IN_FLIGHT), minute, -(-backlog.in_flight // 4))
         put(served.fleet.running_metric, minute, self.capacity(served).running)
@@ -195,14 +195,14 @@ class Cloud:
         if how == LATE:
             self.sent_late.append(point)
         elif how is None or minute.minute % 2:
-            self.scene.metrics.put(*point)
+            self.account.metrics.put(*point)
 
     def catch_up(self, served: Workload) -> None:
         """What came late of this workload's NumberOfMessagesSent is there at last."""
         metric = served.queue_metric(SENT)
         self.sent_is.pop(served.name, None)
         for point in [point for point in self.sent_late if point[0] == metric]:
-            self.scene.metrics.put(*point)
+            self.account.metrics.put(*point)
             self.sent_late.remove(point)
 
     def _set_alarm(self, served: Workload, kind: str, breaches: bool) -> None:

@@ -20,7 +20,7 @@ from sluice.usecases.wake import (
     on_bootstrap_alarm,
     on_shutdown_alarm,
 )
-from tests.chaos.account import audit
+from tests.chaos.audit import audit
 from tests.chaos.cloud import PLANE, Cloud, Delays, Event
 from tests.chaos.faults import STEPS, mend, plane_mends
 from tests.chaos.invocation import Invocation
@@ -62,7 +62,7 @@ class EventStorm:
     def __post_init__(self) -> None:
         self.cloud = Cloud(self.workloads, self.delays)
         self.liveness = Liveness(self.cloud)
-        self.cloud.scene.calls.between = self._run_armed_step
+        self.cloud.account.calls.between = self._run_armed_step
 
     # --- steps --------------------------------------------------------------------------------------------
 
@@ -118,7 +118,7 @@ class EventStorm:
         event = self.cloud.next_minute()
         if len(self.running) < MAX_DEPTH and event.tick:
             self.cloud.mail[PLANE].remove(event)
-            self.cloud.scene.clock.advance(seconds=self.cloud.lateness_s(event.tick))
+            self.cloud.account.clock.advance(seconds=self.cloud.lateness_s(event.tick))
             self.invoke(event)
 
     def _run_armed_step(self) -> None:
@@ -166,7 +166,7 @@ class EventStorm:
             assert not run.violations, "\n".join(run.violations)
 
     def _record(self, run: Invocation, error: Exception | None) -> None:
-        now = self.cloud.scene.clock()
+        now = self.cloud.account.clock()
         for decision, outcome in run.report.decisions:
             self.reached[f"{decision.kind} {outcome}: {decision.reason.name}"] += 1
             self.reached.update(f"limit: {limit.name}" for limit in decision.limits)
@@ -212,14 +212,14 @@ class EventStorm:
             mend(self.cloud, served, 1)
             arrive(self.cloud, served, 1)
         plane_mends(self.cloud, self.workloads[0], 1)
-        self.cloud.scene.clock.advance(minutes=CACHE_MINUTES)
+        self.cloud.account.clock.advance(minutes=CACHE_MINUTES)
         told_before = len(self.timeline)
         for _ in range(2):
             self.minute()
         for served in self.workloads:
             assert self.cloud.capacity(served).desired > 0, f"{served.name} sleeps on after two quiet ticks"
             drain(self.cloud, served, 1)
-        self.cloud.scene.fleets.settle()
+        self.cloud.account.fleets.settle()
         idle_minutes = max(self.cloud.document(served).idle_minutes for served in self.workloads)
         for _ in range(idle_minutes + 2 + self.delays.unreadable_in_a_row):
             self.minute()

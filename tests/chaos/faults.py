@@ -38,11 +38,11 @@ REFUSALS = [
 
 
 def queue_fails(cloud: Cloud, served: Workload, _: int) -> None:
-    cloud.scene.queues.failing[served.queue_url] = f"GetQueueAttributes of {served.name} timed out"
+    cloud.account.queues.failing[served.queue_url] = f"GetQueueAttributes of {served.name} timed out"
 
 
 def fleet_fails(cloud: Cloud, served: Workload, _: int) -> None:
-    cloud.scene.fleets.failing[served.fleet] = f"describing the fleet of {served.name} was throttled"
+    cloud.account.fleets.failing[served.fleet] = f"describing the fleet of {served.name} was throttled"
 
 
 def proof_fails(cloud: Cloud, served: Workload, _: int) -> None:
@@ -66,14 +66,14 @@ def arrivals_come_late(cloud: Cloud, served: Workload, amount: int) -> None:
 
 
 def arrivals_are_absurd(cloud: Cloud, served: Workload, amount: int) -> None:
-    minute = minute_of(cloud.scene.clock())
+    minute = minute_of(cloud.account.clock())
     for back in range(1, READ_MINUTES + 1):
         count = (math.nan, -1.0, 1e18)[amount % 3]
-        cloud.scene.metrics.put(served.queue_metric(SENT), minute - MINUTE * back, count)
+        cloud.account.metrics.put(served.queue_metric(SENT), minute - MINUTE * back, count)
 
 
 def target_fails(cloud: Cloud, served: Workload, _: int) -> None:
-    cloud.scene.policies.unreadable[served.name] = f"describing the policy of {served.name} was throttled"
+    cloud.account.policies.unreadable[served.name] = f"describing the policy of {served.name} was throttled"
 
 
 def running_count_fails(cloud: Cloud, served: Workload, _: int) -> None:
@@ -86,13 +86,13 @@ def acts_are_refused(cloud: Cloud, served: Workload, amount: int) -> None:
 
 
 def document_spoils(cloud: Cloud, served: Workload, _: int) -> None:
-    cloud.scene.registry.bad[served.name] = f"the document of workload {served.name} is refused"
+    cloud.account.registry.bad[served.name] = f"the document of workload {served.name} is refused"
 
 
 def launches_fail(cloud: Cloud, served: Workload, _: int) -> None:
     """AWS starts no more instances; the running ones go on."""
-    attempt = LaunchAttempt(at=cloud.scene.clock(), failure=f"no capacity for {served.name}")
-    cloud.scene.launches.holding[served.fleet] = [attempt]
+    attempt = LaunchAttempt(at=cloud.account.clock(), failure=f"no capacity for {served.name}")
+    cloud.account.launches.attempts[served.fleet] = [attempt]
 
 
 def weights_are_given(cloud: Cloud, served: Workload, _: int) -> None:
@@ -103,27 +103,27 @@ def weights_are_given(cloud: Cloud, served: Workload, _: int) -> None:
 
 def policy_vanishes(cloud: Cloud, served: Workload, _: int) -> None:
     assert served.policy_arn is not None
-    cloud.scene.policies.holding.pop(served.policy_arn, None)
+    cloud.account.policies.by_arn.pop(served.policy_arn, None)
 
 
 def mend(cloud: Cloud, served: Workload, _: int) -> None:
     """An operator reads the log and repairs the workload; its document says active again."""
-    scene = cloud.scene
-    scene.queues.failing.pop(served.queue_url, None)
-    scene.fleets.failing.pop(served.fleet, None)
-    scene.registry.bad.pop(served.name, None)
+    account = cloud.account
+    account.queues.failing.pop(served.queue_url, None)
+    account.fleets.failing.pop(served.fleet, None)
+    account.registry.bad.pop(served.name, None)
     cloud.refused_actions.pop(served.fleet, None)
-    scene.policies.unreadable.pop(served.name, None)
+    account.policies.unreadable.pop(served.name, None)
     cloud.catch_up(served)
     own = [served.fleet.dimensions, served.queue_metric(SENT).dimensions]
     for key in [key for key in cloud.unreadable if key[1] in [frozenset(each.values()) for each in own]]:
         del cloud.unreadable[key]
-    if served.policy_arn not in scene.policies.holding:
+    if served.policy_arn not in account.policies.by_arn:
         cloud.install_policy(served)
     cloud.amend(
         served, mode=Mode.ACTIVE, policy_arn=served.policy_arn, fleet=served.fleet, bounds=served.bounds
     )
-    scene.launches.holding.pop(served.fleet, None)
+    account.launches.attempts.pop(served.fleet, None)
     cloud.change(
         served,
         bounds=served.bounds,
@@ -143,23 +143,23 @@ def registry_fails(cloud: Cloud, _: Workload, __: int) -> None:
 
 
 def points_are_refused(cloud: Cloud, _: Workload, __: int) -> None:
-    cloud.scene.metrics.refusing = "PutMetricData was throttled"
+    cloud.account.metrics.refusing = "PutMetricData was throttled"
 
 
 def policies_refuse(cloud: Cloud, _: Workload, __: int) -> None:
-    cloud.scene.policies.refusing = TransientError("PutScalingPolicy was throttled")
+    cloud.account.policies.refusing = TransientError("PutScalingPolicy was throttled")
 
 
 def plane_mends(cloud: Cloud, _: Workload, __: int) -> None:
     for registry in cloud.registries.values():
         registry.failing = None
-    cloud.scene.metrics.refusing = None
-    cloud.scene.policies.refusing = None
+    cloud.account.metrics.refusing = None
+    cloud.account.policies.refusing = None
 
 
 def wait(cloud: Cloud, _: Workload, amount: int) -> None:
     """Up to a minute and a half passes without an evaluation or a scheduled event."""
-    cloud.scene.clock.advance(seconds=12 * amount)
+    cloud.account.clock.advance(seconds=12 * amount)
 
 
 def minute_without_tick(cloud: Cloud, _: Workload, __: int) -> None:

@@ -37,8 +37,8 @@ class Invocation:
     """The ports of one invocation, and everything that it read and did."""
 
     def __init__(self, cloud: Cloud, event: Event) -> None:
-        self.cloud, self.event, self.scene = cloud, event, cloud.scene
-        self.began_at = cloud.scene.clock()
+        self.cloud, self.event, self.account = cloud, event, cloud.account
+        self.began_at = cloud.account.clock()
         self.report = RecordingReport()
         self.remaining = PLENTY_S
         self.served: dict[str, Workload] | None = None
@@ -58,9 +58,9 @@ class Invocation:
             policies=_Policies(self),
             registry=_Registry(self),
             namespace="Sluice",
-            now=self.scene.clock,
-            last_known=self.scene.last_known,
-            launches=self.scene.launches,
+            now=self.account.clock,
+            last_known=self.account.last_known,
+            launches=self.account.launches,
         )
 
     def remaining_s(self) -> float:
@@ -85,7 +85,7 @@ class _Queues:
         self.of = invocation
 
     def read(self, queue_urls: Collection[str], remaining_s: RemainingS) -> Mapping[str, Backlog | Unknown]:
-        seen = self.of.scene.queues.read(queue_urls, remaining_s)
+        seen = self.of.account.queues.read(queue_urls, remaining_s)
         for served in self.of.cloud.workloads:
             if served.queue_url not in seen:
                 continue
@@ -105,7 +105,7 @@ class _Fleets:
         self.of = invocation
 
     def read(self, fleets: Collection[Fleet], remaining_s: RemainingS) -> Mapping[Fleet, Capacity | Unknown]:
-        seen = self.of.scene.fleets.read(fleets, remaining_s)
+        seen = self.of.account.fleets.read(fleets, remaining_s)
         for served in self.of.cloud.workloads:
             if served.fleet not in seen:
                 continue
@@ -128,7 +128,7 @@ class _Fleets:
         )
         lowers = isinstance(observed[1], Capacity) and instances < observed[1].desired
         kind = Kind.SHUTDOWN if lowers else Kind.BOOTSTRAP
-        taken, before = False, self.of.scene.fleets.holding[fleet].desired
+        taken, before = False, self.of.account.fleets.capacities[fleet].desired
         try:
             self._set(fleet, instances)
             taken = True
@@ -141,14 +141,14 @@ class _Fleets:
                 snapshot.after_shutdown = taken and lowers
 
     def _set(self, fleet: Fleet, instances: int) -> None:
-        cloud, fleets = self.of.cloud, self.of.scene.fleets
+        cloud, fleets = self.of.cloud, self.of.account.fleets
         if fleet in cloud.refused_actions:
             raise cloud.refused_actions[fleet]
         if isinstance(fleet, EcsService):  # UpdateService knows no bounds
-            bounds = fleets.holding[fleet].bounds
-            fleets.holding[fleet] = replace(fleets.holding[fleet], bounds=None)
+            bounds = fleets.capacities[fleet].bounds
+            fleets.capacities[fleet] = replace(fleets.capacities[fleet], bounds=None)
             fleets.set_desired(fleet, instances)
-            fleets.holding[fleet] = replace(fleets.holding[fleet], bounds=bounds)
+            fleets.capacities[fleet] = replace(fleets.capacities[fleet], bounds=bounds)
         else:
             fleets.set_desired(fleet, instances)
 
@@ -160,7 +160,7 @@ class _Metrics:
     def publish(self, points: Mapping[str, Sequence[DataPoint]]) -> Mapping[str, str]:
         self.of.published = dict(points)
         self._check(points)
-        return self.of.scene.metrics.publish(points)
+        return self.of.account.metrics.publish(points)
 
     def _check(self, points: Mapping[str, Sequence[DataPoint]]) -> None:
         tick, served = self.of.event.tick, self.of.served or {}
@@ -201,7 +201,7 @@ class _Metrics:
         end: datetime,
         remaining_s: RemainingS,
     ) -> Mapping[str, Series | Unknown]:
-        series = dict(self.of.scene.metrics.read(queries, start, end, remaining_s))
+        series = dict(self.of.account.metrics.read(queries, start, end, remaining_s))
         for served in self.of.cloud.workloads:
             for query_name in [name for name in queries if name.split()[0] == served.name]:
                 query = queries[query_name]
@@ -229,14 +229,14 @@ class _Policies:
         self.of = invocation
 
     def read(self, workload: Workload, remaining_s: RemainingS) -> Policy:
-        policy = self.of.scene.policies.read(workload, remaining_s)
+        policy = self.of.account.policies.read(workload, remaining_s)
         self.of.snapshots[workload.name].policy = policy
         return policy
 
     def targets(
         self, workloads: Mapping[str, Workload], remaining_s: RemainingS
     ) -> Mapping[str, float | Unknown]:
-        targets = self.of.scene.policies.targets(workloads, remaining_s)
+        targets = self.of.account.policies.targets(workloads, remaining_s)
         for name, target in targets.items():
             self.of.unknown(name, target)
         return targets
@@ -250,7 +250,7 @@ class _Policies:
         name = snapshot.document.name if snapshot else str(policy.fleet)
         taken = False
         try:
-            self.of.scene.policies.put_target(policy, target)
+            self.of.account.policies.put_target(policy, target)
             taken = True
         finally:
             self.of.actions.append(Action(Kind.RETUNE, name, target, taken, policy.target))
@@ -270,5 +270,5 @@ class _Registry:
     def one(self, name: str, remaining_s: RemainingS) -> Workload:
         self.of.snapshots.pop(name, None)
         document = self.registry.one(name, remaining_s)
-        self.of.snapshots[name] = Snapshot(document=document, read_at=self.of.scene.clock())
+        self.of.snapshots[name] = Snapshot(document=document, read_at=self.of.account.clock())
         return document

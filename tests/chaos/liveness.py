@@ -70,19 +70,19 @@ class Liveness:
         capacity = self.cloud.capacity(served)
         if room is None or capacity.desired <= room.min or capacity.scale_in_held_by:
             return None
-        own = metric_key(self.cloud.scene.backlog_metric(served))
-        if self.cloud.scene.metrics.refusing or own in self.cloud.unreadable:
+        own = metric_key(self.cloud.account.backlog_metric(served))
+        if self.cloud.account.metrics.refusing or own in self.cloud.unreadable:
             return None
         return room, self.cloud.document(served)
 
     def _room(self, served: Workload) -> Bounds | None:
         """The common bounds, where nothing prevents Sluice from acting on the workload."""
-        scene, document = self.cloud.scene, self.cloud.document(served)
+        account, document = self.cloud.account, self.cloud.document(served)
         broken = (
-            scene.registry.failing
-            or scene.registry.bad.get(served.name)
-            or scene.queues.failing.get(served.queue_url)
-            or scene.fleets.failing.get(served.fleet)
+            account.registry.failing
+            or account.registry.bad.get(served.name)
+            or account.queues.failing.get(served.queue_url)
+            or account.fleets.failing.get(served.fleet)
             or self.cloud.refused_actions.get(served.fleet)
             or self.cloud.capacity(served).counted_by
             or any(self.cloud.document(each).fleet != each.fleet for each in self.cloud.workloads)
@@ -95,7 +95,7 @@ class Liveness:
 
         A tick's proof ends one minute before its own, an alarm's at the newest published, at most two back.
         """
-        current = (event.tick or self.cloud.scene.clock()).replace(second=0, microsecond=0)
+        current = (event.tick or self.cloud.account.clock()).replace(second=0, microsecond=0)
         ends = [current - MINUTE * back for back in ((1,) if event.tick else (0, 1, 2))]
         proven = {}
         for served in self.cloud.workloads:
@@ -111,17 +111,17 @@ class Liveness:
         if event.tick is None:
             return False
         before = event.tick.replace(second=0, microsecond=0) - MINUTE
-        known = self.cloud.scene.metrics.is_published(self.cloud.scene.backlog_metric(served), before)
+        known = self.cloud.account.metrics.is_published(self.cloud.account.backlog_metric(served), before)
         return known and before not in self._published(served, before, before + MINUTE)
 
     def _published(self, served: Workload, start: datetime, end: datetime) -> Series:
-        own = self.cloud.scene.backlog_metric(served)
+        own = self.cloud.account.backlog_metric(served)
         query = SeriesQuery(metric=own, statistic="Maximum", period_s=60)
-        return self.cloud.scene.metrics.value_of(query, start, end)
+        return self.cloud.account.metrics.value_of(query, start, end)
 
     def after_alarm(self, run: Invocation, began: int, proofs: dict[str, datetime]) -> list[str]:
         """What a shutdown alarm that came at moment `began`, with these proofs, failed to do."""
-        alarm, clock = run.event.alarm, self.cloud.scene.clock()
+        alarm, clock = run.event.alarm, self.cloud.account.clock()
         assert alarm is not None
         for served in self.cloud.workloads:
             document, idle = self.cloud.document(served), self.idling[served.name]
@@ -161,7 +161,7 @@ class Liveness:
         return undone
 
     def _count(self, idle: Condition, tick: datetime) -> None:
-        on_time = tick <= self.cloud.scene.clock() < tick + MINUTE
+        on_time = tick <= self.cloud.account.clock() < tick + MINUTE
         if idle.minutes and (not on_time or idle.last_tick not in (tick, tick - MINUTE)):
             idle.minutes = 0
         if on_time and (not idle.minutes or idle.last_tick != tick):

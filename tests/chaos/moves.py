@@ -193,11 +193,11 @@ def _start(storm: EventStorm, served: Workload, start: str) -> None:
     """Where the two decisions can be raced: awake over an empty queue, or asleep over work."""
     cloud = storm.cloud
     if start == "asleep over work":
-        cloud.scene.queues.change(served.queue_url, visible=60)
+        cloud.account.queues.change(served.queue_url, visible=60)
     if start.startswith("awake"):
         cloud.change(served, desired=5, running=5)
     if start.startswith("awake, "):
-        cloud.scene.idle(served)
+        cloud.account.publish_idle_minutes(served)
         cloud.minutes_empty[served.name] = served.idle_minutes
     if start == "awake, one taken a moment ago":
-        cloud.scene.queues.change(served.queue_url, in_flight=1)
+        cloud.account.queues.change(served.queue_url, in_flight=1)

@@ -53,7 +53,7 @@ DURATIONS_S = [60, 60, 45, 300, 1, 1e9, 0, -5]
 
 
 def move(cloud: Cloud, served: Workload, *, visible: int = 0, in_flight: int = 0, delayed: int = 0) -> None:
-    cloud.scene.queues.change(served.queue_url, visible=visible, in_flight=in_flight, delayed=delayed)
+    cloud.account.queues.change(served.queue_url, visible=visible, in_flight=in_flight, delayed=delayed)
 
 
 def arrive(cloud: Cloud, served: Workload, amount: int) -> None:
@@ -63,9 +63,9 @@ def arrive(cloud: Cloud, served: Workload, amount: int) -> None:
 
 def keep_arriving(cloud: Cloud, served: Workload, amount: int) -> None:
     """Messages have been sent for a while, each taken at once: 6 to 48 a minute."""
-    metric, minute = served.queue_metric(SENT), minute_of(cloud.scene.clock())
+    metric, minute = served.queue_metric(SENT), minute_of(cloud.account.clock())
     for back in range(1, READ_MINUTES + 1):
-        cloud.scene.metrics.put(metric, minute - MINUTE * back, 6 * amount)
+        cloud.account.metrics.put(metric, minute - MINUTE * back, 6 * amount)
 
 
 def arrive_delayed(cloud: Cloud, served: Workload, amount: int) -> None:
@@ -94,7 +94,7 @@ def delete(cloud: Cloud, served: Workload, amount: int) -> None:
 
 
 def drain(cloud: Cloud, served: Workload, _: int) -> None:
-    cloud.scene.queues.holding[served.queue_url] = Backlog(visible=0, in_flight=0, delayed=0)
+    cloud.account.queues.backlogs[served.queue_url] = Backlog(visible=0, in_flight=0, delayed=0)
 
 
 # --- instances --------------------------------------------------------------------------------------------
@@ -120,7 +120,7 @@ def lose_instance(cloud: Cloud, served: Workload, _: int) -> None:
 def track(cloud: Cloud, served: Workload, amount: int) -> None:
     """AWS's own target tracking: never from 0, never below 1, within the fleet's bounds, not where held."""
     capacity, arn = cloud.capacity(served), cloud.document(served).policy_arn
-    if capacity.desired == 0 or capacity.bounds is None or arn not in cloud.scene.policies.holding:
+    if capacity.desired == 0 or capacity.bounds is None or arn not in cloud.account.policies.by_arn:
         return
     desired = min(max(amount, capacity.bounds.min, 1), capacity.bounds.max)
     held = capacity.scale_out_held_by if desired > capacity.desired else capacity.scale_in_held_by
@@ -134,7 +134,7 @@ def hold_out(cloud: Cloud, served: Workload, _: int) -> None:
 
 def hold_in(cloud: Cloud, served: Workload, amount: int) -> None:
     """A deployment is seen; some have lasted for hours."""
-    began = cloud.scene.clock() - timedelta(minutes=30 * amount)
+    began = cloud.account.clock() - timedelta(minutes=30 * amount)
     cloud.change(served, scale_in_held_by=("a deployment is rolling",), deploying_since=began)
 
 
@@ -167,7 +167,7 @@ def set_document_bounds(cloud: Cloud, served: Workload, amount: int) -> None:
 
 
 def set_policy_target(cloud: Cloud, served: Workload, amount: int) -> None:
-    held = cloud.scene.policies.holding
+    held = cloud.account.policies.by_arn
     arn = served.policy_arn
     if arn in held:
         held[arn] = replace(held[arn], target=float(amount**4) / 8)  # from 0.125, far below the bound, to 512
@@ -208,7 +208,7 @@ def update_stack(cloud: Cloud, served: Workload, amount: int) -> None:
     if mode is Mode.ACTIVE:
         cloud.install_policy(served)
     else:
-        cloud.scene.policies.holding.pop(served.policy_arn, None)
+        cloud.account.policies.by_arn.pop(served.policy_arn, None)
     arn = served.policy_arn if mode is Mode.ACTIVE else None
     cloud.amend(served, mode=mode, policy_arn=arn)
     request = RetuneRequest(trigger=Trigger.STACK, stack_id=served.stack_id)
@@ -225,7 +225,7 @@ def claim_neighbours_fleet(cloud: Cloud, served: Workload, amount: int) -> None:
 def measure(cloud: Cloud, served: Workload, amount: int) -> None:
     """The workers publish how long messages took; two of them are too few."""
     of = cloud.document(served).duration_metric
-    cloud.scene.metrics.put(of, cloud.scene.clock(), *[DURATIONS_S[amount - 1]] * (amount % 3 + 2))
+    cloud.account.metrics.put(of, cloud.account.clock(), *[DURATIONS_S[amount - 1]] * (amount % 3 + 2))
 
 
 MESSAGES: Mapping[str, StepFunction] = {

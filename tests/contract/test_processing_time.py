@@ -36,7 +36,7 @@ from sluice_worker.core.metrics import OUTCOME
 from sluice_worker.core.model import Outcome
 from tests.sluice.aws import account
 from tests.support.builders import POOL
-from tests.support.fakes import Scene
+from tests.support.fakes import FakeAccount
 from tests.templates import fleet_workers, stacks
 
 NOW = datetime.now(UTC)
@@ -64,14 +64,14 @@ class Plane:
     """The use cases over the real CloudWatch adapter, and every call that it made."""
 
     client: Any
-    scene: Scene = field(default_factory=Scene)
+    fakes: FakeAccount = field(default_factory=FakeAccount)
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.client.meta.events.register("provide-client-params.cloudwatch", self._record)
         variables = stacks.plane().resources["PublishBacklogFunction"].properties["Environment"]["Variables"]
         self.world = replace(
-            self.scene.world,
+            self.fakes.world,
             metrics=CloudWatchMetrics(lambda: self.client, POOL),
             namespace=variables["SLUICE_METRIC_NAMESPACE"],
             now=lambda: NOW,
@@ -82,19 +82,19 @@ class Plane:
         stack = stacks.workload(fleet, **DYNAMIC, **parameters)
         workload = parsing.parse(stack.resources["Registration"].properties["Value"])
         assert workload.policy_arn is not None
-        self.scene.policies.holding[workload.policy_arn] = Policy(
+        self.fakes.policies.by_arn[workload.policy_arn] = Policy(
             fleet=workload.fleet, target=TEMPLATE_TARGET, definition={"PolicyARN": workload.policy_arn}
         )
-        return self.scene.serve(workload, desired=1)
+        return self.fakes.add_workload(workload, desired=1)
 
     def retune(self) -> TargetDecision:
-        retune_targets(HOURLY, self.world, self.scene.report, self.scene.remaining_s)
-        [(decision, _)] = self.scene.report.decisions
+        retune_targets(HOURLY, self.world, self.fakes.report, self.fakes.remaining_s)
+        [(decision, _)] = self.fakes.report.decisions
         assert isinstance(decision, TargetDecision)
         return decision
 
     def tick(self) -> None:
-        publish_backlog(NOW, self.world, self.scene.report, self.scene.remaining_s)
+        publish_backlog(NOW, self.world, self.fakes.report, self.fakes.remaining_s)
 
     def put(self, metric: Metric, unit: str | None, *seconds: float) -> None:
         """Samples of the last hour, as a worker puts them."""
@@ -272,7 +272,7 @@ def test_the_target_is_acceptable_latency_x_concurrency_over_the_duration_that_t
     assert decision.durations == Durations(seconds=TOOK_S, samples=ENOUGH, window_s=3600)
     assert decision.target == LATENCY_S * concurrency / TOOK_S
     assert workload.policy_arn is not None
-    assert plane.scene.policies.holding[workload.policy_arn].target == decision.target
+    assert plane.fakes.policies.by_arn[workload.policy_arn].target == decision.target
 
 
 def test_the_worker_publishes_every_message_once_more_with_its_outcome(plane: Plane, fleet: str) -> None:

@@ -1,7 +1,7 @@
 """In-memory implementations of every port, close to AWS: live counts, enforced bounds, a settable clock.
 
-Failures are switched on by assignment. `between` runs before and after every call of a port: a test uses it
-to change something between a use case's observation and its act.
+Assigning to an attribute switches a failure on. `between` runs before and after every call of a port: a test
+uses it to change something between a use case's observation and its action.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ LATE = Unknown(reason="not read before the deadline")
 
 @dataclass
 class Clock:
-    """The time, as set."""
+    """A clock that stands still until a test sets it."""
 
     at: datetime = NOW
 
@@ -78,7 +78,7 @@ class Calls:
 @dataclass
 class FakeQueues:
     calls: Calls = field(default_factory=Calls)
-    holding: dict[str, Backlog] = field(default_factory=dict)
+    backlogs: dict[str, Backlog] = field(default_factory=dict)
     failing: dict[str, str] = field(default_factory=dict)
     sent: dict[str, list[str]] = field(default_factory=dict)
 
@@ -93,19 +93,19 @@ class FakeQueues:
             return LATE
         if url in self.failing:
             return Unknown(reason=self.failing[url])
-        return self.holding.get(url, Unknown(reason=f"no queue {url}"))
+        return self.backlogs.get(url, Unknown(reason=f"no queue {url}"))
 
     def send(self, queue_url: str, bodies: Sequence[str]) -> None:
         self.calls.record("queues.send", queue_url)
-        if queue_url not in self.holding:
+        if queue_url not in self.backlogs:
             raise ConfigError(f"no queue {queue_url}")
         self.sent.setdefault(queue_url, []).extend(bodies)
         self.change(queue_url, visible=len(bodies))
 
     def change(self, url: str, *, visible: int = 0, in_flight: int = 0, delayed: int = 0) -> None:
-        """Move the counts by these differences."""
-        now = self.holding.get(url, Backlog(visible=0, in_flight=0, delayed=0))
-        self.holding[url] = Backlog(
+        """Add these numbers to the counts."""
+        now = self.backlogs.get(url, Backlog(visible=0, in_flight=0, delayed=0))
+        self.backlogs[url] = Backlog(
             visible=now.visible + visible,
             in_flight=now.in_flight + in_flight,
             delayed=now.delayed + delayed,
@@ -115,7 +115,7 @@ class FakeQueues:
 @dataclass
 class FakeFleets:
     calls: Calls = field(default_factory=Calls)
-    holding: dict[Fleet, Capacity] = field(default_factory=dict)
+    capacities: dict[Fleet, Capacity] = field(default_factory=dict)
     failing: dict[Fleet, str] = field(default_factory=dict)
     refusing: SluiceError | None = None
 
@@ -130,31 +130,31 @@ class FakeFleets:
             return LATE
         if fleet in self.failing:
             return Unknown(reason=self.failing[fleet])
-        return self.holding.get(fleet, Unknown(reason=f"AWS knows no {fleet}"))
+        return self.capacities.get(fleet, Unknown(reason=f"AWS knows no {fleet}"))
 
     def set_desired(self, fleet: Fleet, instances: int) -> None:
         self.calls.record("fleets.set_desired", (fleet, instances))
         if self.refusing:
             raise self.refusing
-        if fleet not in self.holding:
+        if fleet not in self.capacities:
             raise ConfigError(f"AWS knows no {fleet}")
-        bounds = self.holding[fleet].bounds
+        bounds = self.capacities[fleet].bounds
         if bounds and not bounds.min <= instances <= bounds.max:
             raise ConfigError(
                 f"ValidationError: {instances} is outside {bounds.min}..{bounds.max} of {fleet}"
             )
-        self.holding[fleet] = replace(self.holding[fleet], desired=instances)
+        self.capacities[fleet] = replace(self.capacities[fleet], desired=instances)
         self.calls.between()
 
     def settle(self) -> None:
         """All desired instances run, and no others."""
-        self.holding = {fleet: replace(has, running=has.desired) for fleet, has in self.holding.items()}
+        self.capacities = {fleet: replace(has, running=has.desired) for fleet, has in self.capacities.items()}
 
 
 @dataclass
 class FakeLaunches:
     calls: Calls = field(default_factory=Calls)
-    holding: dict[Fleet, list[LaunchAttempt]] = field(default_factory=dict)
+    attempts: dict[Fleet, list[LaunchAttempt]] = field(default_factory=dict)
     failing: dict[Fleet, str] = field(default_factory=dict)
 
     def read(
@@ -170,7 +170,7 @@ class FakeLaunches:
             return LATE
         if fleet in self.failing:
             return Unknown(reason=self.failing[fleet])
-        return list(self.holding.get(fleet, []))
+        return list(self.attempts.get(fleet, []))
 
 
 MetricId = tuple[str, str, frozenset[tuple[str, str]]]
@@ -198,15 +198,15 @@ class FakeMetrics:
             return dict.fromkeys(points, self.refusing)
         readable_at = self.clock() + self.readable_after if self.readable_after else None
         for point in chain.from_iterable(points.values()):
-            self._keep(point.metric, point.at, (point.value,), readable_at)
+            self._store(point.metric, point.at, (point.value,), readable_at)
         self.calls.between()
         return {}
 
     def put(self, metric: Metric, at: datetime, *values: float) -> None:
         """Values that can be read at once."""
-        self._keep(metric, at, values, None)
+        self._store(metric, at, values, None)
 
-    def _keep(
+    def _store(
         self, metric: Metric, at: datetime, values: Sequence[float], readable_at: datetime | None
     ) -> None:
         self.samples.setdefault(_metric_id(metric), []).extend((at, value, readable_at) for value in values)
@@ -234,7 +234,7 @@ class FakeMetrics:
         return Unknown(reason=reason) if reason else self.value_of(query, start, end)
 
     def value_of(self, query: SeriesQuery, start: datetime, end: datetime) -> Series:
-        """One query's answer, without the call."""
+        """One query's values, without recording a call."""
         periods: dict[datetime, list[float]] = {}
         now = self.clock()
         for at, value, readable_at in self.samples.get(_metric_id(query.metric), []):
@@ -264,7 +264,7 @@ def _statistic(name: str, values: list[float]) -> float:
 @dataclass
 class FakePolicies:
     calls: Calls = field(default_factory=Calls)
-    holding: dict[str, Policy] = field(default_factory=dict)
+    by_arn: dict[str, Policy] = field(default_factory=dict)
     """Policy ARN -> policy."""
     unreadable: dict[str, str] = field(default_factory=dict)
     """Workload name -> the reason why its target cannot be read."""
@@ -274,9 +274,9 @@ class FakePolicies:
         self.calls.record("policies.read", workload.name)
         if remaining_s() <= 0:
             raise TransientError(LATE.reason)
-        if workload.policy_arn not in self.holding:
+        if workload.policy_arn not in self.by_arn:
             raise ConfigError(f"workload {workload.name}: {workload.fleet} has no scaling policy")
-        return self.holding[workload.policy_arn]
+        return self.by_arn[workload.policy_arn]
 
     def targets(
         self, workloads: Mapping[str, Workload], remaining_s: RemainingS
@@ -289,16 +289,16 @@ class FakePolicies:
     def _target(self, workload: Workload) -> float | Unknown:
         if reason := self.unreadable.get(workload.name):
             return Unknown(reason=reason)
-        held = self.holding.get(str(workload.policy_arn))
+        held = self.by_arn.get(str(workload.policy_arn))
         return held.target if held else Unknown(reason=f"{workload.fleet} has no scaling policy")
 
     def put_target(self, policy: Policy, target: float) -> None:
         self.calls.record("policies.put_target", target)
         if self.refusing:
             raise self.refusing
-        for arn, held in self.holding.items():
+        for arn, held in self.by_arn.items():
             if held.definition == policy.definition:
-                self.holding[arn] = replace(held, target=target)
+                self.by_arn[arn] = replace(held, target=target)
 
 
 @dataclass
@@ -309,7 +309,7 @@ class FakeRegistry:
     bad: dict[str, str] = field(default_factory=dict)
     """Name -> the reason why its document is refused."""
     failing: SluiceError | None = None
-    written: dict[str, Workload] = field(default_factory=dict)
+    by_text: dict[str, Workload] = field(default_factory=dict)
     """Text -> the workload it describes, for every document that was ever registered."""
     _copy: Registered | None = None
     _copied_at: datetime | None = None
@@ -351,7 +351,7 @@ class FakeRegistry:
         refused = self.bad | shared
         served = {name: each for name, each in self.registered.items() if name not in refused}
         documents = {name: repr(each) for name, each in served.items()}
-        self.written |= {documents[name]: each for name, each in served.items()}
+        self.by_text |= {documents[name]: each for name, each in served.items()}
         return Registered(workloads=tuple(served.values()), refused=refused, documents=documents)
 
 
@@ -361,7 +361,7 @@ class FakeSlice:
     documents: Mapping[str, str]
 
     def all(self, remaining_s: RemainingS, *, fresh: bool = False) -> Registered:
-        workloads = tuple(self.of.written[text] for text in self.documents.values())
+        workloads = tuple(self.of.by_text[text] for text in self.documents.values())
         return Registered(workloads=workloads, refused={}, documents=self.documents)
 
     def one(self, name: str, remaining_s: RemainingS) -> Workload:
@@ -371,7 +371,7 @@ class FakeSlice:
         if name not in self.of.registered:
             raise ConfigError(f"no workload {name} is registered")
         workload, text = self.of.registered[name], self.documents.get(name)
-        if text is None or self.of.written[text].fleet != workload.fleet:
+        if text is None or self.of.by_text[text].fleet != workload.fleet:
             raise TransientError(f"workload {name} is on {workload.fleet}, where its tick did not see it")
         return workload
 
@@ -403,7 +403,7 @@ class FakeShards:
 
 @dataclass
 class RecordingReport:
-    """A report that keeps everything it is given."""
+    """A report that records everything it is given."""
 
     decisions: list[tuple[Decision | TargetDecision, Outcome]] = field(default_factory=list)
     failures: list[tuple[str, Counter, str]] = field(default_factory=list)
@@ -438,8 +438,8 @@ class RecordingReport:
 
 
 @dataclass
-class Scene:
-    """The fake ports, the World made of them, and the report that the use cases write to."""
+class FakeAccount:
+    """An account in memory: fake ports over shared state, the World made of them, and a recording report."""
 
     clock: Clock = field(default_factory=Clock)
     calls: Calls = field(default_factory=Calls)
@@ -481,7 +481,7 @@ class Scene:
     def remaining_s(self) -> float:
         return self.remaining
 
-    def serve(
+    def add_workload(
         self,
         workload: Workload,
         *,
@@ -494,17 +494,19 @@ class Scene:
     ) -> Workload:
         """Register a workload, with these counts of its queue and its fleet."""
         self.registry.registered[workload.name] = workload
-        self.queues.holding[workload.queue_url] = Backlog(
+        self.queues.backlogs[workload.queue_url] = Backlog(
             visible=visible, in_flight=in_flight, delayed=delayed
         )
-        self.fleets.holding[workload.fleet] = Capacity(
+        self.fleets.capacities[workload.fleet] = Capacity(
             desired=desired,
             running=desired if running is None else running,
             bounds=bounds or workload.bounds,
         )
         return workload
 
-    def idle(self, workload: Workload, *, minutes: int | None = None, value: float = 0) -> None:
+    def publish_idle_minutes(
+        self, workload: Workload, *, minutes: int | None = None, value: float = 0
+    ) -> None:
         """Publish BacklogPerInstance for the last minutes."""
         for back in range(1, (minutes or workload.idle_minutes) + 1):
             at = self.clock().replace(second=0, microsecond=0) - MINUTE * back
@@ -514,7 +516,7 @@ class Scene:
         return Metric(namespace="Sluice", name="BacklogPerInstance", dimensions=workload.fleet.dimensions)
 
     def desired(self, workload: Workload) -> int:
-        return self.fleets.holding[workload.fleet].desired
+        return self.fleets.capacities[workload.fleet].desired
 
     def published(self, name: str = "BacklogPerInstance") -> dict[str, DataPoint]:
         """The newest point of this metric that was published for each workload."""
@@ -529,7 +531,7 @@ class Scene:
             }
         return points
 
-    def keep_arriving(self, workload: Workload, per_minute: float, *, minutes: int = 13) -> None:
+    def publish_arrivals(self, workload: Workload, per_minute: float, *, minutes: int = 13) -> None:
         """Publish NumberOfMessagesSent for the last full minutes."""
         metric = workload.queue_metric("NumberOfMessagesSent")
         for back in range(1, minutes + 1):
@@ -541,13 +543,13 @@ class Scene:
         return self.calls.named("fleets.set_desired")
 
 
-def tick_context(scene: Scene, *workloads: Workload) -> TickContext:
+def tick_context(account: FakeAccount, *workloads: Workload) -> TickContext:
     """A tick over these workloads, before any of them is observed."""
     return TickContext(
-        minute=minute_of(scene.clock()),
+        minute=minute_of(account.clock()),
         workloads={workload.name: workload for workload in workloads},
         observed={},
-        world=scene.world,
-        report=scene.report,
-        remaining_s=scene.remaining_s,
+        world=account.world,
+        report=account.report,
+        remaining_s=account.remaining_s,
     )

@@ -14,7 +14,7 @@ from sluice.usecases.send_test_messages import send_test_messages
 from sluice_worker import Message, Reject
 from sluice_worker.core.model import Queue
 from tests.support.builders import workload
-from tests.support.fakes import Scene
+from tests.support.fakes import FakeAccount
 
 
 def message(body: str) -> Message:
@@ -48,15 +48,15 @@ def test_a_test_message_is_worked_on_for_as_long_as_it_says(
 
 
 def test_what_the_plane_sends_is_a_test_message(slept: list[float]) -> None:
-    scene = Scene()
-    one = scene.serve(workload())
+    account = FakeAccount()
+    one = account.add_workload(workload())
     send_test_messages(
         LoadRequest(workload=one.name, messages=1, duration_s=2.5),
-        scene.world,
-        scene.report,
-        scene.remaining_s,
+        account.world,
+        account.report,
+        account.remaining_s,
     )
-    [body] = scene.queues.sent[one.queue_url]
+    [body] = account.queues.sent[one.queue_url]
     sleeper.handle(message(body))
     assert slept == [2.5]
 

@@ -1,8 +1,8 @@
 import pytest
 
-from tests.support.fakes import Scene
+from tests.support.fakes import FakeAccount
 
 
 @pytest.fixture
-def scene() -> Scene:
-    return Scene()
+def account() -> FakeAccount:
+    return FakeAccount()

@@ -22,7 +22,7 @@ from tests.support.builders import (
     queue_url,
     workload,
 )
-from tests.support.fakes import Scene
+from tests.support.fakes import FakeAccount
 
 FIFO = queue_url("builds.fifo")
 STEPS = ("retry_missed_alarms", "warn_idle_instances", "report_launch_failures")
@@ -46,8 +46,8 @@ def broken_for(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     return breaks
 
 
-def tick(scene: Scene) -> None:
-    publish_backlog(MINUTE_NOW, scene.world, scene.report, scene.remaining_s)
+def tick(account: FakeAccount) -> None:
+    publish_backlog(MINUTE_NOW, account.world, account.report, account.remaining_s)
 
 
 @pytest.mark.parametrize(
@@ -60,17 +60,20 @@ def tick(scene: Scene) -> None:
     ],
 )
 def test_while_fleets_are_woken(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch, module: Any, function: str, logged: Counter
+    account: FakeAccount, monkeypatch: pytest.MonkeyPatch, module: Any, function: str, logged: Counter
 ) -> None:
-    scene.serve(workload("broken"), visible=5)
-    others = [scene.serve(workload("a"), visible=5), scene.serve(ecs_workload("z"), visible=5)]
+    account.add_workload(workload("broken"), visible=5)
+    others = [
+        account.add_workload(workload("a"), visible=5),
+        account.add_workload(ecs_workload("z"), visible=5),
+    ]
     monkeypatch.setattr(module, function, broken_for("broken", getattr(module, function)))
     with pytest.raises(DefectError):
-        tick(scene)
-    assert [scene.desired(each) for each in others] == [1, 1]
-    assert {each.name for each in others} <= set(scene.published())
-    assert ("broken", logged, "unexpected IndexError: ours") in scene.report.failures
-    assert scene.report.defects == 1
+        tick(account)
+    assert [account.desired(each) for each in others] == [1, 1]
+    assert {each.name for each in others} <= set(account.published())
+    assert ("broken", logged, "unexpected IndexError: ours") in account.report.failures
+    assert account.report.defects == 1
 
 
 @pytest.mark.parametrize(
@@ -82,24 +85,24 @@ def test_while_fleets_are_woken(
     ],
 )
 def test_while_fleets_are_sent_to_their_minimum(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch, module: Any, function: str
+    account: FakeAccount, monkeypatch: pytest.MonkeyPatch, module: Any, function: str
 ) -> None:
-    idle = [scene.serve(workload(name), desired=3) for name in ("a", "broken", "z")]
+    idle = [account.add_workload(workload(name), desired=3) for name in ("a", "broken", "z")]
     for each in idle:
-        scene.idle(each)
+        account.publish_idle_minutes(each)
     monkeypatch.setattr(module, function, broken_for("broken", getattr(module, function)))
     with pytest.raises(DefectError):
-        tick(scene)
-    assert [scene.desired(each) for each in idle] == [0, 3, 0]
+        tick(account)
+    assert [account.desired(each) for each in idle] == [0, 3, 0]
 
 
 @pytest.mark.parametrize("function", ["is_due", "may_exceed_groups", "decide_cap", "report_unknown"])
 def test_while_message_groups_are_counted(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch, function: str
+    account: FakeAccount, monkeypatch: pytest.MonkeyPatch, function: str
 ) -> None:
     monkeypatch.setattr(sluice.usecases.fifo_warning, "is_due", lambda *_: True)
     for name in ("a", "broken", "z"):
-        scene.serve(workload(name, queue_url=FIFO), visible=5, desired=3)
+        account.add_workload(workload(name, queue_url=FIFO), visible=5, desired=3)
     seen: list[str] = []
     real = getattr(sluice.usecases.fifo_warning, function)
 
@@ -110,18 +113,20 @@ def test_while_message_groups_are_counted(
         return real(*asked, **named)
 
     if function == "report_unknown":
-        scene.metrics.unreadable["GroupInServiceInstances"] = "throttled"
+        account.metrics.unreadable["GroupInServiceInstances"] = "throttled"
     monkeypatch.setattr(sluice.usecases.fifo_warning, function, recording)
     with pytest.raises(DefectError):
-        tick(scene)
+        tick(account)
     assert seen == ["a", "broken", "z"]
 
 
 @pytest.mark.parametrize("function", ["lacks_instances", "decide_held_launch", "report_unknown"])
 def test_while_missing_instances_are_explained(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch, function: str
+    account: FakeAccount, monkeypatch: pytest.MonkeyPatch, function: str
 ) -> None:
-    served = [scene.serve(workload(name), visible=5, desired=3, running=1) for name in ("a", "broken", "z")]
+    served = [
+        account.add_workload(workload(name), visible=5, desired=3, running=1) for name in ("a", "broken", "z")
+    ]
     seen = 0
     real = getattr(sluice.usecases.launch_failures, function)
 
@@ -134,19 +139,19 @@ def test_while_missing_instances_are_explained(
 
     if function == "report_unknown":
         for each in served:
-            scene.launches.failing[each.fleet] = "throttled"
+            account.launches.failing[each.fleet] = "throttled"
     monkeypatch.setattr(sluice.usecases.launch_failures, function, breaks_at_the_second)
     with pytest.raises(DefectError):
-        tick(scene)
+        tick(account)
     assert seen == 3
 
 
 @pytest.mark.parametrize("step", ["publish", *STEPS])
 def test_a_step_that_breaks_as_a_whole_leaves_the_other_steps_their_work(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch, step: str
+    account: FakeAccount, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    asleep = scene.serve(workload("a"), visible=5)
-    scene.serve(workload("b", mode=Mode.OBSERVE), visible=5, desired=3, running=1)
+    asleep = account.add_workload(workload("a"), visible=5)
+    account.add_workload(workload("b", mode=Mode.OBSERVE), visible=5, desired=3, running=1)
     done: list[str] = []
 
     def noted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -161,9 +166,9 @@ def test_a_step_that_breaks_as_a_whole_leaves_the_other_steps_their_work(
     module = sluice.usecases.serve_workloads
     for name in STEPS:
         monkeypatch.setattr(module, name, noted(name, getattr(module, name)))
-    scene.metrics.publish = noted("publish", scene.metrics.publish)  # type: ignore[method-assign]
+    account.metrics.publish = noted("publish", account.metrics.publish)  # type: ignore[method-assign]
     with pytest.raises(DefectError):
-        tick(scene)
+        tick(account)
     assert done == ["publish", *STEPS]
-    assert scene.desired(asleep) == (0 if step == "retry_missed_alarms" else 1)
-    assert [name for name, _, reason in scene.report.failures if "IndexError" in reason] == [EVERY_WORKLOAD]
+    assert account.desired(asleep) == (0 if step == "retry_missed_alarms" else 1)
+    assert [name for name, _, reason in account.report.failures if "IndexError" in reason] == [EVERY_WORKLOAD]

@@ -17,7 +17,7 @@ from tests.support.builders import (
     seconds,
     workload,
 )
-from tests.support.fakes import Scene
+from tests.support.fakes import FakeAccount
 
 IN_FLIGHT = "ApproximateNumberOfGroupsWithInflightMessages"
 VISIBLE = "ApproximateNumberOfMessagesVisible"
@@ -38,7 +38,7 @@ def fifo_ecs() -> Workload:
 
 
 def measured(
-    scene: Scene,
+    account: FakeAccount,
     served: Workload,
     *,
     groups: float,
@@ -48,73 +48,73 @@ def measured(
 ) -> None:
     """AWS's own metrics, by default of the three minutes before the last, which is not there yet."""
     for back in ago:
-        scene.metrics.put(queue_metric(VISIBLE), minutes_ago(back), waiting)
-        scene.metrics.put(queue_metric(IN_FLIGHT), minutes_ago(back), groups)
-        scene.metrics.put(served.fleet.running_metric, minutes_ago(back), running)
+        account.metrics.put(queue_metric(VISIBLE), minutes_ago(back), waiting)
+        account.metrics.put(queue_metric(IN_FLIGHT), minutes_ago(back), groups)
+        account.metrics.put(served.fleet.running_metric, minutes_ago(back), running)
 
 
-def tick(scene: Scene, scheduled: datetime = MINUTE_NOW) -> list[tuple[Decision, Outcome]]:
+def tick(account: FakeAccount, scheduled: datetime = MINUTE_NOW) -> list[tuple[Decision, Outcome]]:
     """The cap decisions that the ticks have logged."""
-    publish_backlog(scheduled, scene.world, scene.report, scene.remaining_s)
-    decisions = scene.report.decisions
+    publish_backlog(scheduled, account.world, account.report, account.remaining_s)
+    decisions = account.report.decisions
     return [(logged, outcome) for logged, outcome in decisions if logged.kind is Kind.CAP]  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("build", [fifo_asg, fifo_ecs])
 def test_more_instances_than_groups_in_flight_are_logged_and_left_alone(
-    build: Callable[[], Workload], scene: Scene
+    build: Callable[[], Workload], account: FakeAccount
 ) -> None:
-    served = scene.serve(build(), visible=9, in_flight=2, desired=4)
-    measured(scene, served, groups=2)
-    [(decision, outcome)] = tick(scene)
+    served = account.add_workload(build(), visible=9, in_flight=2, desired=4)
+    measured(account, served, groups=2)
+    [(decision, outcome)] = tick(account)
     assert sentence(decision, outcome) == (
         "would be cap 4 -> 2: more instances run than message groups are in work "
         "(at most 2 in flight for the 3 min until 11:59 while messages waited)"
     )
-    assert scene.resizes() == []
-    assert scene.report.failures == []
+    assert account.resizes() == []
+    assert account.report.failures == []
 
 
 @pytest.mark.parametrize("build", [fifo_asg, fifo_ecs])
-def test_two_instances_over_one_group_are_logged(build: Callable[[], Workload], scene: Scene) -> None:
-    served = scene.serve(build(), visible=3, in_flight=1, desired=2)
-    measured(scene, served, groups=1, running=2, waiting=3)
-    [(decision, outcome)] = tick(scene)
+def test_two_instances_over_one_group_are_logged(build: Callable[[], Workload], account: FakeAccount) -> None:
+    served = account.add_workload(build(), visible=3, in_flight=1, desired=2)
+    measured(account, served, groups=1, running=2, waiting=3)
+    [(decision, outcome)] = tick(account)
     assert (decision.desired, outcome) == (1, Outcome.OBSERVED)
 
 
 @pytest.mark.parametrize("ago", [(1, 6, 10), (2, 4, 5), (5, 6, 7)])
-def test_minutes_that_lie_apart_or_are_old_tell_nothing(scene: Scene, ago: tuple[int, ...]) -> None:
-    served = scene.serve(FIFO, visible=9, in_flight=2, desired=4)
-    measured(scene, served, groups=2, ago=ago)
-    assert tick(scene) == []
+def test_minutes_that_lie_apart_or_are_old_tell_nothing(account: FakeAccount, ago: tuple[int, ...]) -> None:
+    served = account.add_workload(FIFO, visible=9, in_flight=2, desired=4)
+    measured(account, served, groups=2, ago=ago)
+    assert tick(account) == []
 
 
-def test_a_workload_is_asked_of_once_in_five_minutes_whenever_its_ticks_begin(scene: Scene) -> None:
-    scene.serve(FIFO, visible=9, in_flight=2, desired=4)
+def test_a_workload_is_asked_of_once_in_five_minutes_whenever_its_ticks_begin(account: FakeAccount) -> None:
+    account.add_workload(FIFO, visible=9, in_flight=2, desired=4)
     asked = []
     for count in range(10):
-        before = len(scene.calls.named("metrics.read"))
-        tick(scene, MINUTE_NOW + count * MINUTE)
-        asked.append(len(scene.calls.named("metrics.read")) - before)
+        before = len(account.calls.named("metrics.read"))
+        tick(account, MINUTE_NOW + count * MINUTE)
+        asked.append(len(account.calls.named("metrics.read")) - before)
         # Each tick is up to a minute late: its scheduled minute decides, not the clock.
-        scene.clock.at = MINUTE_NOW + (count + 1) * MINUTE + seconds(59 if count % 2 else 5)
+        account.clock.at = MINUTE_NOW + (count + 1) * MINUTE + seconds(59 if count % 2 else 5)
     assert asked == [1, 0, 0, 0, 0] * 2
 
 
-def test_a_late_tick_asks_for_the_minutes_before_its_own(scene: Scene) -> None:
-    served = scene.serve(FIFO, visible=9, in_flight=2, desired=4)
-    measured(scene, served, groups=2)
-    scene.clock.at = MINUTE_NOW + seconds(60)
-    assert len(tick(scene)) == 1
-    [(_, start, end)] = scene.calls.named("metrics.read")
+def test_a_late_tick_asks_for_the_minutes_before_its_own(account: FakeAccount) -> None:
+    served = account.add_workload(FIFO, visible=9, in_flight=2, desired=4)
+    measured(account, served, groups=2)
+    account.clock.at = MINUTE_NOW + seconds(60)
+    assert len(tick(account)) == 1
+    [(_, start, end)] = account.calls.named("metrics.read")
     assert (start, end) == (minutes_ago(6), minutes_ago(0))
 
 
-def test_the_metrics_are_aws_own_and_the_cautious_end_of_each_minute_counts(scene: Scene) -> None:
-    served = scene.serve(FIFO, visible=9, in_flight=2, desired=4)
-    tick(scene)
-    [(queries, start, end)] = scene.calls.named("metrics.read")
+def test_the_metrics_are_aws_own_and_the_cautious_end_of_each_minute_counts(account: FakeAccount) -> None:
+    served = account.add_workload(FIFO, visible=9, in_flight=2, desired=4)
+    tick(account)
+    [(queries, start, end)] = account.calls.named("metrics.read")
     assert {(query.metric.namespace, query.metric.name, query.statistic) for query in queries.values()} == {
         ("AWS/SQS", VISIBLE, "Minimum"),
         ("AWS/SQS", IN_FLIGHT, "Maximum"),
@@ -125,19 +125,19 @@ def test_the_metrics_are_aws_own_and_the_cautious_end_of_each_minute_counts(scen
     assert served.fleet.running_metric.dimensions == {"AutoScalingGroupName": "queue-proc"}
 
 
-def test_a_task_count_without_container_insights_says_nothing(scene: Scene) -> None:
-    served = scene.serve(fifo_ecs(), visible=9, desired=4)
+def test_a_task_count_without_container_insights_says_nothing(account: FakeAccount) -> None:
+    served = account.add_workload(fifo_ecs(), visible=9, desired=4)
     for back in (2, 3, 4):
-        scene.metrics.put(queue_metric(VISIBLE), minutes_ago(back), 9)
-        scene.metrics.put(queue_metric(IN_FLIGHT), minutes_ago(back), 2)
+        account.metrics.put(queue_metric(VISIBLE), minutes_ago(back), 9)
+        account.metrics.put(queue_metric(IN_FLIGHT), minutes_ago(back), 2)
     assert served.fleet.running_metric.namespace == "ECS/ContainerInsights"
-    assert tick(scene) == []
+    assert tick(account) == []
 
 
-def test_enough_groups_are_not_logged(scene: Scene) -> None:
-    served = scene.serve(FIFO, visible=9, in_flight=4, desired=4)
-    measured(scene, served, groups=4)
-    assert tick(scene) == []
+def test_enough_groups_are_not_logged(account: FakeAccount) -> None:
+    served = account.add_workload(FIFO, visible=9, in_flight=4, desired=4)
+    measured(account, served, groups=4)
+    assert tick(account) == []
 
 
 @pytest.mark.parametrize(
@@ -145,31 +145,31 @@ def test_enough_groups_are_not_logged(scene: Scene) -> None:
     [workload("queue-proc"), replace(FIFO, mode=Mode.PAUSED)],
     ids=["a standard queue", "paused"],
 )
-def test_nothing_is_asked_of(scene: Scene, served: Workload) -> None:
-    scene.serve(served, visible=9, in_flight=2, desired=4)
-    assert tick(scene) == []
-    assert scene.calls.named("metrics.read") == []
+def test_nothing_is_asked_of(account: FakeAccount, served: Workload) -> None:
+    account.add_workload(served, visible=9, in_flight=2, desired=4)
+    assert tick(account) == []
+    assert account.calls.named("metrics.read") == []
 
 
 @pytest.mark.parametrize("lost", [VISIBLE, IN_FLIGHT, "GroupInServiceInstances"])
-def test_a_metric_that_cannot_be_read_is_a_failure_and_no_warning(scene: Scene, lost: str) -> None:
-    served = scene.serve(FIFO, visible=9, in_flight=2, desired=4)
-    measured(scene, served, groups=2)
-    scene.metrics.unreadable[lost] = "throttled"
-    assert tick(scene) == []
-    assert scene.report.failures == [(served.name, Counter.OBSERVATION_FAILED, "throttled")]
-    assert scene.report.seen == {served.name: 9 / 4 + 2 / 4}
+def test_a_metric_that_cannot_be_read_is_a_failure_and_no_warning(account: FakeAccount, lost: str) -> None:
+    served = account.add_workload(FIFO, visible=9, in_flight=2, desired=4)
+    measured(account, served, groups=2)
+    account.metrics.unreadable[lost] = "throttled"
+    assert tick(account) == []
+    assert account.report.failures == [(served.name, Counter.OBSERVATION_FAILED, "throttled")]
+    assert account.report.seen == {served.name: 9 / 4 + 2 / 4}
 
 
-def test_a_tick_whose_time_ends_after_publishing_asks_for_nothing_more(scene: Scene) -> None:
-    served = scene.serve(FIFO, visible=9, in_flight=2, desired=4)
-    measured(scene, served, groups=2)
+def test_a_tick_whose_time_ends_after_publishing_asks_for_nothing_more(account: FakeAccount) -> None:
+    served = account.add_workload(FIFO, visible=9, in_flight=2, desired=4)
+    measured(account, served, groups=2)
 
     def time_ends() -> None:
-        if scene.calls.named("metrics.publish"):
-            scene.remaining = 0
+        if account.calls.named("metrics.publish"):
+            account.remaining = 0
 
-    scene.calls.between = time_ends
-    assert tick(scene) == []
-    assert scene.report.seen == {served.name: 9 / 4 + 2 / 4}
-    assert scene.calls.named("metrics.read") == []
+    account.calls.between = time_ends
+    assert tick(account) == []
+    assert account.report.seen == {served.name: 9 / 4 + 2 / 4}
+    assert account.calls.named("metrics.read") == []

@@ -17,25 +17,27 @@ from tests.support.builders import (
     ecs_workload,
     workload,
 )
-from tests.support.fakes import Scene
+from tests.support.fakes import FakeAccount
 
 
-def weigh(scene: Scene, name: str = "transcription") -> None:
-    fleet = scene.registry.registered[name].fleet
-    scene.fleets.holding[fleet] = replace(scene.fleets.holding[fleet], counted_by=("WeightedCapacity 2",))
+def weigh(account: FakeAccount, name: str = "transcription") -> None:
+    fleet = account.registry.registered[name].fleet
+    account.fleets.capacities[fleet] = replace(
+        account.fleets.capacities[fleet], counted_by=("WeightedCapacity 2",)
+    )
 
 
 @pytest.mark.parametrize(("visible", "desired"), [(9, 0), (0, 3), (9, 3)])
 def test_a_tick_neither_publishes_nor_scales_it_and_counts_it_as_an_invalid_document(
-    scene: Scene, visible: int, desired: int
+    account: FakeAccount, visible: int, desired: int
 ) -> None:
-    scene.serve(workload(), visible=visible, desired=desired)
-    scene.serve(ecs_workload(), visible=9, desired=3)
-    weigh(scene)
-    publish_backlog(scene.clock(), scene.world, scene.report, scene.remaining_s)
-    assert set(scene.published()) == {"queue-proc"}
-    assert scene.calls.named("fleets.set_desired") == []
-    [(name, counter, reason)] = scene.report.failures
+    account.add_workload(workload(), visible=visible, desired=desired)
+    account.add_workload(ecs_workload(), visible=9, desired=3)
+    weigh(account)
+    publish_backlog(account.clock(), account.world, account.report, account.remaining_s)
+    assert set(account.published()) == {"queue-proc"}
+    assert account.calls.named("fleets.set_desired") == []
+    [(name, counter, reason)] = account.report.failures
     assert (name, counter) == ("transcription", Counter.DOCUMENT_INVALID)
     assert "WeightedCapacity 2" in reason
     assert "give every instance type the weight 1" in reason
@@ -46,12 +48,12 @@ def test_a_tick_neither_publishes_nor_scales_it_and_counts_it_as_an_invalid_docu
     [(on_bootstrap_alarm, "bootstrap", 9, 0), (on_shutdown_alarm, "shutdown", 0, 3)],
 )
 def test_an_alarm_holds_it_with_a_reason_of_its_own(
-    scene: Scene, handle: Callable[..., None], kind: str, visible: int, desired: int
+    account: FakeAccount, handle: Callable[..., None], kind: str, visible: int, desired: int
 ) -> None:
-    served = scene.serve(workload(), visible=visible, desired=desired)
-    scene.idle(served)
-    weigh(scene)
-    handle(alarm(kind), scene.world, scene.report, scene.remaining_s)
-    assert scene.calls.named("fleets.set_desired") == []
-    [(decision, outcome)] = scene.report.decisions
+    served = account.add_workload(workload(), visible=visible, desired=desired)
+    account.publish_idle_minutes(served)
+    weigh(account)
+    handle(alarm(kind), account.world, account.report, account.remaining_s)
+    assert account.calls.named("fleets.set_desired") == []
+    [(decision, outcome)] = account.report.decisions
     assert (decision.reason, outcome) == (Reason.INSTANCE_WEIGHTS, Outcome.HELD)

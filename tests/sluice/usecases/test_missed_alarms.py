@@ -10,161 +10,169 @@ from sluice.errors import ConfigError
 from sluice.ports import Counter, Outcome
 from sluice.usecases.tick import publish_backlog
 from tests.support.builders import workload
-from tests.support.fakes import Scene
+from tests.support.fakes import FakeAccount
 
 TICK_S, CALL_S = 25.0, 0.2
 
 
-def tick(scene: Scene) -> None:
+def tick(account: FakeAccount) -> None:
     """A tick of a minute of its own, each call of which takes its time."""
-    scene.clock.advance(minutes=1)
-    scene.remaining = TICK_S
-    publish_backlog(scene.clock(), scene.world, scene.report, scene.remaining_s)
+    account.clock.advance(minutes=1)
+    account.remaining = TICK_S
+    publish_backlog(account.clock(), account.world, account.report, account.remaining_s)
 
 
-def each_call_takes_a_while(scene: Scene) -> None:
+def each_call_takes_a_while(account: FakeAccount) -> None:
     def passes() -> None:
-        scene.remaining -= CALL_S / 2  # before and after the call
+        account.remaining -= CALL_S / 2  # before and after the call
 
-    scene.calls.between = passes
+    account.calls.between = passes
 
 
-def refuse(scene: Scene, refused: Iterable[Workload]) -> None:
-    set_desired, fleets = scene.fleets.set_desired, {each.fleet for each in refused}
+def refuse(account: FakeAccount, refused: Iterable[Workload]) -> None:
+    set_desired, fleets = account.fleets.set_desired, {each.fleet for each in refused}
 
     def act(fleet: Fleet, instances: int) -> None:
         if fleet in fleets:
-            scene.calls.record("fleets.set_desired", (fleet, instances))
+            account.calls.record("fleets.set_desired", (fleet, instances))
             raise ConfigError("AWS answered AccessDenied")
         set_desired(fleet, instances)
 
-    scene.fleets.set_desired = act
+    account.fleets.set_desired = act
 
 
-def test_a_hundred_idle_fleets_in_mode_observe_do_not_keep_an_active_one_running(scene: Scene) -> None:
+def test_a_hundred_idle_fleets_in_mode_observe_do_not_keep_an_active_one_running(
+    account: FakeAccount,
+) -> None:
     for index in range(100):
-        scene.idle(scene.serve(workload(f"a{index:02}", mode=Mode.OBSERVE), desired=1))
-    active = scene.serve(workload("z"), desired=3)
-    scene.idle(active)
-    each_call_takes_a_while(scene)
-    scene.clock.advance(minutes=-1)
-    tick(scene)
-    assert scene.desired(active) == 0
+        account.publish_idle_minutes(
+            account.add_workload(workload(f"a{index:02}", mode=Mode.OBSERVE), desired=1)
+        )
+    active = account.add_workload(workload("z"), desired=3)
+    account.publish_idle_minutes(active)
+    each_call_takes_a_while(account)
+    account.clock.advance(minutes=-1)
+    tick(account)
+    assert account.desired(active) == 0
     observed = [
-        decision.workload for decision, outcome in scene.report.decisions if outcome is Outcome.OBSERVED
+        decision.workload for decision, outcome in account.report.decisions if outcome is Outcome.OBSERVED
     ]
     assert len(observed) == 100
 
 
 @pytest.mark.parametrize(("visible", "desired"), [(5, 0), (0, 3)])
 def test_what_is_only_observed_is_decided_without_another_read(
-    scene: Scene, visible: int, desired: int
+    account: FakeAccount, visible: int, desired: int
 ) -> None:
-    scene.idle(scene.serve(workload(mode=Mode.OBSERVE), visible=visible, desired=desired))
-    publish_backlog(scene.clock(), scene.world, scene.report, scene.remaining_s)
-    [(_, outcome)] = scene.report.decisions
+    account.publish_idle_minutes(
+        account.add_workload(workload(mode=Mode.OBSERVE), visible=visible, desired=desired)
+    )
+    publish_backlog(account.clock(), account.world, account.report, account.remaining_s)
+    [(_, outcome)] = account.report.decisions
     assert outcome is Outcome.OBSERVED
-    assert scene.calls.named("registry.one") == []
-    assert len(scene.calls.named("queues.read")) == len(scene.calls.named("fleets.read")) == 1
+    assert account.calls.named("registry.one") == []
+    assert len(account.calls.named("queues.read")) == len(account.calls.named("fleets.read")) == 1
 
 
-def test_a_hundred_groups_that_refuse_do_not_keep_a_healthy_one_asleep(scene: Scene) -> None:
-    refused = [scene.serve(workload(f"a{index:02}"), visible=5) for index in range(100)]
-    healthy = scene.serve(workload("z"), visible=5)
-    refuse(scene, refused)
-    each_call_takes_a_while(scene)
+def test_a_hundred_groups_that_refuse_do_not_keep_a_healthy_one_asleep(account: FakeAccount) -> None:
+    refused = [account.add_workload(workload(f"a{index:02}"), visible=5) for index in range(100)]
+    healthy = account.add_workload(workload("z"), visible=5)
+    refuse(account, refused)
+    each_call_takes_a_while(account)
     ticks = 0
-    while scene.desired(healthy) == 0:
-        tick(scene)
+    while account.desired(healthy) == 0:
+        tick(account)
         ticks += 1
         assert ticks <= 101 * 5 * CALL_S / TICK_S + 2, "one round of all takes so many ticks"
-    assert scene.report.counts[Counter.ACTION_FAILED] >= 1
+    assert account.report.counts[Counter.ACTION_FAILED] >= 1
 
 
-def test_a_hundred_refused_bootstraps_do_not_keep_a_proven_empty_fleet_running(scene: Scene) -> None:
-    refuse(scene, [scene.serve(workload(f"a{index:02}"), visible=5) for index in range(100)])
-    empty = scene.serve(workload("z", idle_minutes=1), desired=3)
-    each_call_takes_a_while(scene)
+def test_a_hundred_refused_bootstraps_do_not_keep_a_proven_empty_fleet_running(account: FakeAccount) -> None:
+    refuse(account, [account.add_workload(workload(f"a{index:02}"), visible=5) for index in range(100)])
+    empty = account.add_workload(workload("z", idle_minutes=1), desired=3)
+    each_call_takes_a_while(account)
     for _ in range(8):
-        tick(scene)
-    assert scene.desired(empty) == 0
+        tick(account)
+    assert account.desired(empty) == 0
 
 
-def test_those_whose_repair_failed_come_last_and_the_fewest_failures_first(scene: Scene) -> None:
+def test_those_whose_repair_failed_come_last_and_the_fewest_failures_first(account: FakeAccount) -> None:
     for name in ("a", "b", "c", "d", "e"):
-        scene.serve(workload(name), visible=5)
-    refuse(scene, scene.registry.registered.values())
+        account.add_workload(workload(name), visible=5)
+    refuse(account, account.registry.registered.values())
     failures = {"a": 3, "b": 1, "c": 4, "e": 2}
     for _ in range(5):  # whichever workload the minute begins with
-        scene.calls.made.clear()
-        scene.retry_failures.clear()
-        scene.retry_failures |= failures
-        tick(scene)
-        assert scene.calls.named("registry.one") == ["d", "b", "e", "a", "c"]
-        assert scene.retry_failures == {"a": 4, "b": 2, "c": 5, "d": 1, "e": 3}
+        account.calls.made.clear()
+        account.retry_failures.clear()
+        account.retry_failures |= failures
+        tick(account)
+        assert account.calls.named("registry.one") == ["d", "b", "e", "a", "c"]
+        assert account.retry_failures == {"a": 4, "b": 2, "c": 5, "d": 1, "e": 3}
 
 
-def test_one_throttle_does_not_send_a_bootstrap_behind_all_that_always_fail(scene: Scene) -> None:
-    refused = [scene.serve(workload(f"a{index:02}", idle_minutes=1), desired=3) for index in range(100)]
-    throttled = scene.serve(workload("z"), visible=5)
-    scene.retry_failures |= {each.name: 5 for each in refused} | {throttled.name: 1}
+def test_one_throttle_does_not_send_a_bootstrap_behind_all_that_always_fail(account: FakeAccount) -> None:
+    refused = [
+        account.add_workload(workload(f"a{index:02}", idle_minutes=1), desired=3) for index in range(100)
+    ]
+    throttled = account.add_workload(workload("z"), visible=5)
+    account.retry_failures |= {each.name: 5 for each in refused} | {throttled.name: 1}
     for each in refused:
-        scene.idle(each, minutes=3)
-    refuse(scene, refused)
-    each_call_takes_a_while(scene)
-    tick(scene)
-    assert scene.desired(throttled) == 1
+        account.publish_idle_minutes(each, minutes=3)
+    refuse(account, refused)
+    each_call_takes_a_while(account)
+    tick(account)
+    assert account.desired(throttled) == 1
 
 
-def test_failures_are_forgotten_once_nothing_is_left_to_repair(scene: Scene) -> None:
-    served = scene.serve(workload(), visible=5, desired=1)  # an alarm woke it meanwhile
-    scene.retry_failures[served.name] = 7
-    scene.retry_failures["served by another shard"] = 2
-    tick(scene)
-    assert scene.retry_failures == {"served by another shard": 2}
+def test_failures_are_forgotten_once_nothing_is_left_to_repair(account: FakeAccount) -> None:
+    served = account.add_workload(workload(), visible=5, desired=1)  # an alarm woke it meanwhile
+    account.retry_failures[served.name] = 7
+    account.retry_failures["served by another shard"] = 2
+    tick(account)
+    assert account.retry_failures == {"served by another shard": 2}
 
 
-def test_a_repair_that_succeeds_at_last_ends_the_wait_at_the_end(scene: Scene) -> None:
-    served = scene.serve(workload(), visible=5)
-    scene.fleets.refusing = ConfigError("AccessDenied")
-    tick(scene)
-    assert scene.retry_failures == {served.name: 1}
-    scene.fleets.refusing = None
-    tick(scene)
-    assert scene.desired(served) == 1
-    assert scene.retry_failures == {}
+def test_a_repair_that_succeeds_at_last_ends_the_wait_at_the_end(account: FakeAccount) -> None:
+    served = account.add_workload(workload(), visible=5)
+    account.fleets.refusing = ConfigError("AccessDenied")
+    tick(account)
+    assert account.retry_failures == {served.name: 1}
+    account.fleets.refusing = None
+    tick(account)
+    assert account.desired(served) == 1
+    assert account.retry_failures == {}
 
 
-def test_each_minute_begins_with_another_workload(scene: Scene) -> None:
+def test_each_minute_begins_with_another_workload(account: FakeAccount) -> None:
     names = ("a", "b", "c")
     for name in names:
-        scene.serve(workload(name), visible=5)
+        account.add_workload(workload(name), visible=5)
     firsts = set()
     for _ in names:
-        asked = len(scene.calls.named("registry.one"))
-        tick(scene)
-        firsts.add(scene.calls.named("registry.one")[asked])
-        for served in scene.registry.registered.values():
-            scene.serve(served, visible=5)  # asleep again
+        asked = len(account.calls.named("registry.one"))
+        tick(account)
+        firsts.add(account.calls.named("registry.one")[asked])
+        for served in account.registry.registered.values():
+            account.add_workload(served, visible=5)  # asleep again
     assert firsts == set(names)
 
 
-def test_while_cloudwatch_hangs_bootstraps_are_done_and_no_fleet_is_shut_down(scene: Scene) -> None:
-    asleep = scene.serve(workload("a"), visible=5)
-    failed_before = scene.serve(workload("b"), visible=5)
-    scene.retry_failures[failed_before.name] = 1
-    idle = scene.serve(workload("c"), desired=3)
-    scene.idle(idle)
+def test_while_cloudwatch_hangs_bootstraps_are_done_and_no_fleet_is_shut_down(account: FakeAccount) -> None:
+    asleep = account.add_workload(workload("a"), visible=5)
+    failed_before = account.add_workload(workload("b"), visible=5)
+    account.retry_failures[failed_before.name] = 1
+    idle = account.add_workload(workload("c"), desired=3)
+    account.publish_idle_minutes(idle)
 
     def hangs(queries: object, start: object, end: object, remaining_s: object) -> object:
         while remaining_s() > 0:  # type: ignore[operator]
-            scene.remaining -= 1
+            account.remaining -= 1
         return read(queries, start, end, remaining_s)  # type: ignore[arg-type]
 
-    read, scene.metrics.read = scene.metrics.read, hangs  # type: ignore[assignment, method-assign]
-    tick(scene)
-    assert (scene.desired(asleep), scene.desired(failed_before), scene.desired(idle)) == (1, 1, 3)
-    held = [decision.reason for decision, _ in scene.report.decisions if decision.workload == idle.name]
+    read, account.metrics.read = account.metrics.read, hangs  # type: ignore[assignment, method-assign]
+    tick(account)
+    assert (account.desired(asleep), account.desired(failed_before), account.desired(idle)) == (1, 1, 3)
+    held = [decision.reason for decision, _ in account.report.decisions if decision.workload == idle.name]
     assert held == [Reason.UNKNOWN_READING]
 
 

@@ -14,44 +14,44 @@ from tests.support.builders import (
     minutes_ago,
     workload,
 )
-from tests.support.fakes import Scene
+from tests.support.fakes import FakeAccount
 
 GROUP = effective(workload(), source=MetricSource.NATIVE, processing_s=4)
 SERVICE = effective(ecs_workload(), source=MetricSource.NATIVE, metric=TrackedMetric.BACKLOG)
 BOTH = pytest.mark.parametrize("served", [GROUP, SERVICE], ids=["group", "service"])
 
 
-def tick(scene: Scene, minutes: int = 1) -> None:
+def tick(account: FakeAccount, minutes: int = 1) -> None:
     """One tick a minute, so many of them."""
     for _ in range(minutes):
-        publish_backlog(scene.clock(), scene.world, scene.report, scene.remaining_s)
-        scene.clock.advance(minutes=1)
+        publish_backlog(account.clock(), account.world, account.report, account.remaining_s)
+        account.clock.advance(minutes=1)
 
 
-def asked(scene: Scene) -> int:
+def asked(account: FakeAccount) -> int:
     """How often AWS's count of running instances was asked for."""
     names = [
         query.metric.name
-        for call in scene.calls.named("metrics.read")
+        for call in account.calls.named("metrics.read")
         for query in call[0].values()  # type: ignore[index]
     ]
     return names.count("GroupInServiceInstances") + names.count("RunningTaskCount")
 
 
-def publish(scene: Scene, served: Workload, minutes: int) -> None:
+def publish(account: FakeAccount, served: Workload, minutes: int) -> None:
     """As AWS does, of each minute from now on."""
     for ahead in range(minutes):
-        scene.metrics.put(served.fleet.running_metric, minutes_ago(-ahead, scene.clock()), 2)
+        account.metrics.put(served.fleet.running_metric, minutes_ago(-ahead, account.clock()), 2)
 
 
 def test_a_group_without_group_metrics_is_logged_once_it_has_run_for_a_quarter_of_an_hour(
-    scene: Scene,
+    account: FakeAccount,
 ) -> None:
-    scene.serve(GROUP, visible=9, desired=3)
-    tick(scene, 15)
-    assert (scene.report.failures, asked(scene)) == ([], 0)
-    tick(scene)
-    [(name, counter, reason)] = scene.report.failures
+    account.add_workload(GROUP, visible=9, desired=3)
+    tick(account, 15)
+    assert (account.report.failures, asked(account)) == ([], 0)
+    tick(account)
+    [(name, counter, reason)] = account.report.failures
     assert (name, counter) == ("transcription", Counter.DOCUMENT_INVALID)
     assert reason == (
         "AWS has published no GroupInServiceInstances of Auto Scaling group transcription for 15 minutes "
@@ -59,13 +59,13 @@ def test_a_group_without_group_metrics_is_logged_once_it_has_run_for_a_quarter_o
         "does not follow its queue; turn the group's metrics on (enable-metrics-collection with granularity "
         "1Minute), or set MetricSource to published"
     )
-    assert scene.report.counts[Counter.WORKLOADS_SERVED] == 16
+    assert account.report.counts[Counter.WORKLOADS_SERVED] == 16
 
 
-def test_a_service_without_container_insights_is_logged(scene: Scene) -> None:
-    scene.serve(SERVICE, visible=9, desired=2)
-    tick(scene, 16)
-    [(name, counter, reason)] = scene.report.failures
+def test_a_service_without_container_insights_is_logged(account: FakeAccount) -> None:
+    account.add_workload(SERVICE, visible=9, desired=2)
+    tick(account, 16)
+    [(name, counter, reason)] = account.report.failures
     assert (name, counter) == ("queue-proc", Counter.DOCUMENT_INVALID)
     assert reason.startswith(
         "AWS has published no RunningTaskCount of ECS service workers/queue-proc for 15 minutes although "
@@ -74,91 +74,91 @@ def test_a_service_without_container_insights_is_logged(scene: Scene) -> None:
 
 
 @BOTH
-def test_it_is_logged_every_minute_and_read_every_five(scene: Scene, served: Workload) -> None:
+def test_it_is_logged_every_minute_and_read_every_five(account: FakeAccount, served: Workload) -> None:
     """The alarm on DocumentInvalid rings as long as it is so."""
-    scene.serve(served, visible=9, desired=2)
-    tick(scene, 15 + 20)
-    assert len(scene.report.failures) == 20
-    assert asked(scene) == 4
+    account.add_workload(served, visible=9, desired=2)
+    tick(account, 15 + 20)
+    assert len(account.report.failures) == 20
+    assert asked(account) == 4
 
 
 @BOTH
-def test_a_fleet_whose_metric_is_there_is_left_alone(scene: Scene, served: Workload) -> None:
-    scene.serve(served, visible=9, desired=2)
-    publish(scene, served, 40)
-    tick(scene, 40)
-    assert scene.report.failures == []
-    assert asked(scene) == 5
+def test_a_fleet_whose_metric_is_there_is_left_alone(account: FakeAccount, served: Workload) -> None:
+    account.add_workload(served, visible=9, desired=2)
+    publish(account, served, 40)
+    tick(account, 40)
+    assert account.report.failures == []
+    assert asked(account) == 5
 
 
 @BOTH
-def test_one_minute_of_the_last_fifteen_is_enough(scene: Scene, served: Workload) -> None:
+def test_one_minute_of_the_last_fifteen_is_enough(account: FakeAccount, served: Workload) -> None:
     """What is late or has gaps is there all the same."""
-    scene.serve(served, visible=9, desired=2)
-    scene.metrics.put(served.fleet.running_metric, MINUTE_NOW, 2)
-    tick(scene, 20)
-    assert scene.report.failures == []
-    tick(scene)
-    assert len(scene.report.failures) == 1
+    account.add_workload(served, visible=9, desired=2)
+    account.metrics.put(served.fleet.running_metric, MINUTE_NOW, 2)
+    tick(account, 20)
+    assert account.report.failures == []
+    tick(account)
+    assert len(account.report.failures) == 1
 
 
 @BOTH
-def test_what_is_turned_on_is_seen_within_five_minutes(scene: Scene, served: Workload) -> None:
-    scene.serve(served, visible=9, desired=2)
-    tick(scene, 16)
-    publish(scene, served, 20)
-    tick(scene, 20)
-    assert len(scene.report.failures) == 5
+def test_what_is_turned_on_is_seen_within_five_minutes(account: FakeAccount, served: Workload) -> None:
+    account.add_workload(served, visible=9, desired=2)
+    tick(account, 16)
+    publish(account, served, 20)
+    tick(account, 20)
+    assert len(account.report.failures) == 5
 
 
 @BOTH
-def test_a_read_that_fails_says_nothing_of_it(scene: Scene, served: Workload) -> None:
-    scene.serve(served, visible=9, desired=2)
-    tick(scene, 16)
-    scene.report.failures.clear()
-    scene.metrics.unreadable[served.fleet.running_metric.name] = "throttled"
-    tick(scene, 9)
-    assert [counter for _, counter, _ in scene.report.failures] == [Counter.DOCUMENT_INVALID] * 4 + [
+def test_a_read_that_fails_says_nothing_of_it(account: FakeAccount, served: Workload) -> None:
+    account.add_workload(served, visible=9, desired=2)
+    tick(account, 16)
+    account.report.failures.clear()
+    account.metrics.unreadable[served.fleet.running_metric.name] = "throttled"
+    tick(account, 9)
+    assert [counter for _, counter, _ in account.report.failures] == [Counter.DOCUMENT_INVALID] * 4 + [
         Counter.OBSERVATION_FAILED
     ]
-    assert scene.report.failures[-1][2] == "throttled"
+    assert account.report.failures[-1][2] == "throttled"
 
 
 @BOTH
 def test_a_fleet_that_was_empty_meanwhile_has_run_for_no_quarter_of_an_hour(
-    scene: Scene, served: Workload
+    account: FakeAccount, served: Workload
 ) -> None:
     """AWS publishes nothing for a service without tasks, nor within minutes of its first."""
-    scene.serve(served, visible=9, desired=2)
-    tick(scene, 10)
-    scene.serve(served, visible=9, desired=2, running=0)
-    tick(scene)
-    scene.serve(served, visible=9, desired=2)
-    tick(scene, 15)
-    assert (scene.report.failures, asked(scene)) == ([], 0)
-    tick(scene)
-    assert len(scene.report.failures) == 1
+    account.add_workload(served, visible=9, desired=2)
+    tick(account, 10)
+    account.add_workload(served, visible=9, desired=2, running=0)
+    tick(account)
+    account.add_workload(served, visible=9, desired=2)
+    tick(account, 15)
+    assert (account.report.failures, asked(account)) == ([], 0)
+    tick(account)
+    assert len(account.report.failures) == 1
 
 
 @BOTH
 def test_a_fleet_that_no_tick_of_this_process_saw_for_long_may_have_been_empty(
-    scene: Scene, served: Workload
+    account: FakeAccount, served: Workload
 ) -> None:
-    scene.serve(served, visible=9, desired=2)
-    tick(scene)
-    scene.clock.advance(minutes=20)
-    tick(scene)
-    assert (scene.report.failures, asked(scene)) == ([], 0)
+    account.add_workload(served, visible=9, desired=2)
+    tick(account)
+    account.clock.advance(minutes=20)
+    tick(account)
+    assert (account.report.failures, asked(account)) == ([], 0)
 
 
 @BOTH
-def test_a_fleet_that_is_not_read_says_nothing(scene: Scene, served: Workload) -> None:
-    scene.serve(served, visible=9, desired=2)
-    tick(scene, 15)
-    scene.fleets.failing[served.fleet] = "throttled"
-    tick(scene)
-    assert {counter for _, counter, _ in scene.report.failures} == {Counter.OBSERVATION_FAILED}
-    assert asked(scene) == 0
+def test_a_fleet_that_is_not_read_says_nothing(account: FakeAccount, served: Workload) -> None:
+    account.add_workload(served, visible=9, desired=2)
+    tick(account, 15)
+    account.fleets.failing[served.fleet] = "throttled"
+    tick(account)
+    assert {counter for _, counter, _ in account.report.failures} == {Counter.OBSERVATION_FAILED}
+    assert asked(account) == 0
 
 
 @pytest.mark.parametrize(
@@ -171,42 +171,44 @@ def test_a_fleet_that_is_not_read_says_nothing(scene: Scene, served: Workload) -
     ],
     ids=["backlog", "effective", "observe", "paused"],
 )
-def test_a_workload_without_a_policy_on_native_metrics_needs_none(scene: Scene, served: Workload) -> None:
-    scene.serve(served, visible=9, desired=2)
-    tick(scene, 20)
-    assert asked(scene) == 0
-    assert scene.report.failures == []
+def test_a_workload_without_a_policy_on_native_metrics_needs_none(
+    account: FakeAccount, served: Workload
+) -> None:
+    account.add_workload(served, visible=9, desired=2)
+    tick(account, 20)
+    assert asked(account) == 0
+    assert account.report.failures == []
 
 
-def test_without_time_nothing_is_read_and_nothing_said(scene: Scene) -> None:
-    scene.serve(GROUP, visible=9, desired=2)
-    tick(scene, 15)
-    read = scene.fleets.read
+def test_without_time_nothing_is_read_and_nothing_said(account: FakeAccount) -> None:
+    account.add_workload(GROUP, visible=9, desired=2)
+    tick(account, 15)
+    read = account.fleets.read
 
     def last(*given: object) -> object:
         seen = read(*given)  # type: ignore[arg-type]
-        scene.remaining = 0
+        account.remaining = 0
         return seen
 
-    scene.fleets.read = last  # type: ignore[assignment]
-    tick(scene)
-    assert asked(scene) == 0
-    assert Counter.DOCUMENT_INVALID not in {counter for _, counter, _ in scene.report.failures}
+    account.fleets.read = last  # type: ignore[assignment]
+    tick(account)
+    assert asked(account) == 0
+    assert Counter.DOCUMENT_INVALID not in {counter for _, counter, _ in account.report.failures}
 
 
-def test_one_fleet_that_breaks_our_code_leaves_the_others_theirs(scene: Scene) -> None:
+def test_one_fleet_that_breaks_our_code_leaves_the_others_theirs(account: FakeAccount) -> None:
     for served in (GROUP, SERVICE):
-        scene.serve(served, visible=9, desired=2)
-    tick(scene, 15)
-    read = scene.metrics.read
+        account.add_workload(served, visible=9, desired=2)
+    tick(account, 15)
+    read = account.metrics.read
 
     def broken(*given: object) -> object:
         series = dict(read(*given))  # type: ignore[arg-type]
         return series | {"transcription": Unknown(reason="Forbidden")}
 
-    scene.metrics.read = broken  # type: ignore[method-assign]
-    tick(scene)
-    assert [(name, counter) for name, counter, _ in scene.report.failures] == [
+    account.metrics.read = broken  # type: ignore[method-assign]
+    tick(account)
+    assert [(name, counter) for name, counter, _ in account.report.failures] == [
         ("transcription", Counter.OBSERVATION_FAILED),
         ("queue-proc", Counter.DOCUMENT_INVALID),
     ]

@@ -25,7 +25,7 @@ from tests.support.builders import (
     seconds,
     workload,
 )
-from tests.support.fakes import Scene
+from tests.support.fakes import FakeAccount
 
 pytestmark = pytest.mark.slow
 
@@ -41,33 +41,33 @@ READS_S = (0, 24)
 Delayed = tuple[int, int, int]
 
 
-def world(*, read_s: float = 0, readable_after_s: float = READABLE_AFTER_S) -> Scene:
+def world(*, read_s: float = 0, readable_after_s: float = READABLE_AFTER_S) -> FakeAccount:
     """An empty queue, a fleet that runs, a CloudWatch that takes its time, and reads that do."""
-    scene = Scene()
-    scene.serve(SERVED, desired=2)
-    scene.metrics.readable_after = seconds(readable_after_s)
-    observe = scene.queues.read
+    account = FakeAccount()
+    account.add_workload(SERVED, desired=2)
+    account.metrics.readable_after = seconds(readable_after_s)
+    observe = account.queues.read
 
     def slowly(*asked: object) -> object:
-        scene.clock.advance(seconds=read_s)
+        account.clock.advance(seconds=read_s)
         return observe(*asked)  # type: ignore[arg-type]
 
-    scene.queues.read = slowly  # type: ignore[assignment, method-assign]
-    return scene
+    account.queues.read = slowly  # type: ignore[assignment, method-assign]
+    return account
 
 
-def tick(scene: Scene, minute: int, phase_s: int, late_s: int) -> None:
+def tick(account: FakeAccount, minute: int, phase_s: int, late_s: int) -> None:
     """The tick of this minute; two that overlap read and publish as if they ran one after the other."""
     scheduled = MINUTE_NOW + MINUTE * minute + seconds(phase_s)
-    scene.clock.at = max(scene.clock(), scheduled + seconds(late_s))
-    publish_backlog(scheduled, scene.world, scene.report, scene.remaining_s)
+    account.clock.at = max(account.clock(), scheduled + seconds(late_s))
+    publish_backlog(scheduled, account.world, account.report, account.remaining_s)
 
 
-def shut_down_after(scene: Scene, phase_s: int, latenesses_s: Iterable[int]) -> int | None:
+def shut_down_after(account: FakeAccount, phase_s: int, latenesses_s: Iterable[int]) -> int | None:
     """The minute, from 0, whose tick shuts the fleet down; None where none of these ticks does."""
     for minute, late_s in enumerate(latenesses_s):
-        tick(scene, minute, phase_s, late_s)
-        if scene.desired(SERVED) == 0:
+        tick(account, minute, phase_s, late_s)
+        if account.desired(SERVED) == 0:
             return minute
     return None
 
@@ -111,9 +111,9 @@ def test_where_every_tick_is_late_by_another_time_the_fleet_is_shut_down_within_
     took = []
     for seed in range(300):
         random = Random(seed)
-        scene = world(read_s=read_s, readable_after_s=readable_after_s)
+        account = world(read_s=read_s, readable_after_s=readable_after_s)
         latenesses_s = [random.randint(0, MAX_LATE_S) for _ in range(12)]
-        took.append(shut_down_after(scene, random.choice(SECONDS), latenesses_s))
+        took.append(shut_down_after(account, random.choice(SECONDS), latenesses_s))
     assert {minute is None or minute < IDLE_MINUTES for minute in took} == {False}
     assert max(minute or 0 for minute in took) <= IDLE_MINUTES + too_soon_in_a_row
     assert (max(minute or 0 for minute in took) > IDLE_MINUTES) is (readable_after_s > 0)
@@ -124,14 +124,14 @@ def alarm_leaves_awake(among: range) -> set[Delayed]:
     rings_in = IDLE_MINUTES + 2
     awake = set()
     for second, late_s, read_s in product(among, among, READS_S):
-        scene = world(read_s=read_s)
+        account = world(read_s=read_s)
         at = MINUTE_NOW + MINUTE * rings_in + seconds(second)
         for minute in range(rings_in + 1):
             if MINUTE_NOW + MINUTE * minute + seconds(late_s + read_s) <= at:
-                tick(scene, minute, 0, late_s)
-        scene.clock.at = at
-        on_shutdown_alarm(alarm("shutdown"), scene.world, scene.report, scene.remaining_s)
-        if scene.desired(SERVED) > 0:
+                tick(account, minute, 0, late_s)
+        account.clock.at = at
+        on_shutdown_alarm(alarm("shutdown"), account.world, account.report, account.remaining_s)
+        if account.desired(SERVED) > 0:
             awake.add((second, late_s, read_s))
     return awake
 

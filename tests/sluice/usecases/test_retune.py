@@ -18,7 +18,7 @@ from tests.support.builders import (
     stack_id,
     workload,
 )
-from tests.support.fakes import Scene
+from tests.support.fakes import FakeAccount
 
 HOURLY = RetuneRequest(trigger=Trigger.SCHEDULE)
 
@@ -27,45 +27,45 @@ def after_stack(name: str) -> RetuneRequest:
     return RetuneRequest(trigger=Trigger.STACK, stack_id=stack_id(name))
 
 
-def retune(scene: Scene, request: RetuneRequest = HOURLY) -> None:
-    retune_targets(request, scene.world, scene.report, scene.remaining_s)
+def retune(account: FakeAccount, request: RetuneRequest = HOURLY) -> None:
+    retune_targets(request, account.world, account.report, account.remaining_s)
 
 
-def tuned(scene: Scene, served: Workload, target: float = 10) -> Workload:
+def tuned(account: FakeAccount, served: Workload, target: float = 10) -> Workload:
     """Serve a workload whose policy holds this target."""
-    scene.serve(served)
+    account.add_workload(served)
     assert served.policy_arn is not None
-    scene.policies.holding[served.policy_arn] = Policy(
+    account.policies.by_arn[served.policy_arn] = Policy(
         fleet=served.fleet, target=target, definition={"PolicyARN": served.policy_arn}
     )
     return served
 
 
-def processed(scene: Scene, served: Workload, *, minutes: int, seconds: float, count: int) -> None:
+def processed(account: FakeAccount, served: Workload, *, minutes: int, seconds: float, count: int) -> None:
     """`count` messages that took `seconds` each, that many minutes ago."""
-    scene.metrics.put(served.duration_metric, minutes_ago(minutes), *[seconds] * count)
+    account.metrics.put(served.duration_metric, minutes_ago(minutes), *[seconds] * count)
 
 
-def target_of(scene: Scene, served: Workload) -> float:
+def target_of(account: FakeAccount, served: Workload) -> float:
     assert served.policy_arn is not None
-    return scene.policies.holding[served.policy_arn].target
+    return account.policies.by_arn[served.policy_arn].target
 
 
-def logged(scene: Scene) -> tuple[TargetDecision, Outcome]:
-    [(decision, outcome)] = scene.report.decisions
+def logged(account: FakeAccount) -> tuple[TargetDecision, Outcome]:
+    [(decision, outcome)] = account.report.decisions
     assert isinstance(decision, TargetDecision)
     return decision, outcome
 
 
 class TestRound:
-    def test_the_target_follows_the_processing_time_of_the_last_hour(self, scene: Scene) -> None:
-        served = tuned(scene, dynamic_workload(), target=10)
-        processed(scene, served, minutes=10, seconds=40, count=90)
-        processed(scene, served, minutes=20, seconds=120, count=10)
-        processed(scene, served, minutes=61, seconds=999, count=500)  # older than the window
-        retune(scene)
-        assert target_of(scene, served) == 600 / 48  # weighted by the number of messages, not by the minute
-        decision, outcome = logged(scene)
+    def test_the_target_follows_the_processing_time_of_the_last_hour(self, account: FakeAccount) -> None:
+        served = tuned(account, dynamic_workload(), target=10)
+        processed(account, served, minutes=10, seconds=40, count=90)
+        processed(account, served, minutes=20, seconds=120, count=10)
+        processed(account, served, minutes=61, seconds=999, count=500)  # older than the window
+        retune(account)
+        assert target_of(account, served) == 600 / 48  # weighted by the number of messages, not by the minute
+        decision, outcome = logged(account)
         assert (decision.reason, decision.trigger, outcome) == (
             Reason.RETUNED,
             Trigger.SCHEDULE,
@@ -78,124 +78,126 @@ class TestRound:
             3600,
         )
 
-    def test_too_few_samples_in_the_hour_look_back_over_a_day(self, scene: Scene) -> None:
-        served = tuned(scene, dynamic_workload(), target=7)
-        processed(scene, served, minutes=10, seconds=999, count=20)
-        processed(scene, served, minutes=300, seconds=40, count=980)
-        retune(scene)
-        decision, _ = logged(scene)
+    def test_too_few_samples_in_the_hour_look_back_over_a_day(self, account: FakeAccount) -> None:
+        served = tuned(account, dynamic_workload(), target=7)
+        processed(account, served, minutes=10, seconds=999, count=20)
+        processed(account, served, minutes=300, seconds=40, count=980)
+        retune(account)
+        decision, _ = logged(account)
         assert not isinstance(decision.durations, Unknown)
         assert (decision.durations.samples, decision.durations.window_s) == (1000, 86_400)
-        assert target_of(scene, served) == pytest.approx(600 / (0.98 * 40 + 0.02 * 999))
+        assert target_of(account, served) == pytest.approx(600 / (0.98 * 40 + 0.02 * 999))
 
-    def test_too_few_samples_in_a_day_leave_the_present_target(self, scene: Scene) -> None:
-        served = tuned(scene, dynamic_workload(), target=7)
-        processed(scene, served, minutes=10, seconds=40, count=29)
-        retune(scene)
-        assert target_of(scene, served) == 7
-        decision, outcome = logged(scene)
+    def test_too_few_samples_in_a_day_leave_the_present_target(self, account: FakeAccount) -> None:
+        served = tuned(account, dynamic_workload(), target=7)
+        processed(account, served, minutes=10, seconds=40, count=29)
+        retune(account)
+        assert target_of(account, served) == 7
+        decision, outcome = logged(account)
         assert (decision.reason, outcome) == (Reason.TOO_FEW_SAMPLES, Outcome.HELD)
 
-    def test_the_windows_end_with_the_last_whole_period(self, scene: Scene) -> None:
-        scene.clock.advance(minutes=3)  # 12:03:30
-        tuned(scene, dynamic_workload())
-        retune(scene)
-        [(hour, start, end), (day, day_start, day_end)] = scene.calls.named("metrics.read")
+    def test_the_windows_end_with_the_last_whole_period(self, account: FakeAccount) -> None:
+        account.clock.advance(minutes=3)  # 12:03:30
+        tuned(account, dynamic_workload())
+        retune(account)
+        [(hour, start, end), (day, day_start, day_end)] = account.calls.named("metrics.read")
         assert {query.period_s for query in hour.values()} == {60}
         assert (end, end - start) == (minutes_ago(-3), timedelta(hours=1))
         assert {query.period_s for query in day.values()} == {300}
         assert (day_end, day_end - day_start) == (minutes_ago(0), timedelta(days=1))
 
-    def test_one_call_asks_for_all_workloads_and_the_day_only_for_the_sparse_ones(self, scene: Scene) -> None:
-        busy = tuned(scene, dynamic_workload("busy"))
-        tuned(scene, dynamic_workload("quiet"))
-        processed(scene, busy, minutes=10, seconds=40, count=50)
-        retune(scene)
-        [(hour, *_), (day, *_)] = scene.calls.named("metrics.read")
+    def test_one_call_asks_for_all_workloads_and_the_day_only_for_the_sparse_ones(
+        self, account: FakeAccount
+    ) -> None:
+        busy = tuned(account, dynamic_workload("busy"))
+        tuned(account, dynamic_workload("quiet"))
+        processed(account, busy, minutes=10, seconds=40, count=50)
+        retune(account)
+        [(hour, *_), (day, *_)] = account.calls.named("metrics.read")
         assert {name.split()[0] for name in hour} == {"busy", "quiet"}
         assert {name.split()[0] for name in day} == {"quiet"}
         assert {query.statistic for query in hour.values()} == {"Average", "SampleCount"}
 
-    def test_a_percentile_is_asked_for_where_the_document_says_so(self, scene: Scene) -> None:
-        served = tuned(scene, dynamic_workload(statistic="p90"), target=10)
-        scene.metrics.put(served.duration_metric, minutes_ago(5), *[10.0] * 89, *[50.0] * 11)
-        retune(scene)
-        assert target_of(scene, served) == 600 / 50
+    def test_a_percentile_is_asked_for_where_the_document_says_so(self, account: FakeAccount) -> None:
+        served = tuned(account, dynamic_workload(statistic="p90"), target=10)
+        account.metrics.put(served.duration_metric, minutes_ago(5), *[10.0] * 89, *[50.0] * 11)
+        retune(account)
+        assert target_of(account, served) == 600 / 50
 
-    def test_a_static_target_is_left_alone_without_a_call(self, scene: Scene) -> None:
-        scene.serve(workload())
-        retune(scene)
-        assert [name for name, _ in scene.calls.made] == ["registry.all"]
-        assert scene.report.counts == {Counter.WORKLOADS_SERVED: 0}
+    def test_a_static_target_is_left_alone_without_a_call(self, account: FakeAccount) -> None:
+        account.add_workload(workload())
+        retune(account)
+        assert [name for name, _ in account.calls.made] == ["registry.all"]
+        assert account.report.counts == {Counter.WORKLOADS_SERVED: 0}
 
-    def test_one_hour_moves_the_target_by_at_most_a_factor_of_two(self, scene: Scene) -> None:
-        served = tuned(scene, dynamic_workload(), target=10)
-        processed(scene, served, minutes=10, seconds=6, count=50)
-        retune(scene)
-        assert target_of(scene, served) == 20
+    def test_one_hour_moves_the_target_by_at_most_a_factor_of_two(self, account: FakeAccount) -> None:
+        served = tuned(account, dynamic_workload(), target=10)
+        processed(account, served, minutes=10, seconds=6, count=50)
+        retune(account)
+        assert target_of(account, served) == 20
 
-    def test_inside_the_deadband_the_policy_is_not_put(self, scene: Scene) -> None:
-        served = tuned(scene, dynamic_workload(), target=10.5)
-        processed(scene, served, minutes=10, seconds=60, count=50)
-        retune(scene)
-        assert scene.calls.named("policies.put_target") == []
-        assert logged(scene)[0].reason is Reason.WITHIN_DEADBAND
+    def test_inside_the_deadband_the_policy_is_not_put(self, account: FakeAccount) -> None:
+        served = tuned(account, dynamic_workload(), target=10.5)
+        processed(account, served, minutes=10, seconds=60, count=50)
+        retune(account)
+        assert account.calls.named("policies.put_target") == []
+        assert logged(account)[0].reason is Reason.WITHIN_DEADBAND
 
-    def test_an_ecs_policy_is_put_the_same_way(self, scene: Scene) -> None:
-        served = tuned(scene, ecs_workload(target=dynamic_target()), target=10)
-        processed(scene, served, minutes=10, seconds=40, count=50)
-        retune(scene)
-        assert scene.policies.holding[ECS_POLICY_ARN].target == 15
+    def test_an_ecs_policy_is_put_the_same_way(self, account: FakeAccount) -> None:
+        served = tuned(account, ecs_workload(target=dynamic_target()), target=10)
+        processed(account, served, minutes=10, seconds=40, count=50)
+        retune(account)
+        assert account.policies.by_arn[ECS_POLICY_ARN].target == 15
 
 
 class TestModes:
-    def test_observe_computes_and_logs_and_needs_no_policy(self, scene: Scene) -> None:
+    def test_observe_computes_and_logs_and_needs_no_policy(self, account: FakeAccount) -> None:
         served = replace(dynamic_workload(), mode=Mode.OBSERVE, policy_arn=None)
-        scene.serve(served)
-        processed(scene, served, minutes=10, seconds=40, count=50)
-        retune(scene)
-        decision, outcome = logged(scene)
+        account.add_workload(served)
+        processed(account, served, minutes=10, seconds=40, count=50)
+        retune(account)
+        decision, outcome = logged(account)
         assert (decision.target, decision.current, outcome) == (15, None, Outcome.OBSERVED)
-        assert scene.calls.named("policies.read") == []
+        assert account.calls.named("policies.read") == []
 
-    def test_paused_is_skipped_without_a_call(self, scene: Scene) -> None:
-        scene.serve(replace(dynamic_workload(), mode=Mode.PAUSED))
-        retune(scene)
-        assert [name for name, _ in scene.calls.made] == ["registry.all"]
+    def test_paused_is_skipped_without_a_call(self, account: FakeAccount) -> None:
+        account.add_workload(replace(dynamic_workload(), mode=Mode.PAUSED))
+        retune(account)
+        assert [name for name, _ in account.calls.made] == ["registry.all"]
 
     @pytest.mark.parametrize("change", ["paused", "static"])
-    def test_the_document_is_read_again_just_before_acting(self, scene: Scene, change: str) -> None:
-        served = tuned(scene, dynamic_workload())
-        processed(scene, served, minutes=10, seconds=40, count=50)
-        scene.registry.all(plenty)
+    def test_the_document_is_read_again_just_before_acting(self, account: FakeAccount, change: str) -> None:
+        served = tuned(account, dynamic_workload())
+        processed(account, served, minutes=10, seconds=40, count=50)
+        account.registry.all(plenty)
         now = replace(served, mode=Mode.PAUSED) if change == "paused" else workload()
-        scene.registry.registered[served.name] = now
-        retune(scene)
-        assert scene.calls.named("policies.read") == []
-        assert scene.report.decisions == []
+        account.registry.registered[served.name] = now
+        retune(account)
+        assert account.calls.named("policies.read") == []
+        assert account.report.decisions == []
 
 
 class TestFailures:
     def test_a_missing_policy_is_logged_the_others_go_on_and_the_round_ends_failed(
-        self, scene: Scene
+        self, account: FakeAccount
     ) -> None:
         broken = dynamic_workload("broken")
-        scene.serve(broken)
-        healthy = tuned(scene, dynamic_workload())
+        account.add_workload(broken)
+        healthy = tuned(account, dynamic_workload())
         for served in (broken, healthy):
-            processed(scene, served, minutes=10, seconds=40, count=50)
+            processed(account, served, minutes=10, seconds=40, count=50)
         with pytest.raises(TransientError, match="retune failed for broken"):
-            retune(scene)
-        assert target_of(scene, healthy) == 15
-        [(name, counter, reason)] = scene.report.failures
+            retune(account)
+        assert target_of(account, healthy) == 15
+        [(name, counter, reason)] = account.report.failures
         assert (name, counter) == ("broken", Counter.RETUNE_FAILED)
         assert "has no scaling policy" in reason
 
-    def test_an_active_workload_whose_document_names_no_policy_is_logged(self, scene: Scene) -> None:
-        scene.serve(replace(dynamic_workload(), policy_arn=None))
+    def test_an_active_workload_whose_document_names_no_policy_is_logged(self, account: FakeAccount) -> None:
+        account.add_workload(replace(dynamic_workload(), policy_arn=None))
         with pytest.raises(TransientError):
-            retune(scene)
-        assert scene.report.failures == [
+            retune(account)
+        assert account.report.failures == [
             (
                 "transcription",
                 Counter.RETUNE_FAILED,
@@ -203,118 +205,120 @@ class TestFailures:
             )
         ]
 
-    def test_a_round_without_time_left_logs_what_it_left_out_and_ends_failed(self, scene: Scene) -> None:
-        first, second = tuned(scene, dynamic_workload("first")), tuned(scene, dynamic_workload("second"))
+    def test_a_round_without_time_left_logs_what_it_left_out_and_ends_failed(
+        self, account: FakeAccount
+    ) -> None:
+        first, second = tuned(account, dynamic_workload("first")), tuned(account, dynamic_workload("second"))
         for served in (first, second):
-            processed(scene, served, minutes=10, seconds=40, count=50)
+            processed(account, served, minutes=10, seconds=40, count=50)
 
         def one_put_takes_all_the_time() -> None:
-            if scene.calls.named("policies.put_target"):
-                scene.remaining = 40
+            if account.calls.named("policies.put_target"):
+                account.remaining = 40
 
-        scene.remaining, scene.calls.between = 200, one_put_takes_all_the_time
-        put = scene.policies.put_target
+        account.remaining, account.calls.between = 200, one_put_takes_all_the_time
+        put = account.policies.put_target
 
         def slow_put(*asked: object) -> None:
             put(*asked)
             one_put_takes_all_the_time()
 
-        scene.policies.put_target = slow_put
+        account.policies.put_target = slow_put
         with pytest.raises(TransientError, match="retune failed for"):
-            retune(scene)
-        assert len(scene.calls.named("policies.put_target")) == 1
-        [(_, counter, reason)] = scene.report.failures
+            retune(account)
+        assert len(account.calls.named("policies.put_target")) == 1
+        [(_, counter, reason)] = account.report.failures
         assert (counter, reason) == (
             Counter.RETUNE_FAILED,
             "no time left in this round; the next one begins with another workload",
         )
 
-    def test_each_hours_round_begins_with_another_workload(self, scene: Scene) -> None:
+    def test_each_hours_round_begins_with_another_workload(self, account: FakeAccount) -> None:
         """Else those at the end would wait for ever where time runs out every hour."""
         for name in ("a", "b", "c"):
-            tuned(scene, dynamic_workload(name))
+            tuned(account, dynamic_workload(name))
         firsts = set()
         for _ in range(3):
-            before = len(scene.calls.named("registry.one"))
-            retune(scene)
-            firsts.add(scene.calls.named("registry.one")[before])
-            scene.clock.advance(minutes=60)
+            before = len(account.calls.named("registry.one"))
+            retune(account)
+            firsts.add(account.calls.named("registry.one")[before])
+            account.clock.advance(minutes=60)
         assert firsts == {"a", "b", "c"}
 
-    def test_a_refused_put_fails_the_round(self, scene: Scene) -> None:
-        served = tuned(scene, dynamic_workload())
-        processed(scene, served, minutes=10, seconds=40, count=50)
-        scene.policies.refusing = CapacityError("LimitExceeded")
+    def test_a_refused_put_fails_the_round(self, account: FakeAccount) -> None:
+        served = tuned(account, dynamic_workload())
+        processed(account, served, minutes=10, seconds=40, count=50)
+        account.policies.refusing = CapacityError("LimitExceeded")
         with pytest.raises(TransientError, match="retune failed for transcription"):
-            retune(scene)
-        [(decision, outcome)] = scene.report.decisions
+            retune(account)
+        [(decision, outcome)] = account.report.decisions
         assert (decision.reason, decision.target, outcome) == (Reason.RETUNED, 15, Outcome.FAILED)
 
     @pytest.mark.parametrize("unreadable", ["all", "counts"])
     def test_durations_that_could_not_be_read_leave_the_target_and_fail_the_round(
-        self, scene: Scene, unreadable: str
+        self, account: FakeAccount, unreadable: str
     ) -> None:
-        served = tuned(scene, dynamic_workload(), target=7)
-        processed(scene, served, minutes=10, seconds=40, count=50)
+        served = tuned(account, dynamic_workload(), target=7)
+        processed(account, served, minutes=10, seconds=40, count=50)
         if unreadable == "all":
-            scene.metrics.unreadable["MsgProcessingDuration"] = "throttled"
+            account.metrics.unreadable["MsgProcessingDuration"] = "throttled"
         else:
-            read = scene.metrics.read
-            scene.metrics.read = lambda *asked: {
+            read = account.metrics.read
+            account.metrics.read = lambda *asked: {
                 name: Unknown(reason="throttled") if "SampleCount" in name else series
                 for name, series in read(*asked).items()
             }
         with pytest.raises(TransientError, match="retune failed for transcription"):
-            retune(scene)
-        assert target_of(scene, served) == 7
-        decision, outcome = logged(scene)
+            retune(account)
+        assert target_of(account, served) == 7
+        decision, outcome = logged(account)
         assert (decision.reason, outcome) == (Reason.UNKNOWN_READING, Outcome.HELD)
 
     @pytest.mark.parametrize("seconds", [0.0, -3.0, float("nan")])
     def test_a_processing_time_that_cannot_be_is_refused_and_the_target_stays(
-        self, scene: Scene, seconds: float
+        self, account: FakeAccount, seconds: float
     ) -> None:
-        served = tuned(scene, dynamic_workload(), target=7)
-        processed(scene, served, minutes=10, seconds=seconds, count=50)
-        retune(scene)
-        assert (target_of(scene, served), logged(scene)[0].reason) == (7, Reason.DURATION_REFUSED)
+        served = tuned(account, dynamic_workload(), target=7)
+        processed(account, served, minutes=10, seconds=seconds, count=50)
+        retune(account)
+        assert (target_of(account, served), logged(account)[0].reason) == (7, Reason.DURATION_REFUSED)
 
-    def test_a_bad_document_is_reported_by_the_hourly_round(self, scene: Scene) -> None:
-        scene.registry.bad["broken"] = "refused"
-        retune(scene)
-        assert scene.report.failures == [("broken", Counter.DOCUMENT_INVALID, "refused")]
+    def test_a_bad_document_is_reported_by_the_hourly_round(self, account: FakeAccount) -> None:
+        account.registry.bad["broken"] = "refused"
+        retune(account)
+        assert account.report.failures == [("broken", Counter.DOCUMENT_INVALID, "refused")]
 
 
 class TestStackEvents:
     def test_only_the_workload_of_that_stack_is_retuned_and_without_the_factor_limit(
-        self, scene: Scene
+        self, account: FakeAccount
     ) -> None:
-        changed, other = tuned(scene, dynamic_workload()), tuned(scene, dynamic_workload("other"))
+        changed, other = tuned(account, dynamic_workload()), tuned(account, dynamic_workload("other"))
         for served in (changed, other):
-            processed(scene, served, minutes=10, seconds=6, count=50)
-        retune(scene, after_stack("transcription"))
-        assert (target_of(scene, changed), target_of(scene, other)) == (100, 10)
-        assert logged(scene)[0].trigger is Trigger.STACK
+            processed(account, served, minutes=10, seconds=6, count=50)
+        retune(account, after_stack("transcription"))
+        assert (target_of(account, changed), target_of(account, other)) == (100, 10)
+        assert logged(account)[0].trigger is Trigger.STACK
 
     def test_a_stack_event_that_left_a_retuned_target_alone_moves_it_by_the_factor(
-        self, scene: Scene
+        self, account: FakeAccount
     ) -> None:
-        served = tuned(scene, dynamic_workload(), 30)
-        processed(scene, served, minutes=10, seconds=6, count=50)
-        retune(scene, after_stack("transcription"))
-        assert target_of(scene, served) == 60
-        assert logged(scene)[0].limits == (Limit.MAX_FACTOR,)
+        served = tuned(account, dynamic_workload(), 30)
+        processed(account, served, minutes=10, seconds=6, count=50)
+        retune(account, after_stack("transcription"))
+        assert target_of(account, served) == 60
+        assert logged(account)[0].limits == (Limit.MAX_FACTOR,)
 
-    def test_a_workload_registered_a_moment_ago_is_found(self, scene: Scene) -> None:
-        scene.registry.all(plenty)
-        served = tuned(scene, dynamic_workload())
-        processed(scene, served, minutes=10, seconds=6, count=50)
-        retune(scene, after_stack("transcription"))
-        assert target_of(scene, served) == 100
+    def test_a_workload_registered_a_moment_ago_is_found(self, account: FakeAccount) -> None:
+        account.registry.all(plenty)
+        served = tuned(account, dynamic_workload())
+        processed(account, served, minutes=10, seconds=6, count=50)
+        retune(account, after_stack("transcription"))
+        assert target_of(account, served) == 100
 
-    def test_another_stacks_event_ends_without_a_metric_or_policy_call(self, scene: Scene) -> None:
-        tuned(scene, dynamic_workload())
-        scene.registry.bad["broken"] = "refused"
-        retune(scene, after_stack("somebody-elses"))
-        assert [name for name, _ in scene.calls.made] == ["registry.all"]
-        assert scene.report.counts == {Counter.WORKLOADS_SERVED: 0, Counter.DOCUMENT_INVALID: 1}
+    def test_another_stacks_event_ends_without_a_metric_or_policy_call(self, account: FakeAccount) -> None:
+        tuned(account, dynamic_workload())
+        account.registry.bad["broken"] = "refused"
+        retune(account, after_stack("somebody-elses"))
+        assert [name for name, _ in account.calls.made] == ["registry.all"]
+        assert account.report.counts == {Counter.WORKLOADS_SERVED: 0, Counter.DOCUMENT_INVALID: 1}

@@ -21,7 +21,7 @@ from tests.support.builders import (
     seconds,
     workload,
 )
-from tests.support.fakes import Scene
+from tests.support.fakes import FakeAccount
 
 MAX_WORKLOADS, PER_SHARD = 8, 3
 MAX_AS_DEPLOYED, PER_SHARD_AS_DEPLOYED = shards.MAX_WORKLOADS_PER_INVOCATION, shards.WORKLOADS_PER_SHARD
@@ -34,31 +34,31 @@ def _eight_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shards, "WORKLOADS_PER_SHARD", PER_SHARD)
 
 
-def serve(scene: Scene, count: int, *, visible: int = 6, desired: int = 2) -> list[Workload]:
+def serve(account: FakeAccount, count: int, *, visible: int = 6, desired: int = 2) -> list[Workload]:
     """So many workloads at work, half of them services, registered in no order."""
     made = [workload(f"w{index:02}") if index % 2 else ecs_workload(f"w{index:02}") for index in range(count)]
     for each in random.Random(count).sample(made, count):
-        scene.serve(each, visible=visible, desired=desired)
+        account.add_workload(each, visible=visible, desired=desired)
     return made
 
 
-def tick(scene: Scene, scheduled: datetime | None = None) -> None:
-    publish_backlog(scheduled or MINUTE_NOW, scene.world, scene.report, scene.remaining_s)
+def tick(account: FakeAccount, scheduled: datetime | None = None) -> None:
+    publish_backlog(scheduled or MINUTE_NOW, account.world, account.report, account.remaining_s)
 
 
-def deliver(scene: Scene, bodies: Sequence[str]) -> list[str]:
+def deliver(account: FakeAccount, bodies: Sequence[str]) -> list[str]:
     """As Lambda delivers a batch; the answer names the failed ones by their place in it."""
     batch = {str(place): body for place, body in enumerate(bodies)}
-    return publish_shards(batch, scene.world, scene.report, scene.remaining_s)
+    return publish_shards(batch, account.world, account.report, account.remaining_s)
 
 
-def averages(scene: Scene, served: Sequence[Workload]) -> dict[str, dict[datetime, float]]:
+def averages(account: FakeAccount, served: Sequence[Workload]) -> dict[str, dict[datetime, float]]:
     """What an alarm or a policy reads of every workload, minute by minute."""
     start, end = MINUTE_NOW - timedelta(hours=1), MINUTE_NOW + timedelta(hours=1)
     return {
         each.name: dict(
-            scene.metrics.value_of(
-                SeriesQuery(metric=scene.backlog_metric(each), statistic="Average", period_s=60), start, end
+            account.metrics.value_of(
+                SeriesQuery(metric=account.backlog_metric(each), statistic="Average", period_s=60), start, end
             )
         )
         for each in served
@@ -70,15 +70,17 @@ def names(bodies: Sequence[str]) -> list[list[str]]:
 
 
 class TestTheTick:
-    def test_what_one_invocation_can_serve_is_served_by_it_and_no_queue_is_needed(self, scene: Scene) -> None:
-        serve(scene, MAX_WORKLOADS)
-        publish_backlog(MINUTE_NOW, replace(scene.world, shards=None), scene.report, scene.remaining_s)
-        assert len(scene.published()) == MAX_WORKLOADS
-        assert scene.shards.sent == []
+    def test_what_one_invocation_can_serve_is_served_by_it_and_no_queue_is_needed(
+        self, account: FakeAccount
+    ) -> None:
+        serve(account, MAX_WORKLOADS)
+        publish_backlog(MINUTE_NOW, replace(account.world, shards=None), account.report, account.remaining_s)
+        assert len(account.published()) == MAX_WORKLOADS
+        assert account.shards.sent == []
 
     @pytest.mark.parametrize(("count", "expected_shards"), [(1000, 0), (1001, 5)])
     def test_as_deployed_a_thousand_are_one_invocations_load(
-        self, scene: Scene, monkeypatch: pytest.MonkeyPatch, count: int, expected_shards: int
+        self, account: FakeAccount, monkeypatch: pytest.MonkeyPatch, count: int, expected_shards: int
     ) -> None:
         """On the deployed function's 0.29 of a core they take a quarter of the time for reading.
 
@@ -87,294 +89,304 @@ class TestTheTick:
         monkeypatch.setattr(shards, "MAX_WORKLOADS_PER_INVOCATION", MAX_AS_DEPLOYED)
         monkeypatch.setattr(shards, "WORKLOADS_PER_SHARD", PER_SHARD_AS_DEPLOYED)
         for index in range(count):
-            scene.serve(workload(f"w{index:04}"), visible=6, desired=2)
-        tick(scene)
-        assert len(scene.shards.sent) == expected_shards
-        assert len(scene.published()) == (0 if expected_shards else count)
+            account.add_workload(workload(f"w{index:04}"), visible=6, desired=2)
+        tick(account)
+        assert len(account.shards.sent) == expected_shards
+        assert len(account.published()) == (0 if expected_shards else count)
 
-    def test_more_are_handed_on_in_contiguous_slices_of_the_sorted_names(self, scene: Scene) -> None:
-        serve(scene, 11)
-        tick(scene)
-        assert names(scene.shards.sent) == [
+    def test_more_are_handed_on_in_contiguous_slices_of_the_sorted_names(self, account: FakeAccount) -> None:
+        serve(account, 11)
+        tick(account)
+        assert names(account.shards.sent) == [
             ["w00", "w01", "w02"],
             ["w03", "w04", "w05"],
             ["w06", "w07", "w08"],
             ["w09", "w10"],
         ]
-        assert scene.report.counts == {Counter.SHARDS_SENT: 4}
+        assert account.report.counts == {Counter.SHARDS_SENT: 4}
 
-    def test_the_tick_itself_then_looks_at_nothing_but_the_registry(self, scene: Scene) -> None:
-        serve(scene, 11)
-        tick(scene)
-        assert {name for name, _ in scene.calls.made} == {"registry.all", "shards.send"}
+    def test_the_tick_itself_then_looks_at_nothing_but_the_registry(self, account: FakeAccount) -> None:
+        serve(account, 11)
+        tick(account)
+        assert {name for name, _ in account.calls.made} == {"registry.all", "shards.send"}
 
-    def test_all_shards_carry_the_one_scheduled_minute(self, scene: Scene) -> None:
-        serve(scene, 11)
-        scene.clock.advance(seconds=20)
-        tick(scene, MINUTE_NOW + seconds(7))
-        assert {parse_shard(body).scheduled for body in scene.shards.sent} == {MINUTE_NOW + seconds(7)}
-        deliver(scene, scene.shards.sent)
-        assert {point.at for point in scene.published().values()} == {MINUTE_NOW}
+    def test_all_shards_carry_the_one_scheduled_minute(self, account: FakeAccount) -> None:
+        serve(account, 11)
+        account.clock.advance(seconds=20)
+        tick(account, MINUTE_NOW + seconds(7))
+        assert {parse_shard(body).scheduled for body in account.shards.sent} == {MINUTE_NOW + seconds(7)}
+        deliver(account, account.shards.sent)
+        assert {point.at for point in account.published().values()} == {MINUTE_NOW}
 
     def test_a_shard_stays_below_what_a_message_may_hold(
-        self, scene: Scene, monkeypatch: pytest.MonkeyPatch
+        self, account: FakeAccount, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Documents of different sizes and alphabets; the envelope has what the slice leaves of a message."""
         monkeypatch.setattr(shards, "WORKLOADS_PER_SHARD", 1000)
         monkeypatch.setattr(shards, "BYTES_PER_SHARD", 6000)
         for index in range(40):
-            scene.serve(replace(workload(f"w{index:02}"), stack_id='"ü\\' * index))
-        tick(scene)
-        sizes = [len(body.encode()) for body in scene.shards.sent]
+            account.add_workload(replace(workload(f"w{index:02}"), stack_id='"ü\\' * index))
+        tick(account)
+        sizes = [len(body.encode()) for body in account.shards.sent]
         assert len(sizes) > 5
         assert max(sizes) <= 6000 + 100
-        sent = [name for part in names(scene.shards.sent) for name in part]
-        assert sent == sorted(scene.registry.registered)
+        sent = [name for part in names(account.shards.sent) for name in part]
+        assert sent == sorted(account.registry.registered)
 
-    def test_refused_documents_are_logged_by_the_tick_and_are_in_no_shard(self, scene: Scene) -> None:
-        served = serve(scene, 10)
-        scene.registry.bad["broken"] = "the document of workload broken is refused"
-        scene.serve(replace(workload("thief"), fleet=served[0].fleet))
-        tick(scene)
-        deliver(scene, scene.shards.sent)
-        logged = [(name, counter) for name, counter, _ in scene.report.failures]
+    def test_refused_documents_are_logged_by_the_tick_and_are_in_no_shard(self, account: FakeAccount) -> None:
+        served = serve(account, 10)
+        account.registry.bad["broken"] = "the document of workload broken is refused"
+        account.add_workload(replace(workload("thief"), fleet=served[0].fleet))
+        tick(account)
+        deliver(account, account.shards.sent)
+        logged = [(name, counter) for name, counter, _ in account.report.failures]
         assert sorted(logged) == [
             ("broken", Counter.DOCUMENT_INVALID),
             ("thief", Counter.DOCUMENT_INVALID),
             ("w00", Counter.DOCUMENT_INVALID),
         ]
-        assert sorted(scene.published()) == [each.name for each in served[1:]]
+        assert sorted(account.published()) == [each.name for each in served[1:]]
 
     def test_a_shard_that_cannot_be_sent_is_logged_and_fails_the_tick_once_the_others_are_sent(
-        self, scene: Scene
+        self, account: FakeAccount
     ) -> None:
-        serve(scene, 11)
-        scene.shards.refusing["w03"] = "SQS is throttling"
+        serve(account, 11)
+        account.shards.refusing["w03"] = "SQS is throttling"
         with pytest.raises(TransientError, match="1 of 4 shards could not be sent"):
-            tick(scene)
-        assert scene.report.failures == [("w03 to w05 at 12:00", Counter.SHARD_FAILED, "SQS is throttling")]
-        assert names(scene.shards.sent) == [["w00", "w01", "w02"], ["w06", "w07", "w08"], ["w09", "w10"]]
-        assert scene.report.counts[Counter.SHARDS_SENT] == 3
+            tick(account)
+        assert account.report.failures == [("w03 to w05 at 12:00", Counter.SHARD_FAILED, "SQS is throttling")]
+        assert names(account.shards.sent) == [["w00", "w01", "w02"], ["w06", "w07", "w08"], ["w09", "w10"]]
+        assert account.report.counts[Counter.SHARDS_SENT] == 3
 
-    def test_without_a_queue_for_them_the_tick_says_which_setting_is_missing(self, scene: Scene) -> None:
-        serve(scene, 9)
+    def test_without_a_queue_for_them_the_tick_says_which_setting_is_missing(
+        self, account: FakeAccount
+    ) -> None:
+        serve(account, 9)
         with pytest.raises(ConfigError, match=r"template\.yaml sets SLUICE_SHARD_QUEUE_URL"):
-            publish_backlog(MINUTE_NOW, replace(scene.world, shards=None), scene.report, scene.remaining_s)
+            publish_backlog(
+                MINUTE_NOW, replace(account.world, shards=None), account.report, account.remaining_s
+            )
 
-    def test_a_stale_tick_sends_no_shards(self, scene: Scene) -> None:
-        serve(scene, 9)
-        tick(scene, scene.clock() - seconds(111))
-        assert scene.calls.made == []
-        assert scene.report.counts == {Counter.STALE_TICK: 1}
+    def test_a_stale_tick_sends_no_shards(self, account: FakeAccount) -> None:
+        serve(account, 9)
+        tick(account, account.clock() - seconds(111))
+        assert account.calls.made == []
+        assert account.report.counts == {Counter.STALE_TICK: 1}
 
 
 class TestTheShards:
-    def test_together_they_publish_every_workload_once_for_the_minute(self, scene: Scene) -> None:
-        served = serve(scene, 11)
-        tick(scene)
-        assert deliver(scene, scene.shards.sent) == []
-        assert averages(scene, served) == {each.name: {MINUTE_NOW: 3} for each in served}
-        assert scene.report.counts[Counter.WORKLOADS_SERVED] == 11
+    def test_together_they_publish_every_workload_once_for_the_minute(self, account: FakeAccount) -> None:
+        served = serve(account, 11)
+        tick(account)
+        assert deliver(account, account.shards.sent) == []
+        assert averages(account, served) == {each.name: {MINUTE_NOW: 3} for each in served}
+        assert account.report.counts[Counter.WORKLOADS_SERVED] == 11
 
     def test_a_shard_that_is_served_in_the_next_minute_publishes_for_the_minute_of_its_tick(
-        self, scene: Scene
+        self, account: FakeAccount
     ) -> None:
         """A minute old it is not yet stale. By the clock 12:00 would be a gap, and 12:01 have two points."""
-        served = serve(scene, 11)
-        tick(scene)
-        scene.clock.at = MINUTE_NOW + seconds(60)
-        assert deliver(scene, scene.shards.sent) == []
-        assert averages(scene, served) == {each.name: {MINUTE_NOW: 3} for each in served}
+        served = serve(account, 11)
+        tick(account)
+        account.clock.at = MINUTE_NOW + seconds(60)
+        assert deliver(account, account.shards.sent) == []
+        assert averages(account, served) == {each.name: {MINUTE_NOW: 3} for each in served}
 
     @pytest.mark.parametrize("seed", range(20))
     def test_shards_of_three_minutes_delivered_twice_in_any_order_change_no_average(
-        self, scene: Scene, seed: int
+        self, account: FakeAccount, seed: int
     ) -> None:
-        served, once = serve(scene, 11), Scene()
+        served, once = serve(account, 11), FakeAccount()
         serve(once, 11)
         for minute in range(3):
-            for each in (once, scene):
+            for each in (once, account):
                 each.clock.at = MINUTE_NOW + timedelta(minutes=minute, seconds=5)
                 tick(each, MINUTE_NOW + timedelta(minutes=minute))
         deliver_in_their_minutes(once, once.shards.sent)
-        twice = scene.shards.sent * 2
-        deliver_in_their_minutes(scene, random.Random(seed).sample(twice, len(twice)))
-        assert averages(scene, served) == averages(once, served)
+        twice = account.shards.sent * 2
+        deliver_in_their_minutes(account, random.Random(seed).sample(twice, len(twice)))
+        assert averages(account, served) == averages(once, served)
         assert averages(once, served) == {
             each.name: {MINUTE_NOW + timedelta(minutes=minute): 3 for minute in range(3)} for each in served
         }
 
-    def test_a_shard_reads_no_registry_and_only_its_own_queues_and_fleets(self, scene: Scene) -> None:
-        served = serve(scene, 11)
-        tick(scene)
-        scene.calls.made.clear()
-        deliver(scene, scene.shards.sent[:1])
-        assert scene.calls.named("registry.all") == []
-        assert scene.calls.named("queues.read") == [{each.queue_url for each in served[:3]}]
-        assert scene.calls.named("fleets.read") == [{each.fleet for each in served[:3]}]
+    def test_a_shard_reads_no_registry_and_only_its_own_queues_and_fleets(self, account: FakeAccount) -> None:
+        served = serve(account, 11)
+        tick(account)
+        account.calls.made.clear()
+        deliver(account, account.shards.sent[:1])
+        assert account.calls.named("registry.all") == []
+        assert account.calls.named("queues.read") == [{each.queue_url for each in served[:3]}]
+        assert account.calls.named("fleets.read") == [{each.fleet for each in served[:3]}]
 
-    def test_a_shard_bootstraps_and_shuts_down_as_a_tick_does(self, scene: Scene) -> None:
-        served = serve(scene, 11)
-        sleeping = scene.serve(served[0], visible=1)
-        idle = scene.serve(served[4], desired=3)
-        scene.idle(idle)
-        tick(scene)
-        deliver(scene, scene.shards.sent)
-        assert (scene.desired(sleeping), scene.desired(idle)) == (1, 0)
-        logged = [(decision.trigger, outcome) for decision, outcome in scene.report.decisions]
+    def test_a_shard_bootstraps_and_shuts_down_as_a_tick_does(self, account: FakeAccount) -> None:
+        served = serve(account, 11)
+        sleeping = account.add_workload(served[0], visible=1)
+        idle = account.add_workload(served[4], desired=3)
+        account.publish_idle_minutes(idle)
+        tick(account)
+        deliver(account, account.shards.sent)
+        assert (account.desired(sleeping), account.desired(idle)) == (1, 0)
+        logged = [(decision.trigger, outcome) for decision, outcome in account.report.decisions]
         assert logged == [(Trigger.TICK, Outcome.ACTED)] * 2
 
     @pytest.mark.parametrize("calls_before", range(1, 12))
     def test_the_same_shard_delivered_in_the_middle_of_its_first_run_asks_for_no_other_size(
-        self, scene: Scene, calls_before: int
+        self, account: FakeAccount, calls_before: int
     ) -> None:
-        served = serve(scene, 11)
-        sleeping = scene.serve(served[0], visible=1)
-        tick(scene)
-        shard, waiting = scene.shards.sent[:1], [calls_before]
+        served = serve(account, 11)
+        sleeping = account.add_workload(served[0], visible=1)
+        tick(account)
+        shard, waiting = account.shards.sent[:1], [calls_before]
 
         def deliver_again() -> None:
             waiting[0] -= 1
             if waiting[0] == 0:
-                deliver(scene, shard)
+                deliver(account, shard)
 
-        scene.calls.between = deliver_again
-        assert deliver(scene, shard) == []
+        account.calls.between = deliver_again
+        assert deliver(account, shard) == []
         assert waiting[0] <= 0, "the shard made fewer calls"
-        assert set(scene.resizes()) == {(sleeping.fleet, 1)}
-        assert {len(minutes) for minutes in averages(scene, served[:3]).values()} == {1}
+        assert set(account.resizes()) == {(sleeping.fleet, 1)}
+        assert {len(minutes) for minutes in averages(account, served[:3]).values()} == {1}
 
-    def test_a_workload_is_repaired_by_its_document_as_it_is_now(self, scene: Scene) -> None:
-        served = serve(scene, 11)
-        sleeping = scene.serve(served[0], visible=1)
-        tick(scene)
-        scene.registry.registered[sleeping.name] = replace(sleeping, mode=Mode.PAUSED)
-        deliver(scene, scene.shards.sent[:1])
-        assert scene.resizes() == []
+    def test_a_workload_is_repaired_by_its_document_as_it_is_now(self, account: FakeAccount) -> None:
+        served = serve(account, 11)
+        sleeping = account.add_workload(served[0], visible=1)
+        tick(account)
+        account.registry.registered[sleeping.name] = replace(sleeping, mode=Mode.PAUSED)
+        deliver(account, account.shards.sent[:1])
+        assert account.resizes() == []
 
     def test_a_workload_that_moved_to_another_fleet_since_the_tick_is_left_to_the_next_one(
-        self, scene: Scene
+        self, account: FakeAccount
     ) -> None:
         """Another workload, of which this shard knows nothing, may claim that fleet."""
-        served = serve(scene, 11)
-        sleeping = scene.serve(served[1], visible=1)
-        tick(scene)
+        served = serve(account, 11)
+        sleeping = account.add_workload(served[1], visible=1)
+        tick(account)
         moved = replace(sleeping, fleet=AutoScalingGroup(name="w09"))
-        scene.registry.registered[sleeping.name] = moved
-        deliver(scene, scene.shards.sent[:1])
-        assert scene.resizes() == []
-        [(name, counter, reason)] = scene.report.failures
+        account.registry.registered[sleeping.name] = moved
+        deliver(account, account.shards.sent[:1])
+        assert account.resizes() == []
+        [(name, counter, reason)] = account.report.failures
         assert (name, counter) == (sleeping.name, Counter.ACTION_FAILED)
         assert "its tick did not see it" in reason
 
-    def test_a_shard_past_its_minute_does_nothing_and_is_not_asked_for_again(self, scene: Scene) -> None:
-        serve(scene, 11)
-        tick(scene)
-        scene.calls.made.clear()
-        scene.clock.at = MINUTE_NOW + seconds(111)
-        assert deliver(scene, scene.shards.sent) == []
-        assert scene.calls.made == []
-        assert scene.report.counts[Counter.STALE_TICK] == 4
+    def test_a_shard_past_its_minute_does_nothing_and_is_not_asked_for_again(
+        self, account: FakeAccount
+    ) -> None:
+        serve(account, 11)
+        tick(account)
+        account.calls.made.clear()
+        account.clock.at = MINUTE_NOW + seconds(111)
+        assert deliver(account, account.shards.sent) == []
+        assert account.calls.made == []
+        assert account.report.counts[Counter.STALE_TICK] == 4
 
     def test_a_shard_that_fails_is_named_counted_and_asked_for_again_while_the_others_are_served(
-        self, scene: Scene
+        self, account: FakeAccount
     ) -> None:
-        served = serve(scene, 11)
-        tick(scene)
-        put = scene.metrics.publish
+        served = serve(account, 11)
+        tick(account)
+        put = account.metrics.publish
 
         def refuse_the_second(points: dict[str, DataPoint]) -> object:
-            scene.metrics.refusing = "CloudWatch is throttling" if "w03" in points else None
+            account.metrics.refusing = "CloudWatch is throttling" if "w03" in points else None
             return put(points)
 
-        scene.metrics.publish = refuse_the_second
-        assert deliver(scene, scene.shards.sent) == ["1"]
-        assert [name for name, minutes in averages(scene, served).items() if not minutes] == [
+        account.metrics.publish = refuse_the_second
+        assert deliver(account, account.shards.sent) == ["1"]
+        assert [name for name, minutes in averages(account, served).items() if not minutes] == [
             "w03",
             "w04",
             "w05",
         ]
-        assert scene.report.counts[Counter.SHARD_FAILED] == 1
+        assert account.report.counts[Counter.SHARD_FAILED] == 1
         assert (
             "w03 to w05 at 12:00",
             Counter.SHARD_FAILED,
             "CloudWatch refused the data points of 3 workloads",
-        ) in scene.report.failures
+        ) in account.report.failures
 
     def test_a_defect_that_one_shard_meets_is_logged_with_its_trace_and_stops_no_other(
-        self, scene: Scene
+        self, account: FakeAccount
     ) -> None:
-        serve(scene, 11)
-        tick(scene)
-        read, defect = scene.fleets.read, RuntimeError("a defect of ours")
+        serve(account, 11)
+        tick(account)
+        read, defect = account.fleets.read, RuntimeError("a defect of ours")
 
         def trip(fleets: set[Fleet], remaining_s: RemainingS) -> object:
             if AutoScalingGroup(name="w01") in fleets:
                 raise defect
             return read(fleets, remaining_s)
 
-        scene.fleets.read = trip
-        assert deliver(scene, scene.shards.sent) == ["0"]
-        assert len(scene.published()) == 8
-        assert scene.report.defects_seen == [defect]
+        account.fleets.read = trip
+        assert deliver(account, account.shards.sent) == ["0"]
+        assert len(account.published()) == 8
+        assert account.report.defects_seen == [defect]
 
-    def test_a_message_that_is_no_shard_fails_alone_and_is_named_by_its_id(self, scene: Scene) -> None:
-        serve(scene, 11)
-        tick(scene)
-        assert deliver(scene, ["hello", *scene.shards.sent]) == ["0"]
-        assert len(scene.published()) == 11
-        [(name, counter, reason)] = scene.report.failures
+    def test_a_message_that_is_no_shard_fails_alone_and_is_named_by_its_id(
+        self, account: FakeAccount
+    ) -> None:
+        serve(account, 11)
+        tick(account)
+        assert deliver(account, ["hello", *account.shards.sent]) == ["0"]
+        assert len(account.published()) == 11
+        [(name, counter, reason)] = account.report.failures
         assert (name, counter) == ("message 0", Counter.SHARD_FAILED)
         assert reason == "the message is no JSON, so no shard of a tick: 'hello'"
 
-    def test_a_slow_shard_uses_up_its_own_share_of_the_time_alone(self, scene: Scene) -> None:
-        served = serve(scene, 11)
-        tick(scene)
-        read, slow = scene.fleets.read, served[0].fleet
+    def test_a_slow_shard_uses_up_its_own_share_of_the_time_alone(self, account: FakeAccount) -> None:
+        served = serve(account, 11)
+        tick(account)
+        read, slow = account.fleets.read, served[0].fleet
 
         def until_no_time_is_left(fleets: set[Fleet], remaining_s: RemainingS) -> object:
             while slow in fleets and remaining_s() > 0:
-                scene.remaining -= 1
+                account.remaining -= 1
             return read(fleets, remaining_s)
 
-        scene.fleets.read = until_no_time_is_left
-        assert deliver(scene, scene.shards.sent) == []
-        assert [name for name, minutes in averages(scene, served).items() if not minutes] == [
+        account.fleets.read = until_no_time_is_left
+        assert deliver(account, account.shards.sent) == []
+        assert [name for name, minutes in averages(account, served).items() if not minutes] == [
             "w00",
             "w01",
             "w02",
         ]
 
-    def test_a_shard_for_which_no_time_is_left_is_not_begun(self, scene: Scene) -> None:
-        serve(scene, 11)
-        tick(scene)
-        scene.calls.made.clear()
-        scene.remaining = 0
+    def test_a_shard_for_which_no_time_is_left_is_not_begun(self, account: FakeAccount) -> None:
+        serve(account, 11)
+        tick(account)
+        account.calls.made.clear()
+        account.remaining = 0
         with pytest.raises(TransientError, match="all 2 shards of this batch failed"):
-            deliver(scene, scene.shards.sent[:2])
-        assert scene.calls.made == []
-        assert {reason for _, _, reason in scene.report.failures} == {NO_TIME_LEFT}
+            deliver(account, account.shards.sent[:2])
+        assert account.calls.made == []
+        assert {reason for _, _, reason in account.report.failures} == {NO_TIME_LEFT}
 
-    def test_a_shard_where_no_queue_is_set_fails_with_the_setting_that_is_missing(self, scene: Scene) -> None:
-        serve(scene, 11)
-        tick(scene)
-        world = replace(scene.world, shards=None)
+    def test_a_shard_where_no_queue_is_set_fails_with_the_setting_that_is_missing(
+        self, account: FakeAccount
+    ) -> None:
+        serve(account, 11)
+        tick(account)
+        world = replace(account.world, shards=None)
         with pytest.raises(TransientError):
-            publish_shards({"0": scene.shards.sent[0]}, world, scene.report, scene.remaining_s)
-        assert "SLUICE_SHARD_QUEUE_URL" in scene.report.failures[0][2]
+            publish_shards({"0": account.shards.sent[0]}, world, account.report, account.remaining_s)
+        assert "SLUICE_SHARD_QUEUE_URL" in account.report.failures[0][2]
 
     def test_an_unreadable_queue_is_a_gap_of_its_own_workload_and_no_failure_of_the_shard(
-        self, scene: Scene
+        self, account: FakeAccount
     ) -> None:
-        served = serve(scene, 11)
-        scene.queues.failing[served[0].queue_url] = "AccessDenied"
-        tick(scene)
-        assert deliver(scene, scene.shards.sent) == []
-        assert len(scene.published()) == 10
-        assert scene.report.counts[Counter.OBSERVATION_FAILED] == 1
+        served = serve(account, 11)
+        account.queues.failing[served[0].queue_url] = "AccessDenied"
+        tick(account)
+        assert deliver(account, account.shards.sent) == []
+        assert len(account.published()) == 10
+        assert account.report.counts[Counter.OBSERVATION_FAILED] == 1
 
 
-def deliver_in_their_minutes(scene: Scene, bodies: Sequence[str]) -> None:
+def deliver_in_their_minutes(account: FakeAccount, bodies: Sequence[str]) -> None:
     for body in bodies:
-        scene.clock.at = parse_shard(body).scheduled + seconds(10)
-        assert deliver(scene, [body]) == []
+        account.clock.at = parse_shard(body).scheduled + seconds(10)
+        assert deliver(account, [body]) == []

@@ -15,21 +15,21 @@ from tests.support.builders import (
     ecs_workload,
     workload,
 )
-from tests.support.fakes import Scene
+from tests.support.fakes import FakeAccount
 
 
-def bootstrap(scene: Scene, served: Workload | None = None, state: str = "ALARM") -> None:
+def bootstrap(account: FakeAccount, served: Workload | None = None, state: str = "ALARM") -> None:
     event = alarm("bootstrap", served.name if served else "transcription", state)
-    on_bootstrap_alarm(event, scene.world, scene.report, scene.remaining_s)
+    on_bootstrap_alarm(event, account.world, account.report, account.remaining_s)
 
 
-def shutdown(scene: Scene, served: Workload | None = None, state: str = "ALARM") -> None:
+def shutdown(account: FakeAccount, served: Workload | None = None, state: str = "ALARM") -> None:
     event = alarm("shutdown", served.name if served else "transcription", state)
-    on_shutdown_alarm(event, scene.world, scene.report, scene.remaining_s)
+    on_shutdown_alarm(event, account.world, account.report, account.remaining_s)
 
 
-def logged(scene: Scene) -> tuple[Decision, Outcome]:
-    [(decision, outcome)] = scene.report.decisions
+def logged(account: FakeAccount) -> tuple[Decision, Outcome]:
+    [(decision, outcome)] = account.report.decisions
     assert isinstance(decision, Decision)
     return decision, outcome
 
@@ -38,257 +38,275 @@ class TestEither:
     @pytest.mark.parametrize("handle", [bootstrap, shutdown])
     @pytest.mark.parametrize("state", ["OK", "INSUFFICIENT_DATA"])
     def test_any_other_state_is_counted_and_ignored_without_a_call(
-        self, scene: Scene, handle: object, state: str
+        self, account: FakeAccount, handle: object, state: str
     ) -> None:
-        scene.serve(workload(), visible=5)
-        handle(scene, state=state)
-        assert scene.calls.made == []
-        assert scene.report.counts == {Counter.EVENT_IGNORED: 1}
+        account.add_workload(workload(), visible=5)
+        handle(account, state=state)
+        assert account.calls.made == []
+        assert account.report.counts == {Counter.EVENT_IGNORED: 1}
 
     @pytest.mark.parametrize("kind", ["bootstrap", "shutdown"])
-    def test_an_alarm_that_the_document_does_not_name_is_refused(self, scene: Scene, kind: str) -> None:
-        scene.serve(workload(), visible=5)
+    def test_an_alarm_that_the_document_does_not_name_is_refused(
+        self, account: FakeAccount, kind: str
+    ) -> None:
+        account.add_workload(workload(), visible=5)
         stray = alarm(kind, arn="arn:aws:cloudwatch:eu-west-1:123456789012:alarm:sluice-stray")
         handle = on_bootstrap_alarm if kind == "bootstrap" else on_shutdown_alarm
         with pytest.raises(ConfigError, match="sluice-stray says it belongs to workload transcription"):
-            handle(stray, scene.world, scene.report, scene.remaining_s)
-        assert scene.resizes() == []
+            handle(stray, account.world, account.report, account.remaining_s)
+        assert account.resizes() == []
 
-    def test_the_other_functions_alarm_is_a_stray_one_too(self, scene: Scene) -> None:
-        scene.serve(workload(), visible=5)
+    def test_the_other_functions_alarm_is_a_stray_one_too(self, account: FakeAccount) -> None:
+        account.add_workload(workload(), visible=5)
         with pytest.raises(ConfigError, match=r"document names .*sluice-transcription-bootstrap"):
-            on_bootstrap_alarm(alarm("shutdown"), scene.world, scene.report, scene.remaining_s)
+            on_bootstrap_alarm(alarm("shutdown"), account.world, account.report, account.remaining_s)
 
     @pytest.mark.parametrize("handle", [bootstrap, shutdown])
-    def test_an_unknown_workload_is_refused(self, scene: Scene, handle: object) -> None:
+    def test_an_unknown_workload_is_refused(self, account: FakeAccount, handle: object) -> None:
         with pytest.raises(ConfigError, match="no workload transcription is registered"):
-            handle(scene)
+            handle(account)
 
     @pytest.mark.parametrize("handle", [bootstrap, shutdown])
     def test_a_reading_that_failed_is_logged_and_fails_the_invocation_so_that_it_is_retried(
-        self, scene: Scene, handle: object
+        self, account: FakeAccount, handle: object
     ) -> None:
-        served = scene.serve(workload(), visible=5)
-        scene.queues.failing[served.queue_url] = "GetQueueAttributes was throttled"
+        served = account.add_workload(workload(), visible=5)
+        account.queues.failing[served.queue_url] = "GetQueueAttributes was throttled"
         with pytest.raises(
             TransientError, match="of transcription is held: GetQueueAttributes was throttled"
         ):
-            handle(scene)
-        decision, outcome = logged(scene)
+            handle(account)
+        decision, outcome = logged(account)
         assert (decision.reason, outcome) == (Reason.UNKNOWN_READING, Outcome.HELD)
-        assert scene.resizes() == []
+        assert account.resizes() == []
 
-    def test_a_fleet_that_refuses_fails_the_invocation(self, scene: Scene) -> None:
-        scene.serve(workload(), visible=5)
-        scene.fleets.refusing = CapacityError("no room")
+    def test_a_fleet_that_refuses_fails_the_invocation(self, account: FakeAccount) -> None:
+        account.add_workload(workload(), visible=5)
+        account.fleets.refusing = CapacityError("no room")
         with pytest.raises(CapacityError):
-            bootstrap(scene)
+            bootstrap(account)
 
 
 class TestBootstrap:
     @pytest.mark.parametrize(("size", "visible", "expected"), [(1, 30, 1), (3, 1, 3), ("backlog", 30, 4)])
     def test_the_alarm_wakes_the_fleet_at_its_configured_size(
-        self, scene: Scene, size: int | str, visible: int, expected: int
+        self, account: FakeAccount, size: int | str, visible: int, expected: int
     ) -> None:
-        served = scene.serve(workload(bootstrap=size), visible=visible)
-        bootstrap(scene)
-        assert scene.desired(served) == expected
-        decision, outcome = logged(scene)
+        served = account.add_workload(workload(bootstrap=size), visible=visible)
+        bootstrap(account)
+        assert account.desired(served) == expected
+        decision, outcome = logged(account)
         assert (decision.kind, decision.trigger, outcome) == (Kind.BOOTSTRAP, Trigger.ALARM, Outcome.ACTED)
 
-    def test_an_ecs_service_wakes_the_same_way(self, scene: Scene) -> None:
-        served = scene.serve(ecs_workload(), visible=1)
-        bootstrap(scene, served)
-        assert scene.resizes() == [(served.fleet, 1)]
+    def test_an_ecs_service_wakes_the_same_way(self, account: FakeAccount) -> None:
+        served = account.add_workload(ecs_workload(), visible=1)
+        bootstrap(account, served)
+        assert account.resizes() == [(served.fleet, 1)]
 
-    def test_a_dynamic_target_sizes_the_bootstrap_by_its_fallback(self, scene: Scene) -> None:
+    def test_a_dynamic_target_sizes_the_bootstrap_by_its_fallback(self, account: FakeAccount) -> None:
         served = replace(dynamic_workload(fallback_messages_per_instance=10), bootstrap_instances=None)
-        scene.serve(served, visible=21)
-        bootstrap(scene)
-        assert scene.desired(served) == 3
+        account.add_workload(served, visible=21)
+        bootstrap(account)
+        assert account.desired(served) == 3
         assert isinstance(served.target, DynamicTarget)
         assert initial_target(served) == 10
 
     @pytest.mark.parametrize("desired", [1, 5])
-    def test_a_fleet_that_is_awake_is_never_touched(self, scene: Scene, desired: int) -> None:
-        served = scene.serve(workload(bootstrap=3), visible=50, desired=desired)
-        bootstrap(scene)
-        assert scene.desired(served) == desired
-        assert logged(scene)[0].reason is Reason.AWAKE
+    def test_a_fleet_that_is_awake_is_never_touched(self, account: FakeAccount, desired: int) -> None:
+        served = account.add_workload(workload(bootstrap=3), visible=50, desired=desired)
+        bootstrap(account)
+        assert account.desired(served) == desired
+        assert logged(account)[0].reason is Reason.AWAKE
 
-    def test_a_late_alarm_over_an_empty_queue_does_nothing(self, scene: Scene) -> None:
-        scene.serve(workload())
-        bootstrap(scene)
-        assert scene.resizes() == []
-        assert logged(scene)[0].reason is Reason.NO_WORK
+    def test_a_late_alarm_over_an_empty_queue_does_nothing(self, account: FakeAccount) -> None:
+        account.add_workload(workload())
+        bootstrap(account)
+        assert account.resizes() == []
+        assert logged(account)[0].reason is Reason.NO_WORK
 
-    def test_a_suspended_launch_holds_and_says_so(self, scene: Scene) -> None:
-        served = scene.serve(workload(), visible=5)
-        scene.fleets.holding[served.fleet] = capacity(scale_out_held_by=("Launch is suspended",))
-        bootstrap(scene)
-        decision, outcome = logged(scene)
+    def test_a_suspended_launch_holds_and_says_so(self, account: FakeAccount) -> None:
+        served = account.add_workload(workload(), visible=5)
+        account.fleets.capacities[served.fleet] = capacity(scale_out_held_by=("Launch is suspended",))
+        bootstrap(account)
+        decision, outcome = logged(account)
         assert (decision.reason, decision.detail, outcome) == (
             Reason.HELD,
             "Launch is suspended",
             Outcome.HELD,
         )
 
-    def test_observe_logs_and_does_not_act(self, scene: Scene) -> None:
-        scene.serve(workload(mode=Mode.OBSERVE), visible=5)
-        bootstrap(scene)
-        decision, outcome = logged(scene)
-        assert (decision.desired, outcome, scene.resizes()) == (1, Outcome.OBSERVED, [])
+    def test_observe_logs_and_does_not_act(self, account: FakeAccount) -> None:
+        account.add_workload(workload(mode=Mode.OBSERVE), visible=5)
+        bootstrap(account)
+        decision, outcome = logged(account)
+        assert (decision.desired, outcome, account.resizes()) == (1, Outcome.OBSERVED, [])
 
-    def test_paused_holds(self, scene: Scene) -> None:
-        scene.serve(workload(mode=Mode.PAUSED), visible=5)
-        bootstrap(scene)
-        assert (logged(scene)[0].reason, scene.resizes()) == (Reason.PAUSED, [])
+    def test_paused_holds(self, account: FakeAccount) -> None:
+        account.add_workload(workload(mode=Mode.PAUSED), visible=5)
+        bootstrap(account)
+        assert (logged(account)[0].reason, account.resizes()) == (Reason.PAUSED, [])
 
-    def test_one_alarm_costs_one_read_of_the_document_the_queue_and_the_fleet(self, scene: Scene) -> None:
-        served = scene.serve(workload(), visible=5)
-        bootstrap(scene)
-        assert [name for name, _ in scene.calls.made] == [
+    def test_one_alarm_costs_one_read_of_the_document_the_queue_and_the_fleet(
+        self, account: FakeAccount
+    ) -> None:
+        served = account.add_workload(workload(), visible=5)
+        bootstrap(account)
+        assert [name for name, _ in account.calls.made] == [
             "registry.one",
             "queues.read",
             "fleets.read",
             "fleets.set_desired",
         ]
-        assert scene.calls.made[0] == ("registry.one", served.name)
+        assert account.calls.made[0] == ("registry.one", served.name)
 
 
 class TestShutdown:
     @pytest.mark.parametrize("least", [0, 2])
-    def test_a_proven_empty_queue_sends_the_fleet_to_its_minimum(self, scene: Scene, least: int) -> None:
-        served = scene.serve(workload(min_instances=least, bootstrap=2), desired=4)
-        scene.idle(served)
-        shutdown(scene)
-        assert scene.desired(served) == least
-        decision, outcome = logged(scene)
+    def test_a_proven_empty_queue_sends_the_fleet_to_its_minimum(
+        self, account: FakeAccount, least: int
+    ) -> None:
+        served = account.add_workload(workload(min_instances=least, bootstrap=2), desired=4)
+        account.publish_idle_minutes(served)
+        shutdown(account)
+        assert account.desired(served) == least
+        decision, outcome = logged(account)
         assert (decision.kind, decision.trigger, outcome) == (Kind.SHUTDOWN, Trigger.ALARM, Outcome.ACTED)
 
     @pytest.mark.parametrize("waiting", ["visible", "in_flight", "delayed"])
     def test_a_late_alarm_over_a_queue_that_holds_anything_does_nothing(
-        self, scene: Scene, waiting: str
+        self, account: FakeAccount, waiting: str
     ) -> None:
-        served = scene.serve(workload(), desired=2)
-        scene.queues.change(served.queue_url, **{waiting: 1})
-        scene.idle(served)
-        shutdown(scene)
-        assert (logged(scene)[0].reason, scene.resizes()) == (Reason.NOT_EMPTY, [])
-        assert scene.calls.named("metrics.read") == []
+        served = account.add_workload(workload(), desired=2)
+        account.queues.change(served.queue_url, **{waiting: 1})
+        account.publish_idle_minutes(served)
+        shutdown(account)
+        assert (logged(account)[0].reason, account.resizes()) == (Reason.NOT_EMPTY, [])
+        assert account.calls.named("metrics.read") == []
 
-    def test_a_fleet_already_at_its_minimum_is_left_alone(self, scene: Scene) -> None:
-        scene.serve(workload(min_instances=1), desired=1)
-        shutdown(scene)
-        assert (logged(scene)[0].reason, scene.resizes()) == (Reason.AT_MINIMUM, [])
+    def test_a_fleet_already_at_its_minimum_is_left_alone(self, account: FakeAccount) -> None:
+        account.add_workload(workload(min_instances=1), desired=1)
+        shutdown(account)
+        assert (logged(account)[0].reason, account.resizes()) == (Reason.AT_MINIMUM, [])
 
-    def test_silence_is_no_proof(self, scene: Scene) -> None:
-        scene.serve(workload(), desired=2)
-        shutdown(scene)
-        assert (logged(scene)[0].reason, scene.resizes()) == (Reason.NOT_PROVEN, [])
+    def test_silence_is_no_proof(self, account: FakeAccount) -> None:
+        account.add_workload(workload(), desired=2)
+        shutdown(account)
+        assert (logged(account)[0].reason, account.resizes()) == (Reason.NOT_PROVEN, [])
 
-    def test_a_proof_that_could_not_be_read_holds_and_fails_the_invocation(self, scene: Scene) -> None:
-        scene.serve(workload(), desired=2)
-        scene.metrics.unreadable["BacklogPerInstance"] = "GetMetricData was throttled"
+    def test_a_proof_that_could_not_be_read_holds_and_fails_the_invocation(
+        self, account: FakeAccount
+    ) -> None:
+        account.add_workload(workload(), desired=2)
+        account.metrics.unreadable["BacklogPerInstance"] = "GetMetricData was throttled"
         with pytest.raises(TransientError, match="GetMetricData was throttled"):
-            shutdown(scene)
-        assert scene.resizes() == []
+            shutdown(account)
+        assert account.resizes() == []
 
     @pytest.mark.parametrize("held_by", ["a deployment is rolling", "Terminate is suspended"])
     def test_what_holds_a_direction_holds_the_shutdown_and_is_logged(
-        self, scene: Scene, held_by: str
+        self, account: FakeAccount, held_by: str
     ) -> None:
-        served = scene.serve(workload(), desired=2)
-        scene.fleets.holding[served.fleet] = capacity(2, scale_in_held_by=(held_by,))
-        scene.idle(served)
-        shutdown(scene)
-        decision, _ = logged(scene)
-        assert (decision.reason, decision.detail, scene.resizes()) == (Reason.HELD, held_by, [])
+        served = account.add_workload(workload(), desired=2)
+        account.fleets.capacities[served.fleet] = capacity(2, scale_in_held_by=(held_by,))
+        account.publish_idle_minutes(served)
+        shutdown(account)
+        decision, _ = logged(account)
+        assert (decision.reason, decision.detail, account.resizes()) == (Reason.HELD, held_by, [])
 
-    def test_a_deployment_that_never_ends_is_an_error(self, scene: Scene) -> None:
-        served = scene.serve(workload(), desired=2)
-        scene.fleets.holding[served.fleet] = capacity(
+    def test_a_deployment_that_never_ends_is_an_error(self, account: FakeAccount) -> None:
+        served = account.add_workload(workload(), desired=2)
+        account.fleets.capacities[served.fleet] = capacity(
             2,
             scale_in_held_by=("a deployment is rolling",),
-            deploying_since=scene.clock() - timedelta(minutes=90),
+            deploying_since=account.clock() - timedelta(minutes=90),
         )
-        scene.idle(served)
-        shutdown(scene)
-        assert (logged(scene)[0].reason, scene.resizes()) == (Reason.DEPLOYMENT_STUCK, [])
-        [(name, counter, reason)] = scene.report.failures
+        account.publish_idle_minutes(served)
+        shutdown(account)
+        assert (logged(account)[0].reason, account.resizes()) == (Reason.DEPLOYMENT_STUCK, [])
+        [(name, counter, reason)] = account.report.failures
         assert (name, counter) == (served.name, Counter.DEPLOYMENT_STUCK)
         assert reason.endswith("since 2026-01-15 10:30 UTC, for 89 min")
 
-    def test_a_difference_between_the_documents_and_the_fleets_bounds_is_logged(self, scene: Scene) -> None:
-        served = scene.serve(workload(), desired=2)
-        scene.fleets.holding[served.fleet] = capacity(2, bounds=workload(max_instances=9).bounds)
-        scene.idle(served)
-        shutdown(scene)
-        assert logged(scene)[0].limits == (Limit.BOUNDS_DIFFER,)
+    def test_a_difference_between_the_documents_and_the_fleets_bounds_is_logged(
+        self, account: FakeAccount
+    ) -> None:
+        served = account.add_workload(workload(), desired=2)
+        account.fleets.capacities[served.fleet] = capacity(2, bounds=workload(max_instances=9).bounds)
+        account.publish_idle_minutes(served)
+        shutdown(account)
+        assert logged(account)[0].limits == (Limit.BOUNDS_DIFFER,)
 
-    def test_observe_logs_and_does_not_act(self, scene: Scene) -> None:
-        served = scene.serve(workload(mode=Mode.OBSERVE), desired=2)
-        scene.idle(served)
-        shutdown(scene)
-        decision, outcome = logged(scene)
-        assert (decision.desired, outcome, scene.resizes()) == (0, Outcome.OBSERVED, [])
+    def test_observe_logs_and_does_not_act(self, account: FakeAccount) -> None:
+        served = account.add_workload(workload(mode=Mode.OBSERVE), desired=2)
+        account.publish_idle_minutes(served)
+        shutdown(account)
+        decision, outcome = logged(account)
+        assert (decision.desired, outcome, account.resizes()) == (0, Outcome.OBSERVED, [])
 
-    def test_a_message_that_arrives_before_the_act_wakes_the_fleet_again_at_once(self, scene: Scene) -> None:
-        served = scene.serve(workload(), desired=2)
-        scene.idle(served)
+    def test_a_message_that_arrives_before_the_act_wakes_the_fleet_again_at_once(
+        self, account: FakeAccount
+    ) -> None:
+        served = account.add_workload(workload(), desired=2)
+        account.publish_idle_minutes(served)
         arrived = False
 
         def a_message_arrives_after_the_proof() -> None:
             nonlocal arrived
-            if scene.calls.named("metrics.read") and not arrived:
+            if account.calls.named("metrics.read") and not arrived:
                 arrived = True
-                scene.queues.change(served.queue_url, visible=1)
+                account.queues.change(served.queue_url, visible=1)
 
-        scene.calls.between = a_message_arrives_after_the_proof
-        shutdown(scene)
-        assert scene.resizes() == [(served.fleet, 0), (served.fleet, 1)]
-        kinds = [(decision.kind, decision.trigger, outcome) for decision, outcome in scene.report.decisions]
+        account.calls.between = a_message_arrives_after_the_proof
+        shutdown(account)
+        assert account.resizes() == [(served.fleet, 0), (served.fleet, 1)]
+        kinds = [(decision.kind, decision.trigger, outcome) for decision, outcome in account.report.decisions]
         assert kinds == [
             (Kind.SHUTDOWN, Trigger.ALARM, Outcome.ACTED),
             (Kind.BOOTSTRAP, Trigger.ALARM, Outcome.ACTED),
         ]
 
-    def test_a_failed_reading_after_the_act_is_logged_and_fails_the_invocation(self, scene: Scene) -> None:
-        served = scene.serve(workload(), desired=2)
-        scene.idle(served)
+    def test_a_failed_reading_after_the_act_is_logged_and_fails_the_invocation(
+        self, account: FakeAccount
+    ) -> None:
+        served = account.add_workload(workload(), desired=2)
+        account.publish_idle_minutes(served)
 
         def the_queue_breaks_after_the_act() -> None:
-            if scene.resizes():
-                scene.queues.failing[served.queue_url] = "throttled"
+            if account.resizes():
+                account.queues.failing[served.queue_url] = "throttled"
 
-        scene.calls.between = the_queue_breaks_after_the_act
+        account.calls.between = the_queue_breaks_after_the_act
         with pytest.raises(TransientError, match="bootstrap of transcription is held: throttled"):
-            shutdown(scene)
-        assert scene.desired(served) == 0
+            shutdown(account)
+        assert account.desired(served) == 0
 
-    def test_a_quiet_shutdown_logs_one_decision(self, scene: Scene) -> None:
-        served = scene.serve(workload(), desired=2)
-        scene.idle(served)
-        shutdown(scene)
-        shutdown(scene)  # a duplicate
-        assert [decision.reason for decision, _ in scene.report.decisions] == [
+    def test_a_quiet_shutdown_logs_one_decision(self, account: FakeAccount) -> None:
+        served = account.add_workload(workload(), desired=2)
+        account.publish_idle_minutes(served)
+        shutdown(account)
+        shutdown(account)  # a duplicate
+        assert [decision.reason for decision, _ in account.report.decisions] == [
             Reason.PROVEN_EMPTY,
             Reason.AT_MINIMUM,
         ]
-        assert len(scene.resizes()) == 1
+        assert len(account.resizes()) == 1
 
 
-def test_a_decision_that_aws_refuses_is_logged_with_its_observation(scene: Scene) -> None:
-    scene.serve(workload(), visible=5)
-    scene.fleets.refusing = ConfigError("AccessDenied")
+def test_a_decision_that_aws_refuses_is_logged_with_its_observation(account: FakeAccount) -> None:
+    account.add_workload(workload(), visible=5)
+    account.fleets.refusing = ConfigError("AccessDenied")
     with pytest.raises(ConfigError, match="AccessDenied"):
-        bootstrap(scene)
-    decision, outcome = logged(scene)
+        bootstrap(account)
+    decision, outcome = logged(account)
     assert (decision.reason, decision.desired, outcome) == (Reason.WORK_WAITS, 1, Outcome.FAILED)
 
 
-def test_lambdas_next_attempt_wakes_the_fleet_where_the_look_after_a_shutdown_failed(scene: Scene) -> None:
-    served = scene.serve(workload(), visible=3, desired=0)  # shut down by the attempt before, work came since
-    shutdown(scene)
-    assert scene.desired(served) == 1
-    assert [decision.kind for decision, _ in scene.report.decisions] == [Kind.SHUTDOWN, Kind.BOOTSTRAP]
+def test_lambdas_next_attempt_wakes_the_fleet_where_the_look_after_a_shutdown_failed(
+    account: FakeAccount,
+) -> None:
+    served = account.add_workload(
+        workload(), visible=3, desired=0
+    )  # shut down by the attempt before, work came since
+    shutdown(account)
+    assert account.desired(served) == 1
+    assert [decision.kind for decision, _ in account.report.decisions] == [Kind.SHUTDOWN, Kind.BOOTSTRAP]
