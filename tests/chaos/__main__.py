@@ -1,6 +1,6 @@
 """The long run: `python -m tests.chaos` runs 100,000 interleavings on all cores.
 
-Every interleaving has a number, its seed, from which it can be played again:
+Every interleaving has a number, its seed, from which it can be run again:
 `python -m tests.chaos --first SEED --count 1`.
 """
 
@@ -15,23 +15,23 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from tests.chaos.reach import missed
-from tests.chaos.seeds import explained, on_all_cores
+from tests.chaos.reach import not_reached
+from tests.chaos.seeds import failure_report, on_all_cores
 
 FIRST_SEED = 10_000
-"""Beyond the seeds that the tests play."""
+"""Above the seeds that the tests run."""
 MIN_COUNT_TO_REACH_ALL = 5_000
-"""So many interleavings have to meet every decision, reason, limit and trigger; fewer may miss a rare one."""
+"""This many interleavings must meet every decision, reason, limit and trigger; fewer may miss a rare one."""
 BAR = Console(stderr=True)
-"""A bar on a terminal, elsewhere a dot for every batch."""
+"""A progress bar on a terminal; in other outputs a dot for every batch."""
 
 
 @click.command()
-@click.option("--count", default=100_000, show_default=True, help="Interleavings to play.")
+@click.option("--count", default=100_000, show_default=True, help="Interleavings to run.")
 @click.option("--first", default=FIRST_SEED, show_default=True, help="Seed of the first.")
 @click.option("--processes", default=os.cpu_count() or 1, show_default=True)
 def main(count: int, first: int, processes: int) -> None:
-    """Play the interleavings of COUNT seeds; the first that breaks a promise ends the run."""
+    """Run the interleavings of COUNT seeds; the first that violates an invariant ends the run."""
     seeds, began = range(first, first + count), time.monotonic()
     click.echo(f"{count} interleavings, seeds {seeds[0]} to {seeds[-1]}, on {processes} processes")
     reached: Counter[str] = Counter()
@@ -44,15 +44,16 @@ def main(count: int, first: int, processes: int) -> None:
                 BAR.print(".", end="")
             if failed is not None:
                 progress.stop()
-                sys.exit(explained(failed))
+                sys.exit(failure_report(failed))
     for what, times in sorted(reached.items()):
         click.echo(f"{times:>10}  {what}")
     click.echo(
-        f"{reached['interleavings']} interleavings in {time.monotonic() - began:.0f} s: none broke a promise"
+        f"{reached['interleavings']} interleavings in {time.monotonic() - began:.0f} s: "
+        "none violated an invariant"
     )
-    unreached = missed(reached) if count >= MIN_COUNT_TO_REACH_ALL else []
+    unreached = not_reached(reached) if count >= MIN_COUNT_TO_REACH_ALL else []
     if unreached:
-        sys.exit(f"but none reached {', '.join(unreached)}")
+        sys.exit(f"but none reached: {', '.join(unreached)}")
 
 
 if __name__ == "__main__":

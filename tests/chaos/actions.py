@@ -51,7 +51,7 @@ class Action:
     workload: str
     amount: float
     taken: bool
-    seen: object
+    observation: object
 
 
 def resize_violations(event: Event, snapshot: Snapshot, instances: int) -> Iterator[str]:
@@ -60,7 +60,7 @@ def resize_violations(event: Event, snapshot: Snapshot, instances: int) -> Itera
     fleet = document.fleet
     yield from _action_violations(event, document)
     if not isinstance(backlog, Backlog) or not isinstance(capacity, Capacity):
-        yield f"set {fleet} to {instances} having seen only {backlog} and {capacity}"
+        yield f"set {fleet} to {instances} after observing only {backlog} and {capacity}"
         return
     if capacity.counted_by:
         yield f"set {fleet} to {instances}, which counts {capacity.counted_by}"

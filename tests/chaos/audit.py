@@ -75,18 +75,19 @@ def _check_logged(run: Invocation, decision: Decision | TargetDecision, outcome:
 
 def _check_actions_are_logged(run: Invocation) -> None:
     asked = [
-        (action.kind, action.workload, action.amount, action.taken, action.seen) for action in run.actions
+        (action.kind, action.workload, action.amount, action.taken, action.observation)
+        for action in run.actions
     ]
     logged = []
     for decision, outcome in run.report.decisions:
         if outcome not in (Outcome.ACTED, Outcome.FAILED):
             continue
-        amount, seen = (
+        amount, observation = (
             (decision.desired, decision.observation)
             if isinstance(decision, Decision)
             else (decision.target, decision.current)
         )
-        logged.append((decision.kind, decision.workload, amount, outcome is Outcome.ACTED, seen))
+        logged.append((decision.kind, decision.workload, amount, outcome is Outcome.ACTED, observation))
     if asked != logged:
         run.add_violation(f"requested {asked} and logged {logged}")
 
@@ -98,17 +99,19 @@ def _check_unknowns_are_logged(run: Invocation, error: Exception | None) -> None
     logged = str(error) + "".join(failures.values())
     for decision, outcome in run.report.decisions:
         logged += sentence(decision, outcome) + json.dumps(fields(decision, outcome))
-    # The first failed condition is the reason: the proof may have been read in vain.
-    in_vain = {
+    # The first failed condition is the reason, so a proof that could not be read may not be mentioned.
+    not_needed = {
         decision.workload
         for decision, _ in run.report.decisions
         if decision.reason in (Reason.PAUSED, Reason.BOUNDS_DISJOINT, Reason.HELD)
     }
     for name, reason in run.unknowns:
         snapshot = run.snapshots.get(name)
-        # Since the durations were read, the workload may have been paused, or its target made static.
-        let_go = run.event.retune is not None and snapshot is not None and not _tuned(snapshot.document)
-        if reason not in logged and name not in failures and name not in in_vain and not let_go:
+        # The workload may have been paused, or its target made static, after the durations were read.
+        no_longer_tuned = (
+            run.event.retune is not None and snapshot is not None and not _tuned(snapshot.document)
+        )
+        if reason not in logged and name not in failures and name not in not_needed and not no_longer_tuned:
             run.add_violation(f"not logged: {reason}")
 
 
@@ -121,9 +124,9 @@ def _check_look_after_shutdown(run: Invocation) -> None:
             run.add_violation(f"{name} was shut down, and not observed again")
         elif isinstance(backlog, Backlog) and isinstance(capacity, Capacity) and backlog.visible:
             bounds = common(snapshot.document, capacity)
-            room = bounds is not None and bounds.max > 0
-            room = room and not capacity.scale_out_held_by and not capacity.counted_by
-            if capacity.desired == 0 and room:
+            may_bootstrap = bounds is not None and bounds.max > 0
+            may_bootstrap = may_bootstrap and not capacity.scale_out_held_by and not capacity.counted_by
+            if capacity.desired == 0 and may_bootstrap:
                 run.add_violation(f"{name} was shut down, and {backlog} observed since started no bootstrap")
 
 
@@ -146,15 +149,15 @@ def _check_tick(run: Invocation, error: Exception | None) -> None:
     failed = {name for name, _, _ in run.report.failures}
     logged = failed | {decision.workload for decision, _ in run.report.decisions}
     if (error is not None) != (run.report.counts[Counter.PUBLISH_FAILED] > 0):
-        run.add_violation(f"the tick ended with {error!r} where {run.report.failures} failed")
+        run.add_violation(f"the tick ended with {error!r} although {run.report.failures} failed")
     for name, document in run.served.items():
         if name not in (run.published or {}) and name not in failed:
             run.add_violation(f"{name} was neither published nor logged")
-        if name not in logged and document.mode is not Mode.PAUSED and _needs_a_word(run, name):
+        if name not in logged and document.mode is not Mode.PAUSED and _needs_a_reason(run, name):
             run.add_violation(f"no reason is logged why {name} stays as it is: {run.first[name]}")
 
 
-def _needs_a_word(run: Invocation, name: str) -> bool:
+def _needs_a_reason(run: Invocation, name: str) -> bool:
     backlog, capacity = run.first[name]
     if not isinstance(backlog, Backlog) or not isinstance(capacity, Capacity):
         return True
@@ -181,8 +184,8 @@ def _check_round(run: Invocation, error: Exception | None) -> None:
         if not _tuned(document):
             continue
         snapshot = run.snapshots.get(name)
-        let_go = snapshot is not None and not _tuned(snapshot.document)
-        if not let_go and name not in failed and logged[name] != 1:
+        no_longer_tuned = snapshot is not None and not _tuned(snapshot.document)
+        if not no_longer_tuned and name not in failed and logged[name] != 1:
             run.add_violation(f"{logged[name]} decisions on the target of {name}, and no failure")
 
 

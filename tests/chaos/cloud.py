@@ -82,21 +82,21 @@ class Cloud:
     """The workloads as their stacks created them; their queues and fleets never change."""
     delays: Delays = field(default_factory=Delays)
     account: FakeAccount = field(default_factory=FakeAccount)
-    mail: dict[str, list[Event]] = field(default_factory=lambda: defaultdict(list))
+    undelivered: dict[str, list[Event]] = field(default_factory=lambda: defaultdict(list))
     """Workload name, or PLANE -> undelivered events."""
-    ringing: set[tuple[str, str]] = field(default_factory=set)
+    in_alarm: set[tuple[str, str]] = field(default_factory=set)
     minutes_empty: Counter[str] = field(default_factory=Counter)
     unreadable: dict[tuple[str, frozenset[str]], str] = field(default_factory=dict)
     """Metric of one fleet -> the reason why CloudWatch does not return it."""
     sent: Counter[str] = field(default_factory=Counter)
     """Workload -> messages sent in this minute."""
     sent_is: dict[str, str] = field(default_factory=dict)
-    """Workload -> LATE or GAPPED: how AWS publishes its NumberOfMessagesSent, where not minute by minute."""
+    """Workload -> LATE or GAPPED: how AWS publishes its NumberOfMessagesSent, if not every minute."""
     sent_late: list[tuple[Metric, datetime, float]] = field(default_factory=list)
-    """What AWS has not published yet."""
+    """Points that AWS has not published yet."""
     refused_actions: dict[Fleet, SluiceError] = field(default_factory=dict)
     registries: dict[str, FakeRegistry] = field(init=False)
-    """Over the same documents, one for each function that caches the registry."""
+    """One for each function that caches the registry, over the same documents."""
 
     def __post_init__(self) -> None:
         registry = self.account.registry
@@ -113,7 +113,7 @@ class Cloud:
         return self.account.registry.registered[served.name]
 
     def amend(self, served: Workload, **changes: object) -> None:
-        """Write the workload's document anew."""
+        """Write a new version of the workload's document."""
         self.account.registry.registered[served.name] = replace(self.document(served), **changes)  # type: ignore[arg-type]
 
     def backlog(self, served: Workload) -> Backlog:
@@ -142,10 +142,10 @@ class Cloud:
             fleet=served.fleet, target=10, definition={"PolicyARN": arn, "warm-up": served.name}
         )
 
-    # --- time, and what it brings -------------------------------------------------------------------------
+    # --- time and its events --------------------------------------------------------------------------------
 
     def next_minute(self) -> Event:
-        """A minute begins: CloudWatch evaluates the alarms, the scheduler asks for a tick."""
+        """Begin a minute: CloudWatch evaluates the alarms, and the scheduler sends a tick."""
         minute = minute_of(self.account.clock()) + MINUTE
         self.account.clock.at = minute
         for served in self.workloads:
@@ -162,21 +162,21 @@ class Cloud:
         return self.delays.ticks_s[int(tick.timestamp()) // 60 % len(self.delays.ticks_s)]
 
     def post(self, owner: str, event: Event) -> None:
-        """Put an event under way; of too many the oldest is lost."""
-        box = self.mail[owner]
-        box.append(event)
-        del box[:-MAX_UNDELIVERED]
+        """Queue an event for delivery; beyond the limit the oldest one is lost."""
+        events = self.undelivered[owner]
+        events.append(event)
+        del events[:-MAX_UNDELIVERED]
 
     def _evaluate(self, served: Workload) -> None:
         backlog = self.backlog(served)
         self.minutes_empty[served.name] += 1
         if backlog.total:
             self.minutes_empty[served.name] = 0
-        on_ecs = "ServiceName" in served.fleet.dimensions  # ECS has no native desired count to look at
-        asleep = on_ecs or self.capacity(served).desired == 0
+        on_ecs = "ServiceName" in served.fleet.dimensions  # ECS publishes no desired count
+        at_zero = on_ecs or self.capacity(served).desired == 0
         idle_minutes = self.document(served).idle_minutes
         breaching = {
-            "bootstrap": backlog.visible > 0 and asleep,
+            "bootstrap": backlog.visible > 0 and at_zero,
             "shutdown": self.minutes_empty[served.name] >= idle_minutes,
         }
         for kind, breaches in breaching.items():
@@ -198,7 +198,7 @@ class Cloud:
             self.account.metrics.put(*point)
 
     def catch_up(self, served: Workload) -> None:
-        """What came late of this workload's NumberOfMessagesSent is there at last."""
+        """Publish the delayed points of this workload's NumberOfMessagesSent."""
         metric = served.queue_metric(SENT)
         self.sent_is.pop(served.name, None)
         for point in [point for point in self.sent_late if point[0] == metric]:
@@ -206,15 +206,15 @@ class Cloud:
             self.sent_late.remove(point)
 
     def _set_alarm(self, served: Workload, kind: str, breaches: bool) -> None:
-        if breaches == ((served.name, kind) in self.ringing):
+        if breaches == ((served.name, kind) in self.in_alarm):
             return
-        self.ringing ^= {(served.name, kind)}
+        self.in_alarm ^= {(served.name, kind)}
         state = "ALARM" if breaches else "OK"
         self.post(served.name, Event(alarm=alarm(kind, served.name, state), attempts=ATTEMPTS))
 
 
 def common(document: Workload, capacity: Capacity) -> Bounds | None:
-    """Both bounds at once, None where nothing satisfies both; written apart from the code under test."""
+    """The common bounds, None if there are none; written independently of the code under test."""
     min_target, max_target = document.bounds.min, document.bounds.max
     if capacity.bounds:
         min_target, max_target = max(min_target, capacity.bounds.min), min(max_target, capacity.bounds.max)

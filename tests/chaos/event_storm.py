@@ -22,7 +22,7 @@ from sluice.usecases.wake import (
 )
 from tests.chaos.audit import audit
 from tests.chaos.cloud import PLANE, Cloud, Delays, Event
-from tests.chaos.faults import STEPS, mend, plane_mends
+from tests.chaos.faults import STEPS, repair, repair_plane
 from tests.chaos.invocation import Invocation
 from tests.chaos.liveness import Liveness
 from tests.chaos.steps import Step, arrive, drain
@@ -43,16 +43,16 @@ CACHE_MINUTES = 6
 
 @dataclass
 class EventStorm:
-    """Some workloads, and the events that hit them in any order."""
+    """Some workloads, and the events that happen to them in any order."""
 
     workloads: tuple[Workload, ...]
     delays: Delays = field(default_factory=Delays)
     cloud: Cloud = field(init=False)
     liveness: Liveness = field(init=False)
     running: list[Invocation] = field(default_factory=list)
-    """The running handlers, the innermost last: it is the one that makes calls."""
-    armed: list[tuple[int, Step]] = field(default_factory=list)
-    """(calls to let pass first, the step that then happens inside a handler)."""
+    """The running handlers. The last one is the innermost, which makes the calls."""
+    pending_steps: list[tuple[int, Step]] = field(default_factory=list)
+    """(calls that pass first, the step that then happens inside a handler)."""
     timeline: list[tuple[str, datetime, str, object]] = field(default_factory=list)
     """(workload, when, what, details) of every act, decision and point."""
     last_tick: Event | None = None
@@ -62,7 +62,7 @@ class EventStorm:
     def __post_init__(self) -> None:
         self.cloud = Cloud(self.workloads, self.delays)
         self.liveness = Liveness(self.cloud)
-        self.cloud.account.calls.between = self._run_armed_step
+        self.cloud.account.calls.between = self._run_pending_step
 
     # --- steps --------------------------------------------------------------------------------------------
 
@@ -78,26 +78,28 @@ class EventStorm:
     def _deliveries(self) -> dict[str, Callable[[Step], None]]:
         return {
             "minute": lambda _: self.minute(),
-            "deliver": lambda step: self._deliver(self._box(step), step.amount, keep=False),
-            "deliver again": lambda step: self._deliver(self._box(step), step.amount, keep=True),
-            "deliver a tick": lambda step: self._deliver(self.cloud.mail[PLANE], step.amount, keep=False),
+            "deliver": lambda step: self._deliver(self._events_for(step), step.amount, keep=False),
+            "deliver again": lambda step: self._deliver(self._events_for(step), step.amount, keep=True),
+            "deliver a tick": lambda step: self._deliver(
+                self.cloud.undelivered[PLANE], step.amount, keep=False
+            ),
             "tick again": lambda _: self._tick_again(),
             "lose": self._lose,
-            "swap": lambda step: self._box(step).reverse(),
+            "swap": lambda step: self._events_for(step).reverse(),
             "run out of time": self._run_out_of_time,
         }
 
-    def _box(self, step: Step) -> list[Event]:
+    def _events_for(self, step: Step) -> list[Event]:
         owners = [PLANE, *(served.name for served in self.workloads)]
-        return self.cloud.mail[owners[(step.who + 1) % len(owners)]]
+        return self.cloud.undelivered[owners[(step.who + 1) % len(owners)]]
 
-    def _deliver(self, box: list[Event], which: int, *, keep: bool) -> None:
+    def _deliver(self, events: list[Event], which: int, *, keep: bool) -> None:
         """Deliver one of the events, in any order, perhaps more than once."""
-        if not box or len(self.running) >= MAX_DEPTH:
+        if not events or len(self.running) >= MAX_DEPTH:
             return
-        event = box[which % len(box)]
+        event = events[which % len(events)]
         if not keep:
-            box.remove(event)
+            events.remove(event)
         self.invoke(event)
 
     def _tick_again(self) -> None:
@@ -106,8 +108,8 @@ class EventStorm:
             self.invoke(self.last_tick)
 
     def _lose(self, step: Step) -> None:
-        if box := self._box(step):
-            box.pop(step.amount % len(box))
+        if events := self._events_for(step):
+            events.pop(step.amount % len(events))
 
     def _run_out_of_time(self, _: Step) -> None:
         if self.running:
@@ -117,18 +119,18 @@ class EventStorm:
         """An ordinary minute: its tick starts within it, with the scheduler's delay."""
         event = self.cloud.next_minute()
         if len(self.running) < MAX_DEPTH and event.tick:
-            self.cloud.mail[PLANE].remove(event)
+            self.cloud.undelivered[PLANE].remove(event)
             self.cloud.account.clock.advance(seconds=self.cloud.lateness_s(event.tick))
             self.invoke(event)
 
-    def _run_armed_step(self) -> None:
-        if not self.armed or not self.running:
+    def _run_pending_step(self) -> None:
+        if not self.pending_steps or not self.running:
             return
-        wait, step = self.armed[0]
+        wait, step = self.pending_steps[0]
         if wait > 0:
-            self.armed[0] = (wait - 1, step)
+            self.pending_steps[0] = (wait - 1, step)
             return
-        self.armed.pop(0)
+        self.pending_steps.pop(0)
         self.reached["inside a handler"] += 1
         self.liveness.snapshot()  # the handler itself may have acted since
         self.run_step(step)
@@ -161,7 +163,7 @@ class EventStorm:
             self.cloud.post(event.alarm.workload, replace(event, attempts=event.attempts - 1))
         self._record(run, error)
         if self.running:
-            self.running[-1].violations += run.violations  # raised once no handler runs any more
+            self.running[-1].violations += run.violations  # raised when no handler runs any more
         else:
             assert not run.violations, "\n".join(run.violations)
 
@@ -185,7 +187,7 @@ class EventStorm:
             what = {point.metric.name: point.value for point in points}
             self.timeline.append((name, now, "published", (points[0].at, what)))
         for published in run.report.published.values():
-            self._tell_arrivals(published)
+            self._record_arrivals(published)
         self.reached.update(f"noted: {counter}" for counter in run.report.counts)
         if run.event.tick and run.began_at - run.event.tick >= MINUTE:
             self.reached[LATE_SHUTDOWN] += any(action.kind is Kind.SHUTDOWN for action in run.actions)
@@ -194,7 +196,7 @@ class EventStorm:
         if error is not None:
             self.reached["invocations that failed"] += 1
 
-    def _tell_arrivals(self, published: Published) -> None:
+    def _record_arrivals(self, published: Published) -> None:
         demand = published.demand
         if isinstance(demand, Unknown):
             self.reached[UNCOUNTED] += 1
@@ -204,20 +206,22 @@ class EventStorm:
 
     # --- the end ------------------------------------------------------------------------------------------
 
-    def end_quietly(self) -> None:
-        """Once every fault is repaired, a message starts each fleet, and its deletion shuts it down."""
-        self.armed.clear()
-        self.cloud.mail.clear()
+    def end_and_check(self) -> None:
+        """Repair every fault; check that a message starts each fleet, and an empty queue shuts it down."""
+        self.pending_steps.clear()
+        self.cloud.undelivered.clear()
         for served in self.workloads:
-            mend(self.cloud, served, 1)
+            repair(self.cloud, served, 1)
             arrive(self.cloud, served, 1)
-        plane_mends(self.cloud, self.workloads[0], 1)
+        repair_plane(self.cloud, self.workloads[0], 1)
         self.cloud.account.clock.advance(minutes=CACHE_MINUTES)
-        told_before = len(self.timeline)
+        recorded_before = len(self.timeline)
         for _ in range(2):
             self.minute()
         for served in self.workloads:
-            assert self.cloud.capacity(served).desired > 0, f"{served.name} sleeps on after two quiet ticks"
+            assert self.cloud.capacity(served).desired > 0, (
+                f"{served.name} is still at zero after two healthy ticks"
+            )
             drain(self.cloud, served, 1)
         self.cloud.account.fleets.settle()
         idle_minutes = max(self.cloud.document(served).idle_minutes for served in self.workloads)
@@ -225,9 +229,9 @@ class EventStorm:
             self.minute()
         for served in self.workloads:
             capacity = self.cloud.capacity(served)
-            assert capacity.desired == served.bounds.min, f"{served.name} is left at {capacity}"
-        failures = [logged for logged in self.timeline[told_before:] if isinstance(logged[2], Counter)]
-        assert not failures, f"failures although all is mended: {failures}"
+            assert capacity.desired == served.bounds.min, f"{served.name} is still at {capacity}"
+        failures = [logged for logged in self.timeline[recorded_before:] if isinstance(logged[2], Counter)]
+        assert not failures, f"failures although every fault is repaired: {failures}"
         self.reached["interleavings"] += 1
 
 

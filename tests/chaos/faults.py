@@ -34,7 +34,7 @@ REFUSALS = [
 ]
 
 
-# --- troubles ---------------------------------------------------------------------------------------------
+# --- faults -----------------------------------------------------------------------------------------------
 
 
 def queue_fails(cloud: Cloud, served: Workload, _: int) -> None:
@@ -57,11 +57,11 @@ def durations_fail(cloud: Cloud, served: Workload, _: int) -> None:
 
 def arrivals_fail(cloud: Cloud, served: Workload, _: int) -> None:
     of = served.queue_metric(SENT)
-    cloud.unreadable[metric_key(of)] = f"GetMetricData for what is sent to {served.name}: Forbidden"
+    cloud.unreadable[metric_key(of)] = f"GetMetricData for the messages sent to {served.name}: Forbidden"
 
 
 def arrivals_come_late(cloud: Cloud, served: Workload, amount: int) -> None:
-    """As for a queue that was idle for six hours; or only every other minute has a value."""
+    """Values come late, as for a queue that was idle for six hours; or only every other minute has one."""
     cloud.sent_is[served.name] = LATE if amount % 2 else GAPPED
 
 
@@ -78,7 +78,7 @@ def target_fails(cloud: Cloud, served: Workload, _: int) -> None:
 
 def running_count_fails(cloud: Cloud, served: Workload, _: int) -> None:
     of = served.fleet.running_metric
-    cloud.unreadable[metric_key(of)] = f"GetMetricData for what runs of {served.name}: InternalError"
+    cloud.unreadable[metric_key(of)] = f"GetMetricData for the running count of {served.name}: InternalError"
 
 
 def acts_are_refused(cloud: Cloud, served: Workload, amount: int) -> None:
@@ -90,13 +90,13 @@ def document_spoils(cloud: Cloud, served: Workload, _: int) -> None:
 
 
 def launches_fail(cloud: Cloud, served: Workload, _: int) -> None:
-    """AWS starts no more instances; the running ones go on."""
+    """AWS launches no more instances; the running ones stay."""
     attempt = LaunchAttempt(at=cloud.account.clock(), failure=f"no capacity for {served.name}")
     cloud.account.launches.attempts[served.fleet] = [attempt]
 
 
 def weights_are_given(cloud: Cloud, served: Workload, _: int) -> None:
-    """A group's sizes are counted in capacity units; a service has none."""
+    """A group's sizes are now counted in capacity units; a service has none."""
     if isinstance(served.fleet, AutoScalingGroup):
         cloud.change(served, counted_by=("WeightedCapacity 2",))
 
@@ -106,7 +106,7 @@ def policy_vanishes(cloud: Cloud, served: Workload, _: int) -> None:
     cloud.account.policies.by_arn.pop(served.policy_arn, None)
 
 
-def mend(cloud: Cloud, served: Workload, _: int) -> None:
+def repair(cloud: Cloud, served: Workload, _: int) -> None:
     """An operator reads the log and repairs the workload; its document says active again."""
     account = cloud.account
     account.queues.failing.pop(served.queue_url, None)
@@ -150,7 +150,7 @@ def policies_refuse(cloud: Cloud, _: Workload, __: int) -> None:
     cloud.account.policies.refusing = TransientError("PutScalingPolicy was throttled")
 
 
-def plane_mends(cloud: Cloud, _: Workload, __: int) -> None:
+def repair_plane(cloud: Cloud, _: Workload, __: int) -> None:
     for registry in cloud.registries.values():
         registry.failing = None
     cloud.account.metrics.refusing = None
@@ -163,7 +163,7 @@ def wait(cloud: Cloud, _: Workload, amount: int) -> None:
 
 
 def minute_without_tick(cloud: Cloud, _: Workload, __: int) -> None:
-    """The tick of this minute is scheduled, and comes late or never."""
+    """The tick of this minute is scheduled, but delivered late or never."""
     cloud.next_minute()
 
 
@@ -193,13 +193,13 @@ FAULTS: Mapping[str, StepFunction] = {
     "policy vanishes": policy_vanishes,
     "launches fail": launches_fail,
     "weights are given": weights_are_given,
-    "mend": mend,
+    "repair": repair,
 }
 PLANE_STEPS: Mapping[str, StepFunction] = {
     "registry fails": registry_fails,
     "points are refused": points_are_refused,
     "policies refuse": policies_refuse,
-    "plane mends": plane_mends,
+    "repair plane": repair_plane,
     "wait": wait,
     "minute without tick": minute_without_tick,
     "ask for retune": ask_for_retune,

@@ -50,7 +50,7 @@ class Invocation:
         self.unknowns: list[tuple[str, str]] = []
         self.violations: list[str] = []
         self.overwrote = 0
-        """Bootstraps that lowered the desired count, as something else had raised it meanwhile."""
+        """Bootstraps that lowered the desired count because something else had raised it meanwhile."""
         self.world = World(
             queues=_Queues(self),
             fleets=_Fleets(self),
@@ -85,16 +85,16 @@ class _Queues:
         self.of = invocation
 
     def read(self, queue_urls: Collection[str], remaining_s: RemainingS) -> Mapping[str, Backlog | Unknown]:
-        seen = self.of.account.queues.read(queue_urls, remaining_s)
+        readings = self.of.account.queues.read(queue_urls, remaining_s)
         for served in self.of.cloud.workloads:
-            if served.queue_url not in seen:
+            if served.queue_url not in readings:
                 continue
-            reading = seen[served.queue_url]
+            reading = readings[served.queue_url]
             self.of.unknown(served.name, reading)
             self.of.first.setdefault(served.name, (reading, None))
             if snapshot := self.of.snapshots.get(served.name):
                 snapshot.backlog = reading
-        return seen
+        return readings
 
     def send(self, queue_url: str, bodies: Sequence[str]) -> None:
         self.of.add_violation(f"sent {len(bodies)} messages to {queue_url}")
@@ -105,22 +105,22 @@ class _Fleets:
         self.of = invocation
 
     def read(self, fleets: Collection[Fleet], remaining_s: RemainingS) -> Mapping[Fleet, Capacity | Unknown]:
-        seen = self.of.account.fleets.read(fleets, remaining_s)
+        readings = self.of.account.fleets.read(fleets, remaining_s)
         for served in self.of.cloud.workloads:
-            if served.fleet not in seen:
+            if served.fleet not in readings:
                 continue
-            reading = seen[served.fleet]
+            reading = readings[served.fleet]
             self.of.unknown(served.name, reading)
             if self.of.first.get(served.name, (None, None))[1] is None:
                 self.of.first[served.name] = (self.of.first[served.name][0], reading)
             if snapshot := self.of.snapshots.get(served.name):
                 snapshot.capacity = reading
-        return seen
+        return readings
 
     def set_desired(self, fleet: Fleet, instances: int) -> None:
         snapshot = self.of.on(fleet)
         if snapshot is None:
-            self.of.add_violation(f"set {fleet} to {instances} without reading its document anew")
+            self.of.add_violation(f"set {fleet} to {instances} without reading its document again")
         else:
             self.of.violations += resize_violations(self.of.event, snapshot, instances)
         name, observed = (
@@ -134,8 +134,8 @@ class _Fleets:
             taken = True
             self.of.overwrote += kind is Kind.BOOTSTRAP and instances < before
         finally:
-            seen = Observation(backlog=observed[0], capacity=observed[1])  # type: ignore[arg-type]
-            self.of.actions.append(Action(kind, name, instances, taken, seen))
+            observation = Observation(backlog=observed[0], capacity=observed[1])  # type: ignore[arg-type]
+            self.of.actions.append(Action(kind, name, instances, taken, observation))
             if snapshot:  # the next action needs a snapshot of its own
                 snapshot.backlog = snapshot.capacity = snapshot.proof = None
                 snapshot.after_shutdown = taken and lowers
@@ -173,7 +173,7 @@ class _Metrics:
                 whole[name] = counted / (capacity.running or 1)
         values = {name: {point.metric.name: point.value for point in own} for name, own in points.items()}
         if {name: own.get(BACKLOG_PER_INSTANCE) for name, own in values.items()} != whole:
-            self.of.add_violation(f"published {points} where {whole} was seen")
+            self.of.add_violation(f"published {points} although {whole} was observed")
         for name, own in values.items():
             self._check_tracked(served[name], own)
         for name, point in ((name, point) for name, own in points.items() for point in own):
@@ -181,7 +181,7 @@ class _Metrics:
                 self.of.add_violation(f"published {name} at {point.at} for the tick of {tick}")
 
     def _check_tracked(self, document: Workload, values: Mapping[str, float]) -> None:
-        """The effective metric is never below the plain one, and equals it where arrivals are unknown."""
+        """The effective metric is never below the plain one, and equals it if arrivals are unknown."""
         if (EFFECTIVE_BACKLOG_PER_INSTANCE in values) != document.publishes_effective:
             self.of.add_violation(f"published {values} of {document.name}, which tracks {document.tracking}")
         if EFFECTIVE_BACKLOG_PER_INSTANCE not in values:
@@ -190,9 +190,7 @@ class _Metrics:
         if not plain <= effective < math.inf:
             self.of.add_violation(f"{document.name} tracks {effective} over a backlog of {plain}")
         if isinstance(self.of.report.published[document.name].demand, Unknown) and effective != plain:
-            self.of.add_violation(
-                f"{document.name} tracks {effective} though nothing is known of its arrivals"
-            )
+            self.of.add_violation(f"{document.name} tracks {effective} although its arrivals are unknown")
 
     def read(
         self,
@@ -244,7 +242,7 @@ class _Policies:
     def put_target(self, policy: Policy, target: float) -> None:
         snapshot = self.of.on(policy.fleet)
         if snapshot is None:
-            self.of.add_violation(f"retuned {policy.fleet} without reading its document anew")
+            self.of.add_violation(f"retuned {policy.fleet} without reading its document again")
         else:
             self.of.violations += retune_violations(self.of.event, snapshot, policy, target)
         name = snapshot.document.name if snapshot else str(policy.fleet)

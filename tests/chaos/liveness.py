@@ -1,8 +1,8 @@
 """What must happen in time, checked against the true state of AWS: the liveness rules.
 
 After a healthy tick no fleet stays at zero while messages wait, and a fleet with an empty queue is set to its
-minimum, which its shutdown alarm does as well. An invocation is not checked where the workload was unhealthy
-meanwhile, or where anything changed that the rule depends on.
+minimum, which its shutdown alarm does as well. An invocation is not checked if the workload was unhealthy
+meanwhile, or if anything changed that the rule depends on.
 """
 
 from __future__ import annotations
@@ -39,44 +39,52 @@ class Liveness:
 
     cloud: Cloud
     moment: int = 0
-    sleeping: dict[str, Condition] = field(default_factory=dict)
-    idling: dict[str, Condition] = field(default_factory=dict)
+    at_zero_with_work: dict[str, Condition] = field(default_factory=dict)
+    above_min_and_empty: dict[str, Condition] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for served in self.cloud.workloads:
-            self.sleeping[served.name], self.idling[served.name] = Condition(), Condition()
+            self.at_zero_with_work[served.name], self.above_min_and_empty[served.name] = (
+                Condition(),
+                Condition(),
+            )
 
     def snapshot(self) -> None:
         """Update the state: something may have changed."""
         self.moment += 1
         for served in self.cloud.workloads:
             backlog, capacity = self.cloud.backlog(served), self.cloud.capacity(served)
-            asleep = capacity.desired == 0 and backlog.visible > 0
+            at_zero = capacity.desired == 0 and backlog.visible > 0
             idle = capacity.desired > 0 and backlog.total == 0
-            room = self._room(served) if asleep or idle else None
-            self._stand(self.sleeping[served.name], self._may_wake(served, room) if asleep else None)
-            self._stand(self.idling[served.name], self._may_go_home(served, room) if idle else None)
+            bounds = self._allowed_bounds(served) if at_zero or idle else None
+            self._update(
+                self.at_zero_with_work[served.name],
+                self._bootstrap_facts(served, bounds) if at_zero else None,
+            )
+            self._update(
+                self.above_min_and_empty[served.name], self._shutdown_facts(served, bounds) if idle else None
+            )
 
-    def _stand(self, unbroken: Condition, facts: Facts | None) -> None:
-        if facts != unbroken.facts:
-            unbroken.facts, unbroken.since, unbroken.minutes = facts, self.moment, 0
+    def _update(self, condition: Condition, facts: Facts | None) -> None:
+        if facts != condition.facts:
+            condition.facts, condition.since, condition.minutes = facts, self.moment, 0
 
-    def _may_wake(self, served: Workload, room: Bounds | None) -> Facts | None:
-        if room is None or room.max == 0 or self.cloud.capacity(served).scale_out_held_by:
+    def _bootstrap_facts(self, served: Workload, bounds: Bounds | None) -> Facts | None:
+        if bounds is None or bounds.max == 0 or self.cloud.capacity(served).scale_out_held_by:
             return None
-        return room, self.cloud.document(served)
+        return bounds, self.cloud.document(served)
 
-    def _may_go_home(self, served: Workload, room: Bounds | None) -> Facts | None:
+    def _shutdown_facts(self, served: Workload, bounds: Bounds | None) -> Facts | None:
         capacity = self.cloud.capacity(served)
-        if room is None or capacity.desired <= room.min or capacity.scale_in_held_by:
+        if bounds is None or capacity.desired <= bounds.min or capacity.scale_in_held_by:
             return None
         own = metric_key(self.cloud.account.backlog_metric(served))
         if self.cloud.account.metrics.refusing or own in self.cloud.unreadable:
             return None
-        return room, self.cloud.document(served)
+        return bounds, self.cloud.document(served)
 
-    def _room(self, served: Workload) -> Bounds | None:
-        """The common bounds, where nothing prevents Sluice from acting on the workload."""
+    def _allowed_bounds(self, served: Workload) -> Bounds | None:
+        """The common bounds, or None if anything prevents Sluice from acting on the workload."""
         account, document = self.cloud.account, self.cloud.document(served)
         broken = (
             account.registry.failing
@@ -91,7 +99,7 @@ class Liveness:
         return None if broken or document.mode is not Mode.ACTIVE else bounds
 
     def proofs(self, event: Event) -> dict[str, datetime]:
-        """Workload -> the minute with which the proof of its emptiness ends, where CloudWatch shows it now.
+        """Workload -> the minute with which the proof of its emptiness ends, if CloudWatch returns it now.
 
         A tick's proof ends one minute before its own, an alarm's at the newest published, at most two back.
         """
@@ -107,7 +115,7 @@ class Liveness:
         return proven
 
     def unreadable(self, served: Workload, event: Event) -> bool:
-        """Whether this is a tick to which the point before its own is published and cannot be read yet."""
+        """Whether this is a tick for which the previous point is published but cannot be read yet."""
         if event.tick is None:
             return False
         before = event.tick.replace(second=0, microsecond=0) - MINUTE
@@ -124,13 +132,13 @@ class Liveness:
         alarm, clock = run.event.alarm, self.cloud.account.clock()
         assert alarm is not None
         for served in self.cloud.workloads:
-            document, idle = self.cloud.document(served), self.idling[served.name]
+            document, idle = self.cloud.document(served), self.above_min_and_empty[served.name]
             own = alarm.is_alarm and alarm.arn == document.shutdown_alarm_arn
-            stood = idle.facts is not None and idle.since <= began and run.remaining > 0
+            unchanged = idle.facts is not None and idle.since <= began and run.remaining > 0
             # While the handler ran, a later minute may have begun, or a later point become readable.
             same = (clock - run.began_at) < MINUTE and clock.minute == run.began_at.minute
             proven = proofs.get(served.name)
-            if own and stood and same and proven and self.proofs(run.event).get(served.name) == proven:
+            if own and unchanged and same and proven and self.proofs(run.event).get(served.name) == proven:
                 return [f"{served.name} is above its minimum after an alarm over points that prove it empty"]
         return []
 
@@ -144,9 +152,9 @@ class Liveness:
             # The cached registry may be five minutes old: a tick can only follow the documents that it has.
             if (tick.served or {}).get(served.name) != self.cloud.document(served):
                 continue
-            asleep, idle = self.sleeping[served.name], self.idling[served.name]
-            if asleep.facts is not None and asleep.since <= began:
-                undone.append(f"a healthy tick left {served.name} asleep over {self.cloud.backlog(served)}")
+            at_zero, idle = self.at_zero_with_work[served.name], self.above_min_and_empty[served.name]
+            if at_zero.facts is not None and at_zero.since <= began:
+                undone.append(f"a healthy tick left {served.name} at zero with {self.cloud.backlog(served)}")
             if idle.facts is not None and idle.since <= began:
                 self._count(idle, tick.event.tick)
                 if served.name in proofs:
@@ -156,7 +164,7 @@ class Liveness:
             allowed = self.cloud.document(served).idle_minutes + 2 + self.cloud.delays.unreadable_in_a_row
             if idle.minutes >= allowed:
                 undone.append(
-                    f"{served.name} is above its minimum after {allowed} healthy ticks over nothing"
+                    f"{served.name} is above its minimum after {allowed} healthy ticks with an empty queue"
                 )
         return undone
 

@@ -1,7 +1,7 @@
 """The hypothesis state machine: it chooses how the workloads start, and every move.
 
-One run of it, from the beginning to the quiet end, is one interleaving. A failure is shrunk to the few moves
-that bring it about.
+One run of it, from the initial state to the final check, is one interleaving. hypothesis shrinks a failure to
+the few moves that cause it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Rule, RuleBasedStateMachine, initialize, rule
 
 from tests.chaos.event_storm import EventStorm
-from tests.chaos.moves import MOVES, InitialState, Move, beginning, make
+from tests.chaos.moves import MOVES, InitialState, Move, beginning, make_move
 
 
 @st.composite
@@ -21,14 +21,14 @@ def beginnings(draw: st.DrawFn) -> InitialState:
 def offers(name: str) -> Rule:
     """A rule that makes any of the moves of this name."""
 
-    def play(self: _Chaos, move: Move) -> None:
+    def run_interleaving(self: _Chaos, move: Move) -> None:
         assert self.storm is not None
-        storm, self.storm = self.storm, None  # a storm that broke a promise has no quiet end
-        make(storm, move)
+        storm, self.storm = self.storm, None  # after a violation, the end is not checked
+        make_move(storm, move)
         self.storm = storm
 
-    play.__name__ = name
-    return rule(move=st.sampled_from(MOVES[name]))(play)
+    run_interleaving.__name__ = name
+    return rule(move=st.sampled_from(MOVES[name]))(run_interleaving)
 
 
 class _Chaos(RuleBasedStateMachine):
@@ -40,8 +40,8 @@ class _Chaos(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if self.storm is not None:
-            self.storm.end_quietly()
+            self.storm.end_and_check()
 
 
 Chaos = type("Chaos", (_Chaos,), {name: offers(name) for name in MOVES})
-"""Ticks, alarms, messages, instances, hands and troubles in any order, and inside one another."""
+"""Ticks, alarms, messages, instances, operators and faults in any order, and inside one another."""

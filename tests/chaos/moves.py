@@ -1,7 +1,7 @@
 """What an interleaving consists of, as data: the initial state of the workloads, and the moves that follow.
 
-Owns the choices and how often each is on offer; hypothesis and a seed choose from the same. A move is one or
-more steps in a row, or a step that will happen inside a later handler's calls.
+Owns the choices and their frequency; hypothesis and a seed choose from the same ones. A move is one or more
+steps in a row, or a step that will happen inside a later handler's calls.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from tests.support.builders import (
 )
 
 Choose = Callable[[Sequence[Any]], Any]
-Inside = tuple[int, Step]
-"""Calls of a handler to let pass, and what then happens."""
-Move = tuple[Step | Inside, ...]
+StepInside = tuple[int, Step]
+"""(calls of a handler that pass first, the step that then happens)."""
+Move = tuple[Step | StepInside, ...]
 
 
 def each(names: Iterable[str]) -> list[Step]:
-    """These steps, of every size, to every workload."""
+    """These steps in every size, for every workload."""
     return [Step(name, who, amount) for name in names for who in range(3) for amount in range(1, 9)]
 
 
@@ -51,7 +51,7 @@ RACES = (
     "arrive",
 )
 CALLS_BEFORE = (0, 1, 2, 3, 4, 5, 6, 7, 9, 11, 13, 15, 17, 19)  # a tick's repairs come after its ninth call
-INSIDE: list[Inside] = [
+STEPS_INSIDE: list[StepInside] = [
     (after, step)
     for after in CALLS_BEFORE
     for step in each(
@@ -81,10 +81,10 @@ MOVES: Mapping[str, list[Move]] = {
         tuple(Step(what, who, 8) for what in ("boot", "receive", "delete", "drain")) for who in range(3)
     ],
     "instances": alone(each(INSTANCES)),
-    "hands": alone(each(OPERATOR_STEPS)),
-    "troubles": alone(each(FAULTS)),
+    "operator_steps": alone(each(OPERATOR_STEPS)),
+    "faults": alone(each(FAULTS)),
     "the_plane": alone(each(PLANE_STEPS)),
-    "all_is_mended": [(Step("plane mends"), Step("mend", who)) for who in range(3)],
+    "everything_is_repaired": [(Step("repair plane"), Step("repair", who)) for who in range(3)],
     "a_round_of_retuning": [
         (first, Step("ask for retune"), Step("deliver a tick", 0, -1))
         for first in each(["measure", "measure", "set mode", "switch target", "set policy target"])
@@ -106,26 +106,32 @@ MOVES: Mapping[str, list[Move]] = {
         for measured in range(1, 9)
         for mode in (1, 2, 3, 6)
     ],
-    "something_inside_a_handler": [(inside,) for inside in INSIDE],
+    "something_inside_a_handler": [(inside,) for inside in STEPS_INSIDE],
 }
 
-STARTS = ("asleep", "asleep over work", "awake, proven empty", "awake, one taken a moment ago", "awake")
+INITIAL_STATES = (
+    "at zero",
+    "at zero, work waits",
+    "running, proven empty",
+    "running, one in flight",
+    "running",
+)
 
 
 @dataclass(frozen=True)
 class InitialState:
-    """One to three workloads, how each begins, what happens inside the first handlers, and who is late."""
+    """One to three workloads, the state of each, the steps inside the first handlers, and the delays."""
 
     workloads: tuple[Workload, ...]
-    starts: tuple[str, ...]
-    meanwhile: tuple[Inside, ...]
+    initial_states: tuple[str, ...]
+    steps_inside: tuple[StepInside, ...]
     delays: Delays = field(default_factory=Delays)
 
     def storm(self) -> EventStorm:
         storm = EventStorm(self.workloads, self.delays)
-        for served, start in zip(self.workloads, self.starts, strict=True):
+        for served, start in zip(self.workloads, self.initial_states, strict=True):
             _start(storm, served, start)
-        storm.armed = list(self.meanwhile)
+        storm.pending_steps = list(self.steps_inside)
         return storm
 
 
@@ -133,8 +139,8 @@ def beginning(choose: Choose) -> InitialState:
     names = ("one", "two", "three")[: choose((1, 2, 2, 3))]
     return InitialState(
         workloads=tuple(_workload(name, choose) for name in names),
-        starts=tuple(choose(STARTS) for _ in names),
-        meanwhile=tuple(choose(INSIDE) for _ in range(choose((0, 0, 1, 2, 4)))),
+        initial_states=tuple(choose(INITIAL_STATES) for _ in names),
+        steps_inside=tuple(choose(STEPS_INSIDE) for _ in range(choose((0, 0, 1, 2, 4)))),
         delays=Delays(
             ticks_s=tuple(choose(range(MAX_LATE_S + 1)) for _ in range(choose((1, 7)))),
             points_s=choose((0, 10, 30, 45)),
@@ -151,20 +157,20 @@ def drawn(seed: int) -> tuple[InitialState, list[Move]]:
     return beginning(random.choice), [random.choice(MOVES[name]) for name in names]
 
 
-def make(storm: EventStorm, move: Move) -> None:
+def make_move(storm: EventStorm, move: Move) -> None:
     for part in move:
         if isinstance(part, Step):
             storm.run_step(part)
         else:
-            storm.armed.append(part)
+            storm.pending_steps.append(part)
 
 
-def play(start: InitialState, moves: Iterable[Move]) -> EventStorm:
-    """One whole interleaving, to its quiet end."""
+def run_interleaving(start: InitialState, moves: Iterable[Move]) -> EventStorm:
+    """Run one whole interleaving, up to and including its final check."""
     storm = start.storm()
     for move in moves:
-        make(storm, move)
-    storm.end_quietly()
+        make_move(storm, move)
+    storm.end_and_check()
     return storm
 
 
@@ -190,14 +196,14 @@ def _workload(name: str, choose: Choose) -> Workload:
 
 
 def _start(storm: EventStorm, served: Workload, start: str) -> None:
-    """Where the two decisions can be raced: awake over an empty queue, or asleep over work."""
+    """Put a workload into a state in which decisions can race: running without work, or at zero with work."""
     cloud = storm.cloud
-    if start == "asleep over work":
+    if start == "at zero, work waits":
         cloud.account.queues.change(served.queue_url, visible=60)
-    if start.startswith("awake"):
+    if start.startswith("running"):
         cloud.change(served, desired=5, running=5)
-    if start.startswith("awake, "):
+    if start.startswith("running, "):
         cloud.account.publish_idle_minutes(served)
         cloud.minutes_empty[served.name] = served.idle_minutes
-    if start == "awake, one taken a moment ago":
+    if start == "running, one in flight":
         cloud.account.queues.change(served.queue_url, in_flight=1)

@@ -13,7 +13,7 @@ from tests.chaos.steps import Step
 
 # The report of a real invocation counts its failure, only the load generator sends, and three workloads need
 # no shards.
-ELSEWHERE = {
+NEVER_REACHED_HERE = {
     Counter.INVOCATION_FAILED,
     Counter.MESSAGES_SENT,
     Counter.SHARDS_SENT,
@@ -26,7 +26,7 @@ TRIGGERS = {
 }
 
 
-def missed(reached: collections.Counter[str]) -> list[str]:
+def not_reached(reached: collections.Counter[str]) -> list[str]:
     """Every kind of decision, reason, limit, counter and step that did not occur."""
     reasons = {what.rpartition(": ")[2] for what in reached}
     actions = [f"{kind} acted by {trigger}" for kind, triggers in TRIGGERS.items() for trigger in triggers]
@@ -38,7 +38,11 @@ def missed(reached: collections.Counter[str]) -> list[str]:
         *(action for action in actions if action not in reached),
         *(outcome for outcome in outcomes if outcome not in logged),
         *(limit.name for limit in Limit if f"limit: {limit.name}" not in reached),
-        *(counter for counter in Counter if counter not in ELSEWHERE and f"noted: {counter}" not in reached),
+        *(
+            counter
+            for counter in Counter
+            if counter not in NEVER_REACHED_HERE and f"noted: {counter}" not in reached
+        ),
         *(step for step in STEPS if f"step: {step}" not in reached),
         *(step for step in _delivered() if f"step: {step}" not in reached),
         *(

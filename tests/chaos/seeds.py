@@ -11,22 +11,22 @@ from dataclasses import replace
 from multiprocessing import get_context
 
 from tests.chaos.cloud import PUNCTUAL
-from tests.chaos.moves import InitialState, Move, drawn, play
+from tests.chaos.moves import InitialState, Move, drawn, run_interleaving
 
 PER_BATCH = 200
 
 
 def failure_of(start: InitialState, moves: Sequence[Move]) -> str | None:
-    """What this interleaving breaks, or None."""
+    """The violations of this interleaving, or None."""
     try:
-        play(start, moves)
+        run_interleaving(start, moves)
     except AssertionError as broken:
         return str(broken)
     return None
 
 
 def shortest(start: InitialState, moves: Sequence[Move]) -> list[Move]:
-    """The moves of a failing interleaving without those that it fails without."""
+    """The moves of a failing interleaving that it needs in order to fail."""
     kept = list(moves)
     shorter = True
     while shorter:
@@ -40,7 +40,7 @@ def shortest(start: InitialState, moves: Sequence[Move]) -> list[Move]:
 
 
 def on_time(start: InitialState, moves: Sequence[Move]) -> InitialState:
-    """The initial state of a failing interleaving without delays, where it fails without them too."""
+    """The initial state of a failing interleaving without delays, if it fails without them too."""
     for delays in (PUNCTUAL, replace(start.delays, ticks_s=(0,)), replace(start.delays, points_s=0)):
         earlier = replace(start, delays=delays)
         if failure_of(earlier, moves):
@@ -48,45 +48,45 @@ def on_time(start: InitialState, moves: Sequence[Move]) -> InitialState:
     return start
 
 
-def explained(seed: int) -> str:
-    """A failing seed as a person reads it."""
+def failure_report(seed: int) -> str:
+    """Describe a failing seed for a reader."""
     start, moves = drawn(seed)
     start = on_time(start, moves)
     kept = shortest(start, moves)
     lines = [
-        f"the interleaving of seed {seed} breaks a promise:",
+        f"the interleaving of seed {seed} violates an invariant:",
         str(failure_of(start, kept)),
         "it begins with",
     ]
-    for served, how in zip(start.workloads, start.starts, strict=True):
+    for served, how in zip(start.workloads, start.initial_states, strict=True):
         lines.append(
             f"  {served.name} on {served.fleet}, {how}: bounds {served.bounds.min}..{served.bounds.max}, "
             f"bootstrap {served.bootstrap_instances or 'by backlog'}, {served.idle_minutes} idle minutes, "
             f"in flight {'counted' if served.count_in_flight else 'not counted'}, {served.target}"
         )
     lines.append(
-        f"  ticks late by {', '.join(map(str, start.delays.ticks_s))} s in turn, "
+        f"  ticks late by {', '.join(map(str, start.delays.ticks_s))} s (repeated),  "
         f"points readable after {start.delays.points_s} s"
     )
-    lines += [f"  inside a handler, {after} calls later: {step}" for after, step in start.meanwhile]
+    lines += [f"  inside a handler, {after} calls later: {step}" for after, step in start.steps_inside]
     lines += ["and goes on with", *(f"  {move}" for move in kept)]
     return "\n".join(lines)
 
 
 def reached_by(seeds: Iterable[int]) -> tuple[Counter[str], int | None]:
-    """What these interleavings came to, and the first seed that failed."""
+    """Count what these interleavings reached, and return the first seed that failed."""
     reached: Counter[str] = Counter()
     for seed in seeds:
         start, moves = drawn(seed)
         try:
-            reached += play(start, moves).reached
+            reached += run_interleaving(start, moves).reached
         except AssertionError:
             return reached, seed
     return reached, None
 
 
 def on_all_cores(seeds: range, processes: int) -> Iterator[tuple[Counter[str], int | None]]:
-    """As `reached_by`, batch by batch, in whatever order they end."""
+    """The results of `reached_by` for each batch, in the order in which the batches end."""
     batches = [seeds[at : at + PER_BATCH] for at in range(0, len(seeds), PER_BATCH)]
     with get_context("spawn").Pool(processes) as pool:
         yield from pool.imap_unordered(reached_by, batches)

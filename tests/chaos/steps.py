@@ -1,7 +1,6 @@
 """The ordinary steps, each a function of the cloud, one workload and a small number.
 
-What messages, instances and operators do. From any state a step does what AWS or a person could do there,
-or nothing.
+What messages, instances and operators do. A step does only what AWS or a person could do at that moment.
 """
 
 from __future__ import annotations
@@ -57,12 +56,12 @@ def move(cloud: Cloud, served: Workload, *, visible: int = 0, in_flight: int = 0
 
 
 def arrive(cloud: Cloud, served: Workload, amount: int) -> None:
-    move(cloud, served, visible=amount * amount)  # up to 64: more than any bounds serve
+    move(cloud, served, visible=amount * amount)  # up to 64: more than the instances can take
     cloud.sent[served.name] += amount * amount
 
 
 def keep_arriving(cloud: Cloud, served: Workload, amount: int) -> None:
-    """Messages have been sent for a while, each taken at once: 6 to 48 a minute."""
+    """6 to 48 messages a minute have been sent for a while, and each was received at once."""
     metric, minute = served.queue_metric(SENT), minute_of(cloud.account.clock())
     for back in range(1, READ_MINUTES + 1):
         cloud.account.metrics.put(metric, minute - MINUTE * back, 6 * amount)
@@ -118,7 +117,7 @@ def lose_instance(cloud: Cloud, served: Workload, _: int) -> None:
 
 
 def track(cloud: Cloud, served: Workload, amount: int) -> None:
-    """AWS's own target tracking: never from 0, never below 1, within the fleet's bounds, not where held."""
+    """AWS's own target tracking: never from 0, never below 1, within the fleet's bounds, not while held."""
     capacity, arn = cloud.capacity(served), cloud.document(served).policy_arn
     if capacity.desired == 0 or capacity.bounds is None or arn not in cloud.account.policies.by_arn:
         return
@@ -133,7 +132,7 @@ def hold_out(cloud: Cloud, served: Workload, _: int) -> None:
 
 
 def hold_in(cloud: Cloud, served: Workload, amount: int) -> None:
-    """A deployment is seen; some have lasted for hours."""
+    """A deployment is in progress; some have lasted for hours."""
     began = cloud.account.clock() - timedelta(minutes=30 * amount)
     cloud.change(served, scale_in_held_by=("a deployment is rolling",), deploying_since=began)
 
@@ -142,11 +141,11 @@ def release(cloud: Cloud, served: Workload, _: int) -> None:
     cloud.change(served, scale_out_held_by=(), scale_in_held_by=(), deploying_since=None)
 
 
-# --- hands ------------------------------------------------------------------------------------------------
+# --- operators --------------------------------------------------------------------------------------------
 
 
 def set_desired(cloud: Cloud, served: Workload, amount: int) -> None:
-    """By hand, 0 included; UpdateService knows no bounds, an Auto Scaling group refuses what is outside."""
+    """An operator sets the count, 0 included; a group enforces its bounds, a service does not."""
     bounds, desired = cloud.capacity(served).bounds, amount - 1
     outside = bounds is not None and not bounds.min <= desired <= bounds.max
     if isinstance(served.fleet, EcsService) or not outside:
@@ -174,7 +173,7 @@ def set_policy_target(cloud: Cloud, served: Workload, amount: int) -> None:
 
 
 def set_mode(cloud: Cloud, served: Workload, amount: int) -> None:
-    """As the command pauses and resumes: the document alone, the policy stays."""
+    """Pause and resume as the command does: the document changes, the policy stays."""
     cloud.amend(served, mode=MODES[amount % 3])
 
 
@@ -202,7 +201,7 @@ def switch_tracking(cloud: Cloud, served: Workload, amount: int) -> None:
 
 
 def update_stack(cloud: Cloud, served: Workload, amount: int) -> None:
-    """The stack writes document and policy anew; the policy exists only while the mode is active."""
+    """The stack rewrites document and policy; the policy exists only while the mode is active."""
     mode = MODES[amount % 3]
     assert served.policy_arn is not None
     if mode is Mode.ACTIVE:
@@ -216,14 +215,14 @@ def update_stack(cloud: Cloud, served: Workload, amount: int) -> None:
 
 
 def claim_neighbours_fleet(cloud: Cloud, served: Workload, amount: int) -> None:
-    """Now and then: nothing happens to the two until it is mended."""
+    """A rare step, after which Sluice touches neither workload until a repair."""
     others = [other for other in cloud.workloads if other.name != served.name]
     if amount == 1 and others and all(cloud.document(each).fleet == each.fleet for each in cloud.workloads):
         cloud.amend(served, fleet=others[0].fleet)
 
 
 def measure(cloud: Cloud, served: Workload, amount: int) -> None:
-    """The workers publish how long messages took; two of them are too few."""
+    """The workers publish processing times; two of them are too few for a retune."""
     of = cloud.document(served).duration_metric
     cloud.account.metrics.put(of, cloud.account.clock(), *[DURATIONS_S[amount - 1]] * (amount % 3 + 2))
 

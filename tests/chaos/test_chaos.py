@@ -11,8 +11,8 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.chaos.cloud import PUNCTUAL
 from tests.chaos.machine import Chaos
 from tests.chaos.moves import drawn
-from tests.chaos.reach import missed
-from tests.chaos.seeds import explained, failure_of, on_time, reached_by, shortest
+from tests.chaos.reach import not_reached
+from tests.chaos.seeds import failure_of, failure_report, on_time, reached_by, shortest
 from tests.chaos.steps import Step
 
 pytestmark = pytest.mark.slow
@@ -25,11 +25,11 @@ def share() -> tuple[Counter[str], int | None]:
     return reached_by(DEFAULT_SHARE)
 
 
-def test_no_interleaving_of_the_default_share_breaks_a_promise(
+def test_no_interleaving_of_the_default_share_violates_an_invariant(
     share: tuple[Counter[str], int | None],
 ) -> None:
     reached, failed = share
-    assert failed is None, explained(failed)
+    assert failed is None, failure_report(failed)
     assert reached["interleavings"] == len(DEFAULT_SHARE)
 
 
@@ -37,10 +37,10 @@ def test_the_default_share_meets_every_decision_reason_limit_counter_and_step(
     share: tuple[Counter[str], int | None],
 ) -> None:
     reached, _ = share
-    assert missed(reached) == []
+    assert not_reached(reached) == []
 
 
-def test_no_interleaving_that_hypothesis_finds_breaks_a_promise() -> None:
+def test_no_interleaving_that_hypothesis_finds_violates_an_invariant() -> None:
     run_state_machine_as_test(
         Chaos, settings=settings(stateful_step_count=25, suppress_health_check=[HealthCheck.too_slow])
     )
@@ -60,5 +60,5 @@ def test_a_failing_interleaving_is_reported_by_its_shortest_part(monkeypatch: py
     kept = shortest(start, moves)
     assert len(kept) < len(moves)
     assert failure_of(start, kept)
-    assert str(failure_of(start, kept)) in explained(failed)
+    assert str(failure_of(start, kept)) in failure_report(failed)
     assert all(isinstance(part, Step | tuple) for move in kept for part in move)

@@ -59,7 +59,7 @@ Decide = Callable[..., Decision]
 
 
 def blind_to(decide: Decide, **facts: object) -> Decide:
-    """The same decision, with these counts of the queue or facts of the fleet taken for others."""
+    """The same decision over changed facts: these counts of the queue or attributes of the fleet."""
 
     def broken(workload: Workload, observed: Observation, *rest: Any, **named: Any) -> Decision:
         return replace(decide(workload, _put(observed, facts), *rest, **named), observation=observed)
@@ -127,7 +127,7 @@ def nothing_published_is_zero(
 
 
 def counted_back_from_the_clock(tick: TickContext) -> None:
-    """A tick's proof ends one minute before the time at which it has observed."""
+    """A tick's proof ends one minute before the time of its observation."""
     retry_missed_alarms(replace(tick, minute=minute_of(tick.world.now())))
 
 
@@ -144,9 +144,9 @@ def unread_proof_is_zero(
     return decide_shutdown(workload, observed, published, trigger, proof_ends=proof_ends)
 
 
-def given_up(name: str, *rest: Any) -> None:
+def does_nothing(name: str, *rest: Any) -> None:
     *_, tick = rest
-    tick.report.failed(name, Counter.ACTION_FAILED, "no luck today")
+    tick.report.failed(name, Counter.ACTION_FAILED, "not retried")
 
 
 def act_unlogged(
@@ -160,7 +160,7 @@ def act_unlogged(
     return action(decision, workload, world, Quiet(), *proof)  # type: ignore[arg-type]
 
 
-def act_and_forget(*asked: Any) -> Outcome:
+def act_without_retry(*asked: Any) -> Outcome:
     with suppress(TransientError):
         return action(*asked)
     return Outcome.HELD
@@ -271,7 +271,7 @@ MUTATIONS: dict[str, Iterable[tuple[object, str, object]]] = {
         (wake, "effective_bounds", lambda workload, _: (workload.bounds, ()))
     ],
     "the fleet's bounds alone count": [
-        (wake, "effective_bounds", lambda workload, seen: (seen.bounds or workload.bounds, ()))
+        (wake, "effective_bounds", lambda workload, observation: (observation.bounds or workload.bounds, ()))
     ],
     "observe acts": [
         (
@@ -300,13 +300,15 @@ MUTATIONS: dict[str, Iterable[tuple[object, str, object]]] = {
     "nothing is observed again after a shutdown": [
         (sluice.usecases.resize, "_bootstrap_if_work_waits", lambda *_: None)
     ],
-    "an alarm's failed reading is not retried": [(sluice.usecases.resize, "act", act_and_forget)],
+    "an alarm's failed reading is not retried": [(sluice.usecases.resize, "act", act_without_retry)],
     "a tick bootstraps no fleet": [(sluice.usecases.missed_alarms, "_missed_bootstraps", lambda *_: [])],
     "a tick shuts no fleet down": [(sluice.usecases.missed_alarms, "_missed_shutdowns", lambda *_: [])],
     "a tick gives up a bootstrap, and logs it": [
-        (sluice.usecases.missed_alarms, "retry_bootstrap", given_up)
+        (sluice.usecases.missed_alarms, "retry_bootstrap", does_nothing)
     ],
-    "a tick gives up a shutdown, and logs it": [(sluice.usecases.missed_alarms, "retry_shutdown", given_up)],
+    "a tick gives up a shutdown, and logs it": [
+        (sluice.usecases.missed_alarms, "retry_shutdown", does_nothing)
+    ],
     "what was done is not logged": [(sluice.usecases.resize, "act", act_unlogged)],
     "an alarm may be that of any workload": [(sluice.usecases.wake, "_check", lambda *_: None)],
     "a stale tick works": [(sluice.usecases.serve_workloads, "STALE_AFTER", timedelta(hours=1))],
@@ -331,7 +333,7 @@ MUTATIONS: dict[str, Iterable[tuple[object, str, object]]] = {
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS)
-def test_the_chaos_catches_it_when(mutation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_share_detects_the_mutation(mutation: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name, broken in MUTATIONS[mutation]:
         monkeypatch.setattr(module, name, broken)
     _, failed = reached_by(DEFAULT_SHARE)

@@ -13,17 +13,19 @@ from sluice.ports import Counter
 from sluice.usecases.published_backlog import published_backlog
 from tests.chaos.event_storm import EventStorm
 from tests.chaos.faults import PLANE_STEPS
-from tests.chaos.moves import MOVES, InitialState, Move, beginning, make
+from tests.chaos.moves import MOVES, InitialState, Move, beginning, make_move
 from tests.chaos.steps import Step
 
 pytestmark = pytest.mark.slow
 
 SEEDS = range(300)
 # What happens inside a handler depends on how many calls it makes, and so on the neighbour.
-APART = [name for name in MOVES if name not in ("something_inside_a_handler", "a_message_within_a_tick")]
-FROM_A_BOX = ("deliver", "deliver again", "lose", "swap")
-BOX_OF_THE_PLANE = {2: 2, 1: 1}
-"""Number of workloads -> the `who` whose box is the plane's."""
+INDEPENDENT_MOVES = [
+    name for name in MOVES if name not in ("something_inside_a_handler", "a_message_within_a_tick")
+]
+DELIVERY_STEPS = ("deliver", "deliver again", "lose", "swap")
+WHO_IS_THE_PLANE = {2: 2, 1: 1}
+"""Number of workloads -> the `who` that means the control plane."""
 
 
 def drawn_for_two(seed: int) -> tuple[InitialState, list[Move]]:
@@ -31,8 +33,10 @@ def drawn_for_two(seed: int) -> tuple[InitialState, list[Move]]:
     start = beginning(random.choice)
     while len(start.workloads) < 2:
         start = beginning(random.choice)
-    start = replace(start, workloads=start.workloads[:2], starts=start.starts[:2], meanwhile=())
-    moves = [random.choice(MOVES[random.choice(APART)]) for _ in range(random.randint(10, 40))]
+    start = replace(
+        start, workloads=start.workloads[:2], initial_states=start.initial_states[:2], steps_inside=()
+    )
+    moves = [random.choice(MOVES[random.choice(INDEPENDENT_MOVES)]) for _ in range(random.randint(10, 40))]
     return start, [move for move in moves if not any(map(_is_shared, _steps(move)))]
 
 
@@ -46,16 +50,16 @@ def _steps(move: Move) -> list[Step]:
 
 
 def of_the_first(moves: Iterable[Move]) -> list[Move]:
-    """What is left of the moves for a first workload that is alone."""
+    """The moves that remain for the first workload without its neighbour."""
     return [tuple(own for step in _steps(move) for own in _own(step)) for move in moves]
 
 
 def _own(step: Step) -> list[Step]:
     if step.what in ("minute", "deliver a tick", "tick again") or step.what in PLANE_STEPS:
         return [step]
-    if step.what in FROM_A_BOX and step.who == BOX_OF_THE_PLANE[2]:
-        return [replace(step, who=BOX_OF_THE_PLANE[1])]
-    if step.what in FROM_A_BOX:
+    if step.what in DELIVERY_STEPS and step.who == WHO_IS_THE_PLANE[2]:
+        return [replace(step, who=WHO_IS_THE_PLANE[1])]
+    if step.what in DELIVERY_STEPS:
         return [step] if step.who == 0 else []
     return [step] if step.who % 2 == 0 else []
 
@@ -63,8 +67,8 @@ def _own(step: Step) -> list[Step]:
 def timeline_of_the_first(start: InitialState, moves: Iterable[Move]) -> list[object]:
     storm: EventStorm = start.storm()
     for move in moves:
-        make(storm, move)
-    # Every invocation that reads the registry says what is wrong with it, a neighbour's stack event included.
+        make_move(storm, move)
+    # Every invocation that reads the registry reports its bad documents, also one for the neighbour's stack.
     return [
         logged
         for logged in storm.timeline
@@ -73,13 +77,13 @@ def timeline_of_the_first(start: InitialState, moves: Iterable[Move]) -> list[ob
 
 
 def difference(seed: int) -> tuple[list[object], list[object]]:
-    """What the first workload went through with its neighbour, and without."""
+    """The timeline of the first workload with its neighbour, and without."""
     start, moves = drawn_for_two(seed)
-    by_itself = replace(start, workloads=start.workloads[:1], starts=start.starts[:1])
+    by_itself = replace(start, workloads=start.workloads[:1], initial_states=start.initial_states[:1])
     return timeline_of_the_first(start, moves), timeline_of_the_first(by_itself, of_the_first(moves))
 
 
-def test_a_neighbour_changes_no_act_no_decision_and_no_point() -> None:
+def test_a_neighbour_changes_no_action_decision_or_data_point() -> None:
     logged = 0
     for seed in SEEDS:
         beside, by_itself = difference(seed)
@@ -88,7 +92,7 @@ def test_a_neighbour_changes_no_act_no_decision_and_no_point() -> None:
     assert logged > 5 * len(SEEDS)
 
 
-def test_a_neighbour_whose_unread_proof_holds_up_everybody_is_noticed(
+def test_an_unreadable_proof_that_blocks_the_neighbour_is_detected(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def all_or_nothing(*asked: object) -> object:
@@ -98,4 +102,4 @@ def test_a_neighbour_whose_unread_proof_holds_up_everybody_is_noticed(
 
     monkeypatch.setattr("sluice.usecases.missed_alarms.published_backlog", all_or_nothing)
     with pytest.raises(AssertionError):
-        test_a_neighbour_changes_no_act_no_decision_and_no_point()
+        test_a_neighbour_changes_no_action_decision_or_data_point()
