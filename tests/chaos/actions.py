@@ -62,8 +62,8 @@ def resize_violations(event: Event, snapshot: Snapshot, instances: int) -> Itera
     if not isinstance(backlog, Backlog) or not isinstance(capacity, Capacity):
         yield f"set {fleet} to {instances} after observing only {backlog} and {capacity}"
         return
-    if capacity.counted_by:
-        yield f"set {fleet} to {instances}, which counts {capacity.counted_by}"
+    if capacity.unsupported_units:
+        yield f"set {fleet} to {instances}, which counts {capacity.unsupported_units}"
     bounds = common(document, capacity)
     if bounds is None or not bounds.min <= instances <= bounds.max:
         yield f"set {fleet} to {instances}, outside {bounds}"
@@ -95,8 +95,8 @@ def _bootstrap_violations(
         yield f"bootstrapped {name} although {capacity.desired} were desired"
     if backlog.visible == 0:
         yield f"bootstrapped {name} although nothing was visible"
-    if capacity.scale_out_held_by:
-        yield f"bootstrapped {name} although {capacity.scale_out_held_by}"
+    if capacity.scale_out_blocked_by:
+        yield f"bootstrapped {name} although {capacity.scale_out_blocked_by}"
 
 
 def _first_target(document: Workload) -> float:
@@ -113,8 +113,8 @@ def _shutdown_violations(
         yield f"set {name} to {instances}, not to the minimum of {bounds}"
     if backlog.visible or backlog.in_flight or backlog.delayed:
         yield f"shut {name} down over {backlog}"
-    if capacity.scale_in_held_by:
-        yield f"shut {name} down although {capacity.scale_in_held_by}"
+    if capacity.scale_in_blocked_by:
+        yield f"shut {name} down although {capacity.scale_in_blocked_by}"
     if snapshot.proof != [0.0] * snapshot.document.idle_minutes:
         yield f"shut {name} down on the proof {snapshot.proof}"
 

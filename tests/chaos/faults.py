@@ -98,7 +98,7 @@ def launches_fail(cloud: Cloud, served: Workload, _: int) -> None:
 def weights_are_given(cloud: Cloud, served: Workload, _: int) -> None:
     """A group's sizes are now counted in capacity units; a service has none."""
     if isinstance(served.fleet, AutoScalingGroup):
-        cloud.change(served, counted_by=("WeightedCapacity 2",))
+        cloud.change(served, unsupported_units=("WeightedCapacity 2",))
 
 
 def policy_vanishes(cloud: Cloud, served: Workload, _: int) -> None:
@@ -127,10 +127,10 @@ def repair(cloud: Cloud, served: Workload, _: int) -> None:
     cloud.change(
         served,
         bounds=served.bounds,
-        scale_out_held_by=(),
-        scale_in_held_by=(),
+        scale_out_blocked_by=(),
+        scale_in_blocked_by=(),
         deploying_since=None,
-        counted_by=(),
+        unsupported_units=(),
     )
 
 

@@ -168,7 +168,7 @@ class _Metrics:
         for name, (backlog, capacity) in self.of.first.items():
             if not isinstance(backlog, Backlog) or not isinstance(capacity, Capacity):
                 continue
-            if name in served and not capacity.counted_by:
+            if name in served and not capacity.unsupported_units:
                 counted = backlog.visible + (backlog.in_flight if served[name].count_in_flight else 0)
                 whole[name] = counted / (capacity.running or 1)
         values = {name: {point.metric.name: point.value for point in own} for name, own in points.items()}

@@ -70,13 +70,13 @@ class Liveness:
             condition.facts, condition.since, condition.minutes = facts, self.moment, 0
 
     def _bootstrap_facts(self, served: Workload, bounds: Bounds | None) -> Facts | None:
-        if bounds is None or bounds.max == 0 or self.cloud.capacity(served).scale_out_held_by:
+        if bounds is None or bounds.max == 0 or self.cloud.capacity(served).scale_out_blocked_by:
             return None
         return bounds, self.cloud.document(served)
 
     def _shutdown_facts(self, served: Workload, bounds: Bounds | None) -> Facts | None:
         capacity = self.cloud.capacity(served)
-        if bounds is None or capacity.desired <= bounds.min or capacity.scale_in_held_by:
+        if bounds is None or capacity.desired <= bounds.min or capacity.scale_in_blocked_by:
             return None
         own = metric_key(self.cloud.account.backlog_metric(served))
         if self.cloud.account.metrics.refusing or own in self.cloud.unreadable:
@@ -92,7 +92,7 @@ class Liveness:
             or account.queues.failing.get(served.queue_url)
             or account.fleets.failing.get(served.fleet)
             or self.cloud.refused_actions.get(served.fleet)
-            or self.cloud.capacity(served).counted_by
+            or self.cloud.capacity(served).unsupported_units
             or any(self.cloud.document(each).fleet != each.fleet for each in self.cloud.workloads)
         )
         bounds = common(document, self.cloud.capacity(served))

@@ -122,23 +122,23 @@ def track(cloud: Cloud, served: Workload, amount: int) -> None:
     if capacity.desired == 0 or capacity.bounds is None or arn not in cloud.account.policies.by_arn:
         return
     desired = min(max(amount, capacity.bounds.min, 1), capacity.bounds.max)
-    held = capacity.scale_out_held_by if desired > capacity.desired else capacity.scale_in_held_by
+    held = capacity.scale_out_blocked_by if desired > capacity.desired else capacity.scale_in_blocked_by
     if not held:
         cloud.change(served, desired=desired)
 
 
 def hold_out(cloud: Cloud, served: Workload, _: int) -> None:
-    cloud.change(served, scale_out_held_by=("Launch is suspended",))
+    cloud.change(served, scale_out_blocked_by=("Launch is suspended",))
 
 
 def hold_in(cloud: Cloud, served: Workload, amount: int) -> None:
     """A deployment is in progress; some have lasted for hours."""
     began = cloud.account.clock() - timedelta(minutes=30 * amount)
-    cloud.change(served, scale_in_held_by=("a deployment is rolling",), deploying_since=began)
+    cloud.change(served, scale_in_blocked_by=("a deployment is rolling",), deploying_since=began)
 
 
 def release(cloud: Cloud, served: Workload, _: int) -> None:
-    cloud.change(served, scale_out_held_by=(), scale_in_held_by=(), deploying_since=None)
+    cloud.change(served, scale_out_blocked_by=(), scale_in_blocked_by=(), deploying_since=None)
 
 
 # --- operators --------------------------------------------------------------------------------------------

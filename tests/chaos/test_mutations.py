@@ -284,9 +284,9 @@ MUTATIONS: dict[str, Iterable[tuple[object, str, object]]] = {
         (sluice.usecases.resize, "decide_bootstrap", as_if_active(decide_bootstrap)),
         (sluice.usecases.resize, "decide_shutdown", as_if_active(decide_shutdown)),
     ],
-    "a held scale-out is done": blind_bootstrap(scale_out_held_by=()),
-    "capacity units are taken for instances": blind_bootstrap(counted_by=()),
-    "a held scale-in is done": blind_shutdown(scale_in_held_by=()),
+    "a held scale-out is done": blind_bootstrap(scale_out_blocked_by=()),
+    "capacity units are taken for instances": blind_bootstrap(unsupported_units=()),
+    "a held scale-in is done": blind_shutdown(scale_in_blocked_by=()),
     "an unknown reading counts as 0 for the handlers": [
         (sluice.usecases.resize, "observe", zero_for_unknown)
     ],

@@ -208,4 +208,4 @@ def _deployment(aws: EmbeddedAws) -> tuple[tuple[str, ...], datetime | None]:
     with ThreadPoolExecutor(2) as pool:
         seen = EcsServices(lambda: aws.ecs, lambda: aws.scaling, pool).read([fleet], lambda: 30)[fleet]
     assert isinstance(seen, Capacity)
-    return seen.scale_in_held_by, seen.deploying_since
+    return seen.scale_in_blocked_by, seen.deploying_since

@@ -124,18 +124,18 @@ def test_a_suspended_process_holds_the_direction_that_needs_it(
 ) -> None:
     suspended = [{"ProcessName": process, "SuspensionReason": "User suspended at 2026-01-15T11:00:00Z"}]
     seen = read_one(described(SuspendedProcesses=suspended), pool)
-    assert (seen.scale_out_held_by, seen.scale_in_held_by) == (out, into)
+    assert (seen.scale_out_blocked_by, seen.scale_in_blocked_by) == (out, into)
 
 
 def test_all_that_holds_a_direction_is_named(pool: ThreadPoolExecutor) -> None:
     both = [{"ProcessName": name} for name in ("Terminate", "AlarmNotification")]
     seen = read_one(described(SuspendedProcesses=both), pool)
-    assert seen.scale_in_held_by == ("AlarmNotification is suspended", "Terminate is suspended")
+    assert seen.scale_in_blocked_by == ("AlarmNotification is suspended", "Terminate is suspended")
 
 
 def test_a_group_that_is_being_deleted_is_held_both_ways(pool: ThreadPoolExecutor) -> None:
     seen = read_one(described(Status="Delete in progress"), pool)
-    assert (seen.scale_out_held_by, seen.scale_in_held_by) == (("Delete in progress",),) * 2
+    assert (seen.scale_out_blocked_by, seen.scale_in_blocked_by) == (("Delete in progress",),) * 2
 
 
 def test_a_refused_batch_is_unknown_for_its_own_groups_alone(pool: ThreadPoolExecutor) -> None:
@@ -208,7 +208,7 @@ def test_a_group_that_an_operator_froze_reads_as_held(pool: ThreadPoolExecutor) 
     autoscaling.suspend_processes(AutoScalingGroupName=group.name, ScalingProcesses=["Launch", "Terminate"])
     seen = AutoScalingGroups(lambda: autoscaling, pool).read([group], plenty)[group]
     assert isinstance(seen, Capacity)
-    assert (seen.scale_out_held_by, seen.scale_in_held_by) == (
+    assert (seen.scale_out_blocked_by, seen.scale_in_blocked_by) == (
         ("Launch is suspended",),
         ("Terminate is suspended",),
     )
@@ -225,7 +225,7 @@ def mixed(*weights: str | None) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("changes", "counted_by"),
+    ("changes", "unsupported_units"),
     [
         ({}, ()),
         ({"MixedInstancesPolicy": mixed(None, None)}, ()),
@@ -240,15 +240,18 @@ def mixed(*weights: str | None) -> dict[str, Any]:
     ],
 )
 def test_sizes_that_are_not_counted_in_instances_are_marked(
-    changes: dict[str, Any], counted_by: tuple[str, ...], pool: ThreadPoolExecutor
+    changes: dict[str, Any], unsupported_units: tuple[str, ...], pool: ThreadPoolExecutor
 ) -> None:
-    assert read_one(described("transcription", "InService", **changes), pool).counted_by == counted_by
+    assert (
+        read_one(described("transcription", "InService", **changes), pool).unsupported_units
+        == unsupported_units
+    )
 
 
-@pytest.mark.parametrize(("weight", "counted_by"), [("1", ()), ("8", ("WeightedCapacity 8",))])
+@pytest.mark.parametrize(("weight", "unsupported_units"), [("1", ()), ("8", ("WeightedCapacity 8",))])
 def test_an_instance_keeps_the_weight_that_its_policy_no_longer_has(
-    weight: str, counted_by: tuple[str, ...], pool: ThreadPoolExecutor
+    weight: str, unsupported_units: tuple[str, ...], pool: ThreadPoolExecutor
 ) -> None:
     group = described("transcription", "InService")
     group["Instances"][0]["WeightedCapacity"] = weight
-    assert read_one(group, pool).counted_by == counted_by
+    assert read_one(group, pool).unsupported_units == unsupported_units

@@ -74,9 +74,9 @@ def test_all_that_a_decision_needs_of_a_group_is_read(answering: Answering) -> N
             desired=3,
             running=1,
             bounds=Bounds(min=1, max=7),
-            scale_out_held_by=("Launch is suspended", "Delete in progress"),
-            scale_in_held_by=("Delete in progress",),
-            counted_by=("WeightedCapacity 2", "WeightedCapacity 3", "DesiredCapacityType vcpu"),
+            scale_out_blocked_by=("Launch is suspended", "Delete in progress"),
+            scale_in_blocked_by=("Delete in progress",),
+            unsupported_units=("WeightedCapacity 2", "WeightedCapacity 3", "DesiredCapacityType vcpu"),
         )
 
 
@@ -89,8 +89,8 @@ def test_all_that_a_decision_needs_of_a_service_is_read(answering: Answering) ->
             desired=3,
             running=2,
             bounds=Bounds(min=1, max=7),
-            scale_out_held_by=("DynamicScalingOut is suspended",),
-            scale_in_held_by=("a deployment is rolling",),
+            scale_out_blocked_by=("DynamicScalingOut is suspended",),
+            scale_in_blocked_by=("a deployment is rolling",),
         )
 
 

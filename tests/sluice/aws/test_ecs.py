@@ -169,7 +169,7 @@ class TestReading:
     ) -> None:
         seen = read_one(described(deployments=deployments), pool, scalable_target())
         assert isinstance(seen, Capacity)
-        assert (seen.scale_out_held_by, seen.scale_in_held_by) == ((), ("a deployment is rolling",))
+        assert (seen.scale_out_blocked_by, seen.scale_in_blocked_by) == ((), ("a deployment is rolling",))
         assert seen.deploying_since == BEGAN
 
     def test_a_deployment_without_a_rollout_state_is_not_held(self, pool: ThreadPoolExecutor) -> None:
@@ -177,7 +177,7 @@ class TestReading:
         deployments = [{"id": "ecs-svc/1", "status": "PRIMARY"}]
         seen = read_one(described(deployments=deployments), pool, scalable_target())
         assert isinstance(seen, Capacity)
-        assert (seen.scale_in_held_by, seen.deploying_since) == ((), None)
+        assert (seen.scale_in_blocked_by, seen.deploying_since) == ((), None)
 
     @pytest.mark.parametrize("controller", ["CODE_DEPLOY", "EXTERNAL"])
     @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ class TestReading:
         service = described(deployments=[], deploymentController={"type": controller}, taskSets=task_sets)
         seen = read_one(service, pool, scalable_target())
         assert isinstance(seen, Capacity)
-        assert (seen.scale_out_held_by, seen.scale_in_held_by) == ((), ("a deployment is rolling",))
+        assert (seen.scale_out_blocked_by, seen.scale_in_blocked_by) == ((), ("a deployment is rolling",))
         assert seen.deploying_since == BEGAN
 
     @pytest.mark.parametrize("task_sets", [[], [task_set("1", "PRIMARY")]])
@@ -204,15 +204,15 @@ class TestReading:
         service = described(deployments=[], taskSets=task_sets)
         seen = read_one(service, pool, scalable_target())
         assert isinstance(seen, Capacity)
-        assert (seen.scale_in_held_by, seen.deploying_since) == ((), None)
+        assert (seen.scale_in_blocked_by, seen.deploying_since) == ((), None)
 
     def test_neither_deployments_nor_task_sets_is_unknown_and_holds_scale_in_alone(
         self, pool: ThreadPoolExecutor
     ) -> None:
         seen = read_one(described(deployments=[]), pool, scalable_target())
         assert isinstance(seen, Capacity)
-        assert (seen.desired, seen.scale_out_held_by, seen.deploying_since) == (3, (), None)
-        assert seen.scale_in_held_by == (
+        assert (seen.desired, seen.scale_out_blocked_by, seen.deploying_since) == (3, (), None)
+        assert seen.scale_in_blocked_by == (
             "AWS shows neither deployments nor task sets, so one may be rolling",
         )
 
@@ -220,7 +220,7 @@ class TestReading:
         deployments = [{"id": "ecs-svc/1", "status": "PRIMARY", "rolloutState": "IN_PROGRESS"}]
         seen = read_one(described(deployments=deployments), pool, scalable_target())
         assert isinstance(seen, Capacity)
-        assert (seen.scale_in_held_by, seen.deploying_since) == (("a deployment is rolling",), None)
+        assert (seen.scale_in_blocked_by, seen.deploying_since) == (("a deployment is rolling",), None)
 
     def test_the_beginning_of_a_deployment_is_logged_in_utc(self, pool: ThreadPoolExecutor) -> None:
         local = BEGAN.astimezone(timezone(timedelta(hours=9)))
@@ -237,15 +237,15 @@ class TestReading:
         }
         seen = read_one(described(), pool, scalable_target(SuspendedState=state))
         assert isinstance(seen, Capacity)
-        assert seen.scale_out_held_by == ("DynamicScalingOut is suspended",)
-        assert seen.scale_in_held_by == ("DynamicScalingIn is suspended",)
+        assert seen.scale_out_blocked_by == ("DynamicScalingOut is suspended",)
+        assert seen.scale_in_blocked_by == ("DynamicScalingIn is suspended",)
 
     def test_suspended_scheduled_scaling_holds_nothing(self, pool: ThreadPoolExecutor) -> None:
         seen = read_one(
             described(), pool, scalable_target(SuspendedState={"ScheduledScalingSuspended": True})
         )
         assert isinstance(seen, Capacity)
-        assert (seen.scale_out_held_by, seen.scale_in_held_by) == ((), ())
+        assert (seen.scale_out_blocked_by, seen.scale_in_blocked_by) == ((), ())
 
     @pytest.mark.parametrize("status", ["DRAINING", "INACTIVE"])
     def test_a_service_that_is_going_away_is_unknown(self, status: str, pool: ThreadPoolExecutor) -> None:
@@ -349,7 +349,7 @@ def test_a_suspended_scalable_target_in_the_account_reads_as_held(pool: ThreadPo
     ecs = account.client("ecs")
     seen = EcsServices(lambda: ecs, lambda: scaling, pool).read([service], plenty)[service]
     assert isinstance(seen, Capacity)
-    assert seen.scale_in_held_by == ("DynamicScalingIn is suspended",)
+    assert seen.scale_in_blocked_by == ("DynamicScalingIn is suspended",)
 
 
 @pytest.mark.usefixtures("in_account")
@@ -362,5 +362,5 @@ def test_two_task_sets_in_the_account_read_as_a_deployment(pool: ThreadPoolExecu
         ecs.create_task_set(cluster="workers", service="queue-proc", taskDefinition="queue-proc")
     seen = EcsServices(lambda: ecs, lambda: scaling, pool).read([service], plenty)[service]
     assert isinstance(seen, Capacity)
-    assert seen.scale_in_held_by == ("a deployment is rolling",)
+    assert seen.scale_in_blocked_by == ("a deployment is rolling",)
     assert seen.deploying_since is not None

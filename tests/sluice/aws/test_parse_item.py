@@ -100,14 +100,14 @@ def test_a_malformed_scalable_target() -> None:
 
 
 def test_a_defect_that_one_group_meets(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = asg._counted_by
+    real = asg._unsupported_units
 
     def broken(described: Any) -> Any:
         if described["AutoScalingGroupName"] == "bad":
             raise IndexError("ours")
         return real(described)
 
-    monkeypatch.setattr(asg, "_counted_by", broken)
+    monkeypatch.setattr(asg, "_unsupported_units", broken)
     assert isinstance(only_the_bad_one(groups()).defect, IndexError)
 
 

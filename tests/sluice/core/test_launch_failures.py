@@ -76,7 +76,7 @@ def test_a_failed_launch_holds_with_the_words_of_aws() -> None:
 
 
 @pytest.mark.parametrize(
-    ("served", "held_by", "detail"),
+    ("served", "blocked_by", "detail"),
     [
         (workload(), ("Launch is suspended",), "Launch is suspended"),
         (
@@ -90,9 +90,9 @@ def test_a_failed_launch_holds_with_the_words_of_aws() -> None:
     ],
 )
 def test_a_group_whose_launches_are_held_starts_nothing(
-    served: Workload, held_by: tuple[str, ...], detail: str | None
+    served: Workload, blocked_by: tuple[str, ...], detail: str | None
 ) -> None:
-    observed = observation(visible=9, fleet=capacity(desired=3, running=1, scale_out_held_by=held_by))
+    observed = observation(visible=9, fleet=capacity(desired=3, running=1, scale_out_blocked_by=blocked_by))
     held = decide_held_launch(served, observed, Trigger.TICK)
     assert (held and (held.kind, held.reason, held.detail)) == (
         (Kind.LAUNCH, Reason.HELD, detail) if detail else None

@@ -46,9 +46,9 @@ CAPACITIES = st.builds(
     desired=st.integers(0, 12),
     running=st.integers(0, 12),
     bounds=st.none() | BOUNDS,
-    scale_out_held_by=HELD_BY,
-    scale_in_held_by=HELD_BY,
-    counted_by=st.sampled_from([(), (), ("WeightedCapacity 2",)]),
+    scale_out_blocked_by=HELD_BY,
+    scale_in_blocked_by=HELD_BY,
+    unsupported_units=st.sampled_from([(), (), ("WeightedCapacity 2",)]),
     deploying_since=st.sampled_from(
         [None, MINUTE_NOW - timedelta(minutes=5), MINUTE_NOW - timedelta(hours=5)]
     ),
@@ -126,7 +126,7 @@ class TestBootstrap:
             (observation(visible=9, fleet=GONE), Reason.UNKNOWN_READING, GONE.reason),
             (observation(queue=LOST, fleet=GONE), Reason.UNKNOWN_READING, f"{LOST.reason}; {GONE.reason}"),
             (
-                observation(visible=9, fleet=capacity(scale_out_held_by=("Launch is suspended",))),
+                observation(visible=9, fleet=capacity(scale_out_blocked_by=("Launch is suspended",))),
                 Reason.HELD,
                 "Launch is suspended",
             ),
@@ -149,23 +149,23 @@ class TestBootstrap:
         assert (decision.desired, decision.reason, decision.detail) == (None, reason, detail)
 
     def test_a_group_with_instance_weights_is_held_with_the_way_out(self) -> None:
-        weighted = capacity(desired=0, counted_by=("WeightedCapacity 2", "WeightedCapacity 4"))
+        weighted = capacity(desired=0, unsupported_units=("WeightedCapacity 2", "WeightedCapacity 4"))
         decision = bootstrap(workload(), observation(visible=9, fleet=weighted))
         assert (decision.desired, decision.reason) == (None, Reason.INSTANCE_WEIGHTS)
         assert decision.detail.startswith(
             "Auto Scaling group transcription counts its sizes in capacity units, not in instances "
             "(WeightedCapacity 2, WeightedCapacity 4), which is not supported: "
-            "give every instance type the weight 1 or none"
+            "set every WeightedCapacity to 1 or remove it"
         )
 
     def test_observe_looks_past_the_dynamic_scaling_that_the_mode_itself_suspends(self) -> None:
-        suspended = capacity(scale_out_held_by=(DYNAMIC_SCALING_OUT_SUSPENDED,))
+        suspended = capacity(scale_out_blocked_by=(DYNAMIC_SCALING_OUT_SUSPENDED,))
         observed = observation(visible=9, fleet=suspended)
         assert bootstrap(workload(mode=Mode.OBSERVE), observed).desired == 1
         assert bootstrap(workload(), observed).reason is Reason.HELD
 
     def test_observe_is_held_by_whatever_else_holds(self) -> None:
-        suspended = capacity(scale_out_held_by=(DYNAMIC_SCALING_OUT_SUSPENDED, "and more"))
+        suspended = capacity(scale_out_blocked_by=(DYNAMIC_SCALING_OUT_SUSPENDED, "and more"))
         decision = bootstrap(workload(mode=Mode.OBSERVE), observation(visible=9, fleet=suspended))
         assert (decision.reason, decision.detail) == (Reason.HELD, "and more")
 
@@ -231,7 +231,7 @@ class TestShutdown:
             (observation(queue=LOST, desired=2), Reason.UNKNOWN_READING, LOST.reason),
             (observation(fleet=GONE), Reason.UNKNOWN_READING, GONE.reason),
             (
-                observation(fleet=capacity(2, scale_in_held_by=("a deployment is rolling", "and more"))),
+                observation(fleet=capacity(2, scale_in_blocked_by=("a deployment is rolling", "and more"))),
                 Reason.HELD,
                 "a deployment is rolling, and more",
             ),
@@ -271,7 +271,7 @@ class TestShutdown:
         assert (decision.desired, decision.reason, decision.detail) == (None, reason, detail)
 
     def test_a_group_with_instance_weights_is_never_shut_down(self) -> None:
-        weighted = observation(fleet=capacity(desired=2, counted_by=("DesiredCapacityType vcpu",)))
+        weighted = observation(fleet=capacity(desired=2, unsupported_units=("DesiredCapacityType vcpu",)))
         decision = shutdown(workload(), weighted)
         assert (decision.desired, decision.reason) == (None, Reason.INSTANCE_WEIGHTS)
         assert "DesiredCapacityType vcpu" in decision.detail
@@ -298,23 +298,23 @@ class TestShutdown:
     ) -> None:
         """Counted to the newest minute of the proof, which is one before the tick's."""
         began = MINUTE_NOW - timedelta(minutes=minutes)
-        fleet = capacity(2, scale_in_held_by=("a deployment is rolling",), deploying_since=began)
+        fleet = capacity(2, scale_in_blocked_by=("a deployment is rolling",), deploying_since=began)
         decision = shutdown(workload(), observation(fleet=fleet))
         assert (decision.desired, decision.reason, decision.detail) == (None, reason, detail)
 
     def test_an_old_deployment_under_which_work_waits_is_not_what_holds_the_shutdown(self) -> None:
         began = MINUTE_NOW - timedelta(days=1)
-        fleet = capacity(2, scale_in_held_by=("a deployment is rolling",), deploying_since=began)
+        fleet = capacity(2, scale_in_blocked_by=("a deployment is rolling",), deploying_since=began)
         assert shutdown(workload(), observation(visible=1, fleet=fleet)).reason is Reason.NOT_EMPTY
 
     def test_observe_looks_past_the_dynamic_scaling_that_the_mode_itself_suspends(self) -> None:
-        observed = observation(fleet=capacity(2, scale_in_held_by=(DYNAMIC_SCALING_IN_SUSPENDED,)))
+        observed = observation(fleet=capacity(2, scale_in_blocked_by=(DYNAMIC_SCALING_IN_SUSPENDED,)))
         assert shutdown(workload(mode=Mode.OBSERVE), observed).desired == 0
         assert shutdown(workload(), observed).reason is Reason.HELD
 
     def test_observe_is_held_by_a_deployment(self) -> None:
-        held_by = (DYNAMIC_SCALING_IN_SUSPENDED, "a deployment is rolling")
-        observed = observation(fleet=capacity(2, scale_in_held_by=held_by))
+        blocked_by = (DYNAMIC_SCALING_IN_SUSPENDED, "a deployment is rolling")
+        observed = observation(fleet=capacity(2, scale_in_blocked_by=blocked_by))
         decision = shutdown(workload(mode=Mode.OBSERVE), observed)
         assert (decision.reason, decision.detail) == (Reason.HELD, "a deployment is rolling")
 
@@ -332,7 +332,7 @@ class TestShutdown:
         assert served.mode is not Mode.PAUSED
         assert observed.backlog == backlog(0, 0, 0)
         assert isinstance(observed.capacity, Capacity)
-        assert not observed.capacity.scale_in_held_by
+        assert not observed.capacity.scale_in_blocked_by
         assert isinstance(published, dict)
         assert all(published[minute] == 0 for minute in zeros())
         assert decision.desired < observed.capacity.desired
@@ -379,7 +379,7 @@ def test_nothing_scales_a_fleet_whose_sizes_are_not_instances(
     served: Workload, observed: Observation, published: Published
 ) -> None:
     capacity_seen = observed.capacity
-    if isinstance(capacity_seen, Unknown) or not capacity_seen.counted_by:
+    if isinstance(capacity_seen, Unknown) or not capacity_seen.unsupported_units:
         return
     assert (bootstrap(served, observed).desired, shutdown(served, observed, published).desired) == (
         None,

@@ -23,7 +23,7 @@ from tests.support.fakes import FakeAccount
 def weigh(account: FakeAccount, name: str = "transcription") -> None:
     fleet = account.registry.registered[name].fleet
     account.fleets.capacities[fleet] = replace(
-        account.fleets.capacities[fleet], counted_by=("WeightedCapacity 2",)
+        account.fleets.capacities[fleet], unsupported_units=("WeightedCapacity 2",)
     )
 
 
@@ -40,7 +40,7 @@ def test_a_tick_neither_publishes_nor_scales_it_and_counts_it_as_an_invalid_docu
     [(name, counter, reason)] = account.report.failures
     assert (name, counter) == ("transcription", Counter.DOCUMENT_INVALID)
     assert "WeightedCapacity 2" in reason
-    assert "give every instance type the weight 1" in reason
+    assert "set every WeightedCapacity to 1 or remove it" in reason
 
 
 @pytest.mark.parametrize(

@@ -476,7 +476,7 @@ class TestRepairs:
         served = account.add_workload(ecs_workload(), desired=2)
         account.fleets.capacities[served.fleet] = replace(
             capacity(2),
-            scale_in_held_by=("a deployment is rolling",),
+            scale_in_blocked_by=("a deployment is rolling",),
             deploying_since=account.clock() - timedelta(minutes=60),
         )
         for _ in range(4):
@@ -508,7 +508,7 @@ class TestRepairs:
     ) -> None:
         served = account.add_workload(workload(), visible=5)
         account.fleets.capacities[served.fleet] = replace(
-            capacity(0, bounds=bounds), scale_out_held_by=suspended
+            capacity(0, bounds=bounds), scale_out_blocked_by=suspended
         )
         for _ in range(2):
             tick(account)

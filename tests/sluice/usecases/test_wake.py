@@ -126,7 +126,7 @@ class TestBootstrap:
 
     def test_a_suspended_launch_holds_and_says_so(self, account: FakeAccount) -> None:
         served = account.add_workload(workload(), visible=5)
-        account.fleets.capacities[served.fleet] = capacity(scale_out_held_by=("Launch is suspended",))
+        account.fleets.capacities[served.fleet] = capacity(scale_out_blocked_by=("Launch is suspended",))
         bootstrap(account)
         decision, outcome = logged(account)
         assert (decision.reason, decision.detail, outcome) == (
@@ -202,22 +202,22 @@ class TestShutdown:
             shutdown(account)
         assert account.resizes() == []
 
-    @pytest.mark.parametrize("held_by", ["a deployment is rolling", "Terminate is suspended"])
+    @pytest.mark.parametrize("blocked_by", ["a deployment is rolling", "Terminate is suspended"])
     def test_what_holds_a_direction_holds_the_shutdown_and_is_logged(
-        self, account: FakeAccount, held_by: str
+        self, account: FakeAccount, blocked_by: str
     ) -> None:
         served = account.add_workload(workload(), desired=2)
-        account.fleets.capacities[served.fleet] = capacity(2, scale_in_held_by=(held_by,))
+        account.fleets.capacities[served.fleet] = capacity(2, scale_in_blocked_by=(blocked_by,))
         account.publish_idle_minutes(served)
         shutdown(account)
         decision, _ = logged(account)
-        assert (decision.reason, decision.detail, account.resizes()) == (Reason.HELD, held_by, [])
+        assert (decision.reason, decision.detail, account.resizes()) == (Reason.HELD, blocked_by, [])
 
     def test_a_deployment_that_never_ends_is_an_error(self, account: FakeAccount) -> None:
         served = account.add_workload(workload(), desired=2)
         account.fleets.capacities[served.fleet] = capacity(
             2,
-            scale_in_held_by=("a deployment is rolling",),
+            scale_in_blocked_by=("a deployment is rolling",),
             deploying_since=account.clock() - timedelta(minutes=90),
         )
         account.publish_idle_minutes(served)

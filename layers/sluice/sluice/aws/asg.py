@@ -113,13 +113,13 @@ def _capacity(group: AutoScalingGroupTypeDef) -> Capacity:
             field(instance, "LifecycleState") == "InService" for instance in list_field(group, "Instances")
         ),
         bounds=Bounds(min=count(field(group, "MinSize")), max=count(field(group, "MaxSize"))),
-        scale_out_held_by=(*_suspensions(suspended & NEEDED_TO_SCALE_OUT), *deletion),
-        scale_in_held_by=(*_suspensions(suspended & NEEDED_TO_SCALE_IN), *deletion),
-        counted_by=_counted_by(group),
+        scale_out_blocked_by=(*_suspensions(suspended & NEEDED_TO_SCALE_OUT), *deletion),
+        scale_in_blocked_by=(*_suspensions(suspended & NEEDED_TO_SCALE_IN), *deletion),
+        unsupported_units=_unsupported_units(group),
     )
 
 
-def _counted_by(group: AutoScalingGroupTypeDef) -> tuple[str, ...]:
+def _unsupported_units(group: AutoScalingGroupTypeDef) -> tuple[str, ...]:
     """The instance weights, or the unit, in which the group's sizes are counted; empty where it is instances.
 
     Where every weight is 1, a capacity unit is an instance. An instance keeps the weight that it was launched

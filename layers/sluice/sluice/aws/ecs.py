@@ -235,8 +235,8 @@ def _joined(service: _Service | Unknown, target: _ScalableTarget | Unknown) -> C
         desired=service.desired,
         running=service.running,
         bounds=target.bounds,
-        scale_out_held_by=(DYNAMIC_SCALING_OUT_SUSPENDED,) if target.out_suspended else (),
-        scale_in_held_by=(
+        scale_out_blocked_by=(DYNAMIC_SCALING_OUT_SUSPENDED,) if target.out_suspended else (),
+        scale_in_blocked_by=(
             *((DYNAMIC_SCALING_IN_SUSPENDED,) if target.in_suspended else ()),
             *((deployment.description,) if deployment else ()),
         ),

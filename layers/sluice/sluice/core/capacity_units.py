@@ -10,10 +10,10 @@ from sluice.core.model import Capacity, Workload
 
 
 def why_not_served(workload: Workload, capacity: Capacity) -> str:
-    """Why nothing is published or decided for a fleet with `counted_by`, and how to change that."""
+    """Why nothing is published or decided for a fleet with `unsupported_units`, and how to change that."""
     return (
         f"{workload.fleet} counts its sizes in capacity units, not in instances "
-        f"({', '.join(capacity.counted_by)}), which is not supported: give every instance type the weight 1 "
-        "or none, and the group no DesiredCapacityType but units; then set its sizes in instances. Instances "
-        "that were launched with a weight keep it until they are replaced"
+        f"({', '.join(capacity.unsupported_units)}), which is not supported: set every WeightedCapacity to 1 "
+        "or remove it, and set DesiredCapacityType to units or remove it; then set the group's sizes in "
+        "instances. Instances that were launched with a weight keep it until they are replaced"
     )

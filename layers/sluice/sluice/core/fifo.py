@@ -52,7 +52,7 @@ def may_exceed_groups(workload: Workload, observation: Observation) -> bool:
     """Whether the metrics are worth a call: messages wait in a FIFO queue although several instances run."""
     if isinstance(observation.backlog, Unknown) or isinstance(observation.capacity, Unknown):
         return False
-    several = observation.capacity.running > 1 and not observation.capacity.counted_by
+    several = observation.capacity.running > 1 and not observation.capacity.unsupported_units
     return workload.is_fifo and observation.backlog.visible > 0 and several
 
 

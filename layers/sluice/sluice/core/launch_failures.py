@@ -35,7 +35,8 @@ def lacks_instances(observation: Observation) -> bool:
     if isinstance(observation.backlog, Unknown) or isinstance(observation.capacity, Unknown):
         return False
     lacking = (
-        observation.capacity.running < observation.capacity.desired and not observation.capacity.counted_by
+        observation.capacity.running < observation.capacity.desired
+        and not observation.capacity.unsupported_units
     )
     return observation.backlog.visible > 0 and lacking
 
@@ -44,7 +45,7 @@ def decide_held_launch(workload: Workload, observation: Observation, trigger: Tr
     """A group whose launches are suspended, or that is being deleted: it starts no instance at all."""
     if isinstance(observation.capacity, Unknown) or not isinstance(workload.fleet, AutoScalingGroup):
         return None
-    if not observation.capacity.scale_out_held_by:
+    if not observation.capacity.scale_out_blocked_by:
         return None
     return Decision(
         workload=workload.name,
@@ -52,7 +53,7 @@ def decide_held_launch(workload: Workload, observation: Observation, trigger: Tr
         trigger=trigger,
         reason=Reason.HELD,
         observation=observation,
-        detail=", ".join(observation.capacity.scale_out_held_by),
+        detail=", ".join(observation.capacity.scale_out_blocked_by),
     )
 
 

@@ -236,7 +236,7 @@ class Capacity:
     """One live reading of a fleet, in instances.
 
     `bounds` are the fleet's own, None where it has none (an ECS service without a scalable target). The two
-    `held_by` name what blocks a direction: a suspension by an operator, a deletion, a deployment.
+    `blocked_by` name what blocks a direction: a suspension by an operator, a deletion, a deployment.
     `deploying_since` is when the running deployment began, in UTC; None where none runs, and where AWS does
     not say when it began.
     """
@@ -244,9 +244,9 @@ class Capacity:
     desired: int
     running: int
     bounds: Bounds | None
-    scale_out_held_by: tuple[str, ...] = ()
-    scale_in_held_by: tuple[str, ...] = ()
-    counted_by: tuple[str, ...] = ()
+    scale_out_blocked_by: tuple[str, ...] = ()
+    scale_in_blocked_by: tuple[str, ...] = ()
+    unsupported_units: tuple[str, ...] = ()
     """Why AWS counts the fleet's sizes in units other than instances; empty where it counts instances."""
     deploying_since: datetime | None = None
 

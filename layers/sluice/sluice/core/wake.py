@@ -51,14 +51,14 @@ def decide_bootstrap(
     backlog, capacity = observation.backlog, observation.capacity
     if workload.mode is Mode.PAUSED:
         return hold(Reason.PAUSED)
-    if isinstance(backlog, Unknown) or isinstance(capacity, Unknown) or capacity.counted_by:
+    if isinstance(backlog, Unknown) or isinstance(capacity, Unknown) or capacity.unsupported_units:
         return hold(*_why_unserved(workload, backlog, capacity))
     if capacity.desired > 0:
         return hold(Reason.AWAKE)
     if backlog.visible == 0:
         return hold(Reason.NO_WORK)
-    if held := _held_by(workload, capacity.scale_out_held_by):
-        return hold(Reason.HELD, held)
+    if blocked := _blocked_by(workload, capacity.scale_out_blocked_by):
+        return hold(Reason.HELD, blocked)
     bounds, differences = effective_bounds(workload, capacity)
     if bounds is None:
         return hold(Reason.BOUNDS_DISJOINT, _both_bounds(workload, capacity))
@@ -98,7 +98,7 @@ def decide_shutdown(
     backlog, capacity = observation.backlog, observation.capacity
     if workload.mode is Mode.PAUSED:
         return hold(Reason.PAUSED)
-    if isinstance(backlog, Unknown) or isinstance(capacity, Unknown) or capacity.counted_by:
+    if isinstance(backlog, Unknown) or isinstance(capacity, Unknown) or capacity.unsupported_units:
         return hold(*_why_unserved(workload, backlog, capacity))
     bounds, differences = effective_bounds(workload, capacity)
     if bounds is None:
@@ -107,8 +107,8 @@ def decide_shutdown(
         return hold(Reason.AT_MINIMUM)
     if backlog.total > 0:
         return hold(Reason.NOT_EMPTY)
-    if held := _held_by(workload, capacity.scale_in_held_by):
-        return hold(*_held_scale_in(held, capacity, proof_ends[0]))
+    if blocked := _blocked_by(workload, capacity.scale_in_blocked_by):
+        return hold(*_held_scale_in(blocked, capacity, proof_ends[0]))
     if isinstance(published, Unknown):
         return hold(Reason.UNKNOWN_READING, published.reason)
     if detail := why_not_proven_empty(published, proof_ends, workload.idle_minutes):
@@ -130,7 +130,7 @@ def reads_empty_above_min(workload: Workload, observation: Observation) -> bool:
     if (
         isinstance(observation.backlog, Unknown)
         or isinstance(observation.capacity, Unknown)
-        or observation.capacity.counted_by
+        or observation.capacity.unsupported_units
     ):
         return False
     bounds, _ = effective_bounds(workload, observation.capacity)
@@ -159,18 +159,18 @@ def _why_unserved(
     return Reason.INSTANCE_WEIGHTS, why_not_served(workload, capacity)
 
 
-def _held_by(workload: Workload, holds: tuple[str, ...]) -> str:
-    """What blocks a direction. In mode observe the stack itself suspends a service, which does not count."""
+def _blocked_by(workload: Workload, blocks: tuple[str, ...]) -> str:
+    """What blocks a direction. A suspension by the stack itself, in mode observe, does not count."""
     own = SUSPENDED_BY_MODE if workload.mode is Mode.OBSERVE else frozenset()
-    return ", ".join(hold for hold in holds if hold not in own)
+    return ", ".join(block for block in blocks if block not in own)
 
 
-def _held_scale_in(held: str, capacity: Capacity, newest: datetime) -> tuple[Reason, str]:
+def _held_scale_in(blocked: str, capacity: Capacity, newest: datetime) -> tuple[Reason, str]:
     since = capacity.deploying_since
     if since is None or newest - since <= STUCK_AFTER:
-        return Reason.HELD, held
+        return Reason.HELD, blocked
     minutes = (newest - since) // timedelta(minutes=1)
-    return Reason.DEPLOYMENT_STUCK, f"{held}, since {since:%Y-%m-%d %H:%M} UTC, for {minutes} min"
+    return Reason.DEPLOYMENT_STUCK, f"{blocked}, since {since:%Y-%m-%d %H:%M} UTC, for {minutes} min"
 
 
 def _unknowns(backlog: Backlog | Unknown, capacity: Capacity | Unknown) -> str:

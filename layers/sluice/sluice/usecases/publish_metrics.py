@@ -95,7 +95,7 @@ def _backlog_per_instance(workload: Workload, observation: Observation, report: 
         unknowns = [reading for reading in (backlog, capacity) if isinstance(reading, Unknown)]
         report_unknown(workload.name, unknowns, report)
         return None
-    if capacity.counted_by:
+    if capacity.unsupported_units:
         report.failed(workload.name, Counter.DOCUMENT_INVALID, why_not_served(workload, capacity))
         return None
     return backlog_per_instance(backlog, capacity, count_in_flight=workload.count_in_flight)
