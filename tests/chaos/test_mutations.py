@@ -22,7 +22,12 @@ import sluice.usecases.wake
 import tests.chaos.event_storm
 from sluice.core import target, wake
 from sluice.core.bounds import clamp
-from sluice.core.emptiness import alarm_proof_ends, minutes_to_prove, tick_proof_ends, why_not_proven_empty
+from sluice.core.emptiness import (
+    alarm_proof_end_minutes,
+    minutes_to_prove,
+    tick_proof_end_minutes,
+    why_not_proven_empty,
+)
 from sluice.core.minutes import MINUTE, minute_of
 from sluice.core.model import (
     Backlog,
@@ -100,9 +105,9 @@ def blind_bootstrap(**facts: object) -> list[tuple[object, str, object]]:
 
 def cached_document(resize: Callable[..., None]) -> Callable[..., None]:
     def broken(name: str, *rest: Any) -> None:
-        *proof_ends, tick = rest
+        *proof_end_minutes, tick = rest
         cached = {workload.name: workload for workload in tick.world.registry.all(plenty).workloads}
-        resize(cached[name], *proof_ends, tick.world, Trigger.TICK, tick.report, tick.remaining_s)
+        resize(cached[name], *proof_end_minutes, tick.world, Trigger.TICK, tick.report, tick.remaining_s)
 
     return broken
 
@@ -137,11 +142,11 @@ def unread_proof_is_zero(
     published: Series | Unknown,
     trigger: Trigger,
     *,
-    proof_ends: Sequence[datetime],
+    proof_end_minutes: Sequence[datetime],
 ) -> Decision:
     if isinstance(published, Unknown):
-        published = dict.fromkeys(minutes_to_prove(proof_ends[0], workload.idle_minutes), 0.0)
-    return decide_shutdown(workload, observed, published, trigger, proof_ends=proof_ends)
+        published = dict.fromkeys(minutes_to_prove(proof_end_minutes[0], workload.idle_minutes), 0.0)
+    return decide_shutdown(workload, observed, published, trigger, proof_end_minutes=proof_end_minutes)
 
 
 def does_nothing(name: str, *rest: Any) -> None:
@@ -247,13 +252,13 @@ MUTATIONS: dict[str, Iterable[tuple[object, str, object]]] = {
         (sluice.usecases.serve_workloads, "retry_missed_alarms", counted_back_from_the_clock)
     ],
     "an alarm's proof is counted back from the clock": [
-        (sluice.usecases.wake, "alarm_proof_ends", lambda now: tick_proof_ends(minute_of(now)))
+        (sluice.usecases.wake, "alarm_proof_end_minutes", lambda now: tick_proof_end_minutes(minute_of(now)))
     ],
     "an alarm's proof may end three minutes back": [
         (
             sluice.usecases.wake,
-            "alarm_proof_ends",
-            lambda now: (*alarm_proof_ends(now), minute_of(now) - 3 * MINUTE),
+            "alarm_proof_end_minutes",
+            lambda now: (*alarm_proof_end_minutes(now), minute_of(now) - 3 * MINUTE),
         )
     ],
     "a proof that cannot be read proves emptiness": [

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sluice.core.emptiness import minutes_to_prove, tick_proof_ends
+from sluice.core.emptiness import minutes_to_prove, tick_proof_end_minutes
 from sluice.core.minutes import MINUTE, minute_of
 from sluice.core.model import (
     AutoScalingGroup,
@@ -198,7 +198,7 @@ def observation(
 
 def zeros(now: datetime = NOW, idle_minutes: int = 5) -> dict[datetime, float]:
     """The published half of a proof of emptiness, as a tick at `now` reads it."""
-    [last] = tick_proof_ends(minute_of(now))
+    [last] = tick_proof_end_minutes(minute_of(now))
     return dict.fromkeys(minutes_to_prove(last, idle_minutes), 0.0)
 
 

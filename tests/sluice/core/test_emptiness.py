@@ -6,7 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluice.core.backlog import backlog_per_instance
-from sluice.core.emptiness import alarm_proof_ends, minutes_to_prove, tick_proof_ends, why_not_proven_empty
+from sluice.core.emptiness import (
+    alarm_proof_end_minutes,
+    minutes_to_prove,
+    tick_proof_end_minutes,
+    why_not_proven_empty,
+)
 from sluice.core.minutes import minute_of
 from tests.support.builders import (
     NOW,
@@ -66,7 +71,7 @@ def test_the_minutes_to_prove_end_with_the_given_one() -> None:
 class TestTheProofOfATick:
     """It ends one minute before the tick's own scheduled minute, whatever the clock says."""
 
-    ENDS = tick_proof_ends(minutes_ago(0))
+    ENDS = tick_proof_end_minutes(minutes_ago(0))
 
     def test_zeros_in_every_idle_minute_leave_no_gap(self) -> None:
         assert why_not_proven_empty(zeros(), self.ENDS, 5) is None
@@ -107,7 +112,7 @@ class TestTheProofOfATick:
 class TestTheProofOfAnAlarm:
     """It ends with the newest published minute: the present one, the one before, or two back."""
 
-    ENDS = alarm_proof_ends(NOW)
+    ENDS = alarm_proof_end_minutes(NOW)
 
     @pytest.mark.parametrize("newest", [0, 1, 2])
     def test_it_ends_with_the_newest_published_minute(self, newest: int) -> None:

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluice.core.launch_failures import (
-    GROUP_FAILURE_HOLDS,
+    GROUP_FAILURE_MAX_AGE,
     MAX_MESSAGE_CHARS,
-    SERVICE_FAILURE_HOLDS,
+    SERVICE_FAILURE_MAX_AGE,
     decide_held_launch,
     decide_no_capacity,
     lacks_instances,
@@ -132,7 +132,7 @@ def test_of_instances_attempted_at_one_moment_one_that_failed_is_enough() -> Non
 
 @pytest.mark.parametrize(
     ("served", "holds"),
-    [(workload(), GROUP_FAILURE_HOLDS), (ecs_workload(), SERVICE_FAILURE_HOLDS)],
+    [(workload(), GROUP_FAILURE_MAX_AGE), (ecs_workload(), SERVICE_FAILURE_MAX_AGE)],
     ids=["group", "service"],
 )
 def test_a_failure_holds_for_as_long_as_its_kind_of_fleet_may_not_repeat_it(
@@ -144,7 +144,7 @@ def test_a_failure_holds_for_as_long_as_its_kind_of_fleet_may_not_repeat_it(
 
 
 def test_ecs_repeats_an_unresolved_event_after_six_hours_and_is_believed_until_then() -> None:
-    assert timedelta(hours=6) < SERVICE_FAILURE_HOLDS < timedelta(hours=7)
+    assert timedelta(hours=6) < SERVICE_FAILURE_MAX_AGE < timedelta(hours=7)
 
 
 def test_long_words_are_cut_and_line_breaks_are_blanks() -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sluice.core.emptiness import tick_proof_ends
+from sluice.core.emptiness import tick_proof_end_minutes
 from sluice.core.model import (
     DYNAMIC_SCALING_IN_SUSPENDED,
     DYNAMIC_SCALING_OUT_SUSPENDED,
@@ -79,7 +79,9 @@ def bootstrap(served: Workload, observed: Observation, target: float = 8) -> Dec
 
 def shutdown(served: Workload, observed: Observation, published: Published | None = None) -> Decision:
     published = zeros() if published is None else published
-    return decide_shutdown(served, observed, published, Trigger.TICK, proof_ends=tick_proof_ends(MINUTE_NOW))
+    return decide_shutdown(
+        served, observed, published, Trigger.TICK, proof_end_minutes=tick_proof_end_minutes(MINUTE_NOW)
+    )
 
 
 class TestBootstrap:

@@ -13,7 +13,7 @@ from random import Random
 
 import pytest
 
-from sluice.core.emptiness import tick_proof_ends
+from sluice.core.emptiness import tick_proof_end_minutes
 from sluice.core.minutes import MINUTE, minute_of
 from sluice.usecases.missed_alarms import retry_missed_alarms
 from sluice.usecases.tick import publish_backlog
@@ -147,7 +147,9 @@ def test_an_alarms_proof_counted_back_from_the_clock_fails_before_the_last_point
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("sluice.usecases.serve_workloads.retry_missed_alarms", lambda *_: None)
-    monkeypatch.setattr("sluice.usecases.wake.alarm_proof_ends", lambda now: tick_proof_ends(minute_of(now)))
+    monkeypatch.setattr(
+        "sluice.usecases.wake.alarm_proof_end_minutes", lambda now: tick_proof_end_minutes(minute_of(now))
+    )
     # The alarm observes before it asks for the proof, which takes a reading time as well.
     unreadable = {
         (second, late_s, read_s)

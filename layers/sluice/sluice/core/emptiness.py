@@ -12,7 +12,7 @@ from datetime import datetime
 from sluice.core.minutes import MINUTE, minute_of
 
 
-def tick_proof_ends(scheduled_minute: datetime) -> tuple[datetime, ...]:
+def tick_proof_end_minutes(scheduled_minute: datetime) -> tuple[datetime, ...]:
     """The minute with which a tick's proof of emptiness ends: the one before its own scheduled minute.
 
     Never counted back from the clock: a tick may start a minute late, and CloudWatch does not yet return the
@@ -21,7 +21,7 @@ def tick_proof_ends(scheduled_minute: datetime) -> tuple[datetime, ...]:
     return (scheduled_minute - MINUTE,)
 
 
-def alarm_proof_ends(now: datetime) -> tuple[datetime, ...]:
+def alarm_proof_end_minutes(now: datetime) -> tuple[datetime, ...]:
     """The minutes with which an alarm's proof of emptiness may end, newest first: now to two back.
 
     An alarm has no scheduled minute, and the points of the last two ticks may be late or not yet readable.
@@ -36,15 +36,15 @@ def minutes_to_prove(last: datetime, idle_minutes: int) -> list[datetime]:
 
 
 def why_not_proven_empty(
-    published: Mapping[datetime, float], ends: Sequence[datetime], idle_minutes: int
+    published: Mapping[datetime, float], end_minutes: Sequence[datetime], idle_minutes: int
 ) -> str | None:
     """Why the published BacklogPerInstance does not prove the queue empty, or None where it does.
 
-    `published` is in messages per instance, by scheduled minute. `ends` are the minutes with which the proof
-    may end, newest first; the newest published one counts. The minutes after it are not needed: one live read
-    of all three message counts stands for them.
+    `published` is in messages per instance, by scheduled minute. `end_minutes` are the minutes with which the
+    proof may end, newest first; it ends with the newest that was published. The minutes after it need no data
+    point: one live read of all three message counts stands for them.
     """
-    last = next((minute for minute in ends if minute in published), ends[-1])
+    last = next((minute for minute in end_minutes if minute in published), end_minutes[-1])
     for minute in minutes_to_prove(last, idle_minutes):
         if minute not in published:
             return f"no BacklogPerInstance was published for {minute:%H:%M}"

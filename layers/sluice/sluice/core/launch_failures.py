@@ -22,9 +22,9 @@ from sluice.core.model import (
     Workload,
 )
 
-GROUP_FAILURE_HOLDS = timedelta(minutes=15)
+GROUP_FAILURE_MAX_AGE = timedelta(minutes=15)
 """A group retries and records each attempt; an older failure may belong to an earlier scale-out."""
-SERVICE_FAILURE_HOLDS = timedelta(hours=6, minutes=15)
+SERVICE_FAILURE_MAX_AGE = timedelta(hours=6, minutes=15)
 """ECS repeats an event with an unresolved cause only after six hours."""
 MAX_MESSAGE_CHARS = 400
 """Of AWS's message in a log line; the longest ones list zones or link to pages."""
@@ -70,7 +70,7 @@ def decide_no_capacity(
         return None
     # AWS attempts several instances of one scale-out at the same moment: one failure among them is enough.
     newest = max(attempts, key=lambda attempt: (attempt.at, attempt.failure is not None))
-    if newest.failure is None or now - newest.at > failure_holds(workload.fleet):
+    if newest.failure is None or now - newest.at > failure_max_age(workload.fleet):
         return None
     return Decision(
         workload=workload.name,
@@ -82,9 +82,9 @@ def decide_no_capacity(
     )
 
 
-def failure_holds(fleet: Fleet) -> timedelta:
+def failure_max_age(fleet: Fleet) -> timedelta:
     """How long a failure counts as the current state, unless another attempt follows it."""
-    return GROUP_FAILURE_HOLDS if isinstance(fleet, AutoScalingGroup) else SERVICE_FAILURE_HOLDS
+    return GROUP_FAILURE_MAX_AGE if isinstance(fleet, AutoScalingGroup) else SERVICE_FAILURE_MAX_AGE
 
 
 def _shortened(message: str) -> str:

@@ -84,12 +84,13 @@ def decide_shutdown(
     published: Mapping[datetime, float] | Unknown,
     trigger: Trigger,
     *,
-    proof_ends: Sequence[datetime],
+    proof_end_minutes: Sequence[datetime],
 ) -> Decision:
     """Set a fleet to its minimum once its queue is proven empty.
 
     `published` is BacklogPerInstance by scheduled minute; with the live reading in `observation` it is the
-    whole proof. `proof_ends` are the minutes with which it may end, newest first (`core/emptiness.py`).
+    whole proof. `proof_end_minutes` are the minutes with which the proof may end, newest first
+    (`core/emptiness.py`).
     """
 
     def hold(reason: Reason, detail: str = "") -> Decision:
@@ -108,10 +109,10 @@ def decide_shutdown(
     if backlog.total > 0:
         return hold(Reason.NOT_EMPTY)
     if blocked := _blocked_by(workload, capacity.scale_in_blocked_by):
-        return hold(*_held_scale_in(blocked, capacity, proof_ends[0]))
+        return hold(*_held_scale_in(blocked, capacity, proof_end_minutes[0]))
     if isinstance(published, Unknown):
         return hold(Reason.UNKNOWN_READING, published.reason)
-    if detail := why_not_proven_empty(published, proof_ends, workload.idle_minutes):
+    if detail := why_not_proven_empty(published, proof_end_minutes, workload.idle_minutes):
         return hold(Reason.NOT_PROVEN, detail)
     return Decision(
         workload=workload.name,

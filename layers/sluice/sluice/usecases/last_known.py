@@ -35,10 +35,10 @@ class Quantity(Generic[Response]):
     """AWS's response for each workload; Unknown, which is logged as a failure, where there is none."""
     value: Callable[[Workload, Response, TickContext], float | Unknown]
     """The value in a response; Unknown where it holds none, which is not a failure."""
-    every: timedelta
-    retry: timedelta
+    refresh_interval: timedelta
+    retry_interval: timedelta
     """How soon to read again after a read that yielded no value."""
-    kept: timedelta
+    max_age: timedelta
     """How old the last reading may be while newer reads yield no value."""
 
 
@@ -80,7 +80,9 @@ def _is_due(quantity: Quantity[Response], last: LastKnown | None, minute: dateti
         return True
     no_reading = isinstance(last.value, Unknown) or last.not_renewed
     # Ticks may overlap, the later one first, and clocks are set back.
-    return abs(minute - last.attempted_at) >= (quantity.retry if no_reading else quantity.every)
+    return abs(minute - last.attempted_at) >= (
+        quantity.retry_interval if no_reading else quantity.refresh_interval
+    )
 
 
 def _readings(quantity: Quantity[Response], due: Workloads, tick: TickContext) -> dict[str, float | Unknown]:
@@ -109,9 +111,9 @@ def _renewed(last: LastKnown | None, reading: float | Unknown, minute: datetime)
 
 
 def _current(quantity: Quantity[Response], last: LastKnown | None, minute: datetime) -> LastKnown:
-    """The reading as of this minute: one older than `kept` becomes Unknown."""
+    """The reading as of this minute: one older than `max_age` becomes Unknown."""
     if last is None:
         return LastKnown(value=Unknown(reason=NOT_READ_IN_TIME), read_at=minute, attempted_at=minute)
-    if isinstance(last.value, Unknown) or abs(minute - last.read_at) <= quantity.kept:
+    if isinstance(last.value, Unknown) or abs(minute - last.read_at) <= quantity.max_age:
         return last
     return replace(last, value=Unknown(reason=last.not_renewed or NOT_READ_IN_TIME), not_renewed=None)

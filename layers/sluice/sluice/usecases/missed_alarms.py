@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
-from sluice.core.emptiness import tick_proof_ends
+from sluice.core.emptiness import tick_proof_end_minutes
 from sluice.core.minutes import minutes_since_epoch
 from sluice.core.model import Mode, Reason, Trigger, Unknown, Workload
 from sluice.core.rotation import rotated
@@ -47,10 +47,10 @@ def retry_missed_alarms(tick: TickContext) -> None:
         name: partial(retry_bootstrap, name, tick) for name in _missed_bootstraps(served, tick)
     }
     run(bootstraps, failed_before=False)
-    proof_ends = tick_proof_ends(tick.minute)
+    proof_end_minutes = tick_proof_end_minutes(tick.minute)
     shutdowns: Retries = {
-        name: partial(retry_shutdown, name, proof_ends, tick)
-        for name in _missed_shutdowns(served, proof_ends, tick)
+        name: partial(retry_shutdown, name, proof_end_minutes, tick)
+        for name in _missed_shutdowns(served, proof_end_minutes, tick)
     }
     run(shutdowns, failed_before=False)
     retries = {**bootstraps, **shutdowns}
@@ -66,10 +66,10 @@ def retry_bootstrap(name: str, tick: TickContext) -> None:
     bootstrap(workload, tick.world, Trigger.TICK, tick.report, tick.remaining_s)
 
 
-def retry_shutdown(name: str, proof_ends: Sequence[datetime], tick: TickContext) -> None:
+def retry_shutdown(name: str, proof_end_minutes: Sequence[datetime], tick: TickContext) -> None:
     """Do what the shutdown alarm would have done: read the document anew, observe and decide again."""
     workload = tick.world.registry.one(name, tick.remaining_s)
-    shutdown(workload, proof_ends, tick.world, Trigger.TICK, tick.report, tick.remaining_s)
+    shutdown(workload, proof_end_minutes, tick.world, Trigger.TICK, tick.report, tick.remaining_s)
 
 
 def _retry(name: str, retry: Callable[[], None], tick: TickContext) -> None:
@@ -107,7 +107,9 @@ def _missed_bootstraps(served: Workloads, tick: TickContext) -> list[str]:
     return missed
 
 
-def _missed_shutdowns(served: Workloads, proof_ends: Sequence[datetime], tick: TickContext) -> list[str]:
+def _missed_shutdowns(
+    served: Workloads, proof_end_minutes: Sequence[datetime], tick: TickContext
+) -> list[str]:
     """Workloads that may be shut down; the proof is read only where the live reads alone would allow it.
 
     In mode observe the tick's own observation decides, without a further read: nothing is acted on.
@@ -124,12 +126,14 @@ def _missed_shutdowns(served: Workloads, proof_ends: Sequence[datetime], tick: T
             tick.report.failed(name, Counter.ACTION_FAILED, NO_TIME_LEFT)
         return []
     # A CloudWatch that hangs may use up half of the time; the other half is left for acting.
-    published = published_backlog(tick.world, idle, proof_ends, first_half(tick.remaining_s))
+    published = published_backlog(tick.world, idle, proof_end_minutes, first_half(tick.remaining_s))
     missed = []
 
     def decide(workload: Workload) -> None:
         observation, proof = tick.observed[workload.name], published[workload.name]
-        decision = decide_shutdown(workload, observation, proof, Trigger.TICK, proof_ends=proof_ends)
+        decision = decide_shutdown(
+            workload, observation, proof, Trigger.TICK, proof_end_minutes=proof_end_minutes
+        )
         if decision.desired is not None and workload.mode is Mode.OBSERVE:
             tick.report.decided(decision, Outcome.OBSERVED)
         elif decision.desired is not None:

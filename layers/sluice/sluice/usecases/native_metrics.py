@@ -93,8 +93,8 @@ PUBLISHED_MINUTES = Quantity(
     source=lambda workload: str(workload.fleet),
     read=_series,
     value=lambda workload, series, tick: len(series),  # noqa: ARG005
-    every=5 * MINUTE,
-    retry=5 * MINUTE,
-    kept=4 * MINUTE,
+    refresh_interval=5 * MINUTE,
+    retry_interval=5 * MINUTE,
+    max_age=4 * MINUTE,
 )
 """Minutes of the window for which AWS has published the running instances; a read is billed as one metric."""

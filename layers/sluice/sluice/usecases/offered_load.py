@@ -182,9 +182,9 @@ ARRIVALS = Quantity(
     source=lambda workload: workload.queue_url,
     read=_sent,
     value=_arrivals_per_s,
-    every=5 * MINUTE,
-    retry=5 * MINUTE,
-    kept=60 * MINUTE,
+    refresh_interval=5 * MINUTE,
+    retry_interval=5 * MINUTE,
+    max_age=60 * MINUTE,
 )
 """Messages per second; a read is billed as one metric, as two where minutes are missing."""
 PROCESSING = Quantity(
@@ -192,9 +192,9 @@ PROCESSING = Quantity(
     source=lambda workload: f"{workload.name} {workload.duration_metric}",
     read=_durations,
     value=_processing_s,
-    every=60 * MINUTE,
-    retry=10 * MINUTE,
-    kept=24 * 60 * MINUTE,
+    refresh_interval=60 * MINUTE,
+    retry_interval=10 * MINUTE,
+    max_age=24 * 60 * MINUTE,
 )
 """Mean seconds a message takes; a read is billed as two metrics, as four where the last hour has too few
 samples. It is read at once where a retune has moved the target."""
@@ -203,8 +203,8 @@ TARGET = Quantity(
     source=lambda workload: f"{workload.policy_arn}",
     read=_targets,
     value=lambda workload, target, tick: target,  # noqa: ARG005
-    every=MINUTE,
-    retry=5 * MINUTE,
-    kept=60 * MINUTE,
+    refresh_interval=MINUTE,
+    retry_interval=5 * MINUTE,
+    max_age=60 * MINUTE,
 )
 """The policy's target in messages per instance; reading it is not billed."""

@@ -19,12 +19,12 @@ def published_metric(world: World, workload: Workload, name: str) -> Metric:
 def published_backlog(
     world: World,
     workloads: Mapping[str, Workload],
-    proof_ends: Sequence[datetime],
+    proof_end_minutes: Sequence[datetime],
     remaining_s: RemainingS,
 ) -> Mapping[str, Series | Unknown]:
     """BacklogPerInstance by scheduled minute, as far back as the longest proof of emptiness needs.
 
-    `proof_ends` are the minutes with which a proof may end, newest first.
+    `proof_end_minutes` are the minutes with which a proof may end, newest first.
     """
     if not workloads:
         return {}
@@ -36,5 +36,5 @@ def published_backlog(
         for name, workload in workloads.items()
     }
     longest = max(workload.idle_minutes for workload in workloads.values())
-    first = minutes_to_prove(proof_ends[-1], longest)[0]
-    return world.metrics.read(queries, first, proof_ends[0] + MINUTE, remaining_s)
+    first = minutes_to_prove(proof_end_minutes[-1], longest)[0]
+    return world.metrics.read(queries, first, proof_end_minutes[0] + MINUTE, remaining_s)

@@ -30,7 +30,7 @@ def bootstrap(
 
 def shutdown(
     workload: Workload,
-    proof_ends: Sequence[datetime],
+    proof_end_minutes: Sequence[datetime],
     world: World,
     trigger: Trigger,
     report: Report,
@@ -38,14 +38,14 @@ def shutdown(
 ) -> None:
     """Set the fleet to its minimum where the queue is proven empty; start it again if work arrived meanwhile.
 
-    `proof_ends` are the minutes with which the proof may end, newest first.
+    `proof_end_minutes` are the minutes with which the proof may end, newest first.
     """
     observation = observe(world, [workload], remaining_s)[workload.name]
     published: Series | Unknown = {}
     if reads_empty_above_min(workload, observation):
-        series = published_backlog(world, {workload.name: workload}, proof_ends, remaining_s)
+        series = published_backlog(world, {workload.name: workload}, proof_end_minutes, remaining_s)
         published = series[workload.name]
-    decision = decide_shutdown(workload, observation, published, trigger, proof_ends=proof_ends)
+    decision = decide_shutdown(workload, observation, published, trigger, proof_end_minutes=proof_end_minutes)
     outcome = act(decision, workload, world, report, published)
     # A message may have arrived between the proof and the act. The bootstrap that its alarm started then
     # found the desired count still above 0 and held, and the alarm does not fire again. Where this second

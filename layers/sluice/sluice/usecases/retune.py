@@ -25,7 +25,7 @@ from sluice.usecases.processing_time import (
 )
 
 HOUR_S = 3600
-TURN_S = 48
+MIN_REMAINING_S = 48
 """A workload's three calls take 72 s where each fails in every attempt; `RESERVE_S` covers 24 s of that."""
 LEFT_OUT = "no time left in this round; the next one begins with another workload"
 
@@ -51,7 +51,7 @@ def retune_targets(request: RetuneRequest, world: World, report: Report, remaini
     durations = processing_times(served, world, first_half(remaining_s))
 
     def retuned(name: str) -> bool:
-        if remaining_s() <= TURN_S:
+        if remaining_s() <= MIN_REMAINING_S:
             report.failed(name, Counter.RETUNE_FAILED, LEFT_OUT)
             return False
         step = partial(_retune, name, durations[name], request, world, report, remaining_s)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sluice.core.emptiness import alarm_proof_ends
+from sluice.core.emptiness import alarm_proof_end_minutes
 from sluice.core.model import Trigger, Workload
 from sluice.errors import ConfigError
 from sluice.events import Alarm
@@ -27,7 +27,7 @@ def on_shutdown_alarm(alarm: Alarm, world: World, report: Report, remaining_s: R
         return
     workload = world.registry.one(alarm.workload, remaining_s)
     _check(alarm, workload, workload.shutdown_alarm_arn)
-    shutdown(workload, alarm_proof_ends(world.now()), world, Trigger.ALARM, report, remaining_s)
+    shutdown(workload, alarm_proof_end_minutes(world.now()), world, Trigger.ALARM, report, remaining_s)
 
 
 def _check(alarm: Alarm, workload: Workload, expected_arn: str) -> None:
