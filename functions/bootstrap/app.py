@@ -7,7 +7,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from sluice import wiring
 from sluice.events import parse_alarm
-from sluice.usecases.wake import on_bootstrap_alarm
+from sluice.usecases.alarms import on_bootstrap_alarm
 
 logger, metrics = Logger(), Metrics()
 

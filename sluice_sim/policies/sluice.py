@@ -8,12 +8,12 @@ from sluice.core.model import Trigger
 from sluice.errors import SluiceError
 from sluice.events import Alarm, RetuneRequest
 from sluice.ports import World
-from sluice.usecases.retune import retune_targets
-from sluice.usecases.tick import publish_backlog
-from sluice.usecases.wake import (
+from sluice.usecases.alarms import (
     on_bootstrap_alarm,
     on_shutdown_alarm,
 )
+from sluice.usecases.retune import retune_targets
+from sluice.usecases.tick import publish_backlog
 from sluice_sim.account import arn
 from sluice_sim.aws_rules.monitoring import AlarmChange
 from sluice_sim.aws_rules.scheduler import (

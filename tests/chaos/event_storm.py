@@ -14,12 +14,12 @@ from datetime import datetime
 from sluice.core.minutes import MINUTE
 from sluice.core.model import Decision, Kind, Published, Unknown, Workload
 from sluice.ports import Counter
-from sluice.usecases.retune import retune_targets
-from sluice.usecases.tick import publish_backlog
-from sluice.usecases.wake import (
+from sluice.usecases.alarms import (
     on_bootstrap_alarm,
     on_shutdown_alarm,
 )
+from sluice.usecases.retune import retune_targets
+from sluice.usecases.tick import publish_backlog
 from tests.chaos.audit import audit
 from tests.chaos.cloud import PLANE, Cloud, Delays, Event
 from tests.chaos.faults import STEPS, repair, repair_plane

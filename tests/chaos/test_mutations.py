@@ -13,14 +13,15 @@ from typing import Any
 
 import pytest
 
+import sluice.usecases.alarms
 import sluice.usecases.missed_alarms
 import sluice.usecases.resize
 import sluice.usecases.retune
 import sluice.usecases.serve_workloads
 import sluice.usecases.tick
-import sluice.usecases.wake
 import tests.chaos.event_storm
 from sluice.core import target, wake
+from sluice.core.bootstrap_shutdown import decide_bootstrap, decide_shutdown, reads_empty_above_min
 from sluice.core.bounds import clamp
 from sluice.core.emptiness import (
     alarm_proof_end_minutes,
@@ -42,7 +43,6 @@ from sluice.core.model import (
     Workload,
 )
 from sluice.core.target import decide_target
-from sluice.core.wake import decide_bootstrap, decide_shutdown, reads_empty_above_min
 from sluice.errors import TransientError
 from sluice.ports import Counter, Outcome, Policy, RemainingS, Report, Series, World
 from sluice.usecases.observe import (
@@ -252,11 +252,15 @@ MUTATIONS: dict[str, Iterable[tuple[object, str, object]]] = {
         (sluice.usecases.serve_workloads, "retry_missed_alarms", counted_back_from_the_clock)
     ],
     "an alarm's proof is counted back from the clock": [
-        (sluice.usecases.wake, "alarm_proof_end_minutes", lambda now: tick_proof_end_minutes(minute_of(now)))
+        (
+            sluice.usecases.alarms,
+            "alarm_proof_end_minutes",
+            lambda now: tick_proof_end_minutes(minute_of(now)),
+        )
     ],
     "an alarm's proof may end three minutes back": [
         (
-            sluice.usecases.wake,
+            sluice.usecases.alarms,
             "alarm_proof_end_minutes",
             lambda now: (*alarm_proof_end_minutes(now), minute_of(now) - 3 * MINUTE),
         )
@@ -265,7 +269,7 @@ MUTATIONS: dict[str, Iterable[tuple[object, str, object]]] = {
         (sluice.usecases.resize, "decide_shutdown", unread_proof_is_zero)
     ],
     "one idle minute is enough": [
-        (sluice.usecases.wake, "shutdown", proven_by_the_cached_minutes),
+        (sluice.usecases.alarms, "shutdown", proven_by_the_cached_minutes),
         (sluice.usecases.missed_alarms, "shutdown", proven_by_the_cached_minutes),
     ],
     "nothing is clamped": [(wake, "clamp", lambda instances, _: (instances, ()))],
@@ -315,7 +319,7 @@ MUTATIONS: dict[str, Iterable[tuple[object, str, object]]] = {
         (sluice.usecases.missed_alarms, "retry_shutdown", does_nothing)
     ],
     "what was done is not logged": [(sluice.usecases.resize, "act", act_unlogged)],
-    "an alarm may be that of any workload": [(sluice.usecases.wake, "_check", lambda *_: None)],
+    "an alarm may be that of any workload": [(sluice.usecases.alarms, "_check", lambda *_: None)],
     "a stale tick works": [(sluice.usecases.serve_workloads, "STALE_AFTER", timedelta(hours=1))],
     "a point carries the time at which its tick ran": [
         (tests.chaos.event_storm, "publish_backlog", published_now)

@@ -122,7 +122,7 @@ def test_a_function_imports_sluice_from_the_layer_and_boto3_from_the_runtime(
     origin = {name: Path(file) for name, file in files.items()}
     for name in (
         "sluice",
-        "sluice.core.wake",
+        "sluice.core.bootstrap_shutdown",
         "pydantic",
         "pydantic_core._pydantic_core",
         "aws_lambda_powertools",

@@ -7,11 +7,11 @@ import pytest
 
 from sluice.core.model import Reason
 from sluice.ports import Counter, Outcome
-from sluice.usecases.tick import publish_backlog
-from sluice.usecases.wake import (
+from sluice.usecases.alarms import (
     on_bootstrap_alarm,
     on_shutdown_alarm,
 )
+from sluice.usecases.tick import publish_backlog
 from tests.support.builders import (
     alarm,
     ecs_workload,

@@ -15,10 +15,10 @@ import pytest
 
 from sluice.core.emptiness import tick_proof_end_minutes
 from sluice.core.minutes import MINUTE, minute_of
+from sluice.usecases.alarms import on_shutdown_alarm
 from sluice.usecases.missed_alarms import retry_missed_alarms
 from sluice.usecases.tick import publish_backlog
 from sluice.usecases.tick_context import TickContext
-from sluice.usecases.wake import on_shutdown_alarm
 from tests.support.builders import (
     MINUTE_NOW,
     alarm,
@@ -148,7 +148,7 @@ def test_an_alarms_proof_counted_back_from_the_clock_fails_before_the_last_point
 ) -> None:
     monkeypatch.setattr("sluice.usecases.serve_workloads.retry_missed_alarms", lambda *_: None)
     monkeypatch.setattr(
-        "sluice.usecases.wake.alarm_proof_end_minutes", lambda now: tick_proof_end_minutes(minute_of(now))
+        "sluice.usecases.alarms.alarm_proof_end_minutes", lambda now: tick_proof_end_minutes(minute_of(now))
     )
     # The alarm observes before it asks for the proof, which takes a reading time as well.
     unreadable = {

@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
+from sluice.core.bootstrap_shutdown import decide_bootstrap, decide_shutdown, reads_empty_above_min
 from sluice.core.emptiness import tick_proof_end_minutes
 from sluice.core.minutes import minutes_since_epoch
 from sluice.core.model import Mode, Reason, Trigger, Unknown, Workload
 from sluice.core.rotation import rotated
 from sluice.core.target import initial_target
-from sluice.core.wake import decide_bootstrap, decide_shutdown, reads_empty_above_min
 from sluice.ports import Counter, Outcome, first_half
 from sluice.usecases.isolation import each_isolated, isolated
 from sluice.usecases.observe import report_unknown

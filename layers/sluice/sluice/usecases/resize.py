@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from sluice.core.bootstrap_shutdown import decide_bootstrap, decide_shutdown, reads_empty_above_min
 from sluice.core.model import Decision, Mode, Observation, Reason, Trigger, Unknown, Workload
 from sluice.core.target import initial_target
-from sluice.core.wake import decide_bootstrap, decide_shutdown, reads_empty_above_min
 from sluice.errors import TransientError
 from sluice.ports import Counter, Outcome, RemainingS, Report, Series, World
 from sluice.usecases.isolation import report_if_refused

@@ -7,7 +7,7 @@ from sluice.core.model import Decision, DynamicTarget, Kind, Limit, Mode, Reason
 from sluice.core.target import initial_target
 from sluice.errors import CapacityError, ConfigError, TransientError
 from sluice.ports import Counter, Outcome
-from sluice.usecases.wake import on_bootstrap_alarm, on_shutdown_alarm
+from sluice.usecases.alarms import on_bootstrap_alarm, on_shutdown_alarm
 from tests.support.builders import (
     alarm,
     capacity,

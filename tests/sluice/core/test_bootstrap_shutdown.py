@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sluice.core.bootstrap_shutdown import decide_bootstrap, decide_shutdown, reads_empty_above_min
 from sluice.core.emptiness import tick_proof_end_minutes
 from sluice.core.model import (
     DYNAMIC_SCALING_IN_SUSPENDED,
@@ -21,7 +22,6 @@ from sluice.core.model import (
     Unknown,
     Workload,
 )
-from sluice.core.wake import decide_bootstrap, decide_shutdown, reads_empty_above_min
 from tests.support.builders import (
     MINUTE_NOW,
     backlog,
