@@ -153,7 +153,7 @@ def test_the_worker_catches_everything_only_around_handlers_and_where_a_thread_b
 
 
 def test_importing_a_handler_makes_no_client() -> None:
-    """boto3 itself is imported only when a world is first built."""
+    """boto3 itself is imported only when ports are first built."""
     for path in [*_files(LAYER), *_files(ROOT / "functions")]:
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.Import):

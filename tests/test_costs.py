@@ -103,7 +103,7 @@ def published_metrics(workload: Workload) -> int:
     """Custom metrics that a tick publishes for one workload."""
     account = FakeAccount()
     account.add_workload(workload, visible=3, desired=1)
-    publish_backlog(MINUTE_NOW, account.world, account.report, account.remaining_s)
+    publish_backlog(MINUTE_NOW, account.ports, account.report, account.remaining_s)
     return len(account.metrics.samples)
 
 
@@ -157,7 +157,7 @@ def queries_of_a_tick(**state: int) -> int:
     """Metrics that a tick reads for a FIFO workload in a minute with a FIFO check."""
     account = FakeAccount()
     served = account.add_workload(asg("queue-proc", queue_url=queue_url("builds.fifo")), **state)
-    publish_backlog(MINUTE_NOW, account.world, account.report, account.remaining_s)
+    publish_backlog(MINUTE_NOW, account.ports, account.report, account.remaining_s)
     assert account.report.seen.keys() == {served.name}
     return sum(len(queries) for queries, _, _ in account.calls.named("metrics.read"))  # type: ignore[misc]
 
@@ -178,7 +178,7 @@ def read_for_arrivals(
             account.metrics.put(served.duration_metric, account.clock(), *[2.0] * 30)
         account.clock.advance(minutes=1)
         if minute >= READ_MINUTES:
-            publish_backlog(account.clock(), account.world, account.report, account.remaining_s)
+            publish_backlog(account.clock(), account.ports, account.report, account.remaining_s)
         if minute == SIMULATED_MINUTES - 61:
             account.calls.made.clear()
         if forgetful:
@@ -206,10 +206,10 @@ def test_what_a_workload_costs_in_addition() -> None:
     every_minute = read_for_arrivals(processing_s=60, forgetful=True)
     processing = read_for_arrivals(processing_s=None, measured=True) - arrivals
     unknown = read_for_arrivals(processing_s=None) - arrivals
-    assert arrivals == pytest.approx(read_cost(1, ARRIVALS.every // MINUTE))
+    assert arrivals == pytest.approx(read_cost(1, ARRIVALS.refresh_interval // MINUTE))
     assert every_minute == pytest.approx(read_cost(1, 1))
-    assert processing == pytest.approx(read_cost(2, PROCESSING.every // MINUTE))
-    assert unknown == pytest.approx(read_cost(4, PROCESSING.retry // MINUTE))
+    assert processing == pytest.approx(read_cost(2, PROCESSING.refresh_interval // MINUTE))
+    assert unknown == pytest.approx(read_cost(4, PROCESSING.retry_interval // MINUTE))
     groups = queries_of_a_tick(visible=9, in_flight=2, desired=4)
     proof = queries_of_a_tick(desired=1)
     looks = dollars(read_cost(groups, EVERY_MINUTES))

@@ -16,4 +16,4 @@ logger, metrics = Logger(), Metrics()
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
     """Invoked by the alarm itself, or by EventBridge with the alarm's state change."""
     with wiring.report(logger, metrics) as report:
-        on_bootstrap_alarm(parse_alarm(event), wiring.world(), report, wiring.remaining_s(context))
+        on_bootstrap_alarm(parse_alarm(event), wiring.ports(), report, wiring.remaining_s(context))

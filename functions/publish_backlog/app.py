@@ -17,9 +17,9 @@ logger, metrics = Logger(), Metrics()
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any] | None:
     """Invoked by the schedule, whose input has the scheduled minute, and by the queue of a tick's shards."""
     with wiring.report(logger, metrics) as report:
-        world, remaining_s = wiring.world(), wiring.remaining_s(context)
+        ports, remaining_s = wiring.ports(), wiring.remaining_s(context)
         shards = deliveries(event)
         if shards is not None:
-            return batch_response(publish_shards(shards, world, report, remaining_s))
-        publish_backlog(parse_scheduled_time(event, now=wiring.now()), world, report, remaining_s)
+            return batch_response(publish_shards(shards, ports, report, remaining_s))
+        publish_backlog(parse_scheduled_time(event, now=wiring.now()), ports, report, remaining_s)
     return None

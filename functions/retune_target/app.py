@@ -16,4 +16,4 @@ logger, metrics = Logger(), Metrics()
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
     """Invoked by the hourly schedule, or by EventBridge with a stack's status change."""
     with wiring.report(logger, metrics) as report:
-        retune_targets(parse_retune(event), wiring.world(), report, wiring.remaining_s(context))
+        retune_targets(parse_retune(event), wiring.ports(), report, wiring.remaining_s(context))

@@ -16,4 +16,4 @@ logger, metrics = Logger(), Metrics()
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
     """Invoked by the schedule, whose input names the workload and the load."""
     with wiring.report(logger, metrics) as report:
-        send_test_messages(parse_test_load(event), wiring.world(), report, wiring.remaining_s(context))
+        send_test_messages(parse_test_load(event), wiring.ports(), report, wiring.remaining_s(context))

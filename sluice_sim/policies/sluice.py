@@ -7,7 +7,7 @@ from datetime import datetime
 from sluice.core.model import Trigger
 from sluice.errors import SluiceError
 from sluice.events import Alarm, RetuneRequest
-from sluice.ports import World
+from sluice.ports import Ports
 from sluice.usecases.alarms import (
     on_bootstrap_alarm,
     on_shutdown_alarm,
@@ -25,7 +25,7 @@ from sluice_sim.simulator.context import ScalingContext
 from sluice_sim.simulator.fleet import ScaleIn
 from sluice_sim.simulator.ports import (
     RunReport,
-    world,
+    simulated_ports,
 )
 from sluice_sim.simulator.targets import (
     CurrentTarget,
@@ -62,7 +62,7 @@ class Policy:
         self._aws = SimulatedAws(context, on_alarm=self._on_alarm)
         self._aws.create_alarms()
         self._aws.create_policy()
-        self._world: World = world(self._aws)
+        self._ports: Ports = simulated_ports(self._aws)
         self.report = RunReport(context)
         context.target = self._target
         scheduler = Scheduler(context.clock, seed=context.seed)
@@ -70,11 +70,11 @@ class Policy:
         scheduler.start(RETUNE, Schedule(period_s=HOUR_S), self._retune)
 
     def _tick(self, scheduled: datetime) -> None:
-        publish_backlog(scheduled, self._world, self.report, lambda: FUNCTION_S)
+        publish_backlog(scheduled, self._ports, self.report, lambda: FUNCTION_S)
 
     def _retune(self, scheduled: datetime) -> None:  # noqa: ARG002 - a retune reads the current values
         request = RetuneRequest(trigger=Trigger.SCHEDULE)
-        retune_targets(request, self._world, self.report, lambda: RETUNE_S)
+        retune_targets(request, self._ports, self.report, lambda: RETUNE_S)
 
     def _target(self) -> CurrentTarget | None:
         if self._aws.target is None:
@@ -94,6 +94,6 @@ class Policy:
         if handler is None:
             return
         try:
-            handler(alarm, self._world, self.report, lambda: FUNCTION_S)
+            handler(alarm, self._ports, self.report, lambda: FUNCTION_S)
         except SluiceError as failure:
             self.report.failures.append((self._context.fleet.now_s, str(failure)))

@@ -32,11 +32,11 @@ from sluice.ports import (
     Counter,
     Outcome,
     Policy,
+    Ports,
     Registered,
     RemainingS,
     Series,
     SeriesQuery,
-    World,
 )
 from sluice.report import sentence
 from sluice_sim.aws_rules.monitoring import CUSTOM_METRIC_DELAY_S
@@ -245,10 +245,10 @@ class RunReport:
         """Ignored: runs do not record it."""
 
 
-def world(aws: SimulatedAws) -> World:
+def simulated_ports(aws: SimulatedAws) -> Ports:
     """Everything that the use cases need, for one run."""
     context = aws.context
-    return World(
+    return Ports(
         queues=SimulatedQueues(context),
         fleets=SimulatedFleets(context),
         metrics=SimulatedMetrics(context),

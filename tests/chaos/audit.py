@@ -128,7 +128,7 @@ def _check_look_after_shutdown(run: Invocation) -> None:
             may_bootstrap = (
                 may_bootstrap and not capacity.scale_out_blocked_by and not capacity.unsupported_units
             )
-            if capacity.desired == 0 and may_bootstrap:
+            if capacity.desired == 0 and may_bootstrap and not blocked:
                 run.add_violation(f"{name} was shut down, and {backlog} observed since started no bootstrap")
 
 

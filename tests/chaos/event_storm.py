@@ -237,10 +237,10 @@ class EventStorm:
 
 def _use_case(event: Event, run: Invocation) -> None:
     if event.tick is not None:
-        publish_backlog(event.tick, run.world, run.report, run.remaining_s)
+        publish_backlog(event.tick, run.ports, run.report, run.remaining_s)
     elif event.retune is not None:
-        retune_targets(event.retune, run.world, run.report, run.remaining_s)
+        retune_targets(event.retune, run.ports, run.report, run.remaining_s)
     elif event.alarm is not None:
         bootstraps = event.alarm.name.endswith("bootstrap")
         on_alarm = on_bootstrap_alarm if bootstraps else on_shutdown_alarm
-        on_alarm(event.alarm, run.world, run.report, run.remaining_s)
+        on_alarm(event.alarm, run.ports, run.report, run.remaining_s)

@@ -24,7 +24,7 @@ from sluice.core.model import (
     Unknown,
     Workload,
 )
-from sluice.ports import Policy, Registered, RemainingS, Series, SeriesQuery, World
+from sluice.ports import Policy, Ports, Registered, RemainingS, Series, SeriesQuery
 from tests.chaos.actions import Action, Snapshot, resize_violations, retune_violations
 from tests.chaos.cloud import Cloud, Event, metric_key
 from tests.support.fakes import RecordingReport
@@ -51,7 +51,7 @@ class Invocation:
         self.violations: list[str] = []
         self.overwrote = 0
         """Bootstraps that lowered the desired count because something else had raised it meanwhile."""
-        self.world = World(
+        self.ports = Ports(
             queues=_Queues(self),
             fleets=_Fleets(self),
             metrics=_Metrics(self),

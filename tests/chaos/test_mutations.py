@@ -20,7 +20,7 @@ import sluice.usecases.retune
 import sluice.usecases.serve_workloads
 import sluice.usecases.tick
 import tests.chaos.event_storm
-from sluice.core import target, wake
+from sluice.core import bootstrap_shutdown, target
 from sluice.core.bootstrap_shutdown import decide_bootstrap, decide_shutdown, reads_empty_above_min
 from sluice.core.bounds import clamp
 from sluice.core.emptiness import (
@@ -44,7 +44,7 @@ from sluice.core.model import (
 )
 from sluice.core.target import decide_target
 from sluice.errors import TransientError
-from sluice.ports import Counter, Outcome, Policy, RemainingS, Report, Series, World
+from sluice.ports import Counter, Outcome, Policy, Ports, RemainingS, Report, Series
 from sluice.usecases.observe import (
     observe,
     registered,
@@ -106,21 +106,21 @@ def blind_bootstrap(**facts: object) -> list[tuple[object, str, object]]:
 def cached_document(resize: Callable[..., None]) -> Callable[..., None]:
     def broken(name: str, *rest: Any) -> None:
         *proof_end_minutes, tick = rest
-        cached = {workload.name: workload for workload in tick.world.registry.all(plenty).workloads}
-        resize(cached[name], *proof_end_minutes, tick.world, Trigger.TICK, tick.report, tick.remaining_s)
+        cached = {workload.name: workload for workload in tick.ports.registry.all(plenty).workloads}
+        resize(cached[name], *proof_end_minutes, tick.ports, Trigger.TICK, tick.report, tick.remaining_s)
 
     return broken
 
 
 def zero_for_unknown(
-    world: World, workloads: list[Workload], remaining_s: RemainingS
+    ports: Ports, workloads: list[Workload], remaining_s: RemainingS
 ) -> Mapping[str, Observation]:
     return {
         name: Observation(
             backlog=EMPTY if isinstance(observed.backlog, Unknown) else observed.backlog,
             capacity=NOTHING if isinstance(observed.capacity, Unknown) else observed.capacity,
         )
-        for name, observed in observe(world, workloads, remaining_s).items()
+        for name, observed in observe(ports, workloads, remaining_s).items()
     }
 
 
@@ -133,7 +133,7 @@ def nothing_published_is_zero(
 
 def counted_back_from_the_clock(tick: TickContext) -> None:
     """A tick's proof ends one minute before the time of its observation."""
-    retry_missed_alarms(replace(tick, minute=minute_of(tick.world.now())))
+    retry_missed_alarms(replace(tick, minute=minute_of(tick.ports.now())))
 
 
 def unread_proof_is_zero(
@@ -155,14 +155,14 @@ def does_nothing(name: str, *rest: Any) -> None:
 
 
 def act_unlogged(
-    decision: Decision, workload: Workload, world: World, report: Report, *proof: Any
+    decision: Decision, workload: Workload, ports: Ports, report: Report, *proof: Any
 ) -> Outcome:
     class Quiet:
         def decided(self, decision: Decision, outcome: Outcome) -> None:
             if outcome is not Outcome.ACTED:
                 report.decided(decision, outcome)
 
-    return action(decision, workload, world, Quiet(), *proof)  # type: ignore[arg-type]
+    return action(decision, workload, ports, Quiet(), *proof)  # type: ignore[arg-type]
 
 
 def act_without_retry(*asked: Any) -> Outcome:
@@ -195,15 +195,15 @@ def retune_paused(
     name: str,
     durations: Durations | Unknown,
     request: Any,
-    world: World,
+    ports: Ports,
     report: Report,
     remaining_s: RemainingS,
 ) -> None:
     class Resumed:
         def one(self, name: str, remaining_s: RemainingS) -> Workload:
-            return replace(world.registry.one(name, remaining_s), mode=Mode.ACTIVE)
+            return replace(ports.registry.one(name, remaining_s), mode=Mode.ACTIVE)
 
-    resumed = replace(world, registry=Resumed())  # type: ignore[arg-type]
+    resumed = replace(ports, registry=Resumed())  # type: ignore[arg-type]
     retune(name, durations, request, resumed, report, remaining_s)
 
 
@@ -211,20 +211,20 @@ def every_policy_at_once(
     name: str,
     durations: Durations | Unknown,
     request: Any,
-    world: World,
+    ports: Ports,
     report: Report,
     remaining_s: RemainingS,
 ) -> None:
     class All:
         def read(self, workload: Workload, remaining_s: RemainingS) -> Policy:
-            return world.policies.read(workload, remaining_s)
+            return ports.policies.read(workload, remaining_s)
 
         def put_target(self, policy: Policy, target: float) -> None:
-            for each in registered(world, report, remaining_s).workloads:
+            for each in registered(ports, report, remaining_s).workloads:
                 if each.policy_arn:
-                    world.policies.put_target(world.policies.read(each, remaining_s), target)
+                    ports.policies.put_target(ports.policies.read(each, remaining_s), target)
 
-    retune(name, durations, request, replace(world, policies=All()), report, remaining_s)
+    retune(name, durations, request, replace(ports, policies=All()), report, remaining_s)
 
 
 def no_factor(
@@ -233,8 +233,8 @@ def no_factor(
     return decide_target(name, replace(settings, max_factor_per_retune=1e9), durations, current, trigger)
 
 
-def published_now(scheduled: datetime, world: World, report: Report, remaining_s: RemainingS) -> None:
-    tick(world.now(), world, report, remaining_s)
+def published_now(scheduled: datetime, ports: Ports, report: Report, remaining_s: RemainingS) -> None:
+    tick(ports.now(), ports, report, remaining_s)
 
 
 def proven_by_the_cached_minutes(workload: Workload, *rest: Any) -> None:
@@ -246,8 +246,10 @@ MUTATIONS: dict[str, Iterable[tuple[object, str, object]]] = {
         (sluice.usecases.missed_alarms, "retry_bootstrap", cached_document(sluice.usecases.resize.bootstrap)),
         (sluice.usecases.missed_alarms, "retry_shutdown", cached_document(sluice.usecases.resize.shutdown)),
     ],
-    "no proof is needed": [(wake, "why_not_proven_empty", lambda *_: None)],
-    "a minute without a point proves emptiness": [(wake, "why_not_proven_empty", nothing_published_is_zero)],
+    "no proof is needed": [(bootstrap_shutdown, "why_not_proven_empty", lambda *_: None)],
+    "a minute without a point proves emptiness": [
+        (bootstrap_shutdown, "why_not_proven_empty", nothing_published_is_zero)
+    ],
     "a tick's proof is counted back from the clock": [
         (sluice.usecases.serve_workloads, "retry_missed_alarms", counted_back_from_the_clock)
     ],
@@ -272,15 +274,19 @@ MUTATIONS: dict[str, Iterable[tuple[object, str, object]]] = {
         (sluice.usecases.alarms, "shutdown", proven_by_the_cached_minutes),
         (sluice.usecases.missed_alarms, "shutdown", proven_by_the_cached_minutes),
     ],
-    "nothing is clamped": [(wake, "clamp", lambda instances, _: (instances, ()))],
+    "nothing is clamped": [(bootstrap_shutdown, "clamp", lambda instances, _: (instances, ()))],
     "the maximum alone is clamped": [
-        (wake, "clamp", lambda instances, bounds: clamp(instances, replace(bounds, min=0)))
+        (bootstrap_shutdown, "clamp", lambda instances, bounds: clamp(instances, replace(bounds, min=0)))
     ],
     "the document's bounds alone count": [
-        (wake, "effective_bounds", lambda workload, _: (workload.bounds, ()))
+        (bootstrap_shutdown, "effective_bounds", lambda workload, _: (workload.bounds, ()))
     ],
     "the fleet's bounds alone count": [
-        (wake, "effective_bounds", lambda workload, observation: (observation.bounds or workload.bounds, ()))
+        (
+            bootstrap_shutdown,
+            "effective_bounds",
+            lambda workload, observation: (observation.bounds or workload.bounds, ()),
+        )
     ],
     "observe acts": [
         (

@@ -70,8 +70,8 @@ class Plane:
     def __post_init__(self) -> None:
         self.client.meta.events.register("provide-client-params.cloudwatch", self._record)
         variables = stacks.plane().resources["PublishBacklogFunction"].properties["Environment"]["Variables"]
-        self.world = replace(
-            self.fakes.world,
+        self.ports = replace(
+            self.fakes.ports,
             metrics=CloudWatchMetrics(lambda: self.client, POOL),
             namespace=variables["SLUICE_METRIC_NAMESPACE"],
             now=lambda: NOW,
@@ -88,13 +88,13 @@ class Plane:
         return self.fakes.add_workload(workload, desired=1)
 
     def retune(self) -> TargetDecision:
-        retune_targets(HOURLY, self.world, self.fakes.report, self.fakes.remaining_s)
+        retune_targets(HOURLY, self.ports, self.fakes.report, self.fakes.remaining_s)
         [(decision, _)] = self.fakes.report.decisions
         assert isinstance(decision, TargetDecision)
         return decision
 
     def tick(self) -> None:
-        publish_backlog(NOW, self.world, self.fakes.report, self.fakes.remaining_s)
+        publish_backlog(NOW, self.ports, self.fakes.report, self.fakes.remaining_s)
 
     def put(self, metric: Metric, unit: str | None, *seconds: float) -> None:
         """Samples of the last hour, as a worker puts them."""

@@ -27,7 +27,7 @@ from sluice.aws.sqs import DELAYED, IN_FLIGHT, VISIBLE, SqsQueues
 from sluice.core.model import TrackedMetric, Tracking, Trigger, Workload
 from sluice.errors import TransientError
 from sluice.events import RetuneRequest, Shard, shard_message
-from sluice.ports import Counter, World
+from sluice.ports import Counter, Ports
 from sluice.usecases.retune import retune_targets
 from sluice.usecases.shards import WORKLOADS_PER_SHARD, publish_shards
 from sluice.usecases.tick import publish_backlog
@@ -198,13 +198,13 @@ class Invocation:
         self.monkeypatch.setattr(concurrent_reads, "wait", self.lanes.wait)
 
     @property
-    def world(self) -> World:
+    def ports(self) -> Ports:
         pool: Any = self.lanes
 
         def client() -> Any:
             return self.responses
 
-        return World(
+        return Ports(
             queues=SqsQueues(client, pool),
             fleets=AwsFleets(AutoScalingGroups(client, pool), EcsServices(client, client, pool)),
             metrics=CloudWatchMetrics(client, pool),
@@ -223,7 +223,7 @@ class Invocation:
         return round((timeouts_s()["publish_backlog"] - self.lanes.elapsed_s) * 1000)
 
     def tick(self) -> tuple[Lanes, RecordingReport, int]:
-        publish_backlog(self.scheduled, self.world, self.report, wiring.remaining_s(self))  # type: ignore[arg-type]
+        publish_backlog(self.scheduled, self.ports, self.report, wiring.remaining_s(self))  # type: ignore[arg-type]
         return self.lanes, self.report, len(self.responses.points)
 
     def batch(self) -> tuple[Lanes, RecordingReport, int]:
@@ -236,7 +236,7 @@ class Invocation:
         ]
         deliveries = {str(place): body for place, body in enumerate(bodies)}
         with suppress(TransientError):  # where every shard failed
-            publish_shards(deliveries, self.world, self.report, wiring.remaining_s(self))  # type: ignore[arg-type]
+            publish_shards(deliveries, self.ports, self.report, wiring.remaining_s(self))  # type: ignore[arg-type]
         return self.lanes, self.report, len(self.responses.points)
 
 
@@ -321,7 +321,7 @@ def test_durations_that_hang_leave_a_round_time_to_tell(monkeypatch: pytest.Monk
     with pytest.raises(TransientError, match="retune failed"):
         retune_targets(
             RetuneRequest(trigger=Trigger.SCHEDULE),
-            invocation.world,
+            invocation.ports,
             invocation.report,
             lambda: limit_s - wiring.RESERVE_S - invocation.lanes.elapsed_s,
         )
@@ -360,7 +360,7 @@ def test_a_batch_of_shards_ends_in_its_time_however_slowly_cloudwatch_answers(
 def worst_call_s() -> float:
     """A call of the deployed clients that times out in every attempt, with the longest waits between them."""
     wiring.cold_start()
-    queues = wiring.world().queues
+    queues = wiring.ports().queues
     assert isinstance(queues, SqsQueues)
     settings = queues._client().meta.config
     wiring.cold_start()

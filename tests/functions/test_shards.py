@@ -150,16 +150,16 @@ def slow_sending(shards: str) -> Iterator[None]:
 
     events.register("before-call.sqs.SendMessageBatch", linger)
     yield
-    world = wiring.world()
-    assert isinstance(world.shards, SqsShards)
-    world.shards._pool.shutdown()
+    ports = wiring.ports()
+    assert isinstance(ports.shards, SqsShards)
+    ports.shards._pool.shutdown()
     events.unregister("before-call.sqs.SendMessageBatch", linger)
 
 
 def test_a_tick_that_has_no_time_left_for_reading_still_has_what_is_kept_for_publishing_to_send(
     plane: Plane, slow_sending: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wiring.world().registry.all(plenty)
+    wiring.ports().registry.all(plenty)
     monkeypatch.setattr(Context, "get_remaining_time_in_millis", lambda _: 5_000)
     plane.invoke("publish_backlog", sample("schedule"))
     assert plane.lines()[-1]["ShardsSent"] == [2]
@@ -169,7 +169,7 @@ def test_a_tick_stops_sending_a_second_before_lambda_ends_it_and_logs_what_is_no
     plane: Plane, slow_sending: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lambda would end it as it waits: no line and no count would say which shards are missing."""
-    wiring.world().registry.all(plenty)
+    wiring.ports().registry.all(plenty)
     monkeypatch.setattr(Context, "get_remaining_time_in_millis", lambda _: 1_050)
     with pytest.raises(TransientError, match="2 of 2 shards could not be sent"):
         plane.invoke("publish_backlog", sample("schedule"))

@@ -39,29 +39,29 @@ def test_a_missing_setting_is_named(absent: str, emptied: bool) -> None:
     if emptied:
         environ[absent] = ""
     with pytest.raises(ConfigError, match=f"environment lacks {absent}: template.yaml sets them"):
-        wiring.world(environ)
+        wiring.ports(environ)
 
 
 def test_all_missing_settings_are_named_at_once() -> None:
     with pytest.raises(ConfigError, match="SLUICE_REGISTRY_PREFIX, SLUICE_METRIC_NAMESPACE"):
-        wiring.world({})
+        wiring.ports({})
 
 
-def test_a_warm_process_keeps_its_world_and_a_cold_one_builds_it_anew() -> None:
-    first = wiring.world(SETTINGS)
-    assert wiring.world(dict(SETTINGS)) is first
+def test_a_warm_process_keeps_its_ports_and_a_cold_one_builds_it_anew() -> None:
+    first = wiring.ports(SETTINGS)
+    assert wiring.ports(dict(SETTINGS)) is first
     assert first.namespace == "Sluice"
     wiring.cold_start()
-    assert wiring.world(SETTINGS) is not first
+    assert wiring.ports(SETTINGS) is not first
 
 
 def test_shards_have_a_queue_only_where_the_environment_names_one() -> None:
-    assert wiring.world(SETTINGS).shards is None
-    assert wiring.world(SETTINGS | {"SLUICE_SHARD_QUEUE_URL": "https://queue"}).shards is not None
+    assert wiring.ports(SETTINGS).shards is None
+    assert wiring.ports(SETTINGS | {"SLUICE_SHARD_QUEUE_URL": "https://queue"}).shards is not None
 
 
 def test_aws_can_be_asked_why_instances_do_not_start_by_a_client_that_keeps_a_services_events() -> None:
-    launches = wiring.world(SETTINGS).launches
+    launches = wiring.ports(SETTINGS).launches
     assert isinstance(launches, AwsLaunches)
     with_events = launches._ecs().meta.service_model.operation_model("DescribeServices").output_shape
     assert with_events.members["services"].member.members.keys() == {"serviceName", "events"}
@@ -99,7 +99,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_a_client_gives_up_early_and_has_a_connection_for_every_reader(
     asked: list[str],
 ) -> None:
-    queues = wiring.world(SETTINGS).queues
+    queues = wiring.ports(SETTINGS).queues
     assert asked == []  # a client is made when it is first asked
     client = queues._client()
     assert queues._client() is client
@@ -128,7 +128,7 @@ def slow_reads() -> Iterator[None]:
 def test_a_tick_reads_for_what_the_invocation_has_left_less_what_it_keeps_for_publishing(
     plane: Plane, slow_reads: None, monkeypatch: pytest.MonkeyPatch, remaining_s: int, read: bool
 ) -> None:
-    wiring.world().registry.all(plenty)
+    wiring.ports().registry.all(plenty)
     monkeypatch.setattr(Context, "get_remaining_time_in_millis", lambda _: remaining_s * 1000)
     plane.invoke("publish_backlog", sample("schedule"))
     assert [bool(plane.points(kind)) for kind in ("asg", "ecs")] == [read, read]
@@ -169,7 +169,7 @@ def test_as_many_hanging_queues_as_there_are_threads_leave_the_fleets_and_metric
     plane: Plane,
 ) -> None:
     """Calls that hang keep their threads beyond the time for reading: those of their own port alone."""
-    world, over = wiring.world(), threading.Event()
+    ports, over = wiring.ports(), threading.Event()
     events = account.session().events
 
     def hang(**_: object) -> None:
@@ -178,17 +178,17 @@ def test_as_many_hanging_queues_as_there_are_threads_leave_the_fleets_and_metric
     events.register("before-call.sqs.GetQueueAttributes", hang)
     try:
         urls = [f"https://sqs.eu-west-1.amazonaws.com/123456789012/q{n}" for n in range(wiring.READERS)]
-        backlogs = world.queues.read(urls, lambda: 0.05)
-        capacities = world.fleets.read([GROUP, SERVICE], lambda: 10)
+        backlogs = ports.queues.read(urls, lambda: 0.05)
+        capacities = ports.fleets.read([GROUP, SERVICE], lambda: 10)
         query = SeriesQuery(metric=metric(), statistic="Maximum", period_s=60)
-        series = world.metrics.read({"one": query}, minutes_ago(5), minutes_ago(0), plenty)
-        workload = world.registry.one("transcription", plenty)
-        policy = world.policies.read(workload, plenty)
+        series = ports.metrics.read({"one": query}, minutes_ago(5), minutes_ago(0), plenty)
+        workload = ports.registry.one("transcription", plenty)
+        policy = ports.policies.read(workload, plenty)
     finally:
         over.set()
         events.unregister("before-call.sqs.GetQueueAttributes", hang)
-        assert isinstance(world.queues, SqsQueues)
-        world.queues._pool.shutdown()  # while the account is still there to answer
+        assert isinstance(ports.queues, SqsQueues)
+        ports.queues._pool.shutdown()  # while the account is still there to answer
     assert all(isinstance(backlog, Unknown) for backlog in backlogs.values())
     assert all(isinstance(capacity, Capacity) for capacity in capacities.values())
     assert series == {"one": {}}

@@ -35,11 +35,11 @@ from sluice.ports import (
     LastKnown,
     Outcome,
     Policy,
+    Ports,
     Registered,
     RemainingS,
     Series,
     SeriesQuery,
-    World,
 )
 from sluice.usecases.tick_context import TickContext
 from tests.support.builders import NOW
@@ -439,7 +439,7 @@ class RecordingReport:
 
 @dataclass
 class FakeAccount:
-    """An account in memory: fake ports over shared state, the World made of them, and a recording report."""
+    """An account in memory: fake ports over shared state, the Ports made of them, and a recording report."""
 
     clock: Clock = field(default_factory=Clock)
     calls: Calls = field(default_factory=Calls)
@@ -463,8 +463,8 @@ class FakeAccount:
         self.launches = FakeLaunches(self.calls)
 
     @property
-    def world(self) -> World:
-        return World(
+    def ports(self) -> Ports:
+        return Ports(
             queues=self.queues,
             fleets=self.fleets,
             metrics=self.metrics,
@@ -549,7 +549,7 @@ def tick_context(account: FakeAccount, *workloads: Workload) -> TickContext:
         minute=minute_of(account.clock()),
         workloads={workload.name: workload for workload in workloads},
         observed={},
-        world=account.world,
+        ports=account.ports,
         report=account.report,
         remaining_s=account.remaining_s,
     )

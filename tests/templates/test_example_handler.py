@@ -52,7 +52,7 @@ def test_what_the_plane_sends_is_a_test_message(slept: list[float]) -> None:
     one = account.add_workload(workload())
     send_test_messages(
         LoadRequest(workload=one.name, messages=1, duration_s=2.5),
-        account.world,
+        account.ports,
         account.report,
         account.remaining_s,
     )

@@ -245,8 +245,8 @@ class LastKnown:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class World:
-    """Everything outside the process, and the memory that lives as long as the process."""
+class Ports:
+    """All ports of a function, and its memory, which lives as long as the process."""
 
     queues: Queues
     fleets: Fleets

@@ -29,7 +29,7 @@ from sluice.aws.registry import SsmRegistry
 from sluice.aws.shard_queue import SqsShards
 from sluice.aws.sqs import SqsQueues
 from sluice.errors import ConfigError
-from sluice.ports import RemainingS, World
+from sluice.ports import Ports, RemainingS
 from sluice.report import PowertoolsReport
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ A call that fails in every attempt takes 24 s: three timeouts of 2 + 5 s, and 1 
 """
 
 
-def world(environ: Mapping[str, str] = os.environ) -> World:
+def ports(environ: Mapping[str, str] = os.environ) -> Ports:
     """The ports for this process's environment, built once for the same settings."""
     needed = ("SLUICE_REGISTRY_PREFIX", "SLUICE_METRIC_NAMESPACE")
     absent = [name for name in needed if not environ.get(name)]
@@ -56,11 +56,11 @@ def world(environ: Mapping[str, str] = os.environ) -> World:
         raise ConfigError(
             f"environment lacks {', '.join(absent)}: template.yaml sets them for every function"
         )
-    return _world(*(environ[name] for name in needed), environ.get("SLUICE_SHARD_QUEUE_URL"))
+    return _ports(*(environ[name] for name in needed), environ.get("SLUICE_SHARD_QUEUE_URL"))
 
 
 @cache
-def _world(registry_prefix: str, namespace: str, shard_queue_url: str | None) -> World:
+def _ports(registry_prefix: str, namespace: str, shard_queue_url: str | None) -> Ports:
     import boto3
 
     session = boto3.Session()
@@ -90,7 +90,7 @@ def _world(registry_prefix: str, namespace: str, shard_queue_url: str | None) ->
         # One second is left to log what could not be sent.
         shards = SqsShards(clients("sqs"), threads(), shard_queue_url, registry, reserve_s=RESERVE_S - 1)
     autoscaling, scaling = clients("autoscaling"), clients("application-autoscaling")
-    return World(
+    return Ports(
         queues=SqsQueues(clients("sqs"), threads()),
         fleets=AwsFleets(
             AutoScalingGroups(autoscaling, threads()), EcsServices(clients("ecs"), scaling, threads())
@@ -107,7 +107,7 @@ def _world(registry_prefix: str, namespace: str, shard_queue_url: str | None) ->
 
 def cold_start() -> None:
     """Discard the ports that were built, as in a new process."""
-    _world.cache_clear()
+    _ports.cache_clear()
 
 
 def now() -> datetime:

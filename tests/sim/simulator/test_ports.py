@@ -16,7 +16,7 @@ from sluice_sim.simulator.ports import (
     SimulatedMetrics,
     SimulatedQueues,
     SimulatedRegistry,
-    world,
+    simulated_ports,
 )
 from tests.sim.simulator.contexts import (
     context,
@@ -114,10 +114,10 @@ def test_the_workload_of_the_run_is_the_registered_one() -> None:
         registry.one("nobody", plenty)
 
 
-def test_the_world_has_the_time_of_the_run() -> None:
+def test_the_ports_have_the_time_of_the_run() -> None:
     run = context()
     at(run.fleet, 90)
-    assert world(SimulatedAws(run)).now() == datetime.fromtimestamp(START_S + 90, UTC)
+    assert simulated_ports(SimulatedAws(run)).now() == datetime.fromtimestamp(START_S + 90, UTC)
 
 
 def queue_silent_then_woken() -> ScalingContext:

@@ -20,12 +20,12 @@ from tests.support.fakes import FakeAccount
 
 def bootstrap(account: FakeAccount, served: Workload | None = None, state: str = "ALARM") -> None:
     event = alarm("bootstrap", served.name if served else "transcription", state)
-    on_bootstrap_alarm(event, account.world, account.report, account.remaining_s)
+    on_bootstrap_alarm(event, account.ports, account.report, account.remaining_s)
 
 
 def shutdown(account: FakeAccount, served: Workload | None = None, state: str = "ALARM") -> None:
     event = alarm("shutdown", served.name if served else "transcription", state)
-    on_shutdown_alarm(event, account.world, account.report, account.remaining_s)
+    on_shutdown_alarm(event, account.ports, account.report, account.remaining_s)
 
 
 def logged(account: FakeAccount) -> tuple[Decision, Outcome]:
@@ -53,13 +53,13 @@ class TestEither:
         stray = alarm(kind, arn="arn:aws:cloudwatch:eu-west-1:123456789012:alarm:sluice-stray")
         handle = on_bootstrap_alarm if kind == "bootstrap" else on_shutdown_alarm
         with pytest.raises(ConfigError, match="sluice-stray says it belongs to workload transcription"):
-            handle(stray, account.world, account.report, account.remaining_s)
+            handle(stray, account.ports, account.report, account.remaining_s)
         assert account.resizes() == []
 
     def test_the_other_functions_alarm_is_a_stray_one_too(self, account: FakeAccount) -> None:
         account.add_workload(workload(), visible=5)
         with pytest.raises(ConfigError, match=r"document names .*sluice-transcription-bootstrap"):
-            on_bootstrap_alarm(alarm("shutdown"), account.world, account.report, account.remaining_s)
+            on_bootstrap_alarm(alarm("shutdown"), account.ports, account.report, account.remaining_s)
 
     @pytest.mark.parametrize("handle", [bootstrap, shutdown])
     def test_an_unknown_workload_is_refused(self, account: FakeAccount, handle: object) -> None:

@@ -47,7 +47,7 @@ def broken_for(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def tick(account: FakeAccount) -> None:
-    publish_backlog(MINUTE_NOW, account.world, account.report, account.remaining_s)
+    publish_backlog(MINUTE_NOW, account.ports, account.report, account.remaining_s)
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def measured(
 
 def tick(account: FakeAccount, scheduled: datetime = MINUTE_NOW) -> list[tuple[Decision, Outcome]]:
     """The cap decisions that the ticks have logged."""
-    publish_backlog(scheduled, account.world, account.report, account.remaining_s)
+    publish_backlog(scheduled, account.ports, account.report, account.remaining_s)
     decisions = account.report.decisions
     return [(logged, outcome) for logged, outcome in decisions if logged.kind is Kind.CAP]  # type: ignore[misc]
 

@@ -34,7 +34,7 @@ def test_a_tick_neither_publishes_nor_scales_it_and_counts_it_as_an_invalid_docu
     account.add_workload(workload(), visible=visible, desired=desired)
     account.add_workload(ecs_workload(), visible=9, desired=3)
     weigh(account)
-    publish_backlog(account.clock(), account.world, account.report, account.remaining_s)
+    publish_backlog(account.clock(), account.ports, account.report, account.remaining_s)
     assert set(account.published()) == {"queue-proc"}
     assert account.calls.named("fleets.set_desired") == []
     [(name, counter, reason)] = account.report.failures
@@ -53,7 +53,7 @@ def test_an_alarm_holds_it_with_a_reason_of_its_own(
     served = account.add_workload(workload(), visible=visible, desired=desired)
     account.publish_idle_minutes(served)
     weigh(account)
-    handle(alarm(kind), account.world, account.report, account.remaining_s)
+    handle(alarm(kind), account.ports, account.report, account.remaining_s)
     assert account.calls.named("fleets.set_desired") == []
     [(decision, outcome)] = account.report.decisions
     assert (decision.reason, outcome) == (Reason.INSTANCE_WEIGHTS, Outcome.HELD)

@@ -21,7 +21,7 @@ FAILED = LaunchAttempt(at=NOW - timedelta(minutes=1), failure=WORDS)
 
 def tick(account: FakeAccount) -> list[tuple[Decision, Outcome]]:
     """The launch decisions that the ticks have logged."""
-    publish_backlog(MINUTE_NOW, account.world, account.report, account.remaining_s)
+    publish_backlog(MINUTE_NOW, account.ports, account.report, account.remaining_s)
     decisions = account.report.decisions
     return [(logged, outcome) for logged, outcome in decisions if logged.kind is Kind.LAUNCH]  # type: ignore[misc]
 
@@ -124,12 +124,12 @@ def test_without_time_nothing_is_asked_and_nothing_fails(account: FakeAccount) -
         calls += account.calls.named("metrics.publish") != []
         return 60.0 if not calls else 0.0
 
-    publish_backlog(MINUTE_NOW, account.world, account.report, remaining_s)
+    publish_backlog(MINUTE_NOW, account.ports, account.report, remaining_s)
     assert account.calls.named("launches.read") == []
     assert not [logged for logged, _ in account.report.decisions if logged.kind is Kind.LAUNCH]
 
 
-def test_a_world_that_cannot_be_asked_is_not(account: FakeAccount) -> None:
+def test_ports_without_launches_are_not_asked_for_them(account: FakeAccount) -> None:
     short(account, workload())
-    publish_backlog(MINUTE_NOW, replace(account.world, launches=None), account.report, account.remaining_s)
+    publish_backlog(MINUTE_NOW, replace(account.ports, launches=None), account.report, account.remaining_s)
     assert not [logged for logged, _ in account.report.decisions if logged.kind is Kind.LAUNCH]

@@ -19,7 +19,7 @@ def tick(account: FakeAccount) -> None:
     """A tick of a minute of its own, each call of which takes its time."""
     account.clock.advance(minutes=1)
     account.remaining = TICK_S
-    publish_backlog(account.clock(), account.world, account.report, account.remaining_s)
+    publish_backlog(account.clock(), account.ports, account.report, account.remaining_s)
 
 
 def each_call_takes_a_while(account: FakeAccount) -> None:
@@ -67,7 +67,7 @@ def test_what_is_only_observed_is_decided_without_another_read(
     account.publish_idle_minutes(
         account.add_workload(workload(mode=Mode.OBSERVE), visible=visible, desired=desired)
     )
-    publish_backlog(account.clock(), account.world, account.report, account.remaining_s)
+    publish_backlog(account.clock(), account.ports, account.report, account.remaining_s)
     [(_, outcome)] = account.report.decisions
     assert outcome is Outcome.OBSERVED
     assert account.calls.named("registry.one") == []

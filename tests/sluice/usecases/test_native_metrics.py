@@ -24,7 +24,7 @@ BOTH = pytest.mark.parametrize("served", [GROUP, SERVICE], ids=["group", "servic
 def tick(account: FakeAccount, minutes: int = 1) -> None:
     """One tick a minute, so many of them."""
     for _ in range(minutes):
-        publish_backlog(account.clock(), account.world, account.report, account.remaining_s)
+        publish_backlog(account.clock(), account.ports, account.report, account.remaining_s)
         account.clock.advance(minutes=1)
 
 

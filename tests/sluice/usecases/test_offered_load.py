@@ -51,7 +51,7 @@ DYNAMIC = effective(dynamic_workload(), arrival_margin=0)
 def tick(account: FakeAccount, minutes: float = 0) -> None:
     """One tick, so many minutes after the last."""
     account.clock.advance(minutes=minutes)
-    publish_backlog(account.clock(), account.world, account.report, account.remaining_s)
+    publish_backlog(account.clock(), account.ports, account.report, account.remaining_s)
 
 
 def value(account: FakeAccount, name: str = "transcription") -> float:
@@ -151,7 +151,7 @@ class TestPublished:
         account.publish_arrivals(served, 60)
         documents = account.registry.all(plenty).documents
         body = shard_message(Shard(scheduled=account.clock(), documents=documents))
-        assert publish_shards({"m": body}, account.world, account.report, account.remaining_s) == []
+        assert publish_shards({"m": body}, account.ports, account.report, account.remaining_s) == []
         assert (plain(account), value(account)) == (0, 32)
 
 
@@ -225,7 +225,7 @@ class TestHowOftenIsRead:
         served = account.add_workload(STATIC, desired=1)
         account.publish_arrivals(served, 60)
         for scheduled in (MINUTE_NOW, MINUTE_NOW, MINUTE_NOW - MINUTE):
-            publish_backlog(scheduled, account.world, account.report, account.remaining_s)
+            publish_backlog(scheduled, account.ports, account.report, account.remaining_s)
         assert asked(account) == {SENT: 1}
         assert value(account) == 32
 

@@ -41,7 +41,7 @@ READS_S = (0, 24)
 Delayed = tuple[int, int, int]
 
 
-def world(*, read_s: float = 0, readable_after_s: float = READABLE_AFTER_S) -> FakeAccount:
+def delayed_account(*, read_s: float = 0, readable_after_s: float = READABLE_AFTER_S) -> FakeAccount:
     """An empty queue, a fleet that runs, a CloudWatch that takes its time, and reads that do."""
     account = FakeAccount()
     account.add_workload(SERVED, desired=2)
@@ -60,7 +60,7 @@ def tick(account: FakeAccount, minute: int, phase_s: int, late_s: int) -> None:
     """The tick of this minute; two that overlap read and publish as if they ran one after the other."""
     scheduled = MINUTE_NOW + MINUTE * minute + seconds(phase_s)
     account.clock.at = max(account.clock(), scheduled + seconds(late_s))
-    publish_backlog(scheduled, account.world, account.report, account.remaining_s)
+    publish_backlog(scheduled, account.ports, account.report, account.remaining_s)
 
 
 def shut_down_after(account: FakeAccount, phase_s: int, latenesses_s: Iterable[int]) -> int | None:
@@ -77,7 +77,7 @@ def too_late(among: range) -> set[Delayed]:
     return {
         (phase_s, late_s, read_s)
         for phase_s, late_s, read_s in product(among, among, READS_S)
-        if shut_down_after(world(read_s=read_s), phase_s, repeat(late_s, IDLE_MINUTES + 1)) is None
+        if shut_down_after(delayed_account(read_s=read_s), phase_s, repeat(late_s, IDLE_MINUTES + 1)) is None
     }
 
 
@@ -91,14 +91,14 @@ def test_counted_back_from_the_clock_the_proof_fails_wherever_the_tick_ends_afte
     """It asks for the point that the very tick has just put: what the grid above is there to notice."""
 
     def counted_back(tick: TickContext) -> None:
-        retry_missed_alarms(replace(tick, minute=minute_of(tick.world.now())))
+        retry_missed_alarms(replace(tick, minute=minute_of(tick.ports.now())))
 
     monkeypatch.setattr("sluice.usecases.serve_workloads.retry_missed_alarms", counted_back)
     after_its_minute = {
         delays for delays in product(SOME_SECONDS, SOME_SECONDS, READS_S) if sum(delays) >= 60
     }
     assert too_late(SOME_SECONDS) == after_its_minute
-    assert shut_down_after(world(), 30, repeat(30, 60)) is None  # nor ever later
+    assert shut_down_after(delayed_account(), 30, repeat(30, 60)) is None  # nor ever later
 
 
 @pytest.mark.parametrize("read_s", [0, 8])
@@ -111,7 +111,7 @@ def test_where_every_tick_is_late_by_another_time_the_fleet_is_shut_down_within_
     took = []
     for seed in range(300):
         random = Random(seed)
-        account = world(read_s=read_s, readable_after_s=readable_after_s)
+        account = delayed_account(read_s=read_s, readable_after_s=readable_after_s)
         latenesses_s = [random.randint(0, MAX_LATE_S) for _ in range(12)]
         took.append(shut_down_after(account, random.choice(SECONDS), latenesses_s))
     assert {minute is None or minute < IDLE_MINUTES for minute in took} == {False}
@@ -124,13 +124,13 @@ def alarm_leaves_awake(among: range) -> set[Delayed]:
     rings_in = IDLE_MINUTES + 2
     awake = set()
     for second, late_s, read_s in product(among, among, READS_S):
-        account = world(read_s=read_s)
+        account = delayed_account(read_s=read_s)
         at = MINUTE_NOW + MINUTE * rings_in + seconds(second)
         for minute in range(rings_in + 1):
             if MINUTE_NOW + MINUTE * minute + seconds(late_s + read_s) <= at:
                 tick(account, minute, 0, late_s)
         account.clock.at = at
-        on_shutdown_alarm(alarm("shutdown"), account.world, account.report, account.remaining_s)
+        on_shutdown_alarm(alarm("shutdown"), account.ports, account.report, account.remaining_s)
         if account.desired(SERVED) > 0:
             awake.add((second, late_s, read_s))
     return awake

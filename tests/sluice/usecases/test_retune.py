@@ -28,7 +28,7 @@ def after_stack(name: str) -> RetuneRequest:
 
 
 def retune(account: FakeAccount, request: RetuneRequest = HOURLY) -> None:
-    retune_targets(request, account.world, account.report, account.remaining_s)
+    retune_targets(request, account.ports, account.report, account.remaining_s)
 
 
 def tuned(account: FakeAccount, served: Workload, target: float = 10) -> Workload:

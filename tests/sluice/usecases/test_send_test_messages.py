@@ -13,7 +13,7 @@ from tests.support.fakes import FakeAccount
 def test_every_message_says_how_long_it_takes(account: FakeAccount) -> None:
     served = account.add_workload(workload())
     load = parse_test_load({"workload": served.name, "messages": 3, "duration_s": 1.5})
-    send_test_messages(load, account.world, account.report, account.remaining_s)
+    send_test_messages(load, account.ports, account.report, account.remaining_s)
     assert [json.loads(body) for body in account.queues.sent[served.queue_url]] == [{"duration_s": 1.5}] * 3
     assert account.report.counts == {Counter.MESSAGES_SENT: 3}
 
@@ -21,5 +21,5 @@ def test_every_message_says_how_long_it_takes(account: FakeAccount) -> None:
 def test_an_unknown_workload_is_refused(account: FakeAccount) -> None:
     with pytest.raises(ConfigError, match="no workload nobody is registered"):
         send_test_messages(
-            parse_test_load({"workload": "nobody"}), account.world, account.report, account.remaining_s
+            parse_test_load({"workload": "nobody"}), account.ports, account.report, account.remaining_s
         )

@@ -43,13 +43,13 @@ def serve(account: FakeAccount, count: int, *, visible: int = 6, desired: int = 
 
 
 def tick(account: FakeAccount, scheduled: datetime | None = None) -> None:
-    publish_backlog(scheduled or MINUTE_NOW, account.world, account.report, account.remaining_s)
+    publish_backlog(scheduled or MINUTE_NOW, account.ports, account.report, account.remaining_s)
 
 
 def deliver(account: FakeAccount, bodies: Sequence[str]) -> list[str]:
     """As Lambda delivers a batch; the answer names the failed ones by their place in it."""
     batch = {str(place): body for place, body in enumerate(bodies)}
-    return publish_shards(batch, account.world, account.report, account.remaining_s)
+    return publish_shards(batch, account.ports, account.report, account.remaining_s)
 
 
 def averages(account: FakeAccount, served: Sequence[Workload]) -> dict[str, dict[datetime, float]]:
@@ -74,7 +74,7 @@ class TestTheTick:
         self, account: FakeAccount
     ) -> None:
         serve(account, MAX_WORKLOADS)
-        publish_backlog(MINUTE_NOW, replace(account.world, shards=None), account.report, account.remaining_s)
+        publish_backlog(MINUTE_NOW, replace(account.ports, shards=None), account.report, account.remaining_s)
         assert len(account.published()) == MAX_WORKLOADS
         assert account.shards.sent == []
 
@@ -164,7 +164,7 @@ class TestTheTick:
         serve(account, 9)
         with pytest.raises(ConfigError, match=r"template\.yaml sets SLUICE_SHARD_QUEUE_URL"):
             publish_backlog(
-                MINUTE_NOW, replace(account.world, shards=None), account.report, account.remaining_s
+                MINUTE_NOW, replace(account.ports, shards=None), account.report, account.remaining_s
             )
 
     def test_a_stale_tick_sends_no_shards(self, account: FakeAccount) -> None:
@@ -370,9 +370,9 @@ class TestTheShards:
     ) -> None:
         serve(account, 11)
         tick(account)
-        world = replace(account.world, shards=None)
+        ports = replace(account.ports, shards=None)
         with pytest.raises(TransientError):
-            publish_shards({"0": account.shards.sent[0]}, world, account.report, account.remaining_s)
+            publish_shards({"0": account.shards.sent[0]}, ports, account.report, account.remaining_s)
         assert "SLUICE_SHARD_QUEUE_URL" in account.report.failures[0][2]
 
     def test_an_unreadable_queue_is_a_gap_of_its_own_workload_and_no_failure_of_the_shard(

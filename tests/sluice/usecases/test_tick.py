@@ -21,7 +21,7 @@ from tests.support.fakes import FakeAccount
 
 
 def tick(account: FakeAccount, scheduled: datetime | None = None) -> None:
-    publish_backlog(scheduled or account.clock(), account.world, account.report, account.remaining_s)
+    publish_backlog(scheduled or account.clock(), account.ports, account.report, account.remaining_s)
 
 
 class TestPublishing:
@@ -397,7 +397,7 @@ class TestRepairs:
         [(decision, outcome)] = account.report.decisions
         assert (decision.reason, outcome) == (Reason.PAUSED, Outcome.HELD)
 
-    def test_the_world_is_observed_again_just_before_acting(self, account: FakeAccount) -> None:
+    def test_queue_and_fleet_are_observed_again_just_before_acting(self, account: FakeAccount) -> None:
         served = account.add_workload(workload(), visible=5)
 
         def somebody_else_wakes_it() -> None:

@@ -6,28 +6,28 @@ from sluice.core.emptiness import alarm_proof_end_minutes
 from sluice.core.model import Trigger, Workload
 from sluice.errors import ConfigError
 from sluice.events import Alarm
-from sluice.ports import Counter, RemainingS, Report, World
+from sluice.ports import Counter, Ports, RemainingS, Report
 from sluice.usecases.resize import bootstrap, shutdown
 
 
-def on_bootstrap_alarm(alarm: Alarm, world: World, report: Report, remaining_s: RemainingS) -> None:
+def on_bootstrap_alarm(alarm: Alarm, ports: Ports, report: Report, remaining_s: RemainingS) -> None:
     """The bootstrap alarm changed state; only the change to ALARM needs an action."""
     if not alarm.is_alarm:
         report.event(Counter.EVENT_IGNORED, f"alarm {alarm.name} is {alarm.state}: nothing to do")
         return
-    workload = world.registry.one(alarm.workload, remaining_s)
+    workload = ports.registry.one(alarm.workload, remaining_s)
     _check(alarm, workload, workload.bootstrap_alarm_arn)
-    bootstrap(workload, world, Trigger.ALARM, report, remaining_s)
+    bootstrap(workload, ports, Trigger.ALARM, report, remaining_s)
 
 
-def on_shutdown_alarm(alarm: Alarm, world: World, report: Report, remaining_s: RemainingS) -> None:
+def on_shutdown_alarm(alarm: Alarm, ports: Ports, report: Report, remaining_s: RemainingS) -> None:
     """The shutdown alarm changed state; only the change to ALARM needs an action."""
     if not alarm.is_alarm:
         report.event(Counter.EVENT_IGNORED, f"alarm {alarm.name} is {alarm.state}: nothing to do")
         return
-    workload = world.registry.one(alarm.workload, remaining_s)
+    workload = ports.registry.one(alarm.workload, remaining_s)
     _check(alarm, workload, workload.shutdown_alarm_arn)
-    shutdown(workload, alarm_proof_end_minutes(world.now()), world, Trigger.ALARM, report, remaining_s)
+    shutdown(workload, alarm_proof_end_minutes(ports.now()), ports, Trigger.ALARM, report, remaining_s)
 
 
 def _check(alarm: Alarm, workload: Workload, expected_arn: str) -> None:

@@ -39,7 +39,7 @@ def warn_idle_instances(tick: TickContext) -> None:
         for name, workload in due.items()
         for part, query in _queries(workload).items()
     }
-    series = tick.world.metrics.read(queries, tick.minute - LOOK_BACK, tick.minute, tick.remaining_s)
+    series = tick.ports.metrics.read(queries, tick.minute - LOOK_BACK, tick.minute, tick.remaining_s)
 
     def decide(workload: Workload) -> None:
         name = workload.name

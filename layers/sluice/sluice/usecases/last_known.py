@@ -14,7 +14,7 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from sluice.core.model import Unknown, Workload
-from sluice.ports import LastKnown, World
+from sluice.ports import LastKnown, Ports
 from sluice.usecases.isolation import read_isolated
 from sluice.usecases.observe import report_unknown
 from sluice.usecases.tick_context import TickContext, Workloads
@@ -49,7 +49,7 @@ def last_known(
 
     `renew` are the names of workloads whose reading is due however recent it is.
     """
-    memory, minute = tick.world.last_known, tick.minute
+    memory, minute = tick.ports.last_known, tick.minute
     keys = _keys(quantity, workloads)
     due = {
         name: workloads[name]
@@ -64,11 +64,11 @@ def last_known(
 
 
 def earlier_readings(
-    quantity: Quantity[Response], workloads: Workloads, world: World
+    quantity: Quantity[Response], workloads: Workloads, ports: Ports
 ) -> dict[str, LastKnown]:
     """The readings of earlier ticks, of those workloads that have one."""
     keys = _keys(quantity, workloads)
-    return {name: world.last_known[key] for name, key in keys.items() if key in world.last_known}
+    return {name: ports.last_known[key] for name, key in keys.items() if key in ports.last_known}
 
 
 def _keys(quantity: Quantity[Response], workloads: Workloads) -> dict[str, tuple[str, str]]:

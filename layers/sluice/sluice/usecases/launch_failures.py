@@ -20,7 +20,7 @@ from sluice.usecases.tick_context import TickContext
 
 def report_launch_failures(tick: TickContext) -> None:
     """Log for each workload that lacks instances what holds them, or why AWS's newest attempt failed."""
-    world, report = tick.world, tick.report
+    ports, report = tick.ports, tick.report
     lacking: dict[str, Workload] = {}
 
     def select(workload: Workload) -> None:
@@ -34,9 +34,9 @@ def report_launch_failures(tick: TickContext) -> None:
 
     each_isolated(tick.workloads, Counter.OBSERVATION_FAILED, report, select)
     # Without time left the next tick reads them; the workload's age alarm fires meanwhile.
-    if world.launches is None or not lacking or tick.remaining_s() <= 0:
+    if ports.launches is None or not lacking or tick.remaining_s() <= 0:
         return
-    attempts = world.launches.read({workload.fleet for workload in lacking.values()}, tick.remaining_s)
+    attempts = ports.launches.read({workload.fleet for workload in lacking.values()}, tick.remaining_s)
     refused: list[str] = []
 
     def decide(workload: Workload) -> None:
@@ -44,7 +44,7 @@ def report_launch_failures(tick: TickContext) -> None:
         if isinstance(of_fleet, Unknown):
             report_unknown(name, [of_fleet], report)
         elif decision := decide_no_capacity(
-            workload, tick.observed[name], of_fleet, Trigger.TICK, now=world.now()
+            workload, tick.observed[name], of_fleet, Trigger.TICK, now=ports.now()
         ):
             report.decided(decision, Outcome.HELD)
             refused.append(name)

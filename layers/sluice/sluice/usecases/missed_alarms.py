@@ -35,7 +35,7 @@ def retry_missed_alarms(tick: TickContext) -> None:
     another workload.
     """
     served = {name: workload for name, workload in tick.workloads.items() if workload.mode is not Mode.PAUSED}
-    failures = dict(tick.world.retry_failures)
+    failures = dict(tick.ports.retry_failures)
 
     def run(retries: Retries, *, failed_before: bool) -> None:
         chosen = (name for name in retries if (name in failures) is failed_before)
@@ -57,23 +57,23 @@ def retry_missed_alarms(tick: TickContext) -> None:
     run(retries, failed_before=True)
     for name in tick.workloads.keys() - retries.keys():
         # An alarm has done it meanwhile, or nothing is left to do.
-        tick.world.retry_failures.pop(name, None)
+        tick.ports.retry_failures.pop(name, None)
 
 
 def retry_bootstrap(name: str, tick: TickContext) -> None:
     """Do what the bootstrap alarm would have done: read the document anew, observe and decide again."""
-    workload = tick.world.registry.one(name, tick.remaining_s)
-    bootstrap(workload, tick.world, Trigger.TICK, tick.report, tick.remaining_s)
+    workload = tick.ports.registry.one(name, tick.remaining_s)
+    bootstrap(workload, tick.ports, Trigger.TICK, tick.report, tick.remaining_s)
 
 
 def retry_shutdown(name: str, proof_end_minutes: Sequence[datetime], tick: TickContext) -> None:
     """Do what the shutdown alarm would have done: read the document anew, observe and decide again."""
-    workload = tick.world.registry.one(name, tick.remaining_s)
-    shutdown(workload, proof_end_minutes, tick.world, Trigger.TICK, tick.report, tick.remaining_s)
+    workload = tick.ports.registry.one(name, tick.remaining_s)
+    shutdown(workload, proof_end_minutes, tick.ports, Trigger.TICK, tick.report, tick.remaining_s)
 
 
 def _retry(name: str, retry: Callable[[], None], tick: TickContext) -> None:
-    failures = tick.world.retry_failures
+    failures = tick.ports.retry_failures
     if tick.remaining_s() <= 0:
         tick.report.failed(name, Counter.ACTION_FAILED, NO_TIME_LEFT)
     elif isolated(name, Counter.ACTION_FAILED, tick.report, retry):
@@ -126,7 +126,7 @@ def _missed_shutdowns(
             tick.report.failed(name, Counter.ACTION_FAILED, NO_TIME_LEFT)
         return []
     # A CloudWatch that hangs may use up half of the time; the other half is left for acting.
-    published = published_backlog(tick.world, idle, proof_end_minutes, first_half(tick.remaining_s))
+    published = published_backlog(tick.ports, idle, proof_end_minutes, first_half(tick.remaining_s))
     missed = []
 
     def decide(workload: Workload) -> None:

@@ -53,7 +53,7 @@ def warn_missing_metrics(tick: TickContext) -> None:
 
 def _runs_long_enough(workload: Workload, tick: TickContext) -> bool:
     """Whether this process has seen instances run at each tick of the window."""
-    memory, key = tick.world.last_known, ("runs since", str(workload.fleet))
+    memory, key = tick.ports.last_known, ("runs since", str(workload.fleet))
     capacity = tick.observed[workload.name].capacity
     if isinstance(capacity, Unknown) or capacity.running == 0:
         memory.pop(key, None)
@@ -85,7 +85,7 @@ def _series(workloads: Workloads, tick: TickContext) -> Mapping[str, Series | Un
         for name, workload in workloads.items()
     }
     first = tick.minute - MINUTE * WINDOW_MINUTES
-    return tick.world.metrics.read(queries, first, tick.minute, tick.remaining_s)
+    return tick.ports.metrics.read(queries, first, tick.minute, tick.remaining_s)
 
 
 PUBLISHED_MINUTES = Quantity(

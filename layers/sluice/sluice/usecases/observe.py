@@ -7,12 +7,12 @@ from collections.abc import Collection, Sequence
 from sluice.core.minutes import minutes_since_epoch
 from sluice.core.model import Observation, Unknown, Workload
 from sluice.core.rotation import rotated
-from sluice.ports import Counter, Registered, RemainingS, Report, World, first_half
+from sluice.ports import Counter, Ports, Registered, RemainingS, Report, first_half
 
 
-def registered(world: World, report: Report, remaining_s: RemainingS, *, fresh: bool = False) -> Registered:
+def registered(ports: Ports, report: Report, remaining_s: RemainingS, *, fresh: bool = False) -> Registered:
     """Every workload that may be served; what is wrong with the others is logged and counted."""
-    registry = world.registry.all(remaining_s, fresh=fresh)
+    registry = ports.registry.all(remaining_s, fresh=fresh)
     if registry.stale:
         report.event(Counter.REGISTRY_STALE, f"serving the last good copy of the registry: {registry.stale}")
     for name, reason in registry.refused.items():
@@ -20,17 +20,17 @@ def registered(world: World, report: Report, remaining_s: RemainingS, *, fresh: 
     return registry
 
 
-def observe(world: World, workloads: Collection[Workload], remaining_s: RemainingS) -> dict[str, Observation]:
+def observe(ports: Ports, workloads: Collection[Workload], remaining_s: RemainingS) -> dict[str, Observation]:
     """One live observation per workload name; whatever could not be read in time is Unknown."""
     # Rotated: where the time is too short for all, it must not be the same ones that go without every minute.
     by_name = {workload.name: workload for workload in workloads}
-    order = [by_name[name] for name in rotated(by_name, minutes_since_epoch(world.now()))]
+    order = [by_name[name] for name in rotated(by_name, minutes_since_epoch(ports.now()))]
     queue_urls = list(dict.fromkeys(workload.queue_url for workload in order))
     fleets = list(dict.fromkeys(workload.fleet for workload in order))
     # Queues first: each takes a call of its own, while one slow fleet call holds up a hundred fleets. Slow
     # queues may use up half of the time; the other half is left for the fleets.
-    backlogs = world.queues.read(queue_urls, first_half(remaining_s))
-    capacities = world.fleets.read(fleets, remaining_s)
+    backlogs = ports.queues.read(queue_urls, first_half(remaining_s))
+    capacities = ports.fleets.read(fleets, remaining_s)
     return {
         workload.name: Observation(backlog=backlogs[workload.queue_url], capacity=capacities[workload.fleet])
         for workload in workloads

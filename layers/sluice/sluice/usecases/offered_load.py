@@ -53,7 +53,7 @@ def demands(workloads: Workloads, tick: TickContext) -> dict[str, Demand | Unkno
     arrivals = last_known(ARRIVALS, workloads, tick)
     arriving = {name: workloads[name] for name, last in arrivals.items() if _is_positive(last.value)}
     retuned = {name: workload for name, workload in arriving.items() if _is_retuned(workload)}
-    before = earlier_readings(TARGET, retuned, tick.world)
+    before = earlier_readings(TARGET, retuned, tick.ports)
     # Half of that again: a slow DescribePolicies must leave time to read the processing time.
     targets = last_known(TARGET, retuned, replace(tick, remaining_s=first_half(tick.remaining_s)))
     measured = {name: workload for name, workload in arriving.items() if not _is_processing_given(workload)}
@@ -121,7 +121,7 @@ def _sent(workloads: Workloads, tick: TickContext) -> Mapping[str, Series | Unkn
 
     The second metric is not read where it does not matter: for a queue that was silent before and still is.
     """
-    sent, before = _minutes(workloads, SENT, "Sum", tick), earlier_readings(ARRIVALS, workloads, tick.world)
+    sent, before = _minutes(workloads, SENT, "Sum", tick), earlier_readings(ARRIVALS, workloads, tick.ports)
     gapped = {
         name: workloads[name]
         for name, series in sent.items()
@@ -148,7 +148,7 @@ def _minutes(
         for workload, each in workloads.items()
     }
     first = tick.minute - MINUTE * READ_MINUTES
-    return tick.world.metrics.read(queries, first, tick.minute, tick.remaining_s)
+    return tick.ports.metrics.read(queries, first, tick.minute, tick.remaining_s)
 
 
 def _arrivals_per_s(workload: Workload, sent: Series, tick: TickContext) -> float | Unknown:  # noqa: ARG001
@@ -162,7 +162,7 @@ def _durations(workloads: Workloads, tick: TickContext) -> Mapping[str, Duration
         )
         for name, workload in workloads.items()
     }
-    return processing_times(queries, tick.world, tick.remaining_s)
+    return processing_times(queries, tick.ports, tick.remaining_s)
 
 
 def _processing_s(workload: Workload, measured: Durations, tick: TickContext) -> float | Unknown:  # noqa: ARG001
@@ -174,7 +174,7 @@ def _min_samples(workload: Workload) -> int:
 
 
 def _targets(workloads: Workloads, tick: TickContext) -> Mapping[str, float | Unknown]:
-    return tick.world.policies.targets(workloads, tick.remaining_s)
+    return tick.ports.policies.targets(workloads, tick.remaining_s)
 
 
 ARRIVALS = Quantity(

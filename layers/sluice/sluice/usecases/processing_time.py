@@ -10,7 +10,7 @@ from functools import partial
 from sluice.core.minutes import minute_of
 from sluice.core.model import Durations, Metric, Unknown
 from sluice.core.target import weighted
-from sluice.ports import RemainingS, SeriesQuery, World
+from sluice.ports import Ports, RemainingS, SeriesQuery
 from sluice.usecases.isolation import read_isolated
 
 # (window, period): an hour in periods of a minute, then a day in longer ones, which keep the response small.
@@ -28,13 +28,13 @@ class DurationQuery:
 
 
 def processing_times(
-    queries: Mapping[str, DurationQuery], world: World, remaining_s: RemainingS
+    queries: Mapping[str, DurationQuery], ports: Ports, remaining_s: RemainingS
 ) -> dict[str, Durations | Unknown]:
     """Each query's processing time over the shortest window with enough samples.
 
     Where neither window has enough, that of the longest one, with as many samples as there are.
     """
-    now = minute_of(world.now())
+    now = minute_of(ports.now())
     durations: dict[str, Durations | Unknown] = {}
     waiting = dict(queries)
     for window_s, period_s in WINDOWS_S:
@@ -42,20 +42,20 @@ def processing_times(
             break
         # Periods are aligned: the window ends with the last complete one.
         end = now - timedelta(seconds=now.timestamp() % period_s)
-        durations |= _over(waiting, world, end, window_s, period_s, remaining_s)
+        durations |= _over(waiting, ports, end, window_s, period_s, remaining_s)
         waiting = {name: query for name, query in waiting.items() if _sparse(query, durations[name])}
     return durations
 
 
 def _over(
     queries: Mapping[str, DurationQuery],
-    world: World,
+    ports: Ports,
     end: datetime,
     window_s: int,
     period_s: int,
     remaining_s: RemainingS,
 ) -> dict[str, Durations | Unknown]:
-    series = world.metrics.read(
+    series = ports.metrics.read(
         {
             f"{name} {statistic}": SeriesQuery(metric=query.metric, statistic=statistic, period_s=period_s)
             for name, query in queries.items()

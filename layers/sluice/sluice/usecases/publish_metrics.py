@@ -60,7 +60,7 @@ def publish_metrics(tick: TickContext) -> Mapping[str, str]:
     each_isolated(tracking, Counter.OBSERVATION_FAILED, report, add_arrivals)
     each_isolated(served, Counter.OBSERVATION_FAILED, report, log)
     points = {name: _points(each, tick.workloads[name], tick) for name, each in published.items()}
-    refused = tick.world.metrics.publish(points)
+    refused = tick.ports.metrics.publish(points)
     for name, reason in refused.items():
         report.failed(name, Counter.PUBLISH_FAILED, reason)
     report.event(Counter.WORKLOADS_SERVED, f"tick {tick.minute:%H:%M}", len(points) - len(refused))
@@ -82,7 +82,7 @@ def _points(published: Published, workload: Workload, tick: TickContext) -> list
         EFFECTIVE_BACKLOG_PER_INSTANCE: published.effective_per_instance,
     }
     return [
-        DataPoint(metric=published_metric(tick.world, workload, name), at=tick.minute, value=value)
+        DataPoint(metric=published_metric(tick.ports, workload, name), at=tick.minute, value=value)
         for name, value in values.items()
         if value is not None
     ]

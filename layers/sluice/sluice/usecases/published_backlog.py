@@ -8,16 +8,16 @@ from datetime import datetime
 from sluice.core.emptiness import minutes_to_prove
 from sluice.core.minutes import MINUTE
 from sluice.core.model import BACKLOG_PER_INSTANCE, Metric, Unknown, Workload
-from sluice.ports import RemainingS, Series, SeriesQuery, World
+from sluice.ports import Ports, RemainingS, Series, SeriesQuery
 
 
-def published_metric(world: World, workload: Workload, name: str) -> Metric:
+def published_metric(ports: Ports, workload: Workload, name: str) -> Metric:
     """Where a tick publishes this workload's metric of that name."""
-    return Metric(namespace=world.namespace, name=name, dimensions=workload.fleet.dimensions)
+    return Metric(namespace=ports.namespace, name=name, dimensions=workload.fleet.dimensions)
 
 
 def published_backlog(
-    world: World,
+    ports: Ports,
     workloads: Mapping[str, Workload],
     proof_end_minutes: Sequence[datetime],
     remaining_s: RemainingS,
@@ -31,10 +31,10 @@ def published_backlog(
     # Maximum: should a minute hold two points, the one that shows messages counts.
     queries = {
         name: SeriesQuery(
-            metric=published_metric(world, workload, BACKLOG_PER_INSTANCE), statistic="Maximum", period_s=60
+            metric=published_metric(ports, workload, BACKLOG_PER_INSTANCE), statistic="Maximum", period_s=60
         )
         for name, workload in workloads.items()
     }
     longest = max(workload.idle_minutes for workload in workloads.values())
     first = minutes_to_prove(proof_end_minutes[-1], longest)[0]
-    return world.metrics.read(queries, first, proof_end_minutes[0] + MINUTE, remaining_s)
+    return ports.metrics.read(queries, first, proof_end_minutes[0] + MINUTE, remaining_s)

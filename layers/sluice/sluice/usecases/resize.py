@@ -13,25 +13,25 @@ from sluice.core.bootstrap_shutdown import decide_bootstrap, decide_shutdown, re
 from sluice.core.model import Decision, Mode, Observation, Reason, Trigger, Unknown, Workload
 from sluice.core.target import initial_target
 from sluice.errors import TransientError
-from sluice.ports import Counter, Outcome, RemainingS, Report, Series, World
+from sluice.ports import Counter, Outcome, Ports, RemainingS, Report, Series
 from sluice.usecases.isolation import report_if_refused
 from sluice.usecases.observe import observe
 from sluice.usecases.published_backlog import published_backlog
 
 
 def bootstrap(
-    workload: Workload, world: World, trigger: Trigger, report: Report, remaining_s: RemainingS
+    workload: Workload, ports: Ports, trigger: Trigger, report: Report, remaining_s: RemainingS
 ) -> None:
     """Start the fleet where messages wait and nothing runs."""
-    observation = observe(world, [workload], remaining_s)[workload.name]
+    observation = observe(ports, [workload], remaining_s)[workload.name]
     decision = decide_bootstrap(workload, observation, trigger, target_per_instance=initial_target(workload))
-    act(decision, workload, world, report)
+    act(decision, workload, ports, report)
 
 
 def shutdown(
     workload: Workload,
     proof_end_minutes: Sequence[datetime],
-    world: World,
+    ports: Ports,
     trigger: Trigger,
     report: Report,
     remaining_s: RemainingS,
@@ -40,33 +40,33 @@ def shutdown(
 
     `proof_end_minutes` are the minutes with which the proof may end, newest first.
     """
-    observation = observe(world, [workload], remaining_s)[workload.name]
+    observation = observe(ports, [workload], remaining_s)[workload.name]
     published: Series | Unknown = {}
     if reads_empty_above_min(workload, observation):
-        series = published_backlog(world, {workload.name: workload}, proof_end_minutes, remaining_s)
+        series = published_backlog(ports, {workload.name: workload}, proof_end_minutes, remaining_s)
         published = series[workload.name]
     decision = decide_shutdown(workload, observation, published, trigger, proof_end_minutes=proof_end_minutes)
-    outcome = act(decision, workload, world, report, published)
+    outcome = act(decision, workload, ports, report, published)
     # A message may have arrived between the proof and the act. The bootstrap that its alarm started then
     # found the desired count still above 0 and held, and the alarm does not fire again. Where this second
     # reading fails, Lambda's retry finds the fleet at its minimum: it has to observe again too.
     if outcome is Outcome.ACTED:
-        observation = observe(world, [workload], remaining_s)[workload.name]
+        observation = observe(ports, [workload], remaining_s)[workload.name]
     elif decision.reason is not Reason.AT_MINIMUM:
         return
-    _bootstrap_if_work_waits(workload, observation, world, trigger, report)
+    _bootstrap_if_work_waits(workload, observation, ports, trigger, report)
 
 
 def _bootstrap_if_work_waits(
-    workload: Workload, observation: Observation, world: World, trigger: Trigger, report: Report
+    workload: Workload, observation: Observation, ports: Ports, trigger: Trigger, report: Report
 ) -> None:
     decision = decide_bootstrap(workload, observation, trigger, target_per_instance=initial_target(workload))
     if decision.desired is not None or decision.reason is Reason.UNKNOWN_READING:
-        act(decision, workload, world, report)
+        act(decision, workload, ports, report)
 
 
 def act(
-    decision: Decision, workload: Workload, world: World, report: Report, *proof: Series | Unknown
+    decision: Decision, workload: Workload, ports: Ports, report: Report, *proof: Series | Unknown
 ) -> Outcome:
     """Set the desired count where the decision and the mode say so, and log what became of it.
 
@@ -77,7 +77,7 @@ def act(
         outcome = Outcome.OBSERVED
     elif decision.desired is not None:
         with report_if_refused(decision, report):
-            world.fleets.set_desired(workload.fleet, decision.desired)
+            ports.fleets.set_desired(workload.fleet, decision.desired)
         outcome = Outcome.ACTED
     report.decided(decision, outcome)
     report_stuck_deployment(decision, report)

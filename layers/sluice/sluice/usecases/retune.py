@@ -13,7 +13,7 @@ from sluice.core.rotation import rotated
 from sluice.core.target import decide_target
 from sluice.errors import ConfigError, TransientError
 from sluice.events import RetuneRequest
-from sluice.ports import Counter, Outcome, RemainingS, Report, World, first_half
+from sluice.ports import Counter, Outcome, Ports, RemainingS, Report, first_half
 from sluice.usecases.isolation import (
     isolated,
     report_if_refused,
@@ -30,7 +30,7 @@ MIN_REMAINING_S = 48
 LEFT_OUT = "no time left in this round; the next one begins with another workload"
 
 
-def retune_targets(request: RetuneRequest, world: World, report: Report, remaining_s: RemainingS) -> None:
+def retune_targets(request: RetuneRequest, ports: Ports, report: Report, remaining_s: RemainingS) -> None:
     """One round over all dynamic targets, or over the workload whose stack has just changed.
 
     Raises TransientError at the end where any workload failed or was left out for lack of time, so that the
@@ -42,22 +42,22 @@ def retune_targets(request: RetuneRequest, world: World, report: Report, remaini
             statistic=workload.target.statistic,
             min_samples=workload.target.min_samples,
         )
-        for workload in registered(world, report, remaining_s, fresh=request.stack_id is not None).workloads
+        for workload in registered(ports, report, remaining_s, fresh=request.stack_id is not None).workloads
         if request.stack_id in (None, workload.stack_id)
         and isinstance(workload.target, DynamicTarget)
         and workload.mode is not Mode.PAUSED
     }
     report.event(Counter.WORKLOADS_SERVED, f"retune by {request.trigger}", len(served))
-    durations = processing_times(served, world, first_half(remaining_s))
+    durations = processing_times(served, ports, first_half(remaining_s))
 
     def retuned(name: str) -> bool:
         if remaining_s() <= MIN_REMAINING_S:
             report.failed(name, Counter.RETUNE_FAILED, LEFT_OUT)
             return False
-        step = partial(_retune, name, durations[name], request, world, report, remaining_s)
+        step = partial(_retune, name, durations[name], request, ports, report, remaining_s)
         return isolated(name, Counter.RETUNE_FAILED, report, step)
 
-    turn = int(world.now().timestamp() // HOUR_S)
+    turn = int(ports.now().timestamp() // HOUR_S)
     failed = [name for name in rotated(served, turn) if not retuned(name)]
     if failed:
         raise TransientError(f"retune failed for {', '.join(failed)}; the log line of each says why")
@@ -67,11 +67,11 @@ def _retune(
     name: str,
     durations: Durations | Unknown,
     request: RetuneRequest,
-    world: World,
+    ports: Ports,
     report: Report,
     remaining_s: RemainingS,
 ) -> None:
-    workload = world.registry.one(name, remaining_s)
+    workload = ports.registry.one(name, remaining_s)
     if workload.mode is Mode.PAUSED or not isinstance(workload.target, DynamicTarget):
         return
     policy = None
@@ -80,7 +80,7 @@ def _retune(
             raise ConfigError(
                 f"workload {workload.name} is active but its document names no policy: update its stack"
             )
-        policy = world.policies.read(workload, remaining_s)
+        policy = ports.policies.read(workload, remaining_s)
     current = policy.target if policy else None
     decision = decide_target(workload.name, workload.target, durations, current, request.trigger)
     outcome = Outcome.HELD
@@ -88,7 +88,7 @@ def _retune(
         outcome = Outcome.OBSERVED
     elif decision.target is not None and policy is not None:
         with report_if_refused(decision, report):
-            world.policies.put_target(policy, decision.target)
+            ports.policies.put_target(policy, decision.target)
         outcome = Outcome.ACTED
     report.decided(decision, outcome)
     if isinstance(durations, Unknown):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 
 from sluice.events import LoadRequest
-from sluice.ports import Counter, RemainingS, Report, World
+from sluice.ports import Counter, Ports, RemainingS, Report
 
 
-def send_test_messages(load: LoadRequest, world: World, report: Report, remaining_s: RemainingS) -> None:
+def send_test_messages(load: LoadRequest, ports: Ports, report: Report, remaining_s: RemainingS) -> None:
     """Send the load to its workload's queue, standard or FIFO."""
-    workload = world.registry.one(load.workload, remaining_s)
+    workload = ports.registry.one(load.workload, remaining_s)
     body = json.dumps({"duration_s": load.duration_s})
-    world.queues.send(workload.queue_url, [body] * load.messages)
+    ports.queues.send(workload.queue_url, [body] * load.messages)
     report.event(Counter.MESSAGES_SENT, f"{load.duration_s:g} s each to {workload.queue_url}", load.messages)

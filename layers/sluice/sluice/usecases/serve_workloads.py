@@ -8,7 +8,7 @@ from functools import partial
 
 from sluice.core.model import Workload
 from sluice.errors import TransientError
-from sluice.ports import Counter, RemainingS, Report, World
+from sluice.ports import Counter, Ports, RemainingS, Report
 from sluice.usecases.fifo_warning import warn_idle_instances
 from sluice.usecases.isolation import EVERY_WORKLOAD, isolated, raise_for_defects
 from sluice.usecases.launch_failures import report_launch_failures
@@ -27,7 +27,7 @@ minute.
 
 
 def serve_workloads(
-    minute: datetime, served: Collection[Workload], world: World, report: Report, remaining_s: RemainingS
+    minute: datetime, served: Collection[Workload], ports: Ports, report: Report, remaining_s: RemainingS
 ) -> None:
     """Observe the workloads, publish their metrics, retry what an alarm missed, and report what is wrong.
 
@@ -39,8 +39,8 @@ def serve_workloads(
         tick = TickContext(
             minute=minute,
             workloads={workload.name: workload for workload in served},
-            observed=observe(world, served, remaining_s),
-            world=world,
+            observed=observe(ports, served, remaining_s),
+            ports=ports,
             report=report,
             remaining_s=remaining_s,
         )
@@ -59,9 +59,9 @@ def serve_workloads(
         raise TransientError(f"CloudWatch refused the data points of {len(refused)} workloads")
 
 
-def is_stale(scheduled: datetime, world: World, report: Report) -> bool:
+def is_stale(scheduled: datetime, ports: Ports, report: Report) -> bool:
     """Whether the tick of this scheduled time comes too late, or too early, to do its work; logs it if so."""
-    age = world.now() - scheduled
+    age = ports.now() - scheduled
     if abs(age) <= STALE_AFTER:
         return False
     report.event(

@@ -16,7 +16,7 @@ from sluice.core.minutes import minute_of
 from sluice.core.shard_slices import slices
 from sluice.errors import ConfigError, TransientError
 from sluice.events import Shard, parse_shard, shard_message, size_in_shard_bytes
-from sluice.ports import Counter, Registered, RemainingS, Report, Shards, World
+from sluice.ports import Counter, Ports, Registered, RemainingS, Report, Shards
 from sluice.usecases.isolation import isolated
 from sluice.usecases.observe import registered
 from sluice.usecases.serve_workloads import is_stale, serve_workloads
@@ -35,7 +35,7 @@ def needs_shards(registry: Registered) -> bool:
 
 
 def send_shards(
-    scheduled: datetime, documents: Mapping[str, str], world: World, report: Report, remaining_s: RemainingS
+    scheduled: datetime, documents: Mapping[str, str], ports: Ports, report: Report, remaining_s: RemainingS
 ) -> None:
     """Hand the workloads on in slices, each with the documents that this tick read.
 
@@ -46,7 +46,7 @@ def send_shards(
     shards = [
         Shard(scheduled=scheduled, documents={name: documents[name] for name in part}) for part in parts
     ]
-    unsent = _shards(world).send({shard.name: shard_message(shard) for shard in shards}, remaining_s)
+    unsent = _shards(ports).send({shard.name: shard_message(shard) for shard in shards}, remaining_s)
     for name, reason in unsent.items():
         report.failed(name, Counter.SHARD_FAILED, reason)
     report.event(
@@ -59,7 +59,7 @@ def send_shards(
 
 
 def publish_shards(
-    bodies: Mapping[str, str], world: World, report: Report, remaining_s: RemainingS
+    bodies: Mapping[str, str], ports: Ports, report: Report, remaining_s: RemainingS
 ) -> list[str]:
     """Serve each shard that the queue delivered, by message id; returns the ids of those that failed.
 
@@ -76,7 +76,7 @@ def publish_shards(
             report.failed(f"message {message_id}", Counter.SHARD_FAILED, str(bad))
             failed.append(message_id)
             continue
-        step = partial(_publish_shard, shard, world, report, in_share_s)
+        step = partial(_publish_shard, shard, ports, report, in_share_s)
         if not isolated(shard.name, Counter.SHARD_FAILED, report, step):
             failed.append(message_id)
     if failed and len(failed) == len(bodies):
@@ -84,24 +84,24 @@ def publish_shards(
     return failed
 
 
-def _publish_shard(shard: Shard, world: World, report: Report, remaining_s: RemainingS) -> None:
+def _publish_shard(shard: Shard, ports: Ports, report: Report, remaining_s: RemainingS) -> None:
     """A tick over the shard's workloads, at the tick's minute."""
-    if is_stale(shard.scheduled, world, report):
+    if is_stale(shard.scheduled, ports, report):
         return
     if remaining_s() <= 0:
         raise TransientError(NO_TIME_LEFT)
-    world = replace(world, registry=_shards(world).registry(shard.documents))
-    workloads = registered(world, report, remaining_s).workloads
-    serve_workloads(minute_of(shard.scheduled), workloads, world, report, remaining_s)
+    ports = replace(ports, registry=_shards(ports).registry(shard.documents))
+    workloads = registered(ports, report, remaining_s).workloads
+    serve_workloads(minute_of(shard.scheduled), workloads, ports, report, remaining_s)
 
 
-def _shards(world: World) -> Shards:
-    if world.shards is None:
+def _shards(ports: Ports) -> Shards:
+    if ports.shards is None:
         raise ConfigError(
             f"more than {MAX_WORKLOADS_PER_INVOCATION} workloads are served in shards, and this function "
             "knows no queue for them: template.yaml sets SLUICE_SHARD_QUEUE_URL for publish_backlog"
         )
-    return world.shards
+    return ports.shards
 
 
 def _less(remaining_s: RemainingS, kept_s: float) -> float:

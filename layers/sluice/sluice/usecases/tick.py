@@ -9,23 +9,23 @@ from __future__ import annotations
 from datetime import datetime
 
 from sluice.core.minutes import minute_of
-from sluice.ports import RemainingS, Report, World
+from sluice.ports import Ports, RemainingS, Report
 from sluice.usecases.observe import registered
 from sluice.usecases.serve_workloads import is_stale, serve_workloads
 from sluice.usecases.shards import needs_shards, send_shards
 
 
-def publish_backlog(scheduled: datetime, world: World, report: Report, remaining_s: RemainingS) -> None:
+def publish_backlog(scheduled: datetime, ports: Ports, report: Report, remaining_s: RemainingS) -> None:
     """One tick for the minute that `scheduled` lies in; a tick that is stale by then does nothing.
 
     Raises TransientError where the tick as a whole failed: the registry was never read, CloudWatch refused
     data points, or a shard could not be sent. The failure of a single workload is logged and counted, and its
     own silence alarm fires.
     """
-    if is_stale(scheduled, world, report):
+    if is_stale(scheduled, ports, report):
         return
-    registry = registered(world, report, remaining_s)
+    registry = registered(ports, report, remaining_s)
     if needs_shards(registry):
-        send_shards(scheduled, registry.documents, world, report, remaining_s)
+        send_shards(scheduled, registry.documents, ports, report, remaining_s)
     else:
-        serve_workloads(minute_of(scheduled), registry.workloads, world, report, remaining_s)
+        serve_workloads(minute_of(scheduled), registry.workloads, ports, report, remaining_s)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sluice.core.model import Observation, Workload
-from sluice.ports import RemainingS, Report, World
+from sluice.ports import Ports, RemainingS, Report
 
 NO_TIME_LEFT = "no time left in this tick; the next one looks again"
 
@@ -25,7 +25,7 @@ class TickContext:
     minute: datetime
     workloads: Workloads
     observed: Mapping[str, Observation]
-    world: World
+    ports: Ports
     report: Report
     remaining_s: RemainingS
     """Seconds left for reading in this invocation."""
