@@ -124,11 +124,9 @@ def _check_look_after_shutdown(run: Invocation) -> None:
             run.add_violation(f"{name} was shut down, and not observed again")
         elif isinstance(backlog, Backlog) and isinstance(capacity, Capacity) and backlog.visible:
             bounds = common(snapshot.document, capacity)
-            may_bootstrap = bounds is not None and bounds.max > 0
-            may_bootstrap = (
-                may_bootstrap and not capacity.scale_out_blocked_by and not capacity.unsupported_units
-            )
-            if capacity.desired == 0 and may_bootstrap and not blocked:
+            blocked = capacity.scale_out_blocked_by or capacity.unsupported_units
+            may_bootstrap = bounds is not None and bounds.max > 0 and not blocked
+            if capacity.desired == 0 and may_bootstrap:
                 run.add_violation(f"{name} was shut down, and {backlog} observed since started no bootstrap")
 
 
