@@ -1,6 +1,6 @@
 """The account of the deployed functions: one workload on an Auto Scaling group, one on an ECS service.
 
-Reads it, changes it, and resets it to where both fleets are at zero.
+Reads it, changes it, and resets it with both fleets at zero.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ DIMENSIONS: Mapping[str, Mapping[str, str]] = {
     GROUP: {"AutoScalingGroupName": GROUP},
     SERVICE: {"ClusterName": CLUSTER, "ServiceName": SERVICE},
 }
-"""Of a workload's metrics."""
+"""Workload -> the dimensions of its metrics."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,26 +45,26 @@ class Account:
         self._group_policy_at_first = self._group_policy()
         self._service_policy_at_first = self._service_policy()
 
-    def calm(self) -> None:
-        """Queues empty, fleets at zero, no metric published, policies as their stacks left them."""
+    def reset(self) -> None:
+        """Empty the queues and the metrics, set the fleets to zero, and restore the stacks' policies."""
         for queue in QUEUES:
             self._aws("sqs", "PurgeQueue", QueueUrl=self._queue_url(queue))
-            self.size(queue, 0)
+            self.set_desired(queue, 0)
         cloudwatch_backends[ACCOUNT_ID][REGION].metric_data.clear()  # no call of AWS's deletes metrics
         if self._group_policy() != self._group_policy_at_first:
             self._put_group_policy()
         if self._service_policy() != self._service_policy_at_first:
             self._put_service_policy()
 
-    # ---- Making things happen
+    # ---- Changes
 
     def send(self, queue: str, messages: int) -> None:
-        """Messages that a worker would take."""
+        """Send messages that a worker would receive."""
         for index in range(messages):
             self._aws("sqs", "SendMessage", QueueUrl=self._queue_url(queue), MessageBody=f"message {index}")
 
-    def size(self, workload: str, instances: int) -> None:
-        """Bring a fleet to this many instances, all of them running."""
+    def set_desired(self, workload: str, instances: int) -> None:
+        """Set a fleet to this many instances, all of them running."""
         if workload == GROUP:
             self._aws(
                 "autoscaling",
@@ -78,7 +78,7 @@ class Account:
     def publish(
         self, namespace: str, metric: str, dimensions: Mapping[str, str], values: Mapping[datetime, float]
     ) -> None:
-        """Data points as a worker, or an earlier tick, would have published them."""
+        """Publish data points as a worker or an earlier tick would."""
         pairs = [{"Name": name, "Value": value} for name, value in dimensions.items()]
         data = [
             {"MetricName": metric, "Dimensions": pairs, "Timestamp": at, "Value": value}
@@ -86,7 +86,7 @@ class Account:
         ]
         self._aws("cloudwatch", "PutMetricData", Namespace=namespace, MetricData=data)
 
-    # ---- Looking
+    # ---- Reads
 
     def desired(self, workload: str) -> int:
         """The fleet's desired count."""
@@ -122,7 +122,7 @@ class Account:
         return sorted(found, key=lambda point: (sorted(point.dimensions), point.at))
 
     def samples(self, metric: str) -> list[Point]:
-        """Every sample as it was put, several at one time too; moto's statistics mix more dimensions in."""
+        """Every sample as it was put, also several at one time; moto's statistics mix other dimensions in."""
         data = cloudwatch_backends[ACCOUNT_ID][REGION].metric_data
         return [
             Point(
@@ -135,7 +135,7 @@ class Account:
         ]
 
     def group_target(self) -> float:
-        """The target that the group's policy holds."""
+        """The target of the group's policy."""
         return float(self._group_policy()["TargetTrackingConfiguration"]["TargetValue"])
 
     def service_policy(self) -> dict[str, Any]:

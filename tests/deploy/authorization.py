@@ -1,9 +1,8 @@
 """Permissions in the embedded AWS: a role's calls are evaluated against its deployed policies.
 
-Owns finding the role, the policies in force and the tags that the account's resources carry at that moment;
-what a call asks of IAM, and whether a policy allows it, is decided where least privilege is proved.
-Credentials that belong to no assumed role are the administrator's. moto's own enforcement looks at actions
-alone.
+Finds the role, its policies in force and the current tags of the account's resources; `tests/privileges`
+decides which requests a call makes and whether a policy allows them. Credentials that belong to no assumed
+role are the administrator's. moto's own enforcement considers actions only.
 """
 
 from __future__ import annotations
@@ -29,15 +28,15 @@ from tests.privileges.policies import Request, Statement, decide, parse
 PARTITION = "aws"
 QUERY_SERVICES = ("autoscaling", "sqs", "monitoring")
 CODES = ("AccessDeniedException", "AccessDenied")
-"""What most services answer, and what those do."""
+"""The error code of most services, and that of `QUERY_SERVICES`."""
 
 
 class RefusedError(ServiceException):
-    """AWS's answer; a class of our own, because moto looks up its own ones in the service's model."""
+    """AWS's error response; a class of its own, because moto looks its own ones up in the service's model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
+class AuthorizationResult:
     """One request by one role, and whether the role's policies allow it."""
 
     role: str
@@ -47,19 +46,19 @@ class Judgement:
 
 @dataclass(slots=True)
 class Gate:
-    """Judges calls, and remembers every judgement."""
+    """Authorizes calls, and records every result."""
 
-    judgements: list[Judgement] = field(default_factory=list)
+    authorizations: list[AuthorizationResult] = field(default_factory=list)
 
     @property
-    def refused(self) -> list[Judgement]:
-        """What some role was not allowed."""
-        return [judgement for judgement in self.judgements if not judgement.allowed]
+    def refused(self) -> list[AuthorizationResult]:
+        """The requests that were denied."""
+        return [authorization for authorization in self.authorizations if not authorization.allowed]
 
     def before(self, call_action: Callable[[BaseResponse], TYPE_RESPONSE]) -> Callable[..., TYPE_RESPONSE]:
-        """moto's way from a request to its service, with the judging before it."""
+        """Wrap moto's dispatch of a request, so that the request is authorized first."""
 
-        def judged(response: BaseResponse) -> TYPE_RESPONSE:
+        def authorized(response: BaseResponse) -> TYPE_RESPONSE:
             key, signing_name = _signed_by(response.headers.get("Authorization", ""))
             if role := _assumed_role(key):
                 response.parse_parameters(response.normalized_request)
@@ -73,13 +72,13 @@ class Gate:
                     return response.serialized(ActionResult(RefusedError(code, _sentence(role, refused))))
             return call_action(response)
 
-        return judged
+        return authorized
 
     def _refused(self, role: Role, call: Call) -> Request | None:
         statements = list(_statements(role))
         for request in requests(call, _tags()):
             allowed = decide(statements, request).allowed
-            self.judgements.append(Judgement(role=role.name, request=request, allowed=allowed))
+            self.authorizations.append(AuthorizationResult(role=role.name, request=request, allowed=allowed))
             if not allowed:
                 return request
         return None
@@ -124,7 +123,7 @@ def _tags() -> dict[str, dict[str, str]]:
 
 
 def _sentence(role: Role, request: Request) -> str:
-    """As AWS words it."""
+    """The message of AWS."""
     return (
         f"User: arn:aws:sts::{ACCOUNT_ID}:assumed-role/{role.name}/function is not authorized to perform: "
         f"{request.action} on resource: {request.resource} "

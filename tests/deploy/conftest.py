@@ -1,6 +1,7 @@
 """One build and one deployment for the whole folder; each test starts with both fleets at zero.
 
-A test that changes or deletes the stacks says so (`outdated`), and the next that needs them gets new ones.
+A test that changes or deletes the stacks marks them `outdated`, and the next one that needs them gets new
+ones.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from tests.deploy.server import (
     Server,
     served,
 )
-from tests.deploy.standing import (
-    Standing,
+from tests.deploy.shared_deployment import (
+    SharedDeployment,
     Start,
 )
 
@@ -53,34 +54,36 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture(scope="package")
-def shared(server: Server, built: Path, tmp_path_factory: pytest.TempPathFactory) -> Standing:
-    """The deployment, made when the first test needs it."""
+def shared_deployment(
+    server: Server, built: Path, tmp_path_factory: pytest.TempPathFactory
+) -> SharedDeployment:
+    """The deployment, created when the first test needs it."""
     folder = tmp_path_factory.mktemp("deployment")
-    return Standing(deployment=Deployment(server=server, built=built, folder=folder))
+    return SharedDeployment(deployment=Deployment(server=server, built=built, folder=folder))
 
 
 @pytest.fixture
-def standing(shared: Standing) -> Standing:
+def deployed(shared_deployment: SharedDeployment) -> SharedDeployment:
     """Both fleets, the control plane and both workloads, as deployed."""
-    return shared.current()
+    return shared_deployment.current()
 
 
 @pytest.fixture
-def account(standing: Standing, server: Server) -> Account:
+def account(deployed: SharedDeployment, server: Server) -> Account:
     """The account with both fleets at zero, and no authorization recorded yet."""
-    standing.account.calm()
-    server.gate.judgements.clear()
-    return standing.account
+    deployed.account.reset()
+    server.gate.authorizations.clear()
+    return deployed.account
 
 
 @pytest.fixture
-def start(standing: Standing, runtime: Path, tmp_path: Path) -> Iterator[Start]:
+def start(deployed: SharedDeployment, runtime: Path, tmp_path: Path) -> Iterator[Start]:
     """Start a deployed function by its logical ID, with its role's credentials."""
     with ExitStack() as started:
 
         def start(logical_id: str) -> RunningFunction:
             return started.enter_context(
-                standing.running(logical_id, runtime, tmp_path / f"{logical_id}.log")
+                deployed.running(logical_id, runtime, tmp_path / f"{logical_id}.log")
             )
 
         yield start
@@ -89,6 +92,6 @@ def start(standing: Standing, runtime: Path, tmp_path: Path) -> Iterator[Start]:
 @pytest.fixture
 def nothing_refused(server: Server) -> Iterator[None]:
     """The deployed roles allow everything that the test does."""
-    server.gate.judgements.clear()
+    server.gate.authorizations.clear()
     yield
     assert server.gate.refused == []

@@ -1,7 +1,7 @@
-"""The built functions in AWS's own Lambda image: SAM's containers, kept warm, aimed at the embedded AWS.
+"""The built functions in AWS's own Lambda image: SAM's warm containers, which call the embedded AWS.
 
-Owns where the containers find this machine, what SAM is told, and its end. Refuses to open the embedded AWS
-to the network: it listens where the engine's containers reach it, and nowhere else.
+Finds the address at which containers reach this machine, starts SAM and stops it. The embedded AWS listens
+only at that address, and is not open to the network.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from tests.deploy.processes import running
 
 LOOPBACK = "127.0.0.1"
 HOST_NAME = "host.docker.internal"
-"""What containers call this machine; on Linux only where somebody says so, as `OPTIONS` do."""
+"""The name of this machine inside containers; on Linux it must be added, as in `OPTIONS`."""
 REPOSITORY = "public.ecr.aws/lambda/python"
 IMAGE = f"{REPOSITORY}:3.13-{ARCHITECTURE}"
 """The image that SAM asks for."""
@@ -42,10 +42,10 @@ OPTIONS = (
     *("--parameter-overrides", f"Architecture={ARCHITECTURE}"),
 )
 SIOCGIFADDR = 0x8915
-"""Linux's question for the address of an interface, netdevice(7)."""
+"""Linux's ioctl for the address of an interface, netdevice(7)."""
 COMMAND_LIMIT_S = 300
 READY_WITHIN_S = 300
-"""Five containers; the first time SAM pulls the image before."""
+"""For five containers; at the first start SAM also pulls the image."""
 ANSWERS_WITHIN_S = 120
 ENDS_WITHIN_S = 60
 
@@ -55,7 +55,7 @@ Invoke = Callable[[str, Mapping[str, Any]], Any]
 
 
 def run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    """The program's end, with what it printed; status 127 where there is no such program."""
+    """Run a program and return its status and output; 127 if it does not exist."""
     try:
         return subprocess.run(
             command, cwd=ROOT, capture_output=True, text=True, timeout=COMMAND_LIMIT_S, check=False
@@ -65,7 +65,7 @@ def run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
 
 
 def unmet(built: Path, run: Run = run) -> str | None:
-    """Why nothing can be invoked here, or None where it can."""
+    """Why functions cannot be invoked here, or None if they can."""
     if run(["docker", "info"]).returncode != 0:
         return "skipped: no container engine runs here (`docker info` fails); `make e2e` needs none"
     if not (built / "template.yaml").is_file():
@@ -74,23 +74,23 @@ def unmet(built: Path, run: Run = run) -> str | None:
 
 
 def host_address(run: Run = run) -> str:
-    """The address of this machine to listen at, so that containers reach it and nobody else does.
+    """The address of this machine to listen at, which only containers can reach.
 
-    On Linux the engine's bridge. Where the engine lives in a virtual machine (Docker Desktop) this machine
-    has no such interface, and the engine leads its containers to the loopback interface.
+    On Linux it is the engine's bridge. If the engine runs in a virtual machine (Docker Desktop), this machine
+    has no such interface, and the engine forwards its containers to the loopback interface.
     """
     option = '{{index .Options "com.docker.network.bridge.name"}}'
     bridge = run(["docker", "network", "inspect", "bridge", "--format", option]).stdout.strip()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
         try:
-            told = fcntl.ioctl(asked, SIOCGIFADDR, struct.pack("256s", bridge.encode()[:15]))
+            response = fcntl.ioctl(asked, SIOCGIFADDR, struct.pack("256s", bridge.encode()[:15]))
         except OSError:
             return LOOPBACK
-    return socket.inet_ntoa(told[20:24])
+    return socket.inet_ntoa(response[20:24])
 
 
 def declaring(template: str, environments: Mapping[str, Mapping[str, str]]) -> str:
-    """The built template whose functions declare these variables: SAM hands over no other."""
+    """The built template with these variables declared: SAM passes on no others."""
     body = yaml_parse(template)
     for logical_id, environment in environments.items():
         properties = body["Resources"][logical_id]["Properties"]
@@ -101,9 +101,9 @@ def declaring(template: str, environments: Mapping[str, Mapping[str, str]]) -> s
 
 @contextmanager
 def containers(built: Path, environments: Mapping[str, Mapping[str, str]], folder: Path) -> Iterator[Invoke]:
-    """Every function of the built template, started with its environment; ended with the context.
+    """Run every function of the built template with its environment, until the context ends.
 
-    `folder` takes SAM's log and the values of the variables.
+    SAM's log and the values of the variables are written to `folder`.
     """
     template, values, log = built / "local-invoke.json", folder / "variables.json", folder / "sam-local.log"
     port = _free_port()
@@ -139,14 +139,14 @@ def _await(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """As a person ends it: killed, SAM would leave its containers behind."""
+    """Send SIGINT: if it were killed, SAM would leave its containers behind."""
     with suppress(ProcessLookupError, subprocess.TimeoutExpired):
         process.send_signal(signal.SIGINT)
         process.wait(ENDS_WITHIN_S)
 
 
 def _answer(port: int, function: str, event: Mapping[str, Any]) -> Any:
-    """What SAM passes on of the function; in place of no answer one that no function gives."""
+    """The function's response through SAM, or a `no answer` error if there is none."""
     connection = http.client.HTTPConnection(LOOPBACK, port, timeout=ANSWERS_WITHIN_S)
     try:
         connection.request("POST", f"/2015-03-31/functions/{function}/invocations", json.dumps(event))

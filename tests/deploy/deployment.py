@@ -54,7 +54,7 @@ FUNCTIONS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeployedFunction:
-    """One function, ready to be run: where its code lies, and all that Lambda is told about it."""
+    """One function, ready to run: the folder of its code, and its configuration in Lambda."""
 
     name: str
     folder: Path
@@ -97,7 +97,7 @@ class Deployment:
             )
 
     def make_bucket(self) -> None:
-        """Where sam uploads to."""
+        """Create the bucket that sam uploads to."""
         place = {"LocationConstraint": REGION}
         self.server.aws("s3", "CreateBucket", Bucket=BUCKET, CreateBucketConfiguration=place)
 
@@ -114,7 +114,7 @@ class Deployment:
         self._sam("deploy", "--config-env", environment, *_overrides(parameters))
 
     def deploy_workload_of(self, config: Path, environment: str) -> None:
-        """The same from a samconfig of somebody's own, outside the clone."""
+        """Deploy from a user's own samconfig, outside the clone."""
         self._sam("deploy", "--config-file", config, "--config-env", environment)
 
     def delete(self, stack: str) -> None:
@@ -125,16 +125,16 @@ class Deployment:
         """A function of the control plane, as the account holds it."""
         aws = self.server.aws
         name = self.physical(PLANE, logical_id)
-        told = aws("lambda", "GetFunctionConfiguration", FunctionName=name)
+        configuration = aws("lambda", "GetFunctionConfiguration", FunctionName=name)
         return DeployedFunction(
             name=name,
-            folder=self._unpacked(told["CodeSha256"]),
-            handler=told["Handler"],
-            layers=tuple(self._layer(layer["Arn"]) for layer in told["Layers"]),
-            environment=told["Environment"]["Variables"],
-            timeout_s=told["Timeout"],
-            memory_mb=told["MemorySize"],
-            role_arn=told["Role"],
+            folder=self._unpacked(configuration["CodeSha256"]),
+            handler=configuration["Handler"],
+            layers=tuple(self._layer(layer["Arn"]) for layer in configuration["Layers"]),
+            environment=configuration["Environment"]["Variables"],
+            timeout_s=configuration["Timeout"],
+            memory_mb=configuration["MemorySize"],
+            role_arn=configuration["Role"],
         )
 
     def physical(self, stack: str, logical_id: str) -> str:
@@ -147,7 +147,7 @@ class Deployment:
         return str(names[logical_id])
 
     def credentials(self, role_arn: str, session_name: str = "function") -> dict[str, str]:
-        """What Lambda hands to a function, ECS to a task and EC2 to an instance: a session of its role."""
+        """The credentials that a function, a task or an instance gets: a session of its role."""
         session = self.server.aws("sts", "AssumeRole", RoleArn=role_arn, RoleSessionName=session_name)[
             "Credentials"
         ]
@@ -158,7 +158,7 @@ class Deployment:
         }
 
     def _config(self) -> Path:
-        """samconfig.toml without `resolve_s3`, beside which sam takes no bucket."""
+        """samconfig.toml without `resolve_s3`, which sam does not accept together with a bucket."""
         text = (ROOT / "samconfig.toml").read_text()
         assert RESOLVES in text
         config = self.folder / "samconfig.toml"
@@ -170,8 +170,8 @@ class Deployment:
 
     def _layer(self, arn: str) -> Path:
         *_, name, version = arn.split(":")
-        told = self.server.aws("lambda", "GetLayerVersion", LayerName=name, VersionNumber=version)
-        return self._unpacked(told["Content"]["CodeSha256"])
+        configuration = self.server.aws("lambda", "GetLayerVersion", LayerName=name, VersionNumber=version)
+        return self._unpacked(configuration["Content"]["CodeSha256"])
 
     def _unpacked(self, sha256: str) -> Path:
         """The folder of the one upload with this hash."""

@@ -1,8 +1,8 @@
 """The Lambda runtime interface emulator: runs a deployed function as Lambda would, without Docker.
 
-Owns the environment of the process: what Lambda sets, what the stack sets, a session of the function's role,
-the layer and the runtime's own libraries. Refuses everything else, the virtual environment included, so that
-nothing the layer lacks is found by accident.
+The environment of the process has what Lambda sets, what the stack sets, a session of the function's role,
+the layer and the runtime's own libraries. Everything else is excluded, the virtual environment too, so that a
+package that the layer lacks is not found by accident.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ class RunningFunction:
     log_path: Path
 
     def invoke(self, event: Mapping[str, Any]) -> Any:
-        """What the handler returned; an AssertionError with its log where it raised instead."""
+        """The handler's return value; an AssertionError with its log if it raised instead."""
         answer = self.answer(event)
         if isinstance(answer, dict) and "errorType" in answer:
             raise AssertionError(f"{answer['errorType']}: {answer.get('errorMessage')}\n{self.log()}")
         return answer
 
     def answer(self, event: Mapping[str, Any]) -> Any:
-        """The payload of the answer, be it a value or an error."""
+        """The payload of the response, a value or an error."""
         connection = http.client.HTTPConnection(HOST, self.port, timeout=ANSWERS_WITHIN_S)
         try:
             connection.request("POST", "/2015-03-31/functions/function/invocations", json.dumps(event))
@@ -71,7 +71,7 @@ class RunningFunction:
 
 
 def lambda_runtime(into: Path) -> Path:
-    """A folder with what the runtime itself brings, and nothing else: boto3 and the runtime client."""
+    """A folder with the runtime's own packages only: boto3 and the runtime client."""
     into.mkdir()
     for name in closure(["boto3", "awslambdaric"]):
         for root in roots(name):
@@ -103,7 +103,7 @@ def process_environment(
 def emulated(
     function: DeployedFunction, runtime: Path, endpoint: str, credentials: Mapping[str, str], log: Path
 ) -> Iterator[RunningFunction]:
-    """The function, started and waiting; ended with the context."""
+    """Start the function and wait until it accepts events; it ends with the context."""
     with ExitStack() as held:
         port, runtime_port = (held.enter_context(_reserved_port()) for _ in range(2))
         command = [
@@ -135,7 +135,7 @@ def _emulator() -> Path:
 
 @contextmanager
 def _reserved_port() -> Iterator[int]:
-    """A free port that nobody else is given meanwhile: bound, but not listening, and so free to reuse."""
+    """A free port that no other process gets meanwhile: bound but not listening, so it can be reused."""
     with socket.socket() as reservation:
         reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         reservation.bind((HOST, 0))

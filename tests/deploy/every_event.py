@@ -1,7 +1,7 @@
-"""Every deployed function and every file of events/: what an invocation starts from, and what must follow.
+"""Every deployed function with every file of events/: the account before, and the expected outcome.
 
-Owns the table of both, and looking at the account afterwards. Whoever invokes the functions brings the
-answer: Lambda's runtime as a process (`test_every_event`), or SAM's containers (`local_invoke`).
+Owns the table of cases and the check of the account afterwards. The callers invoke the functions: as a
+process of Lambda's runtime (`test_every_event`), or in SAM's containers (`local_invoke`).
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from tests.deploy.authorization import Gate
 from tests.deploy.build import ROOT
 
 EVENTS = sorted(path.stem for path in (ROOT / "events").glob("*.json"))
-RINGING = [name for name in EVENTS if name.startswith(("bootstrap-", "shutdown-"))]
-CALM = ["alarm-ok", "alarm-insufficient"]
+OWN_ALARMS = [name for name in EVENTS if name.startswith(("bootstrap-", "shutdown-"))]
+NOT_IN_ALARM = ["alarm-ok", "alarm-insufficient"]
 MINUTE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """What an invocation led to; the fleets are transcription and queue-proc, in this order."""
+class Outcome:
+    """The outcome of an invocation; pairs are for transcription and queue-proc, in this order."""
 
     error: str | None = None
     says: str = ""
@@ -37,12 +37,12 @@ class Seen:
     messages: tuple[int, int]
     targets: tuple[float, float] = (8, 10)
     asks_aws: bool = True
-    """Whether the account saw a request of the function's role at all."""
+    """Whether the function's role sent any request to the account."""
 
 
-WORK_WAITS = Seen(desired=(0, 0), points=0, messages=(3, 3))
-PROVEN_EMPTY = Seen(desired=(2, 2), points=16, messages=(0, 0))
-AT_REST = Seen(desired=(0, 0), points=0, messages=(0, 0))
+WORK_WAITS = Outcome(desired=(0, 0), points=0, messages=(3, 3))
+PROVEN_EMPTY = Outcome(desired=(2, 2), points=16, messages=(0, 0))
+IDLE = Outcome(desired=(0, 0), points=0, messages=(0, 0))
 NO_ALARM = {"error": "ConfigError", "says": "no CloudWatch alarm event", "asks_aws": False}
 NO_WORKLOAD = {"error": "ConfigError", "says": "the event lacks `workload`", "asks_aws": False}
 COMPOSITE = {"error": "ConfigError", "says": "composite", "asks_aws": False}
@@ -55,10 +55,10 @@ def work_waits(account: Account) -> None:
 
 
 def proven_empty(account: Account) -> None:
-    # The present minute too: it is in the past if the clock turns before the function looks at it.
+    # The present minute too: it is a past one if a new minute begins before the function reads the clock.
     now = datetime.now(UTC).replace(second=0, microsecond=0)
     for workload, dimensions in DIMENSIONS.items():
-        account.size(workload, 2)
+        account.set_desired(workload, 2)
         account.publish(
             "Sluice", "BacklogPerInstance", dimensions, {now - MINUTE * back: 0.0 for back in range(8)}
         )
@@ -74,31 +74,31 @@ def nothing(account: Account) -> None:
     del account
 
 
-def expected() -> dict[tuple[str, str], Seen]:
-    """Function and event -> what follows: first what holds for all events, then what some do differently."""
-    cases: dict[tuple[str, str], Seen] = {}
+def expected() -> dict[tuple[str, str], Outcome]:
+    """(function, event) -> the expected outcome: first for all events, then for those that differ."""
+    cases: dict[tuple[str, str], Outcome] = {}
     for event in EVENTS:
-        # A tick by hand, whatever came with it: both fleets are woken, both metrics published.
+        # Any other event is a manual tick: both fleets are bootstrapped, both metrics published.
         cases["PublishBacklogFunction", event] = replace(WORK_WAITS, desired=(1, 1), points=2)
-        cases["RetuneTargetFunction", event] = replace(AT_REST, targets=(8, 6))
+        cases["RetuneTargetFunction", event] = replace(IDLE, targets=(8, 6))
         cases["BootstrapFunction", event] = replace(WORK_WAITS, **NO_ALARM)
         cases["ShutdownFunction", event] = replace(PROVEN_EMPTY, **NO_ALARM)
-        cases["SendTestMessagesFunction", event] = replace(AT_REST, **NO_WORKLOAD)
-    for event in ("schedule", "schedule-stale", "send-test-messages"):  # their minute is long gone
+        cases["SendTestMessagesFunction", event] = replace(IDLE, **NO_WORKLOAD)
+    for event in ("schedule", "schedule-stale", "send-test-messages"):  # their minute is long past
         cases["PublishBacklogFunction", event] = replace(WORK_WAITS, asks_aws=False)
     cases["PublishBacklogFunction", "shard"] = replace(
         WORK_WAITS, says="{'batchItemFailures': []}", asks_aws=False
     )
-    # The stack it tells of is none that is deployed here.
-    cases["RetuneTargetFunction", "stack-status"] = AT_REST
-    cases["SendTestMessagesFunction", "send-test-messages"] = replace(AT_REST, messages=(50, 0))
-    for function, asleep in (("BootstrapFunction", WORK_WAITS), ("ShutdownFunction", PROVEN_EMPTY)):
-        for event in RINGING:
-            cases[function, event] = replace(asleep, error="ConfigError", says="stray alarm")
-        for event in CALM:
-            cases[function, event] = replace(asleep, asks_aws=False)
-        cases[function, "alarm-composite"] = replace(asleep, **COMPOSITE)
-        cases[function, "alarm-malformed"] = replace(asleep, **MALFORMED)
+    # The stack of this event is not deployed here.
+    cases["RetuneTargetFunction", "stack-status"] = IDLE
+    cases["SendTestMessagesFunction", "send-test-messages"] = replace(IDLE, messages=(50, 0))
+    for function, unchanged in (("BootstrapFunction", WORK_WAITS), ("ShutdownFunction", PROVEN_EMPTY)):
+        for event in OWN_ALARMS:
+            cases[function, event] = replace(unchanged, error="ConfigError", says="stray alarm")
+        for event in NOT_IN_ALARM:
+            cases[function, event] = replace(unchanged, asks_aws=False)
+        cases[function, "alarm-composite"] = replace(unchanged, **COMPOSITE)
+        cases[function, "alarm-malformed"] = replace(unchanged, **MALFORMED)
     for path in ("direct", "eventbridge"):
         cases["BootstrapFunction", f"bootstrap-asg-{path}"] = replace(WORK_WAITS, desired=(1, 0))
         cases["BootstrapFunction", f"bootstrap-ecs-{path}"] = replace(WORK_WAITS, desired=(0, 1))
@@ -117,22 +117,22 @@ BEFORE: dict[str, Callable[[Account], None]] = {
 }
 
 
-def outcome(
+def run_case(
     logical_id: str, event: str, account: Account, gate: Gate, invoke: Callable[[dict[str, Any]], Any]
-) -> Seen:
-    """What one invocation led to, in an account where both workloads are asleep.
+) -> Outcome:
+    """Invoke a function once, in an account with both workloads at zero, and return the outcome.
 
-    `invoke` hands over the event and returns what the function answered, be it a value or an error.
+    `invoke` passes the event on and returns the function's response, a value or an error.
     """
     BEFORE[logical_id](account)
-    gate.judgements.clear()
+    gate.authorizations.clear()
     answer = invoke(json.loads((ROOT / "events" / f"{event}.json").read_text()))
-    awaited = CASES[logical_id, event].says
+    expected_outcome = CASES[logical_id, event].says
     error = answer.get("errorType") if isinstance(answer, dict) else None
-    return Seen(
+    return Outcome(
         error=error,
-        says=awaited if error and awaited in answer["errorMessage"] else str(answer or ""),
-        asks_aws=bool(gate.judgements),
+        says=expected_outcome if error and expected_outcome in answer["errorMessage"] else str(answer or ""),
+        asks_aws=bool(gate.authorizations),
         desired=(account.desired("transcription"), account.desired("queue-proc")),
         points=len(account.points("Sluice", "BacklogPerInstance")),
         messages=(len(account.bodies("transcription")), len(account.bodies("queue-proc"))),

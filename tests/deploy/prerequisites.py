@@ -1,7 +1,7 @@
-"""Where the built functions can run.
+"""The prerequisites for running the built functions.
 
-Owns the one condition: Linux and the Python that Lambda runs, because the layer's wheels and the emulator are
-made for those. Refuses to pass over it in silence: it skips with a way out, and in CI it fails.
+They need Linux and the Python that Lambda runs, because the layer's wheels and the emulator are built for
+those. Without them the tests are skipped with a way out, and fail in CI.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ LAMBDA_PYTHON = (3, 13)
 
 
 def unmet(version: tuple[int, ...] = sys.version_info, system: str = platform.system()) -> str | None:
-    """Why the built functions cannot run here and what to install, or None where they can."""
+    """Why the built functions cannot run here and what to install, or None if they can."""
     if system != "Linux":
         return f"the Lambda runtime emulator is a Linux program and this is {system}: run the tests in Linux"
     if version[:2] != LAMBDA_PYTHON:
@@ -29,7 +29,7 @@ def unmet(version: tuple[int, ...] = sys.version_info, system: str = platform.sy
 
 
 def demand(unmet: str | None, environ: Mapping[str, str] = os.environ) -> None:
-    """Skip where the condition is unmet; in CI nobody reads skips, so there it is a failure."""
+    """Skip the test if a prerequisite is missing; in CI, where nobody reads skips, fail it."""
     if unmet is None:
         return
     if environ.get("CI"):

@@ -1,7 +1,7 @@
 """Other programs that a test starts and stops.
 
-Owns their whole life. Refuses to leave one behind: each gets a session of its own, and the whole session ends
-with the context, whatever became of the test.
+Leaves none behind: each gets its own session, and the whole session ends with the context, whether the test
+passes or not.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 def running(
     command: Sequence[str | Path], *, cwd: Path, environment: Mapping[str, str], log: Path
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """The program while it runs; what it prints goes to `log`."""
+    """Run the program until the context ends; its output goes to `log`."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
@@ -41,7 +41,7 @@ def running(
 
 
 def _session(leader: int) -> list[int]:
-    """What is left of the session that `leader` began, the leader aside."""
+    """The remaining processes of the leader's session, without the leader."""
     members = []
     for pid in (int(folder.name) for folder in Path("/proc").glob("[0-9]*")):
         with suppress(ProcessLookupError, PermissionError):

@@ -1,6 +1,6 @@
-"""The embedded AWS that stacks are deployed to: a moto server with CloudFormation and permissions of our own.
+"""The embedded AWS that stacks are deployed to: a moto server with our own CloudFormation and permissions.
 
-Owns the places where moto is changed, and puts them back at the end.
+Owns the patches of moto, and removes them at the end.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ PUT_SCALING_POLICY = ApplicationAutoscalingBackend.put_scaling_policy
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """A running embedded AWS; `gate` remembers what every role was allowed and refused."""
+    """A running embedded AWS; `gate` records what every role was allowed and denied."""
 
     endpoint: str
     aws: Aws
@@ -52,7 +52,7 @@ def served() -> Iterator[Server]:
         patch.setenv(
             "MOTO_ECS_SERVICE_RUNNING", "1"
         )  # a new service's one task runs, or its rollout never ends
-        patch.setattr(ApplicationAutoscalingBackend, "put_scaling_policy", _put_again)
+        patch.setattr(ApplicationAutoscalingBackend, "put_scaling_policy", _put_scaling_policy)
         add_missing_operations(patch)
         patch.setattr(logging.getLogger("werkzeug"), "disabled", True)  # a line for every request
         gate = Gate()
@@ -61,7 +61,7 @@ def served() -> Iterator[Server]:
         patch.setattr(BaseResponse, "call_action", gate.before(BaseResponse.call_action))
         moto = ThreadedMotoServer(ip_address=HOST, port=0, verbose=False)
         moto.start()
-        # By this name alone moto takes a bucket for part of the path.
+        # Only with this host name does moto expect buckets in the path.
         endpoint = f"http://localhost:{moto.get_host_and_port()[1]}"
         aws = Aws(endpoint)
         _deploy_with(aws, patch)
@@ -73,8 +73,8 @@ def served() -> Iterator[Server]:
 
 
 @contextmanager
-def door(address: str) -> Iterator[int]:
-    """Another address of this machine under which the embedded AWS answers; the port."""
+def listening_at(address: str) -> Iterator[int]:
+    """Serve the embedded AWS at another address of this machine as well; yields the port."""
     moto = ThreadedMotoServer(ip_address=address, port=0, verbose=False)  # its state is the process's own
     moto.start()
     try:
@@ -83,8 +83,8 @@ def door(address: str) -> Iterator[int]:
         moto.stop()
 
 
-def _put_again(backend: ApplicationAutoscalingBackend, *given: Any, **named: Any) -> Any:
-    """moto gives a policy a new ARN whenever it is put, and forgets to take the former alarms away."""
+def _put_scaling_policy(backend: ApplicationAutoscalingBackend, *given: Any, **named: Any) -> Any:
+    """Keep a policy's ARN and delete its old alarms: moto does neither when a policy is put again."""
     before = list(backend.policies.values())
     policy = PUT_SCALING_POLICY(backend, *given, **named)
     policy.policy_arn = service_policy_arn(policy.resource_id, policy.policy_name)
@@ -95,7 +95,7 @@ def _put_again(backend: ApplicationAutoscalingBackend, *given: Any, **named: Any
 
 
 def _deploy_with(aws: Aws, patch: pytest.MonkeyPatch) -> None:
-    """Let moto's CloudFormation API work on stacks of ours."""
+    """Make moto's CloudFormation API use our own stacks."""
 
     def resources(stack: Stack) -> Deployed:
         return Deployed(stack, aws, cloudformation_backends[stack.account_id][stack.region_name].exports)

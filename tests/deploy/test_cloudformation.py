@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from tests.deploy.inventory import inventory
 from tests.deploy.server import Server
-from tests.deploy.standing import Standing
+from tests.deploy.shared_deployment import SharedDeployment
 
 GROUP = {"Type": "AWS::Logs::LogGroup", "Properties": {"LogGroupName": "/half-made", "RetentionInDays": "1"}}
 
@@ -31,7 +31,7 @@ def create(server: Server, resources: dict[str, Any], **outputs: Any) -> None:
     ],
 )
 def test_a_stack_with_something_unknown_fails_and_leaves_nothing(
-    kind: str, properties: dict[str, Any], says: str, server: Server, standing: Standing
+    kind: str, properties: dict[str, Any], says: str, server: Server, deployed: SharedDeployment
 ) -> None:
     before = inventory(server.aws)
     with pytest.raises(ClientError, match=says):
@@ -42,7 +42,9 @@ def test_a_stack_with_something_unknown_fails_and_leaves_nothing(
     assert after == before
 
 
-def test_an_attribute_that_a_resource_does_not_give_is_refused(server: Server, standing: Standing) -> None:
+def test_an_attribute_that_a_resource_does_not_give_is_refused(
+    server: Server, deployed: SharedDeployment
+) -> None:
     with pytest.raises(ClientError, match="AWS::Logs::LogGroup gives no Colour here; it gives Arn"):
         create(server, {"Known": GROUP}, Out={"Value": {"Fn::GetAtt": ["Known", "Colour"]}})
     server.aws("cloudformation", "DeleteStack", StackName="refused")

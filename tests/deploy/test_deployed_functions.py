@@ -1,4 +1,4 @@
-"""Each deployed function in the Lambda runtime: what it changes in the account is what counts."""
+"""Each deployed function in the Lambda runtime, checked by what it changes in the account."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tests.deploy.account import (
 from tests.deploy.build import ROOT
 from tests.deploy.deployment import PLANE
 from tests.deploy.server import Server
-from tests.deploy.standing import (
-    Standing,
+from tests.deploy.shared_deployment import (
+    SharedDeployment,
     Start,
 )
 
@@ -32,7 +32,7 @@ def sample(name: str) -> dict[str, Any]:
 
 
 def on_time(event: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-    """The event as the schedule would send it now: the functions look at the wall clock here."""
+    """The event as the schedule would send it now: the functions use the wall clock here."""
     return {**event, "scheduled_time": f"{now:%Y-%m-%dT%H:%M:%SZ}"}
 
 
@@ -43,7 +43,7 @@ def minute_of(moment: datetime) -> datetime:
 def test_publish_backlog_publishes_both_fleets_under_the_scheduled_minute(
     account: Account, start: Start
 ) -> None:
-    account.size("transcription", 3)
+    account.set_desired("transcription", 3)
     account.send("transcription", 24)
     now = datetime.now(UTC)
     function = start("PublishBacklogFunction")
@@ -57,11 +57,11 @@ def test_publish_backlog_publishes_both_fleets_under_the_scheduled_minute(
 
 
 def test_the_planes_own_metrics_carry_the_namespace_and_service_that_the_template_sets(
-    account: Account, start: Start, standing: Standing
+    account: Account, start: Start, deployed: SharedDeployment
 ) -> None:
     function = start("PublishBacklogFunction")
     function.invoke(sample("schedule-manual"))
-    settings = standing.function("PublishBacklogFunction").environment
+    settings = deployed.function("PublishBacklogFunction").environment
     (counted,) = function.embedded_metrics()
     (directive,) = counted["_aws"]["CloudWatchMetrics"]
     assert directive["Namespace"] == settings["POWERTOOLS_METRICS_NAMESPACE"] == "Sluice/ControlPlane"
@@ -78,10 +78,10 @@ def test_a_stale_tick_publishes_nothing(account: Account, start: Start) -> None:
 
 
 def test_the_queue_of_a_ticks_shards_delivers_them_to_the_function_that_sends_them(
-    standing: Standing, server: Server
+    deployed: SharedDeployment, server: Server
 ) -> None:
-    queue = standing.deployment.physical(PLANE, "ShardQueue")
-    function = standing.function("PublishBacklogFunction")
+    queue = deployed.deployment.physical(PLANE, "ShardQueue")
+    function = deployed.function("PublishBacklogFunction")
     assert function.environment["SLUICE_SHARD_QUEUE_URL"] == queue
     (mapping,) = server.aws("lambda", "ListEventSourceMappings")["EventSourceMappings"]
     assert mapping["EventSourceArn"].rsplit(":", 1)[-1] == queue.rsplit("/", 1)[-1]
@@ -110,7 +110,7 @@ def test_a_shard_is_published_and_repaired_as_the_ticks_minute_says(account: Acc
 
 
 def test_retune_target_moves_the_dynamic_target_and_nothing_else(account: Account, start: Start) -> None:
-    """600 s of acceptable latency over 100 s a message: 6 messages per instance, where the policy held 10."""
+    """600 s of acceptable latency over 100 s a message: 6 messages per instance; the policy had 10."""
     now = datetime.now(UTC)
     took_100_s = {now - MINUTE - timedelta(seconds=50 * back): 100.0 for back in range(1, 41)}
     account.publish("Sluice", "MsgProcessingDuration", DIMENSIONS["queue-proc"], took_100_s)
@@ -139,8 +139,8 @@ def test_bootstrap_wakes_an_empty_fleet(workload: str, event: str, account: Acco
 def test_shutdown_sends_a_proven_empty_fleet_to_zero(
     workload: str, event: str, account: Account, start: Start
 ) -> None:
-    account.size(workload, 2)
-    # The present minute too: it is in the past if the clock turns before the function looks at it.
+    account.set_desired(workload, 2)
+    # The present minute too: it is a past one if a new minute begins before the function reads the clock.
     empty = {minute_of(datetime.now(UTC)) - MINUTE * back: 0.0 for back in range(8)}
     account.publish("Sluice", "BacklogPerInstance", DIMENSIONS[workload], empty)
     assert start("ShutdownFunction").invoke(sample(event)) is None
@@ -148,7 +148,7 @@ def test_shutdown_sends_a_proven_empty_fleet_to_zero(
 
 
 def test_shutdown_holds_a_fleet_whose_emptiness_is_not_proven(account: Account, start: Start) -> None:
-    account.size("transcription", 2)
+    account.set_desired("transcription", 2)
     assert start("ShutdownFunction").invoke(sample("shutdown-asg-direct")) is None
     assert account.desired("transcription") == 2
 

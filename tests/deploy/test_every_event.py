@@ -14,21 +14,21 @@ from tests.deploy.emulator import RunningFunction
 from tests.deploy.every_event import (
     CASES,
     EVENTS,
-    outcome,
+    run_case,
 )
 from tests.deploy.server import Server
-from tests.deploy.standing import (
-    Standing,
+from tests.deploy.shared_deployment import (
+    SharedDeployment,
     Start,
 )
 
 
 @pytest.fixture(scope="module")
 def warm(
-    shared: Standing, runtime: Path, tmp_path_factory: pytest.TempPathFactory
+    shared_deployment: SharedDeployment, runtime: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[str], RunningFunction]]:
-    """Each function is started once and then stays, as Lambda keeps its processes."""
-    shared.current()
+    """Each function is started once and keeps running, as in Lambda."""
+    shared_deployment.current()
     running: dict[str, RunningFunction] = {}
     folder = tmp_path_factory.mktemp("warm")
     with ExitStack() as started:
@@ -36,7 +36,7 @@ def warm(
         def start(logical_id: str) -> RunningFunction:
             if logical_id not in running:
                 running[logical_id] = started.enter_context(
-                    shared.running(logical_id, runtime, folder / f"{logical_id}.log")
+                    shared_deployment.running(logical_id, runtime, folder / f"{logical_id}.log")
                 )
             return running[logical_id]
 
@@ -50,7 +50,7 @@ def test_an_event_does_what_it_should_and_nothing_else(
     logical_id: str, event: str, account: Account, server: Server, warm: Start
 ) -> None:
     function = warm(logical_id)
-    assert outcome(logical_id, event, account, server.gate, function.answer) == CASES[logical_id, event]
+    assert run_case(logical_id, event, account, server.gate, function.answer) == CASES[logical_id, event]
 
 
 def test_every_function_and_every_event_is_in_the_table() -> None:

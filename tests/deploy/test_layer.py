@@ -23,18 +23,18 @@ from tests.deploy.emulator import (
     PYTHON,
     process_environment,
 )
-from tests.deploy.standing import Standing
+from tests.deploy.shared_deployment import SharedDeployment
 from tests.deploy.tags import platform_tags
 
 MEGABYTE = 1_000_000
 LARGEST_MB = 20
-"""Unpacked; AWS allows 250 MB, but a layer of twice today's size is one that took something along."""
+"""Unpacked. AWS allows 250 MB, but a layer of twice today's size contains something that it should not."""
 
 
 @pytest.fixture
-def layer(standing: Standing) -> Path:
+def layer(deployed: SharedDeployment) -> Path:
     """The one layer that every function runs on, unpacked from what was uploaded."""
-    ((layer,),) = {standing.function(name).layers for name in FUNCTIONS}
+    ((layer,),) = {deployed.function(name).layers for name in FUNCTIONS}
     return layer
 
 
@@ -73,10 +73,10 @@ def test_nothing_else_travels_with_it(packages: Path, shipped: dict[str, Distrib
 
 
 def test_no_cache_test_or_hidden_file_is_in_the_layer_or_in_a_function(
-    layer: Path, standing: Standing
+    layer: Path, deployed: SharedDeployment
 ) -> None:
     for name in FUNCTIONS:
-        assert [path.name for path in standing.function(name).folder.rglob("*")] == ["app.py"]
+        assert [path.name for path in deployed.function(name).folder.rglob("*")] == ["app.py"]
     unwanted = {"__pycache__", "tests", "test", "ruff.toml"}
     strays = [
         str(path.relative_to(layer))
@@ -100,10 +100,10 @@ def test_it_stays_small(layer: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_a_function_imports_sluice_from_the_layer_and_boto3_from_the_runtime(
-    standing: Standing, layer: Path, runtime: Path
+    deployed: SharedDeployment, layer: Path, runtime: Path
 ) -> None:
-    """The very environment the functions run in; nothing in it can be found anywhere else."""
-    function = standing.function("PublishBacklogFunction")
+    """The environment of the deployed functions, without any other place to import from."""
+    function = deployed.function("PublishBacklogFunction")
     program = (
         "import sys, json, app, boto3;"
         "print(json.dumps({n: m.__file__ for n, m in sys.modules.items() if getattr(m, '__file__', None)}))"

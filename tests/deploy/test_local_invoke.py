@@ -1,4 +1,4 @@
-"""`make local-invoke` reports a missing container engine, and fails where a function does not do its work."""
+"""`make local-invoke` reports a missing container engine, and fails if a function does not do its work."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from tests.deploy.every_event import (
 )
 from tests.deploy.server import (
     Server,
-    door,
+    listening_at,
 )
-from tests.deploy.standing import Standing
+from tests.deploy.shared_deployment import SharedDeployment
 
 WAKES = ("BootstrapFunction", "bootstrap-asg-direct")
 """An invocation that asks the account and changes it."""
@@ -48,18 +48,18 @@ class TestWhereItCanRun:
     ) -> None:
         monkeypatch.setenv("PATH", str(tmp_path))
         assert local_invoke.main() == 0
-        told = capsys.readouterr().out
-        assert told.startswith("skipped: no container engine runs here (`docker info` fails)")
+        configuration = capsys.readouterr().out
+        assert configuration.startswith("skipped: no container engine runs here (`docker info` fails)")
 
     def test_an_engine_that_does_not_answer_is_none(self, tmp_path: Path) -> None:
-        told = containers.unmet(tmp_path, ends_with(1))
-        assert told is not None
-        assert "no container engine runs here" in told
+        configuration = containers.unmet(tmp_path, ends_with(1))
+        assert configuration is not None
+        assert "no container engine runs here" in configuration
 
     def test_without_a_build_it_says_what_to_do(self, tmp_path: Path) -> None:
-        told = containers.unmet(tmp_path, ends_with(0))
-        assert told is not None
-        assert told.endswith("run `make build` first")
+        configuration = containers.unmet(tmp_path, ends_with(0))
+        assert configuration is not None
+        assert configuration.endswith("run `make build` first")
 
     def test_with_both_it_goes_on(self, tmp_path: Path) -> None:
         (tmp_path / "template.yaml").touch()
@@ -82,7 +82,7 @@ class TestHowContainersReachThisMachine:
         assert containers.host_address(ends_with(0, printed)) == "127.0.0.1"
 
     def test_the_door_is_open_at_that_address_alone(self) -> None:
-        with door("127.0.0.2") as port, socket.socket() as there, socket.socket() as elsewhere:
+        with listening_at("127.0.0.2") as port, socket.socket() as there, socket.socket() as elsewhere:
             assert there.connect_ex(("127.0.0.2", port)) == 0
             assert elsewhere.connect_ex(("127.0.0.1", port)) != 0
 
@@ -104,7 +104,7 @@ class TestHowContainersReachThisMachine:
 
 
 class TestWhatIsAFailure:
-    """One invocation of the table, in the account as deployed, with what may go wrong planted."""
+    """One invocation of the table in the deployed account, with a planted fault."""
 
     @pytest.fixture
     def failures(self, account: Account, server: Server) -> Callable[..., list[str]]:
@@ -115,14 +115,14 @@ class TestWhatIsAFailure:
 
     @pytest.fixture
     def running(
-        self, standing: Standing, runtime: Path, tmp_path: Path
+        self, deployed: SharedDeployment, runtime: Path, tmp_path: Path
     ) -> Iterator[Callable[[str], containers.Invoke]]:
         """The deployed function with AWS at this endpoint."""
         with ExitStack() as started:
 
             def running(endpoint: str) -> containers.Invoke:
-                function = standing.function(WAKES[0])
-                session = standing.deployment.credentials(function.role_arn)
+                function = deployed.function(WAKES[0])
+                session = deployed.deployment.credentials(function.role_arn)
                 process = started.enter_context(
                     emulated(function, runtime, endpoint, session, tmp_path / "function.log")
                 )
@@ -146,14 +146,14 @@ class TestWhatIsAFailure:
     ) -> None:
         with socket.socket() as nobody_listens:
             nobody_listens.bind(("127.0.0.1", 0))
-            [told] = failures(running(f"http://127.0.0.1:{nobody_listens.getsockname()[1]}"))
-        assert "error='TransientError'" in told
-        assert "asks_aws=False" in told
+            [configuration] = failures(running(f"http://127.0.0.1:{nobody_listens.getsockname()[1]}"))
+        assert "error='TransientError'" in configuration
+        assert "asks_aws=False" in configuration
         assert capsys.readouterr().out == "FAILED BootstrapFunction bootstrap-asg-direct\n"
 
     def test_an_answer_without_any_request_to_aws_is_one(self, failures: Callable[..., list[str]]) -> None:
-        [told] = failures(lambda function, event: None)
-        assert "asks_aws=False" in told.partition("seen")[2]
+        [configuration] = failures(lambda function, event: None)
+        assert "asks_aws=False" in configuration.partition("actual")[2]
 
     def test_an_account_that_is_not_as_it_should_be_is_one(
         self,
@@ -166,17 +166,17 @@ class TestWhatIsAFailure:
 
         def undone(function: str, event: Mapping[str, Any]) -> Any:
             answer = invoke(function, event)
-            account.size("transcription", 0)
+            account.set_desired("transcription", 0)
             return answer
 
-        [told] = failures(undone)
-        assert "desired=(0, 0)" in told.partition("seen")[2]
+        [configuration] = failures(undone)
+        assert "desired=(0, 0)" in configuration.partition("actual")[2]
 
     def test_no_answer_at_all_is_one(self, failures: Callable[..., list[str]]) -> None:
-        [told] = failures(lambda function, event: containers._answer(1, function, event))
-        assert "error='no answer'" in told
+        [configuration] = failures(lambda function, event: containers._answer(1, function, event))
+        assert "error='no answer'" in configuration
 
     def test_every_function_and_every_event_is_asked_for(self) -> None:
         assert len(CASES) == len(FUNCTIONS) * len(EVENTS)
-        for function in FUNCTIONS:  # of each function some event reaches the account
-            assert any(seen.asks_aws for (name, _), seen in CASES.items() if name == function)
+        for function in FUNCTIONS:  # for each function, some event reaches the account
+            assert any(actual.asks_aws for (name, _), actual in CASES.items() if name == function)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.deploy.build import ROOT
 from tests.deploy.deployment import PLANE
-from tests.deploy.standing import Standing
+from tests.deploy.shared_deployment import SharedDeployment
 
 
 def of_the_page() -> str:
@@ -21,13 +21,13 @@ def of_the_page() -> str:
 
 
 def test_a_workload_of_a_file_outside_the_clone_is_deployed_from_the_clone(
-    standing: Standing, tmp_path: Path
+    deployed: SharedDeployment, tmp_path: Path
 ) -> None:
     own = tmp_path / "samconfig.toml"
     own.write_text(of_the_page(), encoding="utf-8")
-    standing.deployment.deploy_workload_of(own, "thumbnails")
+    deployed.deployment.deploy_workload_of(own, "thumbnails")
     try:
-        aws = standing.deployment.server.aws
+        aws = deployed.deployment.server.aws
         registered = aws("ssm", "GetParameter", Name="/sluice/workloads/thumbnails")["Parameter"]["Value"]
         document = json.loads(registered)
         assert document["queue_url"].endswith("/uploads")
@@ -35,4 +35,4 @@ def test_a_workload_of_a_file_outside_the_clone_is_deployed_from_the_clone(
         assert (document["target"]["type"], document["target"]["messages_per_instance"]) == ("static", 4)
         assert document["tracking"]["metric"] == "effective"
     finally:
-        standing.deployment.delete("sluice-thumbnails")
+        deployed.deployment.delete("sluice-thumbnails")

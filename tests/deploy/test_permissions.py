@@ -21,8 +21,8 @@ from tests.deploy.every_event import (
     work_waits,
 )
 from tests.deploy.server import Server
-from tests.deploy.standing import (
-    Standing,
+from tests.deploy.shared_deployment import (
+    SharedDeployment,
     Start,
 )
 from tests.privileges.policies import parse
@@ -54,7 +54,7 @@ USED: Mapping[str, tuple[str, ...]] = {
     "ShutdownFunction": (*OBSERVING, *RESIZING, "cloudwatch:GetMetricData"),
     "SendTestMessagesFunction": (*REGISTRY, "sqs:SendMessage"),
 }
-"""What each function's work below asks for."""
+"""The actions that each function's work below uses."""
 COUNTED = {
     "sqs:GetQueueAttributes": "ObservationFailed",
     "autoscaling:DescribeAutoScalingGroups": "ObservationFailed",
@@ -65,25 +65,26 @@ COUNTED = {
     "autoscaling:SetDesiredCapacity": "ActionFailed",
     "ecs:UpdateService": "ActionFailed",
 }
-"""What a tick counts where one workload's calls are refused; it goes on for the others and does not fail."""
+"""The counters of a tick in which one workload's calls are denied; the tick serves the others and succeeds.
+"""
 
 
-def one_asleep_with_work_and_one_idle(account: Account) -> None:
+def one_at_zero_with_work_and_one_idle(account: Account) -> None:
     proven_empty(account)
-    account.size("transcription", 0)
+    account.set_desired("transcription", 0)
     account.send("transcription", 3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What makes a function use all that its role allows."""
+    """Events and an account state that make a function use everything that its role allows."""
 
     before: Callable[[Account], None]
     events: tuple[str, ...]
 
 
 WORK = {
-    "PublishBacklogFunction": Work(before=one_asleep_with_work_and_one_idle, events=("schedule-manual",)),
+    "PublishBacklogFunction": Work(before=one_at_zero_with_work_and_one_idle, events=("schedule-manual",)),
     "RetuneTargetFunction": Work(before=messages_took_100_s, events=("schedule-manual",)),
     "BootstrapFunction": Work(before=work_waits, events=("bootstrap-asg-direct", "bootstrap-ecs-direct")),
     "ShutdownFunction": Work(before=proven_empty, events=("shutdown-asg-direct", "shutdown-ecs-direct")),
@@ -105,7 +106,8 @@ def test_the_intact_role_is_never_refused_and_all_of_this_is_used(
     function = start(logical_id)
     assert answers(function, WORK[logical_id]) == [None] * len(WORK[logical_id].events)
     assert server.gate.refused == []
-    assert {judged.request.action for judged in server.gate.judgements} == set(USED[logical_id])
+    used = {authorization.request.action for authorization in server.gate.authorizations}
+    assert used == set(USED[logical_id])
     assert "AccessDenied" not in function.log()
 
 
@@ -114,20 +116,20 @@ def test_the_intact_role_is_never_refused_and_all_of_this_is_used(
     [(logical_id, action) for logical_id, actions in USED.items() for action in actions],
 )
 def test_a_role_without_one_permission_fails_with_a_log_that_names_action_and_resource(
-    logical_id: str, action: str, account: Account, start: Start, standing: Standing, server: Server
+    logical_id: str, action: str, account: Account, start: Start, deployed: SharedDeployment, server: Server
 ) -> None:
-    role = standing.function(logical_id).role
+    role = deployed.function(logical_id).role
     WORK[logical_id].before(account)
     function = start(logical_id)
     with removed(server.aws, role, action):
-        seen = answers(function, WORK[logical_id])
-    refused = {judged.request for judged in server.gate.refused}
+        actual = answers(function, WORK[logical_id])
+    refused = {authorization.request for authorization in server.gate.refused}
     assert {request.action for request in refused} == {action}
     for request in refused:
         sentence = f"is not authorized to perform: {action} on resource: {request.resource}"
         assert f"assumed-role/{role}/function {sentence}" in function.log()
     assert "AWS answered AccessDenied" in function.log()
-    if any(isinstance(answer, dict) and "errorType" in answer for answer in seen):
+    if any(isinstance(answer, dict) and "errorType" in answer for answer in actual):
         return
     assert logical_id == "PublishBacklogFunction", "every other function fails its invocation"
     counted = {name for metrics in function.embedded_metrics() for name in metrics}
@@ -150,9 +152,9 @@ def test_a_fleet_without_the_tag_is_left_alone(
     assert account.desired("transcription") == before
 
 
-def test_lambda_alone_may_assume_the_roles(standing: Standing, server: Server) -> None:
+def test_lambda_alone_may_assume_the_roles(deployed: SharedDeployment, server: Server) -> None:
     for logical_id in USED:
-        role = server.aws("iam", "GetRole", RoleName=standing.function(logical_id).role)["Role"]
+        role = server.aws("iam", "GetRole", RoleName=deployed.function(logical_id).role)["Role"]
         (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
         assert statement["Principal"] == {"Service": "lambda.amazonaws.com"}
         assert statement["Action"] == "sts:AssumeRole"
@@ -160,16 +162,16 @@ def test_lambda_alone_may_assume_the_roles(standing: Standing, server: Server) -
 
 @contextmanager
 def removed(aws: Aws, role: str, action: str) -> Iterator[None]:
-    """One action is struck from every policy of the role, and put back at the end."""
+    """Remove one action from every policy of the role, and restore it at the end."""
     own = {
         name: aws("iam", "GetRolePolicy", RoleName=role, PolicyName=name)["PolicyDocument"]
         for name in aws("iam", "ListRolePolicies", RoleName=role)["PolicyNames"]
     }
-    shared = {
+    shared_policies = {
         policy["PolicyArn"]: in_force(aws, policy["PolicyArn"])
         for policy in aws("iam", "ListAttachedRolePolicies", RoleName=role)["AttachedPolicies"]
     }
-    documents = [*own.values(), *shared.values()]
+    documents = [*own.values(), *shared_policies.values()]
     assert any(action in statement.actions for document in documents for statement in parse(document))
     try:
         for name, document in own.items():
@@ -178,19 +180,19 @@ def removed(aws: Aws, role: str, action: str) -> Iterator[None]:
                 "PutRolePolicy",
                 RoleName=role,
                 PolicyName=name,
-                PolicyDocument=struck(document, action),
+                PolicyDocument=without_action(document, action),
             )
-        for arn, document in shared.items():
-            replace_version(aws, arn, struck(document, action))
+        for arn, document in shared_policies.items():
+            replace_version(aws, arn, without_action(document, action))
         yield
     finally:
         for name, document in own.items():
             aws("iam", "PutRolePolicy", RoleName=role, PolicyName=name, PolicyDocument=document)
-        for arn, document in shared.items():
+        for arn, document in shared_policies.items():
             replace_version(aws, arn, document)
 
 
-def struck(document: Mapping[str, Any], action: str) -> dict[str, Any]:
+def without_action(document: Mapping[str, Any], action: str) -> dict[str, Any]:
     statements = []
     for statement in document["Statement"]:
         actions = [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]
@@ -208,7 +210,7 @@ def in_force(aws: Aws, arn: str) -> dict[str, Any]:
 
 
 def replace_version(aws: Aws, arn: str, document: Mapping[str, Any]) -> None:
-    """AWS keeps five versions: the one that was in force goes."""
+    """Delete the version that was in force, as AWS keeps only five."""
     before = aws("iam", "GetPolicy", PolicyArn=arn)["Policy"]["DefaultVersionId"]
     aws("iam", "CreatePolicyVersion", PolicyArn=arn, PolicyDocument=document, SetAsDefault=True)
     aws("iam", "DeletePolicyVersion", PolicyArn=arn, VersionId=before)

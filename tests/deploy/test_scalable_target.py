@@ -13,7 +13,7 @@ from tests.deploy.build import ROOT
 from tests.deploy.cloudformation.workloads import ScalableTarget
 from tests.deploy.deployment import PLANE
 from tests.deploy.server import Server
-from tests.deploy.standing import Standing
+from tests.deploy.shared_deployment import SharedDeployment
 
 ENVIRONMENT, STACK = "e2e-queue-proc", "sluice-e2e-queue-proc"
 SERVICE = "service/workers/queue-proc"
@@ -56,10 +56,10 @@ def listed(server: Server, what: str) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def registered(shared: Standing, server: Server) -> Scaling:
+def registered(shared_deployment: SharedDeployment, server: Server) -> Scaling:
     """The deployed workload, on whose target somebody else put a scheduled action."""
-    shared.current()
-    shared.outdated = True
+    shared_deployment.current()
+    shared_deployment.outdated = True
     server.aws(
         "application-autoscaling",
         "PutScheduledAction",
@@ -77,14 +77,14 @@ def registered(shared: Standing, server: Server) -> Scaling:
 
 @pytest.mark.parametrize("mode", ["paused", "observe"])
 def test_a_service_that_rests_keeps_its_target_suspended_and_comes_back_as_it_was(
-    mode: str, registered: Scaling, shared: Standing, server: Server
+    mode: str, registered: Scaling, shared_deployment: SharedDeployment, server: Server
 ) -> None:
-    shared.deployment.deploy_workload(ENVIRONMENT, Mode=mode, CreateScalableTarget="true")
+    shared_deployment.deployment.deploy_workload(ENVIRONMENT, Mode=mode, CreateScalableTarget="true")
     resting = scaling(server)
     assert resting.suspended == {**SUSPENDED, "ScheduledScalingSuspended": False}
     assert (resting.policies, resting.scheduled) == ([], ["somebody-elses"])
     assert (resting.tags, resting.bounds) == (registered.tags, registered.bounds)
-    shared.deployment.deploy_workload(ENVIRONMENT, Mode="active")
+    shared_deployment.deployment.deploy_workload(ENVIRONMENT, Mode="active")
     assert scaling(server) == registered
 
 
@@ -113,9 +113,9 @@ def create(server: Server, parameters: dict[str, str]) -> None:
 
 
 def test_renaming_the_workload_keeps_policy_and_target(
-    registered: Scaling, shared: Standing, server: Server
+    registered: Scaling, shared_deployment: SharedDeployment, server: Server
 ) -> None:
-    shared.deployment.deploy_workload(ENVIRONMENT, Name="renamed")
+    shared_deployment.deployment.deploy_workload(ENVIRONMENT, Name="renamed")
     assert scaling(server) == registered
     parameters = server.aws("ssm", "GetParametersByPath", Path="/sluice/workloads")["Parameters"]
     documents = {each["Name"].rsplit("/", 1)[-1]: json.loads(each["Value"]) for each in parameters}
@@ -127,9 +127,9 @@ def test_renaming_the_workload_keeps_policy_and_target(
 
 
 def test_handing_the_target_over_keeps_it_with_all_that_hangs_on_it(
-    registered: Scaling, shared: Standing, server: Server
+    registered: Scaling, shared_deployment: SharedDeployment, server: Server
 ) -> None:
-    shared.deployment.deploy_workload(ENVIRONMENT, CreateScalableTarget="false")
+    shared_deployment.deployment.deploy_workload(ENVIRONMENT, CreateScalableTarget="false")
     resources = server.aws("cloudformation", "ListStackResources", StackName=STACK)
     assert "EcsScalableTarget" not in {
         each["LogicalResourceId"] for each in resources["StackResourceSummaries"]

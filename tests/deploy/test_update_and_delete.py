@@ -24,7 +24,7 @@ from tests.deploy.inventory import (
     inventory,
 )
 from tests.deploy.server import Server
-from tests.deploy.standing import Standing
+from tests.deploy.shared_deployment import SharedDeployment
 
 MINUTE = timedelta(minutes=1)
 GROUP_STACK, SERVICE_STACK = "sluice-e2e-transcription", "sluice-e2e-queue-proc"
@@ -32,7 +32,7 @@ GROUP_STACK, SERVICE_STACK = "sluice-e2e-transcription", "sluice-e2e-queue-proc"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """What the parameters below decide, as the account holds it."""
+    """The account's resources that the parameters below determine."""
 
     documents: dict[str, dict[str, Any]]
     group_target: float
@@ -44,8 +44,8 @@ class State:
     code: set[str]
 
 
-def state(standing: Standing) -> State:
-    aws = standing.deployment.server.aws
+def state(deployed: SharedDeployment) -> State:
+    aws = deployed.deployment.server.aws
     parameters = aws("ssm", "GetParametersByPath", Path="/sluice/workloads")["Parameters"]
     documents = {each["Name"].rsplit("/", 1)[-1]: json.loads(each["Value"]) for each in parameters}
     (target,) = aws("application-autoscaling", "DescribeScalableTargets", ServiceNamespace="ecs")[
@@ -53,14 +53,14 @@ def state(standing: Standing) -> State:
     ]
     alarms = aws("cloudwatch", "DescribeAlarms")["MetricAlarms"]
     functions = [
-        aws("lambda", "GetFunctionConfiguration", FunctionName=standing.deployment.physical(PLANE, name))
+        aws("lambda", "GetFunctionConfiguration", FunctionName=deployed.deployment.physical(PLANE, name))
         for name in FUNCTIONS
     ]
     names = [each["Name"] for each in aws("scheduler", "ListSchedules")["Schedules"]]
     groups = aws("logs", "DescribeLogGroups", logGroupNamePrefix="/aws/lambda/")["logGroups"]
     return State(
         documents=documents,
-        group_target=standing.account.group_target(),
+        group_target=deployed.account.group_target(),
         service_bounds=(target["MinCapacity"], target["MaxCapacity"]),
         shutdown_periods={
             alarm["AlarmName"]: alarm["EvaluationPeriods"]
@@ -83,18 +83,18 @@ class Update:
 
 
 @pytest.fixture(scope="module")
-def updated(shared: Standing, server: Server) -> Update:
-    """New parameters for every stack; whatever is not named keeps its value."""
-    shared.current().account.calm()
-    before = state(shared)
-    shared.outdated = True
-    deployment = shared.deployment
+def updated(shared_deployment: SharedDeployment, server: Server) -> Update:
+    """Update every stack with new parameters; parameters that are not named keep their values."""
+    shared_deployment.current().account.reset()
+    before = state(shared_deployment)
+    shared_deployment.outdated = True
+    deployment = shared_deployment.deployment
     deployment.deploy_plane(LogLevel="DEBUG", LogRetentionDays="7", TestMessages="12")
     deployment.deploy_workload(
         "e2e-transcription", MessagesPerInstance="4", IdleMinutes="9", TargetType="dynamic"
     )
     deployment.deploy_workload("e2e-queue-proc", MaxCapacity="7")
-    return Update(before=before, after=state(shared))
+    return Update(before=before, after=state(shared_deployment))
 
 
 def test_a_changed_target_reaches_the_policy_and_the_document(updated: Update) -> None:
@@ -134,10 +134,10 @@ def test_the_planes_parameters_reach_every_function_and_leave_its_code(updated: 
 
 @pytest.mark.usefixtures("updated", "nothing_refused")
 def test_the_event_of_an_update_retunes_that_stacks_workload_alone(
-    shared: Standing, server: Server, runtime: Path, tmp_path: Path
+    shared_deployment: SharedDeployment, server: Server, runtime: Path, tmp_path: Path
 ) -> None:
     """600 s of acceptable latency over 75 s a message: 8 messages per instance."""
-    account = shared.account
+    account = shared_deployment.account
     now = datetime.now(UTC)
     took_75_s = {now - MINUTE - timedelta(seconds=50 * back): 75.0 for back in range(1, 41)}
     for dimensions in DIMENSIONS.values():
@@ -147,8 +147,8 @@ def test_the_event_of_an_update_retunes_that_stacks_workload_alone(
     event["resources"] = [stack["StackId"]]
     event["detail"]["stack-id"] = stack["StackId"]
     assert event["detail"]["status-details"]["status"] == stack["StackStatus"] == "UPDATE_COMPLETE"
-    shared.functions.clear()  # read back anew: they were updated
-    with shared.running("RetuneTargetFunction", runtime, tmp_path / "retune.log") as function:
+    shared_deployment.functions.clear()  # read them back again: they were updated
+    with shared_deployment.running("RetuneTargetFunction", runtime, tmp_path / "retune.log") as function:
         assert function.invoke(event) is None
     assert account.group_target() == 8
     assert account.service_policy()["TargetValue"] == 10
@@ -156,7 +156,7 @@ def test_the_event_of_an_update_retunes_that_stacks_workload_alone(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tracked:
-    """What a workload's policy reads, where the document and the silence alarm say so too."""
+    """The metric of a workload's policy, if the document and the silence alarm name it too."""
 
     policy_arn: str
     metric: str
@@ -192,13 +192,13 @@ def tracked(server: Server) -> dict[str, Tracked]:
 
 @pytest.mark.usefixtures("updated")
 def test_a_live_workload_tracks_its_backlog_alone_and_then_its_arrivals_again_by_the_same_policy(
-    shared: Standing, server: Server
+    shared_deployment: SharedDeployment, server: Server
 ) -> None:
-    """Either way the policy begins anew at MessagesPerInstance; the retune that its event starts follows."""
+    """In both directions the policy restarts at MessagesPerInstance, and its stack event then retunes it."""
 
     def deploy(metric: str) -> dict[str, Tracked]:
         for environment in ("e2e-transcription", "e2e-queue-proc"):
-            shared.deployment.deploy_workload(environment, TrackedMetric=metric)
+            shared_deployment.deployment.deploy_workload(environment, TrackedMetric=metric)
         return tracked(server)
 
     before = tracked(server)
@@ -211,8 +211,8 @@ def test_a_live_workload_tracks_its_backlog_alone_and_then_its_arrivals_again_by
 
 
 @pytest.mark.usefixtures("updated")
-def test_observing_takes_the_policy_away(shared: Standing, server: Server) -> None:
-    shared.deployment.deploy_workload("e2e-transcription", Mode="observe")
+def test_observing_takes_the_policy_away(shared_deployment: SharedDeployment, server: Server) -> None:
+    shared_deployment.deployment.deploy_workload("e2e-transcription", Mode="observe")
     assert inventory(server.aws)["AWS::AutoScaling::ScalingPolicy"] == []
     parameter = server.aws("ssm", "GetParameter", Name="/sluice/workloads/transcription")["Parameter"]
     assert json.loads(parameter["Value"])["mode"] == "observe"
@@ -220,18 +220,18 @@ def test_observing_takes_the_policy_away(shared: Standing, server: Server) -> No
 
 
 @pytest.fixture(scope="module")
-def deleted(shared: Standing, server: Server, updated: Update) -> dict[str, list[str]]:
-    """What the account holds once the three stacks are gone."""
+def deleted(shared_deployment: SharedDeployment, server: Server, updated: Update) -> dict[str, list[str]]:
+    """What the account holds after the three stacks are deleted."""
     for stack in (GROUP_STACK, SERVICE_STACK, PLANE):
-        shared.deployment.delete(stack)
+        shared_deployment.deployment.delete(stack)
     return inventory(server.aws)
 
 
 def test_deleting_the_stacks_leaves_the_fleets_and_the_target_that_others_may_use(
-    deleted: dict[str, list[str]], shared: Standing
+    deleted: dict[str, list[str]], shared_deployment: SharedDeployment
 ) -> None:
     target = {"AWS::ApplicationAutoScaling::ScalableTarget": ["service/workers/queue-proc"]}
-    assert deleted == shared.before_our_stacks | target
+    assert deleted == shared_deployment.before_our_stacks | target
 
 
 def test_the_bucket_is_empty_again(deleted: dict[str, list[str]], server: Server) -> None:

@@ -45,5 +45,5 @@ def test_the_image_finds_its_handler_and_reports_missing_settings(image: str) ->
 
 
 def test_the_image_runs_as_an_unprivileged_user(image: str) -> None:
-    told = in_the_image("--entrypoint", "id", image, "-u")
-    assert told.stdout.strip() == "10001"
+    configuration = in_the_image("--entrypoint", "id", image, "-u")
+    assert configuration.stdout.strip() == "10001"

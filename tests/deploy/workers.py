@@ -1,6 +1,6 @@
-"""The example fleets' workers, as the account would start them, from the wheel that an instance installs.
+"""The example fleets' workers, started as in the account, from the wheel that an instance installs.
 
-Owns reading back variables and roles from the launch template and the task definition, and the installation.
+Reads variables and roles from the launch template and the task definition, and installs the wheel.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LIMIT_S = 180
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeployedWorker:
-    """What a worker is started with: the template's variables, and a session of its role."""
+    """The template's variables and a session of the role, with which a worker is started."""
 
     variables: Mapping[str, str]
     role_arn: str
@@ -71,7 +71,7 @@ def built(into: Path) -> Path:
 
 
 def installed(wheel: Path, into: Path) -> Path:
-    """A virtual environment with the worker in it, as the user data makes one."""
+    """A virtual environment with the worker, created as the user data does."""
     _uv("venv", "--python", sys.executable, into)
     _uv("pip", "install", "--python", into / "bin" / "python", f"{wheel}[worker]")
     return into

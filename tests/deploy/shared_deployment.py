@@ -1,7 +1,7 @@
 """The deployment that tests share.
 
-Owns when it is made: a test that changes or deletes the stacks marks it outdated, and the next one that needs
-it gets a new one in an empty account.
+A test that changes or deletes the stacks marks it outdated, and the next test that needs it gets a new one in
+an empty account.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Start = Callable[[str], RunningFunction]
 
 
 @dataclass(slots=True)
-class Standing:
+class SharedDeployment:
     """What is deployed, and the functions that were read back from it."""
 
     deployment: Deployment
@@ -39,39 +39,39 @@ class Standing:
     failed: bool = False
     functions: dict[str, DeployedFunction] = field(default_factory=dict)
     before_our_stacks: dict[str, list[str]] = field(default_factory=dict)
-    """What the account held when the fleets stood and nothing of ours did."""
+    """What the account held when only the fleets were deployed."""
     _account: Account | None = None
 
     def function(self, logical_id: str) -> DeployedFunction:
-        """A function, read back once."""
+        """A deployed function, read back once."""
         if logical_id not in self.functions:
             self.functions[logical_id] = self.deployment.function(logical_id)
         return self.functions[logical_id]
 
     @property
     def account(self) -> Account:
-        """The account, which knows how its stacks left it."""
+        """The account with the deployed stacks."""
         if self._account is None:
             raise LookupError("nothing is deployed yet: ask for the current deployment first")
         return self._account
 
     def running(self, logical_id: str, runtime: Path, log: Path) -> AbstractContextManager[RunningFunction]:
-        """A function with a session of its role; ended with the context."""
+        """Run a function with a session of its role, until the context ends."""
         function = self.function(logical_id)
         credentials = self.deployment.credentials(function.role_arn)
         return emulated(function, runtime, self.deployment.server.endpoint, credentials, log)
 
-    def current(self) -> Standing:
-        """Itself, deployed anew into an empty account if it is outdated; what failed is not tried again."""
+    def current(self) -> SharedDeployment:
+        """Deploy into an empty account if the deployment is outdated; a failed deployment is not repeated."""
         if self.failed:
             pytest.fail("the deployment failed before: see the first test that needed it", pytrace=False)
         if self.outdated:
             self.failed = True
-            self._renew()
+            self._redeploy()
             self.failed = self.outdated = False
         return self
 
-    def _renew(self) -> None:
+    def _redeploy(self) -> None:
         _empty(self.deployment.server)
         self.functions.clear()
         self.deployment.make_bucket()
@@ -84,10 +84,10 @@ class Standing:
 
 
 def _empty(server: Server) -> None:
-    """Forget every resource."""
+    """Delete every resource."""
     connection = http.client.HTTPConnection(server.endpoint.removeprefix("http://"), timeout=20)
     try:
         connection.request("POST", "/moto-api/reset")
-        assert connection.getresponse().status == 200, "the embedded AWS did not let itself be emptied"
+        assert connection.getresponse().status == 200, "the embedded AWS could not be emptied"
     finally:
         connection.close()
