@@ -135,7 +135,7 @@ def test_an_alarm_that_does_not_ring_is_acknowledged_and_nothing_else(
             "alarm-malformed",
             "description is '', but must begin with 'Sluice workload NAME:' as workload.yaml writes it",
         ),
-        ("schedule", "this is no CloudWatch alarm event"),
+        ("schedule", "this is not a CloudWatch alarm event"),
     ],
 )
 def test_an_event_that_is_no_workloads_alarm_fails_with_what_is_missing(

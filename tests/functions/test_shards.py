@@ -94,7 +94,7 @@ def test_of_a_batch_only_what_failed_is_asked_for_again_and_the_log_names_it(
     lines = plane.lines()
     [failed] = [line for line in lines if line.get("failure") == "ShardFailed"]
     assert failed["workload"] == "message bad"
-    assert failed["message"] == "the message is no JSON, so no shard of a tick: 'hello'"
+    assert failed["message"] == "the message is not JSON, so not a shard of a tick: 'hello'"
     assert lines[-1]["ShardFailed"] == [1]
 
 

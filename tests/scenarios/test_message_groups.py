@@ -38,7 +38,7 @@ def test_more_instances_run_than_there_are_groups_to_work_on(staging: Recording)
 def test_the_tick_logs_it_and_leaves_the_group_unchanged(staging: Recording) -> None:
     logged = staging.decisions("cap", "observed")
     message = (
-        "would be cap 4 -> 2: more instances run than message groups are in work "
+        "would be cap 4 -> 2: more instances run than message groups are in flight "
         "(at most 2 in flight for the 3 min while messages waited)"
     )
     assert logged

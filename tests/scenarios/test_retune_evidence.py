@@ -63,7 +63,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "edited": QUICK,
     "nudged": QUICK,
 }
-TOO_FEW = "retune holds: too few processing times were published; the present target stays"
+TOO_FEW = "retune holds: too few processing times were published; the current target stays"
 REFUSED = "retune holds: the measured processing time is not a positive finite number"
 FOLLOWS = "the target follows the measured processing time"
 SLOWED = "[target moved by at most the allowed factor]"

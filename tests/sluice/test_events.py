@@ -122,7 +122,7 @@ class TestSchedule:
 
     @pytest.mark.parametrize("wrong", ["<aws.scheduler.scheduled-time>", "", 7, ["2026"]])
     def test_anything_else_is_refused_with_the_input_it_should_have(self, wrong: object) -> None:
-        with pytest.raises(ConfigError, match=r"is no ISO 8601 time: the schedule's input must be"):
+        with pytest.raises(ConfigError, match=r"is not an ISO 8601 time: the schedule's input must be"):
             parse_scheduled_time({"scheduled_time": wrong}, now=NOW)
 
     @pytest.mark.parametrize("edge", ["0001-01-01T00:00:00+23:00", "9999-12-31T23:59:59-01:00"])
@@ -176,13 +176,13 @@ class TestShards:
     @pytest.mark.parametrize(
         ("body", "says"),
         [
-            ("hello", "the message is no JSON, so no shard of a tick: 'hello'"),
-            ("[" * 100_000, "the message is no JSON, so no shard of a tick: '[[[["),
+            ("hello", "the message is not JSON, so not a shard of a tick: 'hello'"),
+            ("[" * 100_000, "the message is not JSON, so not a shard of a tick: '[[[["),
             ("[]", "must be a JSON object, got []"),
             ("{}", "`documents` must be an object, got None"),
             ('{"documents": {}}', "a shard serves at least one workload"),
             ('{"documents": {"a": "{}"}}', "lacks `scheduled_time`"),
-            ('{"documents": {"a": "{}"}, "scheduled_time": "noon"}', "'noon' is no ISO 8601 time"),
+            ('{"documents": {"a": "{}"}, "scheduled_time": "noon"}', "'noon' is not an ISO 8601 time"),
             ('{"documents": {"a": {}}, "scheduled_time": "2026-01-15T12:00:00Z"}', "lacks `a`: got {}"),
         ],
     )

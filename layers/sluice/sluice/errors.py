@@ -1,7 +1,4 @@
-"""What can go wrong, sorted by who has to do something about it.
-
-Owns the three kinds of failure. Refuses to carry AWS codes: `aws/errors.py` maps those, once.
-"""
+"""The kinds of failure, by who has to do something about them. `aws/errors.py` maps AWS's codes to them."""
 
 from __future__ import annotations
 
@@ -34,7 +31,7 @@ class CapacityError(SluiceError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One thing wrong with a document: where, the offending value, and what to do about it."""
+    """One thing wrong with a document: its place, the offending value, and what to do about it."""
 
     path: str
     value: object

@@ -1,7 +1,7 @@
 """Parses the events with which AWS invokes the functions.
 
-Owns the shapes of the schedule's input, a tick's shards, CloudWatch alarms (direct action and EventBridge)
-and CloudFormation stack events. Refuses any other event with a sentence that says what is missing.
+They are the schedule's input, a tick's shards, CloudWatch alarms (direct action and EventBridge) and
+CloudFormation stack events. The error for any other event names what is missing.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def parse_shard(body: str) -> Shard:
     try:
         message = _object(json.loads(body))
     except (ValueError, RecursionError):
-        raise ConfigError(f"the message is no JSON, so no shard of a tick: {body[:80]!r}") from None
+        raise ConfigError(f"the message is not JSON, so not a shard of a tick: {body[:80]!r}") from None
     documents = _section(message, "documents")
     if not documents:
         raise ConfigError("the message holds no `documents`: a shard serves at least one workload")
@@ -124,7 +124,7 @@ def _moment(text: Any) -> datetime:
         raise ConfigError(f"scheduled_time {text!r} lies outside the years 1 to 9999 in UTC") from None
     except (TypeError, ValueError):
         raise ConfigError(
-            f"scheduled_time {text!r} is no ISO 8601 time: the schedule's input must be "
+            f"scheduled_time {text!r} is not an ISO 8601 time: the schedule's input must be "
             '{"scheduled_time": "<aws.scheduler.scheduled-time>"}'
         ) from None
 
@@ -142,7 +142,7 @@ def parse_alarm(event: Mapping[str, Any]) -> Alarm:
             case resources:
                 raise ConfigError(f"an alarm event needs its one alarm ARN in `resources`, got {resources!r}")
     raise ConfigError(
-        "this is no CloudWatch alarm event: it has neither `alarmData` (a direct alarm action) nor "
+        "this is not a CloudWatch alarm event: it has neither `alarmData` (a direct alarm action) nor "
         f"detail-type {ALARM_CHANGE!r}; its keys are {sorted(event)}"
     )
 

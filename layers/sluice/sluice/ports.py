@@ -1,6 +1,6 @@
 """The ports: what the use cases need from outside the process, and nothing more.
 
-Owns the Protocols that the AWS adapters and the tests' fakes both keep; one contract suite runs over each.
+Owns the Protocols that the AWS adapters and the tests' fakes implement; one contract suite runs over each.
 Reads never raise for one bad item: its reading is `Unknown`, the others are served.
 """
 
@@ -32,7 +32,7 @@ RemainingS = Callable[[], float]
 
 
 def first_half(remaining_s: RemainingS) -> RemainingS:
-    """The time left of the first half, for a read that must leave the second half to later ones."""
+    """What is left of the first half of the time, for a read that leaves the second half to later ones."""
     kept_s = remaining_s() / 2
     return lambda: remaining_s() - kept_s
 
@@ -45,7 +45,7 @@ class Queues(Protocol):
         ...
 
     def send(self, queue_url: str, bodies: Sequence[str]) -> None:
-        """Send every body; raises, with the number of refused ones, where SQS refused any."""
+        """Send every body; raises, with the number of refused ones, if SQS refused any."""
         ...
 
 
@@ -117,7 +117,7 @@ class Policies(Protocol):
     """Target-tracking policies of both kinds of fleet."""
 
     def read(self, workload: Workload, remaining_s: RemainingS) -> Policy:
-        """The workload's policy; ConfigError where AWS has none by that ARN, TransientError out of time."""
+        """The workload's policy; ConfigError if AWS has none by that ARN, TransientError if time runs out."""
         ...
 
     def targets(
@@ -143,7 +143,7 @@ class Registered:
     defects: Mapping[str, Exception] = field(default_factory=dict)
     """Name of each refused workload whose document broke Sluice's own code -> the exception."""
     stale: str | None = None
-    """The reason why this is the last good copy and not a fresh one; None where it is fresh."""
+    """The reason why this is the last good copy and not a fresh one; None if it is fresh."""
 
 
 class Registry(Protocol):
@@ -152,14 +152,14 @@ class Registry(Protocol):
     def all(self, remaining_s: RemainingS, *, fresh: bool = False) -> Registered:
         """Every workload, at most five minutes old; `fresh` reads them anew.
 
-        Without time left it is the last good copy; raises TransientError where there is none.
+        If no time is left, it is the last good copy; raises TransientError if there is none.
         """
         ...
 
     def one(self, name: str, remaining_s: RemainingS) -> Workload:
-        """One workload, read anew; raises ConfigError where it is absent, refused or shares its fleet.
+        """One workload, read anew; raises ConfigError if it is absent, refused or shares its fleet.
 
-        Raises TransientError without time left.
+        Raises TransientError if no time is left.
         """
         ...
 
@@ -177,7 +177,7 @@ class Shards(Protocol):
 
 
 class Outcome(StrEnum):
-    """What became of a decision."""
+    """The outcome of a decision."""
 
     ACTED = "acted"
     HELD = "held"
@@ -215,7 +215,7 @@ class Report(Protocol):
         ...
 
     def decided(self, decision: Decision | TargetDecision, outcome: Outcome) -> None:
-        """Log a decision, the readings behind it, and what became of it."""
+        """Log a decision, the readings behind it, and its outcome."""
         ...
 
     def observed(self, workload: Workload, observation: Observation, published: Published) -> None:
@@ -225,7 +225,7 @@ class Report(Protocol):
     def failed(
         self, workload: str, counter: Counter, reason: str, *, defect: Exception | None = None
     ) -> None:
-        """Log a failure that concerns one workload; a defect of our own code once with its stack trace."""
+        """Log a failure of one workload; a defect of Sluice's own code once with its stack trace."""
         ...
 
     def event(self, counter: Counter, what: str, count: int = 1) -> None:
@@ -241,7 +241,7 @@ class LastKnown:
     read_at: datetime
     attempted_at: datetime
     not_renewed: str | None = None
-    """Why the newest attempt, at `attempted_at`, yielded no reading; None where it did."""
+    """Why the newest attempt, at `attempted_at`, yielded no reading; None if it yielded one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """Decisions and failures as log lines, metrics and sentences.
 
-Owns the sentences and the field names; logs, the command and the simulator all render them through here.
+Logs, the command and the simulator all take the sentences and the field names from here.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ def _ports(registry_prefix: str, namespace: str, shard_queue_url: str | None) ->
     registry = SsmRegistry(clients("ssm"), threads(), registry_prefix)
     shards = None
     if shard_queue_url:
-        # One second is left to log what could not be sent.
+        # One second is reserved for logging what could not be sent.
         shards = SqsShards(clients("sqs"), threads(), shard_queue_url, registry, reserve_s=RESERVE_S - 1)
     autoscaling, scaling = clients("autoscaling"), clients("application-autoscaling")
     return Ports(
@@ -106,7 +106,7 @@ def _ports(registry_prefix: str, namespace: str, shard_queue_url: str | None) ->
 
 
 def cold_start() -> None:
-    """Discard the ports that were built, as in a new process."""
+    """Discard the ports that were built, so that the next call builds them as in a new process."""
     _ports.cache_clear()
 
 

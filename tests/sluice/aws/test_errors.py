@@ -159,7 +159,7 @@ class TestReadingAnAnswer:
             == [found]
         )
         for read in (list_field, optional_list_field):
-            with pytest.raises(MalformedResponse, match="Groups is no list but "):
+            with pytest.raises(MalformedResponse, match="Groups is not a list but "):
                 read({"Groups": found}, "Groups")
 
     def test_a_list_may_be_left_out_only_where_it_is_optional(self) -> None:
@@ -173,12 +173,12 @@ class TestReadingAnAnswer:
 
     @pytest.mark.parametrize("sent", ["-1", "1.5", "", None, -1, 1.0, 2**31, "NaN", [], "\u0663"])
     def test_anything_else_is_no_count(self, sent: object) -> None:
-        with pytest.raises(MalformedResponse, match="is no count"):
+        with pytest.raises(MalformedResponse, match="is not a count"):
             count(sent)
 
     @pytest.mark.parametrize("sent", [0, -1.0, math.nan, math.inf, "8", None])
     def test_what_is_no_positive_number_is_malformed(self, sent: object) -> None:
-        with pytest.raises(MalformedResponse, match="is no positive number"):
+        with pytest.raises(MalformedResponse, match="is not a positive number"):
             positive(sent)
 
     def test_a_positive_number_is_read_as_it_is(self) -> None:

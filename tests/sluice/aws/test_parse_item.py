@@ -73,7 +73,7 @@ def test_a_malformed_group(wrong: dict[str, Any]) -> None:
 def test_a_malformed_service(wrong: dict[str, Any]) -> None:
     read = services(wrong)
     if "status" in wrong:  # not active: AWS describes a deleted service for a while
-        assert "AWS knows no active" in read["bad"].reason
+        assert "AWS finds no active" in read["bad"].reason
     else:
         assert "AWS's answer cannot be read" in only_the_bad_one(read).reason
 

@@ -180,10 +180,10 @@ def test_one_bad_document_is_logged_with_all_its_problems_and_the_others_are_ser
 def test_a_document_under_another_name_is_refused(registry: SsmRegistry) -> None:
     account.register(document(), name="elsewhere")
     assert registry.all(plenty).refused == {
-        "elsewhere": "the document of workload elsewhere calls itself 'transcription': "
-        "parameter and name must agree"
+        "elsewhere": "the document of workload elsewhere has the name 'transcription': "
+        "name and parameter must agree"
     }
-    with pytest.raises(ConfigError, match="parameter and name must agree"):
+    with pytest.raises(ConfigError, match="name and parameter must agree"):
         registry.one("elsewhere", plenty)
 
 

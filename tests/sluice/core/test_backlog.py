@@ -260,8 +260,7 @@ class TestProcessingTime:
 
     def test_too_few_samples_are_reported_with_the_remedy(self) -> None:
         assert measured_processing_s(durations(4.2, samples=29), 30) == Unknown(
-            reason="29 MsgProcessingDuration in the last day, and 30 are needed; "
-            "ProcessingSeconds would say it"
+            reason="29 MsgProcessingDuration in the last day, and 30 are needed; set ProcessingSeconds"
         )
 
     @pytest.mark.parametrize("samples", [math.nan, -math.inf])
@@ -271,7 +270,7 @@ class TestProcessingTime:
     @pytest.mark.parametrize("seconds", [0, -4.2, math.nan, math.inf, 43_201, 1e300])
     def test_a_mean_that_no_message_can_take_is_no_reading(self, seconds: float) -> None:
         assert measured_processing_s(durations(seconds), 30) == Unknown(
-            reason=f"a mean MsgProcessingDuration of {seconds:g} s is no reading"
+            reason=f"a mean MsgProcessingDuration of {seconds:g} s is implausible"
         )
 
     def test_twelve_hours_are_as_long_as_sqs_hides_a_message(self) -> None:
@@ -292,7 +291,7 @@ class TestDemand:
         """CloudWatch would refuse its value, and with it the points of every workload in the call."""
         logged = demanded_capacity(load, target, ())
         assert isinstance(logged, Unknown)
-        assert logged.reason.endswith(" are no reading")
+        assert logged.reason.endswith(" are implausible")
 
     def test_the_largest_load_is_a_value_that_cloudwatch_takes(self) -> None:
         load = OfferedLoad(arrivals_per_s=MAX_MESSAGES, processing_s=1, concurrency_per_instance=1)

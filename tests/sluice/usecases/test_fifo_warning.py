@@ -68,7 +68,7 @@ def test_more_instances_than_groups_in_flight_are_logged_and_left_alone(
     measured(account, served, groups=2)
     [(decision, outcome)] = tick(account)
     assert sentence(decision, outcome) == (
-        "would be cap 4 -> 2: more instances run than message groups are in work "
+        "would be cap 4 -> 2: more instances run than message groups are in flight "
         "(at most 2 in flight for the 3 min until 11:59 while messages waited)"
     )
     assert account.resizes() == []

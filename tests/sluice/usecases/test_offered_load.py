@@ -364,7 +364,7 @@ class TestProcessingTime:
         assert (plain(account), value(account)) == (4, 4)
         assert logged(account) == (
             "4 per instance; the backlog alone is tracked: processing time: 0 MsgProcessingDuration in the "
-            "last day, and 30 are needed; ProcessingSeconds would say it"
+            "last day, and 30 are needed; set ProcessingSeconds"
         )
         assert account.report.failures == []
 
@@ -516,7 +516,7 @@ class TestWhatCannotBeRead:
         tick(account)
         assert value(account) == 4
         assert logged(account).endswith(
-            "the backlog alone is tracked: 4e+300 busy instances at 8 messages are no reading"
+            "the backlog alone is tracked: 4e+300 busy instances at 8 messages are implausible"
         )
 
 

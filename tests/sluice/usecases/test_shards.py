@@ -335,7 +335,7 @@ class TestTheShards:
         assert len(account.published()) == 11
         [(name, counter, reason)] = account.report.failures
         assert (name, counter) == ("message 0", Counter.SHARD_FAILED)
-        assert reason == "the message is no JSON, so no shard of a tick: 'hello'"
+        assert reason == "the message is not JSON, so not a shard of a tick: 'hello'"
 
     def test_a_slow_shard_uses_up_its_own_share_of_the_time_alone(self, account: FakeAccount) -> None:
         served = serve(account, 11)

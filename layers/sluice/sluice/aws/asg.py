@@ -1,6 +1,6 @@
 """EC2 Auto Scaling groups: what they run, and how many they should run.
 
-Owns DescribeAutoScalingGroups and SetDesiredCapacity. An instance counts as running once it is InService.
+An instance counts as running once it is InService.
 """
 
 from __future__ import annotations
@@ -120,9 +120,9 @@ def _capacity(group: AutoScalingGroupTypeDef) -> Capacity:
 
 
 def _unsupported_units(group: AutoScalingGroupTypeDef) -> tuple[str, ...]:
-    """The instance weights, or the unit, in which the group's sizes are counted; empty where it is instances.
+    """The instance weights or the unit in which the group's sizes are counted; empty if they are instances.
 
-    Where every weight is 1, a capacity unit is an instance. An instance keeps the weight that it was launched
+    If every weight is 1, a capacity unit is an instance. An instance keeps the weight that it was launched
     with, even once the policy has none.
     """
     mixed = group.get("MixedInstancesPolicy", {}).get("LaunchTemplate", {}).get("Overrides", [])

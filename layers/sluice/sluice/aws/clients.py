@@ -1,7 +1,7 @@
 """boto3 clients with less overhead per call: a tick makes a call for each workload, a worker many a second.
 
-Request validation and the parsing of response fields that nothing reads are turned off; everything that AWS
-or an adapter needs stays.
+Requests are not validated, and response fields that nothing reads are not parsed; everything that AWS or an
+adapter needs stays.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ def client(
         config=Config(
             # A fixed string: botocore builds its own anew for each call, which takes a sixth of its CPU time.
             user_agent=f"{program} Boto3/{boto3.__version__}",
-            # The requests are our own: validating a thousand data points takes as long as serialising them.
+            # The code builds every request itself, and validating a thousand data points takes as long as
+            # serialising them.
             parameter_validation=False,
             **settings,
         ),

@@ -1,7 +1,7 @@
 """CloudWatch metrics: publishing data points and reading series back.
 
-Owns PutMetricData and GetMetricData, with their batch limits. Refuses to fill gaps: a period without data is
-absent from a series, and a query that CloudWatch could not answer is Unknown.
+Gaps are not filled: a period without data is absent from a series, and a query that CloudWatch could not
+answer is Unknown.
 """
 
 from __future__ import annotations

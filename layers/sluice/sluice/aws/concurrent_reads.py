@@ -1,7 +1,6 @@
 """Reads many items concurrently, and stops waiting once the time for reading is over.
 
-Owns the threads of the layer: no other module uses any. Refuses to let a late or failed read look like a
-value.
+No other module of the layer uses threads. A late or failed read is Unknown.
 """
 
 from __future__ import annotations
@@ -113,4 +112,4 @@ def per_item(
 
 def not_found(what: str) -> str:
     """The message for a resource that AWS does not know."""
-    return f"AWS knows no {what} in this account and region: check its name, or delete the workload's stack"
+    return f"AWS finds no {what} in this account and region: check its name, or delete the workload's stack"

@@ -1,7 +1,7 @@
 """ECS services: what they run, and how many they should run.
 
-Owns DescribeServices, UpdateService, and the scalable target's bounds and suspensions. UpdateService enforces
-no bounds, so those of the scalable target are read together with the service.
+UpdateService enforces no bounds, so the scalable target's bounds and suspensions are read together with the
+service.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class EcsServices:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Deployment:
-    """A deployment that runs, or cannot be ruled out; `since` is None where AWS does not say."""
+    """A deployment that runs, or cannot be ruled out; `since` is None if AWS does not say."""
 
     description: str = "a deployment is rolling"
     since: datetime | None = None

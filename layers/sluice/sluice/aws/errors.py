@@ -109,7 +109,8 @@ def aws_errors(what: str) -> Iterator[None]:
 def _is_from_parser(error: BaseException) -> bool:
     """Whether botocore or Powertools raised it: both take a well-formed response for granted."""
     modules = [str(frame.f_globals.get("__name__")) for frame, _ in walk_tb(error.__traceback__)]
-    # A request that botocore cannot serialise is a defect of ours: it was never sent, so AWS never answered.
+    # A request that botocore cannot serialise is a defect of Sluice: it was never sent, so AWS never
+    # answered.
     return SERIALIZER not in modules and any(module.partition(".")[0] in PARSERS for module in modules)
 
 

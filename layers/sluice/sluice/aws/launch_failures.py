@@ -1,8 +1,7 @@
 """AWS's attempts to start instances: the scaling activities of groups, the events of services.
 
-Owns DescribeScalingActivities, DescribeServices for its events, and the patterns that tell a failed start
-from a successful one in ECS's events, which have no code. Refuses to decide which attempt matters:
-`core/launch_failures.py` does.
+ECS's events have no code: patterns distinguish a failed start from a successful one. Which attempt matters is
+decided in `core/launch_failures.py`.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ START_FAILED = re.compile(
     re.IGNORECASE,
 )
 KEEPS_FAILING = re.compile(r"unable to consistently start", re.IGNORECASE)
-"""Tasks that start and exit at once (an image for another architecture): a start is no sign of success."""
+"""Tasks that start and exit at once (an image for another architecture): here a start is no success."""
 STARTED = re.compile(r"has started \d+ task", re.IGNORECASE)
 STEADY = re.compile(r"has reached a steady state", re.IGNORECASE)
 UNKNOWN_SERVICE: ServiceTypeDef = {"events": []}
@@ -157,10 +156,10 @@ def _attempts(service: ServiceTypeDef) -> list[LaunchAttempt]:
 
 
 def _moment(created_at: float | datetime) -> datetime:
-    """Seconds since 1970 as in the JSON, or a datetime where the client could not be trimmed."""
+    """Seconds since 1970 as in the JSON, or a datetime if the client could not be trimmed."""
     if isinstance(created_at, datetime):
         return created_at
     try:
         return EPOCH + timedelta(seconds=created_at)
     except (OverflowError, TypeError, ValueError):
-        raise MalformedResponse(f"{created_at!r} is no time") from None
+        raise MalformedResponse(f"{created_at!r} is not a time") from None

@@ -1,7 +1,7 @@
 """Target-tracking policies of EC2 Auto Scaling and of Application Auto Scaling.
 
-Owns the describe and put calls. A put replaces the whole policy, so it sends back every field that AWS
-described, and only the target changes. Refuses to pick "the first" policy: the document's ARN names the one.
+A put replaces the whole policy, so it sends back every field that AWS described, and only the target changes.
+The document's ARN identifies the policy.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The registered workloads: SSM parameters under one prefix, one document each.
 
-Owns reading them, the five-minute cache and the last good copy, and the registry of a shard. Refuses to let
-one bad document, or two that claim one fleet, stop the others; refuses to guess before the registry was ever
-read.
+Documents are cached for five minutes, and the last good copy is served while SSM fails. One bad document, or
+two that claim one fleet, do not stop the others. Until the registry has been read once, nothing is served.
 """
 
 from __future__ import annotations
@@ -67,7 +66,7 @@ class SsmRegistry:
         )
 
     def one(self, name: str, remaining_s: RemainingS) -> Workload:
-        """One workload, read anew; refused where another workload claims its fleet."""
+        """One workload, read anew; refused if another workload claims its fleet."""
         workload = self.fresh(name, remaining_s)
         documents = self._documents(remaining_s, fresh=False)
         claims = _claims({**documents.parsed, name: workload})[workload.fleet]
@@ -76,7 +75,7 @@ class SsmRegistry:
         return workload
 
     def fresh(self, name: str, remaining_s: RemainingS) -> Workload:
-        """One document, read anew, even where another workload claims its fleet."""
+        """One document, read anew, even if another workload claims its fleet."""
         path = f"{self._prefix}/{name}"
         what, parameters = f"GetParameter of {path}", self._parameters()
 
@@ -87,7 +86,7 @@ class SsmRegistry:
         return _parsed(name, read_in_time(self._pool, text, what, remaining_s))
 
     def _documents(self, remaining_s: RemainingS, *, fresh: bool) -> _Documents:
-        # Two workloads on one fleet may be a rename under way: do not serve such a copy for five minutes.
+        # Two workloads on one fleet may be a rename in progress: do not serve such a copy for five minutes.
         fresh = fresh or (self._last_good is not None and _are_shared(self._last_good))
         what, parameters = f"GetParametersByPath of {self._prefix}", self._parameters()
 
@@ -135,12 +134,12 @@ class SliceRegistry:
         )
 
     def one(self, name: str, remaining_s: RemainingS) -> Workload:
-        """One workload, read anew; refused where its document names another fleet than before."""
+        """One workload, read anew; refused if its document names another fleet than before."""
         workload, sliced = self._fresh(name, remaining_s), self._sliced.parsed.get(name)
         if sliced is None or workload.fleet != sliced.fleet:
             raise TransientError(
-                f"workload {name} is on {workload.fleet}, on which its tick did not see it: "
-                "who else claims that fleet is unknown until a tick has read the registry again"
+                f"workload {name} is on {workload.fleet}, but was not when its tick read the registry: "
+                "the next tick checks whether another workload claims that fleet"
             )
         return workload
 
@@ -159,7 +158,7 @@ def _parsed(name: str, text: str) -> Workload:
     workload = parsing.parse(text, what=f"the document of workload {name}")
     if workload.name != name:
         raise ConfigError(
-            f"the document of workload {name} calls itself {workload.name!r}: parameter and name must agree"
+            f"the document of workload {name} has the name {workload.name!r}: name and parameter must agree"
         )
     return workload
 

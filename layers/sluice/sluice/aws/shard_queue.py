@@ -1,7 +1,6 @@
 """The queue through which a tick hands slices of the registry to other invocations of its function.
 
-Owns SendMessageBatch within both of its limits, and the registry of a slice. Refuses to receive: Lambda's
-event source mapping does.
+Sending keeps within both limits of SendMessageBatch. Lambda's event source mapping receives.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """SQS queues: how many messages they hold, and sending test messages.
 
-Owns the GetQueueAttributes and SendMessageBatch calls. Refuses to receive: reading a queue must not raise a
-message's receive count.
+It never receives: reading a queue must not raise a message's receive count.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Bootstrap (0 -> 1 or more) and shutdown (-> 0 or min).
 
 Owns the two decisions that AWS's target tracking does not make. A bootstrap only raises the desired count. A
-shutdown needs the proof of emptiness, and anything unknown, in flight or held prevents it.
+shutdown needs the proof of emptiness; anything unknown, in flight or blocked prevents it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def decide_bootstrap(
 ) -> Decision:
     """Start a fleet at zero while messages wait.
 
-    `target_per_instance`, in messages per instance, sizes the fleet where the workload's bootstrap size is
+    `target_per_instance`, in messages per instance, sizes the fleet if the workload's bootstrap size is
     `backlog`.
     """
 

@@ -21,7 +21,7 @@ def instances_for(messages: float, target_per_instance: float) -> int:
 
 
 def effective_bounds(workload: Workload, capacity: Capacity) -> tuple[Bounds | None, tuple[Limit, ...]]:
-    """The intersection of the document's bounds and the fleet's own (None where they do not overlap)."""
+    """The intersection of the document's bounds and the fleet's own (None if they do not overlap)."""
     document, fleet = workload.bounds, capacity.bounds
     if fleet is None:
         return document, ()

@@ -1,7 +1,7 @@
 """Fleets whose sizes AWS does not count in instances.
 
-Here a desired count, a bound and a backlog per instance all mean instances. With instance weights AWS counts
-capacity units instead: a bootstrap of 1 could be a quarter of an instance, and a maximum of 8 two of them.
+Sluice counts a desired count, a bound and a backlog per instance in instances. With instance weights AWS
+counts capacity units instead: if an instance weighs 4, a maximum of 8 allows two instances.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ from sluice.core.minutes import MINUTE, minute_of
 def tick_proof_end_minutes(scheduled_minute: datetime) -> tuple[datetime, ...]:
     """The minute with which a tick's proof of emptiness ends: the one before its own scheduled minute.
 
-    Never counted back from the clock: a tick may start a minute late, and CloudWatch does not yet return the
-    point that this very tick has just published.
+    It is not counted back from the clock, because a tick may start a minute late. Its own minute does not
+    count, because CloudWatch does not yet return the point that the tick has just published.
     """
     return (scheduled_minute - MINUTE,)
 
@@ -38,7 +38,7 @@ def minutes_to_prove(last: datetime, idle_minutes: int) -> list[datetime]:
 def why_not_proven_empty(
     published: Mapping[datetime, float], end_minutes: Sequence[datetime], idle_minutes: int
 ) -> str | None:
-    """Why the published BacklogPerInstance does not prove the queue empty, or None where it does.
+    """Why the published BacklogPerInstance does not prove the queue empty; None if it does.
 
     `published` is in messages per instance, by scheduled minute. `end_minutes` are the minutes with which the
     proof may end, newest first; it ends with the newest that was published. The minutes after it need no data

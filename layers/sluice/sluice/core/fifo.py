@@ -29,14 +29,14 @@ from sluice.core.model import (
 )
 
 MINUTES = 3
-"""Consecutive minutes that must agree: in a single one, a boot or a late metric looks just the same."""
+"""Consecutive minutes that must agree: a boot or a late metric can look the same in a single minute."""
 NEWEST_AGE = 4 * MINUTE
 """How long before the tick's minute the newest of them may begin. AWS's own metrics of a minute can be read
 one to three minutes after its end (observed); older ones say nothing about the current state."""
 LOOK_BACK = NEWEST_AGE + MINUTE * (MINUTES - 1)
 """How long before the tick's minute the oldest minute that may count begins, and reading starts."""
 EVERY_MINUTES = 5
-"""GetMetricData is billed per metric: three every minute would cost more than all else of a workload."""
+"""GetMetricData is billed per metric: three a minute would cost more than everything else for a workload."""
 
 
 def is_due(workload: Workload, minute: datetime) -> bool:
@@ -64,10 +64,10 @@ def decide_cap(
     *,
     minute: datetime,
 ) -> Decision | None:
-    """As many instances as message groups are in flight, where more run; None where that is not certain.
+    """As many instances as message groups are in flight, if more run; None if that is not certain.
 
-    `minutes` are the minutes of which all three metrics are known; `minute` is the tick's own. Without any
-    group in flight no worker receives at all, and fewer instances would not change that.
+    `minutes` are the minutes of which all three metrics are known; `minute` is the tick's own. If no
+    group is in flight, no worker receives at all, and fewer instances would not change that.
     """
     last = _newest_in_a_row(minutes, minute)
     if not isinstance(observation.capacity, Capacity) or not last:
@@ -94,7 +94,7 @@ def decide_cap(
 
 
 def _newest_in_a_row(minutes: Sequence[GroupMinute], minute: datetime) -> list[GroupMinute]:
-    """The three minutes that end with the newest known one, oldest first; empty where one of them is missing.
+    """The three minutes that end with the newest known one, oldest first; empty if one of them is missing.
 
     Only minutes that are over count, and the newest must not be older than `NEWEST_AGE`.
     """

@@ -1,4 +1,4 @@
-"""Fewer instances run than desired: whether AWS has said why it starts none.
+"""Fewer instances run than desired: whether AWS gives a reason.
 
 Owns that decision, which is logged and never acted on: AWS retries by itself. Refuses to take an instance
 that is still booting for one that cannot start: without a failure message from AWS there is no decision.
@@ -27,7 +27,7 @@ GROUP_FAILURE_MAX_AGE = timedelta(minutes=15)
 SERVICE_FAILURE_MAX_AGE = timedelta(hours=6, minutes=15)
 """ECS repeats an event with an unresolved cause only after six hours."""
 MAX_MESSAGE_CHARS = 400
-"""Of AWS's message in a log line; the longest ones list zones or link to pages."""
+"""The part of AWS's message that is logged; the longest messages list zones or link to pages."""
 
 
 def lacks_instances(observation: Observation) -> bool:
@@ -65,10 +65,10 @@ def decide_no_capacity(
     *,
     now: datetime,
 ) -> Decision | None:
-    """The failure of AWS's newest attempt; None where that did not fail, or failed too long ago."""
+    """The failure of AWS's newest attempt; None if that did not fail, or failed too long ago."""
     if not attempts:
         return None
-    # AWS attempts several instances of one scale-out at the same moment: one failure among them is enough.
+    # AWS attempts to start all instances of one scale-out at the same moment: one failure is enough.
     newest = max(attempts, key=lambda attempt: (attempt.at, attempt.failure is not None))
     if newest.failure is None or now - newest.at > failure_max_age(workload.fleet):
         return None

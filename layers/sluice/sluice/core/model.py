@@ -3,7 +3,7 @@
 Owns the types that every other module uses. Refuses I/O, and any default that would let a missing reading
 pass for a number: a reading that failed is `Unknown`, never 0.
 
-Longer than 300 lines because one vocabulary lies in one place: each type is a few lines and its units.
+Longer than 300 lines because the whole vocabulary is in one place; each type is a few lines and its units.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Unknown:
 
     reason: str
     defect: Exception | None = None
-    """The exception of Sluice's own code, where a bug broke the read; None where AWS could not answer."""
+    """The exception, if a bug in Sluice's own code broke the read; None if AWS could not answer."""
 
 
 # --- what is configured ------------------------------------------------------------------------------------
@@ -85,7 +85,7 @@ class AutoScalingGroup:
 
     @property
     def running_metric(self) -> Metric:
-        """AWS's count of running instances (where the group's metrics are turned on)."""
+        """AWS's count of running instances, published only if the group's metrics are turned on."""
         return Metric(namespace="AWS/AutoScaling", name="GroupInServiceInstances", dimensions=self.dimensions)
 
     def __str__(self) -> str:
@@ -106,7 +106,7 @@ class EcsService:
 
     @property
     def running_metric(self) -> Metric:
-        """AWS's count of running tasks (where the cluster has Container Insights)."""
+        """AWS's count of running tasks, published only if the cluster has Container Insights."""
         return Metric(namespace="ECS/ContainerInsights", name="RunningTaskCount", dimensions=self.dimensions)
 
     def __str__(self) -> str:
@@ -235,10 +235,9 @@ DYNAMIC_SCALING_IN_SUSPENDED = "DynamicScalingIn is suspended"
 class Capacity:
     """One live reading of a fleet, in instances.
 
-    `bounds` are the fleet's own, None where it has none (an ECS service without a scalable target). The two
-    `blocked_by` name what blocks a direction: a suspension by an operator, a deletion, a deployment.
-    `deploying_since` is when the running deployment began, in UTC; None where none runs, and where AWS does
-    not say when it began.
+    `bounds` are the fleet's own; None for an ECS service without a scalable target. The two `blocked_by` name
+    what blocks a direction: a suspension by an operator, a deletion, a deployment. `deploying_since` is when
+    the running deployment began, in UTC; None if none runs, or if AWS does not say when it began.
     """
 
     desired: int
@@ -247,7 +246,7 @@ class Capacity:
     scale_out_blocked_by: tuple[str, ...] = ()
     scale_in_blocked_by: tuple[str, ...] = ()
     unsupported_units: tuple[str, ...] = ()
-    """Why AWS counts the fleet's sizes in units other than instances; empty where it counts instances."""
+    """The settings that make AWS count the fleet's sizes in other units; empty if it counts instances."""
     deploying_since: datetime | None = None
 
 
@@ -303,7 +302,7 @@ class GroupMinute:
 class LaunchAttempt:
     """One attempt of AWS to start an instance.
 
-    `failure` is AWS's message on why none started; None where one has started or may still start.
+    `failure` is AWS's message on why none started; None if one has started or may still start.
     """
 
     at: datetime
@@ -314,7 +313,7 @@ class LaunchAttempt:
 class Durations:
     """MsgProcessingDuration over a window: the chosen statistic in seconds and the number of samples.
 
-    `seconds` is NaN where there are no samples.
+    `seconds` is NaN if there are no samples.
     """
 
     seconds: float
@@ -340,7 +339,7 @@ class Reason(StrEnum):
 
     WORK_WAITS = "work waits and nothing runs"
     NO_WORK = "no visible message waits"
-    AWAKE = "the fleet is awake; target tracking has it"
+    AWAKE = "desired is above 0; target tracking is in control"
     PROVEN_EMPTY = "the queue is proven empty"
     NOT_EMPTY = "the queue still holds messages"
     NOT_PROVEN = "emptiness is not proven for every idle minute"
@@ -353,11 +352,11 @@ class Reason(StrEnum):
     PAUSED = "the workload is paused"
     INSTANCE_WEIGHTS = "the fleet's sizes are not counted in instances"
     NO_CAPACITY = "AWS does not start the instances that are asked for"
-    BEYOND_MESSAGE_GROUPS = "more instances run than message groups are in work"
+    BEYOND_MESSAGE_GROUPS = "more instances run than message groups are in flight"
 
     RETUNED = "the target follows the measured processing time"
     WITHIN_DEADBAND = "the target moved less than the deadband"
-    TOO_FEW_SAMPLES = "too few processing times were published; the present target stays"
+    TOO_FEW_SAMPLES = "too few processing times were published; the current target stays"
     DURATION_REFUSED = "the measured processing time is not a positive finite number"
 
 
@@ -407,9 +406,9 @@ class Published:
 
     backlog_per_instance: float
     effective_per_instance: float | None = None
-    """None where the workload does not track it."""
+    """None if the workload does not track it."""
     demand: Demand | Unknown | None = None
-    """What the effective one is computed from; Unknown, with the reason, where it equals the plain one."""
+    """What the effective one is computed from; Unknown, with the reason, if it equals the plain one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

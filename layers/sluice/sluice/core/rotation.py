@@ -12,7 +12,7 @@ GOLDEN_RATIO = 0.618
 def rotated(names: Iterable[str], turn: int) -> list[str]:
     """The names in sorted order, starting at another one each turn; n turns start at each of n names once.
 
-    Successive turns start far apart, so that a name that comes too late in one turn comes early in one of the
+    Successive turns start far apart, so that a name that comes late in one turn comes early in one of the
     next.
     """
     ordered = sorted(names)

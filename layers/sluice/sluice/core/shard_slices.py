@@ -1,6 +1,6 @@
 """Splits the registry into the slices of a tick's shards: contiguous parts of the sorted names.
 
-Owns where one slice ends and the next begins. Refuses to leave a name out, however large its document is.
+Owns the boundaries between slices. Refuses to leave a name out, however large its document is.
 """
 
 from __future__ import annotations

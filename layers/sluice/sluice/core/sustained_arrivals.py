@@ -14,12 +14,13 @@ from sluice.core.model import Unknown
 WINDOW_MINUTES = 10
 """Their median is the sustained arrival rate: a burst of fewer than five minutes counts as backlog only."""
 MIN_KNOWN_MINUTES = 5
-"""Of the window: a queue that has just become active has no older minutes, and its first few say little."""
+"""Of the window: a queue that has just become active has no older minutes, and its first few prove little."""
 MAX_LATE_MINUTES = 3
-"""How far behind the newest minute may be; beyond that CloudWatch is late, and late is not zero."""
+"""How far behind the newest minute may be. A later one is missing because CloudWatch is late; late is not
+zero."""
 READ_MINUTES = WINDOW_MINUTES + MAX_LATE_MINUTES
 MAX_SENT_PER_MINUTE = 1e9
-"""More than any queue receives: a higher count is not a reading."""
+"""More than any queue receives: a higher count is implausible."""
 
 
 def has_gaps(sent: Mapping[datetime, float], minute: datetime) -> bool:
@@ -46,7 +47,7 @@ def sustained_arrivals_per_s(sent: Mapping[datetime, float], minute: datetime) -
     """The median of the last ten full minutes before `minute`, in messages per second.
 
     `sent` holds messages per minute, by the minute's start. The ten end with the newest that is known.
-    Unknown where the newest is more than `MAX_LATE_MINUTES` behind, or fewer than `MIN_KNOWN_MINUTES` of the
+    Unknown if the newest is more than `MAX_LATE_MINUTES` behind, or fewer than `MIN_KNOWN_MINUTES` of the
     ten are known.
     """
     known = {

@@ -1,7 +1,7 @@
 """The dynamic target: acceptable latency x concurrency / processing time.
 
 Owns the chain raw -> bounds -> deadband -> factor per retune. Refuses a processing time that is not a
-positive finite number, and keeps the current target where too few samples are known.
+positive finite number, and keeps the current target if there are too few samples.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sluice.core.model import (
 )
 
 SAME_TARGET = 1e-6
-"""Relative difference up to which the policy's target is still the template's: AWS may round it."""
+"""Relative difference within which the policy's target is still the template's: AWS may round it."""
 
 
 def initial_target(workload: Workload) -> float:
@@ -57,7 +57,7 @@ def decide_target(
 ) -> TargetDecision:
     """The target the policy should hold, in messages per instance.
 
-    `current` is the policy's target, None where the mode has no policy. Where a stack update has reset it to
+    `current` is the policy's target, None if the mode has no policy. If a stack update has reset it to
     the template's initial value, it was not measured, so the factor per retune does not apply.
     """
 

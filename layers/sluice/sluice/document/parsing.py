@@ -1,10 +1,10 @@
 """Parses the workload document: JSON in, a `Workload` or all its problems at once out.
 
-Owns the one schema that Lambda, the command and the simulator share; docs/workload.schema.json is generated
-from it. Refuses unknown keys, strings in place of numbers, names that workload.yaml does not accept, and
-settings that contradict each other.
+Lambda, the command and the simulator share this one schema, and docs/workload.schema.json is generated from
+it. Unknown keys, strings in place of numbers, names that workload.yaml does not accept, and settings that
+contradict each other are problems.
 
-Longer than 300 lines because each field stands with its constraints and the sentence that refuses it.
+Longer than 300 lines because each field stands next to its constraints and error messages.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ NATIVE_NEEDS_PROCESSING_TIME: dict[str, Any] = {
         }
     },
 }
-"""JSON Schema for: processing_s is required where neither AWS's metrics nor the target imply it."""
+"""JSON Schema for: processing_s is required if neither AWS's metrics nor the target imply it."""
 
 
 class _Section(BaseModel):
@@ -118,7 +118,7 @@ class _Section(BaseModel):
 
 
 def _at_least(other: str, value: Number, info: ValidationInfo) -> Number:
-    floor = info.data.get(other, value)  # absent where that field is invalid itself
+    floor = info.data.get(other, value)  # absent if that field is invalid itself
     if value < floor:
         raise PydanticCustomError("order", f"must be at least {other} ({floor}): raise this or lower {other}")
     return value
@@ -217,7 +217,7 @@ class DynamicSection(_Section):
 
 
 class DurationMetricSection(_Section):
-    """Where the workers publish how long a message took."""
+    """The metric under which the workers publish how long a message took."""
 
     namespace: Namespace
     name: Text = MSG_PROCESSING_DURATION

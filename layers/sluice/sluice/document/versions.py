@@ -23,9 +23,9 @@ FIRST_VERSION: Final = 1
 
 
 def version_problem(text: str, *, newest: int = VERSION, release: str = RELEASE) -> Problem | None:
-    """Why a control plane of that release does not serve the document's version; None where it does.
+    """Why a control plane of that release does not serve the document's version; None if it does.
 
-    Also None where `text` is not a JSON object, which the schema reports.
+    Also None if `text` is not a JSON object, which the schema reports.
     """
     document = _object(text)
     if document is None:

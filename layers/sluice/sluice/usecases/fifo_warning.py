@@ -1,4 +1,4 @@
-"""Step: warn where a FIFO queue has fewer message groups in flight than its fleet has instances.
+"""Step: warn if a FIFO queue has fewer message groups in flight than its fleet has instances.
 
 AWS's metrics for it are read for each workload in one minute of five. Nothing is acted on: the decision is
 logged as one that would be taken.
@@ -23,7 +23,7 @@ GROUPS_IN_FLIGHT = "ApproximateNumberOfGroupsWithInflightMessages"
 
 
 def warn_idle_instances(tick: TickContext) -> None:
-    """Log each FIFO workload whose turn it is and of which more instances run than groups are in flight."""
+    """Log each FIFO workload whose turn it is and that runs more instances than groups are in flight."""
     due: dict[str, Workload] = {}
 
     def select(workload: Workload) -> None:

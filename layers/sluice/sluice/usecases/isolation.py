@@ -16,7 +16,7 @@ from sluice.errors import DefectError, SluiceError, attempt, failure_message
 from sluice.ports import Counter, Outcome, Report
 
 EVERY_WORKLOAD = "every workload"
-"""In place of a workload's name, where a whole step of the tick failed."""
+"""Stands in for a workload's name if a whole step of the tick failed."""
 Reading = TypeVar("Reading")
 
 
@@ -41,7 +41,7 @@ def isolated(workload: str, counter: Counter, report: Report, step: Callable[[],
 
 
 def read_isolated(read: Callable[[], Reading]) -> Reading | Unknown:
-    """What `read` returns; Unknown where it fails, marked as a defect where Sluice's own code broke."""
+    """What `read` returns; Unknown if it fails, marked as a defect if Sluice's own code broke."""
     outcome = attempt(read)
     if not isinstance(outcome, Exception):
         return outcome
@@ -60,10 +60,10 @@ def each_isolated(
 
 @contextmanager
 def raise_for_defects(report: Report) -> Iterator[None]:
-    """Raise DefectError at the end where a defect was logged meanwhile, once every workload is served."""
+    """Raise DefectError once every workload is served, if a defect was logged meanwhile."""
     before = report.defects
     yield
     if report.defects > before:
         raise DefectError(
-            f"{report.defects - before} defects of Sluice's own code: log lines with a stack trace say where"
+            f"{report.defects - before} defects of Sluice's own code: see the log lines with a stack trace"
         )

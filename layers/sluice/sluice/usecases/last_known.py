@@ -1,8 +1,8 @@
 """Step: read what changes slowly every few minutes only, and keep it in the process between ticks.
 
 CloudWatch bills for each metric that is read. A reading that cannot be renewed still counts for a while. Each
-process of the function knows only what it has read itself. A bad reading stays that of one workload and one
-quantity: it is Unknown, logged and counted.
+process of the function knows only what it has read itself. A failed reading affects one quantity of one
+workload only: it is Unknown, logged and counted.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class Quantity(Generic[Response]):
 
     name: str
     source: Callable[[Workload], str]
-    """Where it is read: a workload whose document names another source is read anew."""
+    """What it is read from: a workload whose document names another source is read anew."""
     read: Callable[[Workloads, TickContext], Mapping[str, Response | Unknown]]
-    """AWS's response for each workload; Unknown, which is logged as a failure, where there is none."""
+    """AWS's response for each workload; Unknown, which is logged as a failure, if there is none."""
     value: Callable[[Workload, Response, TickContext], float | Unknown]
-    """The value in a response; Unknown where it holds none, which is not a failure."""
+    """The value in a response; Unknown if it holds none, which is not a failure."""
     refresh_interval: timedelta
     retry_interval: timedelta
     """How soon to read again after a read that yielded no value."""
@@ -104,7 +104,7 @@ def _readings(quantity: Quantity[Response], due: Workloads, tick: TickContext) -
 
 
 def _renewed(last: LastKnown | None, reading: float | Unknown, minute: datetime) -> LastKnown:
-    """The new reading; the last one, marked as not renewed, where the new one has no value."""
+    """The new reading; the last one, marked as not renewed, if the new one has no value."""
     if isinstance(reading, Unknown) and last and not isinstance(last.value, Unknown):
         return replace(last, attempted_at=minute, not_renewed=reading.reason)
     return LastKnown(value=reading, read_at=minute, attempted_at=minute)

@@ -19,7 +19,7 @@ from sluice.usecases.tick_context import TickContext
 
 
 def report_launch_failures(tick: TickContext) -> None:
-    """Log for each workload that lacks instances what holds them, or why AWS's newest attempt failed."""
+    """Log for each workload that lacks instances what blocks them, or why AWS's newest attempt failed."""
     ports, report = tick.ports, tick.report
     lacking: dict[str, Workload] = {}
 

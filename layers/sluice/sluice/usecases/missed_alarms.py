@@ -110,7 +110,7 @@ def _missed_bootstraps(served: Workloads, tick: TickContext) -> list[str]:
 def _missed_shutdowns(
     served: Workloads, proof_end_minutes: Sequence[datetime], tick: TickContext
 ) -> list[str]:
-    """Workloads that may be shut down; the proof is read only where the live reads alone would allow it.
+    """Workloads that may be shut down; the proof is read only if the live reads alone would allow a shutdown.
 
     In mode observe the tick's own observation decides, without a further read: nothing is acted on.
     """

@@ -1,7 +1,7 @@
-"""Step: warn where AWS does not publish what a policy with MetricSource=native reads.
+"""Step: warn if AWS does not publish what a policy with MetricSource=native reads.
 
-Such a policy divides by AWS's own count of running instances, which AWS publishes only where that is turned
-on: without it target tracking has no data, and nothing else shows it. Nothing is acted on. Neither a failed
+Such a policy divides by AWS's own count of running instances, which AWS publishes only if that is turned
+on. Without it target tracking has no data, and nothing else shows that. Nothing is acted on. Neither a failed
 read nor an instance that has just started counts as a missing metric.
 """
 
@@ -28,7 +28,8 @@ WINDOW_MINUTES = 15
 """AWS's own metrics of a minute can be read only some minutes after its end, and a service's only while it
 has tasks: for a fleet that has run for less time, missing points mean nothing."""
 MAX_GAP = 5 * MINUTE
-"""Between two ticks that observed running instances; after a longer gap they may be others."""
+"""The longest gap between two ticks that see instances run; after a longer one they may be other
+instances."""
 
 
 def warn_missing_metrics(tick: TickContext) -> None:

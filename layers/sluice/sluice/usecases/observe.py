@@ -1,4 +1,4 @@
-"""Step, the first of every use case: which workloads there are, and a live reading of each."""
+"""The first step of every use case: which workloads there are, and a live reading of each."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def registered(ports: Ports, report: Report, remaining_s: RemainingS, *, fresh: 
 
 def observe(ports: Ports, workloads: Collection[Workload], remaining_s: RemainingS) -> dict[str, Observation]:
     """One live observation per workload name; whatever could not be read in time is Unknown."""
-    # Rotated: where the time is too short for all, it must not be the same ones that go without every minute.
+    # Rotated: if the time is too short for all, the same workloads must not miss out every minute.
     by_name = {workload.name: workload for workload in workloads}
     order = [by_name[name] for name in rotated(by_name, minutes_since_epoch(ports.now()))]
     queue_urls = list(dict.fromkeys(workload.queue_url for workload in order))
     fleets = list(dict.fromkeys(workload.fleet for workload in order))
-    # Queues first: each takes a call of its own, while one slow fleet call holds up a hundred fleets. Slow
-    # queues may use up half of the time; the other half is left for the fleets.
+    # Queues first: each needs a call of its own, and one slow fleet call delays a hundred fleets. Slow queues
+    # may use up half of the time; the other half is left for the fleets.
     backlogs = ports.queues.read(queue_urls, first_half(remaining_s))
     capacities = ports.fleets.read(fleets, remaining_s)
     return {

@@ -1,7 +1,7 @@
 """Step: what keeps arriving at each queue, and how much capacity that takes.
 
-Arrivals, processing times and targets are read here, each as often as it changes. Nothing is guessed: what is
-not known is Unknown, and the tick publishes the plain backlog.
+Arrivals, processing times and targets are read here, each as often as it changes. Nothing is guessed: if one
+is Unknown, the tick publishes the plain backlog.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from sluice.usecases.tick_context import TickContext, Workloads
 
 VISIBLE = "ApproximateNumberOfMessagesVisible"
 SENT = "NumberOfMessagesSent"
-"""Messages added to a queue, delayed ones when they are sent; redeliveries are not counted."""
+"""Messages added to a queue; delayed ones count when they are sent, redeliveries do not count."""
 MIN_SAMPLES = 30
 """Samples needed for the processing time of a static target; a dynamic one has its own `min_samples`."""
 
@@ -45,8 +45,8 @@ MIN_SAMPLES = 30
 def demands(workloads: Workloads, tick: TickContext) -> dict[str, Demand | Unknown]:
     """What keeps arriving at each of these workloads of the tick, by name.
 
-    Nothing is read that cannot matter: processing time and target only of workloads at which messages keep
-    arriving, and only where their document does not give them. A read that AWS refuses is logged and counted.
+    Only what matters is read: processing time and target are read for workloads at which messages keep
+    arriving, unless their document gives them. A read that AWS refuses is logged and counted.
     Half of the remaining time is left to the later steps.
     """
     tick = replace(tick, remaining_s=first_half(tick.remaining_s))
@@ -70,14 +70,14 @@ def demands(workloads: Workloads, tick: TickContext) -> dict[str, Demand | Unkno
 def _demand(
     workload: Workload, arrivals: LastKnown, processing: LastKnown | None, target: LastKnown | None
 ) -> Demand | Unknown:
-    """The demand from the three readings; None where the document gives the value or it does not matter."""
+    """The demand from three readings; None for one that the document gives or that does not matter."""
     given_s = workload.tracking.processing_s
     if processing and isinstance(processing.value, Unknown) and given_s is not None:
         processing = None
     arrivals_per_s = arrivals.value
     processing_s = processing.value if processing else given_s or 0.0
     per_instance = target.value if target else initial_target(workload)
-    # In the order of reading: a slow read leaves those after it without time, so the first failure is the
+    # In the order of reading: a slow read leaves no time for those after it, so the first failure is the
     # cause.
     if isinstance(arrivals_per_s, Unknown):
         return replace(arrivals_per_s, reason=f"{ARRIVALS.name}: {arrivals_per_s.reason}")
@@ -117,9 +117,9 @@ def _is_positive(value: float | Unknown) -> bool:
 
 
 def _sent(workloads: Workloads, tick: TickContext) -> Mapping[str, Series | Unknown]:
-    """Messages sent per minute; where minutes are missing, a second metric shows whether they were idle.
+    """Messages sent per minute; if minutes are missing, a second metric shows whether they were idle.
 
-    The second metric is not read where it does not matter: for a queue that was silent before and still is.
+    The second metric is not read for a queue that was silent before and still is, because it does not matter.
     """
     sent, before = _minutes(workloads, SENT, "Sum", tick), earlier_readings(ARRIVALS, workloads, tick.ports)
     gapped = {
@@ -186,7 +186,7 @@ ARRIVALS = Quantity(
     retry_interval=5 * MINUTE,
     max_age=60 * MINUTE,
 )
-"""Messages per second; a read is billed as one metric, as two where minutes are missing."""
+"""Messages per second; a read is billed as one metric, as two if minutes are missing."""
 PROCESSING = Quantity(
     name="processing time",
     source=lambda workload: f"{workload.name} {workload.duration_metric}",
@@ -196,8 +196,8 @@ PROCESSING = Quantity(
     retry_interval=10 * MINUTE,
     max_age=24 * 60 * MINUTE,
 )
-"""Mean seconds a message takes; a read is billed as two metrics, as four where the last hour has too few
-samples. It is read at once where a retune has moved the target."""
+"""Mean seconds a message takes; a read is billed as two metrics, as four if the last hour has too few
+samples. It is read at once if a retune has moved the target."""
 TARGET = Quantity(
     name="target",
     source=lambda workload: f"{workload.policy_arn}",

@@ -20,7 +20,7 @@ SAMPLES = "SampleCount"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DurationQuery:
-    """Which processing time to read, and how many samples make it known."""
+    """Which processing time to read, and how many samples it needs."""
 
     metric: Metric
     statistic: str
@@ -32,7 +32,7 @@ def processing_times(
 ) -> dict[str, Durations | Unknown]:
     """Each query's processing time over the shortest window with enough samples.
 
-    Where neither window has enough, that of the longest one, with as many samples as there are.
+    If neither window has enough, it is that of the longer one, with as many samples as there are.
     """
     now = minute_of(ports.now())
     durations: dict[str, Durations | Unknown] = {}

@@ -1,7 +1,7 @@
 """Step: publish one data point of each metric for every workload that was read in full.
 
-Nothing is published for what could not be read, and nothing that goes wrong with the arrivals keeps back the
-plain BacklogPerInstance: the proof of emptiness and the alarms read it.
+Nothing is published for what could not be read. The plain BacklogPerInstance is published whatever goes wrong
+with the arrivals, because the proof of emptiness and the alarms read it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from sluice.usecases.tick_context import TickContext, Workloads
 
 
 def publish_metrics(tick: TickContext) -> Mapping[str, str]:
-    """Publish for each workload that was read in full; returns why CloudWatch refused which of them."""
+    """Publish for each workload that was read in full; returns those CloudWatch refused, and why."""
     report = tick.report
     published: dict[str, Published] = {}
 
@@ -68,7 +68,7 @@ def publish_metrics(tick: TickContext) -> Mapping[str, str]:
 
 
 def _demands(tracking: Workloads, tick: TickContext) -> Mapping[str, Demand | Unknown]:
-    """What keeps arriving at each; Unknown for all of them where a defect breaks the whole step."""
+    """What keeps arriving at each; Unknown for all of them if a defect breaks the whole step."""
     found = read_isolated(partial(demands, tracking, tick))
     if not isinstance(found, Unknown):
         return found
@@ -89,7 +89,7 @@ def _points(published: Published, workload: Workload, tick: TickContext) -> list
 
 
 def _backlog_per_instance(workload: Workload, observation: Observation, report: Report) -> float | None:
-    """The plain metric; None where a reading is missing, or the fleet does not count instances."""
+    """The plain metric; None if a reading is missing, or AWS does not count the fleet in instances."""
     backlog, capacity = observation.backlog, observation.capacity
     if isinstance(backlog, Unknown) or isinstance(capacity, Unknown):
         unknowns = [reading for reading in (backlog, capacity) if isinstance(reading, Unknown)]

@@ -12,7 +12,7 @@ from sluice.ports import Ports, RemainingS, Series, SeriesQuery
 
 
 def published_metric(ports: Ports, workload: Workload, name: str) -> Metric:
-    """Where a tick publishes this workload's metric of that name."""
+    """The metric of that name that a tick publishes for this workload."""
     return Metric(namespace=ports.namespace, name=name, dimensions=workload.fleet.dimensions)
 
 

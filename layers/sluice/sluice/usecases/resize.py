@@ -22,7 +22,7 @@ from sluice.usecases.published_backlog import published_backlog
 def bootstrap(
     workload: Workload, ports: Ports, trigger: Trigger, report: Report, remaining_s: RemainingS
 ) -> None:
-    """Start the fleet where messages wait and nothing runs."""
+    """Start the fleet if messages wait and nothing runs."""
     observation = observe(ports, [workload], remaining_s)[workload.name]
     decision = decide_bootstrap(workload, observation, trigger, target_per_instance=initial_target(workload))
     act(decision, workload, ports, report)
@@ -36,7 +36,7 @@ def shutdown(
     report: Report,
     remaining_s: RemainingS,
 ) -> None:
-    """Set the fleet to its minimum where the queue is proven empty; start it again if work arrived meanwhile.
+    """Set the fleet to its minimum if the queue is proven empty; start it again if work arrived meanwhile.
 
     `proof_end_minutes` are the minutes with which the proof may end, newest first.
     """
@@ -48,8 +48,8 @@ def shutdown(
     decision = decide_shutdown(workload, observation, published, trigger, proof_end_minutes=proof_end_minutes)
     outcome = act(decision, workload, ports, report, published)
     # A message may have arrived between the proof and the act. The bootstrap that its alarm started then
-    # found the desired count still above 0 and held, and the alarm does not fire again. Where this second
-    # reading fails, Lambda's retry finds the fleet at its minimum: it has to observe again too.
+    # found the desired count still above 0 and held, and the alarm does not fire again. If this
+    # second reading fails, Lambda's retry finds the fleet at its minimum, so it has to observe again too.
     if outcome is Outcome.ACTED:
         observation = observe(ports, [workload], remaining_s)[workload.name]
     elif decision.reason is not Reason.AT_MINIMUM:
@@ -68,7 +68,7 @@ def _bootstrap_if_work_waits(
 def act(
     decision: Decision, workload: Workload, ports: Ports, report: Report, *proof: Series | Unknown
 ) -> Outcome:
-    """Set the desired count where the decision and the mode say so, and log what became of it.
+    """Set the desired count if the decision and the mode allow it, and log the outcome.
 
     A failed reading is raised once it is logged, so that Lambda retries the invocation.
     """

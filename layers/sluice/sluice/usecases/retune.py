@@ -26,14 +26,14 @@ from sluice.usecases.processing_time import (
 
 HOUR_S = 3600
 MIN_REMAINING_S = 48
-"""A workload's three calls take 72 s where each fails in every attempt; `RESERVE_S` covers 24 s of that."""
+"""A workload's three calls take 72 s if each fails in every attempt; `RESERVE_S` covers 24 s of that."""
 LEFT_OUT = "no time left in this round; the next one begins with another workload"
 
 
 def retune_targets(request: RetuneRequest, ports: Ports, report: Report, remaining_s: RemainingS) -> None:
     """One round over all dynamic targets, or over the workload whose stack has just changed.
 
-    Raises TransientError at the end where any workload failed or was left out for lack of time, so that the
+    Raises TransientError at the end if any workload failed or was left out for lack of time, so that the
     invocation counts as failed.
     """
     served = {

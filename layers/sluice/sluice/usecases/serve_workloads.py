@@ -19,7 +19,7 @@ from sluice.usecases.publish_metrics import publish_metrics
 from sluice.usecases.tick_context import TickContext
 
 STALE_AFTER = timedelta(seconds=110)
-"""EventBridge may start a tick 59 s after its minute, and a cold start follows.
+"""EventBridge may start a tick 59 s late, and a cold start takes more time.
 
 Ticks that overlap do no harm: a data point carries its scheduled minute, and CloudWatch averages two of one
 minute.
@@ -31,8 +31,8 @@ def serve_workloads(
 ) -> None:
     """Observe the workloads, publish their metrics, retry what an alarm missed, and report what is wrong.
 
-    `minute` is the scheduled one. Raises DefectError where a step met a defect, and TransientError where
-    CloudWatch refused data points; either way every step has had its turn.
+    `minute` is the scheduled one. Raises DefectError if a step met a defect, and TransientError if
+    CloudWatch refused data points; in both cases every step has run.
     """
     refused: dict[str, str] = {}
     with raise_for_defects(report):
@@ -48,7 +48,7 @@ def serve_workloads(
         def publish() -> None:
             refused.update(publish_metrics(tick))
 
-        # A defect in one step, beyond that of one workload, must not keep the next step from its work.
+        # A defect that breaks a whole step must not stop the next step.
         isolated(EVERY_WORKLOAD, Counter.PUBLISH_FAILED, report, publish)
         isolated(EVERY_WORKLOAD, Counter.ACTION_FAILED, report, partial(retry_missed_alarms, tick))
         if remaining_s() > 0:
@@ -60,13 +60,13 @@ def serve_workloads(
 
 
 def is_stale(scheduled: datetime, ports: Ports, report: Report) -> bool:
-    """Whether the tick of this scheduled time comes too late, or too early, to do its work; logs it if so."""
+    """Whether the tick of this scheduled time comes too late or too early to be served; logs that if so."""
     age = ports.now() - scheduled
     if abs(age) <= STALE_AFTER:
         return False
     report.event(
         Counter.STALE_TICK,
         f"scheduled {age.total_seconds():.0f} s ago, more than {STALE_AFTER.seconds} s off: "
-        "the tick of this minute has the work",
+        "the tick of the current minute does the work",
     )
     return True

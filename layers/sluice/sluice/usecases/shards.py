@@ -23,7 +23,8 @@ from sluice.usecases.serve_workloads import is_stale, serve_workloads
 from sluice.usecases.tick_context import NO_TIME_LEFT
 
 MAX_WORKLOADS_PER_INVOCATION = 1000
-"""Each takes about 1.5 ms of a core, and the function's memory buys 0.29 of one: 5 s together."""
+"""Each takes about 1.5 ms of a core. The function's memory gives it 0.29 of a core, so a thousand take 5
+s."""
 WORKLOADS_PER_SHARD = 250
 BYTES_PER_SHARD = 256_000
 """An SQS message holds 262,144 bytes (a million since August 2025); the rest is left for its envelope."""
@@ -39,7 +40,7 @@ def send_shards(
 ) -> None:
     """Hand the workloads on in slices, each with the documents that this tick read.
 
-    `documents` are the texts by workload name. Raises TransientError where any shard could not be sent.
+    `documents` are the texts by workload name. Raises TransientError if any shard could not be sent.
     """
     sizes = {name: size_in_shard_bytes(name, text) for name, text in documents.items()}
     parts = slices(sizes, max_names=WORKLOADS_PER_SHARD, max_bytes=BYTES_PER_SHARD)
@@ -63,12 +64,12 @@ def publish_shards(
 ) -> list[str]:
     """Serve each shard that the queue delivered, by message id; returns the ids of those that failed.
 
-    Raises TransientError where all of them failed, so that the invocation counts as failed.
+    Raises TransientError if all of them failed, so that the invocation counts as failed.
     """
     share_s = remaining_s() / max(len(bodies), 1)
     failed = []
     for waiting, (message_id, body) in zip(reversed(range(len(bodies))), bodies.items(), strict=True):
-        # A shard whose reads are slow uses up its own share of the time, not that of the next.
+        # A shard with slow reads uses up its own share of the time, not that of the next.
         in_share_s = partial(_less, remaining_s, share_s * waiting)
         try:
             shard = parse_shard(body)
@@ -104,5 +105,5 @@ def _shards(ports: Ports) -> Shards:
     return ports.shards
 
 
-def _less(remaining_s: RemainingS, kept_s: float) -> float:
-    return remaining_s() - kept_s
+def _less(remaining_s: RemainingS, reserved_s: float) -> float:
+    return remaining_s() - reserved_s

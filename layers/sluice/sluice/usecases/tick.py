@@ -1,7 +1,7 @@
 """Entry point: the tick of a minute over every registered workload.
 
-Alarms act on transitions only; a tick looks at levels, so it puts right within a minute whatever an alarm
-missed. More workloads than one invocation can serve are handed on in shards.
+Alarms act on transitions only; a tick looks at levels, so it makes up within a minute for whatever an
+alarm missed. If there are more workloads than one invocation can serve, it sends them on in shards.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from sluice.usecases.shards import needs_shards, send_shards
 
 
 def publish_backlog(scheduled: datetime, ports: Ports, report: Report, remaining_s: RemainingS) -> None:
-    """One tick for the minute that `scheduled` lies in; a tick that is stale by then does nothing.
+    """One tick for the minute that `scheduled` lies in; a stale tick does nothing.
 
-    Raises TransientError where the tick as a whole failed: the registry was never read, CloudWatch refused
+    Raises TransientError if the tick as a whole failed: the registry was never read, CloudWatch refused
     data points, or a shard could not be sent. The failure of a single workload is logged and counted, and its
     own silence alarm fires.
     """
