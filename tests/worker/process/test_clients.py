@@ -9,6 +9,7 @@ import botocore.endpoint
 import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.model import StructureShape
+from botocore.regions import EndpointRulesetResolver
 
 from sluice.errors import TransientError
 from sluice_worker import wiring
@@ -87,6 +88,29 @@ def test_no_request_counts_its_attempts(connected: Connected) -> None:
     queues.delete([message()])
     assert len(answers.requests) == 2
     assert not any("amz-sdk-request" in request.headers for request in answers.requests)
+
+
+def test_each_client_resolves_its_endpoint_once(connected: Connected) -> None:
+    queues, answers = connected(200)
+    resolved: list[object] = []
+    for client in (queues._client, queues._ack_client):
+        client.meta.events.register("before-endpoint-resolution.sqs", lambda **_: resolved.append(1))
+    for queue in (WORK, ORDERED, WORK):
+        queues.receive(Poll(queue=queue, max_messages=10, wait_s=0), 30)
+        queues.delete([message()])
+    assert len(resolved) == 2
+    assert {request.url for request in answers.requests} == {"https://sqs.eu-west-1.amazonaws.com/"}
+
+
+def test_an_endpoint_is_resolved_for_each_call_by_a_botocore_that_does_it_elsewhere(
+    connected: Connected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolve = EndpointRulesetResolver.construct_endpoint
+    monkeypatch.delattr(EndpointRulesetResolver, "construct_endpoint")
+    queues, answers = connected(200)
+    monkeypatch.setattr(EndpointRulesetResolver, "construct_endpoint", resolve, raising=False)
+    queues.receive(Poll(queue=WORK, max_messages=10, wait_s=0), 30)
+    assert len(answers.requests) == 1
 
 
 @pytest.mark.parametrize("parsed", [False, True])
