@@ -5,10 +5,10 @@ Owns the counting. Never reads a clock or publishes: times are arguments, and `a
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from math import ceil, floor, log10
 
 from sluice_worker.core.gauges import Gauges
 from sluice_worker.core.model import Outcome
@@ -25,7 +25,7 @@ def rounded(seconds: float) -> float:
     """The value with three significant digits; below a microsecond (the clock may be set back) it is 0."""
     if seconds < 1e-6:
         return 0.0
-    return round(seconds, DIGITS - 1 - math.floor(math.log10(seconds)))
+    return round(seconds, DIGITS - 1 - floor(log10(seconds)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +84,7 @@ class ReportInterval:
 
 def quantile(counts: Mapping[float, int], share: float) -> float | None:
     """The nearest-rank quantile of counted values."""
-    rank = math.ceil(share * sum(counts.values()))
+    rank = ceil(share * sum(counts.values()))
     seen = 0
     for value in sorted(counts):
         seen += counts[value]

@@ -203,14 +203,16 @@ class AckBatcher:
             # SQS refuses a visibility timeout that ends more than twelve hours after the receipt.
             if ack.hide_s is not None:
                 ack.hide_s = min(ack.hide_s, ack.message.max_extension_s(now))
-        # The value that stays if a defect breaks the call off: the batch counts as refused for now, is sent
-        # again, and nothing is lost.
-        refused = _all_refused(batch, "the call broke off")
+        refused: Mapping[int, Refusal] | None = None
         try:
             refused = self._call(batch)
         except SluiceError as failed:
             refused = _all_refused(batch, str(failed))
         finally:
+            if refused is None:
+                # A defect broke the call off: the batch is refused for now and sent again, so nothing is
+                # lost.
+                refused = _all_refused(batch, "the call broke off")
             self._settle(batch, refused)
 
     def _settle(self, batch: Sequence[PendingAck], refused: Mapping[int, Refusal]) -> None:

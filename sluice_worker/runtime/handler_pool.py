@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from sluice_worker.core.batch import behind_failures
@@ -37,6 +37,7 @@ from sluice_worker.runtime.loops import (
     log_defect,
 )
 from sluice_worker.runtime.results import (
+    ONE_SUCCEEDED,
     Result,
     describe,
     log_failures,
@@ -214,8 +215,9 @@ class HandlerPool:
         with self._lock:
             slot.batch, slot.began_at = batch, now
             self._busy += 1
+            started_at = time.time()
             for message in batch:
-                self._counters.record_start(time.time() - message.sent_at)
+                self._counters.record_start(started_at - message.sent_at)
         raised = self._call(batch)
         took_s = time.monotonic() - now
         ended = results(batch, raised)
@@ -230,7 +232,8 @@ class HandlerPool:
         if late:
             self._on_late_return(batch, ended, took_s)
         else:
-            log_failures(batch, ended)
+            if ended is not ONE_SUCCEEDED:
+                log_failures(batch, ended)
             self._settle(batch, ended)
 
     def _count(self, ended: Sequence[Result], took_s: float) -> None:
@@ -258,9 +261,9 @@ class HandlerPool:
         The buffer unblocks a group with the last of its messages to be settled; that has to be the failed
         one.
         """
-        pairs = list(zip(batch, ended, strict=True))
-        if len(pairs) > 1:
-            pairs.sort(key=lambda pair: not pair[1].is_behind)
+        pairs: Iterable[tuple[Message, Result]] = zip(batch, ended, strict=True)
+        if len(batch) > 1:
+            pairs = sorted(pairs, key=lambda pair: not pair[1].is_behind)
         for message, result in pairs:
             try:
                 self._settle_one(message, result)

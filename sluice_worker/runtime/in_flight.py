@@ -60,6 +60,7 @@ class InFlightMessages:
         self._dispatcher, self._ack_batcher, self._policy = dispatcher, ack_batcher, policy
         self._dead_letters = DeadLetterSender(queues, dead_letter_queue or "")
         self._visibility_s = visibility_s
+        self._min_visibility_left_s = min(MIN_VISIBILITY_LEFT_S, visibility_s / 4)
         self._max_held, self._max_held_bytes = max_held, max_held_bytes
         self._held: dict[int, Message] = {}
         self._held_bytes = 0
@@ -101,7 +102,7 @@ class InFlightMessages:
 
     def may_begin(self, message: Message, now: float) -> bool:
         """Whether its handler may be called; one that expired or cannot be read goes back, with its group."""
-        if message.visible_at - now <= min(MIN_VISIBILITY_LEFT_S, self._visibility_s / 4):
+        if message.visible_at - now <= self._min_visibility_left_s:
             self._release_expired(message, now)
             return False
         if message.unreadable is not None:
