@@ -129,7 +129,7 @@ def per_workload() -> Iterator[tuple[str, list[float]]]:
     more = [published_metrics(counting_arrivals(fleet)) - 1 for fleet in FLEETS]
     assert plain == more == [1, 1], "each of these two rows is for one custom metric"
     yield "Custom metric BacklogPerInstance", [count * prices.CUSTOM_METRIC for count in plain]
-    effective = "Custom metric EffectiveBacklogPerInstance, where it is tracked"
+    effective = "Custom metric EffectiveBacklogPerInstance, if it is tracked"
     yield effective, [count * prices.CUSTOM_METRIC for count in more]
     of_fleet = [alarms(stacks.workload(fleet, Name="NAME")) for fleet in FLEETS]
     assert of_fleet[0].keys() == of_fleet[1].keys()
@@ -220,7 +220,7 @@ def test_what_a_workload_costs_in_addition() -> None:
     assert {tracked_metrics(fleet, MetricSource="native", **known) for fleet in FLEETS} == {3}
     wanted = [
         (
-            "Where EffectiveBacklogPerInstance is tracked: GetMetricData of arrivals every 5 minutes",
+            "If EffectiveBacklogPerInstance is tracked: GetMetricData of arrivals every 5 minutes",
             *[dollars(arrivals)] * 2,
         ),
         (
@@ -338,7 +338,7 @@ def test_how_many_workloads_fit_the_alarm_quota(fleet: str) -> None:
     of_plane = len(alarms(stacks.plane()))
     fit = (ALARM_QUOTA - of_plane) // of_workload
     wanted = (
-        f"{of_workload} alarms a workload, target tracking's two among them, and {of_plane} of the plane: "
-        f"{fit} workloads"
+        f"{of_workload} alarms a workload, including target tracking's two, and {of_plane} of the control "
+        f"plane: {fit} workloads"
     )
     assert wanted in SCALE, f"docs/scale.md, its row of the quota of alarms: {wanted}"
