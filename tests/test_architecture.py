@@ -45,7 +45,7 @@ def _files(folder: Path) -> list[Path]:
     return files
 
 
-def test_the_core_imports_only_the_core_and_pure_parts_of_the_standard_library() -> None:
+def test_the_core_imports_only_itself_and_pure_standard_library_modules() -> None:
     for path in _files(LAYER / "core"):
         for module in _imports(path):
             allowed = module.startswith("sluice.core.") or module.split(".")[0] in PURE_LIBRARY
@@ -226,13 +226,13 @@ def _folder(module: str) -> str:
 
 
 @pytest.mark.parametrize("folder", ARROWS)
-def test_a_folder_imports_only_the_folders_behind_it(folder: str) -> None:
+def test_a_folder_imports_only_the_folders_that_its_arrows_allow(folder: str) -> None:
     inside = [targets for module, targets in _graph().items() if _folder(module) == folder]
     imported = {_folder(target) for targets in inside for target in targets}
     assert imported - {folder} == {*ARROWS[folder].split()}
 
 
-def test_every_folder_has_its_arrows() -> None:
+def test_every_folder_has_its_allowed_imports() -> None:
     folders = {_module(path) for name in PACKAGES for path in PACKAGES[name].glob("*/__init__.py")}
     assert folders == ARROWS.keys()
 
@@ -242,6 +242,6 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 
 
 @pytest.mark.parametrize("package", ["sluice", "sluice_worker", "sluice_sim"])
-def test_few_files_stand_beside_the_folders(package: str) -> None:
+def test_few_files_are_outside_the_folders(package: str) -> None:
     beside = [path.name for path in PACKAGES[package].glob("*.py") if path.name != "__init__.py"]
     assert len(beside) <= {"sluice_worker": 10}.get(package, 8), beside

@@ -17,12 +17,12 @@ def requested(target: str, variable: str) -> float:
     return float(value)
 
 
-def test_so_many_interleavings_are_played_that_every_reason_and_limit_has_to_be_reached() -> None:
+def test_enough_interleavings_run_to_reach_every_reason_and_limit() -> None:
     assert requested("chaos", "COUNT") >= MIN_COUNT_TO_REACH_ALL
 
 
 @pytest.mark.parametrize("defect", DETECTED_BY)
-def test_real_workers_are_given_as_many_messages_as_show_the_defect(defect: str) -> None:
+def test_real_workers_get_enough_messages_to_show_the_defect(defect: str) -> None:
     scenario, messages, _ = DETECTED_BY[defect]
     _, all_of_it = SCENARIOS[scenario]
     assert int(all_of_it * requested("worker-chaos", "SHARE")) >= messages

@@ -100,17 +100,17 @@ def test_the_page_on_a_workload_shows_each_parameters_default() -> None:
 
 
 @pytest.mark.parametrize(("heading", "vocabulary"), [("## Reasons", Reason), ("### Limits", Limit)])
-def test_the_operators_page_explains_every_reason_and_limit(heading: str, vocabulary: type[StrEnum]) -> None:
+def test_the_operations_page_explains_every_reason_and_limit(heading: str, vocabulary: type[StrEnum]) -> None:
     section = OPERATIONS.partition(f"\n{heading}\n")[2].partition("\n#")[0]
     explained = _first_cells(section) - {"reason", "limits"}
     assert explained == {word.name.lower() for word in vocabulary}
 
 
-def test_the_operators_page_explains_every_counter() -> None:
+def test_the_operations_page_explains_every_counter() -> None:
     assert {counter.value for counter in Counter} <= _first_cells(OPERATIONS)
 
 
-def test_the_operators_page_explains_every_alarm() -> None:
+def test_the_operations_page_explains_every_alarm() -> None:
     plane = load(ROOT / "template.yaml")["Resources"]
     alarms = {name for name, resource in plane.items() if resource["Type"] == "AWS::CloudWatch::Alarm"}
     workload = load(ROOT / "workload.yaml")["Resources"].values()
@@ -155,7 +155,7 @@ def test_the_local_environment_overrides_only_what_the_template_declares() -> No
     assert set(given["Parameters"]) <= set(declared)
 
 
-def test_every_assumption_is_where_the_page_says() -> None:
+def test_every_assumption_is_in_the_file_that_the_page_names() -> None:
     page = (ROOT / "docs/assumptions.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\|[^|]*\| `([^`]+)`: ((?:`[^`]+`(?:, )?)+) \|", page, flags=re.MULTILINE)
     assert len(rows) == len(re.findall(r"^\| [A-Z](?!ssumption)", page, flags=re.MULTILINE))

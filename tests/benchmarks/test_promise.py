@@ -52,7 +52,7 @@ def results_of(way: str, **changed: float) -> Figures:
     return replace(kept, **changed)  # type: ignore[arg-type]
 
 
-def test_results_at_their_limits_miss_none() -> None:
+def test_results_at_their_limits_pass() -> None:
     at_limit = results_of(EFFECTIVE, attainment=0.99, cost_ratio=1.3, launches=100)
     assert promise.missed([results_of(PLAIN, attainment=0.99), at_limit], [LIMITED]) == []
 
@@ -65,13 +65,13 @@ def test_results_at_their_limits_miss_none() -> None:
         ({"launches": 101}, "an hour, seed 1: 101 launches; at most 100 allowed"),
     ],
 )
-def test_each_limit_that_is_missed_is_named(worse: dict[str, float], message: str) -> None:
+def test_each_missed_limit_is_named(worse: dict[str, float], message: str) -> None:
     plain = results_of(PLAIN, attainment=0.5)
     assert promise.missed([plain, results_of(EFFECTIVE, **worse)], [LIMITED]) == [message]
     assert promise.missed([plain, results_of(EFFECTIVE, **worse)], [SHORT]) == []
 
 
-def test_a_smaller_share_in_time_than_by_the_backlog_alone_is_named_for_every_row() -> None:
+def test_a_row_with_a_smaller_share_in_time_than_the_plain_backlog_is_named() -> None:
     plain, less = results_of(PLAIN, attainment=0.96), results_of(EFFECTIVE, attainment=0.95)
     assert promise.missed([plain, less], [SHORT]) == [
         f"an hour, seed 1: 95.0 % in time, fewer than the 96.0 % of {PLAIN}"

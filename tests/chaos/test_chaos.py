@@ -50,7 +50,9 @@ def test_a_seed_is_the_same_interleaving_every_time() -> None:
     assert drawn(7) == drawn(7) != drawn(8)
 
 
-def test_a_failing_interleaving_is_reported_by_its_shortest_part(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_interleaving_is_reported_by_its_shortest_failing_part(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("sluice.core.bootstrap_shutdown.why_not_proven_empty", lambda *_: None)
     _, failed = reached_by(DEFAULT_SHARE)
     assert failed is not None

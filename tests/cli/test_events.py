@@ -77,7 +77,7 @@ class TestDeployedHandlers:
 
     @pytest.mark.parametrize("on_the_bus", [(), ("--event-bus",)], ids=["direct", "event bus"])
     @pytest.mark.parametrize("fleet", ["asg", "ecs"])
-    def test_the_bootstrap_alarm_wakes_the_fleet(
+    def test_the_bootstrap_alarm_starts_the_fleet(
         self, event: Any, plane: Plane, documents: Any, fleet: str, on_the_bus: tuple[str, ...]
     ) -> None:
         account.send(plane.queues[fleet], 3)
@@ -122,7 +122,7 @@ class TestDeployedHandlers:
 
 
 class TestPrintedEvent:
-    def test_its_time_is_now_by_default(self, event: Any) -> None:
+    def test_the_time_of_an_event_is_now_by_default(self, event: Any) -> None:
         message = datetime.fromisoformat(event("schedule", "transcription")["scheduled_time"])
         assert timedelta() <= datetime.now(UTC) - message < timedelta(minutes=2)
 

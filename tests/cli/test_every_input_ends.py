@@ -168,7 +168,7 @@ def test_sustained_overload_finishes_as_fast_as_any_run(sluice: Sluice) -> None:
     interval_s=st.floats(0.002, 1e4),
     counts=st.lists(st.integers(0, 5), min_size=2, max_size=6),
 )
-def test_every_trace_that_is_accepted_runs_to_its_end(
+def test_every_accepted_trace_runs_to_its_end(
     sluice: Sluice, tmp_path: Path, first_s: float, interval_s: float, counts: list[int]
 ) -> None:
     rows = [f"{first_s + index * interval_s!r},{count}" for index, count in enumerate(counts)]

@@ -32,7 +32,7 @@ def played(sluice):
     return run_experiment
 
 
-def test_a_promise_that_the_boot_makes_impossible_from_zero_is_answered_with_what_helps(played):
+def test_a_promise_too_short_for_a_boot_is_reported_with_what_helps(played):
     workload = ("simulate", "transcription", "--trace", "idle-then-dump:days=0.05:per-day=8000")
     sizes = ("--set", "MaxCapacity=1000", "--set", "ProcessingSeconds=5")
     _, numbers = played(*workload, *sizes, "--boot-s", 180, "--promise-s", 60)
@@ -45,7 +45,7 @@ def test_a_promise_that_the_boot_makes_impossible_from_zero_is_answered_with_wha
     assert numbers["promise_kept"] is False
 
 
-def test_a_minimum_that_is_too_small_for_the_boot_is_to_be_raised(played):
+def test_a_minimum_too_small_for_the_boot_is_reported(played):
     workload = ("simulate", "transcription", "--trace", "idle-then-dump:days=0.05:per-day=8000")
     sizes = ("--set", "MinCapacity=2", "--set", "MaxCapacity=1000")
     _, numbers = played(*workload, *sizes, "--boot-s", 180, "--promise-s", 60)
@@ -55,12 +55,12 @@ def test_a_minimum_that_is_too_small_for_the_boot_is_to_be_raised(played):
 @pytest.mark.parametrize(
     "arguments", [("--promise-s", 600), ("--promise-s", 60, "--policy", "static", "--boot-s", 1)]
 )
-def test_a_promise_that_leaves_time_or_is_kept_anyway_is_not_warned_of(played, arguments):
+def test_a_promise_with_enough_time_causes_no_warning(played, arguments):
     _, numbers = played("simulate", "transcription", "--trace", STEADY, "--set", "MaxCapacity=20", *arguments)
     assert not [one for one in numbers["warnings"] if "leaves no time" in one]
 
 
-def test_a_maximum_that_cannot_keep_the_promise_is_to_be_raised(played, tmp_path):
+def test_a_maximum_too_small_for_the_promise_is_reported(played, tmp_path):
     dump = trace_file(tmp_path, "0,500", "60,0", "120,0")
     _, numbers = played("simulate", "transcription", "--trace", dump, "--promise-s", 300, "--boot-s", 10)
     assert numbers["attainable"] is False
@@ -73,7 +73,7 @@ def test_a_run_that_breaks_the_promise_has_no_warning_about_its_cost(played):
     assert "times the least that could keep the promise, which this run does not keep." in text
 
 
-def test_where_less_than_an_instance_is_busy_there_is_no_ratio_and_a_reason(played):
+def test_with_less_than_one_busy_instance_there_is_a_reason_instead_of_a_ratio(played):
     text, numbers = played("simulate", "transcription", "--trace", "steady:days=0.05:per-day=4000")
     assert numbers["cost_ratio"] is None
     assert numbers["no_cost_ratio_because"].startswith("the messages keep 0.23 of an instance busy")
@@ -130,7 +130,7 @@ def of_arrivals(numbers):
     return [one for one in numbers["warnings"] if "arrive" in one or "arriving" in one]
 
 
-def test_where_the_backlog_alone_is_tracked_and_the_promise_broken_the_parameters_that_help_are_named(played):
+def test_a_broken_promise_with_only_the_backlog_tracked_names_the_parameters_that_help(played):
     plain = ("--set", "ProcessingSeconds=", "--set", "TrackedMetric=backlog")
     _, numbers = played(*BUSY, *SIZED, *plain)
     assert numbers["promise_kept"] is False
@@ -150,7 +150,7 @@ def test_a_dynamic_target_measures_and_needs_the_tracked_metric_alone(played):
     assert "What helps: TrackedMetric=effective, by which" in said
 
 
-def test_a_plain_metric_that_keeps_its_promise_is_not_warned_of(played):
+def test_a_plain_metric_that_keeps_the_promise_causes_no_warning(played):
     plain = ("--set", "TrackedMetric=backlog", "--promise-s", 3600)
     _, numbers = played(*BUSY, *SIZED[:4], *plain)
     assert numbers["promise_kept"] is True
@@ -178,12 +178,12 @@ def test_an_offered_load_unlike_the_simulated_one_is_reported(played, arguments,
     assert said.endswith(helps)
 
 
-def test_the_load_of_other_policies_is_not_the_workloads_to_say(played):
+def test_another_policy_gets_no_finding_about_arrivals(played):
     _, numbers = played(*BUSY, *SIZED, "--set", "ProcessingSeconds=60", "--policy", "deadline")
     assert of_arrivals(numbers) == []
 
 
-def test_a_static_target_is_the_operators_and_no_warning(played):
+def test_a_static_target_is_the_operators_choice_and_causes_no_warning(played):
     _, numbers = played("simulate", "transcription", "--trace", "steady:days=0.05:per-day=4000")
     assert (numbers["target_per_instance"], numbers["target_because"]) == (8.0, "static: MessagesPerInstance")
     assert numbers["target_limits"] == []

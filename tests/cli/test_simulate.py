@@ -122,7 +122,7 @@ def test_the_output_names_the_message_groups_of_a_fifo_queue(sluice):
     assert "FIFO, 2 message groups" in result.stdout
 
 
-def test_a_killing_scale_in_redelivers_and_loses_nothing(sluice):
+def test_a_scale_in_that_kills_redelivers_messages_and_loses_none(sluice):
     killing = ("--scale-in", "kill", "--spot-interruptions-per-hour", 20, "--duration-s", 200)
     numbers = json.loads(sluice(*QUICK, *killing, "--max-receives", 50, "--no-bound", "--json").stdout)
     assert numbers["redelivered"] > 0
@@ -353,6 +353,6 @@ def test_a_file_name_that_is_too_long_is_rejected_in_one_line(sluice, tmp_path, 
     assert "n" * 300 in error_line(sluice(*command))
 
 
-def test_a_run_with_closed_output_ends_normally(sluice, monkeypatch):
+def test_a_run_whose_output_is_closed_ends_normally(sluice, monkeypatch):
     monkeypatch.setattr("sys.stdout", None)
     assert sluice(*QUICK, "--no-bound").exit_code == 0

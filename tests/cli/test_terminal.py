@@ -115,7 +115,7 @@ class TestCtrlC:
         assert "Traceback" not in printed
         assert "KeyboardInterrupt" not in printed
 
-    def test_the_demo_ends(self) -> None:
+    def test_ctrl_c_ends_the_demo(self) -> None:
         with started("demo", "--scenario", "transcription") as process:
             assert process.stdout is not None
             while "arrive" not in process.stdout.readline():
@@ -131,7 +131,7 @@ class TestCtrlC:
             self.interrupted(process)
         assert not list(tmp_path.iterdir())
 
-    def test_history_ends_while_aws_does_not_answer(self) -> None:
+    def test_the_history_command_ends_while_aws_does_not_answer(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as silent:
             endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
             with started(*HISTORY, AWS_ENDPOINT_URL=endpoint) as process:

@@ -90,12 +90,12 @@ def test_a_fleet_is_read_with_its_desired_count_what_runs_and_its_own_bounds(sub
     assert read(subject, fleet) == [Capacity(desired=2, running=2, bounds=Bounds(min=0, max=5))]
 
 
-def test_a_fleet_asleep_reads_as_zero_and_not_as_unknown(subject: Subject) -> None:
+def test_a_fleet_at_zero_reads_as_zero_and_not_as_unknown(subject: Subject) -> None:
     fleet = subject.create("transcription", 0)
     assert read(subject, fleet) == [Capacity(desired=0, running=0, bounds=Bounds(min=0, max=5))]
 
 
-def test_what_is_set_is_read_back(subject: Subject) -> None:
+def test_a_desired_count_that_is_set_is_read_back(subject: Subject) -> None:
     fleet = subject.create("transcription", 0)
     for instances in (3, 5, 1, 0):
         subject.port.set_desired(fleet, instances)

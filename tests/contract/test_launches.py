@@ -136,7 +136,7 @@ def test_each_fleet_has_its_own_attempts(subject: Subject) -> None:
     assert found[other] == []
 
 
-def test_a_fleet_that_is_not_there_has_none_and_leaves_the_others(subject: Subject) -> None:
+def test_a_missing_fleet_has_no_attempts_and_does_not_affect_the_others(subject: Subject) -> None:
     fleet = subject.create("work")
     subject.ask(fleet, subject.words)
     found = subject.port.read([fleet, subject.gone], plenty)
@@ -148,7 +148,7 @@ def test_without_fleets_nothing_is_read(subject: Subject) -> None:
     assert subject.port.read([], plenty) == {}
 
 
-def test_what_is_not_read_in_time_is_unknown(subject: Subject) -> None:
+def test_a_value_that_is_not_read_in_time_is_unknown(subject: Subject) -> None:
     fleet = subject.create("work")
     read = subject.port.read([fleet], lambda: -1)[fleet]
     assert isinstance(read, Unknown) or read == []

@@ -191,7 +191,7 @@ def test_nothing_to_publish_or_to_read_is_no_failure(metrics: Metrics) -> None:
 
 
 @pytest.mark.parametrize("world", DELAYED, indirect=True)
-def test_a_point_cannot_be_read_before_its_time_and_hides_none_that_can(
+def test_a_point_that_cannot_be_read_yet_does_not_hide_older_ones(
     world: tuple[Metrics, Advance],
 ) -> None:
     metrics, advance = world

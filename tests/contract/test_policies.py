@@ -90,7 +90,7 @@ def test_the_target_that_is_put_is_read_back_and_may_be_fractional(subject: Subj
 
 
 @pytest.mark.parametrize("subject", SEVERAL, indirect=True)
-def test_one_workloads_put_leaves_the_others_policy(subject: Subject) -> None:
+def test_putting_one_workloads_target_leaves_the_others_policy(subject: Subject) -> None:
     served, other = subject.create("transcription"), subject.create("other")
     subject.port.put_target(subject.port.read(served, plenty), 20)
     assert subject.port.read(other, plenty).target == 10
@@ -130,7 +130,7 @@ def test_the_target_of_a_policy_that_is_not_there_is_unknown_and_the_others_are_
 
 
 @pytest.mark.parametrize("subject", SEVERAL, indirect=True)
-def test_a_target_that_there_is_no_time_to_read_is_unknown(subject: Subject) -> None:
+def test_a_target_without_time_to_read_it_is_unknown(subject: Subject) -> None:
     served = subject.create("transcription")
     assert isinstance(subject.port.targets({"transcription": served}, lambda: 0)["transcription"], Unknown)
 

@@ -334,7 +334,7 @@ def test_samples_under_any_other_dimensions_leave_the_target_for_want_of_samples
     assert decision.detail == "0 of 30 needed"
 
 
-def test_samples_of_others_do_not_mix_with_the_fleets_own(plane: Plane, fleet: str) -> None:
+def test_samples_of_other_fleets_are_not_included(plane: Plane, fleet: str) -> None:
     plane.serve(fleet)
     metric, unit = example_worker(fleet)
     work(fleet, {Outcome.SUCCESS: TOOK_S}, ENOUGH)

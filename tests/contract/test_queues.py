@@ -116,7 +116,7 @@ def test_no_queues_are_no_readings(subject: Subject) -> None:
 
 @pytest.mark.parametrize("subject", OPEN, indirect=True)
 @pytest.mark.parametrize("name", ["load", "load.fifo"])
-def test_every_body_that_is_sent_waits_in_the_queue(subject: Subject, name: str) -> None:
+def test_every_sent_body_is_in_the_queue(subject: Subject, name: str) -> None:
     url = subject.create(name)
     subject.port.send(url, [json.dumps({"duration_s": 5})] * 23)
     assert subject.port.read([url], plenty) == {url: backlog(visible=23)}

@@ -94,7 +94,7 @@ def test_the_list_is_at_most_five_minutes_old(subject: Subject) -> None:
     assert names(subject) == {"transcription", "queue-proc"}
 
 
-def test_asked_afresh_the_list_is_as_it_is_now(subject: Subject) -> None:
+def test_a_fresh_read_returns_the_current_list(subject: Subject) -> None:
     assert names(subject) == set()
     subject.register(document())
     assert names(subject, fresh=True) == {"transcription"}

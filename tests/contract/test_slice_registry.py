@@ -65,7 +65,7 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
         )
 
 
-def test_it_holds_its_slice_and_nothing_else(subject: Subject) -> None:
+def test_a_slice_registry_holds_only_its_slice(subject: Subject) -> None:
     for text in (document("a"), ecs_document("b"), document("c")):
         subject.register(text)
     registered = subject.slice("a", "b").all(plenty)
@@ -74,7 +74,7 @@ def test_it_holds_its_slice_and_nothing_else(subject: Subject) -> None:
     assert (registered.refused, registered.stale) == ({}, None)
 
 
-def test_it_stays_as_the_tick_read_it_and_asks_for_no_list(subject: Subject) -> None:
+def test_a_slice_registry_keeps_the_ticks_documents_and_reads_no_list(subject: Subject) -> None:
     subject.register(document("a"))
     sliced = subject.slice("a")
     before = subject.asked()
@@ -92,7 +92,7 @@ def test_one_workload_is_read_as_it_is_this_moment(subject: Subject) -> None:
     assert sliced.one("a", plenty).mode is Mode.PAUSED
 
 
-def test_one_that_was_deleted_is_refused_by_name(subject: Subject) -> None:
+def test_a_deleted_workload_is_refused_by_name(subject: Subject) -> None:
     subject.register(document("gone"))
     sliced = subject.slice("gone")
     subject.delete("gone")
@@ -100,7 +100,7 @@ def test_one_that_was_deleted_is_refused_by_name(subject: Subject) -> None:
         sliced.one("gone", plenty)
 
 
-def test_one_that_moved_to_another_fleet_waits_for_the_next_tick_to_see_who_else_claims_it(
+def test_a_workload_that_moved_to_another_fleet_waits_for_the_next_ticks_claim_check(
     subject: Subject,
 ) -> None:
     subject.register(document("a"))
@@ -110,7 +110,7 @@ def test_one_that_moved_to_another_fleet_waits_for_the_next_tick_to_see_who_else
         sliced.one("a", plenty)
 
 
-def test_one_that_is_in_another_slice_is_refused(subject: Subject) -> None:
+def test_a_workload_of_another_slice_is_refused(subject: Subject) -> None:
     for name in ("a", "b"):
         subject.register(document(name))
     with pytest.raises(SluiceError, match="workload b "):

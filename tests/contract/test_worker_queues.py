@@ -84,7 +84,7 @@ def bodies(messages: list[Message]) -> list[str]:
     return [message.body for message in messages]
 
 
-def test_what_was_sent_is_received(subject: Subject) -> None:
+def test_a_sent_message_is_received(subject: Subject) -> None:
     url = subject.create("work")
     subject.send(url, "do it", attributes={"tenant": "a", "raw": b"\x00\x01"})
     (message,) = subject.receive(url)
@@ -96,7 +96,7 @@ def test_what_was_sent_is_received(subject: Subject) -> None:
     assert message.visible_at - message.received_at == pytest.approx(VISIBILITY_S, abs=60)
 
 
-def test_an_empty_queue_brings_nothing(subject: Subject) -> None:
+def test_an_empty_queue_returns_no_message(subject: Subject) -> None:
     assert subject.receive(subject.create("work")) == []
 
 
@@ -107,7 +107,7 @@ def test_a_poll_brings_no_more_than_it_asks_for(subject: Subject, asked: int, br
     assert len(subject.receive(url, asked)) == brought
 
 
-def test_a_long_poll_brings_at_once_what_is_there(subject: Subject) -> None:
+def test_a_long_poll_returns_at_once_if_messages_are_visible(subject: Subject) -> None:
     url = subject.create("work")
     subject.send(url, "waits")
     assert bodies(subject.receive(url, wait_s=20)) == ["waits"]
@@ -120,7 +120,7 @@ def test_a_received_message_is_hidden_from_the_next_poll(subject: Subject) -> No
     assert subject.receive(url) == []
 
 
-def test_a_message_shown_again_is_received_again_and_counted(subject: Subject) -> None:
+def test_a_released_message_is_received_again_and_counted(subject: Subject) -> None:
     url = subject.create("work")
     subject.send(url, "again")
     for receipt in (1, 2, 3):
@@ -161,7 +161,7 @@ def test_deleted_messages_are_gone(subject: Subject) -> None:
     assert subject.port.depth(url) == Depth(visible=0, in_flight=0)
 
 
-def test_a_deleted_message_cannot_be_shown_again(subject: Subject) -> None:
+def test_a_deleted_message_cannot_be_released(subject: Subject) -> None:
     url = subject.create("work")
     subject.send(url, "done")
     messages = subject.receive(url)
@@ -170,7 +170,7 @@ def test_a_deleted_message_cannot_be_shown_again(subject: Subject) -> None:
     assert subject.receive(url) == []
 
 
-def test_a_batch_is_deleted_but_for_what_is_refused(subject: Subject) -> None:
+def test_a_batch_is_deleted_except_the_refused_messages(subject: Subject) -> None:
     url = subject.create("work")
     subject.send(url, *"abc")
     a, b, c = subject.receive(url)
@@ -180,7 +180,7 @@ def test_a_batch_is_deleted_but_for_what_is_refused(subject: Subject) -> None:
     assert subject.port.depth(url) == Depth(visible=0, in_flight=1)
 
 
-def test_a_batch_is_hidden_but_for_what_is_refused(subject: Subject) -> None:
+def test_a_batch_is_hidden_except_the_refused_messages(subject: Subject) -> None:
     url = subject.create("work")
     subject.send(url, *"ab")
     a, b = subject.receive(url)
@@ -218,7 +218,7 @@ def test_every_call_to_a_queue_that_does_not_exist_is_a_config_error(subject: Su
 
 
 @pytest.mark.parametrize("name", ["dead", "dead.fifo"])
-def test_a_buried_message_keeps_what_it_was_and_says_why(subject: Subject, name: str) -> None:
+def test_a_dead_lettered_message_keeps_its_content_and_adds_the_reason(subject: Subject, name: str) -> None:
     url, dead = subject.create(name.replace("dead", "work")), subject.create(name)
     group = "g" if name.endswith(".fifo") else None
     subject.send(url, "poison", group=group, attributes={"tenant": "a", "raw": b"\x00"})
@@ -237,7 +237,7 @@ def test_sending_to_the_dead_letter_queue_does_not_delete_the_message(subject: S
     assert subject.port.depth(url) == Depth(visible=0, in_flight=1)
 
 
-def test_a_reason_that_sqs_would_refuse_is_made_fit_to_be_sent() -> None:
+def test_a_reason_that_sqs_would_refuse_is_made_valid() -> None:
     """Were it refused, the poison would come back for ever: errors carry colours, bytes, or no words."""
     with account.account():
         port = connect(connections=1)
@@ -272,7 +272,7 @@ TYPED: dict[str, str | bytes] = {
 
 
 @pytest.mark.parametrize("name", ["work", "work.fifo"])
-def test_a_buried_message_is_the_message_as_it_came(subject: Subject, name: str) -> None:
+def test_a_dead_lettered_message_keeps_its_body_and_attributes(subject: Subject, name: str) -> None:
     """Types with their labels, the group (also a standard queue's, for fair queues), the trace."""
     url, dead = subject.create(name), subject.create(name.replace("work", "dead"))
     trace = "Root=1-5759e988-bd862e3fe1be46a994272793"
@@ -285,7 +285,9 @@ def test_a_buried_message_is_the_message_as_it_came(subject: Subject, name: str)
     assert (buried.group_id, buried.trace_header) == ("tenant", trace)
 
 
-def test_a_message_with_ten_attributes_is_buried_with_all_of_them_and_no_reason(subject: Subject) -> None:
+def test_a_message_with_ten_attributes_is_dead_lettered_with_them_and_without_a_reason(
+    subject: Subject,
+) -> None:
     """SQS takes ten."""
     url, dead = subject.create("work"), subject.create("dead")
     attributes = {f"a{number}": "x" for number in range(10)}
@@ -296,7 +298,7 @@ def test_a_message_with_ten_attributes_is_buried_with_all_of_them_and_no_reason(
     assert buried.attributes == attributes
 
 
-def test_a_message_buried_for_the_second_time_says_the_second_reason(subject: Subject) -> None:
+def test_a_message_dead_lettered_twice_has_the_second_reason(subject: Subject) -> None:
     """It came back from the dead-letter queue with ten attributes, one of which is the worker's."""
     url, dead = subject.create("work"), subject.create("dead")
     attributes = {f"a{number}": "x" for number in range(9)}
@@ -312,7 +314,7 @@ def test_a_message_buried_for_the_second_time_says_the_second_reason(subject: Su
     ("room", "said"),
     [(0, None), (25, None), (25 + 5, "Value"), (25 + 99, "ValueError: no such tenant")],
 )
-def test_a_reason_is_shortened_to_the_room_that_the_message_leaves_and_then_left_out(
+def test_a_reason_is_shortened_to_the_bytes_left_by_the_message_or_omitted(
     subject: Subject, limit: int, room: int, said: str | None
 ) -> None:
     """SQS counts the body and the names, types and values of the attributes; the queue's own limit holds."""
@@ -326,7 +328,7 @@ def test_a_reason_is_shortened_to_the_room_that_the_message_leaves_and_then_left
     assert buried.attributes.get(REASON) == said
 
 
-def test_a_reason_is_never_cut_within_a_character(subject: Subject) -> None:
+def test_a_reason_is_never_truncated_within_a_character(subject: Subject) -> None:
     url, dead = subject.create("work"), subject.create("dead", max_bytes=1024)
     subject.send(url, "x" * (1024 - len("SluiceWorkerFailureString") - 4))
     (message,) = subject.receive(url)
@@ -348,7 +350,7 @@ def test_a_message_that_the_dead_letter_queue_cannot_hold_is_refused_and_stays(s
 # ---- FIFO --------------------------------------------------------------------------------------------------
 
 
-def test_a_group_comes_in_its_order(subject: Subject) -> None:
+def test_a_group_is_received_in_order(subject: Subject) -> None:
     url = subject.create("work.fifo")
     subject.send(url, *"abcdef", group="g")
     received = subject.receive(url)
@@ -364,21 +366,21 @@ def test_a_group_with_messages_in_flight_waits_and_others_do_not(subject: Subjec
     assert bodies(subject.receive(url)) == ["b1"]
 
 
-def test_a_group_goes_on_once_what_was_in_flight_is_deleted(subject: Subject) -> None:
+def test_a_group_continues_once_its_messages_in_flight_are_deleted(subject: Subject) -> None:
     url = subject.create("work.fifo")
     subject.send(url, "a1", "a2", group="a")
     subject.port.delete(subject.receive(url, 1))
     assert bodies(subject.receive(url)) == ["a2"]
 
 
-def test_a_group_whose_message_went_back_begins_with_it_again(subject: Subject) -> None:
+def test_a_group_restarts_with_the_message_that_was_returned(subject: Subject) -> None:
     url = subject.create("work.fifo")
     subject.send(url, *"abc", group="g")
     subject.port.hide([(message, 0) for message in subject.receive(url, 2)])
     assert bodies(subject.receive(url)) == ["a", "b", "c"]
 
 
-def test_a_group_stays_locked_until_all_that_was_in_flight_is_back(subject: Subject) -> None:
+def test_a_group_stays_locked_until_none_of_its_messages_is_in_flight(subject: Subject) -> None:
     url = subject.create("work.fifo")
     subject.send(url, *"abc", group="g")
     a, b = subject.receive(url, 2)

@@ -125,7 +125,9 @@ def test_retune_target_moves_the_dynamic_target_and_nothing_else(account: Accoun
     ("workload", "event"),
     [("transcription", "bootstrap-asg-direct"), ("queue-proc", "bootstrap-ecs-eventbridge")],
 )
-def test_bootstrap_wakes_an_empty_fleet(workload: str, event: str, account: Account, start: Start) -> None:
+def test_the_bootstrap_function_starts_a_fleet_at_zero(
+    workload: str, event: str, account: Account, start: Start
+) -> None:
     account.send(workload, 3)
     assert account.desired(workload) == 0
     assert start("BootstrapFunction").invoke(sample(event)) is None
@@ -136,7 +138,7 @@ def test_bootstrap_wakes_an_empty_fleet(workload: str, event: str, account: Acco
     ("workload", "event"),
     [("transcription", "shutdown-asg-direct"), ("queue-proc", "shutdown-ecs-eventbridge")],
 )
-def test_shutdown_sends_a_proven_empty_fleet_to_zero(
+def test_shutdown_sets_a_proven_empty_fleet_to_zero(
     workload: str, event: str, account: Account, start: Start
 ) -> None:
     account.set_desired(workload, 2)

@@ -64,7 +64,7 @@ def test_it_ships_what_the_layer_group_needs_in_the_versions_the_tests_run_with(
     assert {name: distribution.version for name, distribution in shipped.items()} == needed
 
 
-def test_nothing_else_travels_with_it(packages: Path, shipped: dict[str, Distribution]) -> None:
+def test_the_layer_contains_nothing_else(packages: Path, shipped: dict[str, Distribution]) -> None:
     owned = {file.parts[0] for distribution in shipped.values() for file in distribution.files or ()}
     scripts = {f"{distribution.name}-{distribution.version}.data" for distribution in shipped.values()}
     present = {path.name for path in packages.iterdir()}

@@ -51,7 +51,7 @@ class TestWhereItCanRun:
         configuration = capsys.readouterr().out
         assert configuration.startswith("skipped: no container engine runs here (`docker info` fails)")
 
-    def test_an_engine_that_does_not_answer_is_none(self, tmp_path: Path) -> None:
+    def test_a_container_engine_that_does_not_answer_is_treated_as_missing(self, tmp_path: Path) -> None:
         configuration = containers.unmet(tmp_path, ends_with(1))
         assert configuration is not None
         assert "no container engine runs here" in configuration
@@ -61,7 +61,7 @@ class TestWhereItCanRun:
         assert configuration is not None
         assert configuration.endswith("run `make build` first")
 
-    def test_with_both_it_goes_on(self, tmp_path: Path) -> None:
+    def test_with_an_engine_and_a_build_it_continues(self, tmp_path: Path) -> None:
         (tmp_path / "template.yaml").touch()
         assert containers.unmet(tmp_path, ends_with(0)) is None
 
@@ -70,7 +70,7 @@ class TestWhereItCanRun:
 
 
 class TestHowContainersReachThisMachine:
-    def test_they_get_its_host_name_which_linux_does_not_resolve_by_itself(self) -> None:
+    def test_containers_get_the_host_name_that_linux_does_not_resolve(self) -> None:
         options = list(containers.OPTIONS)
         assert options[options.index("--add-host") + 1] == f"{containers.HOST_NAME}:host-gateway"
 
@@ -78,10 +78,10 @@ class TestHowContainersReachThisMachine:
         assert containers.host_address(ends_with(0, "lo\n")) == "127.0.0.1"  # lo is an interface, too
 
     @pytest.mark.parametrize("printed", ["no-such-bridge\n", "<no value>\n", ""])
-    def test_where_the_bridge_is_none_of_this_machines_it_listens_at_loopback(self, printed: str) -> None:
+    def test_without_a_local_bridge_interface_it_listens_at_loopback(self, printed: str) -> None:
         assert containers.host_address(ends_with(0, printed)) == "127.0.0.1"
 
-    def test_the_door_is_open_at_that_address_alone(self) -> None:
+    def test_the_embedded_aws_listens_at_that_address_only(self) -> None:
         with listening_at("127.0.0.2") as port, socket.socket() as there, socket.socket() as elsewhere:
             assert there.connect_ex(("127.0.0.2", port)) == 0
             assert elsewhere.connect_ex(("127.0.0.1", port)) != 0
@@ -130,7 +130,7 @@ class TestWhatIsAFailure:
 
             yield running
 
-    def test_a_function_that_does_its_work_is_none(
+    def test_a_function_with_the_expected_outcome_is_not_a_failure(
         self,
         failures: Callable[..., list[str]],
         running: Callable[[str], containers.Invoke],
@@ -138,7 +138,7 @@ class TestWhatIsAFailure:
     ) -> None:
         assert failures(running(server.endpoint)) == []
 
-    def test_a_function_that_never_reaches_its_aws_is_one(
+    def test_a_function_that_never_reaches_aws_is_a_failure(
         self,
         failures: Callable[..., list[str]],
         running: Callable[[str], containers.Invoke],
@@ -151,11 +151,13 @@ class TestWhatIsAFailure:
         assert "asks_aws=False" in configuration
         assert capsys.readouterr().out == "FAILED BootstrapFunction bootstrap-asg-direct\n"
 
-    def test_an_answer_without_any_request_to_aws_is_one(self, failures: Callable[..., list[str]]) -> None:
+    def test_a_response_without_any_request_to_aws_is_a_failure(
+        self, failures: Callable[..., list[str]]
+    ) -> None:
         [configuration] = failures(lambda function, event: None)
         assert "asks_aws=False" in configuration.partition("actual")[2]
 
-    def test_an_account_that_is_not_as_it_should_be_is_one(
+    def test_an_account_in_the_wrong_state_is_a_failure(
         self,
         failures: Callable[..., list[str]],
         running: Callable[[str], containers.Invoke],
@@ -172,11 +174,11 @@ class TestWhatIsAFailure:
         [configuration] = failures(undone)
         assert "desired=(0, 0)" in configuration.partition("actual")[2]
 
-    def test_no_answer_at_all_is_one(self, failures: Callable[..., list[str]]) -> None:
+    def test_a_missing_response_is_a_failure(self, failures: Callable[..., list[str]]) -> None:
         [configuration] = failures(lambda function, event: containers._answer(1, function, event))
         assert "error='no answer'" in configuration
 
-    def test_every_function_and_every_event_is_asked_for(self) -> None:
+    def test_every_function_is_invoked_with_every_event(self) -> None:
         assert len(CASES) == len(FUNCTIONS) * len(EVENTS)
         for function in FUNCTIONS:  # for each function, some event reaches the account
             assert any(actual.asks_aws for (name, _), actual in CASES.items() if name == function)

@@ -76,7 +76,7 @@ def registered(shared_deployment: SharedDeployment, server: Server) -> Scaling:
 
 
 @pytest.mark.parametrize("mode", ["paused", "observe"])
-def test_a_service_that_rests_keeps_its_target_suspended_and_comes_back_as_it_was(
+def test_a_paused_or_observed_service_keeps_its_suspended_target_and_resumes_unchanged(
     mode: str, registered: Scaling, shared_deployment: SharedDeployment, server: Server
 ) -> None:
     shared_deployment.deployment.deploy_workload(ENVIRONMENT, Mode=mode, CreateScalableTarget="true")
@@ -88,7 +88,7 @@ def test_a_service_that_rests_keeps_its_target_suspended_and_comes_back_as_it_wa
     assert scaling(server) == registered
 
 
-def test_a_mode_that_does_not_say_whether_there_is_a_target_changes_nothing(
+def test_an_empty_create_scalable_target_is_refused_and_changes_no_other_target(
     registered: Scaling, server: Server
 ) -> None:
     parameters = {"Name": "other", "QueueName": "other", "FleetType": "ecs", "ClusterName": "workers"}
@@ -126,7 +126,7 @@ def test_renaming_the_workload_keeps_policy_and_target(
     assert not [name for name in alarms if name.startswith("sluice-queue-proc-")]
 
 
-def test_handing_the_target_over_keeps_it_with_all_that_hangs_on_it(
+def test_handing_the_scalable_target_over_keeps_it_with_its_policies(
     registered: Scaling, shared_deployment: SharedDeployment, server: Server
 ) -> None:
     shared_deployment.deployment.deploy_workload(ENVIRONMENT, CreateScalableTarget="false")

@@ -211,7 +211,7 @@ def test_a_live_workload_tracks_its_backlog_alone_and_then_its_arrivals_again_by
 
 
 @pytest.mark.usefixtures("updated")
-def test_observing_takes_the_policy_away(shared_deployment: SharedDeployment, server: Server) -> None:
+def test_mode_observe_removes_the_policy(shared_deployment: SharedDeployment, server: Server) -> None:
     shared_deployment.deployment.deploy_workload("e2e-transcription", Mode="observe")
     assert inventory(server.aws)["AWS::AutoScaling::ScalingPolicy"] == []
     parameter = server.aws("ssm", "GetParameter", Name="/sluice/workloads/transcription")["Parameter"]

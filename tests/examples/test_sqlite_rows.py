@@ -61,7 +61,7 @@ def readings(count: int) -> list[str]:
 
 
 @pytest.mark.usefixtures("worker")
-def test_every_reading_becomes_a_row_and_what_cannot_be_read_a_dead_letter(
+def test_every_reading_becomes_a_row_and_an_unreadable_message_a_dead_letter(
     sqs: InMemorySqs, database: Path
 ) -> None:
     sqs.send(WORK.url, *readings(120), "{", '{"sensor": "a"}', '"text"', "[]")
@@ -82,7 +82,7 @@ def test_a_reading_that_is_delivered_again_is_no_second_row(sqs: InMemorySqs, da
     assert rows(database) == [("a", float(number)) for number in range(30)]
 
 
-def test_a_database_that_fails_brings_the_whole_batch_again(
+def test_a_failing_database_returns_the_whole_batch_to_the_queue(
     sqs: InMemorySqs, database: Path, worker: Worker
 ) -> None:
     with closing(sqlite3.connect(database)) as connection:

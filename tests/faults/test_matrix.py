@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("cell", share(), ids=str)
-def test_nothing_unsafe_happens_when(account: Account, cell: Cell) -> None:
+def test_the_function_stays_safe_when(account: Account, cell: Cell) -> None:
     run_cell(cell, account)
 
 

@@ -248,7 +248,7 @@ def test_a_thousand_workloads_at_the_speed_of_aws_are_all_published(monkeypatch:
 
 
 @pytest.mark.parametrize("call_s", [1.5, 2, 4, 8])
-def test_a_thousand_slow_workloads_are_published_as_far_as_time_reaches_and_the_rest_is_counted(
+def test_a_thousand_slow_workloads_are_published_until_time_is_up_and_the_rest_is_counted(
     monkeypatch: pytest.MonkeyPatch, call_s: float
 ) -> None:
     invocation = Invocation(call_s, monkeypatch)
@@ -261,16 +261,14 @@ def test_a_thousand_slow_workloads_are_published_as_far_as_time_reaches_and_the_
     assert lanes.elapsed_s <= timeouts_s()["publish_backlog"] < MINUTE_S
 
 
-def test_a_tick_whose_time_went_into_publishing_asks_for_no_proofs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tick_without_time_after_publishing_reads_no_proofs(monkeypatch: pytest.MonkeyPatch) -> None:
     lanes, _, published = Invocation(0.6, monkeypatch, own_call_s=worst_call_s(), messages=0).tick()
     assert published
     assert lanes.elapsed_s <= timeouts_s()["publish_backlog"]
 
 
 @pytest.mark.parametrize("count", [400, 1000])
-def test_metrics_that_hang_leave_a_tick_of_fifo_queues_time_to_tell(
-    monkeypatch: pytest.MonkeyPatch, count: int
-) -> None:
+def test_hanging_group_metrics_leave_time_to_log(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     """Each page of an answer may take 24 s, and three metrics of each queue are several calls."""
     invocation = Invocation(AT_ONCE_S, monkeypatch, metrics_call_s=2 * worst_call_s())
     invocation.registry.registered = {each.name: each for each in half_and_half(count, ".fifo")}
@@ -283,7 +281,7 @@ def test_metrics_that_hang_leave_a_tick_of_fifo_queues_time_to_tell(
 
 
 @pytest.mark.parametrize("count", [400, 1000])
-def test_proofs_that_hang_leave_a_tick_time_to_tell(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+def test_hanging_proof_reads_leave_time_to_log(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     invocation = Invocation(AT_ONCE_S, monkeypatch, metrics_call_s=worst_call_s(), messages=0)
     invocation.registry.registered = {each.name: each for each in half_and_half(count)}
     lanes, report, published = invocation.tick()
@@ -293,7 +291,7 @@ def test_proofs_that_hang_leave_a_tick_time_to_tell(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("count", [400, 1000])
-def test_arrivals_that_hang_leave_a_tick_time_to_publish_the_backlog_and_to_tell(
+def test_hanging_arrival_reads_leave_time_to_publish_the_backlog_and_log(
     monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
     invocation = Invocation(AT_ONCE_S, monkeypatch, metrics_call_s=2 * worst_call_s())
@@ -312,7 +310,7 @@ def test_arrivals_that_hang_leave_a_tick_time_to_publish_the_backlog_and_to_tell
     assert all("GetMetricData of" in reason for _, _, reason in report.failures)
 
 
-def test_durations_that_hang_leave_a_round_time_to_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hanging_duration_reads_leave_time_to_log(monkeypatch: pytest.MonkeyPatch) -> None:
     invocation = Invocation(AT_ONCE_S, monkeypatch, metrics_call_s=20 * worst_call_s())
     invocation.registry.registered = {
         each.name: replace(each, target=dynamic_target()) for each in half_and_half(200)
@@ -337,7 +335,7 @@ def test_a_batch_of_shards_at_the_speed_of_aws_is_published_whole(monkeypatch: p
 
 
 @pytest.mark.parametrize("call_s", [0.5, 1.5, 2])
-def test_of_a_batch_of_slow_shards_each_is_published_as_far_as_its_share_of_the_time_reaches(
+def test_each_slow_shard_of_a_batch_is_published_within_its_share_of_the_time(
     monkeypatch: pytest.MonkeyPatch, call_s: float
 ) -> None:
     lanes, report, published = Invocation(call_s, monkeypatch).batch()
@@ -348,7 +346,7 @@ def test_of_a_batch_of_slow_shards_each_is_published_as_far_as_its_share_of_the_
 
 
 @pytest.mark.parametrize("call_s", [AT_ONCE_S, 0.5, 2])
-def test_a_batch_of_shards_ends_in_its_time_however_slowly_cloudwatch_answers(
+def test_a_batch_of_shards_ends_in_time_even_if_cloudwatch_is_slow(
     monkeypatch: pytest.MonkeyPatch, call_s: float
 ) -> None:
     lanes, report, _ = Invocation(call_s, monkeypatch, own_call_s=worst_call_s(), messages=0).batch()
@@ -371,7 +369,7 @@ def worst_call_s() -> float:
 
 
 @pytest.mark.parametrize("function", timeouts_s())
-def test_one_call_that_fails_in_every_attempt_leaves_the_invocation_time_to_tell(function: str) -> None:
+def test_one_call_that_fails_in_every_attempt_leaves_time_to_log(function: str) -> None:
     assert worst_call_s() < timeouts_s()[function]
 
 
@@ -379,10 +377,10 @@ def test_what_is_kept_for_publishing_covers_a_call_that_fails_in_every_attempt()
     assert worst_call_s() <= wiring.RESERVE_S
 
 
-def test_a_tick_may_read_for_as_long_as_a_call_that_fails_in_every_attempt() -> None:
+def test_a_tick_has_read_time_for_a_call_that_fails_in_every_attempt() -> None:
     assert worst_call_s() <= timeouts_s()["publish_backlog"] - wiring.RESERVE_S
 
 
-def test_a_tick_ends_before_the_next_and_an_alarm_before_lambda_tries_again() -> None:
+def test_a_tick_ends_before_the_next_and_an_alarm_before_lambda_retries() -> None:
     assert timeouts_s()["publish_backlog"] < MINUTE_S
     assert max(timeouts_s()[function] for function in ("bootstrap", "shutdown")) <= MINUTE_S

@@ -10,5 +10,5 @@ from tests.faults.matrix import Cell, cells, run_cell
 
 
 @pytest.mark.parametrize("cell", cells(), ids=str)
-def test_nothing_unsafe_happens_when(account: Account, cell: Cell) -> None:
+def test_the_function_stays_safe_when(account: Account, cell: Cell) -> None:
     run_cell(cell, account)

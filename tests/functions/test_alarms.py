@@ -29,7 +29,7 @@ def decision(plane: Plane) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("event", "kind"), BOOTSTRAPS)
-def test_the_bootstrap_alarm_wakes_its_own_fleet(plane: Plane, event: str, kind: str) -> None:
+def test_the_bootstrap_alarm_bootstraps_its_own_fleet(plane: Plane, event: str, kind: str) -> None:
     for url in plane.queues.values():
         account.send(url, 3)
     plane.invoke("bootstrap", sample(event))
@@ -63,7 +63,7 @@ def test_a_bootstrap_alarm_that_comes_late_or_twice_never_lowers_the_fleet(
 
 
 @pytest.mark.parametrize(("event", "kind"), SHUTDOWNS)
-def test_the_shutdown_alarm_sends_a_proven_empty_fleet_to_its_minimum(
+def test_the_shutdown_alarm_sets_a_proven_empty_fleet_to_its_minimum(
     plane: Plane, event: str, kind: str
 ) -> None:
     for each in ("asg", "ecs"):
@@ -112,7 +112,7 @@ def test_the_shutdown_alarm_without_a_proof_changes_nothing(plane: Plane, event:
 @pytest.mark.parametrize(
     ("event", "state"), [("alarm-ok", "OK"), ("alarm-insufficient", "INSUFFICIENT_DATA")]
 )
-def test_an_alarm_that_does_not_ring_is_acknowledged_and_nothing_else(
+def test_an_alarm_event_that_is_not_in_alarm_is_only_acknowledged(
     plane: Plane, function: str, event: str, state: str
 ) -> None:
     account.send(plane.queues["asg"], 3)
@@ -165,7 +165,7 @@ def test_an_alarm_of_a_workload_that_is_not_registered_fails(plane: Plane) -> No
         plane.invoke("bootstrap", sample("bootstrap-asg-direct"))
 
 
-def test_a_queue_that_cannot_be_read_fails_the_invocation_so_that_lambda_asks_again(plane: Plane) -> None:
+def test_a_queue_that_cannot_be_read_fails_the_invocation_so_that_lambda_retries(plane: Plane) -> None:
     account.client("sqs").delete_queue(QueueUrl=plane.queues["asg"])
     with pytest.raises(TransientError, match="bootstrap of transcription is held: GetQueueAttributes"):
         plane.invoke("bootstrap", sample("bootstrap-asg-direct"))
@@ -173,7 +173,7 @@ def test_a_queue_that_cannot_be_read_fails_the_invocation_so_that_lambda_asks_ag
 
 
 @pytest.mark.parametrize(("mode", "outcome"), [("observe", "observed"), ("paused", "held")])
-def test_a_mode_that_is_changed_by_hand_counts_at_once(plane: Plane, mode: str, outcome: str) -> None:
+def test_a_manual_change_of_the_mode_applies_at_once(plane: Plane, mode: str, outcome: str) -> None:
     account.send(plane.queues["asg"], 3)
     account.register(document(mode=mode))
     plane.invoke("bootstrap", sample("bootstrap-asg-direct"))

@@ -65,7 +65,7 @@ def test_no_function_imports_what_it_does_not_need(brought: dict[str, str], modu
 
 
 @pytest.mark.parametrize("module", NOT_NEEDED)
-def test_what_is_not_needed_is_called_by_its_right_name(module: str) -> None:
+def test_the_modules_that_are_not_needed_exist(module: str) -> None:
     assert importlib.util.find_spec(module), f"there is no module {module}"
 
 

@@ -21,7 +21,7 @@ def test_the_schedule_publishes_every_workload_at_its_minute_under_its_fleets_di
     assert plane.points("ecs") == {NOON: 0}
 
 
-def test_each_workloads_line_carries_all_that_was_seen_and_the_plane_counts_itself(plane: Plane) -> None:
+def test_each_workloads_line_has_its_whole_observation_and_the_plane_its_counters(plane: Plane) -> None:
     account.send(plane.queues["asg"], 3)
     plane.ask_for("asg", 2)
     plane.invoke("publish_backlog", sample("schedule"))
@@ -64,7 +64,7 @@ def test_a_stale_tick_is_counted_and_changes_nothing(plane: Plane) -> None:
 
 
 @pytest.mark.parametrize("kind", ["asg", "ecs"])
-def test_a_tick_wakes_a_fleet_whose_alarm_was_missed(plane: Plane, kind: str) -> None:
+def test_a_tick_bootstraps_a_fleet_whose_alarm_was_missed(plane: Plane, kind: str) -> None:
     account.send(plane.queues[kind], 3)
     plane.invoke("publish_backlog", sample("schedule"))
     assert plane.desired(kind) == 1
@@ -84,9 +84,7 @@ def test_a_tick_wakes_a_fleet_whose_alarm_was_missed(plane: Plane, kind: str) ->
 
 
 @pytest.mark.parametrize("kind", ["asg", "ecs"])
-def test_ticks_over_an_empty_queue_prove_it_and_send_the_fleet_to_its_minimum(
-    plane: Plane, kind: str
-) -> None:
+def test_ticks_over_an_empty_queue_prove_it_and_set_the_fleet_to_its_minimum(plane: Plane, kind: str) -> None:
     plane.ask_for(kind, 2)
     desired = []
     for minute in range(6):
@@ -106,7 +104,7 @@ def test_a_duplicate_tick_adds_no_second_minute_and_no_second_act(plane: Plane) 
     assert len(acted) == 1
 
 
-def test_a_queue_that_is_gone_is_counted_while_the_other_workload_is_served(plane: Plane) -> None:
+def test_a_deleted_queue_is_counted_while_the_other_workload_is_served(plane: Plane) -> None:
     account.client("sqs").delete_queue(QueueUrl=plane.queues["asg"])
     plane.invoke("publish_backlog", sample("schedule"))
     assert (plane.points("asg"), plane.points("ecs")) == ({}, {NOON: 0})
@@ -118,7 +116,7 @@ def test_a_queue_that_is_gone_is_counted_while_the_other_workload_is_served(plan
     assert counted["ObservationFailed"] == [1]
 
 
-def test_a_registry_without_workloads_is_a_quiet_tick(plane: Plane) -> None:
+def test_a_tick_without_workloads_logs_nothing(plane: Plane) -> None:
     for name in ("transcription", "queue-proc"):
         account.client("ssm").delete_parameter(Name=f"{account.PREFIX}/{name}")
     plane.invoke("publish_backlog", sample("schedule"))
@@ -137,7 +135,7 @@ def test_a_registry_without_workloads_is_a_quiet_tick(plane: Plane) -> None:
         AssertionError("ours"),
     ],
 )
-def test_a_defect_in_one_read_leaves_the_others_served_and_fails_the_invocation_with_its_trace(
+def test_a_defect_in_one_read_fails_the_invocation_with_its_trace_after_serving_the_others(
     plane: Plane, monkeypatch: pytest.MonkeyPatch, defect: Exception
 ) -> None:
     """Here in what reads groups, which a workload on a service has nothing to do with."""
@@ -159,7 +157,7 @@ def test_a_defect_in_one_read_leaves_the_others_served_and_fails_the_invocation_
     assert lines[-1]["InvocationFailed"] == [1]
 
 
-def test_a_defect_that_many_workloads_meet_shows_its_trace_once(
+def test_a_defect_that_hits_many_workloads_logs_its_trace_once(
     plane: Plane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for index in range(3):
@@ -180,7 +178,7 @@ def test_a_defect_that_many_workloads_meet_shows_its_trace_once(
 @pytest.mark.parametrize(
     ("function", "event"), [("bootstrap", "bootstrap-asg-direct"), ("shutdown", "shutdown-asg-direct")]
 )
-def test_a_defect_met_by_an_alarms_function_ends_it_with_the_defect_itself(
+def test_a_defect_in_an_alarms_function_is_raised_unchanged(
     plane: Plane, monkeypatch: pytest.MonkeyPatch, function: str, event: str
 ) -> None:
     def broken(*_: object) -> NoReturn:

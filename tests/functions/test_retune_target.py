@@ -53,7 +53,7 @@ def test_another_stacks_change_is_acknowledged_and_touches_nothing(plane: Plane)
     assert not [line for line in plane.lines() if "decision" in line]
 
 
-def test_without_a_single_measured_message_the_target_stays_and_the_line_is_still_json(plane: Plane) -> None:
+def test_without_measured_messages_the_target_stays_and_the_line_is_valid_json(plane: Plane) -> None:
     plane.invoke("retune_target", sample("schedule"))
     assert (plane.target("asg"), plane.target("ecs")) == (10, 10)
     decisions = [line for line in plane.lines() if "decision" in line]
@@ -61,7 +61,7 @@ def test_without_a_single_measured_message_the_target_stays_and_the_line_is_stil
     assert decisions[0]["processing"] == {"seconds": None, "samples": 0, "window_s": 86_400}
 
 
-def test_a_policy_that_is_gone_is_logged_the_other_target_moves_and_the_round_fails(plane: Plane) -> None:
+def test_a_missing_policy_is_logged_and_fails_the_round_after_the_other_target_moved(plane: Plane) -> None:
     plane.processed("asg", seconds=48)
     plane.processed("ecs", seconds=48)
     account.client("autoscaling").delete_policy(

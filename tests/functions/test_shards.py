@@ -53,7 +53,7 @@ def test_a_tick_of_too_many_workloads_sends_them_on_and_publishes_nothing_itself
     assert counted["ShardsSent"] == [2]
 
 
-def test_the_shards_publish_and_wake_at_the_ticks_minute_and_twice_delivered_change_nothing(
+def test_the_shards_publish_and_bootstrap_for_the_ticks_minute_and_a_second_delivery_changes_nothing(
     plane: Plane, shards: str
 ) -> None:
     account.send(plane.queues["asg"], 3)
@@ -74,7 +74,7 @@ def test_the_sample_shard_serves_its_workloads(plane: Plane, shards: str) -> Non
     assert (plane.points("asg"), plane.points("ecs")) == ({NOON: 1.5}, {NOON: 0})
 
 
-def test_a_shard_past_its_minute_is_counted_and_let_go(plane: Plane, shards: str) -> None:
+def test_a_shard_past_its_minute_is_counted_and_dropped(plane: Plane, shards: str) -> None:
     plane.at(NOON + timedelta(seconds=111))
     assert plane.invoke("publish_backlog", sample("shard")) == SERVED
     assert plane.points("asg") == {}
@@ -82,9 +82,7 @@ def test_a_shard_past_its_minute_is_counted_and_let_go(plane: Plane, shards: str
     assert counted["StaleTick"] == [1]
 
 
-def test_of_a_batch_only_what_failed_is_asked_for_again_and_the_log_names_it(
-    plane: Plane, shards: str
-) -> None:
+def test_only_the_failed_shards_of_a_batch_are_retried_and_logged(plane: Plane, shards: str) -> None:
     plane.invoke("publish_backlog", sample("schedule"))
     batch = delivered(shards)
     batch["Records"].insert(0, sample("shard")["Records"][0] | {"messageId": "bad", "body": "hello"})
@@ -98,7 +96,7 @@ def test_of_a_batch_only_what_failed_is_asked_for_again_and_the_log_names_it(
     assert lines[-1]["ShardFailed"] == [1]
 
 
-def test_a_batch_that_fails_as_a_whole_ends_the_invocation_visibly_failed(plane: Plane, shards: str) -> None:
+def test_a_batch_that_fails_as_a_whole_fails_the_invocation(plane: Plane, shards: str) -> None:
     record = sample("shard")["Records"][0] | {"body": "hello"}
     with pytest.raises(TransientError, match="all 2 shards of this batch failed"):
         plane.invoke("publish_backlog", {"Records": [record, record | {"messageId": "other"}]})
@@ -128,7 +126,7 @@ def test_too_many_workloads_and_no_queue_fail_with_the_missing_setting(
         plane.invoke("publish_backlog", sample("schedule"))
 
 
-def test_a_queue_that_is_gone_fails_the_tick_and_names_the_slices(plane: Plane, shards: str) -> None:
+def test_a_missing_shard_queue_fails_the_tick_and_names_the_slices(plane: Plane, shards: str) -> None:
     account.client("sqs").delete_queue(QueueUrl=shards)
     with pytest.raises(TransientError, match="2 of 2 shards could not be sent"):
         plane.invoke("publish_backlog", sample("schedule"))
@@ -156,7 +154,7 @@ def slow_sending(shards: str) -> Iterator[None]:
     events.unregister("before-call.sqs.SendMessageBatch", linger)
 
 
-def test_a_tick_that_has_no_time_left_for_reading_still_has_what_is_kept_for_publishing_to_send(
+def test_a_tick_without_time_to_read_can_still_send_in_the_publishing_reserve(
     plane: Plane, slow_sending: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wiring.ports().registry.all(plenty)

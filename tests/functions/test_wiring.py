@@ -47,7 +47,7 @@ def test_all_missing_settings_are_named_at_once() -> None:
         wiring.ports({})
 
 
-def test_a_warm_process_keeps_its_ports_and_a_cold_one_builds_it_anew() -> None:
+def test_a_warm_process_keeps_its_ports_and_a_cold_one_rebuilds_them() -> None:
     first = wiring.ports(SETTINGS)
     assert wiring.ports(dict(SETTINGS)) is first
     assert first.namespace == "Sluice"
@@ -125,7 +125,7 @@ def slow_reads() -> Iterator[None]:
 
 
 @pytest.mark.parametrize(("remaining_s", "read"), [(25, False), (35, True)])
-def test_a_tick_reads_for_what_the_invocation_has_left_less_what_it_keeps_for_publishing(
+def test_a_tick_may_read_for_the_remaining_time_minus_the_publishing_reserve(
     plane: Plane, slow_reads: None, monkeypatch: pytest.MonkeyPatch, remaining_s: int, read: bool
 ) -> None:
     wiring.ports().registry.all(plenty)
@@ -140,7 +140,7 @@ def test_a_tick_reads_for_what_the_invocation_has_left_less_what_it_keeps_for_pu
 @pytest.mark.parametrize(
     ("function", "event"), [("bootstrap", "bootstrap-asg-direct"), ("shutdown", "shutdown-asg-direct")]
 )
-def test_an_alarm_without_time_to_read_fails_so_that_lambda_asks_again(
+def test_an_alarm_without_time_to_read_fails_so_that_lambda_retries(
     plane: Plane, slow_reads: None, monkeypatch: pytest.MonkeyPatch, function: str, event: str
 ) -> None:
     monkeypatch.setattr(Context, "get_remaining_time_in_millis", lambda _: 15_000)
@@ -165,7 +165,7 @@ def test_every_line_carries_the_id_of_its_request(plane: Plane, function: str, e
     assert {line["function_request_id"] for line in lines} <= {Context.aws_request_id}
 
 
-def test_as_many_hanging_queues_as_there_are_threads_leave_the_fleets_and_metrics_theirs(
+def test_hanging_queues_on_every_thread_do_not_block_fleet_and_metric_reads(
     plane: Plane,
 ) -> None:
     """Calls that hang keep their threads beyond the time for reading: those of their own port alone."""

@@ -59,7 +59,7 @@ def logged(run: ScenarioRun, request: Request) -> bool:
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_each_permission_a_function_uses_is_missed_by_name_once_it_is_gone(
+def test_a_removed_permission_is_named_in_the_error(
     scenarios: Scenarios, recorded: Recorded, function: str
 ) -> None:
     by_name = {scenario.name: scenario for scenario in scenarios.scenarios}
@@ -73,7 +73,7 @@ def test_each_permission_a_function_uses_is_missed_by_name_once_it_is_gone(
     assert not_logged == []
 
 
-def test_calls_that_no_function_makes_pass_the_gate_unseen(scenarios: Scenarios) -> None:
+def test_calls_outside_a_function_are_not_recorded(scenarios: Scenarios) -> None:
     before = len(scenarios.gate.calls)
     for scenario in scenarios.scenarios[:3]:
         scenario.arrange()

@@ -27,9 +27,7 @@ PROBED_WITHOUT_A_NAME = {
 MAY_LOOK_AT_UNTAGGED = {"ecs:DescribeServices"}
 
 
-def test_every_function_was_seen_at_work_on_both_kinds_of_fleet(
-    recorded: Recorded, plane: ResolvedStack
-) -> None:
+def test_every_function_was_observed_with_both_fleet_types(recorded: Recorded, plane: ResolvedStack) -> None:
     failed = {each.scenario.name: each.failure for each in recorded.runs if each.failure}
     assert failed == {}
     asked = {(use.role, use.request.action) for use in recorded.uses}
@@ -45,7 +43,7 @@ def test_every_function_was_seen_at_work_on_both_kinds_of_fleet(
     assert set(role_of_functions(plane).values()) <= set(recorded.roles)
 
 
-def test_a_tick_counts_what_keeps_arriving_at_each_queue_by_the_target_in_force(recorded: Recorded) -> None:
+def test_a_tick_counts_sustained_arrivals_of_each_queue_by_the_current_target(recorded: Recorded) -> None:
     [tick] = [each for each in recorded.runs if each.scenario.name == "tick, messages keep arriving"]
     logged = {line.record["workload"]: line.record for line in tick.log if "arrivals_per_s" in line.record}
     assert logged.keys() == WORKLOADS.keys()
@@ -63,7 +61,7 @@ def test_every_grant_is_used_by_a_call_or_by_aws_on_our_behalf(recorded: Recorde
     assert [str(grant) for grant in surplus(recorded.roles, recorded.uses)] == []
 
 
-def test_each_grant_taken_away_is_missed(recorded: Recorded) -> None:
+def test_each_removed_grant_is_needed(recorded: Recorded) -> None:
     taken = list(grants(recorded.roles))
     missed = [grant for grant in taken if refused(revoked(recorded.roles, grant), recorded.uses)]
     assert missed == taken
@@ -131,7 +129,7 @@ def test_no_role_reaches_into_another_account_or_region(recorded: Recorded) -> N
 
 
 @pytest.mark.parametrize("value", [None, "", "Managed", "managed ", "unmanaged"])
-def test_no_role_touches_a_fleet_or_queue_without_the_tag(recorded: Recorded, value: str | None) -> None:
+def test_no_role_may_change_a_fleet_or_queue_without_the_tag(recorded: Recorded, value: str | None) -> None:
     tagged = of_users(recorded)
     assert {each.action for each in tagged} == {
         "application-autoscaling:PutScalingPolicy",
@@ -152,7 +150,7 @@ def test_no_role_touches_a_fleet_or_queue_without_the_tag(recorded: Recorded, va
     assert allowed(recorded, untagged) == []
 
 
-def test_the_tag_under_another_name_opens_nothing(recorded: Recorded) -> None:
+def test_a_tag_with_another_name_grants_nothing(recorded: Recorded) -> None:
     renamed = [
         replace(each, context={key.replace(TAG, f"{TAG}-not"): kept for key, kept in each.context.items()})
         for each in of_users(recorded)
@@ -182,7 +180,7 @@ def test_only_the_registry_is_read_of_the_parameter_store(recorded: Recorded) ->
     assert allowed(recorded, asked) == []
 
 
-def test_a_function_writes_no_log_but_its_own(recorded: Recorded) -> None:
+def test_a_function_writes_only_its_own_log(recorded: Recorded) -> None:
     logged = [each for each in recorded.on_behalf if each.request.action == "logs:PutLogEvents"]
     assert len(logged) == 5
     for each in logged:
@@ -201,9 +199,7 @@ def test_metrics_go_to_the_planes_namespace_only(recorded: Recorded, namespace: 
     ["sluice-transcription-bootstrap", "TargetTracking-transcription-AlarmHigh-1", "TargetTracking-table/t"],
 )
 @pytest.mark.parametrize("action", sorted(PROBED_WITHOUT_A_NAME))
-def test_no_role_writes_or_sees_an_alarm_but_the_one_that_retunes(
-    recorded: Recorded, action: str, alarm: str
-) -> None:
+def test_only_the_retune_role_reads_or_writes_alarms(recorded: Recorded, action: str, alarm: str) -> None:
     asked = Request(action=action, resource=arn("cloudwatch", f"alarm:{alarm}"))
     assert allowed(recorded, [asked]) == [str(Use(role="RetuneTargetRole", request=asked))]
 

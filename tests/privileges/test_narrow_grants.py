@@ -49,11 +49,11 @@ def too_wide(grant: Grant) -> str:
     return ""
 
 
-def test_every_resource_is_as_narrow_as_aws_lets_it_be(granted: list[Grant]) -> None:
+def test_every_resource_is_as_narrow_as_aws_allows(granted: list[Grant]) -> None:
     assert [reason for reason in map(too_wide, granted) if reason] == []
 
 
-def test_every_condition_is_one_that_aws_looks_at(granted: list[Grant]) -> None:
+def test_every_condition_key_is_supported_by_aws(granted: list[Grant]) -> None:
     unknown = [
         f"{grant}: {condition.key}"
         for grant in granted
@@ -63,7 +63,7 @@ def test_every_condition_is_one_that_aws_looks_at(granted: list[Grant]) -> None:
     assert unknown == []
 
 
-def test_what_takes_no_resource_and_writes_is_narrowed_by_a_condition(granted: list[Grant]) -> None:
+def test_a_write_action_without_resources_is_limited_by_a_condition(granted: list[Grant]) -> None:
     reads = ("Describe", "Get", "List")
     unbounded = [
         str(grant)

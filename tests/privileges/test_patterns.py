@@ -50,7 +50,7 @@ def test_an_arn_covers_itself(arn: str) -> None:
 
 
 @given(arns, st.data())
-def test_a_wildcard_in_place_of_any_text_within_a_part_still_covers(arn: str, data: st.DataObject) -> None:
+def test_a_wildcard_within_an_arn_part_still_covers(arn: str, data: st.DataObject) -> None:
     parts = arn.split(":", 5)
     index = data.draw(st.integers(0, 5))
     start = data.draw(st.integers(0, len(parts[index])))
@@ -60,9 +60,7 @@ def test_a_wildcard_in_place_of_any_text_within_a_part_still_covers(arn: str, da
 
 
 @given(arns, st.integers(0, 4), texts.filter(bool))
-def test_whatever_stands_after_it_an_arn_of_another_account_is_not_covered(
-    arn: str, index: int, more: str
-) -> None:
+def test_an_arn_of_another_account_is_never_covered(arn: str, index: int, more: str) -> None:
     parts = arn.split(":", 5)
     elsewhere = [*parts[:index], parts[index] + more, *parts[index + 1 :]]
     assert not matches(":".join([*parts[:5], "*"]), ":".join(elsewhere))
@@ -80,5 +78,5 @@ def test_two_patterns_that_cover_one_arn_overlap(one: str, other: str, arn: str)
 
 
 @given(patterns, arns)
-def test_a_pattern_overlaps_an_arn_where_it_covers_it_and_nowhere_else(pattern: str, arn: str) -> None:
+def test_a_pattern_overlaps_an_arn_only_if_it_covers_it(pattern: str, arn: str) -> None:
     assert overlap(pattern, arn) == overlap(arn, pattern) == matches(pattern, arn)

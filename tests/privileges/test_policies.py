@@ -41,7 +41,7 @@ def allowed(request: Request = READ, **changes: Any) -> bool:
     return decide(parse(document(**changes)), request).allowed
 
 
-def test_action_resource_and_condition_that_agree_allow() -> None:
+def test_a_matching_action_resource_and_condition_allow() -> None:
     [statement] = parse(document())
     assert decide([statement], READ).by is statement
 
@@ -64,7 +64,7 @@ def test_nothing_is_allowed_by_no_statement() -> None:
         {"Condition": {"StringEquals": {TAG: "managed"}, "StringLike": {"aws:PrincipalArn": "*"}}},
     ],
 )
-def test_one_thing_that_does_not_agree_denies(changes: dict[str, Any]) -> None:
+def test_one_mismatch_denies(changes: dict[str, Any]) -> None:
     assert not allowed(**changes)
 
 
@@ -82,11 +82,11 @@ def test_one_thing_that_does_not_agree_denies(changes: dict[str, Any]) -> None:
         {"Sid": "Named"},
     ],
 )
-def test_what_agrees_in_another_way_allows_too(changes: dict[str, Any]) -> None:
+def test_another_matching_statement_also_allows(changes: dict[str, Any]) -> None:
     assert allowed(**changes)
 
 
-def test_a_key_the_request_lacks_fulfils_no_condition() -> None:
+def test_a_key_that_the_request_lacks_meets_no_condition() -> None:
     assert not allowed(replace(READ, context={}))
 
 
@@ -124,7 +124,9 @@ def test_a_key_the_request_lacks_fulfils_no_condition() -> None:
         (document() | {"Id": "x"}, "Id in a policy document is not evaluated"),
     ],
 )
-def test_what_it_does_not_know_it_refuses_with_a_sentence(policy: dict[str, Any], sentence: str) -> None:
+def test_unsupported_policy_elements_are_refused_with_a_sentence(
+    policy: dict[str, Any], sentence: str
+) -> None:
     with pytest.raises(NotEvaluatedError) as refused:
         parse(policy)
     assert sentence in str(refused.value)
@@ -162,7 +164,7 @@ requests = st.builds(
 
 
 @given(st.lists(statements, max_size=4), statements, requests)
-def test_a_further_statement_takes_nothing_away(
+def test_a_further_statement_removes_no_permission(
     some: list[Statement], further: Statement, request: Request
 ) -> None:
     if decide(some, request).allowed:
@@ -176,21 +178,21 @@ def test_the_order_of_statements_has_no_meaning(some: list[Statement], request: 
 
 
 @given(statements, requests)
-def test_a_condition_less_never_denies_what_it_allowed(statement: Statement, request: Request) -> None:
+def test_removing_a_condition_never_denies_what_it_allowed(statement: Statement, request: Request) -> None:
     if statement.allows(request):
         assert replace(statement, conditions=statement.conditions[1:]).allows(request)
 
 
 @given(statements, requests)
-def test_a_key_that_no_condition_names_changes_nothing(statement: Statement, request: Request) -> None:
+def test_a_condition_key_that_no_condition_names_changes_nothing(
+    statement: Statement, request: Request
+) -> None:
     told_more = replace(request, context={**request.context, "k3": "one"})
     assert statement.allows(told_more) == statement.allows(request)
 
 
 @given(st.lists(statements, max_size=4), requests)
-def test_what_is_allowed_is_denied_once_every_statement_that_allows_it_lacks_the_action(
-    some: list[Statement], request: Request
-) -> None:
+def test_removing_an_action_from_every_statement_denies_it(some: list[Statement], request: Request) -> None:
     less = tuple(some)
     for statement in some:
         if statement.allows(request):

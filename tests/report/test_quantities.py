@@ -28,14 +28,12 @@ from sluice_report import quantities
         (1e-9, "under 0.00001 %"),
     ],
 )
-def test_a_share_is_truncated_and_keeps_enough_digits_to_differ_from_all(
-    part: float | None, written: str
-) -> None:
+def test_a_share_is_truncated_and_never_shown_as_100_percent(part: float | None, written: str) -> None:
     assert quantities.share(part) == written
 
 
 @given(st.floats(0, 1, exclude_max=True), st.sampled_from([0.5, 0.9, 0.95, 0.99, 0.999, 0.9999, 1.0]))
-def test_a_share_short_of_a_promise_is_never_written_as_the_promise(part: float, promised: float) -> None:
+def test_a_share_below_the_promise_is_never_rounded_up_to_it(part: float, promised: float) -> None:
     if part < promised:
         written = quantities.share(part).removesuffix(" %").removeprefix("under ")
         assert Decimal(written) < 100 * Decimal(repr(promised)) or part == 0

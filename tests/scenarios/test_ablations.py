@@ -114,7 +114,7 @@ def test_a_sum_of_metrics_that_may_be_missing_never_shuts_the_group_down(
     ],
     ids=["wrong expression", "no permission", "nameless description"],
 )
-def test_a_mistake_in_a_template_leaves_the_group_at_zero(
+def test_a_template_with_a_mistake_leaves_the_group_at_zero(
     checkout_with: Callable[[str, str, str], Path], file: str, old: str, new: str
 ) -> None:
     """The run uses what is deployed: without the publisher, only the alarm can start the group."""

@@ -13,7 +13,7 @@ def morning() -> Recording:
     return day.run_minutes(day.DAWN, day.DAWN + 3 * day.HOUR)
 
 
-def test_the_service_wakes_and_follows_the_rising_load_with_nothing_lost(morning: Recording) -> None:
+def test_the_service_starts_and_follows_the_rising_load_without_losing_messages(morning: Recording) -> None:
     assert morning.summary.ok
     assert morning.summary.sent == morning.summary.processed > 1_500
     assert 2 <= morning.summary.peak_instances <= 6

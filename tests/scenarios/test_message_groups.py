@@ -29,7 +29,7 @@ def staging() -> Recording:
     return run_scenario(scenario=COMPILER_STAGING)
 
 
-def test_more_instances_run_than_there_are_groups_to_work_on(staging: Recording) -> None:
+def test_more_instances_than_message_groups_run(staging: Recording) -> None:
     assert staging.summary.peak_instances == 4
     assert max(minute.in_flight for minute in staging.minutes) == GROUPS
     assert staging.summary.ok
@@ -76,7 +76,7 @@ def test_it_is_logged_every_five_minutes_for_the_minutes_before(one_group: Recor
         assert until == f" until {said - MINUTE:%H:%M}"
 
 
-def test_four_instances_are_no_faster_than_two(staging: Recording) -> None:
+def test_four_instances_are_not_faster_than_two(staging: Recording) -> None:
     two = run_scenario(scenario=COMPILER_STAGING, parameters={"MaxCapacity": "2"})
     assert two.summary.ok
     assert _done(two) == _done(staging)

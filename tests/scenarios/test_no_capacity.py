@@ -83,7 +83,7 @@ def test_the_tick_logs_the_message_of_aws_until_an_instance_starts(
 
 
 @CASES
-def test_a_fleet_that_boots_is_not_reported(
+def test_a_booting_fleet_is_not_reported(
     scenario: Scenario, fail_launches: FailLaunches, message: str
 ) -> None:
     recording = run_scenario(scenario=scenario, parameters=WITH_NOTIFICATIONS)

@@ -32,7 +32,7 @@ def waits_of(summary: Summary) -> Waits:
     return summary.waits
 
 
-def test_a_target_that_fills_the_whole_promise_does_not_keep_it(transcription: Recording) -> None:
+def test_a_target_that_uses_the_whole_promise_does_not_keep_it(transcription: Recording) -> None:
     """8 messages of a minute each for 8 minutes leave no time for a burst to be noticed and for a boot."""
     waits = waits_of(transcription.summary)
     assert waits.promise_s == 480
@@ -43,7 +43,7 @@ def test_a_target_that_fills_the_whole_promise_does_not_keep_it(transcription: R
     assert "a higher MaxCapacity" in sentences.why_late(transcription.summary)
 
 
-def test_the_same_load_keeps_the_promise_where_settings_leave_room_for_noticing_and_booting() -> None:
+def test_the_same_load_keeps_the_promise_if_settings_leave_time_for_detection_and_boot() -> None:
     kept = run_scenario(scenario=TRANSCRIPTION_IN_TIME).summary
     assert (kept.ok, kept.sent) == (True, 84)
     assert waits_of(kept).promise_s == 480
@@ -65,7 +65,7 @@ def test_messages_of_one_batch_start_one_after_the_other() -> None:
     assert waits.p99_s - waits.p50_s == pytest.approx(5 * 2)
 
 
-def test_instances_are_billed_from_their_launch_until_they_are_gone(transcription: Recording) -> None:
+def test_instances_are_billed_from_their_launch_until_they_are_terminated(transcription: Recording) -> None:
     """Of a fleet whose every change falls on a minute's end these are the hours of those asked for."""
     asked_hours = sum(minute.desired for minute in transcription.minutes) / 60
     running_hours = sum(minute.running for minute in transcription.minutes) / 60
@@ -73,7 +73,7 @@ def test_instances_are_billed_from_their_launch_until_they_are_gone(transcriptio
     assert transcription.summary.instance_hours == pytest.approx(asked_hours, abs=0.15)
 
 
-def test_a_scenario_may_promise_otherwise_than_its_target() -> None:
+def test_a_scenario_may_have_a_promise_other_than_its_target() -> None:
     brief = replace(BULK_CONSUMER, bursts={3: 20}, max_minutes=12)
     assert waits_of(run_scenario(scenario=brief).summary).promise_s == 4320
 
@@ -120,7 +120,7 @@ def test_the_table_has_waits_hours_and_a_share_that_is_not_rounded_up(
     assert "booted" not in shown.stdout, "a minor cause"
 
 
-def test_messages_that_never_started_are_not_said_to_have_started(canned_summaries: list[Summary]) -> None:
+def test_messages_that_never_started_are_not_reported_as_started(canned_summaries: list[Summary]) -> None:
     waits = Waits(promise_s=480, attainment=0.0, p50_s=9960, p99_s=9960)
     canned_summaries.append(
         summary(sent=24, processed=0, left=24, waits=waits, late_by_cause={Cause.NONE_RUNNING: 1.0})

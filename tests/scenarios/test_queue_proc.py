@@ -78,7 +78,7 @@ def test_processed_messages_do_not_raise_the_alarm_on_their_age(drift: Recording
 SETTLED = slice(20, 135)
 
 
-def test_a_service_that_counts_what_arrives_swings_less_and_keeps_more_of_its_promise(
+def test_counting_arrivals_makes_a_service_swing_less_and_keep_more_of_its_promise(
     drift: Recording, by_backlog: Recording
 ) -> None:
     settled, swinging = (
@@ -93,7 +93,7 @@ def test_a_service_that_counts_what_arrives_swings_less_and_keeps_more_of_its_pr
     assert 1 - plain > 3 * (1 - in_time)
 
 
-def test_every_minute_of_the_sustained_flow_is_reckoned_with_its_arrivals_and_durations(
+def test_every_minute_of_a_sustained_flow_uses_its_arrivals_and_durations(
     drift: Recording,
 ) -> None:
     """30 messages a minute, which come to take 6 s instead of 2 s."""

@@ -99,7 +99,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return pids
 
 
-def test_processes_take_a_workload_from_zero_to_its_end_and_back(started: list[int]) -> None:
+def test_real_processes_process_a_workload_from_zero_and_back_to_zero(started: list[int]) -> None:
     timeline: Timeline
     (timeline,) = real_processes.run_scenarios(ROOT, [BRIEF], pace=PACE)
     summary = timeline.summary
@@ -276,7 +276,7 @@ def test_time_spent_in_handlers_is_caught_up() -> None:
     assert 2 <= wall.now - 1000 <= 2.1
 
 
-def test_a_suspended_machine_skips_no_minutes() -> None:
+def test_no_minute_is_skipped_after_the_machine_was_suspended() -> None:
     clock, wall = VirtualClock(), FakeWallClock()
     seen: list[float] = []
     clock.every(30, lambda: seen.append(wall.now))
@@ -384,7 +384,7 @@ def test_sqs_uses_wall_time_while_virtual_time_stands_still(aws: EmbeddedAws) ->
     wait_until(lambda: bool(aws.sqs.receive_message(**how).get("Messages")))
 
 
-def test_no_instance_is_about_to_be_taken_away() -> None:
+def test_the_metadata_announces_no_termination() -> None:
     with http_endpoint() as endpoint:
         metadata = InstanceMetadata(endpoint)
         assert metadata.get("spot/instance-action") is None
@@ -433,7 +433,7 @@ def test_a_dynamic_target_is_refused_with_the_reason() -> None:
     assert "queue-proc is not for --real-workers: its target follows MsgProcessingDuration" in refused.output
 
 
-def test_taking_the_retune_away_is_refused_where_nothing_is_retuned() -> None:
+def test_removing_the_retune_is_refused_if_nothing_is_retuned() -> None:
     refused = CliRunner().invoke(main, ["demo", "--real-workers", "--without", "retune"])
     assert refused.exit_code == 2
     assert "no target is dynamic" in refused.output

@@ -323,7 +323,7 @@ def test_one_absurd_sample_moves_the_target_by_no_more_than_the_factor_and_withi
     assert 5 <= record["target"] <= 60
 
 
-def test_a_target_put_back_keeps_what_else_was_changed_by_hand(played: Round) -> None:
+def test_a_corrected_target_keeps_other_manual_changes_of_the_policy(played: Round) -> None:
     edited, untouched = played.policies["edited"], played.policies["nudged"]
     assert (edited["TargetValue"], edited["ScaleInCooldown"]) == (30, 600)
     assert untouched["ScaleInCooldown"] == 300
@@ -363,7 +363,7 @@ def test_a_fleet_without_its_policy_still_does_its_work(played: Round, workload:
     assert (summary.processed, summary.left) == (ARRIVED, 0)
 
 
-def test_two_failures_leave_the_others_served_in_the_same_round_and_the_round_ends_failed(
+def test_two_failures_fail_the_round_after_the_others_are_served(
     played: Round,
 ) -> None:
     log = [line for line in played.log if line.function.endswith("RetuneTargetFunction")]
@@ -420,7 +420,7 @@ def test_a_poison_pill_is_forgotten_an_hour_later(two_hours: Round) -> None:
     assert steps == [(30, 15), (15, 30)]
 
 
-def test_a_target_edited_far_out_of_bounds_is_within_them_at_once_and_right_an_hour_later(
+def test_a_target_edited_far_out_of_bounds_is_within_them_after_one_retune_and_exact_after_two(
     two_hours: Round,
 ) -> None:
     retunes = two_hours.retunes("edited")

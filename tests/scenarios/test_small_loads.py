@@ -117,7 +117,7 @@ def test_a_small_steady_load_makes_target_tracking_let_instances_go_after_a_quar
     assert {minute.desired for minute in recording.minutes[scaled_at - 1 :]} == {2}
 
 
-def test_observe_leaves_an_awake_and_empty_group_as_it_is() -> None:
+def test_observe_leaves_a_running_and_empty_group_as_it_is() -> None:
     def wake(aws: EmbeddedAws) -> None:
         aws.autoscaling.set_desired_capacity(AutoScalingGroupName="transcription", DesiredCapacity=2)
 

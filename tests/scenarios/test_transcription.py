@@ -99,7 +99,7 @@ def test_production_keeps_its_minimum_of_one_while_empty() -> None:
     assert min(minute.desired for minute in kept.minutes) == 1
 
 
-def test_a_message_in_flight_keeps_its_instance_even_where_in_flight_does_not_count() -> None:
+def test_a_message_in_flight_keeps_its_instance_even_if_in_flight_is_not_counted() -> None:
     """CountInFlight=false publishes 0 while a long message runs; the live read alone protects it.
 
     (For up to a quarter of an hour: then AWS's own AlarmLow believes the published zeros.)

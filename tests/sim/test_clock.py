@@ -39,7 +39,7 @@ def test_other_clocks_are_advanced_once_per_new_time_and_before_its_actions() ->
     assert heard == ["now", 160, "first", "second", 200]
 
 
-def test_what_is_due_exactly_at_the_end_runs_and_what_is_later_waits() -> None:
+def test_an_action_due_exactly_at_the_end_runs_and_a_later_one_waits() -> None:
     clock = VirtualClock()
     ran: list[float] = []
     clock.at(60, lambda: ran.append(clock.now))
@@ -50,7 +50,7 @@ def test_what_is_due_exactly_at_the_end_runs_and_what_is_later_waits() -> None:
     assert ran == [60, 61]
 
 
-def test_a_series_starts_at_first_and_returns_every_period() -> None:
+def test_a_series_starts_at_its_first_time_and_repeats_every_period() -> None:
     clock = VirtualClock(30)
     ran: list[float] = []
     clock.every(60, lambda: ran.append(clock.now), first=60)
@@ -107,7 +107,7 @@ def test_a_cancelled_action_does_not_run_and_cancelling_twice_says_so() -> None:
     assert ran == []
 
 
-def test_a_series_can_end_itself() -> None:
+def test_a_series_of_events_can_end_itself() -> None:
     clock = VirtualClock()
     ran: list[float] = []
 
@@ -138,7 +138,7 @@ def test_an_error_leaves_the_clock_at_its_instant_and_the_series_alive() -> None
     assert ran == [10, 20, 30]
 
 
-def test_the_past_is_refused_with_both_times() -> None:
+def test_an_action_in_the_past_is_refused_with_both_times() -> None:
     clock = VirtualClock(100)
     with pytest.raises(ClockError, match=r"99.*100"):
         clock.at(99, lambda: None)
@@ -155,7 +155,7 @@ def test_a_period_that_never_advances_is_refused(period_s: float) -> None:
 
 
 @pytest.mark.parametrize("time", [math.nan, math.inf])
-def test_a_time_that_is_not_finite_is_refused(time: float) -> None:
+def test_an_infinite_time_is_refused(time: float) -> None:
     with pytest.raises(ClockError, match="finite"):
         VirtualClock().at(time, lambda: None)
     with pytest.raises(ClockError, match="finite"):

@@ -48,7 +48,7 @@ def test_the_promise_is_kept_at_99_per_cent_and_never_rounded_up_to_it(late: int
     assert found.kept is kept
 
 
-def test_where_nothing_was_sent_nothing_waited() -> None:
+def test_if_nothing_was_sent_nothing_waited() -> None:
     assert waits([], [], 60.0) is None
 
 
@@ -79,14 +79,14 @@ def row(number: int, **changes: Any) -> Minute:
         ({"in_flight": 1}, False, Cause.NOT_REQUESTED),
     ],
 )
-def test_a_late_minute_is_put_down_to_what_the_fleet_was_doing(
+def test_a_late_minute_is_attributed_to_the_state_of_the_fleet(
     changes: dict[str, Any], is_fifo: bool, cause: Cause
 ) -> None:
     found = causes([(0.0, 60.0)], [row(1, **changes)], maximum=5, slots=1, is_fifo=is_fifo)
     assert found == {cause: 1.0}
 
 
-def test_each_late_message_counts_for_as_long_as_it_waited_and_the_largest_share_comes_first() -> None:
+def test_late_messages_are_weighted_by_their_wait_and_the_largest_cause_comes_first() -> None:
     rows = [row(1, running=0), row(2, desired=3), row(3, visible=0)]
     late_s = [(30.0, 120.0), (60.0, 90.0)]
     found = causes(late_s, rows, maximum=5, slots=1, is_fifo=False)

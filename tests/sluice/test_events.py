@@ -87,7 +87,7 @@ class TestAnyEvent:
     @pytest.mark.parametrize(
         "parse", PARSERS, ids=["schedule", "alarm", "retune", "load", "delivery", "shard"]
     )
-    def test_a_damaged_one_is_parsed_or_refused_and_nothing_else(
+    def test_a_damaged_document_is_either_parsed_or_refused(
         self, sample: Path, parse: Callable[[Any], object]
     ) -> None:
         for event in damaged(json.loads(sample.read_text())):
@@ -98,7 +98,9 @@ class TestAnyEvent:
     @pytest.mark.parametrize(
         "parse", PARSERS, ids=["schedule", "alarm", "retune", "load", "delivery", "shard"]
     )
-    def test_what_is_no_object_is_refused(self, event: object, parse: Callable[[Any], object]) -> None:
+    def test_a_value_that_is_not_an_object_is_refused(
+        self, event: object, parse: Callable[[Any], object]
+    ) -> None:
         with pytest.raises(ConfigError) as refused:
             parse(event)
         assert str(refused.value) == f"the event must be a JSON object, got {event!r}"
@@ -186,7 +188,7 @@ class TestShards:
             ('{"documents": {"a": {}}, "scheduled_time": "2026-01-15T12:00:00Z"}', "lacks `a`: got {}"),
         ],
     )
-    def test_a_message_that_is_no_shard_is_refused_with_what_it_lacks(self, body: str, says: str) -> None:
+    def test_a_message_that_is_not_a_shard_is_refused_with_what_it_lacks(self, body: str, says: str) -> None:
         with pytest.raises(ConfigError) as refused:
             parse_shard(body)
         assert says in str(refused.value)
@@ -251,7 +253,7 @@ class TestAlarm:
             (without(bus(), "detail"), "`detail` must be an object, got None"),
         ],
     )
-    def test_what_is_missing_is_said(self, event: dict[str, Any], said: str) -> None:
+    def test_missing_parts_are_named(self, event: dict[str, Any], said: str) -> None:
         with pytest.raises(ConfigError) as refused:
             parse_alarm(event)
         assert said in str(refused.value)
@@ -306,7 +308,7 @@ class TestLoad:
             ({"workload": "x", "duration_s": 43_201}, "duration_s: 43201"),
         ],
     )
-    def test_a_load_that_makes_no_sense_is_refused(self, event: dict[str, Any], said: str) -> None:
+    def test_an_invalid_load_is_refused(self, event: dict[str, Any], said: str) -> None:
         with pytest.raises(ConfigError) as refused:
             parse_test_load(event)
         assert said in str(refused.value)

@@ -96,7 +96,7 @@ def test_a_decision_reads_as_a_sentence(
     assert sentence(decision, outcome) == said
 
 
-def test_a_decisions_fields_carry_all_it_saw() -> None:
+def test_a_decisions_fields_carry_its_whole_observation() -> None:
     assert fields(WOKEN, Outcome.ACTED) == {
         "workload": "transcription",
         "decision": "bootstrap",
@@ -124,7 +124,7 @@ def test_a_failed_reading_is_logged_as_its_reason_and_never_as_a_number() -> Non
     assert not {"visible", "in_flight", "delayed", "running", "desired_now"} & set(logged)
 
 
-def test_a_fleet_without_bounds_of_its_own_has_no_bounds_to_tell() -> None:
+def test_a_fleet_without_its_own_bounds_logs_none() -> None:
     logged = fields(hold(Reason.NOT_EMPTY, visible=1, fleet=capacity(2, bounds=None)), Outcome.HELD)
     assert "fleet_min" not in logged
 
@@ -136,7 +136,7 @@ def test_a_retunes_fields_carry_the_target_and_the_duration_it_came_from() -> No
 
 
 @pytest.mark.parametrize("seconds", [math.nan, math.inf])
-def test_a_duration_that_is_no_number_is_null_in_the_log_as_json_knows_no_other(seconds: float) -> None:
+def test_a_duration_that_is_not_a_number_is_null_in_the_log(seconds: float) -> None:
     logged = fields(untuned(durations(seconds, samples=0), Reason.TOO_FEW_SAMPLES), Outcome.HELD)
     assert logged["processing"] == {"seconds": None, "samples": 0, "window_s": 3600}
 

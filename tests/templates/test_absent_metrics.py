@@ -61,10 +61,10 @@ class TestShutdownAlarm:
     ) -> None:
         assert judged(gaps=gaps, visible=ZERO) == (State.ALARM, ZERO)
 
-    def test_silence_is_not_emptiness(self, gaps: str) -> None:
+    def test_missing_data_is_not_emptiness(self, gaps: str) -> None:
         assert judged(gaps=gaps) == (State.OK, NONE)
 
-    def test_a_silent_minute_is_no_empty_one(self, gaps: str) -> None:
+    def test_a_minute_without_data_is_not_an_empty_one(self, gaps: str) -> None:
         silent = [*ZERO[:-3], None, 0, 0]
         assert judged(gaps=gaps, visible=silent)[1] == silent
 
@@ -74,7 +74,7 @@ class TestShutdownAlarm:
         assert judged(gaps=gaps, visible=late) == (State.ALARM, late)
 
     @pytest.mark.parametrize("busy", ["in_flight", "delayed"])
-    def test_work_that_is_not_visible_is_work(self, gaps: str, busy: str) -> None:
+    def test_invisible_messages_count_as_work(self, gaps: str, busy: str) -> None:
         for minute in range(2, MINUTES):
             counts = list(NONE)
             counts[minute] = 3
@@ -85,17 +85,19 @@ class TestShutdownAlarm:
     def test_visible_messages_are_work(self, gaps: str) -> None:
         assert judged(gaps=gaps, visible=[4.0] * MINUTES) == (State.OK, [1.0] * MINUTES)
 
-    def test_it_judges_the_same_should_fill_leave_a_metric_without_any_point_empty(self, gaps: str) -> None:
+    def test_the_alarm_state_is_the_same_if_fill_leaves_a_metric_without_points_empty(
+        self, gaps: str
+    ) -> None:
         unfilled = written().replace("FILL(in_flight, 0)", "in_flight").replace("FILL(delayed, 0)", "delayed")
         assert unfilled == "IF(visible > 0 OR in_flight > 0 OR delayed > 0, 1, visible)"
         assert judged(unfilled, gaps, visible=ZERO) == (State.ALARM, ZERO)
         assert judged(unfilled, gaps) == (State.OK, NONE)
 
-    def test_work_in_flight_while_visible_is_silent_is_no_emptiness(self, gaps: str) -> None:
+    def test_messages_in_flight_without_a_visible_metric_are_not_emptiness(self, gaps: str) -> None:
         assert judged(gaps=gaps, in_flight=[2.0] * MINUTES) == (State.OK, [1.0] * MINUTES)
 
 
-def test_neither_a_plain_sum_nor_a_filled_one_could_do_it() -> None:
+def test_neither_a_plain_nor_a_filled_sum_would_work() -> None:
     """Why the expression is not simpler."""
     plain = "visible + in_flight + delayed"
     assert judged(plain, "dropped by arithmetic", visible=ZERO)[0] is not State.ALARM

@@ -88,7 +88,7 @@ def test_a_function_ends_in_time(plane: ResolvedStack, function: str, timeout_s:
 
 
 @pytest.mark.parametrize(("function", "retries"), RETRIES.items())
-def test_a_failed_event_is_tried_again_only_where_nothing_else_repairs_it(
+def test_a_failed_event_is_retried_only_if_nothing_else_repairs_it(
     plane: ResolvedStack, function: str, retries: tuple[int, int]
 ) -> None:
     configs = of_type(plane, "AWS::Lambda::EventInvokeConfig").values()
@@ -127,7 +127,7 @@ def test_concurrency_is_reserved_only_when_asked_for() -> None:
         ("SendTestMessagesFunction", "cron(* * * * ? *)", (0, 60)),
     ],
 )
-def test_a_schedule_is_punctual_and_passes_its_time(
+def test_a_schedule_without_delay_passes_its_scheduled_time(
     plane: ResolvedStack, function: str, expression: str, retry: tuple[int, int]
 ) -> None:
     properties = schedule(plane, function)
@@ -138,7 +138,7 @@ def test_a_schedule_is_punctual_and_passes_its_time(
     assert json.loads(properties["Target"]["Input"]).items() >= SCHEDULED_TIME.items()
 
 
-def test_only_the_test_messages_wait_to_be_switched_on(plane: ResolvedStack) -> None:
+def test_only_the_test_message_schedule_is_off_by_default(plane: ResolvedStack) -> None:
     scheduled = ("PublishBacklogFunction", "RetuneTargetFunction", "SendTestMessagesFunction")
     states = {name: schedule(plane, name).get("State", "ENABLED") for name in scheduled}
     assert states == {
@@ -220,7 +220,7 @@ def test_a_ticks_shards_come_back_to_its_function_in_batches_of_one_invocations_
 
 
 @pytest.mark.parametrize("days", ["7", "30"])
-def test_every_function_logs_to_a_group_of_its_own_that_forgets(days: str) -> None:
+def test_every_function_has_its_own_log_group_with_a_retention(days: str) -> None:
     stack = stacks.plane(LogRetentionDays=days)
     groups = {
         properties["LogGroupName"]: int(properties["RetentionInDays"])
@@ -337,7 +337,7 @@ PLANE_ALARMS: dict[str, tuple[Any, ...]] = {
 }
 
 
-def test_the_planes_own_alarms_read_and_judge_as_listed(plane: ResolvedStack) -> None:
+def test_the_planes_own_alarms_have_the_listed_metrics_and_thresholds(plane: ResolvedStack) -> None:
     assert {
         name: (
             properties["Namespace"],
@@ -355,12 +355,12 @@ def test_the_planes_own_alarms_read_and_judge_as_listed(plane: ResolvedStack) ->
     } == PLANE_ALARMS
 
 
-def test_the_planes_own_alarms_tell_the_topic_of_trouble_and_of_its_end(plane: ResolvedStack) -> None:
+def test_the_planes_own_alarms_notify_the_topic_of_problems_and_their_end(plane: ResolvedStack) -> None:
     for properties in of_type(plane, "AWS::CloudWatch::Alarm").values():
         assert properties["AlarmActions"] == properties["OKActions"] == [TOPIC]
 
 
-def test_the_planes_own_alarms_stand_without_a_topic() -> None:
+def test_the_planes_own_alarms_exist_without_a_topic() -> None:
     alarms = of_type(stacks.plane(), "AWS::CloudWatch::Alarm")
     assert set(alarms) == set(PLANE_ALARMS)
     assert not [name for name, p in alarms.items() if {"AlarmActions", "OKActions"} & set(p)]

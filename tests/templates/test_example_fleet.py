@@ -61,7 +61,7 @@ def test_queue_and_group_carry_the_tag_and_the_name_that_the_workload_expects(fl
     assert {"Key": "sluice", "Value": "managed", "PropagateAtLaunch": False} in group(fleet)["Tags"]
 
 
-def test_a_deploy_leaves_the_size_of_the_group_alone(fleet: ResolvedStack) -> None:
+def test_a_deploy_does_not_resize_the_group(fleet: ResolvedStack) -> None:
     assert "DesiredCapacity" not in group(fleet)
     assert int(group(fleet)["MinSize"]) == 0
 
@@ -114,7 +114,7 @@ def test_the_types_of_the_instances_are_those_that_are_named_and_one_will_do(typ
     assert allowed_types(stack) == types.split(",")
 
 
-def test_nothing_but_their_names_narrows_the_types(fleet: ResolvedStack) -> None:
+def test_the_instance_types_are_limited_only_by_name(fleet: ResolvedStack) -> None:
     """AWS leaves out burstable and dear types unless it is told otherwise."""
     [override] = group(fleet)["MixedInstancesPolicy"]["LaunchTemplate"]["Overrides"]
     requirements = dict(override["InstanceRequirements"])
@@ -131,17 +131,17 @@ def test_nothing_but_their_names_narrows_the_types(fleet: ResolvedStack) -> None
 
 
 @pytest.mark.parametrize("types", ["", "r7g", "r7g.medium,", "r7g.medium;r7g.large", "R7G.medium"])
-def test_what_is_no_instance_type_is_refused(types: str) -> None:
+def test_an_invalid_instance_type_is_refused(types: str) -> None:
     with pytest.raises(ValueError, match="InstanceTypes"):
         stacks.example_fleet(InstanceTypes=types)
 
 
-def test_a_new_instance_has_time_before_a_failed_health_check_counts(fleet: ResolvedStack) -> None:
+def test_a_new_instance_has_a_health_check_grace_period(fleet: ResolvedStack) -> None:
     assert group(fleet)["HealthCheckGracePeriod"] == "240"
     assert group(stacks.example_fleet(HealthCheckGracePeriodSeconds="60"))["HealthCheckGracePeriod"] == "60"
 
 
-def test_an_instance_is_waited_for_before_it_goes(fleet: ResolvedStack) -> None:
+def test_a_terminating_instance_is_kept_longer_than_the_grace_period(fleet: ResolvedStack) -> None:
     [hook] = group(fleet)["LifecycleHookSpecificationList"]
     assert hook["LifecycleTransition"] == "autoscaling:EC2_INSTANCE_TERMINATING"
     assert hook["DefaultResult"] == "CONTINUE"
@@ -262,7 +262,7 @@ ENDS_ITSELF = (
 )
 
 
-def test_an_instance_that_never_has_the_worker_gives_up_and_no_other_takes_its_place(
+def test_an_instance_that_cannot_install_its_worker_terminates_without_a_replacement(
     fleet: ResolvedStack, tmp_path: Path
 ) -> None:
     status, calls, said = installed(fleet, tmp_path, without=("never",))
@@ -273,7 +273,9 @@ def test_an_instance_that_never_has_the_worker_gives_up_and_no_other_takes_its_p
     assert "aws autoscaling resume-processes --auto-scaling-group-name transcription" in said
 
 
-def test_an_instance_without_a_route_to_aws_stays_and_says_so(fleet: ResolvedStack, tmp_path: Path) -> None:
+def test_an_instance_without_a_route_to_aws_keeps_running_and_logs_it(
+    fleet: ResolvedStack, tmp_path: Path
+) -> None:
     status, calls, said = installed(fleet, tmp_path, without=("never", "unreachable"))
     assert calls.count("dnf install -y python3.13") == 61
     assert calls[-1] == SUSPENDS
@@ -282,7 +284,7 @@ def test_an_instance_without_a_route_to_aws_stays_and_says_so(fleet: ResolvedSta
     assert "this instance ends" not in said.lower()
 
 
-def test_an_instance_may_stop_the_launches_of_its_own_group_alone(fleet: ResolvedStack) -> None:
+def test_an_instance_may_stop_the_launches_of_only_its_own_group(fleet: ResolvedStack) -> None:
     [role] = of_type(fleet, "AWS::IAM::Role").values()
     statements = role["Policies"][0]["PolicyDocument"]["Statement"]
     [on_the_group] = [each for each in statements if "autoscaling:SuspendProcesses" in each["Action"]]
@@ -290,7 +292,7 @@ def test_an_instance_may_stop_the_launches_of_its_own_group_alone(fleet: Resolve
     assert on_the_group["Resource"].endswith("autoScalingGroup:*:autoScalingGroupName/transcription")
 
 
-def test_the_unit_is_one_that_systemd_understands(fleet: ResolvedStack, tmp_path: Path) -> None:
+def test_systemd_accepts_the_unit(fleet: ResolvedStack, tmp_path: Path) -> None:
     """What it names has to be there for that: the interpreter and the folder of an instance are not."""
     text = fleet_workers.unit_in(fleet_workers.user_data(fleet))
     [command] = fleet_workers.unit(fleet)["Service.ExecStart"]

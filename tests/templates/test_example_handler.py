@@ -40,9 +40,7 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 @pytest.mark.parametrize(("body", "seconds"), [('{"duration_s": 1.5}', 1.5), ('{"duration_s": 0}', 0)])
-def test_a_test_message_is_worked_on_for_as_long_as_it_says(
-    slept: list[float], body: str, seconds: float
-) -> None:
+def test_a_test_message_takes_as_long_as_it_says(slept: list[float], body: str, seconds: float) -> None:
     sleeper.handle(message(body))
     assert slept == [seconds]
 
@@ -77,7 +75,9 @@ def test_what_the_plane_sends_is_a_test_message(slept: list[float]) -> None:
         '{"duration_s": 43201}',
     ],
 )
-def test_what_is_no_test_message_is_rejected_without_another_try(slept: list[float], body: str) -> None:
+def test_a_message_that_is_not_a_test_message_is_rejected_without_a_retry(
+    slept: list[float], body: str
+) -> None:
     with pytest.raises(Reject, match="duration_s"):
         sleeper.handle(message(body))
     assert slept == []

@@ -91,7 +91,7 @@ def test_the_image_is_built_from_what_it_needs_and_nothing_else() -> None:
 # ---- Compose -----------------------------------------------------------------------------------------------
 
 
-def test_the_workers_of_compose_take_what_they_are_given() -> None:
+def test_the_workers_of_compose_accept_their_variables() -> None:
     given = compose()["services"]["worker"]["environment"]
     told = {name: str(value) for name, value in given.items()}
     settings, handler = understood({**fleet_workers.image_variables(), **told})
@@ -119,7 +119,7 @@ def test_each_service_of_compose_starts_once_the_one_before_it_can_be_used() -> 
         assert services[name]["healthcheck"]["test"][0] == "CMD"
 
 
-def test_the_aws_of_compose_is_the_one_that_the_tests_know() -> None:
+def test_compose_uses_the_same_embedded_aws_as_the_tests() -> None:
     """An older one leaves out of its answers what the worker asks for."""
     assert compose()["services"]["aws"]["image"] == f"motoserver/moto:{version('moto')}"
 

@@ -34,7 +34,7 @@ def test_dead_letters_are_kept_longer_than_the_queue_keeps_its_own(fleet: str) -
     assert "MessageRetentionPeriod" not in queues["Queue"]  # 4 days
 
 
-def test_a_standard_queue_says_nothing_of_fifo_which_aws_would_refuse(fleet: str) -> None:
+def test_a_standard_queue_has_no_fifo_properties(fleet: str) -> None:
     for queue in of_type(stacks.example_fleet(fleet, FleetName="one"), QUEUE).values():
         assert not {"FifoQueue", "ContentBasedDeduplication"} & set(queue)
         assert not queue.get("QueueName", "").endswith(".fifo")

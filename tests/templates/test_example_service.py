@@ -56,7 +56,7 @@ def test_the_service_carries_the_tag_and_hands_it_to_its_tasks(stack: ResolvedSt
     assert service(stack)["PropagateTags"] == "SERVICE"
 
 
-def test_a_deploy_leaves_the_size_of_the_service_alone(stack: ResolvedStack) -> None:
+def test_a_deploy_does_not_resize_the_service(stack: ResolvedStack) -> None:
     assert "DesiredCount" not in service(stack)
     scaling = [r.type for r in stack.resources.values() if r.type.startswith("AWS::ApplicationAutoScaling")]
     assert scaling == []  # the workload's stack registers the scalable target
@@ -119,7 +119,7 @@ def test_the_stop_timeout_is_as_long_as_fargate_allows(stack: ResolvedStack) -> 
     assert container(stack)["StopTimeout"] == 120
 
 
-def test_the_task_runs_the_images_own_command(stack: ResolvedStack) -> None:
+def test_the_task_runs_the_command_of_the_image(stack: ResolvedStack) -> None:
     assert container(stack)["Image"] == stacks.WORKER["ecs"]["Image"]
     assert not {"EntryPoint", "Command"} & set(container(stack))
 
@@ -131,7 +131,7 @@ def test_a_secret_is_handed_over_by_reference_and_only_where_one_is_named(stack:
     assert SECRET not in str(secret["Environment"])
 
 
-def test_the_logs_end_in_a_group_that_forgets(stack: ResolvedStack) -> None:
+def test_the_logs_go_to_a_log_group_with_a_retention(stack: ResolvedStack) -> None:
     [group] = of_type(stack, "AWS::Logs::LogGroup").values()
     assert str(group["RetentionInDays"]) == "30"
     assert container(stack)["LogConfiguration"]["Options"]["awslogs-group"] == group["LogGroupName"]

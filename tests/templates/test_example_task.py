@@ -115,7 +115,7 @@ def test_a_task_reports_its_seconds_under_exactly_the_services_dimensions(tasks:
     assert all(seconds >= WORKED_S for seconds in took_s)
 
 
-def test_a_busy_task_asks_for_protection_once_and_gives_it_back_once(tasks: dict[str, Task]) -> None:
+def test_a_busy_task_requests_protection_once_and_releases_it_once(tasks: dict[str, Task]) -> None:
     for task in tasks.values():
         assert [state["ProtectionEnabled"] for state in task.agent.calls.recorded] == [True, False]
 

@@ -29,7 +29,7 @@ def test_the_worker_knows_every_variable_that_it_is_given(fleet: str) -> None:
     assert given <= known
 
 
-def test_the_worker_takes_what_it_is_given(fleet: str) -> None:
+def test_the_worker_accepts_the_variables_that_it_is_given(fleet: str) -> None:
     settings, handler = understood(variables(fleet, MetricNamespace="Team/Workers"))
     assert handler == "sleeper:handle"
     assert settings.namespace == "Team/Workers"
@@ -57,18 +57,18 @@ def test_the_worker_works_on_as_many_messages_as_the_workloads_target_counts_wit
     assert settings.max_concurrency == target.concurrency_per_instance == int(concurrency)
 
 
-def test_without_a_word_fleet_and_workload_agree_on_one_message_at_a_time(fleet: str) -> None:
+def test_by_default_fleet_and_workload_agree_on_one_message_at_a_time(fleet: str) -> None:
     bodies = [stacks.template(path) for path in (stacks.EXAMPLES[fleet], stacks.WORKLOAD_TEMPLATE)]
     defaults = [str(body["Parameters"]["ConcurrencyPerInstance"]["Default"]) for body in bodies]
     assert defaults == ["1", "1"]
 
 
-def test_the_worker_has_left_before_it_would_be_killed(fleet: str) -> None:
+def test_the_worker_exits_before_it_would_be_killed(fleet: str) -> None:
     settings, _ = understood(variables(fleet))
     assert settings.grace_s + LEAVING_S <= supervisor_waits_s(fleet)
 
 
-def test_the_worker_has_left_before_spot_takes_its_machine(fleet: str) -> None:
+def test_the_worker_exits_before_the_spot_instance_ends(fleet: str) -> None:
     settings, _ = understood(variables(fleet))
     assert settings.grace_s + LEAVING_S <= SPOT_NOTICE_S
 

@@ -52,7 +52,7 @@ DEPLOYED_OR_COPIED = ("template.yaml", "workload.yaml", "README.md", "Makefile",
 
 
 @pytest.mark.parametrize("path", DEPLOYED_OR_COPIED)
-def test_nothing_that_a_user_deploys_or_copies_takes_code_from_a_name_that_is_not_ours(path: str) -> None:
+def test_nothing_that_a_user_deploys_loads_code_from_a_name_that_is_not_ours(path: str) -> None:
     whole = ROOT / path
     files = [file for file in (sorted(whole.rglob("*")) if whole.is_dir() else [whole]) if file.is_file()]
     texts = {file.name: file.read_text() for file in files if file.suffix not in (".png", ".pyc")}
@@ -77,7 +77,7 @@ def test_nothing_that_a_user_deploys_or_copies_takes_code_from_a_name_that_is_no
         "uvx sluice demo",
     ],
 )
-def test_a_name_that_is_not_ours_is_recognised(text: str) -> None:
+def test_a_package_name_that_is_not_ours_is_detected(text: str) -> None:
     assert any(pattern.search(text) for pattern in FOREIGN.values())
 
 

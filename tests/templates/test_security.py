@@ -55,7 +55,7 @@ def suppressions(path: str) -> list[re.Match[str]]:
 
 
 @pytest.mark.parametrize("path", TEMPLATES)
-def test_no_template_makes_a_way_in_from_outside(path: str) -> None:
+def test_no_template_opens_a_network_entry(path: str) -> None:
     assert not EXPOSING & {resource["Type"] for resource in resources(path).values()}
     assert not list(values(resources(path), "FunctionUrlConfig"))
     assert not list(values(resources(path), "SecurityGroupIngress"))
@@ -82,7 +82,7 @@ def test_every_disk_is_encrypted(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", TEMPLATES)
-def test_every_log_group_forgets(path: str) -> None:
+def test_every_log_group_has_a_retention(path: str) -> None:
     groups = properties_of_type(path, "AWS::Logs::LogGroup")
     assert [name for name, group in groups.items() if "RetentionInDays" not in group] == []
 

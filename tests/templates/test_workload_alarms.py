@@ -66,7 +66,7 @@ def sqs(name: str, queue: str) -> tuple[Any, ...]:
     return ("AWS/SQS", name, {"QueueName": queue}, "Maximum", 60)
 
 
-def test_an_asg_is_woken_when_messages_wait_and_no_instance_is_asked_for() -> None:
+def test_a_group_is_bootstrapped_when_messages_wait_and_desired_is_zero() -> None:
     properties = alarm("BootstrapAlarm")
     assert result(properties) == "IF(visible > 0 AND desired == 0, 1, 0)"
     assert queries(properties) == {
@@ -75,13 +75,13 @@ def test_an_asg_is_woken_when_messages_wait_and_no_instance_is_asked_for() -> No
     }
 
 
-def test_an_ecs_service_is_woken_when_messages_wait() -> None:
+def test_a_service_is_bootstrapped_when_messages_wait() -> None:
     properties = alarm("BootstrapAlarm", "ecs")
     assert result(properties) == "visible"
     assert queries(properties) == {"visible": sqs("ApproximateNumberOfMessagesVisible", "queue-proc")}
 
 
-def test_one_minute_is_enough_to_wake_a_fleet(fleet: str) -> None:
+def test_one_minute_is_enough_to_bootstrap_a_fleet(fleet: str) -> None:
     assert judged(alarm("BootstrapAlarm", fleet)) == ("GreaterThanThreshold", 0, 1, 1, "notBreaching")
 
 
@@ -210,7 +210,7 @@ def test_an_age_that_is_given_is_used_as_it_is(fleet: str, target: str, limit_s:
     assert rings_at(float(limit_s) + 1, fleet, **given)
 
 
-def test_three_old_minutes_ring_and_no_data_does_not(fleet: str) -> None:
+def test_three_old_minutes_raise_the_alarm_and_missing_data_does_not(fleet: str) -> None:
     for target in ("static", "dynamic"):
         properties = alarm("OldestMessageAgeAlarm", fleet, TargetType=target)
         assert judged(properties) == ("GreaterThanThreshold", 900, 3, 3, "notBreaching")

@@ -188,13 +188,13 @@ def test_the_document_knows_its_stack_and_its_alarms(fleet: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["true", "false"])
-def test_in_flight_messages_count_as_the_parameter_says(value: str) -> None:
+def test_in_flight_messages_count_according_to_the_parameter(value: str) -> None:
     assert document(workload(CountInFlight=value))["count_in_flight"] is (value == "true")
 
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_whatever_the_patterns_admit_is_valid_json(data: st.DataObject) -> None:
+def test_every_value_that_the_patterns_allow_gives_valid_json(data: st.DataObject) -> None:
     fleet = data.draw(st.sampled_from(sorted(WORKLOADS)))
     drawn = {
         name: data.draw(st.from_regex(PARAMETERS[name]["AllowedPattern"], fullmatch=True), label=name)
@@ -212,7 +212,7 @@ def test_whatever_the_patterns_admit_is_valid_json(data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("name", PATTERNED)
 @pytest.mark.parametrize("poison", ['"', "\\", "\n", "'", "{", "}"])
-def test_no_parameter_admits_what_could_leave_its_place_in_the_json(name: str, poison: str) -> None:
+def test_no_parameter_accepts_a_value_that_breaks_the_json(name: str, poison: str) -> None:
     pattern = PARAMETERS[name]["AllowedPattern"]
     samples = [poison, f"1{poison}", f"a{poison}", f"{poison}1", f"a{poison}a", f"p90{poison}"]
     assert not [sample for sample in samples if re.fullmatch(pattern, sample)]

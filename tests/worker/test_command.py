@@ -161,7 +161,7 @@ class TestEverySetting:
     @pytest.mark.parametrize(
         ("text", "protects"), [("no", False), ("false", False), ("0", False), ("yes", True), ("1", True)]
     )
-    def test_a_switch_is_a_yes_or_a_no_in_the_environment(
+    def test_a_boolean_option_is_yes_or_no_in_the_environment(
         self, text: str, protects: bool, started: Started
     ) -> None:
         command(*HANDLER, *QUEUE, SLUICE_WORKER_PROTECT=text)
@@ -201,7 +201,7 @@ class TestRefusals:
         assert head == "Error: these settings cannot be used:"
         assert line.startswith(expected)
 
-    def test_everything_wrong_is_reported_at_once_a_line_each(self, started: Started) -> None:
+    def test_all_problems_are_reported_at_once_one_per_line(self, started: Started) -> None:
         lines = refused(
             command(
                 *(*HANDLER, "--queue", "one", "--queue", "two", "--grace-s", "soon"),
@@ -226,11 +226,11 @@ class TestRefusals:
         assert "Did you mean --queue?" in refused(command(*HANDLER, "--queues", URL))[-1]
         assert "No such option" in refused(command(*HANDLER, *QUEUE, "--garce-s", "3"))[-1]
 
-    def test_a_switch_that_is_neither_yes_nor_no_is_refused(self, started: Started) -> None:
+    def test_a_boolean_that_is_neither_yes_nor_no_is_refused(self, started: Started) -> None:
         lines = refused(command(*HANDLER, *QUEUE, SLUICE_WORKER_PROTECT="perhaps"))
         assert lines[-1] == "Error: Invalid value for '--protect': 'perhaps' is not a valid boolean."
 
-    def test_a_word_too_many_is_refused(self, started: Started) -> None:
+    def test_an_extra_argument_is_refused(self, started: Started) -> None:
         """A list of queues without an option for each."""
         assert "unexpected extra argument" in refused(command(*HANDLER, *QUEUE, f"{URL}2"))[-1]
 

@@ -15,7 +15,7 @@ INFINITE = float("inf")
 
 
 @pytest.mark.parametrize("seconds", [float("nan"), INFINITE, -INFINITE, -1, "60", None, Decimal("nan")])
-def test_a_deadline_cannot_be_moved_by_what_is_no_number_of_seconds(seconds: Any) -> None:
+def test_a_deadline_can_only_be_moved_by_a_number_of_seconds(seconds: Any) -> None:
     """NaN would disable it: no comparison with NaN is true."""
     one = message(deadline_at=time.monotonic() + 60)
     before = one.deadline_at

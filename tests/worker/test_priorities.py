@@ -137,7 +137,7 @@ def flooded(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Worker]:
 
 
 @pytest.mark.parametrize(("slots", "service_s", "batch"), [(10, 0.2, 10), (10, 2, 5), (10, 20, 1)])
-def test_a_flood_of_high_has_the_slots_however_long_a_message_takes(
+def test_many_high_messages_keep_the_slots_however_long_a_message_takes(
     flooded: Callable[..., Worker], slots: int, service_s: float, batch: int
 ) -> None:
     worker = flooded(*Priority, slots=slots, service_s=service_s)
@@ -148,7 +148,7 @@ def test_a_flood_of_high_has_the_slots_however_long_a_message_takes(
 
 
 @pytest.mark.parametrize(("slots", "service_s"), [(10, 0.2), (10, 2), (10, 20)])
-def test_a_queue_of_low_priority_is_polled_all_the_same(
+def test_a_queue_of_low_priority_is_still_polled(
     flooded: Callable[..., Worker], slots: int, service_s: float
 ) -> None:
     worker = flooded(Priority.HIGH, Priority.LOW, slots=slots, service_s=service_s)

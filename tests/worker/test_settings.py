@@ -61,7 +61,9 @@ class TestQueues:
         st.sampled_from(Priority),
         st.floats(min_value=0.001, max_value=1000),
     )
-    def test_what_is_written_is_read(self, base: str, name: str, priority: Priority, weight: float) -> None:
+    def test_a_written_trace_is_read_back(
+        self, base: str, name: str, priority: Priority, weight: float
+    ) -> None:
         [read] = configured(f"{base}{name}={priority}:{weight}").queues
         assert read == Queue(url=base + name, priority=priority, weight=weight)
         assert read.name == name
@@ -84,7 +86,7 @@ class TestQueues:
             f"{URL} {URL}2",
         ],
     )
-    def test_what_is_no_queue_is_refused_with_what_to_write(self, text: str) -> None:
+    def test_an_invalid_queue_is_refused_with_what_to_write(self, text: str) -> None:
         [said] = refused(text)
         assert said.startswith("queues.0: ")
         assert "write URL[=high|medium|low][:weight], with the queue's whole URL" in said
@@ -129,11 +131,11 @@ class TestQueues:
             (f"{URL}-2", Priority.MEDIUM),
         ]
 
-    def test_a_library_may_give_queues_ready_made(self) -> None:
+    def test_a_program_may_pass_queue_objects(self) -> None:
         queue = Queue(url=URL, priority=Priority.LOW, weight=2)
         assert settings({"queues": [queue]}).queues == (queue,)
 
-    def test_what_is_neither_text_nor_a_queue_is_refused(self) -> None:
+    def test_a_queue_that_is_neither_text_nor_a_queue_object_is_refused(self) -> None:
         with pytest.raises(DocumentError, match=r"queues\.0: 7"):
             settings({"queues": [7]})
 
@@ -210,7 +212,7 @@ class TestOneQueue:
     """SQS knows a queue by its account, region and name, whatever host the URL names."""
 
     @pytest.mark.parametrize(("region", "url"), URLS)
-    def test_a_url_of_any_form_says_which_queue_it_is(self, region: str | None, url: str) -> None:
+    def test_every_form_of_a_url_identifies_its_queue(self, region: str | None, url: str) -> None:
         assert identity(url) == QueueIdentity("123456789012", region, "uploads")
 
     @pytest.mark.parametrize(("region", "url"), URLS)
@@ -243,7 +245,7 @@ class TestOneQueue:
 
 class TestContradictions:
     @pytest.mark.parametrize(("given", "expected"), CONTRADICTIONS)
-    def test_what_contradicts_itself_is_refused_with_the_way_out(
+    def test_contradicting_settings_are_refused_with_the_way_out(
         self, given: dict[str, Any], expected: str
     ) -> None:
         with pytest.raises(DocumentError) as error:
@@ -283,7 +285,7 @@ class TestValues:
     @pytest.mark.parametrize(
         "name", [name for name in Settings.model_fields if name.endswith("_s") and name != "starving_after_s"]
     )
-    def test_no_time_is_endless(self, name: str) -> None:
+    def test_no_time_may_be_infinite(self, name: str) -> None:
         """But the rule against starvation may be off."""
         [said] = refused(**{name: math.inf})
         assert said.startswith(f"{name}: ")
@@ -320,7 +322,7 @@ class TestValues:
         assert refused(**{given: least - 1})
         assert refused(**{given: most + 1})
 
-    def test_a_batch_fits_into_the_buffers_of_its_queues_and_its_wait_into_the_promise(self) -> None:
+    def test_a_batch_must_fit_its_queues_buffers_and_its_wait_the_promise(self) -> None:
         assert configured(batch=991, buffer_medium=1000, buffer_low=1).batch == 991
         [said] = refused(batch=300)
         assert "batch 300 needs buffers of 309: polls bring ten at a time" in said
@@ -390,9 +392,7 @@ class TestMeaning:
             ({"cluster": "c", "service": "s"}, EcsService(cluster="c", service="s")),
         ],
     )
-    def test_a_fleet_is_what_the_metrics_are_published_for(
-        self, given: dict[str, str], fleet: object
-    ) -> None:
+    def test_metrics_are_published_for_the_fleet(self, given: dict[str, str], fleet: object) -> None:
         assert configured(**given).fleet == fleet
         assert configured(**given).sink is Sink.CLOUDWATCH
         assert configured(**given, metrics="emf").sink is Sink.EMF

@@ -39,9 +39,7 @@ def test_only_the_ack_batcher_retries_what_sqs_refused(as_worker: Cloud) -> None
     assert as_worker.done()["requests"] == {HIDE: 1}
 
 
-def test_a_response_that_does_not_come_is_not_waited_for_long(
-    as_worker: Cloud, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_response_times_out_quickly(as_worker: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqs, "ACK_TIMEOUT_S", 0.2)
     queues = sqs.connect(connections=1)
     message = received(as_worker, queues, "unanswered")
@@ -67,7 +65,7 @@ LOST_ONCE = 1
 """A seed that draws one lost answer, then none."""
 
 
-def test_the_pauses_of_the_ack_batcher_end_before_the_visibility() -> None:
+def test_the_ack_batchers_retries_end_before_the_visibility_timeout() -> None:
     fake = InMemorySqs()
     fake.create("work")
     message = parts.message(visible_in_s=2.4)

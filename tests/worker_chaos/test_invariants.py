@@ -25,7 +25,7 @@ def calls(*spans: Span) -> invariants.Calls:
     return found
 
 
-def test_a_message_that_nobody_completed_is_lost() -> None:
+def test_a_message_that_was_never_completed_is_lost() -> None:
     assert not list(invariants.none_lost(["a", "b"], {"a", "b"}))
     assert list(invariants.none_lost(["a", "b"], {"a"})) == ["1 messages were never processed: b"]
 
@@ -44,7 +44,7 @@ def test_a_message_that_nobody_completed_is_lost() -> None:
         (span(0, 4.0), {1: 3.0}, invariants.UNEXPLAINED),
     ],
 )
-def test_a_repeated_message_has_a_reason_or_none(
+def test_a_repeated_message_has_a_reason_or_is_a_violation(
     before: Span, deaths: invariants.Deaths, reason: str
 ) -> None:
     again = calls(before, span(0, 4.5, 4.6, pid=3))
@@ -69,7 +69,7 @@ def test_only_what_was_completed_twice_was_processed_twice() -> None:
         ([span(0, 1.0, 2.0), span(0, 1.0, 2.0, group="another")], {}),
     ],
 )
-def test_a_group_in_order_is_let_pass(spans: list[Span], deaths: invariants.Deaths) -> None:
+def test_a_group_in_order_violates_nothing(spans: list[Span], deaths: invariants.Deaths) -> None:
     assert not list(invariants.in_order(spans, deaths))
 
 
@@ -92,5 +92,7 @@ def test_a_group_in_order_is_let_pass(spans: list[Span], deaths: invariants.Deat
         ([span(0, 1.0), span(0, 2.0, 3.0, pid=2)], {}, "q/g/0 ran in process 1"),
     ],
 )
-def test_a_group_out_of_order_is_broken(spans: list[Span], deaths: invariants.Deaths, sentence: str) -> None:
+def test_a_group_out_of_order_is_a_violation(
+    spans: list[Span], deaths: invariants.Deaths, sentence: str
+) -> None:
     assert sentence in " ".join(invariants.in_order(spans, deaths))

@@ -52,7 +52,7 @@ def test_a_long_poll_ends_with_the_first_message(as_worker: Cloud) -> None:
     assert places(brought) == [1]
 
 
-def test_a_group_waits_for_what_is_in_flight(as_worker: Cloud) -> None:
+def test_a_group_waits_for_its_messages_in_flight(as_worker: Cloud) -> None:
     url, queues = as_worker.create("blocked.fifo"), sqs.connect(connections=1)
     as_worker.send(url, instructions("blocked", 4, groups=2))
     [first] = received(queues, url, 1)
@@ -63,7 +63,7 @@ def test_a_group_waits_for_what_is_in_flight(as_worker: Cloud) -> None:
     assert places(received(queues, url)) == [0, 1]
 
 
-def test_a_handle_is_good_for_one_receipt(as_worker: Cloud) -> None:
+def test_a_receipt_handle_is_valid_for_one_receipt(as_worker: Cloud) -> None:
     for url, is_refused in ((as_worker.create("handles"), False), (as_worker.create("handles.fifo"), True)):
         queues = sqs.connect(connections=1)
         as_worker.send(url, instructions("handles", 1))

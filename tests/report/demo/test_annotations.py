@@ -41,7 +41,7 @@ def test_the_trigger_is_split_from_the_reason() -> None:
     assert (annotation.source, annotation.text) == ("Sluice, by alarm", "bootstrap 0 → 1: work waits")
 
 
-def test_a_bracket_that_names_no_trigger_stays_in_the_reason() -> None:
+def test_a_bracket_without_a_trigger_stays_in_the_reason() -> None:
     (annotation,) = _annotated((1, (builders.decision("shutdown 5 -> 0: proven (by two reads, 5 min)"),)))
     assert (annotation.source, annotation.text) == ("Sluice", "shutdown 5 → 0: proven (by two reads, 5 min)")
 

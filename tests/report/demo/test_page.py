@@ -30,14 +30,14 @@ def test_the_report_is_one_page_and_a_picture_for_each_workload(report: Report) 
     }
 
 
-def test_the_page_has_a_lesson_only_where_the_story_has_one(report: Report) -> None:
+def test_the_page_has_a_lesson_only_if_the_timeline_has_one(report: Report) -> None:
     lessons = re.findall(r'<p class="lesson">(.*?)</p>', report.html)
     with_lesson, without_lesson = report.timelines
     assert [unescape(lesson) for lesson in lessons] == [with_lesson.explanation]
     assert without_lesson.explanation == ""
 
 
-def test_the_page_lists_every_minute_with_the_storys_numbers(report: Report) -> None:
+def test_the_page_lists_every_minute_with_the_timelines_numbers(report: Report) -> None:
     rows = re.findall(r'<tr><th scope="row">(\d+)</th>(.*?)</tr>', report.html)
     shown = [(int(number), re.findall(r"<td>(.*?)</td>", cells)) for number, cells in rows]
     played = [row for timeline in report.timelines for row in timeline.minutes]
@@ -79,7 +79,7 @@ def test_a_decision_is_listed_with_its_minute_trigger_and_reason(report: Report)
     assert "| Sluice, by alarm | shutdown 3 → 0: the queue is proven empty (0 for 5 min and now) |" in text
 
 
-def test_texts_of_a_story_are_escaped(report: Report) -> None:
+def test_texts_of_a_timeline_are_escaped(report: Report) -> None:
     text = HARD.removesuffix(" (by schedule)").replace("->", "→")
     assert text in report.read.visible_text()
     assert "<script>alert" not in report.html
@@ -117,17 +117,17 @@ def test_both_variants_of_the_palette_have_the_same_roles_and_light_colours_diff
     assert len(set(palette.LIGHT.values())) == len(palette.LIGHT)
 
 
-def test_the_same_stories_make_the_same_files(report: Report, tmp_path: Path) -> None:
+def test_the_same_timelines_make_the_same_files(report: Report, tmp_path: Path) -> None:
     again = sluice_report.write(report.timelines, tmp_path)
     assert [path.read_bytes() for path in again] == [path.read_bytes() for path in report.written]
 
 
-def test_two_stories_with_one_name_are_rejected(tmp_path: Path) -> None:
+def test_two_timelines_with_one_name_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"used twice: transcription"):
         sluice_report.write([builders.timeline(), builders.timeline()], tmp_path)
 
 
-def test_a_story_without_minutes_is_rejected(tmp_path: Path) -> None:
+def test_a_timeline_without_minutes_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no minute was simulated of transcription"):
         sluice_report.write([builders.flat(0)], tmp_path)
 
@@ -167,7 +167,7 @@ def test_a_read_only_home_causes_no_warning(tmp_path: Path) -> None:
         ({"waits": None}, "done", True),
     ],
 )
-def test_a_fleet_back_at_its_minimum_is_no_success_if_its_promise_was_broken(
+def test_a_fleet_back_at_its_minimum_is_not_a_success_if_its_promise_was_not_kept(
     changes: dict, outcome: str, is_good: bool
 ) -> None:
     html = page.render([builders.timeline(**changes)])

@@ -112,7 +112,7 @@ def test_any_run_can_be_drawn(changes: dict, length: int) -> None:
     assert len(picture.drawing(timeline, width=350).svg) > 1000
 
 
-def test_a_target_far_below_the_burst_stands_clear_of_the_axis() -> None:
+def test_a_target_line_far_below_the_burst_does_not_touch_the_axis() -> None:
     rows = (builders.minute(1, backlog_per_instance=5000.0), builders.minute(2, backlog_per_instance=8.0))
     svg = picture.drawing(Timeline(summary=builders.summary(), minutes=rows), width=760).svg
     assert "logarithmic scale" in svg

@@ -28,7 +28,7 @@ def test_the_maximum_of_a_growing_backlog_is_named() -> None:
     )
 
 
-def test_a_remaining_backlog_is_named() -> None:
+def test_a_remaining_backlog_is_described() -> None:
     rows = [minute(1, visible=5), minute(2, visible=3, in_flight=2)]
     assert (
         sentences.backlog(rows) == "5 messages wait in minute 1; 3 still wait and 2 are in flight at the end"
@@ -151,7 +151,7 @@ def test_a_drifting_processing_time_is_described_at_both_ends() -> None:
         (2_800_000, "2,800,000"),
     ],
 )
-def test_numbers_are_written_for_people(value: float, text: str) -> None:
+def test_numbers_are_formatted_for_readers(value: float, text: str) -> None:
     assert quantities.number(value) == text
 
 

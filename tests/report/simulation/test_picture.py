@@ -35,7 +35,7 @@ def _shows(pixels: np.ndarray, role: str) -> int:
     return int((pixels.reshape(-1, 3) == wanted).all(axis=1).sum())
 
 
-def test_a_png_shows_arrivals_backlog_fleet_plan_waits_promise_and_bill_in_their_colours() -> None:
+def test_a_png_shows_arrivals_backlog_fleet_plan_waits_promise_and_cost_in_their_colours() -> None:
     report = _report(known=builders.bound())
     pixels = _pixels(picture.png(report.name, report.verdict, report.panels, report.series))
     assert pixels.shape[1] == 1720
@@ -43,7 +43,7 @@ def test_a_png_shows_arrivals_backlog_fleet_plan_waits_promise_and_bill_in_their
         assert _shows(pixels, role) > 200, role
 
 
-def test_a_fleet_that_swings_within_an_interval_shows_its_maximum() -> None:
+def test_an_interval_shows_its_maximum_fleet_size() -> None:
     """Two instances for one minute of a day: the mean of half an hour is almost zero."""
     end_s = 86_400.0
     swing = builders.instances((0, 36_000), (0, 36_000))

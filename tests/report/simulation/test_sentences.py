@@ -108,7 +108,7 @@ def test_the_cost_is_compared_with_the_bound_and_an_unattainable_bound_is_named(
     assert sentences.cost(builders.measured(played), _series()) == "0.817 instance-hours billed"
 
 
-def test_decisions_are_counted_by_direction_and_a_retune_has_none() -> None:
+def test_decisions_are_counted_by_direction_except_retunes() -> None:
     decided = decisions.parse(builders.decisions(), _series())
     assert [decision.change for decision in decided] == [1, 1, 0, -1]
     assert sentences.decisions(decided) == (
@@ -133,7 +133,7 @@ def test_a_decisions_change_is_parsed_from_its_sentence(text: str, change: int) 
     assert decision.change == change
 
 
-def test_of_too_many_decisions_every_interval_keeps_its_first_then_the_largest() -> None:
+def test_too_many_decisions_are_reduced_to_the_first_and_largest_of_each_interval() -> None:
     log = [
         builders.log_entry(60.0 * minute + 1, f"0 -> {size}: x") for minute in range(3) for size in (1, 2, 9)
     ]
@@ -160,7 +160,7 @@ def test_the_frontier_has_the_runs_that_no_other_beats_in_both_cost_and_promise(
     )
 
 
-def test_where_no_run_keeps_the_promise_the_closest_is_named() -> None:
+def test_if_no_run_keeps_the_promise_the_closest_is_named() -> None:
     text = sentences.comparison(_compared(("a", 0.9, 3.0), ("b", 0.8, 4.0)), ratios=True)
     assert text.startswith("None starts 99 % in time, a comes closest with 90.0 %. On the frontier is a:")
 

@@ -101,11 +101,11 @@ def test_missing_data_is_treated_as_missing_unless_said_otherwise() -> None:
     assert alarm().treatment is Treatment.MISSING
 
 
-def test_one_point_within_the_threshold_rules_the_premature_alarm_out() -> None:
+def test_one_point_within_the_threshold_prevents_the_premature_alarm() -> None:
     assert alarm(EvaluationPeriods=3).next_state(points("0 - X - -"), State.ALARM) is State.OK
 
 
-def test_one_of_one_follows_the_newest_real_point_of_its_range() -> None:
+def test_a_one_of_one_alarm_follows_the_newest_real_point_of_its_range() -> None:
     subject = alarm(TreatMissingData="notBreaching")
     assert subject.next_state(points("X - -"), State.OK) is State.ALARM
     assert subject.next_state(points("X - 0"), State.ALARM) is State.OK
@@ -151,7 +151,7 @@ def test_only_a_range_without_any_point_is_insufficient(
 
 
 @given(case=ranges)
-def test_gaps_taken_as_breaching_alarm_whenever_gaps_taken_as_fine_do(
+def test_breaching_gaps_alarm_whenever_non_breaching_gaps_do(
     case: tuple[list[bool | None], State, int, int],
 ) -> None:
     if verdict(*case, Treatment.NOT_BREACHING) is State.ALARM:
@@ -324,7 +324,7 @@ def test_metrics_outside_one_expression_over_one_period_are_refused(
         Alarm.from_properties("Math", properties)
 
 
-def test_a_reason_quotes_the_points_the_threshold_and_what_was_filled_in() -> None:
+def test_a_reason_quotes_the_points_the_threshold_and_the_filled_values() -> None:
     subject = alarm(EvaluationPeriods=3, DatapointsToAlarm=2, Threshold=8, TreatMissingData="breaching")
     assert subject.reason_text([1.0, 2.0, 9.0, 7.0, 24.0], State.ALARM) == (
         "Threshold Crossed: 2 out of the last 3 datapoints [9.0, 7.0, 24.0] were greater than the threshold "

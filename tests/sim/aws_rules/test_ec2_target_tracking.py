@@ -121,7 +121,7 @@ def test_the_observed_ratios_can_be_changed() -> None:
     assert low.threshold == pytest.approx(5)
 
 
-def test_a_policy_that_may_not_scale_in_has_no_low_alarm() -> None:
+def test_a_policy_with_scale_in_disabled_has_no_low_alarm() -> None:
     configuration = policy_properties()["TargetTrackingConfiguration"] | {"DisableScaleIn": "true"}
     assert policy(TargetTrackingConfiguration=configuration).low_alarm(3) is None
 
@@ -181,7 +181,7 @@ def test_8_to_40_messages_ask_for_1_to_5_instances_at_target_8(messages: int, in
     assert scale_out(desired=1, warmed=1, metric=messages, target=8, maximum=5) == instances
 
 
-def test_a_part_of_an_instance_asks_for_a_whole_one() -> None:
+def test_a_fraction_of_an_instance_is_rounded_up() -> None:
     assert scale_out(desired=1, warmed=1, metric=9, target=8, maximum=5) == 2
     assert scale_in(desired=5, warming=0, metric=0.1, target=8, minimum=0) == 1
 
@@ -197,7 +197,7 @@ def test_a_breach_repeated_while_instances_warm_up_adds_nothing() -> None:
     assert scale_out(desired=first, warmed=1, metric=24, target=8, maximum=5) == first
 
 
-def test_a_group_at_zero_counts_as_one_instance_on_the_way_out_and_stays_on_the_way_in() -> None:
+def test_a_group_at_zero_counts_as_one_instance_for_scale_out_and_stays_at_zero_for_scale_in() -> None:
     assert scale_out(desired=0, warmed=0, metric=24, target=8, maximum=5) == 3
     assert scale_in(desired=0, warming=0, metric=0, target=8, minimum=1) == 0
 
@@ -289,6 +289,6 @@ def test_a_policy_that_is_not_simulated_is_refused(properties: dict[str, Any], s
         TargetTracking.from_properties("AsgTargetTracking", properties)
 
 
-def test_a_metric_its_alarms_could_not_read_is_refused_at_once() -> None:
+def test_a_metric_that_its_alarms_could_not_read_is_refused() -> None:
     with pytest.raises(AlarmError, match="Statistic"):
         policy({key: value for key, value in NAMED.items() if key != "Statistic"})

@@ -165,7 +165,7 @@ def test_scale_in_waits(hold: dict[str, Any], why: str) -> None:
     assert low(cooldowns=cooldowns()).desired == 10  # cooldowns that end now hold no more
 
 
-def test_a_policy_that_may_not_scale_in_never_does() -> None:
+def test_a_policy_with_scale_in_disabled_never_scales_in() -> None:
     assert low(tracking=replace(BULK, disable_scale_in=True)).desired == 20
 
 
@@ -195,7 +195,7 @@ def test_without_an_alarm_or_without_data_nothing_changes() -> None:
 
 
 @pytest.mark.parametrize("metric", [math.nan, math.inf, -1])
-def test_a_metric_no_policy_can_work_with_is_refused(metric: float) -> None:
+def test_a_metric_that_no_policy_can_use_is_refused(metric: float) -> None:
     for evaluate in (high, low):
         with pytest.raises(PolicyError, match=r"the metric is (nan|inf|-1)"):
             evaluate(metric)
@@ -246,7 +246,7 @@ def test_two_alarms_within_a_cooldown_request_no_more_than_one(
 
 
 @given(running=st.integers(10, 28), later=st.integers(0, 59), more=st.integers(1, 10))
-def test_a_larger_scale_out_than_the_cooldowns_happens_at_once(running: int, later: int, more: int) -> None:
+def test_a_larger_scale_out_during_the_cooldown_happens_at_once(running: int, later: int, more: int) -> None:
     first = high(100 * (running + 1) / running, running=running)
     assert first.desired == running + 1
     larger = high(

@@ -87,13 +87,13 @@ def test_division_by_zero_and_by_a_missing_point_drops_the_point() -> None:
     assert one("0 / a", a=0) is None
 
 
-def test_a_point_dropped_inside_an_expression_is_a_missing_operand_of_it() -> None:
+def test_a_point_dropped_inside_an_expression_is_a_missing_operand() -> None:
     assert one("a / b + 1", a=5, b=0) == 1
     assert one("a / b + b / b", a=5, b=0) is None
     assert one("-(a / b)", a=5, b=0) is None
 
 
-def test_a_result_beyond_every_number_is_dropped() -> None:
+def test_an_infinite_result_is_dropped() -> None:
     assert one("a * a", a=1e200) is None
 
 
@@ -152,13 +152,13 @@ METRIC_1 = series(1, 1, 0, 0, None)
         ("IF(metric1, metric2, 5)", {"metric2": series(30, None, 0, 0, 30)}, series(30, 0, 5, 5, None)),
     ],
 )
-def test_if_makes_of_missing_points_what_the_tables_of_aws_show(
+def test_if_treats_missing_points_as_in_the_tables_of_aws(
     expression: str, others: dict[str, dict[int, float]], expected: dict[int, float]
 ) -> None:
     assert evaluate(expression, {"metric1": METRIC_1, **others}) == expected
 
 
-def test_comparisons_of_missing_points_give_what_the_table_of_aws_shows() -> None:
+def test_comparisons_treat_missing_points_as_in_the_table_of_aws() -> None:
     metrics = {"metric1": series(30, 20, 0, 0), "metric2": series(20, None, 20, None)}
     assert evaluate("metric1 < metric2", metrics) == series(0, 0, 1, 0)
     assert evaluate("metric1 >= 30", metrics) == series(1, 0, 0, 0)
@@ -225,7 +225,7 @@ def test_fill_knows_no_other_minutes_than_those_of_the_points_and_those_asked_fo
         ("m * 1e999", "too large"),
     ],
 )
-def test_what_is_not_simulated_is_refused_by_name(expression: str, named: str) -> None:
+def test_unsimulated_properties_are_refused_by_name(expression: str, named: str) -> None:
     with pytest.raises(ExpressionError, match=named):
         parse(expression)
 

@@ -52,12 +52,12 @@ def test_cron_starts_at_whole_minutes_and_hours_and_a_rate_counts_from_the_deplo
 @pytest.mark.parametrize(
     ("expression", "period_s"), [("rate(2 hours)", 2 * HOUR_S), ("rate(1 day)", 24 * HOUR_S)]
 )
-def test_a_rate_of_hours_or_days_has_their_period(expression: str, period_s: float) -> None:
+def test_a_schedule_rate_may_be_in_hours_or_days(expression: str, period_s: float) -> None:
     assert Schedule.parse(expression).period_s == period_s
 
 
 @pytest.mark.parametrize("expression", ["cron(* * * * ? *)", "rate(1 minute)"])
-def test_every_start_is_late_by_a_lateness_of_its_own_from_0_to_59_s(expression: str) -> None:
+def test_every_scheduled_start_is_0_to_59_s_late(expression: str) -> None:
     seen = starts(expression, lasts_s=24 * HOUR_S)
     late = latenesses_s(seen)
     assert len(seen) >= 24 * 60 - 1

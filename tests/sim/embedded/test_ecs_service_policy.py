@@ -129,7 +129,7 @@ def test_the_low_alarm_takes_fifteen_minutes_below_nine_tenths_of_the_target() -
     assert alarm.next_state([90] * 2 + [89] * 15, State.OK) is State.ALARM
 
 
-def test_a_policy_that_may_not_scale_in_has_no_low_alarm() -> None:
+def test_a_policy_with_scale_in_disabled_has_no_low_alarm() -> None:
     subject = policy({"DisableScaleIn": "true"})
     assert subject.low_alarm() is None
 
@@ -174,7 +174,7 @@ def test_a_policy_that_is_not_simulated_is_refused(properties: dict[str, Any], s
         ServiceTracking.from_properties("EcsTargetTracking", properties)
 
 
-def test_a_metric_its_alarms_could_not_read_is_refused_at_once() -> None:
+def test_a_metric_that_its_alarms_could_not_read_is_refused() -> None:
     nameless = {key: value for key, value in NAMED.items() if key != "MetricName"}
     with pytest.raises(AlarmError, match="MetricName is missing"):
         policy({"CustomizedMetricSpecification": nameless})

@@ -119,7 +119,7 @@ def test_a_message_that_returns_or_is_dead_lettered_counts_as_sent_once(aws: Emb
     assert sum(sent_by_minute(aws, "dead-work")) == 0
 
 
-def test_a_duplicate_that_a_fifo_queue_drops_is_not_sent(aws: EmbeddedAws) -> None:
+def test_a_duplicate_that_a_fifo_queue_drops_is_not_counted_as_sent(aws: EmbeddedAws) -> None:
     url = aws.create_queue("work.fifo", visibility_timeout_s=30)
     for name in ("one", "one", "two"):
         aws.sqs.send_message(
@@ -144,7 +144,9 @@ def test_a_group_refuses_less_than_its_minimum_and_nothing_changes(aws: Embedded
     assert group_of(aws)["DesiredCapacity"] == 1
 
 
-def test_a_group_whose_terminations_are_suspended_keeps_all_until_they_are_resumed(aws: EmbeddedAws) -> None:
+def test_a_group_with_suspended_terminations_keeps_its_instances_until_they_are_resumed(
+    aws: EmbeddedAws,
+) -> None:
     fleet = aws.create_group("group", minimum=0, maximum=4, boot_s=0, start=Idle)
     aws.autoscaling.set_desired_capacity(AutoScalingGroupName="group", DesiredCapacity=3)
     wait(aws, 60)

@@ -34,7 +34,7 @@ def test_a_queue_has_the_attributes_that_moto_returns(queue: str, names: Sequenc
         assert bool(attributes) is bool(names)
 
 
-def test_a_name_that_is_no_attribute_is_refused() -> None:
+def test_an_unknown_attribute_is_refused() -> None:
     with account.account():
         account.create_queue("plain")
         backend = sqs_backends[ACCOUNT_ID][REGION]
@@ -42,7 +42,7 @@ def test_a_name_that_is_no_attribute_is_refused() -> None:
             SQSBackend.get_queue_attributes(backend, "plain", ["QueueArn", "Colour"])
 
 
-def test_each_name_is_converted_as_moto_converts_it() -> None:
+def test_names_are_converted_as_in_moto() -> None:
     assert [moto_shortcuts._snake_case(name) for name in EVERY] == list(
         map(utils.camelcase_to_underscores, EVERY)
     )

@@ -105,17 +105,17 @@ fleets = st.builds(
 
 
 class TestLaunches:
-    def test_what_runs_is_enough_or_is_not(self) -> None:
+    def test_running_instances_are_enough_or_not(self) -> None:
         assert needed(due((300.0, 60)), fleet(running=1)) == 0
         assert needed(due((300.0, 61)), fleet(running=1)) == 1
 
-    def test_what_boots_is_counted_from_when_it_is_ready(self) -> None:
+    def test_a_booting_instance_counts_from_when_it_is_ready(self) -> None:
         # 24 starts in the 120 s from 180 s on, and half a start as the first is at once
         assert needed(due((300.0, 24)), fleet(ready_s=[180.0])) == 0
         assert needed(due((300.0, 25)), fleet(ready_s=[180.0])) == 1
         assert needed(due((300.0, 36)), fleet(ready_s=[120.0])) == 0
 
-    def test_a_dump_needs_its_messages_divided_by_what_one_instance_starts_until_they_are_due(self) -> None:
+    def test_a_burst_needs_its_messages_over_what_one_instance_starts_until_they_are_due(self) -> None:
         assert needed(due((300.0, 2450))) == 100
         assert needed(due((300.0, 2450)), fleet(concurrency=4)) == 25
 
@@ -123,12 +123,12 @@ class TestLaunches:
         assert needed(due((300.0, 49), (600.0, 10))) == 2
         assert needed(due((300.0, 10), (320.0, 200))) == math.ceil(210 / 28.5)
 
-    def test_what_is_late_anyway_does_not_cost_any_number(self) -> None:
+    def test_messages_that_are_late_anyway_do_not_cost_any_number(self) -> None:
         for due_s in (-500.0, 0.0, 180.0, 181.0):
             assert needed(due((due_s, 65))) == 10  # 6.5 starts of each in the shortest work
 
     @given(cohorts=cohort_lists, serving=fleets)
-    def test_with_them_every_cohort_starts_in_time_and_with_one_fewer_one_does_not(
+    def test_the_needed_instances_are_enough_and_one_fewer_is_not(
         self, cohorts: list[Cohort], serving: FleetCapacity
     ) -> None:
         count = needed(cohorts, serving)
@@ -166,7 +166,7 @@ class TestAgeProfile:
             (0, []),
         ],
     )
-    def test_it_covers_what_waits_from_the_newest_on_and_the_rest_is_as_old_as_the_oldest(
+    def test_arrivals_cover_the_backlog_from_the_newest_and_the_rest_is_as_old_as_the_oldest(
         self, waiting: int, ages: list[tuple[float, float]]
     ) -> None:
         profile = AgeProfile(memory_s=900.0)
@@ -175,7 +175,7 @@ class TestAgeProfile:
             found = profile.update(arrivals, seen)
         assert [(one.until_s, one.messages) for one in found] == ages
 
-    def test_under_lasting_overload_it_remembers_a_bounded_number_of_cohorts_and_every_message(self) -> None:
+    def test_under_overload_the_number_of_cohorts_is_bounded_and_no_message_is_lost(self) -> None:
         profile, waiting = AgeProfile(memory_s=900.0, min_s=3.0), 0
         for tick in range(1, 5000):
             waiting += 7
@@ -193,7 +193,7 @@ class TestAgeProfile:
 
 
 class TestBootTimes:
-    def test_it_begins_with_what_was_measured_and_moves_to_what_was_seen(self) -> None:
+    def test_the_boot_estimate_starts_with_the_configured_time_and_follows_observations(self) -> None:
         boots = BootTimes(prior_s=180.0)
         assert (boots.mean_s, set(boots.quantiles_s)) == (180.0, {180.0})
         for launch in range(100):
@@ -201,7 +201,7 @@ class TestBootTimes:
             boots.update(snapshot(1000.0 * launch + 600.0))
         assert boots.mean_s == pytest.approx(600.0, rel=0.1)
 
-    def test_the_fast_ones_of_a_launch_are_learned_with_the_slow_ones(self) -> None:
+    def test_the_boot_estimate_includes_fast_and_slow_instances_of_a_launch(self) -> None:
         boots = BootTimes(prior_s=180.0)
         boots.update(snapshot(0.0, launched_s=(0.0,) * 20))
         boots.update(snapshot(60.0, launched_s=(0.0,) * 10))
@@ -236,7 +236,7 @@ def test_no_policy_knows_when_an_instance_will_be_ready(name: str) -> None:
     assert log[0] == log[1]
 
 
-def test_boots_that_vary_widely_cost_neither_the_promise_nor_the_price() -> None:
+def test_widely_varying_boots_break_neither_the_promise_nor_the_cost_limit() -> None:
     random = np.random.default_rng(1)
     bursts = [dump(int(random.integers(100, 900)), at, 60.0) for at in random.uniform(0, 6 * HOUR_S, 18)]
     what = load(flow(2.0, 0, 6 * HOUR_S), *bursts, hours=6)
@@ -258,9 +258,7 @@ def test_boots_that_vary_widely_cost_neither_the_promise_nor_the_price() -> None
 class TestPromise:
     @pytest.mark.parametrize("concurrency", [1, 4])
     @pytest.mark.parametrize("at_s", [60.0, 63.0, 69.5])
-    def test_a_dump_starts_in_time_with_few_more_instances_than_needed(
-        self, at_s: float, concurrency: int
-    ) -> None:
+    def test_a_burst_starts_in_time_with_few_surplus_instances(self, at_s: float, concurrency: int) -> None:
         run = run_policy("deadline", load(dump(2400, at_s)), LARGE_FLEET, concurrency=concurrency)
         assert waits_s(run).max() <= PROMISE_S
         known_s = 10 * math.ceil((at_s + 1) / 10)
@@ -305,7 +303,7 @@ class TestPromise:
         assert attainment(run) >= 0.999
         assert best.instance_hours <= hours(run) <= 1.5 * best.instance_hours
 
-    def test_service_times_that_vary_widely_cost_no_promise(self) -> None:
+    def test_widely_varying_service_times_keep_the_promise(self) -> None:
         random = np.random.default_rng(7)
         steady = load(flow(2.0, 0, 3 * HOUR_S), dump(500, 5000.0), hours=3)
         what = Load(
@@ -354,7 +352,7 @@ class TestScaleIn:
 
 
 class TestLimits:
-    def test_boots_that_take_longer_than_was_measured_are_not_answered_with_ever_more_launches(self) -> None:
+    def test_boots_slower_than_measured_do_not_cause_ever_more_launches(self) -> None:
         run = run_policy("deadline", load(dump(220, 1000.0)), deployed(minimum=3), boot_s=600.0)
         assert len(run.instances) <= 3 + 3
 

@@ -61,7 +61,7 @@ class TestAll:
         assert set(policies.names()) == EXPECTED
 
     @pytest.mark.parametrize("name", sorted(EXPECTED))
-    def test_each_has_a_description_and_the_name_of_its_file(self, name: str) -> None:
+    def test_each_policy_has_a_description_and_the_name_of_its_file(self, name: str) -> None:
         module = importlib.import_module(f"sluice_sim.policies.{name.replace('-', '_')}")
         policy = policies.named(name)
         assert policy.name == name
@@ -78,7 +78,7 @@ class TestAll:
         assert run.dead_letters == 0
 
     @pytest.mark.parametrize("name", sorted(EXPECTED))
-    def test_each_keeps_within_the_bounds(self, name: str) -> None:
+    def test_each_policy_stays_within_the_bounds(self, name: str) -> None:
         run = run_policy(name, load(dump(2000), hours=2), deployed(minimum=2, maximum=7))
         assert all(2 <= snapshot.desired <= 7 for snapshot in run.snapshots)
 
@@ -139,7 +139,7 @@ class TestSluice:
         assert sizes["sluice"][1] <= busy + 8
         assert sizes["backlog-per-instance"][0] < busy, "it lets go of what the next minutes need"
 
-    def test_a_dump_of_a_minute_counts_as_backlog_alone(self) -> None:
+    def test_a_burst_of_one_minute_counts_only_as_backlog(self) -> None:
         what = load(dump(1200), hours=1)
         workload = deployed().changed(MessagesPerInstance="60", ProcessingSeconds="5")
         assert (
@@ -197,7 +197,7 @@ class TestRawDepth:
 
 
 class TestStep:
-    def test_it_keeps_one_instance_even_where_none_is_the_minimum(self) -> None:
+    def test_it_keeps_one_instance_even_if_the_minimum_is_zero(self) -> None:
         run = run_policy("step", load([1.0], hours=2))
         assert {snapshot.desired for snapshot in run.snapshots if snapshot.now_s > 0} == {step.MIN_FLEET}
 
@@ -218,7 +218,7 @@ class TestStep:
         assert [added for _, added in out] == [1, 4]
         assert out[1][0] - out[0][0] < step.COOLDOWN_S
 
-    def test_with_none_visible_it_removes_one_per_cooldown(self) -> None:
+    def test_with_no_visible_messages_it_removes_one_per_cooldown(self) -> None:
         run = run_policy("step", load(dump(2000), hours=4))
         down = [at_s for at_s, _, before, after in moves(run) if after == before - 1]
         assert len(down) > 2
@@ -227,7 +227,7 @@ class TestStep:
 
 
 class TestKeda:
-    def test_a_poll_starts_it_and_the_fleet_at_most_doubles_or_grows_by_four_each_sync(self) -> None:
+    def test_a_poll_starts_the_fleet_and_each_sync_at_most_doubles_it_or_adds_four(self) -> None:
         run = run_policy("keda", load(dump(3000, 100.0)))
         grown = [(at_s, before, after) for at_s, _, before, after in moves(run) if after > before]
         assert grown[0] == (120.0, 0, 1)
@@ -261,7 +261,7 @@ class TestDirect:
         run = run_policy("direct", load(dump(500, 65.0)))
         assert moves(run)[0] == (120.0, "policy", 0, math.ceil(500 / PER_INSTANCE))
 
-    def test_a_scale_out_waits_five_minutes_after_the_one_before(self) -> None:
+    def test_a_scale_out_waits_five_minutes_after_the_previous_one(self) -> None:
         run = run_policy("direct", load(dump(500, 65.0), dump(2000, 130.0)))
         assert [at_s for at_s, _, before, after in moves(run)[:2]] == [120.0, 420.0]
 
@@ -282,7 +282,7 @@ class TestStaffing:
     ) -> None:
         assert staffing.needed_instances(load_slots, drain_slots, concurrency) == instances
 
-    def test_a_steady_flow_gets_its_load_and_about_a_square_root_more(self) -> None:
+    def test_a_steady_flow_gets_its_load_plus_about_its_square_root(self) -> None:
         run = run_policy("staffing", load(flow(4.0, 0, 2 * HOUR_S), hours=2))
         settled = [snapshot.desired for snapshot in run.snapshots if HOUR_S < snapshot.now_s < 2 * HOUR_S]
         assert 20 + 3 <= np.mean(settled) <= 20 + 9
@@ -311,7 +311,7 @@ class TestArrivalEstimate:
         assert passive.found_per_s == pytest.approx(3.0, rel=0.1)
         assert passive.found_per_s <= passive.peak_per_s <= 6.0
 
-    def test_what_was_estimated_too_high_is_taken_off_what_comes_next(self) -> None:
+    def test_an_overestimate_is_subtracted_from_the_next_arrivals(self) -> None:
         estimate = ArrivalEstimate(memory_s=600.0)
         backlogs = [0, 100, 40, 40]
         updates = [

@@ -146,13 +146,13 @@ def test_booting_instances_stop_before_running_ones() -> None:
     assert lives(subject)[1:] == [(100, 110), (100, 110)]
 
 
-def test_of_booting_instances_the_newest_stop_first() -> None:
+def test_the_newest_booting_instances_stop_first() -> None:
     subject = after_desired(after_desired(simulated_fleet([], 1, boot_s=60), 0, 1), 10, 2)
     after_desired(subject, 20, 1)
     assert subject.snapshot().launched_s == (0,)
 
 
-def test_of_running_instances_the_oldest_stop_first() -> None:
+def test_the_oldest_running_instances_stop_first() -> None:
     subject = after_desired(after_desired(simulated_fleet([], 1), 0, 1), 50, 2)
     after_desired(subject, 100, 1)
     assert lives(subject) == [(0, 100), (50, pytest.approx(np.nan, nan_ok=True))]

@@ -146,7 +146,7 @@ def by_minute(run: ScalingContext, name: str) -> dict[int, float]:
 SENT = "NumberOfMessagesSent"
 
 
-def test_a_queue_idle_for_six_hours_is_silent_and_its_first_metrics_come_fifteen_minutes_late() -> None:
+def test_a_queue_idle_for_six_hours_publishes_no_metrics_and_then_fifteen_minutes_late() -> None:
     run = queue_silent_then_woken()
     run.clock.run_until(START_S + 8 * 3600)
     assert max(visible_minutes(run)) == pytest.approx(6 * 60, abs=1)
@@ -156,7 +156,7 @@ def test_a_queue_idle_for_six_hours_is_silent_and_its_first_metrics_come_fifteen
     assert {8 * 60, 8 * 60 + 5, 8 * 60 + 10, 8 * 60 + 15} <= visible_minutes(run)
 
 
-def test_a_message_processed_within_a_minute_ends_the_silence_too() -> None:
+def test_a_message_processed_within_a_minute_also_ends_the_silence() -> None:
     run = context("transcription", simulated_fleet([1.0, 8 * 3600.0 + 1], 10))
     run.fleet.set_desired(1)
     SimulatedAws(run)
@@ -185,7 +185,7 @@ def test_a_delayed_message_counts_when_it_is_sent_and_not_again_when_it_becomes_
     assert {minute: count for minute, count in by_minute(run, SENT).items() if count} == {0: 1}
 
 
-def test_a_message_that_is_received_again_was_sent_once() -> None:
+def test_a_redelivered_message_was_sent_once() -> None:
     killed = simulated_fleet([1.0], 300, visibility_timeout_s=60.0, scale_in=ScaleIn.KILL, max_receives=9)
     killed.set_desired(1)
     run = context("transcription", killed)

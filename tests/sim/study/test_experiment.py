@@ -130,7 +130,7 @@ def test_the_bound_uses_the_shortest_boot_and_no_minimum_whose_launches_can_fail
     assert bound_settings(replace(one, refusal_ratio=0.1), mean_s).minimum == 0
 
 
-def test_a_policy_without_a_tick_refuses_another_period():
+def test_a_policy_that_uses_no_tick_refuses_a_tick_period():
     with pytest.raises(SettingError, match="policy static has no tick"):
         run_experiment(experiment(tick_s=30.0), made(experiment()), None)
 
@@ -148,12 +148,12 @@ def test_a_slower_tick_leaves_messages_waiting_longer():
     assert slow.result["wait_p50_s"] > quick.result["wait_p50_s"] + 60
 
 
-def test_the_frontier_is_what_no_other_result_beats():
+def test_the_frontier_has_the_results_that_no_other_beats():
     points = [(10, 0.9), (10, 0.95), (12, 0.95), (20, 1.0), (5, 0.1), (20, 1.0), (8, None)]
     results = [{"instance_hours": hours, "attainment": share} for hours, share in points]
     assert frontier(results) == [False, True, False, True, True, True, False]
 
 
-def test_a_shape_says_what_it_is():
+def test_a_shape_describes_itself():
     assert str(Generated(shape="spiky", days=7.0)) == "spiky (7 d, 200,000 messages a day)"
     assert isinstance(experiment().root, Path)

@@ -102,7 +102,7 @@ def test_two_messages_far_apart_cost_the_cheaper_of_two_boots_and_idling() -> No
     assert bounded(far, promise_s=0.0, slot_s=60.0).instance_hours * HOUR_S == pytest.approx(2 * (180 + 60))
 
 
-def test_a_patient_promise_needs_one_launch_where_an_impatient_one_needs_ten() -> None:
+def test_a_long_promise_needs_one_launch_and_a_short_one_needs_ten() -> None:
     dump = load([0.0] * 10, 60.0)
     assert bounded(dump, promise_s=0.0, slot_s=60.0).instance_hours * HOUR_S == pytest.approx(10 * 240)
     assert bounded(dump, promise_s=540.0, slot_s=60.0).instance_hours * HOUR_S == pytest.approx(180 + 600)
@@ -114,7 +114,7 @@ def test_concurrency_shares_an_instance() -> None:
     assert found.instance_hours * HOUR_S == pytest.approx(2 * 240)
 
 
-def test_what_may_be_late_waits_for_an_instance_that_is_there_anyway() -> None:
+def test_messages_that_may_be_late_wait_for_an_existing_instance() -> None:
     dump = load([0.0] * 10, 60.0)
     found = bounded(dump, promise_s=0.0, late_ratio=0.9, slot_s=60.0)
     assert found.instance_hours * HOUR_S == pytest.approx(180 + 10 * 60)
@@ -189,7 +189,7 @@ def test_cutting_into_windows_only_lowers_the_bound(seed: int, late_ratio: float
     assert cut.demand.size == whole.demand.size
 
 
-def test_instances_that_stand_ready_where_windows_meet_are_not_free(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_instances_that_are_ready_between_two_windows_are_billed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A dump at the very beginning of the second window: all of its launches were nobody's."""
     dump = load([3600.0] * 100, 20.0, 2 * HOUR_S)
     whole = bounded(dump, slot_s=60.0, promise_s=120.0)
@@ -204,7 +204,7 @@ def test_instances_that_stand_ready_where_windows_meet_are_not_free(monkeypatch:
 
 @settings(max_examples=5)
 @given(seed=st.integers(0, 10_000), late_ratio=st.sampled_from([0.0, 0.02]), minimum=st.sampled_from([0, 1]))
-def test_what_is_carried_over_only_raises_the_bound_of_a_long_trace(
+def test_carried_over_messages_only_raise_the_bound_of_a_long_trace(
     seed: int, late_ratio: float, minimum: int
 ) -> None:
     what = bursts(seed)
@@ -358,7 +358,7 @@ def test_the_bound_is_below_the_best_of_all_plans_tried(
         assert found.instance_hours * HOUR_S <= best_s * ROUNDING
 
 
-def test_the_test_would_see_a_bound_too_high() -> None:
+def test_the_test_detects_a_bound_that_is_too_high() -> None:
     """The best plan for one message is the bound itself, so there is no slack to hide in."""
     what = load([0.0], 60.0)
     best_s = cheapest_plan_s(what, promise_s=0.0, boot_s=60.0, late=0, slots=2, most=1)

@@ -83,7 +83,7 @@ def test_instances_are_billed_from_launch_to_termination_or_to_the_end():
     assert (measured.launches, measured.peak_instances) == (3, 1)
 
 
-def test_supply_is_what_runs_and_a_booting_instance_does_not():
+def test_supply_counts_running_but_not_booting_instances():
     supplied = supply(run([0.0], [70.0], lives=[(0, 60, 360), (0, 60, math.nan), (100, 200, 150)]))
     assert supplied(np.array([0.0, 59.9, 60.0, 359.9, 360.0, 599.0])).tolist() == [0, 0, 2, 2, 1, 1]
     assert supplied.changes(600.0) == 2, "two moments: two come at once, and one goes; the end is none"
@@ -126,7 +126,7 @@ def test_demand_is_whole_instances():
 
 
 @pytest.mark.parametrize(("messages", "ratio"), [(0, False), (1, False), (119, False), (120, True)])
-def test_below_a_mean_load_of_one_instance_there_is_no_ratio_and_a_reason(messages, ratio):
+def test_below_a_mean_load_of_one_instance_there_is_a_reason_instead_of_a_ratio(messages, ratio):
     played = run([0.0] * messages, [70.0] * messages, service_s=5.0, end_s=600.0)
     numbers = result(measure(played), supply(played), bound([0.1], instance_hours=0.01))
     assert numbers["mean_load"] == pytest.approx(messages / 120)
@@ -150,7 +150,7 @@ def messages(count, *, next_in_group=(), states=None):
     return played.messages._replace(next_in_group=np.array(next_in_group, np.int64))
 
 
-def test_a_message_is_lost_that_neither_queue_nor_slot_holds():
+def test_a_message_in_neither_queue_nor_slot_is_lost():
     five = messages(5, states=[1, 0, 0, 0, 2])
     assert conservation.lost(five, kernel(fresh=4, slots=[1, 2], returning=[3])) == 0
     assert conservation.lost(five, kernel(fresh=4, slots=[1], returning=[3])) == 1

@@ -80,7 +80,7 @@ def one_property(value: str, head: str = "") -> str:
         ("2012-10-17", "2012-10-17"),
     ],
 )
-def test_an_intrinsic_becomes_its_value(resolved: Any, written: str, value: object) -> None:
+def test_an_intrinsic_function_resolves_to_its_value(resolved: Any, written: str, value: object) -> None:
     text = one_property(written).replace(
         "Parameters:\n", "Parameters:\n  Plane: {Type: String, Default: plane}\n"
     )
@@ -184,7 +184,7 @@ def test_identities_come_from_resolved_properties_whatever_the_order(resolved: A
     ]
 
 
-def test_a_circle_of_resources_is_refused_with_its_path(resolved: Any) -> None:
+def test_circular_resources_are_refused_with_their_path(resolved: Any) -> None:
     with pytest.raises(TemplateError, match="B -> C -> B: is a circle"):
         resolved(
             """
@@ -196,7 +196,7 @@ def test_a_circle_of_resources_is_refused_with_its_path(resolved: Any) -> None:
         )
 
 
-def test_a_circle_of_conditions_is_refused(resolved: Any) -> None:
+def test_circular_conditions_are_refused(resolved: Any) -> None:
     with pytest.raises(TemplateError, match=r"Conditions\.X -> Conditions\.Y -> Conditions\.X: is a circle"):
         resolved(
             """
@@ -314,9 +314,7 @@ def test_all_problems_are_reported_at_once(resolved: Any) -> None:
         ("!ImportValue other-Namespace", "no stack exports 'other-Namespace'; the exports are none"),
     ],
 )
-def test_what_cannot_be_resolved_is_refused_by_name_and_place(
-    resolved: Any, written: str, named: str
-) -> None:
+def test_an_unresolvable_value_is_refused_by_name_and_place(resolved: Any, written: str, named: str) -> None:
     with pytest.raises(TemplateError, match=named):
         resolved(one_property(written))
 

@@ -12,13 +12,13 @@ def draw(seed=0):
     return np.random.default_rng(seed)
 
 
-def test_lognormal_times_have_the_mean_and_the_variation_asked_for():
+def test_lognormal_times_have_the_given_mean_and_variation():
     times = service_times.lognormal(5.0, 0.8, 200_000, draw())
     assert times.mean() == pytest.approx(5.0, rel=0.02)
     assert times.std() / times.mean() == pytest.approx(0.8, rel=0.05)
 
 
-def test_measured_durations_are_drawn_as_often_as_they_were_seen(tmp_path):
+def test_measured_durations_are_drawn_with_their_observed_frequency(tmp_path):
     path = trace_file(tmp_path, "2,a", "8,b", "8,c", "8,d", header="duration_s,worker")
     drawn = service_times.read(path).draw(10_000, draw())
     assert set(drawn) == {2.0, 8.0}
@@ -26,14 +26,14 @@ def test_measured_durations_are_drawn_as_often_as_they_were_seen(tmp_path):
     assert drawn.tolist() == service_times.read(path).draw(10_000, draw()).tolist()
 
 
-def test_a_row_may_stand_for_many_messages(tmp_path):
+def test_a_row_may_describe_many_messages(tmp_path):
     path = trace_file(tmp_path, "2,900", "8,100", header="duration_s,messages")
     drawn = service_times.read(path).draw(10_000, draw())
     assert (drawn == 8.0).mean() == pytest.approx(0.1, abs=0.02)
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "long", ""])
-def test_a_duration_that_is_none_is_named_with_file_line_and_value(tmp_path, value):
+def test_an_invalid_duration_is_named_with_file_line_and_value(tmp_path, value):
     path = trace_file(tmp_path, "2,x", f"{value},x", header="duration_s,worker")
     with pytest.raises(SettingError) as refused:
         service_times.read(path)
@@ -49,7 +49,7 @@ def test_a_file_without_durations_is_refused(tmp_path):
         service_times.read(tmp_path / "none.csv")
 
 
-def test_instances_boot_as_long_or_within_a_range():
+def test_boot_times_are_constant_or_within_a_range():
     fixed, ranged = service_times.boot("180").drawn(draw()), service_times.boot("120-240").drawn(draw())
     assert {fixed() for _ in range(10)} == {180.0}
     times = [ranged() for _ in range(1000)]
@@ -58,6 +58,6 @@ def test_instances_boot_as_long_or_within_a_range():
 
 
 @pytest.mark.parametrize("text", ["", "soon", "-5", "nan", "240-120", "1-2-3", "60-"])
-def test_a_boot_time_that_is_none_is_refused_with_the_way_out(text):
+def test_an_invalid_boot_time_is_refused_with_the_way_out(text):
     with pytest.raises(ValueError, match="boot time"):
         service_times.boot(text)

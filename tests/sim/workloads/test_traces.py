@@ -30,7 +30,7 @@ def test_iso_8601_says_when_the_trace_begins(tmp_path, first):
     assert (trace.interval_s, trace.start_s) == (300.0, 1_768_478_640.0)
 
 
-def test_a_byte_order_mark_blank_lines_windows_line_ends_and_whole_floats_are_no_obstacle(tmp_path):
+def test_a_byte_order_mark_blank_lines_windows_line_ends_and_whole_floats_are_accepted(tmp_path):
     path = tmp_path / "t.csv"
     path.write_bytes(b"\xef\xbb\xbftimestamp, arrivals\r\n0, 3.0\r\n\r\n0.5, 2\r\n1.0,1\r\n")
     trace = traces.read(path)

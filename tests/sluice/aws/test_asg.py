@@ -127,7 +127,7 @@ def test_a_suspended_process_holds_the_direction_that_needs_it(
     assert (seen.scale_out_blocked_by, seen.scale_in_blocked_by) == (out, into)
 
 
-def test_all_that_holds_a_direction_is_named(pool: ThreadPoolExecutor) -> None:
+def test_every_reason_that_holds_a_direction_is_named(pool: ThreadPoolExecutor) -> None:
     both = [{"ProcessName": name} for name in ("Terminate", "AlarmNotification")]
     seen = read_one(described(SuspendedProcesses=both), pool)
     assert seen.scale_in_blocked_by == ("AlarmNotification is suspended", "Terminate is suspended")
@@ -202,7 +202,7 @@ def test_a_refused_count_raises_and_names_the_group_and_the_count(
 
 
 @pytest.mark.usefixtures("in_account")
-def test_a_group_that_an_operator_froze_reads_as_held(pool: ThreadPoolExecutor) -> None:
+def test_a_group_with_suspended_processes_reads_as_held(pool: ThreadPoolExecutor) -> None:
     group = account.create_group("transcription", desired=1)
     autoscaling = account.client("autoscaling")
     autoscaling.suspend_processes(AutoScalingGroupName=group.name, ScalingProcesses=["Launch", "Terminate"])

@@ -67,7 +67,7 @@ def answering() -> Answering:
     return made
 
 
-def test_all_that_a_decision_needs_of_a_group_is_read(answering: Answering) -> None:
+def test_everything_that_a_decision_needs_of_a_group_is_read(answering: Answering) -> None:
     with account.threads() as pool:
         groups = AutoScalingGroups(answering("autoscaling", GROUPS), pool)
         assert groups.read([GROUP], lambda: 10)[GROUP] == Capacity(
@@ -80,7 +80,7 @@ def test_all_that_a_decision_needs_of_a_group_is_read(answering: Answering) -> N
         )
 
 
-def test_all_that_a_decision_needs_of_a_service_is_read(answering: Answering) -> None:
+def test_everything_that_a_decision_needs_of_a_service_is_read(answering: Answering) -> None:
     with account.threads() as pool:
         services = EcsServices(
             answering("ecs", SERVICES), answering("application-autoscaling", TARGETS), pool
@@ -115,7 +115,7 @@ def test_one_client_spares_what_another_of_the_same_session_reads() -> None:
     assert "events" in described.output_shape.members["services"].member.members
 
 
-def test_a_boto3_that_cannot_be_trimmed_reads_all_the_same(
+def test_a_boto3_that_cannot_be_trimmed_can_still_read(
     answering: Answering, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     members = StructureShape.__dict__["members"]

@@ -120,7 +120,7 @@ class TestPublish:
                 "w500": "PutMetricData of 2 points to Sluice: AWS answered Throttling: slow down"
             }
 
-    def test_no_pair_is_torn_apart_where_some_workloads_have_one_point_and_others_two(self) -> None:
+    def test_the_two_points_of_a_workload_are_never_split_over_two_calls(self) -> None:
         points = {f"w{index}": both(index) if index % 2 else [point(index)] for index in range(600)}
         asked: list[list[str]] = []
         with unchecked("cloudwatch") as client:
@@ -168,7 +168,7 @@ class TestPublish:
 
 
 class TestRead:
-    def test_a_query_is_asked_as_the_document_says(self) -> None:
+    def test_a_query_uses_the_documents_metric_and_statistic(self) -> None:
         asked = {
             "Id": "q0",
             "MetricStat": {

@@ -54,7 +54,7 @@ def test_an_unforeseen_error_is_unknown_for_its_own_item_and_marked_as_a_defect(
     assert unknown.defect is defect
 
 
-def test_a_failure_that_is_understood_is_no_defect() -> None:
+def test_an_expected_failure_is_not_a_defect() -> None:
     def read(item: str) -> int:
         raise TransientError("AWS answered Throttling")
 
@@ -62,7 +62,7 @@ def test_a_failure_that_is_understood_is_no_defect() -> None:
     assert readings == {"one": Unknown(reason="AWS answered Throttling")}
 
 
-def test_a_batch_that_met_a_defect_marks_each_of_its_items() -> None:
+def test_a_batch_with_a_defect_marks_each_of_its_items() -> None:
     defect = IndexError("ours")
     readings = per_item({("a", "b"): Unknown(reason="unexpected", defect=defect)})
     assert {item: reading.defect for item, reading in readings.items() if isinstance(reading, Unknown)} == {
@@ -71,7 +71,7 @@ def test_a_batch_that_met_a_defect_marks_each_of_its_items() -> None:
     }
 
 
-def test_the_interpreters_own_end_is_never_swallowed() -> None:
+def test_system_exit_is_never_swallowed() -> None:
     def read(item: str) -> int:
         raise SystemExit(3)
 

@@ -101,7 +101,7 @@ class TestBatches:
         assert all(isinstance(reading, Capacity) for reading in seen.values())
         assert len(seen) == 11
 
-    def test_two_clusters_are_asked_apart_even_for_services_of_one_name(
+    def test_two_clusters_are_read_separately_even_for_services_of_one_name(
         self, pool: ThreadPoolExecutor
     ) -> None:
         one, other = fleet("queue-proc", "blue"), fleet("queue-proc", "green")
@@ -172,7 +172,7 @@ class TestReading:
         assert (seen.scale_out_blocked_by, seen.scale_in_blocked_by) == ((), ("a deployment is rolling",))
         assert seen.deploying_since == BEGAN
 
-    def test_a_deployment_without_a_rollout_state_is_not_held(self, pool: ThreadPoolExecutor) -> None:
+    def test_a_deployment_without_a_rollout_state_does_not_hold(self, pool: ThreadPoolExecutor) -> None:
         """AWS leaves the state out behind a Classic Load Balancer."""
         deployments = [{"id": "ecs-svc/1", "status": "PRIMARY"}]
         seen = read_one(described(deployments=deployments), pool, scalable_target())
@@ -216,7 +216,7 @@ class TestReading:
             "AWS shows neither deployments nor task sets, so one may be rolling",
         )
 
-    def test_a_deployment_of_an_unknown_age_is_held_without_one(self, pool: ThreadPoolExecutor) -> None:
+    def test_a_deployment_of_unknown_age_holds_without_an_age(self, pool: ThreadPoolExecutor) -> None:
         deployments = [{"id": "ecs-svc/1", "status": "PRIMARY", "rolloutState": "IN_PROGRESS"}]
         seen = read_one(described(deployments=deployments), pool, scalable_target())
         assert isinstance(seen, Capacity)
@@ -248,14 +248,14 @@ class TestReading:
         assert (seen.scale_out_blocked_by, seen.scale_in_blocked_by) == ((), ())
 
     @pytest.mark.parametrize("status", ["DRAINING", "INACTIVE"])
-    def test_a_service_that_is_going_away_is_unknown(self, status: str, pool: ThreadPoolExecutor) -> None:
+    def test_a_service_being_deleted_is_unknown(self, status: str, pool: ThreadPoolExecutor) -> None:
         seen = read_one(described(status=status), pool, scalable_target())
         assert isinstance(seen, Unknown)
         assert "no active ECS service workers/queue-proc" in seen.reason
 
 
 class TestFailures:
-    def test_a_cluster_that_is_gone_leaves_the_other_clusters_services(
+    def test_a_deleted_cluster_does_not_affect_other_clusters_services(
         self, pool: ThreadPoolExecutor
     ) -> None:
         gone, there = fleet("a", "gone"), fleet("b", "there")

@@ -58,7 +58,9 @@ def refused(code: str, status: int = 400) -> ClientError:
         ("NeverHeardOf", 400, ConfigError),
     ],
 )
-def test_a_code_says_what_the_caller_does_about_it(code: str, status: int, kind: type[SluiceError]) -> None:
+def test_an_error_code_determines_what_the_caller_does(
+    code: str, status: int, kind: type[SluiceError]
+) -> None:
     with pytest.raises(kind) as raised, aws_errors("AnyCall of x"):
         raise refused(code, status)
     assert str(raised.value) == f"AnyCall of x: AWS answered {code}: said AWS"
@@ -86,7 +88,7 @@ def test_no_answer_at_all_is_transient(unreachable: BotoCoreError) -> None:
     "wrong",
     [NoCredentialsError(), NoRegionError(), ParamValidationError(report="unknown parameter")],
 )
-def test_what_only_a_person_can_change_is_no_transient(wrong: BotoCoreError) -> None:
+def test_an_error_that_only_a_person_can_fix_is_not_transient(wrong: BotoCoreError) -> None:
     with pytest.raises(ConfigError, match="AnyCall of x: "), aws_errors("AnyCall of x"):
         raise wrong
 
@@ -94,7 +96,7 @@ def test_what_only_a_person_can_change_is_no_transient(wrong: BotoCoreError) -> 
 @pytest.mark.parametrize(
     "malformed", [MalformedResponse("Attributes is missing"), ResponseParserError("no XML")]
 )
-def test_a_malformed_answer_is_one_aws_did_not_give(malformed: Exception) -> None:
+def test_a_malformed_answer_counts_as_no_answer_from_aws(malformed: Exception) -> None:
     with pytest.raises(TransientError) as raised, aws_errors("AnyCall of x"):
         raise malformed
     assert str(raised.value) == f"AnyCall of x: AWS's answer cannot be read: {malformed}"
@@ -119,19 +121,19 @@ DEFECTS = (
 
 
 @pytest.mark.parametrize("defect", DEFECTS)
-def test_a_defect_of_ours_is_no_answer_of_awss_and_passes_through(defect: type[Exception]) -> None:
+def test_a_defect_in_our_code_is_not_mapped_to_an_aws_error(defect: type[Exception]) -> None:
     with pytest.raises(defect, match="ours"), aws_errors("AnyCall of x"):
         raise defect("ours")
 
 
-def test_what_goes_well_goes_through() -> None:
+def test_a_successful_result_passes_through() -> None:
     with aws_errors("AnyCall of x"):
         answer = 1
     assert answer == 1
 
 
 @pytest.mark.parametrize("answer", ["[]", "7", '{"Attributes": 3}', '{"Attributes": [1]}', '"text"'])
-def test_what_botocores_parsers_stumble_over_is_no_answer(answer: str) -> None:
+def test_a_response_that_botocore_cannot_parse_is_no_answer(answer: str) -> None:
     """They take a well-formed answer for granted, and raise whatever comes of it."""
     client = account.session().client("sqs")
     parsers = client._endpoint._response_parser_factory
@@ -144,15 +146,15 @@ def test_what_botocores_parsers_stumble_over_is_no_answer(answer: str) -> None:
 
 class TestReadingAnAnswer:
     @pytest.mark.parametrize("answer", [{}, {"Other": 1}, None, 7, "Attributes"])
-    def test_a_field_that_is_not_there_is_named(self, answer: object) -> None:
+    def test_a_missing_field_is_named(self, answer: object) -> None:
         with pytest.raises(MalformedResponse, match="Attributes is missing"):
             field(answer, "Attributes")
 
-    def test_a_field_may_hold_anything_that_is_false(self) -> None:
+    def test_a_field_may_hold_a_false_value(self) -> None:
         assert [field({"a": value}, "a") for value in (0, "", None, False)] == [0, "", None, False]
 
     @pytest.mark.parametrize("found", [None, 7, "text", {"a": 1}])
-    def test_a_list_is_a_list(self, found: object) -> None:
+    def test_a_list_parameter_is_a_list(self, found: object) -> None:
         assert (
             list_field({"Groups": [found]}, "Groups")
             == optional_list_field({"Groups": [found]}, "Groups")
@@ -177,7 +179,7 @@ class TestReadingAnAnswer:
             count(sent)
 
     @pytest.mark.parametrize("sent", [0, -1.0, math.nan, math.inf, "8", None])
-    def test_what_is_no_positive_number_is_malformed(self, sent: object) -> None:
+    def test_a_value_that_is_not_positive_is_malformed(self, sent: object) -> None:
         with pytest.raises(MalformedResponse, match="is not a positive number"):
             positive(sent)
 

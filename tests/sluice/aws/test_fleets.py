@@ -34,7 +34,7 @@ class Hanging:
         return [{"ScalableTargets": []}]
 
 
-def test_services_that_hang_until_the_deadline_leave_the_groups_their_reading() -> None:
+def test_services_that_hang_until_the_deadline_do_not_affect_the_groups() -> None:
     hanging = Hanging()
     with (
         ThreadPoolExecutor(4) as pool,

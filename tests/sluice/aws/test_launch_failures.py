@@ -137,7 +137,7 @@ class TestGroups:
         assert of_group(pool, activity(2, status, words)) == [LaunchAttempt(at=ago(2), failure=words)]
 
     @pytest.mark.parametrize("status", ["Successful", "InProgress", "PreInService", "WaitingForInstanceId"])
-    def test_a_launch_that_did_not_fail_has_none(self, pool: ThreadPoolExecutor, status: str) -> None:
+    def test_a_launch_that_did_not_fail_has_no_message(self, pool: ThreadPoolExecutor, status: str) -> None:
         found = of_group(pool, activity(1, status), activity(2, "Failed", SPOT))
         assert found == [LaunchAttempt(at=ago(1)), LaunchAttempt(at=ago(2), failure=SPOT)]
 
@@ -146,7 +146,7 @@ class TestGroups:
         stuck = activity(2, "Failed", "no", Description="Terminating EC2 instance: i-0123456789abcdef0")
         assert of_group(pool, going, stuck) == []
 
-    def test_a_launch_called_off_without_a_word_says_nothing(self, pool: ThreadPoolExecutor) -> None:
+    def test_a_launch_cancelled_without_a_message_is_no_failure(self, pool: ThreadPoolExecutor) -> None:
         assert of_group(pool, activity(1, "Cancelled")) == []
 
     def test_one_call_a_group_and_one_that_fails_is_unknown_for_itself(
@@ -183,12 +183,10 @@ class TestServices:
     @pytest.mark.parametrize(
         "words", [STOPPED, "(service queue-proc) registered 1 targets in (target-group x)", "anything new"]
     )
-    def test_other_events_say_nothing(self, pool: ThreadPoolExecutor, words: str) -> None:
+    def test_other_events_are_no_attempts(self, pool: ThreadPoolExecutor, words: str) -> None:
         assert of_service(pool, event(2, words)) == []
 
-    def test_tasks_that_end_as_soon_as_they_start_are_not_taken_for_started(
-        self, pool: ThreadPoolExecutor
-    ) -> None:
+    def test_tasks_that_end_at_once_do_not_count_as_started(self, pool: ThreadPoolExecutor) -> None:
         """An image for another architecture: ECS starts a task again and again, and says so once."""
         failing = [event(1, STARTED), event(2, STOPPED), event(3, STARTED), event(4, INCONSISTENT)]
         assert of_service(pool, *failing) == [LaunchAttempt(at=ago(4), failure=INCONSISTENT)]
@@ -214,13 +212,13 @@ class TestServices:
 
 
 class TestBoth:
-    def test_a_kind_of_fleet_without_fleets_costs_no_call(self, pool: ThreadPoolExecutor) -> None:
+    def test_a_fleet_type_without_fleets_costs_no_call(self, pool: ThreadPoolExecutor) -> None:
         def no_client() -> Any:
             raise AssertionError("a client is made that is not needed")
 
         assert AwsLaunches(no_client, no_client, pool).read([], plenty) == {}
 
-    def test_what_is_not_read_in_time_is_unknown(self, pool: ThreadPoolExecutor) -> None:
+    def test_a_value_that_is_not_read_in_time_is_unknown(self, pool: ThreadPoolExecutor) -> None:
         fleets: list[Fleet] = [GROUP, SERVICE]
         with stubbed("autoscaling") as autoscaling, stubbed("ecs") as ecs:
             pool.submit(lambda: __import__("time").sleep(0.2))  # its one thread is busy

@@ -79,7 +79,7 @@ def test_a_malformed_service(wrong: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("wrong", [None, [{"createdAt": "soon", "message": "m"}], [{"message": "no time"}]])
-def test_malformed_events_of_a_service(wrong: object) -> None:
+def test_a_service_with_malformed_events_has_no_attempts(wrong: object) -> None:
     fleets = {name: EcsService(cluster="c", service=name) for name in NAMES}
     answer = {
         "services": [
@@ -99,7 +99,7 @@ def test_a_malformed_scalable_target() -> None:
     only_the_bad_one(services({}, target={"MinCapacity": None, "MaxCapacity": 5}))
 
 
-def test_a_defect_that_one_group_meets(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_defect_in_one_group_is_isolated(monkeypatch: pytest.MonkeyPatch) -> None:
     real = asg._unsupported_units
 
     def broken(described: Any) -> Any:
@@ -111,7 +111,7 @@ def test_a_defect_that_one_group_meets(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(only_the_bad_one(groups()).defect, IndexError)
 
 
-def test_a_defect_that_one_service_meets(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_defect_in_one_service_is_isolated(monkeypatch: pytest.MonkeyPatch) -> None:
     real = ecs._deployment
 
     def broken(described: Any) -> Any:

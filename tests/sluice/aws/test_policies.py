@@ -364,7 +364,7 @@ def test_a_refused_put_raises_and_names_the_fleet(code: str, kind: type[Exceptio
         (ecs_workload(), "application-autoscaling", service_policy()),
     ],
 )
-def test_a_policy_is_not_put_without_what_names_it(
+def test_a_policy_is_not_put_without_its_identifiers(
     of: Workload, service: Literal["autoscaling", "application-autoscaling"], described: dict[str, Any]
 ) -> None:
     """Our clients do not check requests, and a put under another name would make a second policy."""
@@ -432,7 +432,7 @@ class TestTargets:
             policies = TargetTrackingPolicies(lambda: client, no_client, POOL)
             assert policies.targets(workloads, plenty) == {"first": 7, "second": 9}
 
-    def test_a_services_is_asked_for_in_ecs_alone(self) -> None:
+    def test_a_services_target_is_read_only_with_application_auto_scaling(self) -> None:
         asked = {"ServiceNamespace": "ecs", "PolicyNames": ["sluice"]}
         call = ("describe_scaling_policies", asked, {"ScalingPolicies": [service_policy()]})
         with stubbed("application-autoscaling", call) as client:
@@ -448,7 +448,7 @@ class TestTargets:
             found = policies.targets({"a": workload(), "b": ecs_workload()}, plenty)
         assert found == {"a": 8, "b": 10}
 
-    def test_none_are_asked_for_where_there_are_none(self) -> None:
+    def test_no_targets_are_read_without_workloads(self) -> None:
         assert TargetTrackingPolicies(no_client, no_client, POOL).targets({}, plenty) == {}
 
     def test_fifty_one_are_two_calls(self) -> None:
@@ -493,7 +493,7 @@ class TestTargets:
         ],
         ids=["deleted", "no name", "empty name", "long name"],
     )
-    def test_one_that_is_missing_or_wrongly_named_is_logged_and_the_others_are_read(self, bad: str) -> None:
+    def test_a_missing_or_misnamed_document_is_logged_and_the_others_are_read(self, bad: str) -> None:
         """AWS would refuse the names of the whole call for one it cannot take."""
         workloads = {"bad": replace(workload("bad"), policy_arn=bad), "transcription": workload()}
         sent: list[dict[str, Any]] = []
@@ -513,7 +513,7 @@ class TestTargets:
         [parameters] = sent
         assert set(parameters["PolicyNames"]) <= {"deleted", "sluice"}
 
-    def test_where_no_workload_names_one_nothing_is_asked(self) -> None:
+    def test_without_native_metrics_nothing_is_read(self) -> None:
         """Without names AWS would describe every policy of the account."""
         nameless = replace(workload(), policy_arn="arn:aws:autoscaling:eu-west-1:123456789012:x")
         sent: list[str] = []
@@ -552,7 +552,7 @@ class TestTargets:
         assert "AWS's answer cannot be read" in found.reason
         assert found.defect is None
 
-    def test_one_policy_that_cannot_be_read_leaves_the_others_theirs(self) -> None:
+    def test_one_unreadable_policy_does_not_affect_the_others(self) -> None:
         workloads = {name: replace(workload(name), policy_arn=arn_of(name, name)) for name in ("bad", "good")}
         answer = [
             named(group_policy(), arn_of("bad", "bad"), target=-1),
@@ -575,7 +575,7 @@ class TestTargets:
             "b": 10,
         }
 
-    def test_groups_that_hang_leave_the_services_their_targets(self) -> None:
+    def test_hanging_groups_do_not_affect_the_services_targets(self) -> None:
         over = threading.Event()
         hanging = SimpleNamespace(
             get_paginator=lambda _: SimpleNamespace(paginate=lambda **_: iter([over.wait()]))

@@ -115,7 +115,7 @@ def test_a_document_is_parsed_anew_only_when_its_text_has_changed(
     }
 
 
-def test_what_is_no_longer_registered_is_forgotten_until_it_comes_back(registry: SsmRegistry) -> None:
+def test_an_unregistered_workload_is_forgotten_until_it_is_registered_again(registry: SsmRegistry) -> None:
     account.register(document())
     registry.all(plenty)
     account.client("ssm").delete_parameter(Name=f"{account.PREFIX}/transcription")
@@ -158,7 +158,7 @@ def test_a_registry_that_was_never_read_raises_what_aws_said(ssm: Ssm, registry:
         registry.all(plenty)
 
 
-def test_a_registry_that_may_not_be_read_is_a_persons_business(ssm: Ssm, registry: SsmRegistry) -> None:
+def test_a_registry_without_read_permission_is_a_config_error(ssm: Ssm, registry: SsmRegistry) -> None:
     ssm.failing = ClientError({"Error": {"Code": "AccessDeniedException"}}, "GetParametersByPath")
     with pytest.raises(ConfigError, match="AWS answered AccessDeniedException"):
         registry.all(plenty)
@@ -187,7 +187,7 @@ def test_a_document_under_another_name_is_refused(registry: SsmRegistry) -> None
         registry.one("elsewhere", plenty)
 
 
-def test_one_workload_is_asked_for_every_time(ssm: Ssm, registry: SsmRegistry) -> None:
+def test_a_single_workload_is_read_every_time(ssm: Ssm, registry: SsmRegistry) -> None:
     account.register(document())
     for _ in range(3):
         registry.one("transcription", plenty)
@@ -268,7 +268,7 @@ def test_while_ssm_hangs_the_last_good_copy_is_served_in_half_of_the_time(
     assert registered.stale == "GetParametersByPath of /sluice/workloads: not read before the deadline"
 
 
-def test_a_registry_that_was_never_read_has_all_of_the_time_and_then_fails(
+def test_a_registry_that_was_never_read_may_use_all_the_time_and_then_fails(
     registry: SsmRegistry, hanging: Callable[[], None]
 ) -> None:
     hanging()

@@ -66,7 +66,7 @@ def test_a_call_holds_ten_messages_and_256_kib_of_them_at_most(
     assert sorted(made) == calls
 
 
-def test_a_message_that_sqs_refuses_is_named_with_why_and_the_others_count_as_sent(
+def test_a_message_that_sqs_refuses_is_named_with_the_reason_and_the_others_are_counted(
     pool: ThreadPoolExecutor,
 ) -> None:
     answer = {"Successful": [], "Failed": [{"Id": "1", "Code": "InternalError", "Message": "try again"}]}
@@ -93,7 +93,7 @@ def test_a_malformed_answer_counts_as_none(answer: Mapping[str, Any], pool: Thre
     assert "AWS's answer cannot be read" in reason
 
 
-def test_a_registry_that_took_all_the_time_for_reading_leaves_the_reserve_for_sending(
+def test_a_slow_registry_leaves_the_time_reserved_for_sending(
     pool: ThreadPoolExecutor,
 ) -> None:
     """A thousand pages of documents may take that long, every five minutes."""
@@ -107,7 +107,7 @@ def test_a_registry_that_took_all_the_time_for_reading_leaves_the_reserve_for_se
         assert shards(client, pool, reserve_s=5).send({"a": "1"}, lambda: -2) == {}
 
 
-def test_what_is_not_sent_before_the_deadline_is_returned() -> None:
+def test_shards_that_are_not_sent_before_the_deadline_are_returned() -> None:
     released = threading.Event()
 
     def answer(operation: str, parameters: object) -> Mapping[str, Any]:

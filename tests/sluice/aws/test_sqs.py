@@ -86,7 +86,7 @@ def test_queues_are_read_at_once_and_not_one_after_the_other() -> None:
     assert seen == dict.fromkeys(urls, backlog(3, 2, 1))
 
 
-def test_reads_stop_at_the_deadline_and_what_came_back_before_counts() -> None:
+def test_reads_stop_at_the_deadline_and_earlier_results_count() -> None:
     slow, quick = queue_url("slow"), queue_url("quick")
     released = threading.Event()
 

@@ -138,13 +138,13 @@ class TestEffectiveBacklog:
         lower, higher = (value(low), value(high)) if more else (value(high), value(low))
         assert lower <= higher * (1 + 1e-12)
 
-    def test_a_load_of_one_busy_instance_at_beta_three_tenths_is_a_target_and_three_tenths(self) -> None:
+    def test_one_busy_instance_with_beta_0_3_asks_for_1_3_times_the_target(self) -> None:
         load = demand(arrivals_per_s=0.5, processing_s=4, concurrency=2, target=60)
         assert load.load.instances == 1
         assert effective_backlog_per_instance(5, 1, load, margin=0.3) == 5 + 60 * 1.3
 
     @pytest.mark.parametrize("running", [0, 1])
-    def test_where_nothing_runs_it_is_that_of_one_instance(self, running: int) -> None:
+    def test_with_nothing_running_the_metric_is_that_of_one_instance(self, running: int) -> None:
         assert effective_backlog_per_instance(24, running, busy(4), margin=0) == 24 + 8 * 4
 
 
@@ -156,7 +156,7 @@ class TestWorkedExamples:
         [(24, 1, 8, 3), (15, 2, 3, 5), (24, 3, 8, 3), (24, 6, 8, 3)],
     )
     @pytest.mark.parametrize("dumped", [(0,) * 10, (24,) + (0,) * 9, (0, 15, 24, 9) + (0,) * 6])
-    def test_so_many_instances_are_asked_for(
+    def test_target_tracking_asks_for_the_expected_instances(
         self, waiting: int, running: int, target: float, instances: int, dumped: tuple[float, ...]
     ) -> None:
         arrivals_per_s = sustained_arrivals_per_s(sent(*dumped), MINUTE_NOW)
@@ -197,7 +197,7 @@ class TestSustainedArrivals:
         assert sustained_arrivals_per_s(sent(*per_minute), MINUTE_NOW) == per_s
 
     @pytest.mark.parametrize("ago", [1, 2, 3, 4])
-    def test_the_newest_minute_may_be_three_behind(self, ago: int) -> None:
+    def test_the_newest_minute_may_be_three_minutes_old(self, ago: int) -> None:
         assert sustained_arrivals_per_s(sent(*[60] * 10, ago=ago), MINUTE_NOW) == 1
 
     def test_beyond_that_cloudwatch_is_late_and_that_is_not_zero(self) -> None:
@@ -217,7 +217,7 @@ class TestSustainedArrivals:
             reason="NumberOfMessagesSent of 4 minutes, and 5 are needed"
         )
 
-    def test_minutes_before_the_ten_do_not_make_up_for_those_that_are_missing(self) -> None:
+    def test_minutes_before_the_window_do_not_replace_missing_ones(self) -> None:
         known = sent(*[60] * 4) | sent(60, 60, 60, ago=11)
         assert isinstance(sustained_arrivals_per_s(known, MINUTE_NOW), Unknown)
 
@@ -234,7 +234,7 @@ class TestSustainedArrivals:
         assert isinstance(sustained_arrivals_per_s(sent(*[60] * 10, ago=5) | current, MINUTE_NOW), Unknown)
 
     @pytest.mark.parametrize("absurd", ABSURD)
-    def test_a_count_that_is_absurd_is_none(self, absurd: float) -> None:
+    def test_an_absurd_count_is_not_a_count(self, absurd: float) -> None:
         some = sent(*[absurd] * 5, *[60] * 5)
         assert isinstance(sustained_arrivals_per_s(some, MINUTE_NOW), Unknown)  # the newest is five behind
         assert sustained_arrivals_per_s(sent(60, absurd, 60, absurd, 60, 60, 60), MINUTE_NOW) == 1
@@ -245,7 +245,7 @@ class TestSustainedArrivals:
             st.integers(-5, 30).map(minutes_ago), st.floats() | st.sampled_from(ABSURD), max_size=30
         )
     )
-    def test_whatever_is_read_they_are_within_what_was_sent_or_unknown(
+    def test_estimated_arrivals_are_within_what_was_sent_or_unknown(
         self, known: dict[datetime, float]
     ) -> None:
         value = sustained_arrivals_per_s(known, MINUTE_NOW)
@@ -268,7 +268,7 @@ class TestProcessingTime:
         assert isinstance(measured_processing_s(durations(4.2, samples=samples), 30), Unknown)
 
     @pytest.mark.parametrize("seconds", [0, -4.2, math.nan, math.inf, 43_201, 1e300])
-    def test_a_mean_that_no_message_can_take_is_no_reading(self, seconds: float) -> None:
+    def test_an_impossible_mean_is_not_a_reading(self, seconds: float) -> None:
         assert measured_processing_s(durations(seconds), 30) == Unknown(
             reason=f"a mean MsgProcessingDuration of {seconds:g} s is implausible"
         )
@@ -287,7 +287,7 @@ class TestDemand:
             (OfferedLoad(arrivals_per_s=math.nan, processing_s=1, concurrency_per_instance=1), 8),
         ],
     )
-    def test_a_load_that_no_fleet_can_have_is_no_reading(self, load: OfferedLoad, target: float) -> None:
+    def test_an_impossible_load_is_not_a_reading(self, load: OfferedLoad, target: float) -> None:
         """CloudWatch would refuse its value, and with it the points of every workload in the call."""
         logged = demanded_capacity(load, target, ())
         assert isinstance(logged, Unknown)
@@ -318,13 +318,13 @@ class TestToPublish:
             backlog_per_instance=5, effective_per_instance=5, demand=reason
         )
 
-    def test_a_fleet_at_zero_is_not_woken_by_what_has_arrived(self) -> None:
+    def test_arrivals_alone_do_not_bootstrap_a_fleet_at_zero(self) -> None:
         """Bootstrap wakes it: else a shutdown would be undone while the last arrivals still count."""
         published = to_publish(effective(workload()), 0, capacity(0), busy(4))
         assert published.effective_per_instance == 0
         assert isinstance(published.demand, Unknown)
 
-    def test_a_fleet_that_boots_counts_what_arrives(self) -> None:
+    def test_arrivals_are_counted_while_a_fleet_boots(self) -> None:
         booting = capacity(1, running=0)
         assert to_publish(effective(workload(), arrival_margin=0), 3, booting, busy(4)) == Published(
             backlog_per_instance=3, effective_per_instance=3 + 8 * 4, demand=busy(4)
@@ -350,7 +350,7 @@ class TestMinutesWithoutAValue:
         assert filled == {busy_at: 7.0, idle_at: 0.0}
         assert silent_at not in filled
 
-    def test_a_message_every_third_minute_is_nothing_that_keeps_arriving(self) -> None:
+    def test_a_message_every_third_minute_is_not_sustained(self) -> None:
         every_third = {at: 30.0 for at in self.SETTLED if at.minute % 3 == 0}
         filled = with_zeros(every_third, self.SETTLED, MINUTE_NOW)
         assert sustained_arrivals_per_s(filled, MINUTE_NOW) == 0

@@ -98,7 +98,7 @@ class TestBootstrap:
             ("backlog", 41, 5, (Limit.MAX_INSTANCES,)),
         ],
     )
-    def test_work_and_nothing_running_wake_the_fleet_at_its_configured_size(
+    def test_waiting_work_and_nothing_running_bootstrap_the_fleet_at_its_configured_size(
         self, size: int | str, messages: int, expected: int, limits: tuple[Limit, ...]
     ) -> None:
         decision = bootstrap(workload(bootstrap=size), observation(visible=messages))
@@ -108,7 +108,7 @@ class TestBootstrap:
         observed = observation(visible=8, in_flight=8, delayed=8)
         assert bootstrap(workload(bootstrap="backlog"), observed).desired == 3
 
-    def test_a_fleet_below_the_documents_minimum_wakes_to_the_minimum(self) -> None:
+    def test_a_fleet_below_the_documents_minimum_is_bootstrapped_to_the_minimum(self) -> None:
         observed = observation(visible=1, fleet=capacity(0, bounds=None))
         decision = bootstrap(replace(workload(), bounds=Bounds(min=2, max=5)), observed)
         assert (decision.desired, decision.limits) == (2, (Limit.MIN_INSTANCES,))
@@ -144,7 +144,7 @@ class TestBootstrap:
             ),
         ],
     )
-    def test_anything_else_holds_and_says_why(
+    def test_anything_else_holds_with_its_reason(
         self, observed: Observation, reason: Reason, detail: str
     ) -> None:
         decision = bootstrap(workload(), observed)
@@ -160,22 +160,22 @@ class TestBootstrap:
             "set every WeightedCapacity to 1 or remove it"
         )
 
-    def test_observe_looks_past_the_dynamic_scaling_that_the_mode_itself_suspends(self) -> None:
+    def test_observe_ignores_the_suspension_that_the_mode_itself_makes(self) -> None:
         suspended = capacity(scale_out_blocked_by=(DYNAMIC_SCALING_OUT_SUSPENDED,))
         observed = observation(visible=9, fleet=suspended)
         assert bootstrap(workload(mode=Mode.OBSERVE), observed).desired == 1
         assert bootstrap(workload(), observed).reason is Reason.HELD
 
-    def test_observe_is_held_by_whatever_else_holds(self) -> None:
+    def test_observe_is_held_by_other_suspensions(self) -> None:
         suspended = capacity(scale_out_blocked_by=(DYNAMIC_SCALING_OUT_SUSPENDED, "and more"))
         decision = bootstrap(workload(mode=Mode.OBSERVE), observation(visible=9, fleet=suspended))
         assert (decision.reason, decision.detail) == (Reason.HELD, "and more")
 
-    def test_a_paused_workload_is_held_whatever_was_seen(self) -> None:
+    def test_a_paused_workload_is_held_whatever_was_observed(self) -> None:
         decision = bootstrap(workload(mode=Mode.PAUSED), observation(visible=9))
         assert (decision.desired, decision.reason) == (None, Reason.PAUSED)
 
-    def test_the_decision_carries_its_workload_kind_trigger_and_what_it_saw(self) -> None:
+    def test_the_decision_has_its_workload_kind_trigger_and_observation(self) -> None:
         observed = observation(visible=1)
         decision = decide_bootstrap(workload(), observed, Trigger.TICK, target_per_instance=8)
         assert (decision.workload, decision.kind, decision.trigger, decision.observation) == (
@@ -213,7 +213,7 @@ class TestBootstrap:
 
 class TestShutdown:
     @pytest.mark.parametrize("least", [0, 1])
-    def test_a_proven_empty_queue_sends_the_fleet_to_its_minimum(self, least: int) -> None:
+    def test_a_proven_empty_queue_sets_the_fleet_to_its_minimum(self, least: int) -> None:
         observed = observation(fleet=capacity(desired=3, bounds=Bounds(min=least, max=5)))
         decision = shutdown(workload(min_instances=least), observed)
         assert (decision.desired, decision.reason) == (least, Reason.PROVEN_EMPTY)
@@ -244,7 +244,7 @@ class TestShutdown:
             ),
         ],
     )
-    def test_anything_in_the_way_holds_and_says_why(
+    def test_any_obstacle_holds_with_its_reason(
         self, observed: Observation, reason: Reason, detail: str
     ) -> None:
         decision = shutdown(workload(), observed)
@@ -266,7 +266,7 @@ class TestShutdown:
             ),
         ],
     )
-    def test_silence_or_work_in_any_idle_minute_is_no_proof(
+    def test_missing_data_or_work_in_any_idle_minute_is_no_proof(
         self, published: Published, reason: Reason, detail: str
     ) -> None:
         decision = shutdown(workload(), observation(desired=2), published)
@@ -304,12 +304,12 @@ class TestShutdown:
         decision = shutdown(workload(), observation(fleet=fleet))
         assert (decision.desired, decision.reason, decision.detail) == (None, reason, detail)
 
-    def test_an_old_deployment_under_which_work_waits_is_not_what_holds_the_shutdown(self) -> None:
+    def test_waiting_work_and_not_an_old_deployment_holds_the_shutdown(self) -> None:
         began = MINUTE_NOW - timedelta(days=1)
         fleet = capacity(2, scale_in_blocked_by=("a deployment is rolling",), deploying_since=began)
         assert shutdown(workload(), observation(visible=1, fleet=fleet)).reason is Reason.NOT_EMPTY
 
-    def test_observe_looks_past_the_dynamic_scaling_that_the_mode_itself_suspends(self) -> None:
+    def test_observe_ignores_the_suspension_that_the_mode_itself_makes(self) -> None:
         observed = observation(fleet=capacity(2, scale_in_blocked_by=(DYNAMIC_SCALING_IN_SUSPENDED,)))
         assert shutdown(workload(mode=Mode.OBSERVE), observed).desired == 0
         assert shutdown(workload(), observed).reason is Reason.HELD
@@ -320,12 +320,12 @@ class TestShutdown:
         decision = shutdown(workload(mode=Mode.OBSERVE), observed)
         assert (decision.reason, decision.detail) == (Reason.HELD, "a deployment is rolling")
 
-    def test_a_paused_workload_is_held_whatever_was_proven(self) -> None:
+    def test_a_paused_workload_is_held_even_if_proven_empty(self) -> None:
         decision = shutdown(workload(mode=Mode.PAUSED), observation(desired=2))
         assert (decision.desired, decision.reason) == (None, Reason.PAUSED)
 
     @given(WORKLOADS, OBSERVATIONS, PUBLISHED)
-    def test_it_never_acts_on_anything_unknown_waiting_held_or_unproven(
+    def test_a_shutdown_never_acts_on_unknown_waiting_held_or_unproven(
         self, served: Workload, observed: Observation, published: Published
     ) -> None:
         decision = shutdown(served, observed, published)
@@ -348,7 +348,7 @@ class TestShutdown:
         assert shutdown(served, observed, published) == shutdown(served, observed, published)
 
     @given(WORKLOADS, OBSERVATIONS)
-    def test_the_proof_is_asked_for_wherever_it_could_lead_to_a_shutdown(
+    def test_the_proof_is_read_whenever_it_could_lead_to_a_shutdown(
         self, served: Workload, observed: Observation
     ) -> None:
         if shutdown(served, observed).desired is not None:
@@ -370,7 +370,7 @@ class TestShutdown:
             ),  # so that the decision reports it
         ],
     )
-    def test_the_proof_is_worth_a_call_only_for_a_fleet_that_reads_empty_above_its_minimum(
+    def test_only_a_fleet_that_reads_empty_above_its_minimum_needs_a_proof(
         self, observed: Observation, worth_it: bool
     ) -> None:
         assert reads_empty_above_min(workload(), observed) is worth_it

@@ -50,14 +50,12 @@ def test_at_target_eight_every_eight_messages_ask_for_one_more(messages: int, in
     assert plan(messages, 8, Bounds(min=0, max=5)) == instances
 
 
-def test_one_message_more_than_the_fleet_may_hold_asks_for_one_more_instance() -> None:
+def test_one_message_beyond_the_target_asks_for_one_more_instance() -> None:
     assert instances_for(17, 8) == 3
 
 
 @pytest.mark.parametrize(("messages", "target", "instances"), [(21, 0.7, 30), (42, 1.4, 30), (42, 2.8, 15)])
-def test_the_last_bit_of_a_float_does_not_cost_an_instance(
-    messages: int, target: float, instances: int
-) -> None:
+def test_rounding_errors_do_not_cost_an_instance(messages: int, target: float, instances: int) -> None:
     assert math.ceil(messages / target) == instances + 1  # what a plain ceil would ask for
     assert instances_for(messages, target) == instances
 
@@ -97,7 +95,9 @@ def test_more_messages_never_plan_fewer_instances(
         (6, 5, (Limit.MAX_INSTANCES,)),
     ],
 )
-def test_a_clamp_says_which_limit_bit(instances: int, expected: int, limits: tuple[Limit, ...]) -> None:
+def test_a_clamp_names_the_limit_that_applied(
+    instances: int, expected: int, limits: tuple[Limit, ...]
+) -> None:
     assert clamp(instances, Bounds(min=1, max=5)) == (expected, limits)
 
 

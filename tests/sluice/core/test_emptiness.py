@@ -64,7 +64,7 @@ def test_a_minute_starts_at_its_full_second() -> None:
     )
 
 
-def test_the_minutes_to_prove_end_with_the_given_one() -> None:
+def test_the_minutes_of_a_proof_end_with_the_given_one() -> None:
     assert minutes_to_prove(minutes_ago(1), 3) == [minutes_ago(3), minutes_ago(2), minutes_ago(1)]
 
 
@@ -85,7 +85,7 @@ class TestTheProofOfATick:
         )
 
     @pytest.mark.parametrize("busy", range(1, 6))
-    def test_one_minute_above_zero_is_a_gap_and_shown(self, busy: int) -> None:
+    def test_one_minute_above_zero_is_a_gap_and_logged(self, busy: int) -> None:
         published = zeros() | {minutes_ago(busy): 0.25}
         assert why_not_proven_empty(published, self.ENDS, 5) == (
             f"BacklogPerInstance was 0.25 at {minutes_ago(busy):%H:%M}"
@@ -96,7 +96,7 @@ class TestTheProofOfATick:
         ("value", "said"),
         [(math.nan, "nan"), (math.inf, "inf"), (-math.inf, "-inf"), (-1.0, "-1"), (-1e-9, "-1e-09")],
     )
-    def test_a_value_that_no_backlog_has_proves_nothing_and_is_shown(
+    def test_an_impossible_backlog_value_proves_nothing_and_is_logged(
         self, value: float, said: str, minute: int
     ) -> None:
         published = zeros() | {minutes_ago(minute): value}
@@ -123,26 +123,26 @@ class TestTheProofOfAnAlarm:
             f"no BacklogPerInstance was published for {minutes_ago(newest + 4):%H:%M}"
         )
 
-    def test_a_newest_minute_that_lies_three_back_is_too_old(self) -> None:
+    def test_a_newest_minute_three_minutes_old_is_too_old(self) -> None:
         published = dict.fromkeys(map(minutes_ago, range(3, 20)), 0.0)
         assert why_not_proven_empty(published, self.ENDS, 5) == (
             f"no BacklogPerInstance was published for {minutes_ago(2):%H:%M}"
         )
 
-    def test_a_gap_behind_the_newest_minute_is_a_gap(self) -> None:
+    def test_a_gap_before_the_newest_minute_is_a_gap(self) -> None:
         published = dict.fromkeys(map(minutes_ago, (0, 2, 3, 4, 5, 6)), 0.0)
         assert why_not_proven_empty(published, self.ENDS, 5) == (
             f"no BacklogPerInstance was published for {minutes_ago(1):%H:%M}"
         )
 
     @pytest.mark.parametrize(("value", "said"), [(math.nan, "nan"), (-2.0, "-2")])
-    def test_a_value_that_no_backlog_has_ends_no_proof(self, value: float, said: str) -> None:
+    def test_an_impossible_backlog_value_does_not_complete_a_proof(self, value: float, said: str) -> None:
         published = {**dict.fromkeys(map(minutes_ago, range(1, 8)), 0.0), minutes_ago(0): value}
         assert why_not_proven_empty(published, self.ENDS, 5) == (
             f"BacklogPerInstance was {said} at {minutes_ago(0):%H:%M}"
         )
 
-    def test_messages_in_the_newest_minute_are_no_emptiness(self) -> None:
+    def test_messages_in_the_newest_minute_are_not_emptiness(self) -> None:
         published = {**dict.fromkeys(map(minutes_ago, range(1, 8)), 0.0), minutes_ago(0): 2.0}
         assert (
             why_not_proven_empty(published, self.ENDS, 5)

@@ -70,7 +70,7 @@ def decide_of(*agos: int) -> Decision | None:
         (observation(visible=9, fleet=LOST), False),
     ],
 )
-def test_the_groups_are_asked_for_only_where_work_waits_though_several_run(
+def test_message_groups_are_read_only_if_work_waits_and_several_instances_run(
     observed: Observation, asks: bool
 ) -> None:
     assert may_exceed_groups(FIFO, observed) is asks
@@ -124,12 +124,12 @@ def test_only_the_newest_three_minutes_count() -> None:
     ],
     ids=["none", "two", "no work waited", "fewer ran", "as many groups", "nobody receives"],
 )
-def test_nothing_is_said_where_that_is_not_certain(minutes: tuple[GroupMinute, ...]) -> None:
+def test_nothing_is_logged_if_it_is_not_certain(minutes: tuple[GroupMinute, ...]) -> None:
     assert decide(*minutes) is None
 
 
 @pytest.mark.parametrize("agos", [(3, 2, 1), (4, 3, 2), (6, 5, 4), (2, 3, 4), (9, 8, 4, 3, 2)])
-def test_three_minutes_in_a_row_say_it_as_late_as_aws_may_be(agos: tuple[int, ...]) -> None:
+def test_three_consecutive_minutes_are_enough_even_as_late_as_aws_may_be(agos: tuple[int, ...]) -> None:
     assert decide_of(*agos) is not None
 
 
@@ -147,7 +147,7 @@ def test_three_minutes_in_a_row_say_it_as_late_as_aws_may_be(agos: tuple[int, ..
         "a minute to come",
     ],
 )
-def test_minutes_apart_or_old_say_nothing(agos: tuple[int, ...]) -> None:
+def test_minutes_that_are_apart_or_old_give_no_cap(agos: tuple[int, ...]) -> None:
     assert decide_of(*agos) is None
 
 
@@ -161,32 +161,32 @@ def due(name: str) -> list[int]:
 
 
 @pytest.mark.parametrize("name", NAMES[:20])
-def test_a_workload_is_looked_at_every_five_minutes(name: str) -> None:
+def test_a_workload_is_checked_every_five_minutes(name: str) -> None:
     turns = due(name)
     assert turns == [turns[0] + EVERY_MINUTES * round_ for round_ in range(4)]
 
 
-def test_a_workloads_turn_is_the_same_in_every_process() -> None:
+def test_a_workloads_minute_is_the_same_in_every_process() -> None:
     assert [due(name)[0] for name in ("builds", "transcription", "queue-proc")] == [2, 4, 0]
 
 
-def test_no_minute_has_much_more_than_its_fifth_of_the_workloads() -> None:
+def test_the_workloads_are_spread_evenly_over_five_minutes() -> None:
     turns = [due(name)[0] for name in NAMES]
     fifth = len(NAMES) / EVERY_MINUTES
     assert all(0.5 * fifth < turns.count(turn) < 1.5 * fifth for turn in range(EVERY_MINUTES))
 
 
-def test_the_seconds_of_a_moment_do_not_matter_to_the_turn() -> None:
+def test_the_seconds_of_a_time_do_not_affect_the_workloads_minute() -> None:
     for name in NAMES[:10]:
         named = replace(FIFO, name=name)
         assert is_due(named, MINUTE_NOW) == is_due(named, MINUTE_NOW + MINUTE - timedelta(seconds=1))
 
 
-def test_nothing_is_said_of_a_fleet_that_is_on_its_way_down_to_the_groups() -> None:
+def test_no_cap_is_logged_for_a_fleet_that_already_scales_in_to_its_groups() -> None:
     assert decide(minute(), minute(), minute(), observed=observation(visible=9, fleet=capacity(2, 4))) is None
 
 
-def test_nothing_is_said_of_a_fleet_that_cannot_be_read_or_has_no_common_bounds() -> None:
+def test_no_cap_is_logged_for_a_fleet_that_is_unknown_or_has_no_common_bounds() -> None:
     apart = capacity(8, bounds=Bounds(min=6, max=9))
     assert decide(minute(), minute(), minute(), observed=observation(visible=9, fleet=LOST)) is None
     assert decide(minute(), minute(), minute(), observed=observation(visible=9, fleet=apart)) is None

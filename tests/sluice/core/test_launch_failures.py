@@ -58,7 +58,7 @@ def decide(*attempts: LaunchAttempt, served: Workload | None = None) -> Decision
         (replace(SHORT, capacity=LOST), False),
     ],
 )
-def test_aws_is_asked_only_where_work_waits_and_fewer_run_than_are_asked_for(
+def test_launches_are_read_only_if_work_waits_and_fewer_run_than_desired(
     observed: Observation, asks: bool
 ) -> None:
     assert lacks_instances(observed) is asks
@@ -89,7 +89,7 @@ def test_a_failed_launch_holds_with_the_words_of_aws() -> None:
         (ecs_workload(), ("DynamicScalingOut is suspended",), None),
     ],
 )
-def test_a_group_whose_launches_are_held_starts_nothing(
+def test_a_group_with_suspended_launches_starts_no_instance(
     served: Workload, blocked_by: tuple[str, ...], detail: str | None
 ) -> None:
     observed = observation(visible=9, fleet=capacity(desired=3, running=1, scale_out_blocked_by=blocked_by))
@@ -99,7 +99,7 @@ def test_a_group_whose_launches_are_held_starts_nothing(
     )
 
 
-def test_of_a_group_that_could_not_be_read_nothing_is_said() -> None:
+def test_an_unreadable_group_is_not_logged() -> None:
     assert decide_held_launch(workload(), observation(visible=9, fleet=LOST), Trigger.TICK) is None
 
 
@@ -126,7 +126,7 @@ def test_the_newest_failure_is_reported() -> None:
     assert decision.detail == "at 2026-01-15 11:57 UTC: newest"
 
 
-def test_of_instances_attempted_at_one_moment_one_that_failed_is_enough() -> None:
+def test_one_failed_launch_among_simultaneous_ones_counts() -> None:
     assert decide(started(1), failed(1), started(1)) is not None
 
 
@@ -135,15 +135,13 @@ def test_of_instances_attempted_at_one_moment_one_that_failed_is_enough() -> Non
     [(workload(), GROUP_FAILURE_MAX_AGE), (ecs_workload(), SERVICE_FAILURE_MAX_AGE)],
     ids=["group", "service"],
 )
-def test_a_failure_holds_for_as_long_as_its_kind_of_fleet_may_not_repeat_it(
-    served: Workload, holds: timedelta
-) -> None:
+def test_a_failure_holds_until_its_kind_of_fleet_would_repeat_it(served: Workload, holds: timedelta) -> None:
     minutes = holds.total_seconds() / 60
     assert decide(failed(minutes), served=served) is not None
     assert decide(failed(minutes + 0.1), served=served) is None
 
 
-def test_ecs_repeats_an_unresolved_event_after_six_hours_and_is_believed_until_then() -> None:
+def test_an_unresolved_ecs_event_counts_for_the_six_hours_until_ecs_repeats_it() -> None:
     assert timedelta(hours=6) < SERVICE_FAILURE_MAX_AGE < timedelta(hours=7)
 
 
@@ -170,6 +168,6 @@ def test_the_order_in_which_aws_lists_attempts_does_not_matter(logged: list[Laun
 
 
 @given(attempts)
-def test_it_never_asks_for_a_count(logged: list[LaunchAttempt]) -> None:
+def test_a_launch_failure_never_sets_a_count(logged: list[LaunchAttempt]) -> None:
     decision = decide(*logged)
     assert decision is None or decision.desired is None

@@ -19,11 +19,11 @@ from tests.support.builders import backlog
         ),
     ],
 )
-def test_a_fleet_knows_the_dimensions_aws_publishes_it_under_and_its_name_for_people(
+def test_a_fleet_has_awss_dimensions_and_a_readable_name(
     fleet: Fleet, dimensions: dict[str, str], said: str
 ) -> None:
     assert (fleet.dimensions, str(fleet)) == (dimensions, said)
 
 
-def test_a_backlog_is_every_message_not_deleted_yet() -> None:
+def test_the_backlog_counts_every_message_that_is_not_deleted_yet() -> None:
     assert backlog(visible=3, in_flight=4, delayed=5).total == 12

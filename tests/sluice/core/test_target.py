@@ -44,9 +44,7 @@ class TestTarget:
         assert decision.detail == f"{latency_s:g} s x {concurrency:g} / {seconds:g} s = {expected:g}"
 
     @pytest.mark.parametrize("seconds", [0, -1, -0.0, math.nan, math.inf, -math.inf])
-    def test_a_duration_that_is_no_positive_finite_number_leaves_the_target_alone(
-        self, seconds: float
-    ) -> None:
+    def test_a_duration_that_is_not_positive_and_finite_keeps_the_target(self, seconds: float) -> None:
         decision = decide(durations(seconds), current=10)
         assert (decision.target, decision.reason) == (None, Reason.DURATION_REFUSED)
         assert decision.detail == f"{seconds:g} s over 100 samples"
@@ -106,11 +104,11 @@ class TestTarget:
         decision = decide(durations(seconds))
         assert (decision.target, decision.limits) == (expected, (limit,))
 
-    def test_both_the_factor_and_a_bound_can_bite(self) -> None:
+    def test_the_factor_and_a_bound_can_both_apply(self) -> None:
         decision = decide(durations(0.006), current=400)
         assert (decision.target, decision.limits) == (800, (Limit.MAX_TARGET, Limit.MAX_FACTOR))
 
-    def test_a_factor_smaller_than_the_deadband_still_moves_the_target_step_by_step(self) -> None:
+    def test_a_factor_within_the_deadband_still_moves_the_target_in_steps(self) -> None:
         current = 10.0
         for _ in range(20):
             current = decide(durations(30), current, max_factor_per_retune=1.05).target or current
@@ -122,17 +120,17 @@ class TestTarget:
     @pytest.mark.parametrize(
         ("current", "left_alone"), [(10, True), (9.1, True), (11.1, True), (9.0, False), (11.2, False)]
     )
-    def test_inside_the_deadband_the_policy_is_left_alone(self, current: float, left_alone: bool) -> None:
+    def test_inside_the_deadband_the_policy_is_unchanged(self, current: float, left_alone: bool) -> None:
         decision = decide(durations(60), current)
         assert (decision.target is None) is left_alone
         if left_alone:
             assert (decision.reason, decision.detail) == (Reason.WITHIN_DEADBAND, f"10 against {current:g}")
 
-    def test_a_deadband_of_zero_leaves_only_the_very_same_target_alone(self) -> None:
+    def test_a_deadband_of_zero_keeps_only_an_equal_target(self) -> None:
         assert decide(durations(60), 10, deadband_ratio=0).target is None
         assert decide(durations(60), 10.001, deadband_ratio=0).target == 10
 
-    def test_a_target_out_of_bounds_is_brought_back_however_near(self) -> None:
+    def test_a_target_slightly_out_of_bounds_is_still_corrected(self) -> None:
         assert decide(durations(60), 10.5, max_messages_per_instance=10).target == 10
 
     def test_the_decision_carries_the_duration_and_target_it_came_from(self) -> None:
@@ -175,7 +173,7 @@ class TestTarget:
         assert late <= quick
 
     @given(st.floats(), st.floats(0, 1e9), st.none() | POSITIVE)
-    def test_whatever_was_measured_the_target_is_a_positive_finite_number_or_left_alone(
+    def test_the_target_is_always_positive_and_finite_or_unchanged(
         self, seconds: float, samples: float, current: float | None
     ) -> None:
         target = decide(durations(seconds, samples), current).target
@@ -202,7 +200,7 @@ class TestWeighted:
         assert math.isnan(nothing.seconds)
         assert (nothing.samples, nothing.window_s) == (0, 86_400)
 
-    def test_one_period_that_is_not_a_number_spoils_the_window_rather_than_vanishing(self) -> None:
+    def test_one_period_that_is_not_a_number_invalidates_the_window(self) -> None:
         counts = {minutes_ago(2): 50.0, minutes_ago(1): 50.0}
         spoilt = weighted({minutes_ago(2): math.nan, minutes_ago(1): 60.0}, counts, 3600)
         assert decide(spoilt, current=10).reason is Reason.DURATION_REFUSED

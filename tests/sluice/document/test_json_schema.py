@@ -107,14 +107,14 @@ def test_what_the_schema_accepts_the_code_accepts_and_the_other_way_round(body: 
     ],
     ids=str,
 )
-def test_neither_accepts(changes: dict[str, Any]) -> None:
+def test_neither_schema_nor_parser_accepts(changes: dict[str, Any]) -> None:
     body = document(**changes)
     assert problems(body)
     assert not VALIDATOR.is_valid(body)
 
 
 @pytest.mark.parametrize("key", ["policy_arn", "release"])
-def test_neither_accepts_an_active_document_of_this_version_without(key: str) -> None:
+def test_neither_accepts_an_active_document_of_this_version_without_the_key(key: str) -> None:
     body = document()
     del body[key]
     assert problems(body)
@@ -131,7 +131,7 @@ def test_both_accept_a_document_that_is_not_active_without_a_policy(
     assert VALIDATOR.is_valid(body)
 
 
-def test_the_schema_names_what_it_cannot_say() -> None:
+def test_the_schema_names_the_rules_that_it_cannot_express() -> None:
     logged = parsing.json_schema()["description"]
     assert "sluice validate" in logged
     for beyond in ("capacity.max", "fallback_messages_per_instance", "4096 bytes", "5.0"):

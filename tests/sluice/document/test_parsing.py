@@ -157,7 +157,7 @@ class TestAccepted:
         served = parsed(document(tracking=tracking_section(metric, source=source, processing_s=4)))
         assert served.publishes_effective == published
 
-    def test_a_margin_of_three_tenths_stands_by_by_default(self) -> None:
+    def test_the_default_margin_is_three_tenths(self) -> None:
         served = parsed(document(tracking={"metric": "effective"}))
         assert (served.tracking.arrival_margin, served.tracking.processing_s) == (0.3, None)
 
@@ -389,7 +389,7 @@ class TestRefused:
     @pytest.mark.parametrize(
         "statistic", ["p0", "p00", "p0.0", "p0.00", "p100.1", "p101", "p", "p9٣", "p90\n"]
     )
-    def test_what_is_no_percentile_is_refused(self, statistic: str) -> None:
+    def test_an_invalid_percentile_is_refused(self, statistic: str) -> None:
         found = problems(json.dumps(document(target=dynamic_section(statistic=statistic))))
         assert [(path, value) for path, value, _ in found] == [("target.statistic", statistic)]
 
@@ -408,7 +408,7 @@ class TestRefused:
             ({"Queue": 7}, ".Queue", "valid string"),
         ],
     )
-    def test_dimensions_are_what_cloudwatch_takes(
+    def test_dimensions_are_valid_for_cloudwatch(
         self, dimensions: dict[str, object], path: str, way_out: str
     ) -> None:
         metric = {"namespace": "n", "dimensions": dimensions}
@@ -432,12 +432,12 @@ class TestRefused:
         ]
         assert [path for path, _, _ in found[2:]] == ["mode"]
 
-    def test_a_document_whose_only_fault_is_a_key_given_twice_is_refused(self) -> None:
+    def test_a_document_with_a_duplicate_key_is_refused(self) -> None:
         text = json.dumps(document()).replace('"min": 0', '"min": 0, "min": 0')
         assert problems(text) == [("capacity.min", "min", "given 2 times: keep one")]
 
     @pytest.mark.parametrize("text", ["[" * 4000, '{"a":' * 4000, "9" * 4090])
-    def test_json_too_deep_or_too_long_to_read_is_refused_all_the_same(self, text: str) -> None:
+    def test_json_that_is_too_deep_or_too_long_is_refused(self, text: str) -> None:
         assert [path for path, _, _ in problems(text)][:1] == ["document"]
 
     @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
@@ -530,7 +530,7 @@ class TestRefused:
         assert "n" * 80 not in str(refused.value)
 
     @pytest.mark.parametrize("text", ["", "{", "name: x", '{"a": 1} b'])
-    def test_what_is_no_json_is_refused_as_such(self, text: str) -> None:
+    def test_invalid_json_is_refused_as_such(self, text: str) -> None:
         [(path, value, way_out)] = problems(text)
         assert (path, value) == ("document", text)
         assert way_out.startswith("not valid JSON: ")

@@ -117,7 +117,7 @@ def test_a_document_older_than_the_version_before_is_refused_with_the_other_way_
 
 
 @pytest.mark.parametrize("version", [True, False, None, "3", "", 0, -1, 1.5, 3.0, [3], {}])
-def test_what_is_no_version_is_refused_as_such(version: object) -> None:
+def test_an_invalid_version_is_refused_as_such(version: object) -> None:
     assert refused(json.dumps(document(version=version, mode="on"))) == (
         f"the document of workload x is refused; version: {version!r}: "
         "must be a whole number from 1 to 3, as workload.yaml writes it"
@@ -125,7 +125,7 @@ def test_what_is_no_version_is_refused_as_such(version: object) -> None:
 
 
 @pytest.mark.parametrize("text", ["[]", "7", "{", '{"a":' * 4000])
-def test_what_is_no_object_has_no_version(text: str) -> None:
+def test_a_document_that_is_not_an_object_has_no_version(text: str) -> None:
     assert version_problem(text) is None
 
 

@@ -56,7 +56,7 @@ class TestEither:
             handle(stray, account.ports, account.report, account.remaining_s)
         assert account.resizes() == []
 
-    def test_the_other_functions_alarm_is_a_stray_one_too(self, account: FakeAccount) -> None:
+    def test_the_other_functions_alarm_is_also_a_stray_one(self, account: FakeAccount) -> None:
         account.add_workload(workload(), visible=5)
         with pytest.raises(ConfigError, match=r"document names .*sluice-transcription-bootstrap"):
             on_bootstrap_alarm(alarm("shutdown"), account.ports, account.report, account.remaining_s)
@@ -80,7 +80,7 @@ class TestEither:
         assert (decision.reason, outcome) == (Reason.UNKNOWN_READING, Outcome.HELD)
         assert account.resizes() == []
 
-    def test_a_fleet_that_refuses_fails_the_invocation(self, account: FakeAccount) -> None:
+    def test_a_refused_resize_fails_the_invocation(self, account: FakeAccount) -> None:
         account.add_workload(workload(), visible=5)
         account.fleets.refusing = CapacityError("no room")
         with pytest.raises(CapacityError):
@@ -89,7 +89,7 @@ class TestEither:
 
 class TestBootstrap:
     @pytest.mark.parametrize(("size", "visible", "expected"), [(1, 30, 1), (3, 1, 3), ("backlog", 30, 4)])
-    def test_the_alarm_wakes_the_fleet_at_its_configured_size(
+    def test_the_alarm_bootstraps_the_fleet_at_its_configured_size(
         self, account: FakeAccount, size: int | str, visible: int, expected: int
     ) -> None:
         served = account.add_workload(workload(bootstrap=size), visible=visible)
@@ -98,7 +98,7 @@ class TestBootstrap:
         decision, outcome = logged(account)
         assert (decision.kind, decision.trigger, outcome) == (Kind.BOOTSTRAP, Trigger.ALARM, Outcome.ACTED)
 
-    def test_an_ecs_service_wakes_the_same_way(self, account: FakeAccount) -> None:
+    def test_an_ecs_service_is_bootstrapped_the_same_way(self, account: FakeAccount) -> None:
         served = account.add_workload(ecs_workload(), visible=1)
         bootstrap(account, served)
         assert account.resizes() == [(served.fleet, 1)]
@@ -112,7 +112,7 @@ class TestBootstrap:
         assert initial_target(served) == 10
 
     @pytest.mark.parametrize("desired", [1, 5])
-    def test_a_fleet_that_is_awake_is_never_touched(self, account: FakeAccount, desired: int) -> None:
+    def test_a_running_fleet_is_never_bootstrapped(self, account: FakeAccount, desired: int) -> None:
         served = account.add_workload(workload(bootstrap=3), visible=50, desired=desired)
         bootstrap(account)
         assert account.desired(served) == desired
@@ -124,7 +124,7 @@ class TestBootstrap:
         assert account.resizes() == []
         assert logged(account)[0].reason is Reason.NO_WORK
 
-    def test_a_suspended_launch_holds_and_says_so(self, account: FakeAccount) -> None:
+    def test_a_suspended_launch_holds_with_its_reason(self, account: FakeAccount) -> None:
         served = account.add_workload(workload(), visible=5)
         account.fleets.capacities[served.fleet] = capacity(scale_out_blocked_by=("Launch is suspended",))
         bootstrap(account)
@@ -162,7 +162,7 @@ class TestBootstrap:
 
 class TestShutdown:
     @pytest.mark.parametrize("least", [0, 2])
-    def test_a_proven_empty_queue_sends_the_fleet_to_its_minimum(
+    def test_a_proven_empty_queue_sets_the_fleet_to_its_minimum(
         self, account: FakeAccount, least: int
     ) -> None:
         served = account.add_workload(workload(min_instances=least, bootstrap=2), desired=4)
@@ -188,7 +188,7 @@ class TestShutdown:
         shutdown(account)
         assert (logged(account)[0].reason, account.resizes()) == (Reason.AT_MINIMUM, [])
 
-    def test_silence_is_no_proof(self, account: FakeAccount) -> None:
+    def test_missing_data_is_no_proof(self, account: FakeAccount) -> None:
         account.add_workload(workload(), desired=2)
         shutdown(account)
         assert (logged(account)[0].reason, account.resizes()) == (Reason.NOT_PROVEN, [])
@@ -243,7 +243,7 @@ class TestShutdown:
         decision, outcome = logged(account)
         assert (decision.desired, outcome, account.resizes()) == (0, Outcome.OBSERVED, [])
 
-    def test_a_message_that_arrives_before_the_act_wakes_the_fleet_again_at_once(
+    def test_a_message_that_arrives_before_a_shutdown_bootstraps_the_fleet_at_once(
         self, account: FakeAccount
     ) -> None:
         served = account.add_workload(workload(), desired=2)
@@ -265,7 +265,7 @@ class TestShutdown:
             (Kind.BOOTSTRAP, Trigger.ALARM, Outcome.ACTED),
         ]
 
-    def test_a_failed_reading_after_the_act_is_logged_and_fails_the_invocation(
+    def test_a_failed_read_after_the_action_is_logged_and_fails_the_invocation(
         self, account: FakeAccount
     ) -> None:
         served = account.add_workload(workload(), desired=2)
@@ -301,7 +301,7 @@ def test_a_decision_that_aws_refuses_is_logged_with_its_observation(account: Fak
     assert (decision.reason, decision.desired, outcome) == (Reason.WORK_WAITS, 1, Outcome.FAILED)
 
 
-def test_lambdas_next_attempt_wakes_the_fleet_where_the_look_after_a_shutdown_failed(
+def test_lambdas_retry_bootstraps_the_fleet_if_the_read_after_a_shutdown_failed(
     account: FakeAccount,
 ) -> None:
     served = account.add_workload(

@@ -59,7 +59,7 @@ def tick(account: FakeAccount) -> None:
         (sluice.usecases.resize, "decide_bootstrap", Counter.ACTION_FAILED),
     ],
 )
-def test_while_fleets_are_woken(
+def test_a_defect_in_a_bootstrap_does_not_affect_other_workloads(
     account: FakeAccount, monkeypatch: pytest.MonkeyPatch, module: Any, function: str, logged: Counter
 ) -> None:
     account.add_workload(workload("broken"), visible=5)
@@ -84,7 +84,7 @@ def test_while_fleets_are_woken(
         (sluice.usecases.resize, "decide_shutdown"),
     ],
 )
-def test_while_fleets_are_sent_to_their_minimum(
+def test_a_defect_in_a_shutdown_does_not_affect_other_workloads(
     account: FakeAccount, monkeypatch: pytest.MonkeyPatch, module: Any, function: str
 ) -> None:
     idle = [account.add_workload(workload(name), desired=3) for name in ("a", "broken", "z")]
@@ -97,7 +97,7 @@ def test_while_fleets_are_sent_to_their_minimum(
 
 
 @pytest.mark.parametrize("function", ["is_due", "may_exceed_groups", "decide_cap", "report_unknown"])
-def test_while_message_groups_are_counted(
+def test_a_defect_in_the_message_group_check_does_not_affect_other_workloads(
     account: FakeAccount, monkeypatch: pytest.MonkeyPatch, function: str
 ) -> None:
     monkeypatch.setattr(sluice.usecases.fifo_warning, "is_due", lambda *_: True)
@@ -121,7 +121,7 @@ def test_while_message_groups_are_counted(
 
 
 @pytest.mark.parametrize("function", ["lacks_instances", "decide_held_launch", "report_unknown"])
-def test_while_missing_instances_are_explained(
+def test_a_defect_in_the_launch_failure_check_does_not_affect_other_workloads(
     account: FakeAccount, monkeypatch: pytest.MonkeyPatch, function: str
 ) -> None:
     served = [

@@ -84,13 +84,13 @@ def test_two_instances_over_one_group_are_logged(build: Callable[[], Workload], 
 
 
 @pytest.mark.parametrize("ago", [(1, 6, 10), (2, 4, 5), (5, 6, 7)])
-def test_minutes_that_lie_apart_or_are_old_tell_nothing(account: FakeAccount, ago: tuple[int, ...]) -> None:
+def test_minutes_that_are_apart_or_old_log_no_warning(account: FakeAccount, ago: tuple[int, ...]) -> None:
     served = account.add_workload(FIFO, visible=9, in_flight=2, desired=4)
     measured(account, served, groups=2, ago=ago)
     assert tick(account) == []
 
 
-def test_a_workload_is_asked_of_once_in_five_minutes_whenever_its_ticks_begin(account: FakeAccount) -> None:
+def test_a_workload_is_read_once_in_five_minutes_whenever_its_ticks_start(account: FakeAccount) -> None:
     account.add_workload(FIFO, visible=9, in_flight=2, desired=4)
     asked = []
     for count in range(10):
@@ -125,7 +125,7 @@ def test_the_metrics_are_aws_own_and_the_cautious_end_of_each_minute_counts(acco
     assert served.fleet.running_metric.dimensions == {"AutoScalingGroupName": "queue-proc"}
 
 
-def test_a_task_count_without_container_insights_says_nothing(account: FakeAccount) -> None:
+def test_without_container_insights_no_group_warning_is_logged(account: FakeAccount) -> None:
     served = account.add_workload(fifo_ecs(), visible=9, desired=4)
     for back in (2, 3, 4):
         account.metrics.put(queue_metric(VISIBLE), minutes_ago(back), 9)
@@ -145,7 +145,7 @@ def test_enough_groups_are_not_logged(account: FakeAccount) -> None:
     [workload("queue-proc"), replace(FIFO, mode=Mode.PAUSED)],
     ids=["a standard queue", "paused"],
 )
-def test_nothing_is_asked_of(account: FakeAccount, served: Workload) -> None:
+def test_no_metric_is_read_for(account: FakeAccount, served: Workload) -> None:
     account.add_workload(served, visible=9, in_flight=2, desired=4)
     assert tick(account) == []
     assert account.calls.named("metrics.read") == []
@@ -161,7 +161,7 @@ def test_a_metric_that_cannot_be_read_is_a_failure_and_no_warning(account: FakeA
     assert account.report.seen == {served.name: 9 / 4 + 2 / 4}
 
 
-def test_a_tick_whose_time_ends_after_publishing_asks_for_nothing_more(account: FakeAccount) -> None:
+def test_a_tick_without_time_after_publishing_reads_nothing_more(account: FakeAccount) -> None:
     served = account.add_workload(FIFO, visible=9, in_flight=2, desired=4)
     measured(account, served, groups=2)
 

@@ -72,7 +72,7 @@ def test_only_fleets_that_lack_instances_are_asked_about(account: FakeAccount) -
     assert account.report.counts[Counter.NO_CAPACITY] == 1
 
 
-def test_a_plane_whose_fleets_lack_nothing_asks_nothing(account: FakeAccount) -> None:
+def test_no_attempts_are_read_if_no_fleet_lacks_instances(account: FakeAccount) -> None:
     account.add_workload(workload(), visible=9, desired=3)
     assert tick(account) == []
     assert account.calls.named("launches.read") == []
@@ -115,7 +115,7 @@ def test_a_fleet_whose_launches_cannot_be_read_is_counted_and_the_tick_goes_on(a
     assert set(account.report.seen) == {"unread", "logged"}
 
 
-def test_without_time_nothing_is_asked_and_nothing_fails(account: FakeAccount) -> None:
+def test_without_time_nothing_is_read_and_nothing_fails(account: FakeAccount) -> None:
     short(account, workload())
     calls = 0
 

@@ -61,9 +61,7 @@ def test_a_hundred_idle_fleets_in_mode_observe_do_not_keep_an_active_one_running
 
 
 @pytest.mark.parametrize(("visible", "desired"), [(5, 0), (0, 3)])
-def test_what_is_only_observed_is_decided_without_another_read(
-    account: FakeAccount, visible: int, desired: int
-) -> None:
+def test_mode_observe_decides_without_another_read(account: FakeAccount, visible: int, desired: int) -> None:
     account.publish_idle_minutes(
         account.add_workload(workload(mode=Mode.OBSERVE), visible=visible, desired=desired)
     )
@@ -74,7 +72,9 @@ def test_what_is_only_observed_is_decided_without_another_read(
     assert len(account.calls.named("queues.read")) == len(account.calls.named("fleets.read")) == 1
 
 
-def test_a_hundred_groups_that_refuse_do_not_keep_a_healthy_one_asleep(account: FakeAccount) -> None:
+def test_a_hundred_groups_that_refuse_do_not_block_the_bootstrap_of_a_healthy_one(
+    account: FakeAccount,
+) -> None:
     refused = [account.add_workload(workload(f"a{index:02}"), visible=5) for index in range(100)]
     healthy = account.add_workload(workload("z"), visible=5)
     refuse(account, refused)
@@ -96,7 +96,7 @@ def test_a_hundred_refused_bootstraps_do_not_keep_a_proven_empty_fleet_running(a
     assert account.desired(empty) == 0
 
 
-def test_those_whose_repair_failed_come_last_and_the_fewest_failures_first(account: FakeAccount) -> None:
+def test_workloads_with_failed_repairs_come_last_fewest_failures_first(account: FakeAccount) -> None:
     for name in ("a", "b", "c", "d", "e"):
         account.add_workload(workload(name), visible=5)
     refuse(account, account.registry.registered.values())
@@ -110,7 +110,7 @@ def test_those_whose_repair_failed_come_last_and_the_fewest_failures_first(accou
         assert account.retry_failures == {"a": 4, "b": 2, "c": 5, "d": 1, "e": 3}
 
 
-def test_one_throttle_does_not_send_a_bootstrap_behind_all_that_always_fail(account: FakeAccount) -> None:
+def test_one_throttle_does_not_delay_a_bootstrap_behind_permanent_failures(account: FakeAccount) -> None:
     refused = [
         account.add_workload(workload(f"a{index:02}", idle_minutes=1), desired=3) for index in range(100)
     ]
@@ -124,7 +124,7 @@ def test_one_throttle_does_not_send_a_bootstrap_behind_all_that_always_fail(acco
     assert account.desired(throttled) == 1
 
 
-def test_failures_are_forgotten_once_nothing_is_left_to_repair(account: FakeAccount) -> None:
+def test_failure_counts_are_cleared_once_nothing_needs_a_repair(account: FakeAccount) -> None:
     served = account.add_workload(workload(), visible=5, desired=1)  # an alarm woke it meanwhile
     account.retry_failures[served.name] = 7
     account.retry_failures["served by another shard"] = 2
@@ -132,7 +132,7 @@ def test_failures_are_forgotten_once_nothing_is_left_to_repair(account: FakeAcco
     assert account.retry_failures == {"served by another shard": 2}
 
 
-def test_a_repair_that_succeeds_at_last_ends_the_wait_at_the_end(account: FakeAccount) -> None:
+def test_a_successful_repair_clears_the_failure_count(account: FakeAccount) -> None:
     served = account.add_workload(workload(), visible=5)
     account.fleets.refusing = ConfigError("AccessDenied")
     tick(account)
@@ -143,7 +143,7 @@ def test_a_repair_that_succeeds_at_last_ends_the_wait_at_the_end(account: FakeAc
     assert account.retry_failures == {}
 
 
-def test_each_minute_begins_with_another_workload(account: FakeAccount) -> None:
+def test_each_minute_starts_with_a_different_workload(account: FakeAccount) -> None:
     names = ("a", "b", "c")
     for name in names:
         account.add_workload(workload(name), visible=5)
@@ -177,14 +177,14 @@ def test_while_cloudwatch_hangs_bootstraps_are_done_and_no_fleet_is_shut_down(ac
 
 
 @pytest.mark.parametrize("count", range(1, 40))
-def test_rotation_leaves_no_name_out_and_begins_with_each_once(count: int) -> None:
+def test_rotation_omits_no_name_and_starts_with_each_once(count: int) -> None:
     names = [f"w{index:02}" for index in range(count)]
     orders = [rotated(reversed(names), turn) for turn in range(count)]
     assert all(sorted(order) == names for order in orders)
     assert sorted(order[0] for order in orders) == names
 
 
-def test_rotation_spreads_a_shortage_of_time_over_all() -> None:
+def test_rotation_spreads_a_lack_of_time_over_all_workloads() -> None:
     """With time for a tenth of them, each has its time within three rounds."""
     names, share = [f"w{index:03}" for index in range(200)], 20
     for first in range(200):
@@ -192,5 +192,5 @@ def test_rotation_spreads_a_shortage_of_time_over_all() -> None:
         assert len(served) == 200
 
 
-def test_no_names_are_rotated_to_none() -> None:
+def test_rotating_no_names_returns_none() -> None:
     assert rotated([], 7) == []

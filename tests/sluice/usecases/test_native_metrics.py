@@ -83,7 +83,7 @@ def test_it_is_logged_every_minute_and_read_every_five(account: FakeAccount, ser
 
 
 @BOTH
-def test_a_fleet_whose_metric_is_there_is_left_alone(account: FakeAccount, served: Workload) -> None:
+def test_a_fleet_with_its_metric_logs_nothing(account: FakeAccount, served: Workload) -> None:
     account.add_workload(served, visible=9, desired=2)
     publish(account, served, 40)
     tick(account, 40)
@@ -103,7 +103,7 @@ def test_one_minute_of_the_last_fifteen_is_enough(account: FakeAccount, served: 
 
 
 @BOTH
-def test_what_is_turned_on_is_seen_within_five_minutes(account: FakeAccount, served: Workload) -> None:
+def test_enabled_metrics_are_detected_within_five_minutes(account: FakeAccount, served: Workload) -> None:
     account.add_workload(served, visible=9, desired=2)
     tick(account, 16)
     publish(account, served, 20)
@@ -112,7 +112,9 @@ def test_what_is_turned_on_is_seen_within_five_minutes(account: FakeAccount, ser
 
 
 @BOTH
-def test_a_read_that_fails_says_nothing_of_it(account: FakeAccount, served: Workload) -> None:
+def test_a_failed_read_is_reported_as_such_and_not_as_a_missing_metric(
+    account: FakeAccount, served: Workload
+) -> None:
     account.add_workload(served, visible=9, desired=2)
     tick(account, 16)
     account.report.failures.clear()
@@ -125,7 +127,7 @@ def test_a_read_that_fails_says_nothing_of_it(account: FakeAccount, served: Work
 
 
 @BOTH
-def test_a_fleet_that_was_empty_meanwhile_has_run_for_no_quarter_of_an_hour(
+def test_a_fleet_that_was_at_zero_meanwhile_has_not_run_for_a_quarter_of_an_hour(
     account: FakeAccount, served: Workload
 ) -> None:
     """AWS publishes nothing for a service without tasks, nor within minutes of its first."""
@@ -141,9 +143,7 @@ def test_a_fleet_that_was_empty_meanwhile_has_run_for_no_quarter_of_an_hour(
 
 
 @BOTH
-def test_a_fleet_that_no_tick_of_this_process_saw_for_long_may_have_been_empty(
-    account: FakeAccount, served: Workload
-) -> None:
+def test_a_fleet_not_observed_for_long_may_have_been_at_zero(account: FakeAccount, served: Workload) -> None:
     account.add_workload(served, visible=9, desired=2)
     tick(account)
     account.clock.advance(minutes=20)
@@ -152,7 +152,7 @@ def test_a_fleet_that_no_tick_of_this_process_saw_for_long_may_have_been_empty(
 
 
 @BOTH
-def test_a_fleet_that_is_not_read_says_nothing(account: FakeAccount, served: Workload) -> None:
+def test_an_unread_fleet_logs_nothing(account: FakeAccount, served: Workload) -> None:
     account.add_workload(served, visible=9, desired=2)
     tick(account, 15)
     account.fleets.failing[served.fleet] = "throttled"
@@ -180,7 +180,7 @@ def test_a_workload_without_a_policy_on_native_metrics_needs_none(
     assert account.report.failures == []
 
 
-def test_without_time_nothing_is_read_and_nothing_said(account: FakeAccount) -> None:
+def test_without_time_nothing_is_read_and_nothing_is_logged(account: FakeAccount) -> None:
     account.add_workload(GROUP, visible=9, desired=2)
     tick(account, 15)
     read = account.fleets.read
@@ -196,7 +196,7 @@ def test_without_time_nothing_is_read_and_nothing_said(account: FakeAccount) -> 
     assert Counter.DOCUMENT_INVALID not in {counter for _, counter, _ in account.report.failures}
 
 
-def test_one_fleet_that_breaks_our_code_leaves_the_others_theirs(account: FakeAccount) -> None:
+def test_a_defect_in_one_fleet_does_not_affect_the_others(account: FakeAccount) -> None:
     for served in (GROUP, SERVICE):
         account.add_workload(served, visible=9, desired=2)
     tick(account, 15)

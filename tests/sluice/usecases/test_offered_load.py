@@ -114,7 +114,7 @@ class TestPublished:
         assert points["transcription"][1].metric.namespace == "Sluice"
         assert logged(account) == "3 per instance; 19 effective: 1 arrivals/s x 4 s / 1 = 4 busy"
 
-    def test_the_margin_stands_by(self, account: FakeAccount) -> None:
+    def test_the_margin_is_added(self, account: FakeAccount) -> None:
         served = account.add_workload(effective(workload(), processing_s=4, arrival_margin=0.5), desired=2)
         account.publish_arrivals(served, 60)
         tick(account)
@@ -139,7 +139,7 @@ class TestPublished:
         assert asked(account) == {}
         assert logged(account) == "4 per instance"
 
-    def test_a_single_dump_is_backlog_and_nothing_more(self, account: FakeAccount) -> None:
+    def test_a_single_burst_counts_only_as_backlog(self, account: FakeAccount) -> None:
         served = account.add_workload(STATIC, visible=24, desired=1)
         account.publish_arrivals(served, 0)
         account.metrics.put(served.queue_metric(SENT), minutes_ago(1), 24)
@@ -170,13 +170,11 @@ class TestHowOftenIsRead:
 
         return run
 
-    def test_arrivals_every_five_minutes_and_nothing_else_where_the_document_says_the_rest(
-        self, day: Any
-    ) -> None:
+    def test_only_arrivals_are_read_every_five_minutes_if_the_document_has_the_rest(self, day: Any) -> None:
         assert day(STATIC, 60) == ({SENT: 288}, 0)
 
     @pytest.mark.parametrize("served", [STATIC, MEASURED, DYNAMIC])
-    def test_an_idle_queue_costs_its_arrivals_alone(self, day: Any, served: Workload) -> None:
+    def test_an_idle_queue_costs_only_the_read_of_its_arrivals(self, day: Any, served: Workload) -> None:
         assert day(served, 0) == ({SENT: 288}, 0)
 
     @pytest.mark.parametrize(("served", "targets"), [(MEASURED, 0), (DYNAMIC, DAY)])
@@ -191,16 +189,14 @@ class TestHowOftenIsRead:
         """Two metrics over the last hour, and the two over the last day."""
         assert day(MEASURED, 60) == ({SENT: 288, DURATION: 144 * 4}, 0)
 
-    def test_a_queue_that_is_silent_is_asked_for_no_more_often(self, account: FakeAccount) -> None:
+    def test_a_silent_queue_is_read_no_more_often(self, account: FakeAccount) -> None:
         account.add_workload(STATIC, desired=1)
         for _ in range(10):
             tick(account)
             account.clock.advance(minutes=1)
         assert asked(account) == {SENT: 2}
 
-    def test_a_queue_whose_idle_minutes_have_no_value_costs_a_second_metric(
-        self, account: FakeAccount
-    ) -> None:
+    def test_a_queue_without_values_in_idle_minutes_costs_a_second_metric(self, account: FakeAccount) -> None:
         served = account.add_workload(STATIC, desired=1)
         for back in range(1, 14):
             account.metrics.put(served.queue_metric(VISIBLE), minutes_ago(back, account.clock()), 0)
@@ -209,7 +205,7 @@ class TestHowOftenIsRead:
         assert asked(account) == {SENT: 1, VISIBLE: 1}
         assert "0 arrivals/s" in logged(account)
 
-    def test_all_that_is_due_is_one_read(self, account: FakeAccount) -> None:
+    def test_all_due_workloads_share_one_read(self, account: FakeAccount) -> None:
         """As in a process that has just started, which knows nothing yet."""
         for served in (STATIC, effective(ecs_workload(), processing_s=1)):
             account.add_workload(served, visible=1, desired=1)
@@ -229,9 +225,7 @@ class TestHowOftenIsRead:
         assert asked(account) == {SENT: 1}
         assert value(account) == 32
 
-    def test_a_clock_that_is_set_back_by_hours_is_no_reason_to_stop_reading(
-        self, account: FakeAccount
-    ) -> None:
+    def test_reads_continue_after_the_clock_is_set_back_by_hours(self, account: FakeAccount) -> None:
         served = account.add_workload(STATIC, desired=1)
         account.publish_arrivals(served, 600)
         tick(account)
@@ -242,7 +236,7 @@ class TestHowOftenIsRead:
 
 
 class TestArrivalsThatEnd:
-    def test_they_count_no_longer_where_sqs_publishes_no_zeros(self, account: FakeAccount) -> None:
+    def test_arrivals_expire_if_sqs_publishes_no_zeros(self, account: FakeAccount) -> None:
         served = account.add_workload(STATIC, desired=1)
         account.publish_arrivals(served, 60)
         tick(account)
@@ -253,7 +247,7 @@ class TestArrivalsThatEnd:
         tick(account)
         assert value(account) == 0
 
-    def test_they_count_on_for_an_hour_where_cloudwatch_has_nothing_of_the_queue_at_all(
+    def test_arrivals_count_for_an_hour_if_cloudwatch_has_no_metrics_of_the_queue(
         self, account: FakeAccount
     ) -> None:
         served = account.add_workload(STATIC, desired=1)
@@ -264,7 +258,7 @@ class TestArrivalsThatEnd:
         tick(account, minutes=1)
         assert value(account) == 0
 
-    def test_they_count_on_where_the_second_metric_cannot_be_read(self, account: FakeAccount) -> None:
+    def test_arrivals_still_count_if_the_second_metric_cannot_be_read(self, account: FakeAccount) -> None:
         served = account.add_workload(STATIC, desired=1)
         account.publish_arrivals(served, 60)
         tick(account)
@@ -297,7 +291,7 @@ class TestAnotherDocument:
         tick(account, minutes=1)
         assert value(account) == 32
 
-    def test_a_workload_that_is_switched_back_publishes_the_plain_one_alone(
+    def test_a_workload_that_is_switched_back_publishes_only_the_plain_metric(
         self, account: FakeAccount
     ) -> None:
         served = account.add_workload(STATIC, desired=1)
@@ -310,7 +304,7 @@ class TestAnotherDocument:
         assert isinstance(last, dict)
         assert [point.metric.name for point in last["transcription"]] == ["BacklogPerInstance"]
 
-    def test_another_processing_time_counts_at_once(self, account: FakeAccount) -> None:
+    def test_a_changed_processing_time_applies_at_once(self, account: FakeAccount) -> None:
         served = account.add_workload(replace(DYNAMIC, policy_arn=None), desired=1)
         account.publish_arrivals(served, 60)
         for processing_s, expected in ((4, 10 * 4), (2, 10 * 2)):
@@ -323,21 +317,23 @@ class TestAnotherDocument:
 
 
 class TestProcessingTime:
-    def test_a_static_target_without_one_takes_what_the_workers_measured(self, account: FakeAccount) -> None:
+    def test_a_static_target_without_a_processing_time_uses_the_measured_one(
+        self, account: FakeAccount
+    ) -> None:
         served = account.add_workload(MEASURED, desired=1)
         account.publish_arrivals(served, 60)
         measure(account, served, each_s=2)
         tick(account)
         assert value(account) == 8 * 2
 
-    def test_what_an_instance_works_on_at_a_time_is_divided_by(self, account: FakeAccount) -> None:
+    def test_the_plan_divides_by_the_concurrency_of_an_instance(self, account: FakeAccount) -> None:
         target = replace(STATIC.target, concurrency_per_instance=4)
         served = account.add_workload(replace(STATIC, target=target), desired=1)
         account.publish_arrivals(served, 60)
         tick(account)
         assert value(account) == 8 * 1
 
-    def test_a_dynamic_target_measures_whatever_its_document_says(self, account: FakeAccount) -> None:
+    def test_a_dynamic_target_always_uses_measured_durations(self, account: FakeAccount) -> None:
         tracking = replace(DYNAMIC.tracking, processing_s=100)
         served = account.add_workload(replace(DYNAMIC, tracking=tracking), desired=1)
         hold_target(account, served, 10)
@@ -346,7 +342,7 @@ class TestProcessingTime:
         tick(account)
         assert value(account) == 10 * 2
 
-    def test_until_enough_is_measured_the_documents_counts(self, account: FakeAccount) -> None:
+    def test_the_documents_value_is_used_until_enough_is_measured(self, account: FakeAccount) -> None:
         tracking = replace(DYNAMIC.tracking, processing_s=3)
         served = account.add_workload(replace(DYNAMIC, tracking=tracking), desired=1)
         hold_target(account, served, 10)
@@ -355,7 +351,7 @@ class TestProcessingTime:
         tick(account)
         assert value(account) == 10 * 3
 
-    def test_without_any_the_plain_backlog_is_tracked_and_the_line_says_what_would_help(
+    def test_without_a_processing_time_the_plain_backlog_is_tracked_and_the_log_says_what_would_help(
         self, account: FakeAccount
     ) -> None:
         served = account.add_workload(MEASURED, visible=4, desired=1)
@@ -368,7 +364,7 @@ class TestProcessingTime:
         )
         assert account.report.failures == []
 
-    def test_a_measurement_that_cannot_be_renewed_counts_for_a_day(self, account: FakeAccount) -> None:
+    def test_a_measurement_that_cannot_be_renewed_is_used_for_a_day(self, account: FakeAccount) -> None:
         served = account.add_workload(MEASURED, desired=1)
         put_sent(account, served, 60, until=DAY + 90)
         measure(account, served)
@@ -383,7 +379,7 @@ class TestProcessingTime:
 
 
 class TestTarget:
-    def test_a_dynamic_target_is_the_one_that_its_policy_holds_now(self, account: FakeAccount) -> None:
+    def test_a_dynamic_target_is_read_from_its_policy(self, account: FakeAccount) -> None:
         served = account.add_workload(DYNAMIC, desired=1)
         put_sent(account, served, 60, until=30)
         measure(account, served)
@@ -394,7 +390,7 @@ class TestTarget:
         tick(account, minutes=1)
         assert value(account) == 12 * 4
 
-    def test_a_target_that_has_moved_has_the_processing_time_read_again(self, account: FakeAccount) -> None:
+    def test_a_changed_target_reads_the_processing_time_again(self, account: FakeAccount) -> None:
         """Else half the target would ask for half the instances, or twice the processing time for four."""
         served = account.add_workload(DYNAMIC, desired=1)
         put_sent(account, served, 60, until=30)
@@ -419,9 +415,7 @@ class TestTarget:
         assert value(account) == 10 * 4
         assert account.calls.named("policies.targets") == []
 
-    def test_a_workload_whose_policy_cannot_be_read_leaves_the_others_theirs(
-        self, account: FakeAccount
-    ) -> None:
+    def test_an_unreadable_policy_does_not_affect_other_workloads(self, account: FakeAccount) -> None:
         other = effective(
             replace(ecs_workload(), target=DYNAMIC.target), metric=TrackedMetric.EFFECTIVE, arrival_margin=0
         )
@@ -470,7 +464,7 @@ class TestWhatCannotBeRead:
         tick(account)
         assert value(account) == 4 + 8
 
-    def test_a_rate_of_a_clock_that_was_set_back_counts_no_longer_either(self, account: FakeAccount) -> None:
+    def test_a_rate_from_before_the_clock_was_set_back_expires_too(self, account: FakeAccount) -> None:
         served = account.add_workload(STATIC, desired=1)
         account.publish_arrivals(served, 60)
         tick(account)
@@ -478,7 +472,7 @@ class TestWhatCannotBeRead:
         tick(account, minutes=-61)
         assert value(account) == 0
 
-    def test_data_that_is_late_leaves_the_last_rate(self, account: FakeAccount) -> None:
+    def test_late_data_keeps_the_last_rate(self, account: FakeAccount) -> None:
         """Of a queue idle for hours CloudWatch may come a quarter of an hour late."""
         served = account.add_workload(STATIC, desired=1)
         account.publish_arrivals(served, 60)
@@ -500,16 +494,16 @@ class TestWhatCannotBeRead:
         assert value(account) == plain(account) == 4
 
     @pytest.mark.parametrize("absurd", [math.nan, math.inf, -math.inf, -4, 0, 1e300])
-    def test_nor_does_an_absurd_processing_time(self, account: FakeAccount, absurd: float) -> None:
+    def test_an_absurd_processing_time_never_gives_less_than_the_plain_metric(
+        self, account: FakeAccount, absurd: float
+    ) -> None:
         served = account.add_workload(MEASURED, visible=4, desired=1)
         account.publish_arrivals(served, 60)
         measure(account, served, each_s=absurd)
         tick(account)
         assert value(account) == plain(account) == 4
 
-    def test_a_load_that_no_fleet_can_have_is_logged_and_the_plain_backlog_tracked(
-        self, account: FakeAccount
-    ) -> None:
+    def test_an_impossible_load_is_logged_and_the_plain_backlog_tracked(self, account: FakeAccount) -> None:
         target = replace(STATIC.target, concurrency_per_instance=1e-300)
         served = account.add_workload(replace(STATIC, target=target), visible=4, desired=1)
         account.publish_arrivals(served, 60)
@@ -545,7 +539,7 @@ class TestTime:
         assert (plain(account), value(account)) == (4, 4)
         assert "not read before the deadline" in logged(account)
 
-    def test_what_no_time_is_left_for_counts_as_it_was_and_is_read_by_the_next_tick(
+    def test_values_without_time_to_read_them_keep_and_are_read_by_the_next_tick(
         self, account: FakeAccount
     ) -> None:
         served = account.add_workload(STATIC, desired=1)
@@ -560,16 +554,14 @@ class TestTime:
         assert asked(account) == {SENT: 2}
         assert value(account) == 32 * 3
 
-    def test_what_was_never_read_for_want_of_time_is_the_plain_backlog(self, account: FakeAccount) -> None:
+    def test_without_time_to_read_arrivals_the_plain_backlog_is_published(self, account: FakeAccount) -> None:
         account.add_workload(STATIC, visible=4, desired=1)
         with no_time_for_more(account):
             tick(account)
         assert (value(account), asked(account)) == (4, {})
         assert logged(account).endswith("the backlog alone is tracked: arrivals: no time was left to read it")
 
-    def test_a_rate_that_no_time_was_left_to_renew_counts_for_an_hour_as_well(
-        self, account: FakeAccount
-    ) -> None:
+    def test_a_rate_without_time_to_renew_it_is_also_used_for_an_hour(self, account: FakeAccount) -> None:
         served = account.add_workload(STATIC, desired=1)
         account.publish_arrivals(served, 60)
         tick(account)
@@ -595,7 +587,7 @@ def no_time_for_more(account: FakeAccount) -> Iterator[None]:
 
 
 class TestDefects:
-    def test_an_answer_that_our_code_breaks_on_is_one_workloads_and_shows_its_defect(
+    def test_an_answer_that_breaks_our_code_affects_one_workload_and_is_marked_as_a_defect(
         self, account: FakeAccount
     ) -> None:
         served = account.add_workload(STATIC, visible=4, desired=1)
@@ -618,7 +610,7 @@ class TestDefects:
         assert (name, counter) == ("transcription", Counter.OBSERVATION_FAILED)
         assert reason.startswith("unexpected TypeError: ")
 
-    def test_a_read_that_breaks_as_a_whole_leaves_what_is_known(self, account: FakeAccount) -> None:
+    def test_a_read_that_fails_as_a_whole_keeps_the_last_known_values(self, account: FakeAccount) -> None:
         served = account.add_workload(STATIC, desired=1)
         account.publish_arrivals(served, 60)
         tick(account)
@@ -628,7 +620,7 @@ class TestDefects:
         assert value(account) == 32
         assert logged(account).endswith("unexpected KeyError: 'a defect of ours'; that of 12:00 counts")
 
-    def test_a_defect_beyond_the_reads_leaves_every_workload_its_plain_backlog(
+    def test_a_defect_after_the_reads_still_publishes_every_plain_backlog(
         self, account: FakeAccount, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         account.add_workload(STATIC, visible=4, desired=1)
@@ -652,7 +644,7 @@ class TestDefects:
         assert account.published(EFFECTIVE) == {}
 
 
-def test_a_reading_that_broke_keeps_no_stack_trace_in_memory(account: FakeAccount) -> None:
+def test_a_failed_reading_keeps_no_stack_trace_in_memory(account: FakeAccount) -> None:
     served = account.add_workload(STATIC)
     account.metrics.read = lambda *asked: {}["a defect of ours"]
     demands({served.name: served}, tick_context(account, served))
@@ -661,7 +653,7 @@ def test_a_reading_that_broke_keeps_no_stack_trace_in_memory(account: FakeAccoun
     assert len(account.report.defects_seen) == 1
 
 
-def test_a_demand_is_what_the_tick_publishes_by(account: FakeAccount) -> None:
+def test_a_demand_has_the_arrival_rate_the_instances_and_the_target(account: FakeAccount) -> None:
     served = account.add_workload(STATIC)
     account.publish_arrivals(served, 30)
     found = demands({served.name: served}, tick_context(account, served))

@@ -81,7 +81,7 @@ def too_late(among: range) -> set[Delayed]:
     }
 
 
-def test_the_minute_after_the_idle_ones_shuts_it_down_at_every_phase_lateness_and_reading_time() -> None:
+def test_the_minute_after_the_idle_ones_shuts_the_fleet_down_at_every_delay() -> None:
     assert too_late(SECONDS) == set()
 
 
@@ -103,7 +103,7 @@ def test_counted_back_from_the_clock_the_proof_fails_wherever_the_tick_ends_afte
 
 @pytest.mark.parametrize("read_s", [0, 8])
 @pytest.mark.parametrize("readable_after_s", [0, 30, 45])
-def test_where_every_tick_is_late_by_another_time_the_fleet_is_shut_down_within_a_few_minutes(
+def test_ticks_with_varying_delays_shut_the_fleet_down_within_a_few_minutes(
     readable_after_s: int, read_s: int
 ) -> None:
     """Each tick that comes too soon after the one before is less late than it, and lateness ends at 0."""
@@ -136,7 +136,7 @@ def alarm_leaves_awake(among: range) -> set[Delayed]:
     return awake
 
 
-def test_the_alarm_alone_shuts_it_down_at_every_second_however_late_the_ticks_are(
+def test_the_alarm_alone_shuts_the_fleet_down_at_every_second_and_tick_delay(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("sluice.usecases.serve_workloads.retry_missed_alarms", lambda *_: None)

@@ -118,13 +118,13 @@ class TestRound:
         assert {name.split()[0] for name in day} == {"quiet"}
         assert {query.statistic for query in hour.values()} == {"Average", "SampleCount"}
 
-    def test_a_percentile_is_asked_for_where_the_document_says_so(self, account: FakeAccount) -> None:
+    def test_a_percentile_is_requested_if_the_document_says_so(self, account: FakeAccount) -> None:
         served = tuned(account, dynamic_workload(statistic="p90"), target=10)
         account.metrics.put(served.duration_metric, minutes_ago(5), *[10.0] * 89, *[50.0] * 11)
         retune(account)
         assert target_of(account, served) == 600 / 50
 
-    def test_a_static_target_is_left_alone_without_a_call(self, account: FakeAccount) -> None:
+    def test_a_static_target_is_skipped_without_a_call(self, account: FakeAccount) -> None:
         account.add_workload(workload())
         retune(account)
         assert [name for name, _ in account.calls.made] == ["registry.all"]
@@ -178,7 +178,7 @@ class TestModes:
 
 
 class TestFailures:
-    def test_a_missing_policy_is_logged_the_others_go_on_and_the_round_ends_failed(
+    def test_a_missing_policy_is_logged_and_fails_the_round_after_the_others(
         self, account: FakeAccount
     ) -> None:
         broken = dynamic_workload("broken")
@@ -205,7 +205,7 @@ class TestFailures:
             )
         ]
 
-    def test_a_round_without_time_left_logs_what_it_left_out_and_ends_failed(
+    def test_a_round_without_time_left_logs_the_skipped_workloads_and_fails(
         self, account: FakeAccount
     ) -> None:
         first, second = tuned(account, dynamic_workload("first")), tuned(account, dynamic_workload("second"))
@@ -233,7 +233,7 @@ class TestFailures:
             "no time left in this round; the next one begins with another workload",
         )
 
-    def test_each_hours_round_begins_with_another_workload(self, account: FakeAccount) -> None:
+    def test_each_hours_round_starts_with_a_different_workload(self, account: FakeAccount) -> None:
         """Else those at the end would wait for ever where time runs out every hour."""
         for name in ("a", "b", "c"):
             tuned(account, dynamic_workload(name))
@@ -275,7 +275,7 @@ class TestFailures:
         assert (decision.reason, outcome) == (Reason.UNKNOWN_READING, Outcome.HELD)
 
     @pytest.mark.parametrize("seconds", [0.0, -3.0, float("nan")])
-    def test_a_processing_time_that_cannot_be_is_refused_and_the_target_stays(
+    def test_an_impossible_processing_time_is_refused_and_the_target_stays(
         self, account: FakeAccount, seconds: float
     ) -> None:
         served = tuned(account, dynamic_workload(), target=7)

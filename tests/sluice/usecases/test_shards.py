@@ -70,7 +70,7 @@ def names(bodies: Sequence[str]) -> list[list[str]]:
 
 
 class TestTheTick:
-    def test_what_one_invocation_can_serve_is_served_by_it_and_no_queue_is_needed(
+    def test_a_tick_serves_up_to_one_invocations_load_itself_without_a_queue(
         self, account: FakeAccount
     ) -> None:
         serve(account, MAX_WORKLOADS)
@@ -79,7 +79,7 @@ class TestTheTick:
         assert account.shards.sent == []
 
     @pytest.mark.parametrize(("count", "expected_shards"), [(1000, 0), (1001, 5)])
-    def test_as_deployed_a_thousand_are_one_invocations_load(
+    def test_one_deployed_invocation_serves_a_thousand_workloads(
         self, account: FakeAccount, monkeypatch: pytest.MonkeyPatch, count: int, expected_shards: int
     ) -> None:
         """On the deployed function's 0.29 of a core they take a quarter of the time for reading.
@@ -94,7 +94,9 @@ class TestTheTick:
         assert len(account.shards.sent) == expected_shards
         assert len(account.published()) == (0 if expected_shards else count)
 
-    def test_more_are_handed_on_in_contiguous_slices_of_the_sorted_names(self, account: FakeAccount) -> None:
+    def test_more_workloads_are_sent_in_contiguous_slices_of_the_sorted_names(
+        self, account: FakeAccount
+    ) -> None:
         serve(account, 11)
         tick(account)
         assert names(account.shards.sent) == [
@@ -105,7 +107,7 @@ class TestTheTick:
         ]
         assert account.report.counts == {Counter.SHARDS_SENT: 4}
 
-    def test_the_tick_itself_then_looks_at_nothing_but_the_registry(self, account: FakeAccount) -> None:
+    def test_a_tick_that_sends_shards_reads_only_the_registry(self, account: FakeAccount) -> None:
         serve(account, 11)
         tick(account)
         assert {name for name, _ in account.calls.made} == {"registry.all", "shards.send"}
@@ -175,7 +177,9 @@ class TestTheTick:
 
 
 class TestTheShards:
-    def test_together_they_publish_every_workload_once_for_the_minute(self, account: FakeAccount) -> None:
+    def test_the_shards_together_publish_every_workload_once_for_the_minute(
+        self, account: FakeAccount
+    ) -> None:
         served = serve(account, 11)
         tick(account)
         assert deliver(account, account.shards.sent) == []
@@ -231,7 +235,7 @@ class TestTheShards:
         assert logged == [(Trigger.TICK, Outcome.ACTED)] * 2
 
     @pytest.mark.parametrize("calls_before", range(1, 12))
-    def test_the_same_shard_delivered_in_the_middle_of_its_first_run_asks_for_no_other_size(
+    def test_the_same_shard_delivered_during_its_first_run_sets_no_other_size(
         self, account: FakeAccount, calls_before: int
     ) -> None:
         served = serve(account, 11)
@@ -273,9 +277,7 @@ class TestTheShards:
         assert (name, counter) == (sleeping.name, Counter.ACTION_FAILED)
         assert "its tick did not see it" in reason
 
-    def test_a_shard_past_its_minute_does_nothing_and_is_not_asked_for_again(
-        self, account: FakeAccount
-    ) -> None:
+    def test_a_shard_past_its_minute_does_nothing_and_is_not_retried(self, account: FakeAccount) -> None:
         serve(account, 11)
         tick(account)
         account.calls.made.clear()
@@ -284,7 +286,7 @@ class TestTheShards:
         assert account.calls.made == []
         assert account.report.counts[Counter.STALE_TICK] == 4
 
-    def test_a_shard_that_fails_is_named_counted_and_asked_for_again_while_the_others_are_served(
+    def test_a_failing_shard_is_named_counted_and_retried_while_the_others_are_served(
         self, account: FakeAccount
     ) -> None:
         served = serve(account, 11)
@@ -309,7 +311,7 @@ class TestTheShards:
             "CloudWatch refused the data points of 3 workloads",
         ) in account.report.failures
 
-    def test_a_defect_that_one_shard_meets_is_logged_with_its_trace_and_stops_no_other(
+    def test_a_defect_in_one_shard_is_logged_with_its_trace_and_stops_no_other(
         self, account: FakeAccount
     ) -> None:
         serve(account, 11)
@@ -326,7 +328,7 @@ class TestTheShards:
         assert len(account.published()) == 8
         assert account.report.defects_seen == [defect]
 
-    def test_a_message_that_is_no_shard_fails_alone_and_is_named_by_its_id(
+    def test_a_message_that_is_not_a_shard_fails_alone_and_is_named_by_its_id(
         self, account: FakeAccount
     ) -> None:
         serve(account, 11)
@@ -365,7 +367,7 @@ class TestTheShards:
         assert account.calls.made == []
         assert {reason for _, _, reason in account.report.failures} == {NO_TIME_LEFT}
 
-    def test_a_shard_where_no_queue_is_set_fails_with_the_setting_that_is_missing(
+    def test_a_shard_without_a_configured_queue_fails_with_the_missing_setting(
         self, account: FakeAccount
     ) -> None:
         serve(account, 11)

@@ -47,7 +47,7 @@ class TestPublishing:
         }
         assert account.report.counts[Counter.WORKLOADS_SERVED] == 2
 
-    def test_in_flight_messages_count_only_where_the_document_says_so(self, account: FakeAccount) -> None:
+    def test_in_flight_messages_count_only_if_the_document_says_so(self, account: FakeAccount) -> None:
         account.add_workload(workload(count_in_flight=False), visible=20, in_flight=4, desired=2)
         tick(account)
         assert account.published()["transcription"].value == 10
@@ -64,7 +64,7 @@ class TestPublishing:
         tick(account, scheduled=MINUTE_NOW + seconds(29))
         assert account.published()["transcription"].at == MINUTE_NOW
 
-    def test_a_tick_asks_the_queues_and_the_fleets_once_for_all_workloads(self, account: FakeAccount) -> None:
+    def test_a_tick_reads_queues_and_fleets_once_for_all_workloads(self, account: FakeAccount) -> None:
         one, other = (
             account.add_workload(workload(), desired=1),
             account.add_workload(ecs_workload(), desired=1),
@@ -74,7 +74,7 @@ class TestPublishing:
         assert account.calls.named("fleets.read") == [{one.fleet, other.fleet}]
         assert len(account.calls.named("metrics.publish")) == 1
 
-    def test_what_was_seen_and_published_is_logged(self, account: FakeAccount) -> None:
+    def test_observations_and_published_values_are_logged(self, account: FakeAccount) -> None:
         account.add_workload(workload(), visible=9, desired=2)
         tick(account)
         assert account.report.seen == {"transcription": 4.5}
@@ -118,7 +118,7 @@ class TestFailedReadings:
         assert account.resizes() == []
         assert account.calls.named("metrics.read") == []
 
-    def test_what_is_not_read_before_the_deadline_counts_as_failed(self, account: FakeAccount) -> None:
+    def test_a_read_that_misses_the_deadline_counts_as_failed(self, account: FakeAccount) -> None:
         one, other = (
             account.add_workload(workload(), desired=1),
             account.add_workload(ecs_workload(), visible=5),
@@ -169,7 +169,7 @@ class TestFailedReadings:
             (late.name, Counter.ACTION_FAILED, "no time left in this tick; the next one looks again")
         ]
 
-    def test_a_tick_without_time_left_asks_for_no_proof(self, account: FakeAccount) -> None:
+    def test_a_tick_without_time_left_reads_no_proof(self, account: FakeAccount) -> None:
         """A GetMetricData that times out takes 24 s: Lambda would end the tick, its counters lost."""
         idle = account.add_workload(workload(), desired=1)
         account.publish_idle_minutes(idle)
@@ -186,7 +186,7 @@ class TestFailedReadings:
         assert (name, counter) == (idle.name, Counter.ACTION_FAILED)
         assert reason == "no time left in this tick; the next one looks again"
 
-    def test_a_refused_point_is_counted_and_ends_the_tick_visibly_failed(self, account: FakeAccount) -> None:
+    def test_a_refused_point_is_counted_and_fails_the_tick(self, account: FakeAccount) -> None:
         account.add_workload(workload(), visible=3)
         account.metrics.refusing = "CloudWatch is throttling"
         with pytest.raises(TransientError, match="refused the data points of 1 workloads"):
@@ -198,7 +198,7 @@ class TestFailedReadings:
         ) in account.report.failures
         assert account.report.counts[Counter.WORKLOADS_SERVED] == 0
 
-    def test_a_refused_point_does_not_keep_the_tick_from_waking_a_fleet(self, account: FakeAccount) -> None:
+    def test_a_refused_point_does_not_prevent_a_bootstrap(self, account: FakeAccount) -> None:
         served = account.add_workload(workload(), visible=3)
         account.metrics.refusing = "CloudWatch is throttling"
         with pytest.raises(TransientError):
@@ -213,16 +213,14 @@ class TestSchedule:
         assert account.calls.made == []
         assert account.report.counts == {Counter.STALE_TICK: 1}
 
-    def test_a_tick_that_is_as_much_too_early_publishes_nothing_in_the_future(
-        self, account: FakeAccount
-    ) -> None:
+    def test_a_tick_that_is_too_early_publishes_nothing(self, account: FakeAccount) -> None:
         account.add_workload(workload(), visible=5)
         tick(account, scheduled=account.clock() + seconds(111))
         assert account.calls.made == []
         assert account.report.counts == {Counter.STALE_TICK: 1}
 
     @pytest.mark.parametrize("late_s", [59, 60, 90, 110])
-    def test_a_tick_as_late_as_the_scheduler_may_be_plus_a_cold_start_still_counts(
+    def test_a_tick_with_the_longest_delay_and_a_cold_start_still_counts(
         self, account: FakeAccount, late_s: int
     ) -> None:
         served = account.add_workload(workload(), visible=5)
@@ -261,7 +259,7 @@ class TestRegistry:
         assert {name for name, _, _ in account.report.failures} == {"transcription", "second"}
         assert account.resizes() == []
 
-    def test_the_last_good_copy_serves_the_tick_and_is_counted(self, account: FakeAccount) -> None:
+    def test_the_tick_uses_the_last_good_copy_and_counts_it(self, account: FakeAccount) -> None:
         account.add_workload(workload(), desired=1, visible=3)
         tick(account)
         account.registry.failing = TransientError("SSM is down")
@@ -277,7 +275,7 @@ class TestRegistry:
 
 
 class TestRepairs:
-    def test_work_that_waits_while_nothing_runs_wakes_the_fleet(self, account: FakeAccount) -> None:
+    def test_waiting_work_while_nothing_runs_bootstraps_the_fleet(self, account: FakeAccount) -> None:
         served = account.add_workload(workload(), visible=1)
         tick(account)
         assert account.desired(served) == 1
@@ -290,7 +288,7 @@ class TestRepairs:
         )
 
     @pytest.mark.parametrize("least", [0, 1])
-    def test_a_queue_proven_empty_sends_the_fleet_to_its_minimum(
+    def test_a_queue_proven_empty_sets_the_fleet_to_its_minimum(
         self, account: FakeAccount, least: int
     ) -> None:
         served = account.add_workload(workload(min_instances=least), desired=3)
@@ -301,7 +299,7 @@ class TestRepairs:
         assert (decision.kind, decision.trigger, outcome) == (Kind.SHUTDOWN, Trigger.TICK, Outcome.ACTED)
 
     @pytest.mark.parametrize("waiting", ["visible", "in_flight", "delayed"])
-    def test_any_message_at_all_keeps_the_fleet(self, account: FakeAccount, waiting: str) -> None:
+    def test_any_message_prevents_a_shutdown(self, account: FakeAccount, waiting: str) -> None:
         served = account.add_workload(workload(), desired=3)
         account.queues.change(served.queue_url, **{waiting: 1})
         account.publish_idle_minutes(served)
@@ -324,7 +322,7 @@ class TestRepairs:
         tick(account)
         assert (account.desired(patient), account.desired(hasty)) == (3, 0)
 
-    def test_one_call_reads_as_far_back_as_the_most_patient_workload_asks(self, account: FakeAccount) -> None:
+    def test_one_call_reads_as_far_back_as_the_longest_idle_minutes(self, account: FakeAccount) -> None:
         patient = account.add_workload(workload(idle_minutes=10), desired=3)
         hasty = account.add_workload(ecs_workload(idle_minutes=2), desired=3)
         for served in (patient, hasty):
@@ -335,7 +333,7 @@ class TestRepairs:
         assert set(queries) == {patient.name, hasty.name}
         assert (start, end) == (minutes_ago(10), minutes_ago(0))
 
-    def test_the_proof_is_asked_for_only_where_a_workload_reads_empty_above_its_minimum(
+    def test_the_proof_is_read_only_if_a_workload_reads_empty_above_its_minimum(
         self, account: FakeAccount
     ) -> None:
         idle = account.add_workload(workload(), desired=1)
@@ -349,7 +347,7 @@ class TestRepairs:
         assert (queries[idle.name].statistic, queries[idle.name].period_s) == ("Maximum", 60)
         assert (start, end) == (minutes_ago(5), minutes_ago(0))
 
-    def test_a_fleet_asleep_over_an_empty_queue_costs_no_metric_call(self, account: FakeAccount) -> None:
+    def test_a_fleet_at_zero_with_an_empty_queue_costs_no_metric_call(self, account: FakeAccount) -> None:
         account.add_workload(workload())
         tick(account)
         assert account.calls.named("metrics.read") == []
@@ -458,7 +456,7 @@ class TestRepairs:
         assert (name, counter) == (served.name, Counter.ACTION_FAILED)
         assert "no workload transcription is registered" in reason
 
-    def test_a_fleet_that_refuses_is_counted_and_the_tick_ends_well(self, account: FakeAccount) -> None:
+    def test_a_refused_resize_is_counted_and_the_tick_succeeds(self, account: FakeAccount) -> None:
         account.add_workload(workload(), visible=5)
         account.fleets.refusing = ConfigError("AccessDenied")
         tick(account)

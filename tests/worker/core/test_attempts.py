@@ -25,7 +25,7 @@ def test_the_present_attempt_counts_however_few_receipts_sqs_has_counted() -> No
     assert attempts.count_started("other", 0) == 1
 
 
-def test_what_has_ended_is_forgotten() -> None:
+def test_a_message_that_has_ended_is_forgotten() -> None:
     attempts = Attempts()
     attempts.record_unstarted("id")
     attempts.forget("id")
@@ -33,7 +33,7 @@ def test_what_has_ended_is_forgotten() -> None:
     assert attempts.count_started("id", 3) == 3
 
 
-def test_only_so_many_messages_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_remembered_messages_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_MESSAGES", 2)
     attempts = Attempts()
     for message_id in ("a", "b", "a", "c"):

@@ -23,6 +23,6 @@ def test_what_follows_a_failure_in_its_group_does_not_count_as_done(
     assert behind_failures(groups, failed) == behind
 
 
-def test_a_batch_prefetches_a_whole_poll_more_than_it_holds_and_a_single_message_none() -> None:
+def test_a_batch_prefetches_one_full_poll_and_a_single_message_none() -> None:
     assert BatchRule().prefetch_per_slot == 1
     assert BatchRule(size=25).prefetch_per_slot == 25 + MAX_BATCH_SIZE - 1

@@ -202,7 +202,7 @@ class BufferMachine(RuleBasedStateMachine):
         return ready
 
 
-def test_nothing_is_lost_doubled_or_begun_out_of_order_in_any_interleaving() -> None:
+def test_no_interleaving_loses_doubles_or_reorders_a_message() -> None:
     run_state_machine_as_test(BufferMachine, settings=settings(max_examples=50, stateful_step_count=50))
 
 
@@ -246,7 +246,7 @@ def broken_pop_batch(buffer: MessageBuffer[Any], now: float, asked: BatchRule) -
         ("pop_batch", broken_pop_batch),
     ],
 )
-def test_the_machine_finds_a_broken_buffer(
+def test_the_state_machine_detects_a_broken_buffer(
     method: str, broken: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(MessageBuffer, method, broken)

@@ -68,7 +68,7 @@ class TestQuantile:
     def test_it_is_the_value_of_the_nearest_rank(self, share: float, expected: float) -> None:
         assert quantile({9.0: 1, 2.0: 1, 1.0: 1, 3.0: 1}, share) == expected
 
-    def test_there_is_none_of_nothing(self) -> None:
+    def test_there_is_no_quantile_of_no_values(self) -> None:
         assert quantile({}, 0.5) is None
 
     def test_a_value_counts_as_often_as_it_occurred(self) -> None:
@@ -78,7 +78,7 @@ class TestQuantile:
     @given(
         st.dictionaries(SECONDS, st.integers(1, 10_000), min_size=1), st.sampled_from(["0.5", "0.95", "0.99"])
     )
-    def test_so_many_are_no_longer_and_it_is_the_smallest_such_value(
+    def test_the_quantile_is_the_smallest_value_that_covers_the_share(
         self, counts: dict[float, int], share: str
     ) -> None:
         found = quantile(counts, float(share))
@@ -106,7 +106,7 @@ class TestReportInterval:
         minute = counters.close(60.0)
         assert (minute.duration_quantile_s(0.5), minute.duration_quantile_s(1)) == (2.0, 3.0)
 
-    def test_the_share_that_kept_the_promise_is_of_those_begun(self) -> None:
+    def test_the_share_within_the_promise_is_of_the_messages_begun(self) -> None:
         counters = Counters(0.0, promise_s=10.0)
         for waited_s in (1, 10, 10.01, 50):
             counters.record_start(waited_s)
@@ -114,13 +114,13 @@ class TestReportInterval:
         assert minute.within_promise_share == 0.5
         assert minute.wait_quantile_s(0.5) == 10.0
 
-    def test_a_promise_is_judged_by_the_wait_itself_and_not_by_what_is_left_of_it_rounded(self) -> None:
+    def test_a_promise_is_compared_with_the_unrounded_wait(self) -> None:
         counters = Counters(0.0, promise_s=10.0)
         counters.record_start(10.04)
         minute = counters.close(60.0)
         assert (minute.waits_s, minute.within_promise) == ({10.0: 1}, 0)
 
-    def test_a_message_from_a_clock_that_is_ahead_waited_not_at_all(self) -> None:
+    def test_a_message_with_a_future_time_stamp_has_no_wait(self) -> None:
         counters = Counters(0.0, promise_s=10.0)
         counters.record_start(-3.0)
         assert counters.close(60.0).waits_s == {0.0: 1}
@@ -144,7 +144,7 @@ class TestReportInterval:
         assert (second.began_at, second.length_s) == (60.0, 60.0)
         assert counters.processed == 2
 
-    def test_a_clock_that_was_set_back_makes_no_interval_of_negative_length(self) -> None:
+    def test_a_clock_that_is_set_back_makes_no_negative_interval(self) -> None:
         minute = closed(1.0, length_s=-3600.0)
         assert (minute.length_s, minute.per_second) == (0.0, 0.0)
 

@@ -41,7 +41,7 @@ def failed(*groups: str, hidden_until: float | None = None) -> FailedHeads:
     return found
 
 
-def test_where_nothing_failed_polls_are_as_they_were_chosen() -> None:
+def test_without_failures_polls_are_unchanged() -> None:
     for poll in (SHORT, LONG, SINGLE):
         assert limited(heads(), poll, 0.0) == poll
 
@@ -55,7 +55,7 @@ def test_other_queues_are_polled_as_before() -> None:
         assert limited(by, poll, 1.0) == poll
 
 
-def test_a_failed_message_that_may_be_visible_is_polled_for_alone() -> None:
+def test_a_failed_message_that_may_be_visible_is_polled_for_on_its_own() -> None:
     assert limited(failed("a"), SHORT, 1.0) == SINGLE
     assert limited(failed("a"), LONG, 1.0) == replace(LONG, max_messages=1)
 
@@ -72,7 +72,7 @@ def test_a_long_poll_for_many_is_back_before_it_is_visible(now: float, waits_s: 
     assert limited(failed("a", hidden_until=100.0), LONG, now) == replace(LONG, wait_s=waits_s)
 
 
-def test_the_first_to_come_back_counts() -> None:
+def test_the_failed_message_that_is_visible_first_counts() -> None:
     by = failed("a", "b", hidden_until=100.0)
     by.record_failure(message_group("c"), 0.0)
     by.record_hidden(message_group("c"), 30.0)
@@ -90,7 +90,7 @@ def test_once_a_message_of_its_group_was_received_polls_bring_many() -> None:
     assert limited(by, SHORT, 6.0) == SHORT
 
 
-def test_a_message_that_never_comes_back_is_not_waited_for_for_ever() -> None:
+def test_a_group_does_not_wait_forever_for_a_message_that_never_returns() -> None:
     """Others may have it, and may hide it for as long as we would."""
     by, last_s = failed("a", hidden_until=10.0), 10.0 + MAX_BACKOFF_S + MARGIN_S
     assert limited(by, SHORT, last_s - 0.1) == SINGLE
@@ -106,7 +106,7 @@ def test_a_long_poll_is_back_before_what_is_held_can_fail_and_be_visible(
     assert limited(by, LONG, 0.0) == LONG
 
 
-def test_no_more_than_so_many_groups_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_remembered_groups_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_GROUPS", 2)
     by = failed("a", "b", "c")
     by.record_receipt(message_group("b"))
@@ -115,7 +115,7 @@ def test_no_more_than_so_many_groups_are_remembered(monkeypatch: pytest.MonkeyPa
     assert limited(by, SHORT, 1.0) == SHORT
 
 
-def test_a_group_that_nothing_is_known_of_is_not_remembered_by_what_is_said_of_it() -> None:
+def test_an_unknown_group_is_not_added_by_a_report_about_it() -> None:
     by = heads()
     by.record_hidden(message_group(), 100.0)
     by.record_receipt(message_group())

@@ -47,7 +47,7 @@ def test_each_gauge_is_one_value_under_the_fleets_dimensions_and_few_more() -> N
     assert all(FLEET.items() <= each.dimensions.items() for each in found)
 
 
-def test_a_depth_that_is_not_known_is_not_published_as_none_or_zero() -> None:
+def test_an_unknown_depth_is_not_published() -> None:
     found = list(gauge_series(gauges(uploads=None, rebuilds=depth(0, 0)), FLEET))
     queues = [dict(each.dimensions)["QueueName"] for each in found if "QueueName" in each.dimensions]
     assert queues == ["rebuilds", "rebuilds"]
@@ -76,7 +76,7 @@ def test_the_line_shows_an_unknown_depth_as_null() -> None:
     }
 
 
-def test_a_trend_is_the_difference_to_five_reports_ago() -> None:
+def test_a_trend_is_the_difference_from_five_reports_ago() -> None:
     history = GaugeHistory()
     told = []
     for number in range(TREND_REPORTS + 3):

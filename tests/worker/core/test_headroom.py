@@ -58,7 +58,7 @@ def test_large_messages_are_bounded_by_their_bytes() -> None:
     assert room.of() == 12
 
 
-def test_what_polls_under_way_may_bring_is_kept_free() -> None:
+def test_capacity_is_reserved_for_polls_in_progress() -> None:
     room = PollCapacity()
     room.answer(room.ask(), [MIB] * MAX_BATCH_SIZE)
     room.ask()
@@ -85,7 +85,7 @@ def test_the_largest_message_is_remembered_less_with_each_poll_that_brings_small
 
 
 @pytest.mark.parametrize("size_bytes", [MIB, 5 * MIB])
-def test_of_each_priority_one_message_may_be_held_however_large(size_bytes: int) -> None:
+def test_one_message_of_each_priority_may_be_held_whatever_its_size(size_bytes: int) -> None:
     room = PollCapacity(HIGH, LOW, max_bytes=MIB)
     for asked in (LOW, HIGH):
         poll = room.ask(asked)

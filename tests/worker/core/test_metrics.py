@@ -52,7 +52,7 @@ def test_waits_are_published_only_where_they_are_asked_for() -> None:
     assert published(counters, with_wait=True) == [said(MSG_WAIT_DURATION, {7.0: 1})]
 
 
-def test_an_outcome_that_nothing_had_is_no_series() -> None:
+def test_an_outcome_without_messages_has_no_series() -> None:
     minute = ReportInterval(
         began_at=0,
         length_s=60,

@@ -42,7 +42,7 @@ class TestPollers:
     def test_a_buffer_that_is_nine_tenths_full_leaves_ten_of_a_hundred_pollers(self) -> None:
         assert pollers(1_000_000, 0.9) == 10
 
-    def test_empty_queues_leave_the_least_number_of_pollers(self) -> None:
+    def test_empty_queues_need_the_minimum_number_of_pollers(self) -> None:
         assert pollers(0) == 5
 
     def test_a_thousand_messages_of_200_ms_with_half_a_buffer_ask_for_forty_pollers(self) -> None:
@@ -70,7 +70,7 @@ class TestPollers:
         assert pollers(1_000_000, tenths / 10, bounds=Range(min=0, max=100)) == 100 - 10 * tenths
 
     @pytest.mark.parametrize(("in_flight", "expected"), [(IN_FLIGHT_QUOTA - 1, 40), (IN_FLIGHT_QUOTA, 5)])
-    def test_a_queue_at_its_quota_of_messages_in_flight_is_polled_by_the_least(
+    def test_a_queue_at_its_in_flight_quota_gets_the_fewest_pollers(
         self, in_flight: int, expected: int
     ) -> None:
         assert pollers(1000, in_flight=in_flight) == expected
@@ -101,7 +101,7 @@ class TestPollers:
         assert fewer <= pollers(visible + more, use, average_s=average_s, bounds=bounds)
 
     @given(COUNT, SECONDS, SHARE, SHARE, RANGES)
-    def test_a_fuller_buffer_never_asks_for_more_pollers(
+    def test_a_fuller_buffer_never_needs_more_pollers(
         self, visible: int, average_s: float, one: float, other: float, bounds: Range
     ) -> None:
         emptier, fuller = sorted((one, other))
@@ -138,13 +138,13 @@ class TestSlots:
             (0, 120, 0.0, 100),  # beyond its bounds: back to them
         ],
     )
-    def test_one_step_at_a_time_at_the_edges(
+    def test_the_slot_count_changes_by_one_at_the_thresholds(
         self, busy: int, count: int, high_use: float, expected: int
     ) -> None:
         assert slots(busy, count, high_use) == expected
 
     @given(st.data(), RANGES, SHARE)
-    def test_a_step_is_one_at_most_and_stays_within_bounds(
+    def test_the_slot_count_changes_by_at_most_one_within_its_bounds(
         self, data: st.DataObject, bounds: Range, high_use: float
     ) -> None:
         count = data.draw(st.integers(bounds.min, bounds.max))
@@ -153,7 +153,7 @@ class TestSlots:
         assert bounds.min <= wanted <= bounds.max
 
     @given(st.data(), st.integers(1, 100), SHARE)
-    def test_a_busier_pool_is_never_made_smaller_than_an_idler_one(
+    def test_a_busier_pool_is_never_smaller_than_a_less_busy_one(
         self, data: st.DataObject, count: int, high_use: float
     ) -> None:
         busy = data.draw(st.integers(0, count))

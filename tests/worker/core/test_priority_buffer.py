@@ -36,7 +36,7 @@ def batch(*groups: str, received_at: float = 0.0) -> list[Item]:
 
 
 class TestOrder:
-    def test_high_before_medium_before_low_and_each_in_order_of_receipt(self) -> None:
+    def test_messages_pop_by_priority_and_then_in_order_of_receipt(self) -> None:
         given = [Item(priority=priority) for priority in (LOW, MEDIUM, HIGH, LOW, HIGH, MEDIUM)]
         holding = buffer()
         fill(holding, *given)
@@ -53,13 +53,13 @@ class TestOrder:
         assert holding.pop(60.1) == old
         assert holding.pop(60.1) == young
 
-    def test_a_message_of_just_a_minute_does_not(self) -> None:
+    def test_a_message_of_exactly_a_minute_does_not_pop_first(self) -> None:
         old, young = Item(priority=LOW, received_at=0), Item(priority=HIGH, received_at=50)
         holding = buffer()
         fill(holding, old, young)
         assert holding.pop(60.0) == young
 
-    def test_of_several_that_are_too_old_the_oldest_pops_first_and_of_equals_the_more_urgent(self) -> None:
+    def test_among_messages_that_are_too_old_the_oldest_pops_first_then_the_more_urgent(self) -> None:
         given = [
             Item(priority=HIGH, received_at=10),
             Item(priority=MEDIUM, received_at=5),
@@ -77,7 +77,7 @@ class TestOrder:
 
 
 class TestFreeCapacity:
-    def test_low_never_takes_highs_capacity(self) -> None:
+    def test_low_priority_never_takes_the_capacity_of_high(self) -> None:
         holding = buffer(high=3, medium=2, low=1)
         fill(holding, Item(priority=LOW), Item(priority=MEDIUM), Item(priority=MEDIUM))
         assert [holding.free_capacity(priority) for priority in Priority] == [3, 0, 0]
@@ -122,7 +122,7 @@ class TestFreeCapacity:
 
 
 class TestGroups:
-    def test_a_group_has_one_message_at_work_and_others_go_by(self) -> None:
+    def test_a_group_has_one_message_in_progress_and_other_groups_pass_it(self) -> None:
         first, second, other = batch("a", "a", "b")
         holding = buffer()
         fill(holding, first, second, other)
@@ -130,7 +130,7 @@ class TestGroups:
         assert holding.advance(message_group("a"))
         assert popped(holding) == [second]
 
-    def test_a_group_without_more_says_so_and_its_next_message_begins_at_once(self) -> None:
+    def test_a_group_without_waiting_messages_starts_its_next_one_at_once(self) -> None:
         holding = buffer()
         fill(holding, *batch("a"))
         holding.pop(0)
@@ -139,7 +139,7 @@ class TestGroups:
         fill(holding, later)
         assert holding.pop(0) == later
 
-    def test_a_groups_batch_is_worked_off_in_one_go(self) -> None:
+    def test_a_groups_batch_is_processed_in_one_call(self) -> None:
         first, second, other = batch("a", "a", "b")
         holding = buffer()
         fill(holding, first, second, other)
@@ -147,7 +147,7 @@ class TestGroups:
         holding.advance(message_group("a"))
         assert popped(holding) == [second, other]
 
-    def test_when_a_message_goes_back_those_behind_it_are_given_up_in_their_order(self) -> None:
+    def test_when_a_message_is_released_those_behind_it_are_released_in_order(self) -> None:
         first, second, other, third = batch("a", "a", "b", "a")
         holding = buffer()
         fill(holding, first, second, other, third)
@@ -164,7 +164,7 @@ class TestGroups:
         fill(holding, one, other)
         assert popped(holding) == [one, other]
 
-    def test_a_group_that_moves_on_does_not_hide_one_that_waits_too_long(self) -> None:
+    def test_a_group_that_progresses_does_not_hide_one_that_waits_too_long(self) -> None:
         """A group's next message may be received after others: it has to wait for its turn behind them."""
         holding = buffer()
         first, other = *batch("a"), *batch("b", received_at=10)
@@ -176,7 +176,7 @@ class TestGroups:
         fill(holding, Item(priority=HIGH, received_at=60))
         assert holding.pop(71) == other
 
-    def test_groups_that_move_on_keep_the_order_of_their_receipt(self) -> None:
+    def test_groups_that_advance_keep_their_order_of_receipt(self) -> None:
         holding = buffer()
         older, younger = batch("a", "a"), batch("b", "b", received_at=5)
         fill(holding, *older, *younger)
@@ -187,7 +187,7 @@ class TestGroups:
 
 
 class TestEmptying:
-    def test_everything_comes_out_in_order_of_service_with_what_waited_behind_a_group_last(self) -> None:
+    def test_all_messages_come_out_in_order_with_those_behind_a_busy_group_last(self) -> None:
         first, second, third = batch("a", "a", "b")
         low, high = Item(priority=LOW), Item(priority=HIGH)
         holding = buffer()
@@ -197,7 +197,7 @@ class TestEmptying:
         assert [holding.held(priority) for priority in Priority] == [0, 0, 0]
         assert [holding.free_capacity(priority) for priority in Priority] == [10, 10, 10]
 
-    def test_a_group_at_work_may_still_end_afterwards(self) -> None:
+    def test_a_group_in_progress_may_end_after_the_buffer_was_emptied(self) -> None:
         holding = buffer()
         fill(holding, *batch("a", "a", "b", "b", "c"))
         holding.pop(0)
@@ -285,7 +285,7 @@ class TestBatches:
         assert holding.due(0.0, self.ONE)
         assert holding.pop_batch(0.0, self.ONE) == [first]
 
-    def test_a_batch_is_due_when_it_is_full_has_waited_or_can_grow_no_more(self) -> None:
+    def test_a_batch_is_due_when_it_is_full_has_waited_or_cannot_grow(self) -> None:
         holding = buffer()
         given = [Item(), Item()]
         fill(holding, *given)

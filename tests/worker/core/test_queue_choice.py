@@ -40,7 +40,7 @@ class TestScore:
         assert score(1, waiting, 3600, 0) == pytest.approx(largest * at_once)
 
     @pytest.mark.parametrize(("polls", "penalty"), [(0, 1.0), (15, 0.95), (150, 0.5), (100_000, 0.5)])
-    def test_polls_within_the_last_minute_lower_it_to_half_at_most(self, polls: int, penalty: float) -> None:
+    def test_recent_polls_lower_the_score_to_half_at_most(self, polls: int, penalty: float) -> None:
         assert score(1, MEDIUM, 0, polls) == pytest.approx(1000 * penalty)
 
     @given(st.sampled_from([HIGH, MEDIUM, LOW]), MESSAGES, MESSAGES, WAITS, WAITS, POLLS, POLLS)
@@ -105,7 +105,7 @@ class TestChoice:
                 by.record_depth(each, depth(50), step / 10)
         assert picks.count(heavy) > 0.9 * len(picks)
 
-    def test_queues_alike_take_turns(self) -> None:
+    def test_equal_queues_alternate(self) -> None:
         one, other = queue("one"), queue("other")
         by = scheduler(one, other)
         picks = []
@@ -116,7 +116,7 @@ class TestChoice:
         assert picks.count(one) == picks.count(other) == 10
 
     @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-    def test_of_queues_alike_the_one_that_waited_longer_is_next(self, order: tuple[int, int]) -> None:
+    def test_among_equal_queues_the_one_that_waited_longer_is_next(self, order: tuple[int, int]) -> None:
         """Polled equally often, so that they differ only in their wait."""
         longer, shorter = alike = queue("longer"), queue("shorter")
         by = scheduler(*(alike[place] for place in order))
@@ -177,7 +177,7 @@ class TestChoice:
             assert poll.wait_s == (20 if all_empty else 0)
             by.record_poll(poll, None if received is None else min(received, poll.max_messages), now)
 
-    def test_only_what_more_urgent_messages_do_not_claim_is_asked_for(self) -> None:
+    def test_a_poll_requests_only_what_more_urgent_queues_do_not_claim(self) -> None:
         unclaimed = room(HIGH, messages=0) | room(MEDIUM, messages=0) | room(LOW, messages=3)
         assert scheduler().next_poll(0, room(HIGH, MEDIUM, LOW), unclaimed) == short(LOW, 3)
         assert scheduler().next_poll(0, room(HIGH, MEDIUM, LOW), room(HIGH, MEDIUM, LOW, messages=0)) is None
@@ -193,7 +193,7 @@ class TestStarvation:
         assert {chosen(by, 60), chosen(by, 60)} == {MEDIUM, LOW}
         assert chosen(by, 60) == HIGH
 
-    def test_of_several_that_starve_the_one_that_waited_longest_is_next(self) -> None:
+    def test_among_starving_queues_the_one_that_waited_longest_is_next(self) -> None:
         by = scheduler(stale_after_s=1000)
         assert chosen(by, 1, MEDIUM, HIGH, LOW) == HIGH
         assert by.next_poll(2, room(HIGH, MEDIUM, LOW) | room(HIGH, MEDIUM, messages=0)) == short(LOW)
@@ -206,7 +206,7 @@ class TestStarvation:
         by.record_poll(short(LOW), 0, 100)
         assert [chosen(by, 100.5) for _ in range(5)] == [HIGH] * 5
 
-    def test_a_queue_of_which_nothing_is_known_can_starve(self) -> None:
+    def test_a_queue_of_unknown_depth_can_starve(self) -> None:
         by = scheduler()
         by.record_depth(HIGH, depth(1000), 59)
         by.record_depth(MEDIUM, None, 59)
@@ -219,7 +219,7 @@ class TestStarvation:
         assert by.next_poll(60, full) == short(HIGH)
         assert by.next_poll(61, full | room(LOW, messages=3)) == short(LOW, 3)
 
-    def test_a_starving_queue_may_have_all_its_capacity_where_nothing_is_unclaimed(self) -> None:
+    def test_a_starving_queue_may_use_all_its_capacity_if_nothing_is_unclaimed(self) -> None:
         nothing = room(HIGH, MEDIUM, LOW, messages=0)
         free_capacity = room(HIGH, MEDIUM, messages=0) | room(LOW, messages=7)
         assert scheduler().next_poll(59, free_capacity, nothing) is None
@@ -240,13 +240,13 @@ class TestBelief:
         assert chosen(by, 14, HIGH, LOW) == LOW
         assert chosen(by, 15, HIGH, LOW) == HIGH
 
-    def test_an_empty_poll_is_believed_for_a_second(self) -> None:
+    def test_an_empty_poll_is_valid_for_a_second(self) -> None:
         by = scheduler(HIGH, LOW)
         by.record_poll(short(HIGH), 0, 10)
         assert chosen(by, 10.9, HIGH, LOW) == LOW
         assert chosen(by, 11, HIGH, LOW) == HIGH
 
-    def test_a_full_batch_says_that_more_is_there(self) -> None:
+    def test_a_full_batch_means_that_more_messages_wait(self) -> None:
         by = scheduler(HIGH, MEDIUM)
         by.record_depth(MEDIUM, depth(60), 1)
         by.record_poll(short(HIGH), 10, 1)
@@ -255,7 +255,7 @@ class TestBelief:
         by.record_poll(short(HIGH), 9, 1)
         assert chosen(by, 1, HIGH, MEDIUM) == MEDIUM
 
-    def test_what_was_received_is_taken_off_the_reading(self) -> None:
+    def test_received_messages_are_subtracted_from_the_reading(self) -> None:
         by = scheduler(MEDIUM, LOW)
         by.record_depth(MEDIUM, depth(30), 1)
         by.record_depth(LOW, depth(210), 1)
@@ -263,7 +263,7 @@ class TestBelief:
         by.record_poll(short(MEDIUM), 10, 1)
         assert chosen(by, 1, MEDIUM, LOW) == LOW
 
-    def test_a_reading_of_nothing_is_believed_for_a_second_too(self) -> None:
+    def test_a_depth_of_zero_is_also_valid_for_a_second(self) -> None:
         """AWS's counts are approximate, and a minute late at worst."""
         by = scheduler(HIGH, LOW)
         by.record_depth(HIGH, depth(0), 10)
@@ -280,7 +280,7 @@ class TestBelief:
         by.record_depth(HIGH, None, 16)
         assert by.depths(16) == {HIGH.url: None, LOW.url: depth(4, 1)}
 
-    def test_an_idle_month_leaves_no_more_behind_than_an_idle_minute(self) -> None:
+    def test_an_idle_month_uses_no_more_memory_than_an_idle_minute(self) -> None:
         def size(polls: int) -> int:
             by = emptied(HIGH)
             for count in range(polls):
@@ -291,7 +291,7 @@ class TestBelief:
 
         assert size(10_000) < size(10) + 100
 
-    def test_a_minute_of_many_polls_leaves_no_more_behind_than_the_penalty_counts(self) -> None:
+    def test_a_minute_of_many_polls_stores_no_more_than_the_penalty_counts(self) -> None:
         def size(polls: int) -> int:
             by = scheduler(HIGH)
             for count in range(polls):
@@ -317,14 +317,14 @@ class TestLongPolls:
             poll = by.next_poll(now, room(HIGH, MEDIUM, LOW))
             assert poll is None or poll.wait_s == 0
 
-    def test_queues_just_seen_empty_are_not_polled_again_while_one_without_capacity_holds_messages(
+    def test_recently_empty_queues_are_not_polled_while_a_queue_without_capacity_holds_messages(
         self,
     ) -> None:
         by = scheduler(HIGH, LOW)
         by.record_poll(short(LOW), 0, 0)
         assert by.next_poll(0.5, room(LOW) | room(HIGH, messages=0)) is None
 
-    def test_a_message_ends_the_waiting(self) -> None:
+    def test_a_message_ends_the_wait(self) -> None:
         by = emptied()
         by.record_poll(Poll(queue=LOW, max_messages=10, wait_s=20), 1, 20)
         assert not by.all_queues_empty
@@ -332,7 +332,7 @@ class TestLongPolls:
         assert poll is not None
         assert poll.wait_s == 0
 
-    def test_a_reading_with_messages_ends_the_waiting_and_one_without_begins_it(self) -> None:
+    def test_a_reading_with_messages_ends_the_wait_and_one_without_starts_it(self) -> None:
         by = emptied(HIGH)
         by.record_depth(HIGH, depth(1), 2)
         assert not by.all_queues_empty
@@ -391,7 +391,7 @@ class TestFailingPolls:
         by.record_poll(short(HIGH), None, 0)
         assert by.next_poll(0.5, room(HIGH)) is None
 
-    def test_a_failure_says_nothing_of_what_a_queue_holds(self) -> None:
+    def test_a_failed_poll_says_nothing_about_a_queues_depth(self) -> None:
         by = emptied(HIGH)
         by.record_poll(short(HIGH), None, 1)
         assert by.all_queues_empty

@@ -37,14 +37,14 @@ def test_a_failed_message_is_hidden_twice_as_long_with_each_receipt_up_to_the_lo
     assert full_s * (1 - JITTER) <= pause_s(FailurePolicy(), receive_count) <= full_s
 
 
-def test_messages_that_failed_together_come_back_apart() -> None:
+def test_messages_that_failed_together_return_at_different_times() -> None:
     pauses = {pause_s(FailurePolicy(backoff_s=100), message_id=f"id-{number}") for number in range(200)}
     assert len(pauses) > 15
     assert min(pauses) < 84
     assert max(pauses) > 96
 
 
-def test_the_same_failure_has_the_same_answer() -> None:
+def test_the_same_failure_gets_the_same_pause() -> None:
     assert len({pause_s(FailurePolicy(), 3, "id") for _ in range(10)}) == 1
 
 
@@ -86,7 +86,7 @@ def test_what_is_rejected_or_has_failed_often_enough_goes_to_the_dead_letters(
 
 
 @pytest.mark.parametrize("rejected", [False, True])
-def test_without_dead_letters_even_a_rejected_message_comes_back(rejected: bool) -> None:
+def test_without_a_dead_letter_queue_a_rejected_message_returns(rejected: bool) -> None:
     after = FailurePolicy(max_attempts=1).after("id", 9, rejected=rejected)
     assert isinstance(after, Retry)
 

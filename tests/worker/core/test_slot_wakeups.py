@@ -59,7 +59,7 @@ def test_each_event_leads_to_one_state_whatever_was_before(
         (NextLook.SPINNING, 7, False),
     ],
 )
-def test_a_batch_wakes_a_waiting_slot_unless_another_one_is_about_to_look(
+def test_a_batch_wakes_a_waiting_slot_unless_another_slot_is_about_to_check(
     next_look: NextLook, waiting: int, expected: bool
 ) -> None:
     assert wakeups(next_look, waiting=waiting).needs_wake() is expected
@@ -67,7 +67,7 @@ def test_a_batch_wakes_a_waiting_slot_unless_another_one_is_about_to_look(
 
 @pytest.mark.parametrize("event", ["looked", "start_wait", "no spin"])
 @pytest.mark.parametrize("before", NextLook)
-def test_once_a_slot_has_looked_a_batch_wakes_the_next_one(before: NextLook, event: str) -> None:
+def test_after_a_slot_has_checked_a_batch_wakes_the_next_one(before: NextLook, event: str) -> None:
     """Also where the slot that was woken is another one: it may have been notified as its wait timed out."""
     found = wakeups(before, waiting=2)
     EVENTS[event](found)

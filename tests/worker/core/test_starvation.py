@@ -106,7 +106,7 @@ def test_no_queue_and_no_message_waits_for_ever(
 
 
 @pytest.mark.parametrize("loads", COURSES)
-def test_a_minute_and_some_polls_is_the_longest_gap_where_a_batch_of_each_queue_fits(
+def test_the_longest_gap_is_a_minute_and_some_polls_if_a_batch_of_each_queue_fits(
     loads: Callable[[], list[Load]],
 ) -> None:
     simulation = Simulation(loads=loads(), **FAST, limit=MAX_BATCH_SIZE * 8)
@@ -115,7 +115,7 @@ def test_a_minute_and_some_polls_is_the_longest_gap_where_a_batch_of_each_queue_
 
 
 @pytest.mark.parametrize("loads", COURSES)
-def test_several_pollers_starve_nobody_either(loads: Callable[[], list[Load]]) -> None:
+def test_no_queue_starves_with_several_pollers(loads: Callable[[], list[Load]]) -> None:
     simulation = Simulation(loads=loads(), pollers=5, poll_s=5.0, slots=2, service_s=0.3)
     simulation.run(HOUR_S)
     assert simulation.longest_gap_s <= longest_gap_allowed_s(simulation)
@@ -136,7 +136,7 @@ def test_without_the_rule_a_message_starves(loads: Callable[[], list[Load]]) -> 
     assert simulation.longest_wait_s > 10 * longest_wait_allowed_s(simulation)
 
 
-def test_a_flood_of_high_still_has_nearly_everything() -> None:
+def test_many_high_messages_get_nearly_all_slots() -> None:
     """The rule saves others from starving; it does not share."""
     simulation = Simulation(loads=one_of_each(), **FAST)
     simulation.run(HOUR_S)
@@ -144,7 +144,7 @@ def test_a_flood_of_high_still_has_nearly_everything() -> None:
     assert simulation.begun[LOW] > 0
 
 
-def test_an_idle_worker_makes_one_poll_in_twenty_seconds_and_poller() -> None:
+def test_each_poller_of_an_idle_worker_polls_every_twenty_seconds() -> None:
     simulation = Simulation(
         loads=[Load(queue=queue(name)) for name in ("a", "b", "c")], pollers=3, poll_s=0.01
     )
@@ -153,7 +153,7 @@ def test_an_idle_worker_makes_one_poll_in_twenty_seconds_and_poller() -> None:
     assert len(simulation.polls) == 3
 
 
-def test_where_something_trickles_in_nothing_waits_for_a_long_poll_elsewhere() -> None:
+def test_a_trickle_into_one_queue_does_not_wait_for_a_long_poll_of_another() -> None:
     """As many pollers as queues: each queue is waited at, and a message is taken when it comes."""
     loads = [trickle(name, priority, every_s=40) for name, priority in (("a", HIGH), ("b", LOW))]
     loads.append(Load(queue=queue("never", MEDIUM)))

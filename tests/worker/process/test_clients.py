@@ -75,7 +75,7 @@ def test_a_poll_that_fails_is_tried_three_times(connected: Connected) -> None:
     assert len(answers.requests) == 3
 
 
-def test_what_is_told_is_tried_once(connected: Connected) -> None:
+def test_an_acknowledgement_is_not_retried_by_the_client(connected: Connected) -> None:
     queues, answers = connected(500)
     with pytest.raises(TransientError, match="deleting from work"):
         queues.delete([message()])
@@ -114,7 +114,7 @@ def test_an_endpoint_is_resolved_for_each_call_by_a_botocore_that_does_it_elsewh
 
 
 @pytest.mark.parametrize("parsed", [False, True])
-def test_all_that_a_message_carries_is_read_however_boto3_parses_it(
+def test_the_whole_message_is_read_however_boto3_parses_it(
     connected: Connected, monkeypatch: pytest.MonkeyPatch, parsed: bool
 ) -> None:
     if parsed:  # as by a boto3 that speaks another protocol to SQS
@@ -170,7 +170,7 @@ UNREADABLE: dict[str, dict[str, object]] = {
 
 
 @pytest.mark.parametrize("how", UNREADABLE.values(), ids=UNREADABLE)
-def test_a_message_that_cannot_be_read_keeps_none_of_the_others_from_being_read(
+def test_a_message_that_cannot_be_read_does_not_block_the_others(
     connected: Connected, how: dict[str, object]
 ) -> None:
     queues, _ = connected(200, batch(1, **how))
@@ -185,7 +185,7 @@ def test_a_message_that_cannot_be_read_keeps_its_place_in_its_group(connected: C
     assert [one.message_group for one in received] == [(ORDERED.url, "g")] * 4
 
 
-def test_what_comes_after_a_message_whose_group_cannot_be_read_is_left_to_come_back(
+def test_messages_after_one_with_an_unreadable_group_are_left_to_be_redelivered(
     connected: Connected, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It may be of the same group, and would overtake."""
@@ -195,14 +195,14 @@ def test_what_comes_after_a_message_whose_group_cannot_be_read_is_left_to_come_b
     assert "message 1 of work.fifo" in caplog.text
 
 
-def test_what_a_batch_left_undone_is_read(connected: Connected) -> None:
+def test_the_failed_entries_of_a_batch_are_read(connected: Connected) -> None:
     queues, _ = connected(200, DELETED)
     refused = Refusal(reason="ReceiptHandleIsInvalid: expired", final=True)
     assert queues.delete([message(), message()]) == {1: refused}
     assert queues.hide([(message(), 0), (message(), 0)]) == {1: refused}
 
 
-def test_what_sqs_says_nothing_of_is_not_done(connected: Connected) -> None:
+def test_an_entry_missing_in_the_response_of_sqs_is_not_done(connected: Connected) -> None:
     """The answer was damaged on its way: what was to be deleted may be there still."""
     queues, _ = connected(200, b"<html>")
     told = queues.delete([message(), message()])
@@ -210,7 +210,7 @@ def test_what_sqs_says_nothing_of_is_not_done(connected: Connected) -> None:
     assert queues.hide([(message(), 0)]).keys() == {0}
 
 
-def test_what_is_null_counts_as_not_sent(connected: Connected) -> None:
+def test_a_null_field_of_a_message_counts_as_absent(connected: Connected) -> None:
     said = json.loads(RECEIVED)
     (sent,) = said["Messages"]
     sent["MessageAttributes"]["raw"]["StringValue"] = None
@@ -224,7 +224,7 @@ def test_what_is_null_counts_as_not_sent(connected: Connected) -> None:
     assert received.attributes == {}
 
 
-def test_the_session_that_the_program_chose_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_programs_default_session_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = boto3.Session("mine", "secret", region_name="us-west-2")
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", chosen)
     monkeypatch.setenv("AWS_REGION", "eu-west-3")

@@ -85,7 +85,7 @@ def order(clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> DrainReque
     return order
 
 
-def test_an_instance_on_its_way_into_a_warm_pool_begins_only_when_it_is_in_service(
+def test_an_instance_entering_a_warm_pool_starts_work_only_in_service(
     order: DrainRequest,
 ) -> None:
     notices, work = InstanceLifecycle([WARM, WARM, None]), Work(order, at_most=1)
@@ -93,7 +93,7 @@ def test_an_instance_on_its_way_into_a_warm_pool_begins_only_when_it_is_in_servi
     assert (notices.looks, work.rounds) == (3, 1)
 
 
-def test_an_instance_that_comes_back_works_again(
+def test_an_instance_that_returns_to_service_works_again(
     order: DrainRequest, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -105,7 +105,7 @@ def test_an_instance_that_comes_back_works_again(
     ]
 
 
-def test_an_instance_that_is_terminated_ends_in_order_and_lets_its_hook_go(order: DrainRequest) -> None:
+def test_a_terminated_instance_drains_and_completes_its_hook(order: DrainRequest) -> None:
     notices, work = InstanceLifecycle([None, TERMINATED]), Work(order)
     assert run_while_in_service(notices, order, work) == 0
     assert (work.rounds, notices.let_go) == (1, 1)
@@ -117,13 +117,13 @@ def test_a_process_started_on_an_instance_that_is_terminated_begins_nothing(orde
     assert (work.rounds, notices.let_go) == (0, 1)
 
 
-def test_a_worker_whose_handlers_hang_ends_for_whoever_starts_it_anew(order: DrainRequest) -> None:
+def test_a_worker_whose_handlers_hang_exits_so_that_it_is_restarted(order: DrainRequest) -> None:
     work = Work(order, statuses=[1])
     assert run_while_in_service(InstanceLifecycle([None]), order, work) == 1
     assert work.rounds == 1
 
 
-def test_a_state_that_was_never_known_holds_the_work_up_for_half_a_minute_and_not_for_ever(
+def test_an_unknown_lifecycle_state_delays_work_for_at_most_half_a_minute(
     order: DrainRequest, clock: SimpleNamespace, caplog: pytest.LogCaptureFixture
 ) -> None:
     work = Work(order, at_most=1)
@@ -136,7 +136,7 @@ def test_a_state_that_was_never_known_holds_the_work_up_for_half_a_minute_and_no
     assert "the work begins, not knowing" in said[1]
 
 
-def test_a_state_once_known_stays_while_the_metadata_fails(
+def test_a_known_lifecycle_state_stays_while_the_metadata_fails(
     order: DrainRequest, clock: SimpleNamespace
 ) -> None:
     """An outage of an hour does not let a warm instance begin."""
@@ -148,20 +148,20 @@ def test_a_state_once_known_stays_while_the_metadata_fails(
     assert notices.looks == 902
 
 
-def test_an_order_to_end_while_out_of_service_ends_the_wait(order: DrainRequest) -> None:
+def test_a_drain_request_while_out_of_service_ends_the_wait(order: DrainRequest) -> None:
     notices, work = InstanceLifecycle([WARM]), Work(order)
     notices.after = lambda: order.request("SIGTERM") if notices.looks == 5 else None
     assert run_while_in_service(notices, order, work) == 0
     assert (work.rounds, notices.looks) == (0, 5)
 
 
-def test_where_no_service_is_known_of_the_work_is_done_once(order: DrainRequest) -> None:
+def test_without_a_service_state_the_work_runs_once(order: DrainRequest) -> None:
     work = Work(order)
     assert run_while_in_service(None, order, work) == 0
     assert work.rounds == 1
 
 
-def test_an_order_reaches_whoever_works_and_whoever_begins_after_it() -> None:
+def test_a_drain_request_reaches_current_and_later_workers() -> None:
     order, heard = DrainRequest(), list[str]()
     with order.forwarded_to(heard.append):
         order.request("SIGTERM")

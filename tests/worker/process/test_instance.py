@@ -59,13 +59,13 @@ def test_every_answer_is_asked_for_under_a_token_with_a_term(metadata: Metadata,
     assert (item.method, item.path) == ("GET", "/latest/meta-data/instance-id")
 
 
-def test_a_token_that_expires_after_one_use_does_no_harm(metadata: Metadata, address: str) -> None:
+def test_a_token_that_expires_after_one_use_is_renewed(metadata: Metadata, address: str) -> None:
     metadata.uses_per_token = 1
     service = InstanceMetadata(address)
     assert [service.get("instance-id") for _ in range(3)] == ["i-0abc"] * 3
 
 
-def test_what_is_not_there_is_none_and_what_cannot_be_asked_is_an_error(
+def test_a_missing_metadata_item_is_none_and_a_failing_service_is_an_error(
     metadata: Metadata, address: str
 ) -> None:
     service = InstanceMetadata(address)
@@ -75,7 +75,9 @@ def test_what_is_not_there_is_none_and_what_cannot_be_asked_is_an_error(
         service.get(SPOT)
 
 
-def test_a_service_that_nobody_runs_is_told_by_the_error_alone(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unreachable_metadata_service_raises_an_error_and_logs_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     """It is called every few seconds: a line each time would fill the log of a worker that runs elsewhere."""
     with caplog.at_level(logging.INFO), pytest.raises(TransientError, match="instance metadata at"):
         InstanceMetadata(nobody()).get("instance-id")
@@ -121,9 +123,7 @@ def test_a_refused_protection_names_the_instance_and_the_group(address: str) -> 
         member(address, client).protect()
 
 
-def test_without_its_own_name_an_instance_asks_nobody_and_asks_again(
-    metadata: Metadata, address: str
-) -> None:
+def test_an_instance_without_its_id_makes_no_call_and_retries(metadata: Metadata, address: str) -> None:
     del metadata.items["instance-id"]
     with stubbed("autoscaling") as client:
         instance = member(address, client)
@@ -149,7 +149,7 @@ def test_an_instance_that_is_in_service_or_in_no_group_works(
     assert metadata.paths == [f"/latest/meta-data/{SPOT}", f"/latest/meta-data/{LIFECYCLE}"]
 
 
-def test_a_spot_interruption_and_the_groups_wish_are_each_a_reason_to_go(
+def test_a_spot_interruption_and_a_termination_are_each_a_reason_to_drain(
     metadata: Metadata, address: str
 ) -> None:
     instance = member(address)
@@ -207,7 +207,7 @@ def test_a_spot_instance_that_its_group_then_terminates_completes_the_hook(
         instance.complete_hook()
 
 
-def test_without_a_hook_nobody_is_kept_waiting(metadata: Metadata, address: str) -> None:
+def test_without_a_hook_there_is_no_wait(metadata: Metadata, address: str) -> None:
     metadata.items[LIFECYCLE] = "Terminated"
     with stubbed("autoscaling") as client:
         instance = member(address, client, hook=None)
@@ -216,7 +216,7 @@ def test_without_a_hook_nobody_is_kept_waiting(metadata: Metadata, address: str)
         instance.complete_hook()
 
 
-def test_a_hook_that_is_no_longer_waiting_is_a_refusal_in_words(metadata: Metadata, address: str) -> None:
+def test_a_hook_that_is_no_longer_waiting_is_a_readable_refusal(metadata: Metadata, address: str) -> None:
     metadata.items[LIFECYCLE] = "Terminated"
     answer = refusal("ValidationError", "No active Lifecycle Action found with instance ID i-0abc")
     with stubbed("autoscaling", ("record_lifecycle_action_heartbeat", ACTION, answer)) as client:
@@ -243,7 +243,7 @@ def test_an_instance_that_returns_to_the_warm_pool_completes_the_hook_once_each_
 
 
 @pytest.mark.parametrize("states", [["Warmed:Stopped"], ["InService", "Standby"], ["InService", "Detached"]])
-def test_where_no_termination_hook_runs_none_is_completed(
+def test_without_a_running_termination_hook_none_is_completed(
     metadata: Metadata, address: str, states: list[str]
 ) -> None:
     with stubbed("autoscaling") as client:

@@ -95,13 +95,13 @@ def test_a_role_without_the_permission_ends_the_start_and_names_action_key_and_q
 @pytest.mark.parametrize(
     "code", ["DisabledException", "InvalidKeyUsageException", "KMSInvalidStateException"]
 )
-def test_a_key_that_nobody_can_use_ends_the_start(kms: Kms, code: str) -> None:
+def test_an_unusable_key_ends_the_start(kms: Kms, code: str) -> None:
     kms(decrypt(refusal(code, f"{KEY} is of no use")))
     with pytest.raises(ConfigError, match=f"queue uploads cannot be used: kms:Decrypt on .*{code}"):
         check(queue())
 
 
-def test_every_queue_is_asked_for_and_told_at_once(kms: Kms) -> None:
+def test_every_queue_is_checked_and_reported_at_once(kms: Kms) -> None:
     kms(
         decrypt(lacking("kms:Decrypt"), name="one"),
         decrypt(PERMITTED, name="two"),
@@ -112,7 +112,9 @@ def test_every_queue_is_asked_for_and_told_at_once(kms: Kms) -> None:
     assert [line.split()[1] for line in str(refused.value).splitlines()] == ["one", "three"]
 
 
-def test_a_role_with_the_permission_starts_without_a_word(kms: Kms, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_role_with_the_permission_starts_and_logs_nothing(
+    kms: Kms, caplog: pytest.LogCaptureFixture
+) -> None:
     kms(decrypt(PERMITTED))
     check(queue())
     assert warnings(caplog) == []
@@ -134,7 +136,7 @@ def test_a_role_with_the_permission_starts_without_a_word(kms: Kms, caplog: pyte
     ],
     ids=["explicit deny", "key policy", "no reason", "unknown alias", "throttled", "broken", "older KMS"],
 )
-def test_a_doubtful_answer_is_told_and_the_worker_starts(
+def test_an_unclear_response_of_kms_is_logged_and_the_worker_starts(
     kms: Kms, caplog: pytest.LogCaptureFixture, answer: Refusal
 ) -> None:
     kms(decrypt(answer))
@@ -143,7 +145,7 @@ def test_a_doubtful_answer_is_told_and_the_worker_starts(
     assert f"queue uploads may not be usable: kms:Decrypt on {KEY}: KMS answered " in warning
 
 
-def test_a_kms_out_of_reach_is_told_and_the_worker_starts(
+def test_an_unreachable_kms_is_logged_and_the_worker_starts(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_KMS", nobody())
@@ -153,7 +155,7 @@ def test_a_kms_out_of_reach_is_told_and_the_worker_starts(
 
 
 @pytest.mark.parametrize("key", [None, MANAGED_ALIAS, f"arn:aws:kms:eu-west-1:123456789012:{MANAGED_ALIAS}"])
-def test_a_queue_with_a_key_of_aws_or_none_asks_for_nothing(kms: Kms, key: str | None) -> None:
+def test_a_queue_with_an_aws_managed_key_or_none_needs_no_permission(kms: Kms, key: str | None) -> None:
     kms()
     check(queue(key=key))
 
@@ -171,7 +173,7 @@ def test_an_id_or_alias_is_a_key_of_the_queues_account_and_region(kms: Kms, key:
     check(queue(key=key))
 
 
-def test_who_turns_the_check_off_is_not_held_up(kms: Kms) -> None:
+def test_the_key_check_can_be_turned_off(kms: Kms) -> None:
     kms()
     check(queue(), check_keys=False, dead_letter_queue=queue("failed"))
 

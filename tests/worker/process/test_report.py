@@ -96,17 +96,17 @@ class Desk:
 # ---- The line ----------------------------------------------------------------------------------------------
 
 
-def test_the_line_begins_with_exactly_the_promised_names() -> None:
+def test_the_line_starts_with_exactly_the_documented_names() -> None:
     assert list(Desk().report())[: len(TOP)] == TOP
 
 
-def test_the_line_goes_on_with_the_report_the_history_and_what_the_worker_looks_like() -> None:
+def test_the_line_continues_with_the_report_the_history_and_the_workers_state() -> None:
     configured = Desk(state={"hanging": 1}).report()
     looks = list(gauges().line())
     assert list(configured)[len(TOP) :] == ["report", "recentPerSecond", "trend", *looks, "hanging"]
 
 
-def test_the_line_tells_the_trend_of_the_last_reports() -> None:
+def test_the_line_has_the_trend_of_the_last_reports() -> None:
     desk = Desk()
     for visible in (10, 40, 25):
         desk.depth = depth(visible)
@@ -149,7 +149,7 @@ def test_counts_and_rates_at_the_top_are_since_the_start_and_fit_together() -> N
     assert configured["throughputPerDay"] == configured["throughputPerHour"] * 24
 
 
-def test_the_report_itself_is_about_its_own_time_alone() -> None:
+def test_a_report_covers_only_its_own_interval() -> None:
     desk = Desk()
     desk.work(*[0.1] * 600)
     first = desk.report()["report"]
@@ -167,7 +167,7 @@ def test_recent_history_is_the_rate_over_the_last_one_five_and_fifteen_reports()
     assert configured["recentPerSecond"] == {"1": 1.0, "5": 540 / 300, "15": round(3540 / 900, 4)}
 
 
-def test_durations_are_told_over_all_outcomes_and_waits_from_sending_to_start() -> None:
+def test_durations_cover_all_outcomes_and_waits_last_from_sending_to_start() -> None:
     desk = Desk()
     desk.work(*[1.0] * 19)
     desk.work(9.0, outcome=Outcome.TIMEOUT)
@@ -203,7 +203,7 @@ def test_the_share_that_kept_the_promise_counts_the_messages_begun_in_time() -> 
     assert desk.report()["report"]["promiseKeptShare"] == 0.0
 
 
-def test_without_a_promise_no_share_is_told() -> None:
+def test_without_a_promise_no_share_is_reported() -> None:
     desk = Desk()
     desk.counters.record_start(1.0)
     assert desk.report()["report"]["promiseKeptShare"] is None
@@ -250,7 +250,7 @@ def test_a_minute_without_work_is_not_published() -> None:
     assert shelf.asked == 0
 
 
-def test_a_minute_that_cloudwatch_refused_is_put_with_the_next_in_order(
+def test_a_minute_that_cloudwatch_refused_is_put_with_the_next_one_in_order(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     shelf = Shelf(refusing=True)
@@ -271,7 +271,9 @@ def test_a_minute_that_cloudwatch_refused_is_put_with_the_next_in_order(
     assert len(shelf.intervals) == 2
 
 
-def test_after_an_hour_of_refusals_the_oldest_is_dropped_and_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_after_an_hour_of_refusals_the_oldest_minute_is_dropped_and_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     shelf = Shelf(refusing=True)
     desk = Desk(sink=shelf)
     for _ in range(MAX_UNPUBLISHED_INTERVALS):
@@ -288,7 +290,7 @@ def test_after_an_hour_of_refusals_the_oldest_is_dropped_and_told(caplog: pytest
     ]
 
 
-def test_a_refusal_that_will_not_heal_by_itself_keeps_the_minute_all_the_same() -> None:
+def test_a_permanent_refusal_also_keeps_the_minute() -> None:
     """Somebody may be adding the permission."""
 
     class Denied(Shelf):
@@ -306,7 +308,7 @@ def test_a_refusal_that_will_not_heal_by_itself_keeps_the_minute_all_the_same() 
     assert len(denied.intervals) == 1
 
 
-def test_a_cloudwatch_that_hangs_holds_up_neither_the_work_nor_the_next_line() -> None:
+def test_a_hanging_cloudwatch_delays_neither_messages_nor_the_next_report_line() -> None:
     """The reports' thread must not hang on CloudWatch: the next line would be late."""
     asked, go_on = threading.Event(), threading.Event()
 
@@ -350,7 +352,7 @@ def test_the_end_waits_for_the_last_metrics_but_not_for_long() -> None:
     assert len(slow.intervals) == 2
 
 
-def test_a_minute_stands_where_most_of_it_was() -> None:
+def test_an_interval_belongs_to_the_minute_with_most_of_it() -> None:
     """Reports do not begin with the clock's minutes: 12:00:59 to 12:01:59 is 12:01's."""
     clock_minute = BEGAN_AT // 60
     assert interval(began_at=BEGAN_AT + 1).middle_at // 60 == clock_minute

@@ -116,7 +116,7 @@ def test_protection_is_given_up_only_after_the_linger(idle: ProtectedWork) -> No
     assert not idle.protection.protected
 
 
-def test_a_storm_of_flapping_costs_two_calls_for_each_pause_that_outlasts_the_linger(
+def test_flapping_costs_two_calls_for_each_pause_longer_than_the_linger(
     idle: ProtectedWork,
 ) -> None:
     chance = random.Random(7)
@@ -136,7 +136,7 @@ def test_a_storm_of_flapping_costs_two_calls_for_each_pause_that_outlasts_the_li
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 60)), max_size=30))
-def test_whoever_works_is_protected_and_nobody_is_asked_twice_in_a_row(
+def test_busy_workers_are_protected_without_repeated_requests(
     spells: list[tuple[bool, int]],
 ) -> None:
     watch = ProtectedWork()
@@ -157,7 +157,7 @@ def test_a_message_every_half_minute_costs_one_call_an_hour_with_the_default_set
     assert watch.protection.calls == ["protect"]
 
 
-def test_workers_that_fall_idle_or_fail_together_do_not_call_together() -> None:
+def test_workers_that_become_idle_or_fail_together_spread_their_calls() -> None:
     """A hundred of them: no second sees a tenth of the calls."""
     chance = random.Random(7)
     idle_s = 60.0
@@ -196,7 +196,7 @@ def test_protection_is_renewed_before_it_expires_for_as_long_as_there_is_work(id
     assert max(gaps) <= idle.protection.expires_after_s / 2 + CHECK_INTERVAL_S
 
 
-def test_an_idle_worker_lets_its_term_run_out(idle: ProtectedWork) -> None:
+def test_an_idle_worker_lets_its_protection_expire(idle: ProtectedWork) -> None:
     idle.protection.expires_after_s = 180.0
     idle.live(1, busy=True)
     idle.live(3600, busy=False)
@@ -221,7 +221,7 @@ def test_a_worker_that_begins_at_once_keeps_what_was_left(watch: ProtectedWork) 
 # ---- Failures ----------------------------------------------------------------------------------------------
 
 
-def test_a_failure_is_told_once_and_tried_again_every_so_often(
+def test_a_failure_is_logged_once_and_retried_periodically(
     idle: ProtectedWork, caplog: pytest.LogCaptureFixture
 ) -> None:
     idle.protection.refusing = True
@@ -234,7 +234,7 @@ def test_a_failure_is_told_once_and_tried_again_every_so_often(
     assert idle.protection.protected
 
 
-def test_a_second_outage_is_told_again(idle: ProtectedWork, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_second_outage_is_logged_again(idle: ProtectedWork, caplog: pytest.LogCaptureFixture) -> None:
     for refusing in (True, False, True):
         idle.protection.refusing = refusing
         idle.protection.expires_after_s = 20.0
@@ -242,7 +242,7 @@ def test_a_second_outage_is_told_again(idle: ProtectedWork, caplog: pytest.LogCa
     assert len(caplog.records) == 2
 
 
-def test_a_protection_that_took_effect_although_its_answer_was_lost_is_released_when_idle(
+def test_a_protection_whose_response_was_lost_is_released_when_idle(
     idle: ProtectedWork,
 ) -> None:
     """Else an idle instance could not be scaled in until its next message."""
@@ -253,7 +253,7 @@ def test_a_protection_that_took_effect_although_its_answer_was_lost_is_released_
     assert not idle.protection.protected
 
 
-def test_a_release_that_took_effect_although_its_answer_was_lost_is_made_good_by_the_next_work(
+def test_a_release_whose_response_was_lost_is_corrected_by_the_next_message(
     idle: ProtectedWork,
 ) -> None:
     idle.live(1, busy=True)
@@ -268,7 +268,7 @@ def test_a_release_that_took_effect_although_its_answer_was_lost_is_made_good_by
 # ---- Its end -----------------------------------------------------------------------------------------------
 
 
-def test_the_end_of_the_worker_is_the_end_of_its_protection(watch: ProtectedWork) -> None:
+def test_the_end_of_the_worker_releases_its_protection(watch: ProtectedWork) -> None:
     watch.busy = True
     watch.protector.start()
     eventually(lambda: watch.protection.protected, "a busy worker is protected")
@@ -285,7 +285,9 @@ def test_a_worker_that_ends_before_its_first_check_releases_what_a_dead_one_left
     assert not watch.protection.protected
 
 
-def test_a_protection_under_way_when_the_end_comes_does_not_outlast_it(watch: ProtectedWork) -> None:
+def test_a_protection_request_in_progress_at_the_end_does_not_outlast_the_worker(
+    watch: ProtectedWork,
+) -> None:
     under_way, go_on = threading.Event(), threading.Event()
 
     def slowly(protect: Callable[[], None] = watch.protection.protect) -> None:

@@ -114,7 +114,7 @@ def test_all_messages_stand_under_the_dimensions_with_their_outcome_added(
         assert cloudwatch.read(named) == [(cloudwatch.at, pytest.approx(average))]
 
 
-def test_there_are_no_other_series_than_these(cloudwatch: CloudWatch, dimensions: Mapping[str, str]) -> None:
+def test_there_are_only_these_series(cloudwatch: CloudWatch, dimensions: Mapping[str, str]) -> None:
     cloudwatch.put(dimensions, took_s=[1.0], failed_s=[2.0], waited_s=[3.0, 3.0])
     seen = [
         (datum["MetricName"], {each["Name"]: each["Value"] for each in datum["Dimensions"]})
@@ -133,7 +133,7 @@ def test_the_wait_is_published_by_option(cloudwatch: CloudWatch) -> None:
     assert cloudwatch.read(GROUP, WAIT, "SampleCount") == [(cloudwatch.at, 2)]
 
 
-def test_failures_alone_leave_the_series_that_moves_the_target_without_a_point(
+def test_failures_alone_publish_no_point_for_the_retune(
     cloudwatch: CloudWatch,
 ) -> None:
     cloudwatch.put(GROUP, failed_s=[600.0])
@@ -146,7 +146,7 @@ def test_equal_times_are_one_value_with_its_count(cloudwatch: CloudWatch) -> Non
     assert (mine["Values"], mine["Counts"]) == ([0.25, 0.5], [10_000, 1])
 
 
-def test_more_different_values_than_a_datum_takes_are_spread_over_several_and_none_is_lost(
+def test_more_distinct_values_than_a_datum_takes_are_spread_over_several(
     cloudwatch: CloudWatch,
 ) -> None:
     took_s = [0.1 + number / 1000 for number in range(400)]
@@ -168,7 +168,7 @@ def test_a_minute_that_is_put_late_keeps_its_own_time(cloudwatch: CloudWatch) ->
 
 
 @pytest.mark.parametrize(("begins_after_s", "minutes_later"), [(1, 0), (29, 0), (31, 1), (59, 1)])
-def test_a_report_that_straddles_two_minutes_stands_in_the_one_where_most_of_it_ended(
+def test_a_report_over_two_minutes_belongs_to_the_one_with_most_of_it(
     cloudwatch: CloudWatch, begins_after_s: int, minutes_later: int
 ) -> None:
     began_at = cloudwatch.at.timestamp() + begins_after_s
@@ -331,7 +331,7 @@ def test_gauges_are_written_to_the_log_as_a_call_would_put_them() -> None:
     assert not any(name.startswith("Queue") for name, _ in found)
 
 
-def test_a_log_that_takes_nothing_is_an_error_like_cloudwatchs() -> None:
+def test_a_log_that_cannot_be_written_is_an_error_like_cloudwatchs() -> None:
     class Closed(io.StringIO):
         def write(self, _: str) -> int:
             raise BrokenPipeError(32, "Broken pipe")

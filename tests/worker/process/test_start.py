@@ -201,7 +201,7 @@ def test_an_instance_whose_metadata_is_turned_off_logs_what_it_lacks_and_makes_n
             eventually(lambda: metadata.asked, "it is asked where nothing turns it off")
 
 
-def test_a_handler_that_is_missing_is_named_with_where_it_was_looked_for(queue_url: str) -> None:
+def test_a_missing_handler_is_named_with_where_it_was_searched(queue_url: str) -> None:
     line = refused(command("--handler", "nowhere.app:handle", "--queue", queue_url))
     assert "'nowhere.app:handle'" in line
     assert "looked for in" in line
@@ -237,7 +237,7 @@ def test_a_handler_that_can_be_called_with_a_message_is_started(
         ("yielding", "has a yield in it"),
     ],
 )
-def test_a_handler_that_could_never_be_called_is_named_with_what_to_write(
+def test_a_handler_that_cannot_be_called_is_refused_with_what_to_write(
     monkeypatch: pytest.MonkeyPatch, name: str, wrong: str
 ) -> None:
     """Started, every message would fail, and end among the dead letters within seconds."""
@@ -249,7 +249,7 @@ def test_a_handler_that_could_never_be_called_is_named_with_what_to_write(
     assert line.endswith("write def handle(message)")
 
 
-def test_a_function_given_to_run_is_looked_at_as_well() -> None:
+def test_a_function_that_is_passed_to_run_is_checked_too() -> None:
     with pytest.raises(
         ConfigError, match=r"handler 'as_in_lambda' is called with .message. and takes .event"
     ):
@@ -261,7 +261,7 @@ def test_a_run_outside_the_main_thread_where_no_signal_arrives_is_refused_in_a_s
         pool.submit(run, settings({"queues": [QUEUE]}), callables.plain).result()
 
 
-def test_a_handler_is_looked_for_before_aws_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_handler_is_imported_before_aws_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "check", lambda _: pytest.fail("AWS was asked"))
     with pytest.raises(ConfigError, match="nowhere"):
         run(configured(), "nowhere.app:handle")

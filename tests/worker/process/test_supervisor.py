@@ -101,9 +101,7 @@ def began_in_two_processes(one: Running) -> set[int]:
 # ---- Deaths ------------------------------------------------------------------------------------------------
 
 
-def test_processes_that_die_in_their_work_are_started_anew_and_their_messages_come_again(
-    worker: Any, sqs: Sqs
-) -> None:
+def test_processes_that_die_are_restarted_and_their_messages_are_redelivered(worker: Any, sqs: Sqs) -> None:
     """One is taken down by its handler, one is killed; neither leaves the task protected."""
     agent = Agent()
     sqs.send("poison", "long")
@@ -152,7 +150,7 @@ def family(monkeypatch: pytest.MonkeyPatch) -> Any:
     return one
 
 
-def test_a_process_that_fails_to_start_is_tried_again_after_pauses_that_double_up_to_a_minute(
+def test_a_process_that_fails_to_start_is_retried_with_backoff_up_to_a_minute(
     family: Any,
 ) -> None:
     for _ in range(round(350 / CHECK_INTERVAL_S)):
@@ -166,7 +164,7 @@ def test_a_process_that_fails_to_start_is_tried_again_after_pauses_that_double_u
     assert len(pauses) > 8
 
 
-def test_a_process_that_failed_to_start_for_a_day_is_still_tried_again(family: Any) -> None:
+def test_a_process_that_failed_to_start_for_a_day_is_still_retried(family: Any) -> None:
     """A doubled pause outgrows a float at the 1025th failure."""
     child = family._children[0]
     family._restart_if_dead(0, child)
@@ -177,7 +175,7 @@ def test_a_process_that_failed_to_start_for_a_day_is_still_tried_again(family: A
     assert len(family.births) == 2
 
 
-def test_a_process_that_dies_after_long_service_is_started_anew_as_soon_as_the_first_time(
+def test_a_process_that_dies_after_a_long_run_is_restarted_without_extra_delay(
     family: Any,
 ) -> None:
     child = family._children[0]
@@ -189,7 +187,7 @@ def test_a_process_that_dies_after_long_service_is_started_anew_as_soon_as_the_f
         family.now += FIRST_BACKOFF_S
 
 
-def test_a_process_that_cannot_be_made_now_is_tried_again_and_the_others_go_on(
+def test_a_process_that_cannot_be_created_is_retried_and_the_others_continue(
     family: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """For want of memory: the others are at work, and have to be drained in the end."""
@@ -215,14 +213,14 @@ def test_a_process_that_cannot_be_made_now_is_tried_again_and_the_others_go_on(
     assert "Resource temporarily unavailable" in caplog.text
 
 
-def test_a_dead_process_counts_as_idle_before_it_is_started_anew(family: Any) -> None:
+def test_a_dead_process_counts_as_idle_until_it_is_restarted(family: Any) -> None:
     family._restart_if_dead(0, family._children[0])
     family._busy[0] = 1
     family._restart_if_dead(0, family._children[0])
     assert list(family._busy) == [0, 0]
 
 
-def test_the_busy_flags_stand_behind_no_lock_that_a_killed_process_could_keep(family: Any) -> None:
+def test_the_busy_flags_need_no_lock_that_a_killed_process_could_keep(family: Any) -> None:
     """A lock shared by processes and held by a dead one would stop the parent for good."""
     assert not hasattr(family._busy, "get_lock")
 
@@ -326,7 +324,7 @@ STATE = "autoscaling/target-lifecycle-state"
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_an_instance_of_a_warm_pool_begins_nothing_until_it_is_in_service_and_drains_when_it_goes_back(
+def test_a_warm_pool_instance_starts_work_only_in_service_and_drains_when_it_returns(
     worker: Any, sqs: Sqs, processes: int
 ) -> None:
     metadata = Metadata()
@@ -362,7 +360,7 @@ def test_an_instance_of_a_warm_pool_begins_nothing_until_it_is_in_service_and_dr
 # ---- Quiet -------------------------------------------------------------------------------------------------
 
 
-def test_a_worker_that_works_and_leaves_says_little(worker: Any, sqs: Sqs) -> None:
+def test_a_worker_that_runs_and_drains_logs_little(worker: Any, sqs: Sqs) -> None:
     sqs.send(*map(str, range(30)))
     with worker("at_once") as one:
         one.await_events("done", 30)

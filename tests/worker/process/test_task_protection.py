@@ -28,7 +28,7 @@ def uri(agent: Agent) -> Iterator[str]:
         yield f"{address}/api/0123456789"
 
 
-def test_a_busy_task_puts_its_protection_and_the_term_at_the_agents_path(agent: Agent, uri: str) -> None:
+def test_a_busy_task_sends_its_protection_and_expiry_to_the_agents_path(agent: Agent, uri: str) -> None:
     TaskProtection(uri, visibility_s=60).protect()
     [asked] = agent.asked
     assert (asked.method, asked.path) == ("PUT", "/api/0123456789/task-protection/v1/state")
@@ -36,14 +36,14 @@ def test_a_busy_task_puts_its_protection_and_the_term_at_the_agents_path(agent: 
     assert asked.body == '{"ProtectionEnabled": true, "ExpiresInMinutes": 3}'
 
 
-def test_an_idle_task_gives_its_protection_up(agent: Agent, uri: str) -> None:
+def test_an_idle_task_releases_its_protection(agent: Agent, uri: str) -> None:
     TaskProtection(uri, visibility_s=60).release()
     assert agent.asked[0].path == "/api/0123456789/task-protection/v1/state"
     assert agent.states == [{"ProtectionEnabled": False}]
 
 
 @pytest.mark.parametrize("visibility_s", [2, 29, 30, 60, 61, 600, 43_200])
-def test_the_term_outlasts_the_visibility_twice_and_stays_within_what_ecs_takes(
+def test_the_protection_lasts_twice_the_visibility_timeout_within_ecs_limits(
     agent: Agent, uri: str, visibility_s: int
 ) -> None:
     protection = TaskProtection(uri, visibility_s=visibility_s)
@@ -77,7 +77,7 @@ def test_the_term_outlasts_the_visibility_twice_and_stays_within_what_ecs_takes(
         (504, '{"error":{"Code":"RequestCanceled"}}', TransientError, "HTTP 504"),
     ],
 )
-def test_whatever_is_not_a_protection_is_an_error_that_shows_the_answer(
+def test_a_response_without_a_protection_is_an_error_that_shows_it(
     agent: Agent, uri: str, status: int, body: str, kind: type[SluiceError], said: str
 ) -> None:
     agent.status, agent.body = status, body

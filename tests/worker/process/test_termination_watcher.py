@@ -62,7 +62,7 @@ def watching() -> Watching:
     return Watching()
 
 
-def test_a_notice_is_reported_once_however_long_it_stands(watching: Watching) -> None:
+def test_a_termination_notice_is_reported_once(watching: Watching) -> None:
     watching.live(60)
     assert watching.reasons == []
     watching.lifecycle.reason = "the group terminates the instance"
@@ -85,7 +85,7 @@ def test_no_hook_is_extended_while_the_instance_is_in_service(watching: Watching
     assert "wait" not in watching.lifecycle.calls
 
 
-def test_it_goes_on_watching_after_the_first_notice(watching: Watching) -> None:
+def test_it_continues_to_watch_after_the_first_notice(watching: Watching) -> None:
     """A Spot notice may be followed by the group's own, whose hook has to be answered."""
     watching.lifecycle.reason = "EC2 takes the Spot instance back"
     watching.live(60)

@@ -95,7 +95,9 @@ def test_ten_deletes_make_one_call(sqs: InMemorySqs, opened: Callable[..., AckBa
     assert len(outcomes.done) == 20
 
 
-def test_fewer_than_ten_wait_for_others(sqs: InMemorySqs, opened: Callable[..., AckBatcher]) -> None:
+def test_fewer_than_ten_acknowledgements_wait_for_others(
+    sqs: InMemorySqs, opened: Callable[..., AckBatcher]
+) -> None:
     ack_batcher, outcomes = opened(linger_s=LINGERING_S), Outcomes()
     add(ack_batcher, deletes(work(sqs, 13), outcomes))
     eventually(lambda: len(outcomes.done) == 10, "ten are deleted")
@@ -103,7 +105,7 @@ def test_fewer_than_ten_wait_for_others(sqs: InMemorySqs, opened: Callable[..., 
     assert ack_batcher.pending == 3
 
 
-def test_fewer_than_ten_go_once_the_first_has_lingered(
+def test_fewer_than_ten_acknowledgements_are_sent_after_the_linger(
     sqs: InMemorySqs, opened: Callable[..., AckBatcher]
 ) -> None:
     ack_batcher, outcomes = opened(linger_s=0.2), Outcomes()
@@ -125,7 +127,7 @@ def test_a_caller_sends_one_batch_that_is_due(sqs: InMemorySqs, opened: Callable
     assert ack_batcher.pending == 3
 
 
-def test_a_full_batch_is_left_to_the_pollers_for_a_while(
+def test_a_full_batch_is_left_to_the_pollers_at_first(
     sqs: InMemorySqs, opened: Callable[..., AckBatcher]
 ) -> None:
     ack_batcher, outcomes = opened(linger_s=LINGERING_S, senders=2), Outcomes()
@@ -208,7 +210,7 @@ def test_the_batch_that_has_waited_longest_is_sent_first(
 # ---- what is refused ---------------------------------------------------------------------------------------
 
 
-def test_what_was_refused_for_now_is_sent_again_and_the_rest_of_its_batch_is_not(
+def test_temporarily_refused_entries_are_sent_again_without_the_rest_of_their_batch(
     sqs: InMemorySqs, opened: Callable[..., AckBatcher]
 ) -> None:
     refusals = {"3": 2, "7": 1}
@@ -265,7 +267,7 @@ def test_the_pause_grows_with_each_attempt(sqs: InMemorySqs, opened: Callable[..
     assert all(pause_s >= least_s for pause_s, least_s in zip(pauses_s, (0.1, 0.2, 0.4), strict=False))
 
 
-def test_what_was_refused_for_hours_is_still_retried(
+def test_an_acknowledgement_refused_for_hours_is_still_retried(
     sqs: InMemorySqs, opened: Callable[..., AckBatcher]
 ) -> None:
     """A doubled pause outgrows a float after three hours of ten seconds each."""
@@ -279,7 +281,9 @@ def test_what_was_refused_for_hours_is_still_retried(
     assert outcomes.done == ["0"]
 
 
-def test_what_is_no_longer_useful_is_given_up(sqs: InMemorySqs, opened: Callable[..., AckBatcher]) -> None:
+def test_an_acknowledgement_that_is_no_longer_useful_is_dropped(
+    sqs: InMemorySqs, opened: Callable[..., AckBatcher]
+) -> None:
     ack_batcher, outcomes = opened(), Outcomes()
     sqs.failing("hide")
     add(ack_batcher, [PendingAck(one, 0, time.monotonic() + 0.25, outcomes) for one in work(sqs, 1)])
@@ -288,7 +292,7 @@ def test_what_is_no_longer_useful_is_given_up(sqs: InMemorySqs, opened: Callable
     assert 2 <= len(sqs.made("hide")) <= 3
 
 
-def test_a_defect_in_a_call_loses_nothing_and_ends_no_sender(
+def test_a_defect_in_a_call_loses_no_acknowledgement_and_ends_no_sender(
     sqs: InMemorySqs, opened: Callable[..., AckBatcher], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loops, "AFTER_DEFECT_S", 0.01)
@@ -329,7 +333,7 @@ def lost_once(sqs: InMemorySqs) -> Callable[[Call], None]:
 # ---- its end -----------------------------------------------------------------------------------------------
 
 
-def test_waiting_ends_at_its_deadline_and_says_that_something_is_open(
+def test_waiting_ends_at_its_deadline_and_reports_pending_acknowledgements(
     sqs: InMemorySqs, opened: Callable[..., AckBatcher]
 ) -> None:
     ack_batcher, outcomes = opened(), Outcomes()
@@ -339,7 +343,7 @@ def test_waiting_ends_at_its_deadline_and_says_that_something_is_open(
     assert ack_batcher.pending == 1
 
 
-def test_an_entry_that_ends_one_and_begins_another_never_looks_like_nothing(
+def test_an_acknowledgement_that_adds_another_is_never_seen_as_none_pending(
     sqs: InMemorySqs, opened: Callable[..., AckBatcher]
 ) -> None:
     ack_batcher, outcomes = opened(), Outcomes()

@@ -53,13 +53,13 @@ def words(results: list[BaseException | None]) -> list[str | None]:
 # ---- what it may answer ------------------------------------------------------------------------------------
 
 
-def test_none_and_nothing_are_success_for_all() -> None:
+def test_returning_none_is_success_for_every_message() -> None:
     for answer in (None, [], (), iter([])):
         assert BatchCaller(lambda _, answer=answer: answer).call(batch()) == [None] * 3
 
 
 @pytest.mark.parametrize("kind", [list, tuple, iter, set])
-def test_those_it_names_have_failed_and_the_others_succeeded(kind: Callable[[Any], Any]) -> None:
+def test_the_returned_messages_have_failed_and_the_others_succeeded(kind: Callable[[Any], Any]) -> None:
     error = ValueError("no number")
     results = BatchCaller(lambda given: kind([Failed(given[2], error), Failed(given[0], "empty")])).call(
         batch()
@@ -68,12 +68,12 @@ def test_those_it_names_have_failed_and_the_others_succeeded(kind: Callable[[Any
     assert results[2] is error
 
 
-def test_a_rejection_is_an_answer_for_one_message() -> None:
+def test_a_rejection_applies_to_one_message() -> None:
     results = BatchCaller(lambda given: [Failed(given[1], Reject("never"))]).call(batch())
     assert [isinstance(raised, Reject) for raised in results] == [False, True, False]
 
 
-def test_a_handler_may_yield_what_failed() -> None:
+def test_a_handler_may_yield_the_failed_messages() -> None:
     def handle(given: list[Message]) -> Iterator[Failed]:
         for message in given:
             if message.body == "1":
@@ -82,7 +82,7 @@ def test_a_handler_may_yield_what_failed() -> None:
     assert words(BatchCaller(handle).call(batch())) == [None, "odd", None]
 
 
-def test_a_coroutine_answers_as_a_function_does() -> None:
+def test_a_coroutine_returns_results_like_a_function() -> None:
     async def handle(given: list[Message]) -> list[Failed]:
         await asyncio.sleep(0)
         return [Failed(given[0], "first")]
@@ -212,9 +212,7 @@ def test_messages_come_in_batches_and_each_is_deleted(
     assert [len(given) for given in rows.batches] == [25] * 4
 
 
-def test_what_does_not_fill_a_batch_begins_after_the_wait(
-    sqs: InMemorySqs, run: Callable[..., Running]
-) -> None:
+def test_a_partial_batch_starts_after_the_wait(sqs: InMemorySqs, run: Callable[..., Running]) -> None:
     sqs.send(WORK.url, *bodies(3))
     rows = Rows()
     run(rows, batch_wait_s=0.3)
@@ -227,7 +225,7 @@ def test_what_does_not_fill_a_batch_begins_after_the_wait(
     [(4, 10, {}), (1, 20_000, {"buffer_mib": 1})],
     ids=["queues share the room", "the buffer is full of bytes"],
 )
-def test_a_batch_that_cannot_fill_begins_without_its_wait(
+def test_a_batch_that_cannot_fill_starts_without_waiting(
     sqs: InMemorySqs,
     run: Callable[..., Running],
     queues: int,
@@ -251,7 +249,7 @@ def test_a_batch_that_cannot_fill_begins_without_its_wait(
     eventually(lambda: sum(map(len, rows.batches)) >= 400 - 200, "all but the last have begun")
 
 
-def test_a_failed_message_comes_again_alone_and_is_sent_to_the_dead_letters_in_the_end(
+def test_a_failed_message_is_redelivered_alone_and_finally_dead_lettered(
     sqs: InMemorySqs, run: Callable[..., Running]
 ) -> None:
     sqs.send(WORK.url, *bodies(10))
@@ -307,7 +305,7 @@ def test_a_batch_of_a_fifo_queue_holds_its_groups_in_order(
     assert max(map(len, rows.batches)) > 1
 
 
-def test_behind_a_failure_nothing_of_its_group_counts_as_done_and_other_groups_go_on(
+def test_after_a_failure_its_group_counts_as_not_done_and_other_groups_continue(
     sqs: InMemorySqs, run: Callable[..., Running]
 ) -> None:
     for number in range(6):
@@ -333,9 +331,7 @@ def test_behind_a_failure_nothing_of_its_group_counts_as_done_and_other_groups_g
     assert in_a[-4:] == ["a2", "a3", "a4", "a5"]
 
 
-def test_no_group_ever_runs_ahead_of_a_failure_for_good(
-    sqs: InMemorySqs, run: Callable[..., Running]
-) -> None:
+def test_no_group_permanently_passes_a_failed_message(sqs: InMemorySqs, run: Callable[..., Running]) -> None:
     """Every third message fails the first time: the last runs of each group's messages are in their order."""
     for number in range(60):
         sqs.send(ORDERED.url, f"{number:03}", group=str(number % 3))
@@ -368,7 +364,7 @@ def test_a_rejected_message_of_a_group_is_dead_lettered_and_those_behind_it_come
     assert [body for given in rows.batches for body in given] == [*bodies(5), *bodies(5)[2:]]
 
 
-def test_a_defect_in_the_end_of_one_message_leaves_the_others_of_its_batch_to_theirs(
+def test_a_defect_in_settling_one_message_does_not_affect_the_rest_of_its_batch(
     sqs: InMemorySqs, run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The message itself comes back once its visibility runs out; its group does not wait for it here."""
@@ -388,7 +384,7 @@ def test_a_defect_in_the_end_of_one_message_leaves_the_others_of_its_batch_to_th
     eventually(lambda: not sqs.all(ORDERED.url), "all have ended")
 
 
-def test_behind_a_message_that_expired_before_its_batch_began_nothing_of_its_group_begins(
+def test_no_message_of_a_group_starts_behind_an_expired_one_of_its_batch(
     sqs: InMemorySqs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(handler_pool, "TIMEOUT_S", 0.02)
@@ -419,7 +415,7 @@ def test_behind_a_message_that_expired_before_its_batch_began_nothing_of_its_gro
     assert (in_flight.expired, in_flight.released) == (1, 2)
 
 
-def test_behind_a_message_that_cannot_be_read_a_batch_loses_no_attempt(
+def test_messages_behind_an_unreadable_one_lose_no_attempt(
     sqs: InMemorySqs, run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those behind it were taken out to begin with it, and their handler was never called."""
@@ -443,7 +439,7 @@ def test_behind_a_message_that_cannot_be_read_a_batch_loses_no_attempt(
 # ---- deadlines, visibility, metrics, drain -----------------------------------------------------------------
 
 
-def test_a_batch_past_its_deadline_goes_back_as_a_whole(
+def test_every_message_of_a_batch_past_its_deadline_returns_to_the_queue(
     sqs: InMemorySqs, run: Callable[..., Running]
 ) -> None:
     sqs.send(WORK.url, *bodies(3))
@@ -497,7 +493,7 @@ def test_a_message_counts_its_share_of_the_batch(sqs: InMemorySqs, run: Callable
     assert 0.05 <= took_s < 0.5
 
 
-def test_every_message_of_a_batch_is_kept_hidden_and_the_worker_is_busy(
+def test_every_message_of_a_batch_stays_hidden_while_the_worker_is_busy(
     sqs: InMemorySqs, run: Callable[..., Running]
 ) -> None:
     sqs.send(WORK.url, *bodies(10))

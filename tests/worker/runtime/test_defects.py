@@ -121,7 +121,7 @@ def reject(_: Message) -> None:
 # ---- the thread that drains ----------------------------------------------------------------------
 
 
-def test_the_thread_that_drains_makes_no_call(sqs: InMemorySqs, start: Start) -> None:
+def test_the_draining_thread_makes_no_call(sqs: InMemorySqs, start: Start) -> None:
     """A call may take a minute to fail, and SIGTERM leaves less than two."""
     callers: set[threading.Thread] = set()
     hangs = threading.Event()
@@ -151,7 +151,7 @@ def test_the_thread_that_drains_makes_no_call(sqs: InMemorySqs, start: Start) ->
     assert {"receive", "delete", "send_to_dead_letter_queue"} <= {call.operation for call in sqs.calls}
 
 
-def test_a_drain_keeps_its_grace_while_a_dead_letter_hangs(
+def test_a_hanging_dead_letter_does_not_delay_a_drain(
     sqs: InMemorySqs, start: Start, holding: Holding, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sluice_worker.runtime.dead_letters.SENDERS", 1)
@@ -177,7 +177,7 @@ def test_a_drain_keeps_its_grace_while_a_dead_letter_hangs(
     assert sum(len(call.bodies) for call in sqs.made("hide")) == 2, "those not begun are given back"
 
 
-def test_a_drain_keeps_its_grace_while_the_last_metrics_hang(
+def test_hanging_metrics_do_not_delay_a_drain(
     sqs: InMemorySqs, start: Start, holding: Holding, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MIN_LAST_REPORT_S", 0.05)
@@ -191,7 +191,7 @@ def test_a_drain_keeps_its_grace_while_the_last_metrics_hang(
     assert not holding.ended.is_set()
 
 
-def test_a_drain_keeps_its_grace_while_nobody_reads_its_reports(
+def test_unread_reports_do_not_delay_a_drain(
     sqs: InMemorySqs, start: Start, holding: Holding, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MIN_LAST_REPORT_S", 0.05)
@@ -240,7 +240,7 @@ PARTS = {
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_a_defect_is_logged_and_the_work_goes_on(
+def test_a_defect_is_logged_and_work_continues(
     sqs: InMemorySqs,
     start: Start,
     monkeypatch: pytest.MonkeyPatch,
@@ -268,7 +268,7 @@ def test_a_defect_is_logged_and_the_work_goes_on(
 
 
 @pytest.mark.parametrize("step", ["succeeded", "failed", "advance"])
-def test_a_defect_while_a_message_of_a_group_is_settled_does_not_wedge_the_group(
+def test_a_defect_in_settling_a_groups_message_does_not_block_the_group(
     sqs: InMemorySqs, start: Start, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     """Those behind it were kept hidden for up to twelve hours."""
@@ -288,7 +288,7 @@ def test_a_defect_while_a_message_of_a_group_is_settled_does_not_wedge_the_group
     assert running.drained() == 0
 
 
-def test_a_defect_while_a_slot_is_detached_does_not_keep_its_message_or_the_others(
+def test_a_defect_in_detaching_a_slot_still_releases_its_message_and_the_others(
     sqs: InMemorySqs, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hangs = threading.Event()
@@ -307,7 +307,7 @@ def test_a_defect_while_a_slot_is_detached_does_not_keep_its_message_or_the_othe
 @pytest.mark.parametrize(
     "step", ["_stop_beginning", "_await_ends", "_release_the_rest", "_end_report"], ids=str.strip
 )
-def test_a_defect_in_a_step_of_the_drain_leaves_out_no_other(
+def test_a_defect_in_one_drain_step_does_not_skip_the_others(
     sqs: InMemorySqs, start: Start, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     running = start(lambda _: None, grace_s=0.5)
@@ -341,7 +341,7 @@ def test_metrics_that_meet_a_defect_do_not_keep_back_those_of_later_reports(
     assert running.drained() == 0
 
 
-def test_a_report_that_nobody_takes_is_no_defect(
+def test_a_report_that_nobody_reads_is_not_a_defect(
     sqs: InMemorySqs, start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def closed(*_: object) -> None:
@@ -386,7 +386,7 @@ class Defective:
         self._call("left")
 
 
-def test_attendants_go_on_after_a_defect(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_periodic_tasks_continue_after_a_defect(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lifecycle, "CHECK_INTERVAL_S", 0.01)
     monkeypatch.setattr(lifecycle, "WATCH_INTERVAL_S", 0.01)
     protection, notices, heard = Defective(2), Defective(2), list[str]()

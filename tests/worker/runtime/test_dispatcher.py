@@ -105,7 +105,7 @@ def test_a_poll_that_brings_fewer_than_it_asked_for_wakes_a_poller_that_waits() 
     assert dispatcher._waiting_pollers == 0
 
 
-def test_many_pollers_and_slots_keep_the_limit_and_pass_every_message_once() -> None:
+def test_many_pollers_and_slots_respect_the_limit_and_pass_every_message_once() -> None:
     dispatcher = make_dispatcher(limit=20, prefetch_limit=lambda: 1000)
     seen: list[str] = []
     max_held = 0
@@ -144,7 +144,7 @@ def test_many_pollers_and_slots_keep_the_limit_and_pass_every_message_once() -> 
     assert 0 < max_held <= 20
 
 
-def test_a_long_poll_at_one_queue_leaves_capacity_for_another_of_its_priority() -> None:
+def test_a_long_poll_of_one_queue_leaves_capacity_for_another_of_its_priority() -> None:
     dispatcher = make_dispatcher([WORK, OTHER], prefetch_limit=lambda: 10)
     for queue in (WORK, OTHER):
         dispatcher.record_depth(queue, Depth(visible=0, in_flight=0))
@@ -179,7 +179,7 @@ def test_an_empty_queue_is_polled_again_soon_while_others_are_not_empty() -> Non
         assert (poll.queue, poll.wait_s) == (polled, 0)
 
 
-def test_a_queue_whose_poll_failed_lets_others_go_first_and_is_tried_again() -> None:
+def test_a_queue_whose_poll_failed_is_retried_after_the_others() -> None:
     scheduler, now = PollScheduler([URGENT, WORK], 0.0), 0.0
     urgent_alone, both = {URGENT.url: 10, WORK.url: 0}, {URGENT.url: 10, WORK.url: 10}
     for pause_s in (1, 2, 4, 8, 16, 30, 30):
@@ -230,7 +230,7 @@ def fill_queue(dispatcher: Dispatcher, queue: Queue, *named: str) -> None:
 # ---- groups ------------------------------------------------------------------------------------------------
 
 
-def test_of_each_group_one_runs_and_groups_run_side_by_side() -> None:
+def test_one_message_of_each_group_runs_and_groups_run_side_by_side() -> None:
     dispatcher = make_dispatcher([ORDERED])
     fill(dispatcher, *grouped("a", "a1", "a2"), *grouped("b", "b1", "b2"))
     assert taken(dispatcher) == ["a1", "b1"]
@@ -251,7 +251,7 @@ def test_a_group_that_advances_wakes_a_slot() -> None:
     assert messages[0].body == "a2"
 
 
-def test_a_dropped_group_returns_what_was_behind_and_frees_its_capacity() -> None:
+def test_a_dropped_group_returns_its_waiting_messages_and_frees_their_capacity() -> None:
     dispatcher = make_dispatcher([ORDERED], limit=3)
     fill(dispatcher, *grouped("a", "a1", "a2", "a3"))
     assert taken(dispatcher) == ["a1"]
@@ -295,7 +295,7 @@ def test_a_long_poll_is_back_before_what_is_held_can_fail_and_be_visible_again()
 # ---- the end -----------------------------------------------------------------------------------------------
 
 
-def test_closing_returns_all_that_was_not_begun_and_wakes_everybody() -> None:
+def test_closing_returns_unstarted_messages_and_wakes_all_waiters() -> None:
     dispatcher = make_dispatcher([ORDERED], limit=10)
     fill(dispatcher, *grouped("a", *(f"a{n}" for n in range(5))), *grouped("b", *(f"b{n}" for n in range(5))))
     assert taken(dispatcher) == ["a0", "b0"]
@@ -308,7 +308,7 @@ def test_closing_returns_all_that_was_not_begun_and_wakes_everybody() -> None:
     assert dispatcher.close() == []
 
 
-def test_what_a_poll_brings_after_the_closing_is_returned() -> None:
+def test_messages_received_after_the_close_are_returned() -> None:
     dispatcher = make_dispatcher()
     poll = dispatcher.next_poll(0.0)
     assert poll is not None
@@ -319,7 +319,7 @@ def test_what_a_poll_brings_after_the_closing_is_returned() -> None:
     assert dispatcher.next_poll(0.0) is None
 
 
-def test_a_group_whose_message_ends_after_the_closing_has_nothing_behind_it() -> None:
+def test_a_groups_message_that_ends_after_the_close_has_no_successor() -> None:
     dispatcher = make_dispatcher([ORDERED])
     fill(dispatcher, *grouped("a", "a1", "a2"), *grouped("b", "b1", "b2"))
     assert taken(dispatcher) == ["a1", "b1"]
@@ -332,7 +332,7 @@ def test_a_group_whose_message_ends_after_the_closing_has_nothing_behind_it() ->
 # ---- what it looks like ------------------------------------------------------------------------------------
 
 
-def test_use_is_the_share_of_what_may_be_held() -> None:
+def test_utilisation_is_the_share_of_the_limit_that_is_held() -> None:
     scheduler = PollScheduler([WORK], time.monotonic())
     dispatcher = Dispatcher(
         [WORK], scheduler, MessageBuffer(dict.fromkeys(Priority, LIMIT)), lambda: 20, failed_heads()
@@ -370,7 +370,7 @@ def test_while_a_slot_is_about_to_look_again_no_other_is_woken(monkeypatch: pyte
     assert None not in found_by_the_waiter
 
 
-def test_a_batch_wakes_one_slot_and_that_one_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_wakes_one_slot_which_wakes_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waking a thread costs more than a short message does: a slot may have worked off the batch by then."""
     dispatcher = make_dispatcher()
     waits = [waiting(lambda: next_to_begin(dispatcher, 10)) for _ in range(10)]
@@ -404,7 +404,7 @@ def test_no_slot_spins_while_others_wait_for_it(
     assert None not in found
 
 
-def test_the_next_of_a_group_wakes_a_slot_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_next_message_of_a_group_wakes_a_slot_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sluice_worker.runtime.dispatcher.SPIN_WAIT_S", 600.0)
     dispatcher = make_dispatcher([ORDERED])
     fill(dispatcher, *grouped("g", "first", "second"))
@@ -418,7 +418,7 @@ def test_the_next_of_a_group_wakes_a_slot_at_once(monkeypatch: pytest.MonkeyPatc
     assert [one.body for one in found if one] == ["second"]
 
 
-def test_a_slot_that_finds_nothing_wakes_a_poller_before_it_spins(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slot_without_work_wakes_a_poller_before_it_spins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sluice_worker.runtime.dispatcher.SPIN_WAIT_S", 600.0)
     room = 0
     dispatcher = make_dispatcher(prefetch_limit=lambda: room, limit=LIMIT)

@@ -161,7 +161,7 @@ class EndingError(Exception):
     ids=lambda error: type(error).__name__,
 )
 @pytest.mark.parametrize("kind", ["function", "coroutine"])
-def test_whatever_a_handler_raises_its_message_goes_back_and_the_slot_lives_on(
+def test_any_exception_of_a_handler_releases_its_message_and_keeps_the_slot(
     pool: Callable[..., Pool], error: BaseException, kind: str
 ) -> None:
     def handle(message: Message) -> None:
@@ -204,7 +204,7 @@ def test_a_message_that_expired_in_the_buffer_is_not_begun(pool: Callable[..., P
     assert built.in_flight.expired == 1
 
 
-def test_a_defect_in_settling_ends_no_slot_and_holds_nothing(
+def test_a_defect_in_settling_ends_no_slot_and_keeps_no_message(
     pool: Callable[..., Pool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built = pool(lambda _: None, most=1)
@@ -250,7 +250,7 @@ def test_a_handler_past_its_deadline_loses_its_message_and_its_slot(
     assert built.handler_pool.busy == 0
 
 
-def test_the_slot_that_takes_its_place_works(pool: Callable[..., Pool], gate: Gate) -> None:
+def test_the_slot_that_replaces_it_works(pool: Callable[..., Pool], gate: Gate) -> None:
     def handle(message: Message) -> None:
         if message.body == "hangs":
             gate(message)
@@ -263,7 +263,7 @@ def test_the_slot_that_takes_its_place_works(pool: Callable[..., Pool], gate: Ga
     eventually(lambda: built.counters.processed == 1, "the next message is worked on")
 
 
-def test_a_success_that_comes_late_deletes_its_message_and_frees_the_thread(
+def test_a_late_success_deletes_its_message_and_frees_the_thread(
     pool: Callable[..., Pool], gate: Gate
 ) -> None:
     built = pool(gate, max_processing_s=0.01)
@@ -277,7 +277,7 @@ def test_a_success_that_comes_late_deletes_its_message_and_frees_the_thread(
     assert built.outcomes() == {Outcome.TIMEOUT: 1}
 
 
-def test_a_failure_that_comes_late_changes_nothing(pool: Callable[..., Pool], gate: Gate) -> None:
+def test_a_late_failure_changes_nothing(pool: Callable[..., Pool], gate: Gate) -> None:
     def handle(message: Message) -> None:
         gate(message)
         raise Reject("too late to matter")
@@ -322,7 +322,7 @@ def test_a_coroutine_cancelled_at_its_deadline_counts_as_a_timeout(pool: Callabl
     assert built.handler_pool.hung == 0
 
 
-def test_a_slot_whose_coroutine_will_not_be_cancelled_is_detached(
+def test_a_slot_whose_coroutine_ignores_cancellation_is_detached(
     pool: Callable[..., Pool], gate: Gate
 ) -> None:
     async def stubborn(message: Message) -> None:
@@ -343,9 +343,7 @@ def test_a_slot_whose_coroutine_will_not_be_cancelled_is_detached(
     eventually(lambda: built.handler_pool.hung == 0, "its thread ends")
 
 
-def test_a_coroutine_that_blocks_its_loop_costs_slots_and_nothing_else(
-    pool: Callable[..., Pool], gate: Gate
-) -> None:
+def test_a_coroutine_that_blocks_its_loop_costs_only_slots(pool: Callable[..., Pool], gate: Gate) -> None:
     async def block(message: Message) -> None:
         gate(message)
 
@@ -361,7 +359,7 @@ def test_a_coroutine_that_blocks_its_loop_costs_slots_and_nothing_else(
     assert built.exhausted == 0
 
 
-def test_as_many_hanging_handlers_as_slots_may_be_are_too_many(pool: Callable[..., Pool], gate: Gate) -> None:
+def test_as_many_hanging_handlers_as_slots_end_the_worker(pool: Callable[..., Pool], gate: Gate) -> None:
     built = pool(gate, least=2, most=2, max_processing_s=0.01)
     messages = built.deliver("a")
     eventually(lambda: len(gate.inside) == 1 and messages[0].remaining_s < 0, "the first is late")
@@ -420,7 +418,7 @@ def test_nothing_is_begun_after_the_stop(pool: Callable[..., Pool], gate: Gate) 
     assert [message.body for message in built.dispatcher.close()] == ["waits"]
 
 
-def test_what_is_abandoned_is_settled_by_the_caller(pool: Callable[..., Pool], gate: Gate) -> None:
+def test_abandoned_messages_are_settled_by_the_caller(pool: Callable[..., Pool], gate: Gate) -> None:
     built = pool(gate, least=2)
     built.deliver("a", "b")
     eventually(lambda: len(gate.inside) == 2, "both run")
@@ -446,7 +444,7 @@ def test_many_slots_begin_each_message_once(pool: Callable[..., Pool]) -> None:
     assert built.sqs.bodies(WORK.url) == []
 
 
-def test_a_closed_interval_is_whole_and_changes_no_more(pool: Callable[..., Pool]) -> None:
+def test_a_closed_interval_is_complete_and_does_not_change(pool: Callable[..., Pool]) -> None:
     """It is read while slots count on: none may still be counting into it."""
     closed: list[ReportInterval] = []
     closing: list[threading.Thread] = []

@@ -90,7 +90,7 @@ def test_functions_objects_methods_partials_and_awaitables_are_all_called_with_t
 
 
 @pytest.mark.parametrize("answer", [None, "text", False, 0])
-def test_returning_anything_is_success(answer: object) -> None:
+def test_any_return_value_is_success(answer: object) -> None:
     assert Caller(lambda _: answer).call(due(20)) is None
 
 
@@ -103,7 +103,7 @@ async def async_generator(_: Message) -> AsyncIterator[int]:
 
 
 @pytest.mark.parametrize("handler", [generator, async_generator])
-def test_a_generator_is_a_failure_because_nothing_of_it_would_run(handler: Callable[[Message], Any]) -> None:
+def test_a_generator_is_a_failure_because_it_would_never_run(handler: Callable[[Message], Any]) -> None:
     raised = Caller(handler).call(due(20))
     assert isinstance(raised, TypeError)
     assert "yield" in str(raised)
@@ -114,7 +114,7 @@ def test_a_generator_is_a_failure_because_nothing_of_it_would_run(handler: Calla
 
 @pytest.mark.parametrize("error", RAISED, ids=repr)
 @pytest.mark.parametrize("how", [raising, awaiting])
-def test_whatever_it_raises_is_the_answer_and_the_next_call_is_made(
+def test_any_exception_is_returned_and_the_next_call_is_made(
     how: Callable[[BaseException], Callable[[Message], Any]], error: BaseException
 ) -> None:
     handlers = iter([how(error), succeeding])
@@ -141,7 +141,7 @@ def test_a_coroutine_is_cancelled_at_its_deadline() -> None:
     assert ended == ["cleaned up"]
 
 
-def test_a_coroutine_that_moves_its_deadline_goes_on() -> None:
+def test_a_coroutine_that_moves_its_deadline_continues() -> None:
     async def twice_as_long(one: Message) -> None:
         one.extend(20)
         while time.monotonic() < one.received_at + 0.1:
@@ -150,7 +150,7 @@ def test_a_coroutine_that_moves_its_deadline_goes_on() -> None:
     assert Caller(twice_as_long).call(due(0.05)) is None
 
 
-def test_a_coroutine_that_finishes_in_spite_of_its_cancelling_succeeded() -> None:
+def test_a_coroutine_that_finishes_although_cancelled_has_succeeded() -> None:
     async def stubborn(_: Message) -> None:
         try:
             await asyncio.Event().wait()
@@ -161,7 +161,7 @@ def test_a_coroutine_that_finishes_in_spite_of_its_cancelling_succeeded() -> Non
 
 
 @pytest.mark.parametrize("ends", [lambda: sys.exit(4), lambda: asyncio.get_running_loop().stop()])
-def test_a_task_that_ends_the_event_loop_does_not_take_other_coroutines_with_it(
+def test_a_task_that_stops_the_event_loop_does_not_end_other_coroutines(
     ends: Callable[[], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     async def end() -> None:
@@ -219,12 +219,14 @@ def test_a_handler_is_found_in_the_current_folder(tmp_path: Any, monkeypatch: py
         ("json:__doc__", "json has no function __doc__"),
     ],
 )
-def test_a_name_that_leads_nowhere_is_refused_with_what_is_missing(name: str, said: str) -> None:
+def test_an_unresolvable_name_is_refused_with_what_is_missing(name: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         load(name)
 
 
-def test_a_module_that_breaks_on_import_says_how(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_module_that_fails_to_import_is_refused_with_its_error(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "breaks_on_import.py").write_text("raise ValueError('no database')")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ConfigError, match="importing it failed: ValueError\\('no database'\\)"):

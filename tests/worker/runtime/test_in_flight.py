@@ -95,7 +95,7 @@ def ended(held: InFlightMessages, ack_batcher: AckBatcher) -> None:
 # ---- the heartbeat -----------------------------------------------------------------------------------------
 
 
-def test_what_is_buffered_runs_or_is_being_deleted_stays_hidden(
+def test_buffered_running_and_deleting_messages_stay_hidden(
     sqs: InMemorySqs, beating: InFlightMessages
 ) -> None:
     sqs.failing("delete")
@@ -146,7 +146,7 @@ def test_a_message_is_hidden_for_twelve_hours_from_its_receipt_at_most(
     assert 0 < dict(hidden(sqs))["1"] <= 10
 
 
-def test_an_expired_message_is_not_fought_for(sqs: InMemorySqs, beating: InFlightMessages) -> None:
+def test_an_expired_message_is_not_retried(sqs: InMemorySqs, beating: InFlightMessages) -> None:
     """SQS extends only what is in flight: to ask on would be a call a second for nothing."""
     control = extended_next(sqs, beating)
     (gone,) = sent(sqs, 1, visibility_s=0)
@@ -266,7 +266,9 @@ def test_the_heartbeat_goes_on_after_a_defect(
 # ---- how a message ends ------------------------------------------------------------------------------------
 
 
-def test_a_success_is_deleted_and_no_longer_held(sqs: InMemorySqs, ack_batcher: AckBatcher) -> None:
+def test_a_succeeded_message_is_deleted_and_no_longer_in_flight(
+    sqs: InMemorySqs, ack_batcher: AckBatcher
+) -> None:
     held = parts.make_in_flight(sqs, ack_batcher)
     (done,) = sent(sqs, 1)
     held.add([done])
@@ -277,7 +279,7 @@ def test_a_success_is_deleted_and_no_longer_held(sqs: InMemorySqs, ack_batcher: 
 
 
 @pytest.mark.parametrize(("receipts", "full_s"), [(1, 10), (2, 20), (3, 40), (20, 900)])
-def test_a_failure_goes_back_for_longer_with_each_receipt(
+def test_a_failed_message_is_hidden_longer_with_each_receipt(
     sqs: InMemorySqs, ack_batcher: AckBatcher, receipts: int, full_s: float
 ) -> None:
     held = parts.make_in_flight(sqs, ack_batcher)
@@ -292,7 +294,7 @@ def test_a_failure_goes_back_for_longer_with_each_receipt(
     assert (held.count, held.released) == (0, 0)
 
 
-def test_a_back_off_that_reaches_beyond_twelve_hours_hides_for_what_is_left_of_them(
+def test_a_backoff_is_limited_to_what_remains_of_twelve_hours(
     sqs: InMemorySqs, ack_batcher: AckBatcher
 ) -> None:
     """Also if SQS takes it only later. If SQS refused it, the message would come back within a minute."""
@@ -394,7 +396,7 @@ def test_a_rejection_without_a_dead_letter_queue_is_a_failure(
 
 
 @pytest.mark.parametrize("rejected", [True, False])
-def test_what_the_dead_letter_queue_refuses_goes_back_and_is_not_deleted(
+def test_a_message_refused_by_the_dead_letter_queue_is_released_and_not_deleted(
     sqs: InMemorySqs, ack_batcher: AckBatcher, rejected: bool
 ) -> None:
     sqs.failing("send_to_dead_letter_queue", error=ConfigError("no permission to send to dead"))
@@ -409,7 +411,7 @@ def test_what_the_dead_letter_queue_refuses_goes_back_and_is_not_deleted(
     assert (held.count, sqs.bodies(DEAD)) == (0, [])
 
 
-def test_what_the_dead_letter_queue_refuses_comes_back_ever_more_slowly(
+def test_a_message_refused_by_the_dead_letter_queue_returns_with_backoff(
     sqs: InMemorySqs, ack_batcher: AckBatcher
 ) -> None:
     """Each time it does, its handler runs: without a pause, or with none that grows, that is for ever."""
@@ -445,7 +447,7 @@ def test_a_dead_letter_that_aws_cannot_take_now_is_sent_again(
     assert (sqs.bodies(WORK.url), sqs.bodies(DEAD)) == ([], ["0"])
 
 
-def test_while_the_dead_letter_queue_is_out_of_reach_what_waits_for_it_is_not_kept(
+def test_an_unreachable_dead_letter_queue_does_not_keep_the_messages_for_it(
     sqs: InMemorySqs, ack_batcher: AckBatcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A call may take seconds to fail: a thousand poison messages would hold the worker up for hours."""
@@ -466,7 +468,7 @@ def test_while_the_dead_letter_queue_is_out_of_reach_what_waits_for_it_is_not_ke
     assert held.count == 0
 
 
-def test_a_defect_in_sending_a_dead_letter_gives_it_back_and_stops_no_other(
+def test_a_defect_in_sending_a_dead_letter_releases_it_and_affects_no_other(
     sqs: InMemorySqs, ack_batcher: AckBatcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sluice_worker.runtime.loops.AFTER_DEFECT_S", 0.001)
@@ -488,7 +490,9 @@ def test_a_defect_in_sending_a_dead_letter_gives_it_back_and_stops_no_other(
     assert (held.count, sqs.bodies(WORK.url)) == (0, ["0"])
 
 
-def test_what_sqs_will_not_delete_is_counted_and_forgotten(sqs: InMemorySqs, ack_batcher: AckBatcher) -> None:
+def test_a_message_that_sqs_refuses_to_delete_is_counted_and_forgotten(
+    sqs: InMemorySqs, ack_batcher: AckBatcher
+) -> None:
     sqs.refusing["delete"] = lambda _: EXPIRED_HANDLE
     held = parts.make_in_flight(sqs, ack_batcher)
     (done,) = sent(sqs, 1)
@@ -498,9 +502,7 @@ def test_what_sqs_will_not_delete_is_counted_and_forgotten(sqs: InMemorySqs, ack
     assert (held.count, held.undeleted) == (0, 1)
 
 
-def test_a_success_that_comes_late_still_spares_others_the_work(
-    sqs: InMemorySqs, ack_batcher: AckBatcher
-) -> None:
+def test_a_late_success_still_deletes_the_message(sqs: InMemorySqs, ack_batcher: AckBatcher) -> None:
     held = parts.make_in_flight(sqs, ack_batcher)
     (late,) = sent(sqs, 1)
     held.add([late])
@@ -527,7 +529,7 @@ def test_a_message_that_expired_is_not_begun_and_is_forgotten(
     assert ack_batcher.pending == 0
 
 
-def test_a_message_about_to_expire_is_not_begun_and_shown_at_once(
+def test_a_message_about_to_expire_is_released_and_not_begun(
     sqs: InMemorySqs, ack_batcher: AckBatcher
 ) -> None:
     """Also behind an extension under way, which would hide what nobody holds."""
@@ -558,7 +560,7 @@ def test_with_an_expired_message_those_behind_it_in_its_group_go_back(
 
 
 @pytest.mark.parametrize("receipts", [1, 2])
-def test_a_message_that_cannot_be_read_goes_back_for_a_while_and_is_never_dead_lettered(
+def test_a_message_that_cannot_be_read_is_released_and_never_dead_lettered(
     sqs: InMemorySqs, ack_batcher: AckBatcher, caplog: pytest.LogCaptureFixture, receipts: int
 ) -> None:
     """A copy would lack what could not be read: the queue's redrive policy moves the message itself."""
@@ -595,7 +597,7 @@ def test_those_behind_a_message_that_cannot_be_read_do_not_overtake_it(
 # ---- groups of a FIFO queue --------------------------------------------------------------------------------
 
 
-def test_the_next_of_a_group_begins_only_once_the_delete_is_confirmed(
+def test_the_next_message_of_a_group_starts_only_after_the_delete_is_confirmed(
     sqs: InMemorySqs, ack_batcher: AckBatcher, ordered: Dispatcher
 ) -> None:
     asked, go_on = threading.Event(), threading.Event()
@@ -619,7 +621,7 @@ def test_the_next_of_a_group_begins_only_once_the_delete_is_confirmed(
     assert second.body == "1"
 
 
-def test_a_failure_takes_those_behind_it_back_and_keeps_its_place(
+def test_a_failure_returns_those_behind_it_and_keeps_its_place(
     sqs: InMemorySqs, ack_batcher: AckBatcher, ordered: Dispatcher
 ) -> None:
     held = parts.make_in_flight(sqs, ack_batcher, ordered)
@@ -634,7 +636,7 @@ def test_a_failure_takes_those_behind_it_back_and_keeps_its_place(
     assert (held.count, held.released) == (0, 2)
 
 
-def test_a_dead_lettered_message_lets_its_group_go_on(
+def test_a_group_continues_after_a_dead_lettered_message(
     sqs: InMemorySqs, ack_batcher: AckBatcher, ordered: Dispatcher
 ) -> None:
     held = parts.make_in_flight(sqs, ack_batcher, ordered, dead_letter_queue=DEAD)
@@ -647,7 +649,7 @@ def test_a_dead_lettered_message_lets_its_group_go_on(
     assert (second.body, sqs.bodies(DEAD)) == ("1", ["0"])
 
 
-def test_a_delete_that_sqs_refuses_for_good_takes_those_behind_it_back(
+def test_a_permanently_refused_delete_returns_those_behind_it(
     sqs: InMemorySqs, ack_batcher: AckBatcher, ordered: Dispatcher
 ) -> None:
     sqs.refusing["delete"] = lambda _: EXPIRED_HANDLE
@@ -682,7 +684,7 @@ def test_after_a_failure_the_head_is_received_alone_and_those_behind_it_lose_no_
 
 
 @pytest.mark.parametrize("ends", ["expires", "cannot be deleted"])
-def test_a_head_that_comes_back_without_having_failed_is_received_alone_too(
+def test_a_returned_head_is_received_alone_even_if_it_did_not_fail(
     sqs: InMemorySqs, ack_batcher: AckBatcher, ordered: Dispatcher, ends: str
 ) -> None:
     held = parts.make_in_flight(sqs, ack_batcher, ordered)
@@ -716,7 +718,7 @@ def test_while_a_failed_head_is_hidden_its_queue_is_polled_for_many(
 
 
 @pytest.mark.parametrize("part", ["ack batcher", "removing"])
-def test_a_defect_after_a_delete_does_not_keep_its_group_waiting(
+def test_a_defect_after_a_delete_does_not_block_its_group(
     sqs: InMemorySqs, ack_batcher: AckBatcher, ordered: Dispatcher, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
     held = parts.make_in_flight(sqs, ack_batcher, ordered)
@@ -744,7 +746,7 @@ def test_a_defect_after_a_delete_does_not_keep_its_group_waiting(
 
 
 @pytest.mark.parametrize("step", ["_hide", "_remove"])
-def test_a_defect_in_returning_a_message_keeps_nothing_behind_it(
+def test_a_defect_in_returning_a_message_still_returns_those_behind_it(
     sqs: InMemorySqs, ack_batcher: AckBatcher, ordered: Dispatcher, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     """Those behind it would be kept hidden for up to twelve hours, and nobody would begin them."""
@@ -769,7 +771,7 @@ def test_a_defect_in_returning_a_message_keeps_nothing_behind_it(
     assert held.count == 0
 
 
-def test_a_defect_in_releasing_one_message_keeps_none_of_the_others(
+def test_a_defect_in_releasing_one_message_still_releases_the_others(
     sqs: InMemorySqs, ack_batcher: AckBatcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = parts.make_in_flight(sqs, ack_batcher)

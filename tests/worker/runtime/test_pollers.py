@@ -221,7 +221,7 @@ def test_an_idle_poller_makes_one_call_for_each_long_poll_and_no_depth_is_read(
     assert len(sqs.made("depth")) <= 2
 
 
-def test_depths_are_read_again_once_a_message_came(sqs: InMemorySqs, group: Callable[..., Group]) -> None:
+def test_depths_are_read_again_after_a_message_arrived(sqs: InMemorySqs, group: Callable[..., Group]) -> None:
     group()
     eventually(lambda: 20 in waits(sqs), "the queue is known to be empty")
     before = len(sqs.made("depth"))
@@ -240,7 +240,7 @@ def test_a_message_wakes_a_long_poll(sqs: InMemorySqs, group: Callable[..., Grou
 # ---- failures ----------------------------------------------------------------------------------------------
 
 
-def test_a_queue_that_fails_is_polled_ever_more_rarely_and_soon_again_once_it_is_back(
+def test_a_failing_queue_is_polled_with_backoff_and_soon_after_it_recovers(
     sqs: InMemorySqs, group: Callable[..., Group], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queue_choice, "FIRST_BACKOFF_S", 0.05)
@@ -271,7 +271,7 @@ def test_pollers_that_fail_together_pause_no_longer_than_one(
     assert time.monotonic() - began_at < 5
 
 
-def test_a_queue_that_fails_keeps_no_poller_from_the_others(
+def test_a_failing_queue_takes_no_poller_from_the_others(
     sqs: InMemorySqs, group: Callable[..., Group]
 ) -> None:
     """However high its priority: its back-off is its own."""
@@ -314,7 +314,7 @@ def test_a_defect_in_a_poll_ends_no_poller_and_frees_its_capacity(
     assert started.poller_pool.alive == 1
 
 
-def test_attributes_that_are_refused_are_logged_once_and_done_without(
+def test_refused_attributes_are_logged_once_and_not_requested_again(
     sqs: InMemorySqs, group: Callable[..., Group], caplog: pytest.LogCaptureFixture
 ) -> None:
     sqs.failing("depth", error=ConfigError("no permission to read attributes"))

@@ -222,7 +222,7 @@ def _fault(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_fault")
-def test_the_machine_finds_a_wake_up_that_is_dropped() -> None:
+def test_the_state_machine_detects_a_lost_wake_up() -> None:
     with pytest.raises(AssertionError):
         run_state_machine_as_test(
             SlotMachine,

@@ -135,7 +135,7 @@ def test_while_sqs_takes_no_deletes_messages_stay_hidden_and_are_deleted_in_the_
     assert sorted(record.begun, key=int) == numbered(30)
 
 
-def test_outages_of_everything_lose_nothing_and_repeat_nothing(sqs: InMemorySqs, start: Start) -> None:
+def test_outages_of_all_calls_lose_and_repeat_no_message(sqs: InMemorySqs, start: Start) -> None:
     begun: list[str] = []
     permits = threading.Semaphore(0)
 
@@ -158,7 +158,7 @@ def test_outages_of_everything_lose_nothing_and_repeat_nothing(sqs: InMemorySqs,
     assert len(begun) == 150
 
 
-def test_deletes_that_are_refused_one_by_one_are_all_done_in_the_end(sqs: InMemorySqs, start: Start) -> None:
+def test_individually_refused_deletes_are_all_retried_until_done(sqs: InMemorySqs, start: Start) -> None:
     dice = random.Random(1)
     sqs.refusing["delete"] = lambda _: THROTTLED if dice.random() < 0.2 else None
     record = Record()
@@ -169,7 +169,7 @@ def test_deletes_that_are_refused_one_by_one_are_all_done_in_the_end(sqs: InMemo
     assert Counter(record.begun) == Counter(numbered(100))
 
 
-def test_no_more_is_received_than_can_be_held_while_sqs_takes_no_deletes(
+def test_no_more_than_the_in_flight_limit_is_received_while_sqs_refuses_deletes(
     sqs: InMemorySqs, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MAX_UNACKNOWLEDGED", 50)
@@ -221,7 +221,7 @@ def test_large_messages_are_received_ahead_by_their_bytes(
     assert held()[Priority.MEDIUM] <= 32
 
 
-def test_a_poison_message_ends_among_the_dead_letters(sqs: InMemorySqs, start: Start) -> None:
+def test_a_poison_message_ends_in_the_dead_letter_queue(sqs: InMemorySqs, start: Start) -> None:
     def fail(message: Message) -> None:
         raise ValueError(f"no {message.receive_count}")
 
@@ -232,7 +232,9 @@ def test_a_poison_message_ends_among_the_dead_letters(sqs: InMemorySqs, start: S
     assert dead.attributes["SluiceWorkerFailure"] == "ValueError: no 3"
 
 
-def test_a_queues_own_redrive_takes_poison_where_the_worker_has_none(sqs: InMemorySqs, start: Start) -> None:
+def test_a_queues_redrive_policy_takes_poison_if_the_worker_has_no_dead_letter_queue(
+    sqs: InMemorySqs, start: Start
+) -> None:
     def fail(_: Message) -> None:
         raise ValueError("no")
 
@@ -280,7 +282,7 @@ def test_each_group_keeps_its_order_whatever_fails(sqs: InMemorySqs, start: Star
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_failing_message_takes_none_of_those_behind_it_to_the_dead_letters(
+def test_a_failing_message_does_not_dead_letter_those_behind_it(
     sqs: InMemorySqs, start: Start, workers: int
 ) -> None:
     """A receive charges an attempt to all that it brings; each worker may do so once."""
@@ -319,7 +321,7 @@ def test_groups_run_side_by_side(sqs: InMemorySqs, start: Start) -> None:
 # ---- handlers that hang ------------------------------------------------------------------------------------
 
 
-def test_a_worker_outlives_a_handler_that_hangs(sqs: InMemorySqs, start: Start, closed: Record) -> None:
+def test_a_worker_survives_a_hanging_handler(sqs: InMemorySqs, start: Start, closed: Record) -> None:
     done: list[str] = []
 
     def handle(message: Message) -> None:
@@ -396,7 +398,7 @@ def test_a_drain_flushes_deletes_that_linger(sqs: InMemorySqs, start: Start) -> 
     assert sqs.bodies(WORK.url) == []
 
 
-def test_what_still_runs_at_the_end_of_the_grace_is_released(
+def test_messages_still_running_at_the_end_of_the_grace_period_are_released(
     sqs: InMemorySqs, start: Start, closed: Record
 ) -> None:
     sqs.send(WORK.url, "long")
@@ -449,7 +451,7 @@ def test_an_idle_worker_that_drains_logs_at_once_what_it_waits_for_and_for_how_l
     assert running.status() == 0
 
 
-def test_a_worker_that_waits_for_no_receive_says_nothing_of_it(
+def test_a_worker_without_a_receive_in_progress_does_not_mention_one(
     sqs: InMemorySqs, start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, logger=module.__name__)
@@ -461,7 +463,7 @@ def test_a_worker_that_waits_for_no_receive_says_nothing_of_it(
     assert "waiting for up to" not in caplog.text
 
 
-def test_what_waits_behind_a_group_goes_back_too_and_in_order(
+def test_messages_behind_a_group_are_also_released_in_order(
     sqs: InMemorySqs, start: Start, closed: Record
 ) -> None:
     sqs.send(ORDERED.url, *numbered(5), group="g")
@@ -475,7 +477,7 @@ def test_what_waits_behind_a_group_goes_back_too_and_in_order(
     assert sqs.bodies(ORDERED.url) == ["1", "2", "3", "4"]
 
 
-def test_a_drain_requested_twice_is_one_drain(sqs: InMemorySqs, start: Start, closed: Record) -> None:
+def test_a_second_drain_request_changes_nothing(sqs: InMemorySqs, start: Start, closed: Record) -> None:
     sqs.send(WORK.url, "work")
     running = start(closed)
     eventually(lambda: closed.begun, "it runs")
@@ -486,7 +488,7 @@ def test_a_drain_requested_twice_is_one_drain(sqs: InMemorySqs, start: Start, cl
     assert sqs.bodies(WORK.url) == []
 
 
-def test_a_drain_requested_before_the_start_begins_nothing(
+def test_a_drain_before_the_start_begins_no_message(
     sqs: InMemorySqs, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record = Record()
@@ -502,7 +504,7 @@ def test_a_drain_requested_before_the_start_begins_nothing(
     assert sqs.visible(WORK.url) == ["work"]
 
 
-def test_a_drain_while_sqs_is_down_ends_with_the_grace(sqs: InMemorySqs, start: Start) -> None:
+def test_a_drain_while_sqs_is_down_ends_with_the_grace_period(sqs: InMemorySqs, start: Start) -> None:
     record = Record()
     sqs.send(WORK.url, *numbered(3))
     running = start(record, grace_s=0.5)
@@ -532,7 +534,7 @@ def test_a_drain_waits_for_a_delete_under_way(sqs: InMemorySqs, start: Start) ->
 # ---- what it publishes of itself ---------------------------------------------------------------------------
 
 
-def test_the_gauges_of_a_report_say_what_flowed_since_the_one_before(sqs: InMemorySqs) -> None:
+def test_the_gauges_of_a_report_cover_the_time_since_the_previous_one(sqs: InMemorySqs) -> None:
     """A queue that is idle, or whose attributes cannot be read, has no depth."""
     one = Running(sqs, lambda _: None, (WORK,), {})
     before = one.worker._gauges()

@@ -75,7 +75,7 @@ def begun(dispatcher: Dispatcher) -> str:
     return message.body
 
 
-def test_a_queue_starves_once_it_was_not_polled_for_as_long_as_told(
+def test_a_queue_starves_after_the_configured_time_without_a_poll(
     clock: Clock, configured_dispatcher: Told
 ) -> None:
     dispatcher = configured_dispatcher(starving_after_s=7)
@@ -86,9 +86,7 @@ def test_a_queue_starves_once_it_was_not_polled_for_as_long_as_told(
     assert polled(dispatcher) == SOMEDAY
 
 
-def test_a_message_goes_first_once_it_was_held_for_longer_than_told(
-    clock: Clock, configured_dispatcher: Told
-) -> None:
+def test_a_message_held_longer_than_the_setting_goes_first(clock: Clock, configured_dispatcher: Told) -> None:
     dispatcher = configured_dispatcher(starving_after_s=7)
     dispatcher.record_depth(URGENT, NOTHING)
     brought(dispatcher, SOMEDAY, "aged", at=0)
