@@ -1,5 +1,5 @@
 """Sluice: keeps the latency promise of an SQS queue with the fewest workers.
 
-Every entry point reads observe -> decide -> act -> report. `core` decides and knows no AWS, `aws` observes
-and acts, `usecases` joins them, and only `wiring` knows how a process is set up.
+Every entry point reads observe -> decide -> act -> report. `core` decides and does not depend on AWS, `aws`
+observes and acts, `usecases` combines them, and `wiring` alone sets up a process.
 """

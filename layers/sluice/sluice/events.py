@@ -87,7 +87,7 @@ def deliveries(event: Mapping[str, Any]) -> Mapping[str, str] | None:
 
 
 def batch_response(failed: Collection[str]) -> dict[str, Any]:
-    """The response to Lambda that has only the failed messages redelivered."""
+    """The response that makes Lambda redeliver only the failed messages."""
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
 
 
@@ -130,7 +130,7 @@ def _moment(text: Any) -> datetime:
 
 
 def parse_alarm(event: Mapping[str, Any]) -> Alarm:
-    """A direct Lambda alarm action or an EventBridge alarm state change."""
+    """The alarm in a direct Lambda alarm action or in an EventBridge alarm state change."""
     if "alarmData" in _object(event):
         data = _section(event, "alarmData")
         return _alarm(_required(event, "alarmArn"), data)

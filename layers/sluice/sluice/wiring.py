@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 READERS = 32
-"""Concurrent reads, and connections, of one port: many in flight hide the latency of each.
+"""Concurrent reads, and connections, of one port: while one waits for AWS, others run.
 
 Each port has threads of its own, so that its hanging calls cannot block the other ports.
 """

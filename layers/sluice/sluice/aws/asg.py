@@ -91,7 +91,7 @@ class AutoScalingGroups:
         return lambda remaining_s: per_item(finish_reads(remaining_s))
 
     def set_desired(self, fleet: AutoScalingGroup, instances: int) -> None:
-        """SetDesiredCapacity regardless of cooldowns: a scale-out must not wait for that of a scale-in."""
+        """SetDesiredCapacity regardless of cooldowns: a scale-out must not wait for a scale-in's cooldown."""
         with aws_errors(f"SetDesiredCapacity of {fleet} to {instances}"):
             self._client().set_desired_capacity(
                 AutoScalingGroupName=fleet.name, DesiredCapacity=instances, HonorCooldown=False
@@ -123,7 +123,7 @@ def _unsupported_units(group: AutoScalingGroupTypeDef) -> tuple[str, ...]:
     """The instance weights or the unit in which the group's sizes are counted; empty if they are instances.
 
     If every weight is 1, a capacity unit is an instance. An instance keeps the weight that it was launched
-    with, even once the policy has none.
+    with, even after the policy loses its weights.
     """
     mixed = group.get("MixedInstancesPolicy", {}).get("LaunchTemplate", {}).get("Overrides", [])
     weights = {

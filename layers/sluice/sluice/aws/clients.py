@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import boto3
 
 UNPARSED: Final[Mapping[str, Any]] = {"*": {}}
-"""In place of fields: the items of a list as in the JSON, with no base64 or timestamp decoded."""
+"""Stands for the fields of a list's items: they stay as in the JSON, with no base64 or timestamp decoded."""
 RESPONSE_FIELDS: Mapping[str, Any] = {"autoscaling": asg.RESPONSE_FIELDS, "ecs": ecs.RESPONSE_FIELDS}
 """Service -> operation -> the fields of its response that are parsed; other operations are parsed in full."""
 
@@ -33,7 +33,7 @@ def client(
 ) -> Any:
     """A client with these settings of botocore's Config; the `boto3` module stands for the default session.
 
-    `read` replaces the service's item of `RESPONSE_FIELDS`; `program` is the user agent in CloudTrail.
+    `read` replaces the service's entry in `RESPONSE_FIELDS`; `program` is the user agent in CloudTrail.
     """
     import boto3
     from botocore.config import Config
@@ -41,7 +41,7 @@ def client(
     made = session.client(  # type: ignore[call-overload]
         service,
         config=Config(
-            # A fixed string: botocore builds its own anew for each call, which takes a sixth of its CPU time.
+            # A fixed string: botocore builds its own for each call, which takes a sixth of its CPU time.
             user_agent=f"{program} Boto3/{boto3.__version__}",
             # The code builds every request itself, and validating a thousand data points takes as long as
             # serialising them.
@@ -50,7 +50,7 @@ def client(
         ),
     )
     for operation, fields in (RESPONSE_FIELDS.get(service, {}) if read is None else read).items():
-        # Lambda updates the runtime's boto3 by itself: one that cannot be trimmed parses every field.
+        # Lambda updates the runtime's boto3 by itself. A version that cannot be trimmed parses every field.
         with suppress(AttributeError, TypeError):
             _trim(made.meta.service_model.operation_model(operation).output_shape, fields)
     return made

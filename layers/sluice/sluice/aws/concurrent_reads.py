@@ -28,9 +28,9 @@ def start_reads(
 ) -> Callable[[RemainingS], dict[Item, Reading | Unknown]]:
     """Start reading every item; the returned function waits for the reads. `what` describes an item's read.
 
-    A read that fails or is late is Unknown for that item alone; so is a defect of the code that reads, marked
-    as one. Start several kinds of read before waiting for the first: otherwise a slow kind uses up the time
-    of the others.
+    A read that fails or is late is Unknown for that item alone. A defect of the code that reads is Unknown
+    too, marked as a defect. Start several kinds of read before waiting for the first: otherwise a slow kind
+    uses up the time of the others.
     """
     futures = {item: pool.submit(read, item) for item in items}
 
@@ -50,7 +50,7 @@ def start_reads(
 
 
 def unknown_reading(failure: BaseException, what: str) -> Unknown:
-    """The Unknown for a read that failed, or that a defect of the code that reads has broken."""
+    """The Unknown for a read that failed, or that a defect of the reading code has broken."""
     if isinstance(failure, SluiceError):
         return Unknown(reason=str(failure))
     if isinstance(failure, Exception):

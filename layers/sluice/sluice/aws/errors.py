@@ -87,7 +87,7 @@ SERIALIZER = "botocore.serialize"
 def aws_errors(what: str) -> Iterator[None]:
     """Turn every exception of a call to AWS into a SluiceError whose message begins with `what`.
 
-    A response that botocore or an adapter finds malformed is transient, as no response would be. Any other
+    A malformed response counts as transient, like a missing one. Any other
     exception while a response is read is a defect of Sluice's own code, and passes through.
     """
     try:
@@ -107,7 +107,7 @@ def aws_errors(what: str) -> Iterator[None]:
 
 
 def _is_from_parser(error: BaseException) -> bool:
-    """Whether botocore or Powertools raised it: both take a well-formed response for granted."""
+    """Whether botocore or Powertools raised it: both assume a well-formed response."""
     modules = [str(frame.f_globals.get("__name__")) for frame, _ in walk_tb(error.__traceback__)]
     # A request that botocore cannot serialise is a defect of Sluice: it was never sent, so AWS never
     # answered.

@@ -32,19 +32,20 @@ if TYPE_CHECKING:
     from mypy_boto3_ecs.type_defs import ServiceTypeDef
 
 MAX_ACTIVITIES = 20
-"""AWS returns those in progress first, then the newest by their start."""
+"""AWS returns activities in progress first, then the newest by start time."""
 EVENT_FIELDS: Mapping[str, Any] = {"DescribeServices": {"services": {"serviceName": {}, "events": UNPARSED}}}
-"""For a client of its own: the tick's other client does not parse the hundred events of a service."""
+"""For a separate client: the tick's other client does not parse the hundred events of a service."""
 NO_INSTANCE = frozenset({"Failed", "Cancelled"})
 LAUNCH = "Launching"
-"""How the description of an activity begins that launches an instance."""
+"""The beginning of the description of an activity that launches an instance."""
 START_FAILED = re.compile(
     r"unable to (?:place|start|stop or start|consistently start|assume)"
     r"|failed to (?:launch|start)|operations are being throttled",
     re.IGNORECASE,
 )
 KEEPS_FAILING = re.compile(r"unable to consistently start", re.IGNORECASE)
-"""Tasks that start and exit at once (an image for another architecture): here a start is no success."""
+"""Tasks that start and exit at once (an image for another architecture): here a start does not count as
+success."""
 STARTED = re.compile(r"has started \d+ task", re.IGNORECASE)
 STEADY = re.compile(r"has reached a steady state", re.IGNORECASE)
 UNKNOWN_SERVICE: ServiceTypeDef = {"events": []}

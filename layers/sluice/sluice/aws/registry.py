@@ -94,7 +94,7 @@ class SsmRegistry:
             with _ssm_errors(what):
                 return parameters.get_multiple(self._prefix, max_age=CACHE_S, force_fetch=fresh)
 
-        # With a copy to serve instead, a slow registry leaves half of the time to what is served.
+        # If there is a copy to serve instead, a slow registry may use half of the time only.
         limit_s = remaining_s if self._last_good is None else first_half(remaining_s)
         try:
             found = read_in_time(self._pool, texts_by_name, what, limit_s)
@@ -114,7 +114,7 @@ class SsmRegistry:
 
 
 class SliceRegistry:
-    """Implements `ports.Registry` for a shard: the documents that its tick sent, read anew before an act.
+    """Implements `ports.Registry` for a shard: the documents that its tick sent, read again before an action.
 
     The tick has checked which workloads claim which fleet. A shard knows only its own slice, so a workload
     whose fleet has changed since is refused until the next tick has checked again.

@@ -15,7 +15,7 @@ MAX_COUNT = 2**31 - 1
 
 
 class MalformedResponse(Exception):  # noqa: N818 - only `aws/errors.py` sees it
-    """A response that lacks what AWS documents, or holds something else in its place."""
+    """A response that lacks what AWS documents, or has something else in its place."""
 
 
 def field(response: object, name: str) -> Any:

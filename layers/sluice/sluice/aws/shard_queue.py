@@ -1,4 +1,4 @@
-"""The queue through which a tick hands slices of the registry to other invocations of its function.
+"""The queue through which a tick sends slices of the registry to other invocations of its function.
 
 Sending keeps within both limits of SendMessageBatch. Lambda's event source mapping receives.
 """

@@ -1,8 +1,8 @@
 """BacklogPerInstance, and EffectiveBacklogPerInstance: the backlog and the load that keeps arriving.
 
 Target tracking holds backlog / running at T messages per instance: as many as one instance starts within
-the acceptable latency. Tracking the backlog alone, a fleet has no capacity until a backlog has built up, and
-loses it once the backlog is gone, although messages keep arriving. By Little's law, a fleet that keeps up
+the acceptable latency. A fleet that tracks the backlog alone has no capacity until a backlog has built up,
+and loses it once the backlog is gone, although messages keep arriving. By Little's law, a fleet that keeps up
 with `lambda` arrivals per second, each processed for `s` seconds, has
 
     rho = lambda x s / concurrency

@@ -1,7 +1,6 @@
 """The proof that a queue is empty: BacklogPerInstance was published as 0 for every idle minute.
 
-Owns which minutes prove it. Refuses to take silence for emptiness: a minute without a data point proves
-nothing.
+Owns which minutes prove it. Refuses to count a missing data point as 0: such a minute proves nothing.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ def why_not_proven_empty(
 
     `published` is in messages per instance, by scheduled minute. `end_minutes` are the minutes with which the
     proof may end, newest first; it ends with the newest that was published. The minutes after it need no data
-    point: one live read of all three message counts stands for them.
+    point: one live read of all three message counts covers them.
     """
     last = next((minute for minute in end_minutes if minute in published), end_minutes[-1])
     for minute in minutes_to_prove(last, idle_minutes):

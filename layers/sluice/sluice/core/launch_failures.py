@@ -1,7 +1,7 @@
 """Fewer instances run than desired: whether AWS gives a reason.
 
-Owns that decision, which is logged and never acted on: AWS retries by itself. Refuses to take an instance
-that is still booting for one that cannot start: without a failure message from AWS there is no decision.
+Owns that decision, which is logged and never acted on: AWS retries by itself. Refuses to count an
+instance that is still booting as failed: without a failure message from AWS there is no decision.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Scheduled minutes: what a tick, a data point and a rotation are numbered by."""
+"""Scheduled minutes, which number ticks, data points and rotations."""
 
 from __future__ import annotations
 

@@ -162,7 +162,7 @@ class Tracking:
     metric: TrackedMetric = TrackedMetric.BACKLOG
     source: MetricSource = MetricSource.PUBLISHED
     arrival_margin: float = 0.3
-    """beta: this factor times sqrt(offered load) instances stand by."""
+    """beta: the spare instances are this factor times sqrt(offered load)."""
     processing_s: float | None = None
     """Mean seconds a message takes, for a workload whose workers publish no measurement."""
 
@@ -387,7 +387,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetDecision:
-    """What to do with a policy's target, in messages per instance; `target` None means leave it as it is."""
+    """What to do with a policy's target, in messages per instance; `target` None means no change."""
 
     workload: str
     trigger: Trigger

@@ -1,4 +1,4 @@
-"""Parses the workload document: JSON in, a `Workload` or all its problems at once out.
+"""Parses the workload document: JSON becomes a `Workload`, or a list of all its problems.
 
 Lambda, the command and the simulator share this one schema, and docs/workload.schema.json is generated from
 it. Unknown keys, strings in place of numbers, names that workload.yaml does not accept, and settings that
@@ -257,7 +257,7 @@ class WorkloadDocument(_Section):
 
     version: Literal[2, 3]
     release: Annotated[str, Field(pattern=RELEASE_PATTERN)]
-    """Of the workload.yaml that wrote the document."""
+    """The release of the workload.yaml that wrote the document."""
     name: Annotated[str, Field(pattern=NAME)]
     stack_id: Arn
     mode: Mode

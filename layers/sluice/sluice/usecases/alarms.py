@@ -31,7 +31,7 @@ def on_shutdown_alarm(alarm: Alarm, ports: Ports, report: Report, remaining_s: R
 
 
 def _check(alarm: Alarm, workload: Workload, expected_arn: str) -> None:
-    """Only the alarm that the document names may resize the fleet: any alarm's description may name it."""
+    """Only the document's own alarm may resize the fleet: any alarm's description could name the workload."""
     if alarm.arn != expected_arn:
         raise ConfigError(
             f"alarm {alarm.arn} says it belongs to workload {workload.name}, whose document names "

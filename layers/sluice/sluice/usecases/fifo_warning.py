@@ -1,7 +1,7 @@
 """Step: warn if a FIFO queue has fewer message groups in flight than its fleet has instances.
 
 AWS's metrics for it are read for each workload in one minute of five. Nothing is acted on: the decision is
-logged as one that would be taken.
+only logged.
 """
 
 from __future__ import annotations

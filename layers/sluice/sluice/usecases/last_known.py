@@ -79,7 +79,7 @@ def _is_due(quantity: Quantity[Response], last: LastKnown | None, minute: dateti
     if last is None:
         return True
     no_reading = isinstance(last.value, Unknown) or last.not_renewed
-    # Ticks may overlap, the later one first, and clocks are set back.
+    # abs: ticks may overlap, the later one first, and a clock may be set back.
     return abs(minute - last.attempted_at) >= (
         quantity.retry_interval if no_reading else quantity.refresh_interval
     )

@@ -1,6 +1,6 @@
 """Step: the bootstraps and shutdowns that an alarm should have done.
 
-Alarms act on transitions only; the tick looks at levels. The order rotates, so that no workload waits behind
+Alarms act on transitions only; the tick looks at levels. The order rotates, so that no workload comes after
 the same others every minute.
 """
 
@@ -31,8 +31,8 @@ def retry_missed_alarms(tick: TickContext) -> None:
     """Do what an alarm should have done, each workload isolated from the others.
 
     Bootstraps come first, because messages wait for them; then shutdowns; then the workloads whose last retry
-    failed in this process, fewest failures in a row first. Within each of these, every minute begins with
-    another workload.
+    failed in this process, fewest failures in a row first. Within each of these groups, every minute begins
+    with another workload.
     """
     served = {name: workload for name, workload in tick.workloads.items() if workload.mode is not Mode.PAUSED}
     failures = dict(tick.ports.retry_failures)

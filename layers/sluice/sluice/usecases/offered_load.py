@@ -45,8 +45,8 @@ MIN_SAMPLES = 30
 def demands(workloads: Workloads, tick: TickContext) -> dict[str, Demand | Unknown]:
     """What keeps arriving at each of these workloads of the tick, by name.
 
-    Only what matters is read: processing time and target are read for workloads at which messages keep
-    arriving, unless their document gives them. A read that AWS refuses is logged and counted.
+    Processing time and target are read only for workloads at which messages keep arriving, and only if their
+    document does not give them. A read that AWS refuses is logged and counted.
     Half of the remaining time is left to the later steps.
     """
     tick = replace(tick, remaining_s=first_half(tick.remaining_s))

@@ -28,7 +28,7 @@ def published_backlog(
     """
     if not workloads:
         return {}
-    # Maximum: should a minute hold two points, the one that shows messages counts.
+    # Maximum: if a minute has two points, the higher one counts.
     queries = {
         name: SeriesQuery(
             metric=published_metric(ports, workload, BACKLOG_PER_INSTANCE), statistic="Maximum", period_s=60

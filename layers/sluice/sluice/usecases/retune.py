@@ -1,7 +1,7 @@
 """Entry point: recompute each dynamic target from what the workers measured, and write it into the policy.
 
 It runs every hour, and after a change of a workload's stack. A static target, a policy inside the deadband
-and every field of a policy but its target are left alone.
+and all other fields of a policy are left alone.
 """
 
 from __future__ import annotations

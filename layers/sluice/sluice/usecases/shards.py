@@ -23,8 +23,8 @@ from sluice.usecases.serve_workloads import is_stale, serve_workloads
 from sluice.usecases.tick_context import NO_TIME_LEFT
 
 MAX_WORKLOADS_PER_INVOCATION = 1000
-"""Each takes about 1.5 ms of a core. The function's memory gives it 0.29 of a core, so a thousand take 5
-s."""
+"""Each takes about 1.5 ms of a core. With 0.29 of a core, which the function's memory
+buys, a thousand take 5 s."""
 WORKLOADS_PER_SHARD = 250
 BYTES_PER_SHARD = 256_000
 """An SQS message holds 262,144 bytes (a million since August 2025); the rest is left for its envelope."""
@@ -38,7 +38,7 @@ def needs_shards(registry: Registered) -> bool:
 def send_shards(
     scheduled: datetime, documents: Mapping[str, str], ports: Ports, report: Report, remaining_s: RemainingS
 ) -> None:
-    """Hand the workloads on in slices, each with the documents that this tick read.
+    """Send the workloads on in slices, each with the documents that this tick read.
 
     `documents` are the texts by workload name. Raises TransientError if any shard could not be sent.
     """

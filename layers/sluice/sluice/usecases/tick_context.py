@@ -1,4 +1,4 @@
-"""Step: what every step of one tick works on."""
+"""What every step of one tick works on."""
 
 from __future__ import annotations
 
