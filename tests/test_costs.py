@@ -251,7 +251,7 @@ def test_what_a_workload_costs_in_addition() -> None:
         ),
         ("GetQueueAttributes every minute", reads, reads),
     ]
-    assert_says("Beside it, per workload", wanted)
+    assert_says("In addition, per workload", wanted)
 
 
 def worker_metrics(*outcomes: Outcome, with_wait: bool = False) -> int:
