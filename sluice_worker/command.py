@@ -39,7 +39,7 @@ python -m sluice_worker --handler thumbnails.app:handle \\
   --queue https://sqs.eu-west-1.amazonaws.com/123456789012/uploads=high
 
 Reports MsgProcessingDuration, protects a busy instance or task while its fleet shrinks, and drains on
-SIGTERM, a Spot notice or a lifecycle hook: what is not begun goes back to its queue, what runs may finish.
+SIGTERM, a Spot notice or a lifecycle hook: what has not started goes back to its queue, what runs may finish.
 """
 
 

@@ -64,14 +64,14 @@ class Settings(BaseModel):
         min_length=1,
         max_length=MAX_QUEUES,
         description="URL[=high|medium|low][:weight] of a queue to consume, medium and 1 where not given; "
-        "once for each, in the variable separated by spaces.",
+        "repeat it for each queue; separate them by spaces in the variable.",
     )
     processes: int = Field(
         1, ge=1, le=256, description="Worker processes; more than 1 for handlers that compute."
     )
 
-    min_concurrency: Count = Field(1, description="Fewest messages worked on at a time, per process.")
-    max_concurrency: Count = Field(10, description="Most messages worked on at a time, per process.")
+    min_concurrency: Count = Field(1, description="Minimum of messages processed at a time, per process.")
+    max_concurrency: Count = Field(10, description="Maximum of messages processed at a time, per process.")
     batch: int | None = Field(
         None,
         ge=1,
@@ -86,20 +86,20 @@ class Settings(BaseModel):
         description="How long the oldest message waits for a batch to fill.",
     )
     min_pollers: int = Field(
-        0, ge=0, le=1000, description="Fewest threads that receive, but one for each queue at least."
+        0, ge=0, le=1000, description="Minimum of threads that receive; at least one for each queue."
     )
-    max_pollers: Count = Field(10, description="Most threads that receive.")
-    buffer_high: Count = Field(200, description="Most messages of high priority held before they are begun.")
+    max_pollers: Count = Field(10, description="Maximum of threads that receive.")
+    buffer_high: Count = Field(200, description="Maximum of high-priority messages held before they start.")
     buffer_medium: Count = Field(200, description="The same for medium priority.")
     buffer_low: Count = Field(200, description="The same for low priority.")
     buffer_mib: int = Field(
         32,
         ge=1,
         le=100_000,
-        description="Most MiB of messages of each priority held before they are begun, or one message.",
+        description="Maximum of MiB held before they start, for each priority; one message always fits.",
     )
     prefetch_s: Seconds = Field(
-        1.0, description="How far to receive ahead: as many messages as can be begun within this time."
+        1.0, description="How far to receive ahead: as many messages as can start within this time."
     )
     interval_s: float = Field(
         5.0,
@@ -108,7 +108,7 @@ class Settings(BaseModel):
         description="How often depths are read; there are pollers to receive what waits within this time.",
     )
     starving_after_s: float = Field(
-        60.0, gt=0, description="A queue not polled or a message not begun for so long goes first."
+        60.0, gt=0, description="A queue not polled or a message not started for so long goes first."
     )
 
     visibility_s: int = Field(
@@ -133,7 +133,7 @@ class Settings(BaseModel):
         None,
         pattern=r"^https?://[^=\s]+/[^=\s]+$",
         description="URL of the queue for messages that are rejected or failed too often, FIFO for FIFO "
-        "queues; without it the queue's own redrive policy has them.",
+        "queues; without it the queue's own redrive policy applies.",
     )
     delete_linger_s: float = Field(
         0.2, ge=0, le=10, description="How long a finished message waits for nine others to be deleted with."
@@ -159,7 +159,7 @@ class Settings(BaseModel):
         "the calls of a whole fleet share one throttle.",
     )
     grace_s: Seconds = Field(
-        100.0, description="How long to finish what runs once told to go; the rest is handed back."
+        100.0, description="How long running handlers may take after SIGTERM; the rest is released."
     )
 
     metrics: Sink | None = Field(

@@ -25,11 +25,11 @@ def must_take(handler: Callable[..., Any], name: str, argument: str, *, may_yiel
 
 def _why_not(handler: Callable[..., Any], argument: str, *, may_yield: bool) -> str | None:
     if inspect.isclass(handler):
-        return "is a class: to call it makes an object, and works nothing off"
+        return "is a class: a call makes an object and processes nothing"
     function = handler if inspect.isroutine(handler) else getattr(handler, "__call__", handler)  # noqa: B004
     refused = (inspect.isasyncgenfunction,) if may_yield else _GENERATORS
     if any(is_one(each) for is_one in refused for each in (handler, function)):
-        return "has a yield in it: called, it would run nothing"
+        return "contains yield: a call would run none of its code"
     try:
         signature = inspect.signature(handler, follow_wrapped=False)
     except (TypeError, ValueError):  # written in C without a signature

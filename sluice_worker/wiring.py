@@ -79,7 +79,7 @@ def region() -> str | None:
 def check(settings: Settings) -> None:
     """Read every queue once: ConfigError for those that can never be consumed; a transient failure is logged.
 
-    Only at the start: the same failure later is retried, because somebody may be repairing it.
+    Only at the start: the same failure later is retried, because somebody may be fixing it.
     """
     with aws_errors(CONNECTING):
         client = sqs.client(connections=1, region=region())

@@ -27,7 +27,8 @@ def unreadable(queue: Queue, sent: object, now: float, visible_at: float, reason
     group = system.get("MessageGroupId")
     if queue.is_fifo and not group:
         log.error(
-            "message %s of %s and those received after it come back by themselves: its group cannot be read",
+            "message %s of %s and those received after it are redelivered after their visibility timeout: "
+            "its group cannot be read",
             said.get("MessageId"),
             queue.name,
         )

@@ -66,9 +66,9 @@ class ReportInterval:
 
     @property
     def within_promise_share(self) -> float | None:
-        """Share of the messages begun that began within the promised time; None where none was begun."""
-        begun = sum(self.waits_s.values())
-        return self.within_promise / begun if begun else None
+        """Share of the messages started that began within the promised time; None where none was started."""
+        started = sum(self.waits_s.values())
+        return self.within_promise / started if started else None
 
     def duration_quantile_s(self, share: float) -> float | None:
         """Seconds within which this share of all messages ended, by nearest rank; None where none did."""

@@ -21,7 +21,7 @@ class Gauges:
     """The gauges of one process, in messages and threads."""
 
     buffered: Mapping[Priority, int]
-    """Messages received and not begun, by the priorities that have queues."""
+    """Messages received and not started, by the priorities that have queues."""
     buffer_use: float
     """Share of what may be held now that is held, 0 to 1."""
     pushed: int

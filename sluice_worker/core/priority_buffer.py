@@ -1,4 +1,4 @@
-"""Messages received and not begun: a bounded queue for each priority, and the groups of FIFO queues.
+"""Messages received and not started: a bounded queue for each priority, and the groups of FIFO queues.
 
 Owns the order of service: high before medium before low, except that a message that has waited too long goes
 first; a message of a FIFO group only after the one before it is settled. Every operation is O(1), except for

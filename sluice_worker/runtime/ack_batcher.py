@@ -139,8 +139,8 @@ class AckBatcher:
         if ack_queue is None:
             # The next message of a FIFO group waits for this delete, so it does not linger. A visibility
             # change does not either: a message that is extended too late is delivered again.
-            patient = ack.hide_s is None and not ack.message.queue.is_fifo
-            ack_queue = self._ack_queues[key] = _AckQueue(self._linger_s if patient else 0.0)
+            lingers = ack.hide_s is None and not ack.message.queue.is_fifo
+            ack_queue = self._ack_queues[key] = _AckQueue(self._linger_s if lingers else 0.0)
         ack.added_at = now
         ack_queue.acks.append(ack)
         # One that lingers wakes nobody: while anything is pending, a sender looks again in time (`_due`). The
@@ -249,7 +249,14 @@ class AckBatcher:
         if refusal.final or due > ack.useful_until:
             return False
         if ack.attempts == 0:
-            log.warning("sent again in %.1f s: %s", pause_s, refusal.reason)
+            what = "delete" if ack.hide_s is None else "visibility change"
+            log.warning(
+                "the %s of %s is sent again in %.1f s: %s",
+                what,
+                ack.message.message_id,
+                pause_s,
+                refusal.reason,
+            )
         ack.attempts += 1
         with self._changed:
             heapq.heappush(self._retries, (due, next(self._numbers), ack))

@@ -63,7 +63,7 @@ class BatchCaller:
         if failed is not None:
             return [failed.get(message.receipt_handle) for message in batch]
         if isinstance(raised, Reject):
-            said = f"Reject raised for a whole batch, which is no reason to reject each: {raised}; {WAY_OUT}"
+            said = f"a Reject of a whole batch rejects none of its messages: {raised}; {WAY_OUT}"
             raised = RuntimeError(said)
         return [raised] * len(batch)
 

@@ -31,7 +31,7 @@ ONE_AT_A_TIME = BatchRule()
 
 
 class Dispatcher:
-    """What was received and not begun, and which queue to ask next."""
+    """What was received and not started, and which queue to ask next."""
 
     def __init__(
         self,
@@ -102,12 +102,12 @@ class Dispatcher:
         """Take in a queue's attributes; None where they could not be read."""
         with self._lock:
             self._scheduler.record_depth(queue, depth, time.monotonic())
-            self._wake_pollers(everyone=True)
+            self._wake_pollers(wake_all=True)
 
     def recheck_capacity(self) -> None:
         """Let pollers look again: the prefetch limit may have changed."""
         with self._lock:
-            self._wake_pollers(everyone=True)
+            self._wake_pollers(wake_all=True)
 
     # ---- slots ---------------------------------------------------------------------------------------------
 
@@ -154,11 +154,11 @@ class Dispatcher:
             self._failed_heads.record_hidden(message_group, until)
 
     def close(self) -> list[Message]:
-        """Accept and begin nothing more; returns what was not begun, in order."""
+        """Accept and begin nothing more; returns what was not started, in order."""
         with self._lock:
             self._closed = True
-            self._wake_pollers(everyone=True)
-            self._wake_slots(everyone=True)
+            self._wake_pollers(wake_all=True)
+            self._wake_slots(wake_all=True)
             return self._buffer.empty()
 
     # ---- its state -----------------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ class Dispatcher:
             return self._scheduler.depths(time.monotonic())
 
     def buffered(self) -> dict[Priority, int]:
-        """Messages not begun, by the priorities that have queues."""
+        """Messages not started, by the priorities that have queues."""
         with self._lock:
             return {
                 priority: self._buffer.held(priority) for priority in Priority if priority in self._priorities
@@ -213,9 +213,9 @@ class Dispatcher:
         self._wake_slots()
         return batch
 
-    def _wake_slots(self, *, everyone: bool = False) -> None:
-        """Wake a waiting slot if a batch is due that no slot will see otherwise; `everyone` wakes all."""
-        if everyone:
+    def _wake_slots(self, *, wake_all: bool = False) -> None:
+        """Wake a waiting slot if a due batch would go unseen otherwise; `wake_all` wakes every one."""
+        if wake_all:
             self._batch_due.notify_all()
         # Whether a batch is due costs more than the rest, so it is looked up last.
         elif self._wakeups.needs_wake() and self._buffer.due(
@@ -224,9 +224,9 @@ class Dispatcher:
             self._wakeups.wake()
             self._batch_due.notify()
 
-    def _wake_pollers(self, *, everyone: bool = False) -> None:
+    def _wake_pollers(self, *, wake_all: bool = False) -> None:
         """Wake one waiting poller, or all: there may be capacity, or a queue to poll."""
-        if everyone:
+        if wake_all:
             self._capacity_freed.notify_all()
         elif self._waiting_pollers:
             self._capacity_freed.notify()

@@ -182,7 +182,7 @@ class HandlerPool:
         self, broken: BaseException, batch: Sequence[Message], slot: Slot | None = None
     ) -> None:
         """Give up the messages of a batch whose settling met a defect, and free its slot and its groups."""
-        log_defect(f"settling {describe(batch)}, which comes back by itself", broken)
+        log_defect(f"settling {describe(batch)}, which is redelivered after its visibility timeout", broken)
         with self._lock:
             if slot is not None and slot.batch:
                 slot.batch = ()

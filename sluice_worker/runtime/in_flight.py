@@ -36,7 +36,7 @@ from sluice_worker.runtime.loops import (
 log = logging.getLogger(__name__)
 
 MIN_VISIBILITY_LEFT_S = 1.0
-"""A message that SQS shows again sooner than this is not begun: its delete would come too late."""
+"""A message that SQS shows again sooner than this is not started: its delete would come too late."""
 
 HEARTBEATS_PER_VISIBILITY = 8
 """How often each message is checked within one visibility timeout."""
@@ -71,7 +71,7 @@ class InFlightMessages:
         self.undeleted = 0
         """Messages that were processed and that SQS did not delete: they are delivered again."""
         self.expired = 0
-        """Messages whose visibility timeout ended before they were begun."""
+        """Messages whose visibility timeout ended before they were started."""
         self.released = 0
         """Messages released without having failed."""
 
@@ -113,7 +113,7 @@ class InFlightMessages:
     def _release_expired(self, message: Message, now: float) -> None:
         self.expired += 1
         self._record_unstarted(message)
-        log.warning("%s of %s expired before it was begun", message.message_id, message.queue.name)
+        log.warning("%s of %s expired before it was started", message.message_id, message.queue.name)
         if message.visible_at > now:
             self._hide(message, 0)
         else:
@@ -248,7 +248,7 @@ class InFlightMessages:
 
     def _on_returned(self, ack: PendingAck, reason: str | None) -> None:
         if reason is not None:
-            log.warning("%s comes back by itself in a while: %s", ack.message.message_id, reason)
+            log.warning("%s is redelivered after its visibility timeout: %s", ack.message.message_id, reason)
         elif ack.hide_s and ack.message.message_group is not None:
             self._dispatcher.record_head_hidden(ack.message.message_group, ack.requested_at + ack.hide_s)
         self._remove(ack.message)

@@ -78,7 +78,7 @@ def exception_text(raised: BaseException) -> str:
     """The text of an exception, also where its `__str__` raises."""
     # `__str__` is the user's code too.
     said, broken = caught(lambda: f"{type(raised).__name__}: {raised}")
-    return said if broken is None and said else f"{type(raised).__name__}, which cannot be put into words"
+    return said if broken is None and said else f"{type(raised).__name__}, whose __str__ raises"
 
 
 def _in_order(batch: Sequence[Message], ended: Sequence[Result]) -> list[Result]:

@@ -191,7 +191,7 @@ class Worker:
         return True
 
     def _drain(self) -> None:
-        """Stop polling, release what was not begun, finish or release what runs, wait for SQS, report."""
+        """Stop polling, release what was not started, finish or release what runs, wait for SQS, report."""
         ends_at = time.monotonic() + self._settings.grace_s
         log.info("draining within %g s: %s", self._settings.grace_s, self._reason)
         for step in (self._stop_beginning, self._await_ends, self._release_the_rest, self._end_report):
@@ -229,7 +229,10 @@ class Worker:
         until = max(ends_at, time.monotonic() + MIN_RELEASE_S)
         self._wait_while(lambda: self._in_flight.pending_dead_letters > 0, until)
         if not self._ack_batcher.wait_empty(until):
-            log.error("%d messages come back by themselves: SQS did not answer", self._ack_batcher.pending)
+            log.error(
+                "%d messages are redelivered after their visibility timeout: SQS did not answer",
+                self._ack_batcher.pending,
+            )
 
     def _end_report(self, ends_at: float) -> None:
         """Make the last report in a separate thread: stdout may block, and CloudWatch may not answer."""

@@ -230,11 +230,11 @@ def test_a_handler_that_can_be_called_with_a_message_is_started(
         ("keyword_only", "takes (*, message"),
         ("keyword_needed", "argument: 'table'"),
         ("partial_of_too_much", "takes ()"),
-        ("Thumbnails", "is a class: to call it makes an object, and works nothing off"),
+        ("Thumbnails", "is a class: a call makes an object and processes nothing"),
         ("Thumbnails.handle", "name the method of an object, not of its class"),
-        ("generator", "has a yield in it"),
-        ("async_generator", "has a yield in it"),
-        ("yielding", "has a yield in it"),
+        ("generator", "contains yield"),
+        ("async_generator", "contains yield"),
+        ("yielding", "contains yield"),
     ],
 )
 def test_a_handler_that_cannot_be_called_is_refused_with_what_to_write(

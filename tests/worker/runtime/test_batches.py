@@ -125,7 +125,7 @@ async def never_run(given: list[Message]) -> Any:
         (lambda _: [Failed("id-1")], "holds Failed("),  # type: ignore[arg-type]
         (lambda _: [Failed(parts.message())], "which it was not called with; return None"),
         (breaking_off, "broke off"),
-        (never_run, "nothing of it has run"),
+        (never_run, "whose code has not run"),
     ],
 )
 def test_an_exception_or_an_answer_that_cannot_be_read_fails_all(handler: Any, said: str) -> None:
@@ -138,7 +138,7 @@ def test_a_rejection_raised_for_the_whole_batch_rejects_none_of_it() -> None:
         raise Reject("one of them is poison")
 
     results = BatchCaller(reject).call(batch())
-    assert all("no reason to reject each: one of them is poison" in str(raised) for raised in results)
+    assert all("rejects none of its messages: one of them is poison" in str(raised) for raised in results)
     assert not any(isinstance(raised, Reject) for raised in results)
 
 

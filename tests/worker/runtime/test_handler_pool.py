@@ -135,14 +135,14 @@ def test_a_message_whose_handler_returns_is_deleted_and_counted(pool: Callable[.
 
 
 class UnprintableError(Exception):
-    """An exception that cannot be put into words."""
+    """An exception whose `__str__` raises."""
 
     def __str__(self) -> str:
         raise ValueError("a defect in the defect")
 
 
 class EndingError(Exception):
-    """An exception that ends the program when it is put into words."""
+    """An exception whose `__str__` ends the program."""
 
     def __str__(self) -> str:
         raise SystemExit(1)
