@@ -167,6 +167,30 @@ class Tracking:
     """Mean seconds a message takes, for a workload whose workers publish no measurement."""
 
 
+class BusyInstances(StrEnum):
+    """Whether AWS may terminate an instance that works on a message."""
+
+    PROTECTED = "protected"
+    """The workers hold scale-in or task protection while they work."""
+    UNPROTECTED = "unprotected"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deadline:
+    """The settings of a workload whose size the deadline engine decides."""
+
+    promise_s: float
+    """Seconds from a message's arrival within which it starts."""
+    percent: float = 99
+    """Share of the messages, in percent, for which the promise is kept."""
+    tick_s: int = 10
+    boot_s: float = 180
+    """Seconds from launch to the first message, used until boots are measured."""
+    margin_s: float = 15
+    """Seconds by which the plan keeps ahead of the promise: counts are old, and estimates are wrong."""
+    busy_instances: BusyInstances = BusyInstances.PROTECTED
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
     """One queue and the fleet that consumes it, as registered by the workload's stack."""
@@ -187,6 +211,8 @@ class Workload:
     policy_arn: str | None
     bootstrap_alarm_arn: str
     shutdown_alarm_arn: str
+    deadline: Deadline | None = None
+    """Set where the deadline engine decides the fleet's size, and not target tracking."""
 
     @property
     def publishes_effective(self) -> bool:
@@ -248,6 +274,10 @@ class Capacity:
     unsupported_units: tuple[str, ...] = ()
     """The settings that make AWS count the fleet's sizes in other units; empty if it counts instances."""
     deploying_since: datetime | None = None
+    booting: int | None = None
+    """Instances that AWS has launched and that are not running yet; None where AWS does not say."""
+    protected: int | None = None
+    """Running instances that AWS may not terminate on scale-in; None where AWS does not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -332,6 +362,7 @@ class Kind(StrEnum):
     CAP = "cap"
     LAUNCH = "launch"
     RETUNE = "retune"
+    SCALE = "scale"
 
 
 class Reason(StrEnum):
@@ -353,6 +384,13 @@ class Reason(StrEnum):
     INSTANCE_WEIGHTS = "the fleet's sizes are not counted in instances"
     NO_CAPACITY = "AWS does not start the instances that are asked for"
     BEYOND_MESSAGE_GROUPS = "more instances run than message groups are in flight"
+
+    STARTS_LATE = "messages would start late"
+    STARTS_IN_TIME = "every waiting message starts in time"
+    SURPLUS = "fewer instances suffice"
+    ALL_NEEDED = "every instance is needed"
+    BOOTING = "instances boot, and none is ended meanwhile"
+    SURPLUS_TOO_NEW = "fewer instances suffice, but not for long enough yet"
 
     RETUNED = "the target follows the measured processing time"
     WITHIN_DEADBAND = "the target moved less than the deadband"

@@ -1,0 +1,92 @@
+"""Infers arrivals from successive readings of a queue, and from them the ages of the messages that wait.
+
+Arrivals between two readings = growth of the backlog + messages finished meanwhile. The latter follow from
+Little's law: mean messages in flight x elapsed time / mean processing time. A queue is served oldest first, so
+the newest arrivals are those that still wait.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sluice.core.deadline.state import Arrivals, EngineState
+from sluice.core.model import Backlog
+
+RATE_WINDOW_S = 150.0
+"""The arrival rate that a fleet is kept for is an average over this window, in seconds."""
+OVERDUE_MEMORY_S = 600.0
+"""Messages that have waited this much longer than the promise are late in any case: they form one cohort."""
+MAX_COHORTS = 100
+"""Cohorts per promise: arrivals that are closer together form one, as old as its beginning."""
+PEAK_FADES_S = 3600.0
+"""The highest arrival rate fades by a factor of e in this time, in seconds."""
+
+
+def arrivals_since(
+    state: EngineState, now_s: float, backlog: Backlog, processing_s: float
+) -> tuple[Arrivals, float]:
+    """Arrivals since the state's reading, and the deficit that the next estimate begins with.
+
+    A negative estimate corrects an earlier one that was too high: it is carried over.
+    """
+    elapsed_s = now_s - state.read_s
+    finished = (state.backlog.in_flight + backlog.in_flight) / 2 * elapsed_s / processing_s
+    grown = backlog.total - state.backlog.total + finished + state.deficit
+    return Arrivals(until_s=now_s, elapsed_s=elapsed_s, messages=max(grown, 0.0)), min(grown, 0.0)
+
+
+def still_waiting(
+    earlier: Sequence[Arrivals], newest: Arrivals, waiting: float, promise_s: float
+) -> tuple[Arrivals, ...]:
+    """The cohorts of the messages that wait, oldest first; together they hold `waiting` messages.
+
+    Earlier arrivals have started. Where all known arrivals are fewer than the waiting messages, they were
+    estimated too low: the oldest cohort takes the rest.
+    """
+    if not waiting:
+        return ()
+    ring = [*earlier, newest]
+    while len(ring) > 1 and ring[-1].elapsed_s + ring[-2].elapsed_s <= promise_s / MAX_COHORTS:
+        ring[-2:] = [_merged(ring[-2], ring[-1])]
+    overdue = 0
+    while (
+        overdue + 1 < len(ring)
+        and ring[overdue + 1].until_s <= newest.until_s - promise_s - OVERDUE_MEMORY_S
+    ):
+        overdue += 1
+    if overdue:
+        ring[: overdue + 1] = [_merged(ring[0], ring[overdue], sum(one.messages for one in ring[: overdue + 1]))]
+    uncovered, first = waiting, len(ring)
+    while uncovered > 0 and first:
+        first -= 1
+        uncovered -= ring[first].messages
+    oldest = ring[first]
+    # uncovered < 0: a part of the oldest cohort has started
+    return (replace(oldest, messages=oldest.messages + uncovered), *ring[first + 1 :])
+
+
+def rate_per_s(recent: Sequence[Arrivals]) -> float:
+    """Arrivals per second over `recent`; 0 without any reading."""
+    elapsed_s = sum(one.elapsed_s for one in recent)
+    return sum(one.messages for one in recent) / elapsed_s if elapsed_s else 0.0
+
+
+def recent_arrivals(earlier: Sequence[Arrivals], newest: Arrivals) -> tuple[Arrivals, ...]:
+    """The arrivals of the last RATE_WINDOW_S seconds, oldest first."""
+    return (*(one for one in earlier if one.until_s > newest.until_s - RATE_WINDOW_S), newest)
+
+
+def faded_peak_per_s(peak_per_s: float, rate: float, elapsed_s: float) -> float:
+    """The highest arrival rate, fading while it is not reached again."""
+    return max(rate, peak_per_s * math.exp(-elapsed_s / PEAK_FADES_S))
+
+
+def _merged(older: Arrivals, newer: Arrivals, messages: float | None = None) -> Arrivals:
+    """Two intervals as one that begins with the older."""
+    return Arrivals(
+        until_s=newer.until_s,
+        elapsed_s=newer.until_s - older.since_s,
+        messages=older.messages + newer.messages if messages is None else messages,
+    )

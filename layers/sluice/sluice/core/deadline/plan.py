@@ -1,0 +1,125 @@
+"""The fewest instances to launch now so that every waiting message starts in time.
+
+A slot is one message that an instance works on at a time. A busy slot starts a message each mean processing
+time. One that becomes ready, or is idle, starts its first message at once: within t seconds
+max(1, t / processing time + 0.5), on average.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+FIRST_START = 0.5
+"""Messages that an idle slot starts in advance of a busy one, on average."""
+MIN_WORK_SHARE = 0.1
+"""Messages that are late in any case are due this share of the promise after an instance launched now is ready.
+
+Otherwise the number of instances that could still save them would be unbounded.
+"""
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Processing:
+    """How long a message takes."""
+
+    mean_s: float
+    variation: float = 0.0
+    """Coefficient of variation: standard deviation / mean."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cohort:
+    """Messages that arrived between the same two readings; `due_s` is when the last of them must start."""
+
+    since_s: float
+    due_s: float
+    messages: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Supply:
+    """The slots that start messages: busy and idle ones now, and (moment, slots) of those that boot."""
+
+    now_s: float
+    busy_slots: float
+    idle_slots: float
+    booting: Sequence[tuple[float, float]]
+    """Earliest first."""
+    processing: Processing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shortage:
+    """The cohort that needs the most launches, the messages of it and before it that would start late."""
+
+    instances: int
+    cohort: Cohort
+    messages: float
+
+
+def fewest_launches(
+    cohorts: Sequence[Cohort],
+    supply: Supply,
+    *,
+    launch: Sequence[tuple[float, float]],
+    min_work_s: float,
+) -> Shortage | None:
+    """The fewest instances to launch with which every cohort (oldest first) starts in time; None for none.
+
+    `launch` are (moment, slots) at which an instance launched now is expected to be ready; its slots are
+    spread over those moments. No cohort is due earlier than `min_work_s` after their mean.
+    """
+    slots = sum(count for _, count in launch)
+    earliest_s = sum(moment * count for moment, count in launch) / slots + min_work_s
+    mean_s, variation = supply.processing.mean_s, supply.processing.variation
+    ready = _ReadySlots(supply, mean_s)
+    waiting, worst = 0.0, None
+    for cohort in cohorts:
+        waiting += cohort.messages
+        moment_s = max(cohort.due_s, earliest_s)
+        missing = waiting + variation * math.sqrt(waiting) - ready.starts_by(moment_s)
+        if missing <= ROUNDING:
+            continue
+        each = sum(count * _starts(moment_s - ready_s, mean_s) for ready_s, count in launch)
+        instances = math.ceil(missing / each - ROUNDING)
+        if worst is None or instances > worst.instances:
+            worst = Shortage(instances=instances, cohort=cohort, messages=missing)
+    return worst
+
+
+def _starts(time_s: float, processing_s: float) -> float:
+    """Messages that a slot starts within this time of becoming ready."""
+    return 0.0 if time_s < 0 else max(1.0, time_s / processing_s + FIRST_START)
+
+
+class _ReadySlots:
+    """Sums what all slots start by one moment after another; moments never decrease."""
+
+    def __init__(self, supply: Supply, processing_s: float) -> None:
+        self._supply, self._processing_s = supply, processing_s
+        self._pending = [(supply.now_s, supply.idle_slots), *supply.booting]
+        self._ready = self._settled = 0
+        self._first = self._slots = self._slot_seconds = 0.0
+
+    def starts_by(self, moment_s: float) -> float:
+        """Messages that can start by then.
+
+        Ready slots count one message at first, and by time once half a processing time has passed.
+        """
+        pending, processing_s = self._pending, self._processing_s
+        while self._ready < len(pending) and pending[self._ready][0] <= moment_s:
+            self._first += pending[self._ready][1]
+            self._ready += 1
+        settled_s = moment_s - processing_s * (1 - FIRST_START)
+        while self._settled < self._ready and pending[self._settled][0] <= settled_s:
+            ready_s, slots = pending[self._settled]
+            self._first -= slots
+            self._slots += slots
+            self._slot_seconds += slots * ready_s
+            self._settled += 1
+        busy = self._supply.busy_slots * max(0.0, moment_s - self._supply.now_s) / processing_s
+        by_time = (self._slots * moment_s - self._slot_seconds) / processing_s + FIRST_START * self._slots
+        return busy + self._first + by_time

@@ -1,0 +1,74 @@
+"""What the deadline engine remembers of one workload between two ticks.
+
+No reading shows how old the waiting messages are, how many arrived, or when a booting instance will be ready.
+All three follow from successive readings, so the earlier ones leave this behind. Times are seconds since the
+epoch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sluice.core.model import Backlog
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrivals:
+    """Messages inferred to have arrived between two readings."""
+
+    until_s: float
+    elapsed_s: float
+    messages: float
+
+    @property
+    def since_s(self) -> float:
+        """The earliest moment at which they may have arrived."""
+        return self.until_s - self.elapsed_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """Instances that were launched at the same tick and are not ready yet."""
+
+    at_s: float
+    instances: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootSamples:
+    """This many instances took `boot_s` seconds from launch to ready; `weight` fades with newer samples."""
+
+    boot_s: float
+    weight: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineState:
+    """The memory of one workload, as the newest tick left it."""
+
+    tick_s: float
+    """The scheduled moment of that tick."""
+    since_s: float
+    """When this memory began: the first tick, or the one that found it lost."""
+    read_s: float
+    """When the tick read the queue and the fleet."""
+    backlog: Backlog
+    running: int
+    deficit: float = 0.0
+    """Messages by which earlier arrivals were estimated too high, as a number <= 0."""
+    recent: tuple[Arrivals, ...] = ()
+    """Arrivals of the last `RATE_WINDOW_S` seconds, oldest first."""
+    waiting: tuple[Arrivals, ...] = ()
+    """The arrivals that still wait, oldest first."""
+    peak_per_s: float = 0.0
+    """The highest arrival rate seen, fading over an hour."""
+    launches: tuple[Launch, ...] = ()
+    """Oldest first."""
+    ready: tuple[BootSamples, ...] = ()
+    """Instances of the oldest launch that are ready while others of it still boot."""
+    boots: tuple[BootSamples, ...] = ()
+    """Boot times measured so far, shortest first."""
+    surplus_since_s: float | None = None
+    """Since when the fleet has had more instances than needed; None where it has not."""
+    unreachable_logged_s: float | None = None
+    """When the log last said that the promise cannot be kept from zero instances."""
