@@ -1,13 +1,14 @@
 """Which instances boot, since when, and when they are expected to be ready.
 
-AWS shows how many instances boot, not since when and never until when. Launches are remembered by tick, the
-oldest is taken to be ready first, and a launch teaches its boot times only once all of it is ready: its fast
-instances are seen first and would bias the estimate.
+AWS shows how many instances boot, not since when and never until when. Launches are remembered by tick, and the
+oldest instance is taken to be ready first. Of launches that overlap, the fast instances are seen first and
+would bias the estimate: boot times count only once every launch that booted beside them is ready, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 from sluice.core.deadline.state import BootSamples, EngineState, Launch
@@ -17,47 +18,55 @@ PRIOR_WEIGHT = 4.0
 MAX_WEIGHT = 200.0
 """Measured boots that count; older ones fade."""
 RESOLUTION_S = 5.0
-"""Boot times are rounded up to this, in seconds, so that a few samples describe them."""
+"""Boot times are rounded to this, in seconds, so that a few samples describe them."""
 QUANTILES = 8
 """A boot time is one of this many equally likely values."""
 LOST_AFTER = 2.0
 """An instance that has booted this many times longer than the slowest quantile is not waited for."""
 
 
-def booting_launches(state: EngineState, now_s: float, *, booting: int, running: int) -> BootRecord:
-    """The launches that still boot, given how many instances boot and run now.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Booting:
+    """What one reading shows of the instances that boot."""
 
-    Instances that run now and did not before were the oldest of those that booted. What neither runs nor boots
-    was refused or ended: the newest. What boots beyond the launches was launched just now.
+    launches: tuple[Launch, ...]
+    """Those that still boot, oldest first."""
+    ready: tuple[BootSamples, ...] = ()
+    """Boot times that do not count yet."""
+    ready_since_s: float | None = None
+    """When the first of them was ready."""
+    complete: tuple[BootSamples, ...] = ()
+    """Boot times that count from now on."""
+
+
+def booting_launches(state: EngineState, now_s: float, *, booting: int, refused: int) -> Booting:
+    """The launches that still boot, given how many instances boot now.
+
+    `refused` are instances that are asked for and that AWS has not launched: they can only be of the launch of
+    the previous tick. Whatever else boots no more is ready, the oldest first. What boots beyond the known
+    launches was launched just now.
     """
-    ready = max(0, min(running - state.running, sum(one.instances for one in state.launches)))
-    launches, finished = list(state.launches), list(state.ready)
-    complete: list[BootSamples] = []
-    while ready:
-        oldest = launches[0]
-        took = min(ready, oldest.instances)
-        finished.append(BootSamples(boot_s=now_s - oldest.at_s, weight=took))
-        ready -= took
-        if took == oldest.instances:
-            launches.pop(0)
-            complete, finished = complete + finished, []
-        else:
-            launches[0] = Launch(at_s=oldest.at_s, instances=oldest.instances - took)
-    surplus = sum(one.instances for one in launches) - booting
-    while surplus > 0:
+    launches, ready, since_s = list(state.launches), list(state.ready), state.ready_since_s
+    if launches and launches[-1].at_s == state.read_s:
         newest = launches.pop()
-        if newest.instances > surplus:
-            launches.append(Launch(at_s=newest.at_s, instances=newest.instances - surplus))
-        surplus -= newest.instances
-    if surplus < 0:
-        launches.append(Launch(at_s=now_s, instances=-surplus))
-    if not launches:
-        complete, finished = complete + finished, []
-    return tuple(launches), tuple(finished), tuple(complete)
-
-
-BootRecord = tuple[tuple[Launch, ...], tuple[BootSamples, ...], tuple[BootSamples, ...]]
-"""Launches that boot; ready instances of the oldest of them; boot times of launches that are ready in full."""
+        if newest.instances > refused:
+            launches.append(Launch(at_s=newest.at_s, instances=newest.instances - refused))
+    finished = sum(one.instances for one in launches) - booting
+    while finished > 0:
+        oldest = launches.pop(0)
+        took = min(finished, oldest.instances)
+        ready.append(BootSamples(boot_s=now_s - oldest.at_s, weight=took))
+        finished -= took
+        if took < oldest.instances:
+            launches.insert(0, Launch(at_s=oldest.at_s, instances=oldest.instances - took))
+    if finished < 0:
+        launches.append(Launch(at_s=now_s, instances=-finished))
+    if not ready:
+        return Booting(launches=tuple(launches))
+    since_s = now_s if since_s is None else since_s
+    if not launches or launches[0].at_s > since_s:
+        return Booting(launches=tuple(launches), complete=tuple(ready))
+    return Booting(launches=tuple(launches), ready=with_samples((), ready), ready_since_s=since_s)
 
 
 def with_samples(boots: Sequence[BootSamples], complete: Sequence[BootSamples]) -> tuple[BootSamples, ...]:
@@ -69,7 +78,7 @@ def with_samples(boots: Sequence[BootSamples], complete: Sequence[BootSamples]) 
     fade = min(1.0, max(MAX_WEIGHT - new, 0.0) / old) if old else 0.0
     weights: dict[float, float] = {}
     for one, factor in [*((one, fade) for one in boots), *((one, 1.0) for one in complete)]:
-        boot_s = -(-one.boot_s // RESOLUTION_S) * RESOLUTION_S
+        boot_s = round(one.boot_s / RESOLUTION_S) * RESOLUTION_S
         weights[boot_s] = weights.get(boot_s, 0.0) + one.weight * factor
     return tuple(
         BootSamples(boot_s=boot_s, weight=weight)

@@ -108,31 +108,32 @@ def next_state(
     launched just now: whatever older ones need was launched by earlier ticks.
     """
     now_s, booting = tick.now_s, booting_instances(capacity)
+    refused = max(0, capacity.desired - capacity.running - booting)
     if state is None:
         state = EngineState(
-            tick_s=tick.scheduled_s, since_s=now_s, read_s=now_s, backlog=backlog, running=capacity.running
+            tick_s=tick.scheduled_s, since_s=now_s, read_s=now_s, backlog=backlog
         )
         newest, deficit = Arrivals(until_s=now_s, elapsed_s=0.0, messages=0.0), 0.0
         recent: tuple[Arrivals, ...] = ()
     else:
         newest, deficit = arrivals_since(state, now_s, backlog, tick.processing.mean_s)
         recent = recent_arrivals(state.recent, newest)
-    launches, ready, complete = booting_launches(state, now_s, booting=booting, running=capacity.running)
+    boots = booting_launches(state, now_s, booting=booting, refused=refused)
     return replace(
         state,
         tick_s=tick.scheduled_s,
         read_s=now_s,
         backlog=backlog,
-        running=capacity.running,
         deficit=deficit,
         recent=recent,
         waiting=still_waiting(
             state.waiting, newest, backlog.visible + backlog.delayed, deadline.promise_s
         ),
         peak_per_s=faded_peak_per_s(state.peak_per_s, rate_per_s(recent), newest.elapsed_s),
-        launches=launches,
-        ready=ready,
-        boots=with_samples(state.boots, complete),
+        launches=boots.launches,
+        ready=boots.ready,
+        ready_since_s=boots.ready_since_s,
+        boots=with_samples(state.boots, boots.complete),
     )
 
 

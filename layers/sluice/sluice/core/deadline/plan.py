@@ -18,6 +18,11 @@ MIN_WORK_SHARE = 0.1
 
 Otherwise the number of instances that could still save them would be unbounded.
 """
+SPREAD_WEIGHT = 0.5
+"""Standard deviations of the messages started that the plan keeps in reserve.
+
+Slots that start n messages on average start n +- variation x sqrt(n) (renewal theory, for many messages).
+"""
 ROUNDING = 1e-9
 
 
@@ -80,7 +85,7 @@ def fewest_launches(
     for cohort in cohorts:
         waiting += cohort.messages
         moment_s = max(cohort.due_s, earliest_s)
-        missing = waiting + variation * math.sqrt(waiting) - ready.starts_by(moment_s)
+        missing = waiting + SPREAD_WEIGHT * variation * math.sqrt(waiting) - ready.starts_by(moment_s)
         if missing <= ROUNDING:
             continue
         each = sum(count * _starts(moment_s - ready_s, mean_s) for ready_s, count in launch)

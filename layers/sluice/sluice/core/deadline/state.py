@@ -53,7 +53,6 @@ class EngineState:
     read_s: float
     """When the tick read the queue and the fleet."""
     backlog: Backlog
-    running: int
     deficit: float = 0.0
     """Messages by which earlier arrivals were estimated too high, as a number <= 0."""
     recent: tuple[Arrivals, ...] = ()
@@ -65,7 +64,9 @@ class EngineState:
     launches: tuple[Launch, ...] = ()
     """Oldest first."""
     ready: tuple[BootSamples, ...] = ()
-    """Instances of the oldest launch that are ready while others of it still boot."""
+    """Boot times that do not count yet: launches that booted beside them still boot."""
+    ready_since_s: float | None = None
+    """When the first of `ready` was ready."""
     boots: tuple[BootSamples, ...] = ()
     """Boot times measured so far, shortest first."""
     surplus_since_s: float | None = None
