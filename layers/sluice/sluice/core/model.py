@@ -386,6 +386,7 @@ class Reason(StrEnum):
     BEYOND_MESSAGE_GROUPS = "more instances run than message groups are in flight"
 
     STARTS_LATE = "messages would start late"
+    AT_MAXIMUM = "messages wait, and the fleet is at its maximum"
     STARTS_IN_TIME = "every waiting message starts in time"
     SURPLUS = "fewer instances suffice"
     ALL_NEEDED = "every instance is needed"

@@ -75,7 +75,7 @@ def decide_scale(
         tick=tick,
     )
     if backlog.visible or backlog.delayed:
-        wanted, reason, detail = _while_messages_wait(plan)
+        wanted, reason, detail = _while_messages_wait(plan, bounds)
     else:
         wanted, reason, detail = _while_none_waits(plan, bounds)
         lowered = reason in (Reason.SURPLUS, Reason.SURPLUS_TOO_NEW)
@@ -180,10 +180,12 @@ Wanted = tuple[int | None, Reason, str]
 """Instances, None to leave the fleet as it is; why; with which numbers."""
 
 
-def _while_messages_wait(plan: _Plan) -> Wanted:
-    shortage, oldest_s = _shortage(plan), plan.tick.now_s - plan.after.waiting[0].since_s
-    waiting = plan.backlog.visible + plan.backlog.delayed
-    text = f"{waiting} wait, the oldest up to {oldest_s:.0f} s"
+def _while_messages_wait(plan: _Plan, bounds: Bounds) -> Wanted:
+    oldest_s = plan.tick.now_s - plan.after.waiting[0].since_s
+    text = f"{plan.backlog.visible + plan.backlog.delayed} wait, the oldest up to {oldest_s:.0f} s"
+    if plan.launched >= bounds.max:
+        return None, Reason.AT_MAXIMUM, text
+    shortage = _shortage(plan)
     if shortage is None:
         return None, Reason.STARTS_IN_TIME, text
     age_s = plan.tick.now_s - shortage.cohort.since_s
