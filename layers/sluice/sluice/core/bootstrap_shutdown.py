@@ -14,12 +14,9 @@ from sluice.core.bounds import (
     effective_bounds,
     instances_for,
 )
-from sluice.core.capacity_units import why_not_served
 from sluice.core.emptiness import why_not_proven_empty
+from sluice.core.holds import blocked_by, both_bounds, why_unserved
 from sluice.core.model import (
-    DYNAMIC_SCALING_IN_SUSPENDED,
-    DYNAMIC_SCALING_OUT_SUSPENDED,
-    Backlog,
     Capacity,
     Decision,
     Kind,
@@ -31,7 +28,6 @@ from sluice.core.model import (
     Workload,
 )
 
-SUSPENDED_BY_MODE = frozenset({DYNAMIC_SCALING_OUT_SUSPENDED, DYNAMIC_SCALING_IN_SUSPENDED})
 STUCK_AFTER = timedelta(hours=1)
 """A deployment this old does not end by itself: the whole fleet is billed until an operator acts."""
 
@@ -52,21 +48,21 @@ def decide_bootstrap(
     if workload.mode is Mode.PAUSED:
         return hold(Reason.PAUSED)
     if isinstance(backlog, Unknown) or isinstance(capacity, Unknown) or capacity.unsupported_units:
-        return hold(*_why_unserved(workload, backlog, capacity))
+        return hold(*why_unserved(workload, backlog, capacity))
     if capacity.desired > 0:
         return hold(Reason.AWAKE)
     if backlog.visible == 0:
         return hold(Reason.NO_WORK)
-    if blocked := _blocked_by(workload, capacity.scale_out_blocked_by):
+    if blocked := blocked_by(workload, capacity.scale_out_blocked_by):
         return hold(Reason.HELD, blocked)
     bounds, differences = effective_bounds(workload, capacity)
     if bounds is None:
-        return hold(Reason.BOUNDS_DISJOINT, _both_bounds(workload, capacity))
+        return hold(Reason.BOUNDS_DISJOINT, both_bounds(workload, capacity))
     size = workload.bootstrap_instances
     wanted = instances_for(backlog.total, target_per_instance) if size is None else size
     desired, clamps = clamp(wanted, bounds)
     if desired == 0:
-        return hold(Reason.NO_ROOM, _both_bounds(workload, capacity))
+        return hold(Reason.NO_ROOM, both_bounds(workload, capacity))
     return Decision(
         workload=workload.name,
         kind=Kind.BOOTSTRAP,
@@ -100,15 +96,15 @@ def decide_shutdown(
     if workload.mode is Mode.PAUSED:
         return hold(Reason.PAUSED)
     if isinstance(backlog, Unknown) or isinstance(capacity, Unknown) or capacity.unsupported_units:
-        return hold(*_why_unserved(workload, backlog, capacity))
+        return hold(*why_unserved(workload, backlog, capacity))
     bounds, differences = effective_bounds(workload, capacity)
     if bounds is None:
-        return hold(Reason.BOUNDS_DISJOINT, _both_bounds(workload, capacity))
+        return hold(Reason.BOUNDS_DISJOINT, both_bounds(workload, capacity))
     if capacity.desired <= bounds.min:
         return hold(Reason.AT_MINIMUM)
     if backlog.total > 0:
         return hold(Reason.NOT_EMPTY)
-    if blocked := _blocked_by(workload, capacity.scale_in_blocked_by):
+    if blocked := blocked_by(workload, capacity.scale_in_blocked_by):
         return hold(*_held_scale_in(blocked, capacity, proof_end_minutes[0]))
     if isinstance(published, Unknown):
         return hold(Reason.UNKNOWN_READING, published.reason)
@@ -152,32 +148,9 @@ def _hold(
     )
 
 
-def _why_unserved(
-    workload: Workload, backlog: Backlog | Unknown, capacity: Capacity | Unknown
-) -> tuple[Reason, str]:
-    if isinstance(backlog, Unknown) or isinstance(capacity, Unknown):
-        return Reason.UNKNOWN_READING, _unknowns(backlog, capacity)
-    return Reason.INSTANCE_WEIGHTS, why_not_served(workload, capacity)
-
-
-def _blocked_by(workload: Workload, blocks: tuple[str, ...]) -> str:
-    """What blocks a direction. A suspension by the stack itself, in mode observe, does not count."""
-    own = SUSPENDED_BY_MODE if workload.mode is Mode.OBSERVE else frozenset()
-    return ", ".join(block for block in blocks if block not in own)
-
-
 def _held_scale_in(blocked: str, capacity: Capacity, newest: datetime) -> tuple[Reason, str]:
     since = capacity.deploying_since
     if since is None or newest - since <= STUCK_AFTER:
         return Reason.HELD, blocked
     minutes = (newest - since) // timedelta(minutes=1)
     return Reason.DEPLOYMENT_STUCK, f"{blocked}, since {since:%Y-%m-%d %H:%M} UTC, for {minutes} min"
-
-
-def _unknowns(backlog: Backlog | Unknown, capacity: Capacity | Unknown) -> str:
-    return "; ".join(reading.reason for reading in (backlog, capacity) if isinstance(reading, Unknown))
-
-
-def _both_bounds(workload: Workload, capacity: Capacity) -> str:
-    document, fleet = workload.bounds, capacity.bounds or workload.bounds
-    return f"document {document.min}..{document.max}, fleet {fleet.min}..{fleet.max}"

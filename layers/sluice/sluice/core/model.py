@@ -391,6 +391,8 @@ class Reason(StrEnum):
     SURPLUS = "fewer instances suffice"
     ALL_NEEDED = "every instance is needed"
     BOOTING = "instances boot, and none is ended meanwhile"
+    LIMITED_BY_GROUPS = "messages wait, and their groups can use no more instances"
+    PROMISE_OUT_OF_REACH = "the promise cannot be kept from zero instances"
     SURPLUS_TOO_NEW = "fewer instances suffice, but not for long enough yet"
 
     RETUNED = "the target follows the measured processing time"

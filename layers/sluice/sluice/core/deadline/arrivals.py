@@ -1,8 +1,8 @@
 """Infers arrivals from successive readings of a queue, and from them the ages of the messages that wait.
 
 Arrivals between two readings = growth of the backlog + messages finished meanwhile. The latter follow from
-Little's law: mean messages in flight x elapsed time / mean processing time. A queue is served oldest first, so
-the newest arrivals are those that still wait.
+Little's law: mean messages in flight x elapsed time / mean processing time. A queue is served oldest first,
+so the newest arrivals are those that still wait.
 """
 
 from __future__ import annotations
@@ -52,12 +52,13 @@ def still_waiting(
         ring[-2:] = [_merged(ring[-2], ring[-1])]
     overdue = 0
     while (
-        overdue + 1 < len(ring)
-        and ring[overdue + 1].until_s <= newest.until_s - promise_s - OVERDUE_MEMORY_S
+        overdue + 1 < len(ring) and ring[overdue + 1].until_s <= newest.until_s - promise_s - OVERDUE_MEMORY_S
     ):
         overdue += 1
     if overdue:
-        ring[: overdue + 1] = [_merged(ring[0], ring[overdue], sum(one.messages for one in ring[: overdue + 1]))]
+        ring[: overdue + 1] = [
+            _merged(ring[0], ring[overdue], sum(one.messages for one in ring[: overdue + 1]))
+        ]
     uncovered, first = waiting, len(ring)
     while uncovered > 0 and first:
         first -= 1

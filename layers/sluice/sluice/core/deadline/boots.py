@@ -1,8 +1,8 @@
 """Which instances boot, since when, and when they are expected to be ready.
 
-AWS shows how many instances boot, not since when and never until when. Launches are remembered by tick, and the
-oldest instance is taken to be ready first. Of launches that overlap, the fast instances are seen first and
-would bias the estimate: boot times count only once every launch that booted beside them is ready, too.
+AWS shows how many instances boot, not since when and never until when. Launches are remembered by tick, and
+the oldest instance is taken to be ready first. Of launches that overlap, the fast instances are seen first
+and would bias the estimate: boot times count only once every launch that booted beside them is ready, too.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class Booting:
 def booting_launches(state: EngineState, now_s: float, *, booting: int, refused: int) -> Booting:
     """The launches that still boot, given how many instances boot now.
 
-    `refused` are instances that are asked for and that AWS has not launched: they can only be of the launch of
-    the previous tick. Whatever else boots no more is ready, the oldest first. What boots beyond the known
+    `refused` are instances that are asked for and that AWS has not launched: they can only be of the launch
+    of the previous tick. Whatever else boots no more is ready, the oldest first. What boots beyond the known
     launches was launched just now.
     """
     launches, ready, since_s = list(state.launches), list(state.ready), state.ready_since_s
@@ -92,7 +92,8 @@ def quantiles_s(boots: tuple[BootSamples, ...], prior_s: float) -> tuple[float, 
     """QUANTILES equally likely boot times in seconds, shortest first; `prior_s` is the document's."""
     known = sorted([*((one.boot_s, one.weight) for one in boots), (prior_s, PRIOR_WEIGHT)])
     total = sum(weight for _, weight in known)
-    values, covered = [], 0.0
+    values: list[float] = []
+    covered = 0.0
     for boot_s, weight in known:
         covered += weight
         while len(values) < QUANTILES and (2 * len(values) + 1) * total <= 2 * QUANTILES * covered:

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 FIRST_START = 0.5
 """Messages that an idle slot starts in advance of a busy one, on average."""
 MIN_WORK_SHARE = 0.1
-"""Messages that are late in any case are due this share of the promise after an instance launched now is ready.
+"""Messages that are late in any case are due this share of the promise after an instance launched now is
+ready.
 
 Otherwise the number of instances that could still save them would be unbounded.
 """

@@ -36,10 +36,22 @@ class Launch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootSamples:
-    """This many instances took `boot_s` seconds from launch to ready; `weight` fades with newer samples."""
+    """`weight` instances took `boot_s` seconds from launch to ready; weights fade as newer samples come."""
 
     boot_s: float
     weight: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Groups:
+    """What is known of the message groups of a FIFO queue."""
+
+    in_flight: float = 0.0
+    """The most messages in flight, fading over an hour."""
+    was_idle: bool = False
+    """Whether an instance was idle at the last reading while messages waited."""
+    limited_until_s: float = 0.0
+    """Until when the groups in flight are taken to be all there are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +65,8 @@ class EngineState:
     read_s: float
     """When the tick read the queue and the fleet."""
     backlog: Backlog
+    desired: int
+    """The desired count that this tick asked for."""
     deficit: float = 0.0
     """Messages by which earlier arrivals were estimated too high, as a number <= 0."""
     recent: tuple[Arrivals, ...] = ()
@@ -69,7 +83,9 @@ class EngineState:
     """When the first of `ready` was ready."""
     boots: tuple[BootSamples, ...] = ()
     """Boot times measured so far, shortest first."""
+    groups: Groups | None = None
+    """None for a standard queue."""
     surplus_since_s: float | None = None
     """Since when the fleet has had more instances than needed; None where it has not."""
-    unreachable_logged_s: float | None = None
+    out_of_reach_logged_s: float | None = None
     """When the log last said that the promise cannot be kept from zero instances."""

@@ -1,0 +1,167 @@
+"""The engine's memory as bytes, under 1 KB for a promise and a boot of 300 s, and back.
+
+Times are whole tenths of a second before the reading, and messages are tenths as well; JSON, compressed.
+Whatever cannot be trusted raises ValueError with the reason: a truncated text, another version, a number that
+is not finite or is negative, a time after the reading.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from typing import Any
+
+from sluice.core.deadline.state import Arrivals, BootSamples, EngineState, Groups, Launch
+from sluice.core.model import Backlog
+
+VERSION = 1
+MAX_DECODED_BYTES = 64 * 1024
+TENTHS = 10
+
+
+def encoded(state: EngineState) -> bytes:
+    """The state, compressed; `decoded` gives it back to a tenth of a second and of a message."""
+    read_s = state.read_s
+
+    def ago(moment_s: float | None) -> int | None:
+        return None if moment_s is None else _tenths(read_s - moment_s)
+
+    def arrivals(ring: tuple[Arrivals, ...]) -> list[int]:
+        # Each interval begins where the previous one ended, so the last end and the lengths say it all.
+        return [number for one in ring for number in (_tenths(one.elapsed_s), _tenths(one.messages))]
+
+    def samples(boots: tuple[BootSamples, ...]) -> list[int]:
+        return [number for one in boots for number in (_tenths(one.boot_s), _tenths(one.weight))]
+
+    fields: dict[str, Any] = {
+        "v": VERSION,
+        "tick": _tenths(state.tick_s),
+        "read": _tenths(read_s),
+        "since": ago(state.since_s),
+        "queue": [state.backlog.visible, state.backlog.in_flight, state.backlog.delayed],
+        "desired": state.desired,
+        "deficit": _tenths(-state.deficit),
+        "recent": arrivals(state.recent),
+        "waiting": arrivals(state.waiting),
+        "peak": state.peak_per_s,
+        "launches": [number for one in state.launches for number in (ago(one.at_s), one.instances)],
+        "ready": samples(state.ready),
+        "ready_since": ago(state.ready_since_s),
+        "boots": samples(state.boots),
+        "surplus_since": ago(state.surplus_since_s),
+        "logged": ago(state.out_of_reach_logged_s),
+    }
+    if state.groups is not None:
+        fields["groups"] = [
+            state.groups.in_flight,
+            state.groups.was_idle,
+            _tenths(max(0.0, state.groups.limited_until_s - read_s)),
+        ]
+    return zlib.compress(json.dumps(fields, separators=(",", ":"), allow_nan=False).encode(), 9)
+
+
+def decoded(data: bytes) -> EngineState:
+    """The state that `encoded` wrote; ValueError with the reason for anything else."""
+    fields = _fields(data)
+    if (version := fields.get("v")) != VERSION:
+        raise ValueError(f"version {version!r}, and this release reads {VERSION}")
+    try:
+        return _state(fields)
+    except (KeyError, TypeError, IndexError) as wrong:
+        raise ValueError(f"{type(wrong).__name__}: {wrong}") from wrong
+
+
+def _fields(data: bytes) -> dict[str, Any]:
+    try:
+        stream = zlib.decompressobj()
+        text = stream.decompress(data, MAX_DECODED_BYTES)
+        if not stream.eof:
+            raise ValueError("truncated, or longer than any state")
+        fields = json.loads(text, parse_constant=_refused)
+    except (zlib.error, UnicodeDecodeError, RecursionError) as wrong:
+        raise ValueError(str(wrong)) from wrong
+    if not isinstance(fields, dict):
+        raise ValueError(f"no object: {fields!r:.40}")
+    return fields
+
+
+def _state(fields: dict[str, Any]) -> EngineState:
+    read_s = _number(fields["read"]) / TENTHS
+
+    def moment(ago: object) -> float:
+        return read_s - _number(ago) / TENTHS
+
+    def optional(ago: object) -> float | None:
+        return None if ago is None else moment(ago)
+
+    visible, in_flight, delayed = (_count(one) for one in fields["queue"])
+    groups = None
+    if "groups" in fields:
+        most, was_idle, limited = fields["groups"]
+        groups = Groups(
+            in_flight=_number(most),
+            was_idle=bool(was_idle),
+            limited_until_s=read_s + _number(limited) / TENTHS,
+        )
+    return EngineState(
+        tick_s=_number(fields["tick"]) / TENTHS,
+        since_s=moment(fields["since"]),
+        read_s=read_s,
+        backlog=Backlog(visible=visible, in_flight=in_flight, delayed=delayed),
+        desired=_count(fields["desired"]),
+        deficit=-_number(fields["deficit"]) / TENTHS,
+        recent=_arrivals(fields["recent"], read_s),
+        waiting=_arrivals(fields["waiting"], read_s),
+        peak_per_s=_number(fields["peak"]),
+        launches=tuple(
+            Launch(at_s=moment(ago), instances=_count(instances))
+            for ago, instances in _pairs(fields["launches"])
+        ),
+        ready=_samples(fields["ready"]),
+        ready_since_s=optional(fields["ready_since"]),
+        boots=_samples(fields["boots"]),
+        groups=groups,
+        surplus_since_s=optional(fields["surplus_since"]),
+        out_of_reach_logged_s=optional(fields["logged"]),
+    )
+
+
+def _arrivals(numbers: list[Any], until_s: float) -> tuple[Arrivals, ...]:
+    ring = []
+    for elapsed, messages in reversed(_pairs(numbers)):
+        elapsed_s = _number(elapsed) / TENTHS
+        ring.append(Arrivals(until_s=until_s, elapsed_s=elapsed_s, messages=_number(messages) / TENTHS))
+        until_s -= elapsed_s
+    return tuple(reversed(ring))
+
+
+def _samples(numbers: list[Any]) -> tuple[BootSamples, ...]:
+    return tuple(
+        BootSamples(boot_s=_number(boot) / TENTHS, weight=_number(weight) / TENTHS)
+        for boot, weight in _pairs(numbers)
+    )
+
+
+def _pairs(numbers: list[Any]) -> list[tuple[Any, Any]]:
+    return list(zip(numbers[::2], numbers[1::2], strict=True))
+
+
+def _tenths(value: float) -> int:
+    return round(value * TENTHS)
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+        raise ValueError(f"{value!r} is no finite number from 0")
+    return float(value)
+
+
+def _count(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"{value!r} is no count")
+    return value
+
+
+def _refused(constant: str) -> float:
+    raise ValueError(f"{constant} is no number of a state")

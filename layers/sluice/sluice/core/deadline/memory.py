@@ -1,0 +1,79 @@
+"""What one reading adds to the memory of a workload."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from sluice.core.deadline.arrivals import (
+    arrivals_since,
+    faded_peak_per_s,
+    rate_per_s,
+    recent_arrivals,
+    still_waiting,
+)
+from sluice.core.deadline.boots import booting_launches, with_samples
+from sluice.core.deadline.groups import next_groups
+from sluice.core.deadline.plan import Processing
+from sluice.core.deadline.state import Arrivals, EngineState
+from sluice.core.model import Backlog, Capacity, Deadline, Workload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tick:
+    """When a decision is made, and how long messages take by then."""
+
+    scheduled_s: float
+    """The moment that the tick is for, seconds since the epoch."""
+    now_s: float
+    """When queue and fleet were read."""
+    processing: Processing
+
+
+def next_state(
+    workload: Workload,
+    deadline: Deadline,
+    backlog: Backlog,
+    capacity: Capacity,
+    before: EngineState | None,
+    tick: Tick,
+) -> EngineState:
+    """The memory after this reading.
+
+    Without a memory the waiting messages are taken to have arrived just now, and the booting instances to
+    have been launched just now: earlier ticks have launched what older messages need.
+    """
+    now_s, booting = tick.now_s, booting_instances(capacity)
+    state = before or EngineState(
+        tick_s=tick.scheduled_s, since_s=now_s, read_s=now_s, backlog=backlog, desired=capacity.desired
+    )
+    newest, deficit = Arrivals(until_s=now_s, elapsed_s=0.0, messages=0.0), 0.0
+    recent: tuple[Arrivals, ...] = ()
+    if before is not None:
+        newest, deficit = arrivals_since(state, now_s, backlog, tick.processing.mean_s)
+        recent = recent_arrivals(state.recent, newest)
+    # What AWS has not launched, and what never came into effect as the call to AWS failed.
+    refused = max(0, capacity.desired - capacity.running - booting) + max(0, state.desired - capacity.desired)
+    boots = booting_launches(state, now_s, booting=booting, refused=refused)
+    return replace(
+        state,
+        tick_s=tick.scheduled_s,
+        read_s=now_s,
+        backlog=backlog,
+        desired=capacity.desired,
+        deficit=deficit,
+        recent=recent,
+        waiting=still_waiting(state.waiting, newest, backlog.visible + backlog.delayed, deadline.promise_s),
+        peak_per_s=faded_peak_per_s(state.peak_per_s, rate_per_s(recent), newest.elapsed_s),
+        launches=boots.launches,
+        ready=boots.ready,
+        ready_since_s=boots.ready_since_s,
+        boots=with_samples(state.boots, boots.complete),
+        groups=next_groups(workload, backlog, capacity, state, now_s) if workload.is_fifo else None,
+    )
+
+
+def booting_instances(capacity: Capacity) -> int:
+    """Instances that boot; where AWS does not say, those that are asked for and do not run."""
+    if capacity.booting is not None:
+        return capacity.booting
+    return max(0, capacity.desired - capacity.running)

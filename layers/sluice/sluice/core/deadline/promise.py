@@ -1,0 +1,22 @@
+"""Whether a promise can be kept by launches alone."""
+
+from __future__ import annotations
+
+from sluice.core.deadline.plan import MIN_WORK_SHARE
+from sluice.core.model import Deadline
+
+
+def why_out_of_reach(deadline: Deadline, boot_s: float) -> str | None:
+    """Why a message that arrives while no instance runs starts late, and the ways out; None if it does not.
+
+    `boot_s` is the mean seconds from launch to the first message.
+    """
+    work_s = MIN_WORK_SHARE * deadline.promise_s
+    needed_s = boot_s + deadline.tick_s + deadline.margin_s + work_s
+    if deadline.promise_s >= needed_s:
+        return None
+    return (
+        f"a start within {deadline.promise_s:g} s needs {needed_s:.0f} s: a boot of {boot_s:.0f} s, a tick "
+        f"of {deadline.tick_s} s, a margin of {deadline.margin_s:g} s and {work_s:.0f} s for the messages before "
+        "it. Set a minimum above zero, use a warm pool, or promise a longer latency"
+    )

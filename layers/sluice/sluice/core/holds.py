@@ -1,0 +1,42 @@
+"""Why nothing is decided for a workload, or not in one direction."""
+
+from __future__ import annotations
+
+from sluice.core.capacity_units import why_not_served
+from sluice.core.model import (
+    DYNAMIC_SCALING_IN_SUSPENDED,
+    DYNAMIC_SCALING_OUT_SUSPENDED,
+    Backlog,
+    Capacity,
+    Mode,
+    Reason,
+    Unknown,
+    Workload,
+)
+
+SUSPENDED_BY_MODE = frozenset({DYNAMIC_SCALING_OUT_SUSPENDED, DYNAMIC_SCALING_IN_SUSPENDED})
+
+
+def why_unserved(
+    workload: Workload, backlog: Backlog | Unknown, capacity: Capacity | Unknown
+) -> tuple[Reason, str]:
+    """Reason and detail where a reading is unknown, or the fleet's sizes are not counted in instances."""
+    if isinstance(backlog, Unknown) or isinstance(capacity, Unknown):
+        return Reason.UNKNOWN_READING, _unknowns(backlog, capacity)
+    return Reason.INSTANCE_WEIGHTS, why_not_served(workload, capacity)
+
+
+def blocked_by(workload: Workload, blocks: tuple[str, ...]) -> str:
+    """What blocks a direction. A suspension by the stack itself, in mode observe, does not count."""
+    own = SUSPENDED_BY_MODE if workload.mode is Mode.OBSERVE else frozenset()
+    return ", ".join(block for block in blocks if block not in own)
+
+
+def _unknowns(backlog: Backlog | Unknown, capacity: Capacity | Unknown) -> str:
+    return "; ".join(reading.reason for reading in (backlog, capacity) if isinstance(reading, Unknown))
+
+
+def both_bounds(workload: Workload, capacity: Capacity) -> str:
+    """The document's bounds and the fleet's own, for the log."""
+    document, fleet = workload.bounds, capacity.bounds or workload.bounds
+    return f"document {document.min}..{document.max}, fleet {fleet.min}..{fleet.max}"
