@@ -70,7 +70,7 @@ def booting_launches(state: EngineState, now_s: float, *, booting: int, refused:
 
 
 def with_samples(boots: Sequence[BootSamples], complete: Sequence[BootSamples]) -> tuple[BootSamples, ...]:
-    """The measured boot times with new ones; the weights of the old ones fade so that they stay MAX_WEIGHT."""
+    """The measured boot times with new ones; old ones fade, so that all weigh MAX_WEIGHT at most."""
     if not complete:
         return tuple(boots)
     new = sum(one.weight for one in complete)

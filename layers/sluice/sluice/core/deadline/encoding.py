@@ -28,8 +28,8 @@ def encoded(state: EngineState) -> bytes:
         return None if moment_s is None else _tenths(read_s - moment_s)
 
     def arrivals(ring: tuple[Arrivals, ...]) -> list[int]:
-        # Each interval begins where the previous one ended, so the last end and the lengths say it all.
-        return [number for one in ring for number in (_tenths(one.elapsed_s), _tenths(one.messages))]
+        # Each interval ends where the next one begins, the last one at the reading.
+        return [_tenths(number) for one in ring for number in (read_s - one.since_s, one.messages)]
 
     def samples(boots: tuple[BootSamples, ...]) -> list[int]:
         return [number for one in boots for number in (_tenths(one.boot_s), _tenths(one.weight))]
@@ -82,7 +82,7 @@ def _fields(data: bytes) -> dict[str, Any]:
     except (zlib.error, UnicodeDecodeError, RecursionError) as wrong:
         raise ValueError(str(wrong)) from wrong
     if not isinstance(fields, dict):
-        raise ValueError(f"no object: {fields!r:.40}")
+        raise ValueError(f"no object: {fields!r:.40}")  # noqa: TRY004 - every defect of the bytes is one error
     return fields
 
 
@@ -128,11 +128,15 @@ def _state(fields: dict[str, Any]) -> EngineState:
 
 
 def _arrivals(numbers: list[Any], until_s: float) -> tuple[Arrivals, ...]:
-    ring = []
-    for elapsed, messages in reversed(_pairs(numbers)):
-        elapsed_s = _number(elapsed) / TENTHS
-        ring.append(Arrivals(until_s=until_s, elapsed_s=elapsed_s, messages=_number(messages) / TENTHS))
-        until_s -= elapsed_s
+    read_s, ring = until_s, []
+    for ago, messages in reversed(_pairs(numbers)):
+        since_s = read_s - _number(ago) / TENTHS
+        if since_s > until_s:
+            raise ValueError("arrivals are not in the order of time")
+        ring.append(
+            Arrivals(until_s=until_s, elapsed_s=until_s - since_s, messages=_number(messages) / TENTHS)
+        )
+        until_s = since_s
     return tuple(reversed(ring))
 
 
