@@ -12,6 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from sluice.core.deadline.state import EngineState
 from sluice.core.model import (
     Backlog,
     Capacity,
@@ -176,6 +177,56 @@ class Shards(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DelayedMessage:
+    """A message that its queue delivers `delay_s` seconds after it was sent."""
+
+    body: str
+    delay_s: int
+
+
+class TickQueue(Protocol):
+    """The queue of the ticks below a minute, each delivered at its own moment."""
+
+    def send(self, messages: Mapping[str, DelayedMessage], remaining_s: RemainingS) -> Mapping[str, str]:
+        """Send every message, keyed by its name; returns those not sent, with the reason."""
+        ...
+
+    def registry(self, documents: Mapping[str, str]) -> Registry:
+        """The registry restricted to a tick's documents."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredState:
+    """What is stored of a workload's deadline engine.
+
+    `tick_s` is the moment of the tick that stored it, in seconds since the epoch. `state` is None, with the
+    reason in `problem`, if it cannot be used.
+    """
+
+    tick_s: float
+    state: EngineState | None
+    problem: str | None = None
+
+
+class EngineStates(Protocol):
+    """What the deadline engine remembers of each workload from one tick to the next."""
+
+    def read(
+        self, workloads: Collection[str], remaining_s: RemainingS
+    ) -> Mapping[str, StoredState | Unknown | None]:
+        """What is stored by workload name, None for nothing; what is not read in time is Unknown."""
+        ...
+
+    def write(self, workload: str, state: EngineState, *, replaces: StoredState | None) -> bool:
+        """Store the state in place of `replaces`; without it, in place of any older one.
+
+        Returns False if another invocation has stored one meanwhile.
+        """
+        ...
+
+
 class Outcome(StrEnum):
     """The outcome of a decision."""
 
@@ -204,6 +255,9 @@ class Counter(StrEnum):
     INVOCATION_FAILED = "InvocationFailed"
     EVENT_IGNORED = "EventIgnored"
     MESSAGES_SENT = "MessagesSent"
+    TICKS_QUEUED = "TicksQueued"
+    TICK_FAILED = "TickFailed"
+    STATE_REBUILT = "StateRebuilt"
 
 
 class Report(Protocol):
@@ -261,5 +315,11 @@ class Ports:
     """Workload name -> how often its retry failed in a row; lives as long as the process."""
     last_known: MutableMapping[tuple[str, str], LastKnown] = field(default_factory=dict)
     """(quantity, its source) -> the newest reading; lives as long as the process."""
+    tick_queue: TickQueue | None = None
+    """None for a function that sends no ticks below a minute."""
+    queued_ticks: MutableMapping[str, datetime] = field(default_factory=dict)
+    """Slice of the registry -> the moment up to which its ticks are queued; lives as long as the process."""
+    states: EngineStates | None = None
+    """None for a function that does not serve the deadline engine."""
     launches: Launches | None = None
     """None in a simulation, which has no launch failures to read."""

@@ -17,6 +17,6 @@ def why_out_of_reach(deadline: Deadline, boot_s: float) -> str | None:
         return None
     return (
         f"a start within {deadline.promise_s:g} s needs {needed_s:.0f} s: a boot of {boot_s:.0f} s, a tick "
-        f"of {deadline.tick_s} s, a margin of {deadline.margin_s:g} s and {work_s:.0f} s for messages before it. "
-        "Set a minimum above zero, use a warm pool, or promise a longer latency"
+        f"of {deadline.tick_s} s, a margin of {deadline.margin_s:g} s, and {work_s:.0f} s for messages "
+        "before it. Set a minimum above zero, use a warm pool, or promise a longer latency"
     )

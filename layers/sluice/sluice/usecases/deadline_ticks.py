@@ -1,0 +1,172 @@
+"""Entry point: the ticks below a minute, each for a slice of the workloads with the deadline engine."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
+
+from sluice.core.deadline.decision import Scaling, decide_scale
+from sluice.core.deadline.memory import Tick
+from sluice.core.minutes import minute_of
+from sluice.core.model import Decision, Mode, Reason, Unknown, Workload
+from sluice.errors import ConfigError, TransientError
+from sluice.events import Shard, parse_shard
+from sluice.ports import Counter, Outcome, Ports, RemainingS, Report, StoredState, first_half
+from sluice.usecases.isolation import isolated, raise_for_defects, report_if_refused
+from sluice.usecases.measured_processing import measure_processing, processing_of
+from sluice.usecases.observe import observe, registered, report_unknown
+from sluice.usecases.tick_context import NO_TIME_LEFT, TickContext
+
+STALE_AFTER = timedelta(seconds=90)
+"""A later tick has the work of one that is older."""
+FUTURE_AFTER_S = 300.0
+"""A state stored for a tick this far ahead was stored by a clock that is wrong."""
+
+
+def serve_deadline_ticks(
+    bodies: Collection[str], ports: Ports, report: Report, remaining_s: RemainingS
+) -> None:
+    """Serve the ticks that the queue delivered, the newest of each slice alone.
+
+    Raises TransientError if any failed, so that the invocation counts as failed; every tick has had its turn.
+    """
+    failed = 0
+    newest: dict[tuple[str, ...], Shard] = {}
+    for body in bodies:
+        try:
+            tick = parse_shard(body)
+        except ConfigError as bad:
+            report.failed("a tick's message", Counter.TICK_FAILED, str(bad))
+            failed += 1
+            continue
+        names = tuple(tick.documents)
+        if names not in newest or newest[names].scheduled < tick.scheduled:
+            newest[names] = tick
+    with raise_for_defects(report):
+        for tick in newest.values():
+            step = partial(_serve, tick, ports, report, remaining_s)
+            failed += not isolated(tick.name, Counter.TICK_FAILED, report, step)
+    if failed:
+        raise TransientError(f"{failed} ticks of this batch failed; the log line of each says why")
+
+
+def _serve(tick: Shard, ports: Ports, report: Report, remaining_s: RemainingS) -> None:
+    age = ports.now() - tick.scheduled
+    if abs(age) > STALE_AFTER:
+        report.event(
+            Counter.STALE_TICK, f"tick of {tick.scheduled:%H:%M:%S}, {age.total_seconds():.0f} s ago"
+        )
+        return
+    if remaining_s() <= 0:
+        raise TransientError(NO_TIME_LEFT)
+    if ports.tick_queue is not None:
+        ports = replace(ports, registry=ports.tick_queue.registry(tick.documents))
+    workloads = registered(ports, report, remaining_s).workloads
+    scale_by_deadline(tick.scheduled, workloads, ports, report, remaining_s)
+
+
+def scale_by_deadline(
+    moment: datetime, workloads: Collection[Workload], ports: Ports, report: Report, remaining_s: RemainingS
+) -> None:
+    """Decide and set the size of each workload with the deadline engine, for the tick of this moment."""
+    served = {
+        workload.name: workload
+        for workload in workloads
+        if workload.deadline is not None and workload.mode is not Mode.PAUSED
+    }
+    stored = _stored(served, moment, ports, report, first_half(remaining_s))
+    served = {name: workload for name, workload in served.items() if name in stored}
+    context = TickContext(
+        minute=minute_of(moment),
+        workloads=served,
+        observed=observe(ports, list(served.values()), remaining_s),
+        ports=ports,
+        report=report,
+        remaining_s=remaining_s,
+    )
+    for name in served:
+        step = partial(_scale, name, moment, stored[name], context)
+        isolated(name, Counter.ACTION_FAILED, report, step)
+    measure_processing(context)
+
+
+def _stored(
+    served: Mapping[str, Workload], moment: datetime, ports: Ports, report: Report, remaining_s: RemainingS
+) -> dict[str, StoredState | None]:
+    """The state of each workload whose tick is still to be served; one that cannot be used is logged once."""
+    if ports.states is None:
+        raise ConfigError(
+            "this function knows no table of the deadline engine's states: template.yaml sets "
+            "SLUICE_STATE_TABLE for deadline_tick"
+        )
+    usable: dict[str, StoredState | None] = {}
+    for name, found in ports.states.read(list(served), remaining_s).items():
+        if isinstance(found, Unknown):
+            report_unknown(name, [found], report)
+            usable[name] = None
+        elif found is None:
+            usable[name] = None
+        elif (ahead_s := found.tick_s - ports.now().timestamp()) > FUTURE_AFTER_S:
+            problem = f"stored for a tick {ahead_s:.0f} s in the future"
+            usable[name] = replace(found, state=None, problem=problem)
+        elif found.tick_s < moment.timestamp():
+            usable[name] = found
+    for name, state in usable.items():
+        if state is not None and state.problem:
+            report.failed(
+                name, Counter.STATE_REBUILT, f"the engine's state is rebuilt, as it is {state.problem}"
+            )
+    return usable
+
+
+def _scale(name: str, moment: datetime, stored: StoredState | None, context: TickContext) -> None:
+    """Decide, remember, act. Remembering comes first: only one invocation of a tick succeeds, and it acts."""
+    workload, ports, report = context.workloads[name], context.ports, context.report
+    scaling = _decided(workload, moment, stored, context)
+    if scaling.decision.reason is Reason.UNKNOWN_READING:
+        report.decided(scaling.decision, Outcome.HELD)
+        observation = context.observed[name]
+        unknown = [one for one in (observation.backlog, observation.capacity) if isinstance(one, Unknown)]
+        report_unknown(name, unknown, report)
+        return
+    if scaling.decision.desired is not None and workload.mode is Mode.ACTIVE:
+        # Its stack may have changed or paused it since the tick was queued.
+        current = ports.registry.one(name, context.remaining_s)
+        if current.deadline is None or (current.fleet, current.queue_url) != (
+            workload.fleet,
+            workload.queue_url,
+        ):
+            return  # what was observed is no longer this workload's
+        if current != workload:
+            workload, scaling = current, _decided(current, moment, stored, context)
+    if ports.states is None or scaling.state is None:
+        return
+    if not ports.states.write(name, scaling.state, replaces=stored):
+        return  # another invocation has served this tick
+    if scaling.warning is not None:
+        report.decided(scaling.warning, Outcome.HELD)
+    _act(workload, scaling.decision, moment, context)
+
+
+def _decided(
+    workload: Workload, moment: datetime, stored: StoredState | None, context: TickContext
+) -> Scaling:
+    ports, state = context.ports, stored.state if stored else None
+    tick = Tick(
+        scheduled_s=moment.timestamp(),
+        now_s=ports.now().timestamp(),
+        processing=processing_of(workload, ports),
+    )
+    return decide_scale(workload, context.observed[workload.name], state, tick)
+
+
+def _act(workload: Workload, decision: Decision, moment: datetime, context: TickContext) -> None:
+    """Set the desired count, and log it; a decision that changes nothing is logged once a minute."""
+    if decision.desired is not None and workload.mode is Mode.ACTIVE:
+        with report_if_refused(decision, context.report):
+            context.ports.fleets.set_desired(workload.fleet, decision.desired)
+        context.report.decided(decision, Outcome.ACTED)
+    elif workload.deadline and moment - minute_of(moment) < timedelta(seconds=workload.deadline.tick_s):
+        context.report.decided(decision, Outcome.HELD if decision.desired is None else Outcome.OBSERVED)
