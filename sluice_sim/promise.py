@@ -20,9 +20,11 @@ KEPT_SHARE = 0.99
 def promise_s(workload: Workload, processing_s: float, concurrency: float) -> float:
     """Seconds within which a message shall start, unless another promise is given.
 
-    For a dynamic target, the acceptable latency. For a static target, the time in which one instance
-    processes its target: target x processing time / concurrency.
+    For the deadline engine it is the engine's, for a dynamic target the acceptable latency. For a static
+    target it is the time in which one instance processes its target: target x processing time / concurrency.
     """
+    if workload.deadline is not None:
+        return workload.deadline.promise_s
     if isinstance(workload.target, DynamicTarget):
         return workload.target.acceptable_latency_s
     return workload.target.messages_per_instance * processing_s / concurrency

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sluice.core.model import AutoScalingGroup, DynamicTarget, Workload
+from sluice.core.model import AutoScalingGroup, Deadline, DynamicTarget, Workload
 from sluice.document import parsing
 from sluice_sim import template
 from sluice_sim.account import ACCOUNT_ID, REGION, arn, identity
@@ -164,6 +164,8 @@ def document_parameters(text: str, *, what: str) -> dict[str, str]:
         "ArrivalMargin": _text(tracking.arrival_margin),
         **({"ProcessingSeconds": _text(tracking.processing_s)} if tracking.processing_s else {}),
     }
+    if workload.deadline is not None:
+        parameters |= _deadline_parameters(workload.deadline)
     if not isinstance(target, DynamicTarget):
         return parameters | {
             "TargetType": "static",
@@ -171,7 +173,9 @@ def document_parameters(text: str, *, what: str) -> dict[str, str]:
         }
     return parameters | {
         "TargetType": "dynamic",
-        "AcceptableLatencySeconds": _text(target.acceptable_latency_s),
+        "AcceptableLatencySeconds": _text(target.acceptable_latency_s)
+        if workload.deadline is None
+        else _text(workload.deadline.promise_s),
         "DurationStatistic": target.statistic,
         "MinMessagesPerInstance": _text(target.min_messages_per_instance),
         "MaxMessagesPerInstance": _text(target.max_messages_per_instance),
@@ -179,6 +183,18 @@ def document_parameters(text: str, *, what: str) -> dict[str, str]:
         "DeadbandRatio": _text(target.deadband_ratio),
         "MaxFactorPerRetune": _text(target.max_factor_per_retune),
         "MinSamples": str(target.min_samples),
+    }
+
+
+def _deadline_parameters(deadline: Deadline) -> dict[str, str]:
+    return {
+        "Scaling": "deadline",
+        "AcceptableLatencySeconds": _text(deadline.promise_s),
+        "PromisePercent": _text(deadline.promise_percent),
+        "TickSeconds": str(deadline.tick_s),
+        "BootSeconds": _text(deadline.boot_s),
+        "MarginSeconds": _text(deadline.margin_s),
+        "BusyInstances": deadline.busy_instances.value,
     }
 
 

@@ -181,7 +181,7 @@ class Deadline:
 
     promise_s: float
     """Seconds from a message's arrival within which it starts."""
-    percent: float = 99
+    promise_percent: float = 99
     """Share of the messages, in percent, for which the promise is kept."""
     tick_s: int = 10
     boot_s: float = 180

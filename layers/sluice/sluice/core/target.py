@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from datetime import datetime
 
+from sluice.core.deadline.promise import messages_in_time
 from sluice.core.model import (
     Durations,
     DynamicTarget,
@@ -26,8 +27,15 @@ SAME_TARGET = 1e-6
 
 
 def initial_target(workload: Workload) -> float:
-    """The target that the workload's stack created the policy with, in messages per instance."""
+    """The target that the workload's stack created the policy with, in messages per instance.
+
+    With the deadline engine there is no policy: it is what an instance that is launched now starts in time.
+    """
     target = workload.target
+    if workload.deadline is not None:
+        return messages_in_time(
+            workload.deadline, workload.tracking.processing_s or 1.0, target.concurrency_per_instance
+        )
     if isinstance(target, DynamicTarget):
         return target.fallback_messages_per_instance
     return target.messages_per_instance

@@ -9,6 +9,7 @@ Longer than 300 lines because each field stands next to its constraints and erro
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
@@ -26,6 +27,8 @@ from sluice.core.model import (
     MSG_PROCESSING_DURATION,
     AutoScalingGroup,
     Bounds,
+    BusyInstances,
+    Deadline,
     DynamicTarget,
     EcsService,
     Fleet,
@@ -79,20 +82,31 @@ OptionalArn = Annotated[
 
 BEYOND_SCHEMA = (
     "One registered workload, as its stack writes it. What a JSON Schema cannot say, `sluice validate` does: "
-    "capacity.max is at least min, and bootstrap within both; max_messages_per_instance is at least "
-    "min_messages_per_instance, and fallback_messages_per_instance within both; whole numbers are written 5, "
+    "capacity.max is at least min, and bootstrap within both; margin_s is below promise_s; "
+    "max_messages_per_instance is at least min_messages_per_instance, and fallback_messages_per_instance within both; whole numbers are written 5, "
     f"not 5.0; no key stands twice; the document has at most {MAX_BYTES} bytes."
 )
 
 
-def _where(key: str, value: object, needed: str) -> dict[str, Any]:
-    """JSON Schema for: a document with this value needs a string under that key."""
-    return {
-        "if": {"properties": {key: {"const": value}}, "required": [key]},
-        "then": {"properties": {needed: {"type": "string", "minLength": 1}}, "required": [needed]},
+IS_DEADLINE: dict[str, Any] = {
+    "properties": {"scaling": {"properties": {"type": {"const": "deadline"}}, "required": ["type"]}},
+    "required": ["scaling"],
+}
+POLICY_NEEDED: dict[str, Any] = {
+    "if": {
+        "properties": {"mode": {"const": Mode.ACTIVE.value}},
+        "required": ["mode"],
+        "not": IS_DEADLINE,
+    },
+    "then": {"properties": {"policy_arn": {"type": "string", "minLength": 1}}, "required": ["policy_arn"]},
+}
+"""JSON Schema for: mode active needs policy_arn, unless the deadline engine scales the fleet."""
+PROCESSING_TIME_NEEDED: dict[str, Any] = {
+    "properties": {
+        "tracking": {"properties": {"processing_s": {"type": "number"}}, "required": ["processing_s"]}
     }
-
-
+}
+DEADLINE_NEEDS_PROCESSING_TIME: dict[str, Any] = {"if": IS_DEADLINE, "then": PROCESSING_TIME_NEEDED}
 NATIVE_NEEDS_PROCESSING_TIME: dict[str, Any] = {
     "if": {
         "properties": {
@@ -104,11 +118,7 @@ NATIVE_NEEDS_PROCESSING_TIME: dict[str, Any] = {
         },
         "required": ["target", "tracking"],
     },
-    "then": {
-        "properties": {
-            "tracking": {"properties": {"processing_s": {"type": "number"}}, "required": ["processing_s"]}
-        }
-    },
+    "then": PROCESSING_TIME_NEEDED,
 }
 """JSON Schema for: processing_s is required if neither AWS's metrics nor the target imply it."""
 
@@ -238,6 +248,42 @@ class TrackingSection(_Section):
         return Tracking(**self.model_dump())
 
 
+class TargetTrackingSection(_Section):
+    """AWS's target tracking decides the fleet's size between 1 and the maximum."""
+
+    type: Literal["target_tracking"]
+
+    def deadline(self) -> None:
+        """The settings of the deadline engine: none."""
+
+
+class DeadlineSection(_Section):
+    """The deadline engine decides the fleet's size."""
+
+    type: Literal["deadline"]
+    promise_s: Positive
+    """From a message's arrival to the start of its processing."""
+    promise_percent: Annotated[float, Field(ge=50, le=99.99)] = 99
+    tick_s: Literal[5, 10, 20, 30, 60] = 10
+    boot_s: Positive
+    margin_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 15
+    busy_instances: BusyInstances = BusyInstances.PROTECTED
+
+    @field_validator("margin_s")
+    @classmethod
+    def _below_promise(cls, value: float, info: ValidationInfo) -> float:
+        promise_s = info.data.get("promise_s", math.inf)
+        if value >= promise_s:
+            raise PydanticCustomError(
+                "order", f"must be below promise_s ({promise_s:g}): lower this or raise promise_s"
+            )
+        return value
+
+    def deadline(self) -> Deadline:
+        """The settings as a type of the core."""
+        return Deadline(**self.model_dump(exclude={"type"}))
+
+
 class AlarmArns(_Section):
     """The only alarms that may start a bootstrap or shutdown of this workload."""
 
@@ -251,11 +297,11 @@ class WorkloadDocument(_Section):
     model_config = ConfigDict(
         json_schema_extra={
             "description": BEYOND_SCHEMA,
-            "allOf": [_where("mode", Mode.ACTIVE.value, "policy_arn"), NATIVE_NEEDS_PROCESSING_TIME],
+            "allOf": [POLICY_NEEDED, NATIVE_NEEDS_PROCESSING_TIME, DEADLINE_NEEDS_PROCESSING_TIME],
         }
     )
 
-    version: Literal[2, 3]
+    version: Literal[3, 4]
     release: Annotated[str, Field(pattern=RELEASE_PATTERN)]
     """The release of the workload.yaml that wrote the document."""
     name: Annotated[str, Field(pattern=NAME)]
@@ -267,8 +313,11 @@ class WorkloadDocument(_Section):
     count_in_flight: bool = True
     target: Annotated[StaticSection | DynamicSection, Field(discriminator="type")]
     duration_metric: DurationMetricSection
-    tracking: TrackingSection = TrackingSection(metric=TrackedMetric.BACKLOG)
-    """Absent in a document of version 2, whose policy tracks the backlog."""
+    scaling: Annotated[TargetTrackingSection | DeadlineSection, Field(discriminator="type")] = (
+        TargetTrackingSection(type="target_tracking")
+    )
+    """Absent in a document of version 3."""
+    tracking: TrackingSection
     idle_minutes: Annotated[int, Field(ge=1, le=120)] = 5
     policy_arn: OptionalArn = Field(default=None, validate_default=True)
     alarm_arns: AlarmArns
@@ -283,12 +332,19 @@ class WorkloadDocument(_Section):
                 "AWS's own metrics do not say how long a message takes, and nor does a static target: "
                 "give processing_s, or track the backlog",
             )
+        if value.processing_s is None and isinstance(info.data.get("scaling"), DeadlineSection):
+            raise PydanticCustomError(
+                "processing",
+                "the deadline engine plans with how long a message takes, until it is measured: give "
+                "processing_s",
+            )
         return value
 
     @field_validator("policy_arn")
     @classmethod
     def _needed_to_act(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value is None and info.data.get("mode") is Mode.ACTIVE:
+        is_tracked = isinstance(info.data.get("scaling"), TargetTrackingSection)
+        if value is None and is_tracked and info.data.get("mode") is Mode.ACTIVE:
             raise PydanticCustomError("policy", "mode active needs policy_arn: workload.yaml writes it")
         return value
 
@@ -316,6 +372,7 @@ class WorkloadDocument(_Section):
             policy_arn=self.policy_arn,
             bootstrap_alarm_arn=self.alarm_arns.bootstrap,
             shutdown_alarm_arn=self.alarm_arns.shutdown,
+            deadline=self.scaling.deadline(),
         )
 
 

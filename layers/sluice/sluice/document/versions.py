@@ -16,7 +16,7 @@ from sluice.errors import Problem
 RELEASE: Final = "0.1.0"
 """The release of this control plane; pyproject.toml and workload.yaml have the same."""
 RELEASE_PATTERN: Final = r"^[0-9]{1,6}\.[0-9]{1,6}\.[0-9]{1,6}([.+-]?[a-zA-Z0-9][a-zA-Z0-9.+-]{0,39})?$"
-VERSION: Final = 3
+VERSION: Final = 4
 """The newest that this release serves; raised with each change that an older control plane would misread."""
 FIRST_VERSION: Final = 1
 """The version of a document that does not name one."""

@@ -89,15 +89,15 @@ def fewest_launches(
         missing = waiting + SPREAD_WEIGHT * variation * math.sqrt(waiting) - ready.starts_by(moment_s)
         if missing <= ROUNDING:
             continue
-        each = sum(count * _starts(moment_s - ready_s, mean_s) for ready_s, count in launch)
+        each = sum(count * starts(moment_s - ready_s, mean_s) for ready_s, count in launch)
         instances = math.ceil(missing / each - ROUNDING)
         if worst is None or instances > worst.instances:
             worst = Shortage(instances=instances, cohort=cohort, messages=missing)
     return worst
 
 
-def _starts(time_s: float, processing_s: float) -> float:
-    """Messages that a slot starts within this time of becoming ready."""
+def starts(time_s: float, processing_s: float) -> float:
+    """Messages that a slot starts within this time of becoming ready, on average."""
     return 0.0 if time_s < 0 else max(1.0, time_s / processing_s + FIRST_START)
 
 

@@ -1,8 +1,8 @@
-"""Whether a promise can be kept by launches alone."""
+"""What a promise demands: whether launches alone can keep it, and how much an instance contributes to it."""
 
 from __future__ import annotations
 
-from sluice.core.deadline.plan import MIN_WORK_SHARE
+from sluice.core.deadline.plan import MIN_WORK_SHARE, starts
 from sluice.core.model import Deadline
 
 
@@ -20,3 +20,9 @@ def why_out_of_reach(deadline: Deadline, boot_s: float) -> str | None:
         f"of {deadline.tick_s} s, a margin of {deadline.margin_s:g} s, and {work_s:.0f} s for messages "
         "before it. Set a minimum above zero, use a warm pool, or promise a longer latency"
     )
+
+
+def messages_in_time(deadline: Deadline, processing_s: float, concurrency: float) -> float:
+    """Messages that an instance launched now starts in time, of those that arrive now."""
+    left_s = deadline.promise_s - deadline.margin_s - deadline.boot_s
+    return concurrency * starts(max(left_s, MIN_WORK_SHARE * deadline.promise_s), processing_s)
