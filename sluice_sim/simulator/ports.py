@@ -13,8 +13,10 @@ from itertools import chain
 
 import numpy as np
 
+from sluice.core.deadline.state import EngineState
 from sluice.core.model import (
     MSG_PROCESSING_DURATION,
+    AutoScalingGroup,
     Backlog,
     Capacity,
     DataPoint,
@@ -37,6 +39,7 @@ from sluice.ports import (
     RemainingS,
     Series,
     SeriesQuery,
+    StoredState,
 )
 from sluice.report import sentence
 from sluice_sim.aws_rules.monitoring import CUSTOM_METRIC_DELAY_S
@@ -80,7 +83,15 @@ class SimulatedFleets:
     def read(self, fleets: Collection[Fleet], remaining_s: RemainingS) -> Mapping[Fleet, Capacity | Unknown]:  # noqa: ARG002
         """The capacity of the fleet."""
         snapshot, workload = self.context.fleet.snapshot(), self.context.deployed.workload
-        own = Capacity(desired=snapshot.desired, running=snapshot.running, bounds=workload.bounds)
+        # As AWS says: a group lists its instances with their states, a service only counts its tasks.
+        lists = isinstance(workload.fleet, AutoScalingGroup)
+        own = Capacity(
+            desired=snapshot.desired,
+            running=snapshot.running,
+            bounds=workload.bounds,
+            booting=len(snapshot.launched_s) if lists else None,
+            protected=snapshot.running - snapshot.idle if lists else None,
+        )
         return {
             fleet: own if fleet == workload.fleet else Unknown(reason=f"AWS knows no {fleet}")
             for fleet in fleets
@@ -203,6 +214,35 @@ class SimulatedRegistry:
         return self.workload
 
 
+@dataclass(frozen=True, slots=True)
+class SimulatedStates:
+    """Implements `ports.EngineStates` in memory."""
+
+    stored: dict[str, EngineState] = field(default_factory=dict)
+
+    def read(
+        self,
+        workloads: Collection[str],
+        remaining_s: RemainingS,  # noqa: ARG002 - no read takes time here
+    ) -> Mapping[str, StoredState | Unknown | None]:
+        """What is stored of each workload, None for nothing."""
+        return {name: self._one(name) for name in workloads}
+
+    def _one(self, name: str) -> StoredState | None:
+        state = self.stored.get(name)
+        return None if state is None else StoredState(tick_s=state.tick_s, state=state)
+
+    def write(self, workload: str, state: EngineState, *, replaces: StoredState | None) -> bool:
+        """Store the state in place of `replaces`; without it, in place of any older one."""
+        present = self.stored.get(workload)
+        if present is not None and (
+            present.tick_s >= state.tick_s if replaces is None else present.tick_s != replaces.tick_s
+        ):
+            return False
+        self.stored[workload] = state
+        return True
+
+
 WITHOUT_EVIDENCE = (Reason.TOO_FEW_SAMPLES, Reason.UNKNOWN_READING)
 
 
@@ -254,6 +294,7 @@ def simulated_ports(aws: SimulatedAws) -> Ports:
         metrics=SimulatedMetrics(context),
         policies=SimulatedPolicies(aws),
         registry=SimulatedRegistry(context.deployed.workload),
+        states=SimulatedStates(),
         namespace=_namespace(context),
         now=lambda: datetime.fromtimestamp(context.clock.now, UTC),
     )

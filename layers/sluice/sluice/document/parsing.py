@@ -83,7 +83,8 @@ OptionalArn = Annotated[
 BEYOND_SCHEMA = (
     "One registered workload, as its stack writes it. What a JSON Schema cannot say, `sluice validate` does: "
     "capacity.max is at least min, and bootstrap within both; margin_s is below promise_s; "
-    "max_messages_per_instance is at least min_messages_per_instance, and fallback_messages_per_instance within both; whole numbers are written 5, "
+    "max_messages_per_instance is at least min_messages_per_instance, and fallback_messages_per_instance "
+    "within both; whole numbers are written 5, "
     f"not 5.0; no key stands twice; the document has at most {MAX_BYTES} bytes."
 )
 
