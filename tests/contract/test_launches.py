@@ -65,7 +65,7 @@ def fake(kind: str) -> Subject:
 
     def ask(fleet: Fleet, words: str | None) -> datetime:
         clock.advance(minutes=1)
-        port.holding.setdefault(fleet, []).append(LaunchAttempt(at=clock(), failure=words))
+        port.attempts.setdefault(fleet, []).append(LaunchAttempt(at=clock(), failure=words))
         return clock()
 
     return Subject(

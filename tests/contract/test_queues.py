@@ -43,10 +43,10 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
         fake = FakeQueues()
 
         def create(name: str) -> str:
-            fake.holding[queue_url(name)] = backlog()
+            fake.backlogs[queue_url(name)] = backlog()
             return queue_url(name)
 
-        yield Subject(port=fake, create=create, fill=fake.holding.__setitem__)
+        yield Subject(port=fake, create=create, fill=fake.backlogs.__setitem__)
         return
 
     if request.param == "simulated":
