@@ -33,8 +33,8 @@ def _node(kind: Any, argument: Any, pick: Pick) -> str:
     if kind is code.BRANCH:
         return max((_sequence(branch, pick) for branch in argument[1]), key=len)
     if kind is code.MAX_REPEAT:
-        _, most, repeated = argument
-        times = UNBOUNDED if most is code.MAXREPEAT else most
+        _, maximum, repeated = argument
+        times = UNBOUNDED if maximum is code.MAXREPEAT else maximum
         return "".join(_sequence(repeated, pick) for _ in range(times))
     raise NotImplementedError(f"{kind} is in no pattern of the templates")
 

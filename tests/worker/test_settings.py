@@ -292,7 +292,7 @@ class TestValues:
         assert configured(starving_after_s=math.inf).starving_after_s == math.inf
 
     @pytest.mark.parametrize(
-        ("given", "least", "most"),
+        ("given", "minimum", "maximum"),
         [
             ("processes", 1, 256),
             ("min_pollers", 0, 10),
@@ -315,12 +315,12 @@ class TestValues:
         ],
     )
     def test_bounds_are_included_and_what_lies_beyond_is_refused(
-        self, given: str, least: float, most: float
+        self, given: str, minimum: float, maximum: float
     ) -> None:
-        assert getattr(configured(**{given: least}), given) == least
-        assert getattr(configured(**{given: most}), given) == most
-        assert refused(**{given: least - 1})
-        assert refused(**{given: most + 1})
+        assert getattr(configured(**{given: minimum}), given) == minimum
+        assert getattr(configured(**{given: maximum}), given) == maximum
+        assert refused(**{given: minimum - 1})
+        assert refused(**{given: maximum + 1})
 
     def test_a_batch_must_fit_its_queues_buffers_and_its_wait_the_promise(self) -> None:
         assert configured(batch=991, buffer_medium=1000, buffer_low=1).batch == 991

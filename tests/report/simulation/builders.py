@@ -114,5 +114,5 @@ def bound(demand: Sequence[float] = (1,) * 12, **changes: Any) -> Bound:
     return Bound(demand=np.array(demand, dtype=float), **(values | changes))
 
 
-def measured(played: Run, known: Bound | None = None) -> dict[str, Any]:
-    return result.result(result.measure(played), result.supply(played), known)
+def measured(finished_run: Run, known: Bound | None = None) -> dict[str, Any]:
+    return result.result(result.measure(finished_run), result.supply(finished_run), known)

@@ -180,11 +180,11 @@ def test_scale_in_starts_its_own_cooldown_alone() -> None:
 
 
 def test_an_alarm_that_changes_nothing_starts_no_cooldown() -> None:
-    full, least = high(running=30), low(running=10)
-    assert (full.desired, full.cooldowns) == (30, Cooldowns.none())
-    assert (least.desired, least.cooldowns) == (10, Cooldowns.none())
-    assert full.reason.endswith("30 running: 30 desired are enough")
-    assert least.reason.endswith("10 running: 10 desired are not too many")
+    at_maximum, at_minimum = high(running=30), low(running=10)
+    assert (at_maximum.desired, at_maximum.cooldowns) == (30, Cooldowns.none())
+    assert (at_minimum.desired, at_minimum.cooldowns) == (10, Cooldowns.none())
+    assert at_maximum.reason.endswith("30 running: 30 desired are enough")
+    assert at_minimum.reason.endswith("10 running: 10 desired are not too many")
 
 
 def test_without_an_alarm_or_without_data_nothing_changes() -> None:

@@ -241,7 +241,7 @@ def test_service_times_are_summed_by_the_minute_of_completion() -> None:
 
 
 def test_the_same_fleet_simulated_twice_is_the_same() -> None:
-    def played() -> list[float | None]:
+    def run_once() -> list[float | None]:
         random = np.random.default_rng(2)
         arrivals = np.sort(random.uniform(0, 5000, 800)).tolist()
         subject = simulated_fleet(
@@ -255,4 +255,4 @@ def test_the_same_fleet_simulated_twice_is_the_same() -> None:
             after_desired(subject, 60.0 * minute, minute * 7 % 5)
         return started(subject)
 
-    assert played() == played()
+    assert run_once() == run_once()

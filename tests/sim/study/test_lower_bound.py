@@ -295,16 +295,16 @@ def test_no_simulated_run_is_billed_less_than_the_bound_at_what_it_attained(
 
 
 def cheapest_plan_s(
-    what: Load, *, promise_s: float, boot_s: float, late: int, slots: int, most: int
+    what: Load, *, promise_s: float, boot_s: float, late: int, slots: int, max_instances: int
 ) -> float:
     """The fewest billed seconds of all plans in whole instances and minutes, simulated message by message."""
-    least = math.inf
-    for plan in itertools.product(range(most + 1), repeat=slots):
+    cheapest = math.inf
+    for plan in itertools.product(range(max_instances + 1), repeat=slots):
         launches = sum(max(0, now - before) for before, now in itertools.pairwise((0, *plan)))
         cost = 60.0 * sum(plan) + boot_s * launches
-        if cost < least and late_by(plan, what, promise_s) <= late:
-            least = cost
-    return least
+        if cost < cheapest and late_by(plan, what, promise_s) <= late:
+            cheapest = cost
+    return cheapest
 
 
 def late_by(plan: Sequence[int], what: Load, promise_s: float) -> float:
@@ -342,7 +342,7 @@ def test_the_bound_is_below_the_best_of_all_plans_tried(
 ) -> None:
     what = load(arrival_s, service_s)
     late = min(late, len(arrival_s))
-    best_s = cheapest_plan_s(what, promise_s=promise_s, boot_s=boot_s, late=late, slots=7, most=2)
+    best_s = cheapest_plan_s(what, promise_s=promise_s, boot_s=boot_s, late=late, slots=7, max_instances=2)
     if math.isinf(best_s):
         return
     for slot_s in (5.0, 60.0):
@@ -361,7 +361,7 @@ def test_the_bound_is_below_the_best_of_all_plans_tried(
 def test_the_test_detects_a_bound_that_is_too_high() -> None:
     """The best plan for one message is the bound itself, so there is no slack to hide in."""
     what = load([0.0], 60.0)
-    best_s = cheapest_plan_s(what, promise_s=0.0, boot_s=60.0, late=0, slots=2, most=1)
+    best_s = cheapest_plan_s(what, promise_s=0.0, boot_s=60.0, late=0, slots=2, max_instances=1)
     assert bounded(what, promise_s=0.0, boot_s=60.0, slot_s=60.0).instance_hours * HOUR_S == best_s
     slower = replace(what, service_s=what.service_s + 60.0)
     assert bounded(slower, promise_s=0.0, boot_s=60.0, slot_s=60.0).instance_hours * HOUR_S > best_s

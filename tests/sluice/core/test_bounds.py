@@ -40,9 +40,9 @@ def test_six_messages_on_five_instances_at_target_three_ask_for_two() -> None:
     assert plan(6, 3, Bounds(min=1, max=10)) == 2
 
 
-@pytest.mark.parametrize(("stage", "least"), [("production", 1), ("staging", 0)])
-def test_an_empty_queue_asks_for_the_minimum(stage: str, least: int) -> None:
-    assert plan(0, 3, Bounds(min=least, max=10)) == least
+@pytest.mark.parametrize(("stage", "minimum"), [("production", 1), ("staging", 0)])
+def test_an_empty_queue_asks_for_the_minimum(stage: str, minimum: int) -> None:
+    assert plan(0, 3, Bounds(min=minimum, max=10)) == minimum
 
 
 @pytest.mark.parametrize(("messages", "instances"), [(8, 1), (16, 2), (24, 3), (32, 4), (40, 5)])

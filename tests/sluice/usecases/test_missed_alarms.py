@@ -158,7 +158,7 @@ def test_each_minute_starts_with_a_different_workload(account: FakeAccount) -> N
 
 
 def test_while_cloudwatch_hangs_bootstraps_are_done_and_no_fleet_is_shut_down(account: FakeAccount) -> None:
-    asleep = account.add_workload(workload("a"), visible=5)
+    at_zero = account.add_workload(workload("a"), visible=5)
     failed_before = account.add_workload(workload("b"), visible=5)
     account.retry_failures[failed_before.name] = 1
     idle = account.add_workload(workload("c"), desired=3)
@@ -171,7 +171,7 @@ def test_while_cloudwatch_hangs_bootstraps_are_done_and_no_fleet_is_shut_down(ac
 
     read, account.metrics.read = account.metrics.read, hangs  # type: ignore[assignment, method-assign]
     tick(account)
-    assert (account.desired(asleep), account.desired(failed_before), account.desired(idle)) == (1, 1, 3)
+    assert (account.desired(at_zero), account.desired(failed_before), account.desired(idle)) == (1, 1, 3)
     held = [decision.reason for decision, _ in account.report.decisions if decision.workload == idle.name]
     assert held == [Reason.UNKNOWN_READING]
 

@@ -119,10 +119,10 @@ def test_ticks_with_varying_delays_shut_the_fleet_down_within_a_few_minutes(
     assert (max(minute or 0 for minute in took) > IDLE_MINUTES) is (readable_after_s > 0)
 
 
-def alarm_leaves_awake(among: range) -> set[Delayed]:
+def not_shut_down_by_the_alarm(among: range) -> set[Delayed]:
     """Every (second of the alarm, lateness, reading time) at which the shutdown alarm alone does nothing."""
     rings_in = IDLE_MINUTES + 2
-    awake = set()
+    still_running = set()
     for second, late_s, read_s in product(among, among, READS_S):
         account = delayed_account(read_s=read_s)
         at = MINUTE_NOW + MINUTE * rings_in + seconds(second)
@@ -132,15 +132,15 @@ def alarm_leaves_awake(among: range) -> set[Delayed]:
         account.clock.at = at
         on_shutdown_alarm(alarm("shutdown"), account.ports, account.report, account.remaining_s)
         if account.desired(SERVED) > 0:
-            awake.add((second, late_s, read_s))
-    return awake
+            still_running.add((second, late_s, read_s))
+    return still_running
 
 
 def test_the_alarm_alone_shuts_the_fleet_down_at_every_second_and_tick_delay(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("sluice.usecases.serve_workloads.retry_missed_alarms", lambda *_: None)
-    assert alarm_leaves_awake(SECONDS) == set()
+    assert not_shut_down_by_the_alarm(SECONDS) == set()
 
 
 def test_an_alarms_proof_counted_back_from_the_clock_fails_before_the_last_point_can_be_read(
@@ -156,4 +156,4 @@ def test_an_alarms_proof_counted_back_from_the_clock_fails_before_the_last_point
         for second, late_s, read_s in product(SOME_SECONDS, SOME_SECONDS, READS_S)
         if late_s + read_s + READABLE_AFTER_S - 60 > second + read_s
     }
-    assert alarm_leaves_awake(SOME_SECONDS) == unreadable
+    assert not_shut_down_by_the_alarm(SOME_SECONDS) == unreadable

@@ -225,12 +225,12 @@ class TestTheShards:
 
     def test_a_shard_bootstraps_and_shuts_down_as_a_tick_does(self, account: FakeAccount) -> None:
         served = serve(account, 11)
-        sleeping = account.add_workload(served[0], visible=1)
+        at_zero = account.add_workload(served[0], visible=1)
         idle = account.add_workload(served[4], desired=3)
         account.publish_idle_minutes(idle)
         tick(account)
         deliver(account, account.shards.sent)
-        assert (account.desired(sleeping), account.desired(idle)) == (1, 0)
+        assert (account.desired(at_zero), account.desired(idle)) == (1, 0)
         logged = [(decision.trigger, outcome) for decision, outcome in account.report.decisions]
         assert logged == [(Trigger.TICK, Outcome.ACTED)] * 2
 
@@ -239,7 +239,7 @@ class TestTheShards:
         self, account: FakeAccount, calls_before: int
     ) -> None:
         served = serve(account, 11)
-        sleeping = account.add_workload(served[0], visible=1)
+        at_zero = account.add_workload(served[0], visible=1)
         tick(account)
         shard, waiting = account.shards.sent[:1], [calls_before]
 
@@ -251,14 +251,14 @@ class TestTheShards:
         account.calls.between = deliver_again
         assert deliver(account, shard) == []
         assert waiting[0] <= 0, "the shard made fewer calls"
-        assert set(account.resizes()) == {(sleeping.fleet, 1)}
+        assert set(account.resizes()) == {(at_zero.fleet, 1)}
         assert {len(minutes) for minutes in averages(account, served[:3]).values()} == {1}
 
     def test_a_workload_is_repaired_by_its_document_as_it_is_now(self, account: FakeAccount) -> None:
         served = serve(account, 11)
-        sleeping = account.add_workload(served[0], visible=1)
+        at_zero = account.add_workload(served[0], visible=1)
         tick(account)
-        account.registry.registered[sleeping.name] = replace(sleeping, mode=Mode.PAUSED)
+        account.registry.registered[at_zero.name] = replace(at_zero, mode=Mode.PAUSED)
         deliver(account, account.shards.sent[:1])
         assert account.resizes() == []
 
@@ -267,14 +267,14 @@ class TestTheShards:
     ) -> None:
         """Another workload, of which this shard knows nothing, may claim that fleet."""
         served = serve(account, 11)
-        sleeping = account.add_workload(served[1], visible=1)
+        at_zero = account.add_workload(served[1], visible=1)
         tick(account)
-        moved = replace(sleeping, fleet=AutoScalingGroup(name="w09"))
-        account.registry.registered[sleeping.name] = moved
+        moved = replace(at_zero, fleet=AutoScalingGroup(name="w09"))
+        account.registry.registered[at_zero.name] = moved
         deliver(account, account.shards.sent[:1])
         assert account.resizes() == []
         [(name, counter, reason)] = account.report.failures
-        assert (name, counter) == (sleeping.name, Counter.ACTION_FAILED)
+        assert (name, counter) == (at_zero.name, Counter.ACTION_FAILED)
         assert "its tick did not see it" in reason
 
     def test_a_shard_past_its_minute_does_nothing_and_is_not_retried(self, account: FakeAccount) -> None:

@@ -115,7 +115,7 @@ def serving(endpoint: Agent | Metadata, *, port: int = 0) -> Iterator[str]:
         thread.join()
 
 
-def nobody() -> str:
+def closed_endpoint() -> str:
     """An address at which nothing listens."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
     server.server_close()

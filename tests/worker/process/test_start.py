@@ -27,7 +27,7 @@ from tests.sluice.aws.stubs import (
 from tests.worker.process import callables
 from tests.worker.process.endpoints import (
     Metadata,
-    nobody,
+    closed_endpoint,
     serving,
 )
 from tests.worker.waiting import eventually
@@ -320,7 +320,7 @@ def test_a_queue_without_a_redrive_policy_logs_no_warning(
 def test_an_unreachable_aws_is_logged_once_however_many_queues_there_are(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", nobody())
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", closed_endpoint())
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     wiring.check(configured("one", "two", "three"))
     [record] = caplog.records

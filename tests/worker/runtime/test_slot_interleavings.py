@@ -141,13 +141,13 @@ class SlotMachine(RuleBasedStateMachine):
     @invariant()
     def no_slot_sleeps_while_a_batch_is_due(self) -> None:
         """Unless another slot is about to look, which then wakes the next."""
-        asleep = self.world.in_state(State.WAITING)
-        if not asleep or self.world.in_state(*ABOUT_TO_LOOK):
+        waiting_slots = self.world.in_state(State.WAITING)
+        if not waiting_slots or self.world.in_state(*ABOUT_TO_LOOK):
             return
         buffer, now = self.dispatcher._buffer, self.world.now
         if not buffer.due(now, self.batches, self.dispatcher._stalled()):
             return
-        wakes_itself_at = min(slot.deadline for slot in asleep)
+        wakes_itself_at = min(slot.deadline for slot in waiting_slots)
         due_at = buffer.due_at(self.batches)
         by_its_wait = self.batches.wait_s and due_at <= now
         assert by_its_wait, "a batch is due, a slot waits, and nobody looks"

@@ -184,12 +184,12 @@ def test_no_more_than_the_in_flight_limit_is_received_while_sqs_refuses_deletes(
         max_concurrency=4,
         max_pollers=2,
     )
-    most = 10 + 10 + 10 + 4 + 50 + 2 * 10  # what the pollers had asked for already comes on top
+    maximum = 10 + 10 + 10 + 4 + 50 + 2 * 10  # what the pollers had asked for already comes on top
     eventually(lambda: len(record.ended) >= 84, "as many as may be held are processed")
     polls = len(sqs.made("receive"))
     asked = len(sqs.made("delete"))
     eventually(lambda: len(sqs.made("delete")) > asked + 10, "deletes are tried again and again")
-    assert len(record.ended) <= most
+    assert len(record.ended) <= maximum
     assert len(sqs.made("receive")) <= polls + 2
     sqs.healed()
     eventually(lambda: sqs.bodies(WORK.url) == [], "the rest is worked off")
