@@ -22,7 +22,7 @@ from tests.support.fakes import FakeFleets
 class Subject:
     port: Fleets
     create: Callable[[str, int], Fleet]
-    """A fleet of 0..5 by this name, asked for so many instances, all of which run."""
+    """A fleet of this name with bounds 0..5 and this desired count, all of it running."""
     gone: Fleet
 
 

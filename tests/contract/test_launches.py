@@ -36,7 +36,7 @@ class Subject:
     create: Callable[[str], Fleet]
     """A fleet of this name without any launch attempt."""
     ask: Callable[[Fleet, str | None], datetime]
-    """Ask for an instance, which fails with these words or starts; when that was."""
+    """Launch an instance, which starts or fails with this message; returns the time."""
     words: str
     gone: Fleet
 

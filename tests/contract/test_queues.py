@@ -30,11 +30,11 @@ class Subject:
     port: Queues
     create: Callable[[str], str]
     fill: Callable[[str, Backlog], None]
-    """Bring the queue, still empty, to these counts."""
+    """Fill the empty queue to these counts."""
 
 
 OPEN = ["fake", "sqs"]
-"""Into a simulated run a trace alone brings messages."""
+"""A simulated run receives messages only from its trace."""
 
 
 @pytest.fixture(params=[*OPEN, "simulated"])

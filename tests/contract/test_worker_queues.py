@@ -242,7 +242,7 @@ def test_sending_to_the_dead_letter_queue_does_not_delete_the_message(subject: S
 
 
 def test_a_reason_that_sqs_would_refuse_is_made_valid() -> None:
-    """Were it refused, the poison would come back for ever: errors carry colours, bytes, or no words."""
+    """If it were refused, the poison would return forever: errors contain colour codes, bytes, or no text."""
     with account.account():
         port = connect(connections=1)
         url, dead = account.create_queue("work"), account.create_queue("dead")
@@ -292,7 +292,7 @@ def test_a_dead_lettered_message_keeps_its_body_and_attributes(subject: Subject,
 def test_a_message_with_ten_attributes_is_dead_lettered_with_them_and_without_a_reason(
     subject: Subject,
 ) -> None:
-    """SQS takes ten."""
+    """SQS accepts ten."""
     url, dead = subject.create("work"), subject.create("dead")
     attributes = {f"a{number}": "x" for number in range(10)}
     subject.send(url, "poison", attributes=attributes)
@@ -303,7 +303,7 @@ def test_a_message_with_ten_attributes_is_dead_lettered_with_them_and_without_a_
 
 
 def test_a_message_dead_lettered_twice_has_the_second_reason(subject: Subject) -> None:
-    """It came back from the dead-letter queue with ten attributes, one of which is the worker's."""
+    """It was redriven from the dead-letter queue with ten attributes, one of which is the worker's."""
     url, dead = subject.create("work"), subject.create("dead")
     attributes = {f"a{number}": "x" for number in range(9)}
     subject.send(url, "poison", attributes=attributes | {REASON: "the first"})

@@ -170,7 +170,7 @@ class Scenarios:
             self._aws.sqs.send_message(QueueUrl=url, MessageBody="work", **grouped)
 
     def _without_capacity(self) -> None:
-        """Work waits for instances that AWS does not start."""
+        """Work waits for instances that AWS does not launch."""
         self._at_zero_with_work()
         for deployed in WORKLOADS.values():
             self._refuse_launches(deployed, "Capacity is unavailable at this time")
@@ -178,7 +178,7 @@ class Scenarios:
             self._refuse_launches(deployed, None)
 
     def _running_and_empty(self) -> None:
-        # The clock stands still: what a tick of another scenario published is a point of this very minute.
+        # The clock stands still: a point that another scenario's tick published belongs to this same minute.
         kept = cloudwatch_backends[ACCOUNT_ID][REGION].metric_data
         kept[:] = [point for point in kept if point.name != "BacklogPerInstance"]
         for deployed in WORKLOADS.values():
@@ -245,7 +245,7 @@ class Scenarios:
 
 
 def _alarm(kind: str, workload: str) -> dict[str, Any]:
-    """The sample event of that alarm, rung by this workload's."""
+    """The sample event of that alarm, with this workload's alarm."""
     text = (ROOT / "events" / f"{kind}-asg-direct.json").read_text(encoding="utf-8")
     event: dict[str, Any] = json.loads(text.replace("transcription", workload))
     return event

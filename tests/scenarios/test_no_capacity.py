@@ -50,7 +50,7 @@ FailLaunches = Callable[[EmbeddedAws, str | None], None]
 
 
 def launch_failures(recording: Recording) -> dict[int, str]:
-    """Minute -> what was said of launches."""
+    """Minute -> the logged launch failures."""
     return {
         minute: re.sub(r"at 2026-01-15 12:\d\d UTC: ", "", record["message"])
         for minute, record in recording.decisions("launch", "held")

@@ -30,7 +30,7 @@ from tests.scenarios.conftest import ROOT
 pytestmark = pytest.mark.slow
 
 HOUR_MINUTES = 60
-RETUNE_AT = 10  # in minutes of the play: the pill is done in the eighth, and can be read half a minute later
+RETUNE_AT = 10  # in minutes of the run: the pill is done in the eighth, and can be read half a minute later
 BY_HAND_AT = 4
 GROUPS = ("group", "gone-group")  # the others are ECS services
 
@@ -95,13 +95,13 @@ class Round:
         return record
 
     def target(self, workload: str, minute: int) -> float | None:
-        """What the policy held at the end of that minute of the play."""
+        """The policy's target at the end of that minute of the run."""
         return self.timelines[workload].minutes[minute].target
 
 
 @contextmanager
 def late_in_the_hour(minutes_to_retune: int) -> Iterator[EmbeddedAws]:
-    """An account with nothing in it, so many minutes before the full hour."""
+    """An empty account, this many minutes before the full hour."""
     with embedded_aws(ROOT) as aws:
         hour_s = HOUR_MINUTES * 60
         aws.clock.run_until((aws.clock.now // hour_s + 1) * hour_s - minutes_to_retune * 60)
@@ -109,7 +109,7 @@ def late_in_the_hour(minutes_to_retune: int) -> Iterator[EmbeddedAws]:
 
 
 def enter(demo: Demo, name: str, scenario: Scenario) -> None:
-    """A workload with queue-proc's settings under a name of its own."""
+    """A workload with queue-proc's settings and its own name."""
     fleet = {"FleetType": "asg", "AutoScalingGroupName": name} if name in GROUPS else {"ServiceName": name}
     demo.add_workload(scenario, {"Name": name, "QueueName": name, **fleet})
 
@@ -147,7 +147,7 @@ def publish(aws: EmbeddedAws, service: str, *seconds: float, minutes_from_now: i
 
 
 def publishing(aws: EmbeddedAws, service: str, instead: Callable[[dict], list[dict]]) -> None:
-    """The workers of this service put something else than what they measured."""
+    """Make this service's workers publish other values than they measured."""
 
     def rewrite(params: dict[str, Any], **_: object) -> None:
         params["MetricData"] = [
@@ -197,7 +197,7 @@ def edit_policy(aws: EmbeddedAws, service: str, **changes: float) -> None:
 
 @pytest.fixture(scope="module")
 def finished_run() -> Round:
-    """Every trouble at once, and one retune."""
+    """Every fault at once, and one retune."""
     with late_in_the_hour(RETUNE_AT) as aws:
         demo = Demo(aws, ROOT)
         for name, scenario in SCENARIOS.items():
@@ -354,7 +354,7 @@ def test_a_manually_deleted_policy_is_reported_with_the_way_out_and_counted(
         for line in finished_run.log
         if line.record.get("workload") == workload and line.record["level"] == "ERROR"
     ]
-    # The tick, which reads its target, tells of it too.
+    # The tick, which reads the target, logs it too.
     assert Counter(failure["failure"] for failure in failures)["RetuneFailed"] == 1
     assert {failure["failure"] for failure in failures} <= {"RetuneFailed", "ObservationFailed"}
     for failure in failures:

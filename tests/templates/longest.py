@@ -26,7 +26,7 @@ def _node(kind: Any, argument: Any, pick: Pick) -> str:
         return chr(argument)
     if kind is code.IN:
         return pick(_characters(argument))
-    if kind in (code.AT, code.ASSERT_NOT):  # whoever asks looks whether the text matches
+    if kind in (code.AT, code.ASSERT_NOT):  # the caller checks whether the text matches
         return ""
     if kind is code.SUBPATTERN:
         return _sequence(argument[-1], pick)

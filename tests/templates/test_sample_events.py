@@ -32,7 +32,7 @@ def event(name: str) -> dict[str, Any]:
 
 
 def md5(body: str) -> str:
-    """As SQS tells what it received; no secret is kept by it."""
+    """The MD5 sum with which SQS confirms a body; it is not used for security."""
     return hashlib.md5(body.encode(), usedforsecurity=False).hexdigest()
 
 

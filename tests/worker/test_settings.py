@@ -25,7 +25,7 @@ def configured(*queues: str, **given: Any) -> Settings:
 
 
 def refused(*queues: str, **given: Any) -> list[str]:
-    """Everything that is wrong, one sentence each."""
+    """Every problem, one sentence each."""
     with pytest.raises(DocumentError) as error:
         configured(*queues, **given)
     return [str(problem) for problem in error.value.problems]
@@ -79,7 +79,7 @@ class TestQueues:
             "https://sqs.eu-west-1.amazonaws.com",
             "https://sqs.eu-west-1.amazonaws.com/",
             f"{URL}=high=low",
-            f"{URL}:2=high",  # the wrong way round
+            f"{URL}:2=high",  # swapped
             f"{URL}:1:2",
             f"{URL} =high",
             f"{URL},{URL}2",
@@ -286,7 +286,7 @@ class TestValues:
         "name", [name for name in Settings.model_fields if name.endswith("_s") and name != "starving_after_s"]
     )
     def test_no_time_may_be_infinite(self, name: str) -> None:
-        """But the rule against starvation may be off."""
+        """The rule against starvation alone may be turned off with an infinite time."""
         [said] = refused(**{name: math.inf})
         assert said.startswith(f"{name}: ")
         assert configured(starving_after_s=math.inf).starving_after_s == math.inf

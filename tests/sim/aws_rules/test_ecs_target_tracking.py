@@ -95,7 +95,7 @@ def test_a_second_alarm_within_the_cooldown_adds_nothing() -> None:
     first = high(150)
     assert first.desired == 15
     second = high(150, now=NOW + 59, desired=12, cooldowns=first.cooldowns)
-    assert second.desired == 12  # even where somebody lowered the count by hand
+    assert second.desired == 12  # even if somebody lowered the count
     assert second.cooldowns == first.cooldowns
     assert second.reason.endswith("the scale-out cooldown of 15 tasks runs 1 s more")
     assert high(150, now=NOW + 60, desired=12, cooldowns=first.cooldowns).desired == 15

@@ -55,8 +55,8 @@ def test_a_delayed_message_is_counted_as_such_until_it_is_visible() -> None:
 
 def test_the_oldest_message_ages_until_it_is_deleted_in_flight_or_not() -> None:
     subject = after_desired(simulated_fleet([10, 25], 60), 0, 1)
-    assert at(subject, 5).snapshot().oldest_age_s == 0  # nothing has come
-    assert at(subject, 40).snapshot().oldest_age_s == 30  # in work
+    assert at(subject, 5).snapshot().oldest_age_s == 0  # no message has arrived
+    assert at(subject, 40).snapshot().oldest_age_s == 30  # in progress
     assert at(subject, 71).snapshot().oldest_age_s == 46  # the first is done, the second is 46 s old
     assert at(subject, 200).snapshot().oldest_age_s == 0
 
@@ -66,7 +66,7 @@ def test_a_message_received_three_times_no_longer_counts_as_oldest_in_a_standard
     groups: list[int] | None, age_s: float
 ) -> None:
     subject = simulated_fleet([0, 60], 50, scale_in=ScaleIn.KILL, visibility_timeout_s=20, groups=groups)
-    for second in (0, 25, 46):  # received again after each kill, and never finished
+    for second in (0, 25, 46):  # redelivered after each kill, and never completed
         after_desired(after_desired(subject, second, 1), second + 4, 0)
     assert subject.messages.receives.tolist() == [3, 0]
     assert at(subject, 100).snapshot().oldest_age_s == age_s

@@ -190,7 +190,7 @@ def test_cutting_into_windows_only_lowers_the_bound(seed: int, late_ratio: float
 
 
 def test_instances_that_are_ready_between_two_windows_are_billed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A dump at the very beginning of the second window: all of its launches were nobody's."""
+    """A burst at the start of the second window, whose launches belonged to no window."""
     dump = load([3600.0] * 100, 20.0, 2 * HOUR_S)
     whole = bounded(dump, slot_s=60.0, promise_s=120.0)
     monkeypatch.setattr(lower_bound_module, "WINDOW_SLOTS", 62)
@@ -359,7 +359,7 @@ def test_the_bound_is_below_the_best_of_all_plans_tried(
 
 
 def test_the_test_detects_a_bound_that_is_too_high() -> None:
-    """The best plan for one message is the bound itself, so there is no slack to hide in."""
+    """The best plan for one message equals the bound, so any error shows."""
     what = load([0.0], 60.0)
     best_s = cheapest_plan_s(what, promise_s=0.0, boot_s=60.0, late=0, slots=2, max_instances=1)
     assert bounded(what, promise_s=0.0, boot_s=60.0, slot_s=60.0).instance_hours * HOUR_S == best_s

@@ -17,7 +17,7 @@ from tests.support.builders import (
 
 
 def plan(messages: int, target_per_instance: float, bounds: Bounds) -> int:
-    """The whole chain: demand, then bounds."""
+    """The complete calculation: demand, then bounds."""
     return clamp(instances_for(messages, target_per_instance), bounds)[0]
 
 
@@ -56,7 +56,7 @@ def test_one_message_beyond_the_target_asks_for_one_more_instance() -> None:
 
 @pytest.mark.parametrize(("messages", "target", "instances"), [(21, 0.7, 30), (42, 1.4, 30), (42, 2.8, 15)])
 def test_rounding_errors_do_not_cost_an_instance(messages: int, target: float, instances: int) -> None:
-    assert math.ceil(messages / target) == instances + 1  # what a plain ceil would ask for
+    assert math.ceil(messages / target) == instances + 1  # the result of a plain ceil
     assert instances_for(messages, target) == instances
 
 

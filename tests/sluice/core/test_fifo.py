@@ -52,7 +52,7 @@ def decide(*minutes: GroupMinute, observed: Observation = BUSY) -> Decision | No
 
 
 def decide_of(*agos: int) -> Decision | None:
-    """By minutes that all say the same, so many before the tick's."""
+    """Decide by equal minutes, this many before the tick's."""
     known = [minute(ago=ago) for ago in agos]
     return decide_cap(FIFO, BUSY, known, Trigger.TICK, minute=MINUTE_NOW)
 
@@ -155,7 +155,7 @@ NAMES = [f"w{number:03}" for number in range(200)]
 
 
 def due(name: str) -> list[int]:
-    """In which of twenty minutes a workload's turn is."""
+    """The minutes, of twenty, in which a workload is checked."""
     named = replace(FIFO, name=name)
     return [back for back in range(20) if is_due(named, minutes_ago(back))]
 

@@ -35,14 +35,14 @@ READABLE_AFTER_S = 30
 MAX_LATE_S = 59
 SECONDS = range(MAX_LATE_S + 1)
 SOME_SECONDS = range(0, MAX_LATE_S + 1, 4)
-"""Enough to see that a broken proof is noticed."""
+"""Enough to show that a broken proof is detected."""
 READS_S = (0, 24)
 """What observing takes; the tick stops reading 25 s before its function's timeout of 50 s."""
 Delayed = tuple[int, int, int]
 
 
 def delayed_account(*, read_s: float = 0, readable_after_s: float = READABLE_AFTER_S) -> FakeAccount:
-    """An empty queue, a fleet that runs, a CloudWatch that takes its time, and reads that do."""
+    """An empty queue, a running fleet, a slow CloudWatch, and slow reads."""
     account = FakeAccount()
     account.add_workload(SERVED, desired=2)
     account.metrics.readable_after = seconds(readable_after_s)
@@ -73,7 +73,7 @@ def shut_down_after(account: FakeAccount, phase_s: int, latenesses_s: Iterable[i
 
 
 def too_late(among: range) -> set[Delayed]:
-    """Every (phase, lateness, reading time) at which the minute after the idle ones does not shut it down."""
+    """Every (phase, delay, reading time) at which the minute after the idle ones does not shut it down."""
     return {
         (phase_s, late_s, read_s)
         for phase_s, late_s, read_s in product(among, among, READS_S)
@@ -88,7 +88,7 @@ def test_the_minute_after_the_idle_ones_shuts_the_fleet_down_at_every_delay() ->
 def test_counted_back_from_the_clock_the_proof_fails_wherever_the_tick_ends_after_its_minute(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It asks for the point that the very tick has just put: what the grid above is there to notice."""
+    """It needs the point that the same tick has just put, which the grid above detects."""
 
     def counted_back(tick: TickContext) -> None:
         retry_missed_alarms(replace(tick, minute=minute_of(tick.ports.now())))
@@ -106,7 +106,7 @@ def test_counted_back_from_the_clock_the_proof_fails_wherever_the_tick_ends_afte
 def test_ticks_with_varying_delays_shut_the_fleet_down_within_a_few_minutes(
     readable_after_s: int, read_s: int
 ) -> None:
-    """Each tick that comes too soon after the one before is less late than it, and lateness ends at 0."""
+    """Each tick that comes too soon after the previous one is less late, and delays end at 0."""
     too_soon_in_a_row = MAX_LATE_S // (61 - readable_after_s)
     took = []
     for seed in range(300):

@@ -1,4 +1,4 @@
-"""More workloads than one invocation serves: the tick hands them on in shards, for the same minute."""
+"""More workloads than one invocation serves: the tick sends them in shards for the same minute."""
 
 import random
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ def _eight_fit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def serve(account: FakeAccount, count: int, *, visible: int = 6, desired: int = 2) -> list[Workload]:
-    """So many workloads at work, half of them services, registered in no order."""
+    """This many workloads with work, half of them services, registered in no order."""
     made = [workload(f"w{index:02}") if index % 2 else ecs_workload(f"w{index:02}") for index in range(count)]
     for each in random.Random(count).sample(made, count):
         account.add_workload(each, visible=visible, desired=desired)
@@ -47,13 +47,13 @@ def tick(account: FakeAccount, scheduled: datetime | None = None) -> None:
 
 
 def deliver(account: FakeAccount, bodies: Sequence[str]) -> list[str]:
-    """As Lambda delivers a batch; the answer names the failed ones by their place in it."""
+    """Deliver a batch like Lambda; returns the indices of the failed messages."""
     batch = {str(place): body for place, body in enumerate(bodies)}
     return publish_shards(batch, account.ports, account.report, account.remaining_s)
 
 
 def averages(account: FakeAccount, served: Sequence[Workload]) -> dict[str, dict[datetime, float]]:
-    """What an alarm or a policy reads of every workload, minute by minute."""
+    """The values that an alarm or a policy reads of every workload, minute by minute."""
     start, end = MINUTE_NOW - timedelta(hours=1), MINUTE_NOW + timedelta(hours=1)
     return {
         each.name: dict(
@@ -189,7 +189,9 @@ class TestTheShards:
     def test_a_shard_that_is_served_in_the_next_minute_publishes_for_the_minute_of_its_tick(
         self, account: FakeAccount
     ) -> None:
-        """A minute old it is not yet stale. By the clock 12:00 would be a gap, and 12:01 have two points."""
+        """One minute old, it is not stale. By the clock, 12:00 would be a gap and 12:01 would have two
+        points.
+        """
         served = serve(account, 11)
         tick(account)
         account.clock.at = MINUTE_NOW + seconds(60)
@@ -265,7 +267,7 @@ class TestTheShards:
     def test_a_workload_that_moved_to_another_fleet_since_the_tick_is_left_to_the_next_one(
         self, account: FakeAccount
     ) -> None:
-        """Another workload, of which this shard knows nothing, may claim that fleet."""
+        """A workload that this shard does not know may claim that fleet."""
         served = serve(account, 11)
         at_zero = account.add_workload(served[1], visible=1)
         tick(account)

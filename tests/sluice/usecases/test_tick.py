@@ -132,7 +132,7 @@ class TestFailedReadings:
         assert account.resizes() == []
 
     def test_a_slow_queue_leaves_half_of_the_time_to_the_fleets(self, account: FakeAccount) -> None:
-        """Else one slow queue would leave every fleet unread, and no workload would be published."""
+        """Otherwise one slow queue would leave every fleet unread, and no workload would be published."""
         slow, quick = (
             account.add_workload(workload(), visible=3, desired=1),
             account.add_workload(ecs_workload(), visible=5),

@@ -1,4 +1,4 @@
-"""Slots: as many as are busy enough, each outliving whatever its handler does."""
+"""Slots: their number follows the load, and each survives its handler's failures."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Pool]]:
 
 
 class Gate:
-    """A handler that stays inside until it is opened."""
+    """A handler that does not return until it is opened."""
 
     def __init__(self) -> None:
         self.inside: list[str] = []

@@ -1,4 +1,4 @@
-"""Pollers: as many as there is to receive, patient with queues that fail, and quiet while all are empty."""
+"""Pollers: as many as the load needs, with backoff for failing queues, and few calls while all are empty."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def group(
 
 
 def waits(sqs: InMemorySqs) -> list[int]:
-    """How long each poll was ready to wait."""
+    """The maximum wait of each poll."""
     return [call.seconds[0] for call in sqs.made("receive")]
 
 
@@ -274,7 +274,7 @@ def test_pollers_that_fail_together_pause_no_longer_than_one(
 def test_a_failing_queue_takes_no_poller_from_the_others(
     sqs: InMemorySqs, group: Callable[..., Group]
 ) -> None:
-    """However high its priority: its back-off is its own."""
+    """Whatever its priority: each queue has its own backoff."""
     urgent_fails(sqs)
     started = group(URGENT, MINOR, minimum=2, maximum=2)
     sqs.send(MINOR.url, *map(str, range(500)))
