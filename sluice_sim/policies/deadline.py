@@ -165,7 +165,7 @@ def _merged(one: Arrivals, other: Arrivals) -> Arrivals:
 
 
 class Policy:
-    """Launches the least that lets every waiting message start in time; drops idle instances at once."""
+    """Launches the fewest instances that start every waiting message in time; drops idle ones at once."""
 
     name = "deadline"
     scale_in: ScaleIn | None = ScaleIn.PROTECT

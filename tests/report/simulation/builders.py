@@ -97,7 +97,7 @@ def run(policy: str = "sluice", **changes: Any) -> Run:
         ),
         "promise_s": PROMISE_S,
         "instances": instances((60, 240), (300, 480)),
-        "gone_s": np.array([1500.0, math.nan]),
+        "terminated_s": np.array([1500.0, math.nan]),
         "log": decisions(),
         "redelivered": 0,
         "dead_letters": 0,

@@ -102,7 +102,10 @@ def test_the_cost_is_compared_with_the_bound_and_an_unattainable_bound_is_named(
     finished_run, known = builders.run(), builders.bound()
     result = builders.measured(finished_run, known)
     text = sentences.cost(result, _series(known))
-    assert text == "0.817 instance-hours billed; the clairvoyant lower bound is 0.25, a ratio of 3.27"
+    assert (
+        text
+        == "0.817 instance-hours billed; the lower bound, which knows all arrivals, is 0.25, a ratio of 3.27"
+    )
     assert (
         sentences.cost(result, _series(builders.bound(attainable=False)))
         == f"{text}. {sentences.OUT_OF_REACH}"

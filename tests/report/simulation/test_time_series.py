@@ -56,21 +56,21 @@ def test_maximum_minimum_and_billed_hours_of_every_interval_match_the_instances(
     lives = [(round(at, 1), round(boot, 1), round(life, 1)) for at, boot, life in lives]
     finished_run = builders.run(
         instances=builders.instances(*((at, at + boot) for at, boot, _ in lives)),
-        gone_s=np.array([at + boot + life if life > 1 else math.nan for at, boot, life in lives]),
+        terminated_s=np.array([at + boot + life if life > 1 else math.nan for at, boot, life in lives]),
     )
     drawn = time_series.build(finished_run, None, max_intervals=7)
-    gone_s = np.where(np.isnan(finished_run.gone_s), builders.END_S, finished_run.gone_s)
+    terminated_s = np.where(np.isnan(finished_run.terminated_s), builders.END_S, finished_run.terminated_s)
     ready_s = np.array([one.ready_s for one in finished_run.instances])
     launched_s = np.array([one.launched_s for one in finished_run.instances])
     for interval in range(drawn.intervals):
         begin, end = interval * drawn.interval_s, min((interval + 1) * drawn.interval_s, drawn.end_s)
-        moments = [begin, *(at for at in (*ready_s, *gone_s) if begin <= at < end)]
-        levels = [int(((ready_s <= at) & (at < gone_s)).sum()) for at in moments]
+        moments = [begin, *(at for at in (*ready_s, *terminated_s) if begin <= at < end)]
+        levels = [int(((ready_s <= at) & (at < terminated_s)).sum()) for at in moments]
         assert (drawn.running.minimum[interval], drawn.running.maximum[interval]) == (
             min(levels),
             max(levels),
         )
-        spent_s = (np.clip(gone_s, None, end) - np.clip(launched_s, None, end)).clip(0).sum()
+        spent_s = (np.clip(terminated_s, None, end) - np.clip(launched_s, None, end)).clip(0).sum()
         assert drawn.billed_h[interval] == pytest.approx(spent_s / 3600)
 
 

@@ -26,7 +26,7 @@ def after_desired(subject: SimulatedFleet, second: float, desired: int) -> Simul
 def lives(subject: SimulatedFleet) -> list[tuple[float, float]]:
     """From launch to termination, which is what is billed."""
     launched = [one.launched_s for one in subject.instances]
-    return list(zip(launched, subject.gone_s().tolist(), strict=True))
+    return list(zip(launched, subject.terminated_s().tolist(), strict=True))
 
 
 # ---- The queue
@@ -181,7 +181,7 @@ def test_a_spot_interruption_gives_two_minutes_notice_and_is_replaced_at_once() 
     assert subject.redelivered == 0
     at(subject, noticed + SPOT_NOTICE_S + 1)
     assert subject.redelivered == 1
-    assert subject.gone_s()[0] == pytest.approx(noticed + SPOT_NOTICE_S, abs=1)
+    assert subject.terminated_s()[0] == pytest.approx(noticed + SPOT_NOTICE_S, abs=1)
 
 
 def test_a_draining_instance_is_interrupted_as_well() -> None:
@@ -194,7 +194,7 @@ def test_a_draining_instance_is_interrupted_as_well() -> None:
     assert len(subject.instances) == 1, "nobody asked for another"
     at(subject, noticed + SPOT_NOTICE_S + 1)
     assert (subject.interruptions, subject.redelivered) == (1, 1)
-    assert subject.gone_s()[0] == pytest.approx(noticed + SPOT_NOTICE_S, abs=1)
+    assert subject.terminated_s()[0] == pytest.approx(noticed + SPOT_NOTICE_S, abs=1)
 
 
 def test_a_terminated_instance_is_not_interrupted() -> None:

@@ -252,9 +252,9 @@ def small_fleet(minimum: int) -> Deployed:
 
 
 def billed_hours(run: Run) -> float:
-    gone_s = np.where(np.isnan(run.gone_s), run.end_s, run.gone_s)
+    terminated_s = np.where(np.isnan(run.terminated_s), run.end_s, run.terminated_s)
     launched_s = np.array([one.launched_s for one in run.instances])
-    return float((gone_s - launched_s).sum()) / HOUR_S
+    return float((terminated_s - launched_s).sum()) / HOUR_S
 
 
 @settings(max_examples=20)
