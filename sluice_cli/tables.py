@@ -35,13 +35,13 @@ def one(result: Result, promise_s: float) -> Table:
     table.add_column(justify="right")
     table.add_column(style="dim")
     waits = ("wait_p50_s", "wait_p95_s", "wait_p99_s", "wait_max_s")
-    half, most, nearly_all, longest = durations([result[key] for key in waits])
+    p50, p95, p99, longest = durations([result[key] for key in waits])
     blocks: Sequence[Sequence[tuple[str, str, str]]] = (
         (
             ("attainment", share(result["attainment"]), f"started within {duration(promise_s)}"),
-            ("wait p50", half, "from arrival to start"),
-            ("wait p95", most, ""),
-            ("wait p99", nearly_all, ""),
+            ("wait p50", p50, "from arrival to start"),
+            ("wait p95", p95, ""),
+            ("wait p99", p99, ""),
             ("wait max", longest, ""),
         ),
         (

@@ -80,11 +80,11 @@ def _clamped_target(workload: Workload) -> Iterator[str]:
     target, tracking = workload.target, workload.tracking
     if not isinstance(target, DynamicTarget) or tracking.metric is TrackedMetric.BACKLOG:
         return
-    most = target.max_messages_per_instance
-    clamped_below_s = target.acceptable_latency_s * target.concurrency_per_instance / most
+    maximum = target.max_messages_per_instance
+    clamped_below_s = target.acceptable_latency_s * target.concurrency_per_instance / maximum
     if tracking.processing_s is None or tracking.processing_s < clamped_below_s:
         yield (
-            f"where a message takes less than {clamped_below_s:.4g} s, MaxMessagesPerInstance={most:g} "
+            f"where a message takes less than {clamped_below_s:.4g} s, MaxMessagesPerInstance={maximum:g} "
             "clamps the target, and MetricSource=native holds more instances than needed: raise "
             "MaxMessagesPerInstance, or track published metrics"
         )

@@ -49,9 +49,9 @@ def duration(seconds: float | None) -> str:
 
 
 def durations(seconds: Sequence[float | None]) -> list[str]:
-    """Durations that stand together, all in one unit: the one for the least of them that is not 0."""
-    least_s = min((each for each in seconds if each), default=0.0)
-    size_s, unit = max(one for one, from_s in zip(UNITS_S, FROM_S, strict=True) if least_s >= from_s)
+    """Durations that stand together, all in one unit: the one for the smallest that is not 0."""
+    smallest_s = min((each for each in seconds if each), default=0.0)
+    size_s, unit = max(one for one, from_s in zip(UNITS_S, FROM_S, strict=True) if smallest_s >= from_s)
     return [
         UNKNOWN if each is None else f"{number(round(each, 3) if size_s == 1 else each / size_s)} {unit}"
         for each in seconds

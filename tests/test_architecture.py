@@ -1,4 +1,4 @@
-"""The arrows point inward, and what only one file may do only one file does."""
+"""Imports go inward, and what only one file may do is done by only that file."""
 
 from __future__ import annotations
 

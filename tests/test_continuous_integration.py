@@ -1,4 +1,4 @@
-"""`.ci/run` plays a share of the long runs: enough of each to mean something."""
+"""`.ci/run` runs a share of the long runs that is large enough to be meaningful."""
 
 import re
 from pathlib import Path

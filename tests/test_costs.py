@@ -283,18 +283,18 @@ def gauge_metrics() -> int:
 
 
 def test_what_a_fleet_of_workers_costs() -> None:
-    least, most = worker_metrics(Outcome.SUCCESS), worker_metrics(*Outcome)
-    waiting = worker_metrics(*Outcome, with_wait=True) - most
+    minimum, maximum = worker_metrics(Outcome.SUCCESS), worker_metrics(*Outcome)
+    waiting = worker_metrics(*Outcome, with_wait=True) - maximum
     put = prices.MINUTES * prices.PUT_METRIC_DATA
-    least_price, most_price = least * prices.CUSTOM_METRIC, most * prices.CUSTOM_METRIC
+    min_price, max_price = minimum * prices.CUSTOM_METRIC, maximum * prices.CUSTOM_METRIC
     one = prices.CUSTOM_METRIC
     wanted = [
         ("Custom metric MsgProcessingDuration of successes, which `retune_target` reads", dollars(one)),
         (
             f"The same with the dimension `Outcome`, for each of {len(Outcome)} outcomes once it occurs",
-            f"{dollars(least_price - one)} to {dollars(most_price - one)}",
+            f"{dollars(min_price - one)} to {dollars(max_price - one)}",
         ),
-        ("**Together**", f"**{dollars(least_price)} to {dollars(most_price)}**"),
+        ("**Together**", f"**{dollars(min_price)} to {dollars(max_price)}**"),
         ("Custom metric MsgWaitDuration (`--publish-wait`)", dollars(waiting * one)),
         (
             f"{gauge_metrics()} custom metrics of the buffer, the pools and one queue (`--publish-gauges`)",

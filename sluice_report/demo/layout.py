@@ -141,8 +141,8 @@ def _list_line(canvas: Canvas, line: _Line) -> None:
 def _time_axis(axes: Axes, timeline: Timeline, width: float, *, labelled: bool) -> None:
     first, last = timeline.minutes[0].minute, timeline.minutes[-1].minute
     axes.set_xlim(first - 0.5, last + 0.5)
-    most = max(3, int((width - LEFT_MARGIN - RIGHT_MARGIN) / MIN_TICK_DISTANCE))
-    step = next((step for step in TICKS if (last - first) / step <= most), TICKS[-1])
+    max_ticks = max(3, int((width - LEFT_MARGIN - RIGHT_MARGIN) / MIN_TICK_DISTANCE))
+    step = next((step for step in TICKS if (last - first) / step <= max_ticks), TICKS[-1])
     at = list(range(-(-first // step) * step, last + 1, step))
     axes.xaxis.set_major_locator(FixedLocator(at))
     named = [f"minute {at[0]}", *map(str, at[1:])] if at else []

@@ -105,8 +105,8 @@ def _arrivals(axes: Axes, minutes: Rows) -> None:
     if any(value for _, value in known):
         labels.add_label("sustained", LIGHT["plan"], sorted(known, key=lambda point: -point[1]))
     if any(sent):
-        most = max(zip(sent, at, strict=True))
-        labels.add_label("arriving", LIGHT["muted"], [(float(most[1]), float(most[0]))])
+        peak = max(zip(sent, at, strict=True))
+        labels.add_label("arriving", LIGHT["muted"], [(float(peak[1]), float(peak[0]))])
 
 
 def _instances(axes: Axes, minutes: Rows) -> None:
@@ -123,11 +123,11 @@ def _instances(axes: Axes, minutes: Rows) -> None:
     if anchors:
         labels.add_label("desired", LIGHT["desired"], anchors)
     if max(running):
-        most = max(running)
+        peak = max(running)
         labels.add_label(
             "running",
             LIGHT["running-text"],
-            [(float(m), float(most)) for m, r in zip(at, running, strict=True) if r == most],
+            [(float(m), float(peak)) for m, r in zip(at, running, strict=True) if r == peak],
         )
 
 
@@ -199,5 +199,5 @@ def _gaps(values: Sequence[float | None]) -> list[float]:
 def _needs_log_scale(minutes: Rows) -> bool:
     """Whether a burst is so far above the target that a linear axis would hide the target."""
     targets = [row.target for row in minutes if row.target]
-    most = max((row.tracked_per_instance or 0 for row in minutes), default=0)
-    return bool(targets) and most > LOG_SCALE_FROM * min(targets)
+    peak = max((row.tracked_per_instance or 0 for row in minutes), default=0)
+    return bool(targets) and peak > LOG_SCALE_FROM * min(targets)

@@ -61,12 +61,12 @@ def promise(summary: Summary) -> str:
     waits = summary.waits
     if waits is None:
         return "nothing was sent, so nothing waited"
-    promised, half, most = durations([waits.promise_s, waits.p50_s, waits.p99_s])
+    promised, p50, p99 = durations([waits.promise_s, waits.p50_s, waits.p99_s])
     should = "" if waits.kept else f", {100 * KEPT_SHARE:g} % should"
     started = "all" if waits.attainment == 1 else share(waits.attainment)
-    waited = f"half start within {half}, 99 of 100 within {most}"
+    waited = f"half start within {p50}, 99 of 100 within {p99}"
     if summary.left:
-        waited = f"half wait up to {half}, 99 of 100 up to {most}, those that never started until the end"
+        waited = f"half wait up to {p50}, 99 of 100 up to {p99}, those that never started until the end"
     return (
         f"promise {'kept' if waits.kept else 'not kept'}: {started} start within {promised} "
         f"of their arrival{should}; {waited}"
@@ -197,9 +197,9 @@ def per_instance(minutes: Sequence[Minute]) -> str:
         return "Backlog per instance was never published" + (
             f"; target {number(values[-1])}" if values else ""
         )
-    most = max(known, key=lambda row: row.tracked_per_instance or 0)
+    peak = max(known, key=lambda row: row.tracked_per_instance or 0)
     arriving = ", sustained arrivals included" if any(row.arriving_per_instance for row in minutes) else ""
-    text = f"At most {messages(most.tracked_per_instance)} per instance, in minute {most.minute}{arriving}"
+    text = f"At most {messages(peak.tracked_per_instance)} per instance, in minute {peak.minute}{arriving}"
     if not values:
         return f"{text}; no target is set"
     if len(values) == 1:

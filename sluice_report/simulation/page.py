@@ -214,7 +214,7 @@ def _data(report: RunReport, max_decisions: int) -> dict[str, Any]:
 
 
 def _columns(series: TimeSeries) -> dict[str, list[str]]:
-    half, most, nearly_all, longest = (
+    p50, p95, p99, longest = (
         durations([None if math.isnan(value) else value for value in row]) for row in series.wait_s.tolist()
     )
     columns = {
@@ -224,9 +224,9 @@ def _columns(series: TimeSeries) -> dict[str, list[str]]:
         "in flight": [number(value) for value in series.in_flight.tolist()],
         "desired": _between(series.desired),
         "running": _between(series.running),
-        "half within": half,
-        "95 of 100": most,
-        "99 of 100": nearly_all,
+        "half within": p50,
+        "95 of 100": p95,
+        "99 of 100": p99,
         "all within": longest,
         "late": [number(value) for value in series.late.tolist()],
         "hours so far": [number(value) for value in series.billed_h.tolist()],
@@ -238,8 +238,8 @@ def _columns(series: TimeSeries) -> dict[str, list[str]]:
 
 def _between(values: time_series.Range) -> list[str]:
     return [
-        number(most) if least == most else f"{number(least)}–{number(most)}"
-        for least, most in zip(values.minimum.tolist(), values.maximum.tolist(), strict=True)
+        number(highest) if lowest == highest else f"{number(lowest)}–{number(highest)}"
+        for lowest, highest in zip(values.minimum.tolist(), values.maximum.tolist(), strict=True)
     ]
 
 

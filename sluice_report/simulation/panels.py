@@ -141,10 +141,10 @@ def _backlog(axes: Axes, series: TimeSeries) -> None:
 
 
 def _instances(axes: Axes, series: TimeSeries) -> None:
-    most = max(series.running.maximum.max(), series.desired.maximum.max())
+    peak = max(series.running.maximum.max(), series.desired.maximum.max())
     plan = series.planned
     scales.linear(
-        axes, float(max(most, plan.maximum.max()) if plan else most), integer=True, headroom=HEADROOM
+        axes, float(max(peak, plan.maximum.max()) if plan else peak), integer=True, headroom=HEADROOM
     )
     _area(axes, series.running.maximum, "spread")
     _area(axes, series.running.mean, "running")
@@ -175,13 +175,13 @@ def _decisions(axes: Axes, series: TimeSeries, *, decisions: Sequence[Decision])
 
 
 def _waits(axes: Axes, series: TimeSeries, *, promise_s: float) -> None:
-    half, most, nearly_all, longest = series.wait_s
+    p50, p95, p99, longest = series.wait_s
     worst = float(np.nanmax(longest, initial=0.0))
     if _needs_log_scale(series, promise_s):
         scales.logarithmic(axes, worst, promise_s, headroom=LOG_HEADROOM)
     else:
         scales.linear(axes, max(worst, promise_s), headroom=HEADROOM)
-    for values, role in ((nearly_all, "p99"), (most, "p95"), (half, "p50")):
+    for values, role in ((p99, "p99"), (p95, "p95"), (p50, "p50")):
         _area(axes, values, role)
     _line(axes, longest, "ink", width=0.7)
     axes.axhline(promise_s, color=LIGHT["target"], lw=1.4, ls=DASHED, zorder=5)

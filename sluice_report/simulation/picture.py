@@ -111,8 +111,8 @@ def _key_line(canvas: Canvas, keys: Sequence[LegendKey], x: float) -> None:
 
 def _time_axis(axes: Axes, series: TimeSeries, width: float, *, labelled: bool) -> None:
     axes.set_xlim(-0.5, series.end_s / series.interval_s - 0.5)
-    most = max(3, int((width - LEFT_MARGIN - RIGHT_MARGIN) / MIN_TICK_DISTANCE))
-    step = next((step for step in TICKS_S if series.end_s / step <= most), TICKS_S[-1])
+    max_ticks = max(3, int((width - LEFT_MARGIN - RIGHT_MARGIN) / MIN_TICK_DISTANCE))
+    step = next((step for step in TICKS_S if series.end_s / step <= max_ticks), TICKS_S[-1])
     size, unit = next(((size, unit) for size, unit in UNITS if step >= size), UNITS[-1])
     moments = range(0, int(series.end_s) + 1, step)
     axes.xaxis.set_major_locator(FixedLocator([at / series.interval_s - 0.5 for at in moments]))

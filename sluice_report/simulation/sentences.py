@@ -80,8 +80,8 @@ def comparison(compared: Sequence[ComparedRun], *, ratios: bool) -> str:
     frontier = f"On the frontier {'is' if len(best) == 1 else 'are'} {frontier}"
     keeping = [one for one in compared if one.attainment >= KEPT_SHARE]
     if not keeping:
-        most = max(compared, key=lambda one: one.attainment)
-        closest = f"{most.name} comes closest with {share(most.attainment)}"
+        nearest = max(compared, key=lambda one: one.attainment)
+        closest = f"{nearest.name} comes closest with {share(nearest.attainment)}"
         return f"None starts {100 * KEPT_SHARE:g} % in time, {closest}. {frontier}"
     cheapest = min(keeping, key=lambda one: one.cost)
     price = f"{times(cheapest.cost)} times the bound" if ratios else hours(cheapest.cost)
@@ -107,11 +107,11 @@ def arrivals(series: TimeSeries) -> str:
 
 def backlog(series: TimeSeries) -> str:
     """How many messages wait at most, and how often none does."""
-    most = int(series.waiting.max())
-    if not most:
+    peak = int(series.waiting.max())
+    if not peak:
         return "No message waits at any minute's end: each is received at once"
-    wait = "waits" if most == 1 else "wait"
-    text = f"At most {count(most, 'message')} {wait} (at {moment(series.max_waiting_at_s)})"
+    wait = "waits" if peak == 1 else "wait"
+    text = f"At most {count(peak, 'message')} {wait} (at {moment(series.max_waiting_at_s)})"
     none = series.share_without_backlog
     return text + (f"; none waits {share(none)} of the time" if none else "")
 
@@ -124,8 +124,8 @@ def instances(series: TimeSeries) -> str:
     if series.planned is None:
         return text
     plan = float((series.planned.mean * lengths).sum() / series.end_s)
-    most = number(float(series.planned.maximum.max()))
-    return f"{text}; hindsight would run {number(plan)} on average and {most} at most"
+    peak = number(float(series.planned.maximum.max()))
+    return f"{text}; hindsight would run {number(plan)} on average and {peak} at most"
 
 
 def waits(result: Result, series: TimeSeries, promise_s: float) -> str:
@@ -133,11 +133,11 @@ def waits(result: Result, series: TimeSeries, promise_s: float) -> str:
     attained = number_of(result["attainment"])
     if attained is None:
         return "No message arrives"
-    half, most, longest = (
+    p50, p99, longest = (
         duration(number_of(result[f"wait_{name}_s"]) or 0.0) for name in ("p50", "p99", "max")
     )
-    text = f"Promise of {duration(promise_s)} kept for {share(attained)}: half start within {half}"
-    text += f", 99 of 100 within {most}, all within {longest}"
+    text = f"Promise of {duration(promise_s)} kept for {share(attained)}: half start within {p50}"
+    text += f", 99 of 100 within {p99}, all within {longest}"
     late = int(series.late.sum())
     if not late:
         return text
@@ -170,7 +170,7 @@ def cost(result: Result, series: TimeSeries) -> str:
     bound, ratio = number_of(result.get("lower_bound_instance_hours")), number_of(result.get("cost_ratio"))
     if bound is None:
         return billed
-    text = f"{billed}; the clairvoyant lower bound is {number(_whole_hours(bound))}"
+    text = f"{billed}; the lower bound, which knows all arrivals, is {number(_whole_hours(bound))}"
     if ratio is not None:
         text += f", a ratio of {times(ratio)}"
     elif because := result.get("no_cost_ratio_because"):

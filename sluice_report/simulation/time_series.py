@@ -205,8 +205,8 @@ def _integral(steps: Steps, moments_s: Floats) -> Floats:
 def _billed_h(run: Run, edges_s: Floats) -> Floats:
     """Instance-hours from launch to termination, up to the end of each interval."""
     launched_s = np.sort(np.array([one.launched_s for one in run.instances], dtype=float))
-    gone_s = np.sort(np.where(np.isnan(run.gone_s), run.end_s, run.gone_s))
-    hours: Floats = (_since(launched_s, edges_s[1:]) - _since(gone_s, edges_s[1:])) / HOUR_S
+    terminated_s = np.sort(np.where(np.isnan(run.terminated_s), run.end_s, run.terminated_s))
+    hours: Floats = (_since(launched_s, edges_s[1:]) - _since(terminated_s, edges_s[1:])) / HOUR_S
     return hours
 
 

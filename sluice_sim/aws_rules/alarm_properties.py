@@ -98,11 +98,11 @@ class PropertyReader:
             raise self.error(key, "must be a positive number")
         return value
 
-    def integer(self, key: str, default: object = _REQUIRED, *, least: int = 1) -> int:
-        """An integer of at least `least`, or the text of one."""
+    def integer(self, key: str, default: object = _REQUIRED, *, min_value: int = 1) -> int:
+        """An integer of at least `min_value`, or the text of one."""
         value = self.number(key, default)
-        if value != int(value) or value < least:
-            raise self.error(key, f"must be a whole number from {least} on")
+        if value != int(value) or value < min_value:
+            raise self.error(key, f"must be a whole number from {min_value} on")
         return int(value)
 
     def flag(self, key: str, *, default: bool) -> bool:

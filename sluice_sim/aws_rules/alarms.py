@@ -151,10 +151,10 @@ class Alarm:
         crossing = [point for point in real if self.breaches(point)]
         bound = f"{_OPERATORS[self.comparison][1]} the threshold ({self.threshold})"
         counts = f"{len(crossing)} out of the last {self.evaluation_periods} datapoints"
-        least = f"{self.datapoints_to_alarm} needed for ALARM"
+        needed = f"{self.datapoints_to_alarm} needed for ALARM"
         filled = f"; {gaps} missing, treated as [{self.treatment}]" if gaps else ""
         verb = "was" if len(crossing) == 1 else "were"
-        return f"Threshold Crossed: {counts} {real} {verb} {bound} ({least}{filled})."
+        return f"Threshold Crossed: {counts} {real} {verb} {bound} ({needed}{filled})."
 
 
 def next_state(

@@ -92,7 +92,7 @@ class TargetTracking:
             instance_warmup_s=(
                 None
                 if properties.get("EstimatedInstanceWarmup") is None
-                else read.integer("EstimatedInstanceWarmup", least=0)
+                else read.integer("EstimatedInstanceWarmup", min_value=0)
             ),
         )
         policy.high_alarm()  # raises now what its alarms would raise later

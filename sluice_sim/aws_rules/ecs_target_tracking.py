@@ -70,8 +70,8 @@ class ServiceTracking:
             scaling_target_id=scaling_target_id,
             target=tracking.positive("TargetValue"),
             metric=metric_of(tracking),
-            scale_out_cooldown_s=tracking.integer("ScaleOutCooldown", DEFAULT_COOLDOWN_S, least=0),
-            scale_in_cooldown_s=tracking.integer("ScaleInCooldown", DEFAULT_COOLDOWN_S, least=0),
+            scale_out_cooldown_s=tracking.integer("ScaleOutCooldown", DEFAULT_COOLDOWN_S, min_value=0),
+            scale_in_cooldown_s=tracking.integer("ScaleInCooldown", DEFAULT_COOLDOWN_S, min_value=0),
             disable_scale_in=tracking.flag("DisableScaleIn", default=False),
         )
         period_s = policy.high_alarm().period_s  # raises now what the alarms would raise later

@@ -52,9 +52,9 @@ class AutoScalingGroups:
             groups.set_desired(group_name, desired_capacity or 0)
 
         def activities(response: AutoScalingResponse) -> ActionResult:
-            most = int(response._get_param("MaxRecords") or 100)  # noqa: SLF001 - as moto's own responses do
+            max_records = int(response._get_param("MaxRecords") or 100)  # noqa: SLF001 - as moto's own responses do
             group_name = response._get_param("AutoScalingGroupName")  # noqa: SLF001
-            return ActionResult({"Activities": groups.activities(group_name)[:most]})
+            return ActionResult({"Activities": groups.activities(group_name)[:max_records]})
 
         with (
             mock.patch.object(AutoScalingBackend, "set_desired_capacity", set_desired),

@@ -88,7 +88,7 @@ def run_scenarios(
     pace: float = PACE,
 ) -> list[Timeline]:
     """Run the scenarios side by side with worker processes; each gives up within three wall minutes."""
-    most = int(MAX_RUN_S * pace / MINUTE_S)
-    brief = [replace(each, max_minutes=min(each.max_minutes, most)) for each in scenarios]
+    max_minutes = int(MAX_RUN_S * pace / MINUTE_S)
+    brief = [replace(each, max_minutes=min(each.max_minutes, max_minutes)) for each in scenarios]
     with process_demo(root, on_minute=on_minute, pace=pace) as demo:
         return demo.run_scenarios(brief, without)

@@ -66,8 +66,8 @@ class Policy:
         while self._recommendations[0][0] <= snapshot.now_s - STABILISATION_S:
             self._recommendations.popleft()
         highest = max(desired for _, desired in self._recommendations)
-        most = max(UP_FACTOR * snapshot.desired, snapshot.desired + UP_INSTANCES)
-        wanted = min(desired, most) if desired > snapshot.desired else min(highest, snapshot.desired)
+        max_desired = max(UP_FACTOR * snapshot.desired, snapshot.desired + UP_INSTANCES)
+        wanted = min(desired, max_desired) if desired > snapshot.desired else min(highest, snapshot.desired)
         self._context.set_desired(max(wanted, 1), f"{_messages(snapshot)} messages, {desired} wished for")
 
     def _desired(self, snapshot: Snapshot) -> int:

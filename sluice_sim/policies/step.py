@@ -49,7 +49,7 @@ class Policy:
         if not values:
             return
         visible, now = max(values), self._context.fleet.now_s
-        step = next((step for least, step in STEPS_OUT if visible >= least), 0)
+        step = next((step for min_visible, step in STEPS_OUT if visible >= min_visible), 0)
         if step:
             self._out(step, visible, now)
         elif visible == 0 and now >= max(self._in_until_s, self._out_until_s):

@@ -188,10 +188,10 @@ class SimulatedFleet:
         the last one ended, and looks at each message once per run.
         """
         state, receives = self.messages.state, self.messages.receives
-        least = self._oldest
-        counts = state[least:arrived] == queue_kernel.WAITING
+        oldest = self._oldest
+        counts = state[oldest:arrived] == queue_kernel.WAITING
         if not self.messages.next_in_group.size:
-            counts &= receives[least:arrived] < POISON_PILL_RECEIVES
+            counts &= receives[oldest:arrived] < POISON_PILL_RECEIVES
         self._oldest += int(counts.argmax()) if counts.any() else counts.size
         return now - float(self.messages.arrival_s[self._oldest]) if self._oldest < arrived else 0.0
 
@@ -250,9 +250,9 @@ class SimulatedFleet:
         """Number of messages that are neither processed nor dead-lettered, nor in the queue or a slot."""
         return conservation.lost(self.messages, self._kernel)
 
-    def gone_s(self) -> Floats:
+    def terminated_s(self) -> Floats:
         """Termination time of every instance ever launched; NaN while it is alive."""
-        return self._kernel.gone_s[: len(self.instances)]
+        return self._kernel.terminated_s[: len(self.instances)]
 
     def _advance(self) -> None:
         if self.now_s == self._kernel.now_s[0]:
@@ -272,7 +272,7 @@ class SimulatedFleet:
 
     def _reconcile(self) -> None:
         """Launch missing instances, or stop surplus ones."""
-        now, gone = self.now_s, self._kernel.gone_s
+        now, gone = self.now_s, self._kernel.terminated_s
         self._alive = [one for one in self._alive if not gone[one.number] <= now]
         staying = [one for one in self._alive if one.stopped_s > now]
         missing = self.desired - len(staying)
@@ -337,10 +337,11 @@ class SimulatedFleet:
                 visible_message=_grown(kernel.visible_message, 2 * room, 0),
             )
         held = kernel.message[one.block * conditions.concurrency : (one.block + 1) * conditions.concurrency]
-        started = self.messages.started_s[held[held != queue_kernel.NO_MESSAGE]]
+        starts_s = self.messages.started_s[held[held != queue_kernel.NO_MESSAGE]]
         timeout_s = conditions.visibility_timeout_s
         self._invisible_until_s += [
-            float(begun + (math.floor((now - begun) / timeout_s) + 1) * timeout_s) for begun in started
+            float(started_s + (math.floor((now - started_s) / timeout_s) + 1) * timeout_s)
+            for started_s in starts_s
         ]
         self.redelivered += queue_kernel.kill(
             one.block, now, timeout_s, self.messages, kernel, conditions.concurrency
@@ -349,7 +350,7 @@ class SimulatedFleet:
     def _interrupt(self, one: Instance) -> None:
         """A Spot interruption: the instance drains from the notice on and is gone two minutes later."""
         self._advance()
-        if self._kernel.gone_s[one.number] <= self.now_s:
+        if self._kernel.terminated_s[one.number] <= self.now_s:
             return
         self.interruptions += 1
         if one.stopped_s > self.now_s:
@@ -359,7 +360,7 @@ class SimulatedFleet:
 
     def _end(self, one: Instance) -> None:
         self._advance()
-        if math.isnan(self._kernel.gone_s[one.number]):
+        if math.isnan(self._kernel.terminated_s[one.number]):
             self._kill(one, self.now_s)
 
     def _schedule_retry(self) -> None:
@@ -377,13 +378,13 @@ class SimulatedFleet:
         kernel = self._kernel
         if kernel.counts[queue_kernel.FREE_BLOCKS] == 0:
             self._kernel = kernel = _with_more_blocks(kernel, self.conditions.concurrency)
-        if len(self.instances) == kernel.gone_s.size:
+        if len(self.instances) == kernel.terminated_s.size:
             more = 2 * len(self.instances)
             self._kernel = kernel._replace(
                 stopping=_grown(kernel.stopping, more, 0),
                 busy=_grown(kernel.busy, more, 0),
                 serving_slots=_grown(kernel.serving_slots, more, 0),
-                gone_s=_grown(kernel.gone_s, more, math.nan),
+                terminated_s=_grown(kernel.terminated_s, more, math.nan),
             )
 
 
@@ -407,7 +408,7 @@ def _new_kernel_state(blocks: int, concurrency: int, *, room: int) -> KernelStat
         stopping=np.zeros(1024, np.uint8),
         busy=np.zeros(1024, np.int64),
         serving_slots=np.zeros(1024, np.int64),
-        gone_s=np.full(1024, math.nan),
+        terminated_s=np.full(1024, math.nan),
         duration_sum_s=np.zeros(1440),
         duration_square_s2=np.zeros(1440),
         duration_count=np.zeros(1440, np.int64),

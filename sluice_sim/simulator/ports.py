@@ -272,14 +272,21 @@ class RunReport:
                 )
             )
 
-    def observed(self, workload: Workload, saw: Observation, published: Published) -> None:
+    def observed(self, workload: Workload, observation: Observation, published: Published) -> None:
         """Ignored: runs do not record it."""
 
-    def failed(self, workload: str, counter: Counter, why: str, *, defect: Exception | None = None) -> None:  # noqa: ARG002
+    def failed(
+        self,
+        workload: str,  # noqa: ARG002
+        counter: Counter,  # noqa: ARG002
+        reason: str,
+        *,
+        defect: Exception | None = None,
+    ) -> None:
         """Keep a failure; a defect in our own code ends the run."""
         if defect is not None:
             raise defect
-        self.failures.append((self.context.fleet.now_s, why))
+        self.failures.append((self.context.fleet.now_s, reason))
 
     def event(self, counter: Counter, what: str, count: int = 1) -> None:
         """Ignored: runs do not record it."""

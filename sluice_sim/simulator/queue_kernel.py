@@ -75,7 +75,7 @@ class KernelState(NamedTuple):
     busy: Ints
     serving_slots: Ints
     """Slots that may still receive or finish a message; the instance is gone at 0."""
-    gone_s: Floats
+    terminated_s: Floats
     # By minute of the run in which the messages finished.
     duration_sum_s: Floats
     duration_square_s2: Floats
@@ -178,7 +178,7 @@ def advance(  # noqa: C901 - one loop over events, in the order in which they ha
             _release_slot(kernel, slot)
             kernel.serving_slots[instance] -= 1
             if kernel.serving_slots[instance] == 0:
-                kernel.gone_s[instance] = now
+                kernel.terminated_s[instance] = now
         else:
             place = count[IDLE_HEAD] + count[IDLE]
             idle[place if place < ring else place - ring] = slot
@@ -212,7 +212,7 @@ def stop(block: int, now_s: float, booting: bool, kernel: KernelState, slots: in
             kernel.abandoned[slot] = 1
             kernel.serving_slots[instance] -= 1
     if booting or kernel.serving_slots[instance] == 0:
-        kernel.gone_s[instance] = now_s
+        kernel.terminated_s[instance] = now_s
 
 
 @njit(cache=True)
@@ -238,7 +238,7 @@ def kill(
             returned += 1
         kernel.abandoned[slot] = 1
     kernel.serving_slots[instance] = 0
-    kernel.gone_s[instance] = now_s
+    kernel.terminated_s[instance] = now_s
     return returned
 
 

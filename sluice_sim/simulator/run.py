@@ -79,7 +79,7 @@ class Run:
     messages: Messages
     promise_s: float
     instances: Sequence[Instance]
-    gone_s: Floats
+    terminated_s: Floats
     snapshots: Sequence[Snapshot]
     log: Sequence[LogEntry]
     redelivered: int
@@ -147,7 +147,7 @@ def _record(
         messages=fleet.messages,
         promise_s=context.promise_s,
         instances=fleet.instances,
-        gone_s=fleet.gone_s(),
+        terminated_s=fleet.terminated_s(),
         snapshots=snapshots,
         log=context.log,
         redelivered=fleet.redelivered,

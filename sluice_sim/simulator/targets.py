@@ -53,13 +53,13 @@ def explain(
 def _measured(settings: DynamicTarget, current: float, reason: Reason, processing_s: float) -> CurrentTarget:
     latency_s, concurrency = settings.acceptable_latency_s, settings.concurrency_per_instance
     allowed = latency_s * concurrency / processing_s
-    least, most = settings.min_messages_per_instance, settings.max_messages_per_instance
+    lowest, highest = settings.min_messages_per_instance, settings.max_messages_per_instance
     limits = []
-    if allowed > most:
+    if allowed > highest:
         limits.append("MaxMessagesPerInstance")
-    if allowed < least:
+    if allowed < lowest:
         limits.append("MinMessagesPerInstance")
-    if not math.isclose(current, min(max(allowed, least), most), rel_tol=SAME):
+    if not math.isclose(current, min(max(allowed, lowest), highest), rel_tol=SAME):
         limits.append("DeadbandRatio" if reason is Reason.WITHIN_DEADBAND else "MaxFactorPerRetune")
     arithmetic = f"{latency_s:g} s x {concurrency:g} / {processing_s:.4g} s = {allowed:.4g}"
     because = f"{arithmetic}, limited by {' and '.join(limits)}" if limits else arithmetic

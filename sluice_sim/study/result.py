@@ -133,7 +133,7 @@ def measure(run: Run) -> Measured:
         wait_p95_s=percentile(0.95),
         wait_p99_s=percentile(0.99),
         wait_max_s=percentile(1.0),
-        instance_hours=float((_gone_s(run) - launched_s).sum()) / HOUR_S,
+        instance_hours=float((_terminated_s(run) - launched_s).sum()) / HOUR_S,
         launches=len(run.instances),
         launches_refused=run.launches_refused,
         interruptions=run.interruptions,
@@ -152,10 +152,10 @@ def measure(run: Run) -> Measured:
 
 def supply(run: Run) -> Steps:
     """Running instances over time, each from when it is ready until it is gone."""
-    gone_s = _gone_s(run)
+    terminated_s = _terminated_s(run)
     ready_s = np.array([one.ready_s for one in run.instances])
-    ran = ready_s < gone_s
-    at_s, place = np.unique(np.concatenate([[0.0], ready_s[ran], gone_s[ran]]), return_inverse=True)
+    ran = ready_s < terminated_s
+    at_s, place = np.unique(np.concatenate([[0.0], ready_s[ran], terminated_s[ran]]), return_inverse=True)
     moves = np.concatenate([[0], np.ones(ran.sum(), np.int64), np.full(ran.sum(), -1)])
     net = np.bincount(place, weights=moves, minlength=at_s.size)
     return Steps(at_s=at_s, level=np.cumsum(net).astype(np.int64))
@@ -225,10 +225,10 @@ def _no_ratio(measured: Measured, bound: Bound | None) -> str | None:
     return None
 
 
-def _gone_s(run: Run) -> Floats:
+def _terminated_s(run: Run) -> Floats:
     """When each instance was gone; instances still alive are billed until the end of the run."""
-    gone_s: Floats = np.where(np.isnan(run.gone_s), run.end_s, run.gone_s)
-    return gone_s
+    terminated_s: Floats = np.where(np.isnan(run.terminated_s), run.end_s, run.terminated_s)
+    return terminated_s
 
 
 def _peak_backlog(run: Run) -> int:

@@ -38,7 +38,7 @@ def effective(
             continue
         items = _items(raw) if str(spec["Type"]).startswith(_LISTS) else [as_text(raw)]
         problems += [
-            f"Parameters.{name} = {item!r}: {why}" for item in items for why in _refusals(item, spec)
+            f"Parameters.{name} = {item!r}: {reason}" for item in items for reason in _refusals(item, spec)
         ]
         values[name] = items if str(spec["Type"]).startswith(_LISTS) else items[0]
     return values, problems
@@ -63,7 +63,7 @@ def _refusals(text: str, spec: Mapping[str, Any]) -> list[str]:
     if spec["Type"] in ("Number", "List<Number>"):
         found += _number_refusals(text, spec)
     hint = f" ({spec['ConstraintDescription']})" if "ConstraintDescription" in spec else ""
-    return [why + hint for why in found]
+    return [reason + hint for reason in found]
 
 
 def _number_refusals(text: str, spec: Mapping[str, Any]) -> list[str]:

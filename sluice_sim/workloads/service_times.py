@@ -66,7 +66,9 @@ def read(path: Path) -> Durations:
                 raise _wrong(path, 1, ",".join(columns), f"the header has a column {COLUMN}")
             for row in reader:
                 seconds.append(
-                    _number(path, reader.line_num, row[COLUMN], "a duration", least=MIN_S, most=MAX_S)
+                    _number(
+                        path, reader.line_num, row[COLUMN], "a duration", min_value=MIN_S, max_value=MAX_S
+                    )
                 )
                 messages.append(
                     _number(
@@ -74,8 +76,8 @@ def read(path: Path) -> Durations:
                         reader.line_num,
                         row[WEIGHT_COLUMN],
                         "a number of messages",
-                        least=MIN_WEIGHT,
-                        most=MAX_MESSAGES,
+                        min_value=MIN_WEIGHT,
+                        max_value=MAX_MESSAGES,
                     )
                     if WEIGHT_COLUMN in columns
                     else 1.0
@@ -124,15 +126,17 @@ def boot(text: str) -> Boot:
     return Boot(min_s=numbers[0], max_s=numbers[-1])
 
 
-def _number(path: Path, line: int, text: str | None, what: str, *, least: float, most: float) -> float:
+def _number(
+    path: Path, line: int, text: str | None, what: str, *, min_value: float, max_value: float
+) -> float:
     try:
         number = float(text or "")
     except ValueError:
         number = math.nan
-    if not least <= number <= most:
-        raise _wrong(path, line, text or "", f"{what} is a number from {least:g} to {most:,.0f}")
+    if not min_value <= number <= max_value:
+        raise _wrong(path, line, text or "", f"{what} is a number from {min_value:g} to {max_value:,.0f}")
     return number
 
 
-def _wrong(path: Path, line: int, value: str, why: str) -> SettingError:
-    return SettingError(f"{path}, line {line}: {value!r}: {why}")
+def _wrong(path: Path, line: int, value: str, reason: str) -> SettingError:
+    return SettingError(f"{path}, line {line}: {value!r}: {reason}")

@@ -196,5 +196,5 @@ def _count(path: Path, line: int, text: str) -> int:
     return int(count)
 
 
-def _wrong(path: Path, line: int, value: str, why: str) -> SettingError:
-    return SettingError(f"{path}, line {line}: {value!r}: {why}")
+def _wrong(path: Path, line: int, value: str, reason: str) -> SettingError:
+    return SettingError(f"{path}, line {line}: {value!r}: {reason}")

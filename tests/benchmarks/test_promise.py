@@ -99,11 +99,11 @@ class Answer:
     stderr: str
 
 
-Play = Callable[..., Answer]
+RunBenchmark = Callable[..., Answer]
 
 
 @pytest.fixture
-def play(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Play:
+def run_benchmark(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> RunBenchmark:
     """The command with one row of an hour."""
 
     def call(row: Row, *arguments: str) -> Answer:
@@ -116,8 +116,8 @@ def play(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
     return call
 
 
-def test_a_missed_limit_ends_with_1_and_a_sentence(play: Play) -> None:
-    answer = play(replace(SHORT, limits=Limits(launches=1)))
+def test_a_missed_limit_ends_with_1_and_a_sentence(run_benchmark: RunBenchmark) -> None:
+    answer = run_benchmark(replace(SHORT, limits=Limits(launches=1)))
     assert answer.exit_code == 1
     assert "missed: an hour, seed 1: " in answer.stderr
     assert "launches; at most 1 allowed" in answer.stderr
@@ -126,8 +126,8 @@ def test_a_missed_limit_ends_with_1_and_a_sentence(play: Play) -> None:
     assert line.startswith("an hour  ")
 
 
-def test_its_json_has_every_run(play: Play) -> None:
-    answer = play(SHORT, "--json")
+def test_its_json_has_every_run(run_benchmark: RunBenchmark) -> None:
+    answer = run_benchmark(SHORT, "--json")
     assert answer.exit_code == 0, answer.stderr
     output = json.loads(answer.stdout)
     assert [(one["way"], one["seed"]) for one in output["figures"]] == [
@@ -139,10 +139,10 @@ def test_its_json_has_every_run(play: Play) -> None:
     assert all(one["cost_ratio"] >= 1 for one in output["figures"] if one["attainment"] >= 0.99)
 
 
-def test_missing_traces_are_named_and_skipped(play: Play, tmp_path: Path) -> None:
+def test_missing_traces_are_named_and_skipped(run_benchmark: RunBenchmark, tmp_path: Path) -> None:
     rows = "".join(f"{minute * 60},{100}\n" for minute in range(60))
     (tmp_path / "nab_elb_requests_5m.csv").write_text(f"timestamp,arrivals\n{rows}", encoding="utf-8")
-    answer = play(SHORT, "--traces", str(tmp_path), "--row", "nab")
+    answer = run_benchmark(SHORT, "--traces", str(tmp_path), "--row", "nab")
     assert answer.exit_code == 0, answer.stderr
     assert answer.stdout.splitlines()[1].startswith("nab  ")
     for missing in ("nasa_http_1m.csv", "azure_functions_1m.csv", "fb2009_hadoop_tasks_1m.csv"):
@@ -174,8 +174,8 @@ def test_the_sensitivity_changes_sustained_arrivals_only_in_its_own_runs(way: Wa
     assert sustained(Way(name="deployed"), sent) == pytest.approx(300 / 60)
 
 
-def test_the_sensitivity_runs_each_constant_and_checks_no_limits(play: Play) -> None:
-    answer = play(replace(SHORT, limits=Limits(launches=1)), "--sensitivity")
+def test_the_sensitivity_runs_each_constant_and_checks_no_limits(run_benchmark: RunBenchmark) -> None:
+    answer = run_benchmark(replace(SHORT, limits=Limits(launches=1)), "--sensitivity")
     assert answer.exit_code == 0, answer.stderr
     lines = [re.split("  +", line) for line in answer.stdout.splitlines()[1:]]
     names = [name for name, _ in lines]

@@ -51,7 +51,7 @@ def time_limit() -> Iterator[None]:
 
 
 def runs_or_is_rejected(sluice: Sluice, arguments: Sequence[object], *named: str) -> bool:
-    """Whether it runs; an error has one of these words in its last line, and there is no traceback."""
+    """Whether the input runs; otherwise the last line names one of these words, without a traceback."""
     answer = sluice(*arguments)
     if answer.exit_code == 0:
         json.loads(answer.stdout, parse_constant=lambda found: pytest.fail(f"{found} in the result"))

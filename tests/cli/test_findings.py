@@ -18,7 +18,7 @@ STEADY = "steady:days=0.03:per-day=80000"
 
 
 @pytest.fixture
-def played(sluice):
+def simulated(sluice):
     """The numbers of one run, with its findings."""
 
     def run_experiment(*arguments):
@@ -32,10 +32,10 @@ def played(sluice):
     return run_experiment
 
 
-def test_a_promise_too_short_for_a_boot_is_reported_with_what_helps(played):
+def test_a_promise_too_short_for_a_boot_is_reported_with_what_helps(simulated):
     workload = ("simulate", "transcription", "--trace", "idle-then-dump:days=0.05:per-day=8000")
     sizes = ("--set", "MaxCapacity=1000", "--set", "ProcessingSeconds=5")
-    _, numbers = played(*workload, *sizes, "--boot-s", 180, "--promise-s", 60)
+    _, numbers = simulated(*workload, *sizes, "--boot-s", 180, "--promise-s", 60)
     (said,) = numbers["warnings"]
     assert said.startswith(
         "A promise of 60 s leaves no time for a boot of 180 s and up to 60 s until messages"
@@ -45,36 +45,38 @@ def test_a_promise_too_short_for_a_boot_is_reported_with_what_helps(played):
     assert numbers["promise_kept"] is False
 
 
-def test_a_minimum_too_small_for_the_boot_is_reported(played):
+def test_a_minimum_too_small_for_the_boot_is_reported(simulated):
     workload = ("simulate", "transcription", "--trace", "idle-then-dump:days=0.05:per-day=8000")
     sizes = ("--set", "MinCapacity=2", "--set", "MaxCapacity=1000")
-    _, numbers = played(*workload, *sizes, "--boot-s", 180, "--promise-s", 60)
+    _, numbers = simulated(*workload, *sizes, "--boot-s", 180, "--promise-s", 60)
     assert "a MinCapacity of more than 2" in numbers["warnings"][0]
 
 
 @pytest.mark.parametrize(
     "arguments", [("--promise-s", 600), ("--promise-s", 60, "--policy", "static", "--boot-s", 1)]
 )
-def test_a_promise_with_enough_time_causes_no_warning(played, arguments):
-    _, numbers = played("simulate", "transcription", "--trace", STEADY, "--set", "MaxCapacity=20", *arguments)
+def test_a_promise_with_enough_time_causes_no_warning(simulated, arguments):
+    _, numbers = simulated(
+        "simulate", "transcription", "--trace", STEADY, "--set", "MaxCapacity=20", *arguments
+    )
     assert not [one for one in numbers["warnings"] if "leaves no time" in one]
 
 
-def test_a_maximum_too_small_for_the_promise_is_reported(played, tmp_path):
+def test_a_maximum_too_small_for_the_promise_is_reported(simulated, tmp_path):
     dump = trace_file(tmp_path, "0,500", "60,0", "120,0")
-    _, numbers = played("simulate", "transcription", "--trace", dump, "--promise-s", 300, "--boot-s", 10)
+    _, numbers = simulated("simulate", "transcription", "--trace", dump, "--promise-s", 300, "--boot-s", 10)
     assert numbers["attainable"] is False
     assert [one for one in numbers["warnings"] if "raise MaxCapacity" in one]
 
 
-def test_a_run_that_breaks_the_promise_has_no_warning_about_its_cost(played):
-    text, numbers = played("simulate", "transcription", "--trace", STEADY, "--promise-s", 60)
+def test_a_run_that_breaks_the_promise_has_no_warning_about_its_cost(simulated):
+    text, numbers = simulated("simulate", "transcription", "--trace", STEADY, "--promise-s", 60)
     assert numbers["cost_ratio"] is not None
     assert "times the least that could keep the promise, which this run does not keep." in text
 
 
-def test_with_less_than_one_busy_instance_there_is_a_reason_instead_of_a_ratio(played):
-    text, numbers = played("simulate", "transcription", "--trace", "steady:days=0.05:per-day=4000")
+def test_with_less_than_one_busy_instance_there_is_a_reason_instead_of_a_ratio(simulated):
+    text, numbers = simulated("simulate", "transcription", "--trace", "steady:days=0.05:per-day=4000")
     assert numbers["cost_ratio"] is None
     assert numbers["no_cost_ratio_because"].startswith("the messages keep 0.23 of an instance busy")
     assert f"no meaningful ratio: {numbers['no_cost_ratio_because']}" in " ".join(text.split())
@@ -106,17 +108,17 @@ def dynamic(tmp_path):
         ({"max_factor_per_retune": 100.0}, [], "1800 s x 1 / 5 s = 360"),
     ],
 )
-def test_the_current_target_is_reported_with_what_limits_it(played, dynamic, target, limits, because):
-    text, numbers = played(*dynamic(**target))
+def test_the_current_target_is_reported_with_what_limits_it(simulated, dynamic, target, limits, because):
+    text, numbers = simulated(*dynamic(**target))
     assert numbers["target_limits"] == limits
     assert because in numbers["target_because"]
     assert because in " ".join(text.split())
     assert bool([one for one in numbers["warnings"] if one.startswith("The target of")]) is bool(limits)
 
 
-def test_too_few_samples_leave_the_target_alone_and_that_is_reported(played, dynamic):
+def test_too_few_samples_leave_the_target_alone_and_that_is_reported(simulated, dynamic):
     name, path, *_ = dynamic(fallback_messages_per_instance=12.0)
-    _, numbers = played(name, path, "--trace", "steady:days=0.2:per-day=100", "--no-bound")
+    _, numbers = simulated(name, path, "--trace", "steady:days=0.2:per-day=100", "--no-bound")
     assert (numbers["target_per_instance"], numbers["target_limits"]) == (12.0, ["MinSamples"])
     assert "of 30 needed" in numbers["warnings"][0]
 
@@ -130,29 +132,29 @@ def of_arrivals(numbers):
     return [one for one in numbers["warnings"] if "arrive" in one or "arriving" in one]
 
 
-def test_a_broken_promise_with_only_the_backlog_tracked_names_the_parameters_that_help(played):
+def test_a_broken_promise_with_only_the_backlog_tracked_names_the_parameters_that_help(simulated):
     plain = ("--set", "ProcessingSeconds=", "--set", "TrackedMetric=backlog")
-    _, numbers = played(*BUSY, *SIZED, *plain)
+    _, numbers = simulated(*BUSY, *SIZED, *plain)
     assert numbers["promise_kept"] is False
     (said,) = of_arrivals(numbers)
     assert said.startswith("Target tracking follows the backlog alone: the fleet has no capacity for what")
     assert "What helps: ProcessingSeconds=5 with TrackedMetric=effective" in said
-    _, helped = played(*BUSY, *SIZED, "--set", "ProcessingSeconds=5", "--set", "TrackedMetric=effective")
+    _, helped = simulated(*BUSY, *SIZED, "--set", "ProcessingSeconds=5", "--set", "TrackedMetric=effective")
     assert helped["attainment"] > 0.95 > 0.8 > numbers["attainment"], "what is said to help does"
     assert of_arrivals(helped) == []
 
 
-def test_a_dynamic_target_measures_and_needs_the_tracked_metric_alone(played):
+def test_a_dynamic_target_measures_and_needs_the_tracked_metric_alone(simulated):
     service = ("simulate", "queue-proc", "--trace", "steady:days=0.2:per-day=80000", "--no-bound")
     sizes = ("--set", "MaxCapacity=20", "--set", "AcceptableLatencySeconds=300", "--boot-s", 180)
-    _, numbers = played(*service, *sizes, "--set", "TrackedMetric=backlog")
+    _, numbers = simulated(*service, *sizes, "--set", "TrackedMetric=backlog")
     (said,) = of_arrivals(numbers)
     assert "What helps: TrackedMetric=effective, by which" in said
 
 
-def test_a_plain_metric_that_keeps_the_promise_causes_no_warning(played):
+def test_a_plain_metric_that_keeps_the_promise_causes_no_warning(simulated):
     plain = ("--set", "TrackedMetric=backlog", "--promise-s", 3600)
-    _, numbers = played(*BUSY, *SIZED[:4], *plain)
+    _, numbers = simulated(*BUSY, *SIZED[:4], *plain)
     assert numbers["promise_kept"] is True
     assert of_arrivals(numbers) == []
 
@@ -170,21 +172,21 @@ def test_a_plain_metric_that_keeps_the_promise_causes_no_warning(played):
         ),
     ],
 )
-def test_an_offered_load_unlike_the_simulated_one_is_reported(played, arguments, says, times, helps):
-    _, numbers = played(*BUSY, *SIZED, *arguments)
+def test_an_offered_load_unlike_the_simulated_one_is_reported(simulated, arguments, says, times, helps):
+    _, numbers = simulated(*BUSY, *SIZED, *arguments)
     (said,) = of_arrivals(numbers)
     assert says in said
     assert f"What arrives counts for {times} times the instances that it keeps busy." in said
     assert said.endswith(helps)
 
 
-def test_another_policy_gets_no_finding_about_arrivals(played):
-    _, numbers = played(*BUSY, *SIZED, "--set", "ProcessingSeconds=60", "--policy", "deadline")
+def test_another_policy_gets_no_finding_about_arrivals(simulated):
+    _, numbers = simulated(*BUSY, *SIZED, "--set", "ProcessingSeconds=60", "--policy", "deadline")
     assert of_arrivals(numbers) == []
 
 
-def test_a_static_target_is_the_operators_choice_and_causes_no_warning(played):
-    _, numbers = played("simulate", "transcription", "--trace", "steady:days=0.05:per-day=4000")
+def test_a_static_target_is_the_operators_choice_and_causes_no_warning(simulated):
+    _, numbers = simulated("simulate", "transcription", "--trace", "steady:days=0.05:per-day=4000")
     assert (numbers["target_per_instance"], numbers["target_because"]) == (8.0, "static: MessagesPerInstance")
     assert numbers["target_limits"] == []
 
@@ -200,10 +202,10 @@ def test_a_scale_in_that_the_policy_overrides_is_reported(sluice, name):
     assert not [one for one in unasked["warnings"] if one.startswith("--scale-in")]
 
 
-def test_dead_letters_and_refused_launches_are_warned_of(played):
+def test_dead_letters_and_refused_launches_are_warned_of(simulated):
     killing = ("--scale-in", "kill", "--spot-interruptions-per-hour", 20, "--duration-s", 200)
     short = ("simulate", "transcription", "--trace", "steady:days=0.05:per-day=4000", "--no-bound")
-    _, numbers = played(*short, *killing, "--max-receives", 1, "--refusal-ratio", 0.5)
+    _, numbers = simulated(*short, *killing, "--max-receives", 1, "--refusal-ratio", 0.5)
     assert numbers["dead_letters"] + numbers["processed"] == numbers["messages"]
     assert [one for one in numbers["warnings"] if one.startswith(f"{numbers['dead_letters']} messages ended")]
     assert [one for one in numbers["warnings"] if one.startswith(f"{numbers['launches_refused']} launches")]

@@ -87,9 +87,9 @@ def test_policies_are_compared_in_one_table(sluice, one_process_pool):
 
 def test_every_policy_processes_everything(sluice, one_process_pool):
     result = sluice(*QUICK, "--policy", "all", "--no-bound", "--json")
-    played = {numbers["policy"]: numbers for numbers in json.loads(result.stdout)}
-    assert list(played) == policies.names()
-    assert all((numbers["processed"], numbers["lost"]) == (200, 0) for numbers in played.values())
+    finished_run = {numbers["policy"]: numbers for numbers in json.loads(result.stdout)}
+    assert list(finished_run) == policies.names()
+    assert all((numbers["processed"], numbers["lost"]) == (200, 0) for numbers in finished_run.values())
 
 
 def test_a_sweep_runs_every_combination_and_marks_the_frontier(sluice, one_process_pool):
@@ -97,8 +97,8 @@ def test_a_sweep_runs_every_combination_and_marks_the_frontier(sluice, one_proce
     result = sluice(*QUICK, *sweeps, "--policy", "sluice", "--no-bound", "--json")
     points = json.loads(result.stdout)
     assert [point["set"] for point in points] == [
-        {"MaxCapacity": most, "duration-s": seconds, "boot-s": "60-90"}
-        for most in ("1", "3")
+        {"MaxCapacity": maximum, "duration-s": seconds, "boot-s": "60-90"}
+        for maximum in ("1", "3")
         for seconds in ("5", "20")
     ]
     assert {point["result"]["peak_instances"] for point in points if point["set"]["MaxCapacity"] == "1"} == {

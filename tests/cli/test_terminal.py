@@ -58,14 +58,14 @@ class TestEncodings:
 
     @pytest.mark.parametrize("policies", ["sluice", "sluice,static"])
     def test_a_simulations_tables_become_ascii(self, policies: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        played = ("simulate", "transcription", "--trace", SHORT, "--policy", policies)
-        printed = printed_in("ascii", monkeypatch, *played)
+        command = ("simulate", "transcription", "--trace", SHORT, "--policy", policies)
+        printed = printed_in("ascii", monkeypatch, *command)
         assert "instance" in printed
         assert "?" not in printed
 
     def test_characters_of_the_encoding_are_kept(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        played = ("simulate", "transcription", "--trace", SHORT, "--policy", "sluice,static")
-        assert "× bound" in printed_in("latin-1", monkeypatch, *played)
+        command = ("simulate", "transcription", "--trace", SHORT, "--policy", "sluice,static")
+        assert "× bound" in printed_in("latin-1", monkeypatch, *command)
 
 
 @contextmanager
@@ -124,8 +124,8 @@ class TestCtrlC:
 
     def test_a_comparison_ends_with_its_processes(self, tmp_path: Path) -> None:
         # The trace is so long that it is still being simulated when the signal comes.
-        played = ("simulate", "transcription", "--trace", "diurnal:days=7:per-day=200000", "--policy", "all")
-        with started(*played, TMPDIR=str(tmp_path)) as process:
+        command = ("simulate", "transcription", "--trace", "diurnal:days=7:per-day=200000", "--policy", "all")
+        with started(*command, TMPDIR=str(tmp_path)) as process:
             while not any(tmp_path.glob("sluice-sweep-*/*")):
                 assert process.poll() is None
             self.interrupted(process)

@@ -22,7 +22,7 @@ from tests.support.fakes import FakeFleets
 class Subject:
     port: Fleets
     create: Callable[[str, int], Fleet]
-    """A fleet of 0..5 by this name, asked for so many instances, all of which run."""
+    """A fleet of this name with bounds 0..5 and this desired count, all of it running."""
     gone: Fleet
 
 
@@ -45,7 +45,7 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
         fake = FakeFleets()
 
         def create(name: str, desired: int) -> Fleet:
-            fake.holding[named(name)] = Capacity(
+            fake.capacities[named(name)] = Capacity(
                 desired=desired, running=desired, bounds=Bounds(min=0, max=5)
             )
             return named(name)
@@ -149,8 +149,8 @@ def test_a_simulated_fleet_refuses_a_count_out_of_bounds_as_aws_does(subject: Su
 def test_a_fake_fleet_refuses_a_count_out_of_bounds_as_aws_does(named: Callable[[str], Fleet]) -> None:
     # moto takes any count, so the adapter's half of this is tested on a stubbed answer in tests/sluice/aws.
     fleet, fake = named("transcription"), FakeFleets()
-    fake.holding[fleet] = Capacity(desired=2, running=2, bounds=Bounds(min=1, max=5))
+    fake.capacities[fleet] = Capacity(desired=2, running=2, bounds=Bounds(min=1, max=5))
     for instances in (0, 6):
         with pytest.raises(ConfigError, match=r"ValidationError: \d is outside 1..5"):
             fake.set_desired(fleet, instances)
-    assert fake.holding[fleet].desired == 2
+    assert fake.capacities[fleet].desired == 2

@@ -36,7 +36,7 @@ class Subject:
     create: Callable[[str], Fleet]
     """A fleet of this name without any launch attempt."""
     ask: Callable[[Fleet, str | None], datetime]
-    """Ask for an instance, which fails with these words or starts; when that was."""
+    """Launch an instance, which starts or fails with this message; returns the time."""
     words: str
     gone: Fleet
 
@@ -65,7 +65,7 @@ def fake(kind: str) -> Subject:
 
     def ask(fleet: Fleet, words: str | None) -> datetime:
         clock.advance(minutes=1)
-        port.holding.setdefault(fleet, []).append(LaunchAttempt(at=clock(), failure=words))
+        port.attempts.setdefault(fleet, []).append(LaunchAttempt(at=clock(), failure=words))
         return clock()
 
     return Subject(

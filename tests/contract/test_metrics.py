@@ -80,7 +80,7 @@ def metrics(world: tuple[Metrics, Advance]) -> Metrics:
 
 @dataclass
 class Settled:
-    """Keeps `ports.Metrics`: after everything published, time passes until it can be read."""
+    """`ports.Metrics` that waits after each publish until the points can be read."""
 
     of: Metrics
     advance: Advance

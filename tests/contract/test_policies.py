@@ -44,7 +44,7 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
         def create(name: str) -> Workload:
             served = build(name)
             assert served.policy_arn is not None
-            fake.holding[served.policy_arn] = Policy(
+            fake.by_arn[served.policy_arn] = Policy(
                 fleet=served.fleet, target=10, definition={"PolicyARN": served.policy_arn}
             )
             return served

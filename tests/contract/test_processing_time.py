@@ -190,7 +190,7 @@ def example_worker(fleet: str, **parameters: str) -> tuple[Metric, str | None]:
 
 @pytest.fixture(scope="module")
 def simulated() -> list[tuple[Metric, str | None]]:
-    """What the simulated workers of both fleets publish, as `sluice demo` plays them."""
+    """What the simulated workers of both fleets publish, as `sluice demo` runs them."""
     with embedded_aws(stacks.ROOT) as aws:
         demo = Demo(aws, stacks.ROOT)
         for scenario in (TRANSCRIPTION, QUEUE_PROC):

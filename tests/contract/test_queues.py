@@ -30,11 +30,11 @@ class Subject:
     port: Queues
     create: Callable[[str], str]
     fill: Callable[[str, Backlog], None]
-    """Bring the queue, still empty, to these counts."""
+    """Fill the empty queue to these counts."""
 
 
 OPEN = ["fake", "sqs"]
-"""Into a simulated run a trace alone brings messages."""
+"""A simulated run receives messages only from its trace."""
 
 
 @pytest.fixture(params=[*OPEN, "simulated"])
@@ -43,10 +43,10 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
         fake = FakeQueues()
 
         def create(name: str) -> str:
-            fake.holding[queue_url(name)] = backlog()
+            fake.backlogs[queue_url(name)] = backlog()
             return queue_url(name)
 
-        yield Subject(port=fake, create=create, fill=fake.holding.__setitem__)
+        yield Subject(port=fake, create=create, fill=fake.backlogs.__setitem__)
         return
 
     if request.param == "simulated":

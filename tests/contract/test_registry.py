@@ -31,10 +31,10 @@ class Subject:
     port: Registry
     register: Callable[[Mapping[str, Any]], None]
     spoil: Callable[[str], None]
-    """Make this workload's document one that is refused."""
+    """Replace this workload's document with an invalid one."""
     delete: Callable[[str], None]
     wait: Callable[[int], None]
-    """Let so many seconds pass."""
+    """Advance the clock by these seconds."""
 
 
 @pytest.fixture(params=["fake", "ssm"])

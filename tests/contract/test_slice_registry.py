@@ -32,10 +32,10 @@ class Subject:
     register: Callable[[Mapping[str, Any]], None]
     delete: Callable[[str], None]
     asked: Callable[[], int]
-    """How often the whole registry was asked for."""
+    """How often the whole registry was read."""
 
     def slice(self, *names: str) -> Registry:
-        """The slice of these names, as a tick reads it now."""
+        """The slice of these names as a tick reads it now."""
         documents = self.whole.all(plenty, fresh=True).documents
         return self.shards.registry({name: documents[name] for name in names})
 

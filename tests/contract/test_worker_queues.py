@@ -224,9 +224,13 @@ def test_a_dead_lettered_message_keeps_its_content_and_adds_the_reason(subject: 
     subject.send(url, "poison", group=group, attributes={"tenant": "a", "raw": b"\x00"})
     (message,) = subject.receive(url)
     subject.port.send_to_dead_letter_queue(dead, message, "ValueError: no such tenant")
-    (buried,) = subject.receive(dead)
-    assert (buried.body, buried.group_id) == ("poison", group)
-    assert buried.attributes == {"tenant": "a", "raw": b"\x00", REASON: "ValueError: no such tenant"}
+    (received_dead_letter,) = subject.receive(dead)
+    assert (received_dead_letter.body, received_dead_letter.group_id) == ("poison", group)
+    assert received_dead_letter.attributes == {
+        "tenant": "a",
+        "raw": b"\x00",
+        REASON: "ValueError: no such tenant",
+    }
 
 
 def test_sending_to_the_dead_letter_queue_does_not_delete_the_message(subject: Subject) -> None:
@@ -238,7 +242,7 @@ def test_sending_to_the_dead_letter_queue_does_not_delete_the_message(subject: S
 
 
 def test_a_reason_that_sqs_would_refuse_is_made_valid() -> None:
-    """Were it refused, the poison would come back for ever: errors carry colours, bytes, or no words."""
+    """If it were refused, the poison would return forever: errors contain colour codes, bytes, or no text."""
     with account.account():
         port = connect(connections=1)
         url, dead = account.create_queue("work"), account.create_queue("dead")
@@ -279,34 +283,34 @@ def test_a_dead_lettered_message_keeps_its_body_and_attributes(subject: Subject,
     subject.send(url, "poison", group="tenant", attributes=TYPED, types=TYPES, trace_header=trace)
     (message,) = subject.receive(url)
     subject.port.send_to_dead_letter_queue(dead, message, "why")
-    (buried,) = subject.receive(dead)
-    assert buried.attributes == TYPED | {REASON: "why"}
-    assert buried.attribute_types == TYPES | {REASON: "String"}
-    assert (buried.group_id, buried.trace_header) == ("tenant", trace)
+    (received_dead_letter,) = subject.receive(dead)
+    assert received_dead_letter.attributes == TYPED | {REASON: "why"}
+    assert received_dead_letter.attribute_types == TYPES | {REASON: "String"}
+    assert (received_dead_letter.group_id, received_dead_letter.trace_header) == ("tenant", trace)
 
 
 def test_a_message_with_ten_attributes_is_dead_lettered_with_them_and_without_a_reason(
     subject: Subject,
 ) -> None:
-    """SQS takes ten."""
+    """SQS accepts ten."""
     url, dead = subject.create("work"), subject.create("dead")
     attributes = {f"a{number}": "x" for number in range(10)}
     subject.send(url, "poison", attributes=attributes)
     (message,) = subject.receive(url)
     subject.port.send_to_dead_letter_queue(dead, message, "why")
-    (buried,) = subject.receive(dead)
-    assert buried.attributes == attributes
+    (received_dead_letter,) = subject.receive(dead)
+    assert received_dead_letter.attributes == attributes
 
 
 def test_a_message_dead_lettered_twice_has_the_second_reason(subject: Subject) -> None:
-    """It came back from the dead-letter queue with ten attributes, one of which is the worker's."""
+    """It was redriven from the dead-letter queue with ten attributes, one of which is the worker's."""
     url, dead = subject.create("work"), subject.create("dead")
     attributes = {f"a{number}": "x" for number in range(9)}
     subject.send(url, "poison", attributes=attributes | {REASON: "the first"})
     (message,) = subject.receive(url)
     subject.port.send_to_dead_letter_queue(dead, message, "the second")
-    (buried,) = subject.receive(dead)
-    assert buried.attributes == attributes | {REASON: "the second"}
+    (received_dead_letter,) = subject.receive(dead)
+    assert received_dead_letter.attributes == attributes | {REASON: "the second"}
 
 
 @pytest.mark.parametrize("limit", [262_144, MAX_MESSAGE_BYTES])
@@ -323,9 +327,9 @@ def test_a_reason_is_shortened_to_the_bytes_left_by_the_message_or_omitted(
     subject.send(url, "x" * (limit - sender - room), attributes={"a": "\u00e9"})
     (message,) = subject.receive(url)
     subject.port.send_to_dead_letter_queue(dead, message, "ValueError: no such tenant")
-    (buried,) = subject.receive(dead)
-    assert buried.body == message.body
-    assert buried.attributes.get(REASON) == said
+    (received_dead_letter,) = subject.receive(dead)
+    assert received_dead_letter.body == message.body
+    assert received_dead_letter.attributes.get(REASON) == said
 
 
 def test_a_reason_is_never_truncated_within_a_character(subject: Subject) -> None:
@@ -333,8 +337,8 @@ def test_a_reason_is_never_truncated_within_a_character(subject: Subject) -> Non
     subject.send(url, "x" * (1024 - len("SluiceWorkerFailureString") - 4))
     (message,) = subject.receive(url)
     subject.port.send_to_dead_letter_queue(dead, message, "a\u20ac\u20ac")
-    (buried,) = subject.receive(dead)
-    assert buried.attributes == {REASON: "a\u20ac"}
+    (received_dead_letter,) = subject.receive(dead)
+    assert received_dead_letter.attributes == {REASON: "a\u20ac"}
 
 
 def test_a_message_that_the_dead_letter_queue_cannot_hold_is_refused_and_stays(subject: Subject) -> None:

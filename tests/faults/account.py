@@ -74,9 +74,9 @@ class Situation:
     idle: bool = False
     """BacklogPerInstance was published as 0 for as long as a proof asks."""
     short: bool = False
-    """None of the instances that are asked for runs: AWS failed to start them."""
+    """None of the desired instances runs: AWS failed to launch them."""
     arriving: bool = False
-    """A message a second has been sent for longer than the tick looks back, and goes on to be."""
+    """One message a second has been sent for longer than the tick reads back, and still is."""
 
 
 BUSY = Situation()
@@ -84,7 +84,7 @@ BUSY = Situation()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """What an invocation can change."""
+    """The state that an invocation can change."""
 
     desired: Mapping[str, int]
     targets: Mapping[str, float]
@@ -93,7 +93,7 @@ class State:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of one invocation."""
+    """The outcome of one invocation."""
 
     state: State
     points: Mapping[str, Mapping[datetime, float]]
@@ -141,7 +141,7 @@ class Account:
         self._policies = (dict(_moto("autoscaling").policies), dict(_moto("applicationautoscaling").policies))
 
     def set(self, situations: Mapping[str, Situation]) -> None:
-        """The account as a case finds it."""
+        """The account before the invocation of a case."""
         self._put_policies_back()
         points: list[Any] = []
         for name in WORKLOADS:
@@ -154,7 +154,7 @@ class Account:
         self._seeded, self._found = len(points), tuple(situations.items())
 
     def situation(self) -> Hashable:
-        """All that the account's answers depend on."""
+        """Everything that the account's responses depend on."""
         published = _moto("cloudwatch").metric_data[self._seeded :]
         return (
             self._found,
@@ -310,7 +310,7 @@ class Context(AnyContext):
 
 @contextmanager
 def deployed_account() -> Iterator[Account]:
-    """An account with the three workloads, and time that passes only where a call takes some."""
+    """An account with the three workloads, and time that passes only during calls."""
     with (
         pytest.MonkeyPatch.context() as patch,
         moto_account.account(),
@@ -370,7 +370,7 @@ def _desired(fleet: Fleet) -> int:
 
 
 def _let_run(name: str, running: int) -> None:
-    """What runs of a fleet; of one that lacks instances AWS says why."""
+    """The running instances of a fleet; for one that lacks instances AWS reports the failed launches."""
     fleet = FLEETS[name]
     if isinstance(fleet, AutoScalingGroup):
         for place, state in enumerate(_moto("autoscaling").autoscaling_groups[name].instance_states):

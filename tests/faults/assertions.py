@@ -86,7 +86,7 @@ def never_goes_down_on_an_unknown(
 
 
 def invents_no_point(healthy: Outcome, call: Call, fault: Fault, outcome: Outcome) -> None:
-    """No zero that a healthy run would not publish, and no point at all where a reading failed."""
+    """No zero is published that a healthy run would not publish, and no point after a failed read."""
     for name, points in outcome.points.items():
         for at, value in points.items():
             true = healthy.points[name].get(at)
@@ -100,7 +100,7 @@ def invents_no_point(healthy: Outcome, call: Call, fault: Fault, outcome: Outcom
 
 
 def tracks_no_less_than_the_backlog(healthy: Outcome, call: Call, fault: Fault, outcome: Outcome) -> None:
-    """Published wherever the backlog is; with unknown arrivals it equals the backlog, which is logged."""
+    """Published whenever the backlog is; with unknown arrivals it equals the backlog, which is logged."""
     for name, points in outcome.points.items():
         tracked = outcome.effective[name]
         assert tracked.keys() == points.keys(), f"{name} has points at {tracked} beside {points}"
@@ -124,7 +124,7 @@ def tracks_no_less_than_the_backlog(healthy: Outcome, call: Call, fault: Fault, 
 
 
 def others_are_served(healthy: Outcome, call: Call, fault: Fault, outcome: Outcome) -> None:
-    """All of them; only a call that used up the time leaves some out, and they are logged."""
+    """Every workload is served; only a call that used up the time skips some, which are logged."""
     left_out = {line["workload"] for line in outcome.lines if "no time left" in str(line.get("message"))}
     assert not left_out or fault.kind == "slow", f"{left_out} were left out, though time was left"
     for name in set(WORKLOADS) - affected(call) - left_out:
@@ -137,7 +137,7 @@ def others_are_served(healthy: Outcome, call: Call, fault: Fault, outcome: Outco
 
 
 def is_reported(healthy: Outcome, call: Call, fault: Fault, outcome: Outcome) -> None:
-    """A call without a response is counted and named; a wrong one is logged where it changed anything."""
+    """A call without a response is counted and named; a wrong one is logged if it changed anything."""
     same = (outcome.state, outcome.points, outcome.effective) == (
         healthy.state,
         healthy.points,
@@ -199,7 +199,7 @@ def affected(call: Call) -> set[str]:
 
 
 def _unknown(call: Call, fault: Fault, outcome: Outcome) -> bool:
-    """Whether a reading was not given, or not what it should be."""
+    """Whether a reading is missing or invalid."""
     if not call.reads or not OF_ARRIVALS.isdisjoint(call.metrics):
         return False  # what arrives is no part of the proof that nothing waits
     if isinstance(fault, WrongAnswer):
@@ -228,19 +228,19 @@ def _recovered(case: Case, healthy: Outcome, outcome: Outcome) -> bool:
 
 
 def _is_about_arrivals(call: Call, healthy: Outcome) -> bool:
-    """Whether the tick asks this to weigh what arrives, before it publishes."""
+    """Whether the tick makes this call to count arrivals, before it publishes."""
     if call.operation == "GetMetricData":
         return not OF_ARRIVALS.isdisjoint(call.metrics) and any(healthy.points.values())
     return call.operation in ("DescribePolicies", "DescribeScalingPolicies") and any(healthy.points.values())
 
 
 def _counted(outcome: Outcome) -> set[str]:
-    """Workloads whose arrivals are counted in what they track."""
+    """Workloads whose tracked metric includes arrivals."""
     return {line["workload"] for line in outcome.lines if "arrivals_per_s" in line}
 
 
 def _uncounted(outcome: Outcome) -> dict[str, str]:
-    """Workload -> why its the backlog alone is tracked, as its line says."""
+    """Workload -> the logged reason why only the backlog is tracked."""
     return {line["workload"]: line["demand_unknown"] for line in outcome.lines if "demand_unknown" in line}
 
 

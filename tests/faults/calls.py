@@ -139,7 +139,7 @@ class FaultInjector:
             yield
 
     def cold_start(self) -> None:
-        """A process that asks for its clients anew gets those of the one before, in the same order."""
+        """Give a new process the clients of the previous one, in the same order."""
         self._handed_out.clear()
 
     def client(self, service: str, **settings: Any) -> Any:
@@ -152,7 +152,7 @@ class FaultInjector:
 
     @contextmanager
     def listening(self, target: tuple[Call, Fault] | None = None) -> Iterator[RecordedCalls]:
-        """Note the calls made meanwhile, and let the target's fail."""
+        """Record the calls meanwhile, and inject the fault into the target."""
         for quota in self._quotas:
             quota.release(RetryQuota.INITIAL_CAPACITY)
         self._made, self._target = RecordedCalls(), target

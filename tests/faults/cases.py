@@ -27,7 +27,7 @@ from tests.faults.calls import Call, Fault
 from tests.functions.conftest import sample
 from tests.support.builders import stack_id
 
-ASLEEP = Situation(desired=0, visible=3)
+AT_ZERO = Situation(desired=0, visible=3)
 EMPTY = Situation(desired=2, visible=0, idle=True)
 SHORT = Situation(desired=2, visible=3, short=True)
 ARRIVING = Situation(arriving=True)
@@ -116,11 +116,11 @@ def _shard() -> dict[str, Any]:
 def _of_kind(kind: str, name: str) -> list[Case]:
     return [
         Case(
-            name=f"tick wakes {kind}",
+            name=f"tick bootstraps {kind}",
             function="publish_backlog",
             event=tick_at(NOON),
             about=name,
-            situation=ASLEEP,
+            situation=AT_ZERO,
         ),
         Case(
             name=f"tick shuts down {kind}",
@@ -138,18 +138,18 @@ def _of_kind(kind: str, name: str) -> list[Case]:
             only=("DescribeScalingActivities",) if kind == "asg" else ("DescribeServices",),
         ),
         Case(
-            name=f"shard wakes {kind}",
+            name=f"shard bootstraps {kind}",
             function="publish_backlog",
             event=_shard(),
             about=name,
-            situation=ASLEEP,
+            situation=AT_ZERO,
         ),
         Case(
             name=f"bootstrap alarm {kind}",
             function="bootstrap",
             event=sample(f"bootstrap-{kind}-direct"),
             about=name,
-            situation=ASLEEP,
+            situation=AT_ZERO,
         ),
         Case(
             name=f"shutdown alarm {kind}",

@@ -74,13 +74,13 @@ def _unreachable(request: AWSPreparedRequest, operation: OperationModel, timelin
 
 
 def _reset(request: AWSPreparedRequest, operation: OperationModel, timeline: Timeline) -> AWSResponse:
-    """AWS does what it is asked, and the connection closes before it can say so."""
+    """AWS executes the request, and the connection closes before the response."""
     botocore_stubber.process_request(request)
     raise ConnectionClosedError(endpoint_url=request.url)
 
 
 def _garbled(request: AWSPreparedRequest, operation: OperationModel, timeline: Timeline) -> AWSResponse:
-    """AWS does what it is asked, and what comes back is damaged on its way."""
+    """AWS executes the request, and the response is damaged in transit."""
     botocore_stubber.process_request(request)
     return wire.garbled(request, operation)
 
@@ -109,7 +109,7 @@ PASSING = {
     "throttled once": _answering(wire.throttled),
     "connection reset once": _reset,
 }
-"""What the second attempt mends: nothing may come out different."""
+"""Faults that the second attempt overcomes: the outcome must be the same."""
 NO_ANSWER = (*SENT, *PASSING)
 
 

@@ -20,7 +20,7 @@ from tests.faults.timeline import Timeline
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One way for one call of one use case to fail."""
+    """One fault in one call of one use case."""
 
     case: Case
     call: Call
@@ -46,7 +46,7 @@ def healthy_runs() -> dict[str, Outcome]:
 
 @cache
 def cells() -> tuple[Cell, ...]:
-    """Every cell, in an order that is always the same."""
+    """Every cell, always in the same order."""
     return tuple(sorted((cell for case in CASES for cell in _of(case)), key=str))
 
 

@@ -120,7 +120,7 @@ class Lanes:
 
 @dataclass
 class Answers:
-    """Every client at once: so many messages in each queue, two instances in each fleet, no metrics."""
+    """Replaces every client: this many messages in each queue, two instances in each fleet, no metrics."""
 
     lanes: Lanes
     messages: int
@@ -168,7 +168,7 @@ class Answers:
 
 
 def half_and_half(count: int = WORKLOADS, suffix: str = "") -> list[Workload]:
-    """As many on groups as on services."""
+    """Half of the workloads are on groups, half on services."""
     names = [f"w{number:03}" for number in range(count // 2)]
     return [
         *(workload(f"g{name}", queue_url=queue_url(f"g{name}{suffix}")) for name in names),
@@ -227,7 +227,7 @@ class Invocation:
         return self.lanes, self.report, len(self.responses.points)
 
     def batch(self) -> tuple[Lanes, RecordingReport, int]:
-        """The same workloads in as many shards as Lambda delivers at once."""
+        """The same workloads in as many shards as Lambda delivers in one batch."""
         documents = self.registry.all(plenty).documents
         parts = batches(sorted(documents), WORKLOADS_PER_SHARD)
         bodies = [
@@ -252,7 +252,7 @@ def test_a_thousand_slow_workloads_are_published_until_time_is_up_and_the_rest_i
     monkeypatch: pytest.MonkeyPatch, call_s: float
 ) -> None:
     invocation = Invocation(call_s, monkeypatch)
-    invocation.lanes.clock.advance(minutes=1)  # who comes first depends on the minute
+    invocation.lanes.clock.advance(minutes=1)  # the minute determines which workload comes first
     lanes, report, published = invocation.tick()
     assert 0 < published < WORKLOADS
     late = [reason for _, counter, reason in report.failures if counter is Counter.OBSERVATION_FAILED]

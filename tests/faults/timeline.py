@@ -18,7 +18,7 @@ from sluice import wiring
 BACKOFF_S = 2.0
 """What one backoff between attempts takes here: the most that the second of three attempts waits for."""
 LAST_CALL_S = 10.0
-"""What is left of an invocation after a slow answer in its own thread."""
+"""The remaining time of an invocation after a slow response in its own thread."""
 
 _of_thread = threading.local()
 
@@ -50,7 +50,7 @@ class ReadersPool(ThreadPoolExecutor):
         return future
 
     def notify(self) -> None:
-        """Let who waits look again."""
+        """Wake the threads that wait, so that they check again."""
         with self.changed:
             self.changed.notify_all()
 
@@ -65,14 +65,14 @@ class Timeline:
         self.elapsed_s = self.timeout_s = 0.0
 
     def start(self, at: datetime, timeout_s: float) -> None:
-        """An invocation begins."""
+        """Begin an invocation."""
         self._travel.move_to(at, tick=False)
         self.elapsed_s, self.timeout_s = 0.0, timeout_s
         self._held, self._let_go = set(), threading.Event()
         self._pool.begun.clear()
 
     def end(self) -> None:
-        """The invocation is over; what it no longer waits for ends too."""
+        """End the invocation, and the reads that it no longer waits for."""
         self._let_go.set()
         really_wait(self._pool.begun)
 
@@ -85,17 +85,17 @@ class Timeline:
         return round((self.timeout_s - self.elapsed_s) * 1000)
 
     def sleep(self, seconds: float) -> None:
-        """What a backoff calls: always the same time, whatever its jitter."""
+        """Replaces the sleep of a backoff, and always takes the same time, whatever its jitter."""
         self.advance(BACKOFF_S)
 
     def take_a_moment(self) -> None:
-        """Any call takes some time: a read begun when none is left does not come back."""
+        """Every call takes some time: a read that starts with none left does not return."""
         reader = getattr(_of_thread, "ticket", None) is not None
         if reader and self.timeout_s - self.elapsed_s <= wiring.RESERVE_S:
             self.linger()
 
     def linger(self) -> None:
-        """An answer takes longer than there is time for."""
+        """A response takes longer than the remaining time."""
         ticket = getattr(_of_thread, "ticket", None)
         if ticket is None:
             self.advance(max(self.timeout_s - self.elapsed_s - LAST_CALL_S, 0))

@@ -140,7 +140,7 @@ def test_a_missing_shard_queue_fails_the_tick_and_names_the_slices(plane: Plane,
 
 @pytest.fixture
 def slow_sending(shards: str) -> Iterator[None]:
-    """SQS takes a while to take messages; the test ends once it has."""
+    """Sending takes a while; the test ends when it is done."""
     events = account.session().events
 
     def linger(**_: object) -> None:
@@ -166,7 +166,7 @@ def test_a_tick_without_time_to_read_can_still_send_in_the_publishing_reserve(
 def test_a_tick_stops_sending_a_second_before_lambda_ends_it_and_logs_what_is_not_sent(
     plane: Plane, slow_sending: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Lambda would end it as it waits: no line and no count would say which shards are missing."""
+    """Lambda would end it while it waits: no log line or counter would name the missing shards."""
     wiring.ports().registry.all(plenty)
     monkeypatch.setattr(Context, "get_remaining_time_in_millis", lambda _: 1_050)
     with pytest.raises(TransientError, match="2 of 2 shards could not be sent"):

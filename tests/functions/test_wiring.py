@@ -113,7 +113,7 @@ def test_a_client_gives_up_early_and_has_a_connection_for_every_reader(
 
 @pytest.fixture
 def slow_reads() -> Iterator[None]:
-    """A look at a queue takes a while, so that one that is not waited for is not back."""
+    """Reading a queue takes a while, so that a read without a wait has no result."""
     events = account.session().events
 
     def linger(**_: object) -> None:
@@ -168,7 +168,7 @@ def test_every_line_carries_the_id_of_its_request(plane: Plane, function: str, e
 def test_hanging_queues_on_every_thread_do_not_block_fleet_and_metric_reads(
     plane: Plane,
 ) -> None:
-    """Calls that hang keep their threads beyond the time for reading: those of their own port alone."""
+    """Hanging calls occupy threads beyond the time for reading, but only those of their own port."""
     ports, over = wiring.ports(), threading.Event()
     events = account.session().events
 

@@ -25,7 +25,7 @@ from tests.privileges.roles import Roles
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedCall:
-    """One request at the gate: under which role, out of which call, and what was decided."""
+    """One checked request: its role, its call, and the decision."""
 
     role: str
     call: Call
@@ -34,7 +34,7 @@ class RecordedCall:
 
 
 class Gate:
-    """Stands before one embedded account while `installed`."""
+    """Checks every call to one embedded account while `installed`."""
 
     def __init__(self, roles: Roles, role_of_functions: Mapping[str, str], tags: Tags) -> None:
         self.roles = roles
@@ -46,7 +46,7 @@ class Gate:
 
     @property
     def refused(self) -> list[RecordedCall]:
-        """What some role did not allow."""
+        """The requests that a role did not allow."""
         return [call for call in self.calls if not call.decision.allowed]
 
     @contextmanager

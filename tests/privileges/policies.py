@@ -25,7 +25,7 @@ class NotEvaluatedError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What IAM is asked: may this be done to that, where the condition keys have these values?"""
+    """A request to IAM: may this action be done on this resource with these condition keys?"""
 
     action: str
     resource: str
@@ -57,7 +57,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
-    """One Allow."""
+    """One Allow statement."""
 
     actions: tuple[str, ...]
     resources: tuple[str, ...]
@@ -89,7 +89,7 @@ def decide(statements: Iterable[Statement], request: Request) -> Decision:
 
 
 def without(statements: Iterable[Statement], action: str, grant: Statement) -> tuple[Statement, ...]:
-    """The statements, where this one no longer names the action."""
+    """The statements with the action removed from this one."""
     return tuple(
         replace(statement, actions=tuple(each for each in statement.actions if each != action))
         if statement == grant

@@ -36,12 +36,12 @@ class Grant:
 
 
 def refused(roles: Roles, uses: Iterable[Use]) -> list[Use]:
-    """What is asked and not allowed."""
+    """Requests that are not allowed."""
     return [use for use in uses if not decide(roles[use.role], use.request).allowed]
 
 
 def surplus(roles: Roles, uses: Iterable[Use]) -> list[Grant]:
-    """What is allowed and not asked: grants without which nothing is refused."""
+    """Grants that no request needs."""
     uses = list(uses)
     return [grant for grant in grants(roles) if not refused(revoked(roles, grant), uses)]
 
@@ -55,5 +55,5 @@ def grants(roles: Roles) -> Iterator[Grant]:
 
 
 def revoked(roles: Roles, grant: Grant) -> Roles:
-    """The roles, where one of them lacks one grant."""
+    """The roles without one grant of one of them."""
     return {**roles, grant.role: without(roles[grant.role], grant.action, grant.statement)}

@@ -112,19 +112,19 @@ class Scenarios:
     def _scenarios(self) -> Iterator[Scenario]:
         tick = {"scheduled_time": self._now.isoformat()}
         ticks, retune = "PublishBacklogFunction", "RetuneTargetFunction"
-        yield Scenario(name="tick, proven empty", function=ticks, arrange=self._awake_and_empty, event=tick)
+        yield Scenario(name="tick, proven empty", function=ticks, arrange=self._running_and_empty, event=tick)
         yield Scenario(name="hourly round", function=retune, arrange=self._measured, event=tick)
         for name in WORKLOADS:
             yield Scenario(
                 name=f"bootstrap of {name}",
                 function="BootstrapFunction",
-                arrange=self._asleep_with_work,
+                arrange=self._at_zero_with_work,
                 event=_alarm("bootstrap", name),
             )
             yield Scenario(
                 name=f"shutdown of {name}",
                 function="ShutdownFunction",
-                arrange=self._awake_and_empty,
+                arrange=self._running_and_empty,
                 event=_alarm("shutdown", name),
             )
             yield Scenario(
@@ -133,23 +133,23 @@ class Scenarios:
             yield Scenario(
                 name=f"test messages for {name}",
                 function="SendTestMessagesFunction",
-                arrange=self._awake_and_empty,
+                arrange=self._running_and_empty,
                 event={"workload": name, "messages": 11, "duration_s": 1},
             )
         yield Scenario(
             name="tick, messages keep arriving", function=ticks, arrange=self._arriving, event=tick
         )
         # Last, as they publish that the queues are not empty in this minute.
-        yield Scenario(name="tick, work waits", function=ticks, arrange=self._asleep_with_work, event=tick)
+        yield Scenario(name="tick, work waits", function=ticks, arrange=self._at_zero_with_work, event=tick)
         yield Scenario(name="tick, no capacity", function=ticks, arrange=self._without_capacity, event=tick)
         yield Scenario(
             name="tick, too many workloads",
             function=ticks,
-            arrange=self._asleep_with_work,
+            arrange=self._at_zero_with_work,
             event=tick,
             max_workloads_per_invocation=1,
         )
-        yield Scenario(name="shard", function=ticks, arrange=self._asleep_with_work, event=self._shard())
+        yield Scenario(name="shard", function=ticks, arrange=self._at_zero_with_work, event=self._shard())
 
     def _shard(self) -> dict[str, Any]:
         """The sample event of a shard, filled with these workloads."""
@@ -161,7 +161,7 @@ class Scenarios:
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._aws.clock.now, UTC)
 
-    def _asleep_with_work(self) -> None:
+    def _at_zero_with_work(self) -> None:
         for deployed in WORKLOADS.values():
             self._ask_for(deployed, 0)
             self._empty(deployed)
@@ -170,15 +170,15 @@ class Scenarios:
             self._aws.sqs.send_message(QueueUrl=url, MessageBody="work", **grouped)
 
     def _without_capacity(self) -> None:
-        """Work waits for instances that AWS does not start."""
-        self._asleep_with_work()
+        """Work waits for instances that AWS does not launch."""
+        self._at_zero_with_work()
         for deployed in WORKLOADS.values():
             self._refuse_launches(deployed, "Capacity is unavailable at this time")
             self._ask_for(deployed, 1)
             self._refuse_launches(deployed, None)
 
-    def _awake_and_empty(self) -> None:
-        # The clock stands still: what a tick of another scenario published is a point of this very minute.
+    def _running_and_empty(self) -> None:
+        # The clock stands still: a point that another scenario's tick published belongs to this same minute.
         kept = cloudwatch_backends[ACCOUNT_ID][REGION].metric_data
         kept[:] = [point for point in kept if point.name != "BacklogPerInstance"]
         for deployed in WORKLOADS.values():
@@ -195,7 +195,7 @@ class Scenarios:
 
     def _arriving(self) -> None:
         """Messages keep arriving, and dynamic targets weigh them by the policies' targets in force."""
-        self._awake_and_empty()
+        self._running_and_empty()
         self._measured()
         for deployed in WORKLOADS.values():
             self._put_sent(deployed, 60, [timedelta(minutes=back) for back in range(1, 11)])
@@ -245,7 +245,7 @@ class Scenarios:
 
 
 def _alarm(kind: str, workload: str) -> dict[str, Any]:
-    """The sample event of that alarm, rung by this workload's."""
+    """The sample event of that alarm, with this workload's alarm."""
     text = (ROOT / "events" / f"{kind}-asg-direct.json").read_text(encoding="utf-8")
     event: dict[str, Any] = json.loads(text.replace("transcription", workload))
     return event

@@ -194,4 +194,4 @@ def test_the_templates_tag_what_the_functions_act_on() -> None:
         SERVICE,
         f"scalable-target/{opaque_id(SERVICE)}",
     }
-    assert {} in carried.values()  # the dead letters' queues are none of ours
+    assert {} in carried.values()  # the dead-letter queues are not Sluice's

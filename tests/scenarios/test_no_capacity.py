@@ -50,7 +50,7 @@ FailLaunches = Callable[[EmbeddedAws, str | None], None]
 
 
 def launch_failures(recording: Recording) -> dict[int, str]:
-    """Minute -> what was said of launches."""
+    """Minute -> the logged launch failures."""
     return {
         minute: re.sub(r"at 2026-01-15 12:\d\d UTC: ", "", record["message"])
         for minute, record in recording.decisions("launch", "held")
@@ -68,13 +68,13 @@ def test_the_tick_logs_the_message_of_aws_until_an_instance_starts(
     recording = run_scenario(
         scenario=scenario, parameters=WITH_NOTIFICATIONS, before=without_capacity_for_half_an_hour
     )
-    ((woken, _),) = recording.decisions("bootstrap")
+    ((bootstrapped, _),) = recording.decisions("bootstrap")
     sentence = f"launch holds: AWS does not start the instances that are asked for ({message})"
     # The tick that wakes the fleet has looked before; every later one sees the failure. That of minute 35 may
     # come before AWS has tried once more.
     logged = launch_failures(recording)
     assert {minute: message for minute, message in logged.items() if minute < 35} == dict.fromkeys(
-        range(woken + 1, 35), sentence
+        range(bootstrapped + 1, 35), sentence
     )
     assert max(logged) <= 35
     assert recording.summary.processed == 3

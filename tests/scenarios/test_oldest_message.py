@@ -44,7 +44,7 @@ class UnreachableWorkers:
         return UnreachableWorker()
 
     def stop(self) -> None:
-        """They end with the clock."""
+        """Do nothing: the workers end with the clock."""
 
 
 def nothing_processed(scenario: Scenario, **parameters: str) -> Recording:
@@ -62,7 +62,7 @@ def test_a_running_group_that_processes_nothing_raises_the_alarm() -> None:
     assert minute - ARRIVAL in range(15 + 3, 15 + 3 + NATIVE_DELAY_MINUTES + 1)
     assert {note.alarm for note in recording.notifications} == {
         "sluice-transcription-age"
-    }  # nothing else tells
+    }  # no other alarm reports it
 
 
 def test_the_topic_is_notified_when_the_message_is_gone() -> None:
@@ -75,7 +75,7 @@ def test_the_topic_is_notified_when_the_message_is_gone() -> None:
         scenario=brief, parameters=WITH_NOTIFICATIONS, worker_factory=UnreachableWorkers, before=purge_later
     )
     [alarm_minute] = recording.notified("sluice-transcription-age")
-    # A new alarm's first OK is told as well.
+    # A new alarm's first OK is notified too.
     first, over = recording.notified("sluice-transcription-age", State.OK)
     assert first < alarm_minute < 25 <= over
 

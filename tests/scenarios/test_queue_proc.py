@@ -25,7 +25,7 @@ from tests.scenarios.conftest import (
 
 pytestmark = pytest.mark.slow
 
-RETUNES_AT = (40, 100, 160)  # the full hours, in minutes of the play
+RETUNES_AT = (40, 100, 160)  # the full hours, in minutes of the run
 SHORT = replace(
     QUEUE_PROC,
     durations=((0, 2),),
@@ -48,7 +48,7 @@ def by_backlog() -> Recording:
 
 @pytest.fixture(scope="module")
 def short() -> Recording:
-    """Seven busy minutes."""
+    """A load of seven busy minutes."""
     return run_scenario(scenario=SHORT)
 
 
@@ -122,7 +122,7 @@ def test_every_new_target_is_the_latency_over_the_durations_its_workers_publishe
             for line in aws.log
             if line.record.get("decision") == "retune" and line.record["outcome"] == "acted"
         ]
-        # A minute is published when it is over.
+        # A minute is published after it ends.
         readable = int(line.at - start - CUSTOM_METRIC_DELAY_S) // 60
         sampled = _published(aws, start, minutes=min(readable, RETUNES_AT[0]))
     record = line.record

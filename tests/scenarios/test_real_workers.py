@@ -74,7 +74,7 @@ def alive(pid: int) -> bool:
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
-    """A minute is more than any machine needs."""
+    """A limit of one minute, more than any machine needs."""
     until = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < until, "it did not happen within a minute"
@@ -311,7 +311,7 @@ def aws(receives: list[str]) -> Iterator[EmbeddedAws]:
 
 
 def many(count: int, act: Callable[[], object]) -> None:
-    """Run `act` in so many threads, and wait for all of them."""
+    """Run `act` in this many threads, and wait for all of them."""
     threads = [threading.Thread(target=act) for _ in range(count)]
     for thread in threads:
         thread.start()
@@ -328,7 +328,7 @@ def test_concurrent_receives_return_each_message_once(
     visible = Message.visible.fget
 
     def slowly(message: Message) -> bool:
-        """Slow enough for another thread to run between the check and the receive."""
+        """A check that lets another thread run before the receive."""
         seen: bool = visible(message)
         time.sleep(0.0005)
         return seen

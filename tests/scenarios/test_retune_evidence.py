@@ -30,7 +30,7 @@ from tests.scenarios.conftest import ROOT
 pytestmark = pytest.mark.slow
 
 HOUR_MINUTES = 60
-RETUNE_AT = 10  # in minutes of the play: the pill is done in the eighth, and can be read half a minute later
+RETUNE_AT = 10  # in minutes of the run: the pill is done in the eighth, and can be read half a minute later
 BY_HAND_AT = 4
 GROUPS = ("group", "gone-group")  # the others are ECS services
 
@@ -95,13 +95,13 @@ class Round:
         return record
 
     def target(self, workload: str, minute: int) -> float | None:
-        """What the policy held at the end of that minute of the play."""
+        """The policy's target at the end of that minute of the run."""
         return self.timelines[workload].minutes[minute].target
 
 
 @contextmanager
 def late_in_the_hour(minutes_to_retune: int) -> Iterator[EmbeddedAws]:
-    """An account with nothing in it, so many minutes before the full hour."""
+    """An empty account, this many minutes before the full hour."""
     with embedded_aws(ROOT) as aws:
         hour_s = HOUR_MINUTES * 60
         aws.clock.run_until((aws.clock.now // hour_s + 1) * hour_s - minutes_to_retune * 60)
@@ -109,7 +109,7 @@ def late_in_the_hour(minutes_to_retune: int) -> Iterator[EmbeddedAws]:
 
 
 def enter(demo: Demo, name: str, scenario: Scenario) -> None:
-    """A workload with queue-proc's settings under a name of its own."""
+    """A workload with queue-proc's settings and its own name."""
     fleet = {"FleetType": "asg", "AutoScalingGroupName": name} if name in GROUPS else {"ServiceName": name}
     demo.add_workload(scenario, {"Name": name, "QueueName": name, **fleet})
 
@@ -147,7 +147,7 @@ def publish(aws: EmbeddedAws, service: str, *seconds: float, minutes_from_now: i
 
 
 def publishing(aws: EmbeddedAws, service: str, instead: Callable[[dict], list[dict]]) -> None:
-    """The workers of this service put something else than what they measured."""
+    """Make this service's workers publish other values than they measured."""
 
     def rewrite(params: dict[str, Any], **_: object) -> None:
         params["MetricData"] = [
@@ -196,8 +196,8 @@ def edit_policy(aws: EmbeddedAws, service: str, **changes: float) -> None:
 
 
 @pytest.fixture(scope="module")
-def played() -> Round:
-    """Every trouble at once, and one retune."""
+def finished_run() -> Round:
+    """Every fault at once, and one retune."""
     with late_in_the_hour(RETUNE_AT) as aws:
         demo = Demo(aws, ROOT)
         for name, scenario in SCENARIOS.items():
@@ -274,7 +274,7 @@ def played() -> Round:
     ],
 )
 def test_a_retune_says_what_it_did_to_the_target_and_why(
-    played: Round,
+    finished_run: Round,
     workload: str,
     before: float,
     after: float,
@@ -282,10 +282,10 @@ def test_a_retune_says_what_it_did_to_the_target_and_why(
     limits: list[str],
     said: str,
 ) -> None:
-    assert played.target(workload, RETUNE_AT - 1) == before
+    assert finished_run.target(workload, RETUNE_AT - 1) == before
     # AWS looks at the policy once a minute, before or after the retune of that minute.
-    assert played.target(workload, RETUNE_AT + 1) == pytest.approx(after)
-    record = played.retune(workload)
+    assert finished_run.target(workload, RETUNE_AT + 1) == pytest.approx(after)
+    record = finished_run.retune(workload)
     assert (record["reason"], record["limits"], record["message"]) == (reason, limits, said)
     assert record["outcome"] == ("acted" if after != before else "held")
     assert record["present_target"] == before
@@ -293,38 +293,45 @@ def test_a_retune_says_what_it_did_to_the_target_and_why(
 
 
 def test_workers_without_metrics_processed_messages_and_the_sample_count_shows_it(
-    played: Round,
+    finished_run: Round,
 ) -> None:
-    assert played.timelines["silent"].summary.processed == ARRIVED
-    assert played.timelines["missing"].summary.processed == 0
+    assert finished_run.timelines["silent"].summary.processed == ARRIVED
+    assert finished_run.timelines["missing"].summary.processed == 0
     for workload in ("silent", "missing"):
-        assert played.retune(workload)["processing"] == {"seconds": None, "samples": 0, "window_s": 86_400}
+        assert finished_run.retune(workload)["processing"] == {
+            "seconds": None,
+            "samples": 0,
+            "window_s": 86_400,
+        }
 
 
-def test_a_quiet_hour_is_measured_over_the_day_and_the_decision_says_so(played: Round) -> None:
-    busy, quiet = played.retune("service")["processing"], played.retune("sparse-hour")["processing"]
+def test_a_quiet_hour_is_measured_over_the_day_and_the_decision_says_so(finished_run: Round) -> None:
+    busy, quiet = (
+        finished_run.retune("service")["processing"],
+        finished_run.retune("sparse-hour")["processing"],
+    )
     assert (busy["window_s"], busy["samples"]) == (3600, ARRIVED)
     assert (quiet["window_s"], quiet["samples"]) == (86_400, 50)
 
 
-def test_a_poison_pill_went_through_the_queue_like_any_message(played: Round) -> None:
-    assert played.timelines["poisoned"].summary.left == 0
-    measured = played.retune("poisoned")["processing"]
+def test_a_poison_pill_went_through_the_queue_like_any_message(finished_run: Round) -> None:
+    assert finished_run.timelines["poisoned"].summary.left == 0
+    measured = finished_run.retune("poisoned")["processing"]
     assert measured["samples"] == ARRIVED + 1
     assert measured["seconds"] == pytest.approx((ARRIVED * 2 + PILL_S) / (ARRIVED + 1))
 
 
 @pytest.mark.parametrize("workload", ["wild", "poisoned"])
 def test_one_absurd_sample_moves_the_target_by_no_more_than_the_factor_and_within_the_bounds(
-    played: Round, workload: str
+    finished_run: Round, workload: str
 ) -> None:
-    record = played.retune(workload)
+    record = finished_run.retune(workload)
     assert record["target"] == record["present_target"] / 2
     assert 5 <= record["target"] <= 60
 
 
-def test_a_corrected_target_keeps_other_manual_changes_of_the_policy(played: Round) -> None:
-    edited, untouched = played.policies["edited"], played.policies["nudged"]
+def test_a_corrected_target_keeps_other_manual_changes_of_the_policy(finished_run: Round) -> None:
+    edited, untouched = finished_run.policies["edited"], finished_run.policies["nudged"]
     assert (edited["TargetValue"], edited["ScaleInCooldown"]) == (30, 600)
     assert untouched["ScaleInCooldown"] == 300
     metric = "CustomizedMetricSpecification"
@@ -337,17 +344,17 @@ def test_a_corrected_target_keeps_other_manual_changes_of_the_policy(played: Rou
     [("gone-service", "ECS service workers/gone-service"), ("gone-group", "Auto Scaling group gone-group")],
 )
 def test_a_manually_deleted_policy_is_reported_with_the_way_out_and_counted(
-    played: Round, workload: str, fleet: str
+    finished_run: Round, workload: str, fleet: str
 ) -> None:
-    assert played.target(workload, BY_HAND_AT - 1) == 30
-    assert played.target(workload, BY_HAND_AT) is None
-    assert played.retunes(workload) == []
+    assert finished_run.target(workload, BY_HAND_AT - 1) == 30
+    assert finished_run.target(workload, BY_HAND_AT) is None
+    assert finished_run.retunes(workload) == []
     failures = [
         line.record
-        for line in played.log
+        for line in finished_run.log
         if line.record.get("workload") == workload and line.record["level"] == "ERROR"
     ]
-    # The tick, which reads its target, tells of it too.
+    # The tick, which reads the target, logs it too.
     assert Counter(failure["failure"] for failure in failures)["RetuneFailed"] == 1
     assert {failure["failure"] for failure in failures} <= {"RetuneFailed", "ObservationFailed"}
     for failure in failures:
@@ -358,15 +365,15 @@ def test_a_manually_deleted_policy_is_reported_with_the_way_out_and_counted(
 
 
 @pytest.mark.parametrize("workload", ["gone-service", "gone-group"])
-def test_a_fleet_without_its_policy_still_does_its_work(played: Round, workload: str) -> None:
-    summary = played.timelines[workload].summary
+def test_a_fleet_without_its_policy_still_does_its_work(finished_run: Round, workload: str) -> None:
+    summary = finished_run.timelines[workload].summary
     assert (summary.processed, summary.left) == (ARRIVED, 0)
 
 
 def test_two_failures_fail_the_round_after_the_others_are_served(
-    played: Round,
+    finished_run: Round,
 ) -> None:
-    log = [line for line in played.log if line.function.endswith("RetuneTargetFunction")]
+    log = [line for line in finished_run.log if line.function.endswith("RetuneTargetFunction")]
     (round_at,) = {line.at for line in log if line.record.get("trigger") == "schedule"}
     lines = [line.record for line in log if line.at == round_at]
     assert lines[0]["message"] == "WorkloadsServed: retune by schedule"
@@ -385,12 +392,12 @@ def test_two_failures_fail_the_round_after_the_others_are_served(
     assert errors[3]["message"] == f"TransientError: {ended}"
 
 
-def test_no_other_function_failed_because_of_it(played: Round) -> None:
-    ended = {line.function for line in played.log if line.record.get("failure") == "InvocationFailed"}
+def test_no_other_function_failed_because_of_it(finished_run: Round) -> None:
+    ended = {line.function for line in finished_run.log if line.record.get("failure") == "InvocationFailed"}
     assert ended == {"sluice-RetuneTargetFunction"}
     counted = {
         (line.record["workload"], line.record["failure"])
-        for line in played.log
+        for line in finished_run.log
         if line.record["level"] == "ERROR" and line.function == "sluice-PublishBacklogFunction"
     }
     assert counted <= {("gone-service", "ObservationFailed"), ("gone-group", "ObservationFailed")}

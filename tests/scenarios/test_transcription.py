@@ -52,7 +52,7 @@ def test_the_group_is_shut_down_only_after_five_empty_minutes(
     ]
     last_work_at = max(at for at, value in published if value > 0)
     assert len([at for at, _ in published if at > last_work_at]) >= 5
-    # The tick that saw work may have been as late as can be.
+    # The tick that observed work may have had the longest delay.
     assert shut_at - last_work_at >= 5 * 60 - MAX_LATENESS_S
     assert (record["visible"], record["in_flight"], record["delayed"]) == (0, 0, 0)
 
@@ -70,7 +70,9 @@ def test_every_decision_says_why_and_on_which_numbers(transcription: Recording) 
 
 def test_every_minute_has_its_data_point_and_no_function_failed(transcription: Recording) -> None:
     ticks = [line for line in transcription.log if "backlog_per_instance" in line.record]
-    assert len(ticks) == len(transcription.minutes) - 1  # the last minute's tick comes after the curtain
+    assert (
+        len(ticks) == len(transcription.minutes) - 1
+    )  # the last minute's tick comes after the end of the run
     assert not [line for line in transcription.log if line.record.get("level") == "ERROR"]
 
 

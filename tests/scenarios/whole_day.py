@@ -26,12 +26,12 @@ def test_99_of_100_messages_start_within_the_promise(whole: Recording) -> None:
 def test_the_service_follows_the_load_in_few_steps_and_is_at_zero_at_night(whole: Recording) -> None:
     assert whole.launches <= 60
     assert whole.summary.minutes_at_zero > 4 * day.HOUR
-    # A fleet that is sized for the busiest hour would run all the time.
+    # A fleet for the busiest hour would run all the time.
     assert whole.summary.instance_hours < 0.5 * whole.summary.peak_instances * 24
 
 
 def test_the_target_follows_what_messages_take_down_until_noon_and_up_again(whole: Recording) -> None:
-    """An hour in which it would move less than the deadband leaves it alone."""
+    """In an hour in which it would move within the deadband, the target stays."""
     targets = [record["target"] for _, record in whole.decisions("retune")]
     assert len(targets) >= 10
     lowest = targets.index(min(targets))

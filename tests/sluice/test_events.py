@@ -68,7 +68,7 @@ def places(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 def damaged(event: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The event with one thing deleted or replaced, each in turn."""
+    """Every variant of the event with one value deleted or replaced."""
     for *above, last in places(event):
         for instead in ("deleted", None, 3, "x", [], {}):
             changed = deepcopy(event)

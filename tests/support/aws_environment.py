@@ -50,7 +50,7 @@ class CallRecorder:
             self._changed.notify_all()
 
     def wait_for(self, expected: Callable[[], bool]) -> None:
-        """Return once the condition holds; it is checked after each new call."""
+        """Wait until the condition holds; it is checked after each new call."""
         with self._changed:
             assert self._changed.wait_for(expected, LIMIT_S), f"still waiting after: {self.recorded}"
 

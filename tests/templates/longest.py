@@ -26,15 +26,15 @@ def _node(kind: Any, argument: Any, pick: Pick) -> str:
         return chr(argument)
     if kind is code.IN:
         return pick(_characters(argument))
-    if kind in (code.AT, code.ASSERT_NOT):  # whoever asks looks whether the text matches
+    if kind in (code.AT, code.ASSERT_NOT):  # the caller checks whether the text matches
         return ""
     if kind is code.SUBPATTERN:
         return _sequence(argument[-1], pick)
     if kind is code.BRANCH:
         return max((_sequence(branch, pick) for branch in argument[1]), key=len)
     if kind is code.MAX_REPEAT:
-        _, most, repeated = argument
-        times = UNBOUNDED if most is code.MAXREPEAT else most
+        _, maximum, repeated = argument
+        times = UNBOUNDED if maximum is code.MAXREPEAT else maximum
         return "".join(_sequence(repeated, pick) for _ in range(times))
     raise NotImplementedError(f"{kind} is in no pattern of the templates")
 

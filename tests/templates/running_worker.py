@@ -32,19 +32,19 @@ class RunningWorker:
     log: Path
 
     def drain(self) -> int:
-        """Tell it to go; its exit status."""
+        """Send SIGTERM; returns the exit status."""
         self.process.send_signal(signal.SIGTERM)
         return self.ended()
 
     def ended(self) -> int:
-        """Its exit status, once it ends by itself."""
+        """Wait until it ends by itself; returns the exit status."""
         try:
             return self.process.wait(LIMIT_S)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"the worker did not end:\n{self.log.read_text()}") from None
 
     def last_report(self) -> dict[str, Any]:
-        """The last of its JSON lines."""
+        """Its last JSON line."""
         lines = [line for line in self.log.read_text().splitlines() if line.startswith("{")]
         report: dict[str, Any] = json.loads(lines[-1])
         return report

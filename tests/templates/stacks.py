@@ -71,7 +71,7 @@ def alarm_arn(name: str) -> str:
 
 
 def _identities(logical_id: str, properties: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """Type -> attribute -> value, for the types whose identity is looked at."""
+    """Type -> attribute -> value, for the types whose identity a test reads."""
     unique = "8f9e2f6a-4b1c-4d7e-9a51-0c3d2e1f4a5b"
     alarm = properties.get("AlarmName", logical_id)
     group = properties.get("AutoScalingGroupName")
@@ -105,7 +105,7 @@ def _identities(logical_id: str, properties: Mapping[str, Any]) -> dict[str, dic
 
 
 def identity(logical_id: str, resource_type: str, properties: Mapping[str, Any], attribute: str) -> str:
-    """What Ref and GetAtt give; the logical id marked with its attribute where nobody looks closer."""
+    """The values of Ref and GetAtt; a marker of logical id and attribute if no test reads the value."""
     known = _identities(logical_id, properties).get(resource_type)
     return known[attribute] if known is not None else f"{logical_id}.{attribute}"
 
@@ -125,7 +125,7 @@ def resolved(
 
 
 class _NoManagedPolicies:
-    """Stands where samtranslator would ask IAM for AWS's own policies; ours names none of them."""
+    """Replaces samtranslator's lookup of AWS managed policies, as the template uses none."""
 
     def load(self) -> dict[str, str]:
         return {}
@@ -133,7 +133,7 @@ class _NoManagedPolicies:
 
 @functools.cache
 def template(path: str) -> dict[str, Any]:
-    """A template as written, read once; nobody changes it."""
+    """A template as written, read once and not changed."""
     return load(ROOT / path)
 
 

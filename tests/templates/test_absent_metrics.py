@@ -20,7 +20,7 @@ from sluice_sim.aws_rules.metric_math import (
 from tests.templates.stacks import workload
 
 MINUTES = 7
-"""As many as an alarm over five looks at."""
+"""As many minutes as an alarm over five reads."""
 NOW = MINUTES * 60
 GAPS = {
     "counted as 0": MissingOperand(),
@@ -101,4 +101,4 @@ def test_neither_a_plain_nor_a_filled_sum_would_work() -> None:
     """Why the expression is not simpler."""
     plain = "visible + in_flight + delayed"
     assert judged(plain, "dropped by arithmetic", visible=ZERO)[0] is not State.ALARM
-    assert judged(SUMMED, "counted as 0")[0] is State.ALARM  # all is silent
+    assert judged(SUMMED, "counted as 0")[0] is State.ALARM  # no metric has data

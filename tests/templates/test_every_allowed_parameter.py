@@ -60,8 +60,10 @@ def allowed(name: str, *, empty: bool = True) -> st.SearchStrategy[str]:
     parameter = PARAMETERS.get(name) or PLANE_PARAMETERS[name]
     if "AllowedValues" in parameter:
         return st.sampled_from(parameter["AllowedValues"])
-    pattern, most = parameter["AllowedPattern"], parameter.get("MaxLength", 10_000)
-    at_the_limit = st.builds(lambda seed: longest(pattern, Random(seed).choice)[:most], st.integers(0, 999))
+    pattern, maximum = parameter["AllowedPattern"], parameter.get("MaxLength", 10_000)
+    at_the_limit = st.builds(
+        lambda seed: longest(pattern, Random(seed).choice)[:maximum], st.integers(0, 999)
+    )
     texts = st.one_of(st.from_regex(pattern, fullmatch=True), at_the_limit)
     return texts.filter(lambda text: (empty or text != "") and re.fullmatch(pattern, text) is not None)
 
@@ -71,12 +73,12 @@ def parameters(draw: st.DrawFn, fleet: str, mode: str) -> dict[str, str]:
     """One of all the ways to deploy a workload; what contradicts itself across parameters is left out."""
     drawn = {name: draw(allowed(name), label=name) for name in FREE}
     drawn |= {name: draw(allowed(name, empty=False), label=name) for name in FLEET_NAMES[fleet]}
-    least, most = sorted(int(draw(allowed(name))) for name in ("MinCapacity", "MaxCapacity"))
-    waking = st.integers(max(least, 1), max(most, 1)).map(str)
+    minimum, maximum = sorted(int(draw(allowed(name))) for name in ("MinCapacity", "MaxCapacity"))
+    bootstrap_size = st.integers(max(minimum, 1), max(maximum, 1)).map(str)
     drawn |= {
-        "MinCapacity": str(least),
-        "MaxCapacity": str(most),
-        "BootstrapCapacity": draw(st.one_of(st.sampled_from(["", "backlog"]), waking)),
+        "MinCapacity": str(minimum),
+        "MaxCapacity": str(maximum),
+        "BootstrapCapacity": draw(st.one_of(st.sampled_from(["", "backlog"]), bootstrap_size)),
     }
     messages = [draw(allowed(name)) for name in MESSAGES]
     if drawn["TargetType"] == "dynamic":
@@ -178,7 +180,7 @@ def test_names_at_their_limits_stay_within_what_aws_takes(fleet: str) -> None:
         if key in limits
     }
     assert {"BootstrapAlarm.AlarmName", "Registration.Description"} <= lengths.keys()
-    assert {where: length for where, (length, most) in lengths.items() if length > most} == {}
+    assert {where: length for where, (length, maximum) in lengths.items() if length > maximum} == {}
 
 
 def test_the_longest_path_of_a_document_is_one_that_the_parameter_store_takes() -> None:

@@ -198,14 +198,14 @@ def test_queue_procs_target_is_within_its_bounds_at_every_expected_duration(seco
     given = workload_environments()["queue-proc"]
     target = float(given["AcceptableLatencySeconds"]) / seconds
     assert float(given["MinMessagesPerInstance"]) < target < float(given["MaxMessagesPerInstance"])
-    assert target <= float(given["MessagesPerInstance"])  # known only later: begin with the fastest
+    assert target <= float(given["MessagesPerInstance"])  # not known yet: start with the fastest
 
 
 @pytest.mark.parametrize("environment", sorted(workload_environments()))
 def test_a_workload_asks_before_it_changes_and_is_named_after_its_environment(environment: str) -> None:
     deploy = samconfig()[environment]["deploy"]["parameters"]
     assert deploy["stack_name"] == f"sluice-{environment}"
-    assert deploy["confirm_changeset"] is not environment.startswith("e2e-")  # those have nobody to ask
+    assert deploy["confirm_changeset"] is not environment.startswith("e2e-")  # nobody can confirm those
     assert deploy["fail_on_empty_changeset"] is False
 
 

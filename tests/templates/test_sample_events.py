@@ -32,7 +32,7 @@ def event(name: str) -> dict[str, Any]:
 
 
 def md5(body: str) -> str:
-    """As SQS tells what it received; no secret is kept by it."""
+    """The MD5 sum with which SQS confirms a body; it is not used for security."""
     return hashlib.md5(body.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -88,10 +88,10 @@ def test_the_event_bus_carries_the_same_alarm_in_its_envelope(kind: str, fleet: 
 
 @pytest.mark.parametrize(("name", "state"), [("alarm-ok", "OK"), ("alarm-insufficient", "INSUFFICIENT_DATA")])
 def test_the_ok_samples_differ_from_the_alarm_sample_only_in_state(name: str, state: str) -> None:
-    calm, ringing = event(name), event("bootstrap-asg-direct")
-    assert calm["alarmData"]["state"]["value"] == state
-    assert calm["alarmData"]["configuration"] == ringing["alarmData"]["configuration"]
-    assert calm["alarmArn"] == ringing["alarmArn"]
+    not_in_alarm, in_alarm = event(name), event("bootstrap-asg-direct")
+    assert not_in_alarm["alarmData"]["state"]["value"] == state
+    assert not_in_alarm["alarmData"]["configuration"] == in_alarm["alarmData"]["configuration"]
+    assert not_in_alarm["alarmArn"] == in_alarm["alarmArn"]
 
 
 def test_the_malformed_sample_lacks_its_description_alone() -> None:

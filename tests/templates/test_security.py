@@ -39,7 +39,7 @@ def properties_of_type(path: str, resource_type: str) -> dict[str, dict[str, Any
 
 
 def values(node: object, key: str) -> Iterator[Any]:
-    """Whatever stands under that key, however deep."""
+    """Every value under that key, at any depth."""
     if isinstance(node, dict):
         for name, inner in node.items():
             if name == key:

@@ -160,7 +160,7 @@ def test_silence_is_five_missing_minutes_of_the_published_metric_that_is_tracked
     assert (properties["Namespace"], properties["MetricName"]) == ("Sluice", metric)
     assert f"no {metric} for 5 minutes" in properties["AlarmDescription"]
     assert dimensions(properties["Dimensions"]) == DIMENSIONS[fleet]
-    attempted = properties["EvaluationPeriods"] + 2  # what CloudWatch looks at for 3 periods
+    attempted = properties["EvaluationPeriods"] + 2  # what CloudWatch reads for 3 periods
     assert properties["Period"] * attempted == 300
 
 
@@ -172,7 +172,7 @@ def test_silence_is_not_notified_without_a_topic(fleet: str) -> None:
 
 
 def rings_at(age_s: float, fleet: str = "asg", **overrides: str) -> bool:
-    """Whether the alarm as deployed goes to ALARM where the oldest message has been this old for long."""
+    """Whether the deployed alarm goes to ALARM if the oldest message stays at this age."""
     deployed = Alarm.from_properties("age", alarm("OldestMessageAgeAlarm", fleet, **overrides))
     points = deployed.datapoints({"age": dict.fromkeys(range(0, 1200, 60), age_s)}, now=1200.0)
     return deployed.next_state(points, State.OK) is State.ALARM

@@ -1,4 +1,4 @@
-"""No test of the worker waits for ever: one that hangs on a regression fails, and the others go on."""
+"""No test of the worker waits forever: one that hangs on a regression fails, and the others continue."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LIMIT_S = round(2.5 * TIMEOUT_S)
 
 
 class HangingError(BaseException):
-    """Not an Exception: what is under test must not take it for a failure of its own."""
+    """Not an Exception, so that the code under test cannot catch it as a failure."""
 
 
 def _hangs(_: int, __: FrameType | None) -> None:

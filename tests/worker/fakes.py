@@ -127,12 +127,12 @@ class InMemorySqs:
             self._changed.notify_all()
 
     def failing(self, *operations: str, error: SluiceError = DOWN) -> None:
-        """These operations raise until `healed`."""
+        """Make these operations raise until `healed`."""
         for operation in operations:
             self.raising[operation] = lambda _: error
 
     def healed(self) -> None:
-        """Nothing fails any more."""
+        """Stop all failures."""
         self.raising.clear()
         self.refusing.clear()
 
@@ -162,7 +162,7 @@ class InMemorySqs:
         began_at = time.monotonic()
         with self._changed:
             while not (taken := self._take(poll, visibility_s)):
-                # Looked at anew each time: a test ends long polls under way by shortening them.
+                # Read again each time: a test ends long polls in progress by shortening them.
                 remaining_s = began_at + min(poll.wait_s, self.longest_wait_s) - time.monotonic()
                 if remaining_s <= 0:
                     break
@@ -208,7 +208,7 @@ class InMemorySqs:
         return Depth(visible=visible, in_flight=everything - visible)
 
     def send_to_dead_letter_queue(self, url: str, message: Message, reason: str) -> None:
-        """The message as it came, and as much of the reason as fits."""
+        """Send the original message with as much of the reason as fits."""
         call = self._begin(Call("send_to_dead_letter_queue", url, (message.body,), at=self._clock()))
         own = {name: value for name, value in message.attributes.items() if name != REASON}
         used = _size_bytes(message.body, own, message.attribute_types)

@@ -97,7 +97,7 @@ def variable(name: str, value: str) -> dict[str, str]:
 
 
 def refused(result: Result) -> list[str]:
-    """The lines of a refusal: status 2, one message, no trace of the code."""
+    """The lines of a refusal: status 2, one message, no traceback."""
     assert isinstance(result.exception, SystemExit), result.exception
     assert result.exit_code == 2
     assert "Traceback" not in result.output

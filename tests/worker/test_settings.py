@@ -25,7 +25,7 @@ def configured(*queues: str, **given: Any) -> Settings:
 
 
 def refused(*queues: str, **given: Any) -> list[str]:
-    """Everything that is wrong, one sentence each."""
+    """Every problem, one sentence each."""
     with pytest.raises(DocumentError) as error:
         configured(*queues, **given)
     return [str(problem) for problem in error.value.problems]
@@ -79,7 +79,7 @@ class TestQueues:
             "https://sqs.eu-west-1.amazonaws.com",
             "https://sqs.eu-west-1.amazonaws.com/",
             f"{URL}=high=low",
-            f"{URL}:2=high",  # the wrong way round
+            f"{URL}:2=high",  # swapped
             f"{URL}:1:2",
             f"{URL} =high",
             f"{URL},{URL}2",
@@ -286,13 +286,13 @@ class TestValues:
         "name", [name for name in Settings.model_fields if name.endswith("_s") and name != "starving_after_s"]
     )
     def test_no_time_may_be_infinite(self, name: str) -> None:
-        """But the rule against starvation may be off."""
+        """The rule against starvation alone may be turned off with an infinite time."""
         [said] = refused(**{name: math.inf})
         assert said.startswith(f"{name}: ")
         assert configured(starving_after_s=math.inf).starving_after_s == math.inf
 
     @pytest.mark.parametrize(
-        ("given", "least", "most"),
+        ("given", "minimum", "maximum"),
         [
             ("processes", 1, 256),
             ("min_pollers", 0, 10),
@@ -315,12 +315,12 @@ class TestValues:
         ],
     )
     def test_bounds_are_included_and_what_lies_beyond_is_refused(
-        self, given: str, least: float, most: float
+        self, given: str, minimum: float, maximum: float
     ) -> None:
-        assert getattr(configured(**{given: least}), given) == least
-        assert getattr(configured(**{given: most}), given) == most
-        assert refused(**{given: least - 1})
-        assert refused(**{given: most + 1})
+        assert getattr(configured(**{given: minimum}), given) == minimum
+        assert getattr(configured(**{given: maximum}), given) == maximum
+        assert refused(**{given: minimum - 1})
+        assert refused(**{given: maximum + 1})
 
     def test_a_batch_must_fit_its_queues_buffers_and_its_wait_the_promise(self) -> None:
         assert configured(batch=991, buffer_medium=1000, buffer_low=1).batch == 991

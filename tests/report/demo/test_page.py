@@ -40,9 +40,9 @@ def test_the_page_has_a_lesson_only_if_the_timeline_has_one(report: Report) -> N
 def test_the_page_lists_every_minute_with_the_timelines_numbers(report: Report) -> None:
     rows = re.findall(r'<tr><th scope="row">(\d+)</th>(.*?)</tr>', report.html)
     shown = [(int(number), re.findall(r"<td>(.*?)</td>", cells)) for number, cells in rows]
-    played = [row for timeline in report.timelines for row in timeline.minutes]
-    assert len(shown) == len(played)
-    for (number, cells), row in zip(shown, played, strict=True):
+    finished_run = [row for timeline in report.timelines for row in timeline.minutes]
+    assert len(shown) == len(finished_run)
+    for (number, cells), row in zip(shown, finished_run, strict=True):
         values = (
             row.visible, row.in_flight, row.desired, row.running, row.sent, row.backlog_per_instance,
             row.tracked_per_instance, row.target, row.processing_s,

@@ -76,8 +76,8 @@ def test_every_kind_of_fleet_history_has_its_sentence(rows: list, text: str) -> 
 
 def test_the_backlog_per_instance_is_compared_with_its_target() -> None:
     text = sentences.per_instance(minutes())
-    most, since = text.split("; ")
-    assert most == "At most 24 messages per instance, in minute 2, against a target of 8"
+    maximum, since = text.split("; ")
+    assert maximum == "At most 24 messages per instance, in minute 2, against a target of 8"
     assert since == "not above it from minute 5 on"
 
 

@@ -97,7 +97,7 @@ def run(policy: str = "sluice", **changes: Any) -> Run:
         ),
         "promise_s": PROMISE_S,
         "instances": instances((60, 240), (300, 480)),
-        "gone_s": np.array([1500.0, math.nan]),
+        "terminated_s": np.array([1500.0, math.nan]),
         "log": decisions(),
         "redelivered": 0,
         "dead_letters": 0,
@@ -114,5 +114,5 @@ def bound(demand: Sequence[float] = (1,) * 12, **changes: Any) -> Bound:
     return Bound(demand=np.array(demand, dtype=float), **(values | changes))
 
 
-def measured(played: Run, known: Bound | None = None) -> dict[str, Any]:
-    return result.result(result.measure(played), result.supply(played), known)
+def measured(finished_run: Run, known: Bound | None = None) -> dict[str, Any]:
+    return result.result(result.measure(finished_run), result.supply(finished_run), known)

@@ -47,7 +47,7 @@ def test_an_interval_shows_its_maximum_fleet_size() -> None:
     """Two instances for one minute of a day: the mean of half an hour is almost zero."""
     end_s = 86_400.0
     swing = builders.instances((0, 36_000), (0, 36_000))
-    report = _report(end_s=end_s, instances=swing, gone_s=np.array([36_060.0, 36_060.0]),
+    report = _report(end_s=end_s, instances=swing, terminated_s=np.array([36_060.0, 36_060.0]),
                  snapshots=[builders.snapshot(at) for at in np.arange(0, end_s + 1, 60)])  # fmt: skip
     svg = picture.drawing("swing", report.panels, report.narrow, width=350).svg
     heights = _heights(svg, "spread")
@@ -81,7 +81,7 @@ def _heights(svg: str, role: str) -> list[float]:
         {"wait_s": [100_000.0] * 60},
         {"wait_s": [0.0] * 60},
         {"wait_s": [float("nan")] * 60},
-        {"instances": [], "gone_s": np.zeros(0)},
+        {"instances": [], "terminated_s": np.zeros(0)},
         {"end_s": 30.0, "snapshots": [builders.snapshot(0.0)], "arrival_s": [1.0], "wait_s": [1.0]},
         {"end_s": 60 * 86_400.0},
     ],

@@ -31,9 +31,9 @@ def test_a_moment_counts_from_the_beginning_of_the_trace(at_s: float, text: str)
 
 
 def test_the_verdict_names_promise_and_cost() -> None:
-    played = builders.run()
+    finished_run = builders.run()
     assert (
-        sentences.verdict(builders.measured(played, builders.bound()), builders.PROMISE_S)
+        sentences.verdict(builders.measured(finished_run, builders.bound()), builders.PROMISE_S)
         == "Starts 66.6 % of 60 messages within 300 s and bills 0.817 instance-hours, "
         "3.27 times the 0.25 that hindsight needs"
     )
@@ -91,21 +91,26 @@ def test_waits_are_compared_with_the_promise_and_the_worst_interval_is_named() -
 
 
 def test_evenly_spread_late_messages_are_described_by_their_share_of_intervals() -> None:
-    played = builders.run(wait_s=[400.0] * 60)
-    text = sentences.waits(builders.measured(played), time_series.build(played, None, max_intervals=600), 300)
+    finished_run = builders.run(wait_s=[400.0] * 60)
+    text = sentences.waits(
+        builders.measured(finished_run), time_series.build(finished_run, None, max_intervals=600), 300
+    )
     assert text.endswith("60 are late, in 33.3 % of the intervals of 1 min drawn")
 
 
 def test_the_cost_is_compared_with_the_bound_and_an_unattainable_bound_is_named() -> None:
-    played, known = builders.run(), builders.bound()
-    result = builders.measured(played, known)
+    finished_run, known = builders.run(), builders.bound()
+    result = builders.measured(finished_run, known)
     text = sentences.cost(result, _series(known))
-    assert text == "0.817 instance-hours billed; the clairvoyant lower bound is 0.25, a ratio of 3.27"
+    assert (
+        text
+        == "0.817 instance-hours billed; the lower bound, which knows all arrivals, is 0.25, a ratio of 3.27"
+    )
     assert (
         sentences.cost(result, _series(builders.bound(attainable=False)))
         == f"{text}. {sentences.OUT_OF_REACH}"
     )
-    assert sentences.cost(builders.measured(played), _series()) == "0.817 instance-hours billed"
+    assert sentences.cost(builders.measured(finished_run), _series()) == "0.817 instance-hours billed"
 
 
 def test_decisions_are_counted_by_direction_except_retunes() -> None:

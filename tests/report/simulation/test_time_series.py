@@ -24,15 +24,15 @@ def test_a_short_run_is_drawn_minute_by_minute() -> None:
 @pytest.mark.parametrize(("days", "interval_min"), [(1, 3), (14, 60), (30, 90), (58, 180), (365, 1440)])
 def test_a_long_run_is_drawn_in_readable_intervals_up_to_the_limit(days: int, interval_min: int) -> None:
     end_s = days * 86_400.0
-    played = builders.run(end_s=end_s, snapshots=[builders.snapshot(0.0), builders.snapshot(end_s)])
-    drawn = time_series.build(played, None, max_intervals=600)
+    finished_run = builders.run(end_s=end_s, snapshots=[builders.snapshot(0.0), builders.snapshot(end_s)])
+    drawn = time_series.build(finished_run, None, max_intervals=600)
     assert drawn.interval_s == interval_min * MINUTE_S
     assert drawn.intervals <= 600
 
 
 def test_an_interval_has_its_busiest_minute_beside_its_sum() -> None:
-    played = builders.run(arrival_s=[*np.arange(0.0, 60.0, 10.0), 61.0, 150.0])
-    drawn = time_series.build(played, None, max_intervals=10)
+    finished_run = builders.run(arrival_s=[*np.arange(0.0, 60.0, 10.0), 61.0, 150.0])
+    drawn = time_series.build(finished_run, None, max_intervals=10)
     assert drawn.interval_s == 180
     assert (drawn.arrivals[0], drawn.busiest_minute[0], drawn.busiest_at_s) == (8, 6, 0)
 
@@ -54,23 +54,23 @@ def test_maximum_minimum_and_billed_hours_of_every_interval_match_the_instances(
     lives: list[tuple[float, float, float]],
 ) -> None:
     lives = [(round(at, 1), round(boot, 1), round(life, 1)) for at, boot, life in lives]
-    played = builders.run(
+    finished_run = builders.run(
         instances=builders.instances(*((at, at + boot) for at, boot, _ in lives)),
-        gone_s=np.array([at + boot + life if life > 1 else math.nan for at, boot, life in lives]),
+        terminated_s=np.array([at + boot + life if life > 1 else math.nan for at, boot, life in lives]),
     )
-    drawn = time_series.build(played, None, max_intervals=7)
-    gone_s = np.where(np.isnan(played.gone_s), builders.END_S, played.gone_s)
-    ready_s = np.array([one.ready_s for one in played.instances])
-    launched_s = np.array([one.launched_s for one in played.instances])
+    drawn = time_series.build(finished_run, None, max_intervals=7)
+    terminated_s = np.where(np.isnan(finished_run.terminated_s), builders.END_S, finished_run.terminated_s)
+    ready_s = np.array([one.ready_s for one in finished_run.instances])
+    launched_s = np.array([one.launched_s for one in finished_run.instances])
     for interval in range(drawn.intervals):
         begin, end = interval * drawn.interval_s, min((interval + 1) * drawn.interval_s, drawn.end_s)
-        moments = [begin, *(at for at in (*ready_s, *gone_s) if begin <= at < end)]
-        levels = [int(((ready_s <= at) & (at < gone_s)).sum()) for at in moments]
+        moments = [begin, *(at for at in (*ready_s, *terminated_s) if begin <= at < end)]
+        levels = [int(((ready_s <= at) & (at < terminated_s)).sum()) for at in moments]
         assert (drawn.running.minimum[interval], drawn.running.maximum[interval]) == (
             min(levels),
             max(levels),
         )
-        spent_s = (np.clip(gone_s, None, end) - np.clip(launched_s, None, end)).clip(0).sum()
+        spent_s = (np.clip(terminated_s, None, end) - np.clip(launched_s, None, end)).clip(0).sum()
         assert drawn.billed_h[interval] == pytest.approx(spent_s / 3600)
 
 
@@ -88,8 +88,10 @@ def test_a_message_never_processed_has_waited_to_the_end_and_is_late() -> None:
     drawn = time_series.build(builders.run(wait_s=waits), None, max_intervals=600)
     assert drawn.wait_s[-1, 9] == builders.END_S - 590
     assert int(drawn.late.sum()) == 1
-    patient = time_series.build(builders.run(wait_s=waits, promise_s=5000.0), None, max_intervals=600)
-    assert int(patient.late.sum()) == 1
+    with_long_promise = time_series.build(
+        builders.run(wait_s=waits, promise_s=5000.0), None, max_intervals=600
+    )
+    assert int(with_long_promise.late.sum()) == 1
 
 
 def test_the_bounds_hours_follow_its_plan_and_end_at_the_bound() -> None:

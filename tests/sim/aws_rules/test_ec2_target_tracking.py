@@ -63,7 +63,7 @@ def policy(specification: dict[str, Any] | None = None, target: object = 8, **ch
 
 
 def asks(backlog_per_instance: float, minutes: int = 20) -> str:
-    """What a group of 3 at target 8 is asked after some minutes of one BacklogPerInstance."""
+    """The desired count of a group of 3 at target 8 after some minutes of one BacklogPerInstance."""
     subject = policy()
     series = {"m1": {minute * 60: backlog_per_instance for minute in range(20 - minutes, 20)}}
     now = 20 * 60

@@ -95,7 +95,7 @@ def test_a_second_alarm_within_the_cooldown_adds_nothing() -> None:
     first = high(150)
     assert first.desired == 15
     second = high(150, now=NOW + 59, desired=12, cooldowns=first.cooldowns)
-    assert second.desired == 12  # even where somebody lowered the count by hand
+    assert second.desired == 12  # even if somebody lowered the count
     assert second.cooldowns == first.cooldowns
     assert second.reason.endswith("the scale-out cooldown of 15 tasks runs 1 s more")
     assert high(150, now=NOW + 60, desired=12, cooldowns=first.cooldowns).desired == 15
@@ -180,11 +180,11 @@ def test_scale_in_starts_its_own_cooldown_alone() -> None:
 
 
 def test_an_alarm_that_changes_nothing_starts_no_cooldown() -> None:
-    full, least = high(running=30), low(running=10)
-    assert (full.desired, full.cooldowns) == (30, Cooldowns.none())
-    assert (least.desired, least.cooldowns) == (10, Cooldowns.none())
-    assert full.reason.endswith("30 running: 30 desired are enough")
-    assert least.reason.endswith("10 running: 10 desired are not too many")
+    at_maximum, at_minimum = high(running=30), low(running=10)
+    assert (at_maximum.desired, at_maximum.cooldowns) == (30, Cooldowns.none())
+    assert (at_minimum.desired, at_minimum.cooldowns) == (10, Cooldowns.none())
+    assert at_maximum.reason.endswith("30 running: 30 desired are enough")
+    assert at_minimum.reason.endswith("10 running: 10 desired are not too many")
 
 
 def test_without_an_alarm_or_without_data_nothing_changes() -> None:

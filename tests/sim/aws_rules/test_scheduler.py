@@ -65,7 +65,7 @@ def test_every_scheduled_start_is_0_to_59_s_late(expression: str) -> None:
     assert 58 < max(late) <= 59
     assert len({math.floor(each) for each in late}) == 59  # every second, and the 59th is never over
     between = [after - before for (before, _), (after, _) in pairwise(seen)]
-    assert 0 < min(between) < 5  # a punctual start after a late one
+    assert 0 < min(between) < 5  # a start without delay after a late one
     assert max(between) > 115
 
 

@@ -89,9 +89,9 @@ def waits_s(run: Run) -> np.ndarray:
 
 def hours(run: Run) -> float:
     """Instance-hours from launch to termination."""
-    gone_s = np.where(np.isnan(run.gone_s), run.end_s, run.gone_s)
+    terminated_s = np.where(np.isnan(run.terminated_s), run.end_s, run.terminated_s)
     launched_s = np.array([one.launched_s for one in run.instances])
-    return float((gone_s - launched_s).sum()) / HOUR_S
+    return float((terminated_s - launched_s).sum()) / HOUR_S
 
 
 def peak(run: Run) -> int:

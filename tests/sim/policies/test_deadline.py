@@ -326,9 +326,9 @@ class TestScaleIn:
     def test_idle_instances_terminate_at_once_and_the_fleet_reaches_0(self) -> None:
         run = run_policy("deadline", load(dump(600), hours=1))
         done_s = float((run.messages.started_s + run.messages.service_s).max())
-        gone_s = run.gone_s.max()
+        terminated_s = run.terminated_s.max()
         assert run.snapshots[-1].desired == 0
-        assert gone_s <= done_s + deadline.FLOOR_WINDOW_S
+        assert terminated_s <= done_s + deadline.FLOOR_WINDOW_S
 
     def test_the_fleet_never_falls_below_the_minimum(self) -> None:
         run = run_policy("deadline", load(dump(600), hours=1), deployed(minimum=3))
@@ -343,7 +343,7 @@ class TestScaleIn:
         run = run_policy("deadline", load(dump(400, 1000.0)), deployed(minimum=3), boot_s=600.0)
         launched = [one for one in run.instances if one.launched_s > 0]
         assert launched
-        assert not any(run.gone_s[one.number] < one.ready_s for one in launched)
+        assert not any(run.terminated_s[one.number] < one.ready_s for one in launched)
 
     def test_steady_arrivals_keep_their_floor(self) -> None:
         run = run_policy("deadline", load(flow(3.0, 0, 2 * HOUR_S), hours=2))

@@ -70,7 +70,7 @@ def run(
         messages=messages,
         promise_s=promise_s,
         instances=instances,
-        gone_s=np.array([gone for *_, gone in lives], float),
+        terminated_s=np.array([gone for *_, gone in lives], float),
         snapshots=[],
         log=[],
         redelivered=0,

@@ -131,9 +131,9 @@ def test_both_decide_the_same_in_the_same_minutes(kind: str) -> None:
     over = len(timeline.minutes)
     logged = [(int(one.at_s // MINUTE_S), one.source, *change(one.text)) for one in run.log]
     assert [one for one in logged if one[0] < over] == expected
-    waking, sleeping = ("0", "1"), "0"
-    assert next(one[2:] for one in expected if one[1] == "Sluice") == waking
-    assert expected[-1][3] == sleeping
+    bootstrapped, at_zero = ("0", "1"), "0"
+    assert next(one[2:] for one in expected if one[1] == "Sluice") == bootstrapped
+    assert expected[-1][3] == at_zero
     assert "AWS" in {source for _, source, _, _ in expected}
 
 

@@ -1,4 +1,4 @@
-"""Readings that fail in the middle of a run: no unsafe decision meanwhile, and normal operation afterwards.
+"""Reads that fail in the middle of a run: no unsafe decision meanwhile, and normal operation afterwards.
 
 Faults in AWS's responses are in `tests/faults`; here the simulated ports fail while the control loop runs on.
 """

@@ -26,7 +26,7 @@ def after_desired(subject: SimulatedFleet, second: float, desired: int) -> Simul
 def lives(subject: SimulatedFleet) -> list[tuple[float, float]]:
     """From launch to termination, which is what is billed."""
     launched = [one.launched_s for one in subject.instances]
-    return list(zip(launched, subject.gone_s().tolist(), strict=True))
+    return list(zip(launched, subject.terminated_s().tolist(), strict=True))
 
 
 # ---- The queue
@@ -55,8 +55,8 @@ def test_a_delayed_message_is_counted_as_such_until_it_is_visible() -> None:
 
 def test_the_oldest_message_ages_until_it_is_deleted_in_flight_or_not() -> None:
     subject = after_desired(simulated_fleet([10, 25], 60), 0, 1)
-    assert at(subject, 5).snapshot().oldest_age_s == 0  # nothing has come
-    assert at(subject, 40).snapshot().oldest_age_s == 30  # in work
+    assert at(subject, 5).snapshot().oldest_age_s == 0  # no message has arrived
+    assert at(subject, 40).snapshot().oldest_age_s == 30  # in progress
     assert at(subject, 71).snapshot().oldest_age_s == 46  # the first is done, the second is 46 s old
     assert at(subject, 200).snapshot().oldest_age_s == 0
 
@@ -66,7 +66,7 @@ def test_a_message_received_three_times_no_longer_counts_as_oldest_in_a_standard
     groups: list[int] | None, age_s: float
 ) -> None:
     subject = simulated_fleet([0, 60], 50, scale_in=ScaleIn.KILL, visibility_timeout_s=20, groups=groups)
-    for second in (0, 25, 46):  # received again after each kill, and never finished
+    for second in (0, 25, 46):  # redelivered after each kill, and never completed
         after_desired(after_desired(subject, second, 1), second + 4, 0)
     assert subject.messages.receives.tolist() == [3, 0]
     assert at(subject, 100).snapshot().oldest_age_s == age_s
@@ -181,7 +181,7 @@ def test_a_spot_interruption_gives_two_minutes_notice_and_is_replaced_at_once() 
     assert subject.redelivered == 0
     at(subject, noticed + SPOT_NOTICE_S + 1)
     assert subject.redelivered == 1
-    assert subject.gone_s()[0] == pytest.approx(noticed + SPOT_NOTICE_S, abs=1)
+    assert subject.terminated_s()[0] == pytest.approx(noticed + SPOT_NOTICE_S, abs=1)
 
 
 def test_a_draining_instance_is_interrupted_as_well() -> None:
@@ -194,7 +194,7 @@ def test_a_draining_instance_is_interrupted_as_well() -> None:
     assert len(subject.instances) == 1, "nobody asked for another"
     at(subject, noticed + SPOT_NOTICE_S + 1)
     assert (subject.interruptions, subject.redelivered) == (1, 1)
-    assert subject.gone_s()[0] == pytest.approx(noticed + SPOT_NOTICE_S, abs=1)
+    assert subject.terminated_s()[0] == pytest.approx(noticed + SPOT_NOTICE_S, abs=1)
 
 
 def test_a_terminated_instance_is_not_interrupted() -> None:
@@ -241,7 +241,7 @@ def test_service_times_are_summed_by_the_minute_of_completion() -> None:
 
 
 def test_the_same_fleet_simulated_twice_is_the_same() -> None:
-    def played() -> list[float | None]:
+    def run_once() -> list[float | None]:
         random = np.random.default_rng(2)
         arrivals = np.sort(random.uniform(0, 5000, 800)).tolist()
         subject = simulated_fleet(
@@ -255,4 +255,4 @@ def test_the_same_fleet_simulated_twice_is_the_same() -> None:
             after_desired(subject, 60.0 * minute, minute * 7 % 5)
         return started(subject)
 
-    assert played() == played()
+    assert run_once() == run_once()

@@ -120,7 +120,7 @@ def test_the_ports_have_the_time_of_the_run() -> None:
     assert simulated_ports(SimulatedAws(run)).now() == datetime.fromtimestamp(START_S + 90, UTC)
 
 
-def queue_silent_then_woken() -> ScalingContext:
+def queue_silent_then_active() -> ScalingContext:
     """One message at the start, and one after eight hours that is never received."""
     run = context("transcription", simulated_fleet([1.0, 8 * 3600.0 + 1], 10))
     run.fleet.set_desired(1)
@@ -147,7 +147,7 @@ SENT = "NumberOfMessagesSent"
 
 
 def test_a_queue_idle_for_six_hours_publishes_no_metrics_and_then_fifteen_minutes_late() -> None:
-    run = queue_silent_then_woken()
+    run = queue_silent_then_active()
     run.clock.run_until(START_S + 8 * 3600)
     assert max(visible_minutes(run)) == pytest.approx(6 * 60, abs=1)
     run.clock.run_until(START_S + 8 * 3600 + 14 * 60)
@@ -199,14 +199,16 @@ def test_a_redelivered_message_was_sent_once() -> None:
 
 
 def test_arrivals_are_silent_after_six_idle_hours_and_fifteen_minutes_late_once_the_queue_wakes() -> None:
-    run = queue_silent_then_woken()
-    woke_minute = 8 * 60
-    run.clock.run_until(START_S + woke_minute * 60 + 14 * 60)
-    asleep = by_minute(run, SENT)
-    assert max(asleep) == pytest.approx(6 * 60, abs=1)
-    assert set(range(6 * 60)) <= set(asleep), "while it counts as active, an idle queue tells zeros"
-    run.clock.run_until(START_S + woke_minute * 60 + 20 * 60)
-    woken = by_minute(run, SENT)
-    assert woken[woke_minute] == 1
-    assert woken[woke_minute + 10] == 0
-    assert not set(range(7 * 60, woke_minute - 1)) & set(woken), "what was silent stays unknown, never zero"
+    run = queue_silent_then_active()
+    resumed_minute = 8 * 60
+    run.clock.run_until(START_S + resumed_minute * 60 + 14 * 60)
+    before_the_pause = by_minute(run, SENT)
+    assert max(before_the_pause) == pytest.approx(6 * 60, abs=1)
+    assert set(range(6 * 60)) <= set(before_the_pause), "while it counts as active, an idle queue tells zeros"
+    run.clock.run_until(START_S + resumed_minute * 60 + 20 * 60)
+    after_the_pause = by_minute(run, SENT)
+    assert after_the_pause[resumed_minute] == 1
+    assert after_the_pause[resumed_minute + 10] == 0
+    assert not set(range(7 * 60, resumed_minute - 1)) & set(after_the_pause), (
+        "what was silent stays unknown, never zero"
+    )

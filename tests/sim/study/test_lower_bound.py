@@ -190,7 +190,7 @@ def test_cutting_into_windows_only_lowers_the_bound(seed: int, late_ratio: float
 
 
 def test_instances_that_are_ready_between_two_windows_are_billed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A dump at the very beginning of the second window: all of its launches were nobody's."""
+    """A burst at the start of the second window, whose launches belonged to no window."""
     dump = load([3600.0] * 100, 20.0, 2 * HOUR_S)
     whole = bounded(dump, slot_s=60.0, promise_s=120.0)
     monkeypatch.setattr(lower_bound_module, "WINDOW_SLOTS", 62)
@@ -252,9 +252,9 @@ def small_fleet(minimum: int) -> Deployed:
 
 
 def billed_hours(run: Run) -> float:
-    gone_s = np.where(np.isnan(run.gone_s), run.end_s, run.gone_s)
+    terminated_s = np.where(np.isnan(run.terminated_s), run.end_s, run.terminated_s)
     launched_s = np.array([one.launched_s for one in run.instances])
-    return float((gone_s - launched_s).sum()) / HOUR_S
+    return float((terminated_s - launched_s).sum()) / HOUR_S
 
 
 @settings(max_examples=20)
@@ -295,16 +295,16 @@ def test_no_simulated_run_is_billed_less_than_the_bound_at_what_it_attained(
 
 
 def cheapest_plan_s(
-    what: Load, *, promise_s: float, boot_s: float, late: int, slots: int, most: int
+    what: Load, *, promise_s: float, boot_s: float, late: int, slots: int, max_instances: int
 ) -> float:
     """The fewest billed seconds of all plans in whole instances and minutes, simulated message by message."""
-    least = math.inf
-    for plan in itertools.product(range(most + 1), repeat=slots):
+    cheapest = math.inf
+    for plan in itertools.product(range(max_instances + 1), repeat=slots):
         launches = sum(max(0, now - before) for before, now in itertools.pairwise((0, *plan)))
         cost = 60.0 * sum(plan) + boot_s * launches
-        if cost < least and late_by(plan, what, promise_s) <= late:
-            least = cost
-    return least
+        if cost < cheapest and late_by(plan, what, promise_s) <= late:
+            cheapest = cost
+    return cheapest
 
 
 def late_by(plan: Sequence[int], what: Load, promise_s: float) -> float:
@@ -342,7 +342,7 @@ def test_the_bound_is_below_the_best_of_all_plans_tried(
 ) -> None:
     what = load(arrival_s, service_s)
     late = min(late, len(arrival_s))
-    best_s = cheapest_plan_s(what, promise_s=promise_s, boot_s=boot_s, late=late, slots=7, most=2)
+    best_s = cheapest_plan_s(what, promise_s=promise_s, boot_s=boot_s, late=late, slots=7, max_instances=2)
     if math.isinf(best_s):
         return
     for slot_s in (5.0, 60.0):
@@ -359,9 +359,9 @@ def test_the_bound_is_below_the_best_of_all_plans_tried(
 
 
 def test_the_test_detects_a_bound_that_is_too_high() -> None:
-    """The best plan for one message is the bound itself, so there is no slack to hide in."""
+    """The best plan for one message equals the bound, so any error shows."""
     what = load([0.0], 60.0)
-    best_s = cheapest_plan_s(what, promise_s=0.0, boot_s=60.0, late=0, slots=2, most=1)
+    best_s = cheapest_plan_s(what, promise_s=0.0, boot_s=60.0, late=0, slots=2, max_instances=1)
     assert bounded(what, promise_s=0.0, boot_s=60.0, slot_s=60.0).instance_hours * HOUR_S == best_s
     slower = replace(what, service_s=what.service_s + 60.0)
     assert bounded(slower, promise_s=0.0, boot_s=60.0, slot_s=60.0).instance_hours * HOUR_S > best_s

@@ -36,9 +36,9 @@ warnings simulated_s wall_s
 
 
 def test_the_result_has_exactly_the_documented_keys_with_and_without_a_bound():
-    played = run([0.0] * 120, [70.0] * 120)
-    with_bound = result(measure(played), supply(played), bound([1.0] * 10))
-    without = result(measure(played), supply(played), None)
+    finished_run = run([0.0] * 120, [70.0] * 120)
+    with_bound = result(measure(finished_run), supply(finished_run), bound([1.0] * 10))
+    without = result(measure(finished_run), supply(finished_run), None)
     assert list(with_bound) == list(without) == KEYS.split()
     no_target = {"promise_kept", "target_per_instance", "target_because"}
     no_bound = {"lower_bound_instance_hours", "attainable", "cost_ratio"}
@@ -63,8 +63,10 @@ def test_attainment_counts_a_wait_as_long_as_the_promise_and_none_longer():
 
 def test_a_message_never_processed_has_waited_to_the_end_and_was_not_served_in_time():
     waiting, dead = queue_kernel.WAITING, queue_kernel.DEAD_LETTER
-    played = run([0.0, 580.0, 590.0], [1.0, math.nan, 591.0], state=[1, waiting, dead], promise_s=1000.0)
-    measured = measure(played)
+    finished_run = run(
+        [0.0, 580.0, 590.0], [1.0, math.nan, 591.0], state=[1, waiting, dead], promise_s=1000.0
+    )
+    measured = measure(finished_run)
     assert (measured.messages, measured.processed) == (3, 1)
     assert measured.attainment == 1 / 3
     assert measured.wait_max_s == 20.0
@@ -77,8 +79,10 @@ def test_without_a_message_there_is_no_attainment_and_no_wait():
 
 
 def test_instances_are_billed_from_launch_to_termination_or_to_the_end():
-    played = run([0.0], [70.0], lives=[(0, 60, 360), (300, 400, math.nan), (100, 200, 150)], end_s=660.0)
-    measured = measure(played)
+    finished_run = run(
+        [0.0], [70.0], lives=[(0, 60, 360), (300, 400, math.nan), (100, 200, 150)], end_s=660.0
+    )
+    measured = measure(finished_run)
     assert measured.instance_hours == pytest.approx((360 + 360 + 50) / 3600)
     assert (measured.launches, measured.peak_instances) == (3, 1)
 
@@ -94,8 +98,8 @@ def test_an_instance_that_starts_as_another_ends_changes_nothing():
 
 
 def test_the_peak_of_the_backlog_is_that_of_the_worst_moment():
-    played = run([0.0, 1.0, 2.0, 50.0], [10.0, 10.0, 10.0, 50.0], service_s=5.0)
-    assert measure(played).peak_backlog == 3
+    finished_run = run([0.0, 1.0, 2.0, 50.0], [10.0, 10.0, 10.0, 50.0], service_s=5.0)
+    assert measure(finished_run).peak_backlog == 3
 
 
 def test_elasticity_compares_supply_with_demand_to_the_second():
@@ -127,8 +131,8 @@ def test_demand_is_whole_instances():
 
 @pytest.mark.parametrize(("messages", "ratio"), [(0, False), (1, False), (119, False), (120, True)])
 def test_below_a_mean_load_of_one_instance_there_is_a_reason_instead_of_a_ratio(messages, ratio):
-    played = run([0.0] * messages, [70.0] * messages, service_s=5.0, end_s=600.0)
-    numbers = result(measure(played), supply(played), bound([0.1], instance_hours=0.01))
+    finished_run = run([0.0] * messages, [70.0] * messages, service_s=5.0, end_s=600.0)
+    numbers = result(measure(finished_run), supply(finished_run), bound([0.1], instance_hours=0.01))
     assert numbers["mean_load"] == pytest.approx(messages / 120)
     assert (numbers["cost_ratio"] is not None) is ratio
     assert (numbers["no_cost_ratio_because"] is None) is ratio
@@ -146,8 +150,8 @@ def kernel(*, fresh, slots=(), returning=()):
 
 
 def messages(count, *, next_in_group=(), states=None):
-    played = run([0.0] * count, [1.0] * count, state=states or [queue_kernel.WAITING] * count)
-    return played.messages._replace(next_in_group=np.array(next_in_group, np.int64))
+    finished_run = run([0.0] * count, [1.0] * count, state=states or [queue_kernel.WAITING] * count)
+    return finished_run.messages._replace(next_in_group=np.array(next_in_group, np.int64))
 
 
 def test_a_message_in_neither_queue_nor_slot_is_lost():

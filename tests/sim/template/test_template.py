@@ -410,7 +410,7 @@ def test_a_rule_whose_condition_is_false_or_whose_assertions_hold_refuses_nothin
 def test_a_rule_knows_parameters_and_the_known_intrinsics_alone(
     resolved: Any, assertion: str, named: str
 ) -> None:
-    """As at CloudFormation, which checks rules before there are conditions and resources."""
+    """Like CloudFormation, which checks rules before conditions and resources."""
     text = f"""
         Rules: {{R: {{Assertions: [{{Assert: {assertion}}}]}}}}
         Conditions: {{C: !Equals [a, a]}}

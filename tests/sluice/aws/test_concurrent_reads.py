@@ -28,7 +28,7 @@ DEFECTS = [
 
 @pytest.fixture
 def hang() -> Iterator[Callable[..., int]]:
-    """A read that does not come back until the test is over."""
+    """A read that does not return until the test ends."""
     over = threading.Event()
 
     def read(*_: object) -> int:

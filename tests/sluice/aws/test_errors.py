@@ -134,7 +134,7 @@ def test_a_successful_result_passes_through() -> None:
 
 @pytest.mark.parametrize("answer", ["[]", "7", '{"Attributes": 3}', '{"Attributes": [1]}', '"text"'])
 def test_a_response_that_botocore_cannot_parse_is_no_answer(answer: str) -> None:
-    """They take a well-formed answer for granted, and raise whatever comes of it."""
+    """They expect a well-formed response, and raise arbitrary errors otherwise."""
     client = account.session().client("sqs")
     parsers = client._endpoint._response_parser_factory
     parser = parsers.create_parser("json")

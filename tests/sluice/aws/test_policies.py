@@ -125,7 +125,7 @@ OTHER_KINDS: list[dict[str, Any]] = [
     {"PolicyType": "StepScaling", "AdjustmentType": "ChangeInCapacity", "StepAdjustments": STEPS},
     {"PolicyType": "SimpleScaling", "AdjustmentType": "ChangeInCapacity", "ScalingAdjustment": 1},
     {"PolicyType": "PredictiveScaling"},
-    # As AWS never answers; a put would make nonsense of it all the same.
+    # AWS never responds like this, but a put of it would be nonsense.
     {"PolicyType": "StepScaling", "TargetTrackingConfiguration": {"TargetValue": 8.0}},
 ]
 
@@ -418,7 +418,7 @@ def arn_of(policy_name: str, fleet: str = "transcription") -> str:
 
 
 class TestTargets:
-    """Of many workloads at once, as the tick reads them."""
+    """Reads of many workloads at once, as by the tick."""
 
     def test_they_are_asked_for_by_the_policies_names_once_each(self) -> None:
         """Two fleets may have policies of the same name: only their ARNs differ."""
@@ -494,7 +494,7 @@ class TestTargets:
         ids=["deleted", "no name", "empty name", "long name"],
     )
     def test_a_missing_or_misnamed_document_is_logged_and_the_others_are_read(self, bad: str) -> None:
-        """AWS would refuse the names of the whole call for one it cannot take."""
+        """AWS refuses the whole call if it contains one invalid name."""
         workloads = {"bad": replace(workload("bad"), policy_arn=bad), "transcription": workload()}
         sent: list[dict[str, Any]] = []
 

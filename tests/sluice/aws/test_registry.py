@@ -245,7 +245,7 @@ def test_parameters_below_a_workloads_own_are_not_documents(registry: SsmRegistr
 
 @pytest.fixture
 def hanging(ssm: Ssm) -> Iterator[Callable[[], None]]:
-    """Lets SSM hang from the moment of its call on, until the test is over."""
+    """Make SSM hang from the call until the end of the test."""
     over = threading.Event()
 
     def hang() -> None:

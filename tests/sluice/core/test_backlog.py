@@ -47,7 +47,7 @@ def busy(instances: float) -> Demand:
 
 
 def sent(*per_minute: float, ago: int = 1) -> dict[datetime, float]:
-    """Messages of successive minutes, the newest first and so many minutes ago."""
+    """Messages of successive minutes, the newest first; the newest is this many minutes ago."""
     return {minutes_ago(ago + back): count for back, count in enumerate(per_minute)}
 
 
@@ -90,7 +90,7 @@ class TestEffectiveBacklog:
     def test_target_tracking_asks_for_the_busy_instances_and_for_those_that_the_backlog_needs(
         self, messages: int, rho: float, target: float
     ) -> None:
-        """Whatever runs now: the metric divides by it, and AWS multiplies with it."""
+        """It holds for any running count: the metric divides by it, and AWS multiplies with it."""
         for running in (1, 7):
             value = effective_backlog_per_instance(
                 messages / running, running, demand(rho, target=target), margin=0
@@ -212,7 +212,7 @@ class TestSustainedArrivals:
         assert sustained_arrivals_per_s(known, MINUTE_NOW) == 1
 
     def test_four_minutes_are_too_few(self) -> None:
-        """Before it woke a queue was silent: its first minutes say nothing of later ones."""
+        """Before its first messages the queue was silent: the first minutes do not predict later ones."""
         assert sustained_arrivals_per_s(sent(*[60] * 4), MINUTE_NOW) == Unknown(
             reason="NumberOfMessagesSent of 4 minutes, and 5 are needed"
         )
@@ -319,7 +319,7 @@ class TestToPublish:
         )
 
     def test_arrivals_alone_do_not_bootstrap_a_fleet_at_zero(self) -> None:
-        """Bootstrap wakes it: else a shutdown would be undone while the last arrivals still count."""
+        """Only the bootstrap starts it: otherwise the last arrivals would undo a shutdown."""
         published = to_publish(effective(workload()), 0, capacity(0), busy(4))
         assert published.effective_per_instance == 0
         assert isinstance(published.demand, Unknown)
@@ -332,7 +332,7 @@ class TestToPublish:
 
 
 class TestMinutesWithoutAValue:
-    """SQS may publish NumberOfMessagesSent for minutes in which something was sent alone."""
+    """SQS may publish NumberOfMessagesSent only for minutes with sent messages."""
 
     SETTLED = tuple(minutes_ago(back, MINUTE_NOW) for back in range(4, 14))
     LATE = tuple(minutes_ago(back, MINUTE_NOW) for back in range(1, 4))

@@ -212,11 +212,11 @@ class TestBootstrap:
 
 
 class TestShutdown:
-    @pytest.mark.parametrize("least", [0, 1])
-    def test_a_proven_empty_queue_sets_the_fleet_to_its_minimum(self, least: int) -> None:
-        observed = observation(fleet=capacity(desired=3, bounds=Bounds(min=least, max=5)))
-        decision = shutdown(workload(min_instances=least), observed)
-        assert (decision.desired, decision.reason) == (least, Reason.PROVEN_EMPTY)
+    @pytest.mark.parametrize("minimum", [0, 1])
+    def test_a_proven_empty_queue_sets_the_fleet_to_its_minimum(self, minimum: int) -> None:
+        observed = observation(fleet=capacity(desired=3, bounds=Bounds(min=minimum, max=5)))
+        decision = shutdown(workload(min_instances=minimum), observed)
+        assert (decision.desired, decision.reason) == (minimum, Reason.PROVEN_EMPTY)
         assert decision.detail == "0 for 5 min and now"
 
     def test_the_fleets_own_higher_minimum_holds_and_the_difference_is_logged(self) -> None:

@@ -17,7 +17,7 @@ from tests.support.builders import (
 
 
 def plan(messages: int, target_per_instance: float, bounds: Bounds) -> int:
-    """The whole chain: demand, then bounds."""
+    """The complete calculation: demand, then bounds."""
     return clamp(instances_for(messages, target_per_instance), bounds)[0]
 
 
@@ -40,9 +40,9 @@ def test_six_messages_on_five_instances_at_target_three_ask_for_two() -> None:
     assert plan(6, 3, Bounds(min=1, max=10)) == 2
 
 
-@pytest.mark.parametrize(("stage", "least"), [("production", 1), ("staging", 0)])
-def test_an_empty_queue_asks_for_the_minimum(stage: str, least: int) -> None:
-    assert plan(0, 3, Bounds(min=least, max=10)) == least
+@pytest.mark.parametrize(("stage", "minimum"), [("production", 1), ("staging", 0)])
+def test_an_empty_queue_asks_for_the_minimum(stage: str, minimum: int) -> None:
+    assert plan(0, 3, Bounds(min=minimum, max=10)) == minimum
 
 
 @pytest.mark.parametrize(("messages", "instances"), [(8, 1), (16, 2), (24, 3), (32, 4), (40, 5)])
@@ -56,7 +56,7 @@ def test_one_message_beyond_the_target_asks_for_one_more_instance() -> None:
 
 @pytest.mark.parametrize(("messages", "target", "instances"), [(21, 0.7, 30), (42, 1.4, 30), (42, 2.8, 15)])
 def test_rounding_errors_do_not_cost_an_instance(messages: int, target: float, instances: int) -> None:
-    assert math.ceil(messages / target) == instances + 1  # what a plain ceil would ask for
+    assert math.ceil(messages / target) == instances + 1  # the result of a plain ceil
     assert instances_for(messages, target) == instances
 
 

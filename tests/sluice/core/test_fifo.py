@@ -52,7 +52,7 @@ def decide(*minutes: GroupMinute, observed: Observation = BUSY) -> Decision | No
 
 
 def decide_of(*agos: int) -> Decision | None:
-    """By minutes that all say the same, so many before the tick's."""
+    """Decide by equal minutes, this many before the tick's."""
     known = [minute(ago=ago) for ago in agos]
     return decide_cap(FIFO, BUSY, known, Trigger.TICK, minute=MINUTE_NOW)
 
@@ -155,15 +155,15 @@ NAMES = [f"w{number:03}" for number in range(200)]
 
 
 def due(name: str) -> list[int]:
-    """In which of twenty minutes a workload's turn is."""
+    """The minutes, of twenty, in which a workload is checked."""
     named = replace(FIFO, name=name)
     return [back for back in range(20) if is_due(named, minutes_ago(back))]
 
 
 @pytest.mark.parametrize("name", NAMES[:20])
 def test_a_workload_is_checked_every_five_minutes(name: str) -> None:
-    turns = due(name)
-    assert turns == [turns[0] + EVERY_MINUTES * round_ for round_ in range(4)]
+    due_minutes = due(name)
+    assert due_minutes == [due_minutes[0] + EVERY_MINUTES * round_ for round_ in range(4)]
 
 
 def test_a_workloads_minute_is_the_same_in_every_process() -> None:
@@ -171,9 +171,12 @@ def test_a_workloads_minute_is_the_same_in_every_process() -> None:
 
 
 def test_the_workloads_are_spread_evenly_over_five_minutes() -> None:
-    turns = [due(name)[0] for name in NAMES]
+    due_minutes = [due(name)[0] for name in NAMES]
     fifth = len(NAMES) / EVERY_MINUTES
-    assert all(0.5 * fifth < turns.count(turn) < 1.5 * fifth for turn in range(EVERY_MINUTES))
+    assert all(
+        0.5 * fifth < due_minutes.count(minute_of_five) < 1.5 * fifth
+        for minute_of_five in range(EVERY_MINUTES)
+    )
 
 
 def test_the_seconds_of_a_time_do_not_affect_the_workloads_minute() -> None:

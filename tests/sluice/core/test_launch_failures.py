@@ -85,7 +85,7 @@ def test_a_failed_launch_holds_with_the_words_of_aws() -> None:
             "Launch is suspended, Delete in progress",
         ),
         (workload(), (), None),
-        # ECS starts what is asked for all the same.
+        # ECS still starts the desired tasks.
         (ecs_workload(), ("DynamicScalingOut is suspended",), None),
     ],
 )

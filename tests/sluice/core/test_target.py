@@ -87,7 +87,7 @@ class TestTarget:
     def test_after_a_stack_event_that_reset_nothing_the_factor_applies(
         self, current: float, expected: float
     ) -> None:
-        """An update of an alarm, say: what the policy holds was measured, and moves by the factor."""
+        """For example an update of an alarm: the policy's target was measured, and moves by the factor."""
         decision = decide(durations(6), current, Trigger.STACK)
         assert (decision.target, decision.limits) == (expected, (Limit.MAX_FACTOR,))
 

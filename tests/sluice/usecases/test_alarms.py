@@ -161,14 +161,14 @@ class TestBootstrap:
 
 
 class TestShutdown:
-    @pytest.mark.parametrize("least", [0, 2])
+    @pytest.mark.parametrize("minimum", [0, 2])
     def test_a_proven_empty_queue_sets_the_fleet_to_its_minimum(
-        self, account: FakeAccount, least: int
+        self, account: FakeAccount, minimum: int
     ) -> None:
-        served = account.add_workload(workload(min_instances=least, bootstrap=2), desired=4)
+        served = account.add_workload(workload(min_instances=minimum, bootstrap=2), desired=4)
         account.publish_idle_minutes(served)
         shutdown(account)
-        assert account.desired(served) == least
+        assert account.desired(served) == minimum
         decision, outcome = logged(account)
         assert (decision.kind, decision.trigger, outcome) == (Kind.SHUTDOWN, Trigger.ALARM, Outcome.ACTED)
 

@@ -150,7 +150,7 @@ def test_a_defect_in_the_launch_failure_check_does_not_affect_other_workloads(
 def test_a_step_that_breaks_as_a_whole_leaves_the_other_steps_their_work(
     account: FakeAccount, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    asleep = account.add_workload(workload("a"), visible=5)
+    at_zero = account.add_workload(workload("a"), visible=5)
     account.add_workload(workload("b", mode=Mode.OBSERVE), visible=5, desired=3, running=1)
     done: list[str] = []
 
@@ -170,5 +170,5 @@ def test_a_step_that_breaks_as_a_whole_leaves_the_other_steps_their_work(
     with pytest.raises(DefectError):
         tick(account)
     assert done == ["publish", *STEPS]
-    assert account.desired(asleep) == (0 if step == "retry_missed_alarms" else 1)
+    assert account.desired(at_zero) == (0 if step == "retry_missed_alarms" else 1)
     assert [name for name, _, reason in account.report.failures if "IndexError" in reason] == [EVERY_WORKLOAD]

@@ -22,7 +22,7 @@ from tests.support.fakes import FakeAccount
 IN_FLIGHT = "ApproximateNumberOfGroupsWithInflightMessages"
 VISIBLE = "ApproximateNumberOfMessagesVisible"
 FIFO = workload("queue-proc", queue_url=queue_url("builds.fifo"))
-"""Its turn is at 12:00, as is that of the ECS service of this name."""
+"""It is checked at 12:00, as is the ECS service of this name."""
 
 
 def queue_metric(name: str) -> Metric:
@@ -46,7 +46,7 @@ def measured(
     waiting: float = 9,
     ago: tuple[int, ...] = (2, 3, 4),
 ) -> None:
-    """AWS's own metrics, by default of the three minutes before the last, which is not there yet."""
+    """Put AWS's own metrics, by default for the three minutes before the last, which is not published yet."""
     for back in ago:
         account.metrics.put(queue_metric(VISIBLE), minutes_ago(back), waiting)
         account.metrics.put(queue_metric(IN_FLIGHT), minutes_ago(back), groups)

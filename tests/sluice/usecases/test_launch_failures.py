@@ -86,7 +86,7 @@ def test_an_instance_that_still_boots_is_not_logged(account: FakeAccount) -> Non
 
 
 def test_a_group_whose_launches_are_suspended_is_logged_and_nothing_is_read(account: FakeAccount) -> None:
-    """What an example's instance leaves behind that could not install its worker."""
+    """The state after an example's instance could not install its worker."""
     served = short(account, workload())
     held = replace(account.fleets.capacities[served.fleet], scale_out_blocked_by=("Launch is suspended",))
     account.fleets.capacities[served.fleet] = held

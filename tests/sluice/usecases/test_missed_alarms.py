@@ -16,7 +16,7 @@ TICK_S, CALL_S = 25.0, 0.2
 
 
 def tick(account: FakeAccount) -> None:
-    """A tick of a minute of its own, each call of which takes its time."""
+    """A tick in its own minute, each of whose calls takes some time."""
     account.clock.advance(minutes=1)
     account.remaining = TICK_S
     publish_backlog(account.clock(), account.ports, account.report, account.remaining_s)
@@ -101,7 +101,7 @@ def test_workloads_with_failed_repairs_come_last_fewest_failures_first(account: 
         account.add_workload(workload(name), visible=5)
     refuse(account, account.registry.registered.values())
     failures = {"a": 3, "b": 1, "c": 4, "e": 2}
-    for _ in range(5):  # whichever workload the minute begins with
+    for _ in range(5):  # whatever workload the minute starts with
         account.calls.made.clear()
         account.retry_failures.clear()
         account.retry_failures |= failures
@@ -125,7 +125,7 @@ def test_one_throttle_does_not_delay_a_bootstrap_behind_permanent_failures(accou
 
 
 def test_failure_counts_are_cleared_once_nothing_needs_a_repair(account: FakeAccount) -> None:
-    served = account.add_workload(workload(), visible=5, desired=1)  # an alarm woke it meanwhile
+    served = account.add_workload(workload(), visible=5, desired=1)  # an alarm bootstrapped it meanwhile
     account.retry_failures[served.name] = 7
     account.retry_failures["served by another shard"] = 2
     tick(account)
@@ -153,12 +153,12 @@ def test_each_minute_starts_with_a_different_workload(account: FakeAccount) -> N
         tick(account)
         firsts.add(account.calls.named("registry.one")[asked])
         for served in account.registry.registered.values():
-            account.add_workload(served, visible=5)  # asleep again
+            account.add_workload(served, visible=5)  # at zero again
     assert firsts == set(names)
 
 
 def test_while_cloudwatch_hangs_bootstraps_are_done_and_no_fleet_is_shut_down(account: FakeAccount) -> None:
-    asleep = account.add_workload(workload("a"), visible=5)
+    at_zero = account.add_workload(workload("a"), visible=5)
     failed_before = account.add_workload(workload("b"), visible=5)
     account.retry_failures[failed_before.name] = 1
     idle = account.add_workload(workload("c"), desired=3)
@@ -171,7 +171,7 @@ def test_while_cloudwatch_hangs_bootstraps_are_done_and_no_fleet_is_shut_down(ac
 
     read, account.metrics.read = account.metrics.read, hangs  # type: ignore[assignment, method-assign]
     tick(account)
-    assert (account.desired(asleep), account.desired(failed_before), account.desired(idle)) == (1, 1, 3)
+    assert (account.desired(at_zero), account.desired(failed_before), account.desired(idle)) == (1, 1, 3)
     held = [decision.reason for decision, _ in account.report.decisions if decision.workload == idle.name]
     assert held == [Reason.UNKNOWN_READING]
 
@@ -185,7 +185,7 @@ def test_rotation_omits_no_name_and_starts_with_each_once(count: int) -> None:
 
 
 def test_rotation_spreads_a_lack_of_time_over_all_workloads() -> None:
-    """With time for a tenth of them, each has its time within three rounds."""
+    """With time for a tenth of them, each is served within three rounds."""
     names, share = [f"w{index:03}" for index in range(200)], 20
     for first in range(200):
         served = {name for turn in range(first, first + 30) for name in rotated(names, turn)[:share]}

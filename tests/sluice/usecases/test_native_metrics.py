@@ -22,14 +22,14 @@ BOTH = pytest.mark.parametrize("served", [GROUP, SERVICE], ids=["group", "servic
 
 
 def tick(account: FakeAccount, minutes: int = 1) -> None:
-    """One tick a minute, so many of them."""
+    """Run this many ticks, one a minute."""
     for _ in range(minutes):
         publish_backlog(account.clock(), account.ports, account.report, account.remaining_s)
         account.clock.advance(minutes=1)
 
 
 def asked(account: FakeAccount) -> int:
-    """How often AWS's count of running instances was asked for."""
+    """How often AWS's count of running instances was read."""
     names = [
         query.metric.name
         for call in account.calls.named("metrics.read")
@@ -39,7 +39,7 @@ def asked(account: FakeAccount) -> int:
 
 
 def publish(account: FakeAccount, served: Workload, minutes: int) -> None:
-    """As AWS does, of each minute from now on."""
+    """Publish it for each minute from now on, as AWS does."""
     for ahead in range(minutes):
         account.metrics.put(served.fleet.running_metric, minutes_ago(-ahead, account.clock()), 2)
 
@@ -75,7 +75,7 @@ def test_a_service_without_container_insights_is_logged(account: FakeAccount) ->
 
 @BOTH
 def test_it_is_logged_every_minute_and_read_every_five(account: FakeAccount, served: Workload) -> None:
-    """The alarm on DocumentInvalid rings as long as it is so."""
+    """The alarm on DocumentInvalid stays in ALARM as long as this lasts."""
     account.add_workload(served, visible=9, desired=2)
     tick(account, 15 + 20)
     assert len(account.report.failures) == 20
@@ -93,7 +93,7 @@ def test_a_fleet_with_its_metric_logs_nothing(account: FakeAccount, served: Work
 
 @BOTH
 def test_one_minute_of_the_last_fifteen_is_enough(account: FakeAccount, served: Workload) -> None:
-    """What is late or has gaps is there all the same."""
+    """A metric that is late or has gaps is not missing."""
     account.add_workload(served, visible=9, desired=2)
     account.metrics.put(served.fleet.running_metric, MINUTE_NOW, 2)
     tick(account, 20)

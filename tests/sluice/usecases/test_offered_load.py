@@ -1,4 +1,4 @@
-"""Arrivals: read rarely, kept for a while, and never a reason to publish less, or nothing."""
+"""Arrivals are read rarely and kept for a while, and never make a tick publish less or nothing."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ DYNAMIC = effective(dynamic_workload(), arrival_margin=0)
 
 
 def tick(account: FakeAccount, minutes: float = 0) -> None:
-    """One tick, so many minutes after the last."""
+    """Run one tick, this many minutes after the last one."""
     account.clock.advance(minutes=minutes)
     publish_backlog(account.clock(), account.ports, account.report, account.remaining_s)
 
 
 def value(account: FakeAccount, name: str = "transcription") -> float:
-    """EffectiveBacklogPerInstance as published last."""
+    """The last published EffectiveBacklogPerInstance."""
     return account.published(EFFECTIVE)[name].value
 
 
@@ -68,7 +68,7 @@ def logged(account: FakeAccount, name: str = "transcription") -> str:
 
 
 def asked(account: FakeAccount) -> collections.Counter[str]:
-    """How often each metric was asked for, the proofs of emptiness left out."""
+    """How often each metric was read, without the proofs of emptiness."""
     queries: collections.Counter[str] = collections.Counter()
     for call in account.calls.named("metrics.read"):
         assert isinstance(call, tuple)
@@ -88,7 +88,7 @@ def hold_target(account: FakeAccount, served: Workload, target: float) -> None:
 
 
 def put_sent(account: FakeAccount, served: Workload, per_minute: float, *, until: int) -> None:
-    """NumberOfMessagesSent from a quarter of an hour ago until so many minutes ahead."""
+    """Put NumberOfMessagesSent from a quarter of an hour ago until this many minutes from now."""
     for ahead in range(-15, until):
         account.metrics.put(served.queue_metric(SENT), MINUTE_NOW + MINUTE * ahead, per_minute)
 
@@ -158,7 +158,7 @@ class TestPublished:
 class TestHowOftenIsRead:
     @pytest.fixture
     def day(self, account: FakeAccount) -> Any:
-        """What is asked for over a day of ticks, at which so many messages arrive a minute."""
+        """The reads during a day of ticks with this many arrivals a minute."""
 
         def run(served: Workload, per_minute: float) -> tuple[collections.Counter[str], int]:
             put_sent(account, served, per_minute, until=DAY)
@@ -206,7 +206,7 @@ class TestHowOftenIsRead:
         assert "0 arrivals/s" in logged(account)
 
     def test_all_due_workloads_share_one_read(self, account: FakeAccount) -> None:
-        """As in a process that has just started, which knows nothing yet."""
+        """Forget everything, as in a process that has just started."""
         for served in (STATIC, effective(ecs_workload(), processing_s=1)):
             account.add_workload(served, visible=1, desired=1)
         tick(account)
@@ -391,7 +391,9 @@ class TestTarget:
         assert value(account) == 12 * 4
 
     def test_a_changed_target_reads_the_processing_time_again(self, account: FakeAccount) -> None:
-        """Else half the target would ask for half the instances, or twice the processing time for four."""
+        """Otherwise half the target would ask for half the instances, or twice the processing time for four
+        times.
+        """
         served = account.add_workload(DYNAMIC, desired=1)
         put_sent(account, served, 60, until=30)
         measure(account, served)
@@ -473,7 +475,7 @@ class TestWhatCannotBeRead:
         assert value(account) == 0
 
     def test_late_data_keeps_the_last_rate(self, account: FakeAccount) -> None:
-        """Of a queue idle for hours CloudWatch may come a quarter of an hour late."""
+        """CloudWatch may be a quarter of an hour late for a queue that was idle for hours."""
         served = account.add_workload(STATIC, desired=1)
         account.publish_arrivals(served, 60)
         tick(account)
@@ -573,7 +575,7 @@ class TestTime:
 
 @contextmanager
 def no_time_for_more(account: FakeAccount) -> Iterator[None]:
-    """Observing takes all the time there is."""
+    """Observing uses up all the time."""
     read, remaining = account.fleets.read, account.remaining
 
     def last(*asked: Any) -> Any:
@@ -635,7 +637,7 @@ class TestDefects:
     def test_a_defect_in_the_arithmetic_leaves_the_plain_backlog_published(
         self, account: FakeAccount, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """It is the proof of emptiness, and what the alarms and the other decisions read."""
+        """The alarms, the proof of emptiness and other decisions read it."""
         account.add_workload(STATIC, visible=4, desired=1)
         monkeypatch.setattr(publish_metrics, "to_publish", lambda *_: 1 / 0)
         with pytest.raises(DefectError):

@@ -35,14 +35,14 @@ READABLE_AFTER_S = 30
 MAX_LATE_S = 59
 SECONDS = range(MAX_LATE_S + 1)
 SOME_SECONDS = range(0, MAX_LATE_S + 1, 4)
-"""Enough to see that a broken proof is noticed."""
+"""Enough to show that a broken proof is detected."""
 READS_S = (0, 24)
 """What observing takes; the tick stops reading 25 s before its function's timeout of 50 s."""
 Delayed = tuple[int, int, int]
 
 
 def delayed_account(*, read_s: float = 0, readable_after_s: float = READABLE_AFTER_S) -> FakeAccount:
-    """An empty queue, a fleet that runs, a CloudWatch that takes its time, and reads that do."""
+    """An empty queue, a running fleet, a slow CloudWatch, and slow reads."""
     account = FakeAccount()
     account.add_workload(SERVED, desired=2)
     account.metrics.readable_after = seconds(readable_after_s)
@@ -73,7 +73,7 @@ def shut_down_after(account: FakeAccount, phase_s: int, latenesses_s: Iterable[i
 
 
 def too_late(among: range) -> set[Delayed]:
-    """Every (phase, lateness, reading time) at which the minute after the idle ones does not shut it down."""
+    """Every (phase, delay, reading time) at which the minute after the idle ones does not shut it down."""
     return {
         (phase_s, late_s, read_s)
         for phase_s, late_s, read_s in product(among, among, READS_S)
@@ -88,7 +88,7 @@ def test_the_minute_after_the_idle_ones_shuts_the_fleet_down_at_every_delay() ->
 def test_counted_back_from_the_clock_the_proof_fails_wherever_the_tick_ends_after_its_minute(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It asks for the point that the very tick has just put: what the grid above is there to notice."""
+    """It needs the point that the same tick has just put, which the grid above detects."""
 
     def counted_back(tick: TickContext) -> None:
         retry_missed_alarms(replace(tick, minute=minute_of(tick.ports.now())))
@@ -106,7 +106,7 @@ def test_counted_back_from_the_clock_the_proof_fails_wherever_the_tick_ends_afte
 def test_ticks_with_varying_delays_shut_the_fleet_down_within_a_few_minutes(
     readable_after_s: int, read_s: int
 ) -> None:
-    """Each tick that comes too soon after the one before is less late than it, and lateness ends at 0."""
+    """Each tick that comes too soon after the previous one is less late, and delays end at 0."""
     too_soon_in_a_row = MAX_LATE_S // (61 - readable_after_s)
     took = []
     for seed in range(300):
@@ -119,10 +119,10 @@ def test_ticks_with_varying_delays_shut_the_fleet_down_within_a_few_minutes(
     assert (max(minute or 0 for minute in took) > IDLE_MINUTES) is (readable_after_s > 0)
 
 
-def alarm_leaves_awake(among: range) -> set[Delayed]:
+def not_shut_down_by_the_alarm(among: range) -> set[Delayed]:
     """Every (second of the alarm, lateness, reading time) at which the shutdown alarm alone does nothing."""
     rings_in = IDLE_MINUTES + 2
-    awake = set()
+    still_running = set()
     for second, late_s, read_s in product(among, among, READS_S):
         account = delayed_account(read_s=read_s)
         at = MINUTE_NOW + MINUTE * rings_in + seconds(second)
@@ -132,15 +132,15 @@ def alarm_leaves_awake(among: range) -> set[Delayed]:
         account.clock.at = at
         on_shutdown_alarm(alarm("shutdown"), account.ports, account.report, account.remaining_s)
         if account.desired(SERVED) > 0:
-            awake.add((second, late_s, read_s))
-    return awake
+            still_running.add((second, late_s, read_s))
+    return still_running
 
 
 def test_the_alarm_alone_shuts_the_fleet_down_at_every_second_and_tick_delay(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("sluice.usecases.serve_workloads.retry_missed_alarms", lambda *_: None)
-    assert alarm_leaves_awake(SECONDS) == set()
+    assert not_shut_down_by_the_alarm(SECONDS) == set()
 
 
 def test_an_alarms_proof_counted_back_from_the_clock_fails_before_the_last_point_can_be_read(
@@ -156,4 +156,4 @@ def test_an_alarms_proof_counted_back_from_the_clock_fails_before_the_last_point
         for second, late_s, read_s in product(SOME_SECONDS, SOME_SECONDS, READS_S)
         if late_s + read_s + READABLE_AFTER_S - 60 > second + read_s
     }
-    assert alarm_leaves_awake(SOME_SECONDS) == unreadable
+    assert not_shut_down_by_the_alarm(SOME_SECONDS) == unreadable

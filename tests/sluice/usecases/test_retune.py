@@ -234,7 +234,7 @@ class TestFailures:
         )
 
     def test_each_hours_round_starts_with_a_different_workload(self, account: FakeAccount) -> None:
-        """Else those at the end would wait for ever where time runs out every hour."""
+        """Otherwise the last ones would wait forever if time runs out every hour."""
         for name in ("a", "b", "c"):
             tuned(account, dynamic_workload(name))
         firsts = set()

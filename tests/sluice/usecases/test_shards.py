@@ -1,4 +1,4 @@
-"""More workloads than one invocation serves: the tick hands them on in shards, for the same minute."""
+"""More workloads than one invocation serves: the tick sends them in shards for the same minute."""
 
 import random
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ def _eight_fit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def serve(account: FakeAccount, count: int, *, visible: int = 6, desired: int = 2) -> list[Workload]:
-    """So many workloads at work, half of them services, registered in no order."""
+    """This many workloads with work, half of them services, registered in no order."""
     made = [workload(f"w{index:02}") if index % 2 else ecs_workload(f"w{index:02}") for index in range(count)]
     for each in random.Random(count).sample(made, count):
         account.add_workload(each, visible=visible, desired=desired)
@@ -47,13 +47,13 @@ def tick(account: FakeAccount, scheduled: datetime | None = None) -> None:
 
 
 def deliver(account: FakeAccount, bodies: Sequence[str]) -> list[str]:
-    """As Lambda delivers a batch; the answer names the failed ones by their place in it."""
+    """Deliver a batch like Lambda; returns the indices of the failed messages."""
     batch = {str(place): body for place, body in enumerate(bodies)}
     return publish_shards(batch, account.ports, account.report, account.remaining_s)
 
 
 def averages(account: FakeAccount, served: Sequence[Workload]) -> dict[str, dict[datetime, float]]:
-    """What an alarm or a policy reads of every workload, minute by minute."""
+    """The values that an alarm or a policy reads of every workload, minute by minute."""
     start, end = MINUTE_NOW - timedelta(hours=1), MINUTE_NOW + timedelta(hours=1)
     return {
         each.name: dict(
@@ -189,7 +189,9 @@ class TestTheShards:
     def test_a_shard_that_is_served_in_the_next_minute_publishes_for_the_minute_of_its_tick(
         self, account: FakeAccount
     ) -> None:
-        """A minute old it is not yet stale. By the clock 12:00 would be a gap, and 12:01 have two points."""
+        """One minute old, it is not stale. By the clock, 12:00 would be a gap and 12:01 would have two
+        points.
+        """
         served = serve(account, 11)
         tick(account)
         account.clock.at = MINUTE_NOW + seconds(60)
@@ -225,12 +227,12 @@ class TestTheShards:
 
     def test_a_shard_bootstraps_and_shuts_down_as_a_tick_does(self, account: FakeAccount) -> None:
         served = serve(account, 11)
-        sleeping = account.add_workload(served[0], visible=1)
+        at_zero = account.add_workload(served[0], visible=1)
         idle = account.add_workload(served[4], desired=3)
         account.publish_idle_minutes(idle)
         tick(account)
         deliver(account, account.shards.sent)
-        assert (account.desired(sleeping), account.desired(idle)) == (1, 0)
+        assert (account.desired(at_zero), account.desired(idle)) == (1, 0)
         logged = [(decision.trigger, outcome) for decision, outcome in account.report.decisions]
         assert logged == [(Trigger.TICK, Outcome.ACTED)] * 2
 
@@ -239,7 +241,7 @@ class TestTheShards:
         self, account: FakeAccount, calls_before: int
     ) -> None:
         served = serve(account, 11)
-        sleeping = account.add_workload(served[0], visible=1)
+        at_zero = account.add_workload(served[0], visible=1)
         tick(account)
         shard, waiting = account.shards.sent[:1], [calls_before]
 
@@ -251,30 +253,30 @@ class TestTheShards:
         account.calls.between = deliver_again
         assert deliver(account, shard) == []
         assert waiting[0] <= 0, "the shard made fewer calls"
-        assert set(account.resizes()) == {(sleeping.fleet, 1)}
+        assert set(account.resizes()) == {(at_zero.fleet, 1)}
         assert {len(minutes) for minutes in averages(account, served[:3]).values()} == {1}
 
     def test_a_workload_is_repaired_by_its_document_as_it_is_now(self, account: FakeAccount) -> None:
         served = serve(account, 11)
-        sleeping = account.add_workload(served[0], visible=1)
+        at_zero = account.add_workload(served[0], visible=1)
         tick(account)
-        account.registry.registered[sleeping.name] = replace(sleeping, mode=Mode.PAUSED)
+        account.registry.registered[at_zero.name] = replace(at_zero, mode=Mode.PAUSED)
         deliver(account, account.shards.sent[:1])
         assert account.resizes() == []
 
     def test_a_workload_that_moved_to_another_fleet_since_the_tick_is_left_to_the_next_one(
         self, account: FakeAccount
     ) -> None:
-        """Another workload, of which this shard knows nothing, may claim that fleet."""
+        """A workload that this shard does not know may claim that fleet."""
         served = serve(account, 11)
-        sleeping = account.add_workload(served[1], visible=1)
+        at_zero = account.add_workload(served[1], visible=1)
         tick(account)
-        moved = replace(sleeping, fleet=AutoScalingGroup(name="w09"))
-        account.registry.registered[sleeping.name] = moved
+        moved = replace(at_zero, fleet=AutoScalingGroup(name="w09"))
+        account.registry.registered[at_zero.name] = moved
         deliver(account, account.shards.sent[:1])
         assert account.resizes() == []
         [(name, counter, reason)] = account.report.failures
-        assert (name, counter) == (sleeping.name, Counter.ACTION_FAILED)
+        assert (name, counter) == (at_zero.name, Counter.ACTION_FAILED)
         assert "its tick did not see it" in reason
 
     def test_a_shard_past_its_minute_does_nothing_and_is_not_retried(self, account: FakeAccount) -> None:

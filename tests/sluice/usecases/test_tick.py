@@ -132,7 +132,7 @@ class TestFailedReadings:
         assert account.resizes() == []
 
     def test_a_slow_queue_leaves_half_of_the_time_to_the_fleets(self, account: FakeAccount) -> None:
-        """Else one slow queue would leave every fleet unread, and no workload would be published."""
+        """Otherwise one slow queue would leave every fleet unread, and no workload would be published."""
         slow, quick = (
             account.add_workload(workload(), visible=3, desired=1),
             account.add_workload(ecs_workload(), visible=5),
@@ -287,14 +287,14 @@ class TestRepairs:
             Outcome.ACTED,
         )
 
-    @pytest.mark.parametrize("least", [0, 1])
+    @pytest.mark.parametrize("minimum", [0, 1])
     def test_a_queue_proven_empty_sets_the_fleet_to_its_minimum(
-        self, account: FakeAccount, least: int
+        self, account: FakeAccount, minimum: int
     ) -> None:
-        served = account.add_workload(workload(min_instances=least), desired=3)
+        served = account.add_workload(workload(min_instances=minimum), desired=3)
         account.publish_idle_minutes(served)
         tick(account)
-        assert account.desired(served) == least
+        assert account.desired(served) == minimum
         [(decision, outcome)] = account.report.decisions
         assert (decision.kind, decision.trigger, outcome) == (Kind.SHUTDOWN, Trigger.TICK, Outcome.ACTED)
 
@@ -315,22 +315,22 @@ class TestRepairs:
         assert (decision.reason, outcome) == (Reason.NOT_PROVEN, Outcome.HELD)
 
     def test_each_workload_needs_its_own_idle_minutes(self, account: FakeAccount) -> None:
-        patient = account.add_workload(workload(idle_minutes=10), desired=3)
-        hasty = account.add_workload(ecs_workload(idle_minutes=2), desired=3)
-        account.publish_idle_minutes(patient, minutes=9)
-        account.publish_idle_minutes(hasty, minutes=2)
+        long_idle = account.add_workload(workload(idle_minutes=10), desired=3)
+        short_idle = account.add_workload(ecs_workload(idle_minutes=2), desired=3)
+        account.publish_idle_minutes(long_idle, minutes=9)
+        account.publish_idle_minutes(short_idle, minutes=2)
         tick(account)
-        assert (account.desired(patient), account.desired(hasty)) == (3, 0)
+        assert (account.desired(long_idle), account.desired(short_idle)) == (3, 0)
 
     def test_one_call_reads_as_far_back_as_the_longest_idle_minutes(self, account: FakeAccount) -> None:
-        patient = account.add_workload(workload(idle_minutes=10), desired=3)
-        hasty = account.add_workload(ecs_workload(idle_minutes=2), desired=3)
-        for served in (patient, hasty):
+        long_idle = account.add_workload(workload(idle_minutes=10), desired=3)
+        short_idle = account.add_workload(ecs_workload(idle_minutes=2), desired=3)
+        for served in (long_idle, short_idle):
             account.publish_idle_minutes(served)
         tick(account)
-        assert (account.desired(patient), account.desired(hasty)) == (0, 0)
+        assert (account.desired(long_idle), account.desired(short_idle)) == (0, 0)
         queries, start, end = account.calls.named("metrics.read")[0]
-        assert set(queries) == {patient.name, hasty.name}
+        assert set(queries) == {long_idle.name, short_idle.name}
         assert (start, end) == (minutes_ago(10), minutes_ago(0))
 
     def test_the_proof_is_read_only_if_a_workload_reads_empty_above_its_minimum(

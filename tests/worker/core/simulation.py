@@ -40,7 +40,7 @@ class Load:
 
     @property
     def next_at(self) -> float:
-        """When the first message that nobody has taken came in."""
+        """When the oldest message that was not received arrived."""
         if self.taken < self.at_first:
             return 0.0
         return (self.taken + 1 - self.at_first) / self.per_s if self.per_s else math.inf

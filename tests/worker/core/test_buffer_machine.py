@@ -31,11 +31,11 @@ AGED_AFTER_S = 60
 ORDER = list(Priority)
 GROUPS: st.SearchStrategy[list[str | None]] = st.lists(st.sampled_from([None, "a", "b"]), max_size=5)
 FIND = (Phase.generate,)
-"""A broken buffer is to be found, not explained by its smallest example."""
+"""A broken buffer must be detected; its smallest example is not needed."""
 
 
 class BufferMachine(RuleBasedStateMachine):
-    """Knows of every message whether it is held, at work, or gone."""
+    """Tracks for every message whether it is held, in progress, or gone."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -192,7 +192,9 @@ class BufferMachine(RuleBasedStateMachine):
             assert self.buffer.held_bytes(priority) == sum(item.size_bytes for item in held)
 
     def ready(self) -> list[Item]:
-        """What may begin: everything outside groups, and the first of every group that has none at work."""
+        """The messages that may start: all without a group, and the first of each group with none in
+        progress.
+        """
         blocked = {item.message_group for item in self.at_work}
         ready = []
         for item in self.held:
@@ -225,7 +227,7 @@ def broken_advance(buffer: MessageBuffer[Any], message_group: MessageGroup) -> b
 
 
 def broken_drop(buffer: MessageBuffer[Any], message_group: MessageGroup) -> list[Any]:
-    """The capacity of messages that go back is never freed."""
+    """The capacity of returned messages is never freed."""
     dropped = list(buffer._waiting.pop(message_group))
     if not buffer._record_ended(message_group):
         buffer._waiting[message_group] = deque()
@@ -233,7 +235,7 @@ def broken_drop(buffer: MessageBuffer[Any], message_group: MessageGroup) -> list
 
 
 def broken_pop_batch(buffer: MessageBuffer[Any], now: float, asked: BatchRule) -> list[Any]:
-    """A group's message without the one before it, which is at work."""
+    """A group's message starts while the previous one is in progress."""
     return [one for _ in range(asked.size) if (one := MessageBuffer.pop(buffer, now)) is not None]
 
 

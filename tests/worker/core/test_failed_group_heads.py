@@ -80,7 +80,7 @@ def test_the_failed_message_that_is_visible_first_counts() -> None:
 
 
 def test_once_a_message_of_its_group_was_received_polls_bring_many() -> None:
-    """It is in our hands, or it has ended: with others, or among the dead letters."""
+    """The worker holds it, or it has ended: at another worker or in the dead-letter queue."""
     by = failed("a", "b")
     by.record_receipt(message_group("a"))
     assert limited(by, SHORT, 1.0) == SINGLE
@@ -91,7 +91,7 @@ def test_once_a_message_of_its_group_was_received_polls_bring_many() -> None:
 
 
 def test_a_group_does_not_wait_forever_for_a_message_that_never_returns() -> None:
-    """Others may have it, and may hide it for as long as we would."""
+    """Another worker may have it, and may hide it for as long as this one would."""
     by, last_s = failed("a", hidden_until=10.0), 10.0 + MAX_BACKOFF_S + MARGIN_S
     assert limited(by, SHORT, last_s - 0.1) == SINGLE
     assert limited(by, SHORT, last_s + 0.1) == SHORT

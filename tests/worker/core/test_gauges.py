@@ -1,4 +1,4 @@
-"""What a worker looks like, as series for a dashboard and as a trend in its line."""
+"""A worker's state as series for a dashboard and as a trend in its log line."""
 
 from __future__ import annotations
 

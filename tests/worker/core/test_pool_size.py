@@ -54,7 +54,7 @@ class TestPollers:
             (126, 0.0, 6),  # 5.04 pollers: a part of one is one
             (125, 0.0, 5),  # 5 exactly
             (2500, 0.0, 100),
-            (2501, 0.0, 100),  # bounded by the most
+            (2501, 0.0, 100),  # bounded by the maximum
             (1_000_000, 0.93, 7),
             (1_000_000, 1.0, 5),  # a full buffer leaves the minimum: they find no capacity, and wait
         ],
@@ -132,8 +132,8 @@ class TestSlots:
             (9, 30, 0.35, 30),  # too few are busy, but the buffer is not below half of the threshold
             (7, 20, 0.0, 20),  # at half of the threshold, and not below it
             (6, 20, 0.0, 19),
-            (100, 100, 1.0, 100),  # no more than the most
-            (0, 5, 0.0, 5),  # no fewer than the least
+            (100, 100, 1.0, 100),  # no more than the maximum
+            (0, 5, 0.0, 5),  # no fewer than the minimum
             (0, 0, 0.0, 5),  # none at all is no reason to stay at none
             (0, 120, 0.0, 100),  # beyond its bounds: back to them
         ],

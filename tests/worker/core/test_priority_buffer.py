@@ -165,7 +165,7 @@ class TestGroups:
         assert popped(holding) == [one, other]
 
     def test_a_group_that_progresses_does_not_hide_one_that_waits_too_long(self) -> None:
-        """A group's next message may be received after others: it has to wait for its turn behind them."""
+        """A group's next message may be received after others, and then waits behind them."""
         holding = buffer()
         first, other = *batch("a"), *batch("b", received_at=10)
         fill(holding, first, other)
@@ -211,7 +211,7 @@ class TestEmptying:
 
 
 class Watched:
-    """A message that counts how often it is looked at."""
+    """A message that counts how often it is read."""
 
     looks = 0
 
@@ -245,7 +245,7 @@ def message_groups(size: int, grouped: bool) -> Iterable[MessageGroup | None]:
 
 
 def worked_off(size: int, *, grouped: bool, now: float) -> tuple[float, float]:
-    """Looks and seconds for each message from its coming in to its end, with `size` of them held."""
+    """Reads and seconds for each message from its receipt to its end, with `size` of them held."""
     holding: MessageBuffer[Watched] = MessageBuffer(dict.fromkeys(Priority, size))
     messages: Sequence[Watched] = [
         Watched(MEDIUM, of, float(number)) for number, of in enumerate(message_groups(size, grouped))

@@ -45,13 +45,20 @@ class TestScore:
 
     @given(st.sampled_from([HIGH, MEDIUM, LOW]), MESSAGES, MESSAGES, WAITS, WAITS, POLLS, POLLS)
     def test_it_grows_with_messages_and_waiting_and_falls_with_polls(
-        self, polled: Queue, messages: int, more: int, waited_s: float, longer_s: float, polls: int, most: int
+        self,
+        polled: Queue,
+        messages: int,
+        more: int,
+        waited_s: float,
+        longer_s: float,
+        polls: int,
+        maximum: int,
     ) -> None:
         base = score(messages, polled, waited_s, polls)
         assert base > 0
         assert base < score(messages + more, polled, waited_s, polls)
         assert base <= score(messages, polled, waited_s + longer_s, polls)
-        assert base >= score(messages, polled, waited_s, polls + most)
+        assert base >= score(messages, polled, waited_s, polls + maximum)
 
     @given(MESSAGES, WEIGHTS, WAITS, POLLS)
     def test_among_queues_alike_the_higher_priority_scores_more(

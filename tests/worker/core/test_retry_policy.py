@@ -67,7 +67,7 @@ def test_another_receipt_never_shortens_the_pause(message_id: str, receive_count
 
 
 @pytest.mark.parametrize(
-    ("max_attempts", "receive_count", "rejected", "buried"),
+    ("max_attempts", "receive_count", "rejected", "is_dead_lettered"),
     [
         (None, 1000, False, False),  # the queue's own redrive policy counts
         (3, 2, False, False),
@@ -78,11 +78,11 @@ def test_another_receipt_never_shortens_the_pause(message_id: str, receive_count
     ],
 )
 def test_what_is_rejected_or_has_failed_often_enough_goes_to_the_dead_letters(
-    max_attempts: int | None, receive_count: int, rejected: bool, buried: bool
+    max_attempts: int | None, receive_count: int, rejected: bool, is_dead_lettered: bool
 ) -> None:
     policy = FailurePolicy(max_attempts=max_attempts, dead_letters=True)
     after = policy.after("id", receive_count, rejected=rejected)
-    assert isinstance(after, DeadLetter if buried else Retry)
+    assert isinstance(after, DeadLetter if is_dead_lettered else Retry)
 
 
 @pytest.mark.parametrize("rejected", [False, True])

@@ -1,4 +1,4 @@
-"""Which slot looks next: every transition, and what a batch that is due may count on."""
+"""Which slot checks next: every transition, and what a due batch can rely on."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_batch_wakes_a_waiting_slot_unless_another_slot_is_about_to_check(
 @pytest.mark.parametrize("event", ["looked", "start_wait", "no spin"])
 @pytest.mark.parametrize("before", NextLook)
 def test_after_a_slot_has_checked_a_batch_wakes_the_next_one(before: NextLook, event: str) -> None:
-    """Also where the slot that was woken is another one: it may have been notified as its wait timed out."""
+    """Also if another slot was woken: it may have been notified as its wait timed out."""
     found = wakeups(before, waiting=2)
     EVENTS[event](found)
     assert found.needs_wake()

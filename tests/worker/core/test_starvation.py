@@ -137,7 +137,7 @@ def test_without_the_rule_a_message_starves(loads: Callable[[], list[Load]]) -> 
 
 
 def test_many_high_messages_get_nearly_all_slots() -> None:
-    """The rule saves others from starving; it does not share."""
+    """The rule prevents starvation; it does not share capacity evenly."""
     simulation = Simulation(loads=one_of_each(), **FAST)
     simulation.run(HOUR_S)
     assert simulation.begun[HIGH] > 0.9 * sum(simulation.begun.values())
@@ -154,7 +154,7 @@ def test_each_poller_of_an_idle_worker_polls_every_twenty_seconds() -> None:
 
 
 def test_a_trickle_into_one_queue_does_not_wait_for_a_long_poll_of_another() -> None:
-    """As many pollers as queues: each queue is waited at, and a message is taken when it comes."""
+    """With as many pollers as queues, each queue has a long poll, and a message is received on arrival."""
     loads = [trickle(name, priority, every_s=40) for name, priority in (("a", HIGH), ("b", LOW))]
     loads.append(Load(queue=queue("never", MEDIUM)))
     simulation = Simulation(loads=loads, pollers=3, poll_s=0.01)

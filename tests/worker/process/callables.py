@@ -43,7 +43,7 @@ async def async_generator(message: object) -> AsyncIterator[int]:
 
 
 def connected(function: Callable[[Any, str], None]) -> Callable[..., None]:
-    """A decorator that gives what it wraps a second argument."""
+    """A decorator that passes a second argument to the wrapped function."""
 
     @functools.wraps(function)
     def called(*args: Any) -> None:

@@ -49,7 +49,7 @@ class Metadata:
     uses_per_token: int = 1_000_000
     """A token expires after so many."""
     broken: int = 0
-    """Answered instead of anything, where not 0."""
+    """The status of every response, if not 0."""
     asked: list[Asked] = field(default_factory=list)
     _left: dict[str, int] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
@@ -101,7 +101,7 @@ def serving(endpoint: Agent | Metadata, *, port: int = 0) -> Iterator[str]:
         do_GET = do_PUT = _answer  # noqa: N815 - as http.server calls them
 
         def log_message(self, *_: object) -> None:
-            """Tests have nothing to say on stderr."""
+            """Log nothing to stderr."""
 
     server = ThreadingHTTPServer(("127.0.0.1", port), Answering)
     server.daemon_threads = True
@@ -115,7 +115,7 @@ def serving(endpoint: Agent | Metadata, *, port: int = 0) -> Iterator[str]:
         thread.join()
 
 
-def nobody() -> str:
+def closed_endpoint() -> str:
     """An address at which nothing listens."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
     server.server_close()

@@ -28,7 +28,7 @@ def at_once(message: Message) -> None:
 
 
 def until_allowed(message: Message) -> None:
-    """Works until the test says go; poison takes the whole process down at its first receipt."""
+    """Work until the test continues it; poison ends the whole process at its first receipt."""
     if message.body == "poison" and message.receive_count == 1:
         os._exit(STATUS)
     log_event("began", message)
@@ -38,6 +38,6 @@ def until_allowed(message: Message) -> None:
 
 
 def leaving_a_thread(message: Message) -> None:
-    """What it started never ends, and Python waits for it."""
+    """Start a thread that never ends, for which Python waits at exit."""
     log_event("done", message)
     threading.Thread(target=threading.Event().wait, daemon=False).start()

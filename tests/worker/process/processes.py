@@ -56,14 +56,14 @@ class Running:
         eventually(lambda: text in self.log, f"{text!r} in its log:\n{self.log}")
 
     def go(self) -> None:
-        """Let the handlers that wait for it end."""
+        """Continue the handlers that wait."""
         (self.folder / "go").touch()
 
     def send_signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
     def await_end(self) -> int:
-        """The exit status, once all of it is gone: children hold its stderr open for as long as they live."""
+        """The exit status, after all its processes ended: children keep its stderr open."""
         status = self.process.wait(TIMEOUT_S)
         for reader in self._readers:
             reader.join(TIMEOUT_S)

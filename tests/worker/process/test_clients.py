@@ -188,7 +188,7 @@ def test_a_message_that_cannot_be_read_keeps_its_place_in_its_group(connected: C
 def test_messages_after_one_with_an_unreadable_group_are_left_to_be_redelivered(
     connected: Connected, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It may be of the same group, and would overtake."""
+    """It may belong to the same group, and would overtake."""
     queues, _ = connected(200, batch(1, group="g", Attributes=None))
     received = queues.receive(Poll(queue=ORDERED, max_messages=10, wait_s=0), 30)
     assert [one.message_id for one in received] == ["0"]
@@ -237,7 +237,7 @@ def test_the_programs_default_session_is_used(monkeypatch: pytest.MonkeyPatch) -
 def test_every_client_is_of_the_region_that_aws_region_names(
     monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
 ) -> None:
-    """boto3 alone of AWS's SDKs passes it over."""
+    """boto3 is the only AWS SDK that ignores it."""
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     for name, value in variables.items():
         monkeypatch.setenv(name, value)

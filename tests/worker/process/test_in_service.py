@@ -51,7 +51,7 @@ class InstanceLifecycle:
 
 @dataclass
 class Work:
-    """Work that has drained as soon as it began."""
+    """Work that drains as soon as it starts."""
 
     order: DrainRequest
     statuses: list[int] = field(default_factory=list)
@@ -74,7 +74,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 @pytest.fixture
 def order(clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> DrainRequest:
-    """Whose wait turns the clock."""
+    """A wait that advances the clock."""
     order = DrainRequest()
 
     def wait(seconds: float | None = None) -> bool:

@@ -19,7 +19,7 @@ from tests.sluice.aws.stubs import (
 from tests.worker.process.endpoints import (
     TOKEN_HEADER,
     Metadata,
-    nobody,
+    closed_endpoint,
     serving,
 )
 
@@ -80,7 +80,7 @@ def test_an_unreachable_metadata_service_raises_an_error_and_logs_nothing(
 ) -> None:
     """It is called every few seconds: a line each time would fill the log of a worker that runs elsewhere."""
     with caplog.at_level(logging.INFO), pytest.raises(TransientError, match="instance metadata at"):
-        InstanceMetadata(nobody()).get("instance-id")
+        InstanceMetadata(closed_endpoint()).get("instance-id")
     assert caplog.records == []
 
 

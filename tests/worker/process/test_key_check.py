@@ -18,7 +18,7 @@ from tests.sluice.aws.stubs import (
     refusal,
     stubbed,
 )
-from tests.worker.process.endpoints import nobody
+from tests.worker.process.endpoints import closed_endpoint
 
 KEY = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 QUEUE_ARN = "arn:aws:sqs:eu-west-1:123456789012:{name}"
@@ -148,7 +148,7 @@ def test_an_unclear_response_of_kms_is_logged_and_the_worker_starts(
 def test_an_unreachable_kms_is_logged_and_the_worker_starts(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL_KMS", nobody())
+    monkeypatch.setenv("AWS_ENDPOINT_URL_KMS", closed_endpoint())
     check(queue("one"), queue("two"), dead_letter_queue=queue("failed"))
     [warning] = warnings(caplog)  # the others would hold the start up for as long each
     assert f"queue one: kms:Decrypt on {KEY}: KMS could not be asked: " in warning

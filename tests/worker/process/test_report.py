@@ -57,7 +57,7 @@ class Shelf:
 
 
 class Desk:
-    """A reporter, on a clock that the test turns."""
+    """A reporter with a clock that the test sets."""
 
     def __init__(
         self,
@@ -291,7 +291,7 @@ def test_after_an_hour_of_refusals_the_oldest_minute_is_dropped_and_logged(
 
 
 def test_a_permanent_refusal_also_keeps_the_minute() -> None:
-    """Somebody may be adding the permission."""
+    """The permission may be added meanwhile."""
 
     class Denied(Shelf):
         def put(self, one: ReportInterval) -> None:

@@ -66,7 +66,7 @@ class ProtectedWork:
         )
 
     def live(self, seconds: float, *, busy: bool) -> None:
-        """Check every half second for so long."""
+        """Check every half second for this long."""
         self.busy = busy
         for _ in range(round(seconds / CHECK_INTERVAL_S)):
             self.now += CHECK_INTERVAL_S
@@ -80,7 +80,7 @@ def watch() -> ProtectedWork:
 
 @pytest.fixture
 def idle() -> ProtectedWork:
-    """What a dead worker may have left is released, and all is quiet."""
+    """Release what a dead worker may have left, and discard the calls."""
     watch = ProtectedWork()
     watch.live(IDLE_S + 1, busy=False)
     watch.protection.calls.clear()
@@ -245,7 +245,7 @@ def test_a_second_outage_is_logged_again(idle: ProtectedWork, caplog: pytest.Log
 def test_a_protection_whose_response_was_lost_is_released_when_idle(
     idle: ProtectedWork,
 ) -> None:
-    """Else an idle instance could not be scaled in until its next message."""
+    """Otherwise an idle instance could not be scaled in until its next message."""
     idle.protection.refusing = idle.protection.heeding = True
     idle.live(1, busy=True)
     idle.protection.refusing = False

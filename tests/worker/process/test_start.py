@@ -1,4 +1,4 @@
-"""What a user sees of a start that cannot succeed: one sentence and status 2; what may heal is waited out."""
+"""A start that cannot succeed ends with one sentence and status 2; temporary failures are waited out."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.sluice.aws.stubs import (
 from tests.worker.process import callables
 from tests.worker.process.endpoints import (
     Metadata,
-    nobody,
+    closed_endpoint,
     serving,
 )
 from tests.worker.waiting import eventually
@@ -63,7 +63,7 @@ def command(*options: str) -> Result:
 
 
 def refused(result: Result) -> str:
-    """The one sentence; status 2, and nothing raised through."""
+    """The one sentence of an exit with status 2 and no traceback."""
     assert isinstance(result.exception, SystemExit)
     assert result.exit_code == 2
     [line] = result.output.splitlines()
@@ -161,7 +161,7 @@ def test_a_dead_letter_queue_that_is_consumed_or_of_the_other_type_is_refused(
 def test_a_dead_letter_queue_that_the_role_may_not_read_is_logged_and_does_not_delay_the_start(
     queue_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Sending to it takes another permission, which nothing but sending shows."""
+    """Sending to it needs another permission, which only sending shows."""
     dead = account.create_queue("failed")
 
     def denied(sound: Any, queues: Any, url: str) -> Any:
@@ -240,7 +240,7 @@ def test_a_handler_that_can_be_called_with_a_message_is_started(
 def test_a_handler_that_cannot_be_called_is_refused_with_what_to_write(
     monkeypatch: pytest.MonkeyPatch, name: str, wrong: str
 ) -> None:
-    """Started, every message would fail, and end among the dead letters within seconds."""
+    """If it started, every message would fail and be dead-lettered within seconds."""
     monkeypatch.setattr(supervisor, "check", lambda _: pytest.fail("AWS was asked"))
     handler = f"{callables.__name__}:{name}"
     line = refused(command("--handler", handler, "--queue", QUEUE))
@@ -320,7 +320,7 @@ def test_a_queue_without_a_redrive_policy_logs_no_warning(
 def test_an_unreachable_aws_is_logged_once_however_many_queues_there_are(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", nobody())
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", closed_endpoint())
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     wiring.check(configured("one", "two", "three"))
     [record] = caplog.records

@@ -87,7 +87,7 @@ def worker(sqs: Sqs, tmp_path: Path) -> Any:
 
 TWO = ("--processes", "2", "--max-concurrency", "1")
 UNHURRIED = ("--grace-s", "4")
-"""For work that has to be finished on a machine with other things to do."""
+"""For work that must finish on a busy machine."""
 PROTECTED, RELEASED = {"ProtectionEnabled": True, "ExpiresInMinutes": 2}, {"ProtectionEnabled": False}
 FLEET = ("--cluster", "c", "--service", "s", "--metrics", "none", "--protection-idle-s", "0.5")
 
@@ -102,7 +102,7 @@ def began_in_two_processes(one: Running) -> set[int]:
 
 
 def test_processes_that_die_are_restarted_and_their_messages_are_redelivered(worker: Any, sqs: Sqs) -> None:
-    """One is taken down by its handler, one is killed; neither leaves the task protected."""
+    """One process is ended by its handler, one is killed; neither leaves the task protected."""
     agent = Agent()
     sqs.send("poison", "long")
     with serving(agent) as uri, worker("until_allowed", *TWO, *FLEET, ECS_AGENT_URI=uri) as one:
@@ -182,7 +182,7 @@ def test_a_process_that_dies_after_a_long_run_is_restarted_without_extra_delay(
     for _ in range(5):
         family._restart_if_dead(0, child)
         family.now += HEALTHY_AFTER_S
-        family._restart_if_dead(0, child)  # found dead
+        family._restart_if_dead(0, child)  # detected as dead
         assert child.start_at == family.now + FIRST_BACKOFF_S
         family.now += FIRST_BACKOFF_S
 
@@ -190,7 +190,7 @@ def test_a_process_that_dies_after_a_long_run_is_restarted_without_extra_delay(
 def test_a_process_that_cannot_be_created_is_retried_and_the_others_continue(
     family: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """For want of memory: the others are at work, and have to be drained in the end."""
+    """Out of memory: the other processes are working, and must be drained in the end."""
     born, refused = family._context.Process, [OSError("Resource temporarily unavailable")]
 
     def make(**given: Any) -> Stillborn:

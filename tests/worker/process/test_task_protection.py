@@ -11,7 +11,7 @@ from sluice.errors import ConfigError, SluiceError, TransientError
 from sluice_worker.aws.task import TaskProtection
 from tests.worker.process.endpoints import (
     Agent,
-    nobody,
+    closed_endpoint,
     serving,
 )
 
@@ -89,7 +89,7 @@ def test_an_agent_that_is_gone_is_a_transient_error_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.INFO), pytest.raises(TransientError, match="task protection"):
-        TaskProtection(nobody(), visibility_s=60).protect()
+        TaskProtection(closed_endpoint(), visibility_s=60).protect()
     assert caplog.records == []
 
 

@@ -74,7 +74,7 @@ def failed_heads() -> FailedHeads:
 def filled(
     dispatcher: Dispatcher, in_flight: InFlightMessages, messages: Sequence[Message], queue: Queue = WORK
 ) -> None:
-    """As if a poll had just brought these."""
+    """Add these as if a poll had just received them."""
     poll = dispatcher.next_poll(1)
     assert poll is not None
     assert poll.queue == queue
@@ -106,7 +106,7 @@ def make_in_flight(
 
 
 def settings(*queues: Queue, **more: Any) -> Settings:
-    """Settings under which a worker does everything soon."""
+    """Settings with short intervals."""
     said: dict[str, Any] = {
         "queues": queues or (WORK,),
         "delete_linger_s": 0.02,

@@ -17,7 +17,7 @@ from sluice_worker.runtime.dispatcher import Dispatcher
 
 
 class State(Enum):
-    """Where a slot stands between two steps."""
+    """The state of a slot between two steps."""
 
     LOOKING = "looking"
     """It takes the lock next."""
@@ -119,7 +119,7 @@ class StepCondition:
 
 
 class SteppedSlots:
-    """A dispatcher's slots, its lock and its clock, all in the test's hands."""
+    """A dispatcher's slots, lock and clock under the test's control."""
 
     def __init__(self, dispatcher: Dispatcher, count: int, *, timeout_s: float = 1.0) -> None:
         self.now = 1000.0
@@ -157,7 +157,7 @@ class SteppedSlots:
         return [slot for slot in self.slots if slot.state in states]
 
     def stop(self) -> None:
-        """End every thread, and give the module its clock back."""
+        """End every thread, and restore the module's clock."""
         for slot in self.slots:
             slot.stop()
         module.time = self._patched

@@ -1,4 +1,4 @@
-"""Deletes and changes of visibility: in batches, again where refused, never lost."""
+"""Deletes and visibility changes are sent in batches, retried if refused, and never lost."""
 
 from __future__ import annotations
 

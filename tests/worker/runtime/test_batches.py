@@ -232,7 +232,7 @@ def test_a_batch_that_cannot_fill_starts_without_waiting(
     body_bytes: int,
     more: dict[str, Any],
 ) -> None:
-    """Nothing more is received while the buffer has no capacity: what it holds would wait in vain."""
+    """While the buffer has no capacity nothing more is received, so a partial batch would wait in vain."""
     names = [f"work-{number}" for number in range(queues)]
     for name in names:
         sqs.send(sqs.create(name), *["x" * body_bytes] * (400 // queues))
@@ -418,7 +418,7 @@ def test_no_message_of_a_group_starts_behind_an_expired_one_of_its_batch(
 def test_messages_behind_an_unreadable_one_lose_no_attempt(
     sqs: InMemorySqs, run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those behind it were taken out to begin with it, and their handler was never called."""
+    """Those behind it were taken together with it, but their handler was never called."""
     sqs.send(ORDERED.url, *bodies(3), group="a")
     receive = sqs.receive
 

@@ -42,7 +42,7 @@ def _soon(soon: pytest.MonkeyPatch) -> None:
 
 
 class Sink:
-    """Takes metrics, and remembers which threads brought them."""
+    """A sink that records which threads put metrics."""
 
     def __init__(self) -> None:
         self.minutes: list[ReportInterval] = []

@@ -1,4 +1,4 @@
-"""Between pollers and slots: who waits for what, and that nothing falls between them."""
+"""Between pollers and slots: who waits for what, and that no message is lost between them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def taken(dispatcher: Dispatcher) -> list[str]:
 
 
 def waiting(wait: Callable[[], T]) -> tuple[threading.Thread, list[T]]:
-    """A thread that waits, and what it is answered."""
+    """A thread that waits, and its result."""
     answers: list[T] = []
     thread = threading.Thread(target=lambda: answers.append(wait()), daemon=True)
     thread.start()
@@ -218,7 +218,7 @@ def test_higher_priorities_are_taken_first() -> None:
 
 
 def fill_queue(dispatcher: Dispatcher, queue: Queue, *named: str) -> None:
-    """Whichever queue the polls are for, until it is this one's turn."""
+    """Polls of any queue, until this one is next."""
     while (poll := dispatcher.next_poll(1)) is not None:
         dispatcher.poll_finished(
             poll, [message(queue, body=body) for body in named] if poll.queue == queue else []

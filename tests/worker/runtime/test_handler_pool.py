@@ -1,4 +1,4 @@
-"""Slots: as many as are busy enough, each outliving whatever its handler does."""
+"""Slots: their number follows the load, and each survives its handler's failures."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ DEAD = queue_url("dead")
 class Pool:
     """A handler pool between a queue and the acknowledgements to SQS."""
 
-    def __init__(self, handler: Handler, *, least: int, most: int, max_processing_s: float) -> None:
+    def __init__(self, handler: Handler, *, minimum: int, maximum: int, max_processing_s: float) -> None:
         self.sqs = InMemorySqs()
         for name in ("work", "dead"):
             self.sqs.create(name)
@@ -59,7 +59,7 @@ class Pool:
             one_at_a_time(handler),
             self.in_flight,
             self.counters,
-            slots=Range(min=least, max=most),
+            slots=Range(min=minimum, max=maximum),
             prefetch_s=1.0,
             max_processing_s=max_processing_s,
             on_exhausted=self._exhaust,
@@ -94,8 +94,10 @@ def pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Pool]]:
     monkeypatch.setattr(module, "TIMEOUT_S", 0.02)
     pools: list[Pool] = []
 
-    def build(handler: Handler, *, least: int = 1, most: int = 4, max_processing_s: float = 3600) -> Pool:
-        pools.append(Pool(handler, least=least, most=most, max_processing_s=max_processing_s))
+    def build(
+        handler: Handler, *, minimum: int = 1, maximum: int = 4, max_processing_s: float = 3600
+    ) -> Pool:
+        pools.append(Pool(handler, minimum=minimum, maximum=maximum, max_processing_s=max_processing_s))
         return pools[-1]
 
     yield build
@@ -104,7 +106,7 @@ def pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Pool]]:
 
 
 class Gate:
-    """A handler that stays inside until it is opened."""
+    """A handler that does not return until it is opened."""
 
     def __init__(self) -> None:
         self.inside: list[str] = []
@@ -171,7 +173,7 @@ def test_any_exception_of_a_handler_releases_its_message_and_keeps_the_slot(
     async def awaited(message: Message) -> None:
         handle(message)
 
-    built = pool(handle if kind == "function" else awaited, most=1)
+    built = pool(handle if kind == "function" else awaited, maximum=1)
     built.deliver("bad", "good")
     built.settled()
     assert built.sqs.bodies(WORK.url) == ["bad"]
@@ -207,7 +209,7 @@ def test_a_message_that_expired_in_the_buffer_is_not_begun(pool: Callable[..., P
 def test_a_defect_in_settling_ends_no_slot_and_keeps_no_message(
     pool: Callable[..., Pool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    built = pool(lambda _: None, most=1)
+    built = pool(lambda _: None, maximum=1)
     succeeded = built.in_flight.succeeded
 
     def break_once(message: Message) -> None:
@@ -255,7 +257,7 @@ def test_the_slot_that_replaces_it_works(pool: Callable[..., Pool], gate: Gate) 
         if message.body == "hangs":
             gate(message)
 
-    built = pool(handle, most=2, max_processing_s=0.01)
+    built = pool(handle, maximum=2, max_processing_s=0.01)
     (hanging,) = built.deliver("hangs")
     eventually(lambda: gate.inside and hanging.remaining_s < 0, "the handler is late")
     built.handler_pool.adjust()
@@ -347,7 +349,7 @@ def test_a_coroutine_that_blocks_its_loop_costs_only_slots(pool: Callable[..., P
     async def block(message: Message) -> None:
         gate(message)
 
-    built = pool(block, least=2, most=8, max_processing_s=0.01)
+    built = pool(block, minimum=2, maximum=8, max_processing_s=0.01)
     messages = built.deliver("blocks", "waits for the loop")
     eventually(lambda: gate.inside and all(one.remaining_s < 0 for one in messages), "both are late")
     built.handler_pool.adjust()
@@ -360,7 +362,7 @@ def test_a_coroutine_that_blocks_its_loop_costs_only_slots(pool: Callable[..., P
 
 
 def test_as_many_hanging_handlers_as_slots_end_the_worker(pool: Callable[..., Pool], gate: Gate) -> None:
-    built = pool(gate, least=2, most=2, max_processing_s=0.01)
+    built = pool(gate, minimum=2, maximum=2, max_processing_s=0.01)
     messages = built.deliver("a")
     eventually(lambda: len(gate.inside) == 1 and messages[0].remaining_s < 0, "the first is late")
     built.handler_pool.adjust()
@@ -377,7 +379,7 @@ def test_as_many_hanging_handlers_as_slots_end_the_worker(pool: Callable[..., Po
 def test_slots_grow_one_at_a_time_while_they_are_busy_and_shrink_when_they_are_not(
     pool: Callable[..., Pool], gate: Gate
 ) -> None:
-    built = pool(gate, most=3)
+    built = pool(gate, maximum=3)
     built.deliver("a", "b", "c", "d")
     for slots in (1, 2, 3):
         eventually(lambda slots=slots: len(gate.inside) == slots, f"{slots} handlers run")
@@ -397,7 +399,7 @@ def test_slots_grow_one_at_a_time_while_they_are_busy_and_shrink_when_they_are_n
 def test_the_prefetch_limit_counts_idle_slots_until_a_message_ended(
     pool: Callable[..., Pool], gate: Gate
 ) -> None:
-    built = pool(gate, least=3)
+    built = pool(gate, minimum=3)
     assert built.handler_pool.prefetch_limit() == 3
     built.deliver("a")
     eventually(lambda: built.handler_pool.busy == 1, "one handler runs")
@@ -408,7 +410,7 @@ def test_the_prefetch_limit_counts_idle_slots_until_a_message_ended(
 
 
 def test_nothing_is_begun_after_the_stop(pool: Callable[..., Pool], gate: Gate) -> None:
-    built = pool(gate, least=1, most=1)
+    built = pool(gate, minimum=1, maximum=1)
     built.deliver("runs", "waits")
     eventually(lambda: gate.inside == ["runs"], "the first runs")
     built.handler_pool.stop()
@@ -419,7 +421,7 @@ def test_nothing_is_begun_after_the_stop(pool: Callable[..., Pool], gate: Gate) 
 
 
 def test_abandoned_messages_are_settled_by_the_caller(pool: Callable[..., Pool], gate: Gate) -> None:
-    built = pool(gate, least=2)
+    built = pool(gate, minimum=2)
     built.deliver("a", "b")
     eventually(lambda: len(gate.inside) == 2, "both run")
     built.handler_pool.stop()
@@ -430,7 +432,7 @@ def test_abandoned_messages_are_settled_by_the_caller(pool: Callable[..., Pool],
 
 
 def many(handler: Callable[[Message], Any], pool: Callable[..., Pool]) -> Pool:
-    built = pool(handler, least=4, most=4)
+    built = pool(handler, minimum=4, maximum=4)
     for batch in range(20):
         built.deliver(*(f"{batch}-{number}" for number in range(10)))
     built.settled()

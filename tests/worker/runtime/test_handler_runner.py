@@ -1,4 +1,4 @@
-"""A handler is found by its name, called whatever it is, and never gets further than its own message."""
+"""A handler is found by its name, called whatever its kind, and affects only its own message."""
 
 from __future__ import annotations
 

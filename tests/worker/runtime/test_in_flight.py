@@ -31,7 +31,7 @@ DEAD = queue_url("dead")
 HOUR_S = 3600
 VISIBILITY_S = 60
 SOON_S = 20
-"""Less than half of the visibility: due to be extended at the next beat."""
+"""Less than half of the visibility timeout: due to be extended at the next heartbeat."""
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def test_a_message_is_hidden_for_twelve_hours_from_its_receipt_at_most(
 
 
 def test_an_expired_message_is_not_retried(sqs: InMemorySqs, beating: InFlightMessages) -> None:
-    """SQS extends only what is in flight: to ask on would be a call a second for nothing."""
+    """SQS extends only messages in flight: a retry would be a useless call every second."""
     control = extended_next(sqs, beating)
     (gone,) = sent(sqs, 1, visibility_s=0)
     gone.stage = Stage.RUNNING
@@ -225,7 +225,7 @@ def test_a_release_waits_for_an_extension_under_way(
 def test_a_message_stays_hidden_while_it_is_sent_to_the_dead_letter_queue(
     sqs: InMemorySqs, ack_batcher: AckBatcher, beating: InFlightMessages
 ) -> None:
-    """Also past its deadline: others would otherwise get what is already among the dead letters."""
+    """Also past its deadline: otherwise another worker would get a message that is already dead-lettered."""
     pending_dead_letters, go_on = threading.Event(), threading.Event()
 
     def hold(_: Call) -> None:
@@ -450,7 +450,7 @@ def test_a_dead_letter_that_aws_cannot_take_now_is_sent_again(
 def test_an_unreachable_dead_letter_queue_does_not_keep_the_messages_for_it(
     sqs: InMemorySqs, ack_batcher: AckBatcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A call may take seconds to fail: a thousand poison messages would hold the worker up for hours."""
+    """A call may take seconds to fail: a thousand poison messages would block the worker for hours."""
     monkeypatch.setattr(dead_letters, "FIRST_BACKOFF_S", 0.001)
     monkeypatch.setattr(dead_letters, "SENDERS", 1)
     go_on = threading.Event()
@@ -532,7 +532,7 @@ def test_a_message_that_expired_is_not_begun_and_is_forgotten(
 def test_a_message_about_to_expire_is_released_and_not_begun(
     sqs: InMemorySqs, ack_batcher: AckBatcher
 ) -> None:
-    """Also behind an extension under way, which would hide what nobody holds."""
+    """Also behind an extension in progress, which would hide a message that no worker holds."""
     held = parts.make_in_flight(sqs, ack_batcher)
     (soon,) = sent(sqs, 1)
     held.add([soon])
@@ -749,7 +749,7 @@ def test_a_defect_after_a_delete_does_not_block_its_group(
 def test_a_defect_in_returning_a_message_still_returns_those_behind_it(
     sqs: InMemorySqs, ack_batcher: AckBatcher, ordered: Dispatcher, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    """Those behind it would be kept hidden for up to twelve hours, and nobody would begin them."""
+    """Those behind it would stay hidden for up to twelve hours, and never start."""
     held = parts.make_in_flight(sqs, ack_batcher, ordered)
     filled(ordered, held, sent(sqs, 3, ORDERED), ORDERED)
     first = parts.next_to_begin(ordered, 1)

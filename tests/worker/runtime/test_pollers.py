@@ -1,4 +1,4 @@
-"""Pollers: as many as there is to receive, patient with queues that fail, and quiet while all are empty."""
+"""Pollers: as many as the load needs, with backoff for failing queues, and few calls while all are empty."""
 
 from __future__ import annotations
 
@@ -86,8 +86,8 @@ def group(
     monkeypatch.setattr(module, "TIMEOUT_S", 0.02)
     groups: list[Group] = []
 
-    def start(*queues: Queue, least: int = 1, most: int = 8) -> Group:
-        groups.append(Group(sqs, ack_batcher, list(queues or (WORK,)), Range(min=least, max=most)))
+    def start(*queues: Queue, minimum: int = 1, maximum: int = 8) -> Group:
+        groups.append(Group(sqs, ack_batcher, list(queues or (WORK,)), Range(min=minimum, max=maximum)))
         groups[-1].poller_pool.start()
         return groups[-1]
 
@@ -99,7 +99,7 @@ def group(
 
 
 def waits(sqs: InMemorySqs) -> list[int]:
-    """How long each poll was ready to wait."""
+    """The maximum wait of each poll."""
     return [call.seconds[0] for call in sqs.made("receive")]
 
 
@@ -133,7 +133,7 @@ def test_pollers_grow_with_what_waits_and_shrink_once_it_is_gone(
     monkeypatch.setattr(sqs, "depth", lambda url: Depth(visible=1_000_000, in_flight=0))
     sqs.before["receive"] = lambda _: time.sleep(0.01)  # what SQS takes for an answer
     sqs.send(WORK.url, *map(str, range(3000)))
-    started = group(most=6)
+    started = group(maximum=6)
     eventually(lambda: started.poller_pool.alive == 6, "there are as many pollers as may be")
     monkeypatch.setattr(sqs, "depth", lambda url: Depth(visible=0, in_flight=0))
     eventually(lambda: started.poller_pool.alive == 1, "one poller is left")
@@ -144,7 +144,7 @@ def test_a_poller_that_waits_at_an_empty_queue_is_replaced_where_there_is_work(
 ) -> None:
     monkeypatch.setattr(module, "desired_pollers", lambda *_, pollers, **__: pollers.min)
     sqs.longest_wait_s = 20
-    started = group(URGENT, MINOR, least=2)
+    started = group(URGENT, MINOR, minimum=2)
     eventually(lambda: started.dispatcher.long_polls_in_progress == 2, "both pollers wait at empty queues")
     under_way: list[Call] = []
     two = threading.Event()
@@ -192,18 +192,18 @@ def test_while_every_queue_is_empty_pollers_that_wait_count_among_those_wanted(
 
 def test_pollers_that_wait_count_among_those_allowed(sqs: InMemorySqs, group: Callable[..., Group]) -> None:
     sqs.longest_wait_s = 20
-    started = group(URGENT, MINOR, least=2, most=2)
+    started = group(URGENT, MINOR, minimum=2, maximum=2)
     eventually(lambda: started.dispatcher.long_polls_in_progress == 2, "both pollers wait at empty queues")
     sqs.send(URGENT.url, *map(str, range(500)))
-    most = 0
+    maximum = 0
 
     def worked_off() -> bool:
-        nonlocal most
-        most = max(most, started.poller_pool.alive)
+        nonlocal maximum
+        maximum = max(maximum, started.poller_pool.alive)
         return sqs.visible(URGENT.url) == []
 
     eventually(worked_off, "the other poller receives everything")
-    assert most == 2
+    assert maximum == 2
 
 
 # ---- idleness ----------------------------------------------------------------------------------------------
@@ -245,7 +245,7 @@ def test_a_failing_queue_is_polled_with_backoff_and_soon_after_it_recovers(
 ) -> None:
     monkeypatch.setattr(queue_choice, "FIRST_BACKOFF_S", 0.05)
     sqs.failing("receive")
-    started = group(most=1)
+    started = group(maximum=1)
     eventually(lambda: len(sqs.made("receive")) >= 5, "it is asked five times")
     at = [call.at for call in sqs.made("receive")]
     pauses_s = [later - sooner for sooner, later in itertools.pairwise(at)]
@@ -263,7 +263,7 @@ def test_pollers_that_fail_together_pause_no_longer_than_one(
     failures = iter([DOWN] * 8)
     sqs.raising["receive"] = lambda _: next(failures, None)
     sqs.before["receive"] = lambda _: time.sleep(0.02)  # so that all are under way as the first fails
-    started = group(least=8)
+    started = group(minimum=8)
     sqs.send(WORK.url, "work")
     began_at = time.monotonic()
     eventually(lambda: started.taken() == ["work"], "the message arrives")
@@ -274,9 +274,9 @@ def test_pollers_that_fail_together_pause_no_longer_than_one(
 def test_a_failing_queue_takes_no_poller_from_the_others(
     sqs: InMemorySqs, group: Callable[..., Group]
 ) -> None:
-    """However high its priority: its back-off is its own."""
+    """Whatever its priority: each queue has its own backoff."""
     urgent_fails(sqs)
-    started = group(URGENT, MINOR, least=2, most=2)
+    started = group(URGENT, MINOR, minimum=2, maximum=2)
     sqs.send(MINOR.url, *map(str, range(500)))
     received: list[str] = []
 
@@ -309,7 +309,7 @@ def test_a_defect_in_a_poll_ends_no_poller_and_frees_its_capacity(
 
     sqs.before["receive"] = break_down
     sqs.send(WORK.url, "work")
-    started = group(most=1)
+    started = group(maximum=1)
     eventually(lambda: started.taken() == ["work"], "the message arrives")
     assert started.poller_pool.alive == 1
 
@@ -353,7 +353,7 @@ def test_a_message_that_a_long_poll_brings_after_the_end_is_released(
 
 def test_pollers_that_wait_out_a_failure_end_at_once(sqs: InMemorySqs, group: Callable[..., Group]) -> None:
     sqs.failing("receive")
-    started = group(least=3)
+    started = group(minimum=3)
     eventually(lambda: sqs.made("receive"), "a poll fails")
     started.end()
     eventually(lambda: started.poller_pool.alive == 0, "all pollers end")

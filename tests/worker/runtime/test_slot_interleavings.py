@@ -31,7 +31,7 @@ ONE, PAIRS = BatchRule(), BatchRule(size=2, wait_s=0.5)
 
 
 class SlotMachine(RuleBasedStateMachine):
-    """Three slots, and a poller that brings messages whenever it is its turn."""
+    """Three slots, and a poller that delivers messages at its steps."""
 
     world: SteppedSlots
 
@@ -95,7 +95,7 @@ class SlotMachine(RuleBasedStateMachine):
                 self.step(slot)
 
     def finish(self, slot: Slot) -> None:
-        """The handler is done, and SQS has yet to confirm what became of its messages."""
+        """The handler is done, and SQS has not confirmed the acknowledgements yet."""
         self.unconfirmed += [one for one in slot.batch if one.message_group is not None]
         slot.batch = []
         slot.step()
@@ -140,14 +140,14 @@ class SlotMachine(RuleBasedStateMachine):
 
     @invariant()
     def no_slot_sleeps_while_a_batch_is_due(self) -> None:
-        """Unless another slot is about to look, which then wakes the next."""
-        asleep = self.world.in_state(State.WAITING)
-        if not asleep or self.world.in_state(*ABOUT_TO_LOOK):
+        """Unless another slot is about to check, which then wakes the next."""
+        waiting_slots = self.world.in_state(State.WAITING)
+        if not waiting_slots or self.world.in_state(*ABOUT_TO_LOOK):
             return
         buffer, now = self.dispatcher._buffer, self.world.now
         if not buffer.due(now, self.batches, self.dispatcher._stalled()):
             return
-        wakes_itself_at = min(slot.deadline for slot in asleep)
+        wakes_itself_at = min(slot.deadline for slot in waiting_slots)
         due_at = buffer.due_at(self.batches)
         by_its_wait = self.batches.wait_s and due_at <= now
         assert by_its_wait, "a batch is due, a slot waits, and nobody looks"

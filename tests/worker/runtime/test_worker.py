@@ -1,4 +1,4 @@
-"""A whole worker on queues in memory: nothing lost, nothing twice, and a drain in order."""
+"""A whole worker on queues in memory: no message lost or doubled, and an orderly drain."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def start(sqs: InMemorySqs, capsys: pytest.CaptureFixture[str]) -> Iterator[Star
 
 
 class Record:
-    """A handler that remembers, and stays inside while it is closed."""
+    """A handler that records its calls, and does not return while it is closed."""
 
     def __init__(self, *, opened: bool = True) -> None:
         self.begun: list[str] = []
@@ -120,7 +120,7 @@ def test_every_message_is_processed_once_and_deleted(sqs: InMemorySqs, start: St
 def test_while_sqs_takes_no_deletes_messages_stay_hidden_and_are_deleted_in_the_end(
     sqs: InMemorySqs, start: Start
 ) -> None:
-    """For longer than their visibility: the heartbeat holds them, and nobody gets them twice."""
+    """For longer than their visibility timeout: the heartbeat keeps them hidden, and none is redelivered."""
     record = Record()
     sqs.failing("delete")
     sqs.send(WORK.url, *numbered(30))
@@ -184,12 +184,12 @@ def test_no_more_than_the_in_flight_limit_is_received_while_sqs_refuses_deletes(
         max_concurrency=4,
         max_pollers=2,
     )
-    most = 10 + 10 + 10 + 4 + 50 + 2 * 10  # what the pollers had asked for already comes on top
+    maximum = 10 + 10 + 10 + 4 + 50 + 2 * 10  # what the pollers had asked for already comes on top
     eventually(lambda: len(record.ended) >= 84, "as many as may be held are processed")
     polls = len(sqs.made("receive"))
     asked = len(sqs.made("delete"))
     eventually(lambda: len(sqs.made("delete")) > asked + 10, "deletes are tried again and again")
-    assert len(record.ended) <= most
+    assert len(record.ended) <= maximum
     assert len(sqs.made("receive")) <= polls + 2
     sqs.healed()
     eventually(lambda: sqs.bodies(WORK.url) == [], "the rest is worked off")
@@ -204,7 +204,7 @@ def test_large_messages_are_received_ahead_by_their_bytes(
     large, quick = "x" * 2**20, []
 
     def handle(message: Message) -> None:
-        if len(quick) < 20:  # so quickly done that the worker reaches ahead
+        if len(quick) < 20:  # so short that the worker prefetches
             quick.append(message.message_id)
         else:
             closed(message)
@@ -285,7 +285,7 @@ def test_each_group_keeps_its_order_whatever_fails(sqs: InMemorySqs, start: Star
 def test_a_failing_message_does_not_dead_letter_those_behind_it(
     sqs: InMemorySqs, start: Start, workers: int
 ) -> None:
-    """A receive charges an attempt to all that it brings; each worker may do so once."""
+    """A receive counts an attempt for every message that it returns; each worker may do so once."""
     ordered = Queue(url=sqs.create("redriven.fifo", dead_letters=queue_url("dead"), max_receipts=5))
     sqs.send(ordered.url, "poison", *(f"good-{number}" for number in range(9)), group="g")
     begun: dict[str, int] = {}
@@ -369,7 +369,7 @@ def test_a_drain_releases_what_was_not_begun_and_finishes_what_runs(
     quick: list[str] = []
 
     def handle(message: Message) -> None:
-        if len(quick) < 4:  # so quickly done that the worker reaches ahead
+        if len(quick) < 4:  # so short that the worker prefetches
             quick.append(message.body)
         else:
             closed(message)
