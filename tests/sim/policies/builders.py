@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -78,8 +79,9 @@ def moves(run: Run) -> list[tuple[float, str, int, int]]:
     """Every change of the desired count: (time, source, from, to)."""
     found = []
     for entry in run.log:
-        before, after = entry.text.split(":")[0].split(" -> ")
-        found.append((entry.at_s, entry.source, int(before), int(after)))
+        change = re.search(r"(\d+) -> (\d+):", entry.text)
+        assert change is not None, entry.text
+        found.append((entry.at_s, entry.source, int(change[1]), int(change[2])))
     return found
 
 
