@@ -79,7 +79,7 @@ def on_ecs(number: int) -> bool:
     return number % 10 >= 6
 
 
-def is_asleep(number: int) -> bool:
+def is_at_zero(number: int) -> bool:
     """One in ten has an empty queue and a fleet at zero."""
     return number // 10 % 10 == 0
 
@@ -252,11 +252,11 @@ def backlog_per_instance(number: int) -> float:
 
 
 def _visible(number: int) -> int:
-    return 0 if is_asleep(number) or is_idle(number) else 10 + number % 90
+    return 0 if is_at_zero(number) or is_idle(number) else 10 + number % 90
 
 
 def _desired(number: int) -> int:
-    return 0 if is_asleep(number) else INSTANCES
+    return 0 if is_at_zero(number) else INSTANCES
 
 
 def _group(number: int) -> str:

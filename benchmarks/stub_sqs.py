@@ -1,8 +1,8 @@
 """SQS over HTTP for benchmarks: any queue, each request answered after the same time; a process of its own.
 
-Owns just enough of the JSON protocol for a consumer, and the counting of what it was asked. Refuses to be a
-queue: a full one never runs out and delivers nothing twice, an empty one makes long polls wait, and a delete
-is always believed.
+It has just enough of the JSON protocol for a consumer, and counts the requests. It keeps no messages: a full
+queue never runs out and delivers nothing twice, an empty one makes long polls wait, and every delete
+succeeds.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ID = "@ID@"
 
 @dataclass(slots=True, kw_only=True)
 class Counts(serving.Counts):
-    """And what became of messages."""
+    """Counts of requests, and of messages delivered and deleted."""
 
     delivered: int = 0
     deleted: int = 0

@@ -474,4 +474,4 @@ def test_workers_that_cannot_work_end_the_command_with_a_sentence(monkeypatch: p
     monkeypatch.setattr(real_processes, "run_scenarios", broken)
     refused = CliRunner().invoke(main, ["demo", "--real-workers"])
     assert refused.exit_code == 1
-    assert "Error: the workers cannot work: no message was processed, and worker process 7" in refused.output
+    assert "Error: the workers failed: no message was processed, and worker process 7" in refused.output
