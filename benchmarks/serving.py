@@ -1,7 +1,6 @@
-"""HTTP for the stubs of AWS: each request answered after the same time, each stub a process of its own.
+"""An HTTP server for the stubs of AWS: it answers each request after the same time, and counts them.
 
-Owns connections, the waiting, and the count of what was asked. Refuses to know any service: a stub says what
-the answer is.
+Each stub runs in a separate process and builds the answers.
 """
 
 from __future__ import annotations

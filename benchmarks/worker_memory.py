@@ -1,7 +1,7 @@
 """Whether a worker's memory stays flat over a million messages: `python benchmarks/worker_memory.py`.
 
-Owns a transport that never touches a network, so that a million messages pass within a minute. Exits with 1
-where memory after the last message is more than a few percent above what it was after the first tenth.
+Its transport uses no network, so that a million messages pass within a minute. Exits with 1 if memory after
+the last message is more than a few percent above what it was after the first tenth.
 """
 
 from __future__ import annotations

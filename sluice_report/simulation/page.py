@@ -112,7 +112,7 @@ def render(
 
 
 def _about(policy: str) -> str:
-    """The first line of a policy's docstring; empty where the run's policy is not one of ours."""
+    """The first line of a policy's docstring; empty if the run's policy is not one of ours."""
     if policy not in policies.names():
         return ""
     return (type(policies.named(policy)).__doc__ or "").strip().split("\n")[0]
