@@ -59,8 +59,8 @@ class Queue:
         waits = answer == "{}" and operation == "ReceiveMessage"
         return Answer(body=answer.encode(), wait_s=asked.get("WaitTimeSeconds", 0) if waits else 0)
 
-    def told(self, path: str) -> object:
-        """Nothing but the counts."""
+    def record(self, path: str) -> object:
+        """There is nothing but the counts."""
         raise NotImplementedError(path)
 
     def _answer(self, operation: str, asked: Mapping[str, Any]) -> str:
@@ -113,7 +113,7 @@ class Stub:
 
     def counts(self) -> Counts:
         """What it counted so far; the most at once since the last time it was asked."""
-        return Counts(**serving.tell(self.endpoint))
+        return Counts(**serving.read_record(self.endpoint))
 
 
 @contextmanager
