@@ -1,7 +1,7 @@
 """The consumers that are measured, each alone in a process: `python benchmarks/contenders.py worker URL`.
 
-Owns how each is set up to be as fast as it can be. Tells its CPU seconds on stdout for each line on stdin,
-and ends with its stdin.
+Each is configured to be as fast as it can be. It writes its CPU seconds to stdout for each line on stdin, and
+ends with its stdin.
 """
 
 from __future__ import annotations
@@ -206,7 +206,7 @@ def _gauge(answers: TextIO) -> None:
 @click.command()
 @click.argument("name", type=click.Choice(list(CONTENDERS)))
 @click.argument("url")
-@click.option("--connections", default=4, show_default=True, help="To SQS.")
+@click.option("--connections", default=4, show_default=True, help="Connections to SQS.")
 @click.option("--handler", default="nothing", show_default=True, type=click.Choice(list(HANDLERS)))
 def main(name: str, url: str, connections: int, handler: str) -> None:
     """Consume until stdin ends."""

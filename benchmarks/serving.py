@@ -1,7 +1,6 @@
-"""HTTP for the stubs of AWS: each request answered after the same time, each stub a process of its own.
+"""An HTTP server for the stubs of AWS: it answers each request after the same time, and counts them.
 
-Owns connections, the waiting, and the count of what was asked. Refuses to know any service: a stub says what
-the answer is.
+Each stub runs in a separate process and builds the answers.
 """
 
 from __future__ import annotations
@@ -61,17 +60,17 @@ class Answer:
 
 
 class Service(Protocol):
-    """What stands behind the connections."""
+    """The service behind the connections."""
 
     counts: Any
     """`Counts`, or more."""
 
     def answer(self, request: Request) -> Answer:
-        """Do what was asked, and count it."""
+        """Answer a request, and count it."""
         ...
 
-    def told(self, path: str) -> object:
-        """What a GET of a path other than / tells, for the benchmark alone: no part of AWS."""
+    def record(self, path: str) -> object:
+        """The response to a GET of a path other than /, which only the benchmark reads; not part of AWS."""
         ...
 
 
@@ -107,7 +106,7 @@ class Connection(asyncio.Protocol):
             self._received = rest[length:]
             method, path, _ = first.decode().split(" ", 2)
             if method == "GET":
-                self._write(Answer(body=json.dumps(self._told(path)).encode()))
+                self._write(Answer(body=json.dumps(self._record(path)).encode()))
             else:
                 self._asked(Request(path=path, headers=headers, body=rest[:length]))
 
@@ -131,9 +130,9 @@ class Connection(asyncio.Protocol):
             % (answer.status, answer.content_type, len(answer.body), answer.body)
         )
 
-    def _told(self, path: str) -> object:
+    def _record(self, path: str) -> object:
         if path != "/":
-            return self._service.told(path)
+            return self._service.record(path)
         counts = self._service.counts
         counts.cpu_s, counts.at_s = time.process_time(), time.monotonic()
         said = asdict(counts)
@@ -142,7 +141,7 @@ class Connection(asyncio.Protocol):
 
 
 def serve(service: Service, latency_s: float, port: int) -> None:
-    """Serve until killed; port 0 takes a free one, which is printed."""
+    """Serve until killed; port 0 stands for any free one, which is printed."""
 
     async def forever() -> None:
         server = await asyncio.get_running_loop().create_server(
@@ -166,7 +165,7 @@ def started(script: Path, options: Sequence[str]) -> Iterator[str]:
             process.kill()
 
 
-def tell(endpoint: str, path: str = "/") -> Any:
-    """What a stub tells a benchmark."""
+def read_record(endpoint: str, path: str = "/") -> Any:
+    """Read what a stub has recorded: its counts, or what its service keeps at `path`."""
     with urllib.request.urlopen(endpoint + path, timeout=60) as answer:  # noqa: S310 - our own process
         return json.load(answer)

@@ -35,7 +35,7 @@ MINUTES = 3
 SCHEDULED_AT_S, TICK_AT_S, DELIVERED_AT_S, REDELIVERED_AT_S = 30, 32, 35, 60
 """Seconds from the minute's start, by the function's clock; Lambda would run the batches in parallel.
 
-Redeliveries come when the next minute has begun, and are not stale yet.
+Redeliveries arrive after the next minute has started, and are not stale yet.
 """
 BATCH_SIZE = 4
 """Messages per invocation, as in template.yaml's event source."""
@@ -124,11 +124,17 @@ def _require_shards(_: click.Context, __: click.Parameter, workloads: int) -> in
 
 
 @click.command()
-@click.option("--workloads", default=10_000, show_default=True, callback=_require_shards, help="Registered.")
+@click.option(
+    "--workloads",
+    default=10_000,
+    show_default=True,
+    callback=_require_shards,
+    help="Number of registered workloads.",
+)
 @click.option(
     "--minutes", type=click.IntRange(min=1), default=MINUTES, show_default=True, help="Consecutive ticks."
 )
-@click.option("--seed", default=0, show_default=True, help="Of the order and of the redeliveries.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the order and of the redeliveries.")
 @click.option(
     "--core",
     type=click.FloatRange(0, 1, min_open=True),
@@ -140,7 +146,7 @@ def _require_shards(_: click.Context, __: click.Parameter, workloads: int) -> in
 def main(workloads: int, minutes: int, seed: int, core: float, as_json: bool) -> None:
     """Serve the ticks and all their shards in one process, one batch after another."""
     try:
-        served, missed, put = play(workloads, minutes, seed, core)
+        served, missed, put = run_minutes(workloads, minutes, seed, core)
     except NoControlGroupError as error:
         raise click.ClickException(str(error)) from error
     output = {
@@ -157,7 +163,7 @@ def main(workloads: int, minutes: int, seed: int, core: float, as_json: bool) ->
     sys.exit(1 if missed else 0)
 
 
-def play(workloads: int, minutes: int, seed: int, core: float) -> tuple[list[Minute], list[str], int]:
+def run_minutes(workloads: int, minutes: int, seed: int, core: float) -> tuple[list[Minute], list[str], int]:
     """The measured minutes, the deviations, and the number of data points put."""
     rng = random.Random(seed)  # noqa: S311 - no secret
     first = datetime.now(UTC).replace(second=0, microsecond=0)

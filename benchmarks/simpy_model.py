@@ -11,7 +11,7 @@ import simpy
 from sluice_sim.simulator.queue_kernel import Floats
 
 
-def play(arrival_s: Floats, service_s: Floats, workers: int) -> Floats:
+def simulate(arrival_s: Floats, service_s: Floats, workers: int) -> Floats:
     """When each message starts, in seconds."""
     environment = simpy.Environment()
     queue = simpy.Store(environment)

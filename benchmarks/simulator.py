@@ -106,7 +106,7 @@ def main(days: float) -> None:
     _, starts_s = event_loop(short)
     simpy_starts_s: list[Floats] = []
     simpy_s = seconds(
-        lambda: simpy_starts_s.append(simpy_model.play(short.arrival_s, short.service_s, WORKERS))
+        lambda: simpy_starts_s.append(simpy_model.simulate(short.arrival_s, short.service_s, WORKERS))
     )
     if not np.allclose(starts_s, simpy_starts_s[0]):
         raise SystemExit("the two models start messages at different times: nothing is compared")

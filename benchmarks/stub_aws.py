@@ -79,7 +79,7 @@ def on_ecs(number: int) -> bool:
     return number % 10 >= 6
 
 
-def is_asleep(number: int) -> bool:
+def is_at_zero(number: int) -> bool:
     """One in ten has an empty queue and a fleet at zero."""
     return number // 10 % 10 == 0
 
@@ -122,7 +122,7 @@ class Aws:
             return _error_answer(str(error), as_json=b"x-amz-target" in request.headers)
         return _to_answer(done)
 
-    def told(self, path: str) -> object:
+    def record(self, path: str) -> object:
         """/points: the data points; /sent: the messages since the last call."""
         if path == "/points":
             return self._points
@@ -252,11 +252,11 @@ def backlog_per_instance(number: int) -> float:
 
 
 def _visible(number: int) -> int:
-    return 0 if is_asleep(number) or is_idle(number) else 10 + number % 90
+    return 0 if is_at_zero(number) or is_idle(number) else 10 + number % 90
 
 
 def _desired(number: int) -> int:
-    return 0 if is_asleep(number) else INSTANCES
+    return 0 if is_at_zero(number) else INSTANCES
 
 
 def _group(number: int) -> str:
@@ -353,15 +353,15 @@ class Stub:
 
     def counts(self) -> Counts:
         """Request counts so far; the most concurrent requests since the last call."""
-        return Counts(**serving.tell(self.endpoint))
+        return Counts(**serving.read_record(self.endpoint))
 
     def points(self) -> dict[str, dict[str, tuple[float, int]]]:
         """Fleet -> minute -> sum and count of the values put."""
-        return serving.tell(self.endpoint, "/points")  # type: ignore[no-any-return]
+        return serving.read_record(self.endpoint, "/points")  # type: ignore[no-any-return]
 
     def sent(self) -> list[str]:
         """The messages sent to any queue since the last call."""
-        return serving.tell(self.endpoint, "/sent")  # type: ignore[no-any-return]
+        return serving.read_record(self.endpoint, "/sent")  # type: ignore[no-any-return]
 
 
 @contextmanager

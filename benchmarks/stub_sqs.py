@@ -1,8 +1,8 @@
 """SQS over HTTP for benchmarks: any queue, each request answered after the same time; a process of its own.
 
-Owns just enough of the JSON protocol for a consumer, and the counting of what it was asked. Refuses to be a
-queue: a full one never runs out and delivers nothing twice, an empty one makes long polls wait, and a delete
-is always believed.
+It has just enough of the JSON protocol for a consumer, and counts the requests. It keeps no messages: a full
+queue never runs out and delivers nothing twice, an empty one makes long polls wait, and every delete
+succeeds.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ID = "@ID@"
 
 @dataclass(slots=True, kw_only=True)
 class Counts(serving.Counts):
-    """And what became of messages."""
+    """Counts of requests, and of messages delivered and deleted."""
 
     delivered: int = 0
     deleted: int = 0
@@ -59,8 +59,8 @@ class Queue:
         waits = answer == "{}" and operation == "ReceiveMessage"
         return Answer(body=answer.encode(), wait_s=asked.get("WaitTimeSeconds", 0) if waits else 0)
 
-    def told(self, path: str) -> object:
-        """Nothing but the counts."""
+    def record(self, path: str) -> object:
+        """There is nothing but the counts."""
         raise NotImplementedError(path)
 
     def _answer(self, operation: str, asked: Mapping[str, Any]) -> str:
@@ -113,7 +113,7 @@ class Stub:
 
     def counts(self) -> Counts:
         """What it counted so far; the most at once since the last time it was asked."""
-        return Counts(**serving.tell(self.endpoint))
+        return Counts(**serving.read_record(self.endpoint))
 
 
 @contextmanager

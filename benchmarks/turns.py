@@ -1,6 +1,6 @@
-"""Contenders that take turns: each a process of its own, which stands still (SIGSTOP) but for its turns.
+"""Starts, measures and compares contenders that take turns.
 
-Owns how they are started, watched and compared. Refuses to know what they do: `contenders.py` does.
+Each is a separate process that is stopped (SIGSTOP) between its turns. `contenders.py` has their code.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Contender:
         )
 
     def cpu_s(self) -> float:
-        """CPU seconds that it has used; ends the benchmark where it is dead."""
+        """CPU seconds that it has used; ends the benchmark if it has died."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
@@ -72,21 +72,21 @@ class Contender:
             raise SystemExit(f"{self._name} died, status {self._process.returncode}:\n{said}") from None
 
     def stand_still(self) -> None:
-        """Until `go_on`."""
+        """Stop it until `go_on`."""
         self._process.send_signal(signal.SIGSTOP)
 
     def go_on(self) -> None:
-        """Where it stood still."""
+        """Continue it."""
         self._process.send_signal(signal.SIGCONT)
 
     def end(self) -> str:
-        """Kill it; the answer is what it said on stderr."""
+        """Kill it; returns what it wrote to stderr."""
         self._process.kill()
         return self._process.communicate()[1]
 
 
 class Running:
-    """A contender that is warm, and stands still but for its turns."""
+    """A contender that is warmed up, and stopped between its turns."""
 
     def __init__(self, name: str, connections: int, handler: str, sqs: Stub) -> None:
         self._name, self._connections, self._sqs = name, connections, sqs
@@ -95,7 +95,7 @@ class Running:
         self._length_s = self._cpu_s = self._stub_cpu_s = 0.0
 
     def warm_up(self) -> None:
-        """Once it has deleted something."""
+        """Wait until it has deleted messages, then stop it."""
         until = time.monotonic() + BEFORE_FIRST_DELETE_S
         while not self._sqs.counts().deleted:
             if time.monotonic() > until:
@@ -105,7 +105,7 @@ class Running:
         self._contender.stand_still()
 
     def take_turn(self, watch_s: float) -> None:
-        """Watch it for so long."""
+        """Measure it for `watch_s` seconds."""
         self._contender.go_on()
         time.sleep(SETTLE_S)
         cpu_before, before = self._contender.cpu_s(), self._sqs.counts()
@@ -136,10 +136,10 @@ class Running:
         self._contender.end()
 
 
-def play_round(
+def run_round(
     names: Sequence[str], connections: int, handler: str, turns: int, watch_s: float
 ) -> list[Watched]:
-    """Fresh processes with fresh stubs, in turns."""
+    """Run new processes with new stubs, in turns."""
     with ExitStack() as stack:
         field = []
         for name in names:
@@ -154,7 +154,7 @@ def play_round(
 
 
 def median(watched: Sequence[Watched]) -> Watched:
-    """Of each figure its median over the rounds."""
+    """The median of each figure over the rounds."""
     figures = {
         name: statistics.median(asdict(one)[name] for one in watched)
         for name in ("per_second", "cpu_s_per_1000", "at_once", "stub_cpu")
@@ -164,15 +164,15 @@ def median(watched: Sequence[Watched]) -> Watched:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """Of the best one's rate: the mean over the rounds of the ratio within each."""
+    """The mean over the rounds of the ratio to the best one's rate within each."""
 
     mean: float
     error: float | None
-    """Standard error of that mean; a single round tells none."""
+    """Standard error of that mean; None for a single round."""
 
 
 def share_of(best: Sequence[Watched], own: Sequence[Watched]) -> Share:
-    """What disturbs a round hits both."""
+    """The share of the best rate; a disturbance affects both rates of a round."""
     ratios = [one.per_second / its.per_second for one, its in zip(own, best, strict=True)]
     error = statistics.stdev(ratios) / math.sqrt(len(ratios)) if len(ratios) > 1 else None
     return Share(mean=statistics.mean(ratios), error=error)

@@ -1,10 +1,10 @@
-"""Messages a second of one worker process, beside what else one could run: `python benchmarks/worker.py`.
+"""Messages a second of one worker process, compared with alternatives: `python benchmarks/worker.py`.
 
-Every contender gets the same number of connections to a stub of SQS that answers after 10 ms, and in each
-round a process of its own. The processes of a round take many short turns, from first to last and back, and
-stand still (SIGSTOP) while it is not theirs. Rates are those of deletes that arrived at the stub; who is how
-fast is judged within each round, because a machine is not as fast from second to second, nor a process as
-fast as the next one of the same code. Exits with 1 where the worker is below 0.95 of the best.
+Every contender has the same number of connections to a stub of SQS that answers after 10 ms, and a new
+process in each round. The processes of a round take many short turns, forwards and backwards, and are
+stopped (SIGSTOP) between their turns. A rate counts the deletes that arrive at the stub. Rates are compared
+within each round, because the speed of a machine changes from second to second, and two processes of the same
+code differ too. Exits with 1 if the worker is below 0.95 of the best.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1] / folder) for folder in 
 
 from benchmarks.contenders import CONTENDERS, HANDLERS  # noqa: E402
 from benchmarks.counts import Counts  # noqa: E402
-from benchmarks.turns import LATENCY_S, Share, Watched, median, play_round, share_of  # noqa: E402
+from benchmarks.turns import LATENCY_S, Share, Watched, median, run_round, share_of  # noqa: E402
 from sluice_cli.progress import ProgressBar  # noqa: E402
 
-ENOUGH = 0.95
+MIN_SHARE = 0.95
 
 
 def _names(_: click.Context, __: click.Parameter, text: str) -> list[str]:
@@ -45,7 +45,12 @@ def _end(number: int, _: FrameType | None) -> None:
 
 @click.command()
 @click.option(
-    "--connections", "counts", type=Counts(), default="4,10", show_default=True, help="Of each, to SQS."
+    "--connections",
+    "counts",
+    type=Counts(),
+    default="4,10",
+    show_default=True,
+    help="Connections of each contender to SQS.",
 )
 @click.option(
     "--contenders",
@@ -53,13 +58,29 @@ def _end(number: int, _: FrameType | None) -> None:
     default=",".join(CONTENDERS),
     show_default=True,
     callback=_names,
-    help="Who takes part.",
+    help="Contenders to compare.",
 )
 @click.option("--handler", default="nothing", show_default=True, type=click.Choice(list(HANDLERS)))
-@click.option("--rounds", type=click.IntRange(1), default=6, show_default=True, help="With fresh processes.")
-@click.option("--turns", type=click.IntRange(1), default=5, show_default=True, help="Of each in a round.")
 @click.option(
-    "--watch-s", type=click.FloatRange(0.1), default=1.0, show_default=True, help="Seconds watched of a turn."
+    "--rounds",
+    type=click.IntRange(1),
+    default=6,
+    show_default=True,
+    help="Rounds, each with fresh processes.",
+)
+@click.option(
+    "--turns",
+    type=click.IntRange(1),
+    default=5,
+    show_default=True,
+    help="Turns of each contender in a round.",
+)
+@click.option(
+    "--watch-s",
+    type=click.FloatRange(0.1),
+    default=1.0,
+    show_default=True,
+    help="Seconds that are measured of a turn.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object in place of the table.")
 def main(
@@ -78,7 +99,7 @@ def main(
     with ProgressBar(Console(stderr=True)) as progress:
         for place, count in enumerate(plan):
             progress.show(f"{count} connections", place / len(plan))
-            for one in play_round(names, count, handler, turns, watch_s):
+            for one in run_round(names, count, handler, turns, watch_s):
                 watched[count, one.contender].append(one)
     rows, shares = [], []
     for count in counts:
@@ -94,13 +115,13 @@ def main(
     behind = [
         (row, share)
         for row, share in zip(rows, shares, strict=True)
-        if row.contender == "worker" and share.mean < ENOUGH
+        if row.contender == "worker" and share.mean < MIN_SHARE
     ]
     for row, share in behind:
         give_or_take = "" if share.error is None else f", give or take {share.error:.3f}"
         click.echo(
             f"at {row.connections} connections the worker is at {share.mean:.3f} of the best{give_or_take}: "
-            f"less than {ENOUGH}",
+            f"less than {MIN_SHARE}",
             err=True,
         )
     sys.exit(1 if behind else 0)

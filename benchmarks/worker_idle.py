@@ -1,7 +1,7 @@
 """What an idle worker asks of SQS: `python benchmarks/worker_idle.py`.
 
-Owns one measurement: a worker at its fewest pollers, an empty queue whose long polls wait their real time.
-Exits with 1 where it makes more than one ReceiveMessage for each poller in 20 s, or any other request.
+Measures a worker with its minimum of pollers at an empty queue, whose long polls take their real time. Exits
+with 1 if it makes more than one ReceiveMessage for each poller in 20 s, or any other request.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SETTLES_S = 5.0
 
 
 @click.command()
-@click.option("--pollers", default=3, show_default=True, help="Fewest and most threads that receive.")
+@click.option("--pollers", default=3, show_default=True, help="Threads that receive, minimum and maximum.")
 @click.option("--watch-s", default=60.0, show_default=True, help="Seconds to watch it.")
 def main(pollers: int, watch_s: float) -> None:
     """Count its requests."""

@@ -1,7 +1,7 @@
 """Whether a worker's memory stays flat over a million messages: `python benchmarks/worker_memory.py`.
 
-Owns a transport that never touches a network, so that a million messages pass within a minute. Exits with 1
-where memory after the last message is more than a few percent above what it was after the first tenth.
+Its transport uses no network, so that a million messages pass within a minute. Exits with 1 if memory after
+the last message is more than a few percent above what it was after the first tenth.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def handle(message: Message) -> None:
 
 
 def resident_mb() -> float:
-    """Megabytes of memory that this process holds now; where that is not told, the most it ever held."""
+    """Megabytes of memory that this process holds now; its maximum so far if that is unknown."""
     statm = Path("/proc/self/statm")
     if statm.exists():
         return int(statm.read_text().split()[1]) * resource.getpagesize() / 1e6
@@ -119,14 +119,14 @@ def resident_mb() -> float:
 
 
 def read(messages: int) -> Reading:
-    """Measure now."""
+    """Measure the memory now."""
     gc.collect()
     traced_mb = tracemalloc.get_traced_memory()[0] / 1e6
     return Reading(messages=messages, resident_mb=resident_mb(), traced_mb=traced_mb)
 
 
 def consume(messages: int) -> list[Reading]:
-    """Work so many off, and measure at each tenth, by what SQS was told."""
+    """Process so many messages, and measure after each tenth that SQS has settled."""
     queues = EndlessQueues(messages)
     worker = Worker(settings({"queues": [URL], "report_s": 60, "metrics": "none"}), handle, queues)
     readings: list[Reading] = []

@@ -50,7 +50,7 @@ EVENT_STYLES = {
     metavar="NAME",
     multiple=True,
     shell_complete=completion.names(lambda _: SCENARIOS),
-    help="Play this example workload; repeatable. Without it: " + " and ".join(s.name for s in DEMO) + ".",
+    help="Run this example workload; repeatable. Without it: " + " and ".join(s.name for s in DEMO) + ".",
 )
 @click.option(
     "--report",
@@ -83,7 +83,7 @@ def demo(
     as_list: bool,
     parts: tuple[str, ...],
 ) -> None:
-    """Play example workloads from their minimum to their peak and back.
+    """Run example workloads from their minimum to their peak and back.
 
     No AWS account is needed: SQS, Auto Scaling, ECS, SSM and CloudWatch are embedded, the clock is virtual,
     and the decisions are made by the same handlers, alarms and policies that `sam deploy` installs. Workers
@@ -164,7 +164,7 @@ def _run_with_processes(
     try:
         return real_processes.run_scenarios(CHECKOUT, scenarios, without=without, on_minute=printer.show)
     except real_processes.WorkersFailedError as broken:
-        raise click.ClickException(f"the workers cannot work: {broken}") from broken
+        raise click.ClickException(f"the workers failed: {broken}") from broken
 
 
 def _shortened_durations(name: str, shortened: Mapping[str, tuple[float, float]]) -> str:
@@ -259,7 +259,7 @@ def _table(summary: Summary) -> Table:
         ("processed", summary.processed),
         *_process_rows(summary),
         ("left", summary.left),
-        ("instances at most", summary.peak_instances),
+        ("peak instances", summary.peak_instances),
         ("minutes at zero", summary.minutes_at_zero),
         ("Sluice's decisions", decided or "none"),
         ("desired at the end", summary.final_desired),

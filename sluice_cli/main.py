@@ -14,10 +14,10 @@ from click.shell_completion import CompletionItem
 from sluice_cli.terminal import exit_quietly, replace_unencodable_characters
 
 COMMANDS = {
-    "demo": "Play example workloads from their minimum to their peak and back.",
+    "demo": "Run example workloads from their minimum to their peak and back.",
     "validate": "Check workloads as a deploy would, and print their documents.",
     "events": "Print a sample event for a function, filled for a workload.",
-    "simulate": "Play a trace of arrivals against a workload and a way of scaling.",
+    "simulate": "Simulate a trace of arrivals against a workload and a way of scaling.",
     "trace": "Write a generated trace of arrivals.",
     "history": "Write the arrivals of the last days as a trace, from CloudWatch.",
 }

@@ -51,7 +51,7 @@ WIDTH = 160
     show_default=True,
     metavar="NAME[,NAME]|all",
     shell_complete=completion.several(lambda _: [*policies.names(), "all"]),
-    help="Ways of scaling to play: " + ", ".join(policies.names()) + ".",
+    help="Ways of scaling to simulate: " + ", ".join(policies.names()) + ".",
 )
 @click.option(
     "--set",
@@ -72,7 +72,7 @@ WIDTH = 160
             *template_parameters(ctx),
         ]
     ),
-    help="Play every combination: NAME is an option without its dashes or a parameter of workload.yaml; "
+    help="Simulate every combination: NAME is an option without its dashes or a parameter of workload.yaml; "
     "repeatable.",
 )
 @click.option("--no-bound", is_flag=True, help="Leave out the lower bound and what is compared with it.")
@@ -94,7 +94,7 @@ def simulate(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Play a trace of arrivals against a workload and a way of scaling.
+    """Simulate a trace of arrivals against a workload and a way of scaling.
 
     WORKLOAD is an environment of samconfig.toml or a file with a workload document. Messages arrive at random
     moments of the trace's intervals, drawn with the seed; every wait is exact. The result is compared with a

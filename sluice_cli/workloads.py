@@ -57,7 +57,7 @@ def document(name: str) -> str:
 
 
 def known(ctx: click.Context) -> list[str]:
-    """The environments of samconfig.toml, or of --config-file; none where it cannot be read."""
+    """The environments of samconfig.toml, or of --config-file; none if it cannot be read."""
     with suppress(SettingError, click.ClickException):
         return list(_environments(ctx))
     return []

@@ -11,7 +11,7 @@ from sluice.errors import TransientError
 
 
 def write(line: Mapping[str, Any], out: TextIO | None = None) -> None:
-    """Write and flush a line in one piece, as processes share stdout; TransientError where that fails."""
+    """Write and flush a line in one piece, as processes share stdout; TransientError if that fails."""
     out = out or sys.stdout
     try:
         out.write(json.dumps(line) + "\n")

@@ -1,6 +1,6 @@
 """One received message: what its handler sees, and what the worker knows about it.
 
-Owns the handler's view and the message's deadline. Never calls SQS: `AckBatcher` does.
+Its methods never call SQS: the heartbeat keeps it hidden until the deadline that `extend` sets.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class Message:
         """Move the deadline to `seconds` from now, at most twelve hours after the receipt.
 
         The worker keeps the message hidden until the deadline. In a batch it moves the deadline of all
-        messages. ValueError where `seconds` is not a finite number of at least 0.
+        messages. ValueError if `seconds` is not a finite number of at least 0.
         """
         # This also rejects NaN: `min` and `>` with a NaN deadline would never find it overdue.
         if not (isinstance(seconds, Real) and 0 <= seconds < math.inf):

@@ -1,6 +1,6 @@
 """The notation of a queue in the settings: its URL, priority and weight.
 
-Owns the notation, and which URLs belong to one queue. Never checks whether a queue exists: the start does.
+Whether a queue exists is checked at the start, not here.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _LEGACY_HOST, _LEGACY_REGION = "queue.amazonaws.com", "us-east-1"
 
 @dataclass(frozen=True, slots=True)
 class QueueIdentity:
-    """The identity of a queue; `region` None where its URL does not contain it."""
+    """The identity of a queue; `region` None if its URL does not contain it."""
 
     account: str
     region: str | None

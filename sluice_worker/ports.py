@@ -14,14 +14,14 @@ from sluice_worker.message import Message
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """SQS refused a request for one message; `final` where repeating it cannot help."""
+    """SQS refused a request for one message; `final` if repeating it cannot help."""
 
     reason: str
     final: bool
 
 
 class Queues(Protocol):
-    """SQS. Every call raises a SluiceError where AWS failed, and waits no longer than its timeout."""
+    """SQS. Every call raises a SluiceError if AWS failed, and waits no longer than its timeout."""
 
     def receive(self, poll: Poll, visibility_s: int) -> list[Message]:
         """Receive up to `poll.max_messages`, hidden from others for `visibility_s`."""
@@ -51,7 +51,7 @@ class MetricSink(Protocol):
     """Where the metrics of a report interval go."""
 
     def put(self, interval: ReportInterval) -> None:
-        """Publish one interval; SluiceError where that failed."""
+        """Publish one interval; SluiceError if that failed."""
         ...
 
 
@@ -59,14 +59,14 @@ class Protection(Protocol):
     """Scale-in protection of this instance or task."""
 
     expires_after_s: float
-    """Seconds after which a protection expires; infinity where it does not."""
+    """Seconds after which a protection expires; infinity if it does not."""
 
     def protect(self) -> None:
-        """Set the protection; SluiceError where that failed."""
+        """Set the protection; SluiceError if that failed."""
         ...
 
     def release(self) -> None:
-        """Remove the protection; SluiceError where that failed."""
+        """Remove the protection; SluiceError if that failed."""
         ...
 
 
@@ -74,13 +74,13 @@ class InstanceLifecycle(Protocol):
     """The lifecycle of this instance in its Auto Scaling group, and Spot interruptions."""
 
     def out_of_service(self) -> OutOfService | None:
-        """Why this instance must not work, or None while it may; SluiceError where that is unknown."""
+        """Why this instance must not work, or None while it may; SluiceError if that is unknown."""
         ...
 
     def extend_hook(self) -> None:
-        """Restart the timeout of the termination hook while draining; SluiceError where that failed."""
+        """Restart the timeout of the termination hook while draining; SluiceError if that failed."""
         ...
 
     def complete_hook(self) -> None:
-        """Complete the termination hook: nothing runs here any more; SluiceError where that failed."""
+        """Complete the termination hook: nothing runs here any more; SluiceError if that failed."""
         ...

@@ -1,7 +1,7 @@
 """The settings of a worker, shared by the command, the environment and the library.
 
-Owns names, defaults, bounds and error messages. Refuses settings that contradict each other. The module is
-long because every setting has its description here, which is also the command's help.
+Settings that contradict each other are refused with a sentence for each. The module is long because every
+setting has its description here, which is also the command's help.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Whether a handler can be called as the worker calls it, found before the first message.
 
-Owns the error messages for a handler that cannot. Never guesses: one whose signature is unknown passes.
+A handler whose signature is unknown passes.
 """
 
 from __future__ import annotations

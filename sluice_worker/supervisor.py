@@ -1,7 +1,7 @@
 """One worker process or several: signals, restarts, and the lifecycle tasks that they share.
 
-Owns the processes. A child that dies is restarted after a growing pause. SIGTERM and the instance's
-termination drain every child, and the parent ends when the last one has drained.
+A child that dies is restarted after a growing pause. SIGTERM and the instance's termination drain every
+child, and the parent ends when the last one has drained.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ AFTER_GRACE_S = 10.0
 def run(settings: Settings, handler: Handler | str) -> int:
     """Run until SIGTERM, SIGINT or the instance's termination; returns the exit status, 0 for a clean drain.
 
-    ConfigError where it cannot even begin: no such handler, one that a message cannot be given to, no region,
+    ConfigError if it cannot even begin: no such handler, one that a message cannot be given to, no region,
     a queue that refuses, another thread than the main one.
     """
     if threading.current_thread() is not threading.main_thread():

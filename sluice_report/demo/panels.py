@@ -44,7 +44,7 @@ class Panel:
 
 
 def build(minutes: Rows, annotations: Sequence[Annotation]) -> tuple[Panel, ...]:
-    """The panels of a run; those of arrivals and processing times only where there is data."""
+    """The panels of a run; those of arrivals and processing times only if there is data."""
     logarithmic = " (logarithmic scale)" if _needs_log_scale(minutes) else ""
     panels = [
         Panel(title=sentences.backlog(minutes), draw=partial(_backlog, annotations=annotations)),

@@ -74,7 +74,7 @@ def promise(summary: Summary) -> str:
 
 
 def why_late(summary: Summary) -> str:
-    """What the fleet was doing while messages were late; empty where the promise was kept."""
+    """What the fleet was doing while messages were late; empty if the promise was kept."""
     if summary.waits is None or summary.waits.kept:
         return ""
     causes = ", ".join(

@@ -20,7 +20,7 @@ CHANGE = re.compile(r"(?:(?!retune)[a-z ]+ )?(\d+) -> (\d+)(?=[:,; ]|$)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """One decision; `change` is the number of instances added, 0 where the fleet stays the same."""
+    """One decision; `change` is the number of instances added, 0 if the fleet stays the same."""
 
     at_s: float
     interval: int

@@ -112,7 +112,7 @@ def render(
 
 
 def _about(policy: str) -> str:
-    """The first line of a policy's docstring; empty where the run's policy is not one of ours."""
+    """The first line of a policy's docstring; empty if the run's policy is not one of ours."""
     if policy not in policies.names():
         return ""
     return (type(policies.named(policy)).__doc__ or "").strip().split("\n")[0]
@@ -183,7 +183,7 @@ def _cards(report: RunReport) -> list[Metric]:
         cost,
         Metric(label="99 of 100 start within", value=_value(result, "wait_p99_s"),
                about=f"the last within {_value(result, 'wait_max_s')}"),
-        Metric(label="Instances at most", value=_value(result, "peak_instances"),
+        Metric(label="Peak instances", value=_value(result, "peak_instances"),
                about=f"{_value(result, 'launches')} launches"),
         Metric(label="Messages lost", value=number(lost), bad=lost > 0,
                about=f"{_value(result, 'processed')} of {_value(result, 'messages')} processed"),
@@ -290,11 +290,11 @@ METRICS: Mapping[str, tuple[str, str, Callable[[float], str]]] = {
     "launches": ("Launches", "", number),
     "launches_refused": ("Launches refused", "They found no capacity and were tried again.", number),
     "interruptions": ("Interruptions", "Spot instances taken back.", number),
-    "peak_instances": ("Instances at most", "Running at the same time.", number),
+    "peak_instances": ("Peak instances", "Running at the same time.", number),
     "mean_load": ("Load", "Instances that the messages keep busy on average.", number),
     "mean_processing_s": ("Processing", "What a message takes on average.", duration),
     "target_per_instance": ("Target", "Messages per instance held at the end.", number),
-    "peak_backlog": ("Backlog at most", "Waiting and in flight.", number),
+    "peak_backlog": ("Peak backlog", "Waiting and in flight.", number),
     "missing_instances": ("Missing instances", "Fewer than hindsight's plan, on average.", number),
     "surplus_instances": ("Surplus instances", "More than hindsight's plan, on average.", number),
     "missing_time_share": ("Time with too few", "Share of the time.", share),

@@ -82,7 +82,7 @@ class TimeSeries:
     planned: Range | None
     """The lower bound's plan, in whole instances; None without a bound."""
     wait_s: Floats
-    """Percentiles (rows) by the interval in which messages arrived (columns); NaN where none arrived."""
+    """Percentiles (rows) by the interval in which messages arrived (columns); NaN if none arrived."""
     late: Integers
     """Messages that arrived in the interval and did not start within the promise."""
     billed_h: Floats
@@ -90,7 +90,7 @@ class TimeSeries:
     bound_h: Floats | None
     """Instance-hours of the lower bound, distributed like its plan; None without a bound."""
     attainable: bool
-    """False where even the maximum number of instances cannot keep the promise under any policy."""
+    """False if even the maximum number of instances cannot keep the promise under any policy."""
 
     @property
     def intervals(self) -> int:

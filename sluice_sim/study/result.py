@@ -188,7 +188,7 @@ def elasticity(supplied: Steps, demanded: Steps, until_s: float) -> Elasticity:
 
 
 def result(measured: Measured, supplied: Steps, bound: Bound | None) -> Result:
-    """All numbers, under the keys of `--json` and in their order; None where they need a missing bound.
+    """All numbers, under the keys of `--json` and in their order; None if they need a missing bound.
 
     `findings.with_findings` fills in `promise_kept` and `warnings`, which need the experiment.
     """

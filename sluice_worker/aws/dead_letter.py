@@ -1,6 +1,6 @@
 """A message as SendMessage's arguments for a dead-letter queue: as it came, with the reason where it fits.
 
-Owns the size that is left for a reason. Never changes anything of the sender's.
+The reason is shortened to the size that is left; nothing of the sender's is changed.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def max_bytes_said(refusal: str) -> int | None:
 
 
 def _reason(why: str, room_bytes: int) -> str:
-    """As much of the reason as fits beside its name and type; empty where none does."""
+    """As much of the reason as fits beside its name and type; empty if none does."""
     sendable = UNSENDABLE.sub("\ufffd", why[:MAX_REASON_LENGTH]) or "no reason"
     return sendable.encode()[: max(room_bytes - len(REASON) - len("String"), 0)].decode(errors="ignore")
 

@@ -1,7 +1,7 @@
 """The metrics of a report interval as log lines in CloudWatch's embedded metric format.
 
-Owns the lines. They have no pairs of values and counts: some of AWS's own exporters write them, but the
-specification allows only numbers and arrays of numbers.
+The lines have no pairs of values and counts: some of AWS's own exporters write them, but the specification
+allows only numbers and arrays of numbers.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Whether the role may use a queue's KMS key, as far as KMS can tell before the first message.
 
-Owns the dry runs and the meaning of their responses. A doubtful response is no refusal: SQS's own call on the
-worker's behalf may succeed where the worker's fails, because a policy can allow a key to SQS alone
-(kms:ViaService).
+A doubtful response is no refusal: SQS's own call on the worker's behalf may succeed although the worker's
+fails, because a policy can allow a key to SQS alone (kms:ViaService).
 """
 
 from __future__ import annotations
@@ -41,14 +40,14 @@ class QueueKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doubt:
-    """Why the key may not be usable; `is_clear` where SQS would be refused as well."""
+    """Why the key may not be usable; `is_clear` if SQS would be refused as well."""
 
     reason: str
     is_clear: bool
 
 
 def queue_key(queue_arn: str, key: str) -> QueueKey | None:
-    """The customer's key that the queue's attributes name; None where it is AWS's own."""
+    """The customer's key that the queue's attributes name; None if it is AWS's own."""
     if key == MANAGED_ALIAS or key.endswith(f":{MANAGED_ALIAS}"):
         return None
     if not key.startswith("arn:"):
@@ -70,7 +69,7 @@ def client(region: str) -> Any:
 
 
 def doubt(kms: Any, key: QueueKey, actions: Sequence[str]) -> Doubt | None:
-    """The first doubt about one of the actions, or None; TransientError where KMS is out of reach."""
+    """The first doubt about one of the actions, or None; TransientError if KMS is out of reach."""
     for action in actions:
         try:
             _dry_run(kms, key, action)

@@ -31,7 +31,7 @@ class InstanceMetadata:
         self._http = urllib3.PoolManager(timeout=urllib3.Timeout(2), retries=False)
 
     def get(self, path: str) -> str | None:
-        """The value at `/latest/meta-data/PATH`, or None; TransientError where the service fails."""
+        """The value at `/latest/meta-data/PATH`, or None; TransientError if the service fails."""
         token = self._ask(
             "PUT", "/latest/api/token", {"X-aws-ec2-metadata-token-ttl-seconds": str(TOKEN_TTL_S)}
         )

@@ -1,6 +1,6 @@
 """SQS as a worker uses it: batches of ten, long polls, two clients for all threads.
 
-Owns the shape of requests and responses. Never retries the refused part of a batch: `AckBatcher` does.
+The refused part of a batch is not retried here: `AckBatcher` does that.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def unreadable(queue: Queue, sent: object, now: float, visible_at: float, reason: str) -> Message | None:
-    """The message, with `why` it cannot be read; None where what was received after it might overtake it.
+    """The message, with `why` it cannot be read; None if what was received after it might overtake it.
 
     `now` and `visible_at` are seconds of the worker's clock.
     """

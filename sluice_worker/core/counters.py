@@ -66,19 +66,19 @@ class ReportInterval:
 
     @property
     def within_promise_share(self) -> float | None:
-        """Share of the messages started that began within the promised time; None where none was started."""
+        """Share of the messages started that began within the promised time; None if none was started."""
         started = sum(self.waits_s.values())
         return self.within_promise / started if started else None
 
     def duration_quantile_s(self, share: float) -> float | None:
-        """Seconds within which this share of all messages ended, by nearest rank; None where none did."""
+        """Seconds within which this share of all messages ended, by nearest rank; None if none did."""
         together: Counter[float] = Counter()
         for counts in self.durations_s.values():
             together.update(counts)
         return quantile(together, share)
 
     def wait_quantile_s(self, share: float) -> float | None:
-        """Seconds from sending to start for this share of the messages; None where none began."""
+        """Seconds from sending to start for this share of the messages; None if none began."""
         return quantile(self.waits_s, share)
 
 

@@ -33,7 +33,7 @@ class Gauges:
     busy: int
     """Slots at work."""
     depths: Mapping[str, Depth | None]
-    """Each queue's last depth by its name, None where it is unknown or too old."""
+    """Each queue's last depth by its name, None if it is unknown or too old."""
 
     def line(self) -> dict[str, Any]:
         """The fields of the report's line."""
@@ -65,7 +65,7 @@ class GaugeHistory:
     def trend(self) -> dict[str, Any]:
         """The difference between the newest report and the one five before it, or the oldest one.
 
-        `reports` is the number of reports between the two. A difference is None where one value is unknown.
+        `reports` is the number of reports between the two. A difference is None if one value is unknown.
         """
         oldest, newest = self._reports[0], self._reports[-1]
         return {

@@ -1,7 +1,7 @@
 """What an instance's target lifecycle state in its Auto Scaling group means for the worker on it.
 
-Owns the reading of the states that AWS documents: InService, Standby, Detached, Terminated, and those of a
-warm pool, which begin with `Warmed:`. An instance of no group has none.
+AWS documents these states: InService, Standby, Detached, Terminated, and those of a warm pool, which begin
+with `Warmed:`. An instance of no group has none.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ WARM_POOL = "Warmed:"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutOfService:
-    """The reason why an instance must not work; `for_good` where it never will again."""
+    """The reason why an instance must not work; `for_good` if it never will again."""
 
     reason: str
     for_good: bool
@@ -25,7 +25,7 @@ def out_of_service(target_state: str | None, group: str, *, interrupted: bool) -
     """Why an instance must not work, None while it may.
 
     `target_state` None: the instance belongs to no group, and may. A state that is not documented is no
-    reason to begin: an instance works only where it is headed for InService. `interrupted` says that EC2 has
+    reason to begin: an instance works only if it is headed for InService. `interrupted` says that EC2 has
     given notice of a Spot interruption.
     """
     if target_state in TERMINATED:

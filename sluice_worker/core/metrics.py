@@ -1,8 +1,8 @@
 """A report as metrics: which series there are, and under which dimensions.
 
-Owns names and dimensions. MsgProcessingDuration is published twice: the successes under exactly the fleet's
-dimensions, which `retune_target` reads, and all messages with the dimension Outcome added, another metric to
-CloudWatch. Slow messages that fail are thus seen without moving the target.
+MsgProcessingDuration is published twice: the successes under exactly the fleet's dimensions, which
+`retune_target` reads, and all messages with the dimension Outcome added, another metric to CloudWatch. Slow
+messages that fail are thus seen without moving the target.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Series:
 
 
 def series(interval: ReportInterval, dimensions: Mapping[str, str], *, with_wait: bool) -> Iterator[Series]:
-    """Every series that has values; those of the gauges only where the interval has gauges."""
+    """Every series that has values; those of the gauges only if the interval has gauges."""
     if interval.gauges is not None:
         yield from gauge_series(interval.gauges, dimensions)
     for outcome, counts in interval.durations_s.items():

@@ -30,7 +30,7 @@ class Buffered(Protocol):
 
     @property
     def message_group(self) -> MessageGroup | None:
-        """Its group in a FIFO queue, None where order does not matter."""
+        """Its group in a FIFO queue, None if order does not matter."""
         ...
 
     @property
@@ -75,7 +75,7 @@ class MessageBuffer(Generic[M]):
         self._ready: dict[Priority, deque[M]] = {priority: deque() for priority in Priority}
         self._waiting: dict[MessageGroup, deque[M]] = {}
         self._running: dict[MessageGroup, int] = {}
-        """How many messages of each group were taken out and have not ended: several where a batch holds
+        """How many messages of each group were taken out and have not ended: several if a batch holds
         them."""
         self._held = dict.fromkeys(Priority, 0)
         self._held_bytes = dict.fromkeys(Priority, 0)
@@ -152,7 +152,7 @@ class MessageBuffer(Generic[M]):
         return message
 
     def pop_batch(self, now: float, rule: BatchRule, stalled: Container[str] = ()) -> list[M]:
-        """The next messages to begin together, all of one queue and in order; empty where no batch is due.
+        """The next messages to begin together, all of one queue and in order; empty if no batch is due.
 
         Of a group they are its first ones; the group waits until `advance` or `drop` was called for each of
         them. A batch of a queue that can bring nothing more for now (`stalled`, by URL) is due at once.
@@ -175,7 +175,7 @@ class MessageBuffer(Generic[M]):
         return any(self._ready.values()) if rule.size == 1 else bool(self._due_batch(now, rule, stalled))
 
     def due_at(self, rule: BatchRule) -> float:
-        """When the oldest ready message has waited long enough for a batch; infinity where none is ready."""
+        """When the oldest ready message has waited long enough for a batch; infinity if none is ready."""
         return (
             min((ready[0].received_at for ready in self._ready.values() if ready), default=math.inf)
             + rule.wait_s

@@ -100,7 +100,7 @@ class PollScheduler:
     def next_poll(
         self, now: float, free_capacity: Mapping[str, int], unclaimed: Mapping[str, int] | None = None
     ) -> Poll | None:
-        """The next poll, or None where no queue with messages has free capacity.
+        """The next poll, or None if no queue with messages has free capacity.
 
         `free_capacity` is in messages, by queue URL. `unclaimed` is the part of it that more urgent messages
         do not claim (all of it where not given); only a queue that starves may ask for more. Long polls are
@@ -136,7 +136,7 @@ class PollScheduler:
         return self._poll(best, now, unclaimed, 0)
 
     def record_poll(self, poll: Poll, received: int | None, now: float) -> None:
-        """Take in a poll's result: messages received, or None where it failed and the queue backs off."""
+        """Take in a poll's result: messages received, or None if it failed and the queue backs off."""
         state = self._states[poll.queue.url]
         state.long_polls -= poll.wait_s > 0
         if received is None:
@@ -152,7 +152,7 @@ class PollScheduler:
             state.visible_until = now + self._stale_after_s
 
     def record_depth(self, queue: Queue, depth: Depth | None, now: float) -> None:
-        """Take in the queue's attributes; None where they could not be read."""
+        """Take in the queue's attributes; None if they could not be read."""
         state = self._states[queue.url]
         state.depth, state.depth_at = depth, now
         if depth is not None:
@@ -163,7 +163,7 @@ class PollScheduler:
             state.seen_empty = depth.visible == 0
 
     def depths(self, now: float) -> dict[str, Depth | None]:
-        """Each queue's depth by its URL; None where its last reading failed or is stale."""
+        """Each queue's depth by its URL; None if its last reading failed or is stale."""
         return {
             url: state.depth if now - state.depth_at <= self._stale_after_s else None
             for url, state in self._states.items()

@@ -36,7 +36,7 @@ class NextLook(Enum):
 class SlotWakeups:
     """The slots of one dispatcher.
 
-    `spin_from` is the prefetch limit, in messages, from which a slot that found nothing spins; infinity where
+    `spin_from` is the prefetch limit, in messages, from which a slot that found nothing spins; infinity if
     no slot may.
     """
 

@@ -1,9 +1,9 @@
 """Deletes and visibility changes on their way to SQS, in batches of up to ten, sent by size or by time.
 
-Owns which thread sends a batch, and that no acknowledgement is lost: one that SQS refuses for now is sent
-again, with a growing pause, for as long as it is useful. Pollers send full batches between their polls
-(`send_due_batch`), which saves waking a thread. Senders, threads of the batcher's own, send what must not
-wait and what no poller has sent in time. Never decides what becomes of a message.
+No acknowledgement is lost: one that SQS refuses for now is sent again, with a growing pause, for as long as
+it is useful. Pollers send full batches between their polls (`send_due_batch`), which saves waking a thread.
+Senders, threads of the batcher's own, send what must not wait and what no poller has sent in time.
+`InFlightMessages` decides what becomes of a message.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ POLLERS_FIRST_S = 0.2
 class PendingAck:
     """One delete (`hide_s` None) or one visibility change of `hide_s` seconds.
 
-    `on_done` is called once, with None where SQS did it, else with the reason why not. Times are seconds of
+    `on_done` is called once, with None if SQS did it, else with the reason why not. Times are seconds of
     `time.monotonic()`.
     """
 

@@ -34,7 +34,7 @@ class Failed:
 Call = Callable[[Sequence[Message]], Sequence[BaseException | None]]
 """Calls the handler with a batch; returns for each message what it failed with, or None."""
 BatchHandler = Callable[[list[Message]], Any]
-"""Returns None where all succeeded, else an iterable of `Failed`; may be a coroutine function."""
+"""Returns None if all succeeded, else an iterable of `Failed`; may be a coroutine function."""
 
 WAY_OUT = "return None, or an iterable of Failed(message, why) for those of its messages that failed"
 

@@ -1,7 +1,7 @@
 """Copies of messages on their way to the dead-letter queue, sent by separate threads.
 
-Owns how often a send is attempted and who is called once it has ended. Never decides which message is sent
-there, nor deletes it from its queue: `InFlightMessages` does both.
+A send is attempted several times, and its caller is called once it has ended. `InFlightMessages` decides
+which message is sent, and deletes it from its queue.
 """
 
 from __future__ import annotations

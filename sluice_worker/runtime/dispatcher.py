@@ -1,7 +1,7 @@
 """Between pollers and slots: the buffer and the choice of queues, under one lock.
 
-Owns who waits for what: pollers for free capacity in the buffer, slots for a batch. Refuses new messages once
-it is closed.
+Pollers wait here for free capacity in the buffer, slots for a batch. Once it is closed, new messages are
+returned to the poller.
 
 Every method takes the lock, and none calls SQS or a handler while holding it. Which slot looks next is
 decided by `SlotWakeups`; slots are woken in `_wake_slots` alone, pollers in `_wake_pollers` alone.
@@ -61,7 +61,7 @@ class Dispatcher:
     # ---- pollers -------------------------------------------------------------------------------------------
 
     def next_poll(self, timeout_s: float) -> Poll | None:
-        """The next poll to make, its capacity reserved; None where there is none within `timeout_s`."""
+        """The next poll to make, its capacity reserved; None if there is none within `timeout_s`."""
         with self._lock:
             until = time.monotonic() + timeout_s
             while not self._closed:
@@ -82,7 +82,7 @@ class Dispatcher:
             return None
 
     def poll_finished(self, poll: Poll, messages: Sequence[Message] | None) -> Sequence[Message]:
-        """Take in what a poll brought, None where it failed; returns the messages that must be released."""
+        """Take in what a poll brought, None if it failed; returns the messages that must be released."""
         with self._lock:
             self._headroom.poll_finished(poll, messages or ())
             self.long_polls_in_progress -= poll.wait_s > 0
@@ -99,7 +99,7 @@ class Dispatcher:
             return (messages or ()) if self._closed else ()
 
     def record_depth(self, queue: Queue, depth: Depth | None) -> None:
-        """Take in a queue's attributes; None where they could not be read."""
+        """Take in a queue's attributes; None if they could not be read."""
         with self._lock:
             self._scheduler.record_depth(queue, depth, time.monotonic())
             self._wake_pollers(wake_all=True)
@@ -112,7 +112,7 @@ class Dispatcher:
     # ---- slots ---------------------------------------------------------------------------------------------
 
     def take_batch(self, timeout_s: float) -> list[Message]:
-        """The next messages to begin; empty where no batch is due within `timeout_s`, or once closed."""
+        """The next messages to begin; empty if no batch is due within `timeout_s`, or once closed."""
         with self._lock:
             batch = self._pop()
             if batch or not timeout_s or self._closed:
@@ -169,7 +169,7 @@ class Dispatcher:
         return self._scheduler.all_queues_empty
 
     def depths(self) -> dict[str, Depth | None]:
-        """Each queue's depth by its URL, None where unknown."""
+        """Each queue's depth by its URL, None if unknown."""
         with self._lock:
             return self._scheduler.depths(time.monotonic())
 
@@ -232,7 +232,7 @@ class Dispatcher:
             self._capacity_freed.notify()
 
     def _stalled(self) -> Container[str]:
-        """URLs of queues whose batches cannot grow for now; irrelevant where messages begin one at a time."""
+        """URLs of queues whose batches cannot grow for now; irrelevant if messages begin one at a time."""
         return () if self._batches.size == 1 else self._headroom.stalled()
 
     def _wait_s(self, timeout_s: float) -> float:

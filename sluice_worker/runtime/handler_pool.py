@@ -1,8 +1,8 @@
 """The handler pool: slots (threads) that each work on one batch at a time; the pool grows with their use.
 
-Owns the pool's size, and what the end of a handler means for its messages. A handler that takes one message
-gets batches of one. Python cannot stop a thread, so a slot whose handler is not back at the deadline is
-detached: its messages go back to their queue, and another slot takes its place.
+A handler that takes one message gets batches of one. Python cannot stop a thread, so a slot whose handler has
+not returned at the deadline is detached: its messages go back to their queue, and another slot takes its
+place.
 
 A little over 300 lines: a slot's life and what its end means for messages share one lock.
 """

@@ -1,7 +1,7 @@
 """The user's handler: imported by name, called with a message, never trusted.
 
-Owns how plain functions and coroutines are run, and that nothing a handler raises affects more than its own
-message. A coroutine is cancelled at the message's deadline; a plain function cannot be stopped.
+Whatever a handler raises affects only its own message. A coroutine is cancelled at the message's deadline; a
+plain function cannot be stopped.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ NOTHING_RAN = TypeError("the handler returned a generator, whose code has not ru
 
 
 def load(name: str) -> Handler:
-    """Import `package.module:function`, also from the current folder; ConfigError where that fails."""
+    """Import `package.module:function`, also from the current folder; ConfigError if that fails."""
     module_name, colon, function_name = name.partition(":")
     if not (module_name and colon and function_name):
         raise ConfigError(f"handler {name!r}: write package.module:function")

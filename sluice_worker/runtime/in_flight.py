@@ -1,7 +1,7 @@
 """Every message that this process has received and not settled; each is kept hidden from other consumers.
 
-Owns how a message ends (deleted, released to its queue, sent to the dead-letter queue) and the visibility
-heartbeat, which extends each message before SQS would show it to another consumer. Never runs a handler.
+A message ends by being deleted, released to its queue or sent to the dead-letter queue. Until then the
+visibility heartbeat extends it before SQS would show it to another consumer.
 
 A little over 300 lines: the heartbeat and the ways in which a message ends share one lock.
 """

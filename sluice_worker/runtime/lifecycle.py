@@ -1,8 +1,8 @@
 """Tasks beside the work: scale-in protection while busy, and watching for the end of the instance.
 
-Owns when AWS is called: for protection when the worker becomes busy or idle and before the protection
-expires; for the instance's lifecycle state every few seconds. No task ever stops the work or delays its end
-by more than a few seconds. Each runs in its own thread; a failed call is logged once, and tried again.
+AWS is called for protection when the worker becomes busy or idle and before the protection expires; for the
+instance's lifecycle state every few seconds. No task ever stops the work or delays its end by more than a few
+seconds. Each runs in its own thread; a failed call is logged once, and retried.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class ScaleInProtector(PeriodicTask):
         self._call = _AwsCall("the work goes on, and it is tried again")
 
     def check(self, now: float) -> None:
-        """Call AWS only where the state changed or the protection is about to expire."""
+        """Call AWS only if the state changed or the protection is about to expire."""
         if self._busy():
             self._idle_since = None
         elif self._idle_since is None:

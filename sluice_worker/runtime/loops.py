@@ -1,7 +1,7 @@
 """Threads that repeat one step and survive a defect in it, and the end of their process.
 
-Owns the worker's broad `except` outside the handlers. A defect is logged, the first time at its place with
-its stack trace, and the thread that met it goes on.
+The worker's broad `except` outside the handlers is here. A defect is logged, the first time at its place with
+its stack trace, and the thread that met it continues.
 """
 
 from __future__ import annotations

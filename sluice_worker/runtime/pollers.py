@@ -1,6 +1,6 @@
 """The poller pool: threads that receive, as many as the backlog and the buffer's free capacity ask for.
 
-Owns when a poller starts and ends, and the reading of depths. Never chooses a queue: `PollScheduler` does.
+It also reads the depths of the queues. `PollScheduler` chooses the queue of each poll.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The worker's reports: one JSON line for each interval, and the interval's metrics.
 
-Owns the line's fields. An interval that CloudWatch did not take is published again with the next one. Metrics
-are published in a separate thread, so that they never delay the work.
+An interval that CloudWatch did not accept is published again with the next one. Metrics are published in a
+separate thread, so that they never delay the work.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def describe(batch: Sequence[Message]) -> str:
 
 
 def exception_text(raised: BaseException) -> str:
-    """The text of an exception, also where its `__str__` raises."""
+    """The text of an exception, even if its `__str__` raises."""
     # `__str__` is the user's code too.
     said, broken = caught(lambda: f"{type(raised).__name__}: {raised}")
     return said if broken is None and said else f"{type(raised).__name__}, whose __str__ raises"

@@ -1,6 +1,6 @@
 """One worker process: its parts are built, started, watched and drained here.
 
-Owns the order of start and drain. Never calls AWS: `wiring` passes the ports in.
+It starts and drains the parts in order. `wiring` passes the ports in.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ class Worker:
             self._draining.set()
 
     def run(self) -> int:
-        """Work until `drain` is called; returns the exit status, 1 where too many handlers hang.
+        """Work until `drain` is called; returns the exit status, 1 if too many handlers hang.
 
         This thread only waits for the drain and then directs the others. It makes no call that may take long,
         so that the drain keeps to the grace period whatever AWS does.

@@ -13,7 +13,7 @@ from benchmarks.stub_aws import (
     PREFIX,
     Stub,
     backlog_per_instance,
-    is_asleep,
+    is_at_zero,
     is_idle,
     name_of,
     on_ecs,
@@ -79,8 +79,8 @@ def test_its_workloads_have_the_expected_backlog_per_instance(client: Callable[[
         assert isinstance(backlog, Backlog)
         assert isinstance(capacity, Capacity)
         assert in_core(backlog, capacity, count_in_flight=True) == backlog_per_instance(number)
-        assert (capacity.desired == 0) == is_asleep(number)
-        assert (backlog.visible == 0) == (is_asleep(number) or is_idle(number))
+        assert (capacity.desired == 0) == is_at_zero(number)
+        assert (backlog.visible == 0) == (is_at_zero(number) or is_idle(number))
 
 
 def test_it_stores_data_points_per_minute_and_averages_duplicates(

@@ -75,11 +75,11 @@ def world(request: pytest.FixtureRequest) -> Iterator[tuple[Metrics, Advance]]:
 
 @pytest.fixture
 def metrics(world: tuple[Metrics, Advance]) -> Metrics:
-    return Settled(*world)
+    return WaitingMetrics(*world)
 
 
 @dataclass
-class Settled:
+class WaitingMetrics:
     """`ports.Metrics` that waits after each publish until the points can be read."""
 
     of: Metrics

@@ -163,13 +163,13 @@ def worker_publishes(
     """(metric, unit) of everything that the real worker puts for one message of each outcome."""
     put: list[dict[str, Any]] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cloudwatch, "client", lambda _: Noting(put))
+        patch.setattr(cloudwatch, "client", lambda _: RecordingCloudWatch(put))
         work(fleet, took_s, **parameters)
     return [metric for params in put for metric in published(("PutMetricData", params))]
 
 
 @dataclass
-class Noting:
+class RecordingCloudWatch:
     """CloudWatch for a worker, which keeps what it is given to itself."""
 
     put: list[dict[str, Any]]

@@ -54,7 +54,7 @@ time that could not be read is read again after 10.
 def assert_invariants(case: Case, healthy: Outcome, call: Call, fault: Fault, outcome: Outcome) -> None:
     """Check the one invocation in which `call` failed."""
     stays_within_bounds(case, outcome)
-    never_goes_down_on_an_unknown(case, healthy, call, fault, outcome)
+    is_never_lowered_on_an_unknown(case, healthy, call, fault, outcome)
     invents_no_point(healthy, call, fault, outcome)
     tracks_no_less_than_the_backlog(healthy, call, fault, outcome)
     others_are_served(healthy, call, fault, outcome)
@@ -73,7 +73,7 @@ def stays_within_bounds(case: Case, outcome: Outcome) -> None:
         assert min_target <= target <= max_target, f"the target of {name} is {target}"
 
 
-def never_goes_down_on_an_unknown(
+def is_never_lowered_on_an_unknown(
     case: Case, healthy: Outcome, call: Call, fault: Fault, outcome: Outcome
 ) -> None:
     for name in WORKLOADS:

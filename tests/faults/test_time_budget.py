@@ -57,10 +57,10 @@ MINUTE_S = 60
 
 
 @dataclass
-class Lanes:
+class FakeReaders:
     """A pool of readers on a clock: each call takes a given time, and only waiting advances the clock.
 
-    What is submitted first is begun first, by whichever of the lanes is free first.
+    Reads begin in the order in which they are submitted, by the reader that is free first.
     """
 
     clock: Clock
@@ -122,7 +122,7 @@ class Lanes:
 class Answers:
     """Replaces every client: this many messages in each queue, two instances in each fleet, no metrics."""
 
-    lanes: Lanes
+    readers: FakeReaders
     messages: int
     points: list[Mapping[str, Any]] = field(default_factory=list)
 
@@ -163,7 +163,7 @@ class Answers:
         }
 
     def put_metric_data(self, *, MetricData: list[Mapping[str, Any]], **_: Any) -> None:  # noqa: N803
-        self.lanes.take()
+        self.readers.take()
         self.points += MetricData
 
 
@@ -186,20 +186,20 @@ class Invocation:
     metrics_call_s: float | None = None
     messages: int = 2
     report: RecordingReport = field(default_factory=RecordingReport)
-    lanes: Lanes = field(init=False)
+    readers: FakeReaders = field(init=False)
     responses: Answers = field(init=False)
     registry: FakeRegistry = field(init=False)
 
     def __post_init__(self) -> None:
         clock = Clock()
-        self.lanes = Lanes(clock, self.call_s, self.own_call_s, self.metrics_call_s)
-        self.responses, self.registry = Answers(self.lanes, self.messages), FakeRegistry(clock=clock)
+        self.readers = FakeReaders(clock, self.call_s, self.own_call_s, self.metrics_call_s)
+        self.responses, self.registry = Answers(self.readers, self.messages), FakeRegistry(clock=clock)
         self.registry.registered = {each.name: each for each in half_and_half()}
-        self.monkeypatch.setattr(concurrent_reads, "wait", self.lanes.wait)
+        self.monkeypatch.setattr(concurrent_reads, "wait", self.readers.wait)
 
     @property
     def ports(self) -> Ports:
-        pool: Any = self.lanes
+        pool: Any = self.readers
 
         def client() -> Any:
             return self.responses
@@ -211,22 +211,22 @@ class Invocation:
             policies=FakePolicies(),
             registry=self.registry,
             namespace="Sluice",
-            now=self.lanes.clock,
+            now=self.readers.clock,
             shards=FakeShards(self.registry),
         )
 
     @property
     def scheduled(self) -> datetime:
-        return self.lanes.clock() - timedelta(seconds=3)
+        return self.readers.clock() - timedelta(seconds=3)
 
     def get_remaining_time_in_millis(self) -> int:
-        return round((timeouts_s()["publish_backlog"] - self.lanes.elapsed_s) * 1000)
+        return round((timeouts_s()["publish_backlog"] - self.readers.elapsed_s) * 1000)
 
-    def tick(self) -> tuple[Lanes, RecordingReport, int]:
+    def tick(self) -> tuple[FakeReaders, RecordingReport, int]:
         publish_backlog(self.scheduled, self.ports, self.report, wiring.remaining_s(self))  # type: ignore[arg-type]
-        return self.lanes, self.report, len(self.responses.points)
+        return self.readers, self.report, len(self.responses.points)
 
-    def batch(self) -> tuple[Lanes, RecordingReport, int]:
+    def batch(self) -> tuple[FakeReaders, RecordingReport, int]:
         """The same workloads in as many shards as Lambda delivers in one batch."""
         documents = self.registry.all(plenty).documents
         parts = batches(sorted(documents), WORKLOADS_PER_SHARD)
@@ -237,14 +237,14 @@ class Invocation:
         deliveries = {str(place): body for place, body in enumerate(bodies)}
         with suppress(TransientError):  # where every shard failed
             publish_shards(deliveries, self.ports, self.report, wiring.remaining_s(self))  # type: ignore[arg-type]
-        return self.lanes, self.report, len(self.responses.points)
+        return self.readers, self.report, len(self.responses.points)
 
 
 def test_a_thousand_workloads_at_the_speed_of_aws_are_all_published(monkeypatch: pytest.MonkeyPatch) -> None:
-    lanes, report, published = Invocation(AT_ONCE_S, monkeypatch).tick()
+    readers, report, published = Invocation(AT_ONCE_S, monkeypatch).tick()
     assert published == WORKLOADS
     assert report.failures == []
-    assert lanes.elapsed_s < timeouts_s()["publish_backlog"]
+    assert readers.elapsed_s < timeouts_s()["publish_backlog"]
 
 
 @pytest.mark.parametrize("call_s", [1.5, 2, 4, 8])
@@ -252,19 +252,19 @@ def test_a_thousand_slow_workloads_are_published_until_time_is_up_and_the_rest_i
     monkeypatch: pytest.MonkeyPatch, call_s: float
 ) -> None:
     invocation = Invocation(call_s, monkeypatch)
-    invocation.lanes.clock.advance(minutes=1)  # the minute determines which workload comes first
-    lanes, report, published = invocation.tick()
+    invocation.readers.clock.advance(minutes=1)  # the minute determines which workload comes first
+    readers, report, published = invocation.tick()
     assert 0 < published < WORKLOADS
     late = [reason for _, counter, reason in report.failures if counter is Counter.OBSERVATION_FAILED]
     assert len(late) == WORKLOADS - published == report.counts[Counter.OBSERVATION_FAILED]
     assert all("not read before the deadline" in reason for reason in late)
-    assert lanes.elapsed_s <= timeouts_s()["publish_backlog"] < MINUTE_S
+    assert readers.elapsed_s <= timeouts_s()["publish_backlog"] < MINUTE_S
 
 
 def test_a_tick_without_time_after_publishing_reads_no_proofs(monkeypatch: pytest.MonkeyPatch) -> None:
-    lanes, _, published = Invocation(0.6, monkeypatch, own_call_s=worst_call_s(), messages=0).tick()
+    readers, _, published = Invocation(0.6, monkeypatch, own_call_s=worst_call_s(), messages=0).tick()
     assert published
-    assert lanes.elapsed_s <= timeouts_s()["publish_backlog"]
+    assert readers.elapsed_s <= timeouts_s()["publish_backlog"]
 
 
 @pytest.mark.parametrize("count", [400, 1000])
@@ -272,9 +272,9 @@ def test_hanging_group_metrics_leave_time_to_log(monkeypatch: pytest.MonkeyPatch
     """Each page of an answer may take 24 s, and three metrics of each queue are several calls."""
     invocation = Invocation(AT_ONCE_S, monkeypatch, metrics_call_s=2 * worst_call_s())
     invocation.registry.registered = {each.name: each for each in half_and_half(count, ".fifo")}
-    lanes, report, published = invocation.tick()
+    readers, report, published = invocation.tick()
     assert published == count
-    assert lanes.elapsed_s <= timeouts_s()["publish_backlog"] - wiring.RESERVE_S + ROUNDING_S
+    assert readers.elapsed_s <= timeouts_s()["publish_backlog"] - wiring.RESERVE_S + ROUNDING_S
     late = {name for name, counter, reason in report.failures if counter is Counter.OBSERVATION_FAILED}
     assert late
     assert all("GetMetricData of" in reason for _, _, reason in report.failures)
@@ -284,9 +284,9 @@ def test_hanging_group_metrics_leave_time_to_log(monkeypatch: pytest.MonkeyPatch
 def test_hanging_proof_reads_leave_time_to_log(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     invocation = Invocation(AT_ONCE_S, monkeypatch, metrics_call_s=worst_call_s(), messages=0)
     invocation.registry.registered = {each.name: each for each in half_and_half(count)}
-    lanes, report, published = invocation.tick()
+    readers, report, published = invocation.tick()
     assert published == count
-    assert lanes.elapsed_s <= timeouts_s()["publish_backlog"] - wiring.RESERVE_S + ROUNDING_S
+    assert readers.elapsed_s <= timeouts_s()["publish_backlog"] - wiring.RESERVE_S + ROUNDING_S
     assert {name for name, _, _ in report.failures} == set(invocation.registry.registered)
 
 
@@ -299,8 +299,8 @@ def test_hanging_arrival_reads_leave_time_to_publish_the_backlog_and_log(
         each.name: replace(each, tracking=Tracking(metric=TrackedMetric.EFFECTIVE))
         for each in half_and_half(count)
     }
-    lanes, report, _ = invocation.tick()
-    assert lanes.elapsed_s <= timeouts_s()["publish_backlog"] - wiring.RESERVE_S + ROUNDING_S
+    readers, report, _ = invocation.tick()
+    assert readers.elapsed_s <= timeouts_s()["publish_backlog"] - wiring.RESERVE_S + ROUNDING_S
     assert len(report.published) == count
     assert {
         each.effective_per_instance == each.backlog_per_instance for each in report.published.values()
@@ -321,36 +321,36 @@ def test_hanging_duration_reads_leave_time_to_log(monkeypatch: pytest.MonkeyPatc
             RetuneRequest(trigger=Trigger.SCHEDULE),
             invocation.ports,
             invocation.report,
-            lambda: limit_s - wiring.RESERVE_S - invocation.lanes.elapsed_s,
+            lambda: limit_s - wiring.RESERVE_S - invocation.readers.elapsed_s,
         )
-    assert invocation.lanes.elapsed_s <= (limit_s - wiring.RESERVE_S) / 2 + ROUNDING_S
+    assert invocation.readers.elapsed_s <= (limit_s - wiring.RESERVE_S) / 2 + ROUNDING_S
     assert {name for name, _, _ in invocation.report.failures} == set(invocation.registry.registered)
 
 
 def test_a_batch_of_shards_at_the_speed_of_aws_is_published_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    lanes, report, published = Invocation(AT_ONCE_S, monkeypatch).batch()
+    readers, report, published = Invocation(AT_ONCE_S, monkeypatch).batch()
     assert published == WORKLOADS
     assert report.failures == []
-    assert lanes.elapsed_s < timeouts_s()["publish_backlog"]
+    assert readers.elapsed_s < timeouts_s()["publish_backlog"]
 
 
 @pytest.mark.parametrize("call_s", [0.5, 1.5, 2])
 def test_each_slow_shard_of_a_batch_is_published_within_its_share_of_the_time(
     monkeypatch: pytest.MonkeyPatch, call_s: float
 ) -> None:
-    lanes, report, published = Invocation(call_s, monkeypatch).batch()
+    readers, report, published = Invocation(call_s, monkeypatch).batch()
     assert 0 < published < WORKLOADS
     assert report.counts[Counter.OBSERVATION_FAILED] == WORKLOADS - published
     assert report.counts[Counter.SHARD_FAILED] == 0
-    assert lanes.elapsed_s <= timeouts_s()["publish_backlog"]
+    assert readers.elapsed_s <= timeouts_s()["publish_backlog"]
 
 
 @pytest.mark.parametrize("call_s", [AT_ONCE_S, 0.5, 2])
 def test_a_batch_of_shards_ends_in_time_even_if_cloudwatch_is_slow(
     monkeypatch: pytest.MonkeyPatch, call_s: float
 ) -> None:
-    lanes, report, _ = Invocation(call_s, monkeypatch, own_call_s=worst_call_s(), messages=0).batch()
-    assert lanes.elapsed_s <= timeouts_s()["publish_backlog"]
+    readers, report, _ = Invocation(call_s, monkeypatch, own_call_s=worst_call_s(), messages=0).batch()
+    assert readers.elapsed_s <= timeouts_s()["publish_backlog"]
     left_out = {reason for _, counter, reason in report.failures if counter is Counter.SHARD_FAILED}
     assert left_out == {NO_TIME_LEFT}
 

@@ -7,7 +7,7 @@ import pytest
 
 from sluice_sim.template import ResolvedStack
 from tests.privileges import inventory
-from tests.privileges.on_behalf import Exercised, exercised
+from tests.privileges.on_behalf import ImpliedRequest, exercised
 from tests.privileges.policies import Request
 from tests.privileges.proof import Use
 from tests.privileges.roles import Roles, roles
@@ -21,7 +21,7 @@ class Recorded:
 
     roles: Roles
     runs: list[ScenarioRun]
-    on_behalf: list[Exercised]
+    on_behalf: list[ImpliedRequest]
 
     @property
     def uses(self) -> list[Use]:

@@ -32,7 +32,7 @@ UNNAMED = "*"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Exercised:
+class ImpliedRequest:
     """One request that AWS makes under a role of ours, and the page that documents it."""
 
     role: str
@@ -40,12 +40,12 @@ class Exercised:
     page: str
 
 
-def exercised(plane: ResolvedStack, calls: Iterable[RecordedCall], tags: Tags) -> list[Exercised]:
+def exercised(plane: ResolvedStack, calls: Iterable[RecordedCall], tags: Tags) -> list[ImpliedRequest]:
     """Everything AWS does under the roles of this control plane after these calls."""
     return [*_by_lambda(plane), *_by_scheduler(plane), *_by_application_auto_scaling(calls, tags)]
 
 
-def _by_lambda(plane: ResolvedStack) -> Iterator[Exercised]:
+def _by_lambda(plane: ResolvedStack) -> Iterator[ImpliedRequest]:
     """Lambda writes a function's log, puts aside what no attempt could serve, and empties its queue."""
     role_of = role_of_functions(plane)
     for name, function in of_type(plane, "AWS::Lambda::Function").items():
@@ -54,25 +54,25 @@ def _by_lambda(plane: ResolvedStack) -> Iterator[Exercised]:
         for action in ("logs:CreateLogStream", "logs:PutLogEvents"):
             resource = arn("logs", f"log-group:{group}:log-stream:{stream}")
             asked = Request(action=action, resource=resource)
-            yield Exercised(role=role_of[name], request=asked, page=LOGS_OF_A_FUNCTION)
+            yield ImpliedRequest(role=role_of[name], request=asked, page=LOGS_OF_A_FUNCTION)
     for settings in of_type(plane, "AWS::Lambda::EventInvokeConfig").values():
         queue = settings["DestinationConfig"]["OnFailure"]["Destination"]
         asked = Request(action="sqs:SendMessage", resource=queue)
-        yield Exercised(role=role_of[settings["FunctionName"]], request=asked, page=FAILED_EVENTS)
+        yield ImpliedRequest(role=role_of[settings["FunctionName"]], request=asked, page=FAILED_EVENTS)
     for source in of_type(plane, "AWS::Lambda::EventSourceMapping").values():
         for action in ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"):
             asked = Request(action=action, resource=source["EventSourceArn"])
-            yield Exercised(role=role_of[source["FunctionName"]], request=asked, page=EVENT_SOURCES)
+            yield ImpliedRequest(role=role_of[source["FunctionName"]], request=asked, page=EVENT_SOURCES)
 
 
-def _by_scheduler(plane: ResolvedStack) -> Iterator[Exercised]:
+def _by_scheduler(plane: ResolvedStack) -> Iterator[ImpliedRequest]:
     for schedule in of_type(plane, "AWS::Scheduler::Schedule").values():
         role, function = schedule["Target"]["RoleArn"].removesuffix(".Arn"), schedule["Target"]["Arn"]
         asked = Request(action="lambda:InvokeFunction", resource=function)
-        yield Exercised(role=role, request=asked, page=SCHEDULED_STARTS)
+        yield ImpliedRequest(role=role, request=asked, page=SCHEDULED_STARTS)
 
 
-def _by_application_auto_scaling(calls: Iterable[RecordedCall], tags: Tags) -> Iterator[Exercised]:
+def _by_application_auto_scaling(calls: Iterable[RecordedCall], tags: Tags) -> Iterator[ImpliedRequest]:
     """The caller of PutScalingPolicy needs the permissions for what AWS then does with its alarms."""
     for call in calls:
         if call.request.action != "application-autoscaling:PutScalingPolicy":
@@ -89,4 +89,4 @@ def _by_application_auto_scaling(calls: Iterable[RecordedCall], tags: Tags) -> I
             ("cloudwatch:DeleteAlarms", UNNAMED, CHECKED_PERMISSIONS),
             ("cloudwatch:DescribeAlarms", UNNAMED, CHECKED_PERMISSIONS),
         ):
-            yield Exercised(role=call.role, request=request(action, resource, tags), page=page)
+            yield ImpliedRequest(role=call.role, request=request(action, resource, tags), page=page)

@@ -394,7 +394,7 @@ def test_the_metadata_announces_no_termination() -> None:
 # ---- A fleet whose workers may die -------------------------------------------------------------------------
 
 
-class Mortal:
+class DyingWorker:
     """A worker that dies when the test says so."""
 
     def __init__(self) -> None:
@@ -405,10 +405,10 @@ class Mortal:
 
 
 def test_an_instance_whose_worker_died_is_replaced_after_a_boot() -> None:
-    workers: list[Mortal] = []
+    workers: list[DyingWorker] = []
 
-    def start() -> Mortal:
-        workers.append(Mortal())
+    def start() -> DyingWorker:
+        workers.append(DyingWorker())
         return workers[-1]
 
     with embedded_aws(ROOT) as aws:
@@ -474,4 +474,4 @@ def test_workers_that_cannot_work_end_the_command_with_a_sentence(monkeypatch: p
     monkeypatch.setattr(real_processes, "run_scenarios", broken)
     refused = CliRunner().invoke(main, ["demo", "--real-workers"])
     assert refused.exit_code == 1
-    assert "Error: the workers cannot work: no message was processed, and worker process 7" in refused.output
+    assert "Error: the workers failed: no message was processed, and worker process 7" in refused.output

@@ -36,11 +36,11 @@ def md5(body: str) -> str:
     return hashlib.md5(body.encode(), usedforsecurity=False).hexdigest()
 
 
-def as_cloudwatch_tells(query: dict[str, Any]) -> dict[str, Any]:
+def as_alarm_event_query(query: dict[str, Any]) -> dict[str, Any]:
     """A metric query of a template in the words of an alarm event."""
     told = {
-        told_key: query[key]
-        for key, told_key in (("Id", "id"), ("Expression", "expression"), ("Label", "label"))
+        event_key: query[key]
+        for key, event_key in (("Id", "id"), ("Expression", "expression"), ("Label", "label"))
         if key in query
     }
     if "MetricStat" in query:
@@ -69,7 +69,7 @@ def test_an_alarm_sample_carries_what_the_workload_template_defines(kind: str, f
     assert sample["alarmData"]["alarmName"] == alarm["AlarmName"]
     assert sample["alarmData"]["configuration"] == {
         "description": alarm["AlarmDescription"],
-        "metrics": [as_cloudwatch_tells(query) for query in alarm["Metrics"]],
+        "metrics": [as_alarm_event_query(query) for query in alarm["Metrics"]],
     }
     state = sample["alarmData"]["state"]
     reason = json.loads(state["reasonData"])

@@ -171,7 +171,7 @@ def test_silence_is_not_notified_without_a_topic(fleet: str) -> None:
 # ---- The age of the oldest message -------------------------------------------------------------------------
 
 
-def rings_at(age_s: float, fleet: str = "asg", **overrides: str) -> bool:
+def goes_to_alarm_at(age_s: float, fleet: str = "asg", **overrides: str) -> bool:
     """Whether the deployed alarm goes to ALARM if the oldest message stays at this age."""
     deployed = Alarm.from_properties("age", alarm("OldestMessageAgeAlarm", fleet, **overrides))
     points = deployed.datapoints({"age": dict.fromkeys(range(0, 1200, 60), age_s)}, now=1200.0)
@@ -185,10 +185,10 @@ def test_the_age_is_that_of_the_oldest_message_that_sqs_reports(fleet: str) -> N
 
 
 def test_with_a_static_target_the_alarm_fires_beyond_fifteen_minutes(fleet: str) -> None:
-    assert not rings_at(900, fleet)
-    assert rings_at(901, fleet)
+    assert not goes_to_alarm_at(900, fleet)
+    assert goes_to_alarm_at(901, fleet)
     # It promises nothing, whatever the other target's parameter says.
-    assert rings_at(901, fleet, AcceptableLatencySeconds="3600")
+    assert goes_to_alarm_at(901, fleet, AcceptableLatencySeconds="3600")
 
 
 @pytest.mark.parametrize(
@@ -198,16 +198,16 @@ def test_with_a_latency_the_alarm_fires_beyond_three_times_it_and_no_sooner_than
     fleet: str, promise_s: str, limit_s: float
 ) -> None:
     promised = {"TargetType": "dynamic", "AcceptableLatencySeconds": promise_s}
-    assert not rings_at(limit_s, fleet, **promised)
-    assert rings_at(limit_s + 1, fleet, **promised)
+    assert not goes_to_alarm_at(limit_s, fleet, **promised)
+    assert goes_to_alarm_at(limit_s + 1, fleet, **promised)
 
 
 @pytest.mark.parametrize("target", ["static", "dynamic"])
 @pytest.mark.parametrize("limit_s", ["60", "14400"])
 def test_an_age_that_is_given_is_used_as_it_is(fleet: str, target: str, limit_s: str) -> None:
     given = {"TargetType": target, "OldestMessageAgeSeconds": limit_s}
-    assert not rings_at(float(limit_s), fleet, **given)
-    assert rings_at(float(limit_s) + 1, fleet, **given)
+    assert not goes_to_alarm_at(float(limit_s), fleet, **given)
+    assert goes_to_alarm_at(float(limit_s) + 1, fleet, **given)
 
 
 def test_three_old_minutes_raise_the_alarm_and_missing_data_does_not(fleet: str) -> None:

@@ -33,7 +33,7 @@ DOWN = TransientError("SQS is down")
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Stored:
+class StoredMessage:
     """A message as the queue holds it; times are seconds of the fake's clock."""
 
     message_id: str
@@ -50,10 +50,10 @@ class Stored:
 
 
 @dataclass(slots=True, kw_only=True)
-class Held:
+class FakeQueue:
     """One queue; `dead_letters` is where messages go that were received `max_receipts` times."""
 
-    stored: list[Stored] = field(default_factory=list)
+    stored: list[StoredMessage] = field(default_factory=list)
     dead_letters: str | None = None
     max_receipts: int = 0
     max_bytes: int = 1_048_576
@@ -80,8 +80,8 @@ class InMemorySqs:
         self._clock = clock
         self.longest_wait_s = longest_wait_s
         self._changed = threading.Condition(threading.RLock())
-        self._queues: dict[str, Held] = {}
-        self._origins: dict[str, Stored] = {}
+        self._queues: dict[str, FakeQueue] = {}
+        self._origins: dict[str, StoredMessage] = {}
         self.calls: list[Call] = []
         self.raising: dict[str, Callable[[Call], SluiceError | None]] = {}
         self.refusing: dict[str, Callable[[Message], Refusal | None]] = {}
@@ -91,8 +91,8 @@ class InMemorySqs:
     # ---- what a test arranges and looks at -----------------------------------------------------------------
 
     def create(self, name: str, **more: Any) -> str:
-        """A queue, empty, with these fields of `Held`; the answer is its URL."""
-        self._queues[queue_url(name)] = Held(**more)
+        """A queue, empty, with these fields of `FakeQueue`; the answer is its URL."""
+        self._queues[queue_url(name)] = FakeQueue(**more)
         return queue_url(name)
 
     def send(
@@ -113,7 +113,7 @@ class InMemorySqs:
             raise ConfigError(f"Number of message attributes [{len(typed)}] exceeds the allowed maximum")
         with self._changed:
             self._queues[url].stored.extend(
-                Stored(
+                StoredMessage(
                     message_id=uuid.uuid4().hex,
                     body=body,
                     attributes=dict(attributes or {}),
@@ -140,7 +140,7 @@ class InMemorySqs:
         """The calls of one kind, in their order."""
         return [call for call in list(self.calls) if call.operation == operation]
 
-    def all(self, url: str) -> list[Stored]:
+    def all(self, url: str) -> list[StoredMessage]:
         """What the queue holds, hidden or not, in its order."""
         with self._changed:
             return list(self._queues[url].stored)
@@ -260,7 +260,7 @@ class InMemorySqs:
                 break
         return taken
 
-    def _received(self, poll: Poll, stored: Stored, now: float, visibility_s: int) -> Message:
+    def _received(self, poll: Poll, stored: StoredMessage, now: float, visibility_s: int) -> Message:
         stored.receipts += 1
         stored.handles.append(uuid.uuid4().hex)
         stored.received_at, stored.visible_at = now, now + visibility_s

@@ -9,42 +9,44 @@ import base64
 
 from tests.deploy.cloudformation.calls import Aws
 from tests.deploy.cloudformation.kinds import (
+    CreatedResource,
     Kind,
-    Made,
     Properties,
     without,
 )
 
 
-class Unchanging:
+class CreatedOnce:
     """What is made once."""
 
-    def put(self, aws: Aws, name: str, properties: Properties, old: Made | None) -> Made:
+    def put(
+        self, aws: Aws, name: str, properties: Properties, old: CreatedResource | None
+    ) -> CreatedResource:
         if old is not None:
             raise ValueError(f"{old.ref} cannot be changed here: fleets are made and removed")
         return self.make(aws, name, properties)
 
-    def make(self, aws: Aws, name: str, properties: Properties) -> Made:
+    def make(self, aws: Aws, name: str, properties: Properties) -> CreatedResource:
         raise NotImplementedError
 
 
-class LaunchTemplate(Unchanging):
-    def make(self, aws: Aws, name: str, properties: Properties) -> Made:
+class LaunchTemplate(CreatedOnce):
+    def make(self, aws: Aws, name: str, properties: Properties) -> CreatedResource:
         data = dict(properties["LaunchTemplateData"])
         data["UserData"] = base64.b64encode(data["UserData"].encode()).decode()  # see `without_base64`
         answer = aws("ec2", "CreateLaunchTemplate", LaunchTemplateName=name, LaunchTemplateData=data)
         made = answer["LaunchTemplate"]
-        return Made(
+        return CreatedResource(
             ref=made["LaunchTemplateId"],
             attributes={"LatestVersionNumber": str(made["LatestVersionNumber"])},
         )
 
-    def delete(self, aws: Aws, made: Made) -> None:
+    def delete(self, aws: Aws, made: CreatedResource) -> None:
         aws("ec2", "DeleteLaunchTemplate", LaunchTemplateId=made.ref)
 
 
-class SecurityGroup(Unchanging):
-    def make(self, aws: Aws, name: str, properties: Properties) -> Made:
+class SecurityGroup(CreatedOnce):
+    def make(self, aws: Aws, name: str, properties: Properties) -> CreatedResource:
         group = aws(
             "ec2",
             "CreateSecurityGroup",
@@ -60,20 +62,20 @@ class SecurityGroup(Unchanging):
             for rule in properties["SecurityGroupEgress"]
         ]
         aws("ec2", "AuthorizeSecurityGroupEgress", GroupId=group, IpPermissions=permissions)
-        return Made(ref=group, attributes={"GroupId": group})
+        return CreatedResource(ref=group, attributes={"GroupId": group})
 
-    def delete(self, aws: Aws, made: Made) -> None:
+    def delete(self, aws: Aws, made: CreatedResource) -> None:
         aws("ec2", "DeleteSecurityGroup", GroupId=made.ref)
 
 
-class InstanceProfile(Unchanging):
-    def make(self, aws: Aws, name: str, properties: Properties) -> Made:
+class InstanceProfile(CreatedOnce):
+    def make(self, aws: Aws, name: str, properties: Properties) -> CreatedResource:
         profile = aws("iam", "CreateInstanceProfile", InstanceProfileName=name)["InstanceProfile"]
         for role in properties["Roles"]:
             aws("iam", "AddRoleToInstanceProfile", InstanceProfileName=name, RoleName=role)
-        return Made(ref=name, attributes={"Arn": profile["Arn"]})
+        return CreatedResource(ref=name, attributes={"Arn": profile["Arn"]})
 
-    def delete(self, aws: Aws, made: Made) -> None:
+    def delete(self, aws: Aws, made: CreatedResource) -> None:
         profile = aws("iam", "GetInstanceProfile", InstanceProfileName=made.ref)["InstanceProfile"]
         for role in profile["Roles"]:
             aws(
@@ -85,46 +87,46 @@ class InstanceProfile(Unchanging):
         aws("iam", "DeleteInstanceProfile", InstanceProfileName=made.ref)
 
 
-class AutoScalingGroup(Unchanging):
-    def make(self, aws: Aws, name: str, properties: Properties) -> Made:
+class AutoScalingGroup(CreatedOnce):
+    def make(self, aws: Aws, name: str, properties: Properties) -> CreatedResource:
         group = properties["AutoScalingGroupName"]
         settings = without(properties, "VPCZoneIdentifier", "MetricsCollection")
         subnets = ",".join(properties["VPCZoneIdentifier"])
         aws("autoscaling", "CreateAutoScalingGroup", VPCZoneIdentifier=subnets, **settings)
         for metrics in properties["MetricsCollection"]:
             aws("autoscaling", "EnableMetricsCollection", AutoScalingGroupName=group, **metrics)
-        return Made(ref=group)
+        return CreatedResource(ref=group)
 
-    def delete(self, aws: Aws, made: Made) -> None:
+    def delete(self, aws: Aws, made: CreatedResource) -> None:
         aws("autoscaling", "DeleteAutoScalingGroup", AutoScalingGroupName=made.ref, ForceDelete=True)
 
 
-class Cluster(Unchanging):
-    def make(self, aws: Aws, name: str, properties: Properties) -> Made:
+class Cluster(CreatedOnce):
+    def make(self, aws: Aws, name: str, properties: Properties) -> CreatedResource:
         given = {key: value for key, value in properties.items() if key != "ClusterSettings"}
         cluster = aws("ecs", "CreateCluster", settings=properties["ClusterSettings"], **given)["cluster"]
-        return Made(ref=cluster["clusterName"], attributes={"Arn": cluster["clusterArn"]})
+        return CreatedResource(ref=cluster["clusterName"], attributes={"Arn": cluster["clusterArn"]})
 
-    def delete(self, aws: Aws, made: Made) -> None:
+    def delete(self, aws: Aws, made: CreatedResource) -> None:
         aws("ecs", "DeleteCluster", cluster=made.ref)
 
 
-class TaskDefinition(Unchanging):
-    def make(self, aws: Aws, name: str, properties: Properties) -> Made:
+class TaskDefinition(CreatedOnce):
+    def make(self, aws: Aws, name: str, properties: Properties) -> CreatedResource:
         made = aws("ecs", "RegisterTaskDefinition", **properties)["taskDefinition"]
-        return Made(ref=made["taskDefinitionArn"])
+        return CreatedResource(ref=made["taskDefinitionArn"])
 
-    def delete(self, aws: Aws, made: Made) -> None:
+    def delete(self, aws: Aws, made: CreatedResource) -> None:
         aws("ecs", "DeregisterTaskDefinition", taskDefinition=made.ref)
 
 
-class Service(Unchanging):
-    def make(self, aws: Aws, name: str, properties: Properties) -> Made:
+class Service(CreatedOnce):
+    def make(self, aws: Aws, name: str, properties: Properties) -> CreatedResource:
         # AWS starts a service that names no count with one task.
         made = aws("ecs", "CreateService", **{"DesiredCount": 1, **properties})["service"]
-        return Made(ref=made["serviceArn"], attributes={"Name": made["serviceName"]})
+        return CreatedResource(ref=made["serviceArn"], attributes={"Name": made["serviceName"]})
 
-    def delete(self, aws: Aws, made: Made) -> None:
+    def delete(self, aws: Aws, made: CreatedResource) -> None:
         *_, cluster, service = made.ref.split("/")
         aws("ecs", "DeleteService", cluster=cluster, service=service, force=True)
 

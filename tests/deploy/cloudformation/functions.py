@@ -7,18 +7,20 @@ from tests.deploy.cloudformation.calls import (
     tag_map,
 )
 from tests.deploy.cloudformation.kinds import (
+    CreatedResource,
     Kind,
-    Made,
     Properties,
     without,
 )
 
 
 class LayerVersion:
-    def put(self, aws: Aws, name: str, properties: Properties, old: Made | None) -> Made:
-        return Made(ref=aws("lambda", "PublishLayerVersion", **properties)["LayerVersionArn"])
+    def put(
+        self, aws: Aws, name: str, properties: Properties, old: CreatedResource | None
+    ) -> CreatedResource:
+        return CreatedResource(ref=aws("lambda", "PublishLayerVersion", **properties)["LayerVersionArn"])
 
-    def delete(self, aws: Aws, made: Made) -> None:
+    def delete(self, aws: Aws, made: CreatedResource) -> None:
         *_, layer, version = made.ref.split(":")
         aws("lambda", "DeleteLayerVersion", LayerName=layer, VersionNumber=version)
 
@@ -26,7 +28,9 @@ class LayerVersion:
 class Function:
     ELSEWHERE = ("Code", "Architectures", "ReservedConcurrentExecutions", "Tags")
 
-    def put(self, aws: Aws, name: str, properties: Properties, old: Made | None) -> Made:
+    def put(
+        self, aws: Aws, name: str, properties: Properties, old: CreatedResource | None
+    ) -> CreatedResource:
         settings = without(properties, *self.ELSEWHERE)
         if old is None:
             made = aws(
@@ -52,62 +56,72 @@ class Function:
             aws("lambda", "PutFunctionConcurrency", FunctionName=name, ReservedConcurrentExecutions=reserved)
         elif old is not None:
             aws("lambda", "DeleteFunctionConcurrency", FunctionName=name)
-        return Made(ref=name, attributes={"Arn": made["FunctionArn"]})
+        return CreatedResource(ref=name, attributes={"Arn": made["FunctionArn"]})
 
-    def delete(self, aws: Aws, made: Made) -> None:
+    def delete(self, aws: Aws, made: CreatedResource) -> None:
         aws("lambda", "DeleteFunction", FunctionName=made.ref)
 
 
 class EventInvokeConfig:
-    def put(self, aws: Aws, name: str, properties: Properties, old: Made | None) -> Made:
+    def put(
+        self, aws: Aws, name: str, properties: Properties, old: CreatedResource | None
+    ) -> CreatedResource:
         aws("lambda", "PutFunctionEventInvokeConfig", **properties)
-        return Made(ref=f"{properties['FunctionName']}|{properties['Qualifier']}")
+        return CreatedResource(ref=f"{properties['FunctionName']}|{properties['Qualifier']}")
 
-    def delete(self, aws: Aws, made: Made) -> None:
+    def delete(self, aws: Aws, made: CreatedResource) -> None:
         function, qualifier = made.ref.split("|")
         aws("lambda", "DeleteFunctionEventInvokeConfig", FunctionName=function, Qualifier=qualifier)
 
 
 class EventSourceMapping:
-    def put(self, aws: Aws, name: str, properties: Properties, old: Made | None) -> Made:
+    def put(
+        self, aws: Aws, name: str, properties: Properties, old: CreatedResource | None
+    ) -> CreatedResource:
         if old is None:
-            return Made(ref=aws("lambda", "CreateEventSourceMapping", **properties)["UUID"])
+            return CreatedResource(ref=aws("lambda", "CreateEventSourceMapping", **properties)["UUID"])
         aws("lambda", "UpdateEventSourceMapping", UUID=old.ref, **without(properties, "EventSourceArn"))
         return old
 
-    def delete(self, aws: Aws, made: Made) -> None:
+    def delete(self, aws: Aws, made: CreatedResource) -> None:
         aws("lambda", "DeleteEventSourceMapping", UUID=made.ref)
 
 
 class Permission:
-    def put(self, aws: Aws, name: str, properties: Properties, old: Made | None) -> Made:
+    def put(
+        self, aws: Aws, name: str, properties: Properties, old: CreatedResource | None
+    ) -> CreatedResource:
         if old is not None:
             self.delete(aws, old)
         aws("lambda", "AddPermission", StatementId=name, **properties)
-        return Made(ref=f"{properties['FunctionName']}|{name}")
+        return CreatedResource(ref=f"{properties['FunctionName']}|{name}")
 
-    def delete(self, aws: Aws, made: Made) -> None:
+    def delete(self, aws: Aws, made: CreatedResource) -> None:
         function, statement = made.ref.split("|")
         aws("lambda", "RemovePermission", FunctionName=function, StatementId=statement)
 
 
 class Schedule:
-    def put(self, aws: Aws, name: str, properties: Properties, old: Made | None) -> Made:
+    def put(
+        self, aws: Aws, name: str, properties: Properties, old: CreatedResource | None
+    ) -> CreatedResource:
         operation = "CreateSchedule" if old is None else "UpdateSchedule"
         arn = aws("scheduler", operation, Name=name, **properties)["ScheduleArn"]
-        return Made(ref=name, attributes={"Arn": arn})
+        return CreatedResource(ref=name, attributes={"Arn": arn})
 
-    def delete(self, aws: Aws, made: Made) -> None:
+    def delete(self, aws: Aws, made: CreatedResource) -> None:
         aws("scheduler", "DeleteSchedule", Name=made.ref)
 
 
 class EventRule:
-    def put(self, aws: Aws, name: str, properties: Properties, old: Made | None) -> Made:
+    def put(
+        self, aws: Aws, name: str, properties: Properties, old: CreatedResource | None
+    ) -> CreatedResource:
         arn = aws("events", "PutRule", Name=name, **without(properties, "Targets"))["RuleArn"]
         aws("events", "PutTargets", Rule=name, Targets=properties["Targets"])
-        return Made(ref=name, attributes={"Arn": arn})
+        return CreatedResource(ref=name, attributes={"Arn": arn})
 
-    def delete(self, aws: Aws, made: Made) -> None:
+    def delete(self, aws: Aws, made: CreatedResource) -> None:
         targets = aws("events", "ListTargetsByRule", Rule=made.ref)["Targets"]
         aws("events", "RemoveTargets", Rule=made.ref, Ids=[target["Id"] for target in targets])
         aws("events", "DeleteRule", Name=made.ref)

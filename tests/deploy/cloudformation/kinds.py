@@ -17,7 +17,7 @@ Properties = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
+class CreatedResource:
     """A resource that exists: what Ref gives, and what GetAtt gives."""
 
     ref: str
@@ -27,11 +27,13 @@ class Made:
 class Kind(Protocol):
     """One resource type."""
 
-    def put(self, aws: Aws, name: str, properties: Properties, old: Made | None) -> Made:
+    def put(
+        self, aws: Aws, name: str, properties: Properties, old: CreatedResource | None
+    ) -> CreatedResource:
         """Make it, or change `old`; `name` is for resources that the template does not name."""
         ...
 
-    def delete(self, aws: Aws, made: Made) -> None:
+    def delete(self, aws: Aws, made: CreatedResource) -> None:
         """Remove it."""
         ...
 

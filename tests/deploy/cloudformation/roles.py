@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tests.deploy.cloudformation.calls import Aws
 from tests.deploy.cloudformation.kinds import (
+    CreatedResource,
     Kind,
-    Made,
     Properties,
     without,
 )
@@ -14,7 +14,9 @@ from tests.deploy.cloudformation.kinds import (
 class Role:
     ELSEWHERE = ("Policies", "ManagedPolicyArns", "AssumeRolePolicyDocument")
 
-    def put(self, aws: Aws, name: str, properties: Properties, old: Made | None) -> Made:
+    def put(
+        self, aws: Aws, name: str, properties: Properties, old: CreatedResource | None
+    ) -> CreatedResource:
         trust = properties["AssumeRolePolicyDocument"]
         if old is None:
             settings = without(properties, *self.ELSEWHERE)
@@ -34,9 +36,11 @@ class Role:
             )
         for arn in properties.get("ManagedPolicyArns", ()):
             aws("iam", "AttachRolePolicy", RoleName=name, PolicyArn=arn)
-        return Made(ref=name, attributes={"Arn": aws("iam", "GetRole", RoleName=name)["Role"]["Arn"]})
+        return CreatedResource(
+            ref=name, attributes={"Arn": aws("iam", "GetRole", RoleName=name)["Role"]["Arn"]}
+        )
 
-    def delete(self, aws: Aws, made: Made) -> None:
+    def delete(self, aws: Aws, made: CreatedResource) -> None:
         self._strip(aws, made.ref)
         aws("iam", "DeleteRole", RoleName=made.ref)
 
@@ -48,20 +52,22 @@ class Role:
 
 
 class ManagedPolicy:
-    def put(self, aws: Aws, name: str, properties: Properties, old: Made | None) -> Made:
+    def put(
+        self, aws: Aws, name: str, properties: Properties, old: CreatedResource | None
+    ) -> CreatedResource:
         if old is None:
             made = aws("iam", "CreatePolicy", PolicyName=name, **properties)
-            return Made(ref=made["Policy"]["Arn"])
+            return CreatedResource(ref=made["Policy"]["Arn"])
         document = properties["PolicyDocument"]
         aws("iam", "CreatePolicyVersion", PolicyArn=old.ref, PolicyDocument=document, SetAsDefault=True)
         self._forget_versions(aws, old)
         return old
 
-    def delete(self, aws: Aws, made: Made) -> None:
+    def delete(self, aws: Aws, made: CreatedResource) -> None:
         self._forget_versions(aws, made)
         aws("iam", "DeletePolicy", PolicyArn=made.ref)
 
-    def _forget_versions(self, aws: Aws, made: Made) -> None:
+    def _forget_versions(self, aws: Aws, made: CreatedResource) -> None:
         """AWS keeps five; only the one in force counts."""
         for version in aws("iam", "ListPolicyVersions", PolicyArn=made.ref)["Versions"]:
             if not version["IsDefaultVersion"]:

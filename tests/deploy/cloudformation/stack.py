@@ -25,7 +25,7 @@ from sluice_sim.template import ResolvedStack, TemplateError, resolve
 from tests.deploy.cloudformation.calls import Aws
 from tests.deploy.cloudformation.fleets import FLEET_KINDS
 from tests.deploy.cloudformation.functions import FUNCTION_KINDS
-from tests.deploy.cloudformation.kinds import Made
+from tests.deploy.cloudformation.kinds import CreatedResource
 from tests.deploy.cloudformation.roles import ROLE_KINDS
 from tests.deploy.cloudformation.workloads import WORKLOAD_KINDS
 
@@ -34,14 +34,14 @@ EMPTY = ResolvedStack(resources={}, outputs={}, exports={}, parameters={})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Placed:
+class StackResource:
     """A resource of the stack, in the words that moto's API asks for."""
 
     logical_resource_id: str
     cf_resource_type: str
     name: str
     properties: Mapping[str, Any]
-    made: Made
+    made: CreatedResource
 
     @property
     def physical_resource_id(self) -> str:
@@ -64,14 +64,14 @@ class Deployed:
 
     def __init__(self, stack: Stack, aws: Aws, exports: dict[str, Export]) -> None:
         self._stack, self._aws, self._exports = stack, aws, exports
-        self._placed: dict[str, Placed] = {}
+        self._placed: dict[str, StackResource] = {}
         self._resolved = EMPTY
         self._bodies: Mapping[str, Mapping[str, Any]] = {}
         self.resolved_parameters: dict[str, str] = {}
 
     # ---- What moto's API asks
 
-    def values(self) -> Iterator[Placed]:
+    def values(self) -> Iterator[StackResource]:
         """Every resource."""
         return iter(self._placed.values())
 
@@ -85,9 +85,9 @@ class Deployed:
         return [Output(name, value, "") for name, value in self._resolved.outputs.items()]
 
     @property
-    def shown(self) -> Shown:
+    def shown(self) -> StackOutputs:
         """The outputs as moto's API reads them."""
-        return Shown(self)
+        return StackOutputs(self)
 
     def build_change_set_actions(self, template: Mapping[str, Any]) -> dict[str, dict[str, dict[str, str]]]:
         """Which logical ids a change set would add, modify or remove; refuses unknown types."""
@@ -123,8 +123,8 @@ class Deployed:
     def _update(self, template: Mapping[str, Any], parameters: Mapping[str, str]) -> None:
         given = {**self.resolved_parameters, **parameters}
         given = {name: given[name] for name in given if name in template.get("Parameters", {})}
-        placed: dict[str, Placed] = {}
-        replaced: list[Placed] = []
+        placed: dict[str, StackResource] = {}
+        replaced: list[StackResource] = []
         body = _transformed(template, given)
         try:
             resolved = resolve(
@@ -162,8 +162,8 @@ class Deployed:
 
     def _identity(
         self,
-        placed: dict[str, Placed],
-        replaced: list[Placed],
+        placed: dict[str, StackResource],
+        replaced: list[StackResource],
         logical_id: str,
         kind: str,
         properties: Mapping[str, Any],
@@ -177,7 +177,9 @@ class Deployed:
                 replaced.append(old)
         return placed[logical_id].attribute(attribute)
 
-    def _place(self, logical_id: str, kind: str, properties: Mapping[str, Any], old: Placed | None) -> Placed:
+    def _place(
+        self, logical_id: str, kind: str, properties: Mapping[str, Any], old: StackResource | None
+    ) -> StackResource:
         if old is not None and old.properties == properties:
             return old
         name = old.name if old is not None else f"{self._stack.name}-{logical_id}-{_suffix()}"[-64:]
@@ -185,7 +187,7 @@ class Deployed:
             made = ALL_KINDS[kind].put(self._aws, name, properties, old.made if old else None)
         except Exception as refused:
             raise ValidationError(message=f"{logical_id} ({kind}): {refused}") from refused
-        return Placed(
+        return StackResource(
             logical_resource_id=logical_id,
             cf_resource_type=kind,
             name=name,
@@ -193,7 +195,7 @@ class Deployed:
             made=made,
         )
 
-    def _let_go_of(self, resources: list[Placed], policy: str) -> list[Placed]:
+    def _let_go_of(self, resources: list[StackResource], policy: str) -> list[StackResource]:
         """Those to be deleted; the others stay in the account, as their template says."""
         return [
             placed
@@ -201,7 +203,7 @@ class Deployed:
             if not self._bodies[placed.logical_resource_id].get(policy, "Delete").startswith("Retain")
         ]
 
-    def _remove(self, resources: list[Placed]) -> None:
+    def _remove(self, resources: list[StackResource]) -> None:
         """What was made last goes first."""
         for placed in reversed(resources):
             ALL_KINDS[placed.cf_resource_type].delete(self._aws, placed.made)
@@ -219,7 +221,7 @@ class Deployed:
         return values
 
 
-class Shown:
+class StackOutputs:
     """A stack's outputs and exports, as they are at the moment of asking."""
 
     def __init__(self, deployed: Deployed) -> None:

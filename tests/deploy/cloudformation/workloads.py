@@ -9,15 +9,17 @@ from tests.deploy.cloudformation.calls import (
     text,
 )
 from tests.deploy.cloudformation.kinds import (
+    CreatedResource,
     Kind,
-    Made,
     Properties,
     without,
 )
 
 
 class Queue:
-    def put(self, aws: Aws, name: str, properties: Properties, old: Made | None) -> Made:
+    def put(
+        self, aws: Aws, name: str, properties: Properties, old: CreatedResource | None
+    ) -> CreatedResource:
         wanted = properties.get("QueueName", name)
         attributes = {
             key: text(value) for key, value in properties.items() if key not in ("QueueName", "Tags")
@@ -30,55 +32,65 @@ class Queue:
         # As AWS writes it: a server on this machine would name its own port.
         url = f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT_ID}/{wanted}"
         answer = aws("sqs", "GetQueueAttributes", QueueUrl=url, AttributeNames=["QueueArn"])
-        return Made(ref=url, attributes={"Arn": answer["Attributes"]["QueueArn"], "QueueName": wanted})
+        return CreatedResource(
+            ref=url, attributes={"Arn": answer["Attributes"]["QueueArn"], "QueueName": wanted}
+        )
 
-    def delete(self, aws: Aws, made: Made) -> None:
+    def delete(self, aws: Aws, made: CreatedResource) -> None:
         aws("sqs", "DeleteQueue", QueueUrl=made.ref)
 
 
 class LogGroup:
-    def put(self, aws: Aws, name: str, properties: Properties, old: Made | None) -> Made:
+    def put(
+        self, aws: Aws, name: str, properties: Properties, old: CreatedResource | None
+    ) -> CreatedResource:
         group = properties["LogGroupName"]
         if old is None or old.ref != group:
             aws("logs", "CreateLogGroup", logGroupName=group)
         days = properties["RetentionInDays"]
         aws("logs", "PutRetentionPolicy", logGroupName=group, retentionInDays=days)
         (found,) = aws("logs", "DescribeLogGroups", logGroupNamePrefix=group)["logGroups"]
-        return Made(ref=group, attributes={"Arn": found["arn"]})
+        return CreatedResource(ref=group, attributes={"Arn": found["arn"]})
 
-    def delete(self, aws: Aws, made: Made) -> None:
+    def delete(self, aws: Aws, made: CreatedResource) -> None:
         aws("logs", "DeleteLogGroup", logGroupName=made.ref)
 
 
 class Parameter:
-    def put(self, aws: Aws, name: str, properties: Properties, old: Made | None) -> Made:
+    def put(
+        self, aws: Aws, name: str, properties: Properties, old: CreatedResource | None
+    ) -> CreatedResource:
         known = old is not None and old.ref == properties["Name"]
         aws("ssm", "PutParameter", Overwrite=known, **properties)
-        return Made(ref=properties["Name"])
+        return CreatedResource(ref=properties["Name"])
 
-    def delete(self, aws: Aws, made: Made) -> None:
+    def delete(self, aws: Aws, made: CreatedResource) -> None:
         aws("ssm", "DeleteParameter", Name=made.ref)
 
 
 class Alarm:
-    def put(self, aws: Aws, name: str, properties: Properties, old: Made | None) -> Made:
+    def put(
+        self, aws: Aws, name: str, properties: Properties, old: CreatedResource | None
+    ) -> CreatedResource:
         given = {"AlarmName": name, **properties}
         aws("cloudwatch", "PutMetricAlarm", **given)
         (alarm,) = aws("cloudwatch", "DescribeAlarms", AlarmNames=[given["AlarmName"]])["MetricAlarms"]
-        return Made(ref=alarm["AlarmName"], attributes={"Arn": alarm["AlarmArn"]})
+        return CreatedResource(ref=alarm["AlarmName"], attributes={"Arn": alarm["AlarmArn"]})
 
-    def delete(self, aws: Aws, made: Made) -> None:
+    def delete(self, aws: Aws, made: CreatedResource) -> None:
         aws("cloudwatch", "DeleteAlarms", AlarmNames=[made.ref])
 
 
 class GroupScalingPolicy:
-    def put(self, aws: Aws, name: str, properties: Properties, old: Made | None) -> Made:
+    def put(
+        self, aws: Aws, name: str, properties: Properties, old: CreatedResource | None
+    ) -> CreatedResource:
         aws("autoscaling", "PutScalingPolicy", PolicyName=name, **properties)
         group = properties["AutoScalingGroupName"]
         found = aws("autoscaling", "DescribePolicies", AutoScalingGroupName=group, PolicyNames=[name])
-        return Made(ref=found["ScalingPolicies"][0]["PolicyARN"])
+        return CreatedResource(ref=found["ScalingPolicies"][0]["PolicyARN"])
 
-    def delete(self, aws: Aws, made: Made) -> None:
+    def delete(self, aws: Aws, made: CreatedResource) -> None:
         group = made.ref.split("autoScalingGroupName/")[1].split(":")[0]
         name = made.ref.split("policyName/")[1]
         aws("autoscaling", "DeletePolicy", AutoScalingGroupName=group, PolicyName=name)
@@ -97,16 +109,18 @@ class ScalableTarget:
         ("ScheduledActions", "ScheduledAction", "ScheduledActionName"),
     )
 
-    def put(self, aws: Aws, name: str, properties: Properties, old: Made | None) -> Made:
+    def put(
+        self, aws: Aws, name: str, properties: Properties, old: CreatedResource | None
+    ) -> CreatedResource:
         if old is None and properties.get("Tags") and registered(aws, properties["ResourceId"]):
             raise ValueError("The scalable target that you tried to tag already exists.")
         aws("application-autoscaling", "RegisterScalableTarget", **without(properties, "Tags"))
         self.tags[properties["ResourceId"]] = tag_map(properties.get("Tags", []))
-        return Made(
+        return CreatedResource(
             ref="|".join(properties[key] for key in ("ResourceId", "ScalableDimension", "ServiceNamespace"))
         )
 
-    def delete(self, aws: Aws, made: Made) -> None:
+    def delete(self, aws: Aws, made: CreatedResource) -> None:
         place = target_place(made.ref)
         for listing, what, name in self.HANGS_ON_IT:
             found = aws("application-autoscaling", f"Describe{listing}", ServiceNamespace="ecs")[listing]
@@ -132,12 +146,14 @@ def target_place(ref: str) -> dict[str, str]:
 class TargetScalingPolicy:
     """As at AWS, a service has one target-tracking policy for a metric."""
 
-    def put(self, aws: Aws, name: str, properties: Properties, old: Made | None) -> Made:
+    def put(
+        self, aws: Aws, name: str, properties: Properties, old: CreatedResource | None
+    ) -> CreatedResource:
         given = without(properties, "ScalingTargetId")
         if "ScalingTargetId" in properties:
             given |= target_place(properties["ScalingTargetId"])
         self._refuse_a_second(aws, given)
-        return Made(ref=aws("application-autoscaling", "PutScalingPolicy", **given)["PolicyARN"])
+        return CreatedResource(ref=aws("application-autoscaling", "PutScalingPolicy", **given)["PolicyARN"])
 
     def _refuse_a_second(self, aws: Aws, given: Properties) -> None:
         if not registered(aws, given["ResourceId"]):
@@ -153,7 +169,7 @@ class TargetScalingPolicy:
                 "Only one TargetTrackingScaling policy for a given metric specification is allowed."
             )
 
-    def delete(self, aws: Aws, made: Made) -> None:
+    def delete(self, aws: Aws, made: CreatedResource) -> None:
         policies = aws("application-autoscaling", "DescribeScalingPolicies", ServiceNamespace="ecs")
         (policy,) = [each for each in policies["ScalingPolicies"] if each["PolicyARN"] == made.ref]
         place = {key: policy[key] for key in ("PolicyName", *ScalableTarget.KEY)}

@@ -36,7 +36,7 @@ def three_runs() -> tuple[Run, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Written:
+class WrittenReport:
     """A report of three runs."""
 
     runs: Sequence[Run]
@@ -47,18 +47,18 @@ class Written:
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
+def written(tmp_path_factory: pytest.TempPathFactory) -> WrittenReport:
     runs, bounds = three_runs(), [builders.bound(), builders.bound(), None]
     results = [builders.measured(run, bound) for run, bound in zip(runs, bounds, strict=True)]
     paths = simulation.write(
         runs, results, tmp_path_factory.mktemp("simulated") / "new", bounds=bounds, workload="queue-proc"
     )
     html = paths[0].read_text(encoding="utf-8")
-    return Written(runs=runs, results=results, paths=paths, html=html, read=Elements(html))
+    return WrittenReport(runs=runs, results=results, paths=paths, html=html, read=Elements(html))
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Written:
+def alone(tmp_path_factory: pytest.TempPathFactory) -> WrittenReport:
     """One run that lost two messages, on a page limited to three decisions."""
     log = [builders.log_entry(60.0 * (at // 4), f"{at} -> {at + 1}: x") for at in range(8)]
     run = builders.run(log=log, lost=2)
@@ -67,27 +67,27 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Written:
         patched.setattr(page, "MAX_DECISIONS", 3)
         paths = simulation.write([run], results, tmp_path_factory.mktemp("alone"), names=["boot 180 s"])
     html = paths[0].read_text(encoding="utf-8")
-    return Written(runs=[run], results=results, paths=paths, html=html, read=Elements(html))
+    return WrittenReport(runs=[run], results=results, paths=paths, html=html, read=Elements(html))
 
 
 def _data(html: str) -> list[dict]:
     return [json.loads(data) for data in re.findall(r'class="data">(.*?)</script>', html)]
 
 
-def test_the_report_is_one_page_an_overview_and_a_picture_for_each_run(written: Written) -> None:
+def test_the_report_is_one_page_an_overview_and_a_picture_for_each_run(written: WrittenReport) -> None:
     names = ["report.html", "overview.png", "sluice.png", "static.png", "quiet-b.png"]
     assert [path.name for path in written.paths] == names
     assert {path.name for path in written.paths[0].parent.iterdir()} == set(names)
 
 
-def test_a_single_run_has_no_overview(alone: Written) -> None:
+def test_a_single_run_has_no_overview(alone: WrittenReport) -> None:
     assert [path.name for path in alone.paths] == ["report.html", "boot-180-s.png"]
     assert "What this workload would cost" in alone.html
     assert "| boot 180 s |" in alone.read.visible_text()
     assert alone.html.count("<svg") == 2
 
 
-def test_the_page_lists_every_interval_with_the_runs_numbers(written: Written) -> None:
+def test_the_page_lists_every_interval_with_the_runs_numbers(written: WrittenReport) -> None:
     data = _data(written.html)[0]
     assert data["columns"] == [
         "arrivals", "busiest minute", "waiting", "in flight", "desired", "running", "half within",
@@ -100,19 +100,19 @@ def test_the_page_lists_every_interval_with_the_runs_numbers(written: Written) -
     assert data["rows"][12][7:11] == ["–"] * 4
 
 
-def test_the_page_lists_every_decision_with_its_time_and_reason(written: Written) -> None:
+def test_the_page_lists_every_decision_with_its_time_and_reason(written: WrittenReport) -> None:
     decided = _data(written.html)[0]["decisions"]
     assert decided[0] == [1, "1 min", "Sluice", builders.BOOTSTRAP.replace("->", "→")]
     assert [text for *_, text in decided] == [one.text.replace("->", "→") for one in written.runs[0].log]
 
 
-def test_the_page_counts_the_decisions_that_it_leaves_out(alone: Written) -> None:
+def test_the_page_counts_the_decisions_that_it_leaves_out(alone: WrittenReport) -> None:
     (data,) = _data(alone.html)
     assert [interval for interval, *_ in data["decisions"]] == [0, 0, 1]
     assert data["more"] == {"0": 2, "1": 3}
 
 
-def test_every_number_of_the_result_is_beside_the_charts(written: Written) -> None:
+def test_every_number_of_the_result_is_beside_the_charts(written: WrittenReport) -> None:
     in_words = {"policy", "promise_s", "promise_kept", "attainable", "scale_in", "warnings"}
     in_words |= {"target_because", "target_limits", "no_cost_ratio_because"}
     assert set(page.METRICS) == set(written.results[0]) - in_words
@@ -121,22 +121,22 @@ def test_every_number_of_the_result_is_beside_the_charts(written: Written) -> No
         assert shown in text
 
 
-def test_the_comparison_names_the_cheapest_and_marks_the_frontier(written: Written) -> None:
+def test_the_comparison_names_the_cheapest_and_marks_the_frontier(written: WrittenReport) -> None:
     text = written.read.visible_text()
     assert "static is the cheapest that starts 99 % in time, at 0.817 instance-hours." in text
     assert "| static | on the frontier | 100 % |" in text
     assert "| sluice | 66.6 % |" in text
 
 
-def test_a_lost_message_is_shown_as_a_failure(alone: Written) -> None:
+def test_a_lost_message_is_shown_as_a_failure(alone: WrittenReport) -> None:
     assert '<dd class="not-ok">2<small>' in alone.html
 
 
-def test_no_message_lost_is_no_failure(written: Written) -> None:
+def test_no_message_lost_is_no_failure(written: WrittenReport) -> None:
     assert 'class="not-ok"' not in written.html
 
 
-def test_texts_of_a_run_are_escaped(written: Written) -> None:
+def test_texts_of_a_run_are_escaped(written: WrittenReport) -> None:
     assert "<script>alert" not in written.html
     assert "<b>less" not in written.html
     assert "quiet <b>" in written.read.visible_text()
@@ -144,7 +144,7 @@ def test_texts_of_a_run_are_escaped(written: Written) -> None:
     assert scripts == ["application/json"] * 3 + [None]
 
 
-def test_the_page_loads_nothing_from_elsewhere(written: Written) -> None:
+def test_the_page_loads_nothing_from_elsewhere(written: WrittenReport) -> None:
     assert not re.search(r"(https?:)?//[a-z]", written.html, flags=re.IGNORECASE)
     assert "@import" not in written.html
     for tag, attributes in written.read.elements:
@@ -153,14 +153,14 @@ def test_the_page_loads_nothing_from_elsewhere(written: Written) -> None:
             assert (attributes.get(name) or "#").startswith(("#", "data:,")), (tag, attributes)
 
 
-def test_ids_are_unique_and_every_reference_has_its_id(written: Written) -> None:
+def test_ids_are_unique_and_every_reference_has_its_id(written: WrittenReport) -> None:
     ids = [attributes["id"] for _, attributes in written.read.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
     referred = set(re.findall(r'url\(#([^)]+)\)|href="#([^"]+)"', written.html))
     assert {first or second for first, second in referred} <= set(ids)
 
 
-def test_the_drawings_take_every_colour_and_the_font_from_the_page(written: Written) -> None:
+def test_the_drawings_take_every_colour_and_the_font_from_the_page(written: WrittenReport) -> None:
     drawings = re.findall(r"<svg .*?</svg>", written.html, flags=re.DOTALL)
     assert len(drawings) == 2 + 2 * len(written.runs)
     for drawing in drawings:
@@ -169,7 +169,7 @@ def test_the_drawings_take_every_colour_and_the_font_from_the_page(written: Writ
         assert set(re.findall(r"var\(--([a-z0-9-]+)\)", drawing)) <= {*palette.LIGHT, "font"}
 
 
-def test_the_same_run_makes_the_same_drawing(written: Written) -> None:
+def test_the_same_run_makes_the_same_drawing(written: WrittenReport) -> None:
     again = page.describe("static", written.runs[1], written.results[1], builders.bound(), runs=3)
     assert picture.drawing("static", again.panels, again.series, width=page.WIDE).svg in written.html
 

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[3]
 BOOT_S = 120
 
 
-class Busy:
+class BusyWorker:
     """A worker with a message in flight until the test calls `finish`."""
 
     alive = True
@@ -39,7 +39,7 @@ class Subject:
 
     aws: EmbeddedAws
     fleet: EmbeddedFleet
-    workers: list[Busy]
+    workers: list[BusyWorker]
     set_desired: Callable[[int], object]
     described: Callable[[], tuple[int, int]]
     """(desired, running) as the API describes them."""
@@ -48,7 +48,7 @@ class Subject:
         self.aws.clock.run_until(self.aws.clock.now + seconds)
 
 
-def _group(aws: EmbeddedAws, workers: list[Busy]) -> Subject:
+def _group(aws: EmbeddedAws, workers: list[BusyWorker]) -> Subject:
     fleet = aws.create_group("group", minimum=0, maximum=4, boot_s=BOOT_S, start=_starting(workers))
 
     def described() -> tuple[int, int]:
@@ -62,7 +62,7 @@ def _group(aws: EmbeddedAws, workers: list[Busy]) -> Subject:
     return Subject(aws=aws, fleet=fleet, workers=workers, set_desired=set_desired, described=described)
 
 
-def _service(aws: EmbeddedAws, workers: list[Busy], controller: str = "ECS") -> Subject:
+def _service(aws: EmbeddedAws, workers: list[BusyWorker], controller: str = "ECS") -> Subject:
     fleet = aws.create_service(
         "workers", "service", boot_s=BOOT_S, start=_starting(workers), controller=controller
     )
@@ -77,9 +77,9 @@ def _service(aws: EmbeddedAws, workers: list[Busy], controller: str = "ECS") -> 
     return Subject(aws=aws, fleet=fleet, workers=workers, set_desired=set_desired, described=described)
 
 
-def _starting(workers: list[Busy]) -> Callable[[], Any]:
-    def start() -> Busy:
-        workers.append(Busy())
+def _starting(workers: list[BusyWorker]) -> Callable[[], Any]:
+    def start() -> BusyWorker:
+        workers.append(BusyWorker())
         return workers[-1]
 
     return start

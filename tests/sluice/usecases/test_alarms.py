@@ -34,7 +34,7 @@ def logged(account: FakeAccount) -> tuple[Decision, Outcome]:
     return decision, outcome
 
 
-class TestEither:
+class TestBothAlarms:
     @pytest.mark.parametrize("handle", [bootstrap, shutdown])
     @pytest.mark.parametrize("state", ["OK", "INSUFFICIENT_DATA"])
     def test_any_other_state_is_counted_and_ignored_without_a_call(

@@ -158,7 +158,7 @@ class TestReportInterval:
         assert minute.processed == sum(outcome is Outcome.SUCCESS for outcome, _ in ends)
 
 
-class TestTally:
+class TestMean:
     def test_its_mean_follows_the_newest_messages(self) -> None:
         counters = Counters(0.0)
         assert counters.mean_s is None

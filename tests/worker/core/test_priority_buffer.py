@@ -210,7 +210,7 @@ class TestEmptying:
         assert holding.pop(0) == again
 
 
-class Watched:
+class CountingMessage:
     """A message that counts how often it is read."""
 
     looks = 0
@@ -220,22 +220,22 @@ class Watched:
 
     @property
     def priority(self) -> Priority:
-        Watched.looks += 1
+        CountingMessage.looks += 1
         return self._said[0]
 
     @property
     def message_group(self) -> MessageGroup | None:
-        Watched.looks += 1
+        CountingMessage.looks += 1
         return self._said[1]
 
     @property
     def received_at(self) -> float:
-        Watched.looks += 1
+        CountingMessage.looks += 1
         return self._said[2]
 
     @property
     def size_bytes(self) -> int:
-        Watched.looks += 1
+        CountingMessage.looks += 1
         return 1
 
 
@@ -246,11 +246,11 @@ def message_groups(size: int, grouped: bool) -> Iterable[MessageGroup | None]:
 
 def worked_off(size: int, *, grouped: bool, now: float) -> tuple[float, float]:
     """Reads and seconds for each message from its receipt to its end, with `size` of them held."""
-    holding: MessageBuffer[Watched] = MessageBuffer(dict.fromkeys(Priority, size))
-    messages: Sequence[Watched] = [
-        Watched(MEDIUM, of, float(number)) for number, of in enumerate(message_groups(size, grouped))
+    holding: MessageBuffer[CountingMessage] = MessageBuffer(dict.fromkeys(Priority, size))
+    messages: Sequence[CountingMessage] = [
+        CountingMessage(MEDIUM, of, float(number)) for number, of in enumerate(message_groups(size, grouped))
     ]
-    Watched.looks, began = 0, time.perf_counter()
+    CountingMessage.looks, began = 0, time.perf_counter()
     holding.reserve(MEDIUM, size)
     holding.fill(MEDIUM, size, messages)
     for _ in range(size):
@@ -259,7 +259,7 @@ def worked_off(size: int, *, grouped: bool, now: float) -> tuple[float, float]:
         if message.message_group is not None:
             holding.advance(message.message_group)
     assert holding.pop(now) is None
-    return Watched.looks / size, (time.perf_counter() - began) / size
+    return CountingMessage.looks / size, (time.perf_counter() - began) / size
 
 
 @pytest.mark.parametrize(("grouped", "now"), [(False, 0.0), (True, 1e9)])

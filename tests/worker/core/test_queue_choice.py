@@ -233,7 +233,7 @@ class TestStarvation:
         assert scheduler().next_poll(60, free_capacity, nothing) == short(LOW, 7)
 
 
-class TestBelief:
+class TestDepthReadings:
     def test_a_stale_reading_is_dropped(self) -> None:
         by = scheduler(HIGH, LOW)
         by.record_depth(LOW, depth(1_000_000), 0)

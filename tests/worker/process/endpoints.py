@@ -15,7 +15,7 @@ TOKEN_HEADER = "X-aws-ec2-metadata-token"
 
 
 @dataclass
-class Asked:
+class ReceivedRequest:
     """One request as it came in."""
 
     method: str
@@ -30,9 +30,9 @@ class Agent:
 
     status: int = 200
     body: str = '{"protection":{"ProtectionEnabled":true}}'
-    asked: list[Asked] = field(default_factory=list)
+    asked: list[ReceivedRequest] = field(default_factory=list)
 
-    def answer(self, asked: Asked) -> tuple[int, str]:
+    def answer(self, asked: ReceivedRequest) -> tuple[int, str]:
         return self.status, self.body
 
     @property
@@ -50,11 +50,11 @@ class Metadata:
     """A token expires after so many."""
     broken: int = 0
     """The status of every response, if not 0."""
-    asked: list[Asked] = field(default_factory=list)
+    asked: list[ReceivedRequest] = field(default_factory=list)
     _left: dict[str, int] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
-    def answer(self, asked: Asked) -> tuple[int, str]:
+    def answer(self, asked: ReceivedRequest) -> tuple[int, str]:
         if self.broken:
             return self.broken, "broken"
         if asked.path == "/latest/api/token":
@@ -90,7 +90,7 @@ def serving(endpoint: Agent | Metadata, *, port: int = 0) -> Iterator[str]:
             headers = {
                 name.title() if name.islower() else name: value for name, value in self.headers.items()
             }
-            asked = Asked(self.command, self.path, headers, body)
+            asked = ReceivedRequest(self.command, self.path, headers, body)
             endpoint.asked.append(asked)
             status, text = endpoint.answer(asked)
             self.send_response(status)

@@ -42,7 +42,7 @@ TOP = [
 
 
 @dataclass
-class Shelf:
+class FakeSink:
     """A sink in memory; `refusing` fails every put."""
 
     intervals: list[ReportInterval] = field(default_factory=list)
@@ -56,7 +56,7 @@ class Shelf:
         self.intervals.append(one)
 
 
-class Desk:
+class ReporterHarness:
     """A reporter with a clock that the test sets."""
 
     def __init__(
@@ -97,17 +97,17 @@ class Desk:
 
 
 def test_the_line_starts_with_exactly_the_documented_names() -> None:
-    assert list(Desk().report())[: len(TOP)] == TOP
+    assert list(ReporterHarness().report())[: len(TOP)] == TOP
 
 
 def test_the_line_continues_with_the_report_the_history_and_the_workers_state() -> None:
-    configured = Desk(state={"hanging": 1}).report()
+    configured = ReporterHarness(state={"hanging": 1}).report()
     looks = list(gauges().line())
     assert list(configured)[len(TOP) :] == ["report", "recentPerSecond", "trend", *looks, "hanging"]
 
 
 def test_the_line_has_the_trend_of_the_last_reports() -> None:
-    desk = Desk()
+    desk = ReporterHarness()
     for visible in (10, 40, 25):
         desk.depth = depth(visible)
         trend = desk.report()["trend"]
@@ -116,15 +116,15 @@ def test_the_line_has_the_trend_of_the_last_reports() -> None:
 
 def test_gauges_are_published_by_option_with_each_report_also_of_an_idle_process() -> None:
     for publish, published in ((False, []), (True, [gauges(uploads=None)] * 2)):
-        shelf = Shelf()
-        desk = Desk(sink=shelf, publish_gauges=publish)
+        shelf = FakeSink()
+        desk = ReporterHarness(sink=shelf, publish_gauges=publish)
         for _ in range(2):
             desk.report()
         assert [one.gauges for one in shelf.intervals] == published
 
 
 def test_each_report_is_one_line_of_json() -> None:
-    desk = Desk()
+    desk = ReporterHarness()
     for _ in range(3):
         desk.report()
     lines = desk.out.getvalue().splitlines()
@@ -133,7 +133,7 @@ def test_each_report_is_one_line_of_json() -> None:
 
 
 def test_counts_and_rates_at_the_top_are_since_the_start_and_fit_together() -> None:
-    desk = Desk()
+    desk = ReporterHarness()
     desk.work(*[0.1] * 90)
     desk.work(0.1, 0.2, outcome=Outcome.FAILURE)
     desk.work(30.0, outcome=Outcome.TIMEOUT)
@@ -150,7 +150,7 @@ def test_counts_and_rates_at_the_top_are_since_the_start_and_fit_together() -> N
 
 
 def test_a_report_covers_only_its_own_interval() -> None:
-    desk = Desk()
+    desk = ReporterHarness()
     desk.work(*[0.1] * 600)
     first = desk.report()["report"]
     desk.work(0.1, outcome=Outcome.FAILURE)
@@ -160,7 +160,7 @@ def test_a_report_covers_only_its_own_interval() -> None:
 
 
 def test_recent_history_is_the_rate_over_the_last_one_five_and_fifteen_reports() -> None:
-    desk = Desk()
+    desk = ReporterHarness()
     for messages in [300] * 10 + [120] * 4 + [60]:
         desk.work(*[0.1] * messages)
         configured = desk.report()
@@ -168,7 +168,7 @@ def test_recent_history_is_the_rate_over_the_last_one_five_and_fifteen_reports()
 
 
 def test_durations_cover_all_outcomes_and_waits_last_from_sending_to_start() -> None:
-    desk = Desk()
+    desk = ReporterHarness()
     desk.work(*[1.0] * 19)
     desk.work(9.0, outcome=Outcome.TIMEOUT)
     for waited_s in [2.0] * 10 + [40.0] * 10:
@@ -181,7 +181,7 @@ def test_durations_cover_all_outcomes_and_waits_last_from_sending_to_start() -> 
 
 
 def test_an_idle_report_has_no_durations_and_no_share() -> None:
-    configured = Desk(promise_s=60.0).report()["report"]
+    configured = ReporterHarness(promise_s=60.0).report()["report"]
     assert (
         configured["durationP50Seconds"],
         configured["waitP95Seconds"],
@@ -195,7 +195,7 @@ def test_an_idle_report_has_no_durations_and_no_share() -> None:
 
 
 def test_the_share_that_kept_the_promise_counts_the_messages_begun_in_time() -> None:
-    desk = Desk(promise_s=60.0)
+    desk = ReporterHarness(promise_s=60.0)
     for waited_s in (1.0, 59.9, 60.0, 60.1):
         desk.counters.record_start(waited_s)
     assert desk.report()["report"]["promiseKeptShare"] == 0.75
@@ -204,7 +204,7 @@ def test_the_share_that_kept_the_promise_counts_the_messages_begun_in_time() -> 
 
 
 def test_without_a_promise_no_share_is_reported() -> None:
-    desk = Desk()
+    desk = ReporterHarness()
     desk.counters.record_start(1.0)
     assert desk.report()["report"]["promiseKeptShare"] is None
 
@@ -232,8 +232,8 @@ def test_a_stdout_that_is_gone_stops_no_work(caplog: pytest.LogCaptureFixture) -
         def write(self, _: str) -> int:
             raise BrokenPipeError(32, "Broken pipe")
 
-    shelf = Shelf()
-    desk = Desk(sink=shelf)
+    shelf = FakeSink()
+    desk = ReporterHarness(sink=shelf)
     desk.reporter = Reporter("worker-7", desk.counters, dict, shelf, gauges=gauges, out=Closed())
     desk.work(1.0)
     desk.reporter.report(desk.counters.close(desk.now), timeout_s=20.0)
@@ -245,16 +245,16 @@ def test_a_stdout_that_is_gone_stops_no_work(caplog: pytest.LogCaptureFixture) -
 
 
 def test_a_minute_without_work_is_not_published() -> None:
-    shelf = Shelf()
-    Desk(sink=shelf).report()
+    shelf = FakeSink()
+    ReporterHarness(sink=shelf).report()
     assert shelf.asked == 0
 
 
 def test_a_minute_that_cloudwatch_refused_is_put_with_the_next_one_in_order(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    shelf = Shelf(refusing=True)
-    desk = Desk(sink=shelf)
+    shelf = FakeSink(refusing=True)
+    desk = ReporterHarness(sink=shelf)
     for took_s in (1.0, 2.0):
         desk.work(took_s)
         desk.report()
@@ -274,8 +274,8 @@ def test_a_minute_that_cloudwatch_refused_is_put_with_the_next_one_in_order(
 def test_after_an_hour_of_refusals_the_oldest_minute_is_dropped_and_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    shelf = Shelf(refusing=True)
-    desk = Desk(sink=shelf)
+    shelf = FakeSink(refusing=True)
+    desk = ReporterHarness(sink=shelf)
     for _ in range(MAX_UNPUBLISHED_INTERVALS):
         desk.work(1.0)
         desk.report()
@@ -293,14 +293,14 @@ def test_after_an_hour_of_refusals_the_oldest_minute_is_dropped_and_logged(
 def test_a_permanent_refusal_also_keeps_the_minute() -> None:
     """The permission may be added meanwhile."""
 
-    class Denied(Shelf):
+    class Denied(FakeSink):
         def put(self, one: ReportInterval) -> None:
             if self.refusing:
                 raise ConfigError("AccessDenied")
             super().put(one)
 
     denied = Denied(refusing=True)
-    desk = Desk(sink=denied)
+    desk = ReporterHarness(sink=denied)
     desk.work(1.0)
     desk.report()
     denied.refusing = False
@@ -312,14 +312,14 @@ def test_a_hanging_cloudwatch_delays_neither_messages_nor_the_next_report_line()
     """The reports' thread must not hang on CloudWatch: the next line would be late."""
     asked, go_on = threading.Event(), threading.Event()
 
-    class Hanging(Shelf):
+    class Hanging(FakeSink):
         def put(self, one: ReportInterval) -> None:
             asked.set()
             assert go_on.wait(20)
             super().put(one)
 
     hanging = Hanging()
-    desk = Desk(sink=hanging)
+    desk = ReporterHarness(sink=hanging)
     desk.work(1.0)
     desk.reporter.report(desk.counters.close(desk.now))
     assert asked.wait(20)
@@ -334,14 +334,14 @@ def test_a_hanging_cloudwatch_delays_neither_messages_nor_the_next_report_line()
 def test_the_end_waits_for_the_last_metrics_but_not_for_long() -> None:
     asked, go_on = threading.Event(), threading.Event()
 
-    class Slow(Shelf):
+    class Slow(FakeSink):
         def put(self, one: ReportInterval) -> None:
             asked.set()
             assert go_on.wait(20)
             super().put(one)
 
     slow = Slow()
-    desk = Desk(sink=slow)
+    desk = ReporterHarness(sink=slow)
     desk.work(1.0)
     desk.reporter.report(desk.counters.close(desk.now), timeout_s=0.01)
     assert slow.intervals == []

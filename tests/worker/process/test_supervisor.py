@@ -121,7 +121,7 @@ def test_processes_that_die_are_restarted_and_their_messages_are_redelivered(wor
 
 
 @dataclass
-class Stillborn:
+class ExitedProcess:
     """A process that has ended as soon as it is started."""
 
     exitcode: int = 1
@@ -141,9 +141,9 @@ def family(monkeypatch: pytest.MonkeyPatch) -> Any:
     one.now = 1000.0
     one.births = []
 
-    def born(**_: object) -> Stillborn:
+    def born(**_: object) -> ExitedProcess:
         one.births.append(one.now)
-        return Stillborn()
+        return ExitedProcess()
 
     monkeypatch.setattr(one._context, "Process", born, raising=False)
     monkeypatch.setattr(supervisor, "time", SimpleNamespace(monotonic=lambda: one.now))
@@ -193,7 +193,7 @@ def test_a_process_that_cannot_be_created_is_retried_and_the_others_continue(
     """Out of memory: the other processes are working, and must be drained in the end."""
     born, refused = family._context.Process, [OSError("Resource temporarily unavailable")]
 
-    def make(**given: Any) -> Stillborn:
+    def make(**given: Any) -> ExitedProcess:
         if given["name"] == "worker-0" and refused:
             raise refused.pop()
         return born(**given)

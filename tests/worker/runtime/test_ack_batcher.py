@@ -350,11 +350,11 @@ def test_an_acknowledgement_that_adds_another_is_never_seen_as_none_pending(
     (one,) = work(sqs, 1)
     seen_open: list[int] = []
 
-    def then_hand_back(entry: PendingAck, reason: str | None) -> None:
+    def add_a_release(entry: PendingAck, reason: str | None) -> None:
         ack_batcher.add(PendingAck(entry.message, 0, FOR_EVER, outcomes))
         seen_open.append(ack_batcher.pending)
 
-    ack_batcher.add(PendingAck(one, 300, FOR_EVER, then_hand_back))
+    ack_batcher.add(PendingAck(one, 300, FOR_EVER, add_a_release))
     assert ack_batcher.wait_empty(soon())
     assert seen_open == [2]
     assert sqs.visible(WORK.url) == ["0"]

@@ -87,7 +87,7 @@ def start(sqs: InMemorySqs, capsys: pytest.CaptureFixture[str]) -> Iterator[Star
             one.drained()
 
 
-class Holding:
+class HangingCalls:
     """Calls that hang until the test is over; `ended` is set when one returns before."""
 
     def __init__(self) -> None:
@@ -104,8 +104,8 @@ class Holding:
 
 
 @pytest.fixture
-def holding() -> Iterator[Holding]:
-    one = Holding()
+def holding() -> Iterator[HangingCalls]:
+    one = HangingCalls()
     yield one
     one.release()
 
@@ -152,7 +152,7 @@ def test_the_draining_thread_makes_no_call(sqs: InMemorySqs, start: Start) -> No
 
 
 def test_a_hanging_dead_letter_does_not_delay_a_drain(
-    sqs: InMemorySqs, start: Start, holding: Holding, monkeypatch: pytest.MonkeyPatch
+    sqs: InMemorySqs, start: Start, holding: HangingCalls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sluice_worker.runtime.dead_letters.SENDERS", 1)
     hangs = threading.Event()
@@ -178,7 +178,7 @@ def test_a_hanging_dead_letter_does_not_delay_a_drain(
 
 
 def test_hanging_metrics_do_not_delay_a_drain(
-    sqs: InMemorySqs, start: Start, holding: Holding, monkeypatch: pytest.MonkeyPatch
+    sqs: InMemorySqs, start: Start, holding: HangingCalls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MIN_LAST_REPORT_S", 0.05)
     sqs.send(WORK.url, "good")
@@ -192,7 +192,7 @@ def test_hanging_metrics_do_not_delay_a_drain(
 
 
 def test_unread_reports_do_not_delay_a_drain(
-    sqs: InMemorySqs, start: Start, holding: Holding, monkeypatch: pytest.MonkeyPatch
+    sqs: InMemorySqs, start: Start, holding: HangingCalls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MIN_LAST_REPORT_S", 0.05)
     monkeypatch.setattr(json_lines, "write", holding)
@@ -355,7 +355,7 @@ def test_a_report_that_nobody_reads_is_not_a_defect(
     assert "the report is lost" in caplog.text
 
 
-class Defective:
+class DefectiveLifecycle:
     """Protection and notices whose first calls meet a defect."""
 
     expires_after_s = float("inf")
@@ -389,7 +389,7 @@ class Defective:
 def test_periodic_tasks_continue_after_a_defect(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lifecycle, "CHECK_INTERVAL_S", 0.01)
     monkeypatch.setattr(lifecycle, "WATCH_INTERVAL_S", 0.01)
-    protection, notices, heard = Defective(2), Defective(2), list[str]()
+    protection, notices, heard = DefectiveLifecycle(2), DefectiveLifecycle(2), list[str]()
     protector = lifecycle.ScaleInProtector(protection, lambda: True, idle_s=10)
     watcher = lifecycle.TerminationWatcher(notices, heard.append)
     for each in (protector, watcher):
@@ -403,7 +403,7 @@ def test_a_lifecycle_task_whose_last_call_meets_a_defect_delays_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(loops, "AFTER_DEFECT_S", 60)
-    protection = Defective(0)
+    protection = DefectiveLifecycle(0)
     protector = lifecycle.ScaleInProtector(protection, lambda: True, idle_s=10)
     protector.start()
     eventually(lambda: protection.made, "it is protected")

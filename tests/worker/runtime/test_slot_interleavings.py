@@ -179,11 +179,11 @@ def _after_a_look_nobody_is_woken(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Dispatcher, "_looked", lambda dispatcher, batch: (dispatcher._wakeups.looked(), batch)[1])
 
 
-def _an_advance_wakes_nobody(patch: pytest.MonkeyPatch) -> None:
+def _no_wake_up_on_advance(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Dispatcher, "advance", lambda dispatcher, group: dispatcher._buffer.advance(group))
 
 
-def _messages_wake_nobody(patch: pytest.MonkeyPatch) -> None:
+def _no_wake_up_on_message(patch: pytest.MonkeyPatch) -> None:
     poll_finished = Dispatcher.poll_finished
 
     def quiet(dispatcher: Dispatcher, *more: object) -> object:
@@ -207,8 +207,8 @@ def _a_spin_is_not_ended_by_waiting(patch: pytest.MonkeyPatch) -> None:
 
 FAULTS = [
     _after_a_look_nobody_is_woken,
-    _an_advance_wakes_nobody,
-    _messages_wake_nobody,
+    _no_wake_up_on_advance,
+    _no_wake_up_on_message,
     _a_look_leaves_the_state,
     _a_spin_is_not_ended_by_waiting,
 ]
