@@ -1,0 +1,320 @@
+"""How far the deadline engine keeps a promise on bursts, and what it costs: `python benchmarks/deadline.py`.
+
+Simulates the deployed code over a generated bursty half-day, and with `--traces DIR` over the real traces found
+there: 5 s per message, a boot of 180 s, a start promised within 300 s, at most 9000 instances. Each condition
+makes the counts older, or the processing or boot times vary. Checks the limits of every cell for every seed,
+and exits with 1 if one is missed: those of the real traces were set beforehand, those of the generated one are
+3 % above what was measured. `--policies` simulates every other policy in the first condition instead;
+`--sensitivity` halves and doubles each constant of the engine.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import as_completed
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import click
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / folder) for folder in ("", "layers/sluice")]
+
+from benchmarks.promise import TRACES, workers  # noqa: E402
+from sluice.core.deadline import arrivals, boots, plan  # noqa: E402
+from sluice_cli.progress import ProgressBar  # noqa: E402
+from sluice_cli.terminal import Console  # noqa: E402
+from sluice_report.quantities import share as percentage  # noqa: E402
+from sluice_sim import policies  # noqa: E402
+from sluice_sim.simulator.run import Load  # noqa: E402
+from sluice_sim.study.experiment import (  # noqa: E402
+    Experiment,
+    Generated,
+    bound_of,
+    bound_settings,
+    load_of,
+    run_experiment,
+    trace_of,
+)
+from sluice_sim.study.result import measure  # noqa: E402
+from sluice_sim.template import deployment  # noqa: E402
+from sluice_sim.workloads.service_times import Boot  # noqa: E402
+
+PROMISE_S = 300.0
+MIN_ATTAINMENT = 0.99
+DAY_S = 86_400.0
+NASA_DAYS = 7
+BURSTY = "bursty"
+ENGINE = "deadline"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """What the engine meets, and by which factor over the lower bound it may cost on each trace."""
+
+    name: str
+    margin_s: int
+    cost_ratios: Mapping[str, float]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the experiment."""
+
+
+def _limits(bursty: float, azure: float, fb2009: float, nab: float, nasa: float) -> dict[str, float]:
+    return {BURSTY: bursty, "azure": azure, "fb2009": fb2009, "nab": nab, "nasa": nasa}
+
+
+CONDITIONS = (
+    Condition(name="fresh counts, margin 0", margin_s=0, cost_ratios=_limits(1.36, 1.22, 1.53, 1.36, 1.06)),
+    Condition(name="fresh counts", margin_s=15, cost_ratios=_limits(1.40, 1.26, 1.63, 1.40, 1.08)),
+    Condition(
+        name="counts 30 s old, margin 35 s",
+        margin_s=35,
+        cost_ratios=_limits(1.56, 1.35, 1.90, 1.46, 1.10),
+        settings={"count_lag_s": 30.0},
+    ),
+    Condition(
+        name="coefficient of variation 1.5",
+        margin_s=15,
+        cost_ratios=_limits(1.50, 1.31, 1.72, 1.52, 1.12),
+        settings={"variation": 1.5},
+    ),
+    Condition(
+        name="boots of 120 to 240 s",
+        margin_s=15,
+        cost_ratios=_limits(1.47, 1.29, 1.76, 1.43, 1.10),
+        settings={"boot": Boot(min_s=120.0, max_s=240.0)},
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """The engine with one constant changed, or another policy."""
+
+    name: str
+    policy: str = ENGINE
+    patched: tuple[tuple[Any, str, float], ...] = ()
+    """(module, constant, value)."""
+
+
+DEPLOYED = Variant(name=ENGINE)
+CONSTANTS: tuple[tuple[Any, str], ...] = (
+    (arrivals, "RATE_WINDOW_S"),
+    (arrivals, "OVERDUE_MEMORY_S"),
+    (arrivals, "MAX_COHORTS"),
+    (boots, "PRIOR_WEIGHT"),
+    (boots, "MAX_WEIGHT"),
+    (boots, "QUANTILES"),
+    (plan, "FIRST_START"),
+    (plan, "MIN_WORK_SHARE"),
+    (plan, "SPREAD_WEIGHT"),
+)
+
+
+def other_policies() -> list[Variant]:
+    """Every policy of the simulator."""
+    return [Variant(name=name, policy=name) for name in policies.names()]
+
+
+def sensitivity() -> list[Variant]:
+    """The engine as deployed, and with each constant halved and doubled."""
+    variants = [DEPLOYED]
+    for module, constant in CONSTANTS:
+        value = getattr(module, constant)
+        for factor in (0.5, 2):
+            changed = type(value)(value * factor)
+            variants.append(Variant(name=f"{constant} {changed:g}", patched=((module, constant, changed),)))
+    return variants
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """The results of one run."""
+
+    variant: str
+    condition: str
+    trace: str
+    seed: int
+    attainment: float
+    cost_ratio: float
+
+
+def traces_of(folder: Path | None) -> tuple[dict[str, Path | Generated], list[str]]:
+    """The traces to simulate, and the files that are missing."""
+    found: dict[str, Path | Generated] = {BURSTY: Generated(shape="bursty", days=0.5)}
+    missing = []
+    for name in ("azure", "fb2009", "nab", "nasa") if folder is not None else ():
+        path = Path(folder or "") / TRACES[name][0]
+        if path.is_file():
+            found[name] = path
+        else:
+            missing.append(str(path))
+    return found, missing
+
+
+# ---- Simulating
+
+
+def measured(
+    traces: Mapping[str, Path | Generated],
+    conditions: Sequence[Condition],
+    variants: Sequence[Variant],
+    seeds: int,
+    *,
+    on_done: Callable[[float], None] = lambda _: None,
+) -> list[Figures]:
+    """Simulate every variant on every trace in every condition with every seed, spread over the cores."""
+    with workers() as pool:
+        futures = [
+            pool.submit(_run, name, trace, condition, variant, seed)
+            for seed in range(1, seeds + 1)
+            for name, trace in traces.items()
+            for condition in conditions
+            for variant in variants
+        ]
+        for done, future in enumerate(as_completed(futures), start=1):
+            future.result()
+            on_done(done / len(futures))
+    return [future.result() for future in futures]
+
+
+def _run(name: str, trace: Path | Generated, condition: Condition, variant: Variant, seed: int) -> Figures:
+    experiment = Experiment(
+        root=ROOT,
+        parameters={
+            **deployment.environments(ROOT)["transcription"],
+            "MessagesPerInstance": "60",
+            "ProcessingSeconds": "5",
+            "MaxCapacity": "9000",
+            "MarginSeconds": str(condition.margin_s),
+        },
+        policy=variant.policy,
+        trace=trace,
+        promise_s=PROMISE_S,
+        seed=seed,
+        **condition.settings,
+    )
+    read = trace_of(experiment.load_settings)
+    load = load_of(experiment.load_settings, read)
+    if name == "nasa":
+        load = first_days(load, NASA_DAYS)
+    with _patched(variant):
+        numbers = measure(run_experiment(experiment, load, read.start_s))
+    bound = bound_of(bound_settings(experiment, load.mean_service_s), load)
+    return Figures(
+        variant=variant.name,
+        condition=condition.name,
+        trace=name,
+        seed=seed,
+        attainment=numbers.attainment or 0.0,
+        cost_ratio=numbers.instance_hours / bound.instance_hours,
+    )
+
+
+def first_days(load: Load, days: float) -> Load:
+    """The messages of the first days of a load."""
+    early = load.arrival_s < days * DAY_S
+    return replace(
+        load,
+        arrival_s=load.arrival_s[early],
+        service_s=load.service_s[early],
+        horizon_s=min(load.horizon_s, days * DAY_S),
+    )
+
+
+@contextmanager
+def _patched(variant: Variant) -> Iterator[None]:
+    if not variant.patched:
+        yield
+        return
+    (module, constant, value), *_ = variant.patched
+    boots.quantiles_s.cache_clear()
+    with patch.object(module, constant, value):
+        yield
+    boots.quantiles_s.cache_clear()
+
+
+# ---- Checking and printing
+
+
+def missed(figures: Sequence[Figures], conditions: Sequence[Condition]) -> list[str]:
+    """One sentence for every limit that the deployed engine misses with some seed."""
+    limits = {condition.name: condition.cost_ratios for condition in conditions}
+    found = []
+    for one in figures:
+        if one.variant != ENGINE:
+            continue
+        which, allowed = f"{one.condition}: {one.trace}, seed {one.seed}", limits[one.condition][one.trace]
+        if one.attainment < MIN_ATTAINMENT:
+            found.append(
+                f"{which}: {percentage(one.attainment)} in time; at least {percentage(MIN_ATTAINMENT)} "
+                "required"
+            )
+        if one.cost_ratio > allowed:
+            found.append(f"{which}: {one.cost_ratio:.3f} times the bound; at most {allowed:g} allowed")
+    return found
+
+
+def table(figures: Sequence[Figures], names: Sequence[str], traces: Sequence[str], row: str) -> str:
+    """Share in time / cost over the bound by trace, worst of the seeds; `row` names the field of a line."""
+    cells = [["", *traces]]
+    for name in names:
+        cells.append([name])
+        for trace in traces:
+            own = [one for one in figures if getattr(one, row) == name and one.trace == trace]
+            attainment = min(one.attainment for one in own)
+            cells[-1].append(f"{percentage(attainment)} / {max(one.cost_ratio for one in own):.3f}")
+    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in cells
+    )
+
+
+@click.command()
+@click.option(
+    "--traces",
+    "folder",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Also run the real traces in this folder, the first week of nasa.",
+)
+@click.option("--seeds", type=click.IntRange(min=1), default=2, show_default=True, help="Seeds for each run.")
+@click.option("--policies", "others", is_flag=True, help="Simulate every policy; checks no limits.")
+@click.option(
+    "--sensitivity", "changed", is_flag=True, help="Halve and double each constant; checks no limits."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print every run's figures, as JSON.")
+def main(folder: Path | None, seeds: int, others: bool, changed: bool, as_json: bool) -> None:
+    """Share in time / cost over the lower bound: the worst of the seeds."""
+    if others and changed:
+        raise click.UsageError("--policies and --sensitivity both choose what is simulated: give one of them")
+    traces, missing = traces_of(folder)
+    for path in missing:
+        click.echo(f"{path}: no such file, so its column is left out", err=True)
+    variants = other_policies() if others else sensitivity() if changed else [DEPLOYED]
+    conditions = CONDITIONS[1:2] if others or changed else CONDITIONS
+    with ProgressBar(Console(stderr=True)) as bar:
+        figures = measured(
+            traces, conditions, variants, seeds, on_done=partial(bar.show, "runs and lower bounds")
+        )
+    found = missed(figures, conditions) if not (others or changed) else []
+    if as_json:
+        click.echo(json.dumps({"figures": [asdict(one) for one in figures], "missed": found}, indent=2))
+    elif others or changed:
+        click.echo(table(figures, [one.name for one in variants], list(traces), "variant"))
+    else:
+        click.echo(table(figures, [one.name for one in conditions], list(traces), "condition"))
+    for sentence in found:
+        click.echo(f"missed: {sentence}", err=True)
+    if found:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""The benchmark of the deadline engine: its limits hold on a generated load, and a missed one is named."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from benchmarks import deadline
+from benchmarks.deadline import BURSTY, CONDITIONS, DEPLOYED, ENGINE, Figures, Variant
+from sluice.core.deadline import plan
+from sluice_sim.simulator.run import Load
+
+pytestmark = pytest.mark.slow
+
+TRACES, _ = deadline.traces_of(None)
+KEPT = Figures(
+    variant=ENGINE, condition=CONDITIONS[0].name, trace=BURSTY, seed=1, attainment=0.99, cost_ratio=1.36
+)
+
+
+@pytest.fixture(autouse=True)
+def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run one after the other: the other tests use the other cores."""
+    monkeypatch.setattr(deadline, "workers", lambda: ThreadPoolExecutor(1))
+
+
+def test_in_every_condition_bursts_start_in_time_within_the_cost_limit() -> None:
+    figures = deadline.measured(TRACES, CONDITIONS, [DEPLOYED], 1)
+    assert deadline.missed(figures, CONDITIONS) == []
+    assert {one.condition for one in figures} == {condition.name for condition in CONDITIONS}
+
+
+def test_a_worse_law_misses_its_limits() -> None:
+    blind = Variant(name=ENGINE, patched=((plan, "MIN_WORK_SHARE", 0.6),))
+    figures = deadline.measured(TRACES, CONDITIONS[:1], [blind], 1)
+    assert deadline.missed(figures, CONDITIONS) != []
+
+
+def test_results_at_their_limits_pass_and_each_missed_limit_is_named() -> None:
+    assert deadline.missed([KEPT], CONDITIONS) == []
+    late, dear = replace(KEPT, attainment=0.9899), replace(KEPT, cost_ratio=1.361)
+    other = replace(late, variant="static")
+    assert deadline.missed([late, dear, other], CONDITIONS) == [
+        "fresh counts, margin 0: bursty, seed 1: 98.9 % in time; at least 99.0 % required",
+        "fresh counts, margin 0: bursty, seed 1: 1.361 times the bound; at most 1.36 allowed",
+    ]
+
+
+def test_the_table_shows_the_worst_of_the_seeds() -> None:
+    figures = [KEPT, replace(KEPT, seed=2, attainment=0.995, cost_ratio=1.2)]
+    text = deadline.table(figures, [CONDITIONS[0].name], [BURSTY], "condition")
+    assert text.splitlines()[1].endswith("99.0 % / 1.360")
+
+
+def test_the_first_days_of_a_load_are_its_messages_until_then() -> None:
+    load = Load(arrival_s=np.array([0.0, 86_399.0, 86_400.0]), service_s=np.ones(3), horizon_s=3 * 86_400.0)
+    early = deadline.first_days(load, 1)
+    assert (early.arrival_s.tolist(), early.horizon_s) == ([0.0, 86_399.0], 86_400.0)
+
+
+def test_every_constant_of_the_engine_is_halved_and_doubled() -> None:
+    variants = deadline.sensitivity()
+    assert len(variants) == 1 + 2 * len(deadline.CONSTANTS)
+    assert {variant.patched[0][1] for variant in variants[1:]} == {name for _, name in deadline.CONSTANTS}
