@@ -1,11 +1,11 @@
 """How far the deadline engine keeps a promise on bursts, and what it costs: `python benchmarks/deadline.py`.
 
-Simulates the deployed code over a generated bursty half-day, and with `--traces DIR` over the real traces found
-there: 5 s per message, a boot of 180 s, a start promised within 300 s, at most 9000 instances. Each condition
-makes the counts older, or the processing or boot times vary. Checks the limits of every cell for every seed,
-and exits with 1 if one is missed: those of the real traces were set beforehand, those of the generated one are
-3 % above what was measured. `--policies` simulates every other policy in the first condition instead;
-`--sensitivity` halves and doubles each constant of the engine.
+Simulates the deployed code over a generated bursty half-day, and with `--traces DIR` over the real traces
+found there: 5 s per message, a boot of 180 s, a start promised within 300 s, at most 9000 instances. Each
+condition makes the counts older, or the processing or boot times vary. Checks the limits of every cell for
+every seed, and exits with 1 if one is missed: those of the real traces were set beforehand, those of the
+generated one are 3 % above what was measured. `--policies` simulates every policy in the second condition
+instead; `--sensitivity` halves and doubles each constant of the engine.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / folder) for folder in ("", "layers/sluice")]
 
 from benchmarks.promise import TRACES, workers  # noqa: E402
-from sluice.core.deadline import arrivals, boots, plan  # noqa: E402
+from sluice.core.deadline import arrivals, boots, decision, plan, promise  # noqa: E402
 from sluice_cli.progress import ProgressBar  # noqa: E402
 from sluice_cli.terminal import Console  # noqa: E402
 from sluice_report.quantities import share as percentage  # noqa: E402
@@ -99,11 +99,12 @@ class Variant:
 
     name: str
     policy: str = ENGINE
-    patched: tuple[tuple[Any, str, float], ...] = ()
-    """(module, constant, value)."""
+    patched: tuple[tuple[str, float], ...] = ()
+    """(constant, value)."""
 
 
 DEPLOYED = Variant(name=ENGINE)
+ENGINE_MODULES = (arrivals, boots, decision, plan, promise)
 CONSTANTS: tuple[tuple[Any, str], ...] = (
     (arrivals, "RATE_WINDOW_S"),
     (arrivals, "OVERDUE_MEMORY_S"),
@@ -129,7 +130,7 @@ def sensitivity() -> list[Variant]:
         value = getattr(module, constant)
         for factor in (0.5, 2):
             changed = type(value)(value * factor)
-            variants.append(Variant(name=f"{constant} {changed:g}", patched=((module, constant, changed),)))
+            variants.append(Variant(name=f"{constant} {changed:g}", patched=((constant, changed),)))
     return variants
 
 
@@ -233,9 +234,12 @@ def _patched(variant: Variant) -> Iterator[None]:
     if not variant.patched:
         yield
         return
-    (module, constant, value), *_ = variant.patched
     boots.quantiles_s.cache_clear()
-    with patch.object(module, constant, value):
+    with ExitStack() as patches:
+        for constant, value in variant.patched:
+            for module in ENGINE_MODULES:
+                if hasattr(module, constant):
+                    patches.enter_context(patch.object(module, constant, value))
         yield
     boots.quantiles_s.cache_clear()
 
@@ -298,7 +302,7 @@ def main(folder: Path | None, seeds: int, others: bool, changed: bool, as_json: 
     for path in missing:
         click.echo(f"{path}: no such file, so its column is left out", err=True)
     variants = other_policies() if others else sensitivity() if changed else [DEPLOYED]
-    conditions = CONDITIONS[1:2] if others or changed else CONDITIONS
+    conditions = CONDITIONS[1:2] if others else (*CONDITIONS[1:2], *CONDITIONS[3:]) if changed else CONDITIONS
     with ProgressBar(Console(stderr=True)) as bar:
         figures = measured(
             traces, conditions, variants, seeds, on_done=partial(bar.show, "runs and lower bounds")
@@ -307,7 +311,10 @@ def main(folder: Path | None, seeds: int, others: bool, changed: bool, as_json: 
     if as_json:
         click.echo(json.dumps({"figures": [asdict(one) for one in figures], "missed": found}, indent=2))
     elif others or changed:
-        click.echo(table(figures, [one.name for one in variants], list(traces), "variant"))
+        for condition in conditions:
+            own = [one for one in figures if one.condition == condition.name]
+            click.echo(f"{condition.name}:")
+            click.echo(table(own, [one.name for one in variants], list(traces), "variant"))
     else:
         click.echo(table(figures, [one.name for one in conditions], list(traces), "condition"))
     for sentence in found:
