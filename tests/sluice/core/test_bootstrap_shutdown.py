@@ -12,16 +12,19 @@ from sluice.core.model import (
     DYNAMIC_SCALING_OUT_SUSPENDED,
     Bounds,
     Capacity,
+    Deadline,
     Decision,
     Kind,
     Limit,
     Mode,
     Observation,
     Reason,
+    Tracking,
     Trigger,
     Unknown,
     Workload,
 )
+from sluice.core.target import initial_target
 from tests.support.builders import (
     MINUTE_NOW,
     backlog,
@@ -387,3 +390,19 @@ def test_nothing_scales_a_fleet_whose_sizes_are_not_instances(
         None,
         None,
     )
+
+
+def test_a_fleet_of_the_deadline_engine_starts_with_what_begins_every_message_in_time() -> None:
+    served = workload(
+        deadline=Deadline(promise_s=300, boot_s=180, margin_s=15),
+        tracking=Tracking(processing_s=5),
+        max_instances=50,
+    )
+    decision = decide_bootstrap(
+        served,
+        observation(visible=215, fleet=capacity(bounds=None)),
+        Trigger.ALARM,
+        target_per_instance=initial_target(served),
+    )
+    # From 180 s to 285 s an instance starts 105 / 5 + 0.5 messages: the first at once.
+    assert (decision.desired, initial_target(served)) == (10, 21.5)

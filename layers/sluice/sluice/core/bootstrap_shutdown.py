@@ -58,7 +58,8 @@ def decide_bootstrap(
     bounds, differences = effective_bounds(workload, capacity)
     if bounds is None:
         return hold(Reason.BOUNDS_DISJOINT, both_bounds(workload, capacity))
-    size = workload.bootstrap_instances
+    # The deadline engine launches what starts the messages in time, whatever has started it.
+    size = workload.bootstrap_instances if workload.deadline is None else None
     wanted = instances_for(backlog.total, target_per_instance) if size is None else size
     desired, clamps = clamp(wanted, bounds)
     if desired == 0:
