@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sluice.aws.shard_queue import BYTES_PER_SEND
+from sluice.aws.slice_queue import BYTES_PER_SEND
 from sluice.usecases import shards
 from sluice.usecases.serve_workloads import STALE_AFTER
 from sluice_sim.template import ResolvedStack

@@ -48,9 +48,10 @@ class Shard:
 
     @property
     def name(self) -> str:
-        """The slice and its minute, as they appear in the log."""
+        """The slice and its moment, as they appear in the log; the seconds of a tick below a minute too."""
         names = list(self.documents)
-        return f"{names[0]} to {names[-1]} at {self.scheduled:%H:%M}"
+        moment = f"{self.scheduled:%H:%M:%S}" if self.scheduled.second else f"{self.scheduled:%H:%M}"
+        return f"{names[0]} to {names[-1]} at {moment}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +85,16 @@ def deliveries(event: Mapping[str, Any]) -> Mapping[str, str] | None:
     if not isinstance(records, list) or not records:
         raise ConfigError(f"the event's `Records` must be the messages of a queue, got {records!r}")
     return {_required(_object(record), "messageId"): _required(record, "body") for record in records}
+
+
+def required_deliveries(event: Mapping[str, Any]) -> Mapping[str, str]:
+    """`deliveries` of a function that only a queue invokes; raises ConfigError for any other event."""
+    delivered = deliveries(event)
+    if delivered is None:
+        raise ConfigError(
+            f"this is not a delivery from a queue: it has no `Records`; its keys are {sorted(event)}"
+        )
+    return delivered
 
 
 def batch_response(failed: Collection[str]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from sluice.aws.asg import AutoScalingGroups
 from sluice.aws.clients import client
 from sluice.aws.cloudwatch import CloudWatchMetrics
 from sluice.aws.ecs import EcsServices
+from sluice.aws.engine_states import DynamoDbEngineStates
 from sluice.aws.fleets import AwsFleets
 from sluice.aws.launch_failures import (
     EVENT_FIELDS,
@@ -28,6 +30,7 @@ from sluice.aws.policies import TargetTrackingPolicies
 from sluice.aws.registry import SsmRegistry
 from sluice.aws.shard_queue import SqsShards
 from sluice.aws.sqs import SqsQueues
+from sluice.aws.tick_queue import SqsTickQueue
 from sluice.errors import ConfigError
 from sluice.ports import Ports, RemainingS
 from sluice.report import PowertoolsReport
@@ -40,15 +43,30 @@ READERS = 32
 
 Each port has threads of its own, so that its hanging calls cannot block the other ports.
 """
-CONNECT_TIMEOUT_S, READ_TIMEOUT_S, ATTEMPTS = 2, 5, 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeLimits:
+    """How long a function waits for AWS."""
+
+    connect_s: int
+    read_s: int
+    attempts: int
+    reserve_s: int
+    """Seconds that an invocation keeps for publishing and acting after it stops reading."""
+
+
 RESERVE_S = 25
-"""Seconds that an invocation keeps for publishing and acting after it stops reading.
+"""A call that fails in every attempt takes 24 s: three timeouts of 2 + 5 s, and 1 + 2 s between them."""
+MINUTE_LIMITS = TimeLimits(connect_s=2, read_s=5, attempts=3, reserve_s=RESERVE_S)
+TICK_RESERVE_S = 15
+"""Two calls that fail in every attempt, one to store a state and one to set a size, take 14 s: each has two
+timeouts of 1 + 2 s, and 1 s between them."""
+TICK_LIMITS = TimeLimits(connect_s=1, read_s=2, attempts=2, reserve_s=TICK_RESERVE_S)
+"""For ticks below a minute: the next tick does the work of a failed one."""
 
-A call that fails in every attempt takes 24 s: three timeouts of 2 + 5 s, and 1 + 2 s between them.
-"""
 
-
-def ports(environ: Mapping[str, str] = os.environ) -> Ports:
+def ports(environ: Mapping[str, str] = os.environ, *, limits: TimeLimits = MINUTE_LIMITS) -> Ports:
     """The ports for this process's environment, built once for the same settings."""
     needed = ("SLUICE_REGISTRY_PREFIX", "SLUICE_METRIC_NAMESPACE")
     absent = [name for name in needed if not environ.get(name)]
@@ -56,11 +74,19 @@ def ports(environ: Mapping[str, str] = os.environ) -> Ports:
         raise ConfigError(
             f"environment lacks {', '.join(absent)}: template.yaml sets them for every function"
         )
-    return _ports(*(environ[name] for name in needed), environ.get("SLUICE_SHARD_QUEUE_URL"))
+    optional = ("SLUICE_SHARD_QUEUE_URL", "SLUICE_TICK_QUEUE_URL", "SLUICE_STATE_TABLE")
+    return _ports(*(environ[name] for name in needed), *(environ.get(name) for name in optional), limits)
 
 
 @cache
-def _ports(registry_prefix: str, namespace: str, shard_queue_url: str | None) -> Ports:
+def _ports(
+    registry_prefix: str,
+    namespace: str,
+    shard_queue_url: str | None,
+    tick_queue_url: str | None,
+    state_table: str | None,
+    limits: TimeLimits,
+) -> Ports:
     import boto3
 
     session = boto3.Session()
@@ -70,10 +96,10 @@ def _ports(registry_prefix: str, namespace: str, shard_queue_url: str | None) ->
             session,
             service,
             read=read,
-            connect_timeout=CONNECT_TIMEOUT_S,
-            read_timeout=READ_TIMEOUT_S,
+            connect_timeout=limits.connect_s,
+            read_timeout=limits.read_s,
             max_pool_connections=READERS,
-            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+            retries={"mode": "standard", "total_max_attempts": limits.attempts},
         )
 
     made = cache(make)
@@ -88,7 +114,12 @@ def _ports(registry_prefix: str, namespace: str, shard_queue_url: str | None) ->
     shards = None
     if shard_queue_url:
         # One second is reserved for logging what could not be sent.
-        shards = SqsShards(clients("sqs"), threads(), shard_queue_url, registry, reserve_s=RESERVE_S - 1)
+        reserve_s = limits.reserve_s - 1
+        shards = SqsShards(clients("sqs"), threads(), shard_queue_url, registry, reserve_s=reserve_s)
+    tick_queue = None
+    if tick_queue_url:
+        # The minute is served after the ticks are queued, so these take none of its reserve.
+        tick_queue = SqsTickQueue(clients("sqs"), threads(), tick_queue_url, registry, reserve_s=0)
     autoscaling, scaling = clients("autoscaling"), clients("application-autoscaling")
     return Ports(
         queues=SqsQueues(clients("sqs"), threads()),
@@ -101,6 +132,8 @@ def _ports(registry_prefix: str, namespace: str, shard_queue_url: str | None) ->
         namespace=namespace,
         now=now,
         shards=shards,
+        tick_queue=tick_queue,
+        states=DynamoDbEngineStates(clients("dynamodb"), threads(), state_table) if state_table else None,
         launches=AwsLaunches(autoscaling, cache(partial(make, "ecs", EVENT_FIELDS)), threads()),
     )
 
@@ -120,6 +153,6 @@ def report(logger: Logger, metrics: Metrics) -> PowertoolsReport:
     return PowertoolsReport(logger, metrics)
 
 
-def remaining_s(context: LambdaContext) -> RemainingS:
+def remaining_s(context: LambdaContext, *, limits: TimeLimits = MINUTE_LIMITS) -> RemainingS:
     """Seconds left for reading in this invocation."""
-    return lambda: context.get_remaining_time_in_millis() / 1000 - RESERVE_S
+    return lambda: context.get_remaining_time_in_millis() / 1000 - limits.reserve_s

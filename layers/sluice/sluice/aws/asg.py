@@ -36,7 +36,7 @@ RESPONSE_FIELDS: Mapping[str, Any] = {
             "MaxSize": {},
             "Status": {},
             "DesiredCapacityType": {},
-            "Instances": {"LifecycleState": {}, "WeightedCapacity": {}},
+            "Instances": {"LifecycleState": {}, "ProtectedFromScaleIn": {}, "WeightedCapacity": {}},
             "MixedInstancesPolicy": {"LaunchTemplate": {"Overrides": {"WeightedCapacity": {}}}},
             "SuspendedProcesses": {"ProcessName": {}},
         },
@@ -107,15 +107,19 @@ def _capacity(group: AutoScalingGroupTypeDef) -> Capacity:
         field(process, "ProcessName") for process in optional_list_field(group, "SuspendedProcesses")
     }
     deletion = (group["Status"],) if group.get("Status") else ()
+    instances = list_field(group, "Instances")
+    states = [field(instance, "LifecycleState") for instance in instances]
+    in_service = [instance for instance, state in zip(instances, states, strict=True) if state == "InService"]
     return Capacity(
         desired=count(field(group, "DesiredCapacity")),
-        running=sum(
-            field(instance, "LifecycleState") == "InService" for instance in list_field(group, "Instances")
-        ),
+        running=len(in_service),
         bounds=Bounds(min=count(field(group, "MinSize")), max=count(field(group, "MaxSize"))),
         scale_out_blocked_by=(*_suspensions(suspended & NEEDED_TO_SCALE_OUT), *deletion),
         scale_in_blocked_by=(*_suspensions(suspended & NEEDED_TO_SCALE_IN), *deletion),
         unsupported_units=_unsupported_units(group),
+        # Those of a warm pool, such as Warmed:Pending, wait for a launch: they do not boot for work.
+        booting=sum(str(state).startswith("Pending") for state in states),
+        protected=sum(instance.get("ProtectedFromScaleIn") is True for instance in in_service),
     )
 
 

@@ -6,7 +6,7 @@ sees it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from traceback import walk_tb
 
@@ -32,6 +32,7 @@ TRANSIENT_CODES = frozenset(
         "InternalServiceFault",
         "KMS.ThrottlingException",
         "KmsThrottled",
+        "ProvisionedThroughputExceededException",
         "RequestLimitExceeded",
         "RequestThrottled",
         "RequestTimeout",
@@ -77,6 +78,8 @@ WAYS_OUT = {
 """Errors that SQS passes on from KMS, under the code of the query protocol, which boto3 shows, and under the
 name in the JSON model. AWS's messages do not help: for a disabled key, SQS says the request was throttled."""
 
+CONDITION_FAILED = "ConditionalCheckFailedException"
+"""DynamoDB's answer to a write whose condition does not hold: an outcome, not a failure."""
 
 PARSERS = ("botocore", "aws_lambda_powertools")
 """Packages that parse AWS's responses for us."""
@@ -104,6 +107,18 @@ def aws_errors(what: str) -> Iterator[None]:
         if not _is_from_parser(broken):
             raise
         raise TransientError(f"{what}: AWS's answer cannot be read: {broken!r}") from broken
+
+
+@contextmanager
+def refused_by_condition() -> Iterator[Callable[[], bool]]:
+    """Tell whether DynamoDB refused the write in the block because its condition did not hold."""
+    refused = False
+    try:
+        yield lambda: refused
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") != CONDITION_FAILED:
+            raise
+        refused = True
 
 
 def _is_from_parser(error: BaseException) -> bool:

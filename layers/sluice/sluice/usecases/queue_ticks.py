@@ -51,15 +51,18 @@ def queue_ticks(
             "for publish_backlog"
         )
     unsent = ports.tick_queue.send(messages, remaining_s)
-    for name, reason in unsent.items():
-        report.failed(name, Counter.TICK_FAILED, reason)
     report.event(
         Counter.TICKS_QUEUED, f"ticks below a minute, up to {until:%H:%M}", len(messages) - len(unsent)
     )
+    before = dict(ports.queued_ticks)
     ports.queued_ticks.clear()
     if unsent:
-        raise TransientError(f"{len(unsent)} of {len(messages)} ticks could not be queued")
-    ports.queued_ticks.update(dict.fromkeys(sliced, until))
+        name, reason = next(iter(unsent.items()))
+        raise TransientError(
+            f"{len(unsent)} of {len(messages)} ticks could not be queued, the first for {name}: {reason}"
+        )
+    # A minute's tick that starts after its successor queues nothing, and leaves what that one queued.
+    ports.queued_ticks.update({key: max(until, before.get(key, until)) for key in sliced})
 
 
 def _slices(registry: Registered) -> dict[str, tuple[Mapping[str, str], int]]:

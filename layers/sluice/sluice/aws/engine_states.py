@@ -1,0 +1,111 @@
+"""The DynamoDB table of what the deadline engine remembers: one item per workload, replaced at every tick.
+
+An item has the workload's name (`workload`, the key), the moment of the tick that wrote it (`tick`, in
+tenths of a second since the epoch), the encoded state (`state`), and when DynamoDB may delete it (`expires`,
+in seconds since the epoch). An item that cannot be read counts as damaged: the next write replaces it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+from sluice.aws.concurrent_reads import batches, fan_out, per_item
+from sluice.aws.errors import aws_errors, refused_by_condition
+from sluice.aws.responses import field, list_field, optional_list_field
+from sluice.core.deadline.encoding import decoded, encoded
+from sluice.core.deadline.state import EngineState
+from sluice.core.model import Unknown
+from sluice.ports import RemainingS, StoredState
+
+KEYS_PER_CALL = 100
+MAX_CALLS_PER_BATCH = 3
+"""DynamoDB may leave keys unprocessed, above 16 MB or under load; they are asked for again."""
+KEPT_FOR = timedelta(days=7)
+"""A workload that is not served for this long begins anew."""
+TENTHS = 10
+NO_TICK_S = 0.0
+"""`StoredState.tick_s` of an item whose tick cannot be read."""
+# `attribute_type` is false for an attribute that is missing, so a damaged tick never blocks a write.
+NOTHING_NEWER = "NOT attribute_type(#tick, :number) OR #tick < :tick"
+SAME_TICK = "#tick = :replaced"
+
+
+class DynamoDbEngineStates:
+    """Implements `ports.EngineStates`."""
+
+    def __init__(self, client: Callable[[], Any], pool: ThreadPoolExecutor, table: str) -> None:
+        self._client, self._pool, self._table = client, pool, table
+
+    def read(
+        self, workloads: Collection[str], remaining_s: RemainingS
+    ) -> Mapping[str, StoredState | Unknown | None]:
+        """BatchGetItem with consistent reads, a hundred workloads a call."""
+        batched = fan_out(
+            self._pool, self._batch, batches(workloads, KEYS_PER_CALL), self._reading, remaining_s
+        )
+        return per_item(batched)
+
+    def write(self, workload: str, state: EngineState, *, replaces: StoredState | None) -> bool:
+        """PutItem, on condition that no other invocation has written meanwhile."""
+        tick = _tenths(state.tick_s)
+        values = {":number": {"S": "N"}, ":tick": {"N": tick}}
+        condition = NOTHING_NEWER
+        if replaces is not None and replaces.tick_s != NO_TICK_S:
+            condition, values = SAME_TICK, {":replaced": {"N": _tenths(replaces.tick_s)}}
+        item = {
+            "workload": {"S": workload},
+            "tick": {"N": tick},
+            "state": {"B": encoded(state)},
+            "expires": {"N": str(round(state.tick_s + KEPT_FOR.total_seconds()))},
+        }
+        with aws_errors(f"PutItem of {workload} to {self._table}"), refused_by_condition() as refused:
+            self._client().put_item(
+                TableName=self._table,
+                Item=item,
+                ConditionExpression=condition,
+                ExpressionAttributeNames={"#tick": "tick"},
+                ExpressionAttributeValues=values,
+            )
+        return not refused()
+
+    def _batch(self, names: tuple[str, ...]) -> Mapping[str, StoredState | Unknown | None]:
+        client = self._client()
+        found: dict[str, StoredState | Unknown | None] = dict.fromkeys(names)
+        wanted = [{"workload": {"S": name}} for name in names]
+        with aws_errors(self._reading(names)):
+            for _ in range(MAX_CALLS_PER_BATCH):
+                response = client.batch_get_item(
+                    RequestItems={self._table: {"Keys": wanted, "ConsistentRead": True}}
+                )
+                unprocessed = response.get("UnprocessedKeys", {}).get(self._table)
+                items = optional_list_field if unprocessed else list_field
+                for item in items(field(response, "Responses"), self._table):
+                    found[field(field(item, "workload"), "S")] = _stored(item)
+                if not unprocessed:
+                    return found
+                wanted = list_field(unprocessed, "Keys")
+            reason = f"{self._reading(names)}: DynamoDB left it unprocessed {MAX_CALLS_PER_BATCH} times"
+            return found | {field(field(key, "workload"), "S"): Unknown(reason=reason) for key in wanted}
+
+    def _reading(self, names: tuple[str, ...]) -> str:
+        return f"BatchGetItem of {len(names)} states from {self._table}"
+
+
+def _stored(item: Mapping[str, Any]) -> StoredState:
+    tick_s = NO_TICK_S
+    try:
+        tick_s = int(item["tick"]["N"]) / TENTHS
+        state = decoded(item["state"]["B"])
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as wrong:
+        return StoredState(tick_s=tick_s, state=None, problem=f"damaged ({wrong})")
+    if _tenths(state.tick_s) != _tenths(tick_s):
+        problem = f"damaged (its item is of the tick {tick_s:.1f}, its content of {state.tick_s:.1f})"
+        return StoredState(tick_s=tick_s, state=None, problem=problem)
+    return StoredState(tick_s=tick_s, state=state)
+
+
+def _tenths(moment_s: float) -> str:
+    return str(round(moment_s * TENTHS))
