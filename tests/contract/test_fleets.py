@@ -34,6 +34,13 @@ def service(name: str) -> EcsService:
     return EcsService(cluster="workers", service=name)
 
 
+def running(fleet: Fleet, instances: int) -> Capacity:
+    """A fleet whose instances all run; only of a group does AWS say which boot and which are protected."""
+    listed = 0 if isinstance(fleet, AutoScalingGroup) else None
+    bounds = Bounds(min=0, max=5)
+    return Capacity(desired=instances, running=instances, bounds=bounds, booting=listed, protected=listed)
+
+
 SEVERAL = ["fake groups", "fake services", "groups", "services"]
 """A simulated run knows one fleet."""
 
@@ -45,9 +52,7 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
         fake = FakeFleets()
 
         def create(name: str, desired: int) -> Fleet:
-            fake.capacities[named(name)] = Capacity(
-                desired=desired, running=desired, bounds=Bounds(min=0, max=5)
-            )
+            fake.capacities[named(name)] = running(named(name), desired)
             return named(name)
 
         yield Subject(port=fake, create=create, gone=named("gone"))
@@ -87,12 +92,12 @@ def read(subject: Subject, *fleets: Fleet) -> list[Capacity | Unknown]:
 
 def test_a_fleet_is_read_with_its_desired_count_what_runs_and_its_own_bounds(subject: Subject) -> None:
     fleet = subject.create("transcription", 2)
-    assert read(subject, fleet) == [Capacity(desired=2, running=2, bounds=Bounds(min=0, max=5))]
+    assert read(subject, fleet) == [running(fleet, 2)]
 
 
 def test_a_fleet_at_zero_reads_as_zero_and_not_as_unknown(subject: Subject) -> None:
     fleet = subject.create("transcription", 0)
-    assert read(subject, fleet) == [Capacity(desired=0, running=0, bounds=Bounds(min=0, max=5))]
+    assert read(subject, fleet) == [running(fleet, 0)]
 
 
 def test_a_desired_count_that_is_set_is_read_back(subject: Subject) -> None:
@@ -107,7 +112,7 @@ def test_a_desired_count_that_is_set_is_read_back(subject: Subject) -> None:
 def test_setting_the_same_count_again_changes_nothing(subject: Subject) -> None:
     fleet = subject.create("transcription", 2)
     subject.port.set_desired(fleet, 2)
-    assert read(subject, fleet) == [Capacity(desired=2, running=2, bounds=Bounds(min=0, max=5))]
+    assert read(subject, fleet) == [running(fleet, 2)]
 
 
 @pytest.mark.parametrize("subject", SEVERAL, indirect=True)
@@ -142,7 +147,7 @@ def test_a_simulated_fleet_refuses_a_count_out_of_bounds_as_aws_does(subject: Su
     for instances in (-1, 6):
         with pytest.raises(ConfigError, match=r"ValidationError: -?\d is outside 0..5"):
             subject.port.set_desired(fleet, instances)
-    assert read(subject, fleet) == [Capacity(desired=2, running=2, bounds=Bounds(min=0, max=5))]
+    assert read(subject, fleet) == [running(fleet, 2)]
 
 
 @pytest.mark.parametrize("named", [group, service])

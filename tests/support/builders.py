@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from sluice.core.deadline.state import EngineState
 from sluice.core.emptiness import minutes_to_prove, tick_proof_end_minutes
 from sluice.core.minutes import MINUTE, minute_of
 from sluice.core.model import (
@@ -18,6 +19,7 @@ from sluice.core.model import (
     Backlog,
     Bounds,
     Capacity,
+    Deadline,
     Demand,
     Durations,
     DynamicTarget,
@@ -122,6 +124,14 @@ def ecs_document(name: str = "queue-proc", **changes: Any) -> dict[str, Any]:
     return document(name, **({"fleet": fleet, "policy_arn": arn} | changes))
 
 
+def deadline_document(
+    name: str = "transcription", *, scaling: Mapping[str, Any] | None = None, **changes: Any
+) -> dict[str, Any]:
+    """A valid document of a workload that the deadline engine scales, on an Auto Scaling group."""
+    section = {"type": "deadline", "promise_s": 300, "boot_s": 180} | dict(scaling or {})
+    return document(name, scaling=section, tracking=tracking_section(processing_s=5), **changes)
+
+
 def parsed(text: Mapping[str, Any]) -> Workload:
     return parsing.parse(json.dumps(text))
 
@@ -156,6 +166,37 @@ def dynamic_workload(name: str = "transcription", **changes: Any) -> Workload:
 def effective(served: Workload, **changes: Any) -> Workload:
     """The workload with a policy that counts arrivals; `changes` are settings of its tracking."""
     return replace(served, tracking=Tracking(**({"metric": TrackedMetric.EFFECTIVE} | changes)))
+
+
+def deadline(**changes: Any) -> Deadline:
+    """A promise of 300 s over a boot of 180 s, planned without a margin."""
+    return Deadline(**({"promise_s": 300, "boot_s": 180, "margin_s": 0} | changes))
+
+
+def deadline_workload(
+    *, min_instances: int = 0, max_instances: int = 1000, settings: Deadline | None = None, **changes: Any
+) -> Workload:
+    """A workload that the deadline engine scales; `changes` are fields of `Workload`."""
+    return workload(
+        min_instances=min_instances,
+        max_instances=max_instances,
+        deadline=settings or deadline(),
+        **changes,
+    )
+
+
+def engine_state(
+    read_s: float = 0, *, visible: int = 0, in_flight: int = 0, delayed: int = 0, **changes: Any
+) -> EngineState:
+    """What a tick at `read_s` remembers of a queue with these messages; `changes` are fields of the state."""
+    facts = {
+        "tick_s": read_s,
+        "since_s": read_s,
+        "read_s": read_s,
+        "backlog": backlog(visible, in_flight, delayed),
+        "desired": 0,
+    }
+    return EngineState(**(facts | changes))
 
 
 def demand(

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import chain
 
+from sluice.core.deadline.state import EngineState
 from sluice.core.minutes import MINUTE, minute_of
 from sluice.core.model import (
     Backlog,
@@ -32,6 +33,7 @@ from sluice.core.model import (
 from sluice.errors import ConfigError, SluiceError, TransientError
 from sluice.ports import (
     Counter,
+    DelayedMessage,
     LastKnown,
     Outcome,
     Policy,
@@ -40,6 +42,7 @@ from sluice.ports import (
     RemainingS,
     Series,
     SeriesQuery,
+    StoredState,
 )
 from sluice.usecases.tick_context import TickContext
 from tests.support.builders import NOW
@@ -402,6 +405,74 @@ class FakeShards:
 
 
 @dataclass
+class FakeTickQueue:
+    of: FakeRegistry = field(default_factory=FakeRegistry)
+    clock: Clock = field(default_factory=Clock)
+    queued: list[tuple[datetime, str]] = field(default_factory=list)
+    """(when it is delivered, body), in the order of sending."""
+    refusing: dict[str, str] = field(default_factory=dict)
+    """Prefix of a slice's name -> the reason why it cannot be sent."""
+
+    def send(self, messages: Mapping[str, DelayedMessage], remaining_s: RemainingS) -> Mapping[str, str]:
+        self.of.calls.record("tick_queue.send", list(messages))
+        unsent = {
+            name: reason
+            for name in messages
+            for start, reason in self.refusing.items()
+            if name.startswith(start)
+        }
+        if remaining_s() <= 0:
+            unsent = dict.fromkeys(messages, LATE.reason)
+        self.queued += [
+            (self.clock() + timedelta(seconds=message.delay_s), message.body)
+            for name, message in messages.items()
+            if name not in unsent
+        ]
+        return unsent
+
+    def registry(self, documents: Mapping[str, str]) -> FakeSlice:
+        return FakeSlice(self.of, documents)
+
+
+@dataclass
+class FakeStates:
+    calls: Calls = field(default_factory=Calls)
+    stored: dict[str, StoredState] = field(default_factory=dict)
+    """Workload name -> what is stored of it."""
+    failing: dict[str, str] = field(default_factory=dict)
+    """Workload name -> the reason why its state cannot be read."""
+    refusing: dict[str, SluiceError] = field(default_factory=dict)
+    """Workload name -> why its state cannot be written."""
+
+    def read(
+        self, workloads: Collection[str], remaining_s: RemainingS
+    ) -> Mapping[str, StoredState | Unknown | None]:
+        self.calls.record("states.read", set(workloads))
+        seen = {name: self._one(name, remaining_s) for name in workloads}
+        self.calls.between()
+        return seen
+
+    def _one(self, name: str, remaining_s: RemainingS) -> StoredState | Unknown | None:
+        if remaining_s() <= 0:
+            return LATE
+        return Unknown(reason=self.failing[name]) if name in self.failing else self.stored.get(name)
+
+    def write(self, workload: str, state: EngineState, *, replaces: StoredState | None) -> bool:
+        self.calls.record("states.write", workload)
+        if workload in self.refusing:
+            raise self.refusing[workload]
+        found = self.stored.get(workload)
+        if replaces is None:
+            written = found is None or found.tick_s < state.tick_s
+        else:
+            written = found is not None and found.tick_s == replaces.tick_s
+        if written:
+            self.stored[workload] = StoredState(tick_s=state.tick_s, state=state)
+        self.calls.between()
+        return written
+
+
+@dataclass
 class RecordingReport:
     """A report that records everything it is given."""
 
@@ -447,12 +518,15 @@ class FakeAccount:
     remaining: float = 60
     retry_failures: dict[str, int] = field(default_factory=dict)
     last_known: dict[tuple[str, str], LastKnown] = field(default_factory=dict)
+    queued_ticks: dict[str, datetime] = field(default_factory=dict)
     queues: FakeQueues = field(init=False)
     fleets: FakeFleets = field(init=False)
     metrics: FakeMetrics = field(init=False)
     policies: FakePolicies = field(init=False)
     registry: FakeRegistry = field(init=False)
     shards: FakeShards = field(init=False)
+    tick_queue: FakeTickQueue = field(init=False)
+    states: FakeStates = field(init=False)
     launches: FakeLaunches = field(init=False)
 
     def __post_init__(self) -> None:
@@ -460,6 +534,8 @@ class FakeAccount:
         self.metrics, self.policies = FakeMetrics(self.calls, self.clock), FakePolicies(self.calls)
         self.registry = FakeRegistry(self.calls, self.clock)
         self.shards = FakeShards(self.registry)
+        self.tick_queue = FakeTickQueue(self.registry, self.clock)
+        self.states = FakeStates(self.calls)
         self.launches = FakeLaunches(self.calls)
 
     @property
@@ -475,6 +551,9 @@ class FakeAccount:
             shards=self.shards,
             retry_failures=self.retry_failures,
             last_known=self.last_known,
+            tick_queue=self.tick_queue,
+            queued_ticks=self.queued_ticks,
+            states=self.states,
             launches=self.launches,
         )
 

@@ -65,6 +65,17 @@ def receive(queue_url: str, count: int = 1) -> list[str]:
     return [message["ReceiptHandle"] for message in answer.get("Messages", [])]
 
 
+def create_state_table(name: str = "states") -> str:
+    """A table as template.yaml makes it."""
+    client("dynamodb").create_table(
+        TableName=name,
+        AttributeDefinitions=[{"AttributeName": "workload", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "workload", "KeyType": "HASH"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    return name
+
+
 def create_group(name: str, *, desired: int = 0, min_size: int = 0, max_size: int = 5) -> AutoScalingGroup:
     autoscaling = client("autoscaling")
     autoscaling.create_launch_configuration(

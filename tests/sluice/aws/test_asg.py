@@ -109,6 +109,26 @@ def test_only_instances_in_service_are_running(state: str, pool: ThreadPoolExecu
     assert (seen.desired, seen.running, seen.bounds) == (3, 2, Bounds(min=0, max=5))
 
 
+@pytest.mark.parametrize("state", ["Pending", "Pending:Wait", "Pending:Proceed"])
+def test_an_instance_boots_from_its_launch_until_it_is_in_service(
+    state: str, pool: ThreadPoolExecutor
+) -> None:
+    seen = read_one(described("transcription", "InService", state, state, "Terminating"), pool)
+    assert (seen.running, seen.booting) == (1, 2)
+
+
+@pytest.mark.parametrize("state", ["Warmed:Pending", "Warmed:Pending:Wait", "Warmed:Stopped", "Terminating"])
+def test_an_instance_of_the_warm_pool_does_not_boot_for_work(state: str, pool: ThreadPoolExecutor) -> None:
+    assert read_one(described("transcription", "InService", state), pool).booting == 0
+
+
+def test_protected_are_the_instances_in_service_that_scale_in_must_leave(pool: ThreadPoolExecutor) -> None:
+    group = described("transcription", "InService", "InService", "InService", "Terminating:Wait", "Standby")
+    for instance in group["Instances"][1:]:
+        instance["ProtectedFromScaleIn"] = True
+    assert read_one(group, pool).protected == 2
+
+
 @pytest.mark.parametrize(
     ("process", "out", "into"),
     [

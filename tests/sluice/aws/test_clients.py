@@ -21,7 +21,8 @@ GROUPS = """
   <AutoScalingGroupName>transcription</AutoScalingGroupName><HealthCheckType>EC2</HealthCheckType>
   <MinSize>1</MinSize><MaxSize>7</MaxSize><DesiredCapacity>3</DesiredCapacity>
   <Instances>
-    <member><InstanceId>i-1</InstanceId><LifecycleState>InService</LifecycleState></member>
+    <member><InstanceId>i-1</InstanceId><LifecycleState>InService</LifecycleState>
+      <ProtectedFromScaleIn>true</ProtectedFromScaleIn></member>
     <member><LifecycleState>Pending</LifecycleState><WeightedCapacity>3</WeightedCapacity></member>
   </Instances>
   <SuspendedProcesses><member><ProcessName>Launch</ProcessName></member></SuspendedProcesses>
@@ -77,6 +78,8 @@ def test_everything_that_a_decision_needs_of_a_group_is_read(answering: Answerin
             scale_out_blocked_by=("Launch is suspended", "Delete in progress"),
             scale_in_blocked_by=("Delete in progress",),
             unsupported_units=("WeightedCapacity 2", "WeightedCapacity 3", "DesiredCapacityType vcpu"),
+            booting=1,
+            protected=1,
         )
 
 

@@ -1,0 +1,124 @@
+"""The contract of `ports.EngineStates`, for every implementation."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import pytest
+
+from sluice.aws.engine_states import DynamoDbEngineStates
+from sluice.core.deadline.state import Arrivals, BootSamples, EngineState, Groups, Launch
+from sluice.core.model import Unknown
+from sluice.ports import EngineStates, StoredState
+from sluice_sim.simulator.ports import SimulatedStates
+from tests.sluice.aws import account
+from tests.support.builders import NOW, engine_state, plenty
+from tests.support.fakes import FakeStates
+
+NOON_S = NOW.timestamp()
+
+
+@dataclass
+class Subject:
+    port: EngineStates
+
+    def read(self, name: str) -> StoredState | None:
+        found = self.port.read([name], plenty)[name]
+        assert not isinstance(found, Unknown)
+        return found
+
+
+@pytest.fixture(params=["fake", "dynamodb", "simulated"])
+def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
+    if request.param == "fake":
+        yield Subject(FakeStates())
+        return
+    if request.param == "simulated":
+        yield Subject(SimulatedStates())
+        return
+    with account.account(), account.threads() as pool:
+        table, dynamodb = account.create_state_table(), account.client("dynamodb")
+        yield Subject(DynamoDbEngineStates(lambda: dynamodb, pool, table))
+
+
+def at(tick: int = 0, visible: int = 0) -> EngineState:
+    """What the tick of this number leaves behind; ticks are ten seconds apart."""
+    return engine_state(NOON_S + 10 * tick, visible=visible)
+
+
+def everything() -> EngineState:
+    """A state with a value in every field."""
+    return replace(
+        at(visible=7),
+        since_s=NOON_S - 600,
+        deficit=-2.5,
+        recent=(Arrivals(until_s=NOON_S, elapsed_s=10, messages=4.5),),
+        waiting=(
+            Arrivals(until_s=NOON_S - 10, elapsed_s=20, messages=3),
+            Arrivals(until_s=NOON_S, elapsed_s=10, messages=4),
+        ),
+        peak_per_s=0.75,
+        launches=(Launch(at_s=NOON_S - 30, instances=2),),
+        ready=(BootSamples(boot_s=170, weight=1),),
+        ready_since_s=NOON_S - 5,
+        boots=(BootSamples(boot_s=160, weight=2), BootSamples(boot_s=180, weight=3)),
+        groups=Groups(in_flight=3, was_idle=True, limited_until_s=NOON_S + 60),
+        surplus_since_s=NOON_S - 40,
+        out_of_reach_logged_s=NOON_S - 1800,
+    )
+
+
+def test_nothing_is_stored_of_a_workload_that_was_never_served(subject: Subject) -> None:
+    assert subject.port.read(["a", "b"], plenty) == {"a": None, "b": None}
+
+
+def test_what_was_written_is_read_back(subject: Subject) -> None:
+    assert subject.port.write("a", everything(), replaces=None)
+    assert subject.read("a") == StoredState(tick_s=NOON_S, state=everything())
+
+
+def test_each_workload_has_a_state_of_its_own(subject: Subject) -> None:
+    for place, name in enumerate(("a", "b")):
+        assert subject.port.write(name, at(place), replaces=None)
+    assert subject.port.read(["b", "a", "c"], plenty) == {
+        "a": StoredState(tick_s=NOON_S, state=at(0)),
+        "b": StoredState(tick_s=NOON_S + 10, state=at(1)),
+        "c": None,
+    }
+
+
+def test_the_next_tick_replaces_what_it_read(subject: Subject) -> None:
+    subject.port.write("a", at(0), replaces=None)
+    assert subject.port.write("a", at(1, visible=5), replaces=subject.read("a"))
+    assert subject.read("a") == StoredState(tick_s=NOON_S + 10, state=at(1, visible=5))
+
+
+@pytest.mark.parametrize("tick", [1, 2])
+def test_of_two_writes_that_replace_the_same_state_the_first_one_counts(subject: Subject, tick: int) -> None:
+    subject.port.write("a", at(0), replaces=None)
+    read = subject.read("a")
+    assert subject.port.write("a", at(1, visible=5), replaces=read)
+    assert not subject.port.write("a", at(tick, visible=9), replaces=read)
+    assert subject.read("a") == StoredState(tick_s=NOON_S + 10, state=at(1, visible=5))
+
+
+@pytest.mark.parametrize(("tick", "written"), [(0, False), (1, False), (2, True)])
+def test_a_write_that_replaces_nothing_counts_only_over_an_older_tick(
+    subject: Subject, tick: int, written: bool
+) -> None:
+    subject.port.write("a", at(1, visible=5), replaces=None)
+    assert subject.port.write("a", at(tick, visible=9), replaces=None) is written
+    kept = at(tick, visible=9) if written else at(1, visible=5)
+    assert subject.read("a") == StoredState(tick_s=kept.tick_s, state=kept)
+
+
+def test_more_workloads_than_one_call_reads_are_all_read(subject: Subject) -> None:
+    names = [f"w{index:03}" for index in range(101)]
+    for name in names[::50]:
+        subject.port.write(name, at(), replaces=None)
+    found = subject.port.read(names, plenty)
+    assert [name for name, stored in found.items() if stored is not None] == ["w000", "w050", "w100"]
+    assert len(found) == 101
+
+
+def test_no_workloads_are_no_states(subject: Subject) -> None:
+    assert subject.port.read([], plenty) == {}

@@ -1,0 +1,197 @@
+import json
+import zlib
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from sluice.aws.engine_states import DynamoDbEngineStates
+from sluice.core.deadline.encoding import VERSION, encoded
+from sluice.core.deadline.state import EngineState
+from sluice.core.model import Unknown
+from sluice.errors import ConfigError, TransientError
+from sluice.ports import StoredState
+from tests.sluice.aws import account
+from tests.sluice.aws.stubs import ANY, Call, refusal, stubbed, unchecked
+from tests.support.builders import NOW, engine_state, plenty
+
+NOON_S = NOW.timestamp()
+TICK = str(round(NOON_S * 10))
+
+
+def states(client: Any, pool: ThreadPoolExecutor) -> DynamoDbEngineStates:
+    return DynamoDbEngineStates(lambda: client, pool, "states")
+
+
+def item(name: str, remembered: EngineState | None = None, **changes: Any) -> dict[str, Any]:
+    """The item of a workload; a change to None leaves the attribute out."""
+    held = remembered or engine_state(NOON_S, visible=3)
+    tick = str(round(held.tick_s * 10))
+    attributes = {"workload": {"S": name}, "tick": {"N": tick}, "state": {"B": encoded(held)}} | changes
+    return {key: value for key, value in attributes.items() if value is not None}
+
+
+def get(names: list[str], *items: Mapping[str, Any], unprocessed: tuple[str, ...] = ()) -> Call:
+    asked = {"states": {"Keys": [{"workload": {"S": name}} for name in names], "ConsistentRead": True}}
+    left = {"states": {"Keys": [{"workload": {"S": name}} for name in unprocessed]}} if unprocessed else {}
+    answer = {"Responses": {"states": list(items)}, "UnprocessedKeys": left}
+    return ("batch_get_item", {"RequestItems": asked}, answer)
+
+
+def read_one(stored: Mapping[str, Any], pool: ThreadPoolExecutor) -> StoredState:
+    with stubbed("dynamodb", get(["a"], stored)) as client:
+        found = states(client, pool).read(["a"], plenty)["a"]
+    assert isinstance(found, StoredState)
+    return found
+
+
+class TestReading:
+    def test_a_hundred_and_one_workloads_are_two_calls(self, pool: ThreadPoolExecutor) -> None:
+        names = [f"w{index:03}" for index in range(101)]
+        calls = [get(names[:100], *(item(name) for name in names[:100])), get(names[100:])]
+        with ThreadPoolExecutor(1) as one, stubbed("dynamodb", *calls) as client:
+            found = states(client, one).read(names, plenty)
+        assert len(found) == 101
+        assert found["w099"] == StoredState(tick_s=NOON_S, state=engine_state(NOON_S, visible=3))
+        assert found["w100"] is None
+
+    def test_keys_that_are_left_unprocessed_are_asked_for_again(self, pool: ThreadPoolExecutor) -> None:
+        calls = [get(["a", "b"], item("a"), unprocessed=("b",)), get(["b"], item("b"))]
+        with stubbed("dynamodb", *calls) as client:
+            found = states(client, pool).read(["a", "b"], plenty)
+        assert found == dict.fromkeys(
+            ("a", "b"), StoredState(tick_s=NOON_S, state=engine_state(NOON_S, visible=3))
+        )
+
+    def test_a_key_that_is_never_processed_is_unknown_alone(self, pool: ThreadPoolExecutor) -> None:
+        calls = [
+            get(["a", "b"], item("a"), unprocessed=("b",)),
+            *[get(["b"], unprocessed=("b",))] * 2,
+        ]
+        with stubbed("dynamodb", *calls) as client:
+            found = states(client, pool).read(["a", "b"], plenty)
+        assert isinstance(found["a"], StoredState)
+        assert isinstance(found["b"], Unknown)
+        assert "DynamoDB left it unprocessed 3 times" in found["b"].reason
+
+    @pytest.mark.parametrize("code", ["ProvisionedThroughputExceededException", "ThrottlingException"])
+    def test_a_throttled_read_is_unknown(self, pool: ThreadPoolExecutor, code: str) -> None:
+        asked = get(["a"])[1]
+        with stubbed("dynamodb", ("batch_get_item", asked, refusal(code, "slower"))) as client:
+            found = states(client, pool).read(["a"], plenty)["a"]
+        assert found == Unknown(reason=f"BatchGetItem of 1 states from states: AWS answered {code}: slower")
+
+    @pytest.mark.parametrize(
+        "answer", [{}, {"Responses": {}}, {"Responses": {"states": 3}}, {"Responses": {"states": [{}]}}]
+    )
+    def test_a_malformed_answer_is_unknown_and_never_nothing(
+        self, pool: ThreadPoolExecutor, answer: Mapping[str, Any]
+    ) -> None:
+        """Nothing would be a memory that begins anew."""
+        with unchecked("dynamodb", BatchGetItem=answer) as client:
+            found = states(client, pool).read(["a"], plenty)["a"]
+        assert isinstance(found, Unknown)
+        assert "AWS's answer cannot be read" in found.reason
+
+
+class TestDamage:
+    @pytest.mark.parametrize(
+        ("changes", "problem"),
+        [
+            ({"state": None}, "'state'"),
+            ({"state": {"S": "text"}}, "'B'"),
+            ({"state": {"B": b"not a state"}}, "incorrect header"),
+            ({"state": {"B": encoded(engine_state(NOON_S))[:-9]}}, "truncated"),
+            ({"state": {"B": encoded(engine_state(NOON_S - 10))}}, "its item is of the tick"),
+        ],
+    )
+    def test_a_damaged_state_keeps_its_tick_and_says_what_is_wrong(
+        self, pool: ThreadPoolExecutor, changes: Mapping[str, Any], problem: str
+    ) -> None:
+        found = read_one(item("a", **changes), pool)
+        assert (found.tick_s, found.state) == (NOON_S, None)
+        assert problem in str(found.problem)
+
+    @pytest.mark.parametrize("version", [VERSION - 1, VERSION + 1])
+    def test_a_state_of_another_version_is_not_used(self, pool: ThreadPoolExecutor, version: int) -> None:
+        fields = json.loads(zlib.decompress(encoded(engine_state(NOON_S)))) | {"v": version}
+        found = read_one(item("a", state={"B": zlib.compress(json.dumps(fields).encode())}), pool)
+        assert found.state is None
+        assert f"version {version}, and this release reads {VERSION}" in str(found.problem)
+
+    @pytest.mark.parametrize("tick", [None, {"S": "noon"}, {"N": "12.5"}])
+    def test_a_damaged_tick_blocks_neither_the_other_workloads_nor_the_next_write(
+        self, pool: ThreadPoolExecutor, tick: Mapping[str, str] | None
+    ) -> None:
+        with account.account():
+            account.create_state_table()
+            dynamodb, port = account.client("dynamodb"), states(account.client("dynamodb"), pool)
+            dynamodb.put_item(TableName="states", Item=item("a", tick=tick))
+            port.write("b", engine_state(NOON_S), replaces=None)
+            found = port.read(["a", "b"], plenty)
+            assert found["b"] == StoredState(tick_s=NOON_S, state=engine_state(NOON_S))
+            assert isinstance(found["a"], StoredState)
+            assert found["a"].state is None
+            assert port.write("a", engine_state(NOON_S + 10), replaces=found["a"])
+            written = StoredState(tick_s=NOON_S + 10, state=engine_state(NOON_S + 10))
+            assert port.read(["a"], plenty) == {"a": written}
+
+
+class TestWriting:
+    def test_an_item_expires_a_week_after_its_tick(self, pool: ThreadPoolExecutor) -> None:
+        with account.account():
+            account.create_state_table()
+            dynamodb = account.client("dynamodb")
+            assert states(dynamodb, pool).write("a", engine_state(NOON_S), replaces=None)
+            [stored] = dynamodb.scan(TableName="states")["Items"]
+        assert stored == item("a", engine_state(NOON_S), expires={"N": str(round(NOON_S + 7 * 86_400))})
+
+    def test_a_write_names_the_tick_that_it_replaces(self, pool: ThreadPoolExecutor) -> None:
+        asked = {
+            "TableName": "states",
+            "Item": ANY,
+            "ConditionExpression": "#tick = :replaced",
+            "ExpressionAttributeNames": {"#tick": "tick"},
+            "ExpressionAttributeValues": {":replaced": {"N": TICK}},
+        }
+        before = StoredState(tick_s=NOON_S, state=engine_state(NOON_S))
+        with stubbed("dynamodb", ("put_item", asked, {})) as client:
+            assert states(client, pool).write("a", engine_state(NOON_S + 10), replaces=before)
+
+    def test_a_condition_that_does_not_hold_is_an_outcome_and_no_failure(
+        self, pool: ThreadPoolExecutor
+    ) -> None:
+        with refusing("ConditionalCheckFailedException", "The conditional request failed") as client:
+            assert not states(client, pool).write("a", engine_state(NOON_S), replaces=None)
+
+    @pytest.mark.parametrize(
+        ("code", "error"),
+        [
+            ("ProvisionedThroughputExceededException", TransientError),
+            ("ThrottlingException", TransientError),
+            ("InternalServerError", TransientError),
+            ("ResourceNotFoundException", ConfigError),
+            ("AccessDeniedException", ConfigError),
+        ],
+    )
+    def test_a_refused_write_raises_with_the_workload(
+        self, pool: ThreadPoolExecutor, code: str, error: type[Exception]
+    ) -> None:
+        with (
+            refusing(code, "no") as client,
+            pytest.raises(error, match=f"PutItem of a to states: AWS answered {code}: no"),
+        ):
+            states(client, pool).write("a", engine_state(NOON_S), replaces=None)
+
+
+def refusing(code: str, message: str) -> Any:
+    """A client whose next PutItem is refused."""
+    asked = {
+        "TableName": "states",
+        "Item": ANY,
+        "ConditionExpression": ANY,
+        "ExpressionAttributeNames": ANY,
+        "ExpressionAttributeValues": ANY,
+    }
+    return stubbed("dynamodb", ("put_item", asked, refusal(code, message)))
