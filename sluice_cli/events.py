@@ -39,9 +39,15 @@ class EventRequest:
 
     def shard(self) -> dict[str, Any]:
         """A shard with this workload alone."""
+        return self._delivery(sample_events.shard)
+
+    def deadline_tick(self) -> dict[str, Any]:
+        """A tick below a minute with this workload alone."""
+        return self._delivery(sample_events.deadline_tick)
+
+    def _delivery(self, fill: Callable[..., dict[str, Any]]) -> dict[str, Any]:
         _, _, _, region, account, _ = self.workload.stack_id.split(":", 5)
-        documents = {self.workload.name: self.text}
-        return sample_events.shard(documents, self.at, region=region, account=account)
+        return fill({self.workload.name: self.text}, self.at, region=region, account=account)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +79,11 @@ KINDS = {
         function="PublishBacklogFunction",
         about="one shard of a large tick, with this workload",
         fill=EventRequest.shard,
+    ),
+    "deadline-tick": Kind(
+        function="DeadlineTickFunction",
+        about="a tick below a minute, with this workload",
+        fill=EventRequest.deadline_tick,
     ),
     "stack": Kind(
         function="RetuneTargetFunction",

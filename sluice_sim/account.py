@@ -52,6 +52,10 @@ def identity(
             return arn("cloudwatch", f"alarm:{properties['AlarmName']}")
         case "AWS::Serverless::Function", "Arn":
             return arn("lambda", f"function:{name}")
+        case "AWS::SQS::Queue", "Ref":
+            return f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT_ID}/{name}"
+        case "AWS::DynamoDB::Table", "Arn":
+            return arn("dynamodb", f"table/{name}")
         case "AWS::AutoScaling::ScalingPolicy", "Ref":
             return _group_policy_arn(properties["AutoScalingGroupName"], name)
         case "AWS::ApplicationAutoScaling::ScalableTarget", "Ref":

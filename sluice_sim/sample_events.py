@@ -67,8 +67,27 @@ def alarm_state_change(arn: str, properties: Mapping[str, Any], at: datetime) ->
 
 def shard(documents: Mapping[str, str], at: datetime, *, region: str, account: str) -> dict[str, Any]:
     """A tick's shard as SQS delivers it to `publish_backlog`; `documents` are texts by workload name."""
-    body = shard_message(Shard(scheduled=_minute(at), documents=dict(sorted(documents.items()))))
-    sent_ms = round(at.timestamp() * 1000)
+    return _delivery(
+        documents, _minute(at), at, f"arn:aws:sqs:{region}:{account}:sluice-ShardQueue-1A2B3C4D5E6F"
+    )
+
+
+def deadline_tick(documents: Mapping[str, str], at: datetime, *, region: str, account: str) -> dict[str, Any]:
+    """A tick below a minute as SQS delivers it to `deadline_tick`; `documents` are texts by workload name.
+
+    Its moment is a whole number of ten seconds. It was sent at the full minute.
+    """
+    moment = at.replace(second=at.second // 10 * 10, microsecond=0)
+    queue_arn = f"arn:aws:sqs:{region}:{account}:sluice-TickQueue-1A2B3C4D5E6F"
+    return _delivery(documents, moment, _minute(at), queue_arn)
+
+
+def _delivery(
+    documents: Mapping[str, str], scheduled: datetime, sent: datetime, queue_arn: str
+) -> dict[str, Any]:
+    """A slice of the registry, sent by `publish_backlog` and received from this queue."""
+    body = shard_message(Shard(scheduled=scheduled, documents=dict(sorted(documents.items()))))
+    sent_ms, received_ms = (round(max(sent, each).timestamp() * 1000) for each in (sent, scheduled))
     record = {
         "messageId": _unique(body),
         "receiptHandle": "AQEBexamplereceipthandle",
@@ -77,13 +96,13 @@ def shard(documents: Mapping[str, str], at: datetime, *, region: str, account: s
             "ApproximateReceiveCount": "1",
             "SentTimestamp": str(sent_ms),
             "SenderId": "AROAEXAMPLE:sluice-PublishBacklogFunction",
-            "ApproximateFirstReceiveTimestamp": str(sent_ms + 25),
+            "ApproximateFirstReceiveTimestamp": str(received_ms + 25),
         },
         "messageAttributes": {},
         "md5OfBody": hashlib.md5(body.encode(), usedforsecurity=False).hexdigest(),
         "eventSource": "aws:sqs",
-        "eventSourceARN": f"arn:aws:sqs:{region}:{account}:sluice-ShardQueue-1A2B3C4D5E6F",
-        "awsRegion": region,
+        "eventSourceARN": queue_arn,
+        "awsRegion": queue_arn.split(":")[3],
     }
     return {"Records": [record]}
 

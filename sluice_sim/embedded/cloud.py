@@ -101,6 +101,8 @@ class EmbeddedAws:
             groups=self.groups,
             services=self.services,
             ssm=_client("ssm"),
+            sqs=self.sqs,
+            dynamodb=_client("dynamodb"),
             autoscaling=self.autoscaling,
             scaling=self.scaling,
         )

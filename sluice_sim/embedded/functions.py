@@ -1,8 +1,8 @@
 """Lambda: runs the functions of a template in this process, as deployed.
 
 Loads `app.handler` from each function's folder with its environment, and implements schedules, asynchronous
-retries, alarm permissions and event rules. What a handler prints becomes its log, line by line, as in
-CloudWatch Logs.
+retries, alarm permissions, event rules and event source mappings. What a handler prints becomes its log, line
+by line, as in CloudWatch Logs.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -28,6 +29,7 @@ from sluice_sim.aws_rules.scheduler import (
     Scheduler,
 )
 from sluice_sim.clock import VirtualClock
+from sluice_sim.embedded.event_sources import EventSources
 
 RETRY_DELAYS_S = (60, 120)
 """Failed asynchronous invocations are retried after one and two minutes (documented)."""
@@ -78,6 +80,7 @@ class Lambda:
         self._clock, self._scheduler, self._on_log = clock, scheduler, on_log
         self._by_arn: dict[str, Function] = {}
         self._rules: list[tuple[Mapping[str, Any], Function]] = []
+        self._event_sources = EventSources(clock)
 
     def create(self, name: str, properties: Mapping[str, Any], root: Path) -> Function:
         """Create a function from resolved AWS::Serverless::Function properties, with its events."""
@@ -155,13 +158,21 @@ class Lambda:
             self._on_log(function.name, line)
         if failure is not None:
             self._on_log(function.name, {"level": "ERROR", "message": f"{type(failure).__name__}: {failure}"})
+        self._event_sources.schedule_polls()
         return failure
+
+    def _deliver(self, function: Function, event: dict[str, Any]) -> Exception | None:
+        """Invoke for a queue; a function that is switched off drops what it is sent."""
+        return self.invoke(function, event) if function.enabled else None
 
     def _subscribe(self, function: Function, kind: str, properties: Mapping[str, Any]) -> None:
         if kind == "EventBridgeRule":
             self._rules.append((properties["Pattern"], function))
             return
-        if kind == "SQS":  # only a tick over more workloads than run here sends shards
+        if kind == "SQS":
+            # Only a tick over more workloads than run here sends shards, whose failures are reported one by one.
+            if "FunctionResponseTypes" not in properties:
+                self._event_sources.add(properties, partial(self._deliver, function))
             return
         if kind != "ScheduleV2":
             raise ValueError(f"function {function.name}: events of type {kind} are not simulated")

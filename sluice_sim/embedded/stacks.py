@@ -30,6 +30,7 @@ from sluice_sim.embedded.services import EcsServices
 if TYPE_CHECKING:
     from mypy_boto3_application_autoscaling import ApplicationAutoScalingClient
     from mypy_boto3_autoscaling import AutoScalingClient
+    from mypy_boto3_sqs import SQSClient
     from mypy_boto3_ssm import SSMClient
 
 WITHOUT_EFFECT = frozenset(
@@ -38,7 +39,6 @@ WITHOUT_EFFECT = frozenset(
         "AWS::IAM::Role",
         "AWS::Logs::LogGroup",
         "AWS::Serverless::LayerVersion",  # the layer is this checkout's own package
-        "AWS::SQS::Queue",  # failures are logged, and too few workloads run here to need shards
         "AWS::SQS::QueuePolicy",
     }
 )
@@ -53,6 +53,8 @@ class Account:
     groups: AutoScalingGroups
     services: EcsServices
     ssm: SSMClient
+    sqs: SQSClient
+    dynamodb: Any
     autoscaling: AutoScalingClient
     scaling: ApplicationAutoScalingClient
 
@@ -105,6 +107,8 @@ class Stacks:
                 self._account.ssm.put_parameter(
                     Name=properties["Name"], Type="String", Value=properties["Value"], Overwrite=True
                 )
+            case "AWS::SQS::Queue" | "AWS::DynamoDB::Table":
+                self._store(resource_name(stack_name, logical_id), kind, properties)
             case "AWS::CloudWatch::Alarm":
                 self._account.monitoring.add_alarm(Alarm.from_properties(logical_id, properties))
             case "AWS::AutoScaling::ScalingPolicy":
@@ -122,6 +126,16 @@ class Stacks:
                 self._track_service(logical_id, properties)
             case _ if kind not in WITHOUT_EFFECT:
                 raise ValueError(f"{logical_id}: resources of type {kind} are not simulated")
+
+    def _store(self, name: str, kind: str, properties: Mapping[str, Any]) -> None:
+        """Create a queue, or a table that forgets nothing; one that exists stays as it is."""
+        account = self._account
+        if kind == "AWS::SQS::Queue":
+            attributes: Any = {key: str(value).lower() for key, value in properties.items()}
+            account.sqs.create_queue(QueueName=name, Attributes=attributes)
+        elif name not in account.dynamodb.list_tables()["TableNames"]:
+            kept = {key: value for key, value in properties.items() if key != "TimeToLiveSpecification"}
+            account.dynamodb.create_table(TableName=name, **kept)
 
     def _track_group(self, policy_name: str, logical_id: str, properties: Mapping[str, Any]) -> None:
         policy = TargetTracking.from_properties(logical_id, properties)

@@ -100,6 +100,7 @@ def _identities(logical_id: str, properties: Mapping[str, Any]) -> dict[str, dic
             "Arn": arn("sqs", queue),
             "QueueName": queue,
         },
+        "AWS::DynamoDB::Table": {"Ref": logical_id, "Arn": arn("dynamodb", f"table/{logical_id}")},
         "AWS::ECS::Cluster": {"Ref": properties.get("ClusterName", "")},
     }
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from sluice.aws.slice_queue import BYTES_PER_SEND
-from sluice.usecases import shards
+from sluice.usecases import deadline_ticks, shards
+from sluice.usecases.queue_ticks import AHEAD
 from sluice.usecases.serve_workloads import STALE_AFTER
 from sluice_sim.template import ResolvedStack
 from tests.templates import stacks
@@ -16,6 +17,7 @@ from tests.templates.stacks import TOPIC, arn, dimensions, of_type
 
 FUNCTIONS = {
     "PublishBacklogFunction": "publish_backlog",
+    "DeadlineTickFunction": "deadline_tick",
     "RetuneTargetFunction": "retune_target",
     "BootstrapFunction": "bootstrap",
     "ShutdownFunction": "shutdown",
@@ -23,12 +25,14 @@ FUNCTIONS = {
 }
 TIMEOUTS_S = {
     "PublishBacklogFunction": 50,
+    "DeadlineTickFunction": 30,
     "RetuneTargetFunction": 300,
     "BootstrapFunction": 60,
     "ShutdownFunction": 60,
     "SendTestMessagesFunction": 50,
 }
-# (attempts after the first, seconds an event may be old) of asynchronous invocations
+# (attempts after the first, seconds an event may be old) of asynchronous invocations; only a queue invokes
+# deadline_tick
 RETRIES = {
     "PublishBacklogFunction": (0, 60),
     "RetuneTargetFunction": (0, 3600),
@@ -45,6 +49,12 @@ def functions(stack: ResolvedStack) -> dict[str, dict[str, Any]]:
 
 def url(queue: str) -> str:
     return f"https://sqs.{stacks.REGION}.amazonaws.com/{stacks.ACCOUNT}/{queue}"
+
+
+def event_source(stack: ResolvedStack, function: str) -> dict[str, Any]:
+    sources = of_type(stack, "AWS::Lambda::EventSourceMapping").values()
+    [found] = [properties for properties in sources if properties["FunctionName"] == function]
+    return found
 
 
 def schedule(stack: ResolvedStack, function: str) -> dict[str, Any]:
@@ -68,7 +78,16 @@ def test_a_function_gets_the_variables_it_needs_and_no_others(
     plane: ResolvedStack, function: str, folder: str
 ) -> None:
     properties = functions(plane)[function]
-    shards = {"SLUICE_SHARD_QUEUE_URL": url("ShardQueue")} if folder == "publish_backlog" else {}
+    own = {
+        "publish_backlog": {
+            "SLUICE_SHARD_QUEUE_URL": url("ShardQueue"),
+            "SLUICE_TICK_QUEUE_URL": url("TickQueue"),
+        },
+        "deadline_tick": {
+            "SLUICE_TICK_QUEUE_URL": url("TickQueue"),
+            "SLUICE_STATE_TABLE": "EngineStateTable",
+        },
+    }
     assert (properties["Handler"], properties["Runtime"]) == ("app.handler", "python3.13")
     assert properties["Environment"]["Variables"] == {
         "SLUICE_REGISTRY_PREFIX": "/sluice/workloads",
@@ -76,7 +95,7 @@ def test_a_function_gets_the_variables_it_needs_and_no_others(
         "POWERTOOLS_METRICS_NAMESPACE": "Sluice/ControlPlane",
         "POWERTOOLS_LOG_LEVEL": "INFO",
         "POWERTOOLS_SERVICE_NAME": folder,
-        **shards,
+        **own.get(folder, {}),
     }
     [layer] = properties["Layers"]
     assert layer.startswith("SluiceLayer")
@@ -191,7 +210,7 @@ def test_nothing_is_public(plane: ResolvedStack) -> None:
     assert not [name for name, properties in functions(plane).items() if "FunctionUrlConfig" in properties]
 
 
-def test_queues_are_encrypted_failures_kept_for_14_days_and_shards_for_their_minute(
+def test_queues_are_encrypted_failures_kept_for_14_days_and_shards_and_ticks_until_they_are_stale(
     plane: ResolvedStack,
 ) -> None:
     assert of_type(plane, "AWS::SQS::Queue") == {
@@ -201,13 +220,19 @@ def test_queues_are_encrypted_failures_kept_for_14_days_and_shards_for_their_min
             "MessageRetentionPeriod": STALE_AFTER.seconds,
             "VisibilityTimeout": TIMEOUTS_S["PublishBacklogFunction"],
         },
+        "TickQueue": {
+            "SqsManagedSseEnabled": True,
+            # Retention counts from the sending, so it includes the delay.
+            "MessageRetentionPeriod": (AHEAD + deadline_ticks.STALE_AFTER).seconds,
+            "VisibilityTimeout": TIMEOUTS_S["DeadlineTickFunction"],
+        },
     }
 
 
 def test_a_ticks_shards_come_back_to_its_function_in_batches_of_one_invocations_load(
     plane: ResolvedStack,
 ) -> None:
-    [source] = of_type(plane, "AWS::Lambda::EventSourceMapping").values()
+    source = event_source(plane, "PublishBacklogFunction")
     assert source == {
         "FunctionName": "PublishBacklogFunction",
         "EventSourceArn": arn("sqs", "ShardQueue"),
@@ -217,6 +242,29 @@ def test_a_ticks_shards_come_back_to_its_function_in_batches_of_one_invocations_
     }
     assert source["BatchSize"] * shards.WORKLOADS_PER_SHARD <= shards.MAX_WORKLOADS_PER_INVOCATION
     assert shards.BYTES_PER_SHARD < BYTES_PER_SEND
+
+
+def test_a_tick_below_a_minute_waits_for_no_batch(plane: ResolvedStack) -> None:
+    """A batching window would delay each tick; of a failed one the next does the work."""
+    assert event_source(plane, "DeadlineTickFunction") == {
+        "FunctionName": "DeadlineTickFunction",
+        "EventSourceArn": arn("sqs", "TickQueue"),
+        "BatchSize": 10,
+        "ScalingConfig": {"MaximumConcurrency": 10},
+    }
+
+
+def test_the_table_of_states_is_paid_by_use_forgets_and_goes_with_its_stack(plane: ResolvedStack) -> None:
+    assert of_type(plane, "AWS::DynamoDB::Table") == {
+        "EngineStateTable": {
+            "BillingMode": "PAY_PER_REQUEST",
+            "AttributeDefinitions": [{"AttributeName": "workload", "AttributeType": "S"}],
+            "KeySchema": [{"AttributeName": "workload", "KeyType": "HASH"}],
+            "TimeToLiveSpecification": {"AttributeName": "expires", "Enabled": True},
+        }
+    }
+    table = stacks.template("template.yaml")["Resources"]["EngineStateTable"]
+    assert (table["DeletionPolicy"], table["UpdateReplacePolicy"]) == ("Delete", "Delete")
 
 
 @pytest.mark.parametrize("days", ["7", "30"])
@@ -259,7 +307,7 @@ def test_two_planes_share_no_name() -> None:
         }
         for name in ("sluice", "sluice-staging")
     )
-    assert len(first) == len(second) == 6  # five log groups and the layer; AWS names everything else
+    assert len(first) == len(second) == 7  # six log groups and the layer; AWS names everything else
     assert not first & second
 
 
@@ -327,6 +375,18 @@ PLANE_ALARMS: dict[str, tuple[Any, ...]] = {
     ),
     "ShardsFailAlarm": (
         *("Sluice/ControlPlane", "ShardFailed", SERVICE, "Sum"),
+        *(60, 5, 3, "GreaterThanThreshold", 0, "notBreaching"),
+    ),
+    "DeadlineTickErrorsAlarm": (
+        *("AWS/Lambda", "Errors", {"FunctionName": "DeadlineTickFunction"}, "Sum"),
+        *(60, 5, 3, "GreaterThanThreshold", 0, "notBreaching"),
+    ),
+    "DeadlineTicksFailAlarm": (
+        *("Sluice/ControlPlane", "TickFailed", {"service": "deadline_tick"}, "Sum"),
+        *(60, 5, 3, "GreaterThanThreshold", 0, "notBreaching"),
+    ),
+    "DeadlineResizesFailAlarm": (
+        *("Sluice/ControlPlane", "ActionFailed", {"service": "deadline_tick"}, "Sum"),
         *(60, 5, 3, "GreaterThanThreshold", 0, "notBreaching"),
     ),
     "RegistryStaleAlarm": (

@@ -18,6 +18,7 @@ from tests.templates.stacks import arn, of_type
 NAMESPACE = {"cloudwatch:namespace": "Sluice"}
 FUNCTION_ROLES = (
     "BootstrapRole",
+    "DeadlineTickRole",
     "PublishBacklogRole",
     "RetuneTargetRole",
     "SendTestMessagesRole",
@@ -92,6 +93,36 @@ def test_the_shards_queue_is_the_ticks_own(plane: ResolvedStack) -> None:
         for grant in grants(plane, role)
         if grant.resource == arn("sqs", "ShardQueue")
     } == {("PublishBacklogRole", f"sqs:{action}") for action in actions}
+
+
+def test_the_minutes_tick_sends_the_ticks_below_a_minute_and_their_function_receives_them(
+    plane: ResolvedStack,
+) -> None:
+    assert {
+        (role, grant.action)
+        for role in FUNCTION_ROLES
+        for grant in grants(plane, role)
+        if grant.resource == arn("sqs", "TickQueue")
+    } == {
+        ("PublishBacklogRole", "sqs:SendMessage"),
+        *(
+            ("DeadlineTickRole", f"sqs:{action}")
+            for action in ("DeleteMessage", "GetQueueAttributes", "ReceiveMessage")
+        ),
+    }
+
+
+def test_only_the_ticks_below_a_minute_read_and_write_the_table_of_states(plane: ResolvedStack) -> None:
+    found = {
+        (role, grant.action, grant.resource)
+        for role in FUNCTION_ROLES
+        for grant in grants(plane, role)
+        if grant.action.startswith("dynamodb:")
+    }
+    table = arn("dynamodb", "table/EngineStateTable")
+    assert found == {
+        ("DeadlineTickRole", f"dynamodb:{action}", table) for action in ("BatchGetItem", "PutItem")
+    }
 
 
 def test_a_schedule_may_start_its_own_function_and_nothing_else(plane: ResolvedStack) -> None:

@@ -1,0 +1,92 @@
+"""Lambda's event source mappings: a queue invokes a function with what becomes visible in it.
+
+A poller of AWS receives a message as soon as it is visible, so each message is delivered at the end of its
+delay. A batch whose invocation fails becomes visible again after the queue's visibility timeout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import boto3
+from moto.sqs.models import Queue, sqs_backends
+
+from sluice_sim.account import ACCOUNT_ID, REGION
+from sluice_sim.clock import VirtualClock
+
+Deliver = Callable[[dict[str, Any]], Exception | None]
+"""Invokes the function with an event; returns the exception it raised, or None."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventSource:
+    """One queue and the function that it invokes."""
+
+    queue_name: str
+    batch_size: int
+    deliver: Deliver
+    polls: set[float] = field(default_factory=set)
+    """Virtual times of the polls that are scheduled."""
+
+
+class EventSources:
+    """The event source mappings of the account."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self._clock = clock
+        self._sources: list[EventSource] = []
+
+    def add(self, properties: Mapping[str, Any], deliver: Deliver) -> None:
+        """Map a queue to a function, from the properties of an event of type SQS."""
+        name = str(properties["Queue"]).rpartition(":")[2]
+        self._sources.append(
+            EventSource(queue_name=name, batch_size=int(properties["BatchSize"]), deliver=deliver)
+        )
+
+    def schedule_polls(self) -> None:
+        """Schedule a poll for each moment at which a message becomes visible."""
+        for source in self._sources:
+            queue = sqs_backends[ACCOUNT_ID][REGION].queues.get(source.queue_name)
+            if queue is not None:
+                for moment in _visible_at(queue, self._clock.now) - source.polls:
+                    source.polls.add(moment)
+                    self._clock.at(moment, partial(self._poll, source, moment))
+
+    def _poll(self, source: EventSource, moment: float) -> None:
+        source.polls.discard(moment)
+        sqs = boto3.client("sqs")
+        url = sqs.get_queue_url(QueueName=source.queue_name)["QueueUrl"]
+        while batch := sqs.receive_message(
+            QueueUrl=url, MaxNumberOfMessages=source.batch_size, AttributeNames=["All"]
+        ).get("Messages"):
+            if source.deliver({"Records": [_record(each, source.queue_name) for each in batch]}) is None:
+                for each in batch:
+                    sqs.delete_message(QueueUrl=url, ReceiptHandle=each["ReceiptHandle"])
+        self.schedule_polls()
+
+
+def _visible_at(queue: Queue, now: float) -> set[float]:
+    """When each message of the queue can be received, epoch seconds from now on."""
+    # moto's public list omits delayed messages and those in flight; it compares whole milliseconds, and a
+    # message in flight is visible only after the end of its timeout.
+    return {
+        max(now, message.delayed_until / 1000, (message.visible_at + 1) / 1000)
+        for message in queue._messages  # noqa: SLF001
+    }
+
+
+def _record(message: Mapping[str, Any], queue_name: str) -> dict[str, Any]:
+    """A received message as Lambda passes it to a function."""
+    return {
+        "messageId": message["MessageId"],
+        "receiptHandle": message["ReceiptHandle"],
+        "body": message["Body"],
+        "attributes": message.get("Attributes", {}),
+        "messageAttributes": {},
+        "eventSource": "aws:sqs",
+        "eventSourceARN": f"arn:aws:sqs:{REGION}:{ACCOUNT_ID}:{queue_name}",
+        "awsRegion": REGION,
+    }
