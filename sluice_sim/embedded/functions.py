@@ -170,7 +170,7 @@ class Lambda:
             self._rules.append((properties["Pattern"], function))
             return
         if kind == "SQS":
-            # Only a tick over more workloads than run here sends shards, whose failures are reported one by one.
+            # Shards report their failures one by one; too few workloads run here for a tick to send any.
             if "FunctionResponseTypes" not in properties:
                 self._event_sources.add(properties, partial(self._deliver, function))
             return

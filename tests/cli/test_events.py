@@ -16,6 +16,7 @@ from sluice_sim import sample_events
 from tests.functions.conftest import NOON, Plane, plane, sample
 from tests.sluice.aws import account
 from tests.support.builders import (
+    deadline_document,
     document,
     dynamic_section,
     ecs_document,
@@ -64,6 +65,15 @@ class TestSampleEvents:
         made = sample_events.shard(documents, at, region=stacks.REGION, account=stacks.ACCOUNT)
         assert made == sample("shard")
 
+    def test_a_tick_below_a_minute_is_what_the_command_fills_in(self) -> None:
+        stack = stacks.workload(
+            "asg", Scaling="deadline", AcceptableLatencySeconds="300", ProcessingSeconds="5"
+        )
+        documents = {"transcription": stack.resources["Registration"].properties["Value"]}
+        at = NOON + timedelta(seconds=34.2)
+        made = sample_events.deadline_tick(documents, at, region=stacks.REGION, account=stacks.ACCOUNT)
+        assert made == sample("deadline-tick")
+
 
 class TestDeployedHandlers:
     """Each handler is invoked with the event printed for a document that is registered in the account."""
@@ -105,6 +115,18 @@ class TestDeployedHandlers:
         answer = plane.invoke("publish_backlog", event("shard", documents["ecs"]))
         assert answer == {"batchItemFailures": []}
         assert (list(plane.points("ecs")), list(plane.points("asg"))) == ([NOON], [])
+
+    def test_a_tick_below_a_minute_scales_the_workload(
+        self, event: Any, plane: Plane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "mine.json").write_text(json.dumps(deadline_document()))
+        account.register(deadline_document())
+        account.send(plane.queues["asg"], 3)
+        monkeypatch.setenv("SLUICE_TICK_QUEUE_URL", account.create_queue("ticks"))
+        monkeypatch.setenv("SLUICE_STATE_TABLE", account.create_state_table())
+        wiring.cold_start()
+        plane.invoke("deadline_tick", event("deadline-tick", tmp_path / "mine.json"))
+        assert plane.desired("asg") == 1
 
     def test_a_stack_status_retunes_the_workload(self, event: Any, plane: Plane, documents: Any) -> None:
         plane.processed("ecs", 100)

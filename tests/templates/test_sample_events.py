@@ -19,6 +19,7 @@ EXPECTED = {
     "stack-status",
     "send-test-messages",
     "shard",
+    "deadline-tick",
     "alarm-ok",
     "alarm-insufficient",
     "alarm-composite",
@@ -131,3 +132,14 @@ def test_the_shard_sample_is_a_message_of_sqs_that_carries_what_the_workloads_st
     }
     assert list(shard.documents) == sorted(shard.documents)
     assert f"{shard.scheduled:%Y-%m-%dT%H:%M:%SZ}" == event("schedule")["scheduled_time"]
+
+
+def test_the_sample_of_a_tick_below_a_minute_carries_a_workload_of_the_deadline_engine() -> None:
+    [record] = event("deadline-tick")["Records"]
+    assert (record["eventSource"], record["md5OfBody"]) == ("aws:sqs", md5(record["body"]))
+    tick = parse_shard(record["body"])
+    stack = workload("asg", Scaling="deadline", AcceptableLatencySeconds="300", ProcessingSeconds="5")
+    assert {name: json.loads(text) for name, text in tick.documents.items()} == {
+        "transcription": document(stack)
+    }
+    assert f"{tick.scheduled:%Y-%m-%dT%H:%M:%SZ}" == "2026-01-15T12:00:30Z"

@@ -146,6 +146,7 @@ class PowertoolsReport:
     def __init__(self, logger: Logger, metrics: Metrics) -> None:
         self._logger, self._metrics = logger, metrics
         self._defects: set[tuple[object, ...]] = set()
+        self._has_counted = False
 
     @property
     def defects(self) -> int:
@@ -164,7 +165,9 @@ class PowertoolsReport:
                 exc_info=None if understood else failure,
             )
             self._count(Counter.INVOCATION_FAILED, 1)
-        self._metrics.flush_metrics()
+        # Powertools warns where there is nothing to flush; most ticks of the deadline engine count nothing.
+        if self._has_counted:
+            self._metrics.flush_metrics()
 
     def decided(self, decision: Decision | TargetDecision, outcome: Outcome) -> None:
         """One line per decision, with the readings behind it."""
@@ -196,4 +199,5 @@ class PowertoolsReport:
         self._count(counter, count)
 
     def _count(self, counter: Counter, count: int) -> None:
+        self._has_counted = True
         self._metrics.add_metric(name=counter.value, unit=MetricUnit.Count, value=count)
