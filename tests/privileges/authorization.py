@@ -78,6 +78,11 @@ def _parameter(parameters: Parameters) -> list[dict[str, str]]:
     return [{"ParameterNameWithoutLeadingSlash": path.removeprefix("/")}]
 
 
+def _tables(parameters: Parameters) -> list[dict[str, str]]:
+    names = parameters.get("RequestItems") or [parameters["TableName"]]
+    return [{"TableName": name} for name in names]
+
+
 RESOURCES: Mapping[str, Callable[[Parameters], list[dict[str, str]]]] = {
     "application-autoscaling:PutScalingPolicy": _scalable_target,
     "autoscaling:CompleteLifecycleAction": _group,
@@ -85,6 +90,8 @@ RESOURCES: Mapping[str, Callable[[Parameters], list[dict[str, str]]]] = {
     "autoscaling:RecordLifecycleActionHeartbeat": _group,
     "autoscaling:SetDesiredCapacity": _group,
     "autoscaling:SetInstanceProtection": _group,
+    "dynamodb:BatchGetItem": _tables,
+    "dynamodb:PutItem": _tables,
     "ecs:DescribeServices": _services,
     "ecs:UpdateService": _services,
     "ecs:UpdateTaskProtection": _tasks,

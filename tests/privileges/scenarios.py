@@ -85,20 +85,20 @@ class ScenarioRun:
 class Scenarios:
     """The four workloads deployed, and the scenarios over them."""
 
-    def __init__(self, aws: EmbeddedAws, gate: Gate, shard_queue_url: str) -> None:
+    def __init__(self, aws: EmbeddedAws, gate: Gate, plane: ResolvedStack) -> None:
         self.gate = gate
         self._aws = aws
-        aws.sqs.create_queue(QueueName=shard_queue_url.rsplit("/", 1)[-1])
-        tick = aws.functions.named(f"{CONTROL_PLANE}-PublishBacklogFunction")
-        tick.environment = {**tick.environment, "SLUICE_SHARD_QUEUE_URL": shard_queue_url}
+        self._create_stores(plane)
         self._policies = TargetTrackingPolicies(lambda: aws.autoscaling, lambda: aws.scaling, POOL)
         registry = SsmRegistry(partial(boto3.client, "ssm"), POOL, stacks.EXPORTS["sluice-RegistryPrefix"])
         self._documents = registry.all(plenty).documents
+        self._by_deadline = {name: _by_deadline(text) for name, text in self._documents.items()}
         self._first_policies = [self._policies.read(registry.one(name, plenty), plenty) for name in WORKLOADS]
         self.scenarios = list(self._scenarios())
 
     def run(self, scenario: Scenario) -> ScenarioRun:
         """Arrange, then invoke in a process that has read nothing yet."""
+        self._register(self._documents)
         scenario.arrange()
         wiring.cold_start()
         passed, logged = len(self.gate.calls), len(self._aws.log)
@@ -149,13 +149,52 @@ class Scenarios:
             event=tick,
             max_workloads_per_invocation=1,
         )
-        yield Scenario(name="shard", function=ticks, arrange=self._at_zero_with_work, event=self._shard())
+        shard = self._delivered("shard", self._documents)
+        yield Scenario(name="shard", function=ticks, arrange=self._at_zero_with_work, event=shard)
+        yield Scenario(
+            name="tick, deadline engine", function=ticks, arrange=self._scaled_by_deadline, event=tick
+        )
+        yield Scenario(
+            name="tick below a minute",
+            function="DeadlineTickFunction",
+            arrange=self._scaled_by_deadline,
+            event=self._delivered("deadline-tick", self._by_deadline),
+        )
 
-    def _shard(self) -> dict[str, Any]:
-        """The sample event of a shard, filled with these workloads."""
-        event: dict[str, Any] = json.loads((ROOT / "events" / "shard.json").read_text(encoding="utf-8"))
-        event["Records"][0]["body"] = shard_message(Shard(scheduled=self._now, documents=self._documents))
+    def _delivered(self, sample: str, documents: Mapping[str, str]) -> dict[str, Any]:
+        """The sample event of a slice of the registry, filled with these workloads."""
+        event: dict[str, Any] = json.loads((ROOT / "events" / f"{sample}.json").read_text(encoding="utf-8"))
+        event["Records"][0]["body"] = shard_message(Shard(scheduled=self._now, documents=documents))
         return event
+
+    def _create_stores(self, plane: ResolvedStack) -> None:
+        """The queues and the table under the names that the roles allow."""
+        dynamodb = boto3.client("dynamodb")
+        [(self._table, table)] = stacks.of_type(plane, "AWS::DynamoDB::Table").items()
+        kept = {key: value for key, value in table.items() if key != "TimeToLiveSpecification"}
+        dynamodb.create_table(TableName=self._table, **kept)
+        for name in ("PublishBacklogFunction", "DeadlineTickFunction"):
+            variables = plane.resources[name].properties["Environment"]["Variables"]
+            own = {key: value for key, value in variables.items() if key.endswith(("QUEUE_URL", "TABLE"))}
+            for url in own.values():
+                if url.startswith("https:"):
+                    self._aws.sqs.create_queue(QueueName=url.rsplit("/", 1)[-1])
+            function = self._aws.functions.named(f"{CONTROL_PLANE}-{name}")
+            function.environment = {**function.environment, **own}
+
+    def _register(self, documents: Mapping[str, str]) -> None:
+        ssm = boto3.client("ssm")
+        for name, text in documents.items():
+            parameter = f"{stacks.EXPORTS['sluice-RegistryPrefix']}/{name}"
+            ssm.put_parameter(Name=parameter, Type="String", Value=text, Overwrite=True)
+
+    def _scaled_by_deadline(self) -> None:
+        """Work waits, and the deadline engine, which remembers nothing yet, decides how many start."""
+        self._at_zero_with_work()
+        self._register(self._by_deadline)
+        dynamodb = boto3.client("dynamodb")
+        for name in WORKLOADS:
+            dynamodb.delete_item(TableName=self._table, Key={"workload": {"S": name}})
 
     @property
     def _now(self) -> datetime:
@@ -244,6 +283,14 @@ class Scenarios:
         self._aws.cloudwatch.put_metric_data(Namespace=namespace, MetricData=data)
 
 
+def _by_deadline(text: str) -> str:
+    """The document with the deadline engine in place of target tracking."""
+    document = json.loads(text)
+    document["scaling"] = {"type": "deadline", "promise_s": 300, "boot_s": 180}
+    document["tracking"] |= {"processing_s": 45}
+    return json.dumps(document)
+
+
 def _alarm(kind: str, workload: str) -> dict[str, Any]:
     """The sample event of that alarm, with this workload's alarm."""
     text = (ROOT / "events" / f"{kind}-asg-direct.json").read_text(encoding="utf-8")
@@ -273,9 +320,8 @@ def account() -> list[ResolvedStack]:
 def deployed_scenarios(plane: ResolvedStack) -> Iterator[Scenarios]:
     """The control plane and the workloads deployed, the functions behind a gate that knows their roles."""
     gate = Gate(roles(plane), role_of_functions(plane), inventory.tags(account()))
-    environment = plane.resources["PublishBacklogFunction"].properties["Environment"]["Variables"]
     with embedded_aws(ROOT, custom_metric_delay_s=0) as aws, gate.installed():
         demo = Demo(aws, ROOT)
         for scenario in SCENARIOS:
             demo.add_workload(scenario)
-        yield Scenarios(aws, gate, environment["SLUICE_SHARD_QUEUE_URL"])
+        yield Scenarios(aws, gate, plane)

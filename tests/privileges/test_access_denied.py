@@ -17,6 +17,7 @@ pytestmark = pytest.mark.slow
 
 FUNCTIONS = (
     "PublishBacklogFunction",
+    "DeadlineTickFunction",
     "RetuneTargetFunction",
     "BootstrapFunction",
     "ShutdownFunction",

@@ -32,7 +32,7 @@ def test_every_function_was_observed_with_both_fleet_types(recorded: Recorded, p
     assert failed == {}
     asked = {(use.role, use.request.action) for use in recorded.uses}
     assert {role for role, _ in asked} == set(recorded.roles)
-    for role in ("PublishBacklogRole", "BootstrapRole", "ShutdownRole"):
+    for role in ("PublishBacklogRole", "BootstrapRole", "ShutdownRole", "DeadlineTickRole"):
         assert {(role, "autoscaling:SetDesiredCapacity"), (role, "ecs:UpdateService")} <= asked
     puts = {"autoscaling:PutScalingPolicy", "application-autoscaling:PutScalingPolicy"}
     assert {("RetuneTargetRole", put) for put in puts} <= asked
@@ -167,7 +167,15 @@ def test_only_test_messages_are_sent_to_a_users_queue(recorded: Recorded) -> Non
 def test_only_the_functions_that_resize_may_resize(recorded: Recorded) -> None:
     resizing = [each for each in recorded.requests if each.action == "autoscaling:SetDesiredCapacity"]
     able = {each.split(":")[0] for each in allowed(recorded, resizing)}
-    assert able == {"PublishBacklogRole", "BootstrapRole", "ShutdownRole"}
+    assert able == {"PublishBacklogRole", "BootstrapRole", "ShutdownRole", "DeadlineTickRole"}
+
+
+def test_only_the_ticks_below_a_minute_reach_the_table_of_states(recorded: Recorded) -> None:
+    asked = [each for each in recorded.requests if each.action.startswith("dynamodb:")]
+    assert {each.action for each in asked} == {"dynamodb:BatchGetItem", "dynamodb:PutItem"}
+    assert {each.split(":")[0] for each in allowed(recorded, asked)} == {"DeadlineTickRole"}
+    others = [replace(each, resource=arn("dynamodb", "table/EngineStateTable2")) for each in asked]
+    assert allowed(recorded, others) == []
 
 
 def test_only_the_registry_is_read_of_the_parameter_store(recorded: Recorded) -> None:
@@ -182,7 +190,7 @@ def test_only_the_registry_is_read_of_the_parameter_store(recorded: Recorded) ->
 
 def test_a_function_writes_only_its_own_log(recorded: Recorded) -> None:
     logged = [each for each in recorded.on_behalf if each.request.action == "logs:PutLogEvents"]
-    assert len(logged) == 5
+    assert len(logged) == 6
     for each in logged:
         assert allowed(recorded, [each.request]) == [str(Use(role=each.role, request=each.request))]
 
