@@ -94,6 +94,30 @@ def tracking_section(metric: str = "backlog", **changes: Any) -> dict[str, Any]:
     return {"metric": metric, "source": "published", "arrival_margin": 0.3, "processing_s": None} | changes
 
 
+def deadline_section(**changes: Any) -> dict[str, Any]:
+    return {
+        "type": "deadline",
+        "promise_s": 300,
+        "promise_percent": 99,
+        "tick_s": 10,
+        "boot_s": 180,
+        "margin_s": 15,
+        "busy_instances": "protected",
+    } | changes
+
+
+def deadline_document(
+    name: str = "transcription", *, processing_s: float | None = 5, **changes: Any
+) -> dict[str, Any]:
+    """A valid document whose fleet the deadline engine scales."""
+    scaled = {
+        "scaling": deadline_section(),
+        "tracking": tracking_section(processing_s=processing_s),
+        "policy_arn": "",
+    }
+    return document(name, **(scaled | changes))
+
+
 def document(name: str = "transcription", **changes: Any) -> dict[str, Any]:
     """A valid document on an Auto Scaling group of the same name."""
     return {
@@ -107,6 +131,7 @@ def document(name: str = "transcription", **changes: Any) -> dict[str, Any]:
         "capacity": {"min": 0, "max": 5, "bootstrap": 1},
         "count_in_flight": True,
         "target": static_section(),
+        "scaling": {"type": "target_tracking"},
         "duration_metric": {"namespace": "Sluice", "name": "MsgProcessingDuration"},
         "tracking": tracking_section(),
         "idle_minutes": 5,
