@@ -198,9 +198,7 @@ def planned(metric: str, source: str, **changes: Any) -> dict[str, Any]:
         (promised(60, boot_s=20), []),
         (
             planned("backlog", "native", arrival_margin=1),
-            [
-                "ArrivalMargin=1 and MetricSource=native have no effect: with Scaling=deadline no policy tracks"
-            ],
+            ["ArrivalMargin=1 and MetricSource=native have no effect: with Scaling=deadline no policy"],
         ),
         (
             deadline_document(target=dynamic_section()),
