@@ -107,15 +107,16 @@ def deadline_section(**changes: Any) -> dict[str, Any]:
 
 
 def deadline_document(
-    name: str = "transcription", *, processing_s: float | None = 5, **changes: Any
+    name: str = "transcription",
+    *,
+    scaling: Mapping[str, Any] | None = None,
+    processing_s: float | None = 5,
+    **changes: Any,
 ) -> dict[str, Any]:
-    """A valid document whose fleet the deadline engine scales."""
-    scaled = {
-        "scaling": deadline_section(),
-        "tracking": tracking_section(processing_s=processing_s),
-        "policy_arn": "",
-    }
-    return document(name, **(scaled | changes))
+    """A valid document whose fleet the deadline engine scales; `scaling` are settings of that section."""
+    section = {"type": "deadline", "promise_s": 300, "boot_s": 180} | dict(scaling or {})
+    tracking = tracking_section(processing_s=processing_s)
+    return document(name, **({"scaling": section, "tracking": tracking, "policy_arn": ""} | changes))
 
 
 def document(name: str = "transcription", **changes: Any) -> dict[str, Any]:

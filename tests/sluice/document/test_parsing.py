@@ -474,7 +474,7 @@ class TestRefused:
     def test_the_deadline_engine_needs_a_promise_and_a_boot_time(self, key: str) -> None:
         section = deadline_section()
         del section[key]
-        assert problems(json.dumps(deadline_document(scaling=section))) == [
+        assert problems(json.dumps(deadline_document() | {"scaling": section})) == [
             (f"scaling.{key}", section, "required: add this key")
         ]
 
