@@ -74,6 +74,8 @@ def in_force(workload: Workload) -> str:
         else f"service {fleet.service} in cluster {fleet.cluster}"
     )
     woken = "as many as the backlog asks for" if size is None else f"{size}"
+    if workload.deadline is not None:
+        woken = "as many as start the messages in time"
     return (
         f"mode {workload.mode}; queue {workload.queue_name}; {named}, {bounds.min} to {bounds.max} "
         f"instances, bootstrap {woken}; {_scaled(workload)}; "

@@ -43,7 +43,7 @@ def _out_of_reach(workload: Workload, deadline: Deadline) -> Iterator[str]:
 
 
 def _ignored_by_the_deadline_engine(workload: Workload) -> Iterator[str]:
-    tracking = workload.tracking
+    tracking, size = workload.tracking, workload.bootstrap_instances
     ignored = [
         name
         for name, is_set in (
@@ -52,13 +52,14 @@ def _ignored_by_the_deadline_engine(workload: Workload) -> Iterator[str]:
                 tracking.arrival_margin != Tracking().arrival_margin,
             ),
             ("MetricSource=native", tracking.source is MetricSource.NATIVE),
+            (f"BootstrapCapacity={size or 'backlog'}", size != max(workload.bounds.min, 1)),
             ("TargetType=dynamic", isinstance(workload.target, DynamicTarget)),
         )
         if is_set
     ]
     if ignored:
         verb = "has" if len(ignored) == 1 else "have"
-        yield f"{' and '.join(ignored)} {verb} no effect: with Scaling=deadline no policy tracks a target"
+        yield f"{' and '.join(ignored)} {verb} no effect: with Scaling=deadline the plan alone decides"
 
 
 def _unknown_processing_time(workload: Workload) -> Iterator[str]:

@@ -114,8 +114,8 @@ def test_it_prints_what_the_deadline_engine_plans_with(sluice: Any, tmp_path: Pa
     )
     line = sluice("validate", written(tmp_path, body)).stdout
     assert line.partition(": OK: ")[2].splitlines()[0] == (
-        "mode active; queue transcription; group transcription, 0 to 5 instances, bootstrap 1; "
-        "planned every 20 s, so that 97.5 % of the messages start within 240.5 s of their arrival "
+        "mode active; queue transcription; group transcription, 0 to 5 instances, bootstrap as "
+        "many as start the messages in time; planned every 20 s, so that 97.5 % of the messages start within 240.5 s of their arrival "
         "(margin 30 s; until measured, boot 90 s and processing time 4.32 s; 2 at a time; busy instances "
         "protected); shutdown after 5 empty minutes"
     )
@@ -198,12 +198,17 @@ def planned(metric: str, source: str, **changes: Any) -> dict[str, Any]:
         (promised(60, boot_s=20), []),
         (
             planned("backlog", "native", arrival_margin=1),
-            ["ArrivalMargin=1 and MetricSource=native have no effect: with Scaling=deadline no policy"],
+            ["ArrivalMargin=1 and MetricSource=native have no effect: with Scaling=deadline the plan"],
         ),
         (
             deadline_document(target=dynamic_section()),
-            ["TargetType=dynamic has no effect: with Scaling=deadline no policy tracks a target"],
+            ["TargetType=dynamic has no effect: with Scaling=deadline the plan alone decides"],
         ),
+        (
+            deadline_document(capacity={"min": 0, "max": 5, "bootstrap": "backlog"}),
+            ["BootstrapCapacity=backlog has no effect: with Scaling=deadline"],
+        ),
+        (deadline_document(capacity={"min": 2, "max": 5, "bootstrap": 2}), []),
     ],
 )
 def test_a_note_explains_the_consequence_of_a_valid_setting(
