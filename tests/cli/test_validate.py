@@ -115,7 +115,8 @@ def test_it_prints_what_the_deadline_engine_plans_with(sluice: Any, tmp_path: Pa
     line = sluice("validate", written(tmp_path, body)).stdout
     assert line.partition(": OK: ")[2].splitlines()[0] == (
         "mode active; queue transcription; group transcription, 0 to 5 instances, bootstrap as "
-        "many as start the messages in time; planned every 20 s, so that 97.5 % of the messages start within 240.5 s of their arrival "
+        "many as start the messages in time; "
+        "planned every 20 s, so that 97.5 % of the messages start within 240.5 s of their arrival "
         "(margin 30 s; until measured, boot 90 s and processing time 4.32 s; 2 at a time; busy instances "
         "protected); shutdown after 5 empty minutes"
     )
