@@ -6,7 +6,14 @@ import json
 
 import click
 
-from sluice.core.model import AutoScalingGroup, DynamicTarget, MetricSource, TrackedMetric, Workload
+from sluice.core.model import (
+    AutoScalingGroup,
+    Deadline,
+    DynamicTarget,
+    MetricSource,
+    TrackedMetric,
+    Workload,
+)
 from sluice.document import parsing
 from sluice.errors import DocumentError
 from sluice_cli.usage_errors import (
@@ -67,11 +74,28 @@ def in_force(workload: Workload) -> str:
         else f"service {fleet.service} in cluster {fleet.cluster}"
     )
     woken = "as many as the backlog asks for" if size is None else f"{size}"
-    counted = "" if workload.count_in_flight else ", messages in flight not counted"
+    if workload.deadline is not None:
+        woken = "as many as start the messages in time"
     return (
         f"mode {workload.mode}; queue {workload.queue_name}; {named}, {bounds.min} to {bounds.max} "
-        f"instances, bootstrap {woken}; {_target(workload)}{counted}; {_tracked(workload)}; "
+        f"instances, bootstrap {woken}; {_scaled(workload)}; "
         f"shutdown after {workload.idle_minutes} empty minutes"
+    )
+
+
+def _scaled(workload: Workload) -> str:
+    if workload.deadline is not None:
+        return _planned(workload, workload.deadline)
+    counted = "" if workload.count_in_flight else ", messages in flight not counted"
+    return f"{_target(workload)}{counted}; {_tracked(workload)}"
+
+
+def _planned(workload: Workload, deadline: Deadline) -> str:
+    return (
+        f"planned every {deadline.tick_s} s, so that {deadline.promise_percent:g} % of the messages start "
+        f"within {deadline.promise_s:g} s of their arrival (margin {deadline.margin_s:g} s; until "
+        f"measured, boot {deadline.boot_s:g} s and processing time {workload.tracking.processing_s:g} s; "
+        f"{workload.target.concurrency_per_instance:g} at a time; busy instances {deadline.busy_instances})"
     )
 
 

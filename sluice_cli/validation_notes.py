@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from shlex import quote
 
+from sluice.core.deadline.promise import why_out_of_reach
 from sluice.core.model import (
     AutoScalingGroup,
+    Deadline,
     DynamicTarget,
     MetricSource,
     StaticTarget,
@@ -22,11 +24,42 @@ from sluice.usecases.offered_load import MIN_SAMPLES
 
 def notes(workload: Workload) -> Iterator[str]:
     """One sentence for each setting whose consequence is easy to miss."""
+    if workload.deadline is not None:
+        yield from _out_of_reach(workload, workload.deadline)
+        yield from _ignored_by_the_deadline_engine(workload)
+        return
     yield from _unknown_processing_time(workload)
     yield from _idle_margin(workload)
     if workload.tracking.source is MetricSource.NATIVE:
         yield _required_aws_metrics(workload)
         yield from _clamped_target(workload)
+
+
+def _out_of_reach(workload: Workload, deadline: Deadline) -> Iterator[str]:
+    """Served as well as can be: only a person can choose one of the ways out."""
+    problem = why_out_of_reach(deadline, deadline.boot_s)
+    if problem is not None and workload.bounds.min == 0:
+        yield f"the promise cannot be kept from zero instances: {problem}"
+
+
+def _ignored_by_the_deadline_engine(workload: Workload) -> Iterator[str]:
+    tracking, size = workload.tracking, workload.bootstrap_instances
+    ignored = [
+        name
+        for name, is_set in (
+            (
+                f"ArrivalMargin={tracking.arrival_margin:g}",
+                tracking.arrival_margin != Tracking().arrival_margin,
+            ),
+            ("MetricSource=native", tracking.source is MetricSource.NATIVE),
+            (f"BootstrapCapacity={size or 'backlog'}", size != max(workload.bounds.min, 1)),
+            ("TargetType=dynamic", isinstance(workload.target, DynamicTarget)),
+        )
+        if is_set
+    ]
+    if ignored:
+        verb = "has" if len(ignored) == 1 else "have"
+        yield f"{' and '.join(ignored)} {verb} no effect: with Scaling=deadline the plan alone decides"
 
 
 def _unknown_processing_time(workload: Workload) -> Iterator[str]:

@@ -15,6 +15,8 @@ from sluice_cli import workloads
 from sluice_sim.template import deployment
 from tests.cli.conftest import Answer
 from tests.support.builders import (
+    deadline_document,
+    deadline_section,
     document,
     dynamic_section,
     ecs_document,
@@ -105,6 +107,21 @@ def test_it_prints_what_target_tracking_reads(
     assert f"; {message}; shutdown" in line
 
 
+def test_it_prints_what_the_deadline_engine_plans_with(sluice: Any, tmp_path: Path) -> None:
+    section = deadline_section(promise_s=240.5, promise_percent=97.5, tick_s=20, boot_s=90, margin_s=30)
+    body = deadline_document(
+        scaling=section, target=static_section() | {"concurrency_per_instance": 2}, processing_s=4.32
+    )
+    line = sluice("validate", written(tmp_path, body)).stdout
+    assert line.partition(": OK: ")[2].splitlines()[0] == (
+        "mode active; queue transcription; group transcription, 0 to 5 instances, bootstrap as "
+        "many as start the messages in time; "
+        "planned every 20 s, so that 97.5 % of the messages start within 240.5 s of their arrival "
+        "(margin 30 s; until measured, boot 90 s and processing time 4.32 s; 2 at a time; busy instances "
+        "protected); shutdown after 5 empty minutes"
+    )
+
+
 ALONE = "it tracks the backlog alone"
 CLAMPED = "where a message takes less than 0.6 s, MaxMessagesPerInstance=1000 clamps the target, and Metric"
 METRICS = (
@@ -121,6 +138,18 @@ INSIGHTS = (
 def tracked(metric: str, source: str = "published", **changes: Any) -> dict[str, Any]:
     group = {"type": "asg", "name": "a b"}
     return document(tracking={"metric": metric, "source": source} | changes, fleet=group)
+
+
+OUT_OF_REACH = "the promise cannot be kept from zero instances: a start within "
+
+
+def promised(promise_s: float, **changes: Any) -> dict[str, Any]:
+    return deadline_document(scaling=deadline_section(promise_s=promise_s, **changes))
+
+
+def planned(metric: str, source: str, **changes: Any) -> dict[str, Any]:
+    tracking = {"metric": metric, "source": source, "processing_s": 5} | changes
+    return deadline_document(tracking=tracking)
 
 
 @pytest.mark.parametrize(
@@ -161,6 +190,26 @@ def tracked(metric: str, source: str = "published", **changes: Any) -> dict[str,
             ecs_document(tracking={"metric": "effective", "source": "native", "processing_s": 2}),
             [INSIGHTS],
         ),
+        (deadline_document(), []),
+        (promised(235), []),
+        (promised(226), [OUT_OF_REACH]),
+        (promised(60), [OUT_OF_REACH]),
+        # An instance that always runs starts what launches cannot.
+        (promised(60) | {"capacity": {"min": 1, "max": 5, "bootstrap": 1}}, []),
+        (promised(60, boot_s=20), []),
+        (
+            planned("backlog", "native", arrival_margin=1),
+            ["ArrivalMargin=1 and MetricSource=native have no effect: with Scaling=deadline the plan"],
+        ),
+        (
+            deadline_document(target=dynamic_section()),
+            ["TargetType=dynamic has no effect: with Scaling=deadline the plan alone decides"],
+        ),
+        (
+            deadline_document(capacity={"min": 0, "max": 5, "bootstrap": "backlog"}),
+            ["BootstrapCapacity=backlog has no effect: with Scaling=deadline"],
+        ),
+        (deadline_document(capacity={"min": 2, "max": 5, "bootstrap": 2}), []),
     ],
 )
 def test_a_note_explains_the_consequence_of_a_valid_setting(
@@ -173,6 +222,44 @@ def test_a_note_explains_the_consequence_of_a_valid_setting(
     assert len(noted) == len(message)
     for line, sentence in zip(noted, message, strict=True):
         assert line.startswith(f"{path}: note: {sentence}")
+
+
+def test_a_promise_that_launches_cannot_keep_is_noted_with_the_three_ways_out(
+    sluice: Any, tmp_path: Path
+) -> None:
+    path = written(tmp_path, promised(120))
+    answer = sluice("validate", path)
+    assert (answer.exit_code, answer.stderr) == (0, "")
+    assert answer.stdout.splitlines()[1] == (
+        f"{path}: note: the promise cannot be kept from zero instances: a start within 120 s needs 217 s: a "
+        "boot of 180 s, a tick of 10 s, a margin of 15 s, and 12 s for messages before it. Set a minimum "
+        "above zero, use a warm pool, or promise a longer latency"
+    )
+
+
+@pytest.mark.parametrize(
+    ("scaling", "problem"),
+    [
+        ({"tick_s": 15}, "scaling.tick_s: 15: input should be 5, 10, 20, 30 or 60"),
+        (
+            {"promise_percent": 100},
+            "scaling.promise_percent: 100: input should be less than or equal to 99.99",
+        ),
+        ({"boot_s": 0}, "scaling.boot_s: 0: input should be greater than 0"),
+        ({"boot_s": math.nan}, "scaling.boot_s: nan: input should be a finite number"),
+        (
+            {"margin_s": 300},
+            "scaling.margin_s: 300: must be below promise_s (300): lower this or raise promise_s",
+        ),
+    ],
+)
+def test_an_invalid_setting_of_the_deadline_engine_is_explained_in_one_line(
+    sluice: Any, tmp_path: Path, scaling: dict[str, Any], problem: str
+) -> None:
+    wrong = written(tmp_path, deadline_document(scaling=deadline_section(**scaling)))
+    answer = sluice("validate", wrong)
+    assert (answer.exit_code, answer.stdout) == (1, "")
+    assert answer.stderr.splitlines() == [f"{wrong}: {problem}"]
 
 
 def test_notes_do_not_mix_with_the_json(sluice: Any, tmp_path: Path) -> None:
@@ -245,6 +332,18 @@ def test_invalid_json_is_a_problem(sluice: Any, tmp_path: Path) -> None:
         (
             f"[{SERVICE}]",
             "CreateScalableTarget is empty",
+        ),
+        (
+            f'[{GROUP}, "MaxCapacity=5", "Scaling=deadline"]',
+            "Rules.TheDeadlineEngineKnowsAProcessingTime: ProcessingSeconds is empty",
+        ),
+        (
+            f'[{GROUP}, "MaxCapacity=5", "Scaling=deadline", "ProcessingSeconds=5", "TickSeconds=15"]',
+            "Parameters.TickSeconds = '15': ",
+        ),
+        (
+            f'[{GROUP}, "MaxCapacity=5", "Scaling=deadline", "ProcessingSeconds=5", "MarginSeconds=600"]',
+            "scaling.margin_s: 600: must be below promise_s (600): lower this or raise promise_s",
         ),
         (
             f'[{GROUP}, "MaxCapacity=5", "ArrivalMargin=-0.1"]',

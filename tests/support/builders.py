@@ -96,6 +96,31 @@ def tracking_section(metric: str = "backlog", **changes: Any) -> dict[str, Any]:
     return {"metric": metric, "source": "published", "arrival_margin": 0.3, "processing_s": None} | changes
 
 
+def deadline_section(**changes: Any) -> dict[str, Any]:
+    return {
+        "type": "deadline",
+        "promise_s": 300,
+        "promise_percent": 99,
+        "tick_s": 10,
+        "boot_s": 180,
+        "margin_s": 15,
+        "busy_instances": "protected",
+    } | changes
+
+
+def deadline_document(
+    name: str = "transcription",
+    *,
+    scaling: Mapping[str, Any] | None = None,
+    processing_s: float | None = 5,
+    **changes: Any,
+) -> dict[str, Any]:
+    """A valid document whose fleet the deadline engine scales; `scaling` are settings of that section."""
+    section = {"type": "deadline", "promise_s": 300, "boot_s": 180} | dict(scaling or {})
+    tracking = tracking_section(processing_s=processing_s)
+    return document(name, **({"scaling": section, "tracking": tracking, "policy_arn": ""} | changes))
+
+
 def document(name: str = "transcription", **changes: Any) -> dict[str, Any]:
     """A valid document on an Auto Scaling group of the same name."""
     return {
@@ -109,6 +134,7 @@ def document(name: str = "transcription", **changes: Any) -> dict[str, Any]:
         "capacity": {"min": 0, "max": 5, "bootstrap": 1},
         "count_in_flight": True,
         "target": static_section(),
+        "scaling": {"type": "target_tracking"},
         "duration_metric": {"namespace": "Sluice", "name": "MsgProcessingDuration"},
         "tracking": tracking_section(),
         "idle_minutes": 5,

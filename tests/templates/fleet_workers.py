@@ -33,7 +33,8 @@ def variables(fleet: str, **parameters: str) -> dict[str, str]:
 
 def on_an_instance(user_data: str) -> dict[str, str]:
     """The variables of the unit that the user data leaves."""
-    return dict(line.split("=", 1) for line in taken_apart(unit_in(user_data))["Service.Environment"])
+    lines = taken_apart(unit_in(user_data))["Service.Environment"]
+    return dict(variable.split("=", 1) for line in lines for variable in shlex.split(line))
 
 
 def in_a_container(environment: Iterable[Mapping[str, Any]]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -94,6 +95,11 @@ def parameters(draw: st.DrawFn, fleet: str, mode: str) -> dict[str, str]:
         "static",
     ):
         drawn["ProcessingSeconds"] = draw(allowed("ProcessingSeconds", empty=False))
+    # Nor can the deadline engine plan without it, or with a margin that leaves nothing of the promise.
+    if drawn["Scaling"] == "deadline":
+        drawn["ProcessingSeconds"] = draw(allowed("ProcessingSeconds", empty=False))
+        most_margin = min(math.ceil(float(drawn["AcceptableLatencySeconds"])) - 1, 9999)
+        drawn["MarginSeconds"] = str(draw(st.integers(0, most_margin)))
     return {**drawn, **dict(zip(MESSAGES, messages, strict=True))}
 
 
@@ -140,7 +146,9 @@ def test_the_document_accepts_whatever_the_stack_allows(mode: str, fleet: str, d
     assert (served.name, served.mode) == (given_parameters["Name"], mode)
     assert served.queue_name == given_parameters["QueueName"]
     assert list(served.fleet.dimensions.values()) == [given_parameters[name] for name in FLEET_NAMES[fleet]]
-    assert (served.policy_arn is not None) == (mode == "active")
+    tracked = given_parameters["Scaling"] == "target_tracking"
+    assert (served.deadline is None) == tracked
+    assert (served.policy_arn is not None) == (mode == "active" and tracked)
 
 
 @pytest.mark.parametrize("name", ["batch workers", " a", "a ", "x/y=z(1)+#@. _-"])
@@ -152,13 +160,16 @@ def test_a_group_with_any_allowed_name_is_served_in_mode_active(name: str) -> No
     assert f"autoScalingGroupName/{name}:policyName/" in served.policy_arn
 
 
+@pytest.mark.parametrize("scaling", PARAMETERS["Scaling"]["AllowedValues"])
 @pytest.mark.parametrize("fleet", sorted(FLEET_NAMES))
-def test_names_at_their_limits_stay_within_what_aws_takes(fleet: str) -> None:
+def test_names_at_their_limits_stay_within_what_aws_takes(fleet: str, scaling: str) -> None:
     names = ("Name", "QueueName", "DurationNamespace", *FLEET_NAMES[fleet])
     given_parameters = {
         **WORKLOADS[fleet],
         **{name: longest(PARAMETERS[name]["AllowedPattern"], max) for name in names},
         "TargetType": "dynamic",
+        "Scaling": scaling,
+        "ProcessingSeconds": "5",
     }
     stack_name = longest(STACK_NAME, max)
     stack = deployed(given_parameters, stack_name=stack_name, namespace="Sluice")

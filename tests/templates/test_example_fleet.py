@@ -86,6 +86,14 @@ def test_the_compilers_get_a_group_of_their_names_and_bounds(name: str) -> None:
     )
 
 
+def test_photo_import_gets_a_group_of_its_name_and_bounds() -> None:
+    environment = stacks.workload_environments()["photo-import"]
+    stack = stacks.example_fleet(FleetName="photo-import", MaxSize="40", PromiseSeconds="300")
+    assert of_type(stack, "AWS::SQS::Queue")["Queue"]["QueueName"] == environment["QueueName"]
+    assert group(stack)["AutoScalingGroupName"] == environment["AutoScalingGroupName"]
+    assert (group(stack)["MinSize"], group(stack)["MaxSize"]) == ("0", environment["MaxCapacity"])
+
+
 def test_the_group_is_spot_and_reports_every_group_metric(fleet: ResolvedStack) -> None:
     distribution = group(fleet)["MixedInstancesPolicy"]["InstancesDistribution"]
     assert distribution["SpotAllocationStrategy"] == "price-capacity-optimized"

@@ -51,6 +51,23 @@ def test_a_second_fleet_moves_into_the_cluster_of_the_first() -> None:
     assert of_type(stack, "AWS::SQS::Queue")["Queue"]["QueueName"] == environment["QueueName"]
 
 
+def test_report_export_moves_into_the_same_cluster_with_four_messages_at_a_time() -> None:
+    environment = stacks.workload_environments()["report-export"]
+    concurrency = environment["ConcurrencyPerInstance"]
+    stack = stacks.example_fleet(
+        "ecs",
+        FleetName="report-export",
+        CreateCluster="false",
+        ConcurrencyPerInstance=concurrency,
+        PromiseSeconds=environment["AcceptableLatencySeconds"],
+    )
+    assert service(stack)["Cluster"] == environment["ClusterName"]
+    assert service(stack)["ServiceName"] == environment["ServiceName"]
+    assert of_type(stack, "AWS::SQS::Queue")["Queue"]["QueueName"] == environment["QueueName"]
+    given = {one["Name"]: one["Value"] for one in container(stack)["Environment"]}
+    assert given["SLUICE_WORKER_MAX_CONCURRENCY"] == concurrency
+
+
 def test_the_service_carries_the_tag_and_hands_it_to_its_tasks(stack: ResolvedStack) -> None:
     assert MANAGED in service(stack)["Tags"]
     assert service(stack)["PropagateTags"] == "SERVICE"

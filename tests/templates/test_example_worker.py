@@ -63,6 +63,30 @@ def test_by_default_fleet_and_workload_agree_on_one_message_at_a_time(fleet: str
     assert defaults == ["1", "1"]
 
 
+def test_the_worker_reports_its_waits_against_the_workloads_promise(fleet: str) -> None:
+    environment = {"asg": "photo-import", "ecs": "report-export"}[fleet]
+    promise_s = stacks.workload_environments()[environment]["AcceptableLatencySeconds"]
+    settings, _ = understood(variables(fleet, PromiseSeconds=promise_s))
+    assert settings.promise_s == float(promise_s)
+    assert settings.publish_wait
+
+
+def test_the_worker_publishes_no_waits_without_a_promise(fleet: str) -> None:
+    settings, _ = understood(variables(fleet))
+    assert settings.promise_s is None
+    assert not settings.publish_wait
+
+
+@pytest.mark.parametrize("environment", ["photo-import", "report-export"])
+def test_samconfig_names_the_promise_that_an_example_fleet_of_the_deadline_engine_needs(
+    environment: str,
+) -> None:
+    """A fleet's stack cannot read the workload's parameters."""
+    given = stacks.workload_environments()[environment]
+    comment = (stacks.ROOT / "samconfig.toml").read_text().partition(f"[{environment}.deploy")[0][-900:]
+    assert f"PromiseSeconds={given['AcceptableLatencySeconds']}" in comment.replace("\n# ", " ")
+
+
 def test_the_worker_exits_before_it_would_be_killed(fleet: str) -> None:
     settings, _ = understood(variables(fleet))
     assert settings.grace_s + LEAVING_S <= supervisor_waits_s(fleet)

@@ -7,7 +7,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.templates.stacks import ROOT, WORKLOAD_TEMPLATE, samconfig, template, workload_environments
+from sluice.core.deadline.promise import why_out_of_reach
+from sluice.document.parsing import parse
+from tests.templates.stacks import (
+    ROOT,
+    WORKLOAD_TEMPLATE,
+    resolved,
+    samconfig,
+    template,
+    workload_environments,
+)
 
 
 def test_the_plane_is_deployed_by_default_and_asks_first() -> None:
@@ -89,7 +98,7 @@ def test_no_two_environments_deploy_one_stack() -> None:
         for environment in config.values()
         if isinstance(environment, dict)
     ]
-    assert len(names) == len(set(names)) == 9
+    assert len(names) == len(set(names)) == 11
 
 
 def test_transcription_is_a_gpu_group_of_up_to_five_with_eight_messages_each() -> None:
@@ -168,6 +177,50 @@ def test_bulk_consumer_is_a_service_of_ten_to_thirty_that_leaves_slower_than_it_
         "ScaleInCooldownSeconds": "300",
         "OldestMessageAgeSeconds": "259200",
     }
+
+
+def test_photo_import_is_a_group_that_starts_each_photo_within_five_minutes() -> None:
+    assert workload_environments()["photo-import"] == {
+        "Name": "photo-import",
+        "QueueName": "photo-import",
+        "FleetType": "asg",
+        "AutoScalingGroupName": "photo-import",
+        "MinCapacity": "0",
+        "MaxCapacity": "40",
+        "Scaling": "deadline",
+        "AcceptableLatencySeconds": "300",
+        "ProcessingSeconds": "5",
+        "BootSeconds": "180",
+    }
+
+
+def test_report_export_is_a_service_that_starts_reports_within_three_minutes_four_at_a_time() -> None:
+    assert workload_environments()["report-export"] == {
+        "Name": "report-export",
+        "QueueName": "report-export",
+        "FleetType": "ecs",
+        "ClusterName": "workers",
+        "ServiceName": "report-export",
+        "MinCapacity": "0",
+        "MaxCapacity": "20",
+        "Scaling": "deadline",
+        "AcceptableLatencySeconds": "180",
+        "PromisePercent": "97",
+        "TickSeconds": "20",
+        "ConcurrencyPerInstance": "4",
+        "ProcessingSeconds": "20",
+        "BootSeconds": "60",
+    }
+
+
+@pytest.mark.parametrize("environment", ["photo-import", "report-export"])
+def test_an_example_of_the_deadline_engine_keeps_its_promise_from_zero(environment: str) -> None:
+    stack = resolved(
+        template(WORKLOAD_TEMPLATE), workload_environments()[environment], stack_name="sluice-example"
+    )
+    deadline = parse(stack.resources["Registration"].properties["Value"]).deadline
+    assert deadline is not None
+    assert why_out_of_reach(deadline, deadline.boot_s) is None
 
 
 @pytest.mark.parametrize("workload", ["transcription", "queue-proc"])

@@ -150,6 +150,16 @@ def test_silence_is_never_an_alarm_because_no_backlog_is_below_zero(fleet: str) 
         ({"TargetType": "dynamic", "TrackedMetric": "backlog"}, "BacklogPerInstance"),
         # The policy reads AWS's own metrics: the plane publishes the plain one.
         ({"TargetType": "dynamic", "MetricSource": "native"}, "BacklogPerInstance"),
+        # The deadline engine reads no metric, and the shutdown's proof reads the plain one.
+        ({"Scaling": "deadline", "ProcessingSeconds": "60"}, "BacklogPerInstance"),
+        (
+            {"Scaling": "deadline", "ProcessingSeconds": "60", "TargetType": "dynamic"},
+            "BacklogPerInstance",
+        ),
+        (
+            {"Scaling": "deadline", "ProcessingSeconds": "60", "TrackedMetric": "effective"},
+            "BacklogPerInstance",
+        ),
     ],
     ids=str,
 )
@@ -194,18 +204,33 @@ def test_with_a_static_target_the_alarm_fires_beyond_fifteen_minutes(fleet: str)
 @pytest.mark.parametrize(
     ("promise_s", "limit_s"), [("600", 1800), ("300", 900), ("60", 900), ("0.5", 900), ("301.5", 904.5)]
 )
+@pytest.mark.parametrize(
+    "promising",
+    [
+        {"TargetType": "dynamic"},
+        {"TargetType": "static", "Scaling": "deadline", "ProcessingSeconds": "5"},
+        {"TargetType": "dynamic", "Scaling": "deadline", "ProcessingSeconds": "5"},
+    ],
+    ids=["dynamic", "deadline, static", "deadline, dynamic"],
+)
 def test_with_a_latency_the_alarm_fires_beyond_three_times_it_and_no_sooner_than_fifteen_minutes(
-    fleet: str, promise_s: str, limit_s: float
+    fleet: str, promising: dict[str, str], promise_s: str, limit_s: float
 ) -> None:
-    promised = {"TargetType": "dynamic", "AcceptableLatencySeconds": promise_s}
+    promised = {"AcceptableLatencySeconds": promise_s, **promising}
     assert not goes_to_alarm_at(limit_s, fleet, **promised)
     assert goes_to_alarm_at(limit_s + 1, fleet, **promised)
 
 
 @pytest.mark.parametrize("target", ["static", "dynamic"])
 @pytest.mark.parametrize("limit_s", ["60", "14400"])
-def test_an_age_that_is_given_is_used_as_it_is(fleet: str, target: str, limit_s: str) -> None:
-    given = {"TargetType": target, "OldestMessageAgeSeconds": limit_s}
+@pytest.mark.parametrize("scaling", ["target_tracking", "deadline"])
+def test_an_age_that_is_given_is_used_as_it_is(fleet: str, scaling: str, target: str, limit_s: str) -> None:
+    given = {
+        "TargetType": target,
+        "OldestMessageAgeSeconds": limit_s,
+        "Scaling": scaling,
+        "ProcessingSeconds": "5",
+    }
     assert not goes_to_alarm_at(float(limit_s), fleet, **given)
     assert goes_to_alarm_at(float(limit_s) + 1, fleet, **given)
 

@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sluice.core.model import BusyInstances, Deadline
 from sluice.document.parsing import parse
 from sluice.document.versions import (
     RELEASE,
     VERSION,
 )
+from sluice.errors import DocumentError
 from sluice_sim.template import TemplateError
 from tests.templates.stacks import (
     WORKLOAD_TEMPLATE,
@@ -161,6 +163,75 @@ def test_native_metrics_that_count_arrivals_need_the_processing_time_of_a_static
     assert document(measured)["tracking"]["processing_s"] is None
 
 
+@pytest.mark.parametrize("target_type", ["static", "dynamic"])
+def test_target_tracking_scales_a_workload_by_default(fleet: str, target_type: str) -> None:
+    stack = workload(fleet, TargetType=target_type, ProcessingSeconds="5")
+    assert document(stack)["scaling"] == {"type": "target_tracking"}
+    assert parse(stack.resources["Registration"].properties["Value"]).deadline is None
+
+
+@pytest.mark.parametrize("mode", ["active", "observe", "paused"])
+@pytest.mark.parametrize("target_type", ["static", "dynamic"])
+def test_the_deadline_engine_is_accepted_with_the_defaults(fleet: str, target_type: str, mode: str) -> None:
+    stack = workload(
+        fleet,
+        Mode=mode,
+        TargetType=target_type,
+        Scaling="deadline",
+        ProcessingSeconds="5",
+        CreateScalableTarget="true",
+    )
+    assert parse(stack.resources["Registration"].properties["Value"]).deadline == Deadline(
+        promise_s=600,
+        promise_percent=99,
+        tick_s=10,
+        boot_s=180,
+        margin_s=15,
+        busy_instances=BusyInstances.PROTECTED,
+    )
+
+
+def test_the_document_carries_every_setting_of_the_deadline_engine_as_a_number(fleet: str) -> None:
+    settings_given = {
+        "Scaling": "deadline",
+        "AcceptableLatencySeconds": "240.5",
+        "PromisePercent": "97.5",
+        "TickSeconds": "20",
+        "BootSeconds": "90",
+        "MarginSeconds": "30",
+        "BusyInstances": "unprotected",
+        "ProcessingSeconds": "4.32",
+    }
+    written = document(workload(fleet, **settings_given))
+    assert written["scaling"] == {
+        "type": "deadline",
+        "promise_s": 240.5,
+        "promise_percent": 97.5,
+        "tick_s": 20,
+        "boot_s": 90,
+        "margin_s": 30,
+        "busy_instances": "unprotected",
+    }
+    assert written["tracking"]["processing_s"] == 4.32
+
+
+def test_the_deadline_engine_needs_a_processing_time(fleet: str) -> None:
+    for target_type in ("static", "dynamic"):
+        with pytest.raises(TemplateError, match=r"ProcessingSeconds is empty; Scaling deadline plans with"):
+            workload(fleet, TargetType=target_type, Scaling="deadline")
+
+
+@pytest.mark.parametrize("promise_s", ["10", "15"])
+def test_a_margin_that_leaves_nothing_of_the_promise_is_refused_with_the_document(promise_s: str) -> None:
+    """CloudFormation compares no numbers; `sluice validate` says it before the deploy."""
+    stack = workload(Scaling="deadline", ProcessingSeconds="5", AcceptableLatencySeconds=promise_s)
+    with pytest.raises(DocumentError) as refused:
+        parse(stack.resources["Registration"].properties["Value"])
+    [problem] = refused.value.problems
+    assert (problem.path, problem.value) == ("scaling.margin_s", 15)
+    assert problem.way_out == f"must be below promise_s ({promise_s}): lower this or raise promise_s"
+
+
 @pytest.mark.parametrize(
     ("given_capacity", "min_capacity", "expected"),
     [("", "0", 1), ("", "3", 3), ("2", "0", 2), ("4", "3", 4), ("backlog", "0", "backlog")],
@@ -248,6 +319,23 @@ def test_no_parameter_accepts_a_value_that_breaks_the_json(name: str, poison: st
         ("ProcessingSeconds", "-60"),
         ("ProcessingSeconds", "NaN"),
         ("ProcessingSeconds", "1e3"),
+        ("Scaling", "forecast"),
+        ("TickSeconds", "15"),
+        ("TickSeconds", "0"),
+        ("PromisePercent", "49.9"),
+        ("PromisePercent", "0.99"),
+        ("PromisePercent", "100"),
+        ("PromisePercent", "99.999"),
+        ("PromisePercent", "NaN"),
+        ("BootSeconds", "0"),
+        ("BootSeconds", "-180"),
+        ("BootSeconds", "NaN"),
+        ("BootSeconds", ""),
+        ("MarginSeconds", "-1"),
+        ("MarginSeconds", "NaN"),
+        ("BusyInstances", "idle"),
+        ("AcceptableLatencySeconds", "0"),
+        ("AcceptableLatencySeconds", ""),
         ("Name", "9lives"),
         ("Mode", "Active"),
     ],
@@ -265,10 +353,11 @@ def test_the_longest_names_still_fit_a_standard_parameter() -> None:
         "ServiceName": "s" * 255,
         "DurationNamespace": "d" * 255,
     }
-    stack = workload("ecs", TargetType="dynamic", **longest)
-    value = stack.resources["Registration"].properties["Value"]
-    assert len(value.encode()) < 4096
-    assert parse(value).name == longest["Name"]
+    for scaling in ("target_tracking", "deadline"):
+        stack = workload("ecs", TargetType="dynamic", Scaling=scaling, ProcessingSeconds="5", **longest)
+        value = stack.resources["Registration"].properties["Value"]
+        assert len(value.encode()) < 4096
+        assert parse(value).name == longest["Name"]
 
 
 def test_only_the_intrinsics_that_the_simulator_resolves_are_used() -> None:

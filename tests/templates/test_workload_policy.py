@@ -64,6 +64,53 @@ def test_the_document_carries_the_policy_where_there_is_one(fleet: str) -> None:
     assert document(observed)["policy_arn"] == ""
 
 
+DEADLINE = {"Scaling": "deadline", "ProcessingSeconds": "5"}
+
+
+@pytest.mark.parametrize("mode", ["active", "observe", "paused"])
+@pytest.mark.parametrize("target_type", ["static", "dynamic"])
+@pytest.mark.parametrize("source", ["published", "native"])
+def test_the_deadline_engine_has_no_policy_beside_it(
+    fleet: str, source: str, target_type: str, mode: str
+) -> None:
+    stack = workload(
+        fleet,
+        Mode=mode,
+        TargetType=target_type,
+        MetricSource=source,
+        TrackedMetric="effective",
+        CreateScalableTarget="true",
+        **DEADLINE,
+    )
+    assert not {*of_type(stack, ASG_POLICY), *of_type(stack, ECS_POLICY)}
+    assert document(stack)["policy_arn"] == ""
+    assert document(stack)["tracking"]["metric"] == "backlog"  # nothing reads another
+
+
+def test_the_deadline_engine_leaves_an_ecs_service_the_bounds_of_its_scalable_target() -> None:
+    [target] = of_type(workload("ecs", MinCapacity="1", **DEADLINE), SCALABLE_TARGET).values()
+    assert (int(target["MinCapacity"]), int(target["MaxCapacity"])) == (1, 5)
+    assert not any(target["SuspendedState"].values())
+
+
+@pytest.mark.parametrize("target_type", ["static", "dynamic"])
+def test_a_change_of_the_way_of_scaling_creates_or_removes_the_policy_alone(
+    fleet: str, target_type: str
+) -> None:
+    given_parameters = {"TargetType": target_type, "ProcessingSeconds": "5"}
+    tracked = workload(fleet, Scaling="target_tracking", **given_parameters)
+    planned = workload(fleet, Scaling="deadline", **given_parameters)
+    own = {"asg": "AsgTargetTracking", "ecs": "EcsTargetTracking"}[fleet]
+    assert set(tracked.resources) - set(planned.resources) == {own}
+    assert set(planned.resources) <= set(tracked.resources)
+    changed = {
+        name
+        for name, resource in planned.resources.items()
+        if resource.properties != tracked.resources[name].properties
+    }
+    assert changed <= {"Registration", "SilenceAlarm", "OldestMessageAgeAlarm"}
+
+
 COUNTED = {
     ("static", "", ""): False,
     ("static", "", "60"): True,

@@ -125,7 +125,7 @@ def test_shards_that_are_not_sent_before_the_deadline_are_returned() -> None:
 def test_a_shard_from_a_tick_of_another_release_is_served_as_far_as_its_versions_are() -> None:
     """During a deploy, code of one release may serve what a tick of the other has read."""
     before = document("a", version=VERSION - 1)
-    before.pop("scaling", None)
+    del before["scaling"]
     newer = document("c", version=VERSION + 1, release="0.9.0", shape="round")
     texts = {"a": json.dumps(before), "b": json.dumps(document("b")), "c": json.dumps(newer)}
     registered = shards(account.client("sqs"), POOL).registry(texts).all(plenty)

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from sluice.document import parsing
 from sluice.errors import DocumentError
 from tests.support.builders import (
+    deadline_document,
+    deadline_section,
     document,
     dynamic_section,
     ecs_document,
@@ -23,7 +25,7 @@ from tests.support.builders import (
 )
 
 VALIDATOR = jsonschema.Draft202012Validator(parsing.json_schema())
-BEYOND_A_SCHEMA = ("must be at least ", "must be at most ", "bytes at most")
+BEYOND_A_SCHEMA = ("must be at least ", "must be at most ", "must be below ", "bytes at most")
 """What compares one setting with another, or counts bytes."""
 BASES = (
     document(),
@@ -35,11 +37,14 @@ BASES = (
         tracking=tracking_section("effective", processing_s=4.2),
     ),
     document(tracking=tracking_section("effective", source="native", arrival_margin=0, processing_s=4)),
+    deadline_document(),
+    deadline_document(mode="paused", scaling={"type": "deadline", "promise_s": 60, "boot_s": 30}),
 )
 VALUES = st.sampled_from(
     [None, True, "", "a", "a\u00a0b", "a b", "ü", "active", "paused", "backlog", "asg", "ecs", "static",
-     "p90", "effective", "native", 0, 1, 2, 3, 3.1, 5, 120, 121, 0.5, 1e-7, -1, 1e6, [], {},
-     {"type": "asg"}, {"Queue": "q"}, {"ü": "q"},
+     "p90", "effective", "native", "deadline", "target_tracking", "unprotected", 0, 1, 2, 3, 3.1, 5, 10, 15,
+     49, 99.99, 100, 120, 121, 0.5, 1e-7, -1, 1e6, [], {},
+     {"type": "asg"}, {"type": "deadline"}, {"type": "target_tracking"}, {"Queue": "q"}, {"ü": "q"},
      "https://sqs.eu-west-1.amazonaws.com/123456789012/q", "https://a\u00a0b/123456789012/q",
      "arn:aws:sns:eu-west-1:123456789012:x", "arn:a\u00a0b:sns:eu-west-1:123456789012:x",
      "arn:ü:sns:eu-west-1:123456789012:x", "1.2.3"]
@@ -104,6 +109,14 @@ def test_what_the_schema_accepts_the_code_accepts_and_the_other_way_round(body: 
         {"queue_url": "https://a\ufeffb/123456789012/q"},
         {"tracking": tracking_section("effective", source="native")},
         {"tracking": {"metric": "effective", "source": "native"}},
+        {"scaling": deadline_section()},
+        {"scaling": {"type": "deadline", "boot_s": 180}, "tracking": tracking_section(processing_s=5)},
+        {"scaling": {"type": "deadline", "promise_s": 300}, "tracking": tracking_section(processing_s=5)},
+        {"scaling": deadline_section(tick_s=15), "tracking": tracking_section(processing_s=5)},
+        {"scaling": deadline_section(promise_percent=49.9), "tracking": tracking_section(processing_s=5)},
+        {"scaling": deadline_section(boot_s=0), "tracking": tracking_section(processing_s=5)},
+        {"scaling": {"type": "target_tracking", "promise_s": 300}},
+        {"scaling": {}},
     ],
     ids=str,
 )
@@ -121,6 +134,16 @@ def test_neither_accepts_an_active_document_of_this_version_without_the_key(key:
     assert not VALIDATOR.is_valid(body)
 
 
+@pytest.mark.parametrize("mode", ["active", "observe", "paused"])
+@pytest.mark.parametrize("policy_arn", ["", None])
+def test_both_accept_a_document_of_the_deadline_engine_without_a_policy(
+    mode: str, policy_arn: str | None
+) -> None:
+    body = deadline_document(mode=mode, policy_arn=policy_arn)
+    assert problems(body) == []
+    assert VALIDATOR.is_valid(body)
+
+
 @pytest.mark.parametrize("mode", ["observe", "paused"])
 @pytest.mark.parametrize("policy_arn", ["", None])
 def test_both_accept_a_document_that_is_not_active_without_a_policy(
@@ -134,5 +157,5 @@ def test_both_accept_a_document_that_is_not_active_without_a_policy(
 def test_the_schema_names_the_rules_that_it_cannot_express() -> None:
     logged = parsing.json_schema()["description"]
     assert "sluice validate" in logged
-    for beyond in ("capacity.max", "fallback_messages_per_instance", "4096 bytes", "5.0"):
+    for beyond in ("capacity.max", "fallback_messages_per_instance", "margin_s", "4096 bytes", "5.0"):
         assert beyond in logged

@@ -1,4 +1,5 @@
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ import pytest
 from sluice.core.model import (
     AutoScalingGroup,
     Bounds,
+    BusyInstances,
+    Deadline,
     DynamicTarget,
     EcsService,
     Metric,
@@ -22,6 +25,8 @@ from sluice.errors import ConfigError, DocumentError
 from tests.support.builders import (
     POLICY_ARN,
     alarm_arn,
+    deadline_document,
+    deadline_section,
     document,
     dynamic_section,
     ecs_document,
@@ -66,6 +71,23 @@ VALID: dict[str, dict[str, Any]] = {
     "largest margin": document(tracking=tracking_section("effective", arrival_margin=3)),
     "static with concurrency": document(target=static_section() | {"concurrency_per_instance": 2.5}),
     "fifo": document(queue_url=queue_url("transcription.fifo")),
+    "deadline": deadline_document(),
+    "deadline, ecs": ecs_document(
+        scaling=deadline_section(), tracking=tracking_section(processing_s=5), policy_arn=""
+    ),
+    "deadline, defaults": deadline_document(scaling={"type": "deadline", "promise_s": 300, "boot_s": 180}),
+    "deadline, fifo": deadline_document(queue_url=queue_url("transcription.fifo")),
+    "deadline, the lowest values": deadline_document(
+        scaling=deadline_section(promise_s=0.5, promise_percent=50, tick_s=5, boot_s=0.1, margin_s=0),
+        processing_s=0.001,
+    ),
+    "deadline, the highest values": deadline_document(
+        scaling=deadline_section(promise_percent=99.99, tick_s=60, margin_s=299.9)
+    ),
+    "deadline, a message takes longer than the promise": deadline_document(processing_s=3600),
+    "deadline, a boot takes longer than the promise": deadline_document(
+        scaling=deadline_section(promise_s=60, boot_s=180)
+    ),
 }
 
 
@@ -156,6 +178,47 @@ class TestAccepted:
     ) -> None:
         served = parsed(document(tracking=tracking_section(metric, source=source, processing_s=4)))
         assert served.publishes_effective == published
+
+    def test_target_tracking_decides_the_size_unless_the_document_says_otherwise(self) -> None:
+        assert parsed(document()).deadline is None
+        assert parsed(document(scaling={"type": "target_tracking"})).deadline is None
+
+    def test_the_deadline_engine_has_the_settings_of_the_document(self) -> None:
+        section = deadline_section(
+            promise_s=240.5,
+            promise_percent=97.5,
+            tick_s=20,
+            boot_s=90,
+            margin_s=30,
+            busy_instances="unprotected",
+        )
+        served = parsed(deadline_document(scaling=section))
+        assert served.deadline == Deadline(
+            promise_s=240.5,
+            promise_percent=97.5,
+            tick_s=20,
+            boot_s=90,
+            margin_s=30,
+            busy_instances=BusyInstances.UNPROTECTED,
+        )
+        assert served.policy_arn is None
+
+    def test_the_deadline_engine_ticks_every_ten_seconds_with_a_margin_of_fifteen_by_default(self) -> None:
+        served = parsed(VALID["deadline, defaults"])
+        assert served.deadline == Deadline(
+            promise_s=300,
+            promise_percent=99,
+            tick_s=10,
+            boot_s=180,
+            margin_s=15,
+            busy_instances=BusyInstances.PROTECTED,
+        )
+
+    @pytest.mark.parametrize("tick_s", [5, 10, 20, 30, 60])
+    def test_the_deadline_engine_ticks_at_moments_that_every_minute_has(self, tick_s: int) -> None:
+        served = parsed(deadline_document(scaling=deadline_section(tick_s=tick_s)))
+        assert served.deadline is not None
+        assert served.deadline.tick_s == tick_s
 
     def test_the_default_margin_is_three_tenths(self) -> None:
         served = parsed(document(tracking={"metric": "effective"}))
@@ -373,6 +436,82 @@ class TestRefused:
         found = problems(json.dumps(document(**changed)))
         assert [(at, shown) for at, shown, _ in found] == [(path, value)] * len(found)
         assert any(way_out in said for _, _, said in found)
+
+    @pytest.mark.parametrize(
+        ("changed", "path", "value", "way_out"),
+        [
+            ({"tick_s": 15}, "tick_s", 15, "input should be 5, 10, 20, 30 or 60"),
+            ({"tick_s": 0}, "tick_s", 0, "input should be 5, 10, 20, 30 or 60"),
+            ({"tick_s": 90}, "tick_s", 90, "input should be 5, 10, 20, 30 or 60"),
+            ({"tick_s": "10"}, "tick_s", "10", "input should be 5, 10, 20, 30 or 60"),
+            ({"promise_percent": 49.9}, "promise_percent", 49.9, "should be greater than or equal to 50"),
+            ({"promise_percent": 0.99}, "promise_percent", 0.99, "should be greater than or equal to 50"),
+            ({"promise_percent": 100}, "promise_percent", 100, "should be less than or equal to 99.99"),
+            ({"promise_s": 0, "margin_s": 0}, "promise_s", 0, "input should be greater than 0"),
+            ({"promise_s": math.inf}, "promise_s", math.inf, "input should be a finite number"),
+            ({"boot_s": 0}, "boot_s", 0, "input should be greater than 0"),
+            ({"boot_s": -180}, "boot_s", -180, "input should be greater than 0"),
+            ({"margin_s": -1}, "margin_s", -1, "input should be greater than or equal to 0"),
+            (
+                {"margin_s": 300},
+                "margin_s",
+                300,
+                "must be below promise_s (300): lower this or raise promise_s",
+            ),
+            ({"promise_s": 14.5}, "margin_s", 15, "must be below promise_s (14.5): lower this or raise"),
+            ({"busy_instances": "idle"}, "busy_instances", "idle", "should be 'protected' or 'unprotected'"),
+            ({"tick": 10}, "tick", 10, "unknown key: remove it, or check its spelling and place"),
+        ],
+    )
+    def test_a_wrong_setting_of_the_deadline_engine_is_refused_in_a_sentence_of_its_own(
+        self, changed: dict[str, Any], path: str, value: object, way_out: str
+    ) -> None:
+        [(where, shown, said)] = problems(json.dumps(deadline_document(scaling=deadline_section(**changed))))
+        assert (where, shown) == (f"scaling.{path}", value)
+        assert way_out in said
+
+    @pytest.mark.parametrize("key", ["promise_s", "boot_s"])
+    def test_the_deadline_engine_needs_a_promise_and_a_boot_time(self, key: str) -> None:
+        section = deadline_section()
+        del section[key]
+        assert problems(json.dumps(deadline_document() | {"scaling": section})) == [
+            (f"scaling.{key}", section, "required: add this key")
+        ]
+
+    @pytest.mark.parametrize("key", ["promise_s", "promise_percent", "boot_s", "margin_s"])
+    def test_a_setting_of_the_deadline_engine_that_is_not_a_number_is_refused(self, key: str) -> None:
+        [(where, shown, _)] = problems(
+            json.dumps(deadline_document(scaling=deadline_section(**{key: math.nan})))
+        )
+        assert (where, str(shown)) == (f"scaling.{key}", "nan")
+
+    def test_the_deadline_engine_needs_a_processing_time(self) -> None:
+        [(where, _, said)] = problems(json.dumps(deadline_document(processing_s=None)))
+        assert where == "tracking"
+        assert said == (
+            "the deadline engine plans with how long a message takes, until it is measured: give processing_s"
+        )
+
+    @pytest.mark.parametrize("processing_s", [0, -5, math.nan])
+    def test_the_deadline_engine_needs_a_processing_time_above_zero(self, processing_s: float) -> None:
+        [(where, _, said)] = problems(json.dumps(deadline_document(processing_s=processing_s)))
+        assert where == "tracking.processing_s"
+        assert said == (
+            "input should be a finite number"
+            if math.isnan(processing_s)
+            else "input should be greater than 0"
+        )
+
+    def test_a_way_of_scaling_is_one_of_two(self) -> None:
+        [(where, _, said)] = problems(json.dumps(document(scaling={"type": "forecast"})))
+        assert where == "scaling"
+        assert "'target_tracking', 'deadline'" in said
+
+    def test_target_tracking_takes_no_setting_of_the_deadline_engine(self) -> None:
+        section = {"type": "target_tracking", "promise_s": 300}
+        assert problems(json.dumps(document(scaling=section))) == [
+            ("scaling.promise_s", 300, "unknown key: remove it, or check its spelling and place")
+        ]
 
     @pytest.mark.parametrize("name", ["a:b", 'a"b', "a\\b", "ä", "a\n", "a\tb", "a" * 256])
     def test_a_group_is_named_as_workload_yaml_would_take_it(self, name: str) -> None:

@@ -18,8 +18,8 @@ from sluice.errors import DocumentError
 from tests.support.builders import document
 
 ROOT = Path(__file__).parents[3]
-VERSION_2 = sorted((ROOT / "tests" / "documents").glob("version-2-*.json"))
-"""As workload.yaml wrote them before it knew which metric a policy tracks."""
+VERSION_3 = sorted((ROOT / "tests" / "documents").glob("version-3-*.json"))
+"""As workload.yaml wrote them before it knew the deadline engine."""
 DOCUMENTS_OF_OTHERS = [{"capacity": "one"}, {"capacity": "one", "queues": ["a", "b"]}]
 
 
@@ -29,34 +29,55 @@ def refused(text: str) -> str:
     return str(refusal.value)
 
 
-@pytest.mark.parametrize("path", VERSION_2, ids=lambda path: path.stem)
-def test_a_document_of_the_version_before_is_served_and_its_policy_tracks_the_backlog(path: Path) -> None:
+@pytest.mark.parametrize("path", VERSION_3, ids=lambda path: path.stem)
+def test_a_document_of_the_version_before_is_served_and_target_tracking_scales_it(path: Path) -> None:
     logged = json.loads(path.read_text())
-    assert (logged["version"], "tracking" in logged) == (VERSION - 1, False)
+    assert (logged["version"], "scaling" in logged) == (VERSION - 1, False)
     served = parsing.parse(path.read_text())
     assert served.name == logged["name"]
-    assert (served.tracking.metric, served.tracking.source) == (TrackedMetric.BACKLOG, MetricSource.PUBLISHED)
-    assert not served.publishes_effective
+    assert served.deadline is None
+    tracked = (TrackedMetric(logged["tracking"]["metric"]), MetricSource(logged["tracking"]["source"]))
+    assert (served.tracking.metric, served.tracking.source) == tracked
+    assert served.publishes_effective == (tracked == (TrackedMetric.EFFECTIVE, MetricSource.PUBLISHED))
 
 
-@pytest.mark.parametrize("path", VERSION_2, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", VERSION_3, ids=lambda path: path.stem)
 @pytest.mark.parametrize("named", [{}, {"version": 1}])
 def test_a_document_of_the_first_version_is_refused_with_the_release_to_update_to(
     path: Path, named: dict[str, int]
 ) -> None:
     """It named neither its version nor its release."""
-    text = path.read_text().replace('{"version": 2, "release": "0.1.0", ', "{")
+    text = path.read_text().replace('{"version": 3, "release": "0.1.0", ', "{")
     assert refused(json.dumps(named | json.loads(text))) == (
         "the document of workload x is refused; version: 1: written by a workload.yaml that names no "
-        f"release, but this control plane, release {RELEASE}, serves versions 2 and 3: update the workload's "
+        f"release, but this control plane, release {RELEASE}, serves versions 3 and 4: update the workload's "
         f"stack with the workload.yaml of release {RELEASE}"
     )
+
+
+@pytest.mark.parametrize("path", VERSION_3, ids=lambda path: path.stem)
+def test_a_document_two_versions_old_is_refused_with_the_release_that_wrote_it(path: Path) -> None:
+    """It did not say which metric a policy tracks."""
+    logged = json.loads(path.read_text()) | {"version": VERSION - 2}
+    del logged["tracking"]
+    assert refused(json.dumps(logged)) == (
+        "the document of workload x is refused; version: 2: written by release 0.1.0 of workload.yaml, but "
+        f"this control plane, release {RELEASE}, serves versions 3 and 4: update the workload's stack with "
+        f"the workload.yaml of release {RELEASE}"
+    )
+
+
+@pytest.mark.parametrize("path", VERSION_3, ids=lambda path: path.stem)
+def test_a_document_of_the_version_before_says_which_metric_is_tracked(path: Path) -> None:
+    logged = json.loads(path.read_text())
+    del logged["tracking"]
+    assert "tracking" in refused(json.dumps(logged))
 
 
 def test_there_are_documents_of_every_kind_of_the_version_before() -> None:
     kinds = {
         (logged["fleet"]["type"], logged["mode"], logged["target"]["type"])
-        for logged in (json.loads(path.read_text()) for path in VERSION_2)
+        for logged in (json.loads(path.read_text()) for path in VERSION_3)
     }
     assert kinds == {
         ("asg", "active", "static"),
@@ -89,7 +110,7 @@ def test_the_control_plane_before_refuses_a_document_of_this_version() -> None:
     problem = version_problem(json.dumps(document()), newest=VERSION - 1, release="0.0.9")
     assert str(problem) == (
         f"version: {VERSION}: written by release {RELEASE} of workload.yaml, but this control plane, release "
-        f"0.0.9, serves versions 1 and 2: update the control plane's stack to release {RELEASE} first"
+        f"0.0.9, serves versions 2 and 3: update the control plane's stack to release {RELEASE} first"
     )
 
 
@@ -116,11 +137,11 @@ def test_a_document_older_than_the_version_before_is_refused_with_the_other_way_
     )
 
 
-@pytest.mark.parametrize("version", [True, False, None, "3", "", 0, -1, 1.5, 3.0, [3], {}])
+@pytest.mark.parametrize("version", [True, False, None, "4", "", 0, -1, 1.5, 4.0, [4], {}])
 def test_an_invalid_version_is_refused_as_such(version: object) -> None:
     assert refused(json.dumps(document(version=version, mode="on"))) == (
         f"the document of workload x is refused; version: {version!r}: "
-        "must be a whole number from 1 to 3, as workload.yaml writes it"
+        "must be a whole number from 1 to 4, as workload.yaml writes it"
     )
 
 

@@ -53,7 +53,12 @@ def problem(error: ErrorDetails) -> Problem:
 
 def _path(location: tuple[int | str, ...]) -> Iterator[str]:
     """The path in the document: pydantic also names the chosen member of a union, which is not a key."""
-    tags = {"fleet": ("asg", "ecs"), "target": ("static", "dynamic"), "bootstrap": None}
+    tags = {
+        "fleet": ("asg", "ecs"),
+        "target": ("static", "dynamic"),
+        "scaling": ("target_tracking", "deadline"),
+        "bootstrap": None,
+    }
     previous: int | str = ""
     for step in location:
         members = tags.get(str(previous), ())

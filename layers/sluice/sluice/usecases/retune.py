@@ -1,14 +1,14 @@
 """Entry point: recompute each dynamic target from what the workers measured, and write it into the policy.
 
-It runs every hour, and after a change of a workload's stack. A static target, a policy inside the deadband
-and all other fields of a policy are left alone.
+It runs every hour, and after a change of a workload's stack. A static target, a workload of the deadline
+engine (which has no policy), a policy inside the deadband and all other fields of a policy are left alone.
 """
 
 from __future__ import annotations
 
 from functools import partial
 
-from sluice.core.model import Durations, DynamicTarget, Mode, Unknown
+from sluice.core.model import Durations, DynamicTarget, Mode, Unknown, Workload
 from sluice.core.rotation import rotated
 from sluice.core.target import decide_target
 from sluice.errors import ConfigError, TransientError
@@ -39,13 +39,11 @@ def retune_targets(request: RetuneRequest, ports: Ports, report: Report, remaini
     served = {
         workload.name: DurationQuery(
             metric=workload.duration_metric,
-            statistic=workload.target.statistic,
-            min_samples=workload.target.min_samples,
+            statistic=target.statistic,
+            min_samples=target.min_samples,
         )
         for workload in registered(ports, report, remaining_s, fresh=request.stack_id is not None).workloads
-        if request.stack_id in (None, workload.stack_id)
-        and isinstance(workload.target, DynamicTarget)
-        and workload.mode is not Mode.PAUSED
+        if request.stack_id in (None, workload.stack_id) and (target := _retuned_target(workload)) is not None
     }
     report.event(Counter.WORKLOADS_SERVED, f"retune by {request.trigger}", len(served))
     durations = processing_times(served, ports, first_half(remaining_s))
@@ -63,6 +61,13 @@ def retune_targets(request: RetuneRequest, ports: Ports, report: Report, remaini
         raise TransientError(f"retune failed for {', '.join(failed)}; the log line of each says why")
 
 
+def _retuned_target(workload: Workload) -> DynamicTarget | None:
+    """The target that follows the processing time; None if there is none, or nothing may be done about it."""
+    if workload.mode is Mode.PAUSED or workload.deadline is not None:
+        return None
+    return workload.target if isinstance(workload.target, DynamicTarget) else None
+
+
 def _retune(
     name: str,
     durations: Durations | Unknown,
@@ -72,7 +77,8 @@ def _retune(
     remaining_s: RemainingS,
 ) -> None:
     workload = ports.registry.one(name, remaining_s)
-    if workload.mode is Mode.PAUSED or not isinstance(workload.target, DynamicTarget):
+    target = _retuned_target(workload)
+    if target is None:
         return
     policy = None
     if workload.mode is Mode.ACTIVE:
@@ -82,7 +88,7 @@ def _retune(
             )
         policy = ports.policies.read(workload, remaining_s)
     current = policy.target if policy else None
-    decision = decide_target(workload.name, workload.target, durations, current, request.trigger)
+    decision = decide_target(workload.name, target, durations, current, request.trigger)
     outcome = Outcome.HELD
     if decision.target is not None and policy is None:
         outcome = Outcome.OBSERVED
