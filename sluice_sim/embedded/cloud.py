@@ -38,7 +38,13 @@ from sluice_sim.aws_rules.monitoring import (
 from sluice_sim.aws_rules.policy_runner import ScalingActivity
 from sluice_sim.aws_rules.scheduler import Scheduler
 from sluice_sim.clock import VirtualClock
-from sluice_sim.embedded.cloudwatch import MotoMetrics, action_payload, alarm_arn, delayed_custom_metrics
+from sluice_sim.embedded.cloudwatch import (
+    MotoMetrics,
+    action_payload,
+    alarm_arn,
+    delayed_custom_metrics,
+    percentiles,
+)
 from sluice_sim.embedded.fleet import EmbeddedFleet
 from sluice_sim.embedded.functions import Lambda
 from sluice_sim.embedded.groups import AutoScalingGroups
@@ -249,6 +255,7 @@ def embedded_aws(
         running.enter_context(aws.groups.patched_moto())
         running.enter_context(aws.services.patched_moto())
         running.enter_context(aws.sent.patched_moto())
+        running.enter_context(percentiles())
         aws.flush_metrics = running.enter_context(delayed_custom_metrics(clock, custom_metric_delay_s))
         yield aws
 

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsFloat
 from unittest import mock
 
-from moto.cloudwatch.models import CloudWatchBackend, MetricDatumBase
+from moto.cloudwatch.models import CloudWatchBackend, MetricDatumBase, Statistics
 
 from sluice_sim.account import ACCOUNT_ID, REGION, arn
 from sluice_sim.aws_rules.alarms import MetricQuery
@@ -29,6 +30,8 @@ from sluice_sim.clock import VirtualClock
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
+
+PERCENTILE = re.compile(r"p\d+(\.\d+)?")
 
 
 class MotoMetrics:
@@ -107,6 +110,25 @@ def delayed_custom_metrics(
         mock.patch.object(CloudWatchBackend, "get_all_metrics", read_by_now),
     ):
         yield partial(release, math.inf)
+
+
+@contextmanager
+def percentiles() -> Iterator[None]:
+    """Within the context, CloudWatch answers percentiles of single values, by nearest rank; moto knows none.
+
+    Values that were put as a statistic set have no percentile, as at AWS.
+    """
+    known = Statistics.get_statistics_for_type
+
+    def statistic(statistics: Statistics, stat: str) -> SupportsFloat | None:
+        if not PERCENTILE.fullmatch(stat):
+            return known(statistics, stat)
+        values = sorted(statistics.metric_single_values_list)
+        rank = math.ceil(float(stat[1:]) / 100 * len(values))
+        return values[max(rank, 1) - 1] if values else None
+
+    with mock.patch.object(Statistics, "get_statistics_for_type", statistic):
+        yield
 
 
 def alarm_arn(name: str) -> str:

@@ -74,7 +74,8 @@ class WorkloadRun:
         self._finished_s: list[float] = []
         self._published: Mapping[str, float] = {}
         """The log record of the latest tick: field -> number."""
-        self._last_held = ""
+        self._last_held: dict[str, str] = {}
+        """Kind of decision -> the reason for which it held last."""
         self._quiet_minutes = 0
         self._queue_url = aws.create_queue(
             deployed["QueueName"], visibility_timeout_s=scenario.visibility_timeout_s
@@ -176,12 +177,12 @@ class WorkloadRun:
     def _record_decision(self, record: Mapping[str, Any]) -> None:
         """Record a decision that acted; one that held or only observed, when its reason is a new one."""
         text, acted = f"{record['message']} (by {record['trigger']})", record["outcome"] == "acted"
-        held = f"{record['decision']} {record['reason']}"
+        kind, reason = record["decision"], record["reason"]
         if acted:
-            self.summary.decisions[record["decision"]] += 1
-        if acted or held != self._last_held:
+            self.summary.decisions[kind] += 1
+        if acted or reason != self._last_held.get(kind):
             self._events.append(Event(kind=EventKind.DECISION if acted else EventKind.NOTE, text=text))
-        self._last_held = "" if acted else held
+        self._last_held = {} if acted else {**self._last_held, kind: reason}
 
     def on_scaling_activity(self, activity: ScalingActivity) -> None:
         """Record that AWS's target tracking scaled this workload's fleet."""

@@ -150,14 +150,6 @@ def ecs_document(name: str = "queue-proc", **changes: Any) -> dict[str, Any]:
     return document(name, **({"fleet": fleet, "policy_arn": arn} | changes))
 
 
-def deadline_document(
-    name: str = "transcription", *, scaling: Mapping[str, Any] | None = None, **changes: Any
-) -> dict[str, Any]:
-    """A valid document of a workload that the deadline engine scales, on an Auto Scaling group."""
-    section = {"type": "deadline", "promise_s": 300, "boot_s": 180} | dict(scaling or {})
-    return document(name, scaling=section, tracking=tracking_section(processing_s=5), **changes)
-
-
 def parsed(text: Mapping[str, Any]) -> Workload:
     return parsing.parse(json.dumps(text))
 
