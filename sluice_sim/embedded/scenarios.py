@@ -136,6 +136,47 @@ BULK_CONSUMER = Scenario(
     simulated_only="thirty processes are too many for one machine",
 )
 
+PHOTO_IMPORT = Scenario(
+    name="photo-import",
+    description=(
+        "a group scaled by the deadline engine, 0..40: two albums of hundreds of photos start within five minutes"
+    ),
+    explanation=(
+        "Every ten seconds the deadline engine computes which messages would start late, and launches the "
+        "fewest instances, ready after a boot of three minutes, with which all start within five. Once no "
+        "message waits, it ends the idle instances at once: busy ones are protected. "
+        "photo-import-tracked has the same load and target tracking."
+    ),
+    boot_s=180,
+    durations=((0, 5),),
+    visibility_timeout_s=300,
+    bursts={4: 400, 24: 700},
+    row_every_minutes=5,
+)
+
+PHOTO_IMPORT_TRACKED = replace(
+    PHOTO_IMPORT,
+    name="photo-import-tracked",
+    description="the same group and load with target tracking, bootstrapped by the backlog",
+    explanation=(
+        "An instance starts 60 photos of five seconds within five minutes, so that is the target. But three "
+        "of the minutes are the boot: the instances that a bootstrap launches begin only then, and most "
+        "photos start late. Target tracking launches no more, since the backlog per instance is at its "
+        "target, and keeps the instances until the queue is proven empty. photo-import is scaled by the "
+        "deadline engine instead."
+    ),
+    environment="photo-import",
+    parameters={
+        "Name": "photo-import-tracked",
+        "QueueName": "photo-import-tracked",
+        "AutoScalingGroupName": "photo-import-tracked",
+        "Scaling": "target_tracking",
+        "MessagesPerInstance": "60",
+        "BootstrapCapacity": "backlog",
+    },
+    promise_s=300,
+)
+
 SCENARIOS = {
     scenario.name: scenario
     for scenario in (
@@ -145,8 +186,10 @@ SCENARIOS = {
         COMPILER_PROD,
         COMPILER_STAGING,
         BULK_CONSUMER,
+        PHOTO_IMPORT,
+        PHOTO_IMPORT_TRACKED,
     )
 }
-DEMO = (TRANSCRIPTION, TRANSCRIPTION_IN_TIME, QUEUE_PROC)
+DEMO = (TRANSCRIPTION, TRANSCRIPTION_IN_TIME, QUEUE_PROC, PHOTO_IMPORT, PHOTO_IMPORT_TRACKED)
 DEMO_OF_PROCESSES = (TRANSCRIPTION,)
 """Scenarios that run with worker processes by default."""
