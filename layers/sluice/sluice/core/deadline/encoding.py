@@ -10,10 +10,13 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from typing import Any
+from typing import TYPE_CHECKING
 
 from sluice.core.deadline.state import Arrivals, BootSamples, EngineState, Groups, Launch
 from sluice.core.model import Backlog
+
+if TYPE_CHECKING:
+    from typing import Any
 
 VERSION = 1
 MAX_DECODED_BYTES = 64 * 1024
