@@ -201,6 +201,6 @@ def test_an_instance_counts_as_many_messages_at_a_time_as_it_works_on(slots: flo
 
 
 def test_of_boots_that_vary_only_those_count_that_are_ready_by_then() -> None:
-    # Due in 285 s: one half of each instance has started 21.5 messages' worth by then, the other is not ready.
+    # In 285 s one half of an instance has started messages for 105 s, and the other half is not ready.
     boots = [(180, 0.5), (300, 0.5)]
     assert launches([cohort(21)], supply(), boots=boots, min_work_s=0) == math.ceil(21 / (0.5 * 21.5))

@@ -16,8 +16,8 @@ def test_a_promise_needs_a_boot_a_tick_a_margin_and_a_tenth_of_itself_for_work(
 def test_a_promise_that_launches_cannot_keep_is_explained_with_three_ways_out() -> None:
     problem = why_out_of_reach(deadline(promise_s=60, margin_s=15), 180)
     assert problem == (
-        "a start within 60 s needs 211 s: a boot of 180 s, a tick of 10 s, a margin of 15 s, and 6 s for messages "
-        "before it. Set a minimum above zero, use a warm pool, or promise a longer latency"
+        "a start within 60 s needs 211 s: a boot of 180 s, a tick of 10 s, a margin of 15 s, and 6 s "
+        "for messages before it. Set a minimum above zero, use a warm pool, or promise a longer latency"
     )
 
 

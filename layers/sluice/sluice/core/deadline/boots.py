@@ -66,7 +66,9 @@ def booting_launches(state: EngineState, now_s: float, *, booting: int, refused:
     since_s = now_s if since_s is None else since_s
     if not launches or launches[0].at_s > since_s:
         return Booting(launches=tuple(launches), complete=tuple(ready))
-    return Booting(launches=tuple(launches), ready=with_samples((), ready), ready_since_s=since_s)
+    return Booting(
+        launches=tuple(launches), ready=_rounded([(one, 1.0) for one in ready]), ready_since_s=since_s
+    )
 
 
 def with_samples(boots: Sequence[BootSamples], complete: Sequence[BootSamples]) -> tuple[BootSamples, ...]:
@@ -76,8 +78,14 @@ def with_samples(boots: Sequence[BootSamples], complete: Sequence[BootSamples]) 
     new = sum(one.weight for one in complete)
     old = sum(one.weight for one in boots)
     fade = min(1.0, max(MAX_WEIGHT - new, 0.0) / old) if old else 0.0
+    cut = min(1.0, MAX_WEIGHT / new)
+    return _rounded([*((one, fade) for one in boots), *((one, cut) for one in complete)])
+
+
+def _rounded(samples: Sequence[tuple[BootSamples, float]]) -> tuple[BootSamples, ...]:
+    """Samples, each with a factor for its weight, as one for each rounded boot time, shortest first."""
     weights: dict[float, float] = {}
-    for one, factor in [*((one, fade) for one in boots), *((one, 1.0) for one in complete)]:
+    for one, factor in samples:
         boot_s = round(one.boot_s / RESOLUTION_S) * RESOLUTION_S
         weights[boot_s] = weights.get(boot_s, 0.0) + one.weight * factor
     return tuple(
