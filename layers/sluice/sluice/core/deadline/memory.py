@@ -42,7 +42,9 @@ def next_state(
     Without a memory the waiting messages are taken to have arrived just now, and the booting instances to
     have been launched just now: earlier ticks have launched what older messages need.
     """
-    now_s, booting = tick.now_s, booting_instances(capacity)
+    # The clock of the function that served the previous tick may be ahead.
+    now_s = tick.now_s if before is None else max(tick.now_s, before.read_s)
+    booting = booting_instances(capacity)
     state = before or EngineState(
         tick_s=tick.scheduled_s, since_s=now_s, read_s=now_s, backlog=backlog, desired=capacity.desired
     )
