@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import json
 import zlib
-from typing import TYPE_CHECKING
+from typing import Any
 
 from sluice.core.deadline.state import Arrivals, BootSamples, EngineState, Groups, Launch
 from sluice.core.model import Backlog
-
-if TYPE_CHECKING:
-    from typing import Any
 
 VERSION = 1
 MAX_DECODED_BYTES = 64 * 1024
