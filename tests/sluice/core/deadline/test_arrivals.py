@@ -99,41 +99,35 @@ def test_the_waiting_cohorts_hold_exactly_the_waiting_messages_one_after_another
 
 
 @given(
-    st.lists(st.tuples(st.integers(0, 400), st.integers(0, 60)), min_size=1, max_size=60),
-    st.sampled_from([30.0, 300.0, 3600.0]),
+    st.lists(st.integers(0, 60), min_size=1, max_size=150),
+    st.integers(0, 40),
+    st.integers(0, 400),
+    st.sampled_from([5.0, 30.0, 300.0, 3600.0]),
 )
-def test_no_cohort_is_younger_than_the_messages_in_it_can_be(
-    ticks: list[tuple[int, int]], promise_s: float
+def test_every_message_waits_in_the_cohort_of_the_interval_in_which_it_arrived(
+    arriving: list[int], slots: int, first: int, promise_s: float
 ) -> None:
-    """Beside a queue that remembers each message: none of a cohort arrived before the cohort begins."""
-    queue: deque[float] = deque()
-    now_s, cohorts, last, deficit, in_flight = 0.0, (), backlog(), 0.0, 0
-    for arriving, slots in ticks:
-        now_s += TICK_S
-        # Each slot finishes one message of TICK_S a tick; fluid, so that Little's law holds to the message.
-        before = in_flight
-        spread = TICK_S / max(1, arriving)
-        queue.extend(now_s - TICK_S + spread * one for one in range(arriving))
-        in_flight = min(slots, len(queue))
-        finished = (before + in_flight) / 2
-        for _ in range(math.floor(finished)):
-            if queue:
-                queue.popleft()
-        state = engine_state(now_s - TICK_S, deficit=deficit, visible=last.visible, in_flight=last.in_flight)
-        in_flight = min(in_flight, len(queue))
-        current = backlog(visible=len(queue) - in_flight, in_flight=in_flight)
-        newest, deficit = arrivals_since(state, now_s, current, TICK_S)
-        cohorts = still_waiting(cohorts, newest, current.visible, promise_s)
-        if newest.messages > arriving:
-            return  # Little's law was wrong by a message: ages follow the estimate from here on
-        waiting = list(queue)[in_flight:]
-        position = 0.0
+    """Beside a queue that remembers each message, whose busy slots finish one message a tick."""
+    queue = deque([0.0] * (first + slots))
+    state = engine_state(0, visible=first, in_flight=slots)
+    cohorts: tuple[Arrivals, ...] = (arrivals(0, first, elapsed_s=0),) if first else ()
+    for tick, count in enumerate(arriving, start=1):
+        now_s = tick * TICK_S
+        queue.extend(now_s - TICK_S * (one + 0.5) / count for one in reversed(range(count)))
+        if len(queue) < 2 * slots:
+            return  # slots would be idle
+        for _ in range(slots):
+            queue.popleft()
+        visible = len(queue) - slots
+        newest, deficit = arrivals_since(state, now_s, backlog(visible, slots), TICK_S)
+        assert (newest.messages, deficit) == (count, 0)
+        cohorts = still_waiting(cohorts, newest, visible, promise_s)
+        state = engine_state(now_s, visible=visible, in_flight=slots)
+        waiting = list(queue)[slots:]
         for one in cohorts:
-            first = math.ceil(position)
-            if first < len(waiting):
-                assert one.since_s <= waiting[first] + 1e-6
-            position += one.messages
-        last = current
+            members, waiting = waiting[: int(one.messages)], waiting[int(one.messages) :]
+            assert all(one.since_s <= moment_s <= one.until_s for moment_s in members)
+        assert not waiting
 
 
 def test_the_newest_arrivals_wait_and_the_oldest_have_started() -> None:
