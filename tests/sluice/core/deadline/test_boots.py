@@ -30,8 +30,9 @@ def samples(*pairs: tuple[float, float]) -> tuple[BootSamples, ...]:
 
 
 def read(now_s: float, *launches: Launch, booting: int, refused: int = 0, before_s: float = 90) -> Booting:
+    """All that boot no more run."""
     state = engine_state(before_s, launches=launches)
-    return booting_launches(state, now_s, booting=booting, refused=refused)
+    return booting_launches(state, now_s, booting=booting, refused=refused, started=10**6)
 
 
 def remembered(state: EngineState, now_s: float, found: Booting) -> EngineState:
@@ -78,6 +79,13 @@ def test_only_the_launch_of_the_previous_tick_can_have_been_refused() -> None:
     assert found.launches == (launch(10, 3),)
 
 
+def test_of_the_instances_that_boot_no_more_the_oldest_teach_and_only_as_many_as_started() -> None:
+    state = engine_state(90, launches=(launch(0, 2), launch(60, 3)))
+    found = booting_launches(state, 100, booting=1, refused=0, started=3)
+    assert found.launches == (launch(60, 1),)
+    assert found.ready == samples((40, 1), (100, 2))
+
+
 @given(
     st.lists(st.tuples(st.integers(0, 89), st.integers(1, 20)), max_size=6),
     st.integers(0, 20),
@@ -103,20 +111,20 @@ def test_the_launches_hold_exactly_the_instances_that_boot_oldest_first(
 
 def test_a_launch_that_overlaps_no_other_teaches_when_all_of_it_is_ready() -> None:
     state = engine_state(90, launches=(launch(0, 2),))
-    first = booting_launches(state, 100, booting=1, refused=0)
+    first = booting_launches(state, 100, booting=1, refused=0, started=1)
     assert first.complete == ()
-    last = booting_launches(remembered(state, 100, first), 150, booting=0, refused=0)
+    last = booting_launches(remembered(state, 100, first), 150, booting=0, refused=0, started=1)
     assert last.complete == samples((100, 1), (150, 1))
     assert (last.ready, last.ready_since_s) == ((), None)
 
 
 def test_launches_that_overlap_teach_together() -> None:
     state = engine_state(90, launches=(launch(0, 1), launch(80, 1)))
-    first = booting_launches(state, 100, booting=1, refused=0)
+    first = booting_launches(state, 100, booting=1, refused=0, started=1)
     assert (first.complete, first.ready) == ((), samples((100, 1)))
     later = remembered(state, 100, first)
     later = replace(later, launches=(*later.launches, launch(110, 5)))  # after the first was ready
-    last = booting_launches(later, 180, booting=5, refused=0)
+    last = booting_launches(later, 180, booting=5, refused=0, started=1)
     assert last.complete == samples((100, 1), (100, 1))
 
 
@@ -129,7 +137,7 @@ def learned_mean_s(*, every_s: int, instances: int, shortest_s: int, longest_s: 
     true: list[float] = []
     for now_s in range(10, 60_000, 10):
         ends = [end_s for end_s in ends if end_s > now_s]
-        found = booting_launches(state, now_s, booting=len(ends), refused=0)
+        found = booting_launches(state, now_s, booting=len(ends), refused=0, started=10**6)
         learned += [(one.boot_s, one.weight) for one in found.complete]
         state = remembered(state, now_s, found)
         # A gap now and then, so that overlapping launches end at some time.

@@ -73,6 +73,7 @@ def states(draw: st.DrawFn) -> EngineState:
         read_s=read_s,
         backlog=backlog(draw(COUNT), draw(COUNT), draw(COUNT)),
         desired=draw(COUNT),
+        running=draw(COUNT),
         deficit=-draw(TENTHS),
         recent=draw(rings(read_s)),
         waiting=draw(rings(read_s)),

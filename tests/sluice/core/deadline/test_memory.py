@@ -104,6 +104,30 @@ def test_instances_that_become_ready_teach_their_boot_time() -> None:
     assert state.boots == (BootSamples(boot_s=100, weight=4),)
 
 
+@pytest.mark.parametrize(
+    "fleet",
+    [capacity(14, 10, booting=0), capacity(10, 10, booting=0), capacity(10, 10)],
+    ids=["they failed", "they were cancelled", "they were cancelled, by desired and running alone"],
+)
+def test_instances_that_end_before_they_run_teach_no_boot_time(fleet: Capacity) -> None:
+    before = engine_state(90, desired=14, running=10, launches=(Launch(at_s=70, instances=4),))
+    state = remember(backlog(visible=9), fleet, before)
+    assert (booted(state), state.launches) == (0, ())
+
+
+def test_instances_that_ran_before_teach_no_boot_time() -> None:
+    first = remember(backlog(visible=9), capacity(14, 10, booting=4))
+    assert first.running == 10
+    failed = remember(backlog(visible=9), capacity(14, 10, booting=0), first, now_s=150)
+    assert booted(failed) == 0
+
+
+def test_of_instances_that_boot_no_more_as_many_are_ready_as_more_instances_run() -> None:
+    before = engine_state(90, desired=14, running=10, launches=(Launch(at_s=70, instances=4),))
+    state = remember(backlog(visible=9), capacity(14, 12, booting=1), before)
+    assert (booted(state), state.launches) == (2, (Launch(at_s=70, instances=1),))
+
+
 def test_message_groups_are_remembered_for_a_fifo_queue_alone() -> None:
     fifo = deadline_workload(queue_url=queue_url("builds.fifo"))
     assert remember(backlog(visible=9, in_flight=2), capacity(2)).groups is None

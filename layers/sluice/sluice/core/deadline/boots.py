@@ -39,12 +39,15 @@ class Booting:
     """Boot times that count from now on."""
 
 
-def booting_launches(state: EngineState, now_s: float, *, booting: int, refused: int) -> Booting:
+def booting_launches(
+    state: EngineState, now_s: float, *, booting: int, refused: int, started: int
+) -> Booting:
     """The launches that still boot, given how many instances boot now.
 
     `refused` are instances that are asked for and that AWS has not launched: they can only be of the launch
-    of the previous tick. Whatever else boots no more is ready, the oldest first. What boots beyond the known
-    launches was launched just now.
+    of the previous tick. `started` is by how many more instances run than at the last reading: of those that
+    boot no more, as many are ready, the oldest first. The others failed or were cancelled. What boots beyond
+    the known launches was launched just now.
     """
     launches, ready, since_s = list(state.launches), list(state.ready), state.ready_since_s
     if launches and launches[-1].at_s == state.read_s:
@@ -55,7 +58,9 @@ def booting_launches(state: EngineState, now_s: float, *, booting: int, refused:
     while finished > 0:
         oldest = launches.pop(0)
         took = min(finished, oldest.instances)
-        ready.append(BootSamples(boot_s=now_s - oldest.at_s, weight=took))
+        if (newly_ready := min(took, started)) > 0:
+            ready.append(BootSamples(boot_s=now_s - oldest.at_s, weight=newly_ready))
+        started -= newly_ready
         finished -= took
         if took < oldest.instances:
             launches.insert(0, Launch(at_s=oldest.at_s, instances=oldest.instances - took))

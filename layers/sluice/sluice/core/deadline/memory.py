@@ -55,13 +55,16 @@ def next_state(
         recent = recent_arrivals(state.recent, newest)
     # What AWS has not launched, and what never came into effect as the call to AWS failed.
     refused = max(0, capacity.desired - capacity.running - booting) + max(0, state.desired - capacity.desired)
-    boots = booting_launches(state, now_s, booting=booting, refused=refused)
+    # Without a memory nothing is known to have booted.
+    started = max(0, capacity.running - state.running) if before is not None else 0
+    boots = booting_launches(state, now_s, booting=booting, refused=refused, started=started)
     return replace(
         state,
         tick_s=tick.scheduled_s,
         read_s=now_s,
         backlog=backlog,
         desired=capacity.desired,
+        running=capacity.running,
         deficit=deficit,
         recent=recent,
         waiting=still_waiting(state.waiting, newest, backlog.visible + backlog.delayed, deadline.promise_s),
