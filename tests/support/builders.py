@@ -198,6 +198,7 @@ def deadline_workload(
     return workload(
         min_instances=min_instances,
         max_instances=max_instances,
+        bootstrap=max(1, min_instances),
         deadline=settings or deadline(),
         **changes,
     )

@@ -80,8 +80,12 @@ def recent_arrivals(earlier: Sequence[Arrivals], newest: Arrivals) -> tuple[Arri
 
 
 def faded_peak_per_s(peak_per_s: float, rate: float, elapsed_s: float) -> float:
-    """The highest arrival rate, fading while it is not reached again."""
-    return max(rate, peak_per_s * math.exp(-elapsed_s / PEAK_FADES_S))
+    """The highest arrival rate, fading while it is not reached again.
+
+    Below one message in PEAK_FADES_S it ends: a rate above 0 keeps an instance.
+    """
+    faded = peak_per_s * math.exp(-elapsed_s / PEAK_FADES_S)
+    return max(rate, faded if faded * PEAK_FADES_S >= 1 else 0.0)
 
 
 def _merged(older: Arrivals, newer: Arrivals, messages: float | None = None) -> Arrivals:

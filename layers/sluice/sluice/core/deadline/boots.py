@@ -39,12 +39,15 @@ class Booting:
     """Boot times that count from now on."""
 
 
-def booting_launches(state: EngineState, now_s: float, *, booting: int, refused: int) -> Booting:
+def booting_launches(
+    state: EngineState, now_s: float, *, booting: int, refused: int, started: int
+) -> Booting:
     """The launches that still boot, given how many instances boot now.
 
     `refused` are instances that are asked for and that AWS has not launched: they can only be of the launch
-    of the previous tick. Whatever else boots no more is ready, the oldest first. What boots beyond the known
-    launches was launched just now.
+    of the previous tick. `started` is by how many more instances run than at the last reading: of those that
+    boot no more, as many are ready, the oldest first. The others failed or were cancelled. What boots beyond
+    the known launches was launched just now.
     """
     launches, ready, since_s = list(state.launches), list(state.ready), state.ready_since_s
     if launches and launches[-1].at_s == state.read_s:
@@ -55,7 +58,9 @@ def booting_launches(state: EngineState, now_s: float, *, booting: int, refused:
     while finished > 0:
         oldest = launches.pop(0)
         took = min(finished, oldest.instances)
-        ready.append(BootSamples(boot_s=now_s - oldest.at_s, weight=took))
+        if (newly_ready := min(took, started)) > 0:
+            ready.append(BootSamples(boot_s=now_s - oldest.at_s, weight=newly_ready))
+        started -= newly_ready
         finished -= took
         if took < oldest.instances:
             launches.insert(0, Launch(at_s=oldest.at_s, instances=oldest.instances - took))
@@ -66,7 +71,9 @@ def booting_launches(state: EngineState, now_s: float, *, booting: int, refused:
     since_s = now_s if since_s is None else since_s
     if not launches or launches[0].at_s > since_s:
         return Booting(launches=tuple(launches), complete=tuple(ready))
-    return Booting(launches=tuple(launches), ready=with_samples((), ready), ready_since_s=since_s)
+    return Booting(
+        launches=tuple(launches), ready=_rounded([(one, 1.0) for one in ready]), ready_since_s=since_s
+    )
 
 
 def with_samples(boots: Sequence[BootSamples], complete: Sequence[BootSamples]) -> tuple[BootSamples, ...]:
@@ -76,8 +83,14 @@ def with_samples(boots: Sequence[BootSamples], complete: Sequence[BootSamples]) 
     new = sum(one.weight for one in complete)
     old = sum(one.weight for one in boots)
     fade = min(1.0, max(MAX_WEIGHT - new, 0.0) / old) if old else 0.0
+    cut = min(1.0, MAX_WEIGHT / new)
+    return _rounded([*((one, fade) for one in boots), *((one, cut) for one in complete)])
+
+
+def _rounded(samples: Sequence[tuple[BootSamples, float]]) -> tuple[BootSamples, ...]:
+    """Samples, each with a factor for its weight, as one for each rounded boot time, shortest first."""
     weights: dict[float, float] = {}
-    for one, factor in [*((one, fade) for one in boots), *((one, 1.0) for one in complete)]:
+    for one, factor in samples:
         boot_s = round(one.boot_s / RESOLUTION_S) * RESOLUTION_S
         weights[boot_s] = weights.get(boot_s, 0.0) + one.weight * factor
     return tuple(

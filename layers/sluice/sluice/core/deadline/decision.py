@@ -99,11 +99,13 @@ def decide_scale(
         tick=tick,
     )
     wanted, reason, detail = _wanted(plan)
-    after = replace(after, surplus_since_s=_surplus_since_s(plan, reason))
+    after = replace(after, surplus_since_s=_surplus_since_s(plan, wanted, reason))
     after, warning = _with_warning(plan, after)
     decision = decided(reason, detail, limits=differences)
+    if wanted is None and capacity.desired < bounds.min:
+        wanted = capacity.desired
     if wanted is not None:
-        desired, clamps = clamp(wanted, bounds)
+        desired, clamps = _within_bounds(plan, wanted)
         lowers = desired < capacity.desired
         blocks = capacity.scale_in_blocked_by if lowers else capacity.scale_out_blocked_by
         if desired == capacity.desired:
@@ -187,9 +189,9 @@ def _while_messages_wait(plan: _Plan) -> Wanted:
     if plan.launched >= most:
         detail = f"{text}; {plan.backlog.in_flight} in flight"
         keep = max(most, plan.occupied)
-        if plan.booting or keep >= plan.capacity.desired:
+        if plan.booting or plan.before is None or keep >= plan.capacity.desired:
             return None, Reason.LIMITED_BY_GROUPS, detail
-        return keep, Reason.LIMITED_BY_GROUPS, detail
+        return _lowered(plan, plan.before, keep, Reason.LIMITED_BY_GROUPS, detail)
     shortage = _shortage(plan)
     if shortage is None:
         return None, Reason.STARTS_IN_TIME, text
@@ -233,26 +235,43 @@ def _while_none_waits(plan: _Plan) -> Wanted:
         return None, Reason.BOOTING, f"{plan.booting} boot"
     rate = rate_per_s(plan.after.recent) if plan.out_of_reach is None else plan.after.peak_per_s
     busy_slots = rate * plan.tick.processing.mean_s
-    keep = max(math.ceil(busy_slots / plan.concurrency), plan.occupied, plan.bounds.min)
+    needed, _ = clamp(math.ceil(busy_slots / plan.concurrency), plan.bounds)
+    keep = max(needed, plan.occupied)
     if keep == 0 and not _is_empty_twice(plan):
         keep = 1
     detail = f"none waits, {plan.occupied} occupied; arrivals keep {busy_slots:.3g} messages in flight"
     if plan.before is None or keep >= capacity.desired:
         return None, Reason.ALL_NEEDED, detail
+    return _lowered(plan, plan.before, keep, Reason.SURPLUS, detail)
+
+
+def _lowered(plan: _Plan, before: EngineState, keep: int, reason: Reason, detail: str) -> Wanted:
+    """Lower the fleet to `keep`: at once if busy instances are protected, else in steps and after a boot."""
     if plan.deadline.busy_instances is BusyInstances.UNPROTECTED:
-        since_s = plan.before.surplus_since_s
+        since_s = before.surplus_since_s
         if since_s is None or plan.tick.now_s - since_s < plan.mean_boot_s:
             return None, Reason.SURPLUS_TOO_NEW, detail
-        keep = max(keep, capacity.desired - max(1, math.floor(MAX_STEP_RATIO * capacity.desired)))
-    return keep, Reason.SURPLUS, detail
+        desired = plan.capacity.desired
+        keep = max(keep, desired - max(1, math.floor(MAX_STEP_RATIO * desired)))
+    return keep, reason, detail
+
+
+def _within_bounds(plan: _Plan, wanted: int) -> tuple[int, tuple[Limit, ...]]:
+    """`wanted` within the bounds. The maximum does not lower a fleet: it would end instances that work."""
+    current = plan.capacity.desired
+    if wanted < current:
+        return wanted, ()
+    desired, clamps = clamp(wanted, plan.bounds)
+    return (desired, clamps) if desired >= current else (current, ())
 
 
 def _is_empty_twice(plan: _Plan) -> bool:
     return plan.backlog.total == 0 and plan.before is not None and plan.before.backlog.total == 0
 
 
-def _surplus_since_s(plan: _Plan, reason: Reason) -> float | None:
-    if reason not in (Reason.SURPLUS, Reason.SURPLUS_TOO_NEW) or plan.before is None:
+def _surplus_since_s(plan: _Plan, wanted: int | None, reason: Reason) -> float | None:
+    lowers = wanted is not None and wanted < plan.capacity.desired
+    if plan.before is None or not (lowers or reason is Reason.SURPLUS_TOO_NEW):
         return None
     since_s = plan.before.surplus_since_s
     return plan.tick.now_s if since_s is None else since_s

@@ -2,13 +2,12 @@
 
 Times are whole tenths of a second before the reading, and messages are tenths as well; JSON, compressed.
 Whatever cannot be trusted raises ValueError with the reason: a truncated text, another version, a number that
-is not finite or is negative, a time after the reading.
+is not finite, negative or too large, a time after the reading.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import zlib
 from typing import Any
 
@@ -17,6 +16,8 @@ from sluice.core.model import Backlog
 
 VERSION = 1
 MAX_DECODED_BYTES = 64 * 1024
+MAX_NUMBER = 1e15
+"""No time, count or weight of a state is larger; with such numbers no arithmetic overflows."""
 TENTHS = 10
 
 
@@ -41,6 +42,7 @@ def encoded(state: EngineState) -> bytes:
         "since": ago(state.since_s),
         "queue": [state.backlog.visible, state.backlog.in_flight, state.backlog.delayed],
         "desired": state.desired,
+        "running": state.running,
         "deficit": _tenths(-state.deficit),
         "recent": arrivals(state.recent),
         "waiting": arrivals(state.waiting),
@@ -64,8 +66,9 @@ def encoded(state: EngineState) -> bytes:
 def decoded(data: bytes) -> EngineState:
     """The state that `encoded` wrote; ValueError with the reason for anything else."""
     fields = _fields(data)
-    if (version := fields.get("v")) != VERSION:
-        raise ValueError(f"version {version!r}, and this release reads {VERSION}")
+    version = fields.get("v")
+    if version != VERSION or isinstance(version, bool):
+        raise ValueError(f"version {version!r:.40}, and this release reads {VERSION}")
     try:
         return _state(fields)
     except (KeyError, TypeError, IndexError) as wrong:
@@ -76,7 +79,7 @@ def _fields(data: bytes) -> dict[str, Any]:
     try:
         stream = zlib.decompressobj()
         text = stream.decompress(data, MAX_DECODED_BYTES)
-        if not stream.eof:
+        if not stream.eof or stream.unused_data:
             raise ValueError("truncated, or longer than any state")
         fields = json.loads(text, parse_constant=_refused)
     except (zlib.error, UnicodeDecodeError, RecursionError) as wrong:
@@ -110,6 +113,7 @@ def _state(fields: dict[str, Any]) -> EngineState:
         read_s=read_s,
         backlog=Backlog(visible=visible, in_flight=in_flight, delayed=delayed),
         desired=_count(fields["desired"]),
+        running=_count(fields["running"]),
         deficit=-_number(fields["deficit"]) / TENTHS,
         recent=_arrivals(fields["recent"], read_s),
         waiting=_arrivals(fields["waiting"], read_s),
@@ -156,14 +160,15 @@ def _tenths(value: float) -> int:
 
 
 def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-        raise ValueError(f"{value!r} is no finite number from 0")
+    # NaN is in no range.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_NUMBER:
+        raise ValueError(f"{value!r:.40} is no number from 0 to {MAX_NUMBER:g}")
     return float(value)
 
 
 def _count(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError(f"{value!r} is no count")
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_NUMBER:
+        raise ValueError(f"{value!r:.40} is no count from 0 to {MAX_NUMBER:g}")
     return value
 
 

@@ -42,7 +42,9 @@ def next_state(
     Without a memory the waiting messages are taken to have arrived just now, and the booting instances to
     have been launched just now: earlier ticks have launched what older messages need.
     """
-    now_s, booting = tick.now_s, booting_instances(capacity)
+    # The clock of the function that served the previous tick may be ahead.
+    now_s = tick.now_s if before is None else max(tick.now_s, before.read_s)
+    booting = booting_instances(capacity)
     state = before or EngineState(
         tick_s=tick.scheduled_s, since_s=now_s, read_s=now_s, backlog=backlog, desired=capacity.desired
     )
@@ -53,13 +55,16 @@ def next_state(
         recent = recent_arrivals(state.recent, newest)
     # What AWS has not launched, and what never came into effect as the call to AWS failed.
     refused = max(0, capacity.desired - capacity.running - booting) + max(0, state.desired - capacity.desired)
-    boots = booting_launches(state, now_s, booting=booting, refused=refused)
+    # Without a memory nothing is known to have booted.
+    started = max(0, capacity.running - state.running) if before is not None else 0
+    boots = booting_launches(state, now_s, booting=booting, refused=refused, started=started)
     return replace(
         state,
         tick_s=tick.scheduled_s,
         read_s=now_s,
         backlog=backlog,
         desired=capacity.desired,
+        running=capacity.running,
         deficit=deficit,
         recent=recent,
         waiting=still_waiting(state.waiting, newest, backlog.visible + backlog.delayed, deadline.promise_s),

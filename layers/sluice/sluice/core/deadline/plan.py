@@ -124,8 +124,10 @@ class _ReadySlots:
             ready_s, slots = pending[self._settled]
             self._first -= slots
             self._slots += slots
-            self._slot_seconds += slots * ready_s
+            # From now on, not since the epoch: the difference of two large numbers would lose its fraction.
+            self._slot_seconds += slots * (ready_s - self._supply.now_s)
             self._settled += 1
-        busy = self._supply.busy_slots * max(0.0, moment_s - self._supply.now_s) / processing_s
-        by_time = (self._slots * moment_s - self._slot_seconds) / processing_s + FIRST_START * self._slots
+        within_s = moment_s - self._supply.now_s
+        busy = self._supply.busy_slots * max(0.0, within_s) / processing_s
+        by_time = (self._slots * within_s - self._slot_seconds) / processing_s + FIRST_START * self._slots
         return busy + self._first + by_time

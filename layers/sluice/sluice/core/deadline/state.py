@@ -67,6 +67,8 @@ class EngineState:
     backlog: Backlog
     desired: int
     """The desired count that this tick asked for."""
+    running: int = 0
+    """Instances that ran at the reading."""
     deficit: float = 0.0
     """Messages by which earlier arrivals were estimated too high, as a number <= 0."""
     recent: tuple[Arrivals, ...] = ()

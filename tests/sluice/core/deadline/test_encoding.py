@@ -1,0 +1,396 @@
+import json
+import random
+import tracemalloc
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sluice.core.deadline.arrivals import still_waiting
+from sluice.core.deadline.decision import decide_scale
+from sluice.core.deadline.encoding import MAX_DECODED_BYTES, VERSION, decoded, encoded
+from sluice.core.deadline.memory import Tick
+from sluice.core.deadline.plan import Processing
+from sluice.core.deadline.state import Arrivals, BootSamples, EngineState, Groups, Launch
+from sluice.core.model import Bounds
+from tests.support.builders import (
+    backlog,
+    capacity,
+    deadline,
+    deadline_workload,
+    engine_state,
+    observation,
+)
+
+NOW_S = 1_768_478_430.5
+MIB = 1024 * 1024
+
+
+# --- round trip -------------------------------------------------------------------------------------------
+
+TENTHS = st.integers(0, 10_000_000).map(lambda tenths: tenths / 10)
+COUNT = st.integers(0, 2_000_000)
+OPTIONAL = st.none() | TENTHS
+
+
+@st.composite
+def rings(draw: st.DrawFn, read_s: float) -> tuple[Arrivals, ...]:
+    """Intervals without a gap, the last of which ends at the reading."""
+    agos = sorted(draw(st.lists(st.integers(0, 20_000), min_size=0, max_size=12)), reverse=True)
+    moments = [read_s - ago / 10 for ago in agos] + [read_s]
+    return tuple(
+        Arrivals(until_s=until_s, elapsed_s=until_s - since_s, messages=draw(TENTHS))
+        for since_s, until_s in pairwise(moments)
+    )
+
+
+SAMPLES = st.lists(st.builds(BootSamples, boot_s=TENTHS, weight=TENTHS), max_size=8).map(tuple)
+
+
+@st.composite
+def states(draw: st.DrawFn) -> EngineState:
+    read_s = draw(st.integers(17_000_000_000, 18_000_000_000)) / 10
+
+    def ago(value: float | None) -> float | None:
+        return None if value is None else read_s - value
+
+    launches = sorted(draw(st.lists(st.tuples(TENTHS, COUNT), max_size=8)), reverse=True)
+    groups = st.builds(
+        Groups,
+        in_flight=st.floats(0, 1e6),
+        was_idle=st.booleans(),
+        limited_until_s=TENTHS.map(lambda left: read_s + left),
+    )
+    return EngineState(
+        tick_s=read_s - draw(TENTHS),
+        since_s=read_s - draw(TENTHS),
+        read_s=read_s,
+        backlog=backlog(draw(COUNT), draw(COUNT), draw(COUNT)),
+        desired=draw(COUNT),
+        running=draw(COUNT),
+        deficit=-draw(TENTHS),
+        recent=draw(rings(read_s)),
+        waiting=draw(rings(read_s)),
+        peak_per_s=draw(st.floats(0, 1e6)),
+        launches=tuple(Launch(at_s=read_s - since, instances=count) for since, count in launches),
+        ready=draw(SAMPLES),
+        ready_since_s=ago(draw(OPTIONAL)),
+        boots=draw(SAMPLES),
+        groups=draw(st.none() | groups),
+        surplus_since_s=ago(draw(OPTIONAL)),
+        out_of_reach_logged_s=ago(draw(OPTIONAL)),
+    )
+
+
+def numbers_of(state: EngineState) -> list[Any]:
+    """Every value of a state in one order, nested ones too."""
+
+    def flat(value: Any) -> list[Any]:
+        if isinstance(value, tuple):
+            return [len(value), *(number for one in value for number in flat(one))]
+        if hasattr(value, "__dataclass_fields__"):
+            return [number for name in value.__dataclass_fields__ for number in flat(getattr(value, name))]
+        return [value]
+
+    return flat(state)
+
+
+def assert_same(found: EngineState, expected: EngineState) -> None:
+    """The same to a twentieth: what is stored is rounded to tenths."""
+    for one, other in zip(numbers_of(found), numbers_of(expected), strict=True):
+        if isinstance(other, float):
+            assert one == pytest.approx(other, rel=0, abs=0.1001)
+        else:
+            assert (one, type(one)) == (other, type(other))
+
+
+@given(states())
+def test_a_state_comes_back_as_it_was_stored(state: EngineState) -> None:
+    found = decoded(encoded(state))
+    assert_same(found, state)
+    assert encoded(found) == encoded(state)
+
+
+@given(st.lists(st.tuples(st.floats(0.5, 30), st.integers(0, 3000), st.integers(0, 4000)), max_size=60))
+def test_what_ticks_remember_comes_back(ticks: list[tuple[float, int, int]]) -> None:
+    """States of the engine itself, each decided from what was stored by the tick before."""
+    now_s, state = NOW_S, None
+    fleet = capacity(3, 1, booting=2, bounds=Bounds(min=0, max=1000))
+    for elapsed_s, in_flight, visible in ticks:
+        now_s += elapsed_s
+        tick = Tick(scheduled_s=now_s, now_s=now_s, processing=Processing(mean_s=5))
+        scaling = decide_scale(deadline_workload(), observation(visible, in_flight, fleet=fleet), state, tick)
+        assert scaling.state is not None
+        state = decoded(encoded(scaling.state))
+        assert_same(state, scaling.state)
+
+
+def test_a_launch_of_the_stored_tick_is_still_recognised_as_its_own() -> None:
+    """Refused launches can only be those of the tick before: its moment and theirs are compared."""
+    read_s = NOW_S + 0.0437
+    found = decoded(encoded(engine_state(read_s, launches=(Launch(at_s=read_s, instances=3),))))
+    assert found.launches[0].at_s == found.read_s
+
+
+# --- size -------------------------------------------------------------------------------------------------
+
+
+def traffic(
+    seed: int, *, per_s: float, most: int, promise_s: float = 300, tick_s: int = 10
+) -> tuple[int, int]:
+    """(bytes, cohorts) of the largest state in an hour of bursty traffic, on `most` instances at most.
+
+    Instances boot for 60 to 540 s, and ticks read the queue up to a second early or late.
+    """
+    chance = random.Random(seed)
+    settings = deadline(promise_s=promise_s, boot_s=300, tick_s=tick_s)
+    workload, bounds = deadline_workload(max_instances=most, settings=settings), Bounds(min=0, max=most)
+    state, now_s, waiting, running = None, NOW_S, 0.0, 0
+    boots_end_s: list[float] = []
+    largest = (0, 0)
+    for _ in range(3600 // tick_s):
+        elapsed_s = tick_s + chance.uniform(-0.9, 0.9)
+        now_s += elapsed_s
+        running += sum(end_s <= now_s for end_s in boots_end_s)
+        boots_end_s = [end_s for end_s in boots_end_s if end_s > now_s]
+        waiting += chance.lognormvariate(0, 0.7) * per_s * elapsed_s
+        in_flight = int(min(running, waiting))
+        waiting -= min(waiting, in_flight * elapsed_s / 5)
+        booting = len(boots_end_s)
+        fleet = capacity(running + booting, running, booting=booting, bounds=bounds)
+        tick = Tick(scheduled_s=now_s - chance.random(), now_s=now_s, processing=Processing(mean_s=5))
+        seen = observation(int(waiting), in_flight, fleet=fleet)
+        scaling = decide_scale(workload, seen, state, tick)
+        assert scaling.state is not None
+        data = encoded(scaling.state)
+        largest = max(largest, (len(data), len(scaling.state.waiting)))
+        state = decoded(data)
+        if (desired := scaling.decision.desired) is not None:
+            launched = desired - running - booting
+            boots_end_s += [now_s + chance.uniform(60, 540) for _ in range(launched)]
+            running = min(running, desired)
+    return largest
+
+
+@pytest.mark.parametrize(
+    ("per_s", "most"),
+    [(0.5, 1000), (50, 1000), (2000, 30_000)],
+    ids=["one in two seconds", "fifty a second", "thousands a second"],
+)
+def test_a_state_for_a_promise_and_a_boot_of_300_s_takes_at_most_a_kilobyte(per_s: float, most: int) -> None:
+    """One kilobyte is one write unit of DynamoDB."""
+    size, _ = traffic(1, per_s=per_s, most=most)
+    assert size <= 1000
+
+
+@pytest.mark.parametrize(("per_s", "most"), [(5, 8), (3000, 3000)])
+def test_a_state_takes_at_most_a_kilobyte_in_a_lasting_overload(per_s: float, most: int) -> None:
+    """Every arrival of the promise and ten minutes more is remembered then."""
+    size, cohorts = traffic(1, per_s=per_s, most=most)
+    assert cohorts >= 85
+    assert size <= 1000
+
+
+# --- damage -----------------------------------------------------------------------------------------------
+
+
+@cache
+def stored() -> bytes:
+    ring = still_waiting((), Arrivals(until_s=NOW_S, elapsed_s=10, messages=50), 120, 300)
+    return encoded(
+        engine_state(
+            NOW_S,
+            visible=120,
+            waiting=ring,
+            recent=ring,
+            launches=(Launch(at_s=NOW_S - 30, instances=4),),
+            ready=(BootSamples(boot_s=60, weight=2),),
+            ready_since_s=NOW_S - 20,
+            boots=(BootSamples(boot_s=180, weight=12),),
+            groups=Groups(in_flight=3.0, was_idle=True, limited_until_s=NOW_S + 900),
+            surplus_since_s=NOW_S - 5,
+            out_of_reach_logged_s=NOW_S - 100,
+        )
+    )
+
+
+def packed(text: str | bytes) -> bytes:
+    return zlib.compress(text.encode() if isinstance(text, str) else text)
+
+
+def changed(**fields: Any) -> bytes:
+    return packed(json.dumps(json.loads(zlib.decompress(stored())) | fields))
+
+
+def rejected(data: bytes) -> str:
+    with pytest.raises(ValueError) as found:
+        decoded(data)
+    return str(found.value)
+
+
+def outcome(data: bytes) -> EngineState | None:
+    """The state, None if it is refused; any other error fails the test."""
+    try:
+        return decoded(data)
+    except ValueError:
+        return None
+
+
+@given(st.data())
+def test_a_flipped_bit_is_refused(data: st.DataObject) -> None:
+    """The checksum of the compression covers every byte of the text."""
+    raw = bytearray(stored())
+    at = data.draw(st.integers(0, 8 * len(raw) - 1))
+    raw[at // 8] ^= 1 << at % 8
+    found = outcome(bytes(raw))
+    assert found is None or found == decoded(stored())  # a bit of the header alone may say nothing
+
+
+def test_every_truncation_is_refused() -> None:
+    for length in range(len(stored())):
+        assert outcome(stored()[:length]) is None
+
+
+def test_bytes_after_the_end_are_refused() -> None:
+    rejected(stored() + b"\0")
+    rejected(stored() + stored())
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_a_state_or_refused(data: bytes) -> None:
+    outcome(data)
+    outcome(packed(data))
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(-(10**400), 10**400)
+    | st.floats()
+    | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.sampled_from(sorted(json.loads(zlib.decompress(stored())))), JSON)
+def test_any_value_of_any_field_is_a_usable_state_or_refused(field: str, value: Any) -> None:
+    state = outcome(changed(**{field: value}))
+    if state is None:
+        return
+    tick = Tick(scheduled_s=NOW_S + 10, now_s=max(NOW_S, state.read_s) + 10, processing=Processing(mean_s=5))
+    for seen in (observation(50, 4, desired=2), observation(0, 0, desired=2)):
+        scaling = decide_scale(deadline_workload(), seen, state, tick)
+        assert scaling.state is not None
+        decoded(encoded(scaling.state))
+
+
+@pytest.mark.parametrize("version", [0, VERSION + 1, "1", None, True, 1.5])
+def test_another_version_is_refused_and_named(version: object) -> None:
+    assert rejected(changed(v=version)) == f"version {version!r}, and this release reads {VERSION}"
+
+
+@pytest.mark.parametrize("field", ["tick", "read", "since", "deficit", "peak", "surplus_since", "logged"])
+@pytest.mark.parametrize(
+    "number", [-1, -0.5, float("nan"), float("inf"), float("-inf"), 10**400, "5", [], True]
+)
+def test_a_number_that_is_not_finite_or_is_negative_is_refused(field: str, number: object) -> None:
+    rejected(changed(**{field: number}))
+
+
+@pytest.mark.parametrize(
+    "number", ["1e999", "-1e999", "NaN", "Infinity", "-Infinity", "9" * 4000, "9" * 5000]
+)
+def test_a_number_that_no_float_holds_is_refused(number: str) -> None:
+    text = zlib.decompress(stored()).decode().replace('"peak":0.0', f'"peak":{number}')
+    assert number in text
+    rejected(packed(text))
+
+
+@pytest.mark.parametrize("field", ["queue", "recent", "waiting", "launches", "ready", "boots", "groups"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        5,
+        "abc",
+        {},
+        {"a": 1},
+        [1],
+        [1, -1],
+        [1, float("nan")],
+        [[1], [2]],
+        [True, True, True],
+        [10**400] * 2,
+    ],
+)
+def test_a_list_that_is_none_of_a_state_is_refused(field: str, value: object) -> None:
+    rejected(changed(**{field: value}))
+
+
+def test_counts_are_whole_and_hold_no_more_than_a_queue_can() -> None:
+    rejected(changed(queue=[1.5, 0, 0]))
+    rejected(changed(queue=[10**400, 0, 0]))
+    rejected(changed(desired=10**400))
+    rejected(changed(launches=[10, 10**400]))
+
+
+@pytest.mark.parametrize("field", sorted({*json.loads(zlib.decompress(stored()))} - {"groups"}))
+def test_a_field_that_is_missing_is_refused(field: str) -> None:
+    fields = json.loads(zlib.decompress(stored()))
+    del fields[field]
+    rejected(packed(json.dumps(fields)))
+
+
+def test_arrivals_that_are_not_in_the_order_of_time_are_refused() -> None:
+    rejected(changed(waiting=[100, 5, 200, 5]))
+
+
+@pytest.mark.parametrize("text", ["", "null", "[]", "5", '"text"', "{", "\xff\xfe", "{}", "{'v': 1}"])
+def test_what_is_no_object_of_json_is_refused(text: str) -> None:
+    rejected(packed(text))
+
+
+def bomb() -> bytes:
+    """A gibibyte of zeros, compressed to about a megabyte: the same compressed mebibyte again and again."""
+    packer = zlib.compressobj(9)
+    header = packer.flush(zlib.Z_FULL_FLUSH)
+    mebibyte = packer.compress(bytes(MIB)) + packer.flush(zlib.Z_FULL_FLUSH)
+    return header + mebibyte * 1024
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        bomb,
+        lambda: packed(b"[" * MAX_DECODED_BYTES),
+        lambda: packed(b"[" * (MAX_DECODED_BYTES // 2) + b"]" * (MAX_DECODED_BYTES // 2)),
+        lambda: packed(b'{"v":' * (MAX_DECODED_BYTES // 6)),
+        lambda: packed(b'{"v":"' + b"x" * (MAX_DECODED_BYTES - 20) + b'"}'),
+        lambda: packed(zlib.decompress(stored()) + b" " * MIB),
+    ],
+    ids=["a gibibyte", "open lists", "nested lists", "nested objects", "a long version", "padding"],
+)
+def test_a_bomb_is_refused_in_little_memory_and_with_a_short_error(make: Callable[[], bytes]) -> None:
+    data = make()
+    tracemalloc.start()
+    try:
+        problem = rejected(data)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # The decompressor copies the input that it did not read.
+    assert most < len(data) + 8 * MIB
+    assert len(problem) < 300
+
+
+def test_only_finite_states_are_stored() -> None:
+    with pytest.raises(ValueError):
+        encoded(replace(engine_state(NOW_S), peak_per_s=float("nan")))
