@@ -139,7 +139,7 @@ BULK_CONSUMER = Scenario(
 PHOTO_IMPORT = Scenario(
     name="photo-import",
     description=(
-        "a group scaled by the deadline engine, 0..40: two albums of hundreds of photos start within five minutes"
+        "a group scaled by the deadline engine, 0..40: hundreds of photos at once start within five minutes"
     ),
     explanation=(
         "Every ten seconds the deadline engine computes which messages would start late, and launches the "

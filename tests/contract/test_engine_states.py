@@ -49,7 +49,6 @@ def everything() -> EngineState:
     """A state with a value in every field."""
     return replace(
         at(visible=7),
-        since_s=NOON_S - 600,
         deficit=-2.5,
         recent=(Arrivals(until_s=NOON_S, elapsed_s=10, messages=4.5),),
         waiting=(

@@ -210,7 +210,6 @@ def engine_state(
     """What a tick at `read_s` remembers of a queue with these messages; `changes` are fields of the state."""
     facts = {
         "tick_s": read_s,
-        "since_s": read_s,
         "read_s": read_s,
         "backlog": backlog(visible, in_flight, delayed),
         "desired": 0,

@@ -1,4 +1,3 @@
-import math
 from collections import deque
 from collections.abc import Sequence
 from itertools import pairwise
@@ -10,15 +9,14 @@ from hypothesis import strategies as st
 from sluice.core.deadline.arrivals import (
     MAX_COHORTS,
     OVERDUE_MEMORY_S,
-    PEAK_FADES_S,
     RATE_WINDOW_S,
     arrivals_since,
-    faded_peak_per_s,
+    peaks_with,
     rate_per_s,
     recent_arrivals,
     still_waiting,
 )
-from sluice.core.deadline.state import Arrivals
+from sluice.core.deadline.state import Arrivals, Peak
 from tests.support.builders import backlog, engine_state
 
 TICK_S = 10.0
@@ -191,14 +189,21 @@ def test_the_rate_is_an_average_over_its_window() -> None:
     assert rate_per_s([arrivals(10, 5, elapsed_s=0)]) == 0
 
 
-def test_the_highest_rate_fades_by_a_factor_of_e_in_an_hour_and_is_raised_by_a_higher_one() -> None:
-    assert faded_peak_per_s(10, 0, PEAK_FADES_S) == pytest.approx(10 / math.e)
-    assert faded_peak_per_s(10, 12, 10) == 12
+def test_the_highest_rate_of_each_ten_minutes_is_kept_for_an_hour() -> None:
+    peaks = peaks_with((), 0, 3)
+    peaks = peaks_with(peaks, 590, 2)
+    assert [one.per_s for one in peaks] == [3]
+    peaks = peaks_with(peaks, 610, 1)
+    peaks = peaks_with(peaks, 620, 5)
+    assert [(one.block, one.per_s) for one in peaks] == [(0, 3), (1, 5)]
+    assert max(one.per_s for one in peaks_with(peaks, 4790, 0)) == 5
+    assert [one.per_s for one in peaks_with(peaks, 4810, 0)] == [0]
 
 
-def test_the_highest_rate_ends_when_it_is_below_one_message_while_it_fades() -> None:
+def test_a_rate_that_ends_is_forgotten_although_the_memory_is_small() -> None:
     """Otherwise one message would keep an instance forever: any rate above 0 keeps one."""
-    peak = 0.1
-    for _ in range(10 * 360):
-        peak = faded_peak_per_s(peak, 0, TICK_S)
-    assert peak == 0
+    peaks: tuple[Peak, ...] = ()
+    for tick in range(10 * 360):
+        peaks = peaks_with(peaks, TICK_S * tick, 0.1 if tick == 0 else 0)
+        assert len(peaks) <= 7
+    assert max(one.per_s for one in peaks) == 0

@@ -16,7 +16,7 @@ from sluice.core.deadline.decision import (
 )
 from sluice.core.deadline.memory import Tick, booting_instances
 from sluice.core.deadline.plan import Processing
-from sluice.core.deadline.state import Arrivals, EngineState, Launch
+from sluice.core.deadline.state import Arrivals, EngineState, Launch, Peak
 from sluice.core.model import (
     Bounds,
     BusyInstances,
@@ -279,7 +279,7 @@ def test_a_lost_memory_launches_what_the_readings_justify() -> None:
 def test_a_workload_that_got_one_message_goes_back_to_zero_although_its_promise_is_out_of_reach() -> None:
     served = deadline_workload(settings=deadline(promise_s=60))
     observed = seen(of=fleet(1))
-    state, now_s = after(desired=1, peak_per_s=0.1), NOW_S
+    state, now_s = after(desired=1, peaks=(Peak(block=int(NOW_S // 600), per_s=0.1),)), NOW_S
     for _ in range(8 * 360):
         scaling = scale(observed, state, served=served, now_s=now_s)
         if scaling.decision.desired == 0:
@@ -365,7 +365,7 @@ def test_a_promise_that_can_be_kept_is_not_warned_of(served: Workload) -> None:
 
 def test_a_fleet_out_of_reach_is_kept_for_the_highest_rate() -> None:
     served = deadline_workload(settings=deadline(promise_s=60))
-    state = after(desired=9, peak_per_s=1.0)
+    state = after(desired=9, peaks=(Peak(block=int(NOW_S // 600), per_s=1.0),))
     assert scale(seen(of=fleet(9)), state, served=served).decision.desired == 5
 
 

@@ -17,7 +17,7 @@ from sluice.core.deadline.decision import decide_scale
 from sluice.core.deadline.encoding import MAX_DECODED_BYTES, VERSION, decoded, encoded
 from sluice.core.deadline.memory import Tick
 from sluice.core.deadline.plan import Processing
-from sluice.core.deadline.state import Arrivals, BootSamples, EngineState, Groups, Launch
+from sluice.core.deadline.state import Arrivals, BootSamples, EngineState, Groups, Launch, Peak
 from sluice.core.model import Bounds
 from tests.support.builders import (
     backlog,
@@ -69,7 +69,6 @@ def states(draw: st.DrawFn) -> EngineState:
     )
     return EngineState(
         tick_s=read_s - draw(TENTHS),
-        since_s=read_s - draw(TENTHS),
         read_s=read_s,
         backlog=backlog(draw(COUNT), draw(COUNT), draw(COUNT)),
         desired=draw(COUNT),
@@ -77,7 +76,12 @@ def states(draw: st.DrawFn) -> EngineState:
         deficit=-draw(TENTHS),
         recent=draw(rings(read_s)),
         waiting=draw(rings(read_s)),
-        peak_per_s=draw(st.floats(0, 1e6)),
+        peaks=tuple(
+            Peak(block=block, per_s=per_s)
+            for block, per_s in draw(
+                st.lists(st.tuples(st.integers(0, 10**7), st.floats(0, 1e6)), max_size=7)
+            )
+        ),
         launches=tuple(Launch(at_s=read_s - since, instances=count) for since, count in launches),
         ready=draw(SAMPLES),
         ready_since_s=ago(draw(OPTIONAL)),
@@ -297,7 +301,7 @@ def test_another_version_is_refused_and_named(version: object) -> None:
     assert rejected(changed(v=version)) == f"version {version!r}, and this release reads {VERSION}"
 
 
-@pytest.mark.parametrize("field", ["tick", "read", "since", "deficit", "peak", "surplus_since", "logged"])
+@pytest.mark.parametrize("field", ["tick", "read", "deficit", "surplus_since", "logged"])
 @pytest.mark.parametrize(
     "number", [-1, -0.5, float("nan"), float("inf"), float("-inf"), 10**400, "5", [], True]
 )
@@ -309,7 +313,7 @@ def test_a_number_that_is_not_finite_or_is_negative_is_refused(field: str, numbe
     "number", ["1e999", "-1e999", "NaN", "Infinity", "-Infinity", "9" * 4000, "9" * 5000]
 )
 def test_a_number_that_no_float_holds_is_refused(number: str) -> None:
-    text = zlib.decompress(stored()).decode().replace('"peak":0.0', f'"peak":{number}')
+    text = zlib.decompress(stored()).decode().replace('"deficit":0', f'"deficit":{number}')
     assert number in text
     rejected(packed(text))
 
@@ -393,4 +397,4 @@ def test_a_bomb_is_refused_in_little_memory_and_with_a_short_error(make: Callabl
 
 def test_only_finite_states_are_stored() -> None:
     with pytest.raises(ValueError):
-        encoded(replace(engine_state(NOW_S), peak_per_s=float("nan")))
+        encoded(replace(engine_state(NOW_S), peaks=(Peak(block=1, per_s=float("nan")),)))

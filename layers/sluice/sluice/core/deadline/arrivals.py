@@ -7,11 +7,10 @@ so the newest arrivals are those that still wait.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sluice.core.deadline.state import Arrivals, EngineState
+from sluice.core.deadline.state import Arrivals, EngineState, Peak
 from sluice.core.model import Backlog
 
 RATE_WINDOW_S = 150.0
@@ -20,8 +19,9 @@ OVERDUE_MEMORY_S = 600.0
 """Messages that have waited this much longer than the promise are late in any case: they form one cohort."""
 MAX_COHORTS = 100
 """Cohorts per promise: arrivals that are closer together form one, as old as its beginning."""
-PEAK_FADES_S = 3600.0
-"""The highest arrival rate fades by a factor of e in this time, in seconds."""
+PEAK_BLOCK_S = 600.0
+PEAK_BLOCKS = 6
+"""A fleet whose promise leaves no time for a boot is kept for the highest rate of the last hour."""
 
 
 def arrivals_since(
@@ -79,13 +79,12 @@ def recent_arrivals(earlier: Sequence[Arrivals], newest: Arrivals) -> tuple[Arri
     return (*(one for one in earlier if one.until_s > newest.until_s - RATE_WINDOW_S), newest)
 
 
-def faded_peak_per_s(peak_per_s: float, rate: float, elapsed_s: float) -> float:
-    """The highest arrival rate, fading while it is not reached again.
-
-    Below one message in PEAK_FADES_S it ends: a rate above 0 keeps an instance.
-    """
-    faded = peak_per_s * math.exp(-elapsed_s / PEAK_FADES_S)
-    return max(rate, faded if faded * PEAK_FADES_S >= 1 else 0.0)
+def peaks_with(peaks: Sequence[Peak], now_s: float, rate: float) -> tuple[Peak, ...]:
+    """The highest rate of each ten minutes of the last hour, oldest first, with the rate of now."""
+    block = int(now_s // PEAK_BLOCK_S)
+    kept = [one for one in peaks if block - PEAK_BLOCKS <= one.block < block]
+    highest = max([rate, *(one.per_s for one in peaks if one.block == block)])
+    return (*kept, Peak(block=block, per_s=highest))
 
 
 def _merged(older: Arrivals, newer: Arrivals, messages: float | None = None) -> Arrivals:

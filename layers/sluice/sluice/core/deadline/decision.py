@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from sluice.core.bounds import clamp, effective_bounds
 from sluice.core.deadline.arrivals import rate_per_s
-from sluice.core.deadline.boots import expected_ready, quantiles_s
+from sluice.core.deadline.boots import LOST_AFTER, expected_ready, quantiles_s
 from sluice.core.deadline.groups import max_instances
 from sluice.core.deadline.memory import Tick, booting_instances, next_state
 from sluice.core.deadline.plan import MIN_WORK_SHARE, Cohort, Shortage, Supply, fewest_launches
@@ -148,6 +148,12 @@ class _Plan:
         return booting_instances(self.capacity)
 
     @property
+    def expected(self) -> int:
+        """Booting instances that may still become ready."""
+        waits_s = LOST_AFTER * self.boots_s[-1]
+        return sum(one.instances for one in self.after.launches if self.tick.now_s - one.at_s <= waits_s)
+
+    @property
     def launched(self) -> int:
         return self.capacity.running + self.booting
 
@@ -175,33 +181,35 @@ Wanted = tuple[int | None, Reason, str]
 
 
 def _wanted(plan: _Plan) -> Wanted:
-    if plan.backlog.visible or plan.backlog.delayed:
-        return _while_messages_wait(plan)
-    return _while_none_waits(plan)
-
-
-def _while_messages_wait(plan: _Plan) -> Wanted:
+    """More instances if messages would start late; fewer if messages and arrivals need fewer."""
+    waiting = plan.backlog.visible + plan.backlog.delayed
+    if not waiting:
+        return _without_surplus(plan, Reason.ALL_NEEDED, "no message waits")
     oldest_s = plan.tick.now_s - plan.after.waiting[0].since_s
-    text = f"{plan.backlog.visible + plan.backlog.delayed} wait, the oldest up to {oldest_s:.0f} s"
-    most = plan.max_instances
+    text = f"{waiting} messages wait, the oldest for up to {oldest_s:.0f} s"
     if plan.launched >= plan.bounds.max:
-        return None, Reason.AT_MAXIMUM, text
-    if plan.launched >= most:
-        detail = f"{text}; {plan.backlog.in_flight} in flight"
-        keep = max(most, plan.occupied)
-        if plan.booting or plan.before is None or keep >= plan.capacity.desired:
-            return None, Reason.LIMITED_BY_GROUPS, detail
-        return _lowered(plan, plan.before, keep, Reason.LIMITED_BY_GROUPS, detail)
+        return _without_surplus(plan, Reason.AT_MAXIMUM, text)
+    if plan.launched >= plan.max_instances:
+        return _without_idle_beyond_groups(plan, text)
     shortage = _shortage(plan)
     if shortage is None:
-        return None, Reason.STARTS_IN_TIME, text
+        return _without_surplus(plan, Reason.STARTS_IN_TIME, text)
     age_s = plan.tick.now_s - shortage.cohort.since_s
     detail = (
         f"{text}; {shortage.messages:.0f} of those that have waited {age_s:.0f} s or longer would start late "
-        f"(margin {plan.deadline.margin_s:g} s): {shortage.instances} more"
+        f"(margin {plan.deadline.margin_s:g} s): {shortage.instances} more instances"
     )
-    wanted = min(plan.launched + shortage.instances, most)
+    wanted = min(plan.launched + shortage.instances, plan.max_instances)
     return max(wanted, plan.capacity.desired), Reason.STARTS_LATE, detail
+
+
+def _without_idle_beyond_groups(plan: _Plan, text: str) -> Wanted:
+    """Keep what the groups in flight can use."""
+    detail = f"{text}; {plan.backlog.in_flight} in flight"
+    keep = max(plan.max_instances, plan.occupied)
+    if plan.expected or plan.before is None or keep >= plan.capacity.desired:
+        return None, Reason.LIMITED_BY_GROUPS, detail
+    return _lowered(plan, plan.before, keep, Reason.LIMITED_BY_GROUPS, detail)
 
 
 def _shortage(plan: _Plan) -> Shortage | None:
@@ -228,20 +236,25 @@ def _shortage(plan: _Plan) -> Shortage | None:
     return fewest_launches(cohorts, supply, launch=launch, min_work_s=MIN_WORK_SHARE * deadline.promise_s)
 
 
-def _while_none_waits(plan: _Plan) -> Wanted:
-    """Keep what is occupied and what arrivals need; end the other instances."""
-    capacity = plan.capacity
-    if plan.booting:
-        return None, Reason.BOOTING, f"{plan.booting} boot"
-    rate = rate_per_s(plan.after.recent) if plan.out_of_reach is None else plan.after.peak_per_s
+def _without_surplus(plan: _Plan, otherwise: Reason, text: str) -> Wanted:
+    """Keep an instance for each message, and what arrivals need; end the others.
+
+    `otherwise` is the reason if there are no others.
+    """
+    if plan.expected:
+        return None, Reason.BOOTING if otherwise is Reason.ALL_NEEDED else otherwise, text
+    peak = max((one.per_s for one in plan.after.peaks), default=0.0)
+    rate = rate_per_s(plan.after.recent) if plan.out_of_reach is None else peak
     busy_slots = rate * plan.tick.processing.mean_s
     needed, _ = clamp(math.ceil(busy_slots / plan.concurrency), plan.bounds)
-    keep = max(needed, plan.occupied)
+    keep = max(needed, plan.occupied, math.ceil(plan.backlog.total / plan.concurrency))
     if keep == 0 and not _is_empty_twice(plan):
         keep = 1
-    detail = f"none waits, {plan.occupied} occupied; arrivals keep {busy_slots:.3g} messages in flight"
-    if plan.before is None or keep >= capacity.desired:
-        return None, Reason.ALL_NEEDED, detail
+    detail = (
+        f"{text}, {plan.occupied} instances are occupied; arrivals keep {busy_slots:.3g} messages in flight"
+    )
+    if plan.before is None or keep >= plan.capacity.desired:
+        return None, otherwise, detail
     return _lowered(plan, plan.before, keep, Reason.SURPLUS, detail)
 
 

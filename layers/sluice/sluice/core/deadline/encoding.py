@@ -11,7 +11,7 @@ import json
 import zlib
 from typing import Any
 
-from sluice.core.deadline.state import Arrivals, BootSamples, EngineState, Groups, Launch
+from sluice.core.deadline.state import Arrivals, BootSamples, EngineState, Groups, Launch, Peak
 from sluice.core.model import Backlog
 
 VERSION = 1
@@ -39,14 +39,13 @@ def encoded(state: EngineState) -> bytes:
         "v": VERSION,
         "tick": _tenths(state.tick_s),
         "read": _tenths(read_s),
-        "since": ago(state.since_s),
         "queue": [state.backlog.visible, state.backlog.in_flight, state.backlog.delayed],
         "desired": state.desired,
         "running": state.running,
         "deficit": _tenths(-state.deficit),
         "recent": arrivals(state.recent),
         "waiting": arrivals(state.waiting),
-        "peak": state.peak_per_s,
+        "peaks": [number for one in state.peaks for number in (one.block, one.per_s)],
         "launches": [number for one in state.launches for number in (ago(one.at_s), one.instances)],
         "ready": samples(state.ready),
         "ready_since": ago(state.ready_since_s),
@@ -109,7 +108,6 @@ def _state(fields: dict[str, Any]) -> EngineState:
         )
     return EngineState(
         tick_s=_number(fields["tick"]) / TENTHS,
-        since_s=moment(fields["since"]),
         read_s=read_s,
         backlog=Backlog(visible=visible, in_flight=in_flight, delayed=delayed),
         desired=_count(fields["desired"]),
@@ -117,7 +115,9 @@ def _state(fields: dict[str, Any]) -> EngineState:
         deficit=-_number(fields["deficit"]) / TENTHS,
         recent=_arrivals(fields["recent"], read_s),
         waiting=_arrivals(fields["waiting"], read_s),
-        peak_per_s=_number(fields["peak"]),
+        peaks=tuple(
+            Peak(block=_count(block), per_s=_number(per_s)) for block, per_s in _pairs(fields["peaks"])
+        ),
         launches=tuple(
             Launch(at_s=moment(ago), instances=_count(instances))
             for ago, instances in _pairs(fields["launches"])

@@ -23,13 +23,17 @@ def next_groups(
 ) -> Groups:
     """What is known of the queue's groups after this reading."""
     known, elapsed_s = before.groups or Groups(), now_s - before.read_s
-    busy = max(float(backlog.in_flight), known.in_flight * math.exp(-elapsed_s / BUSY_FADES_S))
-    slots = capacity.running * workload.target.concurrency_per_instance
+    concurrency = workload.target.concurrency_per_instance
+    # A worker may hold several messages of a group and work on one: busy instances say more.
+    shown = math.inf if capacity.protected is None else capacity.protected * concurrency
+    in_flight = min(float(backlog.in_flight), shown)
+    busy = max(in_flight, known.in_flight * math.exp(-elapsed_s / BUSY_FADES_S))
+    slots = capacity.running * concurrency
     # One instance more than the groups need is idle at two readings in a row while messages wait.
-    is_idle = backlog.visible > 0 and slots - backlog.in_flight >= workload.target.concurrency_per_instance
+    is_idle = backlog.visible > 0 and slots - in_flight >= concurrency
     is_limited = is_idle and known.was_idle and capacity.running > 1
     if is_limited:
-        return Groups(in_flight=float(backlog.in_flight), was_idle=is_idle, limited_until_s=now_s + RETRY_S)
+        return Groups(in_flight=in_flight, was_idle=is_idle, limited_until_s=now_s + RETRY_S)
     return Groups(in_flight=busy, was_idle=is_idle, limited_until_s=known.limited_until_s)
 
 

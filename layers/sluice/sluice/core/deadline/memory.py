@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from sluice.core.deadline.arrivals import (
     arrivals_since,
-    faded_peak_per_s,
+    peaks_with,
     rate_per_s,
     recent_arrivals,
     still_waiting,
@@ -46,7 +46,7 @@ def next_state(
     now_s = tick.now_s if before is None else max(tick.now_s, before.read_s)
     booting = booting_instances(capacity)
     state = before or EngineState(
-        tick_s=tick.scheduled_s, since_s=now_s, read_s=now_s, backlog=backlog, desired=capacity.desired
+        tick_s=tick.scheduled_s, read_s=now_s, backlog=backlog, desired=capacity.desired
     )
     newest, deficit = Arrivals(until_s=now_s, elapsed_s=0.0, messages=0.0), 0.0
     recent: tuple[Arrivals, ...] = ()
@@ -68,7 +68,7 @@ def next_state(
         deficit=deficit,
         recent=recent,
         waiting=still_waiting(state.waiting, newest, backlog.visible + backlog.delayed, deadline.promise_s),
-        peak_per_s=faded_peak_per_s(state.peak_per_s, rate_per_s(recent), newest.elapsed_s),
+        peaks=peaks_with(state.peaks, now_s, rate_per_s(recent)),
         launches=boots.launches,
         ready=boots.ready,
         ready_since_s=boots.ready_since_s,

@@ -27,6 +27,15 @@ class Arrivals:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Peak:
+    """The highest arrival rate of ten minutes, in messages per second."""
+
+    block: int
+    """The ten minutes, counted from the epoch."""
+    per_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
     """Instances that were launched at the same tick and are not ready yet."""
 
@@ -60,8 +69,6 @@ class EngineState:
 
     tick_s: float
     """The scheduled moment of that tick."""
-    since_s: float
-    """When this memory began: the first tick, or the one that found it lost."""
     read_s: float
     """When the tick read the queue and the fleet."""
     backlog: Backlog
@@ -75,8 +82,8 @@ class EngineState:
     """Arrivals of the last `RATE_WINDOW_S` seconds, oldest first."""
     waiting: tuple[Arrivals, ...] = ()
     """The arrivals that still wait, oldest first."""
-    peak_per_s: float = 0.0
-    """The highest arrival rate seen, fading over an hour."""
+    peaks: tuple[Peak, ...] = ()
+    """The highest arrival rate of each ten minutes of the last hour, oldest first."""
     launches: tuple[Launch, ...] = ()
     """Oldest first."""
     ready: tuple[BootSamples, ...] = ()
