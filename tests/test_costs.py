@@ -316,6 +316,7 @@ def test_what_a_fleet_of_workers_costs() -> None:
 def test_what_the_control_plane_costs() -> None:
     found = alarms(stacks.plane())
     larger = "[larger registries](decisions/0013-the-tick-fans-out-by-shards.md)"
+    below = "[ticks below a minute](decisions/0026-ticks-below-a-minute-are-delayed-messages.md)"
     costs = [
         (f"{len(found)} alarms", sum(map(price, found.values()))),
         (
@@ -324,6 +325,10 @@ def test_what_the_control_plane_costs() -> None:
         ),
         (
             f"Lambda's polls of the queue for {larger}, {LAMBDA_POLLERS} of 20 s at a time",
+            prices.MINUTES * LAMBDA_POLLERS * LONG_POLLS_A_MINUTE * prices.SQS_PER_REQUEST,
+        ),
+        (
+            f"Lambda's polls of the queue of {below}, {LAMBDA_POLLERS} of 20 s at a time",
             prices.MINUTES * LAMBDA_POLLERS * LONG_POLLS_A_MINUTE * prices.SQS_PER_REQUEST,
         ),
     ]
