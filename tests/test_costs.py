@@ -316,16 +316,15 @@ def test_what_a_fleet_of_workers_costs() -> None:
 def test_what_the_control_plane_costs() -> None:
     found = alarms(stacks.plane())
     larger = "[larger registries](decisions/0013-the-tick-fans-out-by-shards.md)"
+    polls = prices.MINUTES * LAMBDA_POLLERS * LONG_POLLS_A_MINUTE * prices.SQS_PER_REQUEST
     costs = [
         (f"{len(found)} alarms", sum(map(price, found.values()))),
         (
             "PutMetricData every minute, for each 1000 data points: a workload has one or two",
             prices.MINUTES * prices.PUT_METRIC_DATA,
         ),
-        (
-            f"Lambda's polls of the queue for {larger}, {LAMBDA_POLLERS} of 20 s at a time",
-            prices.MINUTES * LAMBDA_POLLERS * LONG_POLLS_A_MINUTE * prices.SQS_PER_REQUEST,
-        ),
+        (f"Lambda's polls of the queue for {larger}, {LAMBDA_POLLERS} of 20 s at a time", polls),
+        (f"Lambda's polls of the queue of ticks below a minute, {LAMBDA_POLLERS} of 20 s at a time", polls),
     ]
     wanted = [(label, dollars(cost)) for label, cost in costs]
     wanted.append(("**Together**", f"**{dollars(sum(cost for _, cost in costs))}**"))
