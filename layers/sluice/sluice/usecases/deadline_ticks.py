@@ -124,6 +124,8 @@ def _stored(
 def _scale(name: str, moment: datetime, stored: StoredState | None, context: TickContext) -> None:
     """Decide, remember, act. Remembering comes first: only one invocation of a tick succeeds, and it acts."""
     workload, ports, report = context.workloads[name], context.ports, context.report
+    if context.remaining_s() <= 0:
+        raise TransientError(NO_TIME_LEFT)
     scaling = _decided(workload, moment, stored, context)
     if scaling.decision.reason is Reason.UNKNOWN_READING:
         report.decided(scaling.decision, Outcome.HELD)
