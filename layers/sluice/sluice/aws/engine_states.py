@@ -74,7 +74,7 @@ class DynamoDbEngineStates:
                 ExpressionAttributeValues=values,
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
-        # If the answer to the first attempt was lost, the next one is refused because of the first one's item.
+        # If the answer to the first attempt was lost, that attempt's item refuses the next one.
         present = refused()
         return present is None or present.get("write_id") == write_id
 
