@@ -1,4 +1,4 @@
-"""Faster versions of some of moto's functions, with the same results.
+"""Faster versions of some of moto's functions, with the same results, and the percentiles that it lacks.
 
 moto converts the name of every operation and queue attribute to snake case on each use, character by
 character. It counts all messages of a queue several times per requested attribute, builds two datetimes per
@@ -8,6 +8,7 @@ a period with each requested metric. Together that is half of the time of a demo
 
 from __future__ import annotations
 
+import math
 import string
 from collections.abc import Sequence
 from datetime import datetime
@@ -16,7 +17,7 @@ from time import time
 from types import SimpleNamespace
 from typing import Any
 
-from moto.cloudwatch.models import CloudWatchBackend
+from moto.cloudwatch.models import CloudWatchBackend, Statistics
 from moto.core import responses, utils
 from moto.moto_api._internal import mock_random
 from moto.sqs import models
@@ -27,6 +28,7 @@ _RECEIPT_HANDLE_LENGTH = 185
 _snake_case = cache(utils.camelcase_to_underscores)
 _original_attributes = SQSBackend.get_queue_attributes
 _original_metric_data = CloudWatchBackend.get_metric_data
+_original_statistic = Statistics.get_statistics_for_type
 
 
 def install_shortcuts() -> None:
@@ -38,6 +40,7 @@ def install_shortcuts() -> None:
     SQSBackend.get_queue_attributes = _attributes  # type: ignore[assignment, method-assign]
     Queue.messages = property(_visible_messages)  # type: ignore[assignment, method-assign]
     CloudWatchBackend.get_metric_data = _metric_data  # type: ignore[assignment, method-assign]
+    Statistics.get_statistics_for_type = _statistic  # type: ignore[assignment, method-assign]
 
 
 def _time_ms() -> float:
@@ -81,3 +84,11 @@ def _metric_data(
     # The only method of the backend that moto calls here.
     holder = SimpleNamespace(get_all_metrics=lambda: named)
     return _original_metric_data(holder, queries, start_time, end_time, scan_by)  # type: ignore[arg-type]
+
+
+def _statistic(statistics: Statistics, stat: str) -> Any:
+    values = sorted(statistics.metric_single_values_list)
+    if not stat.startswith("p") or not values:
+        return _original_statistic(statistics, stat)
+    rank = math.ceil(float(stat[1:]) / 100 * len(values))
+    return values[max(rank, 1) - 1]

@@ -45,6 +45,7 @@ FLEETS: Mapping[str, tuple[str, Mapping[str, str]]] = {
 """Stack -> the example that it is made from, and what its workers are made of."""
 FUNCTIONS = (
     "PublishBacklogFunction",
+    "DeadlineTickFunction",
     "RetuneTargetFunction",
     "BootstrapFunction",
     "ShutdownFunction",

@@ -43,8 +43,9 @@ class Outcome:
 WORK_WAITS = Outcome(desired=(0, 0), points=0, messages=(3, 3))
 PROVEN_EMPTY = Outcome(desired=(2, 2), points=16, messages=(0, 0))
 IDLE = Outcome(desired=(0, 0), points=0, messages=(0, 0))
-NO_ALARM = {"error": "ConfigError", "says": "no CloudWatch alarm event", "asks_aws": False}
+NO_ALARM = {"error": "ConfigError", "says": "not a CloudWatch alarm event", "asks_aws": False}
 NO_WORKLOAD = {"error": "ConfigError", "says": "the event lacks `workload`", "asks_aws": False}
+NO_DELIVERY = {"error": "ConfigError", "says": "not a delivery from a queue", "asks_aws": False}
 COMPOSITE = {"error": "ConfigError", "says": "composite", "asks_aws": False}
 MALFORMED = {"error": "ConfigError", "says": "does not name its workload", "asks_aws": False}
 
@@ -80,15 +81,18 @@ def expected() -> dict[tuple[str, str], Outcome]:
     for event in EVENTS:
         # Any other event is a manual tick: both fleets are bootstrapped, both metrics published.
         cases["PublishBacklogFunction", event] = replace(WORK_WAITS, desired=(1, 1), points=2)
+        cases["DeadlineTickFunction", event] = replace(WORK_WAITS, **NO_DELIVERY)
         cases["RetuneTargetFunction", event] = replace(IDLE, targets=(8, 6))
         cases["BootstrapFunction", event] = replace(WORK_WAITS, **NO_ALARM)
         cases["ShutdownFunction", event] = replace(PROVEN_EMPTY, **NO_ALARM)
         cases["SendTestMessagesFunction", event] = replace(IDLE, **NO_WORKLOAD)
     for event in ("schedule", "schedule-stale", "send-test-messages"):  # their minute is long past
         cases["PublishBacklogFunction", event] = replace(WORK_WAITS, asks_aws=False)
-    cases["PublishBacklogFunction", "shard"] = replace(
-        WORK_WAITS, says="{'batchItemFailures': []}", asks_aws=False
-    )
+    for event in ("shard", "deadline-tick"):
+        cases["PublishBacklogFunction", event] = replace(
+            WORK_WAITS, says="{'batchItemFailures': []}", asks_aws=False
+        )
+        cases["DeadlineTickFunction", event] = replace(WORK_WAITS, asks_aws=False)
     # The stack of this event is not deployed here.
     cases["RetuneTargetFunction", "stack-status"] = IDLE
     cases["SendTestMessagesFunction", "send-test-messages"] = replace(IDLE, messages=(50, 0))
@@ -110,6 +114,7 @@ def expected() -> dict[tuple[str, str], Outcome]:
 CASES = expected()
 BEFORE: dict[str, Callable[[Account], None]] = {
     "PublishBacklogFunction": work_waits,
+    "DeadlineTickFunction": work_waits,
     "RetuneTargetFunction": messages_took_100_s,
     "BootstrapFunction": work_waits,
     "ShutdownFunction": proven_empty,

@@ -83,12 +83,65 @@ def test_the_queue_of_a_ticks_shards_delivers_them_to_the_function_that_sends_th
     queue = deployed.deployment.physical(PLANE, "ShardQueue")
     function = deployed.function("PublishBacklogFunction")
     assert function.environment["SLUICE_SHARD_QUEUE_URL"] == queue
-    (mapping,) = server.aws("lambda", "ListEventSourceMappings")["EventSourceMappings"]
-    assert mapping["EventSourceArn"].rsplit(":", 1)[-1] == queue.rsplit("/", 1)[-1]
+    mapping = event_source(server, queue)
     assert mapping["FunctionArn"].rsplit(":", 1)[-1] == function.name
     assert (mapping["BatchSize"], mapping["FunctionResponseTypes"]) == (4, ["ReportBatchItemFailures"])
     kept = server.aws("sqs", "GetQueueAttributes", QueueUrl=queue, AttributeNames=["All"])["Attributes"]
     assert (kept["MessageRetentionPeriod"], kept["VisibilityTimeout"]) == ("110", str(function.timeout_s))
+
+
+def event_source(server: Server, queue_url: str) -> dict[str, Any]:
+    mappings = server.aws("lambda", "ListEventSourceMappings")["EventSourceMappings"]
+    (mapping,) = [
+        each for each in mappings if each["EventSourceArn"].rsplit(":", 1)[-1] == queue_url.rsplit("/", 1)[-1]
+    ]
+    return mapping
+
+
+def test_the_queue_of_ticks_below_a_minute_delivers_them_to_their_own_function(
+    deployed: SharedDeployment, server: Server
+) -> None:
+    queue = deployed.deployment.physical(PLANE, "TickQueue")
+    function = deployed.function("DeadlineTickFunction")
+    sender = deployed.function("PublishBacklogFunction")
+    assert (
+        function.environment["SLUICE_TICK_QUEUE_URL"] == queue == sender.environment["SLUICE_TICK_QUEUE_URL"]
+    )
+    assert function.environment["SLUICE_STATE_TABLE"] == deployed.deployment.physical(
+        PLANE, "EngineStateTable"
+    )
+    mapping = event_source(server, queue)
+    assert mapping["FunctionArn"].rsplit(":", 1)[-1] == function.name
+    assert mapping["BatchSize"] == 10
+    kept = server.aws("sqs", "GetQueueAttributes", QueueUrl=queue, AttributeNames=["All"])["Attributes"]
+    assert (kept["MessageRetentionPeriod"], kept["VisibilityTimeout"]) == ("330", str(function.timeout_s))
+
+
+def test_a_tick_below_a_minute_starts_the_fleet_and_is_remembered(
+    account: Account, start: Start, deployed: SharedDeployment, server: Server
+) -> None:
+    """Its workload is registered as the deadline engine's for this test alone."""
+    function = deployed.function("DeadlineTickFunction")
+    name = f"{function.environment['SLUICE_REGISTRY_PREFIX']}/transcription"
+    before = server.aws("ssm", "GetParameter", Name=name)["Parameter"]["Value"]
+    scaling = {"type": "deadline", "promise_s": 300, "boot_s": 180}
+    document = json.loads(before)
+    document |= {"scaling": scaling, "tracking": document["tracking"] | {"processing_s": 5}}
+    text = json.dumps(document)
+    account.send("transcription", 3)
+    event = sample("deadline-tick")
+    (record,) = event["Records"]
+    moment = datetime.now(UTC).replace(microsecond=0)
+    record["body"] = json.dumps({"scheduled_time": moment.isoformat(), "documents": {"transcription": text}})
+    try:
+        server.aws("ssm", "PutParameter", Name=name, Value=text, Type="String", Overwrite=True)
+        assert start("DeadlineTickFunction").invoke(event) is None
+    finally:
+        server.aws("ssm", "PutParameter", Name=name, Value=before, Type="String", Overwrite=True)
+    assert account.desired("transcription") == 1
+    table = deployed.deployment.physical(PLANE, "EngineStateTable")
+    (item,) = server.aws("dynamodb", "Scan", TableName=table)["Items"]
+    assert item["tick"] == {"N": str(round(moment.timestamp() * 10))}
 
 
 def test_a_shard_is_published_and_repaired_as_the_ticks_minute_says(account: Account, start: Start) -> None:

@@ -52,7 +52,7 @@ STARTED_AFTER = timedelta(seconds=3)
 # The FIFO queue's turn, one minute of five, is noon.
 ASG, ECS, FIFO = "transcription", "queue-proc", "refunds"
 WORKLOADS = (ASG, ECS, FIFO)
-SHARDS = "shards"
+SHARDS, TICKS, STATES = "shards", "ticks", "states"
 FLEETS: dict[str, Fleet] = {
     ASG: AutoScalingGroup(name=ASG),
     ECS: EcsService(cluster="workers", service=ECS),
@@ -60,6 +60,9 @@ FLEETS: dict[str, Fleet] = {
 }
 MIN_INSTANCES, MAX_INSTANCES = 0, 5
 IDLE_MINUTES = 2
+PROCESSING_S = 48
+SCALING = {"type": "deadline", "promise_s": 3600, "boot_s": 180}
+"""With so long a promise one instance is enough, at whichever tick it starts."""
 ARRIVING_MINUTES = 15
 """From noon on: longer than a case goes on."""
 REGION, ACCOUNT = "eu-west-1", "123456789012"
@@ -77,6 +80,8 @@ class Situation:
     """None of the desired instances runs: AWS failed to launch them."""
     arriving: bool = False
     """One message a second has been sent for longer than the tick reads back, and still is."""
+    by_deadline: bool = False
+    """The deadline engine scales it, and remembers nothing yet."""
 
 
 BUSY = Situation()
@@ -118,6 +123,8 @@ class Account:
     switchboard: FaultInjector
     _queues: dict[str, str] = field(default_factory=dict)
     _policies: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
+    _policy_arns: dict[str, str] = field(default_factory=dict)
+    _registered: dict[str, str] = field(default_factory=dict)
     _messages: dict[str, dict[int, list[Any]]] = field(default_factory=dict)
     _seeded: int = 0
     _found: Hashable = None
@@ -132,12 +139,14 @@ class Account:
                 else moto_account.create_service
             )
             make(name)
-        moto_account.create_queue(SHARDS)
+        for queue in (SHARDS, TICKS):
+            moto_account.create_queue(queue)
+        moto_account.create_state_table(STATES)
         for name in (ASG, FIFO):
-            moto_account.register(document_of(name, policy_arn=moto_account.create_group_policy(name)))
+            self._policy_arns[name] = moto_account.create_group_policy(name)
         service = FLEETS[ECS]
         assert isinstance(service, EcsService)
-        moto_account.register(document_of(ECS, policy_arn=moto_account.create_service_policy(service)))
+        self._policy_arns[ECS] = moto_account.create_service_policy(service)
         self._policies = (dict(_moto("autoscaling").policies), dict(_moto("applicationautoscaling").policies))
 
     def set(self, situations: Mapping[str, Situation]) -> None:
@@ -149,6 +158,7 @@ class Account:
             self._ask_for(name, situation.desired)
             _let_run(name, 0 if situation.short else situation.desired)
             self._leave_waiting(name, situation.visible)
+            self._register(name, by_deadline=situation.by_deadline)
             points += self._published(name, situation)
         _moto("cloudwatch").metric_data[:] = points
         self._seeded, self._found = len(points), tuple(situations.items())
@@ -176,7 +186,8 @@ class Account:
             wiring.cold_start()
             self.switchboard.cold_start()
         timeout_s = timeouts_s()[function]
-        self.timeline.start(at, timeout_s)
+        limits = wiring.TICK_LIMITS if function == "deadline_tick" else wiring.MINUTE_LIMITS
+        self.timeline.start(at, timeout_s, limits)
         module, written = handler(function), io.StringIO()
         # Powertools keeps one handler a process, on the stream of its first use.
         module.logger.registered_handler.stream = written
@@ -209,6 +220,23 @@ class Account:
             waiting={name: len(_queue(url).messages) for name, url in self._queues.items()},
         )
 
+    def document(self, name: str, *, by_deadline: bool) -> str:
+        """The workload's document as text."""
+        changes = (
+            {"scaling": SCALING, "tracking": {"metric": "effective", "processing_s": PROCESSING_S}}
+            if by_deadline
+            else {}
+        )
+        return json.dumps(document_of(name, policy_arn=self._policy_arns[name], **changes))
+
+    def _register(self, name: str, *, by_deadline: bool) -> None:
+        """Register the workload's document, and forget the state of the deadline engine."""
+        text = self.document(name, by_deadline=by_deadline)
+        if self._registered.get(name) != text:
+            moto_account.register(json.loads(text))
+            self._registered[name] = text
+        moto_account.client("dynamodb").delete_item(TableName=STATES, Key={"workload": {"S": name}})
+
     def _put_policies_back(self) -> None:
         for held, kept in zip(
             (_moto("autoscaling").policies, _moto("applicationautoscaling").policies),
@@ -227,6 +255,8 @@ class Account:
                 cluster=fleet.cluster, service=fleet.service, desiredCount=instances
             )
         else:
+            # moto counts only instances in service, and would keep those of a case whose instances boot.
+            _let_run(name, _desired(fleet))
             moto_account.client("autoscaling").set_desired_capacity(
                 AutoScalingGroupName=fleet.name, DesiredCapacity=instances
             )
@@ -265,7 +295,7 @@ class Account:
                 at = NOON + timedelta(minutes=minute)
                 _put("AWS/SQS", "NumberOfMessagesSent", {"QueueName": queue_of(name)}, at, 60)
         for _ in range(40):
-            _put("Sluice", "MsgProcessingDuration", fleet, NOON - timedelta(minutes=10), 48)
+            _put("Sluice", "MsgProcessingDuration", fleet, NOON - timedelta(minutes=10), PROCESSING_S)
         self._metrics[name, situation] = list(metrics)
         return self._metrics[name, situation]
 
@@ -295,7 +325,7 @@ def document_of(name: str, **changes: Any) -> dict[str, Any]:
         "tracking": {"metric": "effective"},
         "idle_minutes": IDLE_MINUTES,
     }
-    return make(name, queue_url=queue_url(queue_of(name)), **common, **changes)
+    return make(name, queue_url=queue_url(queue_of(name)), **(common | changes))
 
 
 class Context(AnyContext):
@@ -317,7 +347,8 @@ def deployed_account() -> Iterator[Account]:
         time_machine.travel(NOON, tick=False) as travel,
         ReadersPool(wiring.READERS) as pool,
     ):
-        for name, value in (ENVIRONMENT | {"SLUICE_SHARD_QUEUE_URL": queue_url(SHARDS)}).items():
+        queues = {"SLUICE_SHARD_QUEUE_URL": queue_url(SHARDS), "SLUICE_TICK_QUEUE_URL": queue_url(TICKS)}
+        for name, value in (ENVIRONMENT | queues | {"SLUICE_STATE_TABLE": STATES}).items():
             patch.setenv(name, value)
         timeline = Timeline(travel, pool)
         switchboard = FaultInjector(WORKLOADS, timeline)

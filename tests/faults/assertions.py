@@ -22,7 +22,7 @@ from tests.faults.account import (
     understood,
 )
 from tests.faults.calls import Call, Fault
-from tests.faults.cases import Case, tick_at
+from tests.faults.cases import Case
 from tests.faults.faults import PASSING, WrongAnswer
 from tests.faults.responses import EMPTY_PAGE
 from tests.support.builders import dynamic_section
@@ -33,6 +33,7 @@ FAILURES = (
     Counter.ACTION_FAILED,
     Counter.RETUNE_FAILED,
     Counter.SHARD_FAILED,
+    Counter.TICK_FAILED,
     Counter.DOCUMENT_INVALID,
     Counter.REGISTRY_STALE,
     Counter.INVOCATION_FAILED,
@@ -180,13 +181,7 @@ def recovers_later(case: Case, account: Account, healthy: Outcome, outcome: Outc
         if _recovered(case, healthy, outcome):
             return
     for run in range(1, LATER_RUNS + 1):
-        if case.retunes:
-            at = NOON + timedelta(hours=run) + STARTED_AFTER
-            outcome = account.invoke("retune_target", tick_at(NOON), at=at, warm=True)
-        else:
-            outcome = account.invoke(
-                "publish_backlog", tick_at(NOON + timedelta(minutes=run)), at=_minute(run), warm=True
-            )
+        outcome = case.later(account, run)
         assert outcome.failure is None, f"a healthy run fails: {outcome.failure}"
         if _recovered(case, healthy, outcome):
             return

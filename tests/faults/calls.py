@@ -40,7 +40,7 @@ class Call:
     @property
     def reads(self) -> bool:
         """Whether the call changes nothing."""
-        return self.operation.startswith(("Get", "Describe"))
+        return self.operation.startswith(("Get", "Describe", "BatchGet"))
 
     def __str__(self) -> str:
         about = ",".join(self.workloads) or "all"
@@ -105,7 +105,7 @@ class FaultInjector:
         self._workloads, self._timeline = workloads, timeline
         self._lock, self._local = threading.Lock(), threading.local()
         self._quotas: list[RetryQuota] = []
-        self._clients: dict[tuple[str, int], Any] = {}
+        self._clients: dict[tuple[str, int, float], Any] = {}
         self._handed_out: Counter[str] = Counter()
         self._made: RecordedCalls | None = None
         self._target: tuple[Call, Fault] | None = None
@@ -144,7 +144,7 @@ class FaultInjector:
 
     def client(self, service: str, **settings: Any) -> Any:
         """As `boto3.Session.client`; a process may have several clients of one service."""
-        key = (service, self._handed_out[service])
+        key = (service, self._handed_out[service], settings["config"].read_timeout)
         self._handed_out[service] += 1
         if key not in self._clients:
             self._clients[key] = boto3.session.Session.client(self.session, service, **settings)
@@ -195,7 +195,9 @@ class FaultInjector:
         return faulted or self._account_response(call, request)
 
     def _account_response(self, call: Call, request: AWSPreparedRequest) -> AWSResponse:
-        asked = (self.situation(), call.operation, str(request.body)) if call.reads else None
+        # What the table holds is no part of the situation.
+        is_cached = call.reads and call.operation != "BatchGetItem"
+        asked = (self.situation(), call.operation, str(request.body)) if is_cached else None
         if asked is None or asked not in self._cached:
             status, headers, body = botocore_stubber.process_request(request)
             self._cached[asked] = _CachedResponse(

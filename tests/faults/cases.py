@@ -32,6 +32,7 @@ EMPTY = Situation(desired=2, visible=0, idle=True)
 SHORT = Situation(desired=2, visible=3, short=True)
 ARRIVING = Situation(arriving=True)
 OF_ARRIVALS = ("GetMetricData", "DescribePolicies", "DescribeScalingPolicies", "PutMetricData")
+BY_DEADLINE = Situation(desired=0, visible=3, by_deadline=True)
 CACHE_RAN_OUT = timedelta(minutes=6)
 
 
@@ -65,7 +66,25 @@ class Case:
             earlier = NOON - CACHE_RAN_OUT
             account.invoke("publish_backlog", tick_at(earlier), at=earlier + STARTED_AFTER)
         with mock.patch.object(shards, "MAX_WORKLOADS_PER_INVOCATION", self.max_workloads_per_invocation):
-            return account.invoke(self.function, dict(self.event), target=target, warm=self.warm)
+            event = dict(self.event)
+            if self.is_below_a_minute:
+                event = _delivered("deadline-tick", NOON, self._documents(account))
+            return account.invoke(self.function, event, target=target, warm=self.warm)
+
+    def later(self, account: Account, run: int) -> Outcome:
+        """A later run in the same process, without a fault."""
+        if self.is_below_a_minute:
+            scheduled = NOON + timedelta(seconds=10 * run)
+            event = _delivered("deadline-tick", scheduled, self._documents(account))
+            return account.invoke(self.function, event, at=scheduled + STARTED_AFTER, warm=True)
+        if self.retunes:
+            at = NOON + timedelta(hours=run) + STARTED_AFTER
+            return account.invoke("retune_target", tick_at(NOON), at=at, warm=True)
+        scheduled = NOON + timedelta(minutes=run)
+        return account.invoke("publish_backlog", tick_at(scheduled), at=scheduled + STARTED_AFTER, warm=True)
+
+    def _documents(self, account: Account) -> dict[str, str]:
+        return {name: account.document(name, by_deadline=name in self.situations) for name in WORKLOADS}
 
     @property
     def use_case(self) -> str:
@@ -90,6 +109,10 @@ class Case:
         return self.function == "publish_backlog"
 
     @property
+    def is_below_a_minute(self) -> bool:
+        return self.function == "deadline_tick"
+
+    @property
     def retunes(self) -> bool:
         return self.function == "retune_target"
 
@@ -105,12 +128,17 @@ def _changed_stack(name: str) -> dict[str, Any]:
     return event
 
 
+def _delivered(name: str, scheduled: datetime, documents: Mapping[str, str]) -> dict[str, Any]:
+    """The sample event of a slice of the registry, filled with these documents."""
+    event: dict[str, Any] = deepcopy(sample(name))
+    event["Records"][0]["body"] = shard_message(Shard(scheduled=scheduled, documents=documents))
+    return event
+
+
 def _shard() -> dict[str, Any]:
     """The sample event of a shard, filled with the three workloads."""
-    event: dict[str, Any] = deepcopy(sample("shard"))
     documents = {text["name"]: json.dumps(text) for text in map(document_of, WORKLOADS)}
-    event["Records"][0]["body"] = shard_message(Shard(scheduled=NOON, documents=documents))
-    return event
+    return _delivered("shard", NOON, documents)
 
 
 def _of_kind(kind: str, name: str) -> list[Case]:
@@ -143,6 +171,13 @@ def _of_kind(kind: str, name: str) -> list[Case]:
             event=_shard(),
             about=name,
             situation=AT_ZERO,
+        ),
+        Case(
+            name=f"tick below a minute wakes {kind}",
+            function="deadline_tick",
+            event={},
+            about=name,
+            situation=BY_DEADLINE,
         ),
         Case(
             name=f"bootstrap alarm {kind}",
@@ -188,6 +223,13 @@ CASES = [
         function="publish_backlog",
         event=tick_at(NOON),
         max_workloads_per_invocation=1,
+    ),
+    Case(
+        name="tick queues ticks",
+        function="publish_backlog",
+        event=tick_at(NOON),
+        situation=Situation(by_deadline=True),
+        only=("SendMessageBatch",),
     ),
     Case(name="retune hourly", function="retune_target", event=sample("schedule")),
     Case(

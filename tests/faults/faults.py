@@ -17,7 +17,6 @@ from tests.faults import wire
 from tests.faults.responses import Corruption
 from tests.faults.timeline import Timeline
 
-READ_TIMEOUT_S = 5.0
 ALWAYS = 99
 
 Sent = Callable[[AWSPreparedRequest, OperationModel, Timeline], AWSResponse | None]
@@ -65,7 +64,7 @@ class WrongAnswer:
 
 
 def _timed_out(request: AWSPreparedRequest, operation: OperationModel, timeline: Timeline) -> AWSResponse:
-    timeline.advance(READ_TIMEOUT_S)
+    timeline.advance(timeline.limits.read_s)
     raise ReadTimeoutError(endpoint_url=request.url)
 
 

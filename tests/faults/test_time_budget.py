@@ -355,10 +355,10 @@ def test_a_batch_of_shards_ends_in_time_even_if_cloudwatch_is_slow(
     assert left_out == {NO_TIME_LEFT}
 
 
-def worst_call_s() -> float:
+def worst_call_s(limits: wiring.TimeLimits = wiring.MINUTE_LIMITS) -> float:
     """A call of the deployed clients that times out in every attempt, with the longest waits between them."""
     wiring.cold_start()
-    queues = wiring.ports().queues
+    queues = wiring.ports(limits=limits).queues
     assert isinstance(queues, SqsQueues)
     settings = queues._client().meta.config
     wiring.cold_start()
@@ -379,6 +379,12 @@ def test_what_is_kept_for_publishing_covers_a_call_that_fails_in_every_attempt()
 
 def test_a_tick_has_read_time_for_a_call_that_fails_in_every_attempt() -> None:
     assert worst_call_s() <= timeouts_s()["publish_backlog"] - wiring.RESERVE_S
+
+
+def test_what_is_kept_for_acting_on_a_tick_below_a_minute_covers_two_such_calls() -> None:
+    call_s = worst_call_s(wiring.TICK_LIMITS)
+    assert 2 * call_s <= wiring.TICK_RESERVE_S
+    assert 2 * call_s <= timeouts_s()["deadline_tick"] - wiring.TICK_RESERVE_S
 
 
 def test_a_tick_ends_before_the_next_and_an_alarm_before_lambda_retries() -> None:

@@ -63,11 +63,12 @@ class Timeline:
         self._held: set[object] = set()
         self._let_go = threading.Event()
         self.elapsed_s = self.timeout_s = 0.0
+        self.limits = wiring.MINUTE_LIMITS
 
-    def start(self, at: datetime, timeout_s: float) -> None:
-        """Begin an invocation."""
+    def start(self, at: datetime, timeout_s: float, limits: wiring.TimeLimits) -> None:
+        """Begin an invocation of a function with this timeout, which waits so long for AWS."""
         self._travel.move_to(at, tick=False)
-        self.elapsed_s, self.timeout_s = 0.0, timeout_s
+        self.elapsed_s, self.timeout_s, self.limits = 0.0, timeout_s, limits
         self._held, self._let_go = set(), threading.Event()
         self._pool.begun.clear()
 
@@ -91,7 +92,7 @@ class Timeline:
     def take_a_moment(self) -> None:
         """Every call takes some time: a read that starts with none left does not return."""
         reader = getattr(_of_thread, "ticket", None) is not None
-        if reader and self.timeout_s - self.elapsed_s <= wiring.RESERVE_S:
+        if reader and self.timeout_s - self.elapsed_s <= self.limits.reserve_s:
             self.linger()
 
     def linger(self) -> None:

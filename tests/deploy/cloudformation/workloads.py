@@ -1,4 +1,4 @@
-"""Queues, logs, parameters, alarms and scaling."""
+"""Queues, tables, logs, parameters, alarms and scaling."""
 
 from __future__ import annotations
 
@@ -38,6 +38,22 @@ class Queue:
 
     def delete(self, aws: Aws, made: CreatedResource) -> None:
         aws("sqs", "DeleteQueue", QueueUrl=made.ref)
+
+
+class Table:
+    def put(
+        self, aws: Aws, name: str, properties: Properties, old: CreatedResource | None
+    ) -> CreatedResource:
+        expiring = properties["TimeToLiveSpecification"]
+        if old is None:
+            wanted = without(properties, "TimeToLiveSpecification")
+            made = aws("dynamodb", "CreateTable", TableName=name, **wanted)["TableDescription"]
+            old = CreatedResource(ref=name, attributes={"Arn": made["TableArn"]})
+            aws("dynamodb", "UpdateTimeToLive", TableName=name, TimeToLiveSpecification=expiring)
+        return old
+
+    def delete(self, aws: Aws, made: CreatedResource) -> None:
+        aws("dynamodb", "DeleteTable", TableName=made.ref)
 
 
 class LogGroup:
@@ -181,6 +197,7 @@ WORKLOAD_KINDS: dict[str, Kind] = {
     "AWS::ApplicationAutoScaling::ScalingPolicy": TargetScalingPolicy(),
     "AWS::AutoScaling::ScalingPolicy": GroupScalingPolicy(),
     "AWS::CloudWatch::Alarm": Alarm(),
+    "AWS::DynamoDB::Table": Table(),
     "AWS::Logs::LogGroup": LogGroup(),
     "AWS::SQS::Queue": Queue(),
     "AWS::SSM::Parameter": Parameter(),

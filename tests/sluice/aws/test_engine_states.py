@@ -2,6 +2,7 @@ import json
 import zlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -145,6 +146,7 @@ class TestWriting:
             dynamodb = account.client("dynamodb")
             assert states(dynamodb, pool).write("a", engine_state(NOON_S), replaces=None)
             [stored] = dynamodb.scan(TableName="states")["Items"]
+        assert stored.pop("write_id")
         assert stored == item("a", engine_state(NOON_S), expires={"N": str(round(NOON_S + 7 * 86_400))})
 
     def test_a_write_names_the_tick_that_it_replaces(self, pool: ThreadPoolExecutor) -> None:
@@ -154,6 +156,7 @@ class TestWriting:
             "ConditionExpression": "#tick = :replaced",
             "ExpressionAttributeNames": {"#tick": "tick"},
             "ExpressionAttributeValues": {":replaced": {"N": TICK}},
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
         before = StoredState(tick_s=NOON_S, state=engine_state(NOON_S))
         with stubbed("dynamodb", ("put_item", asked, {})) as client:
@@ -163,6 +166,24 @@ class TestWriting:
         self, pool: ThreadPoolExecutor
     ) -> None:
         with refusing("ConditionalCheckFailedException", "The conditional request failed") as client:
+            assert not states(client, pool).write("a", engine_state(NOON_S), replaces=None)
+
+    def test_a_write_whose_answer_was_lost_counts_when_its_second_attempt_is_refused(
+        self, pool: ThreadPoolExecutor
+    ) -> None:
+        """Otherwise no invocation would act: each would take the state for another one's."""
+        with account.account():
+            account.create_state_table()
+            client, sent = account.client("dynamodb"), list[Any]()
+            put = client.put_item
+
+            def twice(**asked: Any) -> Any:
+                sent.append(put(**asked))
+                return put(**asked)
+
+            port = states(SimpleNamespace(put_item=twice), pool)
+            assert port.write("a", engine_state(NOON_S), replaces=None)
+            assert len(sent) == 1
             assert not states(client, pool).write("a", engine_state(NOON_S), replaces=None)
 
     @pytest.mark.parametrize(
@@ -193,5 +214,6 @@ def refusing(code: str, message: str) -> Any:
         "ConditionExpression": ANY,
         "ExpressionAttributeNames": ANY,
         "ExpressionAttributeValues": ANY,
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
     }
     return stubbed("dynamodb", ("put_item", asked, refusal(code, message)))

@@ -459,6 +459,22 @@ class TestIsolation:
         assert account.calls.made == []
         assert [reason for _, _, reason in account.report.failures] == [NO_TIME_LEFT]
 
+    def test_a_tick_whose_time_is_over_leaves_the_other_workloads_to_the_next_one(
+        self, account: FakeAccount
+    ) -> None:
+        """Lambda would end it at any call, and no line would say which workloads are missing."""
+        one, _ = add(account, "a"), add(account, "b")
+        write = account.states.write
+
+        def slow(*arguments: object, **named: object) -> bool:
+            account.remaining = 0
+            return write(*arguments, **named)  # type: ignore[arg-type]
+
+        account.states.write = slow  # type: ignore[method-assign]
+        tick(account)
+        assert account.resizes() == [(one.fleet, NEEDED)]
+        assert account.report.failures == [("b", Counter.ACTION_FAILED, NO_TIME_LEFT)]
+
     def test_no_table_fails_with_the_missing_setting(self, account: FakeAccount) -> None:
         add(account)
         body = message(account, moment(0))

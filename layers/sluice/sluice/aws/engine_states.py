@@ -1,12 +1,14 @@
 """The DynamoDB table of what the deadline engine remembers: one item per workload, replaced at every tick.
 
 An item has the workload's name (`workload`, the key), the moment of the tick that wrote it (`tick`, in
-tenths of a second since the epoch), the encoded state (`state`), and when DynamoDB may delete it (`expires`,
-in seconds since the epoch). An item that cannot be read counts as damaged: the next write replaces it.
+tenths of a second since the epoch), the encoded state (`state`), an id of the write (`write_id`), and when
+DynamoDB may delete it (`expires`, in seconds since the epoch). An item that cannot be read counts as damaged:
+the next write replaces it.
 """
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -55,10 +57,12 @@ class DynamoDbEngineStates:
         condition = NOTHING_NEWER
         if replaces is not None and replaces.tick_s != NO_TICK_S:
             condition, values = SAME_TICK, {":replaced": {"N": _tenths(replaces.tick_s)}}
+        write_id = {"S": uuid.uuid4().hex}
         item = {
             "workload": {"S": workload},
             "tick": {"N": tick},
             "state": {"B": encoded(state)},
+            "write_id": write_id,
             "expires": {"N": str(round(state.tick_s + KEPT_FOR.total_seconds()))},
         }
         with aws_errors(f"PutItem of {workload} to {self._table}"), refused_by_condition() as refused:
@@ -68,8 +72,11 @@ class DynamoDbEngineStates:
                 ConditionExpression=condition,
                 ExpressionAttributeNames={"#tick": "tick"},
                 ExpressionAttributeValues=values,
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
-        return not refused()
+        # If the answer to the first attempt was lost, that attempt's item refuses the next one.
+        present = refused()
+        return present is None or present.get("write_id") == write_id
 
     def _batch(self, names: tuple[str, ...]) -> Mapping[str, StoredState | Unknown | None]:
         client = self._client()

@@ -6,9 +6,10 @@ sees it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from traceback import walk_tb
+from typing import Any
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -110,15 +111,19 @@ def aws_errors(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def refused_by_condition() -> Iterator[Callable[[], bool]]:
-    """Tell whether DynamoDB refused the write in the block because its condition did not hold."""
-    refused = False
+def refused_by_condition() -> Iterator[Callable[[], Mapping[str, Any] | None]]:
+    """Tell which item made DynamoDB refuse the write in the block, whose condition did not hold.
+
+    None if the write succeeded; empty if DynamoDB does not say, because there is no item.
+    """
+    refused: Mapping[str, Any] | None = None
     try:
         yield lambda: refused
     except ClientError as error:
         if error.response.get("Error", {}).get("Code") != CONDITION_FAILED:
             raise
-        refused = True
+        answer: Mapping[str, Any] = error.response
+        refused = answer.get("Item") or {}
 
 
 def _is_from_parser(error: BaseException) -> bool:

@@ -131,6 +131,8 @@ def _scale(name: str, moment: datetime, stored: StoredState | None, context: Tic
         unknown = [one for one in (observation.backlog, observation.capacity) if isinstance(one, Unknown)]
         report_unknown(name, unknown, report)
         return
+    if context.remaining_s() <= 0:
+        raise TransientError(NO_TIME_LEFT)
     if scaling.decision.desired is not None and workload.mode is Mode.ACTIVE:
         # Its stack may have changed or paused it since the tick was queued.
         current = ports.registry.one(name, context.remaining_s)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sluice.core.bounds import clamp, effective_bounds
-from sluice.core.deadline.arrivals import rate_per_s
+from sluice.core.deadline.arrivals import OVERDUE_MEMORY_S, rate_per_s
 from sluice.core.deadline.boots import LOST_AFTER, expected_ready, quantiles_s
 from sluice.core.deadline.groups import max_instances
 from sluice.core.deadline.memory import Tick, booting_instances, next_state
@@ -84,6 +84,8 @@ def decide_scale(
         return Scaling(decision=decided(Reason.PAUSED), state=state)
     if isinstance(backlog, Unknown) or isinstance(capacity, Unknown) or capacity.unsupported_units:
         return Scaling(decision=decided(*why_unserved(workload, backlog, capacity)), state=state)
+    if state is not None and tick.now_s - state.read_s > deadline.promise_s + OVERDUE_MEMORY_S:
+        state = None  # nothing of it says when the messages of now have arrived
     after = next_state(workload, deadline, backlog, capacity, state, tick)
     bounds, differences = effective_bounds(workload, capacity)
     if bounds is None:
@@ -184,9 +186,9 @@ def _wanted(plan: _Plan) -> Wanted:
     """More instances if messages would start late; fewer if messages and arrivals need fewer."""
     waiting = plan.backlog.visible + plan.backlog.delayed
     if not waiting:
-        return _without_surplus(plan, Reason.ALL_NEEDED, "no message waits")
+        return _without_surplus(plan, Reason.ALL_NEEDED, "none waiting")
     oldest_s = plan.tick.now_s - plan.after.waiting[0].since_s
-    text = f"{waiting} messages wait, the oldest for up to {oldest_s:.0f} s"
+    text = f"{waiting} waiting, the oldest for up to {oldest_s:.0f} s"
     if plan.launched >= plan.bounds.max:
         return _without_surplus(plan, Reason.AT_MAXIMUM, text)
     if plan.launched >= plan.max_instances:
@@ -197,7 +199,7 @@ def _wanted(plan: _Plan) -> Wanted:
     age_s = plan.tick.now_s - shortage.cohort.since_s
     detail = (
         f"{text}; {shortage.messages:.0f} of those that have waited {age_s:.0f} s or longer would start late "
-        f"(margin {plan.deadline.margin_s:g} s): {shortage.instances} more instances"
+        f"(margin {plan.deadline.margin_s:g} s): launch {shortage.instances} more"
     )
     wanted = min(plan.launched + shortage.instances, plan.max_instances)
     return max(wanted, plan.capacity.desired), Reason.STARTS_LATE, detail
@@ -242,16 +244,18 @@ def _without_surplus(plan: _Plan, otherwise: Reason, text: str) -> Wanted:
     `otherwise` is the reason if there are no others.
     """
     if plan.expected:
-        return None, Reason.BOOTING if otherwise is Reason.ALL_NEEDED else otherwise, text
+        reason = Reason.BOOTING if otherwise is Reason.ALL_NEEDED else otherwise
+        return None, reason, f"{text}, {plan.expected} booting"
     peak = max((one.per_s for one in plan.after.peaks), default=0.0)
     rate = rate_per_s(plan.after.recent) if plan.out_of_reach is None else peak
     busy_slots = rate * plan.tick.processing.mean_s
-    needed, _ = clamp(math.ceil(busy_slots / plan.concurrency), plan.bounds)
-    keep = max(needed, plan.occupied, math.ceil(plan.backlog.total / plan.concurrency))
+    slots = max(busy_slots, plan.backlog.total)
+    needed, _ = clamp(math.ceil(slots / plan.concurrency), plan.bounds)
+    keep = max(needed, plan.occupied)
     if keep == 0 and not _is_empty_twice(plan):
         keep = 1
     detail = (
-        f"{text}, {plan.occupied} instances are occupied; arrivals keep {busy_slots:.3g} messages in flight"
+        f"{text}, {plan.occupied} instances occupied; arrivals keep {busy_slots:.3g} messages in flight"
     )
     if plan.before is None or keep >= plan.capacity.desired:
         return None, otherwise, detail

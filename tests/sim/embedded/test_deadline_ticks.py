@@ -1,0 +1,140 @@
+"""The embedded AWS delivers ticks below a minute: the deadline engine as deployed, from message to launch."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
+from statistics import median
+from typing import Any
+
+import pytest
+
+from sluice_sim.embedded.cloud import EmbeddedAws, embedded_aws
+from sluice_sim.embedded.demo import CONTROL_PLANE, Demo
+from sluice_sim.embedded.functions import Function
+from sluice_sim.embedded.scenarios import TRANSCRIPTION
+from tests.templates.stacks import ROOT
+
+pytestmark = pytest.mark.slow
+
+BY_DEADLINE = {
+    "Scaling": "deadline",
+    "AcceptableLatencySeconds": "300",
+    "ProcessingSeconds": "5",
+    "BootSeconds": "120",
+}
+SCENARIO = replace(TRANSCRIPTION, parameters=BY_DEADLINE)
+GROUP = "transcription"
+
+
+@pytest.fixture
+def aws() -> Iterator[EmbeddedAws]:
+    with embedded_aws(ROOT) as running:
+        yield running
+
+
+@pytest.fixture
+def deployed(aws: EmbeddedAws) -> EmbeddedAws:
+    """The control plane and one workload of the deadline engine, with the first minutes behind them."""
+    Demo(aws, ROOT).add_workload(SCENARIO)
+    aws.clock.run_until(aws.clock.now + 180)
+    return aws
+
+
+def function(aws: EmbeddedAws, name: str) -> Function:
+    return aws.functions.named(f"{CONTROL_PLANE}-{name}")
+
+
+def record_ticks(aws: EmbeddedAws) -> list[float]:
+    """Virtual times of the invocations of deadline_tick from now on."""
+    target, times = function(aws, "DeadlineTickFunction"), list[float]()
+    handler = target.handler
+
+    def recorded(event: dict[str, Any], context: object) -> object:
+        times.append(aws.clock.now)
+        return handler(event, context)
+
+    target.handler = recorded
+    return times
+
+
+def desired(aws: EmbeddedAws) -> int:
+    groups = aws.autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[GROUP])["AutoScalingGroups"]
+    return int(groups[0]["DesiredCapacity"])
+
+
+def send(aws: EmbeddedAws, count: int) -> None:
+    url = aws.sqs.get_queue_url(QueueName=GROUP)["QueueUrl"]
+    for _ in range(count):
+        aws.sqs.send_message(QueueUrl=url, MessageBody="{}")
+
+
+def take_back(aws: EmbeddedAws) -> None:
+    """Delete the one message that waits."""
+    url = aws.sqs.get_queue_url(QueueName=GROUP)["QueueUrl"]
+    [message] = aws.sqs.receive_message(QueueUrl=url)["Messages"]
+    aws.sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+
+
+def errors(aws: EmbeddedAws) -> list[Any]:
+    return [line.record for line in aws.log if line.record.get("level") == "ERROR"]
+
+
+def test_ticks_come_every_ten_seconds_and_on_the_minute(deployed: EmbeddedAws) -> None:
+    times, start = record_ticks(deployed), deployed.clock.now
+    deployed.clock.run_until(start + 300)
+    gaps = {round(later - earlier) for earlier, later in pairwise(times)}
+    assert len(times) >= 29
+    assert max(gaps) <= 11, "SQS delays by whole seconds, so a tick is up to half a second off"
+    assert all(min(time % 10, 10 - time % 10) <= 0.5 for time in times)
+    assert errors(deployed) == []
+
+
+def test_ticks_go_on_while_the_minutes_ticks_fail_for_two_minutes(deployed: EmbeddedAws) -> None:
+    times, publisher = record_ticks(deployed), function(deployed, "PublishBacklogFunction")
+    handler = publisher.handler
+
+    def failing(*_: object) -> None:
+        raise RuntimeError("out of order")
+
+    publisher.handler = failing
+    deployed.clock.run_until(deployed.clock.now + 120)
+    publisher.handler = handler
+    deployed.clock.run_until(deployed.clock.now + 180)
+    assert max(later - earlier for earlier, later in pairwise(times)) <= 11
+
+
+def test_a_message_starts_a_fleet_at_the_next_tick(deployed: EmbeddedAws) -> None:
+    reactions, drawn = [], random.Random(7)
+    for _ in range(20):
+        deployed.clock.run_until(deployed.clock.now + drawn.uniform(20, 40))
+        sent, before = deployed.clock.now, len(deployed.log)
+        send(deployed, 1)
+        deployed.clock.run_until(sent + 15)
+        acted = [line.at for line in deployed.log[before:] if line.record.get("outcome") == "acted"]
+        reactions.append(acted[0] - sent)
+        assert desired(deployed) == 1
+        take_back(deployed)
+        deployed.groups.set_desired(GROUP, 0)
+    assert median(reactions) <= 6
+    assert max(reactions) <= 11
+
+
+def test_a_failed_tick_is_delivered_again_after_the_visibility_timeout(deployed: EmbeddedAws) -> None:
+    target = function(deployed, "DeadlineTickFunction")
+    handler, bodies = target.handler, list[tuple[float, str]]()
+
+    def fails_once(event: dict[str, Any], context: object) -> object:
+        for record in event["Records"]:
+            bodies.append((deployed.clock.now, record["body"]))
+        if len(bodies) == 1:
+            raise RuntimeError("not now")
+        return handler(event, context)
+
+    target.handler = fails_once
+    deployed.clock.run_until(deployed.clock.now + 60)
+    first_at, first = bodies[0]
+    [again] = [at - first_at for at, body in bodies[1:] if body == first]
+    assert 30 <= again <= 31
