@@ -208,7 +208,7 @@ class TestLimits:
     def test_each_decision_names_its_observation(self) -> None:
         log = [one.text for one in run_policy("deadline", load(dump(600, at_s=61.0))).log]
         assert log[0] == (
-            "scale 0 -> 31: messages would start late (600 messages wait, the oldest for up to 10 s; 600 of "
-            "those that have waited 10 s or longer would start late (margin 15 s): 31 more instances) (by tick)"
+            "scale 0 -> 31: messages would start late (600 waiting, the oldest for up to 10 s; 600 of "
+            "those that have waited 10 s or longer would start late (margin 15 s): launch 31 more) (by tick)"
         )
-        assert "none waits" in log[-1]
+        assert "none waiting" in log[-1]

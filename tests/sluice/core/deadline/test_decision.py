@@ -106,8 +106,8 @@ def test_a_shortage_is_told_by_its_cohort_its_messages_and_the_margin() -> None:
     decision = scale(seen(visible=90, delayed=10), state, served=served).decision
     # due in 230 - 15 s, 35 s after an instance launched now is ready: 7.5 messages each
     assert decision.detail == (
-        "100 wait, the oldest up to 70 s; 90 of those that have waited 70 s or longer would start late "
-        "(margin 15 s): 12 more"
+        "100 waiting, the oldest for up to 70 s; 90 of those that have waited 70 s or longer would start "
+        "late (margin 15 s): launch 12 more"
     )
     assert decision.desired == 12
 
@@ -115,7 +115,9 @@ def test_a_shortage_is_told_by_its_cohort_its_messages_and_the_margin() -> None:
 def test_messages_that_start_in_time_need_no_launch() -> None:
     decision = scale(seen(visible=20, in_flight=1, of=fleet(1)), after(desired=1)).decision
     assert (decision.reason, decision.desired) == (Reason.STARTS_IN_TIME, None)
-    assert decision.detail == "20 wait, the oldest up to 10 s"
+    assert decision.detail == (
+        "20 waiting, the oldest for up to 10 s, 1 instances occupied; arrivals keep 11 messages in flight"
+    )
 
 
 def test_the_margin_brings_a_launch_forward() -> None:
@@ -216,7 +218,7 @@ def test_bounds_that_do_not_overlap_hold_the_fleet() -> None:
 def test_a_blocked_scale_out_is_held_with_its_reason_and_the_shortage() -> None:
     scaling = scale(seen(visible=500, of=fleet(1, scale_out_blocked_by=("Launch is suspended",))))
     assert (scaling.decision.reason, scaling.decision.desired) == (Reason.HELD, None)
-    assert scaling.decision.detail.startswith("Launch is suspended; 500 wait")
+    assert scaling.decision.detail.startswith("Launch is suspended; 500 waiting")
     assert "would start late (margin 0 s)" in scaling.decision.detail
     assert scaling.state is not None
     assert scaling.state.launches == ()
@@ -226,7 +228,7 @@ def test_a_blocked_scale_in_is_held_with_its_reason() -> None:
     idle = seen(of=fleet(9, scale_in_blocked_by=("Terminate is suspended",)))
     decision = scale(idle, after(desired=9)).decision
     assert (decision.reason, decision.desired) == (Reason.HELD, None)
-    assert decision.detail.startswith("Terminate is suspended; none waits, 0 occupied")
+    assert decision.detail.startswith("Terminate is suspended; none waiting, 0 instances occupied")
 
 
 def test_a_block_of_one_direction_does_not_hold_the_other() -> None:
@@ -243,7 +245,7 @@ def test_idle_instances_of_a_protected_fleet_go_at_once() -> None:
     state = after(desired=9, in_flight=3)
     decision = scale(seen(in_flight=3, of=fleet(9, protected=4)), state).decision
     assert (decision.reason, decision.desired) == (Reason.SURPLUS, 4)
-    assert decision.detail == "none waits, 4 occupied; arrivals keep 3 messages in flight"
+    assert decision.detail == "none waiting, 4 instances occupied; arrivals keep 3 messages in flight"
 
 
 @pytest.mark.parametrize(("concurrency", "keep"), [(1, 9), (2, 5), (8, 2), (0.5, 18)])
@@ -256,7 +258,11 @@ def test_occupied_instances_are_counted_by_slots(concurrency: float, keep: int) 
 
 def test_nothing_is_ended_while_an_instance_boots() -> None:
     decision = scale(seen(of=fleet(9, 1)), after(desired=10)).decision
-    assert (decision.reason, decision.desired, decision.detail) == (Reason.BOOTING, None, "1 boot")
+    assert (decision.reason, decision.desired, decision.detail) == (
+        Reason.BOOTING,
+        None,
+        "none waiting, 1 booting",
+    )
 
 
 def test_a_fleet_goes_to_zero_only_after_two_empty_readings() -> None:
@@ -436,7 +442,7 @@ def test_a_limit_by_groups_is_told_with_what_is_in_flight() -> None:
     served = deadline_workload(queue_url=FIFO_URL)
     decision = scale(seen(500, 2, of=fleet(4)), after(desired=4), served=served).decision
     assert (decision.reason, decision.desired) == (Reason.LIMITED_BY_GROUPS, None)
-    assert decision.detail == "500 wait, the oldest up to 10 s; 2 in flight"
+    assert decision.detail == "500 waiting, the oldest for up to 10 s; 2 in flight"
 
 
 def test_a_lost_memory_of_groups_lowers_nothing_at_its_first_reading() -> None:

@@ -77,9 +77,9 @@ def states(draw: st.DrawFn) -> EngineState:
         recent=draw(rings(read_s)),
         waiting=draw(rings(read_s)),
         peaks=tuple(
-            Peak(block=block, per_s=per_s)
+            Peak(block=block, per_s=per_s / 1000)
             for block, per_s in draw(
-                st.lists(st.tuples(st.integers(0, 10**7), st.floats(0, 1e6)), max_size=7)
+                st.lists(st.tuples(st.integers(0, 10**7), st.integers(0, 10**9)), max_size=7)
             )
         ),
         launches=tuple(Launch(at_s=read_s - since, instances=count) for since, count in launches),

@@ -49,7 +49,7 @@ def test_an_instance_idle_at_two_readings_while_messages_wait_shows_that_groups_
 @pytest.mark.parametrize(
     "changes",
     [{"visible": 0}, {"in_flight": 4}, {"running": 1, "in_flight": 0}],
-    ids=["none waits", "all are busy", "one instance"],
+    ids=["none waiting", "all are busy", "one instance"],
 )
 def test_otherwise_the_groups_are_not_taken_to_be_used_up(changes: dict[str, int]) -> None:
     known = after(Groups(in_flight=2, was_idle=True), **({"running": 4} | changes))

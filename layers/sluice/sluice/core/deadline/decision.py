@@ -64,32 +64,20 @@ def decide_scale(
     deadline = workload.deadline
     if deadline is None:
         raise ValueError(f"workload {workload.name} is not scaled by the deadline engine")
-
-    def decided(
-        reason: Reason, detail: str = "", desired: int | None = None, limits: tuple[Limit, ...] = ()
-    ) -> Decision:
-        return Decision(
-            workload=workload.name,
-            kind=Kind.SCALE,
-            trigger=Trigger.TICK,
-            reason=reason,
-            observation=observation,
-            desired=desired,
-            limits=limits,
-            detail=detail,
-        )
-
     backlog, capacity = observation.backlog, observation.capacity
     if workload.mode is Mode.PAUSED:
-        return Scaling(decision=decided(Reason.PAUSED), state=state)
+        return Scaling(decision=_decision(workload, observation, Reason.PAUSED), state=state)
     if isinstance(backlog, Unknown) or isinstance(capacity, Unknown) or capacity.unsupported_units:
-        return Scaling(decision=decided(*why_unserved(workload, backlog, capacity)), state=state)
+        reason, detail = why_unserved(workload, backlog, capacity)
+        return Scaling(decision=_decision(workload, observation, reason, detail), state=state)
     if state is not None and tick.now_s - state.read_s > deadline.promise_s + OVERDUE_MEMORY_S:
         state = None  # nothing of it says when the messages of now have arrived
     after = next_state(workload, deadline, backlog, capacity, state, tick)
     bounds, differences = effective_bounds(workload, capacity)
     if bounds is None:
-        return Scaling(decision=decided(Reason.BOUNDS_DISJOINT, both_bounds(workload, capacity)), state=after)
+        detail = both_bounds(workload, capacity)
+        decision = _decision(workload, observation, Reason.BOUNDS_DISJOINT, detail)
+        return Scaling(decision=decision, state=after)
     plan = _Plan(
         workload=workload,
         deadline=deadline,
@@ -100,24 +88,38 @@ def decide_scale(
         after=after,
         tick=tick,
     )
-    wanted, reason, detail = _wanted(plan)
-    after = replace(after, surplus_since_s=_surplus_since_s(plan, wanted, reason))
+    wanted = _wanted(plan)
+    after = replace(after, surplus_since_s=_surplus_since_s(plan, wanted))
     after, warning = _with_warning(plan, after)
-    decision = decided(reason, detail, limits=differences)
-    if wanted is None and capacity.desired < bounds.min:
-        wanted = capacity.desired
-    if wanted is not None:
-        desired, clamps = _within_bounds(plan, wanted)
-        lowers = desired < capacity.desired
-        blocks = capacity.scale_in_blocked_by if lowers else capacity.scale_out_blocked_by
-        if desired == capacity.desired:
-            decision = decided(reason, detail, limits=differences + clamps)
-        elif blocked := blocked_by(workload, blocks):
-            decision = decided(Reason.HELD, f"{blocked}; {detail}")
-        else:
-            decision = decided(reason, detail, desired, differences + clamps)
-            after = _with_decision(plan, after, desired)
-    return Scaling(decision=decision, state=after, warning=decided(*warning) if warning is not None else None)
+    desired, reason, detail, limits = _allowed(plan, wanted)
+    decision = _decision(workload, observation, reason, detail, desired, differences + limits)
+    if desired is not None:
+        after = _with_decision(plan, after, desired)
+    return Scaling(
+        decision=decision,
+        state=after,
+        warning=None if warning is None else _decision(workload, observation, *warning),
+    )
+
+
+def _decision(
+    workload: Workload,
+    observation: Observation,
+    reason: Reason,
+    detail: str = "",
+    desired: int | None = None,
+    limits: tuple[Limit, ...] = (),
+) -> Decision:
+    return Decision(
+        workload=workload.name,
+        kind=Kind.SCALE,
+        trigger=Trigger.TICK,
+        reason=reason,
+        observation=observation,
+        desired=desired,
+        limits=limits,
+        detail=detail,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,9 +256,7 @@ def _without_surplus(plan: _Plan, otherwise: Reason, text: str) -> Wanted:
     keep = max(needed, plan.occupied)
     if keep == 0 and not _is_empty_twice(plan):
         keep = 1
-    detail = (
-        f"{text}, {plan.occupied} instances occupied; arrivals keep {busy_slots:.3g} messages in flight"
-    )
+    detail = f"{text}, {plan.occupied} instances occupied; arrivals keep {busy_slots:.3g} messages in flight"
     if plan.before is None or keep >= plan.capacity.desired:
         return None, otherwise, detail
     return _lowered(plan, plan.before, keep, Reason.SURPLUS, detail)
@@ -273,21 +273,40 @@ def _lowered(plan: _Plan, before: EngineState, keep: int, reason: Reason, detail
     return keep, reason, detail
 
 
+def _allowed(plan: _Plan, wanted: Wanted) -> tuple[int | None, Reason, str, tuple[Limit, ...]]:
+    """What is wanted, within the bounds and unless that direction is blocked.
+
+    A fleet below the minimum is raised.
+    """
+    (instances, reason, detail), capacity = wanted, plan.capacity
+    current = capacity.desired
+    if instances is None and current >= plan.bounds.min:
+        return None, reason, detail, ()
+    desired, limits = _within_bounds(plan, current if instances is None else instances)
+    if desired == current:
+        return None, reason, detail, limits
+    blocks = capacity.scale_in_blocked_by if desired < current else capacity.scale_out_blocked_by
+    if blocked := blocked_by(plan.workload, blocks):
+        return None, Reason.HELD, f"{blocked}; {detail}", ()
+    return desired, reason, detail, limits
+
+
 def _within_bounds(plan: _Plan, wanted: int) -> tuple[int, tuple[Limit, ...]]:
     """`wanted` within the bounds. The maximum does not lower a fleet: it would end instances that work."""
     current = plan.capacity.desired
     if wanted < current:
         return wanted, ()
-    desired, clamps = clamp(wanted, plan.bounds)
-    return (desired, clamps) if desired >= current else (current, ())
+    desired, limits = clamp(wanted, plan.bounds)
+    return (desired, limits) if desired >= current else (current, ())
 
 
 def _is_empty_twice(plan: _Plan) -> bool:
     return plan.backlog.total == 0 and plan.before is not None and plan.before.backlog.total == 0
 
 
-def _surplus_since_s(plan: _Plan, wanted: int | None, reason: Reason) -> float | None:
-    lowers = wanted is not None and wanted < plan.capacity.desired
+def _surplus_since_s(plan: _Plan, wanted: Wanted) -> float | None:
+    instances, reason, _ = wanted
+    lowers = instances is not None and instances < plan.capacity.desired
     if plan.before is None or not (lowers or reason is Reason.SURPLUS_TOO_NEW):
         return None
     since_s = plan.before.surplus_since_s

@@ -1,8 +1,8 @@
 """The engine's memory as bytes, under 1 KB for a promise and a boot of 300 s, and back.
 
-Times are whole tenths of a second before the reading, and messages are tenths as well; JSON, compressed.
-Whatever cannot be trusted raises ValueError with the reason: a truncated text, another version, a number that
-is not finite, negative or too large, a time after the reading.
+Times are whole tenths of a second before the reading, messages are tenths and rates thousandths; JSON,
+compressed. Whatever cannot be trusted raises ValueError with the reason: a truncated text, another version, a
+number that is not finite, negative or too large, a time after the reading.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ MAX_DECODED_BYTES = 64 * 1024
 MAX_NUMBER = 1e15
 """No time, count or weight of a state is larger; with such numbers no arithmetic overflows."""
 TENTHS = 10
+THOUSANDTHS = 1000
 
 
 def encoded(state: EngineState) -> bytes:
@@ -45,7 +46,7 @@ def encoded(state: EngineState) -> bytes:
         "deficit": _tenths(-state.deficit),
         "recent": arrivals(state.recent),
         "waiting": arrivals(state.waiting),
-        "peaks": [number for one in state.peaks for number in (one.block, one.per_s)],
+        "peaks": [number for one in state.peaks for number in (one.block, round(one.per_s * THOUSANDTHS))],
         "launches": [number for one in state.launches for number in (ago(one.at_s), one.instances)],
         "ready": samples(state.ready),
         "ready_since": ago(state.ready_since_s),
@@ -116,7 +117,8 @@ def _state(fields: dict[str, Any]) -> EngineState:
         recent=_arrivals(fields["recent"], read_s),
         waiting=_arrivals(fields["waiting"], read_s),
         peaks=tuple(
-            Peak(block=_count(block), per_s=_number(per_s)) for block, per_s in _pairs(fields["peaks"])
+            Peak(block=_count(block), per_s=_number(per_s) / THOUSANDTHS)
+            for block, per_s in _pairs(fields["peaks"])
         ),
         launches=tuple(
             Launch(at_s=moment(ago), instances=_count(instances))
