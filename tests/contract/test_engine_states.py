@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from sluice.aws.engine_states import DynamoDbEngineStates
-from sluice.core.deadline.state import Arrivals, BootSamples, EngineState, Groups, Launch
+from sluice.core.deadline.state import Arrivals, BootSamples, EngineState, Groups, Launch, Peak
 from sluice.core.model import Unknown
 from sluice.ports import EngineStates, StoredState
 from sluice_sim.simulator.ports import SimulatedStates
@@ -55,7 +55,7 @@ def everything() -> EngineState:
             Arrivals(until_s=NOON_S - 10, elapsed_s=20, messages=3),
             Arrivals(until_s=NOON_S, elapsed_s=10, messages=4),
         ),
-        peak_per_s=0.75,
+        peaks=(Peak(block=int(NOON_S // 600), per_s=0.75),),
         launches=(Launch(at_s=NOON_S - 30, instances=2),),
         ready=(BootSamples(boot_s=170, weight=1),),
         ready_since_s=NOON_S - 5,
