@@ -47,8 +47,7 @@ WIDTH = 160
 @click.option(
     "--policy",
     "policy",
-    default="sluice",
-    show_default=True,
+    show_default="sluice; deadline for a workload with Scaling=deadline",
     metavar="NAME[,NAME]|all",
     shell_complete=completion.several(lambda _: [*policies.names(), "all"]),
     help="Ways of scaling to simulate: " + ", ".join(policies.names()) + ".",
@@ -86,7 +85,7 @@ WIDTH = 160
 @click.option("--json", "as_json", is_flag=True, help="Print the numbers alone, as JSON.")
 def simulate(
     workload: str,
-    policy: str,
+    policy: str | None,
     overrides: tuple[str, ...],
     sweeps: tuple[str, ...],
     no_bound: bool,
@@ -118,7 +117,8 @@ def simulate(
             policy="sluice",
             **options,
         )
-        grid = _grid(policy, sweeps)
+        deployed_policy = "deadline" if first.deployed().workload.deadline is not None else "sluice"
+        grid = _grid(policy or deployed_policy, sweeps)
         experiments = [_with_grid_values(first, point) for point in grid]
         for experiment in experiments:
             experiment.deployed()  # reports now what would fail after the first runs

@@ -1,4 +1,4 @@
-"""Sluice as it is deployed: its use cases, its stack's alarms, AWS's target tracking between 1 and N."""
+"""Sluice as deployed with target tracking: its use cases, its alarms, and AWS's policy between 1 and N."""
 
 from __future__ import annotations
 
@@ -58,6 +58,8 @@ class Policy:
                 f"a tick of {self.tick_s:g} s: the policy sluice is run by EventBridge Scheduler, in whole "
                 "minutes; give a multiple of 60"
             )
+        if context.deployed.workload.deadline is not None:  # which is the policy `deadline`
+            context.deployed = context.deployed.changed(Scaling="target_tracking")
         self._context = context
         self._aws = SimulatedAws(context, on_alarm=self._on_alarm)
         self._aws.create_alarms()

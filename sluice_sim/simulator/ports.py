@@ -235,9 +235,11 @@ class SimulatedStates:
     def write(self, workload: str, state: EngineState, *, replaces: StoredState | None) -> bool:
         """Store the state in place of `replaces`; without it, in place of any older one."""
         present = self.stored.get(workload)
-        if present is not None and (
-            present.tick_s >= state.tick_s if replaces is None else present.tick_s != replaces.tick_s
-        ):
+        if replaces is not None:
+            is_free = present is not None and present.tick_s == replaces.tick_s
+        else:
+            is_free = present is None or present.tick_s < state.tick_s
+        if not is_free:
             return False
         self.stored[workload] = state
         return True

@@ -110,6 +110,11 @@ def test_a_write_that_replaces_nothing_counts_only_over_an_older_tick(
     assert subject.read("a") == StoredState(tick_s=kept.tick_s, state=kept)
 
 
+def test_a_write_that_replaces_a_state_which_is_gone_does_not_count(subject: Subject) -> None:
+    assert not subject.port.write("a", at(1), replaces=StoredState(tick_s=NOON_S, state=at(0)))
+    assert subject.read("a") is None
+
+
 def test_more_workloads_than_one_call_reads_are_all_read(subject: Subject) -> None:
     names = [f"w{index:03}" for index in range(101)]
     for name in names[::50]:
