@@ -25,7 +25,7 @@ Handler = Callable[[Message], Any]
 T = TypeVar("T")
 Answer = tuple[object, BaseException | None]
 """What a handler returned, and what it raised."""
-NOTHING_RAN = TypeError("the handler returned a generator, whose code has not run")
+NOTHING_RAN = TypeError("the handler returned a generator, whose code has not run: remove `yield`")
 
 
 def load(name: str) -> Handler:

@@ -9,6 +9,7 @@ from sluice.aws import (
     asg,
     cloudwatch,
     ecs,
+    engine_states,
     launch_failures,
     policies,
     registry,
@@ -17,7 +18,7 @@ from sluice.aws import (
 from tests.faults.account import Account
 from tests.faults.matrix import Cell, run_cell, share
 
-ADAPTERS = (asg, cloudwatch, ecs, launch_failures, policies, registry, sqs)
+ADAPTERS = (asg, cloudwatch, ecs, engine_states, launch_failures, policies, registry, sqs)
 UNANSWERED = ("access denied", "timed out", "not found", "bad gateway")
 OFTEN_ENOUGH = 20
 

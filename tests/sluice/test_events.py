@@ -146,9 +146,9 @@ class TestShards:
         assert parse_shard(shard_message(SHARD)) == SHARD
         assert list(parse_shard(shard_message(SHARD)).documents) == ["a", "ü"]
 
-    def test_it_is_named_by_its_slice_and_minute(self) -> None:
-        assert SHARD.name == "a to ü at 12:00"
-        assert Shard(scheduled=NOW, documents={"a": "{}"}).name == "a to a at 12:00"
+    def test_it_is_named_by_its_slice_and_moment(self) -> None:
+        assert SHARD.name == "a to ü at 12:00:30"
+        assert Shard(scheduled=NOW, documents={"a": "{}"}).name == "a to a at 12:00:30"
 
     def test_a_message_is_as_large_as_its_documents_and_a_fixed_envelope(self) -> None:
         """SQS counts bytes, and a quotation mark inside a document takes two of them."""
