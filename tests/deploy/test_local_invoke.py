@@ -180,6 +180,6 @@ class TestWhatIsAFailure:
 
     def test_every_function_is_invoked_with_every_event(self) -> None:
         assert len(CASES) == len(FUNCTIONS) * len(EVENTS)
-        # For each function some event reaches the account, but a sample of a tick is of a moment that is over.
+        # For each function some event reaches the account; but the sample of a tick is of a moment long over.
         for function in set(FUNCTIONS) - {"DeadlineTickFunction"}:
             assert any(actual.asks_aws for (name, _), actual in CASES.items() if name == function)
