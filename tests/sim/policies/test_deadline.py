@@ -90,6 +90,22 @@ class TestPromise:
         starts_of_one = concurrency * (at_s + PROMISE_S - MARGIN_S - known_s - BOOT_S) / SERVICE_S
         assert peak(run) <= 1.1 * 2400 / starts_of_one
 
+    def test_jobs_longer_than_the_promise_get_an_instance_each_and_no_more(self) -> None:
+        what = load([1000.0] * 60, service_s=1200.0)
+        run = run_policy("deadline", what, LARGE_FLEET)
+        best = lower_bound(
+            what,
+            concurrency=1,
+            promise_s=PROMISE_S,
+            minimum=0,
+            maximum=2000,
+            boot_s=BOOT_S,
+            late_ratio=0.0,
+        )
+        assert attainment(run) == 1
+        assert len(run.instances) == 60
+        assert hours(run) <= 1.25 * best.instance_hours
+
     def test_a_steady_flow_costs_hardly_more_than_its_work(self) -> None:
         what = load(flow(3.0, 0, 4 * HOUR_S), hours=4)
         run = run_policy("deadline", what)
