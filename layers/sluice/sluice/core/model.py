@@ -389,7 +389,7 @@ class Reason(StrEnum):
     AT_MAXIMUM = "messages wait, and the fleet is at its maximum"
     STARTS_IN_TIME = "every waiting message starts in time"
     SURPLUS = "fewer instances suffice"
-    ALL_NEEDED = "every instance is needed"
+    ALL_NEEDED = "the fleet has the size that messages and arrivals need"
     BOOTING = "instances boot, and none is ended meanwhile"
     LIMITED_BY_GROUPS = "messages wait, and their groups can use no more instances"
     PROMISE_OUT_OF_REACH = "the promise cannot be kept from zero instances"
