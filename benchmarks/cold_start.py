@@ -224,9 +224,9 @@ def measure(rounds: int, show: Callable[[str, float], None]) -> list[Handler]:
         handlers = [*references(folder), *functions(build(folder))]
         libraries = runtime(folder)
         register_workloads()
-        turns = [(number, handler) for number in range(rounds + 1) for handler in handlers]
-        for done, (number, handler) in enumerate(turns):
-            show("cold starts", done / len(turns))
+        measurements = [(number, handler) for number in range(rounds + 1) for handler in handlers]
+        for done, (number, handler) in enumerate(measurements):
+            show("cold starts", done / len(measurements))
             cold_ms, warm_ms = run_once(handler, libraries, endpoint, folder / "log")
             if number:
                 handler.cold_ms.append(cold_ms)

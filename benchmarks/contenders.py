@@ -24,7 +24,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1] / folder) for folder in 
 
 BATCH = 10
 SLEEP_S = 0.005
-ASKED: dict[str, Any] = {
+ATTRIBUTES: dict[str, Any] = {
     "MessageSystemAttributeNames": ["ApproximateReceiveCount", "SentTimestamp", "MessageGroupId"],
     "MessageAttributeNames": ["All"],
 }
@@ -102,7 +102,7 @@ def loop(url: str, connections: int, handler: Callable[[Any], Any]) -> None:
                 QueueUrl=url,
                 MaxNumberOfMessages=BATCH,
                 WaitTimeSeconds=20,
-                **ASKED,
+                **ATTRIBUTES,
             )
             done: list[Any] = []
             for message in answer.get("Messages", ()):

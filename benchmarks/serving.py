@@ -33,7 +33,7 @@ class Counts:
     at_s: float = 0.0
     """When this was read, by the stub's clock."""
 
-    def asked(self, operation: str) -> None:
+    def add(self, operation: str) -> None:
         """Count one request."""
         self.requests[operation] = self.requests.get(operation, 0) + 1
 
@@ -108,9 +108,9 @@ class Connection(asyncio.Protocol):
             if method == "GET":
                 self._write(Answer(body=json.dumps(self._record(path)).encode()))
             else:
-                self._asked(Request(path=path, headers=headers, body=rest[:length]))
+                self._received(Request(path=path, headers=headers, body=rest[:length]))
 
-    def _asked(self, request: Request) -> None:
+    def _received(self, request: Request) -> None:
         came_at = self._loop.time()
         Connection.under_way += 1
         counts = self._service.counts
@@ -135,9 +135,9 @@ class Connection(asyncio.Protocol):
             return self._service.record(path)
         counts = self._service.counts
         counts.cpu_s, counts.at_s = time.process_time(), time.monotonic()
-        said = asdict(counts)
+        counted = asdict(counts)
         counts.at_once = Connection.under_way
-        return said
+        return counted
 
 
 def serve(service: Service, latency_s: float, port: int) -> None:

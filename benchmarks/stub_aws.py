@@ -115,7 +115,7 @@ class Aws:
         try:
             parameters = _read(request)
             operation = _operation(request, parameters)
-            self.counts.asked(operation)
+            self.counts.add(operation)
             done = self.OPERATIONS[operation](self, parameters)
         except AwsError as error:
             click.echo(f"the stub of AWS rejects {error}", err=True)
@@ -198,9 +198,9 @@ class Aws:
         for datum in data:
             _require_at_most(len(datum["Dimensions"]), 30, "dimensions of a metric")
             minutes = self._points[_fleet(datum["Dimensions"])]
-            kept = minutes.setdefault(_minute(datum["Timestamp"]), [0.0, 0])
-            kept[0] += datum["Value"]
-            kept[1] += 1
+            total = minutes.setdefault(_minute(datum["Timestamp"]), [0.0, 0])
+            total[0] += datum["Value"]
+            total[1] += 1
         return {}
 
     def _history(self, parameters: Mapping[str, Any]) -> object:

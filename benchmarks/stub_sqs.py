@@ -53,27 +53,27 @@ class Queue:
     def answer(self, request: Request) -> Answer:
         """The answer; a long poll of an empty queue waits its time."""
         operation = request.headers[b"x-amz-target"].decode().rpartition(".")[2]
-        asked = json.loads(request.body)
-        self.counts.asked(operation)
-        answer = self._answer(operation, asked)
+        parameters = json.loads(request.body)
+        self.counts.add(operation)
+        answer = self._answer(operation, parameters)
         waits = answer == "{}" and operation == "ReceiveMessage"
-        return Answer(body=answer.encode(), wait_s=asked.get("WaitTimeSeconds", 0) if waits else 0)
+        return Answer(body=answer.encode(), wait_s=parameters.get("WaitTimeSeconds", 0) if waits else 0)
 
     def record(self, path: str) -> object:
         """There is nothing but the counts."""
         raise NotImplementedError(path)
 
-    def _answer(self, operation: str, asked: Mapping[str, Any]) -> str:
+    def _answer(self, operation: str, parameters: Mapping[str, Any]) -> str:
         if operation == "ReceiveMessage":
-            return "{}" if self._empty else self._deliver(asked)
+            return "{}" if self._empty else self._deliver(parameters)
         if operation == "DeleteMessageBatch":
-            self.counts.deleted += len(asked["Entries"])
-            return self._all_done(asked)
+            self.counts.deleted += len(parameters["Entries"])
+            return self._all_done(parameters)
         if operation == "DeleteMessage":
             self.counts.deleted += 1
             return "{}"
         if operation == "ChangeMessageVisibilityBatch":
-            return self._all_done(asked)
+            return self._all_done(parameters)
         if operation == "GetQueueAttributes":
             in_flight = self.counts.delivered - self.counts.deleted
             return json.dumps(
@@ -86,11 +86,11 @@ class Queue:
             )
         return "{}"
 
-    def _deliver(self, asked: Mapping[str, Any]) -> str:
-        count = asked.get("MaxNumberOfMessages", 1)
+    def _deliver(self, parameters: Mapping[str, Any]) -> str:
+        count = parameters.get("MaxNumberOfMessages", 1)
         first = self.counts.delivered
         self.counts.delivered += count
-        wants_system = asked.get("MessageSystemAttributeNames") or asked.get("AttributeNames")
+        wants_system = parameters.get("MessageSystemAttributeNames") or parameters.get("AttributeNames")
         one = self._bare
         if wants_system:
             one = self._full.replace("@SENT@", str(int(time.time() * 1000)))
@@ -99,8 +99,8 @@ class Queue:
         return f'{{"Messages": [{", ".join(messages)}]}}'
 
     @staticmethod
-    def _all_done(asked: Mapping[str, Any]) -> str:
-        done = ", ".join(f'{{"Id": "{entry["Id"]}"}}' for entry in asked["Entries"])
+    def _all_done(parameters: Mapping[str, Any]) -> str:
+        done = ", ".join(f'{{"Id": "{entry["Id"]}"}}' for entry in parameters["Entries"])
         return f'{{"Successful": [{done}], "Failed": []}}'
 
 

@@ -56,27 +56,27 @@ def measure(workloads: int, readers: int, cpu_share: float, rounds: int) -> Tick
     ):
         cold_calls, cold = _count_calls(aws, lambda: ours.invoke({}))
         bare.invoke({}), slim.invoke({})
-        turns = []
+        measurements = []
         for _ in range(rounds):
-            calls, turn = _count_calls(aws, lambda: ours.invoke({}))
+            calls, warm = _count_calls(aws, lambda: ours.invoke({}))
             bare_calls, floor = _count_calls(aws, lambda: bare.invoke({}))
             if calls != bare_calls:
                 raise SystemExit(f"nothing is compared: the tick calls {calls}, the bare client {bare_calls}")
-            turns.append((turn, floor, slim.invoke({})))
-    ticks, floors, slims = zip(*turns, strict=True)
+            measurements.append((warm, floor, slim.invoke({})))
+    ticks, floors, slims = zip(*measurements, strict=True)
     return Tick(
         workloads=workloads,
         readers=readers,
         cpu_share=cpu_share,
         calls=calls.total() / workloads,
         cold_calls=cold_calls.total() / workloads,
-        wall_s=min(turn.wall_s for turn in ticks),
-        cpu_s=min(turn.cpu_s for turn in ticks),
+        wall_s=min(warm.wall_s for warm in ticks),
+        cpu_s=min(warm.cpu_s for warm in ticks),
         cold_s=cold.wall_s,
         floor_s=min(floor.wall_s for floor in floors),
         floor_cpu_s=min(floor.cpu_s for floor in floors),
         slim_s=min(one.wall_s for one in slims),
-        peak_mb=max(turn.peak_mb for turn in ticks),
+        peak_mb=max(warm.peak_mb for warm in ticks),
     )
 
 
@@ -208,13 +208,13 @@ def _plan(sizes: Sequence[int], readers: Sequence[int], part: float) -> list[tup
     shares = (1.0, part)
     growth = [(size, wiring.READERS, 1.0) for size in sizes]
     growth += [(size, wiring.READERS, part) for size in sizes if size <= MAX_WORKLOADS_PER_INVOCATION]
-    beside = [
+    limited = [
         (LIMITED_WORKLOADS, count, share)
         for share in shares
         for count in readers
         if LIMITED_WORKLOADS in sizes
     ]
-    return list(dict.fromkeys(growth + beside))
+    return list(dict.fromkeys(growth + limited))
 
 
 def _measure_all(

@@ -68,8 +68,8 @@ class Contender:
             print(file=self._process.stdin, flush=True)
             return float(self._process.stdout.readline())
         except (OSError, ValueError):  # a closed pipe, an empty line
-            said = self.end()
-            raise SystemExit(f"{self._name} died, status {self._process.returncode}:\n{said}") from None
+            output = self.end()
+            raise SystemExit(f"{self._name} died, status {self._process.returncode}:\n{output}") from None
 
     def stand_still(self) -> None:
         """Stop it until `go_on`."""
@@ -104,7 +104,7 @@ class Running:
         time.sleep(WARM_UP_S)
         self._contender.stand_still()
 
-    def take_turn(self, watch_s: float) -> None:
+    def measure(self, watch_s: float) -> None:
         """Measure it for `watch_s` seconds."""
         self._contender.go_on()
         time.sleep(SETTLE_S)
@@ -149,7 +149,7 @@ def run_round(
             field[-1].warm_up()
         for number in range(turns):
             for one in reversed(field) if number % 2 else field:
-                one.take_turn(watch_s)
+                one.measure(watch_s)
         return [one.watched() for one in field]
 
 

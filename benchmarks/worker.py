@@ -108,8 +108,12 @@ def main(
             rows.append(median(watched[count, name]))
             shares.append(share_of(best, watched[count, name]))
     if as_json:
-        said = [{**asdict(row), "of_best": asdict(share)} for row, share in zip(rows, shares, strict=True)]
-        click.echo(json.dumps({"handler": handler, "latency_s": LATENCY_S, "rounds": rounds, "rows": said}))
+        compared = [
+            {**asdict(row), "of_best": asdict(share)} for row, share in zip(rows, shares, strict=True)
+        ]
+        click.echo(
+            json.dumps({"handler": handler, "latency_s": LATENCY_S, "rounds": rounds, "rows": compared})
+        )
     else:
         click.echo(_table(rows, shares))
     behind = [

@@ -36,17 +36,17 @@ def main(pollers: int, watch_s: float) -> None:
         time.sleep(watch_s)
         after, cpu_after = sqs.counts(), contender.cpu_s()
         contender.end()
-    asked = {
+    requests = {
         operation: count - before.requests.get(operation, 0)
         for operation, count in after.requests.items()
         if count > before.requests.get(operation, 0)
     }
     allowed = math.ceil(watch_s / LONG_POLL_S) * pollers
     click.echo(
-        f"{pollers} pollers, idle for {watch_s:g} s: {json.dumps(asked)}; {allowed} receives allowed; "
+        f"{pollers} pollers, idle for {watch_s:g} s: {json.dumps(requests)}; {allowed} receives allowed; "
         f"{(cpu_after - cpu_before) / watch_s:.2%} of a core"
     )
-    within = set(asked) <= {"ReceiveMessage"} and 0 < asked.get("ReceiveMessage", 0) <= allowed
+    within = set(requests) <= {"ReceiveMessage"} and 0 < requests.get("ReceiveMessage", 0) <= allowed
     sys.exit(0 if within else 1)
 
 

@@ -246,5 +246,5 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 
 @pytest.mark.parametrize("package", ["sluice", "sluice_worker", "sluice_sim"])
 def test_few_files_are_outside_the_folders(package: str) -> None:
-    beside = [path.name for path in PACKAGES[package].glob("*.py") if path.name != "__init__.py"]
-    assert len(beside) <= {"sluice_worker": 10}.get(package, 8), beside
+    modules = [path.name for path in PACKAGES[package].glob("*.py") if path.name != "__init__.py"]
+    assert len(modules) <= {"sluice_worker": 10}.get(package, 8), modules

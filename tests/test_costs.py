@@ -67,9 +67,9 @@ def markdown(rows: Sequence[Row]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def assert_says(header: str, wanted: Sequence[Row]) -> None:
-    assert table(header) == list(wanted), (
-        f"docs/costs.md, table | {header} ...: the templates and the code give\n{markdown(wanted)}"
+def assert_table(header: str, expected: Sequence[Row]) -> None:
+    assert table(header) == list(expected), (
+        f"docs/costs.md, table | {header} ...: the templates and the code give\n{markdown(expected)}"
     )
 
 
@@ -143,10 +143,10 @@ def per_workload() -> Iterator[tuple[str, list[float]]]:
 
 def test_what_a_workload_costs() -> None:
     rows = list(per_workload())
-    wanted = [(label, *map(dollars, both)) for label, both in rows]
+    expected = [(label, *map(dollars, both)) for label, both in rows]
     together = [sum(both[column] for _, both in rows) for column in range(len(FLEETS))]
-    wanted.append(("**Together**", *(f"**{dollars(total)}**" for total in together)))
-    assert_says("Per workload", wanted)
+    expected.append(("**Together**", *(f"**{dollars(total)}**" for total in together)))
+    assert_table("Per workload", expected)
 
 
 def read_cost(metrics: int, every_minutes: int) -> float:
@@ -158,7 +158,7 @@ def queries_of_a_tick(**state: int) -> int:
     account = FakeAccount()
     served = account.add_workload(asg("queue-proc", queue_url=queue_url("builds.fifo")), **state)
     publish_backlog(MINUTE_NOW, account.ports, account.report, account.remaining_s)
-    assert account.report.seen.keys() == {served.name}
+    assert account.report.backlogs.keys() == {served.name}
     return sum(len(queries) for queries, _, _ in account.calls.named("metrics.read"))  # type: ignore[misc]
 
 
@@ -218,7 +218,7 @@ def test_what_a_workload_costs_in_addition() -> None:
     reads = dollars(prices.MINUTES * prices.SQS_PER_REQUEST)
     assert {tracked_metrics(fleet, MetricSource="native") for fleet in FLEETS} == {2}
     assert {tracked_metrics(fleet, MetricSource="native", **known) for fleet in FLEETS} == {3}
-    wanted = [
+    expected = [
         (
             "If EffectiveBacklogPerInstance is tracked: GetMetricData of arrivals every 5 minutes",
             *[dollars(arrivals)] * 2,
@@ -251,7 +251,7 @@ def test_what_a_workload_costs_in_addition() -> None:
         ),
         ("GetQueueAttributes every minute", reads, reads),
     ]
-    assert_says("In addition, per workload", wanted)
+    assert_table("In addition, per workload", expected)
 
 
 def worker_metrics(*outcomes: Outcome, with_wait: bool = False) -> int:
@@ -288,7 +288,7 @@ def test_what_a_fleet_of_workers_costs() -> None:
     put = prices.MINUTES * prices.PUT_METRIC_DATA
     min_price, max_price = minimum * prices.CUSTOM_METRIC, maximum * prices.CUSTOM_METRIC
     one = prices.CUSTOM_METRIC
-    wanted = [
+    expected = [
         ("Custom metric MsgProcessingDuration of successes, which `retune_target` reads", dollars(one)),
         (
             f"The same with the dimension `Outcome`, for each of {len(Outcome)} outcomes once it occurs",
@@ -310,7 +310,7 @@ def test_what_a_fleet_of_workers_costs() -> None:
             dollars(PROCESSES * put / LONG_REPORT_MINUTES),
         ),
     ]
-    assert_says("Per fleet of `sluice_worker`", wanted)
+    assert_table("Per fleet of `sluice_worker`", expected)
 
 
 def test_what_the_control_plane_costs() -> None:
@@ -332,9 +332,9 @@ def test_what_the_control_plane_costs() -> None:
             prices.MINUTES * LAMBDA_POLLERS * LONG_POLLS_A_MINUTE * prices.SQS_PER_REQUEST,
         ),
     ]
-    wanted = [(label, dollars(cost)) for label, cost in costs]
-    wanted.append(("**Together**", f"**{dollars(sum(cost for _, cost in costs))}**"))
-    assert_says("Per control plane", wanted)
+    expected = [(label, dollars(cost)) for label, cost in costs]
+    expected.append(("**Together**", f"**{dollars(sum(cost for _, cost in costs))}**"))
+    assert_table("Per control plane", expected)
 
 
 @pytest.mark.parametrize("fleet", FLEETS)
@@ -342,8 +342,8 @@ def test_how_many_workloads_fit_the_alarm_quota(fleet: str) -> None:
     of_workload = len(alarms(stacks.workload(fleet))) + TRACKING_ALARMS
     of_plane = len(alarms(stacks.plane()))
     fit = (ALARM_QUOTA - of_plane) // of_workload
-    wanted = (
+    expected = (
         f"{of_workload} alarms a workload, including target tracking's two, and {of_plane} of the control "
         f"plane: {fit} workloads"
     )
-    assert wanted in SCALE, f"docs/scale.md, its row of the quota of alarms: {wanted}"
+    assert expected in SCALE, f"docs/scale.md, its row of the quota of alarms: {expected}"

@@ -150,9 +150,9 @@ def test_the_sample_line_of_a_tick_is_current_and_every_field_is_explained() -> 
 def test_the_local_environment_overrides_only_what_the_template_declares() -> None:
     """SAM silently ignores any other variable."""
     declared = load(ROOT / "template.yaml")["Globals"]["Function"]["Environment"]["Variables"]
-    given = json.loads((ROOT / "docs/local-env.json").read_text(encoding="utf-8"))
-    assert set(given) == {"Parameters"}
-    assert set(given["Parameters"]) <= set(declared)
+    variables = json.loads((ROOT / "docs/local-env.json").read_text(encoding="utf-8"))
+    assert set(variables) == {"Parameters"}
+    assert set(variables["Parameters"]) <= set(declared)
 
 
 def test_every_assumption_is_in_the_file_that_the_page_names() -> None:

@@ -26,21 +26,21 @@ def _pinned() -> dict[str, tuple[str, set[str]]]:
 
 def test_the_layers_requirements_are_the_locked_versions_with_all_dependencies() -> None:
     locked = _locked()
-    wanted, open_names = (
+    expected, open_names = (
         {},
         [dependency["name"] for dependency in locked["sluice"]["dev-dependencies"]["layer"]],
     )
     while open_names:
         name = open_names.pop()
-        if name not in wanted:
-            wanted[name] = locked[name]["version"]
+        if name not in expected:
+            expected[name] = locked[name]["version"]
             open_names += [
                 dependency["name"]
                 for dependency in locked[name].get("dependencies", [])
                 if "extra" not in dependency
             ]
     pinned = {name: version for name, (version, _) in _pinned().items()}
-    assert pinned == wanted, "layers/sluice/requirements.txt is stale: run make lock"
+    assert pinned == expected, "layers/sluice/requirements.txt is stale: run make lock"
 
 
 def test_the_layers_requirements_have_the_hash_of_every_locked_file() -> None:

@@ -15,7 +15,7 @@ from sluice_sim.simulator.run import Load
 pytestmark = pytest.mark.slow
 
 TRACES, _ = deadline.traces_of(None)
-KEPT = Figures(
+WITHIN_LIMITS = Figures(
     variant=ENGINE, condition=CONDITIONS[0].name, trace=BURSTY, seed=1, attainment=0.99, cost_ratio=1.36
 )
 
@@ -39,8 +39,8 @@ def test_a_worse_law_misses_its_limits() -> None:
 
 
 def test_results_at_their_limits_pass_and_each_missed_limit_is_named() -> None:
-    assert deadline.missed([KEPT], CONDITIONS) == []
-    late, dear = replace(KEPT, attainment=0.9899), replace(KEPT, cost_ratio=1.361)
+    assert deadline.missed([WITHIN_LIMITS], CONDITIONS) == []
+    late, dear = replace(WITHIN_LIMITS, attainment=0.9899), replace(WITHIN_LIMITS, cost_ratio=1.361)
     other = replace(late, variant="static")
     assert deadline.missed([late, dear, other], CONDITIONS) == [
         "fresh counts, margin 0: bursty, seed 1: 98.9 % in time; at least 99.0 % required",
@@ -49,7 +49,7 @@ def test_results_at_their_limits_pass_and_each_missed_limit_is_named() -> None:
 
 
 def test_the_table_shows_the_worst_of_the_seeds() -> None:
-    figures = [KEPT, replace(KEPT, seed=2, attainment=0.995, cost_ratio=1.2)]
+    figures = [WITHIN_LIMITS, replace(WITHIN_LIMITS, seed=2, attainment=0.995, cost_ratio=1.2)]
     text = deadline.table(figures, [CONDITIONS[0].name], [BURSTY], "condition")
     assert text.splitlines()[1].endswith("99.0 % / 1.360")
 

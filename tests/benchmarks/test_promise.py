@@ -48,8 +48,8 @@ def test_a_diurnal_and_a_steady_day_keep_the_promise_within_the_cost_limit() -> 
 
 
 def results_of(way: str, **changed: float) -> Figures:
-    kept = Figures(row="an hour", way=way, seed=1, attainment=0.995, cost_ratio=1.2, launches=50)
-    return replace(kept, **changed)  # type: ignore[arg-type]
+    figures = Figures(row="an hour", way=way, seed=1, attainment=0.995, cost_ratio=1.2, launches=50)
+    return replace(figures, **changed)  # type: ignore[arg-type]
 
 
 def test_results_at_their_limits_pass() -> None:

@@ -87,12 +87,12 @@ def test_it_stores_data_points_per_minute_and_averages_duplicates(
     aws: Stub, client: Callable[[str], Any]
 ) -> None:
     metrics = CloudWatchMetrics(lambda: client("cloudwatch"), POOL)
-    kept = metric(AutoScalingGroupName="kept")
+    metric_ = metric(AutoScalingGroupName="kept")
     for value in (3.0, 5.0):
-        point = DataPoint(metric=kept, at=MINUTE_NOW, value=value)
+        point = DataPoint(metric=metric_, at=MINUTE_NOW, value=value)
         assert metrics.publish({"kept": [point]}) == {}
     assert aws.points()["kept"] == {"2026-01-15T12:00": [8.0, 2]}
-    query = SeriesQuery(metric=kept, statistic="Average", period_s=60)
+    query = SeriesQuery(metric=metric_, statistic="Average", period_s=60)
     start, end = MINUTE_NOW - timedelta(minutes=5), MINUTE_NOW + timedelta(minutes=1)
     assert metrics.read({"kept": query}, start, end, plenty)["kept"] == {MINUTE_NOW: 4.0}
     assert metrics.read({"kept": query}, start, MINUTE_NOW, plenty)["kept"] == {}

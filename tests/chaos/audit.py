@@ -40,7 +40,7 @@ def audit(run: Invocation, error: Exception | None) -> None:
     """Add a violation to the invocation for each rule that it breaks."""
     if error is not None and not isinstance(error, SluiceError):
         run.add_violation(f"ended with {error!r}")
-    run.violations += [f"a defect was caught: {defect!r}" for defect in run.report.defects_seen]
+    run.violations += [f"a defect was caught: {defect!r}" for defect in run.report.recorded_defects]
     for decision, outcome in run.report.decisions:
         _check_logged(run, decision, outcome)
     _check_actions_are_logged(run)
@@ -55,26 +55,26 @@ def audit(run: Invocation, error: Exception | None) -> None:
 
 
 def _check_logged(run: Invocation, decision: Decision | TargetDecision, outcome: Outcome) -> None:
-    said, logged = sentence(decision, outcome), fields(decision, outcome)
+    explanation, logged = sentence(decision, outcome), fields(decision, outcome)
     json.dumps(logged, allow_nan=False)
     number = decision.desired if isinstance(decision, Decision) else decision.target
-    if decision.reason not in said or (isinstance(number, int) and str(number) not in said):
-        run.add_violation(f"{said!r} does not explain {decision}")
+    if decision.reason not in explanation or (isinstance(number, int) and str(number) not in explanation):
+        run.add_violation(f"{explanation!r} does not explain {decision}")
     if (number is None) != (outcome is Outcome.HELD):
-        run.add_violation(f"{outcome} with {number}: {said}")
+        run.add_violation(f"{outcome} with {number}: {explanation}")
     if number is not None and decision.reason is not REASONS[decision.kind]:
         run.add_violation(f"{decision.kind} by reason of {decision.reason}")
     if decision.kind is Kind.CAP:
         if outcome is not Outcome.OBSERVED:
-            run.add_violation(f"a cap is a warning, but was {outcome}: {said}")
+            run.add_violation(f"a cap is a warning, but was {outcome}: {explanation}")
         return
     snapshot = run.snapshots.get(decision.workload)
     if outcome is Outcome.OBSERVED and snapshot and snapshot.document.mode is not Mode.OBSERVE:
-        run.add_violation(f"only observed although the mode is {snapshot.document.mode}: {said}")
+        run.add_violation(f"only observed although the mode is {snapshot.document.mode}: {explanation}")
 
 
 def _check_actions_are_logged(run: Invocation) -> None:
-    asked = [
+    requested = [
         (action.kind, action.workload, action.amount, action.taken, action.observation)
         for action in run.actions
     ]
@@ -88,8 +88,8 @@ def _check_actions_are_logged(run: Invocation) -> None:
             else (decision.target, decision.current)
         )
         logged.append((decision.kind, decision.workload, amount, outcome is Outcome.ACTED, observation))
-    if asked != logged:
-        run.add_violation(f"requested {asked} and logged {logged}")
+    if requested != logged:
+        run.add_violation(f"requested {requested} and logged {logged}")
 
 
 def _check_unknowns_are_logged(run: Invocation, error: Exception | None) -> None:

@@ -95,7 +95,7 @@ def launches_fail(cloud: Cloud, served: Workload, _: int) -> None:
     cloud.account.launches.attempts[served.fleet] = [attempt]
 
 
-def weights_are_given(cloud: Cloud, served: Workload, _: int) -> None:
+def weights_are_set(cloud: Cloud, served: Workload, _: int) -> None:
     """A group's sizes are now counted in capacity units; a service has none."""
     if isinstance(served.fleet, AutoScalingGroup):
         cloud.change(served, unsupported_units=("WeightedCapacity 2",))
@@ -192,7 +192,7 @@ FAULTS: Mapping[str, StepFunction] = {
     "document spoils": document_spoils,
     "policy vanishes": policy_vanishes,
     "launches fail": launches_fail,
-    "weights are given": weights_are_given,
+    "weights are given": weights_are_set,
     "repair": repair,
 }
 PLANE_STEPS: Mapping[str, StepFunction] = {

@@ -27,16 +27,16 @@ def failure_of(start: InitialState, moves: Sequence[Move]) -> str | None:
 
 def shortest(start: InitialState, moves: Sequence[Move]) -> list[Move]:
     """The moves of a failing interleaving that it needs in order to fail."""
-    kept = list(moves)
+    needed = list(moves)
     shorter = True
     while shorter:
-        before = len(kept)
+        before = len(needed)
         for at in reversed(range(before)):
-            without = kept[:at] + kept[at + 1 :]
+            without = needed[:at] + needed[at + 1 :]
             if failure_of(start, without):
-                kept = without
-        shorter = len(kept) < before
-    return kept
+                needed = without
+        shorter = len(needed) < before
+    return needed
 
 
 def on_time(start: InitialState, moves: Sequence[Move]) -> InitialState:
@@ -52,10 +52,10 @@ def failure_report(seed: int) -> str:
     """Describe a failing seed for a reader."""
     start, moves = drawn(seed)
     start = on_time(start, moves)
-    kept = shortest(start, moves)
+    needed = shortest(start, moves)
     lines = [
         f"the interleaving of seed {seed} violates an invariant:",
-        str(failure_of(start, kept)),
+        str(failure_of(start, needed)),
         "it begins with",
     ]
     for served, how in zip(start.workloads, start.initial_states, strict=True):
@@ -69,7 +69,7 @@ def failure_report(seed: int) -> str:
         f"points readable after {start.delays.points_s} s"
     )
     lines += [f"  inside a handler, {after} calls later: {step}" for after, step in start.steps_inside]
-    lines += ["and goes on with", *(f"  {move}" for move in kept)]
+    lines += ["and goes on with", *(f"  {move}" for move in needed)]
     return "\n".join(lines)
 
 

@@ -59,8 +59,8 @@ def test_a_failing_interleaving_is_reported_by_its_shortest_failing_part(
     start, moves = drawn(failed)
     start = on_time(start, moves)
     assert start.delays == PUNCTUAL  # this defect needs no delay
-    kept = shortest(start, moves)
-    assert len(kept) < len(moves)
-    assert failure_of(start, kept)
-    assert str(failure_of(start, kept)) in failure_report(failed)
-    assert all(isinstance(part, Step | tuple) for move in kept for part in move)
+    needed = shortest(start, moves)
+    assert len(needed) < len(moves)
+    assert failure_of(start, needed)
+    assert str(failure_of(start, needed)) in failure_report(failed)
+    assert all(isinstance(part, Step | tuple) for move in needed for part in move)

@@ -165,9 +165,9 @@ def act_unlogged(
     return action(decision, workload, ports, Quiet(), *proof)  # type: ignore[arg-type]
 
 
-def act_without_retry(*asked: Any) -> Outcome:
+def act_without_retry(*args: Any) -> Outcome:
     with suppress(TransientError):
-        return action(*asked)
+        return action(*args)
     return Outcome.HELD
 
 
@@ -343,7 +343,7 @@ MUTATIONS: dict[str, Iterable[tuple[object, str, object]]] = {
     "unknown durations retune": [(sluice.usecases.retune, "_retune", durations_of_unknown)],
     "a retune writes every policy": [(sluice.usecases.retune, "_retune", every_policy_at_once)],
     "a retune knows no factor": [(sluice.usecases.retune, "decide_target", no_factor)],
-    "a retune knows no bounds": [(target, "_bounded", lambda wanted, _: (wanted, ()))],
+    "a retune knows no bounds": [(target, "_bounded", lambda target_, _: (target_, ()))],
 }
 
 

@@ -79,24 +79,24 @@ def timeline_of_the_first(start: InitialState, moves: Iterable[Move]) -> list[ob
 def difference(seed: int) -> tuple[list[object], list[object]]:
     """The timeline of the first workload with its neighbour, and without."""
     start, moves = drawn_for_two(seed)
-    by_itself = replace(start, workloads=start.workloads[:1], initial_states=start.initial_states[:1])
-    return timeline_of_the_first(start, moves), timeline_of_the_first(by_itself, of_the_first(moves))
+    alone = replace(start, workloads=start.workloads[:1], initial_states=start.initial_states[:1])
+    return timeline_of_the_first(start, moves), timeline_of_the_first(alone, of_the_first(moves))
 
 
 def test_a_neighbour_changes_no_action_decision_or_data_point() -> None:
     logged = 0
     for seed in SEEDS:
-        beside, by_itself = difference(seed)
-        assert beside == by_itself, f"seed {seed}"
-        logged += len(beside)
+        with_neighbour, alone = difference(seed)
+        assert with_neighbour == alone, f"seed {seed}"
+        logged += len(with_neighbour)
     assert logged > 5 * len(SEEDS)
 
 
 def test_an_unreadable_proof_that_blocks_the_neighbour_is_detected(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def all_or_nothing(*asked: object) -> object:
-        published = published_backlog(*asked)  # type: ignore[arg-type]
+    def all_or_nothing(*args: object) -> object:
+        published = published_backlog(*args)  # type: ignore[arg-type]
         unread = [series for series in published.values() if isinstance(series, Unknown)]
         return dict.fromkeys(published, unread[0]) if unread else published
 

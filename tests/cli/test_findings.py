@@ -22,12 +22,12 @@ def simulated(sluice):
     """The numbers of one run, with its findings."""
 
     def run_experiment(*arguments):
-        told, numbers = sluice(*arguments), sluice(*arguments, "--json")
-        assert told.exit_code == numbers.exit_code == 0, told.stderr
+        table, numbers = sluice(*arguments), sluice(*arguments, "--json")
+        assert table.exit_code == numbers.exit_code == 0, table.stderr
         found = json.loads(numbers.stdout)
-        yellow = [line for line in told.stdout.splitlines() if line in found["warnings"]]
+        yellow = [line for line in table.stdout.splitlines() if line in found["warnings"]]
         assert yellow == found["warnings"], "what the text warns of, JSON does, and the other way round"
-        return told.stdout, found
+        return table.stdout, found
 
     return run_experiment
 
@@ -36,12 +36,12 @@ def test_a_promise_too_short_for_a_boot_is_reported_with_what_helps(simulated):
     workload = ("simulate", "transcription", "--trace", "idle-then-dump:days=0.05:per-day=8000")
     sizes = ("--set", "MaxCapacity=1000", "--set", "ProcessingSeconds=5")
     _, numbers = simulated(*workload, *sizes, "--boot-s", 180, "--promise-s", 60)
-    (said,) = numbers["warnings"]
-    assert said.startswith(
+    (warning,) = numbers["warnings"]
+    assert warning.startswith(
         "A promise of 60 s leaves no time for a boot of 180 s and up to 60 s until messages"
     )
-    assert "a promise above 240 s, a MinCapacity of one or more, or shorter boots" in said
-    assert "raise MaxCapacity" not in said
+    assert "a promise above 240 s, a MinCapacity of one or more, or shorter boots" in warning
+    assert "raise MaxCapacity" not in warning
     assert numbers["promise_kept"] is False
 
 
@@ -136,9 +136,9 @@ def test_a_broken_promise_with_only_the_backlog_tracked_names_the_parameters_tha
     plain = ("--set", "ProcessingSeconds=", "--set", "TrackedMetric=backlog")
     _, numbers = simulated(*BUSY, *SIZED, *plain)
     assert numbers["promise_kept"] is False
-    (said,) = of_arrivals(numbers)
-    assert said.startswith("Target tracking follows the backlog alone: the fleet has no capacity for what")
-    assert "What helps: ProcessingSeconds=5 with TrackedMetric=effective" in said
+    (warning,) = of_arrivals(numbers)
+    assert warning.startswith("Target tracking follows the backlog alone: the fleet has no capacity for what")
+    assert "What helps: ProcessingSeconds=5 with TrackedMetric=effective" in warning
     _, helped = simulated(*BUSY, *SIZED, "--set", "ProcessingSeconds=5", "--set", "TrackedMetric=effective")
     assert helped["attainment"] > 0.95 > 0.8 > numbers["attainment"], "what is said to help does"
     assert of_arrivals(helped) == []
@@ -148,8 +148,8 @@ def test_a_dynamic_target_measures_and_needs_the_tracked_metric_alone(simulated)
     service = ("simulate", "queue-proc", "--trace", "steady:days=0.2:per-day=80000", "--no-bound")
     sizes = ("--set", "MaxCapacity=20", "--set", "AcceptableLatencySeconds=300", "--boot-s", 180)
     _, numbers = simulated(*service, *sizes, "--set", "TrackedMetric=backlog")
-    (said,) = of_arrivals(numbers)
-    assert "What helps: TrackedMetric=effective, by which" in said
+    (warning,) = of_arrivals(numbers)
+    assert "What helps: TrackedMetric=effective, by which" in warning
 
 
 def test_a_plain_metric_that_keeps_the_promise_causes_no_warning(simulated):
@@ -160,7 +160,7 @@ def test_a_plain_metric_that_keeps_the_promise_causes_no_warning(simulated):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says", "times", "helps"),
+    ("arguments", "expected", "times", "helps"),
     [
         (("--set", "ProcessingSeconds=60"), "ProcessingSeconds=60", "12", "ProcessingSeconds=5."),
         (("--set", "ProcessingSeconds=1"), "ProcessingSeconds=1", "0.2", "ProcessingSeconds=5."),
@@ -172,12 +172,12 @@ def test_a_plain_metric_that_keeps_the_promise_causes_no_warning(simulated):
         ),
     ],
 )
-def test_an_offered_load_unlike_the_simulated_one_is_reported(simulated, arguments, says, times, helps):
+def test_an_offered_load_unlike_the_simulated_one_is_reported(simulated, arguments, expected, times, helps):
     _, numbers = simulated(*BUSY, *SIZED, *arguments)
-    (said,) = of_arrivals(numbers)
-    assert says in said
-    assert f"What arrives counts for {times} times the instances that it keeps busy." in said
-    assert said.endswith(helps)
+    (warning,) = of_arrivals(numbers)
+    assert expected in warning
+    assert f"What arrives counts for {times} times the instances that it keeps busy." in warning
+    assert warning.endswith(helps)
 
 
 def test_another_policy_gets_no_finding_about_arrivals(simulated):
@@ -194,10 +194,10 @@ def test_a_static_target_is_the_operators_choice_and_causes_no_warning(simulated
 @pytest.mark.parametrize("name", policies.names())
 def test_a_scale_in_that_the_policy_overrides_is_reported(sluice, name):
     short = ("simulate", "transcription", "--trace", "steady:days=0.02:per-day=4000", "--no-bound", "--json")
-    for asked in ("drain", "kill", "protect"):
-        numbers = json.loads(sluice(*short, "--policy", name, "--scale-in", asked).stdout)
-        told = [one for one in numbers["warnings"] if one.startswith("--scale-in")]
-        assert bool(told) is (numbers["scale_in"] != asked)
+    for requested in ("drain", "kill", "protect"):
+        numbers = json.loads(sluice(*short, "--policy", name, "--scale-in", requested).stdout)
+        notices = [one for one in numbers["warnings"] if one.startswith("--scale-in")]
+        assert bool(notices) is (numbers["scale_in"] != requested)
     unasked = json.loads(sluice(*short, "--policy", name).stdout)
     assert not [one for one in unasked["warnings"] if one.startswith("--scale-in")]
 
@@ -217,12 +217,12 @@ def test_of_several_runs_each_warning_names_its_own(sluice, monkeypatch):
     from sluice_sim.study import sweep
 
     monkeypatch.setattr(sweep, "_workers", lambda tasks: ThreadPoolExecutor(1))
-    told = sluice(
+    output = sluice(
         "simulate", "transcription", "--trace", "steady:days=0.02:per-day=4000", "--no-bound",
         "--policy", "static,deadline", "--scale-in", "drain",
     ).stdout  # fmt: skip
-    assert "policy=deadline: --scale-in drain was not used" in told
-    assert "policy=static: --scale-in" not in told
+    assert "policy=deadline: --scale-in drain was not used" in output
+    assert "policy=static: --scale-in" not in output
 
 
 def test_a_report_shows_the_warnings_and_the_target(sluice, dynamic, tmp_path):

@@ -206,7 +206,7 @@ def test_a_missing_aws_configuration_is_reported_with_the_way_out(
 
 
 @pytest.mark.parametrize(
-    ("given", "variables", "expected"),
+    ("options", "variables", "expected"),
     [
         (
             ["--region", "eu-west-3"],
@@ -222,7 +222,7 @@ def test_a_missing_aws_configuration_is_reported_with_the_way_out(
     ids=["option", "both", "AWS_REGION", "empty", "AWS_DEFAULT_REGION", "profile"],
 )
 def test_the_region_comes_from_the_option_then_aws_region_then_boto3(
-    sluice, monkeypatch, tmp_path, given, variables, expected
+    sluice, monkeypatch, tmp_path, options, variables, expected
 ):
     """boto3 is the only AWS SDK that ignores AWS_REGION."""
     config = tmp_path / "config"
@@ -234,12 +234,12 @@ def test_the_region_comes_from_the_option_then_aws_region_then_boto3(
         monkeypatch.setenv(name, value)
     requested = []
 
-    def call(client, operation, given):
+    def call(client, operation, parameters):
         requested.append(client.meta.region_name)
         return {"MetricDataResults": []}
 
     monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", call)
-    sluice("history", "transcription", "--out", tmp_path / "a.csv", *given)
+    sluice("history", "transcription", "--out", tmp_path / "a.csv", *options)
     assert set(requested) == {expected}
 
 

@@ -106,8 +106,8 @@ def test_a_write_that_replaces_nothing_counts_only_over_an_older_tick(
 ) -> None:
     subject.port.write("a", at(1, visible=5), replaces=None)
     assert subject.port.write("a", at(tick, visible=9), replaces=None) is written
-    kept = at(tick, visible=9) if written else at(1, visible=5)
-    assert subject.read("a") == StoredState(tick_s=kept.tick_s, state=kept)
+    newest = at(tick, visible=9) if written else at(1, visible=5)
+    assert subject.read("a") == StoredState(tick_s=newest.tick_s, state=newest)
 
 
 def test_a_write_that_replaces_a_state_which_is_gone_does_not_count(subject: Subject) -> None:

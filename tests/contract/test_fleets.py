@@ -23,7 +23,7 @@ class Subject:
     port: Fleets
     create: Callable[[str, int], Fleet]
     """A fleet of this name with bounds 0..5 and this desired count, all of it running."""
-    gone: Fleet
+    missing: Fleet
 
 
 def group(name: str) -> AutoScalingGroup:
@@ -55,7 +55,7 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
             fake.capacities[named(name)] = running(named(name), desired)
             return named(name)
 
-        yield Subject(port=fake, create=create, gone=named("gone"))
+        yield Subject(port=fake, create=create, missing=named("gone"))
         return
     if request.param.startswith("simulated"):
         yield simulated(named)
@@ -70,7 +70,9 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
         new: Callable[..., Fleet] = (
             account.create_group if request.param == "groups" else account.create_service
         )
-        yield Subject(port=port, create=lambda name, desired: new(name, desired=desired), gone=named("gone"))
+        yield Subject(
+            port=port, create=lambda name, desired: new(name, desired=desired), missing=named("gone")
+        )
 
 
 def simulated(named: Callable[[str], Fleet]) -> Subject:
@@ -82,12 +84,12 @@ def simulated(named: Callable[[str], Fleet]) -> Subject:
         run.fleet.set_desired(desired)
         return own
 
-    return Subject(port=SimulatedFleets(run), create=create, gone=named("gone"))
+    return Subject(port=SimulatedFleets(run), create=create, missing=named("gone"))
 
 
 def read(subject: Subject, *fleets: Fleet) -> list[Capacity | Unknown]:
-    seen = subject.port.read(fleets, plenty)
-    return [seen[fleet] for fleet in fleets]
+    observed = subject.port.read(fleets, plenty)
+    return [observed[fleet] for fleet in fleets]
 
 
 def test_a_fleet_is_read_with_its_desired_count_what_runs_and_its_own_bounds(subject: Subject) -> None:
@@ -104,9 +106,9 @@ def test_a_desired_count_that_is_set_is_read_back(subject: Subject) -> None:
     fleet = subject.create("transcription", 0)
     for instances in (3, 5, 1, 0):
         subject.port.set_desired(fleet, instances)
-        [seen] = read(subject, fleet)
-        assert isinstance(seen, Capacity)
-        assert seen.desired == instances
+        [observed] = read(subject, fleet)
+        assert isinstance(observed, Capacity)
+        assert observed.desired == instances
 
 
 def test_setting_the_same_count_again_changes_nothing(subject: Subject) -> None:
@@ -119,22 +121,22 @@ def test_setting_the_same_count_again_changes_nothing(subject: Subject) -> None:
 def test_setting_one_fleet_leaves_the_others(subject: Subject) -> None:
     one, other = subject.create("one", 1), subject.create("other", 4)
     subject.port.set_desired(one, 3)
-    [_, seen] = read(subject, one, other)
-    assert isinstance(seen, Capacity)
-    assert seen.desired == 4
+    [_, observed] = read(subject, one, other)
+    assert isinstance(observed, Capacity)
+    assert observed.desired == 4
 
 
 def test_a_fleet_that_is_not_there_is_unknown_and_the_others_are_read(subject: Subject) -> None:
     fleet = subject.create("transcription", 1)
-    [seen, gone] = read(subject, fleet, subject.gone)
-    assert isinstance(seen, Capacity)
-    assert isinstance(gone, Unknown)
-    assert "gone" in gone.reason
+    [observed, missing] = read(subject, fleet, subject.missing)
+    assert isinstance(observed, Capacity)
+    assert isinstance(missing, Unknown)
+    assert "gone" in missing.reason
 
 
 def test_setting_a_fleet_that_is_not_there_raises(subject: Subject) -> None:
     with pytest.raises(SluiceError, match="gone"):
-        subject.port.set_desired(subject.gone, 1)
+        subject.port.set_desired(subject.missing, 1)
 
 
 def test_no_fleets_are_no_readings(subject: Subject) -> None:

@@ -38,7 +38,7 @@ class Subject:
     ask: Callable[[Fleet, str | None], datetime]
     """Launch an instance, which starts or fails with this message; returns the time."""
     words: str
-    gone: Fleet
+    missing: Fleet
 
 
 @pytest.fixture(params=["fake groups", "fake services", "groups", "services"])
@@ -73,7 +73,7 @@ def fake(kind: str) -> Subject:
         create=lambda name: named(kind, name),
         ask=ask,
         words=WORDS[kind],
-        gone=named(kind, "gone"),
+        missing=named(kind, "gone"),
     )
 
 
@@ -99,7 +99,7 @@ def embedded(kind: str, port: Launches, aws: EmbeddedAws) -> Subject:
         aws.clock.run_until(aws.clock.now + 1)
         return at
 
-    return Subject(port=port, create=create, ask=ask, words=WORDS[kind], gone=named(kind, "gone"))
+    return Subject(port=port, create=create, ask=ask, words=WORDS[kind], missing=named(kind, "gone"))
 
 
 def plenty() -> float:
@@ -139,8 +139,8 @@ def test_each_fleet_has_its_own_attempts(subject: Subject) -> None:
 def test_a_missing_fleet_has_no_attempts_and_does_not_affect_the_others(subject: Subject) -> None:
     fleet = subject.create("work")
     subject.ask(fleet, subject.words)
-    found = subject.port.read([fleet, subject.gone], plenty)
-    assert not found[subject.gone]
+    found = subject.port.read([fleet, subject.missing], plenty)
+    assert not found[subject.missing]
     assert found[fleet]
 
 

@@ -90,8 +90,8 @@ class WaitingMetrics:
         self.advance(CUSTOM_METRIC_DELAY_S)
         return refused
 
-    def read(self, *asked: Any) -> Mapping[str, Series | Unknown]:
-        return self.of.read(*asked)
+    def read(self, *args: Any) -> Mapping[str, Series | Unknown]:
+        return self.of.read(*args)
 
 
 def point(minutes: int, value: float, of: Metric = BACKLOG) -> DataPoint:
@@ -173,16 +173,16 @@ def test_many_points_and_queries_go_together_and_keep_their_names(metrics: Metri
 @pytest.mark.parametrize("world", ["cloudwatch", "embedded"], indirect=True)
 def test_the_points_of_one_workload_share_a_call(metrics: Metrics) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        asked = []
+        requests = []
         make = BaseClient._make_api_call
 
         def noted(client: BaseClient, operation: str, parameters: Any) -> Any:
-            asked.append((operation, [datum["MetricName"] for datum in parameters["MetricData"]]))
+            requests.append((operation, [datum["MetricName"] for datum in parameters["MetricData"]]))
             return make(client, operation, parameters)
 
         patch.setattr(BaseClient, "_make_api_call", noted)
         assert metrics.publish({"one": [point(5, 1), point(5, 3, EFFECTIVE)]}) == {}
-    assert asked == [("PutMetricData", ["BacklogPerInstance", "EffectiveBacklogPerInstance"])]
+    assert requests == [("PutMetricData", ["BacklogPerInstance", "EffectiveBacklogPerInstance"])]
 
 
 def test_nothing_to_publish_or_to_read_is_no_failure(metrics: Metrics) -> None:

@@ -98,17 +98,17 @@ def test_putting_one_workloads_target_leaves_the_others_policy(subject: Subject)
 
 def test_a_policy_that_is_not_there_is_refused_and_named(subject: Subject) -> None:
     served = subject.create("transcription")
-    gone = replace(served, policy_arn=f"{served.policy_arn}-gone")
+    missing = replace(served, policy_arn=f"{served.policy_arn}-gone")
     with pytest.raises(ConfigError, match=rf"workload {served.name}: .* has no scaling policy"):
-        subject.port.read(gone, plenty)
+        subject.port.read(missing, plenty)
 
 
 @pytest.mark.parametrize("subject", SEVERAL, indirect=True)
 def test_the_targets_of_several_workloads_are_read_together(subject: Subject) -> None:
     served, other = subject.create("transcription"), subject.create("other")
     subject.port.put_target(subject.port.read(served, plenty), 20)
-    asked = {one.name: subject.renewed(one) for one in (served, other)}
-    assert subject.port.targets(asked, plenty) == {"transcription": 20, "other": 10}
+    renewed_policies = {one.name: subject.renewed(one) for one in (served, other)}
+    assert subject.port.targets(renewed_policies, plenty) == {"transcription": 20, "other": 10}
 
 
 def test_the_target_is_that_which_was_put_last(subject: Subject) -> None:
@@ -121,8 +121,8 @@ def test_the_target_of_a_policy_that_is_not_there_is_unknown_and_the_others_are_
     subject: Subject,
 ) -> None:
     served = subject.create("transcription")
-    gone = replace(served, name="gone", policy_arn=f"{served.policy_arn}-gone")
-    targets = subject.port.targets({served.name: served, "gone": gone}, plenty)
+    missing = replace(served, name="gone", policy_arn=f"{served.policy_arn}-gone")
+    targets = subject.port.targets({served.name: served, "gone": missing}, plenty)
     assert targets[served.name] == 10
     unknown = targets["gone"]
     assert isinstance(unknown, Unknown)

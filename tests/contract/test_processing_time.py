@@ -107,7 +107,7 @@ class Plane:
         }
         account.client("cloudwatch").put_metric_data(Namespace=metric.namespace, MetricData=[datum])
 
-    def asked(self) -> list[dict[str, Any]]:
+    def requested(self) -> list[dict[str, Any]]:
         """Every MetricStat of every GetMetricData."""
         return [
             query["MetricStat"]
@@ -220,11 +220,11 @@ def test_the_retune_reads_exactly_what_the_examples_worker_publishes(
     plane.serve(fleet, **workload)
     plane.retune()
     metric, unit = example_worker(fleet, **example)
-    asked = plane.asked()
-    assert [named(stat["Metric"]["Namespace"], stat["Metric"]) for stat in asked] == [metric] * 4
-    assert [stat["Stat"] for stat in asked] == ["Average", "SampleCount"] * 2  # the hour, then the day
+    requested = plane.requested()
+    assert [named(stat["Metric"]["Namespace"], stat["Metric"]) for stat in requested] == [metric] * 4
+    assert [stat["Stat"] for stat in requested] == ["Average", "SampleCount"] * 2  # the hour, then the day
     assert unit == "Seconds"
-    assert {stat.get("Unit", unit) for stat in asked} == {unit}
+    assert {stat.get("Unit", unit) for stat in requested} == {unit}
 
 
 def test_the_retune_reads_exactly_what_the_simulated_worker_publishes(
@@ -233,16 +233,18 @@ def test_the_retune_reads_exactly_what_the_simulated_worker_publishes(
     plane.serve(fleet)
     plane.retune()
     own = [(metric, unit) for metric, unit in simulated if metric.dimensions == stacks.DIMENSIONS[fleet]]
-    [asked] = {repr(stat["Metric"]): stat["Metric"] for stat in plane.asked()}.values()
+    [requested] = {repr(stat["Metric"]): stat["Metric"] for stat in plane.requested()}.values()
     assert own
-    assert all((metric, unit) == (named(asked["Namespace"], asked), "Seconds") for metric, unit in own)
+    assert all(
+        (metric, unit) == (named(requested["Namespace"], requested), "Seconds") for metric, unit in own
+    )
 
 
 def test_the_simulated_workers_publish_under_no_other_dimensions(
     simulated: list[tuple[Metric, str | None]],
 ) -> None:
-    seen = [metric.dimensions for metric, _ in simulated]
-    assert all(dimensions in stacks.DIMENSIONS.values() for dimensions in seen)
+    published_dimensions = [metric.dimensions for metric, _ in simulated]
+    assert all(dimensions in stacks.DIMENSIONS.values() for dimensions in published_dimensions)
 
 
 @pytest.mark.parametrize("namespace", ["Sluice", "Team/Workers"])
@@ -377,8 +379,8 @@ def test_the_proof_of_emptiness_reads_exactly_what_the_tick_publishes(plane: Pla
     plane.serve(fleet)
     plane.tick()
     metric, _ = ticks(plane)["BacklogPerInstance"]
-    asked = [named(stat["Metric"]["Namespace"], stat["Metric"]) for stat in plane.asked()]
-    assert [one for one in asked if one.namespace == metric.namespace] == [metric]
+    requested = [named(stat["Metric"]["Namespace"], stat["Metric"]) for stat in plane.requested()]
+    assert [one for one in requested if one.namespace == metric.namespace] == [metric]
 
 
 def test_all_metrics_of_a_workload_stand_under_the_same_dimensions(plane: Plane, fleet: str) -> None:

@@ -96,18 +96,20 @@ def test_an_empty_queue_reads_as_zeros(subject: Subject) -> None:
 
 def test_a_queue_that_is_not_there_is_unknown_and_the_others_are_read(subject: Subject) -> None:
     url = subject.create("transcription")
-    seen = subject.port.read([url, queue_url("gone")], plenty)
-    assert seen[url] == backlog()
-    gone = seen[queue_url("gone")]
-    assert isinstance(gone, Unknown)
-    assert "gone" in gone.reason
+    backlogs = subject.port.read([url, queue_url("gone")], plenty)
+    assert backlogs[url] == backlog()
+    missing = backlogs[queue_url("gone")]
+    assert isinstance(missing, Unknown)
+    assert "gone" in missing.reason
 
 
 def test_when_no_time_is_left_every_queue_is_unknown(subject: Subject) -> None:
     url = subject.create("transcription")
-    seen = subject.port.read([url], lambda: -1)[url]
+    observed = subject.port.read([url], lambda: -1)[url]
     # Threads may be done before they are waited for: then it is the value, but never anything else.
-    assert seen == backlog() or (isinstance(seen, Unknown) and "not read before the deadline" in seen.reason)
+    assert observed == backlog() or (
+        isinstance(observed, Unknown) and "not read before the deadline" in observed.reason
+    )
 
 
 def test_no_queues_are_no_readings(subject: Subject) -> None:

@@ -31,7 +31,7 @@ class Subject:
     shards: Shards
     register: Callable[[Mapping[str, Any]], None]
     delete: Callable[[str], None]
-    asked: Callable[[], int]
+    requests: Callable[[], int]
     """How often the whole registry was read."""
 
     def slice(self, *names: str) -> Registry:
@@ -49,7 +49,7 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
             shards=FakeShards(fake),
             register=lambda text: fake.registered.__setitem__(text["name"], parsed(text)),
             delete=lambda name: fake.registered.__delitem__(name),
-            asked=lambda: len(fake.calls.named("registry.all")),
+            requests=lambda: len(fake.calls.named("registry.all")),
         )
         return
     with account.account(), account.threads() as pool:
@@ -61,7 +61,7 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
             shards=SqsShards(lambda: account.client("sqs"), pool, "", registry, reserve_s=0),
             register=account.register,
             delete=lambda name: ssm.delete_parameter(Name=f"{account.PREFIX}/{name}"),
-            asked=lambda: len(pages),
+            requests=lambda: len(pages),
         )
 
 
@@ -77,12 +77,12 @@ def test_a_slice_registry_holds_only_its_slice(subject: Subject) -> None:
 def test_a_slice_registry_keeps_the_ticks_documents_and_reads_no_list(subject: Subject) -> None:
     subject.register(document("a"))
     sliced = subject.slice("a")
-    before = subject.asked()
+    before = subject.requests()
     subject.register(document("a", mode="paused"))
     subject.register(document("b"))
     assert [workload.mode for workload in sliced.all(plenty, fresh=True).workloads] == [Mode.ACTIVE]
     sliced.one("a", plenty)
-    assert subject.asked() == before
+    assert subject.requests() == before
 
 
 def test_one_workload_is_read_as_it_is_this_moment(subject: Subject) -> None:

@@ -54,8 +54,8 @@ def _send_to_sqs(
         if url.endswith(".fifo"):
             order["MessageDeduplicationId"] = uuid.uuid4().hex
         if trace_header:
-            said = {"DataType": "String", "StringValue": trace_header}
-            order["MessageSystemAttributes"] = {"AWSTraceHeader": said}
+            attribute = {"DataType": "String", "StringValue": trace_header}
+            order["MessageSystemAttributes"] = {"AWSTraceHeader": attribute}
         account.client("sqs").send_message(
             QueueUrl=url,
             MessageBody=body,
@@ -100,11 +100,11 @@ def test_an_empty_queue_returns_no_message(subject: Subject) -> None:
     assert subject.receive(subject.create("work")) == []
 
 
-@pytest.mark.parametrize(("asked", "brought"), [(1, 1), (3, 3), (10, 4)])
-def test_a_poll_brings_no_more_than_it_asks_for(subject: Subject, asked: int, brought: int) -> None:
+@pytest.mark.parametrize(("max_messages", "brought"), [(1, 1), (3, 3), (10, 4)])
+def test_a_poll_brings_no_more_than_it_asks_for(subject: Subject, max_messages: int, brought: int) -> None:
     url = subject.create("work")
     subject.send(url, *"abcd")
-    assert len(subject.receive(url, asked)) == brought
+    assert len(subject.receive(url, max_messages)) == brought
 
 
 def test_a_long_poll_returns_at_once_if_messages_are_visible(subject: Subject) -> None:
@@ -200,14 +200,14 @@ def test_every_call_to_a_queue_that_does_not_exist_is_a_config_error(subject: Su
     url = subject.create("work")
     subject.send(url, "astray")
     (message,) = subject.receive(url)
-    gone = queue_url("gone")
-    astray = replace(message, queue=Queue(url=gone))
+    missing = queue_url("gone")
+    astray = replace(message, queue=Queue(url=missing))
     calls: list[Callable[[], object]] = [
-        lambda: subject.receive(gone),
+        lambda: subject.receive(missing),
         lambda: subject.port.delete([astray]),
         lambda: subject.port.hide([(astray, 0)]),
-        lambda: subject.port.depth(gone),
-        lambda: subject.port.send_to_dead_letter_queue(gone, message, "why"),
+        lambda: subject.port.depth(missing),
+        lambda: subject.port.send_to_dead_letter_queue(missing, message, "why"),
     ]
     for call in calls:
         with pytest.raises(ConfigError, match="gone"):
@@ -315,11 +315,11 @@ def test_a_message_dead_lettered_twice_has_the_second_reason(subject: Subject) -
 
 @pytest.mark.parametrize("limit", [262_144, MAX_MESSAGE_BYTES])
 @pytest.mark.parametrize(
-    ("room", "said"),
+    ("room", "expected"),
     [(0, None), (25, None), (25 + 5, "Value"), (25 + 99, "ValueError: no such tenant")],
 )
 def test_a_reason_is_shortened_to_the_bytes_left_by_the_message_or_omitted(
-    subject: Subject, limit: int, room: int, said: str | None
+    subject: Subject, limit: int, room: int, expected: str | None
 ) -> None:
     """SQS counts the body and the names, types and values of the attributes; the queue's own limit holds."""
     url, dead = subject.create("work"), subject.create("dead", max_bytes=limit)
@@ -329,7 +329,7 @@ def test_a_reason_is_shortened_to_the_bytes_left_by_the_message_or_omitted(
     subject.port.send_to_dead_letter_queue(dead, message, "ValueError: no such tenant")
     (received_dead_letter,) = subject.receive(dead)
     assert received_dead_letter.body == message.body
-    assert received_dead_letter.attributes.get(REASON) == said
+    assert received_dead_letter.attributes.get(REASON) == expected
 
 
 def test_a_reason_is_never_truncated_within_a_character(subject: Subject) -> None:

@@ -160,9 +160,9 @@ class Account:
         return policy
 
     def _put_group_policy(self) -> None:
-        kept = ("AutoScalingGroupName", "PolicyName", "PolicyType", "TargetTrackingConfiguration")
+        settings = ("AutoScalingGroupName", "PolicyName", "PolicyType", "TargetTrackingConfiguration")
         self._aws(
-            "autoscaling", "PutScalingPolicy", **{key: self._group_policy_at_first[key] for key in kept}
+            "autoscaling", "PutScalingPolicy", **{key: self._group_policy_at_first[key] for key in settings}
         )
 
     def _service_policy(self) -> dict[str, Any]:
@@ -175,8 +175,10 @@ class Account:
 
     def _put_service_policy(self) -> None:
         read_only = ("PolicyARN", "CreationTime", "Alarms")
-        kept = {key: value for key, value in self._service_policy_at_first.items() if key not in read_only}
-        self._aws("application-autoscaling", "PutScalingPolicy", **kept)
+        settings = {
+            key: value for key, value in self._service_policy_at_first.items() if key not in read_only
+        }
+        self._aws("application-autoscaling", "PutScalingPolicy", **settings)
 
     def _queue_url(self, queue: str) -> str:
         return f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT_ID}/{queue}"

@@ -81,9 +81,9 @@ def host_address(run: Run = run) -> str:
     """
     option = '{{index .Options "com.docker.network.bridge.name"}}'
     bridge = run(["docker", "network", "inspect", "bridge", "--format", option]).stdout.strip()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            response = fcntl.ioctl(asked, SIOCGIFADDR, struct.pack("256s", bridge.encode()[:15]))
+            response = fcntl.ioctl(probe, SIOCGIFADDR, struct.pack("256s", bridge.encode()[:15]))
         except OSError:
             return LOOPBACK
     return socket.inet_ntoa(response[20:24])

@@ -87,13 +87,13 @@ class Deployment:
         subnets = [subnet["SubnetId"] for subnet in aws("ec2", "DescribeSubnets")["Subnets"]]
         network = {"VpcId": vpc, "SubnetIds": ",".join(subnets)}
         for stack, (template, workers) in FLEETS.items():
-            given = {**network, **workers}
+            values = {**network, **workers}
             aws(
                 "cloudformation",
                 "CreateStack",
                 StackName=stack,
                 TemplateBody=(ROOT / "examples" / template).read_text(),
-                Parameters=[{"ParameterKey": name, "ParameterValue": given[name]} for name in given],
+                Parameters=[{"ParameterKey": name, "ParameterValue": values[name]} for name in values],
                 Capabilities=["CAPABILITY_IAM"],
             )
 
@@ -192,5 +192,5 @@ class Deployment:
 
 
 def _overrides(parameters: Mapping[str, str]) -> list[str]:
-    given = [f"{name}={value}" for name, value in parameters.items()]
-    return ["--parameter-overrides", *given] if given else []
+    overrides = [f"{name}={value}" for name, value in parameters.items()]
+    return ["--parameter-overrides", *overrides] if overrides else []

@@ -31,23 +31,23 @@ class Outcome:
     """The outcome of an invocation; pairs are for transcription and queue-proc, in this order."""
 
     error: str | None = None
-    says: str = ""
+    text: str = ""
     desired: tuple[int, int]
     points: int
     messages: tuple[int, int]
     targets: tuple[float, float] = (8, 10)
-    asks_aws: bool = True
+    calls_aws: bool = True
     """Whether the function's role sent any request to the account."""
 
 
 WORK_WAITS = Outcome(desired=(0, 0), points=0, messages=(3, 3))
 PROVEN_EMPTY = Outcome(desired=(2, 2), points=16, messages=(0, 0))
 IDLE = Outcome(desired=(0, 0), points=0, messages=(0, 0))
-NO_ALARM = {"error": "ConfigError", "says": "not a CloudWatch alarm event", "asks_aws": False}
-NO_WORKLOAD = {"error": "ConfigError", "says": "the event lacks `workload`", "asks_aws": False}
-NO_DELIVERY = {"error": "ConfigError", "says": "not a delivery from a queue", "asks_aws": False}
-COMPOSITE = {"error": "ConfigError", "says": "composite", "asks_aws": False}
-MALFORMED = {"error": "ConfigError", "says": "does not name its workload", "asks_aws": False}
+NO_ALARM = {"error": "ConfigError", "text": "not a CloudWatch alarm event", "calls_aws": False}
+NO_WORKLOAD = {"error": "ConfigError", "text": "the event lacks `workload`", "calls_aws": False}
+NO_DELIVERY = {"error": "ConfigError", "text": "not a delivery from a queue", "calls_aws": False}
+COMPOSITE = {"error": "ConfigError", "text": "composite", "calls_aws": False}
+MALFORMED = {"error": "ConfigError", "text": "does not name its workload", "calls_aws": False}
 
 
 def work_waits(account: Account) -> None:
@@ -87,20 +87,20 @@ def expected() -> dict[tuple[str, str], Outcome]:
         cases["ShutdownFunction", event] = replace(PROVEN_EMPTY, **NO_ALARM)
         cases["SendTestMessagesFunction", event] = replace(IDLE, **NO_WORKLOAD)
     for event in ("schedule", "schedule-stale", "send-test-messages"):  # their minute is long past
-        cases["PublishBacklogFunction", event] = replace(WORK_WAITS, asks_aws=False)
+        cases["PublishBacklogFunction", event] = replace(WORK_WAITS, calls_aws=False)
     for event in ("shard", "deadline-tick"):
         cases["PublishBacklogFunction", event] = replace(
-            WORK_WAITS, says="{'batchItemFailures': []}", asks_aws=False
+            WORK_WAITS, text="{'batchItemFailures': []}", calls_aws=False
         )
-        cases["DeadlineTickFunction", event] = replace(WORK_WAITS, asks_aws=False)
+        cases["DeadlineTickFunction", event] = replace(WORK_WAITS, calls_aws=False)
     # The stack of this event is not deployed here.
     cases["RetuneTargetFunction", "stack-status"] = IDLE
     cases["SendTestMessagesFunction", "send-test-messages"] = replace(IDLE, messages=(50, 0))
     for function, unchanged in (("BootstrapFunction", WORK_WAITS), ("ShutdownFunction", PROVEN_EMPTY)):
         for event in OWN_ALARMS:
-            cases[function, event] = replace(unchanged, error="ConfigError", says="stray alarm")
+            cases[function, event] = replace(unchanged, error="ConfigError", text="stray alarm")
         for event in NOT_IN_ALARM:
-            cases[function, event] = replace(unchanged, asks_aws=False)
+            cases[function, event] = replace(unchanged, calls_aws=False)
         cases[function, "alarm-composite"] = replace(unchanged, **COMPOSITE)
         cases[function, "alarm-malformed"] = replace(unchanged, **MALFORMED)
     for path in ("direct", "eventbridge"):
@@ -132,12 +132,12 @@ def run_case(
     BEFORE[logical_id](account)
     gate.authorizations.clear()
     answer = invoke(json.loads((ROOT / "events" / f"{event}.json").read_text()))
-    expected_outcome = CASES[logical_id, event].says
+    expected_outcome = CASES[logical_id, event].text
     error = answer.get("errorType") if isinstance(answer, dict) else None
     return Outcome(
         error=error,
-        says=expected_outcome if error and expected_outcome in answer["errorMessage"] else str(answer or ""),
-        asks_aws=bool(gate.authorizations),
+        text=expected_outcome if error and expected_outcome in answer["errorMessage"] else str(answer or ""),
+        calls_aws=bool(gate.authorizations),
         desired=(account.desired("transcription"), account.desired("queue-proc")),
         points=len(account.points("Sluice", "BacklogPerInstance")),
         messages=(len(account.bodies("transcription")), len(account.bodies("queue-proc"))),

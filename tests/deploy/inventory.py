@@ -13,8 +13,8 @@ from tests.deploy.cloudformation.calls import Aws
 Listing = Callable[[Aws], list[str]]
 
 
-def _names(service: str, operation: str, key: str, name: str, **given: Any) -> Listing:
-    return lambda aws: [each[name] for each in aws(service, operation, **given)[key]]
+def _names(service: str, operation: str, key: str, name: str, **parameters: Any) -> Listing:
+    return lambda aws: [each[name] for each in aws(service, operation, **parameters)[key]]
 
 
 LISTINGS: Mapping[str, Listing] = {

@@ -74,8 +74,8 @@ def main() -> int:
             deployment=Deployment(server=server, built=BUILT, folder=folder)
         ).current()
         with listening_at(host_address()) as port:
-            given = environments(deployed, f"http://{HOST_NAME}:{port}")
-            with containers(BUILT, given, folder) as invoke:
+            variables = environments(deployed, f"http://{HOST_NAME}:{port}")
+            with containers(BUILT, variables, folder) as invoke:
                 found = list(failures(deployed.account, server.gate, invoke))
                 log = (folder / "sam-local.log").read_text() if found else ""
     print("\n".join([*found, log] if found else [f"{len(CASES)} invocations, each as the table says"]))  # noqa: T201

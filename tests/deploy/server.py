@@ -83,10 +83,10 @@ def listening_at(address: str) -> Iterator[int]:
         moto.stop()
 
 
-def _put_scaling_policy(backend: ApplicationAutoscalingBackend, *given: Any, **named: Any) -> Any:
+def _put_scaling_policy(backend: ApplicationAutoscalingBackend, *args: Any, **kwargs: Any) -> Any:
     """Keep a policy's ARN and delete its old alarms: moto does neither when a policy is put again."""
     before = list(backend.policies.values())
-    policy = PUT_SCALING_POLICY(backend, *given, **named)
+    policy = PUT_SCALING_POLICY(backend, *args, **kwargs)
     policy.policy_arn = service_policy_arn(policy.resource_id, policy.policy_name)
     for old in before:
         if (old.resource_id, old.policy_name) == (policy.resource_id, policy.policy_name):

@@ -21,7 +21,7 @@ def create(server: Server, resources: dict[str, Any], **outputs: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "properties", "says"),
+    ("kind", "properties", "expected"),
     [
         ("AWS::SNS::Topic", {}, r"would be ignored: Refused \(AWS::SNS::Topic\)"),
         ("AWS::Serverless::Function", {}, r"would be ignored: Refused \(AWS::Serverless::Function\)"),
@@ -31,10 +31,10 @@ def create(server: Server, resources: dict[str, Any], **outputs: Any) -> None:
     ],
 )
 def test_a_stack_with_something_unknown_fails_and_leaves_nothing(
-    kind: str, properties: dict[str, Any], says: str, server: Server, deployed: SharedDeployment
+    kind: str, properties: dict[str, Any], expected: str, server: Server, deployed: SharedDeployment
 ) -> None:
     before = inventory(server.aws)
-    with pytest.raises(ClientError, match=says):
+    with pytest.raises(ClientError, match=expected):
         create(server, {"Known": GROUP, "Refused": {"Type": kind, "Properties": properties}})
     after = inventory(server.aws)
     after["AWS::CloudFormation::Stack"].remove("refused")

@@ -86,8 +86,11 @@ def test_the_queue_of_a_ticks_shards_delivers_them_to_the_function_that_sends_th
     mapping = event_source(server, queue)
     assert mapping["FunctionArn"].rsplit(":", 1)[-1] == function.name
     assert (mapping["BatchSize"], mapping["FunctionResponseTypes"]) == (4, ["ReportBatchItemFailures"])
-    kept = server.aws("sqs", "GetQueueAttributes", QueueUrl=queue, AttributeNames=["All"])["Attributes"]
-    assert (kept["MessageRetentionPeriod"], kept["VisibilityTimeout"]) == ("110", str(function.timeout_s))
+    attributes = server.aws("sqs", "GetQueueAttributes", QueueUrl=queue, AttributeNames=["All"])["Attributes"]
+    assert (attributes["MessageRetentionPeriod"], attributes["VisibilityTimeout"]) == (
+        "110",
+        str(function.timeout_s),
+    )
 
 
 def event_source(server: Server, queue_url: str) -> dict[str, Any]:
@@ -113,8 +116,11 @@ def test_the_queue_of_ticks_below_a_minute_delivers_them_to_their_own_function(
     mapping = event_source(server, queue)
     assert mapping["FunctionArn"].rsplit(":", 1)[-1] == function.name
     assert mapping["BatchSize"] == 10
-    kept = server.aws("sqs", "GetQueueAttributes", QueueUrl=queue, AttributeNames=["All"])["Attributes"]
-    assert (kept["MessageRetentionPeriod"], kept["VisibilityTimeout"]) == ("330", str(function.timeout_s))
+    attributes = server.aws("sqs", "GetQueueAttributes", QueueUrl=queue, AttributeNames=["All"])["Attributes"]
+    assert (attributes["MessageRetentionPeriod"], attributes["VisibilityTimeout"]) == (
+        "330",
+        str(function.timeout_s),
+    )
 
 
 def test_a_tick_below_a_minute_starts_the_fleet_and_is_remembered(

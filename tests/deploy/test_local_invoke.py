@@ -88,8 +88,8 @@ class TestHowContainersReachThisMachine:
 
     def test_every_variable_is_declared_for_its_function_and_nothing_else_changes(self) -> None:
         template = (ROOT / "template.yaml").read_text()
-        given = {name: {"AWS_ENDPOINT_URL": "http://embedded:5000"} for name in FUNCTIONS}
-        declared, was = json.loads(containers.declaring(template, given)), yaml_parse(template)
+        environments_ = {name: {"AWS_ENDPOINT_URL": "http://embedded:5000"} for name in FUNCTIONS}
+        declared, was = json.loads(containers.declaring(template, environments_)), yaml_parse(template)
         for name in FUNCTIONS:
             variables = declared["Resources"][name]["Properties"]["Environment"]["Variables"]
             assert variables.pop("AWS_ENDPOINT_URL") == ""
@@ -180,6 +180,6 @@ class TestWhatIsAFailure:
 
     def test_every_function_is_invoked_with_every_event(self) -> None:
         assert len(CASES) == len(FUNCTIONS) * len(EVENTS)
-        # For each function some event reaches the account; but the sample of a tick is of a moment long over.
+        # For each function some event reaches the account, but a sample of a tick is of a minute long past.
         for function in set(FUNCTIONS) - {"DeadlineTickFunction"}:
-            assert any(actual.asks_aws for (name, _), actual in CASES.items() if name == function)
+            assert any(actual.calls_aws for (name, _), actual in CASES.items() if name == function)

@@ -196,8 +196,8 @@ def without_action(document: Mapping[str, Any], action: str) -> dict[str, Any]:
     statements = []
     for statement in document["Statement"]:
         actions = [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]
-        if kept := [each for each in actions if each != action]:
-            statements.append({**statement, "Action": kept})
+        if others := [each for each in actions if each != action]:
+            statements.append({**statement, "Action": others})
     return {**document, "Statement": statements}
 
 

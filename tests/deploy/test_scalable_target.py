@@ -108,7 +108,7 @@ def create(server: Server, parameters: dict[str, str]) -> None:
         "CreateStack",
         StackName="sluice-e2e-other",
         TemplateBody=(ROOT / "workload.yaml").read_text(),
-        Parameters=[{"ParameterKey": name, "ParameterValue": given} for name, given in parameters.items()],
+        Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
     )
 
 

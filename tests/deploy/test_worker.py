@@ -140,8 +140,8 @@ def run_result(
         def function(logical_id: str) -> Any:
             return held.enter_context(deployed.running(logical_id, runtime, folder / f"{logical_id}.log"))
 
-        def worker(one: DeployedWorker, name: str, **beside: str) -> RunningWorker:
-            variables = {**one.variables, **one.credentials, **beside}
+        def worker(one: DeployedWorker, name: str, **more: str) -> RunningWorker:
+            variables = {**one.variables, **one.credentials, **more}
             return held.enter_context(
                 started(
                     variables,
@@ -271,6 +271,6 @@ def test_a_workers_role_allows_all_that_it_asks_for_and_nothing_that_it_does_not
     worker: DeployedWorker = getattr(run_result, place)
     own = [authorization for authorization in run_result.authorizations if authorization.role == worker.role]
     assert [authorization.request for authorization in own if not authorization.allowed] == []
-    asked = {authorization.request.action for authorization in own}
-    assert granted(server.aws, worker.role) - asked <= set(NOT_USED_BY_THE_WORKER)
-    assert not asked & set(NOT_USED_BY_THE_WORKER)
+    requested = {authorization.request.action for authorization in own}
+    assert granted(server.aws, worker.role) - requested <= set(NOT_USED_BY_THE_WORKER)
+    assert not requested & set(NOT_USED_BY_THE_WORKER)

@@ -238,13 +238,13 @@ class Account:
         moto_account.client("dynamodb").delete_item(TableName=STATES, Key={"workload": {"S": name}})
 
     def _put_policies_back(self) -> None:
-        for held, kept in zip(
+        for held, saved in zip(
             (_moto("autoscaling").policies, _moto("applicationautoscaling").policies),
             self._policies,
             strict=True,
         ):
             held.clear()
-            held.update(kept)
+            held.update(saved)
 
     def _ask_for(self, name: str, instances: int) -> None:
         fleet = FLEETS[name]

@@ -118,8 +118,10 @@ def tracks_no_less_than_the_backlog(healthy: Outcome, call: Call, fault: Fault, 
         assert uncounted or not _counted(healthy), f"arrivals are counted without an answer to {call}"
         for name in uncounted:
             assert outcome.effective[name] == outcome.points[name], f"{name} tracks {outcome.effective[name]}"
-            said = _uncounted(outcome)[name]
-            assert call.operation in said or NOT_READ_IN_TIME in said, f"{name} is logged with {said}"
+            reasons = _uncounted(outcome)[name]
+            assert call.operation in reasons or NOT_READ_IN_TIME in reasons, (
+                f"{name} is logged with {reasons}"
+            )
         named = {name for name in uncounted if call.operation in _uncounted(outcome)[name]}
         assert named or not uncounted, f"{call} is not logged: {_uncounted(outcome)}"
 
@@ -156,8 +158,8 @@ def is_reported(healthy: Outcome, call: Call, fault: Fault, outcome: Outcome) ->
         assert call.operation in _log_text(outcome), f"nothing names {call.operation}: {_log_text(outcome)}"
         return
     fewer = outcome.counted(Counter.WORKLOADS_SERVED) < healthy.counted(Counter.WORKLOADS_SERVED)
-    said = _reasons(outcome) != _reasons(healthy) or _computed(outcome) != _computed(healthy)
-    assert same or counted or fewer or said, f"{fault} is not logged: {outcome.effective}"
+    is_logged = _reasons(outcome) != _reasons(healthy) or _computed(outcome) != _computed(healthy)
+    assert same or counted or fewer or is_logged, f"{fault} is not logged: {outcome.effective}"
 
 
 def ends_in_time_without_a_trace(outcome: Outcome) -> None:

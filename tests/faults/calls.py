@@ -197,10 +197,10 @@ class FaultInjector:
     def _account_response(self, call: Call, request: AWSPreparedRequest) -> AWSResponse:
         # What the table holds is no part of the situation.
         is_cached = call.reads and call.operation != "BatchGetItem"
-        asked = (self.situation(), call.operation, str(request.body)) if is_cached else None
-        if asked is None or asked not in self._cached:
+        key = (self.situation(), call.operation, str(request.body)) if is_cached else None
+        if key is None or key not in self._cached:
             status, headers, body = botocore_stubber.process_request(request)
-            self._cached[asked] = _CachedResponse(
+            self._cached[key] = _CachedResponse(
                 status, headers, body if isinstance(body, bytes) else body.encode()
             )
-        return self._cached[asked].to(request)
+        return self._cached[key].to(request)

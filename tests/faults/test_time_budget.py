@@ -73,7 +73,7 @@ class FakeReaders:
     queued: list[tuple[Future[Any], partial[Any]]] = field(default_factory=list)
     running: list[tuple[float, int, Future[Any], partial[Any]]] = field(default_factory=list)
     elapsed_s: float = 0
-    begun: int = 0
+    started: int = 0
 
     def submit(self, read: Callable[..., Any], *items: Any) -> Future[Any]:
         future: Future[Any] = Future()
@@ -106,8 +106,8 @@ class FakeReaders:
                 continue
             done_at_s = max(heappop(self.free_at_s), self.elapsed_s) + self._takes_s(call)
             heappush(self.free_at_s, done_at_s)
-            heappush(self.running, (done_at_s, self.begun, future, call))
-            self.begun += 1
+            heappush(self.running, (done_at_s, self.started, future, call))
+            self.started += 1
 
     def take(self) -> None:
         """A call of the invocation's own thread."""
@@ -132,7 +132,7 @@ class Answers:
     def get_paginator(self, operation: str) -> "Answers":
         return self
 
-    def paginate(self, **asked: Any) -> Iterator[Any]:
+    def paginate(self, **parameters: Any) -> Iterator[Any]:
         yield {
             "MetricDataResults": [],
             "AutoScalingGroups": [
@@ -143,7 +143,7 @@ class Answers:
                     "MaxSize": 5,
                     "Instances": [{"LifecycleState": "InService"}] * 2,
                 }
-                for name in asked.get("AutoScalingGroupNames", [])
+                for name in parameters.get("AutoScalingGroupNames", [])
             ],
             "ScalableTargets": [],
         }

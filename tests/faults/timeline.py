@@ -28,7 +28,7 @@ class ReadersPool(ThreadPoolExecutor):
 
     def __init__(self, threads: int) -> None:
         super().__init__(threads)
-        self.begun: list[Future[Any]] = []
+        self.submitted: list[Future[Any]] = []
         self.changed = threading.Condition()
         """A read has ended, or is held back."""
         # All of them from the start: a pool may count on a thread as idle that has just been taken, and here
@@ -45,7 +45,7 @@ class ReadersPool(ThreadPoolExecutor):
 
         future = super().submit(run)
         future.ticket = ticket  # type: ignore[attr-defined]
-        self.begun.append(future)
+        self.submitted.append(future)
         future.add_done_callback(lambda _: self.notify())
         return future
 
@@ -70,12 +70,12 @@ class Timeline:
         self._travel.move_to(at, tick=False)
         self.elapsed_s, self.timeout_s, self.limits = 0.0, timeout_s, limits
         self._held, self._let_go = set(), threading.Event()
-        self._pool.begun.clear()
+        self._pool.submitted.clear()
 
     def end(self) -> None:
         """End the invocation, and the reads that it no longer waits for."""
         self._let_go.set()
-        really_wait(self._pool.begun)
+        really_wait(self._pool.submitted)
 
     def advance(self, seconds: float) -> None:
         with self._lock:
@@ -108,7 +108,9 @@ class Timeline:
     def wait(self, futures: Collection[Future[Any]], timeout: float) -> None:
         """As `concurrent.futures.wait`; where only lingering reads are left, the time is up at once."""
         with self._pool.changed:
-            self._pool.changed.wait_for(lambda: _done(futures) or all(map(self._is_over, self._pool.begun)))
+            self._pool.changed.wait_for(
+                lambda: _done(futures) or all(map(self._is_over, self._pool.submitted))
+            )
         # Only now: a read that ended while they were looked at was not held back.
         if not _done(futures):
             self.advance(timeout)

@@ -125,7 +125,7 @@ def test_an_alarm_event_that_is_not_in_alarm_is_only_acknowledged(
 
 @pytest.mark.parametrize("function", ["bootstrap", "shutdown"])
 @pytest.mark.parametrize(
-    ("event", "said"),
+    ("event", "expected"),
     [
         (
             "alarm-composite",
@@ -139,15 +139,15 @@ def test_an_alarm_event_that_is_not_in_alarm_is_only_acknowledged(
     ],
 )
 def test_an_event_that_is_no_workloads_alarm_fails_with_what_is_missing(
-    plane: Plane, function: str, event: str, said: str
+    plane: Plane, function: str, event: str, expected: str
 ) -> None:
     account.send(plane.queues["asg"], 3)
-    with pytest.raises(ConfigError, match=re.escape(said)):
+    with pytest.raises(ConfigError, match=re.escape(expected)):
         plane.invoke(function, sample(event))
     assert plane.desired("asg") == 0
     [line, counted] = plane.lines()
     assert (line["failure"], counted["InvocationFailed"]) == ("InvocationFailed", [1])
-    assert said in line["message"]
+    assert expected in line["message"]
     assert "exception" not in line  # an invalid event is logged as a sentence, without a stack trace
 
 

@@ -26,9 +26,9 @@ def test_each_workloads_line_has_its_whole_observation_and_the_plane_its_counter
     plane.ask_for("asg", 2)
     plane.invoke("publish_backlog", sample("schedule"))
     lines = plane.lines()
-    [seen] = [line for line in lines if line.get("workload") == "transcription"]
+    [record] = [line for line in lines if line.get("workload") == "transcription"]
     assert (
-        seen.items()
+        record.items()
         >= {
             "level": "INFO",
             "backlog_per_instance": 1.5,

@@ -83,7 +83,7 @@ def test_reading_stops_in_time_to_publish_and_act() -> None:
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def services(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The service of every client that is made."""
     made: list[str] = []
 
@@ -97,13 +97,13 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_a_client_gives_up_early_and_has_a_connection_for_every_reader(
-    asked: list[str],
+    services: list[str],
 ) -> None:
     queues = wiring.ports(SETTINGS).queues
-    assert asked == []  # a client is made when it is first asked
+    assert services == []  # a client is made when it is first asked
     client = queues._client()
     assert queues._client() is client
-    assert asked == ["sqs"]
+    assert services == ["sqs"]
     settings = client.meta.config
     assert (settings.connect_timeout, settings.read_timeout) == (2, 5)
     # botocore counts retries: the first attempt, and three more.

@@ -26,9 +26,9 @@ class Recorded:
     @property
     def uses(self) -> list[Use]:
         """Every request once, however often it was made."""
-        asked = [Use(role=call.role, request=call.request) for run in self.runs for call in run.calls]
-        asked += [Use(role=each.role, request=each.request) for each in self.on_behalf]
-        return list({str(use): use for use in asked}.values())
+        uses_ = [Use(role=call.role, request=call.request) for run in self.runs for call in run.calls]
+        uses_ += [Use(role=each.role, request=each.request) for each in self.on_behalf]
+        return list({str(use): use for use in uses_}.values())
 
     @property
     def requests(self) -> list[Request]:

@@ -90,9 +90,9 @@ def _refusal(role: str, request: Request, model: OperationModel) -> ClientError:
         f"{request.action}{on} because no identity-based policy allows the {request.action} action"
     )
     service = model.service_model
-    says_exception = service.protocol != "query" and not service.is_query_compatible
+    has_suffix = service.protocol != "query" and not service.is_query_compatible
     answer = {
-        "Error": {"Code": "AccessDeniedException" if says_exception else "AccessDenied", "Message": message},
-        "ResponseMetadata": {"HTTPStatusCode": 400 if says_exception else 403},
+        "Error": {"Code": "AccessDeniedException" if has_suffix else "AccessDenied", "Message": message},
+        "ResponseMetadata": {"HTTPStatusCode": 400 if has_suffix else 403},
     }
     return ClientError(answer, model.name)

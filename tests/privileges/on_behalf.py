@@ -53,23 +53,23 @@ def _by_lambda(plane: ResolvedStack) -> Iterator[ImpliedRequest]:
         group = function["LoggingConfig"]["LogGroup"]
         for action in ("logs:CreateLogStream", "logs:PutLogEvents"):
             resource = arn("logs", f"log-group:{group}:log-stream:{stream}")
-            asked = Request(action=action, resource=resource)
-            yield ImpliedRequest(role=role_of[name], request=asked, page=LOGS_OF_A_FUNCTION)
+            request = Request(action=action, resource=resource)
+            yield ImpliedRequest(role=role_of[name], request=request, page=LOGS_OF_A_FUNCTION)
     for settings in of_type(plane, "AWS::Lambda::EventInvokeConfig").values():
         queue = settings["DestinationConfig"]["OnFailure"]["Destination"]
-        asked = Request(action="sqs:SendMessage", resource=queue)
-        yield ImpliedRequest(role=role_of[settings["FunctionName"]], request=asked, page=FAILED_EVENTS)
+        request = Request(action="sqs:SendMessage", resource=queue)
+        yield ImpliedRequest(role=role_of[settings["FunctionName"]], request=request, page=FAILED_EVENTS)
     for source in of_type(plane, "AWS::Lambda::EventSourceMapping").values():
         for action in ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"):
-            asked = Request(action=action, resource=source["EventSourceArn"])
-            yield ImpliedRequest(role=role_of[source["FunctionName"]], request=asked, page=EVENT_SOURCES)
+            request = Request(action=action, resource=source["EventSourceArn"])
+            yield ImpliedRequest(role=role_of[source["FunctionName"]], request=request, page=EVENT_SOURCES)
 
 
 def _by_scheduler(plane: ResolvedStack) -> Iterator[ImpliedRequest]:
     for schedule in of_type(plane, "AWS::Scheduler::Schedule").values():
         role, function = schedule["Target"]["RoleArn"].removesuffix(".Arn"), schedule["Target"]["Arn"]
-        asked = Request(action="lambda:InvokeFunction", resource=function)
-        yield ImpliedRequest(role=role, request=asked, page=SCHEDULED_STARTS)
+        request = Request(action="lambda:InvokeFunction", resource=function)
+        yield ImpliedRequest(role=role, request=request, page=SCHEDULED_STARTS)
 
 
 def _by_application_auto_scaling(calls: Iterable[RecordedCall], tags: Tags) -> Iterator[ImpliedRequest]:

@@ -48,8 +48,8 @@ class Condition:
         """Names of keys are compared without case, as IAM does; values with it."""
         compare = OPERATORS[self.operator]
         return any(
-            compare(value, given)
-            for key, given in context.items()
+            compare(value, actual)
+            for key, actual in context.items()
             if key.lower() == self.key.lower()
             for value in self.values
         )

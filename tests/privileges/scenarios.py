@@ -171,8 +171,8 @@ class Scenarios:
         """The queues and the table under the names that the roles allow."""
         dynamodb = boto3.client("dynamodb")
         [(self._table, table)] = stacks.of_type(plane, "AWS::DynamoDB::Table").items()
-        kept = {key: value for key, value in table.items() if key != "TimeToLiveSpecification"}
-        dynamodb.create_table(TableName=self._table, **kept)
+        settings = {key: value for key, value in table.items() if key != "TimeToLiveSpecification"}
+        dynamodb.create_table(TableName=self._table, **settings)
         for name in ("PublishBacklogFunction", "DeadlineTickFunction"):
             variables = plane.resources[name].properties["Environment"]["Variables"]
             own = {key: value for key, value in variables.items() if key.endswith(("QUEUE_URL", "TABLE"))}
@@ -218,8 +218,8 @@ class Scenarios:
 
     def _running_and_empty(self) -> None:
         # The clock stands still: a point that another scenario's tick published belongs to this same minute.
-        kept = cloudwatch_backends[ACCOUNT_ID][REGION].metric_data
-        kept[:] = [point for point in kept if point.name != "BacklogPerInstance"]
+        points = cloudwatch_backends[ACCOUNT_ID][REGION].metric_data
+        points[:] = [point for point in points if point.name != "BacklogPerInstance"]
         for deployed in WORKLOADS.values():
             self._ask_for(deployed, 1)
             self._empty(deployed)

@@ -27,7 +27,7 @@ SERVICE = "service/workers/queue-proc"
 
 
 @pytest.mark.parametrize(
-    ("signing_name", "operation", "parameters", "asked"),
+    ("signing_name", "operation", "parameters", "expected"),
     [
         (
             "sqs",
@@ -125,10 +125,10 @@ SERVICE = "service/workers/queue-proc"
     ],
 )
 def test_a_call_asks_for_its_action_on_each_of_its_resources(
-    signing_name: str, operation: str, parameters: dict[str, Any], asked: list[tuple[str, str]]
+    signing_name: str, operation: str, parameters: dict[str, Any], expected: list[tuple[str, str]]
 ) -> None:
     call = Call(signing_name=signing_name, operation=operation, parameters=parameters)
-    assert [(request.action, request.resource) for request in requests(call, {})] == asked
+    assert [(request.action, request.resource) for request in requests(call, {})] == expected
 
 
 def test_the_parameters_that_are_condition_keys_have_their_values() -> None:

@@ -30,14 +30,14 @@ MAY_LOOK_AT_UNTAGGED = {"ecs:DescribeServices"}
 def test_every_function_was_observed_with_both_fleet_types(recorded: Recorded, plane: ResolvedStack) -> None:
     failed = {each.scenario.name: each.failure for each in recorded.runs if each.failure}
     assert failed == {}
-    asked = {(use.role, use.request.action) for use in recorded.uses}
-    assert {role for role, _ in asked} == set(recorded.roles)
+    requested = {(use.role, use.request.action) for use in recorded.uses}
+    assert {role for role, _ in requested} == set(recorded.roles)
     for role in ("PublishBacklogRole", "BootstrapRole", "ShutdownRole", "DeadlineTickRole"):
-        assert {(role, "autoscaling:SetDesiredCapacity"), (role, "ecs:UpdateService")} <= asked
+        assert {(role, "autoscaling:SetDesiredCapacity"), (role, "ecs:UpdateService")} <= requested
     puts = {"autoscaling:PutScalingPolicy", "application-autoscaling:PutScalingPolicy"}
-    assert {("RetuneTargetRole", put) for put in puts} <= asked
+    assert {("RetuneTargetRole", put) for put in puts} <= requested
     described = {"autoscaling:DescribePolicies", "application-autoscaling:DescribeScalingPolicies"}
-    assert {("PublishBacklogRole", describe) for describe in described} <= asked
+    assert {("PublishBacklogRole", describe) for describe in described} <= requested
     filled = {use.request.resource for use in recorded.uses if use.request.action == "sqs:SendMessage"}
     assert {queue.endswith(".fifo") for queue in filled} == {True, False}
     assert set(role_of_functions(plane).values()) <= set(recorded.roles)
@@ -142,7 +142,7 @@ def test_no_role_may_change_a_fleet_or_queue_without_the_tag(recorded: Recorded,
     }
     other = {} if value is None else {TAG: value}
     untagged = [
-        replace(each, context={key: kept for key, kept in each.context.items() if key != TAG} | other)
+        replace(each, context={key: tag for key, tag in each.context.items() if key != TAG} | other)
         for each in tagged
         if each.action not in MAY_LOOK_AT_UNTAGGED
     ]
@@ -152,7 +152,7 @@ def test_no_role_may_change_a_fleet_or_queue_without_the_tag(recorded: Recorded,
 
 def test_a_tag_with_another_name_grants_nothing(recorded: Recorded) -> None:
     renamed = [
-        replace(each, context={key.replace(TAG, f"{TAG}-not"): kept for key, kept in each.context.items()})
+        replace(each, context={key.replace(TAG, f"{TAG}-not"): tag for key, tag in each.context.items()})
         for each in of_users(recorded)
         if each.action not in MAY_LOOK_AT_UNTAGGED
     ]
@@ -171,21 +171,21 @@ def test_only_the_functions_that_resize_may_resize(recorded: Recorded) -> None:
 
 
 def test_only_the_ticks_below_a_minute_reach_the_table_of_states(recorded: Recorded) -> None:
-    asked = [each for each in recorded.requests if each.action.startswith("dynamodb:")]
-    assert {each.action for each in asked} == {"dynamodb:BatchGetItem", "dynamodb:PutItem"}
-    assert {each.split(":")[0] for each in allowed(recorded, asked)} == {"DeadlineTickRole"}
-    others = [replace(each, resource=arn("dynamodb", "table/EngineStateTable2")) for each in asked]
+    requested = [each for each in recorded.requests if each.action.startswith("dynamodb:")]
+    assert {each.action for each in requested} == {"dynamodb:BatchGetItem", "dynamodb:PutItem"}
+    assert {each.split(":")[0] for each in allowed(recorded, requested)} == {"DeadlineTickRole"}
+    others = [replace(each, resource=arn("dynamodb", "table/EngineStateTable2")) for each in requested]
     assert allowed(recorded, others) == []
 
 
 def test_only_the_registry_is_read_of_the_parameter_store(recorded: Recorded) -> None:
     others = ("sluice", "sluice/secret", "sluice/workloads-of-others/one", "other/sluice/workloads/one")
-    asked = [
+    requested = [
         Request(action=f"ssm:{action}", resource=arn("ssm", f"parameter/{name}"))
         for action in ("GetParameter", "GetParametersByPath")
         for name in others
     ]
-    assert allowed(recorded, asked) == []
+    assert allowed(recorded, requested) == []
 
 
 def test_a_function_writes_only_its_own_log(recorded: Recorded) -> None:
@@ -208,18 +208,18 @@ def test_metrics_go_to_the_planes_namespace_only(recorded: Recorded, namespace: 
 )
 @pytest.mark.parametrize("action", sorted(PROBED_WITHOUT_A_NAME))
 def test_only_the_retune_role_reads_or_writes_alarms(recorded: Recorded, action: str, alarm: str) -> None:
-    asked = Request(action=action, resource=arn("cloudwatch", f"alarm:{alarm}"))
-    assert allowed(recorded, [asked]) == [str(Use(role="RetuneTargetRole", request=asked))]
+    requested = Request(action=action, resource=arn("cloudwatch", f"alarm:{alarm}"))
+    assert allowed(recorded, [requested]) == [str(Use(role="RetuneTargetRole", request=requested))]
 
 
 def test_nothing_else_about_alarms_is_allowed_to_anybody(recorded: Recorded) -> None:
     """Muting an alarm, or setting its state by hand, would hide what it reports."""
     resource = arn("cloudwatch", "alarm:sluice-transcription-bootstrap")
-    asked = [
+    requested = [
         Request(action=f"cloudwatch:{action}", resource=resource)
         for action in ("DisableAlarmActions", "EnableAlarmActions", "PutCompositeAlarm", "SetAlarmState")
     ]
-    assert allowed(recorded, asked) == []
+    assert allowed(recorded, requested) == []
 
 
 def test_scalable_targets_of_other_services_keep_their_policies(recorded: Recorded) -> None:

@@ -33,8 +33,8 @@ def document(**changes: Any) -> dict[str, Any]:
         "Condition": {"StringEquals": {TAG: "managed"}},
     }
     statement |= changes
-    kept = {key: value for key, value in statement.items() if value is not None}
-    return {"Version": "2012-10-17", "Statement": [kept]}
+    fields = {key: value for key, value in statement.items() if value is not None}
+    return {"Version": "2012-10-17", "Statement": [fields]}
 
 
 def allowed(request: Request = READ, **changes: Any) -> bool:
@@ -187,8 +187,8 @@ def test_removing_a_condition_never_denies_what_it_allowed(statement: Statement,
 def test_a_condition_key_that_no_condition_names_changes_nothing(
     statement: Statement, request: Request
 ) -> None:
-    told_more = replace(request, context={**request.context, "k3": "one"})
-    assert statement.allows(told_more) == statement.allows(request)
+    extended = replace(request, context={**request.context, "k3": "one"})
+    assert statement.allows(extended) == statement.allows(request)
 
 
 @given(st.lists(statements, max_size=4), requests)

@@ -72,8 +72,8 @@ def test_it_is_logged_every_five_minutes_for_the_minutes_before(one_group: Recor
     assert {later - earlier for earlier, later in pairwise(minutes)} == {EVERY_MINUTES}
     for _, record in logged:
         [until] = UNTIL.findall(record["message"])
-        said = datetime.fromisoformat(record["timestamp"].replace(",", "."))
-        assert until == f" until {said - MINUTE:%H:%M}"
+        logged_at = datetime.fromisoformat(record["timestamp"].replace(",", "."))
+        assert until == f" until {logged_at - MINUTE:%H:%M}"
 
 
 def test_four_instances_are_not_faster_than_two(staging: Recording) -> None:

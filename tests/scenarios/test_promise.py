@@ -44,11 +44,11 @@ def test_a_target_that_uses_the_whole_promise_does_not_keep_it(transcription: Re
 
 
 def test_the_same_load_keeps_the_promise_if_settings_leave_time_for_detection_and_boot() -> None:
-    kept = run_scenario(scenario=TRANSCRIPTION_IN_TIME).summary
-    assert (kept.ok, kept.sent) == (True, 84)
-    assert waits_of(kept).promise_s == 480
-    assert waits_of(kept).attainment == 1
-    assert sentences.why_late(kept) == ""
+    in_time = run_scenario(scenario=TRANSCRIPTION_IN_TIME).summary
+    assert (in_time.ok, in_time.sent) == (True, 84)
+    assert waits_of(in_time).promise_s == 480
+    assert waits_of(in_time).attainment == 1
+    assert sentences.why_late(in_time) == ""
 
 
 def test_a_message_waits_from_its_sending_until_an_instance_has_booted_and_taken_it() -> None:
@@ -67,10 +67,10 @@ def test_messages_of_one_batch_start_one_after_the_other() -> None:
 
 def test_instances_are_billed_from_their_launch_until_they_are_terminated(transcription: Recording) -> None:
     """Of a fleet whose every change falls on a minute's end these are the hours of those asked for."""
-    asked_hours = sum(minute.desired for minute in transcription.minutes) / 60
+    desired_hours = sum(minute.desired for minute in transcription.minutes) / 60
     running_hours = sum(minute.running for minute in transcription.minutes) / 60
     assert running_hours < transcription.summary.instance_hours
-    assert transcription.summary.instance_hours == pytest.approx(asked_hours, abs=0.15)
+    assert transcription.summary.instance_hours == pytest.approx(desired_hours, abs=0.15)
 
 
 def test_a_scenario_may_have_a_promise_other_than_its_target() -> None:
@@ -83,11 +83,11 @@ def test_a_scenario_may_have_a_promise_other_than_its_target() -> None:
 
 def summary(**changes: object) -> Summary:
     waits = Waits(promise_s=480, attainment=0.98999, p50_s=60, p99_s=510)
-    given = {
+    defaults = {
         "name": "transcription", "minimum": 0, "maximum": 5, "sent": 84, "processed": 84, "waits": waits,
         "instance_hours": 2.13, "late_by_cause": {Cause.AT_MAXIMUM: 0.95, Cause.BOOTING: 0.05},
     }  # fmt: skip
-    return Summary(**(given | changes))
+    return Summary(**(defaults | changes))
 
 
 @pytest.fixture
@@ -147,10 +147,10 @@ def test_json_has_the_reason_of_status_1_and_of_late_messages(canned_summaries: 
 def test_a_report_that_cannot_be_written_is_an_error_before_anything_runs(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def play(*_: object, **__: object) -> None:
+    def run_scenarios(*_: object, **__: object) -> None:
         raise AssertionError("it was played")
 
-    monkeypatch.setattr(demo, "run_scenarios", play)
+    monkeypatch.setattr(demo, "run_scenarios", run_scenarios)
     (tmp_path / "a-file").touch()
     refused = CliRunner().invoke(main, ["demo", "--report", str(tmp_path / "a-file" / "report")])
     assert refused.exit_code == 2

@@ -201,9 +201,9 @@ def test_observe_leaves_the_service_alone_and_says_what_it_would_do(registered: 
 def test_a_stack_update_that_resets_the_target_is_repaired_by_its_own_event() -> None:
     with embedded_aws(ROOT) as aws:
         demo = Demo(aws, ROOT)
-        play = demo.add_workload(replace(QUEUE_PROC, max_minutes=RETUNES_AT[0] + 10))
+        workload = demo.add_workload(replace(QUEUE_PROC, max_minutes=RETUNES_AT[0] + 10))
         minute = (RETUNES_AT[0] + 5) * 60
-        aws.clock.at(aws.clock.now + minute, lambda: demo.deploy(play))
+        aws.clock.at(aws.clock.now + minute, lambda: demo.deploy(workload))
         (timeline,) = demo.run()
         retunes = [line.record for line in aws.log if line.record.get("decision") == "retune"]
     assert [(record["trigger"], record["outcome"]) for record in retunes] == [

@@ -174,20 +174,20 @@ def test_a_process_that_exits_by_itself_is_reported_once_with_the_end_of_its_log
 
 
 def test_a_drained_process_reports_its_exit(process: Callable[[str], WorkerProcess]) -> None:
-    worker, gone = process(SLEEPS), []
-    worker.drain(lambda: gone.append(True))
-    assert not gone
+    worker, ended = process(SLEEPS), []
+    worker.drain(lambda: ended.append(True))
+    assert not ended
     wait_until(lambda: not worker.alive)
     assert worker.check_exit() is None
-    assert gone == [True]
+    assert ended == [True]
 
 
 def test_a_failed_drain_is_reported(process: Callable[[str], WorkerProcess]) -> None:
-    worker, gone = process(FAILS), []
+    worker, ended = process(FAILS), []
     wait_until(lambda: not worker.alive)
-    worker.drain(lambda: gone.append(True))
+    worker.drain(lambda: ended.append(True))
     assert "ended by itself (3)" in (worker.check_exit() or "")
-    assert gone == [True]
+    assert ended == [True]
 
 
 def test_a_worker_does_not_outlive_a_demo_that_was_killed(
@@ -241,10 +241,10 @@ def test_all_durations_are_scaled_alike(
     one, _, _ = worker_processes
     for pace in (30.0, 60.0):
         words = processes.options(one.assignment, "http://127.0.0.1:9", pace)
-        given = dict(zip(words[:-1:2], words[1::2], strict=False))
-        assert float(given["--visibility-s"]) == 300 / pace
-        assert float(given["--delete-linger-s"]) == 0.2 / pace
-        assert given["--queue"] == "http://127.0.0.1:9/123456789012/work"
+        options = dict(zip(words[:-1:2], words[1::2], strict=False))
+        assert float(options["--visibility-s"]) == 300 / pace
+        assert float(options["--delete-linger-s"]) == 0.2 / pace
+        assert options["--queue"] == "http://127.0.0.1:9/123456789012/work"
 
 
 # ---- The wall clock ----------------------------------------------------------------------------------------
@@ -278,13 +278,13 @@ def test_time_spent_in_handlers_is_caught_up() -> None:
 
 def test_no_minute_is_skipped_after_the_machine_was_suspended() -> None:
     clock, wall = VirtualClock(), FakeWallClock()
-    seen: list[float] = []
-    clock.every(30, lambda: seen.append(wall.now))
+    times: list[float] = []
+    clock.every(30, lambda: times.append(wall.now))
     driver = WallClock(clock, 30, now=lambda: wall.now, pause=wall.pause)
     wall.now += 3600
     driver.run_until(300)
     assert wall.now - 1000 - 3600 >= 10 - MAX_STEP_S
-    assert seen == sorted(seen)
+    assert times == sorted(times)
 
 
 # ---- SQS for several at once, on the wall clock ------------------------------------------------------------
@@ -293,15 +293,15 @@ def test_no_minute_is_skipped_after_the_machine_was_suspended() -> None:
 @pytest.fixture
 def receives(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The queue name of each receive in moto."""
-    seen: list[str] = []
+    names: list[str] = []
     receive = SQSBackend.receive_message
 
     def recorded(backend: SQSBackend, queue_name: str, *how: Any) -> list[Any]:
-        seen.append(queue_name)
+        names.append(queue_name)
         return receive(backend, queue_name, *how)
 
     monkeypatch.setattr(SQSBackend, "receive_message", recorded)
-    return seen
+    return names
 
 
 @pytest.fixture
@@ -329,9 +329,9 @@ def test_concurrent_receives_return_each_message_once(
 
     def slowly(message: Message) -> bool:
         """A check that lets another thread run before the receive."""
-        seen: bool = visible(message)
+        is_visible: bool = visible(message)
         time.sleep(0.0005)
-        return seen
+        return is_visible
 
     monkeypatch.setattr(Message, "visible", property(slowly))
     got: list[str] = []

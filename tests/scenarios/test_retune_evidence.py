@@ -223,7 +223,7 @@ def finished_run() -> Round:
 
 
 @pytest.mark.parametrize(
-    ("workload", "before", "after", "reason", "limits", "said"),
+    ("workload", "before", "after", "reason", "limits", "message"),
     [
         ("service", 30, 15, "retuned", [], f"retune 30 -> 15 per instance: {FOLLOWS} (60 s x 1 / 4 s = 15)"),
         ("group", 30, 15, "retuned", [], f"retune 30 -> 15 per instance: {FOLLOWS} (60 s x 1 / 4 s = 15)"),
@@ -280,13 +280,13 @@ def test_a_retune_says_what_it_did_to_the_target_and_why(
     after: float,
     reason: str,
     limits: list[str],
-    said: str,
+    message: str,
 ) -> None:
     assert finished_run.target(workload, RETUNE_AT - 1) == before
     # AWS looks at the policy once a minute, before or after the retune of that minute.
     assert finished_run.target(workload, RETUNE_AT + 1) == pytest.approx(after)
     record = finished_run.retune(workload)
-    assert (record["reason"], record["limits"], record["message"]) == (reason, limits, said)
+    assert (record["reason"], record["limits"], record["message"]) == (reason, limits, message)
     assert record["outcome"] == ("acted" if after != before else "held")
     assert record["present_target"] == before
     assert record.get("target") == (pytest.approx(after) if after != before else None)

@@ -38,12 +38,12 @@ TRICKLE = replace(
 
 
 def test_what_is_published_is_the_backlog_per_running_instance(transcription: Recording) -> None:
-    seen = [line.record for line in transcription.log if "backlog_per_instance" in line.record]
-    for record in seen:
+    records = [line.record for line in transcription.log if "backlog_per_instance" in line.record]
+    for record in records:
         counted = record["visible"] + record["in_flight"]
         assert record["backlog_per_instance"] == pytest.approx(counted / max(record["running"], 1))
-    assert any(record["running"] > 1 and record["backlog_per_instance"] > 0 for record in seen)
-    assert any(record["running"] == 0 and record["backlog_per_instance"] > 0 for record in seen)
+    assert any(record["running"] > 1 and record["backlog_per_instance"] > 0 for record in records)
+    assert any(record["running"] == 0 and record["backlog_per_instance"] > 0 for record in records)
 
 
 def test_24_slow_messages_settle_at_three_of_five_instances() -> None:

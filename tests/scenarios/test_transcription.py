@@ -95,10 +95,10 @@ def test_an_idle_group_stays_idle(transcription: Recording) -> None:
 
 def test_production_keeps_its_minimum_of_one_while_empty() -> None:
     parameters = {"MinCapacity": "1", "Name": "prod"}
-    kept = run_scenario(parameters=parameters)
-    assert kept.summary.ok
-    assert kept.summary.final_desired == 1
-    assert min(minute.desired for minute in kept.minutes) == 1
+    recording = run_scenario(parameters=parameters)
+    assert recording.summary.ok
+    assert recording.summary.final_desired == 1
+    assert min(minute.desired for minute in recording.minutes) == 1
 
 
 def test_a_message_in_flight_keeps_its_instance_even_if_in_flight_is_not_counted() -> None:

@@ -21,22 +21,22 @@ def test_actions_run_in_order_of_time_then_priority_then_scheduling() -> None:
 
 def test_an_action_sees_its_own_instant_and_the_clock_ends_where_it_was_sent() -> None:
     clock = VirtualClock(100)
-    seen: list[float] = []
-    clock.at(130.5, lambda: seen.append(clock.now))
+    times: list[float] = []
+    clock.at(130.5, lambda: times.append(clock.now))
     clock.run_until(200)
-    assert seen == [130.5]
+    assert times == [130.5]
     assert clock.now == 200
 
 
 def test_other_clocks_are_advanced_once_per_new_time_and_before_its_actions() -> None:
-    heard: list[object] = []
-    clock = VirtualClock(100, on_advance=heard.append)
-    clock.at(100, lambda: heard.append("now"))
-    clock.at(160, lambda: heard.append("first"))
-    clock.at(160, lambda: heard.append("second"))
+    events: list[object] = []
+    clock = VirtualClock(100, on_advance=events.append)
+    clock.at(100, lambda: events.append("now"))
+    clock.at(160, lambda: events.append("first"))
+    clock.at(160, lambda: events.append("second"))
     clock.run_until(160)
     clock.run_until(200)
-    assert heard == ["now", 160, "first", "second", 200]
+    assert events == ["now", 160, "first", "second", 200]
 
 
 def test_an_action_due_exactly_at_the_end_runs_and_a_later_one_waits() -> None:

@@ -56,7 +56,7 @@ def bus(**changes: Any) -> dict[str, Any]:
 
 
 def without(event: dict[str, Any], key: str) -> dict[str, Any]:
-    return {kept: value for kept, value in event.items() if kept != key}
+    return {name: value for name, value in event.items() if name != key}
 
 
 def places(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -162,7 +162,7 @@ class TestShards:
             assert deliveries(json.loads((SAMPLES[0].parent / f"{name}.json").read_text())) is None
 
     @pytest.mark.parametrize(
-        ("event", "says"),
+        ("event", "expected"),
         [
             ({"Records": []}, "`Records` must be the messages of a queue, got []"),
             ({"Records": "x"}, "`Records` must be the messages of a queue, got 'x'"),
@@ -170,13 +170,13 @@ class TestShards:
             (delivery(None), "the event lacks `body`: got None"),
         ],
     )
-    def test_records_of_another_kind_are_refused(self, event: dict[str, Any], says: str) -> None:
+    def test_records_of_another_kind_are_refused(self, event: dict[str, Any], expected: str) -> None:
         with pytest.raises(ConfigError) as refused:
             deliveries(event)
-        assert says in str(refused.value)
+        assert expected in str(refused.value)
 
     @pytest.mark.parametrize(
-        ("body", "says"),
+        ("body", "expected"),
         [
             ("hello", "the message is not JSON, so not a shard of a tick: 'hello'"),
             ("[" * 100_000, "the message is not JSON, so not a shard of a tick: '[[[["),
@@ -188,10 +188,12 @@ class TestShards:
             ('{"documents": {"a": {}}, "scheduled_time": "2026-01-15T12:00:00Z"}', "lacks `a`: got {}"),
         ],
     )
-    def test_a_message_that_is_not_a_shard_is_refused_with_what_it_lacks(self, body: str, says: str) -> None:
+    def test_a_message_that_is_not_a_shard_is_refused_with_what_it_lacks(
+        self, body: str, expected: str
+    ) -> None:
         with pytest.raises(ConfigError) as refused:
             parse_shard(body)
-        assert says in str(refused.value)
+        assert expected in str(refused.value)
 
     def test_only_the_failed_messages_come_again(self) -> None:
         assert batch_response([]) == {"batchItemFailures": []}
@@ -215,7 +217,7 @@ class TestAlarm:
         assert not parse_alarm(direct(state={"value": state})).is_alarm
 
     @pytest.mark.parametrize(
-        ("event", "said"),
+        ("event", "expected"),
         [
             ({}, "neither `alarmData`"),
             ({"detail-type": "Scheduled Event", "detail": {}}, "its keys are ['detail', 'detail-type']"),
@@ -253,10 +255,10 @@ class TestAlarm:
             (without(bus(), "detail"), "`detail` must be an object, got None"),
         ],
     )
-    def test_missing_parts_are_named(self, event: dict[str, Any], said: str) -> None:
+    def test_missing_parts_are_named(self, event: dict[str, Any], expected: str) -> None:
         with pytest.raises(ConfigError) as refused:
             parse_alarm(event)
-        assert said in str(refused.value)
+        assert expected in str(refused.value)
 
 
 class TestRetune:
@@ -272,7 +274,7 @@ class TestRetune:
         assert parse_retune(event).trigger is Trigger.SCHEDULE
 
     @pytest.mark.parametrize(
-        ("event", "said"),
+        ("event", "expected"),
         [
             (STACK, "`detail` must be an object, got None"),
             (STACK | {"detail": "x"}, "`detail` must be an object, got 'x'"),
@@ -280,10 +282,10 @@ class TestRetune:
             (STACK | {"detail": {"stack-id": 3}}, "lacks `stack-id`: got 3"),
         ],
     )
-    def test_a_stack_event_without_a_stack_is_refused(self, event: dict[str, Any], said: str) -> None:
+    def test_a_stack_event_without_a_stack_is_refused(self, event: dict[str, Any], expected: str) -> None:
         with pytest.raises(ConfigError) as refused:
             parse_retune(event)
-        assert said in str(refused.value)
+        assert expected in str(refused.value)
 
 
 class TestLoad:
@@ -292,7 +294,7 @@ class TestLoad:
         assert (load.messages, load.duration_s) == (50, 5)
 
     @pytest.mark.parametrize(
-        ("event", "said"),
+        ("event", "expected"),
         [
             ({}, "lacks `workload`"),
             ({"workload": ""}, "lacks `workload`: got ''"),
@@ -308,7 +310,7 @@ class TestLoad:
             ({"workload": "x", "duration_s": 43_201}, "duration_s: 43201"),
         ],
     )
-    def test_an_invalid_load_is_refused(self, event: dict[str, Any], said: str) -> None:
+    def test_an_invalid_load_is_refused(self, event: dict[str, Any], expected: str) -> None:
         with pytest.raises(ConfigError) as refused:
             parse_test_load(event)
-        assert said in str(refused.value)
+        assert expected in str(refused.value)

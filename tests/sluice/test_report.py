@@ -65,7 +65,7 @@ def untuned(measured: Durations | Unknown, reason: Reason, current: float | None
 
 
 @pytest.mark.parametrize(
-    ("decision", "outcome", "said"),
+    ("decision", "outcome", "expected"),
     [
         (WOKEN, Outcome.ACTED, "bootstrap 0 -> 2: work waits and nothing runs [cut to the maximum]"),
         (
@@ -91,9 +91,9 @@ def untuned(measured: Durations | Unknown, reason: Reason, current: float | None
     ],
 )
 def test_a_decision_reads_as_a_sentence(
-    decision: Decision | TargetDecision, outcome: Outcome, said: str
+    decision: Decision | TargetDecision, outcome: Outcome, expected: str
 ) -> None:
-    assert sentence(decision, outcome) == said
+    assert sentence(decision, outcome) == expected
 
 
 def test_a_decisions_fields_carry_its_whole_observation() -> None:
@@ -158,7 +158,7 @@ COUNTED = Published(
 
 
 @pytest.mark.parametrize(
-    ("published", "said"),
+    ("published", "expected"),
     [
         (PLAIN, "4.5 per instance"),
         (UNCOUNTED, "4.5 per instance; the backlog alone is tracked: arrivals: throttled"),
@@ -171,8 +171,8 @@ COUNTED = Published(
         ),
     ],
 )
-def test_what_a_tick_publishes_reads_as_a_sentence(published: Published, said: str) -> None:
-    assert published_sentence(published) == said
+def test_what_a_tick_publishes_reads_as_a_sentence(published: Published, expected: str) -> None:
+    assert published_sentence(published) == expected
 
 
 @pytest.mark.parametrize(

@@ -87,9 +87,9 @@ class FakeQueues:
 
     def read(self, queue_urls: Collection[str], remaining_s: RemainingS) -> Mapping[str, Backlog | Unknown]:
         self.calls.record("queues.read", set(queue_urls))
-        seen = {url: self._one(url, remaining_s) for url in queue_urls}
+        readings = {url: self._one(url, remaining_s) for url in queue_urls}
         self.calls.between()
-        return seen
+        return readings
 
     def _one(self, url: str, remaining_s: RemainingS) -> Backlog | Unknown:
         if remaining_s() <= 0:
@@ -124,9 +124,9 @@ class FakeFleets:
 
     def read(self, fleets: Collection[Fleet], remaining_s: RemainingS) -> Mapping[Fleet, Capacity | Unknown]:
         self.calls.record("fleets.read", set(fleets))
-        seen = {fleet: self._one(fleet, remaining_s) for fleet in fleets}
+        readings = {fleet: self._one(fleet, remaining_s) for fleet in fleets}
         self.calls.between()
-        return seen
+        return readings
 
     def _one(self, fleet: Fleet, remaining_s: RemainingS) -> Capacity | Unknown:
         if remaining_s() <= 0:
@@ -448,9 +448,9 @@ class FakeStates:
         self, workloads: Collection[str], remaining_s: RemainingS
     ) -> Mapping[str, StoredState | Unknown | None]:
         self.calls.record("states.read", set(workloads))
-        seen = {name: self._one(name, remaining_s) for name in workloads}
+        readings = {name: self._one(name, remaining_s) for name in workloads}
         self.calls.between()
-        return seen
+        return readings
 
     def _one(self, name: str, remaining_s: RemainingS) -> StoredState | Unknown | None:
         if remaining_s() <= 0:
@@ -478,22 +478,22 @@ class RecordingReport:
 
     decisions: list[tuple[Decision | TargetDecision, Outcome]] = field(default_factory=list)
     failures: list[tuple[str, Counter, str]] = field(default_factory=list)
-    defects_seen: list[Exception] = field(default_factory=list)
-    seen: dict[str, float] = field(default_factory=dict)
+    recorded_defects: list[Exception] = field(default_factory=list)
+    backlogs: dict[str, float] = field(default_factory=dict)
     """Workload name -> BacklogPerInstance."""
     published: dict[str, Published] = field(default_factory=dict)
     counts: collections.Counter[Counter] = field(default_factory=collections.Counter)
 
     @property
     def defects(self) -> int:
-        return len({id(defect) for defect in self.defects_seen})
+        return len({id(defect) for defect in self.recorded_defects})
 
     def decided(self, decision: Decision | TargetDecision, outcome: Outcome) -> None:
         self.decisions.append((decision, outcome))
         self.counts[Counter.DECISIONS] += 1
 
     def observed(self, workload: Workload, observed: Observation, published: Published) -> None:
-        self.seen[workload.name] = published.backlog_per_instance
+        self.backlogs[workload.name] = published.backlog_per_instance
         self.published[workload.name] = published
 
     def failed(
@@ -502,7 +502,7 @@ class RecordingReport:
         self.failures.append((workload, counter, reason))
         self.counts[counter] += 1
         if defect:
-            self.defects_seen.append(defect)
+            self.recorded_defects.append(defect)
 
     def event(self, counter: Counter, what: str, count: int = 1) -> None:
         self.counts[counter] += count

@@ -99,7 +99,7 @@ def entry_point() -> list[str]:
     return [str(word) for word in json.loads(rest)]
 
 
-def understood(given: Mapping[str, str]) -> tuple[Settings, str]:
+def understood(variables: Mapping[str, str]) -> tuple[Settings, str]:
     """The settings that the worker would run with, and its handler: the command itself, up to the running."""
     ran: list[tuple[Settings, str]] = []
 
@@ -110,7 +110,7 @@ def understood(given: Mapping[str, str]) -> tuple[Settings, str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(supervisor, "run", run)
         patch.setattr(supervisor, "configure_logging", lambda: None)  # it would keep the runner's stream
-        ended = CliRunner().invoke(command.main, [], env=dict(given))
+        ended = CliRunner().invoke(command.main, [], env=dict(variables))
     assert ended.exit_code == 0, ended.output
     [(settings, handler)] = ran
     return settings, handler

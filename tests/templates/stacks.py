@@ -164,11 +164,11 @@ def workload(fleet: str = "asg", **overrides: str) -> ResolvedStack:
 def example_fleet(fleet: str = "asg", **overrides: str) -> ResolvedStack:
     """An example fleet as deployed; Base64 is left out, which only wraps a group's user data."""
     body = copy.deepcopy(template(EXAMPLES[fleet]))
-    given = {"VpcId": "vpc-1", "SubnetIds": "subnet-1,subnet-2", **WORKER[fleet]}
+    parameters = {"VpcId": "vpc-1", "SubnetIds": "subnet-1,subnet-2", **WORKER[fleet]}
     if fleet == "asg":
         launch = body["Resources"]["LaunchTemplate"]["Properties"]["LaunchTemplateData"]
         launch["UserData"] = launch["UserData"]["Fn::Base64"]
-    return resolved(body, {**given, **overrides}, stack_name="fleet")
+    return resolved(body, {**parameters, **overrides}, stack_name="fleet")
 
 
 def document(stack: ResolvedStack) -> dict[str, Any]:

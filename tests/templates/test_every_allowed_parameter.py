@@ -103,7 +103,7 @@ def parameters(draw: st.DrawFn, fleet: str, mode: str) -> dict[str, str]:
     return {**drawn, **dict(zip(MESSAGES, messages, strict=True))}
 
 
-def deployed(given_parameters: Mapping[str, str], *, stack_name: str, namespace: str) -> ResolvedStack:
+def deployed(values: Mapping[str, str], *, stack_name: str, namespace: str) -> ResolvedStack:
     """The stack, its policies named as CloudFormation and EC2 name them."""
 
     def named(logical_id: str, kind: str, properties: Mapping[str, Any], attribute: str) -> str:
@@ -118,7 +118,7 @@ def deployed(given_parameters: Mapping[str, str], *, stack_name: str, namespace:
 
     return resolve(
         TEMPLATE,
-        given_parameters,
+        values,
         identity=named,
         imports=EXPORTS | {"sluice-MetricNamespace": namespace},
         account_id=ACCOUNT,
@@ -136,25 +136,25 @@ def accepted(stack: ResolvedStack) -> Workload:
 @settings(max_examples=40, deadline=None, phases=PHASES)
 @given(data=st.data())
 def test_the_document_accepts_whatever_the_stack_allows(mode: str, fleet: str, data: st.DataObject) -> None:
-    given_parameters = data.draw(parameters(fleet, mode))
+    values = data.draw(parameters(fleet, mode))
     stack = deployed(
-        given_parameters,
+        values,
         stack_name=data.draw(STACK_NAMES),
         namespace=data.draw(allowed("MetricNamespace")),
     )
     served = accepted(stack)
-    assert (served.name, served.mode) == (given_parameters["Name"], mode)
-    assert served.queue_name == given_parameters["QueueName"]
-    assert list(served.fleet.dimensions.values()) == [given_parameters[name] for name in FLEET_NAMES[fleet]]
-    tracked = given_parameters["Scaling"] == "target_tracking"
+    assert (served.name, served.mode) == (values["Name"], mode)
+    assert served.queue_name == values["QueueName"]
+    assert list(served.fleet.dimensions.values()) == [values[name] for name in FLEET_NAMES[fleet]]
+    tracked = values["Scaling"] == "target_tracking"
     assert (served.deadline is None) == tracked
     assert (served.policy_arn is not None) == (mode == "active" and tracked)
 
 
 @pytest.mark.parametrize("name", ["batch workers", " a", "a ", "x/y=z(1)+#@. _-"])
 def test_a_group_with_any_allowed_name_is_served_in_mode_active(name: str) -> None:
-    given_parameters = {**WORKLOADS["asg"], "AutoScalingGroupName": name}
-    served = accepted(deployed(given_parameters, stack_name="sluice-x", namespace="Sluice"))
+    values = {**WORKLOADS["asg"], "AutoScalingGroupName": name}
+    served = accepted(deployed(values, stack_name="sluice-x", namespace="Sluice"))
     assert served.fleet == AutoScalingGroup(name=name)
     assert served.policy_arn is not None
     assert f"autoScalingGroupName/{name}:policyName/" in served.policy_arn
@@ -164,7 +164,7 @@ def test_a_group_with_any_allowed_name_is_served_in_mode_active(name: str) -> No
 @pytest.mark.parametrize("fleet", sorted(FLEET_NAMES))
 def test_names_at_their_limits_stay_within_what_aws_takes(fleet: str, scaling: str) -> None:
     names = ("Name", "QueueName", "DurationNamespace", *FLEET_NAMES[fleet])
-    given_parameters = {
+    values = {
         **WORKLOADS[fleet],
         **{name: longest(PARAMETERS[name]["AllowedPattern"], max) for name in names},
         "TargetType": "dynamic",
@@ -172,10 +172,10 @@ def test_names_at_their_limits_stay_within_what_aws_takes(fleet: str, scaling: s
         "ProcessingSeconds": "5",
     }
     stack_name = longest(STACK_NAME, max)
-    stack = deployed(given_parameters, stack_name=stack_name, namespace="Sluice")
-    assert (len(given_parameters["Name"]), len(stack_name)) == (64, 128)
+    stack = deployed(values, stack_name=stack_name, namespace="Sluice")
+    assert (len(values["Name"]), len(stack_name)) == (64, 128)
     assert len(stack.resources["Registration"].properties["Value"].encode()) <= MAX_BYTES
-    assert accepted(stack).name == given_parameters["Name"]
+    assert accepted(stack).name == values["Name"]
     # CreateAlarm, PutParameter, PutScalingPolicy and RegisterScalableTarget, in characters.
     limits = {
         "AlarmName": 255,

@@ -273,23 +273,23 @@ ENDS_ITSELF = (
 def test_an_instance_that_cannot_install_its_worker_terminates_without_a_replacement(
     fleet: ResolvedStack, tmp_path: Path
 ) -> None:
-    status, calls, said = installed(fleet, tmp_path, without=("never",))
+    status, calls, output = installed(fleet, tmp_path, without=("never",))
     tries = ["dnf install -y python3.13", "sleep 15"] * 60  # a quarter of an hour
     assert calls == [*tries, "dnf install -y python3.13", SUSPENDS, ENDS_ITSELF]
     assert status == 1
-    assert "could not be installed in 90" in said
-    assert "aws autoscaling resume-processes --auto-scaling-group-name transcription" in said
+    assert "could not be installed in 90" in output
+    assert "aws autoscaling resume-processes --auto-scaling-group-name transcription" in output
 
 
 def test_an_instance_without_a_route_to_aws_keeps_running_and_logs_it(
     fleet: ResolvedStack, tmp_path: Path
 ) -> None:
-    status, calls, said = installed(fleet, tmp_path, without=("never", "unreachable"))
+    status, calls, output = installed(fleet, tmp_path, without=("never", "unreachable"))
     assert calls.count("dnf install -y python3.13") == 61
     assert calls[-1] == SUSPENDS
     assert status == 1
-    assert "could not be told: this instance stays and does nothing" in said
-    assert "this instance ends" not in said.lower()
+    assert "could not be told: this instance stays and does nothing" in output
+    assert "this instance ends" not in output.lower()
 
 
 def test_an_instance_may_stop_the_launches_of_only_its_own_group(fleet: ResolvedStack) -> None:
@@ -335,26 +335,26 @@ def test_the_unit_runs_the_worker_as_an_unprivileged_user(fleet: ResolvedStack) 
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[EmbeddedAws, RunningWorker]]:
     """A worker that worked on one test message, met three others, then heard that its instance is to go."""
-    told = fleet_workers.variables("asg")
+    variables = fleet_workers.variables("asg")
     bodies = [json.dumps({"duration_s": WORKED_S}), "not a test message", "{}", '{"duration_s": null}']
     with ExitStack() as held:
         aws = held.enter_context(embedded_aws())
-        url = told["SLUICE_WORKER_QUEUE"]
+        url = variables["SLUICE_WORKER_QUEUE"]
         sqs = boto3.client("sqs", endpoint_url=aws.endpoint, region_name=stacks.REGION)
         sqs.create_queue(QueueName=url.rsplit("/", 1)[-1])
         for body in bodies:
             sqs.send_message(QueueUrl=url, MessageBody=body)
         sqs.close()
-        beside = held.enter_context(metadata(instance_id=INSTANCE))
-        told |= {
+        metadata_service = held.enter_context(metadata(instance_id=INSTANCE))
+        variables |= {
             "AWS_EC2_METADATA_DISABLED": "false",
-            "AWS_EC2_METADATA_SERVICE_ENDPOINT": beside.endpoint,
+            "AWS_EC2_METADATA_SERVICE_ENDPOINT": metadata_service.endpoint,
             "SLUICE_WORKER_GRACE_S": "2",  # an idle worker waits for its long polls
         }
         log = tmp_path_factory.mktemp("instance") / "worker.log"
-        worker = held.enter_context(started(told, aws.endpoint, log))
+        worker = held.enter_context(started(variables, aws.endpoint, log))
         aws.calls.wait_for(lambda: len(settled(aws)) == len(bodies))
-        beside.items["autoscaling/target-lifecycle-state"] = "Terminated"
+        metadata_service.items["autoscaling/target-lifecycle-state"] = "Terminated"
         worker.ended()
         yield aws, worker
 
@@ -362,7 +362,9 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[EmbeddedAw
 def settled(aws: EmbeddedAws) -> list[str]:
     """What became of each message: it was deleted, or hidden for a while."""
     operations = ("DeleteMessageBatch", "ChangeMessageVisibilityBatch")
-    return [operation for operation in operations for asked in aws.of(operation) for _ in asked["Entries"]]
+    return [
+        operation for operation in operations for request in aws.of(operation) for _ in request["Entries"]
+    ]
 
 
 def test_a_worker_processes_deletes_reports_and_stops_on_request(
@@ -373,9 +375,9 @@ def test_a_worker_processes_deletes_reports_and_stops_on_request(
     assert settled(aws).count("DeleteMessageBatch") == 1
     own = [{"Name": "AutoScalingGroupName", "Value": "transcription"}]
     [reported] = [
-        (asked["Namespace"], datum)
-        for asked in aws.of("PutMetricData")
-        for datum in asked["MetricData"]
+        (request["Namespace"], datum)
+        for request in aws.of("PutMetricData")
+        for datum in request["MetricData"]
         if datum["Dimensions"] == own
     ]
     namespace, datum = reported
@@ -399,9 +401,9 @@ def test_a_worker_deletes_nothing_it_did_not_work_on(ended: tuple[EmbeddedAws, R
 
 def test_a_worker_leaves_no_protection_behind(ended: tuple[EmbeddedAws, RunningWorker]) -> None:
     aws, _ = ended
-    protected = [asked["ProtectedFromScaleIn"] for asked in aws.of("SetInstanceProtection")]
+    protected = [request["ProtectedFromScaleIn"] for request in aws.of("SetInstanceProtection")]
     assert [str(one).lower() for one in protected] == ["true", "false"]
-    assert {tuple(asked["InstanceIds"]) for asked in aws.of("SetInstanceProtection")} == {(INSTANCE,)}
+    assert {tuple(request["InstanceIds"]) for request in aws.of("SetInstanceProtection")} == {(INSTANCE,)}
 
 
 def test_the_commands_name_the_wheel_that_is_built() -> None:

@@ -33,8 +33,8 @@ def compose(**environment: str) -> dict[str, Any]:
 
     def value(found: re.Match[str]) -> str:
         name, colon, default = found.groups()
-        given = environment.get(name)
-        return default if given is None or (colon and not given) else given
+        value_ = environment.get(name)
+        return default if value_ is None or (colon and not value_) else value_
 
     return yaml.safe_load(VARIABLE.sub(value, (ROOT / "examples/compose.yaml").read_text()))
 
@@ -80,21 +80,21 @@ def test_the_image_is_built_from_what_it_needs_and_nothing_else() -> None:
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     patterns = [line for line in lines if line and not line.startswith("#")]
     assert patterns[0] == "*"
-    kept = [pattern.removeprefix("!") for pattern in patterns if pattern.startswith("!")]
+    included = [pattern.removeprefix("!") for pattern in patterns if pattern.startswith("!")]
     needed = ["pyproject.toml", "uv.lock", "README.md", "LICENSE", "sluice_worker", "layers/sluice/sluice"]
     for path in (*needed, "examples/sleeper.py"):
-        assert any(fnmatch.fnmatch(path, pattern) for pattern in kept), path
+        assert any(fnmatch.fnmatch(path, pattern) for pattern in included), path
     for path in (".git", ".venv", "samconfig.toml", "tests", "template.yaml"):
-        assert not any(fnmatch.fnmatch(path, pattern) for pattern in kept), path
+        assert not any(fnmatch.fnmatch(path, pattern) for pattern in included), path
 
 
 # ---- Compose -----------------------------------------------------------------------------------------------
 
 
 def test_the_workers_of_compose_accept_their_variables() -> None:
-    given = compose()["services"]["worker"]["environment"]
-    told = {name: str(value) for name, value in given.items()}
-    settings, handler = understood({**fleet_workers.image_variables(), **told})
+    environment = compose()["services"]["worker"]["environment"]
+    variables = {name: str(value) for name, value in environment.items()}
+    settings, handler = understood({**fleet_workers.image_variables(), **variables})
     assert handler == "sleeper:handle"
     [queue] = settings.queues
     assert queue.url == "http://aws:5000/123456789012/trial"
@@ -127,10 +127,10 @@ def test_compose_uses_the_same_embedded_aws_as_the_tests() -> None:
 def test_at_a_queue_of_ones_own_nothing_points_to_the_machines_aws() -> None:
     url = "https://sqs.eu-west-1.amazonaws.com/123456789012/transcription"
     services = compose(QUEUE=url, AWS_ENDPOINT_URL="", AWS_ACCESS_KEY_ID="AKIA")["services"]
-    given = services["worker"]["environment"]
-    assert given["SLUICE_WORKER_QUEUE"] == url
-    assert given["AWS_ACCESS_KEY_ID"] == "AKIA"
-    assert not given["AWS_ENDPOINT_URL"]
+    environment = services["worker"]["environment"]
+    assert environment["SLUICE_WORKER_QUEUE"] == url
+    assert environment["AWS_ACCESS_KEY_ID"] == "AKIA"
+    assert not environment["AWS_ENDPOINT_URL"]
 
 
 def test_compose_is_written_for_its_first_version_too() -> None:

@@ -64,8 +64,8 @@ def test_report_export_moves_into_the_same_cluster_with_four_messages_at_a_time(
     assert service(stack)["Cluster"] == environment["ClusterName"]
     assert service(stack)["ServiceName"] == environment["ServiceName"]
     assert of_type(stack, "AWS::SQS::Queue")["Queue"]["QueueName"] == environment["QueueName"]
-    given = {one["Name"]: one["Value"] for one in container(stack)["Environment"]}
-    assert given["SLUICE_WORKER_MAX_CONCURRENCY"] == concurrency
+    variables = {one["Name"]: one["Value"] for one in container(stack)["Environment"]}
+    assert variables["SLUICE_WORKER_MAX_CONCURRENCY"] == concurrency
 
 
 def test_the_service_carries_the_tag_and_hands_it_to_its_tasks(stack: ResolvedStack) -> None:

@@ -35,7 +35,7 @@ class Task:
 
     def in_batches(self, operation: str) -> list[dict]:
         """Every entry of the task's batches of an operation."""
-        return [entry for asked in self.aws.of(operation, self.queue_url) for entry in asked["Entries"]]
+        return [entry for request in self.aws.of(operation, self.queue_url) for entry in request["Entries"]]
 
     def left(self) -> tuple[int, int]:
         """Messages that wait in its queue, and those hidden."""
@@ -54,17 +54,17 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Task]]
         aws = held.enter_context(embedded_aws())
 
         def task(name: str, grace_s: str, bodies: list[str]) -> Task:
-            told = fleet_workers.variables("ecs", FleetName=name)
+            variables = fleet_workers.variables("ecs", FleetName=name)
             sqs = boto3.client("sqs", endpoint_url=aws.endpoint, region_name=REGION)
-            url = told["SLUICE_WORKER_QUEUE"]
+            url = variables["SLUICE_WORKER_QUEUE"]
             sqs.create_queue(QueueName=url.rsplit("/", 1)[-1])
             for body in bodies:
                 sqs.send_message(QueueUrl=url, MessageBody=body)
             sqs.close()
-            beside = held.enter_context(agent())
-            told |= {"ECS_AGENT_URI": beside.endpoint, "SLUICE_WORKER_GRACE_S": grace_s}
-            worker = held.enter_context(started(told, aws.endpoint, folder / f"{name}.log"))
-            return Task(worker=worker, aws=aws, agent=beside, queue_url=url)
+            ecs_agent = held.enter_context(agent())
+            variables |= {"ECS_AGENT_URI": ecs_agent.endpoint, "SLUICE_WORKER_GRACE_S": grace_s}
+            worker = held.enter_context(started(variables, aws.endpoint, folder / f"{name}.log"))
+            return Task(worker=worker, aws=aws, agent=ecs_agent, queue_url=url)
 
         works = [json.dumps({"duration_s": WORKED_S})] * 3
         all_three = {
@@ -97,9 +97,9 @@ def test_a_task_processes_deletes_reports_and_stops_on_request(tasks: dict[str, 
 def test_a_task_reports_its_seconds_under_exactly_the_services_dimensions(tasks: dict[str, Task]) -> None:
     own = {**DIMENSIONS["ecs"], "ServiceName": "idle"}
     published = [
-        (asked["Namespace"], datum)
-        for asked in tasks["idle"].aws.of("PutMetricData")
-        for datum in asked["MetricData"]
+        (request["Namespace"], datum)
+        for request in tasks["idle"].aws.of("PutMetricData")
+        for datum in request["MetricData"]
         if {pair["Name"]: pair["Value"] for pair in datum["Dimensions"]} == own
     ]
     assert {(namespace, datum["MetricName"], datum["Unit"]) for namespace, datum in published} == {

@@ -25,8 +25,8 @@ def supervisor_waits_s(fleet: str) -> int:
 
 def test_the_worker_knows_every_variable_that_it_is_given(fleet: str) -> None:
     known = {option.envvar for option in command.main.params}
-    given = {name for name in variables(fleet) if name.startswith(command.PREFIX)}
-    assert given <= known
+    names = {name for name in variables(fleet) if name.startswith(command.PREFIX)}
+    assert names <= known
 
 
 def test_the_worker_accepts_the_variables_that_it_is_given(fleet: str) -> None:
@@ -82,9 +82,9 @@ def test_samconfig_names_the_promise_that_an_example_fleet_of_the_deadline_engin
     environment: str,
 ) -> None:
     """A fleet's stack cannot read the workload's parameters."""
-    given = stacks.workload_environments()[environment]
+    parameters = stacks.workload_environments()[environment]
     comment = (stacks.ROOT / "samconfig.toml").read_text().partition(f"[{environment}.deploy")[0][-900:]
-    assert f"PromiseSeconds={given['AcceptableLatencySeconds']}" in comment.replace("\n# ", " ")
+    assert f"PromiseSeconds={parameters['AcceptableLatencySeconds']}" in comment.replace("\n# ", " ")
 
 
 def test_the_worker_exits_before_it_would_be_killed(fleet: str) -> None:

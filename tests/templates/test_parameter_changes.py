@@ -80,11 +80,11 @@ def rows(path: str) -> dict[str, list[str]]:
     page = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
     section = page.partition(f"\n{HEADING}\n")[2].partition("\n## ")[0]
     table = section.partition(f"| Parameter of `{path}` |")[2].partition("\n\n")[0]
-    told: dict[str, list[str]] = {}
+    documented: dict[str, list[str]] = {}
     for line in table.splitlines()[2:]:
         first, *cells = line.strip("|").split("|")
-        told |= dict.fromkeys(re.findall(r"`([^`]+)`", first), cells)
-    return told
+        documented |= dict.fromkeys(re.findall(r"`([^`]+)`", first), cells)
+    return documented
 
 
 def named(cell: str) -> set[str]:
@@ -107,8 +107,8 @@ def test_the_page_says_which_resources_a_change_of_each_parameter_makes_or_remov
 def test_the_page_says_which_parameters_an_import_freezes(path: str) -> None:
     body = TEMPLATES[path]()
     exported = [output["Value"] for output in body["Outputs"].values() if "Export" in output]
-    told = {name for name, cells in rows(path).items() if FROZEN in cells[2]}
-    assert told == parameters_of(body, exported)
+    documented = {name for name, cells in rows(path).items() if FROZEN in cells[2]}
+    assert documented == parameters_of(body, exported)
 
 
 def test_what_a_condition_decides_depends_on_its_parameters() -> None:

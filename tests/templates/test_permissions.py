@@ -185,9 +185,9 @@ def test_a_task_reaches_its_own_queue_namespace_and_clusters_protection_only() -
 SECRET = arn("secretsmanager", "secret:worker-AbCdEf")
 
 
-@pytest.mark.parametrize("given", [{}, {"SecretArn": SECRET}, {"Repository": "team/worker"}])
+@pytest.mark.parametrize("parameters", [{}, {"SecretArn": SECRET}, {"Repository": "team/worker"}])
 def test_what_starts_a_task_may_write_its_log_read_its_secret_and_pull_its_image_only(
-    given: dict[str, str],
+    parameters: dict[str, str],
 ) -> None:
     logs = arn("logs", "log-group:/ecs/workers/queue-proc:*")
     image = arn("ecr", "repository/team/worker")
@@ -200,9 +200,9 @@ def test_what_starts_a_task_may_write_its_log_read_its_secret_and_pull_its_image
         ],
     }
     expected = [("logs:CreateLogStream", logs), ("logs:PutLogEvents", logs)]
-    for parameter in given:
+    for parameter in parameters:
         expected += more[parameter]
-    found = grants(stacks.example_fleet("ecs", **given), "ExecutionRole")
+    found = grants(stacks.example_fleet("ecs", **parameters), "ExecutionRole")
     assert by_action(found) == by_action([Grant(action=a, resource=r, condition={}) for a, r in expected])
 
 

@@ -226,9 +226,9 @@ def test_an_example_of_the_deadline_engine_keeps_its_promise_from_zero(environme
 @pytest.mark.parametrize("workload", ["transcription", "queue-proc"])
 def test_the_e2e_planes_workloads_keep_the_names_that_the_sample_events_carry(workload: str) -> None:
     environments = workload_environments()
-    given, real = environments[f"e2e-{workload}"], environments[workload]
-    assert given["ControlPlaneStack"] == samconfig()["e2e"]["deploy"]["parameters"]["stack_name"]
-    assert given["Name"] == workload
+    parameters, real = environments[f"e2e-{workload}"], environments[workload]
+    assert parameters["ControlPlaneStack"] == samconfig()["e2e"]["deploy"]["parameters"]["stack_name"]
+    assert parameters["Name"] == workload
     for name in (
         "QueueName",
         "FleetType",
@@ -237,7 +237,7 @@ def test_the_e2e_planes_workloads_keep_the_names_that_the_sample_events_carry(wo
         "ServiceName",
         "TargetType",
     ):
-        assert given.get(name) == real.get(name), name
+        assert parameters.get(name) == real.get(name), name
 
 
 def test_bulk_consumers_target_is_one_hours_work_of_a_task() -> None:
@@ -248,10 +248,10 @@ def test_bulk_consumers_target_is_one_hours_work_of_a_task() -> None:
 
 @pytest.mark.parametrize("seconds", [2, 4, 6])
 def test_queue_procs_target_is_within_its_bounds_at_every_expected_duration(seconds: int) -> None:
-    given = workload_environments()["queue-proc"]
-    target = float(given["AcceptableLatencySeconds"]) / seconds
-    assert float(given["MinMessagesPerInstance"]) < target < float(given["MaxMessagesPerInstance"])
-    assert target <= float(given["MessagesPerInstance"])  # not known yet: start with the fastest
+    parameters = workload_environments()["queue-proc"]
+    target = float(parameters["AcceptableLatencySeconds"]) / seconds
+    assert float(parameters["MinMessagesPerInstance"]) < target < float(parameters["MaxMessagesPerInstance"])
+    assert target <= float(parameters["MessagesPerInstance"])  # not known yet: start with the fastest
 
 
 @pytest.mark.parametrize("environment", sorted(workload_environments()))
@@ -266,5 +266,5 @@ def test_a_workload_asks_before_it_changes_and_is_named_after_its_environment(en
 def test_a_workloads_environment_knows_the_templates_parameters(environment: str) -> None:
     declared = template(WORKLOAD_TEMPLATE)["Parameters"]
     required = {name for name, body in declared.items() if "Default" not in body}
-    given = set(workload_environments()[environment])
-    assert required <= given <= set(declared)
+    parameters = set(workload_environments()[environment])
+    assert required <= parameters <= set(declared)

@@ -39,14 +39,14 @@ def md5(body: str) -> str:
 
 def as_alarm_event_query(query: dict[str, Any]) -> dict[str, Any]:
     """A metric query of a template in the words of an alarm event."""
-    told = {
+    translated = {
         event_key: query[key]
         for key, event_key in (("Id", "id"), ("Expression", "expression"), ("Label", "label"))
         if key in query
     }
     if "MetricStat" in query:
         stat = query["MetricStat"]
-        told["metricStat"] = {
+        translated["metricStat"] = {
             "metric": {
                 "namespace": stat["Metric"]["Namespace"],
                 "name": stat["Metric"]["MetricName"],
@@ -55,7 +55,7 @@ def as_alarm_event_query(query: dict[str, Any]) -> dict[str, Any]:
             "period": stat["Period"],
             "stat": stat["Stat"],
         }
-    return {**told, "returnData": query["ReturnData"]}
+    return {**translated, "returnData": query["ReturnData"]}
 
 
 def test_there_is_one_sample_per_trigger_and_variant() -> None:

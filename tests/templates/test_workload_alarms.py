@@ -142,7 +142,7 @@ def test_silence_is_never_an_alarm_because_no_backlog_is_below_zero(fleet: str) 
 
 
 @pytest.mark.parametrize(
-    ("given_parameters", "metric"),
+    ("parameters", "metric"),
     [
         ({}, "BacklogPerInstance"),
         ({"ProcessingSeconds": "60"}, "EffectiveBacklogPerInstance"),
@@ -164,9 +164,9 @@ def test_silence_is_never_an_alarm_because_no_backlog_is_below_zero(fleet: str) 
     ids=str,
 )
 def test_silence_is_five_missing_minutes_of_the_published_metric_that_is_tracked(
-    fleet: str, given_parameters: dict[str, str], metric: str
+    fleet: str, parameters: dict[str, str], metric: str
 ) -> None:
-    properties = alarm("SilenceAlarm", fleet, **given_parameters)
+    properties = alarm("SilenceAlarm", fleet, **parameters)
     assert (properties["Namespace"], properties["MetricName"]) == ("Sluice", metric)
     assert f"no {metric} for 5 minutes" in properties["AlarmDescription"]
     assert dimensions(properties["Dimensions"]) == DIMENSIONS[fleet]
@@ -225,14 +225,14 @@ def test_with_a_latency_the_alarm_fires_beyond_three_times_it_and_no_sooner_than
 @pytest.mark.parametrize("limit_s", ["60", "14400"])
 @pytest.mark.parametrize("scaling", ["target_tracking", "deadline"])
 def test_an_age_that_is_given_is_used_as_it_is(fleet: str, scaling: str, target: str, limit_s: str) -> None:
-    given = {
+    parameters = {
         "TargetType": target,
         "OldestMessageAgeSeconds": limit_s,
         "Scaling": scaling,
         "ProcessingSeconds": "5",
     }
-    assert not goes_to_alarm_at(float(limit_s), fleet, **given)
-    assert goes_to_alarm_at(float(limit_s) + 1, fleet, **given)
+    assert not goes_to_alarm_at(float(limit_s), fleet, **parameters)
+    assert goes_to_alarm_at(float(limit_s) + 1, fleet, **parameters)
 
 
 def test_three_old_minutes_raise_the_alarm_and_missing_data_does_not(fleet: str) -> None:
@@ -243,10 +243,10 @@ def test_three_old_minutes_raise_the_alarm_and_missing_data_does_not(fleet: str)
 
 @pytest.mark.parametrize("mode", ["active", "observe", "paused"])
 def test_the_topic_is_notified_of_an_old_message_and_of_its_end_in_every_mode(fleet: str, mode: str) -> None:
-    given = {"Mode": mode, "CreateScalableTarget": "true"}
-    properties = alarm("OldestMessageAgeAlarm", fleet, NotificationTopicArn=TOPIC, **given)
+    parameters = {"Mode": mode, "CreateScalableTarget": "true"}
+    properties = alarm("OldestMessageAgeAlarm", fleet, NotificationTopicArn=TOPIC, **parameters)
     assert (properties["AlarmActions"], properties["OKActions"]) == ([TOPIC], [TOPIC])
-    quiet = alarm("OldestMessageAgeAlarm", fleet, NotificationTopicArn="", **given)
+    quiet = alarm("OldestMessageAgeAlarm", fleet, NotificationTopicArn="", **parameters)
     assert not {"AlarmActions", "OKActions", "InsufficientDataActions", "ActionsEnabled"} & set(quiet)
 
 

@@ -90,7 +90,7 @@ def test_every_kind_of_workload_is_accepted_with_the_defaults(
 
 
 def test_a_dynamic_target_carries_every_setting_as_a_number() -> None:
-    settings_given = {
+    settings = {
         "AcceptableLatencySeconds": "900",
         "ConcurrencyPerInstance": "2.5",
         "DurationStatistic": "p90",
@@ -101,7 +101,7 @@ def test_a_dynamic_target_carries_every_setting_as_a_number() -> None:
         "MaxFactorPerRetune": "1.5",
         "MinSamples": "50",
     }
-    assert document(workload(TargetType="dynamic", **settings_given))["target"] == {
+    assert document(workload(TargetType="dynamic", **settings))["target"] == {
         "type": "dynamic",
         "acceptable_latency_s": 900,
         "concurrency_per_instance": 2.5,
@@ -130,7 +130,7 @@ def test_the_document_says_what_is_tracked_and_how_arrivals_are_counted(margin: 
 
 
 @pytest.mark.parametrize(
-    ("given_parameters", "metric"),
+    ("parameters", "metric"),
     [
         ({"TargetType": "static"}, "backlog"),
         ({"TargetType": "static", "ProcessingSeconds": "60"}, "effective"),
@@ -143,13 +143,13 @@ def test_the_document_says_what_is_tracked_and_how_arrivals_are_counted(margin: 
 )
 @pytest.mark.parametrize("source", ["published", "native"])
 def test_arrivals_are_counted_by_default_where_the_processing_time_is_known(
-    given_parameters: dict[str, str], metric: str, source: str
+    parameters: dict[str, str], metric: str, source: str
 ) -> None:
-    if source == "native" and given_parameters == {"TargetType": "static", "TrackedMetric": "effective"}:
-        given_parameters = {**given_parameters, "ProcessingSeconds": "60"}  # a rule asks for it
-    tracking = document(workload(MetricSource=source, **given_parameters))["tracking"]
+    if source == "native" and parameters == {"TargetType": "static", "TrackedMetric": "effective"}:
+        parameters = {**parameters, "ProcessingSeconds": "60"}  # a rule asks for it
+    tracking = document(workload(MetricSource=source, **parameters))["tracking"]
     assert (tracking["metric"], tracking["source"]) == (metric, source)
-    seconds = given_parameters.get("ProcessingSeconds")
+    seconds = parameters.get("ProcessingSeconds")
     assert tracking["processing_s"] == (float(seconds) if seconds else None)
 
 
@@ -192,7 +192,7 @@ def test_the_deadline_engine_is_accepted_with_the_defaults(fleet: str, target_ty
 
 
 def test_the_document_carries_every_setting_of_the_deadline_engine_as_a_number(fleet: str) -> None:
-    settings_given = {
+    settings = {
         "Scaling": "deadline",
         "AcceptableLatencySeconds": "240.5",
         "PromisePercent": "97.5",
@@ -202,7 +202,7 @@ def test_the_document_carries_every_setting_of_the_deadline_engine_as_a_number(f
         "BusyInstances": "unprotected",
         "ProcessingSeconds": "4.32",
     }
-    written = document(workload(fleet, **settings_given))
+    written = document(workload(fleet, **settings))
     assert written["scaling"] == {
         "type": "deadline",
         "promise_s": 240.5,
@@ -233,13 +233,13 @@ def test_a_margin_that_leaves_nothing_of_the_promise_is_refused_with_the_documen
 
 
 @pytest.mark.parametrize(
-    ("given_capacity", "min_capacity", "expected"),
+    ("bootstrap_capacity", "min_capacity", "expected"),
     [("", "0", 1), ("", "3", 3), ("2", "0", 2), ("4", "3", 4), ("backlog", "0", "backlog")],
 )
 def test_a_bootstrap_is_one_instance_or_the_minimum_by_default(
-    given_capacity: str, min_capacity: str, expected: int | str
+    bootstrap_capacity: str, min_capacity: str, expected: int | str
 ) -> None:
-    stack = workload(BootstrapCapacity=given_capacity, MinCapacity=min_capacity)
+    stack = workload(BootstrapCapacity=bootstrap_capacity, MinCapacity=min_capacity)
     assert document(stack)["capacity"] == {"min": int(min_capacity), "max": 5, "bootstrap": expected}
 
 

@@ -97,9 +97,9 @@ def test_the_deadline_engine_leaves_an_ecs_service_the_bounds_of_its_scalable_ta
 def test_a_change_of_the_way_of_scaling_creates_or_removes_the_policy_alone(
     fleet: str, target_type: str
 ) -> None:
-    given_parameters = {"TargetType": target_type, "ProcessingSeconds": "5"}
-    tracked = workload(fleet, Scaling="target_tracking", **given_parameters)
-    planned = workload(fleet, Scaling="deadline", **given_parameters)
+    parameters = {"TargetType": target_type, "ProcessingSeconds": "5"}
+    tracked = workload(fleet, Scaling="target_tracking", **parameters)
+    planned = workload(fleet, Scaling="deadline", **parameters)
     own = {"asg": "AsgTargetTracking", "ecs": "EcsTargetTracking"}[fleet]
     assert set(tracked.resources) - set(planned.resources) == {own}
     assert set(planned.resources) <= set(tracked.resources)
@@ -131,8 +131,8 @@ COUNTED = {
 def test_the_published_metric_is_tracked_under_the_fleets_own_dimensions(
     fleet: str, target_type: str, tracked: str, seconds: str, metric_name: str
 ) -> None:
-    given_parameters = {"TargetType": target_type, "TrackedMetric": tracked, "ProcessingSeconds": seconds}
-    stack = workload(fleet, MetricSource="published", **given_parameters)
+    parameters = {"TargetType": target_type, "TrackedMetric": tracked, "ProcessingSeconds": seconds}
+    stack = workload(fleet, MetricSource="published", **parameters)
     metric = tracking(stack)["CustomizedMetricSpecification"]
     assert (metric["Namespace"], metric["MetricName"]) == ("Sluice", metric_name)
     counted = metric_name == "EffectiveBacklogPerInstance"

@@ -213,12 +213,14 @@ class InMemorySqs:
         own = {name: value for name, value in message.attributes.items() if name != REASON}
         used = _size_bytes(message.body, own, message.attribute_types)
         room = self._queues[url].max_bytes - used - len(REASON) - len("String")
-        said = reason.encode()[: max(room, 0)].decode(errors="ignore") if len(own) < MAX_ATTRIBUTES else ""
+        shortened = (
+            reason.encode()[: max(room, 0)].decode(errors="ignore") if len(own) < MAX_ATTRIBUTES else ""
+        )
         self.send(
             url,
             message.body,
             group=message.group_id,
-            attributes=own | ({REASON: said} if said else {}),
+            attributes=own | ({REASON: shortened} if shortened else {}),
             types={name: message.attribute_types.get(name, "String") for name in own},
             trace_header=message.trace_header,
         )

@@ -40,7 +40,7 @@ def enforced(patch: pytest.MonkeyPatch) -> None:
 
 
 def _size_bytes(attribute: tuple[str, dict[str, Any]]) -> int:
-    name, said = attribute
-    value: str | bytes = said.get("BinaryValue") or said.get("StringValue") or ""
-    parts = (name, said["DataType"], value)
+    name, content = attribute
+    value: str | bytes = content.get("BinaryValue") or content.get("StringValue") or ""
+    parts = (name, content["DataType"], value)
     return sum(len(part if isinstance(part, bytes) else part.encode()) for part in parts)

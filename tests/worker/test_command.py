@@ -86,10 +86,10 @@ def command(*options: str, **variables: str) -> Result:
 
 
 def option(name: str, value: str) -> list[str]:
-    said = "--" + {"queues": "queue"}.get(name, name).replace("_", "-")
+    flag = "--" + {"queues": "queue"}.get(name, name).replace("_", "-")
     if value in ("yes", "no"):
-        return [said if value == "yes" else said.replace("--", "--no-")]
-    return [said, value]
+        return [flag if value == "yes" else flag.replace("--", "--no-")]
+    return [flag, value]
 
 
 def variable(name: str, value: str) -> dict[str, str]:
@@ -108,8 +108,8 @@ def refused(result: Result) -> list[str]:
 class TestEverySetting:
     @pytest.mark.parametrize("name", Settings.model_fields)
     def test_is_an_option_and_a_variable_that_mean_the_same(self, name: str, started: Started) -> None:
-        value, beside = SAMPLES[name]
-        options = [text for pair in beside.items() for text in option(*pair)]
+        value, needed = SAMPLES[name]
+        options = [text for pair in needed.items() for text in option(*pair)]
         queue = () if name == "queues" else QUEUE
         result = command(*HANDLER, *queue, *options, *option(name, value))
         assert result.exit_code == 0, result.output
@@ -122,11 +122,11 @@ class TestEverySetting:
 
     @pytest.mark.parametrize("name", Settings.model_fields)
     def test_is_explained_in_the_help(self, name: str) -> None:
-        said = option(name, "value")[0]
+        flag = option(name, "value")[0]
         options = command("--help").output.split("What to work on:")[1]
-        [line] = [line for line in options.splitlines() if line.strip().startswith(f"{said} ")]
+        [line] = [line for line in options.splitlines() if line.strip().startswith(f"{flag} ")]
         if name.endswith("_s"):
-            assert f"{said} SECONDS" in line
+            assert f"{flag} SECONDS" in line
 
     def test_an_option_wins_over_its_variable(self, started: Started) -> None:
         command(*HANDLER, *QUEUE, "--grace-s", "5", SLUICE_WORKER_GRACE_S="9")
@@ -263,9 +263,9 @@ class TestHelp:
         text = re.sub(r"\s+", " ", command("--help").output)
         for name, field in Settings.model_fields.items():
             if type(field.default) in (int, float, str):
-                said = option(name, "value")[0]
+                flag = option(name, "value")[0]
                 expected = f"{field.default:g}" if isinstance(field.default, float) else str(field.default)
-                assert re.search(rf"{said} [A-Z]+ [^\[]*\[default: {re.escape(expected)}\]", text), name
+                assert re.search(rf"{flag} [A-Z]+ [^\[]*\[default: {re.escape(expected)}\]", text), name
         assert "[default: protect]" in text
         assert "[default: no-publish-wait]" in text
 
@@ -275,8 +275,8 @@ class TestHelp:
             "c.main(['--help'], standalone_mode=False)\n"
             "print(json.dumps('boto3' in sys.modules))"
         )
-        told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        assert json.loads(told.stdout.splitlines()[-1]) is False
+        ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert json.loads(ended.stdout.splitlines()[-1]) is False
 
 
 @pytest.mark.parametrize("status", [0, 1])

@@ -38,7 +38,7 @@ class Worker:
     pollers: int = 2
     now: float = 0.0
     busy: int = 0
-    begun: Counter[Priority] = field(default_factory=Counter)
+    started: Counter[Priority] = field(default_factory=Counter)
     busy_s: float = 0.0
     polled_at: dict[str, float] = field(default_factory=dict)
     longest_gap_s: dict[str, float] = field(default_factory=dict)
@@ -111,7 +111,7 @@ class Worker:
             self._in(AGAIN_S, self._work)
             return
         self.busy += 1
-        self.begun[message.priority] += 1
+        self.started[message.priority] += 1
         took_s = self.service_s * self._random.uniform(0.5, 1.5)
         self.busy_s += took_s
         self._in(took_s, self._end)
@@ -143,7 +143,7 @@ def test_many_high_messages_keep_the_slots_however_long_a_message_takes(
     worker = flooded(*Priority, slots=slots, service_s=service_s)
     # Once a minute what starves is served: of each of two queues what the slots can begin within a second.
     due = 2 * (1 + SECONDS / 60) * batch
-    assert sum(worker.begun.values()) - worker.begun[Priority.HIGH] <= due
+    assert sum(worker.started.values()) - worker.started[Priority.HIGH] <= due
     assert worker.busy_s > 0.9 * slots * SECONDS
 
 
@@ -153,4 +153,4 @@ def test_a_queue_of_low_priority_is_still_polled(
 ) -> None:
     worker = flooded(Priority.HIGH, Priority.LOW, slots=slots, service_s=service_s)
     assert worker.longest_gap_s["1-low"] <= 60 + 2.5 * service_s
-    assert worker.begun[Priority.LOW] > 0
+    assert worker.started[Priority.LOW] > 0

@@ -20,14 +20,14 @@ URL = queue_url("uploads")
 DEAD = queue_url("dead")
 
 
-def configured(*queues: str, **given: Any) -> Settings:
-    return settings({"queues": queues or (URL,), **given})
+def configured(*queues: str, **options: Any) -> Settings:
+    return settings({"queues": queues or (URL,), **options})
 
 
-def refused(*queues: str, **given: Any) -> list[str]:
+def refused(*queues: str, **options: Any) -> list[str]:
     """Every problem, one sentence each."""
     with pytest.raises(DocumentError) as error:
-        configured(*queues, **given)
+        configured(*queues, **options)
     return [str(problem) for problem in error.value.problems]
 
 
@@ -87,9 +87,9 @@ class TestQueues:
         ],
     )
     def test_an_invalid_queue_is_refused_with_what_to_write(self, text: str) -> None:
-        [said] = refused(text)
-        assert said.startswith("queues.0: ")
-        assert "write URL[=high|medium|low][:weight], with the queue's whole URL" in said
+        [problem] = refused(text)
+        assert problem.startswith("queues.0: ")
+        assert "write URL[=high|medium|low][:weight], with the queue's whole URL" in problem
 
     @pytest.mark.parametrize(
         ("ending", "expected"),
@@ -107,22 +107,22 @@ class TestQueues:
         ],
     )
     def test_a_wrong_priority_or_weight_is_named(self, ending: str, expected: str) -> None:
-        [said] = refused(URL + ending)
-        assert expected in said
+        [problem] = refused(URL + ending)
+        assert expected in problem
 
     def test_every_wrong_queue_is_reported_at_its_position(self) -> None:
         first, second = refused("one", URL, "three")
         assert first.startswith("queues.0: 'one': ")
         assert second.startswith("queues.2: 'three': ")
 
-    @pytest.mark.parametrize("given", [{}, {"queues": []}])
-    def test_no_queue_at_all_is_refused(self, given: dict[str, Any]) -> None:
+    @pytest.mark.parametrize("settings_", [{}, {"queues": []}])
+    def test_no_queue_at_all_is_refused(self, settings_: dict[str, Any]) -> None:
         with pytest.raises(DocumentError, match=r"queues: .*give at least one"):
-            settings(given)
+            settings(settings_)
 
     def test_more_queues_than_a_worker_takes_are_refused_with_the_way_out(self) -> None:
-        [said] = refused(*(f"{URL}{number}" for number in range(21)))
-        assert said == "queues: '21 queues': give 20 at most, and the others to another worker"
+        [problem] = refused(*(f"{URL}{number}" for number in range(21)))
+        assert problem == "queues: '21 queues': give 20 at most, and the others to another worker"
 
     def test_a_text_names_queues_as_the_variable_does(self) -> None:
         queues = settings({"queues": f"{URL}=high {URL}-2"}).queues
@@ -220,14 +220,14 @@ class TestOneQueue:
         self, region: str | None, url: str
     ) -> None:
         for sibling in [*ONE_QUEUE[region], *ONE_QUEUE[None]]:
-            [said] = refused(url, dead_letter_queue=sibling)
-            assert "dead_letter_queue is one of the queues: what is rejected would come back" in said
+            [problem] = refused(url, dead_letter_queue=sibling)
+            assert "dead_letter_queue is one of the queues: what is rejected would come back" in problem
 
     @pytest.mark.parametrize(("region", "url"), URLS)
     def test_a_queue_is_not_given_twice_under_two_urls(self, region: str | None, url: str) -> None:
         for sibling in [*ONE_QUEUE[region], *ONE_QUEUE[None]]:
-            [said] = refused(url, f"{sibling}=high")
-            assert said.endswith("the same queue is given twice: give each once")
+            [problem] = refused(url, f"{sibling}=high")
+            assert problem.endswith("the same queue is given twice: give each once")
 
     @pytest.mark.parametrize("other", [*OTHERS, *ONE_QUEUE["cn-north-1"]])
     def test_queues_of_other_names_accounts_and_regions_are_others(self, other: str) -> None:
@@ -239,29 +239,31 @@ class TestOneQueue:
         chosen = configured(f"{URL}.fifo/=high:2", dead_letter_queue=f"{DEAD}.fifo/")
         assert chosen.queues == (Queue(url=f"{URL}.fifo", priority=Priority.HIGH, weight=2),)
         assert chosen.dead_letter_queue == f"{DEAD}.fifo"
-        [given] = Settings(queues=(Queue(url=f"{URL}.fifo/"),)).queues
-        assert given.is_fifo
+        [queue] = Settings(queues=(Queue(url=f"{URL}.fifo/"),)).queues
+        assert queue.is_fifo
 
 
 class TestContradictions:
-    @pytest.mark.parametrize(("given", "expected"), CONTRADICTIONS)
+    @pytest.mark.parametrize(("options", "expected"), CONTRADICTIONS)
     def test_contradicting_settings_are_refused_with_the_way_out(
-        self, given: dict[str, Any], expected: str
+        self, options: dict[str, Any], expected: str
     ) -> None:
         with pytest.raises(DocumentError) as error:
-            settings({"queues": [URL], **given})
+            settings({"queues": [URL], **options})
         [problem] = error.value.problems
         assert problem.path == "together"
         assert problem.way_out.startswith(expected)
 
     def test_all_contradictions_are_reported_at_once(self) -> None:
-        [said] = refused(min_concurrency=20, cluster="c", lifecycle_hook="h", max_attempts=3)
+        [problem] = refused(min_concurrency=20, cluster="c", lifecycle_hook="h", max_attempts=3)
         for expected in ("min_concurrency 20", "cluster and service", "lifecycle_hook", "max_attempts"):
-            assert expected in said
+            assert expected in problem
 
     def test_all_wrong_values_are_reported_at_once(self) -> None:
-        said = refused("nonsense", grace_s="soon", visibility_s=1, processes=2.5, metrics="statsd", graze_s=1)
-        assert [sentence.split(":")[0] for sentence in said] == [
+        problems = refused(
+            "nonsense", grace_s="soon", visibility_s=1, processes=2.5, metrics="statsd", graze_s=1
+        )
+        assert [sentence.split(":")[0] for sentence in problems] == [
             "queues.0",
             "processes",
             "visibility_s",
@@ -269,7 +271,7 @@ class TestContradictions:
             "metrics",
             "graze_s",
         ]
-        assert "unknown key" in said[-1]
+        assert "unknown key" in problems[-1]
 
     def test_as_many_pollers_as_queues_suffice(self) -> None:
         assert configured(*(f"{URL}{n}" for n in range(10))).pollers == Range(min=10, max=10)
@@ -279,20 +281,20 @@ class TestValues:
     @pytest.mark.parametrize("name", [name for name in Settings.model_fields if name.endswith("_s")])
     @pytest.mark.parametrize("value", [math.nan, -math.inf, -1, "", "1 minute"])
     def test_no_time_is_negative_or_nonsense(self, name: str, value: object) -> None:
-        [said] = refused(**{name: value})
-        assert said.startswith(f"{name}: ")
+        [problem] = refused(**{name: value})
+        assert problem.startswith(f"{name}: ")
 
     @pytest.mark.parametrize(
         "name", [name for name in Settings.model_fields if name.endswith("_s") and name != "starving_after_s"]
     )
     def test_no_time_may_be_infinite(self, name: str) -> None:
         """The rule against starvation alone may be turned off with an infinite time."""
-        [said] = refused(**{name: math.inf})
-        assert said.startswith(f"{name}: ")
+        [problem] = refused(**{name: math.inf})
+        assert problem.startswith(f"{name}: ")
         assert configured(starving_after_s=math.inf).starving_after_s == math.inf
 
     @pytest.mark.parametrize(
-        ("given", "minimum", "maximum"),
+        ("name", "minimum", "maximum"),
         [
             ("processes", 1, 256),
             ("min_pollers", 0, 10),
@@ -315,35 +317,37 @@ class TestValues:
         ],
     )
     def test_bounds_are_included_and_what_lies_beyond_is_refused(
-        self, given: str, minimum: float, maximum: float
+        self, name: str, minimum: float, maximum: float
     ) -> None:
-        assert getattr(configured(**{given: minimum}), given) == minimum
-        assert getattr(configured(**{given: maximum}), given) == maximum
-        assert refused(**{given: minimum - 1})
-        assert refused(**{given: maximum + 1})
+        assert getattr(configured(**{name: minimum}), name) == minimum
+        assert getattr(configured(**{name: maximum}), name) == maximum
+        assert refused(**{name: minimum - 1})
+        assert refused(**{name: maximum + 1})
 
     def test_a_batch_must_fit_its_queues_buffers_and_its_wait_the_promise(self) -> None:
         assert configured(batch=991, buffer_medium=1000, buffer_low=1).batch == 991
-        [said] = refused(batch=300)
-        assert "batch 300 needs buffers of 309: polls bring ten at a time" in said
-        [said] = refused(batch=10, batch_wait_s=5, promise_s=5)
-        assert "batch_wait_s 5 is not below promise_s" in said
+        [problem] = refused(batch=300)
+        assert "batch 300 needs buffers of 309: polls bring ten at a time" in problem
+        [problem] = refused(batch=10, batch_wait_s=5, promise_s=5)
+        assert "batch_wait_s 5 is not below promise_s" in problem
         assert configured(batch=10, promise_s=5, batch_wait_s=1).batch_wait_s == 1
 
     def test_a_wait_without_batches_is_refused(self) -> None:
-        [said] = refused(batch_wait_s=2)
-        assert "batch_wait_s needs batch" in said
+        [problem] = refused(batch_wait_s=2)
+        assert "batch_wait_s needs batch" in problem
         assert configured().batches == BatchRule(size=1, wait_s=0)
         assert configured(batch=7).batches == BatchRule(size=7, wait_s=1)
 
     @pytest.mark.parametrize("name", ["auto_scaling_group", "cluster", "service", "worker_id"])
     def test_an_empty_name_is_refused(self, name: str) -> None:
-        assert [said.split(":")[0] for said in refused(**{name: ""})] == [name]
+        assert [problem.split(":")[0] for problem in refused(**{name: ""})] == [name]
 
     @pytest.mark.parametrize("name", ["cluster", "service"])
     def test_an_arn_is_no_short_name(self, name: str) -> None:
-        [said] = refused(**{"cluster": "c", "service": "s", name: "arn:aws:ecs:eu-west-1:123456789012:x/y"})
-        assert said.startswith(f"{name}: ")
+        [problem] = refused(
+            **{"cluster": "c", "service": "s", name: "arn:aws:ecs:eu-west-1:123456789012:x/y"}
+        )
+        assert problem.startswith(f"{name}: ")
 
     @pytest.mark.parametrize("namespace", ["My Company: Workers/1", "Sluice"])
     def test_every_namespace_that_a_workload_may_name_can_be_published_to(self, namespace: str) -> None:
@@ -353,12 +357,12 @@ class TestValues:
         "url", ["dead", "arn:aws:sqs:eu-west-1:123456789012:dead", "https://host", f"{DEAD}=high"]
     )
     def test_dead_letters_have_a_url(self, url: str) -> None:
-        [said] = refused(dead_letter_queue=url)
-        assert said.startswith("dead_letter_queue: ")
+        [problem] = refused(dead_letter_queue=url)
+        assert problem.startswith("dead_letter_queue: ")
 
     def test_an_option_that_does_not_exist_is_refused(self) -> None:
-        [said] = refused(grace=30)
-        assert said == "grace: 30: unknown key: remove it, or check its spelling and place"
+        [problem] = refused(grace=30)
+        assert problem == "grace: 30: unknown key: remove it, or check its spelling and place"
 
 
 class TestMeaning:
@@ -386,17 +390,17 @@ class TestMeaning:
         )
 
     @pytest.mark.parametrize(
-        ("given", "fleet"),
+        ("options", "fleet"),
         [
             ({"auto_scaling_group": "transcription"}, AutoScalingGroup(name="transcription")),
             ({"cluster": "c", "service": "s"}, EcsService(cluster="c", service="s")),
         ],
     )
-    def test_metrics_are_published_for_the_fleet(self, given: dict[str, str], fleet: object) -> None:
-        assert configured(**given).fleet == fleet
-        assert configured(**given).sink is Sink.CLOUDWATCH
-        assert configured(**given, metrics="emf").sink is Sink.EMF
-        assert configured(**given, metrics="none").sink is Sink.NONE
+    def test_metrics_are_published_for_the_fleet(self, options: dict[str, str], fleet: object) -> None:
+        assert configured(**options).fleet == fleet
+        assert configured(**options).sink is Sink.CLOUDWATCH
+        assert configured(**options, metrics="emf").sink is Sink.EMF
+        assert configured(**options, metrics="none").sink is Sink.NONE
 
     def test_settings_cannot_be_changed(self) -> None:
         with pytest.raises(ValueError, match="frozen"):

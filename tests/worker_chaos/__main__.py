@@ -105,7 +105,7 @@ def _report(verdict: Verdict) -> None:
         ("seed", verdict.seed),
         ("messages", verdict.messages),
         ("processed twice", f"{verdict.twice} ({verdict.twice / verdict.messages:.2%})"),
-        *(("begun again", f"{times} {reason}") for reason, times in verdict.begun_again.items()),
+        *(("begun again", f"{times} {reason}") for reason, times in verdict.started_again.items()),
         *(("ended", f"{times} by {by}") for by, times in sorted(verdict.ended.items())),
         *(("exit status", f"{times} of {what}") for what, times in verdict.statuses.items()),
         ("requests", verdict.requests),

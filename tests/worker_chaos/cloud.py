@@ -70,9 +70,9 @@ class Cloud:
         """Create an empty queue and return its URL."""
         attributes = {"FifoQueue": "true"} if name.endswith(".fifo") else {}
         if dead_letters is not None:
-            asked = self._sqs.get_queue_attributes(QueueUrl=dead_letters, AttributeNames=["QueueArn"])
+            answer = self._sqs.get_queue_attributes(QueueUrl=dead_letters, AttributeNames=["QueueArn"])
             policy = {
-                "deadLetterTargetArn": asked["Attributes"]["QueueArn"],
+                "deadLetterTargetArn": answer["Attributes"]["QueueArn"],
                 "maxReceiveCount": max_receipts,
             }
             attributes["RedrivePolicy"] = json.dumps(policy)

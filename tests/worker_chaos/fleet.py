@@ -150,7 +150,7 @@ class Fleet:
     def _record_end(self, command: _Command) -> None:
         (self._running if command.sent_signal is None else self._signalled).remove(command)
         by = "itself" if command.sent_signal is None else command.sent_signal.name
-        if command.sent_signal is signal.SIGTERM and command.process.pid not in self._begun():
+        if command.sent_signal is signal.SIGTERM and command.process.pid not in self._started():
             by = BEFORE_IT_BEGAN
         self.statuses[by, command.process.returncode] += 1
         if command.sent_signal is None:
@@ -168,24 +168,24 @@ class Fleet:
 
     def _end_one(self) -> None:
         """End a command that has begun a message: another one may not have its signal handlers yet."""
-        begun = self._begun()
-        ready = [command for command in self._running if command.process.pid in begun]
+        started = self._started()
+        ready = [command for command in self._running if command.process.pid in started]
         if not ready:
             return
         self._plan_next_end()
         command, number = self.chance.choice(ready), self.chance.choice(self.workers.ends)
-        children = [pid for pid in self._begun_by(command) if runs(pid)]
+        children = [pid for pid in self._children_of(command) if runs(pid)]
         if number == signal.SIGKILL and children and self.chance.random() < CHILD_KILL_SHARE:
             self._kill_child(self.chance.choice(children))
         else:
             self._signal(command, number)
             self._begin(command.member)
 
-    def _begun(self) -> set[int]:
+    def _started(self) -> set[int]:
         """Commands that have begun a message, in their own process or a child's."""
         return set(self.records.processes) | set(self.records.processes.values())
 
-    def _begun_by(self, parent: _Command) -> list[int]:
+    def _children_of(self, parent: _Command) -> list[int]:
         return [pid for pid, by in self.records.processes.items() if by == parent.process.pid]
 
     def _signal(self, command: _Command, number: signal.Signals) -> None:

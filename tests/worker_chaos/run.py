@@ -28,7 +28,7 @@ class Verdict:
     seed: int
     broken: list[str]
     messages: int
-    begun_again: dict[str, int]
+    started_again: dict[str, int]
     """The reasons why messages were begun more than once."""
     twice: int
     """Messages completed more than once."""
@@ -77,7 +77,7 @@ def run(
         seed=env.seed,
         broken=broken,
         messages=len(all_messages),
-        begun_again=dict(invariants.repeats(calls, deaths)),
+        started_again=dict(invariants.repeats(calls, deaths)),
         twice=len(invariants.twice(calls)),
         ended=ended,
         statuses={f"{by} {status}": times for (by, status), times in sorted(fleet.statuses.items())},

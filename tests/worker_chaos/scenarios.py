@@ -242,9 +242,9 @@ def priorities(env: Environment, count: int) -> Verdict:
     options = (*SHORT_TIMES, "--starving-after-s", str(STARVING_AFTER_S), "--prefetch-s", "0.2", *options)
 
     def check(fleet: Fleet, calls: Calls, deaths: Deaths) -> Iterator[str]:
-        begun = sorted((spans[0] for spans in calls.values()), key=lambda span: span.began_at)
-        last = max(place for place, span in enumerate(begun) if span.queue == "high")
-        while_high = begun[: last + 1]
+        started = sorted((spans[0] for spans in calls.values()), key=lambda span: span.began_at)
+        last = max(place for place, span in enumerate(started) if span.queue == "high")
+        while_high = started[: last + 1]
         share = sum(span.queue == "high" for span in while_high) / len(while_high)
         if share < HIGH_SHARE:
             yield f"only {share:.0%} of the messages begun while high priority waited was of high priority"

@@ -121,9 +121,9 @@ def _next_visible_in_s(queue: Queue) -> float:
 # ---- the rest ----------------------------------------------------------------------------------------------
 
 
-def _sent(backend: SQSBackend, *given: Any, **named: Any) -> Message:
+def _sent(backend: SQSBackend, *args: Any, **kwargs: Any) -> Message:
     with _changed:
-        message = _send(backend, *given, **named)
+        message = _send(backend, *args, **kwargs)
         _changed.notify_all()
         return message
 

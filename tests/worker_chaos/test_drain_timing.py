@@ -48,12 +48,12 @@ def test_a_drain_waits_for_a_message_between_two_steps(
 def delayed(step: Callable[..., Any], reached: threading.Event, go: threading.Event) -> Callable[..., Any]:
     """The step with a pause until `go`: before it settles a message, or after it has taken one."""
 
-    def slow(self: object, *given: Any) -> Any:
+    def slow(self: object, *args: Any) -> Any:
         if step.__name__ == "succeeded":
             reached.set()
             go.wait(10)
-            return step(self, *given)
-        answer = step(self, *given)
+            return step(self, *args)
+        answer = step(self, *args)
         if answer:
             reached.set()
             go.wait(10)

@@ -103,8 +103,8 @@ class AutoScalingGroup(CreatedOnce):
 
 class Cluster(CreatedOnce):
     def make(self, aws: Aws, name: str, properties: Properties) -> CreatedResource:
-        given = {key: value for key, value in properties.items() if key != "ClusterSettings"}
-        cluster = aws("ecs", "CreateCluster", settings=properties["ClusterSettings"], **given)["cluster"]
+        parameters = {key: value for key, value in properties.items() if key != "ClusterSettings"}
+        cluster = aws("ecs", "CreateCluster", settings=properties["ClusterSettings"], **parameters)["cluster"]
         return CreatedResource(ref=cluster["clusterName"], attributes={"Arn": cluster["clusterArn"]})
 
     def delete(self, aws: Aws, made: CreatedResource) -> None:

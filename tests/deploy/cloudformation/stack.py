@@ -91,14 +91,14 @@ class Deployed:
 
     def build_change_set_actions(self, template: Mapping[str, Any]) -> dict[str, dict[str, dict[str, str]]]:
         """Which logical ids a change set would add, modify or remove; refuses unknown types."""
-        wanted = {name: body["Type"] for name, body in _transformed(template, {})["Resources"].items()}
+        desired = {name: body["Type"] for name, body in _transformed(template, {})["Resources"].items()}
         present = {name: placed.cf_resource_type for name, placed in self._placed.items()}
         actions = {
-            "Add": wanted.keys() - present.keys(),
-            "Modify": wanted.keys() & present.keys(),
-            "Remove": present.keys() - wanted.keys(),
+            "Add": desired.keys() - present.keys(),
+            "Modify": desired.keys() & present.keys(),
+            "Remove": present.keys() - desired.keys(),
         }
-        types = present | wanted
+        types = present | desired
         return {
             action: {name: {"LogicalResourceId": name, "ResourceType": types[name]} for name in sorted(names)}
             for action, names in actions.items()
@@ -121,15 +121,15 @@ class Deployed:
             raise ValidationError(message=str(refused)) from refused
 
     def _update(self, template: Mapping[str, Any], parameters: Mapping[str, str]) -> None:
-        given = {**self.resolved_parameters, **parameters}
-        given = {name: given[name] for name in given if name in template.get("Parameters", {})}
+        values = {**self.resolved_parameters, **parameters}
+        values = {name: values[name] for name in values if name in template.get("Parameters", {})}
         placed: dict[str, StackResource] = {}
         replaced: list[StackResource] = []
-        body = _transformed(template, given)
+        body = _transformed(template, values)
         try:
             resolved = resolve(
                 body,
-                self._read_from_store(template, given),
+                self._read_from_store(template, values),
                 identity=partial(self._identity, placed, replaced),
                 imports=self._imports(),
                 account_id=self._stack.account_id,
@@ -143,14 +143,14 @@ class Deployed:
             raise
         self._bodies = {**self._bodies, **body["Resources"]}
         self._remove(self._let_go_of(replaced, "UpdateReplacePolicy"))
-        gone = [old for name, old in self._placed.items() if name not in placed]
-        self._remove(self._let_go_of(gone, "DeletionPolicy"))
+        removed = [old for name, old in self._placed.items() if name not in placed]
+        self._remove(self._let_go_of(removed, "DeletionPolicy"))
         for name in self._resolved.exports:
             del self._exports[name]
         self._placed, self._resolved = placed, resolved
         self.resolved_parameters = {name: _joined(value) for name, value in resolved.parameters.items()}
-        self.resolved_parameters |= given
-        self._stack.parameters = dict(given)
+        self.resolved_parameters |= values
+        self._stack.parameters = dict(values)
         self._exports |= {export.name: export for export in self.exports}
 
     def delete(self) -> None:
@@ -211,12 +211,12 @@ class Deployed:
     def _imports(self) -> dict[str, str]:
         return {name: export.value for name, export in self._exports.items()}
 
-    def _read_from_store(self, template: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, str]:
+    def _read_from_store(self, template: Mapping[str, Any], parameters: Mapping[str, str]) -> dict[str, str]:
         """The parameters, those of type AWS::SSM::Parameter::Value replaced by what their key holds."""
-        values = dict(given)
+        values = dict(parameters)
         for name, spec in template.get("Parameters", {}).items():
             if spec["Type"].startswith("AWS::SSM::Parameter::Value"):
-                key = given.get(name, spec.get("Default"))
+                key = parameters.get(name, spec.get("Default"))
                 values[name] = self._aws("ssm", "GetParameter", Name=key)["Parameter"]["Value"]
         return values
 

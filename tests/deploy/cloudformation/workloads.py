@@ -20,20 +20,20 @@ class Queue:
     def put(
         self, aws: Aws, name: str, properties: Properties, old: CreatedResource | None
     ) -> CreatedResource:
-        wanted = properties.get("QueueName", name)
+        queue_name = properties.get("QueueName", name)
         attributes = {
             key: text(value) for key, value in properties.items() if key not in ("QueueName", "Tags")
         }
-        if old is not None and old.attributes["QueueName"] == wanted:
+        if old is not None and old.attributes["QueueName"] == queue_name:
             aws("sqs", "SetQueueAttributes", QueueUrl=old.ref, Attributes=attributes)
             return old
         tags = tag_map(properties.get("Tags", []))
-        aws("sqs", "CreateQueue", QueueName=wanted, Attributes=attributes, tags=tags)
+        aws("sqs", "CreateQueue", QueueName=queue_name, Attributes=attributes, tags=tags)
         # As AWS writes it: a server on this machine would name its own port.
-        url = f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT_ID}/{wanted}"
+        url = f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT_ID}/{queue_name}"
         answer = aws("sqs", "GetQueueAttributes", QueueUrl=url, AttributeNames=["QueueArn"])
         return CreatedResource(
-            ref=url, attributes={"Arn": answer["Attributes"]["QueueArn"], "QueueName": wanted}
+            ref=url, attributes={"Arn": answer["Attributes"]["QueueArn"], "QueueName": queue_name}
         )
 
     def delete(self, aws: Aws, made: CreatedResource) -> None:
@@ -46,8 +46,8 @@ class Table:
     ) -> CreatedResource:
         expiring = properties["TimeToLiveSpecification"]
         if old is None:
-            wanted = without(properties, "TimeToLiveSpecification")
-            made = aws("dynamodb", "CreateTable", TableName=name, **wanted)["TableDescription"]
+            settings = without(properties, "TimeToLiveSpecification")
+            made = aws("dynamodb", "CreateTable", TableName=name, **settings)["TableDescription"]
             old = CreatedResource(ref=name, attributes={"Arn": made["TableArn"]})
             aws("dynamodb", "UpdateTimeToLive", TableName=name, TimeToLiveSpecification=expiring)
         return old
@@ -88,9 +88,9 @@ class Alarm:
     def put(
         self, aws: Aws, name: str, properties: Properties, old: CreatedResource | None
     ) -> CreatedResource:
-        given = {"AlarmName": name, **properties}
-        aws("cloudwatch", "PutMetricAlarm", **given)
-        (alarm,) = aws("cloudwatch", "DescribeAlarms", AlarmNames=[given["AlarmName"]])["MetricAlarms"]
+        parameters = {"AlarmName": name, **properties}
+        aws("cloudwatch", "PutMetricAlarm", **parameters)
+        (alarm,) = aws("cloudwatch", "DescribeAlarms", AlarmNames=[parameters["AlarmName"]])["MetricAlarms"]
         return CreatedResource(ref=alarm["AlarmName"], attributes={"Arn": alarm["AlarmArn"]})
 
     def delete(self, aws: Aws, made: CreatedResource) -> None:
@@ -165,20 +165,23 @@ class TargetScalingPolicy:
     def put(
         self, aws: Aws, name: str, properties: Properties, old: CreatedResource | None
     ) -> CreatedResource:
-        given = without(properties, "ScalingTargetId")
+        parameters = without(properties, "ScalingTargetId")
         if "ScalingTargetId" in properties:
-            given |= target_place(properties["ScalingTargetId"])
-        self._refuse_a_second(aws, given)
-        return CreatedResource(ref=aws("application-autoscaling", "PutScalingPolicy", **given)["PolicyARN"])
+            parameters |= target_place(properties["ScalingTargetId"])
+        self._refuse_a_second(aws, parameters)
+        return CreatedResource(
+            ref=aws("application-autoscaling", "PutScalingPolicy", **parameters)["PolicyARN"]
+        )
 
-    def _refuse_a_second(self, aws: Aws, given: Properties) -> None:
-        if not registered(aws, given["ResourceId"]):
-            raise ValueError(f"No scalable target registered for {given['ResourceId']}")
+    def _refuse_a_second(self, aws: Aws, parameters: Properties) -> None:
+        if not registered(aws, parameters["ResourceId"]):
+            raise ValueError(f"No scalable target registered for {parameters['ResourceId']}")
         found = aws("application-autoscaling", "DescribeScalingPolicies", ServiceNamespace="ecs")
         others = [
             policy
             for policy in found["ScalingPolicies"]
-            if policy["ResourceId"] == given["ResourceId"] and policy["PolicyName"] != given["PolicyName"]
+            if policy["ResourceId"] == parameters["ResourceId"]
+            and policy["PolicyName"] != parameters["PolicyName"]
         ]
         if others:
             raise ValueError(

@@ -36,8 +36,8 @@ def test_a_png_is_wide_enough_for_a_page_and_not_blank(report: Report) -> None:
 def test_a_png_shows_the_backlog_the_fleet_and_the_target_in_their_colours(report: Report) -> None:
     pixels = _pixels(report.written[1].read_bytes()).reshape(-1, 3)
     for colour in ("waiting", "in-flight", "running", "desired", "per-instance", "target", "processing"):
-        wanted = [int(LIGHT[colour][at : at + 2], 16) for at in (1, 3, 5)]
-        assert (pixels == wanted).all(axis=1).sum() > 50, colour
+        rgb = [int(LIGHT[colour][at : at + 2], 16) for at in (1, 3, 5)]
+        assert (pixels == rgb).all(axis=1).sum() > 50, colour
 
 
 def test_a_longer_list_of_events_makes_a_taller_png_up_to_what_a_png_lists() -> None:
@@ -70,8 +70,8 @@ def test_the_tracked_metric_is_drawn_as_backlog_plus_arrivals_against_the_target
     timeline = Timeline(summary=builders.summary(), minutes=builders.arriving())
     pixels = _pixels(picture.png(timeline)).reshape(-1, 3)
     for colour in ("of-backlog", "of-arrivals", "per-instance", "target", "arriving", "plan"):
-        wanted = [int(LIGHT[colour][at : at + 2], 16) for at in (1, 3, 5)]
-        assert (pixels == wanted).all(axis=1).sum() > 50, colour
+        rgb = [int(LIGHT[colour][at : at + 2], 16) for at in (1, 3, 5)]
+        assert (pixels == rgb).all(axis=1).sum() > 50, colour
     svg = picture.drawing(timeline, width=760).svg
     for label in ("of the backlog", "of arrivals", "sustained", "arriving", "target 8"):
         assert f">{label}<" in svg

@@ -31,8 +31,8 @@ def _pixels(png: bytes) -> np.ndarray:
 
 
 def _shows(pixels: np.ndarray, role: str) -> int:
-    wanted = [int(LIGHT[role][at : at + 2], 16) for at in (1, 3, 5)]
-    return int((pixels.reshape(-1, 3) == wanted).all(axis=1).sum())
+    rgb = [int(LIGHT[role][at : at + 2], 16) for at in (1, 3, 5)]
+    return int((pixels.reshape(-1, 3) == rgb).all(axis=1).sum())
 
 
 def test_a_png_shows_arrivals_backlog_fleet_plan_waits_promise_and_cost_in_their_colours() -> None:

@@ -62,7 +62,7 @@ def policy(specification: dict[str, Any] | None = None, target: object = 8, **ch
     )
 
 
-def asks(backlog_per_instance: float, minutes: int = 20) -> str:
+def desired_after(backlog_per_instance: float, minutes: int = 20) -> str:
     """The desired count of a group of 3 at target 8 after some minutes of one BacklogPerInstance."""
     subject = policy()
     series = {"m1": {minute * 60: backlog_per_instance for minute in range(20 - minutes, 20)}}
@@ -78,7 +78,7 @@ def asks(backlog_per_instance: float, minutes: int = 20) -> str:
 def test_backlog_per_instance_24_8_and_4_against_8_means_out_hold_and_in(
     backlog_per_instance: float, answer: str
 ) -> None:
-    assert asks(backlog_per_instance) == answer
+    assert desired_after(backlog_per_instance) == answer
 
 
 def test_the_high_alarm_takes_three_minutes_and_the_low_alarm_fifteen() -> None:
@@ -231,16 +231,16 @@ targets = st.floats(0.01, 1e4)
 def test_scale_out_never_lowers_and_never_passes_the_maximum(
     desired: int, warmed: int, metric: float, target: float, room: int
 ) -> None:
-    asked = scale_out(desired=desired, warmed=warmed, metric=metric, target=target, maximum=desired + room)
-    assert desired <= asked <= desired + room
+    result = scale_out(desired=desired, warmed=warmed, metric=metric, target=target, maximum=desired + room)
+    assert desired <= result <= desired + room
 
 
 @given(desired=sizes, warming=sizes, metric=metrics, target=targets, minimum=sizes)
 def test_scale_in_never_raises_and_stops_at_the_minimum(
     desired: int, warming: int, metric: float, target: float, minimum: int
 ) -> None:
-    asked = scale_in(desired=desired, warming=warming, metric=metric, target=target, minimum=minimum)
-    assert min(desired, minimum) <= asked <= desired
+    result = scale_in(desired=desired, warming=warming, metric=metric, target=target, minimum=minimum)
+    assert min(desired, minimum) <= result <= desired
 
 
 @given(desired=st.integers(1, 50), less=metrics, more=metrics, target=targets)

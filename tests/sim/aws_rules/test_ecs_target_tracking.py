@@ -58,7 +58,7 @@ def _evaluated(tracking: ServiceTracking, metric: float | None, running: int, **
 
 
 @pytest.mark.parametrize(
-    ("metric", "running", "desired", "asked"),
+    ("metric", "running", "desired", "expected"),
     [
         (150, 10, 10, 15),
         (101, 10, 10, 11),  # a part of a task asks for a whole one
@@ -71,9 +71,9 @@ def _evaluated(tracking: ServiceTracking, metric: float | None, running: int, **
     ],
 )
 def test_scale_out_is_proportional_to_what_runs(
-    metric: float, running: int, desired: int, asked: int
+    metric: float, running: int, desired: int, expected: int
 ) -> None:
-    assert high(metric, running=running, desired=desired).desired == asked
+    assert high(metric, running=running, desired=desired).desired == expected
 
 
 def test_fractions_that_floats_cannot_hold_ask_for_no_task_too_many() -> None:
@@ -82,13 +82,13 @@ def test_fractions_that_floats_cannot_hold_ask_for_no_task_too_many() -> None:
 
 
 @pytest.mark.parametrize(
-    ("metric", "minimum", "maximum", "asked"),
+    ("metric", "minimum", "maximum", "expected"),
     [(5000, 0, 5, 1), (5000, 10, 30, 10), (5000, 0, 0, 0), (100, 0, 5, 0)],
 )
 def test_from_zero_a_service_scales_out_by_the_minimum_amount(
-    metric: float, minimum: int, maximum: int, asked: int
+    metric: float, minimum: int, maximum: int, expected: int
 ) -> None:
-    assert high(metric, running=0, minimum=minimum, maximum=maximum).desired == asked
+    assert high(metric, running=0, minimum=minimum, maximum=maximum).desired == expected
 
 
 def test_a_second_alarm_within_the_cooldown_adds_nothing() -> None:

@@ -21,16 +21,16 @@ Starts = list[tuple[float, datetime]]
 
 def starts(expression: str, *, seed: int = 0, name: str = "tick", lasts_s: float = 3 * HOUR_S) -> Starts:
     """(epoch seconds, scheduled time) of every start of a schedule deployed at 12:20:17."""
-    clock, seen = VirtualClock(DEPLOYED.timestamp()), []
+    clock, observed = VirtualClock(DEPLOYED.timestamp()), []
     Scheduler(clock, seed=seed).start(
-        name, Schedule.parse(expression), lambda scheduled: seen.append((clock.now, scheduled))
+        name, Schedule.parse(expression), lambda scheduled: observed.append((clock.now, scheduled))
     )
     clock.run_until(clock.now + lasts_s)
-    return seen
+    return observed
 
 
-def latenesses_s(seen: Starts) -> list[float]:
-    return [at - scheduled.timestamp() for at, scheduled in seen]
+def latenesses_s(observed: Starts) -> list[float]:
+    return [at - scheduled.timestamp() for at, scheduled in observed]
 
 
 @pytest.mark.parametrize(
@@ -58,21 +58,21 @@ def test_a_schedule_rate_may_be_in_hours_or_days(expression: str, period_s: floa
 
 @pytest.mark.parametrize("expression", ["cron(* * * * ? *)", "rate(1 minute)"])
 def test_every_scheduled_start_is_0_to_59_s_late(expression: str) -> None:
-    seen = starts(expression, lasts_s=24 * HOUR_S)
-    late = latenesses_s(seen)
-    assert len(seen) >= 24 * 60 - 1
+    observed = starts(expression, lasts_s=24 * HOUR_S)
+    late = latenesses_s(observed)
+    assert len(observed) >= 24 * 60 - 1
     assert 0 <= min(late) < 1
     assert 58 < max(late) <= 59
     assert len({math.floor(each) for each in late}) == 59  # every second, and the 59th is never over
-    between = [after - before for (before, _), (after, _) in pairwise(seen)]
+    between = [after - before for (before, _), (after, _) in pairwise(observed)]
     assert 0 < min(between) < 5  # a start without delay after a late one
     assert max(between) > 115
 
 
 def test_the_target_gets_the_scheduled_time_whatever_the_lateness() -> None:
-    seen = [scheduled for _, scheduled in starts("cron(* * * * ? *)")]
-    assert [(each.second, each.microsecond) for each in seen] == [(0, 0)] * len(seen)
-    assert len(set(seen)) == len(seen) >= 179
+    observed = [scheduled for _, scheduled in starts("cron(* * * * ? *)")]
+    assert [(each.second, each.microsecond) for each in observed] == [(0, 0)] * len(observed)
+    assert len(set(observed)) == len(observed) >= 179
 
 
 def test_the_same_seed_gives_the_same_starts_and_another_gives_others() -> None:
@@ -83,19 +83,19 @@ def test_the_same_seed_gives_the_same_starts_and_another_gives_others() -> None:
 def test_each_schedule_draws_for_itself() -> None:
     def both(*names: str) -> dict[str, list[float]]:
         clock = VirtualClock(DEPLOYED.timestamp())
-        scheduler, seen = Scheduler(clock, seed=0), {name: [] for name in names}
+        scheduler, latenesses = Scheduler(clock, seed=0), {name: [] for name in names}
         for name in names:
             scheduler.start(
                 name,
                 Schedule.parse("rate(1 minute)"),
-                lambda scheduled, name=name: seen[name].append(clock.now - scheduled.timestamp()),
+                lambda scheduled, name=name: latenesses[name].append(clock.now - scheduled.timestamp()),
             )
         clock.run_until(clock.now + HOUR_S)
-        return seen
+        return latenesses
 
-    alone, beside = both("tick"), both("other", "tick")
-    assert beside["tick"] == alone["tick"]
-    assert beside["other"] != beside["tick"]
+    alone, together = both("tick"), both("other", "tick")
+    assert together["tick"] == alone["tick"]
+    assert together["other"] != together["tick"]
 
 
 @pytest.mark.parametrize(

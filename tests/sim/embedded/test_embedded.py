@@ -179,7 +179,7 @@ def record_events(aws: EmbeddedAws, target: Function, *, failures: int = 0) -> l
 
     def handler(event: dict[str, Any], _: object) -> None:
         received.append((aws.clock.now - start, event))
-        if event == EVENT and [seen for _, seen in received].count(EVENT) <= failures:
+        if event == EVENT and [name for _, name in received].count(EVENT) <= failures:
             raise RuntimeError("not now")
 
     target.handler = handler

@@ -206,6 +206,6 @@ def _deployment(aws: EmbeddedAws) -> tuple[tuple[str, ...], datetime | None]:
     """What the functions read: what blocks the service's scale-in, and since when."""
     fleet = EcsService(cluster="workers", service="service")
     with ThreadPoolExecutor(2) as pool:
-        seen = EcsServices(lambda: aws.ecs, lambda: aws.scaling, pool).read([fleet], lambda: 30)[fleet]
-    assert isinstance(seen, Capacity)
-    return seen.scale_in_blocked_by, seen.deploying_since
+        observed = EcsServices(lambda: aws.ecs, lambda: aws.scaling, pool).read([fleet], lambda: 30)[fleet]
+    assert isinstance(observed, Capacity)
+    return observed.scale_in_blocked_by, observed.deploying_since

@@ -62,7 +62,7 @@ def untouched() -> Iterator[Any]:
 def test_a_message_is_visible_when_moto_says_so(untouched: Any) -> None:
     listed = untouched.Queue.messages.fget
     noon = datetime(2026, 1, 15, 12, tzinfo=UTC)
-    seen = []
+    lengths = []
     with account.account(), time_machine.travel(noon, tick=False) as travel:
         url = account.create_queue("plain")
         account.send(url, 2)
@@ -72,9 +72,9 @@ def test_a_message_is_visible_when_moto_says_so(untouched: Any) -> None:
         for second in range(22):
             travel.move_to(noon + timedelta(seconds=second, microseconds=second % 2))
             assert moto_shortcuts._visible_messages(queue) == listed(queue) == queue.messages
-            seen.append(len(queue.messages))
+            lengths.append(len(queue.messages))
     # Visible again a moment after its timeout, no longer delayed at that very moment: as moto has it.
-    assert seen == [1] * 11 + [2] * 9 + [3] * 2
+    assert lengths == [1] * 11 + [2] * 9 + [3] * 2
     assert len(one["ReceiptHandle"]) == len(untouched.generate_receipt_handle())
 
 

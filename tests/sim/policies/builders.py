@@ -29,9 +29,9 @@ PER_INSTANCE = PROMISE_S / SERVICE_S
 
 @cache
 def deployed(environment: str = "transcription", minimum: int = 0, maximum: int = 100) -> Deployed:
-    given = deployment.environments(ROOT)[environment]
+    parameters = deployment.environments(ROOT)[environment]
     bounds = {"MinCapacity": str(minimum), "MaxCapacity": str(maximum)}
-    return deployment.deployed(ROOT, given | bounds)
+    return deployment.deployed(ROOT, parameters | bounds)
 
 
 def load(*arrivals_s: Sequence[float], hours: float = 1.0, service_s: float = SERVICE_S) -> Load:

@@ -251,7 +251,7 @@ class TestKeda:
         at_s, _, _, after = moves(run)[-1]
         assert after == 0
         assert keda.COOLDOWN_S - keda.POLL_S <= at_s - done_s <= keda.COOLDOWN_S + keda.POLL_S
-        down = [(at, wanted) for at, _, before, wanted in moves(run) if wanted < before]
+        down = [(at, desired) for at, _, before, desired in moves(run) if desired < before]
         work_begins_s = MINUTE_S + BOOT_S
         assert down[0][0] >= work_begins_s + keda.STABILISATION_S
 
@@ -289,9 +289,9 @@ class TestStaffing:
 
     def test_no_instance_terminates_before_it_was_not_needed_for_a_boot_time(self) -> None:
         run = run_policy("staffing", load(dump(600), hours=1))
-        asked_s = max(at_s for at_s, _, before, after in moves(run) if after > before)
+        grown_s = max(at_s for at_s, _, before, after in moves(run) if after > before)
         fewer_s = min(at_s for at_s, _, before, after in moves(run) if after < before)
-        assert fewer_s - asked_s >= BOOT_S
+        assert fewer_s - grown_s >= BOOT_S
         assert run.snapshots[-1].desired == 0
 
 

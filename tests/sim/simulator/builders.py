@@ -70,7 +70,7 @@ def run(
         messages=messages,
         promise_s=promise_s,
         instances=instances,
-        terminated_s=np.array([gone for *_, gone in lives], float),
+        terminated_s=np.array([ended for *_, ended in lives], float),
         snapshots=[],
         log=[],
         redelivered=0,

@@ -36,11 +36,11 @@ def run(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> tupl
     port, what = FAILING[request.param]
     read: Callable[..., object] = port.read
 
-    def failing(self: object, asked: Collection[object], *more: object) -> object:
+    def failing(self: object, keys: Collection[object], *more: object) -> object:
         now_s = self.context.fleet.now_s  # type: ignore[attr-defined]
         if BEGIN_S <= now_s < END_S:
-            return {one: Unknown(reason=f"this {what} cannot be read") for one in asked}
-        return read(self, asked, *more)
+            return {one: Unknown(reason=f"this {what} cannot be read") for one in keys}
+        return read(self, keys, *more)
 
     monkeypatch.setattr(port, "read", failing)
     policy = Policy()

@@ -133,8 +133,8 @@ def test_a_protected_fleet_terminates_idle_instances_at_once_and_busy_ones_when_
     after_desired(subject, 10, 0)
     assert subject.snapshot().running == 1
     at(subject, 200)
-    gone = sorted(end for _, end in lives(subject))
-    assert gone == [10, 10, 50]  # looked at every 10 s
+    ends = sorted(end for _, end in lives(subject))
+    assert ends == [10, 10, 50]  # looked at every 10 s
     assert (subject.processed, subject.redelivered) == (1, 0)
 
 

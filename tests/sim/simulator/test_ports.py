@@ -72,13 +72,13 @@ def test_a_minute_that_is_not_over_has_no_durations() -> None:
 def test_the_counts_lag_as_configured() -> None:
     run = context("transcription", simulated_fleet([100.0] * 7, 5), count_lag_s=60.0)
     queues, url = SimulatedQueues(run), run.deployed.workload.queue_url
-    seen = {}
+    visible = {}
     for second in range(0, 241, 30):
         at(run.fleet, second)
         backlog = queues.read([url], plenty)[url]
         assert not isinstance(backlog, Unknown)
-        seen[second] = backlog.visible
-    assert seen == {0: 0, 30: 0, 60: 0, 90: 0, 120: 0, 150: 0, 180: 7, 210: 7, 240: 7}
+        visible[second] = backlog.visible
+    assert visible == {0: 0, 30: 0, 60: 0, 90: 0, 120: 0, 150: 0, 180: 7, 210: 7, 240: 7}
 
 
 @pytest.mark.parametrize("lag_s", [5.0, 30.0, 60.0, 90.0])
@@ -96,9 +96,9 @@ def test_the_counts_are_as_old_as_configured_at_any_tick(lag_s: float, tick_s: f
         known[float(second)] = at(exact, second).counts()
     for tick in range(1, int(600 / tick_s) + 1):
         at(run.fleet, tick * tick_s)
-        seen, then = run.observe(), known[max(0.0, tick * tick_s - lag_s)]
-        assert (seen.visible, seen.in_flight) == (then.visible, then.in_flight)
-        assert seen.running == 1, "the fleet is seen as it is"
+        observed, then = run.observe(), known[max(0.0, tick * tick_s - lag_s)]
+        assert (observed.visible, observed.in_flight) == (then.visible, then.in_flight)
+        assert observed.running == 1, "the fleet is seen as it is"
 
 
 def test_messages_cannot_be_sent_into_a_simulation() -> None:

@@ -152,12 +152,12 @@ class ReferenceSimulation:
                 self._return(slot.message, now)
 
     def _return(self, message: int, now: float) -> None:
-        begun = self.start_s[message]
-        assert begun is not None
-        again = begun
-        while again <= now:
-            again += self.timeout_s
-        self.state[message], self.visible_s[message] = "waiting", again
+        started_s = self.start_s[message]
+        assert started_s is not None
+        visible_s = started_s
+        while visible_s <= now:
+            visible_s += self.timeout_s
+        self.state[message], self.visible_s[message] = "waiting", visible_s
 
 
 seconds = st.floats(0.01, 300.0, allow_subnormal=False).map(lambda one: round(one, 3))
@@ -176,7 +176,9 @@ def test_every_message_starts_when_the_reference_simulation_starts_it(
     groups = data.draw(st.lists(st.integers(0, 3), min_size=25, max_size=25)) if grouped else None
     boots = [one / 3 + (7 + number) * apart for number, one in enumerate(data.draw(boot_times))]
     commands = data.draw(st.lists(st.tuples(seconds, st.integers(0, 4)), min_size=1, max_size=6))
-    commands = [(at_s + 0.11 * apart * (1 + number), asked) for number, (at_s, asked) in enumerate(commands)]
+    commands = [
+        (at_s + 0.11 * apart * (1 + number), desired) for number, (at_s, desired) in enumerate(commands)
+    ]
     conditions = {
         "concurrency": concurrency,
         "visibility_timeout_s": data.draw(st.sampled_from([7.0, 40.0])),
@@ -203,8 +205,8 @@ def test_every_message_starts_when_the_reference_simulation_starts_it(
         scale_in=ScaleIn.KILL if kills else ScaleIn.DRAIN,
         **conditions,
     )
-    for at_s, asked in sorted(commands):
-        at(subject, at_s).set_desired(asked)
+    for at_s, desired in sorted(commands):
+        at(subject, at_s).set_desired(desired)
     at(subject, 600.0)
     reference.run(commands, 600.0)
     assert started(subject) == [
@@ -308,8 +310,8 @@ def test_as_many_wait_on_average_as_arrivals_times_their_wait() -> None:
     arrivals = np.sort(random.uniform(0, 40_000, 8000))
     subject = simulated_fleet(arrivals.tolist(), random.exponential(9.0, 8000).tolist(), maximum=2)
     subject.set_desired(2)
-    seen = [at(subject, float(second)).snapshot() for second in range(0, 40_000, 5)]
+    snapshots = [at(subject, float(second)).snapshot() for second in range(0, 40_000, 5)]
     waits = subject.messages.started_s - arrivals
-    assert np.mean([snapshot.visible for snapshot in seen]) == pytest.approx(
+    assert np.mean([snapshot.visible for snapshot in snapshots]) == pytest.approx(
         8000 / 40_000 * np.nanmean(waits), rel=0.02
     )

@@ -64,11 +64,11 @@ def test_other_processes_get_the_same_results_in_the_order_asked_for():
         for policy in ("static", "sluice")
         for boot in (30.0, 60.0)
     ]
-    told = []
-    spread = run_all(experiments, with_bound=True, on_done=lambda *done: told.append(done))
+    progress = []
+    spread = run_all(experiments, with_bound=True, on_done=lambda *done: progress.append(done))
     in_turn = run_in_turn(experiments, with_bound=True)
     assert [repr(numbers(outcome)) for outcome in spread] == [repr(numbers(outcome)) for outcome in in_turn]
-    assert told == [(done, 6) for done in range(1, 7)], "four runs, and two bounds for two boot times"
+    assert progress == [(done, 6) for done in range(1, 7)], "four runs, and two bounds for two boot times"
     assert all(outcome.run is None for outcome in spread)
 
 

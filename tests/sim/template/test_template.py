@@ -238,7 +238,7 @@ def test_parameters_are_text_with_their_defaults_applied(resolved: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "sentence"),
+    ("parameters", "sentence"),
     [
         ({"Name": "abc1"}, r"Parameters\.Name = 'abc1': must match \[a-z\]\+ \(lowercase letters\)"),
         ({"Name": "abc\n"}, r"must match"),
@@ -252,10 +252,10 @@ def test_parameters_are_text_with_their_defaults_applied(resolved: Any) -> None:
     ],
 )
 def test_a_parameter_that_is_not_allowed_is_refused_with_value_and_way_out(
-    resolved: Any, given: dict[str, object], sentence: str
+    resolved: Any, parameters: dict[str, object], sentence: str
 ) -> None:
     with pytest.raises(TemplateError, match=sentence):
-        resolved(PARAMETERS, **({"Name": "abc", "Image": "ami-1"} | given))
+        resolved(PARAMETERS, **({"Name": "abc", "Image": "ami-1"} | parameters))
 
 
 def test_the_default_of_a_stored_parameter_is_a_key_and_no_value(resolved: Any) -> None:
@@ -378,7 +378,7 @@ Resources: {A: {Type: T}}
 
 
 @pytest.mark.parametrize(
-    ("given", "says"),
+    ("parameters", "expected"),
     [
         ({"Mode": "active"}, "Rules.Sized: Size is empty; give 1."),
         ({"Mode": "observe", "Size": "0"}, "Rules.Sized: Size is 0; give 1."),
@@ -386,17 +386,17 @@ Resources: {A: {Type: T}}
     ],
 )
 def test_a_failed_assertion_of_a_rule_rejects_the_stack_with_its_description(
-    resolved: Any, given: dict[str, str], says: str
+    resolved: Any, parameters: dict[str, str], expected: str
 ) -> None:
-    with pytest.raises(TemplateError, match=re.escape(says)):
-        resolved(RULES, **given)
+    with pytest.raises(TemplateError, match=re.escape(expected)):
+        resolved(RULES, **parameters)
 
 
-@pytest.mark.parametrize("given", [{"Mode": "off"}, {"Mode": "active", "Size": "1"}])
+@pytest.mark.parametrize("parameters", [{"Mode": "off"}, {"Mode": "active", "Size": "1"}])
 def test_a_rule_whose_condition_is_false_or_whose_assertions_hold_refuses_nothing(
-    resolved: Any, given: dict[str, str]
+    resolved: Any, parameters: dict[str, str]
 ) -> None:
-    assert set(resolved(RULES, **given).resources) == {"A"}
+    assert set(resolved(RULES, **parameters).resources) == {"A"}
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def test_a_bad_row_is_named_with_file_line_and_value(tmp_path, rows, line, value
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "expected"),
     [
         (b"", "the file is empty"),
         (b"timestamp,arrivals\n", "0 rows"),
@@ -77,13 +77,13 @@ def test_a_bad_row_is_named_with_file_line_and_value(tmp_path, rows, line, value
         (b"timestamp,arrivals\n0,\xff\n", "is not a CSV file"),
     ],
 )
-def test_a_file_that_is_no_trace_is_refused_in_one_line(tmp_path, content, said):
+def test_a_file_that_is_no_trace_is_refused_in_one_line(tmp_path, content, expected):
     path = tmp_path / "t.csv"
     path.write_bytes(content)
     with pytest.raises(SettingError) as refused:
         traces.read(path)
     assert str(refused.value).startswith(str(path))
-    assert said in str(refused.value)
+    assert expected in str(refused.value)
     assert "\n" not in str(refused.value)
 
 

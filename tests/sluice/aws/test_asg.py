@@ -52,9 +52,9 @@ def describe(names: list[str], *groups: Mapping[str, Any]) -> Call:
 
 def read_one(group: Mapping[str, Any], pool: ThreadPoolExecutor) -> Capacity:
     with stubbed("autoscaling", describe(["transcription"], group)) as client:
-        seen = AutoScalingGroups(lambda: client, pool).read([GROUP], plenty)[GROUP]
-    assert isinstance(seen, Capacity)
-    return seen
+        observed = AutoScalingGroups(lambda: client, pool).read([GROUP], plenty)[GROUP]
+    assert isinstance(observed, Capacity)
+    return observed
 
 
 def test_a_hundred_and_one_groups_are_two_calls(pool: ThreadPoolExecutor) -> None:
@@ -64,27 +64,27 @@ def test_a_hundred_and_one_groups_are_two_calls(pool: ThreadPoolExecutor) -> Non
         describe(names[100:], described(names[100], "InService", "InService")),
     ]
     with stubbed("autoscaling", *calls) as client:
-        seen = AutoScalingGroups(lambda: client, pool).read(
+        observed = AutoScalingGroups(lambda: client, pool).read(
             [AutoScalingGroup(name=name) for name in names], plenty
         )
-    assert len(seen) == 101
-    last = seen[AutoScalingGroup(name="g100")]
+    assert len(observed) == 101
+    last = observed[AutoScalingGroup(name="g100")]
     assert isinstance(last, Capacity)
     assert last.running == 2
 
 
 def test_every_page_of_an_answer_is_read(pool: ThreadPoolExecutor) -> None:
     one, other = AutoScalingGroup(name="one"), AutoScalingGroup(name="other")
-    asked = {"AutoScalingGroupNames": ["one", "other"], "MaxRecords": 100}
+    request = {"AutoScalingGroupNames": ["one", "other"], "MaxRecords": 100}
     first = {"AutoScalingGroups": [described("one")], "NextToken": "more"}
     rest = {"AutoScalingGroups": [described("other")]}
     calls = [
-        ("describe_auto_scaling_groups", asked, first),
-        ("describe_auto_scaling_groups", asked | {"NextToken": "more"}, rest),
+        ("describe_auto_scaling_groups", request, first),
+        ("describe_auto_scaling_groups", request | {"NextToken": "more"}, rest),
     ]
     with stubbed("autoscaling", *calls) as client:
-        seen = AutoScalingGroups(lambda: client, pool).read([one, other], plenty)
-    assert all(isinstance(reading, Capacity) for reading in seen.values())
+        observed = AutoScalingGroups(lambda: client, pool).read([one, other], plenty)
+    assert all(isinstance(reading, Capacity) for reading in observed.values())
 
 
 @pytest.mark.parametrize(
@@ -105,16 +105,16 @@ def test_every_page_of_an_answer_is_read(pool: ThreadPoolExecutor) -> None:
     ],
 )
 def test_only_instances_in_service_are_running(state: str, pool: ThreadPoolExecutor) -> None:
-    seen = read_one(described("transcription", "InService", state, "InService"), pool)
-    assert (seen.desired, seen.running, seen.bounds) == (3, 2, Bounds(min=0, max=5))
+    observed = read_one(described("transcription", "InService", state, "InService"), pool)
+    assert (observed.desired, observed.running, observed.bounds) == (3, 2, Bounds(min=0, max=5))
 
 
 @pytest.mark.parametrize("state", ["Pending", "Pending:Wait", "Pending:Proceed"])
 def test_an_instance_boots_from_its_launch_until_it_is_in_service(
     state: str, pool: ThreadPoolExecutor
 ) -> None:
-    seen = read_one(described("transcription", "InService", state, state, "Terminating"), pool)
-    assert (seen.running, seen.booting) == (1, 2)
+    observed = read_one(described("transcription", "InService", state, state, "Terminating"), pool)
+    assert (observed.running, observed.booting) == (1, 2)
 
 
 @pytest.mark.parametrize("state", ["Warmed:Pending", "Warmed:Pending:Wait", "Warmed:Stopped", "Terminating"])
@@ -143,34 +143,34 @@ def test_a_suspended_process_holds_the_direction_that_needs_it(
     process: str, out: tuple[str, ...], into: tuple[str, ...], pool: ThreadPoolExecutor
 ) -> None:
     suspended = [{"ProcessName": process, "SuspensionReason": "User suspended at 2026-01-15T11:00:00Z"}]
-    seen = read_one(described(SuspendedProcesses=suspended), pool)
-    assert (seen.scale_out_blocked_by, seen.scale_in_blocked_by) == (out, into)
+    observed = read_one(described(SuspendedProcesses=suspended), pool)
+    assert (observed.scale_out_blocked_by, observed.scale_in_blocked_by) == (out, into)
 
 
 def test_every_reason_that_holds_a_direction_is_named(pool: ThreadPoolExecutor) -> None:
     both = [{"ProcessName": name} for name in ("Terminate", "AlarmNotification")]
-    seen = read_one(described(SuspendedProcesses=both), pool)
-    assert seen.scale_in_blocked_by == ("AlarmNotification is suspended", "Terminate is suspended")
+    observed = read_one(described(SuspendedProcesses=both), pool)
+    assert observed.scale_in_blocked_by == ("AlarmNotification is suspended", "Terminate is suspended")
 
 
 def test_a_group_that_is_being_deleted_is_held_both_ways(pool: ThreadPoolExecutor) -> None:
-    seen = read_one(described(Status="Delete in progress"), pool)
-    assert (seen.scale_out_blocked_by, seen.scale_in_blocked_by) == (("Delete in progress",),) * 2
+    observed = read_one(described(Status="Delete in progress"), pool)
+    assert (observed.scale_out_blocked_by, observed.scale_in_blocked_by) == (("Delete in progress",),) * 2
 
 
 def test_a_refused_batch_is_unknown_for_its_own_groups_alone(pool: ThreadPoolExecutor) -> None:
     fleets = [AutoScalingGroup(name=f"g{index:03}") for index in range(101)]
     names = [fleet.name for fleet in fleets]
-    asked = {"AutoScalingGroupNames": names[:100], "MaxRecords": 100}
+    request = {"AutoScalingGroupNames": names[:100], "MaxRecords": 100}
     calls = [
-        ("describe_auto_scaling_groups", asked, refusal("Throttling", "slow down")),
+        ("describe_auto_scaling_groups", request, refusal("Throttling", "slow down")),
         describe(names[100:], described(names[100])),
     ]
     with stubbed("autoscaling", *calls) as client:
-        seen = AutoScalingGroups(lambda: client, pool).read(fleets, plenty)
+        observed = AutoScalingGroups(lambda: client, pool).read(fleets, plenty)
     throttled = Unknown(reason="DescribeAutoScalingGroups of 100 groups: AWS answered Throttling: slow down")
-    assert {seen[fleet] for fleet in fleets[:100]} == {throttled}
-    assert isinstance(seen[fleets[100]], Capacity)
+    assert {observed[fleet] for fleet in fleets[:100]} == {throttled}
+    assert isinstance(observed[fleets[100]], Capacity)
 
 
 @pytest.mark.parametrize(
@@ -187,14 +187,14 @@ def test_a_malformed_answer_is_unknown_and_never_a_number(
     group: Mapping[str, Any], pool: ThreadPoolExecutor
 ) -> None:
     with unchecked("autoscaling", DescribeAutoScalingGroups={"AutoScalingGroups": [group]}) as client:
-        seen = AutoScalingGroups(lambda: client, pool).read([GROUP], plenty)[GROUP]
-    assert isinstance(seen, Unknown)
-    assert "AWS's answer cannot be read" in seen.reason
+        observed = AutoScalingGroups(lambda: client, pool).read([GROUP], plenty)[GROUP]
+    assert isinstance(observed, Unknown)
+    assert "AWS's answer cannot be read" in observed.reason
 
 
 def test_setting_waits_for_no_cooldown() -> None:
-    asked = {"AutoScalingGroupName": "transcription", "DesiredCapacity": 3, "HonorCooldown": False}
-    with stubbed("autoscaling", ("set_desired_capacity", asked, {})) as client, account.threads() as pool:
+    request = {"AutoScalingGroupName": "transcription", "DesiredCapacity": 3, "HonorCooldown": False}
+    with stubbed("autoscaling", ("set_desired_capacity", request, {})) as client, account.threads() as pool:
         AutoScalingGroups(lambda: client, pool).set_desired(GROUP, 3)
 
 
@@ -209,15 +209,15 @@ def test_setting_waits_for_no_cooldown() -> None:
 def test_a_refused_count_raises_and_names_the_group_and_the_count(
     code: str, status: int, kind: type[Exception], pool: ThreadPoolExecutor
 ) -> None:
-    said = "New SetDesiredCapacity value 9 is above max value 5 for the AutoScalingGroup."
-    asked = {"AutoScalingGroupName": "transcription", "DesiredCapacity": 9, "HonorCooldown": False}
+    reply = "New SetDesiredCapacity value 9 is above max value 5 for the AutoScalingGroup."
+    request = {"AutoScalingGroupName": "transcription", "DesiredCapacity": 9, "HonorCooldown": False}
     with (
-        stubbed("autoscaling", ("set_desired_capacity", asked, refusal(code, said, status))) as client,
+        stubbed("autoscaling", ("set_desired_capacity", request, refusal(code, reply, status))) as client,
         pytest.raises(kind) as raised,
     ):
         AutoScalingGroups(lambda: client, pool).set_desired(GROUP, 9)
     assert str(raised.value) == (
-        f"SetDesiredCapacity of Auto Scaling group transcription to 9: AWS answered {code}: {said}"
+        f"SetDesiredCapacity of Auto Scaling group transcription to 9: AWS answered {code}: {reply}"
     )
 
 
@@ -226,9 +226,9 @@ def test_a_group_with_suspended_processes_reads_as_held(pool: ThreadPoolExecutor
     group = account.create_group("transcription", desired=1)
     autoscaling = account.client("autoscaling")
     autoscaling.suspend_processes(AutoScalingGroupName=group.name, ScalingProcesses=["Launch", "Terminate"])
-    seen = AutoScalingGroups(lambda: autoscaling, pool).read([group], plenty)[group]
-    assert isinstance(seen, Capacity)
-    assert (seen.scale_out_blocked_by, seen.scale_in_blocked_by) == (
+    observed = AutoScalingGroups(lambda: autoscaling, pool).read([group], plenty)[group]
+    assert isinstance(observed, Capacity)
+    assert (observed.scale_out_blocked_by, observed.scale_in_blocked_by) == (
         ("Launch is suspended",),
         ("Terminate is suspended",),
     )

@@ -107,8 +107,8 @@ def test_everything_that_a_decision_needs_of_a_service_is_read(answering: Answer
 def test_fields_that_nothing_reads_are_not_parsed(
     answering: Answering, service: str, text: str, method: str, field: str
 ) -> None:
-    asked = {"services": ["queue-proc"]} if service == "ecs" else {}
-    found = getattr(answering(service, text)(), method)(**asked)[field][0]
+    parameters = {"services": ["queue-proc"]} if service == "ecs" else {}
+    found = getattr(answering(service, text)(), method)(**parameters)[field][0]
     assert not found.keys() & {"events", "createdAt", "HealthCheckType"}
 
 

@@ -122,25 +122,25 @@ class TestPublish:
 
     def test_the_two_points_of_a_workload_are_never_split_over_two_calls(self) -> None:
         points = {f"w{index}": both(index) if index % 2 else [point(index)] for index in range(600)}
-        asked: list[list[str]] = []
+        calls_: list[list[str]] = []
         with unchecked("cloudwatch") as client:
-            client._make_api_call = lambda operation, given: asked.append(
-                [datum["Dimensions"][0]["Value"] for datum in given["MetricData"]]
+            client._make_api_call = lambda operation, parameters: calls_.append(
+                [datum["Dimensions"][0]["Value"] for datum in parameters["MetricData"]]
             )
             assert CloudWatchMetrics(lambda: client, POOL).publish(points) == {}
-        assert [len(call) for call in asked] == [750, 150]
-        assert not set(asked[0]) & set(asked[1])
+        assert [len(call) for call in calls_] == [750, 150]
+        assert not set(calls_[0]) & set(calls_[1])
 
     def test_each_namespace_is_a_call_of_its_own(self) -> None:
         with unchecked("cloudwatch", PutMetricData={}) as client:
-            asked: list[tuple[str, int]] = []
-            client._make_api_call = lambda operation, given: asked.append(
-                (given["Namespace"], len(given["MetricData"]))
+            calls_: list[tuple[str, int]] = []
+            client._make_api_call = lambda operation, parameters: calls_.append(
+                (parameters["Namespace"], len(parameters["MetricData"]))
             )
             CloudWatchMetrics(lambda: client, POOL).publish(
                 {"a": [point(1)], "b": [point(2, "Other")], "c": [point(3, "Other")]}
             )
-        assert sorted(asked) == [("Other", 2), ("Sluice", 1)]
+        assert sorted(calls_) == [("Other", 2), ("Sluice", 1)]
 
     @pytest.mark.usefixtures("in_account")
     def test_the_point_that_arrives_carries_its_minute_its_dimensions_and_its_value(self) -> None:
@@ -169,7 +169,7 @@ class TestPublish:
 
 class TestRead:
     def test_a_query_uses_the_documents_metric_and_statistic(self) -> None:
-        asked = {
+        query_ = {
             "Id": "q0",
             "MetricStat": {
                 "Metric": {
@@ -182,7 +182,7 @@ class TestRead:
             },
         }
         method, parameters, answer = get(result("q0", {minutes_ago(2): 0.0, minutes_ago(1): 4.0}))
-        call = (method, {**parameters, "MetricDataQueries": [asked]}, answer)
+        call = (method, {**parameters, "MetricDataQueries": [query_]}, answer)
         with stubbed("cloudwatch", call) as client:
             series = CloudWatchMetrics(lambda: client, POOL).read(
                 {"transcription": QUERY}, START, END, plenty

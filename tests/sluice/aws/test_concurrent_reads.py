@@ -85,13 +85,13 @@ def test_a_read_that_hangs_is_given_up_when_the_time_is_over(hang: Callable[...,
 
 
 def test_a_read_that_was_not_begun_never_runs(hang: Callable[..., int]) -> None:
-    begun = []
+    started = []
     pool = ThreadPoolExecutor(1)
     readings = fan_out(pool, hang, ["one"], str, lambda: 0.01)
     with pytest.raises(TransientError):
-        read_in_time(pool, lambda: begun.append(1), "late", lambda: 0)
+        read_in_time(pool, lambda: started.append(1), "late", lambda: 0)
     assert readings == {"one": Unknown(reason="one: not read before the deadline")}
-    assert begun == []
+    assert started == []
 
 
 def test_one_read_in_time_is_answered_and_its_failure_passes_through() -> None:

@@ -69,11 +69,13 @@ def scalable_target(name: str = "queue-proc", cluster: str = "workers", **change
     } | changes
 
 
-def targets(*found: Mapping[str, Any], asked: object = ANY, more: Mapping[str, str] | None = None) -> Call:
+def targets(
+    *found: Mapping[str, Any], resource_ids: object = ANY, more: Mapping[str, str] | None = None
+) -> Call:
     parameters = {
         "ServiceNamespace": "ecs",
         "ScalableDimension": "ecs:service:DesiredCount",
-        "ResourceIds": asked,
+        "ResourceIds": resource_ids,
     }
     return ("describe_scalable_targets", parameters, {"ScalableTargets": list(found)} | dict(more or {}))
 
@@ -96,10 +98,10 @@ class TestBatches:
         names = [f"s{index:02}" for index in range(11)]
         calls = [describe("workers", names[:10]), describe("workers", names[10:])]
         ids = [f"service/workers/{name}" for name in names]
-        with services(calls, [targets(asked=ids)], pool) as port:
-            seen = port.read([fleet(name) for name in names], plenty)
-        assert all(isinstance(reading, Capacity) for reading in seen.values())
-        assert len(seen) == 11
+        with services(calls, [targets(resource_ids=ids)], pool) as port:
+            observed = port.read([fleet(name) for name in names], plenty)
+        assert all(isinstance(reading, Capacity) for reading in observed.values())
+        assert len(observed) == 11
 
     def test_two_clusters_are_read_separately_even_for_services_of_one_name(
         self, pool: ThreadPoolExecutor
@@ -114,8 +116,8 @@ class TestBatches:
             scalable_target(cluster="green", MaxCapacity=9),
         ]
         with services(calls, [targets(*found)], pool) as port:
-            seen = port.read([one, other], plenty)
-        assert [(capacity.desired, capacity.bounds) for capacity in seen.values()] == [
+            observed = port.read([one, other], plenty)
+        assert [(capacity.desired, capacity.bounds) for capacity in observed.values()] == [
             (1, Bounds(min=0, max=2)),
             (4, Bounds(min=0, max=9)),
         ]
@@ -124,7 +126,7 @@ class TestBatches:
         names = [f"s{index:02}" for index in range(51)]
         calls = [describe("workers", names[at : at + 10]) for at in range(0, 51, 10)]
         ids = [f"service/workers/{name}" for name in names]
-        with services(calls, [targets(asked=ids[:50]), targets(asked=ids[50:])], pool) as port:
+        with services(calls, [targets(resource_ids=ids[:50]), targets(resource_ids=ids[50:])], pool) as port:
             assert len(port.read([fleet(name) for name in names], plenty)) == 51
 
     def test_every_page_of_scalable_targets_is_read(self, pool: ThreadPoolExecutor) -> None:
@@ -136,9 +138,9 @@ class TestBatches:
             {"ScalableTargets": [scalable_target("other", MaxCapacity=2)]},
         )
         with services([describe("workers", ["one", "other"])], [first, rest], pool) as port:
-            seen = port.read([fleet("one"), fleet("other")], plenty)[fleet("other")]
-        assert isinstance(seen, Capacity)
-        assert seen.bounds == Bounds(min=0, max=2)
+            observed = port.read([fleet("one"), fleet("other")], plenty)[fleet("other")]
+        assert isinstance(observed, Capacity)
+        assert observed.bounds == Bounds(min=0, max=2)
 
 
 class TestReading:
@@ -167,17 +169,20 @@ class TestReading:
     def test_a_rolling_deployment_holds_scale_in_alone_since_the_newest_one_began(
         self, deployments: list[dict[str, Any]], pool: ThreadPoolExecutor
     ) -> None:
-        seen = read_one(described(deployments=deployments), pool, scalable_target())
-        assert isinstance(seen, Capacity)
-        assert (seen.scale_out_blocked_by, seen.scale_in_blocked_by) == ((), ("a deployment is rolling",))
-        assert seen.deploying_since == BEGAN
+        observed = read_one(described(deployments=deployments), pool, scalable_target())
+        assert isinstance(observed, Capacity)
+        assert (observed.scale_out_blocked_by, observed.scale_in_blocked_by) == (
+            (),
+            ("a deployment is rolling",),
+        )
+        assert observed.deploying_since == BEGAN
 
     def test_a_deployment_without_a_rollout_state_does_not_hold(self, pool: ThreadPoolExecutor) -> None:
         """AWS leaves the state out behind a Classic Load Balancer."""
         deployments = [{"id": "ecs-svc/1", "status": "PRIMARY"}]
-        seen = read_one(described(deployments=deployments), pool, scalable_target())
-        assert isinstance(seen, Capacity)
-        assert (seen.scale_in_blocked_by, seen.deploying_since) == ((), None)
+        observed = read_one(described(deployments=deployments), pool, scalable_target())
+        assert isinstance(observed, Capacity)
+        assert (observed.scale_in_blocked_by, observed.deploying_since) == ((), None)
 
     @pytest.mark.parametrize("controller", ["CODE_DEPLOY", "EXTERNAL"])
     @pytest.mark.parametrize(
@@ -192,42 +197,48 @@ class TestReading:
         self, controller: str, task_sets: list[dict[str, Any]], pool: ThreadPoolExecutor
     ) -> None:
         service = described(deployments=[], deploymentController={"type": controller}, taskSets=task_sets)
-        seen = read_one(service, pool, scalable_target())
-        assert isinstance(seen, Capacity)
-        assert (seen.scale_out_blocked_by, seen.scale_in_blocked_by) == ((), ("a deployment is rolling",))
-        assert seen.deploying_since == BEGAN
+        observed = read_one(service, pool, scalable_target())
+        assert isinstance(observed, Capacity)
+        assert (observed.scale_out_blocked_by, observed.scale_in_blocked_by) == (
+            (),
+            ("a deployment is rolling",),
+        )
+        assert observed.deploying_since == BEGAN
 
     @pytest.mark.parametrize("task_sets", [[], [task_set("1", "PRIMARY")]])
     def test_at_most_one_steady_task_set_is_no_deployment(
         self, task_sets: list[dict[str, Any]], pool: ThreadPoolExecutor
     ) -> None:
         service = described(deployments=[], taskSets=task_sets)
-        seen = read_one(service, pool, scalable_target())
-        assert isinstance(seen, Capacity)
-        assert (seen.scale_in_blocked_by, seen.deploying_since) == ((), None)
+        observed = read_one(service, pool, scalable_target())
+        assert isinstance(observed, Capacity)
+        assert (observed.scale_in_blocked_by, observed.deploying_since) == ((), None)
 
     def test_neither_deployments_nor_task_sets_is_unknown_and_holds_scale_in_alone(
         self, pool: ThreadPoolExecutor
     ) -> None:
-        seen = read_one(described(deployments=[]), pool, scalable_target())
-        assert isinstance(seen, Capacity)
-        assert (seen.desired, seen.scale_out_blocked_by, seen.deploying_since) == (3, (), None)
-        assert seen.scale_in_blocked_by == (
+        observed = read_one(described(deployments=[]), pool, scalable_target())
+        assert isinstance(observed, Capacity)
+        assert (observed.desired, observed.scale_out_blocked_by, observed.deploying_since) == (3, (), None)
+        assert observed.scale_in_blocked_by == (
             "AWS shows neither deployments nor task sets, so one may be rolling",
         )
 
     def test_a_deployment_of_unknown_age_holds_without_an_age(self, pool: ThreadPoolExecutor) -> None:
         deployments = [{"id": "ecs-svc/1", "status": "PRIMARY", "rolloutState": "IN_PROGRESS"}]
-        seen = read_one(described(deployments=deployments), pool, scalable_target())
-        assert isinstance(seen, Capacity)
-        assert (seen.scale_in_blocked_by, seen.deploying_since) == (("a deployment is rolling",), None)
+        observed = read_one(described(deployments=deployments), pool, scalable_target())
+        assert isinstance(observed, Capacity)
+        assert (observed.scale_in_blocked_by, observed.deploying_since) == (
+            ("a deployment is rolling",),
+            None,
+        )
 
     def test_the_beginning_of_a_deployment_is_logged_in_utc(self, pool: ThreadPoolExecutor) -> None:
         local = BEGAN.astimezone(timezone(timedelta(hours=9)))
         deployments = [COMPLETED | {"rolloutState": "IN_PROGRESS", "createdAt": local}]
-        seen = read_one(described(deployments=deployments), pool, scalable_target())
-        assert isinstance(seen, Capacity)
-        assert f"{seen.deploying_since:%H:%M}" == "10:40"
+        observed = read_one(described(deployments=deployments), pool, scalable_target())
+        assert isinstance(observed, Capacity)
+        assert f"{observed.deploying_since:%H:%M}" == "10:40"
 
     def test_suspended_scaling_holds_its_direction(self, pool: ThreadPoolExecutor) -> None:
         state = {
@@ -235,42 +246,42 @@ class TestReading:
             "DynamicScalingOutSuspended": True,
             "ScheduledScalingSuspended": False,
         }
-        seen = read_one(described(), pool, scalable_target(SuspendedState=state))
-        assert isinstance(seen, Capacity)
-        assert seen.scale_out_blocked_by == ("DynamicScalingOut is suspended",)
-        assert seen.scale_in_blocked_by == ("DynamicScalingIn is suspended",)
+        observed = read_one(described(), pool, scalable_target(SuspendedState=state))
+        assert isinstance(observed, Capacity)
+        assert observed.scale_out_blocked_by == ("DynamicScalingOut is suspended",)
+        assert observed.scale_in_blocked_by == ("DynamicScalingIn is suspended",)
 
     def test_suspended_scheduled_scaling_holds_nothing(self, pool: ThreadPoolExecutor) -> None:
-        seen = read_one(
+        observed = read_one(
             described(), pool, scalable_target(SuspendedState={"ScheduledScalingSuspended": True})
         )
-        assert isinstance(seen, Capacity)
-        assert (seen.scale_out_blocked_by, seen.scale_in_blocked_by) == ((), ())
+        assert isinstance(observed, Capacity)
+        assert (observed.scale_out_blocked_by, observed.scale_in_blocked_by) == ((), ())
 
     @pytest.mark.parametrize("status", ["DRAINING", "INACTIVE"])
     def test_a_service_being_deleted_is_unknown(self, status: str, pool: ThreadPoolExecutor) -> None:
-        seen = read_one(described(status=status), pool, scalable_target())
-        assert isinstance(seen, Unknown)
-        assert "no active ECS service workers/queue-proc" in seen.reason
+        observed = read_one(described(status=status), pool, scalable_target())
+        assert isinstance(observed, Unknown)
+        assert "no active ECS service workers/queue-proc" in observed.reason
 
 
 class TestFailures:
     def test_a_deleted_cluster_does_not_affect_other_clusters_services(
         self, pool: ThreadPoolExecutor
     ) -> None:
-        gone, there = fleet("a", "gone"), fleet("b", "there")
-        asked = {"cluster": "gone", "services": ["a"]}
+        missing, active = fleet("a", "gone"), fleet("b", "there")
+        request = {"cluster": "gone", "services": ["a"]}
         calls = [
-            ("describe_services", asked, refusal("ClusterNotFoundException", "Cluster not found.")),
+            ("describe_services", request, refusal("ClusterNotFoundException", "Cluster not found.")),
             describe("there", ["b"]),
         ]
         with services(calls, [targets()], pool) as port:
-            seen = port.read([gone, there], plenty)
-        assert seen[gone] == Unknown(
+            observed = port.read([missing, active], plenty)
+        assert observed[missing] == Unknown(
             reason="DescribeServices of 1 services in cluster gone: "
             "AWS answered ClusterNotFoundException: Cluster not found."
         )
-        assert isinstance(seen[there], Capacity)
+        assert isinstance(observed[active], Capacity)
 
     def test_unread_scalable_targets_are_unknown_and_not_absent_bounds(
         self, pool: ThreadPoolExecutor
@@ -278,22 +289,24 @@ class TestFailures:
         method, parameters, _ = targets()
         throttled = (method, parameters, refusal("ThrottlingException", "slow down"))
         with services([describe("workers", ["queue-proc"])], [throttled], pool) as port:
-            seen = port.read([SERVICE], plenty)[SERVICE]
-        assert isinstance(seen, Unknown)
-        assert "ThrottlingException" in seen.reason
+            observed = port.read([SERVICE], plenty)[SERVICE]
+        assert isinstance(observed, Unknown)
+        assert "ThrottlingException" in observed.reason
 
-    @pytest.mark.parametrize("lost", ["desiredCount", "runningCount", "deployments", "status", "serviceName"])
+    @pytest.mark.parametrize(
+        "absent", ["desiredCount", "runningCount", "deployments", "status", "serviceName"]
+    )
     def test_a_service_described_without_a_field_is_unknown(
-        self, lost: str, pool: ThreadPoolExecutor
+        self, absent: str, pool: ThreadPoolExecutor
     ) -> None:
-        service = {key: value for key, value in described().items() if key != lost}
+        service = {key: value for key, value in described().items() if key != absent}
         with (
             unchecked("ecs", DescribeServices={"services": [service]}) as ecs,
             stubbed("application-autoscaling", targets()) as scaling,
         ):
-            seen = EcsServices(lambda: ecs, lambda: scaling, pool).read([SERVICE], plenty)[SERVICE]
-        assert isinstance(seen, Unknown)
-        assert "AWS's answer cannot be read" in seen.reason
+            observed = EcsServices(lambda: ecs, lambda: scaling, pool).read([SERVICE], plenty)[SERVICE]
+        assert isinstance(observed, Unknown)
+        assert "AWS's answer cannot be read" in observed.reason
 
     @pytest.mark.parametrize(
         ("code", "kind"),
@@ -306,34 +319,34 @@ class TestFailures:
     def test_a_refused_count_raises_and_names_the_service_and_the_count(
         self, code: str, kind: type[Exception], pool: ThreadPoolExecutor
     ) -> None:
-        asked = {"cluster": "workers", "service": "queue-proc", "desiredCount": 2}
+        request = {"cluster": "workers", "service": "queue-proc", "desiredCount": 2}
         with (
-            services([("update_service", asked, refusal(code, "no"))], [], pool) as port,
+            services([("update_service", request, refusal(code, "no"))], [], pool) as port,
             pytest.raises(kind, match=rf"UpdateService of ECS service workers/queue-proc to 2: .*{code}: no"),
         ):
             port.set_desired(SERVICE, 2)
 
 
 def test_setting_sends_the_desired_count_alone_so_that_no_deployment_starts(pool: ThreadPoolExecutor) -> None:
-    asked = {"cluster": "workers", "service": "queue-proc", "desiredCount": 2}
-    with services([("update_service", asked, {})], [], pool) as port:
+    request = {"cluster": "workers", "service": "queue-proc", "desiredCount": 2}
+    with services([("update_service", request, {})], [], pool) as port:
         port.set_desired(SERVICE, 2)
 
 
 def test_each_client_is_asked_for_in_the_callers_thread_as_making_one_is_not_thread_safe(
     pool: ThreadPoolExecutor,
 ) -> None:
-    asked_in: list[threading.Thread] = []
+    threads: list[threading.Thread] = []
 
     def recording(client: Any) -> Any:
-        asked_in.append(threading.current_thread())
+        threads.append(threading.current_thread())
         return client
 
     calls = [describe("a", ["s"]), describe("b", ["s"])]
     with stubbed("ecs", *calls) as ecs, stubbed("application-autoscaling", targets()) as scaling:
         port = EcsServices(lambda: recording(ecs), lambda: recording(scaling), pool)
         port.read([fleet("s", "a"), fleet("s", "b")], plenty)
-    assert set(asked_in) == {threading.current_thread()}
+    assert set(threads) == {threading.current_thread()}
 
 
 @pytest.mark.usefixtures("in_account")
@@ -347,9 +360,9 @@ def test_a_suspended_scalable_target_in_the_account_reads_as_held(pool: ThreadPo
         SuspendedState={"DynamicScalingInSuspended": True},
     )
     ecs = account.client("ecs")
-    seen = EcsServices(lambda: ecs, lambda: scaling, pool).read([service], plenty)[service]
-    assert isinstance(seen, Capacity)
-    assert seen.scale_in_blocked_by == ("DynamicScalingIn is suspended",)
+    observed = EcsServices(lambda: ecs, lambda: scaling, pool).read([service], plenty)[service]
+    assert isinstance(observed, Capacity)
+    assert observed.scale_in_blocked_by == ("DynamicScalingIn is suspended",)
 
 
 @pytest.mark.usefixtures("in_account")
@@ -360,7 +373,7 @@ def test_two_task_sets_in_the_account_read_as_a_deployment(pool: ThreadPoolExecu
     ecs, scaling = account.client("ecs"), account.client("application-autoscaling")
     for _ in range(2):
         ecs.create_task_set(cluster="workers", service="queue-proc", taskDefinition="queue-proc")
-    seen = EcsServices(lambda: ecs, lambda: scaling, pool).read([service], plenty)[service]
-    assert isinstance(seen, Capacity)
-    assert seen.scale_in_blocked_by == ("a deployment is rolling",)
-    assert seen.deploying_since is not None
+    observed = EcsServices(lambda: ecs, lambda: scaling, pool).read([service], plenty)[service]
+    assert isinstance(observed, Capacity)
+    assert observed.scale_in_blocked_by == ("a deployment is rolling",)
+    assert observed.deploying_since is not None

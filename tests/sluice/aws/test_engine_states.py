@@ -34,10 +34,10 @@ def item(name: str, remembered: EngineState | None = None, **changes: Any) -> di
 
 
 def get(names: list[str], *items: Mapping[str, Any], unprocessed: tuple[str, ...] = ()) -> Call:
-    asked = {"states": {"Keys": [{"workload": {"S": name}} for name in names], "ConsistentRead": True}}
+    request = {"states": {"Keys": [{"workload": {"S": name}} for name in names], "ConsistentRead": True}}
     left = {"states": {"Keys": [{"workload": {"S": name}} for name in unprocessed]}} if unprocessed else {}
     answer = {"Responses": {"states": list(items)}, "UnprocessedKeys": left}
-    return ("batch_get_item", {"RequestItems": asked}, answer)
+    return ("batch_get_item", {"RequestItems": request}, answer)
 
 
 def read_one(stored: Mapping[str, Any], pool: ThreadPoolExecutor) -> StoredState:
@@ -78,8 +78,8 @@ class TestReading:
 
     @pytest.mark.parametrize("code", ["ProvisionedThroughputExceededException", "ThrottlingException"])
     def test_a_throttled_read_is_unknown(self, pool: ThreadPoolExecutor, code: str) -> None:
-        asked = get(["a"])[1]
-        with stubbed("dynamodb", ("batch_get_item", asked, refusal(code, "slower"))) as client:
+        request = get(["a"])[1]
+        with stubbed("dynamodb", ("batch_get_item", request, refusal(code, "slower"))) as client:
             found = states(client, pool).read(["a"], plenty)["a"]
         assert found == Unknown(reason=f"BatchGetItem of 1 states from states: AWS answered {code}: slower")
 
@@ -150,7 +150,7 @@ class TestWriting:
         assert stored == item("a", engine_state(NOON_S), expires={"N": str(round(NOON_S + 7 * 86_400))})
 
     def test_a_write_names_the_tick_that_it_replaces(self, pool: ThreadPoolExecutor) -> None:
-        asked = {
+        request = {
             "TableName": "states",
             "Item": ANY,
             "ConditionExpression": "#tick = :replaced",
@@ -159,7 +159,7 @@ class TestWriting:
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
         before = StoredState(tick_s=NOON_S, state=engine_state(NOON_S))
-        with stubbed("dynamodb", ("put_item", asked, {})) as client:
+        with stubbed("dynamodb", ("put_item", request, {})) as client:
             assert states(client, pool).write("a", engine_state(NOON_S + 10), replaces=before)
 
     def test_a_condition_that_does_not_hold_is_an_outcome_and_no_failure(
@@ -177,9 +177,9 @@ class TestWriting:
             client, sent = account.client("dynamodb"), list[Any]()
             put = client.put_item
 
-            def twice(**asked: Any) -> Any:
-                sent.append(put(**asked))
-                return put(**asked)
+            def twice(**parameters: Any) -> Any:
+                sent.append(put(**parameters))
+                return put(**parameters)
 
             port = states(SimpleNamespace(put_item=twice), pool)
             assert port.write("a", engine_state(NOON_S), replaces=None)
@@ -208,7 +208,7 @@ class TestWriting:
 
 def refusing(code: str, message: str) -> Any:
     """A client whose next PutItem is refused."""
-    asked = {
+    request = {
         "TableName": "states",
         "Item": ANY,
         "ConditionExpression": ANY,
@@ -216,4 +216,4 @@ def refusing(code: str, message: str) -> Any:
         "ExpressionAttributeValues": ANY,
         "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
     }
-    return stubbed("dynamodb", ("put_item", asked, refusal(code, message)))
+    return stubbed("dynamodb", ("put_item", request, refusal(code, message)))

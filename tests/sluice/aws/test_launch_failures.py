@@ -97,8 +97,8 @@ def activity(minutes: float, status: str, words: str | None = None, **changes: A
 
 
 def activities(*found: dict[str, Any], of: AutoScalingGroup = GROUP) -> Call:
-    asked = {"AutoScalingGroupName": of.name, "MaxRecords": MAX_ACTIVITIES}
-    return "describe_scaling_activities", asked, {"Activities": list(found), "NextToken": "more"}
+    request = {"AutoScalingGroupName": of.name, "MaxRecords": MAX_ACTIVITIES}
+    return "describe_scaling_activities", request, {"Activities": list(found), "NextToken": "more"}
 
 
 def event(minutes: float, message: str) -> dict[str, Any]:
@@ -106,8 +106,8 @@ def event(minutes: float, message: str) -> dict[str, Any]:
 
 
 def events(*found: dict[str, Any], of: EcsService = SERVICE) -> Call:
-    asked = {"cluster": of.cluster, "services": [of.service]}
-    return "describe_services", asked, {"services": [{"serviceName": of.service, "events": list(found)}]}
+    request = {"cluster": of.cluster, "services": [of.service]}
+    return "describe_services", request, {"services": [{"serviceName": of.service, "events": list(found)}]}
 
 
 @contextmanager
@@ -197,17 +197,17 @@ class TestServices:
         names = [f"s{index:02}" for index in range(11)]
         fleets = [EcsService(cluster="workers", service=name) for name in names]
 
-        def asked(part: list[str]) -> Call:
+        def described(part: list[str]) -> Call:
             found = [{"serviceName": name, "events": [event(1, FARGATE)]} for name in part]
             return "describe_services", {"cluster": "workers", "services": part}, {"services": found}
 
-        with launches(pool, services=(asked(names[:10]), asked(names[10:]))) as port:
+        with launches(pool, services=(described(names[:10]), described(names[10:]))) as port:
             found = port.read(fleets, plenty)
         assert found == {fleet: [LaunchAttempt(at=ago(1), failure=FARGATE)] for fleet in fleets}
 
     def test_a_service_that_aws_does_not_know_has_no_attempt(self, pool: ThreadPoolExecutor) -> None:
-        asked = {"cluster": "workers", "services": ["queue-proc"]}
-        with launches(pool, services=(("describe_services", asked, {"services": []}),)) as port:
+        request = {"cluster": "workers", "services": ["queue-proc"]}
+        with launches(pool, services=(("describe_services", request, {"services": []}),)) as port:
             assert port.read([SERVICE], plenty) == {SERVICE: []}
 
 

@@ -139,12 +139,12 @@ def describe_group(*policies: Mapping[str, Any]) -> Call:
 
 
 def describe_service(*policies: Mapping[str, Any]) -> Call:
-    asked = {
+    request = {
         "ServiceNamespace": "ecs",
         "ResourceId": "service/workers/queue-proc",
         "ScalableDimension": "ecs:service:DesiredCount",
     }
-    return ("describe_scaling_policies", asked, {"ScalingPolicies": list(policies)})
+    return ("describe_scaling_policies", request, {"ScalingPolicies": list(policies)})
 
 
 def no_client() -> Any:
@@ -212,10 +212,10 @@ def test_the_policy_is_the_one_the_document_names_and_not_the_first() -> None:
 
 
 def test_every_page_is_searched() -> None:
-    method, asked, answer = describe_group(group_policy(arn=POLICY_ARN + "-other"))
+    method, request, answer = describe_group(group_policy(arn=POLICY_ARN + "-other"))
     calls = [
-        (method, asked, {**answer, "NextToken": "more"}),
-        (method, {**asked, "NextToken": "more"}, {"ScalingPolicies": [group_policy()]}),
+        (method, request, {**answer, "NextToken": "more"}),
+        (method, {**request, "NextToken": "more"}, {"ScalingPolicies": [group_policy()]}),
     ]
     with stubbed("autoscaling", *calls) as client:
         assert TargetTrackingPolicies(lambda: client, no_client, POOL).read(workload(), plenty).target == 8
@@ -240,8 +240,15 @@ def test_another_kind_of_policy_under_the_documents_arn_is_reported_with_the_rem
 
 
 def test_another_kind_of_policy_on_a_service_is_reported_with_the_remedy() -> None:
-    kept = ("PolicyARN", "PolicyName", "ServiceNamespace", "ResourceId", "ScalableDimension", "CreationTime")
-    step = {key: value for key, value in service_policy().items() if key in kept}
+    shared = (
+        "PolicyARN",
+        "PolicyName",
+        "ServiceNamespace",
+        "ResourceId",
+        "ScalableDimension",
+        "CreationTime",
+    )
+    step = {key: value for key, value in service_policy().items() if key in shared}
     step |= {"PolicyType": "StepScaling", "StepScalingPolicyConfiguration": {"StepAdjustments": STEPS}}
     with (
         stubbed("application-autoscaling", describe_service(step)) as client,
@@ -433,16 +440,16 @@ class TestTargets:
             assert policies.targets(workloads, plenty) == {"first": 7, "second": 9}
 
     def test_a_services_target_is_read_only_with_application_auto_scaling(self) -> None:
-        asked = {"ServiceNamespace": "ecs", "PolicyNames": ["sluice"]}
-        call = ("describe_scaling_policies", asked, {"ScalingPolicies": [service_policy()]})
+        request = {"ServiceNamespace": "ecs", "PolicyNames": ["sluice"]}
+        call = ("describe_scaling_policies", request, {"ScalingPolicies": [service_policy()]})
         with stubbed("application-autoscaling", call) as client:
             policies = TargetTrackingPolicies(no_client, lambda: client, POOL)
             assert policies.targets({"queue-proc": ecs_workload()}, plenty) == {"queue-proc": 10}
 
     def test_groups_and_services_are_read_together(self) -> None:
         groups = ("describe_policies", {"PolicyNames": ["sluice"]}, {"ScalingPolicies": [group_policy()]})
-        asked = {"ServiceNamespace": "ecs", "PolicyNames": ["sluice"]}
-        services = ("describe_scaling_policies", asked, {"ScalingPolicies": [service_policy()]})
+        request = {"ServiceNamespace": "ecs", "PolicyNames": ["sluice"]}
+        services = ("describe_scaling_policies", request, {"ScalingPolicies": [service_policy()]})
         with stubbed("autoscaling", groups) as one, stubbed("application-autoscaling", services) as other:
             policies = TargetTrackingPolicies(lambda: one, lambda: other, POOL)
             found = policies.targets({"a": workload(), "b": ecs_workload()}, plenty)
@@ -469,13 +476,13 @@ class TestTargets:
 
     def test_every_page_of_an_answer_is_read(self) -> None:
         """Application Auto Scaling gives ten policies a page."""
-        asked = {"ServiceNamespace": "ecs", "PolicyNames": ["sluice"]}
+        request = {"ServiceNamespace": "ecs", "PolicyNames": ["sluice"]}
         other = named(service_policy(), ECS_POLICY_ARN + "-other", configuration=ECS_CONFIGURATION)
         calls = [
-            ("describe_scaling_policies", asked, {"ScalingPolicies": [other], "NextToken": "more"}),
+            ("describe_scaling_policies", request, {"ScalingPolicies": [other], "NextToken": "more"}),
             (
                 "describe_scaling_policies",
-                {**asked, "NextToken": "more"},
+                {**request, "NextToken": "more"},
                 {"ScalingPolicies": [service_policy()]},
             ),
         ]
@@ -565,8 +572,8 @@ class TestTargets:
 
     def test_a_refused_call_is_unknown_for_its_own_workloads_alone(self) -> None:
         groups = ("describe_policies", {"PolicyNames": ["sluice"]}, refusal("Throttling", "slow down"))
-        asked = {"ServiceNamespace": "ecs", "PolicyNames": ["sluice"]}
-        services = ("describe_scaling_policies", asked, {"ScalingPolicies": [service_policy()]})
+        request = {"ServiceNamespace": "ecs", "PolicyNames": ["sluice"]}
+        services = ("describe_scaling_policies", request, {"ScalingPolicies": [service_policy()]})
         with stubbed("autoscaling", groups) as one, stubbed("application-autoscaling", services) as other:
             policies = TargetTrackingPolicies(lambda: one, lambda: other, POOL)
             found = policies.targets({"a": workload(), "b": ecs_workload()}, plenty)
@@ -580,8 +587,8 @@ class TestTargets:
         hanging = SimpleNamespace(
             get_paginator=lambda _: SimpleNamespace(paginate=lambda **_: iter([over.wait()]))
         )
-        asked = {"ServiceNamespace": "ecs", "PolicyNames": ["sluice"]}
-        call = ("describe_scaling_policies", asked, {"ScalingPolicies": [service_policy()]})
+        request = {"ServiceNamespace": "ecs", "PolicyNames": ["sluice"]}
+        call = ("describe_scaling_policies", request, {"ScalingPolicies": [service_policy()]})
         with stubbed("application-autoscaling", call) as client, ThreadPoolExecutor(2) as pool:
             policies = TargetTrackingPolicies(lambda: hanging, lambda: client, pool)
             found = policies.targets({"a": workload(), "b": ecs_workload()}, lambda: 2)

@@ -77,11 +77,11 @@ def test_a_message_that_sqs_refuses_is_named_with_the_reason_and_the_others_are_
 
 
 def test_a_refused_call_is_returned_for_each_of_its_messages(pool: ThreadPoolExecutor) -> None:
-    asked = {
+    request = {
         "QueueUrl": URL,
         "Entries": [{"Id": "0", "MessageBody": "1"}, {"Id": "1", "MessageBody": "2"}],
     }
-    with stubbed("sqs", ("send_message_batch", asked, refusal("AccessDenied", "not yours", 403))) as client:
+    with stubbed("sqs", ("send_message_batch", request, refusal("AccessDenied", "not yours", 403))) as client:
         reason = f"SendMessageBatch of 2 shards to {URL}: AWS answered AccessDenied: not yours"
         assert shards(client, pool).send({"a": "1", "b": "2"}, plenty) == {"a": reason, "b": reason}
 

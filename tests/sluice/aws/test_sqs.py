@@ -23,7 +23,7 @@ from tests.support.builders import (
 )
 
 URL = queue_url("transcription")
-ASKED = {
+REQUEST = {
     "QueueUrl": URL,
     "AttributeNames": [
         "ApproximateNumberOfMessages",
@@ -34,12 +34,12 @@ ASKED = {
 
 
 def attributes(visible: object = "3", in_flight: object = "2", delayed: object = "1") -> dict[str, Any]:
-    counts = zip(ASKED["AttributeNames"], (visible, in_flight, delayed), strict=True)
+    counts = zip(REQUEST["AttributeNames"], (visible, in_flight, delayed), strict=True)
     return {"Attributes": {name: count for name, count in counts if count is not None}}
 
 
 def test_one_call_asks_for_all_three_counts(pool: ThreadPoolExecutor) -> None:
-    with stubbed("sqs", ("get_queue_attributes", ASKED, attributes())) as client:
+    with stubbed("sqs", ("get_queue_attributes", REQUEST, attributes())) as client:
         assert SqsQueues(lambda: client, pool).read([URL], plenty) == {URL: backlog(3, 2, 1)}
 
 
@@ -60,16 +60,16 @@ def test_a_malformed_answer_is_unknown_and_never_a_number(
     answer: Mapping[str, Any], pool: ThreadPoolExecutor
 ) -> None:
     with unchecked("sqs", GetQueueAttributes=answer) as client:
-        seen = SqsQueues(lambda: client, pool).read([URL], plenty)[URL]
-    assert isinstance(seen, Unknown)
-    assert seen.reason.startswith(f"GetQueueAttributes of {URL}: AWS's answer cannot be read")
+        observed = SqsQueues(lambda: client, pool).read([URL], plenty)[URL]
+    assert isinstance(observed, Unknown)
+    assert observed.reason.startswith(f"GetQueueAttributes of {URL}: AWS's answer cannot be read")
 
 
 def test_a_refusal_is_unknown_with_awss_own_words(pool: ThreadPoolExecutor) -> None:
-    call = ("get_queue_attributes", ASKED, refusal("AccessDenied", "not yours", 403))
+    call = ("get_queue_attributes", REQUEST, refusal("AccessDenied", "not yours", 403))
     with stubbed("sqs", call) as client:
-        seen = SqsQueues(lambda: client, pool).read([URL], plenty)[URL]
-    assert seen == Unknown(reason=f"GetQueueAttributes of {URL}: AWS answered AccessDenied: not yours")
+        observed = SqsQueues(lambda: client, pool).read([URL], plenty)[URL]
+    assert observed == Unknown(reason=f"GetQueueAttributes of {URL}: AWS answered AccessDenied: not yours")
 
 
 def test_queues_are_read_at_once_and_not_one_after_the_other() -> None:
@@ -82,8 +82,8 @@ def test_queues_are_read_at_once_and_not_one_after_the_other() -> None:
     with unchecked("sqs") as client, ThreadPoolExecutor(4) as four:
         client._make_api_call = answer
         urls = [queue_url(f"q{index}") for index in range(4)]
-        seen = SqsQueues(lambda: client, four).read(urls, plenty)
-    assert seen == dict.fromkeys(urls, backlog(3, 2, 1))
+        observed = SqsQueues(lambda: client, four).read(urls, plenty)
+    assert observed == dict.fromkeys(urls, backlog(3, 2, 1))
 
 
 def test_reads_stop_at_the_deadline_and_earlier_results_count() -> None:
@@ -98,29 +98,29 @@ def test_reads_stop_at_the_deadline_and_earlier_results_count() -> None:
     with unchecked("sqs") as client, ThreadPoolExecutor(2) as two:
         client._make_api_call = answer
         began = time.monotonic()
-        seen = SqsQueues(lambda: client, two).read([slow, quick], lambda: 0.2)
+        observed = SqsQueues(lambda: client, two).read([slow, quick], lambda: 0.2)
         took = time.monotonic() - began
         released.set()
     late = Unknown(reason=f"GetQueueAttributes of {slow}: not read before the deadline")
-    assert seen == {slow: late, quick: backlog(3, 2, 1)}
+    assert observed == {slow: late, quick: backlog(3, 2, 1)}
     assert took < 2
 
 
 def test_a_read_that_never_began_before_the_deadline_is_cancelled() -> None:
-    released, asked = threading.Event(), []
+    released, requested = threading.Event(), []
 
     def answer(operation: str, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
-        asked.append(parameters["QueueUrl"])
+        requested.append(parameters["QueueUrl"])
         released.wait(5)
         return attributes()
 
     with unchecked("sqs") as client, ThreadPoolExecutor(1) as one:
         client._make_api_call = answer
         urls = [queue_url(f"q{index}") for index in range(5)]
-        seen = SqsQueues(lambda: client, one).read(urls, lambda: 0.1)
+        observed = SqsQueues(lambda: client, one).read(urls, lambda: 0.1)
         released.set()
-    assert all(isinstance(reading, Unknown) for reading in seen.values())
-    assert asked == urls[:1]
+    assert all(isinstance(reading, Unknown) for reading in observed.values())
+    assert requested == urls[:1]
 
 
 @pytest.mark.usefixtures("in_account")

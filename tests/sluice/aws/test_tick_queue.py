@@ -24,13 +24,13 @@ def test_each_message_has_its_own_delay_and_one_that_is_due_now_has_none(pool: T
         {"Id": "1", "MessageBody": "2", "DelaySeconds": 10},
         {"Id": "2", "MessageBody": "3", "DelaySeconds": 240},
     ]
-    asked = {"QueueUrl": URL, "Entries": entries}
+    request = {"QueueUrl": URL, "Entries": entries}
     messages = {
         "a": DelayedMessage(body="1", delay_s=0),
         "b": DelayedMessage(body="2", delay_s=10),
         "c": DelayedMessage(body="3", delay_s=240),
     }
-    with stubbed("sqs", ("send_message_batch", asked, {"Successful": [], "Failed": []})) as client:
+    with stubbed("sqs", ("send_message_batch", request, {"Successful": [], "Failed": []})) as client:
         assert ticks(client, pool).send(messages, plenty) == {}
 
 
@@ -50,8 +50,8 @@ def test_a_call_holds_ten_ticks_and_256_kib_of_them_at_most(pool: ThreadPoolExec
 
 def test_a_refused_call_is_returned_for_each_of_its_ticks(pool: ThreadPoolExecutor) -> None:
     entries = [{"Id": "0", "MessageBody": "1", "DelaySeconds": 10}]
-    asked = {"QueueUrl": URL, "Entries": entries}
-    with stubbed("sqs", ("send_message_batch", asked, refusal("AccessDenied", "not yours", 403))) as client:
+    request = {"QueueUrl": URL, "Entries": entries}
+    with stubbed("sqs", ("send_message_batch", request, refusal("AccessDenied", "not yours", 403))) as client:
         assert ticks(client, pool).send({"a": DelayedMessage(body="1", delay_s=10)}, plenty) == {
             "a": f"SendMessageBatch of 1 ticks to {URL}: AWS answered AccessDenied: not yours"
         }

@@ -51,7 +51,7 @@ def sent(*per_minute: float, ago: int = 1) -> dict[datetime, float]:
     return {minutes_ago(ago + back): count for back, count in enumerate(per_minute)}
 
 
-def asked_for(running: int, metric: float, target: float) -> int:
+def tracked_size(running: int, metric: float, target: float) -> int:
     """Instances that target tracking moves a fleet to."""
     return math.ceil(running * metric / target - 1e-9)
 
@@ -120,11 +120,11 @@ class TestEffectiveBacklog:
             "target": positive,
             "margin": st.floats(0, 3),
         }
-        given_ = {name: data.draw(draw, name) for name, draw in draws.items()}
-        low, high = sorted((given_[changed], data.draw(draws[changed], f"other {changed}")))
+        arguments = {name: data.draw(draw, name) for name, draw in draws.items()}
+        low, high = sorted((arguments[changed], data.draw(draws[changed], f"other {changed}")))
 
         def value(argument: float) -> float:
-            logged = given_ | {changed: argument}
+            logged = arguments | {changed: argument}
             load = demand(
                 logged["arrivals_per_s"],
                 logged["processing_s"],
@@ -164,7 +164,7 @@ class TestWorkedExamples:
         plain = backlog_per_instance(backlog(waiting), capacity(running), count_in_flight=True)
         value = effective_backlog_per_instance(plain, running, demand(0, 60, target=target), margin=MARGIN)
         assert value == plain
-        assert asked_for(running, value, target) == instances
+        assert tracked_size(running, value, target) == instances
 
     @pytest.mark.parametrize(("running", "value"), [(1, 24), (3, 8), (6, 4)])
     def test_24_waiting_against_8_scale_one_out_hold_three_and_scale_six_in(

@@ -35,8 +35,8 @@ from tests.support.builders import (
     zeros,
 )
 
-LOST = Unknown(reason="GetQueueAttributes timed out")
-GONE = Unknown(reason="AWS knows no such group")
+UNREAD = Unknown(reason="GetQueueAttributes timed out")
+NO_GROUP = Unknown(reason="AWS knows no such group")
 Published = dict[datetime, float] | Unknown
 
 COUNTS = st.integers(0, 1000)
@@ -58,8 +58,9 @@ CAPACITIES = st.builds(
 )
 OBSERVATIONS = st.builds(
     Observation,
-    backlog=st.builds(backlog, COUNTS | st.just(0), COUNTS | st.just(0), COUNTS | st.just(0)) | st.just(LOST),
-    capacity=CAPACITIES | st.just(GONE),
+    backlog=st.builds(backlog, COUNTS | st.just(0), COUNTS | st.just(0), COUNTS | st.just(0))
+    | st.just(UNREAD),
+    capacity=CAPACITIES | st.just(NO_GROUP),
 )
 WORKLOADS = st.builds(
     lambda bounds, bootstrap, mode: replace(
@@ -71,7 +72,7 @@ WORKLOADS = st.builds(
 )
 PUBLISHED = st.one_of(
     st.just(zeros()),
-    st.just(LOST),
+    st.just(UNREAD),
     st.dictionaries(st.integers(0, 7).map(minutes_ago), st.sampled_from([0.0, 0.0, 2.5])),
 )
 
@@ -127,9 +128,13 @@ class TestBootstrap:
         [
             (observation(visible=9, desired=1), Reason.AWAKE, ""),
             (observation(in_flight=3, delayed=2), Reason.NO_WORK, ""),
-            (observation(queue=LOST), Reason.UNKNOWN_READING, LOST.reason),
-            (observation(visible=9, fleet=GONE), Reason.UNKNOWN_READING, GONE.reason),
-            (observation(queue=LOST, fleet=GONE), Reason.UNKNOWN_READING, f"{LOST.reason}; {GONE.reason}"),
+            (observation(queue=UNREAD), Reason.UNKNOWN_READING, UNREAD.reason),
+            (observation(visible=9, fleet=NO_GROUP), Reason.UNKNOWN_READING, NO_GROUP.reason),
+            (
+                observation(queue=UNREAD, fleet=NO_GROUP),
+                Reason.UNKNOWN_READING,
+                f"{UNREAD.reason}; {NO_GROUP.reason}",
+            ),
             (
                 observation(visible=9, fleet=capacity(scale_out_blocked_by=("Launch is suspended",))),
                 Reason.HELD,
@@ -233,8 +238,8 @@ class TestShutdown:
             (observation(in_flight=1, desired=2), Reason.NOT_EMPTY, ""),
             (observation(delayed=1, desired=2), Reason.NOT_EMPTY, ""),
             (observation(desired=0), Reason.AT_MINIMUM, ""),
-            (observation(queue=LOST, desired=2), Reason.UNKNOWN_READING, LOST.reason),
-            (observation(fleet=GONE), Reason.UNKNOWN_READING, GONE.reason),
+            (observation(queue=UNREAD, desired=2), Reason.UNKNOWN_READING, UNREAD.reason),
+            (observation(fleet=NO_GROUP), Reason.UNKNOWN_READING, NO_GROUP.reason),
             (
                 observation(fleet=capacity(2, scale_in_blocked_by=("a deployment is rolling", "and more"))),
                 Reason.HELD,
@@ -365,8 +370,8 @@ class TestShutdown:
             (observation(desired=1), True),
             (observation(desired=0), False),
             (observation(in_flight=1, desired=1), False),
-            (observation(queue=LOST, desired=1), False),
-            (observation(fleet=GONE), False),
+            (observation(queue=UNREAD, desired=1), False),
+            (observation(fleet=NO_GROUP), False),
             (
                 observation(fleet=capacity(8, bounds=Bounds(min=7, max=9))),
                 True,
@@ -383,8 +388,8 @@ class TestShutdown:
 def test_nothing_scales_a_fleet_whose_sizes_are_not_instances(
     served: Workload, observed: Observation, published: Published
 ) -> None:
-    capacity_seen = observed.capacity
-    if isinstance(capacity_seen, Unknown) or not capacity_seen.unsupported_units:
+    observed_capacity = observed.capacity
+    if isinstance(observed_capacity, Unknown) or not observed_capacity.unsupported_units:
         return
     assert (bootstrap(served, observed).desired, shutdown(served, observed, published).desired) == (
         None,

@@ -42,10 +42,10 @@ COUNTS = st.integers(min_value=0, max_value=10_000)
 def test_backlog_per_instance_divides_the_counted_messages_by_what_runs(
     visible: int, in_flight: int, running: int, counted: bool, expected: float
 ) -> None:
-    seen = backlog_per_instance(
+    actual = backlog_per_instance(
         backlog(visible, in_flight, delayed=99), capacity(desired=5, running=running), count_in_flight=counted
     )
-    assert seen == expected
+    assert actual == expected
 
 
 @given(COUNTS, COUNTS, st.integers(0, 100), st.booleans())
@@ -93,15 +93,15 @@ class TestTheProofOfATick:
 
     @pytest.mark.parametrize("minute", range(1, 6))
     @pytest.mark.parametrize(
-        ("value", "said"),
+        ("value", "expected"),
         [(math.nan, "nan"), (math.inf, "inf"), (-math.inf, "-inf"), (-1.0, "-1"), (-1e-9, "-1e-09")],
     )
     def test_an_impossible_backlog_value_proves_nothing_and_is_logged(
-        self, value: float, said: str, minute: int
+        self, value: float, expected: str, minute: int
     ) -> None:
         published = zeros() | {minutes_ago(minute): value}
         assert why_not_proven_empty(published, self.ENDS, 5) == (
-            f"BacklogPerInstance was {said} at {minutes_ago(minute):%H:%M}"
+            f"BacklogPerInstance was {expected} at {minutes_ago(minute):%H:%M}"
         )
 
     def test_neither_its_own_minute_nor_older_ones_are_asked_for(self) -> None:
@@ -135,11 +135,11 @@ class TestTheProofOfAnAlarm:
             f"no BacklogPerInstance was published for {minutes_ago(1):%H:%M}"
         )
 
-    @pytest.mark.parametrize(("value", "said"), [(math.nan, "nan"), (-2.0, "-2")])
-    def test_an_impossible_backlog_value_does_not_complete_a_proof(self, value: float, said: str) -> None:
+    @pytest.mark.parametrize(("value", "expected"), [(math.nan, "nan"), (-2.0, "-2")])
+    def test_an_impossible_backlog_value_does_not_complete_a_proof(self, value: float, expected: str) -> None:
         published = {**dict.fromkeys(map(minutes_ago, range(1, 8)), 0.0), minutes_ago(0): value}
         assert why_not_proven_empty(published, self.ENDS, 5) == (
-            f"BacklogPerInstance was {said} at {minutes_ago(0):%H:%M}"
+            f"BacklogPerInstance was {expected} at {minutes_ago(0):%H:%M}"
         )
 
     def test_messages_in_the_newest_minute_are_not_emptiness(self) -> None:

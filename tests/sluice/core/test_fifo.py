@@ -34,7 +34,7 @@ from tests.support.builders import (
 
 FIFO = workload(queue_url=queue_url("builds.fifo"))
 BUSY = observation(visible=9, in_flight=2, desired=4)
-LOST = Unknown(reason="timed out")
+UNREAD = Unknown(reason="timed out")
 
 
 def minute(waiting: float = 9, running: float = 4, groups: float = 2, ago: int = 2) -> GroupMinute:
@@ -58,7 +58,7 @@ def decide_of(*agos: int) -> Decision | None:
 
 
 @pytest.mark.parametrize(
-    ("observed", "asks"),
+    ("observed", "expected"),
     [
         (BUSY, True),
         (observation(visible=9, in_flight=1, desired=2), True),
@@ -66,14 +66,14 @@ def decide_of(*agos: int) -> Decision | None:
         (observation(visible=9, fleet=capacity(4, 1)), False),
         (observation(visible=0, in_flight=2, desired=4), False),
         (observation(visible=9, desired=1), False),
-        (observation(queue=LOST, desired=4), False),
-        (observation(visible=9, fleet=LOST), False),
+        (observation(queue=UNREAD, desired=4), False),
+        (observation(visible=9, fleet=UNREAD), False),
     ],
 )
 def test_message_groups_are_read_only_if_work_waits_and_several_instances_run(
-    observed: Observation, asks: bool
+    observed: Observation, expected: bool
 ) -> None:
-    assert may_exceed_groups(FIFO, observed) is asks
+    assert may_exceed_groups(FIFO, observed) is expected
 
 
 def test_a_standard_queue_has_no_groups() -> None:
@@ -191,14 +191,14 @@ def test_no_cap_is_logged_for_a_fleet_that_already_scales_in_to_its_groups() -> 
 
 def test_no_cap_is_logged_for_a_fleet_that_is_unknown_or_has_no_common_bounds() -> None:
     apart = capacity(8, bounds=Bounds(min=6, max=9))
-    assert decide(minute(), minute(), minute(), observed=observation(visible=9, fleet=LOST)) is None
+    assert decide(minute(), minute(), minute(), observed=observation(visible=9, fleet=UNREAD)) is None
     assert decide(minute(), minute(), minute(), observed=observation(visible=9, fleet=apart)) is None
 
 
 def test_the_cap_stays_within_the_bounds() -> None:
-    kept = replace(FIFO, bounds=Bounds(min=3, max=5))
-    observed = observation(visible=9, fleet=capacity(4, bounds=kept.bounds))
-    decision = decide_cap(kept, observed, in_a_row((minute(),) * 3), Trigger.TICK, minute=MINUTE_NOW)
+    limited = replace(FIFO, bounds=Bounds(min=3, max=5))
+    observed = observation(visible=9, fleet=capacity(4, bounds=limited.bounds))
+    decision = decide_cap(limited, observed, in_a_row((minute(),) * 3), Trigger.TICK, minute=MINUTE_NOW)
     assert decision is not None
     assert (decision.desired, decision.limits) == (3, (Limit.MIN_INSTANCES,))
 

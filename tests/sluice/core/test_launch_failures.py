@@ -27,7 +27,7 @@ SPOT = (
     "configuration. Please adjust your request and try again. Launching EC2 instance failed."
 )
 SHORT = observation(visible=9, fleet=capacity(desired=3, running=1))
-LOST = Unknown(reason="timed out")
+UNREAD = Unknown(reason="timed out")
 
 
 AT_NOW = "at 2026-01-15 12:00 UTC: "
@@ -46,7 +46,7 @@ def decide(*attempts: LaunchAttempt, served: Workload | None = None) -> Decision
 
 
 @pytest.mark.parametrize(
-    ("observed", "asks"),
+    ("observed", "expected"),
     [
         (SHORT, True),
         (observation(visible=9, fleet=capacity(desired=1, running=0)), True),
@@ -54,14 +54,14 @@ def decide(*attempts: LaunchAttempt, served: Workload | None = None) -> Decision
         (observation(visible=9, fleet=capacity(desired=3, running=3)), False),
         (observation(visible=9, fleet=capacity(desired=3, running=4)), False),
         (observation(visible=9, desired=0), False),
-        (replace(SHORT, backlog=LOST), False),
-        (replace(SHORT, capacity=LOST), False),
+        (replace(SHORT, backlog=UNREAD), False),
+        (replace(SHORT, capacity=UNREAD), False),
     ],
 )
 def test_launches_are_read_only_if_work_waits_and_fewer_run_than_desired(
-    observed: Observation, asks: bool
+    observed: Observation, expected: bool
 ) -> None:
-    assert lacks_instances(observed) is asks
+    assert lacks_instances(observed) is expected
 
 
 def test_a_failed_launch_holds_with_the_words_of_aws() -> None:
@@ -100,7 +100,7 @@ def test_a_group_with_suspended_launches_starts_no_instance(
 
 
 def test_an_unreadable_group_is_not_logged() -> None:
-    assert decide_held_launch(workload(), observation(visible=9, fleet=LOST), Trigger.TICK) is None
+    assert decide_held_launch(workload(), observation(visible=9, fleet=UNREAD), Trigger.TICK) is None
 
 
 def test_without_an_attempt_nothing_is_known() -> None:

@@ -5,7 +5,7 @@ from tests.support.builders import backlog
 
 
 @pytest.mark.parametrize(
-    ("fleet", "dimensions", "said"),
+    ("fleet", "dimensions", "text"),
     [
         (
             AutoScalingGroup(name="transcription"),
@@ -20,9 +20,9 @@ from tests.support.builders import backlog
     ],
 )
 def test_a_fleet_has_awss_dimensions_and_a_readable_name(
-    fleet: Fleet, dimensions: dict[str, str], said: str
+    fleet: Fleet, dimensions: dict[str, str], text: str
 ) -> None:
-    assert (fleet.dimensions, str(fleet)) == (dimensions, said)
+    assert (fleet.dimensions, str(fleet)) == (dimensions, text)
 
 
 def test_the_backlog_counts_every_message_that_is_not_deleted_yet() -> None:

@@ -240,9 +240,9 @@ class TestAccepted:
         "statistic", ["Average", "p1", "p05", "p90", "p99.99", "p100", "p0.01", "p0.1", "p0.10", "p00.5"]
     )
     def test_a_percentile_is_above_0_and_at_most_100(self, statistic: str) -> None:
-        given = document(target=dynamic_section(statistic=statistic))
-        jsonschema.validate(given, parsing.json_schema())
-        target = parsed(given).target
+        written = document(target=dynamic_section(statistic=statistic))
+        jsonschema.validate(written, parsing.json_schema())
+        target = parsed(written).target
         assert isinstance(target, DynamicTarget)
         assert target.statistic == statistic
 
@@ -435,7 +435,7 @@ class TestRefused:
     ) -> None:
         found = problems(json.dumps(document(**changed)))
         assert [(at, shown) for at, shown, _ in found] == [(path, value)] * len(found)
-        assert any(way_out in said for _, _, said in found)
+        assert any(way_out in problem for _, _, problem in found)
 
     @pytest.mark.parametrize(
         ("changed", "path", "value", "way_out"),
@@ -466,9 +466,11 @@ class TestRefused:
     def test_a_wrong_setting_of_the_deadline_engine_is_refused_in_a_sentence_of_its_own(
         self, changed: dict[str, Any], path: str, value: object, way_out: str
     ) -> None:
-        [(where, shown, said)] = problems(json.dumps(deadline_document(scaling=deadline_section(**changed))))
+        [(where, shown, problem)] = problems(
+            json.dumps(deadline_document(scaling=deadline_section(**changed)))
+        )
         assert (where, shown) == (f"scaling.{path}", value)
-        assert way_out in said
+        assert way_out in problem
 
     @pytest.mark.parametrize("key", ["promise_s", "boot_s"])
     def test_the_deadline_engine_needs_a_promise_and_a_boot_time(self, key: str) -> None:
@@ -486,26 +488,26 @@ class TestRefused:
         assert (where, str(shown)) == (f"scaling.{key}", "nan")
 
     def test_the_deadline_engine_needs_a_processing_time(self) -> None:
-        [(where, _, said)] = problems(json.dumps(deadline_document(processing_s=None)))
+        [(where, _, problem)] = problems(json.dumps(deadline_document(processing_s=None)))
         assert where == "tracking"
-        assert said == (
+        assert problem == (
             "the deadline engine plans with how long a message takes, until it is measured: give processing_s"
         )
 
     @pytest.mark.parametrize("processing_s", [0, -5, math.nan])
     def test_the_deadline_engine_needs_a_processing_time_above_zero(self, processing_s: float) -> None:
-        [(where, _, said)] = problems(json.dumps(deadline_document(processing_s=processing_s)))
+        [(where, _, problem)] = problems(json.dumps(deadline_document(processing_s=processing_s)))
         assert where == "tracking.processing_s"
-        assert said == (
+        assert problem == (
             "input should be a finite number"
             if math.isnan(processing_s)
             else "input should be greater than 0"
         )
 
     def test_a_way_of_scaling_is_one_of_two(self) -> None:
-        [(where, _, said)] = problems(json.dumps(document(scaling={"type": "forecast"})))
+        [(where, _, problem)] = problems(json.dumps(document(scaling={"type": "forecast"})))
         assert where == "scaling"
-        assert "'target_tracking', 'deadline'" in said
+        assert "'target_tracking', 'deadline'" in problem
 
     def test_target_tracking_takes_no_setting_of_the_deadline_engine(self) -> None:
         section = {"type": "target_tracking", "promise_s": 300}
@@ -551,9 +553,9 @@ class TestRefused:
         self, dimensions: dict[str, object], path: str, way_out: str
     ) -> None:
         metric = {"namespace": "n", "dimensions": dimensions}
-        [(at, _, said)] = problems(json.dumps(document(duration_metric=metric)))
+        [(at, _, problem)] = problems(json.dumps(document(duration_metric=metric)))
         assert at == f"duration_metric.dimensions{path}"
-        assert way_out in said
+        assert way_out in problem
 
     def test_mode_active_needs_the_key_of_the_policy_too(self) -> None:
         [(path, value, way_out)] = problems(json.dumps(without("policy_arn")))
@@ -565,7 +567,7 @@ class TestRefused:
         text = text.replace('"idle_minutes": 5', '"idle_minutes": 5, "idle_minutes": 9, "idle_minutes": 5')
         text = text.replace('"min": 0', '"min": 0, "min": 1')
         found = problems(text)
-        assert [(path, said) for path, _, said in found[:2]] == [
+        assert [(path, problem) for path, _, problem in found[:2]] == [
             ("idle_minutes", "given 3 times: keep one"),
             ("capacity.min", "given 2 times: keep one"),
         ]
@@ -630,7 +632,7 @@ class TestRefused:
         ],
     )
     def test_a_missing_key_is_asked_for_by_its_path(self, path: tuple[str, ...]) -> None:
-        assert [(at, said) for at, _, said in problems(json.dumps(without(*path)))] == [
+        assert [(at, problem) for at, _, problem in problems(json.dumps(without(*path)))] == [
             (".".join(path), "required: add this key")
         ]
 

@@ -101,9 +101,9 @@ def test_a_newer_document_is_refused_for_its_version_alone(other: dict[str, Any]
 def test_a_newer_document_that_names_no_release_is_refused_with_a_way_out_all_the_same(
     release: object,
 ) -> None:
-    said = refused(json.dumps(document(version=10**30, release=release)))
-    assert "written by a workload.yaml that names no release" in said
-    assert said.endswith("update the control plane's stack to the release of that workload.yaml first")
+    problem = refused(json.dumps(document(version=10**30, release=release)))
+    assert "written by a workload.yaml that names no release" in problem
+    assert problem.endswith("update the control plane's stack to the release of that workload.yaml first")
 
 
 def test_the_control_plane_before_refuses_a_document_of_this_version() -> None:

@@ -49,8 +49,8 @@ def add(account: FakeAccount, name: str = "transcription", **changes: object) ->
 def message(account: FakeAccount, moment: datetime, *names: str) -> str:
     """A tick's message with the documents as they are now, of all workloads or of these."""
     documents = account.registry.all(plenty, fresh=True).documents
-    kept = {name: text for name, text in documents.items() if not names or name in names}
-    return shard_message(Shard(scheduled=moment, documents=kept))
+    selected = {name: text for name, text in documents.items() if not names or name in names}
+    return shard_message(Shard(scheduled=moment, documents=selected))
 
 
 def moment(tick: int) -> datetime:
@@ -113,9 +113,9 @@ class TestDeciding:
         tick(account)
         made = [name for name, _ in account.calls.made]
         assert made.index("fleets.set_desired") < made.index("metrics.read")
-        asked = len(account.calls.named("metrics.read"))
+        reads = len(account.calls.named("metrics.read"))
         tick(account, 1)
-        assert len(account.calls.named("metrics.read")) == asked
+        assert len(account.calls.named("metrics.read")) == reads
 
 
 class TestOncePerTick:
@@ -369,8 +369,8 @@ class TestHolding:
         assert decisions(account) == [(Reason.UNKNOWN_READING, Outcome.HELD)]
         [(name, counter, reason)] = account.report.failures
         assert (name, counter) == ("transcription", Counter.OBSERVATION_FAILED)
-        wanted = {"queue": "AccessDenied", "fleet": "throttled", "both": "AccessDenied; throttled"}
-        assert reason == wanted[unread]
+        expected = {"queue": "AccessDenied", "fleet": "throttled", "both": "AccessDenied; throttled"}
+        assert reason == expected[unread]
         assert (account.states.stored, account.resizes()) == (before, [])
 
     @pytest.mark.parametrize(("tick_s", "ticks"), [(5, 24), (10, 12), (30, 4), (60, 2)])
@@ -428,7 +428,7 @@ class TestIsolation:
         with pytest.raises(DefectError):
             tick(account)
         assert account.resizes() == [(other.fleet, NEEDED)]
-        assert account.report.defects_seen == [defect]
+        assert account.report.recorded_defects == [defect]
 
     def test_a_message_that_is_no_tick_fails_the_batch_after_the_others_are_served(
         self, account: FakeAccount

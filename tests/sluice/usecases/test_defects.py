@@ -29,19 +29,19 @@ STEPS = ("retry_missed_alarms", "warn_idle_instances", "report_launch_failures")
 """Of a tick, after publishing, in order."""
 
 
-def about(asked: tuple[Any, ...]) -> str:
+def about(args: tuple[Any, ...]) -> str:
     """The name of the workload among a call's arguments."""
-    for each in asked:
+    for each in args:
         if isinstance(each, Workload):
             return each.name
     return ""
 
 
 def broken_for(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    def breaks(*asked: Any, **named: Any) -> Any:
-        if about(asked) == name:
+    def breaks(*args: Any, **kwargs: Any) -> Any:
+        if about(args) == name:
             raise IndexError("ours")
-        return function(*asked, **named)
+        return function(*args, **kwargs)
 
     return breaks
 
@@ -103,21 +103,21 @@ def test_a_defect_in_the_message_group_check_does_not_affect_other_workloads(
     monkeypatch.setattr(sluice.usecases.fifo_warning, "is_due", lambda *_: True)
     for name in ("a", "broken", "z"):
         account.add_workload(workload(name, queue_url=FIFO), visible=5, desired=3)
-    seen: list[str] = []
+    processed: list[str] = []
     real = getattr(sluice.usecases.fifo_warning, function)
 
-    def recording(*asked: Any, **named: Any) -> Any:
-        seen.append(about(asked) or str(asked[0]))
-        if seen[-1] == "broken":
+    def recording(*args: Any, **kwargs: Any) -> Any:
+        processed.append(about(args) or str(args[0]))
+        if processed[-1] == "broken":
             raise IndexError("ours")
-        return real(*asked, **named)
+        return real(*args, **kwargs)
 
     if function == "report_unknown":
         account.metrics.unreadable["GroupInServiceInstances"] = "throttled"
     monkeypatch.setattr(sluice.usecases.fifo_warning, function, recording)
     with pytest.raises(DefectError):
         tick(account)
-    assert seen == ["a", "broken", "z"]
+    assert processed == ["a", "broken", "z"]
 
 
 @pytest.mark.parametrize("function", ["lacks_instances", "decide_held_launch", "report_unknown"])
@@ -127,15 +127,15 @@ def test_a_defect_in_the_launch_failure_check_does_not_affect_other_workloads(
     served = [
         account.add_workload(workload(name), visible=5, desired=3, running=1) for name in ("a", "broken", "z")
     ]
-    seen = 0
+    calls = 0
     real = getattr(sluice.usecases.launch_failures, function)
 
-    def breaks_at_the_second(*asked: Any, **named: Any) -> Any:
-        nonlocal seen
-        seen += 1
-        if seen == 2:
+    def breaks_at_the_second(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
             raise IndexError("ours")
-        return real(*asked, **named)
+        return real(*args, **kwargs)
 
     if function == "report_unknown":
         for each in served:
@@ -143,7 +143,7 @@ def test_a_defect_in_the_launch_failure_check_does_not_affect_other_workloads(
     monkeypatch.setattr(sluice.usecases.launch_failures, function, breaks_at_the_second)
     with pytest.raises(DefectError):
         tick(account)
-    assert seen == 3
+    assert calls == 3
 
 
 @pytest.mark.parametrize("step", ["publish", *STEPS])
@@ -155,11 +155,11 @@ def test_a_step_that_breaks_as_a_whole_leaves_the_other_steps_their_work(
     done: list[str] = []
 
     def noted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*asked: Any, **named: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
             done.append(name)
             if name == step:
                 raise IndexError("ours")
-            return function(*asked, **named)
+            return function(*args, **kwargs)
 
         return call
 

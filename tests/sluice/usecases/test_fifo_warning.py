@@ -92,14 +92,14 @@ def test_minutes_that_are_apart_or_old_log_no_warning(account: FakeAccount, ago:
 
 def test_a_workload_is_read_once_in_five_minutes_whenever_its_ticks_start(account: FakeAccount) -> None:
     account.add_workload(FIFO, visible=9, in_flight=2, desired=4)
-    asked = []
+    reads = []
     for count in range(10):
         before = len(account.calls.named("metrics.read"))
         tick(account, MINUTE_NOW + count * MINUTE)
-        asked.append(len(account.calls.named("metrics.read")) - before)
+        reads.append(len(account.calls.named("metrics.read")) - before)
         # Each tick is up to a minute late: its scheduled minute decides, not the clock.
         account.clock.at = MINUTE_NOW + (count + 1) * MINUTE + seconds(59 if count % 2 else 5)
-    assert asked == [1, 0, 0, 0, 0] * 2
+    assert reads == [1, 0, 0, 0, 0] * 2
 
 
 def test_a_late_tick_asks_for_the_minutes_before_its_own(account: FakeAccount) -> None:
@@ -151,14 +151,14 @@ def test_no_metric_is_read_for(account: FakeAccount, served: Workload) -> None:
     assert account.calls.named("metrics.read") == []
 
 
-@pytest.mark.parametrize("lost", [VISIBLE, IN_FLIGHT, "GroupInServiceInstances"])
-def test_a_metric_that_cannot_be_read_is_a_failure_and_no_warning(account: FakeAccount, lost: str) -> None:
+@pytest.mark.parametrize("unread", [VISIBLE, IN_FLIGHT, "GroupInServiceInstances"])
+def test_a_metric_that_cannot_be_read_is_a_failure_and_no_warning(account: FakeAccount, unread: str) -> None:
     served = account.add_workload(FIFO, visible=9, in_flight=2, desired=4)
     measured(account, served, groups=2)
-    account.metrics.unreadable[lost] = "throttled"
+    account.metrics.unreadable[unread] = "throttled"
     assert tick(account) == []
     assert account.report.failures == [(served.name, Counter.OBSERVATION_FAILED, "throttled")]
-    assert account.report.seen == {served.name: 9 / 4 + 2 / 4}
+    assert account.report.backlogs == {served.name: 9 / 4 + 2 / 4}
 
 
 def test_a_tick_without_time_after_publishing_reads_nothing_more(account: FakeAccount) -> None:
@@ -171,5 +171,5 @@ def test_a_tick_without_time_after_publishing_reads_nothing_more(account: FakeAc
 
     account.calls.between = time_ends
     assert tick(account) == []
-    assert account.report.seen == {served.name: 9 / 4 + 2 / 4}
+    assert account.report.backlogs == {served.name: 9 / 4 + 2 / 4}
     assert account.calls.named("metrics.read") == []

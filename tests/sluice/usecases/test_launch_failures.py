@@ -112,7 +112,7 @@ def test_a_fleet_whose_launches_cannot_be_read_is_counted_and_the_tick_goes_on(a
     assert account.report.failures == [
         ("unread", Counter.OBSERVATION_FAILED, "DescribeScalingActivities: AWS answered Throttling")
     ]
-    assert set(account.report.seen) == {"unread", "logged"}
+    assert set(account.report.backlogs) == {"unread", "logged"}
 
 
 def test_without_time_nothing_is_read_and_nothing_fails(account: FakeAccount) -> None:

@@ -149,9 +149,9 @@ def test_each_minute_starts_with_a_different_workload(account: FakeAccount) -> N
         account.add_workload(workload(name), visible=5)
     firsts = set()
     for _ in names:
-        asked = len(account.calls.named("registry.one"))
+        reads = len(account.calls.named("registry.one"))
         tick(account)
-        firsts.add(account.calls.named("registry.one")[asked])
+        firsts.add(account.calls.named("registry.one")[reads])
         for served in account.registry.registered.values():
             account.add_workload(served, visible=5)  # at zero again
     assert firsts == set(names)
@@ -179,7 +179,7 @@ def test_while_cloudwatch_hangs_bootstraps_are_done_and_no_fleet_is_shut_down(ac
 @pytest.mark.parametrize("count", range(1, 40))
 def test_rotation_omits_no_name_and_starts_with_each_once(count: int) -> None:
     names = [f"w{index:02}" for index in range(count)]
-    orders = [rotated(reversed(names), turn) for turn in range(count)]
+    orders = [rotated(reversed(names), round_) for round_ in range(count)]
     assert all(sorted(order) == names for order in orders)
     assert sorted(order[0] for order in orders) == names
 
@@ -188,7 +188,7 @@ def test_rotation_spreads_a_lack_of_time_over_all_workloads() -> None:
     """With time for a tenth of them, each is served within three rounds."""
     names, share = [f"w{index:03}" for index in range(200)], 20
     for first in range(200):
-        served = {name for turn in range(first, first + 30) for name in rotated(names, turn)[:share]}
+        served = {name for round_ in range(first, first + 30) for name in rotated(names, round_)[:share]}
         assert len(served) == 200
 
 

@@ -28,7 +28,7 @@ def tick(account: FakeAccount, minutes: int = 1) -> None:
         account.clock.advance(minutes=1)
 
 
-def asked(account: FakeAccount) -> int:
+def requests(account: FakeAccount) -> int:
     """How often AWS's count of running instances was read."""
     names = [
         query.metric.name
@@ -49,7 +49,7 @@ def test_a_group_without_group_metrics_is_logged_once_it_has_run_for_a_quarter_o
 ) -> None:
     account.add_workload(GROUP, visible=9, desired=3)
     tick(account, 15)
-    assert (account.report.failures, asked(account)) == ([], 0)
+    assert (account.report.failures, requests(account)) == ([], 0)
     tick(account)
     [(name, counter, reason)] = account.report.failures
     assert (name, counter) == ("transcription", Counter.DOCUMENT_INVALID)
@@ -79,7 +79,7 @@ def test_it_is_logged_every_minute_and_read_every_five(account: FakeAccount, ser
     account.add_workload(served, visible=9, desired=2)
     tick(account, 15 + 20)
     assert len(account.report.failures) == 20
-    assert asked(account) == 4
+    assert requests(account) == 4
 
 
 @BOTH
@@ -88,7 +88,7 @@ def test_a_fleet_with_its_metric_logs_nothing(account: FakeAccount, served: Work
     publish(account, served, 40)
     tick(account, 40)
     assert account.report.failures == []
-    assert asked(account) == 5
+    assert requests(account) == 5
 
 
 @BOTH
@@ -137,7 +137,7 @@ def test_a_fleet_that_was_at_zero_meanwhile_has_not_run_for_a_quarter_of_an_hour
     tick(account)
     account.add_workload(served, visible=9, desired=2)
     tick(account, 15)
-    assert (account.report.failures, asked(account)) == ([], 0)
+    assert (account.report.failures, requests(account)) == ([], 0)
     tick(account)
     assert len(account.report.failures) == 1
 
@@ -148,7 +148,7 @@ def test_a_fleet_not_observed_for_long_may_have_been_at_zero(account: FakeAccoun
     tick(account)
     account.clock.advance(minutes=20)
     tick(account)
-    assert (account.report.failures, asked(account)) == ([], 0)
+    assert (account.report.failures, requests(account)) == ([], 0)
 
 
 @BOTH
@@ -158,7 +158,7 @@ def test_an_unread_fleet_logs_nothing(account: FakeAccount, served: Workload) ->
     account.fleets.failing[served.fleet] = "throttled"
     tick(account)
     assert {counter for _, counter, _ in account.report.failures} == {Counter.OBSERVATION_FAILED}
-    assert asked(account) == 0
+    assert requests(account) == 0
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_a_workload_without_a_policy_on_native_metrics_needs_none(
 ) -> None:
     account.add_workload(served, visible=9, desired=2)
     tick(account, 20)
-    assert asked(account) == 0
+    assert requests(account) == 0
     assert account.report.failures == []
 
 
@@ -185,14 +185,14 @@ def test_without_time_nothing_is_read_and_nothing_is_logged(account: FakeAccount
     tick(account, 15)
     read = account.fleets.read
 
-    def last(*given: object) -> object:
-        seen = read(*given)  # type: ignore[arg-type]
+    def last(*args: object) -> object:
+        capacities = read(*args)  # type: ignore[arg-type]
         account.remaining = 0
-        return seen
+        return capacities
 
     account.fleets.read = last  # type: ignore[assignment]
     tick(account)
-    assert asked(account) == 0
+    assert requests(account) == 0
     assert Counter.DOCUMENT_INVALID not in {counter for _, counter, _ in account.report.failures}
 
 
@@ -202,8 +202,8 @@ def test_a_defect_in_one_fleet_does_not_affect_the_others(account: FakeAccount) 
     tick(account, 15)
     read = account.metrics.read
 
-    def broken(*given: object) -> object:
-        series = dict(read(*given))  # type: ignore[arg-type]
+    def broken(*args: object) -> object:
+        series = dict(read(*args))  # type: ignore[arg-type]
         return series | {"transcription": Unknown(reason="Forbidden")}
 
     account.metrics.read = broken  # type: ignore[method-assign]

@@ -67,7 +67,7 @@ def logged(account: FakeAccount, name: str = "transcription") -> str:
     return published_sentence(account.report.published[name])
 
 
-def asked(account: FakeAccount) -> collections.Counter[str]:
+def requests(account: FakeAccount) -> collections.Counter[str]:
     """How often each metric was read, without the proofs of emptiness."""
     queries: collections.Counter[str] = collections.Counter()
     for call in account.calls.named("metrics.read"):
@@ -136,7 +136,7 @@ class TestPublished:
         tick(account)
         assert plain(account) == 4
         assert account.published(EFFECTIVE) == {}
-        assert asked(account) == {}
+        assert requests(account) == {}
         assert logged(account) == "4 per instance"
 
     def test_a_single_burst_counts_only_as_backlog(self, account: FakeAccount) -> None:
@@ -166,7 +166,7 @@ class TestHowOftenIsRead:
             for ahead in range(DAY):
                 account.clock.at = MINUTE_NOW + MINUTE * ahead
                 demands({served.name: served}, tick_context(account, served))
-            return asked(account), len(account.calls.named("policies.targets"))
+            return requests(account), len(account.calls.named("policies.targets"))
 
         return run
 
@@ -194,7 +194,7 @@ class TestHowOftenIsRead:
         for _ in range(10):
             tick(account)
             account.clock.advance(minutes=1)
-        assert asked(account) == {SENT: 2}
+        assert requests(account) == {SENT: 2}
 
     def test_a_queue_without_values_in_idle_minutes_costs_a_second_metric(self, account: FakeAccount) -> None:
         served = account.add_workload(STATIC, desired=1)
@@ -202,7 +202,7 @@ class TestHowOftenIsRead:
             account.metrics.put(served.queue_metric(VISIBLE), minutes_ago(back, account.clock()), 0)
         account.metrics.put(served.queue_metric(SENT), minutes_ago(5, account.clock()), 60)
         tick(account)
-        assert asked(account) == {SENT: 1, VISIBLE: 1}
+        assert requests(account) == {SENT: 1, VISIBLE: 1}
         assert "0 arrivals/s" in logged(account)
 
     def test_all_due_workloads_share_one_read(self, account: FakeAccount) -> None:
@@ -222,7 +222,7 @@ class TestHowOftenIsRead:
         account.publish_arrivals(served, 60)
         for scheduled in (MINUTE_NOW, MINUTE_NOW, MINUTE_NOW - MINUTE):
             publish_backlog(scheduled, account.ports, account.report, account.remaining_s)
-        assert asked(account) == {SENT: 1}
+        assert requests(account) == {SENT: 1}
         assert value(account) == 32
 
     def test_reads_continue_after_the_clock_is_set_back_by_hours(self, account: FakeAccount) -> None:
@@ -551,16 +551,16 @@ class TestTime:
             account.metrics.put(served.queue_metric(SENT), MINUTE_NOW + MINUTE * ahead, 180)
         with no_time_for_more(account):
             tick(account, minutes=5)
-        assert (value(account), asked(account)) == (32, {SENT: 1})
+        assert (value(account), requests(account)) == (32, {SENT: 1})
         tick(account, minutes=1)
-        assert asked(account) == {SENT: 2}
+        assert requests(account) == {SENT: 2}
         assert value(account) == 32 * 3
 
     def test_without_time_to_read_arrivals_the_plain_backlog_is_published(self, account: FakeAccount) -> None:
         account.add_workload(STATIC, visible=4, desired=1)
         with no_time_for_more(account):
             tick(account)
-        assert (value(account), asked(account)) == (4, {})
+        assert (value(account), requests(account)) == (4, {})
         assert logged(account).endswith("the backlog alone is tracked: arrivals: no time was left to read it")
 
     def test_a_rate_without_time_to_renew_it_is_also_used_for_an_hour(self, account: FakeAccount) -> None:
@@ -578,10 +578,10 @@ def no_time_for_more(account: FakeAccount) -> Iterator[None]:
     """Observing uses up all the time."""
     read, remaining = account.fleets.read, account.remaining
 
-    def last(*asked: Any) -> Any:
-        seen = read(*asked)
+    def last(*args: Any) -> Any:
+        capacities = read(*args)
         account.remaining = 0
-        return seen
+        return capacities
 
     account.fleets.read = last
     yield
@@ -600,8 +600,8 @@ class TestDefects:
         account.publish_arrivals(served, 60)
         read = account.metrics.read
 
-        def broken(*asked: Any) -> Mapping[str, Any]:
-            series = dict(read(*asked))
+        def broken(*args: Any) -> Mapping[str, Any]:
+            series = dict(read(*args))
             return series | {"transcription": dict.fromkeys(series["transcription"], "many")}
 
         account.metrics.read = broken
@@ -616,7 +616,7 @@ class TestDefects:
         served = account.add_workload(STATIC, desired=1)
         account.publish_arrivals(served, 60)
         tick(account)
-        account.metrics.read = lambda *asked: {}["a defect of ours"]
+        account.metrics.read = lambda *args: {}["a defect of ours"]
         with pytest.raises(DefectError):
             tick(account, minutes=5)
         assert value(account) == 32
@@ -648,11 +648,11 @@ class TestDefects:
 
 def test_a_failed_reading_keeps_no_stack_trace_in_memory(account: FakeAccount) -> None:
     served = account.add_workload(STATIC)
-    account.metrics.read = lambda *asked: {}["a defect of ours"]
+    account.metrics.read = lambda *args: {}["a defect of ours"]
     demands({served.name: served}, tick_context(account, served))
     [last] = account.last_known.values()
     assert last.value == Unknown(reason="unexpected KeyError: 'a defect of ours'")
-    assert len(account.report.defects_seen) == 1
+    assert len(account.report.recorded_defects) == 1
 
 
 def test_a_demand_has_the_arrival_rate_the_instances_and_the_target(account: FakeAccount) -> None:

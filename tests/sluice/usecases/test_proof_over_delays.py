@@ -48,9 +48,9 @@ def delayed_account(*, read_s: float = 0, readable_after_s: float = READABLE_AFT
     account.metrics.readable_after = seconds(readable_after_s)
     observe = account.queues.read
 
-    def slowly(*asked: object) -> object:
+    def slowly(*args: object) -> object:
         account.clock.advance(seconds=read_s)
-        return observe(*asked)  # type: ignore[arg-type]
+        return observe(*args)  # type: ignore[arg-type]
 
     account.queues.read = slowly  # type: ignore[assignment, method-assign]
     return account
@@ -121,12 +121,12 @@ def test_ticks_with_varying_delays_shut_the_fleet_down_within_a_few_minutes(
 
 def not_shut_down_by_the_alarm(among: range) -> set[Delayed]:
     """Every (second of the alarm, lateness, reading time) at which the shutdown alarm alone does nothing."""
-    rings_in = IDLE_MINUTES + 2
+    alarm_minute = IDLE_MINUTES + 2
     still_running = set()
     for second, late_s, read_s in product(among, among, READS_S):
         account = delayed_account(read_s=read_s)
-        at = MINUTE_NOW + MINUTE * rings_in + seconds(second)
-        for minute in range(rings_in + 1):
+        at = MINUTE_NOW + MINUTE * alarm_minute + seconds(second)
+        for minute in range(alarm_minute + 1):
             if MINUTE_NOW + MINUTE * minute + seconds(late_s + read_s) <= at:
                 tick(account, minute, 0, late_s)
         account.clock.at = at

@@ -229,7 +229,7 @@ class TestTheMinute:
         with pytest.raises(DefectError):
             tick(account)
         assert set(account.published()) == {"transcription"}
-        assert account.report.defects_seen == [defect]
+        assert account.report.recorded_defects == [defect]
 
     def test_no_queue_fails_with_the_missing_setting(self, account: FakeAccount) -> None:
         add(account)

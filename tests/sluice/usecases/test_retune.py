@@ -237,8 +237,8 @@ class TestFailures:
         account.remaining, account.calls.between = 200, one_put_takes_all_the_time
         put = account.policies.put_target
 
-        def slow_put(*asked: object) -> None:
-            put(*asked)
+        def slow_put(*args: object) -> None:
+            put(*args)
             one_put_takes_all_the_time()
 
         account.policies.put_target = slow_put
@@ -282,9 +282,9 @@ class TestFailures:
             account.metrics.unreadable["MsgProcessingDuration"] = "throttled"
         else:
             read = account.metrics.read
-            account.metrics.read = lambda *asked: {
+            account.metrics.read = lambda *args: {
                 name: Unknown(reason="throttled") if "SampleCount" in name else series
-                for name, series in read(*asked).items()
+                for name, series in read(*args).items()
             }
         with pytest.raises(TransientError, match="retune failed for transcription"):
             retune(account)

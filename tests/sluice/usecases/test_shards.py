@@ -328,7 +328,7 @@ class TestTheShards:
         account.fleets.read = trip
         assert deliver(account, account.shards.sent) == ["0"]
         assert len(account.published()) == 8
-        assert account.report.defects_seen == [defect]
+        assert account.report.recorded_defects == [defect]
 
     def test_a_message_that_is_not_a_shard_fails_alone_and_is_named_by_its_id(
         self, account: FakeAccount

@@ -77,7 +77,7 @@ class TestPublishing:
     def test_observations_and_published_values_are_logged(self, account: FakeAccount) -> None:
         account.add_workload(workload(), visible=9, desired=2)
         tick(account)
-        assert account.report.seen == {"transcription": 4.5}
+        assert account.report.backlogs == {"transcription": 4.5}
 
     def test_without_workloads_a_tick_publishes_nothing(self, account: FakeAccount) -> None:
         tick(account)
@@ -141,10 +141,10 @@ class TestFailedReadings:
         read = account.queues.read
 
         def until_no_time_is_left(urls: Collection[str], remaining_s: RemainingS) -> object:
-            seen = read(urls, remaining_s)
+            backlogs = read(urls, remaining_s)
             while remaining_s() > 0:
                 account.remaining -= 1
-            return seen
+            return backlogs
 
         account.queues.read = until_no_time_is_left
         tick(account)
@@ -421,7 +421,7 @@ class TestRepairs:
         tick(account)
         assert account.desired(healthy) == 1
         assert account.report.failures == [(broken.name, Counter.ACTION_FAILED, "no room")]
-        assert account.report.defects_seen == []
+        assert account.report.recorded_defects == []
 
     def test_a_defect_in_one_workloads_repair_is_logged_with_its_trace_and_does_not_stop_the_next(
         self, account: FakeAccount
@@ -442,7 +442,7 @@ class TestRepairs:
         assert account.report.failures == [
             (broken.name, Counter.ACTION_FAILED, "unexpected RuntimeError: a defect of ours")
         ]
-        assert account.report.defects_seen == [defect]
+        assert account.report.recorded_defects == [defect]
 
     def test_a_workload_deleted_since_the_list_was_read_is_logged_and_left_alone(
         self, account: FakeAccount

@@ -62,7 +62,7 @@ class Simulation:
     limit: int = 50
     starving_after_s: float = 60.0
     polls: Counter[str] = field(default_factory=Counter)
-    begun: Counter[Priority] = field(default_factory=Counter)
+    started: Counter[Priority] = field(default_factory=Counter)
     longest_gap_s: float = 0.0
     longest_wait_s: float = 0.0
     _events: list[tuple[float, int, Callable[[float], None]]] = field(default_factory=list)
@@ -142,5 +142,5 @@ class Simulation:
             self._idle += 1
             return
         self._waited(now - item.received_at)
-        self.begun[item.priority] += 1
+        self.started[item.priority] += 1
         self._at(now + self.service_s, self._work)

@@ -45,7 +45,7 @@ class BufferMachine(RuleBasedStateMachine):
         """In order of receipt."""
         self.at_work: list[Item] = []
         self.reserved = dict.fromkeys(Priority, 0)
-        self.last_begun: dict[MessageGroup, int] = {}
+        self.last_started: dict[MessageGroup, int] = {}
 
     # ---- what happens --------------------------------------------------------------------------------------
 
@@ -106,21 +106,25 @@ class BufferMachine(RuleBasedStateMachine):
                 (item for item in same if item.message_group is None), key=lambda item: item.number
             )
         if popped.message_group is not None:
-            assert self.last_begun.get(popped.message_group, -1) < popped.number, "the group went backwards"
+            assert self.last_started.get(popped.message_group, -1) < popped.number, "the group went backwards"
         self.began(popped)
 
     def began(self, item: Item) -> None:
         if item.message_group is not None:
-            self.last_begun[item.message_group] = item.number
+            self.last_started[item.message_group] = item.number
         self.held.remove(item)
         self.at_work.append(item)
 
     @rule(size=st.integers(2, 4), wait_s=st.sampled_from([0, 20]))
     def pop_batch(self, size: int, wait_s: int) -> None:
-        asked = BatchRule(size=size, wait_s=wait_s)
-        due, due_at, ready = self.buffer.due(self.now, asked), self.buffer.due_at(asked), self.ready()
+        batch_rule = BatchRule(size=size, wait_s=wait_s)
+        due, due_at, ready = (
+            self.buffer.due(self.now, batch_rule),
+            self.buffer.due_at(batch_rule),
+            self.ready(),
+        )
         assert due_at == min((item.received_at for item in ready), default=math.inf) + wait_s
-        batch = self.buffer.pop_batch(self.now, asked)
+        batch = self.buffer.pop_batch(self.now, batch_rule)
         assert bool(batch) == due
         if not batch:
             assert self.now < due_at or not ready, "it is due"
@@ -234,9 +238,9 @@ def broken_drop(buffer: MessageBuffer[Any], message_group: MessageGroup) -> list
     return dropped
 
 
-def broken_pop_batch(buffer: MessageBuffer[Any], now: float, asked: BatchRule) -> list[Any]:
+def broken_pop_batch(buffer: MessageBuffer[Any], now: float, batch_rule: BatchRule) -> list[Any]:
     """A group's message starts while the previous one is in progress."""
-    return [one for _ in range(asked.size) if (one := MessageBuffer.pop(buffer, now)) is not None]
+    return [one for _ in range(batch_rule.size) if (one := MessageBuffer.pop(buffer, now)) is not None]
 
 
 @pytest.mark.parametrize(

@@ -78,13 +78,13 @@ def test_the_line_shows_an_unknown_depth_as_null() -> None:
 
 def test_a_trend_is_the_difference_from_five_reports_ago() -> None:
     history = GaugeHistory()
-    told = []
+    trends = []
     for number in range(TREND_REPORTS + 3):
         history.add(gauges(buffered=10 * number, busy=-number, uploads=depth(number**2)))
-        told.append(history.trend())
-    assert told[0] == {"reports": 0, "buffered": 0, "busy": 0, "visible": {"uploads": 0}}
-    assert told[2] == {"reports": 2, "buffered": 20, "busy": -2, "visible": {"uploads": 4}}
-    assert told[7] == {"reports": 5, "buffered": 50, "busy": -5, "visible": {"uploads": 49 - 4}}
+        trends.append(history.trend())
+    assert trends[0] == {"reports": 0, "buffered": 0, "busy": 0, "visible": {"uploads": 0}}
+    assert trends[2] == {"reports": 2, "buffered": 20, "busy": -2, "visible": {"uploads": 4}}
+    assert trends[7] == {"reports": 5, "buffered": 50, "busy": -5, "visible": {"uploads": 49 - 4}}
 
 
 def test_the_trend_of_a_depth_that_is_or_was_unknown_is_unknown() -> None:

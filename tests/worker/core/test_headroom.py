@@ -25,12 +25,12 @@ class PollCapacity:
         self.buffer: MessageBuffer[Item] = MessageBuffer(limits, max_bytes=max_bytes)
         self.headroom = Headroom(queues or (MEDIUM,), self.buffer, lambda: prefetch_limit)
 
-    def of(self, asked: Queue = MEDIUM) -> int:
-        return self.headroom.free_capacity()[asked.url]
+    def of(self, queue: Queue = MEDIUM) -> int:
+        return self.headroom.free_capacity()[queue.url]
 
-    def ask(self, asked: Queue = MEDIUM, *, wait_s: int = 0) -> Poll:
-        poll = Poll(queue=asked, max_messages=min(MAX_BATCH_SIZE, self.of(asked)), wait_s=wait_s)
-        self.buffer.reserve(asked.priority, poll.max_messages)
+    def ask(self, queue: Queue = MEDIUM, *, wait_s: int = 0) -> Poll:
+        poll = Poll(queue=queue, max_messages=min(MAX_BATCH_SIZE, self.of(queue)), wait_s=wait_s)
+        self.buffer.reserve(queue.priority, poll.max_messages)
         self.headroom.poll_started(poll)
         return poll
 
@@ -87,12 +87,12 @@ def test_the_largest_message_is_remembered_less_with_each_poll_that_brings_small
 @pytest.mark.parametrize("size_bytes", [MIB, 5 * MIB])
 def test_one_message_of_each_priority_may_be_held_whatever_its_size(size_bytes: int) -> None:
     room = PollCapacity(HIGH, LOW, max_bytes=MIB)
-    for asked in (LOW, HIGH):
-        poll = room.ask(asked)
+    for polled in (LOW, HIGH):
+        poll = room.ask(polled)
         assert poll.max_messages == 1
-        assert room.of(asked) == 0
+        assert room.of(polled) == 0
         room.answer(poll, [size_bytes])
-        assert room.of(asked) == 0
+        assert room.of(polled) == 0
     room.begin_all()
     assert (room.of(LOW), room.of(HIGH)) == (1, 1)
 

@@ -16,7 +16,7 @@ def published(counters: Counters, *, with_wait: bool = False) -> list[Series]:
     return list(series(counters.close(60.0), FLEET, with_wait=with_wait))
 
 
-def said(name: str, counts: Mapping[float, int], **more: str) -> Series:
+def series_of(name: str, counts: Mapping[float, int], **more: str) -> Series:
     return Series(name=name, dimensions={**FLEET, **more}, counts=counts)
 
 
@@ -24,8 +24,8 @@ def test_a_success_is_published_under_exactly_the_fleets_dimensions_and_once_mor
     counters = Counters(0.0)
     counters.record_end(Outcome.SUCCESS, 2.0)
     assert published(counters) == [
-        said(MSG_PROCESSING_DURATION, {2.0: 1}),
-        said(MSG_PROCESSING_DURATION, {2.0: 1}, Outcome="success"),
+        series_of(MSG_PROCESSING_DURATION, {2.0: 1}),
+        series_of(MSG_PROCESSING_DURATION, {2.0: 1}, Outcome="success"),
     ]
 
 
@@ -34,8 +34,8 @@ def test_what_failed_is_published_under_its_outcome_alone_and_moves_no_target() 
     counters.record_end(Outcome.FAILURE, 0.1)
     counters.record_end(Outcome.TIMEOUT, 3600)
     assert published(counters) == [
-        said(MSG_PROCESSING_DURATION, {0.1: 1}, Outcome="failure"),
-        said(MSG_PROCESSING_DURATION, {3600.0: 1}, Outcome="timeout"),
+        series_of(MSG_PROCESSING_DURATION, {0.1: 1}, Outcome="failure"),
+        series_of(MSG_PROCESSING_DURATION, {3600.0: 1}, Outcome="timeout"),
     ]
 
 
@@ -49,7 +49,7 @@ def test_waits_are_published_only_where_they_are_asked_for() -> None:
     counters.record_start(5.0)
     assert published(counters) == []
     counters.record_start(7.0)
-    assert published(counters, with_wait=True) == [said(MSG_WAIT_DURATION, {7.0: 1})]
+    assert published(counters, with_wait=True) == [series_of(MSG_WAIT_DURATION, {7.0: 1})]
 
 
 def test_an_outcome_without_messages_has_no_series() -> None:

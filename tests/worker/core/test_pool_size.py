@@ -83,7 +83,7 @@ class TestPollers:
     def test_pollers_are_always_within_their_bounds(
         self, visible: int, average_s: float, interval_s: float, use: float, bounds: Range, in_flight: int
     ) -> None:
-        wanted = pollers(
+        size = pollers(
             visible,
             use,
             average_s=average_s,
@@ -91,7 +91,7 @@ class TestPollers:
             bounds=bounds,
             in_flight=in_flight,
         )
-        assert bounds.min <= wanted <= bounds.max
+        assert bounds.min <= size <= bounds.max
 
     @given(COUNT, COUNT, SECONDS, SHARE, RANGES)
     def test_more_messages_never_ask_for_fewer_pollers(
@@ -148,9 +148,9 @@ class TestSlots:
         self, data: st.DataObject, bounds: Range, high_use: float
     ) -> None:
         count = data.draw(st.integers(bounds.min, bounds.max))
-        wanted = slots(data.draw(st.integers(0, count)), count, high_use, bounds)
-        assert abs(wanted - count) <= 1
-        assert bounds.min <= wanted <= bounds.max
+        size = slots(data.draw(st.integers(0, count)), count, high_use, bounds)
+        assert abs(size - count) <= 1
+        assert bounds.min <= size <= bounds.max
 
     @given(st.data(), st.integers(1, 100), SHARE)
     def test_a_busier_pool_is_never_smaller_than_a_less_busy_one(

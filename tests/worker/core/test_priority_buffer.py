@@ -37,10 +37,10 @@ def batch(*groups: str, received_at: float = 0.0) -> list[Item]:
 
 class TestOrder:
     def test_messages_pop_by_priority_and_then_in_order_of_receipt(self) -> None:
-        given = [Item(priority=priority) for priority in (LOW, MEDIUM, HIGH, LOW, HIGH, MEDIUM)]
+        items = [Item(priority=priority) for priority in (LOW, MEDIUM, HIGH, LOW, HIGH, MEDIUM)]
         holding = buffer()
-        fill(holding, *given)
-        low, medium, high, second_low, second_high, second_medium = given
+        fill(holding, *items)
+        low, medium, high, second_low, second_high, second_medium = items
         assert popped(holding) == [high, second_high, medium, second_medium, low, second_low]
 
     def test_an_empty_buffer_has_nothing_to_begin(self) -> None:
@@ -60,14 +60,14 @@ class TestOrder:
         assert holding.pop(60.0) == young
 
     def test_among_messages_that_are_too_old_the_oldest_pops_first_then_the_more_urgent(self) -> None:
-        given = [
+        items = [
             Item(priority=HIGH, received_at=10),
             Item(priority=MEDIUM, received_at=5),
             Item(priority=LOW, received_at=5),
         ]
         holding = buffer()
-        fill(holding, *given)
-        assert popped(holding, 100) == [given[1], given[2], given[0]]
+        fill(holding, *items)
+        assert popped(holding, 100) == [items[1], items[2], items[0]]
 
     def test_the_age_is_a_setting(self) -> None:
         old, young = Item(priority=LOW, received_at=0), Item(priority=HIGH, received_at=4)
@@ -216,22 +216,22 @@ class CountingMessage:
     looks = 0
 
     def __init__(self, priority: Priority, message_group: MessageGroup | None, received_at: float) -> None:
-        self._said = (priority, message_group, received_at)
+        self._fields = (priority, message_group, received_at)
 
     @property
     def priority(self) -> Priority:
         CountingMessage.looks += 1
-        return self._said[0]
+        return self._fields[0]
 
     @property
     def message_group(self) -> MessageGroup | None:
         CountingMessage.looks += 1
-        return self._said[1]
+        return self._fields[1]
 
     @property
     def received_at(self) -> float:
         CountingMessage.looks += 1
-        return self._said[2]
+        return self._fields[2]
 
     @property
     def size_bytes(self) -> int:
@@ -287,12 +287,12 @@ class TestBatches:
 
     def test_a_batch_is_due_when_it_is_full_has_waited_or_cannot_grow(self) -> None:
         holding = buffer()
-        given = [Item(), Item()]
-        fill(holding, *given)
+        items = [Item(), Item()]
+        fill(holding, *items)
         assert holding.pop_batch(4.9, self.THREE) == []
         assert holding.due(4.9, self.THREE, {"queue"})
         assert holding.due(5.0, self.THREE)
-        assert holding.pop_batch(4.9, self.THREE, {"queue"}) == given
+        assert holding.pop_batch(4.9, self.THREE, {"queue"}) == items
 
     def test_a_queue_holds_groups_until_the_last_of_them_has_ended(self) -> None:
         holding = buffer()

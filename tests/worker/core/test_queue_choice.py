@@ -151,10 +151,12 @@ class TestChoice:
         assert scheduler().next_poll(0, room(HIGH, MEDIUM, LOW, messages=0)) is None
         assert emptied().next_poll(0, room(HIGH, MEDIUM, LOW, messages=0)) is None
 
-    @pytest.mark.parametrize(("messages", "asked"), [(1, 1), (9, 9), (10, 10), (1000, 10)])
-    def test_a_poll_asks_for_the_free_capacity_and_ten_at_most(self, messages: int, asked: int) -> None:
+    @pytest.mark.parametrize(("messages", "max_messages"), [(1, 1), (9, 9), (10, 10), (1000, 10)])
+    def test_a_poll_asks_for_the_free_capacity_and_ten_at_most(
+        self, messages: int, max_messages: int
+    ) -> None:
         poll = scheduler(HIGH).next_poll(0, room(HIGH, messages=messages))
-        assert poll == short(HIGH, asked)
+        assert poll == short(HIGH, max_messages)
 
     @given(
         st.lists(

@@ -83,8 +83,8 @@ def longest_gap_allowed_s(simulation: Simulation) -> float:
     with messages that pop after their minute.
     """
     alike = max(Counter(load.queue.priority for load in simulation.loads).values())
-    turns = math.ceil(MAX_BATCH_SIZE * alike / simulation.limit)
-    return 60 * max(turns, 1) + simulation.poll_s * (1 + len(simulation.loads)) + simulation.drain_s
+    rounds = math.ceil(MAX_BATCH_SIZE * alike / simulation.limit)
+    return 60 * max(rounds, 1) + simulation.poll_s * (1 + len(simulation.loads)) + simulation.drain_s
 
 
 def longest_wait_allowed_s(simulation: Simulation) -> float:
@@ -102,7 +102,7 @@ def test_no_queue_and_no_message_waits_for_ever(
     assert simulation.longest_gap_s <= longest_gap_allowed_s(simulation)
     assert simulation.longest_wait_s <= longest_wait_allowed_s(simulation)
     at_best = 2 * HOUR_S * min(simulation.slots / simulation.service_s, MAX_BATCH_SIZE / simulation.poll_s)
-    assert sum(simulation.begun.values()) > 0.9 * at_best
+    assert sum(simulation.started.values()) > 0.9 * at_best
 
 
 @pytest.mark.parametrize("loads", COURSES)
@@ -140,8 +140,8 @@ def test_many_high_messages_get_nearly_all_slots() -> None:
     """The rule prevents starvation; it does not share capacity evenly."""
     simulation = Simulation(loads=one_of_each(), **FAST)
     simulation.run(HOUR_S)
-    assert simulation.begun[HIGH] > 0.9 * sum(simulation.begun.values())
-    assert simulation.begun[LOW] > 0
+    assert simulation.started[HIGH] > 0.9 * sum(simulation.started.values())
+    assert simulation.started[LOW] > 0
 
 
 def test_each_poller_of_an_idle_worker_polls_every_twenty_seconds() -> None:
@@ -160,4 +160,4 @@ def test_a_trickle_into_one_queue_does_not_wait_for_a_long_poll_of_another() -> 
     simulation = Simulation(loads=loads, pollers=3, poll_s=0.01)
     simulation.run(HOUR_S)
     assert simulation.longest_gap_s < 2
-    assert simulation.begun[HIGH] + simulation.begun[LOW] >= 2 * (HOUR_S / 40 - 1)
+    assert simulation.started[HIGH] + simulation.started[LOW] >= 2 * (HOUR_S / 40 - 1)

@@ -30,15 +30,15 @@ class Agent:
 
     status: int = 200
     body: str = '{"protection":{"ProtectionEnabled":true}}'
-    asked: list[ReceivedRequest] = field(default_factory=list)
+    requests: list[ReceivedRequest] = field(default_factory=list)
 
-    def answer(self, asked: ReceivedRequest) -> tuple[int, str]:
+    def answer(self, request: ReceivedRequest) -> tuple[int, str]:
         return self.status, self.body
 
     @property
     def states(self) -> list[dict[str, Any]]:
         """The states that were put, in order."""
-        return [json.loads(asked.body) for asked in self.asked]
+        return [json.loads(request.body) for request in self.requests]
 
 
 @dataclass
@@ -50,30 +50,30 @@ class Metadata:
     """A token expires after so many."""
     broken: int = 0
     """The status of every response, if not 0."""
-    asked: list[ReceivedRequest] = field(default_factory=list)
+    requests: list[ReceivedRequest] = field(default_factory=list)
     _left: dict[str, int] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
-    def answer(self, asked: ReceivedRequest) -> tuple[int, str]:
+    def answer(self, request: ReceivedRequest) -> tuple[int, str]:
         if self.broken:
             return self.broken, "broken"
-        if asked.path == "/latest/api/token":
-            if asked.method != "PUT" or not asked.headers.get(f"{TOKEN_HEADER}-ttl-seconds"):
+        if request.path == "/latest/api/token":
+            if request.method != "PUT" or not request.headers.get(f"{TOKEN_HEADER}-ttl-seconds"):
                 return 400, "a token is asked for by PUT, with how long it should last"
             token = f"token-{next(self._numbers)}"
             self._left[token] = self.uses_per_token
             return 200, token
-        token = asked.headers.get(TOKEN_HEADER, "")
+        token = request.headers.get(TOKEN_HEADER, "")
         if self._left.get(token, 0) < 1:
             return 401, "no token, or an expired one"
         self._left[token] -= 1
-        found = self.items.get(asked.path.removeprefix("/latest/meta-data/"))
+        found = self.items.get(request.path.removeprefix("/latest/meta-data/"))
         return (404, "not found") if found is None else (200, found)
 
     @property
     def paths(self) -> list[str]:
         """The paths that were requested, except for tokens."""
-        return [asked.path for asked in self.asked if asked.method == "GET"]
+        return [request.path for request in self.requests if request.method == "GET"]
 
 
 @contextmanager
@@ -90,9 +90,9 @@ def serving(endpoint: Agent | Metadata, *, port: int = 0) -> Iterator[str]:
             headers = {
                 name.title() if name.islower() else name: value for name, value in self.headers.items()
             }
-            asked = ReceivedRequest(self.command, self.path, headers, body)
-            endpoint.asked.append(asked)
-            status, text = endpoint.answer(asked)
+            request = ReceivedRequest(self.command, self.path, headers, body)
+            endpoint.requests.append(request)
+            status, text = endpoint.answer(request)
             self.send_response(status)
             self.send_header("Content-Length", str(len(text)))
             self.end_headers()

@@ -205,21 +205,21 @@ def test_the_failed_entries_of_a_batch_are_read(connected: Connected) -> None:
 def test_an_entry_missing_in_the_response_of_sqs_is_not_done(connected: Connected) -> None:
     """The answer was damaged on its way: what was to be deleted may be there still."""
     queues, _ = connected(200, b"<html>")
-    told = queues.delete([message(), message()])
-    assert {place: refusal.final for place, refusal in told.items()} == {0: False, 1: False}
+    refusals = queues.delete([message(), message()])
+    assert {place: refusal.final for place, refusal in refusals.items()} == {0: False, 1: False}
     assert queues.hide([(message(), 0)]).keys() == {0}
 
 
 def test_a_null_field_of_a_message_counts_as_absent(connected: Connected) -> None:
-    said = json.loads(RECEIVED)
-    (sent,) = said["Messages"]
+    response = json.loads(RECEIVED)
+    (sent,) = response["Messages"]
     sent["MessageAttributes"]["raw"]["StringValue"] = None
     sent["Attributes"]["MessageGroupId"] = None
-    queues, _ = connected(200, json.dumps(said).encode())
+    queues, _ = connected(200, json.dumps(response).encode())
     (received,) = queues.receive(Poll(queue=WORK, max_messages=10, wait_s=0), 30)
     assert received.attributes["raw"] == b"\x00\x01"
     sent["MessageAttributes"] = None
-    queues, _ = connected(200, json.dumps(said).encode())
+    queues, _ = connected(200, json.dumps(response).encode())
     (received,) = queues.receive(Poll(queue=WORK, max_messages=10, wait_s=0), 30)
     assert received.attributes == {}
 
@@ -249,5 +249,5 @@ def test_every_client_is_of_the_region_that_aws_region_names(
 
 def test_messages_are_not_parsed_twice(connected: Connected) -> None:
     queues, _ = connected(200, RECEIVED)
-    (said,) = queues._client.receive_message(QueueUrl=WORK.url)["Messages"]
-    assert said["MessageAttributes"]["raw"]["BinaryValue"] == "AAE="
+    (response,) = queues._client.receive_message(QueueUrl=WORK.url)["Messages"]
+    assert response["MessageAttributes"]["raw"]["BinaryValue"] == "AAE="

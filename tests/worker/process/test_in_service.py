@@ -130,10 +130,10 @@ def test_an_unknown_lifecycle_state_delays_work_for_at_most_half_a_minute(
     assert run_while_in_service(InstanceLifecycle([DOWN]), order, work) == 0
     assert work.rounds == 1
     assert UNKNOWN_STATE_S <= clock.now <= UNKNOWN_STATE_S + CHECK_INTERVAL_S
-    said = [record.getMessage() for record in caplog.records]
-    assert len(said) == 2
-    assert "is asked every 2 s" in said[0]
-    assert "the work begins, not knowing" in said[1]
+    logged = [record.getMessage() for record in caplog.records]
+    assert len(logged) == 2
+    assert "is asked every 2 s" in logged[0]
+    assert "the work begins, not knowing" in logged[1]
 
 
 def test_a_known_lifecycle_state_stays_while_the_metadata_fails(
@@ -162,10 +162,10 @@ def test_without_a_service_state_the_work_runs_once(order: DrainRequest) -> None
 
 
 def test_a_drain_request_reaches_current_and_later_workers() -> None:
-    order, heard = DrainRequest(), list[str]()
-    with order.forwarded_to(heard.append):
+    order, received = DrainRequest(), list[str]()
+    with order.forwarded_to(received.append):
         order.request("SIGTERM")
     order.request("SIGTERM")
-    assert heard == ["SIGTERM"]
-    with order.forwarded_to(heard.append):
-        assert heard == ["SIGTERM"] * 2
+    assert received == ["SIGTERM"]
+    with order.forwarded_to(received.append):
+        assert received == ["SIGTERM"] * 2

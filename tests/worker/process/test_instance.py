@@ -53,7 +53,7 @@ def reason(instance: GroupInstance) -> str | None:
 
 def test_every_answer_is_asked_for_under_a_token_with_a_term(metadata: Metadata, address: str) -> None:
     assert InstanceMetadata(address).get("instance-id") == "i-0abc"
-    token, item = metadata.asked
+    token, item = metadata.requests
     assert (token.method, token.path) == ("PUT", "/latest/api/token")
     assert int(token.headers[f"{TOKEN_HEADER}-ttl-seconds"]) in range(1, 21_601)
     assert (item.method, item.path) == ("GET", "/latest/meta-data/instance-id")
@@ -115,11 +115,11 @@ def test_the_instance_is_protected_in_its_group_and_released_again(metadata: Met
 
 
 def test_a_refused_protection_names_the_instance_and_the_group(address: str) -> None:
-    asked = {"InstanceIds": ["i-0abc"], "AutoScalingGroupName": "workers", "ProtectedFromScaleIn": True}
+    request = {"InstanceIds": ["i-0abc"], "AutoScalingGroupName": "workers", "ProtectedFromScaleIn": True}
     answer = refusal("ValidationError", "The instance i-0abc is not part of Auto Scaling group workers.")
-    said = r"protection of i-0abc in workers: .*is not part of"
-    call = ("set_instance_protection", asked, answer)
-    with stubbed("autoscaling", call) as client, pytest.raises(ConfigError, match=said):
+    expected = r"protection of i-0abc in workers: .*is not part of"
+    call = ("set_instance_protection", request, answer)
+    with stubbed("autoscaling", call) as client, pytest.raises(ConfigError, match=expected):
         member(address, client).protect()
 
 
@@ -130,8 +130,8 @@ def test_an_instance_without_its_id_makes_no_call_and_retries(metadata: Metadata
         with pytest.raises(TransientError, match="instance-id"):
             instance.protect()
         metadata.items["instance-id"] = "i-0abc"
-    asked = {"InstanceIds": ["i-0abc"], "AutoScalingGroupName": "workers", "ProtectedFromScaleIn": True}
-    with stubbed("autoscaling", ("set_instance_protection", asked, {})) as client:
+    request = {"InstanceIds": ["i-0abc"], "AutoScalingGroupName": "workers", "ProtectedFromScaleIn": True}
+    with stubbed("autoscaling", ("set_instance_protection", request, {})) as client:
         instance._client = client
         instance.protect()
 

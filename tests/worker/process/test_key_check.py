@@ -37,14 +37,14 @@ def lacking(action: str) -> Refusal:
 
 
 def decrypt(answer: Refusal, *, key: str = KEY, name: str = "uploads") -> tuple[str, dict[str, Any], Refusal]:
-    return "decrypt", {**asked(key, name), "DryRunModifiers": ["IGNORE_CIPHERTEXT"]}, answer
+    return "decrypt", {**dry_run_parameters(key, name), "DryRunModifiers": ["IGNORE_CIPHERTEXT"]}, answer
 
 
 def generate(answer: Refusal, *, name: str) -> tuple[str, dict[str, Any], Refusal]:
-    return "generate_data_key", {**asked(KEY, name), "KeySpec": "AES_256"}, answer
+    return "generate_data_key", {**dry_run_parameters(KEY, name), "KeySpec": "AES_256"}, answer
 
 
-def asked(key: str, name: str) -> dict[str, Any]:
+def dry_run_parameters(key: str, name: str) -> dict[str, Any]:
     context = {"aws:sqs:arn": QUEUE_ARN.format(name=name)}
     return {"KeyId": key, "EncryptionContext": context, "DryRun": True}
 
@@ -74,8 +74,8 @@ def queue(name: str = "uploads", key: str | None = KEY) -> str:
     return url
 
 
-def check(*urls: str, **given: Any) -> None:
-    wiring.check(settings({"queues": list(urls), **given}))
+def check(*urls: str, **changes: Any) -> None:
+    wiring.check(settings({"queues": list(urls), **changes}))
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:

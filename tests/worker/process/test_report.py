@@ -47,10 +47,10 @@ class FakeSink:
 
     intervals: list[ReportInterval] = field(default_factory=list)
     refusing: bool = False
-    asked: int = 0
+    puts: int = 0
 
     def put(self, one: ReportInterval) -> None:
-        self.asked += 1
+        self.puts += 1
         if self.refusing:
             raise TransientError("publishing metrics to Sluice: no answer from AWS")
         self.intervals.append(one)
@@ -247,7 +247,7 @@ def test_a_stdout_that_is_gone_stops_no_work(caplog: pytest.LogCaptureFixture) -
 def test_a_minute_without_work_is_not_published() -> None:
     shelf = FakeSink()
     ReporterHarness(sink=shelf).report()
-    assert shelf.asked == 0
+    assert shelf.puts == 0
 
 
 def test_a_minute_that_cloudwatch_refused_is_put_with_the_next_one_in_order(
@@ -258,7 +258,7 @@ def test_a_minute_that_cloudwatch_refused_is_put_with_the_next_one_in_order(
     for took_s in (1.0, 2.0):
         desk.work(took_s)
         desk.report()
-    assert shelf.asked == 2  # one put an attempt: what comes after a refusal waits
+    assert shelf.puts == 2  # one put an attempt: what comes after a refusal waits
     assert "no answer from AWS; put again with the next report" in caplog.text
     shelf.refusing = False
     desk.report()
@@ -310,11 +310,11 @@ def test_a_permanent_refusal_also_keeps_the_minute() -> None:
 
 def test_a_hanging_cloudwatch_delays_neither_messages_nor_the_next_report_line() -> None:
     """The reports' thread must not hang on CloudWatch: the next line would be late."""
-    asked, go_on = threading.Event(), threading.Event()
+    put_started, go_on = threading.Event(), threading.Event()
 
     class Hanging(FakeSink):
         def put(self, one: ReportInterval) -> None:
-            asked.set()
+            put_started.set()
             assert go_on.wait(20)
             super().put(one)
 
@@ -322,7 +322,7 @@ def test_a_hanging_cloudwatch_delays_neither_messages_nor_the_next_report_line()
     desk = ReporterHarness(sink=hanging)
     desk.work(1.0)
     desk.reporter.report(desk.counters.close(desk.now))
-    assert asked.wait(20)
+    assert put_started.wait(20)
     desk.work(2.0)
     desk.reporter.report(desk.counters.close(desk.now))
     assert len(desk.out.getvalue().splitlines()) == 2
@@ -332,11 +332,11 @@ def test_a_hanging_cloudwatch_delays_neither_messages_nor_the_next_report_line()
 
 
 def test_the_end_waits_for_the_last_metrics_but_not_for_long() -> None:
-    asked, go_on = threading.Event(), threading.Event()
+    put_started, go_on = threading.Event(), threading.Event()
 
     class Slow(FakeSink):
         def put(self, one: ReportInterval) -> None:
-            asked.set()
+            put_started.set()
             assert go_on.wait(20)
             super().put(one)
 
@@ -345,7 +345,7 @@ def test_the_end_waits_for_the_last_metrics_but_not_for_long() -> None:
     desk.work(1.0)
     desk.reporter.report(desk.counters.close(desk.now), timeout_s=0.01)
     assert slow.intervals == []
-    assert asked.wait(20)
+    assert put_started.wait(20)
     threading.Timer(0.05, go_on.set).start()
     desk.work(2.0)
     desk.reporter.report(desk.counters.close(desk.now), timeout_s=20.0)

@@ -308,17 +308,17 @@ def test_an_aws_that_does_not_answer_cannot_hold_up_the_end(
     watch: ProtectedWork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lifecycle, "FINISH_TIMEOUT_S", 0.05)
-    asked, never = threading.Event(), threading.Event()
+    call_started, never = threading.Event(), threading.Event()
 
     def hang() -> None:
-        asked.set()
+        call_started.set()
         never.wait(20)
 
     watch.protection.release = hang  # type: ignore[method-assign]
     watch.protector.start()
     ending = threading.Thread(target=watch.protector.stop, daemon=True)
     ending.start()
-    assert asked.wait(20)
+    assert call_started.wait(20)
     ending.join(10)
     ended_first = not ending.is_alive()
     never.set()

@@ -116,11 +116,11 @@ def test_all_messages_stand_under_the_dimensions_with_their_outcome_added(
 
 def test_there_are_only_these_series(cloudwatch: CloudWatch, dimensions: Mapping[str, str]) -> None:
     cloudwatch.put(dimensions, took_s=[1.0], failed_s=[2.0], waited_s=[3.0, 3.0])
-    seen = [
+    written = [
         (datum["MetricName"], {each["Name"]: each["Value"] for each in datum["Dimensions"]})
         for datum in cloudwatch.data
     ]
-    assert seen == [
+    assert written == [
         (DURATION, dict(dimensions)),
         (DURATION, {**dimensions, "Outcome": "success"}),
         (DURATION, {**dimensions, "Outcome": "failure"}),

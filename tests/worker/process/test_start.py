@@ -152,10 +152,13 @@ def test_a_dead_letter_queue_that_is_consumed_or_of_the_other_type_is_refused(
     queue_url: str, form: str
 ) -> None:
     same = form.format(queue_url.replace("https://sqs.eu-west-1.", "https://eu-west-1.queue."))
-    for dead, said in ((same, "is one of the queues"), (f"{queue_url}-failed.fifo", "must be FIFO for FIFO")):
+    for dead, expected in (
+        (same, "is one of the queues"),
+        (f"{queue_url}-failed.fifo", "must be FIFO for FIFO"),
+    ):
         result = command("--handler", HANDLER, "--queue", queue_url, "--dead-letter-queue", dead)
         assert result.exit_code == 2
-        assert f"dead_letter_queue {said}" in result.output
+        assert f"dead_letter_queue {expected}" in result.output
 
 
 def test_a_dead_letter_queue_that_the_role_may_not_read_is_logged_and_does_not_delay_the_start(
@@ -194,11 +197,13 @@ def test_an_instance_whose_metadata_is_turned_off_logs_what_it_lacks_and_makes_n
             assert wiring.detect_platform(configured(auto_scaling_group="g")) == wiring.Platform()
             [record] = caplog.records
             assert "AWS_EC2_METADATA_DISABLED" in record.getMessage()
-        assert metadata.asked == []
+        assert metadata.requests == []
         monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "false")
-        asked = configured(auto_scaling_group="g")
-        with wiring.lifecycle_tasks(asked, wiring.detect_platform(asked), lambda: True, print):
-            eventually(lambda: metadata.asked, "it is asked where nothing turns it off")
+        configuration = configured(auto_scaling_group="g")
+        with wiring.lifecycle_tasks(
+            configuration, wiring.detect_platform(configuration), lambda: True, print
+        ):
+            eventually(lambda: metadata.requests, "it is asked where nothing turns it off")
 
 
 def test_a_missing_handler_is_named_with_where_it_was_searched(queue_url: str) -> None:
@@ -286,8 +291,13 @@ def test_a_key_that_the_role_may_not_use_is_named_with_the_queue_and_the_action(
     key = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
     account.client("sqs").set_queue_attributes(QueueUrl=queue_url, Attributes={"KmsMasterKeyId": key})
     lacking = "not authorized because no identity-based policy allows the kms:Decrypt action"
-    asked = {"KeyId": key, "EncryptionContext": {"aws:sqs:arn": ANY}, "DryRun": True, "DryRunModifiers": ANY}
-    with stubbed("kms", ("decrypt", asked, refusal("AccessDeniedException", lacking))) as client:
+    request = {
+        "KeyId": key,
+        "EncryptionContext": {"aws:sqs:arn": ANY},
+        "DryRun": True,
+        "DryRunModifiers": ANY,
+    }
+    with stubbed("kms", ("decrypt", request, refusal("AccessDeniedException", lacking))) as client:
         monkeypatch.setattr(wiring.kms, "client", lambda _: client)
         line = refused(command("--handler", HANDLER, "--queue", queue_url))
     assert f"queue uploads cannot be used: kms:Decrypt on {key}" in line
@@ -345,6 +355,6 @@ def test_a_task_without_an_agent_logs_once_that_nothing_protects_it(
     assert len(caplog.records) == 1
 
 
-def configured(*names: str, **given: Any) -> Settings:
+def configured(*names: str, **changes: Any) -> Settings:
     urls = [f"https://sqs.eu-west-1.amazonaws.com/123456789012/{name}" for name in names or ("uploads",)]
-    return settings({"queues": urls, **given})
+    return settings({"queues": urls, **changes})

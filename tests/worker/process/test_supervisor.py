@@ -193,10 +193,10 @@ def test_a_process_that_cannot_be_created_is_retried_and_the_others_continue(
     """Out of memory: the other processes are working, and must be drained in the end."""
     born, refused = family._context.Process, [OSError("Resource temporarily unavailable")]
 
-    def make(**given: Any) -> ExitedProcess:
-        if given["name"] == "worker-0" and refused:
+    def make(**options: Any) -> ExitedProcess:
+        if options["name"] == "worker-0" and refused:
             raise refused.pop()
-        return born(**given)
+        return born(**options)
 
     monkeypatch.setattr(family._context, "Process", make)
     looks = itertools.count()

@@ -30,15 +30,15 @@ def uri(agent: Agent) -> Iterator[str]:
 
 def test_a_busy_task_sends_its_protection_and_expiry_to_the_agents_path(agent: Agent, uri: str) -> None:
     TaskProtection(uri, visibility_s=60).protect()
-    [asked] = agent.asked
-    assert (asked.method, asked.path) == ("PUT", "/api/0123456789/task-protection/v1/state")
-    assert asked.headers["Content-Type"] == "application/json"
-    assert asked.body == '{"ProtectionEnabled": true, "ExpiresInMinutes": 3}'
+    [request] = agent.requests
+    assert (request.method, request.path) == ("PUT", "/api/0123456789/task-protection/v1/state")
+    assert request.headers["Content-Type"] == "application/json"
+    assert request.body == '{"ProtectionEnabled": true, "ExpiresInMinutes": 3}'
 
 
 def test_an_idle_task_releases_its_protection(agent: Agent, uri: str) -> None:
     TaskProtection(uri, visibility_s=60).release()
-    assert agent.asked[0].path == "/api/0123456789/task-protection/v1/state"
+    assert agent.requests[0].path == "/api/0123456789/task-protection/v1/state"
     assert agent.states == [{"ProtectionEnabled": False}]
 
 
@@ -56,7 +56,7 @@ def test_the_protection_lasts_twice_the_visibility_timeout_within_ecs_limits(
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "kind", "said"),
+    ("status", "body", "kind", "expected"),
     [
         (
             200,
@@ -78,10 +78,10 @@ def test_the_protection_lasts_twice_the_visibility_timeout_within_ecs_limits(
     ],
 )
 def test_a_response_without_a_protection_is_an_error_that_shows_it(
-    agent: Agent, uri: str, status: int, body: str, kind: type[SluiceError], said: str
+    agent: Agent, uri: str, status: int, body: str, kind: type[SluiceError], expected: str
 ) -> None:
     agent.status, agent.body = status, body
-    with pytest.raises(kind, match=said):
+    with pytest.raises(kind, match=expected):
         TaskProtection(uri, visibility_s=60).protect()
 
 

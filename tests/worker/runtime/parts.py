@@ -33,14 +33,14 @@ _numbers = itertools.count()
 def message(queue: Queue = WORK, *, body: str = "body", visible_in_s: float = 60, **more: Any) -> Message:
     """A message that the fake does not know."""
     now = time.monotonic()
-    said = {
+    defaults = {
         "message_id": f"id-{next(_numbers)}",
         "sent_at": time.time(),
         "receipt_handle": "made up",
         "received_at": now,
         "visible_at": now + visible_in_s,
     }
-    return Message(queue=queue, body=body, **{**said, **more})
+    return Message(queue=queue, body=body, **{**defaults, **more})
 
 
 def received(
@@ -107,11 +107,11 @@ def make_in_flight(
 
 def settings(*queues: Queue, **more: Any) -> Settings:
     """Settings with short intervals."""
-    said: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "queues": queues or (WORK,),
         "delete_linger_s": 0.02,
         "interval_s": 0.2,
         "grace_s": 10.0,
         "worker_id": "tested",
     }
-    return Settings(**{**said, **more})
+    return Settings(**{**defaults, **more})

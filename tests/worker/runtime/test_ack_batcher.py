@@ -177,13 +177,13 @@ def test_one_busy_queue_does_not_hold_up_another(sqs: InMemorySqs, opened: Calla
     """Deletes that always fill the next batch must not keep a message from being hidden in time."""
     ack_batcher, outcomes = opened(linger_s=LINGERING_S, senders=1), Outcomes()
     hidden = Outcomes()
-    (kept,) = work(sqs, 1)
+    (pending,) = work(sqs, 1)
     calls: list[int] = []
 
     def flood(_: Call) -> None:
         calls.append(1)
         if len(calls) == 1:
-            ack_batcher.add(PendingAck(kept, 300, FOR_EVER, hidden))
+            ack_batcher.add(PendingAck(pending, 300, FOR_EVER, hidden))
         if len(calls) < 50 and not hidden.ends:
             add(ack_batcher, deletes([message() for _ in range(10)], outcomes))
 
@@ -226,8 +226,8 @@ def test_temporarily_refused_entries_are_sent_again_without_the_rest_of_their_ba
     add(ack_batcher, deletes(work(sqs, 10), outcomes))
     assert ack_batcher.wait_empty(soon())
     assert sorted(outcomes.done) == list("0123456789")
-    asked = [body for call in sqs.made("delete") for body in call.bodies]
-    assert {body: asked.count(body) for body in "0123456789"} == {
+    deleted_bodies = [body for call in sqs.made("delete") for body in call.bodies]
+    assert {body: deleted_bodies.count(body) for body in "0123456789"} == {
         **dict.fromkeys("01245689", 1),
         "3": 3,
         "7": 2,
@@ -315,14 +315,14 @@ def test_a_request_whose_response_was_lost_is_sent_again(
 ) -> None:
     ack_batcher, outcomes = opened(), Outcomes()
     messages = work(sqs, 10)
-    sqs.after["delete"] = lost_once(sqs)
+    sqs.after["delete"] = loses_one_response(sqs)
     add(ack_batcher, deletes(messages, outcomes))
     assert ack_batcher.wait_empty(soon())
     assert len(outcomes.done) == 10
     assert len(sqs.made("delete")) == 2
 
 
-def lost_once(sqs: InMemorySqs) -> Callable[[Call], None]:
+def loses_one_response(sqs: InMemorySqs) -> Callable[[Call], None]:
     def lose(_: Call) -> None:
         del sqs.after["delete"]
         raise DOWN
@@ -348,15 +348,15 @@ def test_an_acknowledgement_that_adds_another_is_never_seen_as_none_pending(
 ) -> None:
     ack_batcher, outcomes = opened(), Outcomes()
     (one,) = work(sqs, 1)
-    seen_open: list[int] = []
+    pending_counts: list[int] = []
 
     def add_a_release(entry: PendingAck, reason: str | None) -> None:
         ack_batcher.add(PendingAck(entry.message, 0, FOR_EVER, outcomes))
-        seen_open.append(ack_batcher.pending)
+        pending_counts.append(ack_batcher.pending)
 
     ack_batcher.add(PendingAck(one, 300, FOR_EVER, add_a_release))
     assert ack_batcher.wait_empty(soon())
-    assert seen_open == [2]
+    assert pending_counts == [2]
     assert sqs.visible(WORK.url) == ["0"]
 
 

@@ -61,21 +61,21 @@ def test_returning_none_is_success_for_every_message() -> None:
 @pytest.mark.parametrize("kind", [list, tuple, iter, set])
 def test_the_returned_messages_have_failed_and_the_others_succeeded(kind: Callable[[Any], Any]) -> None:
     error = ValueError("no number")
-    results = BatchCaller(lambda given: kind([Failed(given[2], error), Failed(given[0], "empty")])).call(
-        batch()
-    )
+    results = BatchCaller(
+        lambda messages: kind([Failed(messages[2], error), Failed(messages[0], "empty")])
+    ).call(batch())
     assert words(results) == ["empty", None, "no number"]
     assert results[2] is error
 
 
 def test_a_rejection_applies_to_one_message() -> None:
-    results = BatchCaller(lambda given: [Failed(given[1], Reject("never"))]).call(batch())
+    results = BatchCaller(lambda messages: [Failed(messages[1], Reject("never"))]).call(batch())
     assert [isinstance(raised, Reject) for raised in results] == [False, True, False]
 
 
 def test_a_handler_may_yield_the_failed_messages() -> None:
-    def handle(given: list[Message]) -> Iterator[Failed]:
-        for message in given:
+    def handle(messages: list[Message]) -> Iterator[Failed]:
+        for message in messages:
             if message.body == "1":
                 yield Failed(message, "odd")
 
@@ -83,43 +83,43 @@ def test_a_handler_may_yield_the_failed_messages() -> None:
 
 
 def test_a_coroutine_returns_results_like_a_function() -> None:
-    async def handle(given: list[Message]) -> list[Failed]:
+    async def handle(messages: list[Message]) -> list[Failed]:
         await asyncio.sleep(0)
-        return [Failed(given[0], "first")]
+        return [Failed(messages[0], "first")]
 
     assert words(BatchCaller(handle).call(batch())) == ["first", None, None]
 
 
 def test_a_copy_of_a_message_is_the_same_message() -> None:
-    results = BatchCaller(lambda given: [Failed(copy.copy(given[1]), "copied")]).call(batch())
+    results = BatchCaller(lambda messages: [Failed(copy.copy(messages[1]), "copied")]).call(batch())
     assert words(results) == [None, "copied", None]
 
 
 def test_what_the_handler_does_to_its_list_changes_nothing() -> None:
-    assert BatchCaller(lambda given: given.clear()).call(batch()) == [None] * 3
+    assert BatchCaller(lambda messages: messages.clear()).call(batch()) == [None] * 3
 
 
 # ---- what fails all ----------------------------------------------------------------------------------------
 
 
-def breaking_off(given: list[Message]) -> Iterator[Failed]:
-    yield Failed(given[0])
+def breaking_off(messages: list[Message]) -> Iterator[Failed]:
+    yield Failed(messages[0])
     raise ValueError("broke off")
 
 
-async def never_run(given: list[Message]) -> Any:
-    yield Failed(given[0])
+async def never_run(messages: list[Message]) -> Any:
+    yield Failed(messages[0])
 
 
 @pytest.mark.parametrize(
-    ("handler", "said"),
+    ("handler", "expected"),
     [
         (lambda _: 1 / 0, "division by zero"),
         (lambda _: True, "returned True; return None, or an iterable of Failed"),
         (lambda _: 3, "returned 3;"),
         (lambda _: "0", "returned '0';"),
         (lambda _: {"batchItemFailures": []}, "returned {'batchItemFailures': []};"),
-        (lambda given: given, "the batch handler's answer holds Message("),
+        (lambda messages: messages, "the batch handler's answer holds Message("),
         (lambda _: ["id-1"], "holds 'id-1'; return None"),
         (lambda _: [None], "holds None; return None"),
         (lambda _: [Failed("id-1")], "holds Failed("),  # type: ignore[arg-type]
@@ -128,9 +128,9 @@ async def never_run(given: list[Message]) -> Any:
         (never_run, "whose code has not run"),
     ],
 )
-def test_an_exception_or_an_answer_that_cannot_be_read_fails_all(handler: Any, said: str) -> None:
+def test_an_exception_or_an_answer_that_cannot_be_read_fails_all(handler: Any, expected: str) -> None:
     results = BatchCaller(handler).call(batch())
-    assert all(raised is not None and said in str(raised) for raised in results), words(results)
+    assert all(raised is not None and expected in str(raised) for raised in results), words(results)
 
 
 def test_a_rejection_raised_for_the_whole_batch_rejects_none_of_it() -> None:
@@ -181,13 +181,13 @@ class Rows:
         self.batches: list[list[str]] = []
         self.failing, self.reason = set(failing), reason
 
-    def __call__(self, given: list[Message]) -> list[Failed]:
-        self.batches.append([message.body for message in given])
-        return [Failed(message, self.reason) for message in given if message.body in self.failing]
+    def __call__(self, messages: list[Message]) -> list[Failed]:
+        self.batches.append([message.body for message in messages])
+        return [Failed(message, self.reason) for message in messages if message.body in self.failing]
 
     @property
-    def seen(self) -> Counter[str]:
-        return Counter(body for given in self.batches for body in given)
+    def processed(self) -> Counter[str]:
+        return Counter(body for messages in self.batches for body in messages)
 
 
 def bodies(count: int) -> list[str]:
@@ -208,8 +208,8 @@ def test_messages_come_in_batches_and_each_is_deleted(
     rows = Rows()
     run(rows, batch=25, batch_wait_s=5.0, max_concurrency=1)
     eventually(lambda: not sqs.all(WORK.url), "all are deleted")
-    assert rows.seen == dict.fromkeys(bodies(100), 1)
-    assert [len(given) for given in rows.batches] == [25] * 4
+    assert rows.processed == dict.fromkeys(bodies(100), 1)
+    assert [len(messages) for messages in rows.batches] == [25] * 4
 
 
 def test_a_partial_batch_starts_after_the_wait(sqs: InMemorySqs, run: Callable[..., Running]) -> None:
@@ -258,7 +258,7 @@ def test_a_failed_message_is_redelivered_alone_and_finally_dead_lettered(
     eventually(lambda: not sqs.all(WORK.url), "all have ended")
     assert sqs.bodies(DEAD) == ["003"]
     assert "no such column" in str(sqs.all(DEAD)[0].attributes["SluiceWorkerFailure"])
-    assert rows.seen == {**dict.fromkeys(bodies(10), 1), "003": 3}
+    assert rows.processed == {**dict.fromkeys(bodies(10), 1), "003": 3}
 
 
 def test_a_rejected_message_alone_goes_to_the_dead_letters_at_once(
@@ -269,7 +269,7 @@ def test_a_rejected_message_alone_goes_to_the_dead_letters_at_once(
     run(rows, dead_letter_queue=DEAD)
     eventually(lambda: not sqs.all(WORK.url), "all have ended")
     assert sqs.bodies(DEAD) == ["000"]
-    assert rows.seen == dict.fromkeys(bodies(10), 1)
+    assert rows.processed == dict.fromkeys(bodies(10), 1)
 
 
 def test_a_batch_that_fails_as_a_whole_costs_each_of_its_messages_an_attempt(
@@ -278,13 +278,13 @@ def test_a_batch_that_fails_as_a_whole_costs_each_of_its_messages_an_attempt(
     sqs.send(WORK.url, *bodies(4))
     rows = Rows()
 
-    def handle(given: list[Message]) -> Any:
-        rows(given)
+    def handle(messages: list[Message]) -> Any:
+        rows(messages)
         return True if len(rows.batches) == 1 else None
 
     run(handle, backoff_s=0)
     eventually(lambda: not sqs.all(WORK.url), "all are deleted")
-    assert rows.seen == dict.fromkeys(bodies(4), 2)
+    assert rows.processed == dict.fromkeys(bodies(4), 2)
 
 
 # ---- order -------------------------------------------------------------------------------------------------
@@ -299,9 +299,9 @@ def test_a_batch_of_a_fifo_queue_holds_its_groups_in_order(
     run(rows, ORDERED, batch=6)
     eventually(lambda: not sqs.all(ORDERED.url), "all are deleted")
     for group in range(2):
-        assert [body for given in rows.batches for body in given if int(body) % 2 == group] == bodies(12)[
-            group::2
-        ]
+        assert [body for messages in rows.batches for body in messages if int(body) % 2 == group] == bodies(
+            12
+        )[group::2]
     assert max(map(len, rows.batches)) > 1
 
 
@@ -314,8 +314,8 @@ def test_after_a_failure_its_group_counts_as_not_done_and_other_groups_continue(
     failed: list[str] = []
     order: list[str] = []
 
-    def handle(given: list[Message]) -> Iterator[Failed]:
-        for message in given:
+    def handle(messages: list[Message]) -> Iterator[Failed]:
+        for message in messages:
             if message.body == "a2" and not failed:
                 failed.append(message.body)
                 yield Failed(message, "once")
@@ -336,14 +336,14 @@ def test_no_group_permanently_passes_a_failed_message(sqs: InMemorySqs, run: Cal
     for number in range(60):
         sqs.send(ORDERED.url, f"{number:03}", group=str(number % 3))
     last: dict[str, int] = {}
-    seen: Counter[str] = Counter()
+    calls: Counter[str] = Counter()
     clock = iter(range(1_000_000))
 
-    def handle(given: list[Message]) -> Iterator[Failed]:
-        for message in given:
-            seen[message.body] += 1
+    def handle(messages: list[Message]) -> Iterator[Failed]:
+        for message in messages:
+            calls[message.body] += 1
             last[message.body] = next(clock)
-            if int(message.body) % 9 == 0 and seen[message.body] == 1:
+            if int(message.body) % 9 == 0 and calls[message.body] == 1:
                 yield Failed(message, "the first time")
 
     run(handle, ORDERED, batch=7, batch_wait_s=0.02, backoff_s=0.02, max_concurrency=3)
@@ -361,7 +361,7 @@ def test_a_rejected_message_of_a_group_is_dead_lettered_and_those_behind_it_come
     run(rows, ORDERED, batch=5, dead_letter_queue=ORDERED_DEAD)
     eventually(lambda: not sqs.all(ORDERED.url), "all have ended")
     assert sqs.bodies(ORDERED_DEAD) == ["001"]
-    assert [body for given in rows.batches for body in given] == [*bodies(5), *bodies(5)[2:]]
+    assert [body for messages in rows.batches for body in messages] == [*bodies(5), *bodies(5)[2:]]
 
 
 def test_a_defect_in_settling_one_message_does_not_affect_the_rest_of_its_batch(
@@ -422,8 +422,8 @@ def test_messages_behind_an_unreadable_one_lose_no_attempt(
     sqs.send(ORDERED.url, *bodies(3), group="a")
     receive = sqs.receive
 
-    def garbled_at_first(*asked: Any) -> list[Message]:
-        came = receive(*asked)
+    def garbled_at_first(*args: Any) -> list[Message]:
+        came = receive(*args)
         for message in came:
             if message.body == "000" and message.receive_count == 1:
                 message.unreadable = "garbled"
@@ -433,7 +433,7 @@ def test_messages_behind_an_unreadable_one_lose_no_attempt(
     failing = Rows("001", "002")
     run(failing, ORDERED, batch=3, backoff_s=0.1, max_attempts=2, dead_letter_queue=ORDERED_DEAD)
     eventually(lambda: not sqs.all(ORDERED.url), "all have ended")
-    assert failing.seen["001"] == 2
+    assert failing.processed["001"] == 2
 
 
 # ---- deadlines, visibility, metrics, drain -----------------------------------------------------------------
@@ -445,8 +445,8 @@ def test_every_message_of_a_batch_past_its_deadline_returns_to_the_queue(
     sqs.send(WORK.url, *bodies(3))
     calls: list[int] = []
 
-    def handle(given: list[Message]) -> None:
-        calls.append(len(given))
+    def handle(messages: list[Message]) -> None:
+        calls.append(len(messages))
         if len(calls) == 1:
             time.sleep(0.4)
 
@@ -464,18 +464,18 @@ def timed_out(one: Running) -> Counter[Outcome]:
 
 def test_a_message_of_a_large_batch_has_a_short_repr() -> None:
     """Each refers to its batch: in full, the repr of every message would contain all the others."""
-    given = batch(200)
-    for message in given:
-        message.batch = given
-    assert len(repr(given[0])) < 2000
+    messages = batch(200)
+    for message in messages:
+        message.batch = messages
+    assert len(repr(messages[0])) < 2000
 
 
 def test_extending_one_message_extends_its_batch(sqs: InMemorySqs, run: Callable[..., Running]) -> None:
     sqs.send(WORK.url, *bodies(3))
 
-    def handle(given: list[Message]) -> None:
-        given[1].extend(60)
-        assert all(message.remaining_s > 50 for message in given)
+    def handle(messages: list[Message]) -> None:
+        messages[1].extend(60)
+        assert all(message.remaining_s > 50 for message in messages)
         time.sleep(0.3)
 
     one = run(handle, max_processing_s=0.1)
@@ -499,23 +499,23 @@ def test_every_message_of_a_batch_stays_hidden_while_the_worker_is_busy(
     sqs.send(WORK.url, *bodies(10))
     rows = Rows()
 
-    def handle(given: list[Message]) -> None:
-        rows(given)
+    def handle(messages: list[Message]) -> None:
+        rows(messages)
         time.sleep(3)
 
     one = run(handle, visibility_s=2, batch_wait_s=1.0)
     eventually(lambda: rows.batches, "the batch is at work")
     assert one.worker.busy
     eventually(lambda: not sqs.all(WORK.url), "all are deleted")
-    assert rows.seen == dict.fromkeys(bodies(10), 1)
+    assert rows.processed == dict.fromkeys(bodies(10), 1)
 
 
 def test_a_drain_releases_a_batch_that_does_not_end(sqs: InMemorySqs, run: Callable[..., Running]) -> None:
     sqs.send(WORK.url, *bodies(5))
     rows = Rows()
 
-    def handle(given: list[Message]) -> None:
-        rows(given)
+    def handle(messages: list[Message]) -> None:
+        rows(messages)
         time.sleep(20)
 
     one = run(handle, grace_s=0.4)

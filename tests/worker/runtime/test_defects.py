@@ -74,15 +74,15 @@ Start = Callable[..., Running]
 
 @pytest.fixture
 def start(sqs: InMemorySqs, capsys: pytest.CaptureFixture[str]) -> Iterator[Start]:
-    begun: list[Running] = []
+    built: list[Running] = []
 
     def begin(handler: Callable[[Message], object], *queues: Any, **more: Any) -> Running:
-        begun.append(Running(sqs, handler, parts.settings(*queues, **more)))
-        return begun[-1]
+        built.append(Running(sqs, handler, parts.settings(*queues, **more)))
+        return built[-1]
 
     yield begin
     sqs.healed()
-    for one in begun:
+    for one in built:
         if one.thread.ident is not None:
             one.drained()
 
@@ -91,11 +91,11 @@ class HangingCalls:
     """Calls that hang until the test is over; `ended` is set when one returns before."""
 
     def __init__(self) -> None:
-        self.begun, self.ended = threading.Event(), threading.Event()
+        self.started, self.ended = threading.Event(), threading.Event()
         self._go = threading.Event()
 
     def __call__(self, *_: object) -> None:
-        self.begun.set()
+        self.started.set()
         self._go.wait(20)
         self.ended.set()
 
@@ -168,7 +168,7 @@ def test_a_hanging_dead_letter_does_not_delay_a_drain(
         max_concurrency=6,
     )
     running.thread.start()
-    assert holding.begun.wait(20)
+    assert holding.started.wait(20)
     eventually(lambda: running.worker._handler_pool.hung == 3, "all three are dead letters")
     assert running.drained() == 0
     hangs.set()
@@ -187,7 +187,7 @@ def test_hanging_metrics_do_not_delay_a_drain(
     running.thread.start()
     eventually(lambda: running.worker.processed == 1, "it is processed")
     assert running.drained() == 0
-    assert holding.begun.is_set()
+    assert holding.started.is_set()
     assert not holding.ended.is_set()
 
 
@@ -198,7 +198,7 @@ def test_unread_reports_do_not_delay_a_drain(
     monkeypatch.setattr(json_lines, "write", holding)
     running = start(lambda _: None, grace_s=0.3, report_s=1)
     running.thread.start()
-    assert holding.begun.wait(20), "a report is written"
+    assert holding.started.wait(20), "a report is written"
     assert running.drained() == 0
     assert not holding.ended.is_set()
 
@@ -210,11 +210,11 @@ def planted(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, times: in
     """The first calls break; the answer counts them."""
     sound, broken = getattr(owner, name), Counter[str]()
 
-    def call(*given: Any, **named: Any) -> Any:
+    def call(*args: Any, **kwargs: Any) -> Any:
         if broken[name] < times:
             broken[name] += 1
             raise RuntimeError(f"a defect in {name}")
-        return sound(*given, **named)
+        return sound(*args, **kwargs)
 
     monkeypatch.setattr(owner, name, call)
     return broken
@@ -389,12 +389,12 @@ class DefectiveLifecycle:
 def test_periodic_tasks_continue_after_a_defect(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lifecycle, "CHECK_INTERVAL_S", 0.01)
     monkeypatch.setattr(lifecycle, "WATCH_INTERVAL_S", 0.01)
-    protection, notices, heard = DefectiveLifecycle(2), DefectiveLifecycle(2), list[str]()
+    protection, notices, reasons = DefectiveLifecycle(2), DefectiveLifecycle(2), list[str]()
     protector = lifecycle.ScaleInProtector(protection, lambda: True, idle_s=10)
-    watcher = lifecycle.TerminationWatcher(notices, heard.append)
+    watcher = lifecycle.TerminationWatcher(notices, reasons.append)
     for each in (protector, watcher):
         each.start()
-    eventually(lambda: protection.made == ["protect"] and heard == ["Spot"], "both do their work")
+    eventually(lambda: protection.made == ["protect"] and reasons == ["Spot"], "both do their work")
     for each in (protector, watcher):
         each.stop()
 

@@ -65,11 +65,13 @@ def answered(thread: threading.Thread) -> None:
 # --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("prefetch_limit", "limit", "asked"), [(3, 100, 3), (100, 4, 4), (100, 100, 10)])
-def test_a_poll_asks_for_no_more_than_the_free_capacity(prefetch_limit: int, limit: int, asked: int) -> None:
+@pytest.mark.parametrize(("prefetch_limit", "limit", "expected"), [(3, 100, 3), (100, 4, 4), (100, 100, 10)])
+def test_a_poll_asks_for_no_more_than_the_free_capacity(
+    prefetch_limit: int, limit: int, expected: int
+) -> None:
     poll = make_dispatcher(prefetch_limit=lambda: prefetch_limit, limit=limit).next_poll(0.0)
     assert poll is not None
-    assert poll.max_messages == asked
+    assert poll.max_messages == expected
 
 
 def test_no_poll_is_made_while_polls_under_way_may_use_the_capacity() -> None:
@@ -107,7 +109,7 @@ def test_a_poll_that_brings_fewer_than_it_asked_for_wakes_a_poller_that_waits() 
 
 def test_many_pollers_and_slots_respect_the_limit_and_pass_every_message_once() -> None:
     dispatcher = make_dispatcher(limit=20, prefetch_limit=lambda: 1000)
-    seen: list[str] = []
+    processed: list[str] = []
     max_held = 0
     lock = threading.Lock()
     numbers = iter(range(2000))
@@ -124,11 +126,11 @@ def test_many_pollers_and_slots_respect_the_limit_and_pass_every_message_once() 
 
     def work() -> None:
         while (
-            len(seen) < 2000 and not dispatcher._closed
+            len(processed) < 2000 and not dispatcher._closed
         ):  # else one message less would keep the pool's threads
             one = next_to_begin(dispatcher, 0.01)
             if one is not None:
-                seen.append(one.body)
+                processed.append(one.body)
 
     with ThreadPoolExecutor(8) as pool:
         pollers = [pool.submit(receive) for _ in range(4)]
@@ -140,7 +142,7 @@ def test_many_pollers_and_slots_respect_the_limit_and_pass_every_message_once() 
             dispatcher.close()
         for poller in pollers:
             poller.result(60)
-    assert sorted(seen, key=int) == [str(n) for n in range(2000)]
+    assert sorted(processed, key=int) == [str(n) for n in range(2000)]
     assert 0 < max_held <= 20
 
 
@@ -266,13 +268,13 @@ def test_after_a_group_was_dropped_its_queue_is_polled_for_one_until_a_message_o
     fill(dispatcher, *grouped("a", "a1", "a2"))
     assert taken(dispatcher) == ["a1"]
     dispatcher.drop((ORDERED.url, "a"))
-    asked = []
+    sizes = []
     for brought in (grouped("b", "b1"), grouped("a", "a1"), []):
         poll = dispatcher.next_poll(1)
         assert poll is not None
-        asked.append(poll.max_messages)
+        sizes.append(poll.max_messages)
         dispatcher.poll_finished(poll, brought)
-    assert asked == [1, 1, 10]
+    assert sizes == [1, 1, 10]
 
 
 def test_a_long_poll_is_back_before_what_is_held_can_fail_and_be_visible_again() -> None:

@@ -195,14 +195,14 @@ def test_a_rejected_message_is_dead_lettered_with_the_handlers_reason(pool: Call
 
 
 def test_a_message_that_expired_in_the_buffer_is_not_begun(pool: Callable[..., Pool]) -> None:
-    begun: list[str] = []
-    built = pool(lambda message: begun.append(message.body))
+    started: list[str] = []
+    built = pool(lambda message: started.append(message.body))
     built.sqs.send(WORK.url, "gone", "ours")
     messages = received(built.sqs)
     messages[0].visible_at = time.monotonic() - 1
     filled(built.dispatcher, built.in_flight, messages)
     built.settled()
-    assert begun == ["ours"]
+    assert started == ["ours"]
     assert built.in_flight.expired == 1
 
 
@@ -440,9 +440,9 @@ def many(handler: Callable[[Message], Any], pool: Callable[..., Pool]) -> Pool:
 
 
 def test_many_slots_begin_each_message_once(pool: Callable[..., Pool]) -> None:
-    begun: list[str] = []
-    built = many(lambda message: begun.append(message.body), pool)
-    assert len(begun) == len(set(begun)) == 200
+    started: list[str] = []
+    built = many(lambda message: started.append(message.body), pool)
+    assert len(started) == len(set(started)) == 200
     assert built.sqs.bodies(WORK.url) == []
 
 

@@ -62,31 +62,31 @@ class Object:
     """A handler with state, called as a function or as a coroutine function."""
 
     def __init__(self) -> None:
-        self.seen: list[str] = []
+        self.called_with: list[str] = []
 
     def __call__(self, one: Message) -> None:
-        self.seen.append(one.body)
+        self.called_with.append(one.body)
 
     async def method(self, one: Message) -> None:
-        self.seen.append(one.body)
+        self.called_with.append(one.body)
 
 
 class Awaitable:
     """What is neither coroutine nor future, and can be awaited."""
 
-    def __init__(self, seen: list[str]) -> None:
-        self.seen = seen
+    def __init__(self, called_with: list[str]) -> None:
+        self.called_with = called_with
 
     def __await__(self) -> Generator[None]:
-        self.seen.append("body")
+        self.called_with.append("body")
         yield
 
 
 def test_functions_objects_methods_partials_and_awaitables_are_all_called_with_the_message() -> None:
     handler = Object()
-    for called in (handler, handler.method, partial(handler), lambda _: Awaitable(handler.seen)):
+    for called in (handler, handler.method, partial(handler), lambda _: Awaitable(handler.called_with)):
         assert Caller(called).call(due(20)) is None
-    assert handler.seen == ["body"] * 4
+    assert handler.called_with == ["body"] * 4
 
 
 @pytest.mark.parametrize("answer", [None, "text", False, 0])
@@ -209,7 +209,7 @@ def test_a_handler_is_found_in_the_current_folder(tmp_path: Any, monkeypatch: py
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "expected"),
     [
         ("json", "write package.module:function"),
         (":loads", "write package.module:function"),
@@ -219,8 +219,8 @@ def test_a_handler_is_found_in_the_current_folder(tmp_path: Any, monkeypatch: py
         ("json:__doc__", "json has no function __doc__"),
     ],
 )
-def test_an_unresolvable_name_is_refused_with_what_is_missing(name: str, said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
+def test_an_unresolvable_name_is_refused_with_what_is_missing(name: str, expected: str) -> None:
+    with pytest.raises(ConfigError, match=expected):
         load(name)
 
 

@@ -149,9 +149,9 @@ def test_a_message_is_hidden_for_twelve_hours_from_its_receipt_at_most(
 def test_an_expired_message_is_not_retried(sqs: InMemorySqs, beating: InFlightMessages) -> None:
     """SQS extends only messages in flight: a retry would be a useless call every second."""
     control = extended_next(sqs, beating)
-    (gone,) = sent(sqs, 1, visibility_s=0)
-    gone.stage = Stage.RUNNING
-    beating.add([gone, control])
+    (expired,) = sent(sqs, 1, visibility_s=0)
+    expired.stage = Stage.RUNNING
+    beating.add([expired, control])
     eventually(lambda: "control" in dict(hidden(sqs)), "the other one is extended")
     assert "0" not in dict(hidden(sqs))
 
@@ -520,10 +520,10 @@ def test_a_message_that_expired_is_not_begun_and_is_forgotten(
     sqs: InMemorySqs, ack_batcher: AckBatcher
 ) -> None:
     held = parts.make_in_flight(sqs, ack_batcher)
-    gone, ours = sent(sqs, 2)
-    gone.visible_at = time.monotonic() - 1
-    held.add([gone, ours])
-    assert not held.may_begin(gone, time.monotonic())
+    expired, ours = sent(sqs, 2)
+    expired.visible_at = time.monotonic() - 1
+    held.add([expired, ours])
+    assert not held.may_begin(expired, time.monotonic())
     assert held.may_begin(ours, time.monotonic())
     assert (held.count, held.expired) == (1, 1)
     assert ack_batcher.pending == 0
@@ -600,10 +600,10 @@ def test_those_behind_a_message_that_cannot_be_read_do_not_overtake_it(
 def test_the_next_message_of_a_group_starts_only_after_the_delete_is_confirmed(
     sqs: InMemorySqs, ack_batcher: AckBatcher, ordered: Dispatcher
 ) -> None:
-    asked, go_on = threading.Event(), threading.Event()
+    call_started, go_on = threading.Event(), threading.Event()
 
     def hold(_: Call) -> None:
-        asked.set()
+        call_started.set()
         assert go_on.wait(20)
 
     sqs.before["delete"] = hold
@@ -613,7 +613,7 @@ def test_the_next_message_of_a_group_starts_only_after_the_delete_is_confirmed(
     assert first is not None
     assert first.body == "0"
     held.succeeded(first)
-    assert asked.wait(20)
+    assert call_started.wait(20)
     assert parts.next_to_begin(ordered, 0.0) is None
     go_on.set()
     second = parts.next_to_begin(ordered, 20)

@@ -249,7 +249,7 @@ def test_a_failing_queue_is_polled_with_backoff_and_soon_after_it_recovers(
     eventually(lambda: len(sqs.made("receive")) >= 5, "it is asked five times")
     at = [call.at for call in sqs.made("receive")]
     pauses_s = [later - sooner for sooner, later in itertools.pairwise(at)]
-    assert all(pause_s >= 0.05 * 2**turn for turn, pause_s in enumerate(pauses_s))
+    assert all(pause_s >= 0.05 * 2**attempt for attempt, pause_s in enumerate(pauses_s))
     sqs.healed()
     sqs.send(WORK.url, "work")
     eventually(lambda: started.taken() == ["work"], "the message arrives")

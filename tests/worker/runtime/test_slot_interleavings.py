@@ -46,7 +46,7 @@ class SlotMachine(RuleBasedStateMachine):
             [queue], prefetch_limit=lambda: prefetch_limit, limit=LIMIT, batches=batches
         )
         self.numbers = itertools.count()
-        self.last_begun: dict[str, int] = {}
+        self.last_started: dict[str, int] = {}
         self.unconfirmed: list[Message] = []
         self.world = SteppedSlots(self.dispatcher, 3)
 
@@ -132,8 +132,8 @@ class SlotMachine(RuleBasedStateMachine):
         for one in slot.batch:
             if one.message_group is not None:
                 group = one.message_group[1]
-                assert self.last_begun.get(group, -1) < int(one.body), f"group {group} was overtaken"
-                self.last_begun[group] = int(one.body)
+                assert self.last_started.get(group, -1) < int(one.body), f"group {group} was overtaken"
+                self.last_started[group] = int(one.body)
         assert len({one.queue_url for one in slot.batch}) <= 1
 
     # ---- what always holds ---------------------------------------------------------------------------------

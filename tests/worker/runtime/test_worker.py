@@ -80,14 +80,14 @@ class Record:
     """A handler that records its calls, and does not return while it is closed."""
 
     def __init__(self, *, opened: bool = True) -> None:
-        self.begun: list[str] = []
+        self.started: list[str] = []
         self.ended: list[str] = []
         self.opened = threading.Event()
         if opened:
             self.opened.set()
 
     def __call__(self, message: Message) -> None:
-        self.begun.append(message.body)
+        self.started.append(message.body)
         assert self.opened.wait(30)
         self.ended.append(message.body)
 
@@ -132,21 +132,21 @@ def test_while_sqs_takes_no_deletes_messages_stay_hidden_and_are_deleted_in_the_
     sqs.healed()
     eventually(lambda: sqs.bodies(WORK.url) == [], "all are deleted")
     assert running.drain() == 0
-    assert sorted(record.begun, key=int) == numbered(30)
+    assert sorted(record.started, key=int) == numbered(30)
 
 
 def test_outages_of_all_calls_lose_and_repeat_no_message(sqs: InMemorySqs, start: Start) -> None:
-    begun: list[str] = []
+    started: list[str] = []
     permits = threading.Semaphore(0)
 
     def handle(message: Message) -> None:
-        begun.append(message.body)
+        started.append(message.body)
         assert permits.acquire(timeout=30)
 
     running = start(handle, min_concurrency=4)
     for outage in range(3):
         sqs.send(WORK.url, *(f"{outage}-{number}" for number in range(50)))
-        eventually(lambda outage=outage: len(begun) >= 50 * outage + 4, "every slot has a message")
+        eventually(lambda outage=outage: len(started) >= 50 * outage + 4, "every slot has a message")
         sqs.failing("receive", "delete", "hide", "depth")
         permits.release(50)
         failed = len(sqs.calls)
@@ -154,8 +154,8 @@ def test_outages_of_all_calls_lose_and_repeat_no_message(sqs: InMemorySqs, start
         sqs.healed()
         eventually(lambda: sqs.bodies(WORK.url) == [], "the queue is worked off")
     assert running.drain() == 0
-    assert max(Counter(begun).values()) == 1
-    assert len(begun) == 150
+    assert max(Counter(started).values()) == 1
+    assert len(started) == 150
 
 
 def test_individually_refused_deletes_are_all_retried_until_done(sqs: InMemorySqs, start: Start) -> None:
@@ -166,7 +166,7 @@ def test_individually_refused_deletes_are_all_retried_until_done(sqs: InMemorySq
     running = start(record)
     eventually(lambda: sqs.bodies(WORK.url) == [], "all are deleted")
     assert running.drain() == 0
-    assert Counter(record.begun) == Counter(numbered(100))
+    assert Counter(record.started) == Counter(numbered(100))
 
 
 def test_no_more_than_the_in_flight_limit_is_received_while_sqs_refuses_deletes(
@@ -187,14 +187,14 @@ def test_no_more_than_the_in_flight_limit_is_received_while_sqs_refuses_deletes(
     maximum = 10 + 10 + 10 + 4 + 50 + 2 * 10  # what the pollers had asked for already comes on top
     eventually(lambda: len(record.ended) >= 84, "as many as may be held are processed")
     polls = len(sqs.made("receive"))
-    asked = len(sqs.made("delete"))
-    eventually(lambda: len(sqs.made("delete")) > asked + 10, "deletes are tried again and again")
+    before = len(sqs.made("delete"))
+    eventually(lambda: len(sqs.made("delete")) > before + 10, "deletes are tried again and again")
     assert len(record.ended) <= maximum
     assert len(sqs.made("receive")) <= polls + 2
     sqs.healed()
     eventually(lambda: sqs.bodies(WORK.url) == [], "the rest is worked off")
     assert running.drain() == 0
-    assert Counter(record.begun) == Counter(numbered(1000))
+    assert Counter(record.started) == Counter(numbered(1000))
 
 
 def test_large_messages_are_received_ahead_by_their_bytes(
@@ -211,12 +211,12 @@ def test_large_messages_are_received_ahead_by_their_bytes(
 
     sqs.send(WORK.url, *[large] * 300)
     running = start(handle, max_concurrency=2)
-    eventually(lambda: len(closed.begun) == 2, "both slots are taken")
+    eventually(lambda: len(closed.started) == 2, "both slots are taken")
     held = running.worker._dispatcher.buffered
     eventually(lambda: held()[Priority.MEDIUM] >= 20, "it reaches ahead all the same")
     polls = len(sqs.made("receive"))
-    asked_again = time.monotonic() + 0.3
-    eventually(lambda: time.monotonic() > asked_again, "there was time to receive more")
+    wait_until = time.monotonic() + 0.3
+    eventually(lambda: time.monotonic() > wait_until, "there was time to receive more")
     assert len(sqs.made("receive")) <= polls + 1
     assert held()[Priority.MEDIUM] <= 32
 
@@ -288,11 +288,11 @@ def test_a_failing_message_does_not_dead_letter_those_behind_it(
     """A receive counts an attempt for every message that it returns; each worker may do so once."""
     ordered = Queue(url=sqs.create("redriven.fifo", dead_letters=queue_url("dead"), max_receipts=5))
     sqs.send(ordered.url, "poison", *(f"good-{number}" for number in range(9)), group="g")
-    begun: dict[str, int] = {}
+    started: dict[str, int] = {}
     numbers = itertools.count()
 
     def handle(message: Message) -> None:
-        begun[message.body] = message.receive_count
+        started[message.body] = message.receive_count
         if message.body == "poison":
             raise ValueError("no")
 
@@ -306,7 +306,7 @@ def test_a_failing_message_does_not_dead_letter_those_behind_it(
 
     eventually(settled, "the group is worked off")
     assert sqs.bodies(queue_url("dead")) == ["poison"]
-    charged = [begun[f"good-{number}"] - 1 for number in range(9)]
+    charged = [started[f"good-{number}"] - 1 for number in range(9)]
     assert max(charged) <= workers
 
 
@@ -331,7 +331,7 @@ def test_a_worker_survives_a_hanging_handler(sqs: InMemorySqs, start: Start, clo
 
     sqs.send(WORK.url, "hangs")
     running = start(handle, max_processing_s=0.05, backoff_s=600)
-    eventually(lambda: closed.begun, "it hangs")
+    eventually(lambda: closed.started, "it hangs")
     sqs.send(WORK.url, *numbered(20))
     eventually(lambda: sqs.bodies(WORK.url) == ["hangs"], "everything else is done")
     assert sorted(done, key=int) == numbered(20)
@@ -377,7 +377,7 @@ def test_a_drain_releases_what_was_not_begun_and_finishes_what_runs(
     sqs.send(WORK.url, *numbered(30))
     running = start(handle, max_concurrency=2)
     eventually(
-        lambda: len(closed.begun) == 2 and sqs.visible(WORK.url) == [], "two run and the rest waits here"
+        lambda: len(closed.started) == 2 and sqs.visible(WORK.url) == [], "two run and the rest waits here"
     )
     running.worker.drain("SIGTERM")
     eventually(lambda: len(sqs.visible(WORK.url)) == 24, "what was not begun is visible again")
@@ -403,7 +403,7 @@ def test_messages_still_running_at_the_end_of_the_grace_period_are_released(
 ) -> None:
     sqs.send(WORK.url, "long")
     running = start(closed, grace_s=0.4)
-    eventually(lambda: closed.begun, "it runs")
+    eventually(lambda: closed.started, "it runs")
     assert running.drain() == 0
     assert sqs.visible(WORK.url) == ["long"]
 
@@ -413,7 +413,7 @@ def test_without_a_grace_everything_is_released_at_once(
 ) -> None:
     sqs.send(WORK.url, *numbered(5))
     running = start(closed, grace_s=0.0)
-    eventually(lambda: closed.begun, "one runs")
+    eventually(lambda: closed.started, "one runs")
     assert running.drain() == 0
     assert len(sqs.visible(WORK.url)) == 5
 
@@ -430,7 +430,7 @@ def test_a_message_that_a_long_poll_brings_after_the_drain_began_is_released(
     sqs.send(WORK.url, "too late")
     eventually(lambda: sqs.made("hide"), "it is received all the same")
     assert running.status() == 0
-    assert record.begun == []
+    assert record.started == []
     assert sqs.visible(WORK.url) == ["too late"]
 
 
@@ -468,19 +468,19 @@ def test_messages_behind_a_group_are_also_released_in_order(
 ) -> None:
     sqs.send(ORDERED.url, *numbered(5), group="g")
     running = start(closed, ORDERED, min_concurrency=5)
-    eventually(lambda: closed.begun == ["0"], "the first runs")
+    eventually(lambda: closed.started == ["0"], "the first runs")
     running.worker.drain("SIGTERM")
     eventually(lambda: sqs.visible(ORDERED.url) == ["1", "2", "3", "4"], "the others are handed back")
     closed.opened.set()
     assert running.status() == 0
-    assert closed.begun == ["0"]
+    assert closed.started == ["0"]
     assert sqs.bodies(ORDERED.url) == ["1", "2", "3", "4"]
 
 
 def test_a_second_drain_request_changes_nothing(sqs: InMemorySqs, start: Start, closed: Record) -> None:
     sqs.send(WORK.url, "work")
     running = start(closed)
-    eventually(lambda: closed.begun, "it runs")
+    eventually(lambda: closed.started, "it runs")
     running.worker.drain("SIGTERM")
     running.worker.drain("a Spot notice")
     closed.opened.set()
@@ -499,7 +499,7 @@ def test_a_drain_before_the_start_begins_no_message(
     running.worker.drain("SIGTERM")
     running.start()
     assert running.status() == 0
-    assert record.begun == []
+    assert record.started == []
     assert pollers == []
     assert sqs.visible(WORK.url) == ["work"]
 
@@ -514,16 +514,16 @@ def test_a_drain_while_sqs_is_down_ends_with_the_grace_period(sqs: InMemorySqs, 
 
 
 def test_a_drain_waits_for_a_delete_under_way(sqs: InMemorySqs, start: Start) -> None:
-    asked, go_on = threading.Event(), threading.Event()
+    put_started, go_on = threading.Event(), threading.Event()
 
     def hold(_: Call) -> None:
-        asked.set()
+        put_started.set()
         assert go_on.wait(20)
 
     sqs.before["delete"] = hold
     sqs.send(WORK.url, "work")
     running = start(Record())
-    assert asked.wait(20)
+    assert put_started.wait(20)
     running.worker.drain("SIGTERM")
     assert running.worker.busy
     go_on.set()

@@ -41,11 +41,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-Told = Callable[..., Dispatcher]
+ConfiguredDispatcher = Callable[..., Dispatcher]
 
 
 @pytest.fixture
-def configured_dispatcher(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Told:
+def configured_dispatcher(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> ConfiguredDispatcher:
     """The dispatcher of a worker with these settings, none of whose threads run."""
     monkeypatch.setattr(HandlerPool, "prefetch_limit", lambda _: 100)
 
@@ -69,14 +69,14 @@ def brought(dispatcher: Dispatcher, queue: Queue, *bodies: str, at: float) -> No
     dispatcher.poll_finished(poll, [parts.message(queue, body=body, received_at=at) for body in bodies])
 
 
-def begun(dispatcher: Dispatcher) -> str:
+def started(dispatcher: Dispatcher) -> str:
     message = parts.next_to_begin(dispatcher, 0)
     assert message is not None
     return message.body
 
 
 def test_a_queue_starves_after_the_configured_time_without_a_poll(
-    clock: Clock, configured_dispatcher: Told
+    clock: Clock, configured_dispatcher: ConfiguredDispatcher
 ) -> None:
     dispatcher = configured_dispatcher(starving_after_s=7)
     dispatcher.record_depth(URGENT, FLOOD)
@@ -86,7 +86,9 @@ def test_a_queue_starves_after_the_configured_time_without_a_poll(
     assert polled(dispatcher) == SOMEDAY
 
 
-def test_a_message_held_longer_than_the_setting_goes_first(clock: Clock, configured_dispatcher: Told) -> None:
+def test_a_message_held_longer_than_the_setting_goes_first(
+    clock: Clock, configured_dispatcher: ConfiguredDispatcher
+) -> None:
     dispatcher = configured_dispatcher(starving_after_s=7)
     dispatcher.record_depth(URGENT, NOTHING)
     brought(dispatcher, SOMEDAY, "aged", at=0)
@@ -94,13 +96,13 @@ def test_a_message_held_longer_than_the_setting_goes_first(clock: Clock, configu
     dispatcher.record_depth(URGENT, FLOOD)
     brought(dispatcher, URGENT, "urgent", "urgent too", at=1)
     clock.now = 7
-    assert begun(dispatcher) == "urgent"
+    assert started(dispatcher) == "urgent"
     clock.now = 7.1
-    assert begun(dispatcher) == "aged"
+    assert started(dispatcher) == "aged"
 
 
 def test_a_reading_is_dropped_once_it_is_three_intervals_old(
-    clock: Clock, configured_dispatcher: Told
+    clock: Clock, configured_dispatcher: ConfiguredDispatcher
 ) -> None:
     dispatcher = configured_dispatcher(interval_s=2)
     dispatcher.record_depth(SOMEDAY, FLOOD)

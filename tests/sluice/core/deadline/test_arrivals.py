@@ -129,8 +129,8 @@ def test_every_message_waits_in_the_cohort_of_the_interval_in_which_it_arrived(
 
 
 def test_the_newest_arrivals_wait_and_the_oldest_have_started() -> None:
-    ring = [arrivals(10, 100), arrivals(20, 50)]
-    assert still_waiting(ring, arrivals(30, 20), 60, 300) == (arrivals(20, 40), arrivals(30, 20))
+    intervals = [arrivals(10, 100), arrivals(20, 50)]
+    assert still_waiting(intervals, arrivals(30, 20), 60, 300) == (arrivals(20, 40), arrivals(30, 20))
 
 
 def test_waiting_messages_that_no_arrivals_explain_belong_to_the_oldest_cohort() -> None:
@@ -164,16 +164,16 @@ def test_a_lasting_overload_is_remembered_in_a_bounded_number_of_cohorts(
 
 
 def test_arrivals_close_together_form_one_cohort_that_begins_with_the_older() -> None:
-    ring = still_waiting([arrivals(10, 5)], arrivals(20, 7), 12, 3600)
-    assert ring == (arrivals(20, 12, elapsed_s=20),)
-    assert ring[0].since_s == 0
+    intervals = still_waiting([arrivals(10, 5)], arrivals(20, 7), 12, 3600)
+    assert intervals == (arrivals(20, 12, elapsed_s=20),)
+    assert intervals[0].since_s == 0
 
 
 def test_all_that_is_overdue_for_long_forms_one_cohort_that_begins_with_the_oldest() -> None:
-    ring = [arrivals(10.0 * tick, 1) for tick in range(1, 101)]
-    found = still_waiting(ring, arrivals(1010, 1), 101, 300)
+    intervals = [arrivals(10.0 * tick, 1) for tick in range(1, 101)]
+    found = still_waiting(intervals, arrivals(1010, 1), 101, 300)
     assert found[0] == arrivals(110, 11, elapsed_s=110)
-    assert found[1:] == (*ring[11:], arrivals(1010, 1))
+    assert found[1:] == (*intervals[11:], arrivals(1010, 1))
 
 
 # --- the rate of arrivals ---------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ from tests.support.builders import (
 )
 
 NOW_S = 1_768_478_430.0
-LOST = Unknown(reason="timed out")
+UNREAD = Unknown(reason="timed out")
 WORKLOAD = deadline_workload()
 UNPROTECTED = deadline_workload(settings=deadline(busy_instances=BusyInstances.UNPROTECTED))
 FIFO_URL = queue_url("builds.fifo")
@@ -61,7 +61,7 @@ def slots(concurrency: float) -> StaticTarget:
     return StaticTarget(messages_per_instance=8, concurrency_per_instance=concurrency)
 
 
-def seen(
+def observe(
     visible: int = 0, in_flight: int = 0, delayed: int = 0, *, of: Capacity | Unknown | None = None
 ) -> Observation:
     return observation(visible, in_flight, delayed, fleet=of or fleet())
@@ -89,11 +89,11 @@ def after(ago_s: float = 10, **changes: Any) -> EngineState:
 
 def test_a_workload_without_deadline_settings_is_not_the_engines() -> None:
     with pytest.raises(ValueError, match="transcription is not scaled by the deadline engine"):
-        scale(seen(), served=workload())
+        scale(observe(), served=workload())
 
 
 def test_messages_that_would_start_late_get_the_fewest_instances() -> None:
-    decision = scale(seen(visible=215)).decision
+    decision = scale(observe(visible=215)).decision
     # each is ready in 180 s and works for 120 s: 24.5 messages
     assert (decision.reason, decision.desired) == (Reason.STARTS_LATE, math.ceil(215 / 24.5))
     assert (decision.kind, decision.trigger, decision.workload) == (Kind.SCALE, Trigger.TICK, "transcription")
@@ -103,7 +103,7 @@ def test_a_shortage_is_told_by_its_cohort_its_messages_and_the_margin() -> None:
     waiting = (Arrivals(until_s=NOW_S - 10, elapsed_s=60, messages=90),)
     state = after(visible=90, waiting=waiting)
     served = deadline_workload(settings=deadline(margin_s=15))
-    decision = scale(seen(visible=90, delayed=10), state, served=served).decision
+    decision = scale(observe(visible=90, delayed=10), state, served=served).decision
     # due in 230 - 15 s, 35 s after an instance launched now is ready: 7.5 messages each
     assert decision.detail == (
         "100 waiting, the oldest for up to 70 s; 90 of those that have waited 70 s or longer would start "
@@ -113,7 +113,7 @@ def test_a_shortage_is_told_by_its_cohort_its_messages_and_the_margin() -> None:
 
 
 def test_messages_that_start_in_time_need_no_launch() -> None:
-    decision = scale(seen(visible=20, in_flight=1, of=fleet(1)), after(desired=1)).decision
+    decision = scale(observe(visible=20, in_flight=1, of=fleet(1)), after(desired=1)).decision
     assert (decision.reason, decision.desired) == (Reason.STARTS_IN_TIME, None)
     assert decision.detail == (
         "20 waiting, the oldest for up to 10 s, 1 instances occupied; arrivals keep 11 messages in flight"
@@ -121,7 +121,7 @@ def test_messages_that_start_in_time_need_no_launch() -> None:
 
 
 def test_the_margin_brings_a_launch_forward() -> None:
-    observed = seen(visible=58, in_flight=1, of=fleet(1))
+    observed = observe(visible=58, in_flight=1, of=fleet(1))
     assert scale(observed).decision.reason is Reason.STARTS_IN_TIME
     early = deadline_workload(settings=deadline(margin_s=15))
     assert scale(observed, served=early).decision.reason is Reason.STARTS_LATE
@@ -130,15 +130,15 @@ def test_the_margin_brings_a_launch_forward() -> None:
 @pytest.mark.parametrize("concurrency", [0.5, 1, 1.5, 8])
 def test_an_instance_counts_for_the_messages_that_it_works_on_at_a_time(concurrency: float) -> None:
     served = deadline_workload(target=slots(concurrency))
-    assert scale(seen(visible=490), served=served).decision.desired == math.ceil(20 / concurrency)
+    assert scale(observe(visible=490), served=served).decision.desired == math.ceil(20 / concurrency)
 
 
 def test_sixty_long_jobs_get_sixty_instances_and_no_more_once_they_boot() -> None:
-    first = scale(seen(visible=60), processing_s=1200)
+    first = scale(observe(visible=60), processing_s=1200)
     assert first.decision.desired == 60
     state = first.state
     for elapsed_s in range(10, 360, 10):
-        booting = seen(visible=60, of=fleet(0, 60))
+        booting = observe(visible=60, of=fleet(0, 60))
         later = scale(booting, state, now_s=NOW_S + elapsed_s, processing_s=1200)
         assert later.decision.desired is None, later.decision.detail
         state = later.state
@@ -146,12 +146,12 @@ def test_sixty_long_jobs_get_sixty_instances_and_no_more_once_they_boot() -> Non
 
 def test_instances_that_boot_far_too_long_are_replaced() -> None:
     state = after(desired=60, launches=(Launch(at_s=NOW_S - 400, instances=60),))
-    decision = scale(seen(visible=60, of=fleet(0, 60)), state, processing_s=1200).decision
+    decision = scale(observe(visible=60, of=fleet(0, 60)), state, processing_s=1200).decision
     assert decision.desired == 120
 
 
 def test_a_launch_is_remembered_until_the_next_reading() -> None:
-    scaling = scale(seen(visible=245, of=fleet(1, 1)), after(desired=2))
+    scaling = scale(observe(visible=245, of=fleet(1, 1)), after(desired=2))
     assert scaling.decision.desired is not None
     assert scaling.state is not None
     assert scaling.state.desired == scaling.decision.desired
@@ -160,12 +160,12 @@ def test_a_launch_is_remembered_until_the_next_reading() -> None:
 
 
 def test_a_fleet_at_its_maximum_is_told_from_one_that_suffices() -> None:
-    decision = scale(seen(visible=500, of=fleet(3, 2, bounds=Bounds(min=0, max=5)))).decision
+    decision = scale(observe(visible=500, of=fleet(3, 2, bounds=Bounds(min=0, max=5)))).decision
     assert (decision.reason, decision.desired) == (Reason.AT_MAXIMUM, None)
 
 
 def test_more_than_the_maximum_is_cut_to_it() -> None:
-    decision = scale(seen(visible=50_000)).decision
+    decision = scale(observe(visible=50_000)).decision
     assert decision.desired == 1000
 
 
@@ -175,9 +175,9 @@ def test_more_than_the_maximum_is_cut_to_it() -> None:
 @pytest.mark.parametrize(
     "observed",
     [
-        observation(queue=LOST, fleet=fleet(9)),
-        observation(visible=500, fleet=LOST),
-        observation(queue=LOST, fleet=LOST),
+        observation(queue=UNREAD, fleet=fleet(9)),
+        observation(visible=500, fleet=UNREAD),
+        observation(queue=UNREAD, fleet=UNREAD),
     ],
     ids=["queue", "fleet", "both"],
 )
@@ -190,19 +190,19 @@ def test_an_unknown_reading_changes_neither_fleet_nor_memory(observed: Observati
 
 
 def test_a_fleet_that_is_not_counted_in_instances_is_left_alone() -> None:
-    decision = scale(seen(visible=500, of=fleet(1, unsupported_units=("weights",)))).decision
+    decision = scale(observe(visible=500, of=fleet(1, unsupported_units=("weights",)))).decision
     assert (decision.reason, decision.desired) == (Reason.INSTANCE_WEIGHTS, None)
 
 
 def test_a_paused_workload_is_left_alone_and_its_memory_stays() -> None:
     state = after(desired=9)
-    scaling = scale(seen(visible=500), state, served=replace(WORKLOAD, mode=Mode.PAUSED))
+    scaling = scale(observe(visible=500), state, served=replace(WORKLOAD, mode=Mode.PAUSED))
     assert (scaling.decision.reason, scaling.decision.desired) == (Reason.PAUSED, None)
     assert scaling.state is state
 
 
 def test_an_observed_workload_is_decided_and_no_launch_is_remembered() -> None:
-    scaling = scale(seen(visible=500), served=replace(WORKLOAD, mode=Mode.OBSERVE))
+    scaling = scale(observe(visible=500), served=replace(WORKLOAD, mode=Mode.OBSERVE))
     assert scaling.decision.desired is not None
     assert scaling.state is not None
     assert (scaling.state.launches, scaling.state.desired) == ((), 0)
@@ -210,13 +210,13 @@ def test_an_observed_workload_is_decided_and_no_launch_is_remembered() -> None:
 
 def test_bounds_that_do_not_overlap_hold_the_fleet() -> None:
     served = deadline_workload(min_instances=8, max_instances=9)
-    decision = scale(seen(visible=500, of=fleet(1, bounds=Bounds(min=0, max=5))), served=served).decision
+    decision = scale(observe(visible=500, of=fleet(1, bounds=Bounds(min=0, max=5))), served=served).decision
     assert (decision.reason, decision.desired) == (Reason.BOUNDS_DISJOINT, None)
     assert decision.detail == "document 8..9, fleet 0..5"
 
 
 def test_a_blocked_scale_out_is_held_with_its_reason_and_the_shortage() -> None:
-    scaling = scale(seen(visible=500, of=fleet(1, scale_out_blocked_by=("Launch is suspended",))))
+    scaling = scale(observe(visible=500, of=fleet(1, scale_out_blocked_by=("Launch is suspended",))))
     assert (scaling.decision.reason, scaling.decision.desired) == (Reason.HELD, None)
     assert scaling.decision.detail.startswith("Launch is suspended; 500 waiting")
     assert "would start late (margin 0 s)" in scaling.decision.detail
@@ -225,16 +225,16 @@ def test_a_blocked_scale_out_is_held_with_its_reason_and_the_shortage() -> None:
 
 
 def test_a_blocked_scale_in_is_held_with_its_reason() -> None:
-    idle = seen(of=fleet(9, scale_in_blocked_by=("Terminate is suspended",)))
+    idle = observe(of=fleet(9, scale_in_blocked_by=("Terminate is suspended",)))
     decision = scale(idle, after(desired=9)).decision
     assert (decision.reason, decision.desired) == (Reason.HELD, None)
     assert decision.detail.startswith("Terminate is suspended; none waiting, 0 instances occupied")
 
 
 def test_a_block_of_one_direction_does_not_hold_the_other() -> None:
-    out = seen(visible=500, of=fleet(1, scale_in_blocked_by=("Terminate is suspended",)))
+    out = observe(visible=500, of=fleet(1, scale_in_blocked_by=("Terminate is suspended",)))
     assert scale(out).decision.desired is not None
-    idle = seen(of=fleet(9, scale_out_blocked_by=("Launch is suspended",)))
+    idle = observe(of=fleet(9, scale_out_blocked_by=("Launch is suspended",)))
     assert scale(idle, after(desired=9)).decision.desired == 0
 
 
@@ -243,7 +243,7 @@ def test_a_block_of_one_direction_does_not_hold_the_other() -> None:
 
 def test_idle_instances_of_a_protected_fleet_go_at_once() -> None:
     state = after(desired=9, in_flight=3)
-    decision = scale(seen(in_flight=3, of=fleet(9, protected=4)), state).decision
+    decision = scale(observe(in_flight=3, of=fleet(9, protected=4)), state).decision
     assert (decision.reason, decision.desired) == (Reason.SURPLUS, 4)
     assert decision.detail == "none waiting, 4 instances occupied; arrivals keep 3 messages in flight"
 
@@ -253,11 +253,11 @@ def test_occupied_instances_are_counted_by_slots(concurrency: float, keep: int) 
     served = deadline_workload(target=slots(concurrency))
     recent = tuple(Arrivals(until_s=NOW_S - ago, elapsed_s=10, messages=0) for ago in range(150, 9, -10))
     state = after(desired=30, in_flight=9, recent=recent, deficit=-18)
-    assert scale(seen(in_flight=9, of=fleet(30)), state, served=served).decision.desired == keep
+    assert scale(observe(in_flight=9, of=fleet(30)), state, served=served).decision.desired == keep
 
 
 def test_nothing_is_ended_while_an_instance_boots() -> None:
-    decision = scale(seen(of=fleet(9, 1)), after(desired=10)).decision
+    decision = scale(observe(of=fleet(9, 1)), after(desired=10)).decision
     assert (decision.reason, decision.desired, decision.detail) == (
         Reason.BOOTING,
         None,
@@ -266,25 +266,25 @@ def test_nothing_is_ended_while_an_instance_boots() -> None:
 
 
 def test_a_fleet_goes_to_zero_only_after_two_empty_readings() -> None:
-    first = scale(seen(of=fleet(2)), after(desired=2, in_flight=1, deficit=-2))
+    first = scale(observe(of=fleet(2)), after(desired=2, in_flight=1, deficit=-2))
     assert first.decision.desired == 1
-    second = scale(seen(of=fleet(1)), first.state, now_s=NOW_S + 10)
+    second = scale(observe(of=fleet(1)), first.state, now_s=NOW_S + 10)
     assert (second.decision.reason, second.decision.desired) == (Reason.SURPLUS, 0)
 
 
 def test_a_lost_memory_never_lowers_at_its_first_reading() -> None:
-    first = scale(seen(of=fleet(9)))
+    first = scale(observe(of=fleet(9)))
     assert (first.decision.reason, first.decision.desired) == (Reason.ALL_NEEDED, None)
-    assert scale(seen(of=fleet(9)), first.state, now_s=NOW_S + 10).decision.desired == 0
+    assert scale(observe(of=fleet(9)), first.state, now_s=NOW_S + 10).decision.desired == 0
 
 
 def test_a_lost_memory_launches_what_the_readings_justify() -> None:
-    assert scale(seen(visible=245, of=fleet(1, 1)), None).decision.desired == 9
+    assert scale(observe(visible=245, of=fleet(1, 1)), None).decision.desired == 9
 
 
 def test_a_workload_that_got_one_message_goes_back_to_zero_although_its_promise_is_out_of_reach() -> None:
     served = deadline_workload(settings=deadline(promise_s=60))
-    observed = seen(of=fleet(1))
+    observed = observe(of=fleet(1))
     state, now_s = after(desired=1, peaks=(Peak(block=int(NOW_S // 600), per_s=0.1),)), NOW_S
     for _ in range(8 * 360):
         scaling = scale(observed, state, served=served, now_s=now_s)
@@ -298,7 +298,7 @@ def test_a_workload_that_got_one_message_goes_back_to_zero_although_its_promise_
 def test_an_unprotected_fleet_shrinks_in_steps_and_only_after_a_boot() -> None:
     state, running, now_s, sizes = after(desired=40), 40, NOW_S, []
     for _ in range(60):
-        scaling = scale(seen(of=fleet(running)), state, served=UNPROTECTED, now_s=now_s)
+        scaling = scale(observe(of=fleet(running)), state, served=UNPROTECTED, now_s=now_s)
         if scaling.decision.desired is not None:
             assert now_s - NOW_S >= 180
             sizes.append((running, scaling.decision.desired))
@@ -316,7 +316,7 @@ def test_a_surplus_that_ends_for_a_moment_begins_anew() -> None:
     state, now_s = after(desired=10), NOW_S
     for tick in range(30):
         in_flight = 10 if tick == 15 else 0
-        scaling = scale(seen(in_flight=in_flight, of=fleet(10)), state, served=UNPROTECTED, now_s=now_s)
+        scaling = scale(observe(in_flight=in_flight, of=fleet(10)), state, served=UNPROTECTED, now_s=now_s)
         assert scaling.decision.desired is None
         state, now_s = scaling.state, now_s + 10
 
@@ -325,20 +325,20 @@ def test_no_decision_lowers_below_what_is_occupied_to_meet_a_smaller_maximum() -
     """The document's maximum was lowered while the fleet works."""
     served = deadline_workload(max_instances=5)
     state = after(desired=10, in_flight=8)
-    decision = scale(seen(in_flight=8, of=fleet(10)), state, served=served).decision
+    decision = scale(observe(in_flight=8, of=fleet(10)), state, served=served).decision
     assert decision.desired == 8
 
 
 def test_a_smaller_maximum_lowers_no_fleet_on_which_messages_wait_or_instances_boot() -> None:
     served = deadline_workload(max_instances=5)
-    waiting = seen(visible=500, of=fleet(3, 1, desired=10))
+    waiting = observe(visible=500, of=fleet(3, 1, desired=10))
     assert scale(waiting, after(desired=10), served=served).decision.desired is None
 
 
 @pytest.mark.parametrize("visible", [0, 1])
 def test_a_fleet_below_its_minimum_is_raised_to_it(visible: int) -> None:
     served = deadline_workload(min_instances=4)
-    decision = scale(seen(visible, of=fleet(1)), after(desired=1), served=served).decision
+    decision = scale(observe(visible, of=fleet(1)), after(desired=1), served=served).decision
     assert decision.desired == 4
     assert Limit.MIN_INSTANCES in decision.limits
 
@@ -348,16 +348,16 @@ def test_a_fleet_below_its_minimum_is_raised_to_it(visible: int) -> None:
 
 def test_a_promise_out_of_reach_is_told_at_most_once_an_hour() -> None:
     served = deadline_workload(settings=deadline(promise_s=60))
-    state, told = None, []
+    state, logged = None, []
     for now_s in range(0, 3 * 3600, 10):
-        scaling = scale(seen(), state, served=served, now_s=NOW_S + now_s)
+        scaling = scale(observe(), state, served=served, now_s=NOW_S + now_s)
         if scaling.warning is not None:
             assert scaling.warning.reason is Reason.PROMISE_OUT_OF_REACH
             assert scaling.warning.desired is None
             assert "Set a minimum above zero, use a warm pool" in scaling.warning.detail
-            told.append(now_s)
+            logged.append(now_s)
         state = scaling.state
-    assert told == [0, LOG_OUT_OF_REACH_EVERY_S, 2 * LOG_OUT_OF_REACH_EVERY_S]
+    assert logged == [0, LOG_OUT_OF_REACH_EVERY_S, 2 * LOG_OUT_OF_REACH_EVERY_S]
 
 
 @pytest.mark.parametrize(
@@ -366,13 +366,13 @@ def test_a_promise_out_of_reach_is_told_at_most_once_an_hour() -> None:
     ids=["within reach", "a minimum above zero"],
 )
 def test_a_promise_that_can_be_kept_is_not_warned_of(served: Workload) -> None:
-    assert scale(seen(of=fleet(1)), served=served).warning is None
+    assert scale(observe(of=fleet(1)), served=served).warning is None
 
 
 def test_a_fleet_out_of_reach_is_kept_for_the_highest_rate() -> None:
     served = deadline_workload(settings=deadline(promise_s=60))
     state = after(desired=9, peaks=(Peak(block=int(NOW_S // 600), per_s=1.0),))
-    assert scale(seen(of=fleet(9)), state, served=served).decision.desired == 5
+    assert scale(observe(of=fleet(9)), state, served=served).decision.desired == 5
 
 
 # --- FIFO queues, tick by tick ----------------------------------------------------------------------------
@@ -395,7 +395,7 @@ class FifoFleet:
         self.running += sum(end_s <= now_s for end_s in self.booting)
         self.booting = [end_s for end_s in self.booting if end_s > now_s]
         in_flight = min(self.running, self.groups)
-        observed = seen(100_000 - in_flight, in_flight, of=fleet(self.running, len(self.booting)))
+        observed = observe(100_000 - in_flight, in_flight, of=fleet(self.running, len(self.booting)))
         scaling = scale(observed, self.state, served=self.served, now_s=now_s)
         self.state = scaling.state
         self.decisions.append(scaling.decision)
@@ -406,7 +406,7 @@ class FifoFleet:
         self.sizes.append(self.running + len(self.booting))
 
 
-def play(simulated: FifoFleet, hours: float) -> FifoFleet:
+def simulate(simulated: FifoFleet, hours: float) -> FifoFleet:
     for tick in range(int(hours * 360)):
         simulated.tick(NOW_S + 10 * tick)
     return simulated
@@ -417,7 +417,7 @@ def test_two_groups_with_a_long_backlog_never_keep_more_than_two_instances_for_l
     busy: BusyInstances,
 ) -> None:
     served = deadline_workload(settings=deadline(busy_instances=busy), queue_url=FIFO_URL)
-    sizes = play(FifoFleet(groups=2, served=served), hours=4).sizes
+    sizes = simulate(FifoFleet(groups=2, served=served), hours=4).sizes
     assert max(sizes) <= 4
     assert sum(size > 2 for size in sizes) <= 0.3 * len(sizes)
     longest = max(len(run) for run in "".join("+" if size > 2 else "-" for size in sizes).split("-"))
@@ -427,7 +427,7 @@ def test_two_groups_with_a_long_backlog_never_keep_more_than_two_instances_for_l
 
 def test_a_fleet_doubles_while_that_helps() -> None:
     served = deadline_workload(queue_url=FIFO_URL)
-    sizes = play(FifoFleet(groups=300, served=served), hours=1).sizes
+    sizes = simulate(FifoFleet(groups=300, served=served), hours=1).sizes
     assert [size for size, last in zip(sizes, [0, *sizes], strict=False) if size > last][:8] == [
         2, 4, 8, 16, 32, 64, 128, 256,
     ]  # fmt: skip
@@ -435,19 +435,19 @@ def test_a_fleet_doubles_while_that_helps() -> None:
 
 
 def test_a_standard_queue_has_no_groups_to_limit_it() -> None:
-    assert play(FifoFleet(groups=10**9, served=WORKLOAD), hours=0.01).sizes[0] == 1000
+    assert simulate(FifoFleet(groups=10**9, served=WORKLOAD), hours=0.01).sizes[0] == 1000
 
 
 def test_a_limit_by_groups_is_told_with_what_is_in_flight() -> None:
     served = deadline_workload(queue_url=FIFO_URL)
-    decision = scale(seen(500, 2, of=fleet(4)), after(desired=4), served=served).decision
+    decision = scale(observe(500, 2, of=fleet(4)), after(desired=4), served=served).decision
     assert (decision.reason, decision.desired) == (Reason.LIMITED_BY_GROUPS, None)
     assert decision.detail == "500 waiting, the oldest for up to 10 s; 2 in flight"
 
 
 def test_a_lost_memory_of_groups_lowers_nothing_at_its_first_reading() -> None:
     served = deadline_workload(queue_url=FIFO_URL)
-    decision = scale(seen(500, 1, of=fleet(10)), None, served=served).decision
+    decision = scale(observe(500, 1, of=fleet(10)), None, served=served).decision
     assert (decision.reason, decision.desired) == (Reason.LIMITED_BY_GROUPS, None)
 
 
@@ -455,7 +455,7 @@ def test_an_unprotected_fleet_beyond_its_groups_shrinks_in_steps_after_a_boot() 
     served = replace(UNPROTECTED, queue_url=FIFO_URL)
     state, running, now_s, sizes = None, 40, NOW_S, []
     for _ in range(60):
-        scaling = scale(seen(500, 2, of=fleet(running)), state, served=served, now_s=now_s)
+        scaling = scale(observe(500, 2, of=fleet(running)), state, served=served, now_s=now_s)
         if scaling.decision.desired is not None:
             assert now_s - NOW_S >= 180
             sizes.append((running, scaling.decision.desired))
@@ -492,7 +492,7 @@ QUEUES = st.tuples(
 )
 READINGS = st.lists(
     st.tuples(
-        st.floats(1, 400), st.just(LOST) | QUEUES | QUEUES | QUEUES, st.just(LOST) | fleets() | fleets()
+        st.floats(1, 400), st.just(UNREAD) | QUEUES | QUEUES | QUEUES, st.just(UNREAD) | fleets() | fleets()
     ),
     min_size=1,
     max_size=12,
@@ -562,13 +562,15 @@ def assert_lawful(
         assert before.surplus_since_s is not None
 
 
-def play_readings(served: Workload, readings: Sequence[tuple[float, Any, Any]], lost_at: int) -> None:
+def decide_all(served: Workload, readings: Sequence[tuple[float, Any, Any]], forgotten_at: int) -> None:
     state, now_s = None, NOW_S
     for index, (elapsed_s, queue, of) in enumerate(readings):
         now_s += elapsed_s
-        before = None if index == lost_at else state
+        before = None if index == forgotten_at else state
         observed = (
-            observation(queue=LOST, fleet=of) if isinstance(queue, Unknown) else observation(*queue, fleet=of)
+            observation(queue=UNREAD, fleet=of)
+            if isinstance(queue, Unknown)
+            else observation(*queue, fleet=of)
         )
         scaling = scale(observed, before, served=served, now_s=now_s)
         assert_lawful(served, observed, before, scaling)
@@ -578,9 +580,9 @@ def play_readings(served: Workload, readings: Sequence[tuple[float, Any, Any]], 
 @settings(max_examples=200)
 @given(workloads(), READINGS, st.integers(0, 12))
 def test_no_decision_breaks_a_rule_whatever_is_read(
-    served: Workload, readings: list[tuple[float, Any, Any]], lost_at: int
+    served: Workload, readings: list[tuple[float, Any, Any]], forgotten_at: int
 ) -> None:
-    play_readings(served, readings, lost_at)
+    decide_all(served, readings, forgotten_at)
 
 
 @settings(max_examples=100)
@@ -588,4 +590,4 @@ def test_no_decision_breaks_a_rule_whatever_is_read(
 def test_no_decision_breaks_a_rule_over_a_longer_time(
     served: Workload, readings: list[tuple[float, Any, Any]]
 ) -> None:
-    play_readings(served, readings, lost_at=-1)
+    decide_all(served, readings, forgotten_at=-1)

@@ -40,7 +40,7 @@ OPTIONAL = st.none() | TENTHS
 
 
 @st.composite
-def rings(draw: st.DrawFn, read_s: float) -> tuple[Arrivals, ...]:
+def intervals(draw: st.DrawFn, read_s: float) -> tuple[Arrivals, ...]:
     """Intervals without a gap, the last of which ends at the reading."""
     agos = sorted(draw(st.lists(st.integers(0, 20_000), min_size=0, max_size=12)), reverse=True)
     moments = [read_s - ago / 10 for ago in agos] + [read_s]
@@ -74,8 +74,8 @@ def states(draw: st.DrawFn) -> EngineState:
         desired=draw(COUNT),
         running=draw(COUNT),
         deficit=-draw(TENTHS),
-        recent=draw(rings(read_s)),
-        waiting=draw(rings(read_s)),
+        recent=draw(intervals(read_s)),
+        waiting=draw(intervals(read_s)),
         peaks=tuple(
             Peak(block=block, per_s=per_s / 1000)
             for block, per_s in draw(
@@ -169,8 +169,8 @@ def traffic(
         booting = len(boots_end_s)
         fleet = capacity(running + booting, running, booting=booting, bounds=bounds)
         tick = Tick(scheduled_s=now_s - chance.random(), now_s=now_s, processing=Processing(mean_s=5))
-        seen = observation(int(waiting), in_flight, fleet=fleet)
-        scaling = decide_scale(workload, seen, state, tick)
+        observed = observation(int(waiting), in_flight, fleet=fleet)
+        scaling = decide_scale(workload, observed, state, tick)
         assert scaling.state is not None
         data = encoded(scaling.state)
         largest = max(largest, (len(data), len(scaling.state.waiting)))
@@ -206,13 +206,13 @@ def test_a_state_takes_at_most_a_kilobyte_in_a_lasting_overload(per_s: float, mo
 
 @cache
 def stored() -> bytes:
-    ring = still_waiting((), Arrivals(until_s=NOW_S, elapsed_s=10, messages=50), 120, 300)
+    recent_intervals = still_waiting((), Arrivals(until_s=NOW_S, elapsed_s=10, messages=50), 120, 300)
     return encoded(
         engine_state(
             NOW_S,
             visible=120,
-            waiting=ring,
-            recent=ring,
+            waiting=recent_intervals,
+            recent=recent_intervals,
             launches=(Launch(at_s=NOW_S - 30, instances=4),),
             ready=(BootSamples(boot_s=60, weight=2),),
             ready_since_s=NOW_S - 20,
@@ -290,8 +290,8 @@ def test_any_value_of_any_field_is_a_usable_state_or_refused(field: str, value: 
     if state is None:
         return
     tick = Tick(scheduled_s=NOW_S + 10, now_s=max(NOW_S, state.read_s) + 10, processing=Processing(mean_s=5))
-    for seen in (observation(50, 4, desired=2), observation(0, 0, desired=2)):
-        scaling = decide_scale(deadline_workload(), seen, state, tick)
+    for observed in (observation(50, 4, desired=2), observation(0, 0, desired=2)):
+        scaling = decide_scale(deadline_workload(), observed, state, tick)
         assert scaling.state is not None
         decoded(encoded(scaling.state))
 

@@ -22,14 +22,14 @@ WORKLOAD = deadline_workload()
 
 
 def remember(
-    seen: Backlog,
+    queue: Backlog,
     fleet: Capacity,
     before: EngineState | None = None,
     now_s: float = 100,
     workload: Workload = WORKLOAD,
 ) -> EngineState:
     tick = Tick(scheduled_s=now_s - 1, now_s=now_s, processing=Processing(mean_s=5))
-    return next_state(workload, deadline(), seen, fleet, before, tick)
+    return next_state(workload, deadline(), queue, fleet, before, tick)
 
 
 def booted(state: EngineState) -> float:
